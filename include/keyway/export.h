@@ -1,0 +1,13 @@
+/* keyway: what is visible outside the shared library. */
+#ifndef KEYWAY_EXPORT_H
+#define KEYWAY_EXPORT_H
+
+#if defined(__GNUC__) || defined(__clang__)
+#define KW_API                __attribute__((visibility("default")))
+#define KW_FORMAT(form, args) __attribute__((format(printf, form, args)))
+#else
+#define KW_API
+#define KW_FORMAT(form, args)
+#endif
+
+#endif

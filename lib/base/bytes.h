@@ -1,0 +1,57 @@
+/* Bytes: borrowed views, a growing buffer, and numbers read from text. */
+#ifndef BASE_BYTES_H
+#define BASE_BYTES_H
+
+#include "base/memory.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Borrowed bytes; may hold zeros. data may be NULL where len is 0. */
+typedef struct kw_bytes {
+    const char *data;
+    size_t len;
+} kw_bytes;
+
+kw_bytes kw_bytes_of(const char *text); /* up to the zero byte; NULL gives empty */
+bool kw_bytes_equal(kw_bytes a, kw_bytes b);
+bool kw_bytes_equal_nocase(kw_bytes a, kw_bytes b); /* ASCII letters only */
+bool kw_bytes_starts(kw_bytes bytes, const char *prefix);
+
+/* Splits at the first (last) separator: *head before, *tail behind it. False,
+ * with nothing written, when there is none. */
+bool kw_bytes_split(kw_bytes *head, kw_bytes *tail, kw_bytes bytes, char separator);
+bool kw_bytes_split_last(kw_bytes *head, kw_bytes *tail, kw_bytes bytes, char separator);
+
+/* A decimal number without sign, space or leading '+', at most max. False, with
+ * nothing written, for anything else. */
+bool kw_bytes_to_uint(uint64_t *value, kw_bytes bytes, uint64_t max);
+
+/* Copies bytes into out (out_len > 0 bytes, always ended with a zero byte) for
+ * people to read: control bytes, quotes, backslashes and bytes past ASCII become
+ * \xHH, what does not fit is cut and ends in "...". Returns out. */
+char *kw_bytes_show(char *out, size_t out_len, kw_bytes bytes);
+
+/* A growing buffer. After a failed call the buffer holds what it held before. */
+typedef struct kw_buf {
+    const kw_allocator *mem;
+    char *data;
+    size_t len;
+    size_t capacity;
+    char *inline_data; /* first memory, lent by the owner; not freed */
+} kw_buf;
+
+/* inline_data (inline_len bytes, may be NULL and 0) is used before the heap. */
+void kw_buf_init(kw_buf *buf, const kw_allocator *mem, char *inline_data, size_t inline_len);
+void kw_buf_fini(kw_buf *buf);
+
+/* Makes room for len more bytes behind buf->len; false when there is no memory. */
+bool kw_buf_reserve(kw_buf *buf, size_t len);
+bool kw_buf_append(kw_buf *buf, const char *data, size_t len);
+
+/* Decimal digits of value into out (at least 20 bytes, no zero byte behind);
+ * returns their number. */
+size_t kw_uint_to_text(char *out, uint64_t value);
+
+#endif

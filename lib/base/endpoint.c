@@ -1,0 +1,74 @@
+#include "base/endpoint.h"
+
+#include <string.h>
+
+static bool host_is_valid(kw_bytes host)
+{
+    if (host.len == 0 || host.len > KW_HOST_MAX) {
+        return false;
+    }
+    for (size_t i = 0; i < host.len; i++) {
+        unsigned char byte = (unsigned char)host.data[i];
+        if (byte <= ' ' || byte == 0x7f || byte == '"' || byte == '\'' || byte == '@') {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool kw_endpoint_set(kw_endpoint *endpoint, kw_bytes host, uint64_t port)
+{
+    if (!host_is_valid(host) || port > UINT16_MAX) {
+        return false;
+    }
+    bool is_path = host.data[0] == '/';
+    if (is_path != (port == 0)) {
+        return false;
+    }
+    memcpy(endpoint->host, host.data, host.len);
+    endpoint->host[host.len] = '\0';
+    endpoint->port = (uint16_t)port;
+    return true;
+}
+
+bool kw_endpoint_parse(kw_endpoint *endpoint, kw_bytes text)
+{
+    kw_bytes host;
+    kw_bytes port_text;
+    uint64_t port;
+    if (!kw_bytes_split_last(&host, &port_text, text, ':') ||
+        !kw_bytes_to_uint(&port, port_text, UINT16_MAX) || port == 0) {
+        return false;
+    }
+    if (host.len >= 2 && host.data[0] == '[' && host.data[host.len - 1] == ']') {
+        host.data++;
+        host.len -= 2;
+    }
+    return kw_endpoint_set(endpoint, host, port);
+}
+
+bool kw_endpoint_equal(const kw_endpoint *a, const kw_endpoint *b)
+{
+    return a->port == b->port && strcmp(a->host, b->host) == 0;
+}
+
+char *kw_endpoint_text(char out[KW_ENDPOINT_TEXT], const kw_endpoint *endpoint)
+{
+    size_t len = strlen(endpoint->host);
+    size_t at = 0;
+    bool has_brackets = endpoint->port != 0 && memchr(endpoint->host, ':', len) != NULL;
+    if (has_brackets) {
+        out[at++] = '[';
+    }
+    memcpy(out + at, endpoint->host, len);
+    at += len;
+    if (has_brackets) {
+        out[at++] = ']';
+    }
+    if (endpoint->port != 0) {
+        out[at++] = ':';
+        at += kw_uint_to_text(out + at, endpoint->port);
+    }
+    out[at] = '\0';
+    return out;
+}

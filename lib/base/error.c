@@ -1,0 +1,124 @@
+#include "base/error.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+typedef struct code_row {
+    kw_err code;
+    const char *name;
+    const char *text;
+} code_row;
+
+#define CODE_ROW(code, text)                                                                       \
+    {                                                                                              \
+        code, #code, text                                                                          \
+    }
+
+/* The one table of codes, names and texts. */
+static const code_row code_rows[] = {
+    CODE_ROW(KW_OK, "success"),
+    CODE_ROW(KW_ERR_NOMEM, "no memory"),
+    CODE_ROW(KW_ERR_ARGUMENT, "wrong argument"),
+    CODE_ROW(KW_ERR_CONFIG, "wrong URI or option"),
+    CODE_ROW(KW_ERR_UNSUPPORTED, "not supported by this build or topology"),
+    CODE_ROW(KW_ERR_CONNECT, "no connection"),
+    CODE_ROW(KW_ERR_RESOLVE, "no address for the host name"),
+    CODE_ROW(KW_ERR_HANDSHAKE, "greeting refused by the server"),
+    CODE_ROW(KW_ERR_AUTH, "user, password or permission refused"),
+    CODE_ROW(KW_ERR_QUEUE_TIMEOUT, "deadline reached before anything was sent"),
+    CODE_ROW(KW_ERR_POOL_FULL, "every connection to the node stayed busy"),
+    CODE_ROW(KW_ERR_TIMEOUT, "deadline reached after sending"),
+    CODE_ROW(KW_ERR_CLOSED, "connection lost after sending"),
+    CODE_ROW(KW_ERR_PROTOCOL, "invalid bytes from the server"),
+    CODE_ROW(KW_ERR_DESYNC, "a reply that nothing asked for"),
+    CODE_ROW(KW_ERR_LIMIT, "reply over a configured limit"),
+    CODE_ROW(KW_ERR_REDIRECT, "too many redirects"),
+    CODE_ROW(KW_ERR_NOT_SERVED, "no node serves the slot"),
+    CODE_ROW(KW_ERR_CLUSTER_DOWN, "cluster down"),
+    CODE_ROW(KW_ERR_TRY_AGAIN, "keys are being moved"),
+    CODE_ROW(KW_ERR_LOADING, "node is loading its data"),
+    CODE_ROW(KW_ERR_MASTER_DOWN, "replica lost its primary"),
+    CODE_ROW(KW_ERR_READONLY, "node is a replica"),
+    CODE_ROW(KW_ERR_BUSY, "node is busy with a script"),
+    CODE_ROW(KW_ERR_CROSSSLOT, "keys in different slots"),
+    CODE_ROW(KW_ERR_KEYS, "the command's keys cannot be found"),
+    CODE_ROW(KW_ERR_TOPOLOGY, "no usable cluster map"),
+    CODE_ROW(KW_ERR_REFUSED, "command cannot run on this handle"),
+    CODE_ROW(KW_ERR_CANCELLED, "handle closed during the call"),
+    CODE_ROW(KW_ERR_FORKED, "handle belongs to the parent process"),
+};
+
+static const code_row *find_row(kw_err code)
+{
+    for (size_t i = 0; i < sizeof(code_rows) / sizeof(code_rows[0]); i++) {
+        if (code_rows[i].code == code) {
+            return &code_rows[i];
+        }
+    }
+    return NULL;
+}
+
+const char *kw_err_name(kw_err code)
+{
+    const code_row *row = find_row(code);
+    return row != NULL ? row->name : "KW_ERR_?";
+}
+
+const char *kw_err_text(kw_err code)
+{
+    const code_row *row = find_row(code);
+    return row != NULL ? row->text : "unknown code";
+}
+
+const char *kw_effect_name(kw_effect effect)
+{
+    switch (effect) {
+    case KW_EFFECT_NONE:
+        return "none";
+    case KW_EFFECT_MAYBE:
+        return "maybe";
+    case KW_EFFECT_DONE:
+        return "done";
+    }
+    return "?";
+}
+
+static bool has_room(const kw_error *error)
+{
+    return error != NULL && error->size >= sizeof(kw_error);
+}
+
+kw_err kw_error_set(kw_error *error, kw_err code, kw_effect effect, const char *format, ...)
+{
+    if (!has_room(error)) {
+        return code;
+    }
+    error->code = code;
+    error->effect = effect;
+    error->attempts = 0;
+    error->elapsed_ms = 0;
+    error->node[0] = '\0';
+    va_list args;
+    va_start(args, format);
+    if (vsnprintf(error->text, sizeof(error->text), format, args) < 0) {
+        error->text[0] = '\0';
+    }
+    va_end(args);
+    return code;
+}
+
+void kw_error_set_node(kw_error *error, const char *node)
+{
+    if (!has_room(error)) {
+        return;
+    }
+    size_t len = node != NULL ? strlen(node) : 0;
+    if (len >= sizeof(error->node)) {
+        len = sizeof(error->node) - 1;
+    }
+    if (len > 0) {
+        memcpy(error->node, node, len);
+    }
+    error->node[len] = '\0';
+}

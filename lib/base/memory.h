@@ -1,0 +1,32 @@
+/* Memory: the host's allocator, and sizes that do not overflow. */
+#ifndef BASE_MEMORY_H
+#define BASE_MEMORY_H
+
+#include <keyway/memory.h>
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* malloc, realloc and free of the C library. */
+const kw_allocator *kw_mem_default(void);
+
+/* len bytes, uninitialised; NULL when there is no memory. len 0 gives a block. */
+void *kw_mem_alloc(const kw_allocator *mem, size_t len);
+
+/* count x len bytes of zeros; NULL when there is no memory or on overflow. */
+void *kw_mem_calloc(const kw_allocator *mem, size_t count, size_t len);
+
+/* block moved to count x len bytes; NULL (and block untouched) when there is no
+ * memory or on overflow. */
+void *kw_mem_resize(const kw_allocator *mem, void *block, size_t count, size_t len);
+
+/* A copy of len bytes with a zero byte behind; NULL when there is no memory. */
+char *kw_mem_strndup(const kw_allocator *mem, const char *text, size_t len);
+
+void kw_mem_free(const kw_allocator *mem, void *block);
+
+/* *product = a x b, *sum = a + b; false (and nothing written) on overflow. */
+bool kw_size_mul(size_t *product, size_t a, size_t b);
+bool kw_size_add(size_t *sum, size_t a, size_t b);
+
+#endif

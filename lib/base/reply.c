@@ -1,0 +1,231 @@
+#include "base/reply.h"
+
+#include <keyway/hiredis.h>
+
+#include <stdalign.h>
+#include <stdint.h>
+#include <string.h>
+
+/* More memory of a reply that did not fit into its first piece. */
+typedef struct arena_block {
+    struct arena_block *next;
+} arena_block;
+
+/* The first piece: the root lives inside, so that a plain reply is a single
+ * allocation. */
+typedef struct arena {
+    arena_block *blocks; /* further pieces, newest first */
+    char *at;            /* free bytes of the newest piece: at .. end */
+    char *end;
+    size_t next_len; /* size of the next piece; doubles */
+    void *mem_arg;   /* how to get and to free memory */
+    void *(*malloc_fn)(void *arg, size_t len);
+    void (*free_fn)(void *arg, void *block);
+    kw_reply root;
+} arena;
+
+#define ARENA_ALIGN     (alignof(max_align_t))
+#define ARENA_PIECE     ((size_t)1024)
+#define ARENA_PIECE_MAX ((size_t)64 * 1024)
+
+static arena *arena_of(kw_reply *root)
+{
+    return (arena *)(void *)((char *)root - offsetof(arena, root));
+}
+
+static bool align_up(size_t *aligned, size_t len)
+{
+    size_t padded;
+    if (!kw_size_add(&padded, len, ARENA_ALIGN - 1)) {
+        return false;
+    }
+    *aligned = padded - padded % ARENA_ALIGN;
+    return true;
+}
+
+kw_reply *kw_reply_new(const kw_allocator *mem, size_t room)
+{
+    size_t head_len;
+    size_t total;
+    if (!align_up(&head_len, sizeof(arena)) || !align_up(&room, room) ||
+        !kw_size_add(&total, head_len, room)) {
+        return NULL;
+    }
+    arena *self = kw_mem_alloc(mem, total);
+    if (self == NULL) {
+        return NULL;
+    }
+    memset(self, 0, sizeof(*self));
+    self->at = (char *)self + head_len;
+    self->end = (char *)self + total;
+    self->next_len = ARENA_PIECE;
+    self->mem_arg = mem->arg;
+    self->malloc_fn = mem->malloc_fn;
+    self->free_fn = mem->free_fn;
+    self->root.hiredis.type = KW_REPLY_NIL;
+    return &self->root;
+}
+
+static bool arena_grow(arena *self, size_t len)
+{
+    size_t head_len;
+    size_t total;
+    size_t room = len > self->next_len ? len : self->next_len;
+    if (!align_up(&head_len, sizeof(arena_block)) || !kw_size_add(&total, head_len, room)) {
+        return false;
+    }
+    arena_block *block = self->malloc_fn(self->mem_arg, total);
+    if (block == NULL) {
+        return false;
+    }
+    block->next = self->blocks;
+    self->blocks = block;
+    self->at = (char *)block + head_len;
+    self->end = (char *)block + total;
+    if (self->next_len < ARENA_PIECE_MAX) {
+        self->next_len *= 2;
+    }
+    return true;
+}
+
+void *kw_reply_alloc(kw_reply *root, size_t len)
+{
+    arena *self = arena_of(root);
+    if (!align_up(&len, len)) {
+        return NULL;
+    }
+    if (len > (size_t)(self->end - self->at) && !arena_grow(self, len)) {
+        return NULL;
+    }
+    void *block = self->at;
+    self->at += len;
+    return block;
+}
+
+bool kw_reply_set_string(kw_reply *root, kw_reply *reply, kw_reply_kind kind, kw_bytes text)
+{
+    size_t total;
+    if (!kw_size_add(&total, text.len, 1)) {
+        return false;
+    }
+    char *copy = kw_reply_alloc(root, total);
+    if (copy == NULL) {
+        return false;
+    }
+    if (text.len > 0) {
+        memcpy(copy, text.data, text.len);
+    }
+    copy[text.len] = '\0';
+    reply->hiredis.type = (int)kind;
+    reply->hiredis.str = copy;
+    reply->hiredis.len = text.len;
+    return true;
+}
+
+bool kw_reply_set_array(kw_reply *root, kw_reply *reply, kw_reply_kind kind, size_t count)
+{
+    size_t pointers_len;
+    size_t elements_len;
+    if (!kw_size_mul(&pointers_len, count, sizeof(redisReply *)) ||
+        !kw_size_mul(&elements_len, count, sizeof(kw_reply))) {
+        return false;
+    }
+    redisReply **pointers = NULL;
+    if (count > 0) {
+        pointers = kw_reply_alloc(root, pointers_len);
+        kw_reply *elements = pointers != NULL ? kw_reply_alloc(root, elements_len) : NULL;
+        if (elements == NULL) {
+            return false;
+        }
+        memset(elements, 0, elements_len);
+        for (size_t i = 0; i < count; i++) {
+            elements[i].hiredis.type = KW_REPLY_NIL;
+            pointers[i] = &elements[i].hiredis;
+        }
+    }
+    reply->hiredis.type = (int)kind;
+    reply->hiredis.elements = count;
+    reply->hiredis.element = pointers;
+    return true;
+}
+
+void kw_reply_set_integer(kw_reply *reply, kw_reply_kind kind, long long value)
+{
+    reply->hiredis.type = (int)kind;
+    reply->hiredis.integer = value;
+}
+
+kw_reply *kw_reply_slot(kw_reply *reply, size_t index)
+{
+    return (kw_reply *)(void *)reply->hiredis.element[index];
+}
+
+kw_bytes kw_reply_bytes(const kw_reply *reply)
+{
+    kw_bytes bytes = {NULL, 0};
+    bytes.data = kw_reply_str(reply, &bytes.len);
+    return bytes;
+}
+
+kw_reply_kind kw_reply_type(const kw_reply *reply)
+{
+    return reply != NULL ? (kw_reply_kind)reply->hiredis.type : KW_REPLY_NONE;
+}
+
+bool kw_reply_is_error(const kw_reply *reply)
+{
+    return kw_reply_type(reply) == KW_REPLY_ERROR;
+}
+
+bool kw_reply_is_nil(const kw_reply *reply)
+{
+    return kw_reply_type(reply) == KW_REPLY_NIL;
+}
+
+const char *kw_reply_str(const kw_reply *reply, size_t *len)
+{
+    bool has_text = reply != NULL && reply->hiredis.str != NULL;
+    if (len != NULL) {
+        *len = has_text ? (size_t)reply->hiredis.len : 0;
+    }
+    return has_text ? reply->hiredis.str : NULL;
+}
+
+long long kw_reply_int(const kw_reply *reply)
+{
+    return reply != NULL ? reply->hiredis.integer : 0;
+}
+
+size_t kw_reply_count(const kw_reply *reply)
+{
+    return reply != NULL ? reply->hiredis.elements : 0;
+}
+
+const kw_reply *kw_reply_at(const kw_reply *reply, size_t index)
+{
+    if (index >= kw_reply_count(reply)) {
+        return NULL;
+    }
+    return (const kw_reply *)(const void *)reply->hiredis.element[index];
+}
+
+void kw_reply_free(kw_reply *reply)
+{
+    if (reply == NULL) {
+        return;
+    }
+    arena *self = arena_of(reply);
+    void *mem_arg = self->mem_arg;
+    void (*free_fn)(void *arg, void *block) = self->free_fn;
+    while (self->blocks != NULL) {
+        arena_block *block = self->blocks;
+        self->blocks = block->next;
+        free_fn(mem_arg, block);
+    }
+    free_fn(mem_arg, self);
+}
+
+const struct redisReply *kw_reply_hiredis(const kw_reply *reply)
+{
+    return reply != NULL ? &reply->hiredis : NULL;
+}

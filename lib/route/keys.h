@@ -1,0 +1,36 @@
+/* Keys: where in its arguments a command has them. */
+#ifndef ROUTE_KEYS_H
+#define ROUTE_KEYS_H
+
+#include <keyway/error.h>
+
+#include "route/command.h"
+
+/* Arguments at, at + step, ... : count of them. */
+typedef struct kw_key_range {
+    size_t at;
+    size_t count;
+    size_t step;
+} kw_key_range;
+
+/* No command of the table needs more ranges than this. */
+#define KW_KEY_RANGES_MAX 4
+
+typedef struct kw_keys {
+    size_t ranges_n;
+    kw_key_range ranges[KW_KEY_RANGES_MAX];
+} kw_keys;
+
+/* Key positions by the key specifications of the command (COMMAND DOCS). A command
+ * without keys gives ranges_n 0 and success. KW_ERR_KEYS, and an error that says
+ * which argument is wrong, where the arguments contradict the command (numkeys that
+ * is no number or too large, too few arguments). Every index is below argc. */
+kw_err kw_keys_find(kw_keys *keys, kw_error *error, const kw_command_info *command,
+                    const kw_bytes *argv, size_t argc);
+
+/* Slot of all the keys: *slot is written. KW_ERR_CROSSSLOT where they differ, with
+ * an error that names the first two keys that differ and their slots (bytes made
+ * printable, long keys cut). keys has at least one key. */
+kw_err kw_keys_slot(uint16_t *slot, kw_error *error, const kw_keys *keys, const kw_bytes *argv);
+
+#endif

@@ -1,0 +1,57 @@
+/* Map: which node owns which slot; an immutable, shared snapshot. */
+#ifndef ROUTE_MAP_H
+#define ROUTE_MAP_H
+
+#include <keyway/error.h>
+
+#include "base/endpoint.h"
+#include "base/memory.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define KW_MAP_NODES_MAX ((size_t)2000)
+#define KW_MAP_NO_SHARD  ((uint16_t)0xffff)
+
+/* A primary and its replicas. Node numbers are indices of kw_map_node. */
+typedef struct kw_map_shard {
+    uint16_t primary;
+    uint16_t replicas_n;
+    uint32_t replicas_at; /* first of its replicas, for kw_map_replica */
+} kw_map_shard;
+
+typedef struct kw_map kw_map;
+
+/* A map of one server that owns every slot. NULL when there is no memory. */
+kw_map *kw_map_new_single(const kw_allocator *mem, const kw_endpoint *server);
+
+kw_map *kw_map_ref(kw_map *map);
+void kw_map_unref(kw_map *map);
+
+/* False for a map of one server: there, slots mean nothing to the server. */
+bool kw_map_is_cluster(const kw_map *map);
+
+size_t kw_map_nodes_n(const kw_map *map);
+const kw_endpoint *kw_map_node(const kw_map *map, size_t node); /* borrowed */
+bool kw_map_find_node(const kw_map *map, size_t *node, const kw_endpoint *endpoint);
+
+size_t kw_map_shards_n(const kw_map *map);
+const kw_map_shard *kw_map_shard_at(const kw_map *map, size_t shard); /* borrowed */
+size_t kw_map_replica(const kw_map *map, const kw_map_shard *shard, size_t index); /* a node */
+
+/* Shard that owns the slot, or KW_MAP_NO_SHARD for a hole and past the last slot. */
+uint16_t kw_map_shard_of(const kw_map *map, unsigned slot);
+
+/* What the server said in MOVED: slot belongs to the primary at endpoint. Where
+ * that primary is in the map already this is one atomic store into this map, seen
+ * by all threads, and *patched stays NULL. Otherwise *patched is a new map with one
+ * more shard, for the caller to publish. The only change a published map ever sees.
+ * A replica named by MOVED becomes the primary of a shard of its own, its old
+ * primary keeps the other slots. Several threads may patch one map. */
+kw_err kw_map_patch(kw_map *map, kw_map **patched, unsigned slot, const kw_endpoint *endpoint);
+
+/* True where both name the same nodes, shards and owners, in whatever order. */
+bool kw_map_equal(const kw_map *a, const kw_map *b);
+
+#endif
