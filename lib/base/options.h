@@ -1,0 +1,51 @@
+/* Options: the settings of a handle, read and checked, for every room to read. */
+#ifndef BASE_OPTIONS_H
+#define BASE_OPTIONS_H
+
+#include "base/endpoint.h"
+#include "base/memory.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef enum kw_scheme {
+    KW_SCHEME_SINGLE,  /* redis://, redis+unix://, valkey... */
+    KW_SCHEME_CLUSTER, /* redis-cluster:// */
+    KW_SCHEME_SENTINEL,
+    KW_SCHEME_RING
+} kw_scheme;
+
+/* An address as servers announce it, and the one to dial instead. */
+typedef struct kw_address_pair {
+    kw_endpoint from;
+    kw_endpoint to;
+} kw_address_pair;
+
+typedef struct kw_options {
+    kw_scheme scheme;
+    kw_endpoint *seeds; /* servers named by the URI, in its order */
+    size_t seeds_n;
+    char *user;        /* NULL: none */
+    char *password;    /* NULL: none */
+    char *client_name; /* NULL: none */
+    uint64_t database;
+    uint64_t timeout_ms;          /* deadline of a call, from its start */
+    uint64_t connect_timeout_ms;  /* cap for one connection, greeting included */
+    uint64_t stall_ms;            /* an answer later than this asks for a new map */
+    uint64_t grace_ms;            /* life of calls on a node that lost their slot */
+    uint64_t refresh_interval_ms; /* slow periodic map refresh; 0: never */
+    uint64_t keep_alive_ms;       /* TCP keep-alive idle time; 0: off */
+    uint64_t user_timeout_ms;     /* TCP user timeout; 0: the system's */
+    uint64_t pool_max;            /* connections per node */
+    uint64_t pool_idle_ms;        /* an idle connection older than this is closed */
+    uint64_t redirects_max;       /* MOVED and ASK per try */
+    uint64_t reply_bytes_max;
+    uint64_t reply_items_max; /* array elements in one reply, nested ones included */
+    uint64_t reply_depth_max;
+    bool is_reopened_after_fork; /* a forked child opens connections of its own */
+    kw_address_pair *address_map;
+    size_t address_map_n;
+} kw_options;
+
+#endif
