@@ -1,0 +1,28 @@
+#include "engine/backoff.h"
+
+void kw_backoff_init(kw_backoff *backoff, uint64_t first_ns, uint64_t max_ns)
+{
+    backoff->first_ns = first_ns;
+    backoff->max_ns = max_ns;
+    backoff->failures_n = 0;
+}
+
+uint64_t kw_backoff_next(kw_backoff *backoff, kw_random *random)
+{
+    uint64_t ceiling = backoff->first_ns;
+    for (unsigned i = 0; i < backoff->failures_n && ceiling < backoff->max_ns; i++) {
+        ceiling *= 2;
+    }
+    if (ceiling >= backoff->max_ns) {
+        ceiling = backoff->max_ns;
+    } else {
+        backoff->failures_n++;
+    }
+    uint64_t floor = ceiling / 8;
+    return floor + kw_random_below(random, ceiling - floor + 1);
+}
+
+void kw_backoff_reset(kw_backoff *backoff)
+{
+    backoff->failures_n = 0;
+}

@@ -1,0 +1,26 @@
+/* Backoff: how long to pause before trying again. */
+#ifndef ENGINE_BACKOFF_H
+#define ENGINE_BACKOFF_H
+
+#include "base/random.h"
+
+#include <stdint.h>
+
+#define KW_NS_PER_MS ((uint64_t)1000000)
+
+/* Exponential, with full jitter ("Exponential Backoff And Jitter", AWS Architecture
+ * Blog, 2015), so that callers who failed together do not return together. */
+typedef struct kw_backoff {
+    uint64_t first_ns; /* ceiling of the first pause */
+    uint64_t max_ns;   /* ceiling of every pause */
+    unsigned failures_n;
+} kw_backoff;
+
+void kw_backoff_init(kw_backoff *backoff, uint64_t first_ns, uint64_t max_ns);
+
+/* The next pause: between 1/8 of its ceiling and the ceiling, which doubles. */
+uint64_t kw_backoff_next(kw_backoff *backoff, kw_random *random);
+
+void kw_backoff_reset(kw_backoff *backoff);
+
+#endif

@@ -1,0 +1,44 @@
+#include "engine/health.h"
+
+#define PAUSE_FIRST_NS (50 * KW_NS_PER_MS)
+#define PAUSE_MAX_NS   (800 * KW_NS_PER_MS)
+
+void kw_health_init(kw_health *health)
+{
+    kw_backoff_init(&health->backoff, PAUSE_FIRST_NS, PAUSE_MAX_NS);
+    health->retry_ns = 0;
+    health->dialling_n = 0;
+    health->is_failing = false;
+}
+
+bool kw_health_may_dial(const kw_health *health, uint64_t now_ns)
+{
+    if (health->is_failing) {
+        return health->dialling_n == 0 && now_ns >= health->retry_ns;
+    }
+    return health->dialling_n < KW_HEALTH_DIALS_MAX;
+}
+
+void kw_health_on_dial(kw_health *health)
+{
+    health->dialling_n++;
+}
+
+void kw_health_on_connected(kw_health *health)
+{
+    health->dialling_n--;
+    health->is_failing = false;
+    kw_backoff_reset(&health->backoff);
+}
+
+void kw_health_on_failed(kw_health *health, uint64_t now_ns, kw_random *random)
+{
+    health->dialling_n--;
+    health->is_failing = true;
+    health->retry_ns = now_ns + kw_backoff_next(&health->backoff, random);
+}
+
+void kw_health_on_abandoned(kw_health *health)
+{
+    health->dialling_n--;
+}

@@ -1,0 +1,35 @@
+/* Health: whether a node may be dialled now. */
+#ifndef ENGINE_HEALTH_H
+#define ENGINE_HEALTH_H
+
+#include "base/random.h"
+#include "engine/backoff.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* A node is healthy until a connect to it fails. From then on one connect at a time
+ * is allowed, after growing pauses, until one succeeds. */
+typedef struct kw_health {
+    kw_backoff backoff;
+    uint64_t retry_ns;   /* no connect before this */
+    unsigned dialling_n; /* connects under way */
+    bool is_failing;
+} kw_health;
+
+/* Connects under way at once to a healthy node. */
+#define KW_HEALTH_DIALS_MAX 8u
+
+void kw_health_init(kw_health *health);
+
+/* May a connect start now? One that does is followed by on_dial and one of the
+ * other two. */
+bool kw_health_may_dial(const kw_health *health, uint64_t now_ns);
+void kw_health_on_dial(kw_health *health);
+void kw_health_on_connected(kw_health *health);
+void kw_health_on_failed(kw_health *health, uint64_t now_ns, kw_random *random);
+
+/* A dial that was given up for no fault of the node. */
+void kw_health_on_abandoned(kw_health *health);
+
+#endif

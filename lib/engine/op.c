@@ -1,0 +1,253 @@
+#include "engine/op.h"
+
+#include <string.h>
+
+/* Pauses while servers sort themselves out. The ceiling bounds how late the first
+ * success after a failover can be. */
+#define WAIT_FIRST_NS (5 * KW_NS_PER_MS)
+#define WAIT_MAX_NS   (250 * KW_NS_PER_MS)
+
+/* Redirects from this one on come with a pause: the nodes disagree. */
+#define PAUSED_REDIRECT 3u
+
+static kw_step step_of(kw_step_kind kind)
+{
+    kw_step step;
+    memset(&step, 0, sizeof(step));
+    step.kind = kind;
+    return step;
+}
+
+static kw_step fail(const kw_op *op, kw_err code, kw_effect effect)
+{
+    kw_step step = step_of(KW_STEP_FAIL);
+    step.code = code;
+    step.effect = effect > op->effect ? effect : op->effect;
+    return step;
+}
+
+/* The deadline has come while nothing of the command was under way. */
+static kw_step fail_waiting(const kw_op *op)
+{
+    kw_err code = op->obstacle != KW_OK ? op->obstacle : KW_ERR_QUEUE_TIMEOUT;
+    return fail(op, code, KW_EFFECT_NONE);
+}
+
+static kw_step send_to_owner(kw_op *op)
+{
+    op->has_target = false;
+    op->is_asking = false;
+    return step_of(KW_STEP_SEND);
+}
+
+static kw_step send_to_target(const kw_op *op)
+{
+    kw_step step = step_of(KW_STEP_SEND);
+    step.is_redirected = true;
+    step.is_asking = op->is_asking;
+    return step;
+}
+
+static kw_step sleep_until(const kw_op *op, uint64_t now_ns, uint64_t until_ns)
+{
+    if (now_ns >= op->spec.deadline_ns) {
+        return fail_waiting(op);
+    }
+    kw_step step = step_of(KW_STEP_SLEEP);
+    step.until_ns = until_ns < op->spec.deadline_ns ? until_ns : op->spec.deadline_ns;
+    return step;
+}
+
+/* A pause that begins a new try: at the owner again, with redirects counted anew. */
+static kw_step wait_and_retry(kw_op *op, uint64_t now_ns, kw_err obstacle, bool wants_refresh)
+{
+    op->obstacle = obstacle;
+    op->has_target = false;
+    op->is_asking = false;
+    op->redirects_n = 0;
+    kw_step step = sleep_until(op, now_ns, now_ns + kw_backoff_next(&op->backoff, &op->random));
+    step.wants_refresh = wants_refresh && op->spec.is_cluster;
+    step.wakes_on_map = step.wants_refresh;
+    return step;
+}
+
+static kw_step refresh(kw_op *op, uint64_t now_ns, kw_err obstacle)
+{
+    op->obstacle = obstacle;
+    op->has_target = false;
+    op->is_asking = false;
+    if (now_ns >= op->spec.deadline_ns) {
+        return fail_waiting(op);
+    }
+    kw_step step = step_of(KW_STEP_REFRESH);
+    step.until_ns = op->spec.deadline_ns;
+    step.wants_refresh = true;
+    return step;
+}
+
+kw_step kw_op_start(kw_op *op, const kw_op_spec *spec, uint64_t seed)
+{
+    /* The endpoint is written before it is read; leave its bytes alone. */
+    op->spec = *spec;
+    kw_random_init(&op->random, seed);
+    kw_backoff_init(&op->backoff, WAIT_FIRST_NS, WAIT_MAX_NS);
+    op->target.host[0] = '\0';
+    op->target.port = 0;
+    op->has_fetched = false;
+    op->redirects_n = 0;
+    op->sends_n = 0;
+    op->effect = KW_EFFECT_NONE;
+    op->obstacle = KW_OK;
+    return send_to_owner(op);
+}
+
+void kw_op_on_send(kw_op *op)
+{
+    op->sends_n++;
+}
+
+static bool take_target(kw_op *op, const kw_verdict *verdict, const kw_endpoint *from)
+{
+    if (verdict->is_unknown) {
+        return false;
+    }
+    kw_bytes host = verdict->host.len > 0 ? verdict->host : kw_bytes_of(from->host);
+    return kw_endpoint_set(&op->target, host, verdict->port);
+}
+
+static kw_step on_redirect(kw_op *op, uint64_t now_ns, const kw_verdict *verdict,
+                           const kw_endpoint *from)
+{
+    bool is_moved = verdict->kind == KW_VERDICT_MOVED;
+    op->redirects_n++;
+    if (op->redirects_n > op->spec.redirects_max) {
+        return fail(op, KW_ERR_REDIRECT, KW_EFFECT_NONE);
+    }
+    if (!take_target(op, verdict, from)) {
+        return refresh(op, now_ns, KW_ERR_REDIRECT);
+    }
+    op->has_target = true;
+    op->is_asking = !is_moved;
+    kw_step step;
+    if (op->redirects_n >= PAUSED_REDIRECT) {
+        op->obstacle = KW_ERR_REDIRECT;
+        step = sleep_until(op, now_ns, now_ns + kw_backoff_next(&op->backoff, &op->random));
+    } else {
+        step = send_to_target(op);
+    }
+    if (is_moved && step.kind != KW_STEP_FAIL) {
+        step.is_patch = op->spec.has_slot && verdict->slot == op->spec.slot;
+        step.wants_refresh = true;
+    }
+    return step;
+}
+
+kw_step kw_op_on_reply(kw_op *op, uint64_t now_ns, const kw_verdict *verdict,
+                       const kw_endpoint *from)
+{
+    bool follows = op->spec.is_cluster && !op->spec.is_pinned;
+    if (op->sends_n >= KW_OP_SENDS_MAX && verdict->kind != KW_VERDICT_FINAL) {
+        kw_err code = kw_verdict_code(verdict->kind);
+        return fail(op, code != KW_OK ? code : KW_ERR_REDIRECT, KW_EFFECT_NONE);
+    }
+    switch (verdict->kind) {
+    case KW_VERDICT_FINAL:
+    case KW_VERDICT_AUTH:
+        return step_of(KW_STEP_DONE);
+    case KW_VERDICT_MOVED:
+    case KW_VERDICT_ASK:
+        return follows ? on_redirect(op, now_ns, verdict, from) : step_of(KW_STEP_DONE);
+    case KW_VERDICT_READONLY:
+        /* Where no map can name another node, waiting changes nothing. */
+        return follows ? wait_and_retry(op, now_ns, KW_ERR_READONLY, true)
+                       : step_of(KW_STEP_DONE);
+    case KW_VERDICT_CLUSTER_DOWN:
+    case KW_VERDICT_MASTER_DOWN:
+    case KW_VERDICT_UNBLOCKED:
+    case KW_VERDICT_FULL:
+        return wait_and_retry(op, now_ns, kw_verdict_code(verdict->kind), true);
+    case KW_VERDICT_TRY_AGAIN:
+    case KW_VERDICT_LOADING:
+    case KW_VERDICT_BUSY:
+        return wait_and_retry(op, now_ns, kw_verdict_code(verdict->kind), false);
+    }
+    return step_of(KW_STEP_DONE);
+}
+
+kw_step kw_op_on_unserved(kw_op *op, uint64_t now_ns)
+{
+    /* The specification: an unassigned slot is asked for once more, then an error. */
+    if (op->has_fetched) {
+        return fail(op, KW_ERR_NOT_SERVED, KW_EFFECT_NONE);
+    }
+    return refresh(op, now_ns, KW_ERR_NOT_SERVED);
+}
+
+kw_step kw_op_on_unavailable(kw_op *op, uint64_t now_ns, kw_err code, uint64_t retry_ns)
+{
+    switch ((int)code) {
+    case KW_ERR_CONNECT:
+    case KW_ERR_RESOLVE:
+    case KW_ERR_HANDSHAKE:
+    case KW_ERR_POOL_FULL:
+    case KW_ERR_QUEUE_TIMEOUT:
+        break;
+    default:
+        /* AUTH, NOMEM, CANCELLED, FORKED, ...: trying again changes nothing. */
+        return fail(op, code, KW_EFFECT_NONE);
+    }
+    kw_step step = wait_and_retry(op, now_ns, code, true);
+    if (step.kind == KW_STEP_SLEEP && !op->spec.is_cluster && step.until_ns < retry_ns) {
+        step.until_ns = retry_ns < op->spec.deadline_ns ? retry_ns : op->spec.deadline_ns;
+    }
+    return step;
+}
+
+kw_step kw_op_on_broken(kw_op *op, uint64_t now_ns, kw_err code, bool has_left)
+{
+    if (code == KW_ERR_LIMIT) {
+        return fail(op, code, KW_EFFECT_DONE);
+    }
+    if (code == KW_ERR_PROTOCOL || code == KW_ERR_DESYNC || code == KW_ERR_NOMEM) {
+        return fail(op, code, has_left ? KW_EFFECT_MAYBE : KW_EFFECT_NONE);
+    }
+    if (has_left) {
+        op->effect = KW_EFFECT_MAYBE;
+        if (!op->spec.is_repeatable) {
+            return fail(op, code, KW_EFFECT_MAYBE);
+        }
+    }
+    if (op->sends_n >= KW_OP_SENDS_MAX) {
+        return fail(op, code, op->effect);
+    }
+    return wait_and_retry(op, now_ns, code, true);
+}
+
+kw_step kw_op_on_refreshed(kw_op *op, uint64_t now_ns, kw_err code)
+{
+    if (now_ns >= op->spec.deadline_ns) {
+        return fail_waiting(op);
+    }
+    if (code == KW_OK) {
+        op->has_fetched = true;
+        return send_to_owner(op);
+    }
+    if (code == KW_ERR_AUTH || code == KW_ERR_NOMEM || code == KW_ERR_CANCELLED ||
+        code == KW_ERR_FORKED || code == KW_ERR_UNSUPPORTED) {
+        return fail(op, code, KW_EFFECT_NONE);
+    }
+    return wait_and_retry(op, now_ns, code, true);
+}
+
+kw_step kw_op_on_woke(kw_op *op, uint64_t now_ns)
+{
+    if (now_ns >= op->spec.deadline_ns) {
+        return fail_waiting(op);
+    }
+    return op->has_target ? send_to_target(op) : send_to_owner(op);
+}
+
+kw_step kw_op_on_deadline(kw_op *op, bool has_left)
+{
+    return has_left ? fail(op, KW_ERR_TIMEOUT, KW_EFFECT_MAYBE) : fail_waiting(op);
+}

@@ -1,0 +1,100 @@
+/* Op: the life of one command, from its first send to its reply or failure. The
+ * redirect and retry policy of the whole library, and nothing else: no I/O, no
+ * clock, no memory. A driver does what the last step says, reports what happened
+ * with one kw_op_on_... call, and gets the next step. */
+#ifndef ENGINE_OP_H
+#define ENGINE_OP_H
+
+#include <keyway/error.h>
+
+#include "base/endpoint.h"
+#include "base/random.h"
+#include "engine/backoff.h"
+#include "engine/verdict.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef enum kw_step_kind {
+    KW_STEP_SEND,    /* send the command; see is_redirected and is_asking */
+    KW_STEP_REFRESH, /* wait for a map that is fetched from now on, then on_refreshed */
+    KW_STEP_SLEEP,   /* wait until until_ns, then on_woke */
+    KW_STEP_DONE,    /* the reply just reported is the caller's */
+    KW_STEP_FAIL     /* no reply: code and effect */
+} kw_step_kind;
+
+typedef struct kw_step {
+    kw_step_kind kind;
+    bool is_redirected;   /* SEND: to op->target, not to the owner by the map */
+    bool is_asking;       /* SEND: ASKING goes first, in the same write */
+    bool is_patch;        /* before anything else: op->target owns op->slot now */
+    bool wants_refresh;   /* the map is suspect: fetch it, without waiting for it */
+    bool wakes_on_map;    /* SLEEP: ends early when another map is published */
+    uint64_t until_ns;    /* SLEEP, REFRESH: not longer than this */
+    kw_err code;          /* FAIL */
+    kw_effect effect;     /* FAIL */
+} kw_step;
+
+/* What the driver knows of the command before it starts. */
+typedef struct kw_op_spec {
+    uint64_t deadline_ns;
+    unsigned redirects_max; /* MOVED and ASK in one try */
+    bool is_cluster;        /* the servers redirect, and a map can be fetched */
+    bool is_pinned;         /* the caller named the node: redirects are the caller's to read */
+    bool has_slot;          /* slot is known */
+    bool is_repeatable;     /* a second run does no harm: a read, or the caller says so */
+    bool is_script;         /* its error text may be an inner command's */
+    uint16_t slot;
+} kw_op_spec;
+
+typedef struct kw_op {
+    kw_op_spec spec;
+    kw_random random;
+    kw_backoff backoff;
+    kw_endpoint target;    /* of the last MOVED or ASK */
+    bool is_asking;        /* target came from ASK */
+    bool has_target;       /* the send after the pause goes to target */
+    bool has_fetched;      /* a map was fetched since the slot was found unserved */
+    unsigned redirects_n;  /* in this try */
+    unsigned sends_n;      /* in all */
+    kw_effect effect;      /* worst of what earlier sends may have done */
+    kw_err obstacle;       /* what the call waits for; its code at the deadline */
+} kw_op;
+
+/* No command is sent more often than this, whatever the servers answer. */
+#define KW_OP_SENDS_MAX 40u
+
+/* Starts the op; the first step is a SEND. seed: any number, for the jitter. */
+kw_step kw_op_start(kw_op *op, const kw_op_spec *spec, uint64_t seed);
+
+/* The driver is about to put the command on a connection. */
+void kw_op_on_send(kw_op *op);
+
+/* A whole reply came; verdict is kw_verdict_of its text, or FINAL for what is no
+ * error. from is the node that answered. */
+kw_step kw_op_on_reply(kw_op *op, uint64_t now_ns, const kw_verdict *verdict,
+                       const kw_endpoint *from);
+
+/* There is no map, or it has no owner for the slot. */
+kw_step kw_op_on_unserved(kw_op *op, uint64_t now_ns);
+
+/* No connection to the node could be had; nothing was sent. code says why (CONNECT,
+ * RESOLVE, HANDSHAKE, AUTH, POOL_FULL, ...); before retry_ns it is no use to try
+ * that node again. */
+kw_step kw_op_on_unavailable(kw_op *op, uint64_t now_ns, kw_err code, uint64_t retry_ns);
+
+/* The connection was lost (code: CLOSED, PROTOCOL, DESYNC, LIMIT). has_left: at least
+ * one byte of the command may have reached the server. */
+kw_step kw_op_on_broken(kw_op *op, uint64_t now_ns, kw_err code, bool has_left);
+
+/* A REFRESH ended: with a map, or with none within its time. code: KW_OK, or why no
+ * map was had. */
+kw_step kw_op_on_refreshed(kw_op *op, uint64_t now_ns, kw_err code);
+
+/* A SLEEP ended, by time or by a new map. */
+kw_step kw_op_on_woke(kw_op *op, uint64_t now_ns);
+
+/* The deadline passed with the command on a connection (has_left as above). */
+kw_step kw_op_on_deadline(kw_op *op, bool has_left);
+
+#endif

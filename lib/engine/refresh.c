@@ -1,0 +1,88 @@
+#include "engine/refresh.h"
+
+/* Pauses between fetches while the map stays in doubt. The ceiling is half of the
+ * time in which a promoted primary is to be found. */
+#define DOUBT_FIRST_NS KW_REFRESH_FLOOR_NS
+#define DOUBT_MAX_NS   (250 * KW_NS_PER_MS)
+
+static void plan_periodic(kw_refresh *refresh, uint64_t now_ns)
+{
+    if (refresh->interval_ns == 0) {
+        refresh->periodic_ns = UINT64_MAX;
+        return;
+    }
+    uint64_t jitter = kw_random_below(&refresh->random, refresh->interval_ns / 4 + 1);
+    refresh->periodic_ns = now_ns + refresh->interval_ns - jitter;
+}
+
+void kw_refresh_init(kw_refresh *refresh, uint64_t interval_ns, uint64_t now_ns, uint64_t seed)
+{
+    kw_random_init(&refresh->random, seed);
+    kw_backoff_init(&refresh->backoff, DOUBT_FIRST_NS, DOUBT_MAX_NS);
+    refresh->interval_ns = interval_ns;
+    refresh->allowed_ns = now_ns;
+    refresh->started_n = 0;
+    refresh->ended_n = 0;
+    refresh->is_wanted = false;
+    plan_periodic(refresh, now_ns);
+}
+
+uint64_t kw_refresh_want(kw_refresh *refresh)
+{
+    refresh->is_wanted = true;
+    return refresh->started_n + 1;
+}
+
+uint64_t kw_refresh_due_ns(const kw_refresh *refresh)
+{
+    if (refresh->started_n != refresh->ended_n) {
+        return UINT64_MAX;
+    }
+    if (refresh->is_wanted) {
+        return refresh->allowed_ns;
+    }
+    return refresh->periodic_ns;
+}
+
+void kw_refresh_on_start(kw_refresh *refresh, uint64_t now_ns)
+{
+    refresh->started_n++;
+    refresh->is_wanted = false;
+    uint64_t pause = kw_backoff_next(&refresh->backoff, &refresh->random);
+    refresh->allowed_ns =
+        now_ns + (pause > KW_REFRESH_FLOOR_NS ? pause : KW_REFRESH_FLOOR_NS);
+}
+
+void kw_refresh_on_end(kw_refresh *refresh, uint64_t now_ns, bool has_news)
+{
+    refresh->ended_n++;
+    if (has_news) {
+        kw_backoff_reset(&refresh->backoff);
+    }
+    plan_periodic(refresh, now_ns);
+}
+
+static unsigned rank(const kw_refresh_candidate *candidate)
+{
+    return (candidate->is_seed ? 2u : 0u) + (candidate->is_suspect ? 1u : 0u);
+}
+
+void kw_refresh_order(kw_refresh_candidate *candidates, size_t candidates_n, kw_random *random)
+{
+    /* Fisher-Yates, then a stable insertion by rank. */
+    for (size_t i = candidates_n; i > 1; i--) {
+        size_t k = (size_t)kw_random_below(random, i);
+        kw_refresh_candidate other = candidates[k];
+        candidates[k] = candidates[i - 1];
+        candidates[i - 1] = other;
+    }
+    for (size_t i = 1; i < candidates_n; i++) {
+        kw_refresh_candidate moving = candidates[i];
+        size_t k = i;
+        while (k > 0 && rank(&candidates[k - 1]) > rank(&moving)) {
+            candidates[k] = candidates[k - 1];
+            k--;
+        }
+        candidates[k] = moving;
+    }
+}

@@ -1,0 +1,54 @@
+/* Refresh: when to fetch the cluster's map, and from whom. */
+#ifndef ENGINE_REFRESH_H
+#define ENGINE_REFRESH_H
+
+#include "base/random.h"
+#include "engine/backoff.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* One fetch at a time; two never start within the floor; while fetches fail or the
+ * map is asked for again and again, the pauses grow. */
+typedef struct kw_refresh {
+    kw_random random;
+    kw_backoff backoff;
+    uint64_t interval_ns; /* slow periodic fetch; 0: none */
+    uint64_t allowed_ns;  /* no fetch starts before this */
+    uint64_t periodic_ns; /* a fetch is wanted from here on, whatever happens */
+    uint64_t started_n;   /* fetches begun */
+    uint64_t ended_n;     /* fetches ended, with or without a map */
+    bool is_wanted;
+} kw_refresh;
+
+#define KW_REFRESH_FLOOR_NS (100 * KW_NS_PER_MS)
+
+void kw_refresh_init(kw_refresh *refresh, uint64_t interval_ns, uint64_t now_ns, uint64_t seed);
+
+/* Somebody has reason to doubt the map. Returns the number of the fetch that will
+ * answer the doubt: it has when ended_n has reached that number. */
+uint64_t kw_refresh_want(kw_refresh *refresh);
+
+/* When the next fetch may start: UINT64_MAX while one runs and when none is
+ * wanted. */
+uint64_t kw_refresh_due_ns(const kw_refresh *refresh);
+
+void kw_refresh_on_start(kw_refresh *refresh, uint64_t now_ns);
+
+/* has_news: the fetch gave a map that differs from the one in use. */
+void kw_refresh_on_end(kw_refresh *refresh, uint64_t now_ns, bool has_news);
+
+/* A node that could be asked for the map. */
+typedef struct kw_refresh_candidate {
+    size_t node;     /* the caller's number */
+    bool is_suspect; /* failed last time, or is the reason for the doubt */
+    bool is_seed;    /* given by the URI */
+} kw_refresh_candidate;
+
+/* Sorts the candidates into the order in which to ask: healthy nodes, suspect ones,
+ * seeds last but always; at random among equals, so that no node answers for all
+ * clients. */
+void kw_refresh_order(kw_refresh_candidate *candidates, size_t candidates_n, kw_random *random);
+
+#endif
