@@ -1,38 +1,275 @@
 # keyway: GNU make 3.81 and later. `make help` lists the targets.
-CC ?= cc
-CFLAGS ?= -O2 -g
-WARNINGS = -Wall -Wextra -Wconversion -Wshadow
-PKG_CONFIG ?= pkg-config
+# Settings, on the command line: CC CXX CPPFLAGS CFLAGS LDFLAGS PREFIX LIBDIR INCLUDEDIR DESTDIR, V=1 shows commands.
 
+CC ?= cc
+CXX ?= c++
+AR ?= ar
+PKG_CONFIG ?= pkg-config
+TAR ?= tar
+CLANG ?= clang
+CLANG_FORMAT ?= clang-format
+CFLAGS ?= -O2 -g
+WARNINGS = -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes
+V ?= 0
+
+PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
+INCLUDEDIR ?= $(PREFIX)/include
 BUILD = build
-CPPFLAGS_ALL = -Iinclude -Ilib -D_POSIX_C_SOURCE=200809L $(patsubst -I%,-isystem %,$(shell $(PKG_CONFIG) --cflags hiredis)) $(CPPFLAGS)
+
+# The version lives in include/keyway/version.h alone.
+version_part = $(shell sed -n 's/^.define KW_VERSION_$(1)  *\([0-9][0-9]*\)$$/\1/p' include/keyway/version.h)
+MAJOR := $(call version_part,MAJOR)
+VERSION := $(MAJOR).$(call version_part,MINOR).$(call version_part,PATCH)
+
+# A relative LIBDIR or INCLUDEDIR (lib/x86_64-linux-gnu) is taken from PREFIX.
+under_prefix = $(if $(filter /%,$(1)),$(1),$(PREFIX)/$(1))
+libdir = $(call under_prefix,$(LIBDIR))
+includedir = $(call under_prefix,$(INCLUDEDIR))
+
+# What differs between systems.
+ifeq ($(shell uname -s),Darwin)
+SHARED_NAME = libkeyway.$(VERSION).dylib
+SHARED_SONAME = libkeyway.$(MAJOR).dylib
+SHARED_LINK = libkeyway.dylib
+SHARED_FLAGS = -dynamiclib -install_name $(libdir)/$(SHARED_SONAME) \
+	-compatibility_version $(MAJOR) -current_version $(VERSION)
+else
+SHARED_NAME = libkeyway.so.$(VERSION)
+SHARED_SONAME = libkeyway.so.$(MAJOR)
+SHARED_LINK = libkeyway.so
+SHARED_FLAGS = -shared -Wl,-soname,$(SHARED_SONAME) -Wl,--version-script,lib/keyway.map \
+	-Wl,-z,defs -Wl,-z,relro -Wl,-Bsymbolic-functions
+endif
+
+# hiredis puts bare names on the include path, so its folders come last and quietly.
+HIREDIS_CFLAGS := $(patsubst -I%,-isystem %,$(shell $(PKG_CONFIG) --cflags hiredis))
+HIREDIS_LIBS := $(shell $(PKG_CONFIG) --libs hiredis)
+CPPFLAGS_ALL = -Iinclude -Ilib -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE -D_DARWIN_C_SOURCE \
+	$(HIREDIS_CFLAGS) $(CPPFLAGS)
 CFLAGS_ALL = -std=c11 -fPIC -fvisibility=hidden -pthread $(WARNINGS) $(CFLAGS)
-LIBS = $(shell $(PKG_CONFIG) --libs hiredis)
+LIBS = $(HIREDIS_LIBS) -pthread
+
+STATIC = $(BUILD)/libkeyway.a
+SHARED = $(BUILD)/$(SHARED_NAME)
+SUPPORT = $(BUILD)/libsupport.a
 
 SOURCES := $(sort $(wildcard lib/*/*.c))
 OBJECTS := $(SOURCES:%.c=$(BUILD)/%.o)
+PUBLIC_HEADERS := $(sort $(wildcard include/keyway/*.h))
+SUPPORT_SOURCES := $(filter-out tests/support/run_%,$(sort $(wildcard tests/support/*.c)))
+SUPPORT_OBJECTS := $(SUPPORT_SOURCES:%.c=$(BUILD)/%.o)
 
-all: $(BUILD)/libkeyway.a
+# programs(folder, pattern): build/<folder>/<name> for each <folder>/<pattern>.c
+programs = $(patsubst %.c,$(BUILD)/%,$(sort $(wildcard $(1)/$(2).c)))
+UNIT := $(call programs,tests/unit,test_*)
+SCENE := $(call programs,tests/scene,*)
+FAKE := $(call programs,tests/fake,test_*)
+LIVE := $(call programs,tests/live,test_*)
+FAULT := $(call programs,tests/fault,test_*)
+BENCH := $(call programs,tests/bench,bench_*)
+FUZZ := $(call programs,tests/fuzz,fuzz_*)
+EXAMPLES := $(call programs,examples,*) $(call programs,examples/*,*)
+TOOLS := $(call programs,tests/support,run_*)
+# Live tests that say so are quick enough for the sanitizers.
+LIVE_FAST := $(patsubst %.c,$(BUILD)/%,$(shell grep -l 'KW_TEST_FAST' $(wildcard tests/live/test_*.c) /dev/null))
 
-$(BUILD)/%.o: %.c
+ifeq ($(V),0)
+Q = @
+say = @printf '  %-6s %s\n' $(1) $(2)
+endif
+
+all: $(STATIC) $(SHARED)
+
+## all: the static and the shared library, in build/ (default)
+## check: every test; needs redis-server, redis-cli and cmocka, no root and no network
+## check-unit check-scene check-fake check-live check-fault: tests of one kind
+## check-build: headers, rooms, exported symbols, installed copy
+## check-examples: each example, and the quickstart's tour
+## bench: speed against raw hiredis on this machine
+## demo: a throwaway cluster, and what keyway does on it
+## install, uninstall: with DESTDIR, PREFIX (/usr/local), LIBDIR, INCLUDEDIR
+## dist: build/keyway-VERSION.tar.gz, the same bytes for the same commit
+## format, format-check: apply, or verify, the layout of .clang-format
+## asan, tsan: the quick tests under clang's sanitizers
+## fuzz: each fuzz target for FUZZ_SECONDS (60)
+## exports: write tests/exports.txt anew
+## clean: remove build/
+## help: this list
+help:
+	@sed -n 's/^## /  /p' Makefile
+
+# Libraries
+
+$(BUILD)/lib/%.o: lib/%.c
+	$(call say,CC,$<)
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
+	$(Q)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
 
-$(BUILD)/libkeyway.a: $(OBJECTS)
+$(BUILD)/tests/support/%.o: tests/support/%.c
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS_ALL) -Itests $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
+
+$(STATIC): $(OBJECTS)
+	$(call say,AR,$@)
 	@rm -f $@
-	$(AR) rcs $@ $(OBJECTS)
+	$(Q)$(AR) rcs $@ $(OBJECTS)
 
-$(BUILD)/tests/unit/%: tests/unit/%.c $(BUILD)/libkeyway.a
+$(SUPPORT): $(SUPPORT_OBJECTS)
+	$(call say,AR,$@)
+	@rm -f $@
+	$(Q)$(AR) rcs $@ $(SUPPORT_OBJECTS)
+
+$(SHARED): $(OBJECTS) lib/keyway.map
+	$(call say,LD,$@)
+	$(Q)$(CC) $(SHARED_FLAGS) $(CFLAGS_ALL) $(LDFLAGS) -o $@ $(OBJECTS) $(LIBS)
+	@ln -sf $(SHARED_NAME) $(BUILD)/$(SHARED_SONAME)
+	@ln -sf $(SHARED_SONAME) $(BUILD)/$(SHARED_LINK)
+
+# Programs: tests may look inside the library; examples see the public headers only.
+
+$(BUILD)/tests/%: tests/%.c $(STATIC) $(SUPPORT)
+	$(call say,TEST,$<)
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS_ALL) -Itests $(CFLAGS_ALL) -MMD -MP -o $@ $< $(BUILD)/libkeyway.a $(LIBS) -lcmocka
+	$(Q)$(CC) $(CPPFLAGS_ALL) -Itests $(CFLAGS_ALL) $(LDFLAGS) -MMD -MP -MF $@.d -MT $@ -o $@ $< \
+		$(SUPPORT) $(STATIC) $(LIBS) -lcmocka -lm
 
-UNIT := $(patsubst %.c,$(BUILD)/%,$(sort $(wildcard tests/unit/test_*.c)))
+$(BUILD)/tests/bench/%: tests/bench/%.c $(STATIC) $(SUPPORT)
+	$(call say,BENCH,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS_ALL) -Itests $(CFLAGS_ALL) $(LDFLAGS) -MMD -MP -MF $@.d -MT $@ -o $@ $< \
+		$(SUPPORT) $(STATIC) $(LIBS) -lm
 
-check: $(UNIT)
-	@set -e; for t in $(UNIT); do $$t; done
+$(BUILD)/tests/fuzz/%: tests/fuzz/%.c $(STATIC)
+	$(call say,FUZZ,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS_ALL) -Itests $(CFLAGS_ALL) $(LDFLAGS) $(FUZZ_FLAGS) -MMD -MP -MF $@.d -MT $@ -o $@ $< \
+		$(STATIC) $(LIBS)
+
+$(BUILD)/examples/%: examples/%.c $(STATIC)
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -Iinclude -D_POSIX_C_SOURCE=200809L $(CPPFLAGS) -std=c11 -pthread $(WARNINGS) $(CFLAGS) $(LDFLAGS) \
+		-MMD -MP -MF $@.d -MT $@ -o $@ $< $(STATIC) $(LIBS)
+
+# Tests. check.sh runs what it is given in order, stops at the first failure, and counts.
+
+CHECK_ENV = CC='$(CC)' CXX='$(CXX)' MAKE='$(MAKE)' PKG_CONFIG='$(PKG_CONFIG)' BUILD='$(BUILD)' VERSION='$(VERSION)' \
+	SHARED='$(SHARED)' CPPFLAGS_ALL='$(CPPFLAGS_ALL)' CFLAGS_ALL='$(CFLAGS_ALL)' EXAMPLES='$(EXAMPLES)' V='$(V)'
+RUN = @env -u MAKEFLAGS $(CHECK_ENV) sh tests/support/check.sh
+STYLE_CHECKS = tests/support/headers.sh tests/support/rooms.sh tests/support/exports.sh
+EXAMPLE_CHECKS = tests/support/examples.sh tests/live/quickstart.sh
+
+check: all $(UNIT) $(SCENE) $(FAKE) $(LIVE) $(FAULT) $(EXAMPLES) $(TOOLS)
+	$(RUN) --servers $(UNIT) $(SCENE) $(STYLE_CHECKS) tests/install/install.sh \
+		$(FAKE) $(LIVE) $(FAULT) $(EXAMPLE_CHECKS)
+
+check-unit: $(UNIT)
+	$(RUN) $(UNIT)
+
+check-scene: $(SCENE)
+	$(RUN) $(SCENE)
+
+check-fake: $(FAKE)
+	$(RUN) $(FAKE)
+
+check-live: $(LIVE)
+	$(RUN) --servers $(LIVE)
+
+check-fault: $(FAULT)
+	$(RUN) --servers $(FAULT)
+
+check-build: all
+	$(RUN) $(STYLE_CHECKS) tests/install/install.sh
+
+check-examples: all $(EXAMPLES) $(TOOLS)
+	$(RUN) --servers $(EXAMPLE_CHECKS)
+
+check-quick: $(UNIT) $(SCENE) $(FAKE) $(LIVE_FAST)
+	$(RUN) --servers $(UNIT) $(SCENE) $(FAKE) $(LIVE_FAST)
+
+SANITIZE = $(MAKE) check-quick CC='$(CLANG)'
+
+asan:
+	@$(SANITIZE) BUILD=build/asan CFLAGS='-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all'
+
+tsan:
+	@$(SANITIZE) BUILD=build/tsan CFLAGS='-O1 -g -fno-omit-frame-pointer -fsanitize=thread'
+
+FUZZ_SECONDS ?= 60
+FUZZ_FLAGS = -fsanitize=fuzzer
+
+fuzz:
+	@$(MAKE) fuzz-run CC='$(CLANG)' BUILD=build/fuzz \
+		CFLAGS='-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=all'
+
+fuzz-run: $(FUZZ)
+	@set -e; for f in $(FUZZ); do \
+		name=$$(basename $$f); mkdir -p $(BUILD)/corpus/$$name; \
+		echo "  $$name: $(FUZZ_SECONDS) s"; \
+		$$f -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=$(BUILD)/$$name. -print_final_stats=0 \
+			-verbosity=0 $(BUILD)/corpus/$$name; \
+	done
+
+bench: $(BENCH)
+	@sh tests/support/need.sh
+	@set -e; for b in $(BENCH); do $$b; done
+
+demo: all $(EXAMPLES)
+	@sh examples/quickstart.sh --tour-only
+
+exports: $(SHARED)
+	@env $(CHECK_ENV) sh tests/support/exports.sh --write
+
+# Installation. keyway.pc gets the final places, never DESTDIR.
+
+in_prefix = $(patsubst $(PREFIX)/%,$${prefix}/%,$(1))
+
+install: all
+	@mkdir -p '$(DESTDIR)$(includedir)/keyway' '$(DESTDIR)$(libdir)/pkgconfig'
+	$(Q)install -m 644 include/keyway.h '$(DESTDIR)$(includedir)/keyway.h'
+	$(Q)install -m 644 $(PUBLIC_HEADERS) '$(DESTDIR)$(includedir)/keyway/'
+	$(Q)install -m 644 $(STATIC) '$(DESTDIR)$(libdir)/libkeyway.a'
+	$(Q)install -m 755 $(SHARED) '$(DESTDIR)$(libdir)/$(SHARED_NAME)'
+	$(Q)ln -sf $(SHARED_NAME) '$(DESTDIR)$(libdir)/$(SHARED_SONAME)'
+	$(Q)ln -sf $(SHARED_SONAME) '$(DESTDIR)$(libdir)/$(SHARED_LINK)'
+	$(Q)sed -e 's|@prefix@|$(PREFIX)|' -e 's|@libdir@|$(call in_prefix,$(libdir))|' \
+		-e 's|@includedir@|$(call in_prefix,$(includedir))|' -e 's|@version@|$(VERSION)|' \
+		pkgconfig/keyway.pc.in > '$(DESTDIR)$(libdir)/pkgconfig/keyway.pc'
+	@chmod 644 '$(DESTDIR)$(libdir)/pkgconfig/keyway.pc'
+
+uninstall:
+	$(Q)rm -f '$(DESTDIR)$(includedir)/keyway.h' '$(DESTDIR)$(libdir)/libkeyway.a' \
+		'$(DESTDIR)$(libdir)/$(SHARED_NAME)' '$(DESTDIR)$(libdir)/$(SHARED_SONAME)' \
+		'$(DESTDIR)$(libdir)/$(SHARED_LINK)' '$(DESTDIR)$(libdir)/pkgconfig/keyway.pc'
+	$(Q)rm -rf '$(DESTDIR)$(includedir)/keyway'
+	@rmdir '$(DESTDIR)$(libdir)/pkgconfig' 2> /dev/null || true
+
+# A release: the files that git knows (outside git: all but build/), one order, one time, one owner.
+
+DIST = keyway-$(VERSION)
+
+dist:
+	@mkdir -p $(BUILD)
+	@sh tests/support/dist.sh '$(TAR)' '$(DIST)' '$(BUILD)/$(DIST).tar.gz'
+	@echo '$(BUILD)/$(DIST).tar.gz'
+
+FORMATTED = $(sort $(wildcard include/*.h include/keyway/*.h lib/*/*.[ch] tests/*/*.[ch] examples/*.c examples/*/*.[ch]))
+
+format:
+	@$(CLANG_FORMAT) -i $(FORMATTED)
+
+format-check:
+	@$(CLANG_FORMAT) --dry-run --Werror $(FORMATTED)
 
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all check clean
--include $(OBJECTS:.o=.d)
+.PHONY: all help check check-unit check-scene check-fake check-live check-fault check-build check-examples check-quick \
+	asan tsan fuzz fuzz-run bench demo exports install uninstall dist format format-check clean
+.SECONDARY:
+.DELETE_ON_ERROR:
+
+-include $(OBJECTS:.o=.d) $(SUPPORT_OBJECTS:.o=.d)
+-include $(patsubst %,%.d,$(UNIT) $(SCENE) $(FAKE) $(LIVE) $(FAULT) $(BENCH) $(FUZZ) $(EXAMPLES) $(TOOLS))

@@ -159,8 +159,7 @@ kw_step kw_op_on_reply(kw_op *op, uint64_t now_ns, const kw_verdict *verdict,
         return follows ? on_redirect(op, now_ns, verdict, from) : step_of(KW_STEP_DONE);
     case KW_VERDICT_READONLY:
         /* Where no map can name another node, waiting changes nothing. */
-        return follows ? wait_and_retry(op, now_ns, KW_ERR_READONLY, true)
-                       : step_of(KW_STEP_DONE);
+        return follows ? wait_and_retry(op, now_ns, KW_ERR_READONLY, true) : step_of(KW_STEP_DONE);
     case KW_VERDICT_CLUSTER_DOWN:
     case KW_VERDICT_MASTER_DOWN:
     case KW_VERDICT_UNBLOCKED:

@@ -25,14 +25,14 @@ typedef enum kw_step_kind {
 
 typedef struct kw_step {
     kw_step_kind kind;
-    bool is_redirected;   /* SEND: to op->target, not to the owner by the map */
-    bool is_asking;       /* SEND: ASKING goes first, in the same write */
-    bool is_patch;        /* before anything else: op->target owns op->slot now */
-    bool wants_refresh;   /* the map is suspect: fetch it, without waiting for it */
-    bool wakes_on_map;    /* SLEEP: ends early when another map is published */
-    uint64_t until_ns;    /* SLEEP, REFRESH: not longer than this */
-    kw_err code;          /* FAIL */
-    kw_effect effect;     /* FAIL */
+    bool is_redirected; /* SEND: to op->target, not to the owner by the map */
+    bool is_asking;     /* SEND: ASKING goes first, in the same write */
+    bool is_patch;      /* before anything else: op->target owns op->slot now */
+    bool wants_refresh; /* the map is suspect: fetch it, without waiting for it */
+    bool wakes_on_map;  /* SLEEP: ends early when another map is published */
+    uint64_t until_ns;  /* SLEEP, REFRESH: not longer than this */
+    kw_err code;        /* FAIL */
+    kw_effect effect;   /* FAIL */
 } kw_step;
 
 /* What the driver knows of the command before it starts. */
@@ -51,14 +51,14 @@ typedef struct kw_op {
     kw_op_spec spec;
     kw_random random;
     kw_backoff backoff;
-    kw_endpoint target;    /* of the last MOVED or ASK */
-    bool is_asking;        /* target came from ASK */
-    bool has_target;       /* the send after the pause goes to target */
-    bool has_fetched;      /* a map was fetched since the slot was found unserved */
-    unsigned redirects_n;  /* in this try */
-    unsigned sends_n;      /* in all */
-    kw_effect effect;      /* worst of what earlier sends may have done */
-    kw_err obstacle;       /* what the call waits for; its code at the deadline */
+    kw_endpoint target;   /* of the last MOVED or ASK */
+    bool is_asking;       /* target came from ASK */
+    bool has_target;      /* the send after the pause goes to target */
+    bool has_fetched;     /* a map was fetched since the slot was found unserved */
+    unsigned redirects_n; /* in this try */
+    unsigned sends_n;     /* in all */
+    kw_effect effect;     /* worst of what earlier sends may have done */
+    kw_err obstacle;      /* what the call waits for; its code at the deadline */
 } kw_op;
 
 /* No command is sent more often than this, whatever the servers answer. */

@@ -49,8 +49,7 @@ void kw_refresh_on_start(kw_refresh *refresh, uint64_t now_ns)
     refresh->started_n++;
     refresh->is_wanted = false;
     uint64_t pause = kw_backoff_next(&refresh->backoff, &refresh->random);
-    refresh->allowed_ns =
-        now_ns + (pause > KW_REFRESH_FLOOR_NS ? pause : KW_REFRESH_FLOOR_NS);
+    refresh->allowed_ns = now_ns + (pause > KW_REFRESH_FLOOR_NS ? pause : KW_REFRESH_FLOOR_NS);
 }
 
 void kw_refresh_on_end(kw_refresh *refresh, uint64_t now_ns, bool has_news)
