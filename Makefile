@@ -129,12 +129,6 @@ $(SHARED): $(OBJECTS) lib/keyway.map
 
 # Programs: tests may look inside the library; examples see the public headers only.
 
-$(BUILD)/tests/%: tests/%.c $(STATIC) $(SUPPORT)
-	$(call say,TEST,$<)
-	@mkdir -p $(@D)
-	$(Q)$(CC) $(CPPFLAGS_ALL) -Itests $(CFLAGS_ALL) $(LDFLAGS) -MMD -MP -MF $@.d -MT $@ -o $@ $< \
-		$(SUPPORT) $(STATIC) $(LIBS) -lcmocka -lm
-
 $(BUILD)/tests/bench/%: tests/bench/%.c $(STATIC) $(SUPPORT)
 	$(call say,BENCH,$<)
 	@mkdir -p $(@D)
@@ -146,6 +140,12 @@ $(BUILD)/tests/fuzz/%: tests/fuzz/%.c $(STATIC)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS_ALL) -Itests $(CFLAGS_ALL) $(LDFLAGS) $(FUZZ_FLAGS) -MMD -MP -MF $@.d -MT $@ -o $@ $< \
 		$(STATIC) $(LIBS)
+
+$(BUILD)/tests/%: tests/%.c $(STATIC) $(SUPPORT)
+	$(call say,TEST,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS_ALL) -Itests $(CFLAGS_ALL) $(LDFLAGS) -MMD -MP -MF $@.d -MT $@ -o $@ $< \
+		$(SUPPORT) $(STATIC) $(LIBS) -lcmocka -lm
 
 $(BUILD)/examples/%: examples/%.c $(STATIC)
 	$(call say,CC,$<)

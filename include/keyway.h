@@ -1,0 +1,15 @@
+/* keyway: client-side sharding for Redis and Valkey. Every public header but
+ * <keyway/hiredis.h>. */
+#ifndef KEYWAY_H
+#define KEYWAY_H
+
+#include <keyway/client.h>
+#include <keyway/command.h>
+#include <keyway/config.h>
+#include <keyway/error.h>
+#include <keyway/memory.h>
+#include <keyway/reply.h>
+#include <keyway/stats.h>
+#include <keyway/version.h>
+
+#endif

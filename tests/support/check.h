@@ -1,0 +1,62 @@
+/* Small helpers of tests: time, descriptors, memory, seeds, and an address that
+ * swallows packets. */
+#ifndef SUPPORT_CHECK_H
+#define SUPPORT_CHECK_H
+
+#include <keyway/export.h>
+#include <keyway/memory.h>
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Monotonic time. */
+uint64_t kw_test_now_ns(void);
+uint64_t kw_test_now_ms(void);
+
+void kw_test_sleep_ms(unsigned ms);
+
+/* Open descriptors of this process; those of a folder scan are not counted. -1 where
+ * the system does not tell. */
+int kw_test_fd_count(void);
+
+/* Resident memory of this process in bytes; 0 where the system does not tell. */
+size_t kw_test_rss_bytes(void);
+
+/* Threads of this process; -1 where the system does not tell. */
+int kw_test_thread_count(void);
+
+/* A seed for random tests: $KW_TEST_SEED, else from the clock. Printed on stderr with
+ * the name of the test. */
+uint64_t kw_test_seed(const char *name);
+
+/* Prints to stderr, and ends the program with status 1. */
+_Noreturn void kw_test_die(const char *format, ...) KW_FORMAT(1, 2);
+
+/* An allocator that counts, and that fails one call. Safe for many threads. */
+typedef struct kw_test_memory {
+    kw_allocator allocator; /* what to give to the library */
+    unsigned long fail_at;  /* the nth malloc or realloc fails, from 1; 0: none */
+    bool fail_on;           /* and all after it */
+    unsigned long calls;    /* malloc and realloc so far */
+    long live;              /* blocks not yet freed */
+} kw_test_memory;
+
+void kw_test_memory_init(kw_test_memory *memory, unsigned long fail_at);
+
+/* Reads of counters that other threads may change. */
+unsigned long kw_test_memory_calls(kw_test_memory *memory);
+long kw_test_memory_live(kw_test_memory *memory);
+
+/* A loopback port that swallows connects: its backlog is full. False where the system
+ * does not allow it to be made so. */
+typedef struct kw_test_hole {
+    int listener;
+    int fillers[8];
+    uint16_t port;
+} kw_test_hole;
+
+bool kw_test_hole_open(kw_test_hole *hole);
+void kw_test_hole_close(kw_test_hole *hole);
+
+#endif
