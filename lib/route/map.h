@@ -3,9 +3,11 @@
 #define ROUTE_MAP_H
 
 #include <keyway/error.h>
+#include <keyway/slot.h>
 
 #include "base/endpoint.h"
 #include "base/memory.h"
+#include "route/node_set.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -21,7 +23,27 @@ typedef struct kw_map_shard {
     uint32_t replicas_at; /* first of its replicas, for kw_map_replica */
 } kw_map_shard;
 
+/* What one node is. A node belongs to one shard, or to none. */
+typedef struct kw_map_member {
+    uint16_t shard; /* KW_MAP_NO_SHARD: none */
+    bool is_primary;
+} kw_map_member;
+
 typedef struct kw_map kw_map;
+
+/* What a map is made of; borrowed. */
+typedef struct kw_map_parts {
+    const kw_node_set *set;
+    const kw_map_member *members; /* one for each node; each shard has one primary */
+    size_t shards_n;
+    const uint16_t *slots; /* KW_SLOTS_N shards or KW_MAP_NO_SHARD; NULL: one shard (the
+                              first) owns everything and the map is no cluster's */
+} kw_map_parts;
+
+/* A map of the parts. Left out are, in a cluster, the shards that own no slot, and
+ * always the nodes that belong to no shard that stays; the others keep their order, not
+ * their numbers. KW_ERR_LIMIT where more than KW_MAP_NODES_MAX nodes stay, KW_ERR_NOMEM. */
+kw_err kw_map_new(kw_map **map, const kw_allocator *mem, const kw_map_parts *parts);
 
 /* A map of one server that owns every slot. NULL when there is no memory. */
 kw_map *kw_map_new_single(const kw_allocator *mem, const kw_endpoint *server);
@@ -33,11 +55,12 @@ void kw_map_unref(kw_map *map);
 bool kw_map_is_cluster(const kw_map *map);
 
 size_t kw_map_nodes_n(const kw_map *map);
-const kw_endpoint *kw_map_node(const kw_map *map, size_t node); /* borrowed */
+const kw_endpoint *kw_map_node(const kw_map *map, size_t node);        /* borrowed */
+const kw_map_member *kw_map_member_at(const kw_map *map, size_t node); /* borrowed */
 bool kw_map_find_node(const kw_map *map, size_t *node, const kw_endpoint *endpoint);
 
 size_t kw_map_shards_n(const kw_map *map);
-const kw_map_shard *kw_map_shard_at(const kw_map *map, size_t shard); /* borrowed */
+const kw_map_shard *kw_map_shard_at(const kw_map *map, size_t shard);              /* borrowed */
 size_t kw_map_replica(const kw_map *map, const kw_map_shard *shard, size_t index); /* a node */
 
 /* Shard that owns the slot, or KW_MAP_NO_SHARD for a hole and past the last slot. */
@@ -45,10 +68,16 @@ uint16_t kw_map_shard_of(const kw_map *map, unsigned slot);
 
 /* What the server said in MOVED: slot belongs to the primary at endpoint. Where
  * that primary is in the map already this is one atomic store into this map, seen
- * by all threads, and *patched stays NULL. Otherwise *patched is a new map with one
- * more shard, for the caller to publish. The only change a published map ever sees.
- * A replica named by MOVED becomes the primary of a shard of its own, its old
- * primary keeps the other slots. Several threads may patch one map. */
+ * by all threads, and *patched becomes NULL. Otherwise *patched is a new map with
+ * one more shard, for the caller to publish and to unref. The only change a published
+ * map ever sees. A replica named by MOVED becomes the primary of a shard of its own,
+ * its old primary keeps the other slots. The new map is without shards that own no
+ * slot any more, so that no sequence of MOVED makes it grow without end: KW_ERR_LIMIT
+ * past KW_MAP_NODES_MAX nodes. Numbers of nodes and shards differ between the maps.
+ * KW_ERR_ARGUMENT for a slot past the last, KW_ERR_UNSUPPORTED for a map that is no
+ * cluster's, KW_ERR_NOMEM. Several threads may patch one map; a patch that lands
+ * while another thread copies the map may be missing in the copy, and the next MOVED
+ * of that slot repeats it. */
 kw_err kw_map_patch(kw_map *map, kw_map **patched, unsigned slot, const kw_endpoint *endpoint);
 
 /* True where both name the same nodes, shards and owners, in whatever order. */
