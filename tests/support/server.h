@@ -8,8 +8,6 @@
 #ifndef SUPPORT_SERVER_H
 #define SUPPORT_SERVER_H
 
-#include <keyway/export.h>
-
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -46,18 +44,23 @@ void kw_test_server_restart(kw_test_server *server);
 /* SIGSTOP and SIGCONT. */
 void kw_test_server_pause(kw_test_server *server);
 void kw_test_server_resume(kw_test_server *server);
+bool kw_test_server_is_paused(const kw_test_server *server);
 
-/* One command over a connection of its own, as redisCommand; waits at most 5 s (30 s
- * for MIGRATE). An error reply is returned, no reply stops the program. Free with
+/* A control connection that is kept (link.h); its owner closes it. The password of
+ * requirepass, or NULL. */
+struct kw_test_link *kw_test_server_link(const kw_test_server *server);
+const char *kw_test_server_password(const kw_test_server *server);
+
+/* One command over a connection of its own, as redisCommand; waits at most 30 s.
+ * An error reply is returned, no reply stops the program. Free with
  * freeReplyObject. */
-struct redisReply *kw_test_server_command(kw_test_server *server, const char *format, ...)
-    KW_FORMAT(2, 3);
+struct redisReply *kw_test_server_command(kw_test_server *server, const char *format, ...);
 
 /* The same for answers of one kind; any other answer stops the program. The text
  * (string or status) is the caller's to free. */
-void kw_test_server_ok(kw_test_server *server, const char *format, ...) KW_FORMAT(2, 3);
-long long kw_test_server_integer(kw_test_server *server, const char *format, ...) KW_FORMAT(2, 3);
-char *kw_test_server_text(kw_test_server *server, const char *format, ...) KW_FORMAT(2, 3);
+void kw_test_server_ok(kw_test_server *server, const char *format, ...);
+long long kw_test_server_integer(kw_test_server *server, const char *format, ...);
+char *kw_test_server_text(kw_test_server *server, const char *format, ...);
 
 /* A numeric field of INFO ("total_commands_processed", "connected_clients"); -1 where
  * there is none. is_info compares a text field ("master_link_status", "up"). */

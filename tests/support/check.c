@@ -1,0 +1,220 @@
+#include "support/check.h"
+
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#define NS_PER_S  1000000000u
+#define NS_PER_MS 1000000u
+
+/* Guards the counters of every kw_test_memory. */
+static pthread_mutex_t memory_lock = PTHREAD_MUTEX_INITIALIZER;
+
+uint64_t kw_test_now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
+}
+
+uint64_t kw_test_now_ms(void)
+{
+    return kw_test_now_ns() / NS_PER_MS;
+}
+
+void kw_test_sleep_ms(unsigned ms)
+{
+    struct timespec rest;
+    rest.tv_sec = (time_t)(ms / 1000);
+    rest.tv_nsec = (long)(ms % 1000) * (long)NS_PER_MS;
+    while (nanosleep(&rest, &rest) != 0 && errno == EINTR) {
+    }
+}
+
+static int entries_count(const char *path)
+{
+    int count = 0;
+    DIR *dir = opendir(path);
+    if (dir == NULL) {
+        return -1;
+    }
+    for (const struct dirent *entry; (entry = readdir(dir)) != NULL;) {
+        if (entry->d_name[0] != '.') {
+            count++;
+        }
+    }
+    closedir(dir);
+    return count;
+}
+
+int kw_test_fd_count(void)
+{
+    int count = entries_count("/proc/self/fd");
+    return count < 0 ? -1 : count - 1;
+}
+
+int kw_test_thread_count(void)
+{
+    return entries_count("/proc/self/task");
+}
+
+size_t kw_test_rss_bytes(void)
+{
+    unsigned long total = 0;
+    unsigned long resident = 0;
+    FILE *file = fopen("/proc/self/statm", "r");
+    if (file == NULL) {
+        return 0;
+    }
+    if (fscanf(file, "%lu %lu", &total, &resident) != 2) {
+        resident = 0;
+    }
+    fclose(file);
+    return (size_t)resident * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+uint64_t kw_test_seed(const char *name)
+{
+    const char *text = getenv("KW_TEST_SEED");
+    uint64_t seed =
+        text != NULL ? strtoull(text, NULL, 0) : kw_test_now_ns() ^ ((uint64_t)time(NULL) << 32);
+    fprintf(stderr, "%s: KW_TEST_SEED=%llu\n", name, (unsigned long long)seed);
+    return seed;
+}
+
+_Noreturn void kw_test_die(const char *format, ...)
+{
+    int error = errno;
+    va_list args;
+    va_start(args, format);
+    fputs("test support: ", stderr);
+    vfprintf(stderr, format, args);
+    va_end(args);
+    if (error != 0) {
+        fprintf(stderr, " (%s)", strerror(error));
+    }
+    fputc('\n', stderr);
+    exit(1);
+}
+
+/* Counts a call; false where it is one that fails. */
+static bool memory_permit(kw_test_memory *memory)
+{
+    pthread_mutex_lock(&memory_lock);
+    unsigned long call = ++memory->calls;
+    bool refused = memory->fail_at != 0 &&
+                   (call == memory->fail_at || (memory->fail_on && call > memory->fail_at));
+    pthread_mutex_unlock(&memory_lock);
+    return !refused;
+}
+
+static void memory_live_add(kw_test_memory *memory, long change)
+{
+    pthread_mutex_lock(&memory_lock);
+    memory->live += change;
+    pthread_mutex_unlock(&memory_lock);
+}
+
+static void *memory_malloc(void *arg, size_t len)
+{
+    void *block = memory_permit(arg) ? malloc(len) : NULL;
+    memory_live_add(arg, block != NULL);
+    return block;
+}
+
+static void *memory_realloc(void *arg, void *old, size_t len)
+{
+    void *block = memory_permit(arg) ? realloc(old, len) : NULL;
+    memory_live_add(arg, block != NULL && old == NULL);
+    return block;
+}
+
+static void memory_free(void *arg, void *block)
+{
+    free(block);
+    memory_live_add(arg, -1);
+}
+
+void kw_test_memory_init(kw_test_memory *memory, unsigned long fail_at)
+{
+    memset(memory, 0, sizeof(*memory));
+    memory->allocator.size = sizeof(memory->allocator);
+    memory->allocator.arg = memory;
+    memory->allocator.malloc_fn = memory_malloc;
+    memory->allocator.realloc_fn = memory_realloc;
+    memory->allocator.free_fn = memory_free;
+    memory->fail_at = fail_at;
+}
+
+unsigned long kw_test_memory_calls(kw_test_memory *memory)
+{
+    pthread_mutex_lock(&memory_lock);
+    unsigned long calls = memory->calls;
+    pthread_mutex_unlock(&memory_lock);
+    return calls;
+}
+
+long kw_test_memory_live(kw_test_memory *memory)
+{
+    pthread_mutex_lock(&memory_lock);
+    long live = memory->live;
+    pthread_mutex_unlock(&memory_lock);
+    return live;
+}
+
+static int nonblocking_socket(void)
+{
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    if (fd < 0) {
+        kw_test_die("socket");
+    }
+    fcntl(fd, F_SETFD, FD_CLOEXEC);
+    fcntl(fd, F_SETFL, O_NONBLOCK);
+    return fd;
+}
+
+bool kw_test_hole_open(kw_test_hole *hole)
+{
+    struct sockaddr_in address;
+    socklen_t len = sizeof(address);
+    size_t fillers_n = sizeof(hole->fillers) / sizeof(hole->fillers[0]);
+    struct pollfd last = {-1, POLLOUT, 0};
+    memset(&address, 0, sizeof(address));
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    hole->listener = nonblocking_socket();
+    if (bind(hole->listener, (const struct sockaddr *)&address, len) != 0 ||
+        listen(hole->listener, 0) != 0 ||
+        getsockname(hole->listener, (struct sockaddr *)&address, &len) != 0) {
+        kw_test_die("listen");
+    }
+    hole->port = ntohs(address.sin_port);
+    for (size_t i = 0; i < fillers_n; i++) {
+        hole->fillers[i] = nonblocking_socket();
+        if (connect(hole->fillers[i], (const struct sockaddr *)&address, len) != 0 &&
+            errno != EINPROGRESS) {
+            kw_test_die("connect");
+        }
+    }
+    last.fd = hole->fillers[fillers_n - 1];
+    return poll(&last, 1, 50) == 0;
+}
+
+void kw_test_hole_close(kw_test_hole *hole)
+{
+    for (size_t i = 0; i < sizeof(hole->fillers) / sizeof(hole->fillers[0]); i++) {
+        close(hole->fillers[i]);
+    }
+    close(hole->listener);
+}

@@ -1,0 +1,254 @@
+#include "support/cluster.h"
+
+#include <hiredis.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "support/check.h"
+#include "support/cluster_view.h"
+#include "support/link.h"
+
+enum { KEYS_A_ROUND = 100, NODES_MAX = 64 };
+
+/* The move of slots to one node: its connections, opened when they are needed. */
+typedef struct mover {
+    kw_test_cluster *cluster;
+    size_t to; /* number of the node that gets the slots */
+    kw_test_link *links[NODES_MAX];
+} mover;
+
+static size_t node_number(const kw_test_cluster *cluster, const char *id)
+{
+    for (size_t i = 0; i < kw_test_cluster_count(cluster); i++) {
+        if (strcmp(kw_test_cluster_id(cluster, kw_test_cluster_node(cluster, i)), id) == 0) {
+            return i;
+        }
+    }
+    kw_test_die("the cluster has no node %s", id);
+}
+
+static const char *id_of(const mover *it, size_t index)
+{
+    return kw_test_cluster_id(it->cluster, kw_test_cluster_node(it->cluster, index));
+}
+
+static void mover_init(mover *it, kw_test_cluster *cluster, const kw_test_server *to)
+{
+    memset(it, 0, sizeof(*it));
+    it->cluster = cluster;
+    it->to = node_number(cluster, kw_test_cluster_id(cluster, to));
+}
+
+static void mover_fini(mover *it)
+{
+    for (size_t i = 0; i < NODES_MAX; i++) {
+        kw_test_link_close(it->links[i]);
+    }
+}
+
+static kw_test_link *link_to(mover *it, size_t index)
+{
+    if (it->links[index] == NULL) {
+        it->links[index] = kw_test_server_link(kw_test_cluster_node(it->cluster, index));
+    }
+    return it->links[index];
+}
+
+/* Stops the program where the answer is no status. */
+static void expect_ok(redisReply *reply, const char *what, unsigned slot)
+{
+    if (reply == NULL || reply->type != REDIS_REPLY_STATUS) {
+        kw_test_die("%s of slot %u: %s", what, slot, reply == NULL ? "no answer" : reply->str);
+    }
+    freeReplyObject(reply);
+}
+
+static size_t source_of(mover *it, unsigned slot)
+{
+    kw_test_server *owner = kw_test_cluster_owner(it->cluster, slot);
+    if (owner == NULL) {
+        kw_test_die("nobody serves slot %u", slot);
+    }
+    return node_number(it->cluster, kw_test_cluster_id(it->cluster, owner));
+}
+
+static void begin(mover *it, unsigned slot, size_t from)
+{
+    expect_ok(kw_test_link_ask(link_to(it, it->to), "CLUSTER SETSLOT %u IMPORTING %s", slot,
+                               id_of(it, from)),
+              "IMPORTING", slot);
+    expect_ok(kw_test_link_ask(link_to(it, from), "CLUSTER SETSLOT %u MIGRATING %s", slot,
+                               id_of(it, it->to)),
+              "MIGRATING", slot);
+}
+
+typedef struct arguments {
+    int argc;
+    const char *argv[KEYS_A_ROUND + 16];
+    size_t lens[KEYS_A_ROUND + 16];
+} arguments;
+
+static void add(arguments *args, const char *bytes, size_t len)
+{
+    args->argv[args->argc] = bytes;
+    args->lens[args->argc] = len;
+    args->argc++;
+}
+
+static void add_word(arguments *args, const char *word)
+{
+    add(args, word, strlen(word));
+}
+
+static void migrate(mover *it, unsigned slot, size_t from, const redisReply *keys)
+{
+    arguments args;
+    char port[8];
+    kw_test_server *to = kw_test_cluster_node(it->cluster, it->to);
+    const char *password = kw_test_server_password(to);
+    snprintf(port, sizeof(port), "%u", kw_test_server_port(to));
+    args.argc = 0;
+    add_word(&args, "MIGRATE");
+    add_word(&args, "127.0.0.1");
+    add_word(&args, port);
+    add_word(&args, "");
+    add_word(&args, "0");
+    add_word(&args, "5000");
+    if (password != NULL) {
+        add_word(&args, "AUTH");
+        add_word(&args, password);
+    }
+    add_word(&args, "KEYS");
+    for (size_t i = 0; i < keys->elements; i++) {
+        add(&args, keys->element[i]->str, (size_t)keys->element[i]->len);
+    }
+    expect_ok(kw_test_link_argv(link_to(it, from), args.argc, args.argv, args.lens), "MIGRATE",
+              slot);
+}
+
+/* At most keys_max keys; how many there were. */
+static size_t move_keys(mover *it, unsigned slot, size_t from, size_t keys_max)
+{
+    size_t moved = 0;
+    while (moved < keys_max) {
+        size_t ask = keys_max - moved < KEYS_A_ROUND ? keys_max - moved : KEYS_A_ROUND;
+        redisReply *keys =
+            kw_test_link_ask(link_to(it, from), "CLUSTER GETKEYSINSLOT %u %u", slot, (unsigned)ask);
+        if (keys == NULL || keys->type != REDIS_REPLY_ARRAY) {
+            kw_test_die("GETKEYSINSLOT %u: %s", slot, keys == NULL ? "no answer" : keys->str);
+        }
+        size_t count = keys->elements;
+        if (count > 0) {
+            migrate(it, slot, from, keys);
+        }
+        freeReplyObject(keys);
+        moved += count;
+        if (count == 0) {
+            break;
+        }
+    }
+    return moved;
+}
+
+/* The new owner first: it must know before anybody is sent there. */
+static void end(mover *it, unsigned slot, size_t from)
+{
+    const char *id = id_of(it, it->to);
+    expect_ok(kw_test_link_ask(link_to(it, it->to), "CLUSTER SETSLOT %u NODE %s", slot, id),
+              "SETSLOT at the new owner", slot);
+    expect_ok(kw_test_link_ask(link_to(it, from), "CLUSTER SETSLOT %u NODE %s", slot, id),
+              "SETSLOT at the old owner", slot);
+    for (size_t i = 0; i < kw_test_cluster_count(it->cluster); i++) {
+        if (i == from || i == it->to || !kw_test_cluster_is_living(it->cluster, i)) {
+            continue;
+        }
+        /* Replicas refuse, and learn of it from their primary. */
+        redisReply *reply =
+            kw_test_link_ask(link_to(it, i), "CLUSTER SETSLOT %u NODE %s", slot, id);
+        if (reply == NULL) {
+            kw_test_die("SETSLOT %u: no answer", slot);
+        }
+        freeReplyObject(reply);
+    }
+}
+
+/* For each slot the number of the node that says it serves it; a node that was just
+ * added does not yet know of the others. */
+static void find_owners(const kw_test_cluster *cluster, int *owners)
+{
+    kw_test_view view;
+    memset(owners, -1, sizeof(*owners) * KW_TEST_SLOTS);
+    for (size_t i = 0; i < kw_test_cluster_count(cluster); i++) {
+        kw_test_server *node = kw_test_cluster_node(cluster, i);
+        if (!kw_test_cluster_is_living(cluster, i)) {
+            continue;
+        }
+        kw_test_view_fetch(&view, node);
+        const kw_test_view_node *self = kw_test_view_find(&view, kw_test_cluster_id(cluster, node));
+        for (size_t slot = 0; self != NULL && slot < KW_TEST_SLOTS; slot++) {
+            if (view.owner[slot] == (int)(self - view.nodes)) {
+                owners[slot] = (int)i;
+            }
+        }
+    }
+}
+
+void kw_test_cluster_move(kw_test_cluster *cluster, unsigned first, unsigned last,
+                          kw_test_server *to)
+{
+    mover it;
+    int owners[KW_TEST_SLOTS];
+    mover_init(&it, cluster, to);
+    find_owners(cluster, owners);
+    for (unsigned slot = first; slot <= last; slot++) {
+        if (owners[slot] < 0) {
+            kw_test_die("nobody serves slot %u", slot);
+        }
+        size_t from = (size_t)owners[slot];
+        if (from != it.to) {
+            begin(&it, slot, from);
+            move_keys(&it, slot, from, (size_t)-1);
+            end(&it, slot, from);
+        }
+    }
+    mover_fini(&it);
+}
+
+void kw_test_cluster_move_begin(kw_test_cluster *cluster, unsigned slot, kw_test_server *to)
+{
+    mover it;
+    mover_init(&it, cluster, to);
+    begin(&it, slot, source_of(&it, slot));
+    mover_fini(&it);
+}
+
+size_t kw_test_cluster_move_keys(kw_test_cluster *cluster, unsigned slot, kw_test_server *to,
+                                 size_t keys_max)
+{
+    mover it;
+    mover_init(&it, cluster, to);
+    size_t moved = move_keys(&it, slot, source_of(&it, slot), keys_max);
+    mover_fini(&it);
+    return moved;
+}
+
+void kw_test_cluster_move_end(kw_test_cluster *cluster, unsigned slot, kw_test_server *to)
+{
+    mover it;
+    mover_init(&it, cluster, to);
+    end(&it, slot, source_of(&it, slot));
+    mover_fini(&it);
+}
+
+void kw_test_cluster_move_cancel(kw_test_cluster *cluster, unsigned slot, kw_test_server *to)
+{
+    mover it;
+    mover_init(&it, cluster, to);
+    size_t from = source_of(&it, slot);
+    expect_ok(kw_test_link_ask(link_to(&it, from), "CLUSTER SETSLOT %u STABLE", slot), "STABLE",
+              slot);
+    expect_ok(kw_test_link_ask(link_to(&it, it.to), "CLUSTER SETSLOT %u STABLE", slot), "STABLE",
+              slot);
+    mover_fini(&it);
+}
