@@ -13,35 +13,35 @@ extern "C" {
 /* Stable codes: 0 is success, all others are negative and never renumbered. */
 typedef enum kw_err {
     KW_OK = 0,
-    KW_ERR_NOMEM = -1,        /* no memory */
-    KW_ERR_ARGUMENT = -2,     /* a function argument, command or format is wrong */
-    KW_ERR_CONFIG = -3,       /* a URI or an option is wrong */
-    KW_ERR_UNSUPPORTED = -4,  /* not in this build, or not on this topology */
-    KW_ERR_CONNECT = -10,     /* no connection to the node */
-    KW_ERR_RESOLVE = -11,     /* no address for the host name */
-    KW_ERR_HANDSHAKE = -12,   /* connected, but the server's greeting was refused */
-    KW_ERR_AUTH = -13,        /* user, password or permission refused */
+    KW_ERR_NOMEM = -1,          /* no memory */
+    KW_ERR_ARGUMENT = -2,       /* a function argument, command or format is wrong */
+    KW_ERR_CONFIG = -3,         /* a URI or an option is wrong */
+    KW_ERR_UNSUPPORTED = -4,    /* not in this build, or not on this topology */
+    KW_ERR_CONNECT = -10,       /* no connection to the node */
+    KW_ERR_RESOLVE = -11,       /* no address for the host name */
+    KW_ERR_HANDSHAKE = -12,     /* connected, but the server's greeting was refused */
+    KW_ERR_AUTH = -13,          /* user, password or permission refused */
     KW_ERR_QUEUE_TIMEOUT = -14, /* deadline reached before anything was sent */
-    KW_ERR_POOL_FULL = -15,   /* every connection to the node stayed busy */
-    KW_ERR_TIMEOUT = -16,     /* deadline reached after sending */
-    KW_ERR_CLOSED = -17,      /* connection lost after sending */
-    KW_ERR_PROTOCOL = -18,    /* the server's bytes are no valid reply */
-    KW_ERR_DESYNC = -19,      /* a reply that nothing asked for */
-    KW_ERR_LIMIT = -20,       /* a reply over a configured limit */
-    KW_ERR_REDIRECT = -21,    /* too many redirects */
-    KW_ERR_NOT_SERVED = -22,  /* no node serves the key's slot */
-    KW_ERR_CLUSTER_DOWN = -23, /* the cluster answered CLUSTERDOWN until the deadline */
-    KW_ERR_TRY_AGAIN = -24,   /* TRYAGAIN until the deadline */
-    KW_ERR_LOADING = -25,     /* LOADING until the deadline */
-    KW_ERR_MASTER_DOWN = -26, /* MASTERDOWN until the deadline */
-    KW_ERR_READONLY = -27,    /* READONLY until the deadline */
-    KW_ERR_BUSY = -28,        /* BUSY until the deadline */
-    KW_ERR_CROSSSLOT = -29,   /* the command's keys live in different slots */
-    KW_ERR_KEYS = -30,        /* the command's keys cannot be found */
-    KW_ERR_TOPOLOGY = -31,    /* no node gave a usable map of the cluster */
-    KW_ERR_REFUSED = -32,     /* a command that cannot run on this handle */
-    KW_ERR_CANCELLED = -33,   /* the handle was closed during the call */
-    KW_ERR_FORKED = -34       /* the handle belongs to the parent process */
+    KW_ERR_POOL_FULL = -15,     /* every connection to the node stayed busy */
+    KW_ERR_TIMEOUT = -16,       /* deadline reached after sending */
+    KW_ERR_CLOSED = -17,        /* connection lost after sending */
+    KW_ERR_PROTOCOL = -18,      /* the server's bytes are no valid reply */
+    KW_ERR_DESYNC = -19,        /* a reply that nothing asked for */
+    KW_ERR_LIMIT = -20,         /* a reply over a configured limit */
+    KW_ERR_REDIRECT = -21,      /* too many redirects */
+    KW_ERR_NOT_SERVED = -22,    /* no node serves the key's slot */
+    KW_ERR_CLUSTER_DOWN = -23,  /* the cluster answered CLUSTERDOWN until the deadline */
+    KW_ERR_TRY_AGAIN = -24,     /* TRYAGAIN until the deadline */
+    KW_ERR_LOADING = -25,       /* LOADING until the deadline */
+    KW_ERR_MASTER_DOWN = -26,   /* MASTERDOWN until the deadline */
+    KW_ERR_READONLY = -27,      /* READONLY until the deadline */
+    KW_ERR_BUSY = -28,          /* BUSY until the deadline */
+    KW_ERR_CROSSSLOT = -29,     /* the command's keys live in different slots */
+    KW_ERR_KEYS = -30,          /* the command's keys cannot be found */
+    KW_ERR_TOPOLOGY = -31,      /* no node gave a usable map of the cluster */
+    KW_ERR_REFUSED = -32,       /* a command that cannot run on this handle */
+    KW_ERR_CANCELLED = -33,     /* the handle was closed during the call */
+    KW_ERR_FORKED = -34         /* the handle belongs to the parent process */
 } kw_err;
 
 /* What a failed call did on the servers. */

@@ -26,6 +26,14 @@ static kw_step fail(const kw_op *op, kw_err code, kw_effect effect)
     return step;
 }
 
+/* A failure after which the map is to be doubted. */
+static kw_step fail_suspect(const kw_op *op, kw_err code, kw_effect effect)
+{
+    kw_step step = fail(op, code, effect);
+    step.wants_refresh = op->spec.is_cluster;
+    return step;
+}
+
 /* The deadline has come while nothing of the command was under way. */
 static kw_step fail_waiting(const kw_op *op)
 {
@@ -213,11 +221,11 @@ kw_step kw_op_on_broken(kw_op *op, uint64_t now_ns, kw_err code, bool has_left)
     if (has_left) {
         op->effect = KW_EFFECT_MAYBE;
         if (!op->spec.is_repeatable) {
-            return fail(op, code, KW_EFFECT_MAYBE);
+            return fail_suspect(op, code, KW_EFFECT_MAYBE);
         }
     }
     if (op->sends_n >= KW_OP_SENDS_MAX) {
-        return fail(op, code, op->effect);
+        return fail_suspect(op, code, op->effect);
     }
     return wait_and_retry(op, now_ns, code, true);
 }
@@ -248,5 +256,5 @@ kw_step kw_op_on_woke(kw_op *op, uint64_t now_ns)
 
 kw_step kw_op_on_deadline(kw_op *op, bool has_left)
 {
-    return has_left ? fail(op, KW_ERR_TIMEOUT, KW_EFFECT_MAYBE) : fail_waiting(op);
+    return has_left ? fail_suspect(op, KW_ERR_TIMEOUT, KW_EFFECT_MAYBE) : fail_waiting(op);
 }

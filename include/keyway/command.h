@@ -1,0 +1,72 @@
+/* keyway: sending commands. */
+#ifndef KEYWAY_COMMAND_H
+#define KEYWAY_COMMAND_H
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <keyway/client.h>
+#include <keyway/error.h>
+#include <keyway/export.h>
+#include <keyway/reply.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Sends one command to whoever owns its keys and waits for the reply, the caller's to
+ * free with kw_reply_free. format is split at spaces; %s takes a C string, %b a pointer
+ * and a size_t, %d and the other printf conversions a number; what they bring is never
+ * split. Redirects, pauses and safe retries happen inside, until the handle's timeout.
+ * A server's error is a reply (kw_reply_is_error). NULL means no reply: error says
+ * why, and whether the command may have run. Any thread. */
+KW_API kw_reply *kw_command(kw_client *client, kw_error *error, const char *format, ...);
+
+/* The same with a va_list. */
+KW_API kw_reply *kw_vcommand(kw_client *client, kw_error *error, const char *format,
+                             va_list values);
+
+/* The same with argc ready arguments: any bytes, argvlen[i] of them, or C strings
+ * where argvlen is NULL. */
+KW_API kw_reply *kw_command_argv(kw_client *client, kw_error *error, int argc, const char **argv,
+                                 const size_t *argvlen);
+
+/* Where a command goes. */
+typedef enum kw_route {
+    KW_ROUTE_AUTO = 0,      /* by its keys; without keys as the servers advise */
+    KW_ROUTE_KEY,           /* to the owner of options->key */
+    KW_ROUTE_SLOT,          /* to the owner of options->slot */
+    KW_ROUTE_NODE,          /* to options->node; redirects are the caller's to read */
+    KW_ROUTE_ANY,           /* to any one primary */
+    KW_ROUTE_ALL_PRIMARIES, /* to every primary; the replies are combined */
+    KW_ROUTE_ALL_NODES      /* to every node; the replies are combined */
+} kw_route;
+
+/* What one call may ask for; start with KW_CALL_OPTIONS_INIT. */
+typedef struct kw_call_options {
+    size_t size;         /* sizeof(kw_call_options) */
+    uint64_t timeout_ms; /* deadline from now; 0: the handle's timeout */
+    kw_route route;
+    const char *key; /* of KW_ROUTE_KEY: any bytes, key_len of them */
+    size_t key_len;
+    unsigned slot;    /* of KW_ROUTE_SLOT: 0 to 16383 */
+    const char *node; /* of KW_ROUTE_NODE: "host:port" of a node that the handle knows */
+    bool idempotent;  /* a second run does no harm: the call may be sent again after its
+                         connection was lost */
+} kw_call_options;
+
+/* clang-format off */
+#define KW_CALL_OPTIONS_INIT { sizeof(kw_call_options), 0, KW_ROUTE_AUTO, NULL, 0, 0, NULL, false }
+/* clang-format on */
+
+/* kw_command_argv with options; NULL options are the defaults. */
+KW_API kw_reply *kw_call(kw_client *client, kw_error *error, const kw_call_options *options,
+                         int argc, const char **argv, const size_t *argvlen);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,68 @@
+/* keyway: figures of a handle and of its nodes. */
+#ifndef KEYWAY_STATS_H
+#define KEYWAY_STATS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <keyway/error.h>
+#include <keyway/export.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct kw_client;
+
+/* Counts since kw_open, but for those that say "now". */
+typedef struct kw_stats {
+    size_t size;               /* sizeof(kw_stats), set by the caller */
+    uint64_t commands;         /* calls that ended, with a reply or not */
+    uint64_t failures;         /* calls that ended without a reply */
+    uint64_t moved;            /* MOVED followed */
+    uint64_t ask;              /* ASK followed */
+    uint64_t waits;            /* TRYAGAIN, CLUSTERDOWN, LOADING, BUSY, ... waited out */
+    uint64_t retries;          /* sends after a lost connection */
+    uint64_t timeouts;         /* calls that met their deadline after sending */
+    uint64_t refreshes;        /* maps fetched */
+    uint64_t refresh_failures; /* fetches that gave no map */
+    uint64_t map_changes;      /* maps published that differ from the one before */
+    uint64_t connects;         /* connections opened */
+    uint64_t connect_failures; /* connections that could not be opened */
+    uint64_t disconnects;      /* connections lost or closed after a failure */
+    uint64_t connections;      /* now open */
+    uint64_t nodes;            /* now known */
+} kw_stats;
+
+/* The same for one node. */
+typedef struct kw_node_stats {
+    size_t size;    /* sizeof(kw_node_stats), set by the caller */
+    char node[128]; /* "host:port", cut to fit */
+    bool is_primary;
+    bool is_failing; /* now: its last connect failed */
+    uint64_t sends;  /* commands sent to it */
+    uint64_t moved;
+    uint64_t ask;
+    uint64_t retries;
+    uint64_t timeouts;
+    uint64_t connects;
+    uint64_t connect_failures;
+    uint64_t disconnects;
+    uint64_t connections; /* now open */
+    uint64_t slots;       /* now owned; 0 for a replica and without a cluster */
+} kw_node_stats;
+
+/* Writes the figures of the handle. KW_ERR_ARGUMENT where stats->size is wrong. Any
+ * thread. */
+KW_API kw_err kw_client_stats(struct kw_client *client, kw_stats *stats);
+
+/* Writes the figures of node number index, in no particular order that holds longer
+ * than the map does. KW_ERR_ARGUMENT past the last node. Any thread. */
+KW_API kw_err kw_client_node_stats(struct kw_client *client, kw_node_stats *stats, size_t index);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,67 @@
+/* Client: the handle, its published view and its nodes. */
+#ifndef API_CLIENT_H
+#define API_CLIENT_H
+
+#include <keyway/client.h>
+#include <keyway/stats.h>
+
+#include "api/lookup.h"
+#include "api/view.h"
+#include "net/fork.h"
+#include "net/refresher.h"
+
+#include <stdatomic.h>
+
+/* Nodes that a redirect named and no map does (a new one that gets its first slots). */
+#define KW_CLIENT_EXTRAS_MAX 16
+
+typedef struct kw_counters {
+    atomic_uint_fast64_t commands;
+    atomic_uint_fast64_t failures;
+    atomic_uint_fast64_t moved;
+    atomic_uint_fast64_t ask;
+    atomic_uint_fast64_t waits;
+    atomic_uint_fast64_t retries;
+    atomic_uint_fast64_t timeouts;
+    atomic_uint_fast64_t map_changes;
+} kw_counters;
+
+struct kw_client {
+    kw_env env;
+    kw_fork fork;
+    atomic_size_t calls_n;    /* threads inside a call */
+    atomic_flag is_reopening; /* a child's first call is starting anew */
+    kw_gate publishing;       /* one publisher at a time; taken before gate */
+    kw_gate gate;             /* guards view, seeds, extras */
+    kw_view *view;            /* NULL: no map yet */
+    kw_node **seeds;          /* options.seeds_n of them; NULL until needed */
+    kw_node *extras[KW_CLIENT_EXTRAS_MAX];
+    size_t extra_at; /* the next to be replaced */
+    kw_refresher refresher;
+    kw_lookup lookup;
+    kw_counters counters;
+};
+
+/* Every public call begins with enter (KW_ERR_FORKED in a child, unless the child may
+ * open its own) and ends with leave, its last touch of the handle. */
+kw_err kw_client_enter(kw_client *client, kw_error *error);
+void kw_client_leave(kw_client *client);
+
+/* A reference to the view in use; NULL: no map yet. */
+kw_view *kw_client_view(kw_client *client);
+
+/* A reference to the node at the endpoint: of the map, a seed, or a new one. NULL when
+ * there is no memory. */
+kw_node *kw_client_node(kw_client *client, const kw_endpoint *endpoint);
+
+/* The same for a node that the handle knows already; NULL otherwise. */
+kw_node *kw_client_known_node(kw_client *client, const kw_endpoint *endpoint);
+
+/* A server said that the slot now belongs to the primary at endpoint. */
+void kw_client_patch(kw_client *client, unsigned slot, const kw_endpoint *endpoint);
+
+/* Waits for a first map, where there is none. */
+kw_err kw_client_need_view(kw_client *client, kw_view **view, kw_error *error,
+                           uint64_t deadline_ns);
+
+#endif

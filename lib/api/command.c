@@ -1,0 +1,132 @@
+#include <keyway/command.h>
+
+#include "api/call.h"
+#include "api/plan.h"
+#include "base/error.h"
+#include "base/format.h"
+#include "base/resp.h"
+
+#include <string.h>
+
+/* Encoded commands up to this size need no heap. */
+#define ENCODED_INLINE 512
+
+static const kw_call_options default_options = KW_CALL_OPTIONS_INIT;
+
+static kw_reply *run(kw_client *client, kw_error *error, const kw_plan *plan, const kw_bytes *argv,
+                     size_t argc)
+{
+    char space[ENCODED_INLINE];
+    kw_buf encoded;
+    kw_buf_init(&encoded, &client->env.mem, space, sizeof(space));
+    kw_reply *reply = NULL;
+    if (!kw_resp_append(&encoded, argv, argc)) {
+        kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory to encode %s", plan->name);
+    } else {
+        kw_bytes bytes = {encoded.data, encoded.len};
+        bool is_all = plan->kind == KW_PLAN_ALL_PRIMARIES || plan->kind == KW_PLAN_ALL_NODES;
+        reply = is_all ? kw_call_run_all(client, error, plan, bytes)
+                       : kw_call_run(client, error, plan, bytes);
+    }
+    kw_buf_fini(&encoded);
+    return reply;
+}
+
+static kw_reply *call_args(kw_client *client, kw_error *error, const kw_call_options *options,
+                           const kw_bytes *argv, size_t argc)
+{
+    if (kw_client_enter(client, error) != KW_OK) {
+        return NULL;
+    }
+    kw_plan plan;
+    kw_reply *reply = NULL;
+    if (kw_plan_init(&plan, client, error, options, argv, argc) == KW_OK) {
+        reply = run(client, error, &plan, argv, argc);
+        kw_plan_fini(&plan);
+    }
+    kw_counters *counters = &client->counters;
+    atomic_fetch_add_explicit(&counters->commands, 1, memory_order_relaxed);
+    if (reply == NULL) {
+        atomic_fetch_add_explicit(&counters->failures, 1, memory_order_relaxed);
+    }
+    kw_client_leave(client);
+    return reply;
+}
+
+static kw_reply *refuse(kw_error *error, const char *text)
+{
+    kw_error_set(error, KW_ERR_ARGUMENT, KW_EFFECT_NONE, "%s", text);
+    return NULL;
+}
+
+kw_reply *kw_vcommand(kw_client *client, kw_error *error, const char *format, va_list values)
+{
+    if (client == NULL || format == NULL) {
+        return refuse(error, "client or format is NULL");
+    }
+    kw_args args;
+    kw_args_init(&args, &client->env.mem);
+    kw_reply *reply = NULL;
+    if (kw_args_format(&args, error, format, values) == KW_OK) {
+        reply = call_args(client, error, &default_options, args.argv, args.argc);
+    }
+    kw_args_fini(&args);
+    return reply;
+}
+
+kw_reply *kw_command(kw_client *client, kw_error *error, const char *format, ...)
+{
+    va_list values;
+    va_start(values, format);
+    kw_reply *reply = kw_vcommand(client, error, format, values);
+    va_end(values);
+    return reply;
+}
+
+/* The caller's two arrays as one; false where an argument is missing. */
+static bool take_args(kw_bytes *args, size_t argc, const char **argv, const size_t *argvlen)
+{
+    for (size_t i = 0; i < argc; i++) {
+        if (argv[i] == NULL && (argvlen == NULL || argvlen[i] > 0)) {
+            return false;
+        }
+        args[i].data = argv[i];
+        args[i].len = argvlen != NULL ? argvlen[i] : strlen(argv[i]);
+    }
+    return true;
+}
+
+kw_reply *kw_call(kw_client *client, kw_error *error, const kw_call_options *options, int argc,
+                  const char **argv, const size_t *argvlen)
+{
+    if (client == NULL || argv == NULL || argc <= 0) {
+        return refuse(error, "client or argv is NULL, or argc is not positive");
+    }
+    if (options != NULL && options->size != sizeof(*options)) {
+        return refuse(error, "options->size is wrong: start with KW_CALL_OPTIONS_INIT");
+    }
+    size_t n = (size_t)argc;
+    kw_bytes space[KW_ARGS_INLINE];
+    kw_bytes *args = space;
+    if (n > KW_ARGS_INLINE) {
+        args = kw_mem_calloc(&client->env.mem, n, sizeof(args[0]));
+        if (args == NULL) {
+            kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for %zu arguments", n);
+            return NULL;
+        }
+    }
+    kw_reply *reply =
+        take_args(args, n, argv, argvlen)
+            ? call_args(client, error, options != NULL ? options : &default_options, args, n)
+            : refuse(error, "an argument in argv is NULL");
+    if (args != space) {
+        kw_mem_free(&client->env.mem, args);
+    }
+    return reply;
+}
+
+kw_reply *kw_command_argv(kw_client *client, kw_error *error, int argc, const char **argv,
+                          const size_t *argvlen)
+{
+    return kw_call(client, error, NULL, argc, argv, argvlen);
+}

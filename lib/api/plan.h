@@ -1,0 +1,36 @@
+/* Plan: where one command goes, decided before anything is sent. */
+#ifndef API_PLAN_H
+#define API_PLAN_H
+
+#include <keyway/command.h>
+
+#include "api/client.h"
+#include "route/command.h"
+
+typedef enum kw_plan_kind {
+    KW_PLAN_SLOT, /* the owner of slot */
+    KW_PLAN_ANY,  /* any primary */
+    KW_PLAN_NODE, /* node */
+    KW_PLAN_ALL_PRIMARIES,
+    KW_PLAN_ALL_NODES
+} kw_plan_kind;
+
+typedef struct kw_plan {
+    kw_plan_kind kind;
+    uint16_t slot;                  /* of KW_PLAN_SLOT */
+    kw_node *node;                  /* of KW_PLAN_NODE: a reference */
+    const kw_command_info *command; /* NULL: not in the table */
+    const char *name;               /* for error texts: the table's, or "command" */
+    bool is_repeatable;
+    bool is_script;
+    bool is_blocking;
+    uint64_t deadline_ns;
+} kw_plan;
+
+/* KW_ERR_ARGUMENT, KW_ERR_REFUSED, KW_ERR_KEYS, KW_ERR_CROSSSLOT, or what a look-up of
+ * an unknown command at a server failed with. After success kw_plan_fini. */
+kw_err kw_plan_init(kw_plan *plan, kw_client *client, kw_error *error,
+                    const kw_call_options *options, const kw_bytes *argv, size_t argc);
+void kw_plan_fini(kw_plan *plan);
+
+#endif

@@ -1,0 +1,165 @@
+#include <keyway/stats.h>
+
+#include "api/client.h"
+
+#include <string.h>
+
+/* Every node of the handle once, with a reference each; their number. */
+static size_t list_nodes(kw_client *client, kw_node **nodes, size_t max)
+{
+    size_t n = 0;
+    kw_gate_lock(&client->gate);
+    const kw_view *view = client->view;
+    for (size_t i = 0; view != NULL && i < view->nodes_n && n < max; i++) {
+        nodes[n++] = kw_node_ref(view->nodes[i]);
+    }
+    for (size_t i = 0; client->seeds != NULL && i < client->env.options.seeds_n && n < max; i++) {
+        kw_node *seed = client->seeds[i];
+        if (view == NULL || kw_view_find(view, &seed->endpoint) != seed) {
+            nodes[n++] = kw_node_ref(seed);
+        }
+    }
+    for (size_t i = 0; i < KW_CLIENT_EXTRAS_MAX && n < max; i++) {
+        kw_node *extra = client->extras[i];
+        if (extra != NULL && (view == NULL || kw_view_find(view, &extra->endpoint) != extra)) {
+            nodes[n++] = kw_node_ref(extra);
+        }
+    }
+    kw_gate_unlock(&client->gate);
+    return n;
+}
+
+static uint64_t load(atomic_uint_fast64_t *counter)
+{
+    return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+static void add_node(kw_stats *stats, kw_node *node)
+{
+    kw_gate_lock(&node->gate);
+    stats->connects += node->stats.connects;
+    stats->connect_failures += node->stats.connect_failures;
+    stats->disconnects += node->stats.disconnects;
+    stats->connections += node->conns_n - node->health.dialling_n;
+    kw_gate_unlock(&node->gate);
+}
+
+static void read_stats(kw_client *client, kw_stats *stats, kw_node **nodes, size_t nodes_n)
+{
+    kw_counters *counters = &client->counters;
+    memset(stats, 0, sizeof(*stats));
+    stats->size = sizeof(*stats);
+    stats->commands = load(&counters->commands);
+    stats->failures = load(&counters->failures);
+    stats->moved = load(&counters->moved);
+    stats->ask = load(&counters->ask);
+    stats->waits = load(&counters->waits);
+    stats->retries = load(&counters->retries);
+    stats->timeouts = load(&counters->timeouts);
+    stats->map_changes = load(&counters->map_changes);
+    kw_gate_lock(&client->refresher.gate);
+    stats->refreshes = client->refresher.fetches_n;
+    stats->refresh_failures = client->refresher.failures_n;
+    kw_gate_unlock(&client->refresher.gate);
+    stats->nodes = nodes_n;
+    for (size_t i = 0; i < nodes_n; i++) {
+        add_node(stats, nodes[i]);
+    }
+}
+
+#define NODES_MAX (KW_MAP_NODES_MAX + 1000 + KW_CLIENT_EXTRAS_MAX)
+
+static kw_node **new_list(kw_client *client, size_t *nodes_n)
+{
+    kw_node **nodes = kw_mem_calloc(&client->env.mem, NODES_MAX, sizeof(nodes[0]));
+    if (nodes != NULL) {
+        *nodes_n = list_nodes(client, nodes, NODES_MAX);
+    }
+    return nodes;
+}
+
+static void free_list(kw_client *client, kw_node **nodes, size_t nodes_n)
+{
+    for (size_t i = 0; i < nodes_n; i++) {
+        kw_node_unref(nodes[i]);
+    }
+    kw_mem_free(&client->env.mem, nodes);
+}
+
+kw_err kw_client_stats(kw_client *client, kw_stats *stats)
+{
+    if (client == NULL || stats == NULL || stats->size != sizeof(*stats)) {
+        return KW_ERR_ARGUMENT;
+    }
+    kw_err code = kw_client_enter(client, NULL);
+    if (code != KW_OK) {
+        return code;
+    }
+    size_t nodes_n = 0;
+    kw_node **nodes = new_list(client, &nodes_n);
+    code = nodes != NULL ? KW_OK : KW_ERR_NOMEM;
+    if (code == KW_OK) {
+        read_stats(client, stats, nodes, nodes_n);
+        free_list(client, nodes, nodes_n);
+    }
+    kw_client_leave(client);
+    return code;
+}
+
+/* What the map says of the node. */
+static void read_role(kw_client *client, kw_node_stats *stats, const kw_node *node)
+{
+    kw_view *view = kw_client_view(client);
+    if (view == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < kw_map_shards_n(view->map); i++) {
+        if (view->nodes[kw_map_shard_at(view->map, i)->primary] == node) {
+            stats->is_primary = true;
+        }
+    }
+    for (unsigned slot = 0; kw_map_is_cluster(view->map) && slot < 16384; slot++) {
+        stats->slots += kw_view_owner(view, slot) == node ? 1 : 0;
+    }
+    kw_view_unref(view);
+}
+
+static void read_node(kw_client *client, kw_node_stats *stats, kw_node *node)
+{
+    kw_gate_lock(&node->gate);
+    *stats = node->stats;
+    stats->is_failing = node->health.is_failing;
+    stats->connections = node->conns_n - node->health.dialling_n;
+    kw_gate_unlock(&node->gate);
+    stats->size = sizeof(*stats);
+    size_t len = strlen(node->name);
+    len = len < sizeof(stats->node) ? len : sizeof(stats->node) - 1;
+    memcpy(stats->node, node->name, len);
+    stats->node[len] = '\0';
+    read_role(client, stats, node);
+}
+
+kw_err kw_client_node_stats(kw_client *client, kw_node_stats *stats, size_t index)
+{
+    if (client == NULL || stats == NULL || stats->size != sizeof(*stats)) {
+        return KW_ERR_ARGUMENT;
+    }
+    kw_err code = kw_client_enter(client, NULL);
+    if (code != KW_OK) {
+        return code;
+    }
+    size_t nodes_n = 0;
+    kw_node **nodes = new_list(client, &nodes_n);
+    if (nodes == NULL) {
+        code = KW_ERR_NOMEM;
+    } else if (index >= nodes_n) {
+        code = KW_ERR_ARGUMENT;
+    } else {
+        read_node(client, stats, nodes[index]);
+    }
+    if (nodes != NULL) {
+        free_list(client, nodes, nodes_n);
+    }
+    kw_client_leave(client);
+    return code;
+}

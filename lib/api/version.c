@@ -1,0 +1,6 @@
+#include <keyway/version.h>
+
+const char *kw_version(void)
+{
+    return KW_VERSION;
+}

@@ -1,0 +1,71 @@
+#include "api/view.h"
+
+#include <string.h>
+
+static void unref_all(kw_map *map, kw_node **nodes, size_t nodes_n)
+{
+    for (size_t i = 0; i < nodes_n; i++) {
+        kw_node_unref(nodes[i]);
+    }
+    kw_map_unref(map);
+}
+
+kw_view *kw_view_new(const kw_allocator *mem, kw_map *map, kw_node **nodes, size_t nodes_n)
+{
+    kw_view *view = kw_mem_alloc(mem, sizeof(*view) + nodes_n * sizeof(nodes[0]));
+    if (view == NULL) {
+        unref_all(map, nodes, nodes_n);
+        return NULL;
+    }
+    atomic_init(&view->refs, 1);
+    view->mem = *mem;
+    view->map = map;
+    view->nodes_n = nodes_n;
+    memcpy(view->nodes, nodes, nodes_n * sizeof(nodes[0]));
+    return view;
+}
+
+kw_view *kw_view_ref(kw_view *view)
+{
+    atomic_fetch_add_explicit(&view->refs, 1, memory_order_relaxed);
+    return view;
+}
+
+void kw_view_unref(kw_view *view)
+{
+    if (view == NULL || atomic_fetch_sub_explicit(&view->refs, 1, memory_order_acq_rel) != 1) {
+        return;
+    }
+    unref_all(view->map, view->nodes, view->nodes_n);
+    kw_allocator mem = view->mem;
+    kw_mem_free(&mem, view);
+}
+
+kw_node *kw_view_owner(const kw_view *view, unsigned slot)
+{
+    uint16_t shard = kw_map_shard_of(view->map, slot);
+    if (shard == KW_MAP_NO_SHARD) {
+        return NULL;
+    }
+    return view->nodes[kw_map_shard_at(view->map, shard)->primary];
+}
+
+kw_node *kw_view_any(const kw_view *view, uint64_t random)
+{
+    size_t shards_n = kw_map_shards_n(view->map);
+    kw_node *node = NULL;
+    for (size_t i = 0; i < shards_n; i++) {
+        size_t shard = (size_t)((random + i) % shards_n);
+        node = view->nodes[kw_map_shard_at(view->map, shard)->primary];
+        if (!kw_node_is_failing(node)) {
+            break;
+        }
+    }
+    return node;
+}
+
+kw_node *kw_view_find(const kw_view *view, const kw_endpoint *endpoint)
+{
+    size_t node;
+    return kw_map_find_node(view->map, &node, endpoint) ? view->nodes[node] : NULL;
+}

@@ -1,0 +1,33 @@
+/* View: a map together with the nodes that it names; what a call routes by. */
+#ifndef API_VIEW_H
+#define API_VIEW_H
+
+#include "net/node.h"
+#include "route/map.h"
+
+#include <stdatomic.h>
+
+/* Immutable once made, but for the map's own patch of a slot; reference counted. */
+typedef struct kw_view {
+    atomic_size_t refs;
+    kw_allocator mem;
+    kw_map *map;
+    size_t nodes_n;
+    kw_node *nodes[]; /* by the map's numbers; a reference each */
+} kw_view;
+
+/* Takes over the references to map and nodes (also when there is no memory: NULL). */
+kw_view *kw_view_new(const kw_allocator *mem, kw_map *map, kw_node **nodes, size_t nodes_n);
+kw_view *kw_view_ref(kw_view *view);
+void kw_view_unref(kw_view *view);
+
+/* The primary that owns the slot, borrowed from view; NULL for a hole. */
+kw_node *kw_view_owner(const kw_view *view, unsigned slot);
+
+/* Some primary that serves slots: healthy if there is one; NULL where none is. */
+kw_node *kw_view_any(const kw_view *view, uint64_t random);
+
+/* The node at the endpoint, borrowed; NULL where the map does not name it. */
+kw_node *kw_view_find(const kw_view *view, const kw_endpoint *endpoint);
+
+#endif

@@ -1,0 +1,24 @@
+/* Address: a host name or number becomes socket addresses. */
+#ifndef NET_ADDRESS_H
+#define NET_ADDRESS_H
+
+#include <keyway/error.h>
+
+#include "base/endpoint.h"
+#include "base/memory.h"
+
+#include <sys/socket.h>
+
+typedef struct kw_address {
+    struct sockaddr_storage storage;
+    socklen_t len;
+} kw_address;
+
+/* All addresses of the endpoint, in the order to try them; at most max of them are
+ * written. Numbers and paths never leave the process; names go through getaddrinfo,
+ * which takes as long as the system lets it. KW_ERR_RESOLVE, with an error that names
+ * the host. */
+kw_err kw_address_find(kw_address *addresses, size_t *addresses_n, kw_error *error, size_t max,
+                       const kw_endpoint *endpoint);
+
+#endif

@@ -1,0 +1,25 @@
+#include "net/clock.h"
+
+#include <time.h>
+
+#define NS_PER_S  ((uint64_t)1000000000)
+#define NS_PER_MS ((uint64_t)1000000)
+
+uint64_t kw_clock_now(const kw_clock *clock)
+{
+    if (clock->now_fn != NULL) {
+        return clock->now_fn(clock->arg);
+    }
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
+}
+
+int kw_clock_ms_until(uint64_t now_ns, uint64_t until_ns, int max_ms)
+{
+    if (until_ns <= now_ns) {
+        return 0;
+    }
+    uint64_t ms = (until_ns - now_ns - 1) / NS_PER_MS + 1;
+    return ms < (uint64_t)max_ms ? (int)ms : max_ms;
+}

@@ -1,0 +1,21 @@
+/* Clock: monotonic time, the system's or the host's. */
+#ifndef NET_CLOCK_H
+#define NET_CLOCK_H
+
+#include <keyway/config.h>
+
+#include <stdint.h>
+
+typedef struct kw_clock {
+    kw_clock_fn now_fn; /* NULL: the system's monotonic clock */
+    void *arg;
+} kw_clock;
+
+/* Nanoseconds since some fixed point. */
+uint64_t kw_clock_now(const kw_clock *clock);
+
+/* Whole milliseconds from now_ns to until_ns, rounded up and at most max_ms; 0 where
+ * until_ns has passed. */
+int kw_clock_ms_until(uint64_t now_ns, uint64_t until_ns, int max_ms);
+
+#endif

@@ -1,0 +1,417 @@
+#include "net/conn.h"
+
+#include "base/error.h"
+#include "net/greeting.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* One recv takes at most this much; a large reply takes several. */
+#define RECV_LEN ((size_t)16 * 1024)
+
+/* While something else may want the thread's attention (the handle is closed), no
+ * wait is longer than this. */
+#define SLICE_MS 50
+
+/* Rounding of the socket's own time limit. */
+#define TOLERANCE_NS ((uint64_t)1000000)
+
+static const char asking[] = "*1\r\n$6\r\nASKING\r\n";
+
+static void close_socket(kw_conn *conn)
+{
+    if (conn->socket >= 0) {
+        if (kw_descriptors_remove(&conn->env->descriptors, conn->socket)) {
+            conn->env->transport->close_fn(conn->env->transport->arg, conn->socket);
+        }
+        conn->socket = -1;
+    }
+}
+
+static kw_err die(kw_conn *conn, kw_err code)
+{
+    conn->state = KW_CONN_DEAD;
+    return code;
+}
+
+static kw_err die_of_errno(kw_conn *conn, kw_error *error, kw_err code, const char *what,
+                           ssize_t status)
+{
+    bool is_connected = conn->state == KW_CONN_READY;
+    char reason[100];
+    if (strerror_r((int)-status, reason, sizeof(reason)) != 0) {
+        reason[0] = '\0';
+    }
+    kw_error_set(error, code, is_connected ? KW_EFFECT_MAYBE : KW_EFFECT_NONE, "%s: %s", what,
+                 reason);
+    return die(conn, code);
+}
+
+static kw_err die_of_memory(kw_conn *conn, kw_error *error)
+{
+    kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for a connection");
+    return die(conn, KW_ERR_NOMEM);
+}
+
+/* Tries the next address that takes a connect. */
+static kw_err dial(kw_conn *conn, kw_error *error, int status)
+{
+    const kw_transport *transport = conn->env->transport;
+    close_socket(conn);
+    while (conn->address_at < conn->addresses_n) {
+        const kw_address *address = &conn->addresses[conn->address_at];
+        int socket = transport->open_fn(transport->arg, address, &conn->env->options);
+        if (socket < 0) {
+            status = socket;
+            conn->address_at++;
+            continue;
+        }
+        if (!kw_descriptors_add(&conn->env->descriptors, &conn->env->mem, socket)) {
+            transport->close_fn(transport->arg, socket);
+            return die_of_memory(conn, error);
+        }
+        conn->socket = socket;
+        return KW_OK;
+    }
+    return die_of_errno(conn, error, KW_ERR_CONNECT, "cannot connect", status);
+}
+
+static void apply_address_map(kw_endpoint *endpoint, const kw_options *options)
+{
+    for (size_t i = 0; i < options->address_map_n; i++) {
+        if (kw_endpoint_equal(endpoint, &options->address_map[i].from)) {
+            *endpoint = options->address_map[i].to;
+            return;
+        }
+    }
+}
+
+kw_conn *kw_conn_new(kw_env *env, const kw_endpoint *endpoint, uint64_t now_ns, kw_error *error)
+{
+    kw_conn *conn = kw_mem_alloc(&env->mem, sizeof(*conn));
+    if (conn == NULL) {
+        kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for a connection");
+        return NULL;
+    }
+    memset(conn, 0, sizeof(*conn));
+    conn->env = env;
+    conn->endpoint = *endpoint;
+    apply_address_map(&conn->endpoint, &env->options);
+    conn->socket = -1;
+    conn->state = KW_CONN_CONNECTING;
+    conn->deadline_ns = now_ns + kw_options_connect_timeout_ms(&env->options) * (uint64_t)1000000;
+    kw_fifo_init(&conn->owners, &env->mem);
+    kw_buf_init(&conn->out, &env->mem, NULL, 0);
+    kw_err code = kw_reader_init(&conn->reader, &env->mem, &env->options);
+    if (code != KW_OK || !kw_greeting_begin(conn)) {
+        die_of_memory(conn, error);
+        return conn;
+    }
+    code = kw_address_find(conn->addresses, &conn->addresses_n, error, KW_CONN_ADDRESSES_MAX,
+                           &conn->endpoint);
+    if (code != KW_OK) {
+        die(conn, code);
+        return conn;
+    }
+    (void)dial(conn, error, 0);
+    return conn;
+}
+
+void kw_conn_free(kw_conn *conn)
+{
+    if (conn == NULL) {
+        return;
+    }
+    close_socket(conn);
+    kw_reader_fini(&conn->reader);
+    kw_fifo_fini(&conn->owners);
+    kw_buf_fini(&conn->out);
+    kw_mem_free(&conn->env->mem, conn);
+}
+
+static bool has_bytes_to_send(const kw_conn *conn)
+{
+    return conn->out_at < conn->out.len || conn->rest.len > 0;
+}
+
+bool kw_conn_has_sent_all(const kw_conn *conn)
+{
+    return !has_bytes_to_send(conn);
+}
+
+short kw_conn_events(const kw_conn *conn)
+{
+    if (conn->state == KW_CONN_CONNECTING) {
+        return POLLOUT;
+    }
+    return has_bytes_to_send(conn) ? POLLIN | POLLOUT : POLLIN;
+}
+
+/* Sends up to len bytes: *sent says how many the system took. */
+static kw_err send_some(kw_conn *conn, kw_error *error, size_t *sent, const char *data, size_t len)
+{
+    *sent = 0;
+    while (*sent < len) {
+        ssize_t status = conn->env->transport->send_fn(conn->env->transport->arg, conn->socket,
+                                                       data + *sent, len - *sent);
+        if (status == -EAGAIN) {
+            return KW_OK;
+        }
+        if (status < 0) {
+            return die_of_errno(conn, error, KW_ERR_CLOSED, "connection lost while sending",
+                                status);
+        }
+        *sent += (size_t)status;
+    }
+    return KW_OK;
+}
+
+static kw_err flush(kw_conn *conn, kw_error *error)
+{
+    size_t sent;
+    if (conn->out_at < conn->out.len) {
+        kw_err code = send_some(conn, error, &sent, conn->out.data + conn->out_at,
+                                conn->out.len - conn->out_at);
+        conn->out_at += sent;
+        if (code != KW_OK || conn->out_at < conn->out.len) {
+            return code;
+        }
+        conn->out.len = 0;
+        conn->out_at = 0;
+    }
+    if (conn->rest.len > 0) {
+        kw_err code = send_some(conn, error, &sent, conn->rest.data, conn->rest.len);
+        conn->rest.data += sent;
+        conn->rest.len -= sent;
+        return code;
+    }
+    return KW_OK;
+}
+
+static kw_err give(kw_conn *conn, kw_error *error, kw_reply *reply)
+{
+    kw_owner owner;
+    if (!kw_fifo_pop(&conn->owners, &owner)) {
+        kw_reply_free(reply);
+        return kw_error_set(error, KW_ERR_DESYNC, KW_EFFECT_MAYBE,
+                            "the server sent a reply that nothing asked for");
+    }
+    if (owner.kind == KW_OWNER_REQUEST) {
+        owner.request->reply = reply;
+        owner.request->is_done = true;
+        return KW_OK;
+    }
+    kw_err code = KW_OK;
+    if (conn->state == KW_CONN_GREETING) {
+        code = kw_greeting_on_reply(conn, error, &owner, reply);
+    }
+    kw_reply_free(reply);
+    return code;
+}
+
+/* Gives every whole reply to its owner. */
+static kw_err parse(kw_conn *conn, kw_error *error)
+{
+    for (;;) {
+        kw_reply *reply;
+        kw_err code = kw_reader_next(&conn->reader, &reply, error);
+        if (code != KW_OK) {
+            return die(conn, code);
+        }
+        if (reply == NULL) {
+            break;
+        }
+        code = give(conn, error, reply);
+        if (code != KW_OK) {
+            return die(conn, code);
+        }
+    }
+    if (conn->owners.count == 0 && kw_reader_has_rest(&conn->reader)) {
+        kw_error_set(error, KW_ERR_DESYNC, KW_EFFECT_MAYBE, "the server sent more than its reply");
+        return die(conn, KW_ERR_DESYNC);
+    }
+    if (conn->state == KW_CONN_GREETING && conn->owners.count == 0) {
+        conn->state = KW_CONN_READY;
+    }
+    return KW_OK;
+}
+
+/* One recv, and what it brings. *got: bytes, 0 when none came. */
+static kw_err receive(kw_conn *conn, kw_error *error, size_t *got, bool waits)
+{
+    char data[RECV_LEN];
+    *got = 0;
+    ssize_t status = conn->env->transport->recv_fn(conn->env->transport->arg, conn->socket, data,
+                                                   sizeof(data), waits);
+    if (status == -EAGAIN) {
+        return KW_OK;
+    }
+    if (status <= 0) {
+        kw_err code = conn->state == KW_CONN_READY ? KW_ERR_CLOSED : KW_ERR_CONNECT;
+        if (status < 0) {
+            return die_of_errno(conn, error, code, "connection lost", status);
+        }
+        kw_error_set(error, code, KW_EFFECT_MAYBE, "the server closed the connection");
+        return die(conn, code);
+    }
+    *got = (size_t)status;
+    kw_err code = kw_reader_feed(&conn->reader, error, data, *got);
+    return code == KW_OK ? parse(conn, error) : die(conn, code);
+}
+
+/* How long the socket itself lets a recv wait. */
+static uint64_t recv_wait_ms(const kw_options *options)
+{
+    return options->stall_ms < options->timeout_ms ? options->stall_ms : options->timeout_ms;
+}
+
+static kw_err on_connected(kw_conn *conn, kw_error *error)
+{
+    int status = conn->env->transport->opened_fn(conn->env->transport->arg, conn->socket,
+                                                 recv_wait_ms(&conn->env->options));
+    if (status != 0) {
+        conn->address_at++;
+        return dial(conn, error, status);
+    }
+    conn->state = KW_CONN_GREETING;
+    return KW_OK;
+}
+
+kw_err kw_conn_progress(kw_conn *conn, kw_error *error, short revents)
+{
+    kw_err code = KW_OK;
+    if (conn->state == KW_CONN_CONNECTING) {
+        if (revents == 0) {
+            return KW_OK;
+        }
+        code = on_connected(conn, error);
+        if (code != KW_OK || conn->state == KW_CONN_CONNECTING) {
+            return code;
+        }
+        return flush(conn, error);
+    }
+    code = flush(conn, error);
+    size_t got = (revents & (POLLIN | POLLHUP | POLLERR)) != 0 ? RECV_LEN : 0;
+    while (code == KW_OK && got == RECV_LEN) {
+        code = receive(conn, error, &got, false);
+    }
+    if (code == KW_OK && conn->state == KW_CONN_GREETING) {
+        code = flush(conn, error); /* an answer may have asked for more */
+    }
+    return code;
+}
+
+/* One poll of at most a slice, and what it brings. */
+static kw_err poll_once(kw_conn *conn, kw_error *error, uint64_t now_ns, uint64_t until_ns)
+{
+    struct pollfd entry = {conn->socket, kw_conn_events(conn), 0};
+    int wait_ms = kw_clock_ms_until(now_ns, until_ns, SLICE_MS);
+    int status = conn->env->transport->poll_fn(conn->env->transport->arg, &entry, 1, wait_ms);
+    if (status < 0) {
+        return die_of_errno(conn, error, KW_ERR_CLOSED, "poll failed", status);
+    }
+    return status > 0 ? kw_conn_progress(conn, error, entry.revents) : KW_OK;
+}
+
+static kw_err die_of_time(kw_conn *conn, kw_error *error, kw_err code, const char *what)
+{
+    kw_error_set(error, code, KW_EFFECT_NONE, "%s", what);
+    return die(conn, code);
+}
+
+static kw_err die_unready(kw_conn *conn, kw_error *error)
+{
+    if (conn->state == KW_CONN_CONNECTING) {
+        return die_of_time(conn, error, KW_ERR_CONNECT, "connecting took too long");
+    }
+    return die_of_time(conn, error, KW_ERR_HANDSHAKE,
+                       "connected, but the server did not answer HELLO in time");
+}
+
+kw_err kw_conn_establish(kw_conn *conn, kw_error *error, uint64_t until_ns)
+{
+    while (conn->state != KW_CONN_READY) {
+        uint64_t now_ns = kw_env_now(conn->env);
+        uint64_t wait_ns = until_ns < conn->deadline_ns ? until_ns : conn->deadline_ns;
+        kw_err code = poll_once(conn, error, now_ns, wait_ns);
+        if (code != KW_OK || conn->state == KW_CONN_READY) {
+            return code;
+        }
+        if (atomic_load_explicit(&conn->env->is_closing, memory_order_relaxed)) {
+            return die_of_time(conn, error, KW_ERR_CANCELLED, "the handle was closed");
+        }
+        if (now_ns >= conn->deadline_ns) {
+            return die_unready(conn, error);
+        }
+        if (now_ns >= until_ns) {
+            return KW_ERR_TIMEOUT;
+        }
+    }
+    return KW_OK;
+}
+
+kw_err kw_conn_send(kw_conn *conn, kw_error *error, kw_request *request, bool is_asking)
+{
+    kw_owner owner = {KW_OWNER_REQUEST, NULL, request};
+    kw_owner before = {KW_OWNER_OPTIONAL, "ASKING", NULL};
+    if (is_asking) {
+        /* One append, so that nothing comes between the two. */
+        if (!kw_buf_append(&conn->out, asking, sizeof(asking) - 1) ||
+            !kw_buf_append(&conn->out, request->bytes.data, request->bytes.len) ||
+            !kw_fifo_push(&conn->owners, before) || !kw_fifo_push(&conn->owners, owner)) {
+            return die_of_memory(conn, error);
+        }
+    } else {
+        if (!kw_fifo_push(&conn->owners, owner)) {
+            return die_of_memory(conn, error);
+        }
+        conn->rest = request->bytes;
+    }
+    return flush(conn, error);
+}
+
+/* True where a waiting recv may be used: nothing is left to send, and its own time
+ * limit does not reach past until_ns. */
+static bool may_block(const kw_conn *conn, uint64_t now_ns, uint64_t until_ns)
+{
+    uint64_t wait_ns = recv_wait_ms(&conn->env->options) * (uint64_t)1000000;
+    return !has_bytes_to_send(conn) && now_ns + wait_ns <= until_ns + TOLERANCE_NS;
+}
+
+kw_err kw_conn_wait(kw_conn *conn, kw_error *error, kw_request *request, uint64_t now_ns,
+                    uint64_t until_ns)
+{
+    while (!request->is_done) {
+        kw_err code;
+        if (may_block(conn, now_ns, until_ns)) {
+            size_t got;
+            code = receive(conn, error, &got, true);
+        } else if (now_ns < until_ns) {
+            code = poll_once(conn, error, now_ns, until_ns);
+        } else {
+            return KW_ERR_TIMEOUT;
+        }
+        if (code != KW_OK) {
+            return code;
+        }
+        if (!request->is_done) {
+            now_ns = kw_env_now(conn->env);
+        }
+    }
+    return KW_OK;
+}
+
+bool kw_conn_is_quiet(kw_conn *conn)
+{
+    char byte;
+    ssize_t got =
+        conn->env->transport->recv_fn(conn->env->transport->arg, conn->socket, &byte, 1, false);
+    return got == -EAGAIN;
+}
+
+void kw_conn_shutdown(kw_conn *conn)
+{
+    if (conn->socket >= 0) {
+        conn->env->transport->shutdown_fn(conn->env->transport->arg, conn->socket);
+    }
+}

@@ -1,0 +1,81 @@
+/* Conn: one connection to one server, and the queue of who gets its replies. */
+#ifndef NET_CONN_H
+#define NET_CONN_H
+
+#include <keyway/error.h>
+
+#include "net/env.h"
+#include "net/fifo.h"
+#include "net/reader.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef enum kw_conn_state {
+    KW_CONN_CONNECTING,
+    KW_CONN_GREETING, /* connected; the greeting is being answered */
+    KW_CONN_READY,
+    KW_CONN_DEAD /* for nothing but kw_conn_free */
+} kw_conn_state;
+
+#define KW_CONN_ADDRESSES_MAX 8
+
+/* Used by one thread at a time. */
+typedef struct kw_conn kw_conn;
+struct kw_conn {
+    kw_env *env;
+    kw_endpoint endpoint; /* to dial, after the address map */
+    int socket;           /* -1: none */
+    kw_conn_state state;
+    kw_address addresses[KW_CONN_ADDRESSES_MAX];
+    size_t addresses_n;
+    size_t address_at;    /* the one being tried */
+    uint64_t deadline_ns; /* ready by then, or dead */
+    kw_reader reader;
+    kw_fifo owners;
+    kw_buf out;               /* the library's own bytes, and what did not fit */
+    size_t out_at;            /* first byte of out that was not sent */
+    kw_bytes rest;            /* the request's bytes not sent, behind out */
+    uint64_t idle_since_ns;   /* of a pooled connection */
+    bool is_old_server;       /* HELLO is unknown: greeting by AUTH and SELECT */
+    bool is_cluster_node;     /* HELLO said so */
+    struct kw_conn *next;     /* in its pool's list */
+    struct kw_conn *previous; /* in its pool's list of connections in use */
+};
+
+/* Begins to connect; the result is CONNECTING or DEAD, with error set. Never waits,
+ * but for the look-up of a host name. NULL when there is no memory. */
+kw_conn *kw_conn_new(kw_env *env, const kw_endpoint *endpoint, uint64_t now_ns, kw_error *error);
+void kw_conn_free(kw_conn *conn);
+
+/* What to poll the socket for. */
+short kw_conn_events(const kw_conn *conn);
+
+/* Goes on as far as it can without waiting, after poll said revents. Failure makes
+ * it DEAD. */
+kw_err kw_conn_progress(kw_conn *conn, kw_error *error, short revents);
+
+/* Waits until the greeting is over: READY, or DEAD with an error. KW_ERR_TIMEOUT, with
+ * the connection still on its way, where until_ns comes before its own deadline. */
+kw_err kw_conn_establish(kw_conn *conn, kw_error *error, uint64_t until_ns);
+
+/* Puts the request on the connection, behind ASKING if asked to, and sends what the
+ * socket takes; the state is READY. request and its bytes stay until it is done or
+ * the connection is freed. */
+kw_err kw_conn_send(kw_conn *conn, kw_error *error, kw_request *request, bool is_asking);
+
+/* True once the last byte of the last request was handed to the system. */
+bool kw_conn_has_sent_all(const kw_conn *conn);
+
+/* Waits for the request's reply. KW_OK when it is done, KW_ERR_TIMEOUT (conn alive)
+ * when until_ns has come; anything else made the connection DEAD. */
+kw_err kw_conn_wait(kw_conn *conn, kw_error *error, kw_request *request, uint64_t now_ns,
+                    uint64_t until_ns);
+
+/* Is this idle connection still good? Looks without waiting. */
+bool kw_conn_is_quiet(kw_conn *conn);
+
+/* Wakes whoever waits for the connection. Any thread, while conn lives. */
+void kw_conn_shutdown(kw_conn *conn);
+
+#endif

@@ -1,0 +1,29 @@
+#include "net/env.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+uint64_t kw_env_now(const kw_env *env)
+{
+    return kw_clock_now(&env->clock);
+}
+
+uint64_t kw_env_seed(kw_env *env)
+{
+    return atomic_fetch_add_explicit(&env->seeds, 0x9e3779b97f4a7c15u, memory_order_relaxed);
+}
+
+void kw_env_log(const kw_env *env, kw_log_level level, const char *format, ...)
+{
+    if (env->log == NULL || level > env->log_level) {
+        return;
+    }
+    char line[512];
+    va_list args;
+    va_start(args, format);
+    int len = vsnprintf(line, sizeof(line), format, args);
+    va_end(args);
+    if (len >= 0) {
+        env->log(env->log_arg, level, line);
+    }
+}

@@ -1,0 +1,38 @@
+/* Env: what every part of one handle shares. */
+#ifndef NET_ENV_H
+#define NET_ENV_H
+
+#include <keyway/config.h>
+
+#include "base/options.h"
+#include "net/clock.h"
+#include "net/descriptors.h"
+#include "net/transport.h"
+
+#include <stdatomic.h>
+
+/* Written once, before the first thread uses the handle; the atomics alone change. */
+typedef struct kw_env {
+    kw_allocator mem;
+    kw_options options;
+    kw_clock clock;
+    const kw_transport *transport;
+    kw_log_level log_level;
+    kw_log_fn log; /* NULL: nowhere */
+    void *log_arg;
+    kw_descriptors descriptors; /* open sockets, for a forked child to close */
+    atomic_bool is_closing;     /* kw_close has begun */
+    atomic_uint_fast64_t seeds; /* gives every user of random numbers its own */
+} kw_env;
+
+uint64_t kw_env_now(const kw_env *env);
+
+/* A seed that no other part got. Any thread. */
+uint64_t kw_env_seed(kw_env *env);
+
+/* Formats one line for the host's log. Never with keys, values or secrets. Call it
+ * with no lock held. */
+KW_FORMAT(3, 4)
+void kw_env_log(const kw_env *env, kw_log_level level, const char *format, ...);
+
+#endif

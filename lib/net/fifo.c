@@ -1,0 +1,59 @@
+#include "net/fifo.h"
+
+#define FIRST_CAPACITY ((size_t)8)
+
+void kw_fifo_init(kw_fifo *fifo, const kw_allocator *mem)
+{
+    fifo->mem = mem;
+    fifo->owners = NULL;
+    fifo->capacity = 0;
+    fifo->head = 0;
+    fifo->count = 0;
+}
+
+void kw_fifo_fini(kw_fifo *fifo)
+{
+    kw_mem_free(fifo->mem, fifo->owners);
+    kw_fifo_init(fifo, fifo->mem);
+}
+
+static bool grow(kw_fifo *fifo)
+{
+    size_t capacity;
+    if (!kw_size_mul(&capacity, fifo->capacity > 0 ? fifo->capacity : FIRST_CAPACITY / 2, 2)) {
+        return false;
+    }
+    kw_owner *owners = kw_mem_calloc(fifo->mem, capacity, sizeof(*owners));
+    if (owners == NULL) {
+        return false;
+    }
+    for (size_t i = 0; i < fifo->count; i++) {
+        owners[i] = fifo->owners[(fifo->head + i) & (fifo->capacity - 1)];
+    }
+    kw_mem_free(fifo->mem, fifo->owners);
+    fifo->owners = owners;
+    fifo->capacity = capacity;
+    fifo->head = 0;
+    return true;
+}
+
+bool kw_fifo_push(kw_fifo *fifo, kw_owner owner)
+{
+    if (fifo->count == fifo->capacity && !grow(fifo)) {
+        return false;
+    }
+    fifo->owners[(fifo->head + fifo->count) & (fifo->capacity - 1)] = owner;
+    fifo->count++;
+    return true;
+}
+
+bool kw_fifo_pop(kw_fifo *fifo, kw_owner *owner)
+{
+    if (fifo->count == 0) {
+        return false;
+    }
+    *owner = fifo->owners[fifo->head];
+    fifo->head = (fifo->head + 1) & (fifo->capacity - 1);
+    fifo->count--;
+    return true;
+}

@@ -1,0 +1,48 @@
+/* Fifo: who owns the next reply of a connection. */
+#ifndef NET_FIFO_H
+#define NET_FIFO_H
+
+#include "base/memory.h"
+#include "base/reply.h"
+
+#include <stdbool.h>
+
+/* One command under way: the bytes that every try sends, and where the reply goes. */
+typedef struct kw_request {
+    kw_bytes bytes;  /* borrowed: the encoded command */
+    kw_reply *reply; /* the owner's, once is_done */
+    bool is_done;
+} kw_request;
+
+typedef enum kw_owner_kind {
+    KW_OWNER_HELLO,    /* must be the server's description of itself */
+    KW_OWNER_OK,       /* must be +OK: AUTH, SELECT */
+    KW_OWNER_OPTIONAL, /* any reply will do */
+    KW_OWNER_REQUEST   /* a command of the caller */
+} kw_owner_kind;
+
+typedef struct kw_owner {
+    kw_owner_kind kind;
+    const char *what;    /* the command, for an error text: "AUTH" */
+    kw_request *request; /* of KW_OWNER_REQUEST */
+} kw_owner;
+
+/* A ring that grows. */
+typedef struct kw_fifo {
+    const kw_allocator *mem;
+    kw_owner *owners;
+    size_t capacity; /* a power of two, or 0 */
+    size_t head;
+    size_t count;
+} kw_fifo;
+
+void kw_fifo_init(kw_fifo *fifo, const kw_allocator *mem);
+void kw_fifo_fini(kw_fifo *fifo);
+
+/* False when there is no memory. */
+bool kw_fifo_push(kw_fifo *fifo, kw_owner owner);
+
+/* False when nobody waits for a reply. */
+bool kw_fifo_pop(kw_fifo *fifo, kw_owner *owner);
+
+#endif

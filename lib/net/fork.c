@@ -1,0 +1,52 @@
+#include "net/fork.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#if defined(MADV_WIPEONFORK)
+
+static volatile char *wiped_page(void)
+{
+    size_t len = (size_t)sysconf(_SC_PAGESIZE);
+    void *page = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (page == MAP_FAILED) {
+        return NULL;
+    }
+    if (madvise(page, len, MADV_WIPEONFORK) != 0) {
+        munmap(page, len);
+        return NULL;
+    }
+    *(volatile char *)page = 1;
+    return page;
+}
+
+#else
+
+static volatile char *wiped_page(void)
+{
+    return NULL;
+}
+
+#endif
+
+void kw_fork_init(kw_fork *self)
+{
+    self->pid = getpid();
+    self->page = wiped_page();
+}
+
+void kw_fork_fini(kw_fork *self)
+{
+    if (self->page != NULL) {
+        munmap((void *)self->page, (size_t)sysconf(_SC_PAGESIZE));
+        self->page = NULL;
+    }
+}
+
+bool kw_fork_has_happened(const kw_fork *self)
+{
+    if (self->page != NULL) {
+        return *self->page == 0;
+    }
+    return getpid() != self->pid;
+}

@@ -1,0 +1,20 @@
+/* Fork: knowing, without a system call, that this is a child of the process that
+ * opened the handle. */
+#ifndef NET_FORK_H
+#define NET_FORK_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+typedef struct kw_fork {
+    volatile char *page; /* the kernel wipes it in a child; NULL where it can not */
+    pid_t pid;           /* of the process that opened the handle */
+} kw_fork;
+
+void kw_fork_init(kw_fork *self);
+void kw_fork_fini(kw_fork *self);
+
+/* True in a child process. Any thread. */
+bool kw_fork_has_happened(const kw_fork *self);
+
+#endif

@@ -1,0 +1,192 @@
+#include "net/greeting.h"
+
+#include <keyway/version.h>
+
+#include "base/error.h"
+#include "base/resp.h"
+#include "engine/verdict.h"
+
+#include <string.h>
+
+#define ARGS_MAX 7
+
+/* One command of the greeting while it is put together. */
+typedef struct words {
+    kw_bytes argv[ARGS_MAX];
+    size_t argc;
+} words;
+
+static void add(words *command, const char *word)
+{
+    command->argv[command->argc++] = kw_bytes_of(word);
+}
+
+static bool append(kw_conn *conn, const words *command, kw_owner_kind kind, const char *what)
+{
+    kw_owner owner = {kind, what, NULL};
+    return kw_resp_append(&conn->out, command->argv, command->argc) &&
+           kw_fifo_push(&conn->owners, owner);
+}
+
+static bool append_hello(kw_conn *conn)
+{
+    const kw_options *options = &conn->env->options;
+    words command = {.argc = 0};
+    add(&command, "HELLO");
+    add(&command, "2");
+    if (options->password != NULL) {
+        add(&command, "AUTH");
+        add(&command, options->user != NULL ? options->user : "default");
+        add(&command, options->password);
+    }
+    if (options->client_name != NULL) {
+        add(&command, "SETNAME");
+        add(&command, options->client_name);
+    }
+    return append(conn, &command, KW_OWNER_HELLO, "HELLO");
+}
+
+static bool append_about(kw_conn *conn, const char *name, const char *value)
+{
+    words command = {.argc = 0};
+    add(&command, "CLIENT");
+    add(&command, "SETINFO");
+    add(&command, name);
+    add(&command, value);
+    return append(conn, &command, KW_OWNER_OPTIONAL, "CLIENT SETINFO");
+}
+
+static bool append_select(kw_conn *conn)
+{
+    uint64_t database = conn->env->options.database;
+    if (database == 0) {
+        return true;
+    }
+    char number[21];
+    number[kw_uint_to_text(number, database)] = '\0';
+    words command = {.argc = 0};
+    add(&command, "SELECT");
+    add(&command, number);
+    return append(conn, &command, KW_OWNER_OK, "SELECT");
+}
+
+bool kw_greeting_begin(kw_conn *conn)
+{
+    return append_hello(conn) && append_about(conn, "LIB-NAME", "keyway") &&
+           append_about(conn, "LIB-VER", KW_VERSION) && append_select(conn);
+}
+
+/* The greeting of a server that does not know HELLO (before Redis 6). */
+static bool begin_old(kw_conn *conn)
+{
+    const kw_options *options = &conn->env->options;
+    if (options->password != NULL) {
+        words command = {.argc = 0};
+        add(&command, "AUTH");
+        if (options->user != NULL) {
+            add(&command, options->user);
+        }
+        add(&command, options->password);
+        if (!append(conn, &command, KW_OWNER_OK, "AUTH")) {
+            return false;
+        }
+    }
+    if (options->client_name != NULL) {
+        words command = {.argc = 0};
+        add(&command, "CLIENT");
+        add(&command, "SETNAME");
+        add(&command, options->client_name);
+        if (!append(conn, &command, KW_OWNER_OPTIONAL, "CLIENT SETNAME")) {
+            return false;
+        }
+    }
+    return append_select(conn);
+}
+
+static kw_err refuse(kw_error *error, kw_err code, const char *what, const kw_reply *reply,
+                     const char *hint)
+{
+    char text[200];
+    kw_bytes_show(text, sizeof(text), kw_reply_bytes(reply));
+    return kw_error_set(error, code, KW_EFFECT_NONE, "the server refused %s: %s%s", what, text,
+                        hint);
+}
+
+/* Errors that end the greeting whatever was asked: the connection is not ours. */
+static kw_err on_error(kw_conn *conn, kw_error *error, const kw_owner *owner, const kw_reply *reply)
+{
+    kw_verdict verdict = kw_verdict_of(kw_reply_bytes(reply), false);
+    if (verdict.kind == KW_VERDICT_FULL) {
+        return refuse(error, KW_ERR_CONNECT, "the connection", reply, "");
+    }
+    if (verdict.kind == KW_VERDICT_AUTH && !kw_bytes_starts(kw_reply_bytes(reply), "NOPERM")) {
+        bool has_password = conn->env->options.password != NULL;
+        return refuse(error, KW_ERR_AUTH, owner->what, reply,
+                      has_password ? "; check user and password"
+                                   : "; give user and password, as in redis://user:password@host");
+    }
+    return KW_OK;
+}
+
+/* HELLO answers with names and values; "mode" is "standalone", "cluster" or
+ * "sentinel". */
+static kw_err on_description(kw_conn *conn, kw_error *error, const kw_reply *reply)
+{
+    kw_bytes first = kw_reply_bytes(kw_reply_at(reply, 0));
+    size_t count = kw_reply_count(reply);
+    if (count % 2 != 0 || !kw_bytes_equal(first, kw_bytes_of("server"))) {
+        return kw_error_set(error, KW_ERR_HANDSHAKE, KW_EFFECT_NONE,
+                            "the answer to HELLO is not a server's description of itself");
+    }
+    for (size_t i = 0; i + 1 < count; i += 2) {
+        kw_bytes name = kw_reply_bytes(kw_reply_at(reply, i));
+        kw_bytes value = kw_reply_bytes(kw_reply_at(reply, i + 1));
+        if (kw_bytes_equal(name, kw_bytes_of("mode"))) {
+            conn->is_cluster_node = kw_bytes_equal(value, kw_bytes_of("cluster"));
+        }
+    }
+    return KW_OK;
+}
+
+static kw_err on_hello(kw_conn *conn, kw_error *error, const kw_reply *reply)
+{
+    if (!kw_reply_is_error(reply)) {
+        return on_description(conn, error, reply);
+    }
+    /* Unknown, or not allowed to this user: the older commands may be. What is
+     * already under way for SELECT does not count, it goes again behind AUTH. */
+    conn->is_old_server = true;
+    for (size_t i = 0; i < conn->owners.count; i++) {
+        conn->owners.owners[(conn->owners.head + i) & (conn->owners.capacity - 1)].kind =
+            KW_OWNER_OPTIONAL;
+    }
+    if (!begin_old(conn)) {
+        return kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for a greeting");
+    }
+    return KW_OK;
+}
+
+kw_err kw_greeting_on_reply(kw_conn *conn, kw_error *error, const kw_owner *owner,
+                            const kw_reply *reply)
+{
+    bool is_error = kw_reply_is_error(reply);
+    if (is_error && owner->kind != KW_OWNER_OPTIONAL) {
+        kw_err code = on_error(conn, error, owner, reply);
+        if (code != KW_OK) {
+            return code;
+        }
+    }
+    switch (owner->kind) {
+    case KW_OWNER_HELLO:
+        return on_hello(conn, error, reply);
+    case KW_OWNER_OK:
+        if (is_error) {
+            return refuse(error, KW_ERR_HANDSHAKE, owner->what, reply, "");
+        }
+        return KW_OK;
+    case KW_OWNER_OPTIONAL:
+    case KW_OWNER_REQUEST:
+        return KW_OK;
+    }
+    return KW_OK;
+}

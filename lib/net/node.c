@@ -1,0 +1,434 @@
+#include "net/node.h"
+
+#include "base/error.h"
+
+#include <string.h>
+
+/* A connection that was idle for longer than this is looked at before it is used. */
+#define FRESH_NS ((uint64_t)1000000)
+
+/* While one thread dials a failing node, the others wait for it this long before
+ * they look elsewhere. */
+#define PROBE_WAIT_NS ((uint64_t)50000000)
+
+kw_node *kw_node_new(kw_env *env, const kw_endpoint *endpoint)
+{
+    kw_node *node = kw_mem_calloc(&env->mem, 1, sizeof(*node));
+    if (node == NULL) {
+        return NULL;
+    }
+    if (kw_gate_init(&node->gate) != KW_OK) {
+        kw_mem_free(&env->mem, node);
+        return NULL;
+    }
+    node->env = env;
+    atomic_init(&node->refs, 1);
+    node->endpoint = *endpoint;
+    kw_endpoint_text(node->name, endpoint);
+    kw_health_init(&node->health);
+    kw_random_init(&node->random, kw_env_seed(env));
+    node->failure.size = sizeof(node->failure);
+    return node;
+}
+
+kw_node *kw_node_ref(kw_node *node)
+{
+    atomic_fetch_add_explicit(&node->refs, 1, memory_order_relaxed);
+    return node;
+}
+
+static void free_list(kw_conn *list)
+{
+    while (list != NULL) {
+        kw_conn *next = list->next;
+        kw_conn_free(list);
+        list = next;
+    }
+}
+
+void kw_node_unref(kw_node *node)
+{
+    if (node == NULL || atomic_fetch_sub_explicit(&node->refs, 1, memory_order_acq_rel) != 1) {
+        return;
+    }
+    free_list(node->idle);
+    kw_gate_fini(&node->gate);
+    kw_mem_free(&node->env->mem, node);
+}
+
+static void link_in_use(kw_node *node, kw_conn *conn)
+{
+    conn->previous = NULL;
+    conn->next = node->in_use;
+    if (node->in_use != NULL) {
+        node->in_use->previous = conn;
+    }
+    node->in_use = conn;
+}
+
+static void unlink_in_use(kw_node *node, kw_conn *conn)
+{
+    if (conn->previous != NULL) {
+        conn->previous->next = conn->next;
+    } else if (node->in_use == conn) {
+        node->in_use = conn->next;
+    } else {
+        return; /* never became ready */
+    }
+    if (conn->next != NULL) {
+        conn->next->previous = conn->previous;
+    }
+    conn->previous = NULL;
+    conn->next = NULL;
+}
+
+/* One connection of the node less; the lock is held. */
+static void count_out(kw_node *node, const kw_conn *conn)
+{
+    node->conns_n--;
+    if (conn->state != KW_CONN_READY && conn->state != KW_CONN_DEAD) {
+        kw_health_on_abandoned(&node->health); /* parked while it was being opened */
+    }
+}
+
+/* Cuts the idle list off at *link; the lock is held. The caller frees what it gets. */
+static kw_conn *cut_idle(kw_node *node, kw_conn **link)
+{
+    kw_conn *cut = *link;
+    *link = NULL;
+    for (const kw_conn *conn = cut; conn != NULL; conn = conn->next) {
+        count_out(node, conn);
+    }
+    return cut;
+}
+
+/* What has been idle for too long; the oldest are last. */
+static kw_conn *take_expired(kw_node *node, uint64_t now_ns)
+{
+    uint64_t idle_ns = node->env->options.pool_idle_ms * (uint64_t)1000000;
+    kw_conn **link = &node->idle;
+    while (*link != NULL && now_ns - (*link)->idle_since_ns <= idle_ns) {
+        link = &(*link)->next;
+    }
+    return cut_idle(node, link);
+}
+
+static void put_idle(kw_node *node, kw_conn *conn, uint64_t now_ns)
+{
+    conn->idle_since_ns = now_ns;
+    conn->next = node->idle;
+    node->idle = conn;
+}
+
+/* The newest idle connection that is still good, in use now unless it is yet to be
+ * established; NULL when there is none. The lock is held, and left while a connection
+ * is looked at. */
+static kw_conn *take_idle(kw_node *node, uint64_t now_ns)
+{
+    while (node->idle != NULL) {
+        kw_conn *conn = node->idle;
+        node->idle = conn->next;
+        conn->next = NULL;
+        if (conn->state != KW_CONN_READY) {
+            return conn;
+        }
+        link_in_use(node, conn);
+        if (now_ns - conn->idle_since_ns <= FRESH_NS) {
+            return conn;
+        }
+        kw_gate_unlock(&node->gate);
+        bool is_quiet = kw_conn_is_quiet(conn);
+        kw_gate_lock(&node->gate);
+        if (is_quiet) {
+            return conn;
+        }
+        unlink_in_use(node, conn);
+        node->conns_n--;
+        node->stats.disconnects++;
+        kw_gate_unlock(&node->gate);
+        kw_conn_free(conn);
+        kw_gate_lock(&node->gate);
+    }
+    return NULL;
+}
+
+static bool may_open(const kw_node *node, uint64_t now_ns)
+{
+    return node->conns_n < node->env->options.pool_max && kw_health_may_dial(&node->health, now_ns);
+}
+
+/* The lock is held in all four. */
+static void begin_open(kw_node *node)
+{
+    kw_health_on_dial(&node->health);
+    node->conns_n++;
+}
+
+static void end_open(kw_node *node)
+{
+    kw_health_on_connected(&node->health);
+    node->stats.connects++;
+}
+
+static void fail_open(kw_node *node, uint64_t now_ns, const kw_error *failure)
+{
+    if (failure->code == KW_ERR_CANCELLED || failure->code == KW_ERR_NOMEM) {
+        kw_health_on_abandoned(&node->health);
+    } else {
+        kw_health_on_failed(&node->health, now_ns, &node->random);
+        node->failure = *failure;
+        kw_error_set_node(&node->failure, node->name);
+        node->stats.connect_failures++;
+    }
+    node->conns_n--;
+}
+
+static kw_err copy_failure(const kw_node *node, kw_error *error)
+{
+    kw_err code = node->failure.code != KW_OK ? node->failure.code : KW_ERR_CONNECT;
+    kw_error_set(error, code, KW_EFFECT_NONE, "%s", node->failure.text);
+    kw_error_set_node(error, node->name);
+    return code;
+}
+
+/* The caller's time is over before the connection's: whoever comes next goes on with
+ * it. */
+static kw_err park(kw_node *node, kw_conn *conn, kw_error *error, uint64_t now_ns)
+{
+    kw_gate_lock(&node->gate);
+    put_idle(node, conn, now_ns);
+    kw_gate_unlock(&node->gate);
+    kw_error_set(error, KW_ERR_CONNECT, KW_EFFECT_NONE,
+                 "the deadline came while connecting; raise timeout");
+    kw_error_set_node(error, node->name);
+    return KW_ERR_CONNECT;
+}
+
+/* Opens a connection for the caller, or goes on with one that was parked; the lock is
+ * not held. */
+static kw_err open_conn(kw_node *node, kw_conn **conn, kw_error *error, uint64_t *retry_ns,
+                        uint64_t now_ns, uint64_t deadline_ns)
+{
+    kw_error failure = KW_ERROR_INIT;
+    kw_conn *fresh = *conn;
+    *conn = NULL;
+    if (fresh == NULL) {
+        fresh = kw_conn_new(node->env, &node->endpoint, now_ns, &failure);
+    }
+    if (fresh != NULL && fresh->state != KW_CONN_DEAD) {
+        kw_err code = kw_conn_establish(fresh, &failure, deadline_ns);
+        if (code == KW_ERR_TIMEOUT) {
+            *retry_ns = deadline_ns;
+            return park(node, fresh, error, now_ns);
+        }
+    }
+    bool is_ready = fresh != NULL && fresh->state == KW_CONN_READY;
+    now_ns = kw_env_now(node->env);
+    kw_gate_lock(&node->gate);
+    kw_err code = KW_OK;
+    if (is_ready) {
+        end_open(node);
+        link_in_use(node, fresh);
+        node->stats.sends++;
+    } else {
+        fail_open(node, now_ns, &failure);
+        code = failure.code;
+        *retry_ns = node->health.is_failing ? node->health.retry_ns : now_ns;
+    }
+    if (node->waiters_n > 0) {
+        kw_gate_wake_all(&node->gate);
+    }
+    kw_gate_unlock(&node->gate);
+    if (is_ready) {
+        *conn = fresh;
+        return KW_OK;
+    }
+    kw_conn_free(fresh);
+    kw_error_set(error, code, KW_EFFECT_NONE, "%s", failure.text);
+    kw_error_set_node(error, node->name);
+    kw_env_log(node->env, KW_LOG_WARNING, "%s: %s", node->name, failure.text);
+    return code;
+}
+
+/* What a call that cannot have a connection at once does; the lock is held. KW_OK: it
+ * has waited, look again. */
+static kw_err wait_for_conn(kw_node *node, kw_error *error, uint64_t *retry_ns, uint64_t now_ns,
+                            uint64_t deadline_ns, uint64_t probe_ns)
+{
+    bool is_failing = node->health.is_failing;
+    if (is_failing && (node->health.dialling_n == 0 || now_ns >= probe_ns)) {
+        *retry_ns = node->health.retry_ns > now_ns ? node->health.retry_ns : now_ns;
+        return copy_failure(node, error);
+    }
+    if (now_ns >= deadline_ns) {
+        *retry_ns = now_ns;
+        kw_error_set(error, KW_ERR_POOL_FULL, KW_EFFECT_NONE,
+                     "all %zu connections stayed busy (pool-max=%llu); raise pool-max or timeout",
+                     node->conns_n, (unsigned long long)node->env->options.pool_max);
+        kw_error_set_node(error, node->name);
+        return KW_ERR_POOL_FULL;
+    }
+    uint64_t until_ns = is_failing && probe_ns < deadline_ns ? probe_ns : deadline_ns;
+    node->waiters_n++;
+    kw_gate_wait(&node->gate, until_ns - now_ns);
+    node->waiters_n--;
+    return KW_OK;
+}
+
+static kw_err cancelled(kw_error *error)
+{
+    return kw_error_set(error, KW_ERR_CANCELLED, KW_EFFECT_NONE,
+                        "the handle was closed during the call");
+}
+
+kw_err kw_node_acquire(kw_node *node, kw_conn **conn, kw_error *error, uint64_t *retry_ns,
+                       uint64_t now_ns, uint64_t deadline_ns)
+{
+    uint64_t probe_ns = now_ns + PROBE_WAIT_NS;
+    kw_gate_lock(&node->gate);
+    for (;;) {
+        if (atomic_load_explicit(&node->env->is_closing, memory_order_relaxed)) {
+            kw_gate_unlock(&node->gate);
+            return cancelled(error);
+        }
+        *conn = take_idle(node, now_ns);
+        if (*conn != NULL && (*conn)->state == KW_CONN_READY) {
+            node->stats.sends++;
+            kw_gate_unlock(&node->gate);
+            return KW_OK;
+        }
+        if (*conn != NULL || may_open(node, now_ns)) {
+            if (*conn == NULL) {
+                begin_open(node);
+            }
+            kw_gate_unlock(&node->gate);
+            return open_conn(node, conn, error, retry_ns, now_ns, deadline_ns);
+        }
+        kw_err code = wait_for_conn(node, error, retry_ns, now_ns, deadline_ns, probe_ns);
+        if (code != KW_OK) {
+            kw_gate_unlock(&node->gate);
+            return code;
+        }
+        now_ns = kw_env_now(node->env);
+    }
+}
+
+kw_err kw_node_try_acquire(kw_node *node, kw_conn **conn, kw_error *error, uint64_t now_ns)
+{
+    kw_gate_lock(&node->gate);
+    kw_conn *fresh = take_idle(node, now_ns);
+    if (fresh != NULL) {
+        kw_gate_unlock(&node->gate);
+        *conn = fresh;
+        return KW_OK;
+    }
+    if (!may_open(node, now_ns)) {
+        kw_err code = copy_failure(node, error);
+        kw_gate_unlock(&node->gate);
+        return code;
+    }
+    begin_open(node);
+    kw_gate_unlock(&node->gate);
+    kw_error failure = KW_ERROR_INIT;
+    fresh = kw_conn_new(node->env, &node->endpoint, now_ns, &failure);
+    if (fresh != NULL && fresh->state != KW_CONN_DEAD) {
+        *conn = fresh;
+        return KW_OK;
+    }
+    kw_gate_lock(&node->gate);
+    fail_open(node, now_ns, &failure);
+    kw_gate_unlock(&node->gate);
+    kw_conn_free(fresh);
+    kw_error_set(error, failure.code, KW_EFFECT_NONE, "%s", failure.text);
+    kw_error_set_node(error, node->name);
+    return failure.code;
+}
+
+void kw_node_on_ready(kw_node *node, kw_conn *conn)
+{
+    kw_gate_lock(&node->gate);
+    end_open(node);
+    link_in_use(node, conn);
+    kw_gate_unlock(&node->gate);
+}
+
+void kw_node_release(kw_node *node, kw_conn *conn, uint64_t now_ns, const kw_error *failure)
+{
+    bool is_good = conn->state == KW_CONN_READY && conn->owners.count == 0;
+    kw_gate_lock(&node->gate);
+    kw_conn *closed = take_expired(node, now_ns);
+    if (failure != NULL) {
+        fail_open(node, now_ns, failure);
+    } else {
+        unlink_in_use(node, conn);
+        if (is_good && !node->is_retired) {
+            put_idle(node, conn, now_ns);
+            conn = NULL;
+        } else {
+            node->conns_n--;
+            node->stats.disconnects += is_good ? 0 : 1;
+        }
+    }
+    if (node->waiters_n > 0) {
+        kw_gate_wake_one(&node->gate);
+    }
+    kw_gate_unlock(&node->gate);
+    kw_conn_free(conn);
+    free_list(closed);
+}
+
+void kw_node_retire(kw_node *node)
+{
+    kw_gate_lock(&node->gate);
+    node->is_retired = true;
+    kw_conn *closed = cut_idle(node, &node->idle);
+    kw_gate_unlock(&node->gate);
+    free_list(closed);
+}
+
+void kw_node_unretire(kw_node *node)
+{
+    kw_gate_lock(&node->gate);
+    node->is_retired = false;
+    kw_gate_unlock(&node->gate);
+}
+
+bool kw_node_is_failing(kw_node *node)
+{
+    kw_gate_lock(&node->gate);
+    bool is_failing = node->health.is_failing;
+    kw_gate_unlock(&node->gate);
+    return is_failing;
+}
+
+void kw_node_count(kw_node *node, kw_node_event event)
+{
+    kw_gate_lock(&node->gate);
+    switch (event) {
+    case KW_NODE_MOVED:
+        node->stats.moved++;
+        break;
+    case KW_NODE_ASK:
+        node->stats.ask++;
+        break;
+    case KW_NODE_RETRY:
+        node->stats.retries++;
+        break;
+    case KW_NODE_TIMEOUT:
+        node->stats.timeouts++;
+        break;
+    case KW_NODE_ERROR:
+        break;
+    }
+    kw_gate_unlock(&node->gate);
+}
+
+void kw_node_wake_all(kw_node *node)
+{
+    kw_gate_lock(&node->gate);
+    for (kw_conn *conn = node->in_use; conn != NULL; conn = conn->next) {
+        kw_conn_shutdown(conn);
+    }
+    kw_gate_wake_all(&node->gate);
+    kw_gate_unlock(&node->gate);
+}

@@ -1,0 +1,72 @@
+/* Node: one server, its pool of connections, its health and its figures. */
+#ifndef NET_NODE_H
+#define NET_NODE_H
+
+#include <keyway/stats.h>
+
+#include "engine/health.h"
+#include "net/conn.h"
+#include "net/sync.h"
+
+#include <stdatomic.h>
+
+/* Shared by threads and reference counted. */
+typedef struct kw_node {
+    kw_env *env;
+    atomic_size_t refs;
+    kw_endpoint endpoint;
+    char name[KW_ENDPOINT_TEXT];
+    kw_gate gate;    /* guards all below */
+    kw_conn *idle;   /* the last one released comes first */
+    kw_conn *in_use; /* ready, in the hands of a call */
+    size_t conns_n;  /* idle, in use and being opened */
+    size_t waiters_n;
+    bool is_retired; /* left the map: no connection is kept */
+    kw_health health;
+    kw_random random;
+    kw_error failure; /* of the last connect that failed */
+    kw_node_stats stats;
+} kw_node;
+
+/* NULL when there is no memory. */
+kw_node *kw_node_new(kw_env *env, const kw_endpoint *endpoint);
+kw_node *kw_node_ref(kw_node *node);
+void kw_node_unref(kw_node *node);
+
+/* A READY connection for the caller alone, by deadline_ns at the latest. On failure
+ * *retry_ns says before when it is no use to come again. */
+kw_err kw_node_acquire(kw_node *node, kw_conn **conn, kw_error *error, uint64_t *retry_ns,
+                       uint64_t now_ns, uint64_t deadline_ns);
+
+/* An idle connection, or one that has begun to connect (kw_conn_progress takes it
+ * on); never waits. */
+kw_err kw_node_try_acquire(kw_node *node, kw_conn **conn, kw_error *error, uint64_t now_ns);
+
+/* The connection of kw_node_try_acquire became READY. */
+void kw_node_on_ready(kw_node *node, kw_conn *conn);
+
+/* Gives a connection back; one that is not READY, or still owes a reply, is closed.
+ * failure: why a connect ended, else NULL. */
+void kw_node_release(kw_node *node, kw_conn *conn, uint64_t now_ns, const kw_error *failure);
+
+/* The node left the map: idle connections are closed, others when they come back. */
+void kw_node_retire(kw_node *node);
+void kw_node_unretire(kw_node *node);
+
+/* True where the last connect failed. */
+bool kw_node_is_failing(kw_node *node);
+
+/* Adds to the node's figures under its lock. */
+typedef enum kw_node_event {
+    KW_NODE_MOVED,
+    KW_NODE_ASK,
+    KW_NODE_RETRY,
+    KW_NODE_TIMEOUT,
+    KW_NODE_ERROR
+} kw_node_event;
+void kw_node_count(kw_node *node, kw_node_event event);
+
+/* Wakes everybody who waits here or on a connection in use. */
+void kw_node_wake_all(kw_node *node);
+
+#endif

@@ -1,0 +1,97 @@
+#include "net/reader.h"
+
+#include "base/error.h"
+#include "net/reader_functions.h"
+
+#include <string.h>
+
+/* A status, error or integer line, or the head of a string or array, is shorter. */
+#define LINE_MAX_LEN ((size_t)64 * 1024)
+
+kw_err kw_reader_init(kw_reader *reader, const kw_allocator *mem, const kw_options *options)
+{
+    memset(reader, 0, sizeof(*reader));
+    reader->mem = mem;
+    reader->options = options;
+    reader->hiredis = redisReaderCreateWithFunctions(kw_reader_functions());
+    if (reader->hiredis == NULL) {
+        return KW_ERR_NOMEM;
+    }
+    reader->hiredis->privdata = reader;
+    return KW_OK;
+}
+
+void kw_reader_fini(kw_reader *reader)
+{
+    if (reader->hiredis != NULL) {
+        redisReaderFree(reader->hiredis);
+        reader->hiredis = NULL;
+    }
+}
+
+/* True where the bytes not parsed yet are a line without an end. hiredis looks for
+ * the end from the start each time, so that its length is bounded here. */
+static bool has_endless_line(const kw_reader *reader)
+{
+    const redisReader *hiredis = reader->hiredis;
+    size_t len = hiredis->len - hiredis->pos;
+    return len > LINE_MAX_LEN && memchr(hiredis->buf + hiredis->pos, '\r', LINE_MAX_LEN) == NULL;
+}
+
+static kw_err over_limit(const kw_reader *reader, kw_error *error)
+{
+    return kw_error_set(
+        error, KW_ERR_LIMIT, KW_EFFECT_DONE,
+        "reply over a limit (reply-bytes-max=%llu, reply-items-max=%llu, reply-depth-max=%llu)",
+        (unsigned long long)reader->options->reply_bytes_max,
+        (unsigned long long)reader->options->reply_items_max,
+        (unsigned long long)reader->options->reply_depth_max);
+}
+
+kw_err kw_reader_feed(kw_reader *reader, kw_error *error, const char *data, size_t len)
+{
+    if (len > reader->options->reply_bytes_max - reader->pending_len) {
+        return over_limit(reader, error);
+    }
+    if (redisReaderFeed(reader->hiredis, data, len) != REDIS_OK) {
+        return kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_MAYBE, "no memory to read a reply");
+    }
+    reader->pending_len += len;
+    return KW_OK;
+}
+
+static kw_err explain(kw_reader *reader, kw_error *error)
+{
+    if (reader->is_over_limit) {
+        return over_limit(reader, error);
+    }
+    if (reader->hiredis->err == REDIS_ERR_OOM) {
+        return kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_MAYBE, "no memory to read a reply");
+    }
+    char text[160];
+    kw_bytes_show(text, sizeof(text), kw_bytes_of(reader->hiredis->errstr));
+    return kw_error_set(error, KW_ERR_PROTOCOL, KW_EFFECT_MAYBE,
+                        "the server's bytes are no valid reply: %s; is it a Redis server?", text);
+}
+
+kw_err kw_reader_next(kw_reader *reader, kw_reply **reply, kw_error *error)
+{
+    void *object = NULL;
+    if (redisReaderGetReply(reader->hiredis, &object) != REDIS_OK) {
+        return explain(reader, error);
+    }
+    if (object != NULL) {
+        reader->root = NULL;
+        reader->pending_len = reader->hiredis->len - reader->hiredis->pos;
+    } else if (has_endless_line(reader)) {
+        return kw_error_set(error, KW_ERR_PROTOCOL, KW_EFFECT_MAYBE,
+                            "the server sent a line of over %zu bytes", LINE_MAX_LEN);
+    }
+    *reply = object;
+    return KW_OK;
+}
+
+bool kw_reader_has_rest(const kw_reader *reader)
+{
+    return reader->pending_len > 0;
+}

@@ -1,0 +1,35 @@
+/* Reader: hiredis' protocol parser, with our limits and our replies. */
+#ifndef NET_READER_H
+#define NET_READER_H
+
+#include <keyway/error.h>
+
+#include "base/options.h"
+#include "base/reply.h"
+
+typedef struct kw_reader {
+    const kw_allocator *mem;
+    const kw_options *options;
+    redisReader *hiredis;
+    kw_reply *root;     /* of the reply being built */
+    size_t items_n;     /* array elements of that reply */
+    size_t pending_len; /* bytes fed since the last whole reply */
+    bool is_over_limit; /* why the last object was not made: a limit, or else memory */
+} kw_reader;
+
+/* KW_ERR_NOMEM. The reader must not be moved: hiredis points to it. */
+kw_err kw_reader_init(kw_reader *reader, const kw_allocator *mem, const kw_options *options);
+void kw_reader_fini(kw_reader *reader);
+
+/* Takes bytes from the socket. KW_ERR_LIMIT for a reply, or a line, that is too long,
+ * KW_ERR_NOMEM. */
+kw_err kw_reader_feed(kw_reader *reader, kw_error *error, const char *data, size_t len);
+
+/* The next whole reply, the caller's to free; KW_OK with *reply NULL while it is not
+ * all there. KW_ERR_PROTOCOL, KW_ERR_LIMIT, KW_ERR_NOMEM: the stream is lost. */
+kw_err kw_reader_next(kw_reader *reader, kw_reply **reply, kw_error *error);
+
+/* True where bytes behind the last whole reply are there. */
+bool kw_reader_has_rest(const kw_reader *reader);
+
+#endif

@@ -1,0 +1,12 @@
+/* Reader functions: how hiredis makes the objects of a reply. The functions' types
+ * differ between hiredis versions; the differences end here. */
+#ifndef NET_READER_FUNCTIONS_H
+#define NET_READER_FUNCTIONS_H
+
+#include "net/reader.h"
+
+/* Constant; hiredis takes it as not const, and never writes it. privdata of the
+ * redisReader must be the kw_reader. */
+redisReplyObjectFunctions *kw_reader_functions(void);
+
+#endif

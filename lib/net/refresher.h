@@ -1,0 +1,85 @@
+/* Refresher: fetches the cluster's map, in the time of callers who wait anyway. The
+ * library has no thread of its own: one caller at a time drives the fetch, and all the
+ * others go on with their commands. */
+#ifndef NET_REFRESHER_H
+#define NET_REFRESHER_H
+
+#include "engine/refresh.h"
+#include "net/node.h"
+#include "route/map.h"
+
+/* What the refresher asks of its owner. Called by the driving thread, with no lock
+ * held. */
+typedef struct kw_refresher_owner {
+    void *arg;
+    /* Nodes to ask, with a reference each, at most max; returns their number. */
+    size_t (*candidates_fn)(void *arg, kw_node **nodes, bool *is_seed, size_t max);
+    /* A reference to the map in use, or NULL. */
+    kw_map *(*map_fn)(void *arg);
+    /* Takes the new map (and its reference) into use; true where it differs from the
+     * one before. */
+    bool (*publish_fn)(void *arg, kw_map *map);
+} kw_refresher_owner;
+
+#define KW_REFRESHER_CANDIDATES_MAX 24
+
+typedef struct kw_refresher {
+    kw_env *env;
+    kw_refresher_owner owner;
+    kw_gate gate; /* guards policy, is_driven, waiters_n, changes_n, failure, counts */
+    kw_refresh policy;
+    bool is_driven;
+    size_t waiters_n;
+    uint64_t changes_n; /* maps published, patches included */
+    uint64_t fetches_n;
+    uint64_t failures_n;
+    kw_error failure;            /* why the last fetch gave no map; KW_OK where it did */
+    atomic_uint_fast64_t due_ns; /* when a caller that passes by has something to do */
+    /* The fetch under way; only the driver touches it. */
+    kw_node *nodes[KW_REFRESHER_CANDIDATES_MAX];
+    kw_refresh_candidate candidates[KW_REFRESHER_CANDIDATES_MAX];
+    size_t candidates_n;
+    size_t candidate_at;
+    kw_conn *conn; /* NULL: none */
+    bool is_sent;
+    bool asks_shards; /* CLUSTER SLOTS was refused */
+    kw_request request;
+    kw_buf command;
+    uint64_t step_deadline_ns; /* of the candidate being asked */
+    bool is_running;
+} kw_refresher;
+
+kw_err kw_refresher_init(kw_refresher *self, kw_env *env, const kw_refresher_owner *owner);
+void kw_refresher_fini(kw_refresher *self);
+
+/* Asks for a new map; returns the number for kw_refresher_wait. Any thread. */
+uint64_t kw_refresher_want(kw_refresher *self);
+
+/* A map was published by somebody else: wakes those who wait for one. Any thread. */
+void kw_refresher_on_publish(kw_refresher *self);
+
+/* Number of maps published so far. Any thread. */
+uint64_t kw_refresher_changes_n(kw_refresher *self);
+
+/* Goes on with a fetch as far as it can without waiting; cheap when there is nothing
+ * to do. Any thread. */
+void kw_refresher_poke(kw_refresher *self, uint64_t now_ns);
+
+/* What to wait for; the first that comes ends the wait. */
+typedef struct kw_refresher_goal {
+    uint64_t until_ns;
+    uint64_t fetch;     /* number of kw_refresher_want, or 0 */
+    bool wakes_on_map;  /* changes_n is no longer .. */
+    uint64_t changes_n; /* .. this */
+    kw_conn *conn;      /* something to read or to write; or NULL */
+} kw_refresher_goal;
+
+/* Waits, and drives the fetch meanwhile if nobody else does. With a fetch in the goal:
+ * KW_OK, or why it gave no map, with error set; KW_ERR_TIMEOUT when the time came
+ * first. Any thread. */
+kw_err kw_refresher_wait(kw_refresher *self, kw_error *error, const kw_refresher_goal *goal);
+
+/* Wakes everybody who waits here. */
+void kw_refresher_wake_all(kw_refresher *self);
+
+#endif
