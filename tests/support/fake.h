@@ -8,9 +8,9 @@
  *      ROLE, COMMAND, QUIT and CLUSTER SLOTS/SHARDS as a healthy server would;
  *   5. -ERR unknown command.
  *
- * Patterns are compared with the command's arguments joined by single spaces, letter
- * case ignored; * is any text and ? any character. All functions may be called from
- * any thread, at any time between start and free. */
+ * Patterns are compared with the command as the log has it (kw_fake_entry), letter case
+ * ignored; * is any text and ? any character. All functions may be called from any
+ * thread, at any time between start and free. */
 #ifndef SUPPORT_FAKE_H
 #define SUPPORT_FAKE_H
 
@@ -109,7 +109,7 @@ void kw_fake_call_bulk(kw_fake_call *call, const char *bytes, size_t len);
 void kw_fake_call_close(kw_fake_call *call);
 
 /* True where the command was dealt with. Called in the fake's thread; may call the
- * kw_fake_call functions, and any function of other fakes. */
+ * kw_fake_call functions, those of the log and of rules, and any of other fakes. */
 typedef bool (*kw_fake_fn)(void *arg, kw_fake_call *call);
 void kw_fake_respond(kw_fake *fake, kw_fake_fn fn, void *arg);
 
