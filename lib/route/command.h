@@ -14,10 +14,12 @@
 #define KW_COMMAND_READ     0x01u /* changes nothing: may be repeated, may go to a replica */
 #define KW_COMMAND_WRITE    0x02u
 #define KW_COMMAND_BLOCKING 0x04u /* may wait in the server; see kw_command_block_ms */
-#define KW_COMMAND_SCRIPT   0x08u /* runs other commands: EVAL, FCALL, EXEC; their errors pass through */
-#define KW_COMMAND_SESSION  0x10u /* changes its connection (MULTI, WATCH, SUBSCRIBE, SELECT,
-                                     CLIENT REPLY, MONITOR, RESET, HELLO, AUTH, QUIT, ...) */
-#define KW_COMMAND_REFUSED  0x20u /* cannot work on a shared cluster handle at all */
+#define KW_COMMAND_SCRIPT                                                                          \
+    0x08u /* runs other commands: EVAL, FCALL, EXEC; their errors pass through */
+#define KW_COMMAND_SESSION                                                                         \
+    0x10u                        /* changes its connection (MULTI, WATCH, SUBSCRIBE, SELECT,       \
+                                    CLIENT REPLY, MONITOR, RESET, HELLO, AUTH, QUIT, ...) */
+#define KW_COMMAND_REFUSED 0x20u /* cannot work on a shared cluster handle at all */
 
 /* Where a command without keys goes; the servers' request_policy tips. */
 typedef enum kw_request_policy {
@@ -47,7 +49,8 @@ typedef struct kw_command_info kw_command_info;
 
 /* The row of a command, its subcommand included ("OBJECT ENCODING"); names in any
  * case. NULL where the table does not know it. A known container with an unknown
- * subcommand gives NULL as well. Constant, never freed. */
+ * subcommand gives NULL as well; alone (argc 1) it has a row without flags and keys,
+ * for any node, whose server will refuse it. Constant, never freed. */
 const kw_command_info *kw_command_find(const kw_bytes *argv, size_t argc);
 
 const char *kw_command_name(const kw_command_info *command); /* "OBJECT ENCODING" */
@@ -56,8 +59,9 @@ kw_request_policy kw_command_request(const kw_command_info *command);
 kw_response_policy kw_command_response(const kw_command_info *command);
 
 /* How long the command may wait in the server, in milliseconds, read from its
- * arguments (BLPOP ... 5 gives 5000; 0 or a number out of range means for ever and
- * gives UINT64_MAX). 0 for what does not block. */
+ * arguments and rounded up (BLPOP ... 5 gives 5000). UINT64_MAX for 0, which means for
+ * ever, and for what is no plain number in range. 0 for what does not block, XREAD
+ * without BLOCK included. */
 uint64_t kw_command_block_ms(const kw_command_info *command, const kw_bytes *argv, size_t argc);
 
 #endif

@@ -1,0 +1,158 @@
+#include "route/command.h"
+
+#include "route/command_table.h"
+
+static bool is_same_letter(char upper, char byte)
+{
+    return byte == upper || (upper >= 'A' && upper <= 'Z' && byte == (upper | 0x20));
+}
+
+/* True where the upper-case text begins with word in any case. */
+static bool is_same(const char *text, const char *word, size_t word_len)
+{
+    for (size_t i = 0; i < word_len; i++) {
+        if (!is_same_letter(text[i], word[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The row of a command without its subcommand. */
+static const kw_command_info *find_word(uint32_t hash, const kw_bytes *word)
+{
+    for (uint32_t at = kw_command_home(hash); kw_command_index[at] != 0;
+         at = (at + 1) % KW_COMMAND_INDEX_N) {
+        const kw_command_info *row = &kw_command_table[kw_command_index[at] - 1];
+        if (row->name_len == word->len && is_same(row->name, word->data, word->len)) {
+            return row;
+        }
+    }
+    return NULL;
+}
+
+/* The row of a container's subcommand; hash is that of the container. */
+static const kw_command_info *find_subcommand(uint32_t hash, const kw_command_info *container,
+                                              const kw_bytes *word)
+{
+    size_t before_len = (size_t)container->name_len + 1;
+    if (word->len > KW_COMMAND_NAME_MAX - before_len) {
+        return NULL;
+    }
+    hash = kw_command_hash(hash, " ", 1);
+    hash = kw_command_hash(hash, word->data, word->len);
+    for (uint32_t at = kw_command_home(hash); kw_command_index[at] != 0;
+         at = (at + 1) % KW_COMMAND_INDEX_N) {
+        const kw_command_info *row = &kw_command_table[kw_command_index[at] - 1];
+        if (row->name_len == before_len + word->len && row->name[before_len - 1] == ' ' &&
+            is_same(row->name + before_len, word->data, word->len) &&
+            is_same(row->name, container->name, before_len - 1)) {
+            return row;
+        }
+    }
+    return NULL;
+}
+
+const kw_command_info *kw_command_find(const kw_bytes *argv, size_t argc)
+{
+    if (argc == 0 || argv[0].len > KW_COMMAND_NAME_MAX) {
+        return NULL;
+    }
+    uint32_t hash = kw_command_hash(0, argv[0].data, argv[0].len);
+    const kw_command_info *row = find_word(hash, &argv[0]);
+    if (row == NULL || argc == 1 || (row->flags & KW_COMMAND_HAS_SUBCOMMANDS) == 0) {
+        return row;
+    }
+    return find_subcommand(hash, row, &argv[1]);
+}
+
+const char *kw_command_name(const kw_command_info *command)
+{
+    return command->name;
+}
+
+unsigned kw_command_flags(const kw_command_info *command)
+{
+    return command->flags & ~KW_COMMAND_HAS_SUBCOMMANDS;
+}
+
+kw_request_policy kw_command_request(const kw_command_info *command)
+{
+    return (kw_request_policy)command->request;
+}
+
+kw_response_policy kw_command_response(const kw_command_info *command)
+{
+    return (kw_response_policy)command->response;
+}
+
+/* Thousandths of text, a plain decimal number with an optional fraction, rounded up
+ * as the servers do. UINT64_MAX for zero, for what is too large, and for what reads
+ * otherwise (an exponent, text): no wait can be promised to be shorter. */
+static uint64_t thousandths_of(kw_bytes text)
+{
+    kw_bytes whole = text;
+    kw_bytes fraction = {NULL, 0};
+    kw_bytes_split(&whole, &fraction, text, '.');
+    uint64_t value = 0;
+    if (whole.len > 0 && !kw_bytes_to_uint(&value, whole, INT64_MAX / 1000 - 1)) {
+        return UINT64_MAX;
+    }
+    value *= 1000;
+    uint64_t unit = 100;
+    bool is_rounded_up = false;
+    for (size_t i = 0; i < fraction.len; i++) {
+        if (fraction.data[i] < '0' || fraction.data[i] > '9') {
+            return UINT64_MAX;
+        }
+        uint64_t digit = (uint64_t)(fraction.data[i] - '0');
+        value += digit * unit;
+        is_rounded_up = is_rounded_up || (unit == 0 && digit != 0);
+        unit /= 10;
+    }
+    value += is_rounded_up ? 1 : 0;
+    return value == 0 ? UINT64_MAX : value;
+}
+
+static uint64_t milliseconds_of(kw_bytes text)
+{
+    uint64_t value;
+    return kw_bytes_to_uint(&value, text, INT64_MAX) && value > 0 ? value : UINT64_MAX;
+}
+
+/* What stands behind the option BLOCK, before STREAMS. */
+static uint64_t block_option_ms(const kw_bytes *argv, size_t argc)
+{
+    kw_bytes block = kw_bytes_of("BLOCK");
+    kw_bytes streams = kw_bytes_of("STREAMS");
+    kw_bytes group = kw_bytes_of("GROUP");
+    for (size_t i = 1; i + 1 < argc && !kw_bytes_equal_nocase(argv[i], streams); i++) {
+        if (kw_bytes_equal_nocase(argv[i], block)) {
+            return milliseconds_of(argv[i + 1]);
+        }
+        if (kw_bytes_equal_nocase(argv[i], group)) {
+            i += 2;
+        }
+    }
+    return 0;
+}
+
+uint64_t kw_command_block_ms(const kw_command_info *command, const kw_bytes *argv, size_t argc)
+{
+    if (argc < 2) {
+        return 0;
+    }
+    switch ((kw_block_argument)command->block) {
+    case KW_BLOCK_NEVER:
+        return 0;
+    case KW_BLOCK_FIRST_S:
+        return thousandths_of(argv[1]);
+    case KW_BLOCK_LAST_S:
+        return thousandths_of(argv[argc - 1]);
+    case KW_BLOCK_LAST_MS:
+        return milliseconds_of(argv[argc - 1]);
+    case KW_BLOCK_OPTION:
+        return block_option_ms(argv, argc);
+    }
+    return 0;
+}

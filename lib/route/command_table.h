@@ -1,0 +1,86 @@
+/* The rows behind route/command.h. Only command.c, keys.c and their tests read them. */
+#ifndef ROUTE_COMMAND_TABLE_H
+#define ROUTE_COMMAND_TABLE_H
+
+#include "route/command.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Longest name with its subcommand, without the zero byte. */
+#define KW_COMMAND_NAME_MAX 29
+
+/* A flag of the table only: the second argument names a subcommand, which has a row
+ * of its own. */
+#define KW_COMMAND_HAS_SUBCOMMANDS 0x80u
+
+/* How the keys of a command are found; first, last and step are those of its rule. */
+typedef enum kw_key_finder {
+    KW_KEYS_NONE,
+    KW_KEYS_RANGE,     /* first .. last by step; last below 0 counts from the end */
+    KW_KEYS_OPTIONAL,  /* the same, and there may be no key at all */
+    KW_KEYS_COUNTED,   /* argument first is their number, they follow by step */
+    KW_KEYS_STORE,     /* a key at first, behind it their number, then more keys */
+    KW_KEYS_SORT,      /* a key at first, and one behind STORE */
+    KW_KEYS_GEORADIUS, /* a key at first, and one behind STORE or STOREDIST; options
+                          begin at last */
+    KW_KEYS_STREAMS,   /* the first half of what follows STREAMS; options begin at first */
+    KW_KEYS_MIGRATE    /* argument 3, or where that is empty, all behind KEYS */
+} kw_key_finder;
+
+/* Which argument says how long the command may wait. */
+typedef enum kw_block_argument {
+    KW_BLOCK_NEVER,
+    KW_BLOCK_FIRST_S, /* argument 1, seconds with a fraction */
+    KW_BLOCK_LAST_S,  /* the last argument, seconds with a fraction */
+    KW_BLOCK_LAST_MS, /* the last argument, milliseconds */
+    KW_BLOCK_OPTION   /* behind the option BLOCK, milliseconds; it waits only with it */
+} kw_block_argument;
+
+typedef struct kw_key_rule {
+    uint8_t finder; /* kw_key_finder */
+    uint8_t first;
+    int8_t last;
+    uint8_t step;
+} kw_key_rule;
+
+/* Bytes only, without pointers: the table is shared by all processes. */
+struct kw_command_info {
+    char name[KW_COMMAND_NAME_MAX + 1]; /* upper case */
+    uint8_t name_len;
+    uint8_t flags;    /* KW_COMMAND_... */
+    uint8_t request;  /* kw_request_policy */
+    uint8_t response; /* kw_response_policy */
+    uint8_t block;    /* kw_block_argument */
+    kw_key_rule keys;
+};
+
+/* Rows by name. */
+extern const kw_command_info kw_command_table[];
+extern const size_t kw_command_table_n;
+
+/* An open-addressing hash index: row number + 1 at the name's home or behind it, 0
+ * where nothing is; rows were entered in their order. test_command makes it anew from
+ * the rows, and prints the right one where this one is wrong. */
+#define KW_COMMAND_INDEX_BITS 10
+#define KW_COMMAND_INDEX_N    (1u << KW_COMMAND_INDEX_BITS)
+extern const uint16_t kw_command_index[KW_COMMAND_INDEX_N];
+
+/* Hash of a name in any case, going on from hash, 0 at first. "A" and then " B" is
+ * the same as "A B". Of 3,000,000 random factors this one has the shortest probes, with
+ * the busiest commands at home. */
+static inline uint32_t kw_command_hash(uint32_t hash, const char *name, size_t name_len)
+{
+    for (size_t i = 0; i < name_len; i++) {
+        hash = hash * 0xd9df8881u + ((unsigned char)name[i] | 0x20u);
+    }
+    return hash;
+}
+
+/* Where in the index a name of this hash is at home. */
+static inline uint32_t kw_command_home(uint32_t hash)
+{
+    return hash >> (32 - KW_COMMAND_INDEX_BITS);
+}
+
+#endif
