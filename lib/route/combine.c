@@ -1,0 +1,271 @@
+#include "route/combine.h"
+
+#include <limits.h>
+
+/* The parts of a combination that every policy needs. */
+typedef struct combination {
+    const kw_allocator *mem;
+    kw_reply *const *replies;
+    size_t replies_n;
+} combination;
+
+static bool has_elements(const kw_reply *reply)
+{
+    kw_reply_kind kind = kw_reply_type(reply);
+    return kind == KW_REPLY_ARRAY || kind == KW_REPLY_SET || kind == KW_REPLY_MAP ||
+           kind == KW_REPLY_PUSH;
+}
+
+static bool is_number(const kw_reply *reply)
+{
+    kw_reply_kind kind = kw_reply_type(reply);
+    return kind == KW_REPLY_INTEGER || kind == KW_REPLY_BOOL;
+}
+
+/* Copies the tree below from into to, an element of root's tree. What newer hiredis
+ * releases have besides text and elements (a double's value) comes with the struct. */
+static bool copy_tree(kw_reply *root, kw_reply *to, const kw_reply *from)
+{
+    to->hiredis = from->hiredis;
+    to->hiredis.str = NULL;
+    to->hiredis.len = 0;
+    to->hiredis.elements = 0;
+    to->hiredis.element = NULL;
+    kw_reply_kind kind = kw_reply_type(from);
+    if (kw_reply_str(from, NULL) != NULL &&
+        !kw_reply_set_string(root, to, kind, kw_reply_bytes(from))) {
+        return false;
+    }
+    size_t count = kw_reply_count(from);
+    if (count > 0 && !kw_reply_set_array(root, to, kind, count)) {
+        return false;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (!copy_tree(root, kw_reply_slot(to, i), kw_reply_at(from, i))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static kw_err finish(kw_reply **combined, kw_reply *root, bool is_whole)
+{
+    if (!is_whole) {
+        kw_reply_free(root);
+        return KW_ERR_NOMEM;
+    }
+    *combined = root;
+    return KW_OK;
+}
+
+static kw_err copy(kw_reply **combined, const combination *parts, const kw_reply *from)
+{
+    kw_reply *root = kw_reply_new(parts->mem, kw_reply_bytes(from).len + 1);
+    return finish(combined, root, root != NULL && copy_tree(root, root, from));
+}
+
+/* An error reply of our own: a wrong number would be worse. */
+static kw_err refuse(kw_reply **combined, const combination *parts)
+{
+    kw_reply *root = kw_reply_new(parts->mem, 0);
+    return finish(combined, root,
+                  root != NULL &&
+                      kw_reply_set_string(root, root, KW_REPLY_ERROR,
+                                          kw_bytes_of("ERR the replies of the nodes differ in "
+                                                      "kind and cannot be combined")));
+}
+
+static const kw_reply *first_error(const combination *parts)
+{
+    for (size_t i = 0; i < parts->replies_n; i++) {
+        if (kw_reply_is_error(parts->replies[i])) {
+            return parts->replies[i];
+        }
+    }
+    return NULL;
+}
+
+static kw_err all_succeeded(kw_reply **combined, const combination *parts)
+{
+    const kw_reply *error = first_error(parts);
+    return copy(combined, parts, error != NULL ? error : parts->replies[0]);
+}
+
+/* SCRIPT KILL: every node without a script says NOTBUSY; another error says more. */
+static kw_err one_succeeded(kw_reply **combined, const combination *parts)
+{
+    const kw_reply *best = NULL;
+    for (size_t i = 0; i < parts->replies_n; i++) {
+        const kw_reply *reply = parts->replies[i];
+        if (!kw_reply_is_error(reply)) {
+            return copy(combined, parts, reply);
+        }
+        if (best == NULL && !kw_bytes_starts(kw_reply_bytes(reply), "NOTBUSY")) {
+            best = reply;
+        }
+    }
+    return copy(combined, parts, best != NULL ? best : parts->replies[0]);
+}
+
+static long long add_saturated(long long a, long long b)
+{
+    if (b > 0 && a > LLONG_MAX - b) {
+        return LLONG_MAX;
+    }
+    if (b < 0 && a < LLONG_MIN - b) {
+        return LLONG_MIN;
+    }
+    return a + b;
+}
+
+static long long aggregate(kw_response_policy policy, long long a, long long b)
+{
+    switch (policy) {
+    case KW_RESPONSE_AGG_LOGICAL_AND:
+        return a != 0 && b != 0;
+    case KW_RESPONSE_AGG_LOGICAL_OR:
+        return a != 0 || b != 0;
+    case KW_RESPONSE_AGG_MIN:
+        return a < b ? a : b;
+    case KW_RESPONSE_AGG_MAX:
+        return a > b ? a : b;
+    case KW_RESPONSE_AGG_SUM:
+        return add_saturated(a, b);
+    case KW_RESPONSE_DEFAULT_KEYLESS:
+    case KW_RESPONSE_DEFAULT_KEYED:
+    case KW_RESPONSE_ONE_SUCCEEDED:
+    case KW_RESPONSE_ALL_SUCCEEDED:
+    case KW_RESPONSE_SPECIAL:
+        break;
+    }
+    return a;
+}
+
+/* True where each reply is a number, or each an array of count numbers. */
+static bool can_aggregate(const combination *parts)
+{
+    const kw_reply *first = parts->replies[0];
+    size_t count = kw_reply_count(first);
+    for (size_t i = 0; i < parts->replies_n; i++) {
+        const kw_reply *reply = parts->replies[i];
+        if (is_number(first)) {
+            if (!is_number(reply)) {
+                return false;
+            }
+            continue;
+        }
+        if (kw_reply_type(first) != KW_REPLY_ARRAY || kw_reply_type(reply) != KW_REPLY_ARRAY ||
+            kw_reply_count(reply) != count) {
+            return false;
+        }
+        for (size_t k = 0; k < count; k++) {
+            if (!is_number(kw_reply_at(reply, k))) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+static kw_err aggregated(kw_reply **combined, const combination *parts, kw_response_policy policy)
+{
+    const kw_reply *error = first_error(parts);
+    if (error != NULL) {
+        return copy(combined, parts, error);
+    }
+    if (!can_aggregate(parts)) {
+        return refuse(combined, parts);
+    }
+    kw_err err = copy(combined, parts, parts->replies[0]);
+    if (err != KW_OK) {
+        return err;
+    }
+    kw_reply *root = *combined;
+    for (size_t i = 1; i < parts->replies_n; i++) {
+        const kw_reply *reply = parts->replies[i];
+        root->hiredis.integer = aggregate(policy, kw_reply_int(root), kw_reply_int(reply));
+        for (size_t k = 0; k < kw_reply_count(root); k++) {
+            kw_reply *slot = kw_reply_slot(root, k);
+            slot->hiredis.integer =
+                aggregate(policy, kw_reply_int(slot), kw_reply_int(kw_reply_at(reply, k)));
+        }
+    }
+    return KW_OK;
+}
+
+/* All elements of all replies in one; a map or set where all of them are one. */
+static kw_err appended(kw_reply **combined, const combination *parts)
+{
+    kw_reply_kind kind = kw_reply_type(parts->replies[0]);
+    size_t total = 0;
+    for (size_t i = 0; i < parts->replies_n; i++) {
+        if (kw_reply_type(parts->replies[i]) != kind) {
+            kind = KW_REPLY_ARRAY;
+        }
+        if (!kw_size_add(&total, total, kw_reply_count(parts->replies[i]))) {
+            return KW_ERR_NOMEM;
+        }
+    }
+    kw_reply *root = kw_reply_new(parts->mem, 0);
+    bool is_whole = root != NULL && kw_reply_set_array(root, root, kind, total);
+    size_t at = 0;
+    for (size_t i = 0; is_whole && i < parts->replies_n; i++) {
+        size_t count = kw_reply_count(parts->replies[i]);
+        for (size_t k = 0; is_whole && k < count; k++) {
+            is_whole =
+                copy_tree(root, kw_reply_slot(root, at++), kw_reply_at(parts->replies[i], k));
+        }
+    }
+    return finish(combined, root, is_whole);
+}
+
+static kw_err by_default(kw_reply **combined, const combination *parts)
+{
+    for (size_t i = 0; i < parts->replies_n; i++) {
+        if (!has_elements(parts->replies[i])) {
+            return all_succeeded(combined, parts);
+        }
+    }
+    return appended(combined, parts);
+}
+
+/* An array of all replies, in their order. */
+static kw_err listed(kw_reply **combined, const combination *parts)
+{
+    kw_reply *root = kw_reply_new(parts->mem, 0);
+    bool is_whole =
+        root != NULL && kw_reply_set_array(root, root, KW_REPLY_ARRAY, parts->replies_n);
+    for (size_t i = 0; is_whole && i < parts->replies_n; i++) {
+        is_whole = copy_tree(root, kw_reply_slot(root, i), parts->replies[i]);
+    }
+    return finish(combined, root, is_whole);
+}
+
+kw_err kw_combine(kw_reply **combined, const kw_allocator *mem, const kw_command_info *command,
+                  kw_reply *const *replies, size_t replies_n)
+{
+    combination parts = {mem, replies, replies_n};
+    kw_response_policy policy =
+        command != NULL ? kw_command_response(command) : KW_RESPONSE_DEFAULT_KEYLESS;
+    if (replies_n == 1) {
+        return copy(combined, &parts, replies[0]);
+    }
+    switch (policy) {
+    case KW_RESPONSE_DEFAULT_KEYLESS:
+    case KW_RESPONSE_DEFAULT_KEYED:
+        return by_default(combined, &parts);
+    case KW_RESPONSE_ONE_SUCCEEDED:
+        return one_succeeded(combined, &parts);
+    case KW_RESPONSE_ALL_SUCCEEDED:
+        return all_succeeded(combined, &parts);
+    case KW_RESPONSE_AGG_LOGICAL_AND:
+    case KW_RESPONSE_AGG_LOGICAL_OR:
+    case KW_RESPONSE_AGG_MIN:
+    case KW_RESPONSE_AGG_MAX:
+    case KW_RESPONSE_AGG_SUM:
+        return aggregated(combined, &parts, policy);
+    case KW_RESPONSE_SPECIAL:
+        return listed(combined, &parts);
+    }
+    return by_default(combined, &parts);
+}
