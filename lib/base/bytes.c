@@ -179,6 +179,10 @@ bool kw_buf_append(kw_buf *buf, const char *data, size_t len)
 
 size_t kw_uint_to_text(char *out, uint64_t value)
 {
+    if (value < 10) { /* most lengths on the wire */
+        out[0] = (char)('0' + value);
+        return 1;
+    }
     char digits[20];
     size_t n = 0;
     do {

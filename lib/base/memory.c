@@ -80,21 +80,3 @@ void kw_mem_free(const kw_allocator *mem, void *block)
         mem->free_fn(mem->arg, block);
     }
 }
-
-bool kw_size_mul(size_t *product, size_t a, size_t b)
-{
-    if (b != 0 && a > SIZE_MAX / b) {
-        return false;
-    }
-    *product = a * b;
-    return true;
-}
-
-bool kw_size_add(size_t *sum, size_t a, size_t b)
-{
-    if (a > SIZE_MAX - b) {
-        return false;
-    }
-    *sum = a + b;
-    return true;
-}

@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* malloc, realloc and free of the C library. */
 const kw_allocator *kw_mem_default(void);
@@ -26,7 +27,22 @@ char *kw_mem_strndup(const kw_allocator *mem, const char *text, size_t len);
 void kw_mem_free(const kw_allocator *mem, void *block);
 
 /* *product = a x b, *sum = a + b; false (and nothing written) on overflow. */
-bool kw_size_mul(size_t *product, size_t a, size_t b);
-bool kw_size_add(size_t *sum, size_t a, size_t b);
+static inline bool kw_size_mul(size_t *product, size_t a, size_t b)
+{
+    if (b != 0 && a > SIZE_MAX / b) {
+        return false;
+    }
+    *product = a * b;
+    return true;
+}
+
+static inline bool kw_size_add(size_t *sum, size_t a, size_t b)
+{
+    if (a > SIZE_MAX - b) {
+        return false;
+    }
+    *sum = a + b;
+    return true;
+}
 
 #endif
