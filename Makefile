@@ -70,6 +70,7 @@ FAULT := $(call programs,tests/fault,test_*)
 BENCH := $(call programs,tests/bench,bench_*)
 FUZZ := $(call programs,tests/fuzz,fuzz_*)
 EXAMPLES := $(call programs,examples,*) $(call programs,examples/*,*)
+TOUR := $(call programs,examples/tour,*)
 TOOLS := $(call programs,tests/support,run_*)
 # Live tests that say so are quick enough for the sanitizers.
 LIVE_FAST := $(patsubst %.c,$(BUILD)/%,$(shell grep -l 'KW_TEST_FAST' $(wildcard tests/live/test_*.c) /dev/null))
@@ -216,7 +217,9 @@ bench: $(BENCH)
 	@sh tests/support/need.sh
 	@set -e; for b in $(BENCH); do $$b; done
 
-demo: all $(EXAMPLES)
+tour: $(TOUR)
+
+demo: all $(TOUR)
 	@sh examples/quickstart.sh --tour-only
 
 exports: $(SHARED)
@@ -267,7 +270,7 @@ clean:
 	rm -rf $(BUILD)
 
 .PHONY: all help check check-unit check-scene check-fake check-live check-fault check-build check-examples check-quick \
-	asan tsan fuzz fuzz-run bench demo exports install uninstall dist format format-check clean
+	asan tsan fuzz fuzz-run bench tour demo exports install uninstall dist format format-check clean
 .SECONDARY:
 .DELETE_ON_ERROR:
 

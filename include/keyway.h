@@ -9,6 +9,7 @@
 #include <keyway/error.h>
 #include <keyway/memory.h>
 #include <keyway/reply.h>
+#include <keyway/slot.h>
 #include <keyway/stats.h>
 #include <keyway/version.h>
 

@@ -1,0 +1,76 @@
+#!/bin/sh
+# Installs what is missing: setup.sh [build] [servers] [tests]
+# build: compiler, make, hiredis; servers: redis-server and redis-cli, without a
+# service; tests: cmocka and a C++ compiler. Without words: all of them.
+# Debian and Ubuntu; asks for sudo only if something is missing. Elsewhere it names the
+# packages and stops.
+
+set -e
+
+has() {
+    command -v "$1" > /dev/null 2>&1
+}
+
+has_header() {
+    printf '#include <stdarg.h>\n#include <stddef.h>\n#include <setjmp.h>\n#include <stdint.h>\n#include <%s>\n' "$1" |
+        "${CC:-cc}" -fsyntax-only -x c - > /dev/null 2>&1
+}
+
+# Debian's redis-tools has the server under the name redis-check-rdb, and no service.
+has_server() {
+    has "${KW_TEST_SERVER:-redis-server}" || has valkey-server || has redis-check-rdb || has valkey-check-rdb
+}
+
+missing=
+wants() {
+    missing="$missing $1"
+}
+
+check_build() {
+    has "${CC:-cc}" || wants gcc
+    has make || wants make
+    has pkg-config || wants pkg-config
+    { has pkg-config && pkg-config --exists hiredis; } || wants libhiredis-dev
+    # A compiler without the C library's headers is no compiler.
+    has_header stdio.h || wants libc6-dev
+}
+
+check_servers() {
+    if ! has_server || { ! has redis-cli && ! has valkey-cli; }; then
+        wants redis-tools
+    fi
+}
+
+check_tests() {
+    has "${CXX:-c++}" || wants g++
+    has_header cmocka.h || wants libcmocka-dev
+    has_header xxhash.h || wants libxxhash-dev
+}
+
+[ $# -gt 0 ] || set -- build servers tests
+for part in "$@"; do
+    "check_$part"
+done
+[ -n "$missing" ] || exit 0
+
+if ! has apt-get; then
+    cat >&2 << 'END'
+keyway needs packages that this script installs on Debian and Ubuntu only.
+Fedora:           sudo dnf install gcc gcc-c++ make pkgconf-pkg-config hiredis-devel libcmocka-devel xxhash-devel valkey
+macOS (Homebrew): brew install make pkg-config hiredis cmocka xxhash redis
+END
+    exit 1
+fi
+
+sudo=
+if [ "$(id -u)" -ne 0 ]; then
+    has sudo || { echo "missing packages:$missing; install them as root" >&2; exit 1; }
+    sudo=sudo
+    echo "installing$missing with sudo" >&2
+fi
+# The packages are words.
+# shellcheck disable=SC2086
+{
+    $sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq update
+    $sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $missing > /dev/null
+} >&2

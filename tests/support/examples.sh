@@ -1,0 +1,20 @@
+#!/bin/sh
+# Each example is at most 80 lines, and runs against a cluster.
+
+status=0
+for source in examples/*.c examples/*/*.c; do
+    [ -f "$source" ] || continue
+    lines=$(wc -l < "$source")
+    [ "$lines" -le 80 ] || { echo "$source: $lines lines, more than 80" >&2; status=1; }
+done
+[ "$status" -eq 0 ] || exit 1
+programs=
+for program in $EXAMPLES; do
+    case $program in
+    */examples/tour/*) ;; # the quickstart runs them
+    *) programs="$programs $program" ;;
+    esac
+done
+# The programs are words.
+# shellcheck disable=SC2086
+exec "$BUILD/tests/support/run_examples" $programs

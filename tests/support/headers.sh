@@ -1,0 +1,24 @@
+#!/bin/sh
+# Each header compiles alone, without a warning: in C, and public ones in C++.
+
+status=0
+
+# compile FLAGS LANGUAGE HEADER: a file that includes nothing else
+compile() {
+    # The flags are words.
+    # shellcheck disable=SC2086
+    printf '#include "%s"\nextern int used;\n' "$3" | $1 -Werror -Wall -Wextra -fsyntax-only -I. -x "$2" - || {
+        echo "$3 does not compile alone: $1" >&2
+        status=1
+    }
+}
+
+for header in lib/*/*.h tests/support/*.h; do
+    compile "$CC -std=c11 $CPPFLAGS_ALL -Itests" c "$header"
+done
+for header in include/keyway.h include/keyway/*.h; do
+    compile "$CC -std=c11 -Wpedantic -Iinclude" c "$header"
+    compile "$CXX -std=c++11 -Wpedantic -Iinclude" c++ "$header"
+    compile "$CXX -std=c++17 -Wpedantic -Iinclude" c++ "$header"
+done
+exit $status
