@@ -2,9 +2,11 @@
 
 #include "route/command_table.h"
 
+/* A space of the table, which stands before a subcommand, is no part of a word. */
 static bool is_same_letter(char upper, char byte)
 {
-    return byte == upper || (upper >= 'A' && upper <= 'Z' && byte == (upper | 0x20));
+    return (byte == upper && byte != ' ') ||
+           (upper >= 'A' && upper <= 'Z' && byte == (upper | 0x20));
 }
 
 /* True where the upper-case text begins with word in any case. */
