@@ -9,20 +9,26 @@
 #include "route/map.h"
 
 /* Both make a new map from a whole answer, or refuse the whole answer: *map is
- * written only on success, error says what is wrong and where in the answer.
- * from is the server that answered: an empty or null host means its host; "?"
- * means unknown and leaves that node out. previous (may be NULL) is the map in
- * use: where two primaries of the answer claim one slot, its owner keeps the slot.
- * Replicas that the answer marks as failed, loading or handshaking are left out;
- * a primary marked failed keeps its slots (only the cluster takes them away). An
- * answer without any served slot is refused. */
+ * written only on success; KW_ERR_TOPOLOGY with an error that says what is wrong and
+ * where in the answer, or KW_ERR_NOMEM. from is the server that answered: an empty or
+ * null host means its host. Host "?" and port 0 mean an unknown address and leave that
+ * node out; without an address for their primary slots become holes. previous (may be
+ * NULL) is the map in use: where primaries of the answer claim one slot, its owner
+ * keeps the slot if it is one of them, else the first has it. Replicas that the answer
+ * marks as failed or loading are left out; a primary marked failed keeps its slots
+ * (only the cluster takes them away). Primaries without slots are left out. An answer
+ * without any served slot, and one that no true cluster gives (more than
+ * KW_MAP_NODES_MAX nodes, more entries than slots, slots claimed many times over), is
+ * refused. */
 
 /* CLUSTER SLOTS, Redis 3.0 and later, with the metadata of 7.0. */
 kw_err kw_topology_from_slots(kw_map **map, kw_error *error, const kw_allocator *mem,
                               const kw_reply *reply, const kw_endpoint *from,
                               const kw_map *previous);
 
-/* CLUSTER SHARDS, Redis 7.0 and later. use_tls takes "tls-port" instead of "port". */
+/* CLUSTER SHARDS, Redis 7.0 and later. use_tls takes "tls-port" instead of "port". Of
+ * several primaries in one shard the online one counts, else the one with the greater
+ * replication offset, else the first. */
 kw_err kw_topology_from_shards(kw_map **map, kw_error *error, const kw_allocator *mem,
                                const kw_reply *reply, const kw_endpoint *from,
                                const kw_map *previous, bool use_tls);

@@ -61,7 +61,7 @@ static kw_err read_fields(kw_topology_draft *draft, const kw_reply **values, con
     return KW_OK;
 }
 
-/* An integer; Redis 7.0 sends slot numbers as strings of digits. */
+/* An integer, or digits in a string. */
 static bool read_number(long long *number, const kw_reply *reply)
 {
     if (kw_reply_type(reply) == KW_REPLY_INTEGER) {

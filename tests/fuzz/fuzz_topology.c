@@ -1,0 +1,99 @@
+/* Any bytes as an answer to CLUSTER SLOTS and CLUSTER SHARDS: refused with a reason, or
+ * a map where every owner exists. The bytes are read by hiredis, as on the wire. */
+#include <hiredis.h>
+
+#include <stdlib.h>
+
+#include "base/reply.h"
+#include "route/topology.h"
+
+#define INPUT_MAX  ((size_t)64 * 1024)
+#define DIGITS_MAX 4
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
+
+static void expect(bool is_true)
+{
+    if (!is_true) {
+        abort();
+    }
+}
+
+static void check_map(kw_map *map)
+{
+    expect(kw_map_nodes_n(map) <= KW_MAP_NODES_MAX);
+    for (unsigned slot = 0; slot < KW_SLOTS_N; slot++) {
+        uint16_t shard = kw_map_shard_of(map, slot);
+        expect(shard == KW_MAP_NO_SHARD || shard < kw_map_shards_n(map));
+    }
+    for (size_t i = 0; i < kw_map_shards_n(map); i++) {
+        const kw_map_shard *shard = kw_map_shard_at(map, i);
+        expect(kw_map_member_at(map, shard->primary)->shard == i);
+        for (size_t k = 0; k < shard->replicas_n; k++) {
+            expect(!kw_map_member_at(map, kw_map_replica(map, shard, k))->is_primary);
+        }
+    }
+    expect(kw_map_equal(map, map));
+}
+
+static void check_result(kw_err err, kw_map *map, const kw_error *error)
+{
+    expect(err == KW_OK || err == KW_ERR_TOPOLOGY);
+    expect((err == KW_OK) == (map != NULL));
+    expect((err == KW_OK) == (error->text[0] == '\0'));
+    if (map != NULL) {
+        check_map(map);
+    }
+}
+
+static void check_reply(const kw_reply *reply)
+{
+    static const kw_endpoint from = {"seed", 7000};
+    const kw_allocator *mem = kw_mem_default();
+    kw_map *slots = NULL;
+    kw_error error = KW_ERROR_INIT;
+    kw_err err = kw_topology_from_slots(&slots, &error, mem, reply, &from, NULL);
+    check_result(err, slots, &error);
+    for (int use_tls = 0; use_tls <= 1; use_tls++) {
+        kw_map *shards = NULL;
+        kw_error fresh = KW_ERROR_INIT;
+        err = kw_topology_from_shards(&shards, &fresh, mem, reply, &from, slots, use_tls != 0);
+        check_result(err, shards, &fresh);
+        kw_map_unref(shards);
+    }
+    kw_map_unref(slots);
+}
+
+/* Arrays that claim more elements than the input holds are the reader's business, and
+ * old readers get memory for them at once. */
+static bool is_modest(const uint8_t *data, size_t len)
+{
+    size_t digits = 0;
+    bool is_count = false;
+    for (size_t i = 0; i < len; i++) {
+        bool is_digit = data[i] >= '0' && data[i] <= '9';
+        digits = is_digit && is_count ? digits + 1 : 0;
+        is_count = data[i] == '*' || (is_count && (is_digit || data[i] == '+' || data[i] == '-'));
+        if (digits > DIGITS_MAX) {
+            return false;
+        }
+    }
+    return len <= INPUT_MAX;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
+{
+    redisReader *reader = is_modest(data, len) ? redisReaderCreate() : NULL;
+    if (reader == NULL) {
+        return 0;
+    }
+    void *reply = NULL;
+    if (redisReaderFeed(reader, (const char *)data, len) == REDIS_OK &&
+        redisReaderGetReply(reader, &reply) == REDIS_OK && reply != NULL) {
+        /* A kw_reply that is only read is a redisReply. */
+        check_reply((const kw_reply *)reply);
+        freeReplyObject(reply);
+    }
+    redisReaderFree(reader);
+    return 0;
+}
