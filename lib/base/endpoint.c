@@ -25,7 +25,7 @@ bool kw_endpoint_set(kw_endpoint *endpoint, kw_bytes host, uint64_t port)
     if (is_path != (port == 0)) {
         return false;
     }
-    memcpy(endpoint->host, host.data, host.len);
+    memmove(endpoint->host, host.data, host.len); /* host may be endpoint->host itself */
     endpoint->host[host.len] = '\0';
     endpoint->port = (uint16_t)port;
     return true;
@@ -43,6 +43,11 @@ bool kw_endpoint_parse(kw_endpoint *endpoint, kw_bytes text)
     if (host.len >= 2 && host.data[0] == '[' && host.data[host.len - 1] == ']') {
         host.data++;
         host.len -= 2;
+    }
+    kw_bytes head;
+    kw_bytes tail;
+    if (kw_bytes_split(&head, &tail, host, '[') || kw_bytes_split(&head, &tail, host, ']')) {
+        return false;
     }
     return kw_endpoint_set(endpoint, host, port);
 }

@@ -102,6 +102,13 @@ void *kw_reply_alloc(kw_reply *root, size_t len)
     return block;
 }
 
+/* Makes reply a kind without text, number and elements of what it was before. */
+static void reset(kw_reply *reply, kw_reply_kind kind)
+{
+    memset(&reply->hiredis, 0, sizeof(reply->hiredis));
+    reply->hiredis.type = (int)kind;
+}
+
 bool kw_reply_set_string(kw_reply *root, kw_reply *reply, kw_reply_kind kind, kw_bytes text)
 {
     size_t total;
@@ -116,7 +123,7 @@ bool kw_reply_set_string(kw_reply *root, kw_reply *reply, kw_reply_kind kind, kw
         memcpy(copy, text.data, text.len);
     }
     copy[text.len] = '\0';
-    reply->hiredis.type = (int)kind;
+    reset(reply, kind);
     reply->hiredis.str = copy;
     reply->hiredis.len = text.len;
     return true;
@@ -143,7 +150,7 @@ bool kw_reply_set_array(kw_reply *root, kw_reply *reply, kw_reply_kind kind, siz
             pointers[i] = &elements[i].hiredis;
         }
     }
-    reply->hiredis.type = (int)kind;
+    reset(reply, kind);
     reply->hiredis.elements = count;
     reply->hiredis.element = pointers;
     return true;
@@ -151,7 +158,7 @@ bool kw_reply_set_array(kw_reply *root, kw_reply *reply, kw_reply_kind kind, siz
 
 void kw_reply_set_integer(kw_reply *reply, kw_reply_kind kind, long long value)
 {
-    reply->hiredis.type = (int)kind;
+    reset(reply, kind);
     reply->hiredis.integer = value;
 }
 
