@@ -200,6 +200,11 @@ static inline bool is_any(vec a)
 #define INVERSE_HIGH 0xb343e568u
 #define POLYNOMIAL   0x11021u
 
+/* The short ways are in one function, where a call more is measurable, and all else is
+ * out of it, so that it saves no registers. */
+#define ALWAYS inline __attribute__((always_inline))
+#define APART  __attribute__((noinline))
+
 /* What a search returns that met a '{'; no checksum. */
 #define BRACE 0x10000u
 
@@ -304,7 +309,7 @@ static inline CLMUL stripe stripe_at(const char *data)
 
 /* The checksum of up to 16, 32 and more bytes, or BRACE where `seek` is set and there is
  * a '{'; `seek` is a constant where they are called. */
-static inline CLMUL uint32_t short_of(const char *data, size_t len, bool seek)
+static ALWAYS CLMUL uint32_t short_of(const char *data, size_t len, bool seek)
 {
     if (len < 8) {
         uint64_t word = kw_load_short(data, len);
@@ -321,7 +326,7 @@ static inline CLMUL uint32_t short_of(const char *data, size_t len, bool seek)
     return reduce(fold_last(block));
 }
 
-static inline CLMUL uint32_t middle_of(const char *data, size_t len, bool seek)
+static ALWAYS CLMUL uint32_t middle_of(const char *data, size_t len, bool seek)
 {
     vec first = block_front(data, len - 16);
     vec last = block_at(data + len - 16);
@@ -348,14 +353,6 @@ static inline CLMUL uint32_t long_of(const char *data, size_t len, bool seek)
     return reduce_stripe(&s);
 }
 
-static inline CLMUL uint32_t any_of(const char *data, size_t len, bool seek)
-{
-    if (len <= 16) {
-        return short_of(data, len, seek);
-    }
-    return len <= 32 ? middle_of(data, len, seek) : long_of(data, len, seek);
-}
-
 bool kw_crc16_has_clmul(void)
 {
     return is_supported();
@@ -363,23 +360,33 @@ bool kw_crc16_has_clmul(void)
 
 CLMUL uint16_t kw_crc16_clmul(const char *data, size_t len)
 {
-    return (uint16_t)any_of(data, len, false);
+    if (len <= 16) {
+        return (uint16_t)short_of(data, len, false);
+    }
+    return (uint16_t)(len <= 32 ? middle_of(data, len, false) : long_of(data, len, false));
 }
 
 /* The key's first '{' is at open. */
-static CLMUL uint16_t tagged(const char *key, size_t key_len, size_t open)
+static APART CLMUL uint16_t tagged(const char *key, size_t key_len, size_t open)
 {
     uint64_t word;
     if (kw_tag_word(&word, key, key_len, open)) {
         return reduce_half(vec_of(0, word));
     }
     key = kw_tag_at(key, key_len, open, &key_len);
-    return (uint16_t)any_of(key, key_len, false);
+    return kw_crc16_clmul(key, key_len);
 }
 
-static CLMUL uint16_t find_tagged(const char *key, size_t key_len)
+static APART CLMUL uint16_t find_tagged(const char *key, size_t key_len)
 {
     return tagged(key, key_len, kw_find_byte(key, key_len, '{'));
+}
+
+/* More than 32 bytes. */
+static APART CLMUL uint16_t long_routed(const char *key, size_t key_len)
+{
+    uint32_t crc = long_of(key, key_len, true);
+    return crc != BRACE ? (uint16_t)crc : find_tagged(key, key_len);
 }
 
 /* Most tags start within the first word, and need no more than it to be found. */
@@ -391,7 +398,10 @@ CLMUL uint16_t kw_crc16_routed_clmul(const char *key, size_t key_len)
             return tagged(key, key_len, kw_match_first(match));
         }
     }
-    uint32_t crc = any_of(key, key_len, true);
+    if (key_len > 32) {
+        return long_routed(key, key_len);
+    }
+    uint32_t crc = key_len <= 16 ? short_of(key, key_len, true) : middle_of(key, key_len, true);
     return crc != BRACE ? (uint16_t)crc : find_tagged(key, key_len);
 }
 
