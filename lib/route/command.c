@@ -2,11 +2,9 @@
 
 #include "route/command_table.h"
 
-/* A space of the table, which stands before a subcommand, is no part of a word. */
 static bool is_same_letter(char upper, char byte)
 {
-    return (byte == upper && byte != ' ') ||
-           (upper >= 'A' && upper <= 'Z' && byte == (upper | 0x20));
+    return byte == upper || (upper >= 'A' && upper <= 'Z' && byte == (upper | 0x20));
 }
 
 /* True where the upper-case text begins with word in any case. */
@@ -20,13 +18,22 @@ static bool is_same(const char *text, const char *word, size_t word_len)
     return true;
 }
 
-/* The row of a command without its subcommand. */
-static const kw_command_info *find_word(uint32_t hash, const kw_bytes *word)
+static uint32_t index_next(uint32_t at)
 {
-    for (uint32_t at = kw_command_home(hash); kw_command_index[at] != 0;
-         at = (at + 1) % KW_COMMAND_INDEX_N) {
-        const kw_command_info *row = &kw_command_table[kw_command_index[at] - 1];
-        if (row->name_len == word->len && is_same(row->name, word->data, word->len)) {
+    return (at + 1) % KW_COMMAND_INDEX_N;
+}
+
+/* The row of a command without its subcommand. */
+static const kw_command_info *find_word(uint32_t hash, kw_bytes word)
+{
+    unsigned entry;
+    for (uint32_t at = kw_command_home(hash); (entry = kw_command_index[at]) != 0;
+         at = index_next(at)) {
+        if ((entry & KW_COMMAND_INDEX_SUB) != 0) {
+            continue; /* "OBJECT ENCODING" as one argument is no command */
+        }
+        const kw_command_info *row = &kw_command_table[entry - 1];
+        if (row->name_len == word.len && is_same(row->name, word.data, word.len)) {
             return row;
         }
     }
@@ -35,19 +42,23 @@ static const kw_command_info *find_word(uint32_t hash, const kw_bytes *word)
 
 /* The row of a container's subcommand; hash is that of the container. */
 static const kw_command_info *find_subcommand(uint32_t hash, const kw_command_info *container,
-                                              const kw_bytes *word)
+                                              kw_bytes word)
 {
     size_t before_len = (size_t)container->name_len + 1;
-    if (word->len > KW_COMMAND_NAME_MAX - before_len) {
+    if (word.len > KW_COMMAND_NAME_MAX - before_len) {
         return NULL;
     }
     hash = kw_command_hash(hash, " ", 1);
-    hash = kw_command_hash(hash, word->data, word->len);
-    for (uint32_t at = kw_command_home(hash); kw_command_index[at] != 0;
-         at = (at + 1) % KW_COMMAND_INDEX_N) {
-        const kw_command_info *row = &kw_command_table[kw_command_index[at] - 1];
-        if (row->name_len == before_len + word->len && row->name[before_len - 1] == ' ' &&
-            is_same(row->name + before_len, word->data, word->len) &&
+    hash = kw_command_hash(hash, word.data, word.len);
+    unsigned entry;
+    for (uint32_t at = kw_command_home(hash); (entry = kw_command_index[at]) != 0;
+         at = index_next(at)) {
+        if ((entry & KW_COMMAND_INDEX_SUB) == 0) {
+            continue;
+        }
+        const kw_command_info *row = &kw_command_table[(entry & ~KW_COMMAND_INDEX_SUB) - 1];
+        if (row->name_len == before_len + word.len && row->name[before_len - 1] == ' ' &&
+            is_same(row->name + before_len, word.data, word.len) &&
             is_same(row->name, container->name, before_len - 1)) {
             return row;
         }
@@ -61,11 +72,11 @@ const kw_command_info *kw_command_find(const kw_bytes *argv, size_t argc)
         return NULL;
     }
     uint32_t hash = kw_command_hash(0, argv[0].data, argv[0].len);
-    const kw_command_info *row = find_word(hash, &argv[0]);
+    const kw_command_info *row = find_word(hash, argv[0]);
     if (row == NULL || argc == 1 || (row->flags & KW_COMMAND_HAS_SUBCOMMANDS) == 0) {
         return row;
     }
-    return find_subcommand(hash, row, &argv[1]);
+    return find_subcommand(hash, row, argv[1]);
 }
 
 const char *kw_command_name(const kw_command_info *command)

@@ -59,11 +59,13 @@ struct kw_command_info {
 extern const kw_command_info kw_command_table[];
 extern const size_t kw_command_table_n;
 
-/* An open-addressing hash index: row number + 1 at the name's home or behind it, 0
- * where nothing is; rows were entered in their order. test_command makes it anew from
- * the rows, and prints the right one where this one is wrong. */
+/* An open-addressing hash index: row number + 1 at the name's home or behind it, with
+ * KW_COMMAND_INDEX_SUB where it is the row of a subcommand; 0 where nothing is. Rows
+ * were entered in their order. test_command makes it anew from the rows, and prints
+ * the right one where this one is wrong. */
 #define KW_COMMAND_INDEX_BITS 10
 #define KW_COMMAND_INDEX_N    (1u << KW_COMMAND_INDEX_BITS)
+#define KW_COMMAND_INDEX_SUB  0x8000u
 extern const uint16_t kw_command_index[KW_COMMAND_INDEX_N];
 
 /* Hash of a name in any case, going on from hash, 0 at first. "A" and then " B" is

@@ -38,8 +38,8 @@ static const kw_command_info *find(const char *text)
 static void index_print(const uint16_t *index)
 {
     for (size_t i = 0; i < KW_COMMAND_INDEX_N; i++) {
-        fprintf(stderr, "%s%3u,%s", i % 16 == 0 ? "    " : " ", (unsigned)index[i],
-                i % 16 == 15 ? "\n" : "");
+        fprintf(stderr, "%s%5u,%s", i % 12 == 0 ? "    " : " ", (unsigned)index[i],
+                i % 12 == 11 || i + 1 == KW_COMMAND_INDEX_N ? "\n" : "");
     }
 }
 
@@ -54,7 +54,8 @@ static void test_command_index_from_rows_is_the_stored_one(void **state)
         while (index[at] != 0) {
             at = (at + 1) % KW_COMMAND_INDEX_N;
         }
-        index[at] = (uint16_t)(i + 1);
+        bool is_sub = strchr(row->name, ' ') != NULL;
+        index[at] = (uint16_t)((i + 1) | (is_sub ? KW_COMMAND_INDEX_SUB : 0));
     }
     if (memcmp(index, kw_command_index, sizeof(index)) != 0) {
         fprintf(stderr, "rows of command_table_index.c should be:\n");
