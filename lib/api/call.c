@@ -89,6 +89,10 @@ static kw_err wait_stalled(call *self, kw_conn *conn, uint64_t sent_ns)
         if (self->now_ns >= self->plan->deadline_ns) {
             return KW_ERR_TIMEOUT;
         }
+        kw_err code = kw_conn_check_overdue(conn, &self->failure, self->now_ns);
+        if (code != KW_OK) {
+            return code;
+        }
         if (has_lost_owner(self)) {
             lost_ns = lost_ns != 0 ? lost_ns : self->now_ns;
             uint64_t age_ns = self->now_ns - sent_ns;
@@ -114,7 +118,7 @@ static kw_err wait_stalled(call *self, kw_conn *conn, uint64_t sent_ns)
         if (goal.until_ns > self->plan->deadline_ns) {
             goal.until_ns = self->plan->deadline_ns;
         }
-        kw_err code = kw_refresher_wait(refresher, &self->failure, &goal);
+        code = kw_refresher_wait(refresher, &self->failure, &goal);
         if (code == KW_ERR_CANCELLED) {
             return code;
         }
@@ -193,6 +197,7 @@ static kw_step on_reply(call *self)
 static kw_step send_on(call *self, kw_conn *conn, bool is_asking)
 {
     kw_client *client = self->client;
+    bool was_ready = conn->was_ready;
     self->request.is_done = false;
     self->request.reply = NULL;
     kw_op_on_send(&self->op);
@@ -202,12 +207,20 @@ static kw_step send_on(call *self, kw_conn *conn, bool is_asking)
     }
     self->now_ns = kw_env_now(&client->env);
     bool has_left = kw_conn_has_sent_all(conn);
+    if (!was_ready && conn->was_ready) {
+        kw_node_on_ready(self->node, conn);
+    }
     if (code == KW_OK) {
         kw_node_release(self->node, conn, self->now_ns, NULL);
         return on_reply(self);
     }
+    bool is_ready = conn->was_ready;
     conn->state = KW_CONN_DEAD;
-    kw_node_release(self->node, conn, self->now_ns, NULL);
+    if (code == KW_ERR_TIMEOUT || code == KW_ERR_CANCELLED) {
+        /* The caller's time, not the node's fault. */
+        kw_error_set(&self->failure, code, KW_EFFECT_NONE, "no answer");
+    }
+    kw_node_release(self->node, conn, self->now_ns, is_ready ? NULL : &self->failure);
     kw_reply_free(self->request.reply); /* answered, and then the stream went wrong */
     self->request.reply = NULL;
     if (atomic_load_explicit(&client->env.is_closing, memory_order_relaxed)) {
@@ -219,6 +232,10 @@ static kw_step send_on(call *self, kw_conn *conn, bool is_asking)
         count(&client->counters.timeouts);
         kw_node_count(self->node, KW_NODE_TIMEOUT);
         return kw_op_on_deadline(&self->op, has_left);
+    }
+    if (!is_ready) {
+        /* Refused in its greeting; and only what may run twice goes with one. */
+        return kw_op_on_unavailable(&self->op, self->now_ns, code, self->now_ns);
     }
     kw_step step = kw_op_on_broken(&self->op, self->now_ns, code, has_left);
     if (step.kind != KW_STEP_FAIL) {
@@ -245,7 +262,8 @@ static kw_step do_send(call *self, const kw_step *step)
     }
     kw_conn *conn;
     uint64_t retry_ns = self->now_ns;
-    kw_err code = kw_node_acquire(node, &conn, &self->failure, &retry_ns, self->now_ns, until_ns);
+    kw_node_wish wish = {self->now_ns, until_ns, self->plan->is_repeatable};
+    kw_err code = kw_node_acquire(node, &conn, &self->failure, &retry_ns, &wish);
     if (code != KW_OK) {
         self->now_ns = kw_env_now(&self->client->env);
         return kw_op_on_unavailable(&self->op, self->now_ns, code, retry_ns);

@@ -16,6 +16,9 @@
 /* Rounding of the socket's own time limit. */
 #define TOLERANCE_NS ((uint64_t)1000000)
 
+/* A request up to this size is copied behind what waits to be sent already. */
+#define JOIN_MAX_LEN ((size_t)16 * 1024)
+
 static const char asking[] = "*1\r\n$6\r\nASKING\r\n";
 
 static void close_socket(kw_conn *conn)
@@ -147,6 +150,29 @@ short kw_conn_events(const kw_conn *conn)
     return has_bytes_to_send(conn) ? POLLIN | POLLOUT : POLLIN;
 }
 
+/* What a lost connection means: to a call, or to the greeting. */
+static kw_err code_of_loss(const kw_conn *conn)
+{
+    return conn->state == KW_CONN_READY ? KW_ERR_CLOSED : KW_ERR_CONNECT;
+}
+
+/* How long the socket itself lets a recv wait. */
+static uint64_t recv_wait_ms(const kw_options *options)
+{
+    return options->stall_ms < options->timeout_ms ? options->stall_ms : options->timeout_ms;
+}
+
+static kw_err on_connected(kw_conn *conn, kw_error *error)
+{
+    int status = conn->env->transport->opened_fn(conn->env->transport->arg, conn->socket,
+                                                 recv_wait_ms(&conn->env->options));
+    if (status != 0) {
+        return die_of_errno(conn, error, KW_ERR_CONNECT, "cannot connect", status);
+    }
+    conn->state = KW_CONN_GREETING;
+    return KW_OK;
+}
+
 /* Sends up to len bytes: *sent says how many the system took. */
 static kw_err send_some(kw_conn *conn, kw_error *error, size_t *sent, const char *data, size_t len)
 {
@@ -158,10 +184,16 @@ static kw_err send_some(kw_conn *conn, kw_error *error, size_t *sent, const char
             return KW_OK;
         }
         if (status < 0) {
-            return die_of_errno(conn, error, KW_ERR_CLOSED, "connection lost while sending",
+            bool is_connecting = conn->state == KW_CONN_CONNECTING;
+            return die_of_errno(conn, error, code_of_loss(conn),
+                                is_connecting ? "cannot connect" : "connection lost while sending",
                                 status);
         }
         *sent += (size_t)status;
+        kw_err code = conn->state == KW_CONN_CONNECTING ? on_connected(conn, error) : KW_OK;
+        if (code != KW_OK) {
+            return code;
+        }
     }
     return KW_OK;
 }
@@ -188,6 +220,16 @@ static kw_err flush(kw_conn *conn, kw_error *error)
     return KW_OK;
 }
 
+/* The greeting is over once no answer to it is awaited any more. */
+static void end_greeting(kw_conn *conn)
+{
+    kw_owner next;
+    if (!kw_fifo_peek(&conn->owners, &next) || next.kind == KW_OWNER_REQUEST) {
+        conn->state = KW_CONN_READY;
+        conn->was_ready = true;
+    }
+}
+
 static kw_err give(kw_conn *conn, kw_error *error, kw_reply *reply)
 {
     kw_owner owner;
@@ -204,6 +246,7 @@ static kw_err give(kw_conn *conn, kw_error *error, kw_reply *reply)
     kw_err code = KW_OK;
     if (conn->state == KW_CONN_GREETING) {
         code = kw_greeting_on_reply(conn, error, &owner, reply);
+        end_greeting(conn);
     }
     kw_reply_free(reply);
     return code;
@@ -230,9 +273,6 @@ static kw_err parse(kw_conn *conn, kw_error *error)
         kw_error_set(error, KW_ERR_DESYNC, KW_EFFECT_MAYBE, "the server sent more than its reply");
         return die(conn, KW_ERR_DESYNC);
     }
-    if (conn->state == KW_CONN_GREETING && conn->owners.count == 0) {
-        conn->state = KW_CONN_READY;
-    }
     return KW_OK;
 }
 
@@ -247,7 +287,7 @@ static kw_err receive(kw_conn *conn, kw_error *error, size_t *got, bool waits)
         return KW_OK;
     }
     if (status <= 0) {
-        kw_err code = conn->state == KW_CONN_READY ? KW_ERR_CLOSED : KW_ERR_CONNECT;
+        kw_err code = code_of_loss(conn);
         if (status < 0) {
             return die_of_errno(conn, error, code, "connection lost", status);
         }
@@ -259,22 +299,19 @@ static kw_err receive(kw_conn *conn, kw_error *error, size_t *got, bool waits)
     return code == KW_OK ? parse(conn, error) : die(conn, code);
 }
 
-/* How long the socket itself lets a recv wait. */
-static uint64_t recv_wait_ms(const kw_options *options)
+/* poll has said something of a connect under way. */
+static kw_err on_connect_polled(kw_conn *conn, kw_error *error, short revents)
 {
-    return options->stall_ms < options->timeout_ms ? options->stall_ms : options->timeout_ms;
-}
-
-static kw_err on_connected(kw_conn *conn, kw_error *error)
-{
-    int status = conn->env->transport->opened_fn(conn->env->transport->arg, conn->socket,
-                                                 recv_wait_ms(&conn->env->options));
-    if (status != 0) {
-        conn->address_at++;
-        return dial(conn, error, status);
+    if ((revents & (POLLERR | POLLHUP | POLLNVAL)) == 0) {
+        return on_connected(conn, error);
     }
-    conn->state = KW_CONN_GREETING;
-    return KW_OK;
+    const kw_transport *transport = conn->env->transport;
+    int status = transport->error_fn(transport->arg, conn->socket);
+    if (conn->address_at + 1 == conn->addresses_n) {
+        return die_of_errno(conn, error, KW_ERR_CONNECT, "cannot connect", status);
+    }
+    conn->address_at++;
+    return dial(conn, error, status);
 }
 
 kw_err kw_conn_progress(kw_conn *conn, kw_error *error, short revents)
@@ -284,11 +321,10 @@ kw_err kw_conn_progress(kw_conn *conn, kw_error *error, short revents)
         if (revents == 0) {
             return KW_OK;
         }
-        code = on_connected(conn, error);
+        code = on_connect_polled(conn, error, revents);
         if (code != KW_OK || conn->state == KW_CONN_CONNECTING) {
             return code;
         }
-        return flush(conn, error);
     }
     code = flush(conn, error);
     size_t got = (revents & (POLLIN | POLLHUP | POLLERR)) != 0 ? RECV_LEN : 0;
@@ -328,20 +364,49 @@ static kw_err die_unready(kw_conn *conn, kw_error *error)
                        "connected, but the server did not answer HELLO in time");
 }
 
-kw_err kw_conn_establish(kw_conn *conn, kw_error *error, uint64_t until_ns)
+bool kw_conn_takes_requests(const kw_conn *conn)
 {
-    while (conn->state != KW_CONN_READY) {
+    switch (conn->state) {
+    case KW_CONN_CONNECTING:
+        return conn->is_plain && conn->address_at + 1 == conn->addresses_n;
+    case KW_CONN_GREETING:
+        return conn->is_plain;
+    case KW_CONN_READY:
+        return true;
+    case KW_CONN_DEAD:
+        return false;
+    }
+    return false;
+}
+
+kw_err kw_conn_check_overdue(kw_conn *conn, kw_error *error, uint64_t now_ns)
+{
+    if (conn->state == KW_CONN_READY || now_ns < conn->deadline_ns) {
+        return KW_OK;
+    }
+    return die_unready(conn, error);
+}
+
+static bool is_established(const kw_conn *conn, bool is_early)
+{
+    return is_early ? kw_conn_takes_requests(conn) : conn->state == KW_CONN_READY;
+}
+
+kw_err kw_conn_establish(kw_conn *conn, kw_error *error, uint64_t until_ns, bool is_early)
+{
+    while (!is_established(conn, is_early)) {
         uint64_t now_ns = kw_env_now(conn->env);
         uint64_t wait_ns = until_ns < conn->deadline_ns ? until_ns : conn->deadline_ns;
         kw_err code = poll_once(conn, error, now_ns, wait_ns);
-        if (code != KW_OK || conn->state == KW_CONN_READY) {
+        if (code != KW_OK || is_established(conn, is_early)) {
             return code;
         }
         if (atomic_load_explicit(&conn->env->is_closing, memory_order_relaxed)) {
             return die_of_time(conn, error, KW_ERR_CANCELLED, "the handle was closed");
         }
-        if (now_ns >= conn->deadline_ns) {
-            return die_unready(conn, error);
+        code = kw_conn_check_overdue(conn, error, now_ns);
+        if (code != KW_OK) {
+            return code;
         }
         if (now_ns >= until_ns) {
             return KW_ERR_TIMEOUT;
@@ -354,17 +419,19 @@ kw_err kw_conn_send(kw_conn *conn, kw_error *error, kw_request *request, bool is
 {
     kw_owner owner = {KW_OWNER_REQUEST, NULL, request};
     kw_owner before = {KW_OWNER_OPTIONAL, "ASKING", NULL};
-    if (is_asking) {
-        /* One append, so that nothing comes between the two. */
-        if (!kw_buf_append(&conn->out, asking, sizeof(asking) - 1) ||
-            !kw_buf_append(&conn->out, request->bytes.data, request->bytes.len) ||
-            !kw_fifo_push(&conn->owners, before) || !kw_fifo_push(&conn->owners, owner)) {
+    if (is_asking && (!kw_buf_append(&conn->out, asking, sizeof(asking) - 1) ||
+                      !kw_fifo_push(&conn->owners, before))) {
+        return die_of_memory(conn, error);
+    }
+    if (!kw_fifo_push(&conn->owners, owner)) {
+        return die_of_memory(conn, error);
+    }
+    if (conn->out.len > 0 && request->bytes.len <= JOIN_MAX_LEN) {
+        /* One send for both; behind ASKING also so that nothing comes between. */
+        if (!kw_buf_append(&conn->out, request->bytes.data, request->bytes.len)) {
             return die_of_memory(conn, error);
         }
     } else {
-        if (!kw_fifo_push(&conn->owners, owner)) {
-            return die_of_memory(conn, error);
-        }
         conn->rest = request->bytes;
     }
     return flush(conn, error);
@@ -375,19 +442,27 @@ kw_err kw_conn_send(kw_conn *conn, kw_error *error, kw_request *request, bool is
 static bool may_block(const kw_conn *conn, uint64_t now_ns, uint64_t until_ns)
 {
     uint64_t wait_ns = recv_wait_ms(&conn->env->options) * (uint64_t)1000000;
-    return !has_bytes_to_send(conn) && now_ns + wait_ns <= until_ns + TOLERANCE_NS;
+    return conn->state != KW_CONN_CONNECTING && !has_bytes_to_send(conn) &&
+           now_ns + wait_ns <= until_ns + TOLERANCE_NS;
 }
 
 kw_err kw_conn_wait(kw_conn *conn, kw_error *error, kw_request *request, uint64_t now_ns,
                     uint64_t until_ns)
 {
     while (!request->is_done) {
-        kw_err code;
-        if (may_block(conn, now_ns, until_ns)) {
+        kw_err code = kw_conn_check_overdue(conn, error, now_ns);
+        if (code != KW_OK) {
+            return code;
+        }
+        uint64_t wait_ns = until_ns;
+        if (conn->state != KW_CONN_READY && conn->deadline_ns < until_ns) {
+            wait_ns = conn->deadline_ns;
+        }
+        if (may_block(conn, now_ns, wait_ns)) {
             size_t got;
             code = receive(conn, error, &got, true);
         } else if (now_ns < until_ns) {
-            code = poll_once(conn, error, now_ns, until_ns);
+            code = poll_once(conn, error, now_ns, wait_ns);
         } else {
             return KW_ERR_TIMEOUT;
         }

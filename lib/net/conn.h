@@ -37,7 +37,9 @@ struct kw_conn {
     size_t out_at;            /* first byte of out that was not sent */
     kw_bytes rest;            /* the request's bytes not sent, behind out */
     uint64_t idle_since_ns;   /* of a pooled connection */
-    bool is_old_server;       /* HELLO is unknown: greeting by AUTH and SELECT */
+    bool is_plain;            /* no command depends on the greeting: no password, no
+                                 database, no name */
+    bool was_ready;           /* its greeting was answered, whatever came after */
     bool is_cluster_node;     /* HELLO said so */
     struct kw_conn *next;     /* in its pool's list */
     struct kw_conn *previous; /* in its pool's list of connections in use */
@@ -55,13 +57,22 @@ short kw_conn_events(const kw_conn *conn);
  * it DEAD. */
 kw_err kw_conn_progress(kw_conn *conn, kw_error *error, short revents);
 
-/* Waits until the greeting is over: READY, or DEAD with an error. KW_ERR_TIMEOUT, with
- * the connection still on its way, where until_ns comes before its own deadline. */
-kw_err kw_conn_establish(kw_conn *conn, kw_error *error, uint64_t until_ns);
+/* Waits until the greeting is over: READY, or DEAD with an error. is_early: a connection
+ * that takes requests is enough.
+ * KW_ERR_TIMEOUT, with the connection still on its way, where until_ns comes before its
+ * own deadline. */
+kw_err kw_conn_establish(kw_conn *conn, kw_error *error, uint64_t until_ns, bool is_early);
+
+/* True where a request may be sent: READY, or plain and on its way to the last address
+ * there is. */
+bool kw_conn_takes_requests(const kw_conn *conn);
+
+/* Ends a connection that is not READY by its deadline; KW_OK while it may go on. */
+kw_err kw_conn_check_overdue(kw_conn *conn, kw_error *error, uint64_t now_ns);
 
 /* Puts the request on the connection, behind ASKING if asked to, and sends what the
- * socket takes; the state is READY. request and its bytes stay until it is done or
- * the connection is freed. */
+ * socket takes, the greeting first. The connection takes requests. request and its bytes stay until
+ * it is done or the connection is freed. */
 kw_err kw_conn_send(kw_conn *conn, kw_error *error, kw_request *request, bool is_asking);
 
 /* True once the last byte of the last request was handed to the system. */

@@ -57,3 +57,22 @@ bool kw_fifo_pop(kw_fifo *fifo, kw_owner *owner)
     fifo->count--;
     return true;
 }
+
+bool kw_fifo_peek(const kw_fifo *fifo, kw_owner *owner)
+{
+    if (fifo->count == 0) {
+        return false;
+    }
+    *owner = fifo->owners[fifo->head];
+    return true;
+}
+
+void kw_fifo_make_optional(kw_fifo *fifo)
+{
+    for (size_t i = 0; i < fifo->count; i++) {
+        kw_owner *owner = &fifo->owners[(fifo->head + i) & (fifo->capacity - 1)];
+        if (owner->kind != KW_OWNER_REQUEST) {
+            owner->kind = KW_OWNER_OPTIONAL;
+        }
+    }
+}

@@ -42,7 +42,12 @@ void kw_fifo_fini(kw_fifo *fifo);
 /* False when there is no memory. */
 bool kw_fifo_push(kw_fifo *fifo, kw_owner owner);
 
-/* False when nobody waits for a reply. */
+/* The owner of the next reply, taken out or left there; false when nobody waits for
+ * one. */
 bool kw_fifo_pop(kw_fifo *fifo, kw_owner *owner);
+bool kw_fifo_peek(const kw_fifo *fifo, kw_owner *owner);
+
+/* From now on any reply will do to everybody who waits. */
+void kw_fifo_make_optional(kw_fifo *fifo);
 
 #endif

@@ -72,6 +72,9 @@ static bool append_select(kw_conn *conn)
 
 bool kw_greeting_begin(kw_conn *conn)
 {
+    const kw_options *options = &conn->env->options;
+    conn->is_plain =
+        options->password == NULL && options->client_name == NULL && options->database == 0;
     return append_hello(conn) && append_about(conn, "LIB-NAME", "keyway") &&
            append_about(conn, "LIB-VER", KW_VERSION) && append_select(conn);
 }
@@ -155,11 +158,7 @@ static kw_err on_hello(kw_conn *conn, kw_error *error, const kw_reply *reply)
     }
     /* Unknown, or not allowed to this user: the older commands may be. What is
      * already under way for SELECT does not count, it goes again behind AUTH. */
-    conn->is_old_server = true;
-    for (size_t i = 0; i < conn->owners.count; i++) {
-        conn->owners.owners[(conn->owners.head + i) & (conn->owners.capacity - 1)].kind =
-            KW_OWNER_OPTIONAL;
-    }
+    kw_fifo_make_optional(&conn->owners);
     if (!begin_old(conn)) {
         return kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for a greeting");
     }

@@ -172,7 +172,8 @@ static void end_open(kw_node *node)
 
 static void fail_open(kw_node *node, uint64_t now_ns, const kw_error *failure)
 {
-    if (failure->code == KW_ERR_CANCELLED || failure->code == KW_ERR_NOMEM) {
+    if (failure->code == KW_ERR_CANCELLED || failure->code == KW_ERR_TIMEOUT ||
+        failure->code == KW_ERR_NOMEM) {
         kw_health_on_abandoned(&node->health);
     } else {
         kw_health_on_failed(&node->health, now_ns, &node->random);
@@ -207,27 +208,29 @@ static kw_err park(kw_node *node, kw_conn *conn, kw_error *error, uint64_t now_n
 /* Opens a connection for the caller, or goes on with one that was parked; the lock is
  * not held. */
 static kw_err open_conn(kw_node *node, kw_conn **conn, kw_error *error, uint64_t *retry_ns,
-                        uint64_t now_ns, uint64_t deadline_ns)
+                        const kw_node_wish *wish)
 {
     kw_error failure = KW_ERROR_INIT;
     kw_conn *fresh = *conn;
     *conn = NULL;
     if (fresh == NULL) {
-        fresh = kw_conn_new(node->env, &node->endpoint, now_ns, &failure);
+        fresh = kw_conn_new(node->env, &node->endpoint, wish->now_ns, &failure);
     }
     if (fresh != NULL && fresh->state != KW_CONN_DEAD) {
-        kw_err code = kw_conn_establish(fresh, &failure, deadline_ns);
+        kw_err code = kw_conn_establish(fresh, &failure, wish->deadline_ns, wish->is_early);
         if (code == KW_ERR_TIMEOUT) {
-            *retry_ns = deadline_ns;
-            return park(node, fresh, error, now_ns);
+            *retry_ns = wish->deadline_ns;
+            return park(node, fresh, error, wish->now_ns);
         }
     }
-    bool is_ready = fresh != NULL && fresh->state == KW_CONN_READY;
-    now_ns = kw_env_now(node->env);
+    bool is_good = fresh != NULL && fresh->state != KW_CONN_DEAD;
+    uint64_t now_ns = kw_env_now(node->env);
     kw_gate_lock(&node->gate);
     kw_err code = KW_OK;
-    if (is_ready) {
-        end_open(node);
+    if (is_good) {
+        if (fresh->state == KW_CONN_READY) {
+            end_open(node);
+        }
         link_in_use(node, fresh);
         node->stats.sends++;
     } else {
@@ -239,7 +242,7 @@ static kw_err open_conn(kw_node *node, kw_conn **conn, kw_error *error, uint64_t
         kw_gate_wake_all(&node->gate);
     }
     kw_gate_unlock(&node->gate);
-    if (is_ready) {
+    if (is_good) {
         *conn = fresh;
         return KW_OK;
     }
@@ -282,8 +285,9 @@ static kw_err cancelled(kw_error *error)
 }
 
 kw_err kw_node_acquire(kw_node *node, kw_conn **conn, kw_error *error, uint64_t *retry_ns,
-                       uint64_t now_ns, uint64_t deadline_ns)
+                       const kw_node_wish *wish)
 {
+    uint64_t now_ns = wish->now_ns;
     uint64_t probe_ns = now_ns + PROBE_WAIT_NS;
     kw_gate_lock(&node->gate);
     for (;;) {
@@ -302,9 +306,9 @@ kw_err kw_node_acquire(kw_node *node, kw_conn **conn, kw_error *error, uint64_t 
                 begin_open(node);
             }
             kw_gate_unlock(&node->gate);
-            return open_conn(node, conn, error, retry_ns, now_ns, deadline_ns);
+            return open_conn(node, conn, error, retry_ns, wish);
         }
-        kw_err code = wait_for_conn(node, error, retry_ns, now_ns, deadline_ns, probe_ns);
+        kw_err code = wait_for_conn(node, error, retry_ns, now_ns, wish->deadline_ns, probe_ns);
         if (code != KW_OK) {
             kw_gate_unlock(&node->gate);
             return code;
@@ -348,7 +352,12 @@ void kw_node_on_ready(kw_node *node, kw_conn *conn)
 {
     kw_gate_lock(&node->gate);
     end_open(node);
-    link_in_use(node, conn);
+    if (conn->previous == NULL && node->in_use != conn) {
+        link_in_use(node, conn);
+    }
+    if (node->waiters_n > 0) {
+        kw_gate_wake_all(&node->gate); /* more connects are allowed now */
+    }
     kw_gate_unlock(&node->gate);
 }
 
@@ -357,10 +366,10 @@ void kw_node_release(kw_node *node, kw_conn *conn, uint64_t now_ns, const kw_err
     bool is_good = conn->state == KW_CONN_READY && conn->owners.count == 0;
     kw_gate_lock(&node->gate);
     kw_conn *closed = take_expired(node, now_ns);
+    unlink_in_use(node, conn);
     if (failure != NULL) {
         fail_open(node, now_ns, failure);
     } else {
-        unlink_in_use(node, conn);
         if (is_good && !node->is_retired) {
             put_idle(node, conn, now_ns);
             conn = NULL;

@@ -33,20 +33,28 @@ kw_node *kw_node_new(kw_env *env, const kw_endpoint *endpoint);
 kw_node *kw_node_ref(kw_node *node);
 void kw_node_unref(kw_node *node);
 
-/* A READY connection for the caller alone, by deadline_ns at the latest. On failure
+/* What kw_node_acquire is told. */
+typedef struct kw_node_wish {
+    uint64_t now_ns;
+    uint64_t deadline_ns; /* the connection is there by then, or not at all */
+    bool is_early;        /* the request may go out together with the greeting */
+} kw_node_wish;
+
+/* A connection for the caller alone, READY, or one that takes requests where the wish
+ * is early (then kw_node_on_ready follows as soon as it was_ready). On failure
  * *retry_ns says before when it is no use to come again. */
 kw_err kw_node_acquire(kw_node *node, kw_conn **conn, kw_error *error, uint64_t *retry_ns,
-                       uint64_t now_ns, uint64_t deadline_ns);
+                       const kw_node_wish *wish);
 
 /* An idle connection, or one that has begun to connect (kw_conn_progress takes it
  * on); never waits. */
 kw_err kw_node_try_acquire(kw_node *node, kw_conn **conn, kw_error *error, uint64_t now_ns);
 
-/* The connection of kw_node_try_acquire became READY. */
+/* The connection that was acquired before its greeting was answered became READY. */
 void kw_node_on_ready(kw_node *node, kw_conn *conn);
 
 /* Gives a connection back; one that is not READY, or still owes a reply, is closed.
- * failure: why a connect ended, else NULL. */
+ * failure: why a connection never became READY, else NULL. */
 void kw_node_release(kw_node *node, kw_conn *conn, uint64_t now_ns, const kw_error *failure);
 
 /* The node left the map: idle connections are closed, others when they come back. */

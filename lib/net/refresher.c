@@ -36,12 +36,13 @@ static void drop_conn(kw_refresher *self, uint64_t now_ns, const kw_error *failu
         return;
     }
     kw_node *node = self->nodes[self->candidates[self->candidate_at].node];
-    bool was_ready = self->is_sent;
+    bool was_ready = self->is_counted;
     kw_reply_free(self->request.reply);
     memset(&self->request, 0, sizeof(self->request));
     kw_node_release(node, self->conn, now_ns, was_ready ? NULL : failure);
     self->conn = NULL;
     self->is_sent = false;
+    self->is_counted = false;
 }
 
 static void drop_candidates(kw_refresher *self)
@@ -194,10 +195,11 @@ static kw_err open_candidate(kw_refresher *self, kw_error *error, uint64_t now_n
     self->is_sent = false;
     self->asks_shards = false;
     kw_err code = kw_node_try_acquire(node, &self->conn, error, now_ns);
-    if (code == KW_OK && self->conn->state == KW_CONN_READY) {
-        return ask(self, error);
+    if (code != KW_OK) {
+        return code;
     }
-    return code;
+    self->is_counted = self->conn->state == KW_CONN_READY;
+    return kw_conn_takes_requests(self->conn) ? ask(self, error) : KW_OK;
 }
 
 /* Goes on with the candidate's connection. KW_OK with *map NULL: not there yet. */
@@ -210,15 +212,15 @@ static kw_err go_on(kw_refresher *self, kw_map **map, kw_error *error, uint64_t 
         return kw_error_set(error, KW_ERR_TOPOLOGY, KW_EFFECT_NONE, "the fetch was left alone");
     }
     kw_err code = kw_conn_progress(conn, error, revents);
+    if (conn->was_ready && !self->is_counted) {
+        kw_node_on_ready(self->nodes[self->candidates[self->candidate_at].node], conn);
+        self->is_counted = true;
+    }
+    if (code == KW_OK && kw_conn_takes_requests(conn) && !self->is_sent) {
+        code = ask(self, error);
+    }
     if (code != KW_OK) {
         return code;
-    }
-    if (conn->state == KW_CONN_READY && !self->is_sent) {
-        kw_node_on_ready(self->nodes[self->candidates[self->candidate_at].node], conn);
-        code = ask(self, error);
-        if (code != KW_OK) {
-            return code;
-        }
     }
     if (self->is_sent && self->request.is_done) {
         code = take_answer(self, map, error);

@@ -42,6 +42,7 @@ typedef struct kw_refresher {
     size_t candidate_at;
     kw_conn *conn; /* NULL: none */
     bool is_sent;
+    bool is_counted;  /* the node knows that conn became ready */
     bool asks_shards; /* CLUSTER SLOTS was refused */
     kw_request request;
     kw_buf command;

@@ -9,7 +9,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-/* Probes that must fail in a row before keep-alive gives a connection up. */
+/* Probes in the time after which an idle connection is looked at. */
 #define KEEP_ALIVE_PROBES 3
 
 #if defined(MSG_NOSIGNAL)
@@ -51,12 +51,11 @@ static void set_user_timeout(int socket, uint64_t timeout_ms)
 }
 #endif
 
-#if defined(TCP_KEEPIDLE) && defined(TCP_KEEPINTVL) && defined(TCP_KEEPCNT)
+#if defined(TCP_KEEPIDLE) && defined(TCP_KEEPINTVL)
 static void set_keep_alive_times(int socket, int idle_s, int interval_s)
 {
     set_int(socket, IPPROTO_TCP, TCP_KEEPIDLE, idle_s);
     set_int(socket, IPPROTO_TCP, TCP_KEEPINTVL, interval_s);
-    set_int(socket, IPPROTO_TCP, TCP_KEEPCNT, KEEP_ALIVE_PROBES);
 }
 #elif defined(TCP_KEEPALIVE)
 static void set_keep_alive_times(int socket, int idle_s, int interval_s)
@@ -132,7 +131,7 @@ static int socket_open(void *arg, const kw_address *address, const kw_options *o
     return fd;
 }
 
-static int socket_opened(void *arg, int socket, uint64_t wait_ms)
+static int socket_error(void *arg, int socket)
 {
     (void)arg;
     int error = 0;
@@ -140,15 +139,17 @@ static int socket_opened(void *arg, int socket, uint64_t wait_ms)
     if (getsockopt(socket, SOL_SOCKET, SO_ERROR, &error, &len) != 0) {
         return -errno;
     }
-    if (error != 0) {
-        return -error;
-    }
+    return error != 0 ? -error : -ECONNREFUSED;
+}
+
+static int socket_opened(void *arg, int socket, uint64_t wait_ms)
+{
+    (void)arg;
     /* A waiting recv is one system call, a poll and a recv would be two; the time
      * limit of the socket keeps it from waiting for ever. */
     struct timeval wait = {(time_t)(wait_ms / 1000), (suseconds_t)(wait_ms % 1000 * 1000)};
-    int flags = fcntl(socket, F_GETFL);
-    if (flags < 0 || setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait)) != 0 ||
-        fcntl(socket, F_SETFL, flags & ~O_NONBLOCK) != 0) {
+    if (setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait)) != 0 ||
+        fcntl(socket, F_SETFL, 0) != 0) {
         return -errno;
     }
     return 0;
@@ -161,7 +162,11 @@ static ssize_t socket_send(void *arg, int socket, const char *data, size_t len)
     do {
         sent = send(socket, data, len, SEND_FLAGS);
     } while (sent < 0 && errno == EINTR);
-    return sent >= 0 ? sent : -errno;
+    if (sent >= 0) {
+        return sent;
+    }
+    /* Some systems say of a connect under way that there is no connection. */
+    return errno == EWOULDBLOCK || errno == ENOTCONN ? -EAGAIN : -errno;
 }
 
 static ssize_t socket_recv(void *arg, int socket, char *data, size_t len, bool waits)
@@ -198,7 +203,7 @@ static void socket_close(void *arg, int socket)
 }
 
 static const kw_transport sockets = {
-    NULL,        socket_open, socket_opened,   socket_send,
+    NULL,        socket_open, socket_error,    socket_opened, socket_send,
     socket_recv, socket_poll, socket_shutdown, socket_close,
 };
 

@@ -18,10 +18,13 @@ typedef struct kw_transport {
     void *arg;
     /* A socket whose connect is under way, or done. */
     int (*open_fn)(void *arg, const kw_address *address, const kw_options *options);
-    /* The result of the connect, once the socket is writable: 0 or the negative errno.
-     * From 0 on a recv that waits takes at most wait_ms. */
+    /* Why the connect failed, once poll has said so: the negative errno, never 0. */
+    int (*error_fn)(void *arg, int socket);
+    /* The connect has succeeded: from here on a recv that waits takes at most wait_ms. 0
+     * or the negative errno. */
     int (*opened_fn)(void *arg, int socket, uint64_t wait_ms);
-    /* Never waits: -EAGAIN when nothing fits. Never raises SIGPIPE. */
+    /* Never waits: -EAGAIN when nothing fits, or while the connect is under way. Never
+     * raises SIGPIPE. */
     ssize_t (*send_fn)(void *arg, int socket, const char *data, size_t len);
     /* 0 at the end of the stream; -EAGAIN when nothing came (within wait_ms, where it
      * waits). */

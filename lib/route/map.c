@@ -47,12 +47,31 @@ static void *carve(char **at, size_t len)
     return piece;
 }
 
+size_t kw_map_run_end(const uint16_t *slots, size_t from)
+{
+    uint64_t run = slots[from] * UINT64_C(0x0001000100010001); /* four of them */
+    size_t at = from + 1;
+    while (at + 4 <= KW_SLOTS_N) {
+        uint64_t four;
+        memcpy(&four, &slots[at], sizeof(four));
+        if (four != run) {
+            break;
+        }
+        at += 4;
+    }
+    while (at < KW_SLOTS_N && slots[at] == slots[from]) {
+        at++;
+    }
+    return at;
+}
+
 static void renumber_shards(renumbering *numbers, const kw_map_parts *parts)
 {
     for (size_t shard = 0; shard < parts->shards_n; shard++) {
         numbers->shard_to[shard] = parts->slots == NULL ? 0 : KW_MAP_NO_SHARD;
     }
-    for (size_t slot = 0; parts->slots != NULL && slot < KW_SLOTS_N; slot++) {
+    for (size_t slot = 0; parts->slots != NULL && slot < KW_SLOTS_N;
+         slot = kw_map_run_end(parts->slots, slot)) {
         if (parts->slots[slot] != KW_MAP_NO_SHARD) {
             numbers->shard_to[parts->slots[slot]] = 0;
         }
@@ -147,10 +166,12 @@ static void fill_shards(kw_map *map)
 
 static void fill_slots(kw_map *map, const kw_map_parts *parts, const renumbering *numbers)
 {
-    for (size_t slot = 0; slot < KW_SLOTS_N; slot++) {
+    for (size_t slot = 0; slot < KW_SLOTS_N;) {
         uint16_t shard = parts->slots[slot];
         uint16_t owner = shard != KW_MAP_NO_SHARD ? numbers->shard_to[shard] : KW_MAP_NO_SHARD;
-        atomic_init(&map->slots[slot], owner);
+        for (size_t end = kw_map_run_end(parts->slots, slot); slot < end; slot++) {
+            atomic_init(&map->slots[slot], owner);
+        }
     }
 }
 

@@ -40,6 +40,10 @@ typedef struct kw_map_parts {
                               first) owns everything and the map is no cluster's */
 } kw_map_parts;
 
+/* End of the run of equal values in slots that begins at from: its last index and one.
+ * Slots come in long runs of one owner. */
+size_t kw_map_run_end(const uint16_t *slots, size_t from);
+
 /* A map of the parts. Left out are, in a cluster, the shards that own no slot, and
  * always the nodes that belong to no shard that stays; the others keep their order, not
  * their numbers. KW_ERR_LIMIT where more than KW_MAP_NODES_MAX nodes stay, KW_ERR_NOMEM. */

@@ -210,6 +210,26 @@ static bool is_previous_owner(const kw_topology_draft *draft, uint16_t shard, un
     return previous != KW_MAP_NO_SHARD && previous == kw_map_shard_of(draft->source.previous, slot);
 }
 
+/* Slots first .. end - 1, which have one owner in the draft, or none. */
+static void claim_run(kw_topology_draft *draft, uint16_t shard, size_t first, size_t end)
+{
+    uint16_t owner = draft->slots[first];
+    if (owner == shard) {
+        return;
+    }
+    if (owner == KW_MAP_NO_SHARD) {
+        for (size_t slot = first; slot < end; slot++) {
+            draft->slots[slot] = shard;
+        }
+        return;
+    }
+    for (size_t slot = first; slot < end; slot++) {
+        if (is_previous_owner(draft, shard, (unsigned)slot)) {
+            draft->slots[slot] = shard;
+        }
+    }
+}
+
 kw_err kw_topology_draft_claim(kw_topology_draft *draft, uint16_t shard, long long first,
                                long long last)
 {
@@ -229,23 +249,18 @@ kw_err kw_topology_draft_claim(kw_topology_draft *draft, uint16_t shard, long lo
     if (shard == KW_MAP_NO_SHARD) {
         return KW_OK;
     }
-    for (unsigned slot = (unsigned)first; slot <= (unsigned)last; slot++) {
-        uint16_t owner = draft->slots[slot];
-        if (owner == KW_MAP_NO_SHARD || (owner != shard && is_previous_owner(draft, shard, slot))) {
-            draft->slots[slot] = shard;
-        }
+    for (size_t slot = (size_t)first; slot <= (size_t)last;) {
+        size_t end = kw_map_run_end(draft->slots, slot);
+        end = end <= (size_t)last ? end : (size_t)last + 1;
+        claim_run(draft, shard, slot, end);
+        slot = end;
     }
     return KW_OK;
 }
 
 static bool has_owner(const kw_topology_draft *draft)
 {
-    for (size_t slot = 0; slot < KW_SLOTS_N; slot++) {
-        if (draft->slots[slot] != KW_MAP_NO_SHARD) {
-            return true;
-        }
-    }
-    return false;
+    return draft->slots[0] != KW_MAP_NO_SHARD || kw_map_run_end(draft->slots, 0) < KW_SLOTS_N;
 }
 
 static kw_err read_entries(kw_topology_draft *draft, const kw_reply *reply,
