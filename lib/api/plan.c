@@ -18,9 +18,13 @@ static void take_slot(kw_plan *plan, uint16_t slot)
     plan->slot = slot;
 }
 
-static void take_policy(kw_plan *plan, kw_request_policy policy)
+static void take_policy(kw_plan *plan)
 {
-    switch (policy) {
+    plan->kind = KW_PLAN_ANY;
+    if (kw_command_response(plan->command) == KW_RESPONSE_SPECIAL) {
+        return; /* no rule makes one reply of several (INFO): one node's it is */
+    }
+    switch (kw_command_request(plan->command)) {
     case KW_REQUEST_ALL_SHARDS:
         plan->kind = KW_PLAN_ALL_PRIMARIES;
         break;
@@ -31,7 +35,6 @@ static void take_policy(kw_plan *plan, kw_request_policy policy)
     case KW_REQUEST_ANY:
     case KW_REQUEST_MULTI_SHARD:
     case KW_REQUEST_SPECIAL:
-        plan->kind = KW_PLAN_ANY;
         break;
     }
 }
@@ -44,7 +47,7 @@ static kw_err route_by_keys(kw_plan *plan, kw_error *error, const kw_bytes *argv
         return code;
     }
     if (keys.ranges_n == 0) {
-        take_policy(plan, kw_command_request(plan->command));
+        take_policy(plan);
         return KW_OK;
     }
     uint16_t slot;
