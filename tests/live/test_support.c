@@ -130,11 +130,13 @@ static void test_cluster_serves_moves_and_fails_over(void **state)
     fprintf(stderr, "promotion after %lu ms\n", (unsigned long)(kw_test_now_ms() - start_ms));
     kw_test_server_restart(replica);
     kw_test_cluster_wait(cluster, 20000);
+    fprintf(stderr, "old primary back as replica\n");
 
     start_ms = kw_test_now_ms();
     kw_test_server *added = kw_test_cluster_add(cluster);
     kw_test_cluster_move(cluster, 0, 99, added);
     kw_test_cluster_wait(cluster, 10000);
+    fprintf(stderr, "slots at the new node\n");
     kw_test_cluster_move(cluster, 0, 99, old);
     kw_test_cluster_forget(cluster, added);
     kw_test_cluster_wait(cluster, 10000);

@@ -95,15 +95,11 @@ uint64_t kw_test_seed(const char *name)
 
 _Noreturn void kw_test_die(const char *format, ...)
 {
-    int error = errno;
     va_list args;
     va_start(args, format);
     fputs("test support: ", stderr);
     vfprintf(stderr, format, args);
     va_end(args);
-    if (error != 0) {
-        fprintf(stderr, " (%s)", strerror(error));
-    }
     fputc('\n', stderr);
     exit(1);
 }

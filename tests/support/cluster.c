@@ -56,7 +56,6 @@ static size_t start_node(kw_test_cluster *cluster)
     free(id);
     cluster->nodes[index] = node;
     cluster->nodes_n++;
-    kw_test_server_ok(node, "CLUSTER SET-CONFIG-EPOCH %d", (int)index + 1);
     return index;
 }
 
@@ -159,6 +158,7 @@ kw_test_cluster *kw_test_cluster_start(size_t primaries_n, size_t replicas_n,
     cluster->config = make_config(node_timeout_ms, config);
     for (size_t i = 0; i < total; i++) {
         start_node(cluster);
+        kw_test_server_ok(cluster->nodes[i], "CLUSTER SET-CONFIG-EPOCH %d", (int)i + 1);
     }
     for (size_t i = 0; i < primaries_n; i++) {
         give_slots(cluster->nodes[i], (unsigned)(KW_TEST_SLOTS * i / primaries_n),
@@ -330,10 +330,30 @@ void kw_test_cluster_failover(kw_test_cluster *cluster, kw_test_server *replica)
     }
 }
 
+/* True where the node has heard from the owners of all slots. A node that takes slots
+ * before takes them with an epoch that is too early, and loses them again. */
+static bool has_heard_all(const kw_test_cluster *cluster, size_t index)
+{
+    kw_test_view own;
+    kw_test_view_fetch(&own, cluster->nodes[index]);
+    for (size_t i = 0; i < index; i++) {
+        if (is_living(cluster, i)) {
+            kw_test_view other;
+            kw_test_view_fetch(&other, cluster->nodes[i]);
+            return kw_test_view_same_slots(&own, &other);
+        }
+    }
+    return true;
+}
+
 kw_test_server *kw_test_cluster_add(kw_test_cluster *cluster)
 {
+    uint64_t end_ms = kw_test_now_ms() + FORM_MS;
     size_t index = start_node(cluster);
     meet_all(cluster, index);
+    while (!has_heard_all(cluster, index)) {
+        pause_until(end_ms, "the new node does not learn the slots");
+    }
     return cluster->nodes[index];
 }
 

@@ -84,11 +84,15 @@ bool kw_test_view_agree(const kw_test_view_node *a, const kw_test_view_node *b)
            strcmp(a->primary_id, b->primary_id) == 0;
 }
 
+static const char *owner_id(const kw_test_view *view, size_t slot)
+{
+    return view->owner[slot] < 0 ? "" : view->nodes[view->owner[slot]].id;
+}
+
 bool kw_test_view_same_slots(const kw_test_view *a, const kw_test_view *b)
 {
     for (size_t slot = 0; slot < KW_TEST_SLOTS; slot++) {
-        if (a->owner[slot] < 0 || b->owner[slot] < 0 ||
-            strcmp(a->nodes[a->owner[slot]].id, b->nodes[b->owner[slot]].id) != 0) {
+        if (strcmp(owner_id(a, slot), owner_id(b, slot)) != 0) {
             return false;
         }
     }

@@ -35,7 +35,7 @@ const kw_test_view_node *kw_test_view_find(const kw_test_view *view, const char 
 /* True where both are there with one role and one primary. */
 bool kw_test_view_agree(const kw_test_view_node *a, const kw_test_view_node *b);
 
-/* True where every slot has one and the same owner. */
+/* True where every slot has the same owner, or none, in both. */
 bool kw_test_view_same_slots(const kw_test_view *a, const kw_test_view *b);
 
 /* For cluster_move.c. */

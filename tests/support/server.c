@@ -260,7 +260,6 @@ static _Noreturn void die_with_log(const kw_test_server *server, const char *wha
     while (log != NULL && fgets(line, sizeof(line), log) != NULL) {
         fputs(line, stderr);
     }
-    errno = 0;
     kw_test_die("%s: %s", server->address, what);
 }
 
@@ -414,7 +413,6 @@ static redisReply *ask(kw_test_server *server, const char *format, va_list args)
 
 static _Noreturn void die_of(const kw_test_server *server, const char *format, redisReply *reply)
 {
-    errno = 0;
     kw_test_die("%s answers \"%s\" with type %d, %.200s", server->address, format, reply->type,
                 reply->str == NULL ? "" : reply->str);
 }
