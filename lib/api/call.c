@@ -248,6 +248,7 @@ static kw_step send_on(call *self, kw_conn *conn, bool is_asking)
 static kw_step do_send(call *self, const kw_step *step)
 {
     bool is_asking = step->is_asking;
+    self->changes_n = kw_refresher_changes_n(&self->client->refresher);
     kw_node *node = choose_node(self, step);
     if (node == NULL) {
         return kw_op_on_unserved(&self->op, self->now_ns);
@@ -305,7 +306,6 @@ static void heed(call *self, const kw_step *step)
         kw_client_patch(self->client, self->op.spec.slot, &self->op.target);
     }
     if (step->wants_refresh && has_map(self)) {
-        self->changes_n = kw_refresher_changes_n(&self->client->refresher);
         self->fetch = kw_refresher_want(&self->client->refresher);
     }
 }

@@ -45,8 +45,8 @@ static kw_err die_of_errno(kw_conn *conn, kw_error *error, kw_err code, const ch
     if (strerror_r((int)-status, reason, sizeof(reason)) != 0) {
         reason[0] = '\0';
     }
-    kw_error_set(error, code, is_connected ? KW_EFFECT_MAYBE : KW_EFFECT_NONE, "%s: %s", what,
-                 reason);
+    kw_error_set(error, code, is_connected ? KW_EFFECT_MAYBE : KW_EFFECT_NONE, "%s: %s%s", what,
+                 reason, status == -ECONNREFUSED ? "; is a server running there?" : "");
     return die(conn, code);
 }
 
@@ -355,6 +355,11 @@ static kw_err die_of_time(kw_conn *conn, kw_error *error, kw_err code, const cha
     return die(conn, code);
 }
 
+static bool is_closing(const kw_conn *conn)
+{
+    return atomic_load_explicit(&conn->env->is_closing, memory_order_relaxed);
+}
+
 static kw_err die_unready(kw_conn *conn, kw_error *error)
 {
     if (conn->state == KW_CONN_CONNECTING) {
@@ -401,7 +406,7 @@ kw_err kw_conn_establish(kw_conn *conn, kw_error *error, uint64_t until_ns, bool
         if (code != KW_OK || is_established(conn, is_early)) {
             return code;
         }
-        if (atomic_load_explicit(&conn->env->is_closing, memory_order_relaxed)) {
+        if (is_closing(conn)) {
             return die_of_time(conn, error, KW_ERR_CANCELLED, "the handle was closed");
         }
         code = kw_conn_check_overdue(conn, error, now_ns);
@@ -466,12 +471,13 @@ kw_err kw_conn_wait(kw_conn *conn, kw_error *error, kw_request *request, uint64_
         } else {
             return KW_ERR_TIMEOUT;
         }
-        if (code != KW_OK) {
+        if (code != KW_OK || request->is_done) {
             return code;
         }
-        if (!request->is_done) {
-            now_ns = kw_env_now(conn->env);
+        if (is_closing(conn)) {
+            return die_of_time(conn, error, KW_ERR_CANCELLED, "the handle was closed");
         }
+        now_ns = kw_env_now(conn->env);
     }
     return KW_OK;
 }

@@ -131,6 +131,16 @@ static kw_err on_error(kw_conn *conn, kw_error *error, const kw_owner *owner, co
     return KW_OK;
 }
 
+static void warn_of_cluster(const kw_conn *conn, kw_bytes mode)
+{
+    if (conn->env->options.scheme == KW_SCHEME_SINGLE &&
+        kw_bytes_equal(mode, kw_bytes_of("cluster"))) {
+        kw_env_log(conn->env, KW_LOG_WARNING,
+                   "%s is a cluster's node and will answer MOVED: use redis-cluster://",
+                   conn->endpoint.host);
+    }
+}
+
 /* HELLO answers with names and values; "mode" is "standalone", "cluster" or
  * "sentinel". */
 static kw_err on_description(kw_conn *conn, kw_error *error, const kw_reply *reply)
@@ -145,7 +155,7 @@ static kw_err on_description(kw_conn *conn, kw_error *error, const kw_reply *rep
         kw_bytes name = kw_reply_bytes(kw_reply_at(reply, i));
         kw_bytes value = kw_reply_bytes(kw_reply_at(reply, i + 1));
         if (kw_bytes_equal(name, kw_bytes_of("mode"))) {
-            conn->is_cluster_node = kw_bytes_equal(value, kw_bytes_of("cluster"));
+            warn_of_cluster(conn, value);
         }
     }
     return KW_OK;

@@ -27,6 +27,7 @@ kw_err kw_refresher_init(kw_refresher *self, kw_env *env, const kw_refresher_own
     kw_refresh_init(&self->policy, interval_ms * KW_NS_PER_MS, kw_env_now(env), kw_env_seed(env));
     kw_buf_init(&self->command, &env->mem, NULL, 0);
     atomic_init(&self->due_ns, UINT64_MAX);
+    atomic_init(&self->changes_n, 0);
     return KW_OK;
 }
 
@@ -82,17 +83,14 @@ uint64_t kw_refresher_want(kw_refresher *self)
 void kw_refresher_on_publish(kw_refresher *self)
 {
     kw_gate_lock(&self->gate);
-    self->changes_n++;
+    atomic_fetch_add_explicit(&self->changes_n, 1, memory_order_relaxed);
     kw_gate_wake_all(&self->gate);
     kw_gate_unlock(&self->gate);
 }
 
 uint64_t kw_refresher_changes_n(kw_refresher *self)
 {
-    kw_gate_lock(&self->gate);
-    uint64_t changes_n = self->changes_n;
-    kw_gate_unlock(&self->gate);
-    return changes_n;
+    return atomic_load_explicit(&self->changes_n, memory_order_relaxed);
 }
 
 void kw_refresher_wake_all(kw_refresher *self)
@@ -133,7 +131,9 @@ static void end(kw_refresher *self, uint64_t now_ns, kw_map *map, const kw_error
     kw_refresh_on_end(&self->policy, now_ns, has_news);
     self->fetches_n += map != NULL ? 1 : 0;
     self->failures_n += map != NULL ? 0 : 1;
-    self->changes_n += has_news ? 1 : 0;
+    if (has_news) {
+        atomic_fetch_add_explicit(&self->changes_n, 1, memory_order_relaxed);
+    }
     if (map != NULL) {
         self->failure.code = KW_OK;
     } else {
@@ -288,11 +288,12 @@ static bool take_seat(kw_refresher *self)
     return is_free;
 }
 
+/* A fetch that is under way needs somebody else now. */
 static void leave_seat(kw_refresher *self)
 {
     self->is_driven = false;
-    if (self->waiters_n > 0) {
-        kw_gate_wake_all(&self->gate);
+    if (self->is_running && self->waiters_n > 0) {
+        kw_gate_wake_one(&self->gate);
     }
 }
 
@@ -321,10 +322,10 @@ void kw_refresher_poke(kw_refresher *self, uint64_t now_ns)
 }
 
 /* True where the goal is reached; the lock is held. */
-static bool is_reached(const kw_refresher *self, const kw_refresher_goal *goal)
+static bool is_reached(kw_refresher *self, const kw_refresher_goal *goal)
 {
     return (goal->fetch > 0 && self->policy.ended_n >= goal->fetch) ||
-           (goal->wakes_on_map && self->changes_n != goal->changes_n);
+           (goal->wakes_on_map && kw_refresher_changes_n(self) != goal->changes_n);
 }
 
 /* Polls the sockets of the goal and, as the driver, of the fetch. True where the
@@ -376,7 +377,7 @@ static bool wait_turn(kw_refresher *self, const kw_refresher_goal *goal, uint64_
         uint64_t wait_ns = (uint64_t)SLICE_MS * KW_NS_PER_MS;
         wait_ns = goal->until_ns - now_ns < wait_ns ? goal->until_ns - now_ns : wait_ns;
         if (is_driver) {
-            leave_seat(self); /* nothing to drive: another may find something */
+            leave_seat(self); /* nothing to drive now */
             uint64_t due_ns = kw_refresh_due_ns(&self->policy);
             if (due_ns > now_ns && due_ns - now_ns < wait_ns) {
                 wait_ns = due_ns - now_ns;
@@ -411,6 +412,9 @@ kw_err kw_refresher_wait(kw_refresher *self, kw_error *error, const kw_refresher
         if (wait_turn(self, goal, now_ns)) {
             break;
         }
+    }
+    if (!self->is_driven && self->is_running && self->waiters_n > 0) {
+        kw_gate_wake_one(&self->gate); /* this thread may have taken another's wake */
     }
     if (code == KW_OK && goal->fetch > 0 && self->policy.ended_n >= goal->fetch &&
         self->failure.code != KW_OK) {

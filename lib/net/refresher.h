@@ -26,15 +26,15 @@ typedef struct kw_refresher_owner {
 typedef struct kw_refresher {
     kw_env *env;
     kw_refresher_owner owner;
-    kw_gate gate; /* guards policy, is_driven, waiters_n, changes_n, failure, counts */
+    kw_gate gate; /* guards policy, is_driven, is_running, waiters_n, failure, counts */
     kw_refresh policy;
     bool is_driven;
     size_t waiters_n;
-    uint64_t changes_n; /* maps published, patches included */
     uint64_t fetches_n;
     uint64_t failures_n;
-    kw_error failure;            /* why the last fetch gave no map; KW_OK where it did */
-    atomic_uint_fast64_t due_ns; /* when a caller that passes by has something to do */
+    kw_error failure;               /* why the last fetch gave no map; KW_OK where it did */
+    atomic_uint_fast64_t changes_n; /* maps published, patches included */
+    atomic_uint_fast64_t due_ns;    /* when a caller that passes by has something to do */
     /* The fetch under way; only the driver touches it. */
     kw_node *nodes[KW_REFRESHER_CANDIDATES_MAX];
     kw_refresh_candidate candidates[KW_REFRESHER_CANDIDATES_MAX];
