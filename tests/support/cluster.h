@@ -52,7 +52,9 @@ void kw_test_cluster_wait(kw_test_cluster *cluster, unsigned timeout_ms);
 kw_test_server *kw_test_cluster_wait_owner(kw_test_cluster *cluster, unsigned slot,
                                            const kw_test_server *old, unsigned timeout_ms);
 
-/* CLUSTER FAILOVER on the replica; returns when it is the primary. */
+/* CLUSTER FAILOVER on the replica; returns when it is the primary. A node that won an
+ * election less than twice max(2 * node timeout, 2 s) ago may not be used: Redis 7.0
+ * counts the old votes again, and promotes it without the others' knowledge. */
 void kw_test_cluster_failover(kw_test_cluster *cluster, kw_test_server *replica);
 
 /* Slots first .. last to another primary, with their keys, while clients go on:

@@ -1,0 +1,120 @@
+#include "support/ask.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "support/check.h"
+
+kw_client *kw_test_open(const char *format, ...)
+{
+    char uri[1024];
+    kw_error error = KW_ERROR_INIT;
+    va_list values;
+    va_start(values, format);
+    vsnprintf(uri, sizeof(uri), format, values);
+    va_end(values);
+    kw_client *client = kw_open(uri, &error);
+    if (client == NULL) {
+        kw_test_die("%s: %s", uri, error.text);
+    }
+    return client;
+}
+
+static kw_reply *ask(kw_client *client, const char *format, va_list values)
+{
+    kw_error error = KW_ERROR_INIT;
+    kw_reply *reply = kw_vcommand(client, &error, format, values);
+    if (reply == NULL) {
+        kw_test_die("\"%s\": %s, %s: %s", format, kw_err_name(error.code),
+                    kw_effect_name(error.effect), error.text);
+    }
+    return reply;
+}
+
+static void expect(const kw_reply *reply, bool is_good, const char *format)
+{
+    if (!is_good) {
+        const char *text = kw_reply_str(reply, NULL);
+        kw_test_die("\"%s\" is answered by type %d, %.200s", format, (int)kw_reply_type(reply),
+                    text == NULL ? "" : text);
+    }
+}
+
+kw_reply *kw_test_ask(kw_client *client, const char *format, ...)
+{
+    va_list values;
+    va_start(values, format);
+    kw_reply *reply = ask(client, format, values);
+    va_end(values);
+    return reply;
+}
+
+void kw_test_ask_ok(kw_client *client, const char *format, ...)
+{
+    va_list values;
+    va_start(values, format);
+    kw_reply *reply = ask(client, format, values);
+    va_end(values);
+    expect(reply,
+           kw_reply_type(reply) == KW_REPLY_STATUS && strcmp(kw_reply_str(reply, NULL), "OK") == 0,
+           format);
+    kw_reply_free(reply);
+}
+
+long long kw_test_ask_integer(kw_client *client, const char *format, ...)
+{
+    va_list values;
+    va_start(values, format);
+    kw_reply *reply = ask(client, format, values);
+    va_end(values);
+    expect(reply, kw_reply_type(reply) == KW_REPLY_INTEGER, format);
+    long long value = kw_reply_int(reply);
+    kw_reply_free(reply);
+    return value;
+}
+
+static char *copy(const kw_reply *reply)
+{
+    char *text = strdup(kw_reply_str(reply, NULL));
+    if (text == NULL) {
+        kw_test_die("no memory");
+    }
+    return text;
+}
+
+char *kw_test_ask_text(kw_client *client, const char *format, ...)
+{
+    va_list values;
+    va_start(values, format);
+    kw_reply *reply = ask(client, format, values);
+    va_end(values);
+    kw_reply_kind kind = kw_reply_type(reply);
+    expect(reply, kind == KW_REPLY_STRING || kind == KW_REPLY_STATUS || kind == KW_REPLY_NIL,
+           format);
+    char *text = kind == KW_REPLY_NIL ? NULL : copy(reply);
+    kw_reply_free(reply);
+    return text;
+}
+
+char *kw_test_ask_error(kw_client *client, const char *format, ...)
+{
+    va_list values;
+    va_start(values, format);
+    kw_reply *reply = ask(client, format, values);
+    va_end(values);
+    expect(reply, kw_reply_is_error(reply), format);
+    char *text = copy(reply);
+    kw_reply_free(reply);
+    return text;
+}
+
+kw_stats kw_test_stats(kw_client *client)
+{
+    kw_stats stats = {.size = sizeof(stats)};
+    if (kw_client_stats(client, &stats) != KW_OK) {
+        kw_test_die("no statistics");
+    }
+    return stats;
+}

@@ -1,0 +1,23 @@
+/* Short ways to ask through a handle. What must not happen stops the program. */
+#ifndef SUPPORT_ASK_H
+#define SUPPORT_ASK_H
+
+#include <keyway/client.h>
+#include <keyway/command.h>
+#include <keyway/stats.h>
+
+/* A handle for the URI that the format makes. */
+kw_client *kw_test_open(const char *format, ...) KW_FORMAT(1, 2);
+
+/* One command (format as in kw_command) that must be answered, by anything; for the
+ * others: by OK, an integer, a string or status (the caller's to free; NULL for nil), or
+ * an error (likewise). */
+kw_reply *kw_test_ask(kw_client *client, const char *format, ...);
+void kw_test_ask_ok(kw_client *client, const char *format, ...);
+long long kw_test_ask_integer(kw_client *client, const char *format, ...);
+char *kw_test_ask_text(kw_client *client, const char *format, ...);
+char *kw_test_ask_error(kw_client *client, const char *format, ...);
+
+kw_stats kw_test_stats(kw_client *client);
+
+#endif
