@@ -2,6 +2,7 @@
 #ifndef KEYWAY_CONFIG_H
 #define KEYWAY_CONFIG_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include <keyway/error.h>
@@ -47,6 +48,12 @@ KW_API kw_err kw_config_set_uri(kw_config *config, const char *uri, kw_error *er
  * per object. */
 KW_API kw_err kw_config_set(kw_config *config, const char *name, const char *value,
                             kw_error *error);
+
+/* Name of option number index, with one line that describes it and its default (both may
+ * be NULL where they are not wanted); NULL past the last option. Constant texts. Any
+ * thread. */
+KW_API const char *kw_config_option(size_t index, const char **description,
+                                    const char **default_value);
 
 /* Where to log; lines graver than or equal to level are given. Default is nowhere.
  * One thread per object. */

@@ -31,7 +31,7 @@ typedef struct kw_options {
     char *client_name; /* NULL: none */
     uint64_t database;
     uint64_t timeout_ms;          /* deadline of a call, from its start */
-    uint64_t connect_timeout_ms;  /* cap for one connection, greeting included */
+    uint64_t connect_timeout_ms;  /* as set; 0: see kw_options_connect_timeout_ms */
     uint64_t stall_ms;            /* an answer later than this asks for a new map */
     uint64_t grace_ms;            /* life of calls on a node that lost their slot */
     uint64_t refresh_interval_ms; /* slow periodic map refresh; 0: never */
@@ -47,5 +47,9 @@ typedef struct kw_options {
     kw_address_pair *address_map;
     size_t address_map_n;
 } kw_options;
+
+/* Cap for opening one connection, greeting included: as set, or a quarter of the call's
+ * timeout and at most one second, so that a dead node leaves time for another. */
+uint64_t kw_options_connect_timeout_ms(const kw_options *options);
 
 #endif

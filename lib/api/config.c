@@ -1,0 +1,162 @@
+#include "api/config.h"
+
+#include "api/option_table.h"
+#include "api/uri.h"
+#include "base/error.h"
+
+#include <string.h>
+
+static bool copy_text(char **copy, const char *text, const kw_allocator *mem)
+{
+    *copy = text != NULL ? kw_mem_strndup(mem, text, strlen(text)) : NULL;
+    return text == NULL || *copy != NULL;
+}
+
+static bool copy_array(void **copy, const void *array, size_t count, size_t len,
+                       const kw_allocator *mem)
+{
+    *copy = NULL;
+    if (count == 0) {
+        return true;
+    }
+    *copy = kw_mem_calloc(mem, count, len);
+    if (*copy != NULL) {
+        memcpy(*copy, array, count * len);
+    }
+    return *copy != NULL;
+}
+
+bool kw_options_copy(kw_options *copy, const kw_options *options, const kw_allocator *mem)
+{
+    kw_options fresh = *options;
+    void *seeds = NULL;
+    void *pairs = NULL;
+    bool is_whole = copy_text(&fresh.user, options->user, mem);
+    is_whole = copy_text(&fresh.password, options->password, mem) && is_whole;
+    is_whole = copy_text(&fresh.client_name, options->client_name, mem) && is_whole;
+    is_whole =
+        copy_array(&seeds, options->seeds, options->seeds_n, sizeof(options->seeds[0]), mem) &&
+        is_whole;
+    is_whole = copy_array(&pairs, options->address_map, options->address_map_n,
+                          sizeof(options->address_map[0]), mem) &&
+               is_whole;
+    fresh.seeds = seeds;
+    fresh.address_map = pairs;
+    if (!is_whole) {
+        kw_options_fini(&fresh, mem);
+        return false;
+    }
+    *copy = fresh;
+    return true;
+}
+
+static void free_secret(char *text, const kw_allocator *mem)
+{
+    if (text != NULL) {
+        volatile char *byte = text; /* so that the compiler keeps the stores */
+        while (*byte != '\0') {
+            *byte++ = '\0';
+        }
+        kw_mem_free(mem, text);
+    }
+}
+
+void kw_options_fini(kw_options *options, const kw_allocator *mem)
+{
+    kw_mem_free(mem, options->seeds);
+    kw_mem_free(mem, options->user);
+    free_secret(options->password, mem);
+    kw_mem_free(mem, options->client_name);
+    kw_mem_free(mem, options->address_map);
+    memset(options, 0, sizeof(*options));
+}
+
+kw_config *kw_config_new(const kw_allocator *allocator)
+{
+    const kw_allocator *mem = allocator != NULL ? allocator : kw_mem_default();
+    kw_config *config = kw_mem_calloc(mem, 1, sizeof(*config));
+    if (config == NULL) {
+        return NULL;
+    }
+    config->mem = *mem;
+    const kw_option_row *row;
+    for (size_t i = 0; (row = kw_option_row_at(i)) != NULL; i++) {
+        if (row->default_value != NULL) {
+            (void)kw_option_set(&config->options, NULL, mem, row, kw_bytes_of(row->default_value));
+        }
+    }
+    return config;
+}
+
+kw_err kw_config_set_uri(kw_config *config, const char *uri, kw_error *error)
+{
+    if (config == NULL || uri == NULL) {
+        return kw_error_set(error, KW_ERR_CONFIG, KW_EFFECT_NONE, "config or uri is NULL");
+    }
+    kw_options fresh;
+    if (!kw_options_copy(&fresh, &config->options, &config->mem)) {
+        return kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for a URI");
+    }
+    kw_err code = kw_uri_read(&fresh, error, &config->mem, uri);
+    if (code != KW_OK) {
+        kw_options_fini(&fresh, &config->mem);
+        return code;
+    }
+    kw_options_fini(&config->options, &config->mem);
+    config->options = fresh;
+    return KW_OK;
+}
+
+kw_err kw_config_set(kw_config *config, const char *name, const char *value, kw_error *error)
+{
+    if (config == NULL || name == NULL || value == NULL) {
+        return kw_error_set(error, KW_ERR_CONFIG, KW_EFFECT_NONE, "config, name or value is NULL");
+    }
+    const kw_option_row *row = kw_option_row_find(kw_bytes_of(name));
+    if (row == NULL) {
+        char shown[60];
+        const char *nearest = kw_option_nearest(kw_bytes_of(name));
+        return kw_error_set(error, KW_ERR_CONFIG, KW_EFFECT_NONE, "unknown option \"%s\"%s%s%s",
+                            kw_bytes_show(shown, sizeof(shown), kw_bytes_of(name)),
+                            nearest != NULL ? "; did you mean " : "",
+                            nearest != NULL ? nearest : "", nearest != NULL ? "?" : "");
+    }
+    return kw_option_set(&config->options, error, &config->mem, row, kw_bytes_of(value));
+}
+
+const char *kw_config_option(size_t index, const char **description, const char **default_value)
+{
+    const kw_option_row *row = kw_option_row_at(index);
+    if (row == NULL) {
+        return NULL;
+    }
+    if (description != NULL) {
+        *description = row->description;
+    }
+    if (default_value != NULL) {
+        *default_value = row->default_value != NULL ? row->default_value : "";
+    }
+    return row->name;
+}
+
+void kw_config_set_log(kw_config *config, kw_log_level level, kw_log_fn log, void *arg)
+{
+    config->log_level = level;
+    config->log = log;
+    config->log_arg = arg;
+}
+
+void kw_config_set_clock(kw_config *config, kw_clock_fn clock, void *arg)
+{
+    config->clock = clock;
+    config->clock_arg = arg;
+}
+
+void kw_config_free(kw_config *config)
+{
+    if (config != NULL) {
+        kw_allocator mem = config->mem;
+        kw_options_fini(&config->options, &mem);
+        kw_mem_free(&mem, config);
+    }
+}

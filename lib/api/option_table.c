@@ -1,0 +1,263 @@
+#include "api/option_table.h"
+
+#include "base/error.h"
+
+#include <string.h>
+
+#define DAY_MS      UINT64_C(86400000)
+#define ADDRESS_MAX 1000
+
+#define AT(member) offsetof(kw_options, member)
+
+static const kw_option_row rows[] = {
+    {"timeout", KW_OPTION_DURATION, AT(timeout_ms), 1, DAY_MS, "2s",
+     "deadline of a call, everything included"},
+    {"connect-timeout", KW_OPTION_DURATION, AT(connect_timeout_ms), 0, DAY_MS, "0",
+     "cap for opening one connection; 0 is a quarter of timeout, at most 1s"},
+    {"stall-timeout", KW_OPTION_DURATION, AT(stall_ms), 1, DAY_MS, "500ms",
+     "an answer later than this asks for a new map"},
+    {"grace", KW_OPTION_DURATION, AT(grace_ms), 0, DAY_MS, "200ms",
+     "what a call on a node that lost its slot is given before it is cut"},
+    {"refresh-interval", KW_OPTION_DURATION, AT(refresh_interval_ms), 0, DAY_MS, "30s",
+     "slow periodic fetch of the map; 0 is never"},
+    {"pool-max", KW_OPTION_COUNT, AT(pool_max), 1, 65535, "64", "connections per node"},
+    {"pool-idle", KW_OPTION_DURATION, AT(pool_idle_ms), 1, DAY_MS, "60s",
+     "idle connections older than this are closed"},
+    {"redirects-max", KW_OPTION_COUNT, AT(redirects_max), 0, 100, "5",
+     "MOVED and ASK followed in one try"},
+    {"keep-alive", KW_OPTION_DURATION, AT(keep_alive_ms), 0, DAY_MS, "15s",
+     "idle time before TCP keep-alive probes; 0 is off"},
+    {"user-timeout", KW_OPTION_DURATION, AT(user_timeout_ms), 0, DAY_MS, "20s",
+     "TCP user timeout; 0 is the system's"},
+    {"reply-bytes-max", KW_OPTION_SIZE, AT(reply_bytes_max), 1024, UINT64_C(1) << 40, "64mb",
+     "longest reply"},
+    {"reply-items-max", KW_OPTION_COUNT, AT(reply_items_max), 1, UINT64_C(1) << 32, "1000000",
+     "most elements of one reply, nested ones included"},
+    {"reply-depth-max", KW_OPTION_COUNT, AT(reply_depth_max), 1, 1024, "32",
+     "deepest nesting of one reply"},
+    {"user", KW_OPTION_TEXT, AT(user), 0, 0, NULL, "user name for AUTH"},
+    {"password", KW_OPTION_TEXT, AT(password), 0, 0, NULL, "password for AUTH"},
+    {"client-name", KW_OPTION_NAME, AT(client_name), 0, 0, NULL, "name shown by CLIENT LIST"},
+    {"db", KW_OPTION_COUNT, AT(database), 0, 1000000, "0", "database number, single server only"},
+    {"after-fork", KW_OPTION_FORK, AT(is_reopened_after_fork), 0, 0, "refuse",
+     "what a forked child's calls do: refuse or reopen"},
+    {"address-map", KW_OPTION_ADDRESSES, AT(address_map), 0, 0, NULL,
+     "dial other addresses than servers announce: from>to,from>to"},
+};
+
+#define ROWS_N (sizeof(rows) / sizeof(rows[0]))
+
+const kw_option_row *kw_option_row_at(size_t index)
+{
+    return index < ROWS_N ? &rows[index] : NULL;
+}
+
+const kw_option_row *kw_option_row_find(kw_bytes name)
+{
+    for (size_t i = 0; i < ROWS_N; i++) {
+        if (kw_bytes_equal(name, kw_bytes_of(rows[i].name))) {
+            return &rows[i];
+        }
+    }
+    return NULL;
+}
+
+/* Common letters at both ends, in per cent of the longer name: enough for a slip. */
+static size_t likeness(kw_bytes a, kw_bytes b)
+{
+    size_t shorter = a.len < b.len ? a.len : b.len;
+    size_t longer = a.len < b.len ? b.len : a.len;
+    size_t head = 0;
+    while (head < shorter && a.data[head] == b.data[head]) {
+        head++;
+    }
+    size_t tail = 0;
+    while (tail < shorter - head && a.data[a.len - 1 - tail] == b.data[b.len - 1 - tail]) {
+        tail++;
+    }
+    return longer > 0 ? (head + tail) * 100 / longer : 0;
+}
+
+const char *kw_option_nearest(kw_bytes name)
+{
+    const char *nearest = NULL;
+    size_t best = 59; /* below that a hint would mislead */
+    for (size_t i = 0; i < ROWS_N; i++) {
+        size_t like = likeness(name, kw_bytes_of(rows[i].name));
+        if (like > best) {
+            best = like;
+            nearest = rows[i].name;
+        }
+    }
+    return nearest;
+}
+
+typedef struct unit {
+    const char *name;
+    uint64_t factor;
+} unit;
+
+static const unit duration_units[] = {{"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}};
+static const unit size_units[] = {
+    {"", 1},         {"b", 1},       {"kb", 1 << 10}, {"mb", 1 << 20},
+    {"gb", 1 << 30}, {"k", 1 << 10}, {"m", 1 << 20},  {"g", 1 << 30},
+};
+
+/* value is digits and a unit of the table. */
+static bool read_with_unit(uint64_t *number, kw_bytes value, const unit *units, size_t units_n)
+{
+    kw_bytes digits = {value.data, 0};
+    while (digits.len < value.len && value.data[digits.len] >= '0' &&
+           value.data[digits.len] <= '9') {
+        digits.len++;
+    }
+    kw_bytes name = {value.data + digits.len, value.len - digits.len};
+    for (size_t i = 0; i < units_n; i++) {
+        if (kw_bytes_equal_nocase(name, kw_bytes_of(units[i].name)) &&
+            kw_bytes_to_uint(number, digits, UINT64_MAX / units[i].factor)) {
+            *number *= units[i].factor;
+            return true;
+        }
+    }
+    return false;
+}
+
+static kw_err wrong(kw_error *error, const kw_option_row *row, kw_bytes value, const char *want)
+{
+    char shown[80];
+    kw_bytes_show(shown, sizeof(shown), value);
+    return kw_error_set(error, KW_ERR_CONFIG, KW_EFFECT_NONE, "option %s: \"%s\" is not %s",
+                        row->name, shown, want);
+}
+
+static kw_err out_of_range(kw_error *error, const kw_option_row *row, kw_bytes value)
+{
+    char shown[80];
+    kw_bytes_show(shown, sizeof(shown), value);
+    const char *measure = row->kind == KW_OPTION_DURATION ? "ms" : "";
+    return kw_error_set(error, KW_ERR_CONFIG, KW_EFFECT_NONE,
+                        "option %s: \"%s\" is out of range, %llu%s to %llu%s", row->name, shown,
+                        (unsigned long long)row->min, measure, (unsigned long long)row->max,
+                        measure);
+}
+
+static kw_err set_number(kw_options *options, kw_error *error, const kw_option_row *row,
+                         kw_bytes value)
+{
+    uint64_t number = 0;
+    bool is_read = false;
+    const char *want = "a whole number";
+    if (row->kind == KW_OPTION_DURATION) {
+        want = "a duration with its unit, such as 500ms, 2s, 1m";
+        is_read = kw_bytes_equal(value, kw_bytes_of("0")) ||
+                  read_with_unit(&number, value, duration_units,
+                                 sizeof(duration_units) / sizeof(duration_units[0]));
+    } else if (row->kind == KW_OPTION_SIZE) {
+        want = "a size, such as 65536, 64kb, 16mb";
+        is_read =
+            read_with_unit(&number, value, size_units, sizeof(size_units) / sizeof(size_units[0]));
+    } else {
+        is_read = kw_bytes_to_uint(&number, value, UINT64_MAX);
+    }
+    if (!is_read) {
+        return wrong(error, row, value, want);
+    }
+    if (number < row->min || number > row->max) {
+        return out_of_range(error, row, value);
+    }
+    memcpy((char *)options + row->offset, &number, sizeof(number));
+    return KW_OK;
+}
+
+static kw_err no_memory(kw_error *error)
+{
+    return kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for an option");
+}
+
+/* Secrets never show: a wrong text is named, not printed. */
+static kw_err set_text(kw_options *options, kw_error *error, const kw_allocator *mem,
+                       const kw_option_row *row, kw_bytes value)
+{
+    for (size_t i = 0; i < value.len; i++) {
+        unsigned char byte = (unsigned char)value.data[i];
+        bool is_bad = row->kind == KW_OPTION_NAME ? byte <= ' ' || byte >= 0x7f : byte == 0;
+        if (is_bad) {
+            return kw_error_set(error, KW_ERR_CONFIG, KW_EFFECT_NONE,
+                                "option %s: byte %zu is a space or a byte that is not allowed",
+                                row->name, i + 1);
+        }
+    }
+    char *copy = NULL;
+    if (value.len > 0) {
+        copy = kw_mem_strndup(mem, value.data, value.len);
+        if (copy == NULL) {
+            return no_memory(error);
+        }
+    }
+    char **place = (char **)(void *)((char *)options + row->offset);
+    kw_mem_free(mem, *place);
+    *place = copy; /* an empty text is none */
+    return KW_OK;
+}
+
+static kw_err set_fork(kw_options *options, kw_error *error, const kw_option_row *row,
+                       kw_bytes value)
+{
+    bool is_reopen = kw_bytes_equal(value, kw_bytes_of("reopen"));
+    if (!is_reopen && !kw_bytes_equal(value, kw_bytes_of("refuse"))) {
+        return wrong(error, row, value, "refuse or reopen");
+    }
+    options->is_reopened_after_fork = is_reopen;
+    return KW_OK;
+}
+
+static kw_err set_addresses(kw_options *options, kw_error *error, const kw_allocator *mem,
+                            const kw_option_row *row, kw_bytes value)
+{
+    size_t n = 1;
+    for (size_t i = 0; i < value.len; i++) {
+        n += value.data[i] == ',' ? 1 : 0;
+    }
+    if (n > ADDRESS_MAX) {
+        return wrong(error, row, value, "a list of at most 1000 pairs");
+    }
+    kw_address_pair *pairs = kw_mem_calloc(mem, n, sizeof(pairs[0]));
+    if (pairs == NULL) {
+        return no_memory(error);
+    }
+    kw_bytes rest = value;
+    for (size_t i = 0; i < n; i++) {
+        kw_bytes pair = rest;
+        kw_bytes from;
+        kw_bytes to;
+        (void)kw_bytes_split(&pair, &rest, rest, ',');
+        if (!kw_bytes_split(&from, &to, pair, '>') || !kw_endpoint_parse(&pairs[i].from, from) ||
+            !kw_endpoint_parse(&pairs[i].to, to)) {
+            kw_mem_free(mem, pairs);
+            return wrong(error, row, pair, "host:port>host:port");
+        }
+    }
+    kw_mem_free(mem, options->address_map);
+    options->address_map = pairs;
+    options->address_map_n = n;
+    return KW_OK;
+}
+
+kw_err kw_option_set(kw_options *options, kw_error *error, const kw_allocator *mem,
+                     const kw_option_row *row, kw_bytes value)
+{
+    switch (row->kind) {
+    case KW_OPTION_DURATION:
+    case KW_OPTION_COUNT:
+    case KW_OPTION_SIZE:
+        return set_number(options, error, row, value);
+    case KW_OPTION_TEXT:
+    case KW_OPTION_NAME:
+        return set_text(options, error, mem, row, value);
+    case KW_OPTION_FORK:
+        return set_fork(options, error, row, value);
+    case KW_OPTION_ADDRESSES:
+        return set_addresses(options, error, mem, row, value);
+    }
+    return KW_ERR_CONFIG;
+}

@@ -1,0 +1,341 @@
+#include "api/uri.h"
+
+#include "api/option_table.h"
+#include "base/error.h"
+
+#include <string.h>
+
+#define SEEDS_MAX    ((size_t)1000)
+#define DEFAULT_PORT 6379
+#define OPTIONS_MAX  64 /* bits of the mask of those seen */
+
+/* Where in the URI an error is. */
+typedef struct uri_reader {
+    kw_options *options;
+    kw_error *error;
+    const kw_allocator *mem;
+    const char *uri;
+    uint64_t seen; /* options that the query has had */
+} uri_reader;
+
+typedef struct scheme_row {
+    const char *name;
+    kw_scheme scheme;
+    bool is_path;        /* of a Unix socket */
+    const char *refusal; /* NULL: supported */
+} scheme_row;
+
+#define NO_TLS      "TLS is not in this version; use the scheme without the second s"
+#define NO_SENTINEL "Sentinel is not in this version; redis:// and redis-cluster:// are"
+#define NO_RING     "rings are not in this version; redis:// and redis-cluster:// are"
+
+static const scheme_row schemes[] = {
+    {"redis", KW_SCHEME_SINGLE, false, NULL},
+    {"valkey", KW_SCHEME_SINGLE, false, NULL},
+    {"redis+unix", KW_SCHEME_SINGLE, true, NULL},
+    {"valkey+unix", KW_SCHEME_SINGLE, true, NULL},
+    {"redis-cluster", KW_SCHEME_CLUSTER, false, NULL},
+    {"valkey-cluster", KW_SCHEME_CLUSTER, false, NULL},
+    {"redis-sentinel", KW_SCHEME_SENTINEL, false, NO_SENTINEL},
+    {"valkey-sentinel", KW_SCHEME_SENTINEL, false, NO_SENTINEL},
+    {"redis-ring", KW_SCHEME_RING, false, NO_RING},
+    {"valkey-ring", KW_SCHEME_RING, false, NO_RING},
+    {"rediss", KW_SCHEME_SINGLE, false, NO_TLS},
+    {"valkeys", KW_SCHEME_SINGLE, false, NO_TLS},
+    {"rediss-cluster", KW_SCHEME_CLUSTER, false, NO_TLS},
+    {"valkeys-cluster", KW_SCHEME_CLUSTER, false, NO_TLS},
+};
+
+static kw_err wrong(const uri_reader *self, const char *at, const char *what)
+{
+    return kw_error_set(self->error, KW_ERR_CONFIG, KW_EFFECT_NONE, "URI, character %zu: %s",
+                        (size_t)(at - self->uri) + 1, what);
+}
+
+static int hex_of(char digit)
+{
+    if (digit >= '0' && digit <= '9') {
+        return digit - '0';
+    }
+    char lower = (char)(digit | 0x20);
+    return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
+}
+
+/* Undoes %HH into new memory (*text, the caller's). */
+static kw_err decode(const uri_reader *self, kw_bytes *text, kw_bytes part)
+{
+    char *out = kw_mem_alloc(self->mem, part.len + 1);
+    if (out == NULL) {
+        return kw_error_set(self->error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for a URI");
+    }
+    size_t len = 0;
+    for (size_t i = 0; i < part.len; i++) {
+        out[len] = part.data[i];
+        if (part.data[i] == '%') {
+            int high = part.len - i > 2 ? hex_of(part.data[i + 1]) : -1;
+            int low = part.len - i > 2 ? hex_of(part.data[i + 2]) : -1;
+            if (high < 0 || low < 0) {
+                kw_mem_free(self->mem, out);
+                return wrong(self, part.data + i, "% is not followed by two hexadecimal digits");
+            }
+            out[len] = (char)(high * 16 + low);
+            i += 2;
+        }
+        len++;
+    }
+    out[len] = '\0';
+    text->data = out;
+    text->len = len;
+    return KW_OK;
+}
+
+static kw_err set_decoded(const uri_reader *self, const char *option, kw_bytes part)
+{
+    kw_bytes value;
+    kw_err code = decode(self, &value, part);
+    if (code != KW_OK) {
+        return code;
+    }
+    code = kw_option_set(self->options, self->error, self->mem,
+                         kw_option_row_find(kw_bytes_of(option)), value);
+    kw_mem_free(self->mem, (void *)(uintptr_t)value.data);
+    return code;
+}
+
+static kw_err read_login(const uri_reader *self, kw_bytes login)
+{
+    kw_bytes user = login;
+    kw_bytes password = {login.data + login.len, 0};
+    (void)kw_bytes_split(&user, &password, login, ':');
+    kw_err code = set_decoded(self, "user", user);
+    return code == KW_OK ? set_decoded(self, "password", password) : code;
+}
+
+/* "host", "host:port", "[v6]", "[v6]:port". */
+static kw_err read_server(const uri_reader *self, kw_endpoint *server, kw_bytes text)
+{
+    kw_bytes host = text;
+    kw_bytes port = {NULL, 0};
+    bool has_port = false;
+    if (text.len > 0 && text.data[0] == '[') {
+        kw_bytes inside = {text.data + 1, text.len - 1};
+        kw_bytes behind;
+        if (!kw_bytes_split(&host, &behind, inside, ']')) {
+            return wrong(self, text.data, "[ is not followed by ]");
+        }
+        has_port = behind.len > 0;
+        if (has_port && behind.data[0] != ':') {
+            return wrong(self, behind.data, "expected :port behind ]");
+        }
+        port.data = behind.data + 1;
+        port.len = has_port ? behind.len - 1 : 0;
+    } else {
+        has_port = kw_bytes_split_last(&host, &port, text, ':');
+        if (has_port && memchr(host.data, ':', host.len) != NULL) {
+            return wrong(self, text.data, "an IPv6 address goes into brackets: [::1]:6379");
+        }
+    }
+    if (host.len == 0) {
+        return wrong(self, text.data, "the host name is missing");
+    }
+    uint64_t number = DEFAULT_PORT;
+    if (has_port && (!kw_bytes_to_uint(&number, port, UINT16_MAX) || number == 0)) {
+        return wrong(self, port.data, "the port is not a number from 1 to 65535");
+    }
+    if (host.data[0] == '/' || !kw_endpoint_set(server, host, number)) {
+        return wrong(self, host.data,
+                     "the host name has a byte that is not allowed, or over 255 bytes");
+    }
+    return KW_OK;
+}
+
+static kw_err replace_seeds(const uri_reader *self, const kw_endpoint *seeds, size_t seeds_n)
+{
+    kw_endpoint *copy = kw_mem_calloc(self->mem, seeds_n, sizeof(copy[0]));
+    if (copy == NULL) {
+        return kw_error_set(self->error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for a URI");
+    }
+    size_t n = 0;
+    for (size_t i = 0; i < seeds_n; i++) {
+        bool is_new = true;
+        for (size_t k = 0; k < n; k++) {
+            is_new = is_new && !kw_endpoint_equal(&copy[k], &seeds[i]);
+        }
+        if (is_new) {
+            copy[n++] = seeds[i];
+        }
+    }
+    kw_mem_free(self->mem, self->options->seeds);
+    self->options->seeds = copy;
+    self->options->seeds_n = n;
+    return KW_OK;
+}
+
+static kw_err read_servers(const uri_reader *self, kw_bytes servers)
+{
+    size_t n = 1;
+    for (size_t i = 0; i < servers.len; i++) {
+        n += servers.data[i] == ',' ? 1 : 0;
+    }
+    if (n > SEEDS_MAX) {
+        return wrong(self, servers.data, "more than 1000 servers");
+    }
+    if (n > 1 && self->options->scheme == KW_SCHEME_SINGLE) {
+        return wrong(self, servers.data,
+                     "this scheme takes one server; for a cluster use redis-cluster://");
+    }
+    kw_endpoint *seeds = kw_mem_calloc(self->mem, n, sizeof(seeds[0]));
+    if (seeds == NULL) {
+        return kw_error_set(self->error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for a URI");
+    }
+    kw_err code = KW_OK;
+    kw_bytes rest = servers;
+    for (size_t i = 0; i < n && code == KW_OK; i++) {
+        kw_bytes server = rest;
+        (void)kw_bytes_split(&server, &rest, rest, ',');
+        code = read_server(self, &seeds[i], server);
+    }
+    if (code == KW_OK) {
+        code = replace_seeds(self, seeds, n);
+    }
+    kw_mem_free(self->mem, seeds);
+    return code;
+}
+
+static kw_err read_option(uri_reader *self, kw_bytes pair)
+{
+    kw_bytes name;
+    kw_bytes value;
+    if (!kw_bytes_split(&name, &value, pair, '=')) {
+        return wrong(self, pair.data, "an option is written name=value");
+    }
+    const kw_option_row *row = kw_option_row_find(name);
+    if (row == NULL) {
+        char shown[60];
+        const char *nearest = kw_option_nearest(name);
+        return kw_error_set(
+            self->error, KW_ERR_CONFIG, KW_EFFECT_NONE,
+            "URI, character %zu: unknown option \"%s\"%s%s%s", (size_t)(name.data - self->uri) + 1,
+            kw_bytes_show(shown, sizeof(shown), name), nearest != NULL ? "; did you mean " : "",
+            nearest != NULL ? nearest : "", nearest != NULL ? "?" : "");
+    }
+    uint64_t bit = UINT64_C(1) << (size_t)(row - kw_option_row_at(0));
+    if ((self->seen & bit) != 0) {
+        return wrong(self, pair.data, "the option is given twice");
+    }
+    self->seen |= bit;
+    return set_decoded(self, row->name, value);
+}
+
+static kw_err read_query(uri_reader *self, kw_bytes query)
+{
+    kw_err code = KW_OK;
+    bool has_more = query.len > 0;
+    while (has_more && code == KW_OK) {
+        kw_bytes pair = query;
+        has_more = kw_bytes_split(&pair, &query, query, '&');
+        code = read_option(self, pair);
+    }
+    return code;
+}
+
+/* "/3" behind the servers. */
+static kw_err read_database(const uri_reader *self, kw_bytes path)
+{
+    if (path.len == 0) {
+        return KW_OK;
+    }
+    uint64_t number;
+    if (!kw_bytes_to_uint(&number, path, 1000000)) {
+        return wrong(self, path.data, "the path is not a database number");
+    }
+    self->options->database = number;
+    return KW_OK;
+}
+
+static kw_err read_path(const uri_reader *self, kw_bytes path)
+{
+    kw_bytes text;
+    kw_err code = decode(self, &text, path);
+    if (code != KW_OK) {
+        return code;
+    }
+    kw_endpoint server;
+    if (text.len == 0 || text.data[0] != '/' || !kw_endpoint_set(&server, text, 0)) {
+        code = wrong(self, path.data,
+                     "expected the path of a Unix socket, as in "
+                     "redis+unix:///run/redis.sock");
+    } else {
+        code = replace_seeds(self, &server, 1);
+    }
+    kw_mem_free(self->mem, (void *)(uintptr_t)text.data);
+    return code;
+}
+
+static kw_err find_scheme(const uri_reader *self, const scheme_row **row, kw_bytes name)
+{
+    for (size_t i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++) {
+        if (kw_bytes_equal_nocase(name, kw_bytes_of(schemes[i].name))) {
+            *row = &schemes[i];
+            if (schemes[i].refusal != NULL) {
+                return kw_error_set(self->error, KW_ERR_UNSUPPORTED, KW_EFFECT_NONE,
+                                    "URI, scheme %s: %s", schemes[i].name, schemes[i].refusal);
+            }
+            return KW_OK;
+        }
+    }
+    return wrong(self, self->uri,
+                 "unknown scheme; known are redis, redis+unix, redis-cluster, redis-sentinel, "
+                 "redis-ring and the same with valkey");
+}
+
+/* Behind "://" and before "?". */
+static kw_err read_place(const uri_reader *self, const scheme_row *row, kw_bytes place)
+{
+    kw_bytes login;
+    kw_bytes behind;
+    if (kw_bytes_split_last(&login, &behind, place, '@')) {
+        kw_err code = read_login(self, login);
+        if (code != KW_OK) {
+            return code;
+        }
+        place = behind;
+    }
+    if (row->is_path) {
+        return read_path(self, place);
+    }
+    kw_bytes servers = place;
+    kw_bytes database = {place.data + place.len, 0};
+    (void)kw_bytes_split(&servers, &database, place, '/');
+    kw_err code = read_servers(self, servers);
+    return code == KW_OK ? read_database(self, database) : code;
+}
+
+kw_err kw_uri_read(kw_options *options, kw_error *error, const kw_allocator *mem, const char *uri)
+{
+    uri_reader self = {options, error, mem, uri, 0};
+    const char *colon = strstr(uri, "://");
+    if (colon == NULL) {
+        return wrong(&self, uri, "no \"://\"; a URI begins with redis:// or redis-cluster://");
+    }
+    kw_bytes name = {uri, (size_t)(colon - uri)};
+    const scheme_row *row = NULL;
+    kw_err code = find_scheme(&self, &row, name);
+    if (code != KW_OK) {
+        return code;
+    }
+    options->scheme = row->scheme;
+    kw_bytes rest = kw_bytes_of(colon + 3);
+    kw_bytes place = rest;
+    kw_bytes query = {rest.data + rest.len, 0};
+    (void)kw_bytes_split(&place, &query, rest, '?');
+    code = read_place(&self, row, place);
+    if (code == KW_OK) {
+        code = read_query(&self, query);
+    }
+    if (code == KW_OK && options->scheme == KW_SCHEME_CLUSTER && options->database != 0) {
+        return kw_error_set(error, KW_ERR_CONFIG, KW_EFFECT_NONE,
+                            "a cluster has database 0 only; use key prefixes instead");
+    }
+    return code;
+}

@@ -1,0 +1,14 @@
+/* URI: which servers, which topology, and options in the query. */
+#ifndef API_URI_H
+#define API_URI_H
+
+#include <keyway/error.h>
+
+#include "base/options.h"
+
+/* Reads uri over options: servers are replaced, options of the query set. On failure
+ * options may be half changed (the caller works on a copy); error names what is wrong and
+ * where, never with the user or password. */
+kw_err kw_uri_read(kw_options *options, kw_error *error, const kw_allocator *mem, const char *uri);
+
+#endif
