@@ -7,6 +7,7 @@
 #include <keyway/command.h>
 #include <keyway/config.h>
 #include <keyway/error.h>
+#include <keyway/keys.h>
 #include <keyway/memory.h>
 #include <keyway/reply.h>
 #include <keyway/slot.h>

@@ -323,18 +323,20 @@ static const char *hint_of(const kw_step *step)
 
 static void explain(call *self, const kw_step *step)
 {
-    char where[40] = "";
+    char slot[24] = "";
     if (self->plan->kind == KW_PLAN_SLOT && has_map(self)) {
-        snprintf(where, sizeof(where), " in slot %u", (unsigned)self->plan->slot);
+        snprintf(slot, sizeof(slot), " in slot %u", (unsigned)self->plan->slot);
     }
+    const char *node = self->node != NULL ? self->node->name : self->failure.node;
     const char *detail = self->failure.text;
-    kw_error_set(self->error, step->code, step->effect, "%s%s: %s%s%s%s", self->plan->name, where,
-                 kw_err_text(step->code), detail[0] != '\0' ? ": " : "", detail, hint_of(step));
+    kw_error_set(self->error, step->code, step->effect, "%s%s%s%.140s: %s%s%s%s", self->plan->name,
+                 slot, node[0] != '\0' ? " at " : "", node, kw_err_text(step->code),
+                 detail[0] != '\0' ? ": " : "", detail, hint_of(step));
     if (self->error != NULL && self->error->size >= sizeof(kw_error)) {
         uint64_t end_ns = kw_env_now(&self->client->env);
         self->error->attempts = self->op.sends_n;
         self->error->elapsed_ms = (unsigned)((end_ns - self->start_ns) / KW_NS_PER_MS);
-        kw_error_set_node(self->error, self->node != NULL ? self->node->name : self->failure.node);
+        kw_error_set_node(self->error, node);
     }
 }
 
