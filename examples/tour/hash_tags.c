@@ -13,8 +13,7 @@ enum { KEYS_N = 3 };
 
 static const char *const tagged[KEYS_N] = {"user:{123}:profile", "user:{123}:settings",
                                            "user:{123}:friends"};
-static const char *const plain[KEYS_N] = {"user:123:profile", "user:123:settings",
-                                          "user:123:friends"};
+static const char *const plain[KEYS_N] = {"profile:123", "settings:123", "friends:123"};
 static const char *const values[KEYS_N] = {"Ada", "dark mode", "Grace, Barbara"};
 
 static bool store(kw_client *kw, const char *const keys[KEYS_N], kw_error *error)
@@ -29,19 +28,23 @@ static bool store(kw_client *kw, const char *const keys[KEYS_N], kw_error *error
     return true;
 }
 
-/* One MGET of the keys; false where there is no answer, and error says why. */
+static void show_key(kw_client *kw, const char *key, const kw_reply *value)
+{
+    char node[64] = "?";
+    unsigned slot = kw_slot(key, strlen(key));
+    kw_client_slot_node(kw, node, sizeof(node), slot, NULL);
+    printf("       %-20s slot %5u  %s  ", key, slot, node);
+    paint(PAINT_BOLD, kw_reply_is_nil(value) ? "" : kw_reply_str(value, NULL));
+    putchar('\n');
+}
+
+/* All keys by one MGET; false where there is no answer, and error says why. */
 static bool show(kw_client *kw, const char *const keys[KEYS_N], kw_error *error)
 {
     kw_reply *reply = kw_command(kw, error, "MGET %s %s %s", keys[0], keys[1], keys[2]);
     printf("     MGET %s %s %s\n", keys[0], keys[1], keys[2]);
-    for (size_t i = 0; i < KEYS_N; i++) {
-        char node[64] = "?";
-        const char *value = kw_reply_str(kw_reply_at(reply, i), NULL);
-        unsigned slot = kw_slot(keys[i], strlen(keys[i]));
-        kw_client_slot_node(kw, node, sizeof(node), slot, error);
-        printf("       %-20s slot %5u  %s  ", keys[i], slot, node);
-        paint(PAINT_BOLD, value == NULL ? "" : value);
-        putchar('\n');
+    for (size_t i = 0; i < kw_reply_count(reply); i++) {
+        show_key(kw, keys[i], kw_reply_at(reply, i));
     }
     bool is_answered = reply != NULL && !kw_reply_is_error(reply);
     kw_reply_free(reply);
@@ -60,10 +63,15 @@ int main(int argc, char **argv)
         return EXIT_FAILURE;
     }
     paint(PAINT_GREEN, "       one slot, one node, one round trip\n\n");
+    puts("     GET, for the same without tags");
+    for (int i = 0; i < KEYS_N; i++) {
+        kw_reply *reply = kw_command(kw, &error, "GET %s", plain[i]);
+        show_key(kw, plain[i], reply);
+        kw_reply_free(reply);
+    }
+    paint(PAINT_GREEN, "       as many slots, nodes and round trips as keys\n");
     if (!show(kw, plain, &error)) {
-        printf("       %s: ", kw_err_name(error.code));
-        paint(PAINT_RED, error.text);
-        putchar('\n');
+        printf("       %s: %s\n", kw_err_name(error.code), error.text);
     }
     kw_close(kw);
     return EXIT_SUCCESS;

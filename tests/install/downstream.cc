@@ -18,7 +18,7 @@ int main()
     kw_close(kw);
     const std::string key = "user:{123}:profile";
     if (kw_slot(key.data(), key.size()) != kw_slot("123", 3) ||
-        kw_reply_hiredis(nullptr) != nullptr) {
+        kw_reply_hiredis(nullptr) != nullptr || options.size != sizeof(options)) {
         return 1;
     }
     std::cout << kw_version() << std::endl;
