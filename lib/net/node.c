@@ -107,7 +107,8 @@ static kw_conn *take_expired(kw_node *node, uint64_t now_ns)
 {
     uint64_t idle_ns = node->env->options.pool_idle_ms * (uint64_t)1000000;
     kw_conn **link = &node->idle;
-    while (*link != NULL && now_ns - (*link)->idle_since_ns <= idle_ns) {
+    /* Another thread's release may be later than this one's now. */
+    while (*link != NULL && now_ns <= (*link)->idle_since_ns + idle_ns) {
         link = &(*link)->next;
     }
     return cut_idle(node, link);
@@ -133,7 +134,7 @@ static kw_conn *take_idle(kw_node *node, uint64_t now_ns)
             return conn;
         }
         link_in_use(node, conn);
-        if (now_ns - conn->idle_since_ns <= FRESH_NS) {
+        if (now_ns <= conn->idle_since_ns + FRESH_NS) {
             return conn;
         }
         kw_gate_unlock(&node->gate);
