@@ -53,8 +53,8 @@ typedef struct kw_node_stats {
     uint64_t slots;       /* now owned; 0 for a replica and without a cluster */
 } kw_node_stats;
 
-/* Writes the figures of the handle. KW_ERR_ARGUMENT where stats->size is wrong. Any
- * thread. */
+/* Writes the figures of the handle, as far as stats->size reaches. KW_ERR_ARGUMENT where
+ * stats->size is not set. Any thread. */
 KW_API kw_err kw_client_stats(struct kw_client *client, kw_stats *stats);
 
 /* Writes the figures of node number index, in no particular order that holds longer

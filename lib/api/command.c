@@ -96,13 +96,25 @@ static bool take_args(kw_bytes *args, size_t argc, const char **argv, const size
     return true;
 }
 
+/* A program that was compiled against an older header gives fewer members. */
+static bool take_options(kw_call_options *known, const kw_call_options *options)
+{
+    size_t len = options->size;
+    if (len < offsetof(kw_call_options, key) || len > sizeof(*known)) {
+        return false;
+    }
+    memcpy(known, options, len);
+    return true;
+}
+
 kw_reply *kw_call(kw_client *client, kw_error *error, const kw_call_options *options, int argc,
                   const char **argv, const size_t *argvlen)
 {
     if (client == NULL || argv == NULL || argc <= 0) {
         return refuse(error, "client or argv is NULL, or argc is not positive");
     }
-    if (options != NULL && options->size != sizeof(*options)) {
+    kw_call_options known = default_options;
+    if (options != NULL && !take_options(&known, options)) {
         return refuse(error, "options->size is wrong: start with KW_CALL_OPTIONS_INIT");
     }
     size_t n = (size_t)argc;
@@ -115,10 +127,9 @@ kw_reply *kw_call(kw_client *client, kw_error *error, const kw_call_options *opt
             return NULL;
         }
     }
-    kw_reply *reply =
-        take_args(args, n, argv, argvlen)
-            ? call_args(client, error, options != NULL ? options : &default_options, args, n)
-            : refuse(error, "an argument in argv is NULL");
+    kw_reply *reply = take_args(args, n, argv, argvlen)
+                          ? call_args(client, error, &known, args, n)
+                          : refuse(error, "an argument in argv is NULL");
     if (args != space) {
         kw_mem_free(&client->env.mem, args);
     }

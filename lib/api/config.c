@@ -141,6 +141,9 @@ const char *kw_config_option(size_t index, const char **description, const char 
 
 void kw_config_set_log(kw_config *config, kw_log_level level, kw_log_fn log, void *arg)
 {
+    if (config == NULL) {
+        return;
+    }
     config->log_level = level;
     config->log = log;
     config->log_arg = arg;
@@ -148,6 +151,9 @@ void kw_config_set_log(kw_config *config, kw_log_level level, kw_log_fn log, voi
 
 void kw_config_set_clock(kw_config *config, kw_clock_fn clock, void *arg)
 {
+    if (config == NULL) {
+        return;
+    }
     config->clock = clock;
     config->clock_arg = arg;
 }

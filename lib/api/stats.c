@@ -48,7 +48,6 @@ static void read_stats(kw_client *client, kw_stats *stats, kw_node **nodes, size
 {
     kw_counters *counters = &client->counters;
     memset(stats, 0, sizeof(*stats));
-    stats->size = sizeof(*stats);
     stats->commands = load(&counters->commands);
     stats->failures = load(&counters->failures);
     stats->moved = load(&counters->moved);
@@ -86,9 +85,15 @@ static void free_list(kw_client *client, kw_node **nodes, size_t nodes_n)
     kw_mem_free(&client->env.mem, nodes);
 }
 
+/* A program that was compiled against another header has room for fewer or more. */
+static void give(void *out, size_t out_len, const void *figures, size_t len)
+{
+    memcpy(out, figures, out_len < len ? out_len : len);
+}
+
 kw_err kw_client_stats(kw_client *client, kw_stats *stats)
 {
-    if (client == NULL || stats == NULL || stats->size != sizeof(*stats)) {
+    if (client == NULL || stats == NULL || stats->size < sizeof(stats->size)) {
         return KW_ERR_ARGUMENT;
     }
     kw_err code = kw_client_enter(client, NULL);
@@ -99,7 +104,10 @@ kw_err kw_client_stats(kw_client *client, kw_stats *stats)
     kw_node **nodes = new_list(client, &nodes_n);
     code = nodes != NULL ? KW_OK : KW_ERR_NOMEM;
     if (code == KW_OK) {
-        read_stats(client, stats, nodes, nodes_n);
+        kw_stats figures;
+        read_stats(client, &figures, nodes, nodes_n);
+        figures.size = stats->size;
+        give(stats, stats->size, &figures, sizeof(figures));
         free_list(client, nodes, nodes_n);
     }
     kw_client_leave(client);
@@ -131,7 +139,6 @@ static void read_node(kw_client *client, kw_node_stats *stats, kw_node *node)
     stats->is_failing = node->health.is_failing;
     stats->connections = node->conns_n - node->health.dialling_n;
     kw_gate_unlock(&node->gate);
-    stats->size = sizeof(*stats);
     size_t len = strlen(node->name);
     len = len < sizeof(stats->node) ? len : sizeof(stats->node) - 1;
     memcpy(stats->node, node->name, len);
@@ -141,7 +148,7 @@ static void read_node(kw_client *client, kw_node_stats *stats, kw_node *node)
 
 kw_err kw_client_node_stats(kw_client *client, kw_node_stats *stats, size_t index)
 {
-    if (client == NULL || stats == NULL || stats->size != sizeof(*stats)) {
+    if (client == NULL || stats == NULL || stats->size < sizeof(stats->size)) {
         return KW_ERR_ARGUMENT;
     }
     kw_err code = kw_client_enter(client, NULL);
@@ -155,7 +162,10 @@ kw_err kw_client_node_stats(kw_client *client, kw_node_stats *stats, size_t inde
     } else if (index >= nodes_n) {
         code = KW_ERR_ARGUMENT;
     } else {
-        read_node(client, stats, nodes[index]);
+        kw_node_stats figures;
+        read_node(client, &figures, nodes[index]);
+        figures.size = stats->size;
+        give(stats, stats->size, &figures, sizeof(figures));
     }
     if (nodes != NULL) {
         free_list(client, nodes, nodes_n);
