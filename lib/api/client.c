@@ -8,7 +8,7 @@
 
 static size_t give_candidates(void *arg, kw_node **nodes, bool *is_seed, size_t max);
 static kw_map *give_map(void *arg);
-static bool publish(void *arg, kw_map *map);
+static kw_err publish(void *arg, bool *has_news, kw_map *map);
 
 /* While other threads' calls leave a handle that is being closed. */
 static void pause_ms(long ms)
@@ -27,7 +27,8 @@ static kw_err publish_single(kw_client *client)
     if (map == NULL) {
         return KW_ERR_NOMEM;
     }
-    return publish(client, map) ? KW_OK : KW_ERR_NOMEM;
+    bool has_news;
+    return publish(client, &has_news, map);
 }
 
 /* What a handle has besides its settings; what fails leaves nothing behind. */
@@ -82,6 +83,7 @@ static void fini_parts(kw_client *client)
 static void free_client(kw_client *client)
 {
     kw_allocator mem = client->env.mem;
+    kw_resolver_unref(client->env.resolver);
     kw_descriptors_fini(&client->env.descriptors, &mem);
     kw_fork_fini(&client->fork);
     kw_options_fini(&client->env.options, &mem);
@@ -127,7 +129,9 @@ kw_client *kw_open_config(const kw_config *config, kw_error *error)
     atomic_init(&client->env.is_closing, false);
     atomic_init(&client->env.seeds, kw_env_now(&client->env) ^ (uint64_t)client->fork.pid << 40);
     atomic_flag_clear(&client->is_reopening);
-    if (init_parts(client) != KW_OK) {
+    bool wants_resolver = client->env.options.has_resolver_thread;
+    client->env.resolver = wants_resolver ? kw_resolver_new() : NULL;
+    if ((wants_resolver && client->env.resolver == NULL) || init_parts(client) != KW_OK) {
         free_client(client);
         return no_memory(error);
     }
@@ -412,13 +416,14 @@ static void retire_left(const kw_view *old, const kw_view *view)
 }
 
 /* Both gates: publishing is held by the caller. */
-static bool publish_locked(kw_client *client, kw_map *map)
+static kw_err publish_locked(kw_client *client, bool *has_news, kw_map *map)
 {
+    *has_news = false;
     kw_view *old = kw_client_view(client);
     if (old != NULL && kw_map_equal(old->map, map)) {
         kw_view_unref(old);
         kw_map_unref(map);
-        return false;
+        return KW_OK;
     }
     size_t n = kw_map_nodes_n(map);
     kw_node **nodes = kw_mem_calloc(&client->env.mem, n, sizeof(nodes[0]));
@@ -442,16 +447,17 @@ static bool publish_locked(kw_client *client, kw_map *map)
     }
     kw_view_unref(old);
     kw_view_unref(view);
-    return view != NULL;
+    *has_news = view != NULL;
+    return view != NULL ? KW_OK : KW_ERR_NOMEM;
 }
 
-static bool publish(void *arg, kw_map *map)
+static kw_err publish(void *arg, bool *has_news, kw_map *map)
 {
     kw_client *client = arg;
     kw_gate_lock(&client->publishing);
-    bool has_news = publish_locked(client, map);
+    kw_err code = publish_locked(client, has_news, map);
     kw_gate_unlock(&client->publishing);
-    return has_news;
+    return code;
 }
 
 void kw_client_patch(kw_client *client, unsigned slot, const kw_endpoint *endpoint)
@@ -461,7 +467,8 @@ void kw_client_patch(kw_client *client, unsigned slot, const kw_endpoint *endpoi
     kw_map *patched = NULL;
     bool is_done = view != NULL && kw_map_patch(view->map, &patched, slot, endpoint) == KW_OK;
     if (is_done && patched != NULL) {
-        is_done = publish_locked(client, patched);
+        bool has_news;
+        is_done = publish_locked(client, &has_news, patched) == KW_OK;
     }
     kw_gate_unlock(&client->publishing);
     kw_view_unref(view);

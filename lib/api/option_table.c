@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define DAY_MS      UINT64_C(86400000)
@@ -41,6 +42,8 @@ static const kw_option_row rows[] = {
     {"db", KW_OPTION_COUNT, AT(database), 0, 1000000, "0", "database number, single server only"},
     {"after-fork", KW_OPTION_FORK, AT(is_reopened_after_fork), 0, 0, "refuse",
      "what a forked child's calls do: refuse or reopen"},
+    {"resolver", KW_OPTION_RESOLVER, AT(has_resolver_thread), 0, 0, "system",
+     "look host names up in the caller's thread, or in one of the library's own"},
     {"address-map", KW_OPTION_ADDRESSES, AT(address_map), 0, 0, NULL,
      "dial other addresses than servers announce: from>to,from>to"},
 };
@@ -91,6 +94,9 @@ const char *kw_option_nearest(kw_bytes name)
     }
     return nearest;
 }
+
+static const char *const fork_words[] = {"refuse", "reopen"};
+static const char *const resolver_words[] = {"system", "thread"};
 
 typedef struct unit {
     const char *name;
@@ -200,14 +206,17 @@ static kw_err set_text(kw_options *options, kw_error *error, const kw_allocator 
     return KW_OK;
 }
 
-static kw_err set_fork(kw_options *options, kw_error *error, const kw_option_row *row,
-                       kw_bytes value)
+/* One of two words; the second one is true. */
+static kw_err set_choice(kw_options *options, kw_error *error, const kw_option_row *row,
+                         kw_bytes value, const char *const words[2])
 {
-    bool is_reopen = kw_bytes_equal(value, kw_bytes_of("reopen"));
-    if (!is_reopen && !kw_bytes_equal(value, kw_bytes_of("refuse"))) {
-        return wrong(error, row, value, "refuse or reopen");
+    bool is_second = kw_bytes_equal(value, kw_bytes_of(words[1]));
+    if (!is_second && !kw_bytes_equal(value, kw_bytes_of(words[0]))) {
+        char want[40];
+        snprintf(want, sizeof(want), "%s or %s", words[0], words[1]);
+        return wrong(error, row, value, want);
     }
-    options->is_reopened_after_fork = is_reopen;
+    memcpy((char *)options + row->offset, &is_second, sizeof(is_second));
     return KW_OK;
 }
 
@@ -255,7 +264,9 @@ kw_err kw_option_set(kw_options *options, kw_error *error, const kw_allocator *m
     case KW_OPTION_NAME:
         return set_text(options, error, mem, row, value);
     case KW_OPTION_FORK:
-        return set_fork(options, error, row, value);
+        return set_choice(options, error, row, value, fork_words);
+    case KW_OPTION_RESOLVER:
+        return set_choice(options, error, row, value, resolver_words);
     case KW_OPTION_ADDRESSES:
         return set_addresses(options, error, mem, row, value);
     }

@@ -48,7 +48,7 @@ static bool find_number(kw_address *address, const kw_endpoint *endpoint)
     return false;
 }
 
-static kw_err find_name(kw_address *addresses, size_t *addresses_n, kw_error *error, size_t max,
+static kw_err find_name(kw_address *addresses, size_t *addresses_n, kw_error *error,
                         const kw_endpoint *endpoint)
 {
     char port[21];
@@ -65,7 +65,8 @@ static kw_err find_name(kw_address *addresses, size_t *addresses_n, kw_error *er
                             gai_strerror(status));
     }
     size_t n = 0;
-    for (const struct addrinfo *entry = found; entry != NULL && n < max; entry = entry->ai_next) {
+    for (const struct addrinfo *entry = found; entry != NULL && n < KW_ADDRESSES_MAX;
+         entry = entry->ai_next) {
         if (entry->ai_addrlen <= sizeof(addresses[n].storage)) {
             memcpy(&addresses[n].storage, entry->ai_addr, entry->ai_addrlen);
             addresses[n].len = entry->ai_addrlen;
@@ -81,7 +82,13 @@ static kw_err find_name(kw_address *addresses, size_t *addresses_n, kw_error *er
     return KW_OK;
 }
 
-kw_err kw_address_find(kw_address *addresses, size_t *addresses_n, kw_error *error, size_t max,
+bool kw_address_is_name(const kw_endpoint *endpoint)
+{
+    kw_address address;
+    return endpoint->port != 0 && !find_number(&address, endpoint);
+}
+
+kw_err kw_address_find(kw_address *addresses, size_t *addresses_n, kw_error *error,
                        const kw_endpoint *endpoint)
 {
     if (endpoint->port == 0) {
@@ -95,5 +102,5 @@ kw_err kw_address_find(kw_address *addresses, size_t *addresses_n, kw_error *err
         *addresses_n = 1;
         return KW_OK;
     }
-    return find_name(addresses, addresses_n, error, max, endpoint);
+    return find_name(addresses, addresses_n, error, endpoint);
 }

@@ -14,11 +14,17 @@ typedef struct kw_address {
     socklen_t len;
 } kw_address;
 
-/* All addresses of the endpoint, in the order to try them; at most max of them are
- * written. Numbers and paths never leave the process; names go through getaddrinfo,
+/* More addresses of one name are not tried. */
+#define KW_ADDRESSES_MAX 8
+
+/* True for a host name, which only the system's resolver can turn into addresses. */
+bool kw_address_is_name(const kw_endpoint *endpoint);
+
+/* All addresses of the endpoint, in the order to try them; addresses has room for
+ * KW_ADDRESSES_MAX. Numbers and paths never leave the process; names go through getaddrinfo,
  * which takes as long as the system lets it. KW_ERR_RESOLVE, with an error that names
  * the host. */
-kw_err kw_address_find(kw_address *addresses, size_t *addresses_n, kw_error *error, size_t max,
+kw_err kw_address_find(kw_address *addresses, size_t *addresses_n, kw_error *error,
                        const kw_endpoint *endpoint);
 
 #endif

@@ -89,6 +89,16 @@ static void apply_address_map(kw_endpoint *endpoint, const kw_options *options)
     }
 }
 
+static kw_err find_addresses(kw_conn *conn, kw_error *error, uint64_t now_ns)
+{
+    kw_resolver *resolver = conn->env->resolver;
+    if (resolver != NULL && kw_address_is_name(&conn->endpoint)) {
+        return kw_resolver_find(resolver, conn->addresses, &conn->addresses_n, error,
+                                &conn->endpoint, conn->deadline_ns - now_ns);
+    }
+    return kw_address_find(conn->addresses, &conn->addresses_n, error, &conn->endpoint);
+}
+
 kw_conn *kw_conn_new(kw_env *env, const kw_endpoint *endpoint, uint64_t now_ns, kw_error *error)
 {
     kw_conn *conn = kw_mem_alloc(&env->mem, sizeof(*conn));
@@ -110,8 +120,7 @@ kw_conn *kw_conn_new(kw_env *env, const kw_endpoint *endpoint, uint64_t now_ns, 
         die_of_memory(conn, error);
         return conn;
     }
-    code = kw_address_find(conn->addresses, &conn->addresses_n, error, KW_CONN_ADDRESSES_MAX,
-                           &conn->endpoint);
+    code = find_addresses(conn, error, now_ns);
     if (code != KW_OK) {
         die(conn, code);
         return conn;

@@ -18,8 +18,6 @@ typedef enum kw_conn_state {
     KW_CONN_DEAD /* for nothing but kw_conn_free */
 } kw_conn_state;
 
-#define KW_CONN_ADDRESSES_MAX 8
-
 /* Used by one thread at a time. */
 typedef struct kw_conn kw_conn;
 struct kw_conn {
@@ -27,7 +25,7 @@ struct kw_conn {
     kw_endpoint endpoint; /* to dial, after the address map */
     int socket;           /* -1: none */
     kw_conn_state state;
-    kw_address addresses[KW_CONN_ADDRESSES_MAX];
+    kw_address addresses[KW_ADDRESSES_MAX];
     size_t addresses_n;
     size_t address_at;    /* the one being tried */
     uint64_t deadline_ns; /* ready by then, or dead */

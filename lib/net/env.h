@@ -7,6 +7,7 @@
 #include "base/options.h"
 #include "net/clock.h"
 #include "net/descriptors.h"
+#include "net/resolver.h"
 #include "net/transport.h"
 
 #include <stdatomic.h>
@@ -17,6 +18,7 @@ typedef struct kw_env {
     kw_options options;
     kw_clock clock;
     const kw_transport *transport;
+    kw_resolver *resolver; /* NULL: names are looked up in the caller's thread */
     kw_log_level log_level;
     kw_log_fn log; /* NULL: nowhere */
     void *log_arg;

@@ -124,7 +124,13 @@ static void begin(kw_refresher *self, uint64_t now_ns)
 /* The fetch is over: with a map, or with the reason why there is none. */
 static void end(kw_refresher *self, uint64_t now_ns, kw_map *map, const kw_error *failure)
 {
-    bool has_news = map != NULL && self->owner.publish_fn(self->owner.arg, map);
+    bool has_news = false;
+    kw_error no_room = KW_ERROR_INIT;
+    if (map != NULL && self->owner.publish_fn(self->owner.arg, &has_news, map) != KW_OK) {
+        kw_error_set(&no_room, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for a new map");
+        failure = &no_room;
+        map = NULL;
+    }
     drop_candidates(self);
     self->is_running = false;
     kw_gate_lock(&self->gate);

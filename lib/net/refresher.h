@@ -16,9 +16,9 @@ typedef struct kw_refresher_owner {
     size_t (*candidates_fn)(void *arg, kw_node **nodes, bool *is_seed, size_t max);
     /* A reference to the map in use, or NULL. */
     kw_map *(*map_fn)(void *arg);
-    /* Takes the new map (and its reference) into use; true where it differs from the
-     * one before. */
-    bool (*publish_fn)(void *arg, kw_map *map);
+    /* Takes the new map (and its reference) into use; *has_news: it differs from the one
+     * before. KW_ERR_NOMEM: the one before stays. */
+    kw_err (*publish_fn)(void *arg, bool *has_news, kw_map *map);
 } kw_refresher_owner;
 
 #define KW_REFRESHER_CANDIDATES_MAX 24
