@@ -1,0 +1,278 @@
+/* Options by name and by URI: good ones are taken whole, bad ones are refused whole. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "api/config.h"
+#include "support/check.h"
+
+#include <keyway.h>
+
+#include <stdio.h>
+#include <string.h>
+
+static void says(const kw_error *error, const char *input, const char *word)
+{
+    if (strstr(error->text, word) == NULL) {
+        fail_msg("\"%s\" says \"%s\", not \"%s\"", input, error->text, word);
+    }
+}
+
+static kw_config *config_of(const char *uri)
+{
+    kw_config *config = kw_config_new(NULL);
+    kw_error error = KW_ERROR_INIT;
+    if (kw_config_set_uri(config, uri, &error) != KW_OK) {
+        fail_msg("\"%s\": %s", uri, error.text);
+    }
+    return config;
+}
+
+typedef struct good_row {
+    const char *uri;
+    kw_scheme scheme;
+    const char *seeds; /* as texts, joined by spaces */
+} good_row;
+
+static void test_uri_good_ones_give_servers(void **state)
+{
+    (void)state;
+    static const good_row rows[] = {
+        {"redis://localhost", KW_SCHEME_SINGLE, "localhost:6379"},
+        {"redis://h:1", KW_SCHEME_SINGLE, "h:1"},
+        {"redis://h:65535/", KW_SCHEME_SINGLE, "h:65535"},
+        {"REDIS://h", KW_SCHEME_SINGLE, "h:6379"},
+        {"valkey://[::1]:7000", KW_SCHEME_SINGLE, "[::1]:7000"},
+        {"redis://[fe80::1]", KW_SCHEME_SINGLE, "[fe80::1]:6379"},
+        {"redis+unix:///run/redis.sock", KW_SCHEME_SINGLE, "/run/redis.sock"},
+        {"valkey+unix:///a%20b.sock?timeout=1s", KW_SCHEME_SINGLE, ""},
+        {"redis-cluster://a:1,b,[::1]:3,a:1", KW_SCHEME_CLUSTER, "a:1 b:6379 [::1]:3"},
+        {"valkey-cluster://a:1/0?timeout=5s", KW_SCHEME_CLUSTER, "a:1"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        kw_error error = KW_ERROR_INIT;
+        kw_config *config = kw_config_new(NULL);
+        kw_err code = kw_config_set_uri(config, rows[i].uri, &error);
+        if (rows[i].seeds[0] == '\0') { /* a space in a path */
+            assert_int_equal(code, KW_ERR_CONFIG);
+            kw_config_free(config);
+            continue;
+        }
+        assert_int_equal(code, KW_OK);
+        assert_int_equal(config->options.scheme, rows[i].scheme);
+        char seeds[1000] = "";
+        for (size_t k = 0; k < config->options.seeds_n; k++) {
+            char text[KW_ENDPOINT_TEXT];
+            kw_endpoint_text(text, &config->options.seeds[k]);
+            snprintf(seeds + strlen(seeds), sizeof(seeds) - strlen(seeds), "%s%s", k > 0 ? " " : "",
+                     text);
+        }
+        assert_string_equal(seeds, rows[i].seeds);
+        kw_config_free(config);
+    }
+}
+
+static void test_uri_login_database_and_query_are_options(void **state)
+{
+    (void)state;
+    kw_config *config = config_of("redis://us%40er:p%3Aw%2Fd@h:1/3?timeout=500ms&pool-max=2&"
+                                  "client-name=app&reply-bytes-max=1kb&after-fork=reopen&"
+                                  "resolver=thread&address-map=a:1>b:2,[::1]:3>c:4");
+    const kw_options *options = &config->options;
+    assert_string_equal(options->user, "us@er");
+    assert_string_equal(options->password, "p:w/d");
+    assert_int_equal(options->database, 3);
+    assert_int_equal(options->timeout_ms, 500);
+    assert_int_equal(options->pool_max, 2);
+    assert_string_equal(options->client_name, "app");
+    assert_int_equal(options->reply_bytes_max, 1024);
+    assert_true(options->is_reopened_after_fork);
+    assert_true(options->has_resolver_thread);
+    assert_int_equal(options->address_map_n, 2);
+    assert_string_equal(options->address_map[1].from.host, "::1");
+    assert_int_equal(options->address_map[1].to.port, 4);
+    assert_int_equal(kw_options_connect_timeout_ms(options), 125);
+    kw_config_free(config);
+    config = config_of("redis://:secret@h");
+    assert_null(config->options.user);
+    assert_string_equal(config->options.password, "secret");
+    kw_config_free(config);
+}
+
+typedef struct bad_row {
+    const char *uri;
+    kw_err code;
+    const char *says;
+} bad_row;
+
+static void test_uri_bad_ones_name_what_and_where(void **state)
+{
+    (void)state;
+    static const bad_row rows[] = {
+        {"", KW_ERR_CONFIG, "://"},
+        {"localhost:6379", KW_ERR_CONFIG, "redis://"},
+        {"http://h", KW_ERR_CONFIG, "unknown scheme"},
+        {"rediss://h", KW_ERR_UNSUPPORTED, "TLS"},
+        {"redis-sentinel://h/m", KW_ERR_UNSUPPORTED, "Sentinel"},
+        {"redis-ring://a=h:1", KW_ERR_UNSUPPORTED, "ring"},
+        {"redis://", KW_ERR_CONFIG, "character 9"},
+        {"redis://h:0", KW_ERR_CONFIG, "port"},
+        {"redis://h:65536", KW_ERR_CONFIG, "character 11"},
+        {"redis://h:x", KW_ERR_CONFIG, "port"},
+        {"redis://h:", KW_ERR_CONFIG, "port"},
+        {"redis://a:1,b:2", KW_ERR_CONFIG, "redis-cluster://"},
+        {"redis://::1:6379", KW_ERR_CONFIG, "brackets"},
+        {"redis://[::1", KW_ERR_CONFIG, "]"},
+        {"redis://[::1]x", KW_ERR_CONFIG, "]"},
+        {"redis://h/x", KW_ERR_CONFIG, "database"},
+        {"redis-cluster://a:1,,b:2", KW_ERR_CONFIG, "missing"},
+        {"redis-cluster://a:1/1", KW_ERR_CONFIG, "database 0"},
+        {"redis-cluster://a:1?db=2", KW_ERR_CONFIG, "database 0"},
+        {"redis+unix://x", KW_ERR_CONFIG, "path"},
+        {"redis://h?timeout", KW_ERR_CONFIG, "name=value"},
+        {"redis://h?timeout=5", KW_ERR_CONFIG, "unit"},
+        {"redis://h?timeout=0", KW_ERR_CONFIG, "out of range"},
+        {"redis://h?timeout=25h", KW_ERR_CONFIG, "out of range"},
+        {"redis://h?timeout=99999999999999999999s", KW_ERR_CONFIG, "timeout"},
+        {"redis://h?timeout=1s&timeout=2s", KW_ERR_CONFIG, "twice"},
+        {"redis://h?time-out=1s", KW_ERR_CONFIG, "did you mean timeout?"},
+        {"redis://h?nonsense=1", KW_ERR_CONFIG, "unknown option \"nonsense\""},
+        {"redis://h?pool-max=0", KW_ERR_CONFIG, "out of range"},
+        {"redis://h?pool-max=-1", KW_ERR_CONFIG, "whole number"},
+        {"redis://h?client-name=a%20b", KW_ERR_CONFIG, "client-name"},
+        {"redis://h?client-name=%zz", KW_ERR_CONFIG, "hexadecimal"},
+        {"redis://h?client-name=%4", KW_ERR_CONFIG, "hexadecimal"},
+        {"redis://h?password=a%00b", KW_ERR_CONFIG, "password"},
+        {"redis://h?after-fork=maybe", KW_ERR_CONFIG, "refuse or reopen"},
+        {"redis://h?address-map=a:1", KW_ERR_CONFIG, "host:port>host:port"},
+        {"redis://h?", KW_OK, ""},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        kw_config *config = config_of("redis://before:1?timeout=7s");
+        kw_error error = KW_ERROR_INIT;
+        kw_err code = kw_config_set_uri(config, rows[i].uri, &error);
+        if (code != rows[i].code) {
+            fail_msg("\"%s\" gives %s", rows[i].uri, kw_err_name(code));
+        }
+        if (code != KW_OK) {
+            says(&error, rows[i].uri, rows[i].says);
+            assert_int_equal(error.code, code);
+            assert_string_equal(config->options.seeds[0].host, "before");
+            assert_int_equal(config->options.timeout_ms, 7000);
+        }
+        kw_config_free(config);
+    }
+}
+
+static void test_uri_error_never_shows_the_password(void **state)
+{
+    (void)state;
+    static const char *const uris[] = {
+        "redis://u:hunter2@h:99999",
+        "redis://u:hunter2@h?timeout=5",
+        "redis://u:hunter2@",
+        "redis://u:hunter2%zz@h",
+        "x://u:hunter2@h",
+        "redis://u:hunter2@h/x",
+        "redis://h?password=hunter2%00",
+    };
+    for (size_t i = 0; i < sizeof(uris) / sizeof(uris[0]); i++) {
+        kw_error error = KW_ERROR_INIT;
+        assert_null(kw_open(uris[i], &error));
+        assert_null(strstr(error.text, "hunter2"));
+        assert_true(error.text[0] != '\0');
+    }
+}
+
+static void test_uri_cut_anywhere_is_taken_or_refused_whole(void **state)
+{
+    (void)state;
+    static const char whole[] = "redis-cluster://u:p%41@[::1]:7000,h:7001/0?timeout=5s&"
+                                "address-map=a:1>b:2&pool-max=3";
+    for (size_t len = 0; len < sizeof(whole); len++) {
+        char text[sizeof(whole)];
+        memcpy(text, whole, len);
+        text[len] = '\0';
+        kw_config *config = kw_config_new(NULL);
+        kw_error error = KW_ERROR_INIT;
+        if (kw_config_set_uri(config, text, &error) != KW_OK) {
+            assert_int_equal(config->options.seeds_n, 0);
+        }
+        kw_config_free(config);
+    }
+}
+
+static void test_uri_each_allocation_failing_changes_nothing(void **state)
+{
+    (void)state;
+    bool is_done = false;
+    for (unsigned long k = 1; !is_done; k++) {
+        kw_test_memory memory;
+        kw_test_memory_init(&memory, 0);
+        kw_config *config = kw_config_new(&memory.allocator);
+        assert_int_equal(kw_config_set_uri(config, "redis://old:1?client-name=old", NULL), KW_OK);
+        memory.fail_at = kw_test_memory_calls(&memory) + k;
+        kw_error error = KW_ERROR_INIT;
+        kw_err code = kw_config_set_uri(
+            config, "redis-cluster://u:p@a:1,b:2?client-name=new&address-map=a:1>b:2", &error);
+        is_done = code == KW_OK;
+        if (!is_done) {
+            assert_int_equal(code, KW_ERR_NOMEM);
+            assert_string_equal(config->options.client_name, "old");
+            assert_string_equal(config->options.seeds[0].host, "old");
+        }
+        kw_config_free(config);
+        assert_int_equal(kw_test_memory_live(&memory), 0);
+        assert_true(k < 1000);
+    }
+}
+
+static void test_config_every_option_has_name_text_and_valid_default(void **state)
+{
+    (void)state;
+    kw_config *config = kw_config_new(NULL);
+    const char *name;
+    const char *description;
+    const char *value;
+    size_t n = 0;
+    for (; (name = kw_config_option(n, &description, &value)) != NULL; n++) {
+        kw_error error = KW_ERROR_INIT;
+        assert_true(description[0] != '\0');
+        if (value[0] != '\0') {
+            assert_int_equal(kw_config_set(config, name, value, &error), KW_OK);
+        }
+    }
+    assert_true(n >= 19 && n < 64);
+    assert_int_equal(kw_config_set(config, "stall-time", "1s", NULL), KW_ERR_CONFIG);
+    assert_int_equal(kw_config_set(config, NULL, "1s", NULL), KW_ERR_CONFIG);
+    kw_config_free(config);
+    kw_config_free(NULL);
+}
+
+static void test_config_later_uri_keeps_options_replaces_servers(void **state)
+{
+    (void)state;
+    kw_config *config = config_of("redis://a:1?timeout=9s");
+    assert_int_equal(kw_config_set_uri(config, "redis-cluster://b:2", NULL), KW_OK);
+    assert_int_equal(config->options.timeout_ms, 9000);
+    assert_int_equal(config->options.seeds_n, 1);
+    assert_string_equal(config->options.seeds[0].host, "b");
+    kw_config_free(config);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_uri_good_ones_give_servers),
+        cmocka_unit_test(test_uri_login_database_and_query_are_options),
+        cmocka_unit_test(test_uri_bad_ones_name_what_and_where),
+        cmocka_unit_test(test_uri_error_never_shows_the_password),
+        cmocka_unit_test(test_uri_cut_anywhere_is_taken_or_refused_whole),
+        cmocka_unit_test(test_uri_each_allocation_failing_changes_nothing),
+        cmocka_unit_test(test_config_every_option_has_name_text_and_valid_default),
+        cmocka_unit_test(test_config_later_uri_keeps_options_replaces_servers),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
