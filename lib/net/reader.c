@@ -8,17 +8,32 @@
 /* A status, error or integer line, or the head of a string or array, is shorter. */
 #define LINE_MAX_LEN ((size_t)64 * 1024)
 
+/* An empty buffer of this size is kept for the next reply. */
+#define BUFFER_KEEP_LEN ((size_t)16 * 1024)
+
+/* A parser with an empty buffer; the one before stays where there is no memory. */
+static bool start_anew(kw_reader *reader)
+{
+    redisReader *fresh = redisReaderCreateWithFunctions(kw_reader_functions());
+    if (fresh == NULL) {
+        return false;
+    }
+    fresh->privdata = reader;
+    fresh->maxbuf = 0; /* see shed_buffer */
+    if (reader->hiredis != NULL) {
+        redisReaderFree(reader->hiredis);
+    }
+    reader->hiredis = fresh;
+    reader->buffer_len = 0;
+    return true;
+}
+
 kw_err kw_reader_init(kw_reader *reader, const kw_allocator *mem, const kw_options *options)
 {
     memset(reader, 0, sizeof(*reader));
     reader->mem = mem;
     reader->options = options;
-    reader->hiredis = redisReaderCreateWithFunctions(kw_reader_functions());
-    if (reader->hiredis == NULL) {
-        return KW_ERR_NOMEM;
-    }
-    reader->hiredis->privdata = reader;
-    return KW_OK;
+    return start_anew(reader) ? KW_OK : KW_ERR_NOMEM;
 }
 
 void kw_reader_fini(kw_reader *reader)
@@ -48,15 +63,28 @@ static kw_err over_limit(const kw_reader *reader, kw_error *error)
         (unsigned long long)reader->options->reply_depth_max);
 }
 
+/* Gives a large buffer back between two replies. hiredis would do the same by itself, but
+ * up to 0.14 it asserts that there is memory for an empty one. */
+static void shed_buffer(kw_reader *reader)
+{
+    if (reader->buffer_len > BUFFER_KEEP_LEN && reader->pending_len == 0) {
+        start_anew(reader);
+    }
+}
+
 kw_err kw_reader_feed(kw_reader *reader, kw_error *error, const char *data, size_t len)
 {
     if (len > reader->options->reply_bytes_max - reader->pending_len) {
         return over_limit(reader, error);
     }
+    shed_buffer(reader);
     if (redisReaderFeed(reader->hiredis, data, len) != REDIS_OK) {
         return kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_MAYBE, "no memory to read a reply");
     }
     reader->pending_len += len;
+    if (reader->hiredis->len > reader->buffer_len) {
+        reader->buffer_len = reader->hiredis->len;
+    }
     return KW_OK;
 }
 

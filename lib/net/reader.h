@@ -14,6 +14,7 @@ typedef struct kw_reader {
     kw_reply *root;     /* of the reply being built */
     size_t items_n;     /* array elements of that reply */
     size_t pending_len; /* bytes fed since the last whole reply */
+    size_t buffer_len;  /* most bytes that hiredis' buffer has held */
     bool is_over_limit; /* why the last object was not made: a limit, or else memory */
 } kw_reader;
 
