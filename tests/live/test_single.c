@@ -121,6 +121,23 @@ static void test_large_values_pass_and_those_over_the_limit_are_named(void **sta
     kw_close(client);
 }
 
+static void test_long_array_arrives_whole(void **state)
+{
+    kw_client *client = kw_test_open("%s?timeout=20s", kw_test_server_uri(server_of(state)));
+    free(kw_test_ask_text(client, "EVAL %s 1 list",
+                          "for i=1,50000 do redis.call('RPUSH',KEYS[1],i) end return 'x'"));
+    for (unsigned round = 0; round < 2; round++) {
+        kw_reply *reply = kw_test_ask(client, "LRANGE list 0 -1");
+        assert_int_equal(kw_reply_count(reply), 50000);
+        for (size_t i = 0; i < 50000; i++) {
+            const char *text = kw_reply_str(kw_reply_at(reply, i), NULL);
+            assert_int_equal(strtoul(text, NULL, 10), i + 1);
+        }
+        kw_reply_free(reply);
+    }
+    kw_close(client);
+}
+
 static void assert_writes(const char *uri)
 {
     kw_client *client = kw_test_open("%s", uri);
@@ -461,6 +478,7 @@ int main(void)
         cmocka_unit_test(test_every_kind_of_reply_arrives),
         cmocka_unit_test(test_keys_and_values_hold_any_bytes),
         cmocka_unit_test(test_large_values_pass_and_those_over_the_limit_are_named),
+        cmocka_unit_test(test_long_array_arrives_whole),
         cmocka_unit_test(test_login_by_password_and_by_user),
         cmocka_unit_test(test_database_of_the_uri_is_used),
         cmocka_unit_test(test_unix_socket_serves_as_well),

@@ -1,0 +1,376 @@
+/* Every allocation fails in turn, on the way from kw_open to kw_close: those of the
+ * library through its allocator hook, and every malloc of the process (hiredis and libc
+ * too) where the C library lets a program take its place. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <keyway/slot.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "support/ask.h"
+#include "support/check.h"
+#include "support/cluster.h"
+#include "support/server.h"
+
+/* No pass has more allocations; a pass that does is one that never ends. */
+#define ALLOCATIONS_MAX 2000ul
+
+/* The process's malloc, while a thread says so. */
+typedef struct gate {
+    bool is_on;
+    bool fails_on;
+    unsigned long fail_at; /* 0: never */
+    unsigned long calls;
+    long live;
+} gate;
+
+static _Thread_local gate process;
+
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+
+#if defined(__GLIBC__) && !defined(SANITIZED) && !defined(__SANITIZE_ADDRESS__) &&                 \
+    !defined(__SANITIZE_THREAD__)
+#define HAS_OWN_MALLOC true
+
+void *__libc_malloc(size_t len);
+void *__libc_calloc(size_t n, size_t len);
+void *__libc_realloc(void *block, size_t len);
+void __libc_free(void *block);
+
+/* Shared libraries must see the four: they are not hidden as the rest of the program. */
+static bool fails(void)
+{
+    if (!process.is_on) {
+        return false;
+    }
+    process.calls++;
+    return process.fail_at != 0 && (process.calls == process.fail_at ||
+                                    (process.fails_on && process.calls > process.fail_at));
+}
+
+static void *counted(void *block)
+{
+    process.live += process.is_on && block != NULL;
+    return block;
+}
+
+KW_API void *malloc(size_t len)
+{
+    return fails() ? NULL : counted(__libc_malloc(len));
+}
+
+KW_API void *calloc(size_t n, size_t len)
+{
+    return fails() ? NULL : counted(__libc_calloc(n, len));
+}
+
+KW_API void *realloc(void *block, size_t len)
+{
+    if (fails()) {
+        return NULL;
+    }
+    return block == NULL ? counted(__libc_malloc(len)) : __libc_realloc(block, len);
+}
+
+KW_API void free(void *block)
+{
+    process.live -= process.is_on && block != NULL;
+    __libc_free(block);
+}
+#else
+#define HAS_OWN_MALLOC false
+#endif
+
+/* What happens around the calls of a pass, outside of the fault. */
+typedef void (*pass_fn)(void *arg);
+
+/* One pass: a handle, what it is asked, and where it is to fail. */
+typedef struct pass {
+    const char *uri;
+    unsigned long fail_at;
+    bool fails_on;
+    bool is_hook; /* the library's hook, not the process's malloc */
+    kw_test_memory memory;
+    char tag[16];               /* hash tag of all keys */
+    unsigned long acked, maybe; /* INCRs of the tag's counter by what is known of them */
+    unsigned long failed_n;
+    pass_fn begin;   /* before all, or NULL */
+    pass_fn between; /* behind the first call, or NULL */
+    void *arg;
+} pass;
+
+static void enter(const pass *self)
+{
+    process.is_on = !self->is_hook;
+}
+
+static void leave(void)
+{
+    process.is_on = false;
+}
+
+static void set_fault(pass *self, unsigned long fail_at)
+{
+    process.fail_at = self->is_hook ? 0 : fail_at;
+    process.fails_on = self->fails_on;
+    self->memory.fail_at = self->is_hook ? fail_at : 0;
+    self->memory.fail_on = self->fails_on;
+}
+
+static unsigned long calls_of(pass *self)
+{
+    return self->is_hook ? kw_test_memory_calls(&self->memory) : process.calls;
+}
+
+static void start(pass *self, unsigned long fail_at)
+{
+    kw_test_memory_init(&self->memory, 0);
+    process.calls = 0;
+    process.live = 0;
+    self->failed_n = 0;
+    set_fault(self, fail_at);
+}
+
+static kw_client *open_client(pass *self, kw_error *error)
+{
+    if (!self->is_hook) {
+        return kw_open(self->uri, error);
+    }
+    kw_config *config = kw_config_new(&self->memory.allocator);
+    kw_client *client = NULL;
+    if (config == NULL) {
+        error->code = KW_ERR_NOMEM;
+    } else if (kw_config_set_uri(config, self->uri, error) == KW_OK) {
+        client = kw_open_config(config, error);
+    }
+    kw_config_free(config);
+    return client;
+}
+
+/* One call; a failure must say that it was for want of memory. */
+static kw_reply *ask(pass *self, kw_client *client, const char *format, ...)
+{
+    kw_error error = KW_ERROR_INIT;
+    va_list values;
+    uint64_t start_ms = kw_test_now_ms();
+    va_start(values, format);
+    enter(self);
+    kw_reply *reply = kw_vcommand(client, &error, format, values);
+    leave();
+    va_end(values);
+    bool is_incr = strncmp(format, "INCR", 4) == 0;
+    if (reply == NULL) {
+        self->failed_n++;
+        self->maybe += is_incr && error.effect != KW_EFFECT_NONE;
+        if (error.code != KW_ERR_NOMEM || kw_test_now_ms() - start_ms > 1000) {
+            fprintf(stderr, "allocation %lu%s, %s: %s after %lu ms, %s: %s\n", self->fail_at,
+                    self->fails_on ? " on" : "", format, kw_err_name(error.code),
+                    (unsigned long)(kw_test_now_ms() - start_ms), kw_effect_name(error.effect),
+                    error.text);
+        }
+        assert_int_equal(error.code, KW_ERR_NOMEM);
+    } else if (is_incr) {
+        assert_int_equal(kw_reply_type(reply), KW_REPLY_INTEGER);
+        self->acked++;
+    }
+    return reply;
+}
+
+static void drop(const pass *self, kw_reply *reply)
+{
+    enter(self);
+    kw_reply_free(reply);
+    leave();
+}
+
+/* What goes through every way that allocates: long commands, arrays, commands that the
+ * table does not know, statistics. */
+static void ask_all(pass *self, kw_client *client)
+{
+    char value[2000];
+    memset(value, 'v', sizeof(value));
+    drop(self, ask(self, client, "SET {%s}long %b", self->tag, value, sizeof(value)));
+    kw_reply *reply = ask(self, client, "GET {%s}long", self->tag);
+    size_t len;
+    if (reply != NULL && !kw_reply_is_nil(reply)) {
+        assert_non_null(kw_reply_str(reply, &len));
+        assert_int_equal(len, sizeof(value));
+    }
+    drop(self, reply);
+    drop(self, ask(self, client, "INCR {%s}n", self->tag));
+    const char *t = self->tag;
+    drop(self, ask(self, client,
+                   "MGET {%s}1 {%s}2 {%s}3 {%s}4 {%s}5 {%s}6 {%s}7 {%s}8 {%s}9 "
+                   "{%s}10 {%s}11 {%s}12 {%s}13 {%s}14 {%s}15 {%s}16 {%s}17 {%s}18",
+                   t, t, t, t, t, t, t, t, t, t, t, t, t, t, t, t, t, t));
+    drop(self, ask(self, client, "EVAL %s 1 {%s}n", "return {1,{2,'three',{4}}}", t));
+    drop(self, ask(self, client, "NOSUCH {%s}n", self->tag));
+    drop(self, ask(self, client, "DBSIZE"));
+    kw_stats stats = {.size = sizeof(stats)};
+    enter(self);
+    kw_err code = kw_client_stats(client, &stats);
+    leave();
+    assert_true(code == KW_OK || code == KW_ERR_NOMEM);
+}
+
+/* No INCR was lost, and none ran that was said to have no effect. */
+static void assert_count(pass *self, kw_client *client)
+{
+    kw_reply *reply = ask(self, client, "INCR {%s}n", self->tag);
+    unsigned long value = (unsigned long)kw_reply_int(reply);
+    drop(self, reply);
+    assert_true(value >= self->acked);
+    assert_true(value <= self->acked + self->maybe);
+}
+
+/* A pass that fails at allocation self->fail_at; false where there were fewer. */
+static bool run(pass *self)
+{
+    kw_error error = KW_ERROR_INIT;
+    if (self->begin != NULL) {
+        self->begin(self->arg);
+    }
+    start(self, self->fail_at);
+    enter(self);
+    kw_client *client = open_client(self, &error);
+    leave();
+    if (client == NULL) {
+        self->failed_n++;
+        assert_int_equal(error.code, KW_ERR_NOMEM);
+    } else {
+        drop(self, ask(self, client, "INCR {%s}n", self->tag));
+        if (self->between != NULL) {
+            self->between(self->arg);
+        }
+        ask_all(self, client);
+    }
+    bool is_reached = calls_of(self) >= self->fail_at;
+    if (client != NULL) {
+        unsigned long failed_n = self->failed_n;
+        set_fault(self, 0); /* there is memory again */
+        ask_all(self, client);
+        assert_int_equal(self->failed_n, failed_n);
+        assert_count(self, client);
+        enter(self);
+        kw_close(client);
+        leave();
+    }
+    long live = self->is_hook ? kw_test_memory_live(&self->memory) : process.live;
+    if (live != 0) {
+        fprintf(stderr, "allocation %lu: %ld blocks are left\n", self->fail_at, live);
+    }
+    assert_int_equal(live, 0);
+    return is_reached;
+}
+
+/* All passes, until one has fewer allocations than its number. */
+static void run_all(pass *self, const char *what)
+{
+    int fds = kw_test_fd_count();
+    unsigned long refused_n = 0;
+    self->fail_at = 0;
+    run(self); /* what is made once in a process */
+    for (self->fail_at = 1; run(self); self->fail_at++) {
+        refused_n += self->failed_n > 0;
+        assert_true(self->fail_at < ALLOCATIONS_MAX);
+    }
+    fprintf(stderr, "%s: %lu allocations, %lu of them failed a call\n", what, self->fail_at - 1,
+            refused_n);
+    assert_true(refused_n > 0);
+    assert_int_equal(kw_test_fd_count(), fds);
+}
+
+static void run_single(bool is_hook, bool fails_on, const char *what)
+{
+    char uri[100];
+    kw_test_server *server = kw_test_server_start(NULL);
+    snprintf(uri, sizeof(uri), "%s?client-name=memory&timeout=2s", kw_test_server_uri(server));
+    pass it = {.uri = uri, .tag = "c", .is_hook = is_hook, .fails_on = fails_on};
+    run_all(&it, what);
+    kw_test_server_free(server);
+}
+
+static void test_single_server_with_a_failing_hook(void **state)
+{
+    (void)state;
+    run_single(true, false, "single, hook");
+    run_single(true, true, "single, hook, all from there");
+}
+
+static void test_single_server_with_a_failing_malloc(void **state)
+{
+    (void)state;
+    if (HAS_OWN_MALLOC) {
+        run_single(false, false, "single, malloc");
+        run_single(false, true, "single, malloc, all from there");
+    }
+}
+
+typedef struct mover {
+    kw_test_cluster *cluster;
+    pass *pass;
+    unsigned tags_n;
+} mover;
+
+/* A tag that the first primary owns, and none had before: nodes that learn of two moves of
+ * one slot at once may disagree for a while. */
+static void next_tag(void *arg)
+{
+    mover *self = arg;
+    do {
+        snprintf(self->pass->tag, sizeof(self->pass->tag), "t%u", self->tags_n++);
+    } while (kw_slot(self->pass->tag, strlen(self->pass->tag)) > 5460);
+    self->pass->acked = 0;
+    self->pass->maybe = 0;
+}
+
+/* The keys' slot goes to another node, so that the next call meets MOVED. */
+static void move_slot(void *arg)
+{
+    mover *self = arg;
+    unsigned slot = kw_slot(self->pass->tag, strlen(self->pass->tag));
+    kw_test_cluster_move(self->cluster, slot, slot, kw_test_cluster_node(self->cluster, 1));
+}
+
+static void run_cluster(kw_test_cluster *cluster, unsigned *tags_n, bool is_hook, const char *what)
+{
+    char uri[200];
+    snprintf(uri, sizeof(uri), "%s?timeout=2s", kw_test_cluster_uri(cluster));
+    pass passes = {.uri = uri, .is_hook = is_hook, .begin = next_tag, .between = move_slot};
+    mover it = {cluster, &passes, *tags_n};
+    passes.arg = &it;
+    run_all(&passes, what);
+    *tags_n = it.tags_n;
+}
+
+static void test_cluster_with_a_moved_slot_without_memory(void **state)
+{
+    (void)state;
+    kw_test_cluster *cluster = kw_test_cluster_start(3, 0, 1500, NULL);
+    unsigned tags_n = 0;
+    run_cluster(cluster, &tags_n, true, "cluster, hook");
+    if (HAS_OWN_MALLOC) {
+        run_cluster(cluster, &tags_n, false, "cluster, malloc");
+    }
+    kw_test_cluster_free(cluster);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_single_server_with_a_failing_hook),
+        cmocka_unit_test(test_single_server_with_a_failing_malloc),
+        cmocka_unit_test(test_cluster_with_a_moved_slot_without_memory),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
