@@ -47,11 +47,17 @@ static void *carve(char **at, size_t len)
     return piece;
 }
 
-size_t kw_map_run_end(const uint16_t *slots, size_t from)
+/* Four slots with one value. */
+static uint64_t four_of(uint16_t value)
 {
-    uint64_t run = slots[from] * UINT64_C(0x0001000100010001); /* four of them */
+    return value * UINT64_C(0x0001000100010001);
+}
+
+size_t kw_map_run_end(const uint16_t *slots, size_t from, size_t end)
+{
+    uint64_t run = four_of(slots[from]);
     size_t at = from + 1;
-    while (at + 4 <= KW_SLOTS_N) {
+    while (at + 4 <= end) {
         uint64_t four;
         memcpy(&four, &slots[at], sizeof(four));
         if (four != run) {
@@ -59,10 +65,22 @@ size_t kw_map_run_end(const uint16_t *slots, size_t from)
         }
         at += 4;
     }
-    while (at < KW_SLOTS_N && slots[at] == slots[from]) {
+    while (at < end && slots[at] == slots[from]) {
         at++;
     }
     return at;
+}
+
+void kw_map_run_fill(uint16_t *slots, size_t from, size_t end, uint16_t value)
+{
+    uint64_t four = four_of(value);
+    size_t at = from;
+    for (; at + 4 <= end; at += 4) {
+        memcpy(&slots[at], &four, sizeof(four));
+    }
+    for (; at < end; at++) {
+        slots[at] = value;
+    }
 }
 
 static void renumber_shards(renumbering *numbers, const kw_map_parts *parts)
@@ -71,7 +89,7 @@ static void renumber_shards(renumbering *numbers, const kw_map_parts *parts)
         numbers->shard_to[shard] = parts->slots == NULL ? 0 : KW_MAP_NO_SHARD;
     }
     for (size_t slot = 0; parts->slots != NULL && slot < KW_SLOTS_N;
-         slot = kw_map_run_end(parts->slots, slot)) {
+         slot = kw_map_run_end(parts->slots, slot, KW_SLOTS_N)) {
         if (parts->slots[slot] != KW_MAP_NO_SHARD) {
             numbers->shard_to[parts->slots[slot]] = 0;
         }
@@ -164,14 +182,18 @@ static void fill_shards(kw_map *map)
     }
 }
 
+/* Nobody else sees the map yet: plain stores will do. */
+_Static_assert(sizeof(_Atomic uint16_t) == sizeof(uint16_t), "an atomic slot is a plain one");
+
 static void fill_slots(kw_map *map, const kw_map_parts *parts, const renumbering *numbers)
 {
+    uint16_t *slots = (uint16_t *)(void *)map->slots;
     for (size_t slot = 0; slot < KW_SLOTS_N;) {
         uint16_t shard = parts->slots[slot];
         uint16_t owner = shard != KW_MAP_NO_SHARD ? numbers->shard_to[shard] : KW_MAP_NO_SHARD;
-        for (size_t end = kw_map_run_end(parts->slots, slot); slot < end; slot++) {
-            atomic_init(&map->slots[slot], owner);
-        }
+        size_t end = kw_map_run_end(parts->slots, slot, KW_SLOTS_N);
+        kw_map_run_fill(slots, slot, end, owner);
+        slot = end;
     }
 }
 

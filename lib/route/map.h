@@ -40,9 +40,12 @@ typedef struct kw_map_parts {
                               first) owns everything and the map is no cluster's */
 } kw_map_parts;
 
-/* End of the run of equal values in slots that begins at from: its last index and one.
- * Slots come in long runs of one owner. */
-size_t kw_map_run_end(const uint16_t *slots, size_t from);
+/* Slots come in long runs of one owner: the end of the run of equal values that begins at
+ * from, its last index and one, at most end. */
+size_t kw_map_run_end(const uint16_t *slots, size_t from, size_t end);
+
+/* Slots from .. end - 1 get one value. */
+void kw_map_run_fill(uint16_t *slots, size_t from, size_t end, uint16_t value);
 
 /* A map of the parts. Left out are, in a cluster, the shards that own no slot, and
  * always the nodes that belong to no shard that stays; the others keep their order, not

@@ -19,9 +19,7 @@ static kw_topology_draft *draft_new(const kw_topology_source *source)
     draft->source = *source;
     draft->entry = KW_TOPOLOGY_NOWHERE;
     draft->node = KW_TOPOLOGY_NOWHERE;
-    for (size_t slot = 0; slot < KW_SLOTS_N; slot++) {
-        draft->slots[slot] = KW_MAP_NO_SHARD;
-    }
+    kw_map_run_fill(draft->slots, 0, KW_SLOTS_N, KW_MAP_NO_SHARD);
     return draft;
 }
 
@@ -218,9 +216,7 @@ static void claim_run(kw_topology_draft *draft, uint16_t shard, size_t first, si
         return;
     }
     if (owner == KW_MAP_NO_SHARD) {
-        for (size_t slot = first; slot < end; slot++) {
-            draft->slots[slot] = shard;
-        }
+        kw_map_run_fill(draft->slots, first, end, shard);
         return;
     }
     for (size_t slot = first; slot < end; slot++) {
@@ -250,8 +246,7 @@ kw_err kw_topology_draft_claim(kw_topology_draft *draft, uint16_t shard, long lo
         return KW_OK;
     }
     for (size_t slot = (size_t)first; slot <= (size_t)last;) {
-        size_t end = kw_map_run_end(draft->slots, slot);
-        end = end <= (size_t)last ? end : (size_t)last + 1;
+        size_t end = kw_map_run_end(draft->slots, slot, (size_t)last + 1);
         claim_run(draft, shard, slot, end);
         slot = end;
     }
@@ -260,7 +255,8 @@ kw_err kw_topology_draft_claim(kw_topology_draft *draft, uint16_t shard, long lo
 
 static bool has_owner(const kw_topology_draft *draft)
 {
-    return draft->slots[0] != KW_MAP_NO_SHARD || kw_map_run_end(draft->slots, 0) < KW_SLOTS_N;
+    return draft->slots[0] != KW_MAP_NO_SHARD ||
+           kw_map_run_end(draft->slots, 0, KW_SLOTS_N) < KW_SLOTS_N;
 }
 
 static kw_err read_entries(kw_topology_draft *draft, const kw_reply *reply,
