@@ -398,8 +398,6 @@ kw_reply *kw_call_run(kw_client *client, kw_error *error, const kw_plan *plan, k
         self.request.reply = NULL;
     }
     kw_node_unref(self.node);
-    if (has_map(&self)) {
-        kw_refresher_poke(&client->refresher, self.now_ns);
-    }
+    kw_client_tend(client, self.now_ns);
     return self.request.reply;
 }

@@ -477,6 +477,35 @@ void kw_client_patch(kw_client *client, unsigned slot, const kw_endpoint *endpoi
     }
 }
 
+/* Idle connections of nodes that nobody calls any more are found here. */
+static void sweep(kw_client *client, uint64_t now_ns)
+{
+    uint64_t due_ns = atomic_load_explicit(&client->sweep_ns, memory_order_relaxed);
+    uint64_t next_ns = now_ns + client->env.options.pool_idle_ms * KW_NS_PER_MS / 2;
+    if (now_ns < due_ns || !atomic_compare_exchange_strong(&client->sweep_ns, &due_ns, next_ns)) {
+        return;
+    }
+    kw_view *view = kw_client_view(client);
+    for (size_t i = 0; view != NULL && i < view->nodes_n; i++) {
+        kw_node_sweep(view->nodes[i], now_ns);
+    }
+    kw_view_unref(view);
+    kw_gate_lock(&client->gate);
+    kw_node **seeds = client->seeds; /* once made, they stay */
+    kw_gate_unlock(&client->gate);
+    for (size_t i = 0; seeds != NULL && i < client->env.options.seeds_n; i++) {
+        kw_node_sweep(seeds[i], now_ns);
+    }
+}
+
+void kw_client_tend(kw_client *client, uint64_t now_ns)
+{
+    if (client->env.options.scheme != KW_SCHEME_SINGLE) {
+        kw_refresher_poke(&client->refresher, now_ns);
+    }
+    sweep(client, now_ns);
+}
+
 kw_err kw_client_need_view(kw_client *client, kw_view **view, kw_error *error, uint64_t deadline_ns)
 {
     for (;;) {

@@ -38,6 +38,7 @@ struct kw_client {
     kw_node *extras[KW_CLIENT_EXTRAS_MAX];
     size_t extra_at; /* the next to be replaced */
     kw_refresher refresher;
+    atomic_uint_fast64_t sweep_ns; /* when idle connections are looked for next */
     kw_lookup lookup;
     kw_counters counters;
 };
@@ -59,6 +60,10 @@ kw_node *kw_client_known_node(kw_client *client, const kw_endpoint *endpoint);
 
 /* A server said that the slot now belongs to the primary at endpoint. */
 void kw_client_patch(kw_client *client, unsigned slot, const kw_endpoint *endpoint);
+
+/* What a caller does for the handle when its own work is done: it goes on with a fetch of
+ * the map, and closes connections that were idle for too long. Never waits. */
+void kw_client_tend(kw_client *client, uint64_t now_ns);
 
 /* Waits for a first map, where there is none. */
 kw_err kw_client_need_view(kw_client *client, kw_view **view, kw_error *error,

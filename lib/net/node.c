@@ -403,6 +403,14 @@ void kw_node_unretire(kw_node *node)
     kw_gate_unlock(&node->gate);
 }
 
+void kw_node_sweep(kw_node *node, uint64_t now_ns)
+{
+    kw_gate_lock(&node->gate);
+    kw_conn *expired = take_expired(node, now_ns);
+    kw_gate_unlock(&node->gate);
+    free_list(expired);
+}
+
 bool kw_node_is_failing(kw_node *node)
 {
     kw_gate_lock(&node->gate);

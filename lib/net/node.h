@@ -61,6 +61,9 @@ void kw_node_release(kw_node *node, kw_conn *conn, uint64_t now_ns, const kw_err
 void kw_node_retire(kw_node *node);
 void kw_node_unretire(kw_node *node);
 
+/* Closes what has been idle for too long. */
+void kw_node_sweep(kw_node *node, uint64_t now_ns);
+
 /* True where the last connect failed. */
 bool kw_node_is_failing(kw_node *node);
 
