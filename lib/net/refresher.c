@@ -113,8 +113,8 @@ static void begin(kw_refresher *self, uint64_t now_ns)
     }
     self->candidates_n = n;
     self->candidate_at = 0;
-    self->is_running = true;
     kw_gate_lock(&self->gate);
+    self->is_running = true;
     kw_refresh_order(self->candidates, n, &self->policy.random);
     kw_refresh_on_start(&self->policy, now_ns);
     plan(self);
@@ -132,8 +132,8 @@ static void end(kw_refresher *self, uint64_t now_ns, kw_map *map, const kw_error
         map = NULL;
     }
     drop_candidates(self);
-    self->is_running = false;
     kw_gate_lock(&self->gate);
+    self->is_running = false;
     kw_refresh_on_end(&self->policy, now_ns, has_news);
     self->fetches_n += map != NULL ? 1 : 0;
     self->failures_n += map != NULL ? 0 : 1;
