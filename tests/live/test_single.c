@@ -293,6 +293,7 @@ static void test_call_behind_a_busy_pool_fails_at_its_deadline(void **state)
     assert_true(kw_test_now_ms() - start_ms >= 195);
     join(&blocked);
     assert_true(kw_reply_is_nil(blocked.reply));
+    kw_reply_free(blocked.reply);
     kw_test_ask_ok(client, "SET a 1");
     kw_close(client);
 }
