@@ -38,14 +38,16 @@ typedef uint64_t (*kw_clock_fn)(void *arg);
 KW_API kw_config *kw_config_new(const kw_allocator *allocator);
 
 /* Takes a URI: scheme, user and password, servers, path and options of its query,
- * each equal to one kw_config_set. A later URI replaces the servers of an earlier
- * one. KW_ERR_CONFIG, with settings unchanged, and an error that names what is wrong
- * and where; passwords never show in it. One thread per object. */
+ * each equal to one kw_config_set; no option may be given twice, and what the URI does
+ * not name keeps its setting. A later URI replaces the servers of an earlier one.
+ * KW_ERR_CONFIG, KW_ERR_UNSUPPORTED (a scheme that this version lacks) or KW_ERR_NOMEM,
+ * with settings unchanged, and an error that names what is wrong and where; passwords
+ * never show in it. One thread per object. */
 KW_API kw_err kw_config_set_uri(kw_config *config, const char *uri, kw_error *error);
 
 /* Sets one option by its name ("timeout" to "500ms"). KW_ERR_CONFIG, with the
- * option unchanged, for an unknown name, a bad value or a missing unit. One thread
- * per object. */
+ * option unchanged, for an unknown name, a bad value or a missing unit; KW_ERR_NOMEM. An
+ * empty text is none. One thread per object. */
 KW_API kw_err kw_config_set(kw_config *config, const char *name, const char *value,
                             kw_error *error);
 

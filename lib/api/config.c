@@ -50,22 +50,13 @@ bool kw_options_copy(kw_options *copy, const kw_options *options, const kw_alloc
     return true;
 }
 
-static void free_secret(char *text, const kw_allocator *mem)
-{
-    if (text != NULL) {
-        volatile char *byte = text; /* so that the compiler keeps the stores */
-        while (*byte != '\0') {
-            *byte++ = '\0';
-        }
-        kw_mem_free(mem, text);
-    }
-}
-
 void kw_options_fini(kw_options *options, const kw_allocator *mem)
 {
     kw_mem_free(mem, options->seeds);
     kw_mem_free(mem, options->user);
-    free_secret(options->password, mem);
+    if (options->password != NULL) {
+        kw_options_free_text(options->password, strlen(options->password), mem);
+    }
     kw_mem_free(mem, options->client_name);
     kw_mem_free(mem, options->address_map);
     memset(options, 0, sizeof(*options));
@@ -121,7 +112,14 @@ kw_err kw_config_set(kw_config *config, const char *name, const char *value, kw_
                             nearest != NULL ? "; did you mean " : "",
                             nearest != NULL ? nearest : "", nearest != NULL ? "?" : "");
     }
-    return kw_option_set(&config->options, error, &config->mem, row, kw_bytes_of(value));
+    uint64_t database = config->options.database;
+    kw_err code = kw_option_set(&config->options, error, &config->mem, row, kw_bytes_of(value));
+    if (config->options.scheme == KW_SCHEME_CLUSTER && config->options.database != 0) {
+        config->options.database = database;
+        return kw_error_set(error, KW_ERR_CONFIG, KW_EFFECT_NONE,
+                            "option db: a cluster has database 0 only; use key prefixes instead");
+    }
+    return code;
 }
 
 const char *kw_config_option(size_t index, const char **description, const char **default_value)

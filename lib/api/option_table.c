@@ -201,7 +201,9 @@ static kw_err set_text(kw_options *options, kw_error *error, const kw_allocator 
         }
     }
     char **place = (char **)(void *)((char *)options + row->offset);
-    kw_mem_free(mem, *place);
+    if (*place != NULL) {
+        kw_options_free_text(*place, strlen(*place), mem);
+    }
     *place = copy; /* an empty text is none */
     return KW_OK;
 }
@@ -220,10 +222,26 @@ static kw_err set_choice(kw_options *options, kw_error *error, const kw_option_r
     return KW_OK;
 }
 
+static bool has_pair(const kw_address_pair *pairs, size_t pairs_n, const kw_endpoint *from)
+{
+    for (size_t i = 0; i < pairs_n; i++) {
+        if (kw_endpoint_equal(&pairs[i].from, from)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static kw_err set_addresses(kw_options *options, kw_error *error, const kw_allocator *mem,
                             const kw_option_row *row, kw_bytes value)
 {
     size_t n = 1;
+    if (value.len == 0) { /* none */
+        kw_mem_free(mem, options->address_map);
+        options->address_map = NULL;
+        options->address_map_n = 0;
+        return KW_OK;
+    }
     for (size_t i = 0; i < value.len; i++) {
         n += value.data[i] == ',' ? 1 : 0;
     }
@@ -244,6 +262,10 @@ static kw_err set_addresses(kw_options *options, kw_error *error, const kw_alloc
             !kw_endpoint_parse(&pairs[i].to, to)) {
             kw_mem_free(mem, pairs);
             return wrong(error, row, pair, "host:port>host:port");
+        }
+        if (has_pair(pairs, i, &pairs[i].from)) {
+            kw_mem_free(mem, pairs);
+            return wrong(error, row, pair, "the only pair of its first address");
         }
     }
     kw_mem_free(mem, options->address_map);

@@ -15,7 +15,7 @@ typedef struct uri_reader {
     kw_error *error;
     const kw_allocator *mem;
     const char *uri;
-    uint64_t seen; /* options that the query has had */
+    uint64_t seen; /* options that the URI has had, a bit a row of the table */
 } uri_reader;
 
 typedef struct scheme_row {
@@ -89,26 +89,57 @@ static kw_err decode(const uri_reader *self, kw_bytes *text, kw_bytes part)
     return KW_OK;
 }
 
-static kw_err set_decoded(const uri_reader *self, const char *option, kw_bytes part)
+/* A bare '?' or '&' in a password cuts it there, and its rest looks like options: then
+ * nothing from there on may be shown. */
+static bool may_show(const uri_reader *self, const char *at)
+{
+    const char *password = strstr(self->uri, "password=");
+    return strchr(at, '@') == NULL && (password == NULL || password >= at);
+}
+
+static kw_err set_decoded(const uri_reader *self, const kw_option_row *row, kw_bytes part)
 {
     kw_bytes value;
     kw_err code = decode(self, &value, part);
     if (code != KW_OK) {
         return code;
     }
-    code = kw_option_set(self->options, self->error, self->mem,
-                         kw_option_row_find(kw_bytes_of(option)), value);
-    kw_mem_free(self->mem, (void *)(uintptr_t)value.data);
+    code = kw_option_set(self->options, self->error, self->mem, row, value);
+    kw_options_free_text((char *)(uintptr_t)value.data, value.len, self->mem);
+    if (code == KW_ERR_CONFIG && !may_show(self, part.data)) {
+        return kw_error_set(self->error, code, KW_EFFECT_NONE,
+                            "URI, character %zu: wrong value of option %s",
+                            (size_t)(part.data - self->uri) + 1, row->name);
+    }
     return code;
 }
 
-static kw_err read_login(const uri_reader *self, kw_bytes login)
+/* Marks an option; one that is marked already is an error at at. */
+static kw_err see_once(uri_reader *self, const kw_option_row *row, const char *at)
+{
+    uint64_t bit = UINT64_C(1) << (size_t)(row - kw_option_row_at(0));
+    if ((self->seen & bit) != 0) {
+        return wrong(self, at, "the option is given twice");
+    }
+    self->seen |= bit;
+    return KW_OK;
+}
+
+static kw_err set_once(uri_reader *self, const char *option, kw_bytes part)
+{
+    const kw_option_row *row = kw_option_row_find(kw_bytes_of(option));
+    kw_err code = see_once(self, row, part.data);
+    return code == KW_OK ? set_decoded(self, row, part) : code;
+}
+
+/* "user", "user:password", ":password"; what is not there keeps its setting. */
+static kw_err read_login(uri_reader *self, kw_bytes login)
 {
     kw_bytes user = login;
-    kw_bytes password = {login.data + login.len, 0};
-    (void)kw_bytes_split(&user, &password, login, ':');
-    kw_err code = set_decoded(self, "user", user);
-    return code == KW_OK ? set_decoded(self, "password", password) : code;
+    kw_bytes password;
+    bool has_password = kw_bytes_split(&user, &password, login, ':');
+    kw_err code = user.len > 0 ? set_once(self, "user", user) : KW_OK;
+    return code == KW_OK && has_password ? set_once(self, "password", password) : code;
 }
 
 /* "host", "host:port", "[v6]", "[v6]:port". */
@@ -136,7 +167,16 @@ static kw_err read_server(const uri_reader *self, kw_endpoint *server, kw_bytes 
         }
     }
     if (host.len == 0) {
-        return wrong(self, text.data, "the host name is missing");
+        return wrong(self, text.data,
+                     strchr(text.data, '@') == NULL
+                         ? "the host name is missing"
+                         : "the host name is missing; in a password write %2F for /, %3F for ?");
+    }
+    if (memchr(host.data, '#', host.len) != NULL) {
+        return wrong(self, host.data, "a host name has no #; in a password write %23");
+    }
+    if (text.data[0] == '[' && memchr(host.data, ':', host.len) == NULL) {
+        return wrong(self, host.data, "only an IPv6 address goes into brackets");
     }
     uint64_t number = DEFAULT_PORT;
     if (has_port && (!kw_bytes_to_uint(&number, port, UINT16_MAX) || number == 0)) {
@@ -210,6 +250,10 @@ static kw_err read_option(uri_reader *self, kw_bytes pair)
         return wrong(self, pair.data, "an option is written name=value");
     }
     const kw_option_row *row = kw_option_row_find(name);
+    if (row == NULL && !may_show(self, name.data)) {
+        return wrong(self, name.data,
+                     "unknown option; in a password write %26 for &, %3F for ?, %40 for @");
+    }
     if (row == NULL) {
         char shown[60];
         const char *nearest = kw_option_nearest(name);
@@ -219,12 +263,8 @@ static kw_err read_option(uri_reader *self, kw_bytes pair)
             kw_bytes_show(shown, sizeof(shown), name), nearest != NULL ? "; did you mean " : "",
             nearest != NULL ? nearest : "", nearest != NULL ? "?" : "");
     }
-    uint64_t bit = UINT64_C(1) << (size_t)(row - kw_option_row_at(0));
-    if ((self->seen & bit) != 0) {
-        return wrong(self, pair.data, "the option is given twice");
-    }
-    self->seen |= bit;
-    return set_decoded(self, row->name, value);
+    kw_err code = see_once(self, row, pair.data);
+    return code == KW_OK ? set_decoded(self, row, value) : code;
 }
 
 static kw_err read_query(uri_reader *self, kw_bytes query)
@@ -240,7 +280,7 @@ static kw_err read_query(uri_reader *self, kw_bytes query)
 }
 
 /* "/3" behind the servers. */
-static kw_err read_database(const uri_reader *self, kw_bytes path)
+static kw_err read_database(uri_reader *self, kw_bytes path)
 {
     if (path.len == 0) {
         return KW_OK;
@@ -250,7 +290,7 @@ static kw_err read_database(const uri_reader *self, kw_bytes path)
         return wrong(self, path.data, "the path is not a database number");
     }
     self->options->database = number;
-    return KW_OK;
+    return see_once(self, kw_option_row_find(kw_bytes_of("db")), path.data);
 }
 
 static kw_err read_path(const uri_reader *self, kw_bytes path)
@@ -290,7 +330,7 @@ static kw_err find_scheme(const uri_reader *self, const scheme_row **row, kw_byt
 }
 
 /* Behind "://" and before "?". */
-static kw_err read_place(const uri_reader *self, const scheme_row *row, kw_bytes place)
+static kw_err read_place(uri_reader *self, const scheme_row *row, kw_bytes place)
 {
     kw_bytes login;
     kw_bytes behind;

@@ -15,3 +15,12 @@ uint64_t kw_options_connect_timeout_ms(const kw_options *options)
     }
     return share_ms < CONNECT_MAX_MS ? share_ms : CONNECT_MAX_MS;
 }
+
+void kw_options_free_text(char *text, size_t len, const kw_allocator *mem)
+{
+    volatile char *bytes = text; /* so that the compiler keeps the stores */
+    for (size_t i = 0; i < len; i++) {
+        bytes[i] = '\0';
+    }
+    kw_mem_free(mem, text);
+}

@@ -53,4 +53,7 @@ typedef struct kw_options {
  * timeout and at most one second, so that a dead node leaves time for another. */
 uint64_t kw_options_connect_timeout_ms(const kw_options *options);
 
+/* Frees a text of len bytes that may be a secret, after writing over it. */
+void kw_options_free_text(char *text, size_t len, const kw_allocator *mem);
+
 #endif

@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include "api/config.h"
+#include "base/random.h"
 #include "support/check.h"
 
 #include <keyway.h>
@@ -147,6 +148,15 @@ static void test_uri_bad_ones_name_what_and_where(void **state)
         {"redis://h?password=a%00b", KW_ERR_CONFIG, "password"},
         {"redis://h?after-fork=maybe", KW_ERR_CONFIG, "refuse or reopen"},
         {"redis://h?address-map=a:1", KW_ERR_CONFIG, "host:port>host:port"},
+        {"redis://u@h?user=u", KW_ERR_CONFIG, "twice"},
+        {"redis://:p@h?password=p", KW_ERR_CONFIG, "twice"},
+        {"redis://h/1?db=1", KW_ERR_CONFIG, "twice"},
+        {"redis://h#part", KW_ERR_CONFIG, "%23"},
+        {"redis://[host]:1", KW_ERR_CONFIG, "IPv6"},
+        {"redis://:p?w@h", KW_ERR_CONFIG, "%3F"},
+        {"redis://h?address-map=a:1>b:1,a:1>c:1", KW_ERR_CONFIG, "address"},
+        {"redis://h?timeout=1s&", KW_ERR_CONFIG, "name=value"},
+        {"redis://h?address-map=", KW_OK, ""},
         {"redis://h?", KW_OK, ""},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -177,6 +187,12 @@ static void test_uri_error_never_shows_the_password(void **state)
         "x://u:hunter2@h",
         "redis://u:hunter2@h/x",
         "redis://h?password=hunter2%00",
+        /* a password that is not percent-encoded, cut at its own ? or & */
+        "redis://u:1?hunter2=x@h",
+        "redis://u:1?timeout=hunter2@h",
+        "redis://h?password=a&hunter2=b",
+        "redis://h?password=a&db=hunter2",
+        "redis://h?password=a&address-map=hunter2",
     };
     for (size_t i = 0; i < sizeof(uris) / sizeof(uris[0]); i++) {
         kw_error error = KW_ERROR_INIT;
@@ -262,6 +278,60 @@ static void test_config_later_uri_keeps_options_replaces_servers(void **state)
     kw_config_free(config);
 }
 
+static void test_uri_without_a_login_keeps_the_one_that_was_set(void **state)
+{
+    (void)state;
+    kw_config *config = kw_config_new(NULL);
+    assert_int_equal(kw_config_set(config, "password", "secret", NULL), KW_OK);
+    assert_int_equal(kw_config_set_uri(config, "redis://user@h", NULL), KW_OK);
+    assert_string_equal(config->options.user, "user");
+    assert_string_equal(config->options.password, "secret");
+    assert_int_equal(kw_config_set_uri(config, "redis://:other@h", NULL), KW_OK);
+    assert_string_equal(config->options.user, "user");
+    assert_string_equal(config->options.password, "other");
+    assert_int_equal(kw_config_set(config, "user", "", NULL), KW_OK);
+    assert_null(config->options.user);
+    kw_config_free(config);
+}
+
+static void test_config_database_on_a_cluster_is_refused(void **state)
+{
+    (void)state;
+    kw_config *config = config_of("redis-cluster://h");
+    kw_error error = KW_ERROR_INIT;
+    assert_int_equal(kw_config_set(config, "db", "3", &error), KW_ERR_CONFIG);
+    says(&error, "db=3", "database 0");
+    assert_int_equal(config->options.database, 0);
+    assert_int_equal(kw_config_set(config, "db", "0", &error), KW_OK);
+    kw_config_free(config);
+}
+
+/* Changed bytes are taken whole or refused whole, with a text. */
+static void test_uri_random_changes_are_taken_or_refused_whole(void **state)
+{
+    (void)state;
+    static const char whole[] = "redis-cluster://u:p%41@[::1]:7000,h:7001/0?timeout=5s&"
+                                "address-map=a:1>b:2&pool-max=3";
+    static const char bytes[] = ":/?#[]@&=%,>.0a\x01 ";
+    kw_random random;
+    kw_random_init(&random, kw_test_seed("uri"));
+    for (int round = 0; round < 3000; round++) {
+        char text[sizeof(whole)];
+        memcpy(text, whole, sizeof(whole));
+        for (uint64_t n = 1 + kw_random_below(&random, 3); n > 0; n--) {
+            text[kw_random_below(&random, sizeof(whole) - 1)] =
+                bytes[kw_random_below(&random, sizeof(bytes) - 1)];
+        }
+        kw_config *config = kw_config_new(NULL);
+        kw_error error = KW_ERROR_INIT;
+        kw_err code = kw_config_set_uri(config, text, &error);
+        assert_int_equal(error.code, code);
+        assert_int_equal(config->options.seeds_n == 0, code != KW_OK);
+        assert_int_equal(error.text[0] == '\0', code == KW_OK);
+        kw_config_free(config);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -271,6 +341,9 @@ int main(void)
         cmocka_unit_test(test_uri_error_never_shows_the_password),
         cmocka_unit_test(test_uri_cut_anywhere_is_taken_or_refused_whole),
         cmocka_unit_test(test_uri_each_allocation_failing_changes_nothing),
+        cmocka_unit_test(test_uri_without_a_login_keeps_the_one_that_was_set),
+        cmocka_unit_test(test_uri_random_changes_are_taken_or_refused_whole),
+        cmocka_unit_test(test_config_database_on_a_cluster_is_refused),
         cmocka_unit_test(test_config_every_option_has_name_text_and_valid_default),
         cmocka_unit_test(test_config_later_uri_keeps_options_replaces_servers),
     };
