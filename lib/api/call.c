@@ -201,12 +201,15 @@ static kw_step send_on(call *self, kw_conn *conn, bool is_asking)
     self->request.is_done = false;
     self->request.reply = NULL;
     kw_op_on_send(&self->op);
-    kw_err code = kw_conn_send(conn, &self->failure, &self->request, is_asking);
+    kw_err code = kw_conn_queue(conn, &self->failure, &self->request, is_asking);
+    if (code == KW_OK) {
+        code = kw_conn_flush(conn, &self->failure);
+    }
     if (code == KW_OK) {
         code = wait_for_reply(self, conn);
     }
     self->now_ns = kw_env_now(&client->env);
-    bool has_left = kw_conn_has_sent_all(conn);
+    bool has_left = kw_conn_has_sent(conn, &self->request);
     if (!was_ready && conn->was_ready) {
         kw_node_on_ready(self->node, conn);
     }
@@ -348,6 +351,7 @@ static void call_init(call *self, kw_client *client, kw_error *error, const kw_p
     self->request.bytes = encoded;
     self->request.reply = NULL;
     self->request.is_done = false;
+    self->request.joins = false;
     self->node = NULL;
     self->now_ns = kw_env_now(&client->env);
     self->start_ns = self->now_ns;

@@ -16,8 +16,11 @@
 /* Rounding of the socket's own time limit. */
 #define TOLERANCE_NS ((uint64_t)1000000)
 
-/* A request up to this size is copied behind what waits to be sent already. */
+/* A request up to this size is copied, so that many leave in one send. */
 #define JOIN_MAX_LEN ((size_t)16 * 1024)
+
+/* More than this is not copied to wait for a socket that takes nothing. */
+#define ROOM_LEN ((size_t)64 * 1024)
 
 static const char asking[] = "*1\r\n$6\r\nASKING\r\n";
 
@@ -146,9 +149,19 @@ static bool has_bytes_to_send(const kw_conn *conn)
     return conn->out_at < conn->out.len || conn->rest.len > 0;
 }
 
-bool kw_conn_has_sent_all(const kw_conn *conn)
+static size_t waiting_len(const kw_conn *conn)
 {
-    return !has_bytes_to_send(conn);
+    return conn->out.len - conn->out_at + conn->rest.len;
+}
+
+bool kw_conn_has_sent(const kw_conn *conn, const kw_request *request)
+{
+    return conn->queued - waiting_len(conn) >= request->end_at;
+}
+
+bool kw_conn_has_room(const kw_conn *conn)
+{
+    return conn->rest.len == 0 && waiting_len(conn) < ROOM_LEN;
 }
 
 short kw_conn_events(const kw_conn *conn)
@@ -429,25 +442,45 @@ kw_err kw_conn_establish(kw_conn *conn, kw_error *error, uint64_t until_ns, bool
     return KW_OK;
 }
 
-kw_err kw_conn_send(kw_conn *conn, kw_error *error, kw_request *request, bool is_asking)
+/* Appends to what waits; what was sent of it makes room first. */
+static bool append(kw_conn *conn, const char *data, size_t len)
+{
+    if (conn->out_at >= ROOM_LEN) {
+        conn->out.len -= conn->out_at;
+        memmove(conn->out.data, conn->out.data + conn->out_at, conn->out.len);
+        conn->out_at = 0;
+    }
+    return kw_buf_append(&conn->out, data, len);
+}
+
+kw_err kw_conn_queue(kw_conn *conn, kw_error *error, kw_request *request, bool is_asking)
 {
     kw_owner owner = {KW_OWNER_REQUEST, NULL, request};
     kw_owner before = {KW_OWNER_OPTIONAL, "ASKING", NULL};
-    if (is_asking && (!kw_buf_append(&conn->out, asking, sizeof(asking) - 1) ||
-                      !kw_fifo_push(&conn->owners, before))) {
-        return die_of_memory(conn, error);
+    if (is_asking) {
+        /* One append for both, so that nothing comes between. */
+        if (!append(conn, asking, sizeof(asking) - 1) || !kw_fifo_push(&conn->owners, before)) {
+            return die_of_memory(conn, error);
+        }
+        conn->queued += sizeof(asking) - 1;
     }
     if (!kw_fifo_push(&conn->owners, owner)) {
         return die_of_memory(conn, error);
     }
-    if (conn->out.len > 0 && request->bytes.len <= JOIN_MAX_LEN) {
-        /* One send for both; behind ASKING also so that nothing comes between. */
-        if (!kw_buf_append(&conn->out, request->bytes.data, request->bytes.len)) {
+    if ((request->joins || conn->out.len > 0) && request->bytes.len <= JOIN_MAX_LEN) {
+        if (!append(conn, request->bytes.data, request->bytes.len)) {
             return die_of_memory(conn, error);
         }
     } else {
         conn->rest = request->bytes;
     }
+    conn->queued += request->bytes.len;
+    request->end_at = conn->queued;
+    return KW_OK;
+}
+
+kw_err kw_conn_flush(kw_conn *conn, kw_error *error)
+{
     return flush(conn, error);
 }
 

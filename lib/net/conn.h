@@ -33,7 +33,8 @@ struct kw_conn {
     kw_fifo owners;
     kw_buf out;               /* the library's own bytes, and what did not fit */
     size_t out_at;            /* first byte of out that was not sent */
-    kw_bytes rest;            /* the request's bytes not sent, behind out */
+    kw_bytes rest;            /* a request's bytes not sent, behind out */
+    uint64_t queued;          /* bytes to be sent since the start, sent ones included */
     uint64_t idle_since_ns;   /* of a pooled connection */
     bool is_plain;            /* no command depends on the greeting: no password, no
                                  database, no name */
@@ -67,13 +68,19 @@ bool kw_conn_takes_requests(const kw_conn *conn);
 /* Ends a connection that is not READY by its deadline; KW_OK while it may go on. */
 kw_err kw_conn_check_overdue(kw_conn *conn, kw_error *error, uint64_t now_ns);
 
-/* Puts the request on the connection, behind ASKING if asked to, and sends what the
- * socket takes, the greeting first. The connection takes requests. request and its bytes stay until
- * it is done or the connection is freed. */
-kw_err kw_conn_send(kw_conn *conn, kw_error *error, kw_request *request, bool is_asking);
+/* True where another request may be queued: little waits to be sent. */
+bool kw_conn_has_room(const kw_conn *conn);
 
-/* True once the last byte of the last request was handed to the system. */
-bool kw_conn_has_sent_all(const kw_conn *conn);
+/* Puts the request behind what waits to be sent, behind ASKING if asked to. The connection
+ * takes requests and has room. request and its bytes stay until
+ * it is done or the connection is freed. */
+kw_err kw_conn_queue(kw_conn *conn, kw_error *error, kw_request *request, bool is_asking);
+
+/* Sends what the socket takes of what waits, the greeting first. */
+kw_err kw_conn_flush(kw_conn *conn, kw_error *error);
+
+/* True once the last byte of the request was handed to the system. */
+bool kw_conn_has_sent(const kw_conn *conn, const kw_request *request);
 
 /* Waits for the request's reply. KW_OK when it is done, KW_ERR_TIMEOUT (conn alive)
  * when until_ns has come; anything else made the connection DEAD. */

@@ -6,12 +6,15 @@
 #include "base/reply.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 
 /* One command under way: the bytes that every try sends, and where the reply goes. */
 typedef struct kw_request {
     kw_bytes bytes;  /* borrowed: the encoded command */
     kw_reply *reply; /* the owner's, once is_done */
+    uint64_t end_at; /* its last byte's place in what the connection sends, and one */
     bool is_done;
+    bool joins; /* others follow at once: its bytes are copied, to leave with theirs */
 } kw_request;
 
 typedef enum kw_owner_kind {

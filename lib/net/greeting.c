@@ -24,8 +24,12 @@ static void add(words *command, const char *word)
 static bool append(kw_conn *conn, const words *command, kw_owner_kind kind, const char *what)
 {
     kw_owner owner = {kind, what, NULL};
-    return kw_resp_append(&conn->out, command->argv, command->argc) &&
-           kw_fifo_push(&conn->owners, owner);
+    size_t before = conn->out.len;
+    if (!kw_resp_append(&conn->out, command->argv, command->argc)) {
+        return false;
+    }
+    conn->queued += conn->out.len - before;
+    return kw_fifo_push(&conn->owners, owner);
 }
 
 static bool append_hello(kw_conn *conn)

@@ -163,7 +163,8 @@ static kw_err ask(kw_refresher *self, kw_error *error)
     self->request.bytes.data = self->command.data;
     self->request.bytes.len = self->command.len;
     self->is_sent = true;
-    return kw_conn_send(self->conn, error, &self->request, false);
+    kw_err code = kw_conn_queue(self->conn, error, &self->request, false);
+    return code == KW_OK ? kw_conn_flush(self->conn, error) : code;
 }
 
 static kw_err refused(kw_error *error, kw_bytes text)

@@ -47,7 +47,7 @@ typedef struct kw_refresher {
     kw_request request;
     kw_buf command;
     uint64_t step_deadline_ns; /* of the candidate being asked */
-    bool is_running; /* written by the driver alone, with the lock held */
+    bool is_running;           /* written by the driver alone, with the lock held */
 } kw_refresher;
 
 kw_err kw_refresher_init(kw_refresher *self, kw_env *env, const kw_refresher_owner *owner);
