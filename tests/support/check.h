@@ -20,7 +20,8 @@ void kw_test_sleep_ms(unsigned ms);
  * the system does not tell. */
 int kw_test_fd_count(void);
 
-/* Resident memory of this process in bytes; 0 where the system does not tell. */
+/* Resident memory of this process in bytes; 0 where the system does not tell, and where
+ * a sanitizer makes it mean nothing. */
 size_t kw_test_rss_bytes(void);
 
 /* Threads of this process; -1 where the system does not tell. */
