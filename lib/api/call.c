@@ -103,7 +103,9 @@ static kw_err wait_stalled(call *self, kw_conn *conn, uint64_t sent_ns)
                                     "no answer, and the slot belongs to another node now");
             }
         }
-        kw_refresher_goal goal = {.until_ns = self->now_ns + interval_ns, .conn = conn};
+        struct pollfd sockets[2] = {{conn->socket, kw_conn_events(conn), 0}};
+        kw_refresher_goal goal = {
+            .until_ns = self->now_ns + interval_ns, .sockets = sockets, .sockets_n = 1};
         if (lost_ns != 0) {
             goal.until_ns = lost_ns + options->grace_ms * KW_NS_PER_MS;
         } else {

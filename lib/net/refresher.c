@@ -335,35 +335,35 @@ static bool is_reached(kw_refresher *self, const kw_refresher_goal *goal)
            (goal->wakes_on_map && kw_refresher_changes_n(self) != goal->changes_n);
 }
 
-/* Polls the sockets of the goal and, as the driver, of the fetch. True where the
+/* Polls the sockets of the goal and, as the driver, of the fetch. True where one of the
  * goal's has something. */
 static bool poll_both(kw_refresher *self, const kw_refresher_goal *goal, bool is_driver,
                       uint64_t now_ns)
 {
-    struct pollfd entries[2];
-    size_t n = 0;
-    if (goal->conn != NULL) {
-        entries[n].fd = goal->conn->socket;
-        entries[n].events = kw_conn_events(goal->conn);
-        entries[n++].revents = 0;
+    struct pollfd single;
+    struct pollfd *entries = goal->sockets != NULL ? goal->sockets : &single;
+    size_t n = goal->sockets_n;
+    for (size_t i = 0; i < n; i++) {
+        entries[i].revents = 0;
     }
-    size_t fetch_at = n;
-    if (is_driver && self->conn != NULL) {
+    bool has_fetch = is_driver && self->conn != NULL;
+    if (has_fetch) {
         entries[n].fd = self->conn->socket;
         entries[n].events = kw_conn_events(self->conn);
-        entries[n++].revents = 0;
+        entries[n].revents = 0;
     }
     int wait_ms = kw_clock_ms_until(now_ns, goal->until_ns, SLICE_MS);
-    int ready = self->env->transport->poll_fn(self->env->transport->arg, entries, n, wait_ms);
+    int ready = self->env->transport->poll_fn(self->env->transport->arg, entries,
+                                              n + (has_fetch ? 1 : 0), wait_ms);
+    short fetch_revents = has_fetch && ready > 0 ? entries[n].revents : 0;
     if (is_driver) {
-        short revents = ready > 0 && n > fetch_at ? entries[fetch_at].revents : 0;
-        drive(self, kw_env_now(self->env), revents);
+        drive(self, kw_env_now(self->env), fetch_revents);
     }
-    return ready != 0 && goal->conn != NULL && entries[0].revents != 0;
+    return ready > (fetch_revents != 0 ? 1 : 0);
 }
 
-/* One turn of the wait, with the lock held before and after. True where the goal's own
- * connection is ready. */
+/* One turn of the wait, with the lock held before and after. True where a socket of the
+ * goal is ready. */
 static bool wait_turn(kw_refresher *self, const kw_refresher_goal *goal, uint64_t now_ns)
 {
     bool is_driver = take_seat(self);
@@ -372,7 +372,7 @@ static bool wait_turn(kw_refresher *self, const kw_refresher_goal *goal, uint64_
         drive(self, now_ns, 0);
         kw_gate_lock(&self->gate);
     }
-    bool has_sockets = goal->conn != NULL || (is_driver && self->conn != NULL);
+    bool has_sockets = goal->sockets_n > 0 || (is_driver && self->conn != NULL);
     bool is_ready = false;
     if (is_reached(self, goal)) {
         is_ready = false;

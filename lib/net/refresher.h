@@ -69,10 +69,12 @@ void kw_refresher_poke(kw_refresher *self, uint64_t now_ns);
 /* What to wait for; the first that comes ends the wait. */
 typedef struct kw_refresher_goal {
     uint64_t until_ns;
-    uint64_t fetch;     /* number of kw_refresher_want, or 0 */
-    bool wakes_on_map;  /* changes_n is no longer .. */
-    uint64_t changes_n; /* .. this */
-    kw_conn *conn;      /* something to read or to write; or NULL */
+    uint64_t fetch;         /* number of kw_refresher_want, or 0 */
+    bool wakes_on_map;      /* changes_n is no longer .. */
+    uint64_t changes_n;     /* .. this */
+    struct pollfd *sockets; /* ready for what they are to be polled for, or NULL; one more
+                               element is there behind them */
+    size_t sockets_n;
 } kw_refresher_goal;
 
 /* Waits, and drives the fetch meanwhile if nobody else does. With a fetch in the goal:
