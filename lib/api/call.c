@@ -1,10 +1,9 @@
 #include "api/call.h"
 
+#include "api/drive.h"
 #include "base/error.h"
 #include "engine/op.h"
-#include "route/combine.h"
 
-#include <stdio.h>
 #include <string.h>
 
 /* A blocking command may be silent for long; the map is looked at again at growing
@@ -21,59 +20,14 @@ typedef struct call {
     uint64_t start_ns;
     uint64_t now_ns;
     kw_error failure;   /* what stood in the way last */
-    kw_error *error;    /* the caller's */
     uint64_t fetch;     /* the refresh that the op asked for; 0: none */
     uint64_t changes_n; /* maps published when the node was chosen */
 } call;
-
-static bool has_map(const call *self)
-{
-    return self->client->env.options.scheme != KW_SCHEME_SINGLE;
-}
-
-static void count(atomic_uint_fast64_t *counter)
-{
-    atomic_fetch_add_explicit(counter, 1, memory_order_relaxed);
-}
 
 static void set_node(call *self, kw_node *node)
 {
     kw_node_unref(self->node);
     self->node = node;
-}
-
-/* A reference to the node that this send goes to; NULL where the map has none. */
-static kw_node *choose_node(call *self, const kw_step *step)
-{
-    if (step->is_redirected) {
-        return kw_client_node(self->client, &self->op.target);
-    }
-    if (self->plan->kind == KW_PLAN_NODE) {
-        return kw_node_ref(self->plan->node);
-    }
-    kw_view *view = kw_client_view(self->client);
-    if (view == NULL) {
-        return NULL;
-    }
-    kw_node *node = self->plan->kind == KW_PLAN_SLOT
-                        ? kw_view_owner(view, self->plan->slot)
-                        : kw_view_any(view, kw_random_next(&self->op.random) >> 32);
-    node = node != NULL ? kw_node_ref(node) : NULL;
-    kw_view_unref(view);
-    return node;
-}
-
-/* True where the map now names another owner than the node that the command is at. */
-static bool has_lost_owner(const call *self)
-{
-    if (self->plan->kind != KW_PLAN_SLOT || self->op.is_asking) {
-        return false;
-    }
-    kw_view *view = kw_client_view(self->client);
-    kw_node *owner = view != NULL ? kw_view_owner(view, self->plan->slot) : NULL;
-    bool is_other = owner != NULL && owner != self->node;
-    kw_view_unref(view);
-    return is_other;
 }
 
 /* The answer is late: waits on, asks for a new map now and then, and gives the
@@ -93,7 +47,7 @@ static kw_err wait_stalled(call *self, kw_conn *conn, uint64_t sent_ns)
         if (code != KW_OK) {
             return code;
         }
-        if (has_lost_owner(self)) {
+        if (kw_drive_has_lost_owner(self->client, self->plan, &self->op, self->node)) {
             lost_ns = lost_ns != 0 ? lost_ns : self->now_ns;
             uint64_t age_ns = self->now_ns - sent_ns;
             uint64_t grace_ns = options->grace_ms * KW_NS_PER_MS;
@@ -136,7 +90,7 @@ static kw_err wait_for_reply(call *self, kw_conn *conn)
 {
     uint64_t sent_ns = self->now_ns;
     uint64_t until_ns = self->plan->deadline_ns;
-    if (has_map(self)) {
+    if (kw_drive_has_map(self->client)) {
         uint64_t stall_ns = sent_ns + self->client->env.options.stall_ms * KW_NS_PER_MS;
         until_ns = stall_ns < until_ns ? stall_ns : until_ns;
     }
@@ -147,51 +101,14 @@ static kw_err wait_for_reply(call *self, kw_conn *conn)
     return code;
 }
 
-static void count_verdict(call *self, kw_verdict_kind kind)
-{
-    switch (kind) {
-    case KW_VERDICT_FINAL:
-    case KW_VERDICT_AUTH:
-        break;
-    case KW_VERDICT_MOVED:
-        count(&self->client->counters.moved);
-        kw_node_count(self->node, KW_NODE_MOVED);
-        break;
-    case KW_VERDICT_ASK:
-        count(&self->client->counters.ask);
-        kw_node_count(self->node, KW_NODE_ASK);
-        break;
-    case KW_VERDICT_TRY_AGAIN:
-    case KW_VERDICT_CLUSTER_DOWN:
-    case KW_VERDICT_LOADING:
-    case KW_VERDICT_MASTER_DOWN:
-    case KW_VERDICT_READONLY:
-    case KW_VERDICT_BUSY:
-    case KW_VERDICT_UNBLOCKED:
-    case KW_VERDICT_FULL:
-        count(&self->client->counters.waits);
-        break;
-    }
-}
-
 static kw_step on_reply(call *self)
 {
-    kw_verdict verdict = {.kind = KW_VERDICT_FINAL};
-    kw_bytes text = {NULL, 0};
-    if (kw_reply_is_error(self->request.reply)) {
-        text = kw_reply_bytes(self->request.reply);
-        verdict = kw_verdict_of(text, self->plan->is_script);
+    kw_step step = kw_drive_on_reply(self->client, self->plan, &self->op, self->node, self->now_ns,
+                                     self->request.reply, &self->failure);
+    if (step.kind != KW_STEP_DONE) {
+        kw_reply_free(self->request.reply);
+        self->request.reply = NULL;
     }
-    kw_step step = kw_op_on_reply(&self->op, self->now_ns, &verdict, &self->node->endpoint);
-    if (step.kind == KW_STEP_DONE) {
-        return step;
-    }
-    count_verdict(self, verdict.kind);
-    char shown[200];
-    kw_bytes_show(shown, sizeof(shown), text);
-    kw_error_set(&self->failure, KW_OK, KW_EFFECT_NONE, "the server says: %s", shown);
-    kw_reply_free(self->request.reply);
-    self->request.reply = NULL;
     return step;
 }
 
@@ -228,33 +145,18 @@ static kw_step send_on(call *self, kw_conn *conn, bool is_asking)
     kw_node_release(self->node, conn, self->now_ns, is_ready ? NULL : &self->failure);
     kw_reply_free(self->request.reply); /* answered, and then the stream went wrong */
     self->request.reply = NULL;
-    if (atomic_load_explicit(&client->env.is_closing, memory_order_relaxed)) {
-        kw_step step = {.kind = KW_STEP_FAIL, .code = KW_ERR_CANCELLED};
-        step.effect = has_left ? KW_EFFECT_MAYBE : KW_EFFECT_NONE;
-        return step;
-    }
-    if (code == KW_ERR_TIMEOUT) {
-        count(&client->counters.timeouts);
-        kw_node_count(self->node, KW_NODE_TIMEOUT);
-        return kw_op_on_deadline(&self->op, has_left);
-    }
-    if (!is_ready) {
+    if (!is_ready && code != KW_ERR_TIMEOUT && code != KW_ERR_CANCELLED) {
         /* Refused in its greeting; and only what may run twice goes with one. */
         return kw_op_on_unavailable(&self->op, self->now_ns, code, self->now_ns);
     }
-    kw_step step = kw_op_on_broken(&self->op, self->now_ns, code, has_left);
-    if (step.kind != KW_STEP_FAIL) {
-        count(&client->counters.retries);
-        kw_node_count(self->node, KW_NODE_RETRY);
-    }
-    return step;
+    return kw_drive_on_loss(client, &self->op, self->node, self->now_ns, code, has_left);
 }
 
 static kw_step do_send(call *self, const kw_step *step)
 {
     bool is_asking = step->is_asking;
     self->changes_n = kw_refresher_changes_n(&self->client->refresher);
-    kw_node *node = choose_node(self, step);
+    kw_node *node = kw_drive_choose(self->client, self->plan, &self->op, step);
     if (node == NULL) {
         return kw_op_on_unserved(&self->op, self->now_ns);
     }
@@ -263,7 +165,7 @@ static kw_step do_send(call *self, const kw_step *step)
      * a new owner by then. */
     uint64_t until_ns = self->plan->deadline_ns;
     uint64_t stall_ns = self->now_ns + self->client->env.options.stall_ms * KW_NS_PER_MS;
-    if (has_map(self) && stall_ns < until_ns) {
+    if (kw_drive_has_map(self->client) && stall_ns < until_ns) {
         until_ns = stall_ns;
     }
     kw_conn *conn;
@@ -304,49 +206,7 @@ static kw_step do_sleep(call *self, const kw_step *step)
     return kw_op_on_woke(&self->op, self->now_ns);
 }
 
-/* What a step asks for on the side. */
-static void heed(call *self, const kw_step *step)
-{
-    if (step->is_patch) {
-        kw_client_patch(self->client, self->op.spec.slot, &self->op.target);
-    }
-    if (step->wants_refresh && has_map(self)) {
-        self->fetch = kw_refresher_want(&self->client->refresher);
-    }
-}
-
-static const char *hint_of(const kw_step *step)
-{
-    if (step->effect == KW_EFFECT_MAYBE) {
-        return "; the command may have run";
-    }
-    if (step->code == KW_ERR_NOT_SERVED) {
-        return "; assign the slot to a node";
-    }
-    return "";
-}
-
-static void explain(call *self, const kw_step *step)
-{
-    char slot[24] = "";
-    if (self->plan->kind == KW_PLAN_SLOT && has_map(self)) {
-        snprintf(slot, sizeof(slot), " in slot %u", (unsigned)self->plan->slot);
-    }
-    const char *node = self->node != NULL ? self->node->name : self->failure.node;
-    const char *detail = self->failure.text;
-    kw_error_set(self->error, step->code, step->effect, "%s%s%s%.140s: %s%s%s%s", self->plan->name,
-                 slot, node[0] != '\0' ? " at " : "", node, kw_err_text(step->code),
-                 detail[0] != '\0' ? ": " : "", detail, hint_of(step));
-    if (self->error != NULL && self->error->size >= sizeof(kw_error)) {
-        uint64_t end_ns = kw_env_now(&self->client->env);
-        self->error->attempts = self->op.sends_n;
-        self->error->elapsed_ms = (unsigned)((end_ns - self->start_ns) / KW_NS_PER_MS);
-        kw_error_set_node(self->error, node);
-    }
-}
-
-static void call_init(call *self, kw_client *client, kw_error *error, const kw_plan *plan,
-                      kw_bytes encoded)
+static void call_init(call *self, kw_client *client, const kw_plan *plan, kw_bytes encoded)
 {
     self->client = client;
     self->plan = plan;
@@ -361,7 +221,6 @@ static void call_init(call *self, kw_client *client, kw_error *error, const kw_p
     self->failure.code = KW_OK;
     self->failure.text[0] = '\0';
     self->failure.node[0] = '\0';
-    self->error = error;
     self->fetch = 0;
     self->changes_n = 0;
 }
@@ -369,20 +228,12 @@ static void call_init(call *self, kw_client *client, kw_error *error, const kw_p
 kw_reply *kw_call_run(kw_client *client, kw_error *error, const kw_plan *plan, kw_bytes encoded)
 {
     call self;
-    call_init(&self, client, error, plan, encoded);
-    kw_op_spec spec = {
-        .deadline_ns = plan->deadline_ns,
-        .redirects_max = (unsigned)client->env.options.redirects_max,
-        .is_cluster = has_map(&self),
-        .is_pinned = plan->kind == KW_PLAN_NODE,
-        .has_slot = plan->kind == KW_PLAN_SLOT,
-        .is_repeatable = plan->is_repeatable,
-        .is_script = plan->is_script,
-        .slot = plan->slot,
-    };
+    call_init(&self, client, plan, encoded);
+    kw_op_spec spec = kw_drive_spec(client, plan);
     kw_step step = kw_op_start(&self.op, &spec, self.now_ns ^ (uint64_t)(uintptr_t)&self);
     while (step.kind != KW_STEP_DONE && step.kind != KW_STEP_FAIL) {
-        heed(&self, &step);
+        uint64_t fetch = kw_drive_heed(client, &self.op, &step);
+        self.fetch = fetch > 0 ? fetch : self.fetch;
         switch (step.kind) {
         case KW_STEP_SEND:
             step = do_send(&self, &step);
@@ -399,8 +250,10 @@ kw_reply *kw_call_run(kw_client *client, kw_error *error, const kw_plan *plan, k
         }
     }
     if (step.kind == KW_STEP_FAIL) {
-        heed(&self, &step);
-        explain(&self, &step);
+        (void)kw_drive_heed(client, &self.op, &step);
+        kw_drive_story story = {plan,      &step,           &self.failure,
+                                self.node, self.op.sends_n, self.start_ns};
+        kw_drive_explain(client, error, &story);
         self.request.reply = NULL;
     }
     kw_node_unref(self.node);

@@ -1,0 +1,172 @@
+#include "api/drive.h"
+
+#include "base/error.h"
+
+#include <stdio.h>
+
+bool kw_drive_has_map(const kw_client *client)
+{
+    return client->env.options.scheme != KW_SCHEME_SINGLE;
+}
+
+static void count(atomic_uint_fast64_t *counter)
+{
+    atomic_fetch_add_explicit(counter, 1, memory_order_relaxed);
+}
+
+kw_op_spec kw_drive_spec(const kw_client *client, const kw_plan *plan)
+{
+    kw_op_spec spec = {
+        .deadline_ns = plan->deadline_ns,
+        .redirects_max = (unsigned)client->env.options.redirects_max,
+        .is_cluster = kw_drive_has_map(client),
+        .is_pinned = plan->kind == KW_PLAN_NODE,
+        .has_slot = plan->kind == KW_PLAN_SLOT,
+        .is_repeatable = plan->is_repeatable,
+        .is_script = plan->is_script,
+        .slot = plan->slot,
+    };
+    return spec;
+}
+
+kw_node *kw_drive_choose(kw_client *client, const kw_plan *plan, kw_op *op, const kw_step *step)
+{
+    if (step->is_redirected) {
+        return kw_client_node(client, &op->target);
+    }
+    if (plan->kind == KW_PLAN_NODE) {
+        return kw_node_ref(plan->node);
+    }
+    kw_view *view = kw_client_view(client);
+    if (view == NULL) {
+        return NULL;
+    }
+    kw_node *node = plan->kind == KW_PLAN_SLOT
+                        ? kw_view_owner(view, plan->slot)
+                        : kw_view_any(view, kw_random_next(&op->random) >> 32);
+    node = node != NULL ? kw_node_ref(node) : NULL;
+    kw_view_unref(view);
+    return node;
+}
+
+uint64_t kw_drive_heed(kw_client *client, const kw_op *op, const kw_step *step)
+{
+    if (step->is_patch) {
+        kw_client_patch(client, op->spec.slot, &op->target);
+    }
+    if (step->wants_refresh && kw_drive_has_map(client)) {
+        return kw_refresher_want(&client->refresher);
+    }
+    return 0;
+}
+
+static void count_verdict(kw_client *client, kw_node *node, kw_verdict_kind kind)
+{
+    switch (kind) {
+    case KW_VERDICT_FINAL:
+    case KW_VERDICT_AUTH:
+        break;
+    case KW_VERDICT_MOVED:
+        count(&client->counters.moved);
+        kw_node_count(node, KW_NODE_MOVED);
+        break;
+    case KW_VERDICT_ASK:
+        count(&client->counters.ask);
+        kw_node_count(node, KW_NODE_ASK);
+        break;
+    case KW_VERDICT_TRY_AGAIN:
+    case KW_VERDICT_CLUSTER_DOWN:
+    case KW_VERDICT_LOADING:
+    case KW_VERDICT_MASTER_DOWN:
+    case KW_VERDICT_READONLY:
+    case KW_VERDICT_BUSY:
+    case KW_VERDICT_UNBLOCKED:
+    case KW_VERDICT_FULL:
+        count(&client->counters.waits);
+        break;
+    }
+}
+
+kw_step kw_drive_on_reply(kw_client *client, const kw_plan *plan, kw_op *op, kw_node *node,
+                          uint64_t now_ns, const kw_reply *reply, kw_error *failure)
+{
+    kw_verdict verdict = {.kind = KW_VERDICT_FINAL};
+    kw_bytes text = {NULL, 0};
+    if (kw_reply_is_error(reply)) {
+        text = kw_reply_bytes(reply);
+        verdict = kw_verdict_of(text, plan->is_script);
+    }
+    kw_step step = kw_op_on_reply(op, now_ns, &verdict, &node->endpoint);
+    if (step.kind != KW_STEP_DONE) {
+        char shown[200];
+        kw_bytes_show(shown, sizeof(shown), text);
+        kw_error_set(failure, KW_OK, KW_EFFECT_NONE, "the server says: %s", shown);
+        count_verdict(client, node, verdict.kind);
+    }
+    return step;
+}
+
+kw_step kw_drive_on_loss(kw_client *client, kw_op *op, kw_node *node, uint64_t now_ns, kw_err code,
+                         bool has_left)
+{
+    if (atomic_load_explicit(&client->env.is_closing, memory_order_relaxed)) {
+        kw_step step = {.kind = KW_STEP_FAIL, .code = KW_ERR_CANCELLED};
+        step.effect = has_left ? KW_EFFECT_MAYBE : KW_EFFECT_NONE;
+        return step;
+    }
+    if (code == KW_ERR_TIMEOUT) {
+        count(&client->counters.timeouts);
+        kw_node_count(node, KW_NODE_TIMEOUT);
+        return kw_op_on_deadline(op, has_left);
+    }
+    kw_step step = kw_op_on_broken(op, now_ns, code, has_left);
+    if (step.kind != KW_STEP_FAIL) {
+        count(&client->counters.retries);
+        kw_node_count(node, KW_NODE_RETRY);
+    }
+    return step;
+}
+
+bool kw_drive_has_lost_owner(kw_client *client, const kw_plan *plan, const kw_op *op,
+                             const kw_node *node)
+{
+    if (plan->kind != KW_PLAN_SLOT || op->is_asking) {
+        return false;
+    }
+    kw_view *view = kw_client_view(client);
+    kw_node *owner = view != NULL ? kw_view_owner(view, plan->slot) : NULL;
+    bool is_other = owner != NULL && owner != node;
+    kw_view_unref(view);
+    return is_other;
+}
+
+static const char *hint_of(const kw_step *step)
+{
+    if (step->effect == KW_EFFECT_MAYBE) {
+        return "; the command may have run";
+    }
+    if (step->code == KW_ERR_NOT_SERVED) {
+        return "; assign the slot to a node";
+    }
+    return "";
+}
+
+void kw_drive_explain(kw_client *client, kw_error *error, const kw_drive_story *story)
+{
+    char slot[24] = "";
+    if (story->plan->kind == KW_PLAN_SLOT && kw_drive_has_map(client)) {
+        snprintf(slot, sizeof(slot), " in slot %u", (unsigned)story->plan->slot);
+    }
+    const kw_step *step = story->step;
+    const char *node = story->node != NULL ? story->node->name : story->failure->node;
+    const char *detail = story->failure->text;
+    kw_error_set(error, step->code, step->effect, "%s%s%s%.140s: %s%s%s%s", story->plan->name, slot,
+                 node[0] != '\0' ? " at " : "", node, kw_err_text(step->code),
+                 detail[0] != '\0' ? ": " : "", detail, hint_of(step));
+    if (error != NULL && error->size >= sizeof(kw_error)) {
+        uint64_t end_ns = kw_env_now(&client->env);
+        error->attempts = story->sends_n;
+        error->elapsed_ms = (unsigned)((end_ns - story->start_ns) / KW_NS_PER_MS);
+        kw_error_set_node(error, node);
+    }
+}

@@ -1,0 +1,48 @@
+/* Drive: what every driver of the op machine does alike, whether it waits for one command
+ * or for thousands. */
+#ifndef API_DRIVE_H
+#define API_DRIVE_H
+
+#include "api/client.h"
+#include "api/plan.h"
+#include "engine/op.h"
+
+/* True where a map can be fetched and servers redirect. */
+bool kw_drive_has_map(const kw_client *client);
+
+kw_op_spec kw_drive_spec(const kw_client *client, const kw_plan *plan);
+
+/* A reference to the node that a SEND step means; NULL where the map has none. */
+kw_node *kw_drive_choose(kw_client *client, const kw_plan *plan, kw_op *op, const kw_step *step);
+
+/* Does what a step asks for on the side. Returns the number of the fetch that it wants;
+ * 0: none. */
+uint64_t kw_drive_heed(kw_client *client, const kw_op *op, const kw_step *step);
+
+/* What the reply of node means for the op. Counts it, and writes the server's words into
+ * failure where it is not the caller's. */
+kw_step kw_drive_on_reply(kw_client *client, const kw_plan *plan, kw_op *op, kw_node *node,
+                          uint64_t now_ns, const kw_reply *reply, kw_error *failure);
+
+/* What the end of a connection that carried the command means for its op. code: why it
+ * ended; KW_ERR_TIMEOUT: the deadline. */
+kw_step kw_drive_on_loss(kw_client *client, kw_op *op, kw_node *node, uint64_t now_ns, kw_err code,
+                         bool has_left);
+
+/* True where the map now names another owner than the node that the command is at. */
+bool kw_drive_has_lost_owner(kw_client *client, const kw_plan *plan, const kw_op *op,
+                             const kw_node *node);
+
+/* The story of a command that failed. node may be NULL. */
+typedef struct kw_drive_story {
+    const kw_plan *plan;
+    const kw_step *step;     /* FAIL */
+    const kw_error *failure; /* what stood in the way last */
+    const kw_node *node;     /* the last one; or NULL */
+    unsigned sends_n;
+    uint64_t start_ns;
+} kw_drive_story;
+
+void kw_drive_explain(kw_client *client, kw_error *error, const kw_drive_story *story);
+
+#endif
