@@ -127,6 +127,9 @@ kw_client *kw_open_config(const kw_config *config, kw_error *error)
     kw_descriptors_init(&client->env.descriptors);
     kw_fork_init(&client->fork);
     atomic_init(&client->env.is_closing, false);
+    atomic_init(&client->env.departed.connects, 0);
+    atomic_init(&client->env.departed.connect_failures, 0);
+    atomic_init(&client->env.departed.disconnects, 0);
     atomic_init(&client->env.seeds, kw_env_now(&client->env) ^ (uint64_t)client->fork.pid << 40);
     atomic_flag_clear(&client->is_reopening);
     bool wants_resolver = client->env.options.has_resolver_thread;

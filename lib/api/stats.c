@@ -61,6 +61,10 @@ static void read_stats(kw_client *client, kw_stats *stats, kw_node **nodes, size
     stats->refresh_failures = client->refresher.failures_n;
     kw_gate_unlock(&client->refresher.gate);
     stats->nodes = nodes_n;
+    kw_departed *departed = &client->env.departed;
+    stats->connects = load(&departed->connects);
+    stats->connect_failures = load(&departed->connect_failures);
+    stats->disconnects = load(&departed->disconnects);
     for (size_t i = 0; i < nodes_n; i++) {
         add_node(stats, nodes[i]);
     }

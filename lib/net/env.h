@@ -12,6 +12,13 @@
 
 #include <stdatomic.h>
 
+/* Figures of nodes that are gone, so that a handle's never go back. */
+typedef struct kw_departed {
+    atomic_uint_fast64_t connects;
+    atomic_uint_fast64_t connect_failures;
+    atomic_uint_fast64_t disconnects;
+} kw_departed;
+
 /* Written once, before the first thread uses the handle; the atomics alone change. */
 typedef struct kw_env {
     kw_allocator mem;
@@ -25,6 +32,7 @@ typedef struct kw_env {
     kw_descriptors descriptors; /* open sockets, for a forked child to close */
     atomic_bool is_closing;     /* kw_close has begun */
     atomic_uint_fast64_t seeds; /* gives every user of random numbers its own */
+    kw_departed departed;
 } kw_env;
 
 uint64_t kw_env_now(const kw_env *env);

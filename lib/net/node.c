@@ -51,6 +51,12 @@ void kw_node_unref(kw_node *node)
     if (node == NULL || atomic_fetch_sub_explicit(&node->refs, 1, memory_order_acq_rel) != 1) {
         return;
     }
+    kw_departed *departed = &node->env->departed;
+    atomic_fetch_add_explicit(&departed->connects, node->stats.connects, memory_order_relaxed);
+    atomic_fetch_add_explicit(&departed->connect_failures, node->stats.connect_failures,
+                              memory_order_relaxed);
+    atomic_fetch_add_explicit(&departed->disconnects, node->stats.disconnects,
+                              memory_order_relaxed);
     free_list(node->idle);
     kw_gate_fini(&node->gate);
     kw_mem_free(&node->env->mem, node);
