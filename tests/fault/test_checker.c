@@ -228,6 +228,7 @@ static void run_outage(stage *it, unsigned group, bool is_stop)
     }
     kw_checker_take(it->checker, &report);
     assert_clean(&report);
+    kw_stats before = kw_test_stats(it->client);
     uint64_t start_ns = kw_test_now_ns();
     if (is_stop) {
         kw_test_server_pause(primary);
@@ -253,6 +254,9 @@ static void run_outage(stage *it, unsigned group, bool is_stop)
     }
     kw_test_cluster_wait(it->cluster, 30000);
     kw_test_sleep_ms(200);
+    kw_stats now = kw_test_stats(it->client);
+    assert_true(now.connects >= before.connects); /* also those of nodes that are gone */
+    assert_true(now.disconnects > before.disconnects);
     kw_checker_take(it->checker, &after);
     print(is_stop ? "  continued" : "  restarted", &after);
     assert_clean(&after); /* what was acknowledged since the promotion is there */
