@@ -31,6 +31,7 @@ static size_t run_each(kw_reply **replies, kw_client *client, kw_error *error, c
         kw_plan part = *plan;
         part.kind = KW_PLAN_NODE;
         part.node = nodes[i];
+        part.start_ns = kw_env_now(&client->env);
         kw_error failure = KW_ERROR_INIT;
         replies[i] = kw_call_run(client, &failure, &part, encoded);
         if (replies[i] == NULL) {

@@ -17,7 +17,6 @@ typedef struct call {
     kw_op op;
     kw_request request;
     kw_node *node; /* the last one sent to: a reference */
-    uint64_t start_ns;
     uint64_t now_ns;
     kw_error failure;   /* what stood in the way last */
     uint64_t fetch;     /* the refresh that the op asked for; 0: none */
@@ -215,8 +214,7 @@ static void call_init(call *self, kw_client *client, const kw_plan *plan, kw_byt
     self->request.is_done = false;
     self->request.joins = false;
     self->node = NULL;
-    self->now_ns = kw_env_now(&client->env);
-    self->start_ns = self->now_ns;
+    self->now_ns = plan->start_ns;
     self->failure.size = sizeof(self->failure);
     self->failure.code = KW_OK;
     self->failure.text[0] = '\0';
@@ -251,8 +249,7 @@ kw_reply *kw_call_run(kw_client *client, kw_error *error, const kw_plan *plan, k
     }
     if (step.kind == KW_STEP_FAIL) {
         (void)kw_drive_heed(client, &self.op, &step);
-        kw_drive_story story = {plan,      &step,           &self.failure,
-                                self.node, self.op.sends_n, self.start_ns};
+        kw_drive_story story = {plan, &step, &self.failure, self.node, self.op.sends_n};
         kw_drive_explain(client, error, &story);
         self.request.reply = NULL;
     }

@@ -103,6 +103,7 @@ static bool take_options(kw_call_options *known, const kw_call_options *options)
     if (len < offsetof(kw_call_options, key) || len > sizeof(*known)) {
         return false;
     }
+    *known = default_options;
     memcpy(known, options, len);
     return true;
 }
@@ -113,8 +114,12 @@ kw_reply *kw_call(kw_client *client, kw_error *error, const kw_call_options *opt
     if (client == NULL || argv == NULL || argc <= 0) {
         return refuse(error, "client or argv is NULL, or argc is not positive");
     }
-    kw_call_options known = default_options;
-    if (options != NULL && !take_options(&known, options)) {
+    kw_call_options known;
+    if (options == NULL) {
+        options = &default_options;
+    } else if (take_options(&known, options)) {
+        options = &known;
+    } else {
         return refuse(error, "options->size is wrong: start with KW_CALL_OPTIONS_INIT");
     }
     size_t n = (size_t)argc;
@@ -128,7 +133,7 @@ kw_reply *kw_call(kw_client *client, kw_error *error, const kw_call_options *opt
         }
     }
     kw_reply *reply = take_args(args, n, argv, argvlen)
-                          ? call_args(client, error, &known, args, n)
+                          ? call_args(client, error, options, args, n)
                           : refuse(error, "an argument in argv is NULL");
     if (args != space) {
         kw_mem_free(&client->env.mem, args);

@@ -90,12 +90,12 @@ static void count_verdict(kw_client *client, kw_node *node, kw_verdict_kind kind
 kw_step kw_drive_on_reply(kw_client *client, const kw_plan *plan, kw_op *op, kw_node *node,
                           uint64_t now_ns, const kw_reply *reply, kw_error *failure)
 {
-    kw_verdict verdict = {.kind = KW_VERDICT_FINAL};
-    kw_bytes text = {NULL, 0};
-    if (kw_reply_is_error(reply)) {
-        text = kw_reply_bytes(reply);
-        verdict = kw_verdict_of(text, plan->is_script);
+    if (!kw_reply_is_error(reply)) {
+        kw_step done = {.kind = KW_STEP_DONE}; /* as the op says of every FINAL verdict */
+        return done;
     }
+    kw_bytes text = kw_reply_bytes(reply);
+    kw_verdict verdict = kw_verdict_of(text, plan->is_script);
     kw_step step = kw_op_on_reply(op, now_ns, &verdict, &node->endpoint);
     if (step.kind != KW_STEP_DONE) {
         char shown[200];
@@ -166,7 +166,7 @@ void kw_drive_explain(kw_client *client, kw_error *error, const kw_drive_story *
     if (error != NULL && error->size >= sizeof(kw_error)) {
         uint64_t end_ns = kw_env_now(&client->env);
         error->attempts = story->sends_n;
-        error->elapsed_ms = (unsigned)((end_ns - story->start_ns) / KW_NS_PER_MS);
+        error->elapsed_ms = (unsigned)((end_ns - story->plan->start_ns) / KW_NS_PER_MS);
         kw_error_set_node(error, node);
     }
 }

@@ -40,7 +40,6 @@ typedef struct kw_drive_story {
     const kw_error *failure; /* what stood in the way last */
     const kw_node *node;     /* the last one; or NULL */
     unsigned sends_n;
-    uint64_t start_ns;
 } kw_drive_story;
 
 void kw_drive_explain(kw_client *client, kw_error *error, const kw_drive_story *story);

@@ -72,6 +72,7 @@ static kw_reply *ask_any(kw_client *client, kw_error *error, const kw_plan *plan
         question.kind = KW_PLAN_ANY;
         question.name = "COMMAND";
         question.is_repeatable = true;
+        question.start_ns = kw_env_now(&client->env);
         question.deadline_ns = plan->deadline_ns;
         kw_bytes bytes = {encoded.data, encoded.len};
         reply = kw_call_run(client, error, &question, bytes);
@@ -269,7 +270,8 @@ static void take_deadline(kw_plan *plan, kw_client *client, const kw_call_option
         timeout_ms += block_ms < BLOCK_MAX_MS ? block_ms : BLOCK_MAX_MS;
     }
     timeout_ms = timeout_ms < 2 * BLOCK_MAX_MS ? timeout_ms : 2 * BLOCK_MAX_MS;
-    plan->deadline_ns = kw_env_now(&client->env) + timeout_ms * KW_NS_PER_MS;
+    plan->start_ns = kw_env_now(&client->env);
+    plan->deadline_ns = plan->start_ns + timeout_ms * KW_NS_PER_MS;
 }
 
 kw_err kw_plan_init(kw_plan *plan, kw_client *client, kw_error *error,

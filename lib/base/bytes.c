@@ -179,9 +179,11 @@ bool kw_buf_append(kw_buf *buf, const char *data, size_t len)
 
 size_t kw_uint_to_text(char *out, uint64_t value)
 {
-    if (value < 10) { /* most lengths on the wire */
-        out[0] = (char)('0' + value);
-        return 1;
+    if (value < 100) { /* most lengths on the wire */
+        size_t tens = (size_t)value / 10;
+        out[0] = (char)('0' + tens);
+        out[tens > 0] = (char)('0' + value - tens * 10);
+        return tens > 0 ? 2 : 1;
     }
     char digits[20];
     size_t n = 0;
