@@ -199,7 +199,8 @@ static void assert_outage(stage *it, const kw_checker_report *report, uint64_t o
     assert_true(kw_test_fd_count() <= it->fds_calm + THREADS * 6);
 }
 
-/* Calls to the other nodes go on as before. */
+/* Calls to the other nodes go on as before: none waits for the node that is away, which
+ * would take half a second and more. */
 static void assert_others_calm(const stage *it, unsigned hit, const uint64_t *p99_us,
                                const kw_checker_report *report)
 {
@@ -208,7 +209,7 @@ static void assert_others_calm(const stage *it, unsigned hit, const uint64_t *p9
             fprintf(stderr, "  node of group %u: p99 %lu us, calm %lu us\n", group,
                     (unsigned long)p99_us[group], (unsigned long)it->p99_calm_us[group]);
             assert_true(p99_us[group] <=
-                        10 * it->p99_calm_us[group] + 20000 + 2 * report->tardy_us);
+                        10 * it->p99_calm_us[group] + 150000 + 2 * report->tardy_us);
         }
     }
 }
