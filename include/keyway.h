@@ -3,6 +3,7 @@
 #ifndef KEYWAY_H
 #define KEYWAY_H
 
+#include <keyway/batch.h>
 #include <keyway/client.h>
 #include <keyway/command.h>
 #include <keyway/config.h>

@@ -480,6 +480,14 @@ void kw_client_patch(kw_client *client, unsigned slot, const kw_endpoint *endpoi
     }
 }
 
+void kw_client_count(kw_client *client, uint64_t commands_n, uint64_t failures_n)
+{
+    atomic_fetch_add_explicit(&client->counters.commands, commands_n, memory_order_relaxed);
+    if (failures_n > 0) {
+        atomic_fetch_add_explicit(&client->counters.failures, failures_n, memory_order_relaxed);
+    }
+}
+
 /* Idle connections of nodes that nobody calls any more are found here. */
 static void sweep(kw_client *client, uint64_t now_ns)
 {

@@ -65,6 +65,9 @@ void kw_client_patch(kw_client *client, unsigned slot, const kw_endpoint *endpoi
  * the map, and closes connections that were idle for too long. Never waits. */
 void kw_client_tend(kw_client *client, uint64_t now_ns);
 
+/* Commands that ended, and how many of them without a reply. */
+void kw_client_count(kw_client *client, uint64_t commands_n, uint64_t failures_n);
+
 /* Waits for a first map, where there is none. */
 kw_err kw_client_need_view(kw_client *client, kw_view **view, kw_error *error,
                            uint64_t deadline_ns);

@@ -1,5 +1,6 @@
 #include <keyway/command.h>
 
+#include "api/args.h"
 #include "api/call.h"
 #include "api/plan.h"
 #include "base/error.h"
@@ -44,11 +45,7 @@ static kw_reply *call_args(kw_client *client, kw_error *error, const kw_call_opt
         reply = run(client, error, &plan, argv, argc);
         kw_plan_fini(&plan);
     }
-    kw_counters *counters = &client->counters;
-    atomic_fetch_add_explicit(&counters->commands, 1, memory_order_relaxed);
-    if (reply == NULL) {
-        atomic_fetch_add_explicit(&counters->failures, 1, memory_order_relaxed);
-    }
+    kw_client_count(client, 1, reply == NULL ? 1 : 0);
     kw_client_leave(client);
     return reply;
 }
@@ -83,19 +80,6 @@ kw_reply *kw_command(kw_client *client, kw_error *error, const char *format, ...
     return reply;
 }
 
-/* The caller's two arrays as one; false where an argument is missing. */
-static bool take_args(kw_bytes *args, size_t argc, const char **argv, const size_t *argvlen)
-{
-    for (size_t i = 0; i < argc; i++) {
-        if (argv[i] == NULL && (argvlen == NULL || argvlen[i] > 0)) {
-            return false;
-        }
-        args[i].data = argv[i];
-        args[i].len = argvlen != NULL ? argvlen[i] : strlen(argv[i]);
-    }
-    return true;
-}
-
 /* A program that was compiled against an older header gives fewer members. */
 static bool take_options(kw_call_options *known, const kw_call_options *options)
 {
@@ -111,8 +95,8 @@ static bool take_options(kw_call_options *known, const kw_call_options *options)
 kw_reply *kw_call(kw_client *client, kw_error *error, const kw_call_options *options, int argc,
                   const char **argv, const size_t *argvlen)
 {
-    if (client == NULL || argv == NULL || argc <= 0) {
-        return refuse(error, "client or argv is NULL, or argc is not positive");
+    if (client == NULL) {
+        return refuse(error, "client is NULL");
     }
     kw_call_options known;
     if (options == NULL) {
@@ -122,22 +106,12 @@ kw_reply *kw_call(kw_client *client, kw_error *error, const kw_call_options *opt
     } else {
         return refuse(error, "options->size is wrong: start with KW_CALL_OPTIONS_INIT");
     }
-    size_t n = (size_t)argc;
-    kw_bytes space[KW_ARGS_INLINE];
-    kw_bytes *args = space;
-    if (n > KW_ARGS_INLINE) {
-        args = kw_mem_calloc(&client->env.mem, n, sizeof(args[0]));
-        if (args == NULL) {
-            kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for %zu arguments", n);
-            return NULL;
-        }
+    kw_argv args;
+    if (kw_argv_init(&args, error, &client->env.mem, argc, argv, argvlen) != KW_OK) {
+        return NULL;
     }
-    kw_reply *reply = take_args(args, n, argv, argvlen)
-                          ? call_args(client, error, options, args, n)
-                          : refuse(error, "an argument in argv is NULL");
-    if (args != space) {
-        kw_mem_free(&client->env.mem, args);
-    }
+    kw_reply *reply = call_args(client, error, options, args.argv, args.argc);
+    kw_argv_fini(&args);
     return reply;
 }
 

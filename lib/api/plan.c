@@ -258,6 +258,12 @@ static kw_err refuse(const kw_plan *plan, kw_error *error, unsigned flags)
                         "%s cannot be sent through a shared handle", plan->name);
 }
 
+uint64_t kw_plan_deadline_ns(uint64_t now_ns, uint64_t timeout_ms)
+{
+    timeout_ms = timeout_ms < 2 * BLOCK_MAX_MS ? timeout_ms : 2 * BLOCK_MAX_MS;
+    return now_ns + timeout_ms * KW_NS_PER_MS;
+}
+
 static void take_deadline(kw_plan *plan, kw_client *client, const kw_call_options *options,
                           const kw_bytes *argv, size_t argc)
 {
@@ -269,9 +275,8 @@ static void take_deadline(kw_plan *plan, kw_client *client, const kw_call_option
         uint64_t block_ms = kw_command_block_ms(plan->command, argv, argc);
         timeout_ms += block_ms < BLOCK_MAX_MS ? block_ms : BLOCK_MAX_MS;
     }
-    timeout_ms = timeout_ms < 2 * BLOCK_MAX_MS ? timeout_ms : 2 * BLOCK_MAX_MS;
     plan->start_ns = kw_env_now(&client->env);
-    plan->deadline_ns = plan->start_ns + timeout_ms * KW_NS_PER_MS;
+    plan->deadline_ns = kw_plan_deadline_ns(plan->start_ns, timeout_ms);
 }
 
 kw_err kw_plan_init(kw_plan *plan, kw_client *client, kw_error *error,

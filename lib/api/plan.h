@@ -34,4 +34,7 @@ kw_err kw_plan_init(kw_plan *plan, kw_client *client, kw_error *error,
                     const kw_call_options *options, const kw_bytes *argv, size_t argc);
 void kw_plan_fini(kw_plan *plan);
 
+/* now_ns + timeout_ms, with an end where that would be none. */
+uint64_t kw_plan_deadline_ns(uint64_t now_ns, uint64_t timeout_ms);
+
 #endif

@@ -108,6 +108,15 @@ kw_err kw_error_set(kw_error *error, kw_err code, kw_effect effect, const char *
     return code;
 }
 
+void kw_error_copy(kw_error *error, const kw_error *from)
+{
+    if (has_room(error)) {
+        size_t size = error->size;
+        *error = *from;
+        error->size = size;
+    }
+}
+
 void kw_error_set_node(kw_error *error, const char *node)
 {
     if (!has_room(error)) {

@@ -13,6 +13,9 @@
 KW_FORMAT(4, 5)
 kw_err kw_error_set(kw_error *error, kw_err code, kw_effect effect, const char *format, ...);
 
+/* Copies from into error, as far as its size reaches; error may be NULL. */
+void kw_error_copy(kw_error *error, const kw_error *from);
+
 /* Names the node of a failure; NULL gives "". */
 void kw_error_set_node(kw_error *error, const char *node);
 

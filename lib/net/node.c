@@ -334,8 +334,11 @@ kw_err kw_node_try_acquire(kw_node *node, kw_conn **conn, kw_error *error, uint6
         return KW_OK;
     }
     if (!may_open(node, now_ns)) {
-        kw_err code = copy_failure(node, error);
+        kw_err code = node->health.is_failing ? copy_failure(node, error) : KW_ERR_POOL_FULL;
         kw_gate_unlock(&node->gate);
+        if (code == KW_ERR_POOL_FULL) {
+            kw_error_set(error, code, KW_EFFECT_NONE, "all connections are busy");
+        }
         return code;
     }
     begin_open(node);

@@ -401,6 +401,32 @@ static bool wait_turn(kw_refresher *self, const kw_refresher_goal *goal, uint64_
     return is_ready;
 }
 
+bool kw_refresher_has_ended(kw_refresher *self, uint64_t fetch)
+{
+    kw_gate_lock(&self->gate);
+    bool has_ended = self->policy.ended_n >= fetch;
+    kw_gate_unlock(&self->gate);
+    return has_ended;
+}
+
+/* The lock is held. */
+static kw_err copy_result(const kw_refresher *self, kw_error *error)
+{
+    if (self->failure.code != KW_OK) {
+        kw_error_set(error, self->failure.code, KW_EFFECT_NONE, "%s", self->failure.text);
+        kw_error_set_node(error, self->failure.node);
+    }
+    return self->failure.code;
+}
+
+kw_err kw_refresher_result(kw_refresher *self, kw_error *error)
+{
+    kw_gate_lock(&self->gate);
+    kw_err code = copy_result(self, error);
+    kw_gate_unlock(&self->gate);
+    return code;
+}
+
 kw_err kw_refresher_wait(kw_refresher *self, kw_error *error, const kw_refresher_goal *goal)
 {
     kw_err code = KW_OK;
@@ -423,11 +449,8 @@ kw_err kw_refresher_wait(kw_refresher *self, kw_error *error, const kw_refresher
     if (!self->is_driven && self->is_running && self->waiters_n > 0) {
         kw_gate_wake_one(&self->gate); /* this thread may have taken another's wake */
     }
-    if (code == KW_OK && goal->fetch > 0 && self->policy.ended_n >= goal->fetch &&
-        self->failure.code != KW_OK) {
-        code = self->failure.code;
-        kw_error_set(error, code, KW_EFFECT_NONE, "%s", self->failure.text);
-        kw_error_set_node(error, self->failure.node);
+    if (code == KW_OK && goal->fetch > 0 && self->policy.ended_n >= goal->fetch) {
+        code = copy_result(self, error);
     }
     kw_gate_unlock(&self->gate);
     return code;

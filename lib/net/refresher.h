@@ -82,6 +82,12 @@ typedef struct kw_refresher_goal {
  * first. Any thread. */
 kw_err kw_refresher_wait(kw_refresher *self, kw_error *error, const kw_refresher_goal *goal);
 
+/* True where the fetch of that number (kw_refresher_want) has ended. Any thread. */
+bool kw_refresher_has_ended(kw_refresher *self, uint64_t fetch);
+
+/* How the last fetch ended: KW_OK, or why it gave no map, with error set. Any thread. */
+kw_err kw_refresher_result(kw_refresher *self, kw_error *error);
+
 /* Wakes everybody who waits here. */
 void kw_refresher_wake_all(kw_refresher *self);
 

@@ -1,0 +1,22 @@
+/* Args: a caller's argv and argvlen as one array. */
+#ifndef API_ARGS_H
+#define API_ARGS_H
+
+#include <keyway/error.h>
+
+#include "base/format.h"
+
+typedef struct kw_argv {
+    const kw_allocator *mem;
+    kw_bytes *argv; /* argc of them, pointing at the caller's bytes */
+    size_t argc;
+    kw_bytes inline_argv[KW_ARGS_INLINE];
+} kw_argv;
+
+/* argvlen may be NULL for C strings. KW_ERR_ARGUMENT for a NULL argument and an argc that
+ * is not positive; KW_ERR_NOMEM. After success kw_argv_fini; args must not be moved. */
+kw_err kw_argv_init(kw_argv *args, kw_error *error, const kw_allocator *mem, int argc,
+                    const char **argv, const size_t *argvlen);
+void kw_argv_fini(kw_argv *args);
+
+#endif
