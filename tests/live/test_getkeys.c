@@ -384,7 +384,6 @@ static const char *const examples[] = {
     "GEORADIUS k 1 2 3 km",
     "GEORADIUS k 1 2 3 km COUNT 3 ASC STORE d",
     "GEORADIUS k 1 2 3 km STOREDIST d",
-    "GEORADIUS k 1 2 3 km STORE d STOREDIST e",
     "GEORADIUSBYMEMBER k m 3 km store d",
     "GEORADIUSBYMEMBER k m 3 km",
     "GEORADIUS_RO k 1 2 3 km",

@@ -48,6 +48,8 @@ calls() {
         for object in "$BUILD"/lib/"$room"/*.o; do
             [ -f "$object" ] || continue
             found=$(nm -u "$object" | awk '{ print $2 }' | sed 's/^_//; s/@.*//' | grep -E -x "$2")
+            # The option resolver=thread is the host's word for a thread.
+            case $object in */net/resolver.o) found=$(echo "$found" | grep -v -x pthread_create) ;; esac
             [ -z "$found" ] || fail "$object calls $(echo "$found" | tr '\n' ' ')"
         done
     done
