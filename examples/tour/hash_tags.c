@@ -70,9 +70,12 @@ int main(int argc, char **argv)
         kw_reply_free(reply);
     }
     paint(PAINT_GREEN, "       as many slots, nodes and round trips as keys\n");
-    if (!show(kw, plain, &error)) {
-        printf("       %s: %s\n", kw_err_name(error.code), error.text);
+    puts("");
+    ok = show(kw, plain, &error);
+    if (!ok) {
+        fprintf(stderr, "%s\n", error.text);
     }
+    paint(PAINT_GREEN, "       split by slot, sent to all nodes at once, joined in this order\n");
     kw_close(kw);
-    return EXIT_SUCCESS;
+    return ok ? EXIT_SUCCESS : EXIT_FAILURE;
 }

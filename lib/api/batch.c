@@ -64,6 +64,12 @@ static bool reserve(kw_batch *batch)
 
 static kw_err check_plan(const kw_plan *plan, kw_error *error)
 {
+    if (plan->kind == KW_PLAN_SPLIT) {
+        return kw_error_set(error, KW_ERR_CROSSSLOT, KW_EFFECT_NONE,
+                            "%s has keys in different slots: give them one {hash tag}, add one "
+                            "command per slot, or send it by kw_command",
+                            plan->name);
+    }
     if (plan->is_blocking) {
         return kw_error_set(error, KW_ERR_REFUSED, KW_EFFECT_NONE,
                             "%s would hold up the commands behind it; send it by kw_command",

@@ -9,9 +9,14 @@
  * reply, the caller's to free; NULL with error set. */
 kw_reply *kw_call_run(kw_client *client, kw_error *error, const kw_plan *plan, kw_bytes encoded);
 
-/* The same for a plan of kind ALL_PRIMARIES or ALL_NODES: one node after the other, the
- * replies combined by the command's policy. */
+/* The same for a plan of kind ALL_PRIMARIES or ALL_NODES: all nodes at once, the replies
+ * combined by the command's policy. */
 kw_reply *kw_call_run_all(kw_client *client, kw_error *error, const kw_plan *plan,
                           kw_bytes encoded);
+
+/* The same for a plan of kind SPLIT: one command a slot, all at once, the replies joined in
+ * the order of the keys. */
+kw_reply *kw_call_run_split(kw_client *client, kw_error *error, const kw_plan *plan,
+                            const kw_bytes *argv, size_t argc);
 
 #endif

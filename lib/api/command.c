@@ -17,6 +17,9 @@ static const kw_call_options default_options = KW_CALL_OPTIONS_INIT;
 static kw_reply *run(kw_client *client, kw_error *error, const kw_plan *plan, const kw_bytes *argv,
                      size_t argc)
 {
+    if (plan->kind == KW_PLAN_SPLIT) {
+        return kw_call_run_split(client, error, plan, argv, argc);
+    }
     char space[ENCODED_INLINE];
     kw_buf encoded;
     kw_buf_init(&encoded, &client->env.mem, space, sizeof(space));

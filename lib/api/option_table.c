@@ -42,6 +42,8 @@ static const kw_option_row rows[] = {
     {"db", KW_OPTION_COUNT, AT(database), 0, 1000000, "0", "database number, single server only"},
     {"after-fork", KW_OPTION_FORK, AT(is_reopened_after_fork), 0, 0, "refuse",
      "what a forked child's calls do: refuse or reopen"},
+    {"cross-slot", KW_OPTION_SPLIT, AT(refuses_split), 0, 0, "split",
+     "MGET, MSET, DEL, UNLINK, EXISTS, TOUCH of keys in different slots: split or refuse"},
     {"resolver", KW_OPTION_RESOLVER, AT(has_resolver_thread), 0, 0, "system",
      "look host names up in the caller's thread, or in one of the library's own"},
     {"address-map", KW_OPTION_ADDRESSES, AT(address_map), 0, 0, NULL,
@@ -96,6 +98,7 @@ const char *kw_option_nearest(kw_bytes name)
 }
 
 static const char *const fork_words[] = {"refuse", "reopen"};
+static const char *const split_words[] = {"split", "refuse"};
 static const char *const resolver_words[] = {"system", "thread"};
 
 typedef struct unit {
@@ -287,6 +290,8 @@ kw_err kw_option_set(kw_options *options, kw_error *error, const kw_allocator *m
         return set_text(options, error, mem, row, value);
     case KW_OPTION_FORK:
         return set_choice(options, error, row, value, fork_words);
+    case KW_OPTION_SPLIT:
+        return set_choice(options, error, row, value, split_words);
     case KW_OPTION_RESOLVER:
         return set_choice(options, error, row, value, resolver_words);
     case KW_OPTION_ADDRESSES:

@@ -15,6 +15,7 @@ typedef enum kw_option_kind {
     KW_OPTION_NAME,     /* text without spaces and control bytes */
     KW_OPTION_FORK,     /* "refuse" or "reopen" */
     KW_OPTION_RESOLVER, /* "system" or "thread" */
+    KW_OPTION_SPLIT,    /* "split" or "refuse" */
     KW_OPTION_ADDRESSES /* "from>to,from>to" */
 } kw_option_kind;
 

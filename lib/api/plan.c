@@ -5,6 +5,7 @@
 #include "base/resp.h"
 #include "route/keys.h"
 #include "route/slot.h"
+#include "route/split.h"
 
 #include <string.h>
 
@@ -39,7 +40,8 @@ static void take_policy(kw_plan *plan)
     }
 }
 
-static kw_err route_by_keys(kw_plan *plan, kw_error *error, const kw_bytes *argv, size_t argc)
+static kw_err route_by_keys(kw_plan *plan, kw_error *error, const kw_bytes *argv, size_t argc,
+                            bool refuses_split)
 {
     kw_keys keys;
     kw_err code = kw_keys_find(&keys, error, plan->command, argv, argc);
@@ -51,9 +53,19 @@ static kw_err route_by_keys(kw_plan *plan, kw_error *error, const kw_bytes *argv
         return KW_OK;
     }
     uint16_t slot;
-    code = kw_keys_slot(&slot, error, &keys, argv);
+    bool may_split = !refuses_split && kw_split_can(plan->command, &keys, argc);
+    bool is_multi = kw_command_request(plan->command) == KW_REQUEST_MULTI_SHARD;
+    code = kw_keys_slot(&slot, is_multi && !refuses_split ? NULL : error, &keys, argv);
+    if (code == KW_ERR_CROSSSLOT && is_multi && !refuses_split && !may_split) {
+        /* MSET with a key that lacks its value: a server has the words for it. */
+        slot = kw_slot_of(argv[1].data, argv[1].len);
+        code = KW_OK;
+    }
     if (code == KW_OK) {
         take_slot(plan, slot);
+    } else if (code == KW_ERR_CROSSSLOT && may_split) {
+        plan->kind = KW_PLAN_SPLIT;
+        code = KW_OK;
     }
     return code;
 }
@@ -300,8 +312,9 @@ kw_err kw_plan_init(kw_plan *plan, kw_client *client, kw_error *error,
         plan->kind = KW_PLAN_ANY;
         return KW_OK;
     }
-    return plan->command != NULL ? route_by_keys(plan, error, argv, argc)
-                                 : route_learnt(plan, client, error, argv, argc);
+    return plan->command != NULL
+               ? route_by_keys(plan, error, argv, argc, client->env.options.refuses_split)
+               : route_learnt(plan, client, error, argv, argc);
 }
 
 void kw_plan_fini(kw_plan *plan)

@@ -8,9 +8,10 @@
 #include "route/command.h"
 
 typedef enum kw_plan_kind {
-    KW_PLAN_SLOT, /* the owner of slot */
-    KW_PLAN_ANY,  /* any primary */
-    KW_PLAN_NODE, /* node */
+    KW_PLAN_SLOT,  /* the owner of slot */
+    KW_PLAN_SPLIT, /* keys in many slots, of a command that can be split */
+    KW_PLAN_ANY,   /* any primary */
+    KW_PLAN_NODE,  /* node */
     KW_PLAN_ALL_PRIMARIES,
     KW_PLAN_ALL_NODES
 } kw_plan_kind;

@@ -43,6 +43,7 @@ typedef struct kw_options {
     uint64_t reply_bytes_max;
     uint64_t reply_items_max; /* array elements in one reply, nested ones included */
     uint64_t reply_depth_max;
+    bool refuses_split;          /* keys in different slots are an error, always */
     bool has_resolver_thread;    /* names are looked up in threads of the library's own */
     bool is_reopened_after_fork; /* a forked child opens connections of its own */
     kw_address_pair *address_map;

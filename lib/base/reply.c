@@ -162,6 +162,51 @@ void kw_reply_set_integer(kw_reply *reply, kw_reply_kind kind, long long value)
     reply->hiredis.integer = value;
 }
 
+bool kw_reply_copy(kw_reply *root, kw_reply *reply, const kw_reply *from)
+{
+    /* What newer hiredis releases have besides text and elements (a double's value) comes
+     * with the struct. */
+    redisReply plain = from->hiredis;
+    plain.str = NULL;
+    plain.len = 0;
+    plain.elements = 0;
+    plain.element = NULL;
+    reply->hiredis = plain;
+    kw_reply_kind kind = kw_reply_type(from);
+    size_t count = kw_reply_count(from);
+    if (count > 0 && !kw_reply_set_array(root, reply, kind, count)) {
+        return false;
+    }
+    if (kw_reply_str(from, NULL) != NULL) {
+        redisReply elements = reply->hiredis;
+        if (!kw_reply_set_string(root, reply, kind, kw_reply_bytes(from))) {
+            return false;
+        }
+        plain.str = reply->hiredis.str;
+        plain.len = reply->hiredis.len;
+        plain.elements = elements.elements;
+        plain.element = elements.element;
+        reply->hiredis = plain;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (!kw_reply_copy(root, kw_reply_slot(reply, i), kw_reply_at(from, i))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool kw_reply_make_error(kw_reply *root, kw_bytes text)
+{
+    redisReply before = root->hiredis;
+    if (!kw_reply_set_string(root, root, KW_REPLY_ERROR, text)) {
+        return false;
+    }
+    root->hiredis.elements = before.elements;
+    root->hiredis.element = before.element;
+    return true;
+}
+
 kw_reply *kw_reply_slot(kw_reply *reply, size_t index)
 {
     return (kw_reply *)(void *)reply->hiredis.element[index];

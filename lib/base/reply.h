@@ -35,6 +35,14 @@ bool kw_reply_set_array(kw_reply *root, kw_reply *reply, kw_reply_kind kind, siz
 
 void kw_reply_set_integer(kw_reply *reply, kw_reply_kind kind, long long value);
 
+/* Makes reply, an element of root's tree or root, a copy of from and all below. False when
+ * there is no memory. */
+bool kw_reply_copy(kw_reply *root, kw_reply *reply, const kw_reply *from);
+
+/* Makes root an error with a copy of the text, and leaves it its elements. False when
+ * there is no memory. */
+bool kw_reply_make_error(kw_reply *root, kw_bytes text);
+
 /* Element to be written while the tree is built; index is below the count. */
 kw_reply *kw_reply_slot(kw_reply *reply, size_t index);
 

@@ -22,32 +22,6 @@ static bool is_number(const kw_reply *reply)
     return kind == KW_REPLY_INTEGER || kind == KW_REPLY_BOOL;
 }
 
-/* Copies the tree below from into to, an element of root's tree. What newer hiredis
- * releases have besides text and elements (a double's value) comes with the struct. */
-static bool copy_tree(kw_reply *root, kw_reply *to, const kw_reply *from)
-{
-    to->hiredis = from->hiredis;
-    to->hiredis.str = NULL;
-    to->hiredis.len = 0;
-    to->hiredis.elements = 0;
-    to->hiredis.element = NULL;
-    kw_reply_kind kind = kw_reply_type(from);
-    if (kw_reply_str(from, NULL) != NULL &&
-        !kw_reply_set_string(root, to, kind, kw_reply_bytes(from))) {
-        return false;
-    }
-    size_t count = kw_reply_count(from);
-    if (count > 0 && !kw_reply_set_array(root, to, kind, count)) {
-        return false;
-    }
-    for (size_t i = 0; i < count; i++) {
-        if (!copy_tree(root, kw_reply_slot(to, i), kw_reply_at(from, i))) {
-            return false;
-        }
-    }
-    return true;
-}
-
 static kw_err finish(kw_reply **combined, kw_reply *root, bool is_whole)
 {
     if (!is_whole) {
@@ -61,7 +35,7 @@ static kw_err finish(kw_reply **combined, kw_reply *root, bool is_whole)
 static kw_err copy(kw_reply **combined, const combination *parts, const kw_reply *from)
 {
     kw_reply *root = kw_reply_new(parts->mem, kw_reply_bytes(from).len + 1);
-    return finish(combined, root, root != NULL && copy_tree(root, root, from));
+    return finish(combined, root, root != NULL && kw_reply_copy(root, root, from));
 }
 
 /* An error reply of our own: a wrong number would be worse. */
@@ -213,7 +187,7 @@ static kw_err appended(kw_reply **combined, const combination *parts)
         size_t count = kw_reply_count(parts->replies[i]);
         for (size_t k = 0; is_whole && k < count; k++) {
             is_whole =
-                copy_tree(root, kw_reply_slot(root, at++), kw_reply_at(parts->replies[i], k));
+                kw_reply_copy(root, kw_reply_slot(root, at++), kw_reply_at(parts->replies[i], k));
         }
     }
     return finish(combined, root, is_whole);
@@ -236,7 +210,7 @@ static kw_err listed(kw_reply **combined, const combination *parts)
     bool is_whole =
         root != NULL && kw_reply_set_array(root, root, KW_REPLY_ARRAY, parts->replies_n);
     for (size_t i = 0; is_whole && i < parts->replies_n; i++) {
-        is_whole = copy_tree(root, kw_reply_slot(root, i), parts->replies[i]);
+        is_whole = kw_reply_copy(root, kw_reply_slot(root, i), parts->replies[i]);
     }
     return finish(combined, root, is_whole);
 }

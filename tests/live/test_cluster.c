@@ -104,7 +104,7 @@ static void test_keys_in_two_slots_are_refused_before_sending(void **state)
 {
     stage *it = *state;
     kw_error error = KW_ERROR_INIT;
-    assert_null(kw_command(it->client, &error, "MGET user:{1}:a user:{2}:a"));
+    assert_null(kw_command(it->client, &error, "SINTER user:{1}:a user:{2}:a"));
     assert_int_equal(error.code, KW_ERR_CROSSSLOT);
     assert_int_equal(error.effect, KW_EFFECT_NONE);
     assert_int_equal(error.attempts, 0);

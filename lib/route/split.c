@@ -1,0 +1,200 @@
+#include "route/split.h"
+
+#include "base/resp.h"
+#include "route/slot.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+bool kw_split_can(const kw_command_info *command, const kw_keys *keys, size_t argc)
+{
+    return kw_command_request(command) == KW_REQUEST_MULTI_SHARD && keys->ranges_n == 1 &&
+           keys->ranges[0].at == 1 && keys->ranges[0].count <= UINT32_MAX &&
+           argc == 1 + keys->ranges[0].count * keys->ranges[0].step;
+}
+
+static int compare(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a;
+    uint64_t y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* Keys sorted by slot; the slot stands above the key's number. */
+static void group(kw_split *split, const uint64_t *sorted)
+{
+    for (size_t i = 0; i < split->keys.count; i++) {
+        uint16_t slot = (uint16_t)(sorted[i] >> 32);
+        split->order[i] = (uint32_t)sorted[i];
+        if (split->parts_n == 0 || split->parts[split->parts_n - 1].slot != slot) {
+            kw_split_part part = {slot, i, 0};
+            split->parts[split->parts_n++] = part;
+        }
+        split->parts[split->parts_n - 1].count++;
+    }
+}
+
+kw_err kw_split_init(kw_split *split, const kw_allocator *mem, const kw_keys *keys,
+                     const kw_bytes *argv)
+{
+    memset(split, 0, sizeof(*split));
+    split->mem = mem;
+    split->argv = argv;
+    split->keys = keys->ranges[0];
+    size_t n = split->keys.count;
+    uint64_t *sorted = kw_mem_calloc(mem, n, sizeof(sorted[0]));
+    split->parts = kw_mem_calloc(mem, n, sizeof(split->parts[0]));
+    split->order = kw_mem_calloc(mem, n, sizeof(split->order[0]));
+    split->scratch = kw_mem_calloc(mem, n * split->keys.step + 1, sizeof(split->scratch[0]));
+    if (sorted == NULL || split->parts == NULL || split->order == NULL || split->scratch == NULL) {
+        kw_mem_free(mem, sorted);
+        kw_split_fini(split);
+        return KW_ERR_NOMEM;
+    }
+    for (size_t i = 0; i < n; i++) {
+        const kw_bytes *key = &argv[split->keys.at + i * split->keys.step];
+        sorted[i] = (uint64_t)kw_slot_of(key->data, key->len) << 32 | i;
+    }
+    qsort(sorted, n, sizeof(sorted[0]), compare);
+    group(split, sorted);
+    kw_mem_free(mem, sorted);
+    return KW_OK;
+}
+
+void kw_split_fini(kw_split *split)
+{
+    kw_mem_free(split->mem, split->parts);
+    kw_mem_free(split->mem, split->order);
+    kw_mem_free(split->mem, split->scratch);
+    split->parts = NULL;
+    split->order = NULL;
+    split->scratch = NULL;
+}
+
+bool kw_split_encode(kw_split *split, kw_buf *buf, const kw_split_part *part)
+{
+    size_t argc = 0;
+    split->scratch[argc++] = split->argv[0];
+    for (size_t i = 0; i < part->count; i++) {
+        size_t at = split->keys.at + split->order[part->at + i] * split->keys.step;
+        for (size_t k = 0; k < split->keys.step; k++) {
+            split->scratch[argc++] = split->argv[at + k];
+        }
+    }
+    return kw_resp_append(buf, split->scratch, argc);
+}
+
+/* True where the part's reply is of the kind that its command gives. */
+static bool is_good(const kw_split_part *part, kw_response_policy policy,
+                    const kw_split_result *result)
+{
+    switch (kw_reply_type(result->reply)) {
+    case KW_REPLY_ARRAY:
+        return policy == KW_RESPONSE_DEFAULT_KEYED && kw_reply_count(result->reply) == part->count;
+    case KW_REPLY_INTEGER:
+        return policy == KW_RESPONSE_AGG_SUM;
+    case KW_REPLY_STATUS:
+        return policy == KW_RESPONSE_ALL_SUCCEEDED;
+    default:
+        return false;
+    }
+}
+
+static kw_bytes text_of(const kw_split_result *result)
+{
+    if (kw_reply_is_error(result->reply)) {
+        return kw_reply_bytes(result->reply);
+    }
+    return kw_bytes_of(result->reply != NULL ? "ERR a reply of an unexpected kind" : result->text);
+}
+
+static bool join_part(kw_reply *root, const kw_split *split, const kw_split_part *part,
+                      const kw_split_result *result, bool good)
+{
+    kw_bytes text = good ? kw_bytes_of("OK") : text_of(result);
+    kw_reply_kind kind = good ? KW_REPLY_STATUS : KW_REPLY_ERROR;
+    bool has_values = good && kw_reply_type(result->reply) == KW_REPLY_ARRAY;
+    for (size_t i = 0; i < part->count; i++) {
+        kw_reply *element = kw_reply_slot(root, split->order[part->at + i]);
+        bool is_set = has_values ? kw_reply_copy(root, element, kw_reply_at(result->reply, i))
+                                 : kw_reply_set_string(root, element, kind, text);
+        if (!is_set) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* An array with an element for each key. */
+static bool join_keys(kw_reply *root, const kw_split *split, kw_response_policy policy,
+                      const kw_split_result *results)
+{
+    if (!kw_reply_set_array(root, root, KW_REPLY_ARRAY, split->keys.count)) {
+        return false;
+    }
+    for (size_t i = 0; i < split->parts_n; i++) {
+        bool good = is_good(&split->parts[i], policy, &results[i]);
+        if (!join_part(root, split, &split->parts[i], &results[i], good)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Makes the array of all keys an error that counts them. */
+static bool make_partial(kw_reply *root, const kw_split *split, size_t failed_n, size_t first)
+{
+    char shown[160];
+    char text[300];
+    kw_reply *element = kw_reply_slot(root, split->order[split->parts[first].at]);
+    kw_bytes_show(shown, sizeof(shown), kw_reply_bytes(element));
+    int len = snprintf(text, sizeof(text), "PARTIAL %zu of %zu keys failed, the first with: %s",
+                       failed_n, split->keys.count, shown);
+    kw_bytes bytes = {text, len > 0 ? (size_t)len : 0};
+    return kw_reply_make_error(root, bytes);
+}
+
+static bool join_whole(kw_reply *root, const kw_split *split, kw_response_policy policy,
+                       const kw_split_result *results)
+{
+    if (policy == KW_RESPONSE_DEFAULT_KEYED) {
+        return join_keys(root, split, policy, results);
+    }
+    if (policy == KW_RESPONSE_ALL_SUCCEEDED) {
+        return kw_reply_copy(root, root, results[0].reply);
+    }
+    long long sum = 0;
+    for (size_t i = 0; i < split->parts_n; i++) {
+        sum += kw_reply_int(results[i].reply); /* at most the number of keys */
+    }
+    kw_reply_set_integer(root, KW_REPLY_INTEGER, sum);
+    return true;
+}
+
+kw_err kw_split_join(kw_reply **joined, const kw_split *split, const kw_command_info *command,
+                     const kw_split_result *results)
+{
+    kw_response_policy policy = kw_command_response(command);
+    size_t failed_n = 0;
+    size_t first = 0;
+    for (size_t i = 0; i < split->parts_n; i++) {
+        if (!is_good(&split->parts[i], policy, &results[i])) {
+            first = failed_n == 0 ? i : first;
+            failed_n += split->parts[i].count;
+        }
+    }
+    kw_reply *root = kw_reply_new(split->mem, 0);
+    if (root == NULL) {
+        return KW_ERR_NOMEM;
+    }
+    bool is_joined = failed_n == 0 ? join_whole(root, split, policy, results)
+                                   : join_keys(root, split, policy, results) &&
+                                         make_partial(root, split, failed_n, first);
+    if (!is_joined) {
+        kw_reply_free(root);
+        return KW_ERR_NOMEM;
+    }
+    *joined = root;
+    return KW_OK;
+}

@@ -1,0 +1,53 @@
+/* Split: a command over keys of many slots becomes one command a slot, and their replies
+ * one reply (MGET, MSET, DEL, UNLINK, EXISTS, TOUCH). */
+#ifndef ROUTE_SPLIT_H
+#define ROUTE_SPLIT_H
+
+#include <keyway/error.h>
+
+#include "base/reply.h"
+#include "route/command.h"
+#include "route/keys.h"
+
+/* Keys of one slot: order[at] .. order[at + count - 1]. */
+typedef struct kw_split_part {
+    uint16_t slot;
+    size_t at;
+    size_t count;
+} kw_split_part;
+
+typedef struct kw_split {
+    const kw_allocator *mem;
+    const kw_bytes *argv; /* borrowed */
+    kw_key_range keys;
+    size_t parts_n;
+    kw_split_part *parts; /* in the order of their slots */
+    uint32_t *order;      /* numbers of the keys, by slot, then as the caller has them */
+    kw_bytes *scratch;    /* arguments of one part */
+} kw_split;
+
+/* True where the command can be split at all: every argument behind its name belongs to a
+ * key. */
+bool kw_split_can(const kw_command_info *command, const kw_keys *keys, size_t argc);
+
+/* argv is borrowed until kw_split_fini. KW_ERR_NOMEM. */
+kw_err kw_split_init(kw_split *split, const kw_allocator *mem, const kw_keys *keys,
+                     const kw_bytes *argv);
+void kw_split_fini(kw_split *split);
+
+/* Appends the command of one part, encoded. False when there is no memory. */
+bool kw_split_encode(kw_split *split, kw_buf *buf, const kw_split_part *part);
+
+/* What became of one part: a reply, or a text that says why there is none. */
+typedef struct kw_split_result {
+    const kw_reply *reply;
+    const char *text;
+} kw_split_result;
+
+/* One reply from the results, one for each part. Where every part did what it should,
+ * what a single server would have answered. Else an error, whose elements say for each
+ * key what happened: its value (MGET) or "OK", or the error of its part. */
+kw_err kw_split_join(kw_reply **joined, const kw_split *split, const kw_command_info *command,
+                     const kw_split_result *results);
+
+#endif
