@@ -115,12 +115,14 @@ kw_step kw_drive_on_loss(kw_client *client, kw_op *op, kw_node *node, uint64_t n
         return step;
     }
     if (code == KW_ERR_TIMEOUT) {
-        count(&client->counters.timeouts);
-        kw_node_count(node, KW_NODE_TIMEOUT);
+        if (has_left) {
+            count(&client->counters.timeouts);
+            kw_node_count(node, KW_NODE_TIMEOUT);
+        }
         return kw_op_on_deadline(op, has_left);
     }
     kw_step step = kw_op_on_broken(op, now_ns, code, has_left);
-    if (step.kind != KW_STEP_FAIL) {
+    if (step.kind != KW_STEP_FAIL && node != NULL) {
         count(&client->counters.retries);
         kw_node_count(node, KW_NODE_RETRY);
     }

@@ -24,8 +24,9 @@ uint64_t kw_drive_heed(kw_client *client, const kw_op *op, const kw_step *step);
 kw_step kw_drive_on_reply(kw_client *client, const kw_plan *plan, kw_op *op, kw_node *node,
                           uint64_t now_ns, const kw_reply *reply, kw_error *failure);
 
-/* What the end of a connection that carried the command means for its op. code: why it
- * ended; KW_ERR_TIMEOUT: the deadline. */
+/* What the end of a connection that carried the command, or was to carry it, means for its
+ * op. code: why it ended; KW_ERR_TIMEOUT: the deadline. node is NULL only where nothing has
+ * left. */
 kw_step kw_drive_on_loss(kw_client *client, kw_op *op, kw_node *node, uint64_t now_ns, kw_err code,
                          bool has_left);
 

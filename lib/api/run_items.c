@@ -275,11 +275,13 @@ void kw_run_fail_channel(kw_run *self, size_t index, kw_err code)
     bool is_ours = code == KW_ERR_TIMEOUT || code == KW_ERR_CANCELLED;
     kw_channel_release(channel, self->turn.now_ns, is_ours ? NULL : &self->turn.failure);
     channel->is_counted = false;
+    kw_node *node = channel->node;
     kw_item *item;
     while ((item = kw_items_pop(&flight)) != NULL) {
         on_lost(self, item, code, was_ready, item->request.is_done);
     }
     while ((item = kw_items_pop(&queue)) != NULL) {
+        item->node = node; /* where it would have gone */
         on_lost(self, item, code, was_ready, false);
     }
 }

@@ -40,6 +40,12 @@ static void drop_conn(kw_refresher *self, uint64_t now_ns, const kw_error *failu
     bool was_ready = self->is_counted;
     kw_reply_free(self->request.reply);
     memset(&self->request, 0, sizeof(self->request));
+    kw_error unready = KW_ERROR_INIT;
+    if (!was_ready && failure->code == KW_ERR_TOPOLOGY) {
+        /* To the node it was no fetch, but a connection that did not come up in time. */
+        kw_error_set(&unready, KW_ERR_HANDSHAKE, KW_EFFECT_NONE, "no answer to HELLO in time");
+        failure = &unready;
+    }
     kw_node_release(node, self->conn, now_ns, was_ready ? NULL : failure);
     self->conn = NULL;
     self->is_sent = false;
