@@ -203,13 +203,15 @@ static kw_err copy_failure(const kw_node *node, kw_error *error)
  * it. */
 static kw_err park(kw_node *node, kw_conn *conn, kw_error *error, uint64_t now_ns)
 {
+    bool is_greeting = conn->state == KW_CONN_GREETING;
     kw_gate_lock(&node->gate);
     put_idle(node, conn, now_ns);
     kw_gate_unlock(&node->gate);
-    kw_error_set(error, KW_ERR_CONNECT, KW_EFFECT_NONE,
-                 "the deadline came while connecting; raise timeout");
+    kw_err code = kw_error_set(error, is_greeting ? KW_ERR_HANDSHAKE : KW_ERR_CONNECT,
+                               KW_EFFECT_NONE, "the deadline came %s; raise timeout",
+                               is_greeting ? "before the answer to HELLO" : "while connecting");
     kw_error_set_node(error, node->name);
-    return KW_ERR_CONNECT;
+    return code;
 }
 
 /* Opens a connection for the caller, or goes on with one that was parked; the lock is
