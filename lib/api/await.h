@@ -1,0 +1,30 @@
+/* Await: the waits of one command that blocks its caller. */
+#ifndef API_AWAIT_H
+#define API_AWAIT_H
+
+#include "api/client.h"
+#include "api/plan.h"
+#include "engine/op.h"
+
+typedef struct kw_await {
+    kw_client *client;
+    const kw_plan *plan;
+    kw_op *op;
+    uint64_t now_ns;
+    kw_error failure;   /* what stood in the way last */
+    uint64_t fetch;     /* the refresh that the op asked for; 0: none */
+    uint64_t changes_n; /* maps published when the node was chosen */
+} kw_await;
+
+void kw_await_init(kw_await *self, kw_client *client, const kw_plan *plan, kw_op *op);
+
+/* Waits for the reply of the request that conn carries to node, until the plan's deadline.
+ * An answer that is late asks for a new map now and then, and is given up (KW_ERR_CLOSED)
+ * once the map says that another node owns the slot. KW_OK when it is done; KW_ERR_TIMEOUT
+ * at the deadline. */
+kw_err kw_await_reply(kw_await *self, kw_conn *conn, const kw_node *node, kw_request *request);
+
+/* Does what a REFRESH or a SLEEP step says; returns the next step. */
+kw_step kw_await_step(kw_await *self, const kw_step *step);
+
+#endif

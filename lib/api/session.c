@@ -1,0 +1,188 @@
+#include <keyway/session.h>
+
+#include "api/args.h"
+#include "api/drive.h"
+#include "api/session_parts.h"
+#include "base/error.h"
+#include "base/format.h"
+#include "base/resp.h"
+#include "route/slot.h"
+
+/* Encoded commands up to this size need no heap. */
+#define ENCODED_INLINE 512
+
+static kw_err refuse(kw_error *error, kw_err code, const char *text)
+{
+    return kw_error_set(error, code, KW_EFFECT_NONE, "%s", text);
+}
+
+static kw_session *new_session(kw_client *client, kw_error *error, const char *key, size_t key_len)
+{
+    kw_session *session = kw_mem_calloc(&client->env.mem, 1, sizeof(*session));
+    if (session == NULL) {
+        refuse(error, KW_ERR_NOMEM, "no memory for a session");
+        return NULL;
+    }
+    session->mem = client->env.mem;
+    session->client = client;
+    session->pid = client->fork.pid;
+    session->slot = kw_drive_has_map(client) ? kw_slot_of(key, key_len) : 0;
+    return session;
+}
+
+kw_session *kw_session_open(kw_client *client, kw_error *error, const char *key, size_t key_len)
+{
+    if (client == NULL || (key == NULL && key_len > 0)) {
+        refuse(error, KW_ERR_ARGUMENT, "client or key is NULL");
+        return NULL;
+    }
+    if (kw_client_enter(client, error) != KW_OK) {
+        return NULL;
+    }
+    kw_session *session = new_session(client, error, key, key_len);
+    if (session != NULL) {
+        kw_plan plan;
+        kw_session_plan_open(&plan, session);
+        if (kw_session_pin(session, error, &plan) != KW_OK) {
+            kw_mem_free(&client->env.mem, session);
+            session = NULL;
+        }
+    }
+    kw_client_leave(client);
+    return session;
+}
+
+static bool is_in_child(const kw_session *session)
+{
+    const kw_fork *fork = &session->client->fork;
+    return kw_fork_has_happened(fork) || fork->pid != session->pid;
+}
+
+static kw_err check(const kw_session *session, kw_error *error)
+{
+    if (session->client == NULL) {
+        return refuse(error, KW_ERR_CANCELLED, "the handle of the session was closed");
+    }
+    if (is_in_child(session)) {
+        return refuse(error, KW_ERR_FORKED,
+                      "the session belongs to the parent process; open one in the child");
+    }
+    if (session->broken != KW_OK) {
+        return kw_error_set(error, KW_ERR_CLOSED, KW_EFFECT_NONE,
+                            "the session has lost its connection (%s); close it and open a new one",
+                            kw_err_text(session->broken));
+    }
+    return KW_OK;
+}
+
+static kw_reply *send_args(kw_session *session, kw_error *error, const kw_bytes *argv, size_t argc)
+{
+    kw_plan plan;
+    kw_bond bond;
+    if (kw_session_plan(&plan, &bond, session, error, argv, argc) != KW_OK) {
+        return NULL;
+    }
+    char space[ENCODED_INLINE];
+    kw_buf encoded;
+    kw_buf_init(&encoded, &session->mem, space, sizeof(space));
+    kw_reply *reply = NULL;
+    if (kw_resp_append(&encoded, argv, argc)) {
+        kw_bytes bytes = {encoded.data, encoded.len};
+        reply = kw_session_run(session, error, &plan, bond, bytes);
+    } else {
+        kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory to encode %s", plan.name);
+    }
+    kw_buf_fini(&encoded);
+    return reply;
+}
+
+static kw_reply *call_args(kw_session *session, kw_error *error, const kw_bytes *argv, size_t argc)
+{
+    if (check(session, error) != KW_OK) {
+        return NULL;
+    }
+    kw_client *client = session->client;
+    if (kw_client_enter(client, error) != KW_OK) {
+        return NULL;
+    }
+    kw_reply *reply = send_args(session, error, argv, argc);
+    kw_client_count(client, 1, reply == NULL ? 1 : 0);
+    if (atomic_load_explicit(&client->env.is_closing, memory_order_relaxed)) {
+        kw_session_drop(session); /* the handle may be gone when the session is closed */
+        session->client = NULL;
+    }
+    kw_client_leave(client);
+    return reply;
+}
+
+kw_reply *kw_session_vcommand(kw_session *session, kw_error *error, const char *format,
+                              va_list values)
+{
+    if (session == NULL || format == NULL) {
+        refuse(error, KW_ERR_ARGUMENT, "session or format is NULL");
+        return NULL;
+    }
+    kw_args args;
+    kw_args_init(&args, &session->mem);
+    kw_reply *reply = NULL;
+    if (kw_args_format(&args, error, format, values) == KW_OK) {
+        reply = call_args(session, error, args.argv, args.argc);
+    }
+    kw_args_fini(&args);
+    return reply;
+}
+
+kw_reply *kw_session_command(kw_session *session, kw_error *error, const char *format, ...)
+{
+    va_list values;
+    va_start(values, format);
+    kw_reply *reply = kw_session_vcommand(session, error, format, values);
+    va_end(values);
+    return reply;
+}
+
+kw_reply *kw_session_command_argv(kw_session *session, kw_error *error, int argc, const char **argv,
+                                  const size_t *argvlen)
+{
+    if (session == NULL) {
+        refuse(error, KW_ERR_ARGUMENT, "session is NULL");
+        return NULL;
+    }
+    kw_argv args;
+    if (kw_argv_init(&args, error, &session->mem, argc, argv, argvlen) != KW_OK) {
+        return NULL;
+    }
+    kw_reply *reply = call_args(session, error, args.argv, args.argc);
+    kw_argv_fini(&args);
+    return reply;
+}
+
+/* The child's copy. The socket's number is the handle's to close, or another socket's by
+ * now; what a parent's thread may have held is left alone. */
+static void drop_in_child(kw_session *session)
+{
+    if (session->conn == NULL) {
+        return;
+    }
+    session->conn->socket = -1;
+    kw_conn_free(session->conn);
+    if (atomic_load(&session->node->refs) > 1) {
+        kw_node_unref(session->node);
+    }
+}
+
+void kw_session_close(kw_session *session)
+{
+    if (session == NULL) {
+        return;
+    }
+    kw_client *client = session->client;
+    if (client != NULL && is_in_child(session)) {
+        drop_in_child(session);
+    } else if (client != NULL && kw_client_enter(client, NULL) == KW_OK) {
+        kw_session_drop(session);
+        kw_client_leave(client);
+    }
+    kw_allocator mem = session->mem;
+    kw_mem_free(&mem, session);
+}
