@@ -1,0 +1,322 @@
+/* Scenes of the op machine: one line a turn, what happens and what is to be done. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "engine/op.h"
+
+#include <string.h>
+
+#define MS       KW_NS_PER_MS
+#define DEADLINE (1000 * MS)
+#define SLOT     42
+
+/* What happens. */
+typedef enum event {
+    E_REPLY,     /* number: kw_verdict_kind, MOVED and ASK of SLOT to "other" */
+    E_ELSEWHERE, /* MOVED of another slot */
+    E_SAME_HOST, /* MOVED with an empty host */
+    E_UNKNOWN,   /* MOVED to "?" */
+    E_UNSERVED,
+    E_UNAVAILABLE, /* number: code */
+    E_BROKEN,      /* number: code; nothing of the command had left */
+    E_LOST,        /* number: code; it had left */
+    E_FETCHED,     /* number: code of the fetch */
+    E_WOKE,
+    E_DEADLINE, /* while nothing was under way */
+    E_LATE      /* after it had left */
+} event;
+
+#define PATCH    1 /* is_patch */
+#define FETCH    2 /* wants_refresh */
+#define ASKING   4 /* is_asking */
+#define REDIRECT 8 /* is_redirected */
+
+typedef struct scene_turn {
+    event event;
+    int number;
+    uint64_t at_ms; /* when it happens */
+    kw_step_kind kind;
+    unsigned flags;   /* exactly these */
+    kw_err code;      /* of FAIL */
+    kw_effect effect; /* of FAIL */
+} scene_turn;
+
+#define CLUSTER    1
+#define REPEATABLE 2
+#define PINNED     4
+#define NO_SLOT    8
+
+static kw_step happen(kw_op *op, const scene_turn *turn)
+{
+    static const kw_endpoint from = {"from", 7000};
+    uint64_t now_ns = turn->at_ms * MS;
+    kw_verdict verdict = {.kind = KW_VERDICT_MOVED, .slot = SLOT, .port = 7001};
+    verdict.host = kw_bytes_of("other");
+    kw_err code = (kw_err)turn->number;
+    switch (turn->event) {
+    case E_REPLY:
+        verdict.kind = (kw_verdict_kind)turn->number;
+        break;
+    case E_ELSEWHERE:
+        verdict.slot = SLOT + 1;
+        break;
+    case E_SAME_HOST:
+        verdict.host.len = 0;
+        break;
+    case E_UNKNOWN:
+        verdict.is_unknown = true;
+        break;
+    case E_UNSERVED:
+        return kw_op_on_unserved(op, now_ns);
+    case E_UNAVAILABLE:
+        return kw_op_on_unavailable(op, now_ns, code, now_ns);
+    case E_BROKEN:
+        return kw_op_on_broken(op, now_ns, code, false);
+    case E_LOST:
+        return kw_op_on_broken(op, now_ns, code, true);
+    case E_FETCHED:
+        return kw_op_on_refreshed(op, now_ns, code);
+    case E_WOKE:
+        return kw_op_on_woke(op, now_ns);
+    case E_DEADLINE:
+        return kw_op_on_deadline(op, false);
+    case E_LATE:
+        return kw_op_on_deadline(op, true);
+    }
+    return kw_op_on_reply(op, now_ns, &verdict, &from);
+}
+
+static unsigned flags_of(const kw_step *step)
+{
+    return (step->is_patch ? PATCH : 0u) | (step->wants_refresh ? FETCH : 0u) |
+           (step->is_asking ? ASKING : 0u) | (step->is_redirected ? REDIRECT : 0u);
+}
+
+static kw_op play(const char *name, unsigned traits, const scene_turn *turns, size_t n)
+{
+    kw_op op;
+    kw_op_spec spec = {
+        .deadline_ns = DEADLINE,
+        .redirects_max = 5,
+        .is_cluster = (traits & CLUSTER) != 0,
+        .is_pinned = (traits & PINNED) != 0,
+        .is_repeatable = (traits & REPEATABLE) != 0,
+        .has_slot = (traits & NO_SLOT) == 0,
+        .slot = SLOT,
+    };
+    kw_step step = kw_op_start(&op, &spec, 1);
+    assert_int_equal(step.kind, KW_STEP_SEND);
+    assert_int_equal(flags_of(&step), 0);
+    for (size_t i = 0; i < n; i++) {
+        if (step.kind == KW_STEP_SEND) {
+            kw_op_on_send(&op);
+        }
+        step = happen(&op, &turns[i]);
+        bool is_fail = turns[i].kind == KW_STEP_FAIL;
+        if (step.kind != turns[i].kind || flags_of(&step) != turns[i].flags ||
+            (is_fail && (step.code != turns[i].code || step.effect != turns[i].effect))) {
+            fail_msg("%s, turn %zu: kind %d, flags %u, code %d, effect %d", name, i + 1,
+                     (int)step.kind, flags_of(&step), (int)step.code, (int)step.effect);
+        }
+        if (step.kind == KW_STEP_SLEEP || step.kind == KW_STEP_REFRESH) {
+            assert_in_range(step.until_ns, turns[i].at_ms * MS, DEADLINE);
+        }
+    }
+    return op;
+}
+
+#define PLAY(name, traits, ...)                                                                    \
+    play(name, traits, (const scene_turn[]){__VA_ARGS__},                                          \
+         sizeof((const scene_turn[]){__VA_ARGS__}) / sizeof(scene_turn))
+
+#define DONE                     KW_STEP_DONE, 0, KW_OK, KW_EFFECT_NONE
+#define SEND(flags)              KW_STEP_SEND, (flags), KW_OK, KW_EFFECT_NONE
+#define SLEEP(flags)             KW_STEP_SLEEP, (flags), KW_OK, KW_EFFECT_NONE
+#define REFRESH                  KW_STEP_REFRESH, FETCH, KW_OK, KW_EFFECT_NONE
+#define FAIL(code, effect)       KW_STEP_FAIL, 0, (code), (effect)
+#define FAIL_FETCH(code, effect) KW_STEP_FAIL, FETCH, (code), (effect)
+
+/* clang-format off */
+static void test_op_reply_is_the_callers(void **state)
+{
+    (void)state;
+    PLAY("reply", CLUSTER, {E_REPLY, KW_VERDICT_FINAL, 1, DONE});
+    PLAY("no permission", CLUSTER, {E_REPLY, KW_VERDICT_AUTH, 1, DONE});
+    PLAY("moved, single server", 0, {E_REPLY, KW_VERDICT_MOVED, 1, DONE});
+    PLAY("moved, pinned", CLUSTER | PINNED, {E_REPLY, KW_VERDICT_MOVED, 1, DONE});
+    PLAY("read-only, single server", 0, {E_REPLY, KW_VERDICT_READONLY, 1, DONE});
+}
+
+static void test_op_redirects_are_followed(void **state)
+{
+    (void)state;
+    kw_op op = PLAY("moved", CLUSTER,
+        {E_REPLY, KW_VERDICT_MOVED, 1, SEND(REDIRECT | PATCH | FETCH)},
+        {E_REPLY, KW_VERDICT_FINAL, 2, DONE});
+    assert_string_equal(op.target.host, "other");
+    assert_int_equal(op.target.port, 7001);
+    op = PLAY("moved, same host", CLUSTER,
+        {E_SAME_HOST, 0, 1, SEND(REDIRECT | PATCH | FETCH)});
+    assert_string_equal(op.target.host, "from");
+    PLAY("moved, other slot", CLUSTER, {E_ELSEWHERE, 0, 1, SEND(REDIRECT | FETCH)});
+    PLAY("moved, slot unknown", CLUSTER | NO_SLOT,
+        {E_REPLY, KW_VERDICT_MOVED, 1, SEND(REDIRECT | FETCH)});
+    PLAY("moved to nobody", CLUSTER,
+        {E_UNKNOWN, 0, 1, REFRESH},
+        {E_FETCHED, KW_OK, 2, SEND(0)});
+    PLAY("ask", CLUSTER,
+        {E_REPLY, KW_VERDICT_ASK, 1, SEND(REDIRECT | ASKING)},
+        {E_REPLY, KW_VERDICT_TRY_AGAIN, 2, SLEEP(0)},
+        {E_WOKE, 0, 9, SEND(0)},
+        {E_REPLY, KW_VERDICT_ASK, 10, SEND(REDIRECT | ASKING)},
+        {E_REPLY, KW_VERDICT_FINAL, 11, DONE});
+    PLAY("moved without end", CLUSTER,
+        {E_REPLY, KW_VERDICT_MOVED, 1, SEND(REDIRECT | PATCH | FETCH)},
+        {E_REPLY, KW_VERDICT_MOVED, 2, SEND(REDIRECT | PATCH | FETCH)},
+        {E_REPLY, KW_VERDICT_MOVED, 3, SLEEP(PATCH | FETCH)},
+        {E_WOKE, 0, 20, SEND(REDIRECT)},
+        {E_REPLY, KW_VERDICT_MOVED, 21, SLEEP(PATCH | FETCH)},
+        {E_WOKE, 0, 60, SEND(REDIRECT)},
+        {E_REPLY, KW_VERDICT_MOVED, 61, SLEEP(PATCH | FETCH)},
+        {E_WOKE, 0, 120, SEND(REDIRECT)},
+        {E_REPLY, KW_VERDICT_MOVED, 121, FAIL(KW_ERR_REDIRECT, KW_EFFECT_NONE)});
+}
+
+static void test_op_server_states_are_waited_out(void **state)
+{
+    (void)state;
+    static const struct { kw_verdict_kind kind; unsigned flags; kw_err code; } rows[] = {
+        {KW_VERDICT_TRY_AGAIN, 0, KW_ERR_TRY_AGAIN},
+        {KW_VERDICT_LOADING, 0, KW_ERR_LOADING},
+        {KW_VERDICT_BUSY, 0, KW_ERR_BUSY},
+        {KW_VERDICT_CLUSTER_DOWN, FETCH, KW_ERR_CLUSTER_DOWN},
+        {KW_VERDICT_MASTER_DOWN, FETCH, KW_ERR_MASTER_DOWN},
+        {KW_VERDICT_READONLY, FETCH, KW_ERR_READONLY},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        int kind = (int)rows[i].kind;
+        unsigned flags = rows[i].flags;
+        PLAY("three times, then fine", CLUSTER,
+            {E_REPLY, kind, 1, SLEEP(flags)}, {E_WOKE, 0, 10, SEND(0)},
+            {E_REPLY, kind, 11, SLEEP(flags)}, {E_WOKE, 0, 30, SEND(0)},
+            {E_REPLY, kind, 31, SLEEP(flags)}, {E_WOKE, 0, 90, SEND(0)},
+            {E_REPLY, KW_VERDICT_FINAL, 91, DONE});
+        PLAY("until the deadline", CLUSTER,
+            {E_REPLY, kind, 999, SLEEP(flags)},
+            {E_WOKE, 0, 1000, FAIL(rows[i].code, KW_EFFECT_NONE)});
+        PLAY("past the deadline", CLUSTER,
+            {E_REPLY, kind, 1001, KW_STEP_FAIL, flags, rows[i].code, KW_EFFECT_NONE});
+    }
+    PLAY("unblocked", CLUSTER,
+        {E_REPLY, KW_VERDICT_UNBLOCKED, 1, SLEEP(FETCH)}, {E_WOKE, 0, 10, SEND(0)});
+    PLAY("too many clients", CLUSTER,
+        {E_REPLY, KW_VERDICT_FULL, 1, SLEEP(FETCH)}, {E_WOKE, 0, 10, SEND(0)});
+}
+
+static void test_op_unserved_slot_is_asked_for_once_more(void **state)
+{
+    (void)state;
+    PLAY("hole", CLUSTER,
+        {E_UNSERVED, 0, 1, REFRESH},
+        {E_FETCHED, KW_OK, 2, SEND(0)},
+        {E_UNSERVED, 0, 3, FAIL(KW_ERR_NOT_SERVED, KW_EFFECT_NONE)});
+    PLAY("no map", CLUSTER,
+        {E_UNSERVED, 0, 1, REFRESH},
+        {E_FETCHED, KW_ERR_TOPOLOGY, 300, SLEEP(FETCH)},
+        {E_WOKE, 0, 310, SEND(0)},
+        {E_UNSERVED, 0, 310, REFRESH},
+        {E_FETCHED, KW_ERR_TOPOLOGY, 1000, FAIL(KW_ERR_NOT_SERVED, KW_EFFECT_NONE)});
+    PLAY("no map, password wrong", CLUSTER,
+        {E_UNSERVED, 0, 1, REFRESH},
+        {E_FETCHED, KW_ERR_AUTH, 2, FAIL(KW_ERR_AUTH, KW_EFFECT_NONE)});
+}
+
+static void test_op_nothing_sent_is_tried_again_whatever_the_command(void **state)
+{
+    (void)state;
+    PLAY("node down, write", CLUSTER,
+        {E_UNAVAILABLE, KW_ERR_CONNECT, 1, SLEEP(FETCH)},
+        {E_WOKE, 0, 9, SEND(0)},
+        {E_REPLY, KW_VERDICT_FINAL, 10, DONE});
+    PLAY("node down until the deadline", CLUSTER,
+        {E_UNAVAILABLE, KW_ERR_CONNECT, 990, SLEEP(FETCH)},
+        {E_WOKE, 0, 1000, FAIL(KW_ERR_CONNECT, KW_EFFECT_NONE)});
+    PLAY("lost before a byte left, write", CLUSTER,
+        {E_BROKEN, KW_ERR_CLOSED, 1, SLEEP(FETCH)},
+        {E_WOKE, 0, 9, SEND(0)});
+    PLAY("single server down", 0, {E_UNAVAILABLE, KW_ERR_CONNECT, 1, SLEEP(0)});
+    PLAY("password wrong", CLUSTER,
+        {E_UNAVAILABLE, KW_ERR_AUTH, 1, FAIL(KW_ERR_AUTH, KW_EFFECT_NONE)});
+    PLAY("no memory", CLUSTER,
+        {E_UNAVAILABLE, KW_ERR_NOMEM, 1, FAIL(KW_ERR_NOMEM, KW_EFFECT_NONE)});
+    PLAY("deadline while waiting", CLUSTER,
+        {E_DEADLINE, 0, 1000, FAIL(KW_ERR_QUEUE_TIMEOUT, KW_EFFECT_NONE)});
+}
+
+static void test_op_unknown_outcome_is_repeated_only_with_leave(void **state)
+{
+    (void)state;
+    PLAY("write lost", CLUSTER,
+        {E_LOST, KW_ERR_CLOSED, 1, FAIL_FETCH(KW_ERR_CLOSED, KW_EFFECT_MAYBE)});
+    PLAY("read lost", CLUSTER | REPEATABLE,
+        {E_LOST, KW_ERR_CLOSED, 1, SLEEP(FETCH)},
+        {E_WOKE, 0, 9, SEND(0)},
+        {E_REPLY, KW_VERDICT_FINAL, 10, DONE});
+    PLAY("read lost, then the node is gone: it may still have run", CLUSTER | REPEATABLE,
+        {E_LOST, KW_ERR_CLOSED, 1, SLEEP(FETCH)},
+        {E_WOKE, 0, 9, SEND(0)},
+        {E_UNAVAILABLE, KW_ERR_CONNECT, 999, SLEEP(FETCH)},
+        {E_WOKE, 0, 1000, FAIL(KW_ERR_CONNECT, KW_EFFECT_MAYBE)});
+    PLAY("write late", CLUSTER,
+        {E_LATE, 0, 1000, FAIL_FETCH(KW_ERR_TIMEOUT, KW_EFFECT_MAYBE)});
+    PLAY("read late", CLUSTER | REPEATABLE,
+        {E_LATE, 0, 1000, FAIL_FETCH(KW_ERR_TIMEOUT, KW_EFFECT_MAYBE)});
+    PLAY("nonsense is never tried again", CLUSTER | REPEATABLE,
+        {E_LOST, KW_ERR_PROTOCOL, 1, FAIL(KW_ERR_PROTOCOL, KW_EFFECT_MAYBE)});
+    PLAY("a reply too many", CLUSTER | REPEATABLE,
+        {E_LOST, KW_ERR_DESYNC, 1, FAIL(KW_ERR_DESYNC, KW_EFFECT_MAYBE)});
+    PLAY("too large a reply: it ran", CLUSTER | REPEATABLE,
+        {E_LOST, KW_ERR_LIMIT, 1, FAIL(KW_ERR_LIMIT, KW_EFFECT_DONE)});
+}
+/* clang-format on */
+
+static void test_op_sends_are_bounded(void **state)
+{
+    (void)state;
+    kw_op op;
+    kw_op_spec spec = {.deadline_ns = UINT64_MAX / 2, .redirects_max = 5, .is_cluster = true};
+    kw_step step = kw_op_start(&op, &spec, 7);
+    kw_verdict verdict = {.kind = KW_VERDICT_TRY_AGAIN};
+    kw_endpoint from = {"from", 7000};
+    uint64_t now_ns = 0;
+    while (step.kind != KW_STEP_FAIL) {
+        if (step.kind == KW_STEP_SEND) {
+            kw_op_on_send(&op);
+            step = kw_op_on_reply(&op, now_ns, &verdict, &from);
+        } else {
+            now_ns = step.until_ns;
+            step = kw_op_on_woke(&op, now_ns);
+        }
+        assert_in_range(op.sends_n, 0, KW_OP_SENDS_MAX);
+    }
+    assert_int_equal(step.code, KW_ERR_TRY_AGAIN);
+    assert_int_equal(step.effect, KW_EFFECT_NONE);
+    assert_int_equal(op.sends_n, KW_OP_SENDS_MAX);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_op_reply_is_the_callers),
+        cmocka_unit_test(test_op_redirects_are_followed),
+        cmocka_unit_test(test_op_server_states_are_waited_out),
+        cmocka_unit_test(test_op_unserved_slot_is_asked_for_once_more),
+        cmocka_unit_test(test_op_nothing_sent_is_tried_again_whatever_the_command),
+        cmocka_unit_test(test_op_unknown_outcome_is_repeated_only_with_leave),
+        cmocka_unit_test(test_op_sends_are_bounded),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

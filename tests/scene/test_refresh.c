@@ -1,0 +1,164 @@
+/* Scenes of the map's refresh, of a node's health, and of backoff. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "engine/health.h"
+#include "engine/refresh.h"
+#include "support/check.h"
+
+#include <string.h>
+
+#define MS KW_NS_PER_MS
+
+static void test_refresh_is_one_at_a_time_and_numbered(void **state)
+{
+    (void)state;
+    kw_refresh refresh;
+    kw_refresh_init(&refresh, 0, 5 * MS, 1);
+    assert_true(kw_refresh_due_ns(&refresh) == UINT64_MAX); /* nobody wants one */
+    uint64_t first = kw_refresh_want(&refresh);
+    assert_true(kw_refresh_due_ns(&refresh) <= 5 * MS);
+    assert_int_equal(kw_refresh_want(&refresh), first); /* one answers all doubts */
+    kw_refresh_on_start(&refresh, 6 * MS);
+    assert_true(kw_refresh_due_ns(&refresh) == UINT64_MAX);
+    uint64_t second = kw_refresh_want(&refresh); /* what runs may have read too early */
+    assert_int_equal(second, first + 1);
+    assert_true(kw_refresh_due_ns(&refresh) == UINT64_MAX);
+    kw_refresh_on_end(&refresh, 8 * MS, false);
+    assert_int_equal(refresh.ended_n, first);
+    assert_in_range(kw_refresh_due_ns(&refresh), 106 * MS, 256 * MS + 6 * MS);
+}
+
+static void test_refresh_starts_keep_the_floor_and_the_ceiling(void **state)
+{
+    (void)state;
+    kw_refresh refresh;
+    kw_refresh_init(&refresh, 0, 0, kw_test_seed("refresh"));
+    uint64_t now_ns = 0;
+    uint64_t before_ns = 0;
+    for (int i = 0; i < 200; i++) {
+        kw_refresh_want(&refresh);
+        now_ns = kw_refresh_due_ns(&refresh);
+        if (i > 0) {
+            assert_in_range(now_ns - before_ns, KW_REFRESH_FLOOR_NS, 250 * MS);
+        }
+        before_ns = now_ns;
+        kw_refresh_on_start(&refresh, now_ns);
+        kw_refresh_on_end(&refresh, now_ns + MS, i % 7 == 0);
+    }
+    assert_in_range(now_ns, 199 * KW_REFRESH_FLOOR_NS, 199 * 250 * MS); /* at most 10 a second */
+}
+
+static void test_refresh_periodic_has_jitter_below_its_interval(void **state)
+{
+    (void)state;
+    bool differs = false;
+    uint64_t first_ns = 0;
+    for (uint64_t seed = 0; seed < 20; seed++) {
+        kw_refresh refresh;
+        kw_refresh_init(&refresh, 1000 * MS, 0, seed);
+        uint64_t due_ns = kw_refresh_due_ns(&refresh);
+        assert_in_range(due_ns, 750 * MS, 1000 * MS);
+        first_ns = seed == 0 ? due_ns : first_ns;
+        differs = differs || due_ns != first_ns;
+    }
+    assert_true(differs);
+}
+
+static void test_refresh_order_is_healthy_suspect_seeds(void **state)
+{
+    (void)state;
+    kw_random random;
+    kw_random_init(&random, 5);
+    unsigned first_n[6] = {0};
+    for (int round = 0; round < 600; round++) {
+        kw_refresh_candidate list[6] = {
+            {0, false, true}, {1, true, false},  {2, false, false},
+            {3, true, true},  {4, false, false}, {5, false, false},
+        };
+        kw_refresh_order(list, 6, &random);
+        first_n[list[0].node]++;
+        for (size_t i = 0; i < 3; i++) {
+            assert_false(list[i].is_seed || list[i].is_suspect);
+        }
+        assert_int_equal(list[3].node, 1);
+        assert_int_equal(list[4].node, 0);
+        assert_int_equal(list[5].node, 3);
+    }
+    for (size_t node = 2; node < 6; node++) {
+        if (node != 3) {
+            assert_in_range(first_n[node], 130, 270); /* 200, give or take */
+        }
+    }
+}
+
+static void test_health_failing_node_is_probed_by_one_and_rarely(void **state)
+{
+    (void)state;
+    kw_health health;
+    kw_random random;
+    kw_health_init(&health);
+    kw_random_init(&random, kw_test_seed("health"));
+    for (unsigned i = 0; i < KW_HEALTH_DIALS_MAX; i++) {
+        assert_true(kw_health_may_dial(&health, 0));
+        kw_health_on_dial(&health);
+    }
+    assert_false(kw_health_may_dial(&health, 0));
+    for (unsigned i = 0; i < KW_HEALTH_DIALS_MAX; i++) {
+        kw_health_on_failed(&health, 0, &random);
+    }
+    kw_health_init(&health);
+    unsigned dials_n = 0;
+    for (uint64_t now_ns = 0; now_ns < 1000 * MS; now_ns += MS) {
+        if (kw_health_may_dial(&health, now_ns)) {
+            kw_health_on_dial(&health);
+            assert_true(!health.is_failing || !kw_health_may_dial(&health, now_ns));
+            kw_health_on_failed(&health, now_ns, &random);
+            dials_n++;
+        }
+    }
+    assert_in_range(dials_n, 3, 20);
+    uint64_t retry_ns = health.retry_ns;
+    assert_in_range(retry_ns, 1000 * MS, 2000 * MS); /* back within a second */
+    kw_health_on_dial(&health);
+    kw_health_on_connected(&health);
+    assert_true(kw_health_may_dial(&health, 1000 * MS));
+    assert_false(health.is_failing);
+    kw_health_on_dial(&health);
+    kw_health_on_abandoned(&health);
+    assert_false(health.is_failing);
+    assert_int_equal(health.dialling_n, 0);
+}
+
+static void test_backoff_grows_to_its_ceiling_with_jitter(void **state)
+{
+    (void)state;
+    kw_backoff backoff;
+    kw_random random;
+    kw_random_init(&random, kw_test_seed("backoff"));
+    kw_backoff_init(&backoff, 10 * MS, 100 * MS);
+    uint64_t ceiling_ns = 10 * MS;
+    for (int i = 0; i < 100; i++) {
+        uint64_t pause_ns = kw_backoff_next(&backoff, &random);
+        assert_in_range(pause_ns, ceiling_ns / 8, ceiling_ns);
+        ceiling_ns = ceiling_ns * 2 < 100 * MS ? ceiling_ns * 2 : 100 * MS;
+    }
+    kw_backoff_reset(&backoff);
+    assert_in_range(kw_backoff_next(&backoff, &random), 0, 10 * MS);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_refresh_is_one_at_a_time_and_numbered),
+        cmocka_unit_test(test_refresh_starts_keep_the_floor_and_the_ceiling),
+        cmocka_unit_test(test_refresh_periodic_has_jitter_below_its_interval),
+        cmocka_unit_test(test_refresh_order_is_healthy_suspect_seeds),
+        cmocka_unit_test(test_health_failing_node_is_probed_by_one_and_rarely),
+        cmocka_unit_test(test_backoff_grows_to_its_ceiling_with_jitter),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
