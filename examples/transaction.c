@@ -6,7 +6,6 @@
  */
 #include <keyway.h>
 
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -27,8 +26,9 @@ static kw_reply *ask(kw_session *session, kw_error *error, const char *format, l
 static bool ask_ok(kw_session *session, kw_error *error, const char *format, long long value)
 {
     kw_reply *reply = ask(session, error, format, value);
+    bool ok = reply != NULL;
     kw_reply_free(reply);
-    return reply != NULL;
+    return ok;
 }
 
 /* One try: 1 done, 0 somebody was faster, -1 failed. */

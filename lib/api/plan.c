@@ -263,7 +263,8 @@ static kw_err refuse(const kw_plan *plan, kw_error *error, unsigned flags)
     if ((flags & KW_COMMAND_SESSION) != 0) {
         return kw_error_set(error, KW_ERR_REFUSED, KW_EFFECT_NONE,
                             "%s changes or binds its connection, and the handle's connections "
-                            "are shared between calls; sessions are not in this version",
+                            "are shared between calls; transactions and the like need a session "
+                            "(kw_session_open)",
                             plan->name);
     }
     return kw_error_set(error, KW_ERR_REFUSED, KW_EFFECT_NONE,

@@ -200,7 +200,8 @@ static kw_step send_pinned(errand *self)
     }
     self->is_lost = true;
     kw_error_set(&self->await.failure, KW_ERR_CLOSED, KW_EFFECT_NONE,
-                 "the server has closed the connection before the command was sent");
+                 "the connection was closed, or brought bytes that nothing asked for, before the "
+                 "command was sent");
     return on_loss(self, KW_ERR_CLOSED, false);
 }
 
