@@ -72,9 +72,6 @@ int main(int argc, char **argv)
     paint(PAINT_GREEN, "       as many slots, nodes and round trips as keys\n");
     puts("");
     ok = show(kw, plain, &error);
-    if (!ok) {
-        fprintf(stderr, "%s\n", error.text);
-    }
     paint(PAINT_GREEN, "       split by slot, sent to all nodes at once, joined in this order\n");
     kw_close(kw);
     return ok ? EXIT_SUCCESS : EXIT_FAILURE;
