@@ -38,7 +38,7 @@ uint64_t kw_refresh_due_ns(const kw_refresh *refresh)
     if (refresh->started_n != refresh->ended_n) {
         return UINT64_MAX;
     }
-    if (refresh->is_wanted) {
+    if (refresh->is_wanted || refresh->periodic_ns < refresh->allowed_ns) {
         return refresh->allowed_ns;
     }
     return refresh->periodic_ns;

@@ -68,6 +68,20 @@ static void test_refresh_periodic_has_jitter_below_its_interval(void **state)
     assert_true(differs);
 }
 
+static void test_refresh_periodic_keeps_the_floor(void **state)
+{
+    (void)state;
+    kw_refresh refresh;
+    kw_refresh_init(&refresh, 2 * MS, 0, 3); /* no sane interval, but a legal one */
+    uint64_t before_ns = kw_refresh_due_ns(&refresh);
+    for (int i = 0; i < 20; i++) {
+        kw_refresh_on_start(&refresh, before_ns);
+        kw_refresh_on_end(&refresh, before_ns + MS, true);
+        assert_in_range(kw_refresh_due_ns(&refresh) - before_ns, KW_REFRESH_FLOOR_NS, 250 * MS);
+        before_ns = kw_refresh_due_ns(&refresh);
+    }
+}
+
 static void test_refresh_order_is_healthy_suspect_seeds(void **state)
 {
     (void)state;
@@ -156,6 +170,7 @@ int main(void)
         cmocka_unit_test(test_refresh_is_one_at_a_time_and_numbered),
         cmocka_unit_test(test_refresh_starts_keep_the_floor_and_the_ceiling),
         cmocka_unit_test(test_refresh_periodic_has_jitter_below_its_interval),
+        cmocka_unit_test(test_refresh_periodic_keeps_the_floor),
         cmocka_unit_test(test_refresh_order_is_healthy_suspect_seeds),
         cmocka_unit_test(test_health_failing_node_is_probed_by_one_and_rarely),
         cmocka_unit_test(test_backoff_grows_to_its_ceiling_with_jitter),
