@@ -34,6 +34,9 @@ void kw_health_on_connected(kw_health *health)
 void kw_health_on_failed(kw_health *health, uint64_t now_ns, kw_random *random)
 {
     health->dialling_n--;
+    if (health->is_failing && now_ns < health->retry_ns) {
+        return; /* begun while the node was healthy: the failure is counted */
+    }
     health->is_failing = true;
     health->retry_ns = now_ns + kw_backoff_next(&health->backoff, random);
 }

@@ -9,7 +9,8 @@
 #include <stdint.h>
 
 /* A node is healthy until a connect to it fails. From then on one connect at a time
- * is allowed, after growing pauses, until one succeeds. */
+ * is allowed, after growing pauses, until one succeeds. Connects that fail together
+ * are one failure. */
 typedef struct kw_health {
     kw_backoff backoff;
     uint64_t retry_ns;   /* no connect before this */

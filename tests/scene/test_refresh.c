@@ -124,6 +124,7 @@ static void test_health_failing_node_is_probed_by_one_and_rarely(void **state)
     for (unsigned i = 0; i < KW_HEALTH_DIALS_MAX; i++) {
         kw_health_on_failed(&health, 0, &random);
     }
+    assert_in_range(health.retry_ns, 1, 50 * MS); /* eight, but one failure: the first pause */
     kw_health_init(&health);
     unsigned dials_n = 0;
     for (uint64_t now_ns = 0; now_ns < 1000 * MS; now_ns += MS) {
