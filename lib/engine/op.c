@@ -150,33 +150,43 @@ static kw_step on_redirect(kw_op *op, uint64_t now_ns, const kw_verdict *verdict
     return step;
 }
 
+/* True for a reply that ends the call: where no map can name another node, and where
+ * the caller named this one, a redirect changes nothing. */
+static bool is_callers(const kw_op *op, kw_verdict_kind kind)
+{
+    if (kind == KW_VERDICT_MOVED || kind == KW_VERDICT_ASK || kind == KW_VERDICT_READONLY) {
+        return op->spec.is_pinned || !op->spec.is_cluster;
+    }
+    return kind == KW_VERDICT_FINAL || kind == KW_VERDICT_AUTH;
+}
+
 kw_step kw_op_on_reply(kw_op *op, uint64_t now_ns, const kw_verdict *verdict,
                        const kw_endpoint *from)
 {
-    bool follows = op->spec.is_cluster && !op->spec.is_pinned;
-    if (op->sends_n >= KW_OP_SENDS_MAX && verdict->kind != KW_VERDICT_FINAL) {
-        kw_err code = kw_verdict_code(verdict->kind);
-        return fail(op, code != KW_OK ? code : KW_ERR_REDIRECT, KW_EFFECT_NONE);
+    kw_err code = kw_verdict_code(verdict->kind);
+    if (is_callers(op, verdict->kind)) {
+        return step_of(KW_STEP_DONE);
+    }
+    if (op->sends_n >= KW_OP_SENDS_MAX) {
+        return fail(op, code, KW_EFFECT_NONE);
     }
     switch (verdict->kind) {
-    case KW_VERDICT_FINAL:
-    case KW_VERDICT_AUTH:
-        return step_of(KW_STEP_DONE);
     case KW_VERDICT_MOVED:
     case KW_VERDICT_ASK:
-        return follows ? on_redirect(op, now_ns, verdict, from) : step_of(KW_STEP_DONE);
+        return on_redirect(op, now_ns, verdict, from);
     case KW_VERDICT_READONLY:
-        /* Where no map can name another node, waiting changes nothing. */
-        return follows ? wait_and_retry(op, now_ns, KW_ERR_READONLY, true) : step_of(KW_STEP_DONE);
     case KW_VERDICT_CLUSTER_DOWN:
     case KW_VERDICT_MASTER_DOWN:
     case KW_VERDICT_UNBLOCKED:
     case KW_VERDICT_FULL:
-        return wait_and_retry(op, now_ns, kw_verdict_code(verdict->kind), true);
+        return wait_and_retry(op, now_ns, code, true);
     case KW_VERDICT_TRY_AGAIN:
     case KW_VERDICT_LOADING:
     case KW_VERDICT_BUSY:
-        return wait_and_retry(op, now_ns, kw_verdict_code(verdict->kind), false);
+        return wait_and_retry(op, now_ns, code, false);
+    case KW_VERDICT_FINAL:
+    case KW_VERDICT_AUTH:
+        break;
     }
     return step_of(KW_STEP_DONE);
 }

@@ -44,10 +44,11 @@ typedef struct scene_turn {
     kw_effect effect; /* of FAIL */
 } scene_turn;
 
-#define CLUSTER    1
-#define REPEATABLE 2
-#define PINNED     4
-#define NO_SLOT    8
+#define CLUSTER      1
+#define REPEATABLE   2
+#define PINNED       4
+#define NO_SLOT      8
+#define NO_REDIRECTS 16
 
 static kw_step happen(kw_op *op, const scene_turn *turn)
 {
@@ -100,7 +101,7 @@ static kw_op play(const char *name, unsigned traits, const scene_turn *turns, si
     kw_op op;
     kw_op_spec spec = {
         .deadline_ns = DEADLINE,
-        .redirects_max = 5,
+        .redirects_max = (traits & NO_REDIRECTS) != 0 ? 0 : 5,
         .is_cluster = (traits & CLUSTER) != 0,
         .is_pinned = (traits & PINNED) != 0,
         .is_repeatable = (traits & REPEATABLE) != 0,
@@ -173,6 +174,31 @@ static void test_op_redirects_are_followed(void **state)
         {E_WOKE, 0, 9, SEND(0)},
         {E_REPLY, KW_VERDICT_ASK, 10, SEND(REDIRECT | ASKING)},
         {E_REPLY, KW_VERDICT_FINAL, 11, DONE});
+    PLAY("ask, and asked to wait for the other half: ASKING each time", CLUSTER,
+        {E_REPLY, KW_VERDICT_ASK, 1, SEND(REDIRECT | ASKING)},
+        {E_REPLY, KW_VERDICT_ASK, 2, SEND(REDIRECT | ASKING)},
+        {E_REPLY, KW_VERDICT_ASK, 3, SLEEP(0)},
+        {E_WOKE, 0, 9, SEND(REDIRECT | ASKING)},
+        {E_REPLY, KW_VERDICT_MOVED, 10, SLEEP(PATCH | FETCH)},
+        {E_WOKE, 0, 30, SEND(REDIRECT)},
+        {E_REPLY, KW_VERDICT_FINAL, 31, DONE});
+    PLAY("moved to a node that is down: at the owner again", CLUSTER,
+        {E_REPLY, KW_VERDICT_MOVED, 1, SEND(REDIRECT | PATCH | FETCH)},
+        {E_UNAVAILABLE, KW_ERR_CONNECT, 2, SLEEP(FETCH)},
+        {E_WOKE, 0, 10, SEND(0)});
+    PLAY("asked of a node that is lost: at the owner again", CLUSTER,
+        {E_REPLY, KW_VERDICT_ASK, 1, SEND(REDIRECT | ASKING)},
+        {E_BROKEN, KW_ERR_CLOSED, 2, SLEEP(FETCH)},
+        {E_WOKE, 0, 10, SEND(0)});
+    PLAY("moved to nobody without end", CLUSTER,
+        {E_UNKNOWN, 0, 1, REFRESH}, {E_FETCHED, KW_OK, 2, SEND(0)},
+        {E_UNKNOWN, 0, 3, REFRESH}, {E_FETCHED, KW_OK, 4, SEND(0)},
+        {E_UNKNOWN, 0, 5, REFRESH}, {E_FETCHED, KW_OK, 6, SEND(0)},
+        {E_UNKNOWN, 0, 7, REFRESH}, {E_FETCHED, KW_OK, 8, SEND(0)},
+        {E_UNKNOWN, 0, 9, REFRESH}, {E_FETCHED, KW_OK, 10, SEND(0)},
+        {E_UNKNOWN, 0, 11, FAIL(KW_ERR_REDIRECT, KW_EFFECT_NONE)});
+    PLAY("moved, no redirect allowed", CLUSTER | NO_REDIRECTS,
+        {E_REPLY, KW_VERDICT_MOVED, 1, FAIL(KW_ERR_REDIRECT, KW_EFFECT_NONE)});
     PLAY("moved without end", CLUSTER,
         {E_REPLY, KW_VERDICT_MOVED, 1, SEND(REDIRECT | PATCH | FETCH)},
         {E_REPLY, KW_VERDICT_MOVED, 2, SEND(REDIRECT | PATCH | FETCH)},
@@ -270,6 +296,17 @@ static void test_op_unknown_outcome_is_repeated_only_with_leave(void **state)
         {E_WOKE, 0, 9, SEND(0)},
         {E_UNAVAILABLE, KW_ERR_CONNECT, 999, SLEEP(FETCH)},
         {E_WOKE, 0, 1000, FAIL(KW_ERR_CONNECT, KW_EFFECT_MAYBE)});
+    PLAY("read lost, then the server refuses: it may still have run", CLUSTER | REPEATABLE,
+        {E_LOST, KW_ERR_CLOSED, 1, SLEEP(FETCH)},
+        {E_WOKE, 0, 9, SEND(0)},
+        {E_REPLY, KW_VERDICT_LOADING, 999, SLEEP(0)},
+        {E_WOKE, 0, 1000, FAIL(KW_ERR_LOADING, KW_EFFECT_MAYBE)});
+    PLAY("read lost, then redirected without end", CLUSTER | REPEATABLE | NO_REDIRECTS,
+        {E_LOST, KW_ERR_CLOSED, 1, SLEEP(FETCH)},
+        {E_WOKE, 0, 9, SEND(0)},
+        {E_REPLY, KW_VERDICT_MOVED, 10, FAIL(KW_ERR_REDIRECT, KW_EFFECT_MAYBE)});
+    PLAY("nonsense before a byte left", CLUSTER | REPEATABLE,
+        {E_BROKEN, KW_ERR_PROTOCOL, 1, FAIL(KW_ERR_PROTOCOL, KW_EFFECT_NONE)});
     PLAY("write late", CLUSTER,
         {E_LATE, 0, 1000, FAIL_FETCH(KW_ERR_TIMEOUT, KW_EFFECT_MAYBE)});
     PLAY("read late", CLUSTER | REPEATABLE,
@@ -307,6 +344,52 @@ static void test_op_sends_are_bounded(void **state)
     assert_int_equal(op.sends_n, KW_OP_SENDS_MAX);
 }
 
+static void test_op_last_send_may_still_end_well(void **state)
+{
+    (void)state;
+    static const struct {
+        kw_verdict_kind kind;
+        bool is_pinned;
+    } rows[] = {
+        {KW_VERDICT_FINAL, false}, {KW_VERDICT_AUTH, false},    {KW_VERDICT_MOVED, true},
+        {KW_VERDICT_ASK, true},    {KW_VERDICT_READONLY, true},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        kw_op op;
+        kw_op_spec spec = {.deadline_ns = DEADLINE, .redirects_max = 5, .is_cluster = true};
+        spec.is_pinned = rows[i].is_pinned;
+        (void)kw_op_start(&op, &spec, 7);
+        for (unsigned n = 0; n < KW_OP_SENDS_MAX; n++) {
+            kw_op_on_send(&op);
+        }
+        kw_verdict verdict = {.kind = rows[i].kind, .slot = SLOT, .port = 7001};
+        kw_endpoint from = {"from", 7000};
+        assert_int_equal(kw_op_on_reply(&op, MS, &verdict, &from).kind, KW_STEP_DONE);
+    }
+}
+
+static void test_op_lost_reads_are_bounded_too(void **state)
+{
+    (void)state;
+    kw_op op;
+    kw_op_spec spec = {.deadline_ns = UINT64_MAX / 2, .is_cluster = true, .is_repeatable = true};
+    kw_step step = kw_op_start(&op, &spec, 7);
+    uint64_t now_ns = 0;
+    while (step.kind != KW_STEP_FAIL) {
+        if (step.kind == KW_STEP_SEND) {
+            kw_op_on_send(&op);
+            step = kw_op_on_broken(&op, now_ns, KW_ERR_CLOSED, true);
+        } else {
+            now_ns = step.until_ns;
+            step = kw_op_on_woke(&op, now_ns);
+        }
+        assert_in_range(op.sends_n, 0, KW_OP_SENDS_MAX);
+    }
+    assert_int_equal(step.code, KW_ERR_CLOSED);
+    assert_int_equal(step.effect, KW_EFFECT_MAYBE);
+    assert_true(step.wants_refresh);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -317,6 +400,8 @@ int main(void)
         cmocka_unit_test(test_op_nothing_sent_is_tried_again_whatever_the_command),
         cmocka_unit_test(test_op_unknown_outcome_is_repeated_only_with_leave),
         cmocka_unit_test(test_op_sends_are_bounded),
+        cmocka_unit_test(test_op_last_send_may_still_end_well),
+        cmocka_unit_test(test_op_lost_reads_are_bounded_too),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
