@@ -25,7 +25,8 @@ extern "C" {
  * move: each error of the server, MOVED and ASK too, is the caller's to read. (The server
  * gives the transaction up then: EXEC answers EXECABORT or the redirect, nothing has run,
  * and the session is clean and moves with its next command.) While a slot is on its way to
- * another node, a key that has gone ahead cannot be watched: WATCH answers ASK.
+ * another node, a key that has gone ahead cannot be watched: WATCH answers ASK. Heed that:
+ * what follows a WATCH that failed is not guarded by it.
  *
  * A session that loses its connection while it waits for an answer, or while it is not
  * clean, is broken: the call says what is known of its command, every later one says

@@ -1,5 +1,5 @@
-/* Sessions on a real cluster and a real single server: transactions, what is refused,
- * slots that move, connections that are lost, and what the pool gets back. KW_TEST_FAST */
+/* Sessions on a real cluster and a real single server: transactions, what is refused, and
+ * slots that move. KW_TEST_FAST */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,12 +10,12 @@
 #include <keyway.h>
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
+#include "live/session_ask.h"
 #include "support/ask.h"
 #include "support/check.h"
 #include "support/cluster.h"
@@ -37,75 +37,6 @@ static int tear_down(void **state)
     kw_test_server_free(server);
     kw_test_cluster_free(cluster);
     return 0;
-}
-
-static kw_session *open_session(kw_client *kw, const char *key)
-{
-    kw_error error = KW_ERROR_INIT;
-    kw_session *session = kw_session_open(kw, &error, key, strlen(key));
-    if (session == NULL) {
-        fail_msg("%s: %s", kw_err_name(error.code), error.text);
-    }
-    return session;
-}
-
-static kw_reply *ask(kw_session *session, const char *format, va_list values)
-{
-    kw_error error = KW_ERROR_INIT;
-    kw_reply *reply = kw_session_vcommand(session, &error, format, values);
-    if (reply == NULL) {
-        fail_msg("%s: %s: %s", format, kw_err_name(error.code), error.text);
-    }
-    return reply;
-}
-
-/* The reply must be this text (a string, a status, or the start of an error). */
-static void is_text(kw_session *session, const char *text, const char *format, ...)
-{
-    va_list values;
-    va_start(values, format);
-    kw_reply *reply = ask(session, format, values);
-    va_end(values);
-    const char *got = kw_reply_str(reply, NULL);
-    if (got == NULL || (kw_reply_is_error(reply) ? strncmp(got, text, strlen(text)) != 0
-                                                 : strcmp(got, text) != 0)) {
-        fail_msg("%s: \"%s\", not \"%s\"", format, got != NULL ? got : "(no text)", text);
-    }
-    kw_reply_free(reply);
-}
-
-static long long integer(kw_session *session, const char *format, ...)
-{
-    va_list values;
-    va_start(values, format);
-    kw_reply *reply = ask(session, format, values);
-    va_end(values);
-    assert_int_equal(kw_reply_type(reply), KW_REPLY_INTEGER);
-    long long value = kw_reply_int(reply);
-    kw_reply_free(reply);
-    return value;
-}
-
-/* Number of EXEC's results; -1 for nil. */
-static int exec(kw_session *session)
-{
-    kw_reply *reply = kw_session_command(session, NULL, "EXEC");
-    assert_non_null(reply);
-    assert_false(kw_reply_is_error(reply));
-    int n = kw_reply_is_nil(reply) ? -1 : (int)kw_reply_count(reply);
-    kw_reply_free(reply);
-    return n;
-}
-
-static void fails(kw_session *session, kw_err code, kw_effect effect, const char *command)
-{
-    kw_error error = KW_ERROR_INIT;
-    kw_reply *reply = kw_session_command(session, &error, command);
-    assert_null(reply);
-    if (error.code != code || error.effect != effect) {
-        fail_msg("%s: %s, effect %s: %s", command, kw_err_name(error.code),
-                 kw_effect_name(error.effect), error.text);
-    }
 }
 
 static void run_transactions(kw_client *kw)
@@ -267,7 +198,7 @@ static void test_session_slot_moving_in_multi_aborts_the_transaction(void **stat
     is_text(session, "QUEUED", "SET multi 2");
     kw_test_cluster_move(cluster, slot, slot, other_owner(slot));
     is_text(session, "MOVED", "SET multi 3");
-    is_text(session, "MOVED", "EXEC"); /* for what was queued before */
+    is_text(session, "MOVED", "EXEC");  /* for what was queued before */
     is_text(session, "1", "GET multi"); /* clean again, and where the slot is */
 
     is_text(session, "OK", "WATCH multi"); /* all that is queued was there before */
@@ -304,82 +235,6 @@ static void test_session_key_that_has_gone_ahead_is_read_but_not_watched(void **
     kw_close(kw);
 }
 
-static void kill_connection(kw_session *session)
-{
-    long long id = integer(session, "CLIENT ID");
-    assert_int_equal(kw_test_server_integer(server, "CLIENT KILL ID %lld", id), 1);
-    kw_test_sleep_ms(20);
-}
-
-static void test_session_killed_connection_breaks_what_was_bound_to_it(void **state)
-{
-    (void)state;
-    kw_client *kw = kw_test_open("%s", kw_test_server_uri(server));
-    kw_test_ask_ok(kw, "SET kill 1");
-    kw_session *session = open_session(kw, "kill");
-    kill_connection(session);
-    assert_int_equal(integer(session, "INCR kill"), 2); /* nothing was bound */
-    long long id = integer(session, "CLIENT ID");
-    is_text(session, "OK", "MULTI");
-    is_text(session, "QUEUED", "INCR kill");
-    kw_test_server_integer(server, "CLIENT KILL ID %lld", id);
-    kw_test_sleep_ms(20);
-    fails(session, KW_ERR_CLOSED, KW_EFFECT_NONE, "EXEC"); /* seen before it was sent */
-    fails(session, KW_ERR_CLOSED, KW_EFFECT_NONE, "EXEC");
-    fails(session, KW_ERR_CLOSED, KW_EFFECT_NONE, "PING");
-    kw_session_close(session);
-    session = open_session(kw, "kill");
-    is_text(session, "OK", "WATCH kill");
-    kill_connection(session);
-    fails(session, KW_ERR_CLOSED, KW_EFFECT_NONE, "GET kill"); /* the watch is gone */
-    kw_session_close(session);
-    assert_int_equal(kw_test_ask_integer(kw, "INCR kill"), 3);
-    kw_close(kw);
-}
-
-static void test_session_late_answers_break_it_with_the_right_effect(void **state)
-{
-    (void)state;
-    kw_client *kw = kw_test_open("%s?timeout=300ms", kw_test_server_uri(server));
-    const struct {
-        bool is_multi;
-        kw_effect effect;
-        const char *command;
-    } rows[] = {{true, KW_EFFECT_NONE, "INCR late"},   {true, KW_EFFECT_MAYBE, "EXEC"},
-                {true, KW_EFFECT_NONE, "DISCARD"},     {false, KW_EFFECT_NONE, "WATCH late"},
-                {false, KW_EFFECT_MAYBE, "INCR late"}, {false, KW_EFFECT_MAYBE, "GET late"}};
-    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        kw_session *session = open_session(kw, "late");
-        if (rows[i].is_multi) {
-            is_text(session, "OK", "MULTI");
-        }
-        kw_test_server_pause(server);
-        uint64_t start_ms = kw_test_now_ms();
-        fails(session, KW_ERR_TIMEOUT, rows[i].effect, rows[i].command);
-        assert_in_range(kw_test_now_ms() - start_ms, 290, 1000);
-        kw_test_server_resume(server);
-        fails(session, KW_ERR_CLOSED, KW_EFFECT_NONE, rows[i].command);
-        kw_session_close(session);
-    }
-    kw_close(kw);
-}
-
-static void test_session_unclean_connections_do_not_come_back(void **state)
-{
-    (void)state;
-    kw_client *kw = kw_test_open("%s", kw_test_server_uri(server));
-    kw_test_ask_ok(kw, "SET n 0");
-    const char *commands[] = {"MULTI", "WATCH n", "SELECT 1", "READONLY", "CLIENT NO-EVICT on"};
-    for (unsigned i = 0; i < 5; i++) {
-        kw_session *session = open_session(kw, "n");
-        kw_reply_free(kw_session_command(session, NULL, commands[i]));
-        kw_session_close(session);
-        assert_int_equal(kw_test_stats(kw).disconnects, i + 1);
-        assert_int_equal(kw_test_ask_integer(kw, "INCR n"), i + 1);
-    }
-    kw_close(kw);
-}
-
 static void *push_later(void *arg)
 {
     kw_test_sleep_ms(400);
@@ -407,163 +262,96 @@ static void test_session_blocking_commands_outlast_the_timeout(void **state)
 }
 
 #define THREADS_N    8
-#define INCREMENTS_N 40
+#define INCREMENTS_N 300
+
+/* A reply of any kind; the session must hold. */
+static kw_reply *reply_to(kw_session *session, const char *format, ...)
+{
+    va_list values;
+    va_start(values, format);
+    kw_reply *reply = ask(session, format, values);
+    va_end(values);
+    return reply;
+}
+
+/* One try; true where EXEC has run. Errors of a slot that moves are part of it. */
+static bool try_increment(kw_session *session)
+{
+    kw_reply *reply = reply_to(session, "WATCH many");
+    bool is_watched = !kw_reply_is_error(reply);
+    kw_reply_free(reply);
+    if (!is_watched) {
+        return false; /* the key has gone ahead of its slot */
+    }
+    reply = reply_to(session, "GET many");
+    bool is_read = !kw_reply_is_error(reply);
+    const char *text = kw_reply_str(reply, NULL);
+    long n = is_read && text != NULL ? strtol(text, NULL, 10) : 0;
+    kw_reply_free(reply);
+    if (!is_read) {
+        kw_reply_free(reply_to(session, "UNWATCH"));
+        return false;
+    }
+    kw_reply_free(reply_to(session, "MULTI"));
+    kw_reply_free(reply_to(session, "SET many %ld", n + 1));
+    reply = reply_to(session, "EXEC");
+    bool is_done = kw_reply_count(reply) == 1;
+    kw_reply_free(reply);
+    return is_done;
+}
+
+/* Threads that count in one key. */
+typedef struct counters {
+    kw_client *client;
+    atomic_bool is_over;
+    atomic_int done_n;
+} counters;
 
 static void *increment(void *arg)
 {
-    kw_session *session = open_session(arg, "many");
-    for (int done_n = 0; done_n < INCREMENTS_N;) {
-        is_text(session, "OK", "WATCH many");
-        kw_reply *reply = kw_session_command(session, NULL, "GET many");
-        assert_non_null(reply);
-        long n = kw_reply_is_nil(reply) ? 0 : strtol(kw_reply_str(reply, NULL), NULL, 10);
-        kw_reply_free(reply);
-        is_text(session, "OK", "MULTI");
-        is_text(session, "QUEUED", "SET many %ld", n + 1);
-        done_n += exec(session) == 1;
+    counters *it = arg;
+    kw_session *session = open_session(it->client, "many");
+    while (!atomic_load(&it->is_over) || atomic_load(&it->done_n) < INCREMENTS_N) {
+        atomic_fetch_add(&it->done_n, try_increment(session) ? 1 : 0);
     }
     kw_session_close(session);
     return NULL;
+}
+
+static void count_together(unsigned moves_n)
+{
+    counters it = {kw_test_open("%s?timeout=20s", kw_test_cluster_uri(cluster)), false, 0};
+    kw_test_ask_ok(it.client, "SET many 0");
+    pthread_t threads[THREADS_N];
+    for (size_t i = 0; i < THREADS_N; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, increment, &it), 0);
+    }
+    for (unsigned i = 0; i < moves_n; i++) {
+        unsigned slot = kw_slot("many", 4);
+        kw_test_cluster_move(cluster, slot, slot, other_owner(slot));
+        kw_test_cluster_wait(cluster, 10000);
+        kw_test_sleep_ms(400); /* the nodes agree on the new owner's epoch, too */
+    }
+    atomic_store(&it.is_over, true);
+    for (size_t i = 0; i < THREADS_N; i++) {
+        pthread_join(threads[i], NULL);
+    }
+    char *total = kw_test_ask_text(it.client, "GET many");
+    assert_int_equal(atoi(total), atomic_load(&it.done_n));
+    free(total);
+    kw_close(it.client);
 }
 
 static void test_session_many_threads_lose_no_increment(void **state)
 {
     (void)state;
-    kw_client *kw = kw_test_open("%s?timeout=20s", kw_test_cluster_uri(cluster));
-    pthread_t threads[THREADS_N];
-    for (size_t i = 0; i < THREADS_N; i++) {
-        assert_int_equal(pthread_create(&threads[i], NULL, increment, kw), 0);
-    }
-    for (size_t i = 0; i < THREADS_N; i++) {
-        pthread_join(threads[i], NULL);
-    }
-    char *total = kw_test_ask_text(kw, "GET many");
-    assert_int_equal(atoi(total), THREADS_N * INCREMENTS_N);
-    free(total);
-    kw_close(kw);
+    count_together(0);
 }
 
-static void test_session_takes_one_of_the_pool(void **state)
+static void test_session_many_threads_lose_none_while_their_slot_moves(void **state)
 {
     (void)state;
-    kw_client *kw = kw_test_open("%s?pool-max=1&timeout=200ms", kw_test_server_uri(server));
-    kw_session *session = open_session(kw, "a");
-    kw_error error = KW_ERROR_INIT;
-    assert_null(kw_session_open(kw, &error, "a", 1));
-    assert_int_equal(error.code, KW_ERR_POOL_FULL);
-    assert_null(kw_command(kw, &error, "PING"));
-    kw_session_close(session);
-    kw_session_close(open_session(kw, "a"));
-    kw_close(kw);
-}
-
-static void *block(void *arg)
-{
-    fails(arg, KW_ERR_CANCELLED, KW_EFFECT_MAYBE, "BLPOP empty 0");
-    fails(arg, KW_ERR_CANCELLED, KW_EFFECT_NONE, "PING");
-    return NULL;
-}
-
-static void test_session_call_is_woken_by_kw_close(void **state)
-{
-    (void)state;
-    kw_client *kw = kw_test_open("%s", kw_test_server_uri(server));
-    kw_session *session = open_session(kw, "empty");
-    pthread_t thread;
-    assert_int_equal(pthread_create(&thread, NULL, block, session), 0);
-    kw_test_sleep_ms(100);
-    uint64_t start_ms = kw_test_now_ms();
-    kw_close(kw);
-    assert_in_range(kw_test_now_ms() - start_ms, 0, 500);
-    pthread_join(thread, NULL);
-    kw_session_close(session);
-}
-
-static bool is_forked(kw_session *session)
-{
-    kw_error error = KW_ERROR_INIT;
-    return kw_session_command(session, &error, "INCR fork") == NULL && error.code == KW_ERR_FORKED;
-}
-
-static void fork_with_session(const char *options, bool reopens)
-{
-    kw_client *kw = kw_test_open("%s%s", kw_test_server_uri(server), options);
-    kw_test_ask_ok(kw, "SET fork 0");
-    kw_session *session = open_session(kw, "fork");
-    is_text(session, "OK", "MULTI");
-    is_text(session, "QUEUED", "INCR fork");
-    pid_t child = fork();
-    if (child == 0) {
-        bool is_good = is_forked(session);
-        kw_reply *reply = reopens ? kw_command(kw, NULL, "PING") : NULL;
-        is_good = is_good && (reply != NULL) == reopens && is_forked(session);
-        kw_session_close(session);
-        kw_reply_free(reply);
-        reply = reopens ? kw_command(kw, NULL, "PING") : NULL;
-        is_good = is_good && (reply != NULL) == reopens;
-        kw_reply_free(reply);
-        kw_close(kw);
-        _exit(is_good ? 0 : 1);
-    }
-    int status;
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-    assert_int_equal(exec(session), 1);
-    kw_session_close(session);
-    kw_close(kw);
-}
-
-static void test_session_stays_with_the_parent_after_fork(void **state)
-{
-    (void)state;
-    fork_with_session("", false);
-    fork_with_session("?after-fork=reopen", true);
-}
-
-/* One pass; true where nothing failed. */
-static bool run_without_memory(kw_test_memory *memory, unsigned long fail_at)
-{
-    kw_test_memory_init(memory, 0);
-    kw_config *config = kw_config_new(&memory->allocator);
-    assert_int_equal(kw_config_set_uri(config, kw_test_cluster_uri(cluster), NULL), KW_OK);
-    kw_client *kw = kw_open_config(config, NULL);
-    kw_config_free(config);
-    assert_int_equal(kw_connect(kw, NULL), KW_OK);
-    memory->fail_at = fail_at > 0 ? kw_test_memory_calls(memory) + fail_at : 0;
-    kw_error error = KW_ERROR_INIT;
-    kw_session *session = kw_session_open(kw, &error, "{mem}", 5);
-    bool is_good = session != NULL;
-    static char large[2000];
-    memset(large, 'v', sizeof(large) - 1);
-    const char *commands[] = {"WATCH {mem}:%d", "MULTI", "SET {mem}:%d %s", "EXEC", "GET {mem}:%d"};
-    for (size_t i = 0; is_good && i < 5; i++) {
-        kw_reply *reply = kw_session_command(session, &error, commands[i], 1, large);
-        is_good = reply != NULL;
-        kw_reply_free(reply);
-    }
-    assert_true(is_good || error.code == KW_ERR_NOMEM || error.code == KW_ERR_CLOSED);
-    assert_true(session != NULL || error.effect == KW_EFFECT_NONE);
-    kw_session_close(session);
-    memory->fail_at = 0;
-    kw_reply *reply = kw_command(kw, NULL, "SET {mem}:2 x");
-    assert_string_equal(kw_reply_str(reply, NULL), "OK");
-    kw_reply_free(reply);
-    kw_close(kw);
-    assert_int_equal(kw_test_memory_live(memory), 0);
-    return is_good;
-}
-
-static void test_session_without_memory_leaks_nothing(void **state)
-{
-    (void)state;
-    kw_test_memory memory;
-    assert_true(run_without_memory(&memory, 0));
-    unsigned long failed_n = 0;
-    while (!run_without_memory(&memory, failed_n + 1)) {
-        failed_n++;
-        assert_in_range(failed_n, 1, 200);
-    }
-    assert_in_range(failed_n, 5, 200);
+    count_together(5);
 }
 
 int main(void)
@@ -576,15 +364,9 @@ int main(void)
         cmocka_unit_test(test_session_follows_its_slot_while_clean),
         cmocka_unit_test(test_session_slot_moving_in_multi_aborts_the_transaction),
         cmocka_unit_test(test_session_key_that_has_gone_ahead_is_read_but_not_watched),
-        cmocka_unit_test(test_session_killed_connection_breaks_what_was_bound_to_it),
-        cmocka_unit_test(test_session_late_answers_break_it_with_the_right_effect),
-        cmocka_unit_test(test_session_unclean_connections_do_not_come_back),
         cmocka_unit_test(test_session_blocking_commands_outlast_the_timeout),
         cmocka_unit_test(test_session_many_threads_lose_no_increment),
-        cmocka_unit_test(test_session_takes_one_of_the_pool),
-        cmocka_unit_test(test_session_call_is_woken_by_kw_close),
-        cmocka_unit_test(test_session_stays_with_the_parent_after_fork),
-        cmocka_unit_test(test_session_without_memory_leaks_nothing),
+        cmocka_unit_test(test_session_many_threads_lose_none_while_their_slot_moves),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
