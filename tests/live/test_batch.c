@@ -150,6 +150,7 @@ static void *move_slots(void *arg)
         kw_test_server *to = kw_test_cluster_node(cluster, self->moves_n % 2);
         kw_test_cluster_move(cluster, 0, 40, to);
         self->moves_n++;
+        kw_test_sleep_ms(300); /* until all nodes agree on who has the slots */
     }
     return NULL;
 }

@@ -60,7 +60,7 @@ static kw_endpoint endpoint_of(const char *text)
 static void wait_for_threads(void)
 {
     atomic_store(&is_stuck, false);
-    while (kw_test_thread_count() > threads_before) {
+    for (int i = 0; i < 500 && kw_test_thread_count() > threads_before; i++) {
         kw_test_sleep_ms(1);
     }
 }
