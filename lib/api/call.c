@@ -139,14 +139,18 @@ static kw_step send_on(call *self, kw_conn *conn, bool is_asking)
     conn->state = KW_CONN_DEAD;
     if (code == KW_ERR_TIMEOUT || code == KW_ERR_CANCELLED) {
         /* The caller's time, not the node's fault. */
-        kw_error_set(&self->failure, code, KW_EFFECT_NONE, "no answer");
+        kw_error_set(&self->failure, code, KW_EFFECT_NONE, "%s",
+                     is_ready || has_left ? "no answer" : "the deadline came while connecting");
     }
     kw_node_release(self->node, conn, self->now_ns, is_ready ? NULL : &self->failure);
     kw_reply_free(self->request.reply); /* answered, and then the stream went wrong */
     self->request.reply = NULL;
+    if (code == KW_ERR_TIMEOUT && !is_ready && !has_left) {
+        return kw_op_on_unavailable(&self->op, self->now_ns, KW_ERR_CONNECT, self->now_ns);
+    }
     if (!is_ready && code != KW_ERR_TIMEOUT && code != KW_ERR_CANCELLED) {
         /* Refused in its greeting; and only what may run twice goes with one. */
-        return kw_op_on_unavailable(&self->op, self->now_ns, code, self->now_ns);
+        return kw_op_on_unready(&self->op, self->now_ns, code, has_left);
     }
     return kw_drive_on_loss(client, &self->op, self->node, self->now_ns, code, has_left);
 }
@@ -157,7 +161,7 @@ static kw_step do_send(call *self, const kw_step *step)
     self->changes_n = kw_refresher_changes_n(&self->client->refresher);
     kw_node *node = kw_drive_choose(self->client, self->plan, &self->op, step);
     if (node == NULL) {
-        return kw_op_on_unserved(&self->op, self->now_ns);
+        return kw_drive_on_unserved(self->client, &self->op, self->now_ns);
     }
     set_node(self, node);
     /* A pool that stays empty is not waited for until the deadline: the slot may have

@@ -519,6 +519,7 @@ void kw_client_tend(kw_client *client, uint64_t now_ns)
 
 kw_err kw_client_need_view(kw_client *client, kw_view **view, kw_error *error, uint64_t deadline_ns)
 {
+    kw_error failure = KW_ERROR_INIT; /* of the last fetch that ended */
     for (;;) {
         *view = kw_client_view(client);
         if (*view != NULL) {
@@ -526,23 +527,28 @@ kw_err kw_client_need_view(kw_client *client, kw_view **view, kw_error *error, u
         }
         kw_refresher_goal goal = {.until_ns = deadline_ns,
                                   .fetch = kw_refresher_want(&client->refresher)};
-        kw_error failure = KW_ERROR_INIT;
         kw_err code = kw_refresher_wait(&client->refresher, &failure, &goal);
         if (code == KW_OK) {
             continue;
         }
         if (code == KW_ERR_TIMEOUT) {
-            return kw_error_set(error, KW_ERR_TOPOLOGY, KW_EFFECT_NONE,
-                                "no node of the cluster gave a map before the deadline");
+            kw_error_set(error, KW_ERR_TOPOLOGY, KW_EFFECT_NONE,
+                         "no node of the cluster gave a map before the deadline%s%s",
+                         failure.text[0] != '\0' ? ": " : "", failure.text);
+            kw_error_set_node(error, failure.node);
+            return KW_ERR_TOPOLOGY;
         }
         if (code == KW_ERR_CONNECT || code == KW_ERR_TOPOLOGY || code == KW_ERR_HANDSHAKE ||
             code == KW_ERR_RESOLVE) {
             kw_refresher_goal pause = {.until_ns = deadline_ns, .fetch = 0};
             uint64_t soon_ns = kw_env_now(&client->env) + KW_REFRESH_FLOOR_NS;
             pause.until_ns = soon_ns < deadline_ns ? soon_ns : deadline_ns;
-            if (kw_env_now(&client->env) < deadline_ns &&
-                kw_refresher_wait(&client->refresher, &failure, &pause) == KW_ERR_TIMEOUT) {
-                continue;
+            if (kw_env_now(&client->env) < deadline_ns) {
+                kw_err ended = kw_refresher_wait(&client->refresher, &failure, &pause);
+                if (ended == KW_ERR_TIMEOUT) {
+                    continue;
+                }
+                code = ended; /* the handle was closed */
             }
         }
         kw_error_set(error, code, KW_EFFECT_NONE, "%s", failure.text);

@@ -49,6 +49,14 @@ kw_node *kw_drive_choose(kw_client *client, const kw_plan *plan, kw_op *op, cons
     return node;
 }
 
+kw_step kw_drive_on_unserved(kw_client *client, kw_op *op, uint64_t now_ns)
+{
+    kw_view *view = kw_client_view(client);
+    bool has_map = view != NULL;
+    kw_view_unref(view);
+    return has_map ? kw_op_on_unserved(op, now_ns) : kw_op_on_mapless(op, now_ns);
+}
+
 uint64_t kw_drive_heed(kw_client *client, const kw_op *op, const kw_step *step)
 {
     if (step->is_patch) {

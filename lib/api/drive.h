@@ -15,6 +15,9 @@ kw_op_spec kw_drive_spec(const kw_client *client, const kw_plan *plan);
 /* A reference to the node that a SEND step means; NULL where the map has none. */
 kw_node *kw_drive_choose(kw_client *client, const kw_plan *plan, kw_op *op, const kw_step *step);
 
+/* kw_drive_choose found no node. */
+kw_step kw_drive_on_unserved(kw_client *client, kw_op *op, uint64_t now_ns);
+
 /* Does what a step asks for on the side. Returns the number of the fetch that it wants;
  * 0: none. */
 uint64_t kw_drive_heed(kw_client *client, const kw_op *op, const kw_step *step);

@@ -146,7 +146,7 @@ void kw_run_route(kw_run *self, kw_item *item)
     kw_step step = {.kind = KW_STEP_SEND, .is_redirected = item->is_redirected};
     kw_node *node = kw_drive_choose(self->client, &item->plan, op, &step);
     if (node == NULL) {
-        kw_run_apply(self, item, kw_op_on_unserved(op, self->turn.now_ns));
+        kw_run_apply(self, item, kw_drive_on_unserved(self->client, op, self->turn.now_ns));
         return;
     }
     kw_run_put(self, item, node);
@@ -252,7 +252,7 @@ static void on_lost(kw_run *self, kw_item *item, kw_err code, bool was_ready, bo
     uint64_t now_ns = self->turn.now_ns;
     kw_run_apply(self, item,
                  is_refused
-                     ? kw_op_on_unavailable(op, now_ns, code, now_ns)
+                     ? kw_op_on_unready(op, now_ns, code, has_left)
                      : kw_drive_on_loss(self->client, op, item->node, now_ns, code, has_left));
 }
 

@@ -232,7 +232,7 @@ static kw_step do_send(errand *self, const kw_step *step)
     self->await.changes_n = kw_refresher_changes_n(&session->client->refresher);
     kw_node *node = kw_drive_choose(session->client, self->plan, &self->op, step);
     if (node == NULL) {
-        return kw_op_on_unserved(&self->op, self->await.now_ns);
+        return kw_drive_on_unserved(session->client, &self->op, self->await.now_ns);
     }
     set_node(self, node);
     bool is_there = !step->is_asking && session->node == node && is_alive(self);

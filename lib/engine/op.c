@@ -200,6 +200,11 @@ kw_step kw_op_on_unserved(kw_op *op, uint64_t now_ns)
     return refresh(op, now_ns, KW_ERR_NOT_SERVED);
 }
 
+kw_step kw_op_on_mapless(kw_op *op, uint64_t now_ns)
+{
+    return refresh(op, now_ns, KW_ERR_TOPOLOGY);
+}
+
 kw_step kw_op_on_unavailable(kw_op *op, uint64_t now_ns, kw_err code, uint64_t retry_ns)
 {
     switch ((int)code) {
@@ -218,6 +223,14 @@ kw_step kw_op_on_unavailable(kw_op *op, uint64_t now_ns, kw_err code, uint64_t r
         step.until_ns = retry_ns < op->spec.deadline_ns ? retry_ns : op->spec.deadline_ns;
     }
     return step;
+}
+
+kw_step kw_op_on_unready(kw_op *op, uint64_t now_ns, kw_err code, bool has_left)
+{
+    if (has_left && code != KW_ERR_AUTH) {
+        op->effect = KW_EFFECT_MAYBE;
+    }
+    return kw_op_on_unavailable(op, now_ns, code, now_ns);
 }
 
 kw_step kw_op_on_broken(kw_op *op, uint64_t now_ns, kw_err code, bool has_left)

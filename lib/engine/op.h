@@ -75,13 +75,19 @@ void kw_op_on_send(kw_op *op);
 kw_step kw_op_on_reply(kw_op *op, uint64_t now_ns, const kw_verdict *verdict,
                        const kw_endpoint *from);
 
-/* There is no map, or it has no owner for the slot. */
+/* The map has no owner for the slot; or there is no map at all. */
 kw_step kw_op_on_unserved(kw_op *op, uint64_t now_ns);
+kw_step kw_op_on_mapless(kw_op *op, uint64_t now_ns);
 
 /* No connection to the node could be had; nothing was sent. code says why (CONNECT,
  * RESOLVE, HANDSHAKE, AUTH, POOL_FULL, ...); before retry_ns it is no use to try
  * that node again. */
 kw_step kw_op_on_unavailable(kw_op *op, uint64_t now_ns, kw_err code, uint64_t retry_ns);
+
+/* The same of a connection whose greeting was under way with the command behind it, which
+ * may run twice. has_left: all of the command may have reached the server, which has
+ * certainly not run it where it refused the greeting (AUTH). */
+kw_step kw_op_on_unready(kw_op *op, uint64_t now_ns, kw_err code, bool has_left);
 
 /* The connection was lost (code: CLOSED, PROTOCOL, DESYNC, LIMIT). has_left: at least
  * one byte of the command may have reached the server. */

@@ -457,6 +457,7 @@ kw_err kw_conn_queue(kw_conn *conn, kw_error *error, kw_request *request, bool i
 {
     kw_owner owner = {KW_OWNER_REQUEST, NULL, request};
     kw_owner before = {KW_OWNER_OPTIONAL, "ASKING", NULL};
+    request->end_at = UINT64_MAX; /* not sent, where there is no memory for it */
     if (is_asking) {
         /* One append for both, so that nothing comes between. */
         if (!append(conn, asking, sizeof(asking) - 1) || !kw_fifo_push(&conn->owners, before)) {

@@ -10,6 +10,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Bounds of time are multiplied by this: what a sanitizer slows the program down by. */
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define KW_TEST_SLOWNESS 5
+#endif
+#endif
+#if !defined(KW_TEST_SLOWNESS)
+#define KW_TEST_SLOWNESS 1
+#endif
+
 /* Monotonic time. */
 uint64_t kw_test_now_ns(void);
 uint64_t kw_test_now_ms(void);

@@ -1,0 +1,284 @@
+/* Whatever a server does not do, a call ends at its deadline: not before where waiting may
+ * still help, and not later than 50 ms after it. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "support/check.h"
+#include "support/fake.h"
+
+#include <keyway.h>
+
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+#define TIMEOUT_MS 120
+/* What is promised, and what a machine that is busy elsewhere may add to one of the tries. */
+#define LATE_MS    (50 * KW_TEST_SLOWNESS)
+#define BUSY_MS    1500
+#define TRIES      6
+
+static kw_fake *fakes[2];
+
+static int set_up(void **state)
+{
+    (void)state;
+    fakes[0] = kw_fake_start();
+    fakes[1] = kw_fake_start();
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    kw_fake_free(fakes[0]);
+    kw_fake_free(fakes[1]);
+    return 0;
+}
+
+static void reset_fakes(void)
+{
+    const kw_fake_range ranges[] = {{0, 8000, fakes[0], NULL}, {8001, 16383, fakes[1], NULL}};
+    for (size_t i = 0; i < 2; i++) {
+        kw_fake_up(fakes[i]);
+        kw_fake_reset(fakes[i]);
+        kw_fake_log_clear(fakes[i]);
+    }
+    kw_fake_set_cluster(fakes, 2, ranges, 2);
+}
+
+static kw_client *open_handle(const char *scheme, const char *options)
+{
+    char uri[300];
+    snprintf(uri, sizeof(uri), "%s://%s?%s", scheme, kw_fake_address(fakes[0]), options);
+    kw_error error = KW_ERROR_INIT;
+    kw_client *kw = kw_open(uri, &error);
+    if (kw == NULL) {
+        fail_msg("%s: %s", uri, error.text);
+    }
+    return kw;
+}
+
+/* A call that nothing but its deadline can end. */
+typedef kw_err (*call_fn)(kw_client *kw, kw_error *error);
+
+typedef struct wait_row {
+    const char *name;
+    const char *scheme;
+    const char *options;
+    const char *pattern; /* what the fakes answer by steps */
+    const kw_fake_step *steps;
+    call_fn call;
+    kw_err code;
+    kw_effect effect;
+} wait_row;
+
+static kw_err code_of(kw_reply *reply, const kw_error *error)
+{
+    kw_err code = reply != NULL ? KW_OK : error->code;
+    kw_reply_free(reply);
+    return code;
+}
+
+static kw_err incr(kw_client *kw, kw_error *error)
+{
+    return code_of(kw_command(kw, error, "INCR foo"), error);
+}
+
+static kw_err get(kw_client *kw, kw_error *error)
+{
+    return code_of(kw_command(kw, error, "GET foo"), error);
+}
+
+static kw_err mget(kw_client *kw, kw_error *error)
+{
+    return code_of(kw_command(kw, error, "MGET foo bar"), error);
+}
+
+static kw_err set_large(kw_client *kw, kw_error *error)
+{
+    static char value[8 << 20];
+    return code_of(kw_command(kw, error, "SET foo %b", value, sizeof(value)), error);
+}
+
+static kw_err call_briefly(kw_client *kw, kw_error *error)
+{
+    const char *argv[] = {"INCR", "foo"};
+    kw_call_options options = KW_CALL_OPTIONS_INIT;
+    options.timeout_ms = TIMEOUT_MS;
+    return code_of(kw_call(kw, error, &options, 2, argv, NULL), error);
+}
+
+static kw_err block_briefly(kw_client *kw, kw_error *error)
+{
+    const char *argv[] = {"BLPOP", "foo", "0"};
+    kw_call_options options = KW_CALL_OPTIONS_INIT;
+    options.timeout_ms = TIMEOUT_MS;
+    return code_of(kw_call(kw, error, &options, 3, argv, NULL), error);
+}
+
+static kw_err run_batch(kw_client *kw, kw_error *error)
+{
+    kw_batch *batch = kw_batch_new(kw, NULL);
+    assert_int_equal(kw_batch_add(batch, NULL, "INCR foo"), KW_OK);
+    assert_int_equal(kw_batch_add(batch, NULL, "INCR bar"), KW_OK);
+    kw_err code = kw_batch_run(batch, error, 0);
+    kw_batch_free(batch);
+    return code;
+}
+
+static kw_err connect_handle(kw_client *kw, kw_error *error)
+{
+    return kw_connect(kw, error);
+}
+
+/* How long the call took; checks everything else. */
+static uint64_t measure(const wait_row *row)
+{
+    reset_fakes();
+    for (size_t i = 0; i < 2; i++) {
+        kw_fake_on(fakes[i], KW_FAKE_ALWAYS, row->pattern, row->steps);
+    }
+    kw_client *kw = open_handle(row->scheme, row->options);
+    kw_error error = KW_ERROR_INIT;
+    uint64_t start_ms = kw_test_now_ms();
+    kw_err code = row->call(kw, &error);
+    uint64_t elapsed_ms = kw_test_now_ms() - start_ms;
+    if (code != row->code || error.effect != row->effect || error.text[0] == '\0') {
+        fail_msg("%s: %s, %s: %s", row->name, kw_err_name(code), kw_effect_name(error.effect),
+                 error.text);
+    }
+    assert_in_range(error.elapsed_ms, 0, elapsed_ms + 1);
+    kw_close(kw);
+    return elapsed_ms;
+}
+
+static void test_deadline_ends_every_wait(void **state)
+{
+    (void)state;
+#define BRIEF "timeout=120ms"
+#define STALL KW_FAKE_STEPS(KW_FAKE_STALL)
+    const wait_row rows[] = {
+        {"no answer", "redis", BRIEF, "INCR *", STALL, incr, KW_ERR_TIMEOUT, KW_EFFECT_MAYBE},
+        {"no answer, own deadline", "redis", "timeout=5s", "INCR *", STALL, call_briefly,
+         KW_ERR_TIMEOUT, KW_EFFECT_MAYBE},
+        {"no answer, in a cluster", "redis-cluster", BRIEF, "INCR *", STALL, incr, KW_ERR_TIMEOUT,
+         KW_EFFECT_MAYBE},
+        {"no answer, past stall-timeout", "redis-cluster", BRIEF "&stall-timeout=30ms", "INCR *",
+         STALL, incr, KW_ERR_TIMEOUT, KW_EFFECT_MAYBE},
+        {"blocked", "redis-cluster", "timeout=5s", "BLPOP *", STALL, block_briefly, KW_ERR_TIMEOUT,
+         KW_EFFECT_MAYBE},
+        {"byte by byte", "redis", BRIEF, "GET *",
+         KW_FAKE_STEPS(KW_FAKE_SEND("$1000000\r\n"), KW_FAKE_FLOOD("x", 10)), get, KW_ERR_TIMEOUT,
+         KW_EFFECT_MAYBE},
+        {"nobody reads", "redis", BRIEF, "CLIENT SETINFO LIB-VER *",
+         KW_FAKE_STEPS(KW_FAKE_SEND("+OK\r\n"), KW_FAKE_DEAF), set_large, KW_ERR_QUEUE_TIMEOUT,
+         KW_EFFECT_NONE},
+        {"nobody greets", "redis", BRIEF, "HELLO *", STALL, incr, KW_ERR_HANDSHAKE, KW_EFFECT_NONE},
+        {"loading", "redis", BRIEF, "GET *", KW_FAKE_STEPS(KW_FAKE_SEND("-LOADING x\r\n")), get,
+         KW_ERR_LOADING, KW_EFFECT_NONE},
+        {"no map", "redis-cluster", BRIEF, "CLUSTER *", STALL, incr, KW_ERR_TOPOLOGY,
+         KW_EFFECT_NONE},
+        {"half a map", "redis-cluster", BRIEF, "CLUSTER *",
+         KW_FAKE_STEPS(KW_FAKE_SEND("*2\r\n*3\r\n:0\r\n"), KW_FAKE_STALL), connect_handle,
+         KW_ERR_TOPOLOGY, KW_EFFECT_NONE},
+        {"a map byte by byte", "redis-cluster", BRIEF, "CLUSTER *",
+         KW_FAKE_STEPS(KW_FAKE_FLOOD("*", 5)), connect_handle, KW_ERR_TOPOLOGY, KW_EFFECT_NONE},
+        {"no answer to a batch", "redis-cluster", BRIEF, "INCR *", STALL, run_batch, KW_ERR_TIMEOUT,
+         KW_EFFECT_MAYBE},
+        {"no answer to parts", "redis-cluster", BRIEF, "MGET *", STALL, mget, KW_ERR_TIMEOUT,
+         KW_EFFECT_MAYBE},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        uint64_t best_ms = UINT64_MAX;
+        for (int k = 0; k < TRIES && best_ms > TIMEOUT_MS + LATE_MS; k++) {
+            uint64_t elapsed_ms = measure(&rows[i]);
+            best_ms = elapsed_ms < best_ms ? elapsed_ms : best_ms;
+            if (elapsed_ms + 2 < TIMEOUT_MS || elapsed_ms > TIMEOUT_MS + LATE_MS + BUSY_MS) {
+                fail_msg("%s: %llu ms", rows[i].name, (unsigned long long)elapsed_ms);
+            }
+        }
+        if (best_ms > TIMEOUT_MS + LATE_MS) {
+            fail_msg("%s: never below %llu ms", rows[i].name, (unsigned long long)best_ms);
+        }
+    }
+}
+
+/* The same where nobody takes the connection. */
+static void test_deadline_holds_where_connects_are_swallowed(void **state)
+{
+    (void)state;
+    kw_test_hole hole;
+    if (!kw_test_hole_open(&hole)) {
+        print_message("no address that swallows connects can be made here\n");
+        return;
+    }
+    static const char *const schemes[] = {"redis", "redis-cluster"};
+    for (size_t i = 0; i < 2; i++) {
+        uint64_t best_ms = UINT64_MAX;
+        for (int k = 0; k < TRIES && best_ms > TIMEOUT_MS + LATE_MS; k++) {
+            char uri[120];
+            snprintf(uri, sizeof(uri), "%s://127.0.0.1:%u?timeout=%dms&connect-timeout=1s",
+                     schemes[i], (unsigned)hole.port, TIMEOUT_MS);
+            kw_client *kw = kw_open(uri, NULL);
+            kw_error error = KW_ERROR_INIT;
+            uint64_t start_ms = kw_test_now_ms();
+            assert_null(kw_command(kw, &error, "GET a"));
+            uint64_t elapsed_ms = kw_test_now_ms() - start_ms;
+            best_ms = elapsed_ms < best_ms ? elapsed_ms : best_ms;
+            if (error.code != (i == 0 ? KW_ERR_CONNECT : KW_ERR_TOPOLOGY)) {
+                fail_msg("%s: %s", kw_err_name(error.code), error.text);
+            }
+            assert_int_equal(error.effect, KW_EFFECT_NONE);
+            kw_close(kw);
+        }
+        assert_in_range(best_ms, TIMEOUT_MS - 2, TIMEOUT_MS + LATE_MS);
+    }
+    kw_test_hole_close(&hole);
+}
+
+static void *hold(void *arg)
+{
+    kw_error error = KW_ERROR_INIT;
+    kw_reply_free(kw_command(arg, &error, "GET held"));
+    return NULL;
+}
+
+static void test_deadline_holds_where_the_pool_stays_empty(void **state)
+{
+    (void)state;
+    reset_fakes();
+    kw_client *kw = open_handle("redis", "timeout=1s&pool-max=1");
+    kw_fake_on(fakes[0], KW_FAKE_ALWAYS, "GET *", KW_FAKE_STEPS(KW_FAKE_STALL));
+    pthread_t holder;
+    assert_int_equal(pthread_create(&holder, NULL, hold, kw), 0);
+    assert_true(kw_fake_wait(fakes[0], "GET held", 1, 5000));
+    const char *argv[] = {"INCR", "foo"};
+    kw_call_options options = KW_CALL_OPTIONS_INIT;
+    options.timeout_ms = TIMEOUT_MS;
+    kw_error error = KW_ERROR_INIT;
+    uint64_t start_ms = kw_test_now_ms();
+    assert_null(kw_call(kw, &error, &options, 2, argv, NULL));
+    assert_in_range(kw_test_now_ms() - start_ms, TIMEOUT_MS - 2, TIMEOUT_MS + BUSY_MS);
+    assert_int_equal(error.code, KW_ERR_POOL_FULL);
+    assert_int_equal(error.effect, KW_EFFECT_NONE);
+    assert_non_null(strstr(error.text, "pool-max"));
+    assert_string_equal(error.node, kw_fake_address(fakes[0]));
+    pthread_join(holder, NULL);
+    assert_int_equal(kw_fake_count(fakes[0], "INCR *"), 0);
+    kw_close(kw);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_deadline_ends_every_wait),
+        cmocka_unit_test(test_deadline_holds_where_connects_are_swallowed),
+        cmocka_unit_test(test_deadline_holds_where_the_pool_stays_empty),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
