@@ -230,6 +230,9 @@ kw_step kw_op_on_unready(kw_op *op, uint64_t now_ns, kw_err code, bool has_left)
     if (has_left && code != KW_ERR_AUTH) {
         op->effect = KW_EFFECT_MAYBE;
     }
+    if (op->sends_n >= KW_OP_SENDS_MAX) {
+        return fail_suspect(op, code, op->effect);
+    }
     return kw_op_on_unavailable(op, now_ns, code, now_ns);
 }
 

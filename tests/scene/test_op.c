@@ -20,7 +20,9 @@ typedef enum event {
     E_SAME_HOST, /* MOVED with an empty host */
     E_UNKNOWN,   /* MOVED to "?" */
     E_UNSERVED,
+    E_MAPLESS,
     E_UNAVAILABLE, /* number: code */
+    E_UNREADY,     /* number: code; the command went with the greeting */
     E_BROKEN,      /* number: code; nothing of the command had left */
     E_LOST,        /* number: code; it had left */
     E_FETCHED,     /* number: code of the fetch */
@@ -72,6 +74,10 @@ static kw_step happen(kw_op *op, const scene_turn *turn)
         break;
     case E_UNSERVED:
         return kw_op_on_unserved(op, now_ns);
+    case E_MAPLESS:
+        return kw_op_on_mapless(op, now_ns);
+    case E_UNREADY:
+        return kw_op_on_unready(op, now_ns, code, true);
     case E_UNAVAILABLE:
         return kw_op_on_unavailable(op, now_ns, code, now_ns);
     case E_BROKEN:
@@ -249,12 +255,19 @@ static void test_op_unserved_slot_is_asked_for_once_more(void **state)
         {E_UNSERVED, 0, 1, REFRESH},
         {E_FETCHED, KW_OK, 2, SEND(0)},
         {E_UNSERVED, 0, 3, FAIL(KW_ERR_NOT_SERVED, KW_EFFECT_NONE)});
-    PLAY("no map", CLUSTER,
-        {E_UNSERVED, 0, 1, REFRESH},
+    PLAY("no map: asked for until the deadline", CLUSTER,
+        {E_MAPLESS, 0, 1, REFRESH},
         {E_FETCHED, KW_ERR_TOPOLOGY, 300, SLEEP(FETCH)},
         {E_WOKE, 0, 310, SEND(0)},
-        {E_UNSERVED, 0, 310, REFRESH},
-        {E_FETCHED, KW_ERR_TOPOLOGY, 1000, FAIL(KW_ERR_NOT_SERVED, KW_EFFECT_NONE)});
+        {E_MAPLESS, 0, 310, REFRESH},
+        {E_FETCHED, KW_ERR_CONNECT, 600, SLEEP(FETCH)},
+        {E_WOKE, 0, 610, SEND(0)},
+        {E_MAPLESS, 0, 610, REFRESH},
+        {E_FETCHED, KW_ERR_TOPOLOGY, 1000, FAIL(KW_ERR_TOPOLOGY, KW_EFFECT_NONE)});
+    PLAY("the map comes late, and has a hole", CLUSTER,
+        {E_MAPLESS, 0, 1, REFRESH},
+        {E_FETCHED, KW_OK, 2, SEND(0)},
+        {E_UNSERVED, 0, 2, FAIL(KW_ERR_NOT_SERVED, KW_EFFECT_NONE)});
     PLAY("no map, password wrong", CLUSTER,
         {E_UNSERVED, 0, 1, REFRESH},
         {E_FETCHED, KW_ERR_AUTH, 2, FAIL(KW_ERR_AUTH, KW_EFFECT_NONE)});
@@ -307,6 +320,13 @@ static void test_op_unknown_outcome_is_repeated_only_with_leave(void **state)
         {E_REPLY, KW_VERDICT_MOVED, 10, FAIL(KW_ERR_REDIRECT, KW_EFFECT_MAYBE)});
     PLAY("nonsense before a byte left", CLUSTER | REPEATABLE,
         {E_BROKEN, KW_ERR_PROTOCOL, 1, FAIL(KW_ERR_PROTOCOL, KW_EFFECT_NONE)});
+    PLAY("read behind a greeting that failed: it may have run", CLUSTER | REPEATABLE,
+        {E_UNREADY, KW_ERR_HANDSHAKE, 1, SLEEP(FETCH)},
+        {E_WOKE, 0, 9, SEND(0)},
+        {E_UNAVAILABLE, KW_ERR_CONNECT, 999, SLEEP(FETCH)},
+        {E_WOKE, 0, 1000, FAIL(KW_ERR_CONNECT, KW_EFFECT_MAYBE)});
+    PLAY("read behind a greeting that was refused: it has not", CLUSTER | REPEATABLE,
+        {E_UNREADY, KW_ERR_AUTH, 1, FAIL(KW_ERR_AUTH, KW_EFFECT_NONE)});
     PLAY("write late", CLUSTER,
         {E_LATE, 0, 1000, FAIL_FETCH(KW_ERR_TIMEOUT, KW_EFFECT_MAYBE)});
     PLAY("read late", CLUSTER | REPEATABLE,
@@ -368,9 +388,10 @@ static void test_op_last_send_may_still_end_well(void **state)
     }
 }
 
-static void test_op_lost_reads_are_bounded_too(void **state)
+/* How a read ends that is lost again and again. */
+static kw_step lose_reads(kw_step (*lose)(kw_op *op, uint64_t now_ns, kw_err code, bool has_left),
+                          kw_err code)
 {
-    (void)state;
     kw_op op;
     kw_op_spec spec = {.deadline_ns = UINT64_MAX / 2, .is_cluster = true, .is_repeatable = true};
     kw_step step = kw_op_start(&op, &spec, 7);
@@ -378,16 +399,26 @@ static void test_op_lost_reads_are_bounded_too(void **state)
     while (step.kind != KW_STEP_FAIL) {
         if (step.kind == KW_STEP_SEND) {
             kw_op_on_send(&op);
-            step = kw_op_on_broken(&op, now_ns, KW_ERR_CLOSED, true);
+            step = lose(&op, now_ns, code, true);
         } else {
             now_ns = step.until_ns;
             step = kw_op_on_woke(&op, now_ns);
         }
         assert_in_range(op.sends_n, 0, KW_OP_SENDS_MAX);
     }
-    assert_int_equal(step.code, KW_ERR_CLOSED);
+    assert_int_equal(op.sends_n, KW_OP_SENDS_MAX);
+    assert_int_equal(step.code, code);
+    return step;
+}
+
+static void test_op_lost_reads_are_bounded_too(void **state)
+{
+    (void)state;
+    kw_step step = lose_reads(kw_op_on_broken, KW_ERR_CLOSED);
     assert_int_equal(step.effect, KW_EFFECT_MAYBE);
     assert_true(step.wants_refresh);
+    step = lose_reads(kw_op_on_unready, KW_ERR_HANDSHAKE);
+    assert_int_equal(step.effect, KW_EFFECT_MAYBE);
 }
 
 int main(void)
