@@ -22,8 +22,8 @@ extern "C" {
  * one handle. */
 typedef struct kw_batch kw_batch;
 
-/* An empty batch for the handle, which must outlive it. NULL, with error set, when there
- * is no memory. Freed with kw_batch_free. Any thread. */
+/* An empty batch for the handle; once that is closed, the batch can only be read and freed.
+ * NULL, with error set, when there is no memory. Freed with kw_batch_free. Any thread. */
 KW_API kw_batch *kw_batch_new(kw_client *client, kw_error *error);
 
 /* Adds a command, formatted as kw_command does; its bytes are copied. KW_ERR_ARGUMENT,

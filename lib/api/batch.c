@@ -11,6 +11,7 @@
 #include <string.h>
 
 struct kw_batch {
+    kw_allocator mem; /* the handle's; what is freed may be freed after it */
     kw_client *client;
     kw_item *items;
     size_t *ends; /* of each command, in encoded */
@@ -36,8 +37,9 @@ kw_batch *kw_batch_new(kw_client *client, kw_error *error)
         refuse(error, KW_ERR_NOMEM, "no memory for a batch");
         return NULL;
     }
+    batch->mem = client->env.mem;
     batch->client = client;
-    kw_buf_init(&batch->encoded, &client->env.mem, NULL, 0);
+    kw_buf_init(&batch->encoded, &batch->mem, NULL, 0);
     return batch;
 }
 
@@ -46,7 +48,7 @@ static bool reserve(kw_batch *batch)
     if (batch->items_n < batch->capacity) {
         return true;
     }
-    const kw_allocator *mem = &batch->client->env.mem;
+    const kw_allocator *mem = &batch->mem;
     size_t capacity = batch->capacity > 0 ? 2 * batch->capacity : 16;
     kw_item *items = kw_mem_resize(mem, batch->items, capacity, sizeof(items[0]));
     if (items == NULL) {
@@ -126,7 +128,7 @@ kw_err kw_batch_vadd(kw_batch *batch, kw_error *error, const char *format, va_li
         return refuse(error, KW_ERR_ARGUMENT, "batch or format is NULL");
     }
     kw_args args;
-    kw_args_init(&args, &batch->client->env.mem);
+    kw_args_init(&args, &batch->mem);
     kw_err code = kw_args_format(&args, error, format, values);
     if (code == KW_OK) {
         code = add(batch, error, args.argv, args.argc);
@@ -151,7 +153,7 @@ kw_err kw_batch_add_argv(kw_batch *batch, kw_error *error, int argc, const char 
         return refuse(error, KW_ERR_ARGUMENT, "batch is NULL");
     }
     kw_argv args;
-    kw_err code = kw_argv_init(&args, error, &batch->client->env.mem, argc, argv, argvlen);
+    kw_err code = kw_argv_init(&args, error, &batch->mem, argc, argv, argvlen);
     if (code == KW_OK) {
         code = add(batch, error, args.argv, args.argc);
         kw_argv_fini(&args);
@@ -244,7 +246,7 @@ void kw_batch_clear(kw_batch *batch)
         return;
     }
     for (size_t i = 0; i < batch->items_n; i++) {
-        kw_item_fini(&batch->items[i], &batch->client->env.mem);
+        kw_item_fini(&batch->items[i], &batch->mem);
     }
     batch->items_n = 0;
     batch->encoded.len = 0;
@@ -257,9 +259,9 @@ void kw_batch_free(kw_batch *batch)
         return;
     }
     kw_batch_clear(batch);
-    const kw_allocator *mem = &batch->client->env.mem;
+    kw_allocator mem = batch->mem;
     kw_buf_fini(&batch->encoded);
-    kw_mem_free(mem, batch->items);
-    kw_mem_free(mem, batch->ends);
-    kw_mem_free(mem, batch);
+    kw_mem_free(&mem, batch->items);
+    kw_mem_free(&mem, batch->ends);
+    kw_mem_free(&mem, batch);
 }

@@ -35,9 +35,13 @@ static kw_err publish_single(kw_client *client)
 static kw_err init_parts(kw_client *client)
 {
     kw_refresher_owner owner = {client, give_candidates, give_map, publish};
-    kw_err code = kw_gate_init(&client->publishing);
+    kw_err code = kw_gate_init(&client->env.nodes_gate);
     if (code != KW_OK) {
         return code;
+    }
+    code = kw_gate_init(&client->publishing);
+    if (code != KW_OK) {
+        goto no_publishing;
     }
     code = kw_gate_init(&client->gate);
     if (code != KW_OK) {
@@ -58,6 +62,8 @@ no_lookup:
     kw_gate_fini(&client->gate);
 no_gate:
     kw_gate_fini(&client->publishing);
+no_publishing:
+    kw_gate_fini(&client->env.nodes_gate);
     return code;
 }
 
@@ -78,6 +84,7 @@ static void fini_parts(kw_client *client)
     }
     kw_gate_fini(&client->gate);
     kw_gate_fini(&client->publishing);
+    kw_gate_fini(&client->env.nodes_gate);
 }
 
 static void free_client(kw_client *client)
@@ -170,26 +177,7 @@ static void close_in_child(kw_client *client)
 static void wake_all(kw_client *client)
 {
     kw_refresher_wake_all(&client->refresher);
-    kw_gate_lock(&client->gate);
-    kw_view *view = client->view != NULL ? kw_view_ref(client->view) : NULL;
-    kw_node **seeds = client->seeds; /* once made, they stay */
-    kw_gate_unlock(&client->gate);
-    for (size_t i = 0; view != NULL && i < view->nodes_n; i++) {
-        kw_node_wake_all(view->nodes[i]);
-    }
-    kw_view_unref(view);
-    for (size_t i = 0; seeds != NULL && i < client->env.options.seeds_n; i++) {
-        kw_node_wake_all(seeds[i]);
-    }
-    for (size_t i = 0; i < KW_CLIENT_EXTRAS_MAX; i++) {
-        kw_gate_lock(&client->gate);
-        kw_node *node = client->extras[i] != NULL ? kw_node_ref(client->extras[i]) : NULL;
-        kw_gate_unlock(&client->gate);
-        if (node != NULL) {
-            kw_node_wake_all(node);
-            kw_node_unref(node);
-        }
-    }
+    kw_nodes_wake_all(&client->env);
 }
 
 void kw_close(kw_client *client)
@@ -222,6 +210,7 @@ static kw_err reopen(kw_client *client)
     } else {
         client->view = NULL;
         client->seeds = NULL;
+        client->env.nodes = NULL;
         memset(client->extras, 0, sizeof(client->extras));
         atomic_store(&client->calls_n, 0);
     }

@@ -8,6 +8,7 @@
 #include "net/clock.h"
 #include "net/descriptors.h"
 #include "net/resolver.h"
+#include "net/sync.h"
 #include "net/transport.h"
 
 #include <stdatomic.h>
@@ -19,7 +20,10 @@ typedef struct kw_departed {
     atomic_uint_fast64_t disconnects;
 } kw_departed;
 
-/* Written once, before the first thread uses the handle; the atomics alone change. */
+struct kw_node;
+
+/* Written once, before the first thread uses the handle; the atomics and the list of nodes
+ * alone change. */
 typedef struct kw_env {
     kw_allocator mem;
     kw_options options;
@@ -33,6 +37,8 @@ typedef struct kw_env {
     atomic_bool is_closing;     /* kw_close has begun */
     atomic_uint_fast64_t seeds; /* gives every user of random numbers its own */
     kw_departed departed;
+    kw_gate nodes_gate;    /* guards nodes; a node's own gate may be taken behind it */
+    struct kw_node *nodes; /* all there are, those that left the map included */
 } kw_env;
 
 uint64_t kw_env_now(const kw_env *env);

@@ -11,6 +11,33 @@
  * they look elsewhere. */
 #define PROBE_WAIT_NS ((uint64_t)50000000)
 
+static void link_node(kw_node *node)
+{
+    kw_env *env = node->env;
+    kw_gate_lock(&env->nodes_gate);
+    node->after = env->nodes;
+    if (node->after != NULL) {
+        node->after->before = node;
+    }
+    env->nodes = node;
+    kw_gate_unlock(&env->nodes_gate);
+}
+
+static void unlink_node(kw_node *node)
+{
+    kw_env *env = node->env;
+    kw_gate_lock(&env->nodes_gate);
+    if (node->before != NULL) {
+        node->before->after = node->after;
+    } else if (env->nodes == node) { /* else: from before a fork */
+        env->nodes = node->after;
+    }
+    if (node->after != NULL) {
+        node->after->before = node->before;
+    }
+    kw_gate_unlock(&env->nodes_gate);
+}
+
 kw_node *kw_node_new(kw_env *env, const kw_endpoint *endpoint)
 {
     kw_node *node = kw_mem_calloc(&env->mem, 1, sizeof(*node));
@@ -28,6 +55,7 @@ kw_node *kw_node_new(kw_env *env, const kw_endpoint *endpoint)
     kw_health_init(&node->health);
     kw_random_init(&node->random, kw_env_seed(env));
     node->failure.size = sizeof(node->failure);
+    link_node(node);
     return node;
 }
 
@@ -51,6 +79,7 @@ void kw_node_unref(kw_node *node)
     if (node == NULL || atomic_fetch_sub_explicit(&node->refs, 1, memory_order_acq_rel) != 1) {
         return;
     }
+    unlink_node(node);
     kw_departed *departed = &node->env->departed;
     atomic_fetch_add_explicit(&departed->connects, node->stats.connects, memory_order_relaxed);
     atomic_fetch_add_explicit(&departed->connect_failures, node->stats.connect_failures,
@@ -452,7 +481,7 @@ void kw_node_count(kw_node *node, kw_node_event event)
     kw_gate_unlock(&node->gate);
 }
 
-void kw_node_wake_all(kw_node *node)
+static void wake_all(kw_node *node)
 {
     kw_gate_lock(&node->gate);
     for (kw_conn *conn = node->in_use; conn != NULL; conn = conn->next) {
@@ -460,4 +489,13 @@ void kw_node_wake_all(kw_node *node)
     }
     kw_gate_wake_all(&node->gate);
     kw_gate_unlock(&node->gate);
+}
+
+void kw_nodes_wake_all(kw_env *env)
+{
+    kw_gate_lock(&env->nodes_gate);
+    for (kw_node *node = env->nodes; node != NULL; node = node->after) {
+        wake_all(node);
+    }
+    kw_gate_unlock(&env->nodes_gate);
 }

@@ -11,8 +11,11 @@
 #include <stdatomic.h>
 
 /* Shared by threads and reference counted. */
-typedef struct kw_node {
+typedef struct kw_node kw_node;
+struct kw_node {
     kw_env *env;
+    kw_node *after; /* in env->nodes */
+    kw_node *before;
     atomic_size_t refs;
     kw_endpoint endpoint;
     char name[KW_ENDPOINT_TEXT];
@@ -26,7 +29,7 @@ typedef struct kw_node {
     kw_random random;
     kw_error failure; /* of the last connect that failed */
     kw_node_stats stats;
-} kw_node;
+};
 
 /* NULL when there is no memory. */
 kw_node *kw_node_new(kw_env *env, const kw_endpoint *endpoint);
@@ -77,7 +80,7 @@ typedef enum kw_node_event {
 } kw_node_event;
 void kw_node_count(kw_node *node, kw_node_event event);
 
-/* Wakes everybody who waits here or on a connection in use. */
-void kw_node_wake_all(kw_node *node);
+/* Wakes everybody who waits at any node or on a connection in use. */
+void kw_nodes_wake_all(kw_env *env);
 
 #endif

@@ -1,0 +1,515 @@
+/* The handle as a guest of its process: closed under callers, forked, interrupted, and short
+ * of descriptors, with scripted servers that see what arrives. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "support/check.h"
+#include "support/fake.h"
+
+#include <keyway.h>
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define CLOSE_MS (100 * KW_TEST_SLOWNESS)
+#define LATE_MS  1500
+
+static kw_fake *fakes[2];
+
+/* Descriptors that the program was started with. */
+static int first_descriptors_n;
+
+static int set_up(void **state)
+{
+    (void)state;
+    fakes[0] = kw_fake_start();
+    fakes[1] = kw_fake_start();
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    kw_fake_free(fakes[0]);
+    kw_fake_free(fakes[1]);
+    return 0;
+}
+
+static void reset_fakes(void)
+{
+    const kw_fake_range ranges[] = {{0, 8000, fakes[0], NULL}, {8001, 16383, fakes[1], NULL}};
+    for (size_t i = 0; i < 2; i++) {
+        kw_fake_up(fakes[i]);
+        kw_fake_reset(fakes[i]);
+        kw_fake_log_clear(fakes[i]);
+    }
+    kw_fake_set_cluster(fakes, 2, ranges, 2);
+}
+
+static kw_client *open_at(const char *scheme, const char *address, const char *options)
+{
+    char uri[300];
+    snprintf(uri, sizeof(uri), "%s://%s?%s", scheme, address, options);
+    kw_error error = KW_ERROR_INIT;
+    kw_client *kw = kw_open(uri, &error);
+    if (kw == NULL) {
+        fail_msg("%s: %s", uri, error.text);
+    }
+    return kw;
+}
+
+/* Closing. */
+
+/* One thread in a call that is to end by kw_close. */
+typedef struct waiter {
+    pthread_t thread;
+    kw_client *kw;
+    const char *command; /* NULL: a batch */
+    kw_error error;
+    bool has_reply;
+} waiter;
+
+static void *wait_in_call(void *arg)
+{
+    waiter *self = arg;
+    if (self->command != NULL) {
+        kw_reply *reply = kw_command(self->kw, &self->error, self->command);
+        self->has_reply = reply != NULL;
+        kw_reply_free(reply);
+        return NULL;
+    }
+    kw_batch *batch = kw_batch_new(self->kw, NULL);
+    kw_batch_add(batch, NULL, "INCR foo");
+    kw_batch_add(batch, NULL, "INCR bar");
+    self->has_reply = kw_batch_run(batch, &self->error, 0) == KW_OK;
+    kw_batch_free(batch);
+    return NULL;
+}
+
+typedef struct close_row {
+    const char *name;
+    const char *scheme;
+    const char *options;
+    const char *pattern; /* what the fakes never answer, or answer by steps */
+    const kw_fake_step *steps;
+    const char *command;
+} close_row;
+
+/* Closes the handle under eight callers; the time that it took. */
+static uint64_t close_under_callers(const char *name, kw_client *kw, const char *command)
+{
+    waiter waiters[8];
+    for (size_t i = 0; i < 8; i++) {
+        waiters[i] = (waiter){.kw = kw, .command = command, .error = KW_ERROR_INIT};
+        assert_int_equal(pthread_create(&waiters[i].thread, NULL, wait_in_call, &waiters[i]), 0);
+    }
+    kw_test_sleep_ms(60 * KW_TEST_SLOWNESS);
+    uint64_t start_ms = kw_test_now_ms();
+    kw_close(kw);
+    for (size_t i = 0; i < 8; i++) {
+        pthread_join(waiters[i].thread, NULL);
+    }
+    uint64_t elapsed_ms = kw_test_now_ms() - start_ms;
+    for (size_t i = 0; i < 8; i++) {
+        if (waiters[i].has_reply || waiters[i].error.code != KW_ERR_CANCELLED) {
+            fail_msg("%s: %s: %s", name, kw_err_name(waiters[i].error.code), waiters[i].error.text);
+        }
+    }
+    return elapsed_ms;
+}
+
+static void run_close_row(const close_row *row)
+{
+    uint64_t best_ms = UINT64_MAX;
+    for (int k = 0; k < 5 && best_ms > CLOSE_MS; k++) {
+        reset_fakes();
+        for (size_t i = 0; i < 2; i++) {
+            kw_fake_on(fakes[i], KW_FAKE_ALWAYS, row->pattern, row->steps);
+        }
+        int descriptors_n = kw_test_fd_count();
+        kw_client *kw = open_at(row->scheme, kw_fake_address(fakes[0]), row->options);
+        uint64_t elapsed_ms = close_under_callers(row->name, kw, row->command);
+        best_ms = elapsed_ms < best_ms ? elapsed_ms : best_ms;
+        for (int i = 0; i < 400 && kw_fake_open(fakes[0]) + kw_fake_open(fakes[1]) > 0; i++) {
+            kw_test_sleep_ms(5);
+        }
+        assert_in_range(kw_test_fd_count(), 0, descriptors_n);
+    }
+    if (best_ms > CLOSE_MS) {
+        fail_msg("%s: closed after %llu ms", row->name, (unsigned long long)best_ms);
+    }
+}
+
+static void test_close_ends_every_call_at_once(void **state)
+{
+    (void)state;
+#define STALL KW_FAKE_STEPS(KW_FAKE_STALL)
+    const close_row rows[] = {
+        {"waiting for a reply", "redis", "timeout=5s", "INCR *", STALL, "INCR foo"},
+        {"waiting for a reply, long", "redis", "timeout=5s&stall-timeout=5s", "INCR *", STALL,
+         "INCR foo"},
+        {"waiting for a connection", "redis", "timeout=5s&pool-max=1", "INCR *", STALL, "INCR foo"},
+        {"greeting", "redis", "timeout=5s&connect-timeout=5s", "HELLO *", STALL, "INCR foo"},
+        {"greeting, early", "redis", "timeout=5s&connect-timeout=5s", "HELLO *", STALL, "GET foo"},
+        {"pausing", "redis", "timeout=5s", "INCR *",
+         KW_FAKE_STEPS(KW_FAKE_SEND("-LOADING data\r\n")), "INCR foo"},
+        {"waiting in a cluster", "redis-cluster", "timeout=5s&stall-timeout=3s", "INCR *", STALL,
+         "INCR foo"},
+        {"waiting for the map", "redis-cluster", "timeout=5s", "CLUSTER *", STALL, "INCR foo"},
+        {"without a map", "redis-cluster", "timeout=5s", "CLUSTER *",
+         KW_FAKE_STEPS(KW_FAKE_SEND("*0\r\n")), "INCR foo"},
+        {"blocking", "redis-cluster", "timeout=5s", "BLPOP *", STALL, "BLPOP foo 0"},
+        {"in a batch", "redis-cluster", "timeout=5s&stall-timeout=3s", "INCR *", STALL, NULL},
+        {"in parts", "redis-cluster", "timeout=5s", "MGET *", STALL, "MGET foo bar"},
+        {"looking a command up", "redis-cluster", "timeout=5s", "COMMAND *", STALL, "mod.x foo"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        run_close_row(&rows[i]);
+    }
+}
+
+static void test_close_ends_connects_that_are_swallowed(void **state)
+{
+    (void)state;
+    kw_test_hole hole;
+    if (!kw_test_hole_open(&hole)) {
+        print_message("no address that swallows connects can be made here\n");
+        return;
+    }
+    char address[40];
+    snprintf(address, sizeof(address), "127.0.0.1:%u", (unsigned)hole.port);
+    static const char *const schemes[] = {"redis", "redis-cluster"};
+    static const char *const commands[] = {"INCR foo", "GET foo"};
+    for (size_t i = 0; i < 4; i++) {
+        uint64_t best_ms = UINT64_MAX;
+        for (int k = 0; k < 5 && best_ms > CLOSE_MS; k++) {
+            kw_client *kw = open_at(schemes[i / 2], address, "timeout=5s&connect-timeout=5s");
+            uint64_t elapsed_ms = close_under_callers("swallowed", kw, commands[i % 2]);
+            best_ms = elapsed_ms < best_ms ? elapsed_ms : best_ms;
+        }
+        assert_in_range(best_ms, 0, CLOSE_MS);
+    }
+    kw_test_hole_close(&hole);
+}
+
+/* A call waits on a node that leaves the map meanwhile. */
+static void test_close_ends_calls_on_nodes_that_left_the_map(void **state)
+{
+    (void)state;
+    reset_fakes();
+    kw_client *kw =
+        open_at("redis-cluster", kw_fake_address(fakes[0]), "timeout=5s&stall-timeout=4s");
+    kw_fake_on(fakes[1], KW_FAKE_ALWAYS, "INCR foo", STALL);
+    waiter self = {.kw = kw, .command = "INCR foo", .error = KW_ERROR_INIT};
+    assert_int_equal(pthread_create(&self.thread, NULL, wait_in_call, &self), 0);
+    assert_true(kw_fake_wait(fakes[1], "INCR foo", 1, 5000));
+    const kw_fake_range all[] = {{0, 16383, fakes[0], NULL}};
+    kw_fake_set_cluster(fakes, 2, all, 1);
+    kw_fake_on_reply(fakes[0], 1, "INCR bar", "-CLUSTERDOWN asks for a map");
+    kw_fake_on_reply(fakes[0], KW_FAKE_ALWAYS, "INCR *", ":1");
+    char node[100] = "";
+    for (int i = 0; i < 400 && strcmp(node, kw_fake_address(fakes[0])) != 0; i++) {
+        kw_reply_free(kw_command(kw, NULL, "INCR bar"));
+        assert_int_equal(kw_client_slot_node(kw, node, sizeof(node), 12182, NULL), KW_OK);
+        kw_test_sleep_ms(5);
+    }
+    assert_string_equal(node, kw_fake_address(fakes[0]));
+    uint64_t start_ms = kw_test_now_ms();
+    kw_close(kw);
+    pthread_join(self.thread, NULL);
+    assert_in_range(kw_test_now_ms() - start_ms, 0, CLOSE_MS);
+    assert_int_equal(self.error.code, KW_ERR_CANCELLED);
+    assert_int_equal(self.error.effect, KW_EFFECT_MAYBE);
+}
+
+/* Forking. */
+
+static void wait_for_child(pid_t child)
+{
+    int status;
+    assert_true(child > 0);
+    while (waitpid(child, &status, 0) < 0) {
+        assert_int_equal(errno, EINTR);
+    }
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+static void test_fork_child_leaves_the_parents_connections_alone(void **state)
+{
+    (void)state;
+    reset_fakes();
+    kw_fake_on_reply(fakes[0], KW_FAKE_ALWAYS, "INCR *", ":1");
+    kw_client *kw = open_at("redis", kw_fake_address(fakes[0]), "timeout=2s");
+    kw_reply_free(kw_command(kw, NULL, "INCR before"));
+    size_t log_n = kw_fake_log_count(fakes[0]);
+    unsigned accepted_n = kw_fake_accepted(fakes[0]);
+    pid_t child = fork();
+    if (child == 0) {
+        kw_error error = KW_ERROR_INIT;
+        bool is_refused = kw_command(kw, &error, "INCR child") == NULL &&
+                          error.code == KW_ERR_FORKED && error.effect == KW_EFFECT_NONE &&
+                          kw_connect(kw, &error) == KW_ERR_FORKED;
+        kw_close(kw);
+        _exit(is_refused ? 0 : 1);
+    }
+    wait_for_child(child);
+    kw_test_sleep_ms(20);
+    assert_int_equal(kw_fake_log_count(fakes[0]), log_n);
+    kw_reply *reply = kw_command(kw, NULL, "INCR after");
+    assert_int_equal(kw_reply_int(reply), 1);
+    kw_reply_free(reply);
+    kw_fake_entry entry;
+    assert_true(kw_fake_log_at(fakes[0], log_n, &entry));
+    assert_string_equal(entry.text, "INCR after"); /* on the same connection */
+    assert_int_equal(kw_fake_accepted(fakes[0]), accepted_n);
+    kw_close(kw);
+}
+
+static void test_fork_child_reopens_while_the_parent_waits(void **state)
+{
+    (void)state;
+    static const char *const schemes[] = {"redis", "redis-cluster"};
+    for (size_t i = 0; i < 2; i++) {
+        reset_fakes();
+        kw_client *kw =
+            open_at(schemes[i], kw_fake_address(fakes[0]), "timeout=5s&after-fork=reopen");
+        for (size_t k = 0; k < 2; k++) {
+            kw_fake_on(fakes[k], KW_FAKE_ALWAYS, "INCR parent",
+                       KW_FAKE_STEPS(KW_FAKE_DELAY(150), KW_FAKE_SEND(":7\r\n")));
+            kw_fake_on_reply(fakes[k], KW_FAKE_ALWAYS, "INCR child", ":8");
+        }
+        kw_fake *owner = i == 0 ? fakes[0] : NULL;
+        waiter self = {.kw = kw, .command = "INCR parent", .error = KW_ERROR_INIT};
+        assert_int_equal(pthread_create(&self.thread, NULL, wait_in_call, &self), 0);
+        for (int k = 0;
+             k < 1000 &&
+             kw_fake_count(fakes[0], "INCR parent") + kw_fake_count(fakes[1], "INCR parent") == 0;
+             k++) {
+            kw_test_sleep_ms(1);
+        }
+        pid_t child = fork();
+        if (child == 0) {
+            bool is_good = true;
+            for (int k = 0; k < 3; k++) {
+                kw_reply *reply = kw_command(kw, NULL, "INCR child");
+                is_good = is_good && kw_reply_int(reply) == 8;
+                kw_reply_free(reply);
+            }
+            kw_close(kw);
+            _exit(is_good ? 0 : 1);
+        }
+        wait_for_child(child);
+        pthread_join(self.thread, NULL);
+        assert_true(self.has_reply); /* the child's end cost the parent nothing */
+        assert_int_equal(
+            kw_fake_count(fakes[0], "INCR child") + kw_fake_count(fakes[1], "INCR child"), 3);
+        if (owner != NULL) {
+            assert_int_equal(kw_fake_count(owner, "INCR parent"), 1);
+        }
+        kw_close(kw);
+    }
+}
+
+/* Signals. */
+
+static void on_alarm(int number)
+{
+    (void)number;
+}
+
+static void test_signals_change_no_call(void **state)
+{
+    (void)state;
+    reset_fakes();
+    struct sigaction action;
+    struct sigaction old;
+    const struct itimerval often = {{0, 1000}, {0, 1000}};
+    const struct itimerval never = {{0, 0}, {0, 0}};
+    memset(&action, 0, sizeof(action));
+    action.sa_handler = on_alarm; /* without SA_RESTART */
+    sigaction(SIGALRM, &action, &old);
+    setitimer(ITIMER_REAL, &often, NULL);
+    kw_client *kw = open_at("redis", kw_fake_address(fakes[0]), "timeout=400ms");
+    kw_fake_on(fakes[0], KW_FAKE_ALWAYS, "GET slow",
+               KW_FAKE_STEPS(KW_FAKE_PIECES("$5\r\nhello\r\n", 8)));
+    kw_fake_on(fakes[0], KW_FAKE_ALWAYS, "INCR silent", STALL);
+    kw_fake_on_reply(fakes[0], 3, "INCR loading", "-LOADING data");
+    kw_fake_on_reply(fakes[0], KW_FAKE_ALWAYS, "INCR loading", ":1");
+    kw_error error = KW_ERROR_INIT;
+    kw_reply *slow = kw_command(kw, &error, "GET slow");
+    kw_reply *loading = kw_command(kw, &error, "INCR loading");
+    uint64_t start_ms = kw_test_now_ms();
+    kw_reply *silent = kw_command(kw, &error, "INCR silent");
+    uint64_t elapsed_ms = kw_test_now_ms() - start_ms;
+    setitimer(ITIMER_REAL, &never, NULL);
+    sigaction(SIGALRM, &old, NULL);
+    assert_string_equal(kw_reply_str(slow, NULL), "hello");
+    assert_int_equal(kw_reply_int(loading), 1);
+    assert_null(silent);
+    assert_int_equal(error.code, KW_ERR_TIMEOUT);
+    assert_in_range(elapsed_ms, 398, 400 + LATE_MS);
+    kw_reply_free(slow);
+    kw_reply_free(loading);
+    kw_close(kw);
+}
+
+/* Writing to a connection that was reset: no signal, by the default disposition. */
+static void test_signals_sigpipe_is_never_raised(void **state)
+{
+    (void)state;
+    static char value[4 << 20];
+    struct sigaction before;
+    struct sigaction after;
+    reset_fakes();
+    sigaction(SIGPIPE, NULL, &before);
+    assert_true(before.sa_handler == SIG_DFL);
+    kw_client *kw = open_at("redis", kw_fake_address(fakes[0]), "timeout=200ms");
+    const kw_fake_step *const ends[] = {
+        KW_FAKE_STEPS(KW_FAKE_SEND("+OK\r\n"), KW_FAKE_RESET),
+        KW_FAKE_STEPS(KW_FAKE_SEND("+OK\r\n"), KW_FAKE_CLOSE),
+    };
+    for (size_t i = 0; i < 2; i++) {
+        kw_fake_reset(fakes[0]);
+        kw_fake_on(fakes[0], KW_FAKE_ALWAYS, "CLIENT SETINFO LIB-VER *", ends[i]);
+        for (int k = 0; k < 3; k++) {
+            kw_error error = KW_ERROR_INIT;
+            assert_null(kw_command(kw, &error, "SET foo %b", value, sizeof(value)));
+            assert_int_equal(error.effect, KW_EFFECT_NONE);
+        }
+    }
+    kw_fake_reset(fakes[0]);
+    kw_fake_on_reply(fakes[0], KW_FAKE_ALWAYS, "INCR *", ":1");
+    for (int k = 0; k < 20; k++) {
+        kw_reply_free(kw_command(kw, NULL, "INCR a"));
+        kw_fake_disconnect(fakes[0], k % 2 == 0);
+    }
+    kw_close(kw);
+    sigaction(SIGPIPE, NULL, &after);
+    assert_true(after.sa_handler == SIG_DFL);
+}
+
+/* Descriptors: this program once more, with 24 of them and 40 threads. */
+
+#define CHILD_THREADS 40
+
+typedef struct user {
+    pthread_t thread;
+    kw_client *kw;
+    unsigned replies_n;
+    unsigned named_n; /* failures with effect none that say why */
+    unsigned bad_n;
+} user;
+
+static void *use_handle(void *arg)
+{
+    user *self = arg;
+    for (int i = 0; i < 4; i++) {
+        kw_error error = KW_ERROR_INIT;
+        kw_reply *reply = kw_command(self->kw, &error, "INCR slow");
+        self->replies_n += reply != NULL;
+        bool is_named =
+            error.effect == KW_EFFECT_NONE && (strstr(error.text, strerror(EMFILE)) != NULL ||
+                                               strstr(error.text, "pool-max") != NULL);
+        self->named_n += reply == NULL && is_named;
+        self->bad_n += reply == NULL && !is_named;
+        if (reply == NULL && !is_named) {
+            fprintf(stderr, "%s, %s: %s\n", kw_err_name(error.code), kw_effect_name(error.effect),
+                    error.text);
+        }
+        kw_reply_free(reply);
+    }
+    return NULL;
+}
+
+/* The child's program: 0 where all is well. */
+static int run_with_few_descriptors(const char *address, int descriptors_n)
+{
+    if (kw_test_fd_count() != descriptors_n) {
+        fprintf(stderr, "%d descriptors, not %d\n", kw_test_fd_count(), descriptors_n);
+        return 2;
+    }
+    const struct rlimit few = {24, 24};
+    char uri[100];
+    user users[CHILD_THREADS];
+    snprintf(uri, sizeof(uri), "redis://%s?timeout=600ms", address);
+    kw_client *kw = kw_open(uri, NULL);
+    if (kw == NULL || setrlimit(RLIMIT_NOFILE, &few) != 0) {
+        return 3;
+    }
+    memset(users, 0, sizeof(users));
+    for (size_t i = 0; i < CHILD_THREADS; i++) {
+        users[i].kw = kw;
+        if (pthread_create(&users[i].thread, NULL, use_handle, &users[i]) != 0) {
+            return 4;
+        }
+    }
+    unsigned replies_n = 0;
+    unsigned named_n = 0;
+    unsigned bad_n = 0;
+    for (size_t i = 0; i < CHILD_THREADS; i++) {
+        pthread_join(users[i].thread, NULL);
+        replies_n += users[i].replies_n;
+        named_n += users[i].named_n;
+        bad_n += users[i].bad_n;
+    }
+    fprintf(stderr, "24 descriptors: %u replies, %u refused by name\n", replies_n, named_n);
+    kw_reply *reply = kw_command(kw, NULL, "INCR quick");
+    bool is_usable = kw_reply_int(reply) == 1;
+    kw_reply_free(reply);
+    kw_close(kw);
+    return bad_n == 0 && replies_n > 0 && is_usable ? 0 : 5;
+}
+
+static void test_descriptors_few_are_a_named_error(void **state)
+{
+    (void)state;
+    reset_fakes();
+    kw_fake_on(fakes[0], KW_FAKE_ALWAYS, "INCR slow",
+               KW_FAKE_STEPS(KW_FAKE_DELAY(20), KW_FAKE_SEND(":1\r\n")));
+    kw_fake_on_reply(fakes[0], KW_FAKE_ALWAYS, "INCR quick", ":1");
+    kw_client *kw = open_at("redis", kw_fake_address(fakes[0]), "timeout=2s");
+    kw_reply_free(kw_command(kw, NULL, "INCR quick")); /* a connection that is not inherited */
+    char count[20];
+    snprintf(count, sizeof(count), "%d", first_descriptors_n);
+    pid_t child = fork();
+    if (child == 0) {
+        char self[] = "/proc/self/exe";
+        char *argv[] = {self, (char *)(uintptr_t)kw_fake_address(fakes[0]), count, NULL};
+        execv(self, argv);
+        _exit(errno == ENOENT ? 0 : 6); /* a system without /proc */
+    }
+    wait_for_child(child);
+    kw_close(kw);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 2) {
+        return run_with_few_descriptors(argv[1], atoi(argv[2]));
+    }
+    first_descriptors_n = kw_test_fd_count();
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_close_ends_every_call_at_once),
+        cmocka_unit_test(test_close_ends_connects_that_are_swallowed),
+        cmocka_unit_test(test_close_ends_calls_on_nodes_that_left_the_map),
+        cmocka_unit_test(test_fork_child_leaves_the_parents_connections_alone),
+        cmocka_unit_test(test_fork_child_reopens_while_the_parent_waits),
+        cmocka_unit_test(test_signals_change_no_call),
+        cmocka_unit_test(test_signals_sigpipe_is_never_raised),
+        cmocka_unit_test(test_descriptors_few_are_a_named_error),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
