@@ -256,10 +256,22 @@ static void on_lost(kw_run *self, kw_item *item, kw_err code, bool was_ready, bo
                      : kw_drive_on_loss(self->client, op, item->node, now_ns, code, has_left));
 }
 
+/* A reply over a limit was one command's; to those behind it, its connection is lost. */
+static kw_err code_behind(kw_run *self, kw_err code)
+{
+    if (code != KW_ERR_LIMIT) {
+        return code;
+    }
+    return kw_error_set(&self->turn.failure, KW_ERR_CLOSED, KW_EFFECT_NONE,
+                        "the reply to a command before it was over a limit");
+}
+
 /* The channel's connection, or the way to it, is lost: code says why. */
 void kw_run_fail_channel(kw_run *self, size_t index, kw_err code)
 {
-    kw_run_collect(self, &self->channels[index]);
+    if (code != KW_ERR_DESYNC) { /* with a reply too many, none that came is to be trusted */
+        kw_run_collect(self, &self->channels[index]);
+    }
     kw_channel *channel = &self->channels[index];
     kw_items flight = channel->flight;
     kw_items queue = channel->queue;
@@ -279,7 +291,9 @@ void kw_run_fail_channel(kw_run *self, size_t index, kw_err code)
     kw_item *item;
     while ((item = kw_items_pop(&flight)) != NULL) {
         on_lost(self, item, code, was_ready, item->request.is_done);
+        code = code_behind(self, code);
     }
+    code = code_behind(self, code);
     while ((item = kw_items_pop(&queue)) != NULL) {
         item->node = node; /* where it would have gone */
         on_lost(self, item, code, was_ready, false);

@@ -74,9 +74,6 @@ static void shed_buffer(kw_reader *reader)
 
 kw_err kw_reader_feed(kw_reader *reader, kw_error *error, const char *data, size_t len)
 {
-    if (len > reader->options->reply_bytes_max - reader->pending_len) {
-        return over_limit(reader, error);
-    }
     shed_buffer(reader);
     if (redisReaderFeed(reader->hiredis, data, len) != REDIS_OK) {
         return kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_MAYBE, "no memory to read a reply");
@@ -108,9 +105,15 @@ kw_err kw_reader_next(kw_reader *reader, kw_reply **reply, kw_error *error)
     if (redisReaderGetReply(reader->hiredis, &object) != REDIS_OK) {
         return explain(reader, error);
     }
+    /* What was fed may hold the end of one reply and others behind it. */
+    size_t rest_len = object != NULL ? reader->hiredis->len - reader->hiredis->pos : 0;
+    if (reader->pending_len - rest_len > reader->options->reply_bytes_max) {
+        kw_reply_free(object);
+        return over_limit(reader, error);
+    }
     if (object != NULL) {
         reader->root = NULL;
-        reader->pending_len = reader->hiredis->len - reader->hiredis->pos;
+        reader->pending_len = rest_len;
     } else if (has_endless_line(reader)) {
         return kw_error_set(error, KW_ERR_PROTOCOL, KW_EFFECT_MAYBE,
                             "the server sent a line of over %zu bytes", LINE_MAX_LEN);
