@@ -176,12 +176,12 @@ kw_step kw_op_on_reply(kw_op *op, uint64_t now_ns, const kw_verdict *verdict,
         return on_redirect(op, now_ns, verdict, from);
     case KW_VERDICT_READONLY:
     case KW_VERDICT_CLUSTER_DOWN:
+    case KW_VERDICT_LOADING: /* it may have been replaced while it was away */
     case KW_VERDICT_MASTER_DOWN:
     case KW_VERDICT_UNBLOCKED:
     case KW_VERDICT_FULL:
         return wait_and_retry(op, now_ns, code, true);
     case KW_VERDICT_TRY_AGAIN:
-    case KW_VERDICT_LOADING:
     case KW_VERDICT_BUSY:
         return wait_and_retry(op, now_ns, code, false);
     case KW_VERDICT_FINAL:

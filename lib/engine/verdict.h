@@ -15,7 +15,7 @@ typedef enum kw_verdict_kind {
     KW_VERDICT_ASK,          /* this one command: at host:port, behind ASKING */
     KW_VERDICT_TRY_AGAIN,    /* keys are between two nodes: wait */
     KW_VERDICT_CLUSTER_DOWN, /* slot or cluster not served now: wait, fetch the map */
-    KW_VERDICT_LOADING,      /* node reads its data set: wait */
+    KW_VERDICT_LOADING,      /* node reads its data set: wait, fetch the map */
     KW_VERDICT_MASTER_DOWN,  /* replica without its primary: elsewhere, or wait */
     KW_VERDICT_READONLY,     /* node is a replica: fetch the map */
     KW_VERDICT_BUSY,         /* node runs a long script: wait */

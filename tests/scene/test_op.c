@@ -222,7 +222,7 @@ static void test_op_server_states_are_waited_out(void **state)
     (void)state;
     static const struct { kw_verdict_kind kind; unsigned flags; kw_err code; } rows[] = {
         {KW_VERDICT_TRY_AGAIN, 0, KW_ERR_TRY_AGAIN},
-        {KW_VERDICT_LOADING, 0, KW_ERR_LOADING},
+        {KW_VERDICT_LOADING, FETCH, KW_ERR_LOADING},
         {KW_VERDICT_BUSY, 0, KW_ERR_BUSY},
         {KW_VERDICT_CLUSTER_DOWN, FETCH, KW_ERR_CLUSTER_DOWN},
         {KW_VERDICT_MASTER_DOWN, FETCH, KW_ERR_MASTER_DOWN},
@@ -312,7 +312,7 @@ static void test_op_unknown_outcome_is_repeated_only_with_leave(void **state)
     PLAY("read lost, then the server refuses: it may still have run", CLUSTER | REPEATABLE,
         {E_LOST, KW_ERR_CLOSED, 1, SLEEP(FETCH)},
         {E_WOKE, 0, 9, SEND(0)},
-        {E_REPLY, KW_VERDICT_LOADING, 999, SLEEP(0)},
+        {E_REPLY, KW_VERDICT_LOADING, 999, SLEEP(FETCH)},
         {E_WOKE, 0, 1000, FAIL(KW_ERR_LOADING, KW_EFFECT_MAYBE)});
     PLAY("read lost, then redirected without end", CLUSTER | REPEATABLE | NO_REDIRECTS,
         {E_LOST, KW_ERR_CLOSED, 1, SLEEP(FETCH)},

@@ -184,6 +184,39 @@ static void test_simulation_in_peace_each_op_is_sent_once(void **state)
     assert_int_equal(sum.sends_n, sum.ops_n);
 }
 
+/* An idle client knows nothing of a failover; the old primary is back, and busy. */
+static void test_simulation_node_that_loads_and_was_replaced_is_left(void **state)
+{
+    world *self = *state;
+    kw_sim *sim = &self->sim;
+    for (uint64_t seed = 1; seed <= 100; seed++) {
+        kw_op_spec spec = {.redirects_max = REDIRECTS, .is_cluster = true, .has_slot = true};
+        bool is_replaced = false;
+        kw_sim_event event;
+        kw_sim_init(sim, seed, KW_SIM_CALM);
+        kw_sim_client_init(&self->client, sim, KW_SIM_SOUND);
+        for (unsigned i = 0; i < 2; i++) {
+            spec.deadline_ns = i * 200 * MS + 400 * MS; /* before the periodic fetch */
+            kw_sim_client_plan(&self->client, i, i * 200 * MS, &spec);
+        }
+        while (kw_sim_pop(&sim->queue, &event) && event.at_ns < 700 * MS) {
+            if (!is_replaced && event.at_ns >= 100 * MS) {
+                is_replaced = true;
+                sim->owners[0] = 3;
+                sim->nodes[0].loading_ns = END_NS;
+                for (unsigned node = 1; node < KW_SIM_NODES; node++) {
+                    sim->nodes[node].view[0] = 3;
+                }
+            }
+            if (!kw_sim_on_event(sim, &event)) {
+                kw_sim_client_on_event(&self->client, &event);
+            }
+        }
+        assert_null(judge(&self->client.ops[0], true));
+        assert_null(judge(&self->client.ops[1], true));
+    }
+}
+
 static void test_simulation_same_seed_gives_the_same_life(void **state)
 {
     world *self = *state;
@@ -245,6 +278,7 @@ int main(void)
         cmocka_unit_test(test_simulation_whatever_happens_no_rule_is_broken),
         cmocka_unit_test(test_simulation_slots_that_move_cost_no_op),
         cmocka_unit_test(test_simulation_in_peace_each_op_is_sent_once),
+        cmocka_unit_test(test_simulation_node_that_loads_and_was_replaced_is_left),
         cmocka_unit_test(test_simulation_same_seed_gives_the_same_life),
         cmocka_unit_test(test_simulation_each_mistake_of_a_driver_is_found),
     };

@@ -110,7 +110,8 @@ static void come_back(kw_sim *sim, unsigned node)
 {
     kw_sim_node *self = &sim->nodes[node];
     if (self->state == KW_SIM_DEAD && sim->mood == KW_SIM_WILD) {
-        self->loading_ns = sim->queue.now_ns + kw_sim_between(sim, 0, 200 * KW_SIM_MS);
+        uint64_t most_ms = kw_sim_chance(sim, 4) ? 1000 : 100;
+        self->loading_ns = sim->queue.now_ns + kw_sim_between(sim, 0, most_ms * KW_SIM_MS);
     }
     /* One that hung still believes what it believed; it hears the truth soon. */
     self->state = KW_SIM_UP;
@@ -209,6 +210,10 @@ void kw_sim_calm(kw_sim *sim)
         hand_over(sim, slot);
     }
     for (unsigned node = 0; node < KW_SIM_NODES; node++) {
+        uint64_t soon_ns = sim->queue.now_ns + kw_sim_between(sim, 0, 100 * KW_SIM_MS);
+        if (sim->nodes[node].loading_ns > soon_ns) {
+            sim->nodes[node].loading_ns = soon_ns;
+        }
         come_back(sim, node);
     }
     tell_all(sim);

@@ -98,7 +98,8 @@ uint64_t kw_sim_between(kw_sim *sim, uint64_t low, uint64_t high);
 /* Does an event of the servers; false where it is one of the client. */
 bool kw_sim_on_event(kw_sim *sim, const kw_sim_event *event);
 
-/* All nodes come back, migrations end, and within 200 ms everybody knows the truth. */
+/* All nodes come back, migrations end, and within 200 ms everybody is ready and knows the
+ * truth. */
 void kw_sim_calm(kw_sim *sim);
 
 /* What a node that is up says to a command for slot. FINAL: it ran it. */
