@@ -269,7 +269,8 @@ static kw_err code_behind(kw_run *self, kw_err code)
 /* The channel's connection, or the way to it, is lost: code says why. */
 void kw_run_fail_channel(kw_run *self, size_t index, kw_err code)
 {
-    if (code != KW_ERR_DESYNC) { /* with a reply too many, none that came is to be trusted */
+    /* With a reply too many, or garbage behind one, none that came with it is trusted. */
+    if (code != KW_ERR_DESYNC && code != KW_ERR_PROTOCOL) {
         kw_run_collect(self, &self->channels[index]);
     }
     kw_channel *channel = &self->channels[index];
