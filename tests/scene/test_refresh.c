@@ -52,6 +52,37 @@ static void test_refresh_starts_keep_the_floor_and_the_ceiling(void **state)
     assert_in_range(now_ns, 199 * KW_REFRESH_FLOOR_NS, 199 * 250 * MS); /* at most 10 a second */
 }
 
+/* A fetch as soon as one may start; returns the pause until the next one. */
+static uint64_t fetch_at_once(kw_refresh *refresh, bool has_news)
+{
+    kw_refresh_want(refresh);
+    uint64_t now_ns = kw_refresh_due_ns(refresh);
+    kw_refresh_on_start(refresh, now_ns);
+    kw_refresh_on_end(refresh, now_ns + MS, has_news);
+    kw_refresh_want(refresh);
+    return kw_refresh_due_ns(refresh) - now_ns;
+}
+
+static void test_refresh_pauses_grow_without_news_and_start_again_with_them(void **state)
+{
+    (void)state;
+    uint64_t seed = kw_test_seed("news");
+    uint64_t longest_ns = 0;
+    for (uint64_t round = 0; round < 50; round++) {
+        kw_refresh refresh;
+        kw_refresh_init(&refresh, 0, 0, seed + round);
+        assert_int_equal(fetch_at_once(&refresh, false), KW_REFRESH_FLOOR_NS);
+        assert_in_range(fetch_at_once(&refresh, false), KW_REFRESH_FLOOR_NS, 200 * MS);
+        for (int i = 0; i < 5; i++) {
+            uint64_t pause_ns = fetch_at_once(&refresh, false);
+            longest_ns = pause_ns > longest_ns ? pause_ns : longest_ns;
+        }
+        fetch_at_once(&refresh, true);
+        assert_int_equal(fetch_at_once(&refresh, false), KW_REFRESH_FLOOR_NS);
+    }
+    assert_in_range(longest_ns, 200 * MS, 250 * MS);
+}
+
 static void test_refresh_periodic_has_jitter_below_its_interval(void **state)
 {
     (void)state;
@@ -148,6 +179,29 @@ static void test_health_failing_node_is_probed_by_one_and_rarely(void **state)
     assert_int_equal(health.dialling_n, 0);
 }
 
+static void test_health_connects_of_better_days_may_still_end(void **state)
+{
+    (void)state;
+    kw_health health;
+    kw_random random;
+    kw_random_init(&random, 3);
+    kw_health_init(&health);
+    for (int i = 0; i < 3; i++) {
+        kw_health_on_dial(&health);
+    }
+    kw_health_on_failed(&health, 10 * MS, &random);
+    assert_true(health.is_failing);
+    assert_false(kw_health_may_dial(&health, 1000 * MS)); /* two are under way */
+    kw_health_on_abandoned(&health);
+    assert_true(health.is_failing);
+    kw_health_on_connected(&health);
+    assert_false(health.is_failing); /* it answers after all */
+    assert_true(kw_health_may_dial(&health, 10 * MS));
+    kw_health_on_dial(&health);
+    kw_health_on_failed(&health, 11 * MS, &random);
+    assert_in_range(health.retry_ns, 11 * MS, 61 * MS); /* the first pause again */
+}
+
 static void test_backoff_grows_to_its_ceiling_with_jitter(void **state)
 {
     (void)state;
@@ -170,10 +224,12 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_refresh_is_one_at_a_time_and_numbered),
         cmocka_unit_test(test_refresh_starts_keep_the_floor_and_the_ceiling),
+        cmocka_unit_test(test_refresh_pauses_grow_without_news_and_start_again_with_them),
         cmocka_unit_test(test_refresh_periodic_has_jitter_below_its_interval),
         cmocka_unit_test(test_refresh_periodic_keeps_the_floor),
         cmocka_unit_test(test_refresh_order_is_healthy_suspect_seeds),
         cmocka_unit_test(test_health_failing_node_is_probed_by_one_and_rarely),
+        cmocka_unit_test(test_health_connects_of_better_days_may_still_end),
         cmocka_unit_test(test_backoff_grows_to_its_ceiling_with_jitter),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
