@@ -277,20 +277,16 @@ static kw_err give(kw_conn *conn, kw_error *error, kw_reply *reply)
 /* Gives every whole reply to its owner. */
 static kw_err parse(kw_conn *conn, kw_error *error)
 {
-    for (;;) {
-        kw_reply *reply;
+    kw_reply *reply = NULL;
+    do {
         kw_err code = kw_reader_next(&conn->reader, &reply, error);
+        if (code == KW_OK && reply != NULL) {
+            code = give(conn, error, reply);
+        }
         if (code != KW_OK) {
             return die(conn, code);
         }
-        if (reply == NULL) {
-            break;
-        }
-        code = give(conn, error, reply);
-        if (code != KW_OK) {
-            return die(conn, code);
-        }
-    }
+    } while (reply != NULL && kw_reader_has_rest(&conn->reader));
     if (conn->owners.count == 0 && kw_reader_has_rest(&conn->reader)) {
         kw_error_set(error, KW_ERR_DESYNC, KW_EFFECT_MAYBE, "the server sent more than its reply");
         return die(conn, KW_ERR_DESYNC);
