@@ -107,17 +107,13 @@ static void count(tally *sum, const kw_sim_op *op, bool is_late)
 /* One life from a seed. Returns the rule that was broken, or NULL. */
 static const char *live(world *self, tally *sum, uint64_t seed, kw_sim_mistake mistake)
 {
-    bool has_calmed = false;
-    kw_sim_event event;
+    kw_sim_event event = {.kind = KW_SIM_PEACE};
     kw_sim_init(&self->sim, seed, self->mood);
+    kw_sim_push(&self->sim.queue, CALM_NS, event);
     kw_sim_client_init(&self->client, &self->sim, mistake);
     plan_ops(self);
     while (self->client.fault == NULL && kw_sim_pop(&self->sim.queue, &event) &&
            event.at_ns < END_NS) {
-        if (!has_calmed && event.at_ns >= CALM_NS) {
-            has_calmed = true;
-            kw_sim_calm(&self->sim);
-        }
         sum->events_n++;
         if (!kw_sim_on_event(&self->sim, &event)) {
             kw_sim_client_on_event(&self->client, &event);

@@ -176,6 +176,22 @@ static void make_trouble(kw_sim *sim)
     push_in(sim, 0, sim->pace_ms, (kw_sim_event){.kind = KW_SIM_TROUBLE});
 }
 
+static void make_peace(kw_sim *sim)
+{
+    sim->mood = KW_SIM_CALM;
+    for (unsigned slot = 0; slot < KW_SIM_SLOTS; slot++) {
+        hand_over(sim, slot);
+    }
+    for (unsigned node = 0; node < KW_SIM_NODES; node++) {
+        uint64_t soon_ns = sim->queue.now_ns + kw_sim_between(sim, 0, 100 * KW_SIM_MS);
+        if (sim->nodes[node].loading_ns > soon_ns) {
+            sim->nodes[node].loading_ns = soon_ns;
+        }
+        come_back(sim, node);
+    }
+    tell_all(sim);
+}
+
 bool kw_sim_on_event(kw_sim *sim, const kw_sim_event *event)
 {
     switch ((int)event->kind) {
@@ -198,25 +214,12 @@ bool kw_sim_on_event(kw_sim *sim, const kw_sim_event *event)
             make_trouble(sim);
         }
         return true;
+    case KW_SIM_PEACE:
+        make_peace(sim);
+        return true;
     default:
         return false;
     }
-}
-
-void kw_sim_calm(kw_sim *sim)
-{
-    sim->mood = KW_SIM_CALM;
-    for (unsigned slot = 0; slot < KW_SIM_SLOTS; slot++) {
-        hand_over(sim, slot);
-    }
-    for (unsigned node = 0; node < KW_SIM_NODES; node++) {
-        uint64_t soon_ns = sim->queue.now_ns + kw_sim_between(sim, 0, 100 * KW_SIM_MS);
-        if (sim->nodes[node].loading_ns > soon_ns) {
-            sim->nodes[node].loading_ns = soon_ns;
-        }
-        come_back(sim, node);
-    }
-    tell_all(sim);
 }
 
 /* Now and then a server has other reasons not to run a command. */

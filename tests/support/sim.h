@@ -23,6 +23,8 @@ typedef enum kw_sim_kind {
     KW_SIM_BACK,    /* a: node that comes back */
     KW_SIM_HANDED,  /* a: slot whose migration ends */
     KW_SIM_TROUBLE, /* something bad happens */
+    KW_SIM_PEACE,   /* and no more of it: all nodes come back, migrations end, and within
+                       200 ms everybody is ready and knows the truth */
     /* of the client */
     KW_SIM_BEGIN,    /* a: op */
     KW_SIM_DEADLINE, /* a: op */
@@ -97,10 +99,6 @@ uint64_t kw_sim_between(kw_sim *sim, uint64_t low, uint64_t high);
 
 /* Does an event of the servers; false where it is one of the client. */
 bool kw_sim_on_event(kw_sim *sim, const kw_sim_event *event);
-
-/* All nodes come back, migrations end, and within 200 ms everybody is ready and knows the
- * truth. */
-void kw_sim_calm(kw_sim *sim);
 
 /* What a node that is up says to a command for slot. FINAL: it ran it. */
 typedef struct kw_sim_answer {
