@@ -72,6 +72,7 @@ static kw_step wait_and_retry(kw_op *op, uint64_t now_ns, kw_err obstacle, bool 
     op->obstacle = obstacle;
     op->has_target = false;
     op->is_asking = false;
+    op->has_fetched = false;
     op->redirects_n = 0;
     kw_step step = sleep_until(op, now_ns, now_ns + kw_backoff_next(&op->backoff, &op->random));
     step.wants_refresh = wants_refresh && op->spec.is_cluster;
@@ -112,6 +113,7 @@ kw_step kw_op_start(kw_op *op, const kw_op_spec *spec, uint64_t seed)
 void kw_op_on_send(kw_op *op)
 {
     op->sends_n++;
+    op->has_fetched = false; /* the slot was served */
 }
 
 static bool take_target(kw_op *op, const kw_verdict *verdict, const kw_endpoint *from)
@@ -129,21 +131,20 @@ static kw_step on_redirect(kw_op *op, uint64_t now_ns, const kw_verdict *verdict
     bool is_moved = verdict->kind == KW_VERDICT_MOVED;
     op->redirects_n++;
     if (op->redirects_n > op->spec.redirects_max) {
-        return fail(op, KW_ERR_REDIRECT, KW_EFFECT_NONE);
+        return fail_suspect(op, KW_ERR_REDIRECT, KW_EFFECT_NONE);
     }
     if (!take_target(op, verdict, from)) {
         return refresh(op, now_ns, KW_ERR_REDIRECT);
     }
     op->has_target = true;
     op->is_asking = !is_moved;
-    kw_step step;
-    if (op->redirects_n >= PAUSED_REDIRECT) {
+    kw_step step = send_to_target(op);
+    /* At the deadline the pause is the failure: what is sent now could only end unknown. */
+    if (op->redirects_n >= PAUSED_REDIRECT || now_ns >= op->spec.deadline_ns) {
         op->obstacle = KW_ERR_REDIRECT;
         step = sleep_until(op, now_ns, now_ns + kw_backoff_next(&op->backoff, &op->random));
-    } else {
-        step = send_to_target(op);
     }
-    if (is_moved && step.kind != KW_STEP_FAIL) {
+    if (is_moved) {
         step.is_patch = op->spec.has_slot && verdict->slot == op->spec.slot;
         step.wants_refresh = true;
     }

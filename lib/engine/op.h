@@ -27,7 +27,7 @@ typedef struct kw_step {
     kw_step_kind kind;
     bool is_redirected; /* SEND: to op->target, not to the owner by the map */
     bool is_asking;     /* SEND: ASKING goes first, in the same write */
-    bool is_patch;      /* before anything else: op->target owns op->slot now */
+    bool is_patch;      /* before anything else, FAIL too: op->target owns op->slot now */
     bool wants_refresh; /* the map is suspect: fetch it, without waiting for it */
     bool wakes_on_map;  /* SLEEP: ends early when another map is published */
     uint64_t until_ns;  /* SLEEP, REFRESH: not longer than this */
@@ -54,7 +54,7 @@ typedef struct kw_op {
     kw_endpoint target;   /* of the last MOVED or ASK */
     bool is_asking;       /* target came from ASK */
     bool has_target;      /* the send after the pause goes to target */
-    bool has_fetched;     /* a map was fetched since the slot was found unserved */
+    bool has_fetched;     /* a map was fetched, and nothing was tried since */
     unsigned redirects_n; /* in this try */
     unsigned sends_n;     /* in all */
     kw_effect effect;     /* worst of what earlier sends may have done */

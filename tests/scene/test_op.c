@@ -96,6 +96,13 @@ static kw_step happen(kw_op *op, const scene_turn *turn)
     return kw_op_on_reply(op, now_ns, &verdict, &from);
 }
 
+/* True for what happens before the command is put on a connection. */
+static bool is_before_sending(event happened)
+{
+    return happened == E_UNSERVED || happened == E_MAPLESS || happened == E_UNAVAILABLE ||
+           happened == E_DEADLINE;
+}
+
 static unsigned flags_of(const kw_step *step)
 {
     return (step->is_patch ? PATCH : 0u) | (step->wants_refresh ? FETCH : 0u) |
@@ -118,7 +125,7 @@ static kw_op play(const char *name, unsigned traits, const scene_turn *turns, si
     assert_int_equal(step.kind, KW_STEP_SEND);
     assert_int_equal(flags_of(&step), 0);
     for (size_t i = 0; i < n; i++) {
-        if (step.kind == KW_STEP_SEND) {
+        if (step.kind == KW_STEP_SEND && !is_before_sending(turns[i].event)) {
             kw_op_on_send(&op);
         }
         step = happen(&op, &turns[i]);
@@ -202,9 +209,14 @@ static void test_op_redirects_are_followed(void **state)
         {E_UNKNOWN, 0, 5, REFRESH}, {E_FETCHED, KW_OK, 6, SEND(0)},
         {E_UNKNOWN, 0, 7, REFRESH}, {E_FETCHED, KW_OK, 8, SEND(0)},
         {E_UNKNOWN, 0, 9, REFRESH}, {E_FETCHED, KW_OK, 10, SEND(0)},
-        {E_UNKNOWN, 0, 11, FAIL(KW_ERR_REDIRECT, KW_EFFECT_NONE)});
+        {E_UNKNOWN, 0, 11, FAIL_FETCH(KW_ERR_REDIRECT, KW_EFFECT_NONE)});
+    PLAY("moved at the deadline: learned, and not sent any more", CLUSTER,
+        {E_REPLY, KW_VERDICT_MOVED, 1000, KW_STEP_FAIL, PATCH | FETCH, KW_ERR_REDIRECT,
+         KW_EFFECT_NONE});
+    PLAY("asked at the deadline: not sent any more", CLUSTER,
+        {E_REPLY, KW_VERDICT_ASK, 1000, FAIL(KW_ERR_REDIRECT, KW_EFFECT_NONE)});
     PLAY("moved, no redirect allowed", CLUSTER | NO_REDIRECTS,
-        {E_REPLY, KW_VERDICT_MOVED, 1, FAIL(KW_ERR_REDIRECT, KW_EFFECT_NONE)});
+        {E_REPLY, KW_VERDICT_MOVED, 1, FAIL_FETCH(KW_ERR_REDIRECT, KW_EFFECT_NONE)});
     PLAY("moved without end", CLUSTER,
         {E_REPLY, KW_VERDICT_MOVED, 1, SEND(REDIRECT | PATCH | FETCH)},
         {E_REPLY, KW_VERDICT_MOVED, 2, SEND(REDIRECT | PATCH | FETCH)},
@@ -214,7 +226,7 @@ static void test_op_redirects_are_followed(void **state)
         {E_WOKE, 0, 60, SEND(REDIRECT)},
         {E_REPLY, KW_VERDICT_MOVED, 61, SLEEP(PATCH | FETCH)},
         {E_WOKE, 0, 120, SEND(REDIRECT)},
-        {E_REPLY, KW_VERDICT_MOVED, 121, FAIL(KW_ERR_REDIRECT, KW_EFFECT_NONE)});
+        {E_REPLY, KW_VERDICT_MOVED, 121, FAIL_FETCH(KW_ERR_REDIRECT, KW_EFFECT_NONE)});
 }
 
 static void test_op_server_states_are_waited_out(void **state)
@@ -268,6 +280,20 @@ static void test_op_unserved_slot_is_asked_for_once_more(void **state)
         {E_MAPLESS, 0, 1, REFRESH},
         {E_FETCHED, KW_OK, 2, SEND(0)},
         {E_UNSERVED, 0, 2, FAIL(KW_ERR_NOT_SERVED, KW_EFFECT_NONE)});
+    PLAY("a later hole is another one: served in between", CLUSTER,
+        {E_UNSERVED, 0, 1, REFRESH},
+        {E_FETCHED, KW_OK, 2, SEND(0)},
+        {E_REPLY, KW_VERDICT_CLUSTER_DOWN, 3, SLEEP(FETCH)},
+        {E_WOKE, 0, 300, SEND(0)},
+        {E_UNSERVED, 0, 300, REFRESH},
+        {E_FETCHED, KW_OK, 400, SEND(0)},
+        {E_REPLY, KW_VERDICT_FINAL, 401, DONE});
+    PLAY("a later hole is another one: node down in between", CLUSTER,
+        {E_MAPLESS, 0, 1, REFRESH},
+        {E_FETCHED, KW_OK, 2, SEND(0)},
+        {E_UNAVAILABLE, KW_ERR_CONNECT, 3, SLEEP(FETCH)},
+        {E_WOKE, 0, 300, SEND(0)},
+        {E_UNSERVED, 0, 300, REFRESH});
     PLAY("no map, password wrong", CLUSTER,
         {E_UNSERVED, 0, 1, REFRESH},
         {E_FETCHED, KW_ERR_AUTH, 2, FAIL(KW_ERR_AUTH, KW_EFFECT_NONE)});
@@ -317,7 +343,7 @@ static void test_op_unknown_outcome_is_repeated_only_with_leave(void **state)
     PLAY("read lost, then redirected without end", CLUSTER | REPEATABLE | NO_REDIRECTS,
         {E_LOST, KW_ERR_CLOSED, 1, SLEEP(FETCH)},
         {E_WOKE, 0, 9, SEND(0)},
-        {E_REPLY, KW_VERDICT_MOVED, 10, FAIL(KW_ERR_REDIRECT, KW_EFFECT_MAYBE)});
+        {E_REPLY, KW_VERDICT_MOVED, 10, FAIL_FETCH(KW_ERR_REDIRECT, KW_EFFECT_MAYBE)});
     PLAY("nonsense before a byte left", CLUSTER | REPEATABLE,
         {E_BROKEN, KW_ERR_PROTOCOL, 1, FAIL(KW_ERR_PROTOCOL, KW_EFFECT_NONE)});
     PLAY("read behind a greeting that failed: it may have run", CLUSTER | REPEATABLE,
