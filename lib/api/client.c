@@ -333,6 +333,7 @@ kw_node *kw_client_known_node(kw_client *client, const kw_endpoint *endpoint)
 kw_node *kw_client_node(kw_client *client, const kw_endpoint *endpoint)
 {
     kw_node *replaced = NULL;
+    bool is_in_map = false; /* a slot has moved to it meanwhile */
     kw_gate_lock(&client->gate);
     kw_node *node = find_node(client, endpoint);
     if (node != NULL) {
@@ -341,15 +342,17 @@ kw_node *kw_client_node(kw_client *client, const kw_endpoint *endpoint)
         node = kw_node_new(&client->env, endpoint);
         if (node != NULL) {
             replaced = client->extras[client->extra_at];
+            is_in_map = replaced != NULL && client->view != NULL &&
+                        kw_view_find(client->view, &replaced->endpoint) == replaced;
             client->extras[client->extra_at] = kw_node_ref(node);
             client->extra_at = (client->extra_at + 1) % KW_CLIENT_EXTRAS_MAX;
         }
     }
     kw_gate_unlock(&client->gate);
-    if (replaced != NULL) {
+    if (replaced != NULL && !is_in_map) {
         kw_node_retire(replaced);
-        kw_node_unref(replaced);
     }
+    kw_node_unref(replaced);
     return node;
 }
 
@@ -490,11 +493,21 @@ static void sweep(kw_client *client, uint64_t now_ns)
         kw_node_sweep(view->nodes[i], now_ns);
     }
     kw_view_unref(view);
+    kw_node *extras[KW_CLIENT_EXTRAS_MAX];
     kw_gate_lock(&client->gate);
     kw_node **seeds = client->seeds; /* once made, they stay */
+    for (size_t i = 0; i < KW_CLIENT_EXTRAS_MAX; i++) {
+        extras[i] = client->extras[i] != NULL ? kw_node_ref(client->extras[i]) : NULL;
+    }
     kw_gate_unlock(&client->gate);
     for (size_t i = 0; seeds != NULL && i < client->env.options.seeds_n; i++) {
         kw_node_sweep(seeds[i], now_ns);
+    }
+    for (size_t i = 0; i < KW_CLIENT_EXTRAS_MAX; i++) {
+        if (extras[i] != NULL) {
+            kw_node_sweep(extras[i], now_ns);
+            kw_node_unref(extras[i]);
+        }
     }
 }
 
