@@ -1,0 +1,457 @@
+/* Faults under batches, split commands and visits of all nodes: each command has its own
+ * result, effect and redirects, nothing is run twice, and no reply is another's. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "support/check.h"
+#include "support/fake.h"
+
+#include <keyway.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define TIMEOUT_MS 300
+#define LATE_MS    1500
+
+/* "foo" is in slot 12182 of the second fake; "bar", 5061, in the first one's. */
+#define FOO_SLOT 12182u
+
+static kw_fake *fakes[3];
+
+static int set_up(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        fakes[i] = kw_fake_start();
+    }
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        kw_fake_free(fakes[i]);
+    }
+    return 0;
+}
+
+static void answer(kw_fake *fake, const char *pattern, const char *reply)
+{
+    kw_fake_on_reply(fake, KW_FAKE_ALWAYS, pattern, "%s", reply);
+}
+
+static void reset_fakes(void)
+{
+    const kw_fake_range ranges[] = {{0, 8000, fakes[0], NULL}, {8001, 16383, fakes[1], NULL}};
+    for (size_t i = 0; i < 3; i++) {
+        kw_fake_up(fakes[i]);
+        kw_fake_reset(fakes[i]);
+        kw_fake_log_clear(fakes[i]);
+    }
+    kw_fake_set_cluster(fakes, 3, ranges, 2);
+}
+
+static kw_client *open_cluster(void)
+{
+    char uri[200];
+    snprintf(uri, sizeof(uri), "redis-cluster://%s?timeout=%dms", kw_fake_address(fakes[0]),
+             TIMEOUT_MS);
+    kw_client *kw = kw_open(uri, NULL);
+    assert_non_null(kw);
+    assert_int_equal(kw_connect(kw, NULL), KW_OK);
+    return kw;
+}
+
+/* A batch of n commands by a format with the number. */
+static kw_batch *batch_of(kw_client *kw, const char *format, int n)
+{
+    kw_batch *batch = kw_batch_new(kw, NULL);
+    assert_non_null(batch);
+    for (int i = 0; i < n; i++) {
+        assert_int_equal(kw_batch_add(batch, NULL, format, i), KW_OK);
+    }
+    return batch;
+}
+
+static kw_error error_at(const kw_batch *batch, size_t index)
+{
+    kw_error error = KW_ERROR_INIT;
+    assert_null(kw_batch_reply(batch, index, &error));
+    return error;
+}
+
+static void assert_number(const kw_batch *batch, size_t index, long long number)
+{
+    kw_error error = KW_ERROR_INIT;
+    const kw_reply *reply = kw_batch_reply(batch, index, &error);
+    if (reply == NULL || kw_reply_int(reply) != number) {
+        fail_msg("command %zu: %s%s", index, error.text,
+                 reply != NULL ? kw_reply_str(reply, NULL) : "");
+    }
+}
+
+/* The connection ends with the third of ten answers, or behind it. */
+typedef struct cut {
+    const kw_fake_step *steps; /* the third answer, and what follows */
+    size_t answered_n;         /* so many have a reply */
+    kw_err first;              /* of the first without a reply */
+    kw_effect first_effect;
+    kw_err others;
+} cut;
+
+static void check_cut(const kw_batch *batch, const cut *row)
+{
+    for (size_t i = 0; i < row->answered_n; i++) {
+        assert_number(batch, i, i < 2 ? 1 : 3);
+    }
+    for (size_t i = row->answered_n; i < 10; i++) {
+        kw_error error = error_at(batch, i);
+        bool is_first = i == row->answered_n;
+        kw_effect effect = is_first ? row->first_effect : KW_EFFECT_MAYBE;
+        if (error.code != (is_first ? row->first : row->others) || error.effect != effect) {
+            fail_msg("command %zu: %s, %s: %s", i, kw_err_name(error.code),
+                     kw_effect_name(error.effect), error.text);
+        }
+        assert_int_equal(error.attempts, 1);
+        assert_string_equal(error.node, kw_fake_address(fakes[1]));
+    }
+    for (int i = 0; i < 10; i++) {
+        char pattern[40];
+        snprintf(pattern, sizeof(pattern), "INCR foo{foo}%d", i);
+        assert_int_equal(kw_fake_count(fakes[1], pattern), 1);
+    }
+}
+
+static void test_batch_cut_off_says_maybe_of_what_was_not_answered(void **state)
+{
+    (void)state;
+    const cut rows[] = {
+        {KW_FAKE_STEPS(KW_FAKE_SEND(":3\r\n"), KW_FAKE_CLOSE), 3, KW_ERR_CLOSED, KW_EFFECT_MAYBE,
+         KW_ERR_CLOSED},
+        {KW_FAKE_STEPS(KW_FAKE_SEND(":3\r\n:"), KW_FAKE_STALL), 3, KW_ERR_TIMEOUT, KW_EFFECT_MAYBE,
+         KW_ERR_TIMEOUT},
+        /* Garbage that comes with answers takes them along. */
+        {KW_FAKE_STEPS(KW_FAKE_SEND(":3\r\nHTTP/1.1 400\r\n"), KW_FAKE_STALL), 0, KW_ERR_PROTOCOL,
+         KW_EFFECT_MAYBE, KW_ERR_PROTOCOL},
+        {KW_FAKE_STEPS(KW_FAKE_SEND(":3\r\n*1073741824\r\n"), KW_FAKE_STALL), 3, KW_ERR_LIMIT,
+         KW_EFFECT_DONE, KW_ERR_CLOSED},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        reset_fakes();
+        kw_client *kw = open_cluster();
+        kw_fake_on(fakes[1], 2, "INCR foo*", KW_FAKE_STEPS(KW_FAKE_END));
+        kw_fake_step steps[8] = {KW_FAKE_SEND(":1\r\n:1\r\n")}; /* all three in one piece */
+        size_t n = 1;
+        for (size_t k = 0; rows[i].steps[k].act != KW_FAKE_DO_END; k++) {
+            steps[n++] = rows[i].steps[k];
+        }
+        kw_fake_on(fakes[1], 1, "INCR foo*", steps);
+        kw_fake_on(fakes[1], 7, "INCR foo*", KW_FAKE_STEPS(KW_FAKE_STALL));
+        answer(fakes[1], "INCR foo*", ":100");
+        answer(fakes[0], "INCR bar", ":9");
+        kw_batch *batch = batch_of(kw, "INCR foo{foo}%d", 10);
+        assert_int_equal(kw_batch_add(batch, NULL, "INCR bar"), KW_OK);
+        kw_error error = KW_ERROR_INIT;
+        uint64_t start_ms = kw_test_now_ms();
+        assert_int_equal(kw_batch_run(batch, &error, 0), rows[i].first);
+        assert_in_range(kw_test_now_ms() - start_ms, 0, TIMEOUT_MS + LATE_MS);
+        check_cut(batch, &rows[i]);
+        assert_number(batch, 10, 9); /* the other node's keys notice nothing */
+        /* The handle goes on, with nobody's late answers. */
+        kw_batch_clear(batch);
+        kw_fake_reset(fakes[1]);
+        answer(fakes[1], "INCR foo*", ":100");
+        assert_int_equal(kw_batch_add(batch, NULL, "INCR foo"), KW_OK);
+        assert_int_equal(kw_batch_run(batch, &error, 0), KW_OK);
+        assert_number(batch, 0, 100);
+        kw_batch_free(batch);
+        kw_close(kw);
+    }
+}
+
+static void test_batch_reads_go_again_on_a_new_connection(void **state)
+{
+    (void)state;
+    reset_fakes();
+    kw_client *kw = open_cluster();
+    kw_fake_on_reply(fakes[1], 2, "STRLEN *", ":7");
+    kw_fake_on(fakes[1], 1, "STRLEN *", KW_FAKE_STEPS(KW_FAKE_RESET));
+    answer(fakes[1], "STRLEN *", ":7");
+    kw_batch *batch = batch_of(kw, "STRLEN {foo}%d", 8);
+    kw_error error = KW_ERROR_INIT;
+    if (kw_batch_run(batch, &error, 0) != KW_OK) {
+        fail_msg("%s", error.text);
+    }
+    for (size_t i = 0; i < 8; i++) {
+        assert_number(batch, i, 7);
+    }
+    kw_batch_free(batch);
+    kw_close(kw);
+}
+
+/* MOVED, ASK and TRYAGAIN for single commands; those of one slot keep their order. */
+static void test_batch_commands_follow_their_own_redirects(void **state)
+{
+    (void)state;
+    reset_fakes();
+    kw_client *kw = open_cluster();
+    kw_fake_on_reply(fakes[1], 1, "INCR moved{foo}", "-MOVED %u %s", FOO_SLOT,
+                     kw_fake_address(fakes[2]));
+    kw_fake_on_reply(fakes[0], 1, "INCR asked{bar}", "-ASK 5061 %s", kw_fake_address(fakes[2]));
+    kw_fake_on_reply(fakes[0], 2, "INCR again{bar}", "-TRYAGAIN later");
+    answer(fakes[0], "INCR *", ":0");
+    answer(fakes[1], "INCR *", ":1");
+    answer(fakes[2], "INCR *", ":2");
+    kw_batch *batch = kw_batch_new(kw, NULL);
+    static const char *const commands[] = {"INCR first{foo}", "INCR moved{foo}", "INCR first{bar}",
+                                           "INCR asked{bar}", "INCR again{bar}"};
+    static const int numbers[] = {1, 2, 0, 2, 0};
+    for (size_t i = 0; i < 5; i++) {
+        assert_int_equal(kw_batch_add(batch, NULL, commands[i]), KW_OK);
+    }
+    kw_error error = KW_ERROR_INIT;
+    if (kw_batch_run(batch, &error, 0) != KW_OK) {
+        fail_msg("%s", error.text);
+    }
+    for (size_t i = 0; i < 5; i++) {
+        assert_number(batch, i, numbers[i]);
+    }
+    assert_int_equal(kw_fake_count(fakes[0], "INCR again{bar}"), 3);
+    assert_int_equal(kw_fake_count(fakes[2], "ASKING"), 1);
+    for (size_t i = 1; i < kw_fake_log_count(fakes[2]); i++) {
+        kw_fake_entry before;
+        kw_fake_entry entry;
+        kw_fake_log_at(fakes[2], i - 1, &before);
+        kw_fake_log_at(fakes[2], i, &entry);
+        if (strcmp(entry.text, "INCR asked{bar}") == 0) {
+            assert_string_equal(before.text, "ASKING");
+        }
+        if (strcmp(before.text, "ASKING") == 0) {
+            assert_string_equal(entry.text, "INCR asked{bar}");
+        }
+    }
+    kw_batch_free(batch);
+    kw_close(kw);
+}
+
+/* Many at a node in states that pass: each runs once. */
+static void test_batch_states_are_waited_out_for_each_command(void **state)
+{
+    (void)state;
+    static const char *const says[] = {"-LOADING data", "-BUSY script", "-CLUSTERDOWN down",
+                                       "-MASTERDOWN link", "-READONLY replica"};
+    for (size_t i = 0; i < sizeof(says) / sizeof(says[0]); i++) {
+        reset_fakes();
+        kw_client *kw = open_cluster();
+        kw_fake_on_reply(fakes[1], 25, "INCR *", "%s", says[i]);
+        answer(fakes[1], "INCR *", ":1");
+        kw_batch *batch = batch_of(kw, "INCR {foo}%d", 20);
+        kw_error error = KW_ERROR_INIT;
+        if (kw_batch_run(batch, &error, 2000) != KW_OK) {
+            fail_msg("%s: %s", says[i], error.text);
+        }
+        for (size_t k = 0; k < 20; k++) {
+            assert_number(batch, k, 1);
+        }
+        assert_int_equal(kw_fake_count(fakes[1], "INCR *"), 45);
+        kw_batch_free(batch);
+        kw_close(kw);
+    }
+}
+
+/* Three nodes that answer late are waited for at once; one that is gone holds nobody up. */
+static void test_batch_waits_for_all_nodes_at_once(void **state)
+{
+    (void)state;
+    reset_fakes();
+    const kw_fake_range thirds[] = {
+        {0, 5000, fakes[2], NULL}, {5001, 10000, fakes[0], NULL}, {10001, 16383, fakes[1], NULL}};
+    kw_fake_set_cluster(fakes, 3, thirds, 3);
+    kw_client *kw = open_cluster();
+    for (size_t i = 0; i < 3; i++) {
+        kw_fake_on(fakes[i], KW_FAKE_ALWAYS, "INCR *",
+                   KW_FAKE_STEPS(KW_FAKE_DELAY(100), KW_FAKE_SEND(":1\r\n")));
+    }
+    uint64_t best_ms = UINT64_MAX;
+    kw_batch *batch = NULL;
+    for (int k = 0; k < 5 && best_ms > 150; k++) {
+        kw_batch_free(batch);
+        batch = kw_batch_new(kw, NULL);
+        kw_batch_add(batch, NULL, "INCR foo");
+        kw_batch_add(batch, NULL, "INCR bar");
+        kw_batch_add(batch, NULL, "INCR hello"); /* slot 866 */
+        uint64_t start_ms = kw_test_now_ms();
+        assert_int_equal(kw_batch_run(batch, NULL, 2000), KW_OK);
+        uint64_t elapsed_ms = kw_test_now_ms() - start_ms;
+        best_ms = elapsed_ms < best_ms ? elapsed_ms : best_ms;
+    }
+    assert_in_range(best_ms, 99, 100 + 50 * KW_TEST_SLOWNESS);
+    kw_batch_free(batch);
+    kw_fake_down(fakes[1]);
+    batch = kw_batch_new(kw, NULL);
+    kw_batch_add(batch, NULL, "INCR foo");
+    kw_batch_add(batch, NULL, "INCR bar");
+    kw_batch_add(batch, NULL, "INCR hello");
+    kw_error error = KW_ERROR_INIT;
+    assert_int_not_equal(kw_batch_run(batch, &error, 0), KW_OK);
+    assert_number(batch, 1, 1);
+    assert_number(batch, 2, 1);
+    error = error_at(batch, 0);
+    if (error.code != KW_ERR_CONNECT || error.effect != KW_EFFECT_NONE ||
+        strstr(error.text, kw_fake_address(fakes[1])) == NULL) {
+        fail_msg("%s: %s", kw_err_name(error.code), error.text);
+    }
+    kw_batch_free(batch);
+    kw_close(kw);
+}
+
+static void test_batch_late_answers_never_reach_the_next(void **state)
+{
+    (void)state;
+    reset_fakes();
+    kw_client *kw = open_cluster();
+    kw_fake_on(fakes[1], 5, "INCR late*",
+               KW_FAKE_STEPS(KW_FAKE_DELAY(30), KW_FAKE_SEND(":666\r\n")));
+    answer(fakes[1], "INCR own*", ":1");
+    kw_batch *batch = batch_of(kw, "INCR late{foo}%d", 5);
+    assert_int_equal(kw_batch_run(batch, NULL, 75), KW_ERR_TIMEOUT);
+    kw_batch_free(batch);
+    for (int i = 0; i < 30; i++) {
+        batch = batch_of(kw, "INCR own{foo}%d", 3);
+        assert_int_equal(kw_batch_run(batch, NULL, 0), KW_OK);
+        for (size_t k = 0; k < 3; k++) {
+            assert_number(batch, k, 1);
+        }
+        kw_batch_free(batch);
+        kw_test_sleep_ms(5);
+    }
+    kw_close(kw);
+}
+
+/* More answers than questions: whose is whose cannot be told. */
+static void test_batch_with_a_surplus_answer_uses_the_connection_no_more(void **state)
+{
+    (void)state;
+    reset_fakes();
+    kw_client *kw = open_cluster();
+    kw_fake_on_reply(fakes[1], 2, "INCR *", ":1");
+    kw_fake_on(fakes[1], 1, "INCR *", KW_FAKE_STEPS(KW_FAKE_SEND(":1\r\n:666\r\n")));
+    answer(fakes[1], "INCR *", ":1");
+    kw_batch *batch = batch_of(kw, "INCR {foo}%d", 3);
+    kw_error error = KW_ERROR_INIT;
+    kw_err code = kw_batch_run(batch, &error, 0); /* KW_OK: it came later */
+    assert_true(code == KW_OK || code == KW_ERR_DESYNC);
+    unsigned accepted_n = kw_fake_accepted(fakes[1]);
+    kw_test_sleep_ms(5);
+    kw_batch_clear(batch);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(kw_batch_add(batch, NULL, "INCR {foo}%d", i), KW_OK);
+    }
+    assert_int_equal(kw_batch_run(batch, &error, 0), KW_OK);
+    for (size_t i = 0; i < 3; i++) {
+        assert_number(batch, i, 1);
+    }
+    assert_int_equal(kw_fake_accepted(fakes[1]), accepted_n + 1);
+    kw_batch_free(batch);
+    kw_close(kw);
+}
+
+/* The server answers while we still write, and reads only once its answers are taken. */
+static void test_batch_reads_while_it_writes(void **state)
+{
+    (void)state;
+    static char value[20000];
+    static char reply[20100];
+    reset_fakes();
+    kw_client *kw = open_cluster();
+    memset(value, 'v', sizeof(value) - 1);
+    size_t reply_len = kw_fake_bulk(reply, value, sizeof(value) - 1);
+    kw_fake_on(fakes[1], KW_FAKE_ALWAYS, "GETSET *",
+               KW_FAKE_STEPS(KW_FAKE_BYTES(reply, reply_len)));
+    kw_batch *batch = kw_batch_new(kw, NULL);
+    for (int i = 0; i < 1000; i++) {
+        assert_int_equal(kw_batch_add(batch, NULL, "GETSET foo %s", value), KW_OK);
+    }
+    kw_error error = KW_ERROR_INIT;
+    if (kw_batch_run(batch, &error, 20000) != KW_OK) {
+        fail_msg("%s", error.text);
+    }
+    assert_int_equal(kw_fake_count(fakes[1], "GETSET *"), 1000);
+    kw_batch_free(batch);
+    kw_close(kw);
+}
+
+/* Split commands, and those that visit all nodes: one node that fails. */
+static void test_parts_of_a_failing_node_are_told_apart(void **state)
+{
+    (void)state;
+    reset_fakes();
+    kw_client *kw = open_cluster();
+    answer(fakes[0], "DEL bar", ":1");
+    kw_fake_on(fakes[1], 1, "DEL foo", KW_FAKE_STEPS(KW_FAKE_RESET));
+    answer(fakes[1], "DEL foo", ":1");
+    kw_error error = KW_ERROR_INIT;
+    kw_reply *reply = kw_command(kw, &error, "DEL foo bar");
+    assert_true(kw_reply_is_error(reply));
+    assert_non_null(strstr(kw_reply_str(reply, NULL), "PARTIAL 1 of 2"));
+    assert_true(kw_reply_is_error(kw_reply_at(reply, 0)));
+    assert_non_null(strstr(kw_reply_str(kw_reply_at(reply, 0), NULL), "may have run"));
+    assert_string_equal(kw_reply_str(kw_reply_at(reply, 1), NULL), "OK");
+    kw_reply_free(reply);
+    assert_int_equal(kw_fake_count(fakes[1], "DEL *"), 1);
+    assert_int_equal(kw_fake_count(fakes[0], "DEL *"), 1);
+    /* Read in parts, one of them after a reset. */
+    kw_fake_on(fakes[0], KW_FAKE_ALWAYS, "MGET bar",
+               KW_FAKE_STEPS(KW_FAKE_SEND("*1\r\n$1\r\nb\r\n")));
+    kw_fake_on(fakes[1], 1, "MGET foo", KW_FAKE_STEPS(KW_FAKE_RESET));
+    kw_fake_on(fakes[1], KW_FAKE_ALWAYS, "MGET foo",
+               KW_FAKE_STEPS(KW_FAKE_SEND("*1\r\n$1\r\nf\r\n")));
+    reply = kw_command(kw, &error, "MGET bar foo");
+    assert_int_equal(kw_reply_count(reply), 2);
+    assert_string_equal(kw_reply_str(kw_reply_at(reply, 0), NULL), "b");
+    assert_string_equal(kw_reply_str(kw_reply_at(reply, 1), NULL), "f");
+    kw_reply_free(reply);
+    /* A part of the wrong shape is never shifted into another's place. */
+    reset_fakes();
+    kw_fake_on(fakes[0], KW_FAKE_ALWAYS, "MGET bar",
+               KW_FAKE_STEPS(KW_FAKE_SEND("*2\r\n$1\r\nb\r\n$1\r\nx\r\n")));
+    kw_fake_on(fakes[1], KW_FAKE_ALWAYS, "MGET foo",
+               KW_FAKE_STEPS(KW_FAKE_SEND("*1\r\n$1\r\nf\r\n")));
+    reply = kw_command(kw, &error, "MGET bar foo");
+    if (reply != NULL && !kw_reply_is_error(reply)) {
+        fail_msg("%zu elements", kw_reply_count(reply));
+    }
+    kw_reply_free(reply);
+    /* All nodes: one is gone. */
+    reset_fakes();
+    answer(fakes[0], "DBSIZE", ":5");
+    kw_fake_down(fakes[1]);
+    assert_null(kw_command(kw, &error, "DBSIZE"));
+    assert_int_equal(error.code, KW_ERR_CONNECT);
+    assert_string_equal(error.node, kw_fake_address(fakes[1]));
+    assert_int_equal(error.effect, KW_EFFECT_NONE);
+    kw_close(kw);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_batch_cut_off_says_maybe_of_what_was_not_answered),
+        cmocka_unit_test(test_batch_reads_go_again_on_a_new_connection),
+        cmocka_unit_test(test_batch_commands_follow_their_own_redirects),
+        cmocka_unit_test(test_batch_states_are_waited_out_for_each_command),
+        cmocka_unit_test(test_batch_waits_for_all_nodes_at_once),
+        cmocka_unit_test(test_batch_late_answers_never_reach_the_next),
+        cmocka_unit_test(test_batch_with_a_surplus_answer_uses_the_connection_no_more),
+        cmocka_unit_test(test_batch_reads_while_it_writes),
+        cmocka_unit_test(test_parts_of_a_failing_node_are_told_apart),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
