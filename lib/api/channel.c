@@ -29,7 +29,8 @@ kw_item *kw_items_pop(kw_items *list)
 
 static kw_err acquire(kw_channel *channel, kw_channel_turn *turn)
 {
-    kw_err code = kw_node_try_acquire(channel->node, &channel->conn, &turn->failure, turn->now_ns);
+    kw_err code =
+        kw_node_try_acquire(channel->node, &channel->conn, &turn->failure, turn->now_ns, false);
     if (code == KW_OK) {
         channel->is_counted = channel->conn->was_ready;
         channel->heard_ns = turn->now_ns;

@@ -188,9 +188,10 @@ static kw_conn *take_idle(kw_node *node, uint64_t now_ns)
     return NULL;
 }
 
-static bool may_open(const kw_node *node, uint64_t now_ns)
+static bool may_open(const kw_node *node, uint64_t now_ns, bool is_spare)
 {
-    return node->conns_n < node->env->options.pool_max && kw_health_may_dial(&node->health, now_ns);
+    return (is_spare || node->conns_n < node->env->options.pool_max) &&
+           kw_health_may_dial(&node->health, now_ns);
 }
 
 /* The lock is held in all four. */
@@ -339,7 +340,7 @@ kw_err kw_node_acquire(kw_node *node, kw_conn **conn, kw_error *error, uint64_t 
             kw_gate_unlock(&node->gate);
             return KW_OK;
         }
-        if (*conn != NULL || may_open(node, now_ns)) {
+        if (*conn != NULL || may_open(node, now_ns, false)) {
             if (*conn == NULL) {
                 begin_open(node);
             }
@@ -355,7 +356,8 @@ kw_err kw_node_acquire(kw_node *node, kw_conn **conn, kw_error *error, uint64_t 
     }
 }
 
-kw_err kw_node_try_acquire(kw_node *node, kw_conn **conn, kw_error *error, uint64_t now_ns)
+kw_err kw_node_try_acquire(kw_node *node, kw_conn **conn, kw_error *error, uint64_t now_ns,
+                           bool is_spare)
 {
     kw_gate_lock(&node->gate);
     kw_conn *fresh = take_idle(node, now_ns);
@@ -364,7 +366,7 @@ kw_err kw_node_try_acquire(kw_node *node, kw_conn **conn, kw_error *error, uint6
         *conn = fresh;
         return KW_OK;
     }
-    if (!may_open(node, now_ns)) {
+    if (!may_open(node, now_ns, is_spare)) {
         kw_err code = node->health.is_failing ? copy_failure(node, error) : KW_ERR_POOL_FULL;
         kw_gate_unlock(&node->gate);
         if (code == KW_ERR_POOL_FULL) {
@@ -406,12 +408,13 @@ void kw_node_release(kw_node *node, kw_conn *conn, uint64_t now_ns, const kw_err
 {
     bool is_good = conn->state == KW_CONN_READY && conn->owners.count == 0;
     kw_gate_lock(&node->gate);
+    bool is_spare = node->conns_n > node->env->options.pool_max;
     kw_conn *closed = take_expired(node, now_ns);
     unlink_in_use(node, conn);
     if (failure != NULL) {
         fail_open(node, now_ns, failure);
     } else {
-        if (is_good && !node->is_retired) {
+        if (is_good && !node->is_retired && !is_spare) {
             put_idle(node, conn, now_ns);
             conn = NULL;
         } else {

@@ -50,8 +50,9 @@ kw_err kw_node_acquire(kw_node *node, kw_conn **conn, kw_error *error, uint64_t 
                        const kw_node_wish *wish);
 
 /* An idle connection, or one that has begun to connect (kw_conn_progress takes it
- * on); never waits. */
-kw_err kw_node_try_acquire(kw_node *node, kw_conn **conn, kw_error *error, uint64_t now_ns);
+ * on); never waits. is_spare: also beyond pool-max. */
+kw_err kw_node_try_acquire(kw_node *node, kw_conn **conn, kw_error *error, uint64_t now_ns,
+                           bool is_spare);
 
 /* The connection that was acquired before its greeting was answered became READY. */
 void kw_node_on_ready(kw_node *node, kw_conn *conn);

@@ -207,7 +207,8 @@ static kw_err open_candidate(kw_refresher *self, kw_error *error, uint64_t now_n
     self->step_deadline_ns = now_ns + ASK_NS;
     self->is_sent = false;
     self->asks_shards = false;
-    kw_err code = kw_node_try_acquire(node, &self->conn, error, now_ns);
+    /* Callers may keep the whole pool busy, and be in need of this very map. */
+    kw_err code = kw_node_try_acquire(node, &self->conn, error, now_ns, true);
     if (code != KW_OK) {
         return code;
     }
