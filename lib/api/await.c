@@ -3,20 +3,22 @@
 #include "api/drive.h"
 #include "base/error.h"
 
-#include <string.h>
-
 /* A blocking command may be silent for long; the map is looked at again at growing
  * intervals, at most this. */
 #define BLOCKED_CHECK_MAX_NS ((uint64_t)10000 * KW_NS_PER_MS)
 
 void kw_await_init(kw_await *self, kw_client *client, const kw_plan *plan, kw_op *op)
 {
-    memset(self, 0, sizeof(*self));
     self->client = client;
     self->plan = plan;
     self->op = op;
     self->now_ns = plan->start_ns;
     self->failure.size = sizeof(self->failure);
+    self->failure.code = KW_OK;
+    self->failure.text[0] = '\0';
+    self->failure.node[0] = '\0';
+    self->fetch = 0;
+    self->changes_n = 0;
 }
 
 /* One answer that is late. */
