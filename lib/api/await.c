@@ -110,6 +110,8 @@ kw_err kw_await_reply(kw_await *self, kw_conn *conn, const kw_node *node, kw_req
 static kw_step do_refresh(kw_await *self, const kw_step *step)
 {
     kw_refresher_goal goal = {.until_ns = step->until_ns, .fetch = self->fetch};
+    goal.wakes_on_map = step->wakes_on_map;
+    goal.changes_n = self->changes_n;
     kw_error failure = KW_ERROR_INIT;
     kw_err code = kw_refresher_wait(&self->client->refresher, &failure, &goal);
     if (code != KW_OK && code != KW_ERR_TIMEOUT) {

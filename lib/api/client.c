@@ -523,12 +523,15 @@ kw_err kw_client_need_view(kw_client *client, kw_view **view, kw_error *error, u
 {
     kw_error failure = KW_ERROR_INIT; /* of the last fetch that ended */
     for (;;) {
+        uint64_t changes_n = kw_refresher_changes_n(&client->refresher);
         *view = kw_client_view(client);
         if (*view != NULL) {
             return KW_OK;
         }
         kw_refresher_goal goal = {.until_ns = deadline_ns,
                                   .fetch = kw_refresher_want(&client->refresher)};
+        goal.wakes_on_map = true; /* the map of a fetch under way will do as well */
+        goal.changes_n = changes_n;
         kw_err code = kw_refresher_wait(&client->refresher, &failure, &goal);
         if (code == KW_OK) {
             continue;

@@ -308,8 +308,8 @@ static bool is_woken(kw_run *self, const kw_item *item)
     if (self->turn.now_ns >= item->wake_ns) {
         return true;
     }
-    if (item->state == KW_ITEM_REFRESHING) {
-        return kw_refresher_has_ended(refresher, item->fetch);
+    if (item->state == KW_ITEM_REFRESHING && kw_refresher_has_ended(refresher, item->fetch)) {
+        return true;
     }
     return item->wakes_on_map && kw_refresher_changes_n(refresher) != item->changes_n;
 }
@@ -326,6 +326,8 @@ static void wake(kw_run *self, kw_item *item)
         if (kw_refresher_has_ended(&self->client->refresher, item->fetch)) {
             code = kw_refresher_result(&self->client->refresher, &failure);
             item->trouble->failure = failure;
+        } else if (self->turn.now_ns < item->wake_ns) {
+            code = KW_OK; /* another map was published */
         }
         kw_run_apply(self, item, kw_op_on_refreshed(&item->trouble->op, self->turn.now_ns, code));
         break;

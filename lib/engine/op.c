@@ -203,7 +203,9 @@ kw_step kw_op_on_unserved(kw_op *op, uint64_t now_ns)
 
 kw_step kw_op_on_mapless(kw_op *op, uint64_t now_ns)
 {
-    return refresh(op, now_ns, KW_ERR_TOPOLOGY);
+    kw_step step = refresh(op, now_ns, KW_ERR_TOPOLOGY);
+    step.wakes_on_map = step.kind == KW_STEP_REFRESH; /* one under way will do as well */
+    return step;
 }
 
 kw_step kw_op_on_unavailable(kw_op *op, uint64_t now_ns, kw_err code, uint64_t retry_ns)

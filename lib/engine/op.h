@@ -29,7 +29,7 @@ typedef struct kw_step {
     bool is_asking;     /* SEND: ASKING goes first, in the same write */
     bool is_patch;      /* before anything else, FAIL too: op->target owns op->slot now */
     bool wants_refresh; /* the map is suspect: fetch it, without waiting for it */
-    bool wakes_on_map;  /* SLEEP: ends early when another map is published */
+    bool wakes_on_map;  /* SLEEP, REFRESH: ends early when another map is published */
     uint64_t until_ns;  /* SLEEP, REFRESH: not longer than this */
     kw_err code;        /* FAIL */
     kw_effect effect;   /* FAIL */
