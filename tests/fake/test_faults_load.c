@@ -1,0 +1,238 @@
+/* Many callers of sick nodes: how often maps are fetched and servers dialled, what the other
+ * nodes' keys notice, and what becomes of calls at a node that loses its slot. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "support/check.h"
+#include "support/fake.h"
+
+#include <keyway.h>
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LATE_MS 1500
+
+/* "foo" is in slot 12182 of the second fake; "bar", 5061, in the first one's. */
+#define FOO_SLOT 12182u
+
+static kw_fake *fakes[3];
+
+static int set_up(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        fakes[i] = kw_fake_start();
+    }
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        kw_fake_free(fakes[i]);
+    }
+    return 0;
+}
+
+static void answer(kw_fake *fake, const char *pattern, const char *reply)
+{
+    kw_fake_on_reply(fake, KW_FAKE_ALWAYS, pattern, "%s", reply);
+}
+
+static void own_all(kw_fake *owner)
+{
+    const kw_fake_range all[] = {{0, 16383, owner, NULL}};
+    kw_fake_set_cluster(fakes, 3, all, 1);
+}
+
+static void reset_fakes(void)
+{
+    const kw_fake_range ranges[] = {{0, 8000, fakes[0], NULL}, {8001, 16383, fakes[1], NULL}};
+    for (size_t i = 0; i < 3; i++) {
+        kw_fake_up(fakes[i]);
+        kw_fake_reset(fakes[i]);
+        kw_fake_log_clear(fakes[i]);
+    }
+    kw_fake_set_cluster(fakes, 3, ranges, 2);
+}
+
+static kw_client *open_cluster(const char *options)
+{
+    char uri[400];
+    snprintf(uri, sizeof(uri), "redis-cluster://%s?%s", kw_fake_address(fakes[0]), options);
+    kw_error error = KW_ERROR_INIT;
+    kw_client *kw = kw_open(uri, &error);
+    if (kw == NULL) {
+        fail_msg("%s: %s", uri, error.text);
+    }
+    return kw;
+}
+
+static void expect(kw_client *kw, const char *command, long long number)
+{
+    kw_error error = KW_ERROR_INIT;
+    kw_reply *reply = kw_command(kw, &error, command);
+    if (reply == NULL || kw_reply_is_error(reply) || kw_reply_int(reply) != number) {
+        fail_msg("%s: %s %s", command, error.text, reply != NULL ? kw_reply_str(reply, NULL) : "");
+    }
+    kw_reply_free(reply);
+}
+
+static size_t maps_asked(void)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < 3; i++) {
+        n += kw_fake_count(fakes[i], "CLUSTER *");
+    }
+    return n;
+}
+
+/* A thread that calls for a while. */
+typedef struct user {
+    pthread_t thread;
+    kw_client *kw;
+    const char *command;
+    uint64_t until_ms;
+    uint64_t slowest_ms;
+    unsigned calls_n;
+} user;
+
+static void *use_handle(void *arg)
+{
+    user *self = arg;
+    while (kw_test_now_ms() < self->until_ms) {
+        uint64_t start_ms = kw_test_now_ms();
+        kw_reply_free(kw_command(self->kw, NULL, self->command));
+        uint64_t elapsed_ms = kw_test_now_ms() - start_ms;
+        self->slowest_ms = elapsed_ms > self->slowest_ms ? elapsed_ms : self->slowest_ms;
+        self->calls_n++;
+    }
+    return NULL;
+}
+
+/* That many threads for so long; how long it took in the end. */
+static uint64_t use_by_many(kw_client *kw, const char *command, size_t users_n, unsigned span_ms)
+{
+    user users[64];
+    uint64_t start_ms = kw_test_now_ms();
+    for (size_t i = 0; i < users_n; i++) {
+        users[i] = (user){.kw = kw, .command = command, .until_ms = start_ms + span_ms};
+        assert_int_equal(pthread_create(&users[i].thread, NULL, use_handle, &users[i]), 0);
+    }
+    for (size_t i = 0; i < users_n; i++) {
+        pthread_join(users[i].thread, NULL);
+    }
+    return kw_test_now_ms() - start_ms;
+}
+
+static void test_map_is_fetched_by_one_caller_at_a_time(void **state)
+{
+    (void)state;
+    reset_fakes();
+    kw_client *kw = open_cluster("timeout=700ms");
+    assert_int_equal(kw_connect(kw, NULL), KW_OK);
+    for (size_t i = 0; i < 3; i++) {
+        kw_fake_on_reply(fakes[i], KW_FAKE_ALWAYS, "INCR foo", "-MOVED %u %s", FOO_SLOT,
+                         kw_fake_address(fakes[(i + 1) % 3]));
+        kw_fake_log_clear(fakes[i]);
+    }
+    uint64_t elapsed_ms = use_by_many(kw, "INCR foo", 64, 500);
+    assert_in_range(maps_asked(), 1, elapsed_ms / 100 + 2);
+    kw_close(kw);
+}
+
+static void test_connects_to_a_refusing_server_are_few(void **state)
+{
+    (void)state;
+    for (int k = 0; k < 2; k++) {
+        reset_fakes();
+        kw_fake_on_accept(fakes[0], KW_FAKE_ALWAYS, KW_FAKE_STEPS(KW_FAKE_RESET));
+        char uri[200];
+        snprintf(uri, sizeof(uri), "%s://%s?timeout=100ms", k == 0 ? "redis" : "redis-cluster",
+                 kw_fake_address(fakes[0]));
+        kw_client *kw = kw_open(uri, NULL);
+        unsigned accepted_n = kw_fake_accepted(fakes[0]);
+        uint64_t elapsed_ms = use_by_many(kw, "INCR bar", 16, 600);
+        assert_in_range(kw_fake_accepted(fakes[0]) - accepted_n, 1, 20 * (elapsed_ms + 500) / 1000);
+        kw_close(kw);
+    }
+}
+
+/* Callers hang on a silent node; the others' keys notice nothing. */
+static void test_sick_node_costs_only_its_own_keys(void **state)
+{
+    (void)state;
+    reset_fakes();
+    kw_client *kw = open_cluster("timeout=300ms&stall-timeout=50ms");
+    kw_fake_on(fakes[1], KW_FAKE_ALWAYS, "INCR *", KW_FAKE_STEPS(KW_FAKE_STALL));
+    answer(fakes[0], "INCR bar", ":0");
+    expect(kw, "INCR bar", 0);
+    user hanging[8];
+    for (size_t i = 0; i < 8; i++) {
+        hanging[i] = (user){.kw = kw, .command = "INCR foo", .until_ms = kw_test_now_ms() + 600};
+        assert_int_equal(pthread_create(&hanging[i].thread, NULL, use_handle, &hanging[i]), 0);
+    }
+    uint64_t best_ms = UINT64_MAX;
+    unsigned calls_n = 0;
+    for (int k = 0; k < 3; k++) {
+        user self = {.kw = kw, .command = "INCR bar", .until_ms = kw_test_now_ms() + 200};
+        use_handle(&self);
+        best_ms = self.slowest_ms < best_ms ? self.slowest_ms : best_ms;
+        calls_n += self.calls_n;
+    }
+    for (size_t i = 0; i < 8; i++) {
+        pthread_join(hanging[i].thread, NULL);
+    }
+    assert_in_range(best_ms, 0, 50 * KW_TEST_SLOWNESS);
+    assert_true(calls_n > 50);
+    kw_close(kw);
+}
+
+/* The owner changes under calls that wait: they are given a grace, then cut. */
+static void test_owner_change_cuts_calls_on_the_old_one(void **state)
+{
+    (void)state;
+    static const char *const commands[] = {"GET foo", "INCR foo"};
+    for (size_t i = 0; i < 2; i++) {
+        reset_fakes();
+        kw_client *kw = open_cluster("timeout=4s&stall-timeout=50ms&grace=50ms");
+        assert_int_equal(kw_connect(kw, NULL), KW_OK);
+        kw_fake_on(fakes[1], KW_FAKE_ALWAYS, "* foo", KW_FAKE_STEPS(KW_FAKE_STALL));
+        own_all(fakes[2]);
+        answer(fakes[2], "GET foo", ":2");
+        answer(fakes[2], "INCR foo", ":2");
+        kw_error error = KW_ERROR_INIT;
+        uint64_t start_ms = kw_test_now_ms();
+        kw_reply *reply = kw_command(kw, &error, commands[i]);
+        assert_in_range(kw_test_now_ms() - start_ms, 90, 600 + LATE_MS);
+        if (i == 0) {
+            assert_int_equal(kw_reply_int(reply), 2); /* a read goes to the new one */
+        } else {
+            assert_null(reply);
+            assert_int_equal(error.code, KW_ERR_CLOSED);
+            assert_int_equal(error.effect, KW_EFFECT_MAYBE);
+            assert_int_equal(kw_fake_count(fakes[2], "INCR foo"), 0);
+        }
+        kw_reply_free(reply);
+        kw_close(kw);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_map_is_fetched_by_one_caller_at_a_time),
+        cmocka_unit_test(test_connects_to_a_refusing_server_are_few),
+        cmocka_unit_test(test_sick_node_costs_only_its_own_keys),
+        cmocka_unit_test(test_owner_change_cuts_calls_on_the_old_one),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
