@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what is missing: setup.sh [build] [servers] [tests]
-# build: compiler, make, hiredis; servers: redis-server and redis-cli, without a
-# service; tests: cmocka and a C++ compiler. Without words: all of them.
+# build: compiler, make, hiredis, xxHash; servers: redis-server and redis-cli, without a
+# service; tests: cmocka, a C++ compiler and nutcracker. Without words: all of them.
 # Debian and Ubuntu; asks for sudo only if something is missing. Elsewhere it names the
 # packages and stops.
 
@@ -31,6 +31,7 @@ check_build() {
     has make || wants make
     has pkg-config || wants pkg-config
     { has pkg-config && pkg-config --exists hiredis; } || wants libhiredis-dev
+    has_header xxhash.h || wants libxxhash-dev
     # A compiler without the C library's headers is no compiler.
     has_header stdio.h || wants libc6-dev
 }
@@ -44,7 +45,8 @@ check_servers() {
 check_tests() {
     has "${CXX:-c++}" || wants g++
     has_header cmocka.h || wants libcmocka-dev
-    has_header xxhash.h || wants libxxhash-dev
+    # The twemproxy placements are checked against it.
+    has nutcracker || has /usr/sbin/nutcracker || wants nutcracker
 }
 
 [ $# -gt 0 ] || set -- build servers tests

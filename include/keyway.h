@@ -11,6 +11,7 @@
 #include <keyway/keys.h>
 #include <keyway/memory.h>
 #include <keyway/reply.h>
+#include <keyway/ring.h>
 #include <keyway/session.h>
 #include <keyway/slot.h>
 #include <keyway/stats.h>

@@ -1,0 +1,39 @@
+/* xxHash, header-only: XXH3 and XXH64, and the check that they are what placements
+ * are made of. */
+#ifndef ROUTE_HASH_XXH_H
+#define ROUTE_HASH_XXH_H
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Older versions have an XXH3 that gives other values. */
+#if XXH_VERSION_NUMBER < 800
+#error "keyway needs xxHash 0.8.0 or later"
+#endif
+
+static inline uint64_t kw_xxh3(const char *data, size_t len, uint64_t seed)
+{
+    return XXH3_64bits_withSeed(data, len, seed);
+}
+
+/* The number in memory, lowest byte first, whatever the machine's own order is. */
+static inline void kw_store_le64(char out[8], uint64_t value)
+{
+    for (unsigned i = 0; i < 8; i++) {
+        out[i] = (char)(unsigned char)(value >> (8 * i));
+    }
+}
+
+/* Known answers of the placement's specification. */
+static inline bool kw_xxh_is_right(void)
+{
+    return kw_xxh3("", 0, 0) == UINT64_C(0x2d06800538d394c2) &&
+           kw_xxh3("keyway", 6, 0) == UINT64_C(0xfdadf32dfb7c859e) &&
+           XXH64("", 0, 0) == UINT64_C(0xef46db3751d8e999);
+}
+
+#endif

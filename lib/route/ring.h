@@ -1,0 +1,91 @@
+/* Ring: nodes, and what leads from the hash of a key to one of them; inside the library. */
+#ifndef ROUTE_RING_H
+#define ROUTE_RING_H
+
+#include <keyway/ring.h>
+
+#include "base/memory.h"
+#include "route/ring_rules.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct kw_ring_node {
+    uint64_t id; /* XXH3 of the name */
+    uint32_t weight;
+    uint32_t points_n; /* points, or places in the list; 0: owns nothing */
+    uint16_t zone;     /* index of its zone */
+    uint16_t name_len;
+    char name[KW_RING_NAME_MAX + 1]; /* with a zero byte behind */
+} kw_ring_node;
+
+typedef char kw_ring_zone[KW_RING_ZONE_MAX + 1];
+
+/* Hashes inside the ring begin at the top bit of 64 bits, however many bits they have.
+ *
+ * Cells (kw1, ketama): a point is a number with its hash in the top 48 bits and its node
+ * in the low 16, so that numbers are in the order of points, ties in the order of nodes.
+ * The array has 2^bits cells and some more; the points stand in ascending order, none
+ * before the cell that its top bits name, and a cell without a point of its own repeats the
+ * next one. The last cell has the highest hash and the node of the lowest point, which
+ * makes the ring round. The owner of a hash is in the first cell, from the one that its
+ * top bits name, that is not below it. */
+struct kw_ring {
+    atomic_size_t refs;
+    kw_allocator mem;
+    kw_ring_rules rules;
+    unsigned shift; /* 64 - bits */
+    uint64_t *cells;
+    size_t cells_n;
+
+    /* Jedis: sorted points, the last one as the last cell, and their nodes. Lists: nodes
+     * by place. A rendezvous: hashes of names, and their nodes. */
+    uint64_t *points;
+    uint16_t *owners;
+    size_t owners_n;
+
+    kw_ring_node *nodes;
+    size_t nodes_n;
+    size_t live_n; /* nodes that have points */
+    uint64_t weights_sum;
+    kw_ring_zone *zones;
+    size_t zones_n;
+    uint64_t zones_live; /* bit i: zone i has a node with points */
+};
+
+/* A node that is in no ring yet. */
+#define KW_RING_OWNER_NONE ((uint16_t)0xffff)
+
+/* The hash of a key, from the top bit on. */
+uint64_t kw_ring_hash_of(const kw_ring *ring, const char *key, size_t key_len);
+
+/* Cell, point or place of the owner of a hash; only for a ring with a live node. */
+size_t kw_ring_seek(const kw_ring *ring, uint64_t hash);
+
+/* Owner of a hash; KW_RING_NO_NODE where there is none. */
+uint32_t kw_ring_owner_of(const kw_ring *ring, uint64_t hash);
+
+/* A rendezvous: score of the node at an index of the points. */
+uint64_t kw_ring_score(const kw_ring *ring, uint64_t hash, size_t index);
+
+/* Arc i of a ring with arcs: its node, and in *last its last hash in the ring's own
+ * space. Some may be empty, some repeated; the last one ends at the highest hash. */
+size_t kw_ring_arcs_n(const kw_ring *ring);
+uint32_t kw_ring_arc(const kw_ring *ring, uint64_t *last, size_t index);
+
+/* Nodes from a hash on, in the order of the preference list without zones; a node may
+ * come again. */
+typedef struct kw_ring_steps {
+    const kw_ring *ring;
+    uint64_t hash;
+    size_t at;
+    size_t left;
+    uint64_t score; /* a rendezvous: the last one given */
+} kw_ring_steps;
+
+void kw_ring_steps_begin(kw_ring_steps *steps, const kw_ring *ring, uint64_t hash);
+uint32_t kw_ring_steps_next(kw_ring_steps *steps); /* KW_RING_NO_NODE at the end */
+
+#endif

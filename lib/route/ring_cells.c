@@ -1,0 +1,106 @@
+#include "route/ring_cells.h"
+
+#include <string.h>
+
+#define SORT_BITS_MAX 20
+
+/* Bits of the smallest power of two that is at least n, 1 to max. */
+static unsigned bits_for(size_t n, unsigned max)
+{
+    unsigned bits = 1;
+    while (bits < max && (size_t)1 << bits < n) {
+        bits++;
+    }
+    return bits;
+}
+
+/* Shell's sort with the gaps of Knuth: a bucket has a point or two as a rule, and no
+ * choice of names makes a large one slow. */
+static void sort_bucket(uint64_t *points, size_t points_n)
+{
+    size_t gap = 1;
+    while (gap < points_n / 9) {
+        gap = 3 * gap + 1;
+    }
+    for (; gap > 0; gap /= 3) {
+        for (size_t i = gap; i < points_n; i++) {
+            uint64_t point = points[i];
+            size_t at = i;
+            for (; at >= gap && points[at - gap] > point; at -= gap) {
+                points[at] = points[at - gap];
+            }
+            points[at] = point;
+        }
+    }
+}
+
+bool kw_ring_sort(uint64_t *sorted, const uint64_t *points, size_t points_n,
+                  const kw_allocator *mem)
+{
+    unsigned bits = bits_for(points_n, SORT_BITS_MAX);
+    size_t buckets_n = (size_t)1 << bits;
+    uint32_t *ends = kw_mem_calloc(mem, buckets_n, sizeof(ends[0]));
+    if (ends == NULL) {
+        return false;
+    }
+    for (size_t i = 0; i < points_n; i++) {
+        ends[points[i] >> (64 - bits)]++;
+    }
+    uint32_t sum = 0;
+    for (size_t i = 0; i < buckets_n; i++) {
+        uint32_t count = ends[i];
+        ends[i] = sum; /* where the bucket begins; counted up to its end below */
+        sum += count;
+    }
+    for (size_t i = 0; i < points_n; i++) {
+        sorted[ends[points[i] >> (64 - bits)]++] = points[i];
+    }
+    uint32_t from = 0;
+    for (size_t i = 0; i < buckets_n; i++) {
+        if (ends[i] - from > 1) {
+            sort_bucket(sorted + from, ends[i] - from);
+        }
+        from = ends[i];
+    }
+    kw_mem_free(mem, ends);
+    return true;
+}
+
+/* Cell of a point: the one that its top bits name, or the first free one behind. */
+static size_t place(uint64_t point, unsigned shift, size_t next)
+{
+    size_t home = (size_t)(point >> shift);
+    return home > next ? home : next;
+}
+
+bool kw_ring_cells_make(kw_ring *ring, const uint64_t *sorted, size_t points_n)
+{
+    /* Two to four cells a point. */
+    unsigned bits = bits_for(2 * points_n, 30);
+    unsigned shift = 64 - bits;
+    size_t cells_n = (size_t)1 << bits;
+    size_t next = 0;
+    for (size_t i = 0; i < points_n; i++) {
+        next = place(sorted[i], shift, next) + 1;
+    }
+    cells_n = (next > cells_n ? next : cells_n) + 1;
+    uint64_t *cells = kw_mem_alloc(&ring->mem, cells_n * sizeof(cells[0]));
+    if (cells == NULL) {
+        return false;
+    }
+    next = 0;
+    for (size_t i = 0; i < points_n; i++) {
+        size_t end = place(sorted[i], shift, next) + 1;
+        while (next < end) {
+            cells[next++] = sorted[i];
+        }
+    }
+    uint64_t last = ~UINT64_C(0xffff) | (sorted[0] & 0xffff);
+    while (next < cells_n) {
+        cells[next++] = last;
+    }
+    ring->cells = cells;
+    ring->cells_n = cells_n;
+    ring->shift = shift;
+    return true;
+}
