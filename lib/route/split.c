@@ -85,7 +85,8 @@ bool kw_split_encode(kw_split *split, kw_buf *buf, const kw_split_part *part)
     return kw_resp_append(buf, split->scratch, argc);
 }
 
-/* True where the part's reply is of the kind that its command gives. */
+/* True where the part's reply is of the kind that its command gives: a value for each key, a
+ * number of keys, a status. */
 static bool is_good(const kw_split_part *part, kw_response_policy policy,
                     const kw_split_result *result)
 {
@@ -93,7 +94,8 @@ static bool is_good(const kw_split_part *part, kw_response_policy policy,
     case KW_REPLY_ARRAY:
         return policy == KW_RESPONSE_DEFAULT_KEYED && kw_reply_count(result->reply) == part->count;
     case KW_REPLY_INTEGER:
-        return policy == KW_RESPONSE_AGG_SUM;
+        return policy == KW_RESPONSE_AGG_SUM && kw_reply_int(result->reply) >= 0 &&
+               (unsigned long long)kw_reply_int(result->reply) <= part->count;
     case KW_REPLY_STATUS:
         return policy == KW_RESPONSE_ALL_SUCCEEDED;
     default:
