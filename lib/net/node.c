@@ -298,8 +298,12 @@ static kw_err wait_for_conn(kw_node *node, kw_error *error, uint64_t *retry_ns, 
                             uint64_t deadline_ns, uint64_t probe_ns)
 {
     bool is_failing = node->health.is_failing;
-    if (is_failing && (node->health.dialling_n == 0 || now_ns >= probe_ns)) {
-        *retry_ns = node->health.retry_ns > now_ns ? node->health.retry_ns : now_ns;
+    bool is_dialled = node->health.dialling_n > 0;
+    /* A server that has no more places still serves those that it has given. */
+    bool is_served = node->conns_n > node->health.dialling_n;
+    if (is_failing && (now_ns >= probe_ns || (!is_dialled && !is_served))) {
+        bool is_later = node->health.retry_ns > now_ns && !is_served;
+        *retry_ns = is_later ? node->health.retry_ns : now_ns;
         return copy_failure(node, error);
     }
     if (now_ns >= deadline_ns) {
@@ -311,6 +315,10 @@ static kw_err wait_for_conn(kw_node *node, kw_error *error, uint64_t *retry_ns, 
         return KW_ERR_POOL_FULL;
     }
     uint64_t until_ns = is_failing && probe_ns < deadline_ns ? probe_ns : deadline_ns;
+    if (is_failing && !is_dialled && node->health.retry_ns > now_ns &&
+        node->health.retry_ns < until_ns) {
+        until_ns = node->health.retry_ns; /* then this call may dial */
+    }
     node->waiters_n++;
     kw_gate_wait(&node->gate, until_ns - now_ns);
     node->waiters_n--;

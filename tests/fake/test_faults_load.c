@@ -166,6 +166,40 @@ static void test_connects_to_a_refusing_server_are_few(void **state)
     }
 }
 
+/* The first four connections are served, all others turned away. */
+static bool have_four_places(void *arg, kw_fake_call *call)
+{
+    unsigned first = *(const unsigned *)arg;
+    if (strcmp(kw_fake_call_arg(call, 0, NULL), "HELLO") != 0 ||
+        kw_fake_call_connection(call) <= first + 4) {
+        return false;
+    }
+    kw_fake_call_replyf(call, "-ERR max number of clients reached\r\n");
+    kw_fake_call_close(call);
+    return true;
+}
+
+/* A server without places for more connections serves all callers by those it has given. */
+static void test_full_server_serves_all_by_the_places_it_gave(void **state)
+{
+    (void)state;
+    reset_fakes();
+    unsigned first = kw_fake_accepted(fakes[0]);
+    kw_fake_respond(fakes[0], have_four_places, &first);
+    kw_fake_on(fakes[0], KW_FAKE_ALWAYS, "INCR *",
+               KW_FAKE_STEPS(KW_FAKE_DELAY(4), KW_FAKE_SEND(":1\r\n")));
+    char uri[200];
+    snprintf(uri, sizeof(uri), "%s?timeout=1s", kw_fake_uri(fakes[0]));
+    kw_client *kw = kw_open(uri, NULL);
+    uint64_t elapsed_ms = use_by_many(kw, "INCR bar", 16, 1200);
+    kw_stats stats = {.size = sizeof(stats)};
+    assert_int_equal(kw_client_stats(kw, &stats), KW_OK);
+    assert_int_equal(stats.failures, 0);
+    assert_true(stats.commands > 100);
+    assert_in_range(kw_fake_accepted(fakes[0]) - first, 5, 16 + 20 * (elapsed_ms + 500) / 1000);
+    kw_close(kw);
+}
+
 /* Callers hang on a silent node; the others' keys notice nothing. */
 static void test_sick_node_costs_only_its_own_keys(void **state)
 {
@@ -231,6 +265,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_map_is_fetched_by_one_caller_at_a_time),
         cmocka_unit_test(test_connects_to_a_refusing_server_are_few),
+        cmocka_unit_test(test_full_server_serves_all_by_the_places_it_gave),
         cmocka_unit_test(test_sick_node_costs_only_its_own_keys),
         cmocka_unit_test(test_owner_change_cuts_calls_on_the_old_one),
     };
