@@ -149,6 +149,16 @@ static kw_step on_loss(errand *self, kw_err code, bool has_left)
     return step;
 }
 
+/* Answered before it was sent whole: what stands in the connection's way now is half a
+ * command. */
+static void drop_unsent(errand *self)
+{
+    kw_session_drop(self->session);
+    if (!self->is_free) {
+        self->session->broken = KW_ERR_DESYNC;
+    }
+}
+
 /* A connection to the node carries the command: the session's own, or one for the asked
  * node. */
 static kw_step carry(errand *self, kw_conn *conn, bool is_asked)
@@ -165,6 +175,9 @@ static kw_step carry(errand *self, kw_conn *conn, bool is_asked)
     await->now_ns = kw_env_now(&session->client->env);
     conn->idle_since_ns = await->now_ns;
     bool has_left = kw_conn_has_sent(conn, &self->request);
+    if (code == KW_OK && !is_asked && !kw_conn_is_settled(conn)) {
+        drop_unsent(self);
+    }
     if (code != KW_OK) {
         conn->state = KW_CONN_DEAD;
         kw_reply_free(self->request.reply); /* answered, and then the stream went wrong */

@@ -521,6 +521,11 @@ kw_err kw_conn_wait(kw_conn *conn, kw_error *error, kw_request *request, uint64_
     return KW_OK;
 }
 
+bool kw_conn_is_settled(const kw_conn *conn)
+{
+    return conn->state == KW_CONN_READY && conn->owners.count == 0 && !has_bytes_to_send(conn);
+}
+
 bool kw_conn_is_quiet(kw_conn *conn)
 {
     char byte;

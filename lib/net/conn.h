@@ -87,6 +87,10 @@ bool kw_conn_has_sent(const kw_conn *conn, const kw_request *request);
 kw_err kw_conn_wait(kw_conn *conn, kw_error *error, kw_request *request, uint64_t now_ns,
                     uint64_t until_ns);
 
+/* True where the connection is READY and neither side owes anything: no reply is awaited,
+ * and no part of a command that was answered early is still to be sent. */
+bool kw_conn_is_settled(const kw_conn *conn);
+
 /* Is this idle connection still good? Looks without waiting. */
 bool kw_conn_is_quiet(kw_conn *conn);
 

@@ -414,7 +414,7 @@ void kw_node_on_ready(kw_node *node, kw_conn *conn)
 
 void kw_node_release(kw_node *node, kw_conn *conn, uint64_t now_ns, const kw_error *failure)
 {
-    bool is_good = conn->state == KW_CONN_READY && conn->owners.count == 0;
+    bool is_good = kw_conn_is_settled(conn);
     kw_gate_lock(&node->gate);
     bool is_spare = node->conns_n > node->env->options.pool_max;
     kw_conn *closed = take_expired(node, now_ns);

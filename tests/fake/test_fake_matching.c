@@ -318,6 +318,58 @@ static void test_matching_reply_over_a_limit_is_one_commands(void **state)
     kw_close(kw);
 }
 
+/* A server that refuses a command before it has read it, as for its size: the rest of that
+ * command must not stand before the next one, which would be taken for a part of it. */
+static void test_matching_command_answered_before_it_is_sent_ends_the_connection(void **state)
+{
+    (void)state;
+    enum { LEN = 48 << 20 }; /* more than sockets hold */
+    char *value = malloc(LEN);
+    assert_non_null(value);
+    memset(value, 'v', LEN);
+    for (int k = 0; k < 3; k++) {
+        start_anew();
+        kw_client *kw = kw_test_open("%s?timeout=2s", kw_fake_uri(fake));
+        kw_session *session = k > 0 ? kw_session_open(kw, NULL, "a", 1) : NULL;
+        kw_fake_on(fake, 1, "GET first",
+                   KW_FAKE_STEPS(KW_FAKE_SEND("+v\r\n"), KW_FAKE_DELAY(50),
+                                 KW_FAKE_SEND("-ERR Protocol error: too large\r\n"),
+                                 KW_FAKE_DELAY(100)));
+        kw_fake_on_reply(fake, KW_FAKE_ALWAYS, "MULTI", "+OK");
+        const char *argv[] = {"SET", "a", value};
+        const size_t lens[] = {3, 1, LEN};
+        kw_error error = KW_ERROR_INIT;
+        kw_reply *reply;
+        if (session == NULL) {
+            kw_reply_free(kw_test_ask(kw, "GET first"));
+            reply = kw_command_argv(kw, &error, 3, argv, lens);
+        } else {
+            kw_reply_free(k == 2 ? kw_session_command(session, &error, "MULTI") : NULL);
+            kw_reply_free(kw_session_command(session, &error, "GET first"));
+            reply = kw_session_command_argv(session, &error, 3, argv, lens);
+        }
+        assert_string_equal(kw_reply_str(reply, NULL), "ERR Protocol error: too large");
+        kw_reply_free(reply);
+        if (session == NULL) {
+            assert_int_equal(kw_test_ask_integer(kw, "INCR b"), 1);
+        } else if (k == 1) {
+            reply = kw_session_command(session, &error, "INCR a");
+            assert_int_equal(kw_reply_int(reply), 1);
+            kw_reply_free(reply);
+        } else { /* what was queued went with the connection */
+            assert_null(kw_session_command(session, &error, "EXEC"));
+            assert_int_equal(error.code, KW_ERR_CLOSED);
+            assert_int_equal(error.effect, KW_EFFECT_NONE);
+        }
+        assert_int_equal(kw_fake_count(fake, "SET *"), 0);
+        kw_session_close(session);
+        expect_own(kw, "after");
+        kw_close(kw);
+        wait_until_open(0);
+    }
+    free(value);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -328,6 +380,7 @@ int main(void)
         cmocka_unit_test(test_matching_surplus_reply_spoils_the_replies_that_came_with_it),
         cmocka_unit_test(test_matching_pipeline_cut_short_keeps_what_was_answered),
         cmocka_unit_test(test_matching_reply_over_a_limit_is_one_commands),
+        cmocka_unit_test(test_matching_command_answered_before_it_is_sent_ends_the_connection),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
