@@ -12,13 +12,18 @@
 
 #include <keyway.h>
 
+#include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -254,6 +259,41 @@ static void test_signals_sigpipe_is_never_raised(void **state)
     assert_true(after.sa_handler == SIG_DFL);
 }
 
+/* Duties of every connection: kept alive, without delay, and nobody's after exec. */
+static void test_descriptors_have_their_options(void **state)
+{
+    (void)state;
+    reset_fakes();
+    kw_fake_on_reply(fakes[0], KW_FAKE_ALWAYS, "INCR *", ":1");
+    kw_client *kw = open_at("redis", kw_fake_address(fakes[0]), "timeout=2s");
+    kw_reply_free(kw_command(kw, NULL, "INCR a"));
+    size_t found_n = 0;
+    for (int fd = 0; fd < 256; fd++) {
+        struct sockaddr_in peer;
+        socklen_t len = sizeof(peer);
+        if (getpeername(fd, (struct sockaddr *)&peer, &len) != 0 || peer.sin_family != AF_INET ||
+            ntohs(peer.sin_port) != kw_fake_port(fakes[0])) {
+            continue;
+        }
+        int value = 0;
+        found_n++;
+        assert_true((fcntl(fd, F_GETFD) & FD_CLOEXEC) != 0);
+        len = sizeof(value);
+        assert_int_equal(getsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &value, &len), 0);
+        assert_true(value != 0);
+        len = sizeof(value);
+        assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &value, &len), 0);
+        assert_true(value != 0);
+#if defined(TCP_USER_TIMEOUT)
+        len = sizeof(value);
+        assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &value, &len), 0);
+        assert_int_equal(value, 20000);
+#endif
+    }
+    assert_int_equal(found_n, 1);
+    kw_close(kw);
+}
+
 /* Descriptors: this program once more, with 24 of them and 40 threads. */
 
 #define CHILD_THREADS 40
@@ -359,6 +399,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_fork_child_reopens_while_the_parent_waits),
         cmocka_unit_test(test_signals_change_no_call),
         cmocka_unit_test(test_signals_sigpipe_is_never_raised),
+        cmocka_unit_test(test_descriptors_have_their_options),
         cmocka_unit_test(test_descriptors_few_are_a_named_error),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

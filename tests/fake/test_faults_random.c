@@ -328,7 +328,12 @@ static void run_world(const char *scheme, uint64_t seed)
     char uri[200];
     snprintf(uri, sizeof(uri), "%s://%s?timeout=%dms&pool-max=8", scheme,
              kw_fake_address(all.fakes[0]), TIMEOUT_MS);
-    all.kw = kw_open(uri, NULL);
+    kw_test_memory memory;
+    kw_test_memory_init(&memory, 0);
+    kw_config *config = kw_config_new(&memory.allocator);
+    assert_int_equal(kw_config_set_uri(config, uri, NULL), KW_OK);
+    all.kw = kw_open_config(config, NULL);
+    kw_config_free(config);
     assert_non_null(all.kw);
     assert_int_equal(kw_connect(all.kw, NULL), KW_OK);
     for (size_t i = 0; i < 3; i++) {
@@ -345,7 +350,9 @@ static void run_world(const char *scheme, uint64_t seed)
     for (size_t i = 0; i < THREADS_N; i++) {
         pthread_join(callers[i].thread, NULL);
     }
+    assert_in_range(kw_test_memory_live(&memory), 1, 2000); /* a few connections */
     kw_close(all.kw);
+    assert_int_equal(kw_test_memory_live(&memory), 0);
     for (size_t i = 0; i < 3; i++) {
         kw_fake_free(all.fakes[i]);
     }
