@@ -70,9 +70,19 @@ if [ "$(id -u)" -ne 0 ]; then
     sudo=sudo
     echo "installing$missing with sudo" >&2
 fi
+# No package may start a service: nutcracker brings one.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+    trap '$sudo rm -f "$policy"' EXIT
+    printf '#!/bin/sh\nexit 101\n' | $sudo tee "$policy" > /dev/null
+    $sudo chmod 755 "$policy"
+fi
 # The packages are words.
 # shellcheck disable=SC2086
 {
     $sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq update
     $sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $missing > /dev/null
 } >&2
+case $missing in
+*nutcracker*) ! has systemctl || $sudo systemctl -q disable nutcracker 2> /dev/null || true ;;
+esac
