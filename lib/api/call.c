@@ -64,6 +64,9 @@ static kw_step send_on(call *self, kw_conn *conn, bool is_asking)
     kw_node_release(self->node, conn, self->await.now_ns, is_ready ? NULL : &self->await.failure);
     kw_reply_free(self->request.reply); /* answered, and then the stream went wrong */
     self->request.reply = NULL;
+    if (!is_ready && !has_left) {
+        kw_op_on_unsent(&self->op);
+    }
     if (code == KW_ERR_TIMEOUT && !is_ready && !has_left) {
         return kw_op_on_unavailable(&self->op, self->await.now_ns, KW_ERR_CONNECT,
                                     self->await.now_ns);

@@ -116,6 +116,11 @@ void kw_op_on_send(kw_op *op)
     op->has_fetched = false; /* the slot was served */
 }
 
+void kw_op_on_unsent(kw_op *op)
+{
+    op->sends_n -= op->sends_n > 0 ? 1 : 0;
+}
+
 static bool take_target(kw_op *op, const kw_verdict *verdict, const kw_endpoint *from)
 {
     if (verdict->is_unknown) {

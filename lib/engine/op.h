@@ -70,6 +70,9 @@ kw_step kw_op_start(kw_op *op, const kw_op_spec *spec, uint64_t seed);
 /* The driver is about to put the command on a connection. */
 void kw_op_on_send(kw_op *op);
 
+/* The connection was never opened: what on_send counted did not leave. */
+void kw_op_on_unsent(kw_op *op);
+
 /* A whole reply came; verdict is kw_verdict_of its text, or FINAL for what is no
  * error. from is the node that answered. */
 kw_step kw_op_on_reply(kw_op *op, uint64_t now_ns, const kw_verdict *verdict,

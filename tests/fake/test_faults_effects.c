@@ -105,6 +105,24 @@ static void test_effect_behind_an_unanswered_greeting_is_maybe(void **state)
     kw_close(kw);
 }
 
+/* Nobody listens: nothing was sent, however often it was tried. */
+static void test_effect_of_what_never_left_counts_no_attempt(void **state)
+{
+    (void)state;
+    static const char *const commands[] = {"GET foo", "INCR foo"};
+    for (size_t i = 0; i < 2; i++) {
+        reset_fakes();
+        kw_client *kw = open_handle("redis://", "");
+        kw_fake_down(fakes[0]);
+        kw_error error = KW_ERROR_INIT;
+        assert_null(kw_command(kw, &error, commands[i]));
+        assert_int_equal(error.code, KW_ERR_CONNECT);
+        assert_int_equal(error.effect, KW_EFFECT_NONE);
+        assert_int_equal(error.attempts, 0);
+        kw_close(kw);
+    }
+}
+
 /* A write that was handed over in part cannot have run: it goes again. */
 static void test_effect_of_half_a_command_is_none(void **state)
 {
@@ -328,6 +346,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_effect_behind_an_unanswered_greeting_is_maybe),
+        cmocka_unit_test(test_effect_of_what_never_left_counts_no_attempt),
         cmocka_unit_test(test_effect_of_half_a_command_is_none),
         cmocka_unit_test(test_effect_maybe_is_retried_only_by_leave),
         cmocka_unit_test(test_effect_maybe_is_not_forgotten_by_later_tries),
