@@ -279,6 +279,10 @@ static kw_err parse(kw_conn *conn, kw_error *error)
 {
     kw_reply *reply = NULL;
     do {
+        kw_owner next;
+        bool is_callers =
+            kw_fifo_peek(&conn->owners, &next) && next.kind == KW_OWNER_REQUEST && !conn->is_ours;
+        conn->reader.is_ours = !is_callers;
         kw_err code = kw_reader_next(&conn->reader, &reply, error);
         if (code == KW_OK && reply != NULL) {
             code = give(conn, error, reply);

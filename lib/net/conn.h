@@ -39,6 +39,7 @@ struct kw_conn {
     bool is_plain;            /* no command depends on the greeting: no password, no
                                  database, no name */
     bool was_ready;           /* its greeting was answered, whatever came after */
+    bool is_ours;             /* carries a question of the library's own */
     struct kw_conn *next;     /* in its pool's list */
     struct kw_conn *previous; /* in its pool's list of connections in use */
 };

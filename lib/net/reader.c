@@ -8,6 +8,12 @@
 /* A status, error or integer line, or the head of a string or array, is shorter. */
 #define LINE_MAX_LEN ((size_t)64 * 1024)
 
+/* The library's own questions (HELLO, CLUSTER SLOTS) may be answered by this much, however
+ * little a caller allows. */
+#define OWN_BYTES_MAX ((uint64_t)4 * 1024 * 1024)
+#define OWN_ITEMS_MAX ((uint64_t)1000000)
+#define OWN_DEPTH_MAX ((uint64_t)7)
+
 /* An empty buffer of this size is kept for the next reply. */
 #define BUFFER_KEEP_LEN ((size_t)16 * 1024)
 
@@ -53,14 +59,32 @@ static bool has_endless_line(const kw_reader *reader)
     return len > LINE_MAX_LEN && memchr(hiredis->buf + hiredis->pos, '\r', LINE_MAX_LEN) == NULL;
 }
 
+static uint64_t at_least(uint64_t limit, uint64_t floor)
+{
+    return limit > floor ? limit : floor;
+}
+
+kw_reader_limits kw_reader_limits_of(const kw_reader *reader)
+{
+    const kw_options *options = reader->options;
+    kw_reader_limits limits = {options->reply_bytes_max, options->reply_items_max,
+                               options->reply_depth_max};
+    if (reader->is_ours) {
+        limits.bytes = at_least(limits.bytes, OWN_BYTES_MAX);
+        limits.items = at_least(limits.items, OWN_ITEMS_MAX);
+        limits.depth = at_least(limits.depth, OWN_DEPTH_MAX);
+    }
+    return limits;
+}
+
 static kw_err over_limit(const kw_reader *reader, kw_error *error)
 {
+    kw_reader_limits limits = kw_reader_limits_of(reader);
     return kw_error_set(
         error, KW_ERR_LIMIT, KW_EFFECT_DONE,
         "reply over a limit (reply-bytes-max=%llu, reply-items-max=%llu, reply-depth-max=%llu)",
-        (unsigned long long)reader->options->reply_bytes_max,
-        (unsigned long long)reader->options->reply_items_max,
-        (unsigned long long)reader->options->reply_depth_max);
+        (unsigned long long)limits.bytes, (unsigned long long)limits.items,
+        (unsigned long long)limits.depth);
 }
 
 /* Gives a large buffer back between two replies. hiredis would do the same by itself, but
@@ -107,7 +131,7 @@ kw_err kw_reader_next(kw_reader *reader, kw_reply **reply, kw_error *error)
     }
     /* What was fed may hold the end of one reply and others behind it. */
     size_t rest_len = object != NULL ? reader->hiredis->len - reader->hiredis->pos : 0;
-    if (reader->pending_len - rest_len > reader->options->reply_bytes_max) {
+    if (reader->pending_len - rest_len > kw_reader_limits_of(reader).bytes) {
         kw_reply_free(object);
         return over_limit(reader, error);
     }

@@ -16,7 +16,18 @@ typedef struct kw_reader {
     size_t pending_len; /* bytes fed since the last whole reply */
     size_t buffer_len;  /* most bytes that hiredis' buffer has held */
     bool is_over_limit; /* why the last object was not made: a limit, or else memory */
+    bool is_ours;       /* the next reply is to the library's own question, which the
+                           caller's limits are not about */
 } kw_reader;
+
+/* What one reply may be. */
+typedef struct kw_reader_limits {
+    uint64_t bytes;
+    uint64_t items;
+    uint64_t depth;
+} kw_reader_limits;
+
+kw_reader_limits kw_reader_limits_of(const kw_reader *reader);
 
 /* KW_ERR_NOMEM. The reader must not be moved: hiredis points to it. */
 kw_err kw_reader_init(kw_reader *reader, const kw_allocator *mem, const kw_options *options);

@@ -56,10 +56,10 @@ static void *create_string(const redisReadTask *task, char *text, size_t len)
 static void *create_array_of(const redisReadTask *task, size_t count)
 {
     kw_reader *reader = task->privdata;
-    size_t limit = (size_t)reader->options->reply_items_max;
+    kw_reader_limits limits = kw_reader_limits_of(reader);
+    size_t limit = (size_t)limits.items;
     size_t items_n = task->parent != NULL ? reader->items_n : 0;
-    if (depth_of(task) > reader->options->reply_depth_max || count > limit ||
-        items_n > limit - count) {
+    if (depth_of(task) > limits.depth || count > limit || items_n > limit - count) {
         reader->is_over_limit = true;
         return NULL;
     }

@@ -46,6 +46,7 @@ static void drop_conn(kw_refresher *self, uint64_t now_ns, const kw_error *failu
         kw_error_set(&unready, KW_ERR_HANDSHAKE, KW_EFFECT_NONE, "no answer to HELLO in time");
         failure = &unready;
     }
+    self->conn->is_ours = false;
     kw_node_release(node, self->conn, now_ns, was_ready ? NULL : failure);
     self->conn = NULL;
     self->is_sent = false;
@@ -169,6 +170,7 @@ static kw_err ask(kw_refresher *self, kw_error *error)
     self->request.bytes.data = self->command.data;
     self->request.bytes.len = self->command.len;
     self->is_sent = true;
+    self->conn->is_ours = true;
     kw_err code = kw_conn_queue(self->conn, error, &self->request, false);
     return code == KW_OK ? kw_conn_flush(self->conn, error) : code;
 }

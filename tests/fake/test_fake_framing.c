@@ -234,6 +234,37 @@ static void test_framing_floods_end_in_bounded_memory(void **state)
     run_rows(ROWS(rows), "&reply-bytes-max=1mb");
 }
 
+/* The limits are about what callers asked for: greeting and map pass, however small they are. */
+static void test_framing_limits_are_not_about_greetings_and_maps(void **state)
+{
+    (void)state;
+    char slots[8192] = "*64\r\n";
+    size_t len = strlen(slots);
+    for (unsigned i = 0; i < 64; i++) {
+        len += (size_t)sprintf(slots + len, "*3\r\n:%u\r\n:%u\r\n*2\r\n$9\r\n127.0.0.1\r\n:%u\r\n",
+                               i * 256, i * 256 + 255, (unsigned)kw_fake_port(fake));
+    }
+    kw_fake_reset(fake);
+    kw_fake_on(fake, KW_FAKE_ALWAYS, "CLUSTER SLOTS", KW_FAKE_STEPS(KW_FAKE_BYTES(slots, len)));
+    kw_fake_on_reply(fake, KW_FAKE_ALWAYS, "LRANGE *", "*2\r\n:1\r\n:2");
+    kw_fake_on_reply(fake, KW_FAKE_ALWAYS, "STRLEN *", ":42");
+    static const char *const schemes[] = {"redis", "redis-cluster"};
+    for (size_t i = 0; i < 2; i++) {
+        kw_client *kw = kw_test_open("%s://%s?timeout=%dms&reply-bytes-max=1kb&reply-items-max=1"
+                                     "&reply-depth-max=1",
+                                     schemes[i], kw_fake_address(fake), TIMEOUT_MS);
+        for (int k = 0; k < 2; k++) {
+            assert_int_equal(kw_test_ask_integer(kw, "STRLEN a"), 42);
+            kw_error error = KW_ERROR_INIT;
+            assert_null(kw_command(kw, &error, "LRANGE a 0 1"));
+            assert_int_equal(error.code, KW_ERR_LIMIT);
+            assert_non_null(strstr(error.text, "reply-items-max=1,"));
+            assert_int_equal(kw_connect(kw, NULL), KW_OK);
+        }
+        kw_close(kw);
+    }
+}
+
 /* Every type byte of the newer protocol, which was not asked for. */
 static void test_framing_newer_types_break_nothing(void **state)
 {
@@ -313,6 +344,7 @@ int main(void)
         cmocka_unit_test(test_framing_bytes_that_never_end_have_the_deadline),
         cmocka_unit_test(test_framing_claims_over_the_limits_cost_no_memory),
         cmocka_unit_test(test_framing_limits_are_exact),
+        cmocka_unit_test(test_framing_limits_are_not_about_greetings_and_maps),
         cmocka_unit_test(test_framing_floods_end_in_bounded_memory),
         cmocka_unit_test(test_framing_newer_types_break_nothing),
         cmocka_unit_test(test_framing_reply_that_ends_in_garbage_is_not_given),
