@@ -301,15 +301,12 @@ static kw_err wait_for_conn(kw_node *node, kw_error *error, uint64_t *retry_ns, 
     bool is_dialled = node->health.dialling_n > 0;
     /* A server that has no more places still serves those that it has given. */
     bool is_served = node->conns_n > node->health.dialling_n;
+    /* At the deadline no pool is full where nobody gets through. */
     bool is_over = now_ns >= probe_ns || now_ns >= deadline_ns;
     if (is_failing && (is_over || (!is_dialled && !is_served))) {
         bool is_later = node->health.retry_ns > now_ns && !is_served;
         *retry_ns = is_later ? node->health.retry_ns : now_ns;
         return copy_failure(node, error);
-    }
-    if (now_ns >= deadline_ns && is_failing) {
-        *retry_ns = now_ns;
-        return copy_failure(node, error); /* no pool is full: nobody gets through */
     }
     if (now_ns >= deadline_ns) {
         *retry_ns = now_ns;
