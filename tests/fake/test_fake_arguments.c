@@ -255,8 +255,7 @@ static void test_arguments_lookup_that_goes_wrong_is_survived(void **state)
     static const char *const answers[] = {
         "*1\r\n*6\r\n$1\r\nm\r\n:-2\r\n*1\r\n+write\r\n:9223372036854775807\r\n:-1\r\n:1\r\n",
         "*1\r\n*6\r\n$1\r\nm\r\n:-2\r\n*1\r\n+write\r\n:1\r\n:-9223372036854775808\r\n:1\r\n",
-        "*1\r\n*6\r\n$1\r\nm\r\n:-2\r\n*0\r\n:1\r\n:9223372036854775807\r\n:"
-        "9223372036854775807\r\n",
+        "*1\r\n*6\r\n$1\r\nm\r\n:-2\r\n*0\r\n:1\r\n:999999999999999999\r\n:999999999999999999\r\n",
         "*1\r\n*6\r\n$1\r\nm\r\n:-2\r\n*1\r\n+write\r\n:-1\r\n:-1\r\n:-1\r\n",
         "*1\r\n*6\r\n$1\r\nm\r\n:-2\r\n:5\r\n$1\r\nx\r\n*0\r\n$-1\r\n",
         "*1\r\n*2\r\n$1\r\nm\r\n:-2\r\n",
