@@ -62,7 +62,11 @@ static size_t compare_arcs(kw_ring_move *moves, const kw_ring *from, const kw_ri
         uint32_t a = kw_ring_arc(from, &ends[0], i);
         uint32_t b = kw_ring_arc(to, &ends[1], k);
         uint64_t last = ends[0] < ends[1] ? ends[0] : ends[1];
-        bool is_same = a == KW_RING_NO_NODE ? b == KW_RING_NO_NODE : numbers[a] == b;
+        /* A node that is gone has the number of no node, which is no owner it stays with. */
+        bool is_same = a == b && a == KW_RING_NO_NODE;
+        if (a != KW_RING_NO_NODE && b != KW_RING_NO_NODE) {
+            is_same = numbers[a] == b;
+        }
         if (last >= first && !is_same) {
             bool goes_on = n > 0 && move.from == a && move.to == b && move.last + 1 == first;
             move.first = goes_on ? move.first : first;

@@ -167,6 +167,24 @@ static void test_ring_moved_compares_kw1_with_modulo(void **state)
     kw_ring_unref(b);
 }
 
+static void test_ring_diff_of_no_owner_is_everything(void **state)
+{
+    (void)state;
+    static const char *const lists[][2] = {{"a", ""}, {"", "a"}, {"a b", "c"}, {"a*0", "a"}};
+    for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
+        kw_ring *from = ring_of("kw1/v2", lists[i][0]);
+        kw_ring *to = ring_of("kw1/v2", lists[i][1]);
+        assert_true(check_moves(from, to, NULL) == 1);
+        kw_ring_unref(from);
+        kw_ring_unref(to);
+    }
+    kw_ring *none = ring_of("kw1", "");
+    kw_ring *idle = ring_of("kw1", "a*0");
+    assert_true(check_moves(none, idle, NULL) == 0);
+    kw_ring_unref(none);
+    kw_ring_unref(idle);
+}
+
 static void test_ring_diff_of_different_hashes_is_refused(void **state)
 {
     (void)state;
@@ -415,6 +433,7 @@ int main(void)
         cmocka_unit_test(test_ring_change_moves_only_what_it_must),
         cmocka_unit_test(test_ring_change_of_a_ring_equals_a_build_from_nothing),
         cmocka_unit_test(test_ring_moved_compares_kw1_with_modulo),
+        cmocka_unit_test(test_ring_diff_of_no_owner_is_everything),
         cmocka_unit_test(test_ring_diff_of_different_hashes_is_refused),
         cmocka_unit_test(test_ring_change_refuses_what_is_wrong),
         cmocka_unit_test(test_ring_change_bounds_points_nodes_and_zones),
