@@ -37,6 +37,7 @@ static kw_step send_on(call *self, kw_conn *conn, bool is_asking)
     bool was_ready = conn->was_ready;
     self->request.is_done = false;
     self->request.reply = NULL;
+    conn->is_ours = self->await.plan->is_ours;
     kw_op_on_send(&self->op);
     kw_err code = kw_conn_queue(conn, &self->await.failure, &self->request, is_asking);
     if (code == KW_OK) {

@@ -84,6 +84,7 @@ static kw_reply *ask_any(kw_client *client, kw_error *error, const kw_plan *plan
         question.kind = KW_PLAN_ANY;
         question.name = "COMMAND";
         question.is_repeatable = true;
+        question.is_ours = true;
         question.start_ns = kw_env_now(&client->env);
         question.deadline_ns = plan->deadline_ns;
         kw_bytes bytes = {encoded.data, encoded.len};

@@ -152,6 +152,7 @@ static kw_conn *take_expired(kw_node *node, uint64_t now_ns)
 static void put_idle(kw_node *node, kw_conn *conn, uint64_t now_ns)
 {
     conn->idle_since_ns = now_ns;
+    conn->is_ours = false;
     conn->next = node->idle;
     node->idle = conn;
 }

@@ -46,7 +46,6 @@ static void drop_conn(kw_refresher *self, uint64_t now_ns, const kw_error *failu
         kw_error_set(&unready, KW_ERR_HANDSHAKE, KW_EFFECT_NONE, "no answer to HELLO in time");
         failure = &unready;
     }
-    self->conn->is_ours = false;
     kw_node_release(node, self->conn, now_ns, was_ready ? NULL : failure);
     self->conn = NULL;
     self->is_sent = false;

@@ -246,6 +246,9 @@ static void test_framing_limits_are_not_about_greetings_and_maps(void **state)
     }
     kw_fake_reset(fake);
     kw_fake_on(fake, KW_FAKE_ALWAYS, "CLUSTER SLOTS", KW_FAKE_STEPS(KW_FAKE_BYTES(slots, len)));
+    kw_fake_on_reply(fake, KW_FAKE_ALWAYS, "COMMAND INFO *", "%s",
+                     "*1\r\n*6\r\n$7\r\nmod.get\r\n:2\r\n*1\r\n+readonly\r\n:1\r\n:1\r\n:1");
+    kw_fake_on_reply(fake, KW_FAKE_ALWAYS, "mod.get *", ":7");
     kw_fake_on_reply(fake, KW_FAKE_ALWAYS, "LRANGE *", "*2\r\n:1\r\n:2");
     kw_fake_on_reply(fake, KW_FAKE_ALWAYS, "STRLEN *", ":42");
     static const char *const schemes[] = {"redis", "redis-cluster"};
@@ -260,6 +263,7 @@ static void test_framing_limits_are_not_about_greetings_and_maps(void **state)
             assert_int_equal(error.code, KW_ERR_LIMIT);
             assert_non_null(strstr(error.text, "reply-items-max=1,"));
             assert_int_equal(kw_connect(kw, NULL), KW_OK);
+            assert_int_equal(kw_test_ask_integer(kw, "mod.get foo"), 7); /* looked up */
         }
         kw_close(kw);
     }
