@@ -20,12 +20,19 @@ static inline uint64_t kw_xxh3(const char *data, size_t len, uint64_t seed)
     return XXH3_64bits_withSeed(data, len, seed);
 }
 
-/* The number in memory, lowest byte first, whatever the machine's own order is. */
+/* The number in memory, lowest byte first, whatever the machine's own order is. Compilers
+ * make one store of these; of a loop they make eight, which a load of all waits for. */
 static inline void kw_store_le64(char out[8], uint64_t value)
 {
-    for (unsigned i = 0; i < 8; i++) {
-        out[i] = (char)(unsigned char)(value >> (8 * i));
-    }
+    unsigned char *p = (unsigned char *)out;
+    p[0] = (unsigned char)value;
+    p[1] = (unsigned char)(value >> 8);
+    p[2] = (unsigned char)(value >> 16);
+    p[3] = (unsigned char)(value >> 24);
+    p[4] = (unsigned char)(value >> 32);
+    p[5] = (unsigned char)(value >> 40);
+    p[6] = (unsigned char)(value >> 48);
+    p[7] = (unsigned char)(value >> 56);
 }
 
 /* Known answers of the placement's specification. */

@@ -25,15 +25,14 @@ void kw_ring_unref(kw_ring *ring)
     }
 }
 
-/* The part of a key that is hashed: what stands between the first opening character and
+/* The part of a key with an opening character that is hashed: what stands between it and
  * the first closing one behind it, at least one byte, else the whole key. Jedis' pattern,
  * "\{(.+?)\}", finds the first closing one that leaves a byte between. */
-static kw_bytes routed(const kw_ring_rules *rules, const char *key, size_t key_len)
+static kw_bytes routed(const kw_ring_rules *rules, const char *key, size_t key_len, size_t open)
 {
     kw_bytes whole = {key, key_len};
-    size_t open = kw_find_byte(key, key_len, rules->tag[0]);
     size_t skip = rules->method == KW_RING_JEDIS ? 1 : 0;
-    if (open == key_len || key_len - open - 1 < skip) {
+    if (key_len - open - 1 < skip) {
         return whole;
     }
     const char *from = key + open + 1 + skip;
@@ -43,7 +42,7 @@ static kw_bytes routed(const kw_ring_rules *rules, const char *key, size_t key_l
     return close < left && tag.len > 0 ? tag : whole;
 }
 
-static uint64_t hash_otherwise(const kw_ring_rules *rules, kw_bytes key)
+static uint64_t hash_part(const kw_ring_rules *rules, kw_bytes key)
 {
     switch (rules->method) {
     case KW_RING_KETAMA:
@@ -63,39 +62,22 @@ static uint64_t hash_otherwise(const kw_ring_rules *rules, kw_bytes key)
     return kw_xxh3(key.data, key.len, rules->seed);
 }
 
-static inline uint64_t hash_key(const kw_ring *ring, const char *key, size_t key_len)
-{
-    kw_bytes part = {key, key_len};
-    if (ring->rules.has_tag) {
-        part = routed(&ring->rules, key, key_len);
-    }
-    if (ring->rules.method == KW_RING_KW1) {
-        return kw_xxh3(part.data, part.len, ring->rules.seed);
-    }
-    return hash_otherwise(&ring->rules, part);
-}
-
 uint64_t kw_ring_hash_of(const kw_ring *ring, const char *key, size_t key_len)
 {
-    return hash_key(ring, key, key_len);
+    const kw_ring_rules *rules = &ring->rules;
+    kw_bytes part = {key, key_len};
+    if (rules->has_tag) {
+        size_t open = kw_find_byte(key, key_len, rules->tag[0]);
+        if (open < key_len) {
+            part = routed(rules, key, key_len, open);
+        }
+    }
+    return hash_part(rules, part);
 }
 
 uint64_t kw_ring_hash(const kw_ring *ring, const char *key, size_t key_len)
 {
-    return hash_key(ring, key, key_len) >> (64 - kw_ring_rules_bits(&ring->rules));
-}
-
-/* One step without a branch is all that most hashes need; further ones are rare. */
-static inline size_t seek_cell(const kw_ring *ring, uint64_t hash)
-{
-    const uint64_t *cells = ring->cells;
-    uint64_t low = hash & ~UINT64_C(0xffff);
-    size_t at = (size_t)(hash >> ring->shift);
-    at += cells[at] < low;
-    while (cells[at] < low) {
-        at++;
-    }
-    return at;
+    return kw_ring_hash_of(ring, key, key_len) >> (64 - kw_ring_rules_bits(&ring->rules));
 }
 
 static size_t seek_point(const kw_ring *ring, uint64_t hash)
@@ -142,7 +124,7 @@ size_t kw_ring_seek(const kw_ring *ring, uint64_t hash)
     switch (ring->rules.method) {
     case KW_RING_KW1:
     case KW_RING_KETAMA:
-        return seek_cell(ring, hash);
+        return kw_ring_seek_cell(ring, hash);
     case KW_RING_JEDIS:
         return seek_point(ring, hash);
     case KW_RING_MODULO:
@@ -162,20 +144,6 @@ uint32_t kw_ring_owner_of(const kw_ring *ring, uint64_t hash)
     }
     size_t at = kw_ring_seek(ring, hash);
     return ring->cells != NULL ? ring->cells[at] & 0xffff : ring->owners[at];
-}
-
-kw_err kw_ring_lookup(const kw_ring *ring, uint32_t *node, const char *key, size_t key_len)
-{
-    if (ring->cells == NULL) {
-        uint32_t owner = kw_ring_owner_of(ring, hash_key(ring, key, key_len));
-        if (owner == KW_RING_NO_NODE) {
-            return KW_ERR_NOT_SERVED;
-        }
-        *node = owner;
-        return KW_OK;
-    }
-    *node = ring->cells[seek_cell(ring, hash_key(ring, key, key_len))] & 0xffff;
-    return KW_OK;
 }
 
 size_t kw_ring_nodes_n(const kw_ring *ring)

@@ -33,12 +33,14 @@ typedef char kw_ring_zone[KW_RING_ZONE_MAX + 1];
  * makes the ring round. The owner of a hash is in the first cell, from the one that its
  * top bits name, that is not below it. */
 struct kw_ring {
+    uint64_t *cells;
+    size_t cells_n;
+    unsigned shift; /* 64 - bits */
+    bool is_plain;  /* has cells, kw1, tags in braces: the short way of a lookup */
+    uint64_t seed;  /* that of rules, beside the above */
     atomic_size_t refs;
     kw_allocator mem;
     kw_ring_rules rules;
-    unsigned shift; /* 64 - bits */
-    uint64_t *cells;
-    size_t cells_n;
 
     /* Jedis: sorted points, the last one as the last cell, and their nodes. Lists: nodes
      * by place. A rendezvous: hashes of names, and their nodes. */
@@ -57,6 +59,22 @@ struct kw_ring {
 
 /* A node that is in no ring yet. */
 #define KW_RING_OWNER_NONE ((uint16_t)0xffff)
+
+/* The cell of the owner of a hash. Two steps without a branch are all that most hashes need:
+ * a branch that is taken at random costs more than the rest of a lookup. There are more
+ * cells behind the last one that the top bits name. */
+static inline size_t kw_ring_seek_cell(const kw_ring *ring, uint64_t hash)
+{
+    const uint64_t *cells = ring->cells;
+    uint64_t low = hash & ~UINT64_C(0xffff);
+    size_t at = (size_t)(hash >> ring->shift);
+    at += cells[at] < low;
+    at += cells[at] < low;
+    while (cells[at] < low) {
+        at++;
+    }
+    return at;
+}
 
 /* The hash of a key, from the top bit on. */
 uint64_t kw_ring_hash_of(const kw_ring *ring, const char *key, size_t key_len);

@@ -263,7 +263,11 @@ static kw_err build_method(kw_ring *ring, kw_error *error, const kw_ring *base,
 
 kw_err kw_ring_build(kw_ring *ring, kw_error *error, const kw_ring *base, const uint32_t *origins)
 {
+    const kw_ring_rules *rules = &ring->rules;
     kw_err err = build_method(ring, error, base, origins);
+    ring->is_plain = ring->cells != NULL && rules->method == KW_RING_KW1 && rules->tag[0] == '{' &&
+                     rules->tag[1] == '}';
+    ring->seed = rules->seed;
     for (size_t i = 0; err == KW_OK && i < ring->nodes_n; i++) {
         const kw_ring_node *node = &ring->nodes[i];
         ring->weights_sum += node->weight;

@@ -4,6 +4,10 @@
 
 #define SORT_BITS_MAX 20
 
+/* Cells behind the last point and the last that top bits name: the lookup may look two
+ * further without a check. */
+#define CELLS_BEHIND 2
+
 /* Bits of the smallest power of two that is at least n, 1 to max. */
 static unsigned bits_for(size_t n, unsigned max)
 {
@@ -76,14 +80,14 @@ static size_t place(uint64_t point, unsigned shift, size_t next)
 bool kw_ring_cells_make(kw_ring *ring, const uint64_t *sorted, size_t points_n)
 {
     /* Two to four cells a point. */
-    unsigned bits = bits_for(2 * points_n, 30);
+    unsigned bits = bits_for(points_n + points_n / 2, 30);
     unsigned shift = 64 - bits;
     size_t cells_n = (size_t)1 << bits;
     size_t next = 0;
     for (size_t i = 0; i < points_n; i++) {
         next = place(sorted[i], shift, next) + 1;
     }
-    cells_n = (next > cells_n ? next : cells_n) + 1;
+    cells_n = (next > cells_n ? next : cells_n) + CELLS_BEHIND;
     uint64_t *cells = kw_mem_alloc(&ring->mem, cells_n * sizeof(cells[0]));
     if (cells == NULL) {
         return false;
