@@ -80,10 +80,11 @@ uint64_t kw_ring_hash(const kw_ring *ring, const char *key, size_t key_len)
     return kw_ring_hash_of(ring, key, key_len) >> (64 - kw_ring_rules_bits(&ring->rules));
 }
 
+/* The first of sorted points that is not below hash; the last one never is. */
 static size_t seek_point(const kw_ring *ring, uint64_t hash)
 {
     size_t low = 0;
-    size_t high = ring->owners_n - 1;
+    size_t high = ring->points_n - 1;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
         if (ring->points[middle] < hash) {
@@ -124,7 +125,7 @@ size_t kw_ring_seek(const kw_ring *ring, uint64_t hash)
     switch (ring->rules.method) {
     case KW_RING_KW1:
     case KW_RING_KETAMA:
-        return kw_ring_seek_cell(ring, hash);
+        return seek_point(ring, hash & ~UINT64_C(0xffff));
     case KW_RING_JEDIS:
         return seek_point(ring, hash);
     case KW_RING_MODULO:
@@ -142,8 +143,21 @@ uint32_t kw_ring_owner_of(const kw_ring *ring, uint64_t hash)
     if (ring->live_n == 0) {
         return KW_RING_NO_NODE;
     }
-    size_t at = kw_ring_seek(ring, hash);
-    return ring->cells != NULL ? ring->cells[at] & 0xffff : ring->owners[at];
+    if (ring->cells == NULL) {
+        return ring->owners[kw_ring_seek(ring, hash)];
+    }
+    uint32_t owner = kw_ring_cell_owner(ring, hash);
+    return owner != KW_RING_NO_NODE ? owner : ring->points[kw_ring_seek(ring, hash)] & 0xffff;
+}
+
+kw_err kw_ring_lookup_any(const kw_ring *ring, uint32_t *node, const char *key, size_t key_len)
+{
+    uint32_t owner = kw_ring_owner_of(ring, kw_ring_hash_of(ring, key, key_len));
+    if (owner == KW_RING_NO_NODE) {
+        return KW_ERR_NOT_SERVED;
+    }
+    *node = owner;
+    return KW_OK;
 }
 
 size_t kw_ring_nodes_n(const kw_ring *ring)

@@ -23,28 +23,41 @@ typedef struct kw_ring_node {
 
 typedef char kw_ring_zone[KW_RING_ZONE_MAX + 1];
 
+/* What most lookups read: the next point at or behind a place of the ring. */
+typedef struct kw_ring_cell {
+    int16_t ahead; /* of the place, in 2^-KW_RING_CELL_BITS cells, as far as the type reaches */
+    uint16_t node;
+} kw_ring_cell;
+
+#define KW_RING_CELL_BITS 12
+
 /* Hashes inside the ring begin at the top bit of 64 bits, however many bits they have.
  *
- * Cells (kw1, ketama): a point is a number with its hash in the top 48 bits and its node
- * in the low 16, so that numbers are in the order of points, ties in the order of nodes.
- * The array has 2^bits cells and some more; the points stand in ascending order, none
+ * Points of kw1 and ketama are numbers with a hash in the top 48 bits and a node in the low
+ * 16, so that numbers are in the order of points, ties in the order of nodes. The last one
+ * has the highest hash and the node of the lowest point, which makes the ring round.
+ *
+ * Cells: 2^bits of them and some more. The points stand in them in ascending order, none
  * before the cell that its top bits name, and a cell without a point of its own repeats the
- * next one. The last cell has the highest hash and the node of the lowest point, which
- * makes the ring round. The owner of a hash is in the first cell, from the one that its
- * top bits name, that is not below it. */
+ * next one. The owner of a hash is in the first cell, from the one that its top bits name,
+ * that is not below it. A cell does not tell all bits of its point: where they do not
+ * decide, the points do. */
 struct kw_ring {
-    uint64_t *cells;
+    kw_ring_cell *cells;
     size_t cells_n;
-    unsigned shift; /* 64 - bits */
+    unsigned shift; /* 64 - bits - KW_RING_CELL_BITS */
     bool is_plain;  /* has cells, kw1, tags in braces: the short way of a lookup */
     uint64_t seed;  /* that of rules, beside the above */
     atomic_size_t refs;
     kw_allocator mem;
     kw_ring_rules rules;
 
-    /* Jedis: sorted points, the last one as the last cell, and their nodes. Lists: nodes
-     * by place. A rendezvous: hashes of names, and their nodes. */
+    /* Kw1, ketama: as above. Jedis: hashes, the last one as above. A rendezvous: hashes of
+     * names. */
     uint64_t *points;
+    size_t points_n;
+
+    /* Jedis, a rendezvous: nodes of the points. Lists: nodes by place. */
     uint16_t *owners;
     size_t owners_n;
 
@@ -60,33 +73,46 @@ struct kw_ring {
 /* A node that is in no ring yet. */
 #define KW_RING_OWNER_NONE ((uint16_t)0xffff)
 
-/* The cell of the owner of a hash. Two steps without a branch are all that most hashes need:
- * a branch that is taken at random costs more than the rest of a lookup. There are more
- * cells behind the last one that the top bits name. */
-static inline size_t kw_ring_seek_cell(const kw_ring *ring, uint64_t hash)
+/* Point, or place in the list, of the owner of a hash; only for a ring with a live node. */
+size_t kw_ring_seek(const kw_ring *ring, uint64_t hash);
+
+/* Owner of a hash in a ring with cells; KW_RING_NO_NODE where they do not decide, about one
+ * time in ten thousand. Two steps without a branch are all that most hashes need: a branch
+ * that is taken at random costs more than the rest of a lookup. There are two more cells
+ * than the top bits name. */
+static inline uint32_t kw_ring_cell_owner(const kw_ring *ring, uint64_t hash)
 {
-    const uint64_t *cells = ring->cells;
-    uint64_t low = hash & ~UINT64_C(0xffff);
-    size_t at = (size_t)(hash >> ring->shift);
-    at += cells[at] < low;
-    at += cells[at] < low;
-    while (cells[at] < low) {
-        at++;
+    const int width = 1 << KW_RING_CELL_BITS;
+    uint64_t fine = hash >> ring->shift;
+    const kw_ring_cell *cell = &ring->cells[fine >> KW_RING_CELL_BITS];
+    int place = (int)fine & (width - 1);
+    int is_below = cell->ahead < place;
+    cell += is_below;
+    place -= is_below * width;
+    is_below = cell->ahead < place;
+    cell += is_below;
+    place -= is_below * width;
+    while (cell->ahead < place) {
+        cell++;
+        place -= width;
+        if (place < INT16_MIN) {
+            return KW_RING_NO_NODE;
+        }
     }
-    return at;
+    return cell->ahead != place ? cell->node : KW_RING_NO_NODE;
 }
 
 /* The hash of a key, from the top bit on. */
 uint64_t kw_ring_hash_of(const kw_ring *ring, const char *key, size_t key_len);
-
-/* Cell, point or place of the owner of a hash; only for a ring with a live node. */
-size_t kw_ring_seek(const kw_ring *ring, uint64_t hash);
 
 /* Owner of a hash; KW_RING_NO_NODE where there is none. */
 uint32_t kw_ring_owner_of(const kw_ring *ring, uint64_t hash);
 
 /* A rendezvous: score of the node at an index of the points. */
 uint64_t kw_ring_score(const kw_ring *ring, uint64_t hash, size_t index);
+
+/* The lookup, of any ring and any key. */
+kw_err kw_ring_lookup_any(const kw_ring *ring, uint32_t *node, const char *key, size_t key_len);
 
 /* Arc i of a ring with arcs: its node, and in *last its last hash in the ring's own
  * space. Some may be empty, some repeated; the last one ends at the highest hash. */

@@ -72,15 +72,11 @@ static uint64_t *put_points(uint64_t *out, const kw_ring_node *node, size_t inde
 static size_t keep_points(uint64_t *out, const kw_ring *base, const uint16_t *numbers)
 {
     size_t n = 0;
-    uint64_t before = base->cells[base->cells_n - 1]; /* no point, and repeated */
-    for (size_t i = 0; i < base->cells_n; i++) {
-        uint64_t cell = base->cells[i];
-        uint16_t number = numbers[cell & 0xffff];
-        if (cell != before && number != KW_RING_OWNER_NONE &&
-            cell != base->cells[base->cells_n - 1]) {
-            out[n++] = (cell & ~UINT64_C(0xffff)) | number;
+    for (size_t i = 0; i + 1 < base->points_n; i++) {
+        uint16_t number = numbers[base->points[i] & 0xffff];
+        if (number != KW_RING_OWNER_NONE) {
+            out[n++] = (base->points[i] & ~UINT64_C(0xffff)) | number;
         }
-        before = cell;
     }
     return n;
 }
@@ -118,32 +114,33 @@ static uint16_t *number_nodes(const kw_ring *ring, const kw_ring *base, const ui
 typedef struct work {
     uint64_t *fresh; /* points of new nodes, unsorted */
     uint64_t *kept;  /* points of base, sorted */
-    uint64_t *all;
     uint16_t *numbers;
 } work;
 
 static kw_err build_cells(kw_ring *ring, work *w, size_t fresh_n, size_t kept_n)
 {
-    w->all = kw_mem_alloc(&ring->mem, (fresh_n + kept_n) * sizeof(w->all[0]));
-    if (w->all == NULL || !kw_ring_sort(w->all, w->fresh, fresh_n, &ring->mem)) {
+    size_t points_n = fresh_n + kept_n;
+    ring->points = kw_mem_alloc(&ring->mem, (points_n + 1) * sizeof(ring->points[0]));
+    if (ring->points == NULL || !kw_ring_sort(ring->points, w->fresh, fresh_n, &ring->mem)) {
         return KW_ERR_NOMEM;
     }
-    merge(w->all, fresh_n, w->kept, kept_n);
-    return kw_ring_cells_make(ring, w->all, fresh_n + kept_n) ? KW_OK : KW_ERR_NOMEM;
+    merge(ring->points, fresh_n, w->kept, kept_n);
+    ring->points[points_n] = ~UINT64_C(0xffff) | (ring->points[0] & 0xffff);
+    ring->points_n = points_n + 1;
+    return kw_ring_cells_make(ring) ? KW_OK : KW_ERR_NOMEM;
 }
 
 static void work_fini(work *w, const kw_allocator *mem)
 {
     kw_mem_free(mem, w->fresh);
     kw_mem_free(mem, w->kept);
-    kw_mem_free(mem, w->all);
     kw_mem_free(mem, w->numbers);
 }
 
 static kw_err build_kw1(kw_ring *ring, kw_error *error, const kw_ring *base,
                         const uint32_t *origins)
 {
-    work w = {NULL, NULL, NULL, NULL};
+    work w = {NULL, NULL, NULL};
     uint64_t points_n;
     kw_err err = count_points(&points_n, error, ring, ring->rules.vnodes);
     if (err != KW_OK || points_n == 0) {
@@ -169,7 +166,7 @@ static kw_err build_kw1(kw_ring *ring, kw_error *error, const kw_ring *base,
     size_t kept_n = 0;
     if (has_base) {
         w.numbers = number_nodes(ring, base, origins);
-        w.kept = kw_mem_alloc(&ring->mem, base->cells_n * sizeof(w.kept[0]));
+        w.kept = kw_mem_alloc(&ring->mem, base->points_n * sizeof(w.kept[0]));
         if (w.numbers == NULL || w.kept == NULL) {
             goto done;
         }
@@ -183,7 +180,7 @@ done:
 
 static kw_err build_ketama(kw_ring *ring, kw_error *error)
 {
-    work w = {NULL, NULL, NULL, NULL};
+    work w = {NULL, NULL, NULL};
     uint64_t points_n = kw_ketama_count(ring);
     if (points_n > KW_RING_POINTS_MAX) {
         return refuse_points(error, points_n);

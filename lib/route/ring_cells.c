@@ -2,7 +2,8 @@
 
 #include <string.h>
 
-#define SORT_BITS_MAX 20
+#define SORT_BITS_MAX  20
+#define CELLS_BITS_MAX 25
 
 /* Cells behind the last point and the last that top bits name: the lookup may look two
  * further without a check. */
@@ -77,34 +78,44 @@ static size_t place(uint64_t point, unsigned shift, size_t next)
     return home > next ? home : next;
 }
 
-bool kw_ring_cells_make(kw_ring *ring, const uint64_t *sorted, size_t points_n)
+/* What a cell says of a point. */
+static kw_ring_cell look_ahead(uint64_t point, unsigned shift, size_t at)
 {
-    /* Two to four cells a point. */
-    unsigned bits = bits_for(points_n + points_n / 2, 30);
+    int64_t place = (int64_t)(point >> (shift - KW_RING_CELL_BITS));
+    int64_t ahead = place - (int64_t)at * (1 << KW_RING_CELL_BITS);
+    ahead = ahead > INT16_MAX ? INT16_MAX : ahead < INT16_MIN ? INT16_MIN : ahead;
+    kw_ring_cell cell = {(int16_t)ahead, (uint16_t)(point & 0xffff)};
+    return cell;
+}
+
+bool kw_ring_cells_make(kw_ring *ring)
+{
+    /* One and a half to three cells a point. */
+    size_t points_n = ring->points_n - 1;
+    unsigned bits = bits_for(points_n + points_n / 2, CELLS_BITS_MAX);
     unsigned shift = 64 - bits;
     size_t cells_n = (size_t)1 << bits;
     size_t next = 0;
     for (size_t i = 0; i < points_n; i++) {
-        next = place(sorted[i], shift, next) + 1;
+        next = place(ring->points[i], shift, next) + 1;
     }
     cells_n = (next > cells_n ? next : cells_n) + CELLS_BEHIND;
-    uint64_t *cells = kw_mem_alloc(&ring->mem, cells_n * sizeof(cells[0]));
+    kw_ring_cell *cells = kw_mem_alloc(&ring->mem, cells_n * sizeof(cells[0]));
     if (cells == NULL) {
         return false;
     }
     next = 0;
     for (size_t i = 0; i < points_n; i++) {
-        size_t end = place(sorted[i], shift, next) + 1;
-        while (next < end) {
-            cells[next++] = sorted[i];
+        size_t end = place(ring->points[i], shift, next) + 1;
+        for (; next < end; next++) {
+            cells[next] = look_ahead(ring->points[i], shift, next);
         }
     }
-    uint64_t last = ~UINT64_C(0xffff) | (sorted[0] & 0xffff);
-    while (next < cells_n) {
-        cells[next++] = last;
+    for (; next < cells_n; next++) {
+        cells[next] = look_ahead(ring->points[points_n], shift, next);
     }
     ring->cells = cells;
     ring->cells_n = cells_n;
-    ring->shift = shift;
+    ring->shift = shift - KW_RING_CELL_BITS;
     return true;
 }

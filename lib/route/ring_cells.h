@@ -11,8 +11,7 @@
 bool kw_ring_sort(uint64_t *sorted, const uint64_t *points, size_t points_n,
                   const kw_allocator *mem);
 
-/* Gives the ring its cells, of at least one point, in ascending order. False when there
- * is no memory. */
-bool kw_ring_cells_make(kw_ring *ring, const uint64_t *sorted, size_t points_n);
+/* Gives the ring, which has its points, its cells. False when there is no memory. */
+bool kw_ring_cells_make(kw_ring *ring);
 
 #endif

@@ -18,7 +18,7 @@ static kw_err no_memory(kw_error *error)
 
 size_t kw_ring_arcs_n(const kw_ring *ring)
 {
-    return ring->live_n == 0 ? 1 : ring->cells != NULL ? ring->cells_n : ring->owners_n;
+    return ring->live_n == 0 ? 1 : ring->points_n;
 }
 
 uint32_t kw_ring_arc(const kw_ring *ring, uint64_t *last, size_t index)
@@ -29,8 +29,8 @@ uint32_t kw_ring_arc(const kw_ring *ring, uint64_t *last, size_t index)
         return KW_RING_NO_NODE;
     }
     if (ring->cells != NULL) {
-        *last = ring->cells[index] >> unused;
-        return ring->cells[index] & 0xffff;
+        *last = ring->points[index] >> unused;
+        return ring->points[index] & 0xffff;
     }
     *last = ring->points[index];
     return ring->owners[index];
@@ -275,17 +275,17 @@ uint64_t kw_ring_fingerprint(const kw_ring *ring)
 {
     XXH3_state_t state;
     XXH3_64bits_reset(&state);
-    if (ring->live_n > 0 && ring->cells != NULL) {
+    if (ring->cells != NULL) {
         unsigned unused = 64 - kw_ring_rules_bits(&ring->rules);
-        uint64_t end = ring->cells[ring->cells_n - 1];
-        for (size_t i = 0; i < ring->cells_n && ring->cells[i] != end; i++) {
-            if (ring->cells[i] != ring->cells[i + 1]) {
-                add_point(&state, ring->cells[i] >> unused, &ring->nodes[ring->cells[i] & 0xffff]);
+        for (size_t i = 0; i + 1 < ring->points_n; i++) {
+            uint64_t point = ring->points[i];
+            if (i == 0 || point != ring->points[i - 1]) {
+                add_point(&state, point >> unused, &ring->nodes[point & 0xffff]);
             }
         }
     } else if (ring->live_n > 0) {
         bool has_arcs = kw_ring_rules_has_arcs(&ring->rules);
-        size_t n = has_arcs ? ring->owners_n - 1 : ring->owners_n;
+        size_t n = has_arcs ? ring->points_n - 1 : ring->owners_n;
         for (size_t i = 0; i < n; i++) {
             uint64_t point = ring->points != NULL ? ring->points[i] : i;
             add_point(&state, point, &ring->nodes[ring->owners[i]]);

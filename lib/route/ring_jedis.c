@@ -112,7 +112,7 @@ kw_err kw_jedis_points(kw_ring *ring, size_t points_n)
     /* Behind the highest point the lowest one owns. */
     ring->points[n] = UINT64_MAX;
     ring->owners[n] = ring->owners[0];
-    ring->owners_n = n + 1;
+    ring->owners_n = ring->points_n = n + 1;
     kw_mem_free(&ring->mem, entries);
     return KW_OK;
 }

@@ -3,30 +3,26 @@
 #include "route/crc16_word.h"
 #include "route/hash_xxh.h"
 
-/* Everything that is called here becomes part of the one function that is called most;
- * but for xxHash's ways for long input, which are kept apart. */
+/* Longest key that XXH3 hashes in its shortest way. */
+#define SHORT_MAX 16
+
+/* Everything that is called here becomes part of the one function that is called most. */
 #if defined(__GNUC__) || defined(__clang__)
 #define KW_FLATTEN __attribute__((flatten))
 #else
 #define KW_FLATTEN
 #endif
 
+/* Short keys without a tag take a way without a call; all others another. */
 KW_FLATTEN
 kw_err kw_ring_lookup(const kw_ring *ring, uint32_t *node, const char *key, size_t key_len)
 {
-    if (!ring->is_plain) {
-        uint32_t owner = kw_ring_owner_of(ring, kw_ring_hash_of(ring, key, key_len));
-        if (owner == KW_RING_NO_NODE) {
-            return KW_ERR_NOT_SERVED;
+    if (ring->is_plain && key_len <= SHORT_MAX && kw_find_byte(key, key_len, '{') == key_len) {
+        uint32_t owner = kw_ring_cell_owner(ring, kw_xxh3(key, key_len, ring->seed));
+        if (owner != KW_RING_NO_NODE) {
+            *node = owner;
+            return KW_OK;
         }
-        *node = owner;
-        return KW_OK;
     }
-    size_t open = kw_find_byte(key, key_len, '{');
-    if (open < key_len) {
-        key = kw_tag_at(key, key_len, open, &key_len);
-    }
-    uint64_t hash = kw_xxh3(key, key_len, ring->seed);
-    *node = ring->cells[kw_ring_seek_cell(ring, hash)] & 0xffff;
-    return KW_OK;
+    return kw_ring_lookup_any(ring, node, key, key_len);
 }

@@ -12,7 +12,7 @@ void kw_ring_steps_begin(kw_ring_steps *steps, const kw_ring *ring, uint64_t has
     steps->left = 0;
     steps->at = 0;
     if (ring->live_n > 0) {
-        steps->left = ring->cells != NULL ? ring->cells_n : ring->owners_n;
+        steps->left = ring->cells != NULL ? ring->points_n : ring->owners_n;
         steps->at = kw_ring_seek(ring, hash);
     }
 }
@@ -43,8 +43,8 @@ uint32_t kw_ring_steps_next(kw_ring_steps *steps)
     }
     steps->left--;
     if (ring->cells != NULL) {
-        uint32_t node = ring->cells[steps->at] & 0xffff;
-        steps->at = steps->at + 1 < ring->cells_n ? steps->at + 1 : 0;
+        uint32_t node = ring->points[steps->at] & 0xffff;
+        steps->at = steps->at + 1 < ring->points_n ? steps->at + 1 : 0;
         return node;
     }
     uint32_t node = ring->owners[steps->at];

@@ -133,15 +133,13 @@ static kw_ring *ring_make(const char *placement, unsigned nodes_n, const kw_allo
 static continuum continuum_make(unsigned nodes_n)
 {
     kw_ring *ring = ring_make("twemproxy", nodes_n, NULL);
-    continuum c = {malloc(ring->cells_n * sizeof(point)), 0, fnv1a_64};
+    continuum c = {malloc(ring->points_n * sizeof(point)), 0, fnv1a_64};
     if (c.points == NULL) {
         kw_test_die("no memory");
     }
-    for (size_t i = 0; i + 1 < ring->cells_n; i++) {
-        if (ring->cells[i] != ring->cells[i + 1]) {
-            c.points[c.points_n].node = ring->cells[i] & 0xffff;
-            c.points[c.points_n++].value = (uint32_t)(ring->cells[i] >> 32);
-        }
+    for (; c.points_n + 1 < ring->points_n; c.points_n++) {
+        c.points[c.points_n].node = ring->points[c.points_n] & 0xffff;
+        c.points[c.points_n].value = (uint32_t)(ring->points[c.points_n] >> 32);
     }
     for (size_t i = 0; i < 10000; i++) {
         uint32_t node;

@@ -41,20 +41,23 @@ static int compare(const void *a, const void *b)
 /* Sorts the points, makes cells of them, and asks for the hashes at and around each. */
 static void check(const uint64_t *points, size_t points_n)
 {
-    static uint64_t sorted[POINTS_MAX];
+    static uint64_t sorted[POINTS_MAX + 1];
     static uint64_t expected[POINTS_MAX];
-    kw_ring ring = {.mem = *kw_mem_default()};
+    kw_ring ring = {.mem = *kw_mem_default(), .live_n = 1};
     memcpy(expected, points, points_n * sizeof(points[0]));
     qsort(expected, points_n, sizeof(points[0]), compare);
     assert_true(kw_ring_sort(sorted, points, points_n, kw_mem_default()));
     assert_memory_equal(sorted, expected, points_n * sizeof(points[0]));
-    assert_true(kw_ring_cells_make(&ring, sorted, points_n));
+    sorted[points_n] = ~UINT64_C(0xffff) | (sorted[0] & 0xffff);
+    ring.points = sorted;
+    ring.points_n = points_n + 1;
+    assert_true(kw_ring_cells_make(&ring));
     for (size_t i = 0; i < points_n; i++) {
         for (int step = -2; step <= 2; step++) {
             uint64_t hash = (sorted[i] | 0xffff) + (uint64_t)(int64_t)step * 0x10000;
-            size_t at = kw_ring_seek_cell(&ring, hash);
-            assert_true(at < ring.cells_n);
-            assert_true((ring.cells[at] & 0xffff) == owner_of(sorted, points_n, hash));
+            assert_true(kw_ring_owner_of(&ring, hash) == owner_of(sorted, points_n, hash));
+            uint32_t owner = kw_ring_cell_owner(&ring, hash);
+            assert_true(owner == KW_RING_NO_NODE || owner == kw_ring_owner_of(&ring, hash));
         }
     }
     kw_mem_free(&ring.mem, ring.cells);
