@@ -21,6 +21,26 @@ void kw_await_init(kw_await *self, kw_client *client, const kw_plan *plan, kw_op
     self->changes_n = 0;
 }
 
+/* Until when to wait without a look at the map. */
+static uint64_t patient_until_ns(const kw_await *self)
+{
+    uint64_t deadline_ns = self->plan->deadline_ns;
+    uint64_t stall_ns = self->now_ns + self->client->env.options.stall_ms * KW_NS_PER_MS;
+    return kw_drive_has_map(self->client) && stall_ns < deadline_ns ? stall_ns : deadline_ns;
+}
+
+kw_err kw_await_acquire(kw_await *self, kw_node *node, kw_conn **conn, uint64_t *retry_ns,
+                        bool is_early)
+{
+    kw_node_wish wish = {self->now_ns, patient_until_ns(self), is_early};
+    *retry_ns = self->now_ns;
+    kw_err code = kw_node_acquire(node, conn, &self->failure, retry_ns, &wish);
+    if (code != KW_OK) {
+        self->now_ns = kw_env_now(&self->client->env);
+    }
+    return code;
+}
+
 /* One answer that is late. */
 typedef struct patience {
     uint64_t sent_ns;
@@ -95,11 +115,7 @@ static kw_err wait_stalled(kw_await *self, kw_conn *conn, const kw_node *node,
 
 kw_err kw_await_reply(kw_await *self, kw_conn *conn, const kw_node *node, kw_request *request)
 {
-    uint64_t until_ns = self->plan->deadline_ns;
-    if (kw_drive_has_map(self->client)) {
-        uint64_t stall_ns = self->now_ns + self->client->env.options.stall_ms * KW_NS_PER_MS;
-        until_ns = stall_ns < until_ns ? stall_ns : until_ns;
-    }
+    uint64_t until_ns = patient_until_ns(self);
     kw_err code = kw_conn_wait(conn, &self->failure, request, self->now_ns, until_ns);
     if (code == KW_ERR_TIMEOUT && until_ns < self->plan->deadline_ns) {
         code = wait_stalled(self, conn, node, request);

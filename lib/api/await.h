@@ -18,6 +18,12 @@ typedef struct kw_await {
 
 void kw_await_init(kw_await *self, kw_client *client, const kw_plan *plan, kw_op *op);
 
+/* A connection to node, as kw_node_acquire; is_early: the request may go with its greeting.
+ * A pool that stays empty is not waited for until the deadline: the slot may have a new
+ * owner by then. */
+kw_err kw_await_acquire(kw_await *self, kw_node *node, kw_conn **conn, uint64_t *retry_ns,
+                        bool is_early);
+
 /* Waits for the reply of the request that conn carries to node, until the plan's deadline.
  * An answer that is late asks for a new map now and then, and is given up (KW_ERR_CLOSED)
  * once the map says that another node owns the slot. KW_OK when it is done; KW_ERR_TIMEOUT

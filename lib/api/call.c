@@ -88,20 +88,11 @@ static kw_step do_send(call *self, const kw_step *step)
         return kw_drive_on_unserved(self->await.client, &self->op, self->await.now_ns);
     }
     set_node(self, node);
-    /* A pool that stays empty is not waited for until the deadline: the slot may have
-     * a new owner by then. */
-    uint64_t until_ns = self->await.plan->deadline_ns;
-    uint64_t stall_ns =
-        self->await.now_ns + self->await.client->env.options.stall_ms * KW_NS_PER_MS;
-    if (kw_drive_has_map(self->await.client) && stall_ns < until_ns) {
-        until_ns = stall_ns;
-    }
     kw_conn *conn;
-    uint64_t retry_ns = self->await.now_ns;
-    kw_node_wish wish = {self->await.now_ns, until_ns, self->await.plan->is_repeatable};
-    kw_err code = kw_node_acquire(node, &conn, &self->await.failure, &retry_ns, &wish);
+    uint64_t retry_ns;
+    bool is_early = self->await.plan->is_repeatable;
+    kw_err code = kw_await_acquire(&self->await, node, &conn, &retry_ns, is_early);
     if (code != KW_OK) {
-        self->await.now_ns = kw_env_now(&self->await.client->env);
         return kw_op_on_unavailable(&self->op, self->await.now_ns, code, retry_ns);
     }
     return send_on(self, conn, is_asking);

@@ -4,9 +4,6 @@
 #include "api/drive.h"
 #include "base/error.h"
 
-/* A connection that was silent for longer than this is looked at before it is used. */
-#define FRESH_NS KW_NS_PER_MS
-
 /* One command on its way; or, without encoded, one connection. */
 typedef struct errand {
     kw_session *session;
@@ -197,7 +194,7 @@ static kw_step carry(errand *self, kw_conn *conn, bool is_asked)
 static bool is_alive(errand *self)
 {
     kw_conn *conn = self->session->conn;
-    if (self->await.now_ns <= conn->idle_since_ns + FRESH_NS || kw_conn_is_quiet(conn)) {
+    if (kw_conn_is_fresh(conn, self->await.now_ns) || kw_conn_is_quiet(conn)) {
         return true;
     }
     conn->state = KW_CONN_DEAD;
@@ -216,24 +213,6 @@ static kw_step send_pinned(errand *self)
                  "the connection was closed, or brought bytes that nothing asked for, before the "
                  "command was sent");
     return on_loss(self, KW_ERR_CLOSED, false);
-}
-
-static kw_err acquire(errand *self, kw_conn **conn, uint64_t *retry_ns)
-{
-    /* A pool that stays empty is not waited for until the deadline: the slot may have
-     * a new owner by then. */
-    kw_client *client = self->session->client;
-    uint64_t now_ns = self->await.now_ns;
-    uint64_t until_ns = self->plan->deadline_ns;
-    uint64_t stall_ns = now_ns + client->env.options.stall_ms * KW_NS_PER_MS;
-    if (kw_drive_has_map(client) && stall_ns < until_ns) {
-        until_ns = stall_ns;
-    }
-    kw_node_wish wish = {now_ns, until_ns, false};
-    *retry_ns = now_ns;
-    kw_err code = kw_node_acquire(self->node, conn, &self->await.failure, retry_ns, &wish);
-    self->await.now_ns = kw_env_now(&client->env);
-    return code;
 }
 
 static kw_step do_send(errand *self, const kw_step *step)
@@ -255,10 +234,11 @@ static kw_step do_send(errand *self, const kw_step *step)
             kw_session_drop(session);
         }
         uint64_t retry_ns;
-        kw_err code = acquire(self, &conn, &retry_ns);
+        kw_err code = kw_await_acquire(&self->await, node, &conn, &retry_ns, false);
         if (code != KW_OK) {
             return kw_op_on_unavailable(&self->op, self->await.now_ns, code, retry_ns);
         }
+        self->await.now_ns = kw_env_now(&session->client->env);
     }
     if (!is_there && !step->is_asking) {
         session->node = kw_node_ref(node);

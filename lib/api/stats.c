@@ -1,5 +1,7 @@
 #include <keyway/stats.h>
 
+#include <keyway/slot.h>
+
 #include "api/client.h"
 
 #include <string.h>
@@ -130,7 +132,7 @@ static void read_role(kw_client *client, kw_node_stats *stats, const kw_node *no
             stats->is_primary = true;
         }
     }
-    for (unsigned slot = 0; kw_map_is_cluster(view->map) && slot < 16384; slot++) {
+    for (unsigned slot = 0; kw_map_is_cluster(view->map) && slot < KW_SLOTS_N; slot++) {
         stats->slots += kw_view_owner(view, slot) == node ? 1 : 0;
     }
     kw_view_unref(view);

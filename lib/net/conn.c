@@ -22,6 +22,9 @@
 /* More than this is not copied to wait for a socket that takes nothing. */
 #define ROOM_LEN ((size_t)64 * 1024)
 
+/* A connection that was idle for longer than this is looked at before it is used. */
+#define FRESH_NS ((uint64_t)1000000)
+
 static const char asking[] = "*1\r\n$6\r\nASKING\r\n";
 
 static void close_socket(kw_conn *conn)
@@ -528,6 +531,11 @@ kw_err kw_conn_wait(kw_conn *conn, kw_error *error, kw_request *request, uint64_
 bool kw_conn_is_settled(const kw_conn *conn)
 {
     return conn->state == KW_CONN_READY && conn->owners.count == 0 && !has_bytes_to_send(conn);
+}
+
+bool kw_conn_is_fresh(const kw_conn *conn, uint64_t now_ns)
+{
+    return now_ns <= conn->idle_since_ns + FRESH_NS;
 }
 
 bool kw_conn_is_quiet(kw_conn *conn)

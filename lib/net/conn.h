@@ -92,6 +92,9 @@ kw_err kw_conn_wait(kw_conn *conn, kw_error *error, kw_request *request, uint64_
  * and no part of a command that was answered early is still to be sent. */
 bool kw_conn_is_settled(const kw_conn *conn);
 
+/* True where it was used so lately that it is taken without a look. */
+bool kw_conn_is_fresh(const kw_conn *conn, uint64_t now_ns);
+
 /* Is this idle connection still good? Looks without waiting. */
 bool kw_conn_is_quiet(kw_conn *conn);
 

@@ -4,9 +4,6 @@
 
 #include <string.h>
 
-/* A connection that was idle for longer than this is looked at before it is used. */
-#define FRESH_NS ((uint64_t)1000000)
-
 /* While one thread dials a failing node, the others wait for it this long before
  * they look elsewhere. */
 #define PROBE_WAIT_NS ((uint64_t)50000000)
@@ -170,7 +167,7 @@ static kw_conn *take_idle(kw_node *node, uint64_t now_ns)
             return conn;
         }
         link_in_use(node, conn);
-        if (now_ns <= conn->idle_since_ns + FRESH_NS) {
+        if (kw_conn_is_fresh(conn, now_ns)) {
             return conn;
         }
         kw_gate_unlock(&node->gate);
