@@ -45,13 +45,7 @@ static int tear_down(void **state)
 
 static void start_anew(void)
 {
-    const kw_fake_range ranges[] = {{0, 8000, fakes[0], NULL}, {8001, 16383, fakes[1], NULL}};
-    for (size_t i = 0; i < 3; i++) {
-        kw_fake_up(fakes[i]);
-        kw_fake_reset(fakes[i]);
-        kw_fake_log_clear(fakes[i]);
-    }
-    kw_fake_set_cluster(fakes, 3, ranges, 2);
+    kw_fake_halves(fakes, 3);
 }
 
 static kw_client *open_cluster(const char *options)

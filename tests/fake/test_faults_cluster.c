@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "support/ask.h"
 #include "support/check.h"
 #include "support/fake.h"
 
@@ -25,13 +26,7 @@ static kw_fake *fakes[3];
 
 static void make_cluster(void)
 {
-    const kw_fake_range ranges[] = {{0, 8000, fakes[0], NULL}, {8001, 16383, fakes[1], NULL}};
-    for (size_t i = 0; i < 3; i++) {
-        kw_fake_up(fakes[i]);
-        kw_fake_reset(fakes[i]);
-        kw_fake_log_clear(fakes[i]);
-    }
-    kw_fake_set_cluster(fakes, 3, ranges, 2);
+    kw_fake_halves(fakes, 3);
 }
 
 static int set_up(void **state)
@@ -54,15 +49,8 @@ static int tear_down(void **state)
 
 static kw_client *open_cluster(const char *options)
 {
-    char uri[400];
-    snprintf(uri, sizeof(uri), "redis-cluster://%s?timeout=%dms%s", kw_fake_address(fakes[0]),
-             TIMEOUT_MS, options);
-    kw_error error = KW_ERROR_INIT;
-    kw_client *kw = kw_open(uri, &error);
-    if (kw == NULL) {
-        fail_msg("%s: %s", uri, error.text);
-    }
-    return kw;
+    return kw_test_open("redis-cluster://%s?timeout=%dms%s", kw_fake_address(fakes[0]), TIMEOUT_MS,
+                        options);
 }
 
 static void answer(kw_fake *fake, const char *pattern, const char *reply)

@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "support/ask.h"
 #include "support/check.h"
 #include "support/fake.h"
 
@@ -35,15 +36,8 @@ static int tear_down(void **state)
 
 static kw_client *open_at(const char *login, const char *options)
 {
-    char uri[300];
-    snprintf(uri, sizeof(uri), "redis://%s%s%s?timeout=%dms", login, kw_fake_address(fake), options,
-             TIMEOUT_MS);
-    kw_error error = KW_ERROR_INIT;
-    kw_client *kw = kw_open(uri, &error);
-    if (kw == NULL) {
-        fail_msg("%s: %s", uri, error.text);
-    }
-    return kw;
+    return kw_test_open("redis://%s%s%s?timeout=%dms", login, kw_fake_address(fake), options,
+                        TIMEOUT_MS);
 }
 
 typedef struct fault {
@@ -108,7 +102,8 @@ static void test_connect_faults_run_nothing_and_pass(void **state)
         {"protected mode", "", NULL,
          KW_FAKE_STEPS(KW_FAKE_SEND("-DENIED protected mode\r\n"), KW_FAKE_CLOSE), KW_ERR_AUTH,
          "DENIED", true},
-        {"closed at once", "", NULL, KW_FAKE_STEPS(KW_FAKE_CLOSE), KW_ERR_CONNECT, "connection", false},
+        {"closed at once", "", NULL, KW_FAKE_STEPS(KW_FAKE_CLOSE), KW_ERR_CONNECT, "connection",
+         false},
         {"reset at once", "", NULL, KW_FAKE_STEPS(KW_FAKE_RESET), KW_ERR_CONNECT, "reset", false},
         {"accepted, then silence", "", "HELLO *", KW_FAKE_STEPS(KW_FAKE_STALL), KW_ERR_HANDSHAKE,
          "HELLO", false},

@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "support/ask.h"
 #include "support/check.h"
 #include "support/fake.h"
 
@@ -40,26 +41,13 @@ static int tear_down(void **state)
 
 static void reset_fakes(void)
 {
-    const kw_fake_range ranges[] = {{0, 8000, fakes[0], NULL}, {8001, 16383, fakes[1], NULL}};
-    for (size_t i = 0; i < 2; i++) {
-        kw_fake_up(fakes[i]);
-        kw_fake_reset(fakes[i]);
-        kw_fake_log_clear(fakes[i]);
-    }
-    kw_fake_set_cluster(fakes, 2, ranges, 2);
+    kw_fake_halves(fakes, 2);
 }
 
 static kw_client *open_handle(const char *scheme, const char *options)
 {
-    char uri[300];
-    snprintf(uri, sizeof(uri), "%s%s?timeout=%dms%s", scheme, kw_fake_address(fakes[0]), TIMEOUT_MS,
-             options);
-    kw_error error = KW_ERROR_INIT;
-    kw_client *kw = kw_open(uri, &error);
-    if (kw == NULL) {
-        fail_msg("%s: %s", uri, error.text);
-    }
-    return kw;
+    return kw_test_open("%s%s?timeout=%dms%s", scheme, kw_fake_address(fakes[0]), TIMEOUT_MS,
+                        options);
 }
 
 static kw_reply *set_idempotent(kw_client *kw, kw_error *error)

@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "support/ask.h"
 #include "support/check.h"
 #include "support/fake.h"
 
@@ -37,14 +38,7 @@ static int tear_down(void **state)
 
 static kw_client *open_handle(const char *options)
 {
-    char uri[300];
-    snprintf(uri, sizeof(uri), "%s?timeout=%dms%s", kw_fake_uri(fake), TIMEOUT_MS, options);
-    kw_error error = KW_ERROR_INIT;
-    kw_client *kw = kw_open(uri, &error);
-    if (kw == NULL) {
-        fail_msg("%s: %s", uri, error.text);
-    }
-    return kw;
+    return kw_test_open("%s?timeout=%dms%s", kw_fake_uri(fake), TIMEOUT_MS, options);
 }
 
 /* A fault: what the server does with a command, and what the caller must get. */

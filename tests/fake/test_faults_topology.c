@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "support/ask.h"
 #include "support/check.h"
 #include "support/fake.h"
 
@@ -57,13 +58,7 @@ static void own_all(kw_fake *owner)
 
 static void reset_fakes(void)
 {
-    const kw_fake_range ranges[] = {{0, 8000, fakes[0], NULL}, {8001, 16383, fakes[1], NULL}};
-    for (size_t i = 0; i < 3; i++) {
-        kw_fake_up(fakes[i]);
-        kw_fake_reset(fakes[i]);
-        kw_fake_log_clear(fakes[i]);
-    }
-    kw_fake_set_cluster(fakes, 3, ranges, 2);
+    kw_fake_halves(fakes, 3);
 }
 
 /* Every INCR is answered with the number of the fake, from here on. */
@@ -76,14 +71,7 @@ static void answer_numbers(void)
 
 static kw_client *open_cluster(const char *options)
 {
-    char uri[400];
-    snprintf(uri, sizeof(uri), "redis-cluster://%s?%s", kw_fake_address(fakes[0]), options);
-    kw_error error = KW_ERROR_INIT;
-    kw_client *kw = kw_open(uri, &error);
-    if (kw == NULL) {
-        fail_msg("%s: %s", uri, error.text);
-    }
-    return kw;
+    return kw_test_open("redis-cluster://%s?%s", kw_fake_address(fakes[0]), options);
 }
 
 static void expect(kw_client *kw, const char *command, long long number)

@@ -132,6 +132,10 @@ typedef struct kw_fake_range {
 void kw_fake_set_cluster(kw_fake *const *fakes, size_t fakes_n, const kw_fake_range *ranges,
                          size_t ranges_n);
 
+/* A cluster as new: every fake up, without rules and with an empty log; slots 0 to 8000
+ * belong to the first one, the others to the second. */
+void kw_fake_halves(kw_fake *const *fakes, size_t fakes_n);
+
 /* down: no listening socket and no connections (all closed with RST), so that connects
  * are refused; up: listening again on the same port. */
 void kw_fake_down(kw_fake *fake);

@@ -103,3 +103,14 @@ void kw_fake_set_cluster(kw_fake *const *fakes, size_t fakes_n, const kw_fake_ra
     free(slots.data);
     free(shards.data);
 }
+
+void kw_fake_halves(kw_fake *const *fakes, size_t fakes_n)
+{
+    const kw_fake_range ranges[] = {{0, 8000, fakes[0], NULL}, {8001, 16383, fakes[1], NULL}};
+    for (size_t i = 0; i < fakes_n; i++) {
+        kw_fake_up(fakes[i]);
+        kw_fake_reset(fakes[i]);
+        kw_fake_log_clear(fakes[i]);
+    }
+    kw_fake_set_cluster(fakes, fakes_n, ranges, 2);
+}
