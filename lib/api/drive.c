@@ -4,11 +4,6 @@
 
 #include <stdio.h>
 
-bool kw_drive_has_map(const kw_client *client)
-{
-    return client->env.options.scheme != KW_SCHEME_SINGLE;
-}
-
 static void count(atomic_uint_fast64_t *counter)
 {
     atomic_fetch_add_explicit(counter, 1, memory_order_relaxed);

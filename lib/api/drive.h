@@ -8,7 +8,10 @@
 #include "engine/op.h"
 
 /* True where a map can be fetched and servers redirect. */
-bool kw_drive_has_map(const kw_client *client);
+static inline bool kw_drive_has_map(const kw_client *client)
+{
+    return client->env.options.scheme != KW_SCHEME_SINGLE;
+}
 
 kw_op_spec kw_drive_spec(const kw_client *client, const kw_plan *plan);
 

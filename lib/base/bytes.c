@@ -177,9 +177,9 @@ bool kw_buf_append(kw_buf *buf, const char *data, size_t len)
     return true;
 }
 
-size_t kw_uint_to_text(char *out, uint64_t value)
+size_t kw_uint_to_text_long(char *out, uint64_t value)
 {
-    if (value < 100) { /* most lengths on the wire */
+    if (value < 100) { /* short keys and values, without a loop */
         size_t tens = (size_t)value / 10;
         out[0] = (char)('0' + tens);
         out[tens > 0] = (char)('0' + value - tens * 10);

@@ -50,8 +50,18 @@ void kw_buf_fini(kw_buf *buf);
 bool kw_buf_reserve(kw_buf *buf, size_t len);
 bool kw_buf_append(kw_buf *buf, const char *data, size_t len);
 
+/* kw_uint_to_text for any number. */
+size_t kw_uint_to_text_long(char *out, uint64_t value);
+
 /* Decimal digits of value into out (at least 20 bytes, no zero byte behind);
  * returns their number. */
-size_t kw_uint_to_text(char *out, uint64_t value);
+static inline size_t kw_uint_to_text(char *out, uint64_t value)
+{
+    if (value < 10) { /* most lengths on the wire */
+        out[0] = (char)('0' + value);
+        return 1;
+    }
+    return kw_uint_to_text_long(out, value);
+}
 
 #endif

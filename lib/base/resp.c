@@ -16,9 +16,12 @@ static char *put_head(char *at, char sign, size_t number)
 
 static bool size_of(size_t *total, const kw_bytes *argv, size_t argc)
 {
-    size_t sum = HEAD_MAX_LEN;
+    size_t sum;
+    if (!kw_size_mul(&sum, argc, HEAD_MAX_LEN + 2) || !kw_size_add(&sum, sum, HEAD_MAX_LEN)) {
+        return false;
+    }
     for (size_t i = 0; i < argc; i++) {
-        if (!kw_size_add(&sum, sum, HEAD_MAX_LEN + 2) || !kw_size_add(&sum, sum, argv[i].len)) {
+        if (!kw_size_add(&sum, sum, argv[i].len)) {
             return false;
         }
     }

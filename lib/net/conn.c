@@ -248,8 +248,8 @@ static kw_err flush(kw_conn *conn, kw_error *error)
 /* The greeting is over once no answer to it is awaited any more. */
 static void end_greeting(kw_conn *conn)
 {
-    kw_owner next;
-    if (!kw_fifo_peek(&conn->owners, &next) || next.kind == KW_OWNER_REQUEST) {
+    const kw_owner *next = kw_fifo_peek(&conn->owners);
+    if (next == NULL || next->kind == KW_OWNER_REQUEST) {
         conn->state = KW_CONN_READY;
         conn->was_ready = true;
     }
@@ -282,9 +282,8 @@ static kw_err parse(kw_conn *conn, kw_error *error)
 {
     kw_reply *reply = NULL;
     do {
-        kw_owner next;
-        bool is_callers =
-            kw_fifo_peek(&conn->owners, &next) && next.kind == KW_OWNER_REQUEST && !conn->is_ours;
+        const kw_owner *next = kw_fifo_peek(&conn->owners);
+        bool is_callers = next != NULL && next->kind == KW_OWNER_REQUEST && !conn->is_ours;
         conn->reader.is_ours = !is_callers;
         kw_err code = kw_reader_next(&conn->reader, &reply, error);
         if (code == KW_OK && reply != NULL) {

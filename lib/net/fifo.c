@@ -58,15 +58,6 @@ bool kw_fifo_pop(kw_fifo *fifo, kw_owner *owner)
     return true;
 }
 
-bool kw_fifo_peek(const kw_fifo *fifo, kw_owner *owner)
-{
-    if (fifo->count == 0) {
-        return false;
-    }
-    *owner = fifo->owners[fifo->head];
-    return true;
-}
-
 void kw_fifo_make_optional(kw_fifo *fifo)
 {
     for (size_t i = 0; i < fifo->count; i++) {

@@ -45,10 +45,14 @@ void kw_fifo_fini(kw_fifo *fifo);
 /* False when there is no memory. */
 bool kw_fifo_push(kw_fifo *fifo, kw_owner owner);
 
-/* The owner of the next reply, taken out or left there; false when nobody waits for
- * one. */
+/* The owner of the next reply, taken out; false when nobody waits for one. */
 bool kw_fifo_pop(kw_fifo *fifo, kw_owner *owner);
-bool kw_fifo_peek(const kw_fifo *fifo, kw_owner *owner);
+
+/* The same, left there and borrowed until the next push; NULL when nobody waits. */
+static inline const kw_owner *kw_fifo_peek(const kw_fifo *fifo)
+{
+    return fifo->count > 0 ? &fifo->owners[fifo->head] : NULL;
+}
 
 /* From now on any reply will do to everybody who waits. */
 void kw_fifo_make_optional(kw_fifo *fifo);
