@@ -1,14 +1,12 @@
 #include "api/client.h"
 
 #include "api/config.h"
+#include "api/publish.h"
+#include "api/registry.h"
 #include "base/error.h"
 
 #include <string.h>
 #include <time.h>
-
-static size_t give_candidates(void *arg, kw_node **nodes, bool *is_seed, size_t max);
-static kw_map *give_map(void *arg);
-static kw_err publish(void *arg, bool *has_news, kw_map *map);
 
 /* While other threads' calls leave a handle that is being closed. */
 static void pause_ms(long ms)
@@ -28,13 +26,13 @@ static kw_err publish_single(kw_client *client)
         return KW_ERR_NOMEM;
     }
     bool has_news;
-    return publish(client, &has_news, map);
+    return kw_publish(client, &has_news, map);
 }
 
 /* What a handle has besides its settings; what fails leaves nothing behind. */
 static kw_err init_parts(kw_client *client)
 {
-    kw_refresher_owner owner = {client, give_candidates, give_map, publish};
+    kw_refresher_owner owner = {client, kw_registry_candidates, kw_publish_map, kw_publish};
     kw_err code = kw_gate_init(&client->env.nodes_gate);
     if (code != KW_OK) {
         return code;
@@ -269,209 +267,6 @@ kw_view *kw_client_view(kw_client *client)
     return view;
 }
 
-static kw_map *give_map(void *arg)
-{
-    kw_client *client = arg;
-    kw_view *view = kw_client_view(client);
-    kw_map *map = view != NULL ? kw_map_ref(view->map) : NULL;
-    kw_view_unref(view);
-    return map;
-}
-
-/* The seeds' nodes, made at first use; the gate is held. */
-static bool need_seeds(kw_client *client)
-{
-    if (client->seeds != NULL) {
-        return true;
-    }
-    size_t n = client->env.options.seeds_n;
-    kw_node **seeds = kw_mem_calloc(&client->env.mem, n, sizeof(seeds[0]));
-    bool is_whole = seeds != NULL;
-    for (size_t i = 0; is_whole && i < n; i++) {
-        seeds[i] = kw_node_new(&client->env, &client->env.options.seeds[i]);
-        is_whole = seeds[i] != NULL;
-    }
-    if (!is_whole) {
-        for (size_t i = 0; seeds != NULL && i < n; i++) {
-            kw_node_unref(seeds[i]);
-        }
-        kw_mem_free(&client->env.mem, seeds);
-        return false;
-    }
-    client->seeds = seeds;
-    return true;
-}
-
-/* A known node without a new reference; the gate is held. */
-static kw_node *find_node(const kw_client *client, const kw_endpoint *endpoint)
-{
-    kw_node *node = client->view != NULL ? kw_view_find(client->view, endpoint) : NULL;
-    for (size_t i = 0; node == NULL && client->seeds != NULL && i < client->env.options.seeds_n;
-         i++) {
-        if (kw_endpoint_equal(&client->seeds[i]->endpoint, endpoint)) {
-            node = client->seeds[i];
-        }
-    }
-    for (size_t i = 0; node == NULL && i < KW_CLIENT_EXTRAS_MAX; i++) {
-        if (client->extras[i] != NULL &&
-            kw_endpoint_equal(&client->extras[i]->endpoint, endpoint)) {
-            node = client->extras[i];
-        }
-    }
-    return node;
-}
-
-kw_node *kw_client_known_node(kw_client *client, const kw_endpoint *endpoint)
-{
-    kw_gate_lock(&client->gate);
-    kw_node *node = find_node(client, endpoint);
-    node = node != NULL ? kw_node_ref(node) : NULL;
-    kw_gate_unlock(&client->gate);
-    return node;
-}
-
-kw_node *kw_client_node(kw_client *client, const kw_endpoint *endpoint)
-{
-    kw_node *replaced = NULL;
-    bool is_in_map = false; /* a slot has moved to it meanwhile */
-    kw_gate_lock(&client->gate);
-    kw_node *node = find_node(client, endpoint);
-    if (node != NULL) {
-        node = kw_node_ref(node);
-    } else {
-        node = kw_node_new(&client->env, endpoint);
-        if (node != NULL) {
-            replaced = client->extras[client->extra_at];
-            is_in_map = replaced != NULL && client->view != NULL &&
-                        kw_view_find(client->view, &replaced->endpoint) == replaced;
-            client->extras[client->extra_at] = kw_node_ref(node);
-            client->extra_at = (client->extra_at + 1) % KW_CLIENT_EXTRAS_MAX;
-        }
-    }
-    kw_gate_unlock(&client->gate);
-    if (replaced != NULL && !is_in_map) {
-        kw_node_retire(replaced);
-    }
-    kw_node_unref(replaced);
-    return node;
-}
-
-static size_t give_candidates(void *arg, kw_node **nodes, bool *is_seed, size_t max)
-{
-    kw_client *client = arg;
-    size_t n = 0;
-    kw_gate_lock(&client->gate);
-    bool has_seeds = need_seeds(client);
-    size_t seeds_n = has_seeds ? client->env.options.seeds_n : 0;
-    size_t seeds_room = seeds_n < max / 2 ? seeds_n : max / 2;
-    size_t known_n = client->view != NULL ? client->view->nodes_n : 0;
-    uint64_t start = kw_env_seed(&client->env) >> 32;
-    for (size_t i = 0; i < known_n && n < max - seeds_room; i++) {
-        nodes[n] = kw_node_ref(client->view->nodes[(start + i) % known_n]);
-        is_seed[n++] = false;
-    }
-    for (size_t i = 0; i < seeds_n && n < max; i++) {
-        nodes[n] = kw_node_ref(client->seeds[(start + i) % seeds_n]);
-        is_seed[n++] = true;
-    }
-    kw_gate_unlock(&client->gate);
-    return n;
-}
-
-/* A reference to each of the map's nodes, known ones where there are any; the gate is
- * held. False, with none kept, when there is no memory. */
-static bool make_nodes(kw_client *client, kw_node **nodes, const kw_map *map)
-{
-    size_t n = kw_map_nodes_n(map);
-    for (size_t i = 0; i < n; i++) {
-        const kw_endpoint *endpoint = kw_map_node(map, i);
-        kw_node *node = find_node(client, endpoint);
-        nodes[i] = node != NULL ? kw_node_ref(node) : kw_node_new(&client->env, endpoint);
-        if (nodes[i] == NULL) {
-            while (i > 0) {
-                kw_node_unref(nodes[--i]);
-            }
-            return false;
-        }
-    }
-    return true;
-}
-
-/* Nodes of the old view that the new one lacks keep no connections. */
-static void retire_left(const kw_view *old, const kw_view *view)
-{
-    for (size_t i = 0; i < view->nodes_n; i++) {
-        kw_node_unretire(view->nodes[i]);
-    }
-    for (size_t i = 0; old != NULL && i < old->nodes_n; i++) {
-        if (kw_view_find(view, &old->nodes[i]->endpoint) != old->nodes[i]) {
-            kw_node_retire(old->nodes[i]);
-        }
-    }
-}
-
-/* Both gates: publishing is held by the caller. */
-static kw_err publish_locked(kw_client *client, bool *has_news, kw_map *map)
-{
-    *has_news = false;
-    kw_view *old = kw_client_view(client);
-    if (old != NULL && kw_map_equal(old->map, map)) {
-        kw_view_unref(old);
-        kw_map_unref(map);
-        return KW_OK;
-    }
-    size_t n = kw_map_nodes_n(map);
-    kw_node **nodes = kw_mem_calloc(&client->env.mem, n, sizeof(nodes[0]));
-    kw_gate_lock(&client->gate);
-    bool is_whole = nodes != NULL && make_nodes(client, nodes, map);
-    kw_view *view = is_whole ? kw_view_new(&client->env.mem, map, nodes, n) : NULL;
-    if (view != NULL) {
-        kw_view_unref(client->view); /* not the last reference: old has one, or it is NULL */
-        client->view = kw_view_ref(view);
-    }
-    kw_gate_unlock(&client->gate);
-    kw_mem_free(&client->env.mem, nodes);
-    if (!is_whole) {
-        kw_map_unref(map);
-    }
-    if (view != NULL) {
-        retire_left(old, view);
-        atomic_fetch_add_explicit(&client->counters.map_changes, 1, memory_order_relaxed);
-        kw_env_log(&client->env, KW_LOG_INFO, "new map: %zu primaries, %zu nodes",
-                   kw_map_shards_n(map), n);
-    }
-    kw_view_unref(old);
-    kw_view_unref(view);
-    *has_news = view != NULL;
-    return view != NULL ? KW_OK : KW_ERR_NOMEM;
-}
-
-static kw_err publish(void *arg, bool *has_news, kw_map *map)
-{
-    kw_client *client = arg;
-    kw_gate_lock(&client->publishing);
-    kw_err code = publish_locked(client, has_news, map);
-    kw_gate_unlock(&client->publishing);
-    return code;
-}
-
-void kw_client_patch(kw_client *client, unsigned slot, const kw_endpoint *endpoint)
-{
-    kw_gate_lock(&client->publishing);
-    kw_view *view = kw_client_view(client);
-    kw_map *patched = NULL;
-    bool is_done = view != NULL && kw_map_patch(view->map, &patched, slot, endpoint) == KW_OK;
-    if (is_done && patched != NULL) {
-        bool has_news;
-        is_done = publish_locked(client, &has_news, patched) == KW_OK;
-    }
-    kw_gate_unlock(&client->publishing);
-    kw_view_unref(view);
-    if (is_done) {
-        kw_refresher_on_publish(&client->refresher);
-    }
-}
-
 void kw_client_count(kw_client *client, uint64_t commands_n, uint64_t failures_n)
 {
     atomic_fetch_add_explicit(&client->counters.commands, commands_n, memory_order_relaxed);
@@ -480,43 +275,12 @@ void kw_client_count(kw_client *client, uint64_t commands_n, uint64_t failures_n
     }
 }
 
-/* Idle connections of nodes that nobody calls any more are found here. */
-static void sweep(kw_client *client, uint64_t now_ns)
-{
-    uint64_t due_ns = atomic_load_explicit(&client->sweep_ns, memory_order_relaxed);
-    uint64_t next_ns = now_ns + client->env.options.pool_idle_ms * KW_NS_PER_MS / 2;
-    if (now_ns < due_ns || !atomic_compare_exchange_strong(&client->sweep_ns, &due_ns, next_ns)) {
-        return;
-    }
-    kw_view *view = kw_client_view(client);
-    for (size_t i = 0; view != NULL && i < view->nodes_n; i++) {
-        kw_node_sweep(view->nodes[i], now_ns);
-    }
-    kw_view_unref(view);
-    kw_node *extras[KW_CLIENT_EXTRAS_MAX];
-    kw_gate_lock(&client->gate);
-    kw_node **seeds = client->seeds; /* once made, they stay */
-    for (size_t i = 0; i < KW_CLIENT_EXTRAS_MAX; i++) {
-        extras[i] = client->extras[i] != NULL ? kw_node_ref(client->extras[i]) : NULL;
-    }
-    kw_gate_unlock(&client->gate);
-    for (size_t i = 0; seeds != NULL && i < client->env.options.seeds_n; i++) {
-        kw_node_sweep(seeds[i], now_ns);
-    }
-    for (size_t i = 0; i < KW_CLIENT_EXTRAS_MAX; i++) {
-        if (extras[i] != NULL) {
-            kw_node_sweep(extras[i], now_ns);
-            kw_node_unref(extras[i]);
-        }
-    }
-}
-
 void kw_client_tend(kw_client *client, uint64_t now_ns)
 {
     if (client->env.options.scheme != KW_SCHEME_SINGLE) {
         kw_refresher_poke(&client->refresher, now_ns);
     }
-    sweep(client, now_ns);
+    kw_registry_sweep(client, now_ns);
 }
 
 kw_err kw_client_need_view(kw_client *client, kw_view **view, kw_error *error, uint64_t deadline_ns)

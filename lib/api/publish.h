@@ -1,0 +1,14 @@
+/* Publish: another map becomes the one that calls are routed by. */
+#ifndef API_PUBLISH_H
+#define API_PUBLISH_H
+
+#include "api/client.h"
+
+/* For the refresher, of which arg is the client: a reference to the map in use, or NULL. */
+kw_map *kw_publish_map(void *arg);
+
+/* Takes the map (and its reference) into use; *has_news: it differs from the one before.
+ * KW_ERR_NOMEM: the one before stays. */
+kw_err kw_publish(void *arg, bool *has_news, kw_map *map);
+
+#endif
