@@ -1,7 +1,7 @@
-/* Instructions in user space per GET, counted by valgrind: keyway and raw hiredis routed
- * by hand, by argv and by format. The steadiest of the figures: it does not depend on the
- * machine's speed. Runs itself under callgrind. --gate: exit status 1 where a goal is
- * missed. */
+/* Instructions in user space per GET, counted by valgrind: keyway and raw hiredis routed by
+ * hand; one at a time by argv and by format, in batches, and as a key of an MGET. The
+ * steadiest of the figures: it does not depend on the machine's speed. Runs itself under
+ * callgrind. --gate: exit status 1 where a goal is missed. */
 #include <keyway.h>
 
 #include "support/check.h"
@@ -12,12 +12,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#define KEYS_N     100
-#define KEY_LEN    16
-#define CALLS_FEW  1000ul
-#define CALLS_MANY 3000ul
+#define KEYS_N  ((size_t)1000)
+#define KEY_LEN ((size_t)16)
 
 static char keys[KEYS_N][KEY_LEN + 1];
 
@@ -28,49 +25,170 @@ static void make_keys(void)
     }
 }
 
-static void run_keyway(const char *uri, bool is_format, unsigned long calls)
+static void die_if(bool is_wrong)
 {
-    kw_client *kw = kw_open(uri, NULL);
-    const char *argv[] = {"GET", NULL};
-    const size_t lens[] = {3, KEY_LEN};
-    for (unsigned long i = 0; i < calls; i++) {
-        argv[1] = keys[i % KEYS_N];
-        kw_reply *reply = is_format ? kw_command(kw, NULL, "GET %s", argv[1])
-                                    : kw_command_argv(kw, NULL, 2, argv, lens);
-        if (kw_reply_type(reply) != KW_REPLY_STRING) {
-            kw_test_die("bench: keyway GET");
-        }
-        kw_reply_free(reply);
+    if (is_wrong) {
+        kw_test_die("bench: no value of a key");
     }
-    kw_close(kw);
 }
 
-/* keys that one node serves, so that nothing is left of routing. */
-static void run_raw(int port, bool is_format, unsigned long calls)
+/* keyway: n is a multiple of KEYS_N. */
+
+static const char *get_argv[] = {"GET", NULL};
+static const size_t get_lens[] = {3, KEY_LEN};
+
+static void get_argv_kw(kw_client *kw, size_t n)
 {
-    redisContext *raw = redisConnect("127.0.0.1", port);
-    const char *argv[] = {"GET", NULL};
-    const size_t lens[] = {3, KEY_LEN};
-    for (unsigned long i = 0; i < calls; i++) {
-        argv[1] = keys[i % KEYS_N];
-        redisReply *reply =
-            is_format ? redisCommand(raw, "GET %s", argv[1]) : redisCommandArgv(raw, 2, argv, lens);
-        if (reply == NULL || reply->type != REDIS_REPLY_STRING) {
-            kw_test_die("bench: raw GET");
+    for (size_t i = 0; i < n; i++) {
+        get_argv[1] = keys[i % KEYS_N];
+        kw_reply *reply = kw_command_argv(kw, NULL, 2, get_argv, get_lens);
+        die_if(kw_reply_type(reply) != KW_REPLY_STRING);
+        kw_reply_free(reply);
+    }
+}
+
+static void get_format_kw(kw_client *kw, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        kw_reply *reply = kw_command(kw, NULL, "GET %s", keys[i % KEYS_N]);
+        die_if(kw_reply_type(reply) != KW_REPLY_STRING);
+        kw_reply_free(reply);
+    }
+}
+
+static void get_batches_kw(kw_client *kw, size_t n, size_t batch_n)
+{
+    kw_batch *batch = kw_batch_new(kw, NULL);
+    for (size_t at = 0; at < n; at += batch_n) {
+        for (size_t i = 0; i < batch_n; i++) {
+            get_argv[1] = keys[(at + i) % KEYS_N];
+            die_if(kw_batch_add_argv(batch, NULL, 2, get_argv, get_lens) != KW_OK);
         }
+        die_if(kw_batch_run(batch, NULL, 0) != KW_OK);
+        for (size_t i = 0; i < batch_n; i++) {
+            die_if(kw_reply_type(kw_batch_reply(batch, i, NULL)) != KW_REPLY_STRING);
+        }
+        kw_batch_clear(batch);
+    }
+    kw_batch_free(batch);
+}
+
+static void get_tens_kw(kw_client *kw, size_t n)
+{
+    get_batches_kw(kw, n, 10);
+}
+
+static void get_thousands_kw(kw_client *kw, size_t n)
+{
+    get_batches_kw(kw, n, KEYS_N);
+}
+
+static void mget_kw(kw_client *kw, size_t n)
+{
+    static const char *argv[KEYS_N + 1] = {"MGET"};
+    static size_t lens[KEYS_N + 1] = {4};
+    for (size_t i = 0; i < KEYS_N; i++) {
+        argv[i + 1] = keys[i];
+        lens[i + 1] = KEY_LEN;
+    }
+    for (size_t at = 0; at < n; at += KEYS_N) {
+        kw_reply *reply = kw_command_argv(kw, NULL, (int)KEYS_N + 1, argv, lens);
+        die_if(kw_reply_count(reply) != KEYS_N);
+        kw_reply_free(reply);
+    }
+}
+
+/* Raw hiredis: one server has all keys, so that nothing is left of routing. */
+
+static void get_argv_raw(redisContext *raw, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        get_argv[1] = keys[i % KEYS_N];
+        redisReply *reply = redisCommandArgv(raw, 2, get_argv, get_lens);
+        die_if(reply == NULL || reply->type != REDIS_REPLY_STRING);
         freeReplyObject(reply);
     }
-    redisFree(raw);
+}
+
+static void get_format_raw(redisContext *raw, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        redisReply *reply = redisCommand(raw, "GET %s", keys[i % KEYS_N]);
+        die_if(reply == NULL || reply->type != REDIS_REPLY_STRING);
+        freeReplyObject(reply);
+    }
+}
+
+static void get_batches_raw(redisContext *raw, size_t n, size_t batch_n)
+{
+    for (size_t at = 0; at < n; at += batch_n) {
+        for (size_t i = 0; i < batch_n; i++) {
+            get_argv[1] = keys[(at + i) % KEYS_N];
+            redisAppendCommandArgv(raw, 2, get_argv, get_lens);
+        }
+        for (size_t i = 0; i < batch_n; i++) {
+            void *reply = NULL;
+            die_if(redisGetReply(raw, &reply) != REDIS_OK);
+            freeReplyObject(reply);
+        }
+    }
+}
+
+static void get_tens_raw(redisContext *raw, size_t n)
+{
+    get_batches_raw(raw, n, 10);
+}
+
+static void get_thousands_raw(redisContext *raw, size_t n)
+{
+    get_batches_raw(raw, n, KEYS_N);
+}
+
+typedef struct way {
+    const char *title;
+    void (*kw)(kw_client *kw, size_t n);
+    void (*raw)(redisContext *raw, size_t n); /* or this one */
+    size_t few;
+    size_t many;
+    double bound; /* 0: none */
+} way;
+
+static const way ways[] = {
+    {"raw hiredis, argv", NULL, get_argv_raw, 1000, 3000, 0},
+    {"raw hiredis, format", NULL, get_format_raw, 1000, 3000, 0},
+    {"raw hiredis, pipeline of 10", NULL, get_tens_raw, 1000, 5000, 0},
+    {"raw hiredis, pipeline of 1000", NULL, get_thousands_raw, 5000, 15000, 0},
+    {"keyway, argv", get_argv_kw, NULL, 1000, 3000, 3000},
+    {"keyway, format", get_format_kw, NULL, 1000, 3000, 4500},
+    {"keyway, batch of 10", get_tens_kw, NULL, 1000, 5000, 0},
+    {"keyway, batch of 1000", get_thousands_kw, NULL, 5000, 15000, 2000},
+    {"keyway, MGET of 1000, a key", mget_kw, NULL, 5000, 15000, 0},
+};
+
+#define WAYS_N (sizeof(ways) / sizeof(ways[0]))
+
+/* The counted program: uri, number of the way, GETs. */
+static void run_way(const char *where, const way *way_of, size_t n)
+{
+    if (way_of->kw != NULL) {
+        kw_client *kw = kw_open(where, NULL);
+        way_of->kw(kw, n);
+        kw_close(kw);
+    } else {
+        redisContext *raw = redisConnect("127.0.0.1", atoi(where));
+        way_of->raw(raw, n);
+        redisFree(raw);
+    }
 }
 
 /* Instructions of one run of this program under callgrind. */
-static double count(const char *self, const char *way, const char *where, unsigned long calls)
+static double count(const char *program, size_t number, const char *where, size_t n)
 {
     char command[1024];
     snprintf(command, sizeof(command),
-             "valgrind --tool=callgrind --callgrind-out-file=/dev/null '%s' %s '%s' %lu 2>&1 | "
+             "valgrind --tool=callgrind --callgrind-out-file=/dev/null '%s' '%s' %zu %zu 2>&1 | "
              "sed -n 's/.*Collected : //p'",
-             self, way, where, calls);
+             program, where, number, n);
     FILE *pipe = popen(command, "r");
     double instructions = 0;
     if (pipe == NULL || fscanf(pipe, "%lf", &instructions) != 1) {
@@ -80,20 +198,23 @@ static double count(const char *self, const char *way, const char *where, unsign
     return instructions;
 }
 
-static double per_call(const char *self, const char *way, const char *where)
+/* False where a goal is missed. */
+static bool report(const char *program, size_t number, const char *where)
 {
-    double many = count(self, way, where, CALLS_MANY);
-    return (many - count(self, way, where, CALLS_FEW)) / (double)(CALLS_MANY - CALLS_FEW);
-}
-
-static bool goal(const char *name, double value, double bound)
-{
-    bool is_met = value <= bound;
-    printf("  %-36s %7.0f  (goal <= %.0f) %s\n", name, value, bound, is_met ? "" : "MISSED");
+    const way *self = &ways[number];
+    double instructions = count(program, number, where, self->many);
+    instructions -= count(program, number, where, self->few);
+    double each = instructions / (double)(self->many - self->few);
+    printf("  %-36s %7.0f", self->title, each);
+    bool is_met = self->bound <= 0 || each <= self->bound;
+    if (self->bound > 0) {
+        printf("  (goal <= %.0f) %s", self->bound, is_met ? "" : "MISSED");
+    }
+    printf("\n");
     return is_met;
 }
 
-static bool compare(const char *self)
+static bool compare(const char *program)
 {
     kw_test_cluster *cluster = kw_test_cluster_start(3, 0, 0, NULL);
     kw_test_server *single = kw_test_server_start(NULL);
@@ -106,14 +227,14 @@ static bool compare(const char *self)
         }
         kw_close(both[k]);
     }
-    const char *uri = kw_test_cluster_uri(cluster);
     char port[16];
     snprintf(port, sizeof(port), "%u", (unsigned)kw_test_server_port(single));
     printf("\nUser-space instructions per GET, 3 primaries\n");
-    printf("  %-36s %7.0f\n", "raw hiredis, argv", per_call(self, "raw-argv", port));
-    printf("  %-36s %7.0f\n", "raw hiredis, format", per_call(self, "raw-format", port));
-    bool is_met = goal("keyway, argv", per_call(self, "keyway-argv", uri), 3000);
-    is_met = goal("keyway, format", per_call(self, "keyway-format", uri), 4500) && is_met;
+    bool is_met = true;
+    for (size_t i = 0; i < WAYS_N; i++) {
+        const char *where = ways[i].kw != NULL ? kw_test_cluster_uri(cluster) : port;
+        is_met = report(program, i, where) && is_met;
+    }
     kw_test_server_free(single);
     kw_test_cluster_free(cluster);
     return is_met;
@@ -123,13 +244,8 @@ int main(int argc, char **argv)
 {
     make_keys();
     if (argc == 4) {
-        unsigned long calls = strtoul(argv[3], NULL, 10);
-        bool is_format = strstr(argv[1], "format") != NULL;
-        if (strncmp(argv[1], "raw", 3) == 0) {
-            run_raw(atoi(argv[2]), is_format, calls);
-        } else {
-            run_keyway(argv[2], is_format, calls);
-        }
+        size_t number = strtoul(argv[2], NULL, 10);
+        run_way(argv[1], &ways[number < WAYS_N ? number : 0], strtoul(argv[3], NULL, 10));
         return EXIT_SUCCESS;
     }
     if (system("valgrind --version > /dev/null 2>&1") != 0) {
