@@ -41,7 +41,11 @@ typedef enum kw_err {
     KW_ERR_TOPOLOGY = -31,      /* no node gave a usable map of the cluster */
     KW_ERR_REFUSED = -32,       /* a command that cannot run on this handle */
     KW_ERR_CANCELLED = -33,     /* the handle was closed during the call */
-    KW_ERR_FORKED = -34         /* the handle belongs to the parent process */
+    KW_ERR_FORKED = -34,        /* the handle belongs to the parent process */
+    KW_ERR_NO_SENTINEL = -40,   /* no sentinel could be reached */
+    KW_ERR_NO_SERVICE = -41,    /* no sentinel knows the name */
+    KW_ERR_ROLE = -42,          /* the server is not the primary, or the replica, it was named */
+    KW_ERR_DURABILITY = -43     /* run, but acknowledged by fewer replicas than asked for */
 } kw_err;
 
 /* What a failed call did on the servers. */

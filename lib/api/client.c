@@ -277,7 +277,7 @@ void kw_client_count(kw_client *client, uint64_t commands_n, uint64_t failures_n
 
 void kw_client_tend(kw_client *client, uint64_t now_ns)
 {
-    if (client->env.options.scheme != KW_SCHEME_SINGLE) {
+    if (kw_options_has_fetch(&client->env.options)) {
         kw_refresher_poke(&client->refresher, now_ns);
     }
     kw_registry_sweep(client, now_ns);

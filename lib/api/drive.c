@@ -14,7 +14,8 @@ kw_op_spec kw_drive_spec(const kw_client *client, const kw_plan *plan)
     kw_op_spec spec = {
         .deadline_ns = plan->deadline_ns,
         .redirects_max = (unsigned)client->env.options.redirects_max,
-        .is_cluster = kw_drive_has_map(client),
+        .has_map = kw_drive_has_map(client),
+        .has_redirects = client->env.options.scheme == KW_SCHEME_CLUSTER,
         .is_pinned = plan->kind == KW_PLAN_NODE,
         .has_slot = plan->kind == KW_PLAN_SLOT,
         .is_repeatable = plan->is_repeatable,

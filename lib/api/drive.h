@@ -7,10 +7,10 @@
 #include "api/plan.h"
 #include "engine/op.h"
 
-/* True where a map can be fetched and servers redirect. */
+/* True where a map can be fetched. */
 static inline bool kw_drive_has_map(const kw_client *client)
 {
-    return client->env.options.scheme != KW_SCHEME_SINGLE;
+    return kw_options_has_fetch(&client->env.options);
 }
 
 kw_op_spec kw_drive_spec(const kw_client *client, const kw_plan *plan);

@@ -50,6 +50,12 @@ typedef struct kw_options {
     size_t address_map_n;
 } kw_options;
 
+/* True where servers are asked for the map, again and again. */
+static inline bool kw_options_has_fetch(const kw_options *options)
+{
+    return options->scheme == KW_SCHEME_CLUSTER || options->scheme == KW_SCHEME_SENTINEL;
+}
+
 /* Cap for opening one connection, greeting included: as set, or a quarter of the call's
  * timeout and at most one second, so that a dead node leaves time for another. */
 uint64_t kw_options_connect_timeout_ms(const kw_options *options);

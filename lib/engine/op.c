@@ -30,7 +30,7 @@ static kw_step fail(const kw_op *op, kw_err code, kw_effect effect)
 static kw_step fail_suspect(const kw_op *op, kw_err code, kw_effect effect)
 {
     kw_step step = fail(op, code, effect);
-    step.wants_refresh = op->spec.is_cluster;
+    step.wants_refresh = op->spec.has_map;
     return step;
 }
 
@@ -75,7 +75,7 @@ static kw_step wait_and_retry(kw_op *op, uint64_t now_ns, kw_err obstacle, bool 
     op->has_fetched = false;
     op->redirects_n = 0;
     kw_step step = sleep_until(op, now_ns, now_ns + kw_backoff_next(&op->backoff, &op->random));
-    step.wants_refresh = wants_refresh && op->spec.is_cluster;
+    step.wants_refresh = wants_refresh && op->spec.has_map;
     step.wakes_on_map = step.wants_refresh;
     return step;
 }
@@ -160,8 +160,11 @@ static kw_step on_redirect(kw_op *op, uint64_t now_ns, const kw_verdict *verdict
  * the caller named this one, a redirect changes nothing. */
 static bool is_callers(const kw_op *op, kw_verdict_kind kind)
 {
-    if (kind == KW_VERDICT_MOVED || kind == KW_VERDICT_ASK || kind == KW_VERDICT_READONLY) {
-        return op->spec.is_pinned || !op->spec.is_cluster;
+    if (kind == KW_VERDICT_MOVED || kind == KW_VERDICT_ASK) {
+        return op->spec.is_pinned || !op->spec.has_redirects;
+    }
+    if (kind == KW_VERDICT_READONLY) {
+        return op->spec.is_pinned || !op->spec.has_map;
     }
     return kind == KW_VERDICT_FINAL || kind == KW_VERDICT_AUTH;
 }
@@ -219,6 +222,7 @@ kw_step kw_op_on_unavailable(kw_op *op, uint64_t now_ns, kw_err code, uint64_t r
     case KW_ERR_CONNECT:
     case KW_ERR_RESOLVE:
     case KW_ERR_HANDSHAKE:
+    case KW_ERR_ROLE:
     case KW_ERR_POOL_FULL:
     case KW_ERR_QUEUE_TIMEOUT:
         break;
@@ -227,7 +231,7 @@ kw_step kw_op_on_unavailable(kw_op *op, uint64_t now_ns, kw_err code, uint64_t r
         return fail(op, code, KW_EFFECT_NONE);
     }
     kw_step step = wait_and_retry(op, now_ns, code, true);
-    if (step.kind == KW_STEP_SLEEP && !op->spec.is_cluster && step.until_ns < retry_ns) {
+    if (step.kind == KW_STEP_SLEEP && !op->spec.has_map && step.until_ns < retry_ns) {
         step.until_ns = retry_ns < op->spec.deadline_ns ? retry_ns : op->spec.deadline_ns;
     }
     return step;
@@ -266,6 +270,9 @@ kw_step kw_op_on_broken(kw_op *op, uint64_t now_ns, kw_err code, bool has_left)
 
 kw_step kw_op_on_refreshed(kw_op *op, uint64_t now_ns, kw_err code)
 {
+    if (code == KW_ERR_NO_SENTINEL) {
+        op->obstacle = code;
+    }
     if (now_ns >= op->spec.deadline_ns) {
         return fail_waiting(op);
     }
@@ -274,7 +281,7 @@ kw_step kw_op_on_refreshed(kw_op *op, uint64_t now_ns, kw_err code)
         return send_to_owner(op);
     }
     if (code == KW_ERR_AUTH || code == KW_ERR_NOMEM || code == KW_ERR_CANCELLED ||
-        code == KW_ERR_FORKED || code == KW_ERR_UNSUPPORTED) {
+        code == KW_ERR_FORKED || code == KW_ERR_UNSUPPORTED || code == KW_ERR_NO_SERVICE) {
         return fail(op, code, KW_EFFECT_NONE);
     }
     return wait_and_retry(op, now_ns, code, true);

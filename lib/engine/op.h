@@ -39,7 +39,8 @@ typedef struct kw_step {
 typedef struct kw_op_spec {
     uint64_t deadline_ns;
     unsigned redirects_max; /* MOVED and ASK in one try */
-    bool is_cluster;        /* the servers redirect, and a map can be fetched */
+    bool has_map;           /* a map can be fetched, and name another node */
+    bool has_redirects;     /* MOVED and ASK are followed; implies has_map */
     bool is_pinned;         /* the caller named the node: redirects are the caller's to read */
     bool has_slot;          /* slot is known */
     bool is_repeatable;     /* a second run does no harm: a read, or the caller says so */

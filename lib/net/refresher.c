@@ -22,8 +22,8 @@ kw_err kw_refresher_init(kw_refresher *self, kw_env *env, const kw_refresher_own
     self->env = env;
     self->owner = *owner;
     self->failure.size = sizeof(self->failure);
-    bool has_map = env->options.scheme != KW_SCHEME_SINGLE;
-    uint64_t interval_ms = has_map ? env->options.refresh_interval_ms : 0;
+    bool has_fetch = kw_options_has_fetch(&env->options);
+    uint64_t interval_ms = has_fetch ? env->options.refresh_interval_ms : 0;
     kw_refresh_init(&self->policy, interval_ms * KW_NS_PER_MS, kw_env_now(env), kw_env_seed(env));
     kw_buf_init(&self->command, &env->mem, NULL, 0);
     atomic_init(&self->due_ns, UINT64_MAX);

@@ -47,6 +47,7 @@ typedef struct scene_turn {
 } scene_turn;
 
 #define CLUSTER      1
+#define MAP          32 /* without redirects */
 #define REPEATABLE   2
 #define PINNED       4
 #define NO_SLOT      8
@@ -115,7 +116,8 @@ static kw_op play(const char *name, unsigned traits, const scene_turn *turns, si
     kw_op_spec spec = {
         .deadline_ns = DEADLINE,
         .redirects_max = (traits & NO_REDIRECTS) != 0 ? 0 : 5,
-        .is_cluster = (traits & CLUSTER) != 0,
+        .has_map = (traits & (CLUSTER | MAP)) != 0,
+        .has_redirects = (traits & CLUSTER) != 0,
         .is_pinned = (traits & PINNED) != 0,
         .is_repeatable = (traits & REPEATABLE) != 0,
         .has_slot = (traits & NO_SLOT) == 0,
@@ -162,6 +164,8 @@ static void test_op_reply_is_the_callers(void **state)
     PLAY("moved, single server", 0, {E_REPLY, KW_VERDICT_MOVED, 1, DONE});
     PLAY("moved, pinned", CLUSTER | PINNED, {E_REPLY, KW_VERDICT_MOVED, 1, DONE});
     PLAY("read-only, single server", 0, {E_REPLY, KW_VERDICT_READONLY, 1, DONE});
+    PLAY("moved, no redirects", MAP, {E_REPLY, KW_VERDICT_MOVED, 1, DONE});
+    PLAY("read-only, pinned", MAP | PINNED, {E_REPLY, KW_VERDICT_READONLY, 1, DONE});
 }
 
 static void test_op_redirects_are_followed(void **state)
@@ -258,6 +262,30 @@ static void test_op_server_states_are_waited_out(void **state)
         {E_REPLY, KW_VERDICT_UNBLOCKED, 1, SLEEP(FETCH)}, {E_WOKE, 0, 10, SEND(0)});
     PLAY("too many clients", CLUSTER,
         {E_REPLY, KW_VERDICT_FULL, 1, SLEEP(FETCH)}, {E_WOKE, 0, 10, SEND(0)});
+}
+
+static void test_op_map_without_redirects_is_asked_for_again(void **state)
+{
+    (void)state;
+    PLAY("read-only", MAP,
+        {E_REPLY, KW_VERDICT_READONLY, 1, SLEEP(FETCH)},
+        {E_WOKE, 0, 10, SEND(0)},
+        {E_REPLY, KW_VERDICT_FINAL, 11, DONE});
+    PLAY("another role", MAP,
+        {E_UNAVAILABLE, KW_ERR_ROLE, 1, SLEEP(FETCH)},
+        {E_WOKE, 0, 10, SEND(0)},
+        {E_UNAVAILABLE, KW_ERR_ROLE, 1000, KW_STEP_FAIL, FETCH, KW_ERR_ROLE, KW_EFFECT_NONE});
+    PLAY("no sentinel reachable: asked until the deadline", MAP,
+        {E_MAPLESS, 0, 1, REFRESH},
+        {E_FETCHED, KW_ERR_NO_SENTINEL, 2, SLEEP(FETCH)},
+        {E_WOKE, 0, 999, SEND(0)},
+        {E_MAPLESS, 0, 999, REFRESH},
+        {E_FETCHED, KW_ERR_NO_SENTINEL, 1000, FAIL(KW_ERR_NO_SENTINEL, KW_EFFECT_NONE)});
+    PLAY("name unknown: at once", MAP,
+        {E_MAPLESS, 0, 1, REFRESH},
+        {E_FETCHED, KW_ERR_NO_SERVICE, 2, FAIL(KW_ERR_NO_SERVICE, KW_EFFECT_NONE)});
+    PLAY("lost write", MAP,
+        {E_LOST, KW_ERR_CLOSED, 1, FAIL_FETCH(KW_ERR_CLOSED, KW_EFFECT_MAYBE)});
 }
 
 static void test_op_unserved_slot_is_asked_for_once_more(void **state)
@@ -370,7 +398,8 @@ static void test_op_sends_are_bounded(void **state)
 {
     (void)state;
     kw_op op;
-    kw_op_spec spec = {.deadline_ns = UINT64_MAX / 2, .redirects_max = 5, .is_cluster = true};
+    kw_op_spec spec = {
+        .deadline_ns = UINT64_MAX / 2, .redirects_max = 5, .has_map = true, .has_redirects = true};
     kw_step step = kw_op_start(&op, &spec, 7);
     kw_verdict verdict = {.kind = KW_VERDICT_TRY_AGAIN};
     kw_endpoint from = {"from", 7000};
@@ -402,7 +431,8 @@ static void test_op_last_send_may_still_end_well(void **state)
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         kw_op op;
-        kw_op_spec spec = {.deadline_ns = DEADLINE, .redirects_max = 5, .is_cluster = true};
+        kw_op_spec spec = {
+            .deadline_ns = DEADLINE, .redirects_max = 5, .has_map = true, .has_redirects = true};
         spec.is_pinned = rows[i].is_pinned;
         (void)kw_op_start(&op, &spec, 7);
         for (unsigned n = 0; n < KW_OP_SENDS_MAX; n++) {
@@ -419,7 +449,10 @@ static kw_step lose_reads(kw_step (*lose)(kw_op *op, uint64_t now_ns, kw_err cod
                           kw_err code)
 {
     kw_op op;
-    kw_op_spec spec = {.deadline_ns = UINT64_MAX / 2, .is_cluster = true, .is_repeatable = true};
+    kw_op_spec spec = {.deadline_ns = UINT64_MAX / 2,
+                       .has_map = true,
+                       .has_redirects = true,
+                       .is_repeatable = true};
     kw_step step = kw_op_start(&op, &spec, 7);
     uint64_t now_ns = 0;
     while (step.kind != KW_STEP_FAIL) {
@@ -453,6 +486,7 @@ int main(void)
         cmocka_unit_test(test_op_reply_is_the_callers),
         cmocka_unit_test(test_op_redirects_are_followed),
         cmocka_unit_test(test_op_server_states_are_waited_out),
+        cmocka_unit_test(test_op_map_without_redirects_is_asked_for_again),
         cmocka_unit_test(test_op_unserved_slot_is_asked_for_once_more),
         cmocka_unit_test(test_op_nothing_sent_is_tried_again_whatever_the_command),
         cmocka_unit_test(test_op_unknown_outcome_is_repeated_only_with_leave),

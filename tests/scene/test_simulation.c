@@ -54,7 +54,8 @@ static void plan_ops(world *self)
         kw_op_spec spec = {
             .deadline_ns = begin_ns + limit_ns,
             .redirects_max = REDIRECTS,
-            .is_cluster = true,
+            .has_map = true,
+            .has_redirects = true,
             .has_slot = true,
             .slot = (uint16_t)slot,
             .is_repeatable = is_early && kw_sim_between(&self->sim, 0, 2) == 0,
@@ -186,7 +187,8 @@ static void test_simulation_node_that_loads_and_was_replaced_is_left(void **stat
     world *self = *state;
     kw_sim *sim = &self->sim;
     for (uint64_t seed = 1; seed <= 100; seed++) {
-        kw_op_spec spec = {.redirects_max = REDIRECTS, .is_cluster = true, .has_slot = true};
+        kw_op_spec spec = {
+            .redirects_max = REDIRECTS, .has_map = true, .has_redirects = true, .has_slot = true};
         bool is_replaced = false;
         kw_sim_event event;
         kw_sim_init(sim, seed, KW_SIM_CALM);

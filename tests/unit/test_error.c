@@ -45,6 +45,10 @@ static void test_error_codes_have_fixed_numbers_names_and_texts(void **state)
         {-32, "KW_ERR_REFUSED"},
         {-33, "KW_ERR_CANCELLED"},
         {-34, "KW_ERR_FORKED"},
+        {-40, "KW_ERR_NO_SENTINEL"},
+        {-41, "KW_ERR_NO_SERVICE"},
+        {-42, "KW_ERR_ROLE"},
+        {-43, "KW_ERR_DURABILITY"},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         kw_err code = (kw_err)rows[i].number;
