@@ -32,7 +32,8 @@ static kw_err publish_single(kw_client *client)
 /* What a handle has besides its settings; what fails leaves nothing behind. */
 static kw_err init_parts(kw_client *client)
 {
-    kw_refresher_owner owner = {client, kw_registry_candidates, kw_publish_map, kw_publish};
+    kw_fetch_owner owner = {client, kw_registry_candidates, kw_registry_node, kw_publish_map,
+                            kw_publish};
     kw_err code = kw_gate_init(&client->env.nodes_gate);
     if (code != KW_OK) {
         return code;

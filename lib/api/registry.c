@@ -77,6 +77,11 @@ kw_node *kw_client_node(kw_client *client, const kw_endpoint *endpoint)
     return node;
 }
 
+kw_node *kw_registry_node(void *arg, const kw_endpoint *endpoint)
+{
+    return kw_client_node(arg, endpoint);
+}
+
 size_t kw_registry_candidates(void *arg, kw_node **nodes, bool *is_seed, size_t max)
 {
     kw_client *client = arg;

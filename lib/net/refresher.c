@@ -1,18 +1,13 @@
 #include "net/refresher.h"
 
 #include "base/error.h"
-#include "base/resp.h"
-#include "route/topology.h"
 
 #include <string.h>
-
-/* One node is given this long to say its map. */
-#define ASK_NS ((uint64_t)300000000)
 
 /* No wait is longer, so that a closed handle and a vacant driver's seat are noticed. */
 #define SLICE_MS 20
 
-kw_err kw_refresher_init(kw_refresher *self, kw_env *env, const kw_refresher_owner *owner)
+kw_err kw_refresher_init(kw_refresher *self, kw_env *env, const kw_fetch_owner *owner)
 {
     memset(self, 0, sizeof(*self));
     kw_err code = kw_gate_init(&self->gate);
@@ -25,10 +20,28 @@ kw_err kw_refresher_init(kw_refresher *self, kw_env *env, const kw_refresher_own
     bool has_fetch = kw_options_has_fetch(&env->options);
     uint64_t interval_ms = has_fetch ? env->options.refresh_interval_ms : 0;
     kw_refresh_init(&self->policy, interval_ms * KW_NS_PER_MS, kw_env_now(env), kw_env_seed(env));
-    kw_buf_init(&self->command, &env->mem, NULL, 0);
+    kw_fetch_cluster_init(&self->cluster, env, &self->owner);
+    self->way = &kw_fetch_cluster_way;
+    self->way_arg = &self->cluster;
+    kw_buf_init(&self->encoded, &env->mem, NULL, 0);
     atomic_init(&self->due_ns, UINT64_MAX);
     atomic_init(&self->changes_n, 0);
     return KW_OK;
+}
+
+/* The server that is asked now. */
+static kw_node *asked(const kw_refresher *self)
+{
+    return self->led_to != NULL ? self->led_to : self->nodes[self->node_at];
+}
+
+static void drop_replies(kw_refresher *self)
+{
+    for (size_t i = 0; i < self->questions.n; i++) {
+        kw_reply_free(self->requests[i].reply);
+        self->requests[i].reply = NULL;
+    }
+    self->is_sent = false;
 }
 
 static void drop_conn(kw_refresher *self, uint64_t now_ns, const kw_error *failure)
@@ -36,28 +49,32 @@ static void drop_conn(kw_refresher *self, uint64_t now_ns, const kw_error *failu
     if (self->conn == NULL) {
         return;
     }
-    kw_node *node = self->nodes[self->candidates[self->candidate_at].node];
     bool was_ready = self->is_counted;
-    kw_reply_free(self->request.reply);
-    memset(&self->request, 0, sizeof(self->request));
+    drop_replies(self);
     kw_error unready = KW_ERROR_INIT;
-    if (!was_ready && failure->code == KW_ERR_TOPOLOGY) {
+    if (!was_ready && failure != NULL && failure->code == KW_ERR_TOPOLOGY) {
         /* To the node it was no fetch, but a connection that did not come up in time. */
         kw_error_set(&unready, KW_ERR_HANDSHAKE, KW_EFFECT_NONE, "no answer to HELLO in time");
         failure = &unready;
     }
-    kw_node_release(node, self->conn, now_ns, was_ready ? NULL : failure);
+    kw_node_release(asked(self), self->conn, now_ns, was_ready ? NULL : failure);
     self->conn = NULL;
-    self->is_sent = false;
     self->is_counted = false;
 }
 
-static void drop_candidates(kw_refresher *self)
+static void drop_led_to(kw_refresher *self)
 {
-    for (size_t i = 0; i < self->candidates_n; i++) {
+    kw_node_unref(self->led_to);
+    self->led_to = NULL;
+}
+
+static void drop_nodes(kw_refresher *self)
+{
+    drop_led_to(self);
+    for (size_t i = 0; i < self->nodes_n; i++) {
         kw_node_unref(self->nodes[i]);
     }
-    self->candidates_n = 0;
+    self->nodes_n = 0;
 }
 
 void kw_refresher_fini(kw_refresher *self)
@@ -65,8 +82,8 @@ void kw_refresher_fini(kw_refresher *self)
     kw_error abandoned = KW_ERROR_INIT;
     kw_error_set(&abandoned, KW_ERR_CANCELLED, KW_EFFECT_NONE, "the handle was closed");
     drop_conn(self, kw_env_now(self->env), &abandoned);
-    drop_candidates(self);
-    kw_buf_fini(&self->command);
+    drop_nodes(self);
+    kw_buf_fini(&self->encoded);
     kw_gate_fini(&self->gate);
 }
 
@@ -109,19 +126,10 @@ void kw_refresher_wake_all(kw_refresher *self)
 /* The driver begins a fetch: whom to ask, in which order. */
 static void begin(kw_refresher *self, uint64_t now_ns)
 {
-    bool is_seed[KW_REFRESHER_CANDIDATES_MAX];
-    size_t n = self->owner.candidates_fn(self->owner.arg, self->nodes, is_seed,
-                                         KW_REFRESHER_CANDIDATES_MAX);
-    for (size_t i = 0; i < n; i++) {
-        self->candidates[i].node = i;
-        self->candidates[i].is_seed = is_seed[i];
-        self->candidates[i].is_suspect = kw_node_is_failing(self->nodes[i]);
-    }
-    self->candidates_n = n;
-    self->candidate_at = 0;
+    self->nodes_n = self->way->begin_fn(self->way_arg, self->nodes);
+    self->node_at = 0;
     kw_gate_lock(&self->gate);
     self->is_running = true;
-    kw_refresh_order(self->candidates, n, &self->policy.random);
     kw_refresh_on_start(&self->policy, now_ns);
     plan(self);
     kw_gate_unlock(&self->gate);
@@ -137,7 +145,7 @@ static void end(kw_refresher *self, uint64_t now_ns, kw_map *map, const kw_error
         failure = &no_room;
         map = NULL;
     }
-    drop_candidates(self);
+    drop_nodes(self);
     kw_gate_lock(&self->gate);
     self->is_running = false;
     kw_refresh_on_end(&self->policy, now_ns, has_news);
@@ -156,60 +164,57 @@ static void end(kw_refresher *self, uint64_t now_ns, kw_map *map, const kw_error
     kw_gate_unlock(&self->gate);
 }
 
-/* Writes CLUSTER SLOTS (or SHARDS) to the connection, which is READY. */
+static kw_err no_memory(kw_error *error)
+{
+    return kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory to ask for a map");
+}
+
+/* What is to be asked next. */
+static kw_err prepare(kw_refresher *self, kw_error *error)
+{
+    self->encoded.len = 0;
+    self->is_sent = false;
+    bool is_ready = self->way->ask_fn(self->way_arg, &self->questions, &self->encoded);
+    return is_ready ? KW_OK : no_memory(error);
+}
+
+/* Writes the questions to the connection, which takes requests. */
 static kw_err ask(kw_refresher *self, kw_error *error)
 {
-    kw_bytes argv[2] = {kw_bytes_of("CLUSTER"),
-                        kw_bytes_of(self->asks_shards ? "SHARDS" : "SLOTS")};
-    self->command.len = 0;
-    if (!kw_resp_append(&self->command, argv, 2)) {
-        return kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory to ask for a map");
-    }
-    memset(&self->request, 0, sizeof(self->request));
-    self->request.bytes.data = self->command.data;
-    self->request.bytes.len = self->command.len;
     self->is_sent = true;
     self->conn->is_ours = true;
-    kw_err code = kw_conn_queue(self->conn, error, &self->request, false);
-    return code == KW_OK ? kw_conn_flush(self->conn, error) : code;
-}
-
-static kw_err refused(kw_error *error, kw_bytes text)
-{
-    char shown[160];
-    kw_bytes_show(shown, sizeof(shown), text);
-    bool is_standalone = kw_bytes_starts(text, "ERR This instance has cluster support disabled");
-    return kw_error_set(error, is_standalone ? KW_ERR_UNSUPPORTED : KW_ERR_TOPOLOGY, KW_EFFECT_NONE,
-                        "the server refused CLUSTER SLOTS: %s%s", shown,
-                        is_standalone ? "; for a server that is not in a cluster use redis://"
-                                      : "");
-}
-
-/* The answer is there: a map, or why not. */
-static kw_err take_answer(kw_refresher *self, kw_map **map, kw_error *error)
-{
-    const kw_endpoint *from = &self->nodes[self->candidates[self->candidate_at].node]->endpoint;
-    const kw_reply *reply = self->request.reply;
-    if (kw_reply_is_error(reply)) {
-        return refused(error, kw_reply_bytes(reply));
+    size_t start = 0;
+    for (size_t i = 0; i < self->questions.n; i++) {
+        kw_request *request = &self->requests[i];
+        memset(request, 0, sizeof(*request));
+        request->bytes.data = self->encoded.data + start;
+        request->bytes.len = self->questions.ends[i] - start;
+        request->joins = self->questions.n > 1;
+        start = self->questions.ends[i];
+        kw_err code = kw_conn_queue(self->conn, error, request, false);
+        if (code != KW_OK) {
+            self->questions.n = i + 1; /* those behind hold no reply */
+            return code;
+        }
     }
-    kw_map *previous = self->owner.map_fn(self->owner.arg);
-    kw_err code =
-        self->asks_shards
-            ? kw_topology_from_shards(map, error, &self->env->mem, reply, from, previous, false)
-            : kw_topology_from_slots(map, error, &self->env->mem, reply, from, previous);
-    kw_map_unref(previous);
-    return code;
+    return kw_conn_flush(self->conn, error);
 }
 
-static kw_err open_candidate(kw_refresher *self, kw_error *error, uint64_t now_ns)
+static bool is_answered(const kw_refresher *self)
 {
-    kw_node *node = self->nodes[self->candidates[self->candidate_at].node];
-    self->step_deadline_ns = now_ns + ASK_NS;
-    self->is_sent = false;
-    self->asks_shards = false;
+    return self->is_sent && self->requests[self->questions.n - 1].is_done;
+}
+
+static kw_err open_conn(kw_refresher *self, kw_error *error, uint64_t now_ns)
+{
+    self->questions.n = 0;
+    kw_err code = prepare(self, error);
+    if (code != KW_OK) {
+        return code;
+    }
+    self->step_deadline_ns = now_ns + self->questions.wait_ns;
     /* Callers may keep the whole pool busy, and be in need of this very map. */
-    kw_err code = kw_node_try_acquire(node, &self->conn, error, now_ns, true);
+    code = kw_node_try_acquire(asked(self), &self->conn, error, now_ns, true);
     if (code != KW_OK) {
         return code;
     }
@@ -217,40 +222,72 @@ static kw_err open_candidate(kw_refresher *self, kw_error *error, uint64_t now_n
     return kw_conn_takes_requests(self->conn) ? ask(self, error) : KW_OK;
 }
 
-/* Goes on with the candidate's connection. KW_OK with *map NULL: not there yet. */
+/* All answers are there. KW_OK with *map NULL: there is more to ask. */
+static kw_err take_answers(kw_refresher *self, kw_map **map, kw_error *error, uint64_t now_ns)
+{
+    kw_reply *replies[KW_FETCH_QUESTIONS_MAX];
+    for (size_t i = 0; i < self->questions.n; i++) {
+        replies[i] = self->requests[i].reply;
+    }
+    kw_fetch_turn turn = {NULL, NULL};
+    kw_err code = self->way->take_fn(self->way_arg, &turn, error, asked(self), replies);
+    *map = turn.map;
+    if (code != KW_OK || turn.map != NULL) {
+        return code;
+    }
+    drop_replies(self);
+    if (turn.node != NULL) {
+        drop_conn(self, now_ns, NULL);
+        drop_led_to(self);
+        self->led_to = turn.node;
+        return open_conn(self, error, now_ns);
+    }
+    if (!kw_conn_is_settled(self->conn)) {
+        return kw_error_set(error, KW_ERR_DESYNC, KW_EFFECT_NONE,
+                            "the server answered before it was asked");
+    }
+    code = prepare(self, error);
+    return code == KW_OK ? ask(self, error) : code;
+}
+
+/* Goes on with the connection. KW_OK with *map NULL: not there yet. */
 static kw_err go_on(kw_refresher *self, kw_map **map, kw_error *error, uint64_t now_ns,
                     short revents)
 {
     kw_conn *conn = self->conn;
-    if (now_ns >= self->step_deadline_ns + ASK_NS) {
+    if (now_ns >= self->step_deadline_ns + self->questions.wait_ns) {
         /* Nobody came by for so long that an answer would be history. */
         return kw_error_set(error, KW_ERR_TOPOLOGY, KW_EFFECT_NONE, "the fetch was left alone");
     }
     kw_err code = kw_conn_progress(conn, error, revents);
     if (conn->was_ready && !self->is_counted) {
-        kw_node_on_ready(self->nodes[self->candidates[self->candidate_at].node], conn);
+        kw_node_on_ready(asked(self), conn);
         self->is_counted = true;
     }
     if (code == KW_OK && kw_conn_takes_requests(conn) && !self->is_sent) {
         code = ask(self, error);
     }
-    if (code != KW_OK) {
-        return code;
+    if (code == KW_OK && is_answered(self)) {
+        return take_answers(self, map, error, now_ns);
     }
-    if (self->is_sent && self->request.is_done) {
-        code = take_answer(self, map, error);
-        if (code == KW_OK || code == KW_ERR_UNSUPPORTED || self->asks_shards) {
-            return code;
-        }
-        self->asks_shards = true;
-        kw_reply_free(self->request.reply);
-        return ask(self, error);
+    if (code == KW_OK && now_ns >= self->step_deadline_ns) {
+        return kw_error_set(error, KW_ERR_TOPOLOGY, KW_EFFECT_NONE, "no answer to %s in time",
+                            self->questions.name);
     }
-    if (now_ns >= self->step_deadline_ns) {
-        return kw_error_set(error, KW_ERR_TOPOLOGY, KW_EFFECT_NONE,
-                            "no answer to CLUSTER SLOTS in time");
+    return code;
+}
+
+/* The server whose turn it is has led to no map. */
+static void give_up(kw_refresher *self, uint64_t now_ns, kw_error *failure)
+{
+    kw_error_set_node(failure, asked(self)->name);
+    if (self->conn != NULL && self->is_sent && !is_answered(self)) {
+        self->conn->state = KW_CONN_DEAD; /* it still owes an answer */
     }
-    return KW_OK;
+    drop_conn(self, now_ns, failure);
+    self->way->fail_fn(self->way_arg, self->nodes[self->node_at], failure);
+    drop_led_to(self);
+    self->node_at++;
 }
 
 /* Does what can be done without waiting. Only the driver calls it. revents: of the
@@ -265,33 +302,22 @@ static void drive(kw_refresher *self, uint64_t now_ns, short revents)
     }
     kw_error failure = KW_ERROR_INIT;
     kw_error_set(&failure, KW_ERR_TOPOLOGY, KW_EFFECT_NONE, "no node to ask for a map");
-    while (self->candidate_at < self->candidates_n) {
+    while (self->node_at < self->nodes_n) {
         kw_map *map = NULL;
-        kw_err code = KW_OK;
-        kw_node *node = self->nodes[self->candidates[self->candidate_at].node];
-        if (self->conn == NULL) {
-            code = open_candidate(self, &failure, now_ns);
-        } else {
-            code = go_on(self, &map, &failure, now_ns, revents);
-        }
+        kw_err code = self->conn == NULL ? open_conn(self, &failure, now_ns)
+                                         : go_on(self, &map, &failure, now_ns, revents);
         revents = 0;
         if (code == KW_OK && map == NULL) {
             return; /* wait for the socket */
         }
-        if (code != KW_OK) {
-            kw_error_set_node(&failure, node->name);
-            if (self->conn != NULL && self->is_sent && !self->request.is_done) {
-                self->conn->state = KW_CONN_DEAD; /* it still owes an answer */
-            }
-        }
-        drop_conn(self, now_ns, &failure);
-        if (map != NULL) {
+        if (code == KW_OK) {
+            drop_conn(self, now_ns, NULL);
             end(self, now_ns, map, NULL);
             return;
         }
-        kw_env_log(self->env, KW_LOG_WARNING, "no map from %s: %s", node->name, failure.text);
-        self->candidate_at++;
+        give_up(self, now_ns, &failure);
     }
+    self->way->end_fn(self->way_arg, &failure);
     end(self, now_ns, NULL, &failure);
 }
 

@@ -1,31 +1,16 @@
-/* Refresher: fetches the cluster's map, in the time of callers who wait anyway. The
- * library has no thread of its own: one caller at a time drives the fetch, and all the
- * others go on with their commands. */
+/* Refresher: fetches the map, in the time of callers who wait anyway. The library has no
+ * thread of its own: one caller at a time drives the fetch, and all the others go on with
+ * their commands. */
 #ifndef NET_REFRESHER_H
 #define NET_REFRESHER_H
 
 #include "engine/refresh.h"
-#include "net/node.h"
-#include "route/map.h"
-
-/* What the refresher asks of its owner. Called by the driving thread, with no lock
- * held. */
-typedef struct kw_refresher_owner {
-    void *arg;
-    /* Nodes to ask, with a reference each, at most max; returns their number. */
-    size_t (*candidates_fn)(void *arg, kw_node **nodes, bool *is_seed, size_t max);
-    /* A reference to the map in use, or NULL. */
-    kw_map *(*map_fn)(void *arg);
-    /* Takes the new map (and its reference) into use; *has_news: it differs from the one
-     * before. KW_ERR_NOMEM: the one before stays. */
-    kw_err (*publish_fn)(void *arg, bool *has_news, kw_map *map);
-} kw_refresher_owner;
-
-#define KW_REFRESHER_CANDIDATES_MAX 24
+#include "net/fetch.h"
+#include "net/fetch_cluster.h"
 
 typedef struct kw_refresher {
     kw_env *env;
-    kw_refresher_owner owner;
+    kw_fetch_owner owner;
     kw_gate gate; /* guards policy, is_driven, is_running, waiters_n, failure, counts */
     kw_refresh policy;
     bool is_driven;
@@ -35,22 +20,26 @@ typedef struct kw_refresher {
     kw_error failure;               /* why the last fetch gave no map; KW_OK where it did */
     atomic_uint_fast64_t changes_n; /* maps published, patches included */
     atomic_uint_fast64_t due_ns;    /* when a caller that passes by has something to do */
+    kw_fetch_cluster cluster;
     /* The fetch under way; only the driver touches it. */
-    kw_node *nodes[KW_REFRESHER_CANDIDATES_MAX];
-    kw_refresh_candidate candidates[KW_REFRESHER_CANDIDATES_MAX];
-    size_t candidates_n;
-    size_t candidate_at;
-    kw_conn *conn; /* NULL: none */
+    const kw_fetch_way *way;
+    void *way_arg;
+    kw_node *nodes[KW_FETCH_NODES_MAX]; /* to be asked in turn */
+    size_t nodes_n;
+    size_t node_at;
+    kw_node *led_to; /* asked instead of the one whose turn it is; NULL: none */
+    kw_conn *conn;   /* NULL: none */
     bool is_sent;
-    bool is_counted;  /* the node knows that conn became ready */
-    bool asks_shards; /* CLUSTER SLOTS was refused */
-    kw_request request;
-    kw_buf command;
-    uint64_t step_deadline_ns; /* of the candidate being asked */
+    bool is_counted; /* the node knows that conn became ready */
+    kw_fetch_questions questions;
+    kw_request requests[KW_FETCH_QUESTIONS_MAX];
+    kw_buf encoded;
+    uint64_t step_deadline_ns; /* of the server being asked */
     bool is_running;           /* written by the driver alone, with the lock held */
 } kw_refresher;
 
-kw_err kw_refresher_init(kw_refresher *self, kw_env *env, const kw_refresher_owner *owner);
+/* owner is copied. */
+kw_err kw_refresher_init(kw_refresher *self, kw_env *env, const kw_fetch_owner *owner);
 void kw_refresher_fini(kw_refresher *self);
 
 /* Asks for a new map; returns the number for kw_refresher_wait. Any thread. */

@@ -1,0 +1,59 @@
+/* Fetch: one way of asking servers who is who. The refresher connects, sends and waits; a
+ * way says whom to ask what, and what the answers mean. */
+#ifndef NET_FETCH_H
+#define NET_FETCH_H
+
+#include "net/node.h"
+#include "route/map.h"
+
+#define KW_FETCH_NODES_MAX     24
+#define KW_FETCH_QUESTIONS_MAX 3
+
+/* What fetches ask of the handle. Called by the driving thread, with no lock held. */
+typedef struct kw_fetch_owner {
+    void *arg;
+    /* Nodes that know a cluster's map, with a reference each, at most max; returns their
+     * number. */
+    size_t (*candidates_fn)(void *arg, kw_node **nodes, bool *is_seed, size_t max);
+    /* A reference to the node at the endpoint; NULL when there is no memory. */
+    kw_node *(*node_fn)(void *arg, const kw_endpoint *endpoint);
+    /* A reference to the map in use, or NULL. */
+    kw_map *(*map_fn)(void *arg);
+    /* Takes the new map (and its reference) into use; *has_news: it differs from the one
+     * before. KW_ERR_NOMEM: the one before stays. */
+    kw_err (*publish_fn)(void *arg, bool *has_news, kw_map *map);
+} kw_fetch_owner;
+
+/* Commands that go to one server together. */
+typedef struct kw_fetch_questions {
+    const char *name; /* for an error text */
+    size_t n;
+    size_t ends[KW_FETCH_QUESTIONS_MAX]; /* of each, in the encoded bytes */
+    uint64_t wait_ns;                    /* for all answers, the connect included */
+} kw_fetch_questions;
+
+/* Where answers lead; with neither, more is asked of the same server. */
+typedef struct kw_fetch_turn {
+    kw_map *map;   /* a reference: the fetch is over */
+    kw_node *node; /* a reference: this one is asked next */
+} kw_fetch_turn;
+
+/* Called by the driving thread only. */
+typedef struct kw_fetch_way {
+    /* A fetch begins: the servers to ask in turn, with a reference each, until one leads to
+     * a map. Returns their number, at most KW_FETCH_NODES_MAX. */
+    size_t (*begin_fn)(void *arg, kw_node **nodes);
+    /* Appends what is to be asked now, of the server named or where the last turn led. False
+     * when there is no memory. */
+    bool (*ask_fn)(void *arg, kw_fetch_questions *questions, kw_buf *encoded);
+    /* Answers, one for each question. A failure goes on with the next server. */
+    kw_err (*take_fn)(void *arg, kw_fetch_turn *turn, kw_error *error, const kw_node *from,
+                      kw_reply *const *replies);
+    /* The server that begin named has led to no map: asked itself, or where it led. */
+    void (*fail_fn)(void *arg, kw_node *node, const kw_error *failure);
+    /* Nobody has led to a map. failure says why the last one did not, and may be told
+     * better. */
+    void (*end_fn)(void *arg, kw_error *failure);
+} kw_fetch_way;
+
+#endif

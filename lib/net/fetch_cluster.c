@@ -1,0 +1,106 @@
+#include "net/fetch_cluster.h"
+
+#include "base/error.h"
+#include "base/resp.h"
+#include "engine/refresh.h"
+#include "route/topology.h"
+
+/* One node is given this long to say its map. */
+#define ASK_NS ((uint64_t)300000000)
+
+void kw_fetch_cluster_init(kw_fetch_cluster *self, kw_env *env, const kw_fetch_owner *owner)
+{
+    self->env = env;
+    self->owner = owner;
+    self->asks_shards = false;
+    kw_random_init(&self->random, kw_env_seed(env));
+}
+
+static size_t begin(void *arg, kw_node **nodes)
+{
+    kw_fetch_cluster *self = arg;
+    kw_node *known[KW_FETCH_NODES_MAX];
+    bool is_seed[KW_FETCH_NODES_MAX];
+    kw_refresh_candidate candidates[KW_FETCH_NODES_MAX];
+    size_t n = self->owner->candidates_fn(self->owner->arg, known, is_seed, KW_FETCH_NODES_MAX);
+    for (size_t i = 0; i < n; i++) {
+        candidates[i].node = i;
+        candidates[i].is_seed = is_seed[i];
+        candidates[i].is_suspect = kw_node_is_failing(known[i]);
+    }
+    kw_refresh_order(candidates, n, &self->random);
+    for (size_t i = 0; i < n; i++) {
+        nodes[i] = known[candidates[i].node];
+    }
+    self->asks_shards = false;
+    return n;
+}
+
+static bool ask(void *arg, kw_fetch_questions *questions, kw_buf *encoded)
+{
+    const kw_fetch_cluster *self = arg;
+    kw_bytes argv[2] = {kw_bytes_of("CLUSTER"),
+                        kw_bytes_of(self->asks_shards ? "SHARDS" : "SLOTS")};
+    if (!kw_resp_append(encoded, argv, 2)) {
+        return false;
+    }
+    questions->name = "CLUSTER SLOTS";
+    questions->n = 1;
+    questions->ends[0] = encoded->len;
+    questions->wait_ns = ASK_NS;
+    return true;
+}
+
+static kw_err refused(kw_error *error, kw_bytes text)
+{
+    char shown[160];
+    kw_bytes_show(shown, sizeof(shown), text);
+    bool is_standalone = kw_bytes_starts(text, "ERR This instance has cluster support disabled");
+    return kw_error_set(error, is_standalone ? KW_ERR_UNSUPPORTED : KW_ERR_TOPOLOGY, KW_EFFECT_NONE,
+                        "the server refused CLUSTER SLOTS: %s%s", shown,
+                        is_standalone ? "; for a server that is not in a cluster use redis://"
+                                      : "");
+}
+
+static kw_err read_map(kw_fetch_cluster *self, kw_map **map, kw_error *error, const kw_node *from,
+                       const kw_reply *reply)
+{
+    if (kw_reply_is_error(reply)) {
+        return refused(error, kw_reply_bytes(reply));
+    }
+    const kw_allocator *mem = &self->env->mem;
+    kw_map *previous = self->owner->map_fn(self->owner->arg);
+    kw_err code =
+        self->asks_shards
+            ? kw_topology_from_shards(map, error, mem, reply, &from->endpoint, previous, false)
+            : kw_topology_from_slots(map, error, mem, reply, &from->endpoint, previous);
+    kw_map_unref(previous);
+    return code;
+}
+
+static kw_err take(void *arg, kw_fetch_turn *turn, kw_error *error, const kw_node *from,
+                   kw_reply *const *replies)
+{
+    kw_fetch_cluster *self = arg;
+    kw_err code = read_map(self, &turn->map, error, from, replies[0]);
+    if (code == KW_OK || code == KW_ERR_UNSUPPORTED || self->asks_shards) {
+        return code;
+    }
+    self->asks_shards = true;
+    return KW_OK;
+}
+
+static void fail(void *arg, kw_node *node, const kw_error *failure)
+{
+    kw_fetch_cluster *self = arg;
+    kw_env_log(self->env, KW_LOG_WARNING, "no map from %s: %s", node->name, failure->text);
+    self->asks_shards = false;
+}
+
+static void end(void *arg, kw_error *failure)
+{
+    (void)arg;
+    (void)failure;
+}
+
+const kw_fetch_way kw_fetch_cluster_way = {begin, ask, take, fail, end};

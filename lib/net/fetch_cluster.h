@@ -1,0 +1,21 @@
+/* Fetch of a cluster's map: CLUSTER SLOTS, or CLUSTER SHARDS where that is refused, of one
+ * node after the other. */
+#ifndef NET_FETCH_CLUSTER_H
+#define NET_FETCH_CLUSTER_H
+
+#include "net/fetch.h"
+
+typedef struct kw_fetch_cluster {
+    kw_env *env;
+    const kw_fetch_owner *owner;
+    kw_random random;
+    bool asks_shards; /* the node that is asked refused CLUSTER SLOTS */
+} kw_fetch_cluster;
+
+/* owner stays. */
+void kw_fetch_cluster_init(kw_fetch_cluster *self, kw_env *env, const kw_fetch_owner *owner);
+
+/* With a kw_fetch_cluster as its arg. */
+extern const kw_fetch_way kw_fetch_cluster_way;
+
+#endif
