@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "support/check.h"
+#include "support/crew.h"
 
 kw_client *kw_test_open(const char *format, ...)
 {
@@ -117,4 +118,25 @@ kw_stats kw_test_stats(kw_client *client)
         kw_test_die("no statistics");
     }
     return stats;
+}
+
+kw_reply *kw_test_call(kw_client *client, kw_error *error, kw_test_deadline deadline,
+                       const char *const *argv)
+{
+    const char *copy[16];
+    int argc = 0;
+    while (argv[argc] != NULL && argc < 16) {
+        copy[argc] = argv[argc];
+        argc++;
+    }
+    kw_call_options options = KW_CALL_OPTIONS_INIT;
+    options.timeout_ms = deadline.ms;
+    uint64_t start_ns = kw_test_now_ns();
+    kw_reply *reply = kw_call(client, error, &options, argc, copy, NULL);
+    uint64_t spent_us = (kw_test_now_ns() - start_ns) / 1000;
+    if (deadline.over != NULL) {
+        kw_test_times_add(deadline.over,
+                          spent_us > deadline.ms * 1000 ? spent_us - deadline.ms * 1000 : 0);
+    }
+    return reply;
 }

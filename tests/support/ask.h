@@ -20,4 +20,15 @@ char *kw_test_ask_error(kw_client *client, const char *format, ...);
 
 kw_stats kw_test_stats(kw_client *client);
 
+/* A call's deadline from its start, and where to add by how much it was missed (crew.h). */
+struct kw_test_times;
+typedef struct kw_test_deadline {
+    uint64_t ms;
+    struct kw_test_times *over; /* or NULL */
+} kw_test_deadline;
+
+/* kw_call by a deadline with C strings, NULL behind the last. */
+kw_reply *kw_test_call(kw_client *client, kw_error *error, kw_test_deadline deadline,
+                       const char *const *argv);
+
 #endif
