@@ -1,0 +1,38 @@
+/* Topology of a Sentinel group: what a sentinel says of one name, checked and made into a
+ * map. */
+#ifndef ROUTE_TOPOLOGY_SENTINEL_H
+#define ROUTE_TOPOLOGY_SENTINEL_H
+
+#include <keyway/error.h>
+
+#include "base/endpoint.h"
+#include "base/reply.h"
+#include "route/map.h"
+
+/* Endpoints in memory of the caller's allocator. */
+typedef struct kw_endpoints {
+    kw_endpoint *items; /* NULL: none */
+    size_t n;
+} kw_endpoints;
+
+/* All three read a whole answer or refuse it: outputs are written only on success;
+ * KW_ERR_TOPOLOGY with an error that says what is wrong and where, or KW_ERR_NOMEM. */
+
+/* SENTINEL GET-MASTER-ADDR-BY-NAME. KW_ERR_NO_SERVICE where the sentinel does not know the
+ * name. */
+kw_err kw_topology_sentinel_primary(kw_endpoint *primary, kw_error *error, const kw_reply *reply);
+
+/* SENTINEL REPLICAS (or SLAVES): the replicas, but for those that the sentinel cannot
+ * reach and those without an address. */
+kw_err kw_topology_sentinel_replicas(kw_endpoints *replicas, kw_error *error,
+                                     const kw_allocator *mem, const kw_reply *reply);
+
+/* SENTINEL SENTINELS: the other sentinels that watch the name. */
+kw_err kw_topology_sentinel_peers(kw_endpoints *peers, kw_error *error, const kw_allocator *mem,
+                                  const kw_reply *reply);
+
+/* A map of one shard. NULL when there is no memory. */
+kw_map *kw_topology_sentinel_map(const kw_allocator *mem, const kw_endpoint *primary,
+                                 const kw_endpoints *replicas);
+
+#endif

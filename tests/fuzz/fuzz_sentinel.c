@@ -1,0 +1,92 @@
+/* Any bytes as answers of sentinels, and to ROLE: refused with a reason, or read whole. The
+ * bytes are read by hiredis, as on the wire. */
+#include <hiredis.h>
+
+#include <stdlib.h>
+
+#include "base/reply.h"
+#include "route/role.h"
+#include "route/topology_sentinel.h"
+
+#define INPUT_MAX  ((size_t)64 * 1024)
+#define DIGITS_MAX 4
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
+
+static void expect(bool is_true)
+{
+    if (!is_true) {
+        abort();
+    }
+}
+
+static void check_result(kw_err err, const kw_error *error)
+{
+    expect(err == KW_OK || err == KW_ERR_TOPOLOGY || err == KW_ERR_NO_SERVICE);
+    expect((err == KW_OK) == (error->text[0] == '\0'));
+}
+
+static void check_list(kw_err err, const kw_endpoints *list, const kw_error *error)
+{
+    kw_endpoint again;
+    check_result(err, error);
+    for (size_t i = 0; i < list->n; i++) {
+        kw_bytes host = kw_bytes_of(list->items[i].host);
+        expect(kw_endpoint_set(&again, host, list->items[i].port) && again.port != 0);
+    }
+}
+
+static void check_reply(const kw_reply *reply)
+{
+    const kw_allocator *mem = kw_mem_default();
+    kw_endpoint primary = {"primary", 1};
+    kw_endpoints replicas = {NULL, 0};
+    kw_endpoints peers = {NULL, 0};
+    kw_role role;
+    kw_error errors[4] = {KW_ERROR_INIT, KW_ERROR_INIT, KW_ERROR_INIT, KW_ERROR_INIT};
+    check_result(kw_topology_sentinel_primary(&primary, &errors[0], reply), &errors[0]);
+    check_list(kw_topology_sentinel_replicas(&replicas, &errors[1], mem, reply), &replicas,
+               &errors[1]);
+    check_list(kw_topology_sentinel_peers(&peers, &errors[2], mem, reply), &peers, &errors[2]);
+    check_result(kw_role_read(&role, &errors[3], reply), &errors[3]);
+    expect(replicas.n <= peers.n);
+    kw_map *map = kw_topology_sentinel_map(mem, &primary, &replicas);
+    expect(map != NULL && kw_map_shards_n(map) == 1 && kw_map_nodes_n(map) <= KW_MAP_NODES_MAX);
+    kw_map_unref(map);
+    kw_mem_free(mem, replicas.items);
+    kw_mem_free(mem, peers.items);
+}
+
+/* Arrays that claim more elements than the input holds are the reader's business, and
+ * old readers get memory for them at once. */
+static bool is_modest(const uint8_t *data, size_t len)
+{
+    size_t digits = 0;
+    bool is_count = false;
+    for (size_t i = 0; i < len; i++) {
+        bool is_digit = data[i] >= '0' && data[i] <= '9';
+        digits = is_digit && is_count ? digits + 1 : 0;
+        is_count = data[i] == '*' || (is_count && (is_digit || data[i] == '+' || data[i] == '-'));
+        if (digits > DIGITS_MAX) {
+            return false;
+        }
+    }
+    return len <= INPUT_MAX;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
+{
+    redisReader *reader = is_modest(data, len) ? redisReaderCreate() : NULL;
+    if (reader == NULL) {
+        return 0;
+    }
+    void *reply = NULL;
+    if (redisReaderFeed(reader, (const char *)data, len) == REDIS_OK &&
+        redisReaderGetReply(reader, &reply) == REDIS_OK && reply != NULL) {
+        /* A kw_reply that is only read is a redisReply. */
+        check_reply((const kw_reply *)reply);
+        freeReplyObject(reply);
+    }
+    redisReaderFree(reader);
+    return 0;
+}
