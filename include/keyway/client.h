@@ -20,7 +20,8 @@ typedef struct kw_client kw_client;
  *   redis://[user:password@]host[:6379][/database]   one server
  *   redis+unix:///path/to/socket                     one server
  *   redis-cluster://host:port,host:port              a cluster, found through any node
- * (valkey, valkey+unix and valkey-cluster are the same.) Nothing is dialled before the
+ *   redis-ring://a=host:port,b=host:port*2           plain servers, sharded here (members.h)
+ * (valkey, valkey+unix, valkey-cluster and valkey-ring are the same.) Nothing is dialled before the
  * first command. NULL, with error set, for a wrong URI or option. Freed with kw_close.
  * Any thread. */
 KW_API kw_client *kw_open(const char *uri, kw_error *error);
@@ -34,15 +35,22 @@ KW_API kw_client *kw_open_config(const kw_config *config, kw_error *error);
 KW_API void kw_close(kw_client *client);
 
 /* Fetches the map of a cluster now, instead of with the first command, by the handle's
- * timeout; for a single server, connects to it. KW_OK, or the code of error. Any
- * thread. */
+ * timeout; for a single server or a ring, connects to it, or to each of its nodes. KW_OK, or the
+ * code of error. Any thread. */
 KW_API kw_err kw_connect(kw_client *client, kw_error *error);
 
 /* Writes "host:port" of the primary that owns a slot (0 to 16383; any number for a
- * single server) into node, cut to node_len bytes with the zero byte. Fetches the map
- * where there is none yet. KW_ERR_NOT_SERVED for a slot without owner. Any thread. */
+ * single server; KW_ERR_UNSUPPORTED for a ring) into node, cut to node_len bytes with the zero
+ * byte. Fetches the map where there is none yet. KW_ERR_NOT_SERVED for a slot without owner. Any
+ * thread. */
 KW_API kw_err kw_client_slot_node(kw_client *client, char *node, size_t node_len, unsigned slot,
                                   kw_error *error);
+
+/* The same for a key of any bytes, on every topology: the primary that a command with this
+ * key is sent to (on a ring, the server of the member). KW_ERR_NOT_SERVED where no node has
+ * it. Any thread. */
+KW_API kw_err kw_client_key_node(kw_client *client, char *node, size_t node_len, const char *key,
+                                 size_t key_len, kw_error *error);
 
 #ifdef __cplusplus
 }

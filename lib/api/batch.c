@@ -68,7 +68,7 @@ static kw_err check_plan(const kw_plan *plan, kw_error *error)
 {
     if (plan->kind == KW_PLAN_SPLIT) {
         return kw_error_set(error, KW_ERR_CROSSSLOT, KW_EFFECT_NONE,
-                            "%s has keys in different slots: give them one {hash tag}, add one "
+                            "%s has keys of different owners: give them one {hash tag}, add one "
                             "command per slot, or send it by kw_command",
                             plan->name);
     }

@@ -8,6 +8,12 @@
 #include <string.h>
 #include <time.h>
 
+static kw_client *no_memory(kw_error *error)
+{
+    kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for a handle");
+    return NULL;
+}
+
 /* While other threads' calls leave a handle that is being closed. */
 static void pause_ms(long ms)
 {
@@ -15,18 +21,34 @@ static void pause_ms(long ms)
     nanosleep(&span, NULL);
 }
 
-/* A single server's map is known at once. */
-static kw_err publish_single(kw_client *client)
+/* The map of a ring is known at once. */
+static kw_err publish_ring(kw_client *client, kw_error *error)
 {
+    kw_gate_lock(&client->publishing);
+    kw_err code = kw_membership_publish(&client->members, client, error);
+    kw_gate_unlock(&client->publishing);
+    if (code == KW_OK) {
+        kw_publish_tell(client);
+    }
+    return code;
+}
+
+/* As is that of a single server. */
+static kw_err publish_first(kw_client *client, kw_error *error)
+{
+    if (client->env.options.scheme == KW_SCHEME_RING) {
+        return publish_ring(client, error);
+    }
     if (client->env.options.scheme != KW_SCHEME_SINGLE) {
         return KW_OK;
     }
     kw_map *map = kw_map_new_single(&client->env.mem, &client->env.options.seeds[0]);
-    if (map == NULL) {
-        return KW_ERR_NOMEM;
-    }
     bool has_news;
-    return kw_publish(client, &has_news, map);
+    kw_err code = map != NULL ? kw_publish(client, &has_news, map) : KW_ERR_NOMEM;
+    if (code != KW_OK) {
+        no_memory(error);
+    }
+    return code;
 }
 
 /* What a handle has besides its settings; what fails leaves nothing behind. */
@@ -90,28 +112,33 @@ static void free_client(kw_client *client)
 {
     kw_allocator mem = client->env.mem;
     kw_resolver_unref(client->env.resolver);
+    kw_membership_fini(&client->members, &mem);
     kw_descriptors_fini(&client->env.descriptors, &mem);
     kw_fork_fini(&client->fork);
     kw_options_fini(&client->env.options, &mem);
     kw_mem_free(&mem, client);
 }
 
-static kw_client *no_memory(kw_error *error)
+/* KW_OK for settings that a handle can be made of. */
+static kw_err check_config(const kw_config *config, kw_error *error)
 {
-    kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for a handle");
-    return NULL;
+    const kw_options *options = config != NULL ? &config->options : NULL;
+    if (options == NULL || (options->seeds_n == 0 && options->scheme != KW_SCHEME_RING) ||
+        (options->roster.n == 0 && options->scheme == KW_SCHEME_RING)) {
+        return kw_error_set(error, KW_ERR_CONFIG, KW_EFFECT_NONE,
+                            "no server given: call kw_config_set_uri first");
+    }
+    if (options->scheme == KW_SCHEME_SENTINEL) {
+        return kw_error_set(error, KW_ERR_UNSUPPORTED, KW_EFFECT_NONE,
+                            "only redis://, redis-cluster:// and redis-ring:// are supported by "
+                            "this version");
+    }
+    return KW_OK;
 }
 
 kw_client *kw_open_config(const kw_config *config, kw_error *error)
 {
-    if (config == NULL || config->options.seeds_n == 0) {
-        kw_error_set(error, KW_ERR_CONFIG, KW_EFFECT_NONE,
-                     "no server given: call kw_config_set_uri first");
-        return NULL;
-    }
-    if (config->options.scheme != KW_SCHEME_SINGLE && config->options.scheme != KW_SCHEME_CLUSTER) {
-        kw_error_set(error, KW_ERR_UNSUPPORTED, KW_EFFECT_NONE,
-                     "only redis:// and redis-cluster:// are supported by this version");
+    if (check_config(config, error) != KW_OK) {
         return NULL;
     }
     kw_client *client = kw_mem_calloc(&config->mem, 1, sizeof(*client));
@@ -144,10 +171,15 @@ kw_client *kw_open_config(const kw_config *config, kw_error *error)
         free_client(client);
         return no_memory(error);
     }
-    if (publish_single(client) != KW_OK) {
+    bool is_ring = client->env.options.scheme == KW_SCHEME_RING;
+    kw_err code = KW_OK;
+    if (is_ring) {
+        code = kw_membership_init(&client->members, error, &client->env.options, &client->env.mem);
+    }
+    if (code != KW_OK || publish_first(client, error) != KW_OK) {
         fini_parts(client);
         free_client(client);
-        return no_memory(error);
+        return NULL;
     }
     return client;
 }
@@ -216,7 +248,7 @@ static kw_err reopen(kw_client *client)
     kw_fork_fini(&client->fork);
     kw_err code = init_parts(client);
     if (code == KW_OK) {
-        code = publish_single(client);
+        code = publish_first(client, NULL);
     }
     kw_fork_init(&client->fork);
     return code;

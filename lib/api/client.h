@@ -6,6 +6,7 @@
 #include <keyway/stats.h>
 
 #include "api/lookup.h"
+#include "api/membership.h"
 #include "api/view.h"
 #include "net/fork.h"
 #include "net/refresher.h"
@@ -39,6 +40,7 @@ struct kw_client {
     size_t extra_at; /* the next to be replaced */
     kw_refresher refresher;
     atomic_uint_fast64_t sweep_ns; /* when idle connections are looked for next */
+    kw_membership members;         /* of a ring */
     kw_lookup lookup;
     kw_counters counters;
 };

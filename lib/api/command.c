@@ -2,7 +2,7 @@
 
 #include "api/args.h"
 #include "api/call.h"
-#include "api/plan.h"
+#include "api/plan_ring.h"
 #include "base/error.h"
 #include "base/format.h"
 #include "base/resp.h"
@@ -36,18 +36,36 @@ static kw_reply *run(kw_client *client, kw_error *error, const kw_plan *plan, co
     return reply;
 }
 
+/* Plans and runs, once more where the ring was changed under the plan before anything was
+ * sent. */
+static kw_reply *plan_and_run(kw_client *client, kw_error *error, const kw_call_options *options,
+                              const kw_bytes *argv, size_t argc)
+{
+    kw_plan plan;
+    kw_reply *reply = NULL;
+    uint64_t start_ns = 0;
+    uint64_t deadline_ns = 0;
+    bool is_torn = true;
+    while (reply == NULL && is_torn &&
+           kw_plan_init(&plan, client, error, options, argv, argc) == KW_OK) {
+        plan.deadline_ns = deadline_ns > 0 ? deadline_ns : plan.deadline_ns;
+        plan.start_ns = start_ns > 0 ? start_ns : plan.start_ns;
+        start_ns = plan.start_ns;
+        deadline_ns = plan.deadline_ns;
+        reply = run(client, error, &plan, argv, argc);
+        is_torn = kw_plan_is_torn(&plan);
+        kw_plan_fini(&plan);
+    }
+    return reply;
+}
+
 static kw_reply *call_args(kw_client *client, kw_error *error, const kw_call_options *options,
                            const kw_bytes *argv, size_t argc)
 {
     if (kw_client_enter(client, error) != KW_OK) {
         return NULL;
     }
-    kw_plan plan;
-    kw_reply *reply = NULL;
-    if (kw_plan_init(&plan, client, error, options, argv, argc) == KW_OK) {
-        reply = run(client, error, &plan, argv, argc);
-        kw_plan_fini(&plan);
-    }
+    kw_reply *reply = plan_and_run(client, error, options, argv, argc);
     kw_client_count(client, 1, reply == NULL ? 1 : 0);
     kw_client_leave(client);
     return reply;

@@ -34,6 +34,10 @@ bool kw_options_copy(kw_options *copy, const kw_options *options, const kw_alloc
     bool is_whole = copy_text(&fresh.user, options->user, mem);
     is_whole = copy_text(&fresh.password, options->password, mem) && is_whole;
     is_whole = copy_text(&fresh.client_name, options->client_name, mem) && is_whole;
+    is_whole = copy_text(&fresh.placement, options->placement, mem) && is_whole;
+    kw_roster none = {NULL, 0, 0};
+    fresh.roster = none;
+    is_whole = kw_roster_copy(&fresh.roster, &options->roster, mem) && is_whole;
     is_whole =
         copy_array(&seeds, options->seeds, options->seeds_n, sizeof(options->seeds[0]), mem) &&
         is_whole;
@@ -58,6 +62,8 @@ void kw_options_fini(kw_options *options, const kw_allocator *mem)
         kw_options_free_text(options->password, strlen(options->password), mem);
     }
     kw_mem_free(mem, options->client_name);
+    kw_mem_free(mem, options->placement);
+    kw_roster_fini(&options->roster, mem);
     kw_mem_free(mem, options->address_map);
     memset(options, 0, sizeof(*options));
 }

@@ -1,5 +1,6 @@
 #include "api/drive.h"
 
+#include "api/plan_ring.h"
 #include "base/error.h"
 
 #include <stdio.h>
@@ -25,28 +26,80 @@ kw_op_spec kw_drive_spec(const kw_client *client, const kw_plan *plan)
     return spec;
 }
 
+/* The one owner of all the places. */
+static kw_node *look_for_places(const kw_view *view, const kw_plan *plan)
+{
+    uint16_t shard = kw_map_shard_at_place(view->map, plan->place);
+    for (size_t i = 0; plan->places != NULL && i < plan->places->n; i++) {
+        if (kw_map_shard_at_place(view->map, plan->places->at[i]) != shard) {
+            return NULL;
+        }
+    }
+    bool is_open = shard != KW_MAP_NO_SHARD && !kw_map_is_down(view->map, shard);
+    return is_open ? view->nodes[kw_map_shard_at(view->map, shard)->primary] : NULL;
+}
+
+kw_node *kw_drive_look(const kw_view *view, const kw_plan *plan, kw_random *random)
+{
+    switch (plan->kind) {
+    case KW_PLAN_SLOT:
+        return kw_view_owner(view, plan->slot);
+    case KW_PLAN_PLACE:
+        return look_for_places(view, plan);
+    case KW_PLAN_NODE:
+        return kw_view_is_down(view, plan->node) ? NULL : plan->node;
+    case KW_PLAN_SPLIT:
+    case KW_PLAN_ANY:
+    case KW_PLAN_ALL_PRIMARIES:
+    case KW_PLAN_ALL_NODES:
+        break;
+    }
+    return kw_view_any(view, kw_random_next(random) >> 32);
+}
+
+/* Why there is no node on a ring, for kw_drive_on_unserved. */
+static void tell_obstacle(const kw_view *view, const kw_plan *plan, kw_op *op)
+{
+    uint16_t shard = KW_MAP_NO_SHARD;
+    if (plan->kind == KW_PLAN_PLACE) {
+        shard = kw_map_shard_at_place(view->map, plan->place);
+    }
+    op->obstacle =
+        plan->kind == KW_PLAN_NODE || (shard != KW_MAP_NO_SHARD && kw_map_is_down(view->map, shard))
+            ? KW_ERR_CONNECT
+            : KW_ERR_NOT_SERVED;
+    for (size_t i = 0; plan->places != NULL && i < plan->places->n; i++) {
+        if (kw_map_shard_at_place(view->map, plan->places->at[i]) != shard) {
+            plan->places->is_torn = true;
+            op->obstacle = KW_ERR_CROSSSLOT;
+        }
+    }
+}
+
 kw_node *kw_drive_choose(kw_client *client, const kw_plan *plan, kw_op *op, const kw_step *step)
 {
     if (step->is_redirected) {
         return kw_client_node(client, &op->target);
     }
-    if (plan->kind == KW_PLAN_NODE) {
-        return kw_node_ref(plan->node);
-    }
     kw_view *view = kw_client_view(client);
     if (view == NULL) {
-        return NULL;
+        return plan->kind == KW_PLAN_NODE ? kw_node_ref(plan->node) : NULL;
     }
-    kw_node *node = plan->kind == KW_PLAN_SLOT
-                        ? kw_view_owner(view, plan->slot)
-                        : kw_view_any(view, kw_random_next(&op->random) >> 32);
-    node = node != NULL ? kw_node_ref(node) : NULL;
+    kw_node *node = kw_drive_look(view, plan, &op->random);
+    if (node != NULL) {
+        node = kw_node_ref(node);
+    } else if (kw_plan_is_ring(client)) {
+        tell_obstacle(view, plan, op);
+    }
     kw_view_unref(view);
     return node;
 }
 
 kw_step kw_drive_on_unserved(kw_client *client, kw_op *op, uint64_t now_ns)
 {
+    if (kw_plan_is_ring(client)) {
+        return kw_op_on_refused(op, op->obstacle);
+    }
     kw_view *view = kw_client_view(client);
     bool has_map = view != NULL;
     kw_view_unref(view);
@@ -101,6 +154,12 @@ kw_step kw_drive_on_reply(kw_client *client, const kw_plan *plan, kw_op *op, kw_
     kw_bytes text = kw_reply_bytes(reply);
     kw_verdict verdict = kw_verdict_of(text, plan->is_script);
     kw_step step = kw_op_on_reply(op, now_ns, &verdict, &node->endpoint);
+    if (verdict.kind == KW_VERDICT_MOVED && kw_plan_is_ring(client)) {
+        kw_env_log(&client->env, KW_LOG_WARNING,
+                   "%s answers MOVED: it is a cluster's node, and no member of a ring; use "
+                   "redis-cluster://",
+                   node->name);
+    }
     if (step.kind != KW_STEP_DONE) {
         char shown[200];
         kw_bytes_show(shown, sizeof(shown), text);
@@ -146,12 +205,27 @@ bool kw_drive_has_lost_owner(kw_client *client, const kw_plan *plan, const kw_op
     return is_other;
 }
 
-static const char *hint_of(const kw_step *step)
+/* What is wrong with a ring, where no server has said anything. */
+static const char *detail_of(const kw_step *step)
+{
+    switch ((int)step->code) {
+    case KW_ERR_CROSSSLOT:
+        return "the ring was changed, and the keys have different owners now; send it again";
+    case KW_ERR_NOT_SERVED:
+        return "no node of the ring has weight";
+    case KW_ERR_CONNECT:
+        return "the node is down, and its keys wait for its return (on-node-down=fail)";
+    default:
+        return "";
+    }
+}
+
+static const char *hint_of(const kw_step *step, bool is_ring)
 {
     if (step->effect == KW_EFFECT_MAYBE) {
         return "; the command may have run";
     }
-    if (step->code == KW_ERR_NOT_SERVED) {
+    if (step->code == KW_ERR_NOT_SERVED && !is_ring) {
         return "; assign the slot to a node";
     }
     return "";
@@ -165,10 +239,12 @@ void kw_drive_explain(kw_client *client, kw_error *error, const kw_drive_story *
     }
     const kw_step *step = story->step;
     const char *node = story->node != NULL ? story->node->name : story->failure->node;
+    bool is_ring = kw_plan_is_ring(client);
     const char *detail = story->failure->text;
+    detail = is_ring && detail[0] == '\0' ? detail_of(step) : detail;
     kw_error_set(error, step->code, step->effect, "%s%s%s%.140s: %s%s%s%s", story->plan->name, slot,
                  node[0] != '\0' ? " at " : "", node, kw_err_text(step->code),
-                 detail[0] != '\0' ? ": " : "", detail, hint_of(step));
+                 detail[0] != '\0' ? ": " : "", detail, hint_of(step, is_ring));
     if (error != NULL && error->size >= sizeof(kw_error)) {
         uint64_t end_ns = kw_env_now(&client->env);
         error->attempts = story->sends_n;

@@ -15,6 +15,10 @@ static inline bool kw_drive_has_map(const kw_client *client)
 
 kw_op_spec kw_drive_spec(const kw_client *client, const kw_plan *plan);
 
+/* The node that a plan means by the view, borrowed; NULL where it has none, and where
+ * kw_drive_choose has to say why. */
+kw_node *kw_drive_look(const kw_view *view, const kw_plan *plan, kw_random *random);
+
 /* A reference to the node that a SEND step means; NULL where the map has none. */
 kw_node *kw_drive_choose(kw_client *client, const kw_plan *plan, kw_op *op, const kw_step *step);
 

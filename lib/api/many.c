@@ -1,6 +1,7 @@
 /* Calls that become many commands: split over slots, or sent to many nodes. */
 #include "api/call.h"
 
+#include "api/plan_ring.h"
 #include "api/run.h"
 #include "base/error.h"
 #include "route/combine.h"
@@ -56,7 +57,8 @@ static kw_reply *fail_of(kw_error *error, const kw_plan *plan, const kw_item *it
 }
 
 /* Encoded commands of all parts, one behind the other. */
-static bool encode_parts(kw_split *split, kw_buf *encoded, kw_item *items, const kw_plan *plan)
+static bool encode_parts(kw_client *client, kw_split *split, kw_buf *encoded, kw_item *items,
+                         const kw_plan *plan)
 {
     for (size_t i = 0; i < split->parts_n; i++) {
         items[i].encoded.len = encoded->len; /* where it begins, until the buffer rests */
@@ -64,6 +66,12 @@ static bool encode_parts(kw_split *split, kw_buf *encoded, kw_item *items, const
             return false;
         }
         items[i].plan = *plan;
+        if (kw_plan_is_ring(client)) {
+            if (!kw_plan_ring_part(&items[i].plan, client, split, &split->parts[i])) {
+                return false;
+            }
+            continue;
+        }
         items[i].plan.kind = KW_PLAN_SLOT;
         items[i].plan.slot = split->parts[i].slot;
     }
@@ -99,6 +107,38 @@ static kw_reply *join_parts(kw_client *client, kw_error *error, const kw_plan *p
     return joined;
 }
 
+/* Parts that no node has seen, as the ring was changed and their keys have several owners
+ * now, are split anew. */
+static void redo_torn(kw_client *client, const kw_plan *plan, kw_split *split, kw_item *items)
+{
+    for (size_t i = 0; i < split->parts_n; i++) {
+        if (items[i].code != KW_ERR_CROSSSLOT || !kw_plan_is_torn(&items[i].plan)) {
+            continue;
+        }
+        kw_error failure = KW_ERROR_INIT;
+        size_t argc = kw_split_gather(split, &split->parts[i]);
+        items[i].request.reply = kw_call_run_split(client, &failure, plan, split->scratch, argc);
+        items[i].code = items[i].request.reply != NULL ? KW_OK : failure.code;
+        if (items[i].trouble != NULL) {
+            items[i].trouble->failure = failure;
+        }
+    }
+}
+
+/* The keys by their owners. */
+static kw_err init_split(kw_split *split, kw_client *client, const kw_keys *keys,
+                         const kw_bytes *argv)
+{
+    if (!kw_plan_is_ring(client)) {
+        return kw_split_init(split, &client->env.mem, keys, argv, NULL);
+    }
+    kw_view *view = kw_client_view(client);
+    kw_split_groups groups = kw_plan_ring_groups(view);
+    kw_err code = kw_split_init(split, &client->env.mem, keys, argv, &groups);
+    kw_view_unref(view);
+    return code;
+}
+
 kw_reply *kw_call_run_split(kw_client *client, kw_error *error, const kw_plan *plan,
                             const kw_bytes *argv, size_t argc)
 {
@@ -107,17 +147,19 @@ kw_reply *kw_call_run_split(kw_client *client, kw_error *error, const kw_plan *p
     if (kw_keys_find(&keys, error, plan->command, argv, argc) != KW_OK) {
         return NULL;
     }
-    if (kw_split_init(&split, &client->env.mem, &keys, argv) != KW_OK) {
+    if (init_split(&split, client, &keys, argv) != KW_OK) {
         return no_memory(error, KW_EFFECT_NONE);
     }
     kw_reply *reply = NULL;
     kw_buf encoded;
     kw_buf_init(&encoded, &client->env.mem, NULL, 0);
     kw_item *items = new_items(client, split.parts_n);
-    if (items == NULL || !encode_parts(&split, &encoded, items, plan)) {
+    if (items == NULL || !encode_parts(client, &split, &encoded, items, plan)) {
         no_memory(error, KW_EFFECT_NONE);
     } else {
-        (void)kw_run_all(client, items, split.parts_n, plan->deadline_ns);
+        if (kw_run_all(client, items, split.parts_n, plan->deadline_ns) != KW_OK) {
+            redo_torn(client, plan, &split, items);
+        }
         reply = join_parts(client, error, plan, &split, items);
     }
     free_items(client, items, split.parts_n);
@@ -172,6 +214,8 @@ kw_reply *kw_call_run_all(kw_client *client, kw_error *error, const kw_plan *pla
     size_t n = nodes != NULL ? choose_nodes(nodes, view, plan->kind) : 0;
     if (nodes == NULL || items == NULL) {
         no_memory(error, KW_EFFECT_NONE);
+    } else if (n == 0) {
+        kw_error_set(error, KW_ERR_NOT_SERVED, KW_EFFECT_NONE, "the ring has no node");
     } else {
         for (size_t i = 0; i < n; i++) {
             items[i].plan = *plan;

@@ -1,6 +1,7 @@
 #include "api/option_table.h"
 
 #include "base/error.h"
+#include "route/ring_rules.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -46,6 +47,16 @@ static const kw_option_row rows[] = {
      "MGET, MSET, DEL, UNLINK, EXISTS, TOUCH of keys in different slots: split or refuse"},
     {"resolver", KW_OPTION_RESOLVER, AT(has_resolver_thread), 0, 0, "system",
      "look host names up in the caller's thread, or in one of the library's own"},
+    {"placement", KW_OPTION_PLACEMENT, AT(placement), 0, 0, NULL,
+     "ring: how keys find nodes, such as kw1, twemproxy, go-redis; kw1 where it is not set"},
+    {"vnodes", KW_OPTION_COUNT, AT(vnodes), 0, 65536, "0",
+     "ring: points for each unit of weight in kw1; 0 is as the placement says, or 150"},
+    {"on-node-down", KW_OPTION_OUTAGE, AT(outage), 0, 0, "fail",
+     "ring: what becomes of the keys of a node that is down: fail, next or eject"},
+    {"down-after", KW_OPTION_COUNT, AT(down_after), 1, 1000, "3",
+     "ring: failures in a row that make a node one that is down"},
+    {"up-after", KW_OPTION_COUNT, AT(up_after), 1, 1000, "2",
+     "ring: answered probes in a row that bring a node back"},
     {"address-map", KW_OPTION_ADDRESSES, AT(address_map), 0, 0, NULL,
      "dial other addresses than servers announce: from>to,from>to"},
 };
@@ -100,6 +111,7 @@ const char *kw_option_nearest(kw_bytes name)
 static const char *const fork_words[] = {"refuse", "reopen"};
 static const char *const split_words[] = {"split", "refuse"};
 static const char *const resolver_words[] = {"system", "thread"};
+static const char *const outage_words[] = {"fail", "next", "eject"}; /* as kw_outage_policy */
 
 typedef struct unit {
     const char *name;
@@ -225,6 +237,36 @@ static kw_err set_choice(kw_options *options, kw_error *error, const kw_option_r
     return KW_OK;
 }
 
+static kw_err set_outage(kw_options *options, kw_error *error, const kw_option_row *row,
+                         kw_bytes value)
+{
+    for (size_t i = 0; i < sizeof(outage_words) / sizeof(outage_words[0]); i++) {
+        if (kw_bytes_equal(value, kw_bytes_of(outage_words[i]))) {
+            options->outage = (kw_outage_policy)i;
+            return KW_OK;
+        }
+    }
+    return wrong(error, row, value, "fail, next or eject");
+}
+
+static kw_err set_placement(kw_options *options, kw_error *error, const kw_allocator *mem,
+                            const kw_option_row *row, kw_bytes value)
+{
+    char text[KW_RING_PLACEMENT_MAX];
+    kw_ring_rules rules;
+    kw_error failure = KW_ERROR_INIT;
+    if (value.len >= sizeof(text) || memchr(value.data, 0, value.len) != NULL) {
+        return wrong(error, row, value, "a placement");
+    }
+    memcpy(text, value.data, value.len);
+    text[value.len] = '\0';
+    if (value.len > 0 && kw_ring_rules_parse(&rules, &failure, text) != KW_OK) {
+        return kw_error_set(error, KW_ERR_CONFIG, KW_EFFECT_NONE, "option %s: %s", row->name,
+                            failure.text);
+    }
+    return set_text(options, error, mem, row, value);
+}
+
 static bool has_pair(const kw_address_pair *pairs, size_t pairs_n, const kw_endpoint *from)
 {
     for (size_t i = 0; i < pairs_n; i++) {
@@ -294,6 +336,10 @@ kw_err kw_option_set(kw_options *options, kw_error *error, const kw_allocator *m
         return set_choice(options, error, row, value, split_words);
     case KW_OPTION_RESOLVER:
         return set_choice(options, error, row, value, resolver_words);
+    case KW_OPTION_PLACEMENT:
+        return set_placement(options, error, mem, row, value);
+    case KW_OPTION_OUTAGE:
+        return set_outage(options, error, row, value);
     case KW_OPTION_ADDRESSES:
         return set_addresses(options, error, mem, row, value);
     }

@@ -1,6 +1,7 @@
 #include "api/plan.h"
 
 #include "api/call.h"
+#include "api/plan_ring.h"
 #include "base/error.h"
 #include "base/resp.h"
 #include "route/keys.h"
@@ -40,9 +41,25 @@ static void take_policy(kw_plan *plan)
     }
 }
 
-static kw_err route_by_keys(kw_plan *plan, kw_error *error, const kw_bytes *argv, size_t argc,
-                            bool refuses_split)
+/* The same for keys of which servers and the ring have their own opinion. */
+static kw_err take_ring_keys(kw_plan *plan, kw_client *client, kw_error *error, const kw_keys *keys,
+                             const kw_bytes *argv, size_t argc)
 {
+    bool refuses_split = client->env.options.refuses_split;
+    bool is_multi = kw_command_request(plan->command) == KW_REQUEST_MULTI_SHARD && !refuses_split;
+    bool may_split = is_multi && kw_split_can(plan->command, keys, argc);
+    if (is_multi && !may_split) {
+        /* MSET with a key that lacks its value: a server has the words for it. */
+        kw_plan_ring_key(plan, client, kw_keys_at(keys, argv, 0));
+        return KW_OK;
+    }
+    return kw_plan_ring_keys(plan, client, error, keys, argv, may_split);
+}
+
+static kw_err route_by_keys(kw_plan *plan, kw_client *client, kw_error *error, const kw_bytes *argv,
+                            size_t argc)
+{
+    bool refuses_split = client->env.options.refuses_split;
     kw_keys keys;
     kw_err code = kw_keys_find(&keys, error, plan->command, argv, argc);
     if (code != KW_OK) {
@@ -51,6 +68,9 @@ static kw_err route_by_keys(kw_plan *plan, kw_error *error, const kw_bytes *argv
     if (keys.ranges_n == 0) {
         take_policy(plan);
         return KW_OK;
+    }
+    if (kw_plan_is_ring(client)) {
+        return take_ring_keys(plan, client, error, &keys, argv, argc);
     }
     uint16_t slot;
     bool may_split = !refuses_split && kw_split_can(plan->command, &keys, argc);
@@ -140,6 +160,30 @@ static kw_err slot_of_all(uint16_t *slot, kw_error *error, const kw_reply *keys)
     return KW_OK;
 }
 
+static kw_err take_found(kw_plan *plan, kw_client *client, kw_error *error, const kw_reply *reply)
+{
+    uint16_t slot = 0;
+    size_t n = kw_reply_count(reply);
+    if (!kw_plan_is_ring(client)) {
+        kw_err code = slot_of_all(&slot, error, reply);
+        if (code == KW_OK) {
+            take_slot(plan, slot);
+        }
+        return code;
+    }
+    kw_bytes *found = kw_mem_calloc(&client->env.mem, n, sizeof(found[0]));
+    if (found == NULL) {
+        return kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory to look a command up");
+    }
+    for (size_t i = 0; i < n; i++) {
+        found[i] = kw_reply_bytes(kw_reply_at(reply, i));
+    }
+    kw_keys keys = {1, {{0, n, 1}}};
+    kw_err code = kw_plan_ring_keys(plan, client, error, &keys, found, false);
+    kw_mem_free(&client->env.mem, found);
+    return code;
+}
+
 /* Keys that depend on the arguments: the server finds them. */
 static kw_err route_by_server(kw_plan *plan, kw_client *client, kw_error *error,
                               const kw_bytes *argv, size_t argc)
@@ -158,12 +202,8 @@ static kw_err route_by_server(kw_plan *plan, kw_client *client, kw_error *error,
         return no_server(error, &failure);
     }
     kw_err code = KW_OK;
-    uint16_t slot = 0;
     if (kw_reply_count(reply) > 0) {
-        code = slot_of_all(&slot, error, reply);
-        if (code == KW_OK) {
-            take_slot(plan, slot);
-        }
+        code = take_found(plan, client, error, reply);
     }
     kw_reply_free(reply);
     return code;
@@ -190,6 +230,9 @@ static kw_err route_learnt(kw_plan *plan, kw_client *client, kw_error *error, co
     }
     kw_keys keys = {1, {{(size_t)learnt.first, 0, (size_t)step}}};
     keys.ranges[0].count = last >= learnt.first ? (size_t)((last - learnt.first) / step + 1) : 1;
+    if (kw_plan_is_ring(client)) {
+        return kw_plan_ring_keys(plan, client, error, &keys, argv, false);
+    }
     uint16_t slot;
     code = kw_keys_slot(&slot, error, &keys, argv);
     if (code == KW_OK) {
@@ -198,9 +241,27 @@ static kw_err route_learnt(kw_plan *plan, kw_client *client, kw_error *error, co
     return code;
 }
 
+/* A member of a ring goes by its name as well. */
+static kw_node *find_member(kw_client *client, const char *name)
+{
+    kw_view *view = kw_plan_is_ring(client) ? kw_client_view(client) : NULL;
+    uint32_t shard;
+    kw_node *node = NULL;
+    if (view != NULL && kw_ring_find(kw_map_ring(view->map), &shard, name, strlen(name)) == KW_OK) {
+        node = kw_node_ref(view->nodes[kw_map_shard_at(view->map, shard)->primary]);
+    }
+    kw_view_unref(view);
+    return node;
+}
+
 static kw_err route_to_node(kw_plan *plan, kw_client *client, kw_error *error, const char *name)
 {
     kw_endpoint endpoint;
+    plan->node = find_member(client, name);
+    if (plan->node != NULL) {
+        plan->kind = KW_PLAN_NODE;
+        return KW_OK;
+    }
     if (!kw_endpoint_parse(&endpoint, kw_bytes_of(name)) &&
         !kw_endpoint_set(&endpoint, kw_bytes_of(name), 0)) {
         return kw_error_set(error, KW_ERR_ARGUMENT, KW_EFFECT_NONE,
@@ -230,9 +291,18 @@ static kw_err route_as_told(kw_plan *plan, kw_client *client, kw_error *error,
         if (options->key == NULL && options->key_len > 0) {
             break;
         }
-        take_slot(plan, (uint16_t)kw_slot(options->key, options->key_len));
+        if (kw_plan_is_ring(client)) {
+            kw_bytes key = {options->key, options->key_len};
+            kw_plan_ring_key(plan, client, key);
+        } else {
+            take_slot(plan, (uint16_t)kw_slot(options->key, options->key_len));
+        }
         return KW_OK;
     case KW_ROUTE_SLOT:
+        if (kw_plan_is_ring(client)) {
+            return kw_error_set(error, KW_ERR_UNSUPPORTED, KW_EFFECT_NONE,
+                                "a ring has no slots; route by key (KW_ROUTE_KEY)");
+        }
         if (options->slot >= KW_SLOTS_N) {
             break;
         }
@@ -314,13 +384,25 @@ kw_err kw_plan_init(kw_plan *plan, kw_client *client, kw_error *error,
         plan->kind = KW_PLAN_ANY;
         return KW_OK;
     }
-    return plan->command != NULL
-               ? route_by_keys(plan, error, argv, argc, client->env.options.refuses_split)
-               : route_learnt(plan, client, error, argv, argc);
+    return plan->command != NULL ? route_by_keys(plan, client, error, argv, argc)
+                                 : route_learnt(plan, client, error, argv, argc);
 }
 
 void kw_plan_fini(kw_plan *plan)
 {
     kw_node_unref(plan->node);
     plan->node = NULL;
+    kw_places_free(plan->places);
+    plan->places = NULL;
+}
+
+bool kw_plan_is_ordered(const kw_plan *a, const kw_plan *b)
+{
+    if (a->kind != b->kind) {
+        return false;
+    }
+    if (a->kind == KW_PLAN_PLACE) {
+        return a->place == b->place || a->places != NULL || b->places != NULL;
+    }
+    return a->kind == KW_PLAN_SLOT && a->slot == b->slot;
 }

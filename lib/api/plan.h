@@ -6,9 +6,11 @@
 
 #include "api/client.h"
 #include "route/command.h"
+#include "route/places.h"
 
 typedef enum kw_plan_kind {
     KW_PLAN_SLOT,  /* the owner of slot */
+    KW_PLAN_PLACE, /* the owner of place, on a ring */
     KW_PLAN_SPLIT, /* keys in many slots, of a command that can be split */
     KW_PLAN_ANY,   /* any primary */
     KW_PLAN_NODE,  /* node */
@@ -19,6 +21,9 @@ typedef enum kw_plan_kind {
 typedef struct kw_plan {
     kw_plan_kind kind;
     uint16_t slot;                  /* of KW_PLAN_SLOT */
+    uint64_t place;                 /* of KW_PLAN_PLACE: of its first key */
+    kw_places *places;              /* of KW_PLAN_PLACE: those of all its keys, which must have
+                                       one owner; NULL: there is but one place */
     kw_node *node;                  /* of KW_PLAN_NODE: a reference */
     const kw_command_info *command; /* NULL: not in the table */
     const char *name;               /* for error texts: the table's, or "command" */
@@ -35,6 +40,9 @@ typedef struct kw_plan {
 kw_err kw_plan_init(kw_plan *plan, kw_client *client, kw_error *error,
                     const kw_call_options *options, const kw_bytes *argv, size_t argc);
 void kw_plan_fini(kw_plan *plan);
+
+/* True where two commands of a batch run in their order: they may have a key in common. */
+bool kw_plan_is_ordered(const kw_plan *a, const kw_plan *b);
 
 /* now_ns + timeout_ms, with an end where that would be none. */
 uint64_t kw_plan_deadline_ns(uint64_t now_ns, uint64_t timeout_ms);

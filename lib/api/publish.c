@@ -43,8 +43,7 @@ static void retire_left(const kw_view *old, const kw_view *view)
     }
 }
 
-/* Both gates: publishing is held by the caller. */
-static kw_err publish_locked(kw_client *client, bool *has_news, kw_map *map)
+kw_err kw_publish_locked(kw_client *client, bool *has_news, kw_map *map)
 {
     *has_news = false;
     kw_view *old = kw_client_view(client);
@@ -70,8 +69,6 @@ static kw_err publish_locked(kw_client *client, bool *has_news, kw_map *map)
     if (view != NULL) {
         retire_left(old, view);
         atomic_fetch_add_explicit(&client->counters.map_changes, 1, memory_order_relaxed);
-        kw_env_log(&client->env, KW_LOG_INFO, "new map: %zu primaries, %zu nodes",
-                   kw_map_shards_n(map), n);
     }
     kw_view_unref(old);
     kw_view_unref(view);
@@ -79,12 +76,25 @@ static kw_err publish_locked(kw_client *client, bool *has_news, kw_map *map)
     return view != NULL ? KW_OK : KW_ERR_NOMEM;
 }
 
+void kw_publish_tell(kw_client *client)
+{
+    kw_view *view = kw_client_view(client);
+    if (view != NULL) {
+        kw_env_log(&client->env, KW_LOG_INFO, "new map: %zu primaries, %zu nodes",
+                   kw_map_shards_n(view->map), view->nodes_n);
+    }
+    kw_view_unref(view);
+}
+
 kw_err kw_publish(void *arg, bool *has_news, kw_map *map)
 {
     kw_client *client = arg;
     kw_gate_lock(&client->publishing);
-    kw_err code = publish_locked(client, has_news, map);
+    kw_err code = kw_publish_locked(client, has_news, map);
     kw_gate_unlock(&client->publishing);
+    if (*has_news) {
+        kw_publish_tell(client);
+    }
     return code;
 }
 
@@ -93,13 +103,16 @@ void kw_client_patch(kw_client *client, unsigned slot, const kw_endpoint *endpoi
     kw_gate_lock(&client->publishing);
     kw_view *view = kw_client_view(client);
     kw_map *patched = NULL;
+    bool has_news = false;
     bool is_done = view != NULL && kw_map_patch(view->map, &patched, slot, endpoint) == KW_OK;
     if (is_done && patched != NULL) {
-        bool has_news;
-        is_done = publish_locked(client, &has_news, patched) == KW_OK;
+        is_done = kw_publish_locked(client, &has_news, patched) == KW_OK;
     }
     kw_gate_unlock(&client->publishing);
     kw_view_unref(view);
+    if (has_news) {
+        kw_publish_tell(client);
+    }
     if (is_done) {
         kw_refresher_on_publish(&client->refresher);
     }

@@ -158,15 +158,7 @@ static void route_all(kw_run *self, const kw_view *view)
 {
     for (size_t i = 0; i < self->items_n; i++) {
         kw_item *item = &self->items[i];
-        const kw_plan *plan = &item->plan;
-        kw_node *node = NULL;
-        if (plan->kind == KW_PLAN_NODE) {
-            node = plan->node;
-        } else if (plan->kind == KW_PLAN_SLOT) {
-            node = kw_view_owner(view, plan->slot);
-        } else {
-            node = kw_view_any(view, kw_random_next(&self->random) >> 32);
-        }
+        kw_node *node = kw_drive_look(view, &item->plan, &self->random);
         if (node != NULL) {
             kw_run_put(self, item, node);
         } else {

@@ -84,15 +84,11 @@ static kw_channel *need_channel(kw_run *self, kw_node *node)
     return channel;
 }
 
-/* An earlier command of the same slot that sleeps: order is kept behind it. */
+/* An earlier command of the same keys that sleeps: order is kept behind it. */
 static const kw_item *sleeper_before(const kw_run *self, const kw_item *item)
 {
-    if (item->plan.kind != KW_PLAN_SLOT) {
-        return NULL;
-    }
     for (const kw_item *other = self->sleepers.head; other != NULL; other = other->next) {
-        if (other < item && other->plan.kind == KW_PLAN_SLOT &&
-            other->plan.slot == item->plan.slot) {
+        if (other < item && kw_plan_is_ordered(&other->plan, &item->plan)) {
             return other;
         }
     }

@@ -2,6 +2,7 @@
 
 #include "api/args.h"
 #include "api/drive.h"
+#include "api/plan_ring.h"
 #include "api/session_parts.h"
 #include "base/error.h"
 #include "base/format.h"
@@ -27,6 +28,10 @@ static kw_session *new_session(kw_client *client, kw_error *error, const char *k
     session->client = client;
     session->pid = client->fork.pid;
     session->slot = kw_drive_has_map(client) ? kw_slot_of(key, key_len) : 0;
+    if (kw_plan_is_ring(client)) {
+        kw_bytes whole = {key, key_len};
+        session->place = kw_place_of(client->members.placement, whole);
+    }
     return session;
 }
 
@@ -93,6 +98,7 @@ static kw_reply *send_args(kw_session *session, kw_error *error, const kw_bytes 
         kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory to encode %s", plan.name);
     }
     kw_buf_fini(&encoded);
+    kw_plan_fini(&plan);
     return reply;
 }
 

@@ -1,6 +1,7 @@
 #include "api/session_parts.h"
 
 #include "api/drive.h"
+#include "api/plan_ring.h"
 #include "base/error.h"
 #include "route/keys.h"
 #include "route/slot.h"
@@ -62,6 +63,12 @@ static void take_slot(kw_plan *plan, const kw_session *session)
 {
     plan->kind = kw_drive_has_map(session->client) ? KW_PLAN_SLOT : KW_PLAN_ANY;
     plan->slot = session->slot;
+    if (kw_plan_is_ring(session->client)) {
+        plan->kind = KW_PLAN_PLACE;
+        plan->place = session->place;
+        kw_places_free(plan->places); /* they were checked */
+        plan->places = NULL;
+    }
 }
 
 static void take_deadline(kw_plan *plan, const kw_session *session, uint64_t block_ms)
@@ -90,6 +97,44 @@ static kw_err foreign_slot(kw_error *error, const kw_session *session, const cha
                         what, slot, (unsigned)session->slot);
 }
 
+/* The node that the session's commands go to: its connection's where that cannot be left. */
+static const kw_node *node_of(const kw_session *session, const kw_view *view)
+{
+    bool is_bound = session->node != NULL && !kw_session_is_clean(session);
+    return is_bound ? session->node : kw_view_at_place(view, session->place);
+}
+
+/* The key lives, by the ring of this moment, where the session's commands go. */
+static kw_err check_place(const kw_session *session, kw_error *error, const char *name,
+                          uint64_t place)
+{
+    kw_view *view = kw_client_view(session->client);
+    const kw_node *here = node_of(session, view);
+    const kw_node *there = kw_view_at_place(view, place);
+    kw_err code = KW_OK;
+    if (here != there) {
+        code = kw_error_set(error, KW_ERR_CROSSSLOT, KW_EFFECT_NONE,
+                            "keys of %s live at %.128s, and the session is pinned to %.128s; give "
+                            "its keys the {hash tag} of the key that it was opened with, or, if "
+                            "the ring was changed, open another session",
+                            name, there != NULL ? there->name : "no node",
+                            here != NULL ? here->name : "no node");
+    }
+    kw_view_unref(view);
+    return code;
+}
+
+static kw_err check_ring_keys(const kw_plan *plan, const kw_session *session, kw_error *error,
+                              const kw_keys *keys, const kw_bytes *argv)
+{
+    kw_err code = KW_OK;
+    for (size_t i = 0; code == KW_OK && i < kw_keys_count(keys); i++) {
+        uint64_t place = kw_place_of(session->client->members.placement, kw_keys_at(keys, argv, i));
+        code = check_place(session, error, plan->name, place);
+    }
+    return code;
+}
+
 static kw_err check_keys(const kw_plan *plan, const kw_session *session, kw_error *error,
                          const kw_bytes *argv, size_t argc)
 {
@@ -97,6 +142,9 @@ static kw_err check_keys(const kw_plan *plan, const kw_session *session, kw_erro
     kw_err code = kw_keys_find(&keys, error, plan->command, argv, argc);
     if (code != KW_OK || keys.ranges_n == 0) {
         return code;
+    }
+    if (kw_plan_is_ring(session->client)) {
+        return check_ring_keys(plan, session, error, &keys, argv);
     }
     uint16_t slot;
     code = kw_keys_slot(&slot, error, &keys, argv);
@@ -116,7 +164,9 @@ static kw_err plan_unknown(kw_plan *plan, const kw_session *session, kw_error *e
 {
     static const kw_call_options defaults = KW_CALL_OPTIONS_INIT;
     kw_err code = kw_plan_init(plan, session->client, error, &defaults, argv, argc);
-    if (code == KW_OK && plan->kind == KW_PLAN_SLOT && plan->slot != session->slot) {
+    if (code == KW_OK && plan->kind == KW_PLAN_PLACE) {
+        code = check_place(session, error, plan->name, plan->place);
+    } else if (code == KW_OK && plan->kind == KW_PLAN_SLOT && plan->slot != session->slot) {
         code = foreign_slot(error, session, "the command's key", plan->slot);
     }
     take_slot(plan, session);
@@ -134,7 +184,7 @@ static kw_err plan_known(kw_plan *plan, const kw_session *session, kw_error *err
     take_slot(plan, session);
     take_deadline(plan, session,
                   plan->is_blocking ? kw_command_block_ms(plan->command, argv, argc) : 0);
-    return plan->kind == KW_PLAN_SLOT ? check_keys(plan, session, error, argv, argc) : KW_OK;
+    return plan->kind != KW_PLAN_ANY ? check_keys(plan, session, error, argv, argc) : KW_OK;
 }
 
 static kw_err refuse(const kw_plan *plan, kw_error *error)

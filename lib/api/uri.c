@@ -1,6 +1,7 @@
 #include "api/uri.h"
 
 #include "api/option_table.h"
+#include "api/uri_parts.h"
 #include "base/error.h"
 
 #include <string.h>
@@ -8,15 +9,6 @@
 #define SEEDS_MAX    ((size_t)1000)
 #define DEFAULT_PORT 6379
 #define OPTIONS_MAX  64 /* bits of the mask of those seen */
-
-/* Where in the URI an error is. */
-typedef struct uri_reader {
-    kw_options *options;
-    kw_error *error;
-    const kw_allocator *mem;
-    const char *uri;
-    uint64_t seen; /* options that the URI has had, a bit a row of the table */
-} uri_reader;
 
 typedef struct scheme_row {
     const char *name;
@@ -27,7 +19,6 @@ typedef struct scheme_row {
 
 #define NO_TLS      "TLS is not in this version; use the scheme without the second s"
 #define NO_SENTINEL "Sentinel is not in this version; redis:// and redis-cluster:// are"
-#define NO_RING     "rings are not in this version; redis:// and redis-cluster:// are"
 
 static const scheme_row schemes[] = {
     {"redis", KW_SCHEME_SINGLE, false, NULL},
@@ -38,18 +29,18 @@ static const scheme_row schemes[] = {
     {"valkey-cluster", KW_SCHEME_CLUSTER, false, NULL},
     {"redis-sentinel", KW_SCHEME_SENTINEL, false, NO_SENTINEL},
     {"valkey-sentinel", KW_SCHEME_SENTINEL, false, NO_SENTINEL},
-    {"redis-ring", KW_SCHEME_RING, false, NO_RING},
-    {"valkey-ring", KW_SCHEME_RING, false, NO_RING},
+    {"redis-ring", KW_SCHEME_RING, false, NULL},
+    {"valkey-ring", KW_SCHEME_RING, false, NULL},
     {"rediss", KW_SCHEME_SINGLE, false, NO_TLS},
     {"valkeys", KW_SCHEME_SINGLE, false, NO_TLS},
     {"rediss-cluster", KW_SCHEME_CLUSTER, false, NO_TLS},
     {"valkeys-cluster", KW_SCHEME_CLUSTER, false, NO_TLS},
 };
 
-static kw_err wrong(const uri_reader *self, const char *at, const char *what)
+kw_err kw_uri_wrong(const kw_uri_reader *self, const char *at, const char *what)
 {
-    return kw_error_set(self->error, KW_ERR_CONFIG, KW_EFFECT_NONE, "URI, character %zu: %s",
-                        (size_t)(at - self->uri) + 1, what);
+    return kw_error_set(self->error, KW_ERR_CONFIG, KW_EFFECT_NONE, "%s, character %zu: %s",
+                        self->what, (size_t)(at - self->uri) + 1, what);
 }
 
 static int hex_of(char digit)
@@ -61,8 +52,7 @@ static int hex_of(char digit)
     return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
 }
 
-/* Undoes %HH into new memory (*text, the caller's). */
-static kw_err decode(const uri_reader *self, kw_bytes *text, kw_bytes part)
+kw_err kw_uri_decode(const kw_uri_reader *self, kw_bytes *text, kw_bytes part)
 {
     char *out = kw_mem_alloc(self->mem, part.len + 1);
     if (out == NULL) {
@@ -76,7 +66,8 @@ static kw_err decode(const uri_reader *self, kw_bytes *text, kw_bytes part)
             int low = part.len - i > 2 ? hex_of(part.data[i + 2]) : -1;
             if (high < 0 || low < 0) {
                 kw_mem_free(self->mem, out);
-                return wrong(self, part.data + i, "% is not followed by two hexadecimal digits");
+                return kw_uri_wrong(self, part.data + i,
+                                    "% is not followed by two hexadecimal digits");
             }
             out[len] = (char)(high * 16 + low);
             i += 2;
@@ -91,16 +82,16 @@ static kw_err decode(const uri_reader *self, kw_bytes *text, kw_bytes part)
 
 /* A bare '?' or '&' in a password cuts it there, and its rest looks like options: then
  * nothing from there on may be shown. */
-static bool may_show(const uri_reader *self, const char *at)
+static bool may_show(const kw_uri_reader *self, const char *at)
 {
     const char *password = strstr(self->uri, "password=");
     return strchr(at, '@') == NULL && (password == NULL || password >= at);
 }
 
-static kw_err set_decoded(const uri_reader *self, const kw_option_row *row, kw_bytes part)
+static kw_err set_decoded(const kw_uri_reader *self, const kw_option_row *row, kw_bytes part)
 {
     kw_bytes value;
-    kw_err code = decode(self, &value, part);
+    kw_err code = kw_uri_decode(self, &value, part);
     if (code != KW_OK) {
         return code;
     }
@@ -115,17 +106,17 @@ static kw_err set_decoded(const uri_reader *self, const kw_option_row *row, kw_b
 }
 
 /* Marks an option; one that is marked already is an error at at. */
-static kw_err see_once(uri_reader *self, const kw_option_row *row, const char *at)
+static kw_err see_once(kw_uri_reader *self, const kw_option_row *row, const char *at)
 {
     uint64_t bit = UINT64_C(1) << (size_t)(row - kw_option_row_at(0));
     if ((self->seen & bit) != 0) {
-        return wrong(self, at, "the option is given twice");
+        return kw_uri_wrong(self, at, "the option is given twice");
     }
     self->seen |= bit;
     return KW_OK;
 }
 
-static kw_err set_once(uri_reader *self, const char *option, kw_bytes part)
+static kw_err set_once(kw_uri_reader *self, const char *option, kw_bytes part)
 {
     const kw_option_row *row = kw_option_row_find(kw_bytes_of(option));
     kw_err code = see_once(self, row, part.data);
@@ -133,7 +124,7 @@ static kw_err set_once(uri_reader *self, const char *option, kw_bytes part)
 }
 
 /* "user", "user:password", ":password"; what is not there keeps its setting. */
-static kw_err read_login(uri_reader *self, kw_bytes login)
+static kw_err read_login(kw_uri_reader *self, kw_bytes login)
 {
     kw_bytes user = login;
     kw_bytes password;
@@ -142,8 +133,7 @@ static kw_err read_login(uri_reader *self, kw_bytes login)
     return code == KW_OK && has_password ? set_once(self, "password", password) : code;
 }
 
-/* "host", "host:port", "[v6]", "[v6]:port". */
-static kw_err read_server(const uri_reader *self, kw_endpoint *server, kw_bytes text)
+kw_err kw_uri_read_server(const kw_uri_reader *self, kw_endpoint *server, kw_bytes text)
 {
     kw_bytes host = text;
     kw_bytes port = {NULL, 0};
@@ -152,44 +142,45 @@ static kw_err read_server(const uri_reader *self, kw_endpoint *server, kw_bytes 
         kw_bytes inside = {text.data + 1, text.len - 1};
         kw_bytes behind;
         if (!kw_bytes_split(&host, &behind, inside, ']')) {
-            return wrong(self, text.data, "[ is not followed by ]");
+            return kw_uri_wrong(self, text.data, "[ is not followed by ]");
         }
         has_port = behind.len > 0;
         if (has_port && behind.data[0] != ':') {
-            return wrong(self, behind.data, "expected :port behind ]");
+            return kw_uri_wrong(self, behind.data, "expected :port behind ]");
         }
         port.data = behind.data + 1;
         port.len = has_port ? behind.len - 1 : 0;
     } else {
         has_port = kw_bytes_split_last(&host, &port, text, ':');
         if (has_port && memchr(host.data, ':', host.len) != NULL) {
-            return wrong(self, text.data, "an IPv6 address goes into brackets: [::1]:6379");
+            return kw_uri_wrong(self, text.data, "an IPv6 address goes into brackets: [::1]:6379");
         }
     }
     if (host.len == 0) {
-        return wrong(self, text.data,
-                     strchr(text.data, '@') == NULL
-                         ? "the host name is missing"
-                         : "the host name is missing; in a password write %2F for /, %3F for ?");
+        return kw_uri_wrong(
+            self, text.data,
+            strchr(text.data, '@') == NULL
+                ? "the host name is missing"
+                : "the host name is missing; in a password write %2F for /, %3F for ?");
     }
     if (memchr(host.data, '#', host.len) != NULL) {
-        return wrong(self, host.data, "a host name has no #; in a password write %23");
+        return kw_uri_wrong(self, host.data, "a host name has no #; in a password write %23");
     }
     if (text.data[0] == '[' && memchr(host.data, ':', host.len) == NULL) {
-        return wrong(self, host.data, "only an IPv6 address goes into brackets");
+        return kw_uri_wrong(self, host.data, "only an IPv6 address goes into brackets");
     }
     uint64_t number = DEFAULT_PORT;
     if (has_port && (!kw_bytes_to_uint(&number, port, UINT16_MAX) || number == 0)) {
-        return wrong(self, port.data, "the port is not a number from 1 to 65535");
+        return kw_uri_wrong(self, port.data, "the port is not a number from 1 to 65535");
     }
     if (host.data[0] == '/' || !kw_endpoint_set(server, host, number)) {
-        return wrong(self, host.data,
-                     "the host name has a byte that is not allowed, or over 255 bytes");
+        return kw_uri_wrong(self, host.data,
+                            "the host name has a byte that is not allowed, or over 255 bytes");
     }
     return KW_OK;
 }
 
-static kw_err replace_seeds(const uri_reader *self, const kw_endpoint *seeds, size_t seeds_n)
+static kw_err replace_seeds(const kw_uri_reader *self, const kw_endpoint *seeds, size_t seeds_n)
 {
     kw_endpoint *copy = kw_mem_calloc(self->mem, seeds_n, sizeof(copy[0]));
     if (copy == NULL) {
@@ -211,18 +202,21 @@ static kw_err replace_seeds(const uri_reader *self, const kw_endpoint *seeds, si
     return KW_OK;
 }
 
-static kw_err read_servers(const uri_reader *self, kw_bytes servers)
+static kw_err read_servers(const kw_uri_reader *self, kw_bytes servers)
 {
+    if (self->options->scheme == KW_SCHEME_RING) {
+        return kw_uri_read_members(self, servers);
+    }
     size_t n = 1;
     for (size_t i = 0; i < servers.len; i++) {
         n += servers.data[i] == ',' ? 1 : 0;
     }
     if (n > SEEDS_MAX) {
-        return wrong(self, servers.data, "more than 1000 servers");
+        return kw_uri_wrong(self, servers.data, "more than 1000 servers");
     }
     if (n > 1 && self->options->scheme == KW_SCHEME_SINGLE) {
-        return wrong(self, servers.data,
-                     "this scheme takes one server; for a cluster use redis-cluster://");
+        return kw_uri_wrong(self, servers.data,
+                            "this scheme takes one server; for a cluster use redis-cluster://");
     }
     kw_endpoint *seeds = kw_mem_calloc(self->mem, n, sizeof(seeds[0]));
     if (seeds == NULL) {
@@ -233,7 +227,7 @@ static kw_err read_servers(const uri_reader *self, kw_bytes servers)
     for (size_t i = 0; i < n && code == KW_OK; i++) {
         kw_bytes server = rest;
         (void)kw_bytes_split(&server, &rest, rest, ',');
-        code = read_server(self, &seeds[i], server);
+        code = kw_uri_read_server(self, &seeds[i], server);
     }
     if (code == KW_OK) {
         code = replace_seeds(self, seeds, n);
@@ -242,17 +236,17 @@ static kw_err read_servers(const uri_reader *self, kw_bytes servers)
     return code;
 }
 
-static kw_err read_option(uri_reader *self, kw_bytes pair)
+static kw_err read_option(kw_uri_reader *self, kw_bytes pair)
 {
     kw_bytes name;
     kw_bytes value;
     if (!kw_bytes_split(&name, &value, pair, '=')) {
-        return wrong(self, pair.data, "an option is written name=value");
+        return kw_uri_wrong(self, pair.data, "an option is written name=value");
     }
     const kw_option_row *row = kw_option_row_find(name);
     if (row == NULL && !may_show(self, name.data)) {
-        return wrong(self, name.data,
-                     "unknown option; in a password write %26 for &, %3F for ?, %40 for @");
+        return kw_uri_wrong(self, name.data,
+                            "unknown option; in a password write %26 for &, %3F for ?, %40 for @");
     }
     if (row == NULL) {
         char shown[60];
@@ -267,7 +261,7 @@ static kw_err read_option(uri_reader *self, kw_bytes pair)
     return code == KW_OK ? set_decoded(self, row, value) : code;
 }
 
-static kw_err read_query(uri_reader *self, kw_bytes query)
+static kw_err read_query(kw_uri_reader *self, kw_bytes query)
 {
     kw_err code = KW_OK;
     bool has_more = query.len > 0;
@@ -280,31 +274,31 @@ static kw_err read_query(uri_reader *self, kw_bytes query)
 }
 
 /* "/3" behind the servers. */
-static kw_err read_database(uri_reader *self, kw_bytes path)
+static kw_err read_database(kw_uri_reader *self, kw_bytes path)
 {
     if (path.len == 0) {
         return KW_OK;
     }
     uint64_t number;
     if (!kw_bytes_to_uint(&number, path, 1000000)) {
-        return wrong(self, path.data, "the path is not a database number");
+        return kw_uri_wrong(self, path.data, "the path is not a database number");
     }
     self->options->database = number;
     return see_once(self, kw_option_row_find(kw_bytes_of("db")), path.data);
 }
 
-static kw_err read_path(const uri_reader *self, kw_bytes path)
+static kw_err read_path(const kw_uri_reader *self, kw_bytes path)
 {
     kw_bytes text;
-    kw_err code = decode(self, &text, path);
+    kw_err code = kw_uri_decode(self, &text, path);
     if (code != KW_OK) {
         return code;
     }
     kw_endpoint server;
     if (text.len == 0 || text.data[0] != '/' || !kw_endpoint_set(&server, text, 0)) {
-        code = wrong(self, path.data,
-                     "expected the path of a Unix socket, as in "
-                     "redis+unix:///run/redis.sock");
+        code = kw_uri_wrong(self, path.data,
+                            "expected the path of a Unix socket, as in "
+                            "redis+unix:///run/redis.sock");
     } else {
         code = replace_seeds(self, &server, 1);
     }
@@ -312,7 +306,7 @@ static kw_err read_path(const uri_reader *self, kw_bytes path)
     return code;
 }
 
-static kw_err find_scheme(const uri_reader *self, const scheme_row **row, kw_bytes name)
+static kw_err find_scheme(const kw_uri_reader *self, const scheme_row **row, kw_bytes name)
 {
     for (size_t i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++) {
         if (kw_bytes_equal_nocase(name, kw_bytes_of(schemes[i].name))) {
@@ -324,13 +318,14 @@ static kw_err find_scheme(const uri_reader *self, const scheme_row **row, kw_byt
             return KW_OK;
         }
     }
-    return wrong(self, self->uri,
-                 "unknown scheme; known are redis, redis+unix, redis-cluster, redis-sentinel, "
-                 "redis-ring and the same with valkey");
+    return kw_uri_wrong(
+        self, self->uri,
+        "unknown scheme; known are redis, redis+unix, redis-cluster, redis-sentinel, "
+        "redis-ring and the same with valkey");
 }
 
 /* Behind "://" and before "?". */
-static kw_err read_place(uri_reader *self, const scheme_row *row, kw_bytes place)
+static kw_err read_place(kw_uri_reader *self, const scheme_row *row, kw_bytes place)
 {
     kw_bytes login;
     kw_bytes behind;
@@ -353,10 +348,11 @@ static kw_err read_place(uri_reader *self, const scheme_row *row, kw_bytes place
 
 kw_err kw_uri_read(kw_options *options, kw_error *error, const kw_allocator *mem, const char *uri)
 {
-    uri_reader self = {options, error, mem, uri, 0};
+    kw_uri_reader self = {options, error, mem, "URI", uri, 0};
     const char *colon = strstr(uri, "://");
     if (colon == NULL) {
-        return wrong(&self, uri, "no \"://\"; a URI begins with redis:// or redis-cluster://");
+        return kw_uri_wrong(&self, uri,
+                            "no \"://\"; a URI begins with redis:// or redis-cluster://");
     }
     kw_bytes name = {uri, (size_t)(colon - uri)};
     const scheme_row *row = NULL;

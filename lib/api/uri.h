@@ -11,4 +11,8 @@
  * where, never with the user or password. */
 kw_err kw_uri_read(kw_options *options, kw_error *error, const kw_allocator *mem, const char *uri);
 
+/* Reads one member of a ring, written as in a URI. On success kw_member_fini. */
+kw_err kw_uri_read_member(kw_member *member, kw_error *error, const kw_allocator *mem,
+                          const char *text);
+
 #endif

@@ -50,6 +50,33 @@ kw_node *kw_view_owner(const kw_view *view, unsigned slot)
     return view->nodes[kw_map_shard_at(view->map, shard)->primary];
 }
 
+kw_node *kw_view_at_place(const kw_view *view, uint64_t place)
+{
+    uint16_t shard = kw_map_shard_at_place(view->map, place);
+    if (shard == KW_MAP_NO_SHARD) {
+        return NULL;
+    }
+    return view->nodes[kw_map_shard_at(view->map, shard)->primary];
+}
+
+bool kw_view_is_down(const kw_view *view, const kw_node *node)
+{
+    size_t number;
+    if (kw_map_ring(view->map) == NULL || !kw_map_find_node(view->map, &number, &node->endpoint)) {
+        return false;
+    }
+    const kw_map_member *member = kw_map_member_at(view->map, number);
+    return member->is_primary && kw_map_is_down(view->map, member->shard);
+}
+
+/* A node of a ring that gets no keys, or that is down, is the last choice. */
+static bool is_inviting(const kw_view *view, size_t shard)
+{
+    const kw_ring *ring = kw_map_ring(view->map);
+    return ring == NULL ||
+           (kw_ring_node_points(ring, (uint32_t)shard) > 0 && !kw_map_is_down(view->map, shard));
+}
+
 kw_node *kw_view_any(const kw_view *view, uint64_t random)
 {
     size_t shards_n = kw_map_shards_n(view->map);
@@ -57,7 +84,7 @@ kw_node *kw_view_any(const kw_view *view, uint64_t random)
     for (size_t i = 0; i < shards_n; i++) {
         size_t shard = (size_t)((random + i) % shards_n);
         node = view->nodes[kw_map_shard_at(view->map, shard)->primary];
-        if (!kw_node_is_failing(node)) {
+        if (is_inviting(view, shard) && !kw_node_is_failing(node)) {
             break;
         }
     }

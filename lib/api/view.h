@@ -24,6 +24,12 @@ void kw_view_unref(kw_view *view);
 /* The primary that owns the slot, borrowed from view; NULL for a hole. */
 kw_node *kw_view_owner(const kw_view *view, unsigned slot);
 
+/* The primary that has the keys at a place of the ring, borrowed; NULL: none. */
+kw_node *kw_view_at_place(const kw_view *view, uint64_t place);
+
+/* True for a primary that was down when the map was made. */
+bool kw_view_is_down(const kw_view *view, const kw_node *node);
+
 /* Some primary that serves slots: healthy if there is one; NULL where none is. */
 kw_node *kw_view_any(const kw_view *view, uint64_t random);
 

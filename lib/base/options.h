@@ -4,6 +4,7 @@
 
 #include "base/endpoint.h"
 #include "base/memory.h"
+#include "base/roster.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -16,6 +17,13 @@ typedef enum kw_scheme {
     KW_SCHEME_RING
 } kw_scheme;
 
+/* What becomes of a ring node's keys while it is down. */
+typedef enum kw_outage_policy {
+    KW_OUTAGE_FAIL, /* an error at once */
+    KW_OUTAGE_NEXT, /* the next node of each key's preference list has them */
+    KW_OUTAGE_EJECT /* the ring is built anew without the node */
+} kw_outage_policy;
+
 /* An address as servers announce it, and the one to dial instead. */
 typedef struct kw_address_pair {
     kw_endpoint from;
@@ -26,6 +34,12 @@ typedef struct kw_options {
     kw_scheme scheme;
     kw_endpoint *seeds; /* servers named by the URI, in its order */
     size_t seeds_n;
+    kw_roster roster;    /* members of a ring, in place of seeds */
+    char *placement;     /* of a ring; NULL: the default */
+    uint64_t vnodes;     /* points for each unit of weight; 0: as placement says */
+    uint64_t down_after; /* failures in a row that make a ring node one that is down */
+    uint64_t up_after;   /* answered probes in a row that bring it back */
+    kw_outage_policy outage;
     char *user;        /* NULL: none */
     char *password;    /* NULL: none */
     char *client_name; /* NULL: none */

@@ -216,6 +216,11 @@ kw_step kw_op_on_mapless(kw_op *op, uint64_t now_ns)
     return step;
 }
 
+kw_step kw_op_on_refused(kw_op *op, kw_err code)
+{
+    return fail(op, code, KW_EFFECT_NONE);
+}
+
 kw_step kw_op_on_unavailable(kw_op *op, uint64_t now_ns, kw_err code, uint64_t retry_ns)
 {
     switch ((int)code) {

@@ -137,7 +137,7 @@ static kw_err on_error(kw_conn *conn, kw_error *error, const kw_owner *owner, co
 
 static void warn_of_cluster(const kw_conn *conn, kw_bytes mode)
 {
-    if (conn->env->options.scheme == KW_SCHEME_SINGLE &&
+    if (conn->env->options.scheme != KW_SCHEME_CLUSTER &&
         kw_bytes_equal(mode, kw_bytes_of("cluster"))) {
         kw_env_log(conn->env, KW_LOG_WARNING,
                    "%s is a cluster's node and will answer MOVED: use redis-cluster://",

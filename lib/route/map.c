@@ -19,6 +19,12 @@ struct kw_map {
      * published, and whoever reads the map has synchronised with that. No other
      * memory hangs on the value, so there is nothing to order it with. */
     _Atomic uint16_t *slots;
+    kw_ring *ring;          /* a reference, or NULL */
+    kw_ring *live;          /* the same: what places keys; ring, or one of some of its nodes */
+    uint16_t *live_shards;  /* of each node of live */
+    unsigned char *is_down; /* of each shard of a ring */
+    size_t down_n;
+    bool skips_down;
 };
 
 /* Numbers of the parts that a map keeps. */
@@ -121,8 +127,11 @@ static kw_map *map_alloc(const kw_allocator *mem, const renumbering *numbers, bo
     size_t members_len = nodes_n * sizeof(kw_map_member);
     size_t numbers_len = nodes_n * sizeof(uint16_t);
     size_t slots_len = is_cluster ? KW_SLOTS_N * sizeof(uint16_t) : 0;
+    size_t down_len = is_cluster ? 0 : numbers->shards_n;
+    size_t live_len = down_len * sizeof(uint16_t);
     size_t total = aligned(sizeof(kw_map)) + aligned(shards_len) + aligned(nodes_len) +
-                   aligned(members_len) + 2 * aligned(numbers_len) + aligned(slots_len);
+                   aligned(members_len) + 2 * aligned(numbers_len) + aligned(slots_len) +
+                   aligned(down_len) + aligned(live_len);
     kw_map *map = kw_mem_alloc(mem, total);
     if (map == NULL) {
         return NULL;
@@ -138,6 +147,12 @@ static kw_map *map_alloc(const kw_allocator *mem, const renumbering *numbers, bo
     map->set.sorted = carve(&at, numbers_len);
     map->replicas = carve(&at, numbers_len);
     map->slots = is_cluster ? carve(&at, slots_len) : NULL;
+    map->is_down = carve(&at, down_len);
+    map->live_shards = carve(&at, live_len);
+    map->down_n = 0;
+    map->ring = NULL;
+    map->live = NULL;
+    map->skips_down = false;
     return map;
 }
 
@@ -197,6 +212,25 @@ static void fill_slots(kw_map *map, const kw_map_parts *parts, const renumbering
     }
 }
 
+static void fill_ring(kw_map *map, const kw_map_parts *parts)
+{
+    assert(kw_ring_nodes_n(parts->ring) == map->shards_n);
+    map->ring = kw_ring_ref(parts->ring);
+    map->live = kw_ring_ref(parts->live != NULL ? parts->live : parts->ring);
+    for (size_t i = 0; i < kw_ring_nodes_n(map->live); i++) {
+        size_t name_len;
+        const char *name = kw_ring_node_name(map->live, (uint32_t)i, &name_len);
+        uint32_t shard = 0;
+        (void)kw_ring_find(map->ring, &shard, name, name_len); /* it is there */
+        map->live_shards[i] = (uint16_t)shard;
+    }
+    map->skips_down = parts->skips_down;
+    for (size_t i = 0; i < map->shards_n; i++) {
+        map->is_down[i] = parts->is_down != NULL ? parts->is_down[i] : 0;
+        map->down_n += map->is_down[i] != 0 ? 1 : 0;
+    }
+}
+
 kw_err kw_map_new(kw_map **map, const kw_allocator *mem, const kw_map_parts *parts)
 {
     size_t numbers_n = parts->shards_n + parts->set->n;
@@ -222,6 +256,9 @@ kw_err kw_map_new(kw_map **map, const kw_allocator *mem, const kw_map_parts *par
     if (fresh->slots != NULL) {
         fill_slots(fresh, parts, &numbers);
     }
+    if (parts->ring != NULL) {
+        fill_ring(fresh, parts);
+    }
     *map = fresh;
     err = KW_OK;
 done:
@@ -235,7 +272,7 @@ kw_map *kw_map_new_single(const kw_allocator *mem, const kw_endpoint *server)
     uint16_t sorted = 0;
     kw_node_set set = {&node, &sorted, 1};
     kw_map_member member = {0, true};
-    kw_map_parts parts = {&set, &member, 1, NULL};
+    kw_map_parts parts = {.set = &set, .members = &member, .shards_n = 1};
     kw_map *map = NULL;
     kw_err err = kw_map_new(&map, mem, &parts);
     return err == KW_OK ? map : NULL;
@@ -253,6 +290,8 @@ void kw_map_unref(kw_map *map)
      * last one sees what all others did. */
     if (map != NULL && atomic_fetch_sub_explicit(&map->refs, 1, memory_order_acq_rel) == 1) {
         kw_allocator mem = map->mem;
+        kw_ring_unref(map->ring);
+        kw_ring_unref(map->live);
         kw_mem_free(&mem, map);
     }
 }
@@ -309,6 +348,32 @@ uint16_t kw_map_shard_of(const kw_map *map, unsigned slot)
     return map->slots != NULL ? atomic_load_explicit(&map->slots[slot], memory_order_relaxed) : 0;
 }
 
+kw_ring *kw_map_ring(const kw_map *map)
+{
+    return map->ring;
+}
+
+bool kw_map_is_down(const kw_map *map, size_t shard)
+{
+    return map->ring != NULL && map->is_down[shard] != 0;
+}
+
+uint16_t kw_map_shard_at_place(const kw_map *map, uint64_t place)
+{
+    uint32_t owner = kw_ring_owner_of(map->live, place);
+    if (owner == KW_RING_NO_NODE) {
+        return KW_MAP_NO_SHARD;
+    }
+    if (map->live != map->ring) {
+        return map->live_shards[owner];
+    }
+    if (map->down_n > 0 && map->skips_down && map->is_down[owner] != 0) {
+        uint32_t next = kw_ring_first_up(map->ring, place, map->is_down);
+        owner = next != KW_RING_NO_NODE ? next : owner;
+    }
+    return (uint16_t)owner;
+}
+
 /* A copy of map where slot belongs to a new shard, with endpoint as its primary. */
 static kw_err copy_with_shard(const kw_map *map, kw_map **copy, unsigned slot,
                               const kw_endpoint *endpoint)
@@ -334,7 +399,8 @@ static kw_err copy_with_shard(const kw_map *map, kw_map **copy, unsigned slot,
     slots[slot] = (uint16_t)map->shards_n;
     kw_map_member primary = {(uint16_t)map->shards_n, true};
     members[kw_node_set_add(&set, endpoint)] = primary;
-    kw_map_parts parts = {&set, members, map->shards_n + 1, slots};
+    kw_map_parts parts = {
+        .set = &set, .members = members, .shards_n = map->shards_n + 1, .slots = slots};
     err = kw_map_new(copy, &map->mem, &parts);
 done:
     kw_mem_free(&map->mem, slots);
@@ -419,6 +485,9 @@ bool kw_map_equal(const kw_map *a, const kw_map *b)
 {
     if (a == b) {
         return true;
+    }
+    if (a->ring != NULL || b->ring != NULL) {
+        return false; /* who makes one has changed something */
     }
     return kw_map_is_cluster(a) == kw_map_is_cluster(b) && has_equal_nodes(a, b) &&
            (!kw_map_is_cluster(a) || has_equal_slots(a, b));

@@ -8,6 +8,7 @@
 #include "base/endpoint.h"
 #include "base/memory.h"
 #include "route/node_set.h"
+#include "route/ring.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -36,8 +37,15 @@ typedef struct kw_map_parts {
     const kw_node_set *set;
     const kw_map_member *members; /* one for each node; each shard has one primary */
     size_t shards_n;
-    const uint16_t *slots; /* KW_SLOTS_N shards or KW_MAP_NO_SHARD; NULL: one shard (the
-                              first) owns everything and the map is no cluster's */
+    const uint16_t *slots;        /* KW_SLOTS_N shards or KW_MAP_NO_SHARD; NULL: one shard (the
+                                     first) owns everything, or the ring says which one does,
+                                     and the map is no cluster's */
+    kw_ring *ring;                /* of as many nodes as there are shards, node i being shard
+                                     i; NULL: none. The map takes a reference of its own */
+    kw_ring *live;                /* what places keys in place of ring, of some of its nodes, as
+                                     while others are ejected; NULL: ring. The same */
+    const unsigned char *is_down; /* one for each shard of a ring; NULL: none is */
+    bool skips_down;              /* what a shard that is down owns is the next one's */
 } kw_map_parts;
 
 /* Slots come in long runs of one owner: the end of the run of equal values that begins at
@@ -72,6 +80,17 @@ size_t kw_map_replica(const kw_map *map, const kw_map_shard *shard, size_t index
 
 /* Shard that owns the slot, or KW_MAP_NO_SHARD for a hole and past the last slot. */
 uint16_t kw_map_shard_of(const kw_map *map, unsigned slot);
+
+/* The ring of all shards; NULL where slots place keys. Borrowed. */
+kw_ring *kw_map_ring(const kw_map *map);
+
+/* A ring's shard for a place, which is kw_ring_hash_of a key: its owner, or where the map
+ * skips those that are down the first of its preference list that is not. The owner where
+ * all are down; KW_MAP_NO_SHARD where nobody owns anything. */
+uint16_t kw_map_shard_at_place(const kw_map *map, uint64_t place);
+
+/* True for a shard that was down when the map was made. */
+bool kw_map_is_down(const kw_map *map, size_t shard);
 
 /* What the server said in MOVED: slot belongs to the primary at endpoint. Where
  * that primary is in the map already this is one atomic store into this map, seen

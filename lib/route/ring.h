@@ -114,6 +114,10 @@ uint64_t kw_ring_score(const kw_ring *ring, uint64_t hash, size_t index);
 /* The lookup, of any ring and any key. */
 kw_err kw_ring_lookup_any(const kw_ring *ring, uint32_t *node, const char *key, size_t key_len);
 
+/* The first node of a hash's preference list that is not down; KW_RING_NO_NODE where there
+ * is none. */
+uint32_t kw_ring_first_up(const kw_ring *ring, uint64_t hash, const unsigned char *is_down);
+
 /* Arc i of a ring with arcs: its node, and in *last its last hash in the ring's own
  * space. Some may be empty, some repeated; the last one ends at the highest hash. */
 size_t kw_ring_arcs_n(const kw_ring *ring);

@@ -97,6 +97,26 @@ size_t kw_ring_preference(const kw_ring *ring, uint32_t *nodes, size_t nodes_max
     return n;
 }
 
+/* A node that was down before is down again, so that a second pass need not remember. */
+uint32_t kw_ring_first_up(const kw_ring *ring, uint64_t hash, const unsigned char *is_down)
+{
+    uint64_t zones = 0;
+    uint32_t node;
+    kw_ring_steps steps;
+    kw_ring_steps_begin(&steps, ring, hash);
+    while (zones != ring->zones_live && (node = kw_ring_steps_next(&steps)) != KW_RING_NO_NODE) {
+        bool is_new_zone = (zones & zone_bit(ring, node)) == 0;
+        zones |= zone_bit(ring, node);
+        if (is_new_zone && is_down[node] == 0) {
+            return node;
+        }
+    }
+    kw_ring_steps_begin(&steps, ring, hash);
+    while ((node = kw_ring_steps_next(&steps)) != KW_RING_NO_NODE && is_down[node] != 0) {
+    }
+    return node;
+}
+
 struct kw_ring_walk {
     const kw_ring *ring;
     uint64_t hash;

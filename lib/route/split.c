@@ -36,7 +36,7 @@ static void group(kw_split *split, const uint64_t *sorted)
 }
 
 kw_err kw_split_init(kw_split *split, const kw_allocator *mem, const kw_keys *keys,
-                     const kw_bytes *argv)
+                     const kw_bytes *argv, const kw_split_groups *groups)
 {
     memset(split, 0, sizeof(*split));
     split->mem = mem;
@@ -54,7 +54,9 @@ kw_err kw_split_init(kw_split *split, const kw_allocator *mem, const kw_keys *ke
     }
     for (size_t i = 0; i < n; i++) {
         const kw_bytes *key = &argv[split->keys.at + i * split->keys.step];
-        sorted[i] = (uint64_t)kw_slot_of(key->data, key->len) << 32 | i;
+        uint16_t group =
+            groups != NULL ? groups->group_fn(groups->arg, *key) : kw_slot_of(key->data, key->len);
+        sorted[i] = (uint64_t)group << 32 | i;
     }
     qsort(sorted, n, sizeof(sorted[0]), compare);
     group(split, sorted);
@@ -72,7 +74,7 @@ void kw_split_fini(kw_split *split)
     split->scratch = NULL;
 }
 
-bool kw_split_encode(kw_split *split, kw_buf *buf, const kw_split_part *part)
+size_t kw_split_gather(kw_split *split, const kw_split_part *part)
 {
     size_t argc = 0;
     split->scratch[argc++] = split->argv[0];
@@ -82,6 +84,12 @@ bool kw_split_encode(kw_split *split, kw_buf *buf, const kw_split_part *part)
             split->scratch[argc++] = split->argv[at + k];
         }
     }
+    return argc;
+}
+
+bool kw_split_encode(kw_split *split, kw_buf *buf, const kw_split_part *part)
+{
+    size_t argc = kw_split_gather(split, part);
     return kw_resp_append(buf, split->scratch, argc);
 }
 

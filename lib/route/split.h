@@ -1,5 +1,5 @@
-/* Split: a command over keys of many slots becomes one command a slot, and their replies
- * one reply (MGET, MSET, DEL, UNLINK, EXISTS, TOUCH). */
+/* Split: a command over keys of many slots becomes one command a slot (on a ring: a node),
+ * and their replies one reply (MGET, MSET, DEL, UNLINK, EXISTS, TOUCH). */
 #ifndef ROUTE_SPLIT_H
 #define ROUTE_SPLIT_H
 
@@ -9,7 +9,13 @@
 #include "route/command.h"
 #include "route/keys.h"
 
-/* Keys of one slot: order[at] .. order[at + count - 1]. */
+/* What keys go together by, in place of slots. */
+typedef struct kw_split_groups {
+    uint16_t (*group_fn)(const void *arg, kw_bytes key);
+    const void *arg;
+} kw_split_groups;
+
+/* Keys of one slot, or group: order[at] .. order[at + count - 1]. */
 typedef struct kw_split_part {
     uint16_t slot;
     size_t at;
@@ -30,10 +36,13 @@ typedef struct kw_split {
  * key. */
 bool kw_split_can(const kw_command_info *command, const kw_keys *keys, size_t argc);
 
-/* argv is borrowed until kw_split_fini. KW_ERR_NOMEM. */
+/* argv is borrowed until kw_split_fini; groups may be NULL: by slots. KW_ERR_NOMEM. */
 kw_err kw_split_init(kw_split *split, const kw_allocator *mem, const kw_keys *keys,
-                     const kw_bytes *argv);
+                     const kw_bytes *argv, const kw_split_groups *groups);
 void kw_split_fini(kw_split *split);
+
+/* The command of one part, by its arguments: split->scratch; returns their number. */
+size_t kw_split_gather(kw_split *split, const kw_split_part *part);
 
 /* Appends the command of one part, encoded. False when there is no memory. */
 bool kw_split_encode(kw_split *split, kw_buf *buf, const kw_split_part *part);

@@ -292,7 +292,10 @@ static kw_err make_map(kw_map **map, kw_topology_draft *draft)
     if (!has_owner(draft)) {
         return kw_topology_draft_refuse(draft, "no slot has a primary with a known address");
     }
-    kw_map_parts parts = {&draft->set, draft->members, draft->shards_n, draft->slots};
+    kw_map_parts parts = {.set = &draft->set,
+                          .members = draft->members,
+                          .shards_n = draft->shards_n,
+                          .slots = draft->slots};
     kw_err err = kw_map_new(map, draft->source.mem, &parts);
     return err == KW_OK ? KW_OK : no_memory(&draft->source);
 }

@@ -102,6 +102,36 @@ static void test_uri_login_database_and_query_are_options(void **state)
     kw_config_free(config);
 }
 
+static void test_uri_members_of_a_ring_have_names_weights_zones_and_replicas(void **state)
+{
+    (void)state;
+    kw_config *config = config_of("redis-ring://user:pw@a=h1:6379,%2C%00%3d=h2*2;zone=z%201,"
+                                  "[::1]:7;replica=h4:1;replica=[::2]/2?vnodes=7&"
+                                  "placement=kw1/seed:5&on-node-down=eject&down-after=9");
+    const kw_options *options = &config->options;
+    assert_int_equal(options->scheme, KW_SCHEME_RING);
+    assert_string_equal(options->user, "user");
+    assert_int_equal(options->roster.n, 3);
+    const kw_member *members = options->roster.members;
+    assert_string_equal(members[0].name, "a");
+    assert_int_equal(members[0].weight, 1);
+    assert_string_equal(members[0].zone, "");
+    assert_int_equal(members[1].name_len, 3);
+    assert_memory_equal(members[1].name, ",\0=", 4);
+    assert_int_equal(members[1].weight, 2);
+    assert_string_equal(members[1].zone, "z 1");
+    assert_int_equal(members[1].server.port, 6379);
+    assert_int_equal(members[2].name_len, 0);
+    assert_int_equal(members[2].replicas_n, 2);
+    assert_string_equal(members[2].replicas[1].host, "::2");
+    assert_int_equal(options->database, 2);
+    assert_int_equal(options->vnodes, 7);
+    assert_string_equal(options->placement, "kw1/seed:5");
+    assert_int_equal(options->outage, KW_OUTAGE_EJECT);
+    assert_int_equal(options->down_after, 9);
+    kw_config_free(config);
+}
+
 typedef struct bad_row {
     const char *uri;
     kw_err code;
@@ -117,7 +147,22 @@ static void test_uri_bad_ones_name_what_and_where(void **state)
         {"http://h", KW_ERR_CONFIG, "unknown scheme"},
         {"rediss://h", KW_ERR_UNSUPPORTED, "TLS"},
         {"redis-sentinel://h/m", KW_ERR_UNSUPPORTED, "Sentinel"},
-        {"redis-ring://a=h:1", KW_ERR_UNSUPPORTED, "ring"},
+        {"redis-ring://", KW_ERR_CONFIG, "host name is missing"},
+        {"redis-ring://a=h:1,,b=h:2", KW_ERR_CONFIG, "host name is missing"},
+        {"redis-ring://=h:1", KW_ERR_CONFIG, "1 to 255 bytes"},
+        {"redis-ring://a=h:1,a=h:2", KW_ERR_CONFIG, "character 20: a node of this name"},
+        {"redis-ring://a=h:1*x", KW_ERR_CONFIG, "weight"},
+        {"redis-ring://a=h:1*-1", KW_ERR_CONFIG, "weight"},
+        {"redis-ring://a=h:1*4294967296", KW_ERR_CONFIG, "weight"},
+        {"redis-ring://a=h:1;zone", KW_ERR_CONFIG, "zone=name"},
+        {"redis-ring://a=h:1;zone=", KW_ERR_CONFIG, "1 to 63 bytes"},
+        {"redis-ring://a=h:1;zone=a%00b", KW_ERR_CONFIG, "zero byte"},
+        {"redis-ring://a=h:1;replica=", KW_ERR_CONFIG, "host name is missing"},
+        {"redis-ring://a=h:1;color=red", KW_ERR_CONFIG, "replica=host:port"},
+        {"redis-ring://a=h:1?placement=kw2", KW_ERR_CONFIG, "kw2"},
+        {"redis-ring://a=h:1?vnodes=65537", KW_ERR_CONFIG, "range"},
+        {"redis-ring://a=h:1?on-node-down=wait", KW_ERR_CONFIG, "fail, next or eject"},
+        {"redis-ring://a=h:1?down-after=0", KW_ERR_CONFIG, "range"},
         {"redis://", KW_ERR_CONFIG, "character 9"},
         {"redis://h:0", KW_ERR_CONFIG, "port"},
         {"redis://h:65536", KW_ERR_CONFIG, "character 11"},
@@ -337,6 +382,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_uri_good_ones_give_servers),
         cmocka_unit_test(test_uri_login_database_and_query_are_options),
+        cmocka_unit_test(test_uri_members_of_a_ring_have_names_weights_zones_and_replicas),
         cmocka_unit_test(test_uri_bad_ones_name_what_and_where),
         cmocka_unit_test(test_uri_error_never_shows_the_password),
         cmocka_unit_test(test_uri_cut_anywhere_is_taken_or_refused_whole),

@@ -46,7 +46,7 @@ static kw_map *map_of(const kw_allocator *mem, const row *rows, size_t rows_n)
             slots[slot] = (uint16_t)i;
         }
     }
-    kw_map_parts parts = {&set, members, rows_n, slots};
+    kw_map_parts parts = {.set = &set, .members = members, .shards_n = rows_n, .slots = slots};
     kw_map *map = NULL;
     assert_int_equal(kw_map_new(&map, mem, &parts), KW_OK);
     return map;

@@ -38,7 +38,7 @@ static void start(fixture *it, const char *const *list)
 {
     words(it, list);
     assert_true(kw_split_can(it->command, &it->keys, it->argc));
-    assert_int_equal(kw_split_init(&it->split, kw_mem_default(), &it->keys, it->argv), KW_OK);
+    assert_int_equal(kw_split_init(&it->split, kw_mem_default(), &it->keys, it->argv, NULL), KW_OK);
 }
 
 /* The part of a key, by its number in the command. */
@@ -225,7 +225,7 @@ static void test_split_each_allocation_failing_leaks_nothing(void **state)
     for (unsigned long k = 1; !is_done; k++) {
         kw_test_memory memory;
         kw_test_memory_init(&memory, k);
-        kw_err code = kw_split_init(&it.split, &memory.allocator, &it.keys, it.argv);
+        kw_err code = kw_split_init(&it.split, &memory.allocator, &it.keys, it.argv, NULL);
         if (code == KW_OK) {
             kw_reply *value = reply_of(KW_REPLY_ERROR, 0, "ERR no");
             kw_split_result results[] = {{value, NULL}, {value, NULL}, {value, NULL}};

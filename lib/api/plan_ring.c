@@ -1,0 +1,119 @@
+#include "api/plan_ring.h"
+
+#include "base/error.h"
+
+/* Text of a key and of a node's name in an error. */
+#define SHOWN_LEN 64
+
+void kw_plan_ring_key(kw_plan *plan, const kw_client *client, kw_bytes key)
+{
+    plan->kind = KW_PLAN_PLACE;
+    plan->place = kw_place_of(client->members.placement, key);
+}
+
+static uint16_t shard_of(const void *arg, kw_bytes key)
+{
+    const kw_view *view = arg;
+    return kw_map_shard_at_place(view->map, kw_place_of(kw_map_ring(view->map), key));
+}
+
+kw_split_groups kw_plan_ring_groups(const kw_view *view)
+{
+    kw_split_groups groups = {shard_of, view};
+    return groups;
+}
+
+static void show_node(char out[SHOWN_LEN], const kw_map *map, uint16_t shard)
+{
+    size_t len = 0;
+    const char *name =
+        shard != KW_MAP_NO_SHARD ? kw_ring_node_name(kw_map_ring(map), shard, &len) : "none";
+    kw_bytes bytes = {name, shard != KW_MAP_NO_SHARD ? len : 4};
+    kw_bytes_show(out, SHOWN_LEN, bytes);
+}
+
+static kw_err refuse(kw_error *error, const kw_view *view, kw_bytes a, kw_bytes b)
+{
+    char shown_a[SHOWN_LEN];
+    char shown_b[SHOWN_LEN];
+    char node_a[SHOWN_LEN];
+    char node_b[SHOWN_LEN];
+    show_node(node_a, view->map, shard_of(view, a));
+    show_node(node_b, view->map, shard_of(view, b));
+    return kw_error_set(error, KW_ERR_CROSSSLOT, KW_EFFECT_NONE,
+                        "keys \"%s\" (node %s) and \"%s\" (node %s) live on different nodes of "
+                        "the ring; give them the same {hash tag}, or send one command per node",
+                        kw_bytes_show(shown_a, sizeof(shown_a), a), node_a,
+                        kw_bytes_show(shown_b, sizeof(shown_b), b), node_b);
+}
+
+/* What the first look at the keys says. */
+typedef struct survey {
+    size_t keys_n;
+    bool is_one_place;
+    size_t foreign; /* the first key with another owner than the first one; keys_n: none */
+} survey;
+
+static survey look(const kw_view *view, const kw_keys *keys, const kw_bytes *argv)
+{
+    survey found = {kw_keys_count(keys), true, 0};
+    kw_bytes first = kw_keys_at(keys, argv, 0);
+    uint64_t place = kw_place_of(kw_map_ring(view->map), first);
+    uint16_t owner = kw_map_shard_at_place(view->map, place);
+    for (found.foreign = 1; found.foreign < found.keys_n; found.foreign++) {
+        kw_bytes key = kw_keys_at(keys, argv, found.foreign);
+        uint64_t other = kw_place_of(kw_map_ring(view->map), key);
+        found.is_one_place = found.is_one_place && other == place;
+        if (other != place && kw_map_shard_at_place(view->map, other) != owner) {
+            break;
+        }
+    }
+    return found;
+}
+
+kw_err kw_plan_ring_keys(kw_plan *plan, kw_client *client, kw_error *error, const kw_keys *keys,
+                         const kw_bytes *argv, bool may_split)
+{
+    kw_plan_ring_key(plan, client, kw_keys_at(keys, argv, 0));
+    size_t n = kw_keys_count(keys);
+    if (n == 1) {
+        return KW_OK;
+    }
+    kw_view *view = kw_client_view(client);
+    survey found = look(view, keys, argv);
+    kw_err code = KW_OK;
+    if (found.foreign < n && may_split) {
+        plan->kind = KW_PLAN_SPLIT;
+    } else if (found.foreign < n) {
+        code =
+            refuse(error, view, kw_keys_at(keys, argv, 0), kw_keys_at(keys, argv, found.foreign));
+    } else if (!found.is_one_place) {
+        plan->places = kw_places_new(&client->env.mem, n);
+        for (size_t i = 0; plan->places != NULL && i < n; i++) {
+            plan->places->at[i] = kw_place_of(client->members.placement, kw_keys_at(keys, argv, i));
+        }
+        code = plan->places != NULL ? KW_OK : KW_ERR_NOMEM;
+    }
+    kw_view_unref(view);
+    if (code == KW_ERR_NOMEM) {
+        kw_error_set(error, code, KW_EFFECT_NONE, "no memory for the keys of %s", plan->name);
+    }
+    return code;
+}
+
+bool kw_plan_ring_part(kw_plan *plan, kw_client *client, const kw_split *split,
+                       const kw_split_part *part)
+{
+    const kw_bytes *keys = &split->argv[split->keys.at];
+    const uint32_t *order = &split->order[part->at];
+    kw_plan_ring_key(plan, client, keys[order[0] * split->keys.step]);
+    if (part->count == 1) {
+        return true;
+    }
+    plan->places = kw_places_new(&client->env.mem, part->count);
+    for (size_t i = 0; plan->places != NULL && i < part->count; i++) {
+        plan->places->at[i] =
+            kw_place_of(client->members.placement, keys[order[i] * split->keys.step]);
+    }
+    return plan->places != NULL;
+}

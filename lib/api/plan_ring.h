@@ -1,0 +1,37 @@
+/* Plan on a ring: which nodes own the keys of one command. */
+#ifndef API_PLAN_RING_H
+#define API_PLAN_RING_H
+
+#include "api/plan.h"
+#include "route/split.h"
+
+/* True where a ring places keys. */
+static inline bool kw_plan_is_ring(const kw_client *client)
+{
+    return client->env.options.scheme == KW_SCHEME_RING;
+}
+
+/* To the owner of one key. */
+void kw_plan_ring_key(kw_plan *plan, const kw_client *client, kw_bytes key);
+
+/* To the owner of all the keys, of which there is at least one. Where they have several:
+ * to each its own (KW_PLAN_SPLIT) if may_split, else KW_ERR_CROSSSLOT, with an error that
+ * names two keys and their nodes. KW_ERR_NOMEM. */
+kw_err kw_plan_ring_keys(kw_plan *plan, kw_client *client, kw_error *error, const kw_keys *keys,
+                         const kw_bytes *argv, bool may_split);
+
+/* Parts of a split command: keys of one owner by the view, which is borrowed. */
+kw_split_groups kw_plan_ring_groups(const kw_view *view);
+
+/* To the owner of one part's keys. False when there is no memory. */
+bool kw_plan_ring_part(kw_plan *plan, kw_client *client, const kw_split *split,
+                       const kw_split_part *part);
+
+/* True where the ring has changed since the plan was made, so that its keys have different
+ * owners now. */
+static inline bool kw_plan_is_torn(const kw_plan *plan)
+{
+    return plan->places != NULL && plan->places->is_torn;
+}
+
+#endif

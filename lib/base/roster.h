@@ -1,0 +1,46 @@
+/* Roster: the members of a ring as settings name them: servers with names, weights, zones
+ * and replicas. */
+#ifndef BASE_ROSTER_H
+#define BASE_ROSTER_H
+
+#include "base/endpoint.h"
+#include "base/memory.h"
+
+#define KW_MEMBER_NAME_MAX     255 /* as KW_RING_NAME_MAX */
+#define KW_MEMBER_ZONE_MAX     63  /* as KW_RING_ZONE_MAX */
+#define KW_MEMBER_REPLICAS_MAX 16
+
+typedef struct kw_member {
+    char name[KW_MEMBER_NAME_MAX + 1]; /* any bytes, with a zero byte behind */
+    size_t name_len;                   /* 0: none given, the address names it */
+    uint32_t weight;
+    char zone[KW_MEMBER_ZONE_MAX + 1]; /* "": none */
+    kw_endpoint server;
+    kw_endpoint *replicas;
+    size_t replicas_n;
+} kw_member;
+
+/* In the order in which they were given. Zero is an empty one. */
+typedef struct kw_roster {
+    kw_member *members;
+    size_t n;
+    size_t capacity;
+} kw_roster;
+
+/* One more replica of member; false when there is no memory. */
+bool kw_member_add_replica(kw_member *member, const kw_endpoint *replica, const kw_allocator *mem);
+void kw_member_fini(kw_member *member, const kw_allocator *mem);
+
+/* Adds the member, with what it holds; false, and it stays the caller's, when there is no
+ * memory. */
+bool kw_roster_add(kw_roster *roster, const kw_member *member, const kw_allocator *mem);
+
+/* The member of that name; NULL: none. */
+kw_member *kw_roster_find(const kw_roster *roster, kw_bytes name);
+void kw_roster_remove(kw_roster *roster, kw_member *member, const kw_allocator *mem);
+
+/* False, and nothing written, when there is no memory. */
+bool kw_roster_copy(kw_roster *copy, const kw_roster *roster, const kw_allocator *mem);
+void kw_roster_fini(kw_roster *roster, const kw_allocator *mem);
+
+#endif

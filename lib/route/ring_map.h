@@ -1,0 +1,24 @@
+/* Ring map: members and their ring become a map. */
+#ifndef ROUTE_RING_MAP_H
+#define ROUTE_RING_MAP_H
+
+#include <keyway/error.h>
+
+#include "base/roster.h"
+#include "route/map.h"
+
+/* Gives a member without a name the one that its address makes: "host:port", and in
+ * twemproxy's placements what nutcracker hashes for it. */
+void kw_ring_map_name(kw_member *member, const kw_ring *placement);
+
+/* The ring of the members, which all have names, in placement, a ring whose own nodes do
+ * not matter. NULL, with an error, for what kw_ring_change refuses, and without memory. */
+kw_ring *kw_ring_map_ring(const kw_roster *roster, kw_ring *placement, kw_error *error);
+
+/* A map of the members, the primary of shard i being the server of node i of their ring.
+ * is_down (one for each node of the ring, or NULL) and skips_down as in kw_map_parts.
+ * KW_ERR_CONFIG where a server is there twice, KW_ERR_LIMIT, KW_ERR_NOMEM, with an error. */
+kw_err kw_ring_map_new(kw_map **map, kw_error *error, const kw_allocator *mem,
+                       const kw_roster *roster, const kw_map_parts *state);
+
+#endif
