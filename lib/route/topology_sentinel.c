@@ -203,7 +203,7 @@ kw_map *kw_topology_sentinel_map(const kw_allocator *mem, const kw_endpoint *pri
                 (void)kw_node_set_add(&set, &replicas->items[i]);
             }
         }
-        kw_map_parts parts = {&set, members, 1, NULL};
+        kw_map_parts parts = {.set = &set, .members = members, .shards_n = 1};
         if (kw_map_new(&map, mem, &parts) != KW_OK) {
             map = NULL;
         }
