@@ -29,8 +29,10 @@ kw_item *kw_items_pop(kw_items *list)
 
 static kw_err acquire(kw_channel *channel, kw_channel_turn *turn)
 {
+    /* Callers that wait may keep the whole pool busy; a lasting run must go on. */
+    bool is_spare = turn->poller != NULL && !channel->is_exclusive;
     kw_err code =
-        kw_node_try_acquire(channel->node, &channel->conn, &turn->failure, turn->now_ns, false);
+        kw_node_try_acquire(channel->node, &channel->conn, &turn->failure, turn->now_ns, is_spare);
     if (code == KW_OK) {
         channel->is_counted = channel->conn->was_ready;
         channel->heard_ns = turn->now_ns;
@@ -44,19 +46,20 @@ static kw_err acquire(kw_channel *channel, kw_channel_turn *turn)
     return code;
 }
 
-/* A greeting that was not answered yet takes only what may run twice. */
-static bool may_queue(const kw_channel *channel)
+/* A greeting that was not answered yet takes only what may run twice, and nothing of a
+ * lasting run, whose commands may end while nothing has left. */
+static bool may_queue(const kw_channel *channel, const kw_channel_turn *turn)
 {
     const kw_conn *conn = channel->conn;
     const kw_item *item = channel->queue.head;
     return item != NULL && kw_conn_has_room(conn) &&
            (conn->state == KW_CONN_READY ||
-            (item->plan.is_repeatable && kw_conn_takes_requests(conn)));
+            (turn->poller == NULL && item->plan.is_repeatable && kw_conn_takes_requests(conn)));
 }
 
 static kw_err queue_some(kw_channel *channel, kw_channel_turn *turn)
 {
-    while (may_queue(channel)) {
+    while (may_queue(channel, turn)) {
         kw_item *item = kw_items_pop(&channel->queue);
         item->request.bytes = item->encoded;
         item->request.is_done = false;
@@ -69,6 +72,7 @@ static kw_err queue_some(kw_channel *channel, kw_channel_turn *turn)
         }
         if (channel->flight.head == NULL) {
             channel->heard_ns = turn->now_ns;
+            channel->look_ns = 0;
         }
         kw_items_push(&channel->flight, item);
         kw_err code = kw_conn_queue(channel->conn, &turn->failure, &item->request, item->is_asking);
@@ -94,19 +98,22 @@ kw_err kw_channel_pump(kw_channel *channel, kw_channel_turn *turn)
         }
     }
     kw_err code = kw_conn_check_overdue(channel->conn, &turn->failure, turn->now_ns);
-    bool has_more = code == KW_OK && may_queue(channel);
+    bool has_more = code == KW_OK && may_queue(channel, turn);
     while (has_more) {
         code = queue_some(channel, turn);
         if (code == KW_OK) {
             code = kw_conn_flush(channel->conn, &turn->failure);
         }
-        has_more = code == KW_OK && may_queue(channel);
+        has_more = code == KW_OK && may_queue(channel, turn);
     }
     return code;
 }
 
 kw_err kw_channel_progress(kw_channel *channel, kw_channel_turn *turn, short revents)
 {
+    if (turn->poller != NULL && channel->conn->state == KW_CONN_CONNECTING) {
+        kw_poller_remove(turn->poller, &channel->watch); /* the next address is another socket */
+    }
     kw_err code = kw_conn_progress(channel->conn, &turn->failure, revents);
     if (channel->conn->was_ready && !channel->is_counted) {
         kw_node_on_ready(channel->node, channel->conn);
@@ -121,6 +128,7 @@ kw_item *kw_channel_answered(kw_channel *channel, uint64_t now_ns)
         return NULL;
     }
     channel->heard_ns = now_ns;
+    channel->look_ns = 0;
     return kw_items_pop(&channel->flight);
 }
 
@@ -137,16 +145,29 @@ bool kw_channel_is_reading(const kw_channel *channel)
            kw_conn_has_sent(channel->conn, &channel->flight.tail->request);
 }
 
-void kw_channel_release(kw_channel *channel, uint64_t now_ns, const kw_error *failure)
+kw_err kw_channel_watch(kw_channel *channel, kw_channel_turn *turn)
+{
+    if (turn->poller == NULL || channel->conn == NULL) {
+        return KW_OK;
+    }
+    return kw_poller_set(turn->poller, &turn->failure, &channel->watch, channel->conn->socket,
+                         kw_conn_events(channel->conn));
+}
+
+void kw_channel_release(kw_channel *channel, kw_channel_turn *turn, const kw_error *failure)
 {
     if (channel->conn == NULL) {
         return;
+    }
+    if (turn->poller != NULL) {
+        kw_poller_remove(turn->poller, &channel->watch);
     }
     kw_error unready = KW_ERROR_INIT;
     if (failure == NULL) {
         kw_error_set(&unready, KW_ERR_TIMEOUT, KW_EFFECT_NONE, "given up before it was ready");
         failure = &unready;
     }
-    kw_node_release(channel->node, channel->conn, now_ns, channel->is_counted ? NULL : failure);
+    kw_node_release(channel->node, channel->conn, turn->now_ns,
+                    channel->is_counted ? NULL : failure);
     channel->conn = NULL;
 }

@@ -3,6 +3,7 @@
 #define API_CHANNEL_H
 
 #include "api/run.h"
+#include "net/poller.h"
 
 /* First in, first out, by kw_item.next. */
 typedef struct kw_items {
@@ -18,14 +19,19 @@ typedef struct kw_channel {
     kw_conn *conn;     /* NULL: none yet, or lost */
     kw_items queue;    /* not on the connection yet */
     kw_items flight;   /* sent, in the order of their replies */
+    kw_watch watch;    /* of conn's socket, where the turn has a poller */
     bool is_counted;   /* the node knows that conn became ready */
+    bool is_exclusive; /* of one command, which may block */
     uint64_t retry_ns; /* the pool was empty: not before this */
     uint64_t heard_ns; /* last reply, or last send into silence */
+    uint64_t look_ns;  /* silent: the map is looked at again at this time .. */
+    uint64_t pause_ns; /* .. and then after this long */
 } kw_channel;
 
 /* What is needed to move a channel on. */
 typedef struct kw_channel_turn {
     kw_client *client;
+    kw_poller *poller; /* NULL: the run waits by itself */
     uint64_t now_ns;
     kw_error failure; /* why the channel failed */
 } kw_channel_turn;
@@ -46,7 +52,10 @@ bool kw_channel_is_waiting(const kw_channel *channel);
 /* True where nothing but replies of a ready connection is awaited. */
 bool kw_channel_is_reading(const kw_channel *channel);
 
+/* Has the turn's poller watch what the connection waits for. */
+kw_err kw_channel_watch(kw_channel *channel, kw_channel_turn *turn);
+
 /* Gives the connection back: to the pool where it owes nothing, else it is closed. */
-void kw_channel_release(kw_channel *channel, uint64_t now_ns, const kw_error *failure);
+void kw_channel_release(kw_channel *channel, kw_channel_turn *turn, const kw_error *failure);
 
 #endif

@@ -17,13 +17,16 @@ typedef enum kw_item_state {
     KW_ITEM_SLEEPING,   /* its op sleeps */
     KW_ITEM_BEHIND,     /* an earlier command of its slot sleeps */
     KW_ITEM_REFRESHING, /* its op waits for a map */
-    KW_ITEM_ENDED       /* with a reply, or without: see code */
+    KW_ITEM_ENDED,      /* with a reply, or without: see code */
+    KW_ITEM_GONE        /* ended by its deadline, and still on a connection */
 } kw_item_state;
 
 /* One command of a run. */
 typedef struct kw_item {
     struct kw_item *next; /* in the list that its state says */
-    kw_plan plan;         /* of kind SLOT, ANY or NODE */
+    void *owner;          /* for whoever made it */
+    uint64_t order;       /* its place among the run's commands */
+    kw_plan plan;         /* of kind SLOT, ANY or NODE, with its deadline */
     kw_bytes encoded;     /* borrowed */
     kw_request request;   /* its reply is the caller's, in the end */
     kw_trouble *trouble;  /* NULL: none yet */
@@ -32,6 +35,8 @@ typedef struct kw_item {
     bool is_redirected; /* as the last SEND step said */
     bool is_asking;
     bool wakes_on_map;
+    bool is_fenced;   /* BEHIND one that is still at its slot's old node */
+    bool is_map_only; /* ends with KW_OK, and without a reply, once there is a map */
     unsigned sends_n;
     kw_err code; /* of an ended one: KW_OK, it has a reply */
     uint64_t wake_ns;

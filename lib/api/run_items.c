@@ -15,6 +15,7 @@ void kw_item_fini(kw_item *item, const kw_allocator *mem)
 
 void kw_run_end_item(kw_run *self, kw_item *item, kw_err code)
 {
+    kw_run_lasting *lasting = self->lasting;
     item->state = KW_ITEM_ENDED;
     item->code = code;
     if (code != KW_OK) {
@@ -22,6 +23,11 @@ void kw_run_end_item(kw_run *self, kw_item *item, kw_err code)
         item->request.reply = NULL;
     }
     self->open_n--;
+    if (lasting != NULL) {
+        lasting->by_slot[kw_run_place(&item->plan)]--;
+        lasting->fenced_n -= item->order < lasting->fence_order ? 1 : 0;
+        lasting->on_ended(self, item);
+    }
 }
 
 /* Without memory for the op a command ends where it is. */
@@ -40,7 +46,6 @@ static kw_op *need_op(kw_run *self, kw_item *item)
         }
         item->trouble->failure.size = sizeof(item->trouble->failure);
         kw_op_spec spec = kw_drive_spec(self->client, &item->plan);
-        spec.deadline_ns = self->deadline_ns;
         (void)kw_op_start(&item->trouble->op, &spec, kw_random_next(&self->random));
         for (unsigned i = 0; i < item->sends_n; i++) {
             kw_op_on_send(&item->trouble->op);
@@ -49,55 +54,51 @@ static kw_op *need_op(kw_run *self, kw_item *item)
     return &item->trouble->op;
 }
 
-static bool grow_channels(kw_run *self)
+static bool is_before(const kw_item *other, const kw_item *item)
 {
-    size_t capacity = self->channels_capacity > 0 ? 2 * self->channels_capacity : 8;
-    const kw_allocator *mem = &self->client->env.mem;
-    kw_channel *channels = kw_mem_resize(mem, self->channels, capacity, sizeof(channels[0]));
-    if (channels == NULL) {
-        return false;
-    }
-    self->channels = channels;
-    struct pollfd *sockets = kw_mem_resize(mem, self->sockets, capacity + 1, sizeof(sockets[0]));
-    if (sockets == NULL) {
-        return false;
-    }
-    self->sockets = sockets;
-    self->channels_capacity = capacity;
-    return true;
-}
-
-/* The channel to the node, new if need be; NULL when there is no memory. */
-static kw_channel *need_channel(kw_run *self, kw_node *node)
-{
-    for (size_t i = self->channels_n; i > 0; i--) {
-        if (self->channels[i - 1].node == node) {
-            return &self->channels[i - 1];
-        }
-    }
-    if (self->channels_n == self->channels_capacity && !grow_channels(self)) {
-        return NULL;
-    }
-    kw_channel *channel = &self->channels[self->channels_n++];
-    memset(channel, 0, sizeof(*channel));
-    channel->node = kw_node_ref(node);
-    return channel;
+    return other->order < item->order && kw_plan_is_ordered(&other->plan, &item->plan) &&
+           !other->plan.is_blocking && other->state != KW_ITEM_GONE;
 }
 
 /* An earlier command of the same keys that sleeps: order is kept behind it. */
 static const kw_item *sleeper_before(const kw_run *self, const kw_item *item)
 {
     for (const kw_item *other = self->sleepers.head; other != NULL; other = other->next) {
-        if (other < item && kw_plan_is_ordered(&other->plan, &item->plan)) {
+        if (is_before(other, item)) {
             return other;
         }
     }
     return NULL;
 }
 
+static bool is_one_before(const kw_items *list, const kw_item *item)
+{
+    for (const kw_item *other = list->head; other != NULL; other = other->next) {
+        if (is_before(other, item)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* An earlier command of the same slot that is at another node: by an older map, and perhaps
+ * on its way to this one. */
+static bool is_elsewhere(const kw_run *self, const kw_item *item, const kw_node *node)
+{
+    for (size_t i = 0; i < self->channels_n; i++) {
+        const kw_channel *channel = self->channels[i];
+        if (channel->node != node && !channel->is_exclusive &&
+            (is_one_before(&channel->flight, item) || is_one_before(&channel->queue, item))) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void kw_run_put(kw_run *self, kw_item *item, kw_node *node)
 {
-    kw_channel *channel = need_channel(self, node);
+    bool is_exclusive = self->lasting != NULL && item->plan.is_blocking;
+    kw_channel *channel = kw_run_channel(self, node, is_exclusive);
     if (channel == NULL) {
         end_without_memory(self, item);
         return;
@@ -109,28 +110,65 @@ void kw_run_put(kw_run *self, kw_item *item, kw_node *node)
 /* Sleepers stay in the order of the commands, which is mostly the order they come in. */
 static void push_sleeper(kw_run *self, kw_item *item)
 {
+    self->wake_ns = item->wake_ns < self->wake_ns ? item->wake_ns : self->wake_ns;
+    self->has_fenced = self->has_fenced || item->is_fenced;
+    if (item->wakes_on_map && item->changes_n != self->changes_n) {
+        self->wake_ns = 0; /* the map that it waits for may be here already */
+    }
+    if (item->state == KW_ITEM_REFRESHING && (self->fetch == 0 || item->fetch < self->fetch)) {
+        self->fetch = item->fetch;
+    }
     kw_item **link = &self->sleepers.head;
-    if (self->sleepers.tail == NULL || self->sleepers.tail < item) {
+    if (self->sleepers.tail == NULL || self->sleepers.tail->order < item->order) {
         kw_items_push(&self->sleepers, item);
         return;
     }
-    while (*link < item) {
+    while ((*link)->order < item->order) {
         link = &(*link)->next;
     }
     item->next = *link;
     *link = item;
 }
 
+/* before NULL: until those that are elsewhere have ended. */
+static void put_behind(kw_run *self, kw_item *item, const kw_item *before)
+{
+    uint64_t deadline_ns = item->plan.deadline_ns;
+    item->state = KW_ITEM_BEHIND;
+    item->is_fenced = before == NULL || before->is_fenced;
+    item->wake_ns = before != NULL && before->wake_ns < deadline_ns ? before->wake_ns : deadline_ns;
+    item->wakes_on_map = before != NULL && before->wakes_on_map;
+    item->changes_n = before != NULL ? before->changes_n : self->changes_n;
+    push_sleeper(self, item);
+}
+
+bool kw_run_is_held_up(kw_run *self, kw_item *item, const kw_node *node)
+{
+    const kw_run_lasting *lasting = self->lasting;
+    if (item->plan.is_blocking ||
+        (lasting != NULL && lasting->by_slot[kw_run_place(&item->plan)] < 2)) {
+        return false;
+    }
+    const kw_item *before = self->sleepers.head != NULL ? sleeper_before(self, item) : NULL;
+    bool is_fenced = before == NULL && node != NULL && lasting != NULL && lasting->fenced_n > 0 &&
+                     is_elsewhere(self, item, node);
+    if (before == NULL && !is_fenced) {
+        return false;
+    }
+    put_behind(self, item, before);
+    return true;
+}
+
+static bool is_past_deadline(const kw_run *self, const kw_item *item)
+{
+    return self->lasting != NULL && self->turn.now_ns >= item->plan.deadline_ns;
+}
+
 /* Where the last SEND step, or the map, sends the command. */
 void kw_run_route(kw_run *self, kw_item *item)
 {
-    const kw_item *before = sleeper_before(self, item);
-    if (before != NULL) {
-        item->state = KW_ITEM_BEHIND;
-        item->wake_ns = before->wake_ns;
-        item->wakes_on_map = before->wakes_on_map;
-        item->changes_n = before->changes_n;
-        push_sleeper(self, item);
+    item->is_fenced = false;
+    if (!is_past_deadline(self, item) && kw_run_is_held_up(self, item, NULL)) {
         return;
     }
     item->changes_n = kw_refresher_changes_n(&self->client->refresher);
@@ -139,13 +177,23 @@ void kw_run_route(kw_run *self, kw_item *item)
         end_without_memory(self, item);
         return;
     }
+    if (is_past_deadline(self, item)) {
+        kw_run_apply(self, item,
+                     kw_drive_on_loss(self->client, op, item->node, self->turn.now_ns,
+                                      KW_ERR_TIMEOUT, false));
+        return;
+    }
     kw_step step = {.kind = KW_STEP_SEND, .is_redirected = item->is_redirected};
     kw_node *node = kw_drive_choose(self->client, &item->plan, op, &step);
     if (node == NULL) {
         kw_run_apply(self, item, kw_drive_on_unserved(self->client, op, self->turn.now_ns));
         return;
     }
-    kw_run_put(self, item, node);
+    if (item->is_map_only) {
+        kw_run_end_item(self, item, KW_OK);
+    } else if (!kw_run_is_held_up(self, item, node)) {
+        kw_run_put(self, item, node);
+    }
     kw_node_unref(node); /* the channel has its own reference */
 }
 
@@ -202,7 +250,7 @@ bool kw_run_has_op(kw_run *self, kw_item *item)
     return false;
 }
 
-static void on_answer(kw_run *self, kw_item *item)
+void kw_run_on_answer(kw_run *self, kw_item *item)
 {
     if (!kw_reply_is_error(item->request.reply)) {
         kw_run_end_item(self, item, KW_OK); /* as the op says of everything that is no error */
@@ -221,21 +269,7 @@ static void on_answer(kw_run *self, kw_item *item)
     kw_run_apply(self, item, step);
 }
 
-void kw_run_collect(kw_run *self, kw_channel *channel)
-{
-    kw_item *item;
-    kw_items answered = {NULL, NULL};
-    while ((item = kw_channel_answered(channel, self->turn.now_ns)) != NULL) {
-        kw_items_push(&answered, item);
-    }
-    /* What follows may add channels, and so move this one. */
-    while ((item = kw_items_pop(&answered)) != NULL) {
-        on_answer(self, item);
-    }
-}
-
-/* One sent command of a lost connection. */
-static void on_lost(kw_run *self, kw_item *item, kw_err code, bool was_ready, bool has_left)
+void kw_run_on_lost(kw_run *self, kw_item *item, const kw_run_loss *loss)
 {
     if (!kw_run_has_op(self, item)) {
         return;
@@ -244,64 +278,20 @@ static void on_lost(kw_run *self, kw_item *item, kw_err code, bool was_ready, bo
     item->trouble->failure = self->turn.failure;
     kw_reply_free(item->request.reply);
     item->request.reply = NULL;
-    bool is_refused = !was_ready && code != KW_ERR_TIMEOUT && code != KW_ERR_CANCELLED;
     uint64_t now_ns = self->turn.now_ns;
+    bool is_refused =
+        !loss->was_ready && loss->code != KW_ERR_TIMEOUT && loss->code != KW_ERR_CANCELLED;
     kw_run_apply(self, item,
-                 is_refused
-                     ? kw_op_on_unready(op, now_ns, code, has_left)
-                     : kw_drive_on_loss(self->client, op, item->node, now_ns, code, has_left));
-}
-
-/* A reply over a limit was one command's; to those behind it, its connection is lost. */
-static kw_err code_behind(kw_run *self, kw_err code)
-{
-    if (code != KW_ERR_LIMIT) {
-        return code;
-    }
-    return kw_error_set(&self->turn.failure, KW_ERR_CLOSED, KW_EFFECT_NONE,
-                        "the reply to a command before it was over a limit");
-}
-
-/* The channel's connection, or the way to it, is lost: code says why. */
-void kw_run_fail_channel(kw_run *self, size_t index, kw_err code)
-{
-    /* With a reply too many, or garbage behind one, none that came with it is trusted. */
-    if (code != KW_ERR_DESYNC && code != KW_ERR_PROTOCOL) {
-        kw_run_collect(self, &self->channels[index]);
-    }
-    kw_channel *channel = &self->channels[index];
-    kw_items flight = channel->flight;
-    kw_items queue = channel->queue;
-    memset(&channel->flight, 0, sizeof(channel->flight));
-    memset(&channel->queue, 0, sizeof(channel->queue));
-    bool was_ready = channel->is_counted;
-    for (kw_item *item = flight.head; item != NULL; item = item->next) {
-        item->request.is_done = kw_conn_has_sent(channel->conn, &item->request);
-    }
-    if (channel->conn != NULL) {
-        channel->conn->state = KW_CONN_DEAD;
-    }
-    bool is_ours = code == KW_ERR_TIMEOUT || code == KW_ERR_CANCELLED;
-    kw_channel_release(channel, self->turn.now_ns, is_ours ? NULL : &self->turn.failure);
-    channel->is_counted = false;
-    kw_node *node = channel->node;
-    kw_item *item;
-    while ((item = kw_items_pop(&flight)) != NULL) {
-        on_lost(self, item, code, was_ready, item->request.is_done);
-        code = code_behind(self, code);
-    }
-    code = code_behind(self, code);
-    while ((item = kw_items_pop(&queue)) != NULL) {
-        item->node = node; /* where it would have gone */
-        on_lost(self, item, code, was_ready, false);
-    }
+                 is_refused ? kw_op_on_unready(op, now_ns, loss->code, loss->has_left)
+                            : kw_drive_on_loss(self->client, op, item->node, now_ns, loss->code,
+                                               loss->has_left));
 }
 
 /* A wait of an op that may be over. */
 static bool is_woken(kw_run *self, const kw_item *item)
 {
     kw_refresher *refresher = &self->client->refresher;
-    if (self->turn.now_ns >= item->wake_ns) {
+    if (self->turn.now_ns >= item->wake_ns || item->is_fenced) {
         return true;
     }
     if (item->state == KW_ITEM_REFRESHING && kw_refresher_has_ended(refresher, item->fetch)) {
@@ -334,12 +324,29 @@ static void wake(kw_run *self, kw_item *item)
     case KW_ITEM_QUEUED:
     case KW_ITEM_SENT:
     case KW_ITEM_ENDED:
+    case KW_ITEM_GONE:
         break;
     }
 }
 
+/* True where a look at the sleepers may be worth it. */
+static bool may_wake(const kw_run *self)
+{
+    kw_refresher *refresher = &self->client->refresher;
+    return self->turn.now_ns >= self->wake_ns || self->has_fenced ||
+           self->changes_n != kw_refresher_changes_n(refresher) ||
+           (self->fetch > 0 && kw_refresher_has_ended(refresher, self->fetch));
+}
+
 void kw_run_wake_all(kw_run *self)
 {
+    if (self->sleepers.head == NULL || !may_wake(self)) {
+        return;
+    }
+    self->wake_ns = UINT64_MAX;
+    self->fetch = 0;
+    self->has_fenced = false;
+    self->changes_n = kw_refresher_changes_n(&self->client->refresher);
     kw_items sleepers = self->sleepers;
     memset(&self->sleepers, 0, sizeof(self->sleepers));
     kw_item *item;

@@ -21,6 +21,7 @@ typedef struct kw_departed {
 } kw_departed;
 
 struct kw_node;
+struct kw_poller_backend;
 
 /* Written once, before the first thread uses the handle; the atomics and the list of nodes
  * alone change. */
@@ -29,7 +30,8 @@ typedef struct kw_env {
     kw_options options;
     kw_clock clock;
     const kw_transport *transport;
-    kw_resolver *resolver; /* NULL: names are looked up in the caller's thread */
+    const struct kw_poller_backend *poller; /* of an event loop; NULL: the system's best */
+    kw_resolver *resolver;                  /* NULL: names are looked up in the caller's thread */
     kw_log_level log_level;
     kw_log_fn log; /* NULL: nowhere */
     void *log_arg;
