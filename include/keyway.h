@@ -9,6 +9,7 @@
 #include <keyway/config.h>
 #include <keyway/error.h>
 #include <keyway/keys.h>
+#include <keyway/members.h>
 #include <keyway/memory.h>
 #include <keyway/reply.h>
 #include <keyway/ring.h>

@@ -1,0 +1,280 @@
+#include <keyway/members.h>
+
+#include "api/client.h"
+#include "api/plan_ring.h"
+#include "api/publish.h"
+#include "api/uri.h"
+#include "base/error.h"
+#include "route/ring_map.h"
+
+#include <string.h>
+
+struct kw_members {
+    kw_client *client;
+    kw_allocator mem;
+    kw_roster roster;
+    kw_ring_change *change; /* the same members */
+    uint64_t commits_n;     /* of the handle, when this began */
+};
+
+static kw_err no_memory(kw_error *error)
+{
+    return kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for the members of a ring");
+}
+
+static kw_err no_member(kw_error *error, kw_bytes name)
+{
+    char shown[80];
+    return kw_error_set(error, KW_ERR_ARGUMENT, KW_EFFECT_NONE, "the ring has no member \"%s\"",
+                        kw_bytes_show(shown, sizeof(shown), name));
+}
+
+/* KW_OK, and the handle entered, for one of a ring. */
+static kw_err enter(kw_client *client, kw_error *error)
+{
+    if (client == NULL) {
+        return kw_error_set(error, KW_ERR_ARGUMENT, KW_EFFECT_NONE, "client is NULL");
+    }
+    if (!kw_plan_is_ring(client)) {
+        return kw_error_set(error, KW_ERR_UNSUPPORTED, KW_EFFECT_NONE,
+                            "the handle is no ring's: open it with redis-ring://");
+    }
+    return kw_client_enter(client, error);
+}
+
+kw_ring *kw_client_ring(kw_client *client, kw_error *error)
+{
+    if (enter(client, error) != KW_OK) {
+        return NULL;
+    }
+    kw_gate_lock(&client->publishing);
+    kw_ring *ring = kw_ring_ref(client->members.ring);
+    kw_gate_unlock(&client->publishing);
+    kw_client_leave(client);
+    return ring;
+}
+
+/* Copies the members of the handle, which was entered. */
+static kw_err begin(kw_members *members, kw_error *error)
+{
+    kw_client *client = members->client;
+    kw_gate_lock(&client->publishing);
+    const kw_membership *now = &client->members;
+    bool is_copied = kw_roster_copy(&members->roster, &now->roster, &members->mem);
+    kw_ring *ring = kw_ring_ref(now->ring);
+    members->commits_n = now->commits_n;
+    kw_gate_unlock(&client->publishing);
+    members->change = is_copied ? kw_ring_change_of(ring, error) : NULL;
+    kw_ring_unref(ring);
+    return members->change != NULL ? KW_OK : no_memory(error);
+}
+
+kw_members *kw_members_begin(kw_client *client, kw_error *error)
+{
+    if (enter(client, error) != KW_OK) {
+        return NULL;
+    }
+    kw_members *members = kw_mem_calloc(&client->env.mem, 1, sizeof(*members));
+    if (members != NULL) {
+        members->client = client;
+        members->mem = client->env.mem;
+    }
+    if (members == NULL || begin(members, error) != KW_OK) {
+        no_memory(error);
+        kw_members_free(members);
+        members = NULL;
+    }
+    kw_client_leave(client);
+    return members;
+}
+
+void kw_members_free(kw_members *members)
+{
+    if (members != NULL) {
+        kw_allocator mem = members->mem;
+        kw_ring_change_free(members->change);
+        kw_roster_fini(&members->roster, &mem);
+        kw_mem_free(&mem, members);
+    }
+}
+
+static kw_err add(kw_members *members, kw_error *error, kw_member *member)
+{
+    kw_ring_map_name(member, members->client->members.placement);
+    if (!kw_roster_add(&members->roster, member, &members->mem)) {
+        kw_member_fini(member, &members->mem);
+        return no_memory(error);
+    }
+    kw_err code =
+        kw_ring_change_add(members->change, error, member->name, member->name_len, member->weight);
+    if (code == KW_OK) {
+        code = kw_ring_change_set_zone(members->change, error, member->name, member->name_len,
+                                       member->zone);
+        if (code != KW_OK) {
+            (void)kw_ring_change_remove(members->change, NULL, member->name, member->name_len);
+        }
+    }
+    if (code != KW_OK) {
+        kw_roster_remove(&members->roster, &members->roster.members[members->roster.n - 1],
+                         &members->mem);
+    }
+    return code;
+}
+
+static kw_err refuse_null(kw_error *error)
+{
+    return kw_error_set(error, KW_ERR_ARGUMENT, KW_EFFECT_NONE, "an argument is NULL");
+}
+
+kw_err kw_members_add(kw_members *members, kw_error *error, const char *member)
+{
+    if (members == NULL || member == NULL) {
+        return refuse_null(error);
+    }
+    kw_member fresh;
+    kw_err code = kw_uri_read_member(&fresh, error, &members->mem, member);
+    return code == KW_OK ? add(members, error, &fresh) : code;
+}
+
+/* The member of that name; NULL, with an error, where there is none. */
+static kw_member *find(kw_members *members, kw_error *error, const char *name, size_t name_len)
+{
+    if (members == NULL || (name == NULL && name_len > 0)) {
+        refuse_null(error);
+        return NULL;
+    }
+    kw_bytes bytes = {name, name_len};
+    kw_member *member = kw_roster_find(&members->roster, bytes);
+    if (member == NULL) {
+        no_member(error, bytes);
+    }
+    return member;
+}
+
+kw_err kw_members_remove(kw_members *members, kw_error *error, const char *name, size_t name_len)
+{
+    kw_member *member = find(members, error, name, name_len);
+    if (member == NULL) {
+        return KW_ERR_ARGUMENT;
+    }
+    kw_err code = kw_ring_change_remove(members->change, error, name, name_len);
+    if (code == KW_OK) {
+        kw_roster_remove(&members->roster, member, &members->mem);
+    }
+    return code;
+}
+
+kw_err kw_members_reweight(kw_members *members, kw_error *error, const char *name, size_t name_len,
+                           uint32_t weight)
+{
+    kw_member *member = find(members, error, name, name_len);
+    if (member == NULL) {
+        return KW_ERR_ARGUMENT;
+    }
+    kw_err code = kw_ring_change_reweight(members->change, error, name, name_len, weight);
+    member->weight = code == KW_OK ? weight : member->weight;
+    return code;
+}
+
+kw_err kw_members_set_zone(kw_members *members, kw_error *error, const char *name, size_t name_len,
+                           const char *zone)
+{
+    kw_member *member = find(members, error, name, name_len);
+    if (member == NULL || zone == NULL) {
+        return member != NULL ? refuse_null(error) : KW_ERR_ARGUMENT;
+    }
+    kw_err code = kw_ring_change_set_zone(members->change, error, name, name_len, zone);
+    if (code == KW_OK) {
+        memcpy(member->zone, zone, strlen(zone) + 1); /* not too long: it was taken */
+    }
+    return code;
+}
+
+kw_err kw_members_set_server(kw_members *members, kw_error *error, const char *name,
+                             size_t name_len, const char *server)
+{
+    kw_member *member = find(members, error, name, name_len);
+    if (member == NULL || server == NULL) {
+        return member != NULL ? refuse_null(error) : KW_ERR_ARGUMENT;
+    }
+    kw_endpoint endpoint;
+    if (!kw_endpoint_parse(&endpoint, kw_bytes_of(server))) {
+        return kw_error_set(error, KW_ERR_ARGUMENT, KW_EFFECT_NONE, "%.200s is not \"host:port\"",
+                            server);
+    }
+    member->server = endpoint;
+    return KW_OK;
+}
+
+kw_ring *kw_members_ring(kw_members *members, kw_error *error)
+{
+    if (members == NULL) {
+        refuse_null(error);
+        return NULL;
+    }
+    return kw_ring_change_commit(members->change, error);
+}
+
+/* With the gate for publishing. */
+static kw_err commit_locked(kw_members *members, kw_membership *fresh, kw_error *error)
+{
+    kw_client *client = members->client;
+    if (client->members.commits_n != members->commits_n) {
+        return kw_error_set(error, KW_ERR_TRY_AGAIN, KW_EFFECT_NONE,
+                            "the members were changed by another commit since this change began; "
+                            "begin again");
+    }
+    fresh->placement = client->members.placement;
+    fresh->commits_n = members->commits_n + 1;
+    kw_err code = kw_membership_publish(fresh, client, error);
+    if (code == KW_OK) {
+        kw_membership old = client->members;
+        client->members.roster = fresh->roster; /* others read placement meanwhile */
+        client->members.ring = fresh->ring;
+        client->members.commits_n = fresh->commits_n;
+        fresh->roster = old.roster;
+        fresh->ring = old.ring;
+        members->commits_n++;
+    }
+    return code;
+}
+
+kw_err kw_members_commit(kw_members *members, kw_error *error)
+{
+    if (members == NULL) {
+        return refuse_null(error);
+    }
+    kw_client *client = members->client;
+    kw_err code = kw_client_enter(client, error);
+    if (code != KW_OK) {
+        return code;
+    }
+    kw_membership fresh;
+    memset(&fresh, 0, sizeof(fresh));
+    kw_error failure = KW_ERROR_INIT;
+    fresh.ring = kw_ring_change_commit(members->change, &failure);
+    /* The next change of this one begins with the points that are there now. */
+    kw_ring_change *change = fresh.ring != NULL ? kw_ring_change_of(fresh.ring, &failure) : NULL;
+    code = change != NULL ? KW_OK : failure.code;
+    if (code == KW_OK && !kw_roster_copy(&fresh.roster, &members->roster, &members->mem)) {
+        code = no_memory(&failure);
+    }
+    if (code == KW_OK) {
+        kw_gate_lock(&client->publishing);
+        code = commit_locked(members, &fresh, &failure);
+        kw_gate_unlock(&client->publishing);
+    }
+    if (code == KW_OK) {
+        kw_ring_change_free(members->change);
+        members->change = change;
+        kw_publish_tell(client);
+        kw_refresher_on_publish(&client->refresher);
+    } else {
+        kw_ring_change_free(change);
+        kw_error_copy(error, &failure);
+    }
+    fresh.placement = NULL; /* the handle has it */
+    kw_membership_fini(&fresh, &members->mem);
+    kw_client_leave(client);
+    return code;
+}

@@ -1,0 +1,504 @@
+/* Members of a ring that change while it is in use. KW_TEST_FAST */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <keyway.h>
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define RING_SERVERS 4
+#include "live/ring_servers.h"
+
+static ring_servers *servers_of(void **state)
+{
+    return *state;
+}
+
+/* A handle on the first three servers; the fourth is "d". */
+static kw_client *open_three(const ring_servers *servers, const char *tail)
+{
+    char uri[1000];
+    return kw_test_open("%s", ring_uri(uri, sizeof(uri), servers, 3, tail));
+}
+
+static kw_members *begin(kw_client *client)
+{
+    kw_error error = KW_ERROR_INIT;
+    kw_members *members = kw_members_begin(client, &error);
+    if (members == NULL) {
+        kw_test_die("%s", error.text);
+    }
+    return members;
+}
+
+static void add_d(kw_members *members, const ring_servers *servers)
+{
+    char text[200];
+    kw_error error = KW_ERROR_INIT;
+    snprintf(text, sizeof(text), "d=%s", kw_test_server_address(servers->servers[3]));
+    if (kw_members_add(members, &error, text) != KW_OK) {
+        kw_test_die("%s", error.text);
+    }
+}
+
+static void commit(kw_members *members)
+{
+    kw_error error = KW_ERROR_INIT;
+    if (kw_members_commit(members, &error) != KW_OK) {
+        kw_test_die("%s", error.text);
+    }
+}
+
+static void node_of(char node[128], kw_client *client, int i)
+{
+    char key[32];
+    kw_error error = KW_ERROR_INIT;
+    snprintf(key, sizeof(key), "key:%d", i);
+    if (kw_client_key_node(client, node, 128, key, strlen(key), &error) != KW_OK) {
+        kw_test_die("%s", error.text);
+    }
+}
+
+static void test_a_node_that_comes_takes_its_share_and_nothing_else_moves(void **state)
+{
+    enum { KEYS = 2000 };
+    ring_servers *servers = servers_of(state);
+    kw_client *client = open_three(servers, "");
+    char(*before)[128] = calloc(KEYS, sizeof(before[0]));
+    for (int i = 0; i < KEYS; i++) {
+        node_of(before[i], client, i);
+    }
+    kw_error error = KW_ERROR_INIT;
+    kw_members *members = begin(client);
+    add_d(members, servers);
+    kw_ring *now = kw_client_ring(client, &error);
+    kw_ring *then = kw_members_ring(members, &error);
+    double promised;
+    assert_int_equal(kw_ring_moved(now, then, &promised, &error), KW_OK);
+    assert_true(promised > 0.15 && promised < 0.35);
+    kw_ring_diff *diff = kw_ring_diff_new(now, then, &error);
+    assert_true(kw_ring_diff_count(diff) > 100);
+    kw_ring_diff_free(diff);
+    char node[128];
+    node_of(node, client, 0);
+    assert_string_equal(node, before[0]); /* nothing has happened yet */
+    commit(members);
+    size_t moved_n = 0;
+    for (int i = 0; i < KEYS; i++) {
+        node_of(node, client, i);
+        if (strcmp(node, before[i]) != 0) {
+            assert_string_equal(node, kw_test_server_address(servers->servers[3]));
+            moved_n++;
+        }
+    }
+    assert_true((double)moved_n / KEYS > promised - 0.05);
+    assert_true((double)moved_n / KEYS < promised + 0.05);
+    assert_int_equal(kw_members_remove(members, &error, "d", 1), KW_OK);
+    commit(members);
+    for (int i = 0; i < KEYS; i++) {
+        node_of(node, client, i);
+        assert_string_equal(node, before[i]);
+    }
+    kw_ring *again = kw_client_ring(client, &error);
+    assert_true(kw_ring_fingerprint(again) == kw_ring_fingerprint(now));
+    assert_string_equal(kw_ring_placement(again), "kw1/xxh3/v150/tag");
+    kw_ring_unref(again);
+    kw_ring_unref(now);
+    kw_ring_unref(then);
+    kw_members_free(members);
+    free(before);
+    kw_close(client);
+}
+
+static void test_of_two_changes_at_once_the_second_is_told(void **state)
+{
+    ring_servers *servers = servers_of(state);
+    kw_client *client = open_three(servers, "");
+    kw_error error = KW_ERROR_INIT;
+    kw_members *first = begin(client);
+    kw_members *second = begin(client);
+    add_d(first, servers);
+    assert_int_equal(kw_members_remove(second, &error, "a", 1), KW_OK);
+    commit(first);
+    assert_int_equal(kw_members_commit(second, &error), KW_ERR_TRY_AGAIN);
+    kw_ring *ring = kw_client_ring(client, &error);
+    assert_int_equal(kw_ring_nodes_n(ring), 4);
+    kw_ring_unref(ring);
+    kw_members_free(first);
+    kw_members_free(second);
+    kw_close(client);
+}
+
+static void test_names_of_any_bytes_and_wrong_ones(void **state)
+{
+    ring_servers *servers = servers_of(state);
+    kw_client *client = open_three(servers, "");
+    kw_error error = KW_ERROR_INIT;
+    kw_members *members = begin(client);
+    char text[300];
+    char name[256];
+    snprintf(text, sizeof(text), "%%00%%ff%%2c%%20=%s;zone=%%c3%%a9",
+             kw_test_server_address(servers->servers[3]));
+    assert_int_equal(kw_members_add(members, &error, text), KW_OK);
+    assert_int_equal(kw_members_add(members, &error, text), KW_ERR_ARGUMENT);
+    assert_non_null(strstr(error.text, "already"));
+    assert_int_equal(kw_members_remove(members, &error, "x", 1), KW_ERR_ARGUMENT);
+    assert_int_equal(kw_members_remove(members, &error, "", 0), KW_ERR_ARGUMENT);
+    assert_int_equal(kw_members_reweight(members, &error, "x", 1, 1), KW_ERR_ARGUMENT);
+    memset(name, 'z', sizeof(name));
+    name[255] = '\0';
+    assert_int_equal(kw_members_set_zone(members, &error, "a", 1, name), KW_ERR_ARGUMENT);
+    assert_int_equal(kw_members_add(members, &error, "x=h:y"), KW_ERR_CONFIG);
+    assert_int_equal(kw_members_add(members, &error, "a=h:1"), KW_ERR_ARGUMENT);
+    assert_int_equal(kw_members_set_server(members, &error, "a", 1, "nowhere"), KW_ERR_ARGUMENT);
+    commit(members);
+    kw_ring *ring = kw_client_ring(client, &error);
+    uint32_t node;
+    assert_int_equal(kw_ring_find(ring, &node, "\0\xff, ", 4), KW_OK);
+    assert_string_equal(kw_ring_node_zone(ring, node), "\xc3\xa9");
+    assert_int_equal(kw_ring_nodes_n(ring), 4);
+    kw_ring_unref(ring);
+    const char *twice = kw_test_server_address(servers->servers[0]);
+    assert_int_equal(kw_members_add(members, &error, twice), KW_OK);
+    assert_int_equal(kw_members_commit(members, &error), KW_ERR_CONFIG);
+    assert_non_null(strstr(error.text, "twice"));
+    kw_members_free(members);
+    kw_close(client);
+    client = kw_test_open("%s", kw_test_server_uri(servers->servers[0]));
+    assert_null(kw_members_begin(client, &error));
+    assert_int_equal(error.code, KW_ERR_UNSUPPORTED);
+    assert_null(kw_client_ring(client, &error));
+    kw_close(client);
+}
+
+static void test_a_ring_may_become_empty_and_full_again(void **state)
+{
+    ring_servers *servers = servers_of(state);
+    kw_client *client = open_three(servers, "");
+    kw_error error = KW_ERROR_INIT;
+    kw_members *members = begin(client);
+    static const char *const names[] = {"a", "b", "c"};
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(kw_members_remove(members, &error, names[i], 1), KW_OK);
+    }
+    commit(members);
+    static const char *const commands[] = {"GET x", "MGET x y z", "PING", "DBSIZE", "FLUSHALL"};
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+        kw_reply *reply = kw_command(client, &error, commands[i]);
+        assert_null(reply);
+        if (error.code != KW_ERR_NOT_SERVED || error.effect != KW_EFFECT_NONE) {
+            fail_msg("%s: %s: %s", commands[i], kw_err_name(error.code), error.text);
+        }
+    }
+    assert_null(kw_session_open(client, &error, "x", 1));
+    assert_int_equal(error.code, KW_ERR_NOT_SERVED);
+    add_d(members, servers);
+    commit(members);
+    kw_test_ask_ok(client, "SET x 1");
+    assert_int_equal(kw_test_server_integer(servers->servers[3], "EXISTS x"), 1);
+    kw_members_free(members);
+    kw_close(client);
+}
+
+static void test_a_name_moves_to_another_server_and_no_key_with_it(void **state)
+{
+    ring_servers *servers = servers_of(state);
+    kw_client *client = open_three(servers, "");
+    kw_error error = KW_ERROR_INIT;
+    kw_ring *before = kw_client_ring(client, &error);
+    kw_members *members = begin(client);
+    const char *address = kw_test_server_address(servers->servers[3]);
+    assert_int_equal(kw_members_set_server(members, &error, "a", 1, address), KW_OK);
+    commit(members);
+    kw_ring *after = kw_client_ring(client, &error);
+    double moved;
+    assert_int_equal(kw_ring_moved(before, after, &moved, &error), KW_OK);
+    assert_true(moved == 0);
+    for (int i = 0; i < 100; i++) {
+        kw_test_ask_ok(client, "SET key:%d 1", i);
+    }
+    assert_int_equal(kw_test_server_integer(servers->servers[0], "DBSIZE"), 0);
+    assert_true(kw_test_server_integer(servers->servers[3], "DBSIZE") > 0);
+    kw_ring_unref(before);
+    kw_ring_unref(after);
+    kw_members_free(members);
+    kw_close(client);
+}
+
+/* A caller who is still waiting when the node of its key has left the ring. */
+static void *pop(void *arg)
+{
+    kw_error error = KW_ERROR_INIT;
+    return kw_command(arg, &error, "BLPOP list 20");
+}
+
+static void test_a_call_under_way_finishes_where_it_was_sent(void **state)
+{
+    ring_servers *servers = servers_of(state);
+    kw_client *client = open_three(servers, "");
+    kw_error error = KW_ERROR_INIT;
+    size_t used[RING_SERVERS] = {0};
+    kw_test_server *owner = ring_owner(servers, client, "list", 4, used);
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, pop, client), 0);
+    while (kw_test_server_info(owner, "blocked_clients") < 1) {
+        kw_test_sleep_ms(1);
+    }
+    kw_members *members = begin(client);
+    static const char *const names[] = {"a", "b", "c"};
+    for (size_t i = 0; i < 3; i++) {
+        if (servers->servers[i] == owner) {
+            assert_int_equal(kw_members_remove(members, &error, names[i], 1), KW_OK);
+        }
+    }
+    commit(members);
+    assert_true(ring_owner(servers, client, "list", 4, used) != owner);
+    assert_int_equal(kw_test_server_integer(owner, "RPUSH list here"), 1);
+    void *reply;
+    assert_int_equal(pthread_join(thread, &reply), 0);
+    assert_string_equal(kw_reply_str(kw_reply_at(reply, 1), NULL), "here");
+    kw_reply_free(reply);
+    kw_members_free(members);
+    kw_close(client);
+}
+
+/* A command that was planned when one node had its keys never runs on one of them. */
+static void test_a_batch_whose_keys_came_apart_is_told_so(void **state)
+{
+    ring_servers *servers = servers_of(state);
+    kw_client *client = open_three(servers, "");
+    kw_error error = KW_ERROR_INIT;
+    kw_batch *batch = kw_batch_new(client, &error);
+    size_t added_n = 0;
+    for (int i = 0; i < 100; i++) {
+        added_n += kw_batch_add(batch, &error, "MGET key:%d key:%d", i, i + 1) == KW_OK ? 1 : 0;
+    }
+    assert_true(added_n > 10);
+    kw_members *members = begin(client);
+    add_d(members, servers);
+    commit(members);
+    assert_int_equal(kw_batch_run(batch, &error, 0), KW_ERR_CROSSSLOT);
+    size_t torn_n = 0;
+    for (size_t i = 0; i < added_n; i++) {
+        if (kw_batch_reply(batch, i, &error) == NULL) {
+            assert_int_equal(error.code, KW_ERR_CROSSSLOT);
+            assert_int_equal(error.effect, KW_EFFECT_NONE);
+            assert_non_null(strstr(error.text, "ring was changed"));
+            torn_n++;
+        }
+    }
+    assert_in_range(torn_n, 1, added_n - 1);
+    kw_batch_free(batch);
+    kw_members_free(members);
+    kw_close(client);
+}
+
+/* Threads that call while members change. */
+typedef struct crowd {
+    kw_client *client;
+    atomic_bool is_over;
+    atomic_ulong calls_n;
+    atomic_ulong failures_n;
+} crowd;
+
+#define CROWD_KEYS 40
+
+static void ask_many(crowd *self, unsigned turn)
+{
+    char keys[CROWD_KEYS][24];
+    const char *argv[CROWD_KEYS + 1] = {"MGET"};
+    for (unsigned i = 0; i < CROWD_KEYS; i++) {
+        snprintf(keys[i], sizeof(keys[i]), "key:%u", (turn + i) % 1000);
+        argv[i + 1] = keys[i];
+    }
+    kw_error error = KW_ERROR_INIT;
+    kw_reply *reply = kw_command_argv(self->client, &error, CROWD_KEYS + 1, argv, NULL);
+    bool is_good = kw_reply_count(reply) == CROWD_KEYS && !kw_reply_is_error(reply);
+    for (size_t i = 0; is_good && i < CROWD_KEYS; i++) {
+        const char *value = kw_reply_str(kw_reply_at(reply, i), NULL);
+        is_good = value == NULL || strcmp(value, keys[i]) == 0;
+    }
+    if (!is_good) {
+        fprintf(stderr, "MGET: %s\n", reply != NULL ? kw_reply_str(reply, NULL) : error.text);
+        atomic_fetch_add(&self->failures_n, 1);
+    }
+    kw_reply_free(reply);
+}
+
+static void *join_crowd(void *arg)
+{
+    crowd *self = arg;
+    for (unsigned turn = 0; !atomic_load(&self->is_over); turn++) {
+        kw_error error = KW_ERROR_INIT;
+        unsigned i = turn * 7 % 1000;
+        kw_reply *reply = kw_command(self->client, &error, "SET key:%u key:%u", i, i);
+        if (reply == NULL || kw_reply_is_error(reply)) {
+            fprintf(stderr, "SET: %s\n", error.text);
+            atomic_fetch_add(&self->failures_n, 1);
+        }
+        kw_reply_free(reply);
+        ask_many(self, turn);
+        atomic_fetch_add(&self->calls_n, 2);
+    }
+    return NULL;
+}
+
+/* One random change of what is there; the ring has two nodes at least. */
+static void change_once(kw_client *client, const ring_servers *servers, unsigned turn)
+{
+    kw_error error = KW_ERROR_INIT;
+    kw_members *members = begin(client);
+    switch (turn % 4) {
+    case 0:
+        add_d(members, servers);
+        break;
+    case 1:
+        assert_int_equal(kw_members_reweight(members, &error, "a", 1, turn % 5), KW_OK);
+        break;
+    case 2:
+        assert_int_equal(kw_members_remove(members, &error, "d", 1), KW_OK);
+        break;
+    default:
+        assert_int_equal(kw_members_set_zone(members, &error, "b", 1, "z"), KW_OK);
+        break;
+    }
+    commit(members);
+    kw_members_free(members);
+}
+
+static void test_members_change_under_32_threads_and_no_call_fails(void **state)
+{
+    enum { THREADS = 32, CHANGES = 120 };
+    ring_servers *servers = servers_of(state);
+    crowd self = {.client = open_three(servers, "?timeout=30s")};
+    pthread_t threads[THREADS];
+    for (size_t i = 0; i < THREADS; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, join_crowd, &self), 0);
+    }
+    for (unsigned turn = 0; turn < CHANGES; turn++) {
+        change_once(self.client, servers, turn);
+        unsigned long before = atomic_load(&self.calls_n);
+        while (atomic_load(&self.calls_n) < before + 20) {
+            kw_test_sleep_ms(1);
+        }
+    }
+    atomic_store(&self.is_over, true);
+    for (size_t i = 0; i < THREADS; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    }
+    assert_int_equal(atomic_load(&self.failures_n), 0);
+    assert_int_equal(kw_test_stats(self.client).map_changes, CHANGES + 1);
+    kw_close(self.client);
+}
+
+/* One commit with the nth allocation failing. False where none failed any more. */
+static bool commit_without_memory(const ring_servers *servers, unsigned long fail_at)
+{
+    kw_test_memory memory;
+    kw_test_memory_init(&memory, 0);
+    char uri[1000];
+    kw_error error = KW_ERROR_INIT;
+    kw_config *config = kw_config_new(&memory.allocator);
+    ring_uri(uri, sizeof(uri), servers, 3, "");
+    assert_int_equal(kw_config_set_uri(config, uri, &error), KW_OK);
+    kw_client *client = kw_open_config(config, &error);
+    kw_config_free(config);
+    kw_test_ask_ok(client, "SET before 1");
+    unsigned long before = kw_test_memory_calls(&memory);
+    memory.fail_at = before + fail_at;
+    kw_err code = KW_ERR_NOMEM;
+    kw_members *members = kw_members_begin(client, &error);
+    if (members != NULL) {
+        char text[200];
+        snprintf(text, sizeof(text), "d=%s;replica=h:1",
+                 kw_test_server_address(servers->servers[3]));
+        code = kw_members_add(members, &error, text);
+        code = code == KW_OK ? kw_members_remove(members, &error, "a", 1) : code;
+        code = code == KW_OK ? kw_members_commit(members, &error) : code;
+    }
+    bool has_failed = kw_test_memory_calls(&memory) >= memory.fail_at;
+    memory.fail_at = 0;
+    assert_int_equal(code, has_failed ? KW_ERR_NOMEM : KW_OK);
+    kw_ring *ring = kw_client_ring(client, &error);
+    uint32_t node;
+    assert_int_equal(kw_ring_find(ring, &node, "a", 1) == KW_OK, has_failed);
+    kw_ring_unref(ring);
+    assert_int_equal(kw_test_ask_integer(client, "DBSIZE"), 1);
+    if (has_failed && members != NULL) { /* and what failed can be done again */
+        (void)kw_members_remove(members, &error, "a", 1);
+        assert_int_equal(kw_members_commit(members, &error), KW_OK);
+    }
+    kw_members_free(members);
+    kw_close(client);
+    assert_int_equal(kw_test_memory_live(&memory), 0);
+    return has_failed;
+}
+
+static void test_each_allocation_of_a_commit_failing_leaves_the_old_map(void **state)
+{
+    unsigned long fail_at = 1;
+    while (commit_without_memory(servers_of(state), fail_at)) {
+        fail_at++;
+        ring_flush(state);
+        assert_true(fail_at < 500);
+    }
+    assert_true(fail_at > 15);
+}
+
+static void test_a_thousand_members_work(void **state)
+{
+    ring_servers *servers = servers_of(state);
+    kw_client *client = open_three(servers, "");
+    kw_error error = KW_ERROR_INIT;
+    kw_members *members = begin(client);
+    for (int i = 0; i < 997; i++) {
+        char text[64];
+        snprintf(text, sizeof(text), "far%d=h%d:1*%d", i, i, i % 3);
+        assert_int_equal(kw_members_add(members, &error, text), KW_OK);
+    }
+    commit(members);
+    for (int i = 0; i < 997; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "far%d", i);
+        assert_int_equal(kw_members_reweight(members, &error, name, strlen(name), 0), KW_OK);
+    }
+    commit(members);
+    kw_test_ask_ok(client, "SET x 1");
+    kw_node_stats stats = {.size = sizeof(stats)};
+    assert_int_equal(kw_client_node_stats(client, &stats, 999), KW_OK);
+    for (int i = 0; i < 1001; i++) { /* past what a handle takes */
+        char text[64];
+        snprintf(text, sizeof(text), "more%d=m%d:1", i, i);
+        assert_int_equal(kw_members_add(members, &error, text), KW_OK);
+    }
+    assert_int_equal(kw_members_commit(members, &error), KW_ERR_LIMIT);
+    kw_members_free(members);
+    kw_close(client);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(test_a_node_that_comes_takes_its_share_and_nothing_else_moves,
+                               ring_flush),
+        cmocka_unit_test_setup(test_of_two_changes_at_once_the_second_is_told, ring_flush),
+        cmocka_unit_test_setup(test_names_of_any_bytes_and_wrong_ones, ring_flush),
+        cmocka_unit_test_setup(test_a_ring_may_become_empty_and_full_again, ring_flush),
+        cmocka_unit_test_setup(test_a_name_moves_to_another_server_and_no_key_with_it, ring_flush),
+        cmocka_unit_test_setup(test_a_call_under_way_finishes_where_it_was_sent, ring_flush),
+        cmocka_unit_test_setup(test_a_batch_whose_keys_came_apart_is_told_so, ring_flush),
+        cmocka_unit_test_setup(test_members_change_under_32_threads_and_no_call_fails, ring_flush),
+        cmocka_unit_test_setup(test_each_allocation_of_a_commit_failing_leaves_the_old_map,
+                               ring_flush),
+        cmocka_unit_test_setup(test_a_thousand_members_work, ring_flush),
+    };
+    return cmocka_run_group_tests(tests, ring_start, ring_stop);
+}
