@@ -43,6 +43,11 @@ static bool align_up(size_t *aligned, size_t len)
     return true;
 }
 
+size_t kw_reply_room(size_t len)
+{
+    return (len + ARENA_ALIGN - 1) / ARENA_ALIGN * ARENA_ALIGN;
+}
+
 kw_reply *kw_reply_new(const kw_allocator *mem, size_t room)
 {
     size_t head_len;

@@ -21,6 +21,9 @@ struct kw_reply {
  * when there is no memory. Freed with kw_reply_free. */
 kw_reply *kw_reply_new(const kw_allocator *mem, size_t room);
 
+/* What kw_reply_alloc takes of the room for len bytes; len is a size of memory there is. */
+size_t kw_reply_room(size_t len);
+
 /* Memory that lives as long as root, aligned for any type; NULL when there is
  * none. */
 void *kw_reply_alloc(kw_reply *root, size_t len);

@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "net/reader_functions.h"
+#include "net/reader_plain.h"
 
 #include <string.h>
 
@@ -16,6 +17,11 @@
 
 /* An empty buffer of this size is kept for the next reply. */
 #define BUFFER_KEEP_LEN ((size_t)16 * 1024)
+
+/* The first bytes of a reply that hiredis gets; then up to twice as many each time. hiredis
+ * moves what stands behind a reply to the front, so that too much is a waste. */
+#define PIECE_LEN     ((size_t)512)
+#define PIECE_MAX_LEN ((size_t)16 * 1024)
 
 /* A parser with an empty buffer; the one before stays where there is no memory. */
 static bool start_anew(kw_reader *reader)
@@ -39,6 +45,7 @@ kw_err kw_reader_init(kw_reader *reader, const kw_allocator *mem, const kw_optio
     memset(reader, 0, sizeof(*reader));
     reader->mem = mem;
     reader->options = options;
+    kw_buf_init(&reader->input, mem, NULL, 0);
     return start_anew(reader) ? KW_OK : KW_ERR_NOMEM;
 }
 
@@ -48,6 +55,7 @@ void kw_reader_fini(kw_reader *reader)
         redisReaderFree(reader->hiredis);
         reader->hiredis = NULL;
     }
+    kw_buf_fini(&reader->input);
 }
 
 /* True where the bytes not parsed yet are a line without an end. hiredis looks for
@@ -87,26 +95,31 @@ static kw_err over_limit(const kw_reader *reader, kw_error *error)
         (unsigned long long)limits.depth);
 }
 
-/* Gives a large buffer back between two replies. hiredis would do the same by itself, but
+/* Gives large buffers back between two replies. hiredis would do the same by itself, but
  * up to 0.14 it asserts that there is memory for an empty one. */
-static void shed_buffer(kw_reader *reader)
+static void shed_buffers(kw_reader *reader)
 {
     if (reader->buffer_len > BUFFER_KEEP_LEN && reader->pending_len == 0) {
         start_anew(reader);
     }
+    if (reader->input_at == reader->input.len) {
+        reader->input_at = 0;
+        reader->input.len = 0;
+        if (reader->input.capacity > BUFFER_KEEP_LEN) {
+            kw_buf_fini(&reader->input);
+        }
+    }
+}
+
+static kw_err no_memory(kw_error *error)
+{
+    return kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_MAYBE, "no memory to read a reply");
 }
 
 kw_err kw_reader_feed(kw_reader *reader, kw_error *error, const char *data, size_t len)
 {
-    shed_buffer(reader);
-    if (redisReaderFeed(reader->hiredis, data, len) != REDIS_OK) {
-        return kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_MAYBE, "no memory to read a reply");
-    }
-    reader->pending_len += len;
-    if (reader->hiredis->len > reader->buffer_len) {
-        reader->buffer_len = reader->hiredis->len;
-    }
-    return KW_OK;
+    shed_buffers(reader);
+    return kw_buf_append(&reader->input, data, len) ? KW_OK : no_memory(error);
 }
 
 static kw_err explain(kw_reader *reader, kw_error *error)
@@ -115,7 +128,7 @@ static kw_err explain(kw_reader *reader, kw_error *error)
         return over_limit(reader, error);
     }
     if (reader->hiredis->err == REDIS_ERR_OOM) {
-        return kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_MAYBE, "no memory to read a reply");
+        return no_memory(error);
     }
     char text[160];
     kw_bytes_show(text, sizeof(text), kw_bytes_of(reader->hiredis->errstr));
@@ -123,21 +136,53 @@ static kw_err explain(kw_reader *reader, kw_error *error)
                         "the server's bytes are no valid reply: %s; is it a Redis server?", text);
 }
 
-kw_err kw_reader_next(kw_reader *reader, kw_reply **reply, kw_error *error)
+/* Gives hiredis some more of the input. */
+static kw_err feed_piece(kw_reader *reader, kw_error *error)
+{
+    size_t len = reader->input.len - reader->input_at;
+    if (reader->pending_len == 0) {
+        reader->piece_len = PIECE_LEN;
+    }
+    len = len < reader->piece_len ? len : reader->piece_len;
+    if (redisReaderFeed(reader->hiredis, reader->input.data + reader->input_at, len) != REDIS_OK) {
+        return no_memory(error);
+    }
+    reader->input_at += len;
+    reader->pending_len += len;
+    reader->piece_len = reader->piece_len < PIECE_MAX_LEN ? 2 * reader->piece_len : PIECE_MAX_LEN;
+    if (reader->hiredis->len > reader->buffer_len) {
+        reader->buffer_len = reader->hiredis->len;
+    }
+    return KW_OK;
+}
+
+/* What hiredis has behind a whole reply, a part of the last piece, goes back to the input. */
+static void take_back(kw_reader *reader)
+{
+    reader->input_at -= reader->hiredis->len - reader->hiredis->pos;
+    reader->hiredis->pos = reader->hiredis->len;
+    reader->pending_len = 0;
+    reader->root = NULL;
+}
+
+/* As kw_reader_next, by hiredis, with one more piece. */
+static kw_err read_piece(kw_reader *reader, kw_reply **reply, kw_error *error)
 {
     void *object = NULL;
+    kw_err code = feed_piece(reader, error);
+    if (code != KW_OK) {
+        return code;
+    }
     if (redisReaderGetReply(reader->hiredis, &object) != REDIS_OK) {
         return explain(reader, error);
     }
-    /* What was fed may hold the end of one reply and others behind it. */
     size_t rest_len = object != NULL ? reader->hiredis->len - reader->hiredis->pos : 0;
     if (reader->pending_len - rest_len > kw_reader_limits_of(reader).bytes) {
         kw_reply_free(object);
         return over_limit(reader, error);
     }
     if (object != NULL) {
-        reader->root = NULL;
-        reader->pending_len = rest_len;
+        take_back(reader);
     } else if (has_endless_line(reader)) {
         return kw_error_set(error, KW_ERR_PROTOCOL, KW_EFFECT_MAYBE,
                             "the server sent a line of over %zu bytes", LINE_MAX_LEN);
@@ -146,7 +191,25 @@ kw_err kw_reader_next(kw_reader *reader, kw_reply **reply, kw_error *error)
     return KW_OK;
 }
 
+kw_err kw_reader_next(kw_reader *reader, kw_reply **reply, kw_error *error)
+{
+    *reply = NULL;
+    size_t len = reader->input.len - reader->input_at;
+    if (reader->pending_len == 0 && len > 0) {
+        size_t used;
+        kw_reader_limits limits = kw_reader_limits_of(reader);
+        *reply = kw_reader_plain(reader->mem, &used, &limits, reader->input.data + reader->input_at,
+                                 len);
+        reader->input_at += *reply != NULL ? used : 0;
+    }
+    kw_err code = KW_OK;
+    while (code == KW_OK && *reply == NULL && reader->input_at < reader->input.len) {
+        code = read_piece(reader, reply, error);
+    }
+    return code;
+}
+
 bool kw_reader_has_rest(const kw_reader *reader)
 {
-    return reader->pending_len > 0;
+    return reader->pending_len > 0 || reader->input_at < reader->input.len;
 }

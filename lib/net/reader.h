@@ -1,9 +1,11 @@
-/* Reader: hiredis' protocol parser, with our limits and our replies. */
+/* Reader: hiredis' protocol parser, with our limits and our replies; a short way for plain
+ * replies that are all there. */
 #ifndef NET_READER_H
 #define NET_READER_H
 
 #include <keyway/error.h>
 
+#include "base/bytes.h"
 #include "base/options.h"
 #include "base/reply.h"
 
@@ -13,7 +15,10 @@ typedef struct kw_reader {
     redisReader *hiredis;
     kw_reply *root;     /* of the reply being built */
     size_t items_n;     /* array elements of that reply */
-    size_t pending_len; /* bytes fed since the last whole reply */
+    kw_buf input;       /* bytes from the socket */
+    size_t input_at;    /* its first byte that neither hiredis nor a reply has */
+    size_t pending_len; /* bytes of an unfinished reply that hiredis has */
+    size_t piece_len;   /* what hiredis gets next of it */
     size_t buffer_len;  /* most bytes that hiredis' buffer has held */
     bool is_over_limit; /* why the last object was not made: a limit, or else memory */
     bool is_ours;       /* the next reply is to the library's own question, which the

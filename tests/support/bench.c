@@ -45,8 +45,8 @@ void kw_bench_init(kw_bench *bench, size_t keys_n, const char *tag)
     }
     static const kw_test_server *owners[KW_TEST_SLOTS];
     for (size_t i = 0; i < keys_n; i++) {
-        snprintf(bench->keys[i], sizeof(bench->keys[i]), "%-4.4s%012zu",
-                 tag != NULL ? tag : "key:", i);
+        snprintf(bench->keys[i], sizeof(bench->keys[i]), "%-4.4s%012u",
+                 tag != NULL ? tag : "key:", (unsigned)i % 1000000u);
         fill_key(bench, i);
         unsigned slot = kw_slot(bench->keys[i], KW_BENCH_KEY_LEN);
         if (owners[slot] == NULL) {

@@ -1,0 +1,200 @@
+#include "net/reader_plain.h"
+
+#include <string.h>
+
+/* A longer number may be out of range: hiredis judges it. */
+#define DIGITS_MAX 18
+
+/* What is left of the bytes. */
+typedef struct cursor {
+    const char *at;
+    const char *end;
+} cursor;
+
+/* A reply without elements, or the head of an array. */
+typedef struct item {
+    kw_reply_kind kind;
+    kw_bytes text;
+    long long value; /* of an integer; or the number of elements */
+} item;
+
+static inline bool read_line_end(cursor *self)
+{
+    if (self->end - self->at < 2 || self->at[0] != '\r' || self->at[1] != '\n') {
+        return false;
+    }
+    self->at += 2;
+    return true;
+}
+
+/* A number and the end of its line, written as servers write it: no plus sign, no zero in
+ * front. */
+static inline bool read_number(cursor *self, long long *value)
+{
+    const char *at = self->at;
+    const char *end = self->end;
+    bool is_negative = at < end && *at == '-';
+    at += is_negative;
+    const char *first = at;
+    unsigned digit;
+    long long number = 0;
+    while (at < end && (digit = (unsigned)(*at - '0')) <= 9) {
+        if (at++ - first == DIGITS_MAX) {
+            return false;
+        }
+        number = number * 10 + digit;
+    }
+    if (at == first || (*first == '0' && (at - first > 1 || is_negative))) {
+        return false;
+    }
+    *value = is_negative ? -number : number;
+    self->at = at;
+    return read_line_end(self);
+}
+
+static bool read_line(cursor *self, kw_bytes *text)
+{
+    const char *end = memchr(self->at, '\r', (size_t)(self->end - self->at));
+    if (end == NULL) {
+        return false;
+    }
+    text->data = self->at;
+    text->len = (size_t)(end - self->at);
+    self->at = end;
+    return read_line_end(self);
+}
+
+/* What stands behind "$" or "*" says that there is nothing. */
+static inline bool make_nil(item *found)
+{
+    found->kind = KW_REPLY_NIL;
+    return found->value == -1;
+}
+
+static inline bool read_string(cursor *self, item *found)
+{
+    if (!read_number(self, &found->value)) {
+        return false;
+    }
+    if (found->value < 0) {
+        return make_nil(found);
+    }
+    if (found->value > self->end - self->at) {
+        return false;
+    }
+    found->kind = KW_REPLY_STRING;
+    found->text.data = self->at;
+    found->text.len = (size_t)found->value;
+    self->at += found->value;
+    return read_line_end(self);
+}
+
+static inline bool read_item(cursor *self, item *found)
+{
+    if (self->at == self->end) {
+        return false;
+    }
+    switch (*self->at++) {
+    case '$':
+        return read_string(self, found);
+    case ':':
+        found->kind = KW_REPLY_INTEGER;
+        return read_number(self, &found->value);
+    case '+':
+        found->kind = KW_REPLY_STATUS;
+        return read_line(self, &found->text);
+    case '-':
+        found->kind = KW_REPLY_ERROR;
+        return read_line(self, &found->text);
+    case '*':
+        found->kind = KW_REPLY_ARRAY;
+        return read_number(self, &found->value) && (found->value >= 0 || make_nil(found));
+    default:
+        return false;
+    }
+}
+
+static bool has_text(const item *found)
+{
+    return found->kind == KW_REPLY_STRING || found->kind == KW_REPLY_STATUS ||
+           found->kind == KW_REPLY_ERROR;
+}
+
+/* The memory there was room for; false never happens then. */
+static bool build_item(kw_reply *root, kw_reply *reply, const item *found)
+{
+    if (has_text(found)) {
+        return kw_reply_set_string(root, reply, found->kind, found->text);
+    }
+    kw_reply_set_integer(reply, found->kind, found->kind == KW_REPLY_INTEGER ? found->value : 0);
+    return true;
+}
+
+/* Goes over the elements; *room is what their texts need. */
+static bool measure(cursor *self, size_t *room, size_t count)
+{
+    item found;
+    *room = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (!read_item(self, &found) || found.kind == KW_REPLY_ARRAY) {
+            return false;
+        }
+        *room += has_text(&found) ? kw_reply_room(found.text.len + 1) : 0;
+    }
+    return true;
+}
+
+static kw_reply *read_array(const kw_allocator *mem, cursor *self, size_t count)
+{
+    size_t room;
+    cursor elements = *self;
+    if (!measure(self, &room, count)) {
+        return NULL;
+    }
+    kw_reply *root = kw_reply_new(mem, room + kw_reply_room(count * sizeof(kw_reply *)) +
+                                           kw_reply_room(count * sizeof(kw_reply)));
+    bool is_built = root != NULL && kw_reply_set_array(root, root, KW_REPLY_ARRAY, count);
+    for (size_t i = 0; is_built && i < count; i++) {
+        item found;
+        is_built = read_item(&elements, &found) && build_item(root, kw_reply_slot(root, i), &found);
+    }
+    if (!is_built) {
+        kw_reply_free(root);
+        return NULL;
+    }
+    return root;
+}
+
+/* An array of n elements takes at least this many bytes for each. */
+#define ELEMENT_MIN_LEN 3
+
+kw_reply *kw_reader_plain(const kw_allocator *mem, size_t *used, const kw_reader_limits *limits,
+                          const char *data, size_t len)
+{
+    cursor self = {data, data + len};
+    item found;
+    kw_reply *root = NULL;
+    if (!read_item(&self, &found)) {
+        return NULL;
+    }
+    if (found.kind == KW_REPLY_ARRAY) {
+        size_t count = (size_t)found.value;
+        if (count > limits->items || limits->depth == 0 ||
+            count > (size_t)(self.end - self.at) / ELEMENT_MIN_LEN) {
+            return NULL;
+        }
+        root = read_array(mem, &self, count);
+    } else {
+        root = kw_reply_new(mem, has_text(&found) ? kw_reply_room(found.text.len + 1) : 0);
+        if (root != NULL && !build_item(root, root, &found)) {
+            kw_reply_free(root);
+            root = NULL;
+        }
+    }
+    *used = (size_t)(self.at - data);
+    if (*used > limits->bytes) {
+        kw_reply_free(root);
+        root = NULL;
+    }
+    return root;
+}

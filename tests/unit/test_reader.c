@@ -1,0 +1,282 @@
+/* The reader: whatever pieces the bytes come in, and whether hiredis or the short way reads
+ * them, the replies are the same. Fed byte by byte, everything goes through hiredis. */
+#include <stdarg.h>
+#include <setjmp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/random.h"
+#include "net/reader.h"
+#include "net/reader_plain.h"
+#include "support/check.h"
+
+#define REPLIES_MAX 2500
+#define STREAM_MAX  ((size_t)4 * 1024)
+
+/* What a reader made of a stream. */
+typedef struct reading {
+    kw_reply *replies[REPLIES_MAX];
+    size_t replies_n;
+    kw_err code;
+    bool has_rest;
+} reading;
+
+static const kw_options usual = {
+    .reply_bytes_max = 1 << 20, .reply_items_max = 1000, .reply_depth_max = 4};
+
+static kw_err read_all(reading *self, kw_reader *reader)
+{
+    kw_reply *reply = NULL;
+    do {
+        kw_err code = kw_reader_next(reader, &reply, NULL);
+        if (code != KW_OK) {
+            return code;
+        }
+        if (reply != NULL) {
+            assert_true(self->replies_n < REPLIES_MAX);
+            self->replies[self->replies_n++] = reply;
+        }
+    } while (reply != NULL && kw_reader_has_rest(reader));
+    return KW_OK;
+}
+
+/* Pieces of at most piece_max bytes: all of that length, or of random ones. */
+static void read_stream(reading *self, const kw_options *options, kw_bytes stream, size_t piece_max,
+                        kw_random *random)
+{
+    kw_reader reader;
+    memset(self, 0, sizeof(*self));
+    assert_int_equal(kw_reader_init(&reader, kw_mem_default(), options), KW_OK);
+    for (size_t at = 0; at < stream.len && self->code == KW_OK;) {
+        size_t len = random != NULL ? 1 + kw_random_next(random) % piece_max : piece_max;
+        len = len < stream.len - at ? len : stream.len - at;
+        char *copy = malloc(len); /* so that reads past the end are seen */
+        assert_non_null(copy);
+        memcpy(copy, stream.data + at, len);
+        assert_int_equal(kw_reader_feed(&reader, NULL, copy, len), KW_OK);
+        free(copy);
+        at += len;
+        self->code = read_all(self, &reader);
+    }
+    self->has_rest = kw_reader_has_rest(&reader);
+    kw_reader_fini(&reader);
+}
+
+static void forget(reading *self)
+{
+    for (size_t i = 0; i < self->replies_n; i++) {
+        kw_reply_free(self->replies[i]);
+    }
+}
+
+static void assert_same_reply(const kw_reply *a, const kw_reply *b)
+{
+    assert_int_equal(kw_reply_type(a), kw_reply_type(b));
+    assert_int_equal(kw_reply_int(a), kw_reply_int(b));
+    assert_true(kw_bytes_equal(kw_reply_bytes(a), kw_reply_bytes(b)));
+    assert_int_equal(kw_reply_count(a), kw_reply_count(b));
+    for (size_t i = 0; i < kw_reply_count(a); i++) {
+        assert_same_reply(kw_reply_at(a, i), kw_reply_at(b, i));
+    }
+}
+
+static void assert_same(const reading *a, const reading *b)
+{
+    assert_int_equal(a->code, b->code);
+    assert_int_equal(a->replies_n, b->replies_n);
+    for (size_t i = 0; i < a->replies_n; i++) {
+        assert_same_reply(a->replies[i], b->replies[i]);
+    }
+    if (a->code == KW_OK) {
+        assert_int_equal(a->has_rest, b->has_rest);
+    }
+}
+
+/* However it comes, the stream reads as it does byte by byte. */
+static void check_stream(const kw_options *options, kw_bytes stream, kw_random *random)
+{
+    reading slow;
+    reading fast;
+    read_stream(&slow, options, stream, 1, NULL);
+    for (size_t piece_max = 2; piece_max < 2 * stream.len; piece_max = piece_max * 3 + 1) {
+        read_stream(&fast, options, stream, piece_max, random);
+        assert_same(&slow, &fast);
+        forget(&fast);
+    }
+    read_stream(&fast, options, stream, stream.len, NULL);
+    assert_same(&slow, &fast);
+    forget(&fast);
+    forget(&slow);
+}
+
+typedef struct row {
+    const char *stream;
+    size_t replies_n;
+    kw_err code;
+} row;
+
+/* Options with small limits: strings of 40 bytes, 3 elements, depth 2. */
+static const kw_options small = {.reply_bytes_max = 40, .reply_items_max = 3, .reply_depth_max = 2};
+
+static const row rows[] = {
+    {"+OK\r\n", 1, KW_OK},
+    {"+\r\n-\r\n", 2, KW_OK},
+    {"-ERR no\r\n:1\r\n", 2, KW_OK},
+    {":0\r\n:-1\r\n:999999999999999999\r\n:9223372036854775807\r\n", 4, KW_OK},
+    {":-9223372036854775808\r\n", 1, KW_OK},
+    {"$0\r\n\r\n$1\r\na\r\n$-1\r\n*-1\r\n*0\r\n", 5, KW_OK},
+    {"$3\r\na\r\n\r\n+x\r\n", 2, KW_OK},
+    {"*2\r\n$1\r\na\r\n:5\r\n+x\r\n", 2, KW_OK},
+    {"*3\r\n-ERR x\r\n$-1\r\n+y\r\n", 1, KW_OK},
+    {"*1\r\n*1\r\n:1\r\n:2\r\n", 2, KW_OK},
+    {"*2\r\n*0\r\n*-1\r\n", 1, KW_OK},
+    {"+a\r\n*2\r\n:1\r\n", 1, KW_OK},
+    {"$5\r\nab", 0, KW_OK},
+    {"*4\r\n:1\r\n:2\r\n:3\r\n:4\r\n", 0, KW_ERR_LIMIT},
+    {"*1\r\n*1\r\n*1\r\n:1\r\n", 0, KW_ERR_LIMIT},
+    {"+x\r\n$60\r\n012345678901234567890123456789012345678901234567890123456789\r\n", 1,
+     KW_ERR_LIMIT},
+    {"!no reply\r\n", 0, KW_ERR_PROTOCOL},
+    {"+x\r\nwhat\r\n", 1, KW_ERR_PROTOCOL},
+    {"*2\r\n:1\r\nwhat\r\n", 0, KW_ERR_PROTOCOL},
+};
+
+static void test_reader_streams_give_their_replies(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        reading whole;
+        kw_bytes stream = kw_bytes_of(rows[i].stream);
+        read_stream(&whole, &small, stream, stream.len, NULL);
+        assert_int_equal(whole.replies_n, rows[i].replies_n);
+        assert_int_equal(whole.code, rows[i].code);
+        forget(&whole);
+        check_stream(&small, stream, NULL);
+        for (size_t len = 1; len < stream.len; len++) {
+            kw_bytes cut = {stream.data, len};
+            check_stream(&small, cut, NULL);
+        }
+    }
+}
+
+/* What servers do not write: only hiredis says whether it is valid. */
+static void test_reader_odd_streams_are_left_to_hiredis(void **state)
+{
+    static const char *const odd[] = {":01\r\n",
+                                      ":+1\r\n",
+                                      ":-0\r\n",
+                                      ":\r\n",
+                                      ":1x\r\n",
+                                      ":1\n",
+                                      "$01\r\na\r\n",
+                                      "$-2\r\n",
+                                      "$\r\n",
+                                      "*-2\r\n",
+                                      "*01\r\n:1\r\n",
+                                      "$1\r\nab\r\n",
+                                      "+a\rb\r\n",
+                                      "-a\rb\r\n:1\r\n",
+                                      "$1\r\na",
+                                      "$1\r\nax\r\n",
+                                      ":9999999999999999999\r\n",
+                                      "*99999999999999999\r\n",
+                                      "$99999999999999999\r\n"};
+    (void)state;
+    for (size_t i = 0; i < sizeof(odd) / sizeof(odd[0]); i++) {
+        check_stream(&usual, kw_bytes_of(odd[i]), NULL);
+    }
+}
+
+static void test_reader_plain_reads_what_is_plain_and_whole(void **state)
+{
+    static const char plain[] = "*4\r\n$1\r\na\r\n:1\r\n$-1\r\n-ERR no\r\n";
+    kw_reader_limits limits = {100, 10, 1};
+    size_t used = 0;
+    (void)state;
+    for (size_t len = 0; len < sizeof(plain) - 1; len++) {
+        assert_null(kw_reader_plain(kw_mem_default(), &used, &limits, plain, len));
+    }
+    kw_reply *reply = kw_reader_plain(kw_mem_default(), &used, &limits, plain, sizeof(plain) - 1);
+    assert_int_equal(kw_reply_count(reply), 4);
+    assert_int_equal(used, sizeof(plain) - 1);
+    kw_reply_free(reply);
+    assert_null(kw_reader_plain(kw_mem_default(), &used, &limits, "*1\r\n*1\r\n:1\r\n", 12));
+}
+
+/* One memory block for a whole plain reply. */
+static void test_reader_plain_array_is_one_allocation(void **state)
+{
+    static const char plain[] = "*3\r\n$20\r\n01234567890123456789\r\n:1\r\n$3\r\nabc\r\n";
+    kw_test_memory memory;
+    kw_reader_limits limits = {100, 10, 1};
+    size_t used;
+    (void)state;
+    kw_test_memory_init(&memory, 0);
+    kw_reply *reply = kw_reader_plain(&memory.allocator, &used, &limits, plain, sizeof(plain) - 1);
+    assert_int_equal(kw_reply_count(reply), 3);
+    assert_int_equal(kw_test_memory_calls(&memory), 1);
+    kw_reply_free(reply);
+    assert_int_equal(kw_test_memory_live(&memory), 0);
+}
+
+static size_t put_random(char *out, kw_random *random, unsigned depth)
+{
+    uint64_t what = kw_random_next(random) % (depth < 3 ? 9 : 7);
+    size_t n = kw_random_next(random) % 12;
+    switch (what) {
+    case 0:
+        return (size_t)sprintf(out, "+status %zu\r\n", n);
+    case 1:
+        return (size_t)sprintf(out, "-ERR %zu\r\n", n);
+    case 2:
+        return (size_t)sprintf(out, ":%lld\r\n", (long long)kw_random_next(random));
+    case 3:
+        return (size_t)sprintf(out, "$-1\r\n");
+    case 4:
+        n = kw_random_next(random) % 900;
+        return (size_t)sprintf(out, "$%zu\r\n%0*d\r\n", n + 1, (int)n + 1, 1);
+    case 5:
+    case 6:
+        return (size_t)sprintf(out, "$%zu\r\n%0*d\r\n", n + 1, (int)n + 1, 1);
+    default:
+        break;
+    }
+    size_t len = (size_t)sprintf(out, "*%zu\r\n", n);
+    for (size_t i = 0; i < n; i++) {
+        len += put_random(out + len, random, depth + 1);
+    }
+    return len;
+}
+
+static void test_reader_random_streams_read_alike_in_any_pieces(void **state)
+{
+    static char text[STREAM_MAX * 500];
+    kw_random random;
+    (void)state;
+    kw_random_init(&random, kw_test_seed("reader"));
+    for (size_t turn = 0; turn < 100; turn++) {
+        kw_bytes stream = {text, 0};
+        for (size_t i = 0; i < 20 && stream.len < STREAM_MAX; i++) {
+            stream.len += put_random(text + stream.len, &random, 0);
+        }
+        if (turn % 2 == 1) { /* and one wrong byte */
+            text[kw_random_next(&random) % stream.len] = (char)(kw_random_next(&random) % 128);
+        }
+        check_stream(&usual, stream, &random);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_reader_streams_give_their_replies),
+        cmocka_unit_test(test_reader_odd_streams_are_left_to_hiredis),
+        cmocka_unit_test(test_reader_plain_reads_what_is_plain_and_whole),
+        cmocka_unit_test(test_reader_plain_array_is_one_allocation),
+        cmocka_unit_test(test_reader_random_streams_read_alike_in_any_pieces),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
