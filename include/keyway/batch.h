@@ -54,7 +54,9 @@ KW_API kw_err kw_batch_run(kw_batch *batch, kw_error *error, uint64_t timeout_ms
  * NULL, with error set, where it has none. */
 KW_API const kw_reply *kw_batch_reply(const kw_batch *batch, size_t index, kw_error *error);
 
-/* The same, but the reply is the caller's from now on, to free with kw_reply_free. */
+/* The same, but the reply is the caller's from now on, to free with kw_reply_free. It is moved
+ * out of the memory that the batch's replies share: KW_ERR_NOMEM, with the reply still in the
+ * batch, where there is none for it. */
 KW_API kw_reply *kw_batch_take(kw_batch *batch, size_t index, kw_error *error);
 
 /* Forgets all commands and results; the memory is kept for the next ones. */

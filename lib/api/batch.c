@@ -90,6 +90,7 @@ static kw_err add_entered(kw_batch *batch, kw_error *error, const kw_bytes *argv
     static const kw_call_options options = KW_CALL_OPTIONS_INIT;
     kw_item *item = &batch->items[batch->items_n];
     memset(item, 0, sizeof(*item));
+    item->request.pools = true;
     kw_err code = kw_plan_init(&item->plan, batch->client, error, &options, argv, argc);
     if (code != KW_OK) {
         return code;
@@ -235,7 +236,14 @@ kw_reply *kw_batch_take(kw_batch *batch, size_t index, kw_error *error)
     if (item == NULL) {
         return NULL;
     }
-    kw_reply *reply = item->request.reply;
+    if (item->request.reply == NULL) {
+        return NULL;
+    }
+    kw_reply *reply = kw_reply_own(&batch->mem, item->request.reply);
+    if (reply == NULL) {
+        refuse(error, KW_ERR_NOMEM, "no memory for a reply of one's own");
+        return NULL;
+    }
     item->request.reply = NULL;
     return reply;
 }

@@ -74,6 +74,7 @@ static bool encode_parts(kw_client *client, kw_split *split, kw_buf *encoded, kw
         }
         items[i].plan.kind = KW_PLAN_SLOT;
         items[i].plan.slot = split->parts[i].slot;
+        items[i].request.pools = true;
     }
     for (size_t i = 0; i < split->parts_n; i++) {
         size_t start = items[i].encoded.len;

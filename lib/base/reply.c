@@ -3,6 +3,7 @@
 #include <keyway/hiredis.h>
 
 #include <stdalign.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -21,8 +22,18 @@ typedef struct arena {
     void *mem_arg;   /* how to get and to free memory */
     void *(*malloc_fn)(void *arg, size_t len);
     void (*free_fn)(void *arg, void *block);
+    kw_reply_slab *slab; /* NULL: the arena has memory of its own */
     kw_reply root;
 } arena;
+
+/* Memory of many arenas. The pool that fills it counts as SLAB_FILLING of them. */
+struct kw_reply_slab {
+    atomic_size_t refs;
+    void *mem_arg;
+    void (*free_fn)(void *arg, void *block);
+};
+
+#define SLAB_FILLING (SIZE_MAX / 2)
 
 #define ARENA_ALIGN     (alignof(max_align_t))
 #define ARENA_PIECE     ((size_t)1024)
@@ -48,27 +59,92 @@ size_t kw_reply_room(size_t len)
     return (len + ARENA_ALIGN - 1) / ARENA_ALIGN * ARENA_ALIGN;
 }
 
-kw_reply *kw_reply_new(const kw_allocator *mem, size_t room)
+static kw_reply *start_arena(arena *self, const kw_allocator *mem, char *at, char *end)
 {
-    size_t head_len;
-    size_t total;
-    if (!align_up(&head_len, sizeof(arena)) || !align_up(&room, room) ||
-        !kw_size_add(&total, head_len, room)) {
-        return NULL;
-    }
-    arena *self = kw_mem_alloc(mem, total);
-    if (self == NULL) {
-        return NULL;
-    }
     memset(self, 0, sizeof(*self));
-    self->at = (char *)self + head_len;
-    self->end = (char *)self + total;
+    self->at = at;
+    self->end = end;
     self->next_len = ARENA_PIECE;
     self->mem_arg = mem->arg;
     self->malloc_fn = mem->malloc_fn;
     self->free_fn = mem->free_fn;
     self->root.hiredis.type = KW_REPLY_NIL;
     return &self->root;
+}
+
+/* Bytes of an arena with that room, its head first. */
+static bool arena_size(size_t *total, size_t room)
+{
+    return align_up(&room, room) && kw_size_add(total, kw_reply_room(sizeof(arena)), room);
+}
+
+kw_reply *kw_reply_new(const kw_allocator *mem, size_t room)
+{
+    size_t total;
+    if (!arena_size(&total, room)) {
+        return NULL;
+    }
+    arena *self = kw_mem_alloc(mem, total);
+    if (self == NULL) {
+        return NULL;
+    }
+    return start_arena(self, mem, (char *)self + kw_reply_room(sizeof(arena)),
+                       (char *)self + total);
+}
+
+static void slab_unref(kw_reply_slab *slab, size_t n)
+{
+    if (atomic_fetch_sub_explicit(&slab->refs, n, memory_order_acq_rel) == n) {
+        slab->free_fn(slab->mem_arg, slab);
+    }
+}
+
+void kw_reply_pool_close(kw_reply_pool *pool)
+{
+    if (pool->slab != NULL) {
+        slab_unref(pool->slab, SLAB_FILLING - pool->used_n);
+    }
+    memset(pool, 0, sizeof(*pool));
+}
+
+static bool pool_grow(kw_reply_pool *pool, const kw_allocator *mem, size_t len)
+{
+    kw_reply_pool_close(pool);
+    kw_reply_slab *slab = kw_mem_alloc(mem, len);
+    if (slab == NULL) {
+        return false;
+    }
+    atomic_init(&slab->refs, SLAB_FILLING);
+    slab->mem_arg = mem->arg;
+    slab->free_fn = mem->free_fn;
+    pool->slab = slab;
+    pool->at = (char *)slab + kw_reply_room(sizeof(*slab));
+    pool->end = (char *)slab + len;
+    return true;
+}
+
+kw_reply *kw_reply_pool_new(kw_reply_pool *pool, const kw_allocator *mem, size_t room,
+                            size_t piece_len)
+{
+    size_t total;
+    if (!arena_size(&total, room)) {
+        return NULL;
+    }
+    if (total > (size_t)(pool->end - pool->at)) {
+        size_t head_len = kw_reply_room(sizeof(kw_reply_slab));
+        if (piece_len < head_len || total > piece_len - head_len) {
+            return kw_reply_new(mem, room);
+        }
+        if (!pool_grow(pool, mem, piece_len)) {
+            return NULL;
+        }
+    }
+    arena *self = (arena *)(void *)pool->at;
+    pool->at += total;
+    pool->used_n++;
+    kw_reply *root = start_arena(self, mem, (char *)self + kw_reply_room(sizeof(arena)), pool->at);
+    self->slab = pool->slab;
+    return root;
 }
 
 static bool arena_grow(arena *self, size_t len)
@@ -201,6 +277,42 @@ bool kw_reply_copy(kw_reply *root, kw_reply *reply, const kw_reply *from)
     return true;
 }
 
+/* What a copy of the reply takes from kw_reply_alloc, itself left out. */
+static size_t room_of(const kw_reply *reply)
+{
+    size_t count = kw_reply_count(reply);
+    size_t room = reply->hiredis.str != NULL ? kw_reply_room(reply->hiredis.len + 1) : 0;
+    if (count > 0) {
+        room += kw_reply_room(count * sizeof(redisReply *)) + kw_reply_room(count * sizeof(*reply));
+    }
+    for (size_t i = 0; i < count; i++) {
+        room += room_of(kw_reply_at(reply, i));
+    }
+    return room;
+}
+
+kw_reply *kw_reply_clone(const kw_allocator *mem, const kw_reply *from)
+{
+    kw_reply *root = kw_reply_new(mem, room_of(from));
+    if (root != NULL && !kw_reply_copy(root, root, from)) {
+        kw_reply_free(root);
+        return NULL;
+    }
+    return root;
+}
+
+kw_reply *kw_reply_own(const kw_allocator *mem, kw_reply *reply)
+{
+    if (arena_of(reply)->slab == NULL) {
+        return reply;
+    }
+    kw_reply *copy = kw_reply_clone(mem, reply);
+    if (copy != NULL) {
+        kw_reply_free(reply);
+    }
+    return copy;
+}
+
 bool kw_reply_make_error(kw_reply *root, kw_bytes text)
 {
     redisReply before = root->hiredis;
@@ -279,7 +391,11 @@ void kw_reply_free(kw_reply *reply)
         self->blocks = block->next;
         free_fn(mem_arg, block);
     }
-    free_fn(mem_arg, self);
+    if (self->slab != NULL) {
+        slab_unref(self->slab, 1);
+    } else {
+        free_fn(mem_arg, self);
+    }
 }
 
 const struct redisReply *kw_reply_hiredis(const kw_reply *reply)

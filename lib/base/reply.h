@@ -21,6 +21,31 @@ struct kw_reply {
  * when there is no memory. Freed with kw_reply_free. */
 kw_reply *kw_reply_new(const kw_allocator *mem, size_t room);
 
+/* Memory for many replies that are freed together, or nearly so: a piece of it is freed with
+ * the last reply in it, by whatever thread. Zeros are an empty pool. One thread at a time. */
+typedef struct kw_reply_slab kw_reply_slab;
+typedef struct kw_reply_pool {
+    kw_reply_slab *slab; /* the piece that is being filled; or NULL */
+    char *at;            /* its free bytes: at .. end */
+    char *end;
+    size_t used_n; /* replies in it so far */
+} kw_reply_pool;
+
+/* As kw_reply_new, from the pool, which begins a new piece where that does not fit: one of
+ * piece_len bytes, or a reply of its own where even that is too little. */
+kw_reply *kw_reply_pool_new(kw_reply_pool *pool, const kw_allocator *mem, size_t room,
+                            size_t piece_len);
+
+/* Begins no reply in the piece any more: the pool is empty again. */
+void kw_reply_pool_close(kw_reply_pool *pool);
+
+/* The reply in memory of its own: itself where it has that already, else a copy, and the reply
+ * is freed. NULL, and the reply stays, when there is no memory. */
+kw_reply *kw_reply_own(const kw_allocator *mem, kw_reply *reply);
+
+/* A copy of a root or an element in one piece of memory. NULL when there is none. */
+kw_reply *kw_reply_clone(const kw_allocator *mem, const kw_reply *from);
+
 /* What kw_reply_alloc takes of the room for len bytes; len is a size of memory there is. */
 size_t kw_reply_room(size_t len);
 

@@ -14,6 +14,7 @@ typedef struct kw_request {
     kw_reply *reply; /* the owner's, once is_done */
     uint64_t end_at; /* its last byte's place in what the connection sends, and one */
     bool is_done;
+    bool pools; /* its reply is not kept for long: it may share memory with others */
     bool joins; /* others follow at once: its bytes are copied, to leave with theirs */
 } kw_request;
 

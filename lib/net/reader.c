@@ -56,6 +56,7 @@ void kw_reader_fini(kw_reader *reader)
         reader->hiredis = NULL;
     }
     kw_buf_fini(&reader->input);
+    kw_reply_pool_close(&reader->pool);
 }
 
 /* True where the bytes not parsed yet are a line without an end. hiredis looks for
@@ -194,17 +195,15 @@ static kw_err read_piece(kw_reader *reader, kw_reply **reply, kw_error *error)
 kw_err kw_reader_next(kw_reader *reader, kw_reply **reply, kw_error *error)
 {
     *reply = NULL;
-    size_t len = reader->input.len - reader->input_at;
-    if (reader->pending_len == 0 && len > 0) {
-        size_t used;
-        kw_reader_limits limits = kw_reader_limits_of(reader);
-        *reply = kw_reader_plain(reader->mem, &used, &limits, reader->input.data + reader->input_at,
-                                 len);
-        reader->input_at += *reply != NULL ? used : 0;
+    if (reader->pending_len == 0 && reader->input_at < reader->input.len) {
+        *reply = kw_reader_plain(reader);
     }
     kw_err code = KW_OK;
     while (code == KW_OK && *reply == NULL && reader->input_at < reader->input.len) {
         code = read_piece(reader, reply, error);
+    }
+    if (reader->pool.slab != NULL && reader->input_at == reader->input.len) {
+        kw_reply_pool_close(&reader->pool);
     }
     return code;
 }

@@ -20,7 +20,9 @@ typedef struct kw_reader {
     size_t pending_len; /* bytes of an unfinished reply that hiredis has */
     size_t piece_len;   /* what hiredis gets next of it */
     size_t buffer_len;  /* most bytes that hiredis' buffer has held */
+    kw_reply_pool pool; /* of replies that are not kept for long */
     bool is_over_limit; /* why the last object was not made: a limit, or else memory */
+    bool pools;         /* the next reply is one of those */
     bool is_ours;       /* the next reply is to the library's own question, which the
                            caller's limits are not about */
 } kw_reader;

@@ -5,6 +5,11 @@
 /* A longer number may be out of range: hiredis judges it. */
 #define DIGITS_MAX 18
 
+/* Memory that replies take for a byte on the wire, and what one of them takes at least. */
+#define SLAB_RATIO   ((size_t)5)
+#define SLAB_MIN_LEN ((size_t)256)
+#define SLAB_MAX_LEN ((size_t)16 * 1024)
+
 /* What is left of the bytes. */
 typedef struct cursor {
     const char *at;
@@ -144,15 +149,27 @@ static bool measure(cursor *self, size_t *room, size_t count)
     return true;
 }
 
-static kw_reply *read_array(const kw_allocator *mem, cursor *self, size_t count)
+/* A root with room. A piece of the pool is for what else is there, as far as one can tell. */
+static kw_reply *new_root(kw_reader *reader, const cursor *self, size_t room)
+{
+    if (!reader->pools) {
+        return kw_reply_new(reader->mem, room);
+    }
+    size_t len = SLAB_MIN_LEN + SLAB_RATIO * (size_t)(self->end - self->at);
+    return kw_reply_pool_new(&reader->pool, reader->mem, room,
+                             len < SLAB_MAX_LEN ? len : SLAB_MAX_LEN);
+}
+
+static kw_reply *read_array(kw_reader *reader, cursor *self, size_t count)
 {
     size_t room;
     cursor elements = *self;
     if (!measure(self, &room, count)) {
         return NULL;
     }
-    kw_reply *root = kw_reply_new(mem, room + kw_reply_room(count * sizeof(kw_reply *)) +
-                                           kw_reply_room(count * sizeof(kw_reply)));
+    kw_reply *root = new_root(reader, &elements,
+                              room + kw_reply_room(count * sizeof(kw_reply *)) +
+                                  kw_reply_room(count * sizeof(kw_reply)));
     bool is_built = root != NULL && kw_reply_set_array(root, root, KW_REPLY_ARRAY, count);
     for (size_t i = 0; is_built && i < count; i++) {
         item found;
@@ -168,33 +185,39 @@ static kw_reply *read_array(const kw_allocator *mem, cursor *self, size_t count)
 /* An array of n elements takes at least this many bytes for each. */
 #define ELEMENT_MIN_LEN 3
 
-kw_reply *kw_reader_plain(const kw_allocator *mem, size_t *used, const kw_reader_limits *limits,
-                          const char *data, size_t len)
+static kw_reply *read_root(kw_reader *reader, cursor *self)
 {
-    cursor self = {data, data + len};
     item found;
-    kw_reply *root = NULL;
-    if (!read_item(&self, &found)) {
+    cursor start = *self;
+    if (!read_item(self, &found)) {
         return NULL;
     }
     if (found.kind == KW_REPLY_ARRAY) {
         size_t count = (size_t)found.value;
-        if (count > limits->items || limits->depth == 0 ||
-            count > (size_t)(self.end - self.at) / ELEMENT_MIN_LEN) {
-            return NULL;
-        }
-        root = read_array(mem, &self, count);
-    } else {
-        root = kw_reply_new(mem, has_text(&found) ? kw_reply_room(found.text.len + 1) : 0);
-        if (root != NULL && !build_item(root, root, &found)) {
-            kw_reply_free(root);
-            root = NULL;
-        }
+        kw_reader_limits limits = kw_reader_limits_of(reader);
+        bool is_allowed = count <= limits.items && limits.depth > 0 &&
+                          count <= (size_t)(self->end - self->at) / ELEMENT_MIN_LEN;
+        return is_allowed ? read_array(reader, self, count) : NULL;
     }
-    *used = (size_t)(self.at - data);
-    if (*used > limits->bytes) {
+    size_t room = has_text(&found) ? kw_reply_room(found.text.len + 1) : 0;
+    kw_reply *root = new_root(reader, &start, room);
+    if (root != NULL && !build_item(root, root, &found)) {
         kw_reply_free(root);
-        root = NULL;
+        return NULL;
     }
+    return root;
+}
+
+kw_reply *kw_reader_plain(kw_reader *reader)
+{
+    cursor self = {reader->input.data + reader->input_at, reader->input.data + reader->input.len};
+    const char *start = self.at;
+    kw_reply *root = read_root(reader, &self);
+    size_t used = (size_t)(self.at - start);
+    if (root != NULL && used > kw_reader_limits_of(reader).bytes) {
+        kw_reply_free(root);
+        return NULL;
+    }
+    reader->input_at += root != NULL ? used : 0;
     return root;
 }

@@ -34,8 +34,8 @@ static kw_err finish(kw_reply **combined, kw_reply *root, bool is_whole)
 
 static kw_err copy(kw_reply **combined, const combination *parts, const kw_reply *from)
 {
-    kw_reply *root = kw_reply_new(parts->mem, kw_reply_bytes(from).len + 1);
-    return finish(combined, root, root != NULL && kw_reply_copy(root, root, from));
+    kw_reply *root = kw_reply_clone(parts->mem, from);
+    return finish(combined, root, root != NULL);
 }
 
 /* An error reply of our own: a wrong number would be worse. */

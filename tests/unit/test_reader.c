@@ -50,6 +50,7 @@ static void read_stream(reading *self, const kw_options *options, kw_bytes strea
     kw_reader reader;
     memset(self, 0, sizeof(*self));
     assert_int_equal(kw_reader_init(&reader, kw_mem_default(), options), KW_OK);
+    reader.pools = piece_max % 2 == 0;
     for (size_t at = 0; at < stream.len && self->code == KW_OK;) {
         size_t len = random != NULL ? 1 + kw_random_next(random) % piece_max : piece_max;
         len = len < stream.len - at ? len : stream.len - at;
@@ -190,20 +191,31 @@ static void test_reader_odd_streams_are_left_to_hiredis(void **state)
     }
 }
 
+/* A reader with the text as its input. */
+static void start_with(kw_reader *reader, const kw_allocator *mem, const char *text, size_t len)
+{
+    assert_int_equal(kw_reader_init(reader, mem, &usual), KW_OK);
+    assert_int_equal(kw_reader_feed(reader, NULL, text, len), KW_OK);
+}
+
 static void test_reader_plain_reads_what_is_plain_and_whole(void **state)
 {
     static const char plain[] = "*4\r\n$1\r\na\r\n:1\r\n$-1\r\n-ERR no\r\n";
-    kw_reader_limits limits = {100, 10, 1};
-    size_t used = 0;
+    static const char nested[] = "*1\r\n*1\r\n:1\r\n";
+    kw_reader reader;
     (void)state;
-    for (size_t len = 0; len < sizeof(plain) - 1; len++) {
-        assert_null(kw_reader_plain(kw_mem_default(), &used, &limits, plain, len));
+    for (size_t len = 1; len < sizeof(plain); len++) {
+        start_with(&reader, kw_mem_default(), plain, len);
+        kw_reply *reply = kw_reader_plain(&reader);
+        assert_int_equal(reply != NULL, len == sizeof(plain) - 1);
+        assert_int_equal(kw_reply_count(reply), reply != NULL ? 4 : 0);
+        assert_int_equal(reader.input_at, reply != NULL ? len : 0);
+        kw_reply_free(reply);
+        kw_reader_fini(&reader);
     }
-    kw_reply *reply = kw_reader_plain(kw_mem_default(), &used, &limits, plain, sizeof(plain) - 1);
-    assert_int_equal(kw_reply_count(reply), 4);
-    assert_int_equal(used, sizeof(plain) - 1);
-    kw_reply_free(reply);
-    assert_null(kw_reader_plain(kw_mem_default(), &used, &limits, "*1\r\n*1\r\n:1\r\n", 12));
+    start_with(&reader, kw_mem_default(), nested, sizeof(nested) - 1);
+    assert_null(kw_reader_plain(&reader));
+    kw_reader_fini(&reader);
 }
 
 /* One memory block for a whole plain reply. */
@@ -211,15 +223,79 @@ static void test_reader_plain_array_is_one_allocation(void **state)
 {
     static const char plain[] = "*3\r\n$20\r\n01234567890123456789\r\n:1\r\n$3\r\nabc\r\n";
     kw_test_memory memory;
-    kw_reader_limits limits = {100, 10, 1};
-    size_t used;
+    kw_reader reader;
     (void)state;
     kw_test_memory_init(&memory, 0);
-    kw_reply *reply = kw_reader_plain(&memory.allocator, &used, &limits, plain, sizeof(plain) - 1);
+    start_with(&reader, &memory.allocator, plain, sizeof(plain) - 1);
+    unsigned long before = kw_test_memory_calls(&memory);
+    kw_reply *reply = kw_reader_plain(&reader);
     assert_int_equal(kw_reply_count(reply), 3);
-    assert_int_equal(kw_test_memory_calls(&memory), 1);
+    assert_int_equal(kw_test_memory_calls(&memory), before + 1);
+    kw_reader_fini(&reader);
     kw_reply_free(reply);
     assert_int_equal(kw_test_memory_live(&memory), 0);
+}
+
+/* Replies that share memory outlive the reader, and each other in any order. */
+static void test_reader_pooled_replies_share_memory(void **state)
+{
+    static char text[40 * 100];
+    kw_reply *replies[100];
+    kw_test_memory memory;
+    kw_reader reader;
+    size_t len = 0;
+    (void)state;
+    for (size_t i = 0; i < 100; i++) {
+        len += (size_t)sprintf(text + len, i % 3 == 0 ? ":%zu\r\n" : "$20\r\n%020zu\r\n", i);
+    }
+    kw_test_memory_init(&memory, 0);
+    start_with(&reader, &memory.allocator, text, len);
+    reader.pools = true;
+    unsigned long before = kw_test_memory_calls(&memory);
+    for (size_t i = 0; i < 100; i++) {
+        assert_int_equal(kw_reader_next(&reader, &replies[i], NULL), KW_OK);
+        assert_non_null(replies[i]);
+    }
+    assert_true(kw_test_memory_calls(&memory) - before < 10);
+    kw_reader_fini(&reader);
+    replies[50] = kw_reply_own(&memory.allocator, replies[50]);
+    for (size_t i = 0; i < 100; i++) {
+        kw_reply *reply = replies[i * 37 % 100];
+        long long value = kw_reply_type(reply) == KW_REPLY_STRING
+                              ? strtoll(kw_reply_str(reply, NULL), NULL, 10)
+                              : kw_reply_int(reply);
+        assert_int_equal(value, i * 37 % 100);
+        kw_reply_free(reply);
+    }
+    assert_int_equal(kw_test_memory_live(&memory), 0);
+}
+
+/* The first that lacks memory is an error, and nothing is lost. */
+static void test_reader_without_memory_says_so(void **state)
+{
+    static const char text[] = "$3\r\nabc\r\n*2\r\n:1\r\n$3\r\nabc\r\n";
+    (void)state;
+    for (int pools = 0; pools < 2; pools++) {
+        for (unsigned long fail_at = 1; fail_at < 8; fail_at++) {
+            kw_test_memory memory;
+            kw_reader reader;
+            kw_reply *reply = NULL;
+            kw_test_memory_init(&memory, fail_at);
+            memory.fail_on = true;
+            assert_int_equal(kw_reader_init(&reader, &memory.allocator, &usual), KW_OK);
+            reader.pools = pools != 0;
+            kw_err code = kw_reader_feed(&reader, NULL, text, sizeof(text) - 1);
+            for (size_t i = 0; i < 2 && code == KW_OK; i++) {
+                code = kw_reader_next(&reader, &reply, NULL);
+                assert_int_equal(code == KW_OK, reply != NULL);
+                kw_reply_free(reply);
+            }
+            assert_true(code == KW_OK || code == KW_ERR_NOMEM);
+            assert_true(fail_at > 1 || code == KW_ERR_NOMEM);
+            kw_reader_fini(&reader);
+            assert_int_equal(kw_test_memory_live(&memory), 0);
+        }
+    }
 }
 
 static size_t put_random(char *out, kw_random *random, unsigned depth)
@@ -276,6 +352,8 @@ int main(void)
         cmocka_unit_test(test_reader_odd_streams_are_left_to_hiredis),
         cmocka_unit_test(test_reader_plain_reads_what_is_plain_and_whole),
         cmocka_unit_test(test_reader_plain_array_is_one_allocation),
+        cmocka_unit_test(test_reader_pooled_replies_share_memory),
+        cmocka_unit_test(test_reader_without_memory_says_so),
         cmocka_unit_test(test_reader_random_streams_read_alike_in_any_pieces),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
