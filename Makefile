@@ -72,8 +72,9 @@ FUZZ := $(call programs,tests/fuzz,fuzz_*)
 EXAMPLES := $(call programs,examples,*) $(call programs,examples/*,*)
 TOUR := $(call programs,examples/tour,*)
 TOOLS := $(call programs,tests/support,run_*)
-# Live tests that say so are quick enough for the sanitizers.
-LIVE_FAST := $(patsubst %.c,$(BUILD)/%,$(shell grep -l 'KW_TEST_FAST' $(wildcard tests/live/test_*.c) /dev/null))
+# Live and fault tests that say so are quick enough for the sanitizers.
+FAST := $(patsubst %.c,$(BUILD)/%,$(shell grep -l 'KW_TEST_FAST' $(wildcard tests/live/test_*.c \
+	tests/fault/test_*.c) /dev/null))
 
 ifeq ($(V),0)
 Q = @
@@ -187,8 +188,8 @@ check-build: all
 check-examples: all $(EXAMPLES) $(TOOLS)
 	$(RUN) --servers $(EXAMPLE_CHECKS)
 
-check-quick: $(UNIT) $(SCENE) $(FAKE) $(LIVE_FAST)
-	$(RUN) --servers $(UNIT) $(SCENE) $(FAKE) $(LIVE_FAST)
+check-quick: $(UNIT) $(SCENE) $(FAKE) $(FAST)
+	$(RUN) --servers $(UNIT) $(SCENE) $(FAKE) $(FAST)
 
 SANITIZE = $(MAKE) check-quick CC='$(CLANG)'
 
