@@ -1,8 +1,7 @@
-/* Calls that become many commands: split over slots, or sent to many nodes. */
-#include "api/call.h"
+#include "api/many.h"
 
+#include "api/call.h"
 #include "api/plan_ring.h"
-#include "api/run.h"
 #include "base/error.h"
 #include "route/combine.h"
 #include "route/split.h"
@@ -15,17 +14,26 @@ static kw_reply *no_memory(kw_error *error, kw_effect effect)
     return NULL;
 }
 
-static kw_item *new_items(kw_client *client, size_t n)
+static void init(kw_many *self, kw_client *client, const kw_plan *plan)
 {
-    return kw_mem_calloc(&client->env.mem, n, sizeof(kw_item));
+    memset(self, 0, sizeof(*self));
+    self->client = client;
+    self->plan = plan;
+    kw_buf_init(&self->encoded, &client->env.mem, NULL, 0);
 }
 
-static void free_items(kw_client *client, kw_item *items, size_t n)
+void kw_many_fini(kw_many *self)
 {
-    for (size_t i = 0; items != NULL && i < n; i++) {
-        kw_item_fini(&items[i], &client->env.mem);
+    const kw_allocator *mem = &self->client->env.mem;
+    for (size_t i = 0; self->items != NULL && i < self->items_n; i++) {
+        kw_item_fini(&self->items[i], mem);
     }
-    kw_mem_free(&client->env.mem, items);
+    kw_mem_free(mem, self->items);
+    self->items = NULL;
+    kw_buf_fini(&self->encoded);
+    if (self->is_split) {
+        kw_split_fini(&self->split);
+    }
 }
 
 static const char *text_of(const kw_item *item)
@@ -39,16 +47,16 @@ static kw_effect effect_of(const kw_item *item)
 }
 
 /* Tells of items[at], which has no reply, as part of the whole: what others did counts. */
-static kw_reply *fail_of(kw_error *error, const kw_plan *plan, const kw_item *items, size_t n,
-                         size_t at)
+static kw_reply *fail_of(kw_many *self, kw_error *error, size_t at)
 {
+    const kw_item *items = self->items;
     kw_effect effect = KW_EFFECT_NONE;
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < self->items_n; i++) {
         kw_effect part = items[i].code == KW_OK ? KW_EFFECT_MAYBE : effect_of(&items[i]);
-        effect = part > effect && !plan->is_repeatable ? part : effect;
+        effect = part > effect && !self->plan->is_repeatable ? part : effect;
     }
     effect = effect_of(&items[at]) > effect ? effect_of(&items[at]) : effect;
-    kw_error_set(error, items[at].code, effect, "part %zu of %zu: %s", at + 1, n,
+    kw_error_set(error, items[at].code, effect, "part %zu of %zu: %s", at + 1, self->items_n,
                  text_of(&items[at]));
     if (items[at].trouble != NULL) {
         kw_error_set_node(error, items[at].trouble->failure.node);
@@ -57,71 +65,74 @@ static kw_reply *fail_of(kw_error *error, const kw_plan *plan, const kw_item *it
 }
 
 /* Encoded commands of all parts, one behind the other. */
-static bool encode_parts(kw_client *client, kw_split *split, kw_buf *encoded, kw_item *items,
-                         const kw_plan *plan)
+static bool encode_parts(kw_many *self)
 {
+    kw_split *split = &self->split;
     for (size_t i = 0; i < split->parts_n; i++) {
-        items[i].encoded.len = encoded->len; /* where it begins, until the buffer rests */
-        if (!kw_split_encode(split, encoded, &split->parts[i])) {
+        kw_item *item = &self->items[i];
+        item->encoded.len = self->encoded.len; /* where it begins, until the buffer rests */
+        if (!kw_split_encode(split, &self->encoded, &split->parts[i])) {
             return false;
         }
-        items[i].plan = *plan;
-        if (kw_plan_is_ring(client)) {
-            if (!kw_plan_ring_part(&items[i].plan, client, split, &split->parts[i])) {
+        item->plan = *self->plan;
+        if (kw_plan_is_ring(self->client)) {
+            if (!kw_plan_ring_part(&item->plan, self->client, split, &split->parts[i])) {
                 return false;
             }
             continue;
         }
-        items[i].plan.kind = KW_PLAN_SLOT;
-        items[i].plan.slot = split->parts[i].slot;
-        items[i].request.pools = true;
+        item->plan.kind = KW_PLAN_SLOT;
+        item->plan.slot = split->parts[i].slot;
+        item->request.pools = true;
     }
     for (size_t i = 0; i < split->parts_n; i++) {
-        size_t start = items[i].encoded.len;
-        size_t end = i + 1 < split->parts_n ? items[i + 1].encoded.len : encoded->len;
-        kw_bytes bytes = {encoded->data + start, end - start};
-        items[i].encoded = bytes;
+        size_t start = self->items[i].encoded.len;
+        size_t end = i + 1 < split->parts_n ? self->items[i + 1].encoded.len : self->encoded.len;
+        kw_bytes bytes = {self->encoded.data + start, end - start};
+        self->items[i].encoded = bytes;
     }
     return true;
 }
 
-static kw_reply *join_parts(kw_client *client, kw_error *error, const kw_plan *plan,
-                            const kw_split *split, const kw_item *items)
+static kw_reply *join_parts(kw_many *self, kw_error *error)
 {
-    size_t n = split->parts_n;
+    size_t n = self->items_n;
     size_t failed_n = 0;
-    kw_split_result *results = kw_mem_calloc(&client->env.mem, n, sizeof(results[0]));
+    kw_split_result *results = kw_mem_calloc(&self->client->env.mem, n, sizeof(results[0]));
     kw_reply *joined = NULL;
     for (size_t i = 0; results != NULL && i < n; i++) {
-        results[i].reply = items[i].request.reply;
-        results[i].text = text_of(&items[i]);
-        failed_n += items[i].code != KW_OK ? 1 : 0;
+        results[i].reply = self->items[i].request.reply;
+        results[i].text = text_of(&self->items[i]);
+        failed_n += self->items[i].code != KW_OK ? 1 : 0;
     }
     if (failed_n == n) {
-        kw_mem_free(&client->env.mem, results);
-        return fail_of(error, plan, items, n, 0);
+        kw_mem_free(&self->client->env.mem, results);
+        return fail_of(self, error, 0);
     }
-    if (results == NULL || kw_split_join(&joined, split, plan->command, results) != KW_OK) {
+    if (results == NULL ||
+        kw_split_join(&joined, &self->split, self->plan->command, results) != KW_OK) {
         no_memory(error, KW_EFFECT_DONE);
     }
-    kw_mem_free(&client->env.mem, results);
+    kw_mem_free(&self->client->env.mem, results);
     return joined;
 }
 
 /* Parts that no node has seen, as the ring was changed and their keys have several owners
  * now, are split anew. */
-static void redo_torn(kw_client *client, const kw_plan *plan, kw_split *split, kw_item *items)
+static void redo_torn(kw_many *self)
 {
-    for (size_t i = 0; i < split->parts_n; i++) {
-        if (items[i].code != KW_ERR_CROSSSLOT || !kw_plan_is_torn(&items[i].plan)) {
+    for (size_t i = 0; i < self->items_n; i++) {
+        kw_item *item = &self->items[i];
+        if (item->code != KW_ERR_CROSSSLOT || !kw_plan_is_torn(&item->plan)) {
             continue;
         }
         kw_error failure = KW_ERROR_INIT;
-        size_t argc = kw_split_gather(split, &split->parts[i]);
-        items[i].request.reply = kw_call_run_split(client, &failure, plan, split->scratch, argc);
-        items[i].code = items[i].request.reply != NULL ? KW_OK : failure.code;
-        if (items[i].trouble != NULL) {
-            items[i].trouble->failure = failure;
+        size_t argc = kw_split_gather(&self->split, &self->split.parts[i]);
+        item->request.reply =
+            kw_call_run_split(self->client, &failure, self->plan, self->split.scratch, argc);
+        item->code = item->request.reply != NULL ? KW_OK : failure.code;
+        if (item->trouble != NULL) {
+            item->trouble->failure = failure;
         }
     }
 }
@@ -140,33 +151,26 @@ static kw_err init_split(kw_split *split, kw_client *client, const kw_keys *keys
     return code;
 }
 
-kw_reply *kw_call_run_split(kw_client *client, kw_error *error, const kw_plan *plan,
-                            const kw_bytes *argv, size_t argc)
+kw_err kw_many_init_split(kw_many *self, kw_client *client, kw_error *error, const kw_plan *plan,
+                          const kw_bytes *argv, size_t argc)
 {
+    init(self, client, plan);
     kw_keys keys;
-    kw_split split;
-    if (kw_keys_find(&keys, error, plan->command, argv, argc) != KW_OK) {
-        return NULL;
+    kw_err code = kw_keys_find(&keys, error, plan->command, argv, argc);
+    if (code != KW_OK) {
+        return code;
     }
-    if (init_split(&split, client, &keys, argv) != KW_OK) {
-        return no_memory(error, KW_EFFECT_NONE);
+    self->is_split = init_split(&self->split, client, &keys, argv) == KW_OK;
+    if (self->is_split) {
+        self->items = kw_mem_calloc(&client->env.mem, self->split.parts_n, sizeof(self->items[0]));
+        self->items_n = self->split.parts_n;
     }
-    kw_reply *reply = NULL;
-    kw_buf encoded;
-    kw_buf_init(&encoded, &client->env.mem, NULL, 0);
-    kw_item *items = new_items(client, split.parts_n);
-    if (items == NULL || !encode_parts(client, &split, &encoded, items, plan)) {
+    if (self->items == NULL || !encode_parts(self)) {
         no_memory(error, KW_EFFECT_NONE);
-    } else {
-        if (kw_run_all(client, items, split.parts_n, plan->deadline_ns) != KW_OK) {
-            redo_torn(client, plan, &split, items);
-        }
-        reply = join_parts(client, error, plan, &split, items);
+        kw_many_fini(self);
+        return KW_ERR_NOMEM;
     }
-    free_items(client, items, split.parts_n);
-    kw_buf_fini(&encoded);
-    kw_split_fini(&split);
-    return reply;
+    return KW_OK;
 }
 
 /* The nodes that a plan means, borrowed from view. */
@@ -183,52 +187,93 @@ static size_t choose_nodes(kw_node **nodes, const kw_view *view, kw_plan_kind ki
     return n;
 }
 
-static kw_reply *combine(kw_client *client, kw_error *error, const kw_plan *plan,
-                         const kw_item *items, size_t n)
+static void add_visit(kw_many *self, kw_node *node, kw_bytes encoded)
 {
+    kw_item *item = &self->items[self->items_n++];
+    item->plan = *self->plan;
+    item->plan.kind = KW_PLAN_NODE;
+    item->plan.node = kw_node_ref(node);
+    item->encoded = encoded;
+}
+
+kw_err kw_many_init_visit(kw_many *self, kw_client *client, kw_error *error, const kw_plan *plan,
+                          kw_bytes encoded)
+{
+    init(self, client, plan);
     const kw_allocator *mem = &client->env.mem;
+    kw_view *view;
+    kw_err code = kw_client_need_view(client, &view, error, plan->deadline_ns);
+    if (code != KW_OK) {
+        return code;
+    }
+    kw_node **nodes = kw_mem_calloc(mem, view->nodes_n, sizeof(nodes[0]));
+    self->items = kw_mem_calloc(mem, view->nodes_n, sizeof(self->items[0]));
+    size_t n = nodes != NULL ? choose_nodes(nodes, view, plan->kind) : 0;
+    if (nodes == NULL || self->items == NULL) {
+        no_memory(error, KW_EFFECT_NONE);
+        code = KW_ERR_NOMEM;
+    } else if (n == 0) {
+        code = kw_error_set(error, KW_ERR_NOT_SERVED, KW_EFFECT_NONE, "the ring has no node");
+    }
+    for (size_t i = 0; code == KW_OK && i < n; i++) {
+        add_visit(self, nodes[i], encoded);
+    }
+    kw_mem_free(mem, nodes);
+    kw_view_unref(view);
+    if (code != KW_OK) {
+        kw_many_fini(self);
+    }
+    return code;
+}
+
+static kw_reply *combine(kw_many *self, kw_error *error)
+{
+    const kw_allocator *mem = &self->client->env.mem;
+    size_t n = self->items_n;
     kw_reply **replies = kw_mem_calloc(mem, n, sizeof(replies[0]));
     kw_reply *combined = NULL;
     for (size_t i = 0; replies != NULL && i < n; i++) {
-        if (items[i].code != KW_OK) {
+        if (self->items[i].code != KW_OK) {
             kw_mem_free(mem, replies);
-            return fail_of(error, plan, items, n, i);
+            return fail_of(self, error, i);
         }
-        replies[i] = items[i].request.reply;
+        replies[i] = self->items[i].request.reply;
     }
-    if (replies == NULL || kw_combine(&combined, mem, plan->command, replies, n) != KW_OK) {
+    if (replies == NULL || kw_combine(&combined, mem, self->plan->command, replies, n) != KW_OK) {
         no_memory(error, KW_EFFECT_DONE);
     }
     kw_mem_free(mem, replies);
     return combined;
 }
 
-kw_reply *kw_call_run_all(kw_client *client, kw_error *error, const kw_plan *plan, kw_bytes encoded)
+kw_reply *kw_many_finish(kw_many *self, kw_error *error)
 {
-    kw_view *view;
-    if (kw_client_need_view(client, &view, error, plan->deadline_ns) != KW_OK) {
+    return self->is_split ? join_parts(self, error) : combine(self, error);
+}
+
+kw_reply *kw_call_run_split(kw_client *client, kw_error *error, const kw_plan *plan,
+                            const kw_bytes *argv, size_t argc)
+{
+    kw_many self;
+    if (kw_many_init_split(&self, client, error, plan, argv, argc) != KW_OK) {
         return NULL;
     }
-    kw_reply *reply = NULL;
-    kw_node **nodes = kw_mem_calloc(&client->env.mem, view->nodes_n, sizeof(nodes[0]));
-    kw_item *items = new_items(client, view->nodes_n);
-    size_t n = nodes != NULL ? choose_nodes(nodes, view, plan->kind) : 0;
-    if (nodes == NULL || items == NULL) {
-        no_memory(error, KW_EFFECT_NONE);
-    } else if (n == 0) {
-        kw_error_set(error, KW_ERR_NOT_SERVED, KW_EFFECT_NONE, "the ring has no node");
-    } else {
-        for (size_t i = 0; i < n; i++) {
-            items[i].plan = *plan;
-            items[i].plan.kind = KW_PLAN_NODE;
-            items[i].plan.node = kw_node_ref(nodes[i]);
-            items[i].encoded = encoded;
-        }
-        (void)kw_run_all(client, items, n, plan->deadline_ns);
-        reply = combine(client, error, plan, items, n);
+    if (kw_run_all(client, self.items, self.items_n, plan->deadline_ns) != KW_OK) {
+        redo_torn(&self);
     }
-    free_items(client, items, n);
-    kw_mem_free(&client->env.mem, nodes);
-    kw_view_unref(view);
+    kw_reply *reply = kw_many_finish(&self, error);
+    kw_many_fini(&self);
+    return reply;
+}
+
+kw_reply *kw_call_run_all(kw_client *client, kw_error *error, const kw_plan *plan, kw_bytes encoded)
+{
+    kw_many self;
+    if (kw_many_init_visit(&self, client, error, plan, encoded) != KW_OK) {
+        return NULL;
+    }
+    (void)kw_run_all(client, self.items, self.items_n, plan->deadline_ns);
+    kw_reply *reply = kw_many_finish(&self, error);
+    kw_many_fini(&self);
     return reply;
 }
