@@ -247,53 +247,50 @@ bool kw_reply_copy(kw_reply *root, kw_reply *reply, const kw_reply *from)
 {
     /* What newer hiredis releases have besides text and elements (a double's value) comes
      * with the struct. */
-    redisReply plain = from->hiredis;
-    plain.str = NULL;
-    plain.len = 0;
-    plain.elements = 0;
-    plain.element = NULL;
-    reply->hiredis = plain;
-    kw_reply_kind kind = kw_reply_type(from);
-    size_t count = kw_reply_count(from);
-    if (count > 0 && !kw_reply_set_array(root, reply, kind, count)) {
-        return false;
-    }
-    if (kw_reply_str(from, NULL) != NULL) {
-        redisReply elements = reply->hiredis;
-        if (!kw_reply_set_string(root, reply, kind, kw_reply_bytes(from))) {
+    redisReply made = from->hiredis;
+    if (made.str != NULL) {
+        made.str = kw_reply_alloc(root, (size_t)made.len + 1);
+        if (made.str == NULL) {
             return false;
         }
-        plain.str = reply->hiredis.str;
-        plain.len = reply->hiredis.len;
-        plain.elements = elements.elements;
-        plain.element = elements.element;
-        reply->hiredis = plain;
+        memcpy(made.str, from->hiredis.str, (size_t)made.len + 1);
     }
-    for (size_t i = 0; i < count; i++) {
-        if (!kw_reply_copy(root, kw_reply_slot(reply, i), kw_reply_at(from, i))) {
+    if (made.elements > 0) {
+        kw_reply array;
+        if (!kw_reply_set_array(root, &array, kw_reply_type(from), made.elements)) {
+            return false;
+        }
+        made.element = array.hiredis.element;
+    }
+    for (size_t i = 0; i < made.elements; i++) {
+        kw_reply *element = (kw_reply *)(void *)made.element[i];
+        if (!kw_reply_copy(root, element, kw_reply_at(from, i))) {
             return false;
         }
     }
+    reply->hiredis = made;
     return true;
 }
 
-/* What a copy of the reply takes from kw_reply_alloc, itself left out. */
-static size_t room_of(const kw_reply *reply)
+size_t kw_reply_array_room(size_t count)
 {
-    size_t count = kw_reply_count(reply);
-    size_t room = reply->hiredis.str != NULL ? kw_reply_room(reply->hiredis.len + 1) : 0;
-    if (count > 0) {
-        room += kw_reply_room(count * sizeof(redisReply *)) + kw_reply_room(count * sizeof(*reply));
-    }
+    return kw_reply_room(count * sizeof(redisReply *)) + kw_reply_room(count * sizeof(kw_reply));
+}
+
+size_t kw_reply_copy_room(const kw_reply *from)
+{
+    size_t count = from->hiredis.elements;
+    size_t room = from->hiredis.str != NULL ? kw_reply_room((size_t)from->hiredis.len + 1) : 0;
+    room += count > 0 ? kw_reply_array_room(count) : 0;
     for (size_t i = 0; i < count; i++) {
-        room += room_of(kw_reply_at(reply, i));
+        room += kw_reply_copy_room(kw_reply_at(from, i));
     }
     return room;
 }
 
 kw_reply *kw_reply_clone(const kw_allocator *mem, const kw_reply *from)
 {
-    kw_reply *root = kw_reply_new(mem, room_of(from));
+    kw_reply *root = kw_reply_new(mem, kw_reply_copy_room(from));
     if (root != NULL && !kw_reply_copy(root, root, from)) {
         kw_reply_free(root);
         return NULL;

@@ -46,8 +46,11 @@ kw_reply *kw_reply_own(const kw_allocator *mem, kw_reply *reply);
 /* A copy of a root or an element in one piece of memory. NULL when there is none. */
 kw_reply *kw_reply_clone(const kw_allocator *mem, const kw_reply *from);
 
-/* What kw_reply_alloc takes of the room for len bytes; len is a size of memory there is. */
+/* What kw_reply_alloc takes of the room for len bytes, kw_reply_set_array for an array, and
+ * kw_reply_copy for a copy. Sizes are of memory there is. */
 size_t kw_reply_room(size_t len);
+size_t kw_reply_array_room(size_t count);
+size_t kw_reply_copy_room(const kw_reply *from);
 
 /* Memory that lives as long as root, aligned for any type; NULL when there is
  * none. */

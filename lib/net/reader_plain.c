@@ -135,16 +135,42 @@ static bool build_item(kw_reply *root, kw_reply *reply, const item *found)
     return true;
 }
 
-/* Goes over the elements; *room is what their texts need. */
-static bool measure(cursor *self, size_t *room, size_t count)
+/* The first elements of an array are read once; those behind them, to know how much memory
+ * they need, and again to build them. */
+#define FIRST_N ((size_t)4)
+
+typedef struct elements {
+    item first[FIRST_N];
+    cursor others; /* behind the first ones */
+    size_t room;   /* what all texts need */
+} elements;
+
+static bool measure(elements *self, cursor *at, size_t count)
 {
     item found;
-    *room = 0;
+    self->room = 0;
     for (size_t i = 0; i < count; i++) {
-        if (!read_item(self, &found) || found.kind == KW_REPLY_ARRAY) {
+        item *it = i < FIRST_N ? &self->first[i] : &found;
+        if (!read_item(at, it) || it->kind == KW_REPLY_ARRAY) {
             return false;
         }
-        *room += has_text(&found) ? kw_reply_room(found.text.len + 1) : 0;
+        self->room += has_text(it) ? kw_reply_room(it->text.len + 1) : 0;
+        if (i + 1 == FIRST_N) {
+            self->others = *at;
+        }
+    }
+    return true;
+}
+
+static bool build_elements(kw_reply *root, elements *self, size_t count)
+{
+    item found;
+    for (size_t i = 0; i < count; i++) {
+        const item *it = i < FIRST_N ? &self->first[i] : &found;
+        if ((i >= FIRST_N && !read_item(&self->others, &found)) ||
+            !build_item(root, kw_reply_slot(root, i), it)) {
+            return false;
+        }
     }
     return true;
 }
@@ -162,20 +188,14 @@ static kw_reply *new_root(kw_reader *reader, const cursor *self, size_t room)
 
 static kw_reply *read_array(kw_reader *reader, cursor *self, size_t count)
 {
-    size_t room;
-    cursor elements = *self;
-    if (!measure(self, &room, count)) {
+    elements found;
+    cursor start = *self;
+    if (!measure(&found, self, count)) {
         return NULL;
     }
-    kw_reply *root = new_root(reader, &elements,
-                              room + kw_reply_room(count * sizeof(kw_reply *)) +
-                                  kw_reply_room(count * sizeof(kw_reply)));
-    bool is_built = root != NULL && kw_reply_set_array(root, root, KW_REPLY_ARRAY, count);
-    for (size_t i = 0; is_built && i < count; i++) {
-        item found;
-        is_built = read_item(&elements, &found) && build_item(root, kw_reply_slot(root, i), &found);
-    }
-    if (!is_built) {
+    kw_reply *root = new_root(reader, &start, found.room + kw_reply_array_room(count));
+    if (root != NULL && (!kw_reply_set_array(root, root, KW_REPLY_ARRAY, count) ||
+                         !build_elements(root, &found, count))) {
         kw_reply_free(root);
         return NULL;
     }

@@ -4,7 +4,6 @@
 #include "route/slot.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 bool kw_split_can(const kw_command_info *command, const kw_keys *keys, size_t argc)
@@ -14,24 +13,56 @@ bool kw_split_can(const kw_command_info *command, const kw_keys *keys, size_t ar
            argc == 1 + keys->ranges[0].count * keys->ranges[0].step;
 }
 
-static int compare(const void *a, const void *b)
+/* Slots are sorted by these bits of theirs at a time. */
+#define DIGIT_BITS 8
+#define DIGITS_N   (1u << DIGIT_BITS)
+
+static unsigned digit_of(uint16_t slot, unsigned shift)
 {
-    uint64_t x = *(const uint64_t *)a;
-    uint64_t y = *(const uint64_t *)b;
-    return (x > y) - (x < y);
+    return (unsigned)slot >> shift & (DIGITS_N - 1);
 }
 
-/* Keys sorted by slot; the slot stands above the key's number. */
-static void group(kw_split *split, const uint64_t *sorted)
+/* Where the keys of each digit begin. */
+static void count_digits(uint32_t *starts, const uint16_t *slots, size_t n, unsigned shift)
 {
+    uint32_t counts[DIGITS_N] = {0};
+    for (size_t i = 0; i < n; i++) {
+        counts[digit_of(slots[i], shift)]++;
+    }
+    uint32_t start = 0;
+    for (size_t i = 0; i < DIGITS_N; i++) {
+        starts[i] = start;
+        start += counts[i];
+    }
+}
+
+/* Numbers of the keys by slot, those of one slot as the caller has them: a radix sort (Knuth,
+ * TAOCP volume 3, 5.2.5) by the low half of the slot, then by the high one. */
+static void sort_keys(uint32_t *order, uint32_t *half, const uint16_t *slots, size_t n)
+{
+    uint32_t starts[DIGITS_N];
+    count_digits(starts, slots, n, 0);
+    for (size_t i = 0; i < n; i++) {
+        half[starts[digit_of(slots[i], 0)]++] = (uint32_t)i;
+    }
+    count_digits(starts, slots, n, DIGIT_BITS);
+    for (size_t i = 0; i < n; i++) {
+        order[starts[digit_of(slots[half[i]], DIGIT_BITS)]++] = half[i];
+    }
+}
+
+static void group_keys(kw_split *split, const uint16_t *slots)
+{
+    kw_split_part *part = NULL;
     for (size_t i = 0; i < split->keys.count; i++) {
-        uint16_t slot = (uint16_t)(sorted[i] >> 32);
-        split->order[i] = (uint32_t)sorted[i];
-        if (split->parts_n == 0 || split->parts[split->parts_n - 1].slot != slot) {
-            kw_split_part part = {slot, i, 0};
-            split->parts[split->parts_n++] = part;
+        uint16_t slot = slots[split->order[i]];
+        if (part == NULL || part->slot != slot) {
+            part = &split->parts[split->parts_n++];
+            part->slot = slot;
+            part->at = i;
+            part->count = 0;
         }
-        split->parts[split->parts_n - 1].count++;
+        part->count++;
     }
 }
 
@@ -43,25 +74,27 @@ kw_err kw_split_init(kw_split *split, const kw_allocator *mem, const kw_keys *ke
     split->argv = argv;
     split->keys = keys->ranges[0];
     size_t n = split->keys.count;
-    uint64_t *sorted = kw_mem_calloc(mem, n, sizeof(sorted[0]));
-    split->parts = kw_mem_calloc(mem, n, sizeof(split->parts[0]));
-    split->order = kw_mem_calloc(mem, n, sizeof(split->order[0]));
-    split->scratch = kw_mem_calloc(mem, n * split->keys.step + 1, sizeof(split->scratch[0]));
-    if (sorted == NULL || split->parts == NULL || split->order == NULL || split->scratch == NULL) {
-        kw_mem_free(mem, sorted);
-        kw_split_fini(split);
-        return KW_ERR_NOMEM;
-    }
-    for (size_t i = 0; i < n; i++) {
+    uint32_t *half = kw_mem_resize(mem, NULL, n, sizeof(half[0]));
+    uint16_t *slots = kw_mem_resize(mem, NULL, n, sizeof(slots[0]));
+    split->parts = kw_mem_resize(mem, NULL, n, sizeof(split->parts[0]));
+    split->order = kw_mem_resize(mem, NULL, n, sizeof(split->order[0]));
+    split->scratch = kw_mem_resize(mem, NULL, n * split->keys.step + 1, sizeof(split->scratch[0]));
+    bool is_whole = half != NULL && slots != NULL && split->parts != NULL && split->order != NULL &&
+                    split->scratch != NULL;
+    for (size_t i = 0; is_whole && i < n; i++) {
         const kw_bytes *key = &argv[split->keys.at + i * split->keys.step];
-        uint16_t group =
+        slots[i] =
             groups != NULL ? groups->group_fn(groups->arg, *key) : kw_slot_of(key->data, key->len);
-        sorted[i] = (uint64_t)group << 32 | i;
     }
-    qsort(sorted, n, sizeof(sorted[0]), compare);
-    group(split, sorted);
-    kw_mem_free(mem, sorted);
-    return KW_OK;
+    if (is_whole) {
+        sort_keys(split->order, half, slots, n);
+        group_keys(split, slots);
+    } else {
+        kw_split_fini(split);
+    }
+    kw_mem_free(mem, half);
+    kw_mem_free(mem, slots);
+    return is_whole ? KW_OK : KW_ERR_NOMEM;
 }
 
 void kw_split_fini(kw_split *split)
@@ -136,15 +169,15 @@ static bool join_part(kw_reply *root, const kw_split *split, const kw_split_part
     return true;
 }
 
-/* An array with an element for each key. */
+/* An array with an element for each key. all_good: none of them failed. */
 static bool join_keys(kw_reply *root, const kw_split *split, kw_response_policy policy,
-                      const kw_split_result *results)
+                      const kw_split_result *results, bool all_good)
 {
     if (!kw_reply_set_array(root, root, KW_REPLY_ARRAY, split->keys.count)) {
         return false;
     }
     for (size_t i = 0; i < split->parts_n; i++) {
-        bool good = is_good(&split->parts[i], policy, &results[i]);
+        bool good = all_good || is_good(&split->parts[i], policy, &results[i]);
         if (!join_part(root, split, &split->parts[i], &results[i], good)) {
             return false;
         }
@@ -169,7 +202,7 @@ static bool join_whole(kw_reply *root, const kw_split *split, kw_response_policy
                        const kw_split_result *results)
 {
     if (policy == KW_RESPONSE_DEFAULT_KEYED) {
-        return join_keys(root, split, policy, results);
+        return join_keys(root, split, policy, results, true);
     }
     if (policy == KW_RESPONSE_ALL_SUCCEEDED) {
         return kw_reply_copy(root, root, results[0].reply);
@@ -180,6 +213,18 @@ static bool join_whole(kw_reply *root, const kw_split *split, kw_response_policy
     }
     kw_reply_set_integer(root, KW_REPLY_INTEGER, sum);
     return true;
+}
+
+/* What the array of all values needs. */
+static size_t room_of_values(const kw_split *split, const kw_split_result *results)
+{
+    size_t room = kw_reply_array_room(split->keys.count);
+    for (size_t i = 0; i < split->parts_n; i++) {
+        for (size_t k = 0; k < split->parts[i].count; k++) {
+            room += kw_reply_copy_room(kw_reply_at(results[i].reply, k));
+        }
+    }
+    return room;
 }
 
 kw_err kw_split_join(kw_reply **joined, const kw_split *split, const kw_command_info *command,
@@ -194,12 +239,13 @@ kw_err kw_split_join(kw_reply **joined, const kw_split *split, const kw_command_
             failed_n += split->parts[i].count;
         }
     }
-    kw_reply *root = kw_reply_new(split->mem, 0);
+    bool has_values = failed_n == 0 && policy == KW_RESPONSE_DEFAULT_KEYED;
+    kw_reply *root = kw_reply_new(split->mem, has_values ? room_of_values(split, results) : 0);
     if (root == NULL) {
         return KW_ERR_NOMEM;
     }
     bool is_joined = failed_n == 0 ? join_whole(root, split, policy, results)
-                                   : join_keys(root, split, policy, results) &&
+                                   : join_keys(root, split, policy, results, false) &&
                                          make_partial(root, split, failed_n, first);
     if (!is_joined) {
         kw_reply_free(root);
