@@ -22,7 +22,7 @@
 
 typedef struct kw_checker kw_checker;
 
-#define KW_CHECKER_THREADS_MAX 16
+#define KW_CHECKER_THREADS_MAX 64
 #define KW_CHECKER_GROUPS      3 /* a third of the slots each, as a new cluster shares them */
 
 /* As kw_call, with the thread's number; for tests of the checker itself. */
