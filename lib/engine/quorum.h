@@ -1,0 +1,195 @@
+/* Quorum: the life of one read or write of a key that several servers keep a copy of. No
+ * I/O, no clock, no memory, no threads: a driver carries what the op asks to the copies,
+ * reports what comes back, and looks at the state.
+ *
+ * How it works. Each copy holds one record and only ever takes a later one. A write is sent
+ * to all copies with a fresh stamp, and is done when write_n of them hold exactly it: since
+ * two such sets meet, it is then later than every write that was done before it began. A
+ * read is done when agree_n copies hold exactly the newest record it saw; it brings others
+ * up to that first. So every later read and write meets it.
+ *
+ * A write that some copies refuse, since they hold later ones, is tried again with a later
+ * stamp only once nobody can have read it or ever will: when so many copies never held it
+ * and never will that no agree_n are left. To know that, a copy remembers how late anything
+ * came to it from another hand than its writer's (kw_record.floor). Else the value could
+ * be read, overwritten, and come back. Where it cannot be known, the write fails as maybe.
+ *
+ * Writes on a condition take a ballot as in CASPaxos (Rystsov 2018): agree_n copies
+ * promise to take nothing below it and say what they hold; that is made safe if it is not;
+ * the condition is checked; write_n copies take the new record. Plain writes are ballots
+ * of their own, which skip the first round because they do not depend on what was. */
+#ifndef ENGINE_QUORUM_H
+#define ENGINE_QUORUM_H
+
+#include <keyway/error.h>
+
+#include "base/random.h"
+#include "engine/record.h"
+
+#define KW_QUORUM_COPIES_MAX 15u
+
+typedef struct kw_quorum_rule {
+    unsigned copies_n;
+    unsigned write_n;
+    unsigned read_n;
+    unsigned agree_n;   /* at least read_n and copies_n - read_n + 1 */
+    bool is_weak;       /* reads and writes need not meet: no repair before an answer */
+    uint64_t settle_ns; /* copies that differ are given this to agree by themselves */
+    uint64_t linger_ms; /* life of what remembers a deleted or expired value */
+} kw_quorum_rule;
+
+/* Sets the numbers; false where they do not fit: write_n + read_n > copies_n and
+ * 2 write_n > copies_n unless weak, each from 1 to copies_n. */
+bool kw_quorum_rule_set(kw_quorum_rule *rule, unsigned copies_n, unsigned write_n, unsigned read_n,
+                        bool is_weak);
+
+/* Where fresh stamps come from. */
+typedef struct kw_quorum_clock {
+    kw_stamp (*next)(void *arg, kw_stamp past);
+    void (*learn)(void *arg, kw_stamp seen);
+    void *arg;
+} kw_quorum_clock;
+
+typedef enum kw_quorum_kind {
+    KW_QUORUM_READ,
+    KW_QUORUM_WRITE,  /* whatever is there */
+    KW_QUORUM_CHECKED /* if the version there is the expected one */
+} kw_quorum_kind;
+
+typedef struct kw_quorum_spec {
+    kw_quorum_rule rule;
+    kw_quorum_kind kind;
+    bool expects_none; /* CHECKED: no value there; else the version expected */
+    kw_stamp expected;
+    bool is_tombstone; /* a write that deletes */
+    uint64_t life_ms;  /* TTL of the value; 0: none */
+    kw_bytes value;    /* borrowed until the op is not used any more */
+} kw_quorum_spec;
+
+typedef enum kw_quorum_ask_kind {
+    KW_QUORUM_GET,
+    KW_QUORUM_PUT,
+    KW_QUORUM_PREPARE
+} kw_quorum_ask_kind;
+
+/* One request to one copy. */
+typedef struct kw_quorum_ask {
+    unsigned copy;
+    unsigned round; /* goes back with the answer */
+    kw_quorum_ask_kind kind;
+    kw_record record; /* of PUT; of PREPARE its stamp */
+    uint64_t life_ms; /* of PUT: TTL of the value's key, linger included; 0: none. Of
+                         PREPARE: TTL of what is made where there is no key */
+    bool wants_value; /* of PUT: where it is refused, all of the record is wanted */
+    bool is_repair;   /* of PUT: nobody waits for it */
+} kw_quorum_ask;
+
+/* What a copy answered. */
+typedef struct kw_quorum_answer {
+    bool is_taken;   /* PUT, PREPARE; true for GET */
+    bool has_record; /* what the copy holds, or held before a PREPARE */
+    kw_record record;
+    bool is_mortal;
+    int64_t left_ms; /* of a mortal one */
+} kw_quorum_answer;
+
+typedef enum kw_quorum_state {
+    KW_QUORUM_WAITING, /* for answers, or for until_ns */
+    KW_QUORUM_DONE,    /* read; written; or, where has_mismatch, not written */
+    KW_QUORUM_FAILED
+} kw_quorum_state;
+
+typedef enum kw_quorum_phase {
+    KW_QUORUM_READING, /* and writing back */
+    KW_QUORUM_SETTING,
+    KW_QUORUM_PREPARING,
+    KW_QUORUM_ACCEPTING,
+    KW_QUORUM_PAUSING, /* before the next try */
+    KW_QUORUM_ENDED
+} kw_quorum_phase;
+
+typedef enum kw_quorum_mark {
+    KW_QUORUM_IDLE, /* of no use in this round */
+    KW_QUORUM_DUE,  /* to be asked */
+    KW_QUORUM_ASKED,
+    KW_QUORUM_TAKEN,   /* answered; PUT and PREPARE: taken */
+    KW_QUORUM_REFUSED, /* holds, or has promised to, something later */
+    KW_QUORUM_LOST     /* no answer */
+} kw_quorum_mark;
+
+typedef struct kw_quorum_copy {
+    kw_quorum_mark mark;
+    kw_quorum_ask_kind asked;
+    kw_stamp put;     /* ASKED for PUT: what it is to hold */
+    bool puts_dead;   /* and whether that is deleted or over */
+    kw_stamp held;    /* what it holds, as far as is known in this round */
+    kw_stamp promise; /* it takes nothing below */
+    bool is_known;    /* held says so */
+    bool is_dead;     /* what it holds is deleted or has outlived its life */
+    bool is_clean;    /* REFUSED: never held the op's write, and never will */
+    kw_effect effect; /* LOST: what the request may have done */
+} kw_quorum_copy;
+
+typedef struct kw_quorum_op {
+    kw_quorum_spec spec;
+    kw_quorum_clock clock;
+    kw_random random;
+    kw_quorum_copy copies[KW_QUORUM_COPIES_MAX];
+    kw_quorum_phase phase;
+    kw_quorum_state state;
+    unsigned round;
+    unsigned tries_n;   /* stamps and ballots taken */
+    uint64_t until_ns;  /* WAITING: on_time is due then; UINT64_MAX: never */
+    uint64_t asked_ns;  /* when this round began */
+    uint64_t settle_ns; /* when copies that differ have had their time; 0: not begun */
+    kw_stamp stamp;     /* of the write, or the ballot, of this round */
+    kw_stamp origin;    /* of the write; zero: not sent yet */
+    kw_stamp past;      /* highest stamp or promise seen */
+    bool is_identity;   /* ACCEPTING what was found, not the op's own */
+    bool is_own;        /* and that is the op's own write, found */
+    bool is_balloting;  /* PAUSING: goes on with a ballot; else with a plain write */
+    bool may_have_run; /* a copy may hold the op's own write, from an earlier round */
+    bool has_newest;    /* the newest record seen */
+    bool is_dead;       /* and it is deleted or has outlived its life */
+    kw_record newest;   /* its value is borrowed from the answer */
+    int64_t left_ms;    /* of a mortal one, at newest_ns at the latest */
+    uint64_t newest_ns;
+    /* Results */
+    bool has_mismatch;
+    kw_effect effect;  /* FAILED */
+    unsigned got_n;    /* FAILED: copies that answered as wanted */
+    unsigned needed_n; /* FAILED */
+    unsigned lost_n;   /* FAILED: copies that did not answer */
+} kw_quorum_op;
+
+/* Starts the op. seed: any number, for pauses. Answers' records are borrowed until the op
+ * is not used any more. */
+void kw_quorum_start(kw_quorum_op *op, const kw_quorum_spec *spec, const kw_quorum_clock *clock,
+                     uint64_t now_ns, uint64_t seed);
+
+/* The next request; false where there is none for now. Also after DONE: repair of copies
+ * that were behind, for which nobody waits. */
+bool kw_quorum_next(kw_quorum_op *op, kw_quorum_ask *ask, uint64_t now_ns);
+
+/* A copy answered, or did not: effect says what the request may have done there. Rounds
+ * that are over are taken note of. */
+void kw_quorum_on_answer(kw_quorum_op *op, unsigned copy, unsigned round,
+                         const kw_quorum_answer *answer, uint64_t now_ns);
+void kw_quorum_on_lost(kw_quorum_op *op, unsigned copy, unsigned round, kw_effect effect,
+                       uint64_t now_ns);
+
+/* until_ns has come. */
+void kw_quorum_on_time(kw_quorum_op *op, uint64_t now_ns);
+
+/* The deadline: FAILED, unless it had ended before. */
+void kw_quorum_on_deadline(kw_quorum_op *op);
+
+/* DONE of a read, or of a mismatch: the value there, NULL where there is none; its version
+ * is the record's origin. DONE of a write: op->origin is its version. */
+const kw_record *kw_quorum_found(const kw_quorum_op *op);
+
+/* What is left of the life of the newest record, at now_ns at the latest; 0 where it is
+ * over, -1 where it has no end. */
+int64_t kw_quorum_left_ms(const kw_quorum_op *op, uint64_t now_ns);
+
+#endif

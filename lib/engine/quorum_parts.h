@@ -1,0 +1,42 @@
+/* Quorum parts: what the phases of an op share. */
+#ifndef ENGINE_QUORUM_PARTS_H
+#define ENGINE_QUORUM_PARTS_H
+
+#include "engine/quorum.h"
+
+typedef struct kw_quorum_tally {
+    unsigned asked_n; /* DUE or ASKED */
+    unsigned taken_n;
+    unsigned refused_n;
+    unsigned clean_n;
+    unsigned known_n;
+    unsigned exact_n; /* known to hold exactly the newest record */
+    unsigned lost_n;
+} kw_quorum_tally;
+
+kw_quorum_tally kw_quorum_count(const kw_quorum_op *op);
+
+/* True where the copies that differ may still agree by themselves: until_ns is set. */
+bool kw_quorum_is_settling(kw_quorum_op *op, uint64_t now_ns);
+
+/* A new round: every copy is to be asked. */
+void kw_quorum_begin(kw_quorum_op *op, kw_quorum_phase phase, uint64_t now_ns);
+void kw_quorum_begin_setting(kw_quorum_op *op, uint64_t now_ns);
+void kw_quorum_begin_ballot(kw_quorum_op *op, uint64_t now_ns);
+
+/* The same, after a pause where it is not the first time. */
+void kw_quorum_retry(kw_quorum_op *op, uint64_t now_ns, bool is_balloting);
+
+void kw_quorum_finish(kw_quorum_op *op);
+void kw_quorum_fail(kw_quorum_op *op, kw_effect effect, unsigned got_n, unsigned needed_n);
+
+/* Takes a record into account that a copy holds. */
+void kw_quorum_see(kw_quorum_op *op, const kw_quorum_answer *answer, uint64_t now_ns);
+
+/* What an answer, a loss or time means in the phase. */
+void kw_quorum_weigh_reading(kw_quorum_op *op, uint64_t now_ns);
+void kw_quorum_weigh_setting(kw_quorum_op *op, uint64_t now_ns);
+void kw_quorum_weigh_preparing(kw_quorum_op *op, uint64_t now_ns);
+void kw_quorum_weigh_accepting(kw_quorum_op *op, uint64_t now_ns);
+
+#endif

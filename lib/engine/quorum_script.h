@@ -1,0 +1,31 @@
+/* Quorum script: what an op asks becomes a command for a server, and a reply an answer. */
+#ifndef ENGINE_QUORUM_SCRIPT_H
+#define ENGINE_QUORUM_SCRIPT_H
+
+#include "base/reply.h"
+#include "engine/quorum.h"
+
+/* The script, and its SHA1 in hexadecimal digits. */
+const char *kw_quorum_script_text(void);
+const char *kw_quorum_script_sha1(void);
+
+/* Where the ask goes. */
+typedef struct kw_quorum_place {
+    kw_bytes key;
+    kw_bytes marker; /* a key without which the copy says nothing; empty: none */
+    bool has_script; /* the server knows the script: EVALSHA is enough */
+} kw_quorum_place;
+
+/* Appends the command. False, with buf unchanged, when there is no memory or the size
+ * overflows. */
+bool kw_quorum_script_encode(kw_buf *buf, const kw_quorum_place *place, const kw_quorum_ask *ask);
+
+/* True where the server lacks the script, and has done nothing. */
+bool kw_quorum_script_is_missing(const kw_reply *reply);
+
+/* Reads the reply, to which the answer's record is borrowed. KW_ERR_PROTOCOL for what the
+ * script never says, and for an error (with effect: what it did): *error has the text. */
+kw_err kw_quorum_script_read(kw_quorum_answer *answer, kw_error *error, kw_quorum_ask_kind kind,
+                             const kw_reply *reply);
+
+#endif

@@ -1,0 +1,87 @@
+#include "engine/stamp.h"
+
+#define COUNTER_BITS 16u
+#define CLOCK_MAX_MS (KW_STAMP_TIME_MAX >> COUNTER_BITS)
+
+int kw_stamp_compare(kw_stamp a, kw_stamp b)
+{
+    if (a.time != b.time) {
+        return a.time < b.time ? -1 : 1;
+    }
+    if (a.writer != b.writer) {
+        return a.writer < b.writer ? -1 : 1;
+    }
+    return 0;
+}
+
+void kw_stamp_put_number(unsigned char *out, uint64_t number, unsigned bytes_n)
+{
+    for (unsigned i = bytes_n; i > 0; i--) {
+        out[i - 1] = (unsigned char)(number & 0xffu);
+        number >>= 8;
+    }
+}
+
+uint64_t kw_stamp_get_number(const unsigned char *bytes, unsigned bytes_n)
+{
+    uint64_t number = 0;
+    for (unsigned i = 0; i < bytes_n; i++) {
+        number = number << 8 | bytes[i];
+    }
+    return number;
+}
+
+void kw_stamp_put(unsigned char out[KW_STAMP_BYTES], kw_stamp stamp)
+{
+    kw_stamp_put_number(out, stamp.time, 8);
+    kw_stamp_put_number(out + 8, stamp.writer, 8);
+}
+
+kw_stamp kw_stamp_get(const unsigned char bytes[KW_STAMP_BYTES])
+{
+    kw_stamp stamp = {kw_stamp_get_number(bytes, 8), kw_stamp_get_number(bytes + 8, 8)};
+    return stamp;
+}
+
+void kw_stamper_init(kw_stamper *stamper, uint64_t writer)
+{
+    stamper->writer = writer;
+    stamper->last = 0;
+    stamper->offset_ms = 0;
+}
+
+/* The clock as others have it, in the unit of stamps. */
+static uint64_t clock_ms(const kw_stamper *stamper, uint64_t now_ms)
+{
+    uint64_t limit = CLOCK_MAX_MS - KW_STAMPER_OFFSET_MAX_MS;
+    uint64_t bounded = now_ms < limit ? now_ms : limit;
+    uint64_t ahead = bounded + stamper->offset_ms;
+    return ahead < CLOCK_MAX_MS ? ahead : CLOCK_MAX_MS;
+}
+
+kw_stamp kw_stamper_next(kw_stamper *stamper, uint64_t now_ms, kw_stamp past)
+{
+    uint64_t time = clock_ms(stamper, now_ms) << COUNTER_BITS;
+    uint64_t known = past.time > stamper->last ? past.time : stamper->last;
+    if (time <= known) {
+        time = known + 1;
+    }
+    stamper->last = time;
+    kw_stamp stamp = {time, stamper->writer};
+    return stamp;
+}
+
+void kw_stamper_learn(kw_stamper *stamper, uint64_t now_ms, kw_stamp seen)
+{
+    if (seen.time > KW_STAMP_TIME_MAX) {
+        return;
+    }
+    uint64_t seen_ms = seen.time >> COUNTER_BITS;
+    uint64_t ours_ms = clock_ms(stamper, now_ms);
+    if (seen_ms > ours_ms && stamper->offset_ms + (seen_ms - ours_ms) <= KW_STAMPER_OFFSET_MAX_MS) {
+        stamper->offset_ms += seen_ms - ours_ms;
+    }
+    if (seen.time > stamper->last) {
+        stamper->last = seen.time;
+    }
+}

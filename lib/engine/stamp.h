@@ -1,0 +1,57 @@
+/* Stamp: the version of a value that several servers keep a copy of. */
+#ifndef ENGINE_STAMP_H
+#define ENGINE_STAMP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Ordered by time, then by writer; no two writes have the same. All zeros: nothing was
+ * ever written. */
+typedef struct kw_stamp {
+    uint64_t time;   /* milliseconds since 1970, 48 bits, and a counter, 16 bits */
+    uint64_t writer; /* random number of the handle that wrote */
+} kw_stamp;
+
+#define KW_STAMP_BYTES    16u
+#define KW_STAMP_TIME_MAX (UINT64_MAX >> 1) /* what is beyond is no stamp */
+
+int kw_stamp_compare(kw_stamp a, kw_stamp b); /* below, at or above 0 */
+
+static inline bool kw_stamp_is_zero(kw_stamp stamp)
+{
+    return stamp.time == 0 && stamp.writer == 0;
+}
+
+static inline bool kw_stamp_equal(kw_stamp a, kw_stamp b)
+{
+    return a.time == b.time && a.writer == b.writer;
+}
+
+/* Numbers as bytes, highest first, so that bytes compare as stamps do. */
+void kw_stamp_put(unsigned char out[KW_STAMP_BYTES], kw_stamp stamp);
+kw_stamp kw_stamp_get(const unsigned char bytes[KW_STAMP_BYTES]);
+void kw_stamp_put_number(unsigned char *out, uint64_t number, unsigned bytes_n);
+uint64_t kw_stamp_get_number(const unsigned char *bytes, unsigned bytes_n);
+
+/* Makes stamps: a hybrid logical clock (Kulkarni, Demirbas, Madappa, Avva, Leone 2014).
+ * Never the same stamp twice, never an earlier one, also where the clock goes back. What
+ * is learnt of a clock that is ahead is kept as an offset, so that a writer whose clock is
+ * slow meets the others' versions once, not again and again. */
+typedef struct kw_stamper {
+    uint64_t writer;
+    uint64_t last;      /* time of the highest stamp given or learnt */
+    uint64_t offset_ms; /* the clock of others is ahead by this, as far as is known */
+} kw_stamper;
+
+/* A clock that is ahead by more is followed for its one stamp, not for good. */
+#define KW_STAMPER_OFFSET_MAX_MS 60000u
+
+void kw_stamper_init(kw_stamper *stamper, uint64_t writer);
+
+/* A new stamp, above past. now_ms: the caller's clock, since 1970. */
+kw_stamp kw_stamper_next(kw_stamper *stamper, uint64_t now_ms, kw_stamp past);
+
+/* Others have come this far. */
+void kw_stamper_learn(kw_stamper *stamper, uint64_t now_ms, kw_stamp seen);
+
+#endif

@@ -1,0 +1,26 @@
+/* Quorum copy: one key on one server, as the script of the quorum treats it; in memory,
+ * by a clock of the caller's. */
+#ifndef SUPPORT_QUORUM_COPY_H
+#define SUPPORT_QUORUM_COPY_H
+
+#include "engine/quorum.h"
+
+#define KW_TEST_COPY_MAX 256u
+
+typedef struct kw_test_copy {
+    bool has_key;
+    char bytes[KW_TEST_COPY_MAX]; /* the record, as a server would hold it */
+    size_t len;
+    uint64_t ends_ms; /* of the key; 0: never */
+} kw_test_copy;
+
+typedef struct kw_test_copy_answer {
+    kw_quorum_answer answer; /* its record is borrowed from bytes */
+    char bytes[KW_TEST_COPY_MAX];
+} kw_test_copy_answer;
+
+/* Does what an ask says. */
+void kw_test_copy_do(kw_test_copy *copy, kw_test_copy_answer *out, const kw_quorum_ask *ask,
+                     uint64_t now_ms);
+
+#endif
