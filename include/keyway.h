@@ -8,6 +8,7 @@
 #include <keyway/command.h>
 #include <keyway/config.h>
 #include <keyway/error.h>
+#include <keyway/event.h>
 #include <keyway/keys.h>
 #include <keyway/members.h>
 #include <keyway/memory.h>

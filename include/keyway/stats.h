@@ -33,6 +33,9 @@ typedef struct kw_stats {
     uint64_t disconnects;      /* connections lost or closed after a failure */
     uint64_t connections;      /* now open */
     uint64_t nodes;            /* now known */
+    uint64_t downs;            /* nodes of a ring that went down */
+    uint64_t ups;              /* and that came back */
+    uint64_t nodes_down;       /* of a ring, now down */
 } kw_stats;
 
 /* The same for one node. */
@@ -51,6 +54,12 @@ typedef struct kw_node_stats {
     uint64_t disconnects;
     uint64_t connections; /* now open */
     uint64_t slots;       /* now owned; 0 for a replica and without a cluster */
+    char member[256];     /* name on the ring (a zero byte behind it); "" without one, and for a
+                             replica */
+    size_t member_len;    /* bytes of it */
+    uint32_t weight;      /* of a member */
+    double share;         /* part of all hashes that it owns while no node is down, 0 to 1 */
+    bool is_down;         /* a member that is down: see on-node-down */
 } kw_node_stats;
 
 /* Writes the figures of the handle, as far as stats->size reaches. KW_ERR_ARGUMENT where

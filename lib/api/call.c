@@ -106,6 +106,7 @@ kw_reply *kw_call_run(kw_client *client, kw_error *error, const kw_plan *plan, k
     self.request.reply = NULL;
     self.request.is_done = false;
     self.request.joins = false;
+    self.request.pools = false;
     self.node = NULL;
     kw_op_spec spec = kw_drive_spec(client, plan);
     kw_step step = kw_op_start(&self.op, &spec, self.await.now_ns ^ (uint64_t)(uintptr_t)&self);

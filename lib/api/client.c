@@ -157,6 +157,10 @@ kw_client *kw_open_config(const kw_config *config, kw_error *error)
     client->env.log_level = config->log_level;
     client->env.log = config->log;
     client->env.log_arg = config->log_arg;
+    client->env.event = config->event;
+    client->env.event_arg = config->event_arg;
+    atomic_init(&client->env.guard_ns, UINT64_MAX);
+    kw_random_init(&client->guard.random, kw_env_now(&client->env));
     kw_descriptors_init(&client->env.descriptors);
     kw_fork_init(&client->fork);
     atomic_init(&client->env.is_closing, false);
@@ -313,6 +317,7 @@ void kw_client_tend(kw_client *client, uint64_t now_ns)
     if (kw_options_has_fetch(&client->env.options)) {
         kw_refresher_poke(&client->refresher, now_ns);
     }
+    kw_guard_tend(client, now_ns);
     kw_registry_sweep(client, now_ns);
 }
 

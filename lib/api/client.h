@@ -8,6 +8,7 @@
 #include "api/lookup.h"
 #include "api/membership.h"
 #include "api/view.h"
+#include "api/guard.h"
 #include "net/fork.h"
 #include "net/refresher.h"
 
@@ -41,6 +42,7 @@ struct kw_client {
     kw_refresher refresher;
     atomic_uint_fast64_t sweep_ns; /* when idle connections are looked for next */
     kw_membership members;         /* of a ring */
+    kw_guard guard;                /* the same */
     kw_lookup lookup;
     kw_counters counters;
 };

@@ -153,6 +153,15 @@ void kw_config_set_log(kw_config *config, kw_log_level level, kw_log_fn log, voi
     config->log_arg = arg;
 }
 
+void kw_config_set_event(kw_config *config, kw_event_fn event, void *arg)
+{
+    if (config == NULL) {
+        return;
+    }
+    config->event = event;
+    config->event_arg = arg;
+}
+
 void kw_config_set_clock(kw_config *config, kw_clock_fn clock, void *arg)
 {
     if (config == NULL) {

@@ -3,6 +3,7 @@
 #define API_CONFIG_H
 
 #include <keyway/config.h>
+#include <keyway/event.h>
 
 #include "base/options.h"
 
@@ -12,6 +13,8 @@ struct kw_config {
     kw_log_level log_level;
     kw_log_fn log;
     void *log_arg;
+    kw_event_fn event; /* NULL: none */
+    void *event_arg;
     kw_clock_fn clock; /* NULL: the system's */
     void *clock_arg;
 };

@@ -22,6 +22,9 @@ kw_op_spec kw_drive_spec(const kw_client *client, const kw_plan *plan)
         .is_repeatable = plan->is_repeatable,
         .is_script = plan->is_script,
         .slot = plan->slot,
+        .suspect_ns = plan->is_blocking
+                          ? UINT64_MAX
+                          : plan->start_ns + client->env.options.stall_ms * KW_NS_PER_MS,
     };
     return spec;
 }
@@ -108,6 +111,10 @@ kw_step kw_drive_on_unserved(kw_client *client, kw_op *op, uint64_t now_ns)
 
 uint64_t kw_drive_heed(kw_client *client, const kw_op *op, const kw_step *step)
 {
+    if (kw_plan_is_ring(client) &&
+        atomic_load_explicit(&client->env.guard_ns, memory_order_relaxed) != UINT64_MAX) {
+        kw_guard_tend(client, kw_env_now(&client->env));
+    }
     if (step->is_patch) {
         kw_client_patch(client, op->spec.slot, &op->target);
     }
@@ -147,6 +154,7 @@ static void count_verdict(kw_client *client, kw_node *node, kw_verdict_kind kind
 kw_step kw_drive_on_reply(kw_client *client, const kw_plan *plan, kw_op *op, kw_node *node,
                           uint64_t now_ns, const kw_reply *reply, kw_error *failure)
 {
+    kw_node_well(node);
     if (!kw_reply_is_error(reply)) {
         kw_step done = {.kind = KW_STEP_DONE}; /* as the op says of every FINAL verdict */
         return done;
@@ -176,6 +184,10 @@ kw_step kw_drive_on_loss(kw_client *client, kw_op *op, kw_node *node, uint64_t n
         kw_step step = {.kind = KW_STEP_FAIL, .code = KW_ERR_CANCELLED};
         step.effect = has_left ? KW_EFFECT_MAYBE : KW_EFFECT_NONE;
         return step;
+    }
+    bool is_late = code == KW_ERR_TIMEOUT && has_left && now_ns >= op->spec.suspect_ns;
+    if (node != NULL && (is_late || (code == KW_ERR_CLOSED && has_left))) {
+        kw_node_fault(node);
     }
     if (code == KW_ERR_TIMEOUT) {
         if (has_left) {
@@ -231,6 +243,19 @@ static const char *hint_of(const kw_step *step, bool is_ring)
     return "";
 }
 
+/* The node that a ring has the command for, where it was not sent to any: a reference. */
+static kw_node *find_owner(kw_client *client, const kw_plan *plan)
+{
+    if (!kw_plan_is_ring(client) || plan->kind != KW_PLAN_PLACE) {
+        return plan->node != NULL ? kw_node_ref(plan->node) : NULL;
+    }
+    kw_view *view = kw_client_view(client);
+    kw_node *node = kw_view_at_place(view, plan->place);
+    node = node != NULL ? kw_node_ref(node) : NULL;
+    kw_view_unref(view);
+    return node;
+}
+
 void kw_drive_explain(kw_client *client, kw_error *error, const kw_drive_story *story)
 {
     char slot[24] = "";
@@ -240,6 +265,8 @@ void kw_drive_explain(kw_client *client, kw_error *error, const kw_drive_story *
     const kw_step *step = story->step;
     const char *node = story->node != NULL ? story->node->name : story->failure->node;
     bool is_ring = kw_plan_is_ring(client);
+    kw_node *owner = is_ring && node[0] == '\0' ? find_owner(client, story->plan) : NULL;
+    node = owner != NULL ? owner->name : node;
     const char *detail = story->failure->text;
     detail = is_ring && detail[0] == '\0' ? detail_of(step) : detail;
     kw_error_set(error, step->code, step->effect, "%s%s%s%.140s: %s%s%s%s", story->plan->name, slot,
@@ -251,4 +278,5 @@ void kw_drive_explain(kw_client *client, kw_error *error, const kw_drive_story *
         error->elapsed_ms = (unsigned)((end_ns - story->plan->start_ns) / KW_NS_PER_MS);
         kw_error_set_node(error, node);
     }
+    kw_node_unref(owner);
 }

@@ -226,17 +226,31 @@ static kw_err commit_locked(kw_members *members, kw_membership *fresh, kw_error 
     }
     fresh->placement = client->members.placement;
     fresh->commits_n = members->commits_n + 1;
+    kw_membership_take_down(fresh, &client->members);
     kw_err code = kw_membership_publish(fresh, client, error);
     if (code == KW_OK) {
         kw_membership old = client->members;
         client->members.roster = fresh->roster; /* others read placement meanwhile */
         client->members.ring = fresh->ring;
+        client->members.down = fresh->down;
         client->members.commits_n = fresh->commits_n;
         fresh->roster = old.roster;
         fresh->ring = old.ring;
+        fresh->down = old.down;
         members->commits_n++;
     }
     return code;
+}
+
+static void tell(kw_client *client)
+{
+    kw_event event;
+    memset(&event, 0, sizeof(event));
+    event.kind = KW_EVENT_MEMBERS_CHANGED;
+    event.member = "";
+    event.node = "";
+    event.text = "ring: the members were changed";
+    kw_guard_tell(client, &event);
 }
 
 kw_err kw_members_commit(kw_members *members, kw_error *error)
@@ -256,7 +270,10 @@ kw_err kw_members_commit(kw_members *members, kw_error *error)
     /* The next change of this one begins with the points that are there now. */
     kw_ring_change *change = fresh.ring != NULL ? kw_ring_change_of(fresh.ring, &failure) : NULL;
     code = change != NULL ? KW_OK : failure.code;
-    if (code == KW_OK && !kw_roster_copy(&fresh.roster, &members->roster, &members->mem)) {
+    fresh.down =
+        code == KW_OK ? kw_mem_calloc(&members->mem, kw_ring_nodes_n(fresh.ring), 1) : NULL;
+    if (code == KW_OK &&
+        (fresh.down == NULL || !kw_roster_copy(&fresh.roster, &members->roster, &members->mem))) {
         code = no_memory(&failure);
     }
     if (code == KW_OK) {
@@ -269,6 +286,7 @@ kw_err kw_members_commit(kw_members *members, kw_error *error)
         members->change = change;
         kw_publish_tell(client);
         kw_refresher_on_publish(&client->refresher);
+        tell(client);
     } else {
         kw_ring_change_free(change);
         kw_error_copy(error, &failure);

@@ -43,7 +43,11 @@ kw_err kw_membership_init(kw_membership *self, kw_error *error, const kw_options
     }
     self->ring = is_whole ? kw_ring_map_ring(&self->roster, self->placement, &failure) : NULL;
     if (self->ring != NULL) {
-        return KW_OK;
+        self->down = kw_mem_calloc(mem, kw_ring_nodes_n(self->ring), 1);
+        if (self->down != NULL) {
+            return KW_OK;
+        }
+        kw_error_set(&failure, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for a ring");
     }
     kw_membership_fini(self, mem);
     kw_err code = failure.code == KW_ERR_ARGUMENT ? KW_ERR_CONFIG : failure.code;
@@ -55,15 +59,48 @@ void kw_membership_fini(kw_membership *self, const kw_allocator *mem)
     kw_ring_unref(self->placement);
     kw_ring_unref(self->ring);
     kw_roster_fini(&self->roster, mem);
+    kw_mem_free(mem, self->down);
     memset(self, 0, sizeof(*self));
+}
+
+/* The ring without those that are down; *live is NULL where none is, or no other is left. */
+static kw_err eject(kw_ring **live, const kw_membership *self, kw_error *error)
+{
+    *live = NULL;
+    bool has_down = false;
+    kw_ring_change *change = kw_ring_change_of(self->ring, error);
+    for (size_t i = 0; change != NULL && i < kw_ring_nodes_n(self->ring); i++) {
+        if (self->down[i] != 0) {
+            size_t len;
+            const char *name = kw_ring_node_name(self->ring, (uint32_t)i, &len);
+            (void)kw_ring_change_remove(change, NULL, name, len); /* it is there */
+            has_down = true;
+        }
+    }
+    kw_ring *ring = change != NULL && has_down ? kw_ring_change_commit(change, error) : NULL;
+    kw_err code = change == NULL || (has_down && ring == NULL) ? KW_ERR_NOMEM : KW_OK;
+    kw_ring_change_free(change);
+    if (ring != NULL && ring->live_n == 0) {
+        kw_ring_unref(ring);
+        ring = NULL;
+    }
+    *live = ring;
+    return code;
 }
 
 kw_err kw_membership_publish(const kw_membership *self, kw_client *client, kw_error *error)
 {
     kw_map *map;
-    kw_map_parts parts = {.ring = self->ring};
+    kw_map_parts parts = {.ring = self->ring, .is_down = self->down};
     parts.skips_down = client->env.options.outage == KW_OUTAGE_NEXT;
-    kw_err code = kw_ring_map_new(&map, error, &client->env.mem, &self->roster, &parts);
+    kw_err code = KW_OK;
+    if (client->env.options.outage == KW_OUTAGE_EJECT) {
+        code = eject(&parts.live, self, error);
+    }
+    if (code == KW_OK) {
+        code = kw_ring_map_new(&map, error, &client->env.mem, &self->roster, &parts);
+    }
+    kw_ring_unref(parts.live);
     if (code != KW_OK) {
         return code;
     }
@@ -73,4 +110,48 @@ kw_err kw_membership_publish(const kw_membership *self, kw_client *client, kw_er
         kw_error_set(error, code, KW_EFFECT_NONE, "no memory for a map of the ring");
     }
     return code;
+}
+
+/* The place of a server's mark, or NULL where it is no member. */
+static unsigned char *mark_of(const kw_membership *self, const kw_endpoint *server)
+{
+    for (size_t i = 0; i < self->roster.n; i++) {
+        const kw_member *member = &self->roster.members[i];
+        uint32_t node;
+        if (kw_endpoint_equal(&member->server, server) &&
+            kw_ring_find(self->ring, &node, member->name, member->name_len) == KW_OK) {
+            return &self->down[node];
+        }
+    }
+    return NULL;
+}
+
+kw_err kw_membership_set_down(kw_membership *self, kw_client *client, const kw_endpoint *server,
+                              bool is_down)
+{
+    unsigned char *mark = mark_of(self, server);
+    if (mark == NULL) {
+        return KW_ERR_ARGUMENT;
+    }
+    unsigned char before = *mark;
+    *mark = is_down ? 1 : 0;
+    kw_err code = kw_membership_publish(self, client, NULL);
+    if (code != KW_OK) {
+        *mark = before;
+    }
+    return code;
+}
+
+void kw_membership_take_down(kw_membership *self, const kw_membership *from)
+{
+    for (size_t i = 0; i < kw_ring_nodes_n(from->ring); i++) {
+        size_t len;
+        kw_bytes name = {kw_ring_node_name(from->ring, (uint32_t)i, &len), 0};
+        name.len = len;
+        const kw_member *member = from->down[i] != 0 ? kw_roster_find(&from->roster, name) : NULL;
+        unsigned char *mark = member != NULL ? mark_of(self, &member->server) : NULL;
+        if (mark != NULL) {
+            *mark = 1;
+        }
+    }
 }

@@ -252,6 +252,7 @@ bool kw_run_has_op(kw_run *self, kw_item *item)
 
 void kw_run_on_answer(kw_run *self, kw_item *item)
 {
+    kw_node_well(item->node);
     if (!kw_reply_is_error(item->request.reply)) {
         kw_run_end_item(self, item, KW_OK); /* as the op says of everything that is no error */
         return;

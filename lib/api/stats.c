@@ -63,6 +63,13 @@ static void read_stats(kw_client *client, kw_stats *stats, kw_node **nodes, size
     stats->refresh_failures = client->refresher.failures_n;
     kw_gate_unlock(&client->refresher.gate);
     stats->nodes = nodes_n;
+    stats->downs = load(&client->guard.downs_n);
+    stats->ups = load(&client->guard.ups_n);
+    kw_view *view = kw_client_view(client);
+    for (size_t i = 0; view != NULL && i < kw_map_shards_n(view->map); i++) {
+        stats->nodes_down += kw_map_is_down(view->map, i) ? 1 : 0;
+    }
+    kw_view_unref(view);
     kw_departed *departed = &client->env.departed;
     stats->connects = load(&departed->connects);
     stats->connect_failures = load(&departed->connect_failures);
@@ -120,6 +127,21 @@ kw_err kw_client_stats(kw_client *client, kw_stats *stats)
     return code;
 }
 
+/* What the ring says of a member. */
+static void read_member(kw_node_stats *stats, const kw_map *map, size_t shard)
+{
+    const kw_ring *ring = kw_map_ring(map);
+    uint32_t number = (uint32_t)shard;
+    if (ring == NULL) {
+        return;
+    }
+    const char *name = kw_ring_node_name(ring, number, &stats->member_len);
+    memcpy(stats->member, name, stats->member_len + 1);
+    stats->weight = kw_ring_node_weight(ring, number);
+    stats->share = kw_ring_node_share(ring, number);
+    stats->is_down = kw_map_is_down(map, shard);
+}
+
 /* What the map says of the node. */
 static void read_role(kw_client *client, kw_node_stats *stats, const kw_node *node)
 {
@@ -130,6 +152,7 @@ static void read_role(kw_client *client, kw_node_stats *stats, const kw_node *no
     for (size_t i = 0; i < kw_map_shards_n(view->map); i++) {
         if (view->nodes[kw_map_shard_at(view->map, i)->primary] == node) {
             stats->is_primary = true;
+            read_member(stats, view->map, i);
         }
     }
     for (unsigned slot = 0; kw_map_is_cluster(view->map) && slot < KW_SLOTS_N; slot++) {

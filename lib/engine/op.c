@@ -76,7 +76,7 @@ static kw_step wait_and_retry(kw_op *op, uint64_t now_ns, kw_err obstacle, bool 
     op->redirects_n = 0;
     kw_step step = sleep_until(op, now_ns, now_ns + kw_backoff_next(&op->backoff, &op->random));
     step.wants_refresh = wants_refresh && op->spec.has_map;
-    step.wakes_on_map = step.wants_refresh;
+    step.wakes_on_map = step.wants_refresh || !op->spec.has_map; /* a ring publishes too */
     return step;
 }
 

@@ -46,6 +46,7 @@ typedef struct kw_op_spec {
     bool is_repeatable;     /* a second run does no harm: a read, or the caller says so */
     bool is_script;         /* its error text may be an inner command's */
     uint16_t slot;
+    uint64_t suspect_ns; /* no answer by then is the node's fault */
 } kw_op_spec;
 
 typedef struct kw_op {

@@ -3,6 +3,7 @@
 #define NET_ENV_H
 
 #include <keyway/config.h>
+#include <keyway/event.h>
 
 #include "base/options.h"
 #include "net/clock.h"
@@ -35,9 +36,12 @@ typedef struct kw_env {
     kw_log_level log_level;
     kw_log_fn log; /* NULL: nowhere */
     void *log_arg;
-    kw_descriptors descriptors; /* open sockets, for a forked child to close */
-    atomic_bool is_closing;     /* kw_close has begun */
-    atomic_uint_fast64_t seeds; /* gives every user of random numbers its own */
+    kw_descriptors descriptors;    /* open sockets, for a forked child to close */
+    atomic_bool is_closing;        /* kw_close has begun */
+    atomic_uint_fast64_t seeds;    /* gives every user of random numbers its own */
+    atomic_uint_fast64_t guard_ns; /* when the nodes of a ring are to be looked at next */
+    kw_event_fn event;             /* the host's; NULL: none */
+    void *event_arg;
     kw_departed departed;
     kw_gate nodes_gate;    /* guards nodes; a node's own gate may be taken behind it */
     struct kw_node *nodes; /* all there are, those that left the map included */

@@ -50,6 +50,8 @@ kw_node *kw_node_new(kw_env *env, const kw_endpoint *endpoint)
     node->endpoint = *endpoint;
     kw_endpoint_text(node->name, endpoint);
     kw_health_init(&node->health);
+    kw_outage_init(&node->outage);
+    atomic_init(&node->faults_n, 0);
     kw_random_init(&node->random, kw_env_seed(env));
     node->failure.size = sizeof(node->failure);
     link_node(node);
@@ -84,6 +86,7 @@ void kw_node_unref(kw_node *node)
     atomic_fetch_add_explicit(&departed->disconnects, node->stats.disconnects,
                               memory_order_relaxed);
     free_list(node->idle);
+    kw_probe_fini(&node->probe);
     kw_gate_fini(&node->gate);
     kw_mem_free(&node->env->mem, node);
 }
@@ -203,6 +206,7 @@ static void end_open(kw_node *node)
 {
     kw_health_on_connected(&node->health);
     node->stats.connects++;
+    kw_node_well(node);
 }
 
 static void fail_open(kw_node *node, uint64_t now_ns, const kw_error *failure)
@@ -215,6 +219,7 @@ static void fail_open(kw_node *node, uint64_t now_ns, const kw_error *failure)
         node->failure = *failure;
         kw_error_set_node(&node->failure, node->name);
         node->stats.connect_failures++;
+        kw_node_fault(node);
     }
     node->conns_n--;
 }
@@ -468,6 +473,21 @@ bool kw_node_is_failing(kw_node *node)
     bool is_failing = node->health.is_failing;
     kw_gate_unlock(&node->gate);
     return is_failing;
+}
+
+void kw_node_fault(kw_node *node)
+{
+    atomic_fetch_add_explicit(&node->faults_n, 1, memory_order_relaxed);
+    atomic_store_explicit(&node->env->guard_ns, 0, memory_order_release);
+}
+
+uint64_t kw_node_retry_ns(kw_node *node, uint64_t now_ns)
+{
+    kw_gate_lock(&node->gate);
+    bool is_open = node->idle != NULL || may_open(node, now_ns, true);
+    uint64_t retry_ns = node->health.retry_ns > now_ns ? node->health.retry_ns : now_ns + 1;
+    kw_gate_unlock(&node->gate);
+    return is_open ? 0 : retry_ns;
 }
 
 void kw_node_count(kw_node *node, kw_node_event event)

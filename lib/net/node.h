@@ -5,7 +5,9 @@
 #include <keyway/stats.h>
 
 #include "engine/health.h"
+#include "engine/outage.h"
 #include "net/conn.h"
+#include "net/probe.h"
 #include "net/sync.h"
 
 #include <stdatomic.h>
@@ -19,10 +21,13 @@ struct kw_node {
     atomic_size_t refs;
     kw_endpoint endpoint;
     char name[KW_ENDPOINT_TEXT];
-    kw_gate gate;    /* guards all below */
-    kw_conn *idle;   /* the last one released comes first */
-    kw_conn *in_use; /* ready, in the hands of a call */
-    size_t conns_n;  /* idle, in use and being opened */
+    atomic_uint_fast64_t faults_n; /* failures in a row, of any connection */
+    kw_outage outage;              /* of a ring's node; the guard alone reads it */
+    kw_probe probe;                /* the same */
+    kw_gate gate;                  /* guards all below */
+    kw_conn *idle;                 /* the last one released comes first */
+    kw_conn *in_use;               /* ready, in the hands of a call */
+    size_t conns_n;                /* idle, in use and being opened */
     size_t waiters_n;
     bool is_retired; /* left the map: no connection is kept */
     kw_health health;
@@ -70,6 +75,18 @@ void kw_node_sweep(kw_node *node, uint64_t now_ns);
 
 /* True where the last connect failed. */
 bool kw_node_is_failing(kw_node *node);
+
+/* A call to the node failed in a way that is its fault; or it has answered. Any thread. */
+void kw_node_fault(kw_node *node);
+static inline void kw_node_well(kw_node *node)
+{
+    if (atomic_load_explicit(&node->faults_n, memory_order_relaxed) != 0) {
+        atomic_store_explicit(&node->faults_n, 0, memory_order_relaxed);
+    }
+}
+
+/* Before when it is no use to try to connect; 0: it is. */
+uint64_t kw_node_retry_ns(kw_node *node, uint64_t now_ns);
 
 /* Adds to the node's figures under its lock. */
 typedef enum kw_node_event {

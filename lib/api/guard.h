@@ -1,0 +1,30 @@
+/* Guard: notices which nodes of a ring are down, and when they are back, in the time of
+ * callers who pass by. */
+#ifndef API_GUARD_H
+#define API_GUARD_H
+
+#include <keyway/event.h>
+
+#include "base/random.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct kw_client;
+
+/* Part of a handle; zero is a new one. */
+typedef struct kw_guard {
+    atomic_bool is_taken; /* one thread at a time looks after the nodes */
+    kw_random random;     /* of that thread */
+    atomic_uint_fast64_t downs_n;
+    atomic_uint_fast64_t ups_n;
+} kw_guard;
+
+/* Does what is due; cheap where nothing is. Never waits. */
+void kw_guard_tend(struct kw_client *client, uint64_t now_ns);
+
+/* Tells the host; with no lock held. event->size is set here. */
+void kw_guard_tell(struct kw_client *client, kw_event *event);
+
+#endif
