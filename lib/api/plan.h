@@ -35,6 +35,35 @@ typedef struct kw_plan {
     uint64_t deadline_ns;
 } kw_plan;
 
+static inline void kw_plan_take_slot(kw_plan *plan, uint16_t slot)
+{
+    plan->kind = KW_PLAN_SLOT;
+    plan->slot = slot;
+}
+
+/* What a plan is made of. */
+typedef struct kw_plan_task {
+    const kw_call_options *options;
+    const kw_bytes *argv;
+    size_t argc;
+    kw_reply *reply; /* to the question that the plan needed to have answered */
+} kw_plan_task;
+
+/* What a plan lacks, and only a server or the first map can tell. */
+typedef enum kw_plan_need {
+    KW_PLAN_NEEDS_NOTHING,
+    KW_PLAN_NEEDS_MAP,  /* the first one */
+    KW_PLAN_NEEDS_INFO, /* COMMAND INFO of an unknown command */
+    KW_PLAN_NEEDS_KEYS  /* COMMAND GETKEYS */
+} kw_plan_need;
+
+/* kw_plan_init in steps that never wait: start, and go_on with what *need says until that is
+ * nothing. A failure is the end. */
+kw_err kw_plan_start(kw_plan *plan, kw_plan_need *need, kw_client *client, kw_error *error,
+                     const kw_plan_task *task);
+kw_err kw_plan_go_on(kw_plan *plan, kw_plan_need *need, kw_client *client, kw_error *error,
+                     const kw_plan_task *task);
+
 /* KW_ERR_ARGUMENT, KW_ERR_REFUSED, KW_ERR_KEYS, KW_ERR_CROSSSLOT, or what a look-up of
  * an unknown command at a server failed with. After success kw_plan_fini. */
 kw_err kw_plan_init(kw_plan *plan, kw_client *client, kw_error *error,
