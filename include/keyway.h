@@ -10,6 +10,7 @@
 #include <keyway/error.h>
 #include <keyway/event.h>
 #include <keyway/keys.h>
+#include <keyway/loop.h>
 #include <keyway/members.h>
 #include <keyway/memory.h>
 #include <keyway/reply.h>

@@ -46,3 +46,21 @@ void kw_argv_fini(kw_argv *args)
         kw_mem_free(args->mem, args->argv);
     }
 }
+
+const kw_call_options *kw_args_options(kw_call_options *space, kw_error *error,
+                                       const kw_call_options *options)
+{
+    static const kw_call_options defaults = KW_CALL_OPTIONS_INIT;
+    if (options == NULL) {
+        return &defaults;
+    }
+    size_t len = options->size;
+    if (len < offsetof(kw_call_options, key) || len > sizeof(*space)) {
+        kw_error_set(error, KW_ERR_ARGUMENT, KW_EFFECT_NONE,
+                     "options->size is wrong: start with KW_CALL_OPTIONS_INIT");
+        return NULL;
+    }
+    *space = defaults;
+    memcpy(space, options, len);
+    return space;
+}

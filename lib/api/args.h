@@ -2,6 +2,7 @@
 #ifndef API_ARGS_H
 #define API_ARGS_H
 
+#include <keyway/command.h>
 #include <keyway/error.h>
 
 #include "base/format.h"
@@ -18,5 +19,11 @@ typedef struct kw_argv {
 kw_err kw_argv_init(kw_argv *args, kw_error *error, const kw_allocator *mem, int argc,
                     const char **argv, const size_t *argvlen);
 void kw_argv_fini(kw_argv *args);
+
+/* The options that a call was given, in space where they are of another size, as a program
+ * that was compiled against an older header gives fewer; the defaults for NULL. NULL, with
+ * error set, where options->size is wrong. */
+const kw_call_options *kw_args_options(kw_call_options *space, kw_error *error,
+                                       const kw_call_options *options);
 
 #endif

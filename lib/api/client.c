@@ -1,6 +1,7 @@
 #include "api/client.h"
 
 #include "api/config.h"
+#include "api/loop.h"
 #include "api/publish.h"
 #include "api/registry.h"
 #include "base/error.h"
@@ -215,25 +216,63 @@ static void wake_all(kw_client *client)
     kw_nodes_wake_all(&client->env);
 }
 
+/* In a child: the event loop's commands are the parent's. */
+static void abandon_loop(kw_client *client)
+{
+    kw_loop *loop = atomic_exchange(&client->loop, NULL);
+    if (loop != NULL) {
+        kw_loop_abandon(loop);
+    }
+}
+
+/* Tells the callbacks that are left. */
+static void end_loop(kw_client *client)
+{
+    kw_loop *loop = kw_loop_of(client);
+    if (loop != NULL) {
+        kw_loop_end(loop);
+        atomic_store(&client->loop, NULL);
+    }
+}
+
+void kw_client_close(kw_client *client)
+{
+    atomic_store(&client->env.is_closing, true);
+    while (atomic_load(&client->calls_n) > 0) {
+        wake_all(client);
+        pause_ms(1);
+    }
+    end_loop(client);
+    fini_parts(client);
+    free_client(client);
+}
+
+static void free_in_child(kw_client *client)
+{
+    close_in_child(client);
+    if (atomic_load(&client->calls_n) > 0) {
+        return; /* the parent's threads were inside: nothing here can be trusted */
+    }
+    abandon_loop(client);
+    fini_parts(client);
+    free_client(client);
+}
+
 void kw_close(kw_client *client)
 {
     if (client == NULL) {
         return;
     }
     if (kw_fork_has_happened(&client->fork)) {
-        close_in_child(client);
-        if (atomic_load(&client->calls_n) > 0) {
-            return; /* the parent's threads were inside: nothing here can be trusted */
-        }
-    } else {
-        atomic_store(&client->env.is_closing, true);
-        while (atomic_load(&client->calls_n) > 0) {
-            wake_all(client);
-            pause_ms(1);
-        }
+        free_in_child(client);
+        return;
     }
-    fini_parts(client);
-    free_client(client);
+    kw_loop *loop = kw_loop_of(client);
+    if (loop != NULL && kw_loop_defers_close(loop)) {
+        atomic_store(&client->env.is_closing, true); /* the rest when the callback is over */
+        return;
+    }
+    kw_client_close(client);
 }
 
 /* A forked child starts anew. What the parent's threads may have held is left alone. */
@@ -241,11 +280,13 @@ static kw_err reopen(kw_client *client)
 {
     close_in_child(client);
     if (atomic_load(&client->calls_n) == 0) {
+        abandon_loop(client);
         fini_parts(client);
     } else {
         client->view = NULL;
         client->seeds = NULL;
         client->env.nodes = NULL;
+        atomic_store(&client->loop, NULL);
         memset(client->extras, 0, sizeof(client->extras));
         atomic_store(&client->calls_n, 0);
     }

@@ -28,6 +28,8 @@ typedef struct kw_counters {
     atomic_uint_fast64_t map_changes;
 } kw_counters;
 
+struct kw_loop;
+
 struct kw_client {
     kw_env env;
     kw_fork fork;
@@ -45,12 +47,16 @@ struct kw_client {
     kw_guard guard;                /* the same */
     kw_lookup lookup;
     kw_counters counters;
+    _Atomic(struct kw_loop *) loop; /* NULL until it is used */
 };
 
 /* Every public call begins with enter (KW_ERR_FORKED in a child, unless the child may
  * open its own) and ends with leave, its last touch of the handle. */
 kw_err kw_client_enter(kw_client *client, kw_error *error);
 void kw_client_leave(kw_client *client);
+
+/* kw_close of a handle that is in no callback. */
+void kw_client_close(kw_client *client);
 
 /* A reference to the view in use; NULL: no map yet. */
 kw_view *kw_client_view(kw_client *client);

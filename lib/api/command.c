@@ -101,31 +101,16 @@ kw_reply *kw_command(kw_client *client, kw_error *error, const char *format, ...
     return reply;
 }
 
-/* A program that was compiled against an older header gives fewer members. */
-static bool take_options(kw_call_options *known, const kw_call_options *options)
-{
-    size_t len = options->size;
-    if (len < offsetof(kw_call_options, key) || len > sizeof(*known)) {
-        return false;
-    }
-    *known = default_options;
-    memcpy(known, options, len);
-    return true;
-}
-
 kw_reply *kw_call(kw_client *client, kw_error *error, const kw_call_options *options, int argc,
                   const char **argv, const size_t *argvlen)
 {
     if (client == NULL) {
         return refuse(error, "client is NULL");
     }
-    kw_call_options known;
+    kw_call_options space;
+    options = kw_args_options(&space, error, options);
     if (options == NULL) {
-        options = &default_options;
-    } else if (take_options(&known, options)) {
-        options = &known;
-    } else {
-        return refuse(error, "options->size is wrong: start with KW_CALL_OPTIONS_INIT");
+        return NULL;
     }
     kw_argv args;
     if (kw_argv_init(&args, error, &client->env.mem, argc, argv, argvlen) != KW_OK) {

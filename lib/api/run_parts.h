@@ -37,6 +37,7 @@ static inline size_t kw_run_place(const kw_plan *plan)
 struct kw_run {
     kw_client *client;
     kw_run_lasting *lasting; /* NULL: of a batch */
+    void *owner;             /* for whoever made it lasting */
     kw_channel_turn turn;    /* with the time of this turn */
     kw_channel **channels;
     size_t channels_n;

@@ -1,0 +1,81 @@
+/* Async: one command on its way to a callback. */
+#ifndef API_ASYNC_H
+#define API_ASYNC_H
+
+#include <keyway/loop.h>
+
+#include "api/many.h"
+
+/* What a command has that is not simply sent: it is looked up first, or becomes many. */
+typedef struct kw_async_more {
+    kw_plan plan;
+    kw_plan_need need; /* item is the question, or a wait for the map */
+    kw_call_options options;
+    char *node; /* options.node */
+    size_t argc;
+    kw_bytes *argv; /* pointing into the encoded command */
+    kw_buf question;
+    bool has_many;
+    kw_many many;
+    kw_error failure; /* why there will be no reply; KW_OK: see the items */
+} kw_async_more;
+
+typedef struct kw_async kw_async;
+struct kw_async {
+    kw_async *next; /* in its list */
+    kw_reply_fn fn;
+    void *arg;
+    size_t open_n;     /* items that have not ended */
+    bool is_delivered; /* its callback was called: items stay for their late replies */
+    kw_item item;      /* the command, or what more says; its owner is this */
+    kw_async_more *more;
+    kw_buf encoded; /* in bytes */
+    char bytes[];
+};
+
+/* First in, first out. */
+typedef struct kw_asyncs {
+    kw_async *head;
+    kw_async *tail;
+} kw_asyncs;
+
+static inline void kw_asyncs_push(kw_asyncs *list, kw_async *async)
+{
+    async->next = NULL;
+    if (list->tail != NULL) {
+        list->tail->next = async;
+    } else {
+        list->head = async;
+    }
+    list->tail = async;
+}
+
+static inline kw_async *kw_asyncs_pop(kw_asyncs *list)
+{
+    kw_async *async = list->head;
+    if (async != NULL) {
+        list->head = async->next;
+        list->tail = list->head != NULL ? list->tail : NULL;
+    }
+    return async;
+}
+
+/* Plans and encodes a command. Never waits. NULL, with error set, for what kw_plan_init
+ * refuses, and when there is no memory. */
+kw_async *kw_async_new(kw_client *client, kw_error *error, const kw_plan_task *task);
+void kw_async_free(kw_client *client, kw_async *async);
+
+/* The items that a run is to get now, items_n of them; more may follow. */
+kw_item *kw_async_items(kw_async *async, size_t *items_n);
+
+/* All items have ended: true where kw_async_items has the next ones, false where
+ * kw_async_take has the result. */
+bool kw_async_go_on(kw_client *client, kw_async *async);
+
+/* The reply, the caller's; or NULL with error set. */
+kw_reply *kw_async_take(kw_async *async, kw_error *error);
+
+/* True where an item is still on a connection, for a late reply. */
+bool kw_async_is_held(const kw_async *async);
+
+#endif

@@ -1,0 +1,397 @@
+#include "api/loop.h"
+
+#include "base/error.h"
+
+#include <string.h>
+
+/* A callback that gives another command is followed at once, this many times; then the host
+ * gets its turn. */
+#define ROUNDS_MAX 16
+
+/* Where nothing tells that a socket has something, it is looked for this often. */
+#define CALLS_NS (1 * KW_NS_PER_MS)
+
+/* No host sleeps longer. */
+#define TIMEOUT_MAX_MS (3600 * 1000)
+
+static void on_ended(kw_run *run, kw_item *item)
+{
+    kw_loop *self = (kw_loop *)run->owner;
+    kw_async *async = item->owner;
+    if (--async->open_n == 0) {
+        kw_asyncs_push(&self->done, async);
+    }
+}
+
+static void on_dropped(kw_run *run, kw_item *item)
+{
+    kw_async *async = item->owner;
+    if (async->is_delivered && !kw_async_is_held(async)) {
+        kw_async_free(run->client, async);
+    }
+}
+
+static kw_loop *new_loop(kw_client *client, kw_error *error)
+{
+    kw_loop *self = kw_mem_calloc(&client->env.mem, 1, sizeof(*self));
+    if (self == NULL || kw_gate_init(&self->gate) != KW_OK) {
+        kw_mem_free(&client->env.mem, self);
+        kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for an event loop");
+        return NULL;
+    }
+    self->client = client;
+    if (kw_poller_init(&self->poller, error, &client->env) != KW_OK) {
+        kw_gate_fini(&self->gate);
+        kw_mem_free(&client->env.mem, self);
+        return NULL;
+    }
+    kw_run_init(&self->run, client);
+    self->run.owner = self;
+    self->run.lasting = &self->lasting;
+    self->run.turn.poller = &self->poller;
+    self->lasting.on_ended = on_ended;
+    self->lasting.on_dropped = on_dropped;
+    self->lasting.due_ns = UINT64_MAX;
+    self->lasting.fence_changes_n = self->run.changes_n;
+    self->next_ns = UINT64_MAX;
+    self->told_ns = UINT64_MAX;
+    self->sleeper = pthread_self();
+    return self;
+}
+
+static void free_loop(kw_loop *self, bool has_forked)
+{
+    const kw_allocator *mem = &self->client->env.mem;
+    kw_run_fini(&self->run);
+    kw_poller_fini(&self->poller, has_forked);
+    kw_gate_fini(&self->gate);
+    kw_mem_free(mem, self);
+}
+
+kw_loop *kw_loop_of(kw_client *client)
+{
+    return atomic_load_explicit(&client->loop, memory_order_acquire);
+}
+
+kw_loop *kw_loop_need(kw_client *client, kw_error *error)
+{
+    kw_loop *loop = kw_loop_of(client);
+    if (loop != NULL) {
+        return loop;
+    }
+    kw_loop *fresh = new_loop(client, error);
+    if (fresh == NULL) {
+        return NULL;
+    }
+    if (!atomic_compare_exchange_strong(&client->loop, &loop, fresh)) {
+        free_loop(fresh, false); /* another thread was first */
+        return loop;
+    }
+    return fresh;
+}
+
+void kw_loop_submit(kw_loop *self, kw_async *async)
+{
+    kw_gate_lock(&self->gate);
+    kw_asyncs_push(&self->inbox, async);
+    /* Whoever processes looks into the inbox again before it leaves. */
+    bool wakes = !self->is_processing && !self->is_signalled;
+    self->is_signalled = self->is_signalled || wakes;
+    kw_gate_unlock(&self->gate);
+    if (wakes) {
+        kw_poller_wake(&self->poller);
+    }
+}
+
+/* The only channel there is, where it can have nothing but bytes to read; else NULL. */
+static kw_channel *only_reader(const kw_run *run)
+{
+    kw_channel *channel = run->channels_n == 1 ? run->channels[0] : NULL;
+    bool is_reader = channel != NULL && channel->watch.socket >= 0 &&
+                     channel->watch.events == POLLIN && channel->flight.head != NULL;
+    return is_reader ? channel : NULL;
+}
+
+/* What the sockets have. With one socket the question whether it has something and the
+ * answer are one system call. */
+static void read_sockets(kw_loop *self, bool is_signalled)
+{
+    kw_run *run = &self->run;
+    kw_channel *reader = is_signalled ? NULL : only_reader(run);
+    if (reader != NULL) {
+        kw_run_on_ready(run, reader, POLLIN);
+        if (self->done.head != NULL) {
+            return;
+        }
+    }
+    kw_poller_look(&self->poller);
+    for (size_t i = 0; i < run->channels_n; i++) {
+        kw_channel *channel = run->channels[i];
+        short revents = channel->watch.revents;
+        channel->watch.revents = 0;
+        if (revents != 0) {
+            kw_run_on_ready(run, channel, revents);
+        }
+    }
+}
+
+static void add_items(kw_loop *self, kw_async *async, const kw_view *view)
+{
+    size_t n;
+    kw_item *items = kw_async_items(async, &n);
+    async->open_n = n;
+    for (size_t i = 0; i < n; i++) {
+        kw_run_add(&self->run, &items[i], view);
+    }
+}
+
+static void add_all(kw_loop *self, kw_asyncs *accepted)
+{
+    kw_view *view = kw_client_view(self->client);
+    kw_async *async;
+    while ((async = kw_asyncs_pop(accepted)) != NULL) {
+        add_items(self, async, view);
+    }
+    kw_view_unref(view);
+}
+
+/* Everything that needs no socket's word. */
+static void advance(kw_loop *self)
+{
+    kw_client_tend(self->client, self->run.turn.now_ns);
+    kw_run_advance(&self->run);
+    kw_client_tend(self->client, self->run.turn.now_ns); /* a map may be wanted now */
+    kw_run_tidy(&self->run);
+}
+
+/* A callback may have forked, in which this is the child, or closed the handle. */
+static bool is_over(const kw_loop *self)
+{
+    return self->wants_closing || kw_fork_has_happened(&self->client->fork) ||
+           kw_loop_of(self->client) != self;
+}
+
+/* A reply that is not simply the item's, or none. */
+static void tell(kw_loop *self, kw_async *async)
+{
+    kw_error error = KW_ERROR_INIT;
+    kw_reply_fn fn = async->fn;
+    void *arg = async->arg;
+    kw_reply *reply = kw_async_take(async, &error);
+    kw_client_count(self->client, 1, reply == NULL ? 1 : 0);
+    async->is_delivered = true;
+    if (!kw_async_is_held(async)) {
+        kw_async_free(self->client, async);
+    }
+    fn(arg, reply, reply == NULL ? &error : NULL);
+}
+
+static void deliver_one(kw_loop *self, kw_async *async)
+{
+    if (kw_async_go_on(self->client, async)) {
+        kw_asyncs again = {NULL, NULL};
+        kw_asyncs_push(&again, async);
+        add_all(self, &again);
+        return;
+    }
+    if (async->more != NULL || async->item.code != KW_OK) {
+        tell(self, async);
+        return;
+    }
+    kw_reply_fn fn = async->fn;
+    void *arg = async->arg;
+    kw_reply *reply = async->item.request.reply;
+    async->item.request.reply = NULL;
+    kw_client_count(self->client, 1, 0);
+    kw_async_free(self->client, async);
+    fn(arg, reply, NULL);
+}
+
+/* False where a callback has ended it all. */
+static bool deliver(kw_loop *self)
+{
+    /* What ends while these are told of is told in the next round. */
+    kw_asyncs ended = self->done;
+    self->done.head = NULL;
+    self->done.tail = NULL;
+    kw_async *async;
+    while ((async = kw_asyncs_pop(&ended)) != NULL) {
+        deliver_one(self, async);
+        if (is_over(self)) {
+            while ((async = kw_asyncs_pop(&ended)) != NULL) {
+                kw_asyncs_push(&self->done, async);
+            }
+            return false;
+        }
+    }
+    return true;
+}
+
+static kw_err begin(kw_loop *self, kw_error *error, bool *is_mine, bool *was_signalled)
+{
+    kw_err code = KW_OK;
+    kw_gate_lock(&self->gate);
+    *is_mine = !self->is_processing;
+    if (*is_mine) {
+        self->is_processing = true;
+        self->processor = pthread_self();
+        *was_signalled = self->is_signalled;
+        self->is_signalled = false;
+    } else if (pthread_equal(self->processor, pthread_self())) {
+        code = KW_ERR_REFUSED;
+    }
+    kw_gate_unlock(&self->gate);
+    if (code != KW_OK) {
+        kw_error_set(error, code, KW_EFFECT_NONE,
+                     "kw_process was called from a callback, which it is waiting for");
+    }
+    return code;
+}
+
+/* The next moment at which the host has to call, whatever its sockets do. */
+static uint64_t next_ns(const kw_loop *self)
+{
+    uint64_t at_ns = kw_run_next_ns(&self->run);
+    uint64_t soon_ns = self->run.turn.now_ns + CALLS_NS;
+    bool is_soon = self->poller.backend->needs_calls && self->run.open_n > 0 && soon_ns < at_ns;
+    return is_soon ? soon_ns : at_ns;
+}
+
+/* What a turn does with the inbox. */
+typedef enum inbox_act {
+    INBOX_TAKE, /* go on in any case */
+    INBOX_TAKE_OR_LEAVE,
+    INBOX_LEAVE /* what is there is for the next call */
+} inbox_act;
+
+/* False: another thread may process now. */
+static bool take_inbox(kw_loop *self, kw_asyncs *accepted, inbox_act act)
+{
+    bool wakes = false;
+    kw_gate_lock(&self->gate);
+    bool has_more = self->inbox.head != NULL || self->done.head != NULL;
+    bool goes_on = act == INBOX_TAKE || (act == INBOX_TAKE_OR_LEAVE && has_more);
+    if (goes_on) {
+        *accepted = self->inbox;
+        self->inbox.head = NULL;
+        self->inbox.tail = NULL;
+    } else {
+        self->next_ns = next_ns(self);
+        /* A host that sleeps has to hear of an earlier time. */
+        bool is_other = !pthread_equal(self->sleeper, self->processor);
+        wakes = has_more || (is_other && self->next_ns < self->told_ns);
+        self->is_processing = false;
+        self->is_signalled = wakes;
+    }
+    kw_gate_unlock(&self->gate);
+    if (wakes) {
+        kw_poller_wake(&self->poller);
+    }
+    return goes_on;
+}
+
+/* False where a callback ended the handle, or its process. */
+static bool turn(kw_loop *self, bool was_signalled)
+{
+    kw_run *run = &self->run;
+    kw_asyncs accepted = {NULL, NULL};
+    inbox_act act = INBOX_TAKE;
+    run->turn.now_ns = kw_env_now(&self->client->env);
+    read_sockets(self, was_signalled);
+    for (unsigned round = 0;; round++) {
+        if (!deliver(self)) {
+            return false;
+        }
+        if (!take_inbox(self, &accepted, act)) {
+            return true;
+        }
+        act = round < ROUNDS_MAX ? INBOX_TAKE_OR_LEAVE : INBOX_LEAVE;
+        if (round > 0 || accepted.head != NULL) {
+            run->turn.now_ns = kw_env_now(&self->client->env); /* callbacks take time */
+        }
+        if (accepted.head != NULL) {
+            add_all(self, &accepted);
+        }
+        advance(self);
+    }
+}
+
+kw_err kw_loop_process(kw_loop *self, kw_error *error)
+{
+    bool is_mine;
+    bool was_signalled = false;
+    kw_err code = begin(self, error, &is_mine, &was_signalled);
+    if (code != KW_OK || !is_mine || turn(self, was_signalled)) {
+        return code;
+    }
+    if (self->wants_closing) {
+        return kw_error_set(error, KW_ERR_CANCELLED, KW_EFFECT_NONE,
+                            "a callback has closed the handle");
+    }
+    return kw_error_set(error, KW_ERR_FORKED, KW_EFFECT_NONE,
+                        "a callback has forked; the commands under way are the parent's");
+}
+
+int kw_loop_timeout(kw_loop *self)
+{
+    kw_gate_lock(&self->gate);
+    uint64_t at_ns = self->next_ns;
+    self->told_ns = at_ns;
+    self->sleeper = pthread_self();
+    kw_gate_unlock(&self->gate);
+    if (at_ns == UINT64_MAX) {
+        return -1;
+    }
+    return kw_clock_ms_until(kw_env_now(&self->client->env), at_ns, TIMEOUT_MAX_MS);
+}
+
+bool kw_loop_defers_close(kw_loop *self)
+{
+    kw_gate_lock(&self->gate);
+    bool is_inside = self->is_processing && pthread_equal(self->processor, pthread_self());
+    self->wants_closing = self->wants_closing || is_inside;
+    kw_gate_unlock(&self->gate);
+    return is_inside;
+}
+
+/* Ends every command; what a turn would do is done without a socket. */
+static void end_all(kw_loop *self)
+{
+    kw_asyncs accepted = {NULL, NULL};
+    kw_gate_lock(&self->gate);
+    self->is_processing = true;
+    self->processor = pthread_self();
+    accepted = self->inbox;
+    self->inbox.head = NULL;
+    self->inbox.tail = NULL;
+    kw_gate_unlock(&self->gate);
+    self->run.turn.now_ns = kw_env_now(&self->client->env);
+    add_all(self, &accepted);
+    kw_run_end_all(&self->run, KW_ERR_CANCELLED);
+}
+
+void kw_loop_end(kw_loop *self)
+{
+    end_all(self);
+    while (self->done.head != NULL) {
+        deliver_one(self, kw_asyncs_pop(&self->done));
+        if (self->run.open_n > 0) {
+            kw_run_end_all(&self->run, KW_ERR_CANCELLED);
+        }
+    }
+    free_loop(self, false);
+}
+
+void kw_loop_abandon(kw_loop *self)
+{
+    atomic_bool *is_closing = &self->client->env.is_closing;
+    bool was_closing = atomic_exchange(is_closing, true);
+    self->run.turn.poller = NULL; /* the parent's as well */
+    end_all(self);
+    kw_async *async;
+    while ((async = kw_asyncs_pop(&self->done)) != NULL) {
+        kw_async_free(self->client, async);
+    }
+    free_loop(self, true);
+    atomic_store(is_closing, was_closing);
+}

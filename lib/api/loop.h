@@ -1,0 +1,52 @@
+/* Loop: the commands with callbacks of one handle, and what carries them. */
+#ifndef API_LOOP_H
+#define API_LOOP_H
+
+#include "api/async.h"
+#include "api/run_parts.h"
+
+#include <pthread.h>
+
+typedef struct kw_loop {
+    kw_client *client;
+    kw_gate gate;      /* guards all of this block */
+    kw_asyncs inbox;   /* accepted, and not seen by the run */
+    bool is_signalled; /* the descriptor was made readable for the inbox */
+    bool is_processing;
+    pthread_t processor; /* who is */
+    pthread_t sleeper;   /* who has asked kw_timeout last */
+    uint64_t next_ns;    /* when kw_process wants to be called; UINT64_MAX: never */
+    uint64_t told_ns;    /* what kw_timeout said of it */
+    /* The processing thread's alone: */
+    kw_poller poller;
+    kw_run run;
+    kw_run_lasting lasting;
+    kw_asyncs done;     /* ended, and not told yet */
+    bool wants_closing; /* a callback called kw_close */
+} kw_loop;
+
+/* The handle's, made at first use; NULL, with error set, where it cannot be. Any thread. */
+kw_loop *kw_loop_need(kw_client *client, kw_error *error);
+
+/* The handle's, or NULL. */
+kw_loop *kw_loop_of(kw_client *client);
+
+/* Hands a command over. Any thread. */
+void kw_loop_submit(kw_loop *loop, kw_async *async);
+
+/* One kw_process; KW_ERR_CANCELLED: a callback wants the handle closed. */
+kw_err kw_loop_process(kw_loop *loop, kw_error *error);
+
+/* What kw_timeout says. Any thread. */
+int kw_loop_timeout(kw_loop *loop);
+
+/* True in a callback: kw_close is to wait for its end, and comes then. */
+bool kw_loop_defers_close(kw_loop *loop);
+
+/* The handle is closed: every command that is left ends with KW_ERR_CANCELLED. */
+void kw_loop_end(kw_loop *loop);
+
+/* In a forked child: frees the memory, calls nobody and touches no descriptor. */
+void kw_loop_abandon(kw_loop *loop);
+
+#endif

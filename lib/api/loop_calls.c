@@ -1,0 +1,137 @@
+#include <keyway/loop.h>
+
+#include "api/args.h"
+#include "api/loop.h"
+#include "base/error.h"
+#include "base/format.h"
+
+static kw_err refuse(kw_error *error, kw_err code, const char *text)
+{
+    return kw_error_set(error, code, KW_EFFECT_NONE, "%s", text);
+}
+
+/* The handle was entered. */
+static kw_err submit(kw_client *client, kw_error *error, const kw_plan_task *task, kw_reply_fn fn,
+                     void *arg)
+{
+    if (atomic_load_explicit(&client->env.is_closing, memory_order_relaxed)) {
+        return refuse(error, KW_ERR_CANCELLED, "the handle is being closed");
+    }
+    kw_error failure = KW_ERROR_INIT;
+    kw_loop *loop = kw_loop_need(client, &failure);
+    kw_async *async = loop != NULL ? kw_async_new(client, &failure, task) : NULL;
+    if (async == NULL) {
+        kw_error_copy(error, &failure);
+        return failure.code;
+    }
+    async->fn = fn;
+    async->arg = arg;
+    kw_loop_submit(loop, async);
+    return KW_OK;
+}
+
+static kw_err call_args(kw_client *client, kw_error *error, const kw_plan_task *task,
+                        kw_reply_fn fn, void *arg)
+{
+    kw_err code = kw_client_enter(client, error);
+    if (code == KW_OK) {
+        code = submit(client, error, task, fn, arg);
+        kw_client_leave(client);
+    }
+    return code;
+}
+
+kw_err kw_vcommand_async(kw_client *client, kw_error *error, kw_reply_fn fn, void *arg,
+                         const char *format, va_list values)
+{
+    static const kw_call_options options = KW_CALL_OPTIONS_INIT;
+    if (client == NULL || fn == NULL || format == NULL) {
+        return refuse(error, KW_ERR_ARGUMENT, "client, fn or format is NULL");
+    }
+    kw_args args;
+    kw_args_init(&args, &client->env.mem);
+    kw_err code = kw_args_format(&args, error, format, values);
+    if (code == KW_OK) {
+        kw_plan_task task = {&options, args.argv, args.argc, NULL};
+        code = call_args(client, error, &task, fn, arg);
+    }
+    kw_args_fini(&args);
+    return code;
+}
+
+kw_err kw_command_async(kw_client *client, kw_error *error, kw_reply_fn fn, void *arg,
+                        const char *format, ...)
+{
+    va_list values;
+    va_start(values, format);
+    kw_err code = kw_vcommand_async(client, error, fn, arg, format, values);
+    va_end(values);
+    return code;
+}
+
+kw_err kw_call_async(kw_client *client, kw_error *error, const kw_call_options *options,
+                     kw_reply_fn fn, void *arg, int argc, const char **argv, const size_t *argvlen)
+{
+    if (client == NULL || fn == NULL) {
+        return refuse(error, KW_ERR_ARGUMENT, "client or fn is NULL");
+    }
+    kw_call_options space;
+    kw_argv args;
+    options = kw_args_options(&space, error, options);
+    if (options == NULL) {
+        return KW_ERR_ARGUMENT;
+    }
+    kw_err code = kw_argv_init(&args, error, &client->env.mem, argc, argv, argvlen);
+    if (code == KW_OK) {
+        kw_plan_task task = {options, args.argv, args.argc, NULL};
+        code = call_args(client, error, &task, fn, arg);
+        kw_argv_fini(&args);
+    }
+    return code;
+}
+
+int kw_fd(kw_client *client, kw_error *error)
+{
+    if (client == NULL) {
+        refuse(error, KW_ERR_ARGUMENT, "client is NULL");
+        return -1;
+    }
+    int fd = -1;
+    if (kw_client_enter(client, error) == KW_OK) {
+        const kw_loop *loop = kw_loop_need(client, error);
+        fd = loop != NULL ? loop->poller.fd : -1;
+        kw_client_leave(client);
+    }
+    return fd;
+}
+
+int kw_timeout(kw_client *client)
+{
+    kw_loop *loop = client != NULL ? kw_loop_of(client) : NULL;
+    return loop != NULL && !kw_fork_has_happened(&client->fork) ? kw_loop_timeout(loop) : -1;
+}
+
+kw_err kw_process(kw_client *client, kw_error *error)
+{
+    if (client == NULL) {
+        return refuse(error, KW_ERR_ARGUMENT, "client is NULL");
+    }
+    kw_err code = kw_client_enter(client, error);
+    if (code != KW_OK) {
+        return code;
+    }
+    kw_loop *loop = kw_loop_of(client);
+    if (loop == NULL) {
+        kw_client_tend(client, kw_env_now(&client->env));
+    } else {
+        code = kw_loop_process(loop, error);
+    }
+    if (code == KW_ERR_FORKED && kw_loop_of(client) != loop) {
+        return code; /* the child has started anew, and counts its own calls */
+    }
+    kw_client_leave(client);
+    if (code == KW_ERR_CANCELLED) {
+        kw_client_close(client);
+    }
+    return code;
+}
