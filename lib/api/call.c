@@ -102,11 +102,8 @@ kw_reply *kw_call_run(kw_client *client, kw_error *error, const kw_plan *plan, k
 {
     call self;
     kw_await_init(&self.await, client, plan, &self.op);
-    self.request.bytes = encoded;
-    self.request.reply = NULL;
-    self.request.is_done = false;
-    self.request.joins = false;
-    self.request.pools = false;
+    kw_request request = {.bytes = encoded};
+    self.request = request;
     self.node = NULL;
     kw_op_spec spec = kw_drive_spec(client, plan);
     kw_step step = kw_op_start(&self.op, &spec, self.await.now_ns ^ (uint64_t)(uintptr_t)&self);

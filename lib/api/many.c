@@ -74,6 +74,8 @@ static bool encode_parts(kw_many *self)
         if (!kw_split_encode(split, &self->encoded, &split->parts[i])) {
             return false;
         }
+        item->request.pools = true;
+        item->request.sink = kw_split_sink(split, i);
         item->plan = *self->plan;
         if (kw_plan_is_ring(self->client)) {
             if (!kw_plan_ring_part(&item->plan, self->client, split, &split->parts[i])) {
@@ -83,7 +85,6 @@ static bool encode_parts(kw_many *self)
         }
         item->plan.kind = KW_PLAN_SLOT;
         item->plan.slot = split->parts[i].slot;
-        item->request.pools = true;
     }
     for (size_t i = 0; i < split->parts_n; i++) {
         size_t start = self->items[i].encoded.len;
@@ -165,7 +166,7 @@ kw_err kw_many_init_split(kw_many *self, kw_client *client, kw_error *error, con
         self->items = kw_mem_calloc(&client->env.mem, self->split.parts_n, sizeof(self->items[0]));
         self->items_n = self->split.parts_n;
     }
-    if (self->items == NULL || !encode_parts(self)) {
+    if (self->items == NULL || !kw_split_open(&self->split, plan->command) || !encode_parts(self)) {
         no_memory(error, KW_EFFECT_NONE);
         kw_many_fini(self);
         return KW_ERR_NOMEM;

@@ -375,9 +375,16 @@ const kw_reply *kw_reply_at(const kw_reply *reply, size_t index)
     return (const kw_reply *)(const void *)reply->hiredis.element[index];
 }
 
+static const kw_reply sunk = {.hiredis = {.type = KW_REPLY_ARRAY}};
+
+kw_reply *kw_reply_sunk(void)
+{
+    return (kw_reply *)(uintptr_t)&sunk;
+}
+
 void kw_reply_free(kw_reply *reply)
 {
-    if (reply == NULL) {
+    if (reply == NULL || reply == &sunk) {
         return;
     }
     arena *self = arena_of(reply);

@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* A kw_reply is a redisReply; elements are kw_reply as well. */
 struct kw_reply {
@@ -38,6 +39,18 @@ kw_reply *kw_reply_pool_new(kw_reply_pool *pool, const kw_allocator *mem, size_t
 
 /* Begins no reply in the piece any more: the pool is empty again. */
 void kw_reply_pool_close(kw_reply_pool *pool);
+
+/* Where the elements of an array go while it is read, in place of a reply of its own: element
+ * i, of count, becomes element places[i] of root, an array that has that place. */
+typedef struct kw_reply_sink {
+    kw_reply *root;
+    const uint32_t *places;
+    size_t count;
+} kw_reply_sink;
+
+/* Stands for a reply whose elements went to their sink: an array without elements, constant.
+ * kw_reply_free leaves it alone. */
+kw_reply *kw_reply_sunk(void);
 
 /* The reply in memory of its own: itself where it has that already, else a copy, and the reply
  * is freed. NULL, and the reply stays, when there is no memory. */

@@ -286,6 +286,7 @@ static kw_err parse(kw_conn *conn, kw_error *error)
         bool is_callers = next != NULL && next->kind == KW_OWNER_REQUEST && !conn->is_ours;
         conn->reader.is_ours = !is_callers;
         conn->reader.pools = is_callers && next->request->pools;
+        conn->reader.sink = is_callers ? next->request->sink : NULL;
         kw_err code = kw_reader_next(&conn->reader, &reply, error);
         if (code == KW_OK && reply != NULL) {
             code = give(conn, error, reply);

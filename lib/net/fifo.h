@@ -10,9 +10,10 @@
 
 /* One command under way: the bytes that every try sends, and where the reply goes. */
 typedef struct kw_request {
-    kw_bytes bytes;  /* borrowed: the encoded command */
-    kw_reply *reply; /* the owner's, once is_done */
-    uint64_t end_at; /* its last byte's place in what the connection sends, and one */
+    kw_bytes bytes;            /* borrowed: the encoded command */
+    kw_reply *reply;           /* the owner's, once is_done */
+    const kw_reply_sink *sink; /* NULL: a reply of its own. Not on a shared connection */
+    uint64_t end_at;           /* its last byte's place in what the connection sends, and one */
     bool is_done;
     bool pools; /* its reply is not kept for long: it may share memory with others */
     bool joins; /* others follow at once: its bytes are copied, to leave with theirs */

@@ -202,6 +202,10 @@ kw_err kw_reader_next(kw_reader *reader, kw_reply **reply, kw_error *error)
     while (code == KW_OK && *reply == NULL && reader->input_at < reader->input.len) {
         code = read_piece(reader, reply, error);
     }
+    if (*reply != NULL) {
+        reader->pools = false;
+        reader->sink = NULL;
+    }
     if (reader->pool.slab != NULL && reader->input_at == reader->input.len) {
         kw_reply_pool_close(&reader->pool);
     }

@@ -13,18 +13,19 @@ typedef struct kw_reader {
     const kw_allocator *mem;
     const kw_options *options;
     redisReader *hiredis;
-    kw_reply *root;     /* of the reply being built */
-    size_t items_n;     /* array elements of that reply */
-    kw_buf input;       /* bytes from the socket */
-    size_t input_at;    /* its first byte that neither hiredis nor a reply has */
-    size_t pending_len; /* bytes of an unfinished reply that hiredis has */
-    size_t piece_len;   /* what hiredis gets next of it */
-    size_t buffer_len;  /* most bytes that hiredis' buffer has held */
-    kw_reply_pool pool; /* of replies that are not kept for long */
-    bool is_over_limit; /* why the last object was not made: a limit, or else memory */
-    bool pools;         /* the next reply is one of those */
-    bool is_ours;       /* the next reply is to the library's own question, which the
-                           caller's limits are not about */
+    kw_reply *root;            /* of the reply being built */
+    size_t items_n;            /* array elements of that reply */
+    kw_buf input;              /* bytes from the socket */
+    size_t input_at;           /* its first byte that neither hiredis nor a reply has */
+    size_t pending_len;        /* bytes of an unfinished reply that hiredis has */
+    size_t piece_len;          /* what hiredis gets next of it */
+    size_t buffer_len;         /* most bytes that hiredis' buffer has held */
+    kw_reply_pool pool;        /* of replies that are not kept for long */
+    bool is_over_limit;        /* why the last object was not made: a limit, or else memory */
+    bool pools;                /* the next reply is one of those; forgotten behind it */
+    const kw_reply_sink *sink; /* of the next reply, or NULL; forgotten behind it */
+    bool is_ours;              /* the next reply is to the library's own question, which the
+                                  caller's limits are not about */
 } kw_reader;
 
 /* What one reply may be. */

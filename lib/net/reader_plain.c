@@ -202,6 +202,20 @@ static kw_reply *read_array(kw_reader *reader, cursor *self, size_t count)
     return root;
 }
 
+/* The elements of an array, into the sink. Where that breaks off they are there in part, to be
+ * replaced. */
+static kw_reply *sink_array(const kw_reply_sink *sink, cursor *self)
+{
+    item found;
+    for (size_t i = 0; i < sink->count; i++) {
+        if (!read_item(self, &found) || found.kind == KW_REPLY_ARRAY ||
+            !build_item(sink->root, kw_reply_slot(sink->root, sink->places[i]), &found)) {
+            return NULL;
+        }
+    }
+    return kw_reply_sunk();
+}
+
 /* An array of n elements takes at least this many bytes for each. */
 #define ELEMENT_MIN_LEN 3
 
@@ -217,7 +231,11 @@ static kw_reply *read_root(kw_reader *reader, cursor *self)
         kw_reader_limits limits = kw_reader_limits_of(reader);
         bool is_allowed = count <= limits.items && limits.depth > 0 &&
                           count <= (size_t)(self->end - self->at) / ELEMENT_MIN_LEN;
-        return is_allowed ? read_array(reader, self, count) : NULL;
+        if (!is_allowed) {
+            return NULL;
+        }
+        bool sinks = reader->sink != NULL && reader->sink->count == count;
+        return sinks ? sink_array(reader->sink, self) : read_array(reader, self, count);
     }
     size_t room = has_text(&found) ? kw_reply_room(found.text.len + 1) : 0;
     kw_reply *root = new_root(reader, &start, room);

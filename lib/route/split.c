@@ -102,9 +102,38 @@ void kw_split_fini(kw_split *split)
     kw_mem_free(split->mem, split->parts);
     kw_mem_free(split->mem, split->order);
     kw_mem_free(split->mem, split->scratch);
+    kw_mem_free(split->mem, split->sinks);
+    kw_reply_free(split->root);
     split->parts = NULL;
     split->order = NULL;
     split->scratch = NULL;
+    split->sinks = NULL;
+    split->root = NULL;
+}
+
+bool kw_split_open(kw_split *split, const kw_command_info *command)
+{
+    if (kw_command_response(command) != KW_RESPONSE_DEFAULT_KEYED) {
+        return true;
+    }
+    size_t n = split->keys.count;
+    split->root = kw_reply_new(split->mem, kw_reply_array_room(n));
+    split->sinks = kw_mem_resize(split->mem, NULL, split->parts_n, sizeof(split->sinks[0]));
+    if (split->root == NULL || split->sinks == NULL ||
+        !kw_reply_set_array(split->root, split->root, KW_REPLY_ARRAY, n)) {
+        return false;
+    }
+    for (size_t i = 0; i < split->parts_n; i++) {
+        const kw_split_part *part = &split->parts[i];
+        kw_reply_sink sink = {split->root, &split->order[part->at], part->count};
+        split->sinks[i] = sink;
+    }
+    return true;
+}
+
+const kw_reply_sink *kw_split_sink(const kw_split *split, size_t part)
+{
+    return split->sinks != NULL ? &split->sinks[part] : NULL;
 }
 
 size_t kw_split_gather(kw_split *split, const kw_split_part *part)
@@ -131,6 +160,9 @@ bool kw_split_encode(kw_split *split, kw_buf *buf, const kw_split_part *part)
 static bool is_good(const kw_split_part *part, kw_response_policy policy,
                     const kw_split_result *result)
 {
+    if (result->reply == kw_reply_sunk()) {
+        return true;
+    }
     switch (kw_reply_type(result->reply)) {
     case KW_REPLY_ARRAY:
         return policy == KW_RESPONSE_DEFAULT_KEYED && kw_reply_count(result->reply) == part->count;
@@ -155,6 +187,9 @@ static kw_bytes text_of(const kw_split_result *result)
 static bool join_part(kw_reply *root, const kw_split *split, const kw_split_part *part,
                       const kw_split_result *result, bool good)
 {
+    if (result->reply == kw_reply_sunk()) {
+        return true; /* the values are in their places */
+    }
     kw_bytes text = good ? kw_bytes_of("OK") : text_of(result);
     kw_reply_kind kind = good ? KW_REPLY_STATUS : KW_REPLY_ERROR;
     bool has_values = good && kw_reply_type(result->reply) == KW_REPLY_ARRAY;
@@ -173,9 +208,6 @@ static bool join_part(kw_reply *root, const kw_split *split, const kw_split_part
 static bool join_keys(kw_reply *root, const kw_split *split, kw_response_policy policy,
                       const kw_split_result *results, bool all_good)
 {
-    if (!kw_reply_set_array(root, root, KW_REPLY_ARRAY, split->keys.count)) {
-        return false;
-    }
     for (size_t i = 0; i < split->parts_n; i++) {
         bool good = all_good || is_good(&split->parts[i], policy, &results[i]);
         if (!join_part(root, split, &split->parts[i], &results[i], good)) {
@@ -215,19 +247,24 @@ static bool join_whole(kw_reply *root, const kw_split *split, kw_response_policy
     return true;
 }
 
-/* What the array of all values needs. */
-static size_t room_of_values(const kw_split *split, const kw_split_result *results)
+/* The root that the results go to: the one with the sinks, or a new one. */
+static kw_reply *take_root(kw_split *split, bool has_elements)
 {
-    size_t room = kw_reply_array_room(split->keys.count);
-    for (size_t i = 0; i < split->parts_n; i++) {
-        for (size_t k = 0; k < split->parts[i].count; k++) {
-            room += kw_reply_copy_room(kw_reply_at(results[i].reply, k));
+    kw_reply *root = split->root;
+    split->root = NULL;
+    if (root == NULL) {
+        size_t count = has_elements ? split->keys.count : 0;
+        root = kw_reply_new(split->mem, kw_reply_array_room(count));
+        if (root != NULL && has_elements &&
+            !kw_reply_set_array(root, root, KW_REPLY_ARRAY, count)) {
+            kw_reply_free(root);
+            return NULL;
         }
     }
-    return room;
+    return root;
 }
 
-kw_err kw_split_join(kw_reply **joined, const kw_split *split, const kw_command_info *command,
+kw_err kw_split_join(kw_reply **joined, kw_split *split, const kw_command_info *command,
                      const kw_split_result *results)
 {
     kw_response_policy policy = kw_command_response(command);
@@ -239,8 +276,7 @@ kw_err kw_split_join(kw_reply **joined, const kw_split *split, const kw_command_
             failed_n += split->parts[i].count;
         }
     }
-    bool has_values = failed_n == 0 && policy == KW_RESPONSE_DEFAULT_KEYED;
-    kw_reply *root = kw_reply_new(split->mem, has_values ? room_of_values(split, results) : 0);
+    kw_reply *root = take_root(split, failed_n > 0 || policy == KW_RESPONSE_DEFAULT_KEYED);
     if (root == NULL) {
         return KW_ERR_NOMEM;
     }

@@ -30,6 +30,8 @@ typedef struct kw_split {
     kw_split_part *parts; /* in the order of their slots */
     uint32_t *order;      /* numbers of the keys, by slot, then as the caller has them */
     kw_bytes *scratch;    /* arguments of one part */
+    kw_reply *root;       /* what is to be joined, while its values are read; or NULL */
+    kw_reply_sink *sinks; /* of the parts, for root; or NULL */
 } kw_split;
 
 /* True where the command can be split at all: every argument behind its name belongs to a
@@ -47,7 +49,16 @@ size_t kw_split_gather(kw_split *split, const kw_split_part *part);
 /* Appends the command of one part, encoded. False when there is no memory. */
 bool kw_split_encode(kw_split *split, kw_buf *buf, const kw_split_part *part);
 
-/* What became of one part: a reply, or a text that says why there is none. */
+/* Makes sinks for the parts of a command that gives a value for each key, so that their
+ * replies need not be copied; for other commands there are none. False when there is no
+ * memory. */
+bool kw_split_open(kw_split *split, const kw_command_info *command);
+
+/* Of a part's number; NULL where there are none. */
+const kw_reply_sink *kw_split_sink(const kw_split *split, size_t part);
+
+/* What became of one part: a reply (kw_reply_sunk where it is in its sink), or a text that
+ * says why there is none. */
 typedef struct kw_split_result {
     const kw_reply *reply;
     const char *text;
@@ -56,7 +67,7 @@ typedef struct kw_split_result {
 /* One reply from the results, one for each part. Where every part did what it should,
  * what a single server would have answered. Else an error, whose elements say for each
  * key what happened: its value (MGET) or "OK", or the error of its part. */
-kw_err kw_split_join(kw_reply **joined, const kw_split *split, const kw_command_info *command,
+kw_err kw_split_join(kw_reply **joined, kw_split *split, const kw_command_info *command,
                      const kw_split_result *results);
 
 #endif

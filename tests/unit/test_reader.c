@@ -31,6 +31,7 @@ static kw_err read_all(reading *self, kw_reader *reader)
 {
     kw_reply *reply = NULL;
     do {
+        reader->pools = self->replies_n % 2 == 0;
         kw_err code = kw_reader_next(reader, &reply, NULL);
         if (code != KW_OK) {
             return code;
@@ -50,7 +51,6 @@ static void read_stream(reading *self, const kw_options *options, kw_bytes strea
     kw_reader reader;
     memset(self, 0, sizeof(*self));
     assert_int_equal(kw_reader_init(&reader, kw_mem_default(), options), KW_OK);
-    reader.pools = piece_max % 2 == 0;
     for (size_t at = 0; at < stream.len && self->code == KW_OK;) {
         size_t len = random != NULL ? 1 + kw_random_next(random) % piece_max : piece_max;
         len = len < stream.len - at ? len : stream.len - at;
@@ -250,9 +250,9 @@ static void test_reader_pooled_replies_share_memory(void **state)
     }
     kw_test_memory_init(&memory, 0);
     start_with(&reader, &memory.allocator, text, len);
-    reader.pools = true;
     unsigned long before = kw_test_memory_calls(&memory);
     for (size_t i = 0; i < 100; i++) {
+        reader.pools = true;
         assert_int_equal(kw_reader_next(&reader, &replies[i], NULL), KW_OK);
         assert_non_null(replies[i]);
     }
@@ -270,6 +270,64 @@ static void test_reader_pooled_replies_share_memory(void **state)
     assert_int_equal(kw_test_memory_live(&memory), 0);
 }
 
+/* What a reader with a sink of two places makes of the text. */
+static kw_reply *read_sunk(kw_reply *root, const char *text, size_t piece_len)
+{
+    static const uint32_t places[] = {2, 0};
+    kw_reply_sink sink = {root, places, 2};
+    kw_reader reader;
+    kw_reply *reply = NULL;
+    size_t len = strlen(text);
+    assert_int_equal(kw_reader_init(&reader, kw_mem_default(), &usual), KW_OK);
+    for (size_t at = 0; at < len; at += piece_len) {
+        size_t piece = piece_len < len - at ? piece_len : len - at;
+        assert_null(reply);
+        assert_int_equal(kw_reader_feed(&reader, NULL, text + at, piece), KW_OK);
+        reader.sink = &sink;
+        assert_int_equal(kw_reader_next(&reader, &reply, NULL), KW_OK);
+    }
+    assert_non_null(reply);
+    assert_null(reader.sink);
+    kw_reader_fini(&reader);
+    return reply;
+}
+
+static void test_reader_sink_takes_the_elements(void **state)
+{
+    static const char text[] = "*2\r\n$3\r\nabc\r\n:7\r\n";
+    (void)state;
+    kw_reply *root = kw_reply_new(kw_mem_default(), 0);
+    assert_true(kw_reply_set_array(root, root, KW_REPLY_ARRAY, 3));
+    kw_reply *reply = read_sunk(root, text, sizeof(text));
+    assert_ptr_equal(reply, kw_reply_sunk());
+    kw_reply_free(reply);
+    assert_string_equal(kw_reply_str(kw_reply_at(root, 2), NULL), "abc");
+    assert_int_equal(kw_reply_type(kw_reply_at(root, 1)), KW_REPLY_NIL);
+    assert_int_equal(kw_reply_int(kw_reply_at(root, 0)), 7);
+    kw_reply_free(root);
+}
+
+/* Then the caller copies what it got. */
+static void test_reader_sink_is_left_out_where_it_does_not_fit(void **state)
+{
+    static const char *const texts[] = {
+        "-ERR no\r\n", "*1\r\n:1\r\n", "*3\r\n:1\r\n:2\r\n:3\r\n", "*2\r\n:1\r\n*1\r\n:2\r\n",
+        "$-1\r\n",     "*0\r\n"};
+    (void)state;
+    kw_reply *root = kw_reply_new(kw_mem_default(), 0);
+    assert_true(kw_reply_set_array(root, root, KW_REPLY_ARRAY, 3));
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        kw_reply *reply = read_sunk(root, texts[i], 100);
+        assert_ptr_not_equal(reply, kw_reply_sunk());
+        kw_reply_free(reply);
+    }
+    kw_reply *reply = read_sunk(root, "*2\r\n:1\r\n:2\r\n", 5);
+    assert_ptr_not_equal(reply, kw_reply_sunk());
+    assert_int_equal(kw_reply_count(reply), 2);
+    kw_reply_free(reply);
+    kw_reply_free(root);
+}
+
 /* The first that lacks memory is an error, and nothing is lost. */
 static void test_reader_without_memory_says_so(void **state)
 {
@@ -283,9 +341,9 @@ static void test_reader_without_memory_says_so(void **state)
             kw_test_memory_init(&memory, fail_at);
             memory.fail_on = true;
             assert_int_equal(kw_reader_init(&reader, &memory.allocator, &usual), KW_OK);
-            reader.pools = pools != 0;
             kw_err code = kw_reader_feed(&reader, NULL, text, sizeof(text) - 1);
             for (size_t i = 0; i < 2 && code == KW_OK; i++) {
+                reader.pools = pools != 0;
                 code = kw_reader_next(&reader, &reply, NULL);
                 assert_int_equal(code == KW_OK, reply != NULL);
                 kw_reply_free(reply);
@@ -353,6 +411,8 @@ int main(void)
         cmocka_unit_test(test_reader_plain_reads_what_is_plain_and_whole),
         cmocka_unit_test(test_reader_plain_array_is_one_allocation),
         cmocka_unit_test(test_reader_pooled_replies_share_memory),
+        cmocka_unit_test(test_reader_sink_takes_the_elements),
+        cmocka_unit_test(test_reader_sink_is_left_out_where_it_does_not_fit),
         cmocka_unit_test(test_reader_without_memory_says_so),
         cmocka_unit_test(test_reader_random_streams_read_alike_in_any_pieces),
     };

@@ -2,6 +2,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
+#include <stdio.h>
 #include <stdint.h>
 #include <cmocka.h>
 
@@ -114,6 +115,83 @@ static void test_split_mget_groups_by_slot_and_joins_in_order(void **state)
     }
     kw_reply_free(joined);
     kw_split_fini(&it.split);
+}
+
+/* Each key once, slots in their order, and keys of one slot in the caller's. */
+static void test_split_many_keys_are_in_order(void **state)
+{
+    enum { KEYS_N = 3000 };
+    static char names[KEYS_N][16];
+    static kw_bytes argv[KEYS_N + 1];
+    (void)state;
+    argv[0] = kw_bytes_of("MGET");
+    for (size_t i = 0; i < KEYS_N; i++) {
+        sprintf(names[i], "{%zu}%zu", i * i % 2003, i);
+        argv[i + 1] = kw_bytes_of(names[i]);
+    }
+    for (size_t n = 1; n <= KEYS_N; n = n * 3 + 1) {
+        static bool seen[KEYS_N];
+        kw_keys keys = {1, {{1, n, 1}}};
+        kw_split split;
+        memset(seen, 0, sizeof(seen));
+        assert_int_equal(kw_split_init(&split, kw_mem_default(), &keys, argv, NULL), KW_OK);
+        size_t at = 0;
+        for (size_t i = 0; i < split.parts_n; i++) {
+            const kw_split_part *part = &split.parts[i];
+            assert_true(i == 0 || split.parts[i - 1].slot < part->slot);
+            assert_int_equal(part->at, at);
+            for (size_t k = 0; k < part->count; k++, at++) {
+                uint32_t key = split.order[at];
+                assert_true(k == 0 || split.order[at - 1] < key);
+                assert_int_equal(kw_slot_of(argv[key + 1].data, argv[key + 1].len), part->slot);
+                assert_false(seen[key]);
+                seen[key] = true;
+            }
+        }
+        assert_int_equal(at, n);
+        kw_split_fini(&split);
+    }
+}
+
+static kw_reply *sink_text(const kw_reply_sink *sink, const char *text)
+{
+    for (size_t i = 0; i < sink->count; i++) {
+        kw_reply *element = kw_reply_slot(sink->root, sink->places[i]);
+        assert_true(kw_reply_set_string(sink->root, element, KW_REPLY_STRING, kw_bytes_of(text)));
+    }
+    return kw_reply_sunk();
+}
+
+static void test_split_sunk_parts_are_in_their_places(void **state)
+{
+    static const char *const list[] = {"MGET", "a", "b", "c", "a", NULL};
+    fixture it;
+    (void)state;
+    for (int fails = 0; fails < 2; fails++) {
+        start(&it, list);
+        assert_true(kw_split_open(&it.split, it.command));
+        kw_split_result results[3];
+        kw_reply *own = mget_of(&it, part_of(&it, 1));
+        size_t a = part_of(&it, 0);
+        size_t c = part_of(&it, 2);
+        results[a] = (kw_split_result){sink_text(kw_split_sink(&it.split, a), "sunk"), NULL};
+        results[part_of(&it, 1)] = (kw_split_result){own, NULL};
+        (void)sink_text(kw_split_sink(&it.split, c), "an earlier try");
+        kw_reply *last = fails ? NULL : mget_of(&it, c);
+        results[c] = (kw_split_result){last, "lost"};
+        kw_reply *joined;
+        assert_int_equal(kw_split_join(&joined, &it.split, it.command, results), KW_OK);
+        assert_int_equal(kw_reply_type(joined), fails ? KW_REPLY_ERROR : KW_REPLY_ARRAY);
+        assert_int_equal(kw_reply_count(joined), 4);
+        assert_string_equal(kw_reply_str(kw_reply_at(joined, 0), NULL), "sunk");
+        assert_string_equal(kw_reply_str(kw_reply_at(joined, 1), NULL), "b");
+        assert_string_equal(kw_reply_str(kw_reply_at(joined, 2), NULL), fails ? "lost" : "c");
+        assert_string_equal(kw_reply_str(kw_reply_at(joined, 3), NULL), "sunk");
+        kw_split_fini(&it.split);
+        kw_reply_free(joined);
+        kw_reply_free(own);
+        kw_reply_free(last);
+    }
 }
 
 static void test_split_mset_part_has_keys_with_their_values(void **state)
@@ -246,6 +324,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_split_mget_groups_by_slot_and_joins_in_order),
+        cmocka_unit_test(test_split_many_keys_are_in_order),
+        cmocka_unit_test(test_split_sunk_parts_are_in_their_places),
         cmocka_unit_test(test_split_mset_part_has_keys_with_their_values),
         cmocka_unit_test(test_split_sums_and_statuses_are_joined),
         cmocka_unit_test(test_split_failed_part_is_told_for_each_key),
