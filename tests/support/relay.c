@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -14,7 +15,8 @@
 
 #include "support/check.h"
 
-enum { BUFFER = 8 * 1024, TURN_MS = 20 };
+/* Buffers of many segments: where one does not fit, the system waits for timers. */
+enum { BUFFER = 16 * 1024, SEGMENT = 1400, TURN_MS = 20 };
 
 #ifndef MSG_NOSIGNAL
 #define MSG_NOSIGNAL 0
@@ -41,6 +43,8 @@ struct kw_test_relay {
 static int make_socket(void)
 {
     int small = BUFFER;
+    int segment = SEGMENT;
+    int on = 1;
     int fd = socket(AF_INET, SOCK_STREAM, 0);
     if (fd < 0) {
         kw_test_die("socket");
@@ -48,6 +52,8 @@ static int make_socket(void)
     fcntl(fd, F_SETFD, FD_CLOEXEC);
     setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
     setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small));
+    setsockopt(fd, IPPROTO_TCP, TCP_MAXSEG, &segment, sizeof(segment));
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     return fd;
 }
 
