@@ -119,7 +119,7 @@ static void wait_for_map(kw_async *async)
 static kw_err ask(kw_error *error, kw_async *async)
 {
     kw_async_more *more = async->more;
-    kw_plan_task task = {&more->options, more->argv, more->argc, NULL};
+    kw_plan_task task = {.options = &more->options, .argv = more->argv, .argc = more->argc};
     more->question.len = 0;
     if (!kw_plan_question(&async->item.plan, &more->question, &more->plan, more->need, &task)) {
         return no_memory(error);
@@ -234,7 +234,8 @@ static void renew(kw_client *client, kw_async *async)
 static kw_err on_answer(kw_client *client, kw_async *async, kw_error *failure)
 {
     kw_async_more *more = async->more;
-    kw_plan_task task = {&more->options, more->argv, more->argc, async->item.request.reply};
+    kw_plan_task task = {.options = &more->options, .argv = more->argv, .argc = more->argc};
+    task.reply = async->item.request.reply;
     if (async->item.code != KW_OK) {
         kw_err code = async->item.code;
         if (async->item.trouble == NULL) {

@@ -91,7 +91,8 @@ static kw_err add_entered(kw_batch *batch, kw_error *error, const kw_bytes *argv
     kw_item *item = &batch->items[batch->items_n];
     memset(item, 0, sizeof(*item));
     item->request.pools = true;
-    kw_err code = kw_plan_init(&item->plan, batch->client, error, &options, argv, argc);
+    kw_plan_task task = {.options = &options, .argv = argv, .argc = argc, .is_timed_later = true};
+    kw_err code = kw_plan_make(&item->plan, batch->client, error, &task);
     if (code != KW_OK) {
         return code;
     }

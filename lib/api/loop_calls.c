@@ -52,7 +52,7 @@ kw_err kw_vcommand_async(kw_client *client, kw_error *error, kw_reply_fn fn, voi
     kw_args_init(&args, &client->env.mem);
     kw_err code = kw_args_format(&args, error, format, values);
     if (code == KW_OK) {
-        kw_plan_task task = {&options, args.argv, args.argc, NULL};
+        kw_plan_task task = {.options = &options, .argv = args.argv, .argc = args.argc};
         code = call_args(client, error, &task, fn, arg);
     }
     kw_args_fini(&args);
@@ -83,7 +83,7 @@ kw_err kw_call_async(kw_client *client, kw_error *error, const kw_call_options *
     }
     kw_err code = kw_argv_init(&args, error, &client->env.mem, argc, argv, argvlen);
     if (code == KW_OK) {
-        kw_plan_task task = {options, args.argv, args.argc, NULL};
+        kw_plan_task task = {.options = options, .argv = args.argv, .argc = args.argc};
         code = call_args(client, error, &task, fn, arg);
         kw_argv_fini(&args);
     }

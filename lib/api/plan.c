@@ -66,6 +66,11 @@ static kw_err route_by_keys(kw_plan *plan, kw_client *client, kw_error *error, c
     if (kw_plan_is_ring(client)) {
         return take_ring_keys(plan, client, error, &keys, argv, argc);
     }
+    if (keys.ranges_n == 1 && keys.ranges[0].count == 1) { /* most commands */
+        const kw_bytes *key = &argv[keys.ranges[0].at];
+        kw_plan_take_slot(plan, kw_slot_of(key->data, key->len));
+        return KW_OK;
+    }
     uint16_t slot;
     bool may_split = !refuses_split && kw_split_can(plan->command, &keys, argc);
     bool is_multi = kw_command_request(plan->command) == KW_REQUEST_MULTI_SHARD;
@@ -224,7 +229,9 @@ kw_err kw_plan_start(kw_plan *plan, kw_plan_need *need, kw_client *client, kw_er
     plan->is_repeatable = options->idempotent || (flags & KW_COMMAND_READ) != 0;
     plan->is_script = (flags & KW_COMMAND_SCRIPT) != 0;
     plan->is_blocking = (flags & KW_COMMAND_BLOCKING) != 0;
-    take_deadline(plan, client, options, argv, argc);
+    if (!task->is_timed_later || plan->command == NULL) {
+        take_deadline(plan, client, options, argv, argc);
+    }
     if (options->route != KW_ROUTE_AUTO) {
         return route_as_told(plan, need, client, error, options);
     }
@@ -254,19 +261,24 @@ kw_err kw_plan_go_on(kw_plan *plan, kw_plan_need *need, kw_client *client, kw_er
     return KW_OK;
 }
 
+kw_err kw_plan_make(kw_plan *plan, kw_client *client, kw_error *error, kw_plan_task *task)
+{
+    kw_plan_need need;
+    kw_err code = kw_plan_start(plan, &need, client, error, task);
+    while (code == KW_OK && need != KW_PLAN_NEEDS_NOTHING) {
+        code = kw_plan_ask(plan, need, client, error, task);
+        code = code == KW_OK ? kw_plan_go_on(plan, &need, client, error, task) : code;
+        kw_reply_free(task->reply);
+        task->reply = NULL;
+    }
+    return code;
+}
+
 kw_err kw_plan_init(kw_plan *plan, kw_client *client, kw_error *error,
                     const kw_call_options *options, const kw_bytes *argv, size_t argc)
 {
-    kw_plan_need need;
-    kw_plan_task task = {options, argv, argc, NULL};
-    kw_err code = kw_plan_start(plan, &need, client, error, &task);
-    while (code == KW_OK && need != KW_PLAN_NEEDS_NOTHING) {
-        code = kw_plan_ask(plan, need, client, error, &task);
-        code = code == KW_OK ? kw_plan_go_on(plan, &need, client, error, &task) : code;
-        kw_reply_free(task.reply);
-        task.reply = NULL;
-    }
-    return code;
+    kw_plan_task task = {.options = options, .argv = argv, .argc = argc};
+    return kw_plan_make(plan, client, error, &task);
 }
 
 void kw_plan_fini(kw_plan *plan)

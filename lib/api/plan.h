@@ -46,7 +46,9 @@ typedef struct kw_plan_task {
     const kw_call_options *options;
     const kw_bytes *argv;
     size_t argc;
-    kw_reply *reply; /* to the question that the plan needed to have answered */
+    kw_reply *reply;     /* to the question that the plan needed to have answered */
+    bool is_timed_later; /* the time of the plan is set when it is run; an unknown command gets
+                            one at once, for the look-up */
 } kw_plan_task;
 
 /* What a plan lacks, and only a server or the first map can tell. */
@@ -63,6 +65,9 @@ kw_err kw_plan_start(kw_plan *plan, kw_plan_need *need, kw_client *client, kw_er
                      const kw_plan_task *task);
 kw_err kw_plan_go_on(kw_plan *plan, kw_plan_need *need, kw_client *client, kw_error *error,
                      const kw_plan_task *task);
+
+/* Start and all steps behind it, with the waits between them. After success kw_plan_fini. */
+kw_err kw_plan_make(kw_plan *plan, kw_client *client, kw_error *error, kw_plan_task *task);
 
 /* KW_ERR_ARGUMENT, KW_ERR_REFUSED, KW_ERR_KEYS, KW_ERR_CROSSSLOT, or what a look-up of
  * an unknown command at a server failed with. After success kw_plan_fini. */

@@ -141,14 +141,11 @@ void kw_buf_fini(kw_buf *buf)
     buf->inline_data = NULL;
 }
 
-bool kw_buf_reserve(kw_buf *buf, size_t len)
+bool kw_buf_grow(kw_buf *buf, size_t len)
 {
     size_t need;
     if (!kw_size_add(&need, buf->len, len)) {
         return false;
-    }
-    if (need <= buf->capacity) {
-        return true;
     }
     size_t capacity = buf->capacity > SIZE_MAX / 2 ? need : buf->capacity * 2;
     capacity = capacity > need ? capacity : need;
@@ -179,12 +176,6 @@ bool kw_buf_append(kw_buf *buf, const char *data, size_t len)
 
 size_t kw_uint_to_text_long(char *out, uint64_t value)
 {
-    if (value < 100) { /* short keys and values, without a loop */
-        size_t tens = (size_t)value / 10;
-        out[0] = (char)('0' + tens);
-        out[tens > 0] = (char)('0' + value - tens * 10);
-        return tens > 0 ? 2 : 1;
-    }
     char digits[20];
     size_t n = 0;
     do {

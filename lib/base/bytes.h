@@ -46,8 +46,15 @@ typedef struct kw_buf {
 void kw_buf_init(kw_buf *buf, const kw_allocator *mem, char *inline_data, size_t inline_len);
 void kw_buf_fini(kw_buf *buf);
 
+/* kw_buf_reserve where there is no such room yet. */
+bool kw_buf_grow(kw_buf *buf, size_t len);
+
 /* Makes room for len more bytes behind buf->len; false when there is no memory. */
-bool kw_buf_reserve(kw_buf *buf, size_t len);
+static inline bool kw_buf_reserve(kw_buf *buf, size_t len)
+{
+    return len <= buf->capacity - buf->len || kw_buf_grow(buf, len);
+}
+
 bool kw_buf_append(kw_buf *buf, const char *data, size_t len);
 
 /* kw_uint_to_text for any number. */
@@ -57,9 +64,15 @@ size_t kw_uint_to_text_long(char *out, uint64_t value);
  * returns their number. */
 static inline size_t kw_uint_to_text(char *out, uint64_t value)
 {
-    if (value < 10) { /* most lengths on the wire */
+    if (value < 10) { /* most lengths on the wire are these .. */
         out[0] = (char)('0' + value);
         return 1;
+    }
+    if (value < 100) { /* .. or these */
+        unsigned tens = (unsigned)value / 10;
+        out[0] = (char)('0' + tens);
+        out[1] = (char)('0' + (unsigned)value - tens * 10);
+        return 2;
     }
     return kw_uint_to_text_long(out, value);
 }

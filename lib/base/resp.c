@@ -16,14 +16,12 @@ static char *put_head(char *at, char sign, size_t number)
 
 static bool size_of(size_t *total, const kw_bytes *argv, size_t argc)
 {
-    size_t sum;
-    if (!kw_size_mul(&sum, argc, HEAD_MAX_LEN + 2) || !kw_size_add(&sum, sum, HEAD_MAX_LEN)) {
-        return false;
-    }
+    size_t sum = HEAD_MAX_LEN;
     for (size_t i = 0; i < argc; i++) {
-        if (!kw_size_add(&sum, sum, argv[i].len)) {
+        if (argv[i].len >= SIZE_MAX - sum - HEAD_MAX_LEN - 2) {
             return false;
         }
+        sum += argv[i].len + HEAD_MAX_LEN + 2;
     }
     *total = sum;
     return true;
