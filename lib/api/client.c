@@ -129,10 +129,10 @@ static kw_err check_config(const kw_config *config, kw_error *error)
         return kw_error_set(error, KW_ERR_CONFIG, KW_EFFECT_NONE,
                             "no server given: call kw_config_set_uri first");
     }
-    if (options->scheme == KW_SCHEME_SENTINEL) {
-        return kw_error_set(error, KW_ERR_UNSUPPORTED, KW_EFFECT_NONE,
-                            "only redis://, redis-cluster:// and redis-ring:// are supported by "
-                            "this version");
+    if (options->scheme == KW_SCHEME_SENTINEL && options->service == NULL) {
+        return kw_error_set(error, KW_ERR_CONFIG, KW_EFFECT_NONE,
+                            "the name that the sentinels know is missing, as in "
+                            "redis-sentinel://host:26379/mymaster");
     }
     return KW_OK;
 }
@@ -362,6 +362,30 @@ void kw_client_tend(kw_client *client, uint64_t now_ns)
     kw_registry_sweep(client, now_ns);
 }
 
+/* True for a reason for which there is no map that may be over soon. */
+static bool may_pass(kw_err code)
+{
+    return code == KW_ERR_CONNECT || code == KW_ERR_TOPOLOGY || code == KW_ERR_HANDSHAKE ||
+           code == KW_ERR_RESOLVE || code == KW_ERR_CLOSED || code == KW_ERR_NO_SENTINEL ||
+           code == KW_ERR_ROLE;
+}
+
+/* failure: of the last fetch that ended, if one did. */
+static kw_err no_map_in_time(const kw_client *client, kw_error *error, const kw_error *failure)
+{
+    bool is_sentinel = client->env.options.scheme == KW_SCHEME_SENTINEL;
+    kw_err code = KW_ERR_TOPOLOGY;
+    if (is_sentinel) {
+        code = failure->code != KW_OK ? failure->code : KW_ERR_NO_SENTINEL;
+    }
+    kw_error_set(error, code, KW_EFFECT_NONE, "%s before the deadline%s%s",
+                 is_sentinel ? "no sentinel led to the primary"
+                             : "no node of the cluster gave a map",
+                 failure->text[0] != '\0' ? ": " : "", failure->text);
+    kw_error_set_node(error, failure->node);
+    return code;
+}
+
 kw_err kw_client_need_view(kw_client *client, kw_view **view, kw_error *error, uint64_t deadline_ns)
 {
     kw_error failure = KW_ERROR_INIT; /* of the last fetch that ended */
@@ -380,14 +404,9 @@ kw_err kw_client_need_view(kw_client *client, kw_view **view, kw_error *error, u
             continue;
         }
         if (code == KW_ERR_TIMEOUT) {
-            kw_error_set(error, KW_ERR_TOPOLOGY, KW_EFFECT_NONE,
-                         "no node of the cluster gave a map before the deadline%s%s",
-                         failure.text[0] != '\0' ? ": " : "", failure.text);
-            kw_error_set_node(error, failure.node);
-            return KW_ERR_TOPOLOGY;
+            return no_map_in_time(client, error, &failure);
         }
-        if (code == KW_ERR_CONNECT || code == KW_ERR_TOPOLOGY || code == KW_ERR_HANDSHAKE ||
-            code == KW_ERR_RESOLVE) {
+        if (may_pass(code)) {
             kw_refresher_goal pause = {.until_ns = deadline_ns, .fetch = 0};
             uint64_t soon_ns = kw_env_now(&client->env) + KW_REFRESH_FLOOR_NS;
             pause.until_ns = soon_ns < deadline_ns ? soon_ns : deadline_ns;

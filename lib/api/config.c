@@ -34,6 +34,9 @@ bool kw_options_copy(kw_options *copy, const kw_options *options, const kw_alloc
     bool is_whole = copy_text(&fresh.user, options->user, mem);
     is_whole = copy_text(&fresh.password, options->password, mem) && is_whole;
     is_whole = copy_text(&fresh.client_name, options->client_name, mem) && is_whole;
+    is_whole = copy_text(&fresh.service, options->service, mem) && is_whole;
+    is_whole = copy_text(&fresh.sentinel_user, options->sentinel_user, mem) && is_whole;
+    is_whole = copy_text(&fresh.sentinel_password, options->sentinel_password, mem) && is_whole;
     is_whole = copy_text(&fresh.placement, options->placement, mem) && is_whole;
     kw_roster none = {NULL, 0, 0};
     fresh.roster = none;
@@ -54,14 +57,22 @@ bool kw_options_copy(kw_options *copy, const kw_options *options, const kw_alloc
     return true;
 }
 
+static void free_secret(char *text, const kw_allocator *mem)
+{
+    if (text != NULL) {
+        kw_options_free_text(text, strlen(text), mem);
+    }
+}
+
 void kw_options_fini(kw_options *options, const kw_allocator *mem)
 {
     kw_mem_free(mem, options->seeds);
     kw_mem_free(mem, options->user);
-    if (options->password != NULL) {
-        kw_options_free_text(options->password, strlen(options->password), mem);
-    }
+    free_secret(options->password, mem);
     kw_mem_free(mem, options->client_name);
+    kw_mem_free(mem, options->service);
+    kw_mem_free(mem, options->sentinel_user);
+    free_secret(options->sentinel_password, mem);
     kw_mem_free(mem, options->placement);
     kw_roster_fini(&options->roster, mem);
     kw_mem_free(mem, options->address_map);

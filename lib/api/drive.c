@@ -16,7 +16,7 @@ kw_op_spec kw_drive_spec(const kw_client *client, const kw_plan *plan)
         .deadline_ns = plan->deadline_ns,
         .redirects_max = (unsigned)client->env.options.redirects_max,
         .has_map = kw_drive_has_map(client),
-        .has_redirects = client->env.options.scheme == KW_SCHEME_CLUSTER,
+        .has_redirects = kw_drive_has_slots(client),
         .is_pinned = plan->kind == KW_PLAN_NODE,
         .has_slot = plan->kind == KW_PLAN_SLOT,
         .is_repeatable = plan->is_repeatable,
@@ -168,6 +168,11 @@ kw_step kw_drive_on_reply(kw_client *client, const kw_plan *plan, kw_op *op, kw_
                    "redis-cluster://",
                    node->name);
     }
+    if (client->env.options.scheme == KW_SCHEME_SENTINEL && kw_bytes_starts(text, "READONLY ")) {
+        /* A primary that became a replica; its connections are not to be used again. */
+        kw_node_renew(node);
+        (void)kw_refresher_want(&client->refresher);
+    }
     if (step.kind != KW_STEP_DONE) {
         char shown[200];
         kw_bytes_show(shown, sizeof(shown), text);
@@ -259,7 +264,7 @@ static kw_node *find_owner(kw_client *client, const kw_plan *plan)
 void kw_drive_explain(kw_client *client, kw_error *error, const kw_drive_story *story)
 {
     char slot[24] = "";
-    if (story->plan->kind == KW_PLAN_SLOT && kw_drive_has_map(client)) {
+    if (story->plan->kind == KW_PLAN_SLOT && kw_drive_has_slots(client)) {
         snprintf(slot, sizeof(slot), " in slot %u", (unsigned)story->plan->slot);
     }
     const kw_step *step = story->step;

@@ -13,6 +13,12 @@ static inline bool kw_drive_has_map(const kw_client *client)
     return kw_options_has_fetch(&client->env.options);
 }
 
+/* True where keys live in slots. */
+static inline bool kw_drive_has_slots(const kw_client *client)
+{
+    return client->env.options.scheme == KW_SCHEME_CLUSTER;
+}
+
 kw_op_spec kw_drive_spec(const kw_client *client, const kw_plan *plan);
 
 /* The node that a plan means by the view, borrowed; NULL where it has none, and where

@@ -170,7 +170,11 @@ static kw_err route_as_told(kw_plan *plan, kw_plan_need *need, kw_client *client
         return KW_OK;
     case KW_ROUTE_AUTO:
     case KW_ROUTE_ANY:
-        plan->kind = KW_PLAN_ANY;
+        if (client->env.options.scheme == KW_SCHEME_SENTINEL) {
+            take_slot(plan, 0);
+        } else {
+            plan->kind = KW_PLAN_ANY;
+        }
         return KW_OK;
     }
     return kw_error_set(error, KW_ERR_ARGUMENT, KW_EFFECT_NONE,
@@ -237,6 +241,10 @@ kw_err kw_plan_start(kw_plan *plan, kw_plan_need *need, kw_client *client, kw_er
     }
     if (client->env.options.scheme == KW_SCHEME_SINGLE) {
         plan->kind = KW_PLAN_ANY;
+        return KW_OK;
+    }
+    if (client->env.options.scheme == KW_SCHEME_SENTINEL) {
+        take_slot(plan, 0); /* one primary has every key */
         return KW_OK;
     }
     return plan->command != NULL ? route_by_keys(plan, client, error, argv, argc)

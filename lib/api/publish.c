@@ -30,10 +30,13 @@ static bool make_nodes(kw_client *client, kw_node **nodes, const kw_map *map)
     return true;
 }
 
-/* Nodes of the old view that the new one lacks keep no connections. */
+/* Nodes of the old view that the new one lacks keep no connections, nor do those that have
+ * another role in the new one. */
 static void retire_left(const kw_view *old, const kw_view *view)
 {
     for (size_t i = 0; i < view->nodes_n; i++) {
+        bool is_primary = kw_map_member_at(view->map, i)->is_primary;
+        kw_node_set_role(view->nodes[i], is_primary ? KW_CONN_PRIMARY : KW_CONN_REPLICA);
         kw_node_unretire(view->nodes[i]);
     }
     for (size_t i = 0; old != NULL && i < old->nodes_n; i++) {

@@ -61,6 +61,9 @@ kw_node *kw_client_node(kw_client *client, const kw_endpoint *endpoint)
         node = kw_node_ref(node);
     } else {
         node = kw_node_new(&client->env, endpoint);
+        if (node != NULL && client->env.options.scheme == KW_SCHEME_SENTINEL) {
+            kw_node_set_role(node, KW_CONN_PRIMARY); /* it was named as such */
+        }
         if (node != NULL) {
             replaced = client->extras[client->extra_at];
             is_in_map = replaced != NULL && client->view != NULL &&

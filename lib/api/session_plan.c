@@ -184,7 +184,8 @@ static kw_err plan_known(kw_plan *plan, const kw_session *session, kw_error *err
     take_slot(plan, session);
     take_deadline(plan, session,
                   plan->is_blocking ? kw_command_block_ms(plan->command, argv, argc) : 0);
-    return plan->kind != KW_PLAN_ANY ? check_keys(plan, session, error, argv, argc) : KW_OK;
+    bool has_owners = kw_drive_has_slots(session->client) || kw_plan_is_ring(session->client);
+    return has_owners ? check_keys(plan, session, error, argv, argc) : KW_OK;
 }
 
 static kw_err refuse(const kw_plan *plan, kw_error *error)

@@ -6,9 +6,10 @@
 
 #include <string.h>
 
-#define SEEDS_MAX    ((size_t)1000)
-#define DEFAULT_PORT 6379
-#define OPTIONS_MAX  64 /* bits of the mask of those seen */
+#define SEEDS_MAX     ((size_t)1000)
+#define DEFAULT_PORT  6379
+#define SENTINEL_PORT 26379
+#define OPTIONS_MAX   64 /* bits of the mask of those seen */
 
 typedef struct scheme_row {
     const char *name;
@@ -17,8 +18,7 @@ typedef struct scheme_row {
     const char *refusal; /* NULL: supported */
 } scheme_row;
 
-#define NO_TLS      "TLS is not in this version; use the scheme without the second s"
-#define NO_SENTINEL "Sentinel is not in this version; redis:// and redis-cluster:// are"
+#define NO_TLS "TLS is not in this version; use the scheme without the second s"
 
 static const scheme_row schemes[] = {
     {"redis", KW_SCHEME_SINGLE, false, NULL},
@@ -27,8 +27,8 @@ static const scheme_row schemes[] = {
     {"valkey+unix", KW_SCHEME_SINGLE, true, NULL},
     {"redis-cluster", KW_SCHEME_CLUSTER, false, NULL},
     {"valkey-cluster", KW_SCHEME_CLUSTER, false, NULL},
-    {"redis-sentinel", KW_SCHEME_SENTINEL, false, NO_SENTINEL},
-    {"valkey-sentinel", KW_SCHEME_SENTINEL, false, NO_SENTINEL},
+    {"redis-sentinel", KW_SCHEME_SENTINEL, false, NULL},
+    {"valkey-sentinel", KW_SCHEME_SENTINEL, false, NULL},
     {"redis-ring", KW_SCHEME_RING, false, NULL},
     {"valkey-ring", KW_SCHEME_RING, false, NULL},
     {"rediss", KW_SCHEME_SINGLE, false, NO_TLS},
@@ -169,7 +169,8 @@ kw_err kw_uri_read_server(const kw_uri_reader *self, kw_endpoint *server, kw_byt
     if (text.data[0] == '[' && memchr(host.data, ':', host.len) == NULL) {
         return kw_uri_wrong(self, host.data, "only an IPv6 address goes into brackets");
     }
-    uint64_t number = DEFAULT_PORT;
+    bool is_sentinel = self->options->scheme == KW_SCHEME_SENTINEL;
+    uint64_t number = is_sentinel ? SENTINEL_PORT : DEFAULT_PORT;
     if (has_port && (!kw_bytes_to_uint(&number, port, UINT16_MAX) || number == 0)) {
         return kw_uri_wrong(self, port.data, "the port is not a number from 1 to 65535");
     }
@@ -287,6 +288,16 @@ static kw_err read_database(kw_uri_reader *self, kw_bytes path)
     return see_once(self, kw_option_row_find(kw_bytes_of("db")), path.data);
 }
 
+/* "/mymaster" or "/mymaster/3" behind the sentinels. */
+static kw_err read_service(kw_uri_reader *self, kw_bytes path)
+{
+    kw_bytes service = path;
+    kw_bytes database = {path.data + path.len, 0};
+    (void)kw_bytes_split(&service, &database, path, '/');
+    kw_err code = service.len > 0 ? set_once(self, "service", service) : KW_OK;
+    return code == KW_OK ? read_database(self, database) : code;
+}
+
 static kw_err read_path(const kw_uri_reader *self, kw_bytes path)
 {
     kw_bytes text;
@@ -343,7 +354,11 @@ static kw_err read_place(kw_uri_reader *self, const scheme_row *row, kw_bytes pl
     kw_bytes database = {place.data + place.len, 0};
     (void)kw_bytes_split(&servers, &database, place, '/');
     kw_err code = read_servers(self, servers);
-    return code == KW_OK ? read_database(self, database) : code;
+    if (code != KW_OK) {
+        return code;
+    }
+    bool is_sentinel = row->scheme == KW_SCHEME_SENTINEL;
+    return is_sentinel ? read_service(self, database) : read_database(self, database);
 }
 
 kw_err kw_uri_read(kw_options *options, kw_error *error, const kw_allocator *mem, const char *uri)

@@ -43,6 +43,9 @@ typedef struct kw_options {
     char *user;        /* NULL: none */
     char *password;    /* NULL: none */
     char *client_name; /* NULL: none */
+    char *service;     /* what sentinels call the primary and its replicas; NULL: none */
+    char *sentinel_user;
+    char *sentinel_password; /* both of the sentinels alone, not of the servers; NULL: none */
     uint64_t database;
     uint64_t timeout_ms;          /* deadline of a call, from its start */
     uint64_t connect_timeout_ms;  /* as set; 0: see kw_options_connect_timeout_ms */

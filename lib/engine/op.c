@@ -211,7 +211,8 @@ kw_step kw_op_on_unserved(kw_op *op, uint64_t now_ns)
 
 kw_step kw_op_on_mapless(kw_op *op, uint64_t now_ns)
 {
-    kw_step step = refresh(op, now_ns, KW_ERR_TOPOLOGY);
+    bool has_code = op->obstacle == KW_ERR_NO_SENTINEL || op->obstacle == KW_ERR_ROLE;
+    kw_step step = refresh(op, now_ns, has_code ? op->obstacle : KW_ERR_TOPOLOGY);
     step.wakes_on_map = step.kind == KW_STEP_REFRESH; /* one under way will do as well */
     return step;
 }
@@ -275,7 +276,7 @@ kw_step kw_op_on_broken(kw_op *op, uint64_t now_ns, kw_err code, bool has_left)
 
 kw_step kw_op_on_refreshed(kw_op *op, uint64_t now_ns, kw_err code)
 {
-    if (code == KW_ERR_NO_SENTINEL) {
+    if (code == KW_ERR_NO_SENTINEL || code == KW_ERR_ROLE) {
         op->obstacle = code;
     }
     if (now_ns >= op->spec.deadline_ns) {

@@ -105,7 +105,8 @@ static kw_err find_addresses(kw_conn *conn, kw_error *error, uint64_t now_ns)
     return kw_address_find(conn->addresses, &conn->addresses_n, error, &conn->endpoint);
 }
 
-kw_conn *kw_conn_new(kw_env *env, const kw_endpoint *endpoint, uint64_t now_ns, kw_error *error)
+kw_conn *kw_conn_new(kw_env *env, kw_error *error, const kw_endpoint *endpoint, kw_conn_role role,
+                     uint64_t now_ns)
 {
     kw_conn *conn = kw_mem_alloc(&env->mem, sizeof(*conn));
     if (conn == NULL) {
@@ -115,6 +116,7 @@ kw_conn *kw_conn_new(kw_env *env, const kw_endpoint *endpoint, uint64_t now_ns, 
     memset(conn, 0, sizeof(*conn));
     conn->env = env;
     conn->endpoint = *endpoint;
+    conn->role = role;
     apply_address_map(&conn->endpoint, &env->options);
     conn->socket = -1;
     conn->state = KW_CONN_CONNECTING;

@@ -18,12 +18,22 @@ typedef enum kw_conn_state {
     KW_CONN_DEAD /* for nothing but kw_conn_free */
 } kw_conn_state;
 
+/* What the server is to be; decides the greeting. */
+typedef enum kw_conn_role {
+    KW_CONN_ANY,     /* whatever it is */
+    KW_CONN_PRIMARY, /* under Sentinel only where ROLE agrees */
+    KW_CONN_REPLICA, /* the same; in a cluster READONLY is asked for */
+    KW_CONN_SENTINEL /* with credentials of its own */
+} kw_conn_role;
+
 /* Used by one thread at a time. */
 typedef struct kw_conn kw_conn;
 struct kw_conn {
     kw_env *env;
     kw_endpoint endpoint; /* to dial, after the address map */
-    int socket;           /* -1: none */
+    kw_conn_role role;
+    unsigned era; /* its node's when it was opened */
+    int socket;   /* -1: none */
     kw_conn_state state;
     kw_address addresses[KW_ADDRESSES_MAX];
     size_t addresses_n;
@@ -37,7 +47,7 @@ struct kw_conn {
     uint64_t queued;          /* bytes to be sent since the start, sent ones included */
     uint64_t idle_since_ns;   /* of a pooled connection */
     bool is_plain;            /* no command depends on the greeting: no password, no
-                                 database, no name */
+                                 database, no name, no role */
     bool was_ready;           /* its greeting was answered, whatever came after */
     bool is_ours;             /* carries a question of the library's own */
     struct kw_conn *next;     /* in its pool's list */
@@ -46,7 +56,8 @@ struct kw_conn {
 
 /* Begins to connect; the result is CONNECTING or DEAD, with error set. Never waits,
  * but for the look-up of a host name. NULL when there is no memory. */
-kw_conn *kw_conn_new(kw_env *env, const kw_endpoint *endpoint, uint64_t now_ns, kw_error *error);
+kw_conn *kw_conn_new(kw_env *env, kw_error *error, const kw_endpoint *endpoint, kw_conn_role role,
+                     uint64_t now_ns);
 void kw_conn_free(kw_conn *conn);
 
 /* What to poll the socket for. */

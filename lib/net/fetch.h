@@ -30,6 +30,7 @@ typedef struct kw_fetch_questions {
     size_t n;
     size_t ends[KW_FETCH_QUESTIONS_MAX]; /* of each, in the encoded bytes */
     uint64_t wait_ns;                    /* for all answers, the connect included */
+    bool is_for_primary;                 /* the server is to be one, whatever the map says */
 } kw_fetch_questions;
 
 /* Where answers lead; with neither, more is asked of the same server. */
@@ -49,11 +50,13 @@ typedef struct kw_fetch_way {
     /* Answers, one for each question. A failure goes on with the next server. */
     kw_err (*take_fn)(void *arg, kw_fetch_turn *turn, kw_error *error, const kw_node *from,
                       kw_reply *const *replies);
-    /* The server that begin named has led to no map: asked itself, or where it led. */
-    void (*fail_fn)(void *arg, kw_node *node, const kw_error *failure);
+    /* The server that begin named has led to no map: asked itself, or where it led. Returns
+     * a reference to another one to ask in its place, or NULL. */
+    kw_node *(*fail_fn)(void *arg, kw_node *node, const kw_error *failure);
     /* Nobody has led to a map. failure says why the last one did not, and may be told
-     * better. */
-    void (*end_fn)(void *arg, kw_error *failure);
+     * better. True where the servers are about to agree: the next fetch comes soon, whether
+     * anybody asks for it or not. */
+    bool (*end_fn)(void *arg, kw_error *failure);
 } kw_fetch_way;
 
 #endif

@@ -48,6 +48,7 @@ static bool ask(void *arg, kw_fetch_questions *questions, kw_buf *encoded)
     questions->n = 1;
     questions->ends[0] = encoded->len;
     questions->wait_ns = ASK_NS;
+    questions->is_for_primary = false;
     return true;
 }
 
@@ -90,17 +91,19 @@ static kw_err take(void *arg, kw_fetch_turn *turn, kw_error *error, const kw_nod
     return KW_OK;
 }
 
-static void fail(void *arg, kw_node *node, const kw_error *failure)
+static kw_node *fail(void *arg, kw_node *node, const kw_error *failure)
 {
     kw_fetch_cluster *self = arg;
     kw_env_log(self->env, KW_LOG_WARNING, "no map from %s: %s", node->name, failure->text);
     self->asks_shards = false;
+    return NULL;
 }
 
-static void end(void *arg, kw_error *failure)
+static bool end(void *arg, kw_error *failure)
 {
     (void)arg;
     (void)failure;
+    return false;
 }
 
 const kw_fetch_way kw_fetch_cluster_way = {begin, ask, take, fail, end};

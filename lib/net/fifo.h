@@ -21,7 +21,8 @@ typedef struct kw_request {
 
 typedef enum kw_owner_kind {
     KW_OWNER_HELLO,    /* must be the server's description of itself */
-    KW_OWNER_OK,       /* must be +OK: AUTH, SELECT */
+    KW_OWNER_OK,       /* must be +OK: AUTH, SELECT, READONLY */
+    KW_OWNER_ROLE,     /* must be the role that the connection is for */
     KW_OWNER_OPTIONAL, /* any reply will do */
     KW_OWNER_REQUEST   /* a command of the caller */
 } kw_owner_kind;

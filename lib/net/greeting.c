@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/resp.h"
 #include "engine/verdict.h"
+#include "route/role.h"
 
 #include <string.h>
 
@@ -32,16 +33,36 @@ static bool append(kw_conn *conn, const words *command, kw_owner_kind kind, cons
     return kw_fifo_push(&conn->owners, owner);
 }
 
+/* Sentinels have a login of their own. */
+static const char *user_of(const kw_conn *conn)
+{
+    const kw_options *options = &conn->env->options;
+    return conn->role == KW_CONN_SENTINEL ? options->sentinel_user : options->user;
+}
+
+static const char *password_of(const kw_conn *conn)
+{
+    const kw_options *options = &conn->env->options;
+    return conn->role == KW_CONN_SENTINEL ? options->sentinel_password : options->password;
+}
+
+/* True where the server's own word for its role is asked for. */
+static bool asks_role(const kw_conn *conn)
+{
+    return conn->env->options.scheme == KW_SCHEME_SENTINEL &&
+           (conn->role == KW_CONN_PRIMARY || conn->role == KW_CONN_REPLICA);
+}
+
 static bool append_hello(kw_conn *conn)
 {
     const kw_options *options = &conn->env->options;
     words command = {.argc = 0};
     add(&command, "HELLO");
     add(&command, "2");
-    if (options->password != NULL) {
+    if (password_of(conn) != NULL) {
         add(&command, "AUTH");
-        add(&command, options->user != NULL ? options->user : "default");
-        add(&command, options->password);
+        add(&command, user_of(conn) != NULL ? user_of(conn) : "default");
+        add(&command, password_of(conn));
     }
     if (options->client_name != NULL) {
         add(&command, "SETNAME");
@@ -63,7 +84,7 @@ static bool append_about(kw_conn *conn, const char *name, const char *value)
 static bool append_select(kw_conn *conn)
 {
     uint64_t database = conn->env->options.database;
-    if (database == 0) {
+    if (database == 0 || conn->role == KW_CONN_SENTINEL) {
         return true;
     }
     char number[21];
@@ -74,26 +95,41 @@ static bool append_select(kw_conn *conn)
     return append(conn, &command, KW_OWNER_OK, "SELECT");
 }
 
+static bool append_role(kw_conn *conn)
+{
+    words command = {.argc = 0};
+    if (asks_role(conn)) {
+        add(&command, "ROLE");
+        return append(conn, &command, KW_OWNER_ROLE, "ROLE");
+    }
+    if (conn->env->options.scheme == KW_SCHEME_CLUSTER && conn->role == KW_CONN_REPLICA) {
+        add(&command, "READONLY");
+        return append(conn, &command, KW_OWNER_OK, "READONLY");
+    }
+    return true;
+}
+
 bool kw_greeting_begin(kw_conn *conn)
 {
     const kw_options *options = &conn->env->options;
-    conn->is_plain =
-        options->password == NULL && options->client_name == NULL && options->database == 0;
+    bool has_database = options->database != 0 && conn->role != KW_CONN_SENTINEL;
+    conn->is_plain = password_of(conn) == NULL && options->client_name == NULL && !has_database &&
+                     !asks_role(conn);
     return append_hello(conn) && append_about(conn, "LIB-NAME", "keyway") &&
-           append_about(conn, "LIB-VER", KW_VERSION) && append_select(conn);
+           append_about(conn, "LIB-VER", KW_VERSION) && append_select(conn) && append_role(conn);
 }
 
 /* The greeting of a server that does not know HELLO (before Redis 6). */
 static bool begin_old(kw_conn *conn)
 {
     const kw_options *options = &conn->env->options;
-    if (options->password != NULL) {
+    if (password_of(conn) != NULL) {
         words command = {.argc = 0};
         add(&command, "AUTH");
-        if (options->user != NULL) {
-            add(&command, options->user);
+        if (user_of(conn) != NULL) {
+            add(&command, user_of(conn));
         }
-        add(&command, options->password);
+        add(&command, password_of(conn));
         if (!append(conn, &command, KW_OWNER_OK, "AUTH")) {
             return false;
         }
@@ -107,7 +143,7 @@ static bool begin_old(kw_conn *conn)
             return false;
         }
     }
-    return append_select(conn);
+    return append_select(conn) && append_role(conn);
 }
 
 static kw_err refuse(kw_error *error, kw_err code, const char *what, const kw_reply *reply,
@@ -119,6 +155,17 @@ static kw_err refuse(kw_error *error, kw_err code, const char *what, const kw_re
                         hint);
 }
 
+static const char *login_hint(const kw_conn *conn)
+{
+    bool has_password = password_of(conn) != NULL;
+    if (conn->role == KW_CONN_SENTINEL) {
+        return has_password ? "; check sentinel-user and sentinel-password"
+                            : "; sentinels have a login of their own: give sentinel-password";
+    }
+    return has_password ? "; check user and password"
+                        : "; give user and password, as in redis://user:password@host";
+}
+
 /* Errors that end the greeting whatever was asked: the connection is not ours. */
 static kw_err on_error(kw_conn *conn, kw_error *error, const kw_owner *owner, const kw_reply *reply)
 {
@@ -127,10 +174,7 @@ static kw_err on_error(kw_conn *conn, kw_error *error, const kw_owner *owner, co
         return refuse(error, KW_ERR_CONNECT, "the connection", reply, "");
     }
     if (verdict.kind == KW_VERDICT_AUTH && !kw_bytes_starts(kw_reply_bytes(reply), "NOPERM")) {
-        bool has_password = conn->env->options.password != NULL;
-        return refuse(error, KW_ERR_AUTH, owner->what, reply,
-                      has_password ? "; check user and password"
-                                   : "; give user and password, as in redis://user:password@host");
+        return refuse(error, KW_ERR_AUTH, owner->what, reply, login_hint(conn));
     }
     return KW_OK;
 }
@@ -179,6 +223,31 @@ static kw_err on_hello(kw_conn *conn, kw_error *error, const kw_reply *reply)
     return KW_OK;
 }
 
+/* Sentinels may be behind: the server itself has the last word. */
+static kw_err on_role(const kw_conn *conn, kw_error *error, const kw_reply *reply)
+{
+    kw_role role;
+    if (kw_reply_is_error(reply)) {
+        return refuse(error, KW_ERR_AUTH, "ROLE", reply,
+                      "; it tells a primary from a replica: allow it to this user");
+    }
+    kw_err code = kw_role_read(&role, error, reply);
+    if (code != KW_OK) {
+        return kw_error_set(error, KW_ERR_HANDSHAKE, KW_EFFECT_NONE,
+                            "the answer to ROLE is not a server's description of its role");
+    }
+    kw_role_kind wanted = conn->role == KW_CONN_PRIMARY ? KW_ROLE_PRIMARY : KW_ROLE_REPLICA;
+    if (role.kind != wanted) {
+        return kw_error_set(error, KW_ERR_ROLE, KW_EFFECT_NONE, "the server is a %s, not a %s",
+                            kw_role_name(role.kind), kw_role_name(wanted));
+    }
+    if (wanted == KW_ROLE_REPLICA && !role.is_linked) {
+        return kw_error_set(error, KW_ERR_ROLE, KW_EFFECT_NONE,
+                            "the replica has no link to its primary");
+    }
+    return KW_OK;
+}
+
 kw_err kw_greeting_on_reply(kw_conn *conn, kw_error *error, const kw_owner *owner,
                             const kw_reply *reply)
 {
@@ -197,6 +266,8 @@ kw_err kw_greeting_on_reply(kw_conn *conn, kw_error *error, const kw_owner *owne
             return refuse(error, KW_ERR_HANDSHAKE, owner->what, reply, "");
         }
         return KW_OK;
+    case KW_OWNER_ROLE:
+        return on_role(conn, error, reply);
     case KW_OWNER_OPTIONAL:
     case KW_OWNER_REQUEST:
         return KW_OK;

@@ -5,8 +5,8 @@
 #include "net/conn.h"
 
 /* Appends the greeting to conn->out and its owners: HELLO with user, password and
- * name, the library's name and version, and the database. False when there is no
- * memory. */
+ * name, the library's name and version, the database, and ROLE or READONLY where the
+ * connection's role needs them. False when there is no memory. */
 bool kw_greeting_begin(kw_conn *conn);
 
 /* One answer of the greeting. Failure is the end of the connection. */

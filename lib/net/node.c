@@ -47,6 +47,8 @@ kw_node *kw_node_new(kw_env *env, const kw_endpoint *endpoint)
     }
     node->env = env;
     atomic_init(&node->refs, 1);
+    atomic_init(&node->role, KW_CONN_ANY);
+    atomic_init(&node->era, 0);
     node->endpoint = *endpoint;
     kw_endpoint_text(node->name, endpoint);
     kw_health_init(&node->health);
@@ -212,7 +214,7 @@ static void end_open(kw_node *node)
 static void fail_open(kw_node *node, uint64_t now_ns, const kw_error *failure)
 {
     if (failure->code == KW_ERR_CANCELLED || failure->code == KW_ERR_TIMEOUT ||
-        failure->code == KW_ERR_NOMEM) {
+        failure->code == KW_ERR_NOMEM || failure->code == KW_ERR_ROLE) {
         kw_health_on_abandoned(&node->health);
     } else {
         kw_health_on_failed(&node->health, now_ns, &node->random);
@@ -224,12 +226,35 @@ static void fail_open(kw_node *node, uint64_t now_ns, const kw_error *failure)
     node->conns_n--;
 }
 
+/* The lock is held. */
+static bool is_current(const kw_node *node, const kw_conn *conn)
+{
+    return !node->is_retired && conn->era == atomic_load(&node->era) &&
+           (int)conn->role == atomic_load(&node->role);
+}
+
 static kw_err copy_failure(const kw_node *node, kw_error *error)
 {
     kw_err code = node->failure.code != KW_OK ? node->failure.code : KW_ERR_CONNECT;
     kw_error_set(error, code, KW_EFFECT_NONE, "%s", node->failure.text);
     kw_error_set_node(error, node->name);
     return code;
+}
+
+static kw_conn_role role_of(kw_node *node)
+{
+    return (kw_conn_role)atomic_load(&node->role);
+}
+
+/* A connection on its way; NULL when there is no memory. */
+static kw_conn *dial(kw_node *node, kw_error *error, kw_conn_role role, uint64_t now_ns)
+{
+    unsigned era = atomic_load(&node->era);
+    kw_conn *conn = kw_conn_new(node->env, error, &node->endpoint, role, now_ns);
+    if (conn != NULL) {
+        conn->era = era;
+    }
+    return conn;
 }
 
 /* The caller's time is over before the connection's: whoever comes next goes on with
@@ -256,7 +281,7 @@ static kw_err open_conn(kw_node *node, kw_conn **conn, kw_error *error, uint64_t
     kw_conn *fresh = *conn;
     *conn = NULL;
     if (fresh == NULL) {
-        fresh = kw_conn_new(node->env, &node->endpoint, wish->now_ns, &failure);
+        fresh = dial(node, &failure, role_of(node), wish->now_ns);
     }
     if (fresh != NULL && fresh->state != KW_CONN_DEAD) {
         kw_err code = kw_conn_establish(fresh, &failure, wish->deadline_ns, wish->is_early);
@@ -369,28 +394,14 @@ kw_err kw_node_acquire(kw_node *node, kw_conn **conn, kw_error *error, uint64_t 
     }
 }
 
-kw_err kw_node_try_acquire(kw_node *node, kw_conn **conn, kw_error *error, uint64_t now_ns,
-                           bool is_spare)
+/* A connection that has begun to be opened; the lock is held, and left. */
+static kw_err open_unready(kw_node *node, kw_conn **conn, kw_error *error, kw_conn_role role,
+                           uint64_t now_ns)
 {
-    kw_gate_lock(&node->gate);
-    kw_conn *fresh = take_idle(node, now_ns);
-    if (fresh != NULL) {
-        kw_gate_unlock(&node->gate);
-        *conn = fresh;
-        return KW_OK;
-    }
-    if (!may_open(node, now_ns, is_spare)) {
-        kw_err code = node->health.is_failing ? copy_failure(node, error) : KW_ERR_POOL_FULL;
-        kw_gate_unlock(&node->gate);
-        if (code == KW_ERR_POOL_FULL) {
-            kw_error_set(error, code, KW_EFFECT_NONE, "all connections are busy");
-        }
-        return code;
-    }
     begin_open(node);
     kw_gate_unlock(&node->gate);
     kw_error failure = KW_ERROR_INIT;
-    fresh = kw_conn_new(node->env, &node->endpoint, now_ns, &failure);
+    kw_conn *fresh = dial(node, &failure, role, now_ns);
     if (fresh != NULL && fresh->state != KW_CONN_DEAD) {
         *conn = fresh;
         return KW_OK;
@@ -402,6 +413,47 @@ kw_err kw_node_try_acquire(kw_node *node, kw_conn **conn, kw_error *error, uint6
     kw_error_set(error, failure.code, KW_EFFECT_NONE, "%s", failure.text);
     kw_error_set_node(error, node->name);
     return failure.code;
+}
+
+/* What a caller that does not wait wants. */
+typedef struct errand {
+    uint64_t now_ns;
+    kw_conn_role role;
+    bool is_spare; /* also beyond pool-max */
+} errand;
+
+static kw_err try_acquire(kw_node *node, kw_conn **conn, kw_error *error, const errand *wish)
+{
+    kw_gate_lock(&node->gate);
+    kw_conn *fresh = wish->role == role_of(node) ? take_idle(node, wish->now_ns) : NULL;
+    if (fresh != NULL) {
+        kw_gate_unlock(&node->gate);
+        *conn = fresh;
+        return KW_OK;
+    }
+    if (!may_open(node, wish->now_ns, wish->is_spare)) {
+        kw_err code = node->health.is_failing ? copy_failure(node, error) : KW_ERR_POOL_FULL;
+        kw_gate_unlock(&node->gate);
+        if (code == KW_ERR_POOL_FULL) {
+            kw_error_set(error, code, KW_EFFECT_NONE, "all connections are busy");
+        }
+        return code;
+    }
+    return open_unready(node, conn, error, wish->role, wish->now_ns);
+}
+
+kw_err kw_node_try_acquire(kw_node *node, kw_conn **conn, kw_error *error, uint64_t now_ns,
+                           bool is_spare)
+{
+    errand wish = {now_ns, role_of(node), is_spare};
+    return try_acquire(node, conn, error, &wish);
+}
+
+kw_err kw_node_try_acquire_as(kw_node *node, kw_conn **conn, kw_error *error, uint64_t now_ns,
+                              kw_conn_role role)
+{
+    errand wish = {now_ns, role, true};
+    return try_acquire(node, conn, error, &wish);
 }
 
 void kw_node_on_ready(kw_node *node, kw_conn *conn)
@@ -427,7 +479,7 @@ void kw_node_release(kw_node *node, kw_conn *conn, uint64_t now_ns, const kw_err
     if (failure != NULL) {
         fail_open(node, now_ns, failure);
     } else {
-        if (is_good && !node->is_retired && !is_spare) {
+        if (is_good && !is_spare && is_current(node, conn)) {
             put_idle(node, conn, now_ns);
             conn = NULL;
         } else {
@@ -457,6 +509,30 @@ void kw_node_unretire(kw_node *node)
     kw_gate_lock(&node->gate);
     node->is_retired = false;
     kw_gate_unlock(&node->gate);
+}
+
+void kw_node_renew(kw_node *node)
+{
+    kw_gate_lock(&node->gate);
+    atomic_fetch_add(&node->era, 1);
+    kw_conn *closed = cut_idle(node, &node->idle);
+    kw_gate_unlock(&node->gate);
+    free_list(closed);
+}
+
+void kw_node_set_role(kw_node *node, kw_conn_role role)
+{
+    if (atomic_exchange(&node->role, (int)role) != (int)role) {
+        kw_node_renew(node);
+    }
+}
+
+bool kw_node_is_current(kw_node *node, const kw_conn *conn)
+{
+    kw_gate_lock(&node->gate);
+    bool result = is_current(node, conn);
+    kw_gate_unlock(&node->gate);
+    return result;
 }
 
 void kw_node_sweep(kw_node *node, uint64_t now_ns)

@@ -24,6 +24,8 @@ struct kw_node {
     atomic_uint_fast64_t faults_n; /* failures in a row, of any connection */
     kw_outage outage;              /* of a ring's node; the guard alone reads it */
     kw_probe probe;                /* the same */
+    atomic_int role;               /* kw_conn_role of the connections that are opened */
+    atomic_uint era;               /* connections of an earlier one are not used again */
     kw_gate gate;                  /* guards all below */
     kw_conn *idle;                 /* the last one released comes first */
     kw_conn *in_use;               /* ready, in the hands of a call */
@@ -59,6 +61,11 @@ kw_err kw_node_acquire(kw_node *node, kw_conn **conn, kw_error *error, uint64_t 
 kw_err kw_node_try_acquire(kw_node *node, kw_conn **conn, kw_error *error, uint64_t now_ns,
                            bool is_spare);
 
+/* The same, beyond pool-max, for a server that is to have that role whatever the node's is.
+ * A connection of another role than the node's is not kept when it comes back. */
+kw_err kw_node_try_acquire_as(kw_node *node, kw_conn **conn, kw_error *error, uint64_t now_ns,
+                              kw_conn_role role);
+
 /* The connection that was acquired before its greeting was answered became READY. */
 void kw_node_on_ready(kw_node *node, kw_conn *conn);
 
@@ -69,6 +76,17 @@ void kw_node_release(kw_node *node, kw_conn *conn, uint64_t now_ns, const kw_err
 /* The node left the map: idle connections are closed, others when they come back. */
 void kw_node_retire(kw_node *node);
 void kw_node_unretire(kw_node *node);
+
+/* What the node is to be from now on. Where it was something else, connections are closed as
+ * those of a retired node are, and new ones opened. */
+void kw_node_set_role(kw_node *node, kw_conn_role role);
+
+/* What the open connections stand for is in doubt: the same as for another role. */
+void kw_node_renew(kw_node *node);
+
+/* True where nothing has put the connection in doubt since it was opened, and the node is in
+ * the map. */
+bool kw_node_is_current(kw_node *node, const kw_conn *conn);
 
 /* Closes what has been idle for too long. */
 void kw_node_sweep(kw_node *node, uint64_t now_ns);

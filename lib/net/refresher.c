@@ -7,6 +7,33 @@
 /* No wait is longer, so that a closed handle and a vacant driver's seat are noticed. */
 #define SLICE_MS 20
 
+/* No redirect says that a primary under Sentinel is none any more: it is asked for. */
+#define SENTINEL_POLL_MS ((uint64_t)1000)
+
+/* Between two fetches that nobody asks for; 0: there are none. */
+static uint64_t interval_ms(const kw_options *options)
+{
+    if (!kw_options_has_fetch(options)) {
+        return 0;
+    }
+    bool is_polled =
+        options->scheme == KW_SCHEME_SENTINEL && options->refresh_interval_ms > SENTINEL_POLL_MS;
+    return is_polled ? SENTINEL_POLL_MS : options->refresh_interval_ms;
+}
+
+static kw_err choose_way(kw_refresher *self)
+{
+    if (self->env->options.scheme == KW_SCHEME_SENTINEL) {
+        self->way = &kw_fetch_sentinel_way;
+        self->way_arg = &self->sentinel;
+        return kw_fetch_sentinel_init(&self->sentinel, self->env, &self->owner);
+    }
+    kw_fetch_cluster_init(&self->cluster, self->env, &self->owner);
+    self->way = &kw_fetch_cluster_way;
+    self->way_arg = &self->cluster;
+    return KW_OK;
+}
+
 kw_err kw_refresher_init(kw_refresher *self, kw_env *env, const kw_fetch_owner *owner)
 {
     memset(self, 0, sizeof(*self));
@@ -17,12 +44,13 @@ kw_err kw_refresher_init(kw_refresher *self, kw_env *env, const kw_fetch_owner *
     self->env = env;
     self->owner = *owner;
     self->failure.size = sizeof(self->failure);
-    bool has_fetch = kw_options_has_fetch(&env->options);
-    uint64_t interval_ms = has_fetch ? env->options.refresh_interval_ms : 0;
-    kw_refresh_init(&self->policy, interval_ms * KW_NS_PER_MS, kw_env_now(env), kw_env_seed(env));
-    kw_fetch_cluster_init(&self->cluster, env, &self->owner);
-    self->way = &kw_fetch_cluster_way;
-    self->way_arg = &self->cluster;
+    kw_refresh_init(&self->policy, interval_ms(&env->options) * KW_NS_PER_MS, kw_env_now(env),
+                    kw_env_seed(env));
+    code = choose_way(self);
+    if (code != KW_OK) {
+        kw_gate_fini(&self->gate);
+        return code;
+    }
     kw_buf_init(&self->encoded, &env->mem, NULL, 0);
     atomic_init(&self->due_ns, UINT64_MAX);
     atomic_init(&self->changes_n, 0);
@@ -83,6 +111,7 @@ void kw_refresher_fini(kw_refresher *self)
     kw_error_set(&abandoned, KW_ERR_CANCELLED, KW_EFFECT_NONE, "the handle was closed");
     drop_conn(self, kw_env_now(self->env), &abandoned);
     drop_nodes(self);
+    kw_fetch_sentinel_fini(&self->sentinel);
     kw_buf_fini(&self->encoded);
     kw_gate_fini(&self->gate);
 }
@@ -214,7 +243,11 @@ static kw_err open_conn(kw_refresher *self, kw_error *error, uint64_t now_ns)
     }
     self->step_deadline_ns = now_ns + self->questions.wait_ns;
     /* Callers may keep the whole pool busy, and be in need of this very map. */
-    code = kw_node_try_acquire(asked(self), &self->conn, error, now_ns, true);
+    if (self->questions.is_for_primary) {
+        code = kw_node_try_acquire_as(asked(self), &self->conn, error, now_ns, KW_CONN_PRIMARY);
+    } else {
+        code = kw_node_try_acquire(asked(self), &self->conn, error, now_ns, true);
+    }
     if (code != KW_OK) {
         return code;
     }
@@ -285,9 +318,10 @@ static void give_up(kw_refresher *self, uint64_t now_ns, kw_error *failure)
         self->conn->state = KW_CONN_DEAD; /* it still owes an answer */
     }
     drop_conn(self, now_ns, failure);
-    self->way->fail_fn(self->way_arg, self->nodes[self->node_at], failure);
+    kw_node *other = self->way->fail_fn(self->way_arg, self->nodes[self->node_at], failure);
     drop_led_to(self);
-    self->node_at++;
+    self->led_to = other;
+    self->node_at += other == NULL ? 1 : 0;
 }
 
 /* Does what can be done without waiting. Only the driver calls it. revents: of the
@@ -317,8 +351,11 @@ static void drive(kw_refresher *self, uint64_t now_ns, short revents)
         }
         give_up(self, now_ns, &failure);
     }
-    self->way->end_fn(self->way_arg, &failure);
+    bool is_urgent = self->way->end_fn(self->way_arg, &failure);
     end(self, now_ns, NULL, &failure);
+    if (is_urgent) {
+        (void)kw_refresher_want(self);
+    }
 }
 
 /* The lock is held in both. */

@@ -7,6 +7,7 @@
 #include "engine/refresh.h"
 #include "net/fetch.h"
 #include "net/fetch_cluster.h"
+#include "net/fetch_sentinel.h"
 
 typedef struct kw_refresher {
     kw_env *env;
@@ -21,6 +22,7 @@ typedef struct kw_refresher {
     atomic_uint_fast64_t changes_n; /* maps published, patches included */
     atomic_uint_fast64_t due_ns;    /* when a caller that passes by has something to do */
     kw_fetch_cluster cluster;
+    kw_fetch_sentinel sentinel;
     /* The fetch under way; only the driver touches it. */
     const kw_fetch_way *way;
     void *way_arg;

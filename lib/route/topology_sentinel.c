@@ -113,17 +113,15 @@ static kw_err read_fields(const place *at, fields *found, const kw_reply *entry)
     return found->host != NULL && found->port != NULL ? KW_OK : refuse(at, "no ip or no port");
 }
 
-/* True where the flags, words with commas between, say that the sentinel cannot reach the
- * server. */
-static bool is_down(const kw_reply *flags)
+/* True where one of the flags, words with commas between, is one of those words. */
+static bool has_flag(const kw_reply *flags, const char *const *words, size_t words_n)
 {
-    static const char *const words[] = {"s_down", "o_down", "disconnected"};
     kw_bytes rest = kw_reply_bytes(flags);
     bool has_more = rest.len > 0;
     while (has_more) {
         kw_bytes word = rest;
         has_more = kw_bytes_split(&word, &rest, rest, ',');
-        for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+        for (size_t i = 0; i < words_n; i++) {
             if (kw_bytes_equal(word, kw_bytes_of(words[i]))) {
                 return true;
             }
@@ -132,8 +130,22 @@ static bool is_down(const kw_reply *flags)
     return false;
 }
 
-static kw_err read_list(place *at, kw_endpoints *list, const kw_allocator *mem,
-                        const kw_reply *reply, bool takes_down)
+/* The sentinel cannot reach the server. */
+static bool is_down(const kw_reply *flags)
+{
+    static const char *const words[] = {"s_down", "o_down", "disconnected"};
+    return has_flag(flags, words, sizeof(words) / sizeof(words[0]));
+}
+
+static bool is_heir(const kw_reply *flags)
+{
+    static const char *const words[] = {"promoted"};
+    return has_flag(flags, words, 1);
+}
+
+/* heir NULL: of sentinels, of which those that are down count as well. */
+static kw_err read_list(place *at, kw_endpoints *list, kw_endpoint *heir, const kw_allocator *mem,
+                        const kw_reply *reply)
 {
     size_t count = kw_reply_count(reply);
     kw_endpoints read = {NULL, 0};
@@ -158,7 +170,10 @@ static kw_err read_list(place *at, kw_endpoints *list, const kw_allocator *mem,
         if (code == KW_OK) {
             code = read_address(at, &read.items[read.n], &is_known, found.host, found.port);
         }
-        if (code == KW_OK && is_known && (takes_down || !is_down(found.flags))) {
+        if (code == KW_OK && is_known && (heir == NULL || !is_down(found.flags))) {
+            if (heir != NULL && is_heir(found.flags)) {
+                *heir = read.items[read.n];
+            }
             read.n++;
         }
     }
@@ -170,18 +185,23 @@ static kw_err read_list(place *at, kw_endpoints *list, const kw_allocator *mem,
     return KW_OK;
 }
 
-kw_err kw_topology_sentinel_replicas(kw_endpoints *replicas, kw_error *error,
+kw_err kw_topology_sentinel_replicas(kw_endpoints *replicas, kw_endpoint *heir, kw_error *error,
                                      const kw_allocator *mem, const kw_reply *reply)
 {
     place at = {error, "SENTINEL REPLICAS", 0};
-    return read_list(&at, replicas, mem, reply, false);
+    kw_endpoint found = {"", 0};
+    kw_err code = read_list(&at, replicas, &found, mem, reply);
+    if (code == KW_OK) {
+        *heir = found;
+    }
+    return code;
 }
 
 kw_err kw_topology_sentinel_peers(kw_endpoints *peers, kw_error *error, const kw_allocator *mem,
                                   const kw_reply *reply)
 {
     place at = {error, "SENTINEL SENTINELS", 0};
-    return read_list(&at, peers, mem, reply, true);
+    return read_list(&at, peers, NULL, mem, reply);
 }
 
 kw_map *kw_topology_sentinel_map(const kw_allocator *mem, const kw_endpoint *primary,

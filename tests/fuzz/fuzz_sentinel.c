@@ -42,10 +42,11 @@ static void check_reply(const kw_reply *reply)
     kw_endpoint primary = {"primary", 1};
     kw_endpoints replicas = {NULL, 0};
     kw_endpoints peers = {NULL, 0};
+    kw_endpoint heir = {"", 0};
     kw_role role;
     kw_error errors[4] = {KW_ERROR_INIT, KW_ERROR_INIT, KW_ERROR_INIT, KW_ERROR_INIT};
     check_result(kw_topology_sentinel_primary(&primary, &errors[0], reply), &errors[0]);
-    check_list(kw_topology_sentinel_replicas(&replicas, &errors[1], mem, reply), &replicas,
+    check_list(kw_topology_sentinel_replicas(&replicas, &heir, &errors[1], mem, reply), &replicas,
                &errors[1]);
     check_list(kw_topology_sentinel_peers(&peers, &errors[2], mem, reply), &peers, &errors[2]);
     check_result(kw_role_read(&role, &errors[3], reply), &errors[3]);

@@ -280,7 +280,7 @@ static void test_op_map_without_redirects_is_asked_for_again(void **state)
         {E_FETCHED, KW_ERR_NO_SENTINEL, 2, SLEEP(FETCH)},
         {E_WOKE, 0, 999, SEND(0)},
         {E_MAPLESS, 0, 999, REFRESH},
-        {E_FETCHED, KW_ERR_NO_SENTINEL, 1000, FAIL(KW_ERR_NO_SENTINEL, KW_EFFECT_NONE)});
+        {E_FETCHED, KW_ERR_TIMEOUT, 1000, FAIL(KW_ERR_NO_SENTINEL, KW_EFFECT_NONE)});
     PLAY("name unknown: at once", MAP,
         {E_MAPLESS, 0, 1, REFRESH},
         {E_FETCHED, KW_ERR_NO_SERVICE, 2, FAIL(KW_ERR_NO_SERVICE, KW_EFFECT_NONE)});

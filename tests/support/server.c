@@ -33,6 +33,7 @@ enum {
 struct kw_test_server {
     pid_t pid; /* 0 while dead */
     bool is_paused;
+    bool is_sentinel;
     uint16_t port;
     char address[32];
     char uri[48];
@@ -191,7 +192,7 @@ static void write_config(const kw_test_server *server, const char *config)
 
 /* The server is a child with nothing of ours but the three standard descriptors, in a
  * session of its own: a Ctrl-C at the terminal is for the test. */
-static pid_t spawn(const char *path, const char *config_path)
+static pid_t spawn(const char *path, const char *config_path, const char *mode)
 {
     pid_t pid = fork();
     if (pid < 0) {
@@ -209,7 +210,7 @@ static pid_t spawn(const char *path, const char *config_path)
         for (int fd = 3; fd < 4096; fd++) {
             close(fd);
         }
-        execl(path, path, config_path, (char *)NULL);
+        execl(path, path, config_path, mode, (char *)NULL);
         _exit(127);
     }
     kw_test_keeper_add(pid);
@@ -276,17 +277,24 @@ static void place(kw_test_server *server)
     }
 }
 
-kw_test_server *kw_test_server_start(const char *config)
+static pid_t spawn_server(const kw_test_server *server)
+{
+    const char *mode = server->is_sentinel ? "--sentinel" : NULL;
+    return spawn(server_program()->path, server->config_path, mode);
+}
+
+static kw_test_server *start(const char *config, bool is_sentinel)
 {
     kw_test_server *server = calloc(1, sizeof(*server));
     if (server == NULL) {
         kw_test_die("no memory");
     }
+    server->is_sentinel = is_sentinel;
     server->password = password_of(config);
     for (int tries = 1;; tries++) {
         place(server);
         write_config(server, config);
-        server->pid = spawn(server_program()->path, server->config_path);
+        server->pid = spawn_server(server);
         if (wait_ready(server)) {
             return server;
         }
@@ -296,6 +304,16 @@ kw_test_server *kw_test_server_start(const char *config)
         kw_test_server_kill(server);
         kw_test_folder_remove(server->folder);
     }
+}
+
+kw_test_server *kw_test_server_start(const char *config)
+{
+    return start(config, false);
+}
+
+kw_test_server *kw_test_server_start_sentinel(const char *config)
+{
+    return start(config, true);
 }
 
 void kw_test_server_free(kw_test_server *server)
@@ -362,7 +380,7 @@ void kw_test_server_kill(kw_test_server *server)
 void kw_test_server_restart(kw_test_server *server)
 {
     kw_test_server_kill(server);
-    server->pid = spawn(server_program()->path, server->config_path);
+    server->pid = spawn_server(server);
     if (!wait_ready(server)) {
         die_with_log(server, "the server does not start again");
     }

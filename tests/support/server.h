@@ -21,6 +21,9 @@ typedef struct kw_test_server kw_test_server;
  * below log in by requirepass. Starts from any thread. */
 kw_test_server *kw_test_server_start(const char *config);
 
+/* The same as a sentinel, with config "sentinel monitor ..." and the like. */
+kw_test_server *kw_test_server_start_sentinel(const char *config);
+
 /* Kills the server and removes its folder. NULL is allowed. */
 void kw_test_server_free(kw_test_server *server);
 

@@ -36,10 +36,15 @@ static kw_err read_list(answer kind, char *out, size_t out_len, kw_error *error,
                         const kw_allocator *mem, const kw_reply *reply)
 {
     kw_endpoints list = {NULL, 0};
-    kw_err code = kind == REPLICAS ? kw_topology_sentinel_replicas(&list, error, mem, reply)
+    kw_endpoint heir = {"", 0};
+    kw_err code = kind == REPLICAS ? kw_topology_sentinel_replicas(&list, &heir, error, mem, reply)
                                    : kw_topology_sentinel_peers(&list, error, mem, reply);
     for (size_t i = 0; i < list.n; i++) {
         append_endpoint(out, out_len, &list.items[i]);
+    }
+    if (heir.host[0] != '\0') {
+        strcat(out, " heir");
+        append_endpoint(out, out_len, &heir);
     }
     kw_mem_free(mem, list.items);
     return code;
@@ -91,6 +96,9 @@ static const row good[] = {
     /* A link to a primary that is gone says nothing against reading. */
     {REPLICAS, "[['ip','a','port','1','flags','slave','master-link-status','err']]", "a:1"},
     {REPLICAS, "[['ip','a','port','1','flags','slave_s_down']]", "a:1"},
+    {REPLICAS, "[['ip','a','port','1'],['ip','b','port','2','flags','slave,promoted']]",
+     "a:1 b:2 heir b:2"},
+    {REPLICAS, "[['ip','a','port','1','flags','slave,promoted,s_down']]", ""},
     {PEERS, "[['ip','a','port','1','flags','sentinel,s_down'],['ip','b','port','2']]", "a:1 b:2"},
     {ROLE, "['master',3129659,[['127.0.0.1','9001','3129242']]]", "primary 3129659"},
     {ROLE, "['master',0,[]]", "primary 0"},
@@ -239,8 +247,9 @@ static void test_sentinel_huge_answers_are_bounded(void **state)
             reply_text_fill(root, kw_reply_slot(root, i), "['ip','a','port','1']");
         }
         kw_endpoints list = {NULL, 0};
+        kw_endpoint heir;
         kw_error error = KW_ERROR_INIT;
-        kw_err code = kw_topology_sentinel_replicas(&list, &error, kw_mem_default(), root);
+        kw_err code = kw_topology_sentinel_replicas(&list, &heir, &error, kw_mem_default(), root);
         assert_int_equal(code, n > KW_MAP_NODES_MAX ? KW_ERR_TOPOLOGY : KW_OK);
         assert_int_equal(list.n, n > KW_MAP_NODES_MAX ? 0 : n);
         kw_mem_free(kw_mem_default(), list.items);

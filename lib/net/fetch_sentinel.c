@@ -1,0 +1,331 @@
+#include "net/fetch_sentinel.h"
+
+#include "base/error.h"
+#include "base/resp.h"
+#include "route/role.h"
+
+#include <string.h>
+
+/* A sentinel, and then the primary, are given this long each ("a few hundred
+ * milliseconds", Guidelines for Redis clients with support for Sentinel). */
+#define ASK_NS ((uint64_t)300000000)
+
+#define NODES_MAX(self) ((self)->watch.configured_n + KW_SENTINELS_LEARNT_MAX)
+
+kw_err kw_fetch_sentinel_init(kw_fetch_sentinel *self, kw_env *env, const kw_fetch_owner *owner)
+{
+    memset(self, 0, sizeof(*self));
+    self->env = env;
+    self->owner = owner;
+    const kw_options *options = &env->options;
+    kw_err code = kw_sentinel_watch_init(&self->watch, &env->mem, options->seeds, options->seeds_n);
+    if (code != KW_OK) {
+        return code;
+    }
+    self->nodes = kw_mem_calloc(&env->mem, NODES_MAX(self), sizeof(self->nodes[0]));
+    if (self->nodes == NULL) {
+        kw_sentinel_watch_fini(&self->watch);
+        return KW_ERR_NOMEM;
+    }
+    return KW_OK;
+}
+
+/* What the sentinel whose turn it was has said. */
+static void forget(kw_fetch_sentinel *self)
+{
+    kw_mem_free(&self->env->mem, self->replicas.items);
+    kw_mem_free(&self->env->mem, self->peers.items);
+    memset(&self->replicas, 0, sizeof(self->replicas));
+    memset(&self->peers, 0, sizeof(self->peers));
+    self->heir.host[0] = '\0';
+    self->step = KW_SENTINEL_ASKS_GROUP;
+    self->has_answered = false;
+}
+
+void kw_fetch_sentinel_fini(kw_fetch_sentinel *self)
+{
+    if (self->env == NULL) {
+        return; /* another way was taken */
+    }
+    forget(self);
+    for (size_t i = 0; i < self->nodes_n; i++) {
+        kw_node_unref(self->nodes[i]);
+    }
+    kw_mem_free(&self->env->mem, self->nodes);
+    kw_sentinel_watch_fini(&self->watch);
+}
+
+static bool is_watched(const kw_fetch_sentinel *self, const kw_node *node)
+{
+    for (size_t i = 0; i < self->watch.entries_n; i++) {
+        if (kw_endpoint_equal(&self->watch.entries[i].endpoint, &node->endpoint)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Sentinels that left the group. */
+static void drop_left(kw_fetch_sentinel *self)
+{
+    size_t kept_n = 0;
+    for (size_t i = 0; i < self->nodes_n; i++) {
+        if (is_watched(self, self->nodes[i])) {
+            self->nodes[kept_n++] = self->nodes[i];
+        } else {
+            kw_node_unref(self->nodes[i]);
+        }
+    }
+    self->nodes_n = kept_n;
+}
+
+/* The node of a sentinel, borrowed; NULL when there is no memory. */
+static kw_node *need_node(kw_fetch_sentinel *self, const kw_endpoint *endpoint)
+{
+    for (size_t i = 0; i < self->nodes_n; i++) {
+        if (kw_endpoint_equal(&self->nodes[i]->endpoint, endpoint)) {
+            return self->nodes[i];
+        }
+    }
+    kw_node *node = self->nodes_n < NODES_MAX(self) ? kw_node_new(self->env, endpoint) : NULL;
+    if (node != NULL) {
+        kw_node_set_role(node, KW_CONN_SENTINEL);
+        self->nodes[self->nodes_n++] = node;
+    }
+    return node;
+}
+
+static size_t begin(void *arg, kw_node **nodes)
+{
+    kw_fetch_sentinel *self = arg;
+    size_t n = 0;
+    forget(self);
+    drop_left(self);
+    kw_sentinel_watch_on_start(&self->watch);
+    self->told_rank = 0;
+    for (size_t i = 0; i < self->watch.entries_n && n < KW_FETCH_NODES_MAX; i++) {
+        kw_node *node = need_node(self, &self->watch.entries[i].endpoint);
+        if (node != NULL) {
+            nodes[n++] = kw_node_ref(node);
+        }
+    }
+    return n;
+}
+
+/* "SENTINEL <what> <name>". */
+static bool append(kw_fetch_sentinel *self, kw_fetch_questions *questions, kw_buf *encoded,
+                   const char *what)
+{
+    kw_bytes argv[3] = {kw_bytes_of("SENTINEL"), kw_bytes_of(what),
+                        kw_bytes_of(self->env->options.service)};
+    bool is_whole = kw_resp_append(encoded, argv, 3);
+    questions->ends[questions->n++] = encoded->len;
+    return is_whole;
+}
+
+static bool ask(void *arg, kw_fetch_questions *questions, kw_buf *encoded)
+{
+    kw_fetch_sentinel *self = arg;
+    kw_bytes role[1] = {kw_bytes_of("ROLE")};
+    bool is_whole = false;
+    questions->n = 0;
+    questions->wait_ns = ASK_NS;
+    questions->is_for_primary = self->step >= KW_SENTINEL_ASKS_HEIR;
+    questions->name = "SENTINEL";
+    switch (self->step) {
+    case KW_SENTINEL_ASKS_GROUP:
+        is_whole = append(self, questions, encoded, "GET-MASTER-ADDR-BY-NAME") &&
+                   append(self, questions, encoded, "REPLICAS") &&
+                   append(self, questions, encoded, "SENTINELS");
+        break;
+    case KW_SENTINEL_ASKS_REPLICAS:
+        is_whole = append(self, questions, encoded, "SLAVES");
+        break;
+    case KW_SENTINEL_ASKS_HEIR:
+    case KW_SENTINEL_ASKS_ROLE:
+        questions->name = "ROLE";
+        is_whole = kw_resp_append(encoded, role, 1);
+        questions->ends[questions->n++] = encoded->len;
+        break;
+    }
+    return is_whole;
+}
+
+static kw_err no_memory(kw_error *error)
+{
+    return kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for a map");
+}
+
+/* Whoever may be the primary is asked next: first the heir, which a sentinel that replaces a
+ * primary has chosen and names up to a second after it took over, when it looks the next time;
+ * then the one that the sentinel names, unless another sentinel did, and it was none. */
+static kw_err go_to_primary(kw_fetch_sentinel *self, kw_fetch_turn *turn, kw_error *error)
+{
+    if (self->heir.host[0] != '\0' && self->step != KW_SENTINEL_ASKS_HEIR) {
+        self->step = KW_SENTINEL_ASKS_HEIR;
+        turn->node = self->owner->node_fn(self->owner->arg, &self->heir);
+        return turn->node != NULL ? KW_OK : no_memory(error);
+    }
+    if (kw_sentinel_watch_has_tried(&self->watch, &self->primary)) {
+        kw_error_copy(error, &self->told);
+        return self->told.code;
+    }
+    self->step = KW_SENTINEL_ASKS_ROLE;
+    turn->node = self->owner->node_fn(self->owner->arg, &self->primary);
+    return turn->node != NULL ? KW_OK : no_memory(error);
+}
+
+static kw_err take_group(kw_fetch_sentinel *self, kw_fetch_turn *turn, kw_error *error,
+                         const kw_node *from, kw_reply *const *replies)
+{
+    const kw_allocator *mem = &self->env->mem;
+    self->sentinel = from->endpoint;
+    kw_err code = kw_topology_sentinel_primary(&self->primary, error, replies[0]);
+    self->has_answered = code == KW_OK || code == KW_ERR_NO_SERVICE;
+    if (code == KW_OK && !kw_reply_is_error(replies[2])) {
+        code = kw_topology_sentinel_peers(&self->peers, error, mem, replies[2]);
+    }
+    if (code != KW_OK) {
+        return code;
+    }
+    if (kw_reply_is_error(replies[1])) {
+        self->step = KW_SENTINEL_ASKS_REPLICAS;
+        return KW_OK;
+    }
+    code = kw_topology_sentinel_replicas(&self->replicas, &self->heir, error, mem, replies[1]);
+    return code == KW_OK ? go_to_primary(self, turn, error) : code;
+}
+
+/* Replicas that a sentinel does not tell are not read from, no more. */
+static kw_err take_replicas(kw_fetch_sentinel *self, kw_fetch_turn *turn, kw_error *error,
+                            const kw_reply *reply)
+{
+    kw_err code = KW_OK;
+    if (!kw_reply_is_error(reply)) {
+        code = kw_topology_sentinel_replicas(&self->replicas, &self->heir, error, &self->env->mem,
+                                             reply);
+    }
+    return code == KW_OK ? go_to_primary(self, turn, error) : code;
+}
+
+static kw_err take_role(kw_fetch_sentinel *self, kw_fetch_turn *turn, kw_error *error,
+                        const kw_reply *reply)
+{
+    kw_role role;
+    kw_err code = kw_role_read(&role, error, reply);
+    if (code != KW_OK) {
+        return code;
+    }
+    if (role.kind != KW_ROLE_PRIMARY) {
+        return kw_error_set(error, KW_ERR_ROLE, KW_EFFECT_NONE,
+                            "named as the primary, but it says that it is a %s",
+                            kw_role_name(role.kind));
+    }
+    bool is_heir = self->step == KW_SENTINEL_ASKS_HEIR;
+    turn->map = kw_topology_sentinel_map(&self->env->mem, is_heir ? &self->heir : &self->primary,
+                                         &self->replicas);
+    return turn->map != NULL ? KW_OK : no_memory(error);
+}
+
+static kw_err take(void *arg, kw_fetch_turn *turn, kw_error *error, const kw_node *from,
+                   kw_reply *const *replies)
+{
+    kw_fetch_sentinel *self = arg;
+    kw_err code = KW_OK;
+    switch (self->step) {
+    case KW_SENTINEL_ASKS_GROUP:
+        code = take_group(self, turn, error, from, replies);
+        break;
+    case KW_SENTINEL_ASKS_REPLICAS:
+        code = take_replicas(self, turn, error, replies[0]);
+        break;
+    case KW_SENTINEL_ASKS_HEIR:
+    case KW_SENTINEL_ASKS_ROLE:
+        code = take_role(self, turn, error, replies[0]);
+        break;
+    }
+    if (code == KW_OK && turn->map != NULL) {
+        kw_sentinel_watch_on_success(&self->watch, &self->sentinel);
+        kw_sentinel_watch_learn(&self->watch, self->peers.items, self->peers.n);
+        forget(self);
+    }
+    return code;
+}
+
+/* How much a failure tells of what is wrong. */
+static unsigned rank_of(const kw_fetch_sentinel *self, const kw_error *failure)
+{
+    if (self->step == KW_SENTINEL_ASKS_ROLE) {
+        return 4;
+    }
+    if (self->has_answered) {
+        return 3;
+    }
+    return failure->code == KW_ERR_AUTH ? 2 : 1;
+}
+
+/* The sentinel has led to no primary. */
+static void give_up(kw_fetch_sentinel *self, const kw_node *node, const kw_error *failure)
+{
+    unsigned rank = rank_of(self, failure);
+    if (rank > self->told_rank) {
+        self->told = *failure;
+        self->told_rank = rank;
+    }
+    if (self->step == KW_SENTINEL_ASKS_ROLE) {
+        kw_sentinel_watch_on_tried(&self->watch, &self->primary);
+    }
+    kw_sentinel_watch_on_failure(&self->watch, failure->code, self->has_answered);
+    if (self->step == KW_SENTINEL_ASKS_ROLE) {
+        kw_env_log(self->env, KW_LOG_WARNING, "sentinel %s names %s: %s", node->name, failure->node,
+                   failure->text);
+    } else {
+        kw_env_log(self->env, KW_LOG_WARNING, "sentinel %s: %s", node->name, failure->text);
+    }
+    forget(self);
+}
+
+static kw_node *fail(void *arg, kw_node *node, const kw_error *failure)
+{
+    kw_fetch_sentinel *self = arg;
+    kw_fetch_turn turn = {NULL, NULL};
+    kw_error again = KW_ERROR_INIT;
+    kw_error_copy(&again, failure);
+    if (self->step == KW_SENTINEL_ASKS_HEIR && go_to_primary(self, &turn, &again) == KW_OK) {
+        return turn.node; /* not the primary yet */
+    }
+    give_up(self, node, &again);
+    return NULL;
+}
+
+static bool end(void *arg, kw_error *failure)
+{
+    kw_fetch_sentinel *self = arg;
+    const char *service = self->env->options.service;
+    kw_error told = self->told;
+    if (self->told_rank == 0) {
+        told = *failure;
+    }
+    kw_err code = kw_sentinel_watch_on_end(&self->watch, told.code);
+    switch ((int)code) {
+    case KW_ERR_NO_SENTINEL:
+        kw_error_set(failure, code, KW_EFFECT_NONE, "no sentinel led to \"%.60s\"; %.80s: %.180s",
+                     service, told.node, told.text);
+        break;
+    case KW_ERR_NO_SERVICE:
+        kw_error_set(failure, code, KW_EFFECT_NONE,
+                     "the sentinels do not know the name \"%.60s\"; SENTINEL MASTERS lists those "
+                     "that they know",
+                     service);
+        break;
+    default:
+        kw_error_set(failure, code, KW_EFFECT_NONE, "%s%s", told.text,
+                     self->told_rank == 4 ? "; the sentinels name it as the primary" : "");
+        break;
+    }
+    kw_error_set_node(failure, told.node);
+    /* The sentinels are about to name another one. */
+    return self->told_rank == 4;
+}
+
+const kw_fetch_way kw_fetch_sentinel_way = {begin, ask, take, fail, end};

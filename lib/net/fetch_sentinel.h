@@ -1,0 +1,44 @@
+/* Fetch of a Sentinel group's map: one sentinel after the other is asked who the primary is,
+ * and then the primary itself. */
+#ifndef NET_FETCH_SENTINEL_H
+#define NET_FETCH_SENTINEL_H
+
+#include "engine/sentinel_watch.h"
+#include "net/fetch.h"
+#include "route/topology_sentinel.h"
+
+/* What is asked next. */
+typedef enum kw_sentinel_step {
+    KW_SENTINEL_ASKS_GROUP,    /* primary, replicas and sentinels, of a sentinel */
+    KW_SENTINEL_ASKS_REPLICAS, /* the same replicas by their older name */
+    KW_SENTINEL_ASKS_HEIR,     /* ROLE, of the replica that it has chosen to be the next */
+    KW_SENTINEL_ASKS_ROLE      /* of the primary that it named */
+} kw_sentinel_step;
+
+typedef struct kw_fetch_sentinel {
+    kw_env *env;
+    const kw_fetch_owner *owner;
+    kw_sentinel_watch watch;
+    kw_node **nodes; /* of the sentinels of the watch, in no order; a reference each */
+    size_t nodes_n;
+    /* Of the sentinel whose turn it is. */
+    kw_endpoint sentinel; /* once it answered */
+    kw_sentinel_step step;
+    bool has_answered; /* it has said whether it knows the name */
+    kw_endpoint primary;
+    kw_endpoint heir; /* host is empty: none */
+    kw_endpoints replicas;
+    kw_endpoints peers;
+    /* Of the fetch: the failure that tells most. */
+    kw_error told;
+    unsigned told_rank; /* 0: none yet */
+} kw_fetch_sentinel;
+
+/* owner stays. KW_ERR_NOMEM. */
+kw_err kw_fetch_sentinel_init(kw_fetch_sentinel *self, kw_env *env, const kw_fetch_owner *owner);
+void kw_fetch_sentinel_fini(kw_fetch_sentinel *self);
+
+/* With a kw_fetch_sentinel as its arg. */
+extern const kw_fetch_way kw_fetch_sentinel_way;
+
+#endif

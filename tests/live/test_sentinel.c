@@ -1,0 +1,256 @@
+/* The blocking client on a real Sentinel group: a primary, two replicas, three sentinels. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <keyway/batch.h>
+#include <keyway/session.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "support/ask.h"
+#include "support/check.h"
+#include "support/group.h"
+
+typedef struct stage {
+    kw_test_group *group;
+    kw_client *client;
+} stage;
+
+/* One write that is answered, or of which it is not known whether it ran. */
+static void step(kw_client *client)
+{
+    kw_error error = KW_ERROR_INIT;
+    kw_reply *reply = kw_command(client, &error, "INCR after");
+    if (reply != NULL ? kw_reply_type(reply) != KW_REPLY_INTEGER
+                      : error.effect != KW_EFFECT_MAYBE) {
+        fail_msg("INCR: %s", reply != NULL ? kw_reply_str(reply, NULL) : error.text);
+    }
+    kw_reply_free(reply);
+}
+
+static void assert_primary(stage *it, const kw_test_server *server)
+{
+    char name[64];
+    assert_int_equal(kw_client_slot_node(it->client, name, sizeof(name), 0, NULL), KW_OK);
+    assert_string_equal(name, kw_test_server_address(server));
+}
+
+static void test_commands_go_to_the_primary(void **state)
+{
+    stage *it = *state;
+    assert_int_equal(kw_connect(it->client, NULL), KW_OK);
+    assert_primary(it, kw_test_group_server(it->group, 0));
+    kw_test_ask_ok(it->client, "SET a 1");
+    assert_int_equal(kw_test_ask_integer(it->client, "INCR a"), 2);
+    /* One data set: keys of different slots in one command, all of them on one server. */
+    kw_test_ask_ok(it->client, "MSET b 1 c 2 d 3");
+    assert_int_equal(kw_test_ask_integer(it->client, "DEL b c d"), 3);
+    kw_test_ask_ok(it->client, "RENAME a z");
+    assert_int_equal(kw_test_ask_integer(it->client, "DBSIZE"), 1);
+    assert_int_equal(kw_test_ask_integer(it->client, "EVAL %s 2 x y",
+                                         "redis.call('set',KEYS[1],1) return "
+                                         "redis.call('del',KEYS[1],KEYS[2])"),
+                     1);
+    kw_stats stats = kw_test_stats(it->client);
+    assert_int_equal(stats.nodes, 3);
+    assert_int_equal(stats.moved, 0);
+}
+
+static void test_batches_and_sessions_know_no_slots(void **state)
+{
+    stage *it = *state;
+    kw_error error = KW_ERROR_INIT;
+    kw_batch *batch = kw_batch_new(it->client, &error);
+    for (int i = 0; i < 100; i++) {
+        assert_int_equal(kw_batch_add(batch, &error, "SET k:%d %d", i, i), KW_OK);
+    }
+    assert_int_equal(kw_batch_run(batch, &error, 0), KW_OK);
+    kw_batch_free(batch);
+    kw_session *session = kw_session_open(it->client, &error, "k:1", 3);
+    assert_non_null(session);
+    kw_reply_free(kw_session_command(session, &error, "WATCH k:1 k:2"));
+    kw_reply_free(kw_session_command(session, &error, "MULTI"));
+    kw_reply_free(kw_session_command(session, &error, "INCR k:3"));
+    kw_reply_free(kw_session_command(session, &error, "INCR k:4"));
+    kw_reply *results = kw_session_command(session, &error, "EXEC");
+    assert_int_equal(kw_reply_count(results), 2);
+    assert_int_equal(kw_reply_int(kw_reply_at(results, 1)), 5);
+    kw_reply_free(results);
+    kw_session_close(session);
+}
+
+static void test_names_that_nobody_knows_are_an_error_of_their_own(void **state)
+{
+    stage *it = *state;
+    char uri[300];
+    snprintf(uri, sizeof(uri), "%s-not", kw_test_group_uri(it->group));
+    kw_client *client = kw_open(uri, NULL);
+    kw_error error = KW_ERROR_INIT;
+    uint64_t start_ms = kw_test_now_ms();
+    assert_null(kw_command(client, &error, "GET a"));
+    assert_int_equal(error.code, KW_ERR_NO_SERVICE);
+    assert_int_equal(error.effect, KW_EFFECT_NONE);
+    assert_non_null(strstr(error.text, "mymaster-not"));
+    assert_int_equal(kw_connect(client, &error), KW_ERR_NO_SERVICE);
+    assert_true(kw_test_now_ms() - start_ms < 1500); /* not at the deadline */
+    kw_close(client);
+}
+
+/* Seconds, in microseconds, from the promotion to the first answer of a write. */
+static uint64_t wait_answer(stage *it, uint64_t promoted_ns)
+{
+    kw_error error = KW_ERROR_INIT;
+    uint64_t end_ms = kw_test_now_ms() + 10000;
+    for (;;) {
+        kw_reply *reply = kw_command(it->client, &error, "INCR after");
+        uint64_t now_ns = kw_test_now_ns();
+        bool is_answer = reply != NULL && !kw_reply_is_error(reply);
+        kw_reply_free(reply);
+        if (is_answer) {
+            return now_ns > promoted_ns ? (now_ns - promoted_ns) / 1000 : 0;
+        }
+        assert_true(kw_test_now_ms() < end_ms);
+    }
+}
+
+static void test_killed_primary_is_replaced(void **state)
+{
+    stage *it = *state;
+    uint64_t promoted_ns;
+    kw_test_server *old = kw_test_group_primary(it->group);
+    kw_session *session = kw_session_open(it->client, NULL, "kept", 4);
+    kw_reply_free(kw_session_command(session, NULL, "SET kept 1"));
+    kw_reply *reached = kw_session_command(session, NULL, "WAIT 2 5000");
+    assert_int_equal(kw_reply_int(reached), 2);
+    kw_reply_free(reached);
+    kw_session_close(session);
+    kw_test_server_kill(old);
+    kw_test_server *heir = kw_test_group_wait_promotion(it->group, old, &promoted_ns);
+    uint64_t us = wait_answer(it, promoted_ns);
+    print_message("first answer %lu us after the promotion\n", (unsigned long)us);
+    assert_true(us < 1000000 * KW_TEST_SLOWNESS);
+    assert_primary(it, heir);
+    assert_int_equal(kw_test_ask_integer(it->client, "EXISTS kept"), 1);
+    kw_test_server_restart(old); /* as a primary, until the sentinels say otherwise */
+    for (int i = 0; i < 200; i++) {
+        step(it->client);
+    }
+    assert_primary(it, heir);
+    kw_test_group_wait(it->group, 60000);
+    assert_primary(it, heir);
+    step(it->client);
+}
+
+static void test_failover_by_command_moves_every_connection(void **state)
+{
+    stage *it = *state;
+    for (int round = 0; round < 2; round++) {
+        uint64_t promoted_ns;
+        step(it->client);
+        kw_test_server *heir = kw_test_group_failover(it->group, &promoted_ns);
+        uint64_t end_ms = kw_test_now_ms() + 5000;
+        char name[64] = "";
+        while (strcmp(name, kw_test_server_address(heir)) != 0) {
+            step(it->client); /* each is answered */
+            assert_int_equal(kw_client_slot_node(it->client, name, sizeof(name), 0, NULL), KW_OK);
+            assert_true(kw_test_now_ms() < end_ms);
+        }
+        print_message("the new primary is used %lu ms after its promotion\n",
+                      (unsigned long)((kw_test_now_ns() - promoted_ns) / 1000000));
+        kw_node_stats stats = {.size = sizeof(stats)};
+        for (size_t i = 0; kw_client_node_stats(it->client, &stats, i) == KW_OK; i++) {
+            assert_true(stats.is_primary || stats.connections == 0);
+        }
+        kw_test_group_wait(it->group, 60000);
+    }
+}
+
+static void test_demoted_primary_is_noticed_by_its_own_word(void **state)
+{
+    stage *it = *state;
+    kw_test_server *primary = kw_test_group_primary(it->group);
+    assert_non_null(primary);
+    step(it->client);
+    /* READONLY, until the sentinels make it a primary again, or another one. */
+    kw_test_server_ok(primary, "REPLICAOF 127.0.0.1 %u",
+                      (unsigned)kw_test_server_port(kw_test_group_sentinel(it->group, 0)));
+    kw_error error = KW_ERROR_INIT;
+    const char *argv[] = {"INCR", "after", NULL};
+    kw_test_deadline deadline = {300, NULL};
+    kw_reply *reply = kw_test_call(it->client, &error, deadline, argv);
+    assert_null(reply);
+    assert_int_equal(error.effect, KW_EFFECT_NONE);
+    assert_true(error.code == KW_ERR_READONLY || error.code == KW_ERR_ROLE);
+    kw_test_server_ok(primary, "REPLICAOF NO ONE");
+    step(it->client);
+    kw_test_group_wait(it->group, 60000);
+}
+
+static void test_calls_go_on_while_no_sentinel_is_there(void **state)
+{
+    stage *it = *state;
+    step(it->client);
+    for (unsigned i = 0; i < KW_TEST_SENTINELS; i++) {
+        kw_test_server_kill(kw_test_group_sentinel(it->group, i));
+    }
+    uint64_t end_ms = kw_test_now_ms() + 2500;
+    while (kw_test_now_ms() < end_ms) {
+        step(it->client);
+    }
+    /* Connections that break are opened again: ROLE says that it is still the primary. */
+    kw_test_server *primary = NULL;
+    for (size_t i = 0; i < kw_test_group_count(it->group); i++) {
+        kw_test_server *server = kw_test_group_server(it->group, i);
+        primary = kw_test_server_is_info(server, "role", "master") ? server : primary;
+    }
+    (void)kw_test_server_integer(primary, "CLIENT KILL TYPE normal SKIPME yes");
+    step(it->client);
+    /* A new handle has nobody to ask. */
+    kw_client *other = kw_test_open("%s?timeout=500ms", kw_test_group_uri(it->group));
+    kw_error error = KW_ERROR_INIT;
+    assert_null(kw_command(other, &error, "GET a"));
+    assert_int_equal(error.code, KW_ERR_NO_SENTINEL);
+    assert_int_equal(kw_connect(other, &error), KW_ERR_NO_SENTINEL);
+    for (unsigned i = 0; i < KW_TEST_SENTINELS; i++) {
+        kw_test_server_restart(kw_test_group_sentinel(it->group, i));
+    }
+    kw_test_group_wait(it->group, 60000);
+    step(other);
+    kw_close(other);
+}
+
+static int start_stage(void **state)
+{
+    static stage it; /* the program's only one */
+    it.group = kw_test_group_start(2, NULL, NULL);
+    it.client = kw_test_open("%s?timeout=10s", kw_test_group_uri(it.group));
+    *state = &it;
+    return 0;
+}
+
+static int end_stage(void **state)
+{
+    stage *it = *state;
+    kw_close(it->client);
+    kw_test_group_free(it->group);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_commands_go_to_the_primary),
+        cmocka_unit_test(test_batches_and_sessions_know_no_slots),
+        cmocka_unit_test(test_names_that_nobody_knows_are_an_error_of_their_own),
+        cmocka_unit_test(test_failover_by_command_moves_every_connection),
+        cmocka_unit_test(test_killed_primary_is_replaced),
+        cmocka_unit_test(test_demoted_primary_is_noticed_by_its_own_word),
+        cmocka_unit_test(test_calls_go_on_while_no_sentinel_is_there),
+    };
+    return cmocka_run_group_tests(tests, start_stage, end_stage);
+}
