@@ -171,7 +171,7 @@ static kw_err route_as_told(kw_plan *plan, kw_plan_need *need, kw_client *client
     case KW_ROUTE_AUTO:
     case KW_ROUTE_ANY:
         if (client->env.options.scheme == KW_SCHEME_SENTINEL) {
-            take_slot(plan, 0);
+            kw_plan_take_slot(plan, 0);
         } else {
             plan->kind = KW_PLAN_ANY;
         }
@@ -244,7 +244,7 @@ kw_err kw_plan_start(kw_plan *plan, kw_plan_need *need, kw_client *client, kw_er
         return KW_OK;
     }
     if (client->env.options.scheme == KW_SCHEME_SENTINEL) {
-        take_slot(plan, 0); /* one primary has every key */
+        kw_plan_take_slot(plan, 0); /* one primary has every key */
         return KW_OK;
     }
     return plan->command != NULL ? route_by_keys(plan, client, error, argv, argc)

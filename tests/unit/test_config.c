@@ -102,6 +102,40 @@ static void test_uri_login_database_and_query_are_options(void **state)
     kw_config_free(config);
 }
 
+static void test_uri_of_sentinels_has_a_name_and_a_login_of_their_own(void **state)
+{
+    (void)state;
+    kw_config *config = config_of("redis-sentinel://us:pw@h1,[::1]:7,h2:26380/my%2Fmaster/3?"
+                                  "sentinel-user=su&sentinel-password=sp");
+    const kw_options *options = &config->options;
+    assert_int_equal(options->scheme, KW_SCHEME_SENTINEL);
+    assert_int_equal(options->seeds_n, 3);
+    assert_int_equal(options->seeds[0].port, 26379);
+    assert_int_equal(options->seeds[1].port, 7);
+    assert_string_equal(options->service, "my/master");
+    assert_int_equal(options->database, 3);
+    assert_string_equal(options->user, "us");
+    assert_string_equal(options->password, "pw");
+    assert_string_equal(options->sentinel_user, "su");
+    assert_string_equal(options->sentinel_password, "sp");
+    kw_options copy;
+    assert_true(kw_options_copy(&copy, options, kw_mem_default()));
+    assert_string_equal(copy.sentinel_password, "sp");
+    assert_string_equal(copy.service, "my/master");
+    kw_options_fini(&copy, kw_mem_default());
+    kw_config_free(config);
+    config = config_of("valkey-sentinel://h");
+    kw_error error = KW_ERROR_INIT;
+    assert_null(kw_open_config(config, &error));
+    assert_int_equal(error.code, KW_ERR_CONFIG);
+    says(&error, "no name", "/mymaster");
+    assert_int_equal(kw_config_set(config, "service", "m", NULL), KW_OK);
+    kw_client *client = kw_open_config(config, &error); /* dials nothing */
+    assert_non_null(client);
+    kw_close(client);
+    kw_config_free(config);
+}
+
 static void test_uri_members_of_a_ring_have_names_weights_zones_and_replicas(void **state)
 {
     (void)state;
@@ -146,7 +180,11 @@ static void test_uri_bad_ones_name_what_and_where(void **state)
         {"localhost:6379", KW_ERR_CONFIG, "redis://"},
         {"http://h", KW_ERR_CONFIG, "unknown scheme"},
         {"rediss://h", KW_ERR_UNSUPPORTED, "TLS"},
-        {"redis-sentinel://h/m", KW_ERR_UNSUPPORTED, "Sentinel"},
+        {"redis-sentinel://h/m/x", KW_ERR_CONFIG, "database"},
+        {"redis-sentinel://h/a%20b", KW_ERR_CONFIG, "service"},
+        {"redis-sentinel://h/m?service=n", KW_ERR_CONFIG, "twice"},
+        {"redis-sentinel:///m", KW_ERR_CONFIG, "missing"},
+        {"redis-sentinel://h/m?sentinel-password=a%00b", KW_ERR_CONFIG, "sentinel-password"},
         {"redis-ring://", KW_ERR_CONFIG, "host name is missing"},
         {"redis-ring://a=h:1,,b=h:2", KW_ERR_CONFIG, "host name is missing"},
         {"redis-ring://=h:1", KW_ERR_CONFIG, "1 to 255 bytes"},
@@ -382,6 +420,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_uri_good_ones_give_servers),
         cmocka_unit_test(test_uri_login_database_and_query_are_options),
+        cmocka_unit_test(test_uri_of_sentinels_has_a_name_and_a_login_of_their_own),
         cmocka_unit_test(test_uri_members_of_a_ring_have_names_weights_zones_and_replicas),
         cmocka_unit_test(test_uri_bad_ones_name_what_and_where),
         cmocka_unit_test(test_uri_error_never_shows_the_password),
