@@ -182,9 +182,14 @@ static void check_mix(const char *name, mix *it, uint64_t tardy_us)
     kw_test_times_free(it->over);
 }
 
-/* The server is away for 20 ms again and again: many replies find nobody. */
+/* The server is away once for long, and for 20 ms again and again: many replies find
+ * nobody. */
 static void disturb(kw_test_server *server, uint64_t until_ms)
 {
+    kw_test_sleep_ms(50);
+    kw_test_server_pause(server);
+    kw_test_sleep_ms(250);
+    kw_test_server_resume(server);
     while (kw_test_now_ms() < until_ms) {
         kw_test_server_ok(server, "DEBUG SLEEP 0.02");
         kw_test_sleep_ms(25);

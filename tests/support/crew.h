@@ -16,7 +16,8 @@ typedef struct kw_test_crew kw_test_crew;
 kw_test_crew *kw_test_crew_start(unsigned threads_n, kw_test_crew_fn fn, void *arg);
 
 /* Waits for their ends, and frees the crew. The most by which this machine woke a thread
- * too late since the start, in microseconds. */
+ * too late since the start, and what so many threads may take from one another, in
+ * microseconds. */
 uint64_t kw_test_crew_join(kw_test_crew *crew);
 
 /* Both. */
