@@ -13,6 +13,7 @@
 #include <keyway/loop.h>
 #include <keyway/members.h>
 #include <keyway/memory.h>
+#include <keyway/quorum.h>
 #include <keyway/reply.h>
 #include <keyway/ring.h>
 #include <keyway/session.h>

@@ -45,7 +45,8 @@ typedef enum kw_err {
     KW_ERR_NO_SENTINEL = -40,   /* no sentinel could be reached */
     KW_ERR_NO_SERVICE = -41,    /* no sentinel knows the name */
     KW_ERR_ROLE = -42,          /* the server is not the primary, or the replica, it was named */
-    KW_ERR_DURABILITY = -43     /* run, but acknowledged by fewer replicas than asked for */
+    KW_ERR_DURABILITY = -43,    /* run, but acknowledged by fewer replicas than asked for */
+    KW_ERR_QUORUM = -44         /* too few copies of the key answered as needed */
 } kw_err;
 
 /* What a failed call did on the servers. */

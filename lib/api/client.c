@@ -3,6 +3,7 @@
 #include "api/config.h"
 #include "api/loop.h"
 #include "api/publish.h"
+#include "api/quorum_rule.h"
 #include "api/registry.h"
 #include "base/error.h"
 
@@ -134,7 +135,7 @@ static kw_err check_config(const kw_config *config, kw_error *error)
                             "the name that the sentinels know is missing, as in "
                             "redis-sentinel://host:26379/mymaster");
     }
-    return KW_OK;
+    return kw_quorum_check(options, error);
 }
 
 kw_client *kw_open_config(const kw_config *config, kw_error *error)

@@ -1,6 +1,7 @@
 #include "api/config.h"
 
 #include "api/option_table.h"
+#include "api/quorum_rule.h"
 #include "api/uri.h"
 #include "base/error.h"
 
@@ -106,6 +107,7 @@ kw_err kw_config_set_uri(kw_config *config, const char *uri, kw_error *error)
         return kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for a URI");
     }
     kw_err code = kw_uri_read(&fresh, error, &config->mem, uri);
+    code = code == KW_OK ? kw_quorum_check(&fresh, error) : code;
     if (code != KW_OK) {
         kw_options_fini(&fresh, &config->mem);
         return code;

@@ -62,6 +62,16 @@ static const kw_option_row rows[] = {
      "ring: failures in a row that make a node one that is down"},
     {"up-after", KW_OPTION_COUNT, AT(up_after), 1, 1000, "2",
      "ring: answered probes in a row that bring a node back"},
+    {"copies", KW_OPTION_COUNT, AT(copies_n), 1, 15, "1",
+     "ring: servers that keep a copy of each key, for the functions of keyway/quorum.h"},
+    {"write-quorum", KW_OPTION_COUNT, AT(write_quorum), 0, 15, "0",
+     "ring: copies that a write is done at; 0 is more than half"},
+    {"read-quorum", KW_OPTION_COUNT, AT(read_quorum), 0, 15, "0",
+     "ring: copies that a read needs; 0 is more than half"},
+    {"quorum", KW_OPTION_QUORUM, AT(is_weak_quorum), 0, 0, "strict",
+     "ring: strict demands quorums that meet; weak allows others, and old values with them"},
+    {"tombstone-ttl", KW_OPTION_DURATION, AT(tombstone_ms), 1, 365 * DAY_MS, "24h",
+     "ring: how long copies remember that a value was deleted or has expired"},
     {"address-map", KW_OPTION_ADDRESSES, AT(address_map), 0, 0, NULL,
      "dial other addresses than servers announce: from>to,from>to"},
 };
@@ -115,6 +125,7 @@ const char *kw_option_nearest(kw_bytes name)
 
 static const char *const fork_words[] = {"refuse", "reopen"};
 static const char *const split_words[] = {"split", "refuse"};
+static const char *const quorum_words[] = {"strict", "weak"};
 static const char *const resolver_words[] = {"system", "thread"};
 static const char *const outage_words[] = {"fail", "next", "eject"}; /* as kw_outage_policy */
 
@@ -345,6 +356,8 @@ kw_err kw_option_set(kw_options *options, kw_error *error, const kw_allocator *m
         return set_placement(options, error, mem, row, value);
     case KW_OPTION_OUTAGE:
         return set_outage(options, error, row, value);
+    case KW_OPTION_QUORUM:
+        return set_choice(options, error, row, value, quorum_words);
     case KW_OPTION_ADDRESSES:
         return set_addresses(options, error, mem, row, value);
     }

@@ -40,10 +40,15 @@ typedef struct kw_options {
     uint64_t down_after; /* failures in a row that make a ring node one that is down */
     uint64_t up_after;   /* answered probes in a row that bring it back */
     kw_outage_policy outage;
-    char *user;        /* NULL: none */
-    char *password;    /* NULL: none */
-    char *client_name; /* NULL: none */
-    char *service;     /* what sentinels call the primary and its replicas; NULL: none */
+    uint64_t copies_n;     /* servers of a ring that keep a key; 1: one, as a plain value */
+    uint64_t write_quorum; /* copies that a write is done at; 0: more than half */
+    uint64_t read_quorum;  /* copies that a read asks at least; 0: more than half */
+    bool is_weak_quorum;   /* reads and writes need not meet */
+    uint64_t tombstone_ms; /* how long what is deleted is remembered */
+    char *user;            /* NULL: none */
+    char *password;        /* NULL: none */
+    char *client_name;     /* NULL: none */
+    char *service;         /* what sentinels call the primary and its replicas; NULL: none */
     char *sentinel_user;
     char *sentinel_password; /* both of the sentinels alone, not of the servers; NULL: none */
     uint64_t database;

@@ -15,6 +15,13 @@ uint64_t kw_clock_now(const kw_clock *clock)
     return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
 }
 
+uint64_t kw_clock_wall_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return now.tv_sec > 0 ? (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / NS_PER_MS : 0;
+}
+
 int kw_clock_ms_until(uint64_t now_ns, uint64_t until_ns, int max_ms)
 {
     if (until_ns <= now_ns) {

@@ -14,6 +14,9 @@ typedef struct kw_clock {
 /* Nanoseconds since some fixed point. */
 uint64_t kw_clock_now(const kw_clock *clock);
 
+/* Milliseconds since 1970, by the system's clock that people set. */
+uint64_t kw_clock_wall_ms(void);
+
 /* Whole milliseconds from now_ns to until_ns, rounded up and at most max_ms; 0 where
  * until_ns has passed. */
 int kw_clock_ms_until(uint64_t now_ns, uint64_t until_ns, int max_ms);

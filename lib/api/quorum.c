@@ -1,0 +1,511 @@
+#include <keyway/quorum.h>
+
+#include "api/courier.h"
+#include "api/plan_ring.h"
+#include "api/quorum_rule.h"
+#include "base/error.h"
+#include "net/clock.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+struct kw_quorum {
+    kw_client *client;
+    kw_quorum_rule rule;
+    kw_fork fork;
+    kw_quorum_clock_fn clock; /* NULL: the system's */
+    void *clock_arg;
+    kw_gate gate; /* guards what follows */
+    kw_stamper stamper;
+    kw_courier *idle; /* couriers without a caller, the last one used first */
+};
+
+typedef struct result {
+    kw_err code;
+    kw_error error;
+    bool is_written;
+    char *value; /* NULL: none */
+    size_t value_len;
+    kw_stamp version;
+    int64_t left_ms;
+} result;
+
+struct kw_quorum_results {
+    kw_allocator mem;
+    size_t n;
+    result items[];
+};
+
+static uint64_t wall_ms(const kw_quorum *self)
+{
+    return self->clock != NULL ? self->clock(self->clock_arg) : kw_clock_wall_ms();
+}
+
+static kw_stamp next_stamp(void *arg, kw_stamp past)
+{
+    kw_quorum *self = arg;
+    uint64_t now_ms = wall_ms(self);
+    kw_gate_lock(&self->gate);
+    kw_stamp stamp = kw_stamper_next(&self->stamper, now_ms, past);
+    kw_gate_unlock(&self->gate);
+    return stamp;
+}
+
+static void learn_stamp(void *arg, kw_stamp seen)
+{
+    kw_quorum *self = arg;
+    if (kw_stamp_is_zero(seen)) {
+        return;
+    }
+    uint64_t now_ms = wall_ms(self);
+    kw_gate_lock(&self->gate);
+    kw_stamper_learn(&self->stamper, now_ms, seen);
+    kw_gate_unlock(&self->gate);
+}
+
+/* A number that no other writer has. */
+static uint64_t new_writer(kw_client *client)
+{
+    uint64_t number = 0;
+    if (getentropy(&number, sizeof(number)) != 0 || number == 0) {
+        number = kw_env_seed(&client->env) ^ kw_clock_wall_ms() << 20 ^ (uint64_t)getpid() << 48;
+        kw_random random;
+        kw_random_init(&random, number);
+        number = kw_random_next(&random);
+    }
+    return number;
+}
+
+kw_quorum *kw_quorum_new(kw_client *client, kw_error *error)
+{
+    if (client == NULL) {
+        kw_error_set(error, KW_ERR_ARGUMENT, KW_EFFECT_NONE, "client is NULL");
+        return NULL;
+    }
+    if (!kw_plan_is_ring(client)) {
+        kw_error_set(error, KW_ERR_UNSUPPORTED, KW_EFFECT_NONE,
+                     "copies are kept on a ring of plain servers: open it with redis-ring://");
+        return NULL;
+    }
+    kw_quorum *self = kw_mem_calloc(&client->env.mem, 1, sizeof(*self));
+    if (self == NULL || kw_gate_init(&self->gate) != KW_OK) {
+        kw_mem_free(&client->env.mem, self);
+        kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for a quorum");
+        return NULL;
+    }
+    self->client = client;
+    self->rule = kw_quorum_rule_of(&client->env.options);
+    kw_fork_init(&self->fork);
+    kw_stamper_init(&self->stamper, new_writer(client));
+    return self;
+}
+
+void kw_quorum_set_clock(kw_quorum *self, kw_quorum_clock_fn clock, void *arg)
+{
+    if (self != NULL) {
+        self->clock = clock;
+        self->clock_arg = arg;
+    }
+}
+
+void kw_quorum_free(kw_quorum *self)
+{
+    if (self == NULL) {
+        return;
+    }
+    const kw_allocator mem = self->client->env.mem;
+    bool is_child = kw_fork_has_happened(&self->fork);
+    while (self->idle != NULL && !is_child) { /* a child's connections are its parent's */
+        kw_courier *courier = self->idle;
+        self->idle = *kw_courier_next(courier);
+        kw_courier_free(courier);
+    }
+    kw_fork_fini(&self->fork);
+    kw_gate_fini(&self->gate);
+    kw_mem_free(&mem, self);
+}
+
+static kw_courier *acquire(kw_quorum *self)
+{
+    kw_gate_lock(&self->gate);
+    kw_courier *courier = self->idle;
+    if (courier != NULL) {
+        self->idle = *kw_courier_next(courier);
+    }
+    kw_gate_unlock(&self->gate);
+    return courier != NULL ? courier : kw_courier_new(self->client);
+}
+
+static void release(kw_quorum *self, kw_courier *courier)
+{
+    kw_gate_lock(&self->gate);
+    *kw_courier_next(courier) = self->idle;
+    self->idle = courier;
+    kw_gate_unlock(&self->gate);
+}
+
+static kw_err check_request(const kw_quorum *self, kw_error *error,
+                            const kw_quorum_request *request, size_t index)
+{
+    const char *text = NULL;
+    kw_err code = KW_ERR_ARGUMENT;
+    if (request->size < sizeof(*request)) {
+        text = "size is not set; start with KW_QUORUM_REQUEST_INIT";
+    } else if ((unsigned)request->act > KW_QUORUM_ACT_DELETE ||
+               (unsigned)request->condition > KW_QUORUM_IF_VERSION) {
+        text = "act or condition is none that there is";
+    } else if (request->key == NULL && request->key_len > 0) {
+        text = "key is NULL";
+    } else if (request->value == NULL && request->value_len > 0) {
+        text = "value is NULL";
+    } else if (request->act != KW_QUORUM_ACT_SET && request->ttl_ms > 0) {
+        text = "ttl_ms is of a set";
+    } else if (request->ttl_ms > KW_RECORD_LINGER_MAX_MS / 2) {
+        text = "ttl_ms is too long";
+    } else if (request->act == KW_QUORUM_ACT_GET && request->condition != KW_QUORUM_ALWAYS) {
+        text = "a get has no condition";
+    } else if (self->rule.is_weak && request->condition != KW_QUORUM_ALWAYS) {
+        text = "conditions need quorums that meet (quorum=strict)";
+        code = KW_ERR_UNSUPPORTED;
+    }
+    return text != NULL ? kw_error_set(error, code, KW_EFFECT_NONE, "request %zu: %s", index, text)
+                        : KW_OK;
+}
+
+/* The copies of the job's key: the first nodes of its preference list. */
+static unsigned choose_copies(kw_job *job, const kw_view *view, unsigned copies_n)
+{
+    uint32_t numbers[KW_QUORUM_COPIES_MAX];
+    size_t n =
+        kw_ring_preference(kw_map_ring(view->map), numbers, copies_n, job->key.data, job->key.len);
+    for (size_t i = 0; i < n; i++) {
+        job->nodes[i] = kw_node_ref(view->nodes[kw_map_shard_at(view->map, numbers[i])->primary]);
+    }
+    return (unsigned)n;
+}
+
+static void start_job(kw_quorum *self, kw_job *job, const kw_quorum_request *request)
+{
+    kw_quorum_spec spec;
+    memset(&spec, 0, sizeof(spec));
+    spec.rule = self->rule;
+    spec.kind = request->act == KW_QUORUM_ACT_GET        ? KW_QUORUM_READ
+                : request->condition == KW_QUORUM_ALWAYS ? KW_QUORUM_WRITE
+                                                         : KW_QUORUM_CHECKED;
+    spec.expects_none = request->condition == KW_QUORUM_IF_ABSENT;
+    spec.expected.time = request->expected.time;
+    spec.expected.writer = request->expected.writer;
+    if (request->condition == KW_QUORUM_IF_VERSION && kw_stamp_is_zero(spec.expected)) {
+        spec.expects_none = true; /* the version of what is not there */
+    }
+    spec.is_tombstone = request->act == KW_QUORUM_ACT_DELETE;
+    spec.life_ms = request->ttl_ms;
+    spec.value.data = request->value;
+    spec.value.len = request->act == KW_QUORUM_ACT_SET ? request->value_len : 0;
+    kw_quorum_clock clock = {next_stamp, learn_stamp, self};
+    kw_quorum_start(&job->op, &spec, &clock, job->start_ns, kw_env_seed(&self->client->env));
+}
+
+static void tell_failure(const kw_quorum *self, result *out, const kw_job *job)
+{
+    const kw_quorum_op *op = &job->op;
+    bool is_cancelled = atomic_load(&self->client->env.is_closing);
+    out->code = is_cancelled ? KW_ERR_CANCELLED : KW_ERR_QUORUM;
+    bool is_read = op->spec.kind == KW_QUORUM_READ;
+    char why[300] = "";
+    if (job->failure.code != KW_OK) {
+        snprintf(why, sizeof(why), "; %s: %.150s", job->failure.node, job->failure.text);
+    }
+    kw_error_set(&out->error, out->code, op->effect,
+                 "%s: %u of the %u copies needed (of %u, %u without answer)%s%s",
+                 is_read ? "quorum read" : "quorum write", op->got_n, op->needed_n,
+                 op->spec.rule.copies_n, op->lost_n,
+                 op->effect == KW_EFFECT_MAYBE ? "; the write may become visible" : "", why);
+    kw_error_set_node(&out->error, job->failure.node);
+    uint64_t passed_ns = kw_env_now(&self->client->env) - job->start_ns;
+    out->error.elapsed_ms = (unsigned)(passed_ns / KW_NS_PER_MS);
+    out->error.attempts = op->tries_n;
+}
+
+static void take_result(const kw_quorum *self, result *out, const kw_job *job)
+{
+    const kw_quorum_op *op = &job->op;
+    if (op->state != KW_QUORUM_DONE) {
+        tell_failure(self, out, job);
+        return;
+    }
+    out->is_written = op->spec.kind != KW_QUORUM_READ && !op->has_mismatch;
+    if (out->is_written) {
+        out->version = op->origin;
+        return;
+    }
+    const kw_record *found = kw_quorum_found(op);
+    if (found == NULL) {
+        return;
+    }
+    out->value = kw_mem_strndup(&self->client->env.mem, found->value.data, found->value.len);
+    if (out->value == NULL) {
+        out->code = kw_error_set(&out->error, KW_ERR_NOMEM, KW_EFFECT_NONE,
+                                 "no memory for the value that was read");
+        return;
+    }
+    out->value_len = found->value.len;
+    out->version = found->origin;
+    out->left_ms = kw_quorum_left_ms(op, kw_env_now(&self->client->env));
+}
+
+/* Jobs of all requests, started; false, with error set, where one cannot be. */
+static bool make_jobs(kw_quorum *self, kw_error *error, kw_job **jobs,
+                      const kw_quorum_request *requests, size_t n)
+{
+    kw_client *client = self->client;
+    kw_view *view = kw_client_view(client);
+    bool is_whole = true;
+    for (size_t i = 0; i < n && is_whole; i++) {
+        kw_bytes key = {requests[i].key, requests[i].key_len};
+        jobs[i] = kw_job_new(&client->env.mem, key);
+        if (jobs[i] == NULL) {
+            kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for a request");
+            is_whole = false;
+            break;
+        }
+        unsigned copies_n = choose_copies(jobs[i], view, self->rule.copies_n);
+        if (copies_n < self->rule.copies_n) {
+            kw_error_set(error, KW_ERR_QUORUM, KW_EFFECT_NONE,
+                         "the ring has %u nodes with weight, and copies is %u", copies_n,
+                         self->rule.copies_n);
+            is_whole = false;
+        }
+    }
+    kw_view_unref(view);
+    return is_whole;
+}
+
+static void run_jobs(kw_quorum *self, kw_courier *courier, kw_quorum_results *results,
+                     kw_job **jobs, const kw_quorum_request *requests, uint64_t deadline_ns)
+{
+    uint64_t now_ns = kw_env_now(&self->client->env);
+    for (size_t i = 0; i < results->n; i++) {
+        jobs[i]->start_ns = now_ns;
+        jobs[i]->deadline_ns = deadline_ns;
+        start_job(self, jobs[i], &requests[i]);
+    }
+    kw_courier_run(courier, jobs, results->n, deadline_ns);
+    size_t failures_n = 0;
+    for (size_t i = 0; i < results->n; i++) {
+        take_result(self, &results->items[i], jobs[i]);
+        failures_n += results->items[i].code != KW_OK ? 1 : 0;
+        kw_courier_leave(courier, jobs[i]);
+        jobs[i] = NULL;
+    }
+    kw_client_count(self->client, results->n, failures_n);
+}
+
+static kw_quorum_results *new_results(const kw_allocator *mem, size_t n)
+{
+    size_t len;
+    if (!kw_size_mul(&len, n, sizeof(result)) ||
+        !kw_size_add(&len, len, sizeof(kw_quorum_results))) {
+        return NULL;
+    }
+    kw_quorum_results *results = kw_mem_calloc(mem, 1, len);
+    if (results == NULL) {
+        return NULL;
+    }
+    results->mem = *mem;
+    results->n = n;
+    for (size_t i = 0; i < n; i++) {
+        results->items[i].error.size = sizeof(results->items[i].error);
+        results->items[i].left_ms = -1;
+    }
+    return results;
+}
+
+static void tell_first(const kw_quorum_results *results, kw_error *error)
+{
+    for (size_t i = 0; i < results->n; i++) {
+        if (results->items[i].code != KW_OK) {
+            kw_error_copy(error, &results->items[i].error);
+            return;
+        }
+    }
+}
+
+static kw_quorum_results *run_inside(kw_quorum *self, kw_error *error,
+                                     const kw_quorum_request *requests, size_t n,
+                                     uint64_t timeout_ms)
+{
+    kw_client *client = self->client;
+    const kw_allocator *mem = &client->env.mem;
+    uint64_t default_ms = client->env.options.timeout_ms;
+    uint64_t deadline_ns =
+        kw_plan_deadline_ns(kw_env_now(&client->env), timeout_ms > 0 ? timeout_ms : default_ms);
+    kw_quorum_results *results = new_results(mem, n);
+    kw_job **jobs = kw_mem_calloc(mem, n + 1, sizeof(jobs[0]));
+    kw_courier *courier = acquire(self);
+    bool is_ready = results != NULL && jobs != NULL && courier != NULL;
+    if (!is_ready) {
+        kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for requests");
+    } else {
+        is_ready = make_jobs(self, error, jobs, requests, n);
+    }
+    if (is_ready) {
+        run_jobs(self, courier, results, jobs, requests, deadline_ns);
+        tell_first(results, error);
+    }
+    for (size_t i = 0; jobs != NULL && i < n; i++) {
+        kw_job_free(jobs[i], mem);
+    }
+    if (courier != NULL) {
+        release(self, courier);
+    }
+    kw_mem_free(mem, jobs);
+    if (!is_ready) {
+        kw_quorum_results_free(results);
+        return NULL;
+    }
+    return results;
+}
+
+kw_quorum_results *kw_quorum_run(kw_quorum *self, kw_error *error,
+                                 const kw_quorum_request *requests, size_t requests_n,
+                                 uint64_t timeout_ms)
+{
+    if (self == NULL || (requests == NULL && requests_n > 0)) {
+        kw_error_set(error, KW_ERR_ARGUMENT, KW_EFFECT_NONE, "quorum or requests is NULL");
+        return NULL;
+    }
+    if (kw_fork_has_happened(&self->fork)) {
+        kw_error_set(error, KW_ERR_FORKED, KW_EFFECT_NONE,
+                     "the quorum belongs to the parent process; make one in the child");
+        return NULL;
+    }
+    for (size_t i = 0; i < requests_n; i++) {
+        if (check_request(self, error, &requests[i], i) != KW_OK) {
+            return NULL;
+        }
+    }
+    if (kw_client_enter(self->client, error) != KW_OK) {
+        return NULL;
+    }
+    kw_quorum_results *results = run_inside(self, error, requests, requests_n, timeout_ms);
+    kw_client_leave(self->client);
+    return results;
+}
+
+static const result *item_at(const kw_quorum_results *results, size_t index)
+{
+    return results != NULL && index < results->n ? &results->items[index] : NULL;
+}
+
+kw_err kw_quorum_result(const kw_quorum_results *results, size_t index, kw_error *error)
+{
+    const result *item = item_at(results, index);
+    if (item == NULL) {
+        return kw_error_set(error, KW_ERR_ARGUMENT, KW_EFFECT_NONE, "no request has that number");
+    }
+    if (item->code != KW_OK) {
+        kw_error_copy(error, &item->error);
+    }
+    return item->code;
+}
+
+bool kw_quorum_is_written(const kw_quorum_results *results, size_t index)
+{
+    const result *item = item_at(results, index);
+    return item != NULL && item->is_written;
+}
+
+const char *kw_quorum_value(const kw_quorum_results *results, size_t index, size_t *value_len)
+{
+    const result *item = item_at(results, index);
+    if (item == NULL || item->value == NULL) {
+        return NULL;
+    }
+    if (value_len != NULL) {
+        *value_len = item->value_len;
+    }
+    return item->value;
+}
+
+kw_quorum_version kw_quorum_version_of(const kw_quorum_results *results, size_t index)
+{
+    kw_quorum_version version = KW_QUORUM_VERSION_INIT;
+    const result *item = item_at(results, index);
+    if (item != NULL) {
+        version.time = item->version.time;
+        version.writer = item->version.writer;
+    }
+    return version;
+}
+
+int64_t kw_quorum_ttl_ms(const kw_quorum_results *results, size_t index)
+{
+    const result *item = item_at(results, index);
+    return item != NULL ? item->left_ms : -1;
+}
+
+void kw_quorum_results_free(kw_quorum_results *results)
+{
+    if (results == NULL) {
+        return;
+    }
+    kw_allocator mem = results->mem;
+    for (size_t i = 0; i < results->n; i++) {
+        kw_mem_free(&mem, results->items[i].value);
+    }
+    kw_mem_free(&mem, results);
+}
+
+static kw_quorum_results *run_one(kw_quorum *self, kw_error *error,
+                                  const kw_quorum_request *request)
+{
+    kw_quorum_results *results = kw_quorum_run(self, error, request, 1, 0);
+    if (results != NULL && results->items[0].code != KW_OK) {
+        kw_quorum_results_free(results);
+        return NULL;
+    }
+    return results;
+}
+
+kw_quorum_results *kw_quorum_get(kw_quorum *self, kw_error *error, const char *key, size_t key_len)
+{
+    kw_quorum_request request = KW_QUORUM_REQUEST_INIT;
+    request.key = key;
+    request.key_len = key_len;
+    return run_one(self, error, &request);
+}
+
+static kw_err write_one(kw_quorum *self, kw_error *error, const kw_quorum_request *request)
+{
+    kw_error failure = KW_ERROR_INIT;
+    kw_quorum_results *results = run_one(self, &failure, request);
+    if (results == NULL) {
+        kw_error_copy(error, &failure);
+        return failure.code;
+    }
+    kw_quorum_results_free(results);
+    return KW_OK;
+}
+
+kw_err kw_quorum_set(kw_quorum *self, kw_error *error, const char *key, size_t key_len,
+                     const char *value, size_t value_len)
+{
+    kw_quorum_request request = KW_QUORUM_REQUEST_INIT;
+    request.act = KW_QUORUM_ACT_SET;
+    request.key = key;
+    request.key_len = key_len;
+    request.value = value;
+    request.value_len = value_len;
+    return write_one(self, error, &request);
+}
+
+kw_err kw_quorum_delete(kw_quorum *self, kw_error *error, const char *key, size_t key_len)
+{
+    kw_quorum_request request = KW_QUORUM_REQUEST_INIT;
+    request.act = KW_QUORUM_ACT_DELETE;
+    request.key = key;
+    request.key_len = key_len;
+    return write_one(self, error, &request);
+}

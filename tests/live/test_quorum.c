@@ -1,0 +1,466 @@
+/* Values on three copies, on real servers. KW_TEST_FAST */
+#define RING_SERVERS 5
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <pthread.h>
+#include <time.h>
+
+#include <keyway/members.h>
+#include <keyway/quorum.h>
+
+#include "live/ring_servers.h"
+
+typedef struct fixture {
+    ring_servers *servers;
+    kw_client *client;
+    kw_quorum *quorum;
+} fixture;
+
+static fixture open_with(void **state, const char *tail)
+{
+    fixture fix = {.servers = *state};
+    kw_error error = KW_ERROR_INIT;
+    fix.client = ring_open(fix.servers, tail);
+    fix.quorum = kw_quorum_new(fix.client, &error);
+    if (fix.quorum == NULL) {
+        kw_test_die("%s", error.text);
+    }
+    return fix;
+}
+
+static void shut(fixture *fix)
+{
+    kw_quorum_free(fix->quorum);
+    kw_close(fix->client);
+}
+
+static void set(const fixture *fix, const char *key, const char *value)
+{
+    kw_error error = KW_ERROR_INIT;
+    if (kw_quorum_set(fix->quorum, &error, key, strlen(key), value, strlen(value)) != KW_OK) {
+        kw_test_die("set %s: %s", key, error.text);
+    }
+}
+
+/* The value of key is this; NULL: none. */
+static kw_quorum_version assert_value(const fixture *fix, const char *key, const char *value)
+{
+    kw_error error = KW_ERROR_INIT;
+    kw_quorum_results *results = kw_quorum_get(fix->quorum, &error, key, strlen(key));
+    if (results == NULL) {
+        kw_test_die("get %s: %s", key, error.text);
+    }
+    const char *there = kw_quorum_value(results, 0, NULL);
+    if (value == NULL) {
+        assert_null(there);
+    } else {
+        assert_non_null(there);
+        assert_string_equal(there, value);
+    }
+    kw_quorum_version version = kw_quorum_version_of(results, 0);
+    kw_quorum_results_free(results);
+    return version;
+}
+
+static kw_quorum_request request_of(kw_quorum_act act, const char *key, const char *value)
+{
+    kw_quorum_request request = KW_QUORUM_REQUEST_INIT;
+    request.act = act;
+    request.key = key;
+    request.key_len = strlen(key);
+    request.value = value;
+    request.value_len = value != NULL ? strlen(value) : 0;
+    return request;
+}
+
+/* Runs one request that does not fail; true where it was written. */
+static bool is_written(const fixture *fix, const kw_quorum_request *request)
+{
+    kw_error error = KW_ERROR_INIT;
+    kw_quorum_results *results = kw_quorum_run(fix->quorum, &error, request, 1, 0);
+    if (results == NULL || kw_quorum_result(results, 0, &error) != KW_OK) {
+        kw_test_die("%s", error.text);
+    }
+    bool was_written = kw_quorum_is_written(results, 0);
+    kw_quorum_results_free(results);
+    return was_written;
+}
+
+/* How many servers have the key. */
+static size_t count_copies(const fixture *fix, const char *key)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < RING_SERVERS; i++) {
+        n += (size_t)kw_test_server_integer(fix->servers->servers[i], "EXISTS %s", key);
+    }
+    return n;
+}
+
+static void pause_ms(unsigned ms)
+{
+    struct timespec span = {ms / 1000, (long)(ms % 1000) * 1000000};
+    nanosleep(&span, NULL);
+}
+
+/* The slowest copy may get a write only while another call is under way. */
+static void wait_for_copies(const fixture *fix, const char *key, size_t copies_n)
+{
+    kw_error error = KW_ERROR_INIT;
+    for (int i = 0; i < 1000 && count_copies(fix, key) != copies_n; i++) {
+        kw_quorum_results_free(kw_quorum_get(fix->quorum, &error, key, strlen(key)));
+        pause_ms(5);
+    }
+    assert_int_equal(count_copies(fix, key), copies_n);
+}
+
+/* Servers that have a copy of the key, in the order of its list. */
+static kw_test_server *copy_of(const fixture *fix, const char *key, size_t index)
+{
+    kw_error error = KW_ERROR_INIT;
+    kw_ring *ring = kw_client_ring(fix->client, &error);
+    uint32_t nodes[RING_SERVERS];
+    size_t n = kw_ring_preference(ring, nodes, RING_SERVERS, key, strlen(key));
+    assert_int_equal(n, RING_SERVERS);
+    const char *name = kw_ring_node_name(ring, nodes[index], NULL);
+    kw_test_server *server = fix->servers->servers[name[0] - 'a'];
+    kw_ring_unref(ring);
+    return server;
+}
+
+static void test_quorum_value_is_written_to_its_copies_and_read(void **state)
+{
+    fixture fix = open_with(state, "?copies=3");
+    assert_value(&fix, "k", NULL);
+    set(&fix, "k", "one");
+    kw_quorum_version first = assert_value(&fix, "k", "one");
+    set(&fix, "k", "two");
+    kw_quorum_version second = assert_value(&fix, "k", "two");
+    assert_true(second.time > first.time);
+    wait_for_copies(&fix, "k", 3);
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(kw_test_server_integer(copy_of(&fix, "k", i), "EXISTS k"), 1);
+    }
+    kw_error error = KW_ERROR_INIT;
+    assert_int_equal(kw_quorum_delete(fix.quorum, &error, "k", 1), KW_OK);
+    assert_value(&fix, "k", NULL);
+    set(&fix, "k", "three");
+    assert_value(&fix, "k", "three");
+    shut(&fix);
+}
+
+static void test_quorum_any_bytes_are_keys_and_values(void **state)
+{
+    fixture fix = open_with(state, "?copies=3");
+    kw_error error = KW_ERROR_INIT;
+    static const char bytes[] = "a\0b\r\n\x93\x01\xff";
+    assert_int_equal(kw_quorum_set(fix.quorum, &error, bytes, sizeof(bytes), bytes, sizeof(bytes)),
+                     KW_OK);
+    assert_int_equal(kw_quorum_set(fix.quorum, &error, "", 0, "", 0), KW_OK);
+    kw_quorum_results *results = kw_quorum_get(fix.quorum, &error, bytes, sizeof(bytes));
+    size_t len = 0;
+    assert_memory_equal(kw_quorum_value(results, 0, &len), bytes, sizeof(bytes));
+    assert_int_equal(len, sizeof(bytes));
+    kw_quorum_results_free(results);
+    results = kw_quorum_get(fix.quorum, &error, "", 0);
+    assert_non_null(kw_quorum_value(results, 0, &len));
+    assert_int_equal(len, 0);
+    kw_quorum_results_free(results);
+    shut(&fix);
+}
+
+static void test_quorum_conditions_hold_or_change_nothing(void **state)
+{
+    fixture fix = open_with(state, "?copies=3");
+    kw_quorum_request request = request_of(KW_QUORUM_ACT_SET, "k", "first");
+    request.condition = KW_QUORUM_IF_ABSENT;
+    assert_true(is_written(&fix, &request));
+    assert_false(is_written(&fix, &request));
+    kw_quorum_version version = assert_value(&fix, "k", "first");
+    request = request_of(KW_QUORUM_ACT_SET, "k", "second");
+    request.condition = KW_QUORUM_IF_VERSION;
+    request.expected = version;
+    assert_true(is_written(&fix, &request));
+    assert_false(is_written(&fix, &request)); /* that version is gone */
+    version = assert_value(&fix, "k", "second");
+    request = request_of(KW_QUORUM_ACT_DELETE, "k", NULL);
+    request.condition = KW_QUORUM_IF_VERSION;
+    request.expected = version;
+    assert_true(is_written(&fix, &request));
+    assert_value(&fix, "k", NULL);
+    request = request_of(KW_QUORUM_ACT_SET, "k", "again");
+    request.condition = KW_QUORUM_IF_ABSENT;
+    assert_true(is_written(&fix, &request));
+    assert_value(&fix, "k", "again");
+    shut(&fix);
+}
+
+static void test_quorum_many_requests_each_have_a_result(void **state)
+{
+    enum { N = 200 };
+    fixture fix = open_with(state, "?copies=3");
+    static char keys[N][16];
+    kw_quorum_request requests[N];
+    for (size_t i = 0; i < N; i++) {
+        snprintf(keys[i], sizeof(keys[i]), "key%zu", i);
+        requests[i] = request_of(KW_QUORUM_ACT_SET, keys[i], keys[i]);
+    }
+    kw_error error = KW_ERROR_INIT;
+    kw_quorum_results *results = kw_quorum_run(fix.quorum, &error, requests, N, 0);
+    assert_non_null(results);
+    for (size_t i = 0; i < N; i++) {
+        assert_true(kw_quorum_is_written(results, i));
+        requests[i].act = KW_QUORUM_ACT_GET;
+    }
+    assert_int_equal(kw_quorum_result(results, N, &error), KW_ERR_ARGUMENT);
+    kw_quorum_results_free(results);
+    results = kw_quorum_run(fix.quorum, &error, requests, N, 0);
+    for (size_t i = 0; i < N; i++) {
+        assert_string_equal(kw_quorum_value(results, i, NULL), keys[i]);
+    }
+    kw_quorum_results_free(results);
+    shut(&fix);
+}
+
+static void test_quorum_life_of_a_value_ends(void **state)
+{
+    fixture fix = open_with(state, "?copies=3&tombstone-ttl=1h");
+    kw_quorum_request request = request_of(KW_QUORUM_ACT_SET, "long", "value");
+    request.ttl_ms = 500000;
+    assert_true(is_written(&fix, &request));
+    kw_error error = KW_ERROR_INIT;
+    kw_quorum_results *results = kw_quorum_get(fix.quorum, &error, "long", 4);
+    assert_string_equal(kw_quorum_value(results, 0, NULL), "value");
+    assert_in_range(kw_quorum_ttl_ms(results, 0), 400000, 500000);
+    kw_quorum_results_free(results);
+    request = request_of(KW_QUORUM_ACT_SET, "short", "value");
+    request.ttl_ms = 50;
+    assert_true(is_written(&fix, &request));
+    pause_ms(120);
+    assert_value(&fix, "short", NULL);
+    /* What is over is remembered, so that older values do not come back. */
+    wait_for_copies(&fix, "short", 3);
+    request.condition = KW_QUORUM_IF_ABSENT;
+    request.ttl_ms = 0;
+    assert_true(is_written(&fix, &request));
+    assert_value(&fix, "short", "value");
+    shut(&fix);
+}
+
+static void test_quorum_one_dead_or_stopped_copy_costs_nothing(void **state)
+{
+    fixture fix = open_with(state, "?copies=3&timeout=5s");
+    set(&fix, "k", "before");
+    kw_test_server *victim = copy_of(&fix, "k", 0);
+    kw_test_server_pause(victim);
+    for (int i = 0; i < 300; i++) {
+        char text[16];
+        snprintf(text, sizeof(text), "%d", i);
+        set(&fix, "k", text);
+        assert_value(&fix, "k", text);
+    }
+    kw_test_server_resume(victim);
+    kw_test_server_kill(victim);
+    set(&fix, "k", "after");
+    assert_value(&fix, "k", "after");
+    kw_test_server_restart(victim);
+    assert_value(&fix, "k", "after");
+    shut(&fix);
+}
+
+static void test_quorum_without_enough_copies_says_so(void **state)
+{
+    fixture fix = open_with(state, "?copies=3&timeout=300ms");
+    set(&fix, "k", "before");
+    kw_test_server_pause(copy_of(&fix, "k", 0));
+    kw_test_server_pause(copy_of(&fix, "k", 2));
+    kw_error error = KW_ERROR_INIT;
+    assert_int_equal(kw_quorum_set(fix.quorum, &error, "k", 1, "x", 1), KW_ERR_QUORUM);
+    assert_int_equal(error.effect, KW_EFFECT_MAYBE);
+    assert_non_null(strstr(error.text, "1 of the 2 copies needed"));
+    assert_null(kw_quorum_get(fix.quorum, &error, "k", 1));
+    assert_int_equal(error.code, KW_ERR_QUORUM);
+    assert_int_equal(error.effect, KW_EFFECT_NONE);
+    kw_test_server_resume(copy_of(&fix, "k", 0));
+    kw_test_server_resume(copy_of(&fix, "k", 2));
+    for (size_t i = 0; i < 2; i++) { /* two that are dead: certainly nothing was written there */
+        kw_test_server_kill(copy_of(&fix, "k", i));
+    }
+    kw_test_server_kill(copy_of(&fix, "k", 2));
+    pause_ms(50);
+    assert_int_not_equal(kw_quorum_set(fix.quorum, &error, "k", 1, "y", 1), KW_OK);
+    for (size_t i = 0; i < 3; i++) {
+        kw_test_server_restart(copy_of(&fix, "k", i));
+    }
+    shut(&fix);
+}
+
+static void test_quorum_read_repairs_a_copy_that_is_behind(void **state)
+{
+    fixture fix = open_with(state, "?copies=3");
+    set(&fix, "k", "value");
+    wait_for_copies(&fix, "k", 3);
+    kw_test_server_ok(copy_of(&fix, "k", 1), "FLUSHALL"); /* a copy that was lost */
+    for (int i = 0; i < 200 && count_copies(&fix, "k") < 3; i++) {
+        assert_value(&fix, "k", "value");
+        pause_ms(1);
+    }
+    assert_int_equal(count_copies(&fix, "k"), 3);
+    shut(&fix);
+}
+
+static uint64_t slow_clock(void *arg)
+{
+    (void)arg;
+    return (uint64_t)time(NULL) * 1000 - 5000;
+}
+
+static uint64_t fast_clock(void *arg)
+{
+    (void)arg;
+    return (uint64_t)time(NULL) * 1000 + 5000;
+}
+
+static void test_quorum_slow_clock_loses_no_write(void **state)
+{
+    fixture slow = open_with(state, "?copies=3");
+    fixture fast = open_with(state, "?copies=3");
+    kw_quorum_set_clock(slow.quorum, slow_clock, NULL);
+    kw_quorum_set_clock(fast.quorum, fast_clock, NULL);
+    for (int i = 0; i < 20; i++) {
+        set(&fast, "k", "fast");
+        assert_value(&slow, "k", "fast");
+        set(&fast, "k", "fast again");
+        set(&slow, "k", "slow");
+        assert_value(&fast, "k", "slow");
+    }
+    shut(&slow);
+    shut(&fast);
+}
+
+static void test_quorum_scripts_are_loaded_again_after_they_are_lost(void **state)
+{
+    fixture fix = open_with(state, "?copies=3");
+    set(&fix, "k", "one");
+    for (size_t i = 0; i < RING_SERVERS; i++) {
+        kw_test_server_ok(fix.servers->servers[i], "SCRIPT FLUSH");
+    }
+    assert_value(&fix, "k", "one");
+    for (size_t i = 0; i < RING_SERVERS; i++) {
+        kw_test_server_ok(fix.servers->servers[i], "SCRIPT FLUSH");
+    }
+    set(&fix, "k", "two");
+    assert_value(&fix, "k", "two");
+    shut(&fix);
+}
+
+static void test_quorum_foreign_value_is_an_error_that_says_so(void **state)
+{
+    fixture fix = open_with(state, "?copies=3");
+    for (size_t i = 0; i < 2; i++) {
+        kw_test_server_ok(copy_of(&fix, "k", i), "SET k plain");
+    }
+    kw_error error = KW_ERROR_INIT;
+    assert_int_equal(kw_quorum_set(fix.quorum, &error, "k", 1, "x", 1), KW_ERR_QUORUM);
+    assert_non_null(strstr(error.text, "KWFORMAT"));
+    shut(&fix);
+}
+
+static void *add_in_turns(void *arg)
+{
+    const fixture *fix = arg;
+    for (int done = 0; done < 25;) {
+        kw_error error = KW_ERROR_INIT;
+        kw_quorum_results *results = kw_quorum_get(fix->quorum, &error, "count", 5);
+        if (results == NULL) {
+            kw_test_die("%s", error.text);
+        }
+        const char *value = kw_quorum_value(results, 0, NULL);
+        char text[16];
+        snprintf(text, sizeof(text), "%d", value != NULL ? atoi(value) + 1 : 1);
+        kw_quorum_request request = request_of(KW_QUORUM_ACT_SET, "count", text);
+        request.condition = KW_QUORUM_IF_VERSION;
+        request.expected = kw_quorum_version_of(results, 0);
+        kw_quorum_results_free(results);
+        results = kw_quorum_run(fix->quorum, &error, &request, 1, 0);
+        if (results != NULL && kw_quorum_result(results, 0, &error) == KW_OK) {
+            done += kw_quorum_is_written(results, 0) ? 1 : 0;
+        } else if (error.effect == KW_EFFECT_MAYBE) {
+            kw_quorum_results_free(results);
+            return arg; /* nobody knows the sum now */
+        }
+        kw_quorum_results_free(results);
+    }
+    return NULL;
+}
+
+static void test_quorum_many_threads_count_by_versions(void **state)
+{
+    enum { THREADS = 4 };
+    fixture fix = open_with(state, "?copies=3&timeout=20s");
+    pthread_t threads[THREADS];
+    for (int i = 0; i < THREADS; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, add_in_turns, &fix), 0);
+    }
+    bool is_known = true;
+    for (int i = 0; i < THREADS; i++) {
+        void *unknown;
+        pthread_join(threads[i], &unknown);
+        is_known = is_known && unknown == NULL;
+    }
+    if (is_known) {
+        assert_value(&fix, "count", "100");
+    }
+    shut(&fix);
+}
+
+static void test_quorum_of_other_handles_and_wrong_requests_is_refused(void **state)
+{
+    fixture fix = open_with(state, "?copies=3");
+    kw_error error = KW_ERROR_INIT;
+    kw_client *plain = kw_test_open("%s", kw_test_server_uri(fix.servers->servers[0]));
+    assert_null(kw_quorum_new(plain, &error));
+    assert_int_equal(error.code, KW_ERR_UNSUPPORTED);
+    kw_close(plain);
+    kw_quorum_request request = request_of(KW_QUORUM_ACT_GET, "k", NULL);
+    request.condition = KW_QUORUM_IF_ABSENT;
+    assert_null(kw_quorum_run(fix.quorum, &error, &request, 1, 0));
+    assert_int_equal(error.code, KW_ERR_ARGUMENT);
+    request = request_of(KW_QUORUM_ACT_SET, "k", NULL);
+    request.size = 0;
+    assert_null(kw_quorum_run(fix.quorum, &error, &request, 1, 0));
+    request = request_of(KW_QUORUM_ACT_SET, "k", NULL);
+    request.value_len = 3;
+    assert_null(kw_quorum_run(fix.quorum, &error, &request, 1, 0));
+    kw_quorum_results *results = kw_quorum_run(fix.quorum, &error, NULL, 0, 0);
+    assert_non_null(results);
+    kw_quorum_results_free(results);
+    shut(&fix);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(test_quorum_value_is_written_to_its_copies_and_read, ring_flush),
+        cmocka_unit_test_setup(test_quorum_any_bytes_are_keys_and_values, ring_flush),
+        cmocka_unit_test_setup(test_quorum_conditions_hold_or_change_nothing, ring_flush),
+        cmocka_unit_test_setup(test_quorum_many_requests_each_have_a_result, ring_flush),
+        cmocka_unit_test_setup(test_quorum_life_of_a_value_ends, ring_flush),
+        cmocka_unit_test_setup(test_quorum_one_dead_or_stopped_copy_costs_nothing, ring_flush),
+        cmocka_unit_test_setup(test_quorum_without_enough_copies_says_so, ring_flush),
+        cmocka_unit_test_setup(test_quorum_read_repairs_a_copy_that_is_behind, ring_flush),
+        cmocka_unit_test_setup(test_quorum_slow_clock_loses_no_write, ring_flush),
+        cmocka_unit_test_setup(test_quorum_scripts_are_loaded_again_after_they_are_lost,
+                               ring_flush),
+        cmocka_unit_test_setup(test_quorum_foreign_value_is_an_error_that_says_so, ring_flush),
+        cmocka_unit_test_setup(test_quorum_many_threads_count_by_versions, ring_flush),
+        cmocka_unit_test_setup(test_quorum_of_other_handles_and_wrong_requests_is_refused,
+                               ring_flush),
+    };
+    return cmocka_run_group_tests(tests, ring_start, ring_stop);
+}
