@@ -27,7 +27,7 @@ static void pause_ms(long ms)
 static kw_err publish_ring(kw_client *client, kw_error *error)
 {
     kw_gate_lock(&client->publishing);
-    kw_err code = kw_membership_publish(&client->members, client, error);
+    kw_err code = kw_membership_publish(client->members, client, error);
     kw_gate_unlock(&client->publishing);
     if (code == KW_OK) {
         kw_publish_tell(client);
@@ -114,7 +114,8 @@ static void free_client(kw_client *client)
 {
     kw_allocator mem = client->env.mem;
     kw_resolver_unref(client->env.resolver);
-    kw_membership_fini(&client->members, &mem);
+    kw_membership_free(client->members, &mem);
+    kw_ring_unref(client->placement);
     kw_descriptors_fini(&client->env.descriptors, &mem);
     kw_fork_fini(&client->fork);
     kw_options_fini(&client->env.options, &mem);
@@ -136,6 +137,20 @@ static kw_err check_config(const kw_config *config, kw_error *error)
                             "redis-sentinel://host:26379/mymaster");
     }
     return kw_quorum_check(options, error);
+}
+
+static kw_err init_ring(kw_client *client, kw_error *error)
+{
+    const kw_allocator *mem = &client->env.mem;
+    kw_error failure = KW_ERROR_INIT;
+    client->placement = kw_membership_placement(&client->env.options, mem, &failure);
+    if (client->placement != NULL) {
+        client->members = kw_membership_new(&client->env.options, client->placement, mem, &failure);
+    }
+    if (client->members == NULL) {
+        kw_error_copy(error, &failure);
+    }
+    return client->members != NULL ? KW_OK : failure.code;
 }
 
 kw_client *kw_open_config(const kw_config *config, kw_error *error)
@@ -180,7 +195,7 @@ kw_client *kw_open_config(const kw_config *config, kw_error *error)
     bool is_ring = client->env.options.scheme == KW_SCHEME_RING;
     kw_err code = KW_OK;
     if (is_ring) {
-        code = kw_membership_init(&client->members, error, &client->env.options, &client->env.mem);
+        code = init_ring(client, error);
     }
     if (code != KW_OK || publish_first(client, error) != KW_OK) {
         fini_parts(client);

@@ -43,7 +43,8 @@ struct kw_client {
     size_t extra_at; /* the next to be replaced */
     kw_refresher refresher;
     atomic_uint_fast64_t sweep_ns; /* when idle connections are looked for next */
-    kw_membership members;         /* of a ring */
+    kw_ring *placement;            /* of a ring: what hashes keys; never changes. Else NULL */
+    kw_membership *members;        /* the same; guarded by publishing */
     kw_guard guard;                /* the same */
     kw_lookup lookup;
     kw_counters counters;

@@ -112,10 +112,9 @@ kw_err kw_client_key_node(kw_client *client, char *node, size_t node_len, const 
     code = kw_client_need_view(client, &view, error, deadline_of(client));
     if (code == KW_OK) {
         kw_bytes whole = {key, key_len};
-        const kw_node *owner =
-            kw_plan_is_ring(client)
-                ? kw_view_at_place(view, kw_place_of(client->members.placement, whole))
-                : kw_view_owner(view, kw_slot_of(key, key_len));
+        const kw_node *owner = kw_plan_is_ring(client)
+                                   ? kw_view_at_place(view, kw_place_of(client->placement, whole))
+                                   : kw_view_owner(view, kw_slot_of(key, key_len));
         if (owner == NULL) {
             code = kw_error_set(error, KW_ERR_NOT_SERVED, KW_EFFECT_NONE, "no node has this key");
         } else {

@@ -48,7 +48,7 @@ kw_ring *kw_client_ring(kw_client *client, kw_error *error)
         return NULL;
     }
     kw_gate_lock(&client->publishing);
-    kw_ring *ring = kw_ring_ref(client->members.ring);
+    kw_ring *ring = kw_ring_ref(client->members->ring);
     kw_gate_unlock(&client->publishing);
     kw_client_leave(client);
     return ring;
@@ -59,7 +59,7 @@ static kw_err begin(kw_members *members, kw_error *error)
 {
     kw_client *client = members->client;
     kw_gate_lock(&client->publishing);
-    const kw_membership *now = &client->members;
+    const kw_membership *now = client->members;
     bool is_copied = kw_roster_copy(&members->roster, &now->roster, &members->mem);
     kw_ring *ring = kw_ring_ref(now->ring);
     members->commits_n = now->commits_n;
@@ -100,7 +100,7 @@ void kw_members_free(kw_members *members)
 
 static kw_err add(kw_members *members, kw_error *error, kw_member *member)
 {
-    kw_ring_map_name(member, members->client->members.placement);
+    kw_ring_map_name(member, members->client->placement);
     if (!kw_roster_add(&members->roster, member, &members->mem)) {
         kw_member_fini(member, &members->mem);
         return no_memory(error);
@@ -215,28 +215,23 @@ kw_ring *kw_members_ring(kw_members *members, kw_error *error)
     return kw_ring_change_commit(members->change, error);
 }
 
-/* With the gate for publishing. */
-static kw_err commit_locked(kw_members *members, kw_membership *fresh, kw_error *error)
+/* With the gate for publishing. *fresh becomes the handle's, and the members before it
+ * the caller's. */
+static kw_err commit_locked(kw_members *members, kw_membership **fresh, kw_error *error)
 {
     kw_client *client = members->client;
-    if (client->members.commits_n != members->commits_n) {
+    kw_membership *before = client->members;
+    if (before->commits_n != members->commits_n) {
         return kw_error_set(error, KW_ERR_TRY_AGAIN, KW_EFFECT_NONE,
                             "the members were changed by another commit since this change began; "
                             "begin again");
     }
-    fresh->placement = client->members.placement;
-    fresh->commits_n = members->commits_n + 1;
-    kw_membership_take_down(fresh, &client->members);
-    kw_err code = kw_membership_publish(fresh, client, error);
+    (*fresh)->commits_n = members->commits_n + 1;
+    kw_membership_take_down(*fresh, before);
+    kw_err code = kw_membership_publish(*fresh, client, error);
     if (code == KW_OK) {
-        kw_membership old = client->members;
-        client->members.roster = fresh->roster; /* others read placement meanwhile */
-        client->members.ring = fresh->ring;
-        client->members.down = fresh->down;
-        client->members.commits_n = fresh->commits_n;
-        fresh->roster = old.roster;
-        fresh->ring = old.ring;
-        fresh->down = old.down;
+        client->members = *fresh;
+        *fresh = before;
         members->commits_n++;
     }
     return code;
@@ -263,19 +258,17 @@ kw_err kw_members_commit(kw_members *members, kw_error *error)
     if (code != KW_OK) {
         return code;
     }
-    kw_membership fresh;
-    memset(&fresh, 0, sizeof(fresh));
     kw_error failure = KW_ERROR_INIT;
-    fresh.ring = kw_ring_change_commit(members->change, &failure);
+    kw_membership *fresh = NULL;
+    kw_ring *ring = kw_ring_change_commit(members->change, &failure);
     /* The next change of this one begins with the points that are there now. */
-    kw_ring_change *change = fresh.ring != NULL ? kw_ring_change_of(fresh.ring, &failure) : NULL;
+    kw_ring_change *change = ring != NULL ? kw_ring_change_of(ring, &failure) : NULL;
     code = change != NULL ? KW_OK : failure.code;
-    fresh.down =
-        code == KW_OK ? kw_mem_calloc(&members->mem, kw_ring_nodes_n(fresh.ring), 1) : NULL;
-    if (code == KW_OK &&
-        (fresh.down == NULL || !kw_roster_copy(&fresh.roster, &members->roster, &members->mem))) {
-        code = no_memory(&failure);
+    if (code == KW_OK) {
+        fresh = kw_membership_of(&members->roster, kw_ring_ref(ring), &members->mem);
+        code = fresh != NULL ? KW_OK : no_memory(&failure);
     }
+    kw_ring_unref(ring);
     if (code == KW_OK) {
         kw_gate_lock(&client->publishing);
         code = commit_locked(members, &fresh, &failure);
@@ -291,8 +284,7 @@ kw_err kw_members_commit(kw_members *members, kw_error *error)
         kw_ring_change_free(change);
         kw_error_copy(error, &failure);
     }
-    fresh.placement = NULL; /* the handle has it */
-    kw_membership_fini(&fresh, &members->mem);
+    kw_membership_free(fresh, &members->mem);
     kw_client_leave(client);
     return code;
 }

@@ -7,7 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
-static kw_ring *empty_ring(const kw_options *options, const kw_allocator *mem, kw_error *error)
+kw_ring *kw_membership_placement(const kw_options *options, const kw_allocator *mem,
+                                 kw_error *error)
 {
     char text[KW_RING_PLACEMENT_MAX + 16];
     const char *placement = options->placement != NULL ? options->placement : "kw1";
@@ -27,40 +28,52 @@ static kw_ring *empty_ring(const kw_options *options, const kw_allocator *mem, k
     return ring;
 }
 
-kw_err kw_membership_init(kw_membership *self, kw_error *error, const kw_options *options,
-                          const kw_allocator *mem)
+kw_membership *kw_membership_of(const kw_roster *roster, kw_ring *ring, const kw_allocator *mem)
 {
-    kw_error failure = KW_ERROR_INIT;
-    memset(self, 0, sizeof(*self));
-    self->placement = empty_ring(options, mem, &failure);
-    bool is_whole = self->placement != NULL;
-    if (is_whole && !kw_roster_copy(&self->roster, &options->roster, mem)) {
-        kw_error_set(&failure, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for a ring");
-        is_whole = false;
+    kw_membership *self = kw_mem_calloc(mem, 1, sizeof(*self));
+    if (self == NULL) {
+        kw_ring_unref(ring);
+        return NULL;
     }
-    for (size_t i = 0; i < self->roster.n; i++) {
-        kw_ring_map_name(&self->roster.members[i], self->placement);
+    self->ring = ring;
+    self->down = kw_mem_calloc(mem, kw_ring_nodes_n(ring), 1);
+    if (self->down == NULL || !kw_roster_copy(&self->roster, roster, mem)) {
+        kw_membership_free(self, mem);
+        return NULL;
     }
-    self->ring = is_whole ? kw_ring_map_ring(&self->roster, self->placement, &failure) : NULL;
-    if (self->ring != NULL) {
-        self->down = kw_mem_calloc(mem, kw_ring_nodes_n(self->ring), 1);
-        if (self->down != NULL) {
-            return KW_OK;
-        }
-        kw_error_set(&failure, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for a ring");
-    }
-    kw_membership_fini(self, mem);
-    kw_err code = failure.code == KW_ERR_ARGUMENT ? KW_ERR_CONFIG : failure.code;
-    return kw_error_set(error, code, KW_EFFECT_NONE, "%s", failure.text);
+    return self;
 }
 
-void kw_membership_fini(kw_membership *self, const kw_allocator *mem)
+void kw_membership_free(kw_membership *self, const kw_allocator *mem)
 {
-    kw_ring_unref(self->placement);
-    kw_ring_unref(self->ring);
-    kw_roster_fini(&self->roster, mem);
-    kw_mem_free(mem, self->down);
-    memset(self, 0, sizeof(*self));
+    if (self != NULL) {
+        kw_ring_unref(self->ring);
+        kw_roster_fini(&self->roster, mem);
+        kw_mem_free(mem, self->down);
+        kw_mem_free(mem, self);
+    }
+}
+
+kw_membership *kw_membership_new(const kw_options *options, kw_ring *placement,
+                                 const kw_allocator *mem, kw_error *error)
+{
+    kw_error failure = KW_ERROR_INIT;
+    kw_roster roster = {NULL, 0, 0};
+    kw_membership *self = NULL;
+    kw_error_set(&failure, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for a ring");
+    if (kw_roster_copy(&roster, &options->roster, mem)) {
+        for (size_t i = 0; i < roster.n; i++) {
+            kw_ring_map_name(&roster.members[i], placement);
+        }
+        kw_ring *ring = kw_ring_map_ring(&roster, placement, &failure);
+        self = ring != NULL ? kw_membership_of(&roster, ring, mem) : NULL;
+    }
+    kw_roster_fini(&roster, mem);
+    if (self == NULL) {
+        kw_err code = failure.code == KW_ERR_ARGUMENT ? KW_ERR_CONFIG : failure.code;
+        kw_error_set(error, code, KW_EFFECT_NONE, "%s", failure.text);
+    }
+    return self;
 }
 
 /* The ring without those that are down; *live is NULL where none is, or no other is left. */

@@ -6,10 +6,8 @@
 #include "net/node.h"
 #include "route/map.h"
 
-/* Part of a handle; of a ring's, else zero. */
+/* Replaced as a whole, with the client's gate for publishing, which guards it. */
 typedef struct kw_membership {
-    kw_ring *placement; /* without nodes: what hashes keys; never changes */
-    /* Guarded by the client's gate for publishing: */
     kw_roster roster;    /* in no order that matters, all with names */
     kw_ring *ring;       /* of all of them, with their own weights */
     unsigned char *down; /* one for each node of ring: 1 for one that is down */
@@ -18,10 +16,19 @@ typedef struct kw_membership {
 
 struct kw_client;
 
-/* The members that the options name. KW_ERR_CONFIG, KW_ERR_NOMEM, ..., with an error. */
-kw_err kw_membership_init(kw_membership *self, kw_error *error, const kw_options *options,
-                          const kw_allocator *mem);
-void kw_membership_fini(kw_membership *self, const kw_allocator *mem);
+/* A ring without nodes, of the placement that the options name: what hashes keys. NULL,
+ * with an error. */
+kw_ring *kw_membership_placement(const kw_options *options, const kw_allocator *mem,
+                                 kw_error *error);
+
+/* The members that the options name. NULL, with an error: KW_ERR_CONFIG, KW_ERR_NOMEM, ... */
+kw_membership *kw_membership_new(const kw_options *options, kw_ring *placement,
+                                 const kw_allocator *mem, kw_error *error);
+
+/* Members as a change has made them, none down; takes over the reference to their ring, also
+ * when there is no memory: NULL. */
+kw_membership *kw_membership_of(const kw_roster *roster, kw_ring *ring, const kw_allocator *mem);
+void kw_membership_free(kw_membership *self, const kw_allocator *mem); /* NULL is allowed */
 
 /* Publishes the map of the members. The client's gate for publishing is held, and self may
  * be another membership than the client's own. */

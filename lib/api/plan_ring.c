@@ -8,7 +8,7 @@
 void kw_plan_ring_key(kw_plan *plan, const kw_client *client, kw_bytes key)
 {
     plan->kind = KW_PLAN_PLACE;
-    plan->place = kw_place_of(client->members.placement, key);
+    plan->place = kw_place_of(client->placement, key);
 }
 
 static uint16_t shard_of(const void *arg, kw_bytes key)
@@ -90,7 +90,7 @@ kw_err kw_plan_ring_keys(kw_plan *plan, kw_client *client, kw_error *error, cons
     } else if (!found.is_one_place) {
         plan->places = kw_places_new(&client->env.mem, n);
         for (size_t i = 0; plan->places != NULL && i < n; i++) {
-            plan->places->at[i] = kw_place_of(client->members.placement, kw_keys_at(keys, argv, i));
+            plan->places->at[i] = kw_place_of(client->placement, kw_keys_at(keys, argv, i));
         }
         code = plan->places != NULL ? KW_OK : KW_ERR_NOMEM;
     }
@@ -112,8 +112,7 @@ bool kw_plan_ring_part(kw_plan *plan, kw_client *client, const kw_split *split,
     }
     plan->places = kw_places_new(&client->env.mem, part->count);
     for (size_t i = 0; plan->places != NULL && i < part->count; i++) {
-        plan->places->at[i] =
-            kw_place_of(client->members.placement, keys[order[i] * split->keys.step]);
+        plan->places->at[i] = kw_place_of(client->placement, keys[order[i] * split->keys.step]);
     }
     return plan->places != NULL;
 }

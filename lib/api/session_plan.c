@@ -129,7 +129,7 @@ static kw_err check_ring_keys(const kw_plan *plan, const kw_session *session, kw
 {
     kw_err code = KW_OK;
     for (size_t i = 0; code == KW_OK && i < kw_keys_count(keys); i++) {
-        uint64_t place = kw_place_of(session->client->members.placement, kw_keys_at(keys, argv, i));
+        uint64_t place = kw_place_of(session->client->placement, kw_keys_at(keys, argv, i));
         code = check_place(session, error, plan->name, place);
     }
     return code;

@@ -101,6 +101,7 @@ typedef struct pass {
     bool fails_on;
     bool is_late; /* counts only behind `between`, that is: with a map to compare with */
     bool is_hook; /* the library's hook, not the process's malloc */
+    bool is_ring; /* also keys of several nodes */
     kw_test_memory memory;
     char tag[16];               /* hash tag of all keys */
     unsigned long acked, maybe; /* INCRs of the tag's counter by what is known of them */
@@ -216,6 +217,10 @@ static void ask_all(pass *self, kw_client *client)
                    t, t, t, t, t, t, t, t, t, t, t, t, t, t, t, t, t, t));
     drop(self, ask(self, client, "EVAL %s 1 {%s}n", "return {1,{2,'three',{4}}}", t));
     drop(self, ask(self, client, "NOSUCH {%s}n", self->tag));
+    if (self->is_ring) {
+        drop(self, ask(self, client, "MSET a 1 b 2 c 3 d 4 e 5 f 6 g 7 h 8"));
+        drop(self, ask(self, client, "MGET a b c d e f g h"));
+    }
     drop(self, ask(self, client, "DBSIZE"));
     kw_stats stats = {.size = sizeof(stats)};
     enter(self);
@@ -329,6 +334,30 @@ static void test_single_server_with_a_failing_malloc(void **state)
     }
 }
 
+static void run_ring(bool is_hook, const char *what)
+{
+    char uri[200];
+    kw_test_server *a = kw_test_server_start(NULL);
+    kw_test_server *b = kw_test_server_start(NULL);
+    snprintf(uri, sizeof(uri),
+             "redis-ring://a=%s*2;zone=z,b=%s;replica=h:1?timeout=2s&placement=kw1/v20&"
+             "on-node-down=eject",
+             kw_test_server_address(a), kw_test_server_address(b));
+    pass it = {.uri = uri, .tag = "c", .is_hook = is_hook, .is_ring = true};
+    run_all(&it, what);
+    kw_test_server_free(a);
+    kw_test_server_free(b);
+}
+
+static void test_ring_without_memory(void **state)
+{
+    (void)state;
+    run_ring(true, "ring, hook");
+    if (HAS_OWN_MALLOC) {
+        run_ring(false, "ring, malloc");
+    }
+}
+
 typedef struct mover {
     kw_test_cluster *cluster;
     pass *pass;
@@ -387,6 +416,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_single_server_with_a_failing_hook),
         cmocka_unit_test(test_single_server_with_a_failing_malloc),
+        cmocka_unit_test(test_ring_without_memory),
         cmocka_unit_test(test_cluster_with_a_moved_slot_without_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -13,6 +13,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #define RING_SERVERS 4
 #include "live/ring_servers.h"
@@ -301,6 +303,41 @@ static void test_a_batch_whose_keys_came_apart_is_told_so(void **state)
     kw_close(client);
 }
 
+static void test_a_forked_child_has_the_members_of_that_moment(void **state)
+{
+    ring_servers *servers = servers_of(state);
+    kw_client *client = open_three(servers, "?after-fork=reopen");
+    kw_members *members = begin(client);
+    add_d(members, servers);
+    commit(members);
+    for (int i = 0; i < 50; i++) {
+        kw_test_ask_ok(client, "SET key:%d %d", i, i);
+    }
+    pid_t pid = fork();
+    if (pid == 0) {
+        bool is_good = true;
+        for (int i = 0; i < 50; i++) {
+            kw_reply *reply = kw_command(client, NULL, "GET key:%d", i);
+            const char *text = kw_reply_str(reply, NULL);
+            is_good = is_good && text != NULL && atoi(text) == i;
+            kw_reply_free(reply);
+        }
+        kw_members *own = kw_members_begin(client, NULL);
+        is_good = is_good && kw_members_remove(own, NULL, "a", 1) == KW_OK &&
+                  kw_members_commit(own, NULL) == KW_OK;
+        kw_members_free(own);
+        kw_close(client);
+        _exit(is_good ? 0 : 1);
+    }
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+    kw_test_ask_ok(client, "SET key:0 1");
+    kw_members_free(members);
+    kw_close(client);
+}
+
 /* Threads that call while members change. */
 typedef struct crowd {
     kw_client *client;
@@ -495,6 +532,7 @@ int main(void)
         cmocka_unit_test_setup(test_a_name_moves_to_another_server_and_no_key_with_it, ring_flush),
         cmocka_unit_test_setup(test_a_call_under_way_finishes_where_it_was_sent, ring_flush),
         cmocka_unit_test_setup(test_a_batch_whose_keys_came_apart_is_told_so, ring_flush),
+        cmocka_unit_test_setup(test_a_forked_child_has_the_members_of_that_moment, ring_flush),
         cmocka_unit_test_setup(test_members_change_under_32_threads_and_no_call_fails, ring_flush),
         cmocka_unit_test_setup(test_each_allocation_of_a_commit_failing_leaves_the_old_map,
                                ring_flush),
