@@ -35,7 +35,7 @@ typedef struct kw_item {
     bool is_redirected; /* as the last SEND step said */
     bool is_asking;
     bool wakes_on_map;
-    bool is_fenced;   /* BEHIND one that is still at its slot's old node */
+    bool is_fenced;   /* BEHIND one that is on a connection */
     bool is_map_only; /* ends with KW_OK, and without a reply, once there is a map */
     unsigned sends_n;
     kw_err code; /* of an ended one: KW_OK, it has a reply */

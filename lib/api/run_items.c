@@ -26,6 +26,7 @@ void kw_run_end_item(kw_run *self, kw_item *item, kw_err code)
     if (lasting != NULL) {
         lasting->by_slot[kw_run_place(&item->plan)]--;
         lasting->fenced_n -= item->order < lasting->fence_order ? 1 : 0;
+        lasting->troubled_n -= item->trouble != NULL ? 1 : 0;
         lasting->on_ended(self, item);
     }
 }
@@ -33,6 +34,10 @@ void kw_run_end_item(kw_run *self, kw_item *item, kw_err code)
 /* Without memory for the op a command ends where it is. */
 static void end_without_memory(kw_run *self, kw_item *item)
 {
+    if (item->trouble != NULL) {
+        kw_error_set(&item->trouble->failure, KW_ERR_NOMEM, item->trouble->op.effect,
+                     "no memory to go on with %s", item->plan.name);
+    }
     kw_run_end_item(self, item, KW_ERR_NOMEM);
 }
 
@@ -49,6 +54,9 @@ static kw_op *need_op(kw_run *self, kw_item *item)
         (void)kw_op_start(&item->trouble->op, &spec, kw_random_next(&self->random));
         for (unsigned i = 0; i < item->sends_n; i++) {
             kw_op_on_send(&item->trouble->op);
+        }
+        if (self->lasting != NULL) {
+            self->lasting->troubled_n++;
         }
     }
     return &item->trouble->op;
@@ -71,24 +79,35 @@ static const kw_item *sleeper_before(const kw_run *self, const kw_item *item)
     return NULL;
 }
 
-static bool is_one_before(const kw_items *list, const kw_item *item)
+/* Sent once more, or about to be. */
+static bool is_again(const kw_item *item)
+{
+    return item->sends_n > (item->state == KW_ITEM_SENT ? 1 : 0);
+}
+
+static bool is_one_before(const kw_items *list, const kw_item *item, bool is_other_node)
 {
     for (const kw_item *other = list->head; other != NULL; other = other->next) {
-        if (is_before(other, item)) {
+        if ((is_other_node || (item->sends_n == 0 && is_again(other))) && is_before(other, item)) {
             return true;
         }
     }
     return false;
 }
 
-/* An earlier command of the same slot that is at another node: by an older map, and perhaps
- * on its way to this one. */
-static bool is_elsewhere(const kw_run *self, const kw_item *item, const kw_node *node)
+/* An earlier command of the same keys that may run after this one: it is at another node, by
+ * an older map, or it was refused before and may be again. */
+static bool is_overtaking(const kw_run *self, const kw_item *item, const kw_node *node)
 {
+    bool is_fenced = self->lasting->fenced_n > 0;
+    if (!is_fenced && self->lasting->troubled_n == 0) {
+        return false;
+    }
     for (size_t i = 0; i < self->channels_n; i++) {
         const kw_channel *channel = self->channels[i];
-        if (channel->node != node && !channel->is_exclusive &&
-            (is_one_before(&channel->flight, item) || is_one_before(&channel->queue, item))) {
+        bool is_other = is_fenced && channel->node != node;
+        if (!channel->is_exclusive && (is_one_before(&channel->flight, item, is_other) ||
+                                       is_one_before(&channel->queue, item, is_other))) {
             return true;
         }
     }
@@ -102,6 +121,9 @@ void kw_run_put(kw_run *self, kw_item *item, kw_node *node)
     if (channel == NULL) {
         end_without_memory(self, item);
         return;
+    }
+    if (self->lasting != NULL && item->plan.deadline_ns < self->lasting->due_ns) {
+        self->lasting->due_ns = item->plan.deadline_ns;
     }
     item->state = KW_ITEM_QUEUED;
     kw_items_push(&channel->queue, item);
@@ -150,8 +172,8 @@ bool kw_run_is_held_up(kw_run *self, kw_item *item, const kw_node *node)
         return false;
     }
     const kw_item *before = self->sleepers.head != NULL ? sleeper_before(self, item) : NULL;
-    bool is_fenced = before == NULL && node != NULL && lasting != NULL && lasting->fenced_n > 0 &&
-                     is_elsewhere(self, item, node);
+    bool is_fenced =
+        before == NULL && node != NULL && lasting != NULL && is_overtaking(self, item, node);
     if (before == NULL && !is_fenced) {
         return false;
     }

@@ -21,6 +21,7 @@ typedef struct kw_run_lasting {
     uint64_t fence_order; /* commands before this one were sent by an older map .. */
     size_t fenced_n;      /* .. and so many of them are under way */
     uint64_t fence_changes_n;
+    size_t troubled_n; /* commands under way that have an op */
     uint64_t tidied_changes_n;
     uint64_t tidy_ns; /* idle connections are looked at next */
     size_t exclusives_n;

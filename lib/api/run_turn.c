@@ -56,9 +56,6 @@ static void begin(kw_run *self, kw_item *item)
     if (lasting != NULL) {
         check_fence(self);
         lasting->by_slot[kw_run_place(&item->plan)]++;
-        if (item->plan.deadline_ns < lasting->due_ns) {
-            lasting->due_ns = item->plan.deadline_ns;
-        }
     }
     item->order = self->orders_n++;
     self->open_n++;

@@ -1,0 +1,571 @@
+/* Faults under commands with callbacks: deadlines, late answers, lost connections, garbage,
+ * redirects and order. No reply is another's, nothing runs twice, and every callback is
+ * called once. With each way of watching sockets. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "api/client.h"
+#include "net/poller.h"
+#include "support/ask.h"
+#include "support/check.h"
+#include "support/fake.h"
+#include "support/turn.h"
+
+#include <keyway.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define TIMEOUT_MS 300
+#define LATE_MS    (1500 * KW_TEST_SLOWNESS)
+#define ANSWERS_N  100
+
+/* "foo" is in slot 12182 of the second fake; "bar", 5061, in the first one's. */
+#define FOO_SLOT 12182u
+
+static kw_fake *fakes[3];
+static kw_client *kw;
+static kw_test_answer answers[ANSWERS_N];
+static bool is_on_poll;
+
+static int set_up(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        fakes[i] = kw_fake_start();
+    }
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        kw_fake_free(fakes[i]);
+    }
+    return 0;
+}
+
+static int begin(void **state)
+{
+    (void)state;
+    is_on_poll = false;
+    kw_fake_halves(fakes, 3);
+    return 0;
+}
+
+static int begin_on_poll(void **state)
+{
+    begin(state);
+    is_on_poll = true;
+    return 0;
+}
+
+static int end(void **state)
+{
+    (void)state;
+    kw_close(kw);
+    kw = NULL;
+    for (size_t i = 0; i < ANSWERS_N; i++) {
+        kw_test_answer_clear(&answers[i]);
+    }
+    return 0;
+}
+
+static void answer(kw_fake *fake, const char *pattern, const char *reply)
+{
+    kw_fake_on_reply(fake, KW_FAKE_ALWAYS, pattern, "%s", reply);
+}
+
+static void open_cluster(const char *options)
+{
+    kw = kw_test_open("redis-cluster://%s?timeout=%dms%s", kw_fake_address(fakes[0]), TIMEOUT_MS,
+                      options);
+    kw->env.poller = is_on_poll ? kw_poller_poll() : NULL;
+}
+
+static void give(size_t at, const char *format, ...)
+{
+    va_list values;
+    va_start(values, format);
+    kw_error error = KW_ERROR_INIT;
+    kw_err code = kw_vcommand_async(kw, &error, kw_test_on_reply, &answers[at], format, values);
+    va_end(values);
+    if (code != KW_OK) {
+        fail_msg("%s: %s", format, error.text);
+    }
+}
+
+/* With a deadline of its own. */
+static void give_within(size_t at, uint64_t timeout_ms, const char *name, const char *key)
+{
+    kw_call_options options = KW_CALL_OPTIONS_INIT;
+    options.timeout_ms = timeout_ms;
+    const char *argv[] = {name, key};
+    assert_int_equal(
+        kw_call_async(kw, NULL, &options, kw_test_on_reply, &answers[at], 2, argv, NULL), KW_OK);
+}
+
+static void wait_for(size_t first, size_t n)
+{
+    if (!kw_test_turns(kw, &answers[first], n, TIMEOUT_MS + LATE_MS)) {
+        fail_msg("not every callback was called");
+    }
+}
+
+static void is_number(size_t at, long long number)
+{
+    const kw_test_answer *told = &answers[at];
+    assert_int_equal(told->calls_n, 1);
+    if (told->reply == NULL || kw_reply_int(told->reply) != number) {
+        fail_msg("command %zu: %s%s", at, told->error.text,
+                 told->reply != NULL ? kw_reply_str(told->reply, NULL) : "");
+    }
+}
+
+static void is_failure(size_t at, kw_err code, kw_effect effect)
+{
+    const kw_error *error = &answers[at].error;
+    assert_int_equal(answers[at].calls_n, 1);
+    if (error->code != code || error->effect != effect) {
+        fail_msg("command %zu: %s, %s: %s", at, kw_err_name(error->code),
+                 kw_effect_name(error->effect), error->text);
+    }
+}
+
+/* Each at its own deadline, in whatever order they were given; a late reply is nobody's, and
+ * the connection goes on. */
+static void test_loop_late_answers_are_nobodys(void **state)
+{
+    (void)state;
+    open_cluster("");
+    kw_fake_on(fakes[1], 3, "INCR late*",
+               KW_FAKE_STEPS(KW_FAKE_DELAY(60), KW_FAKE_SEND(":666\r\n")));
+    answer(fakes[1], "INCR own*", ":1");
+    give(9, "INCR own{foo}");
+    wait_for(9, 1);
+    uint64_t start_ms = kw_test_now_ms();
+    give_within(0, 40, "INCR", "late{foo}0");
+    give_within(1, 20, "INCR", "late{foo}1");
+    give_within(2, 5, "INCR", "late{foo}2");
+    wait_for(0, 3);
+    assert_true(kw_test_now_ms() - start_ms >= 40);
+    for (size_t i = 0; i < 3; i++) {
+        is_failure(i, KW_ERR_TIMEOUT, KW_EFFECT_MAYBE);
+        assert_int_equal(answers[i].error.attempts, 1);
+        assert_string_equal(answers[i].error.node, kw_fake_address(fakes[1]));
+    }
+    assert_true(answers[2].place < answers[1].place && answers[1].place < answers[0].place);
+    for (size_t i = 10; i < 60; i++) {
+        give(i, "INCR own{foo}%zu", i);
+        kw_test_turn(kw, 1);
+    }
+    wait_for(10, 50);
+    for (size_t i = 10; i < 60; i++) {
+        is_number(i, 1);
+    }
+    assert_int_equal(kw_fake_count(fakes[1], "INCR late*"), 3);
+    kw_fake_entry first = {.connection = 0};
+    for (size_t i = 0; i < kw_fake_log_count(fakes[1]); i++) {
+        kw_fake_entry entry;
+        kw_fake_log_at(fakes[1], i, &entry);
+        if (strncmp(entry.text, "INCR", 4) == 0) {
+            first = first.connection == 0 ? entry : first;
+            assert_int_equal(entry.connection, first.connection);
+        }
+    }
+}
+
+/* A server that never answers again: its connection is given up in the end, others' keys
+ * notice nothing, and the next connection works. */
+static void test_loop_connection_that_stays_silent_is_given_up(void **state)
+{
+    (void)state;
+    open_cluster("&stall-timeout=50ms");
+    answer(fakes[0], "INCR bar", ":9");
+    kw_fake_on(fakes[1], 1, "INCR foo", KW_FAKE_STEPS(KW_FAKE_STALL));
+    answer(fakes[1], "INCR foo", ":1");
+    give(0, "INCR foo");
+    give(1, "INCR bar");
+    wait_for(0, 2);
+    is_failure(0, KW_ERR_TIMEOUT, KW_EFFECT_MAYBE);
+    is_number(1, 9);
+    kw_test_turns_for(kw, 250);
+    give(2, "INCR foo");
+    wait_for(2, 1);
+    is_number(2, 1);
+    assert_int_equal(kw_fake_count(fakes[1], "INCR foo"), 2);
+}
+
+/* The connection ends with the third of ten answers, or behind it. */
+typedef struct cut {
+    const kw_fake_step *steps; /* the third answer, and what follows */
+    size_t answered_n;         /* so many have a reply */
+    kw_err first;              /* of the first without a reply */
+    kw_effect first_effect;
+    kw_err others;
+} cut;
+
+static void check_cut(const cut *row)
+{
+    for (size_t i = 0; i < row->answered_n; i++) {
+        is_number(i, i < 2 ? 1 : 3);
+    }
+    for (size_t i = row->answered_n; i < 10; i++) {
+        bool is_first = i == row->answered_n;
+        is_failure(i, is_first ? row->first : row->others,
+                   is_first ? row->first_effect : KW_EFFECT_MAYBE);
+        assert_int_equal(answers[i].error.attempts, 1);
+        assert_string_equal(answers[i].error.node, kw_fake_address(fakes[1]));
+    }
+    for (int i = 0; i < 10; i++) {
+        char pattern[40];
+        snprintf(pattern, sizeof(pattern), "INCR foo{foo}%d", i);
+        assert_int_equal(kw_fake_count(fakes[1], pattern), 1);
+    }
+}
+
+static void try_cut(const cut *row)
+{
+    begin(NULL);
+    open_cluster("");
+    answer(fakes[1], "PING", "+PONG");
+    answer(fakes[1], "GET *", ":0");
+    give(20, "GET foo"); /* the connection is there */
+    wait_for(20, 1);
+    kw_fake_on(fakes[1], 2, "INCR foo*", KW_FAKE_STEPS(KW_FAKE_END));
+    kw_fake_step steps[8] = {KW_FAKE_SEND(":1\r\n:1\r\n")}; /* all three in one piece */
+    size_t n = 1;
+    for (size_t k = 0; row->steps[k].act != KW_FAKE_DO_END; k++) {
+        steps[n++] = row->steps[k];
+    }
+    kw_fake_on(fakes[1], 1, "INCR foo*", steps);
+    kw_fake_on(fakes[1], 7, "INCR foo*", KW_FAKE_STEPS(KW_FAKE_STALL));
+    answer(fakes[1], "INCR foo*", ":100");
+    answer(fakes[0], "INCR bar", ":9");
+    for (int i = 0; i < 10; i++) {
+        give((size_t)i, "INCR foo{foo}%d", i);
+    }
+    give(10, "INCR bar");
+    wait_for(0, 11);
+    check_cut(row);
+    is_number(10, 9); /* the other node's keys notice nothing */
+    kw_fake_reset(fakes[1]);
+    answer(fakes[1], "INCR foo*", ":100");
+    kw_fake_disconnect(fakes[1], false);
+    kw_test_turns_for(kw, 30);
+    give(11, "INCR foo");
+    wait_for(11, 1);
+    is_number(11, 100);
+    end(NULL);
+}
+
+static void test_loop_cut_off_says_maybe_of_what_was_not_answered(void **state)
+{
+    (void)state;
+    const cut rows[] = {
+        {KW_FAKE_STEPS(KW_FAKE_SEND(":3\r\n"), KW_FAKE_CLOSE), 3, KW_ERR_CLOSED, KW_EFFECT_MAYBE,
+         KW_ERR_CLOSED},
+        {KW_FAKE_STEPS(KW_FAKE_SEND(":3\r\n:"), KW_FAKE_STALL), 3, KW_ERR_TIMEOUT, KW_EFFECT_MAYBE,
+         KW_ERR_TIMEOUT},
+        /* Garbage that comes with answers takes them along. */
+        {KW_FAKE_STEPS(KW_FAKE_SEND(":3\r\nHTTP/1.1 400\r\n"), KW_FAKE_STALL), 0, KW_ERR_PROTOCOL,
+         KW_EFFECT_MAYBE, KW_ERR_PROTOCOL},
+        {KW_FAKE_STEPS(KW_FAKE_SEND(":3\r\n*1073741824\r\n"), KW_FAKE_STALL), 3, KW_ERR_LIMIT,
+         KW_EFFECT_DONE, KW_ERR_CLOSED},
+    };
+    bool was_on_poll = is_on_poll;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        is_on_poll = was_on_poll;
+        try_cut(&rows[i]);
+    }
+}
+
+static void test_loop_reads_go_again_on_a_new_connection(void **state)
+{
+    (void)state;
+    open_cluster("");
+    kw_fake_on_reply(fakes[1], 2, "STRLEN *", ":7");
+    kw_fake_on(fakes[1], 1, "STRLEN *", KW_FAKE_STEPS(KW_FAKE_RESET));
+    answer(fakes[1], "STRLEN *", ":7");
+    for (size_t i = 0; i < 8; i++) {
+        give(i, "STRLEN {foo}%zu", i);
+    }
+    wait_for(0, 8);
+    for (size_t i = 0; i < 8; i++) {
+        is_number(i, 7);
+    }
+}
+
+static void test_loop_refused_connects_end_at_the_deadline(void **state)
+{
+    (void)state;
+    open_cluster("");
+    assert_int_equal(kw_connect(kw, NULL), KW_OK);
+    kw_fake_down(fakes[1]);
+    answer(fakes[0], "INCR bar", ":9");
+    uint64_t start_ms = kw_test_now_ms();
+    give(0, "INCR foo");
+    give(1, "INCR bar");
+    give(2, "GET {foo}x");
+    give(3, "MGET foo bar");
+    wait_for(0, 4);
+    assert_in_range(kw_test_now_ms() - start_ms, TIMEOUT_MS - 1, TIMEOUT_MS + LATE_MS);
+    is_failure(0, KW_ERR_CONNECT, KW_EFFECT_NONE);
+    is_number(1, 9);
+    is_failure(2, KW_ERR_CONNECT, KW_EFFECT_NONE);
+    kw_fake_up(fakes[1]);
+    answer(fakes[1], "INCR foo", ":1");
+    give_within(4, LATE_MS, "INCR", "foo"); /* the pause between two connects is over by then */
+    wait_for(4, 1);
+    is_number(4, 1);
+}
+
+/* No node of the cluster gives a map. */
+static void test_loop_without_a_map_ends_at_the_deadline(void **state)
+{
+    (void)state;
+    open_cluster("");
+    for (size_t i = 0; i < 3; i++) {
+        kw_fake_down(fakes[i]);
+    }
+    give(0, "INCR foo");
+    give(1, "DBSIZE");
+    give(2, "UNHEARD.OF foo");
+    give(3, "PING");
+    wait_for(0, 4);
+    for (size_t i = 0; i < 4; i++) {
+        assert_null(answers[i].reply);
+        assert_int_equal(answers[i].error.effect, KW_EFFECT_NONE);
+        assert_int_not_equal(answers[i].error.code, KW_ERR_TIMEOUT);
+    }
+}
+
+/* MOVED, ASK and TRYAGAIN for single commands. */
+static void test_loop_commands_follow_their_own_redirects(void **state)
+{
+    (void)state;
+    open_cluster("");
+    kw_fake_on_reply(fakes[1], 1, "INCR moved{foo}", "-MOVED %u %s", FOO_SLOT,
+                     kw_fake_address(fakes[2]));
+    kw_fake_on_reply(fakes[0], 1, "INCR asked{bar}", "-ASK 5061 %s", kw_fake_address(fakes[2]));
+    kw_fake_on_reply(fakes[0], 2, "INCR again{bar}", "-TRYAGAIN later");
+    answer(fakes[0], "INCR *", ":0");
+    answer(fakes[1], "INCR *", ":1");
+    answer(fakes[2], "INCR *", ":2");
+    static const char *const commands[] = {"INCR first{foo}", "INCR moved{foo}", "INCR first{bar}",
+                                           "INCR asked{bar}", "INCR again{bar}"};
+    static const int numbers[] = {1, 2, 0, 2, 0};
+    for (size_t i = 0; i < 5; i++) {
+        give(i, commands[i]);
+    }
+    wait_for(0, 5);
+    for (size_t i = 0; i < 5; i++) {
+        is_number(i, numbers[i]);
+    }
+    assert_int_equal(kw_fake_count(fakes[0], "INCR again{bar}"), 3);
+    assert_int_equal(kw_fake_count(fakes[2], "ASKING"), 1);
+}
+
+/* The first command of a key was redirected, and the map says so already, while the second
+ * is still at the old node: the third waits for it. */
+static void test_loop_order_is_kept_behind_a_slow_redirect(void **state)
+{
+    (void)state;
+    char moved[100];
+    int len =
+        snprintf(moved, sizeof(moved), "-MOVED %u %s\r\n", FOO_SLOT, kw_fake_address(fakes[2]));
+    const kw_fake_range moved_to[] = {{0, 8000, fakes[0], NULL},
+                                      {8001, FOO_SLOT - 1, fakes[1], NULL},
+                                      {FOO_SLOT, FOO_SLOT, fakes[2], NULL},
+                                      {FOO_SLOT + 1, 16383, fakes[1], NULL}};
+    open_cluster("");
+    assert_int_equal(kw_connect(kw, NULL), KW_OK);
+    kw_fake_set_cluster(fakes, 3, moved_to, 4);
+    kw_fake_on(fakes[1], 1, "APPEND foo a", KW_FAKE_STEPS(KW_FAKE_BYTES(moved, (size_t)len)));
+    kw_fake_on(fakes[1], 1, "APPEND foo b",
+               KW_FAKE_STEPS(KW_FAKE_DELAY(80), KW_FAKE_BYTES(moved, (size_t)len)));
+    answer(fakes[2], "APPEND *", ":1");
+    give(0, "APPEND foo a");
+    give(1, "APPEND foo b");
+    wait_for(0, 1);
+    assert_int_equal(answers[1].calls_n, 0);
+    give(2, "APPEND foo c");
+    give(3, "APPEND foo d");
+    wait_for(0, 4);
+    static const char *const order[] = {"APPEND foo a", "APPEND foo b", "APPEND foo c",
+                                        "APPEND foo d"};
+    size_t at = 0;
+    for (size_t i = 0; i < kw_fake_log_count(fakes[2]); i++) {
+        kw_fake_entry entry;
+        kw_fake_log_at(fakes[2], i, &entry);
+        if (strncmp(entry.text, "APPEND", 6) == 0) {
+            assert_string_equal(entry.text, order[at++]);
+        }
+    }
+    assert_int_equal(at, 4);
+}
+
+/* A command that sleeps holds those of its slot up, and no others. */
+static void test_loop_order_is_kept_behind_a_pause(void **state)
+{
+    (void)state;
+    open_cluster("");
+    kw_fake_on_reply(fakes[1], 3, "APPEND foo a", "-TRYAGAIN later");
+    answer(fakes[1], "APPEND *", ":1");
+    give(0, "APPEND foo a");
+    kw_stats stats = {.size = sizeof(stats)};
+    for (int i = 0; i < 1000 && stats.waits == 0; i++) {
+        kw_test_turn(kw, 1);
+        assert_int_equal(kw_client_stats(kw, &stats), KW_OK);
+    }
+    give(1, "APPEND foo b");
+    give(2, "APPEND {foo2} c");
+    wait_for(0, 3);
+    assert_true(answers[0].place < answers[1].place);
+}
+
+/* A reply that nothing asked for, on a connection that is idle. */
+static void test_loop_unasked_reply_ends_the_connection(void **state)
+{
+    (void)state;
+    open_cluster("");
+    answer(fakes[1], "INCR *", ":1");
+    give(0, "INCR foo");
+    wait_for(0, 1);
+    unsigned accepted_n = kw_fake_accepted(fakes[1]);
+    kw_fake_push(fakes[1], ":666\r\n", 6);
+    kw_test_turns_for(kw, 50);
+    give(1, "INCR foo");
+    wait_for(1, 1);
+    is_number(1, 1);
+    assert_int_equal(kw_fake_accepted(fakes[1]), accepted_n + 1);
+}
+
+/* A server that closes an idle connection is noticed at once. */
+static void test_loop_idle_connection_that_closes_is_left(void **state)
+{
+    (void)state;
+    open_cluster("");
+    answer(fakes[1], "INCR *", ":1");
+    for (size_t i = 0; i < 10; i++) {
+        give(i, "INCR foo");
+        wait_for(i, 1);
+        is_number(i, 1);
+        kw_fake_disconnect(fakes[1], i % 2 == 0);
+        kw_test_turns_for(kw, 20);
+    }
+    assert_int_equal(kw_fake_count(fakes[1], "INCR foo"), 10);
+}
+
+/* The pool is one connection, and it is busy: the loop has its own. */
+static void test_loop_a_full_pool_holds_only_blocking_commands_up(void **state)
+{
+    (void)state;
+    open_cluster("&pool-max=1");
+    answer(fakes[1], "INCR *", ":1");
+    kw_fake_on(fakes[1], KW_FAKE_ALWAYS, "BLPOP *", KW_FAKE_STEPS(KW_FAKE_STALL));
+    give(0, "BLPOP foo 0.1");
+    give(1, "BLPOP foo 0.1");
+    give(2, "INCR foo");
+    wait_for(0, 3);
+    is_number(2, 1);
+    assert_int_equal(kw_fake_count(fakes[1], "BLPOP *"), 1);
+    size_t sent = answers[0].error.effect == KW_EFFECT_MAYBE ? 0 : 1;
+    is_failure(sent, KW_ERR_TIMEOUT, KW_EFFECT_MAYBE);
+    is_failure(1 - sent, KW_ERR_POOL_FULL, KW_EFFECT_NONE);
+}
+
+/* Every allocation fails in turn: what was accepted is told once, and nothing is left. */
+static unsigned long run_without_memory(unsigned long fail_at, bool fails_on)
+{
+    kw_test_memory memory;
+    kw_test_memory_init(&memory, 0);
+    kw_config *config = kw_config_new(&memory.allocator);
+    char uri[100];
+    snprintf(uri, sizeof(uri), "redis-cluster://%s?timeout=100ms", kw_fake_address(fakes[0]));
+    assert_int_equal(kw_config_set_uri(config, uri, NULL), KW_OK);
+    kw = kw_open_config(config, NULL);
+    kw->env.poller = is_on_poll ? kw_poller_poll() : NULL;
+    kw_config_free(config);
+    unsigned long before = kw_test_memory_calls(&memory);
+    memory.fail_at = fail_at > 0 ? before + fail_at : 0;
+    memory.fail_on = fails_on;
+    static const char *const commands[] = {"INCR foo", "MGET foo bar", "DBSIZE", "UNHEARD.OF foo",
+                                           "BLPOP foo 1"};
+    bool accepted[5];
+    for (size_t i = 0; i < 5; i++) {
+        accepted[i] =
+            kw_command_async(kw, NULL, kw_test_on_reply, &answers[i], commands[i]) == KW_OK;
+        if (!accepted[i]) {
+            answers[i].calls_n = 100;
+        }
+    }
+    if (!kw_test_turns(kw, answers, 5, TIMEOUT_MS + LATE_MS)) {
+        for (size_t i = 0; i < 5; i++) {
+            print_message("fail_at %lu: %s was%s called\n", fail_at, commands[i],
+                          answers[i].calls_n > 0 ? "" : " never");
+        }
+        fail_msg("not every callback was called");
+    }
+    unsigned long calls = kw_test_memory_calls(&memory) - before;
+    kw_close(kw);
+    kw = NULL;
+    for (size_t i = 0; i < 5; i++) {
+        assert_int_equal(answers[i].calls_n, accepted[i] ? 1 : 100);
+        kw_test_answer_clear(&answers[i]);
+    }
+    assert_int_equal(kw_test_memory_live(&memory), 0);
+    return calls;
+}
+
+static void test_loop_survives_every_failed_allocation(void **state)
+{
+    (void)state;
+    answer(fakes[1], "INCR *", ":1");
+    answer(fakes[1], "BLPOP *", "*-1");
+    answer(fakes[1], "UNHEARD.OF *", ":5");
+    for (size_t i = 0; i < 2; i++) {
+        answer(fakes[i], "MGET *", "*1\r\n:1");
+        answer(fakes[i], "DBSIZE", ":1");
+        answer(fakes[i], "COMMAND INFO *",
+               "*1\r\n*6\r\n$10\r\nunheard.of\r\n:-2\r\n*1\r\n+write\r\n:1\r\n:1\r\n:1");
+    }
+    unsigned long calls = run_without_memory(0, false);
+    assert_in_range(calls, 20, 1000);
+    for (unsigned long at = 1; at <= calls; at++) {
+        run_without_memory(at, false);
+    }
+    for (unsigned long at = 1; at <= calls; at += 5) {
+        run_without_memory(at, true);
+    }
+}
+
+int main(void)
+{
+#define TEST(name)                                                                                 \
+    cmocka_unit_test_setup_teardown(name, begin, end),                                             \
+        cmocka_unit_test_setup_teardown(name, begin_on_poll, end)
+    const struct CMUnitTest tests[] = {
+        TEST(test_loop_late_answers_are_nobodys),
+        TEST(test_loop_connection_that_stays_silent_is_given_up),
+        TEST(test_loop_cut_off_says_maybe_of_what_was_not_answered),
+        TEST(test_loop_reads_go_again_on_a_new_connection),
+        TEST(test_loop_refused_connects_end_at_the_deadline),
+        TEST(test_loop_without_a_map_ends_at_the_deadline),
+        TEST(test_loop_commands_follow_their_own_redirects),
+        TEST(test_loop_order_is_kept_behind_a_slow_redirect),
+        TEST(test_loop_order_is_kept_behind_a_pause),
+        TEST(test_loop_unasked_reply_ends_the_connection),
+        TEST(test_loop_idle_connection_that_closes_is_left),
+        TEST(test_loop_a_full_pool_holds_only_blocking_commands_up),
+        TEST(test_loop_survives_every_failed_allocation),
+    };
+#undef TEST
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
