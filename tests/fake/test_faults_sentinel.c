@@ -1,0 +1,597 @@
+/* Sentinels that are away, silent, behind, lying or talking nonsense: who is asked, who is
+ * believed, and what the caller is told. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "support/ask.h"
+#include "support/check.h"
+#include "support/fake.h"
+
+#include <keyway.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LATE_MS (300 * KW_TEST_SLOWNESS)
+
+enum { SENTINELS = 3, SERVERS = 2 };
+
+static kw_fake *sentinels[SENTINELS];
+static kw_fake *servers[SERVERS];
+
+#define PRIMARY servers[0]
+#define OTHER   servers[1]
+
+static int set_up(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < SENTINELS; i++) {
+        sentinels[i] = kw_fake_start();
+    }
+    for (size_t i = 0; i < SERVERS; i++) {
+        servers[i] = kw_fake_start();
+    }
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < SENTINELS; i++) {
+        kw_fake_free(sentinels[i]);
+    }
+    for (size_t i = 0; i < SERVERS; i++) {
+        kw_fake_free(servers[i]);
+    }
+    return 0;
+}
+
+#define ENTRY                                                                                      \
+    "*6\r\n$2\r\nip\r\n$9\r\n127.0.0.1\r\n$4\r\nport\r\n$5\r\n%05u\r\n$5\r\nflags\r\n$%zu\r\n%s"
+
+/* What the sentinel answers from now on: primary, one replica, one other sentinel; NULL: no
+ * such. */
+static void name(kw_fake *sentinel, kw_fake *primary, kw_fake *replica, const char *flags,
+                 kw_fake *peer)
+{
+    kw_fake_reset(sentinel);
+    kw_fake_on_reply(sentinel, KW_FAKE_ALWAYS, "SENTINEL GET-MASTER-ADDR-BY-NAME group",
+                     "*2\r\n$9\r\n127.0.0.1\r\n$5\r\n%05u", (unsigned)kw_fake_port(primary));
+    if (replica != NULL) {
+        kw_fake_on_reply(sentinel, KW_FAKE_ALWAYS, "SENTINEL REPLICAS group", "*1\r\n" ENTRY,
+                         (unsigned)kw_fake_port(replica), strlen(flags), flags);
+    } else {
+        kw_fake_on_reply(sentinel, KW_FAKE_ALWAYS, "SENTINEL REPLICAS group", "*0");
+    }
+    if (peer != NULL) {
+        kw_fake_on_reply(sentinel, KW_FAKE_ALWAYS, "SENTINEL SENTINELS group", "*1\r\n" ENTRY,
+                         (unsigned)kw_fake_port(peer), (size_t)8, "sentinel");
+    } else {
+        kw_fake_on_reply(sentinel, KW_FAKE_ALWAYS, "SENTINEL SENTINELS group", "*0");
+    }
+}
+
+static void be_replica(kw_fake *server, const char *link)
+{
+    kw_fake_on_reply(server, KW_FAKE_ALWAYS, "ROLE",
+                     "*5\r\n$5\r\nslave\r\n$9\r\n127.0.0.1\r\n:1\r\n$%zu\r\n%s\r\n:7", strlen(link),
+                     link);
+}
+
+static void answer_numbers(void)
+{
+    for (size_t i = 0; i < SERVERS; i++) {
+        kw_fake_on_reply(servers[i], KW_FAKE_ALWAYS, "INCR *", ":%zu", i);
+        kw_fake_on_reply(servers[i], KW_FAKE_ALWAYS, "GET *", ":%zu", i);
+    }
+}
+
+/* Everybody is up and names the first server. */
+static void reset_fakes(void)
+{
+    for (size_t i = 0; i < SERVERS; i++) {
+        kw_fake_up(servers[i]);
+        kw_fake_reset(servers[i]);
+        kw_fake_log_clear(servers[i]);
+    }
+    for (size_t i = 0; i < SENTINELS; i++) {
+        kw_fake_up(sentinels[i]);
+        kw_fake_log_clear(sentinels[i]);
+        name(sentinels[i], PRIMARY, NULL, "", NULL);
+    }
+    answer_numbers();
+}
+
+/* A handle that is told of the first n sentinels. */
+static kw_client *open_n(size_t n, const char *options)
+{
+    char list[200] = "";
+    for (size_t i = 0; i < n; i++) {
+        strcat(list, i > 0 ? "," : "");
+        strcat(list, kw_fake_address(sentinels[i]));
+    }
+    return kw_test_open("redis-sentinel://%s/group?%s", list, options);
+}
+
+static void expect(kw_client *kw, const char *command, long long number)
+{
+    kw_error error = KW_ERROR_INIT;
+    kw_reply *reply = kw_command(kw, &error, command);
+    if (reply == NULL || kw_reply_is_error(reply) || kw_reply_int(reply) != number) {
+        fail_msg("%s: %s %s", command, error.text, reply != NULL ? kw_reply_str(reply, NULL) : "");
+    }
+    kw_reply_free(reply);
+}
+
+static kw_error expect_failure(kw_client *kw, const char *command, kw_err code)
+{
+    kw_error error = KW_ERROR_INIT;
+    kw_reply *reply = kw_command(kw, &error, command);
+    if (reply != NULL || error.code != code || error.effect != KW_EFFECT_NONE) {
+        fail_msg("%s: %s, %s: %s", command, kw_err_name(error.code), kw_effect_name(error.effect),
+                 error.text);
+    }
+    return error;
+}
+
+static void test_sentinels_are_asked_in_turn_and_the_good_one_first(void **state)
+{
+    (void)state;
+    reset_fakes();
+    kw_fake_down(sentinels[0]);
+    kw_fake_on_accept(sentinels[1], KW_FAKE_ALWAYS, KW_FAKE_STEPS(KW_FAKE_STALL));
+    kw_client *kw = open_n(3, "timeout=2s");
+    uint64_t start_ms = kw_test_now_ms();
+    expect(kw, "INCR a", 0);
+    assert_in_range(kw_test_now_ms() - start_ms, 290, 300 + LATE_MS);
+    unsigned accepted = kw_fake_accepted(sentinels[1]);
+    size_t asked = kw_fake_count(sentinels[2], "SENTINEL GET-MASTER*");
+    assert_int_equal(asked, 1);
+    kw_fake_disconnect(PRIMARY, false); /* reason to ask again */
+    kw_test_sleep_ms(20);
+    expect(kw, "GET a", 0);
+    for (int i = 0; i < 150 && kw_fake_count(sentinels[2], "SENTINEL GET-MASTER*") == asked; i++) {
+        kw_test_sleep_ms(10);
+        expect(kw, "GET a", 0);
+    }
+    assert_true(kw_fake_count(sentinels[2], "SENTINEL GET-MASTER*") > asked);
+    assert_int_equal(kw_fake_accepted(sentinels[1]), accepted);
+    kw_close(kw);
+}
+
+static void test_stale_sentinel_is_caught_by_role(void **state)
+{
+    (void)state;
+    reset_fakes();
+    be_replica(PRIMARY, "connected");
+    name(sentinels[1], OTHER, NULL, "", NULL);
+    kw_client *kw = open_n(2, "timeout=2s");
+    expect(kw, "INCR a", 1);
+    assert_int_equal(kw_fake_count(PRIMARY, "INCR *"), 0);
+    assert_true(kw_fake_count(PRIMARY, "ROLE") > 0);
+    kw_close(kw);
+}
+
+static void test_stale_sentinels_alone_are_never_believed(void **state)
+{
+    (void)state;
+    reset_fakes();
+    be_replica(PRIMARY, "connected");
+    kw_client *kw = open_n(3, "timeout=400ms");
+    kw_error error = expect_failure(kw, "INCR a", KW_ERR_ROLE);
+    assert_non_null(strstr(error.text, "replica"));
+    assert_int_equal(kw_fake_count(PRIMARY, "INCR *"), 0);
+    kw_fake_reset(PRIMARY); /* promoted at last */
+    answer_numbers();
+    expect(kw, "INCR a", 0);
+    kw_close(kw);
+}
+
+static void test_sentinel_that_names_a_dead_address_is_passed_over(void **state)
+{
+    (void)state;
+    reset_fakes();
+    kw_fake_down(PRIMARY);
+    name(sentinels[2], OTHER, NULL, "", NULL);
+    kw_client *kw = open_n(3, "timeout=2s");
+    uint64_t start_ms = kw_test_now_ms();
+    expect(kw, "INCR a", 1);
+    assert_in_range(kw_test_now_ms() - start_ms, 0, LATE_MS);
+    kw_close(kw);
+}
+
+static void test_unknown_name_is_an_error_of_its_own(void **state)
+{
+    (void)state;
+    reset_fakes();
+    for (size_t i = 0; i < SENTINELS; i++) {
+        kw_fake_reset(sentinels[i]);
+        kw_fake_on_reply(sentinels[i], KW_FAKE_ALWAYS, "SENTINEL GET-*", "*-1");
+        kw_fake_on_reply(sentinels[i], KW_FAKE_ALWAYS, "SENTINEL *", "-ERR No such master");
+    }
+    kw_client *kw = open_n(3, "timeout=2s");
+    uint64_t start_ms = kw_test_now_ms();
+    kw_error error = expect_failure(kw, "INCR a", KW_ERR_NO_SERVICE);
+    assert_non_null(strstr(error.text, "\"group\""));
+    assert_in_range(kw_test_now_ms() - start_ms, 0, LATE_MS);
+    name(sentinels[1], PRIMARY, NULL, "", NULL); /* one that knows it is enough */
+    expect(kw, "INCR a", 0);
+    kw_close(kw);
+    kw_fake_down(sentinels[1]);
+    kw_fake_down(sentinels[2]);
+    kw = open_n(3, "timeout=300ms"); /* the one that is left may be a new one */
+    error = expect_failure(kw, "INCR a", KW_ERR_NO_SENTINEL);
+    assert_non_null(strstr(error.text, "does not know the name"));
+    kw_close(kw);
+}
+
+static void test_no_sentinel_reachable_is_an_error_of_its_own(void **state)
+{
+    (void)state;
+    reset_fakes();
+    kw_fake_down(sentinels[0]);
+    kw_fake_on_accept(sentinels[1], KW_FAKE_ALWAYS, KW_FAKE_STEPS(KW_FAKE_STALL));
+    kw_fake_on_accept(sentinels[2], KW_FAKE_ALWAYS, KW_FAKE_STEPS(KW_FAKE_CLOSE));
+    kw_client *kw = open_n(3, "timeout=700ms");
+    uint64_t start_ms = kw_test_now_ms();
+    (void)expect_failure(kw, "INCR a", KW_ERR_NO_SENTINEL);
+    assert_in_range(kw_test_now_ms() - start_ms, 690, 700 + LATE_MS);
+    kw_error error = KW_ERROR_INIT;
+    assert_int_equal(kw_connect(kw, &error), KW_ERR_NO_SENTINEL);
+    kw_fake_up(sentinels[0]);
+    expect(kw, "INCR a", 0);
+    kw_close(kw);
+}
+
+/* Whatever the first sentinel says, the second one is asked, and nothing goes elsewhere. */
+static void test_nonsense_of_a_sentinel_is_refused_and_another_asked(void **state)
+{
+    (void)state;
+    static const char host[] = "*2\r\n$9\r\n127.0.0.1\r\n";
+    char wrong[300];
+    const kw_fake_step *const answers[] = {
+        KW_FAKE_STEPS(KW_FAKE_SEND("*0\r\n")),
+        KW_FAKE_STEPS(KW_FAKE_SEND("*1\r\n$9\r\n127.0.0.1\r\n")),
+        KW_FAKE_STEPS(KW_FAKE_SEND("*2\r\n$0\r\n\r\n$1\r\n1\r\n")),
+        KW_FAKE_STEPS(KW_FAKE_SEND("*2\r\n$9\r\n127.0.0.1\r\n$1\r\n0\r\n")),
+        KW_FAKE_STEPS(KW_FAKE_SEND("*2\r\n$9\r\n127.0.0.1\r\n$5\r\n65536\r\n")),
+        KW_FAKE_STEPS(KW_FAKE_SEND("*2\r\n$9\r\n127.0.0.1\r\n$2\r\n-1\r\n")),
+        KW_FAKE_STEPS(KW_FAKE_SEND("*2\r\n$9\r\n127.0.0.1\r\n:6379\r\n")),
+        KW_FAKE_STEPS(KW_FAKE_SEND("*2\r\n$3\r\na\tb\r\n$4\r\n6379\r\n")),
+        KW_FAKE_STEPS(KW_FAKE_SEND("+OK\r\n")),
+        KW_FAKE_STEPS(KW_FAKE_SEND("$-1\r\n")),
+        KW_FAKE_STEPS(KW_FAKE_SEND("-ERR unknown command 'SENTINEL'\r\n")),
+        KW_FAKE_STEPS(KW_FAKE_SEND("-LOADING\r\n")),
+        KW_FAKE_STEPS(KW_FAKE_SEND("HTTP/1.1 400 Bad Request\r\n\r\n")),
+        KW_FAKE_STEPS(KW_FAKE_SEND("*1073741824\r\n")),
+        KW_FAKE_STEPS(KW_FAKE_FLOOD("*1\r\n", 1)),
+        KW_FAKE_STEPS(KW_FAKE_FLOOD("*2\r\n$1\r\na\r\n$1\r\n1\r\n", 1)),
+        KW_FAKE_STEPS(KW_FAKE_PIECES("*2\r\n$9\r\n127.0.0.1\r\n$5\r\n12345\r\n", 100)),
+        KW_FAKE_STEPS(KW_FAKE_SEND("*2\r\n$9\r\n127.0"), KW_FAKE_CLOSE),
+        KW_FAKE_STEPS(KW_FAKE_SEND("*2\r\n$9\r\n127.0"), KW_FAKE_RESET),
+        KW_FAKE_STEPS(KW_FAKE_SEND("*2\r\n$9\r\n127.0"), KW_FAKE_STALL),
+        KW_FAKE_STEPS(KW_FAKE_DEAF),
+    };
+    snprintf(wrong, sizeof(wrong), "%s$1\r\n1", host);
+    for (size_t i = 0; i <= sizeof(answers) / sizeof(answers[0]); i++) {
+        reset_fakes();
+        kw_fake_reset(sentinels[0]);
+        if (i < sizeof(answers) / sizeof(answers[0])) {
+            kw_fake_on(sentinels[0], KW_FAKE_ALWAYS, "SENTINEL GET-*", answers[i]);
+        } else {
+            kw_fake_on_reply(sentinels[0], KW_FAKE_ALWAYS, "SENTINEL GET-*", "%s", wrong);
+        }
+        kw_fake_on_reply(sentinels[0], KW_FAKE_ALWAYS, "SENTINEL *", "*0");
+        kw_client *kw = open_n(2, "timeout=2s");
+        expect(kw, "INCR a", 0);
+        assert_int_equal(kw_fake_count(PRIMARY, "INCR *"), 1);
+        kw_close(kw);
+    }
+}
+
+static void test_nonsense_about_replicas_and_sentinels_refuses_the_whole(void **state)
+{
+    (void)state;
+    static const char *const lists[] = {
+        "*1\r\n:1",
+        "*1\r\n*1\r\n$2\r\nip",
+        "*1\r\n*2\r\n$2\r\nip\r\n$1\r\na",
+        "*1\r\n*4\r\n$2\r\nip\r\n$1\r\na\r\n$4\r\nport\r\n$5\r\n99999",
+        "*1\r\n*4\r\n$2\r\nip\r\n*0\r\n$4\r\nport\r\n$1\r\n1",
+        "+OK",
+    };
+    for (size_t i = 0; i < 2 * sizeof(lists) / sizeof(lists[0]); i++) {
+        reset_fakes();
+        kw_fake_reset(sentinels[0]);
+        kw_fake_on_reply(sentinels[0], KW_FAKE_ALWAYS, "SENTINEL GET-*",
+                         "*2\r\n$9\r\n127.0.0.1\r\n$5\r\n%05u", (unsigned)kw_fake_port(OTHER));
+        kw_fake_on_reply(sentinels[0], KW_FAKE_ALWAYS,
+                         i % 2 == 0 ? "SENTINEL REPLICAS *" : "SENTINEL SENTINELS *", "%s",
+                         lists[i / 2]);
+        kw_fake_on_reply(sentinels[0], KW_FAKE_ALWAYS, "SENTINEL *", "*0");
+        kw_client *kw = open_n(2, "timeout=2s");
+        expect(kw, "INCR a", 0);
+        assert_int_equal(kw_fake_count(OTHER, "*"), 0);
+        kw_close(kw);
+    }
+}
+
+static void test_older_sentinels_are_asked_by_older_names(void **state)
+{
+    (void)state;
+    reset_fakes();
+    kw_fake_reset(sentinels[0]);
+    kw_fake_on_reply(sentinels[0], KW_FAKE_ALWAYS, "HELLO *", "-ERR unknown command");
+    kw_fake_on_reply(sentinels[0], KW_FAKE_ALWAYS, "SENTINEL GET-*",
+                     "*2\r\n$9\r\n127.0.0.1\r\n$5\r\n%05u", (unsigned)kw_fake_port(PRIMARY));
+    kw_fake_on_reply(sentinels[0], KW_FAKE_ALWAYS, "SENTINEL SLAVES group", "*1\r\n" ENTRY,
+                     (unsigned)kw_fake_port(OTHER), (size_t)5, "slave");
+    kw_fake_on_reply(sentinels[0], KW_FAKE_ALWAYS, "SENTINEL *",
+                     "-ERR Unknown sentinel subcommand");
+    kw_client *kw = open_n(1, "timeout=2s");
+    expect(kw, "INCR a", 0);
+    assert_int_equal(kw_test_stats(kw).nodes, 2);
+    kw_close(kw);
+}
+
+static void test_sentinels_of_the_group_are_learnt_and_configured_ones_kept(void **state)
+{
+    (void)state;
+    reset_fakes();
+    name(sentinels[0], PRIMARY, NULL, "", sentinels[2]);
+    name(sentinels[2], OTHER, NULL, "", NULL);
+    kw_client *kw = open_n(1, "timeout=3s");
+    expect(kw, "INCR a", 0);
+    kw_fake_down(sentinels[0]);
+    kw_fake_down(PRIMARY);
+    expect(kw, "INCR a", 1); /* the learnt one knows the heir */
+    name(sentinels[0], PRIMARY, NULL, "", NULL);
+    kw_fake_up(sentinels[0]);
+    kw_fake_up(PRIMARY);
+    kw_fake_down(sentinels[2]);
+    kw_fake_down(OTHER);
+    expect(kw, "INCR a", 0);
+    kw_close(kw);
+}
+
+static void test_logins_are_not_mixed_up(void **state)
+{
+    (void)state;
+    reset_fakes();
+    char list[100];
+    snprintf(list, sizeof(list), "%s", kw_fake_address(sentinels[0]));
+    kw_client *kw = kw_test_open("redis-sentinel://us:server-secret@%s/group?timeout=2s&"
+                                 "sentinel-user=su&sentinel-password=sentinel-secret&db=0",
+                                 list);
+    expect(kw, "INCR a", 0);
+    assert_int_equal(kw_fake_count(sentinels[0], "*server-secret*"), 0);
+    assert_int_equal(kw_fake_count(sentinels[0], "HELLO 2 AUTH su sentinel-secret"), 1);
+    assert_int_equal(kw_fake_count(PRIMARY, "*sentinel-secret*"), 0);
+    assert_true(kw_fake_count(PRIMARY, "HELLO 2 AUTH us server-secret") > 0);
+    kw_close(kw);
+    kw_fake_log_clear(sentinels[0]);
+    kw = kw_test_open("redis-sentinel://:server-secret@%s/group/4?timeout=2s", list);
+    expect(kw, "INCR a", 0);
+    assert_int_equal(kw_fake_count(sentinels[0], "*AUTH*"), 0);
+    assert_int_equal(kw_fake_count(sentinels[0], "SELECT *"), 0);
+    assert_true(kw_fake_count(PRIMARY, "SELECT 4") > 0);
+    kw_close(kw);
+    name(sentinels[0], PRIMARY, NULL, "", NULL);
+    kw_fake_reset(sentinels[0]);
+    kw_fake_on_reply(sentinels[0], KW_FAKE_ALWAYS, "*", "-NOAUTH Authentication required.");
+    kw = open_n(1, "timeout=2s");
+    kw_error error = expect_failure(kw, "INCR a", KW_ERR_AUTH);
+    assert_non_null(strstr(error.text, "sentinel-password"));
+    kw_close(kw);
+}
+
+static void test_role_is_asked_on_every_new_connection(void **state)
+{
+    (void)state;
+    reset_fakes();
+    kw_client *kw = open_n(1, "timeout=2s");
+    kw_fake_log_clear(PRIMARY);
+    unsigned before = kw_fake_accepted(PRIMARY);
+    for (int i = 0; i < 3; i++) {
+        expect(kw, "INCR a", 0);
+        kw_fake_disconnect(PRIMARY, i % 2 == 0);
+        kw_test_sleep_ms(20);
+    }
+    expect(kw, "INCR a", 0);
+    size_t opened = kw_fake_accepted(PRIMARY) - before;
+    assert_true(opened >= 4);
+    assert_true(kw_fake_count(PRIMARY, "ROLE") >= opened);
+    kw_close(kw);
+}
+
+static void test_connection_to_a_demoted_primary_is_not_used(void **state)
+{
+    (void)state;
+    reset_fakes();
+    kw_client *kw = open_n(1, "timeout=2s");
+    expect(kw, "INCR a", 0);
+    be_replica(PRIMARY, "connected");
+    name(sentinels[0], OTHER, NULL, "", NULL);
+    kw_fake_disconnect(PRIMARY, false);
+    kw_test_sleep_ms(20);
+    expect(kw, "INCR a", 1); /* sent nowhere else */
+    assert_int_equal(kw_fake_count(PRIMARY, "INCR *"), 1);
+    kw_close(kw);
+}
+
+static void test_readonly_asks_the_sentinels_again(void **state)
+{
+    (void)state;
+    reset_fakes();
+    kw_client *kw = open_n(1, "timeout=2s");
+    expect(kw, "INCR a", 0);
+    kw_fake_reset(PRIMARY);
+    kw_fake_on_reply(PRIMARY, KW_FAKE_ALWAYS, "INCR *",
+                     "-READONLY You can't write against a read only replica.");
+    be_replica(PRIMARY, "connected");
+    name(sentinels[0], OTHER, PRIMARY, "slave", NULL);
+    uint64_t start_ms = kw_test_now_ms();
+    expect(kw, "INCR a", 1);
+    assert_in_range(kw_test_now_ms() - start_ms, 0, 400 + LATE_MS);
+    assert_int_equal(kw_fake_count(OTHER, "INCR *"), 1);
+    kw_close(kw);
+}
+
+/* Also where the READONLY is the caller's to read: in a script it may be an inner one. */
+static void test_readonly_of_a_script_asks_the_sentinels_again(void **state)
+{
+    (void)state;
+    reset_fakes();
+    kw_client *kw = open_n(1, "timeout=2s");
+    kw_fake_on_reply(PRIMARY, KW_FAKE_ALWAYS, "EVAL *", "-READONLY You can't write");
+    kw_fake_on_reply(OTHER, KW_FAKE_ALWAYS, "EVAL *", ":5");
+    char *text = kw_test_ask_error(kw, "EVAL x 0");
+    assert_memory_equal(text, "READONLY", 8);
+    free(text);
+    name(sentinels[0], OTHER, NULL, "", NULL);
+    be_replica(PRIMARY, "connected");
+    kw_test_sleep_ms(120);
+    assert_int_equal(kw_test_ask_integer(kw, "EVAL x 0"), 5);
+    kw_close(kw);
+}
+
+static void test_all_connections_to_the_old_primary_are_closed(void **state)
+{
+    (void)state;
+    reset_fakes();
+    kw_client *kw = open_n(1, "timeout=2s");
+    expect(kw, "INCR a", 0);
+    assert_true(kw_fake_open(PRIMARY) > 0);
+    name(sentinels[0], OTHER, PRIMARY, "slave", NULL);
+    uint64_t end_ms = kw_test_now_ms() + 3000;
+    while (kw_fake_count(OTHER, "GET *") == 0) { /* the second's poll */
+        kw_reply_free(kw_command(kw, NULL, "GET a"));
+        kw_test_sleep_ms(10);
+        assert_true(kw_test_now_ms() < end_ms);
+    }
+    kw_test_sleep_ms(50);
+    assert_int_equal(kw_fake_open(PRIMARY), 0);
+    kw_close(kw);
+}
+
+/* Its connections stay, and the first sentinel still names it. */
+static void test_demoted_primary_that_goes_on_answering_is_left(void **state)
+{
+    (void)state;
+    reset_fakes();
+    kw_client *kw = open_n(2, "timeout=2s");
+    expect(kw, "GET a", 0);
+    be_replica(PRIMARY, "connected");
+    name(sentinels[1], OTHER, NULL, "", NULL);
+    uint64_t end_ms = kw_test_now_ms() + 2000 + LATE_MS;
+    while (kw_fake_count(OTHER, "GET *") == 0) {
+        kw_reply_free(kw_command(kw, NULL, "GET a"));
+        kw_test_sleep_ms(10);
+        assert_true(kw_test_now_ms() < end_ms);
+    }
+    kw_close(kw);
+}
+
+static void test_heir_takes_over_when_it_says_so_itself(void **state)
+{
+    (void)state;
+    reset_fakes();
+    be_replica(OTHER, "connect");
+    kw_client *kw = open_n(1, "timeout=3s");
+    expect(kw, "INCR a", 0);
+    kw_fake_down(PRIMARY);
+    name(sentinels[0], PRIMARY, OTHER, "slave,promoted", NULL);
+    const char *argv[] = {"INCR", "a", NULL};
+    kw_error error = KW_ERROR_INIT;
+    kw_test_deadline soon = {400, NULL};
+    assert_null(kw_test_call(kw, &error, soon, argv));
+    assert_int_equal(error.effect, KW_EFFECT_NONE);
+    assert_int_equal(kw_fake_count(OTHER, "INCR *"), 0);
+    kw_fake_reset(OTHER);
+    answer_numbers();
+    uint64_t start_ms = kw_test_now_ms();
+    expect(kw, "INCR a", 1); /* while the sentinel still names the old one */
+    assert_in_range(kw_test_now_ms() - start_ms, 0, 400 + LATE_MS);
+    kw_close(kw);
+}
+
+static void test_role_that_is_not_allowed_is_told(void **state)
+{
+    (void)state;
+    reset_fakes();
+    kw_fake_reset(PRIMARY);
+    kw_fake_on_reply(PRIMARY, KW_FAKE_ALWAYS, "ROLE", "-NOPERM this user has no permissions");
+    kw_client *kw = open_n(1, "timeout=500ms");
+    kw_error error = expect_failure(kw, "INCR a", KW_ERR_AUTH);
+    assert_non_null(strstr(error.text, "ROLE"));
+    kw_close(kw);
+}
+
+static void test_calls_go_on_without_sentinels_and_ask_for_them_rarely(void **state)
+{
+    (void)state;
+    reset_fakes();
+    kw_client *kw = open_n(2, "timeout=1s");
+    expect(kw, "INCR a", 0);
+    kw_fake_down(sentinels[0]);
+    kw_fake_on_accept(sentinels[1], KW_FAKE_ALWAYS, KW_FAKE_STEPS(KW_FAKE_CLOSE));
+    kw_fake_disconnect(sentinels[1], true);
+    unsigned before = kw_fake_accepted(sentinels[1]);
+    uint64_t start_ms = kw_test_now_ms();
+    while (kw_test_now_ms() - start_ms < 2500) {
+        uint64_t call_ms = kw_test_now_ms();
+        expect(kw, "GET a", 0);
+        assert_in_range(kw_test_now_ms() - call_ms, 0, LATE_MS);
+        kw_test_sleep_ms(5);
+    }
+    assert_in_range(kw_fake_accepted(sentinels[1]) - before, 1, 12);
+    kw_close(kw);
+}
+
+static void test_stalled_primary_loses_its_calls_once_replaced(void **state)
+{
+    (void)state;
+    reset_fakes();
+    kw_client *kw = open_n(1, "timeout=5s");
+    expect(kw, "INCR a", 0);
+    kw_fake_reset(PRIMARY);
+    kw_fake_on(PRIMARY, KW_FAKE_ALWAYS, "*", KW_FAKE_STEPS(KW_FAKE_STALL));
+    name(sentinels[0], OTHER, NULL, "", NULL);
+    uint64_t start_ms = kw_test_now_ms();
+    expect(kw, "GET a", 1); /* a read goes to the new one */
+    assert_in_range(kw_test_now_ms() - start_ms, 0, 1500 + LATE_MS);
+    kw_close(kw);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_sentinels_are_asked_in_turn_and_the_good_one_first),
+        cmocka_unit_test(test_stale_sentinel_is_caught_by_role),
+        cmocka_unit_test(test_stale_sentinels_alone_are_never_believed),
+        cmocka_unit_test(test_sentinel_that_names_a_dead_address_is_passed_over),
+        cmocka_unit_test(test_unknown_name_is_an_error_of_its_own),
+        cmocka_unit_test(test_no_sentinel_reachable_is_an_error_of_its_own),
+        cmocka_unit_test(test_nonsense_of_a_sentinel_is_refused_and_another_asked),
+        cmocka_unit_test(test_nonsense_about_replicas_and_sentinels_refuses_the_whole),
+        cmocka_unit_test(test_older_sentinels_are_asked_by_older_names),
+        cmocka_unit_test(test_sentinels_of_the_group_are_learnt_and_configured_ones_kept),
+        cmocka_unit_test(test_logins_are_not_mixed_up),
+        cmocka_unit_test(test_role_is_asked_on_every_new_connection),
+        cmocka_unit_test(test_connection_to_a_demoted_primary_is_not_used),
+        cmocka_unit_test(test_readonly_asks_the_sentinels_again),
+        cmocka_unit_test(test_readonly_of_a_script_asks_the_sentinels_again),
+        cmocka_unit_test(test_all_connections_to_the_old_primary_are_closed),
+        cmocka_unit_test(test_demoted_primary_that_goes_on_answering_is_left),
+        cmocka_unit_test(test_heir_takes_over_when_it_says_so_itself),
+        cmocka_unit_test(test_role_that_is_not_allowed_is_told),
+        cmocka_unit_test(test_calls_go_on_without_sentinels_and_ask_for_them_rarely),
+        cmocka_unit_test(test_stalled_primary_loses_its_calls_once_replaced),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
