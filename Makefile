@@ -160,15 +160,16 @@ $(BUILD)/examples/%: examples/%.c $(STATIC)
 CHECK_ENV = CC='$(CC)' CXX='$(CXX)' MAKE='$(MAKE)' PKG_CONFIG='$(PKG_CONFIG)' BUILD='$(BUILD)' VERSION='$(VERSION)' \
 	SHARED='$(SHARED)' CPPFLAGS_ALL='$(CPPFLAGS_ALL)' CFLAGS_ALL='$(CFLAGS_ALL)' EXAMPLES='$(EXAMPLES)' V='$(V)'
 RUN = @env -u MAKEFLAGS $(CHECK_ENV) sh tests/support/check.sh
+VECTORS = tests/unit/ring_vectors.sh
 STYLE_CHECKS = tests/support/headers.sh tests/support/rooms.sh tests/support/exports.sh
 EXAMPLE_CHECKS = tests/support/examples.sh tests/live/quickstart.sh
 
 check: all $(UNIT) $(SCENE) $(FAKE) $(LIVE) $(FAULT) $(EXAMPLES) $(TOOLS)
-	$(RUN) --servers $(UNIT) $(SCENE) $(STYLE_CHECKS) tests/install/install.sh \
+	$(RUN) --servers $(UNIT) $(VECTORS) $(SCENE) $(STYLE_CHECKS) tests/install/install.sh \
 		$(FAKE) $(LIVE) $(FAULT) $(EXAMPLE_CHECKS)
 
 check-unit: $(UNIT)
-	$(RUN) $(UNIT)
+	$(RUN) $(UNIT) $(VECTORS)
 
 check-scene: $(SCENE)
 	$(RUN) $(SCENE)
