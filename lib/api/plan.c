@@ -45,7 +45,7 @@ static kw_err take_ring_keys(kw_plan *plan, kw_client *client, kw_error *error, 
     if (is_multi && !may_split) {
         /* MSET with a key that lacks its value: a server has the words for it. */
         kw_plan_ring_key(plan, client, kw_keys_at(keys, argv, 0));
-        return KW_OK;
+        return kw_plan_ring_check(client, error);
     }
     return kw_plan_ring_keys(plan, client, error, keys, argv, may_split);
 }
@@ -141,6 +141,9 @@ static kw_err route_as_told(kw_plan *plan, kw_plan_need *need, kw_client *client
             break;
         }
         if (kw_plan_is_ring(client)) {
+            if (kw_plan_ring_check(client, error) != KW_OK) {
+                return KW_ERR_REFUSED;
+            }
             kw_bytes key = {options->key, options->key_len};
             kw_plan_ring_key(plan, client, key);
         } else {

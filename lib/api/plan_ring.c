@@ -5,6 +5,18 @@
 /* Text of a key and of a node's name in an error. */
 #define SHOWN_LEN 64
 
+kw_err kw_plan_ring_check(const kw_client *client, kw_error *error)
+{
+    if (client->env.options.copies_n <= 1) {
+        return KW_OK;
+    }
+    return kw_error_set(error, KW_ERR_REFUSED, KW_EFFECT_NONE,
+                        "the handle keeps %u copies of each key, which plain commands do not "
+                        "know: use kw_quorum_run and its like, a handle without copies, or name "
+                        "the node (KW_ROUTE_NODE)",
+                        (unsigned)client->env.options.copies_n);
+}
+
 void kw_plan_ring_key(kw_plan *plan, const kw_client *client, kw_bytes key)
 {
     plan->kind = KW_PLAN_PLACE;
@@ -74,6 +86,9 @@ static survey look(const kw_view *view, const kw_keys *keys, const kw_bytes *arg
 kw_err kw_plan_ring_keys(kw_plan *plan, kw_client *client, kw_error *error, const kw_keys *keys,
                          const kw_bytes *argv, bool may_split)
 {
+    if (kw_plan_ring_check(client, error) != KW_OK) {
+        return KW_ERR_REFUSED;
+    }
     kw_plan_ring_key(plan, client, kw_keys_at(keys, argv, 0));
     size_t n = kw_keys_count(keys);
     if (n == 1) {

@@ -11,6 +11,10 @@ static inline bool kw_plan_is_ring(const kw_client *client)
     return client->env.options.scheme == KW_SCHEME_RING;
 }
 
+/* KW_ERR_REFUSED where each key has several copies, which a command on one would leave
+ * apart. */
+kw_err kw_plan_ring_check(const kw_client *client, kw_error *error);
+
 /* To the owner of one key. */
 void kw_plan_ring_key(kw_plan *plan, const kw_client *client, kw_bytes key);
 

@@ -19,6 +19,9 @@ static kw_err refuse(kw_error *error, kw_err code, const char *text)
 
 static kw_session *new_session(kw_client *client, kw_error *error, const char *key, size_t key_len)
 {
+    if (kw_plan_is_ring(client) && kw_plan_ring_check(client, error) != KW_OK) {
+        return NULL;
+    }
     kw_session *session = kw_mem_calloc(&client->env.mem, 1, sizeof(*session));
     if (session == NULL) {
         refuse(error, KW_ERR_NOMEM, "no memory for a session");

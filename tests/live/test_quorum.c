@@ -13,6 +13,7 @@
 
 #include <keyway/members.h>
 #include <keyway/quorum.h>
+#include <keyway/session.h>
 
 #include "live/ring_servers.h"
 
@@ -443,6 +444,42 @@ static void test_quorum_of_other_handles_and_wrong_requests_is_refused(void **st
     shut(&fix);
 }
 
+static void assert_refused(const fixture *fix, const char *command)
+{
+    kw_error error = KW_ERROR_INIT;
+    assert_null(kw_command(fix->client, &error, command));
+    assert_int_equal(error.code, KW_ERR_REFUSED);
+    assert_int_equal(error.effect, KW_EFFECT_NONE);
+    assert_non_null(strstr(error.text, "copies"));
+}
+
+static void test_quorum_plain_commands_on_keys_are_refused(void **state)
+{
+    fixture fix = open_with(state, "?copies=3");
+    kw_error error = KW_ERROR_INIT;
+    assert_refused(&fix, "SET k 1");
+    assert_refused(&fix, "GET k");
+    assert_refused(&fix, "MSET a 1 b 2");
+    assert_refused(&fix, "MSET a 1 b");
+    assert_refused(&fix, "EVAL return 1 k");
+    assert_null(kw_session_open(fix.client, &error, "k", 1));
+    assert_int_equal(error.code, KW_ERR_REFUSED);
+    kw_test_ask_ok(fix.client, "FLUSHALL");
+    kw_call_options options = KW_CALL_OPTIONS_INIT;
+    options.route = KW_ROUTE_NODE;
+    options.node = "a";
+    const char *argv[] = {"SET", "k", "1"};
+    kw_reply *reply = kw_call(fix.client, &error, &options, 3, argv, NULL);
+    assert_non_null(reply);
+    kw_reply_free(reply);
+    options.route = KW_ROUTE_KEY;
+    options.key = "k";
+    options.key_len = 1;
+    assert_null(kw_call(fix.client, &error, &options, 3, argv, NULL));
+    assert_int_equal(error.code, KW_ERR_REFUSED);
+    shut(&fix);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -459,6 +496,7 @@ int main(void)
                                ring_flush),
         cmocka_unit_test_setup(test_quorum_foreign_value_is_an_error_that_says_so, ring_flush),
         cmocka_unit_test_setup(test_quorum_many_threads_count_by_versions, ring_flush),
+        cmocka_unit_test_setup(test_quorum_plain_commands_on_keys_are_refused, ring_flush),
         cmocka_unit_test_setup(test_quorum_of_other_handles_and_wrong_requests_is_refused,
                                ring_flush),
     };
