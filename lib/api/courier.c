@@ -23,6 +23,7 @@ struct kw_errand {
     bool is_listed;  /* among the ended ones */
     bool is_dropped; /* and off its connection meanwhile */
     bool is_full;    /* with the script's text */
+    bool is_plain;   /* a GET, without the script */
 };
 
 struct kw_courier {
@@ -32,7 +33,8 @@ struct kw_courier {
     kw_run_lasting lasting;
     kw_errand *ended;
     kw_errand **ended_link;
-    kw_job *left; /* jobs whose call is over, the oldest last */
+    bool has_lives; /* has seen values with a life of their own, of which GET is not enough */
+    kw_job *left;   /* jobs whose call is over, the oldest last */
     size_t left_n;
     bool is_warm;           /* has made a call */
     uint64_t tidy_ns;       /* connections are looked at next, by a call that is done */
@@ -130,7 +132,7 @@ kw_courier *kw_courier_new(kw_client *client)
 static bool encode(kw_courier *self, kw_errand *errand)
 {
     kw_job *job = errand->job;
-    kw_quorum_place place = {job->key, {NULL, 0}, !errand->is_full};
+    kw_quorum_place place = {job->key, {NULL, 0}, !errand->is_full, errand->is_plain};
     kw_buf_init(&errand->encoded, &self->client->env.mem, NULL, 0);
     if (!kw_quorum_script_encode(&errand->encoded, &place, &errand->ask)) {
         kw_buf_fini(&errand->encoded);
@@ -165,6 +167,8 @@ static bool send_ask(kw_courier *self, kw_job *job, const kw_quorum_ask *ask, bo
     errand->job = job;
     errand->ask = *ask;
     errand->is_full = is_full;
+    self->has_lives = self->has_lives || ask->record.is_mortal;
+    errand->is_plain = ask->kind == KW_QUORUM_GET && !self->has_lives;
     if (!encode(self, errand)) {
         kw_mem_free(mem, errand);
         return false;
@@ -220,6 +224,12 @@ static void on_reply(kw_courier *self, kw_job *job, kw_errand *errand)
     if (kw_quorum_script_is_missing(reply) && !errand->is_full && !job->is_left &&
         send_ask(self, job, ask, true)) {
         return;
+    }
+    if (errand->is_plain && kw_quorum_script_is_mortal(reply)) {
+        self->has_lives = true;
+        if (send_ask(self, job, ask, false)) {
+            return;
+        }
     }
     kw_quorum_answer answer;
     kw_error failure = KW_ERROR_INIT;

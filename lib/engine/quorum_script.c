@@ -15,12 +15,27 @@ static const char script[] =
     "return redis.error_reply('KWEMPTY this copy lost its data and is not repaired yet')\n"
     "end\n"
     "local old = redis.call('GET', key)\n"
-    "if old and (#old < 19 or old:sub(1, 2) ~= '\\147\\1') then\n"
+    "local mark, form, bits\n"
+    "if old then\n"
+    "mark, form, bits = old:byte(1, 3)\n"
+    "if mark ~= 147 or form ~= 1 or #old < 19 then\n"
     "return redis.error_reply('KWFORMAT the key holds a value that is no copy of a quorum')\n"
     "end\n"
-    "if op == 'g' then\n"
-    "if not old then return false end\n"
-    "if math.floor(old:byte(3) / 8) % 2 == 0 then return old end\n"
+    "if op == 'g' and bits % 16 < 8 then return old end\n"
+    "elseif op == 'g' then\n"
+    "return false\n"
+    "end\n"
+    "if op == 's' and (not old or bits < 2) then\n"
+    "local new, i, x, y = ARGV[2], 4, 1, 0\n"
+    "while old and i < 20 do\n"
+    "x, y, i = new:byte(i), old:byte(i), i + 1\n"
+    "if x ~= y then break end\n"
+    "end\n"
+    "if x > y then\n"
+    "if ARGV[3] == '0' then redis.call('SET', key, new)\n"
+    "else redis.call('SET', key, new, 'PX', ARGV[3]) end\n"
+    "return 1\n"
+    "end\n"
     "end\n"
     "local function has(flags, bit) return math.floor(flags / bit) % 2 == 1 end\n"
     "local function number(s) local n = 0 for i = 1, #s do n = n * 256 + s:byte(i) end return n "
@@ -100,7 +115,7 @@ static const char script[] =
     "1)), ms) end\n"
     "return 1\n";
 
-#define SCRIPT_SHA1 "4694acf5eb1bde2ea681e21f9ddb8eb605e7f099"
+#define SCRIPT_SHA1 "232a852b71a70ddacdd20998a2474455786d3378"
 
 #define ARGS_MAX 9u
 
@@ -151,12 +166,30 @@ static piece piece_of_text(const char *text)
     return piece_of(kw_bytes_of(text));
 }
 
+static bool append_all(kw_buf *buf, const piece *parts, size_t n)
+{
+    size_t len = buf->len;
+    bool is_whole = append_count(buf, '*', n);
+    for (size_t i = 0; i < n && is_whole; i++) {
+        is_whole = append_piece(buf, &parts[i]);
+    }
+    if (!is_whole) {
+        buf->len = len;
+    }
+    return is_whole;
+}
+
 bool kw_quorum_script_encode(kw_buf *buf, const kw_quorum_place *place, const kw_quorum_ask *ask)
 {
     piece parts[ARGS_MAX];
     unsigned char head[KW_RECORD_HEAD_MAX];
     char life[24];
     size_t n = 0;
+    if (place->is_plain) {
+        parts[n++] = piece_of_text("GET");
+        parts[n++] = piece_of(place->key);
+        return append_all(buf, parts, n);
+    }
     parts[n++] = piece_of_text(place->has_script ? "EVALSHA" : "EVAL");
     parts[n++] = piece_of_text(place->has_script ? SCRIPT_SHA1 : script);
     parts[n++] = piece_of_text(place->marker.len > 0 ? "2" : "1");
@@ -185,15 +218,7 @@ bool kw_quorum_script_encode(kw_buf *buf, const kw_quorum_place *place, const kw
         parts[n++] = piece_of_text(ask->wants_value ? "f" : "h");
         break;
     }
-    size_t len = buf->len;
-    bool is_whole = append_count(buf, '*', n);
-    for (size_t i = 0; i < n && is_whole; i++) {
-        is_whole = append_piece(buf, &parts[i]);
-    }
-    if (!is_whole) {
-        buf->len = len;
-    }
-    return is_whole;
+    return append_all(buf, parts, n);
 }
 
 bool kw_quorum_script_is_missing(const kw_reply *reply)
@@ -201,10 +226,18 @@ bool kw_quorum_script_is_missing(const kw_reply *reply)
     return kw_reply_is_error(reply) && kw_bytes_starts(kw_reply_bytes(reply), "NOSCRIPT");
 }
 
+bool kw_quorum_script_is_mortal(const kw_reply *reply)
+{
+    kw_record record;
+    return kw_reply_type(reply) == KW_REPLY_STRING &&
+           kw_record_get(&record, kw_reply_bytes(reply)) && record.is_mortal;
+}
+
 static kw_err strange(kw_error *error)
 {
-    return kw_error_set(error, KW_ERR_PROTOCOL, KW_EFFECT_MAYBE,
-                        "the server's answer to the script of a quorum is none of the script's");
+    return kw_error_set(
+        error, KW_ERR_PROTOCOL, KW_EFFECT_MAYBE,
+        "the key holds, or the script of the quorum says, what is none of a quorum's");
 }
 
 /* A refusal that the script makes, or the server before it runs, has changed nothing. */

@@ -14,6 +14,8 @@ typedef struct kw_quorum_place {
     kw_bytes key;
     kw_bytes marker; /* a key without which the copy says nothing; empty: none */
     bool has_script; /* the server knows the script: EVALSHA is enough */
+    bool is_plain;   /* of a get: a GET, which is cheaper, and cannot tell what is left of a
+                        life */
 } kw_quorum_place;
 
 /* Appends the command. False, with buf unchanged, when there is no memory or the size
@@ -22,6 +24,10 @@ bool kw_quorum_script_encode(kw_buf *buf, const kw_quorum_place *place, const kw
 
 /* True where the server lacks the script, and has done nothing. */
 bool kw_quorum_script_is_missing(const kw_reply *reply);
+
+/* True for the answer to a plain GET that finds a value with a life of its own: only the
+ * script can tell what is left of it. */
+bool kw_quorum_script_is_mortal(const kw_reply *reply);
 
 /* Reads the reply, to which the answer's record is borrowed. KW_ERR_PROTOCOL for what the
  * script never says, and for an error (with effect: what it did): *error has the text. */

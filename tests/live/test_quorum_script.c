@@ -40,7 +40,7 @@ static redisReply *ask_server(redisContext *context, const char *key, const char
 {
     kw_buf buf;
     kw_buf_init(&buf, kw_mem_default(), NULL, 0);
-    kw_quorum_place place = {kw_bytes_of(key), kw_bytes_of(marker), true};
+    kw_quorum_place place = {kw_bytes_of(key), kw_bytes_of(marker), true, false};
     void *reply = NULL;
     for (int i = 0; i < 2; i++) {
         buf.len = 0;

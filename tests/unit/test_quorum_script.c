@@ -91,7 +91,7 @@ static void test_script_commands_are_as_written_here(void **state)
     ask.record.is_copied = true;
     ask.record.value = kw_bytes_of("value");
     ask.life_ms = 1500;
-    kw_quorum_place place = {kw_bytes_of("key"), kw_bytes_of("mark"), true};
+    kw_quorum_place place = {kw_bytes_of("key"), kw_bytes_of("mark"), true, false};
     kw_buf buf;
     kw_buf_init(&buf, kw_mem_default(), NULL, 0);
     assert_true(kw_quorum_script_encode(&buf, &place, &ask));
