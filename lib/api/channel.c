@@ -163,7 +163,7 @@ void kw_channel_release(kw_channel *channel, kw_channel_turn *turn, const kw_err
         kw_poller_remove(turn->poller, &channel->watch);
     }
     kw_error unready = KW_ERROR_INIT;
-    if (failure == NULL) {
+    if (failure == NULL && !channel->is_counted) {
         kw_error_set(&unready, KW_ERR_TIMEOUT, KW_EFFECT_NONE, "given up before it was ready");
         failure = &unready;
     }

@@ -5,7 +5,7 @@
 /* "$" or "*", up to 20 digits, "\r\n". */
 #define HEAD_MAX_LEN ((size_t)23)
 
-static char *put_head(char *at, char sign, size_t number)
+static inline char *put_head(char *at, char sign, size_t number)
 {
     *at++ = sign;
     at += kw_uint_to_text(at, number);

@@ -2,14 +2,20 @@
  * all, then reads all. Instructions are counted by bench_instructions. --gate: exit status 1
  * where a goal is missed. */
 #include "support/bench.h"
+#include "support/fake.h"
 
 #include <hiredis.h>
 
 #include <stdio.h>
+#include <string.h>
 
 #define KEYS_N        ((size_t)1000)
 #define ROUNDS_N      ((size_t)15)
 #define ROUND_CALLS_N ((size_t)6000)
+
+/* Of nodes that answer late. */
+#define LATE_MS       200u
+#define LATE_ROUNDS_N ((size_t)5)
 
 static kw_bench bench;
 static kw_batch *batch;
@@ -100,6 +106,55 @@ static void compare(size_t n, double bound)
                   ">=", bound);
 }
 
+/* Milliseconds of a batch with one command for each of three nodes that answer late. */
+static double run_late(kw_client *kw)
+{
+    kw_batch *late = kw_batch_new(kw, NULL);
+    for (unsigned i = 0; i < 30; i += 10) {
+        kw_bench_die_if(kw_batch_add(late, NULL, "GET late:%u", i) != KW_OK, "add");
+    }
+    uint64_t start_ns = kw_test_now_ns();
+    kw_bench_die_if(kw_batch_run(late, NULL, 0) != KW_OK, "late batch");
+    double elapsed_ms = (double)(kw_test_now_ns() - start_ns) / 1e6;
+    kw_batch_free(late);
+    return elapsed_ms;
+}
+
+static void bench_late(void)
+{
+    kw_fake *fakes[KW_BENCH_NODES_N];
+    kw_fake_range ranges[KW_BENCH_NODES_N];
+    unsigned slots[KW_BENCH_NODES_N];
+    double times_ms[LATE_ROUNDS_N];
+    for (unsigned i = 0; i < KW_BENCH_NODES_N; i++) {
+        char key[16];
+        snprintf(key, sizeof(key), "late:%u", i * 10);
+        slots[i] = kw_slot(key, strlen(key));
+        fakes[i] = kw_fake_start();
+        kw_fake_on(fakes[i], KW_FAKE_ALWAYS, "GET *",
+                   KW_FAKE_STEPS(KW_FAKE_DELAY(LATE_MS), KW_FAKE_SEND("$1\r\nv\r\n")));
+    }
+    for (unsigned i = 0; i < KW_BENCH_NODES_N; i++) {
+        kw_fake_range range = {slots[i], slots[i], fakes[i], NULL};
+        ranges[i] = range;
+    }
+    kw_fake_set_cluster(fakes, KW_BENCH_NODES_N, ranges, KW_BENCH_NODES_N);
+    char uri[64];
+    snprintf(uri, sizeof(uri), "redis-cluster://%s", kw_fake_address(fakes[0]));
+    kw_client *kw = kw_open(uri, NULL);
+    (void)run_late(kw); /* connections are opened */
+    for (size_t i = 0; i < LATE_ROUNDS_N; i++) {
+        times_ms[i] = run_late(kw);
+    }
+    printf("\nA batch over three nodes that answer after %u ms, median of %zu\n", LATE_MS,
+           LATE_ROUNDS_N);
+    kw_bench_goal(&bench, "milliseconds", kw_bench_median(times_ms, LATE_ROUNDS_N), "<=", 230);
+    kw_close(kw);
+    for (unsigned i = 0; i < KW_BENCH_NODES_N; i++) {
+        kw_fake_free(fakes[i]);
+    }
+}
+
 int main(int argc, char **argv)
 {
     kw_bench_init(&bench, KEYS_N, NULL);
@@ -107,6 +162,7 @@ int main(int argc, char **argv)
     compare(10, 1.2);
     compare(100, 1.1);
     compare(1000, 1.5);
+    bench_late();
     kw_batch_free(batch);
     return kw_bench_end(&bench, argc, argv);
 }
