@@ -8,12 +8,16 @@
 /* A batch to no more nodes than this needs no heap for their sockets. */
 #define SOCKETS_INLINE 32
 
+/* So long a batch waits for the node that it was sent to last alone. */
+#define LAST_WAIT_NS (1 * KW_NS_PER_MS)
+
 typedef struct batch_wait {
     kw_run run;
     uint64_t deadline_ns;
     struct pollfd *sockets; /* one more than there are channels */
     size_t sockets_n;
     struct pollfd inline_sockets[SOCKETS_INLINE];
+    bool has_waited;
 } batch_wait;
 
 static uint64_t next_ns(const batch_wait *self)
@@ -86,17 +90,54 @@ static size_t fill_sockets(batch_wait *self)
     return n;
 }
 
-static void read_many(batch_wait *self)
+/* True where nothing but replies of nodes is awaited. */
+static bool is_reading_only(const kw_run *run)
+{
+    size_t readers_n = 0;
+    for (size_t i = 0; i < run->channels_n; i++) {
+        const kw_channel *channel = run->channels[i];
+        bool is_waiting = kw_channel_is_waiting(channel);
+        if (channel->queue.head != NULL || (is_waiting && !kw_channel_is_reading(channel))) {
+            return false;
+        }
+        readers_n += is_waiting ? 1 : 0;
+    }
+    return readers_n > 0 && run->sleepers.head == NULL;
+}
+
+static void wait_for(batch_wait *self, struct pollfd *sockets, size_t n, uint64_t until_ns)
 {
     kw_run *run = &self->run;
-    size_t n = fill_sockets(self);
-    kw_refresher_goal goal = {.until_ns = next_ns(self)};
-    goal.sockets = self->sockets;
+    kw_refresher_goal goal = {.until_ns = until_ns};
+    goal.sockets = sockets;
     goal.sockets_n = n;
     goal.wakes_on_map = run->sleepers.head != NULL;
     goal.changes_n = kw_refresher_changes_n(&run->client->refresher);
     (void)kw_refresher_wait(&run->client->refresher, &run->turn.failure, &goal);
     run->turn.now_ns = kw_env_now(&run->client->env);
+}
+
+/* The node that was sent to last mostly answers last: one wait for it, instead of one for
+ * each node, after which there may be something of every node. */
+static void wait_for_last(batch_wait *self)
+{
+    kw_run *run = &self->run;
+    size_t n = fill_sockets(self);
+    uint64_t until_ns = run->turn.now_ns + LAST_WAIT_NS;
+    uint64_t due_ns = next_ns(self);
+    wait_for(self, &self->sockets[n - 1], 1, until_ns < due_ns ? until_ns : due_ns);
+    for (size_t i = 0; i < run->channels_n; i++) {
+        if (kw_channel_is_waiting(run->channels[i])) {
+            kw_run_on_ready(run, run->channels[i], POLLIN);
+        }
+    }
+}
+
+static void read_many(batch_wait *self)
+{
+    kw_run *run = &self->run;
+    size_t n = fill_sockets(self);
+    wait_for(self, self->sockets, n, next_ns(self));
     size_t k = 0;
     for (size_t i = 0; i < run->channels_n && k < n; i++) {
         kw_channel *channel = run->channels[i];
@@ -133,6 +174,9 @@ static void wait_all(batch_wait *self)
         kw_channel *reader = only_reader(run);
         if (reader != NULL) {
             read_one(self, reader);
+        } else if (!self->has_waited && is_reading_only(run)) {
+            self->has_waited = true;
+            wait_for_last(self);
         } else {
             read_many(self);
         }
@@ -158,6 +202,7 @@ kw_err kw_run_all(kw_client *client, kw_item *items, size_t items_n, uint64_t de
     self.deadline_ns = deadline_ns;
     self.sockets = self.inline_sockets;
     self.sockets_n = SOCKETS_INLINE;
+    self.has_waited = false;
     for (size_t i = 0; i < items_n; i++) {
         items[i].plan.deadline_ns = deadline_ns;
     }

@@ -10,8 +10,8 @@
 #include <string.h>
 
 #define KEYS_N        ((size_t)1000)
-#define ROUNDS_N      ((size_t)15)
-#define ROUND_CALLS_N ((size_t)6000)
+#define ROUNDS_N      ((size_t)21)
+#define ROUND_CALLS_N ((size_t)20000)
 
 /* Of nodes that answer late. */
 #define LATE_MS       200u

@@ -10,7 +10,7 @@
 
 #define KEYS_MAX     ((size_t)1000)
 #define ROUNDS_N     ((size_t)21)
-#define ROUND_KEYS_N ((size_t)8000)
+#define ROUND_KEYS_N ((size_t)20000)
 
 static const char *argv[KEYS_MAX + 1];
 static size_t lens[KEYS_MAX + 1];
