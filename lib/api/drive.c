@@ -33,6 +33,9 @@ kw_op_spec kw_drive_spec(const kw_client *client, const kw_plan *plan)
 static kw_node *look_for_places(const kw_view *view, const kw_plan *plan)
 {
     uint16_t shard = kw_map_shard_at_place(view->map, plan->place);
+    if (plan->view_n != 0 && plan->view_n != view->number) {
+        return NULL;
+    }
     for (size_t i = 0; plan->places != NULL && i < plan->places->n; i++) {
         if (kw_map_shard_at_place(view->map, plan->places->at[i]) != shard) {
             return NULL;
@@ -71,6 +74,9 @@ static void tell_obstacle(const kw_view *view, const kw_plan *plan, kw_op *op)
         plan->kind == KW_PLAN_NODE || (shard != KW_MAP_NO_SHARD && kw_map_is_down(view->map, shard))
             ? KW_ERR_CONNECT
             : KW_ERR_NOT_SERVED;
+    if (plan->view_n != 0 && plan->view_n != view->number) {
+        op->obstacle = KW_ERR_CROSSSLOT;
+    }
     for (size_t i = 0; plan->places != NULL && i < plan->places->n; i++) {
         if (kw_map_shard_at_place(view->map, plan->places->at[i]) != shard) {
             plan->places->is_torn = true;

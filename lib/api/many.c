@@ -78,9 +78,7 @@ static bool encode_parts(kw_many *self)
         item->request.sink = kw_split_sink(split, i);
         item->plan = *self->plan;
         if (kw_plan_is_ring(self->client)) {
-            if (!kw_plan_ring_part(&item->plan, self->client, split, &split->parts[i])) {
-                return false;
-            }
+            kw_plan_ring_part(&item->plan, self->client, self->view_n, split, &split->parts[i]);
             continue;
         }
         item->plan.kind = KW_PLAN_SLOT;
@@ -118,13 +116,13 @@ static kw_reply *join_parts(kw_many *self, kw_error *error)
     return joined;
 }
 
-/* Parts that no node has seen, as the ring was changed and their keys have several owners
- * now, are split anew. */
+/* Parts that no node has seen, as the ring was changed and their keys may have several
+ * owners now, are split anew. */
 static void redo_torn(kw_many *self)
 {
     for (size_t i = 0; i < self->items_n; i++) {
         kw_item *item = &self->items[i];
-        if (item->code != KW_ERR_CROSSSLOT || !kw_plan_is_torn(&item->plan)) {
+        if (item->code != KW_ERR_CROSSSLOT) {
             continue;
         }
         kw_error failure = KW_ERROR_INIT;
@@ -139,15 +137,16 @@ static void redo_torn(kw_many *self)
 }
 
 /* The keys by their owners. */
-static kw_err init_split(kw_split *split, kw_client *client, const kw_keys *keys,
-                         const kw_bytes *argv)
+static kw_err init_split(kw_many *self, const kw_keys *keys, const kw_bytes *argv)
 {
-    if (!kw_plan_is_ring(client)) {
-        return kw_split_init(split, &client->env.mem, keys, argv, NULL);
+    const kw_allocator *mem = &self->client->env.mem;
+    if (!kw_plan_is_ring(self->client)) {
+        return kw_split_init(&self->split, mem, keys, argv, NULL);
     }
-    kw_view *view = kw_client_view(client);
+    kw_view *view = kw_client_view(self->client);
     kw_split_groups groups = kw_plan_ring_groups(view);
-    kw_err code = kw_split_init(split, &client->env.mem, keys, argv, &groups);
+    kw_err code = kw_split_init(&self->split, mem, keys, argv, &groups);
+    self->view_n = view->number;
     kw_view_unref(view);
     return code;
 }
@@ -161,7 +160,7 @@ kw_err kw_many_init_split(kw_many *self, kw_client *client, kw_error *error, con
     if (code != KW_OK) {
         return code;
     }
-    self->is_split = init_split(&self->split, client, &keys, argv) == KW_OK;
+    self->is_split = init_split(self, &keys, argv) == KW_OK;
     if (self->is_split) {
         self->items = kw_mem_calloc(&client->env.mem, self->split.parts_n, sizeof(self->items[0]));
         self->items_n = self->split.parts_n;

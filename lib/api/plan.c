@@ -306,7 +306,8 @@ bool kw_plan_is_ordered(const kw_plan *a, const kw_plan *b)
         return false;
     }
     if (a->kind == KW_PLAN_PLACE) {
-        return a->place == b->place || a->places != NULL || b->places != NULL;
+        bool is_one = a->places == NULL && b->places == NULL && a->view_n == 0 && b->view_n == 0;
+        return a->place == b->place || !is_one;
     }
     return a->kind == KW_PLAN_SLOT && a->slot == b->slot;
 }

@@ -24,6 +24,8 @@ typedef struct kw_plan {
     uint64_t place;                 /* of KW_PLAN_PLACE: of its first key */
     kw_places *places;              /* of KW_PLAN_PLACE: those of all its keys, which must have
                                        one owner; NULL: there is but one place */
+    uint64_t view_n;                /* of KW_PLAN_PLACE: the only view by which its keys are
+                                       known to have one owner; 0: any */
     kw_node *node;                  /* of KW_PLAN_NODE: a reference */
     const kw_command_info *command; /* NULL: not in the table */
     const char *name;               /* for error texts: the table's, or "command" */

@@ -26,7 +26,7 @@ void kw_plan_ring_key(kw_plan *plan, const kw_client *client, kw_bytes key)
 static uint16_t shard_of(const void *arg, kw_bytes key)
 {
     const kw_view *view = arg;
-    return kw_map_shard_at_place(view->map, kw_place_of(kw_map_ring(view->map), key));
+    return kw_map_shard_of_key(view->map, key);
 }
 
 kw_split_groups kw_plan_ring_groups(const kw_view *view)
@@ -116,18 +116,10 @@ kw_err kw_plan_ring_keys(kw_plan *plan, kw_client *client, kw_error *error, cons
     return code;
 }
 
-bool kw_plan_ring_part(kw_plan *plan, kw_client *client, const kw_split *split,
-                       const kw_split_part *part)
+void kw_plan_ring_part(kw_plan *plan, const kw_client *client, uint64_t view_n,
+                       const kw_split *split, const kw_split_part *part)
 {
-    const kw_bytes *keys = &split->argv[split->keys.at];
-    const uint32_t *order = &split->order[part->at];
-    kw_plan_ring_key(plan, client, keys[order[0] * split->keys.step]);
-    if (part->count == 1) {
-        return true;
-    }
-    plan->places = kw_places_new(&client->env.mem, part->count);
-    for (size_t i = 0; plan->places != NULL && i < part->count; i++) {
-        plan->places->at[i] = kw_place_of(client->placement, keys[order[i] * split->keys.step]);
-    }
-    return plan->places != NULL;
+    size_t first = split->order[part->at];
+    kw_plan_ring_key(plan, client, split->argv[split->keys.at + first * split->keys.step]);
+    plan->view_n = part->count > 1 ? view_n : 0;
 }

@@ -27,9 +27,9 @@ kw_err kw_plan_ring_keys(kw_plan *plan, kw_client *client, kw_error *error, cons
 /* Parts of a split command: keys of one owner by the view, which is borrowed. */
 kw_split_groups kw_plan_ring_groups(const kw_view *view);
 
-/* To the owner of one part's keys. False when there is no memory. */
-bool kw_plan_ring_part(kw_plan *plan, kw_client *client, const kw_split *split,
-                       const kw_split_part *part);
+/* To the owner of one part's keys by the view of that number, and by no later one. */
+void kw_plan_ring_part(kw_plan *plan, const kw_client *client, uint64_t view_n,
+                       const kw_split *split, const kw_split_part *part);
 
 /* True where the ring has changed since the plan was made, so that its keys have different
  * owners now. */

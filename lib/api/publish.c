@@ -61,6 +61,7 @@ kw_err kw_publish_locked(kw_client *client, bool *has_news, kw_map *map)
     bool is_whole = nodes != NULL && make_nodes(client, nodes, map);
     kw_view *view = is_whole ? kw_view_new(&client->env.mem, map, nodes, n) : NULL;
     if (view != NULL) {
+        view->number = client->view != NULL ? client->view->number + 1 : 1;
         kw_view_unref(client->view); /* not the last reference: old has one, or it is NULL */
         client->view = kw_view_ref(view);
     }

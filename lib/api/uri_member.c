@@ -154,6 +154,7 @@ kw_err kw_uri_read_members(const kw_uri_reader *self, kw_bytes members)
 kw_err kw_uri_read_member(kw_member *member, kw_error *error, const kw_allocator *mem,
                           const char *text)
 {
-    kw_uri_reader self = {NULL, error, mem, "member", text, 0};
+    kw_options ring = {.scheme = KW_SCHEME_RING}; /* servers are read, nothing is written */
+    kw_uri_reader self = {&ring, error, mem, "member", text, 0};
     return read_member(&self, member, kw_bytes_of(text));
 }

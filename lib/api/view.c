@@ -20,6 +20,7 @@ kw_view *kw_view_new(const kw_allocator *mem, kw_map *map, kw_node **nodes, size
     atomic_init(&view->refs, 1);
     view->mem = *mem;
     view->map = map;
+    view->number = 0;
     view->nodes_n = nodes_n;
     memcpy(view->nodes, nodes, nodes_n * sizeof(nodes[0]));
     return view;

@@ -12,6 +12,7 @@ typedef struct kw_view {
     atomic_size_t refs;
     kw_allocator mem;
     kw_map *map;
+    uint64_t number; /* of the handle's views, from 1 */
     size_t nodes_n;
     kw_node *nodes[]; /* by the map's numbers; a reference each */
 } kw_view;

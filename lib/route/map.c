@@ -348,6 +348,16 @@ uint16_t kw_map_shard_of(const kw_map *map, unsigned slot)
     return map->slots != NULL ? atomic_load_explicit(&map->slots[slot], memory_order_relaxed) : 0;
 }
 
+uint16_t kw_map_shard_of_key(const kw_map *map, kw_bytes key)
+{
+    uint32_t owner;
+    if (map->live != map->ring || map->down_n > 0) {
+        return kw_map_shard_at_place(map, kw_ring_hash_of(map->ring, key.data, key.len));
+    }
+    return kw_ring_lookup(map->ring, &owner, key.data, key.len) == KW_OK ? (uint16_t)owner
+                                                                         : KW_MAP_NO_SHARD;
+}
+
 kw_ring *kw_map_ring(const kw_map *map)
 {
     return map->ring;

@@ -89,6 +89,9 @@ kw_ring *kw_map_ring(const kw_map *map);
  * all are down; KW_MAP_NO_SHARD where nobody owns anything. */
 uint16_t kw_map_shard_at_place(const kw_map *map, uint64_t place);
 
+/* The same for a key. */
+uint16_t kw_map_shard_of_key(const kw_map *map, kw_bytes key);
+
 /* True for a shard that was down when the map was made. */
 bool kw_map_is_down(const kw_map *map, size_t shard);
 

@@ -303,6 +303,69 @@ static void test_a_batch_whose_keys_came_apart_is_told_so(void **state)
     kw_close(client);
 }
 
+/* A caller whose keys are on a node that cannot be reached, until it leaves the ring. */
+typedef struct waiting {
+    kw_client *client;
+    const char *command;
+    kw_reply *reply;
+    kw_error error;
+} waiting;
+
+static void *ask_waiting(void *arg)
+{
+    waiting *self = arg;
+    self->reply = kw_command(self->client, &self->error, self->command);
+    return NULL;
+}
+
+static void test_keys_of_a_node_that_leaves_while_they_wait_are_split_anew(void **state)
+{
+    static const char *const commands[] = {
+        "MSET a 1 b 2 c 3 d 4 e 5 f 6 g 7 h 8 i 9 j 10 k 11 l 12",
+        "MGET a b c d e f g h i j k l",
+        "DEL a b c d e f g h i j k l",
+    };
+    ring_servers *servers = servers_of(state);
+    kw_client *client = open_three(servers, "?timeout=20s&down-after=1000");
+    for (size_t i = 0; i < 50; i++) {
+        kw_test_ask_ok(client, "SET key:%d 1", i); /* connections to all */
+    }
+    kw_test_server_kill(servers->servers[1]);
+    char b[200];
+    kw_members *members = begin(client);
+    kw_error error = KW_ERROR_INIT;
+    snprintf(b, sizeof(b), "b=%s", kw_test_server_address(servers->servers[1]));
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+        pthread_t thread;
+        waiting it = {.client = client, .command = commands[i]};
+        it.error.size = sizeof(it.error);
+        uint64_t failures_n = kw_test_stats(client).connect_failures;
+        assert_int_equal(pthread_create(&thread, NULL, ask_waiting, &it), 0);
+        while (kw_test_stats(client).connect_failures == failures_n) {
+            kw_test_sleep_ms(1);
+        }
+        assert_int_equal(kw_members_remove(members, &error, "b", 1), KW_OK);
+        commit(members);
+        assert_int_equal(pthread_join(thread, NULL), 0);
+        if (it.reply == NULL || kw_reply_is_error(it.reply)) {
+            fail_msg("%s: %s", commands[i],
+                     it.reply != NULL ? kw_reply_str(it.reply, NULL) : it.error.text);
+        }
+        if (i == 1) {
+            for (size_t k = 0; k < 12; k++) {
+                assert_int_equal(atoi(kw_reply_str(kw_reply_at(it.reply, k), NULL)), k + 1);
+            }
+        }
+        assert_true(i != 2 || kw_reply_int(it.reply) == 12);
+        kw_reply_free(it.reply);
+        assert_int_equal(kw_members_add(members, &error, b), KW_OK);
+        commit(members);
+    }
+    kw_members_free(members);
+    kw_close(client);
+    kw_test_server_restart(servers->servers[1]);
+}
+
 static void test_a_forked_child_has_the_members_of_that_moment(void **state)
 {
     ring_servers *servers = servers_of(state);
@@ -532,6 +595,8 @@ int main(void)
         cmocka_unit_test_setup(test_a_name_moves_to_another_server_and_no_key_with_it, ring_flush),
         cmocka_unit_test_setup(test_a_call_under_way_finishes_where_it_was_sent, ring_flush),
         cmocka_unit_test_setup(test_a_batch_whose_keys_came_apart_is_told_so, ring_flush),
+        cmocka_unit_test_setup(test_keys_of_a_node_that_leaves_while_they_wait_are_split_anew,
+                               ring_flush),
         cmocka_unit_test_setup(test_a_forked_child_has_the_members_of_that_moment, ring_flush),
         cmocka_unit_test_setup(test_members_change_under_32_threads_and_no_call_fails, ring_flush),
         cmocka_unit_test_setup(test_each_allocation_of_a_commit_failing_leaves_the_old_map,
