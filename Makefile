@@ -57,6 +57,7 @@ SUPPORT = $(BUILD)/libsupport.a
 SOURCES := $(sort $(wildcard lib/*/*.c))
 OBJECTS := $(SOURCES:%.c=$(BUILD)/%.o)
 PUBLIC_HEADERS := $(sort $(wildcard include/keyway/*.h))
+ADAPTERS := $(sort $(wildcard include/keyway/adapters/*.h))
 SUPPORT_SOURCES := $(filter-out tests/support/run_%,$(sort $(wildcard tests/support/*.c)))
 SUPPORT_OBJECTS := $(SUPPORT_SOURCES:%.c=$(BUILD)/%.o)
 
@@ -69,7 +70,18 @@ LIVE := $(call programs,tests/live,test_*)
 FAULT := $(call programs,tests/fault,test_*)
 BENCH := $(call programs,tests/bench,bench_*)
 FUZZ := $(call programs,tests/fuzz,fuzz_*)
-EXAMPLES := $(call programs,examples,*) $(call programs,examples/*,*)
+
+# Event loops that are here; libev has no file for pkg-config everywhere. What needs another one
+# is not built.
+loop_flags = $(patsubst -I%,-isystem %,$(shell $(PKG_CONFIG) --cflags --libs $(1) 2> /dev/null))
+LOOP_libevent := $(call loop_flags,libevent)
+LOOP_libuv := $(call loop_flags,libuv)
+LOOP_glib := $(call loop_flags,glib-2.0)
+LOOP_libev := $(shell printf '\043include <ev.h>\n' | $(CC) $(CPPFLAGS) -fsyntax-only -x c - 2> /dev/null && echo -lev)
+LOOPS := poll $(foreach loop,libevent libuv libev glib,$(if $(LOOP_$(loop)),$(loop)))
+BENCH := $(filter-out $(if $(LOOP_libevent),,$(BUILD)/tests/bench/bench_loop),$(BENCH))
+EXAMPLES := $(call programs,examples,*) $(filter-out $(BUILD)/examples/loop/%,$(call programs,examples/*,*)) \
+	$(LOOPS:%=$(BUILD)/examples/loop/%)
 TOUR := $(call programs,examples/tour,*)
 TOOLS := $(call programs,tests/support,run_*)
 # Live and fault tests that say so are quick enough for the sanitizers.
@@ -131,6 +143,8 @@ $(SHARED): $(OBJECTS) lib/keyway.map
 
 # Programs: tests may look inside the library; examples see the public headers only.
 
+$(BUILD)/tests/bench/bench_loop: LIBS += $(LOOP_libevent)
+
 $(BUILD)/tests/bench/%: tests/bench/%.c $(STATIC) $(SUPPORT)
 	$(call say,BENCH,$<)
 	@mkdir -p $(@D)
@@ -149,6 +163,8 @@ $(BUILD)/tests/%: tests/%.c $(STATIC) $(SUPPORT)
 	$(Q)$(CC) $(CPPFLAGS_ALL) -Itests $(CFLAGS_ALL) $(LDFLAGS) -MMD -MP -MF $@.d -MT $@ -o $@ $< \
 		$(SUPPORT) $(STATIC) $(LIBS) -lcmocka -lm
 
+$(LOOPS:%=$(BUILD)/examples/loop/%): LIBS += $(LOOP_$(@F))
+
 $(BUILD)/examples/%: examples/%.c $(STATIC)
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
@@ -158,7 +174,8 @@ $(BUILD)/examples/%: examples/%.c $(STATIC)
 # Tests. check.sh runs what it is given in order, stops at the first failure, and counts.
 
 CHECK_ENV = CC='$(CC)' CXX='$(CXX)' MAKE='$(MAKE)' PKG_CONFIG='$(PKG_CONFIG)' BUILD='$(BUILD)' VERSION='$(VERSION)' \
-	SHARED='$(SHARED)' CPPFLAGS_ALL='$(CPPFLAGS_ALL)' CFLAGS_ALL='$(CFLAGS_ALL)' EXAMPLES='$(EXAMPLES)' V='$(V)'
+	SHARED='$(SHARED)' CPPFLAGS_ALL='$(CPPFLAGS_ALL)' CFLAGS_ALL='$(CFLAGS_ALL)' EXAMPLES='$(EXAMPLES)' \
+	LOOPS='$(LOOPS)' V='$(V)'
 RUN = @env -u MAKEFLAGS $(CHECK_ENV) sh tests/support/check.sh
 VECTORS = tests/unit/ring_vectors.sh
 STYLE_CHECKS = tests/support/headers.sh tests/support/rooms.sh tests/support/exports.sh
@@ -232,9 +249,10 @@ exports: $(SHARED)
 in_prefix = $(patsubst $(PREFIX)/%,$${prefix}/%,$(1))
 
 install: all
-	@mkdir -p '$(DESTDIR)$(includedir)/keyway' '$(DESTDIR)$(libdir)/pkgconfig'
+	@mkdir -p '$(DESTDIR)$(includedir)/keyway/adapters' '$(DESTDIR)$(libdir)/pkgconfig'
 	$(Q)install -m 644 include/keyway.h '$(DESTDIR)$(includedir)/keyway.h'
 	$(Q)install -m 644 $(PUBLIC_HEADERS) '$(DESTDIR)$(includedir)/keyway/'
+	$(Q)install -m 644 $(ADAPTERS) '$(DESTDIR)$(includedir)/keyway/adapters/'
 	$(Q)install -m 644 $(STATIC) '$(DESTDIR)$(libdir)/libkeyway.a'
 	$(Q)install -m 755 $(SHARED) '$(DESTDIR)$(libdir)/$(SHARED_NAME)'
 	$(Q)ln -sf $(SHARED_NAME) '$(DESTDIR)$(libdir)/$(SHARED_SONAME)'
@@ -260,7 +278,7 @@ dist:
 	@sh tests/support/dist.sh '$(TAR)' '$(DIST)' '$(BUILD)/$(DIST).tar.gz'
 	@echo '$(BUILD)/$(DIST).tar.gz'
 
-FORMATTED = $(sort $(wildcard include/*.h include/keyway/*.h lib/*/*.[ch] tests/*/*.[ch] examples/*.c examples/*/*.[ch]))
+FORMATTED = $(sort $(wildcard include/*.h include/keyway/*.h include/keyway/adapters/*.h lib/*/*.[ch] tests/*/*.[ch] examples/*.c examples/*/*.[ch]))
 
 format:
 	@$(CLANG_FORMAT) -i $(FORMATTED)

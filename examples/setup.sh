@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what is missing: setup.sh [build] [servers] [tests]
 # build: compiler, make, hiredis, xxHash; servers: redis-server and redis-cli, without a
-# service; tests: cmocka, a C++ compiler and nutcracker. Without words: all of them.
+# service; tests: cmocka, a C++ compiler, nutcracker and event loops. Without words: all of them.
 # Debian and Ubuntu; asks for sudo only if something is missing. Elsewhere it names the
 # packages and stops.
 
@@ -47,6 +47,13 @@ check_tests() {
     has_header cmocka.h || wants libcmocka-dev
     # The twemproxy placements are checked against it.
     has nutcracker || has /usr/sbin/nutcracker || wants nutcracker
+    # Without an event loop its adapter is not tested, and nothing else is missing.
+    if has apt-get; then
+        has_header event2/event.h || wants libevent-dev
+        has_header uv.h || wants libuv1-dev
+        has_header ev.h || wants libev-dev
+        pkg-config --exists glib-2.0 2> /dev/null || wants libglib2.0-dev
+    fi
 }
 
 [ $# -gt 0 ] || set -- build servers tests

@@ -21,4 +21,12 @@ for header in include/keyway.h include/keyway/*.h; do
     compile "$CXX -std=c++11 -Wpedantic -Iinclude" c++ "$header"
     compile "$CXX -std=c++17 -Wpedantic -Iinclude" c++ "$header"
 done
+# Adapters, where their event loop is here.
+for loop in $LOOPS; do
+    header=include/keyway/adapters/$loop.h
+    [ -f "$header" ] || continue
+    flags="-D_POSIX_C_SOURCE=200809L -Iinclude $("$PKG_CONFIG" --cflags "$loop-2.0" 2> /dev/null | sed 's/-I/-isystem /g')"
+    compile "$CC -std=c11 $flags" c "$header"
+    compile "$CXX -std=c++11 $flags" c++ "$header"
+done
 exit $status

@@ -1,0 +1,69 @@
+/* Commands with callbacks in a loop of one's own, around poll. */
+#include <keyway.h>
+
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define KEYS_N 10
+
+/* What the callbacks need. */
+typedef struct program {
+    kw_client *kw;
+    int left;
+    int failed;
+} program;
+
+/* Either a reply or an error. */
+static void on_reply(void *arg, kw_reply *reply, const kw_error *error)
+{
+    program *self = arg;
+    if (reply == NULL) {
+        fprintf(stderr, "%s\n", error->text);
+        self->failed = 1;
+    } else {
+        printf("%s\n", kw_reply_str(reply, NULL));
+    }
+    kw_reply_free(reply);
+    if (--self->left == 0) {
+        printf("done\n");
+    }
+}
+
+/* Both are under way at once; what shares a key runs in this order. */
+static void give(program *self, int number)
+{
+    kw_error err = KW_ERROR_INIT;
+    self->left += 2;
+    if (kw_command_async(self->kw, &err, on_reply, self, "SET loop:%d value%d", number, number) !=
+            KW_OK ||
+        kw_command_async(self->kw, &err, on_reply, self, "GET loop:%d", number) != KW_OK) {
+        fprintf(stderr, "%s\n", err.text);
+        exit(EXIT_FAILURE);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    kw_error err = KW_ERROR_INIT;
+    program self = {.left = 0};
+    self.kw = kw_open(argc > 1 ? argv[1] : "redis-cluster://127.0.0.1:7000", &err);
+    if (self.kw == NULL) {
+        fprintf(stderr, "%s\n", err.text);
+        return EXIT_FAILURE;
+    }
+    struct pollfd entry = {kw_fd(self.kw, &err), POLLIN, 0};
+    if (entry.fd < 0) {
+        fprintf(stderr, "%s\n", err.text);
+        return EXIT_FAILURE;
+    }
+    for (int i = 0; i < KEYS_N; i++) {
+        give(&self, i);
+    }
+    while (self.left > 0) {
+        poll(&entry, 1, kw_timeout(self.kw));
+        kw_process(self.kw, NULL);
+    }
+    kw_close(self.kw);
+    return self.failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
