@@ -1,0 +1,80 @@
+/* What several processes see of values on three of five servers, while one server at a time
+ * is killed and restarted with its data, stopped, slowed or cut off, is linearizable.
+ * KW_TEST_SECONDS in the environment: how long (default 10). */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdlib.h>
+
+#include "support/quorum_crowd.h"
+
+static unsigned seconds(void)
+{
+    const char *text = getenv("KW_TEST_SECONDS");
+    return text != NULL ? (unsigned)atoi(text) : 10;
+}
+
+static void assert_sound(const kw_test_crowd_plan *plan, const char *name)
+{
+    kw_test_crowd_result result = kw_test_crowd_run(plan, name, true);
+    assert_int_equal(result.violations_n, 0);
+    assert_true(result.hard_n * 50 <= result.keys_n);
+    assert_true(result.done_n > 100);
+}
+
+static void test_crowd_under_faults_is_linearizable(void **state)
+{
+    (void)state;
+    kw_test_crowd_plan plan = {
+        .options = "copies=3", .seconds = seconds(), .has_checked = true, .acts_n = 0};
+    assert_sound(&plan, "faults");
+}
+
+/* Planted faults are found, each within some seconds. */
+static void assert_found(kw_test_crowd_plan plan, const char *name)
+{
+    for (int i = 0; i < 8; i++) {
+        plan.seconds = 3;
+        kw_test_crowd_result result = kw_test_crowd_run(&plan, name, false);
+        if (result.violations_n > 0) {
+            return;
+        }
+    }
+    fail_msg("%s was not found", name);
+}
+
+static void test_crowd_writes_to_one_copy_are_found(void **state)
+{
+    (void)state;
+    kw_test_crowd_plan plan = {.options = "copies=3&write-quorum=1&read-quorum=2&quorum=weak"};
+    assert_found(plan, "write-quorum=1");
+}
+
+static void test_crowd_reads_without_writing_back_are_found(void **state)
+{
+    (void)state;
+    kw_test_crowd_plan plan = {.options = "copies=3&write-quorum=2&read-quorum=2&quorum=weak"};
+    assert_found(plan, "no write back");
+}
+
+static void test_crowd_writes_past_the_version_check_are_found(void **state)
+{
+    (void)state;
+    kw_test_crowd_plan plan = {.options = "copies=3", .rolls_back = true};
+    assert_found(plan, "no version check");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_crowd_under_faults_is_linearizable),
+        cmocka_unit_test(test_crowd_writes_to_one_copy_are_found),
+        cmocka_unit_test(test_crowd_reads_without_writing_back_are_found),
+        cmocka_unit_test(test_crowd_writes_past_the_version_check_are_found),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
