@@ -292,7 +292,7 @@ static void test_late_replies_reach_nobody(void **state)
     uint64_t tardy_us = kw_test_crew_run(THREADS, call_and_leave, &it);
     assert_int_equal(atomic_load(&it.wrong_n), 0);
     assert_int_equal(atomic_load(&it.failed_n), 0);
-    assert_true(atomic_load(&it.answered_n) > 50);
+    assert_true(atomic_load(&it.answered_n) > THREADS); /* one connection serves them in turn */
     assert_true(atomic_load(&it.left_n) > 20);
     assert_false(kw_test_times_are_late(it.over, "late replies", tardy_us));
     kw_close(it.kw);

@@ -126,6 +126,56 @@ static void test_fairness_rare_callers_are_served_as_well(void **state)
     kw_close(kw);
 }
 
+/* Calls of few threads that begin at one moment, each time after a silence. */
+
+enum { BEATS = 400, BEAT_MS = 3 };
+
+typedef struct beats {
+    kw_client *kw;
+    uint64_t start_ms;
+    kw_test_times *spent;
+    atomic_uint failed_n;
+} beats;
+
+static void call_on_beats(void *arg, unsigned thread)
+{
+    beats *it = arg;
+    for (unsigned i = 0; i < BEATS; i++) {
+        uint64_t now_ms = kw_test_now_ms();
+        uint64_t beat_ms = it->start_ms + i * BEAT_MS;
+        if (now_ms < beat_ms) {
+            kw_test_sleep_ms((unsigned)(beat_ms - now_ms));
+        }
+        char number[20];
+        snprintf(number, sizeof(number), "%u:%u", thread, i);
+        const char *argv[] = {"ECHO", number, NULL};
+        kw_error error = KW_ERROR_INIT;
+        uint64_t start_ns = kw_test_now_ns();
+        kw_reply *reply = kw_test_call(it->kw, &error, (kw_test_deadline){3000, NULL}, argv);
+        kw_test_times_add(it->spent, (kw_test_now_ns() - start_ns) / 1000);
+        const char *text = kw_reply_str(reply, NULL);
+        atomic_fetch_add(&it->failed_n, text == NULL || strcmp(text, number) != 0);
+        kw_reply_free(reply);
+    }
+}
+
+static void test_fairness_callers_after_a_silence_wait_for_nothing(void **state)
+{
+    for (unsigned threads_n = 2; threads_n <= 8; threads_n *= 2) {
+        beats it = {.spent = kw_test_times_new()};
+        it.kw = kw_test_open("%s?timeout=3s", kw_test_server_uri(*state));
+        it.start_ms = kw_test_now_ms() + 20;
+        uint64_t tardy_us = kw_test_crew_run(threads_n, call_on_beats, &it);
+        uint64_t worst_us = kw_test_times_at(it.spent, 1000);
+        fprintf(stderr, "%u at once: median %llu us, at most %llu us\n", threads_n,
+                (unsigned long long)kw_test_times_at(it.spent, 500), (unsigned long long)worst_us);
+        assert_int_equal(atomic_load(&it.failed_n), 0);
+        assert_in_range(worst_us, 0, 300000 * KW_TEST_SLOWNESS + 2 * tardy_us);
+        kw_close(it.kw);
+        kw_test_times_free(it.spent);
+    }
+}
+
 static int start_server(void **state)
 {
     *state = kw_test_server_start(NULL);
@@ -143,6 +193,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fairness_each_thread_has_its_share),
         cmocka_unit_test(test_fairness_rare_callers_are_served_as_well),
+        cmocka_unit_test(test_fairness_callers_after_a_silence_wait_for_nothing),
     };
     return cmocka_run_group_tests(tests, start_server, free_server);
 }
