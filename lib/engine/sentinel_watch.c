@@ -2,6 +2,9 @@
 
 #include <string.h>
 
+/* One in so many looks at a suspect has time. */
+#define PATIENT_EVERY 4u
+
 kw_err kw_sentinel_watch_init(kw_sentinel_watch *watch, const kw_allocator *mem,
                               const kw_endpoint *configured, size_t configured_n)
 {
@@ -48,6 +51,8 @@ static bool find(const kw_sentinel_watch *watch, size_t *index, const kw_endpoin
 void kw_sentinel_watch_on_success(kw_sentinel_watch *watch, const kw_endpoint *sentinel)
 {
     size_t index;
+    watch->suspect.host[0] = '\0';
+    watch->suspect_n = 0;
     if (find(watch, &index, sentinel) && index > 0) {
         kw_sentinel_entry front = watch->entries[index];
         memmove(&watch->entries[1], &watch->entries[0], index * sizeof(watch->entries[0]));
@@ -106,6 +111,20 @@ void kw_sentinel_watch_on_tried(kw_sentinel_watch *watch, const kw_endpoint *pri
     watch->tally.tried = *primary;
 }
 
+kw_sentinel_advice kw_sentinel_watch_on_named(kw_sentinel_watch *watch, const kw_endpoint *primary,
+                                              bool is_last)
+{
+    watch->tally.has_named = true;
+    if (!kw_endpoint_equal(&watch->suspect, primary)) {
+        return KW_SENTINEL_GO;
+    }
+    if (!is_last) {
+        return KW_SENTINEL_LATER;
+    }
+    /* Now and then with patience: it may be far away, and no worse. */
+    return watch->suspect_n % PATIENT_EVERY == 0 ? KW_SENTINEL_GO : KW_SENTINEL_GO_FAST;
+}
+
 /* Those at the front go to the back; entries are few. */
 static void rotate(kw_sentinel_watch *watch, size_t count)
 {
@@ -120,6 +139,10 @@ static void rotate(kw_sentinel_watch *watch, size_t count)
 kw_err kw_sentinel_watch_on_end(kw_sentinel_watch *watch, kw_err last)
 {
     const kw_sentinel_tally *tally = &watch->tally;
+    if (tally->tried.host[0] != '\0') {
+        watch->suspect = tally->tried;
+    }
+    watch->suspect_n++;
     if (tally->asked_n < watch->entries_n) {
         rotate(watch, tally->asked_n);
     }

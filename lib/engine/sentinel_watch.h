@@ -27,6 +27,7 @@ typedef struct kw_sentinel_tally {
     bool is_refused;   /* one refused the credentials */
     kw_endpoint tried; /* the primary that one of them named, which was none; host is empty
                           where there was no such */
+    bool has_named;    /* one named a primary */
 } kw_sentinel_tally;
 
 typedef struct kw_sentinel_watch {
@@ -35,6 +36,8 @@ typedef struct kw_sentinel_watch {
     size_t entries_n;
     size_t configured_n;
     kw_sentinel_tally tally;
+    kw_endpoint suspect; /* was named, and was none, in the last fetch; host is empty: nobody */
+    unsigned suspect_n;  /* in how many fetches in a row */
 } kw_sentinel_watch;
 
 /* configured_n is not 0. KW_ERR_NOMEM. */
@@ -55,6 +58,18 @@ void kw_sentinel_watch_learn(kw_sentinel_watch *watch, const kw_endpoint *peers,
 /* The sentinel did not lead to the primary: code says why. has_answered: it has said
  * whether it knows the name. */
 void kw_sentinel_watch_on_failure(kw_sentinel_watch *watch, kw_err code, bool has_answered);
+
+/* What to do with the primary that a sentinel named: is_last says that nobody is left who may
+ * name another one. */
+typedef enum kw_sentinel_advice {
+    KW_SENTINEL_GO,      /* ask it for its role */
+    KW_SENTINEL_GO_FAST, /* the same, without much patience: it did not answer the last time, and
+                            the sentinels may be about to name another one */
+    KW_SENTINEL_LATER    /* the same suspect: ask the other sentinels first */
+} kw_sentinel_advice;
+
+kw_sentinel_advice kw_sentinel_watch_on_named(kw_sentinel_watch *watch, const kw_endpoint *primary,
+                                              bool is_last);
 
 /* True where another sentinel named the same server in this fetch, and it was none. */
 bool kw_sentinel_watch_has_tried(const kw_sentinel_watch *watch, const kw_endpoint *primary);

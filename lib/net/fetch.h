@@ -36,6 +36,7 @@ typedef struct kw_fetch_questions {
 /* Where answers lead; with neither, more is asked of the same server. */
 typedef struct kw_fetch_turn {
     kw_map *map;   /* a reference: the fetch is over */
+    bool is_brief; /* the map is about to change: the next fetch comes soon */
     kw_node *node; /* a reference: this one is asked next */
 } kw_fetch_turn;
 

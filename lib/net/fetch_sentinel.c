@@ -10,6 +10,9 @@
  * milliseconds", Guidelines for Redis clients with support for Sentinel). */
 #define ASK_NS ((uint64_t)300000000)
 
+/* The time of a primary that did not answer the last time. */
+#define SUSPECT_NS ((uint64_t)100000000)
+
 #define NODES_MAX(self) ((self)->watch.configured_n + KW_SENTINELS_LEARNT_MAX)
 
 kw_err kw_fetch_sentinel_init(kw_fetch_sentinel *self, kw_env *env, const kw_fetch_owner *owner)
@@ -40,6 +43,7 @@ static void forget(kw_fetch_sentinel *self)
     self->heir.host[0] = '\0';
     self->step = KW_SENTINEL_ASKS_GROUP;
     self->has_answered = false;
+    self->is_fast = false;
 }
 
 void kw_fetch_sentinel_fini(kw_fetch_sentinel *self)
@@ -103,12 +107,14 @@ static size_t begin(void *arg, kw_node **nodes)
     drop_left(self);
     kw_sentinel_watch_on_start(&self->watch);
     self->told_rank = 0;
+    self->asked_n = 0;
     for (size_t i = 0; i < self->watch.entries_n && n < KW_FETCH_NODES_MAX; i++) {
         kw_node *node = need_node(self, &self->watch.entries[i].endpoint);
         if (node != NULL) {
             nodes[n++] = kw_node_ref(node);
         }
     }
+    self->asked_n = n;
     return n;
 }
 
@@ -129,7 +135,7 @@ static bool ask(void *arg, kw_fetch_questions *questions, kw_buf *encoded)
     kw_bytes role[1] = {kw_bytes_of("ROLE")};
     bool is_whole = false;
     questions->n = 0;
-    questions->wait_ns = ASK_NS;
+    questions->wait_ns = self->is_fast ? SUSPECT_NS : ASK_NS;
     questions->is_for_primary = self->step >= KW_SENTINEL_ASKS_HEIR;
     questions->name = "SENTINEL";
     switch (self->step) {
@@ -170,6 +176,13 @@ static kw_err go_to_primary(kw_fetch_sentinel *self, kw_fetch_turn *turn, kw_err
         kw_error_copy(error, &self->told);
         return self->told.code;
     }
+    bool is_last = self->watch.tally.asked_n + 1 >= self->asked_n;
+    kw_sentinel_advice advice = kw_sentinel_watch_on_named(&self->watch, &self->primary, is_last);
+    if (advice == KW_SENTINEL_LATER) {
+        return kw_error_set(error, KW_ERR_CONNECT, KW_EFFECT_NONE,
+                            "it still names a primary that did not answer");
+    }
+    self->is_fast = advice == KW_SENTINEL_GO_FAST;
     self->step = KW_SENTINEL_ASKS_ROLE;
     turn->node = self->owner->node_fn(self->owner->arg, &self->primary);
     return turn->node != NULL ? KW_OK : no_memory(error);
@@ -245,6 +258,7 @@ static kw_err take(void *arg, kw_fetch_turn *turn, kw_error *error, const kw_nod
         break;
     }
     if (code == KW_OK && turn->map != NULL) {
+        turn->is_brief = self->step == KW_SENTINEL_ASKS_ROLE && self->heir.host[0] != '\0';
         kw_sentinel_watch_on_success(&self->watch, &self->sentinel);
         kw_sentinel_watch_learn(&self->watch, self->peers.items, self->peers.n);
         forget(self);
@@ -288,7 +302,7 @@ static void give_up(kw_fetch_sentinel *self, const kw_node *node, const kw_error
 static kw_node *fail(void *arg, kw_node *node, const kw_error *failure)
 {
     kw_fetch_sentinel *self = arg;
-    kw_fetch_turn turn = {NULL, NULL};
+    kw_fetch_turn turn = {NULL, false, NULL};
     kw_error again = KW_ERROR_INIT;
     kw_error_copy(&again, failure);
     if (self->step == KW_SENTINEL_ASKS_HEIR && go_to_primary(self, &turn, &again) == KW_OK) {
@@ -324,8 +338,8 @@ static bool end(void *arg, kw_error *failure)
         break;
     }
     kw_error_set_node(failure, told.node);
-    /* The sentinels are about to name another one. */
-    return self->told_rank == 4;
+    /* They are about to name another one. */
+    return self->watch.tally.has_named;
 }
 
 const kw_fetch_way kw_fetch_sentinel_way = {begin, ask, take, fail, end};

@@ -32,6 +32,8 @@ typedef struct kw_fetch_sentinel {
     /* Of the fetch: the failure that tells most. */
     kw_error told;
     unsigned told_rank; /* 0: none yet */
+    size_t asked_n;     /* sentinels of this fetch */
+    bool is_fast;       /* the next question has less time */
 } kw_fetch_sentinel;
 
 /* owner stays. KW_ERR_NOMEM. */

@@ -262,9 +262,10 @@ static kw_err take_answers(kw_refresher *self, kw_map **map, kw_error *error, ui
     for (size_t i = 0; i < self->questions.n; i++) {
         replies[i] = self->requests[i].reply;
     }
-    kw_fetch_turn turn = {NULL, NULL};
+    kw_fetch_turn turn = {NULL, false, NULL};
     kw_err code = self->way->take_fn(self->way_arg, &turn, error, asked(self), replies);
     *map = turn.map;
+    self->is_brief = turn.is_brief;
     if (code != KW_OK || turn.map != NULL) {
         return code;
     }
@@ -347,6 +348,9 @@ static void drive(kw_refresher *self, uint64_t now_ns, short revents)
         if (code == KW_OK) {
             drop_conn(self, now_ns, NULL);
             end(self, now_ns, map, NULL);
+            if (self->is_brief) {
+                (void)kw_refresher_want(self);
+            }
             return;
         }
         give_up(self, now_ns, &failure);

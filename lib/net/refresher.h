@@ -36,6 +36,7 @@ typedef struct kw_refresher {
     kw_fetch_questions questions;
     kw_request requests[KW_FETCH_QUESTIONS_MAX];
     kw_buf encoded;
+    bool is_brief;             /* the map that was found is about to change */
     uint64_t step_deadline_ns; /* of the server being asked */
     bool is_running;           /* written by the driver alone, with the lock held */
 } kw_refresher;

@@ -195,6 +195,29 @@ static void test_watch_the_same_false_primary_is_tried_once_a_fetch(void **state
     kw_sentinel_watch_fini(&watch);
 }
 
+static void test_watch_a_suspect_is_asked_last_and_mostly_in_haste(void **state)
+{
+    (void)state;
+    kw_sentinel_watch watch;
+    start(&watch);
+    kw_endpoint old = at("old");
+    kw_endpoint heir = at("heir");
+    kw_endpoint s1 = at("s1");
+    assert_int_equal(kw_sentinel_watch_on_named(&watch, &old, false), KW_SENTINEL_GO);
+    for (unsigned fetch = 1; fetch <= 12; fetch++) {
+        kw_sentinel_watch_on_tried(&watch, &old);
+        assert_int_equal(kw_sentinel_watch_on_end(&watch, KW_ERR_CONNECT), KW_ERR_NO_SENTINEL);
+        kw_sentinel_watch_on_start(&watch);
+        assert_int_equal(kw_sentinel_watch_on_named(&watch, &old, false), KW_SENTINEL_LATER);
+        assert_int_equal(kw_sentinel_watch_on_named(&watch, &heir, false), KW_SENTINEL_GO);
+        assert_int_equal(kw_sentinel_watch_on_named(&watch, &old, true),
+                         fetch % 4 == 0 ? KW_SENTINEL_GO : KW_SENTINEL_GO_FAST);
+    }
+    kw_sentinel_watch_on_success(&watch, &s1);
+    assert_int_equal(kw_sentinel_watch_on_named(&watch, &old, false), KW_SENTINEL_GO);
+    kw_sentinel_watch_fini(&watch);
+}
+
 static void test_watch_without_memory_is_none(void **state)
 {
     (void)state;
@@ -215,6 +238,7 @@ int main(void)
         cmocka_unit_test(test_watch_failures_are_told_apart),
         cmocka_unit_test(test_watch_those_not_asked_are_asked_next),
         cmocka_unit_test(test_watch_the_same_false_primary_is_tried_once_a_fetch),
+        cmocka_unit_test(test_watch_a_suspect_is_asked_last_and_mostly_in_haste),
         cmocka_unit_test(test_watch_without_memory_is_none),
     };
     return cmocka_run_group_tests_name("sentinel_watch", tests, NULL, NULL);
