@@ -46,7 +46,7 @@ KW_API size_t kw_batch_count(const kw_batch *batch);
  * timeout). KW_OK where each has a reply (a server's error is one); else the code of the
  * first that has none, with its story in error; the others have their replies all the
  * same. A batch that has run gives its results until it is cleared, and cannot run again
- * before. Memory: the commands' bytes, about 300 bytes a command, 64 KB a node for what is
+ * before. Memory: the commands' bytes, about 250 bytes a command, 64 KB a node for what is
  * being sent, and the replies. */
 KW_API kw_err kw_batch_run(kw_batch *batch, kw_error *error, uint64_t timeout_ms);
 
