@@ -63,7 +63,9 @@ KW_API kw_err kw_members_set_server(kw_members *members, kw_error *error, const 
 KW_API kw_ring *kw_members_ring(kw_members *members, kw_error *error);
 
 /* Makes the change: one new map, which every call that is routed from now on goes by, while
- * calls under way finish where they were sent. Nobody waits, and where it fails the members
+ * calls under way finish where they were sent. (A command of a batch, or with a callback, whose
+ * keys had one owner when it was given and have several now, ends with KW_ERR_CROSSSLOT and
+ * effect none: give it again.) Nobody waits, and where it fails the members
  * are as they were: KW_ERR_TRY_AGAIN where another commit came between (begin again),
  * KW_ERR_CONFIG for a server that is there twice, KW_ERR_LIMIT for more than 2,000 servers,
  * KW_ERR_ARGUMENT for too many points, KW_ERR_NOMEM. What was committed can be changed on,

@@ -9,12 +9,20 @@
 /* While a probe is under way, or a change could not be published for want of memory. */
 #define SOON_NS KW_NS_PER_MS
 
+/* Callers that come less often than this are asked to wait for a probe, so long at most. */
+#define RARE_NS (100 * KW_NS_PER_MS)
+#define HELP_NS (30 * KW_NS_PER_MS)
+
+#define SOCKETS_MAX 16
+
 /* One look at all nodes. */
 typedef struct turn {
     kw_client *client;
     const kw_view *view;
     uint64_t now_ns;
-    uint64_t next_ns; /* when the next look is due */
+    uint64_t next_ns;                   /* when the next look is due */
+    struct pollfd sockets[SOCKETS_MAX]; /* of probes under way */
+    size_t sockets_n;
 } turn;
 
 void kw_guard_tell(kw_client *client, kw_event *event)
@@ -114,6 +122,10 @@ static void probe(turn *self, kw_node *node, size_t shard)
     switch (kw_probe_go_on(&node->probe, node, self->now_ns)) {
     case KW_PROBE_UNDER_WAY:
         look_again(self, self->now_ns + SOON_NS);
+        if (self->sockets_n < SOCKETS_MAX) {
+            self->sockets[self->sockets_n].fd = node->probe.conn->socket;
+            self->sockets[self->sockets_n++].events = kw_conn_events(node->probe.conn);
+        }
         return;
     case KW_PROBE_ANSWERED:
         on_answer(self, node, shard);
@@ -157,20 +169,22 @@ static void look_at(turn *self, kw_node *node, size_t shard)
 }
 
 /* The seat is taken. */
-static void look(kw_client *client, uint64_t now_ns)
+static void look(turn *self, kw_client *client, uint64_t now_ns)
 {
     kw_view *view = kw_client_view(client);
-    if (view == NULL) {
-        return;
-    }
-    turn self = {client, view, now_ns, UINT64_MAX};
+    self->client = client;
+    self->view = view;
+    self->now_ns = now_ns;
+    self->next_ns = UINT64_MAX;
+    self->sockets_n = 0;
+    atomic_store_explicit(&client->guard.looked_ns, now_ns, memory_order_relaxed);
     atomic_store_explicit(&client->env.guard_ns, UINT64_MAX, memory_order_relaxed);
     for (size_t i = 0; i < kw_map_shards_n(view->map); i++) {
-        look_at(&self, view->nodes[kw_map_shard_at(view->map, i)->primary], i);
+        look_at(self, view->nodes[kw_map_shard_at(view->map, i)->primary], i);
     }
     /* Who has found a fault meanwhile has set it to 0. */
     uint64_t never_ns = UINT64_MAX;
-    (void)atomic_compare_exchange_strong(&client->env.guard_ns, &never_ns, self.next_ns);
+    (void)atomic_compare_exchange_strong(&client->env.guard_ns, &never_ns, self->next_ns);
     kw_view_unref(view);
 }
 
@@ -181,6 +195,33 @@ void kw_guard_tend(kw_client *client, uint64_t now_ns)
         atomic_exchange(&client->guard.is_taken, true)) {
         return;
     }
-    look(client, now_ns);
+    turn self;
+    look(&self, client, now_ns);
+    atomic_store(&client->guard.is_taken, false);
+}
+
+void kw_guard_help(kw_client *client)
+{
+    uint64_t due_ns = atomic_load_explicit(&client->env.guard_ns, memory_order_acquire);
+    if (due_ns == UINT64_MAX || client->env.options.scheme != KW_SCHEME_RING) {
+        return;
+    }
+    uint64_t now_ns = kw_env_now(&client->env);
+    uint64_t looked_ns = atomic_load_explicit(&client->guard.looked_ns, memory_order_relaxed);
+    if (now_ns < due_ns || now_ns < looked_ns + RARE_NS ||
+        atomic_exchange(&client->guard.is_taken, true)) {
+        return;
+    }
+    turn self;
+    const kw_transport *transport = client->env.transport;
+    uint64_t until_ns = now_ns + HELP_NS;
+    look(&self, client, now_ns);
+    while (self.next_ns < until_ns && now_ns < until_ns) {
+        uint64_t next_ns = self.sockets_n > 0 ? until_ns : self.next_ns;
+        (void)transport->poll_fn(transport->arg, self.sockets, self.sockets_n,
+                                 kw_clock_ms_until(now_ns, next_ns, (int)(HELP_NS / SOON_NS)));
+        now_ns = kw_env_now(&client->env);
+        look(&self, client, now_ns);
+    }
     atomic_store(&client->guard.is_taken, false);
 }

@@ -6,7 +6,7 @@
 #define PAUSE_MAX_NS   (800 * KW_NS_PER_MS)
 
 /* Between probes that are. */
-#define GAP_NS (20 * KW_NS_PER_MS)
+#define GAP_NS (5 * KW_NS_PER_MS)
 
 /* A node that is up for so long has recovered. */
 #define STEADY_NS (10000 * KW_NS_PER_MS)

@@ -554,7 +554,9 @@ bool kw_node_is_failing(kw_node *node)
 void kw_node_fault(kw_node *node)
 {
     atomic_fetch_add_explicit(&node->faults_n, 1, memory_order_relaxed);
-    atomic_store_explicit(&node->env->guard_ns, 0, memory_order_release);
+    if (node->env->options.scheme == KW_SCHEME_RING) {
+        atomic_store_explicit(&node->env->guard_ns, 0, memory_order_release);
+    }
 }
 
 uint64_t kw_node_retry_ns(kw_node *node, uint64_t now_ns)

@@ -70,6 +70,8 @@ kw_probe_result kw_probe_go_on(kw_probe *probe, kw_node *node, uint64_t now_ns)
 {
     kw_error failure = KW_ERROR_INIT;
     kw_err code = KW_OK;
+    kw_conn_state state = probe->conn != NULL ? probe->conn->state : KW_CONN_CONNECTING;
+    bool was_sent = probe->conn != NULL && probe->is_sent;
     if (probe->conn == NULL) {
         kw_probe_result result = begin(probe, node, now_ns);
         if (result != KW_PROBE_UNDER_WAY) {
@@ -90,6 +92,9 @@ kw_probe_result kw_probe_go_on(kw_probe *probe, kw_node *node, uint64_t now_ns)
     }
     if (probe->is_sent && probe->request.is_done) {
         return end(probe, node, now_ns, NULL);
+    }
+    if (probe->conn->state != state || probe->is_sent != was_sent) {
+        probe->deadline_ns = now_ns + ANSWER_NS; /* callers may be rarer than answers */
     }
     if (now_ns >= probe->deadline_ns) {
         kw_error_set(&failure, KW_ERR_HANDSHAKE, KW_EFFECT_NONE, "no answer to PING in time");

@@ -7,8 +7,10 @@
 #include <cmocka.h>
 
 #include <keyway/batch.h>
+#include <keyway/loop.h>
 #include <keyway/session.h>
 
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -185,6 +187,61 @@ static void ask_session(kw_session *session, const char *command, const char *an
     kw_reply_free(reply);
 }
 
+/* What callbacks were told. */
+typedef struct told {
+    size_t replies_n;
+    size_t good_n;
+    long long sum;
+} told;
+
+static void on_reply(void *arg, kw_reply *reply, const kw_error *error)
+{
+    told *self = arg;
+    self->replies_n++;
+    self->good_n += reply != NULL && !kw_reply_is_error(reply) ? 1 : 0;
+    self->sum += kw_reply_int(reply) + (long long)kw_reply_count(reply);
+    if (error != NULL) {
+        fprintf(stderr, "%s\n", error->text);
+    }
+    kw_reply_free(reply);
+}
+
+static void process_until(kw_client *client, const told *self, size_t replies_n)
+{
+    kw_error error = KW_ERROR_INIT;
+    struct pollfd entry = {kw_fd(client, &error), POLLIN, 0};
+    while (self->replies_n < replies_n) {
+        (void)poll(&entry, 1, kw_timeout(client));
+        assert_int_equal(kw_process(client, &error), KW_OK);
+    }
+}
+
+static void test_callbacks_get_replies_of_all_nodes(void **state)
+{
+    enum { N = 500 };
+    ring_servers *servers = servers_of(state);
+    kw_client *client = ring_open(servers, "");
+    kw_error error = KW_ERROR_INIT;
+    told it = {0};
+    for (int i = 0; i < N; i++) {
+        assert_int_equal(
+            kw_command_async(client, &error, on_reply, &it, "SETRANGE l:%d %d x", i, i % 7), KW_OK);
+        assert_int_equal(kw_command_async(client, &error, on_reply, &it, "STRLEN l:%d", i), KW_OK);
+    }
+    assert_int_equal(
+        kw_command_async(client, &error, on_reply, &it, "MGET l:1 l:2 l:3 l:4 l:5 l:6"), KW_OK);
+    assert_int_equal(kw_command_async(client, &error, on_reply, &it, "EXISTS l:1 l:2 l:3 l:4"),
+                     KW_OK);
+    process_until(client, &it, 2 * N + 2);
+    assert_int_equal(it.good_n, 2 * N + 2);
+    long long expected = 6 + 4;
+    for (int i = 0; i < N; i++) {
+        expected += 2 * (i % 7 + 1);
+    }
+    assert_int_equal(it.sum, expected);
+    kw_close(client);
+}
+
 static void test_a_session_holds_the_keys_of_its_node(void **state)
 {
     ring_servers *servers = servers_of(state);
@@ -349,6 +406,7 @@ int main(void)
         cmocka_unit_test_setup(test_keys_of_several_nodes_are_refused_with_their_nodes_named,
                                ring_flush),
         cmocka_unit_test_setup(test_a_batch_goes_to_all_nodes_with_one_wait, ring_flush),
+        cmocka_unit_test_setup(test_callbacks_get_replies_of_all_nodes, ring_flush),
         cmocka_unit_test_setup(test_a_session_holds_the_keys_of_its_node, ring_flush),
         cmocka_unit_test_setup(test_routes_by_key_name_and_address_reach_their_node, ring_flush),
         cmocka_unit_test_setup(test_a_command_that_is_looked_up_finds_its_node, ring_flush),

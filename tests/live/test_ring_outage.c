@@ -8,6 +8,7 @@
 
 #include <keyway.h>
 
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -246,6 +247,71 @@ static void test_a_stopped_node_is_found_by_timeouts_and_probes(void **state)
     kw_close(client);
 }
 
+static void drop_reply(void *arg, kw_reply *reply, const kw_error *error)
+{
+    (void)error;
+    *(size_t *)arg += 1;
+    kw_reply_free(reply);
+}
+
+/* An event loop has the probes of its handle answered without a call. */
+static void test_an_event_loop_finds_a_node_down_and_back(void **state)
+{
+    ring_servers *servers = *state;
+    diary events;
+    char of_b[32];
+    kw_error error = KW_ERROR_INIT;
+    kw_client *client = open_with(servers, &events, "?on-node-down=next");
+    key_of(client, of_b, "b");
+    struct pollfd entry = {kw_fd(client, &error), POLLIN, 0};
+    kw_test_server_kill(servers->servers[1]);
+    size_t replies_n = 0;
+    assert_int_equal(kw_command_async(client, &error, drop_reply, &replies_n, "SET %s 1", of_b),
+                     KW_OK);
+    uint64_t until_ms = kw_test_now_ms() + SLACK_MS;
+    while (replies_n == 0) {
+        (void)poll(&entry, 1, kw_timeout(client));
+        assert_int_equal(kw_process(client, &error), KW_OK);
+        assert_true(kw_test_now_ms() < until_ms);
+    }
+    assert_true(is_down(client, "b")); /* and the key went to the next node */
+    kw_test_server_restart(servers->servers[1]);
+    until_ms = kw_test_now_ms() + SLACK_MS;
+    while (is_down(client, "b")) {
+        (void)poll(&entry, 1, kw_timeout(client));
+        assert_int_equal(kw_process(client, &error), KW_OK);
+        assert_true(kw_test_now_ms() < until_ms);
+    }
+    assert_int_equal(atomic_load(&events.ups), 1);
+    kw_close(client);
+}
+
+/* A caller alone, who comes now and then, has the probes answered in its own calls. */
+static void test_a_caller_who_comes_rarely_finds_a_node_back(void **state)
+{
+    static const char *const tails[] = {"?on-node-down=fail", "?on-node-down=next"};
+    ring_servers *servers = *state;
+    for (size_t i = 0; i < sizeof(tails) / sizeof(tails[0]); i++) {
+        diary events;
+        char of_b[32];
+        kw_error error = KW_ERROR_INIT;
+        kw_client *client = open_with(servers, &events, tails[i]);
+        key_of(client, of_b, "b");
+        kw_test_server_kill(servers->servers[1]);
+        call_until(client, "b", true);
+        kw_test_server_restart(servers->servers[1]);
+        int calls_n = 0;
+        while (is_down(client, "b") && calls_n < 5) {
+            kw_test_sleep_ms(1000); /* longer than any pause between probes */
+            kw_reply_free(kw_command(client, &error, "GET %s", of_b));
+            calls_n++;
+        }
+        assert_in_range(calls_n, 1, 3);
+        kw_test_ask_ok(client, "SET %s 1", of_b);
+        kw_close(client);
+    }
+}
+
 static void test_when_all_nodes_are_down_calls_fail_at_once(void **state)
 {
     static const char *const tails[] = {"?on-node-down=fail&timeout=10s",
@@ -397,6 +463,8 @@ int main(void)
         cmocka_unit_test_setup(test_fail_gives_an_error_at_once_and_moves_nothing, ring_flush),
         cmocka_unit_test_setup(test_next_and_eject_serve_the_keys_elsewhere, ring_flush),
         cmocka_unit_test_setup(test_a_stopped_node_is_found_by_timeouts_and_probes, ring_flush),
+        cmocka_unit_test_setup(test_an_event_loop_finds_a_node_down_and_back, ring_flush),
+        cmocka_unit_test_setup(test_a_caller_who_comes_rarely_finds_a_node_back, ring_flush),
         cmocka_unit_test_setup(test_when_all_nodes_are_down_calls_fail_at_once, ring_flush),
         cmocka_unit_test_setup(test_a_node_that_is_down_can_leave_and_stays_down_in_other_changes,
                                ring_flush),
