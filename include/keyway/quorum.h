@@ -31,6 +31,11 @@ extern "C" {
  * lib/engine/record.h and quorum.h. It takes Lua scripts on the servers. */
 typedef struct kw_quorum kw_quorum;
 
+/* With quorum-guard=on a server that does not hold this key is taken for one that lost its
+ * data, and answers nothing until it is repaired and the key is set there, to anything:
+ * examples/quorum_repair.c does both. */
+#define KW_QUORUM_MARKER "keyway:quorum:in-service"
+
 /* Which write made a value: a hybrid logical clock and the number of the writer. Later
  * writes of a key have greater ones, by time, then by writer. All zeros: none. */
 typedef struct kw_quorum_version {
@@ -57,7 +62,9 @@ KW_API void kw_quorum_set_clock(kw_quorum *quorum, kw_quorum_clock_fn clock, voi
 typedef enum kw_quorum_act {
     KW_QUORUM_ACT_GET = 0,
     KW_QUORUM_ACT_SET = 1,
-    KW_QUORUM_ACT_DELETE = 2
+    KW_QUORUM_ACT_DELETE = 2,
+    KW_QUORUM_ACT_REPAIR = 3 /* reads all copies, which have to answer, and brings up those
+                                that are behind; written is then: some were */
 } kw_quorum_act;
 
 typedef enum kw_quorum_condition {

@@ -12,20 +12,6 @@
  * they get its writes as well. */
 #define WARM_NS (20 * KW_NS_PER_MS)
 
-/* One ask on its way to one copy. */
-struct kw_errand {
-    kw_item item; /* first */
-    kw_job *job;  /* NULL: forgotten, and still on a connection */
-    kw_errand *next;
-    kw_errand *next_ended;
-    kw_quorum_ask ask;
-    kw_buf encoded;
-    bool is_listed;  /* among the ended ones */
-    bool is_dropped; /* and off its connection meanwhile */
-    bool is_full;    /* with the script's text */
-    bool is_plain;   /* a GET, without the script */
-};
-
 struct kw_courier {
     kw_courier *next;
     kw_client *client;
@@ -47,50 +33,6 @@ kw_courier **kw_courier_next(kw_courier *self)
     return &self->next;
 }
 
-kw_job *kw_job_new(const kw_allocator *mem, kw_bytes key)
-{
-    size_t len;
-    if (!kw_size_add(&len, sizeof(kw_job), key.len)) {
-        return NULL;
-    }
-    kw_job *job = kw_mem_alloc(mem, len);
-    if (job == NULL) {
-        return NULL;
-    }
-    memset(job, 0, sizeof(*job));
-    char *place = (char *)(job + 1);
-    if (key.len > 0) {
-        memcpy(place, key.data, key.len);
-    }
-    job->key.data = place;
-    job->key.len = key.len;
-    job->failure.size = sizeof(job->failure);
-    return job;
-}
-
-static void free_errand(kw_errand *errand, const kw_allocator *mem)
-{
-    kw_item_fini(&errand->item, mem);
-    kw_buf_fini(&errand->encoded);
-    kw_mem_free(mem, errand);
-}
-
-void kw_job_free(kw_job *job, const kw_allocator *mem)
-{
-    if (job == NULL) {
-        return;
-    }
-    while (job->errands != NULL) {
-        kw_errand *errand = job->errands;
-        job->errands = errand->next;
-        free_errand(errand, mem);
-    }
-    for (size_t i = 0; i < KW_QUORUM_COPIES_MAX; i++) {
-        kw_node_unref(job->nodes[i]);
-    }
-    kw_mem_free(mem, job);
-}
-
 static void on_ended(kw_run *run, kw_item *item)
 {
     kw_courier *self = item->owner;
@@ -107,7 +49,7 @@ static void on_dropped(kw_run *run, kw_item *item)
     kw_errand *errand = (kw_errand *)(void *)item;
     errand->is_dropped = true;
     if (!errand->is_listed && errand->job == NULL) {
-        free_errand(errand, &run->client->env.mem);
+        kw_errand_free(errand, &run->client->env.mem);
     }
 }
 
@@ -129,62 +71,17 @@ kw_courier *kw_courier_new(kw_client *client)
     return self;
 }
 
-static bool encode(kw_courier *self, kw_errand *errand)
-{
-    kw_job *job = errand->job;
-    kw_quorum_place place = {job->key, {NULL, 0}, !errand->is_full, errand->is_plain};
-    kw_buf_init(&errand->encoded, &self->client->env.mem, NULL, 0);
-    if (!kw_quorum_script_encode(&errand->encoded, &place, &errand->ask)) {
-        kw_buf_fini(&errand->encoded);
-        return false;
-    }
-    errand->item.encoded.data = errand->encoded.data;
-    errand->item.encoded.len = errand->encoded.len;
-    return true;
-}
-
-static const char *name_of(kw_quorum_ask_kind kind)
-{
-    switch (kind) {
-    case KW_QUORUM_GET:
-        return "quorum read";
-    case KW_QUORUM_PUT:
-        return "quorum write";
-    case KW_QUORUM_PREPARE:
-        return "quorum ballot";
-    }
-    return "quorum";
-}
-
 /* False when there is no memory. */
-static bool send_ask(kw_courier *self, kw_job *job, const kw_quorum_ask *ask, bool is_full)
+static bool send_ask(kw_courier *self, kw_job *job, const kw_quorum_ask *ask, kw_errand_way way)
 {
-    const kw_allocator *mem = &self->client->env.mem;
-    kw_errand *errand = kw_mem_calloc(mem, 1, sizeof(*errand));
+    self->has_lives = self->has_lives || ask->record.is_mortal;
+    bool is_plain = ask->kind == KW_QUORUM_GET && !self->has_lives && way == KW_ERRAND_SHORT;
+    kw_errand *errand = kw_errand_new(self->client, job, ask, is_plain ? KW_ERRAND_PLAIN : way);
     if (errand == NULL) {
         return false;
     }
-    errand->job = job;
-    errand->ask = *ask;
-    errand->is_full = is_full;
-    self->has_lives = self->has_lives || ask->record.is_mortal;
-    errand->is_plain = ask->kind == KW_QUORUM_GET && !self->has_lives;
-    if (!encode(self, errand)) {
-        kw_mem_free(mem, errand);
-        return false;
-    }
-    kw_plan *plan = &errand->item.plan;
-    plan->kind = KW_PLAN_NODE;
-    plan->node = kw_node_ref(job->nodes[ask->copy]);
-    plan->name = name_of(ask->kind);
-    plan->is_script = true;
-    plan->is_repeatable = ask->kind == KW_QUORUM_GET;
-    plan->start_ns = self->run.turn.now_ns;
-    plan->deadline_ns = job->deadline_ns;
     errand->item.owner = self;
-    errand->next = job->errands;
-    job->errands = errand;
-    job->open_n++;
+    errand->item.plan.start_ns = self->run.turn.now_ns;
     kw_view *view = kw_client_view(self->client);
     kw_run_add(&self->run, &errand->item, view);
     kw_view_unref(view);
@@ -197,7 +94,7 @@ static void pump(kw_courier *self, kw_job *job)
     kw_quorum_ask ask;
     uint64_t now_ns = self->run.turn.now_ns;
     while (kw_quorum_next(&job->op, &ask, now_ns)) {
-        if (!send_ask(self, job, &ask, false)) {
+        if (!send_ask(self, job, &ask, KW_ERRAND_SHORT)) {
             kw_error_set(&job->failure, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for a command");
             kw_quorum_on_lost(&job->op, ask.copy, ask.round, KW_EFFECT_NONE, now_ns);
         }
@@ -221,13 +118,13 @@ static void on_reply(kw_courier *self, kw_job *job, kw_errand *errand)
     const kw_quorum_ask *ask = &errand->ask;
     uint64_t now_ns = self->run.turn.now_ns;
     kw_reply *reply = errand->item.request.reply;
-    if (kw_quorum_script_is_missing(reply) && !errand->is_full && !job->is_left &&
-        send_ask(self, job, ask, true)) {
+    if (kw_quorum_script_is_missing(reply) && errand->way == KW_ERRAND_SHORT && !job->is_left &&
+        send_ask(self, job, ask, KW_ERRAND_FULL)) {
         return;
     }
-    if (errand->is_plain && kw_quorum_script_is_mortal(reply)) {
+    if (errand->way == KW_ERRAND_PLAIN && kw_quorum_script_is_mortal(reply)) {
         self->has_lives = true;
-        if (send_ask(self, job, ask, false)) {
+        if (send_ask(self, job, ask, KW_ERRAND_SHORT)) {
             return;
         }
     }
@@ -241,16 +138,6 @@ static void on_reply(kw_courier *self, kw_job *job, kw_errand *errand)
     job->failure = failure;
     kw_error_set_node(&job->failure, job->nodes[ask->copy]->name);
     kw_quorum_on_lost(&job->op, ask->copy, ask->round, effect, now_ns);
-}
-
-static void forget(kw_job *job, kw_errand *errand)
-{
-    kw_errand **link = &job->errands;
-    while (*link != errand) {
-        link = &(*link)->next;
-    }
-    *link = errand->next;
-    errand->job = NULL;
 }
 
 static void remove_left(kw_courier *self, kw_job *job)
@@ -278,7 +165,7 @@ static void take_back(kw_courier *self, kw_errand *errand)
                           self->run.turn.now_ns);
     }
     if (is_on_connection) {
-        forget(job, errand);
+        kw_errand_forget(errand);
     }
     pump(self, job);
     if (job->is_left && job->open_n == 0) {

@@ -53,7 +53,7 @@ kw_node *kw_drive_look(const kw_view *view, const kw_plan *plan, kw_random *rand
     case KW_PLAN_PLACE:
         return look_for_places(view, plan);
     case KW_PLAN_NODE:
-        return kw_view_is_down(view, plan->node) ? NULL : plan->node;
+        return kw_view_is_down(view, plan->node) && !plan->is_ours ? NULL : plan->node;
     case KW_PLAN_SPLIT:
     case KW_PLAN_ANY:
     case KW_PLAN_ALL_PRIMARIES:

@@ -70,6 +70,8 @@ static const kw_option_row rows[] = {
      "ring: copies that a read needs; 0 is more than half"},
     {"quorum", KW_OPTION_QUORUM, AT(is_weak_quorum), 0, 0, "strict",
      "ring: strict demands quorums that meet; weak allows others, and old values with them"},
+    {"quorum-guard", KW_OPTION_GUARD, AT(has_quorum_guard), 0, 0, "off",
+     "ring: on keeps a server that came back empty out until it is repaired and marked"},
     {"tombstone-ttl", KW_OPTION_DURATION, AT(tombstone_ms), 1, 365 * DAY_MS, "24h",
      "ring: how long copies remember that a value was deleted or has expired"},
     {"address-map", KW_OPTION_ADDRESSES, AT(address_map), 0, 0, NULL,
@@ -126,6 +128,7 @@ const char *kw_option_nearest(kw_bytes name)
 static const char *const fork_words[] = {"refuse", "reopen"};
 static const char *const split_words[] = {"split", "refuse"};
 static const char *const quorum_words[] = {"strict", "weak"};
+static const char *const guard_words[] = {"off", "on"};
 static const char *const resolver_words[] = {"system", "thread"};
 static const char *const outage_words[] = {"fail", "next", "eject"}; /* as kw_outage_policy */
 
@@ -358,6 +361,8 @@ kw_err kw_option_set(kw_options *options, kw_error *error, const kw_allocator *m
         return set_outage(options, error, row, value);
     case KW_OPTION_QUORUM:
         return set_choice(options, error, row, value, quorum_words);
+    case KW_OPTION_GUARD:
+        return set_choice(options, error, row, value, guard_words);
     case KW_OPTION_ADDRESSES:
         return set_addresses(options, error, mem, row, value);
     }

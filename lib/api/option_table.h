@@ -19,6 +19,7 @@ typedef enum kw_option_kind {
     KW_OPTION_PLACEMENT, /* as kw_ring_change_new takes it */
     KW_OPTION_OUTAGE,    /* "fail", "next" or "eject" */
     KW_OPTION_QUORUM,    /* "strict" or "weak" */
+    KW_OPTION_GUARD,     /* "off" or "on" */
     KW_OPTION_ADDRESSES  /* "from>to,from>to" */
 } kw_option_kind;
 

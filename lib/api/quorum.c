@@ -2,6 +2,7 @@
 
 #include "api/courier.h"
 #include "api/plan_ring.h"
+#include "api/quorum_results.h"
 #include "api/quorum_rule.h"
 #include "base/error.h"
 #include "net/clock.h"
@@ -19,22 +20,6 @@ struct kw_quorum {
     kw_gate gate; /* guards what follows */
     kw_stamper stamper;
     kw_courier *idle; /* couriers without a caller, the last one used first */
-};
-
-typedef struct result {
-    kw_err code;
-    kw_error error;
-    bool is_written;
-    char *value; /* NULL: none */
-    size_t value_len;
-    kw_stamp version;
-    int64_t left_ms;
-} result;
-
-struct kw_quorum_results {
-    kw_allocator mem;
-    size_t n;
-    result items[];
 };
 
 static uint64_t wall_ms(const kw_quorum *self)
@@ -152,7 +137,7 @@ static kw_err check_request(const kw_quorum *self, kw_error *error,
     kw_err code = KW_ERR_ARGUMENT;
     if (request->size < sizeof(*request)) {
         text = "size is not set; start with KW_QUORUM_REQUEST_INIT";
-    } else if ((unsigned)request->act > KW_QUORUM_ACT_DELETE ||
+    } else if ((unsigned)request->act > KW_QUORUM_ACT_REPAIR ||
                (unsigned)request->condition > KW_QUORUM_IF_VERSION) {
         text = "act or condition is none that there is";
     } else if (request->key == NULL && request->key_len > 0) {
@@ -163,8 +148,9 @@ static kw_err check_request(const kw_quorum *self, kw_error *error,
         text = "ttl_ms is of a set";
     } else if (request->ttl_ms > KW_RECORD_LINGER_MAX_MS / 2) {
         text = "ttl_ms is too long";
-    } else if (request->act == KW_QUORUM_ACT_GET && request->condition != KW_QUORUM_ALWAYS) {
-        text = "a get has no condition";
+    } else if (request->condition != KW_QUORUM_ALWAYS && request->act != KW_QUORUM_ACT_SET &&
+               request->act != KW_QUORUM_ACT_DELETE) {
+        text = "a get and a repair have no condition";
     } else if (self->rule.is_weak && request->condition != KW_QUORUM_ALWAYS) {
         text = "conditions need quorums that meet (quorum=strict)";
         code = KW_ERR_UNSUPPORTED;
@@ -190,7 +176,9 @@ static void start_job(kw_quorum *self, kw_job *job, const kw_quorum_request *req
     kw_quorum_spec spec;
     memset(&spec, 0, sizeof(spec));
     spec.rule = self->rule;
-    spec.kind = request->act == KW_QUORUM_ACT_GET        ? KW_QUORUM_READ
+    bool is_read = request->act == KW_QUORUM_ACT_GET || request->act == KW_QUORUM_ACT_REPAIR;
+    spec.is_repair = request->act == KW_QUORUM_ACT_REPAIR;
+    spec.kind = is_read                                  ? KW_QUORUM_READ
                 : request->condition == KW_QUORUM_ALWAYS ? KW_QUORUM_WRITE
                                                          : KW_QUORUM_CHECKED;
     spec.expects_none = request->condition == KW_QUORUM_IF_ABSENT;
@@ -207,7 +195,7 @@ static void start_job(kw_quorum *self, kw_job *job, const kw_quorum_request *req
     kw_quorum_start(&job->op, &spec, &clock, job->start_ns, kw_env_seed(&self->client->env));
 }
 
-static void tell_failure(const kw_quorum *self, result *out, const kw_job *job)
+static void tell_failure(const kw_quorum *self, kw_quorum_result_row *out, const kw_job *job)
 {
     const kw_quorum_op *op = &job->op;
     bool is_cancelled = atomic_load(&self->client->env.is_closing);
@@ -216,6 +204,13 @@ static void tell_failure(const kw_quorum *self, result *out, const kw_job *job)
     char why[300] = "";
     if (job->failure.code != KW_OK) {
         snprintf(why, sizeof(why), "; %s: %.150s", job->failure.node, job->failure.text);
+    }
+    if (op->is_unclear) {
+        kw_error_set(&out->error, out->code, op->effect,
+                     "quorum write: only some of the %u copies took it, and a later write has "
+                     "replaced it; it may have been seen in between",
+                     op->spec.rule.copies_n);
+        return;
     }
     kw_error_set(&out->error, out->code, op->effect,
                  "%s: %u of the %u copies needed (of %u, %u without answer)%s%s",
@@ -228,15 +223,16 @@ static void tell_failure(const kw_quorum *self, result *out, const kw_job *job)
     out->error.attempts = op->tries_n;
 }
 
-static void take_result(const kw_quorum *self, result *out, const kw_job *job)
+static void take_result(const kw_quorum *self, kw_quorum_result_row *out, const kw_job *job)
 {
     const kw_quorum_op *op = &job->op;
     if (op->state != KW_QUORUM_DONE) {
         tell_failure(self, out, job);
         return;
     }
-    out->is_written = op->spec.kind != KW_QUORUM_READ && !op->has_mismatch;
-    if (out->is_written) {
+    bool is_read = op->spec.kind == KW_QUORUM_READ;
+    out->is_written = is_read ? op->repaired_n > 0 : !op->has_mismatch;
+    if (out->is_written && !is_read) {
         out->version = op->origin;
         return;
     }
@@ -302,36 +298,6 @@ static void run_jobs(kw_quorum *self, kw_courier *courier, kw_quorum_results *re
     kw_client_count(self->client, results->n, failures_n);
 }
 
-static kw_quorum_results *new_results(const kw_allocator *mem, size_t n)
-{
-    size_t len;
-    if (!kw_size_mul(&len, n, sizeof(result)) ||
-        !kw_size_add(&len, len, sizeof(kw_quorum_results))) {
-        return NULL;
-    }
-    kw_quorum_results *results = kw_mem_calloc(mem, 1, len);
-    if (results == NULL) {
-        return NULL;
-    }
-    results->mem = *mem;
-    results->n = n;
-    for (size_t i = 0; i < n; i++) {
-        results->items[i].error.size = sizeof(results->items[i].error);
-        results->items[i].left_ms = -1;
-    }
-    return results;
-}
-
-static void tell_first(const kw_quorum_results *results, kw_error *error)
-{
-    for (size_t i = 0; i < results->n; i++) {
-        if (results->items[i].code != KW_OK) {
-            kw_error_copy(error, &results->items[i].error);
-            return;
-        }
-    }
-}
-
 static kw_quorum_results *run_inside(kw_quorum *self, kw_error *error,
                                      const kw_quorum_request *requests, size_t n,
                                      uint64_t timeout_ms)
@@ -341,7 +307,7 @@ static kw_quorum_results *run_inside(kw_quorum *self, kw_error *error,
     uint64_t default_ms = client->env.options.timeout_ms;
     uint64_t deadline_ns =
         kw_plan_deadline_ns(kw_env_now(&client->env), timeout_ms > 0 ? timeout_ms : default_ms);
-    kw_quorum_results *results = new_results(mem, n);
+    kw_quorum_results *results = kw_quorum_results_new(mem, n);
     kw_job **jobs = kw_mem_calloc(mem, n + 1, sizeof(jobs[0]));
     kw_courier *courier = acquire(self);
     bool is_ready = results != NULL && jobs != NULL && courier != NULL;
@@ -352,7 +318,7 @@ static kw_quorum_results *run_inside(kw_quorum *self, kw_error *error,
     }
     if (is_ready) {
         run_jobs(self, courier, results, jobs, requests, deadline_ns);
-        tell_first(results, error);
+        kw_quorum_results_tell(results, error);
     }
     for (size_t i = 0; jobs != NULL && i < n; i++) {
         kw_job_free(jobs[i], mem);
@@ -392,70 +358,6 @@ kw_quorum_results *kw_quorum_run(kw_quorum *self, kw_error *error,
     kw_quorum_results *results = run_inside(self, error, requests, requests_n, timeout_ms);
     kw_client_leave(self->client);
     return results;
-}
-
-static const result *item_at(const kw_quorum_results *results, size_t index)
-{
-    return results != NULL && index < results->n ? &results->items[index] : NULL;
-}
-
-kw_err kw_quorum_result(const kw_quorum_results *results, size_t index, kw_error *error)
-{
-    const result *item = item_at(results, index);
-    if (item == NULL) {
-        return kw_error_set(error, KW_ERR_ARGUMENT, KW_EFFECT_NONE, "no request has that number");
-    }
-    if (item->code != KW_OK) {
-        kw_error_copy(error, &item->error);
-    }
-    return item->code;
-}
-
-bool kw_quorum_is_written(const kw_quorum_results *results, size_t index)
-{
-    const result *item = item_at(results, index);
-    return item != NULL && item->is_written;
-}
-
-const char *kw_quorum_value(const kw_quorum_results *results, size_t index, size_t *value_len)
-{
-    const result *item = item_at(results, index);
-    if (item == NULL || item->value == NULL) {
-        return NULL;
-    }
-    if (value_len != NULL) {
-        *value_len = item->value_len;
-    }
-    return item->value;
-}
-
-kw_quorum_version kw_quorum_version_of(const kw_quorum_results *results, size_t index)
-{
-    kw_quorum_version version = KW_QUORUM_VERSION_INIT;
-    const result *item = item_at(results, index);
-    if (item != NULL) {
-        version.time = item->version.time;
-        version.writer = item->version.writer;
-    }
-    return version;
-}
-
-int64_t kw_quorum_ttl_ms(const kw_quorum_results *results, size_t index)
-{
-    const result *item = item_at(results, index);
-    return item != NULL ? item->left_ms : -1;
-}
-
-void kw_quorum_results_free(kw_quorum_results *results)
-{
-    if (results == NULL) {
-        return;
-    }
-    kw_allocator mem = results->mem;
-    for (size_t i = 0; i < results->n; i++) {
-        kw_mem_free(&mem, results->items[i].value);
-    }
-    kw_mem_free(&mem, results);
 }
 
 static kw_quorum_results *run_one(kw_quorum *self, kw_error *error,

@@ -179,6 +179,9 @@ static void ask_newest(const kw_quorum_op *op, kw_quorum_ask *ask, uint64_t now_
     ask->record.floor = 0;
     memset(&ask->record.promise, 0, sizeof(ask->record.promise));
     ask->record.is_copied = true;
+    if (op->spec.is_repair) { /* nobody knows what else has been there and was lost */
+        ask->record.floor = op->newest.stamp.time;
+    }
     ask->life_ms = left_ms >= 0 ? (uint64_t)left_ms + linger_ms : 0;
     if (left_ms == 0) { /* also of one whose life ends just now */
         ask->record.is_tombstone = true;

@@ -62,6 +62,8 @@ typedef struct kw_quorum_spec {
     bool expects_none; /* CHECKED: no value there; else the version expected */
     kw_stamp expected;
     bool is_tombstone; /* a write that deletes */
+    bool is_repair;    /* a read of all copies, which brings all of them up, also one that has
+                          lost its data */
     uint64_t life_ms;  /* TTL of the value; 0: none */
     kw_bytes value;    /* borrowed until the op is not used any more */
 } kw_quorum_spec;
@@ -148,7 +150,7 @@ typedef struct kw_quorum_op {
     bool is_identity;   /* ACCEPTING what was found, not the op's own */
     bool is_own;        /* and that is the op's own write, found */
     bool is_balloting;  /* PAUSING: goes on with a ballot; else with a plain write */
-    bool may_have_run; /* a copy may hold the op's own write, from an earlier round */
+    bool may_have_run;  /* a copy may hold the op's own write, from an earlier round */
     bool has_newest;    /* the newest record seen */
     bool is_dead;       /* and it is deleted or has outlived its life */
     kw_record newest;   /* its value is borrowed from the answer */
@@ -156,10 +158,12 @@ typedef struct kw_quorum_op {
     uint64_t newest_ns;
     /* Results */
     bool has_mismatch;
-    kw_effect effect;  /* FAILED */
-    unsigned got_n;    /* FAILED: copies that answered as wanted */
-    unsigned needed_n; /* FAILED */
-    unsigned lost_n;   /* FAILED: copies that did not answer */
+    bool is_unclear;   /* FAILED: later writes hide what became of the op's own */
+    unsigned repaired_n; /* copies that a repair has brought up */
+    kw_effect effect;    /* FAILED */
+    unsigned got_n;      /* FAILED: copies that answered as wanted */
+    unsigned needed_n;   /* FAILED */
+    unsigned lost_n;     /* FAILED: copies that did not answer */
 } kw_quorum_op;
 
 /* Starts the op. seed: any number, for pauses. Answers' records are borrowed until the op

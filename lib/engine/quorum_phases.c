@@ -41,10 +41,44 @@ static void finish_reading(kw_quorum_op *op)
     kw_quorum_finish(op);
 }
 
+/* Promises that were given may have been lost elsewhere: a ballot above them settles them. */
+static bool has_promise(const kw_quorum_op *op)
+{
+    for (unsigned i = 0; i < op->spec.rule.copies_n; i++) {
+        if (kw_stamp_compare(op->copies[i].promise, op->newest.stamp) > 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* All copies have to answer: one that has lost its data may have been the only one to know
+ * that a write was done. */
+static void weigh_repair(kw_quorum_op *op, uint64_t now_ns, const kw_quorum_tally *tally)
+{
+    unsigned copies_n = op->spec.rule.copies_n;
+    if (tally->lost_n > 0) {
+        kw_quorum_fail(op, KW_EFFECT_NONE, copies_n - tally->lost_n, copies_n);
+    } else if (tally->asked_n > 0) {
+        return;
+    } else if (has_promise(op)) {
+        kw_quorum_retry(op, now_ns, true);
+    } else if (tally->exact_n == copies_n || kw_stamp_is_zero(op->newest.stamp)) {
+        kw_quorum_finish(op);
+    } else {
+        op->repaired_n += copies_n - tally->exact_n;
+        (void)write_back(op);
+    }
+}
+
 void kw_quorum_weigh_reading(kw_quorum_op *op, uint64_t now_ns)
 {
     const kw_quorum_rule *rule = &op->spec.rule;
     kw_quorum_tally tally = kw_quorum_count(op);
+    if (op->spec.is_repair) {
+        weigh_repair(op, now_ns, &tally);
+        return;
+    }
     if (tally.known_n < rule->read_n) {
         if (tally.known_n + tally.asked_n < rule->read_n) {
             kw_quorum_fail(op, KW_EFFECT_NONE, tally.known_n, rule->read_n);
@@ -149,6 +183,7 @@ static void go_on_with(kw_quorum_op *op, uint64_t now_ns, const kw_quorum_tally 
     }
     bool is_wanted = spec->kind == KW_QUORUM_WRITE || is_expected(op);
     if (op->may_have_run && (!is_unread || !is_wanted)) {
+        op->is_unclear = true;
         kw_quorum_fail(op, KW_EFFECT_MAYBE, tally->exact_n, spec->rule.write_n);
     } else if (is_wanted) {
         op->origin = was_sent ? op->origin : op->stamp;

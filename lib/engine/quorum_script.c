@@ -109,13 +109,14 @@ static const char script[] =
     "return give(0, old, have)\n"
     "end\n"
     "local floor = have.floor\n"
+    "if less(floor, new.floor) then floor = new.floor end\n"
     "if has(have.flags, 2) and less(floor, have.origin:sub(1, 8)) then floor = have.origin:sub(1, "
     "8) end\n"
     "if floor == none then put(ARGV[2], ms) else put(join(new, floor, zero, ARGV[2]:sub(new.head + "
     "1)), ms) end\n"
     "return 1\n";
 
-#define SCRIPT_SHA1 "232a852b71a70ddacdd20998a2474455786d3378"
+#define SCRIPT_SHA1 "ce9ae553cd3f382a76343609e9a3f088de69df5f"
 
 #define ARGS_MAX 9u
 

@@ -1,138 +1,7 @@
 /* Values on three copies, on real servers. KW_TEST_FAST */
-#define RING_SERVERS 5
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
+#include "live/quorum_fixture.h"
 
 #include <pthread.h>
-#include <time.h>
-
-#include <keyway/members.h>
-#include <keyway/quorum.h>
-#include <keyway/session.h>
-
-#include "live/ring_servers.h"
-
-typedef struct fixture {
-    ring_servers *servers;
-    kw_client *client;
-    kw_quorum *quorum;
-} fixture;
-
-static fixture open_with(void **state, const char *tail)
-{
-    fixture fix = {.servers = *state};
-    kw_error error = KW_ERROR_INIT;
-    fix.client = ring_open(fix.servers, tail);
-    fix.quorum = kw_quorum_new(fix.client, &error);
-    if (fix.quorum == NULL) {
-        kw_test_die("%s", error.text);
-    }
-    return fix;
-}
-
-static void shut(fixture *fix)
-{
-    kw_quorum_free(fix->quorum);
-    kw_close(fix->client);
-}
-
-static void set(const fixture *fix, const char *key, const char *value)
-{
-    kw_error error = KW_ERROR_INIT;
-    if (kw_quorum_set(fix->quorum, &error, key, strlen(key), value, strlen(value)) != KW_OK) {
-        kw_test_die("set %s: %s", key, error.text);
-    }
-}
-
-/* The value of key is this; NULL: none. */
-static kw_quorum_version assert_value(const fixture *fix, const char *key, const char *value)
-{
-    kw_error error = KW_ERROR_INIT;
-    kw_quorum_results *results = kw_quorum_get(fix->quorum, &error, key, strlen(key));
-    if (results == NULL) {
-        kw_test_die("get %s: %s", key, error.text);
-    }
-    const char *there = kw_quorum_value(results, 0, NULL);
-    if (value == NULL) {
-        assert_null(there);
-    } else {
-        assert_non_null(there);
-        assert_string_equal(there, value);
-    }
-    kw_quorum_version version = kw_quorum_version_of(results, 0);
-    kw_quorum_results_free(results);
-    return version;
-}
-
-static kw_quorum_request request_of(kw_quorum_act act, const char *key, const char *value)
-{
-    kw_quorum_request request = KW_QUORUM_REQUEST_INIT;
-    request.act = act;
-    request.key = key;
-    request.key_len = strlen(key);
-    request.value = value;
-    request.value_len = value != NULL ? strlen(value) : 0;
-    return request;
-}
-
-/* Runs one request that does not fail; true where it was written. */
-static bool is_written(const fixture *fix, const kw_quorum_request *request)
-{
-    kw_error error = KW_ERROR_INIT;
-    kw_quorum_results *results = kw_quorum_run(fix->quorum, &error, request, 1, 0);
-    if (results == NULL || kw_quorum_result(results, 0, &error) != KW_OK) {
-        kw_test_die("%s", error.text);
-    }
-    bool was_written = kw_quorum_is_written(results, 0);
-    kw_quorum_results_free(results);
-    return was_written;
-}
-
-/* How many servers have the key. */
-static size_t count_copies(const fixture *fix, const char *key)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < RING_SERVERS; i++) {
-        n += (size_t)kw_test_server_integer(fix->servers->servers[i], "EXISTS %s", key);
-    }
-    return n;
-}
-
-static void pause_ms(unsigned ms)
-{
-    struct timespec span = {ms / 1000, (long)(ms % 1000) * 1000000};
-    nanosleep(&span, NULL);
-}
-
-/* The slowest copy may get a write only while another call is under way. */
-static void wait_for_copies(const fixture *fix, const char *key, size_t copies_n)
-{
-    kw_error error = KW_ERROR_INIT;
-    for (int i = 0; i < 1000 && count_copies(fix, key) != copies_n; i++) {
-        kw_quorum_results_free(kw_quorum_get(fix->quorum, &error, key, strlen(key)));
-        pause_ms(5);
-    }
-    assert_int_equal(count_copies(fix, key), copies_n);
-}
-
-/* Servers that have a copy of the key, in the order of its list. */
-static kw_test_server *copy_of(const fixture *fix, const char *key, size_t index)
-{
-    kw_error error = KW_ERROR_INIT;
-    kw_ring *ring = kw_client_ring(fix->client, &error);
-    uint32_t nodes[RING_SERVERS];
-    size_t n = kw_ring_preference(ring, nodes, RING_SERVERS, key, strlen(key));
-    assert_int_equal(n, RING_SERVERS);
-    const char *name = kw_ring_node_name(ring, nodes[index], NULL);
-    kw_test_server *server = fix->servers->servers[name[0] - 'a'];
-    kw_ring_unref(ring);
-    return server;
-}
 
 static void test_quorum_value_is_written_to_its_copies_and_read(void **state)
 {
@@ -444,42 +313,6 @@ static void test_quorum_of_other_handles_and_wrong_requests_is_refused(void **st
     shut(&fix);
 }
 
-static void assert_refused(const fixture *fix, const char *command)
-{
-    kw_error error = KW_ERROR_INIT;
-    assert_null(kw_command(fix->client, &error, command));
-    assert_int_equal(error.code, KW_ERR_REFUSED);
-    assert_int_equal(error.effect, KW_EFFECT_NONE);
-    assert_non_null(strstr(error.text, "copies"));
-}
-
-static void test_quorum_plain_commands_on_keys_are_refused(void **state)
-{
-    fixture fix = open_with(state, "?copies=3");
-    kw_error error = KW_ERROR_INIT;
-    assert_refused(&fix, "SET k 1");
-    assert_refused(&fix, "GET k");
-    assert_refused(&fix, "MSET a 1 b 2");
-    assert_refused(&fix, "MSET a 1 b");
-    assert_refused(&fix, "EVAL return 1 k");
-    assert_null(kw_session_open(fix.client, &error, "k", 1));
-    assert_int_equal(error.code, KW_ERR_REFUSED);
-    kw_test_ask_ok(fix.client, "FLUSHALL");
-    kw_call_options options = KW_CALL_OPTIONS_INIT;
-    options.route = KW_ROUTE_NODE;
-    options.node = "a";
-    const char *argv[] = {"SET", "k", "1"};
-    kw_reply *reply = kw_call(fix.client, &error, &options, 3, argv, NULL);
-    assert_non_null(reply);
-    kw_reply_free(reply);
-    options.route = KW_ROUTE_KEY;
-    options.key = "k";
-    options.key_len = 1;
-    assert_null(kw_call(fix.client, &error, &options, 3, argv, NULL));
-    assert_int_equal(error.code, KW_ERR_REFUSED);
-    shut(&fix);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -496,7 +329,6 @@ int main(void)
                                ring_flush),
         cmocka_unit_test_setup(test_quorum_foreign_value_is_an_error_that_says_so, ring_flush),
         cmocka_unit_test_setup(test_quorum_many_threads_count_by_versions, ring_flush),
-        cmocka_unit_test_setup(test_quorum_plain_commands_on_keys_are_refused, ring_flush),
         cmocka_unit_test_setup(test_quorum_of_other_handles_and_wrong_requests_is_refused,
                                ring_flush),
     };

@@ -119,6 +119,9 @@ static kw_quorum_ask some_ask(kw_random *random, char *value)
     ask.life_ms = sort > 2 ? 0 : sort == 1 ? LINGER_MS * 2 : LINGER_MS / 2;
     ask.record.is_copied = kw_random_below(random, 2) == 0;
     ask.wants_value = kw_random_below(random, 2) == 0;
+    if (kw_random_below(random, 4) == 0) { /* as a repair does */
+        ask.record.floor = some_stamp(random).time;
+    }
     if (!ask.record.is_tombstone) {
         ask.record.value.len = kw_random_below(random, 30);
         ask.record.value.data = value;

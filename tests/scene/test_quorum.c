@@ -303,6 +303,33 @@ static void test_swap_that_another_ballot_overtakes_finds_its_own_write(void **s
     assert_int_equal(op.effect, KW_EFFECT_MAYBE);
 }
 
+static const kw_quorum_spec a_repair = {.kind = KW_QUORUM_READ, .is_repair = true};
+
+static void test_repair_brings_up_every_copy(void **state)
+{
+    (void)state;
+    kw_quorum_op op =
+        RUN(&a_repair, "ggg", {E_HOLDS, 0, 40, 0, 1, "", WAITS}, {E_HOLDS, 1, 40, 0, 1, "", WAITS},
+            {E_HOLDS, 2, 0, 0, 9, "--s", WAITS}, {E_TAKES, 2, 0, 0, 9, "", DONE});
+    assert_int_equal(op.repaired_n, 1);
+    op = RUN(&a_repair, "ggg", {E_HOLDS, 0, 40, 0, 1, "", WAITS}, {E_HOLDS, 1, 40, 0, 1, "", WAITS},
+             {E_HOLDS, 2, 40, 0, 9, "", DONE});
+    assert_int_equal(op.repaired_n, 0);
+    /* Two of three are not enough: the third may be the only one to know of a write. */
+    op = RUN(&a_repair, "ggg", {E_HOLDS, 0, 40, 0, 1, "", WAITS}, {E_HOLDS, 1, 40, 0, 1, "", WAITS},
+             {E_LOST, 2, 0, 0, 9, "", FAILED});
+    assert_int_equal(op.effect, KW_EFFECT_NONE);
+}
+
+static void test_repair_settles_promises_by_a_ballot(void **state)
+{
+    (void)state;
+    (void)RUN(&a_repair, "ggg", {E_HOLDS, 0, 40, 0, 1, "", WAITS}, {E_BARS, 1, 60, 0, 1, "", WAITS},
+              {E_HOLDS, 2, 0, 0, 1, "ppp", WAITS}, {E_HOLDS, 0, 40, 0, 2, "", WAITS},
+              {E_HOLDS, 1, 0, 0, 2, "", WAITS}, {E_HOLDS, 2, 0, 0, 2, "sss", WAITS},
+              {E_TAKES, 0, 0, 0, 3, "", WAITS}, {E_TAKES, 2, 0, 0, 3, "", DONE});
+}
+
 static void test_rule_numbers_that_do_not_meet_are_refused(void **state)
 {
     (void)state;
@@ -338,6 +365,8 @@ int main(void)
         cmocka_unit_test(test_swap_takes_two_rounds),
         cmocka_unit_test(test_swap_that_finds_another_version_changes_nothing),
         cmocka_unit_test(test_swap_that_another_ballot_overtakes_finds_its_own_write),
+        cmocka_unit_test(test_repair_brings_up_every_copy),
+        cmocka_unit_test(test_repair_settles_promises_by_a_ballot),
         cmocka_unit_test(test_rule_numbers_that_do_not_meet_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -74,7 +74,7 @@ static void take(kw_test_copy *copy, kw_test_copy_answer *out, const kw_quorum_a
         return;
     }
     out->answer.is_taken = true;
-    record.floor = have.floor;
+    record.floor = have.floor > record.floor ? have.floor : record.floor;
     if (have.is_copied && have.origin.time > record.floor) {
         record.floor = have.origin.time;
     }

@@ -117,6 +117,7 @@ static void finish_act(person *self, sight *seen, kw_test_act *act, kw_quorum_re
     kw_err code = results != NULL ? kw_quorum_result(results, 0, error) : error->code;
     act->end = kw_test_now_ns();
     if (code != KW_OK) {
+        if (getenv("KW_DEBUG")) fprintf(stderr, "%u %u %s %s\n",self->number, epoch_of(shared), kw_err_name(code), error->text);
         bool is_maybe = error->effect != KW_EFFECT_NONE;
         atomic_fetch_add(is_maybe ? &shared->maybe_n : &shared->none_n, 1);
         act->end = KW_TEST_NEVER;

@@ -1,0 +1,33 @@
+/* Quorum results: what became of the requests of one call. */
+#ifndef API_QUORUM_RESULTS_H
+#define API_QUORUM_RESULTS_H
+
+#include <keyway/quorum.h>
+
+#include "base/memory.h"
+#include "engine/stamp.h"
+
+/* What became of one request. */
+typedef struct kw_quorum_result_row {
+    kw_err code;
+    kw_error error;
+    bool is_written;
+    char *value; /* NULL: none */
+    size_t value_len;
+    kw_stamp version;
+    int64_t left_ms;
+} kw_quorum_result_row;
+
+struct kw_quorum_results {
+    kw_allocator mem;
+    size_t n;
+    kw_quorum_result_row items[];
+};
+
+/* n rows that say that all went well; NULL when there is no memory. */
+kw_quorum_results *kw_quorum_results_new(const kw_allocator *mem, size_t n);
+
+/* The first failure, where there is one. */
+void kw_quorum_results_tell(const kw_quorum_results *results, kw_error *error);
+
+#endif
