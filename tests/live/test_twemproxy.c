@@ -21,7 +21,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <keyway/members.h>
+
 #include "base/random.h"
+#include "support/ask.h"
 #include "support/keeper.h"
 #include "support/server.h"
 #include "unit/ring_make.h"
@@ -380,6 +383,72 @@ static void test_twemproxy_pools_find_the_same_servers(void **state)
     }
 }
 
+/* A handle on the pool; NULL where a URI cannot name its nodes: two on one server, a path, a
+ * port with a zero before it. */
+static kw_client *open_pool(const pool *p, const char *tail)
+{
+    char uri[1000] = "redis-ring://";
+    char words[NODES_MAX][32];
+    char placement[80];
+    kw_error error = KW_ERROR_INIT;
+    unsigned n = split_nodes(words, p);
+    for (unsigned i = 0; i < n && n <= SERVERS_N; i++) {
+        char weight[16];
+        char name[32] = "";
+        if (words[i][0] == '0' || sscanf(words[i], "%15[0-9]%*1[:]%31s", weight, name) < 1) {
+            return NULL;
+        }
+        size_t len = strlen(uri);
+        snprintf(uri + len, sizeof(uri) - len, "%s%s%s127.0.0.1:%u*%s", i > 0 ? "," : "", name,
+                 name[0] != '\0' ? "=" : "", kw_test_server_port(servers[i]), weight);
+    }
+    full_placement(placement, p);
+    size_t len = strlen(uri);
+    snprintf(uri + len, sizeof(uri) - len, "?placement=%s%s", placement, tail);
+    kw_client *client = n <= SERVERS_N ? kw_open(uri, &error) : NULL;
+    assert_true(client != NULL || n > SERVERS_N);
+    return client;
+}
+
+/* Writes through the proxy what the handle then reads, and the other way round. */
+static void cross_handle(kw_client *client, redisContext *through, const char *what)
+{
+    for (unsigned i = 0; i < 200; i++) {
+        redisReply *reply = redisCommand(through, "SET %u:%s:{%u} %u", i, what, i, i);
+        assert_int_equal(reply->type, REDIS_REPLY_STATUS);
+        freeReplyObject(reply);
+        assert_int_equal(kw_test_ask_integer(client, "INCR %u:%s:{%u}", i, what, i), i + 1);
+        reply = redisCommand(through, "GET %u:%s:{%u}", i, what, i);
+        assert_int_equal(atoi(reply->str), i + 1);
+        freeReplyObject(reply);
+    }
+}
+
+static void test_twemproxy_a_handle_shares_the_keys_of_a_proxy(void **state)
+{
+    (void)state;
+    unsigned handles_n = 0;
+    for (unsigned i = 0; i < POOLS_N; i++) {
+        unsigned server_of[NODES_MAX];
+        kw_client *client = open_pool(&pools[i], "");
+        if (client == NULL) {
+            continue;
+        }
+        kw_ring *ring = ring_of_pool(server_of, &pools[i], -1);
+        kw_ring *own = kw_client_ring(client, NULL);
+        assert_true(kw_ring_fingerprint(own) == kw_ring_fingerprint(ring));
+        redisContext *through = open_port(ports[i]);
+        assert_non_null(through);
+        cross_handle(client, through, "shared");
+        redisFree(through);
+        kw_ring_unref(own);
+        kw_ring_unref(ring);
+        kw_close(client);
+        handles_n++;
+    }
+    assert_true(handles_n >= 8);
+}
+
 /* True where every key is answered. */
 static bool all_answer(redisContext *through)
 {
@@ -409,6 +478,12 @@ static void test_twemproxy_ejecting_a_server_equals_removing_a_node(void **state
     assert_int_equal(kw_ring_nodes_n(ring), 3);
     cross(ring, server_of, through, at + 1, true);
     cross(ring, server_of, through, at + 1, false);
+    kw_client *client = open_pool(&pools[at], "&on-node-down=eject&down-after=1");
+    while (kw_test_stats(client).nodes_down == 0) {
+        kw_reply_free(kw_command(client, NULL, "MGET 1 2 3 4 5 6 7 8 9"));
+    }
+    cross_handle(client, through, "ejected");
+    kw_close(client);
     redisFree(through);
     kw_ring_unref(ring);
 }
@@ -417,6 +492,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_twemproxy_pools_find_the_same_servers),
+        cmocka_unit_test(test_twemproxy_a_handle_shares_the_keys_of_a_proxy),
         cmocka_unit_test(test_twemproxy_ejecting_a_server_equals_removing_a_node),
     };
     return cmocka_run_group_tests_name("twemproxy", tests, start_all, stop_all);
