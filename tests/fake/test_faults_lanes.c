@@ -358,6 +358,38 @@ static void test_unasked_replies_reach_none_of_many(void **state)
     kw_test_times_free(it.over);
 }
 
+/* One prompt reply, and one that comes 7 ms late to a caller that has left. */
+static void leave_one_behind(void *arg, unsigned thread)
+{
+    static const char *const late[] = {"GET", "key:09", NULL};
+    static const char *const prompt[] = {"GET", "key:02", NULL};
+    late_play *it = arg;
+    kw_error error = KW_ERROR_INIT;
+    (void)thread;
+    kw_reply *reply = kw_test_call(it->kw, &error, (kw_test_deadline){10000, NULL}, prompt);
+    atomic_fetch_add(&it->wrong_n, !is_reply_of(reply, 2));
+    kw_reply_free(reply);
+    kw_reply_free(kw_test_call(it->kw, &error, (kw_test_deadline){3, NULL}, late));
+}
+
+/* The same behind replies whose callers have left, and that nobody has read yet. */
+static void test_unasked_reply_behind_late_ones_reaches_nobody(void **state)
+{
+    (void)state;
+    reset_fakes();
+    set_rules(fakes[0], true);
+    late_play it = {.kw = kw_test_open("redis://%s?timeout=10s", kw_fake_address(fakes[0]))};
+    for (unsigned round = 0; round < 10; round++) {
+        kw_test_crew_run(6, leave_one_behind, &it);
+        kw_test_sleep_ms(100); /* the late ones have come */
+        kw_fake_push(fakes[0], "$6\r\nnobody\r\n", 12);
+        kw_test_sleep_ms(5 * KW_TEST_SLOWNESS);
+    }
+    leave_one_behind(&it, 0);
+    assert_int_equal(atomic_load(&it.wrong_n), 0);
+    kw_close(it.kw);
+}
+
 /* Large writes to a server that stops reading: what was not handed over whole is none. */
 
 enum { LARGE = 200 * 1024, LARGE_TURNS = 48 };
@@ -420,6 +452,7 @@ int main(void)
         cmocka_unit_test(test_late_replies_reach_nobody),
         cmocka_unit_test(test_late_reply_is_not_the_next_commands),
         cmocka_unit_test(test_unasked_replies_reach_none_of_many),
+        cmocka_unit_test(test_unasked_reply_behind_late_ones_reaches_nobody),
         cmocka_unit_test(test_large_writes_to_a_deaf_server_end_on_time),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
