@@ -39,7 +39,8 @@ typedef enum kw_route {
     KW_ROUTE_KEY,           /* to the owner of options->key */
     KW_ROUTE_SLOT,          /* to the owner of options->slot */
     KW_ROUTE_NODE,          /* to options->node; redirects are the caller's to read */
-    KW_ROUTE_ANY,           /* to any one primary */
+    KW_ROUTE_ANY,           /* to any one primary; on a ring with options->key one that is near
+                               the key, and has no more than its share of such calls */
     KW_ROUTE_ALL_PRIMARIES, /* to every primary; the replies are combined */
     KW_ROUTE_ALL_NODES      /* to every node; the replies are combined */
 } kw_route;
@@ -49,7 +50,8 @@ typedef struct kw_call_options {
     size_t size;         /* sizeof(kw_call_options) */
     uint64_t timeout_ms; /* deadline from now; 0: the handle's timeout */
     kw_route route;
-    const char *key; /* of KW_ROUTE_KEY: any bytes, key_len of them */
+    const char
+        *key; /* of KW_ROUTE_KEY, and of KW_ROUTE_ANY on a ring: any bytes, key_len of them */
     size_t key_len;
     unsigned slot;    /* of KW_ROUTE_SLOT: 0 to 16383 */
     const char *node; /* of KW_ROUTE_NODE: "host:port" of a node that the handle knows */

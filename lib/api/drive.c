@@ -45,6 +45,12 @@ static kw_node *look_for_places(const kw_view *view, const kw_plan *plan)
     return is_open ? view->nodes[kw_map_shard_at(view->map, shard)->primary] : NULL;
 }
 
+static bool is_usable(const kw_view *view, kw_node *node)
+{
+    return kw_view_find(view, &node->endpoint) == node && !kw_view_is_down(view, node) &&
+           !kw_node_is_failing(node);
+}
+
 kw_node *kw_drive_look(const kw_view *view, const kw_plan *plan, kw_random *random)
 {
     switch (plan->kind) {
@@ -59,6 +65,9 @@ kw_node *kw_drive_look(const kw_view *view, const kw_plan *plan, kw_random *rand
     case KW_PLAN_ALL_PRIMARIES:
     case KW_PLAN_ALL_NODES:
         break;
+    }
+    if (plan->node != NULL && is_usable(view, plan->node)) {
+        return plan->node;
     }
     return kw_view_any(view, kw_random_next(random) >> 32);
 }

@@ -45,7 +45,7 @@ static const kw_option_row rows[] = {
     {"sentinel-password", KW_OPTION_TEXT, AT(sentinel_password), 0, 0, NULL,
      "password for the sentinels; that of the servers is not sent to them"},
     {"client-name", KW_OPTION_NAME, AT(client_name), 0, 0, NULL, "name shown by CLIENT LIST"},
-    {"db", KW_OPTION_COUNT, AT(database), 0, 1000000, "0", "database number, single server only"},
+    {"db", KW_OPTION_COUNT, AT(database), 0, 1000000, "0", "database number; not on a cluster"},
     {"after-fork", KW_OPTION_FORK, AT(is_reopened_after_fork), 0, 0, "refuse",
      "what a forked child's calls do: refuse or reopen"},
     {"cross-slot", KW_OPTION_SPLIT, AT(refuses_split), 0, 0, "split",

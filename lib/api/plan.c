@@ -178,6 +178,10 @@ static kw_err route_as_told(kw_plan *plan, kw_plan_need *need, kw_client *client
         } else {
             plan->kind = KW_PLAN_ANY;
         }
+        if (kw_plan_is_ring(client) && options->route == KW_ROUTE_ANY && options->key != NULL) {
+            kw_bytes key = {options->key, options->key_len};
+            return kw_plan_ring_near(plan, client, error, key);
+        }
         return KW_OK;
     }
     return kw_error_set(error, KW_ERR_ARGUMENT, KW_EFFECT_NONE,
@@ -294,6 +298,9 @@ kw_err kw_plan_init(kw_plan *plan, kw_client *client, kw_error *error,
 
 void kw_plan_fini(kw_plan *plan)
 {
+    if (plan->node != NULL && plan->is_near) {
+        atomic_fetch_sub_explicit(&plan->node->near_n, 1, memory_order_relaxed);
+    }
     kw_node_unref(plan->node);
     plan->node = NULL;
     kw_places_free(plan->places);

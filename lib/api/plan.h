@@ -26,7 +26,9 @@ typedef struct kw_plan {
                                        one owner; NULL: there is but one place */
     uint64_t view_n;                /* of KW_PLAN_PLACE: the only view by which its keys are
                                        known to have one owner; 0: any */
-    kw_node *node;                  /* of KW_PLAN_NODE: a reference */
+    kw_node *node;                  /* of KW_PLAN_NODE: a reference; of KW_PLAN_ANY: the one
+                                       that is to be preferred, or NULL */
+    bool is_near;                   /* node counts the call until the plan's end */
     const kw_command_info *command; /* NULL: not in the table */
     const char *name;               /* for error texts: the table's, or "command" */
     bool is_repeatable;

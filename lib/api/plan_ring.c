@@ -123,3 +123,46 @@ void kw_plan_ring_part(kw_plan *plan, const kw_client *client, uint64_t view_n,
     kw_plan_ring_key(plan, client, split->argv[split->keys.at + first * split->keys.step]);
     plan->view_n = part->count > 1 ? view_n : 0;
 }
+
+/* Rings up to this many nodes need no heap. */
+#define NODES_INLINE 64
+
+static kw_node *primary_of(const kw_view *view, size_t shard)
+{
+    return view->nodes[kw_map_shard_at(view->map, shard)->primary];
+}
+
+/* How many calls each node has. */
+static void count_calls(uint32_t *in_flight, const kw_view *view, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        in_flight[i] = atomic_load_explicit(&primary_of(view, i)->near_n, memory_order_relaxed);
+    }
+}
+
+kw_err kw_plan_ring_near(kw_plan *plan, kw_client *client, kw_error *error, kw_bytes key)
+{
+    const kw_allocator *mem = &client->env.mem;
+    kw_view *view = kw_client_view(client);
+    const kw_ring *ring = kw_map_ring(view->map);
+    size_t n = kw_ring_nodes_n(ring);
+    uint32_t space[NODES_INLINE];
+    uint32_t *in_flight = n > NODES_INLINE ? kw_mem_calloc(mem, n, sizeof(*in_flight)) : space;
+    if (in_flight == NULL) {
+        kw_view_unref(view);
+        return kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for the load of nodes");
+    }
+    count_calls(in_flight, view, n);
+    kw_ring_load load = {.size = sizeof(load), .in_flight = in_flight};
+    uint32_t shard;
+    if (kw_ring_lookup_bounded(ring, &shard, key.data, key.len, &load) == KW_OK) {
+        plan->node = kw_node_ref(primary_of(view, shard));
+        plan->is_near = true;
+        atomic_fetch_add_explicit(&plan->node->near_n, 1, memory_order_relaxed);
+    }
+    if (in_flight != space) {
+        kw_mem_free(mem, in_flight);
+    }
+    kw_view_unref(view);
+    return KW_OK;
+}

@@ -24,6 +24,10 @@ void kw_plan_ring_key(kw_plan *plan, const kw_client *client, kw_bytes key);
 kw_err kw_plan_ring_keys(kw_plan *plan, kw_client *client, kw_error *error, const kw_keys *keys,
                          const kw_bytes *argv, bool may_split);
 
+/* To a node that any would do for, near the key: the first of its preference list that has
+ * no more than its share of such calls (kw_ring_lookup_bounded). KW_ERR_NOMEM. */
+kw_err kw_plan_ring_near(kw_plan *plan, kw_client *client, kw_error *error, kw_bytes key);
+
 /* Parts of a split command: keys of one owner by the view, which is borrowed. */
 kw_split_groups kw_plan_ring_groups(const kw_view *view);
 

@@ -54,6 +54,7 @@ kw_node *kw_node_new(kw_env *env, const kw_endpoint *endpoint)
     kw_health_init(&node->health);
     kw_outage_init(&node->outage);
     atomic_init(&node->faults_n, 0);
+    atomic_init(&node->near_n, 0);
     kw_random_init(&node->random, kw_env_seed(env));
     node->failure.size = sizeof(node->failure);
     link_node(node);

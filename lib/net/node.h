@@ -21,6 +21,8 @@ struct kw_node {
     atomic_size_t refs;
     kw_endpoint endpoint;
     char name[KW_ENDPOINT_TEXT];
+    atomic_uint near_n;            /* calls under way that chose it for their key's sake, and
+                                      might have chosen another */
     atomic_uint_fast64_t faults_n; /* failures in a row, of any connection */
     kw_outage outage;              /* of a ring's node; the guard alone reads it */
     kw_probe probe;                /* the same */

@@ -11,6 +11,7 @@
 #include <keyway/session.h>
 
 #include <poll.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -265,8 +266,8 @@ static void test_a_session_holds_the_keys_of_its_node(void **state)
     kw_close(client);
 }
 
-/* run_id of the server that answered. */
-static char *run_id(kw_client *client, const kw_call_options *options, kw_error *error)
+/* Port of the server that answered. */
+static char *port_of(kw_client *client, const kw_call_options *options, kw_error *error)
 {
     const char *argv[] = {"CONFIG", "GET", "port"};
     kw_reply *reply = kw_call(client, error, options, 3, argv, NULL);
@@ -291,7 +292,7 @@ static void test_routes_by_key_name_and_address_reach_their_node(void **state)
         options.route = KW_ROUTE_KEY;
         options.key = key;
         options.key_len = strlen(key);
-        char *port = run_id(client, &options, &error);
+        char *port = port_of(client, &options, &error);
         assert_string_equal(port, strrchr(node, ':') + 1);
         free(port);
     }
@@ -300,22 +301,87 @@ static void test_routes_by_key_name_and_address_reach_their_node(void **state)
         const char *address = kw_test_server_address(servers->servers[i]);
         options.route = KW_ROUTE_NODE;
         options.node = names[i];
-        char *port = run_id(client, &options, &error);
+        char *port = port_of(client, &options, &error);
         assert_string_equal(port, strrchr(address, ':') + 1);
         free(port);
         options.node = address;
-        port = run_id(client, &options, &error);
+        port = port_of(client, &options, &error);
         assert_string_equal(port, strrchr(address, ':') + 1);
         free(port);
     }
     options.node = "d";
-    assert_null(run_id(client, &options, &error));
+    assert_null(port_of(client, &options, &error));
     assert_int_equal(error.code, KW_ERR_ARGUMENT);
     options.route = KW_ROUTE_SLOT;
-    assert_null(run_id(client, &options, &error));
+    assert_null(port_of(client, &options, &error));
     assert_int_equal(error.code, KW_ERR_UNSUPPORTED);
     assert_int_equal(kw_client_slot_node(client, node, sizeof(node), 0, &error),
                      KW_ERR_UNSUPPORTED);
+    kw_close(client);
+}
+
+typedef struct popper {
+    pthread_t thread;
+    kw_client *client;
+} popper;
+
+static void *pop(void *arg)
+{
+    popper *self = arg;
+    const char *argv[] = {"BLPOP", "none", "20"};
+    kw_call_options options = KW_CALL_OPTIONS_INIT;
+    options.route = KW_ROUTE_ANY;
+    options.key = "same";
+    options.key_len = 4;
+    kw_reply_free(kw_call(self->client, NULL, &options, 3, argv, NULL));
+    return NULL;
+}
+
+static long long blocked_n(const ring_servers *servers)
+{
+    long long n = 0;
+    for (size_t i = 0; i < RING_SERVERS; i++) {
+        n += kw_test_server_info(servers->servers[i], "blocked_clients");
+    }
+    return n;
+}
+
+/* 12 calls near one key, and 3 nodes: none has more than 1.25 of its share. */
+static void test_calls_near_a_key_spread_when_its_node_has_its_share(void **state)
+{
+    enum { POPPERS = 12 };
+    ring_servers *servers = servers_of(state);
+    popper poppers[POPPERS];
+    kw_client *client = ring_open(servers, "");
+    for (int i = 0; i < POPPERS; i++) {
+        poppers[i].client = client;
+        assert_int_equal(pthread_create(&poppers[i].thread, NULL, pop, &poppers[i]), 0);
+        while (blocked_n(servers) <= i) {
+            kw_test_sleep_ms(1);
+        }
+    }
+    size_t used[RING_SERVERS] = {0};
+    kw_test_server *owner = ring_owner(servers, client, "same", 4, used);
+    for (size_t i = 0; i < RING_SERVERS; i++) {
+        long long n = kw_test_server_info(servers->servers[i], "blocked_clients");
+        assert_in_range(n, servers->servers[i] == owner ? 4 : 2, 5);
+        for (; n > 0; n--) {
+            (void)kw_test_server_integer(servers->servers[i], "RPUSH none x");
+        }
+    }
+    for (int i = 0; i < POPPERS; i++) {
+        assert_int_equal(pthread_join(poppers[i].thread, NULL), 0);
+    }
+    for (int i = 0; i < 20; i++) { /* the calls have ended: the owner is free again */
+        kw_call_options options = KW_CALL_OPTIONS_INIT;
+        kw_error error = KW_ERROR_INIT;
+        options.route = KW_ROUTE_ANY;
+        options.key = "same";
+        options.key_len = 4;
+        char *port = port_of(client, &options, &error);
+        assert_int_equal(atoi(port), kw_test_server_port(owner));
+        free(port);
+    }
     kw_close(client);
 }
 
@@ -409,6 +475,8 @@ int main(void)
         cmocka_unit_test_setup(test_callbacks_get_replies_of_all_nodes, ring_flush),
         cmocka_unit_test_setup(test_a_session_holds_the_keys_of_its_node, ring_flush),
         cmocka_unit_test_setup(test_routes_by_key_name_and_address_reach_their_node, ring_flush),
+        cmocka_unit_test_setup(test_calls_near_a_key_spread_when_its_node_has_its_share,
+                               ring_flush),
         cmocka_unit_test_setup(test_a_command_that_is_looked_up_finds_its_node, ring_flush),
         cmocka_unit_test_setup(test_weight_zero_gets_no_keys_and_all_nodes_are_asked, ring_flush),
         cmocka_unit_test_setup(test_databases_are_selected_on_every_node, ring_flush),
