@@ -23,6 +23,8 @@ static const kw_option_row rows[] = {
     {"refresh-interval", KW_OPTION_DURATION, AT(refresh_interval_ms), 0, DAY_MS, "30s",
      "slow periodic fetch of the map; 0 is never"},
     {"pool-max", KW_OPTION_COUNT, AT(pool_max), 1, 65535, "64", "connections per node"},
+    {"share-above", KW_OPTION_COUNT, AT(share_above), 0, 65535, "3",
+     "callers per node with a connection each; more share one"},
     {"pool-idle", KW_OPTION_DURATION, AT(pool_idle_ms), 1, DAY_MS, "60s",
      "idle connections older than this are closed"},
     {"redirects-max", KW_OPTION_COUNT, AT(redirects_max), 0, 100, "5",

@@ -166,9 +166,12 @@ static kw_step carry(errand *self, kw_conn *conn, bool is_asked)
     self->request.reply = NULL;
     self->request.end_at = UINT64_MAX;
     kw_op_on_send(&self->op);
+    await->sent_ns = await->now_ns;
     kw_err code = kw_conn_queue(conn, &await->failure, &self->request, is_asked);
     code = code == KW_OK ? kw_conn_flush(conn, &await->failure) : code;
-    code = code == KW_OK ? kw_await_reply(await, conn, self->node, &self->request) : code;
+    code = code == KW_OK
+               ? kw_await_reply(await, conn, self->node, &self->request, self->plan->deadline_ns)
+               : code;
     await->now_ns = kw_env_now(&session->client->env);
     conn->idle_since_ns = await->now_ns;
     bool has_left = kw_conn_has_sent(conn, &self->request);
@@ -234,7 +237,8 @@ static kw_step do_send(errand *self, const kw_step *step)
             kw_session_drop(session);
         }
         uint64_t retry_ns;
-        kw_err code = kw_await_acquire(&self->await, node, &conn, &retry_ns, false);
+        const kw_node_wish wish = {.is_early = false};
+        kw_err code = kw_await_acquire(&self->await, node, &conn, &retry_ns, &wish);
         if (code != KW_OK) {
             return kw_op_on_unavailable(&self->op, self->await.now_ns, code, retry_ns);
         }
@@ -271,8 +275,11 @@ static kw_err run(errand *self, kw_error *error)
     while (step.kind != KW_STEP_DONE && step.kind != KW_STEP_FAIL) {
         uint64_t fetch = kw_drive_heed(client, &self->op, &step);
         self->await.fetch = fetch > 0 ? fetch : self->await.fetch;
-        step =
-            step.kind == KW_STEP_SEND ? do_send(self, &step) : kw_await_step(&self->await, &step);
+        if (step.kind == KW_STEP_SEND) {
+            step = do_send(self, &step);
+        } else {
+            (void)kw_await_step(&self->await, &step, self->plan->deadline_ns);
+        }
     }
     if (step.kind == KW_STEP_FAIL) {
         (void)kw_drive_heed(client, &self->op, &step);

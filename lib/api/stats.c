@@ -168,6 +168,9 @@ static void read_node(kw_client *client, kw_node_stats *stats, kw_node *node)
     stats->is_failing = node->health.is_failing;
     stats->connections = node->conns_n - node->health.dialling_n;
     kw_gate_unlock(&node->gate);
+    kw_gate_lock(&node->lane.gate);
+    stats->sends += node->lane.sends_n;
+    kw_gate_unlock(&node->lane.gate);
     size_t len = strlen(node->name);
     len = len < sizeof(stats->node) ? len : sizeof(stats->node) - 1;
     memcpy(stats->node, node->name, len);

@@ -61,6 +61,7 @@ typedef struct kw_options {
     uint64_t keep_alive_ms;       /* TCP keep-alive idle time; 0: off */
     uint64_t user_timeout_ms;     /* TCP user timeout; 0: the system's */
     uint64_t pool_max;            /* connections per node */
+    uint64_t share_above;         /* callers of one node; more than these share a connection */
     uint64_t pool_idle_ms;        /* an idle connection older than this is closed */
     uint64_t redirects_max;       /* MOVED and ASK per try */
     uint64_t reply_bytes_max;

@@ -37,9 +37,12 @@ static void close_socket(kw_conn *conn)
     }
 }
 
+/* A connection of many threads is declared dead by its lane. */
 static kw_err die(kw_conn *conn, kw_err code)
 {
-    conn->state = KW_CONN_DEAD;
+    if (!conn->is_shared) {
+        conn->state = KW_CONN_DEAD;
+    }
     return code;
 }
 
@@ -149,7 +152,7 @@ void kw_conn_free(kw_conn *conn)
     kw_mem_free(&conn->env->mem, conn);
 }
 
-static bool has_bytes_to_send(const kw_conn *conn)
+bool kw_conn_has_bytes(const kw_conn *conn)
 {
     return conn->out_at < conn->out.len || conn->rest.len > 0;
 }
@@ -174,7 +177,7 @@ short kw_conn_events(const kw_conn *conn)
     if (conn->state == KW_CONN_CONNECTING) {
         return POLLOUT;
     }
-    return has_bytes_to_send(conn) ? POLLIN | POLLOUT : POLLIN;
+    return kw_conn_has_bytes(conn) ? POLLIN | POLLOUT : POLLIN;
 }
 
 /* What a lost connection means: to a call, or to the greeting. */
@@ -257,7 +260,7 @@ static void end_greeting(kw_conn *conn)
     }
 }
 
-static kw_err give(kw_conn *conn, kw_error *error, kw_reply *reply)
+kw_err kw_conn_give(kw_conn *conn, kw_error *error, kw_reply *reply)
 {
     kw_owner owner;
     if (!kw_fifo_pop(&conn->owners, &owner)) {
@@ -291,7 +294,7 @@ static kw_err parse(kw_conn *conn, kw_error *error)
         conn->reader.sink = is_callers ? next->request->sink : NULL;
         kw_err code = kw_reader_next(&conn->reader, &reply, error);
         if (code == KW_OK && reply != NULL) {
-            code = give(conn, error, reply);
+            code = kw_conn_give(conn, error, reply);
         }
         if (code != KW_OK) {
             return die(conn, code);
@@ -304,8 +307,25 @@ static kw_err parse(kw_conn *conn, kw_error *error)
     return KW_OK;
 }
 
-/* One recv, and what it brings. *got: bytes, 0 when none came. */
-static kw_err receive(kw_conn *conn, kw_error *error, size_t *got, bool waits)
+kw_err kw_conn_parse(kw_conn *conn, kw_error *error, kw_reply **replies, size_t max, size_t *n)
+{
+    conn->reader.is_ours = false;
+    conn->reader.pools = false;
+    conn->reader.sink = NULL;
+    for (*n = 0; *n < max; (*n)++) {
+        kw_err code = KW_OK;
+        replies[*n] = NULL;
+        if (*n == 0 || kw_reader_has_rest(&conn->reader)) {
+            code = kw_reader_next(&conn->reader, &replies[*n], error);
+        }
+        if (code != KW_OK || replies[*n] == NULL) {
+            return code;
+        }
+    }
+    return KW_OK;
+}
+
+kw_err kw_conn_receive(kw_conn *conn, kw_error *error, size_t *got, bool waits)
 {
     char data[RECV_LEN];
     *got = 0;
@@ -324,7 +344,14 @@ static kw_err receive(kw_conn *conn, kw_error *error, size_t *got, bool waits)
     }
     *got = (size_t)status;
     kw_err code = kw_reader_feed(&conn->reader, error, data, *got);
-    return code == KW_OK ? parse(conn, error) : die(conn, code);
+    return code == KW_OK ? KW_OK : die(conn, code);
+}
+
+/* One recv, and what it brings. *got: bytes, 0 when none came. */
+static kw_err receive(kw_conn *conn, kw_error *error, size_t *got, bool waits)
+{
+    kw_err code = kw_conn_receive(conn, error, got, waits);
+    return code == KW_OK && *got > 0 ? parse(conn, error) : code;
 }
 
 /* poll has said something of a connect under way. */
@@ -474,7 +501,8 @@ kw_err kw_conn_queue(kw_conn *conn, kw_error *error, kw_request *request, bool i
     if (!kw_fifo_push(&conn->owners, owner)) {
         return die_of_memory(conn, error);
     }
-    if ((request->joins || conn->out.len > 0) && request->bytes.len <= JOIN_MAX_LEN) {
+    bool is_small = request->bytes.len <= JOIN_MAX_LEN;
+    if (request->is_shared || (is_small && (request->joins || conn->out.len > 0))) {
         if (!append(conn, request->bytes.data, request->bytes.len)) {
             return die_of_memory(conn, error);
         }
@@ -486,18 +514,40 @@ kw_err kw_conn_queue(kw_conn *conn, kw_error *error, kw_request *request, bool i
     return KW_OK;
 }
 
+bool kw_conn_unqueue(kw_conn *conn, const kw_request *request, bool is_asking)
+{
+    size_t len = request->bytes.len + (is_asking ? sizeof(asking) - 1 : 0);
+    size_t n = is_asking ? 2 : 1;
+    if (request->end_at != conn->queued || conn->rest.len > 0 ||
+        conn->out.len - conn->out_at < len || !kw_fifo_drop_last(&conn->owners, request, n)) {
+        return false;
+    }
+    conn->out.len -= len;
+    conn->queued -= len;
+    return true;
+}
+
 kw_err kw_conn_flush(kw_conn *conn, kw_error *error)
 {
     return flush(conn, error);
 }
 
-/* True where a waiting recv may be used: nothing is left to send, and its own time
- * limit does not reach past until_ns. */
-static bool may_block(const kw_conn *conn, uint64_t now_ns, uint64_t until_ns)
+bool kw_conn_make_room(kw_conn *conn, size_t len)
+{
+    return kw_fifo_reserve(&conn->owners, 2) && kw_buf_reserve(&conn->out, sizeof(asking) + len);
+}
+
+bool kw_conn_recv_ends_by(const kw_conn *conn, uint64_t now_ns, uint64_t until_ns)
 {
     uint64_t wait_ns = recv_wait_ms(&conn->env->options) * (uint64_t)1000000;
-    return conn->state != KW_CONN_CONNECTING && !has_bytes_to_send(conn) &&
-           now_ns + wait_ns <= until_ns + TOLERANCE_NS;
+    return now_ns + wait_ns <= until_ns + TOLERANCE_NS;
+}
+
+/* True where a waiting recv may be used. */
+static bool may_block(const kw_conn *conn, uint64_t now_ns, uint64_t until_ns)
+{
+    return conn->state != KW_CONN_CONNECTING && !kw_conn_has_bytes(conn) &&
+           kw_conn_recv_ends_by(conn, now_ns, until_ns);
 }
 
 kw_err kw_conn_wait(kw_conn *conn, kw_error *error, kw_request *request, uint64_t now_ns,
@@ -533,7 +583,7 @@ kw_err kw_conn_wait(kw_conn *conn, kw_error *error, kw_request *request, uint64_
 
 bool kw_conn_is_settled(const kw_conn *conn)
 {
-    return conn->state == KW_CONN_READY && conn->owners.count == 0 && !has_bytes_to_send(conn);
+    return conn->state == KW_CONN_READY && conn->owners.count == 0 && !kw_conn_has_bytes(conn);
 }
 
 bool kw_conn_is_fresh(const kw_conn *conn, uint64_t now_ns)

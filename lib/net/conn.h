@@ -49,6 +49,7 @@ struct kw_conn {
     bool is_plain;            /* no command depends on the greeting: no password, no
                                  database, no name, no role */
     bool was_ready;           /* its greeting was answered, whatever came after */
+    bool is_shared;           /* several threads use it at once: a lane's, READY */
     bool is_ours;             /* carries a question of the library's own */
     struct kw_conn *next;     /* in its pool's list */
     struct kw_conn *previous; /* in its pool's list of connections in use */
@@ -88,6 +89,10 @@ bool kw_conn_has_room(const kw_conn *conn);
  * it is done or the connection is freed. */
 kw_err kw_conn_queue(kw_conn *conn, kw_error *error, kw_request *request, bool is_asking);
 
+/* Takes back a request that was queued last, where no byte of it was sent; its bytes were
+ * copied. False: it stays. */
+bool kw_conn_unqueue(kw_conn *conn, const kw_request *request, bool is_asking);
+
 /* Sends what the socket takes of what waits, the greeting first. */
 kw_err kw_conn_flush(kw_conn *conn, kw_error *error);
 
@@ -98,6 +103,28 @@ bool kw_conn_has_sent(const kw_conn *conn, const kw_request *request);
  * when until_ns has come; anything else made the connection DEAD. */
 kw_err kw_conn_wait(kw_conn *conn, kw_error *error, kw_request *request, uint64_t now_ns,
                     uint64_t until_ns);
+
+/* What follows lets several threads share a READY connection (a lane): receive and parse are
+ * for its reader, flush is for its writer, and what touches the queue of owners is for
+ * whoever holds the lane's gate. */
+
+/* Makes sure that kw_conn_queue of a request of that many bytes has the memory. */
+bool kw_conn_make_room(kw_conn *conn, size_t len);
+
+/* True where bytes wait to be sent. */
+bool kw_conn_has_bytes(const kw_conn *conn);
+
+/* True where the time limit of a waiting recv does not reach past until_ns. */
+bool kw_conn_recv_ends_by(const kw_conn *conn, uint64_t now_ns, uint64_t until_ns);
+
+/* One recv. *got: bytes that came, 0 for none. */
+kw_err kw_conn_receive(kw_conn *conn, kw_error *error, size_t *got, bool waits);
+
+/* At most max whole replies of what was received; those before a failure are counted. */
+kw_err kw_conn_parse(kw_conn *conn, kw_error *error, kw_reply **replies, size_t max, size_t *n);
+
+/* Gives one reply to its owner. KW_ERR_DESYNC where there is none. */
+kw_err kw_conn_give(kw_conn *conn, kw_error *error, kw_reply *reply);
 
 /* True where the connection is READY and neither side owes anything: no reply is awaited,
  * and no part of a command that was answered early is still to be sent. */

@@ -37,6 +37,16 @@ static bool grow(kw_fifo *fifo)
     return true;
 }
 
+bool kw_fifo_reserve(kw_fifo *fifo, size_t n)
+{
+    while (fifo->capacity - fifo->count < n) {
+        if (!grow(fifo)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 bool kw_fifo_push(kw_fifo *fifo, kw_owner owner)
 {
     if (fifo->count == fifo->capacity && !grow(fifo)) {
@@ -55,6 +65,29 @@ bool kw_fifo_pop(kw_fifo *fifo, kw_owner *owner)
     *owner = fifo->owners[fifo->head];
     fifo->head = (fifo->head + 1) & (fifo->capacity - 1);
     fifo->count--;
+    return true;
+}
+
+bool kw_fifo_forget(kw_fifo *fifo, const kw_request *request)
+{
+    for (size_t i = 0; i < fifo->count; i++) {
+        kw_owner *owner = &fifo->owners[(fifo->head + i) & (fifo->capacity - 1)];
+        if (owner->request == request) {
+            owner->kind = KW_OWNER_NOBODY;
+            owner->request = NULL;
+            return true;
+        }
+    }
+    return false;
+}
+
+bool kw_fifo_drop_last(kw_fifo *fifo, const kw_request *request, size_t n)
+{
+    if (fifo->count < n ||
+        fifo->owners[(fifo->head + fifo->count - 1) & (fifo->capacity - 1)].request != request) {
+        return false;
+    }
+    fifo->count -= n;
     return true;
 }
 

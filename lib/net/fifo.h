@@ -15,8 +15,9 @@ typedef struct kw_request {
     const kw_reply_sink *sink; /* NULL: a reply of its own. Not on a shared connection */
     uint64_t end_at;           /* its last byte's place in what the connection sends, and one */
     bool is_done;
-    bool pools; /* its reply is not kept for long: it may share memory with others */
-    bool joins; /* others follow at once: its bytes are copied, to leave with theirs */
+    bool pools;     /* its reply is not kept for long: it may share memory with others */
+    bool joins;     /* others follow at once: its bytes are copied, to leave with theirs */
+    bool is_shared; /* on a connection of many: its bytes are copied whatever their size */
 } kw_request;
 
 typedef enum kw_owner_kind {
@@ -24,6 +25,7 @@ typedef enum kw_owner_kind {
     KW_OWNER_OK,       /* must be +OK: AUTH, SELECT, READONLY */
     KW_OWNER_ROLE,     /* must be the role that the connection is for */
     KW_OWNER_OPTIONAL, /* any reply will do */
+    KW_OWNER_NOBODY,   /* a command whose caller has left */
     KW_OWNER_REQUEST   /* a command of the caller */
 } kw_owner_kind;
 
@@ -45,6 +47,9 @@ typedef struct kw_fifo {
 void kw_fifo_init(kw_fifo *fifo, const kw_allocator *mem);
 void kw_fifo_fini(kw_fifo *fifo);
 
+/* Makes room for n more; false when there is no memory. */
+bool kw_fifo_reserve(kw_fifo *fifo, size_t n);
+
 /* False when there is no memory. */
 bool kw_fifo_push(kw_fifo *fifo, kw_owner owner);
 
@@ -56,6 +61,12 @@ static inline const kw_owner *kw_fifo_peek(const kw_fifo *fifo)
 {
     return fifo->count > 0 ? &fifo->owners[fifo->head] : NULL;
 }
+
+/* The request's owner has left: its reply will be dropped. False where it is not there. */
+bool kw_fifo_forget(kw_fifo *fifo, const kw_request *request);
+
+/* Drops the last n owners, the last of which is the request's. False where it is not. */
+bool kw_fifo_drop_last(kw_fifo *fifo, const kw_request *request, size_t n);
 
 /* From now on any reply will do to everybody who waits. */
 void kw_fifo_make_optional(kw_fifo *fifo);

@@ -269,6 +269,7 @@ kw_err kw_greeting_on_reply(kw_conn *conn, kw_error *error, const kw_owner *owne
     case KW_OWNER_ROLE:
         return on_role(conn, error, reply);
     case KW_OWNER_OPTIONAL:
+    case KW_OWNER_NOBODY:
     case KW_OWNER_REQUEST:
         return KW_OK;
     }

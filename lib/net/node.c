@@ -45,10 +45,16 @@ kw_node *kw_node_new(kw_env *env, const kw_endpoint *endpoint)
         kw_mem_free(&env->mem, node);
         return NULL;
     }
+    if (kw_lane_init(&node->lane, env, node) != KW_OK) {
+        kw_gate_fini(&node->gate);
+        kw_mem_free(&env->mem, node);
+        return NULL;
+    }
     node->env = env;
     atomic_init(&node->refs, 1);
     atomic_init(&node->role, KW_CONN_ANY);
     atomic_init(&node->era, 0);
+    atomic_init(&node->is_crowded, env->options.share_above == 0);
     node->endpoint = *endpoint;
     kw_endpoint_text(node->name, endpoint);
     kw_health_init(&node->health);
@@ -90,6 +96,7 @@ void kw_node_unref(kw_node *node)
                               memory_order_relaxed);
     free_list(node->idle);
     kw_probe_fini(&node->probe);
+    kw_lane_fini(&node->lane);
     kw_gate_fini(&node->gate);
     kw_mem_free(&node->env->mem, node);
 }
@@ -102,6 +109,7 @@ static void link_in_use(kw_node *node, kw_conn *conn)
         node->in_use->previous = conn;
     }
     node->in_use = conn;
+    node->in_use_n++;
 }
 
 static void unlink_in_use(kw_node *node, kw_conn *conn)
@@ -118,6 +126,7 @@ static void unlink_in_use(kw_node *node, kw_conn *conn)
     }
     conn->previous = NULL;
     conn->next = NULL;
+    node->in_use_n--;
 }
 
 /* One connection of the node less; the lock is held. */
@@ -194,7 +203,7 @@ static kw_conn *take_idle(kw_node *node, uint64_t now_ns)
 
 static bool may_open(const kw_node *node, uint64_t now_ns, bool is_spare)
 {
-    return (is_spare || node->conns_n < node->env->options.pool_max) &&
+    return (is_spare || node->conns_n < node->env->options.pool_max + node->shared_n) &&
            kw_health_may_dial(&node->health, now_ns);
 }
 
@@ -362,6 +371,21 @@ static kw_err cancelled(kw_error *error)
                         "the handle was closed during the call");
 }
 
+/* True where so many have a connection each that one more shares, or would have to wait. The
+ * lock is held. */
+static bool becomes_crowded(kw_node *node)
+{
+    const kw_options *options = &node->env->options;
+    size_t callers_n = node->in_use_n + node->health.dialling_n;
+    callers_n -= callers_n < node->shared_n ? callers_n : node->shared_n;
+    bool is_full = node->idle == NULL && node->conns_n >= options->pool_max + node->shared_n;
+    if (callers_n < options->share_above && !is_full) {
+        return false;
+    }
+    atomic_store_explicit(&node->is_crowded, true, memory_order_relaxed);
+    return true;
+}
+
 kw_err kw_node_acquire(kw_node *node, kw_conn **conn, kw_error *error, uint64_t *retry_ns,
                        const kw_node_wish *wish)
 {
@@ -372,6 +396,10 @@ kw_err kw_node_acquire(kw_node *node, kw_conn **conn, kw_error *error, uint64_t 
         if (atomic_load_explicit(&node->env->is_closing, memory_order_relaxed)) {
             kw_gate_unlock(&node->gate);
             return cancelled(error);
+        }
+        if (wish->may_share && becomes_crowded(node)) {
+            kw_gate_unlock(&node->gate);
+            return KW_ERR_BUSY;
         }
         *conn = take_idle(node, now_ns);
         if (*conn != NULL && (*conn)->state == KW_CONN_READY) {
@@ -457,6 +485,35 @@ kw_err kw_node_try_acquire_as(kw_node *node, kw_conn **conn, kw_error *error, ui
     return try_acquire(node, conn, error, &wish);
 }
 
+kw_err kw_node_open_shared(kw_node *node, kw_conn **conn, kw_error *error, uint64_t now_ns,
+                           uint64_t *retry_ns)
+{
+    kw_gate_lock(&node->gate);
+    node->shared_n++; /* at no moment does it count against pool-max */
+    kw_gate_unlock(&node->gate);
+    kw_err code = kw_node_try_acquire(node, conn, error, now_ns, true);
+    if (code == KW_OK) {
+        return KW_OK;
+    }
+    kw_gate_lock(&node->gate);
+    node->shared_n--;
+    bool is_later = node->health.is_failing && node->health.retry_ns > now_ns;
+    *retry_ns = is_later ? node->health.retry_ns : now_ns;
+    kw_gate_unlock(&node->gate);
+    return code;
+}
+
+void kw_node_release_shared(kw_node *node, kw_conn *conn, uint64_t now_ns, const kw_error *failure)
+{
+    kw_gate_lock(&node->gate);
+    node->shared_n--;
+    kw_gate_unlock(&node->gate);
+    if (failure != NULL && failure->code != KW_ERR_CANCELLED) {
+        kw_env_log(node->env, KW_LOG_WARNING, "%s: %s", node->name, failure->text);
+    }
+    kw_node_release(node, conn, now_ns, failure);
+}
+
 void kw_node_on_ready(kw_node *node, kw_conn *conn)
 {
     kw_gate_lock(&node->gate);
@@ -474,7 +531,7 @@ void kw_node_release(kw_node *node, kw_conn *conn, uint64_t now_ns, const kw_err
 {
     bool is_good = kw_conn_is_settled(conn);
     kw_gate_lock(&node->gate);
-    bool is_spare = node->conns_n > node->env->options.pool_max;
+    bool is_spare = node->conns_n > node->env->options.pool_max + node->shared_n;
     kw_conn *closed = take_expired(node, now_ns);
     unlink_in_use(node, conn);
     if (failure != NULL) {
@@ -503,10 +560,12 @@ void kw_node_retire(kw_node *node)
     kw_conn *closed = cut_idle(node, &node->idle);
     kw_gate_unlock(&node->gate);
     free_list(closed);
+    kw_lane_retire(&node->lane, true);
 }
 
 void kw_node_unretire(kw_node *node)
 {
+    kw_lane_retire(&node->lane, false);
     kw_gate_lock(&node->gate);
     node->is_retired = false;
     kw_gate_unlock(&node->gate);
@@ -519,6 +578,7 @@ void kw_node_renew(kw_node *node)
     kw_conn *closed = cut_idle(node, &node->idle);
     kw_gate_unlock(&node->gate);
     free_list(closed);
+    kw_lane_renew(&node->lane);
 }
 
 void kw_node_set_role(kw_node *node, kw_conn_role role)
@@ -542,6 +602,7 @@ void kw_node_sweep(kw_node *node, uint64_t now_ns)
     kw_conn *expired = take_expired(node, now_ns);
     kw_gate_unlock(&node->gate);
     free_list(expired);
+    kw_lane_sweep(&node->lane, now_ns, node->env->options.pool_idle_ms * (uint64_t)1000000);
 }
 
 bool kw_node_is_failing(kw_node *node)
@@ -599,6 +660,7 @@ static void wake_all(kw_node *node)
     }
     kw_gate_wake_all(&node->gate);
     kw_gate_unlock(&node->gate);
+    kw_lane_wake_all(&node->lane);
 }
 
 void kw_nodes_wake_all(kw_env *env)

@@ -8,6 +8,7 @@
 #include "engine/outage.h"
 #include "net/conn.h"
 #include "net/probe.h"
+#include "net/lane.h"
 #include "net/sync.h"
 
 #include <stdatomic.h>
@@ -28,10 +29,14 @@ struct kw_node {
     kw_probe probe;                /* the same */
     atomic_int role;               /* kw_conn_role of the connections that are opened */
     atomic_uint era;               /* connections of an earlier one are not used again */
-    kw_gate gate;                  /* guards all below */
-    kw_conn *idle;                 /* the last one released comes first */
-    kw_conn *in_use;               /* ready, in the hands of a call */
-    size_t conns_n;                /* idle, in use and being opened */
+    kw_lane lane;           /* has a gate of its own, never taken inside the node's or around it */
+    kw_gate gate;           /* guards all below */
+    kw_conn *idle;          /* the last one released comes first */
+    kw_conn *in_use;        /* ready, in the hands of a call */
+    size_t conns_n;         /* idle, in use and being opened; the lane's is one of them */
+    size_t shared_n;        /* of the lane: beyond pool-max */
+    size_t in_use_n;        /* the lane's is one of them */
+    atomic_bool is_crowded; /* callers share the lane */
     size_t waiters_n;
     bool is_retired; /* left the map: no connection is kept */
     kw_health health;
@@ -50,10 +55,12 @@ typedef struct kw_node_wish {
     uint64_t now_ns;
     uint64_t deadline_ns; /* the connection is there by then, or not at all */
     bool is_early;        /* the request may go out together with the greeting */
+    bool may_share;       /* it may as well go on the lane */
 } kw_node_wish;
 
 /* A connection for the caller alone, READY, or one that takes requests where the wish
- * is early (then kw_node_on_ready follows as soon as it was_ready). On failure
+ * is early (then kw_node_on_ready follows as soon as it was_ready). KW_ERR_BUSY, without a
+ * text, where it may share and the node has become crowded. On other failure
  * *retry_ns says before when it is no use to come again. */
 kw_err kw_node_acquire(kw_node *node, kw_conn **conn, kw_error *error, uint64_t *retry_ns,
                        const kw_node_wish *wish);
@@ -67,6 +74,11 @@ kw_err kw_node_try_acquire(kw_node *node, kw_conn **conn, kw_error *error, uint6
  * A connection of another role than the node's is not kept when it comes back. */
 kw_err kw_node_try_acquire_as(kw_node *node, kw_conn **conn, kw_error *error, uint64_t now_ns,
                               kw_conn_role role);
+/* The same for the lane, beyond pool-max. On failure *retry_ns says before when it is no use
+ * to come again. */
+kw_err kw_node_open_shared(kw_node *node, kw_conn **conn, kw_error *error, uint64_t now_ns,
+                           uint64_t *retry_ns);
+void kw_node_release_shared(kw_node *node, kw_conn *conn, uint64_t now_ns, const kw_error *failure);
 
 /* The connection that was acquired before its greeting was answered became READY. */
 void kw_node_on_ready(kw_node *node, kw_conn *conn);

@@ -331,7 +331,9 @@ static void test_matching_command_answered_before_it_is_sent_ends_the_connection
         start_anew();
         kw_client *kw = kw_test_open("%s?timeout=2s", kw_fake_uri(fake));
         kw_session *session = k > 0 ? kw_session_open(kw, NULL, "a", 1) : NULL;
-        kw_fake_on(fake, 1, "GET first",
+        /* Large and blocking commands have a connection of their own. */
+        const char *first = session == NULL ? "BLPOP first 0" : "GET first";
+        kw_fake_on(fake, 1, first,
                    KW_FAKE_STEPS(KW_FAKE_SEND("+v\r\n"), KW_FAKE_DELAY(50),
                                  KW_FAKE_SEND("-ERR Protocol error: too large\r\n"),
                                  KW_FAKE_DELAY(100)));
@@ -341,11 +343,11 @@ static void test_matching_command_answered_before_it_is_sent_ends_the_connection
         kw_error error = KW_ERROR_INIT;
         kw_reply *reply;
         if (session == NULL) {
-            kw_reply_free(kw_test_ask(kw, "GET first"));
+            kw_reply_free(kw_test_ask(kw, first));
             reply = kw_command_argv(kw, &error, 3, argv, lens);
         } else {
             kw_reply_free(k == 2 ? kw_session_command(session, &error, "MULTI") : NULL);
-            kw_reply_free(kw_session_command(session, &error, "GET first"));
+            kw_reply_free(kw_session_command(session, &error, first));
             reply = kw_session_command_argv(session, &error, 3, argv, lens);
         }
         assert_string_equal(kw_reply_str(reply, NULL), "ERR Protocol error: too large");

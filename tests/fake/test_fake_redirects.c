@@ -259,10 +259,10 @@ static void test_redirect_storm_leaves_nothing_behind(void **state)
     for (int i = 0; i < 10; i++) {
         assert_int_equal(kw_test_ask_integer(kw, "INCR foo"), 2);
     }
-    /* A fetch of the map that is refused may have taken one of its own. */
+    /* Fetches of the map have connections of their own. */
     assert_in_range(kw_fake_accepted(fakes[2]), accepted_n, accepted_n + 1);
     assert_in_range(kw_test_stats(kw).nodes, 3, 40);
-    assert_in_range(kw_test_fd_count(), 0, descriptors_n + 2);
+    assert_in_range(kw_test_fd_count(), 0, descriptors_n + 8); /* two a connection */
     kw_close(kw);
 }
 

@@ -232,7 +232,7 @@ static void test_deadline_holds_where_connects_are_swallowed(void **state)
 static void *hold(void *arg)
 {
     kw_error error = KW_ERROR_INIT;
-    kw_reply_free(kw_command(arg, &error, "GET held"));
+    kw_reply_free(kw_command(arg, &error, "BLPOP held 0.3"));
     return NULL;
 }
 
@@ -241,23 +241,23 @@ static void test_deadline_holds_where_the_pool_stays_empty(void **state)
     (void)state;
     reset_fakes();
     kw_client *kw = open_handle("redis", "timeout=1s&pool-max=1");
-    kw_fake_on(fakes[0], KW_FAKE_ALWAYS, "GET *", KW_FAKE_STEPS(KW_FAKE_STALL));
+    kw_fake_on(fakes[0], KW_FAKE_ALWAYS, "BLPOP held *", KW_FAKE_STEPS(KW_FAKE_STALL));
     pthread_t holder;
     assert_int_equal(pthread_create(&holder, NULL, hold, kw), 0);
-    assert_true(kw_fake_wait(fakes[0], "GET held", 1, 5000));
-    const char *argv[] = {"INCR", "foo"};
+    assert_true(kw_fake_wait(fakes[0], "BLPOP held 0.3", 1, 5000));
+    const char *argv[] = {"BLPOP", "foo", "0"};
     kw_call_options options = KW_CALL_OPTIONS_INIT;
     options.timeout_ms = TIMEOUT_MS;
     kw_error error = KW_ERROR_INIT;
     uint64_t start_ms = kw_test_now_ms();
-    assert_null(kw_call(kw, &error, &options, 2, argv, NULL));
+    assert_null(kw_call(kw, &error, &options, 3, argv, NULL));
     assert_in_range(kw_test_now_ms() - start_ms, TIMEOUT_MS - 2, TIMEOUT_MS + BUSY_MS);
     assert_int_equal(error.code, KW_ERR_POOL_FULL);
     assert_int_equal(error.effect, KW_EFFECT_NONE);
     assert_non_null(strstr(error.text, "pool-max"));
     assert_string_equal(error.node, kw_fake_address(fakes[0]));
     pthread_join(holder, NULL);
-    assert_int_equal(kw_fake_count(fakes[0], "INCR *"), 0);
+    assert_int_equal(kw_fake_count(fakes[0], "BLPOP foo *"), 0);
     kw_close(kw);
 }
 

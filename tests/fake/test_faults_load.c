@@ -174,12 +174,12 @@ static void test_full_server_serves_by_the_places_it_gave(void **state)
     reset_fakes();
     unsigned first = kw_fake_accepted(fakes[0]);
     kw_fake_respond(fakes[0], have_four_places, &first);
-    kw_fake_on(fakes[0], KW_FAKE_ALWAYS, "INCR *",
-               KW_FAKE_STEPS(KW_FAKE_DELAY(4), KW_FAKE_SEND(":1\r\n")));
+    kw_fake_on(fakes[0], KW_FAKE_ALWAYS, "BLPOP *",
+               KW_FAKE_STEPS(KW_FAKE_DELAY(4), KW_FAKE_SEND("*-1\r\n")));
     char uri[200];
     snprintf(uri, sizeof(uri), "%s?timeout=1s", kw_fake_uri(fakes[0]));
     kw_client *kw = kw_open(uri, NULL);
-    uint64_t elapsed_ms = use_by_many(kw, "INCR bar", 16, 1200);
+    uint64_t elapsed_ms = use_by_many(kw, "BLPOP bar 0.001", 16, 1200);
     kw_stats stats = {.size = sizeof(stats)};
     assert_int_equal(kw_client_stats(kw, &stats), KW_OK);
     assert_true(stats.commands > 100);

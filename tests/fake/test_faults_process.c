@@ -299,7 +299,7 @@ static void *use_handle(void *arg)
     user *self = arg;
     for (int i = 0; i < 4; i++) {
         kw_error error = KW_ERROR_INIT;
-        kw_reply *reply = kw_command(self->kw, &error, "INCR slow");
+        kw_reply *reply = kw_command(self->kw, &error, "BLPOP slow 0"); /* on its own connection */
         self->replies_n += reply != NULL;
         bool is_named =
             error.effect == KW_EFFECT_NONE && (strstr(error.text, strerror(EMFILE)) != NULL ||
@@ -358,8 +358,8 @@ static void test_descriptors_few_are_a_named_error(void **state)
 {
     (void)state;
     reset_fakes();
-    kw_fake_on(fakes[0], KW_FAKE_ALWAYS, "INCR slow",
-               KW_FAKE_STEPS(KW_FAKE_DELAY(20), KW_FAKE_SEND(":1\r\n")));
+    kw_fake_on(fakes[0], KW_FAKE_ALWAYS, "BLPOP slow 0",
+               KW_FAKE_STEPS(KW_FAKE_DELAY(20), KW_FAKE_SEND("*-1\r\n")));
     kw_fake_on_reply(fakes[0], KW_FAKE_ALWAYS, "INCR quick", ":1");
     kw_client *kw = open_at("redis", kw_fake_address(fakes[0]), "timeout=2s");
     kw_reply_free(kw_command(kw, NULL, "INCR quick")); /* a connection that is not inherited */

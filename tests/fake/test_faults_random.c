@@ -35,7 +35,7 @@ typedef struct story {
     atomic_uint runs_n; /* how often a server ran it */
     outcome outcome;    /* what the caller was told; written by his thread alone */
     bool may_repeat;
-    atomic_bool is_piped; /* others follow it on its connection */
+    atomic_bool is_alone; /* has a connection of its own */
 } story;
 
 typedef struct world {
@@ -68,7 +68,7 @@ static void reply_number(kw_fake_call *call, unsigned number)
     kw_fake_call_replyf(call, ":%u\r\n", number);
 }
 
-/* "INCRBY slot-key number" or "STRLEN slot-key:number": runs it, or does worse. */
+/* "INCRBY slot-key number", "STRLEN slot-key:number" or BLPOP: runs it, or does worse. */
 static void serve_command(server *self, kw_fake_call *call, unsigned number)
 {
     world *all = self->all;
@@ -109,8 +109,8 @@ static void serve_command(server *self, kw_fake_call *call, unsigned number)
     case 8:
         atomic_fetch_add(&it->runs_n, 1);
         reply_number(call, number);
-        if (!atomic_load(&it->is_piped)) {
-            reply_number(call, STRAY); /* one too many; in a pipeline it cannot be told */
+        if (atomic_load(&it->is_alone)) {
+            reply_number(call, STRAY); /* one too many; among others' it cannot be told */
         }
         break;
     case 9:
@@ -169,7 +169,7 @@ static bool serve(void *arg, kw_fake_call *call)
         serve_command(self, call, (unsigned)atoi(kw_fake_call_arg(call, 2, NULL)));
         return true;
     }
-    if (strcmp(name, "STRLEN") == 0) {
+    if (strcmp(name, "STRLEN") == 0 || strcmp(name, "BLPOP") == 0) {
         const char *number = strchr(kw_fake_call_arg(call, 1, NULL), ':');
         serve_command(self, call, (unsigned)atoi(number + 1));
         return true;
@@ -177,14 +177,14 @@ static bool serve(void *arg, kw_fake_call *call)
     return false;
 }
 
-static unsigned new_number(caller *self, bool may_repeat, bool is_piped)
+static unsigned new_number(caller *self, bool may_repeat, bool is_alone)
 {
     unsigned number = atomic_fetch_add(&self->all->next, 1);
     if (number >= COMMANDS_MAX) {
         return 0;
     }
     self->all->stories[number].may_repeat = may_repeat;
-    atomic_store(&self->all->stories[number].is_piped, is_piped);
+    atomic_store(&self->all->stories[number].is_alone, is_alone);
     return number;
 }
 
@@ -219,8 +219,8 @@ static void call_once(caller *self)
     char text[24];
     kw_error error = KW_ERROR_INIT;
     kw_reply *reply = NULL;
-    unsigned kind = (unsigned)kw_random_below(&self->random, 3);
-    unsigned number = new_number(self, kind > 0, false);
+    unsigned kind = (unsigned)kw_random_below(&self->random, 4);
+    unsigned number = new_number(self, kind == 1 || kind == 2, kind == 3);
     if (number == 0) {
         return;
     }
@@ -230,6 +230,8 @@ static void call_once(caller *self)
         reply = kw_command(self->all->kw, &error, "INCRBY %s %s", key, text);
     } else if (kind == 1) {
         reply = kw_command(self->all->kw, &error, "STRLEN %s:%s", key, text);
+    } else if (kind == 3) {
+        reply = kw_command(self->all->kw, &error, "BLPOP %s:%s 0.01", key, text);
     } else {
         const char *argv[] = {"INCRBY", key, text};
         kw_call_options options = KW_CALL_OPTIONS_INIT;
@@ -246,7 +248,7 @@ static void call_batch(caller *self)
     unsigned numbers[BATCH_N];
     kw_batch *batch = kw_batch_new(self->all->kw, NULL);
     for (size_t i = 0; i < BATCH_N; i++) {
-        numbers[i] = new_number(self, i % 2 == 1, true);
+        numbers[i] = new_number(self, i % 2 == 1, false);
         key_of(self, key);
         if (i % 2 == 0) {
             kw_batch_add(batch, NULL, "INCRBY %s %u", key, numbers[i]);

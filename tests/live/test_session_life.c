@@ -119,7 +119,9 @@ static void test_session_takes_one_of_the_pool(void **state)
     kw_error error = KW_ERROR_INIT;
     assert_null(kw_session_open(kw, &error, "a", 1));
     assert_int_equal(error.code, KW_ERR_POOL_FULL);
-    assert_null(kw_command(kw, &error, "PING"));
+    assert_null(kw_command(kw, &error, "BLPOP empty 1"));
+    assert_int_equal(error.code, KW_ERR_POOL_FULL);
+    kw_reply_free(kw_test_ask(kw, "PING")); /* on the connection that is shared */
     kw_session_close(session);
     kw_session_close(open_session(kw, "a"));
     kw_close(kw);

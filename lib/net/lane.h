@@ -1,0 +1,129 @@
+/* Lane: one connection to one node, shared by all threads. Whoever has something to send
+ * is its writer for a moment, one of those who wait for replies is its reader; the library
+ * needs no thread for it. The reasoning: a lone caller does its own I/O, one send and one
+ * receive; callers that come while a batch is unanswered wait, and leave in one send. */
+#ifndef NET_LANE_H
+#define NET_LANE_H
+
+#include "net/conn.h"
+#include "net/park.h"
+#include "net/sync.h"
+
+#include <stdatomic.h>
+
+/* A larger command does not go on a lane, where it would hold up those of others. */
+#define KW_LANE_REQUEST_MAX ((size_t)64 * 1024)
+
+struct kw_node;
+
+typedef enum kw_waiter_state {
+    KW_WAITER_NEW,
+    KW_WAITER_QUEUED,      /* nothing of it has been handed to the connection */
+    KW_WAITER_TAKEN,       /* on the connection; it may have left */
+    KW_WAITER_ANSWERED,    /* request.reply is its owner's */
+    KW_WAITER_UNAVAILABLE, /* there is no connection: nothing was sent */
+    KW_WAITER_UNREADY,     /* lost with a greeting that was not answered: see has_left */
+    KW_WAITER_BROKEN       /* lost with its connection: see has_left */
+} kw_waiter_state;
+
+/* One command on a lane, in memory that stays until it has ended or was abandoned. bytes,
+ * is_asking, is_early and failure are set by its owner, all else is zero at first. */
+typedef struct kw_waiter kw_waiter;
+struct kw_waiter {
+    kw_request request;
+    bool is_asking;
+    bool is_early;     /* may go with a greeting that is not answered yet */
+    kw_error *failure; /* why it ended without a reply */
+    kw_waiter_state state;
+    kw_err code;       /* of one that ended without a reply */
+    bool has_left;     /* likewise: the whole command may have reached the server */
+    uint64_t retry_ns; /* UNAVAILABLE: before this it is no use to come again */
+    bool is_reader;    /* has the lane's role */
+    bool is_writer;    /* has the lane's role: the socket did not take everything */
+    bool is_opening;   /* queued for a connection that another waiter opens */
+    bool reads_first;  /* was sent, and has the reader's role: nothing else is to be done */
+    bool is_parked;    /* in the list of those who sleep */
+    kw_park park;
+    kw_waiter *next; /* in the queue */
+    kw_waiter *before;
+    kw_waiter *next_parked;
+    kw_waiter *before_parked;
+};
+
+typedef struct kw_lane {
+    kw_env *env;
+    struct kw_node *node; /* it is a part of */
+    kw_gate gate;         /* guards all below, and the owners of a conn that is ready */
+    kw_conn *conn;        /* NULL: none; changes only where no other thread has a role */
+    bool is_ready;        /* its greeting was answered */
+    bool is_outdated;     /* conn takes no more commands */
+    bool is_retired;      /* the node left the map: no connection is kept */
+    bool is_reading;      /* a waiter has the role */
+    atomic_bool is_writing;
+    atomic_bool is_wanted; /* the writer looks at the lane before it leaves */
+    atomic_bool is_dying;  /* the connection is lost; whoever leaves last buries it */
+    bool has_rest;         /* bytes are left to be sent, and nobody is the writer */
+    kw_error death;        /* why it is dying */
+    kw_waiter *queue_head;
+    kw_waiter *queue_tail;
+    size_t queue_n;
+    size_t queue_len; /* bytes */
+    kw_waiter *parked_head;
+    kw_waiter *parked_tail;
+    size_t admissions_n; /* threads that wait for room */
+    uint64_t taken_n;    /* commands handed to the connection */
+    uint64_t answered_n;
+    uint64_t batch_at;   /* taken_n when the last batch was begun */
+    uint64_t sent_ns;    /* of the last batch */
+    uint64_t heard_ns;   /* last reply, or last send into silence */
+    uint64_t mark_n;     /* when so many are answered, all that were taken at .. */
+    uint64_t mark_ns;    /* .. this time are */
+    size_t tombstones_n; /* replies to come that nobody waits for */
+    uint64_t left_ns;    /* when the last reader left */
+    size_t lone_n;       /* commands in a row that met nobody */
+    size_t crowd_n;      /* replies that came together last */
+    uint64_t sends_n;    /* commands, over all connections */
+} kw_lane;
+
+/* KW_ERR_NOMEM. */
+kw_err kw_lane_init(kw_lane *lane, kw_env *env, struct kw_node *node);
+/* Nobody waits any more. */
+void kw_lane_fini(kw_lane *lane);
+
+/* Hands the command over: it is sent at once where the lane allows it, or queued. Waits
+ * only for room, until until_ns. wants_reader: kw_lane_wait follows at once. Failure: the lane
+ * does not know the waiter: KW_ERR_QUEUE_TIMEOUT, KW_ERR_CANCELLED, or KW_ERR_BUSY (without a
+ * text) for one that wants to read, where a reply is overdue: a connection of its own serves
+ * it better. */
+kw_err kw_lane_submit(kw_lane *lane, kw_error *error, kw_waiter *waiter, uint64_t now_ns,
+                      uint64_t until_ns, bool wants_reader);
+
+/* Waits until the command has ended (KW_OK). KW_ERR_TIMEOUT, KW_ERR_CANCELLED: it has not; it
+ * stays on the lane until the next wait or kw_lane_abandon. *now_ns goes on. */
+kw_err kw_lane_wait(kw_lane *lane, kw_waiter *waiter, uint64_t *now_ns, uint64_t until_ns);
+
+/* The same, but a command that has been sent is enough. */
+kw_err kw_lane_wait_sent(kw_lane *lane, kw_waiter *waiter, uint64_t *now_ns, uint64_t until_ns);
+
+/* True where the command has ended. Any thread. */
+bool kw_lane_has_ended(kw_lane *lane, const kw_waiter *waiter);
+
+/* The owner does not wait any more: a command that was not taken is forgotten, the reply
+ * of one that was will be dropped. has_left says which; code and failure, what one that was
+ * not sent has waited for. True where it has ended before. */
+bool kw_lane_abandon(kw_lane *lane, kw_waiter *waiter, uint64_t now_ns);
+
+/* The node left the map: what is queued ends, BROKEN and not sent. */
+void kw_lane_retire(kw_lane *lane, bool is_retired);
+
+/* What the connection stands for is in doubt: it takes no more commands, and is closed once
+ * those under way are answered. What is queued goes on a new one. */
+void kw_lane_renew(kw_lane *lane);
+
+/* Closes a connection that nobody has used for idle_ns. */
+void kw_lane_sweep(kw_lane *lane, uint64_t now_ns, uint64_t idle_ns);
+
+/* Wakes everybody: the handle is being closed. */
+void kw_lane_wake_all(kw_lane *lane);
+
+#endif

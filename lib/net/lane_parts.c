@@ -1,0 +1,276 @@
+#include "net/lane_parts.h"
+
+#include "base/error.h"
+#include "net/node.h"
+
+#include <string.h>
+
+/* A batch is sent before the one before it is answered once that has been under way for
+ * this long: then the round trip is what takes time. */
+#define GATE_NS ((uint64_t)500000)
+
+/* Most bytes of one batch. */
+#define BATCH_LEN ((size_t)128 * 1024)
+
+void kw_lane_unlock(kw_lane *lane, kw_lane_after *after, uint64_t now_ns)
+{
+    kw_gate_unlock(&lane->gate);
+    if (after->conn != NULL) {
+        kw_node_release_shared(lane->node, after->conn, now_ns,
+                               after->was_ready ? NULL : &after->failure);
+        after->conn = NULL;
+    }
+    if (after->wakes.n > 0) {
+        kw_wakes_send(&after->wakes, &lane->gate);
+    }
+}
+
+void kw_lane_enqueue(kw_lane *lane, kw_waiter *waiter)
+{
+    waiter->state = KW_WAITER_QUEUED;
+    waiter->next = NULL;
+    waiter->before = lane->queue_tail;
+    if (lane->queue_tail != NULL) {
+        lane->queue_tail->next = waiter;
+    } else {
+        lane->queue_head = waiter;
+    }
+    lane->queue_tail = waiter;
+    lane->queue_n++;
+    lane->queue_len += waiter->request.bytes.len;
+}
+
+void kw_lane_dequeue(kw_lane *lane, kw_waiter *waiter)
+{
+    if (waiter->before != NULL) {
+        waiter->before->next = waiter->next;
+    } else {
+        lane->queue_head = waiter->next;
+    }
+    if (waiter->next != NULL) {
+        waiter->next->before = waiter->before;
+    } else {
+        lane->queue_tail = waiter->before;
+    }
+    lane->queue_n--;
+    lane->queue_len -= waiter->request.bytes.len;
+    if (lane->admissions_n > 0) {
+        kw_gate_wake_all(&lane->gate);
+    }
+}
+
+void kw_lane_park(kw_lane *lane, kw_waiter *waiter)
+{
+    kw_park_begin(&waiter->park);
+    waiter->is_parked = true;
+    waiter->next_parked = NULL;
+    waiter->before_parked = lane->parked_tail;
+    if (lane->parked_tail != NULL) {
+        lane->parked_tail->next_parked = waiter;
+    } else {
+        lane->parked_head = waiter;
+    }
+    lane->parked_tail = waiter;
+}
+
+void kw_lane_unpark(kw_lane *lane, kw_waiter *waiter)
+{
+    if (!waiter->is_parked) {
+        return;
+    }
+    waiter->is_parked = false;
+    if (waiter->before_parked != NULL) {
+        waiter->before_parked->next_parked = waiter->next_parked;
+    } else {
+        lane->parked_head = waiter->next_parked;
+    }
+    if (waiter->next_parked != NULL) {
+        waiter->next_parked->before_parked = waiter->before_parked;
+    } else {
+        lane->parked_tail = waiter->before_parked;
+    }
+}
+
+void kw_lane_wake(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter)
+{
+    if (waiter->is_parked) {
+        kw_lane_unpark(lane, waiter);
+        kw_wakes_add(&after->wakes, &lane->gate, &waiter->park,
+                     waiter->state >= KW_WAITER_ANSWERED);
+    }
+}
+
+void kw_lane_end(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, kw_waiter_state state,
+                 const kw_error *failure)
+{
+    waiter->state = state;
+    waiter->code = failure->code;
+    if (waiter->failure != failure) {
+        kw_error_copy(waiter->failure, failure);
+    }
+    kw_lane_wake(lane, after, waiter);
+}
+
+void kw_lane_end_queue(kw_lane *lane, kw_lane_after *after, kw_waiter_state state,
+                       const kw_error *failure, uint64_t retry_ns)
+{
+    kw_waiter *waiter;
+    while ((waiter = lane->queue_head) != NULL) {
+        kw_lane_dequeue(lane, waiter);
+        waiter->has_left = false;
+        waiter->retry_ns = retry_ns;
+        kw_lane_end(lane, after, waiter, state, failure);
+    }
+}
+
+bool kw_lane_take(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, uint64_t now_ns)
+{
+    kw_conn *conn = lane->conn;
+    size_t owners_n = conn->owners.count;
+    if (!kw_conn_make_room(conn, waiter->request.bytes.len)) {
+        kw_error failure = KW_ERROR_INIT;
+        kw_error_set(&failure, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory to send a command");
+        kw_lane_end(lane, after, waiter, KW_WAITER_UNAVAILABLE, &failure);
+        return false;
+    }
+    if (owners_n == 0) {
+        lane->heard_ns = now_ns;
+    }
+    waiter->request.is_shared = true;
+    (void)kw_conn_queue(conn, NULL, &waiter->request, waiter->is_asking); /* has its room */
+    waiter->state = KW_WAITER_TAKEN;
+    lane->taken_n += conn->owners.count - owners_n;
+    if (lane->answered_n >= lane->mark_n) {
+        lane->mark_n = lane->taken_n;
+        lane->mark_ns = now_ns;
+    }
+    lane->sends_n++;
+    return true;
+}
+
+static bool is_gate_open(const kw_lane *lane, uint64_t now_ns)
+{
+    return !lane->is_reading || lane->answered_n > lane->batch_at ||
+           lane->answered_n == lane->taken_n || now_ns > lane->sent_ns + GATE_NS;
+}
+
+bool kw_lane_may_write(kw_lane *lane, uint64_t now_ns)
+{
+    if (!lane->is_ready || lane->is_outdated || lane->has_rest || atomic_load(&lane->is_dying) ||
+        !is_gate_open(lane, now_ns)) {
+        return false;
+    }
+    if (atomic_load(&lane->is_writing)) {
+        atomic_store(&lane->is_wanted, true);
+        return !atomic_load(&lane->is_writing); /* it may have left without a look */
+    }
+    return true;
+}
+
+void kw_lane_take_queue(kw_lane *lane, kw_lane_after *after, uint64_t now_ns)
+{
+    lane->batch_at = lane->taken_n;
+    lane->sent_ns = now_ns;
+    kw_waiter *waiter;
+    while ((waiter = lane->queue_head) != NULL && lane->conn->out.len < BATCH_LEN) {
+        kw_lane_dequeue(lane, waiter);
+        (void)kw_lane_take(lane, after, waiter, now_ns);
+    }
+}
+
+void kw_lane_die(kw_lane *lane, kw_err code, const kw_error *failure)
+{
+    if (!atomic_load(&lane->is_dying)) {
+        kw_error_copy(&lane->death, failure);
+        lane->death.code = code;
+        atomic_store(&lane->is_dying, true);
+        atomic_store(&lane->is_wanted, true);
+        kw_conn_shutdown(lane->conn); /* whoever has the other role notices */
+    }
+}
+
+/* A reply over a limit was one command's; to those behind it, its connection is lost. */
+static void set_death_behind(kw_lane *lane)
+{
+    if (lane->death.code == KW_ERR_LIMIT) {
+        kw_error_set(&lane->death, KW_ERR_CLOSED, KW_EFFECT_NONE,
+                     "the reply to a command before it was over a limit");
+    }
+}
+
+void kw_lane_detach(kw_lane *lane, kw_lane_after *after)
+{
+    lane->conn->is_shared = false;
+    after->conn = lane->conn;
+    after->was_ready = lane->is_ready;
+    if (!lane->is_ready) {
+        after->failure = lane->death;
+    }
+    lane->conn = NULL;
+    lane->is_ready = false;
+    lane->is_outdated = false;
+    lane->has_rest = false;
+    lane->taken_n = 0;
+    lane->answered_n = 0;
+    lane->batch_at = 0;
+    lane->mark_n = 0;
+    lane->tombstones_n = 0;
+    atomic_store(&lane->is_dying, false);
+}
+
+void kw_lane_bury(kw_lane *lane, kw_lane_after *after)
+{
+    kw_conn *conn = lane->conn;
+    if (!atomic_load(&lane->is_dying) || conn == NULL || lane->is_reading ||
+        atomic_load(&lane->is_writing)) {
+        return;
+    }
+    kw_waiter_state state = lane->is_ready ? KW_WAITER_BROKEN : KW_WAITER_UNREADY;
+    kw_owner owner;
+    while (kw_fifo_pop(&conn->owners, &owner)) {
+        if (owner.kind == KW_OWNER_REQUEST) {
+            kw_waiter *waiter = (kw_waiter *)owner.request;
+            waiter->has_left = kw_conn_has_sent(conn, owner.request);
+            kw_lane_end(lane, after, waiter, state, &lane->death);
+            set_death_behind(lane);
+        }
+    }
+    set_death_behind(lane);
+    kw_lane_end_queue(lane, after, lane->is_ready ? KW_WAITER_BROKEN : KW_WAITER_UNAVAILABLE,
+                      &lane->death, 0);
+    conn->state = KW_CONN_DEAD;
+    kw_lane_detach(lane, after);
+}
+
+bool kw_lane_flush(kw_lane *lane, kw_error *failure, uint64_t now_ns)
+{
+    kw_lane_after after;
+    kw_lane_after_init(&after);
+    bool has_more;
+    do {
+        kw_err code = kw_conn_flush(lane->conn, failure);
+        if (code == KW_OK && kw_conn_has_bytes(lane->conn)) {
+            return false;
+        }
+        if (code == KW_OK) {
+            atomic_store(&lane->is_writing, false);
+            if (!atomic_load(&lane->is_wanted)) {
+                return true;
+            }
+        }
+        kw_gate_lock(&lane->gate);
+        if (code != KW_OK) {
+            kw_lane_die(lane, code, failure);
+            atomic_store(&lane->is_writing, false);
+        }
+        atomic_store(&lane->is_wanted, false);
+        kw_lane_bury(lane, &after);
+        has_more = lane->queue_head != NULL && kw_lane_may_write(lane, now_ns);
+        if (has_more) {
+            atomic_store(&lane->is_writing, true);
+            kw_lane_take_queue(lane, &after, now_ns);
+        }
+        kw_lane_unlock(lane, &after, now_ns);
+    } while (has_more);
+    return true;
+}

@@ -1,0 +1,247 @@
+/* Turns: what the reader and the writer of a lane do between two looks at its state. */
+#include "net/lane_parts.h"
+
+#include "base/error.h"
+#include "net/node.h"
+
+/* While something else may want the thread's attention (the handle is closed), no wait is
+ * longer than this. */
+#define SLICE_MS 50
+
+/* Replies that are given to their owners at once. */
+#define REPLIES_MAX 64
+
+static void set_waiter_failed(kw_lane *lane, kw_err code, const kw_error *failure)
+{
+    kw_gate_lock(&lane->gate);
+    kw_lane_die(lane, code, failure);
+}
+
+/* Begins to connect. */
+static void open_conn(kw_lane *lane, kw_lane_after *after, const kw_waiter *waiter,
+                      uint64_t *now_ns)
+{
+    kw_error failure = KW_ERROR_INIT;
+    kw_conn *conn = NULL;
+    uint64_t retry_ns = *now_ns;
+    (void)waiter;
+    kw_err code = kw_node_open_shared(lane->node, &conn, &failure, *now_ns, &retry_ns);
+    if (code != KW_OK) {
+        *now_ns = kw_env_now(lane->env); /* a name may have been looked up */
+        kw_gate_lock(&lane->gate);
+        failure.code = code;
+        kw_lane_end_queue(lane, after, KW_WAITER_UNAVAILABLE, &failure, retry_ns);
+        return;
+    }
+    kw_gate_lock(&lane->gate);
+    lane->conn = conn;
+    lane->is_ready = conn->state == KW_CONN_READY;
+    conn->is_shared = lane->is_ready;
+    lane->heard_ns = *now_ns;
+}
+
+/* The waiter's own command goes with the greeting where it may. */
+static kw_err send_early(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, uint64_t now_ns)
+{
+    if (!waiter->is_early || waiter->state != KW_WAITER_QUEUED ||
+        !kw_conn_takes_requests(lane->conn)) {
+        return KW_OK;
+    }
+    kw_gate_lock(&lane->gate);
+    bool is_taken = waiter->state == KW_WAITER_QUEUED;
+    if (is_taken) {
+        kw_lane_dequeue(lane, waiter);
+        is_taken = kw_lane_take(lane, after, waiter, now_ns);
+    }
+    kw_gate_unlock(&lane->gate);
+    return is_taken ? kw_conn_flush(lane->conn, waiter->failure) : KW_OK;
+}
+
+/* The greeting is over: the lane is everybody's. The gate is held. */
+static void end_greeting(kw_lane *lane, kw_waiter *waiter, uint64_t now_ns)
+{
+    kw_conn *conn = lane->conn;
+    lane->is_ready = true;
+    conn->is_shared = true;
+    lane->has_rest = kw_conn_has_bytes(conn);
+    lane->answered_n = lane->taken_n - conn->owners.count;
+    lane->heard_ns = now_ns;
+    if (waiter->state == KW_WAITER_TAKEN && waiter->request.is_done) {
+        waiter->state = KW_WAITER_ANSWERED;
+    }
+}
+
+static kw_err poll_conn(const kw_lane *lane, kw_error *failure, short events, short *revents,
+                        uint64_t now_ns, uint64_t until_ns)
+{
+    const kw_transport *transport = lane->env->transport;
+    struct pollfd entry = {lane->conn->socket, events, 0};
+    int wait_ms = kw_clock_ms_until(now_ns, until_ns, SLICE_MS);
+    int status = transport->poll_fn(transport->arg, &entry, 1, wait_ms);
+    *revents = status > 0 ? entry.revents : 0;
+    if (status < 0) {
+        return kw_error_set(failure, KW_ERR_CLOSED, KW_EFFECT_MAYBE, "poll failed");
+    }
+    return KW_OK;
+}
+
+/* Goes on with a connection that is being opened; nobody else touches it. */
+static void greet(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, uint64_t *now_ns,
+                  uint64_t until_ns)
+{
+    kw_conn *conn = lane->conn;
+    kw_error failure = KW_ERROR_INIT;
+    short revents;
+    until_ns = conn->deadline_ns < until_ns ? conn->deadline_ns : until_ns;
+    kw_err code = send_early(lane, after, waiter, *now_ns);
+    if (code == KW_OK) {
+        code = poll_conn(lane, &failure, kw_conn_events(conn), &revents, *now_ns, until_ns);
+    } else {
+        kw_error_copy(&failure, waiter->failure);
+    }
+    code = code == KW_OK ? kw_conn_progress(conn, &failure, revents) : code;
+    *now_ns = kw_env_now(lane->env);
+    if (conn->was_ready) {
+        kw_node_on_ready(lane->node, conn);
+    } else if (code == KW_OK) {
+        code = kw_conn_check_overdue(conn, &failure, *now_ns);
+    }
+    kw_gate_lock(&lane->gate);
+    if (conn->was_ready) {
+        end_greeting(lane, waiter, *now_ns);
+    }
+    if (code != KW_OK) {
+        kw_lane_die(lane, code, &failure);
+    }
+}
+
+/* True for what makes the replies that came with it doubtful: one too many, or garbage
+ * behind them. The gate is held. */
+static bool is_doubtful(const kw_lane *lane, size_t n, kw_err code)
+{
+    const kw_conn *conn = lane->conn;
+    if (code == KW_ERR_PROTOCOL || n > conn->owners.count) {
+        return true;
+    }
+    return code == KW_OK && n == conn->owners.count && kw_reader_has_rest(&conn->reader);
+}
+
+/* A server that answers before it has read the command may take the rest of it for part of
+ * the next one. The gate is held. */
+static bool is_early_answer(const kw_lane *lane, const kw_waiter *reader, const kw_waiter *waiter)
+{
+    return (reader->is_writer || lane->has_rest) && !kw_conn_has_sent(lane->conn, &waiter->request);
+}
+
+/* Gives replies to their owners. code: how the parsing ended. The gate is held. */
+static void deliver(kw_lane *lane, kw_lane_after *after, const kw_waiter *reader,
+                    kw_reply **replies, size_t n, kw_err code)
+{
+    kw_error *failure = reader->failure;
+    kw_conn *conn = lane->conn;
+    if (is_doubtful(lane, n, code)) {
+        for (size_t i = 0; i < n; i++) {
+            kw_reply_free(replies[i]);
+        }
+        if (code == KW_OK) {
+            code = kw_error_set(failure, KW_ERR_DESYNC, KW_EFFECT_MAYBE,
+                                "the server sent a reply that nothing asked for");
+        }
+        kw_lane_die(lane, code, failure);
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        const kw_owner *owner = kw_fifo_peek(&conn->owners);
+        kw_waiter *waiter = (kw_waiter *)owner->request;
+        lane->tombstones_n -= owner->kind == KW_OWNER_NOBODY ? 1 : 0;
+        (void)kw_conn_give(conn, NULL, replies[i]); /* there is an owner */
+        if (waiter != NULL) {
+            if (is_early_answer(lane, reader, waiter)) {
+                code = kw_error_set(failure, KW_ERR_CLOSED, KW_EFFECT_MAYBE,
+                                    "the server answered a command before it was sent whole");
+            }
+            waiter->state = KW_WAITER_ANSWERED;
+            kw_lane_wake(lane, after, waiter);
+        }
+    }
+    lane->answered_n += n;
+    lane->crowd_n = n;
+    if (code != KW_OK) {
+        kw_lane_die(lane, code, failure);
+    }
+}
+
+/* What a recv has brought. Ends with the gate held. */
+static void deliver_all(kw_lane *lane, kw_lane_after *after, const kw_waiter *reader,
+                        uint64_t now_ns)
+{
+    kw_reply *replies[REPLIES_MAX];
+    for (;;) {
+        size_t n;
+        kw_err code = kw_conn_parse(lane->conn, reader->failure, replies, REPLIES_MAX, &n);
+        kw_gate_lock(&lane->gate);
+        deliver(lane, after, reader, replies, n, code);
+        lane->heard_ns = n > 0 ? now_ns : lane->heard_ns;
+        if (n < REPLIES_MAX || atomic_load(&lane->is_dying)) {
+            return;
+        }
+        kw_lane_unlock(lane, after, now_ns);
+    }
+}
+
+/* Reads a connection that is ready. */
+static void read_ready(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, uint64_t *now_ns,
+                       uint64_t until_ns)
+{
+    kw_conn *conn = lane->conn;
+    kw_error *failure = waiter->failure;
+    size_t got = 0;
+    kw_err code;
+    if (!waiter->is_writer && kw_conn_recv_ends_by(conn, *now_ns, until_ns)) {
+        code = kw_conn_receive(conn, failure, &got, true);
+    } else {
+        short revents;
+        short events = waiter->is_writer ? POLLIN | POLLOUT : POLLIN;
+        code = poll_conn(lane, failure, events, &revents, *now_ns, until_ns);
+        if (code == KW_OK && (revents & POLLOUT) != 0) {
+            waiter->is_writer = !kw_lane_flush(lane, failure, *now_ns);
+        }
+        if (code == KW_OK && (revents & ~POLLOUT) != 0) {
+            code = kw_conn_receive(conn, failure, &got, false);
+        }
+    }
+    *now_ns = kw_env_now(lane->env);
+    if (code != KW_OK) {
+        set_waiter_failed(lane, code, failure);
+    } else if (got > 0) {
+        deliver_all(lane, after, waiter, *now_ns);
+    } else {
+        kw_gate_lock(&lane->gate);
+    }
+}
+
+void kw_lane_read(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, uint64_t *now_ns,
+                  uint64_t until_ns)
+{
+    if (lane->conn == NULL) {
+        open_conn(lane, after, waiter, now_ns);
+    } else if (!lane->is_ready) {
+        greet(lane, after, waiter, now_ns, until_ns);
+    } else {
+        read_ready(lane, after, waiter, now_ns, until_ns);
+    }
+}
+
+void kw_lane_write(kw_lane *lane, kw_waiter *waiter, uint64_t *now_ns, uint64_t until_ns)
+{
+    short revents;
+    kw_err code = poll_conn(lane, waiter->failure, POLLOUT, &revents, *now_ns, until_ns);
+    *now_ns = kw_env_now(lane->env);
+    if (code == KW_OK && revents != 0) {
+        waiter->is_writer = !kw_lane_flush(lane, waiter->failure, *now_ns);
+    }
+    kw_gate_lock(&lane->gate);
+    if (code != KW_OK) {
+        kw_lane_die(lane, code, waiter->failure);
+    }
+}
