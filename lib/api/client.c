@@ -307,6 +307,8 @@ static kw_err reopen(kw_client *client)
         atomic_store(&client->calls_n, 0);
     }
     kw_fork_fini(&client->fork);
+    atomic_store(&client->guard.is_taken, false);
+    atomic_store(&client->env.guard_ns, 0); /* nodes that are down are asked by this process */
     kw_err code = init_parts(client);
     if (code == KW_OK) {
         code = publish_first(client, NULL);

@@ -148,6 +148,11 @@ static void look_at(turn *self, kw_node *node, size_t shard)
 {
     uint64_t faults_n = atomic_load_explicit(&node->faults_n, memory_order_relaxed);
     kw_outage *outage = &node->outage;
+    bool is_marked = kw_map_is_down(self->view->map, shard);
+    if (outage->is_down != is_marked) { /* a node that was made anew, or was a replica */
+        outage->is_down = is_marked;
+        outage->answers_n = 0;
+    }
     if (faults_n == 0 && !outage->is_down && node->probe.conn == NULL) {
         return;
     }

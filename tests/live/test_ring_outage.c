@@ -9,108 +9,14 @@
 #include <keyway.h>
 
 #include <poll.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
-#include "live/ring_servers.h"
-
-/* How late the machine may be at most, in milliseconds; what is tested is seconds away. */
-#define SLACK_MS 5000
-
-/* What the host was told. */
-typedef struct diary {
-    atomic_uint downs;
-    atomic_uint ejections;
-    atomic_uint ups;
-    atomic_uint others;
-} diary;
-
-static void write_diary(void *arg, const kw_event *event)
-{
-    diary *self = arg;
-    if (event->size < sizeof(*event) || event->text[0] == '\0' ||
-        strlen(event->member) != event->member_len) {
-        kw_test_die("a wrong event");
-    }
-    switch (event->kind) {
-    case KW_EVENT_NODE_DOWN:
-        atomic_fetch_add(&self->downs, 1);
-        break;
-    case KW_EVENT_NODE_EJECTED:
-        atomic_fetch_add(&self->ejections, 1);
-        break;
-    case KW_EVENT_NODE_UP:
-        atomic_fetch_add(&self->ups, 1);
-        break;
-    case KW_EVENT_MEMBERS_CHANGED:
-        atomic_fetch_add(&self->others, 1);
-        break;
-    }
-}
-
-static kw_client *open_with(const ring_servers *servers, diary *events, const char *tail)
-{
-    char uri[1000];
-    kw_error error = KW_ERROR_INIT;
-    memset(events, 0, sizeof(*events));
-    kw_config *config = kw_config_new(NULL);
-    ring_uri(uri, sizeof(uri), servers, RING_SERVERS, tail);
-    if (kw_config_set_uri(config, uri, &error) != KW_OK) {
-        kw_test_die("%s", error.text);
-    }
-    kw_config_set_event(config, write_diary, events);
-    kw_client *client = kw_open_config(config, &error);
-    kw_config_free(config);
-    if (client == NULL) {
-        kw_test_die("%s", error.text);
-    }
-    return client;
-}
-
-static bool is_down(kw_client *client, const char *member)
-{
-    kw_node_stats stats = {.size = sizeof(stats)};
-    for (size_t i = 0; kw_client_node_stats(client, &stats, i) == KW_OK; i++) {
-        if (strcmp(stats.member, member) == 0) {
-            return stats.is_down;
-        }
-    }
-    kw_test_die("no member %s", member);
-}
-
-/* Calls until the member is as wanted; any result will do. */
-static void call_until(kw_client *client, const char *member, bool wants_down)
-{
-    uint64_t until_ms = kw_test_now_ms() + SLACK_MS;
-    for (int i = 0; is_down(client, member) != wants_down; i++) {
-        kw_error error = KW_ERROR_INIT;
-        kw_reply_free(kw_command(client, &error, "GET %d:any:key", i % 50));
-        if (kw_test_now_ms() > until_ms) {
-            kw_test_die("%s is %s after %d ms: %s", member, wants_down ? "up" : "down", SLACK_MS,
-                        error.text);
-        }
-    }
-}
-
-/* A key of the member, by the ring alone. */
-static const char *key_of(kw_client *client, char key[32], const char *member)
-{
-    kw_error error = KW_ERROR_INIT;
-    kw_ring *ring = kw_client_ring(client, &error);
-    uint32_t node = KW_RING_NO_NODE;
-    for (int i = 0; node == KW_RING_NO_NODE || strcmp(kw_ring_node_name(ring, node, NULL), member);
-         i++) {
-        snprintf(key, 32, "%d:of:%s", i, member);
-        if (kw_ring_lookup(ring, &node, key, strlen(key)) != KW_OK) {
-            kw_test_die("nobody owns %s", key);
-        }
-    }
-    kw_ring_unref(ring);
-    return key;
-}
+#include "live/ring_outage.h"
 
 static void test_fail_gives_an_error_at_once_and_moves_nothing(void **state)
 {
@@ -119,6 +25,7 @@ static void test_fail_gives_an_error_at_once_and_moves_nothing(void **state)
     kw_client *client = open_with(servers, &events, "?timeout=4s");
     char of_a[32];
     char of_b[32];
+    events.client = client;
     key_of(client, of_a, "a");
     key_of(client, of_b, "b");
     kw_test_ask_ok(client, "SET %s 1", of_a);
@@ -370,91 +277,36 @@ static void test_a_node_that_is_down_can_leave_and_stays_down_in_other_changes(v
     kw_test_server_restart(servers->servers[1]);
 }
 
-/* One of many callers, with keys of its own. */
-typedef struct caller {
-    pthread_t thread;
-    kw_client *client;
-    unsigned number;
-    atomic_bool *is_over;
-    atomic_ulong *answers_n;
-    unsigned long wrong_n;
-} caller;
-
-#define CALLER_KEYS 20
-
-static void *call_on(void *arg)
+static void test_a_forked_child_finds_a_node_back_that_was_down(void **state)
 {
-    caller *self = arg;
-    unsigned last[CALLER_KEYS] = {0};
-    for (unsigned turn = 1; !atomic_load(self->is_over); turn++) {
-        kw_error error = KW_ERROR_INIT;
-        unsigned i = turn * 7 % CALLER_KEYS;
-        last[i] = turn;
-        kw_reply_free(kw_command(self->client, &error, "SET %u:%u %u:%u:%u", self->number, i,
-                                 self->number, i, turn));
-        kw_reply *reply = kw_command(self->client, &error, "GET %u:%u", self->number, i);
-        const char *text = kw_reply_str(reply, NULL);
-        unsigned got[3] = {self->number, i, 0};
-        bool is_good = reply == NULL || kw_reply_is_nil(reply) ||
-                       (text != NULL && sscanf(text, "%u:%u:%u", &got[0], &got[1], &got[2]) == 3);
-        if (!is_good || got[0] != self->number || got[1] != i || got[2] > last[i]) {
-            fprintf(stderr, "%u:%u: \"%s\"\n", self->number, i, text != NULL ? text : error.text);
-            self->wrong_n++;
-        }
-        atomic_fetch_add(self->answers_n, reply != NULL ? 1 : 0);
-        kw_reply_free(reply);
-    }
-    return NULL;
-}
-
-static void wait_for_answers(atomic_ulong *answers_n, unsigned long more)
-{
-    unsigned long until = atomic_load(answers_n) + more;
-    while (atomic_load(answers_n) < until) {
-        kw_test_sleep_ms(1);
-    }
-}
-
-static void test_nodes_die_and_return_empty_under_load(void **state)
-{
-    static const char *const tails[] = {"?on-node-down=fail&timeout=500ms",
-                                        "?on-node-down=next&timeout=500ms",
-                                        "?on-node-down=eject&timeout=500ms"};
-    enum { CALLERS = 16 };
     ring_servers *servers = *state;
-    for (size_t i = 0; i < sizeof(tails) / sizeof(tails[0]); i++) {
-        diary events;
-        caller callers[CALLERS];
-        atomic_bool is_over = false;
-        atomic_ulong answers_n = 0;
-        kw_client *client = open_with(servers, &events, tails[i]);
-        for (unsigned k = 0; k < CALLERS; k++) {
-            caller fresh = {.client = client, .number = k};
-            callers[k] = fresh;
-            callers[k].is_over = &is_over;
-            callers[k].answers_n = &answers_n;
-            assert_int_equal(pthread_create(&callers[k].thread, NULL, call_on, &callers[k]), 0);
+    diary events;
+    char of_b[32];
+    kw_client *client = open_with(servers, &events, "?after-fork=reopen");
+    key_of(client, of_b, "b");
+    kw_test_server_kill(servers->servers[1]);
+    call_until(client, "b", true);
+    pid_t pid = fork();
+    if (pid == 0) {
+        uint64_t until_ms = kw_test_now_ms() + SLACK_MS;
+        kw_error error = KW_ERROR_INIT;
+        kw_reply *reply = kw_command(client, &error, "SET %s 1", of_b);
+        bool was_down = reply == NULL && error.code == KW_ERR_CONNECT;
+        while (reply == NULL && kw_test_now_ms() < until_ms) {
+            reply = kw_command(client, &error, "SET %s 1", of_b);
         }
-        for (unsigned round = 0; round < 3; round++) {
-            static const char *const names[] = {"a", "b", "c"};
-            kw_test_server_kill(servers->servers[round]);
-            call_until(client, names[round], true);
-            wait_for_answers(&answers_n, 200);
-            kw_test_server_restart(servers->servers[round]);
-            call_until(client, names[round], false);
-            wait_for_answers(&answers_n, 200);
-        }
-        atomic_store(&is_over, true);
-        unsigned long wrong_n = 0;
-        for (unsigned k = 0; k < CALLERS; k++) {
-            assert_int_equal(pthread_join(callers[k].thread, NULL), 0);
-            wrong_n += callers[k].wrong_n;
-        }
-        assert_int_equal(wrong_n, 0);
-        assert_int_equal(atomic_load(&events.ups),
-                         atomic_load(&events.downs) + atomic_load(&events.ejections));
+        bool is_good = was_down && reply != NULL;
+        kw_reply_free(reply);
         kw_close(client);
+        _exit(is_good ? 0 : 1);
     }
+    kw_test_sleep_ms(50);
+    kw_test_server_restart(servers->servers[1]);
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    call_until(client, "b", false);
+    kw_close(client);
 }
 
 int main(void)
@@ -468,7 +320,7 @@ int main(void)
         cmocka_unit_test_setup(test_when_all_nodes_are_down_calls_fail_at_once, ring_flush),
         cmocka_unit_test_setup(test_a_node_that_is_down_can_leave_and_stays_down_in_other_changes,
                                ring_flush),
-        cmocka_unit_test_setup(test_nodes_die_and_return_empty_under_load, ring_flush),
+        cmocka_unit_test_setup(test_a_forked_child_finds_a_node_back_that_was_down, ring_flush),
     };
     return cmocka_run_group_tests(tests, ring_start, ring_stop);
 }
