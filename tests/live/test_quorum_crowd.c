@@ -1,6 +1,6 @@
 /* What several processes see of values on three of five servers, while one server at a time
  * is killed and restarted with its data, stopped, slowed or cut off, is linearizable.
- * KW_TEST_SECONDS in the environment: how long (default 10). */
+ * KW_TEST_SECONDS in the environment: how long (default 6). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -15,7 +15,7 @@
 static unsigned seconds(void)
 {
     const char *text = getenv("KW_TEST_SECONDS");
-    return text != NULL ? (unsigned)atoi(text) : 10;
+    return text != NULL ? (unsigned)atoi(text) : 6;
 }
 
 static void assert_sound(const kw_test_crowd_plan *plan, const char *name)
@@ -32,6 +32,16 @@ static void test_crowd_under_faults_is_linearizable(void **state)
     kw_test_crowd_plan plan = {
         .options = "copies=3", .seconds = seconds(), .has_checked = true, .acts_n = 0};
     assert_sound(&plan, "faults");
+}
+
+static void test_crowd_with_servers_that_come_back_empty_is_linearizable(void **state)
+{
+    (void)state;
+    kw_test_crowd_plan plan = {.options = "copies=3&quorum-guard=on",
+                               .seconds = seconds() * 2 / 3,
+                               .has_checked = true,
+                               .empties = true};
+    assert_sound(&plan, "empty servers");
 }
 
 /* Planted faults are found, each within some seconds. */
@@ -57,8 +67,16 @@ static void test_crowd_writes_to_one_copy_are_found(void **state)
 static void test_crowd_reads_without_writing_back_are_found(void **state)
 {
     (void)state;
-    kw_test_crowd_plan plan = {.options = "copies=3&write-quorum=2&read-quorum=2&quorum=weak"};
+    kw_test_crowd_plan plan = {.options = "copies=3&write-quorum=2&read-quorum=2&quorum=weak",
+                               .trembles = true};
     assert_found(plan, "no write back");
+}
+
+static void test_crowd_empty_servers_that_are_not_repaired_are_found(void **state)
+{
+    (void)state;
+    kw_test_crowd_plan plan = {.options = "copies=3&quorum-guard=on", .skips_repair = true};
+    assert_found(plan, "no repair");
 }
 
 static void test_crowd_writes_past_the_version_check_are_found(void **state)
@@ -72,6 +90,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_crowd_under_faults_is_linearizable),
+        cmocka_unit_test(test_crowd_with_servers_that_come_back_empty_is_linearizable),
+        cmocka_unit_test(test_crowd_empty_servers_that_are_not_repaired_are_found),
         cmocka_unit_test(test_crowd_writes_to_one_copy_are_found),
         cmocka_unit_test(test_crowd_reads_without_writing_back_are_found),
         cmocka_unit_test(test_crowd_writes_past_the_version_check_are_found),

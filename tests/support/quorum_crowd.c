@@ -16,6 +16,7 @@
 #include "base/random.h"
 #include "support/check.h"
 #include "support/door.h"
+#include "support/keeper.h"
 #include "support/server.h"
 
 #define SERVERS_N  KW_TEST_CROWD_SERVERS
@@ -48,6 +49,7 @@ typedef struct crowd {
     kw_test_server *servers[SERVERS_N];
     kw_test_door *doors[SERVERS_N];
     pid_t clients[CLIENTS_N];
+    char uri[600];
     kw_random random;
     uint64_t faults_n;
 } crowd;
@@ -117,7 +119,6 @@ static void finish_act(person *self, sight *seen, kw_test_act *act, kw_quorum_re
     kw_err code = results != NULL ? kw_quorum_result(results, 0, error) : error->code;
     act->end = kw_test_now_ns();
     if (code != KW_OK) {
-        if (getenv("KW_DEBUG")) fprintf(stderr, "%u %u %s %s\n",self->number, epoch_of(shared), kw_err_name(code), error->text);
         bool is_maybe = error->effect != KW_EFFECT_NONE;
         atomic_fetch_add(is_maybe ? &shared->maybe_n : &shared->none_n, 1);
         act->end = KW_TEST_NEVER;
@@ -175,12 +176,12 @@ static void act_once(person *self)
     kw_quorum_results_free(results);
 }
 
-static void live(crowd *self, unsigned number, const char *uri)
+static void live(crowd *self, unsigned number)
 {
     person who = {.crowd = self, .number = number};
     kw_random_init(&who.random, kw_random_next(&self->random) + number);
     kw_error error = KW_ERROR_INIT;
-    kw_client *client = kw_open(uri, &error);
+    kw_client *client = kw_open(self->uri, &error);
     who.quorum = client != NULL ? kw_quorum_new(client, &error) : NULL;
     if (who.quorum == NULL) {
         fprintf(stderr, "client: %s\n", error.text);
@@ -201,18 +202,18 @@ static void live(crowd *self, unsigned number, const char *uri)
 
 static void start_clients(crowd *self)
 {
-    char uri[600];
-    size_t len = (size_t)snprintf(uri, sizeof(uri), "redis-ring://");
+    size_t room = sizeof(self->uri);
+    size_t len = (size_t)snprintf(self->uri, room, "redis-ring://");
     for (unsigned i = 0; i < SERVERS_N; i++) {
-        len += (size_t)snprintf(uri + len, sizeof(uri) - len, "%s%c=%s", i > 0 ? "," : "",
+        len += (size_t)snprintf(self->uri + len, room - len, "%s%c=%s", i > 0 ? "," : "",
                                 (char)('a' + (int)i), kw_test_door_address(self->doors[i]));
     }
-    snprintf(uri + len, sizeof(uri) - len, "?timeout=500ms&%s", self->plan->options);
+    snprintf(self->uri + len, room - len, "?timeout=500ms&%s", self->plan->options);
     fflush(NULL);
     for (unsigned i = 0; i < CLIENTS_N; i++) {
         self->clients[i] = fork();
         if (self->clients[i] == 0) {
-            live(self, i, uri);
+            live(self, i);
         }
     }
 }
@@ -252,6 +253,93 @@ static void harm(crowd *self)
     kw_test_sleep_ms(30 + (unsigned)kw_random_below(&self->random, 150));
 }
 
+static void mark(kw_test_server *server)
+{
+    kw_test_server_ok(server, "SET %s 1", KW_QUORUM_MARKER);
+}
+
+/* Each key that the server holds, on all its copies. */
+static void repair_keys_of(kw_quorum *quorum, kw_test_server *server)
+{
+    redisReply *keys = kw_test_server_command(server, "KEYS key[0-9]*"); /* a few hundred */
+    for (size_t i = 0; i < keys->elements;) {
+        kw_quorum_request request = KW_QUORUM_REQUEST_INIT;
+        request.act = KW_QUORUM_ACT_REPAIR;
+        request.key = keys->element[i]->str;
+        request.key_len = (size_t)keys->element[i]->len;
+        kw_error error = KW_ERROR_INIT;
+        kw_quorum_results *results = kw_quorum_run(quorum, &error, &request, 1, 0);
+        bool is_done = results != NULL && kw_quorum_result(results, 0, &error) == KW_OK;
+        i += is_done ? 1 : 0; /* else again */
+        kw_quorum_results_free(results);
+    }
+    freeReplyObject(keys);
+}
+
+static void restart_empty(kw_test_server *server)
+{
+    char path[300];
+    kw_test_server_kill(server);
+    snprintf(path, sizeof(path), "%s/appendonlydir", kw_test_server_folder(server));
+    kw_test_folder_remove(path);
+    kw_test_server_restart(server);
+    if (kw_test_server_integer(server, "DBSIZE") != 0) {
+        kw_test_die("the server is not empty");
+    }
+}
+
+/* A server comes back without its data, and is repaired from the others. */
+static void empty(crowd *self)
+{
+    unsigned at = (unsigned)kw_random_below(&self->random, SERVERS_N);
+    kw_test_server *server = self->servers[at];
+    restart_empty(server);
+    kw_test_sleep_ms((unsigned)kw_random_below(&self->random, 100));
+    kw_error error = KW_ERROR_INIT;
+    kw_client *client = kw_open(self->uri, &error);
+    kw_quorum *quorum = client != NULL ? kw_quorum_new(client, &error) : NULL;
+    if (quorum == NULL) {
+        kw_test_die("%s", error.text);
+    }
+    for (unsigned i = 0; i < SERVERS_N; i++) {
+        if (i != at) {
+            repair_keys_of(quorum, self->servers[i]);
+        }
+    }
+    kw_quorum_free(quorum);
+    kw_close(client);
+    mark(server);
+    self->faults_n++;
+    kw_test_sleep_ms((unsigned)kw_random_below(&self->random, 100));
+}
+
+/* The same, but nobody repairs it: it forgets writes that another copy has missed. */
+static void forget(crowd *self)
+{
+    unsigned at = (unsigned)kw_random_below(&self->random, SERVERS_N);
+    kw_test_door *behind = self->doors[at];
+    kw_test_server *emptied = self->servers[(at + 1) % SERVERS_N];
+    kw_test_door_set(behind, KW_TEST_DOOR_SHUT);
+    kw_test_sleep_ms(50);
+    restart_empty(emptied);
+    mark(emptied);
+    kw_test_door_set(self->doors[(at + 2) % SERVERS_N], KW_TEST_DOOR_SHUT);
+    kw_test_door_reset(behind);
+    kw_test_door_set(behind, KW_TEST_DOOR_OPEN);
+    kw_test_sleep_ms(50);
+    kw_test_door_set(self->doors[(at + 2) % SERVERS_N], KW_TEST_DOOR_OPEN);
+    self->faults_n++;
+}
+
+static void tremble(crowd *self)
+{
+    unsigned at = (unsigned)kw_random_below(&self->random, SERVERS_N);
+    bool is_slow = kw_random_below(&self->random, 2) == 0;
+    kw_test_door_set(self->doors[at], is_slow ? KW_TEST_DOOR_SLOW : KW_TEST_DOOR_OPEN);
+    kw_test_sleep_ms(3);
+    self->faults_n++;
+}
+
 /* Puts what a server held a while ago back, past the script and its check of versions. */
 static void roll_back(crowd *self)
 {
@@ -279,6 +367,12 @@ static void let_live(crowd *self)
            (plan->acts_n == 0 || atomic_load(&self->board->done_n) < plan->acts_n)) {
         if (plan->rolls_back) {
             roll_back(self);
+        } else if (plan->skips_repair) {
+            forget(self);
+        } else if (plan->trembles) {
+            tremble(self);
+        } else if (plan->empties) {
+            empty(self);
         } else if (plan->is_calm) {
             kw_test_sleep_ms(50);
         } else {
@@ -355,6 +449,7 @@ kw_test_crowd_result kw_test_crowd_run(const kw_test_crowd_plan *plan, const cha
     self.board->begin_ns = kw_test_now_ns();
     for (unsigned i = 0; i < SERVERS_N; i++) {
         self.servers[i] = kw_test_server_start("save \"\"\nappendonly yes\nappendfsync no\n");
+        mark(self.servers[i]);
         self.doors[i] = kw_test_door_new(kw_test_server_port(self.servers[i]));
     }
     start_clients(&self); /* before there are threads */

@@ -18,6 +18,9 @@ typedef struct kw_test_crowd_plan {
     uint64_t acts_n;     /* ends when so many are done; 0: by time alone */
     bool has_checked;    /* writes on a condition as well */
     bool is_calm;        /* nothing happens to servers */
+    bool empties;        /* servers lose all data, are repaired, and then marked; no other fault */
+    bool skips_repair;   /* planted: they are marked at once, with another copy behind */
+    bool trembles;       /* no other fault than ways that are slow now and then, each alone */
     bool rolls_back;     /* planted: old records are put back past every check */
 } kw_test_crowd_plan;
 
