@@ -98,6 +98,7 @@ all: $(STATIC) $(SHARED)
 ## all: the static and the shared library, in build/ (default)
 ## check: every test; needs redis-server, redis-cli and cmocka, no root and no network
 ## check-unit check-scene check-fake check-live check-fault: tests of one kind
+## check-quorum: values on several copies under faults, for QUORUM_SECONDS (120)
 ## check-build: headers, rooms, exported symbols, installed copy
 ## check-examples: each example, and the quickstart's tour
 ## bench: speed against raw hiredis on this machine
@@ -200,6 +201,13 @@ check-live: $(LIVE)
 check-fault: $(FAULT)
 	$(RUN) --servers $(FAULT)
 
+QUORUM_SECONDS ?= 120
+
+check-quorum: $(BUILD)/tests/live/test_quorum_crowd $(BUILD)/tests/scene/test_quorum_simulation
+	@sh tests/support/need.sh
+	@KW_TEST_RUNS=60000 $(BUILD)/tests/scene/test_quorum_simulation
+	@KW_TEST_SECONDS=$(QUORUM_SECONDS) $(BUILD)/tests/live/test_quorum_crowd
+
 check-build: all
 	$(RUN) $(STYLE_CHECKS) tests/install/install.sh
 
@@ -289,7 +297,7 @@ format-check:
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all help check check-unit check-scene check-fake check-live check-fault check-build check-examples check-quick \
+.PHONY: all help check check-quorum check-unit check-scene check-fake check-live check-fault check-build check-examples check-quick \
 	asan tsan fuzz fuzz-run bench tour demo exports install uninstall dist format format-check clean
 .SECONDARY:
 .DELETE_ON_ERROR:

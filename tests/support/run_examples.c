@@ -8,6 +8,7 @@
 
 #include "support/check.h"
 #include "support/cluster.h"
+#include "support/keeper.h"
 #include "support/server.h"
 
 /* Bytes that the program wrote to standard output; stops where it fails. */
@@ -47,6 +48,11 @@ static void choose(char *arguments, size_t len, const char *program, const char 
     } else if (strstr(program, "ring_migrate") != NULL) {
         snprintf(arguments, len, "'redis-ring://a=%s,b=%s' 'redis-ring://a=%s,b=%s,c=%s'", a, b, a,
                  b, c);
+    } else if (strstr(program, "quorum_values") != NULL) {
+        snprintf(arguments, len, "'redis-ring://a=%s,b=%s,c=%s/1?copies=3'", a, b, c);
+    } else if (strstr(program, "quorum_repair") != NULL) {
+        snprintf(arguments, len, "'redis-ring://a=%s,b=%s,c=%s/1?copies=3' '%s/repair.state'", a, b,
+                 c, kw_test_folder());
     } else {
         snprintf(arguments, len, "'%s'", cluster);
     }
