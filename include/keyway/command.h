@@ -45,6 +45,17 @@ typedef enum kw_route {
     KW_ROUTE_ALL_NODES      /* to every node; the replies are combined */
 } kw_route;
 
+/* Which server a command that only reads goes to; others go to primaries. */
+typedef enum kw_read {
+    KW_READ_DEFAULT = 0,    /* as the handle's read-preference says */
+    KW_READ_PRIMARY,        /* the primary */
+    KW_READ_PREFER_REPLICA, /* a replica; the primary where none will do */
+    KW_READ_REPLICA,        /* a replica, and nobody else */
+    KW_READ_NEAREST,        /* whoever of all has answered soonest lately */
+    KW_READ_ZONE            /* a replica, else the primary, in options->zone; else as
+                               KW_READ_PREFER_REPLICA */
+} kw_read;
+
 /* What one call may ask for; start with KW_CALL_OPTIONS_INIT. */
 typedef struct kw_call_options {
     size_t size;         /* sizeof(kw_call_options) */
@@ -57,10 +68,12 @@ typedef struct kw_call_options {
     const char *node; /* of KW_ROUTE_NODE: "host:port" of a node that the handle knows */
     bool idempotent;  /* a second run does no harm: the call may be sent again after its
                          connection was lost */
+    kw_read read;
+    const char *zone; /* of KW_READ_ZONE: its name */
 } kw_call_options;
 
 /* clang-format off */
-#define KW_CALL_OPTIONS_INIT { sizeof(kw_call_options), 0, KW_ROUTE_AUTO, NULL, 0, 0, NULL, false }
+#define KW_CALL_OPTIONS_INIT { sizeof(kw_call_options), 0, KW_ROUTE_AUTO, NULL, 0, 0, NULL, false, KW_READ_DEFAULT, NULL }
 /* clang-format on */
 
 /* kw_command_argv with options; NULL options are the defaults. */

@@ -32,6 +32,7 @@ bool kw_options_copy(kw_options *copy, const kw_options *options, const kw_alloc
     kw_options fresh = *options;
     void *seeds = NULL;
     void *pairs = NULL;
+    void *zones = NULL;
     bool is_whole = copy_text(&fresh.user, options->user, mem);
     is_whole = copy_text(&fresh.password, options->password, mem) && is_whole;
     is_whole = copy_text(&fresh.client_name, options->client_name, mem) && is_whole;
@@ -48,7 +49,11 @@ bool kw_options_copy(kw_options *copy, const kw_options *options, const kw_alloc
     is_whole = copy_array(&pairs, options->address_map, options->address_map_n,
                           sizeof(options->address_map[0]), mem) &&
                is_whole;
+    is_whole =
+        copy_array(&zones, options->zones, options->zones_n, sizeof(options->zones[0]), mem) &&
+        is_whole;
     fresh.seeds = seeds;
+    fresh.zones = zones;
     fresh.address_map = pairs;
     if (!is_whole) {
         kw_options_fini(&fresh, mem);
@@ -76,6 +81,7 @@ void kw_options_fini(kw_options *options, const kw_allocator *mem)
     free_secret(options->sentinel_password, mem);
     kw_mem_free(mem, options->placement);
     kw_roster_fini(&options->roster, mem);
+    kw_mem_free(mem, options->zones);
     kw_mem_free(mem, options->address_map);
     memset(options, 0, sizeof(*options));
 }

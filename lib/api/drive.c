@@ -20,6 +20,7 @@ kw_op_spec kw_drive_spec(const kw_client *client, const kw_plan *plan)
         .is_pinned = plan->kind == KW_PLAN_NODE,
         .has_slot = plan->kind == KW_PLAN_SLOT,
         .is_repeatable = plan->is_repeatable,
+        .shuns_primary = plan->read == KW_READ_OF_REPLICA,
         .is_script = plan->is_script,
         .slot = plan->slot,
         .suspect_ns = plan->is_blocking
@@ -51,7 +52,7 @@ static bool is_usable(const kw_view *view, kw_node *node)
            !kw_node_is_failing(node);
 }
 
-kw_node *kw_drive_look(const kw_view *view, const kw_plan *plan, kw_random *random)
+static kw_node *look_for_primary(const kw_view *view, const kw_plan *plan, kw_random *random)
 {
     switch (plan->kind) {
     case KW_PLAN_SLOT:
@@ -70,6 +71,22 @@ kw_node *kw_drive_look(const kw_view *view, const kw_plan *plan, kw_random *rand
         return plan->node;
     }
     return kw_view_any(view, kw_random_next(random) >> 32);
+}
+
+kw_node *kw_drive_look(const kw_view *view, const kw_plan *plan, kw_random *random)
+{
+    kw_node *node = look_for_primary(view, plan, random);
+    if (node == NULL || plan->read == KW_READ_OF_PRIMARY || plan->node != NULL) {
+        return node;
+    }
+    kw_view_read read = {plan->read, plan->zone};
+    return kw_view_reader(view, node, read, random);
+}
+
+void kw_drive_note_node(kw_op *op, const kw_plan *plan, const kw_node *node)
+{
+    op->is_at_replica = plan->read != KW_READ_OF_PRIMARY && plan->node == NULL && node != NULL &&
+                        atomic_load(&node->role) == KW_CONN_REPLICA;
 }
 
 /* Why there is no node on a ring, for kw_drive_on_unserved. */
@@ -96,6 +113,7 @@ static void tell_obstacle(const kw_view *view, const kw_plan *plan, kw_op *op)
 
 kw_node *kw_drive_choose(kw_client *client, const kw_plan *plan, kw_op *op, const kw_step *step)
 {
+    op->is_at_replica = false;
     if (step->is_redirected) {
         return kw_client_node(client, &op->target);
     }
@@ -103,9 +121,11 @@ kw_node *kw_drive_choose(kw_client *client, const kw_plan *plan, kw_op *op, cons
     if (view == NULL) {
         return plan->kind == KW_PLAN_NODE ? kw_node_ref(plan->node) : NULL;
     }
-    kw_node *node = kw_drive_look(view, plan, &op->random);
+    kw_node *node = op->has_left ? look_for_primary(view, plan, &op->random)
+                                 : kw_drive_look(view, plan, &op->random);
     if (node != NULL) {
         node = kw_node_ref(node);
+        kw_drive_note_node(op, plan, node);
     } else if (kw_plan_is_ring(client)) {
         tell_obstacle(view, plan, op);
     }
@@ -170,10 +190,14 @@ kw_step kw_drive_on_reply(kw_client *client, const kw_plan *plan, kw_op *op, kw_
                           uint64_t now_ns, const kw_reply *reply, kw_error *failure)
 {
     kw_node_well(node);
+    if (plan->read == KW_READ_OF_NEAREST && op->sends_n == 1) {
+        kw_node_on_latency(node, now_ns - plan->start_ns);
+    }
     if (!kw_reply_is_error(reply)) {
         kw_step done = {.kind = KW_STEP_DONE}; /* as the op says of every FINAL verdict */
         return done;
     }
+    bool is_at_replica = op->is_at_replica;
     kw_bytes text = kw_reply_bytes(reply);
     kw_verdict verdict = kw_verdict_of(text, plan->is_script);
     kw_step step = kw_op_on_reply(op, now_ns, &verdict, &node->endpoint);
@@ -193,6 +217,9 @@ kw_step kw_drive_on_reply(kw_client *client, const kw_plan *plan, kw_op *op, kw_
         kw_bytes_show(shown, sizeof(shown), text);
         kw_error_set(failure, KW_OK, KW_EFFECT_NONE, "the server says: %s", shown);
         count_verdict(client, node, verdict.kind);
+    }
+    if (is_at_replica && step.kind != KW_STEP_DONE) {
+        kw_node_shun(node, now_ns);
     }
     return step;
 }
@@ -215,6 +242,9 @@ kw_step kw_drive_on_loss(kw_client *client, kw_op *op, kw_node *node, uint64_t n
             kw_node_count(node, KW_NODE_TIMEOUT);
         }
         return kw_op_on_deadline(op, has_left);
+    }
+    if (op->is_at_replica && node != NULL) {
+        kw_node_shun(node, now_ns);
     }
     kw_step step = kw_op_on_broken(op, now_ns, code, has_left);
     if (step.kind != KW_STEP_FAIL && node != NULL) {
@@ -252,10 +282,13 @@ static const char *detail_of(const kw_step *step)
     }
 }
 
-static const char *hint_of(const kw_step *step, bool is_ring)
+static const char *hint_of(const kw_step *step, const kw_plan *plan, bool is_ring)
 {
     if (step->effect == KW_EFFECT_MAYBE) {
         return "; the command may have run";
+    }
+    if (step->code == KW_ERR_NOT_SERVED && plan->read == KW_READ_OF_REPLICA) {
+        return "; no replica of its owner is known (read-preference=replica)";
     }
     if (step->code == KW_ERR_NOT_SERVED && !is_ring) {
         return "; assign the slot to a node";
@@ -291,7 +324,7 @@ void kw_drive_explain(kw_client *client, kw_error *error, const kw_drive_story *
     detail = is_ring && detail[0] == '\0' ? detail_of(step) : detail;
     kw_error_set(error, step->code, step->effect, "%s%s%s%.140s: %s%s%s%s", story->plan->name, slot,
                  node[0] != '\0' ? " at " : "", node, kw_err_text(step->code),
-                 detail[0] != '\0' ? ": " : "", detail, hint_of(step, is_ring));
+                 detail[0] != '\0' ? ": " : "", detail, hint_of(step, story->plan, is_ring));
     if (error != NULL && error->size >= sizeof(kw_error)) {
         uint64_t end_ns = kw_env_now(&client->env);
         error->attempts = story->sends_n;

@@ -28,6 +28,9 @@ kw_node *kw_drive_look(const kw_view *view, const kw_plan *plan, kw_random *rand
 /* A reference to the node that a SEND step means; NULL where the map has none. */
 kw_node *kw_drive_choose(kw_client *client, const kw_plan *plan, kw_op *op, const kw_step *step);
 
+/* The command, whose op is new, has been sent to the node; NULL: to none yet. */
+void kw_drive_note_node(kw_op *op, const kw_plan *plan, const kw_node *node);
+
 /* kw_drive_choose found no node. */
 kw_step kw_drive_on_unserved(kw_client *client, kw_op *op, uint64_t now_ns);
 

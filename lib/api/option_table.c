@@ -76,6 +76,10 @@ static const kw_option_row rows[] = {
      "ring: on keeps a server that came back empty out until it is repaired and marked"},
     {"tombstone-ttl", KW_OPTION_DURATION, AT(tombstone_ms), 1, 365 * DAY_MS, "24h",
      "ring: how long copies remember that a value was deleted or has expired"},
+    {"read-preference", KW_OPTION_READ, AT(read), 0, 0, "primary",
+     "which servers reads go to: primary, prefer-replica, replica, nearest or zone:name"},
+    {"zones", KW_OPTION_ZONES, AT(zones), 0, 0, NULL,
+     "zones of servers that do not say it themselves: host:port>zone,host:port>zone"},
     {"address-map", KW_OPTION_ADDRESSES, AT(address_map), 0, 0, NULL,
      "dial other addresses than servers announce: from>to,from>to"},
 };
@@ -298,18 +302,66 @@ static bool has_pair(const kw_address_pair *pairs, size_t pairs_n, const kw_endp
     return false;
 }
 
+static size_t count_pairs(kw_bytes value)
+{
+    size_t n = 1;
+    for (size_t i = 0; i < value.len; i++) {
+        n += value.data[i] == ',' ? 1 : 0;
+    }
+    return n;
+}
+
+static kw_err set_read(kw_options *options, kw_error *error, const kw_option_row *row,
+                       kw_bytes value)
+{
+    if (!kw_read_preference_parse(&options->read, &options->read_zone, value)) {
+        return wrong(error, row, value, "primary, prefer-replica, replica, nearest or zone:name");
+    }
+    return KW_OK;
+}
+
+static kw_err set_zones(kw_options *options, kw_error *error, const kw_allocator *mem,
+                        const kw_option_row *row, kw_bytes value)
+{
+    size_t n = value.len > 0 ? count_pairs(value) : 0;
+    kw_zone_pair *pairs = NULL;
+    if (n > ADDRESS_MAX) {
+        return wrong(error, row, value, "a list of at most 1000 pairs");
+    }
+    if (n > 0) {
+        pairs = kw_mem_calloc(mem, n, sizeof(pairs[0]));
+        if (pairs == NULL) {
+            return no_memory(error);
+        }
+    }
+    kw_bytes rest = value;
+    for (size_t i = 0; i < n; i++) {
+        kw_bytes pair = rest;
+        kw_bytes server;
+        kw_bytes zone;
+        (void)kw_bytes_split(&pair, &rest, rest, ',');
+        if (!kw_bytes_split(&server, &zone, pair, '>') || zone.len == 0 ||
+            !kw_endpoint_parse(&pairs[i].server, server)) {
+            kw_mem_free(mem, pairs);
+            return wrong(error, row, pair, "host:port>zone");
+        }
+        pairs[i].zone = kw_zone_hash(zone);
+    }
+    kw_mem_free(mem, options->zones);
+    options->zones = pairs;
+    options->zones_n = n;
+    return KW_OK;
+}
+
 static kw_err set_addresses(kw_options *options, kw_error *error, const kw_allocator *mem,
                             const kw_option_row *row, kw_bytes value)
 {
-    size_t n = 1;
+    size_t n = count_pairs(value);
     if (value.len == 0) { /* none */
         kw_mem_free(mem, options->address_map);
         options->address_map = NULL;
         options->address_map_n = 0;
         return KW_OK;
-    }
-    for (size_t i = 0; i < value.len; i++) {
-        n += value.data[i] == ',' ? 1 : 0;
     }
     if (n > ADDRESS_MAX) {
         return wrong(error, row, value, "a list of at most 1000 pairs");
@@ -365,6 +417,10 @@ kw_err kw_option_set(kw_options *options, kw_error *error, const kw_allocator *m
         return set_choice(options, error, row, value, quorum_words);
     case KW_OPTION_GUARD:
         return set_choice(options, error, row, value, guard_words);
+    case KW_OPTION_READ:
+        return set_read(options, error, row, value);
+    case KW_OPTION_ZONES:
+        return set_zones(options, error, mem, row, value);
     case KW_OPTION_ADDRESSES:
         return set_addresses(options, error, mem, row, value);
     }

@@ -20,6 +20,8 @@ typedef enum kw_option_kind {
     KW_OPTION_OUTAGE,    /* "fail", "next" or "eject" */
     KW_OPTION_QUORUM,    /* "strict" or "weak" */
     KW_OPTION_GUARD,     /* "off" or "on" */
+    KW_OPTION_READ,      /* "primary", "replica", "zone:name", ... */
+    KW_OPTION_ZONES,     /* "server>zone,server>zone" */
     KW_OPTION_ADDRESSES  /* "from>to,from>to" */
 } kw_option_kind;
 

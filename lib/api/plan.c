@@ -223,6 +223,34 @@ static void take_deadline(kw_plan *plan, kw_client *client, const kw_call_option
     plan->deadline_ns = kw_plan_deadline_ns(plan->start_ns, timeout_ms);
 }
 
+/* Only commands that read, and do not wait for anything, go to replicas. */
+static kw_err take_read(kw_plan *plan, const kw_client *client, kw_error *error,
+                        const kw_call_options *options, unsigned flags)
+{
+    static const kw_read_preference preferences[] = {
+        [KW_READ_PRIMARY] = KW_READ_OF_PRIMARY,
+        [KW_READ_PREFER_REPLICA] = KW_READ_OF_PREFERRED_REPLICA,
+        [KW_READ_REPLICA] = KW_READ_OF_REPLICA,
+        [KW_READ_NEAREST] = KW_READ_OF_NEAREST,
+        [KW_READ_ZONE] = KW_READ_OF_ZONE,
+    };
+    unsigned wanted = (unsigned)options->read;
+    if (wanted > KW_READ_ZONE || (options->read == KW_READ_ZONE && options->zone == NULL)) {
+        return kw_error_set(error, KW_ERR_ARGUMENT, KW_EFFECT_NONE,
+                            "the call options' read %u is unknown, or lacks its zone", wanted);
+    }
+    if ((flags & KW_COMMAND_READ) == 0 || (flags & (KW_COMMAND_WRITE | KW_COMMAND_BLOCKING)) != 0) {
+        return KW_OK;
+    }
+    plan->read = client->env.options.read;
+    plan->zone = client->env.options.read_zone;
+    if (options->read != KW_READ_DEFAULT) {
+        plan->read = preferences[wanted];
+        plan->zone = options->zone != NULL ? kw_zone_hash(kw_bytes_of(options->zone)) : 0;
+    }
+    return KW_OK;
+}
+
 kw_err kw_plan_start(kw_plan *plan, kw_plan_need *need, kw_client *client, kw_error *error,
                      const kw_plan_task *task)
 {
@@ -240,6 +268,9 @@ kw_err kw_plan_start(kw_plan *plan, kw_plan_need *need, kw_client *client, kw_er
     plan->is_repeatable = options->idempotent || (flags & KW_COMMAND_READ) != 0;
     plan->is_script = (flags & KW_COMMAND_SCRIPT) != 0;
     plan->is_blocking = (flags & KW_COMMAND_BLOCKING) != 0;
+    if (take_read(plan, client, error, options, flags) != KW_OK) {
+        return KW_ERR_ARGUMENT;
+    }
     if (!task->is_timed_later || plan->command == NULL) {
         take_deadline(plan, client, options, argv, argc);
     }

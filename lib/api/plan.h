@@ -31,6 +31,8 @@ typedef struct kw_plan {
     bool is_near;                   /* node counts the call until the plan's end */
     const kw_command_info *command; /* NULL: not in the table */
     const char *name;               /* for error texts: the table's, or "command" */
+    kw_read_preference read;        /* whom it may be sent to; PRIMARY for all but reads */
+    uint64_t zone;                  /* of KW_READ_OF_ZONE */
     bool is_repeatable;
     bool is_script;
     bool is_blocking;

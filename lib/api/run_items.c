@@ -55,6 +55,7 @@ static kw_op *need_op(kw_run *self, kw_item *item)
         for (unsigned i = 0; i < item->sends_n; i++) {
             kw_op_on_send(&item->trouble->op);
         }
+        kw_drive_note_node(&item->trouble->op, &item->plan, item->node);
         if (self->lasting != NULL) {
             self->lasting->troubled_n++;
         }

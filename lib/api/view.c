@@ -78,6 +78,36 @@ static bool is_inviting(const kw_view *view, size_t shard)
            (kw_ring_node_points(ring, (uint32_t)shard) > 0 && !kw_map_is_down(view->map, shard));
 }
 
+kw_node *kw_view_reader(const kw_view *view, kw_node *primary, kw_view_read read, kw_random *random)
+{
+    size_t number;
+    kw_node *nodes[KW_READ_CANDIDATES_MAX];
+    kw_read_candidate candidates[KW_READ_CANDIDATES_MAX];
+    if (!kw_map_find_node(view->map, &number, &primary->endpoint) ||
+        !kw_map_member_at(view->map, number)->is_primary) {
+        return primary;
+    }
+    const kw_map_shard *shard =
+        kw_map_shard_at(view->map, kw_map_member_at(view->map, number)->shard);
+    uint64_t now_ns = kw_env_now(primary->env);
+    size_t first = (size_t)kw_random_below(random, shard->replicas_n);
+    size_t n = 0;
+    nodes[n++] = primary;
+    for (size_t i = 0; i < shard->replicas_n && n < KW_READ_CANDIDATES_MAX; i++) {
+        size_t index = (first + i) % shard->replicas_n;
+        nodes[n++] = view->nodes[kw_map_replica(view->map, shard, index)];
+    }
+    for (size_t i = 0; i < n; i++) {
+        candidates[i].is_fit = kw_node_is_fit(nodes[i], now_ns);
+        candidates[i].is_in_zone =
+            atomic_load_explicit(&nodes[i]->zone, memory_order_relaxed) == read.zone;
+        candidates[i].latency_ns =
+            atomic_load_explicit(&nodes[i]->latency_ns, memory_order_relaxed);
+    }
+    size_t chosen = kw_read_choose(candidates, n, read.preference, random);
+    return chosen != KW_READ_NOBODY ? nodes[chosen] : NULL;
+}
+
 kw_node *kw_view_any(const kw_view *view, uint64_t random)
 {
     size_t shards_n = kw_map_shards_n(view->map);

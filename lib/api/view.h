@@ -2,6 +2,7 @@
 #ifndef API_VIEW_H
 #define API_VIEW_H
 
+#include "engine/read_choice.h"
 #include "net/node.h"
 #include "route/map.h"
 
@@ -30,6 +31,17 @@ kw_node *kw_view_at_place(const kw_view *view, uint64_t place);
 
 /* True for a primary that was down when the map was made. */
 bool kw_view_is_down(const kw_view *view, const kw_node *node);
+
+/* What a read may ask for. */
+typedef struct kw_view_read {
+    kw_read_preference preference;
+    uint64_t zone; /* of KW_READ_OF_ZONE */
+} kw_view_read;
+
+/* The one of a primary and its replicas that a read goes to, borrowed; NULL: nobody will
+ * do. */
+kw_node *kw_view_reader(const kw_view *view, kw_node *primary, kw_view_read read,
+                        kw_random *random);
 
 /* Some primary that serves slots: healthy if there is one; NULL where none is. */
 kw_node *kw_view_any(const kw_view *view, uint64_t random);

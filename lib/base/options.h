@@ -24,6 +24,21 @@ typedef enum kw_outage_policy {
     KW_OUTAGE_EJECT /* the ring is built anew without the node */
 } kw_outage_policy;
 
+/* Which servers reads go to. */
+typedef enum kw_read_preference {
+    KW_READ_OF_PRIMARY,
+    KW_READ_OF_PREFERRED_REPLICA, /* a replica; the primary where none will do */
+    KW_READ_OF_REPLICA,           /* a replica, and nobody else */
+    KW_READ_OF_NEAREST,           /* whoever answers soonest */
+    KW_READ_OF_ZONE               /* one of that zone; else as PREFERRED_REPLICA */
+} kw_read_preference;
+
+/* Where a server is. */
+typedef struct kw_zone_pair {
+    kw_endpoint server;
+    uint64_t zone; /* kw_zone_hash of its name */
+} kw_zone_pair;
+
 /* An address as servers announce it, and the one to dial instead. */
 typedef struct kw_address_pair {
     kw_endpoint from;
@@ -70,9 +85,20 @@ typedef struct kw_options {
     bool refuses_split;          /* keys in different slots are an error, always */
     bool has_resolver_thread;    /* names are looked up in threads of the library's own */
     bool is_reopened_after_fork; /* a forked child opens connections of its own */
+    kw_read_preference read;     /* of commands that only read */
+    uint64_t read_zone;          /* of ZONE */
+    kw_zone_pair *zones;
+    size_t zones_n;
     kw_address_pair *address_map;
     size_t address_map_n;
 } kw_options;
+
+/* A zone's name, short enough to be compared at every read; never 0. */
+uint64_t kw_zone_hash(kw_bytes name);
+
+/* Reads "primary", "prefer-replica", "replica", "nearest" or "zone:name"; false, with nothing
+ * written, for anything else. */
+bool kw_read_preference_parse(kw_read_preference *read, uint64_t *zone, kw_bytes text);
 
 /* True where servers are asked for the map, again and again. */
 static inline bool kw_options_has_fetch(const kw_options *options)

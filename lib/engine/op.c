@@ -73,10 +73,25 @@ static kw_step wait_and_retry(kw_op *op, uint64_t now_ns, kw_err obstacle, bool 
     op->has_target = false;
     op->is_asking = false;
     op->has_fetched = false;
+    op->has_left = false;
     op->redirects_n = 0;
     kw_step step = sleep_until(op, now_ns, now_ns + kw_backoff_next(&op->backoff, &op->random));
     step.wants_refresh = wants_refresh && op->spec.has_map;
     step.wakes_on_map = step.wants_refresh || !op->spec.has_map; /* a ring publishes too */
+    return step;
+}
+
+/* A replica failed the command, which only reads: at once to the primary; or, where nothing but
+ * replicas will do, to another one in a while. */
+static kw_step leave_replica(kw_op *op, uint64_t now_ns, kw_err obstacle, bool wants_refresh)
+{
+    if (op->spec.shuns_primary || now_ns >= op->spec.deadline_ns) {
+        return wait_and_retry(op, now_ns, obstacle, wants_refresh);
+    }
+    op->obstacle = obstacle;
+    op->has_left = true;
+    kw_step step = send_to_owner(op);
+    step.wants_refresh = wants_refresh && op->spec.has_map;
     return step;
 }
 
@@ -103,6 +118,8 @@ kw_step kw_op_start(kw_op *op, const kw_op_spec *spec, uint64_t seed)
     op->target.host[0] = '\0';
     op->target.port = 0;
     op->has_fetched = false;
+    op->is_at_replica = false;
+    op->has_left = false;
     op->redirects_n = 0;
     op->sends_n = 0;
     op->effect = KW_EFFECT_NONE;
@@ -173,11 +190,16 @@ kw_step kw_op_on_reply(kw_op *op, uint64_t now_ns, const kw_verdict *verdict,
                        const kw_endpoint *from)
 {
     kw_err code = kw_verdict_code(verdict->kind);
-    if (is_callers(op, verdict->kind)) {
+    bool is_final = verdict->kind == KW_VERDICT_FINAL || verdict->kind == KW_VERDICT_AUTH;
+    bool is_turned_away = op->is_at_replica && !is_final;
+    if (!is_turned_away && is_callers(op, verdict->kind)) {
         return step_of(KW_STEP_DONE);
     }
     if (op->sends_n >= KW_OP_SENDS_MAX) {
         return fail(op, code, KW_EFFECT_NONE);
+    }
+    if (is_turned_away) {
+        return leave_replica(op, now_ns, code, verdict->kind == KW_VERDICT_MOVED);
     }
     switch (verdict->kind) {
     case KW_VERDICT_MOVED:
@@ -236,6 +258,9 @@ kw_step kw_op_on_unavailable(kw_op *op, uint64_t now_ns, kw_err code, uint64_t r
         /* AUTH, NOMEM, CANCELLED, FORKED, ...: trying again changes nothing. */
         return fail(op, code, KW_EFFECT_NONE);
     }
+    if (op->is_at_replica) {
+        return leave_replica(op, now_ns, code, true);
+    }
     kw_step step = wait_and_retry(op, now_ns, code, true);
     if (step.kind == KW_STEP_SLEEP && !op->spec.has_map && step.until_ns < retry_ns) {
         step.until_ns = retry_ns < op->spec.deadline_ns ? retry_ns : op->spec.deadline_ns;
@@ -270,6 +295,9 @@ kw_step kw_op_on_broken(kw_op *op, uint64_t now_ns, kw_err code, bool has_left)
     }
     if (op->sends_n >= KW_OP_SENDS_MAX) {
         return fail_suspect(op, code, op->effect);
+    }
+    if (op->is_at_replica) {
+        return leave_replica(op, now_ns, code, true);
     }
     return wait_and_retry(op, now_ns, code, true);
 }

@@ -44,6 +44,7 @@ typedef struct kw_op_spec {
     bool is_pinned;         /* the caller named the node: redirects are the caller's to read */
     bool has_slot;          /* slot is known */
     bool is_repeatable;     /* a second run does no harm: a read, or the caller says so */
+    bool shuns_primary;     /* it reads, and from replicas only */
     bool is_script;         /* its error text may be an inner command's */
     uint16_t slot;
     uint64_t suspect_ns; /* no answer by then is the node's fault */
@@ -55,6 +56,8 @@ typedef struct kw_op {
     kw_backoff backoff;
     kw_endpoint target;   /* of the last MOVED or ASK */
     bool is_asking;       /* target came from ASK */
+    bool is_at_replica;   /* the driver's: where the command was last sent */
+    bool has_left;        /* a replica failed it: to the primary, until the next pause */
     bool has_target;      /* the send after the pause goes to target */
     bool has_fetched;     /* a map was fetched, and nothing was tried since */
     unsigned redirects_n; /* in this try */

@@ -204,6 +204,8 @@ static kw_err on_description(kw_conn *conn, kw_error *error, const kw_reply *rep
         kw_bytes value = kw_reply_bytes(kw_reply_at(reply, i + 1));
         if (kw_bytes_equal(name, kw_bytes_of("mode"))) {
             warn_of_cluster(conn, value);
+        } else if (kw_bytes_equal(name, kw_bytes_of("availability_zone")) && value.len > 0) {
+            conn->zone = kw_zone_hash(value);
         }
     }
     return KW_OK;

@@ -6,6 +6,7 @@
 
 /* While one thread dials a failing node, the others wait for it this long before
  * they look elsewhere. */
+#define SHUN_NS       ((uint64_t)500000000)
 #define PROBE_WAIT_NS ((uint64_t)50000000)
 
 static void link_node(kw_node *node)
@@ -35,6 +36,17 @@ static void unlink_node(kw_node *node)
     kw_gate_unlock(&env->nodes_gate);
 }
 
+/* As settings say it; 0: they do not. */
+static uint64_t zone_of(const kw_env *env, const kw_endpoint *endpoint)
+{
+    for (size_t i = 0; i < env->options.zones_n; i++) {
+        if (kw_endpoint_equal(&env->options.zones[i].server, endpoint)) {
+            return env->options.zones[i].zone;
+        }
+    }
+    return 0;
+}
+
 kw_node *kw_node_new(kw_env *env, const kw_endpoint *endpoint)
 {
     kw_node *node = kw_mem_calloc(&env->mem, 1, sizeof(*node));
@@ -55,6 +67,9 @@ kw_node *kw_node_new(kw_env *env, const kw_endpoint *endpoint)
     atomic_init(&node->role, KW_CONN_ANY);
     atomic_init(&node->era, 0);
     atomic_init(&node->is_crowded, env->options.share_above == 0);
+    atomic_init(&node->zone, zone_of(env, endpoint));
+    atomic_init(&node->unfit_ns, 0);
+    atomic_init(&node->latency_ns, 0);
     node->endpoint = *endpoint;
     kw_endpoint_text(node->name, endpoint);
     kw_health_init(&node->health);
@@ -214,8 +229,11 @@ static void begin_open(kw_node *node)
     node->conns_n++;
 }
 
-static void end_open(kw_node *node)
+static void end_open(kw_node *node, const kw_conn *conn)
 {
+    if (conn->zone != 0) {
+        atomic_store_explicit(&node->zone, conn->zone, memory_order_relaxed);
+    }
     kw_health_on_connected(&node->health);
     node->stats.connects++;
     kw_node_well(node);
@@ -223,6 +241,9 @@ static void end_open(kw_node *node)
 
 static void fail_open(kw_node *node, uint64_t now_ns, const kw_error *failure)
 {
+    if (failure->code == KW_ERR_ROLE) {
+        kw_node_shun(node, now_ns);
+    }
     if (failure->code == KW_ERR_CANCELLED || failure->code == KW_ERR_TIMEOUT ||
         failure->code == KW_ERR_NOMEM || failure->code == KW_ERR_ROLE) {
         kw_health_on_abandoned(&node->health);
@@ -306,7 +327,7 @@ static kw_err open_conn(kw_node *node, kw_conn **conn, kw_error *error, uint64_t
     kw_err code = KW_OK;
     if (is_good) {
         if (fresh->state == KW_CONN_READY) {
-            end_open(node);
+            end_open(node, fresh);
         }
         link_in_use(node, fresh);
         node->stats.sends++;
@@ -517,7 +538,7 @@ void kw_node_release_shared(kw_node *node, kw_conn *conn, uint64_t now_ns, const
 void kw_node_on_ready(kw_node *node, kw_conn *conn)
 {
     kw_gate_lock(&node->gate);
-    end_open(node);
+    end_open(node, conn);
     if (conn->previous == NULL && node->in_use != conn) {
         link_in_use(node, conn);
     }
@@ -628,6 +649,24 @@ uint64_t kw_node_retry_ns(kw_node *node, uint64_t now_ns)
     uint64_t retry_ns = node->health.retry_ns > now_ns ? node->health.retry_ns : now_ns + 1;
     kw_gate_unlock(&node->gate);
     return is_open ? 0 : retry_ns;
+}
+
+void kw_node_shun(kw_node *node, uint64_t now_ns)
+{
+    atomic_store_explicit(&node->unfit_ns, now_ns + SHUN_NS, memory_order_relaxed);
+}
+
+bool kw_node_is_fit(kw_node *node, uint64_t now_ns)
+{
+    return now_ns >= atomic_load_explicit(&node->unfit_ns, memory_order_relaxed) &&
+           !kw_node_is_failing(node);
+}
+
+void kw_node_on_latency(kw_node *node, uint64_t latency_ns)
+{
+    uint64_t mean_ns = atomic_load_explicit(&node->latency_ns, memory_order_relaxed);
+    mean_ns = mean_ns == 0 ? latency_ns : mean_ns - mean_ns / 8 + latency_ns / 8;
+    atomic_store_explicit(&node->latency_ns, mean_ns > 0 ? mean_ns : 1, memory_order_relaxed);
 }
 
 void kw_node_count(kw_node *node, kw_node_event event)

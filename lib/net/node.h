@@ -22,13 +22,16 @@ struct kw_node {
     atomic_size_t refs;
     kw_endpoint endpoint;
     char name[KW_ENDPOINT_TEXT];
-    atomic_uint near_n;            /* calls under way that chose it for their key's sake, and
-                                      might have chosen another */
-    atomic_uint_fast64_t faults_n; /* failures in a row, of any connection */
-    kw_outage outage;              /* of a ring's node; the guard alone reads it */
-    kw_probe probe;                /* the same */
-    atomic_int role;               /* kw_conn_role of the connections that are opened */
-    atomic_uint era;               /* connections of an earlier one are not used again */
+    atomic_uint near_n;              /* calls under way that chose it for their key's sake, and
+                                        might have chosen another */
+    atomic_uint_fast64_t faults_n;   /* failures in a row, of any connection */
+    kw_outage outage;                /* of a ring's node; the guard alone reads it */
+    kw_probe probe;                  /* the same */
+    atomic_int role;                 /* kw_conn_role of the connections that are opened */
+    atomic_uint_fast64_t zone;       /* kw_zone_hash; 0: not known */
+    atomic_uint_fast64_t unfit_ns;   /* of a replica: not to be read from before this */
+    atomic_uint_fast64_t latency_ns; /* of calls, a moving mean; 0: not measured */
+    atomic_uint era;                 /* connections of an earlier one are not used again */
     kw_lane lane;           /* has a gate of its own, never taken inside the node's or around it */
     kw_gate gate;           /* guards all below */
     kw_conn *idle;          /* the last one released comes first */
@@ -119,6 +122,15 @@ static inline void kw_node_well(kw_node *node)
 
 /* Before when it is no use to try to connect; 0: it is. */
 uint64_t kw_node_retry_ns(kw_node *node, uint64_t now_ns);
+
+/* A replica turned a read away, or cannot be told to be one: reads go elsewhere for a while. */
+void kw_node_shun(kw_node *node, uint64_t now_ns);
+
+/* True where reads may go there, as far as is known. */
+bool kw_node_is_fit(kw_node *node, uint64_t now_ns);
+
+/* A call was answered after so long. */
+void kw_node_on_latency(kw_node *node, uint64_t latency_ns);
 
 /* Adds to the node's figures under its lock. */
 typedef enum kw_node_event {

@@ -84,6 +84,28 @@ static void test_batches_and_sessions_know_no_slots(void **state)
     kw_session_close(session);
 }
 
+/* Every replica answers reads, and none is sent a write. */
+static void test_reads_go_to_the_replicas_where_asked_to(void **state)
+{
+    stage *it = *state;
+    kw_client *client =
+        kw_test_open("%s?timeout=5s&read-preference=replica", kw_test_group_uri(it->group));
+    kw_test_ask_ok(client, "SET copied 1");
+    uint64_t end_ms = kw_test_now_ms() + 5000;
+    while (kw_test_ask_integer(client, "EXISTS copied") == 0) {
+        assert_true(kw_test_now_ms() < end_ms);
+    }
+    for (int i = 0; i < 200; i++) {
+        free(kw_test_ask_text(client, "GET copied"));
+        kw_test_ask_ok(client, "SET other %d", i);
+    }
+    kw_node_stats stats = {.size = sizeof(stats)};
+    for (size_t i = 0; kw_client_node_stats(client, &stats, i) == KW_OK; i++) {
+        assert_true(stats.is_primary ? stats.sends >= 200 : stats.sends >= 40);
+    }
+    kw_close(client);
+}
+
 static void test_names_that_nobody_knows_are_an_error_of_their_own(void **state)
 {
     stage *it = *state;
@@ -246,6 +268,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_commands_go_to_the_primary),
         cmocka_unit_test(test_batches_and_sessions_know_no_slots),
+        cmocka_unit_test(test_reads_go_to_the_replicas_where_asked_to),
         cmocka_unit_test(test_names_that_nobody_knows_are_an_error_of_their_own),
         cmocka_unit_test(test_failover_by_command_moves_every_connection),
         cmocka_unit_test(test_killed_primary_is_replaced),

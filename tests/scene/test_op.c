@@ -52,6 +52,8 @@ typedef struct scene_turn {
 #define PINNED       4
 #define NO_SLOT      8
 #define NO_REDIRECTS 16
+#define AT_REPLICA   64 /* each send goes to one, but the op says otherwise */
+#define ONLY_REPLICA 128
 
 static kw_step happen(kw_op *op, const scene_turn *turn)
 {
@@ -118,6 +120,7 @@ static kw_op play(const char *name, unsigned traits, const scene_turn *turns, si
         .redirects_max = (traits & NO_REDIRECTS) != 0 ? 0 : 5,
         .has_map = (traits & (CLUSTER | MAP)) != 0,
         .has_redirects = (traits & CLUSTER) != 0,
+        .shuns_primary = (traits & ONLY_REPLICA) != 0,
         .is_pinned = (traits & PINNED) != 0,
         .is_repeatable = (traits & REPEATABLE) != 0,
         .has_slot = (traits & NO_SLOT) == 0,
@@ -129,6 +132,9 @@ static kw_op play(const char *name, unsigned traits, const scene_turn *turns, si
     for (size_t i = 0; i < n; i++) {
         if (step.kind == KW_STEP_SEND && !is_before_sending(turns[i].event)) {
             kw_op_on_send(&op);
+        }
+        if (step.kind == KW_STEP_SEND) {
+            op.is_at_replica = (traits & AT_REPLICA) != 0 && !op.has_left && !step.is_redirected;
         }
         step = happen(&op, &turns[i]);
         bool is_fail = turns[i].kind == KW_STEP_FAIL;
@@ -286,6 +292,49 @@ static void test_op_map_without_redirects_is_asked_for_again(void **state)
         {E_FETCHED, KW_ERR_NO_SERVICE, 2, FAIL(KW_ERR_NO_SERVICE, KW_EFFECT_NONE)});
     PLAY("lost write", MAP,
         {E_LOST, KW_ERR_CLOSED, 1, FAIL_FETCH(KW_ERR_CLOSED, KW_EFFECT_MAYBE)});
+}
+
+static void test_op_replica_that_fails_is_left_for_the_primary(void **state)
+{
+    (void)state;
+    static const int kinds[] = {KW_VERDICT_LOADING, KW_VERDICT_MASTER_DOWN, KW_VERDICT_ASK,
+                                KW_VERDICT_TRY_AGAIN, KW_VERDICT_CLUSTER_DOWN, KW_VERDICT_READONLY,
+                                KW_VERDICT_BUSY, KW_VERDICT_UNBLOCKED, KW_VERDICT_FULL};
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+        PLAY("turned away, at once elsewhere", CLUSTER | AT_REPLICA | REPEATABLE,
+            {E_REPLY, kinds[i], 1, SEND(0)},
+            {E_REPLY, KW_VERDICT_FINAL, 2, DONE});
+        PLAY("also without a map", AT_REPLICA | REPEATABLE,
+            {E_REPLY, kinds[i], 1, SEND(0)},
+            {E_REPLY, KW_VERDICT_FINAL, 2, DONE});
+    }
+    PLAY("the slot is not its primary's any more", CLUSTER | AT_REPLICA | REPEATABLE,
+        {E_REPLY, KW_VERDICT_MOVED, 1, SEND(FETCH)},
+        {E_REPLY, KW_VERDICT_MOVED, 2, SEND(REDIRECT | PATCH | FETCH)},
+        {E_REPLY, KW_VERDICT_FINAL, 3, DONE});
+    PLAY("down", CLUSTER | AT_REPLICA | REPEATABLE,
+        {E_UNAVAILABLE, KW_ERR_CONNECT, 1, SEND(FETCH)},
+        {E_REPLY, KW_VERDICT_FINAL, 2, DONE});
+    PLAY("without its link", MAP | AT_REPLICA | REPEATABLE,
+        {E_UNAVAILABLE, KW_ERR_ROLE, 1, SEND(FETCH)},
+        {E_REPLY, KW_VERDICT_FINAL, 2, DONE});
+    PLAY("lost with the read on it", CLUSTER | AT_REPLICA | REPEATABLE,
+        {E_LOST, KW_ERR_CLOSED, 1, SEND(FETCH)},
+        {E_REPLY, KW_VERDICT_FINAL, 2, DONE});
+    PLAY("both down: a replica again after the pause", CLUSTER | AT_REPLICA | REPEATABLE,
+        {E_UNAVAILABLE, KW_ERR_CONNECT, 1, SEND(FETCH)},
+        {E_UNAVAILABLE, KW_ERR_CONNECT, 2, SLEEP(FETCH)},
+        {E_WOKE, 0, 10, SEND(0)},
+        {E_REPLY, KW_VERDICT_LOADING, 11, SEND(0)});
+    PLAY("nothing but replicas", CLUSTER | AT_REPLICA | ONLY_REPLICA | REPEATABLE,
+        {E_REPLY, KW_VERDICT_LOADING, 1, SLEEP(0)},
+        {E_WOKE, 0, 10, SEND(0)},
+        {E_UNAVAILABLE, KW_ERR_CONNECT, 11, SLEEP(FETCH)},
+        {E_WOKE, 0, 1000, FAIL(KW_ERR_CONNECT, KW_EFFECT_NONE)});
+    PLAY("an answer is an answer", CLUSTER | AT_REPLICA, {E_REPLY, KW_VERDICT_FINAL, 1, DONE});
+    PLAY("no permission", CLUSTER | AT_REPLICA, {E_REPLY, KW_VERDICT_AUTH, 1, DONE});
+    PLAY("garbage", CLUSTER | AT_REPLICA | REPEATABLE,
+        {E_LOST, KW_ERR_PROTOCOL, 1, FAIL(KW_ERR_PROTOCOL, KW_EFFECT_MAYBE)});
 }
 
 static void test_op_unserved_slot_is_asked_for_once_more(void **state)
@@ -487,6 +536,7 @@ int main(void)
         cmocka_unit_test(test_op_redirects_are_followed),
         cmocka_unit_test(test_op_server_states_are_waited_out),
         cmocka_unit_test(test_op_map_without_redirects_is_asked_for_again),
+        cmocka_unit_test(test_op_replica_that_fails_is_left_for_the_primary),
         cmocka_unit_test(test_op_unserved_slot_is_asked_for_once_more),
         cmocka_unit_test(test_op_nothing_sent_is_tried_again_whatever_the_command),
         cmocka_unit_test(test_op_unknown_outcome_is_repeated_only_with_leave),

@@ -124,6 +124,19 @@ static void test_uri_of_sentinels_has_a_name_and_a_login_of_their_own(void **sta
     assert_string_equal(copy.service, "my/master");
     kw_options_fini(&copy, kw_mem_default());
     kw_config_free(config);
+    config = config_of("redis-cluster://h?read-preference=zone:east&zones=a:1>west,b:2>east");
+    assert_int_equal(config->options.read, KW_READ_OF_ZONE);
+    assert_int_equal(config->options.zones_n, 2);
+    assert_true(config->options.zones[1].zone == config->options.read_zone);
+    assert_true(config->options.zones[0].zone != config->options.read_zone);
+    assert_true(kw_options_copy(&copy, &config->options, kw_mem_default()));
+    assert_string_equal(copy.zones[1].server.host, "b");
+    kw_options_fini(&copy, kw_mem_default());
+    assert_int_equal(kw_config_set(config, "zones", "", NULL), KW_OK);
+    assert_int_equal(kw_config_set(config, "read-preference", "nearest", NULL), KW_OK);
+    assert_int_equal(config->options.read, KW_READ_OF_NEAREST);
+    assert_int_equal(config->options.zones_n, 0);
+    kw_config_free(config);
     config = config_of("valkey-sentinel://h");
     kw_error error = KW_ERROR_INIT;
     assert_null(kw_open_config(config, &error));
@@ -180,6 +193,11 @@ static void test_uri_bad_ones_name_what_and_where(void **state)
         {"localhost:6379", KW_ERR_CONFIG, "redis://"},
         {"http://h", KW_ERR_CONFIG, "unknown scheme"},
         {"rediss://h", KW_ERR_UNSUPPORTED, "TLS"},
+        {"redis://h?read-preference=any", KW_ERR_CONFIG, "prefer-replica"},
+        {"redis://h?read-preference=zone:", KW_ERR_CONFIG, "zone:name"},
+        {"redis://h?zones=a:1", KW_ERR_CONFIG, "host:port>zone"},
+        {"redis://h?zones=a:1>", KW_ERR_CONFIG, "host:port>zone"},
+        {"redis://h?zones=a>z", KW_ERR_CONFIG, "host:port>zone"},
         {"redis-sentinel://h/m/x", KW_ERR_CONFIG, "database"},
         {"redis-sentinel://h/a%20b", KW_ERR_CONFIG, "service"},
         {"redis-sentinel://h/m?service=n", KW_ERR_CONFIG, "twice"},

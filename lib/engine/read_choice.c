@@ -1,0 +1,81 @@
+#include "engine/read_choice.h"
+
+/* One read in so many goes anywhere, to be measured. */
+#define EXPLORE_EVERY 64u
+
+/* Latencies that differ by less than a fifth and this are equal. */
+#define TOLERANCE_NS ((uint64_t)100000)
+
+/* A candidate at random, of those from first on whose bit is set; NOBODY: none is. */
+static size_t pick(uint32_t mask, kw_random *random)
+{
+    size_t count = 0;
+    for (uint32_t rest = mask; rest != 0; rest &= rest - 1) {
+        count++;
+    }
+    size_t skip = (size_t)kw_random_below(random, count);
+    for (size_t i = 0; i < KW_READ_CANDIDATES_MAX; i++) {
+        if ((mask >> i & 1) != 0 && skip-- == 0) {
+            return i;
+        }
+    }
+    return KW_READ_NOBODY;
+}
+
+static uint32_t nearest_of(const kw_read_candidate *candidates, size_t n, uint32_t fit)
+{
+    uint64_t best_ns = UINT64_MAX;
+    uint32_t unknown = 0;
+    uint32_t near = 0;
+    for (size_t i = 0; i < n; i++) {
+        bool is_fit = (fit >> i & 1) != 0;
+        if (is_fit && candidates[i].latency_ns == 0) {
+            unknown |= 1u << i;
+        } else if (is_fit && candidates[i].latency_ns < best_ns) {
+            best_ns = candidates[i].latency_ns;
+        }
+    }
+    for (size_t i = 0; unknown == 0 && i < n; i++) {
+        if ((fit >> i & 1) != 0 &&
+            candidates[i].latency_ns <= best_ns + best_ns / 5 + TOLERANCE_NS) {
+            near |= 1u << i;
+        }
+    }
+    return unknown != 0 ? unknown : near;
+}
+
+size_t kw_read_choose(const kw_read_candidate *candidates, size_t n, kw_read_preference preference,
+                      kw_random *random)
+{
+    uint32_t fit = 0;
+    uint32_t zone = 0;
+    n = n < KW_READ_CANDIDATES_MAX ? n : KW_READ_CANDIDATES_MAX;
+    for (size_t i = 0; i < n; i++) {
+        fit |= candidates[i].is_fit ? 1u << i : 0;
+        zone |= candidates[i].is_fit && candidates[i].is_in_zone ? 1u << i : 0;
+    }
+    uint32_t all_replicas = ((1u << n) - 1) & ~1u;
+    uint32_t replicas = fit & all_replicas;
+    switch (preference) {
+    case KW_READ_OF_PRIMARY:
+        return 0;
+    case KW_READ_OF_REPLICA:
+        return pick(replicas != 0 ? replicas : all_replicas, random);
+    case KW_READ_OF_NEAREST:
+        if (fit == 0) {
+            return 0;
+        }
+        if (kw_random_below(random, EXPLORE_EVERY) == 0) {
+            return pick(fit, random);
+        }
+        return pick(nearest_of(candidates, n, fit), random);
+    case KW_READ_OF_ZONE:
+        if (zone != 0) {
+            return pick((zone & all_replicas) != 0 ? zone & all_replicas : zone, random);
+        }
+        return replicas != 0 ? pick(replicas, random) : 0;
+    case KW_READ_OF_PREFERRED_REPLICA:
+        return replicas != 0 ? pick(replicas, random) : 0;
+    }
+    return 0;
+}

@@ -1,0 +1,321 @@
+/* Reads from replicas that are away, loading, cut off, or turn reads away: where they go, and
+ * that nothing else does. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "support/ask.h"
+#include "support/check.h"
+#include "support/fake.h"
+
+#include <keyway.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LATE_MS (300 * KW_TEST_SLOWNESS)
+
+static kw_fake *fakes[3]; /* a primary, its replica, and another primary */
+
+#define PRIMARY fakes[0]
+#define REPLICA fakes[1]
+#define OTHER   fakes[2]
+
+static int set_up(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        fakes[i] = kw_fake_start();
+    }
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        kw_fake_free(fakes[i]);
+    }
+    return 0;
+}
+
+static void answer_numbers(size_t i)
+{
+    kw_fake_on_reply(fakes[i], KW_FAKE_ALWAYS, "INCR *", ":%zu", i);
+    kw_fake_on_reply(fakes[i], KW_FAKE_ALWAYS, "GET *", ":%zu", i);
+    kw_fake_on_reply(fakes[i], KW_FAKE_ALWAYS, "MGET *", "*1\r\n:%zu", i);
+    kw_fake_on_reply(fakes[i], KW_FAKE_ALWAYS, "EVAL_RO *", ":%zu", i);
+    kw_fake_on_reply(fakes[i], KW_FAKE_ALWAYS, "EVAL *", ":%zu", i);
+    kw_fake_on_reply(fakes[i], KW_FAKE_ALWAYS, "XREAD *", ":%zu", i);
+}
+
+/* All slots are the primary's. */
+static void reset_fakes(void)
+{
+    const kw_fake_range all[] = {{0, 16383, PRIMARY, REPLICA}};
+    kw_fake_halves(fakes, 3);
+    kw_fake_set_cluster(fakes, 3, all, 1);
+    for (size_t i = 0; i < 3; i++) {
+        answer_numbers(i);
+    }
+}
+
+static kw_client *open_cluster(const char *options)
+{
+    return kw_test_open("redis-cluster://%s?timeout=3s&%s", kw_fake_address(PRIMARY), options);
+}
+
+static void expect(kw_client *kw, const char *command, long long number)
+{
+    kw_error error = KW_ERROR_INIT;
+    kw_reply *reply = kw_command(kw, &error, command);
+    const kw_reply *value = kw_reply_count(reply) > 0 ? kw_reply_at(reply, 0) : reply;
+    if (reply == NULL || kw_reply_is_error(reply) || kw_reply_int(value) != number) {
+        fail_msg("%s: %s %s %lld", command, error.text,
+                 reply != NULL ? kw_reply_str(reply, NULL) : "", kw_reply_int(value));
+    }
+    kw_reply_free(reply);
+}
+
+static void test_only_reads_go_to_replicas(void **state)
+{
+    (void)state;
+    reset_fakes();
+    kw_client *kw = open_cluster("read-preference=prefer-replica");
+    for (int i = 0; i < 3; i++) {
+        expect(kw, "GET foo", 1);
+        expect(kw, "INCR foo", 0);
+        expect(kw, "MGET foo", 1);
+        expect(kw, "EVAL_RO x 1 foo", 1);
+        expect(kw, "EVAL x 1 foo", 0);
+        expect(kw, "XREAD BLOCK 10 STREAMS foo 0", 0); /* it waits for a write */
+    }
+    assert_int_equal(kw_fake_count(REPLICA, "INCR *") + kw_fake_count(REPLICA, "EVAL *"), 0);
+    assert_true(kw_fake_count(REPLICA, "READONLY") > 0);
+    assert_int_equal(kw_fake_count(PRIMARY, "READONLY"), 0);
+    kw_close(kw);
+    kw = open_cluster("pool-max=8");
+    expect(kw, "GET foo", 0);
+    kw_close(kw);
+}
+
+static void test_readonly_is_said_on_every_connection(void **state)
+{
+    (void)state;
+    reset_fakes();
+    kw_client *kw = open_cluster("read-preference=replica");
+    unsigned before = kw_fake_accepted(REPLICA);
+    kw_fake_log_clear(REPLICA);
+    for (int i = 0; i < 3; i++) {
+        expect(kw, "GET foo", 1);
+        kw_fake_disconnect(REPLICA, i % 2 == 0);
+        kw_test_sleep_ms(20);
+    }
+    assert_true(kw_fake_accepted(REPLICA) - before >= 3);
+    assert_int_equal(kw_fake_count(REPLICA, "READONLY"), kw_fake_accepted(REPLICA) - before);
+    kw_close(kw);
+}
+
+static void test_call_says_where_it_reads(void **state)
+{
+    (void)state;
+    reset_fakes();
+    kw_client *kw = open_cluster("pool-max=8");
+    static const struct {
+        kw_read read;
+        const char *zone;
+        long long number; /* -1: not accepted */
+    } rows[] = {
+        {KW_READ_DEFAULT, NULL, 0},        {KW_READ_PRIMARY, NULL, 0}, {KW_READ_REPLICA, NULL, 1},
+        {KW_READ_PREFER_REPLICA, NULL, 1}, {KW_READ_ZONE, "z", 1},     {KW_READ_ZONE, NULL, -1},
+        {(kw_read)17, NULL, -1},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        kw_call_options options = KW_CALL_OPTIONS_INIT;
+        kw_error error = KW_ERROR_INIT;
+        const char *argv[] = {"GET", "foo"};
+        options.read = rows[i].read;
+        options.zone = rows[i].zone;
+        kw_reply *reply = kw_call(kw, &error, &options, 2, argv, NULL);
+        if (rows[i].number < 0) {
+            assert_null(reply);
+            assert_int_equal(error.code, KW_ERR_ARGUMENT);
+        } else {
+            assert_int_equal(kw_reply_int(reply), rows[i].number);
+        }
+        kw_reply_free(reply);
+    }
+    kw_call_options old = KW_CALL_OPTIONS_INIT; /* of a program of an earlier version */
+    old.size = offsetof(kw_call_options, read);
+    old.read = (kw_read)99;
+    const char *argv[] = {"GET", "foo"};
+    kw_reply *reply = kw_call(kw, NULL, &old, 2, argv, NULL);
+    assert_int_equal(kw_reply_int(reply), 0);
+    kw_reply_free(reply);
+    kw_close(kw);
+}
+
+/* Whatever the replica does, the read is answered by the primary, soon. */
+static void test_replica_that_turns_away_is_left_for_the_primary(void **state)
+{
+    (void)state;
+    static const char *const answers[] = {
+        "-LOADING Redis is loading the dataset in memory",
+        "-MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+        "-CLUSTERDOWN The cluster is down",
+        "-MOVED 12182 127.0.0.1:1",
+        "-ASK 12182 127.0.0.1:1",
+        "-TRYAGAIN Multiple keys request during rehashing of slot",
+        "-READONLY You can't write against a read only replica.",
+    };
+    for (size_t i = 0; i < sizeof(answers) / sizeof(answers[0]); i++) {
+        reset_fakes();
+        kw_fake_reset(REPLICA);
+        kw_fake_on_reply(REPLICA, KW_FAKE_ALWAYS, "GET *", "%s", answers[i]);
+        kw_client *kw = open_cluster("read-preference=prefer-replica");
+        uint64_t start_ms = kw_test_now_ms();
+        expect(kw, "GET foo", 0);
+        expect(kw, "GET foo", 0);
+        assert_in_range(kw_test_now_ms() - start_ms, 0, LATE_MS);
+        assert_in_range(kw_fake_count(REPLICA, "GET *"), 1, 1); /* it is left alone for a while */
+        kw_fake_reset(REPLICA);
+        answer_numbers(1);
+        kw_test_sleep_ms(600);
+        expect(kw, "GET foo", 1);
+        kw_close(kw);
+    }
+}
+
+static void test_replica_that_is_away_is_left_for_the_primary(void **state)
+{
+    (void)state;
+    reset_fakes();
+    kw_client *kw = open_cluster("read-preference=prefer-replica");
+    expect(kw, "GET foo", 1);
+    kw_fake_down(REPLICA);
+    for (int i = 0; i < 10; i++) {
+        uint64_t start_ms = kw_test_now_ms();
+        expect(kw, "GET foo", 0);
+        assert_in_range(kw_test_now_ms() - start_ms, 0, LATE_MS);
+    }
+    kw_fake_up(REPLICA);
+    uint64_t end_ms = kw_test_now_ms() + 2000 + LATE_MS;
+    size_t before = kw_fake_count(REPLICA, "GET *");
+    while (kw_fake_count(REPLICA, "GET *") == before) {
+        kw_reply_free(kw_command(kw, NULL, "GET foo"));
+        kw_test_sleep_ms(10);
+        assert_true(kw_test_now_ms() < end_ms);
+    }
+    /* One that says nothing any more costs its reads the stall, and no more. */
+    kw_fake_reset(REPLICA);
+    kw_fake_on(REPLICA, KW_FAKE_ALWAYS, "*", KW_FAKE_STEPS(KW_FAKE_STALL));
+    uint64_t start_ms = kw_test_now_ms();
+    expect(kw, "GET foo", 0);
+    assert_in_range(kw_test_now_ms() - start_ms, 0, 900 + LATE_MS);
+    kw_close(kw);
+}
+
+static void test_read_lost_with_its_replica_runs_at_the_primary(void **state)
+{
+    (void)state;
+    reset_fakes();
+    kw_fake_reset(REPLICA);
+    kw_fake_on(REPLICA, KW_FAKE_ALWAYS, "GET *", KW_FAKE_STEPS(KW_FAKE_RESET));
+    kw_client *kw = open_cluster("read-preference=prefer-replica");
+    expect(kw, "GET foo", 0);
+    kw_batch *batch = kw_batch_new(kw, NULL);
+    kw_test_sleep_ms(600);
+    for (int i = 0; i < 20; i++) {
+        assert_int_equal(kw_batch_add(batch, NULL, i % 2 == 0 ? "GET foo" : "INCR foo"), KW_OK);
+    }
+    assert_int_equal(kw_batch_run(batch, NULL, 0), KW_OK);
+    for (size_t i = 0; i < 20; i++) {
+        assert_int_equal(kw_reply_int(kw_batch_reply(batch, i, NULL)), 0);
+    }
+    assert_int_equal(kw_fake_count(PRIMARY, "INCR *"), 10);
+    kw_batch_free(batch);
+    kw_close(kw);
+}
+
+static void test_nothing_but_replicas_waits_for_one(void **state)
+{
+    (void)state;
+    reset_fakes();
+    kw_fake_down(REPLICA);
+    kw_client *kw = kw_test_open("redis-cluster://%s?timeout=400ms&read-preference=replica",
+                                 kw_fake_address(PRIMARY));
+    kw_error error = KW_ERROR_INIT;
+    assert_null(kw_command(kw, &error, "GET foo"));
+    assert_int_equal(error.code, KW_ERR_CONNECT);
+    assert_int_equal(kw_fake_count(PRIMARY, "GET *"), 0);
+    expect(kw, "INCR foo", 0);
+    const kw_fake_range bare[] = {{0, 16383, PRIMARY, NULL}};
+    kw_fake_set_cluster(fakes, 3, bare, 1);
+    kw_close(kw);
+    kw = kw_test_open("redis-cluster://%s?timeout=400ms&read-preference=replica",
+                      kw_fake_address(PRIMARY));
+    assert_null(kw_command(kw, &error, "GET foo"));
+    assert_int_equal(error.code, KW_ERR_NOT_SERVED);
+    assert_non_null(strstr(error.text, "replica"));
+    kw_close(kw);
+}
+
+static void test_zones_are_those_of_settings(void **state)
+{
+    (void)state;
+    reset_fakes();
+    char options[200];
+    snprintf(options, sizeof(options), "read-preference=zone:east&zones=%s>west,%s>east",
+             kw_fake_address(REPLICA), kw_fake_address(PRIMARY));
+    kw_client *kw = open_cluster(options);
+    expect(kw, "GET foo", 0);
+    kw_close(kw);
+    options[strcspn(options, "&") - 4] = 'w'; /* "wast": nobody's */
+    kw = open_cluster(options);
+    expect(kw, "GET foo", 1);
+    kw_close(kw);
+}
+
+static void test_promoted_replica_is_told_nothing_as_a_primary(void **state)
+{
+    (void)state;
+    reset_fakes();
+    kw_client *kw = open_cluster("read-preference=prefer-replica");
+    expect(kw, "GET foo", 1);
+    const kw_fake_range turned[] = {{0, 16383, REPLICA, PRIMARY}};
+    kw_fake_set_cluster(fakes, 3, turned, 1);
+    kw_fake_on_reply(OTHER, KW_FAKE_ALWAYS, "*", "-ERR");
+    kw_fake_log_clear(PRIMARY);
+    kw_fake_reset(PRIMARY);
+    kw_fake_on_reply(PRIMARY, 1, "INCR *", "-MOVED 12182 %s", kw_fake_address(REPLICA));
+    answer_numbers(0);
+    expect(kw, "INCR foo", 1);
+    uint64_t end_ms = kw_test_now_ms() + 2000 + LATE_MS;
+    while (kw_fake_count(PRIMARY, "GET *") == 0) {
+        kw_reply_free(kw_command(kw, NULL, "GET foo"));
+        kw_test_sleep_ms(10);
+        assert_true(kw_test_now_ms() < end_ms);
+    }
+    assert_true(kw_fake_count(PRIMARY, "READONLY") > 0); /* its old connections are not used */
+    kw_close(kw);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_only_reads_go_to_replicas),
+        cmocka_unit_test(test_readonly_is_said_on_every_connection),
+        cmocka_unit_test(test_call_says_where_it_reads),
+        cmocka_unit_test(test_replica_that_turns_away_is_left_for_the_primary),
+        cmocka_unit_test(test_replica_that_is_away_is_left_for_the_primary),
+        cmocka_unit_test(test_read_lost_with_its_replica_runs_at_the_primary),
+        cmocka_unit_test(test_nothing_but_replicas_waits_for_one),
+        cmocka_unit_test(test_zones_are_those_of_settings),
+        cmocka_unit_test(test_promoted_replica_is_told_nothing_as_a_primary),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
