@@ -1,5 +1,7 @@
-/* Fuzz entry: bytes as a URI, and as an option's value. */
+/* Fuzz entry: bytes as a URI, as a member of a ring, and as an option's value. */
 #include <keyway.h>
+
+#include "api/uri.h"
 
 #include <stdint.h>
 #include <stdlib.h>
@@ -20,6 +22,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     text[len] = '\0';
     kw_error error = KW_ERROR_INIT;
     if (kw_config_set_uri(config, text, &error) != KW_OK && error.text[0] == '\0') {
+        abort();
+    }
+    kw_member member;
+    error.text[0] = '\0';
+    if (kw_uri_read_member(&member, &error, kw_mem_default(), text) == KW_OK) {
+        kw_member_fini(&member, kw_mem_default());
+    } else if (error.text[0] == '\0') {
         abort();
     }
     const char *name;
