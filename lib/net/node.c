@@ -236,7 +236,6 @@ static void end_open(kw_node *node, const kw_conn *conn)
     }
     kw_health_on_connected(&node->health);
     node->stats.connects++;
-    kw_node_well(node);
 }
 
 static void fail_open(kw_node *node, uint64_t now_ns, const kw_error *failure)
