@@ -14,8 +14,7 @@ static kw_err no_memory(kw_error *error)
     return kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for a command");
 }
 
-/* Room for the encoded command; false on overflow. */
-static bool size_of(size_t *len, const kw_plan_task *task)
+bool kw_async_room(size_t *room, const kw_plan_task *task)
 {
     size_t sum = PER_ARGUMENT;
     for (size_t i = 0; i < task->argc; i++) {
@@ -23,7 +22,19 @@ static bool size_of(size_t *len, const kw_plan_task *task)
             return false;
         }
     }
-    return kw_size_add(len, sum, sizeof(kw_async));
+    *room = sum;
+    return true;
+}
+
+kw_async *kw_async_new(const kw_allocator *mem, size_t room)
+{
+    room = room > KW_ASYNC_ROOM ? room : KW_ASYNC_ROOM;
+    size_t len;
+    kw_async *async = kw_size_add(&len, room, sizeof(*async)) ? kw_mem_alloc(mem, len) : NULL;
+    if (async != NULL) {
+        async->room = room;
+    }
+    return async;
 }
 
 static void free_more(kw_client *client, kw_async_more *more)
@@ -42,15 +53,11 @@ static void free_more(kw_client *client, kw_async_more *more)
     kw_mem_free(mem, more);
 }
 
-void kw_async_free(kw_client *client, kw_async *async)
+void kw_async_fini(kw_async *async, kw_client *client)
 {
-    if (async == NULL) {
-        return;
-    }
     kw_item_fini(&async->item, &client->env.mem);
     free_more(client, async->more);
     kw_buf_fini(&async->encoded);
-    kw_mem_free(&client->env.mem, async);
 }
 
 /* The arguments again, in the encoded command: what the caller gave is its own. */
@@ -178,23 +185,17 @@ static kw_err take_plan(kw_client *client, kw_error *error, kw_async *async, kw_
     return prepare(client, error, async);
 }
 
-kw_async *kw_async_new(kw_client *client, kw_error *error, const kw_plan_task *task)
+kw_err kw_async_init(kw_async *async, kw_client *client, kw_error *error, const kw_plan_task *task)
 {
-    const kw_allocator *mem = &client->env.mem;
-    size_t len;
-    kw_async *async = size_of(&len, task) ? kw_mem_alloc(mem, len) : NULL;
-    if (async == NULL) {
-        no_memory(error);
-        return NULL;
-    }
+    size_t room = async->room;
     memset(async, 0, sizeof(*async));
-    kw_buf_init(&async->encoded, mem, async->bytes, len - sizeof(*async));
+    async->room = room;
+    kw_buf_init(&async->encoded, &client->env.mem, async->bytes, room);
     async->item.owner = async;
     kw_plan_need need;
     kw_err code = kw_plan_start(&async->item.plan, &need, client, error, task);
     if (code != KW_OK) {
-        kw_mem_free(mem, async);
-        return NULL;
+        return code;
     }
     if (!kw_resp_append(&async->encoded, task->argv, task->argc)) {
         code = no_memory(error);
@@ -202,10 +203,9 @@ kw_async *kw_async_new(kw_client *client, kw_error *error, const kw_plan_task *t
         code = take_plan(client, error, async, need, task);
     }
     if (code != KW_OK) {
-        kw_async_free(client, async);
-        return NULL;
+        kw_async_fini(async, client);
     }
-    return async;
+    return code;
 }
 
 kw_item *kw_async_items(kw_async *async, size_t *items_n)

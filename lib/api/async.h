@@ -30,8 +30,12 @@ struct kw_async {
     kw_item item;      /* the command, or what more says; its owner is this */
     kw_async_more *more;
     kw_buf encoded; /* in bytes */
+    size_t room;    /* of bytes */
     char bytes[];
 };
+
+/* A command up to this length is in a block that can be used again. */
+#define KW_ASYNC_ROOM ((size_t)256)
 
 /* First in, first out. */
 typedef struct kw_asyncs {
@@ -60,10 +64,18 @@ static inline kw_async *kw_asyncs_pop(kw_asyncs *list)
     return async;
 }
 
-/* Plans and encodes a command. Never waits. NULL, with error set, for what kw_plan_init
- * refuses, and when there is no memory. */
-kw_async *kw_async_new(kw_client *client, kw_error *error, const kw_plan_task *task);
-void kw_async_free(kw_client *client, kw_async *async);
+/* The room that an encoded command needs at most; false on overflow. */
+bool kw_async_room(size_t *room, const kw_plan_task *task);
+
+/* A block with room, or more; NULL when there is no memory. */
+kw_async *kw_async_new(const kw_allocator *mem, size_t room);
+
+/* Plans and encodes a command into a new or a used block. Never waits. Failure is what
+ * kw_plan_init refuses, or KW_ERR_NOMEM; the block is as before. */
+kw_err kw_async_init(kw_async *async, kw_client *client, kw_error *error, const kw_plan_task *task);
+
+/* Frees all but the block. */
+void kw_async_fini(kw_async *async, kw_client *client);
 
 /* The items that a run is to get now, items_n of them; more may follow. */
 kw_item *kw_async_items(kw_async *async, size_t *items_n);

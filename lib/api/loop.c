@@ -14,6 +14,20 @@
 /* No host sleeps longer. */
 #define TIMEOUT_MAX_MS (3600 * 1000)
 
+/* Blocks that are kept for the next commands. */
+#define BLOCKS_MAX 1024
+
+static void free_async(kw_loop *self, kw_async *async)
+{
+    kw_async_fini(async, self->client);
+    if (async->room != KW_ASYNC_ROOM || self->used_n + self->kept_n >= BLOCKS_MAX) {
+        kw_mem_free(&self->client->env.mem, async);
+        return;
+    }
+    kw_asyncs_push(&self->used, async);
+    self->used_n++;
+}
+
 static void on_ended(kw_run *run, kw_item *item)
 {
     kw_loop *self = (kw_loop *)run->owner;
@@ -27,7 +41,7 @@ static void on_dropped(kw_run *run, kw_item *item)
 {
     kw_async *async = item->owner;
     if (async->is_delivered && !kw_async_is_held(async)) {
-        kw_async_free(run->client, async);
+        free_async((kw_loop *)run->owner, async);
     }
 }
 
@@ -59,11 +73,21 @@ static kw_loop *new_loop(kw_client *client, kw_error *error)
     return self;
 }
 
+static void free_blocks(const kw_allocator *mem, kw_asyncs *blocks)
+{
+    kw_async *async;
+    while ((async = kw_asyncs_pop(blocks)) != NULL) {
+        kw_mem_free(mem, async);
+    }
+}
+
 static void free_loop(kw_loop *self, bool has_forked)
 {
     const kw_allocator *mem = &self->client->env.mem;
     kw_run_fini(&self->run);
     kw_poller_fini(&self->poller, has_forked);
+    free_blocks(mem, &self->blocks);
+    free_blocks(mem, &self->used);
     kw_gate_fini(&self->gate);
     kw_mem_free(mem, self);
 }
@@ -90,6 +114,18 @@ kw_loop *kw_loop_need(kw_client *client, kw_error *error)
     return fresh;
 }
 
+kw_async *kw_loop_block(kw_loop *self, size_t room)
+{
+    kw_async *async = NULL;
+    if (room <= KW_ASYNC_ROOM) {
+        kw_gate_lock(&self->gate);
+        async = kw_asyncs_pop(&self->blocks);
+        self->blocks_n -= async != NULL ? 1 : 0;
+        kw_gate_unlock(&self->gate);
+    }
+    return async != NULL ? async : kw_async_new(&self->client->env.mem, room);
+}
+
 void kw_loop_submit(kw_loop *self, kw_async *async)
 {
     kw_gate_lock(&self->gate);
@@ -112,27 +148,20 @@ static kw_channel *only_reader(const kw_run *run)
     return is_reader ? channel : NULL;
 }
 
-/* What the sockets have. With one socket the question whether it has something and the
- * answer are one system call. */
-static void read_sockets(kw_loop *self, bool is_signalled)
+/* What the processing thread has used goes back to all; the gate is held. */
+static void return_blocks(kw_loop *self)
 {
-    kw_run *run = &self->run;
-    kw_channel *reader = is_signalled ? NULL : only_reader(run);
-    if (reader != NULL) {
-        kw_run_on_ready(run, reader, POLLIN);
-        if (self->done.head != NULL) {
-            return;
-        }
+    self->kept_n = self->blocks_n + self->used_n;
+    if (self->used.head == NULL) {
+        return;
     }
-    kw_poller_look(&self->poller);
-    for (size_t i = 0; i < run->channels_n; i++) {
-        kw_channel *channel = run->channels[i];
-        short revents = channel->watch.revents;
-        channel->watch.revents = 0;
-        if (revents != 0) {
-            kw_run_on_ready(run, channel, revents);
-        }
-    }
+    self->used.tail->next = self->blocks.head;
+    self->blocks.tail = self->blocks.tail != NULL ? self->blocks.tail : self->used.tail;
+    self->blocks.head = self->used.head;
+    self->blocks_n += self->used_n;
+    self->used.head = NULL;
+    self->used.tail = NULL;
+    self->used_n = 0;
 }
 
 static void add_items(kw_loop *self, kw_async *async, const kw_view *view)
@@ -181,7 +210,7 @@ static void tell(kw_loop *self, kw_async *async)
     kw_client_count(self->client, 1, reply == NULL ? 1 : 0);
     async->is_delivered = true;
     if (!kw_async_is_held(async)) {
-        kw_async_free(self->client, async);
+        free_async(self, async);
     }
     fn(arg, reply, reply == NULL ? &error : NULL);
 }
@@ -203,7 +232,7 @@ static void deliver_one(kw_loop *self, kw_async *async)
     kw_reply *reply = async->item.request.reply;
     async->item.request.reply = NULL;
     kw_client_count(self->client, 1, 0);
-    kw_async_free(self->client, async);
+    free_async(self, async);
     fn(arg, reply, NULL);
 }
 
@@ -271,6 +300,7 @@ static bool take_inbox(kw_loop *self, kw_asyncs *accepted, inbox_act act)
 {
     bool wakes = false;
     kw_gate_lock(&self->gate);
+    return_blocks(self);
     bool has_more = self->inbox.head != NULL || self->done.head != NULL;
     bool goes_on = act == INBOX_TAKE || (act == INBOX_TAKE_OR_LEAVE && has_more);
     if (goes_on) {
@@ -292,14 +322,69 @@ static bool take_inbox(kw_loop *self, kw_asyncs *accepted, inbox_act act)
     return goes_on;
 }
 
+static void add_accepted(kw_loop *self, kw_asyncs *accepted)
+{
+    if (accepted->head != NULL) {
+        self->run.turn.now_ns = kw_env_now(&self->client->env); /* callbacks take time */
+        add_all(self, accepted);
+    }
+}
+
+/* Between two sockets: callbacks for what the first one had, and the next commands to nodes
+ * that have nothing to do, so that they work while the second one is read. False where a
+ * callback ended it all. */
+static bool feed(kw_loop *self)
+{
+    kw_asyncs accepted = {NULL, NULL};
+    if (self->done.head == NULL) {
+        return true;
+    }
+    if (!deliver(self)) {
+        return false;
+    }
+    (void)take_inbox(self, &accepted, INBOX_TAKE);
+    add_accepted(self, &accepted);
+    kw_run_pump(&self->run, true);
+    return true;
+}
+
+/* What the sockets have. With one socket the question whether it has something and the
+ * answer are one system call. False where a callback ended it all. */
+static bool read_sockets(kw_loop *self, bool is_signalled)
+{
+    kw_run *run = &self->run;
+    kw_channel *reader = is_signalled ? NULL : only_reader(run);
+    if (reader != NULL) {
+        kw_run_on_ready(run, reader, POLLIN);
+        if (self->done.head != NULL) {
+            return true;
+        }
+    }
+    kw_poller_look(&self->poller);
+    for (size_t i = 0; i < run->channels_n; i++) {
+        kw_channel *channel = run->channels[i];
+        short revents = channel->watch.revents;
+        channel->watch.revents = 0;
+        if (revents == 0) {
+            continue;
+        }
+        if (!feed(self)) {
+            return false;
+        }
+        kw_run_on_ready(run, channel, revents);
+    }
+    return true;
+}
+
 /* False where a callback ended the handle, or its process. */
 static bool turn(kw_loop *self, bool was_signalled)
 {
-    kw_run *run = &self->run;
     kw_asyncs accepted = {NULL, NULL};
     inbox_act act = INBOX_TAKE;
-    run->turn.now_ns = kw_env_now(&self->client->env);
-    read_sockets(self, was_signalled);
+    self->run.turn.now_ns = kw_env_now(&self->client->env);
+    if (!read_sockets(self, was_signalled)) {
+        return false;
+    }
     for (unsigned round = 0;; round++) {
         if (!deliver(self)) {
             return false;
@@ -308,12 +393,7 @@ static bool turn(kw_loop *self, bool was_signalled)
             return true;
         }
         act = round < ROUNDS_MAX ? INBOX_TAKE_OR_LEAVE : INBOX_LEAVE;
-        if (round > 0 || accepted.head != NULL) {
-            run->turn.now_ns = kw_env_now(&self->client->env); /* callbacks take time */
-        }
-        if (accepted.head != NULL) {
-            add_all(self, &accepted);
-        }
+        add_accepted(self, &accepted);
         advance(self);
     }
 }
@@ -392,7 +472,7 @@ void kw_loop_abandon(kw_loop *self)
     end_all(self);
     kw_async *async;
     while ((async = kw_asyncs_pop(&self->done)) != NULL) {
-        kw_async_free(self->client, async);
+        free_async(self, async);
     }
     free_loop(self, true);
     atomic_store(is_closing, was_closing);

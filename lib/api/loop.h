@@ -17,11 +17,16 @@ typedef struct kw_loop {
     pthread_t sleeper;   /* who has asked kw_timeout last */
     uint64_t next_ns;    /* when kw_process wants to be called; UINT64_MAX: never */
     uint64_t told_ns;    /* what kw_timeout said of it */
+    kw_asyncs blocks;    /* to be used again, of KW_ASYNC_ROOM */
+    size_t blocks_n;
     /* The processing thread's alone: */
     kw_poller poller;
     kw_run run;
     kw_run_lasting lasting;
-    kw_asyncs done;     /* ended, and not told yet */
+    kw_asyncs done; /* ended, and not told yet */
+    kw_asyncs used; /* blocks that nobody needs any more */
+    size_t used_n;
+    size_t kept_n;      /* blocks of both kinds, as far as it knows */
     bool wants_closing; /* a callback called kw_close */
 } kw_loop;
 
@@ -30,6 +35,9 @@ kw_loop *kw_loop_need(kw_client *client, kw_error *error);
 
 /* The handle's, or NULL. */
 kw_loop *kw_loop_of(kw_client *client);
+
+/* A block for a command that needs so much room; NULL when there is no memory. Any thread. */
+kw_async *kw_loop_block(kw_loop *loop, size_t room);
 
 /* Hands a command over. Any thread. */
 void kw_loop_submit(kw_loop *loop, kw_async *async);

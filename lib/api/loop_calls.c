@@ -17,12 +17,19 @@ static kw_err submit(kw_client *client, kw_error *error, const kw_plan_task *tas
     if (atomic_load_explicit(&client->env.is_closing, memory_order_relaxed)) {
         return refuse(error, KW_ERR_CANCELLED, "the handle is being closed");
     }
-    kw_error failure = KW_ERROR_INIT;
-    kw_loop *loop = kw_loop_need(client, &failure);
-    kw_async *async = loop != NULL ? kw_async_new(client, &failure, task) : NULL;
+    kw_loop *loop = kw_loop_need(client, error);
+    if (loop == NULL) {
+        return KW_ERR_NOMEM;
+    }
+    size_t room;
+    kw_async *async = kw_async_room(&room, task) ? kw_loop_block(loop, room) : NULL;
     if (async == NULL) {
-        kw_error_copy(error, &failure);
-        return failure.code;
+        return refuse(error, KW_ERR_NOMEM, "no memory for a command");
+    }
+    kw_err code = kw_async_init(async, client, error, task);
+    if (code != KW_OK) {
+        kw_mem_free(&client->env.mem, async);
+        return code;
     }
     async->fn = fn;
     async->arg = arg;

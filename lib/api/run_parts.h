@@ -66,6 +66,9 @@ void kw_run_add(kw_run *run, kw_item *item, const kw_view *view);
  * sent. */
 void kw_run_advance(kw_run *run);
 
+/* Sends what waits to be sent; is_idle_only: to nodes that have nothing to answer. */
+void kw_run_pump(kw_run *run, bool is_idle_only);
+
 /* Goes on with a channel whose socket has something. */
 void kw_run_on_ready(kw_run *run, kw_channel *channel, short revents);
 
