@@ -31,7 +31,8 @@ typedef struct kw_event {
 } kw_event;
 
 /* The host's callback. Called from any thread that uses the handle, in the middle of that
- * thread's own call, with no lock held: it may use the handle, but should be quick. Events
+ * thread's own call, with no lock held: it may use the handle, but not
+ * close it, and should be quick. Events
  * of one node come in their order, one at a time. */
 typedef void (*kw_event_fn)(void *arg, const kw_event *event);
 

@@ -30,8 +30,8 @@ kw_op_spec kw_drive_spec(const kw_client *client, const kw_plan *plan)
     return spec;
 }
 
-/* The one owner of all the places. */
-static kw_node *look_for_places(const kw_view *view, const kw_plan *plan)
+/* The one owner of all the places, which may be down. */
+static kw_node *look_for_owner(const kw_view *view, const kw_plan *plan)
 {
     uint16_t shard = kw_map_shard_at_place(view->map, plan->place);
     if (plan->view_n != 0 && plan->view_n != view->number) {
@@ -42,8 +42,13 @@ static kw_node *look_for_places(const kw_view *view, const kw_plan *plan)
             return NULL;
         }
     }
-    bool is_open = shard != KW_MAP_NO_SHARD && !kw_map_is_down(view->map, shard);
-    return is_open ? view->nodes[kw_map_shard_at(view->map, shard)->primary] : NULL;
+    return shard != KW_MAP_NO_SHARD ? view->nodes[kw_map_shard_at(view->map, shard)->primary]
+                                    : NULL;
+}
+
+static kw_node *unless_down(const kw_view *view, kw_node *node)
+{
+    return node != NULL && !kw_view_is_down(view, node) ? node : NULL;
 }
 
 static bool is_usable(const kw_view *view, kw_node *node)
@@ -58,7 +63,7 @@ static kw_node *look_for_primary(const kw_view *view, const kw_plan *plan, kw_ra
     case KW_PLAN_SLOT:
         return kw_view_owner(view, plan->slot);
     case KW_PLAN_PLACE:
-        return look_for_places(view, plan);
+        return unless_down(view, look_for_owner(view, plan));
     case KW_PLAN_NODE:
         return kw_view_is_down(view, plan->node) && !plan->is_ours ? NULL : plan->node;
     case KW_PLAN_SPLIT:
@@ -76,6 +81,12 @@ static kw_node *look_for_primary(const kw_view *view, const kw_plan *plan, kw_ra
 kw_node *kw_drive_look(const kw_view *view, const kw_plan *plan, kw_random *random)
 {
     kw_node *node = look_for_primary(view, plan, random);
+    if (node == NULL && plan->kind == KW_PLAN_PLACE && plan->read != KW_READ_OF_PRIMARY &&
+        (node = look_for_owner(view, plan)) != NULL) {
+        /* The replicas of a node that is down still answer. */
+        kw_view_read read = {plan->read, plan->zone};
+        return unless_down(view, kw_view_reader(view, node, read, random));
+    }
     if (node == NULL || plan->read == KW_READ_OF_PRIMARY || plan->node != NULL) {
         return node;
     }

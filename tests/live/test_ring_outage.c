@@ -277,6 +277,41 @@ static void test_a_node_that_is_down_can_leave_and_stays_down_in_other_changes(v
     kw_test_server_restart(servers->servers[1]);
 }
 
+static void test_replicas_of_a_node_that_is_down_are_read(void **state)
+{
+    ring_servers *servers = *state;
+    char uri[400];
+    kw_error error = KW_ERROR_INIT;
+    kw_test_server *replica = kw_test_server_start(NULL);
+    kw_test_server_ok(replica, "REPLICAOF 127.0.0.1 %u",
+                      (unsigned)kw_test_server_port(servers->servers[0]));
+    snprintf(uri, sizeof(uri), "redis-ring://a=%s;replica=%s?read-preference=prefer-replica",
+             kw_test_server_address(servers->servers[0]), kw_test_server_address(replica));
+    kw_client *client = kw_test_open("%s", uri);
+    kw_test_ask_ok(client, "SET key value");
+    while (kw_test_server_integer(replica, "EXISTS key") == 0 ||
+           !kw_test_server_is_info(replica, "master_link_status", "up")) {
+        kw_test_sleep_ms(1);
+    }
+    kw_test_server_ok(replica, "CONFIG SET replica-serve-stale-data yes");
+    kw_test_server_kill(servers->servers[0]);
+    uint64_t until_ms = kw_test_now_ms() + SLACK_MS;
+    while (!is_down(client, "a")) {
+        kw_reply_free(kw_command(client, &error, "SET key other"));
+        assert_true(kw_test_now_ms() < until_ms);
+    }
+    for (int i = 0; i < 20; i++) {
+        char *text = kw_test_ask_text(client, "GET key");
+        assert_string_equal(text, "value");
+        free(text);
+        assert_null(kw_command(client, &error, "SET key other"));
+        assert_int_equal(error.code, KW_ERR_CONNECT);
+    }
+    kw_close(client);
+    kw_test_server_free(replica);
+    kw_test_server_restart(servers->servers[0]);
+}
+
 static void test_a_forked_child_finds_a_node_back_that_was_down(void **state)
 {
     ring_servers *servers = *state;
@@ -320,6 +355,7 @@ int main(void)
         cmocka_unit_test_setup(test_when_all_nodes_are_down_calls_fail_at_once, ring_flush),
         cmocka_unit_test_setup(test_a_node_that_is_down_can_leave_and_stays_down_in_other_changes,
                                ring_flush),
+        cmocka_unit_test_setup(test_replicas_of_a_node_that_is_down_are_read, ring_flush),
         cmocka_unit_test_setup(test_a_forked_child_finds_a_node_back_that_was_down, ring_flush),
     };
     return cmocka_run_group_tests(tests, ring_start, ring_stop);
