@@ -8,9 +8,19 @@
 /* A silent copy keeps at most so many ended ops of a courier alive. */
 #define LEFT_MAX 128u
 
+/* A node that owes so many answers, for which nobody waits any more, is not asked until it
+ * has given some of them, or its connection ends. */
+#define SILENT_MAX  256u
+#define SILENTS_MAX 16u
+
 /* The first call of a courier leaves connections to slower copies this time to open, so that
  * they get its writes as well. */
 #define WARM_NS (20 * KW_NS_PER_MS)
+
+typedef struct silent {
+    const kw_node *node; /* only compared */
+    unsigned answers_n;
+} silent;
 
 struct kw_courier {
     kw_courier *next;
@@ -22,6 +32,8 @@ struct kw_courier {
     bool has_lives; /* has seen values with a life of their own, of which GET is not enough */
     kw_job *left;   /* jobs whose call is over, the oldest last */
     size_t left_n;
+    silent silents[SILENTS_MAX]; /* nodes that owe answers; of more, none is kept count */
+    size_t silents_n;
     bool is_warm;           /* has made a call */
     uint64_t tidy_ns;       /* connections are looked at next, by a call that is done */
     struct pollfd *sockets; /* one more than there are channels */
@@ -44,9 +56,43 @@ static void on_ended(kw_run *run, kw_item *item)
     self->ended_link = &errand->next_ended;
 }
 
+static silent *find_silent(kw_courier *self, const kw_node *node)
+{
+    for (size_t i = 0; i < self->silents_n; i++) {
+        if (self->silents[i].node == node) {
+            return &self->silents[i];
+        }
+    }
+    return NULL;
+}
+
+static void count_silent(kw_courier *self, kw_errand *errand)
+{
+    silent *found = find_silent(self, errand->item.plan.node);
+    if (found == NULL && self->silents_n < SILENTS_MAX) {
+        found = &self->silents[self->silents_n++];
+        found->node = errand->item.plan.node;
+        found->answers_n = 0;
+    }
+    if (found != NULL) {
+        found->answers_n++;
+        errand->is_silent = true;
+    }
+}
+
+static void uncount_silent(kw_courier *self, kw_errand *errand)
+{
+    silent *found = errand->is_silent ? find_silent(self, errand->item.plan.node) : NULL;
+    errand->is_silent = false;
+    if (found != NULL && --found->answers_n == 0) {
+        *found = self->silents[--self->silents_n];
+    }
+}
+
 static void on_dropped(kw_run *run, kw_item *item)
 {
     kw_errand *errand = (kw_errand *)(void *)item;
+    uncount_silent(item->owner, errand);
     errand->is_dropped = true;
     if (!errand->is_listed && errand->job == NULL) {
         kw_errand_free(errand, &run->client->env.mem);
@@ -71,12 +117,9 @@ kw_courier *kw_courier_new(kw_client *client)
     return self;
 }
 
-/* False when there is no memory. */
-static bool send_ask(kw_courier *self, kw_job *job, const kw_quorum_ask *ask, kw_errand_way way)
+/* False where there is none, for want of memory. */
+static bool send_out(kw_courier *self, kw_errand *errand)
 {
-    self->has_lives = self->has_lives || ask->record.is_mortal;
-    bool is_plain = ask->kind == KW_QUORUM_GET && !self->has_lives && way == KW_ERRAND_SHORT;
-    kw_errand *errand = kw_errand_new(self->client, job, ask, is_plain ? KW_ERRAND_PLAIN : way);
     if (errand == NULL) {
         return false;
     }
@@ -88,13 +131,29 @@ static bool send_ask(kw_courier *self, kw_job *job, const kw_quorum_ask *ask, kw
     return true;
 }
 
+static bool send_ask(kw_courier *self, kw_job *job, const kw_quorum_ask *ask)
+{
+    self->has_lives = self->has_lives || ask->record.is_mortal;
+    bool is_plain = ask->kind == KW_QUORUM_GET && !self->has_lives;
+    kw_errand_way way = is_plain ? KW_ERRAND_PLAIN : KW_ERRAND_SHORT;
+    return send_out(self, kw_errand_new(self->client, job, ask, way));
+}
+
 /* Sends what the op asks for now. */
 static void pump(kw_courier *self, kw_job *job)
 {
     kw_quorum_ask ask;
     uint64_t now_ns = self->run.turn.now_ns;
     while (kw_quorum_next(&job->op, &ask, now_ns)) {
-        if (!send_ask(self, job, &ask, KW_ERRAND_SHORT)) {
+        const silent *owing = find_silent(self, job->nodes[ask.copy]);
+        if (owing != NULL && owing->answers_n >= SILENT_MAX) {
+            kw_error_set(&job->failure, KW_ERR_TIMEOUT, KW_EFFECT_NONE,
+                         "the node owes many answers, and is not asked for now");
+            kw_error_set_node(&job->failure, job->nodes[ask.copy]->name);
+            kw_quorum_on_lost(&job->op, ask.copy, ask.round, KW_EFFECT_NONE, now_ns);
+            continue;
+        }
+        if (!send_ask(self, job, &ask)) {
             kw_error_set(&job->failure, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for a command");
             kw_quorum_on_lost(&job->op, ask.copy, ask.round, KW_EFFECT_NONE, now_ns);
         }
@@ -118,13 +177,13 @@ static void on_reply(kw_courier *self, kw_job *job, kw_errand *errand)
     const kw_quorum_ask *ask = &errand->ask;
     uint64_t now_ns = self->run.turn.now_ns;
     kw_reply *reply = errand->item.request.reply;
-    if (kw_quorum_script_is_missing(reply) && errand->way == KW_ERRAND_SHORT && !job->is_left &&
-        send_ask(self, job, ask, KW_ERRAND_FULL)) {
+    if (kw_quorum_script_is_missing(reply) && errand->way == KW_ERRAND_SHORT &&
+        send_out(self, kw_errand_expand(self->client, errand))) {
         return;
     }
     if (errand->way == KW_ERRAND_PLAIN && kw_quorum_script_is_mortal(reply)) {
         self->has_lives = true;
-        if (send_ask(self, job, ask, KW_ERRAND_SHORT)) {
+        if (send_ask(self, job, ask)) {
             return;
         }
     }
@@ -166,6 +225,7 @@ static void take_back(kw_courier *self, kw_errand *errand)
     }
     if (is_on_connection) {
         kw_errand_forget(errand);
+        count_silent(self, errand);
     }
     pump(self, job);
     if (job->is_left && job->open_n == 0) {

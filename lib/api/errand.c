@@ -51,16 +51,17 @@ void kw_job_free(kw_job *job, const kw_allocator *mem)
     kw_mem_free(mem, job);
 }
 
-static bool encode(kw_client *client, kw_errand *errand)
+static bool encode(kw_client *client, kw_errand *errand, const kw_errand *from)
 {
     kw_job *job = errand->job;
-    kw_quorum_place place = {
-        job->key, {NULL, 0}, errand->way != KW_ERRAND_FULL, errand->way == KW_ERRAND_PLAIN};
+    kw_quorum_place place = {job->key, {NULL, 0}, true, errand->way == KW_ERRAND_PLAIN};
     if (client->env.options.has_quorum_guard && !job->op.spec.is_repair) {
         place.marker = kw_bytes_of(KW_QUORUM_MARKER);
     }
     kw_buf_init(&errand->encoded, &client->env.mem, NULL, 0);
-    if (!kw_quorum_script_encode(&errand->encoded, &place, &errand->ask)) {
+    bool is_whole = from != NULL ? kw_quorum_script_expand(&errand->encoded, from->item.encoded)
+                                 : kw_quorum_script_encode(&errand->encoded, &place, &errand->ask);
+    if (!is_whole) {
         kw_buf_fini(&errand->encoded);
         return false;
     }
@@ -82,8 +83,8 @@ static const char *name_of(kw_quorum_ask_kind kind)
     return "quorum";
 }
 
-kw_errand *kw_errand_new(kw_client *client, kw_job *job, const kw_quorum_ask *ask,
-                         kw_errand_way way)
+static kw_errand *new_errand(kw_client *client, kw_job *job, const kw_quorum_ask *ask,
+                             kw_errand_way way, const kw_errand *from)
 {
     const kw_allocator *mem = &client->env.mem;
     kw_errand *errand = kw_mem_calloc(mem, 1, sizeof(*errand));
@@ -94,7 +95,7 @@ kw_errand *kw_errand_new(kw_client *client, kw_job *job, const kw_quorum_ask *as
     errand->job = job;
     errand->ask = *ask;
     errand->way = way == KW_ERRAND_PLAIN && needs_script ? KW_ERRAND_SHORT : way;
-    if (!encode(client, errand)) {
+    if (!encode(client, errand, from)) {
         kw_mem_free(mem, errand);
         return NULL;
     }
@@ -110,6 +111,17 @@ kw_errand *kw_errand_new(kw_client *client, kw_job *job, const kw_quorum_ask *as
     job->errands = errand;
     job->open_n++;
     return errand;
+}
+
+kw_errand *kw_errand_new(kw_client *client, kw_job *job, const kw_quorum_ask *ask,
+                         kw_errand_way way)
+{
+    return new_errand(client, job, ask, way, NULL);
+}
+
+kw_errand *kw_errand_expand(kw_client *client, const kw_errand *errand)
+{
+    return new_errand(client, errand->job, &errand->ask, KW_ERRAND_FULL, errand);
 }
 
 void kw_errand_forget(kw_errand *errand)

@@ -43,11 +43,16 @@ struct kw_errand {
     kw_errand_way way;
     bool is_listed;  /* among the ended ones of a courier */
     bool is_dropped; /* and off its connection meanwhile */
+    bool is_silent;  /* counted as one that its node owes an answer to */
 };
 
 /* A new errand of the job. NULL when there is no memory. */
 kw_errand *kw_errand_new(kw_client *client, kw_job *job, const kw_quorum_ask *ask,
                          kw_errand_way way);
+
+/* The same errand with the text of the script, for a server that lacks it. NULL when there
+ * is no memory. */
+kw_errand *kw_errand_expand(kw_client *client, const kw_errand *errand);
 
 /* Takes it from its job. */
 void kw_errand_forget(kw_errand *errand);

@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 
+#include <assert.h>
 #include <string.h>
 
 /* KEYS: the key, and perhaps one that says that this server has all it should. ARGV: g for
@@ -220,6 +221,25 @@ bool kw_quorum_script_encode(kw_buf *buf, const kw_quorum_place *place, const kw
         break;
     }
     return append_all(buf, parts, n);
+}
+
+bool kw_quorum_script_expand(kw_buf *buf, kw_bytes command)
+{
+    static const char short_name[] = "$7\r\nEVALSHA\r\n$40\r\n" SCRIPT_SHA1 "\r\n";
+    static const char full_name[] = "$4\r\nEVAL\r\n";
+    size_t count_len = 4; /* "*6\r\n" */
+    size_t at = count_len + sizeof(short_name) - 1;
+    assert(command.len > at && memcmp(command.data + count_len, short_name, at - count_len) == 0);
+    piece text = piece_of_text(script);
+    size_t len = buf->len;
+    bool is_whole = kw_buf_append(buf, command.data, count_len) &&
+                    kw_buf_append(buf, full_name, sizeof(full_name) - 1) &&
+                    append_piece(buf, &text) &&
+                    kw_buf_append(buf, command.data + at, command.len - at);
+    if (!is_whole) {
+        buf->len = len;
+    }
+    return is_whole;
 }
 
 bool kw_quorum_script_is_missing(const kw_reply *reply)

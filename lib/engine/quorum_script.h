@@ -22,6 +22,10 @@ typedef struct kw_quorum_place {
  * overflows. */
 bool kw_quorum_script_encode(kw_buf *buf, const kw_quorum_place *place, const kw_quorum_ask *ask);
 
+/* Appends the same command with the text of the script in place of its SHA1. command is one
+ * that kw_quorum_script_encode made, with has_script. False when there is no memory. */
+bool kw_quorum_script_expand(kw_buf *buf, kw_bytes command);
+
 /* True where the server lacks the script, and has done nothing. */
 bool kw_quorum_script_is_missing(const kw_reply *reply);
 

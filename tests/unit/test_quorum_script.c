@@ -102,6 +102,18 @@ static void test_script_commands_are_as_written_here(void **state)
                        kw_quorum_script_sha1());
     assert_int_equal(buf.len, len);
     assert_memory_equal(buf.data, expected, buf.len);
+    kw_bytes command = {buf.data, buf.len};
+    kw_buf full;
+    kw_buf wanted;
+    kw_buf_init(&full, kw_mem_default(), NULL, 0);
+    kw_buf_init(&wanted, kw_mem_default(), NULL, 0);
+    assert_true(kw_quorum_script_expand(&full, command));
+    place.has_script = false;
+    assert_true(kw_quorum_script_encode(&wanted, &place, &ask));
+    assert_int_equal(full.len, wanted.len);
+    assert_memory_equal(full.data, wanted.data, wanted.len);
+    kw_buf_fini(&full);
+    kw_buf_fini(&wanted);
     kw_buf_fini(&buf);
 }
 
