@@ -19,6 +19,7 @@
 #include <keyway/session.h>
 #include <keyway/slot.h>
 #include <keyway/stats.h>
+#include <keyway/submit.h>
 #include <keyway/version.h>
 
 #endif

@@ -132,16 +132,14 @@ static kw_err wait_stalled(kw_await *self, kw_conn *conn, const kw_node *node,
     return KW_OK;
 }
 
-kw_err kw_await_reply(kw_await *self, kw_conn *conn, const kw_node *node, kw_request *request,
-                      uint64_t until_ns)
+kw_err kw_await_reply(kw_await *self, kw_conn *conn, const kw_node *node, kw_request *request)
 {
-    until_ns = sooner(until_ns, self->plan->deadline_ns);
+    uint64_t until_ns = self->plan->deadline_ns;
     uint64_t patient_ns = sooner(until_ns, patient_until_ns(self));
     kw_err code = kw_conn_wait(conn, &self->failure, request, self->now_ns, patient_ns);
     if (code == KW_ERR_TIMEOUT && patient_ns < until_ns) {
         code = wait_stalled(self, conn, node, request, until_ns);
     }
-    self->now_ns = kw_env_now(&self->client->env);
     return code;
 }
 
@@ -168,9 +166,9 @@ static kw_err wait_stalled_on_lane(kw_await *self, kw_node *node, kw_waiter *wai
     return code;
 }
 
-kw_err kw_await_lane(kw_await *self, kw_node *node, kw_waiter *waiter, uint64_t until_ns)
+kw_err kw_await_lane(kw_await *self, kw_node *node, kw_waiter *waiter)
 {
-    until_ns = sooner(until_ns, self->plan->deadline_ns);
+    uint64_t until_ns = self->plan->deadline_ns;
     uint64_t patient_ns = sooner(until_ns, patient_until_ns(self));
     if (waiter->is_opening && kw_node_is_failing(node)) {
         patient_ns = sooner(patient_ns, self->now_ns + PROBE_WAIT_NS);
@@ -184,37 +182,36 @@ kw_err kw_await_lane(kw_await *self, kw_node *node, kw_waiter *waiter, uint64_t 
     return code;
 }
 
-/* Waits as the goal says, at most until until_ns; false: that has come before the step's own
- * end. */
-static bool wait_for_step(kw_await *self, kw_err *code, kw_error *failure, const kw_step *step,
-                          kw_refresher_goal *goal, uint64_t until_ns)
+static kw_step do_refresh(kw_await *self, const kw_step *step)
 {
-    goal->until_ns = sooner(step->until_ns, until_ns);
-    goal->wakes_on_map = step->wakes_on_map;
-    goal->changes_n = self->changes_n;
-    *code = kw_refresher_wait(&self->client->refresher, failure, goal);
-    self->now_ns = kw_env_now(&self->client->env);
-    return *code != KW_ERR_TIMEOUT || self->now_ns >= step->until_ns;
-}
-
-bool kw_await_step(kw_await *self, kw_step *step, uint64_t until_ns)
-{
-    bool is_refresh = step->kind == KW_STEP_REFRESH;
-    kw_refresher_goal goal = {.fetch = is_refresh ? self->fetch : 0};
+    kw_refresher_goal goal = {.until_ns = step->until_ns, .fetch = self->fetch};
+    goal.wakes_on_map = step->wakes_on_map;
+    goal.changes_n = self->changes_n;
     kw_error failure = KW_ERROR_INIT;
-    kw_err code;
-    if (!wait_for_step(self, &code, &failure, step, &goal, until_ns)) {
-        return false;
-    }
-    if (code == KW_ERR_CANCELLED || (is_refresh && code != KW_OK && code != KW_ERR_TIMEOUT)) {
+    kw_err code = kw_refresher_wait(&self->client->refresher, &failure, &goal);
+    if (code != KW_OK && code != KW_ERR_TIMEOUT) {
         self->failure = failure;
     }
-    if (is_refresh) {
-        *step = kw_op_on_refreshed(self->op, self->now_ns, code);
-    } else if (code == KW_ERR_CANCELLED) {
-        *step = kw_op_on_unavailable(self->op, self->now_ns, code, self->now_ns);
-    } else {
-        *step = kw_op_on_woke(self->op, self->now_ns);
+    self->now_ns = kw_env_now(&self->client->env);
+    return kw_op_on_refreshed(self->op, self->now_ns, code);
+}
+
+static kw_step do_sleep(kw_await *self, const kw_step *step)
+{
+    kw_refresher_goal goal = {.until_ns = step->until_ns};
+    goal.wakes_on_map = step->wakes_on_map;
+    goal.changes_n = self->changes_n;
+    kw_error failure = KW_ERROR_INIT;
+    kw_err code = kw_refresher_wait(&self->client->refresher, &failure, &goal);
+    self->now_ns = kw_env_now(&self->client->env);
+    if (code == KW_ERR_CANCELLED) {
+        self->failure = failure;
+        return kw_op_on_unavailable(self->op, self->now_ns, code, self->now_ns);
     }
-    return true;
+    return kw_op_on_woke(self->op, self->now_ns);
+}
+
+kw_step kw_await_step(kw_await *self, const kw_step *step)
+{
+    return step->kind == KW_STEP_REFRESH ? do_refresh(self, step) : do_sleep(self, step);
 }

@@ -24,18 +24,16 @@ void kw_await_init(kw_await *self, kw_client *client, const kw_plan *plan, kw_op
 kw_err kw_await_acquire(kw_await *self, kw_node *node, kw_conn **conn, uint64_t *retry_ns,
                         const kw_node_wish *wish);
 
-/* Waits for the reply of the request that conn carries to node, until the plan's deadline or
- * until_ns. An answer that is late asks for a new map now and then, and is given up
- * (KW_ERR_CLOSED) once the map says that another node owns the slot. KW_OK when it is done;
- * KW_ERR_TIMEOUT when the time has come. */
-kw_err kw_await_reply(kw_await *self, kw_conn *conn, const kw_node *node, kw_request *request,
-                      uint64_t until_ns);
+/* Waits for the reply of the request that conn carries to node, until the plan's deadline.
+ * An answer that is late asks for a new map now and then, and is given up (KW_ERR_CLOSED)
+ * once the map says that another node owns the slot. KW_OK when it is done; KW_ERR_TIMEOUT
+ * at the deadline. */
+kw_err kw_await_reply(kw_await *self, kw_conn *conn, const kw_node *node, kw_request *request);
 
 /* The same for a command on the node's lane; KW_OK when it has ended. */
-kw_err kw_await_lane(kw_await *self, kw_node *node, kw_waiter *waiter, uint64_t until_ns);
+kw_err kw_await_lane(kw_await *self, kw_node *node, kw_waiter *waiter);
 
-/* Does what a REFRESH or a SLEEP step says; then *step is the next one. False: until_ns has
- * come first, and the step is still to be done. */
-bool kw_await_step(kw_await *self, kw_step *step, uint64_t until_ns);
+/* Does what a REFRESH or a SLEEP step says; returns the next step. */
+kw_step kw_await_step(kw_await *self, const kw_step *step);
 
 #endif

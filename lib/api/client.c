@@ -74,12 +74,18 @@ static kw_err init_parts(kw_client *client)
     if (code != KW_OK) {
         goto no_lookup;
     }
+    code = kw_desk_init(&client->desk);
+    if (code != KW_OK) {
+        goto no_desk;
+    }
     code = kw_refresher_init(&client->refresher, &client->env, &owner);
     if (code != KW_OK) {
         goto no_refresher;
     }
     return KW_OK;
 no_refresher:
+    kw_desk_fini(&client->desk);
+no_desk:
     kw_lookup_fini(&client->lookup);
 no_lookup:
     kw_gate_fini(&client->gate);
@@ -93,6 +99,7 @@ no_publishing:
 static void fini_parts(kw_client *client)
 {
     kw_refresher_fini(&client->refresher);
+    kw_desk_fini(&client->desk);
     kw_lookup_fini(&client->lookup);
     kw_view_unref(client->view);
     client->view = NULL;
@@ -230,24 +237,31 @@ static void wake_all(kw_client *client)
 {
     kw_refresher_wake_all(&client->refresher);
     kw_nodes_wake_all(&client->env);
+    kw_desk_wake_all(&client->desk);
 }
 
-/* In a child: the event loop's commands are the parent's. */
-static void abandon_loop(kw_client *client)
+/* In a child: the commands under way are the parent's. */
+static void abandon_loops(kw_client *client)
 {
-    kw_loop *loop = atomic_exchange(&client->loop, NULL);
-    if (loop != NULL) {
-        kw_loop_abandon(loop);
+    kw_loop *loops[] = {atomic_exchange(&client->loop, NULL),
+                        atomic_exchange(&client->desk.loop, NULL)};
+    for (size_t i = 0; i < 2; i++) {
+        if (loops[i] != NULL) {
+            kw_loop_abandon(loops[i]);
+        }
     }
 }
 
-/* Tells the callbacks that are left. */
-static void end_loop(kw_client *client)
+/* Tells the callbacks that are left, and ends the tickets. */
+static void end_loops(kw_client *client)
 {
-    kw_loop *loop = kw_loop_of(client);
-    if (loop != NULL) {
-        kw_loop_end(loop);
-        atomic_store(&client->loop, NULL);
+    kw_loop_place *places[] = {&client->loop, &client->desk.loop};
+    for (size_t i = 0; i < 2; i++) {
+        kw_loop *loop = kw_loop_at(places[i]);
+        if (loop != NULL) {
+            kw_loop_end(loop);
+            atomic_store(places[i], NULL);
+        }
     }
 }
 
@@ -258,7 +272,7 @@ void kw_client_close(kw_client *client)
         wake_all(client);
         pause_ms(1);
     }
-    end_loop(client);
+    end_loops(client);
     fini_parts(client);
     free_client(client);
 }
@@ -269,7 +283,7 @@ static void free_in_child(kw_client *client)
     if (atomic_load(&client->calls_n) > 0) {
         return; /* the parent's threads were inside: nothing here can be trusted */
     }
-    abandon_loop(client);
+    abandon_loops(client);
     fini_parts(client);
     free_client(client);
 }
@@ -283,7 +297,7 @@ void kw_close(kw_client *client)
         free_in_child(client);
         return;
     }
-    kw_loop *loop = kw_loop_of(client);
+    kw_loop *loop = kw_loop_at(&client->loop);
     if (loop != NULL && kw_loop_defers_close(loop)) {
         atomic_store(&client->env.is_closing, true); /* the rest when the callback is over */
         return;
@@ -296,17 +310,19 @@ static kw_err reopen(kw_client *client)
 {
     close_in_child(client);
     if (atomic_load(&client->calls_n) == 0) {
-        abandon_loop(client);
+        abandon_loops(client);
         fini_parts(client);
     } else {
         client->view = NULL;
         client->seeds = NULL;
         client->env.nodes = NULL;
         atomic_store(&client->loop, NULL);
+        atomic_store(&client->desk.loop, NULL);
         memset(client->extras, 0, sizeof(client->extras));
         atomic_store(&client->calls_n, 0);
     }
     kw_fork_fini(&client->fork);
+    client->eras_n++;
     atomic_store(&client->guard.is_taken, false);
     atomic_store(&client->env.guard_ns, 0); /* nodes that are down are asked by this process */
     kw_err code = init_parts(client);

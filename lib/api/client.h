@@ -5,6 +5,7 @@
 #include <keyway/client.h>
 #include <keyway/stats.h>
 
+#include "api/desk.h"
 #include "api/lookup.h"
 #include "api/membership.h"
 #include "api/view.h"
@@ -28,8 +29,6 @@ typedef struct kw_counters {
     atomic_uint_fast64_t map_changes;
 } kw_counters;
 
-struct kw_loop;
-
 struct kw_client {
     kw_env env;
     kw_fork fork;
@@ -49,6 +48,8 @@ struct kw_client {
     kw_lookup lookup;
     kw_counters counters;
     _Atomic(struct kw_loop *) loop; /* NULL until it is used */
+    kw_desk desk;                   /* of the tickets */
+    unsigned eras_n;                /* how often a forked child has started anew */
 };
 
 /* Every public call begins with enter (KW_ERR_FORKED in a child, unless the child may

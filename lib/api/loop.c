@@ -92,14 +92,9 @@ static void free_loop(kw_loop *self, bool has_forked)
     kw_mem_free(mem, self);
 }
 
-kw_loop *kw_loop_of(kw_client *client)
+kw_loop *kw_loop_need(kw_client *client, kw_error *error, kw_loop_place *place)
 {
-    return atomic_load_explicit(&client->loop, memory_order_acquire);
-}
-
-kw_loop *kw_loop_need(kw_client *client, kw_error *error)
-{
-    kw_loop *loop = kw_loop_of(client);
+    kw_loop *loop = kw_loop_at(place);
     if (loop != NULL) {
         return loop;
     }
@@ -107,7 +102,8 @@ kw_loop *kw_loop_need(kw_client *client, kw_error *error)
     if (fresh == NULL) {
         return NULL;
     }
-    if (!atomic_compare_exchange_strong(&client->loop, &loop, fresh)) {
+    fresh->place = place;
+    if (!atomic_compare_exchange_strong(place, &loop, fresh)) {
         free_loop(fresh, false); /* another thread was first */
         return loop;
     }
@@ -126,17 +122,25 @@ kw_async *kw_loop_block(kw_loop *self, size_t room)
     return async != NULL ? async : kw_async_new(&self->client->env.mem, room);
 }
 
-void kw_loop_submit(kw_loop *self, kw_async *async)
+void kw_loop_submit(kw_loop *self, kw_async *async, bool wakes)
 {
     kw_gate_lock(&self->gate);
     kw_asyncs_push(&self->inbox, async);
     /* Whoever processes looks into the inbox again before it leaves. */
-    bool wakes = !self->is_processing && !self->is_signalled;
+    wakes = wakes && !self->is_processing && !self->is_signalled;
     self->is_signalled = self->is_signalled || wakes;
     kw_gate_unlock(&self->gate);
     if (wakes) {
         kw_poller_wake(&self->poller);
     }
+}
+
+bool kw_loop_has_mail(kw_loop *self)
+{
+    kw_gate_lock(&self->gate);
+    bool has_mail = self->inbox.head != NULL;
+    kw_gate_unlock(&self->gate);
+    return has_mail;
 }
 
 /* The only channel there is, where it can have nothing but bytes to read; else NULL. */
@@ -197,7 +201,7 @@ static void advance(kw_loop *self)
 static bool is_over(const kw_loop *self)
 {
     return self->wants_closing || kw_fork_has_happened(&self->client->fork) ||
-           kw_loop_of(self->client) != self;
+           kw_loop_at(self->place) != self;
 }
 
 /* A reply that is not simply the item's, or none. */

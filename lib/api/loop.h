@@ -7,8 +7,14 @@
 
 #include <pthread.h>
 
-typedef struct kw_loop {
+typedef struct kw_loop kw_loop;
+
+/* Where a handle keeps one: its event loop, or that of its tickets. */
+typedef _Atomic(kw_loop *) kw_loop_place;
+
+struct kw_loop {
     kw_client *client;
+    kw_loop_place *place;
     kw_gate gate;      /* guards all of this block */
     kw_asyncs inbox;   /* accepted, and not seen by the run */
     bool is_signalled; /* the descriptor was made readable for the inbox */
@@ -28,19 +34,26 @@ typedef struct kw_loop {
     size_t used_n;
     size_t kept_n;      /* blocks of both kinds, as far as it knows */
     bool wants_closing; /* a callback called kw_close */
-} kw_loop;
+};
 
-/* The handle's, made at first use; NULL, with error set, where it cannot be. Any thread. */
-kw_loop *kw_loop_need(kw_client *client, kw_error *error);
+/* The one at the place, made at first use; NULL, with error set, where it cannot be. Any
+ * thread. */
+kw_loop *kw_loop_need(kw_client *client, kw_error *error, kw_loop_place *place);
 
-/* The handle's, or NULL. */
-kw_loop *kw_loop_of(kw_client *client);
+/* The one at the place, or NULL. */
+static inline kw_loop *kw_loop_at(kw_loop_place *place)
+{
+    return atomic_load_explicit(place, memory_order_acquire);
+}
 
 /* A block for a command that needs so much room; NULL when there is no memory. Any thread. */
 kw_async *kw_loop_block(kw_loop *loop, size_t room);
 
-/* Hands a command over. Any thread. */
-void kw_loop_submit(kw_loop *loop, kw_async *async);
+/* Hands a command over. wakes: whoever processes next is to be told. Any thread. */
+void kw_loop_submit(kw_loop *loop, kw_async *async, bool wakes);
+
+/* True where commands were handed over that no kw_loop_process has seen. Any thread. */
+bool kw_loop_has_mail(kw_loop *loop);
 
 /* One kw_process; KW_ERR_CANCELLED: a callback wants the handle closed. */
 kw_err kw_loop_process(kw_loop *loop, kw_error *error);

@@ -17,7 +17,7 @@ static kw_err submit(kw_client *client, kw_error *error, const kw_plan_task *tas
     if (atomic_load_explicit(&client->env.is_closing, memory_order_relaxed)) {
         return refuse(error, KW_ERR_CANCELLED, "the handle is being closed");
     }
-    kw_loop *loop = kw_loop_need(client, error);
+    kw_loop *loop = kw_loop_need(client, error, &client->loop);
     if (loop == NULL) {
         return KW_ERR_NOMEM;
     }
@@ -33,7 +33,7 @@ static kw_err submit(kw_client *client, kw_error *error, const kw_plan_task *tas
     }
     async->fn = fn;
     async->arg = arg;
-    kw_loop_submit(loop, async);
+    kw_loop_submit(loop, async, true);
     return KW_OK;
 }
 
@@ -105,7 +105,7 @@ int kw_fd(kw_client *client, kw_error *error)
     }
     int fd = -1;
     if (kw_client_enter(client, error) == KW_OK) {
-        const kw_loop *loop = kw_loop_need(client, error);
+        const kw_loop *loop = kw_loop_need(client, error, &client->loop);
         fd = loop != NULL ? loop->poller.fd : -1;
         kw_client_leave(client);
     }
@@ -114,7 +114,7 @@ int kw_fd(kw_client *client, kw_error *error)
 
 int kw_timeout(kw_client *client)
 {
-    kw_loop *loop = client != NULL ? kw_loop_of(client) : NULL;
+    kw_loop *loop = client != NULL ? kw_loop_at(&client->loop) : NULL;
     return loop != NULL && !kw_fork_has_happened(&client->fork) ? kw_loop_timeout(loop) : -1;
 }
 
@@ -127,13 +127,13 @@ kw_err kw_process(kw_client *client, kw_error *error)
     if (code != KW_OK) {
         return code;
     }
-    kw_loop *loop = kw_loop_of(client);
+    kw_loop *loop = kw_loop_at(&client->loop);
     if (loop == NULL) {
         kw_client_tend(client, kw_env_now(&client->env));
     } else {
         code = kw_loop_process(loop, error);
     }
-    if (code == KW_ERR_FORKED && kw_loop_of(client) != loop) {
+    if (code == KW_ERR_FORKED && kw_loop_at(&client->loop) != loop) {
         return code; /* the child has started anew, and counts its own calls */
     }
     kw_client_leave(client);

@@ -169,9 +169,7 @@ static kw_step carry(errand *self, kw_conn *conn, bool is_asked)
     await->sent_ns = await->now_ns;
     kw_err code = kw_conn_queue(conn, &await->failure, &self->request, is_asked);
     code = code == KW_OK ? kw_conn_flush(conn, &await->failure) : code;
-    code = code == KW_OK
-               ? kw_await_reply(await, conn, self->node, &self->request, self->plan->deadline_ns)
-               : code;
+    code = code == KW_OK ? kw_await_reply(await, conn, self->node, &self->request) : code;
     await->now_ns = kw_env_now(&session->client->env);
     conn->idle_since_ns = await->now_ns;
     bool has_left = kw_conn_has_sent(conn, &self->request);
@@ -275,11 +273,8 @@ static kw_err run(errand *self, kw_error *error)
     while (step.kind != KW_STEP_DONE && step.kind != KW_STEP_FAIL) {
         uint64_t fetch = kw_drive_heed(client, &self->op, &step);
         self->await.fetch = fetch > 0 ? fetch : self->await.fetch;
-        if (step.kind == KW_STEP_SEND) {
-            step = do_send(self, &step);
-        } else {
-            (void)kw_await_step(&self->await, &step, self->plan->deadline_ns);
-        }
+        step =
+            step.kind == KW_STEP_SEND ? do_send(self, &step) : kw_await_step(&self->await, &step);
     }
     if (step.kind == KW_STEP_FAIL) {
         (void)kw_drive_heed(client, &self->op, &step);

@@ -88,29 +88,37 @@ static bool has_tombstones_only(const kw_conn *conn)
     return true;
 }
 
+/* Reads what nobody waits for, so that none of it is taken for the next reply; true where the
+ * connection is still good. The gate is held, and left meanwhile. */
+static bool read_leftovers(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, uint64_t now_ns)
+{
+    const kw_conn *conn = lane->conn;
+    kw_gate_unlock(&lane->gate);
+    kw_lane_read(lane, after, waiter, &now_ns, now_ns);
+    return conn->owners.count == 0 || now_ns <= lane->heard_ns + LATE_NS;
+}
+
+static bool is_quiet(kw_lane *lane)
+{
+    kw_gate_unlock(&lane->gate);
+    bool result = kw_conn_is_quiet(lane->conn);
+    kw_gate_lock(&lane->gate);
+    return result;
+}
+
 /* Before the first command after a silence: is the connection still good? The gate is held,
  * and left while the connection is looked at. */
 static void look(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, uint64_t now_ns)
 {
-    if (now_ns <= lane->heard_ns + FRESH_NS || !is_untended(lane) || !lane->is_ready) {
+    if (now_ns <= lane->heard_ns + FRESH_NS || !is_untended(lane) || !lane->is_ready ||
+        !has_tombstones_only(lane->conn)) {
         return;
     }
     kw_conn *conn = lane->conn;
-    bool is_idle = conn->owners.count == 0;
-    if (!is_idle && now_ns <= lane->heard_ns + LATE_NS) {
-        return;
-    }
-    bool is_good = true;
     lane->is_reading = true;
     atomic_store(&lane->is_writing, true);
-    kw_gate_unlock(&lane->gate);
-    if (is_idle) {
-        is_good = kw_conn_is_quiet(conn);
-        kw_gate_lock(&lane->gate);
-    } else {
-        kw_lane_read(lane, after, waiter, &now_ns, now_ns);
-        is_good = now_ns <= lane->heard_ns + LATE_NS || !has_tombstones_only(conn);
-    }
+    bool is_good = conn->owners.count == 0 || read_leftovers(lane, after, waiter, now_ns);
+    is_good = is_good && (conn->owners.count > 0 || atomic_load(&lane->is_dying) || is_quiet(lane));
     lane->is_reading = false;
     atomic_store(&lane->is_writing, false); /* what is wanted is looked for behind this */
     kw_lane_bury(lane, after);
@@ -301,9 +309,9 @@ static bool put(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, uint64_t
 }
 
 static kw_err check_place(kw_lane *lane, kw_error *error, kw_waiter *waiter, uint64_t now_ns,
-                          uint64_t until_ns, bool wants_reader)
+                          uint64_t until_ns)
 {
-    if (wants_reader && is_late(lane, now_ns)) {
+    if (is_late(lane, now_ns)) {
         return KW_ERR_BUSY;
     }
     kw_err code = is_full(lane, waiter) ? admit(lane, error, waiter, now_ns, until_ns) : KW_OK;
@@ -315,12 +323,12 @@ static kw_err check_place(kw_lane *lane, kw_error *error, kw_waiter *waiter, uin
 }
 
 kw_err kw_lane_submit(kw_lane *lane, kw_error *error, kw_waiter *waiter, uint64_t now_ns,
-                      uint64_t until_ns, bool wants_reader)
+                      uint64_t until_ns)
 {
     kw_lane_after after;
     kw_lane_after_init(&after);
     kw_gate_lock(&lane->gate);
-    kw_err code = check_place(lane, error, waiter, now_ns, until_ns, wants_reader);
+    kw_err code = check_place(lane, error, waiter, now_ns, until_ns);
     if (code != KW_OK) {
         kw_gate_unlock(&lane->gate);
         return code;
@@ -328,7 +336,7 @@ kw_err kw_lane_submit(kw_lane *lane, kw_error *error, kw_waiter *waiter, uint64_
     look(lane, &after, waiter, now_ns);
     count_lone(lane);
     bool is_writer = put(lane, &after, waiter, now_ns);
-    if (wants_reader && !lane->is_reading && !atomic_load(&lane->is_dying)) {
+    if (!lane->is_reading && !atomic_load(&lane->is_dying)) {
         take_readers_seat(lane, waiter, now_ns);
     }
     waiter->is_opening = !lane->is_ready && !waiter->is_reader;
@@ -397,51 +405,6 @@ kw_err kw_lane_wait(kw_lane *lane, kw_waiter *waiter, uint64_t *now_ns, uint64_t
     return code;
 }
 
-/* True where the command has left, or somebody is there who will send it. */
-static bool is_on_its_way(const kw_lane *lane, const kw_waiter *waiter)
-{
-    if (has_ended(waiter)) {
-        return true;
-    }
-    if (!lane->is_ready || waiter->is_writer || lane->has_rest) {
-        return false;
-    }
-    return waiter->state == KW_WAITER_TAKEN || (lane->is_reading && !waiter->is_reader);
-}
-
-kw_err kw_lane_wait_sent(kw_lane *lane, kw_waiter *waiter, uint64_t *now_ns, uint64_t until_ns)
-{
-    kw_lane_after after;
-    kw_err code = KW_OK;
-    kw_lane_after_init(&after);
-    kw_gate_lock(&lane->gate);
-    for (;;) {
-        mourn(lane, &after, waiter, *now_ns);
-        send_queue(lane, &after, waiter, *now_ns);
-        if (is_on_its_way(lane, waiter)) {
-            break;
-        }
-        code = check_end(lane, *now_ns, until_ns);
-        if (code != KW_OK) {
-            break;
-        }
-        if (!take_turn(lane, &after, waiter, now_ns, until_ns)) {
-            return KW_OK;
-        }
-    }
-    leave(lane, &after, waiter, *now_ns);
-    kw_lane_unlock(lane, &after, *now_ns);
-    return code;
-}
-
-bool kw_lane_has_ended(kw_lane *lane, const kw_waiter *waiter)
-{
-    kw_gate_lock(&lane->gate);
-    bool is_over = has_ended(waiter);
-    kw_gate_unlock(&lane->gate);
-    return is_over;
-}
-
 /* What a command that was never sent has waited for. */
 static void tell_why_queued(const kw_lane *lane, kw_waiter *waiter)
 {
@@ -450,7 +413,7 @@ static void tell_why_queued(const kw_lane *lane, kw_waiter *waiter)
                                     "the deadline came behind commands without an answer");
         return;
     }
-    bool is_greeting = lane->conn != NULL && lane->conn->state == KW_CONN_GREETING;
+    bool is_greeting = lane->is_greeting;
     waiter->code = is_greeting ? KW_ERR_HANDSHAKE : KW_ERR_CONNECT;
     kw_error_set(waiter->failure, waiter->code, KW_EFFECT_NONE,
                  "the deadline came %s; raise timeout",

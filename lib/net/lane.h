@@ -56,6 +56,7 @@ typedef struct kw_lane {
     kw_gate gate;         /* guards all below, and the owners of a conn that is ready */
     kw_conn *conn;        /* NULL: none; changes only where no other thread has a role */
     bool is_ready;        /* its greeting was answered */
+    bool is_greeting;     /* connected, and not ready yet */
     bool is_outdated;     /* conn takes no more commands */
     bool is_retired;      /* the node left the map: no connection is kept */
     bool is_reading;      /* a waiter has the role */
@@ -90,23 +91,16 @@ kw_err kw_lane_init(kw_lane *lane, kw_env *env, struct kw_node *node);
 /* Nobody waits any more. */
 void kw_lane_fini(kw_lane *lane);
 
-/* Hands the command over: it is sent at once where the lane allows it, or queued. Waits
- * only for room, until until_ns. wants_reader: kw_lane_wait follows at once. Failure: the lane
- * does not know the waiter: KW_ERR_QUEUE_TIMEOUT, KW_ERR_CANCELLED, or KW_ERR_BUSY (without a
- * text) for one that wants to read, where a reply is overdue: a connection of its own serves
- * it better. */
+/* Hands the command over: it is sent at once where the lane allows it, or queued; kw_lane_wait
+ * follows. Waits only for room, until until_ns. Failure: the lane does not know the waiter:
+ * KW_ERR_QUEUE_TIMEOUT, KW_ERR_CANCELLED, or KW_ERR_BUSY (without a text) where replies are
+ * overdue: a connection of its own serves the command better. */
 kw_err kw_lane_submit(kw_lane *lane, kw_error *error, kw_waiter *waiter, uint64_t now_ns,
-                      uint64_t until_ns, bool wants_reader);
+                      uint64_t until_ns);
 
 /* Waits until the command has ended (KW_OK). KW_ERR_TIMEOUT, KW_ERR_CANCELLED: it has not; it
  * stays on the lane until the next wait or kw_lane_abandon. *now_ns goes on. */
 kw_err kw_lane_wait(kw_lane *lane, kw_waiter *waiter, uint64_t *now_ns, uint64_t until_ns);
-
-/* The same, but a command that has been sent is enough. */
-kw_err kw_lane_wait_sent(kw_lane *lane, kw_waiter *waiter, uint64_t *now_ns, uint64_t until_ns);
-
-/* True where the command has ended. Any thread. */
-bool kw_lane_has_ended(kw_lane *lane, const kw_waiter *waiter);
 
 /* The owner does not wait any more: a command that was not taken is forgotten, the reply
  * of one that was will be dropped. has_left says which; code and failure, what one that was

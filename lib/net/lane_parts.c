@@ -198,6 +198,15 @@ static void set_death_behind(kw_lane *lane)
     }
 }
 
+/* To commands that were never sent, what was wrong with the stream is nothing but its end. */
+static void set_death_unsent(kw_lane *lane)
+{
+    if (lane->is_ready &&
+        (lane->death.code == KW_ERR_DESYNC || lane->death.code == KW_ERR_PROTOCOL)) {
+        lane->death.code = KW_ERR_CLOSED;
+    }
+}
+
 void kw_lane_detach(kw_lane *lane, kw_lane_after *after)
 {
     lane->conn->is_shared = false;
@@ -208,6 +217,7 @@ void kw_lane_detach(kw_lane *lane, kw_lane_after *after)
     }
     lane->conn = NULL;
     lane->is_ready = false;
+    lane->is_greeting = false;
     lane->is_outdated = false;
     lane->has_rest = false;
     lane->taken_n = 0;
@@ -236,6 +246,7 @@ void kw_lane_bury(kw_lane *lane, kw_lane_after *after)
         }
     }
     set_death_behind(lane);
+    set_death_unsent(lane);
     kw_lane_end_queue(lane, after, lane->is_ready ? KW_WAITER_BROKEN : KW_WAITER_UNAVAILABLE,
                       &lane->death, 0);
     conn->state = KW_CONN_DEAD;

@@ -107,6 +107,7 @@ static void greet(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, uint64
         code = kw_conn_check_overdue(conn, &failure, *now_ns);
     }
     kw_gate_lock(&lane->gate);
+    lane->is_greeting = conn->state == KW_CONN_GREETING;
     if (conn->was_ready) {
         end_greeting(lane, waiter, *now_ns);
     }

@@ -1,0 +1,218 @@
+#include <keyway/submit.h>
+
+#include "api/args.h"
+#include "api/loop.h"
+#include "base/error.h"
+#include "base/format.h"
+
+static kw_ticket *refuse(kw_error *error, const char *text)
+{
+    kw_error_set(error, KW_ERR_ARGUMENT, KW_EFFECT_NONE, "%s", text);
+    return NULL;
+}
+
+static void on_reply(void *arg, kw_reply *reply, const kw_error *error)
+{
+    kw_desk_end(arg, reply, error);
+}
+
+static kw_ticket *new_ticket(kw_client *client, kw_error *error)
+{
+    kw_ticket *ticket = kw_mem_alloc(&client->env.mem, sizeof(*ticket));
+    if (ticket == NULL) {
+        kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for a ticket");
+        return NULL;
+    }
+    ticket->mem = client->env.mem;
+    ticket->client = client;
+    ticket->era = client->eras_n;
+    atomic_init(&ticket->has_ended, false);
+    ticket->is_abandoned = false;
+    atomic_init(&ticket->reply, NULL);
+    ticket->failure.size = sizeof(ticket->failure);
+    ticket->failure.code = KW_OK;
+    return ticket;
+}
+
+static uint64_t deadline_of(kw_client *client, const kw_plan_task *task)
+{
+    uint64_t timeout_ms = task->options->timeout_ms;
+    timeout_ms = timeout_ms > 0 ? timeout_ms : client->env.options.timeout_ms;
+    return kw_plan_deadline_ns(kw_env_now(&client->env), timeout_ms);
+}
+
+static kw_async *new_async(kw_client *client, kw_error *error, const kw_plan_task *task,
+                           kw_loop *loop)
+{
+    size_t room;
+    kw_async *async = kw_async_room(&room, task) ? kw_loop_block(loop, room) : NULL;
+    if (async == NULL) {
+        kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for a command");
+        return NULL;
+    }
+    if (kw_async_init(async, client, error, task) != KW_OK) {
+        kw_mem_free(&client->env.mem, async);
+        return NULL;
+    }
+    return async;
+}
+
+/* The handle was entered. */
+static kw_ticket *submit(kw_client *client, kw_error *error, const kw_plan_task *task)
+{
+    kw_loop *loop = kw_loop_need(client, error, &client->desk.loop);
+    if (loop == NULL) {
+        return NULL;
+    }
+    kw_ticket *ticket = new_ticket(client, error);
+    kw_async *async = ticket != NULL ? new_async(client, error, task, loop) : NULL;
+    if (async == NULL) {
+        kw_mem_free(&client->env.mem, ticket);
+        return NULL;
+    }
+    async->fn = on_reply;
+    async->arg = ticket;
+    kw_desk_submit(client, ticket, async, deadline_of(client, task));
+    return ticket;
+}
+
+static kw_ticket *submit_args(kw_client *client, kw_error *error, const kw_plan_task *task)
+{
+    kw_ticket *ticket = NULL;
+    if (kw_client_enter(client, error) == KW_OK) {
+        ticket = submit(client, error, task);
+        kw_client_leave(client);
+    }
+    return ticket;
+}
+
+kw_ticket *kw_vsubmit(kw_client *client, kw_error *error, const char *format, va_list values)
+{
+    static const kw_call_options options = KW_CALL_OPTIONS_INIT;
+    if (client == NULL || format == NULL) {
+        return refuse(error, "client or format is NULL");
+    }
+    kw_args args;
+    kw_args_init(&args, &client->env.mem);
+    kw_ticket *ticket = NULL;
+    if (kw_args_format(&args, error, format, values) == KW_OK) {
+        kw_plan_task task = {.options = &options, .argv = args.argv, .argc = args.argc};
+        ticket = submit_args(client, error, &task);
+    }
+    kw_args_fini(&args);
+    return ticket;
+}
+
+kw_ticket *kw_submit(kw_client *client, kw_error *error, const char *format, ...)
+{
+    va_list values;
+    va_start(values, format);
+    kw_ticket *ticket = kw_vsubmit(client, error, format, values);
+    va_end(values);
+    return ticket;
+}
+
+kw_ticket *kw_submit_call(kw_client *client, kw_error *error, const kw_call_options *options,
+                          int argc, const char **argv, const size_t *argvlen)
+{
+    if (client == NULL) {
+        return refuse(error, "client is NULL");
+    }
+    kw_call_options space;
+    kw_argv args;
+    options = kw_args_options(&space, error, options);
+    if (options == NULL ||
+        kw_argv_init(&args, error, &client->env.mem, argc, argv, argvlen) != KW_OK) {
+        return NULL;
+    }
+    kw_plan_task task = {.options = options, .argv = args.argv, .argc = args.argc};
+    kw_ticket *ticket = submit_args(client, error, &task);
+    kw_argv_fini(&args);
+    return ticket;
+}
+
+static bool has_ended(const kw_ticket *ticket)
+{
+    return atomic_load_explicit(&ticket->has_ended, memory_order_acquire);
+}
+
+/* True where a forked child holds a ticket of its parent, whose handle works on it. */
+static bool is_foreign(const kw_ticket *ticket)
+{
+    return kw_fork_has_happened(&ticket->client->fork) || ticket->era != ticket->client->eras_n;
+}
+
+static kw_err wait_until(kw_ticket *ticket, kw_error *error, uint64_t until_ns)
+{
+    if (has_ended(ticket)) {
+        return KW_OK;
+    }
+    kw_client *client = ticket->client;
+    if (is_foreign(ticket)) {
+        return kw_error_set(error, KW_ERR_FORKED, KW_EFFECT_MAYBE,
+                            "the ticket belongs to the parent process");
+    }
+    kw_err code = kw_client_enter(client, error);
+    if (code != KW_OK) {
+        return code;
+    }
+    code = kw_desk_wait(client, ticket, until_ns);
+    kw_client_leave(client);
+    if (code == KW_ERR_CANCELLED) {
+        kw_error_set(error, code, KW_EFFECT_MAYBE, "the handle was closed while a ticket waited");
+    }
+    return code;
+}
+
+kw_reply *kw_ticket_await(kw_ticket *ticket, kw_error *error)
+{
+    if (ticket == NULL) {
+        kw_error_set(error, KW_ERR_ARGUMENT, KW_EFFECT_NONE, "ticket is NULL");
+        return NULL;
+    }
+    if (wait_until(ticket, error, UINT64_MAX) != KW_OK) {
+        return NULL;
+    }
+    kw_reply *reply = atomic_exchange_explicit(&ticket->reply, NULL, memory_order_acq_rel);
+    if (reply == NULL && ticket->failure.code != KW_OK) {
+        kw_error_copy(error, &ticket->failure);
+    } else if (reply == NULL) {
+        kw_error_set(error, KW_ERR_ARGUMENT, KW_EFFECT_NONE, "the reply was taken already");
+    }
+    return reply;
+}
+
+bool kw_ticket_wait(kw_ticket *ticket, uint64_t timeout_ms)
+{
+    if (ticket == NULL) {
+        return false;
+    }
+    if (has_ended(ticket)) {
+        return true;
+    }
+    if (is_foreign(ticket)) {
+        return false;
+    }
+    uint64_t now_ns = kw_env_now(&ticket->client->env);
+    if (timeout_ms == 0) {
+        if (kw_client_enter(ticket->client, NULL) == KW_OK) {
+            kw_desk_look(ticket->client);
+            kw_client_leave(ticket->client);
+        }
+        return has_ended(ticket);
+    }
+    return wait_until(ticket, NULL, kw_plan_deadline_ns(now_ns, timeout_ms)) == KW_OK;
+}
+
+void kw_ticket_free(kw_ticket *ticket)
+{
+    if (ticket == NULL) {
+        return;
+    }
+    if (!has_ended(ticket) && !is_foreign(ticket) && kw_desk_abandon(ticket)) {
+        return; /* freed when its command ends */
+    }
+    kw_allocator mem = ticket->mem;
+    kw_reply_free(atomic_load(&ticket->reply));
+    kw_mem_free(&mem, ticket);
+}
