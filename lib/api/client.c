@@ -1,6 +1,7 @@
 #include "api/client.h"
 
 #include "api/config.h"
+#include "api/discover.h"
 #include "api/loop.h"
 #include "api/publish.h"
 #include "api/quorum_rule.h"
@@ -183,7 +184,7 @@ kw_client *kw_open_config(const kw_config *config, kw_error *error)
     client->env.log_arg = config->log_arg;
     client->env.event = config->event;
     client->env.event_arg = config->event_arg;
-    atomic_init(&client->env.guard_ns, UINT64_MAX);
+    atomic_init(&client->env.guard_ns, kw_discover_is_on(client) ? 0 : UINT64_MAX);
     kw_random_init(&client->guard.random, kw_env_now(&client->env));
     kw_descriptors_init(&client->env.descriptors);
     kw_fork_init(&client->fork);

@@ -1,6 +1,7 @@
 #include "api/guard.h"
 
 #include "api/client.h"
+#include "api/discover.h"
 #include "api/publish.h"
 
 #include <stdio.h>
@@ -14,6 +15,9 @@
 #define HELP_NS (30 * KW_NS_PER_MS)
 
 #define SOCKETS_MAX 16
+
+/* Before a node that did not answer is asked for its replicas again. */
+#define ROLE_PAUSE_NS (1000 * KW_NS_PER_MS)
 
 /* One look at all nodes. */
 typedef struct turn {
@@ -40,6 +44,8 @@ void kw_guard_tell(kw_client *client, kw_event *event)
 
 static void look_again(turn *self, uint64_t at_ns)
 {
+    uint64_t soon_ns = self->now_ns + SOON_NS; /* an event loop must not spin */
+    at_ns = at_ns > soon_ns ? at_ns : soon_ns;
     self->next_ns = at_ns < self->next_ns ? at_ns : self->next_ns;
 }
 
@@ -116,7 +122,25 @@ static void on_answer(turn *self, kw_node *node, size_t shard)
     }
 }
 
-/* The probe of a node that is down, or that may be. */
+/* Never again where nothing is asked for now and then. */
+static void on_role(turn *self, kw_node *node)
+{
+    uint64_t interval_ms = self->client->env.options.refresh_interval_ms;
+    node->role_ns = interval_ms > 0 ? self->now_ns + interval_ms * KW_NS_PER_MS : UINT64_MAX;
+    kw_discover_take(self->client, node);
+}
+
+/* True where a node that is well is to be asked for its replicas. */
+static bool wants_role(turn *self, kw_node *node, bool is_well)
+{
+    if (!kw_discover_is_on(self->client) || !is_well) {
+        return false;
+    }
+    look_again(self, node->role_ns);
+    return self->now_ns >= node->role_ns;
+}
+
+/* The probe of a node that is down, or that may be, or that is asked for its replicas. */
 static void probe(turn *self, kw_node *node, size_t shard)
 {
     switch (kw_probe_go_on(&node->probe, node, self->now_ns)) {
@@ -129,6 +153,9 @@ static void probe(turn *self, kw_node *node, size_t shard)
         return;
     case KW_PROBE_ANSWERED:
         on_answer(self, node, shard);
+        if (node->probe.asks_role) {
+            on_role(self, node);
+        }
         break;
     case KW_PROBE_LOADING:
         kw_node_well(node);
@@ -153,8 +180,13 @@ static void look_at(turn *self, kw_node *node, size_t shard)
         outage->is_down = is_marked;
         outage->answers_n = 0;
     }
-    if (faults_n == 0 && !outage->is_down && node->probe.conn == NULL) {
-        return;
+    bool is_well = faults_n == 0 && !outage->is_down;
+    if (node->probe.conn == NULL) {
+        node->probe.asks_role = wants_role(self, node, is_well);
+        if (is_well && !node->probe.asks_role) {
+            return;
+        }
+        node->role_ns = node->probe.asks_role ? self->now_ns + ROLE_PAUSE_NS : node->role_ns;
     }
     kw_outage_rule rule = {self->client->env.options.down_after,
                            self->client->env.options.up_after};
@@ -167,9 +199,11 @@ static void look_at(turn *self, kw_node *node, size_t shard)
         probe(self, node, shard);
     }
     faults_n = atomic_load_explicit(&node->faults_n, memory_order_relaxed);
+    if (kw_discover_is_on(self->client) && !outage->is_down && faults_n == 0) {
+        look_again(self, node->role_ns);
+    }
     if (outage->is_down || faults_n > 0) {
-        look_again(self,
-                   outage->probe_ns > self->now_ns ? outage->probe_ns : self->now_ns + SOON_NS);
+        look_again(self, outage->probe_ns);
     }
 }
 

@@ -168,3 +168,61 @@ void kw_membership_take_down(kw_membership *self, const kw_membership *from)
         }
     }
 }
+
+static bool has_replica(const kw_member *member, const kw_endpoint *replica)
+{
+    for (size_t i = 0; i < member->replicas_n; i++) {
+        if (kw_endpoint_equal(&member->replicas[i], replica)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* In whatever order. */
+static bool has_same_replicas(const kw_member *a, const kw_member *b)
+{
+    bool is_same = a->replicas_n == b->replicas_n;
+    for (size_t i = 0; is_same && i < a->replicas_n; i++) {
+        is_same = has_replica(b, &a->replicas[i]);
+    }
+    return is_same;
+}
+
+static kw_member *member_at(const kw_membership *self, const kw_endpoint *server)
+{
+    for (size_t i = 0; i < self->roster.n; i++) {
+        if (kw_endpoint_equal(&self->roster.members[i].server, server)) {
+            return &self->roster.members[i];
+        }
+    }
+    return NULL;
+}
+
+kw_err kw_membership_set_replicas(kw_membership *self, kw_client *client, kw_error *error,
+                                  const kw_endpoint *server, const kw_member *found, bool *has_news)
+{
+    kw_member *member = member_at(self, server);
+    *has_news = false;
+    if (member == NULL || member->lists_replicas) {
+        return KW_ERR_ARGUMENT;
+    }
+    if (has_same_replicas(member, found)) {
+        return KW_OK;
+    }
+    kw_member before = *member;
+    kw_err code = KW_OK;
+    member->replicas = NULL;
+    member->replicas_n = 0;
+    for (size_t i = 0; code == KW_OK && i < found->replicas_n; i++) {
+        bool is_added = kw_member_add_replica(member, &found->replicas[i], &client->env.mem);
+        code = is_added ? KW_OK : KW_ERR_NOMEM;
+    }
+    code = code == KW_OK ? kw_membership_publish(self, client, error) : code;
+    kw_member_fini(code == KW_OK ? &before : member, &client->env.mem);
+    if (code != KW_OK) {
+        *member = before;
+    }
+    *has_news = code == KW_OK;
+    return code;
+}

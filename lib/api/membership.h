@@ -40,6 +40,13 @@ kw_err kw_membership_publish(const kw_membership *self, struct kw_client *client
 kw_err kw_membership_set_down(kw_membership *self, struct kw_client *client,
                               const kw_endpoint *server, bool is_down);
 
+/* The member at that server has these replicas, found by ROLE: one new map, if that is news.
+ * The gate is held. KW_ERR_ARGUMENT where it is no member (any more), or has listed others
+ * itself; KW_ERR_CONFIG, with an error, where one of them is another member's; KW_ERR_NOMEM. */
+kw_err kw_membership_set_replicas(kw_membership *self, struct kw_client *client, kw_error *error,
+                                  const kw_endpoint *server, const kw_member *found,
+                                  bool *has_news);
+
 /* Servers that are down in from are so in self, a change of it. */
 void kw_membership_take_down(kw_membership *self, const kw_membership *from);
 

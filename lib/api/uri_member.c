@@ -46,6 +46,7 @@ static kw_err read_replica(const kw_uri_reader *self, kw_member *member, kw_byte
     if (member->replicas_n == KW_MEMBER_REPLICAS_MAX) {
         return kw_uri_wrong(self, text.data, "more than 16 replicas of one node");
     }
+    member->lists_replicas = true;
     return kw_member_add_replica(member, &replica, self->mem) ? KW_OK : no_memory(self);
 }
 

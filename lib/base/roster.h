@@ -18,6 +18,7 @@ typedef struct kw_member {
     kw_endpoint server;
     kw_endpoint *replicas;
     size_t replicas_n;
+    bool lists_replicas; /* they were given; else they may be found by ROLE */
 } kw_member;
 
 /* In the order in which they were given. Zero is an empty one. */

@@ -26,6 +26,7 @@ struct kw_node {
                                         might have chosen another */
     atomic_uint_fast64_t faults_n;   /* failures in a row, of any connection */
     kw_outage outage;                /* of a ring's node; the guard alone reads it */
+    uint64_t role_ns;                /* the same: when ROLE is asked next */
     kw_probe probe;                  /* the same */
     atomic_int role;                 /* kw_conn_role of the connections that are opened */
     atomic_uint_fast64_t zone;       /* kw_zone_hash; 0: not known */

@@ -9,13 +9,21 @@
 #define ANSWER_NS ((uint64_t)300000000)
 
 static const char ping[] = "*1\r\n$4\r\nPING\r\n";
+static const char role[] = "*1\r\n$4\r\nROLE\r\n";
+
+_Static_assert(sizeof(ping) == sizeof(role), "either is sent by the length of one");
 
 /* The connection goes back to the node: to its pool where it owes nothing. */
 static kw_probe_result end(kw_probe *probe, kw_node *node, uint64_t now_ns, const kw_error *failure)
 {
     bool is_loading = kw_reply_is_error(probe->request.reply) &&
                       kw_bytes_starts(kw_reply_bytes(probe->request.reply), "LOADING");
-    kw_reply_free(probe->request.reply);
+    if (failure == NULL && probe->asks_role) {
+        kw_reply_free(probe->role);
+        probe->role = probe->request.reply;
+    } else {
+        kw_reply_free(probe->request.reply);
+    }
     memset(&probe->request, 0, sizeof(probe->request));
     if (failure != NULL) {
         probe->conn->state = KW_CONN_DEAD;
@@ -30,7 +38,7 @@ static kw_probe_result end(kw_probe *probe, kw_node *node, uint64_t now_ns, cons
 
 static kw_err ask(kw_probe *probe, kw_error *error)
 {
-    kw_bytes bytes = {ping, sizeof(ping) - 1};
+    kw_bytes bytes = {probe->asks_role ? role : ping, sizeof(ping) - 1};
     memset(&probe->request, 0, sizeof(probe->request));
     probe->request.bytes = bytes;
     probe->conn->is_ours = true;
@@ -97,7 +105,8 @@ kw_probe_result kw_probe_go_on(kw_probe *probe, kw_node *node, uint64_t now_ns)
         probe->deadline_ns = now_ns + ANSWER_NS; /* callers may be rarer than answers */
     }
     if (now_ns >= probe->deadline_ns) {
-        kw_error_set(&failure, KW_ERR_HANDSHAKE, KW_EFFECT_NONE, "no answer to PING in time");
+        kw_error_set(&failure, KW_ERR_HANDSHAKE, KW_EFFECT_NONE, "no answer to %s in time",
+                     probe->asks_role ? "ROLE" : "PING");
         return end(probe, node, now_ns, &failure);
     }
     return KW_PROBE_UNDER_WAY;
@@ -105,6 +114,8 @@ kw_probe_result kw_probe_go_on(kw_probe *probe, kw_node *node, uint64_t now_ns)
 
 void kw_probe_fini(kw_probe *probe)
 {
+    kw_reply_free(probe->role);
+    probe->role = NULL;
     if (probe->conn != NULL) {
         kw_conn_free(probe->conn);
         kw_reply_free(probe->request.reply);

@@ -1,4 +1,4 @@
-/* Probe: one PING to a node, in the time of callers who pass by. */
+/* Probe: one PING, or ROLE, to a node, in the time of callers who pass by. */
 #ifndef NET_PROBE_H
 #define NET_PROBE_H
 
@@ -10,7 +10,9 @@ struct kw_node;
 typedef struct kw_probe {
     kw_conn *conn; /* NULL: none under way */
     kw_request request;
+    kw_reply *role; /* what ROLE was answered, until it is taken; else NULL */
     uint64_t deadline_ns;
+    bool asks_role;  /* ROLE, not PING; set while none is under way */
     bool is_counted; /* the node knows that conn became ready */
     bool is_sent;
 } kw_probe;
