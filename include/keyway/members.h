@@ -46,8 +46,9 @@ KW_API kw_err kw_members_add(kw_members *members, kw_error *error, const char *m
 
 /* Removes a member (any bytes, name_len of them); gives it another weight; puts it into
  * another zone, "" being none; moves its name, and with it its keys' place, to another
- * server, "host:port". KW_ERR_ARGUMENT for a name that is not there, a zone that is too
- * long and a server that cannot be read. One thread per object. */
+ * server, "host:port", such as a replica that was promoted. What else a member is made of is
+ * changed by removing and adding it in one change: no key moves. KW_ERR_ARGUMENT for a name that is
+ * not there, a zone that is too long and a server that cannot be read. One thread per object. */
 KW_API kw_err kw_members_remove(kw_members *members, kw_error *error, const char *name,
                                 size_t name_len);
 KW_API kw_err kw_members_reweight(kw_members *members, kw_error *error, const char *name,

@@ -190,6 +190,19 @@ kw_err kw_members_set_zone(kw_members *members, kw_error *error, const char *nam
     return code;
 }
 
+/* A replica that was promoted is none any more; of those that were found, the new server
+ * will be asked again. */
+static void drop_replica(kw_member *member, const kw_endpoint *server)
+{
+    size_t n = 0;
+    for (size_t i = 0; member->lists_replicas && i < member->replicas_n; i++) {
+        if (!kw_endpoint_equal(&member->replicas[i], server)) {
+            member->replicas[n++] = member->replicas[i];
+        }
+    }
+    member->replicas_n = n;
+}
+
 kw_err kw_members_set_server(kw_members *members, kw_error *error, const char *name,
                              size_t name_len, const char *server)
 {
@@ -203,6 +216,7 @@ kw_err kw_members_set_server(kw_members *members, kw_error *error, const char *n
                             server);
     }
     member->server = endpoint;
+    drop_replica(member, &endpoint);
     return KW_OK;
 }
 

@@ -133,12 +133,63 @@ static void test_ring_members_change_beside_replicas_that_were_found(void **stat
     kw_test_server_free(replica);
 }
 
+/* What an operator does when a primary is gone for good. */
+static void test_ring_a_promoted_replica_takes_its_members_place(void **state)
+{
+    static const char *const lists[] = {"", ";replica="};
+    ring_servers *servers = *state;
+    for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
+        char uri[400];
+        kw_error error = KW_ERROR_INIT;
+        kw_test_server *replica = start_replica(servers->servers[0]);
+        const char *address = kw_test_server_address(replica);
+        snprintf(uri, sizeof(uri), "redis-ring://a=%s%s%s,b=%s?read-preference=prefer-replica",
+                 kw_test_server_address(servers->servers[0]), lists[i],
+                 lists[i][0] != '\0' ? address : "", kw_test_server_address(servers->servers[1]));
+        kw_client *client = kw_test_open("%s", uri);
+        for (int k = 0; k < 20; k++) {
+            kw_test_ask_ok(client, "SET key:%d 1", k);
+        }
+        read_until(client, replica);
+        kw_test_server_kill(servers->servers[0]);
+        kw_test_server_ok(replica, "REPLICAOF NO ONE");
+        kw_members *members = kw_members_begin(client, &error);
+        kw_ring *before = kw_client_ring(client, &error);
+        assert_int_equal(kw_members_set_server(members, &error, "a", 1, address), KW_OK);
+        assert_int_equal(kw_members_commit(members, &error), KW_OK);
+        kw_ring *after = kw_client_ring(client, &error);
+        assert_true(kw_ring_fingerprint(before) == kw_ring_fingerprint(after));
+        for (int k = 0; k < 20; k++) {
+            kw_test_ask_ok(client, "SET key:%d 2", k);
+            char *text = kw_test_ask_text(client, "GET key:%d", k);
+            assert_string_equal(text, "2");
+            free(text);
+        }
+        assert_int_equal(kw_test_stats(client).nodes, 2);
+        /* Anything else changes by leaving and coming back at once: no key moves. */
+        snprintf(uri, sizeof(uri), "a=%s;zone=z", address);
+        assert_int_equal(kw_members_remove(members, &error, "a", 1), KW_OK);
+        assert_int_equal(kw_members_add(members, &error, uri), KW_OK);
+        assert_int_equal(kw_members_commit(members, &error), KW_OK);
+        kw_ring_unref(after);
+        after = kw_client_ring(client, &error);
+        assert_true(kw_ring_fingerprint(before) == kw_ring_fingerprint(after));
+        kw_ring_unref(before);
+        kw_ring_unref(after);
+        kw_members_free(members);
+        kw_close(client);
+        kw_test_server_free(replica);
+        kw_test_server_restart(servers->servers[0]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_ring_replicas_are_found_by_role, ring_flush),
         cmocka_unit_test_setup(test_ring_nobody_is_asked_where_reads_go_to_primaries, ring_flush),
         cmocka_unit_test_setup(test_ring_replicas_that_are_listed_are_those, ring_flush),
+        cmocka_unit_test_setup(test_ring_a_promoted_replica_takes_its_members_place, ring_flush),
         cmocka_unit_test_setup(test_ring_members_change_beside_replicas_that_were_found,
                                ring_flush),
     };
