@@ -284,8 +284,10 @@ static void free_in_child(kw_client *client)
     if (atomic_load(&client->calls_n) > 0) {
         return; /* the parent's threads were inside: nothing here can be trusted */
     }
-    abandon_loops(client);
-    fini_parts(client);
+    if (!client->is_bare) {
+        abandon_loops(client);
+        fini_parts(client);
+    }
     free_client(client);
 }
 
@@ -310,7 +312,9 @@ void kw_close(kw_client *client)
 static kw_err reopen(kw_client *client)
 {
     close_in_child(client);
-    if (atomic_load(&client->calls_n) == 0) {
+    if (client->is_bare) {
+        client->is_bare = false; /* a try before this one had no memory */
+    } else if (atomic_load(&client->calls_n) == 0) {
         abandon_loops(client);
         fini_parts(client);
     } else {
@@ -327,10 +331,13 @@ static kw_err reopen(kw_client *client)
     atomic_store(&client->guard.is_taken, false);
     atomic_store(&client->env.guard_ns, 0); /* nodes that are down are asked by this process */
     kw_err code = init_parts(client);
-    if (code == KW_OK) {
-        code = publish_first(client, NULL);
+    if (code == KW_OK && (code = publish_first(client, NULL)) != KW_OK) {
+        fini_parts(client);
     }
-    kw_fork_init(&client->fork);
+    client->is_bare = code != KW_OK;
+    if (code == KW_OK) {
+        kw_fork_init(&client->fork); /* else the next call tries again */
+    }
     return code;
 }
 

@@ -33,6 +33,7 @@ struct kw_client {
     kw_env env;
     kw_fork fork;
     atomic_size_t calls_n;    /* threads inside a call */
+    bool is_bare;             /* in a child that had no memory to start anew: has no parts */
     atomic_flag is_reopening; /* a child's first call is starting anew */
     kw_gate publishing;       /* one publisher at a time; taken before gate */
     kw_gate gate;             /* guards view, seeds, extras */

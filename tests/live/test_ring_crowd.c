@@ -14,6 +14,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "live/ring_change.h"
 
@@ -174,6 +176,53 @@ static void test_each_allocation_of_a_commit_failing_leaves_the_old_map(void **s
     assert_true(fail_at > 15);
 }
 
+/* A child whose nth allocation fails: its call says so, and the next one succeeds. */
+static int call_in_child(kw_client *client, kw_test_memory *memory, unsigned long fail_at)
+{
+    kw_error error = KW_ERROR_INIT;
+    memory->fail_at = kw_test_memory_calls(memory) + fail_at;
+    kw_reply *reply = kw_command(client, &error, "MGET a b c d e f g h");
+    bool is_over = kw_test_memory_calls(memory) < memory->fail_at;
+    bool is_good = reply != NULL || error.code == KW_ERR_NOMEM;
+    kw_reply_free(reply);
+    memory->fail_at = 0;
+    reply = kw_command(client, &error, "MGET a b c d e f g h");
+    is_good = is_good && kw_reply_count(reply) == 8;
+    kw_reply_free(reply);
+    kw_close(client);
+    is_good = is_good && kw_test_memory_live(memory) == 0;
+    return !is_good ? 1 : is_over ? 2 : 0;
+}
+
+static void test_a_forked_child_without_memory_starts_anew_later(void **state)
+{
+    char uri[1000];
+    kw_error error = KW_ERROR_INIT;
+    kw_test_memory memory;
+    kw_test_memory_init(&memory, 0);
+    kw_config *config = kw_config_new(&memory.allocator);
+    ring_uri(uri, sizeof(uri), servers_of(state), 3, "?after-fork=reopen");
+    assert_int_equal(kw_config_set_uri(config, uri, &error), KW_OK);
+    kw_client *client = kw_open_config(config, &error);
+    kw_config_free(config);
+    kw_test_ask_ok(client, "MSET a 1 b 1 c 1 d 1");
+    int status = 0;
+    for (unsigned long fail_at = 1; status == 0; fail_at++) {
+        pid_t pid = fork();
+        if (pid == 0) {
+            _exit(call_in_child(client, &memory, fail_at));
+        }
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_true(WIFEXITED(status));
+        status = WEXITSTATUS(status);
+        if (status == 1) {
+            fail_msg("allocation %lu", fail_at);
+        }
+        assert_true(fail_at < 500);
+    }
+    kw_close(client);
+}
+
 static void test_a_thousand_members_work(void **state)
 {
     ring_servers *servers = servers_of(state);
@@ -211,6 +260,7 @@ int main(void)
         cmocka_unit_test_setup(test_members_change_under_32_threads_and_no_call_fails, ring_flush),
         cmocka_unit_test_setup(test_each_allocation_of_a_commit_failing_leaves_the_old_map,
                                ring_flush),
+        cmocka_unit_test_setup(test_a_forked_child_without_memory_starts_anew_later, ring_flush),
         cmocka_unit_test_setup(test_a_thousand_members_work, ring_flush),
     };
     return cmocka_run_group_tests(tests, ring_start, ring_stop);
