@@ -13,10 +13,15 @@ extern "C" {
 
 /* More kinds may follow: pass over those that are unknown. */
 typedef enum kw_event_kind {
-    KW_EVENT_NODE_DOWN = 1,      /* a node of the ring is down (on-node-down=fail, next) */
-    KW_EVENT_NODE_EJECTED = 2,   /* the same, and its keys have other owners now (eject) */
-    KW_EVENT_NODE_UP = 3,        /* it is back, and has its keys again */
-    KW_EVENT_MEMBERS_CHANGED = 4 /* a change of the members was committed */
+    KW_EVENT_NODE_DOWN = 1,       /* a node of the ring is down (on-node-down=fail, next) */
+    KW_EVENT_NODE_EJECTED = 2,    /* the same, and its keys have other owners now (eject) */
+    KW_EVENT_NODE_UP = 3,         /* it is back, and has its keys again */
+    KW_EVENT_MEMBERS_CHANGED = 4, /* a change of the members was committed */
+    KW_EVENT_PRIMARY_CHANGED = 5, /* Sentinel: node is the primary now */
+    KW_EVENT_PRIMARY_DOWN = 6,    /* Sentinel: the group agrees that node, the primary, is down */
+    KW_EVENT_PRIMARY_UP = 7,      /* Sentinel: and that it is not any more */
+    KW_EVENT_REPLICA_DOWN = 8,    /* Sentinel: a replica is down for one of them */
+    KW_EVENT_REPLICA_UP = 9       /* Sentinel: and up again */
 } kw_event_kind;
 
 /* One event; everything is borrowed until the callback returns. */
@@ -31,9 +36,9 @@ typedef struct kw_event {
 } kw_event;
 
 /* The host's callback. Called from any thread that uses the handle, in the middle of that
- * thread's own call, with no lock held: it may use the handle, but not
- * close it, and should be quick. Events
- * of one node come in their order, one at a time. */
+ * thread's own call, with no lock held: it may use the handle, but not close it, and should be
+ * quick. Events of one node come in their order, one at a time. Those of Sentinel are heard by
+ * calls, and by the event loop, as they come by: a handle that nobody uses tells them late. */
 typedef void (*kw_event_fn)(void *arg, const kw_event *event);
 
 /* Where to tell of events; default is nowhere. One thread per object. */

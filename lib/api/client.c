@@ -2,6 +2,7 @@
 
 #include "api/config.h"
 #include "api/discover.h"
+#include "api/news.h"
 #include "api/loop.h"
 #include "api/publish.h"
 #include "api/quorum_rule.h"
@@ -194,6 +195,7 @@ kw_client *kw_open_config(const kw_config *config, kw_error *error)
     atomic_init(&client->env.departed.disconnects, 0);
     atomic_init(&client->env.seeds, kw_env_now(&client->env) ^ (uint64_t)client->fork.pid << 40);
     atomic_flag_clear(&client->is_reopening);
+    atomic_flag_clear(&client->is_telling);
     bool wants_resolver = client->env.options.has_resolver_thread;
     client->env.resolver = wants_resolver ? kw_resolver_new() : NULL;
     if ((wants_resolver && client->env.resolver == NULL) || init_parts(client) != KW_OK) {
@@ -399,6 +401,7 @@ void kw_client_tend(kw_client *client, uint64_t now_ns)
 {
     if (kw_options_has_fetch(&client->env.options)) {
         kw_refresher_poke(&client->refresher, now_ns);
+        kw_news_tend(client);
     }
     kw_guard_tend(client, now_ns);
     kw_registry_sweep(client, now_ns);

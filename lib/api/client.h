@@ -35,6 +35,7 @@ struct kw_client {
     atomic_size_t calls_n;    /* threads inside a call */
     bool is_bare;             /* in a child that had no memory to start anew: has no parts */
     atomic_flag is_reopening; /* a child's first call is starting anew */
+    atomic_flag is_telling;   /* a thread tells the host of news */
     kw_gate publishing;       /* one publisher at a time; taken before gate */
     kw_gate gate;             /* guards view, seeds, extras */
     kw_view *view;            /* NULL: no map yet */

@@ -32,11 +32,9 @@ typedef struct turn {
 void kw_guard_tell(kw_client *client, kw_event *event)
 {
     event->size = sizeof(*event);
-    kw_env_log(&client->env,
-               event->kind == KW_EVENT_NODE_UP || event->kind == KW_EVENT_MEMBERS_CHANGED
-                   ? KW_LOG_INFO
-                   : KW_LOG_WARNING,
-               "%s", event->text);
+    bool is_bad = event->kind == KW_EVENT_NODE_DOWN || event->kind == KW_EVENT_NODE_EJECTED ||
+                  event->kind == KW_EVENT_PRIMARY_DOWN || event->kind == KW_EVENT_REPLICA_DOWN;
+    kw_env_log(&client->env, is_bad ? KW_LOG_WARNING : KW_LOG_INFO, "%s", event->text);
     if (client->env.event != NULL) {
         client->env.event(client->env.event_arg, event);
     }

@@ -48,16 +48,21 @@ static bool find(const kw_sentinel_watch *watch, size_t *index, const kw_endpoin
     return false;
 }
 
-void kw_sentinel_watch_on_success(kw_sentinel_watch *watch, const kw_endpoint *sentinel)
+void kw_sentinel_watch_prefer(kw_sentinel_watch *watch, const kw_endpoint *sentinel)
 {
     size_t index;
-    watch->suspect.host[0] = '\0';
-    watch->suspect_n = 0;
     if (find(watch, &index, sentinel) && index > 0) {
         kw_sentinel_entry front = watch->entries[index];
         memmove(&watch->entries[1], &watch->entries[0], index * sizeof(watch->entries[0]));
         watch->entries[0] = front;
     }
+}
+
+void kw_sentinel_watch_on_success(kw_sentinel_watch *watch, const kw_endpoint *sentinel)
+{
+    watch->suspect.host[0] = '\0';
+    watch->suspect_n = 0;
+    kw_sentinel_watch_prefer(watch, sentinel);
 }
 
 static bool is_named(const kw_endpoint *peers, size_t peers_n, const kw_endpoint *endpoint)

@@ -52,6 +52,9 @@ void kw_sentinel_watch_on_start(kw_sentinel_watch *watch);
  * changes nothing. */
 void kw_sentinel_watch_on_success(kw_sentinel_watch *watch, const kw_endpoint *sentinel);
 
+/* The sentinel is to be asked first from now on. An unknown endpoint changes nothing. */
+void kw_sentinel_watch_prefer(kw_sentinel_watch *watch, const kw_endpoint *sentinel);
+
 /* What the group says of itself: replaces what was learnt before. */
 void kw_sentinel_watch_learn(kw_sentinel_watch *watch, const kw_endpoint *peers, size_t peers_n);
 

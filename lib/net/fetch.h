@@ -58,6 +58,9 @@ typedef struct kw_fetch_way {
      * better. True where the servers are about to agree: the next fetch comes soon, whether
      * anybody asks for it or not. */
     bool (*end_fn)(void *arg, kw_error *failure);
+    /* Between fetches, and while one waits: what servers say of their own accord. True where
+     * a fetch is wanted. NULL: they do not. */
+    bool (*listen_fn)(void *arg, uint64_t now_ns);
 } kw_fetch_way;
 
 #endif

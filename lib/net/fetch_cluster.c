@@ -106,4 +106,4 @@ static bool end(void *arg, kw_error *failure)
     return false;
 }
 
-const kw_fetch_way kw_fetch_cluster_way = {begin, ask, take, fail, end};
+const kw_fetch_way kw_fetch_cluster_way = {begin, ask, take, fail, end, NULL};

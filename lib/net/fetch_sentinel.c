@@ -21,6 +21,7 @@ kw_err kw_fetch_sentinel_init(kw_fetch_sentinel *self, kw_env *env, const kw_fet
     self->env = env;
     self->owner = owner;
     const kw_options *options = &env->options;
+    kw_listener_init(&self->listener, env);
     kw_err code = kw_sentinel_watch_init(&self->watch, &env->mem, options->seeds, options->seeds_n);
     if (code != KW_OK) {
         return code;
@@ -52,6 +53,7 @@ void kw_fetch_sentinel_fini(kw_fetch_sentinel *self)
         return; /* another way was taken */
     }
     forget(self);
+    kw_listener_fini(&self->listener);
     for (size_t i = 0; i < self->nodes_n; i++) {
         kw_node_unref(self->nodes[i]);
     }
@@ -188,6 +190,24 @@ static kw_err go_to_primary(kw_fetch_sentinel *self, kw_fetch_turn *turn, kw_err
     return turn->node != NULL ? KW_OK : no_memory(error);
 }
 
+static void push(kw_fetch_sentinel *self, kw_sentinel_news news, const kw_endpoint *server)
+{
+    if (self->news_n < KW_SENTINEL_TOLD_MAX) {
+        self->news[self->news_n].news = news;
+        self->news[self->news_n++].server = *server;
+    }
+}
+
+/* A primary was found. */
+static void note_primary(kw_fetch_sentinel *self)
+{
+    const kw_endpoint *primary = self->step == KW_SENTINEL_ASKS_HEIR ? &self->heir : &self->primary;
+    if (self->last.host[0] != '\0' && !kw_endpoint_equal(&self->last, primary)) {
+        push(self, KW_SENTINEL_SWITCHED, primary);
+    }
+    self->last = *primary;
+}
+
 static kw_err take_group(kw_fetch_sentinel *self, kw_fetch_turn *turn, kw_error *error,
                          const kw_node *from, kw_reply *const *replies)
 {
@@ -261,6 +281,7 @@ static kw_err take(void *arg, kw_fetch_turn *turn, kw_error *error, const kw_nod
         turn->is_brief = self->step == KW_SENTINEL_ASKS_ROLE && self->heir.host[0] != '\0';
         kw_sentinel_watch_on_success(&self->watch, &self->sentinel);
         kw_sentinel_watch_learn(&self->watch, self->peers.items, self->peers.n);
+        note_primary(self);
         forget(self);
     }
     return code;
@@ -342,4 +363,80 @@ static bool end(void *arg, kw_error *failure)
     return self->watch.tally.has_named;
 }
 
-const kw_fetch_way kw_fetch_sentinel_way = {begin, ask, take, fail, end};
+/* Each sentinel tells the same: the host hears of a server when something else is said of
+ * it. */
+static void note(kw_fetch_sentinel *self, kw_sentinel_news news, const kw_endpoint *server)
+{
+    kw_sentinel_told *known = NULL;
+    for (size_t i = 0; i < KW_SENTINEL_TOLD_MAX && known == NULL; i++) {
+        known = kw_endpoint_equal(&self->known[i].server, server) ? &self->known[i] : NULL;
+    }
+    if (known == NULL) {
+        known = &self->known[self->known_at];
+        self->known_at = (self->known_at + 1) % KW_SENTINEL_TOLD_MAX;
+        known->server = *server;
+        known->news = KW_SENTINEL_NOTHING;
+    }
+    if (known->news != news) {
+        known->news = news;
+        push(self, news, server);
+    }
+}
+
+static void on_message(void *arg, kw_node *node, kw_bytes channel, kw_bytes text)
+{
+    kw_fetch_sentinel *self = arg;
+    kw_endpoint server;
+    kw_sentinel_news news =
+        kw_sentinel_event_read(&server, channel, text, self->env->options.service);
+    self->has_news = self->has_news || news != KW_SENTINEL_NOTHING;
+    switch (news) {
+    case KW_SENTINEL_NOTHING:
+    case KW_SENTINEL_DOUBT:
+        break;
+    case KW_SENTINEL_LEADS:
+        kw_sentinel_watch_prefer(&self->watch, &node->endpoint);
+        break;
+    case KW_SENTINEL_PRIMARY_DOWN:
+    case KW_SENTINEL_PRIMARY_UP:
+    case KW_SENTINEL_REPLICA_DOWN:
+    case KW_SENTINEL_REPLICA_UP:
+        note(self, news, &server);
+        break;
+    case KW_SENTINEL_SWITCHED:
+        break;
+    }
+}
+
+/* Not before the first fetch: it may be that nobody ever calls. */
+static bool hear_out(void *arg, uint64_t now_ns)
+{
+    kw_fetch_sentinel *self = arg;
+    kw_node *nodes[KW_LISTENER_EARS_MAX];
+    size_t n = 0;
+    if (self->nodes_n == 0 || !kw_listener_is_due(&self->listener, now_ns)) {
+        return false;
+    }
+    for (size_t i = 0; i < self->watch.entries_n && n < KW_LISTENER_EARS_MAX; i++) {
+        kw_node *node = need_node(self, &self->watch.entries[i].endpoint);
+        if (node != NULL) {
+            nodes[n++] = node;
+        }
+    }
+    self->has_news = false;
+    kw_listener_look(&self->listener, nodes, n, now_ns, on_message, self);
+    return self->has_news;
+}
+
+bool kw_fetch_sentinel_news(kw_fetch_sentinel *self, kw_sentinel_told *news)
+{
+    if (self->news_n == 0) {
+        return false;
+    }
+    *news = self->news[0];
+    self->news_n--;
+    memmove(&self->news[0], &self->news[1], self->news_n * sizeof(self->news[0]));
+    return true;
+}
+
+const kw_fetch_way kw_fetch_sentinel_way = {begin, ask, take, fail, end, hear_out};

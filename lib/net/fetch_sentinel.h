@@ -4,7 +4,9 @@
 #define NET_FETCH_SENTINEL_H
 
 #include "engine/sentinel_watch.h"
+#include "engine/sentinel_event.h"
 #include "net/fetch.h"
+#include "net/listener.h"
 #include "route/topology_sentinel.h"
 
 /* What is asked next. */
@@ -15,12 +17,27 @@ typedef enum kw_sentinel_step {
     KW_SENTINEL_ASKS_ROLE      /* of the primary that it named */
 } kw_sentinel_step;
 
+/* Something for the host to know, and the server that it is about. */
+typedef struct kw_sentinel_told {
+    kw_sentinel_news news;
+    kw_endpoint server;
+} kw_sentinel_told;
+
+#define KW_SENTINEL_TOLD_MAX 16
+
 typedef struct kw_fetch_sentinel {
     kw_env *env;
     const kw_fetch_owner *owner;
     kw_sentinel_watch watch;
     kw_node **nodes; /* of the sentinels of the watch, in no order; a reference each */
     size_t nodes_n;
+    kw_endpoint last; /* the primary that was found last; host is empty: none yet */
+    kw_listener listener;
+    bool has_news;                                /* of this look: a doubt */
+    kw_sentinel_told known[KW_SENTINEL_TOLD_MAX]; /* the last of each server */
+    size_t known_at;                              /* the next to be replaced */
+    kw_sentinel_told news[KW_SENTINEL_TOLD_MAX];  /* not handed on yet */
+    size_t news_n;
     /* Of the sentinel whose turn it is. */
     kw_endpoint sentinel; /* once it answered */
     kw_sentinel_step step;
@@ -39,6 +56,9 @@ typedef struct kw_fetch_sentinel {
 /* owner stays. KW_ERR_NOMEM. */
 kw_err kw_fetch_sentinel_init(kw_fetch_sentinel *self, kw_env *env, const kw_fetch_owner *owner);
 void kw_fetch_sentinel_fini(kw_fetch_sentinel *self);
+
+/* The oldest news that was not handed on; false where there is none. By the driving thread. */
+bool kw_fetch_sentinel_news(kw_fetch_sentinel *self, kw_sentinel_told *news);
 
 /* With a kw_fetch_sentinel as its arg. */
 extern const kw_fetch_way kw_fetch_sentinel_way;

@@ -7,6 +7,9 @@
 /* No wait is longer, so that a closed handle and a vacant driver's seat are noticed. */
 #define SLICE_MS 20
 
+/* Between two looks at what servers say of their own accord. */
+#define LISTEN_NS ((uint64_t)10000000)
+
 /* No redirect says that a primary under Sentinel is none any more: it is asked for. */
 #define SENTINEL_POLL_MS ((uint64_t)1000)
 
@@ -54,6 +57,8 @@ kw_err kw_refresher_init(kw_refresher *self, kw_env *env, const kw_fetch_owner *
     kw_buf_init(&self->encoded, &env->mem, NULL, 0);
     atomic_init(&self->due_ns, UINT64_MAX);
     atomic_init(&self->changes_n, 0);
+    atomic_init(&self->listen_ns, self->way->listen_fn != NULL ? 0 : UINT64_MAX);
+    atomic_init(&self->has_news, false);
     return KW_OK;
 }
 
@@ -193,6 +198,11 @@ static void end(kw_refresher *self, uint64_t now_ns, kw_map *map, const kw_error
     kw_gate_unlock(&self->gate);
 }
 
+static void note_news(kw_refresher *self)
+{
+    atomic_store_explicit(&self->has_news, self->sentinel.news_n > 0, memory_order_relaxed);
+}
+
 static kw_err no_memory(kw_error *error)
 {
     return kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory to ask for a map");
@@ -325,10 +335,22 @@ static void give_up(kw_refresher *self, uint64_t now_ns, kw_error *failure)
     self->node_at += other == NULL ? 1 : 0;
 }
 
+static void listen_to_servers(kw_refresher *self, uint64_t now_ns)
+{
+    if (self->way->listen_fn(self->way_arg, now_ns)) {
+        (void)kw_refresher_want(self);
+    }
+    atomic_store_explicit(&self->listen_ns, now_ns + LISTEN_NS, memory_order_relaxed);
+    note_news(self);
+}
+
 /* Does what can be done without waiting. Only the driver calls it. revents: of the
  * connection under way. */
 static void drive(kw_refresher *self, uint64_t now_ns, short revents)
 {
+    if (now_ns >= atomic_load_explicit(&self->listen_ns, memory_order_relaxed)) {
+        listen_to_servers(self, now_ns);
+    }
     if (!self->is_running) {
         if (now_ns < atomic_load_explicit(&self->due_ns, memory_order_relaxed)) {
             return;
@@ -348,6 +370,7 @@ static void drive(kw_refresher *self, uint64_t now_ns, short revents)
         if (code == KW_OK) {
             drop_conn(self, now_ns, NULL);
             end(self, now_ns, map, NULL);
+            note_news(self);
             if (self->is_brief) {
                 (void)kw_refresher_want(self);
             }
@@ -381,7 +404,8 @@ static void leave_seat(kw_refresher *self)
 
 void kw_refresher_poke(kw_refresher *self, uint64_t now_ns)
 {
-    if (now_ns < atomic_load_explicit(&self->due_ns, memory_order_relaxed)) {
+    if (now_ns < atomic_load_explicit(&self->due_ns, memory_order_relaxed) &&
+        now_ns < atomic_load_explicit(&self->listen_ns, memory_order_relaxed)) {
         return;
     }
     kw_gate_lock(&self->gate);
@@ -401,6 +425,25 @@ void kw_refresher_poke(kw_refresher *self, uint64_t now_ns)
     kw_gate_lock(&self->gate);
     leave_seat(self);
     kw_gate_unlock(&self->gate);
+}
+
+bool kw_refresher_news(kw_refresher *self, kw_sentinel_told *news)
+{
+    if (!atomic_load_explicit(&self->has_news, memory_order_relaxed)) {
+        return false;
+    }
+    kw_gate_lock(&self->gate);
+    bool is_driver = take_seat(self);
+    kw_gate_unlock(&self->gate);
+    if (!is_driver) {
+        return false;
+    }
+    bool is_found = kw_fetch_sentinel_news(&self->sentinel, news);
+    note_news(self);
+    kw_gate_lock(&self->gate);
+    leave_seat(self);
+    kw_gate_unlock(&self->gate);
+    return is_found;
 }
 
 /* True where the goal is reached; the lock is held. */

@@ -21,6 +21,8 @@ typedef struct kw_refresher {
     kw_error failure;               /* why the last fetch gave no map; KW_OK where it did */
     atomic_uint_fast64_t changes_n; /* maps published, patches included */
     atomic_uint_fast64_t due_ns;    /* when a caller that passes by has something to do */
+    atomic_uint_fast64_t listen_ns; /* when to listen to servers; UINT64_MAX: never */
+    atomic_bool has_news;           /* for kw_refresher_news */
     kw_fetch_cluster cluster;
     kw_fetch_sentinel sentinel;
     /* The fetch under way; only the driver touches it. */
@@ -57,6 +59,10 @@ uint64_t kw_refresher_changes_n(kw_refresher *self);
 /* Goes on with a fetch as far as it can without waiting; cheap when there is nothing
  * to do. Any thread. */
 void kw_refresher_poke(kw_refresher *self, uint64_t now_ns);
+
+/* The oldest news of servers that was not taken yet; false where there is none, or somebody
+ * drives just now. Any thread. */
+bool kw_refresher_news(kw_refresher *self, kw_sentinel_told *news);
 
 /* What to wait for; the first that comes ends the wait. */
 typedef struct kw_refresher_goal {

@@ -1,0 +1,42 @@
+/* Listener: hears what sentinels publish, on one connection to each. Looked at now and then
+ * by whoever drives the handle; never waits. */
+#ifndef NET_LISTENER_H
+#define NET_LISTENER_H
+
+#include "net/node.h"
+
+#define KW_LISTENER_EARS_MAX 8
+
+/* A connection to one sentinel. */
+typedef struct kw_ear {
+    kw_node *node; /* a reference; NULL: none */
+    kw_conn *conn; /* NULL: none now */
+    bool is_ready; /* its greeting is over, and the node knows it */
+    bool is_subscribed;
+    uint64_t retry_ns; /* no connection before this */
+} kw_ear;
+
+typedef struct kw_listener {
+    kw_env *env;
+    kw_ear ears[KW_LISTENER_EARS_MAX];
+    uint64_t look_ns; /* the next look is not before this */
+} kw_listener;
+
+/* A message: from whom, where, and what. Everything is borrowed. */
+typedef void (*kw_listener_fn)(void *arg, kw_node *node, kw_bytes channel, kw_bytes text);
+
+void kw_listener_init(kw_listener *listener, kw_env *env);
+void kw_listener_fini(kw_listener *listener);
+
+/* True where it is time for a look. */
+static inline bool kw_listener_is_due(const kw_listener *listener, uint64_t now_ns)
+{
+    return now_ns >= listener->look_ns;
+}
+
+/* Takes the sentinels to listen to (the first KW_LISTENER_EARS_MAX of them), opens what is
+ * not open, and hands on what has come. One thread at a time. */
+void kw_listener_look(kw_listener *listener, kw_node *const *nodes, size_t nodes_n, uint64_t now_ns,
+                      kw_listener_fn fn, void *arg);
+
+#endif
