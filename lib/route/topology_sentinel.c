@@ -170,10 +170,11 @@ static kw_err read_list(place *at, kw_endpoints *list, kw_endpoint *heir, const 
         if (code == KW_OK) {
             code = read_address(at, &read.items[read.n], &is_known, found.host, found.port);
         }
+        if (code == KW_OK && is_known && heir != NULL && is_heir(found.flags)) {
+            /* Its connections, the sentinel's too, are cut when it takes over. */
+            *heir = read.items[read.n];
+        }
         if (code == KW_OK && is_known && (heir == NULL || !is_down(found.flags))) {
-            if (heir != NULL && is_heir(found.flags)) {
-                *heir = read.items[read.n];
-            }
             read.n++;
         }
     }

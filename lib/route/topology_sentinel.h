@@ -23,8 +23,9 @@ typedef struct kw_endpoints {
 kw_err kw_topology_sentinel_primary(kw_endpoint *primary, kw_error *error, const kw_reply *reply);
 
 /* SENTINEL REPLICAS (or SLAVES): the replicas, but for those that the sentinel cannot
- * reach and those without an address. heir is the one that it has chosen to become the
- * primary and has not yet seen to be one; its host is empty where there is none. */
+ * reach and those without an address. heir is the one, reachable or not, that it has chosen
+ * to become the primary and has not yet seen to be one; its host is empty where there is
+ * none. */
 kw_err kw_topology_sentinel_replicas(kw_endpoints *replicas, kw_endpoint *heir, kw_error *error,
                                      const kw_allocator *mem, const kw_reply *reply);
 

@@ -524,6 +524,129 @@ static void test_heir_takes_over_when_it_says_so_itself(void **state)
     kw_close(kw);
 }
 
+#define SUBSCRIBED "*3\r\n$10\r\npsubscribe\r\n$1\r\n*\r\n:1\r\n"
+
+/* A message of the channel, as a subscriber gets it. */
+static void publish(kw_fake *sentinel, const char *channel, const char *text)
+{
+    char bytes[500];
+    int len = snprintf(bytes, sizeof(bytes),
+                       "*4\r\n$8\r\npmessage\r\n$1\r\n*\r\n$%zu\r\n%s\r\n$%zu\r\n%s\r\n",
+                       strlen(channel), channel, strlen(text), text);
+    kw_fake_push(sentinel, bytes, (size_t)len);
+}
+
+typedef struct told {
+    size_t changed_n;
+    size_t down_n;
+    size_t up_n;
+    char node[64];
+} told;
+
+static void on_event(void *arg, const kw_event *event)
+{
+    told *it = arg;
+    it->changed_n += event->kind == KW_EVENT_PRIMARY_CHANGED ? 1 : 0;
+    it->down_n += event->kind == KW_EVENT_PRIMARY_DOWN ? 1 : 0;
+    it->up_n += event->kind == KW_EVENT_PRIMARY_UP ? 1 : 0;
+    snprintf(it->node, sizeof(it->node), "%s", event->node);
+}
+
+static kw_client *open_told(told *it)
+{
+    char uri[200];
+    kw_config *config = kw_config_new(NULL);
+    memset(it, 0, sizeof(*it));
+    snprintf(uri, sizeof(uri), "redis-sentinel://%s,%s/group?timeout=2s",
+             kw_fake_address(sentinels[0]), kw_fake_address(sentinels[1]));
+    assert_int_equal(kw_config_set_uri(config, uri, NULL), KW_OK);
+    kw_config_set_event(config, on_event, it);
+    kw_client *kw = kw_open_config(config, NULL);
+    kw_config_free(config);
+    return kw;
+}
+
+/* Calls for so long, or until the other server has answered one; how long it took. */
+static uint64_t call_until_other(kw_client *kw, uint64_t most_ms)
+{
+    uint64_t start_ms = kw_test_now_ms();
+    while (kw_fake_count(OTHER, "GET *") == 0 && kw_test_now_ms() - start_ms < most_ms) {
+        kw_reply_free(kw_command(kw, NULL, "GET a"));
+        kw_test_sleep_ms(5);
+    }
+    return kw_test_now_ms() - start_ms;
+}
+
+static void test_events_hasten_the_switch_and_are_told(void **state)
+{
+    (void)state;
+    told it;
+    char text[200];
+    reset_fakes();
+    kw_client *kw = open_told(&it);
+    for (size_t i = 0; i < 2; i++) {
+        kw_fake_on(sentinels[i], KW_FAKE_ALWAYS, "PSUBSCRIBE *",
+                   KW_FAKE_STEPS(KW_FAKE_SEND(SUBSCRIBED)));
+    }
+    (void)call_until_other(kw, 900); /* a poll has just been */
+    for (size_t i = 0; i < 2; i++) {
+        assert_true(kw_fake_count(sentinels[i], "PSUBSCRIBE *") > 0);
+        name(sentinels[i], OTHER, NULL, "", NULL);
+    }
+    snprintf(text, sizeof(text), "master group 127.0.0.1 %u #quorum 2/2",
+             (unsigned)kw_fake_port(PRIMARY));
+    publish(sentinels[0], "+odown", text);
+    publish(sentinels[1], "+odown", text); /* the same: told once */
+    uint64_t spent_ms = call_until_other(kw, 3000);
+    assert_in_range(spent_ms, 0, 250 + LATE_MS);
+    (void)call_until_other(kw, 50);
+    kw_test_sleep_ms(30);
+    kw_reply_free(kw_command(kw, NULL, "GET a"));
+    assert_int_equal(it.down_n, 1);
+    assert_int_equal(it.changed_n, 1);
+    assert_string_equal(it.node, kw_fake_address(OTHER));
+    kw_close(kw);
+}
+
+static void test_nonsense_of_a_subscription_costs_nothing(void **state)
+{
+    (void)state;
+    static const char *const pushes[] = {
+        "HTTP/1.1 400\r\n\r\n",
+        "*1073741824\r\n",
+        "+OK\r\n",
+        "*4\r\n$8\r\npmessage\r\n*0\r\n:1\r\n$-1\r\n",
+        "*4\r\n$8\r\npmess",
+        "*0\r\n",
+        "-ERR\r\n",
+    };
+    told it;
+    reset_fakes();
+    for (size_t i = 0; i < 2; i++) {
+        kw_fake_on(sentinels[i], KW_FAKE_ALWAYS, "PSUBSCRIBE *",
+                   KW_FAKE_STEPS(KW_FAKE_SEND(SUBSCRIBED)));
+    }
+    kw_client *kw = open_told(&it);
+    (void)call_until_other(kw, 100);
+    int descriptors_n = kw_test_fd_count();
+    for (size_t i = 0; i < sizeof(pushes) / sizeof(pushes[0]); i++) {
+        kw_fake_push(sentinels[0], pushes[i], strlen(pushes[i]));
+        kw_fake_push(sentinels[1], pushes[i], strlen(pushes[i]));
+        for (int k = 0; k < 20; k++) {
+            expect(kw, "GET a", 0);
+            kw_test_sleep_ms(2);
+        }
+    }
+    publish(sentinels[0], "+switch-master", "other 127.0.0.1 1 127.0.0.1 2");
+    for (int k = 0; k < 50; k++) {
+        publish(sentinels[1], "+odown", "master group \x01 99999 group group group group group");
+    }
+    (void)call_until_other(kw, 100);
+    assert_int_equal(it.down_n + it.changed_n + it.up_n, 0);
+    assert_in_range(kw_test_fd_count(), 0, descriptors_n + 2);
+    kw_close(kw);
+}
+
 static void test_role_that_is_not_allowed_is_told(void **state)
 {
     (void)state;
@@ -593,6 +716,8 @@ int main(void)
         cmocka_unit_test(test_all_connections_to_the_old_primary_are_closed),
         cmocka_unit_test(test_demoted_primary_that_goes_on_answering_is_left),
         cmocka_unit_test(test_heir_takes_over_when_it_says_so_itself),
+        cmocka_unit_test(test_events_hasten_the_switch_and_are_told),
+        cmocka_unit_test(test_nonsense_of_a_subscription_costs_nothing),
         cmocka_unit_test(test_role_that_is_not_allowed_is_told),
         cmocka_unit_test(test_calls_go_on_without_sentinels_and_ask_for_them_rarely),
         cmocka_unit_test(test_stalled_primary_loses_its_calls_once_replaced),

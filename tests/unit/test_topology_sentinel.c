@@ -98,7 +98,7 @@ static const row good[] = {
     {REPLICAS, "[['ip','a','port','1','flags','slave_s_down']]", "a:1"},
     {REPLICAS, "[['ip','a','port','1'],['ip','b','port','2','flags','slave,promoted']]",
      "a:1 b:2 heir b:2"},
-    {REPLICAS, "[['ip','a','port','1','flags','slave,promoted,s_down']]", ""},
+    {REPLICAS, "[['ip','a','port','1','flags','slave,promoted,s_down']]", " heir a:1"},
     {PEERS, "[['ip','a','port','1','flags','sentinel,s_down'],['ip','b','port','2']]", "a:1 b:2"},
     {ROLE, "['master',3129659,[['127.0.0.1','9001','3129242']]]", "primary 3129659"},
     {ROLE, "['master',0,[]]", "primary 0"},
