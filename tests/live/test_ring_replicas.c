@@ -143,7 +143,8 @@ static void test_ring_a_promoted_replica_takes_its_members_place(void **state)
         kw_error error = KW_ERROR_INIT;
         kw_test_server *replica = start_replica(servers->servers[0]);
         const char *address = kw_test_server_address(replica);
-        snprintf(uri, sizeof(uri), "redis-ring://a=%s%s%s,b=%s?read-preference=prefer-replica",
+        snprintf(uri, sizeof(uri),
+                 "redis-ring://a=%s%s%s,b=%s?read-preference=prefer-replica&refresh-interval=1s",
                  kw_test_server_address(servers->servers[0]), lists[i],
                  lists[i][0] != '\0' ? address : "", kw_test_server_address(servers->servers[1]));
         kw_client *client = kw_test_open("%s", uri);
