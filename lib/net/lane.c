@@ -22,12 +22,14 @@
 /* A connection that was idle for longer than this is looked at before it is used. */
 #define FRESH_NS ((uint64_t)1000000)
 
-/* After this many commands of lone callers in a row nobody needs to share. */
-#define LONE_MAX 64
+/* After this many commands in a row that met few others nobody needs to share. */
+#define CALM_MAX 64
 
-/* Replies that come together, from this number on, are of a crowd: those that they wake will
- * be back at once, and leave together. */
+/* Replies that come together, from this number on, are of a crowd. */
 #define CROWD_MIN 3
+
+/* So often a crowd is let go first. */
+#define YIELDS_MAX 4
 
 /* Who waits for room looks again after this. */
 #define ROOM_NS ((uint64_t)10000000)
@@ -182,11 +184,25 @@ static void leave_seats(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, 
     }
 }
 
+/* Those whose replies came together will be back at once: lets them queue their commands
+ * first. The caller has the writer's role; the gate is held, and left meanwhile. */
+static void gather(kw_lane *lane, kw_lane_after *after, uint64_t now_ns)
+{
+    size_t crowd_n = lane->crowd_n >= CROWD_MIN ? lane->crowd_n : 0;
+    lane->crowd_n = 0;
+    for (int i = 0; i < YIELDS_MAX && lane->queue_n < crowd_n; i++) {
+        kw_lane_unlock(lane, after, now_ns);
+        sched_yield();
+        kw_gate_lock(&lane->gate);
+    }
+}
+
 /* Sends what is queued, where that is allowed; the gate is held, and left meanwhile. */
 static void send_queue(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, uint64_t now_ns)
 {
     while (lane->queue_head != NULL && kw_lane_may_write(lane, now_ns)) {
         atomic_store(&lane->is_writing, true);
+        gather(lane, after, now_ns);
         kw_lane_take_queue(lane, after, now_ns);
         kw_gate_unlock(&lane->gate);
         waiter->is_writer = !kw_lane_flush(lane, waiter->failure, now_ns);
@@ -271,13 +287,14 @@ static kw_err admit(kw_lane *lane, kw_error *error, kw_waiter *waiter, uint64_t 
     return KW_OK;
 }
 
-/* The last of many callers: from now on each has a connection of its own again. */
-static void count_lone(kw_lane *lane)
+/* Where callers have become few, each has a connection of its own again. */
+static void count_calm(kw_lane *lane)
 {
-    if (lane->is_reading || lane->queue_head != NULL) {
-        lane->lone_n = 0;
-    } else if (++lane->lone_n >= LONE_MAX && lane->env->options.share_above > 0) {
-        lane->lone_n = 0;
+    size_t others_n = lane->queue_n + (lane->is_ready ? lane->conn->owners.count : 0);
+    uint64_t share_above = lane->env->options.share_above;
+    lane->calm_n = others_n < share_above ? lane->calm_n + 1 : 0;
+    if (lane->calm_n >= CALM_MAX) {
+        lane->calm_n = 0;
         atomic_store_explicit(&lane->node->is_crowded, false, memory_order_relaxed);
     }
 }
@@ -298,12 +315,7 @@ static bool put(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, uint64_t
         return false;
     }
     atomic_store(&lane->is_writing, true);
-    if (lane->crowd_n >= CROWD_MIN) {
-        lane->crowd_n = 0;
-        kw_gate_unlock(&lane->gate);
-        sched_yield(); /* lets the others queue theirs */
-        kw_gate_lock(&lane->gate);
-    }
+    gather(lane, after, now_ns);
     kw_lane_take_queue(lane, after, now_ns);
     return true;
 }
@@ -334,7 +346,7 @@ kw_err kw_lane_submit(kw_lane *lane, kw_error *error, kw_waiter *waiter, uint64_
         return code;
     }
     look(lane, &after, waiter, now_ns);
-    count_lone(lane);
+    count_calm(lane);
     bool is_writer = put(lane, &after, waiter, now_ns);
     if (!lane->is_reading && !atomic_load(&lane->is_dying)) {
         take_readers_seat(lane, waiter, now_ns);

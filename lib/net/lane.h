@@ -75,13 +75,15 @@ typedef struct kw_lane {
     uint64_t taken_n;    /* commands handed to the connection */
     uint64_t answered_n;
     uint64_t batch_at;   /* taken_n when the last batch was begun */
+    uint64_t trip_ns;    /* the shortest round trip of a batch lately */
+    uint64_t trip_at_ns; /* when that was */
     uint64_t sent_ns;    /* of the last batch */
     uint64_t heard_ns;   /* last reply, or last send into silence */
     uint64_t mark_n;     /* when so many are answered, all that were taken at .. */
     uint64_t mark_ns;    /* .. this time are */
     size_t tombstones_n; /* replies to come that nobody waits for */
     uint64_t left_ns;    /* when the last reader left */
-    size_t lone_n;       /* commands in a row that met nobody */
+    size_t calm_n;       /* commands in a row that met few others */
     size_t crowd_n;      /* replies that came together last */
     uint64_t sends_n;    /* commands, over all connections */
 } kw_lane;

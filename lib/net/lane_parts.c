@@ -5,9 +5,12 @@
 
 #include <string.h>
 
-/* A batch is sent before the one before it is answered once that has been under way for
- * this long: then the round trip is what takes time. */
-#define GATE_NS ((uint64_t)500000)
+/* Where the network is what takes time, a batch does not wait until the one before it is
+ * answered, but for a part of the round trip. Below NEAR_NS it is the processors that take
+ * time, and larger batches save it: then only this much. */
+#define NEAR_NS      ((uint64_t)200000)
+#define NEAR_GATE_NS ((uint64_t)2000000)
+#define FAR_PARTS    4
 
 /* Most bytes of one batch. */
 #define BATCH_LEN ((size_t)128 * 1024)
@@ -150,8 +153,10 @@ bool kw_lane_take(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, uint64
 
 static bool is_gate_open(const kw_lane *lane, uint64_t now_ns)
 {
+    uint64_t trip_ns = lane->trip_ns;
+    uint64_t gate_ns = trip_ns < NEAR_NS ? NEAR_GATE_NS : trip_ns / FAR_PARTS;
     return !lane->is_reading || lane->answered_n > lane->batch_at ||
-           lane->answered_n == lane->taken_n || now_ns > lane->sent_ns + GATE_NS;
+           lane->answered_n == lane->taken_n || now_ns > lane->sent_ns + gate_ns;
 }
 
 bool kw_lane_may_write(kw_lane *lane, uint64_t now_ns)

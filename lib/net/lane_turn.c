@@ -8,6 +8,9 @@
  * longer than this. */
 #define SLICE_MS 50
 
+/* A round trip that was shorter than those of so much time after it is not looked at again. */
+#define TRIP_AGE_NS ((uint64_t)1000000000)
+
 /* Replies that are given to their owners at once. */
 #define REPLIES_MAX 64
 
@@ -134,6 +137,19 @@ static bool is_early_answer(const kw_lane *lane, const kw_waiter *reader, const 
     return (reader->is_writer || lane->has_rest) && !kw_conn_has_sent(lane->conn, &waiter->request);
 }
 
+/* n more replies have come. The gate is held. */
+static void count_answers(kw_lane *lane, size_t n, uint64_t now_ns)
+{
+    bool is_first = lane->answered_n <= lane->batch_at && lane->answered_n + n > lane->batch_at;
+    uint64_t trip_ns = now_ns - lane->sent_ns;
+    if (is_first && (trip_ns < lane->trip_ns || now_ns > lane->trip_at_ns + TRIP_AGE_NS)) {
+        lane->trip_ns = trip_ns;
+        lane->trip_at_ns = now_ns;
+    }
+    lane->answered_n += n;
+    lane->crowd_n = n;
+}
+
 /* Gives replies to their owners. code: how the parsing ended. The gate is held. */
 static void deliver(kw_lane *lane, kw_lane_after *after, const kw_waiter *reader,
                     kw_reply **replies, size_t n, kw_err code)
@@ -165,8 +181,6 @@ static void deliver(kw_lane *lane, kw_lane_after *after, const kw_waiter *reader
             kw_lane_wake(lane, after, waiter);
         }
     }
-    lane->answered_n += n;
-    lane->crowd_n = n;
     if (code != KW_OK) {
         kw_lane_die(lane, code, failure);
     }
@@ -182,6 +196,7 @@ static void deliver_all(kw_lane *lane, kw_lane_after *after, const kw_waiter *re
         kw_err code = kw_conn_parse(lane->conn, reader->failure, replies, REPLIES_MAX, &n);
         kw_gate_lock(&lane->gate);
         deliver(lane, after, reader, replies, n, code);
+        count_answers(lane, n, now_ns);
         lane->heard_ns = n > 0 ? now_ns : lane->heard_ns;
         if (n < REPLIES_MAX || atomic_load(&lane->is_dying)) {
             return;

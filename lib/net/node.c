@@ -9,6 +9,10 @@
 #define SHUN_NS       ((uint64_t)500000000)
 #define PROBE_WAIT_NS ((uint64_t)50000000)
 
+/* A node is crowded once so many callers meet there more often than one time in so many. */
+#define CROWDING_STEP 8u
+#define CROWDING_MAX  32u
+
 static void link_node(kw_node *node)
 {
     kw_env *env = node->env;
@@ -400,8 +404,14 @@ static bool becomes_crowded(kw_node *node)
     callers_n -= callers_n < node->shared_n ? callers_n : node->shared_n;
     bool is_full = node->idle == NULL && node->conns_n >= options->pool_max + node->shared_n;
     if (callers_n < options->share_above && !is_full) {
+        node->crowding -= node->crowding > 0 ? 1 : 0;
         return false;
     }
+    node->crowding += CROWDING_STEP;
+    if (node->crowding < CROWDING_MAX && !is_full) {
+        return false; /* now and then is not enough */
+    }
+    node->crowding = 0;
     atomic_store_explicit(&node->is_crowded, true, memory_order_relaxed);
     return true;
 }

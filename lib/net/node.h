@@ -40,6 +40,7 @@ struct kw_node {
     size_t conns_n;         /* idle, in use and being opened; the lane's is one of them */
     size_t shared_n;        /* of the lane: beyond pool-max */
     size_t in_use_n;        /* the lane's is one of them */
+    unsigned crowding;      /* how often too many callers met lately */
     atomic_bool is_crowded; /* callers share the lane */
     size_t waiters_n;
     bool is_retired; /* left the map: no connection is kept */
