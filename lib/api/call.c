@@ -5,6 +5,8 @@
 #include "base/error.h"
 #include "net/lane.h"
 
+#include <string.h>
+
 /* One command on its way: on a lane with those of other threads, or on a pooled connection of
  * its own. */
 typedef struct call {
@@ -207,9 +209,10 @@ static kw_step do_send(call *self, const kw_step *step)
 kw_reply *kw_call_run(kw_client *client, kw_error *error, const kw_plan *plan, kw_bytes encoded)
 {
     call self;
-    kw_waiter waiter = {.request.bytes = encoded, .failure = &self.await.failure};
     kw_await_init(&self.await, client, plan, &self.op);
-    self.waiter = waiter;
+    memset(&self.waiter, 0, sizeof(self.waiter));
+    self.waiter.request.bytes = encoded;
+    self.waiter.failure = &self.await.failure;
     self.node = NULL;
     self.conn = NULL;
     kw_guard_help(client);
