@@ -30,19 +30,12 @@ static inline void write_diary(void *arg, const kw_event *event)
     if (self->client != NULL) {
         kw_reply_free(kw_command(self->client, NULL, "GET %s", event->member));
     }
-    switch (event->kind) {
-    case KW_EVENT_NODE_DOWN:
-        atomic_fetch_add(&self->downs, 1);
-        break;
-    case KW_EVENT_NODE_EJECTED:
-        atomic_fetch_add(&self->ejections, 1);
-        break;
-    case KW_EVENT_NODE_UP:
-        atomic_fetch_add(&self->ups, 1);
-        break;
-    case KW_EVENT_MEMBERS_CHANGED:
-        atomic_fetch_add(&self->others, 1);
-        break;
+    atomic_uint *counts[] = {[KW_EVENT_NODE_DOWN] = &self->downs,
+                             [KW_EVENT_NODE_EJECTED] = &self->ejections,
+                             [KW_EVENT_NODE_UP] = &self->ups,
+                             [KW_EVENT_MEMBERS_CHANGED] = &self->others};
+    if ((size_t)event->kind < sizeof(counts) / sizeof(counts[0]) && counts[event->kind] != NULL) {
+        atomic_fetch_add(counts[event->kind], 1);
     }
 }
 
