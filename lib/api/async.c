@@ -33,6 +33,7 @@ kw_async *kw_async_new(const kw_allocator *mem, size_t room)
     kw_async *async = kw_size_add(&len, room, sizeof(*async)) ? kw_mem_alloc(mem, len) : NULL;
     if (async != NULL) {
         async->room = room;
+        async->is_kept = room == KW_ASYNC_ROOM;
     }
     return async;
 }
@@ -40,9 +41,6 @@ kw_async *kw_async_new(const kw_allocator *mem, size_t room)
 static void free_more(kw_client *client, kw_async_more *more)
 {
     const kw_allocator *mem = &client->env.mem;
-    if (more == NULL) {
-        return;
-    }
     if (more->has_many) {
         kw_many_fini(&more->many);
     }
@@ -56,14 +54,15 @@ static void free_more(kw_client *client, kw_async_more *more)
 void kw_async_fini(kw_async *async, kw_client *client)
 {
     kw_item_fini(&async->item, &client->env.mem);
-    free_more(client, async->more);
-    kw_buf_fini(&async->encoded);
+    if (async->more != NULL) {
+        free_more(client, async->more);
+    }
 }
 
 /* The arguments again, in the encoded command: what the caller gave is its own. */
-static void point_at_encoded(kw_async_more *more, const kw_buf *encoded, const kw_plan_task *task)
+static void point_at_encoded(kw_async_more *more, const kw_plan_task *task)
 {
-    const char *end = encoded->data + encoded->len;
+    const char *end = more->encoded.data + more->encoded.len;
     for (size_t i = task->argc; i > 0; i--) {
         size_t len = task->argv[i - 1].len;
         char digits[20];
@@ -101,7 +100,8 @@ static bool add_more(kw_client *client, kw_async *async, const kw_plan_task *tas
         free_more(client, more);
         return false;
     }
-    point_at_encoded(more, &async->encoded, task);
+    more->encoded = async->item.encoded;
+    point_at_encoded(more, task);
     more->plan = async->item.plan;
     memset(&async->item.plan, 0, sizeof(async->item.plan));
     async->more = more;
@@ -140,7 +140,6 @@ static kw_err ask(kw_error *error, kw_async *async)
 static kw_err prepare(kw_client *client, kw_error *error, kw_async *async)
 {
     kw_async_more *more = async->more;
-    kw_bytes bytes = {async->encoded.data, async->encoded.len};
     if (more->need == KW_PLAN_NEEDS_MAP) {
         wait_for_map(async);
         return KW_OK;
@@ -149,29 +148,28 @@ static kw_err prepare(kw_client *client, kw_error *error, kw_async *async)
         return ask(error, async);
     }
     if (more->plan.kind == KW_PLAN_SPLIT || is_visit(&more->plan)) {
-        kw_err code = is_visit(&more->plan)
-                          ? kw_many_init_visit(&more->many, client, error, &more->plan, bytes)
-                          : kw_many_init_split(&more->many, client, error, &more->plan, more->argv,
-                                               more->argc);
+        kw_err code =
+            is_visit(&more->plan)
+                ? kw_many_init_visit(&more->many, client, error, &more->plan, more->encoded)
+                : kw_many_init_split(&more->many, client, error, &more->plan, more->argv,
+                                     more->argc);
         more->has_many = code == KW_OK;
         return code;
     }
     async->item.plan = more->plan;
     more->plan.node = NULL; /* the item's now */
     more->plan.places = NULL;
-    async->item.encoded = bytes;
+    async->item.encoded = more->encoded;
     return KW_OK;
 }
 
 static kw_err take_plan(kw_client *client, kw_error *error, kw_async *async, kw_plan_need need,
                         const kw_plan_task *task)
 {
-    kw_bytes bytes = {async->encoded.data, async->encoded.len};
     kw_plan_kind kind = async->item.plan.kind;
     bool is_simple =
         need == KW_PLAN_NEEDS_NOTHING && kind != KW_PLAN_SPLIT && !is_visit(&async->item.plan);
     if (is_simple) {
-        async->item.encoded = bytes;
         return KW_OK;
     }
     if (!add_more(client, async, task)) {
@@ -190,17 +188,21 @@ kw_err kw_async_init(kw_async *async, kw_client *client, kw_error *error, const 
     size_t room = async->room;
     memset(async, 0, sizeof(*async));
     async->room = room;
-    kw_buf_init(&async->encoded, &client->env.mem, async->bytes, room);
+    async->is_kept = room == KW_ASYNC_ROOM;
     async->item.owner = async;
     kw_plan_need need;
     kw_err code = kw_plan_start(&async->item.plan, &need, client, error, task);
     if (code != KW_OK) {
         return code;
     }
-    if (!kw_resp_append(&async->encoded, task->argv, task->argc)) {
-        code = no_memory(error);
-    } else {
+    kw_buf encoded;
+    kw_buf_init(&encoded, &client->env.mem, async->bytes, room);
+    if (kw_resp_append(&encoded, task->argv, task->argc)) { /* there is room: it fits */
+        async->item.encoded.data = encoded.data;
+        async->item.encoded.len = encoded.len;
         code = take_plan(client, error, async, need, task);
+    } else {
+        code = no_memory(error);
     }
     if (code != KW_OK) {
         kw_async_fini(async, client);
@@ -220,6 +222,18 @@ kw_item *kw_async_items(kw_async *async, size_t *items_n)
         more->many.items[i].owner = async;
     }
     return more->many.items;
+}
+
+void kw_async_set_time(kw_async *async, uint64_t now_ns)
+{
+    kw_plan_set_time(&async->item.plan, now_ns);
+    if (async->more == NULL) {
+        return;
+    }
+    kw_plan_set_time(&async->more->plan, now_ns);
+    for (size_t i = 0; async->more->has_many && i < async->more->many.items_n; i++) {
+        kw_plan_set_time(&async->more->many.items[i].plan, now_ns);
+    }
 }
 
 /* Makes the item, which has ended with a reply or has not been sent, new again. */

@@ -11,9 +11,10 @@ typedef struct kw_async_more {
     kw_plan plan;
     kw_plan_need need; /* item is the question, or a wait for the map */
     kw_call_options options;
-    char *node; /* options.node */
+    char *node;       /* options.node */
+    kw_bytes encoded; /* in the block */
     size_t argc;
-    kw_bytes *argv; /* pointing into the encoded command */
+    kw_bytes *argv; /* pointing into encoded */
     kw_buf question;
     bool has_many;
     kw_many many;
@@ -25,13 +26,13 @@ struct kw_async {
     kw_async *next; /* in its list */
     kw_reply_fn fn;
     void *arg;
-    size_t open_n;     /* items that have not ended */
-    bool is_delivered; /* its callback was called: items stay for their late replies */
-    kw_item item;      /* the command, or what more says; its owner is this */
     kw_async_more *more;
-    kw_buf encoded; /* in bytes */
-    size_t room;    /* of bytes */
-    char bytes[];
+    size_t room;       /* of bytes */
+    uint32_t open_n;   /* items that have not ended */
+    bool is_delivered; /* its callback was called: items stay for their late replies */
+    bool is_kept;      /* a block of KW_ASYNC_ROOM */
+    kw_item item;      /* the command, or what more says; its owner is this */
+    char bytes[];      /* the encoded command */
 };
 
 /* A command up to this length is in a block that can be used again. */
@@ -52,6 +53,17 @@ static inline void kw_asyncs_push(kw_asyncs *list, kw_async *async)
         list->head = async;
     }
     list->tail = async;
+}
+
+/* All of behind, which is not to be used any more, to the end of the list. */
+static inline void kw_asyncs_append(kw_asyncs *list, const kw_asyncs *behind)
+{
+    if (list->tail != NULL) {
+        list->tail->next = behind->head;
+        list->tail = behind->tail != NULL ? behind->tail : list->tail;
+    } else {
+        *list = *behind;
+    }
 }
 
 static inline kw_async *kw_asyncs_pop(kw_asyncs *list)
@@ -79,6 +91,9 @@ void kw_async_fini(kw_async *async, kw_client *client);
 
 /* The items that a run is to get now, items_n of them; more may follow. */
 kw_item *kw_async_items(kw_async *async, size_t *items_n);
+
+/* A command whose plan has no time begins now. */
+void kw_async_set_time(kw_async *async, uint64_t now_ns);
 
 /* All items have ended: true where kw_async_items has the next ones, false where
  * kw_async_take has the result. */

@@ -5,6 +5,10 @@
 /* A pool without a free connection is looked at again after this. */
 #define POOL_RETRY_NS (1 * KW_NS_PER_MS)
 
+/* So many replies of a lasting run go to their callbacks before the next ones are read: few
+ * enough for what they touch to stay in the processor's first cache. */
+#define GIVES_MAX 16
+
 void kw_items_push(kw_items *list, kw_item *item)
 {
     item->next = NULL;
@@ -36,6 +40,8 @@ static kw_err acquire(kw_channel *channel, kw_channel_turn *turn)
     if (code == KW_OK) {
         channel->is_counted = channel->conn->was_ready;
         channel->heard_ns = turn->now_ns;
+        channel->has_unsent = false;
+        channel->conn->gives_max = turn->poller != NULL ? GIVES_MAX : 0;
     } else {
         channel->conn = NULL;
     }
@@ -74,6 +80,7 @@ static kw_err queue_some(kw_channel *channel, kw_channel_turn *turn)
             channel->heard_ns = turn->now_ns;
             channel->look_ns = 0;
         }
+        channel->has_unsent = true;
         kw_items_push(&channel->flight, item);
         kw_err code = kw_conn_queue(channel->conn, &turn->failure, &item->request, item->is_asking);
         if (code != KW_OK) {
@@ -83,30 +90,37 @@ static kw_err queue_some(kw_channel *channel, kw_channel_turn *turn)
     return KW_OK;
 }
 
+static kw_err flush(kw_channel *channel, kw_channel_turn *turn)
+{
+    channel->has_unsent = false;
+    return kw_conn_flush(channel->conn, &turn->failure);
+}
+
+/* Connects where there is something to send and no connection yet. */
+static kw_err connect_channel(kw_channel *channel, kw_channel_turn *turn)
+{
+    bool is_due = channel->queue.head != NULL && turn->now_ns >= channel->retry_ns;
+    return channel->conn == NULL && is_due ? acquire(channel, turn) : KW_OK;
+}
+
 kw_err kw_channel_pump(kw_channel *channel, kw_channel_turn *turn)
 {
-    if (channel->queue.head == NULL && channel->conn == NULL) {
-        return KW_OK;
+    kw_err code = connect_channel(channel, turn);
+    if (code != KW_OK || channel->conn == NULL) {
+        return code;
     }
-    if (channel->conn == NULL) {
-        if (turn->now_ns < channel->retry_ns) {
-            return KW_OK;
-        }
-        kw_err code = acquire(channel, turn);
-        if (code != KW_OK || channel->conn == NULL) {
-            return code;
-        }
-    }
-    kw_err code = kw_conn_check_overdue(channel->conn, &turn->failure, turn->now_ns);
-    bool has_more = code == KW_OK && may_queue(channel, turn);
-    while (has_more) {
+    code = kw_conn_check_overdue(channel->conn, &turn->failure, turn->now_ns);
+    while (code == KW_OK && (channel->has_unsent || may_queue(channel, turn))) {
         code = queue_some(channel, turn);
-        if (code == KW_OK) {
-            code = kw_conn_flush(channel->conn, &turn->failure);
-        }
-        has_more = code == KW_OK && may_queue(channel, turn);
+        code = code == KW_OK ? flush(channel, turn) : code;
     }
     return code;
+}
+
+kw_err kw_channel_fill(kw_channel *channel, kw_channel_turn *turn)
+{
+    bool has_room = channel->conn != NULL && may_queue(channel, turn);
+    return has_room ? queue_some(channel, turn) : KW_OK;
 }
 
 kw_err kw_channel_progress(kw_channel *channel, kw_channel_turn *turn, short revents)
@@ -162,6 +176,7 @@ void kw_channel_release(kw_channel *channel, kw_channel_turn *turn, const kw_err
     if (turn->poller != NULL) {
         kw_poller_remove(turn->poller, &channel->watch);
     }
+    channel->conn->gives_max = 0;
     kw_error unready = KW_ERROR_INIT;
     if (failure == NULL && !channel->is_counted) {
         kw_error_set(&unready, KW_ERR_TIMEOUT, KW_EFFECT_NONE, "given up before it was ready");

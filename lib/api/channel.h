@@ -22,6 +22,7 @@ typedef struct kw_channel {
     kw_watch watch;    /* of conn's socket, where the turn has a poller */
     bool is_counted;   /* the node knows that conn became ready */
     bool is_exclusive; /* of one command, which may block */
+    bool has_unsent;   /* what kw_channel_fill put on conn is still to be sent */
     uint64_t retry_ns; /* the pool was empty: not before this */
     uint64_t heard_ns; /* last reply, or last send into silence */
     uint64_t look_ns;  /* silent: the map is looked at again at this time .. */
@@ -36,9 +37,12 @@ typedef struct kw_channel_turn {
     kw_error failure; /* why the channel failed */
 } kw_channel_turn;
 
-/* Gets a connection where there is something to send, and puts on it what it takes.
- * Never waits. Failure: the connection, or the way to it, is lost. */
+/* Gets a connection where there is something to send, puts on it what it takes, and sends
+ * it. Never waits. Failure: the connection, or the way to it, is lost. */
 kw_err kw_channel_pump(kw_channel *channel, kw_channel_turn *turn);
+
+/* Puts what waits on the connection, where there is one, to be sent by the next pump. */
+kw_err kw_channel_fill(kw_channel *channel, kw_channel_turn *turn);
 
 /* Reads what poll announced, and tells the node of a connection that became ready. */
 kw_err kw_channel_progress(kw_channel *channel, kw_channel_turn *turn, short revents);

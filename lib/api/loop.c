@@ -14,13 +14,16 @@
 /* No host sleeps longer. */
 #define TIMEOUT_MAX_MS (3600 * 1000)
 
+/* So many commands under way are much. */
+#define MUCH_N 10
+
 /* Blocks that are kept for the next commands. */
 #define BLOCKS_MAX 1024
 
 static void free_async(kw_loop *self, kw_async *async)
 {
     kw_async_fini(async, self->client);
-    if (async->room != KW_ASYNC_ROOM || self->used_n + self->kept_n >= BLOCKS_MAX) {
+    if (!async->is_kept || self->used_n + self->kept_n >= BLOCKS_MAX) {
         kw_mem_free(&self->client->env.mem, async);
         return;
     }
@@ -110,14 +113,29 @@ kw_loop *kw_loop_need(kw_client *client, kw_error *error, kw_loop_place *place)
     return fresh;
 }
 
-kw_async *kw_loop_block(kw_loop *self, size_t room)
+/* The gate is held. */
+static bool is_inside(const kw_loop *self)
+{
+    return self->is_processing && pthread_equal(self->processor, pthread_self());
+}
+
+kw_async *kw_loop_block(kw_loop *self, size_t room, bool *is_in_callback)
 {
     kw_async *async = NULL;
-    if (room <= KW_ASYNC_ROOM) {
-        kw_gate_lock(&self->gate);
+    kw_gate_lock(&self->gate);
+    bool is_own = is_inside(self);
+    if (room > KW_ASYNC_ROOM) {
+        async = NULL;
+    } else if (is_own && self->used_n > 0) { /* just used, and still at hand */
+        async = kw_asyncs_pop(&self->used);
+        self->used_n--;
+    } else if (self->blocks_n > 0) {
         async = kw_asyncs_pop(&self->blocks);
-        self->blocks_n -= async != NULL ? 1 : 0;
-        kw_gate_unlock(&self->gate);
+        self->blocks_n--;
+    }
+    kw_gate_unlock(&self->gate);
+    if (is_in_callback != NULL) {
+        *is_in_callback = is_own;
     }
     return async != NULL ? async : kw_async_new(&self->client->env.mem, room);
 }
@@ -133,6 +151,11 @@ void kw_loop_submit(kw_loop *self, kw_async *async, bool wakes)
     if (wakes) {
         kw_poller_wake(&self->poller);
     }
+}
+
+void kw_loop_give(kw_loop *self, kw_async *async)
+{
+    kw_asyncs_push(&self->given, async); /* this thread's own: no lock */
 }
 
 bool kw_loop_has_mail(kw_loop *self)
@@ -172,7 +195,8 @@ static void add_items(kw_loop *self, kw_async *async, const kw_view *view)
 {
     size_t n;
     kw_item *items = kw_async_items(async, &n);
-    async->open_n = n;
+    async->open_n = (uint32_t)n;
+    kw_async_set_time(async, self->run.turn.now_ns);
     for (size_t i = 0; i < n; i++) {
         kw_run_add(&self->run, &items[i], view);
     }
@@ -270,7 +294,7 @@ static kw_err begin(kw_loop *self, kw_error *error, bool *is_mine, bool *was_sig
         self->processor = pthread_self();
         *was_signalled = self->is_signalled;
         self->is_signalled = false;
-    } else if (pthread_equal(self->processor, pthread_self())) {
+    } else if (is_inside(self)) {
         code = KW_ERR_REFUSED;
     }
     kw_gate_unlock(&self->gate);
@@ -299,18 +323,25 @@ typedef enum inbox_act {
     INBOX_LEAVE /* what is there is for the next call */
 } inbox_act;
 
+/* Everything that was accepted; the gate is held. */
+static void take_accepted(kw_loop *self, kw_asyncs *accepted)
+{
+    *accepted = self->inbox;
+    kw_asyncs_append(accepted, &self->given);
+    memset(&self->inbox, 0, sizeof(self->inbox));
+    memset(&self->given, 0, sizeof(self->given));
+}
+
 /* False: another thread may process now. */
 static bool take_inbox(kw_loop *self, kw_asyncs *accepted, inbox_act act)
 {
     bool wakes = false;
     kw_gate_lock(&self->gate);
     return_blocks(self);
-    bool has_more = self->inbox.head != NULL || self->done.head != NULL;
+    bool has_more = self->inbox.head != NULL || self->given.head != NULL || self->done.head != NULL;
     bool goes_on = act == INBOX_TAKE || (act == INBOX_TAKE_OR_LEAVE && has_more);
     if (goes_on) {
-        *accepted = self->inbox;
-        self->inbox.head = NULL;
-        self->inbox.tail = NULL;
+        take_accepted(self, accepted);
     } else {
         self->next_ns = next_ns(self);
         /* A host that sleeps has to hear of an earlier time. */
@@ -329,13 +360,11 @@ static bool take_inbox(kw_loop *self, kw_asyncs *accepted, inbox_act act)
 static void add_accepted(kw_loop *self, kw_asyncs *accepted)
 {
     if (accepted->head != NULL) {
-        self->run.turn.now_ns = kw_env_now(&self->client->env); /* callbacks take time */
         add_all(self, accepted);
     }
 }
 
-/* Between two sockets: callbacks for what the first one had, and the next commands to nodes
- * that have nothing to do, so that they work while the second one is read. False where a
+/* Before more is read: callbacks for what is there, and the next commands. False where a
  * callback ended it all. */
 static bool feed(kw_loop *self)
 {
@@ -347,37 +376,57 @@ static bool feed(kw_loop *self)
         return false;
     }
     (void)take_inbox(self, &accepted, INBOX_TAKE);
+    self->run.turn.now_ns = kw_env_now(&self->client->env); /* callbacks take time */
     add_accepted(self, &accepted);
-    kw_run_pump(&self->run, true);
+    kw_run_fill(&self->run);
     return true;
 }
 
-/* What the sockets have. With one socket the question whether it has something and the
- * answer are one system call. False where a callback ended it all. */
-static bool read_sockets(kw_loop *self, bool is_signalled)
+/* All that one socket has, some replies at a time. */
+static bool read_channel(kw_loop *self, kw_channel *channel, short revents)
 {
-    kw_run *run = &self->run;
-    kw_channel *reader = is_signalled ? NULL : only_reader(run);
-    if (reader != NULL) {
-        kw_run_on_ready(run, reader, POLLIN);
-        if (self->done.head != NULL) {
-            return true;
+    kw_run_on_ready(&self->run, channel, revents);
+    while (kw_run_has_left(channel)) {
+        if (!feed(self)) {
+            return false;
+        }
+        if (kw_run_has_left(channel)) { /* it may have been lost meanwhile */
+            kw_run_go_on(&self->run, channel);
         }
     }
+    return true;
+}
+
+/* What every socket has. False where a callback ended it all. */
+static bool look(kw_loop *self)
+{
+    kw_run *run = &self->run;
     kw_poller_look(&self->poller);
     for (size_t i = 0; i < run->channels_n; i++) {
         kw_channel *channel = run->channels[i];
         short revents = channel->watch.revents;
         channel->watch.revents = 0;
-        if (revents == 0) {
-            continue;
-        }
-        if (!feed(self)) {
+        if (revents != 0 && (!read_channel(self, channel, revents) || !feed(self))) {
             return false;
         }
-        kw_run_on_ready(run, channel, revents);
     }
     return true;
+}
+
+static bool read_sockets(kw_loop *self, bool is_signalled)
+{
+    /* With one socket the question whether it has something and the answer are one system
+     * call. */
+    kw_channel *reader = is_signalled ? NULL : only_reader(&self->run);
+    if (reader != NULL) {
+        bool goes_on = read_channel(self, reader, POLLIN);
+        if (!goes_on || self->done.head != NULL) {
+            return goes_on;
+        }
+    }
+    /* Where much is under way, some has come while the rest was read: the next commands leave
+     * together, which costs both sides less. */
+    return look(self) && (self->run.open_n < MUCH_N || reader != NULL || look(self));
 }
 
 /* False where a callback ended the handle, or its process. */
@@ -397,6 +446,7 @@ static bool turn(kw_loop *self, bool was_signalled)
             return true;
         }
         act = round < ROUNDS_MAX ? INBOX_TAKE_OR_LEAVE : INBOX_LEAVE;
+        self->run.turn.now_ns = kw_env_now(&self->client->env); /* callbacks take time */
         add_accepted(self, &accepted);
         advance(self);
     }
@@ -434,10 +484,10 @@ int kw_loop_timeout(kw_loop *self)
 bool kw_loop_defers_close(kw_loop *self)
 {
     kw_gate_lock(&self->gate);
-    bool is_inside = self->is_processing && pthread_equal(self->processor, pthread_self());
-    self->wants_closing = self->wants_closing || is_inside;
+    bool is_deferred = is_inside(self);
+    self->wants_closing = self->wants_closing || is_deferred;
     kw_gate_unlock(&self->gate);
-    return is_inside;
+    return is_deferred;
 }
 
 /* Ends every command; what a turn would do is done without a socket. */
@@ -447,9 +497,7 @@ static void end_all(kw_loop *self)
     kw_gate_lock(&self->gate);
     self->is_processing = true;
     self->processor = pthread_self();
-    accepted = self->inbox;
-    self->inbox.head = NULL;
-    self->inbox.tail = NULL;
+    take_accepted(self, &accepted);
     kw_gate_unlock(&self->gate);
     self->run.turn.now_ns = kw_env_now(&self->client->env);
     add_all(self, &accepted);

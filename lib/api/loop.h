@@ -29,8 +29,9 @@ struct kw_loop {
     kw_poller poller;
     kw_run run;
     kw_run_lasting lasting;
-    kw_asyncs done; /* ended, and not told yet */
-    kw_asyncs used; /* blocks that nobody needs any more */
+    kw_asyncs given; /* accepted in callbacks */
+    kw_asyncs done;  /* ended, and not told yet */
+    kw_asyncs used;  /* blocks that nobody needs any more */
     size_t used_n;
     size_t kept_n;      /* blocks of both kinds, as far as it knows */
     bool wants_closing; /* a callback called kw_close */
@@ -46,14 +47,18 @@ static inline kw_loop *kw_loop_at(kw_loop_place *place)
     return atomic_load_explicit(place, memory_order_acquire);
 }
 
-/* A block for a command that needs so much room; NULL when there is no memory. Any thread. */
-kw_async *kw_loop_block(kw_loop *loop, size_t room);
+/* A block for a command that needs so much room; NULL when there is no memory.
+ * *is_in_callback (NULL is allowed): the caller is in one. Any thread. */
+kw_async *kw_loop_block(kw_loop *loop, size_t room, bool *is_in_callback);
 
 /* Hands a command over. wakes: whoever processes next is to be told. Any thread. */
 void kw_loop_submit(kw_loop *loop, kw_async *async, bool wakes);
 
 /* True where commands were handed over that no kw_loop_process has seen. Any thread. */
 bool kw_loop_has_mail(kw_loop *loop);
+
+/* The same in a callback. */
+void kw_loop_give(kw_loop *loop, kw_async *async);
 
 /* One kw_process; KW_ERR_CANCELLED: a callback wants the handle closed. */
 kw_err kw_loop_process(kw_loop *loop, kw_error *error);

@@ -11,7 +11,7 @@ static kw_err refuse(kw_error *error, kw_err code, const char *text)
 }
 
 /* The handle was entered. */
-static kw_err submit(kw_client *client, kw_error *error, const kw_plan_task *task, kw_reply_fn fn,
+static kw_err submit(kw_client *client, kw_error *error, kw_plan_task *task, kw_reply_fn fn,
                      void *arg)
 {
     if (atomic_load_explicit(&client->env.is_closing, memory_order_relaxed)) {
@@ -22,10 +22,15 @@ static kw_err submit(kw_client *client, kw_error *error, const kw_plan_task *tas
         return KW_ERR_NOMEM;
     }
     size_t room;
-    kw_async *async = kw_async_room(&room, task) ? kw_loop_block(loop, room) : NULL;
+    bool is_inside = false;
+    kw_async *async = NULL;
+    if (kw_async_room(&room, task)) {
+        async = kw_loop_block(loop, room, &is_inside);
+    }
     if (async == NULL) {
         return refuse(error, KW_ERR_NOMEM, "no memory for a command");
     }
+    task->is_timed_later = is_inside; /* at once, by the loop's own look at the clock */
     kw_err code = kw_async_init(async, client, error, task);
     if (code != KW_OK) {
         kw_mem_free(&client->env.mem, async);
@@ -33,12 +38,16 @@ static kw_err submit(kw_client *client, kw_error *error, const kw_plan_task *tas
     }
     async->fn = fn;
     async->arg = arg;
-    kw_loop_submit(loop, async, true);
+    if (is_inside) {
+        kw_loop_give(loop, async);
+    } else {
+        kw_loop_submit(loop, async, true);
+    }
     return KW_OK;
 }
 
-static kw_err call_args(kw_client *client, kw_error *error, const kw_plan_task *task,
-                        kw_reply_fn fn, void *arg)
+static kw_err call_args(kw_client *client, kw_error *error, kw_plan_task *task, kw_reply_fn fn,
+                        void *arg)
 {
     kw_err code = kw_client_enter(client, error);
     if (code == KW_OK) {

@@ -208,18 +208,19 @@ uint64_t kw_plan_deadline_ns(uint64_t now_ns, uint64_t timeout_ms)
     return now_ns + timeout_ms * KW_NS_PER_MS;
 }
 
-static void take_deadline(kw_plan *plan, kw_client *client, const kw_call_options *options,
-                          const kw_bytes *argv, size_t argc)
+static void take_deadline(kw_plan *plan, const kw_client *client, const kw_plan_task *task)
 {
+    const kw_call_options *options = task->options;
     uint64_t timeout_ms = client->env.options.timeout_ms;
     if (options->timeout_ms > 0) {
         timeout_ms = options->timeout_ms;
     } else if (plan->is_blocking) {
         /* The server may answer that late, and no earlier. */
-        uint64_t block_ms = kw_command_block_ms(plan->command, argv, argc);
+        uint64_t block_ms = kw_command_block_ms(plan->command, task->argv, task->argc);
         timeout_ms += block_ms < BLOCK_MAX_MS ? block_ms : BLOCK_MAX_MS;
     }
-    plan->start_ns = kw_env_now(&client->env);
+    bool is_now = !task->is_timed_later || plan->command == NULL;
+    plan->start_ns = is_now ? kw_env_now(&client->env) : 0;
     plan->deadline_ns = kw_plan_deadline_ns(plan->start_ns, timeout_ms);
 }
 
@@ -271,9 +272,7 @@ kw_err kw_plan_start(kw_plan *plan, kw_plan_need *need, kw_client *client, kw_er
     if (take_read(plan, client, error, options, flags) != KW_OK) {
         return KW_ERR_ARGUMENT;
     }
-    if (!task->is_timed_later || plan->command == NULL) {
-        take_deadline(plan, client, options, argv, argc);
-    }
+    take_deadline(plan, client, task);
     if (options->route != KW_ROUTE_AUTO) {
         return route_as_told(plan, need, client, error, options);
     }

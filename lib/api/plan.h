@@ -53,9 +53,18 @@ typedef struct kw_plan_task {
     const kw_bytes *argv;
     size_t argc;
     kw_reply *reply;     /* to the question that the plan needed to have answered */
-    bool is_timed_later; /* the time of the plan is set when it is run; an unknown command gets
-                            one at once, for the look-up */
+    bool is_timed_later; /* the time of the plan is set when it is run (kw_plan_set_time); an
+                            unknown command gets one at once, for the look-up */
 } kw_plan_task;
+
+/* The time of a plan that lacks it: from now_ns on. */
+static inline void kw_plan_set_time(kw_plan *plan, uint64_t now_ns)
+{
+    if (plan->start_ns == 0) {
+        plan->start_ns = now_ns;
+        plan->deadline_ns += now_ns;
+    }
+}
 
 /* What a plan lacks, and only a server or the first map can tell. */
 typedef enum kw_plan_need {

@@ -21,24 +21,25 @@ typedef enum kw_item_state {
     KW_ITEM_GONE        /* ended by its deadline, and still on a connection */
 } kw_item_state;
 
-/* One command of a run. */
+/* One command of a run. What the end of a command touches comes first: thousands are under
+ * way at once, and not in the processor's first cache. */
 typedef struct kw_item {
     struct kw_item *next; /* in the list that its state says */
     void *owner;          /* for whoever made it */
     uint64_t order;       /* its place among the run's commands */
-    kw_plan plan;         /* of kind SLOT, ANY or NODE, with its deadline */
-    kw_bytes encoded;     /* borrowed */
-    kw_request request;   /* its reply is the caller's, in the end */
     kw_trouble *trouble;  /* NULL: none yet */
     kw_node *node;        /* the last one; its channel has the reference */
+    kw_request request;   /* its reply is the caller's, in the end */
     kw_item_state state;
+    kw_err code; /* of an ended one: KW_OK, it has a reply */
+    unsigned sends_n;
     bool is_redirected; /* as the last SEND step said */
     bool is_asking;
     bool wakes_on_map;
     bool is_fenced;   /* BEHIND one that is on a connection */
     bool is_map_only; /* ends with KW_OK, and without a reply, once there is a map */
-    unsigned sends_n;
-    kw_err code; /* of an ended one: KW_OK, it has a reply */
+    kw_plan plan;     /* of kind SLOT, ANY or NODE, with its deadline */
+    kw_bytes encoded; /* borrowed */
     uint64_t wake_ns;
     uint64_t fetch;
     uint64_t changes_n;

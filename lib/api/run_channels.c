@@ -123,17 +123,27 @@ void kw_run_fail_channel(kw_run *self, kw_channel *channel, kw_err code)
     lose_all(self, channel, &flight, &queue, &loss);
 }
 
-void kw_run_on_ready(kw_run *self, kw_channel *channel, short revents)
+/* What has come. */
+static void take(kw_run *self, kw_channel *channel, kw_err code)
 {
-    if (channel->conn == NULL) {
-        return;
-    }
-    kw_err code = kw_channel_progress(channel, &self->turn, revents);
     if (code != KW_OK) {
         kw_run_fail_channel(self, channel, code);
     } else {
         kw_run_collect(self, channel);
     }
+}
+
+void kw_run_on_ready(kw_run *self, kw_channel *channel, short revents)
+{
+    if (channel->conn == NULL) {
+        return;
+    }
+    take(self, channel, kw_channel_progress(channel, &self->turn, revents));
+}
+
+void kw_run_go_on(kw_run *self, kw_channel *channel)
+{
+    take(self, channel, kw_conn_go_on(channel->conn, &self->turn.failure));
 }
 
 /* The deadline of one that waits to be sent: what it waits for is the obstacle. */

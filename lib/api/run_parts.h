@@ -66,11 +66,18 @@ void kw_run_add(kw_run *run, kw_item *item, const kw_view *view);
  * sent. */
 void kw_run_advance(kw_run *run);
 
-/* Sends what waits to be sent; is_idle_only: to nodes that have nothing to answer. */
-void kw_run_pump(kw_run *run, bool is_idle_only);
+/* Puts what waits to be sent on connections; kw_run_advance sends it. */
+void kw_run_fill(kw_run *run);
 
 /* Goes on with a channel whose socket has something. */
 void kw_run_on_ready(kw_run *run, kw_channel *channel, short revents);
+
+/* Goes on with the replies that it has left, while that is true of the channel. */
+static inline bool kw_run_has_left(const kw_channel *channel)
+{
+    return channel->conn != NULL && channel->conn->is_cut;
+}
+void kw_run_go_on(kw_run *run, kw_channel *channel);
 
 /* The next moment at which something is to be done without a socket's word. */
 uint64_t kw_run_next_ns(const kw_run *run);

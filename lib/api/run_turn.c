@@ -75,15 +75,23 @@ void kw_run_add(kw_run *self, kw_item *item, const kw_view *view)
     }
 }
 
-void kw_run_pump(kw_run *self, bool is_idle_only)
+static void pump_all(kw_run *self)
 {
     for (size_t i = 0; i < self->channels_n; i++) {
         kw_channel *channel = self->channels[i];
-        if (is_idle_only && channel->flight.head != NULL) {
-            continue;
-        }
         kw_err code = kw_channel_pump(channel, &self->turn);
         code = code == KW_OK ? kw_channel_watch(channel, &self->turn) : code;
+        if (code != KW_OK) {
+            kw_run_fail_channel(self, channel, code);
+        }
+    }
+}
+
+void kw_run_fill(kw_run *self)
+{
+    for (size_t i = 0; i < self->channels_n; i++) {
+        kw_channel *channel = self->channels[i];
+        kw_err code = kw_channel_fill(channel, &self->turn);
         if (code != KW_OK) {
             kw_run_fail_channel(self, channel, code);
         }
@@ -199,7 +207,7 @@ void kw_run_advance(kw_run *self)
 {
     kw_run_wake_all(self);
     kw_run_expire(self);
-    kw_run_pump(self, false);
+    pump_all(self);
     check_stalled(self);
 }
 

@@ -45,7 +45,7 @@ static kw_async *new_async(kw_client *client, kw_error *error, const kw_plan_tas
                            kw_loop *loop)
 {
     size_t room;
-    kw_async *async = kw_async_room(&room, task) ? kw_loop_block(loop, room) : NULL;
+    kw_async *async = kw_async_room(&room, task) ? kw_loop_block(loop, room, NULL) : NULL;
     if (async == NULL) {
         kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for a command");
         return NULL;

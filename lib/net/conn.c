@@ -286,7 +286,13 @@ kw_err kw_conn_give(kw_conn *conn, kw_error *error, kw_reply *reply)
 static kw_err parse(kw_conn *conn, kw_error *error)
 {
     kw_reply *reply = NULL;
+    size_t given_n = 0;
+    conn->is_cut = false;
     do {
+        if (given_n++ == conn->gives_max && conn->gives_max > 0) {
+            conn->is_cut = true;
+            break;
+        }
         const kw_owner *next = kw_fifo_peek(&conn->owners);
         bool is_callers = next != NULL && next->kind == KW_OWNER_REQUEST && !conn->is_ours;
         conn->reader.is_ours = !is_callers;
@@ -383,13 +389,18 @@ kw_err kw_conn_progress(kw_conn *conn, kw_error *error, short revents)
     }
     code = flush(conn, error);
     size_t got = (revents & (POLLIN | POLLHUP | POLLERR)) != 0 ? RECV_LEN : 0;
-    while (code == KW_OK && got == RECV_LEN) {
+    while (code == KW_OK && got == RECV_LEN && !conn->is_cut) {
         code = receive(conn, error, &got, false);
     }
     if (code == KW_OK && conn->state == KW_CONN_GREETING) {
         code = flush(conn, error); /* an answer may have asked for more */
     }
     return code;
+}
+
+kw_err kw_conn_go_on(kw_conn *conn, kw_error *error)
+{
+    return parse(conn, error);
 }
 
 /* One poll of at most a slice, and what it brings. */

@@ -52,6 +52,8 @@ struct kw_conn {
     bool was_ready;           /* its greeting was answered, whatever came after */
     bool is_shared;           /* several threads use it at once: a lane's, READY */
     bool is_ours;             /* carries a question of the library's own */
+    size_t gives_max;         /* replies given by one kw_conn_progress; 0: all that are there */
+    bool is_cut;              /* it left some for kw_conn_go_on */
     struct kw_conn *next;     /* in its pool's list */
     struct kw_conn *previous; /* in its pool's list of connections in use */
 };
@@ -68,6 +70,9 @@ short kw_conn_events(const kw_conn *conn);
 /* Goes on as far as it can without waiting, after poll said revents. Failure makes
  * it DEAD. */
 kw_err kw_conn_progress(kw_conn *conn, kw_error *error, short revents);
+
+/* Gives the next replies that kw_conn_progress left, at most gives_max. */
+kw_err kw_conn_go_on(kw_conn *conn, kw_error *error);
 
 /* Waits until the greeting is over: READY, or DEAD with an error. is_early: a connection
  * that takes requests is enough.
