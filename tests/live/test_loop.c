@@ -51,7 +51,7 @@ static int open_handle(void **state)
 {
     (void)state;
     char uri[300];
-    snprintf(uri, sizeof(uri), "%s?timeout=10s", kw_test_cluster_uri(cluster));
+    snprintf(uri, sizeof(uri), "%s?timeout=10s&redirects-max=30", kw_test_cluster_uri(cluster));
     kw = kw_open(uri, NULL);
     return kw == NULL;
 }
