@@ -11,6 +11,9 @@
 #include <string.h>
 #include <unistd.h>
 
+/* A caller that waits for a courier looks this often whether the handle is closed. */
+#define WAIT_MAX_NS (50 * KW_NS_PER_MS)
+
 struct kw_quorum {
     kw_client *client;
     kw_quorum_rule rule;
@@ -19,6 +22,7 @@ struct kw_quorum {
     void *clock_arg;
     kw_gate gate; /* guards what follows */
     kw_stamper stamper;
+    uint64_t couriers_n;
     kw_courier *idle; /* couriers without a caller, the last one used first */
 };
 
@@ -111,15 +115,41 @@ void kw_quorum_free(kw_quorum *self)
     kw_mem_free(&mem, self);
 }
 
-static kw_courier *acquire(kw_quorum *self)
+/* An idle courier or a new one. Each has a connection to each node, so that there are at
+ * most pool-max of them, and further callers wait. NULL, with error set: the deadline, or
+ * no memory. */
+static kw_courier *acquire(kw_quorum *self, kw_error *error, uint64_t deadline_ns)
 {
+    kw_client *client = self->client;
     kw_gate_lock(&self->gate);
+    uint64_t now_ns = kw_env_now(&client->env);
+    while (self->idle == NULL && self->couriers_n >= client->env.options.pool_max &&
+           now_ns < deadline_ns && !atomic_load(&client->env.is_closing)) {
+        uint64_t wait_ns = deadline_ns - now_ns;
+        kw_gate_wait(&self->gate, wait_ns < WAIT_MAX_NS ? wait_ns : WAIT_MAX_NS);
+        now_ns = kw_env_now(&client->env);
+    }
     kw_courier *courier = self->idle;
+    bool may_make = courier == NULL && self->couriers_n < client->env.options.pool_max;
     if (courier != NULL) {
         self->idle = *kw_courier_next(courier);
     }
+    self->couriers_n += may_make ? 1 : 0;
     kw_gate_unlock(&self->gate);
-    return courier != NULL ? courier : kw_courier_new(self->client);
+    if (courier == NULL && !may_make) {
+        kw_error_set(
+            error, KW_ERR_POOL_FULL, KW_EFFECT_NONE,
+            "as many calls as pool-max allows stayed under way; raise pool-max or timeout");
+        return NULL;
+    }
+    courier = may_make ? kw_courier_new(client) : courier;
+    if (courier == NULL) {
+        kw_gate_lock(&self->gate);
+        self->couriers_n--;
+        kw_gate_unlock(&self->gate);
+        kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for requests");
+    }
+    return courier;
 }
 
 static void release(kw_quorum *self, kw_courier *courier)
@@ -127,6 +157,7 @@ static void release(kw_quorum *self, kw_courier *courier)
     kw_gate_lock(&self->gate);
     *kw_courier_next(courier) = self->idle;
     self->idle = courier;
+    kw_gate_wake_one(&self->gate);
     kw_gate_unlock(&self->gate);
 }
 
@@ -309,11 +340,14 @@ static kw_quorum_results *run_inside(kw_quorum *self, kw_error *error,
         kw_plan_deadline_ns(kw_env_now(&client->env), timeout_ms > 0 ? timeout_ms : default_ms);
     kw_quorum_results *results = kw_quorum_results_new(mem, n);
     kw_job **jobs = kw_mem_calloc(mem, n + 1, sizeof(jobs[0]));
-    kw_courier *courier = acquire(self);
-    bool is_ready = results != NULL && jobs != NULL && courier != NULL;
-    if (!is_ready) {
+    kw_courier *courier = NULL;
+    if (results == NULL || jobs == NULL) {
         kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for requests");
     } else {
+        courier = acquire(self, error, deadline_ns);
+    }
+    bool is_ready = courier != NULL;
+    if (is_ready) {
         is_ready = make_jobs(self, error, jobs, requests, n);
     }
     if (is_ready) {

@@ -342,6 +342,9 @@ void kw_quorum_on_answer(kw_quorum_op *op, unsigned copy, unsigned round,
     }
     bool is_reading = op->phase == KW_QUORUM_READING;
     bool is_put = place->asked == KW_QUORUM_PUT;
+    if (is_reading) {
+        kw_quorum_sight_add(op, copy, answer);
+    }
     if ((is_reading && (!is_put || !answer->is_taken)) ||
         (op->phase == KW_QUORUM_PREPARING && answer->is_taken)) {
         kw_quorum_see(op, answer, now_ns);

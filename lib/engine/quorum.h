@@ -132,6 +132,16 @@ typedef struct kw_quorum_copy {
     kw_effect effect; /* LOST: what the request may have done */
 } kw_quorum_copy;
 
+/* A record that copies were seen to hold, at one time or another. */
+typedef struct kw_quorum_sight {
+    kw_record record;
+    bool is_dead;
+    int64_t left_ms;
+    unsigned holders; /* a bit a copy */
+} kw_quorum_sight;
+
+#define KW_QUORUM_SIGHTS_MAX 6u
+
 typedef struct kw_quorum_op {
     kw_quorum_spec spec;
     kw_quorum_clock clock;
@@ -147,18 +157,23 @@ typedef struct kw_quorum_op {
     kw_stamp stamp;     /* of the write, or the ballot, of this round */
     kw_stamp origin;    /* of the write; zero: not sent yet */
     kw_stamp past;      /* highest stamp or promise seen */
-    bool is_identity;   /* ACCEPTING what was found, not the op's own */
-    bool is_own;        /* and that is the op's own write, found */
-    bool is_balloting;  /* PAUSING: goes on with a ballot; else with a plain write */
-    bool may_have_run;  /* a copy may hold the op's own write, from an earlier round */
-    bool has_newest;    /* the newest record seen */
-    bool is_dead;       /* and it is deleted or has outlived its life */
-    kw_record newest;   /* its value is borrowed from the answer */
-    int64_t left_ms;    /* of a mortal one, at newest_ns at the latest */
+    unsigned looks_n;   /* READING: how often the copies that were behind were asked again */
+    bool has_bar;       /* READING: read_n copies have answered .. */
+    kw_stamp bar;       /* .. and a read may not see less than this */
+    kw_quorum_sight sights[KW_QUORUM_SIGHTS_MAX];
+    unsigned sights_n;
+    bool is_identity;  /* ACCEPTING what was found, not the op's own */
+    bool is_own;       /* and that is the op's own write, found */
+    bool is_balloting; /* PAUSING: goes on with a ballot; else with a plain write */
+    bool may_have_run; /* a copy may hold the op's own write, from an earlier round */
+    bool has_newest;   /* the newest record seen */
+    bool is_dead;      /* and it is deleted or has outlived its life */
+    kw_record newest;  /* its value is borrowed from the answer */
+    int64_t left_ms;   /* of a mortal one, at newest_ns at the latest */
     uint64_t newest_ns;
     /* Results */
     bool has_mismatch;
-    bool is_unclear;   /* FAILED: later writes hide what became of the op's own */
+    bool is_unclear;     /* FAILED: later writes hide what became of the op's own */
     unsigned repaired_n; /* copies that a repair has brought up */
     kw_effect effect;    /* FAILED */
     unsigned got_n;      /* FAILED: copies that answered as wanted */

@@ -6,6 +6,9 @@
 /* A refused write that waits for a silent copy looks for itself after this. */
 #define PATIENCE_NS (100 * KW_NS_PER_MS)
 
+/* Copies that are behind are asked so often again before they are written to. */
+#define LOOKS_MAX 2u
+
 static bool is_behind(const kw_quorum_op *op, const kw_quorum_copy *copy)
 {
     int order = kw_stamp_compare(copy->held, op->newest.stamp);
@@ -31,6 +34,94 @@ static unsigned write_back(kw_quorum_op *op)
         copy->mark = KW_QUORUM_DUE;
     }
     return barred_n;
+}
+
+static kw_quorum_sight *find_sight(kw_quorum_op *op, kw_stamp stamp, bool is_dead)
+{
+    for (unsigned i = 0; i < op->sights_n; i++) {
+        kw_quorum_sight *sight = &op->sights[i];
+        if (sight->is_dead == is_dead && kw_stamp_equal(sight->record.stamp, stamp)) {
+            return sight;
+        }
+    }
+    return NULL;
+}
+
+/* Room for one more; the oldest record goes where there is none. */
+static kw_quorum_sight *new_sight(kw_quorum_op *op)
+{
+    if (op->sights_n < KW_QUORUM_SIGHTS_MAX) {
+        return &op->sights[op->sights_n++];
+    }
+    kw_quorum_sight *oldest = &op->sights[0];
+    for (unsigned i = 1; i < op->sights_n; i++) {
+        if (kw_stamp_compare(op->sights[i].record.stamp, oldest->record.stamp) < 0) {
+            oldest = &op->sights[i];
+        }
+    }
+    return oldest;
+}
+
+void kw_quorum_sight_add(kw_quorum_op *op, unsigned number, const kw_quorum_answer *answer)
+{
+    const kw_quorum_copy *copy = &op->copies[number];
+    kw_quorum_sight *sight = find_sight(op, copy->held, copy->is_dead);
+    if (sight == NULL && !answer->has_record) {
+        return; /* nothing, or what has left the table again */
+    }
+    if (sight == NULL) {
+        sight = new_sight(op);
+        sight->record = answer->record;
+        sight->is_dead = copy->is_dead;
+        sight->left_ms = answer->left_ms;
+        sight->holders = 0;
+    }
+    sight->holders |= 1u << number;
+}
+
+static unsigned count_bits(unsigned bits)
+{
+    unsigned n = 0;
+    for (; bits != 0; bits &= bits - 1) {
+        n++;
+    }
+    return n;
+}
+
+/* A record that enough copies held, each at its time, and that is not older than what was
+ * done before the read began: it is what is read, also where newer ones are on their way. */
+static bool take_sight(kw_quorum_op *op)
+{
+    for (unsigned i = 0; i < op->sights_n; i++) {
+        const kw_quorum_sight *sight = &op->sights[i];
+        if (count_bits(sight->holders) >= op->spec.rule.agree_n &&
+            kw_stamp_compare(sight->record.stamp, op->bar) >= 0) {
+            op->newest = sight->record;
+            op->is_dead = sight->is_dead;
+            op->left_ms = sight->left_ms;
+            op->newest_ns = op->asked_ns;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Mostly a write is just on its way to them. What a repair brings makes it harder to tell
+ * for others' writes whether they have been read. */
+static bool look_again(kw_quorum_op *op)
+{
+    bool has_any = false;
+    op->looks_n++;
+    for (unsigned i = 0; i < op->spec.rule.copies_n; i++) {
+        kw_quorum_copy *copy = &op->copies[i];
+        bool has_answered = copy->mark == KW_QUORUM_TAKEN || copy->mark == KW_QUORUM_REFUSED;
+        if (has_answered && is_behind(op, copy)) {
+            copy->asked = KW_QUORUM_GET;
+            copy->mark = KW_QUORUM_DUE;
+            has_any = true;
+        }
+    }
+    return has_any;
 }
 
 static void finish_reading(kw_quorum_op *op)
@@ -85,12 +176,19 @@ void kw_quorum_weigh_reading(kw_quorum_op *op, uint64_t now_ns)
         }
         return;
     }
+    if (!op->has_bar) {
+        op->has_bar = true;
+        op->bar = op->newest.stamp;
+    }
     /* Nothing at all is older than everything, so no later read can see less. */
-    if (rule->is_weak || tally.exact_n >= rule->agree_n || kw_stamp_is_zero(op->newest.stamp)) {
+    if (rule->is_weak || kw_stamp_is_zero(op->newest.stamp) || take_sight(op)) {
         finish_reading(op);
         return;
     }
     if (tally.known_n + tally.lost_n < rule->copies_n && kw_quorum_is_settling(op, now_ns)) {
+        return;
+    }
+    if (op->looks_n < LOOKS_MAX && look_again(op)) {
         return;
     }
     unsigned barred_n = write_back(op);

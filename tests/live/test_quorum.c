@@ -269,6 +269,36 @@ static void *add_in_turns(void *arg)
     return NULL;
 }
 
+static void *write_in_turns(void *arg)
+{
+    const fixture *fix = arg;
+    for (int i = 0; i < 30; i++) {
+        set(fix, "shared", "value");
+        kw_error error = KW_ERROR_INIT;
+        kw_quorum_results *results = kw_quorum_get(fix->quorum, &error, "shared", 6);
+        if (results == NULL) {
+            kw_test_die("%s", error.text);
+        }
+        kw_quorum_results_free(results);
+    }
+    return NULL;
+}
+
+static void test_quorum_more_threads_than_connections_take_turns(void **state)
+{
+    enum { THREADS = 12 };
+    fixture fix = open_with(state, "?copies=3&timeout=30s&pool-max=2");
+    pthread_t threads[THREADS];
+    for (int i = 0; i < THREADS; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, write_in_turns, &fix), 0);
+    }
+    for (int i = 0; i < THREADS; i++) {
+        pthread_join(threads[i], NULL);
+    }
+    assert_value(&fix, "shared", "value");
+    shut(&fix);
+}
+
 static void test_quorum_many_threads_count_by_versions(void **state)
 {
     enum { THREADS = 4 };
@@ -328,6 +358,7 @@ int main(void)
         cmocka_unit_test_setup(test_quorum_scripts_are_loaded_again_after_they_are_lost,
                                ring_flush),
         cmocka_unit_test_setup(test_quorum_foreign_value_is_an_error_that_says_so, ring_flush),
+        cmocka_unit_test_setup(test_quorum_more_threads_than_connections_take_turns, ring_flush),
         cmocka_unit_test_setup(test_quorum_many_threads_count_by_versions, ring_flush),
         cmocka_unit_test_setup(test_quorum_of_other_handles_and_wrong_requests_is_refused,
                                ring_flush),

@@ -3,6 +3,9 @@
 
 #include <keyway/session.h>
 
+#include <sys/wait.h>
+#include <unistd.h>
+
 static void mark(const fixture *fix, kw_test_server *server)
 {
     (void)fix;
@@ -31,6 +34,27 @@ static void test_quorum_guard_keeps_an_empty_server_out_until_it_is_repaired(voi
     assert_value(&fix, "k", "value");
     mark(&fix, copy_of(&fix, "k", 1));
     assert_value(&fix, "k", "value");
+    shut(&fix);
+}
+
+static void test_quorum_in_a_forked_child_is_refused_and_goes_on_in_the_parent(void **state)
+{
+    fixture fix = open_with(state, "?copies=3");
+    set(&fix, "k", "before");
+    pid_t child = fork();
+    if (child == 0) {
+        kw_error error = KW_ERROR_INIT;
+        bool is_refused = kw_quorum_get(fix.quorum, &error, "k", 1) == NULL &&
+                          error.code == KW_ERR_FORKED && error.effect == KW_EFFECT_NONE;
+        shut(&fix);
+        _exit(is_refused ? 0 : 1);
+    }
+    int status = 1;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    assert_value(&fix, "k", "before");
+    set(&fix, "k", "after");
+    assert_value(&fix, "k", "after");
     shut(&fix);
 }
 
@@ -74,6 +98,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_quorum_guard_keeps_an_empty_server_out_until_it_is_repaired,
+                               ring_flush),
+        cmocka_unit_test_setup(test_quorum_in_a_forked_child_is_refused_and_goes_on_in_the_parent,
                                ring_flush),
         cmocka_unit_test_setup(test_quorum_plain_commands_on_keys_are_refused, ring_flush),
     };

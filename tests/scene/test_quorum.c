@@ -174,19 +174,36 @@ static void test_read_that_disagrees_writes_back_before_it_answers(void **state)
     (void)state;
     kw_quorum_op op =
         RUN(&a_read, "ggg", {E_HOLDS, 0, 40, 0, 1, "", WAITS}, {E_LOST, 1, 0, 0, 1, "", WAITS},
+            {E_HOLDS, 2, 30, 0, 1, "--g", WAITS}, {E_HOLDS, 2, 30, 0, 1, "--g", WAITS},
             {E_HOLDS, 2, 30, 0, 1, "--s", WAITS}, {E_TAKES, 2, 0, 0, 2, "", DONE});
     assert_true(kw_quorum_found(&op)->origin.time == 40);
     /* A silent third copy is waited for a little, and no longer. */
     (void)RUN(&a_read, "ggg", {E_HOLDS, 0, 40, 0, 1, "", WAITS}, {E_HOLDS, 2, 30, 0, 1, "", WAITS},
-              {E_TIME, 0, 0, 0, 3, "--s", WAITS}, {E_TAKES, 2, 0, 0, 4, "", DONE});
+              {E_TIME, 0, 0, 0, 3, "--g", WAITS}, {E_HOLDS, 2, 30, 0, 3, "--g", WAITS},
+              {E_HOLDS, 2, 30, 0, 3, "--s", WAITS}, {E_TAKES, 2, 0, 0, 4, "", DONE});
+}
+
+static void test_read_among_writes_on_their_way_needs_no_repair(void **state)
+{
+    (void)state;
+    /* The copies never hold the same at one time; two of them held 41, each at its time. */
+    kw_quorum_op op =
+        RUN(&a_read, "ggg", {E_HOLDS, 0, 40, 0, 1, "", WAITS}, {E_HOLDS, 1, 41, 0, 1, "", WAITS},
+            {E_HOLDS, 2, 42, 0, 1, "gg-", WAITS}, {E_HOLDS, 0, 41, 0, 2, "", DONE});
+    assert_true(kw_quorum_found(&op)->origin.time == 41);
+    /* But 42 was among the first two answers: it may have been done before the read began. */
+    (void)RUN(&a_read, "ggg", {E_HOLDS, 0, 42, 0, 1, "", WAITS}, {E_HOLDS, 1, 41, 0, 1, "", WAITS},
+              {E_HOLDS, 2, 41, 0, 1, "-gg", WAITS});
 }
 
 static void test_read_that_meets_a_newer_one_on_its_way_takes_that(void **state)
 {
     (void)state;
-    kw_quorum_op op = RUN(&a_read, "ggg", {E_HOLDS, 0, 40, 0, 1, "", WAITS},
-                          {E_LOST, 1, 0, 0, 1, "", WAITS}, {E_HOLDS, 2, 30, 0, 1, "--s", WAITS},
-                          {E_REFUSES, 2, 45, 0, 2, "s--", WAITS}, {E_TAKES, 0, 0, 0, 3, "", DONE});
+    kw_quorum_op op =
+        RUN(&a_read, "ggg", {E_HOLDS, 0, 40, 0, 1, "", WAITS}, {E_LOST, 1, 0, 0, 1, "", WAITS},
+            {E_HOLDS, 2, 30, 0, 1, "--g", WAITS}, {E_HOLDS, 2, 30, 0, 1, "--g", WAITS},
+            {E_HOLDS, 2, 30, 0, 1, "--s", WAITS}, {E_REFUSES, 2, 45, 0, 2, "s--", WAITS},
+            {E_TAKES, 0, 0, 0, 3, "", DONE});
     assert_true(kw_quorum_found(&op)->origin.time == 45);
 }
 
@@ -207,6 +224,7 @@ static void test_read_that_a_promise_bars_takes_a_ballot(void **state)
     /* Copy 2 promised 60 to somebody who went away; what copy 0 holds is made safe anew. */
     kw_quorum_op op =
         RUN(&a_read, "ggg", {E_HOLDS, 0, 40, 0, 1, "", WAITS}, {E_LOST, 1, 0, 0, 1, "", WAITS},
+            {E_BARS, 2, 60, 0, 1, "--g", WAITS}, {E_BARS, 2, 60, 0, 1, "--g", WAITS},
             {E_BARS, 2, 60, 0, 1, "ppp", WAITS}, {E_HOLDS, 0, 40, 0, 2, "", WAITS},
             {E_HOLDS, 2, 0, 0, 2, "", WAITS}, {E_TIME, 0, 0, 0, 4, "sss", WAITS},
             {E_TAKES, 0, 0, 0, 5, "", WAITS}, {E_TAKES, 2, 0, 0, 5, "", DONE});
@@ -355,6 +373,7 @@ int main(void)
         cmocka_unit_test(test_read_agreeing_copies_answer_at_once),
         cmocka_unit_test(test_read_late_copy_that_is_behind_is_repaired_behind_the_answer),
         cmocka_unit_test(test_read_that_disagrees_writes_back_before_it_answers),
+        cmocka_unit_test(test_read_among_writes_on_their_way_needs_no_repair),
         cmocka_unit_test(test_read_that_meets_a_newer_one_on_its_way_takes_that),
         cmocka_unit_test(test_read_without_enough_copies_fails_with_counts),
         cmocka_unit_test(test_read_that_a_promise_bars_takes_a_ballot),
