@@ -177,6 +177,7 @@ static void ask_newest(const kw_quorum_op *op, kw_quorum_ask *ask, uint64_t now_
     uint64_t linger_ms = op->newest.is_mortal ? op->newest.linger_ms : op->spec.rule.linger_ms;
     ask->record = op->newest;
     ask->record.floor = 0;
+    ask->record.recent = 0;
     memset(&ask->record.promise, 0, sizeof(ask->record.promise));
     ask->record.is_copied = true;
     if (op->spec.is_repair) { /* nobody knows what else has been there and was lost */
@@ -309,7 +310,7 @@ static void note(kw_quorum_op *op, kw_quorum_copy *copy, const kw_quorum_answer 
         copy->held = record->stamp;
         copy->promise = record->promise;
         copy->is_dead = record->is_tombstone || (answer->is_mortal && answer->left_ms <= 0);
-        copy->is_clean = record->floor < op->stamp.time;
+        copy->is_clean = record->floor < op->stamp.time && record->recent != op->stamp.time;
         if (!answer->is_taken && op->phase == KW_QUORUM_SETTING &&
             kw_stamp_equal(record->origin, op->origin)) {
             copy->mark = KW_QUORUM_TAKEN; /* a ballot wrote it anew */

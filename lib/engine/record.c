@@ -5,7 +5,8 @@
 #define MAGIC        0x93u
 #define FORMAT       1u
 #define LINGER_BYTES 6u
-#define FLOOR_BYTES  8u
+#define TIME_BYTES   8u
+#define FLOOR_BYTES  16u
 
 static unsigned flags_of(const kw_record *record)
 {
@@ -13,7 +14,7 @@ static unsigned flags_of(const kw_record *record)
     return (record->is_tombstone ? KW_RECORD_TOMBSTONE : 0u) |
            (record->is_copied ? KW_RECORD_COPIED : 0u) | (has_origin ? KW_RECORD_ORIGIN : 0u) |
            (record->is_mortal ? KW_RECORD_MORTAL : 0u) |
-           (record->floor > 0 ? KW_RECORD_FLOOR : 0u) |
+           (record->floor > 0 || record->recent > 0 ? KW_RECORD_FLOOR : 0u) |
            (kw_stamp_is_zero(record->promise) ? 0u : KW_RECORD_PROMISE);
 }
 
@@ -34,7 +35,8 @@ size_t kw_record_put_head(unsigned char out[KW_RECORD_HEAD_MAX], const kw_record
         len += LINGER_BYTES;
     }
     if ((flags & KW_RECORD_FLOOR) != 0) {
-        kw_stamp_put_number(out + len, record->floor, FLOOR_BYTES);
+        kw_stamp_put_number(out + len, record->floor, TIME_BYTES);
+        kw_stamp_put_number(out + len + TIME_BYTES, record->recent, TIME_BYTES);
         len += FLOOR_BYTES;
     }
     if ((flags & KW_RECORD_PROMISE) != 0) {
@@ -57,9 +59,9 @@ static bool is_sound(const kw_record *record, unsigned flags)
 {
     bool has_origin = (flags & KW_RECORD_ORIGIN) != 0;
     return record->stamp.time <= KW_STAMP_TIME_MAX && record->promise.time <= KW_STAMP_TIME_MAX &&
-           record->floor <= KW_STAMP_TIME_MAX &&
+           record->floor <= KW_STAMP_TIME_MAX && record->recent <= KW_STAMP_TIME_MAX &&
            (!has_origin || kw_stamp_compare(record->origin, record->stamp) < 0) &&
-           (record->floor > 0 || (flags & KW_RECORD_FLOOR) == 0) &&
+           (record->floor > 0 || record->recent > 0 || (flags & KW_RECORD_FLOOR) == 0) &&
            (!kw_stamp_is_zero(record->promise) || (flags & KW_RECORD_PROMISE) == 0) &&
            (!record->is_tombstone || (record->value.len == 0 && !record->is_mortal)) &&
            (!kw_stamp_is_zero(record->stamp) || (record->is_tombstone && !has_origin));
@@ -92,7 +94,8 @@ bool kw_record_get(kw_record *record, kw_bytes bytes)
         at += LINGER_BYTES;
     }
     if ((flags & KW_RECORD_FLOOR) != 0) {
-        read.floor = kw_stamp_get_number(data + at, FLOOR_BYTES);
+        read.floor = kw_stamp_get_number(data + at, TIME_BYTES);
+        read.recent = kw_stamp_get_number(data + at + TIME_BYTES, TIME_BYTES);
         at += FLOOR_BYTES;
     }
     if ((flags & KW_RECORD_PROMISE) != 0) {

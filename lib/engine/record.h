@@ -7,7 +7,7 @@
  *   bytes 3-18   version: time and writer, 8 bytes each, highest byte first
  *   16 bytes     KW_RECORD_ORIGIN: the version that readers are told
  *   6 bytes      KW_RECORD_MORTAL: milliseconds that it stays when its life is over
- *   8 bytes      KW_RECORD_FLOOR: time
+ *   16 bytes     KW_RECORD_FLOOR: two times, floor and recent
  *   16 bytes     KW_RECORD_PROMISE: version
  *   the rest     the value
  *
@@ -27,7 +27,7 @@
 #define KW_RECORD_FLAGS     0x3fu
 
 #define KW_RECORD_HEAD_MIN      19u
-#define KW_RECORD_HEAD_MAX      65u
+#define KW_RECORD_HEAD_MAX      73u
 #define KW_RECORD_LINGER_MAX_MS ((UINT64_C(1) << 48) - 1)
 
 typedef struct kw_record {
@@ -35,8 +35,9 @@ typedef struct kw_record {
     kw_stamp origin;    /* the write that made the value; equal to stamp unless a ballot
                            wrote the value anew */
     kw_stamp promise;   /* nothing below it is taken any more; zero: none */
-    uint64_t floor;     /* no record that was made before this copy's, and later than this
-                           time, came here but from its writer; 0: none at all */
+    uint64_t floor;     /* Of the records that were here before this one, those later than
+                           this time came from their writers, but for one .. */
+    uint64_t recent;    /* .. with an origin of this time, which another hand brought; 0: none */
     uint64_t linger_ms; /* of a mortal one: the key's TTL less this is the value's */
     bool is_tombstone;
     bool is_copied;

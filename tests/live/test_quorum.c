@@ -273,8 +273,11 @@ static void *write_in_turns(void *arg)
 {
     const fixture *fix = arg;
     for (int i = 0; i < 30; i++) {
-        set(fix, "shared", "value");
         kw_error error = KW_ERROR_INIT;
+        kw_err code = kw_quorum_set(fix->quorum, &error, "shared", 6, "value", 5);
+        if (code != KW_OK && (code != KW_ERR_QUORUM || error.effect != KW_EFFECT_MAYBE)) {
+            kw_test_die("%s", error.text);
+        }
         kw_quorum_results *results = kw_quorum_get(fix->quorum, &error, "shared", 6);
         if (results == NULL) {
             kw_test_die("%s", error.text);

@@ -76,6 +76,7 @@ static void assert_same(const kw_quorum_answer *a, const kw_quorum_answer *b)
     assert_true(kw_stamp_equal(a->record.origin, b->record.origin));
     assert_true(kw_stamp_equal(a->record.promise, b->record.promise));
     assert_true(a->record.floor == b->record.floor);
+    assert_true(a->record.recent == b->record.recent);
     assert_true(a->record.linger_ms == b->record.linger_ms);
     assert_int_equal(a->record.is_tombstone, b->record.is_tombstone);
     assert_int_equal(a->record.is_copied, b->record.is_copied);

@@ -75,8 +75,16 @@ static void take(kw_test_copy *copy, kw_test_copy_answer *out, const kw_quorum_a
     }
     out->answer.is_taken = true;
     record.floor = have.floor > record.floor ? have.floor : record.floor;
-    if (have.is_copied && have.origin.time > record.floor) {
-        record.floor = have.origin.time;
+    record.recent = have.recent;
+    if (have.is_copied) {
+        uint64_t older = have.origin.time;
+        if (older > record.recent) {
+            older = record.recent;
+            record.recent = have.origin.time;
+        }
+        if (older != record.recent && older > record.floor) {
+            record.floor = older;
+        }
     }
     put(copy, &record, ask->life_ms > 0 ? now_ms + ask->life_ms : 0);
 }

@@ -15,7 +15,7 @@
 #define ZEROS  "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
 #define BEYOND "\x80\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x03\x04"
 #define LINGER "\x00\x00\x00\x00\x10\x01"
-#define FLOOR  "\x00\x00\x00\x00\x00\x00\x00\x09"
+#define FLOOR  "\x00\x00\x00\x00\x00\x00\x00\x09\x00\x00\x00\x00\x00\x00\x00\x0a"
 
 typedef struct row {
     const char *bytes;
@@ -58,8 +58,7 @@ static const row rows[] = {
     BAD("\x93\x01\x04" STAMP STAMP "value"), /* an origin that is the version */
     BAD("\x93\x01\x04" STAMP LATE "value"),  /* an origin in the future */
     BAD("\x93\x01\x20" STAMP ZEROS "value"), /* a promise of nothing */
-    BAD("\x93\x01\x10" STAMP "\x00\x00\x00\x00\x00\x00\x00\x00"
-        "value"),
+    BAD("\x93\x01\x10" STAMP ZEROS "value"),
 };
 
 static void test_record_good_bytes_are_read_and_bad_ones_refused(void **state)
