@@ -38,14 +38,13 @@ static uint64_t patient_until_ns(const kw_await *self)
 }
 
 kw_err kw_await_acquire(kw_await *self, kw_node *node, kw_conn **conn, uint64_t *retry_ns,
-                        const kw_node_wish *wish)
+                        kw_node_wish *wish)
 {
-    kw_node_wish full = *wish;
     self->sent_ns = self->now_ns;
-    full.now_ns = self->now_ns;
-    full.deadline_ns = patient_until_ns(self);
+    wish->now_ns = self->now_ns;
+    wish->deadline_ns = patient_until_ns(self);
     *retry_ns = self->now_ns;
-    kw_err code = kw_node_acquire(node, conn, &self->failure, retry_ns, &full);
+    kw_err code = kw_node_acquire(node, conn, &self->failure, retry_ns, wish);
     if (code != KW_OK) {
         self->now_ns = kw_env_now(&self->client->env);
     }

@@ -19,10 +19,10 @@ typedef struct kw_await {
 
 void kw_await_init(kw_await *self, kw_client *client, const kw_plan *plan, kw_op *op);
 
-/* A connection to node, as kw_node_acquire; the wish lacks its times. A pool that stays empty
+/* A connection to node, as kw_node_acquire; the wish's times are set here. A pool that stays empty
  * is not waited for until the deadline: the slot may have a new owner by then. */
 kw_err kw_await_acquire(kw_await *self, kw_node *node, kw_conn **conn, uint64_t *retry_ns,
-                        const kw_node_wish *wish);
+                        kw_node_wish *wish);
 
 /* Waits for the reply of the request that conn carries to node, until the plan's deadline.
  * An answer that is late asks for a new map now and then, and is given up (KW_ERR_CLOSED)

@@ -12,7 +12,7 @@
 typedef struct call {
     kw_await await;
     kw_op op;
-    kw_waiter waiter; /* its request: the command */
+    kw_waiter waiter; /* its request: the command; all else is of use on a lane only */
     kw_node *node;    /* the last one sent to: a reference */
     kw_conn *conn;    /* its own; NULL: none */
     bool is_on_lane;
@@ -80,7 +80,6 @@ static kw_step on_left_conn(call *self, kw_err code)
     kw_conn *conn = self->conn;
     kw_request *request = &self->waiter.request;
     kw_error *failure = &self->await.failure;
-    bool has_left = kw_conn_has_sent(conn, request);
     self->conn = NULL;
     if (!self->was_ready && conn->was_ready) {
         kw_node_on_ready(self->node, conn);
@@ -89,6 +88,7 @@ static kw_step on_left_conn(call *self, kw_err code)
         kw_node_release(self->node, conn, self->await.now_ns, NULL);
         return on_reply(self);
     }
+    bool has_left = kw_conn_has_sent(conn, request);
     bool is_ready = conn->was_ready;
     conn->state = KW_CONN_DEAD;
     if (code == KW_ERR_TIMEOUT || code == KW_ERR_CANCELLED) {
@@ -121,7 +121,7 @@ static kw_step send_alone(call *self, bool is_asking)
     kw_conn *conn = self->conn;
     self->was_ready = conn->was_ready;
     conn->is_ours = await->plan->is_ours;
-    self->waiter.request.is_shared = false;
+    self->waiter.request.is_shared = false; /* the lane may have had it before */
     kw_op_on_send(&self->op);
     kw_err code = kw_conn_queue(conn, &await->failure, &self->waiter.request, is_asking);
     code = code == KW_OK ? kw_conn_flush(conn, &await->failure) : code;
@@ -137,7 +137,10 @@ static kw_err submit(call *self, bool is_asking)
 {
     kw_await *await = &self->await;
     kw_waiter *waiter = &self->waiter;
-    waiter->state = KW_WAITER_NEW;
+    kw_request request = waiter->request;
+    memset(waiter, 0, sizeof(*waiter));
+    waiter->request = request;
+    waiter->failure = &await->failure;
     waiter->is_asking = is_asking;
     waiter->is_early = await->plan->is_repeatable;
     kw_err code = kw_lane_submit(&self->node->lane, waiter->failure, waiter, await->now_ns,
@@ -210,9 +213,8 @@ kw_reply *kw_call_run(kw_client *client, kw_error *error, const kw_plan *plan, k
 {
     call self;
     kw_await_init(&self.await, client, plan, &self.op);
-    memset(&self.waiter, 0, sizeof(self.waiter));
+    memset(&self.waiter.request, 0, sizeof(self.waiter.request));
     self.waiter.request.bytes = encoded;
-    self.waiter.failure = &self.await.failure;
     self.node = NULL;
     self.conn = NULL;
     kw_guard_help(client);

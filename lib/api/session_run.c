@@ -235,7 +235,7 @@ static kw_step do_send(errand *self, const kw_step *step)
             kw_session_drop(session);
         }
         uint64_t retry_ns;
-        const kw_node_wish wish = {.is_early = false};
+        kw_node_wish wish = {.is_early = false};
         kw_err code = kw_await_acquire(&self->await, node, &conn, &retry_ns, &wish);
         if (code != KW_OK) {
             return kw_op_on_unavailable(&self->op, self->await.now_ns, code, retry_ns);

@@ -401,9 +401,8 @@ static bool becomes_crowded(kw_node *node)
 {
     const kw_options *options = &node->env->options;
     size_t callers_n = node->in_use_n + node->health.dialling_n;
-    callers_n -= callers_n < node->shared_n ? callers_n : node->shared_n;
     bool is_full = node->idle == NULL && node->conns_n >= options->pool_max + node->shared_n;
-    if (callers_n < options->share_above && !is_full) {
+    if (callers_n < options->share_above + node->shared_n && !is_full) {
         node->crowding -= node->crowding > 0 ? 1 : 0;
         return false;
     }
