@@ -70,13 +70,20 @@ typedef struct kw_call_options {
                          connection was lost */
     kw_read read;
     const char *zone; /* of KW_READ_ZONE: its name */
+    unsigned acks;    /* a write is acknowledged by at least so many replicas (WAIT), by kw_call
+                         alone; 0: by none */
+    uint64_t acks_timeout_ms; /* within this; 0: 500; never past the deadline */
+    unsigned *acked;          /* how many have acknowledged; may be NULL */
 } kw_call_options;
 
 /* clang-format off */
-#define KW_CALL_OPTIONS_INIT { sizeof(kw_call_options), 0, KW_ROUTE_AUTO, NULL, 0, 0, NULL, false, KW_READ_DEFAULT, NULL }
+#define KW_CALL_OPTIONS_INIT { sizeof(kw_call_options), 0, KW_ROUTE_AUTO, NULL, 0, 0, NULL, false, KW_READ_DEFAULT, NULL, 0, 0, NULL }
 /* clang-format on */
 
-/* kw_command_argv with options; NULL options are the defaults. */
+/* kw_command_argv with options; NULL options are the defaults. With acks a write that too few
+ * replicas have acknowledged in time gives its reply, which stands, and error says
+ * KW_ERR_DURABILITY with the effect done; else error says KW_OK. Commands that do not write are
+ * not waited for; those to many nodes are KW_ERR_UNSUPPORTED. */
 KW_API kw_reply *kw_call(kw_client *client, kw_error *error, const kw_call_options *options,
                          int argc, const char **argv, const size_t *argvlen);
 

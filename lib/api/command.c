@@ -2,6 +2,7 @@
 
 #include "api/args.h"
 #include "api/call.h"
+#include "api/durable.h"
 #include "api/plan_ring.h"
 #include "base/error.h"
 #include "base/format.h"
@@ -14,9 +15,18 @@
 
 static const kw_call_options default_options = KW_CALL_OPTIONS_INIT;
 
-static kw_reply *run(kw_client *client, kw_error *error, const kw_plan *plan, const kw_bytes *argv,
-                     size_t argc)
+static kw_reply *run(kw_client *client, kw_error *error, const kw_plan *plan,
+                     const kw_plan_task *task)
 {
+    const kw_bytes *argv = task->argv;
+    size_t argc = task->argc;
+    bool is_all = plan->kind == KW_PLAN_ALL_PRIMARIES || plan->kind == KW_PLAN_ALL_NODES;
+    bool is_durable = kw_durable_is_wanted(plan, task->options);
+    if (is_durable && (is_all || plan->kind == KW_PLAN_SPLIT)) {
+        kw_error_set(error, KW_ERR_UNSUPPORTED, KW_EFFECT_NONE,
+                     "acks are for a command to one node, and %s goes to several", plan->name);
+        return NULL;
+    }
     if (plan->kind == KW_PLAN_SPLIT) {
         return kw_call_run_split(client, error, plan, argv, argc);
     }
@@ -28,9 +38,9 @@ static kw_reply *run(kw_client *client, kw_error *error, const kw_plan *plan, co
         kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory to encode %s", plan->name);
     } else {
         kw_bytes bytes = {encoded.data, encoded.len};
-        bool is_all = plan->kind == KW_PLAN_ALL_PRIMARIES || plan->kind == KW_PLAN_ALL_NODES;
-        reply = is_all ? kw_call_run_all(client, error, plan, bytes)
-                       : kw_call_run(client, error, plan, bytes);
+        reply = is_durable ? kw_durable_run(client, error, plan, task->options, bytes)
+                : is_all   ? kw_call_run_all(client, error, plan, bytes)
+                           : kw_call_run(client, error, plan, bytes);
     }
     kw_buf_fini(&encoded);
     return reply;
@@ -42,6 +52,7 @@ static kw_reply *plan_and_run(kw_client *client, kw_error *error, const kw_call_
                               const kw_bytes *argv, size_t argc)
 {
     kw_plan plan;
+    kw_plan_task task = {.options = options, .argv = argv, .argc = argc};
     kw_reply *reply = NULL;
     uint64_t start_ns = 0;
     uint64_t deadline_ns = 0;
@@ -52,7 +63,7 @@ static kw_reply *plan_and_run(kw_client *client, kw_error *error, const kw_call_
         plan.start_ns = start_ns > 0 ? start_ns : plan.start_ns;
         start_ns = plan.start_ns;
         deadline_ns = plan.deadline_ns;
-        reply = run(client, error, &plan, argv, argc);
+        reply = run(client, error, &plan, &task);
         is_torn = kw_plan_is_torn(&plan);
         kw_plan_fini(&plan);
     }

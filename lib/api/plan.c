@@ -269,6 +269,10 @@ kw_err kw_plan_start(kw_plan *plan, kw_plan_need *need, kw_client *client, kw_er
     plan->is_repeatable = options->idempotent || (flags & KW_COMMAND_READ) != 0;
     plan->is_script = (flags & KW_COMMAND_SCRIPT) != 0;
     plan->is_blocking = (flags & KW_COMMAND_BLOCKING) != 0;
+    if (options->acks > 0 && !task->takes_acks) {
+        return kw_error_set(error, KW_ERR_UNSUPPORTED, KW_EFFECT_NONE,
+                            "acks wait for replicas, which only kw_call does");
+    }
     if (take_read(plan, client, error, options, flags) != KW_OK) {
         return KW_ERR_ARGUMENT;
     }
@@ -322,7 +326,7 @@ kw_err kw_plan_make(kw_plan *plan, kw_client *client, kw_error *error, kw_plan_t
 kw_err kw_plan_init(kw_plan *plan, kw_client *client, kw_error *error,
                     const kw_call_options *options, const kw_bytes *argv, size_t argc)
 {
-    kw_plan_task task = {.options = options, .argv = argv, .argc = argc};
+    kw_plan_task task = {.options = options, .argv = argv, .argc = argc, .takes_acks = true};
     return kw_plan_make(plan, client, error, &task);
 }
 

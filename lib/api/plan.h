@@ -55,6 +55,7 @@ typedef struct kw_plan_task {
     kw_reply *reply;     /* to the question that the plan needed to have answered */
     bool is_timed_later; /* the time of the plan is set when it is run (kw_plan_set_time); an
                             unknown command gets one at once, for the look-up */
+    bool takes_acks;     /* the caller heeds options->acks; for others they are an error */
 } kw_plan_task;
 
 /* The time of a plan that lacks it: from now_ns on. */

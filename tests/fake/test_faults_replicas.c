@@ -280,6 +280,75 @@ static void test_zones_are_those_of_settings(void **state)
     kw_close(kw);
 }
 
+/* One call that asks for one acknowledgement. */
+static kw_reply *call_durable(kw_client *kw, kw_error *error, unsigned *acked, const char *key)
+{
+    const char *argv[] = {"INCR", key};
+    kw_call_options options = KW_CALL_OPTIONS_INIT;
+    options.acks = 1;
+    options.acks_timeout_ms = 200;
+    options.acked = acked;
+    return kw_call(kw, error, &options, 2, argv, NULL);
+}
+
+/* Whatever becomes of WAIT, the write's reply is the caller's, and it ran once. */
+static void test_write_stands_whatever_becomes_of_wait(void **state)
+{
+    (void)state;
+    const struct {
+        const kw_fake_step *steps;
+        kw_err code;
+        unsigned acked;
+    } rows[] = {
+        {(const kw_fake_step[]){KW_FAKE_SEND(":1\r\n"), KW_FAKE_END}, KW_OK, 1},
+        {(const kw_fake_step[]){KW_FAKE_SEND(":7\r\n"), KW_FAKE_END}, KW_OK, 7},
+        {(const kw_fake_step[]){KW_FAKE_SEND(":0\r\n"), KW_FAKE_END}, KW_ERR_DURABILITY, 0},
+        {(const kw_fake_step[]){KW_FAKE_SEND(":-5\r\n"), KW_FAKE_END}, KW_ERR_DURABILITY, 0},
+        {(const kw_fake_step[]){KW_FAKE_SEND("$1\r\n9\r\n"), KW_FAKE_END}, KW_ERR_DURABILITY, 0},
+        {(const kw_fake_step[]){KW_FAKE_SEND("-ERR unknown command\r\n"), KW_FAKE_END},
+         KW_ERR_DURABILITY, 0},
+        {(const kw_fake_step[]){KW_FAKE_RESET, KW_FAKE_END}, KW_ERR_DURABILITY, 0},
+        {(const kw_fake_step[]){KW_FAKE_CLOSE, KW_FAKE_END}, KW_ERR_DURABILITY, 0},
+        {(const kw_fake_step[]){KW_FAKE_STALL, KW_FAKE_END}, KW_ERR_DURABILITY, 0},
+        {(const kw_fake_step[]){KW_FAKE_SEND("HTTP\r\n"), KW_FAKE_END}, KW_ERR_DURABILITY, 0},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        reset_fakes();
+        kw_fake_on(PRIMARY, KW_FAKE_ALWAYS, "WAIT *", rows[i].steps);
+        kw_client *kw = kw_test_open("redis-cluster://%s?timeout=1s", kw_fake_address(PRIMARY));
+        kw_error error = KW_ERROR_INIT;
+        unsigned acked = 99;
+        uint64_t start_ms = kw_test_now_ms();
+        kw_reply *reply = call_durable(kw, &error, &acked, "foo");
+        assert_in_range(kw_test_now_ms() - start_ms, 0, 1000 + LATE_MS);
+        assert_non_null(reply);
+        assert_int_equal(kw_reply_type(reply), KW_REPLY_INTEGER);
+        assert_int_equal(error.code, rows[i].code);
+        assert_int_equal(acked, rows[i].acked);
+        assert_int_equal(kw_fake_count(PRIMARY, "INCR *"), 1);
+        kw_reply_free(reply);
+        kw_close(kw);
+    }
+}
+
+static void test_acks_are_refused_where_nobody_waits(void **state)
+{
+    (void)state;
+    reset_fakes();
+    kw_client *kw = open_cluster("pool-max=8");
+    kw_call_options options = KW_CALL_OPTIONS_INIT;
+    kw_error error = KW_ERROR_INIT;
+    options.acks = 1;
+    const char *many[] = {"MSET", "foo", "1", "bar", "2"};
+    assert_null(kw_call(kw, &error, &options, 5, many, NULL));
+    assert_int_equal(error.code, KW_ERR_UNSUPPORTED);
+    const char *one[] = {"INCR", "foo"};
+    assert_null(kw_submit_call(kw, &error, &options, 2, one, NULL));
+    assert_int_equal(error.code, KW_ERR_UNSUPPORTED);
+    assert_int_equal(kw_fake_count(PRIMARY, "INCR *") + kw_fake_count(PRIMARY, "MSET *"), 0);
+    kw_close(kw);
+}
+
 static void test_promoted_replica_is_told_nothing_as_a_primary(void **state)
 {
     (void)state;
@@ -315,6 +384,8 @@ int main(void)
         cmocka_unit_test(test_read_lost_with_its_replica_runs_at_the_primary),
         cmocka_unit_test(test_nothing_but_replicas_waits_for_one),
         cmocka_unit_test(test_zones_are_those_of_settings),
+        cmocka_unit_test(test_write_stands_whatever_becomes_of_wait),
+        cmocka_unit_test(test_acks_are_refused_where_nobody_waits),
         cmocka_unit_test(test_promoted_replica_is_told_nothing_as_a_primary),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

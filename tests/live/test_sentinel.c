@@ -106,6 +106,52 @@ static void test_reads_go_to_the_replicas_where_asked_to(void **state)
     kw_close(client);
 }
 
+typedef struct durable_row {
+    const char *argv[4]; /* NULL behind the last */
+    unsigned acks;
+    kw_err code;
+    bool has_reply;
+} durable_row;
+
+static void test_writes_wait_for_as_many_replicas_as_asked(void **state)
+{
+    stage *it = *state;
+    static const durable_row rows[] = {
+        {{"SET", "durable", "1"}, 2, KW_OK, true},
+        {{"INCR", "durable"}, 1, KW_OK, true},
+        {{"INCR", "durable"}, 3, KW_ERR_DURABILITY, true}, /* there are but two */
+        {{"LPUSH", "durable", "x"}, 3, KW_OK, true},       /* the server's error: nothing ran */
+        {{"GET", "durable"}, 3, KW_OK, true},
+        {{"FLUSHALL"}, 2, KW_OK, true}, /* one data set: one node */
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        kw_call_options options = KW_CALL_OPTIONS_INIT;
+        kw_error error = KW_ERROR_INIT;
+        unsigned acked = 99;
+        int argc = 0;
+        const char *argv[4];
+        for (; argc < 4 && rows[i].argv[argc] != NULL; argc++) {
+            argv[argc] = rows[i].argv[argc];
+        }
+        options.acks = rows[i].acks;
+        options.acks_timeout_ms = rows[i].acks > 2 ? 100 : 1500;
+        options.acked = &acked;
+        kw_reply *reply = kw_call(it->client, &error, &options, argc, argv, NULL);
+        assert_int_equal(reply != NULL, rows[i].has_reply);
+        if (error.code != rows[i].code) {
+            fail_msg("%s: %s", argv[0], error.text);
+        }
+        if (rows[i].code == KW_ERR_DURABILITY) {
+            assert_int_equal(error.effect, KW_EFFECT_DONE);
+            assert_int_equal(kw_reply_int(reply), 3);
+            assert_int_equal(acked, 2);
+        } else if (rows[i].acks < 3) {
+            assert_in_range(acked, rows[i].acks, 2);
+        }
+        kw_reply_free(reply);
+    }
+}
+
 static void test_names_that_nobody_knows_are_an_error_of_their_own(void **state)
 {
     stage *it = *state;
@@ -269,6 +315,7 @@ int main(void)
         cmocka_unit_test(test_commands_go_to_the_primary),
         cmocka_unit_test(test_batches_and_sessions_know_no_slots),
         cmocka_unit_test(test_reads_go_to_the_replicas_where_asked_to),
+        cmocka_unit_test(test_writes_wait_for_as_many_replicas_as_asked),
         cmocka_unit_test(test_names_that_nobody_knows_are_an_error_of_their_own),
         cmocka_unit_test(test_failover_by_command_moves_every_connection),
         cmocka_unit_test(test_killed_primary_is_replaced),

@@ -1,0 +1,16 @@
+/* Durable: a write, and the question how many replicas have it, back to back on one
+ * connection. */
+#ifndef API_DURABLE_H
+#define API_DURABLE_H
+
+#include "api/plan.h"
+
+/* True where the plan's command may write, so that there is something to wait for. */
+bool kw_durable_is_wanted(const kw_plan *plan, const kw_call_options *options);
+
+/* Runs the command by its plan (of a kind that means one node), then WAIT. The reply is the
+ * command's; with too few acknowledgements error is set as well (KW_ERR_DURABILITY). */
+kw_reply *kw_durable_run(kw_client *client, kw_error *error, const kw_plan *plan,
+                         const kw_call_options *options, kw_bytes encoded);
+
+#endif
