@@ -463,89 +463,6 @@ static void test_loop_idle_connection_that_closes_is_left(void **state)
     assert_int_equal(kw_fake_count(fakes[1], "INCR foo"), 10);
 }
 
-/* The pool is one connection, and it is busy: the loop has its own. */
-static void test_loop_a_full_pool_holds_only_blocking_commands_up(void **state)
-{
-    (void)state;
-    open_cluster("&pool-max=1");
-    answer(fakes[1], "INCR *", ":1");
-    kw_fake_on(fakes[1], KW_FAKE_ALWAYS, "BLPOP *", KW_FAKE_STEPS(KW_FAKE_STALL));
-    give(0, "BLPOP foo 0.1");
-    give(1, "BLPOP foo 0.1");
-    give(2, "INCR foo");
-    wait_for(0, 3);
-    is_number(2, 1);
-    assert_int_equal(kw_fake_count(fakes[1], "BLPOP *"), 1);
-    size_t sent = answers[0].error.effect == KW_EFFECT_MAYBE ? 0 : 1;
-    is_failure(sent, KW_ERR_TIMEOUT, KW_EFFECT_MAYBE);
-    is_failure(1 - sent, KW_ERR_POOL_FULL, KW_EFFECT_NONE);
-}
-
-/* Every allocation fails in turn: what was accepted is told once, and nothing is left. */
-static unsigned long run_without_memory(unsigned long fail_at, bool fails_on)
-{
-    kw_test_memory memory;
-    kw_test_memory_init(&memory, 0);
-    kw_config *config = kw_config_new(&memory.allocator);
-    char uri[100];
-    snprintf(uri, sizeof(uri), "redis-cluster://%s?timeout=100ms", kw_fake_address(fakes[0]));
-    assert_int_equal(kw_config_set_uri(config, uri, NULL), KW_OK);
-    kw = kw_open_config(config, NULL);
-    kw->env.poller = is_on_poll ? kw_poller_poll() : NULL;
-    kw_config_free(config);
-    unsigned long before = kw_test_memory_calls(&memory);
-    memory.fail_at = fail_at > 0 ? before + fail_at : 0;
-    memory.fail_on = fails_on;
-    static const char *const commands[] = {"INCR foo", "MGET foo bar", "DBSIZE", "UNHEARD.OF foo",
-                                           "BLPOP foo 1"};
-    bool accepted[5];
-    for (size_t i = 0; i < 5; i++) {
-        accepted[i] =
-            kw_command_async(kw, NULL, kw_test_on_reply, &answers[i], commands[i]) == KW_OK;
-        if (!accepted[i]) {
-            answers[i].calls_n = 100;
-        }
-    }
-    if (!kw_test_turns(kw, answers, 5, TIMEOUT_MS + LATE_MS)) {
-        for (size_t i = 0; i < 5; i++) {
-            print_message("fail_at %lu: %s was%s called\n", fail_at, commands[i],
-                          answers[i].calls_n > 0 ? "" : " never");
-        }
-        fail_msg("not every callback was called");
-    }
-    unsigned long calls = kw_test_memory_calls(&memory) - before;
-    kw_close(kw);
-    kw = NULL;
-    for (size_t i = 0; i < 5; i++) {
-        assert_int_equal(answers[i].calls_n, accepted[i] ? 1 : 100);
-        kw_test_answer_clear(&answers[i]);
-    }
-    assert_int_equal(kw_test_memory_live(&memory), 0);
-    return calls;
-}
-
-static void test_loop_survives_every_failed_allocation(void **state)
-{
-    (void)state;
-    answer(fakes[1], "INCR *", ":1");
-    answer(fakes[1], "BLPOP *", "*-1");
-    answer(fakes[1], "UNHEARD.OF *", ":5");
-    for (size_t i = 0; i < 2; i++) {
-        answer(fakes[i], "MGET *", "*1\r\n:1");
-        answer(fakes[i], "DBSIZE", ":1");
-        answer(fakes[i], "COMMAND INFO *",
-               "*1\r\n*6\r\n$10\r\nunheard.of\r\n:-2\r\n*1\r\n+write\r\n:1\r\n:1\r\n:1");
-    }
-    unsigned long calls = run_without_memory(0, false);
-    assert_in_range(calls, 20, 1000);
-    for (unsigned long at = 1; at <= calls; at++) {
-        run_without_memory(at, false);
-    }
-    for (unsigned long at = 1; at <= calls; at += 5) {
-        run_without_memory(at, true);
-    }
-}
-
 int main(void)
 {
 #define TEST(name)                                                                                 \
@@ -563,8 +480,6 @@ int main(void)
         TEST(test_loop_order_is_kept_behind_a_pause),
         TEST(test_loop_unasked_reply_ends_the_connection),
         TEST(test_loop_idle_connection_that_closes_is_left),
-        TEST(test_loop_a_full_pool_holds_only_blocking_commands_up),
-        TEST(test_loop_survives_every_failed_allocation),
     };
 #undef TEST
     return cmocka_run_group_tests(tests, set_up, tear_down);

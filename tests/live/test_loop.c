@@ -1,6 +1,6 @@
 /* Commands with callbacks on real servers: order, many under way, split commands, blocking
- * commands, slots that move, nodes that die, other threads, and the handle's end. With each
- * way of watching sockets that the system has. KW_TEST_FAST */
+ * commands, and the handle's end. With each way of watching sockets that the system has.
+ * KW_TEST_FAST */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -17,16 +17,12 @@
 
 #include <poll.h>
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define ENOUGH_MS 20000
-#define MANY_N    5001 /* a multiple of 3 */
-
-/* Slots from 0 to this one are moved. */
-#define LAST_MOVING 40u
+#define MANY_N    5000
 
 static kw_test_cluster *cluster;
 static kw_client *kw;
@@ -315,143 +311,6 @@ static void test_loop_other_threads_wake_the_descriptor(void **state)
     pthread_join(thread, NULL);
 }
 
-/* Threads that give commands, threads that wait for theirs, and two that process. */
-typedef struct worker {
-    pthread_t thread;
-    unsigned number;
-    kw_test_answer *answers;
-    size_t n;
-} worker;
-
-static atomic_bool stops;
-
-static void *give_many(void *arg)
-{
-    worker *self = arg;
-    for (size_t i = 0; i < self->n; i++) {
-        give(&self->answers[i], "INCR thread:%u", self->number);
-    }
-    return NULL;
-}
-
-static void *process_all(void *arg)
-{
-    (void)arg;
-    while (!atomic_load(&stops)) {
-        kw_test_turn(kw, 5);
-    }
-    return NULL;
-}
-
-static void test_loop_threads_give_wait_and_process_at_once(void **state)
-{
-    (void)state;
-    worker givers[4];
-    pthread_t processors[2];
-    give(&answers[0], "FLUSHALL");
-    wait_for(1);
-    kw_test_answer_clear(&answers[0]);
-    atomic_store(&stops, false);
-    for (size_t i = 0; i < 2; i++) {
-        assert_int_equal(pthread_create(&processors[i], NULL, process_all, NULL), 0);
-    }
-    for (size_t i = 0; i < 4; i++) {
-        givers[i].answers = &answers[i * 500];
-        givers[i].n = 500;
-        givers[i].number = (unsigned)i;
-        assert_int_equal(pthread_create(&givers[i].thread, NULL, give_many, &givers[i]), 0);
-    }
-    for (int i = 0; i < 300; i++) {
-        kw_reply *reply = kw_command(kw, NULL, "INCR waiting:%d", i % 10);
-        assert_int_equal(kw_reply_int(reply), i / 10 + 1);
-        kw_reply_free(reply);
-    }
-    for (size_t i = 0; i < 4; i++) {
-        pthread_join(givers[i].thread, NULL);
-    }
-    kw_reply *last = NULL;
-    uint64_t end_ms = kw_test_now_ms() + ENOUGH_MS;
-    for (size_t done_n = 0; done_n < 4 && kw_test_now_ms() < end_ms; kw_test_sleep_ms(5)) {
-        done_n = 0;
-        for (size_t i = 0; i < 4; i++) {
-            last = kw_command(kw, NULL, "GET thread:%zu", i);
-            const char *text = kw_reply_str(last, NULL);
-            done_n += text != NULL && strcmp(text, "500") == 0 ? 1 : 0;
-            kw_reply_free(last);
-        }
-    }
-    kw_test_sleep_ms(50);
-    atomic_store(&stops, true);
-    for (size_t i = 0; i < 2; i++) {
-        pthread_join(processors[i], NULL);
-    }
-    wait_for(2000);
-    for (size_t i = 0; i < 2000; i++) {
-        assert_int_equal(kw_reply_int(answers[i].reply), i % 500 + 1);
-    }
-}
-
-/* Slots move there and back while commands are under way: one key's keep their order. */
-static void *move_slots(void *arg)
-{
-    unsigned *moves_n = arg;
-    while (!atomic_load(&stops)) {
-        kw_test_server *to = kw_test_cluster_node(cluster, (*moves_n + 1) % 2);
-        kw_test_cluster_move(cluster, 0, LAST_MOVING, to);
-        ++*moves_n;
-        kw_test_sleep_ms(300); /* until all nodes agree on who has the slots */
-    }
-    return NULL;
-}
-
-/* Numbers of keys ("moving:%d"), every third one in the slots that move. */
-static void pick_numbers(int *numbers, size_t n)
-{
-    int next = 0;
-    for (size_t i = 0; i < n; i++) {
-        char key[32];
-        bool is_moving;
-        do {
-            int len = snprintf(key, sizeof(key), "moving:%d", next++);
-            is_moving = kw_slot(key, (size_t)len) <= LAST_MOVING;
-        } while (is_moving != (i % 3 == 0));
-        numbers[i] = next - 1;
-    }
-}
-
-static void test_loop_slots_moving_keep_order_per_key(void **state)
-{
-    (void)state;
-    static int numbers[MANY_N / 3];
-    pick_numbers(numbers, MANY_N / 3);
-    pthread_t thread;
-    unsigned moves_n = 0;
-    kw_stats stats = {.size = sizeof(stats)};
-    give(&answers[0], "FLUSHALL");
-    wait_for(1);
-    kw_test_answer_clear(&answers[0]);
-    atomic_store(&stops, false);
-    assert_int_equal(pthread_create(&thread, NULL, move_slots, &moves_n), 0);
-    uint64_t end_ms = kw_test_now_ms() + 4000;
-    int rounds_n = 0;
-    while (kw_test_now_ms() < end_ms) {
-        for (int i = 0; i < MANY_N; i++) {
-            /* Three commands a key, one behind the other. */
-            give(&answers[i], "INCR moving:%d", numbers[i / 3]);
-        }
-        wait_for(MANY_N);
-        for (int i = 0; i < MANY_N; i++) {
-            assert_int_equal(kw_reply_int(answers[i].reply), 3 * rounds_n + i % 3 + 1);
-            kw_test_answer_clear(&answers[i]);
-        }
-        rounds_n++;
-    }
-    atomic_store(&stops, true);
-    pthread_join(thread, NULL);
-    assert_int_equal(kw_client_stats(kw, &stats), KW_OK);
-    assert_true(moves_n > 0 && stats.moved > 0);
-}
-
 static void test_loop_more_bytes_than_sockets_hold(void **state)
 {
     (void)state;
@@ -535,11 +394,9 @@ int main(void)
         TEST(test_loop_blocking_commands_hold_nobody_up),
         TEST(test_loop_callbacks_may_call_everything_but_process),
         TEST(test_loop_other_threads_wake_the_descriptor),
-        TEST(test_loop_threads_give_wait_and_process_at_once),
         TEST(test_loop_more_bytes_than_sockets_hold),
         TEST(test_loop_close_tells_every_callback),
         TEST(test_loop_close_in_a_callback_comes_after_it),
-        TEST(test_loop_slots_moving_keep_order_per_key),
     };
 #undef TEST
     return cmocka_run_group_tests(tests, set_up, tear_down);
