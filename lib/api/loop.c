@@ -215,9 +215,15 @@ static void add_all(kw_loop *self, kw_asyncs *accepted)
 /* Everything that needs no socket's word. */
 static void advance(kw_loop *self)
 {
+    kw_refresher *refresher = &self->client->refresher;
+    uint64_t ended_n;
     kw_client_tend(self->client, self->run.turn.now_ns);
-    kw_run_advance(&self->run);
-    kw_client_tend(self->client, self->run.turn.now_ns); /* a map may be wanted now */
+    do {
+        ended_n = kw_refresher_ended_n(refresher);
+        kw_run_advance(&self->run);
+        /* A map may be wanted now, and be there at once for those who wait for it. */
+        kw_client_tend(self->client, self->run.turn.now_ns);
+    } while (kw_refresher_ended_n(refresher) != ended_n);
     kw_run_tidy(&self->run);
 }
 

@@ -519,6 +519,14 @@ static bool wait_turn(kw_refresher *self, const kw_refresher_goal *goal, uint64_
     return is_ready;
 }
 
+uint64_t kw_refresher_ended_n(kw_refresher *self)
+{
+    kw_gate_lock(&self->gate);
+    uint64_t ended_n = self->policy.ended_n;
+    kw_gate_unlock(&self->gate);
+    return ended_n;
+}
+
 bool kw_refresher_has_ended(kw_refresher *self, uint64_t fetch)
 {
     kw_gate_lock(&self->gate);

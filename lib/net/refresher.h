@@ -81,6 +81,7 @@ typedef struct kw_refresher_goal {
 kw_err kw_refresher_wait(kw_refresher *self, kw_error *error, const kw_refresher_goal *goal);
 
 /* True where the fetch of that number (kw_refresher_want) has ended. Any thread. */
+uint64_t kw_refresher_ended_n(kw_refresher *self); /* how many have */
 bool kw_refresher_has_ended(kw_refresher *self, uint64_t fetch);
 
 /* How the last fetch ended: KW_OK, or why it gave no map, with error set. Any thread. */
