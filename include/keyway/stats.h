@@ -36,6 +36,7 @@ typedef struct kw_stats {
     uint64_t downs;            /* nodes of a ring that went down */
     uint64_t ups;              /* and that came back */
     uint64_t nodes_down;       /* of a ring, now down */
+    uint64_t pushes;           /* messages that servers pushed (protocol=3), dropped */
 } kw_stats;
 
 /* The same for one node. */

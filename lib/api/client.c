@@ -193,6 +193,7 @@ kw_client *kw_open_config(const kw_config *config, kw_error *error)
     atomic_init(&client->env.departed.connects, 0);
     atomic_init(&client->env.departed.connect_failures, 0);
     atomic_init(&client->env.departed.disconnects, 0);
+    atomic_init(&client->env.pushes_n, 0);
     atomic_init(&client->env.seeds, kw_env_now(&client->env) ^ (uint64_t)client->fork.pid << 40);
     atomic_flag_clear(&client->is_reopening);
     atomic_flag_clear(&client->is_telling);

@@ -1,6 +1,7 @@
 #include "api/option_table.h"
 
 #include "base/error.h"
+#include "net/reader_functions.h"
 #include "route/ring_rules.h"
 
 #include <stdio.h>
@@ -48,6 +49,8 @@ static const kw_option_row rows[] = {
      "password for the sentinels; that of the servers is not sent to them"},
     {"client-name", KW_OPTION_NAME, AT(client_name), 0, 0, NULL, "name shown by CLIENT LIST"},
     {"db", KW_OPTION_COUNT, AT(database), 0, 1000000, "0", "database number; not on a cluster"},
+    {"protocol", KW_OPTION_PROTOCOL, AT(protocol), 2, 3, "2",
+     "protocol version of the servers' replies: 2, or 3 (RESP3, with hiredis 1.0 or later)"},
     {"after-fork", KW_OPTION_FORK, AT(is_reopened_after_fork), 0, 0, "refuse",
      "what a forked child's calls do: refuse or reopen"},
     {"cross-slot", KW_OPTION_SPLIT, AT(refuses_split), 0, 0, "split",
@@ -213,6 +216,21 @@ static kw_err set_number(kw_options *options, kw_error *error, const kw_option_r
     }
     memcpy((char *)options + row->offset, &number, sizeof(number));
     return KW_OK;
+}
+
+static kw_err set_protocol(kw_options *options, kw_error *error, const kw_option_row *row,
+                           kw_bytes value)
+{
+    uint64_t before = options->protocol;
+    kw_err code = set_number(options, error, row, value);
+    if (code == KW_OK && options->protocol > 2 && !kw_reader_knows_resp3()) {
+        options->protocol = before;
+        code = kw_error_set(error, KW_ERR_UNSUPPORTED, KW_EFFECT_NONE,
+                            "option %s: keyway was built with a hiredis that cannot read RESP3; "
+                            "build it with hiredis 1.0 or later, or leave protocol=2",
+                            row->name);
+    }
+    return code;
 }
 
 static kw_err no_memory(kw_error *error)
@@ -400,6 +418,8 @@ kw_err kw_option_set(kw_options *options, kw_error *error, const kw_allocator *m
     case KW_OPTION_COUNT:
     case KW_OPTION_SIZE:
         return set_number(options, error, row, value);
+    case KW_OPTION_PROTOCOL:
+        return set_protocol(options, error, row, value);
     case KW_OPTION_TEXT:
     case KW_OPTION_NAME:
         return set_text(options, error, mem, row, value);

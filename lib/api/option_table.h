@@ -11,6 +11,7 @@ typedef enum kw_option_kind {
     KW_OPTION_DURATION,  /* "500ms", "2s", "1m", "1h", "0" */
     KW_OPTION_COUNT,     /* a plain number */
     KW_OPTION_SIZE,      /* bytes: "512", "4kb", "64mb", "1gb" */
+    KW_OPTION_PROTOCOL,  /* 2, or 3 where hiredis reads it */
     KW_OPTION_TEXT,      /* any text */
     KW_OPTION_NAME,      /* text without spaces and control bytes */
     KW_OPTION_FORK,      /* "refuse" or "reopen" */

@@ -68,6 +68,7 @@ typedef struct kw_options {
     char *sentinel_user;
     char *sentinel_password; /* both of the sentinels alone, not of the servers; NULL: none */
     uint64_t database;
+    uint64_t protocol;            /* 2 or 3: RESP2 or RESP3 with the servers */
     uint64_t timeout_ms;          /* deadline of a call, from its start */
     uint64_t connect_timeout_ms;  /* as set; 0: see kw_options_connect_timeout_ms */
     uint64_t stall_ms;            /* an answer later than this asks for a new map */

@@ -282,6 +282,17 @@ kw_err kw_conn_give(kw_conn *conn, kw_error *error, kw_reply *reply)
     return code;
 }
 
+static kw_err next_reply(kw_conn *conn, kw_reply **reply, kw_error *error)
+{
+    kw_err code = kw_reader_next(&conn->reader, reply, error);
+    if (conn->reader.pushes_n > 0) {
+        atomic_fetch_add_explicit(&conn->env->pushes_n, conn->reader.pushes_n,
+                                  memory_order_relaxed);
+        conn->reader.pushes_n = 0;
+    }
+    return code;
+}
+
 /* Gives every whole reply to its owner. */
 static kw_err parse(kw_conn *conn, kw_error *error)
 {
@@ -298,7 +309,7 @@ static kw_err parse(kw_conn *conn, kw_error *error)
         conn->reader.is_ours = !is_callers;
         conn->reader.pools = is_callers && next->request->pools;
         conn->reader.sink = is_callers ? next->request->sink : NULL;
-        kw_err code = kw_reader_next(&conn->reader, &reply, error);
+        kw_err code = next_reply(conn, &reply, error);
         if (code == KW_OK && reply != NULL) {
             code = kw_conn_give(conn, error, reply);
         }
@@ -306,7 +317,7 @@ static kw_err parse(kw_conn *conn, kw_error *error)
             return die(conn, code);
         }
     } while (reply != NULL && kw_reader_has_rest(&conn->reader));
-    if (conn->owners.count == 0 && kw_reader_has_rest(&conn->reader)) {
+    if (conn->owners.count == 0 && kw_reader_has_reply_rest(&conn->reader)) {
         kw_error_set(error, KW_ERR_DESYNC, KW_EFFECT_MAYBE, "the server sent more than its reply");
         return die(conn, KW_ERR_DESYNC);
     }
@@ -322,7 +333,7 @@ kw_err kw_conn_parse(kw_conn *conn, kw_error *error, kw_reply **replies, size_t 
         kw_err code = KW_OK;
         replies[*n] = NULL;
         if (*n == 0 || kw_reader_has_rest(&conn->reader)) {
-            code = kw_reader_next(&conn->reader, &replies[*n], error);
+            code = next_reply(conn, &replies[*n], error);
         }
         if (code != KW_OK || replies[*n] == NULL) {
             return code;

@@ -39,6 +39,7 @@ typedef struct kw_env {
     kw_descriptors descriptors;    /* open sockets, for a forked child to close */
     atomic_bool is_closing;        /* kw_close has begun */
     atomic_uint_fast64_t seeds;    /* gives every user of random numbers its own */
+    atomic_uint_fast64_t pushes_n; /* messages that servers pushed, dropped */
     atomic_uint_fast64_t guard_ns; /* when the nodes of a ring are to be looked at next */
     kw_event_fn event;             /* the host's; NULL: none */
     void *event_arg;

@@ -53,12 +53,18 @@ static bool asks_role(const kw_conn *conn)
            (conn->role == KW_CONN_PRIMARY || conn->role == KW_CONN_REPLICA);
 }
 
+/* Sentinels are spoken to in RESP2: what they publish is read as arrays. */
+static bool is_resp3(const kw_conn *conn)
+{
+    return conn->env->options.protocol == 3 && conn->role != KW_CONN_SENTINEL;
+}
+
 static bool append_hello(kw_conn *conn)
 {
     const kw_options *options = &conn->env->options;
     words command = {.argc = 0};
     add(&command, "HELLO");
-    add(&command, "2");
+    add(&command, is_resp3(conn) ? "3" : "2");
     if (password_of(conn) != NULL) {
         add(&command, "AUTH");
         add(&command, user_of(conn) != NULL ? user_of(conn) : "default");
@@ -114,7 +120,8 @@ bool kw_greeting_begin(kw_conn *conn)
     const kw_options *options = &conn->env->options;
     bool has_database = options->database != 0 && conn->role != KW_CONN_SENTINEL;
     conn->is_plain = password_of(conn) == NULL && options->client_name == NULL && !has_database &&
-                     !asks_role(conn);
+                     !asks_role(conn) && !is_resp3(conn);
+    conn->reader.is_resp3 = is_resp3(conn);
     return append_hello(conn) && append_about(conn, "LIB-NAME", "keyway") &&
            append_about(conn, "LIB-VER", KW_VERSION) && append_select(conn) && append_role(conn);
 }
@@ -215,6 +222,10 @@ static kw_err on_hello(kw_conn *conn, kw_error *error, const kw_reply *reply)
 {
     if (!kw_reply_is_error(reply)) {
         return on_description(conn, error, reply);
+    }
+    if (is_resp3(conn)) {
+        return refuse(error, KW_ERR_HANDSHAKE, "HELLO 3", reply,
+                      "; RESP3 needs Redis 6 and a user that may say HELLO: set protocol=2");
     }
     /* Unknown, or not allowed to this user: the older commands may be. What is
      * already under way for SELECT does not count, it goes again behind AUTH. */

@@ -127,7 +127,7 @@ static bool is_doubtful(const kw_lane *lane, size_t n, kw_err code)
     if (code == KW_ERR_PROTOCOL || n > conn->owners.count) {
         return true;
     }
-    return code == KW_OK && n == conn->owners.count && kw_reader_has_rest(&conn->reader);
+    return code == KW_OK && n == conn->owners.count && kw_reader_has_reply_rest(&conn->reader);
 }
 
 /* A server that answers before it has read the command may take the rest of it for part of

@@ -18,6 +18,9 @@
 /* An empty buffer of this size is kept for the next reply. */
 #define BUFFER_KEEP_LEN ((size_t)16 * 1024)
 
+/* Messages that a server may push between two replies. */
+#define PUSHES_MAX ((size_t)10000)
+
 /* The first bytes of a reply that hiredis gets; then up to twice as many each time. hiredis
  * moves what stands behind a reply to the front, so that too much is a waste. */
 #define PIECE_LEN     ((size_t)512)
@@ -128,6 +131,10 @@ static kw_err explain(kw_reader *reader, kw_error *error)
     if (reader->is_over_limit) {
         return over_limit(reader, error);
     }
+    if (reader->has_nested_aside) {
+        return kw_error_set(error, KW_ERR_PROTOCOL, KW_EFFECT_MAYBE,
+                            "the server sent a push message or an attribute inside a reply");
+    }
     if (reader->hiredis->err == REDIS_ERR_OOM) {
         return no_memory(error);
     }
@@ -143,6 +150,7 @@ static kw_err feed_piece(kw_reader *reader, kw_error *error)
     size_t len = reader->input.len - reader->input_at;
     if (reader->pending_len == 0) {
         reader->piece_len = PIECE_LEN;
+        reader->head = reader->input.data[reader->input_at];
     }
     len = len < reader->piece_len ? len : reader->piece_len;
     if (redisReaderFeed(reader->hiredis, reader->input.data + reader->input_at, len) != REDIS_OK) {
@@ -192,7 +200,8 @@ static kw_err read_piece(kw_reader *reader, kw_reply **reply, kw_error *error)
     return KW_OK;
 }
 
-kw_err kw_reader_next(kw_reader *reader, kw_reply **reply, kw_error *error)
+/* The next whole object that stands by itself. */
+static kw_err next_object(kw_reader *reader, kw_reply **reply, kw_error *error)
 {
     *reply = NULL;
     if (reader->pending_len == 0 && reader->input_at < reader->input.len) {
@@ -202,9 +211,43 @@ kw_err kw_reader_next(kw_reader *reader, kw_reply **reply, kw_error *error)
     while (code == KW_OK && *reply == NULL && reader->input_at < reader->input.len) {
         code = read_piece(reader, reply, error);
     }
+    return code;
+}
+
+/* What a server may send without being asked. */
+static bool is_aside(const kw_reply *reply)
+{
+    kw_reply_kind kind = kw_reply_type(reply);
+    return kind == KW_REPLY_PUSH || kind == KW_REPLY_ATTR;
+}
+
+static kw_err drop_aside(kw_reader *reader, kw_reply *aside, kw_error *error)
+{
+    kw_reply_free(aside);
+    if (!reader->is_resp3) {
+        return kw_error_set(error, KW_ERR_PROTOCOL, KW_EFFECT_MAYBE,
+                            "the server pushed a message, which this protocol (2) has not");
+    }
+    if (++reader->pushes_row > PUSHES_MAX) {
+        return kw_error_set(error, KW_ERR_PROTOCOL, KW_EFFECT_MAYBE,
+                            "the server pushed over %zu messages in place of a reply", PUSHES_MAX);
+    }
+    reader->pushes_n++;
+    return KW_OK;
+}
+
+kw_err kw_reader_next(kw_reader *reader, kw_reply **reply, kw_error *error)
+{
+    kw_err code = next_object(reader, reply, error);
+    while (*reply != NULL && is_aside(*reply)) {
+        code = drop_aside(reader, *reply, error);
+        *reply = NULL;
+        code = code == KW_OK ? next_object(reader, reply, error) : code;
+    }
     if (*reply != NULL) {
         reader->pools = false;
         reader->sink = NULL;
+        reader->pushes_row = 0;
     }
     if (reader->pool.slab != NULL && reader->input_at == reader->input.len) {
         kw_reply_pool_close(&reader->pool);
@@ -215,4 +258,13 @@ kw_err kw_reader_next(kw_reader *reader, kw_reply **reply, kw_error *error)
 bool kw_reader_has_rest(const kw_reader *reader)
 {
     return reader->pending_len > 0 || reader->input_at < reader->input.len;
+}
+
+bool kw_reader_has_reply_rest(const kw_reader *reader)
+{
+    if (!kw_reader_has_rest(reader)) {
+        return false;
+    }
+    char head = reader->pending_len > 0 ? reader->head : reader->input.data[reader->input_at];
+    return !reader->is_resp3 || head != '>';
 }

@@ -26,6 +26,11 @@ typedef struct kw_reader {
     const kw_reply_sink *sink; /* of the next reply, or NULL; forgotten behind it */
     bool is_ours;              /* the next reply is to the library's own question, which the
                                   caller's limits are not about */
+    bool is_resp3;             /* the server was asked for that: it may push messages */
+    bool has_nested_aside;     /* why the last object was not made: it is no part of a reply */
+    char head;                 /* first byte of what hiredis is reading */
+    size_t pushes_row;         /* messages since the last reply */
+    size_t pushes_n;           /* messages dropped; whoever counts them makes it 0 */
 } kw_reader;
 
 /* What one reply may be. */
@@ -45,10 +50,15 @@ void kw_reader_fini(kw_reader *reader);
 kw_err kw_reader_feed(kw_reader *reader, kw_error *error, const char *data, size_t len);
 
 /* The next whole reply, the caller's to free; KW_OK with *reply NULL while it is not
- * all there. KW_ERR_PROTOCOL, KW_ERR_LIMIT, KW_ERR_NOMEM: the stream is lost. */
+ * all there. Messages that a server pushes between two replies (RESP3) are dropped, and so
+ * are attributes in front of one. KW_ERR_PROTOCOL, KW_ERR_LIMIT, KW_ERR_NOMEM: the stream is lost.
+ */
 kw_err kw_reader_next(kw_reader *reader, kw_reply **reply, kw_error *error);
 
 /* True where bytes behind the last whole reply are there. */
 bool kw_reader_has_rest(const kw_reader *reader);
+
+/* The same, but for those of a message that the server pushes: they are no reply. */
+bool kw_reader_has_reply_rest(const kw_reader *reader);
 
 #endif

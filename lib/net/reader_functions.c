@@ -37,14 +37,10 @@ static void *drop(kw_reader *reader, const redisReadTask *task)
     return NULL;
 }
 
-static void *create_string(const redisReadTask *task, char *text, size_t len)
+static void *create_text(const redisReadTask *task, const char *text, size_t len)
 {
     kw_reader *reader = task->privdata;
     kw_bytes bytes = {text, len};
-    if (task->type == KW_REPLY_VERB && len >= VERB_PREFIX_LEN) {
-        bytes.data += VERB_PREFIX_LEN;
-        bytes.len -= VERB_PREFIX_LEN;
-    }
     kw_reply *reply = begin(reader, task, bytes.len + 1);
     if (reply == NULL ||
         !kw_reply_set_string(reader->root, reply, (kw_reply_kind)task->type, bytes)) {
@@ -57,6 +53,10 @@ static void *create_array_of(const redisReadTask *task, size_t count)
 {
     kw_reader *reader = task->privdata;
     kw_reader_limits limits = kw_reader_limits_of(reader);
+    if (task->parent != NULL && (task->type == KW_REPLY_PUSH || task->type == KW_REPLY_ATTR)) {
+        reader->has_nested_aside = true;
+        return NULL;
+    }
     size_t limit = (size_t)limits.items;
     size_t items_n = task->parent != NULL ? reader->items_n : 0;
     if (depth_of(task) > limits.depth || count > limit || items_n > limit - count) {
@@ -99,6 +99,18 @@ static void free_object(void *object)
 
 #if defined(HIREDIS_MAJOR) && HIREDIS_MAJOR >= 1
 
+/* A verbatim string begins with its format: "txt:". */
+static void *create_string(const redisReadTask *task, char *text, size_t len)
+{
+    bool has_format = task->type == KW_REPLY_VERB && len >= VERB_PREFIX_LEN;
+    size_t skip = has_format ? VERB_PREFIX_LEN : 0;
+    kw_reply *reply = create_text(task, text + skip, len - skip);
+    if (reply != NULL && has_format) {
+        memcpy(reply->hiredis.vtype, text, VERB_PREFIX_LEN - 1);
+    }
+    return reply;
+}
+
 static void *create_array(const redisReadTask *task, size_t count)
 {
     return create_array_of(task, count);
@@ -131,7 +143,17 @@ static const redisReplyObjectFunctions functions = {
     create_nil,    create_bool,  free_object,
 };
 
+bool kw_reader_knows_resp3(void)
+{
+    return true;
+}
+
 #else
+
+static void *create_string(const redisReadTask *task, char *text, size_t len)
+{
+    return create_text(task, text, len);
+}
 
 static void *create_array(const redisReadTask *task, int count)
 {
@@ -141,6 +163,11 @@ static void *create_array(const redisReadTask *task, int count)
 static const redisReplyObjectFunctions functions = {
     create_string, create_array, create_integer, create_nil, free_object,
 };
+
+bool kw_reader_knows_resp3(void)
+{
+    return false;
+}
 
 #endif
 

@@ -9,4 +9,7 @@
  * redisReader must be the kw_reader. */
 redisReplyObjectFunctions *kw_reader_functions(void);
 
+/* True where hiredis reads RESP3: 1.0 and later. */
+bool kw_reader_knows_resp3(void);
+
 #endif

@@ -10,6 +10,7 @@
 
 #include "base/random.h"
 #include "net/reader.h"
+#include "net/reader_functions.h"
 #include "net/reader_plain.h"
 #include "support/check.h"
 
@@ -385,6 +386,124 @@ static size_t put_random(char *out, kw_random *random, unsigned depth)
     return len;
 }
 
+typedef struct aside_row {
+    const char *stream;
+    size_t replies_n;
+    size_t pushes_n;
+    bool has_reply_rest;
+    kw_err code;
+} aside_row;
+
+static void read_asides(const aside_row *aside, bool is_resp3, size_t piece_len, kw_err code)
+{
+    kw_reader reader;
+    size_t replies_n = 0;
+    kw_err got = KW_OK;
+    assert_int_equal(kw_reader_init(&reader, kw_mem_default(), &usual), KW_OK);
+    reader.is_resp3 = is_resp3;
+    size_t stream_len = strlen(aside->stream);
+    for (size_t at = 0; at < stream_len && got == KW_OK; at += piece_len) {
+        size_t len = piece_len < stream_len - at ? piece_len : stream_len - at;
+        kw_reply *reply = NULL;
+        assert_int_equal(kw_reader_feed(&reader, NULL, aside->stream + at, len), KW_OK);
+        do {
+            got = kw_reader_next(&reader, &reply, NULL);
+            replies_n += reply != NULL ? 1 : 0;
+            kw_reply_free(reply);
+        } while (got == KW_OK && reply != NULL && kw_reader_has_rest(&reader));
+    }
+    assert_int_equal(got, code);
+    if (code == KW_OK) {
+        assert_int_equal(replies_n, aside->replies_n);
+        assert_int_equal(reader.pushes_n, aside->pushes_n);
+        assert_int_equal(kw_reader_has_reply_rest(&reader), aside->has_reply_rest);
+    }
+    kw_reader_fini(&reader);
+}
+
+static void test_reader_pushed_messages_are_no_replies(void **state)
+{
+    (void)state;
+    static const aside_row asides[] = {
+        {">2\r\n+invalidate\r\n*1\r\n+k\r\n:1\r\n", 1, 1, false, KW_OK},
+        {":1\r\n>2\r\n+invalidate\r\n*1\r\n+k\r\n", 1, 1, false, KW_OK},
+        {":1\r\n>2\r\n+invalid", 1, 0, false, KW_OK},
+        {":1\r\n:", 1, 0, true, KW_OK},
+        {">1\r\n+a\r\n>1\r\n+b\r\n*1\r\n$1\r\nx\r\n>1\r\n+c\r\n%1\r\n+k\r\n,1.5\r\n", 2, 3, false,
+         KW_OK},
+        {"*2\r\n:1\r\n>1\r\n+a\r\n", 0, 0, false, KW_ERR_PROTOCOL},
+        {"*2\r\n:1\r\n|1\r\n+a\r\n:1\r\n:2\r\n", 0, 0, false, KW_ERR_PROTOCOL},
+    };
+    for (size_t i = 0; i < sizeof(asides) / sizeof(asides[0]); i++) {
+        for (size_t piece_len = 1; piece_len < 64; piece_len += 9) {
+            if (kw_reader_knows_resp3()) {
+                read_asides(&asides[i], true, piece_len, asides[i].code);
+            } else if (strchr(asides[i].stream, '>') != NULL && asides[i].stream[0] == '>') {
+                read_asides(&asides[i], false, piece_len, KW_ERR_PROTOCOL);
+            }
+        }
+    }
+    static const aside_row unwanted = {">1\r\n+a\r\n:1\r\n", 0, 0, false, KW_ERR_PROTOCOL};
+    read_asides(&unwanted, false, 64, KW_ERR_PROTOCOL);
+}
+
+static void test_reader_endless_pushes_are_an_error(void **state)
+{
+    (void)state;
+    kw_reader reader;
+    kw_reply *reply = NULL;
+    kw_err code = KW_OK;
+    if (!kw_reader_knows_resp3()) {
+        return;
+    }
+    assert_int_equal(kw_reader_init(&reader, kw_mem_default(), &usual), KW_OK);
+    reader.is_resp3 = true;
+    for (size_t i = 0; i < 20000 && code == KW_OK; i++) {
+        assert_int_equal(kw_reader_feed(&reader, NULL, ">1\r\n+a\r\n", 8), KW_OK);
+        code = kw_reader_next(&reader, &reply, NULL);
+        assert_null(reply);
+    }
+    assert_int_equal(code, KW_ERR_PROTOCOL);
+    kw_reader_fini(&reader);
+}
+
+static void test_reader_resp3_kinds_arrive(void **state)
+{
+    (void)state;
+    static const char stream[] =
+        "*8\r\n#t\r\n,-2.5\r\n_\r\n(12345678901234567890\r\n=7\r\ntxt:abc\r\n"
+        "~2\r\n:1\r\n:2\r\n%1\r\n+k\r\n+v\r\n#f\r\n";
+    reading self;
+    if (!kw_reader_knows_resp3()) {
+        return;
+    }
+    read_stream(&self, &usual, kw_bytes_of(stream), 1, NULL);
+    assert_int_equal(self.code, KW_OK);
+    assert_int_equal(self.replies_n, 1);
+    static const kw_reply_kind kinds[] = {KW_REPLY_BOOL,   KW_REPLY_DOUBLE, KW_REPLY_NIL,
+                                          KW_REPLY_BIGNUM, KW_REPLY_VERB,   KW_REPLY_SET,
+                                          KW_REPLY_MAP,    KW_REPLY_BOOL};
+    static const char *const texts[] = {NULL,  "-2.5", NULL, "12345678901234567890",
+                                        "abc", NULL,   NULL, NULL};
+    static const size_t counts[] = {0, 0, 0, 0, 0, 2, 2, 0};
+    static const long long numbers[] = {1, 0, 0, 0, 0, 0, 0, 0};
+    for (size_t i = 0; i < 8; i++) {
+        const kw_reply *it = kw_reply_at(self.replies[0], i);
+        assert_int_equal(kw_reply_type(it), kinds[i]);
+        assert_int_equal(kw_reply_count(it), counts[i]);
+        assert_int_equal(kw_reply_int(it), numbers[i]);
+        if (texts[i] != NULL) {
+            assert_string_equal(kw_reply_str(it, NULL), texts[i]);
+        } else {
+            assert_null(kw_reply_str(it, NULL));
+        }
+    }
+    kw_reply *copy = kw_reply_clone(kw_mem_default(), self.replies[0]);
+    assert_string_equal(kw_reply_str(kw_reply_at(copy, 1), NULL), "-2.5");
+    kw_reply_free(copy);
+    kw_reply_free(self.replies[0]);
+}
+
 static void test_reader_random_streams_read_alike_in_any_pieces(void **state)
 {
     static char text[STREAM_MAX * 500];
@@ -414,6 +533,9 @@ int main(void)
         cmocka_unit_test(test_reader_sink_takes_the_elements),
         cmocka_unit_test(test_reader_sink_is_left_out_where_it_does_not_fit),
         cmocka_unit_test(test_reader_without_memory_says_so),
+        cmocka_unit_test(test_reader_pushed_messages_are_no_replies),
+        cmocka_unit_test(test_reader_endless_pushes_are_an_error),
+        cmocka_unit_test(test_reader_resp3_kinds_arrive),
         cmocka_unit_test(test_reader_random_streams_read_alike_in_any_pieces),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
