@@ -162,9 +162,14 @@ static size_t waiting_len(const kw_conn *conn)
     return conn->out.len - conn->out_at + conn->rest.len;
 }
 
+uint64_t kw_conn_sent_at(const kw_conn *conn)
+{
+    return conn->queued - waiting_len(conn);
+}
+
 bool kw_conn_has_sent(const kw_conn *conn, const kw_request *request)
 {
-    return conn->queued - waiting_len(conn) >= request->end_at;
+    return kw_conn_sent_at(conn) >= request->end_at;
 }
 
 bool kw_conn_has_room(const kw_conn *conn)
@@ -254,7 +259,7 @@ static kw_err flush(kw_conn *conn, kw_error *error)
 static void end_greeting(kw_conn *conn)
 {
     const kw_owner *next = kw_fifo_peek(&conn->owners);
-    if (next == NULL || next->kind == KW_OWNER_REQUEST) {
+    if (next == NULL || next->kind == KW_OWNER_REQUEST || next->kind == KW_OWNER_NOBODY) {
         conn->state = KW_CONN_READY;
         conn->was_ready = true;
     }
@@ -510,8 +515,8 @@ static bool append(kw_conn *conn, const char *data, size_t len)
 
 kw_err kw_conn_queue(kw_conn *conn, kw_error *error, kw_request *request, bool is_asking)
 {
-    kw_owner owner = {KW_OWNER_REQUEST, NULL, request};
-    kw_owner before = {KW_OWNER_OPTIONAL, "ASKING", NULL};
+    kw_owner owner = {KW_OWNER_REQUEST, NULL, request, 0};
+    kw_owner before = {KW_OWNER_OPTIONAL, "ASKING", NULL, 0};
     request->end_at = UINT64_MAX; /* not sent, where there is no memory for it */
     if (is_asking) {
         /* One append for both, so that nothing comes between. */

@@ -102,6 +102,9 @@ bool kw_conn_unqueue(kw_conn *conn, const kw_request *request, bool is_asking);
 /* Sends what the socket takes of what waits, the greeting first. */
 kw_err kw_conn_flush(kw_conn *conn, kw_error *error);
 
+/* Bytes handed to the system since the start. */
+uint64_t kw_conn_sent_at(const kw_conn *conn);
+
 /* True once the last byte of the request was handed to the system. */
 bool kw_conn_has_sent(const kw_conn *conn, const kw_request *request);
 

@@ -74,6 +74,7 @@ bool kw_fifo_forget(kw_fifo *fifo, const kw_request *request)
         kw_owner *owner = &fifo->owners[(fifo->head + i) & (fifo->capacity - 1)];
         if (owner->request == request) {
             owner->kind = KW_OWNER_NOBODY;
+            owner->end_at = request->end_at;
             owner->request = NULL;
             return true;
         }

@@ -33,6 +33,7 @@ typedef struct kw_owner {
     kw_owner_kind kind;
     const char *what;    /* the command, for an error text: "AUTH" */
     kw_request *request; /* of KW_OWNER_REQUEST */
+    uint64_t end_at;     /* of KW_OWNER_NOBODY: its request's */
 } kw_owner;
 
 /* A ring that grows. */
@@ -60,6 +61,12 @@ bool kw_fifo_pop(kw_fifo *fifo, kw_owner *owner);
 static inline const kw_owner *kw_fifo_peek(const kw_fifo *fifo)
 {
     return fifo->count > 0 ? &fifo->owners[fifo->head] : NULL;
+}
+
+/* The owner of the reply behind the next at ones. */
+static inline const kw_owner *kw_fifo_at(const kw_fifo *fifo, size_t at)
+{
+    return &fifo->owners[(fifo->head + at) & (fifo->capacity - 1)];
 }
 
 /* The request's owner has left: its reply will be dropped. False where it is not there. */

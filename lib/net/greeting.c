@@ -24,7 +24,7 @@ static void add(words *command, const char *word)
 
 static bool append(kw_conn *conn, const words *command, kw_owner_kind kind, const char *what)
 {
-    kw_owner owner = {kind, what, NULL};
+    kw_owner owner = {kind, what, NULL, 0};
     size_t before = conn->out.len;
     if (!kw_resp_append(&conn->out, command->argv, command->argc)) {
         return false;

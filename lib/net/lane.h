@@ -65,6 +65,14 @@ typedef struct kw_lane {
     atomic_bool is_dying;  /* the connection is lost; whoever leaves last buries it */
     bool has_rest;         /* bytes are left to be sent, and nobody is the writer */
     kw_error death;        /* why it is dying */
+    kw_error read_failure; /* of the reader's, and of the writer's last call */
+    kw_error write_failure;
+    bool is_owed; /* replies were due when the reader's turn began */
+    /* Places in what the connection sends, by which a server is caught that answers before it
+     * was asked: */
+    atomic_uint_fast64_t stuck_at;    /* from here on nothing is sent; UINT64_MAX: a send is
+                                         under way, or nothing waits */
+    atomic_uint_fast64_t answered_at; /* end of the last command that was answered */
     kw_waiter *queue_head;
     kw_waiter *queue_tail;
     size_t queue_n;

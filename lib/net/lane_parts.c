@@ -19,8 +19,12 @@ void kw_lane_unlock(kw_lane *lane, kw_lane_after *after, uint64_t now_ns)
 {
     kw_gate_unlock(&lane->gate);
     if (after->conn != NULL) {
-        kw_node_release_shared(lane->node, after->conn, now_ns,
-                               after->was_ready ? NULL : &after->failure);
+        if (after->was_ready || after->failure.code != KW_OK) {
+            kw_node_release_shared(lane->node, after->conn, now_ns,
+                                   after->was_ready ? NULL : &after->failure);
+        } else {
+            kw_node_park_shared(lane->node, after->conn, now_ns);
+        }
         after->conn = NULL;
     }
     if (after->wakes.n > 0) {
@@ -108,9 +112,7 @@ void kw_lane_end(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, kw_wait
 {
     waiter->state = state;
     waiter->code = failure->code;
-    if (waiter->failure != failure) {
-        kw_error_copy(waiter->failure, failure);
-    }
+    kw_error_copy(waiter->failure, failure);
     kw_lane_wake(lane, after, waiter);
 }
 
@@ -219,6 +221,7 @@ void kw_lane_detach(kw_lane *lane, kw_lane_after *after)
     after->was_ready = lane->is_ready;
     if (!lane->is_ready) {
         after->failure = lane->death;
+        after->failure.code = atomic_load(&lane->is_dying) ? lane->death.code : KW_OK;
     }
     lane->conn = NULL;
     lane->is_ready = false;
@@ -230,6 +233,9 @@ void kw_lane_detach(kw_lane *lane, kw_lane_after *after)
     lane->batch_at = 0;
     lane->mark_n = 0;
     lane->tombstones_n = 0;
+    lane->is_owed = false;
+    atomic_store(&lane->stuck_at, UINT64_MAX);
+    atomic_store(&lane->answered_at, 0);
     atomic_store(&lane->is_dying, false);
 }
 
@@ -258,13 +264,35 @@ void kw_lane_bury(kw_lane *lane, kw_lane_after *after)
     kw_lane_detach(lane, after);
 }
 
-bool kw_lane_flush(kw_lane *lane, kw_error *failure, uint64_t now_ns)
+/* Sends what the socket takes. A server that answers before it has read the command may take
+ * the rest of it for part of the next one: the writer and the reader each say first where
+ * they are and then look where the other is, so that one of them notices. */
+static kw_err send_bytes(kw_lane *lane)
+{
+    kw_conn *conn = lane->conn;
+    if (atomic_load_explicit(&lane->stuck_at, memory_order_relaxed) != UINT64_MAX) {
+        atomic_store(&lane->stuck_at, UINT64_MAX);
+    }
+    kw_err code = kw_conn_flush(conn, &lane->write_failure);
+    if (code != KW_OK || !kw_conn_has_bytes(conn)) {
+        return code;
+    }
+    uint64_t sent_at = kw_conn_sent_at(conn);
+    atomic_store(&lane->stuck_at, sent_at);
+    if (atomic_load(&lane->answered_at) > sent_at) {
+        return kw_error_set(&lane->write_failure, KW_ERR_CLOSED, KW_EFFECT_MAYBE,
+                            KW_LANE_EARLY_ANSWER);
+    }
+    return KW_OK;
+}
+
+bool kw_lane_flush(kw_lane *lane, uint64_t now_ns)
 {
     kw_lane_after after;
     kw_lane_after_init(&after);
     bool has_more;
     do {
-        kw_err code = kw_conn_flush(lane->conn, failure);
+        kw_err code = send_bytes(lane);
         if (code == KW_OK && kw_conn_has_bytes(lane->conn)) {
             return false;
         }
@@ -276,10 +304,12 @@ bool kw_lane_flush(kw_lane *lane, kw_error *failure, uint64_t now_ns)
         }
         kw_gate_lock(&lane->gate);
         if (code != KW_OK) {
-            kw_lane_die(lane, code, failure);
+            kw_lane_die(lane, code, &lane->write_failure);
             atomic_store(&lane->is_writing, false);
         }
-        atomic_store(&lane->is_wanted, false);
+        if (!atomic_load(&lane->is_writing)) { /* else it is for the next writer to see */
+            atomic_store(&lane->is_wanted, false);
+        }
         kw_lane_bury(lane, &after);
         has_more = lane->queue_head != NULL && kw_lane_may_write(lane, now_ns);
         if (has_more) {

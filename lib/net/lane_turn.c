@@ -14,20 +14,18 @@
 /* Replies that are given to their owners at once. */
 #define REPLIES_MAX 64
 
-static void set_waiter_failed(kw_lane *lane, kw_err code, const kw_error *failure)
+static void set_failed(kw_lane *lane, kw_err code, const kw_error *failure)
 {
     kw_gate_lock(&lane->gate);
     kw_lane_die(lane, code, failure);
 }
 
 /* Begins to connect. */
-static void open_conn(kw_lane *lane, kw_lane_after *after, const kw_waiter *waiter,
-                      uint64_t *now_ns)
+static void open_conn(kw_lane *lane, kw_lane_after *after, uint64_t *now_ns)
 {
     kw_error failure = KW_ERROR_INIT;
     kw_conn *conn = NULL;
     uint64_t retry_ns = *now_ns;
-    (void)waiter;
     kw_err code = kw_node_open_shared(lane->node, &conn, &failure, *now_ns, &retry_ns);
     if (code != KW_OK) {
         *now_ns = kw_env_now(lane->env); /* a name may have been looked up */
@@ -40,38 +38,65 @@ static void open_conn(kw_lane *lane, kw_lane_after *after, const kw_waiter *wait
     lane->conn = conn;
     lane->is_ready = conn->state == KW_CONN_READY;
     conn->is_shared = lane->is_ready;
+    lane->is_outdated = !kw_node_was_opened_last(lane->node, conn);
     lane->heard_ns = *now_ns;
 }
 
 /* The waiter's own command goes with the greeting where it may. */
 static kw_err send_early(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, uint64_t now_ns)
 {
-    if (!waiter->is_early || waiter->state != KW_WAITER_QUEUED ||
-        !kw_conn_takes_requests(lane->conn)) {
+    if (!waiter->is_early || !kw_conn_takes_requests(lane->conn)) {
         return KW_OK;
     }
     kw_gate_lock(&lane->gate);
-    bool is_taken = waiter->state == KW_WAITER_QUEUED;
+    bool is_taken = waiter->state == KW_WAITER_QUEUED && !lane->is_outdated;
     if (is_taken) {
         kw_lane_dequeue(lane, waiter);
         is_taken = kw_lane_take(lane, after, waiter, now_ns);
     }
-    kw_gate_unlock(&lane->gate);
-    return is_taken ? kw_conn_flush(lane->conn, waiter->failure) : KW_OK;
+    kw_lane_unlock(lane, after, now_ns);
+    return is_taken ? kw_conn_flush(lane->conn, &lane->read_failure) : KW_OK;
+}
+
+/* The waiter's own command was answered with the greeting. What came with it may make the
+ * reply doubtful. The gate is held. */
+static void end_early(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, kw_err code,
+                      const kw_error *failure)
+{
+    if (waiter->state != KW_WAITER_TAKEN || !waiter->request.is_done) {
+        return;
+    }
+    if (code == KW_ERR_DESYNC || code == KW_ERR_PROTOCOL) {
+        kw_reply_free(waiter->request.reply);
+        waiter->request.reply = NULL;
+        waiter->has_left = true;
+        kw_lane_end(lane, after, waiter, KW_WAITER_BROKEN, failure);
+        return;
+    }
+    waiter->state = KW_WAITER_ANSWERED;
+    if (!kw_conn_has_sent(lane->conn, &waiter->request)) {
+        kw_error early = KW_ERROR_INIT;
+        kw_error_set(&early, KW_ERR_CLOSED, KW_EFFECT_MAYBE, KW_LANE_EARLY_ANSWER);
+        kw_lane_die(lane, KW_ERR_CLOSED, &early);
+    }
 }
 
 /* The greeting is over: the lane is everybody's. The gate is held. */
-static void end_greeting(kw_lane *lane, kw_waiter *waiter, uint64_t now_ns)
+static void end_greeting(kw_lane *lane, uint64_t now_ns)
 {
     kw_conn *conn = lane->conn;
     lane->is_ready = true;
     conn->is_shared = true;
     lane->has_rest = kw_conn_has_bytes(conn);
-    lane->answered_n = lane->taken_n - conn->owners.count;
-    lane->heard_ns = now_ns;
-    if (waiter->state == KW_WAITER_TAKEN && waiter->request.is_done) {
-        waiter->state = KW_WAITER_ANSWERED;
+    if (lane->has_rest) {
+        atomic_store(&lane->stuck_at, kw_conn_sent_at(conn));
     }
+    lane->answered_n = lane->taken_n - conn->owners.count;
+    lane->tombstones_n = 0;
+    for (size_t i = 0; i < conn->owners.count; i++) {
+        lane->tombstones_n += kw_fifo_at(&conn->owners, i)->kind == KW_OWNER_NOBODY ? 1 : 0;
+    }
+    lane->heard_ns = now_ns;
 }
 
 static kw_err poll_conn(const kw_lane *lane, kw_error *failure, short events, short *revents,
@@ -100,7 +125,7 @@ static void greet(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, uint64
     if (code == KW_OK) {
         code = poll_conn(lane, &failure, kw_conn_events(conn), &revents, *now_ns, until_ns);
     } else {
-        kw_error_copy(&failure, waiter->failure);
+        kw_error_copy(&failure, &lane->read_failure);
     }
     code = code == KW_OK ? kw_conn_progress(conn, &failure, revents) : code;
     *now_ns = kw_env_now(lane->env);
@@ -112,7 +137,8 @@ static void greet(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, uint64
     kw_gate_lock(&lane->gate);
     lane->is_greeting = conn->state == KW_CONN_GREETING;
     if (conn->was_ready) {
-        end_greeting(lane, waiter, *now_ns);
+        end_greeting(lane, *now_ns);
+        end_early(lane, after, waiter, code, &failure);
     }
     if (code != KW_OK) {
         kw_lane_die(lane, code, &failure);
@@ -130,13 +156,6 @@ static bool is_doubtful(const kw_lane *lane, size_t n, kw_err code)
     return code == KW_OK && n == conn->owners.count && kw_reader_has_reply_rest(&conn->reader);
 }
 
-/* A server that answers before it has read the command may take the rest of it for part of
- * the next one. The gate is held. */
-static bool is_early_answer(const kw_lane *lane, const kw_waiter *reader, const kw_waiter *waiter)
-{
-    return (reader->is_writer || lane->has_rest) && !kw_conn_has_sent(lane->conn, &waiter->request);
-}
-
 /* n more replies have come. The gate is held. */
 static void count_answers(kw_lane *lane, size_t n, uint64_t now_ns)
 {
@@ -150,16 +169,51 @@ static void count_answers(kw_lane *lane, size_t n, uint64_t now_ns)
     lane->crowd_n = n;
 }
 
-/* Gives replies to their owners. code: how the parsing ended. The gate is held. */
-static void deliver(kw_lane *lane, kw_lane_after *after, const kw_waiter *reader,
-                    kw_reply **replies, size_t n, kw_err code)
+/* Says how far the next n replies answer what was sent. The gate is held. */
+static void set_answered_at(kw_lane *lane, size_t n)
 {
-    kw_error *failure = reader->failure;
-    kw_conn *conn = lane->conn;
-    if (is_doubtful(lane, n, code)) {
-        for (size_t i = 0; i < n; i++) {
-            kw_reply_free(replies[i]);
+    for (size_t i = n; i > 0; i--) {
+        const kw_owner *owner = kw_fifo_at(&lane->conn->owners, i - 1);
+        uint64_t end_at = owner->request != NULL ? owner->request->end_at : owner->end_at;
+        if (end_at > 0) {
+            atomic_store(&lane->answered_at, end_at);
+            return;
         }
+    }
+}
+
+/* Gives one reply to its owner. False: it, and what follows, answers nothing that was sent.
+ * The gate is held. */
+static bool give(kw_lane *lane, kw_lane_after *after, kw_reply *reply, uint64_t stuck_at)
+{
+    kw_conn *conn = lane->conn;
+    const kw_owner *owner = kw_fifo_peek(&conn->owners);
+    kw_waiter *waiter = (kw_waiter *)owner->request;
+    if (waiter != NULL && waiter->request.end_at - waiter->request.bytes.len >= stuck_at) {
+        return false;
+    }
+    lane->tombstones_n -= owner->kind == KW_OWNER_NOBODY ? 1 : 0;
+    (void)kw_conn_give(conn, NULL, reply); /* there is an owner */
+    if (waiter != NULL) {
+        waiter->state = KW_WAITER_ANSWERED;
+        kw_lane_wake(lane, after, waiter);
+    }
+    return true;
+}
+
+static void free_replies(kw_reply **replies, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        kw_reply_free(replies[i]);
+    }
+}
+
+/* Gives replies to their owners. code: how the parsing ended. The gate is held. */
+static void deliver(kw_lane *lane, kw_lane_after *after, kw_reply **replies, size_t n, kw_err code)
+{
+    kw_error *failure = &lane->read_failure;
+    if (is_doubtful(lane, n, code)) {
+        free_replies(replies, n);
         if (code == KW_OK) {
             code = kw_error_set(failure, KW_ERR_DESYNC, KW_EFFECT_MAYBE,
                                 "the server sent a reply that nothing asked for");
@@ -167,19 +221,15 @@ static void deliver(kw_lane *lane, kw_lane_after *after, const kw_waiter *reader
         kw_lane_die(lane, code, failure);
         return;
     }
-    for (size_t i = 0; i < n; i++) {
-        const kw_owner *owner = kw_fifo_peek(&conn->owners);
-        kw_waiter *waiter = (kw_waiter *)owner->request;
-        lane->tombstones_n -= owner->kind == KW_OWNER_NOBODY ? 1 : 0;
-        (void)kw_conn_give(conn, NULL, replies[i]); /* there is an owner */
-        if (waiter != NULL) {
-            if (is_early_answer(lane, reader, waiter)) {
-                code = kw_error_set(failure, KW_ERR_CLOSED, KW_EFFECT_MAYBE,
-                                    "the server answered a command before it was sent whole");
-            }
-            waiter->state = KW_WAITER_ANSWERED;
-            kw_lane_wake(lane, after, waiter);
-        }
+    set_answered_at(lane, n);
+    uint64_t stuck_at = atomic_load(&lane->stuck_at);
+    size_t given_n = 0;
+    while (given_n < n && give(lane, after, replies[given_n], stuck_at)) {
+        given_n++;
+    }
+    free_replies(replies + given_n, n - given_n);
+    if (atomic_load(&lane->answered_at) > stuck_at) {
+        code = kw_error_set(failure, KW_ERR_CLOSED, KW_EFFECT_MAYBE, KW_LANE_EARLY_ANSWER);
     }
     if (code != KW_OK) {
         kw_lane_die(lane, code, failure);
@@ -187,15 +237,14 @@ static void deliver(kw_lane *lane, kw_lane_after *after, const kw_waiter *reader
 }
 
 /* What a recv has brought. Ends with the gate held. */
-static void deliver_all(kw_lane *lane, kw_lane_after *after, const kw_waiter *reader,
-                        uint64_t now_ns)
+static void deliver_all(kw_lane *lane, kw_lane_after *after, uint64_t now_ns)
 {
     kw_reply *replies[REPLIES_MAX];
     for (;;) {
         size_t n;
-        kw_err code = kw_conn_parse(lane->conn, reader->failure, replies, REPLIES_MAX, &n);
+        kw_err code = kw_conn_parse(lane->conn, &lane->read_failure, replies, REPLIES_MAX, &n);
         kw_gate_lock(&lane->gate);
-        deliver(lane, after, reader, replies, n, code);
+        deliver(lane, after, replies, n, code);
         count_answers(lane, n, now_ns);
         lane->heard_ns = n > 0 ? now_ns : lane->heard_ns;
         if (n < REPLIES_MAX || atomic_load(&lane->is_dying)) {
@@ -205,22 +254,23 @@ static void deliver_all(kw_lane *lane, kw_lane_after *after, const kw_waiter *re
     }
 }
 
-/* Reads a connection that is ready. */
+/* Reads a connection that is ready. A recv waits for a reply that is due, and for nothing
+ * else: it would not notice what happens to the lane meanwhile. */
 static void read_ready(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, uint64_t *now_ns,
                        uint64_t until_ns)
 {
     kw_conn *conn = lane->conn;
-    kw_error *failure = waiter->failure;
+    kw_error *failure = &lane->read_failure;
     size_t got = 0;
     kw_err code;
-    if (!waiter->is_writer && kw_conn_recv_ends_by(conn, *now_ns, until_ns)) {
+    if (lane->is_owed && !waiter->is_writer && kw_conn_recv_ends_by(conn, *now_ns, until_ns)) {
         code = kw_conn_receive(conn, failure, &got, true);
     } else {
         short revents;
         short events = waiter->is_writer ? POLLIN | POLLOUT : POLLIN;
         code = poll_conn(lane, failure, events, &revents, *now_ns, until_ns);
         if (code == KW_OK && (revents & POLLOUT) != 0) {
-            waiter->is_writer = !kw_lane_flush(lane, failure, *now_ns);
+            waiter->is_writer = !kw_lane_flush(lane, *now_ns);
         }
         if (code == KW_OK && (revents & ~POLLOUT) != 0) {
             code = kw_conn_receive(conn, failure, &got, false);
@@ -228,9 +278,9 @@ static void read_ready(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, u
     }
     *now_ns = kw_env_now(lane->env);
     if (code != KW_OK) {
-        set_waiter_failed(lane, code, failure);
+        set_failed(lane, code, failure);
     } else if (got > 0) {
-        deliver_all(lane, after, waiter, *now_ns);
+        deliver_all(lane, after, *now_ns);
     } else {
         kw_gate_lock(&lane->gate);
     }
@@ -240,7 +290,7 @@ void kw_lane_read(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, uint64
                   uint64_t until_ns)
 {
     if (lane->conn == NULL) {
-        open_conn(lane, after, waiter, now_ns);
+        open_conn(lane, after, now_ns);
     } else if (!lane->is_ready) {
         greet(lane, after, waiter, now_ns, until_ns);
     } else {
@@ -251,13 +301,13 @@ void kw_lane_read(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, uint64
 void kw_lane_write(kw_lane *lane, kw_waiter *waiter, uint64_t *now_ns, uint64_t until_ns)
 {
     short revents;
-    kw_err code = poll_conn(lane, waiter->failure, POLLOUT, &revents, *now_ns, until_ns);
+    kw_err code = poll_conn(lane, &lane->write_failure, POLLOUT, &revents, *now_ns, until_ns);
     *now_ns = kw_env_now(lane->env);
     if (code == KW_OK && revents != 0) {
-        waiter->is_writer = !kw_lane_flush(lane, waiter->failure, *now_ns);
+        waiter->is_writer = !kw_lane_flush(lane, *now_ns);
     }
     kw_gate_lock(&lane->gate);
     if (code != KW_OK) {
-        kw_lane_die(lane, code, waiter->failure);
+        kw_lane_die(lane, code, &lane->write_failure);
     }
 }

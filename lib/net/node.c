@@ -543,6 +543,26 @@ void kw_node_release_shared(kw_node *node, kw_conn *conn, uint64_t now_ns, const
     kw_node_release(node, conn, now_ns, failure);
 }
 
+void kw_node_park_shared(kw_node *node, kw_conn *conn, uint64_t now_ns)
+{
+    kw_gate_lock(&node->gate);
+    node->shared_n--;
+    bool is_spare = node->conns_n > node->env->options.pool_max + node->shared_n;
+    bool is_kept = !is_spare && is_current(node, conn);
+    if (is_kept) {
+        put_idle(node, conn, now_ns);
+        if (node->waiters_n > 0) {
+            kw_gate_wake_one(&node->gate);
+        }
+    }
+    kw_gate_unlock(&node->gate);
+    if (!is_kept) {
+        kw_error failure = KW_ERROR_INIT;
+        failure.code = KW_ERR_CANCELLED;
+        kw_node_release(node, conn, now_ns, &failure);
+    }
+}
+
 void kw_node_on_ready(kw_node *node, kw_conn *conn)
 {
     kw_gate_lock(&node->gate);

@@ -85,6 +85,9 @@ kw_err kw_node_open_shared(kw_node *node, kw_conn **conn, kw_error *error, uint6
                            uint64_t *retry_ns);
 void kw_node_release_shared(kw_node *node, kw_conn *conn, uint64_t now_ns, const kw_error *failure);
 
+/* Takes over the lane's connection that is not READY yet, for whoever comes next. */
+void kw_node_park_shared(kw_node *node, kw_conn *conn, uint64_t now_ns);
+
 /* The connection that was acquired before its greeting was answered became READY. */
 void kw_node_on_ready(kw_node *node, kw_conn *conn);
 
@@ -102,6 +105,13 @@ void kw_node_set_role(kw_node *node, kw_conn_role role);
 
 /* What the open connections stand for is in doubt: the same as for another role. */
 void kw_node_renew(kw_node *node);
+
+/* True where nothing has put the connection in doubt since it was opened. Any lock may be
+ * held. */
+static inline bool kw_node_was_opened_last(kw_node *node, const kw_conn *conn)
+{
+    return conn->era == atomic_load(&node->era) && (int)conn->role == atomic_load(&node->role);
+}
 
 /* True where nothing has put the connection in doubt since it was opened, and the node is in
  * the map. */

@@ -1,0 +1,96 @@
+#include "net/lane_parts.h"
+
+#include "base/error.h"
+
+/* Reads what nobody waits for, so that none of it is taken for the next reply; true where the
+ * connection is still good. The gate is held, and left meanwhile. */
+static bool read_leftovers(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, uint64_t now_ns)
+{
+    const kw_conn *conn = lane->conn;
+    kw_gate_unlock(&lane->gate);
+    kw_lane_read(lane, after, waiter, &now_ns, now_ns);
+    return conn->owners.count == 0 || now_ns <= lane->heard_ns + KW_LANE_LATE_NS;
+}
+
+static bool is_quiet(kw_lane *lane)
+{
+    kw_gate_unlock(&lane->gate);
+    bool result = kw_conn_is_quiet(lane->conn);
+    kw_gate_lock(&lane->gate);
+    return result;
+}
+
+void kw_lane_look(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, uint64_t now_ns)
+{
+    if (now_ns <= lane->heard_ns + KW_LANE_FRESH_NS || !kw_lane_is_untended(lane) ||
+        !lane->is_ready || !kw_lane_owes_nobody(lane)) {
+        return;
+    }
+    kw_conn *conn = lane->conn;
+    lane->is_reading = true;
+    atomic_store(&lane->is_writing, true);
+    bool is_good = conn->owners.count == 0 || read_leftovers(lane, after, waiter, now_ns);
+    is_good = is_good && (conn->owners.count > 0 || atomic_load(&lane->is_dying) || is_quiet(lane));
+    lane->is_reading = false;
+    atomic_store(&lane->is_writing, false); /* what is wanted is looked for behind this */
+    kw_lane_bury(lane, after);
+    if (!is_good && lane->conn == conn) {
+        conn->state = KW_CONN_DEAD;
+        kw_lane_detach(lane, after);
+    }
+    if (lane->parked_head != NULL) {
+        kw_lane_wake(lane, after, lane->parked_head); /* it found the reader's seat taken */
+    }
+}
+
+void kw_lane_retire(kw_lane *lane, bool is_retired)
+{
+    kw_lane_after after;
+    kw_lane_after_init(&after);
+    kw_gate_lock(&lane->gate);
+    lane->is_retired = is_retired;
+    if (is_retired) {
+        kw_error failure = KW_ERROR_INIT;
+        kw_error_set(&failure, KW_ERR_CLOSED, KW_EFFECT_NONE, "the node left the map");
+        kw_lane_end_queue(lane, &after, KW_WAITER_BROKEN, &failure, 0);
+        if (kw_lane_is_idle(lane)) {
+            kw_lane_detach(lane, &after);
+        }
+    }
+    kw_lane_unlock(lane, &after, 0);
+}
+
+void kw_lane_renew(kw_lane *lane)
+{
+    kw_lane_after after;
+    kw_lane_after_init(&after);
+    kw_gate_lock(&lane->gate);
+    lane->is_outdated = lane->conn != NULL;
+    if (kw_lane_is_idle(lane)) {
+        kw_lane_detach(lane, &after);
+    }
+    kw_lane_unlock(lane, &after, 0);
+}
+
+void kw_lane_sweep(kw_lane *lane, uint64_t now_ns, uint64_t idle_ns)
+{
+    kw_lane_after after;
+    kw_lane_after_init(&after);
+    kw_gate_lock(&lane->gate);
+    if (now_ns > lane->heard_ns + idle_ns && kw_lane_is_idle(lane)) {
+        kw_lane_detach(lane, &after);
+    }
+    kw_lane_unlock(lane, &after, now_ns);
+}
+
+void kw_lane_wake_all(kw_lane *lane)
+{
+    kw_lane_after after;
+    kw_lane_after_init(&after);
+    kw_gate_lock(&lane->gate);
+    while (lane->parked_head != NULL) {
+        kw_lane_wake(lane, &after, lane->parked_head);
+    }
+    kw_gate_wake_all(&lane->gate);
+    kw_lane_unlock(lane, &after, 0);
+}

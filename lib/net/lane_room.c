@@ -1,0 +1,69 @@
+#include "net/lane_parts.h"
+
+#include "base/error.h"
+
+/* Commands on one lane, answered or not, and bytes that wait to be sent. Who comes beyond
+ * waits for room. */
+#define COMMANDS_MAX ((size_t)10000)
+#define BYTES_MAX    ((size_t)4 * 1024 * 1024)
+
+/* Replies that nobody waits for, before others look for another connection. */
+#define TOMBSTONES_MAX 64
+
+/* Who waits for room looks again after this. */
+#define ROOM_NS ((uint64_t)10000000)
+
+/* Replies are overdue, and not because nobody reads; or too much is to be read for nobody. */
+static bool is_late(const kw_lane *lane, uint64_t now_ns)
+{
+    return (lane->is_reading && lane->answered_n < lane->mark_n &&
+            now_ns > lane->mark_ns + KW_LANE_LATE_NS) ||
+           lane->tombstones_n > TOMBSTONES_MAX;
+}
+
+static bool is_full(const kw_lane *lane, const kw_waiter *waiter)
+{
+    size_t sent_n = lane->is_ready ? lane->conn->owners.count : 0;
+    return lane->queue_n + sent_n >= COMMANDS_MAX ||
+           (lane->queue_n > 0 && lane->queue_len + waiter->request.bytes.len > BYTES_MAX);
+}
+
+/* Waits for room, and reads meanwhile if nobody does. The gate is held. */
+static kw_err admit(kw_lane *lane, kw_error *error, kw_waiter *waiter, uint64_t now_ns,
+                    uint64_t until_ns)
+{
+    kw_lane_after after;
+    kw_lane_after_init(&after);
+    while (is_full(lane, waiter) && !kw_lane_is_closing(lane)) {
+        if (now_ns >= until_ns) {
+            return kw_error_set(error, KW_ERR_QUEUE_TIMEOUT, KW_EFFECT_NONE,
+                                "%zu commands wait on the connection already", lane->queue_n);
+        }
+        if (!lane->is_reading && !atomic_load(&lane->is_dying)) {
+            (void)kw_lane_take_turn(lane, &after, waiter, &now_ns, until_ns);
+            kw_lane_leave_seats(lane, &after, waiter, now_ns);
+            kw_lane_unlock(lane, &after, now_ns);
+            kw_gate_lock(&lane->gate);
+        } else {
+            lane->admissions_n++;
+            kw_gate_wait(&lane->gate, ROOM_NS);
+            lane->admissions_n--;
+            now_ns = kw_env_now(lane->env);
+        }
+    }
+    return KW_OK;
+}
+
+kw_err kw_lane_check_room(kw_lane *lane, kw_error *error, kw_waiter *waiter, uint64_t now_ns,
+                          uint64_t until_ns)
+{
+    if (is_late(lane, now_ns)) {
+        return KW_ERR_BUSY;
+    }
+    kw_err code = is_full(lane, waiter) ? admit(lane, error, waiter, now_ns, until_ns) : KW_OK;
+    if (code == KW_OK && kw_lane_is_closing(lane)) {
+        code = kw_error_set(error, KW_ERR_CANCELLED, KW_EFFECT_NONE,
+                            "the handle was closed during the call");
+    }
+    return code;
+}
