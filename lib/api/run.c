@@ -112,7 +112,7 @@ static void wait_for(batch_wait *self, struct pollfd *sockets, size_t n, uint64_
     goal.sockets = sockets;
     goal.sockets_n = n;
     goal.wakes_on_map = run->sleepers.head != NULL;
-    goal.changes_n = kw_refresher_changes_n(&run->client->refresher);
+    goal.changes_n = run->changes_n; /* the map that sleepers know of */
     (void)kw_refresher_wait(&run->client->refresher, &run->turn.failure, &goal);
     run->turn.now_ns = kw_env_now(&run->client->env);
 }

@@ -353,13 +353,18 @@ static void wake(kw_run *self, kw_item *item)
     }
 }
 
+bool kw_run_has_map_news(const kw_run *self)
+{
+    kw_refresher *refresher = &self->client->refresher;
+    return self->sleepers.head != NULL &&
+           (self->changes_n != kw_refresher_changes_n(refresher) ||
+            (self->fetch > 0 && kw_refresher_has_ended(refresher, self->fetch)));
+}
+
 /* True where a look at the sleepers may be worth it. */
 static bool may_wake(const kw_run *self)
 {
-    kw_refresher *refresher = &self->client->refresher;
-    return self->turn.now_ns >= self->wake_ns || self->has_fenced ||
-           self->changes_n != kw_refresher_changes_n(refresher) ||
-           (self->fetch > 0 && kw_refresher_has_ended(refresher, self->fetch));
+    return self->turn.now_ns >= self->wake_ns || self->has_fenced || kw_run_has_map_news(self);
 }
 
 void kw_run_wake_all(kw_run *self)

@@ -123,6 +123,9 @@ void kw_run_on_lost(kw_run *run, kw_item *item, const kw_run_loss *loss);
 /* Goes on with every command whose pause is over. */
 void kw_run_wake_all(kw_run *run);
 
+/* True where sleepers have not been told yet of a new map, or of the end of a fetch. */
+bool kw_run_has_map_news(const kw_run *run);
+
 /* In run_channels.c: the life of connections. */
 
 /* The channel to the node, new if need be; NULL when there is no memory. */

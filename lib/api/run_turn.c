@@ -191,6 +191,9 @@ static uint64_t lasting_next_ns(const kw_run *self)
 
 uint64_t kw_run_next_ns(const kw_run *self)
 {
+    if (kw_run_has_map_news(self)) {
+        return self->turn.now_ns + 1;
+    }
     uint64_t next_ns = self->sleepers.head != NULL ? self->wake_ns : UINT64_MAX;
     for (size_t i = 0; i < self->channels_n; i++) {
         uint64_t at_ns = channel_next_ns(self->channels[i]);

@@ -9,6 +9,7 @@
 
 #include "api/client.h"
 #include "net/poller.h"
+#include "net/transport.h"
 #include "support/check.h"
 #include "support/cluster.h"
 #include "support/turn.h"
@@ -114,6 +115,31 @@ static void test_loop_first_command_finds_its_way(void **state)
 
 /* Many under way on all nodes; each callback gets its own reply, and one key's commands run
  * in their order. */
+/* Where it is asked without waiting, the answer is there all the same. */
+static int poll_patiently(void *arg, struct pollfd *sockets, size_t sockets_n, int wait_ms)
+{
+    (void)arg;
+    const kw_transport *below = kw_transport_sockets();
+    return below->poll_fn(below->arg, sockets, sockets_n, wait_ms > 0 ? wait_ms : 1000);
+}
+
+static void test_loop_map_that_comes_at_once_wakes_who_waits_for_it(void **state)
+{
+    (void)state;
+    kw_transport patient = *kw_transport_sockets();
+    patient.poll_fn = poll_patiently;
+    kw->env.transport = &patient;
+    give(&answers[0], "SET first:map value");
+    while (answers[0].calls_n == 0) { /* called when it asks for that, and not before */
+        struct pollfd entry = {kw_fd(kw, NULL), POLLIN, 0};
+        (void)poll(&entry, 1, kw_timeout(kw));
+        assert_int_equal(kw_process(kw, NULL), KW_OK);
+    }
+    assert_int_equal(kw_reply_type(answers[0].reply), KW_REPLY_STATUS);
+    kw_close(kw); /* before its transport is gone */
+    assert_int_equal(open_handle(state), 0);
+}
+
 static void test_loop_many_under_way_keep_order_per_key(void **state)
 {
     (void)state;
@@ -385,6 +411,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(name, open_on_poll, close_handle)
     const struct CMUnitTest tests[] = {
         TEST(test_loop_first_command_finds_its_way),
+        TEST(test_loop_map_that_comes_at_once_wakes_who_waits_for_it),
         TEST(test_loop_many_under_way_keep_order_per_key),
         TEST(test_loop_servers_errors_are_replies),
         TEST(test_loop_split_commands_are_joined),
