@@ -4,6 +4,10 @@
 
 #include <string.h>
 
+/* Connections that could not be looked at, since commands sleep, are looked at again after
+ * this. */
+#define TIDY_LATER_NS (100 * KW_NS_PER_MS)
+
 static bool grow(kw_run *self)
 {
     size_t capacity = self->channels_capacity > 0 ? 2 * self->channels_capacity : 8;
@@ -248,9 +252,15 @@ void kw_run_tidy(kw_run *self)
 {
     kw_run_lasting *lasting = self->lasting;
     uint64_t changes_n = kw_refresher_changes_n(&self->client->refresher);
-    bool is_due = lasting->tidied_changes_n != changes_n || self->turn.now_ns >= lasting->tidy_ns;
+    bool is_late = self->turn.now_ns >= lasting->tidy_ns;
+    bool is_due = lasting->tidied_changes_n != changes_n || is_late;
+    uint64_t pause_ns = self->client->env.options.pool_idle_ms * KW_NS_PER_MS / 2 + 1;
     /* A sleeper may name the node of a channel that has nothing to do. */
     if ((!is_due && lasting->exclusives_n == 0) || self->sleepers.head != NULL) {
+        if (is_late) { /* else it would be due all the time */
+            pause_ns = pause_ns < TIDY_LATER_NS ? pause_ns : TIDY_LATER_NS;
+            lasting->tidy_ns = self->turn.now_ns + pause_ns;
+        }
         return;
     }
     kw_view *view = is_due ? kw_client_view(self->client) : NULL;
@@ -262,7 +272,6 @@ void kw_run_tidy(kw_run *self)
     kw_view_unref(view);
     if (is_due) {
         lasting->tidied_changes_n = changes_n;
-        lasting->tidy_ns =
-            self->turn.now_ns + self->client->env.options.pool_idle_ms * KW_NS_PER_MS / 2 + 1;
+        lasting->tidy_ns = self->turn.now_ns + pause_ns;
     }
 }

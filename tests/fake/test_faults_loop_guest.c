@@ -325,6 +325,24 @@ static void test_loop_survives_every_failed_allocation(void **state)
     }
 }
 
+/* Idle connections are due to be looked at while a command sleeps, which forbids it. */
+static void test_loop_with_a_sleeper_is_not_busy(void **state)
+{
+    (void)state;
+    open_cluster("&pool-idle=40ms");
+    answer(fakes[1], "INCR *", ":1");
+    answer(fakes[1], "GET *", "-LOADING data");
+    give(0, "INCR foo");
+    wait_for(0, 1);
+    give(1, "GET foo");
+    unsigned turns_n = 0;
+    while (answers[1].calls_n == 0 && turns_n < 10000) {
+        assert_true(kw_test_turn(kw, LATE_MS) == KW_OK);
+        turns_n++;
+    }
+    assert_in_range(turns_n, 2, 1000); /* by the clock alone, one a millisecond at most */
+}
+
 int main(void)
 {
 #define TEST(name)                                                                                 \
@@ -336,6 +354,7 @@ int main(void)
         TEST(test_loop_fork_in_a_callback_ends_the_childs_turn),
         TEST(test_loop_calls_that_wait_travel_beside_it),
         TEST(test_loop_a_full_pool_holds_only_blocking_commands_up),
+        TEST(test_loop_with_a_sleeper_is_not_busy),
         TEST(test_loop_survives_every_failed_allocation),
     };
 #undef TEST
