@@ -74,7 +74,8 @@ static inline void kw_libev_on_timer(struct ev_loop *loop, ev_timer *watcher, in
     kw_libev_process(self);
 }
 
-/* Lets loop drive the handle. NULL, with error set, where that fails. The thread of loop. */
+/* Lets loop drive the handle. NULL where it cannot have the handle's descriptor, with error
+ * set, and where there is no memory. The thread of loop. */
 static inline kw_libev *kw_libev_attach(kw_client *client, struct ev_loop *loop, kw_error *error)
 {
     int fd = kw_fd(client, error);

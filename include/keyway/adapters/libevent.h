@@ -73,7 +73,8 @@ static inline void kw_libevent_on_event(evutil_socket_t fd, short events, void *
     kw_libevent_process(self);
 }
 
-/* Lets base drive the handle. NULL, with error set, where that fails. The thread of base. */
+/* Lets base drive the handle. NULL where it cannot have the handle's descriptor, with error
+ * set, and where there is no memory. The thread of base. */
 static inline kw_libevent *kw_libevent_attach(kw_client *client, struct event_base *base,
                                               kw_error *error)
 {

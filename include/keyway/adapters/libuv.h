@@ -73,7 +73,8 @@ static inline void kw_libuv_on_readable(uv_poll_t *poll, int status, int events)
     kw_libuv_process((kw_libuv *)poll->data);
 }
 
-/* Lets loop drive the handle. NULL, with error set, where that fails. The thread of loop. */
+/* Lets loop drive the handle. NULL where it cannot have the handle's descriptor, with error
+ * set, and where there is no memory. The thread of loop. */
 static inline kw_libuv *kw_libuv_attach(kw_client *client, uv_loop_t *loop, kw_error *error)
 {
     int fd = kw_fd(client, error);
