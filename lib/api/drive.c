@@ -170,6 +170,15 @@ uint64_t kw_drive_heed(kw_client *client, const kw_op *op, const kw_step *step)
     return 0;
 }
 
+void kw_drive_heed_readonly(kw_client *client, kw_node *node, const kw_reply *reply)
+{
+    if (client->env.options.scheme == KW_SCHEME_SENTINEL && kw_reply_is_error(reply) &&
+        kw_bytes_starts(kw_reply_bytes(reply), "READONLY ")) {
+        kw_node_renew(node);
+        (void)kw_refresher_want(&client->refresher);
+    }
+}
+
 static void count_verdict(kw_client *client, kw_node *node, kw_verdict_kind kind)
 {
     switch (kind) {
@@ -218,11 +227,7 @@ kw_step kw_drive_on_reply(kw_client *client, const kw_plan *plan, kw_op *op, kw_
                    "redis-cluster://",
                    node->name);
     }
-    if (client->env.options.scheme == KW_SCHEME_SENTINEL && kw_bytes_starts(text, "READONLY ")) {
-        /* A primary that became a replica; its connections are not to be used again. */
-        kw_node_renew(node);
-        (void)kw_refresher_want(&client->refresher);
-    }
+    kw_drive_heed_readonly(client, node, reply);
     if (step.kind != KW_STEP_DONE) {
         char shown[200];
         kw_bytes_show(shown, sizeof(shown), text);

@@ -38,6 +38,10 @@ kw_step kw_drive_on_unserved(kw_client *client, kw_op *op, uint64_t now_ns);
  * 0: none. */
 uint64_t kw_drive_heed(kw_client *client, const kw_op *op, const kw_step *step);
 
+/* Under Sentinel READONLY says that a primary became a replica: its connections are not used
+ * again, and the sentinels asked, whoever the reply is for. */
+void kw_drive_heed_readonly(kw_client *client, kw_node *node, const kw_reply *reply);
+
 /* What the reply of node means for the op. Counts it, and writes the server's words into
  * failure where it is not the caller's. */
 kw_step kw_drive_on_reply(kw_client *client, const kw_plan *plan, kw_op *op, kw_node *node,

@@ -120,6 +120,8 @@ static kw_step on_reply(errand *self, bool is_asked)
     if (self->is_free && !is_asked_watch) {
         step = kw_drive_on_reply(self->session->client, self->plan, &self->op, self->node,
                                  self->await.now_ns, reply, &self->await.failure);
+    } else {
+        kw_drive_heed_readonly(self->session->client, self->node, reply);
     }
     if (step.kind == KW_STEP_DONE) {
         take_reply(self, is_asked);
@@ -195,7 +197,10 @@ static kw_step carry(errand *self, kw_conn *conn, bool is_asked)
 static bool is_alive(errand *self)
 {
     kw_conn *conn = self->session->conn;
-    if (kw_conn_is_fresh(conn, self->await.now_ns) || kw_conn_is_quiet(conn)) {
+    /* What a server takes that is the primary no more, whatever it says, will be lost. */
+    bool is_good = self->session->client->env.options.scheme != KW_SCHEME_SENTINEL ||
+                   kw_node_is_current(self->session->node, conn);
+    if (is_good && (kw_conn_is_fresh(conn, self->await.now_ns) || kw_conn_is_quiet(conn))) {
         return true;
     }
     conn->state = KW_CONN_DEAD;
@@ -211,8 +216,8 @@ static kw_step send_pinned(errand *self)
     }
     self->is_lost = true;
     kw_error_set(&self->await.failure, KW_ERR_CLOSED, KW_EFFECT_NONE,
-                 "the connection was closed, or brought bytes that nothing asked for, before the "
-                 "command was sent");
+                 "the connection was closed, brought bytes that nothing asked for, or led to a "
+                 "server that is not the primary any more, before the command was sent");
     return on_loss(self, KW_ERR_CLOSED, false);
 }
 

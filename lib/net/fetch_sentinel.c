@@ -338,6 +338,10 @@ static bool end(void *arg, kw_error *failure)
     kw_fetch_sentinel *self = arg;
     const char *service = self->env->options.service;
     kw_error told = self->told;
+    if (self->asked_n == 0) { /* there is always somebody to ask */
+        (void)no_memory(failure);
+        return false;
+    }
     if (self->told_rank == 0) {
         told = *failure;
     }

@@ -188,6 +188,15 @@ static void put_idle(kw_node *node, kw_conn *conn, uint64_t now_ns)
     node->idle = conn;
 }
 
+/* "Re-resolve at every reconnect", Guidelines for Redis clients with support for Sentinel. */
+static void doubt(const kw_node *node)
+{
+    if (node->env->options.scheme == KW_SCHEME_SENTINEL &&
+        atomic_load(&node->role) != KW_CONN_SENTINEL) {
+        atomic_store_explicit(&node->env->has_doubt, true, memory_order_relaxed);
+    }
+}
+
 /* The newest idle connection that is still good, in use now unless it is yet to be
  * established; NULL when there is none. The lock is held, and left while a connection
  * is looked at. */
@@ -213,6 +222,7 @@ static kw_conn *take_idle(kw_node *node, uint64_t now_ns)
         unlink_in_use(node, conn);
         node->conns_n--;
         node->stats.disconnects++;
+        doubt(node);
         kw_gate_unlock(&node->gate);
         kw_conn_free(conn);
         kw_gate_lock(&node->gate);
@@ -592,6 +602,9 @@ void kw_node_release(kw_node *node, kw_conn *conn, uint64_t now_ns, const kw_err
         } else {
             node->conns_n--;
             node->stats.disconnects += is_good ? 0 : 1;
+            if (!is_good) {
+                doubt(node);
+            }
         }
     }
     if (node->waiters_n > 0) {

@@ -413,6 +413,29 @@ static void test_role_is_asked_on_every_new_connection(void **state)
     kw_close(kw);
 }
 
+/* Also where the loss of a connection was noticed before a command went on it. */
+static void test_sentinels_are_asked_at_every_reconnect(void **state)
+{
+    (void)state;
+    reset_fakes();
+    kw_client *kw = open_n(1, "timeout=2s");
+    for (int i = 0; i < 3; i++) {
+        expect(kw, "INCR a", 0);
+        kw_test_sleep_ms(300);
+        expect(kw, "INCR a", 0); /* what is due of the poll */
+        size_t asked = kw_fake_count(sentinels[0], "SENTINEL GET-*");
+        kw_fake_disconnect(PRIMARY, false);
+        kw_test_sleep_ms(30);
+        uint64_t start_ms = kw_test_now_ms();
+        while (kw_fake_count(sentinels[0], "SENTINEL GET-*") == asked) {
+            expect(kw, "INCR a", 0);
+            kw_test_sleep_ms(5);
+            assert_in_range(kw_test_now_ms() - start_ms, 0, 300 + LATE_MS);
+        }
+    }
+    kw_close(kw);
+}
+
 static void test_connection_to_a_demoted_primary_is_not_used(void **state)
 {
     (void)state;
@@ -521,6 +544,40 @@ static void test_heir_takes_over_when_it_says_so_itself(void **state)
     uint64_t start_ms = kw_test_now_ms();
     expect(kw, "INCR a", 1); /* while the sentinel still names the old one */
     assert_in_range(kw_test_now_ms() - start_ms, 0, 400 + LATE_MS);
+    kw_close(kw);
+}
+
+/* A transaction that began at a primary that is none any more is not ended there. */
+static void test_session_does_not_outlive_its_primary(void **state)
+{
+    (void)state;
+    reset_fakes();
+    for (size_t i = 0; i < SERVERS; i++) {
+        kw_fake_on_reply(servers[i], KW_FAKE_ALWAYS, "MULTI", "+OK");
+        kw_fake_on_reply(servers[i], KW_FAKE_ALWAYS, "EXEC", "*0");
+    }
+    kw_client *kw = open_n(1, "timeout=2s");
+    kw_error error = KW_ERROR_INIT;
+    kw_session *session = kw_session_open(kw, &error, "a", 1);
+    kw_reply *reply = kw_session_command(session, &error, "MULTI");
+    assert_non_null(reply);
+    kw_reply_free(reply);
+    name(sentinels[0], OTHER, PRIMARY, "slave", NULL);
+    uint64_t end_ms = kw_test_now_ms() + 3000;
+    while (kw_fake_count(OTHER, "GET *") == 0) {
+        kw_reply_free(kw_command(kw, NULL, "GET a"));
+        kw_test_sleep_ms(10);
+        assert_true(kw_test_now_ms() < end_ms);
+    }
+    assert_null(kw_session_command(session, &error, "EXEC"));
+    assert_int_equal(error.code, KW_ERR_CLOSED);
+    assert_int_equal(error.effect, KW_EFFECT_NONE);
+    assert_int_equal(kw_fake_count(PRIMARY, "EXEC") + kw_fake_count(OTHER, "EXEC"), 0);
+    kw_session_close(session);
+    session = kw_session_open(kw, &error, "a", 1); /* at the new one */
+    kw_reply_free(kw_session_command(session, &error, "MULTI"));
+    assert_int_equal(kw_fake_count(OTHER, "MULTI"), 1);
+    kw_session_close(session);
     kw_close(kw);
 }
 
@@ -710,12 +767,14 @@ int main(void)
         cmocka_unit_test(test_sentinels_of_the_group_are_learnt_and_configured_ones_kept),
         cmocka_unit_test(test_logins_are_not_mixed_up),
         cmocka_unit_test(test_role_is_asked_on_every_new_connection),
+        cmocka_unit_test(test_sentinels_are_asked_at_every_reconnect),
         cmocka_unit_test(test_connection_to_a_demoted_primary_is_not_used),
         cmocka_unit_test(test_readonly_asks_the_sentinels_again),
         cmocka_unit_test(test_readonly_of_a_script_asks_the_sentinels_again),
         cmocka_unit_test(test_all_connections_to_the_old_primary_are_closed),
         cmocka_unit_test(test_demoted_primary_that_goes_on_answering_is_left),
         cmocka_unit_test(test_heir_takes_over_when_it_says_so_itself),
+        cmocka_unit_test(test_session_does_not_outlive_its_primary),
         cmocka_unit_test(test_events_hasten_the_switch_and_are_told),
         cmocka_unit_test(test_nonsense_of_a_subscription_costs_nothing),
         cmocka_unit_test(test_role_that_is_not_allowed_is_told),

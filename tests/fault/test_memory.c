@@ -16,6 +16,7 @@
 #include "support/ask.h"
 #include "support/check.h"
 #include "support/cluster.h"
+#include "support/group.h"
 #include "support/server.h"
 
 /* No pass has more allocations; a pass that does is one that never ends. */
@@ -358,6 +359,25 @@ static void test_ring_without_memory(void **state)
     }
 }
 
+static void test_sentinel_group_without_memory(void **state)
+{
+    (void)state;
+    char uri[300];
+    kw_test_group *group =
+        kw_test_group_start(2, NULL, "sentinel down-after-milliseconds mymaster 30000\n");
+    snprintf(uri, sizeof(uri), "%s?timeout=2s", kw_test_group_uri(group));
+    for (int is_hook = 0; is_hook <= 1; is_hook++) {
+        for (int fails_on = 0; fails_on <= 1; fails_on++) {
+            if (is_hook != HAS_OWN_MALLOC) { /* malloc includes the hook's */
+                pass it = {.uri = uri, .is_hook = is_hook != 0, .fails_on = fails_on != 0};
+                snprintf(it.tag, sizeof(it.tag), "c%d%d", is_hook, fails_on);
+                run_all(&it, is_hook != 0 ? "sentinel, hook" : "sentinel, malloc");
+            }
+        }
+    }
+    kw_test_group_free(group);
+}
+
 typedef struct mover {
     kw_test_cluster *cluster;
     pass *pass;
@@ -417,6 +437,7 @@ int main(void)
         cmocka_unit_test(test_single_server_with_a_failing_hook),
         cmocka_unit_test(test_single_server_with_a_failing_malloc),
         cmocka_unit_test(test_ring_without_memory),
+        cmocka_unit_test(test_sentinel_group_without_memory),
         cmocka_unit_test(test_cluster_with_a_moved_slot_without_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
