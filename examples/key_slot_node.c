@@ -11,8 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const keys[] = {"user:1", "user:{123}:profile", "user:{123}:friends",
-                                   "foo{}{bar}", "foo{{bar}}zap", ""};
+static const char *const keys[] = {"user:1",     "user:{123}:profile", "user:{123}:friends",
+                                   "foo{}{bar}", "foo{{bar}}zap",      ""};
 
 static bool show_key(kw_client *kw, const char *key)
 {

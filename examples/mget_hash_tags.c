@@ -29,9 +29,8 @@ static bool store(kw_client *kw, int id, kw_error *error)
 
 static bool fetch(kw_client *kw, int id, kw_error *error)
 {
-    kw_reply *reply =
-        kw_command(kw, error, "MGET user:{%d}:profile user:{%d}:settings user:{%d}:friends", id,
-                   id, id);
+    kw_reply *reply = kw_command(
+        kw, error, "MGET user:{%d}:profile user:{%d}:settings user:{%d}:friends", id, id, id);
     if (reply == NULL) {
         return false;
     }

@@ -22,9 +22,9 @@ typedef struct kw_client kw_client;
  *   redis-cluster://host:port,host:port              a cluster, found through any node
  *   redis-sentinel://host:26379,host/name[/database] one primary, found through sentinels
  *   redis-ring://a=host:port,b=host:port*2           plain servers, sharded here (members.h)
- * (valkey, valkey+unix, valkey-sentinel, valkey-cluster and valkey-ring are the same.) Nothing is dialled before the
- * first command. NULL, with error set, for a wrong URI or option. Freed with kw_close.
- * Any thread. */
+ * (valkey, valkey+unix, valkey-sentinel, valkey-cluster and valkey-ring are the same.) Nothing is
+ * dialled before the first command. NULL, with error set, for a wrong URI or option. Freed with
+ * kw_close. Any thread. */
 KW_API kw_client *kw_open(const char *uri, kw_error *error);
 
 /* The same from settings, which stay the caller's. */

@@ -27,8 +27,8 @@ typedef struct kw_ticket kw_ticket;
 
 /* Sends a command, formatted as kw_command does, and waits for no more than its connection to
  * be opened. NULL, with error set, for what cannot be sent at all; whatever happens later is
- * told by kw_ticket_await. Freed with kw_ticket_free, which may follow at once: fire and forget. Any
- * thread. */
+ * told by kw_ticket_await. Freed with kw_ticket_free, which may follow at once: fire and forget.
+ * Any thread. */
 KW_API kw_ticket *kw_submit(kw_client *client, kw_error *error, const char *format, ...);
 
 /* The same with a va_list. */
@@ -36,9 +36,8 @@ KW_API kw_ticket *kw_vsubmit(kw_client *client, kw_error *error, const char *for
                              va_list values);
 
 /* The same with ready arguments and options, as kw_call: NULL options are the defaults. */
-KW_API kw_ticket *kw_submit_call(kw_client *client, kw_error *error,
-                                 const kw_call_options *options, int argc, const char **argv,
-                                 const size_t *argvlen);
+KW_API kw_ticket *kw_submit_call(kw_client *client, kw_error *error, const kw_call_options *options,
+                                 int argc, const char **argv, const size_t *argvlen);
 
 /* Waits until the command has ended, and gives its reply, the caller's to free with
  * kw_reply_free; NULL, with error set, where there is none, as kw_command. The reply is given
