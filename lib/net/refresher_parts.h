@@ -1,0 +1,20 @@
+/* Refresher parts: what the waits of a refresher and the turns of its fetch share. */
+#ifndef NET_REFRESHER_PARTS_H
+#define NET_REFRESHER_PARTS_H
+
+#include "net/refresher.h"
+
+/* Says when the next caller that passes by has something to do. The lock is held. */
+void kw_refresher_plan(kw_refresher *self);
+
+/* Does what can be done without waiting. Only the driver calls it. revents: of the
+ * connection under way. */
+void kw_refresher_drive(kw_refresher *self, uint64_t now_ns, short revents);
+
+/* Says whether there is news. Only the driver calls it. */
+void kw_refresher_note_news(kw_refresher *self);
+
+/* Drops the fetch under way. */
+void kw_refresher_abandon(kw_refresher *self);
+
+#endif

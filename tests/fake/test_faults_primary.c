@@ -1,0 +1,382 @@
+/* Primaries under Sentinel that are replaced, demoted or stalled: what becomes of their
+ * connections, calls and sessions, how soon the heir is used, and what the host is told. */
+#include "fake/sentinel_fakes.h"
+
+static void test_role_is_asked_on_every_new_connection(void **state)
+{
+    (void)state;
+    reset_fakes();
+    kw_client *kw = open_n(1, "timeout=2s");
+    kw_fake_log_clear(PRIMARY);
+    unsigned before = kw_fake_accepted(PRIMARY);
+    for (int i = 0; i < 3; i++) {
+        expect(kw, "INCR a", 0);
+        kw_fake_disconnect(PRIMARY, i % 2 == 0);
+        kw_test_sleep_ms(20);
+    }
+    expect(kw, "INCR a", 0);
+    size_t opened = kw_fake_accepted(PRIMARY) - before;
+    assert_true(opened >= 4);
+    assert_true(kw_fake_count(PRIMARY, "ROLE") >= opened);
+    kw_close(kw);
+}
+
+/* Also where the loss of a connection was noticed before a command went on it. */
+static void test_sentinels_are_asked_at_every_reconnect(void **state)
+{
+    (void)state;
+    reset_fakes();
+    kw_client *kw = open_n(1, "timeout=2s");
+    for (int i = 0; i < 3; i++) {
+        expect(kw, "INCR a", 0);
+        kw_test_sleep_ms(300);
+        expect(kw, "INCR a", 0); /* what is due of the poll */
+        size_t asked = kw_fake_count(sentinels[0], "SENTINEL GET-*");
+        kw_fake_disconnect(PRIMARY, false);
+        kw_test_sleep_ms(30);
+        uint64_t start_ms = kw_test_now_ms();
+        while (kw_fake_count(sentinels[0], "SENTINEL GET-*") == asked) {
+            expect(kw, "INCR a", 0);
+            kw_test_sleep_ms(5);
+            assert_in_range(kw_test_now_ms() - start_ms, 0, 300 + LATE_MS);
+        }
+    }
+    kw_close(kw);
+}
+
+static void test_connection_to_a_demoted_primary_is_not_used(void **state)
+{
+    (void)state;
+    reset_fakes();
+    kw_client *kw = open_n(1, "timeout=2s");
+    expect(kw, "INCR a", 0);
+    be_replica(PRIMARY, "connected");
+    name(sentinels[0], OTHER, NULL, "", NULL);
+    kw_fake_disconnect(PRIMARY, false);
+    kw_test_sleep_ms(20);
+    expect(kw, "INCR a", 1); /* sent nowhere else */
+    assert_int_equal(kw_fake_count(PRIMARY, "INCR *"), 1);
+    kw_close(kw);
+}
+
+static void test_readonly_asks_the_sentinels_again(void **state)
+{
+    (void)state;
+    reset_fakes();
+    kw_client *kw = open_n(1, "timeout=2s");
+    expect(kw, "INCR a", 0);
+    kw_fake_reset(PRIMARY);
+    kw_fake_on_reply(PRIMARY, KW_FAKE_ALWAYS, "INCR *",
+                     "-READONLY You can't write against a read only replica.");
+    be_replica(PRIMARY, "connected");
+    name(sentinels[0], OTHER, PRIMARY, "slave", NULL);
+    uint64_t start_ms = kw_test_now_ms();
+    expect(kw, "INCR a", 1);
+    assert_in_range(kw_test_now_ms() - start_ms, 0, 400 + LATE_MS);
+    assert_int_equal(kw_fake_count(OTHER, "INCR *"), 1);
+    kw_close(kw);
+}
+
+/* Also where the READONLY is the caller's to read: in a script it may be an inner one. */
+static void test_readonly_of_a_script_asks_the_sentinels_again(void **state)
+{
+    (void)state;
+    reset_fakes();
+    kw_client *kw = open_n(1, "timeout=2s");
+    kw_fake_on_reply(PRIMARY, KW_FAKE_ALWAYS, "EVAL *", "-READONLY You can't write");
+    kw_fake_on_reply(OTHER, KW_FAKE_ALWAYS, "EVAL *", ":5");
+    char *text = kw_test_ask_error(kw, "EVAL x 0");
+    assert_memory_equal(text, "READONLY", 8);
+    free(text);
+    name(sentinels[0], OTHER, NULL, "", NULL);
+    be_replica(PRIMARY, "connected");
+    kw_test_sleep_ms(120);
+    assert_int_equal(kw_test_ask_integer(kw, "EVAL x 0"), 5);
+    kw_close(kw);
+}
+
+static void test_all_connections_to_the_old_primary_are_closed(void **state)
+{
+    (void)state;
+    reset_fakes();
+    kw_client *kw = open_n(1, "timeout=2s");
+    expect(kw, "INCR a", 0);
+    assert_true(kw_fake_open(PRIMARY) > 0);
+    name(sentinels[0], OTHER, PRIMARY, "slave", NULL);
+    uint64_t end_ms = kw_test_now_ms() + 3000;
+    while (kw_fake_count(OTHER, "GET *") == 0) { /* the second's poll */
+        kw_reply_free(kw_command(kw, NULL, "GET a"));
+        kw_test_sleep_ms(10);
+        assert_true(kw_test_now_ms() < end_ms);
+    }
+    kw_test_sleep_ms(50);
+    assert_int_equal(kw_fake_open(PRIMARY), 0);
+    kw_close(kw);
+}
+
+/* Its connections stay, and the first sentinel still names it. */
+static void test_demoted_primary_that_goes_on_answering_is_left(void **state)
+{
+    (void)state;
+    reset_fakes();
+    kw_client *kw = open_n(2, "timeout=2s");
+    expect(kw, "GET a", 0);
+    be_replica(PRIMARY, "connected");
+    name(sentinels[1], OTHER, NULL, "", NULL);
+    uint64_t end_ms = kw_test_now_ms() + 2000 + LATE_MS;
+    while (kw_fake_count(OTHER, "GET *") == 0) {
+        kw_reply_free(kw_command(kw, NULL, "GET a"));
+        kw_test_sleep_ms(10);
+        assert_true(kw_test_now_ms() < end_ms);
+    }
+    kw_close(kw);
+}
+
+static void test_heir_takes_over_when_it_says_so_itself(void **state)
+{
+    (void)state;
+    reset_fakes();
+    be_replica(OTHER, "connect");
+    kw_client *kw = open_n(1, "timeout=3s");
+    expect(kw, "INCR a", 0);
+    kw_fake_down(PRIMARY);
+    name(sentinels[0], PRIMARY, OTHER, "slave,promoted", NULL);
+    const char *argv[] = {"INCR", "a", NULL};
+    kw_error error = KW_ERROR_INIT;
+    kw_test_deadline soon = {400, NULL};
+    assert_null(kw_test_call(kw, &error, soon, argv));
+    assert_int_equal(error.effect, KW_EFFECT_NONE);
+    assert_int_equal(kw_fake_count(OTHER, "INCR *"), 0);
+    kw_fake_reset(OTHER);
+    answer_numbers();
+    uint64_t start_ms = kw_test_now_ms();
+    expect(kw, "INCR a", 1); /* while the sentinel still names the old one */
+    assert_in_range(kw_test_now_ms() - start_ms, 0, 400 + LATE_MS);
+    kw_close(kw);
+}
+
+/* A transaction that began at a primary that is none any more is not ended there. */
+static void test_session_does_not_outlive_its_primary(void **state)
+{
+    (void)state;
+    reset_fakes();
+    for (size_t i = 0; i < SERVERS; i++) {
+        kw_fake_on_reply(servers[i], KW_FAKE_ALWAYS, "MULTI", "+OK");
+        kw_fake_on_reply(servers[i], KW_FAKE_ALWAYS, "EXEC", "*0");
+    }
+    kw_client *kw = open_n(1, "timeout=2s");
+    kw_error error = KW_ERROR_INIT;
+    kw_session *session = kw_session_open(kw, &error, "a", 1);
+    kw_reply *reply = kw_session_command(session, &error, "MULTI");
+    assert_non_null(reply);
+    kw_reply_free(reply);
+    name(sentinels[0], OTHER, PRIMARY, "slave", NULL);
+    uint64_t end_ms = kw_test_now_ms() + 3000;
+    while (kw_fake_count(OTHER, "GET *") == 0) {
+        kw_reply_free(kw_command(kw, NULL, "GET a"));
+        kw_test_sleep_ms(10);
+        assert_true(kw_test_now_ms() < end_ms);
+    }
+    assert_null(kw_session_command(session, &error, "EXEC"));
+    assert_int_equal(error.code, KW_ERR_CLOSED);
+    assert_int_equal(error.effect, KW_EFFECT_NONE);
+    assert_int_equal(kw_fake_count(PRIMARY, "EXEC") + kw_fake_count(OTHER, "EXEC"), 0);
+    kw_session_close(session);
+    session = kw_session_open(kw, &error, "a", 1); /* at the new one */
+    kw_reply_free(kw_session_command(session, &error, "MULTI"));
+    assert_int_equal(kw_fake_count(OTHER, "MULTI"), 1);
+    kw_session_close(session);
+    kw_close(kw);
+}
+
+#define SUBSCRIBED "*3\r\n$10\r\npsubscribe\r\n$1\r\n*\r\n:1\r\n"
+
+/* A message of the channel, as a subscriber gets it. */
+static void publish(kw_fake *sentinel, const char *channel, const char *text)
+{
+    char bytes[500];
+    int len = snprintf(bytes, sizeof(bytes),
+                       "*4\r\n$8\r\npmessage\r\n$1\r\n*\r\n$%zu\r\n%s\r\n$%zu\r\n%s\r\n",
+                       strlen(channel), channel, strlen(text), text);
+    kw_fake_push(sentinel, bytes, (size_t)len);
+}
+
+typedef struct told {
+    size_t changed_n;
+    size_t down_n;
+    size_t up_n;
+    char node[64];
+} told;
+
+static void on_event(void *arg, const kw_event *event)
+{
+    told *it = arg;
+    it->changed_n += event->kind == KW_EVENT_PRIMARY_CHANGED ? 1 : 0;
+    it->down_n += event->kind == KW_EVENT_PRIMARY_DOWN ? 1 : 0;
+    it->up_n += event->kind == KW_EVENT_PRIMARY_UP ? 1 : 0;
+    snprintf(it->node, sizeof(it->node), "%s", event->node);
+}
+
+static kw_client *open_told(told *it)
+{
+    char uri[200];
+    kw_config *config = kw_config_new(NULL);
+    memset(it, 0, sizeof(*it));
+    snprintf(uri, sizeof(uri), "redis-sentinel://%s,%s/group?timeout=2s",
+             kw_fake_address(sentinels[0]), kw_fake_address(sentinels[1]));
+    assert_int_equal(kw_config_set_uri(config, uri, NULL), KW_OK);
+    kw_config_set_event(config, on_event, it);
+    kw_client *kw = kw_open_config(config, NULL);
+    kw_config_free(config);
+    return kw;
+}
+
+/* Calls for so long, or until the other server has answered one; how long it took. */
+static uint64_t call_until_other(kw_client *kw, uint64_t most_ms)
+{
+    uint64_t start_ms = kw_test_now_ms();
+    while (kw_fake_count(OTHER, "GET *") == 0 && kw_test_now_ms() - start_ms < most_ms) {
+        kw_reply_free(kw_command(kw, NULL, "GET a"));
+        kw_test_sleep_ms(5);
+    }
+    return kw_test_now_ms() - start_ms;
+}
+
+static void test_events_hasten_the_switch_and_are_told(void **state)
+{
+    (void)state;
+    told it;
+    char text[200];
+    reset_fakes();
+    kw_client *kw = open_told(&it);
+    for (size_t i = 0; i < 2; i++) {
+        kw_fake_on(sentinels[i], KW_FAKE_ALWAYS, "PSUBSCRIBE *",
+                   KW_FAKE_STEPS(KW_FAKE_SEND(SUBSCRIBED)));
+    }
+    (void)call_until_other(kw, 900); /* a poll has just been */
+    for (size_t i = 0; i < 2; i++) {
+        assert_true(kw_fake_count(sentinels[i], "PSUBSCRIBE *") > 0);
+        name(sentinels[i], OTHER, NULL, "", NULL);
+    }
+    snprintf(text, sizeof(text), "master group 127.0.0.1 %u #quorum 2/2",
+             (unsigned)kw_fake_port(PRIMARY));
+    publish(sentinels[0], "+odown", text);
+    publish(sentinels[1], "+odown", text); /* the same: told once */
+    uint64_t spent_ms = call_until_other(kw, 3000);
+    assert_in_range(spent_ms, 0, 250 + LATE_MS);
+    (void)call_until_other(kw, 50);
+    kw_test_sleep_ms(30);
+    kw_reply_free(kw_command(kw, NULL, "GET a"));
+    assert_int_equal(it.down_n, 1);
+    assert_int_equal(it.changed_n, 1);
+    assert_string_equal(it.node, kw_fake_address(OTHER));
+    kw_close(kw);
+}
+
+static void test_nonsense_of_a_subscription_costs_nothing(void **state)
+{
+    (void)state;
+    static const char *const pushes[] = {
+        "HTTP/1.1 400\r\n\r\n",
+        "*1073741824\r\n",
+        "+OK\r\n",
+        "*4\r\n$8\r\npmessage\r\n*0\r\n:1\r\n$-1\r\n",
+        "*4\r\n$8\r\npmess",
+        "*0\r\n",
+        "-ERR\r\n",
+    };
+    told it;
+    reset_fakes();
+    for (size_t i = 0; i < 2; i++) {
+        kw_fake_on(sentinels[i], KW_FAKE_ALWAYS, "PSUBSCRIBE *",
+                   KW_FAKE_STEPS(KW_FAKE_SEND(SUBSCRIBED)));
+    }
+    kw_client *kw = open_told(&it);
+    (void)call_until_other(kw, 100);
+    int descriptors_n = kw_test_fd_count();
+    for (size_t i = 0; i < sizeof(pushes) / sizeof(pushes[0]); i++) {
+        kw_fake_push(sentinels[0], pushes[i], strlen(pushes[i]));
+        kw_fake_push(sentinels[1], pushes[i], strlen(pushes[i]));
+        for (int k = 0; k < 20; k++) {
+            expect(kw, "GET a", 0);
+            kw_test_sleep_ms(2);
+        }
+    }
+    publish(sentinels[0], "+switch-master", "other 127.0.0.1 1 127.0.0.1 2");
+    for (int k = 0; k < 50; k++) {
+        publish(sentinels[1], "+odown", "master group \x01 99999 group group group group group");
+    }
+    (void)call_until_other(kw, 100);
+    assert_int_equal(it.down_n + it.changed_n + it.up_n, 0);
+    assert_in_range(kw_test_fd_count(), 0, descriptors_n + 2);
+    kw_close(kw);
+}
+
+static void test_role_that_is_not_allowed_is_told(void **state)
+{
+    (void)state;
+    reset_fakes();
+    kw_fake_reset(PRIMARY);
+    kw_fake_on_reply(PRIMARY, KW_FAKE_ALWAYS, "ROLE", "-NOPERM this user has no permissions");
+    kw_client *kw = open_n(1, "timeout=500ms");
+    kw_error error = expect_failure(kw, "INCR a", KW_ERR_AUTH);
+    assert_non_null(strstr(error.text, "ROLE"));
+    kw_close(kw);
+}
+
+static void test_calls_go_on_without_sentinels_and_ask_for_them_rarely(void **state)
+{
+    (void)state;
+    reset_fakes();
+    kw_client *kw = open_n(2, "timeout=1s");
+    expect(kw, "INCR a", 0);
+    kw_fake_down(sentinels[0]);
+    kw_fake_on_accept(sentinels[1], KW_FAKE_ALWAYS, KW_FAKE_STEPS(KW_FAKE_CLOSE));
+    kw_fake_disconnect(sentinels[1], true);
+    unsigned before = kw_fake_accepted(sentinels[1]);
+    uint64_t start_ms = kw_test_now_ms();
+    while (kw_test_now_ms() - start_ms < 2500) {
+        uint64_t call_ms = kw_test_now_ms();
+        expect(kw, "GET a", 0);
+        assert_in_range(kw_test_now_ms() - call_ms, 0, LATE_MS);
+        kw_test_sleep_ms(5);
+    }
+    assert_in_range(kw_fake_accepted(sentinels[1]) - before, 1, 12);
+    kw_close(kw);
+}
+
+static void test_stalled_primary_loses_its_calls_once_replaced(void **state)
+{
+    (void)state;
+    reset_fakes();
+    kw_client *kw = open_n(1, "timeout=5s");
+    expect(kw, "INCR a", 0);
+    kw_fake_reset(PRIMARY);
+    kw_fake_on(PRIMARY, KW_FAKE_ALWAYS, "*", KW_FAKE_STEPS(KW_FAKE_STALL));
+    name(sentinels[0], OTHER, NULL, "", NULL);
+    uint64_t start_ms = kw_test_now_ms();
+    expect(kw, "GET a", 1); /* a read goes to the new one */
+    assert_in_range(kw_test_now_ms() - start_ms, 0, 1500 + LATE_MS);
+    kw_close(kw);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_role_is_asked_on_every_new_connection),
+        cmocka_unit_test(test_sentinels_are_asked_at_every_reconnect),
+        cmocka_unit_test(test_connection_to_a_demoted_primary_is_not_used),
+        cmocka_unit_test(test_readonly_asks_the_sentinels_again),
+        cmocka_unit_test(test_readonly_of_a_script_asks_the_sentinels_again),
+        cmocka_unit_test(test_all_connections_to_the_old_primary_are_closed),
+        cmocka_unit_test(test_demoted_primary_that_goes_on_answering_is_left),
+        cmocka_unit_test(test_heir_takes_over_when_it_says_so_itself),
+        cmocka_unit_test(test_session_does_not_outlive_its_primary),
+        cmocka_unit_test(test_events_hasten_the_switch_and_are_told),
+        cmocka_unit_test(test_nonsense_of_a_subscription_costs_nothing),
+        cmocka_unit_test(test_role_that_is_not_allowed_is_told),
+        cmocka_unit_test(test_calls_go_on_without_sentinels_and_ask_for_them_rarely),
+        cmocka_unit_test(test_stalled_primary_loses_its_calls_once_replaced),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
