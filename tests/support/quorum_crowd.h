@@ -20,7 +20,8 @@ typedef struct kw_test_crowd_plan {
     bool is_calm;        /* nothing happens to servers */
     bool empties;        /* servers lose all data, are repaired, and then marked; no other fault */
     bool skips_repair;   /* planted: they are marked at once, with another copy behind */
-    bool trembles;       /* no other fault than ways that are slow now and then, each alone */
+    bool has_halves;     /* no other fault than writers that die when one copy has their write,
+                            while the others take none */
     bool rolls_back;     /* planted: old records are put back past every check */
 } kw_test_crowd_plan;
 

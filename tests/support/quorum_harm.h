@@ -1,0 +1,58 @@
+/* Quorum harm: what happens to the servers of a crowd, one piece at a time. */
+#ifndef SUPPORT_QUORUM_HARM_H
+#define SUPPORT_QUORUM_HARM_H
+
+#include <stdatomic.h>
+#include <sys/types.h>
+
+#include "base/random.h"
+#include "support/door.h"
+#include "support/quorum_crowd.h"
+#include "support/server.h"
+
+#define SERVERS_N KW_TEST_CROWD_SERVERS
+#define CLIENTS_N 4u
+#define KEYS_N    5u    /* at a time */
+#define EPOCH_MS  1000u /* then there are others, so that no history is long */
+#define ACTS_MAX  200000u
+
+typedef struct kw_test_note {
+    uint32_t key;
+    kw_test_act act;
+} kw_test_note;
+
+/* What all processes see. */
+typedef struct kw_test_board {
+    atomic_bool ends;
+    atomic_uint_fast64_t done_n;
+    atomic_uint_fast64_t none_n;
+    atomic_uint_fast64_t maybe_n;
+    uint64_t begin_ns;
+    atomic_size_t notes_n[CLIENTS_N + 1]; /* the last: of whoever does the harm */
+    kw_test_note notes[CLIENTS_N + 1][ACTS_MAX];
+} kw_test_board;
+
+typedef struct kw_test_crowd {
+    const kw_test_crowd_plan *plan;
+    kw_test_board *board;
+    kw_test_server *servers[SERVERS_N];
+    kw_test_door *doors[SERVERS_N];
+    pid_t clients[CLIENTS_N];
+    char uri[600];
+    kw_random random;
+    uint64_t faults_n;
+} kw_test_crowd;
+
+/* Keys are numbered: each epoch has KEYS_N of its own. */
+uint32_t kw_test_crowd_epoch(const kw_test_board *board);
+
+/* Adds what the act's client saw of the key. */
+void kw_test_crowd_note(kw_test_board *board, uint32_t key, const kw_test_act *act);
+
+/* The server has all that it should. */
+void kw_test_crowd_mark(kw_test_server *server);
+
+/* The next piece of harm that the plan has. */
+void kw_test_crowd_harm(kw_test_crowd *crowd);
+
+#endif
