@@ -94,6 +94,7 @@ typedef struct kw_lane {
     size_t calm_n;       /* commands in a row that met few others */
     size_t crowd_n;      /* replies that came together last */
     uint64_t sends_n;    /* commands, over all connections */
+    uint64_t sleeps_n;   /* of waiters, while others did the work */
 } kw_lane;
 
 /* KW_ERR_NOMEM. */

@@ -69,6 +69,7 @@ void kw_lane_dequeue(kw_lane *lane, kw_waiter *waiter)
 void kw_lane_park(kw_lane *lane, kw_waiter *waiter)
 {
     kw_park_begin(&waiter->park);
+    lane->sleeps_n++;
     waiter->is_parked = true;
     waiter->next_parked = NULL;
     waiter->before_parked = lane->parked_tail;

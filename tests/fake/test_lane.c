@@ -188,7 +188,6 @@ static void check_outcomes(const crowd *it)
 /* Without strain a command is answered again, and everything is given back. */
 static void check_end(const char *name)
 {
-    stage.strain.hook = NULL;
     atomic_store(&stage.strain.delay_permille, 0);
     atomic_store(&stage.strain.short_permille, 0);
     atomic_store(&stage.strain.full_permille, 0);

@@ -16,6 +16,9 @@ static bool echo(void *arg, kw_fake_call *call)
     if (strcmp(name, "ECHO") != 0) {
         return false;
     }
+    if (atomic_load(&stage->is_mute)) {
+        return true;
+    }
     if (kw_test_strain_below(&stage->strain, 1000) < atomic_load(&stage->slow_permille)) {
         kw_test_sleep_ms(3);
     }
@@ -33,6 +36,7 @@ void kw_test_stage_open(kw_test_stage *stage, const char *options, uint64_t seed
     kw_error error = KW_ERROR_INIT;
     stage->fake = kw_fake_start();
     atomic_init(&stage->slow_permille, 0);
+    atomic_init(&stage->is_mute, false);
     atomic_init(&stage->close_permille, 0);
     kw_fake_respond(stage->fake, echo, stage);
     kw_test_memory_init(&stage->memory, 0);

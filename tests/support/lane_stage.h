@@ -18,6 +18,7 @@ typedef struct kw_test_stage {
     kw_node *node;
     kw_lane *lane;
     atomic_uint slow_permille;  /* answers that come late */
+    atomic_bool is_mute;        /* gets commands, and answers none */
     atomic_uint close_permille; /* commands that the server closes the connection behind */
 } kw_test_stage;
 

@@ -43,21 +43,25 @@ void kw_test_strain_delay(kw_test_strain *strain)
     nanosleep(&span, NULL);
 }
 
+static void call_hook(kw_test_strain *strain, kw_test_syscall what, bool is_after)
+{
+    kw_test_strain_fn hook = atomic_load(&strain->hook);
+    if (hook != NULL) {
+        hook(atomic_load(&strain->hook_arg), what, is_after);
+    }
+}
+
 static void begin(kw_test_strain *strain, kw_test_syscall what)
 {
     atomic_fetch_add(&strain->counts[what], 1);
-    if (strain->hook != NULL) {
-        strain->hook(strain->hook_arg, what, false);
-    }
+    call_hook(strain, what, false);
     kw_test_strain_delay(strain);
 }
 
 static void end(kw_test_strain *strain, kw_test_syscall what)
 {
     kw_test_strain_delay(strain);
-    if (strain->hook != NULL) {
-        strain->hook(strain->hook_arg, what, true);
-    }
+    call_hook(strain, what, true);
 }
 
 static bool breaks(kw_test_strain *strain)
@@ -179,8 +183,8 @@ void kw_test_strain_init(kw_test_strain *strain, uint64_t seed)
     kw_transport transport = {strain,      strain_open, strain_error,    strain_opened, strain_send,
                               strain_recv, strain_poll, strain_shutdown, strain_close};
     strain->transport = transport;
-    strain->hook = NULL;
-    strain->hook_arg = NULL;
+    atomic_init(&strain->hook, NULL);
+    atomic_init(&strain->hook_arg, NULL);
     atomic_init(&strain->delay_permille, 0);
     atomic_init(&strain->short_permille, 0);
     atomic_init(&strain->full_permille, 0);

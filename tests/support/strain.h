@@ -22,9 +22,9 @@ typedef void (*kw_test_strain_fn)(void *arg, kw_test_syscall what, bool is_after
 
 /* All numbers may be changed while it is used. */
 typedef struct kw_test_strain {
-    kw_transport transport; /* for kw_env.transport */
-    kw_test_strain_fn hook; /* or NULL */
-    void *hook_arg;
+    kw_transport transport;          /* for kw_env.transport */
+    _Atomic(kw_test_strain_fn) hook; /* or NULL; set behind its argument */
+    _Atomic(void *) hook_arg;
     /* Of a thousand calls, so many .. */
     atomic_uint delay_permille; /* are late, before or after what they do */
     atomic_uint short_permille; /* sends take one byte */

@@ -1,0 +1,497 @@
+/* A lane, one step after the other: each test stops a thread in the middle of a call of the
+ * transport, does what must not go wrong just then, and lets it go on. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "api/client.h"
+#include "support/ask.h"
+#include "support/lane_stage.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+/* recvs and waits that end by themselves end long after the test has failed. */
+#define QUERY "timeout=30s&stall-timeout=30s&connect-timeout=10s&pool-max=4"
+
+enum { LONG_MS = 60000, SOON_MS = 5000 * KW_TEST_SLOWNESS };
+
+static kw_test_stage stage;
+
+static int set_up(void **state)
+{
+    (void)state;
+    memset(&stage, 0, sizeof(stage));
+    kw_test_stage_open(&stage, QUERY, 1);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    atomic_store(&stage.strain.room, SIZE_MAX);
+    kw_test_stage_close(&stage);
+    return 0;
+}
+
+/* A thread that carries one command. */
+typedef struct actor {
+    pthread_t thread;
+    kw_test_rider *rider;
+    unsigned timeout_ms;
+    kw_err code;
+    atomic_bool is_over;
+} actor;
+
+static void *act(void *arg)
+{
+    actor *self = arg;
+    self->code = kw_test_rider_run(&stage, self->rider, self->timeout_ms);
+    atomic_store(&self->is_over, true);
+    return NULL;
+}
+
+static void actor_start(actor *self, unsigned number, unsigned timeout_ms)
+{
+    self->rider = kw_test_rider_new(number);
+    self->timeout_ms = timeout_ms;
+    self->code = KW_OK;
+    atomic_init(&self->is_over, false);
+    assert_int_equal(pthread_create(&self->thread, NULL, act, self), 0);
+}
+
+/* Waits until the condition holds; it must, soon. */
+#define WAIT_FOR(condition)                                                                        \
+    do {                                                                                           \
+        uint64_t end_ms = kw_test_now_ms() + SOON_MS;                                              \
+        while (!(condition)) {                                                                     \
+            if (kw_test_now_ms() > end_ms) {                                                       \
+                kw_test_die("line %d: not in time: %s", __LINE__, #condition);                     \
+            }                                                                                      \
+            kw_test_sleep_ms(1);                                                                   \
+        }                                                                                          \
+    } while (false)
+
+static void actor_end(actor *self)
+{
+    pthread_join(self->thread, NULL);
+    kw_test_rider_free(self->rider);
+}
+
+/* Ends all waits of actors that nobody answers. */
+static void actor_lose(actor *self)
+{
+    kw_fake_disconnect(stage.fake, false);
+    WAIT_FOR(atomic_load(&self->is_over));
+    actor_end(self);
+}
+
+static size_t locked(const size_t *value)
+{
+    kw_gate_lock(&stage.lane->gate);
+    size_t n = *value;
+    kw_gate_unlock(&stage.lane->gate);
+    return n;
+}
+
+static size_t queue_n(void)
+{
+    return locked(&stage.lane->queue_n);
+}
+
+static size_t owners_n(void)
+{
+    kw_gate_lock(&stage.lane->gate);
+    size_t n = stage.lane->conn != NULL ? stage.lane->conn->owners.count : 0;
+    kw_gate_unlock(&stage.lane->gate);
+    return n;
+}
+
+static uint64_t sleeps_n(void)
+{
+    kw_gate_lock(&stage.lane->gate);
+    uint64_t n = stage.lane->sleeps_n;
+    kw_gate_unlock(&stage.lane->gate);
+    return n;
+}
+
+/* The next command does not wait for an answer to those before it. */
+static void open_gate(void)
+{
+    kw_gate_lock(&stage.lane->gate);
+    stage.lane->batch_at = 0;
+    kw_gate_unlock(&stage.lane->gate);
+}
+
+static void expect_right(unsigned number)
+{
+    kw_test_rider *rider = kw_test_rider_new(number);
+    assert_int_equal(kw_test_rider_run(&stage, rider, LONG_MS), KW_OK);
+    assert_true(kw_test_rider_is_right(rider));
+    kw_test_rider_free(rider);
+}
+
+static unsigned long sends_n(void)
+{
+    return kw_test_strain_count(&stage.strain, KW_TEST_SEND);
+}
+
+/* One call of one kind is held up. */
+typedef struct hold {
+    kw_test_syscall what;
+    bool is_after;
+    atomic_int left_n; /* calls before it */
+    atomic_bool is_held;
+    atomic_bool is_released;
+    pthread_t thread; /* whose call it is */
+} hold;
+
+static void hold_up(void *arg, kw_test_syscall what, bool is_after)
+{
+    hold *self = arg;
+    if (what != self->what || is_after != self->is_after ||
+        atomic_fetch_sub(&self->left_n, 1) != 0) {
+        return;
+    }
+    self->thread = pthread_self();
+    atomic_store(&self->is_held, true);
+    while (!atomic_load(&self->is_released)) {
+        kw_test_sleep_ms(1);
+    }
+}
+
+static void hold_next(hold *self, kw_test_syscall what, bool is_after, int left_n)
+{
+    self->what = what;
+    self->is_after = is_after;
+    atomic_init(&self->left_n, left_n);
+    atomic_init(&self->is_held, false);
+    atomic_init(&self->is_released, false);
+    atomic_store(&stage.strain.hook_arg, self);
+    atomic_store(&stage.strain.hook, hold_up);
+}
+
+static uint64_t stand_still(void *arg)
+{
+    (void)arg;
+    return 1000000000u;
+}
+
+/* A lone caller: one send, one recv, no poll, no sleep. The clock stands, so that no pause of
+ * this machine is taken for a connection that was idle. */
+static void test_lane_lone_caller_costs_two_system_calls(void **state)
+{
+    enum { COMMANDS = 500 };
+    (void)state;
+    kw_client *kw = kw_test_open("%s?share-above=0", kw_fake_uri(stage.fake));
+    kw->env.transport = &stage.strain.transport;
+    kw->env.clock.now_fn = stand_still;
+    kw_reply_free(kw_test_ask(kw, "ECHO warm"));
+    unsigned long counts[KW_TEST_SYSCALLS_N];
+    for (size_t i = 0; i < KW_TEST_SYSCALLS_N; i++) {
+        counts[i] = kw_test_strain_count(&stage.strain, (kw_test_syscall)i);
+    }
+    for (int i = 0; i < COMMANDS; i++) {
+        kw_reply_free(kw_test_ask(kw, "ECHO %d", i));
+    }
+    for (size_t i = 0; i < KW_TEST_SYSCALLS_N; i++) {
+        bool is_once = i == KW_TEST_SEND || i == KW_TEST_RECV;
+        assert_int_equal(kw_test_strain_count(&stage.strain, (kw_test_syscall)i) - counts[i],
+                         is_once ? COMMANDS : 0);
+    }
+    kw_node *node = kw_client_node(kw, &kw->env.options.seeds[0]);
+    assert_true(node->lane.sends_n >= COMMANDS);
+    assert_int_equal(node->lane.sleeps_n, 0);
+    kw_node_unref(node);
+    kw_close(kw);
+}
+
+/* Who may write does so before anything else. */
+static void test_lane_open_gate_sends_at_once(void **state)
+{
+    (void)state;
+    expect_right(1);
+    for (size_t crowd_n = 0; crowd_n < 10; crowd_n += 5) {
+        stage.lane->crowd_n = crowd_n; /* as if so many had just been answered */
+        unsigned long before_n = sends_n();
+        kw_test_rider *rider = kw_test_rider_new(2);
+        uint64_t now_ns = kw_test_now_ns();
+        uint64_t until_ns = now_ns + 60 * (uint64_t)1000000000;
+        assert_int_equal(
+            kw_lane_submit(stage.lane, &rider->failure, &rider->waiter, now_ns, until_ns), KW_OK);
+        assert_int_equal(sends_n(), before_n + 1);
+        assert_int_equal(kw_lane_wait(stage.lane, &rider->waiter, &now_ns, until_ns), KW_OK);
+        assert_true(kw_test_rider_is_right(rider));
+        kw_test_rider_free(rider);
+    }
+}
+
+/* Commands that come while a batch is unanswered leave in one send. */
+static void test_lane_closed_gate_makes_one_batch(void **state)
+{
+    enum { OTHERS = 10 };
+    (void)state;
+    actor first;
+    actor others[OTHERS];
+    hold recv_hold;
+    expect_right(1);
+    hold_next(&recv_hold, KW_TEST_RECV, true, 0);
+    actor_start(&first, 2, LONG_MS);
+    WAIT_FOR(atomic_load(&recv_hold.is_held));
+    kw_gate_lock(&stage.lane->gate);
+    stage.lane->trip_ns = 3600 * (uint64_t)1000000000; /* no time opens the gate */
+    kw_gate_unlock(&stage.lane->gate);
+    unsigned long before_n = sends_n();
+    for (unsigned i = 0; i < OTHERS; i++) {
+        actor_start(&others[i], 10 + i, LONG_MS);
+    }
+    WAIT_FOR(queue_n() == OTHERS && sleeps_n() >= OTHERS);
+    assert_int_equal(sends_n(), before_n);
+    atomic_store(&recv_hold.is_released, true);
+    for (unsigned i = 0; i < OTHERS; i++) {
+        WAIT_FOR(atomic_load(&others[i].is_over));
+        assert_true(kw_test_rider_is_right(others[i].rider));
+        actor_end(&others[i]);
+    }
+    actor_end(&first);
+    assert_int_equal(sends_n(), before_n + 1);
+}
+
+/* The writer has sent its bytes, and does not know yet; its reply is there, its reader gone.
+ * Who comes now waits for the writer's next look. */
+static void test_lane_writer_that_leaves_looks_for_what_came(void **state)
+{
+    (void)state;
+    actor reader, writer, late;
+    hold send_hold;
+    kw_fake_on(stage.fake, 1, "ECHO n:000002",
+               KW_FAKE_STEPS(KW_FAKE_DELAY(50), KW_FAKE_SEND("+a\r\n")));
+    expect_right(1);
+    actor_start(&reader, 2, LONG_MS);
+    WAIT_FOR(kw_fake_count(stage.fake, "ECHO n:000002") == 1);
+    open_gate();
+    hold_next(&send_hold, KW_TEST_SEND, true, 0);
+    actor_start(&writer, 3, LONG_MS);
+    WAIT_FOR(atomic_load(&send_hold.is_held));
+    WAIT_FOR(atomic_load(&reader.is_over));
+    /* Nobody reads now: the late one does, and the writer's reply comes to it. */
+    actor_start(&late, 4, LONG_MS);
+    WAIT_FOR(queue_n() == 1);
+    WAIT_FOR(owners_n() == 0);
+    unsigned long before_n = sends_n();
+    atomic_store(&send_hold.is_released, true);
+    hold second;
+    hold_next(&second, KW_TEST_SEND, false, 0);
+    WAIT_FOR(atomic_load(&second.is_held));
+    assert_true(pthread_equal(second.thread, writer.thread));
+    assert_int_equal(sends_n(), before_n + 1);
+    atomic_store(&second.is_released, true);
+    WAIT_FOR(atomic_load(&late.is_over));
+    assert_true(kw_test_rider_is_right(late.rider));
+    actor_end(&reader);
+    actor_end(&writer);
+    actor_end(&late);
+}
+
+/* The command of a caller that answers nothing, and who is its reader. */
+static void start_silent_reader(actor *reader)
+{
+    expect_right(1);
+    atomic_store(&stage.is_mute, true);
+    actor_start(reader, 100, LONG_MS);
+    WAIT_FOR(kw_fake_count(stage.fake, "ECHO n:000100") == 1);
+    open_gate();
+}
+
+/* A writer leaves bytes behind while another thread reads: who sleeps goes on with them. */
+static void test_lane_rest_of_a_writer_that_left_is_sent(void **state)
+{
+    (void)state;
+    actor reader, writer, sleeper;
+    start_silent_reader(&reader);
+    atomic_store(&stage.strain.room, 10);
+    actor_start(&writer, 2, 300);
+    WAIT_FOR(atomic_load(&stage.strain.room) == 0);
+    uint64_t slept_n = sleeps_n();
+    actor_start(&sleeper, 3, LONG_MS);
+    WAIT_FOR(sleeps_n() > slept_n);
+    WAIT_FOR(atomic_load(&writer.is_over));
+    assert_int_equal(writer.code, KW_ERR_TIMEOUT);
+    atomic_store(&stage.strain.room, SIZE_MAX);
+    assert_true(kw_fake_wait(stage.fake, "ECHO n:000002", 1, SOON_MS));
+    actor_lose(&reader);
+    WAIT_FOR(atomic_load(&sleeper.is_over));
+    actor_end(&sleeper);
+    actor_end(&writer);
+}
+
+static void renew_once(void *arg, kw_test_syscall what, bool is_after)
+{
+    atomic_bool *is_done = arg;
+    if (what == KW_TEST_OPEN && is_after && !atomic_exchange(is_done, true)) {
+        kw_node_renew(stage.node);
+    }
+}
+
+/* What the server is changes while a connection to it is being opened. */
+static void test_lane_connection_from_before_a_renewal_is_not_used(void **state)
+{
+    (void)state;
+    atomic_bool is_done;
+    atomic_init(&is_done, false);
+    atomic_store(&stage.strain.hook_arg, &is_done);
+    atomic_store(&stage.strain.hook, renew_once);
+    kw_test_rider *rider = kw_test_rider_new(1);
+    rider->waiter.is_early = true;
+    assert_int_equal(kw_test_rider_run(&stage, rider, LONG_MS), KW_OK);
+    assert_true(kw_test_rider_is_right(rider));
+    kw_test_rider_free(rider);
+    assert_int_equal(kw_fake_count(stage.fake, "ECHO *"), 1);
+    assert_int_equal(kw_fake_accepted(stage.fake), 2);
+}
+
+/* Nobody waits any more for a connection that is being opened: the next caller goes on with it,
+ * and meanwhile it does not count as the lane's. */
+static void test_lane_half_open_connection_is_left_to_the_pool(void **state)
+{
+    (void)state;
+    kw_fake_on(stage.fake, KW_FAKE_ALWAYS, "CLIENT SETINFO LIB-NAME *",
+               KW_FAKE_STEPS(KW_FAKE_DELAY(200), KW_FAKE_SEND("+OK\r\n")));
+    kw_test_rider *rider = kw_test_rider_new(1);
+    assert_int_equal(kw_test_rider_run(&stage, rider, 30), KW_ERR_TIMEOUT);
+    assert_false(rider->waiter.has_left);
+    kw_test_rider_free(rider);
+    assert_null(stage.lane->conn);
+    assert_non_null(stage.node->idle);
+    assert_int_equal(stage.node->shared_n, 0);
+    assert_int_equal(stage.node->health.dialling_n, 1);
+    assert_null(kw_test_stage_find_leftover(&stage));
+    expect_right(2);
+    assert_int_equal(kw_fake_accepted(stage.fake), 1);
+    assert_int_equal(stage.node->health.dialling_n, 0);
+}
+
+/* An early command is given up; the greeting is over all the same. */
+static void test_lane_greeting_does_not_wait_for_a_tombstone(void **state)
+{
+    (void)state;
+    actor second;
+    kw_fake_on(stage.fake, KW_FAKE_ALWAYS, "CLIENT SETINFO LIB-NAME *",
+               KW_FAKE_STEPS(KW_FAKE_DELAY(100), KW_FAKE_SEND("+OK\r\n")));
+    atomic_store(&stage.is_mute, true);
+    kw_test_rider *rider = kw_test_rider_new(1);
+    rider->waiter.is_early = true;
+    assert_int_equal(kw_test_rider_run(&stage, rider, 30), KW_ERR_TIMEOUT);
+    assert_true(rider->waiter.has_left);
+    kw_test_rider_free(rider);
+    actor_start(&second, 2, LONG_MS);
+    assert_true(kw_fake_wait(stage.fake, "ECHO n:000002", 1, SOON_MS));
+    assert_int_equal(locked(&stage.lane->tombstones_n), 1);
+    actor_lose(&second);
+}
+
+/* A reply in the bytes of the greeting, and one more that nothing asked for. */
+static void test_lane_doubtful_reply_of_an_early_command_is_dropped(void **state)
+{
+    (void)state;
+    kw_fake_on(stage.fake, KW_FAKE_ALWAYS, "CLIENT SETINFO LIB-VER *",
+               KW_FAKE_STEPS(KW_FAKE_DELAY(1)));
+    kw_fake_on(stage.fake, KW_FAKE_ALWAYS, "ECHO n:000001",
+               KW_FAKE_STEPS(KW_FAKE_SEND("+OK\r\n$8\r\nn:000001\r\n+more\r\n")));
+    kw_test_rider *rider = kw_test_rider_new(1);
+    rider->waiter.is_early = true;
+    assert_int_equal(kw_test_rider_run(&stage, rider, LONG_MS), KW_OK);
+    assert_int_equal(rider->waiter.state, KW_WAITER_BROKEN);
+    assert_int_equal(rider->waiter.code, KW_ERR_DESYNC);
+    assert_true(rider->waiter.has_left);
+    assert_null(rider->waiter.request.reply);
+    kw_test_rider_free(rider);
+}
+
+/* The server answers a command of which it has a half: the rest of that must not be taken for
+ * a part of the next one. */
+static void test_lane_answer_to_half_a_command_ends_the_connection(void **state)
+{
+    (void)state;
+    actor first;
+    expect_right(1);
+    atomic_store(&stage.strain.room, 10);
+    actor_start(&first, 2, LONG_MS);
+    WAIT_FOR(atomic_load(&stage.strain.room) == 0);
+    kw_test_sleep_ms(5);
+    kw_fake_push(stage.fake, "+early\r\n", 8);
+    WAIT_FOR(atomic_load(&first.is_over));
+    assert_int_equal(first.rider->waiter.state, KW_WAITER_ANSWERED);
+    actor_end(&first);
+    atomic_store(&stage.strain.room, SIZE_MAX);
+    assert_null(stage.lane->conn);
+    expect_right(3);
+    assert_int_equal(kw_fake_accepted(stage.fake), 2);
+}
+
+/* The same while another thread reads, and the writer is inside of send. */
+static void test_lane_writer_sees_that_it_was_answered_early(void **state)
+{
+    (void)state;
+    actor reader, writer;
+    hold send_hold;
+    start_silent_reader(&reader);
+    atomic_store(&stage.strain.room, 10);
+    hold_next(&send_hold, KW_TEST_SEND, false, 1); /* has sent ten bytes */
+    actor_start(&writer, 2, LONG_MS);
+    WAIT_FOR(atomic_load(&send_hold.is_held));
+    kw_fake_push(stage.fake, "+one\r\n+early\r\n", 14);
+    WAIT_FOR(atomic_load(&reader.is_over));
+    atomic_store(&stage.is_mute, false);
+    atomic_store(&send_hold.is_released, true);
+    WAIT_FOR(atomic_load(&writer.is_over));
+    assert_int_equal(writer.rider->waiter.state, KW_WAITER_ANSWERED);
+    actor_end(&reader);
+    actor_end(&writer);
+    assert_null(stage.lane->conn);
+    atomic_store(&stage.strain.room, SIZE_MAX);
+    expect_right(3);
+}
+
+/* Nothing of the command has left: no reply is its own. */
+static void test_lane_answer_to_an_unsent_command_is_dropped(void **state)
+{
+    (void)state;
+    actor first;
+    expect_right(1);
+    atomic_store(&stage.strain.room, 0);
+    actor_start(&first, 2, LONG_MS);
+    WAIT_FOR(owners_n() == 1);
+    kw_test_sleep_ms(20);
+    kw_fake_push(stage.fake, "+wrong\r\n", 8);
+    WAIT_FOR(atomic_load(&first.is_over));
+    assert_int_equal(first.rider->waiter.state, KW_WAITER_BROKEN);
+    assert_false(first.rider->waiter.has_left);
+    assert_null(first.rider->waiter.request.reply);
+    actor_end(&first);
+}
+
+#define SCENE(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        SCENE(test_lane_lone_caller_costs_two_system_calls),
+        SCENE(test_lane_open_gate_sends_at_once),
+        SCENE(test_lane_closed_gate_makes_one_batch),
+        SCENE(test_lane_writer_that_leaves_looks_for_what_came),
+        SCENE(test_lane_rest_of_a_writer_that_left_is_sent),
+        SCENE(test_lane_connection_from_before_a_renewal_is_not_used),
+        SCENE(test_lane_half_open_connection_is_left_to_the_pool),
+        SCENE(test_lane_greeting_does_not_wait_for_a_tombstone),
+        SCENE(test_lane_doubtful_reply_of_an_early_command_is_dropped),
+        SCENE(test_lane_answer_to_half_a_command_ends_the_connection),
+        SCENE(test_lane_writer_sees_that_it_was_answered_early),
+        SCENE(test_lane_answer_to_an_unsent_command_is_dropped),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
