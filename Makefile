@@ -1,5 +1,5 @@
 # keyway: GNU make 3.81 and later. `make help` lists the targets.
-# Settings, on the command line: CC CXX CPPFLAGS CFLAGS LDFLAGS PREFIX LIBDIR INCLUDEDIR DESTDIR, V=1 shows commands.
+# Settings, on the command line: CC CXX CPPFLAGS CFLAGS LDFLAGS PREFIX LIBDIR INCLUDEDIR DESTDIR TLS, V=1 shows commands.
 
 CC ?= cc
 CXX ?= c++
@@ -45,10 +45,27 @@ endif
 # hiredis puts bare names on the include path, so its folders come last and quietly.
 HIREDIS_CFLAGS := $(patsubst -I%,-isystem %,$(shell $(PKG_CONFIG) --cflags hiredis))
 HIREDIS_LIBS := $(shell $(PKG_CONFIG) --libs hiredis)
+
+# TLS needs OpenSSL. auto: where hiredis was built with it as well, so that nothing new is depended on.
+TLS ?= auto
+has_package = $(shell $(PKG_CONFIG) --exists $(1) 2> /dev/null && echo yes)
+ifeq ($(TLS),auto)
+HAS_TLS := $(and $(call has_package,hiredis_ssl),$(call has_package,openssl))
+else ifeq ($(TLS),yes)
+HAS_TLS := $(if $(call has_package,openssl),yes,$(error TLS=yes: OpenSSL is not here, install libssl-dev))
+else
+HAS_TLS :=
+endif
+ifneq ($(HAS_TLS),)
+TLS_CFLAGS := -DKW_HAS_TLS $(patsubst -I%,-isystem %,$(shell $(PKG_CONFIG) --cflags openssl))
+TLS_LIBS := $(shell $(PKG_CONFIG) --libs openssl)
+TLS_REQUIRES := , openssl
+endif
+
 CPPFLAGS_ALL = -Iinclude -Ilib -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE -D_DARWIN_C_SOURCE \
-	$(HIREDIS_CFLAGS) $(CPPFLAGS)
+	$(TLS_CFLAGS) $(HIREDIS_CFLAGS) $(CPPFLAGS)
 CFLAGS_ALL = -std=c11 -fPIC -fvisibility=hidden -pthread $(WARNINGS) $(CFLAGS)
-LIBS = $(HIREDIS_LIBS) -pthread
+LIBS = $(HIREDIS_LIBS) $(TLS_LIBS) -pthread
 
 STATIC = $(BUILD)/libkeyway.a
 SHARED = $(BUILD)/$(SHARED_NAME)
@@ -98,6 +115,7 @@ all: $(STATIC) $(SHARED)
 ## all: the static and the shared library, in build/ (default)
 ## check: every test; needs redis-server, redis-cli and cmocka, no root and no network
 ## check-unit check-scene check-fake check-live check-fault: tests of one kind
+## check-tls: TLS against real servers, also where hiredis is without it; needs libssl-dev and openssl
 ## check-quorum: values on several copies under faults, for QUORUM_SECONDS (120)
 ## check-build: headers, rooms, exported symbols, installed copy
 ## check-examples: each example, and the quickstart's tour
@@ -214,6 +232,11 @@ check-build: all
 check-examples: all $(EXAMPLES) $(TOOLS)
 	$(RUN) --servers $(EXAMPLE_CHECKS)
 
+# What TLS needs may be here although hiredis is without it.
+check-tls:
+	@$(MAKE) $(BUILD)/tls/tests/live/test_tls BUILD=$(BUILD)/tls TLS=yes
+	$(RUN) --servers $(BUILD)/tls/tests/live/test_tls
+
 check-quick: $(UNIT) $(SCENE) $(FAKE) $(FAST)
 	$(RUN) --servers $(UNIT) $(SCENE) $(FAKE) $(FAST)
 
@@ -267,6 +290,7 @@ install: all
 	$(Q)ln -sf $(SHARED_SONAME) '$(DESTDIR)$(libdir)/$(SHARED_LINK)'
 	$(Q)sed -e 's|@prefix@|$(PREFIX)|' -e 's|@libdir@|$(call in_prefix,$(libdir))|' \
 		-e 's|@includedir@|$(call in_prefix,$(includedir))|' -e 's|@version@|$(VERSION)|' \
+		-e 's|@tls@|$(TLS_REQUIRES)|' \
 		pkgconfig/keyway.pc.in > '$(DESTDIR)$(libdir)/pkgconfig/keyway.pc'
 	@chmod 644 '$(DESTDIR)$(libdir)/pkgconfig/keyway.pc'
 
@@ -297,7 +321,7 @@ format-check:
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all help check check-quorum check-unit check-scene check-fake check-live check-fault check-build check-examples check-quick \
+.PHONY: all help check check-tls check-quorum check-unit check-scene check-fake check-live check-fault check-build check-examples check-quick \
 	asan tsan fuzz fuzz-run bench tour demo exports install uninstall dist format format-check clean
 .SECONDARY:
 .DELETE_ON_ERROR:

@@ -123,12 +123,19 @@ static void free_client(kw_client *client)
 {
     kw_allocator mem = client->env.mem;
     kw_resolver_unref(client->env.resolver);
+    kw_tls_context_free(client->env.tls);
     kw_membership_free(client->members, &mem);
     kw_ring_unref(client->placement);
     kw_descriptors_fini(&client->env.descriptors, &mem);
     kw_fork_fini(&client->fork);
     kw_options_fini(&client->env.options, &mem);
     kw_mem_free(&mem, client);
+}
+
+static bool uses_tls(const kw_options *options)
+{
+    bool has_sentinels = options->scheme == KW_SCHEME_SENTINEL;
+    return options->has_tls || (has_sentinels && kw_options_has_sentinel_tls(options));
 }
 
 /* KW_OK for settings that a handle can be made of. */
@@ -144,6 +151,13 @@ static kw_err check_config(const kw_config *config, kw_error *error)
         return kw_error_set(error, KW_ERR_CONFIG, KW_EFFECT_NONE,
                             "the name that the sentinels know is missing, as in "
                             "redis-sentinel://host:26379/mymaster");
+    }
+    bool names_files = options->tls_ca != NULL || options->tls_ca_dir != NULL ||
+                       options->tls_cert != NULL || options->tls_key != NULL;
+    if (names_files && !uses_tls(options)) {
+        return kw_error_set(error, KW_ERR_CONFIG, KW_EFFECT_NONE,
+                            "certificates are given, but the scheme has no TLS; with it the URI "
+                            "begins with rediss");
     }
     return kw_quorum_check(options, error);
 }
@@ -204,9 +218,11 @@ kw_client *kw_open_config(const kw_config *config, kw_error *error)
         free_client(client);
         return no_memory(error);
     }
-    bool is_ring = client->env.options.scheme == KW_SCHEME_RING;
     kw_err code = KW_OK;
-    if (is_ring) {
+    if (uses_tls(&client->env.options)) {
+        code = kw_tls_context_new(&client->env.tls, error, &client->env.mem, &client->env.options);
+    }
+    if (code == KW_OK && client->env.options.scheme == KW_SCHEME_RING) {
         code = init_ring(client, error);
     }
     if (code != KW_OK || publish_first(client, error) != KW_OK) {

@@ -39,6 +39,11 @@ bool kw_options_copy(kw_options *copy, const kw_options *options, const kw_alloc
     is_whole = copy_text(&fresh.service, options->service, mem) && is_whole;
     is_whole = copy_text(&fresh.sentinel_user, options->sentinel_user, mem) && is_whole;
     is_whole = copy_text(&fresh.sentinel_password, options->sentinel_password, mem) && is_whole;
+    is_whole = copy_text(&fresh.tls_ca, options->tls_ca, mem) && is_whole;
+    is_whole = copy_text(&fresh.tls_ca_dir, options->tls_ca_dir, mem) && is_whole;
+    is_whole = copy_text(&fresh.tls_cert, options->tls_cert, mem) && is_whole;
+    is_whole = copy_text(&fresh.tls_key, options->tls_key, mem) && is_whole;
+    is_whole = copy_text(&fresh.tls_server_name, options->tls_server_name, mem) && is_whole;
     is_whole = copy_text(&fresh.placement, options->placement, mem) && is_whole;
     kw_roster none = {NULL, 0, 0};
     fresh.roster = none;
@@ -79,6 +84,11 @@ void kw_options_fini(kw_options *options, const kw_allocator *mem)
     kw_mem_free(mem, options->service);
     kw_mem_free(mem, options->sentinel_user);
     free_secret(options->sentinel_password, mem);
+    kw_mem_free(mem, options->tls_ca);
+    kw_mem_free(mem, options->tls_ca_dir);
+    kw_mem_free(mem, options->tls_cert);
+    kw_mem_free(mem, options->tls_key);
+    kw_mem_free(mem, options->tls_server_name);
     kw_mem_free(mem, options->placement);
     kw_roster_fini(&options->roster, mem);
     kw_mem_free(mem, options->zones);

@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "net/reader_functions.h"
+#include "net/tls.h"
 #include "route/ring_rules.h"
 
 #include <stdio.h>
@@ -51,6 +52,19 @@ static const kw_option_row rows[] = {
     {"db", KW_OPTION_COUNT, AT(database), 0, 1000000, "0", "database number; not on a cluster"},
     {"protocol", KW_OPTION_PROTOCOL, AT(protocol), 2, 3, "2",
      "protocol version of the servers' replies: 2, or 3 (RESP3, with hiredis 1.0 or later)"},
+    {"tls-ca", KW_OPTION_TEXT, AT(tls_ca), 0, 0, NULL,
+     "TLS: file of the authorities that sign servers' certificates (PEM); else the system's"},
+    {"tls-ca-dir", KW_OPTION_TEXT, AT(tls_ca_dir), 0, 0, NULL,
+     "TLS: folder of such files, named by their hashes"},
+    {"tls-cert", KW_OPTION_TEXT, AT(tls_cert), 0, 0, NULL,
+     "TLS: file of the certificate to show to servers (PEM)"},
+    {"tls-key", KW_OPTION_TEXT, AT(tls_key), 0, 0, NULL, "TLS: file of its key (PEM)"},
+    {"tls-server-name", KW_OPTION_NAME, AT(tls_server_name), 0, 0, NULL,
+     "TLS: the name that certificates must have, in place of the host that is dialled"},
+    {"tls-verify", KW_OPTION_VERIFY, AT(tls_verify), 0, 0, "full",
+     "TLS: what of a certificate is checked: full (with the host name), ca or none"},
+    {"sentinel-tls", KW_OPTION_SENTINEL_TLS, AT(sentinel_tls), 0, 0, "same",
+     "TLS to the sentinels: same as to the servers, off or on"},
     {"after-fork", KW_OPTION_FORK, AT(is_reopened_after_fork), 0, 0, "refuse",
      "what a forked child's calls do: refuse or reopen"},
     {"cross-slot", KW_OPTION_SPLIT, AT(refuses_split), 0, 0, "split",
@@ -140,6 +154,9 @@ static const char *const quorum_words[] = {"strict", "weak"};
 static const char *const guard_words[] = {"off", "on"};
 static const char *const resolver_words[] = {"system", "thread"};
 static const char *const outage_words[] = {"fail", "next", "eject"}; /* as kw_outage_policy */
+
+static const char *const verify_words[] = {"full", "ca", "none"};      /* as kw_tls_verify */
+static const char *const sentinel_tls_words[] = {"same", "off", "on"}; /* as kw_sentinel_tls */
 
 typedef struct unit {
     const char *name;
@@ -292,6 +309,35 @@ static kw_err set_outage(kw_options *options, kw_error *error, const kw_option_r
     return wrong(error, row, value, "fail, next or eject");
 }
 
+static kw_err set_verify(kw_options *options, kw_error *error, const kw_option_row *row,
+                         kw_bytes value)
+{
+    for (size_t i = 0; i < sizeof(verify_words) / sizeof(verify_words[0]); i++) {
+        if (kw_bytes_equal(value, kw_bytes_of(verify_words[i]))) {
+            options->tls_verify = (kw_tls_verify)i;
+            return KW_OK;
+        }
+    }
+    return wrong(error, row, value, "full, ca or none");
+}
+
+static kw_err set_sentinel_tls(kw_options *options, kw_error *error, const kw_option_row *row,
+                               kw_bytes value)
+{
+    for (size_t i = 0; i < sizeof(sentinel_tls_words) / sizeof(sentinel_tls_words[0]); i++) {
+        if (!kw_bytes_equal(value, kw_bytes_of(sentinel_tls_words[i]))) {
+            continue;
+        }
+        if (i == KW_SENTINEL_TLS_ON && !kw_tls_is_built()) {
+            return kw_error_set(error, KW_ERR_UNSUPPORTED, KW_EFFECT_NONE, "option %s: %s",
+                                row->name, KW_TLS_MISSING);
+        }
+        options->sentinel_tls = (kw_sentinel_tls)i;
+        return KW_OK;
+    }
+    return wrong(error, row, value, "same, off or on");
+}
+
 static kw_err set_placement(kw_options *options, kw_error *error, const kw_allocator *mem,
                             const kw_option_row *row, kw_bytes value)
 {
@@ -439,6 +485,10 @@ kw_err kw_option_set(kw_options *options, kw_error *error, const kw_allocator *m
         return set_choice(options, error, row, value, guard_words);
     case KW_OPTION_READ:
         return set_read(options, error, row, value);
+    case KW_OPTION_VERIFY:
+        return set_verify(options, error, row, value);
+    case KW_OPTION_SENTINEL_TLS:
+        return set_sentinel_tls(options, error, row, value);
     case KW_OPTION_ZONES:
         return set_zones(options, error, mem, row, value);
     case KW_OPTION_ADDRESSES:

@@ -8,22 +8,24 @@
 #include "base/options.h"
 
 typedef enum kw_option_kind {
-    KW_OPTION_DURATION,  /* "500ms", "2s", "1m", "1h", "0" */
-    KW_OPTION_COUNT,     /* a plain number */
-    KW_OPTION_SIZE,      /* bytes: "512", "4kb", "64mb", "1gb" */
-    KW_OPTION_PROTOCOL,  /* 2, or 3 where hiredis reads it */
-    KW_OPTION_TEXT,      /* any text */
-    KW_OPTION_NAME,      /* text without spaces and control bytes */
-    KW_OPTION_FORK,      /* "refuse" or "reopen" */
-    KW_OPTION_RESOLVER,  /* "system" or "thread" */
-    KW_OPTION_SPLIT,     /* "split" or "refuse" */
-    KW_OPTION_PLACEMENT, /* as kw_ring_change_new takes it */
-    KW_OPTION_OUTAGE,    /* "fail", "next" or "eject" */
-    KW_OPTION_QUORUM,    /* "strict" or "weak" */
-    KW_OPTION_GUARD,     /* "off" or "on" */
-    KW_OPTION_READ,      /* "primary", "replica", "zone:name", ... */
-    KW_OPTION_ZONES,     /* "server>zone,server>zone" */
-    KW_OPTION_ADDRESSES  /* "from>to,from>to" */
+    KW_OPTION_DURATION,     /* "500ms", "2s", "1m", "1h", "0" */
+    KW_OPTION_COUNT,        /* a plain number */
+    KW_OPTION_SIZE,         /* bytes: "512", "4kb", "64mb", "1gb" */
+    KW_OPTION_PROTOCOL,     /* 2, or 3 where hiredis reads it */
+    KW_OPTION_TEXT,         /* any text */
+    KW_OPTION_NAME,         /* text without spaces and control bytes */
+    KW_OPTION_FORK,         /* "refuse" or "reopen" */
+    KW_OPTION_RESOLVER,     /* "system" or "thread" */
+    KW_OPTION_SPLIT,        /* "split" or "refuse" */
+    KW_OPTION_PLACEMENT,    /* as kw_ring_change_new takes it */
+    KW_OPTION_OUTAGE,       /* "fail", "next" or "eject" */
+    KW_OPTION_QUORUM,       /* "strict" or "weak" */
+    KW_OPTION_GUARD,        /* "off" or "on" */
+    KW_OPTION_READ,         /* "primary", "replica", "zone:name", ... */
+    KW_OPTION_VERIFY,       /* "full", "ca" or "none" */
+    KW_OPTION_SENTINEL_TLS, /* "same", "off" or "on" */
+    KW_OPTION_ZONES,        /* "server>zone,server>zone" */
+    KW_OPTION_ADDRESSES     /* "from>to,from>to" */
 } kw_option_kind;
 
 typedef struct kw_option_row {

@@ -3,6 +3,7 @@
 #include "api/option_table.h"
 #include "api/uri_parts.h"
 #include "base/error.h"
+#include "net/tls.h"
 
 #include <string.h>
 
@@ -14,27 +15,29 @@
 typedef struct scheme_row {
     const char *name;
     kw_scheme scheme;
-    bool is_path;        /* of a Unix socket */
-    const char *refusal; /* NULL: supported */
+    bool is_path; /* of a Unix socket */
+    bool has_tls;
 } scheme_row;
 
-#define NO_TLS "TLS is not in this version; use the scheme without the second s"
-
 static const scheme_row schemes[] = {
-    {"redis", KW_SCHEME_SINGLE, false, NULL},
-    {"valkey", KW_SCHEME_SINGLE, false, NULL},
-    {"redis+unix", KW_SCHEME_SINGLE, true, NULL},
-    {"valkey+unix", KW_SCHEME_SINGLE, true, NULL},
-    {"redis-cluster", KW_SCHEME_CLUSTER, false, NULL},
-    {"valkey-cluster", KW_SCHEME_CLUSTER, false, NULL},
-    {"redis-sentinel", KW_SCHEME_SENTINEL, false, NULL},
-    {"valkey-sentinel", KW_SCHEME_SENTINEL, false, NULL},
-    {"redis-ring", KW_SCHEME_RING, false, NULL},
-    {"valkey-ring", KW_SCHEME_RING, false, NULL},
-    {"rediss", KW_SCHEME_SINGLE, false, NO_TLS},
-    {"valkeys", KW_SCHEME_SINGLE, false, NO_TLS},
-    {"rediss-cluster", KW_SCHEME_CLUSTER, false, NO_TLS},
-    {"valkeys-cluster", KW_SCHEME_CLUSTER, false, NO_TLS},
+    {"redis", KW_SCHEME_SINGLE, false, false},
+    {"valkey", KW_SCHEME_SINGLE, false, false},
+    {"redis+unix", KW_SCHEME_SINGLE, true, false},
+    {"valkey+unix", KW_SCHEME_SINGLE, true, false},
+    {"redis-cluster", KW_SCHEME_CLUSTER, false, false},
+    {"valkey-cluster", KW_SCHEME_CLUSTER, false, false},
+    {"redis-sentinel", KW_SCHEME_SENTINEL, false, false},
+    {"valkey-sentinel", KW_SCHEME_SENTINEL, false, false},
+    {"redis-ring", KW_SCHEME_RING, false, false},
+    {"valkey-ring", KW_SCHEME_RING, false, false},
+    {"rediss", KW_SCHEME_SINGLE, false, true},
+    {"valkeys", KW_SCHEME_SINGLE, false, true},
+    {"rediss-cluster", KW_SCHEME_CLUSTER, false, true},
+    {"valkeys-cluster", KW_SCHEME_CLUSTER, false, true},
+    {"rediss-sentinel", KW_SCHEME_SENTINEL, false, true},
+    {"valkeys-sentinel", KW_SCHEME_SENTINEL, false, true},
+    {"rediss-ring", KW_SCHEME_RING, false, true},
+    {"valkeys-ring", KW_SCHEME_RING, false, true},
 };
 
 kw_err kw_uri_wrong(const kw_uri_reader *self, const char *at, const char *what)
@@ -322,9 +325,9 @@ static kw_err find_scheme(const kw_uri_reader *self, const scheme_row **row, kw_
     for (size_t i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++) {
         if (kw_bytes_equal_nocase(name, kw_bytes_of(schemes[i].name))) {
             *row = &schemes[i];
-            if (schemes[i].refusal != NULL) {
+            if (schemes[i].has_tls && !kw_tls_is_built()) {
                 return kw_error_set(self->error, KW_ERR_UNSUPPORTED, KW_EFFECT_NONE,
-                                    "URI, scheme %s: %s", schemes[i].name, schemes[i].refusal);
+                                    "URI, scheme %s: %s", schemes[i].name, KW_TLS_MISSING);
             }
             return KW_OK;
         }
@@ -332,7 +335,7 @@ static kw_err find_scheme(const kw_uri_reader *self, const scheme_row **row, kw_
     return kw_uri_wrong(
         self, self->uri,
         "unknown scheme; known are redis, redis+unix, redis-cluster, redis-sentinel, "
-        "redis-ring and the same with valkey");
+        "redis-ring, the same with rediss for TLS, and with valkey");
 }
 
 /* Behind "://" and before "?". */
@@ -376,6 +379,7 @@ kw_err kw_uri_read(kw_options *options, kw_error *error, const kw_allocator *mem
         return code;
     }
     options->scheme = row->scheme;
+    options->has_tls = row->has_tls;
     kw_bytes rest = kw_bytes_of(colon + 3);
     kw_bytes place = rest;
     kw_bytes query = {rest.data + rest.len, 0};

@@ -33,6 +33,20 @@ typedef enum kw_read_preference {
     KW_READ_OF_ZONE               /* one of that zone; else as PREFERRED_REPLICA */
 } kw_read_preference;
 
+/* What of a server's certificate is looked at. */
+typedef enum kw_tls_verify {
+    KW_TLS_VERIFY_FULL, /* who signed it, and whom it is for */
+    KW_TLS_VERIFY_CA,   /* who signed it */
+    KW_TLS_VERIFY_NONE
+} kw_tls_verify;
+
+/* Whether sentinels speak TLS. */
+typedef enum kw_sentinel_tls {
+    KW_SENTINEL_TLS_SAME, /* as the servers do */
+    KW_SENTINEL_TLS_OFF,
+    KW_SENTINEL_TLS_ON
+} kw_sentinel_tls;
+
 /* Where a server is. */
 typedef struct kw_zone_pair {
     kw_endpoint server;
@@ -67,6 +81,14 @@ typedef struct kw_options {
     char *service;         /* what sentinels call the primary and its replicas; NULL: none */
     char *sentinel_user;
     char *sentinel_password; /* both of the sentinels alone, not of the servers; NULL: none */
+    bool has_tls;            /* of the scheme: rediss:// and its like */
+    kw_sentinel_tls sentinel_tls;
+    kw_tls_verify tls_verify;
+    char *tls_ca;          /* file of authorities; NULL: none */
+    char *tls_ca_dir;      /* folder of them; NULL: none; neither: the system's */
+    char *tls_cert;        /* file of the client's own certificate; NULL: none */
+    char *tls_key;         /* file of its key; NULL: none */
+    char *tls_server_name; /* whom certificates must name; NULL: the host that is dialled */
     uint64_t database;
     uint64_t protocol;            /* 2 or 3: RESP2 or RESP3 with the servers */
     uint64_t timeout_ms;          /* deadline of a call, from its start */
@@ -100,6 +122,12 @@ uint64_t kw_zone_hash(kw_bytes name);
 /* Reads "primary", "prefer-replica", "replica", "nearest" or "zone:name"; false, with nothing
  * written, for anything else. */
 bool kw_read_preference_parse(kw_read_preference *read, uint64_t *zone, kw_bytes text);
+
+static inline bool kw_options_has_sentinel_tls(const kw_options *options)
+{
+    return options->sentinel_tls == KW_SENTINEL_TLS_ON ||
+           (options->sentinel_tls == KW_SENTINEL_TLS_SAME && options->has_tls);
+}
 
 /* True where servers are asked for the map, again and again. */
 static inline bool kw_options_has_fetch(const kw_options *options)

@@ -35,6 +35,24 @@ static void close_socket(kw_conn *conn)
         }
         conn->socket = -1;
     }
+    kw_tls_free(conn->tls);
+    conn->tls = NULL;
+}
+
+ssize_t kw_conn_send(kw_conn *conn, const char *data, size_t len)
+{
+    if (conn->tls != NULL) {
+        return kw_tls_send(conn->tls, conn->socket, data, len);
+    }
+    return conn->env->transport->send_fn(conn->env->transport->arg, conn->socket, data, len);
+}
+
+ssize_t kw_conn_recv(kw_conn *conn, char *data, size_t len, bool waits)
+{
+    if (conn->tls != NULL) {
+        return kw_tls_recv(conn->tls, conn->socket, data, len, waits);
+    }
+    return conn->env->transport->recv_fn(conn->env->transport->arg, conn->socket, data, len, waits);
 }
 
 /* A connection of many threads is declared dead by its lane. */
@@ -46,16 +64,32 @@ static kw_err die(kw_conn *conn, kw_err code)
     return code;
 }
 
+/* A server that wants TLS hangs up on a greeting without it. */
+static const char *hint_of(const kw_conn *conn, ssize_t status)
+{
+    if (status == -ECONNREFUSED) {
+        return "; is a server running there?";
+    }
+    return conn->state == KW_CONN_GREETING && conn->tls == NULL ? "; does it want TLS (rediss://)?"
+                                                                : "";
+}
+
 static kw_err die_of_errno(kw_conn *conn, kw_error *error, kw_err code, const char *what,
                            ssize_t status)
 {
     bool is_connected = conn->state == KW_CONN_READY;
+    kw_effect effect = is_connected ? KW_EFFECT_MAYBE : KW_EFFECT_NONE;
+    const char *failure = conn->tls != NULL && status == -EPROTO ? kw_tls_failure(conn->tls) : NULL;
+    if (failure != NULL) {
+        code = is_connected ? code : KW_ERR_HANDSHAKE;
+        kw_error_set(error, code, effect, "%s", failure);
+        return die(conn, code);
+    }
     char reason[100];
     if (strerror_r((int)-status, reason, sizeof(reason)) != 0) {
         reason[0] = '\0';
     }
-    kw_error_set(error, code, is_connected ? KW_EFFECT_MAYBE : KW_EFFECT_NONE, "%s: %s%s", what,
-                 reason, status == -ECONNREFUSED ? "; is a server running there?" : "");
+    kw_error_set(error, code, effect, "%s: %s%s", what, reason, hint_of(conn, status));
     return die(conn, code);
 }
 
@@ -63,6 +97,20 @@ static kw_err die_of_memory(kw_conn *conn, kw_error *error)
 {
     kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for a connection");
     return die(conn, KW_ERR_NOMEM);
+}
+
+/* Sentinels may be left out of it, or have it alone. */
+static bool is_sealed(const kw_conn *conn)
+{
+    const kw_options *options = &conn->env->options;
+    bool is_sentinel = conn->role == KW_CONN_SENTINEL;
+    return is_sentinel ? kw_options_has_sentinel_tls(options) : options->has_tls;
+}
+
+static kw_err begin_tls(kw_conn *conn, kw_error *error)
+{
+    conn->tls = kw_tls_new(conn->env->tls, conn->env->transport, conn->endpoint.host);
+    return conn->tls != NULL ? KW_OK : die_of_memory(conn, error);
 }
 
 /* Tries the next address that takes a connect. */
@@ -83,7 +131,7 @@ static kw_err dial(kw_conn *conn, kw_error *error, int status)
             return die_of_memory(conn, error);
         }
         conn->socket = socket;
-        return KW_OK;
+        return is_sealed(conn) ? begin_tls(conn, error) : KW_OK;
     }
     return die_of_errno(conn, error, KW_ERR_CONNECT, "cannot connect", status);
 }
@@ -154,7 +202,8 @@ void kw_conn_free(kw_conn *conn)
 
 bool kw_conn_has_bytes(const kw_conn *conn)
 {
-    return conn->out_at < conn->out.len || conn->rest.len > 0;
+    return conn->out_at < conn->out.len || conn->rest.len > 0 ||
+           (conn->tls != NULL && kw_tls_has_sealed(conn->tls));
 }
 
 static size_t waiting_len(const kw_conn *conn)
@@ -181,6 +230,9 @@ short kw_conn_events(const kw_conn *conn)
 {
     if (conn->state == KW_CONN_CONNECTING) {
         return POLLOUT;
+    }
+    if (conn->tls != NULL && kw_tls_is_shaking(conn->tls)) {
+        return kw_tls_has_sealed(conn->tls) ? POLLIN | POLLOUT : POLLIN;
     }
     return kw_conn_has_bytes(conn) ? POLLIN | POLLOUT : POLLIN;
 }
@@ -213,8 +265,7 @@ static kw_err send_some(kw_conn *conn, kw_error *error, size_t *sent, const char
 {
     *sent = 0;
     while (*sent < len) {
-        ssize_t status = conn->env->transport->send_fn(conn->env->transport->arg, conn->socket,
-                                                       data + *sent, len - *sent);
+        ssize_t status = kw_conn_send(conn, data + *sent, len - *sent);
         if (status == -EAGAIN) {
             return KW_OK;
         }
@@ -231,6 +282,16 @@ static kw_err send_some(kw_conn *conn, kw_error *error, size_t *sent, const char
         }
     }
     return KW_OK;
+}
+
+/* What was taken for sending and waits behind its seal. */
+static kw_err flush_sealed(kw_conn *conn, kw_error *error)
+{
+    int status = conn->tls != NULL ? kw_tls_flush(conn->tls, conn->socket) : 0;
+    if (status == 0 || status == -EAGAIN) {
+        return KW_OK;
+    }
+    return die_of_errno(conn, error, code_of_loss(conn), "connection lost while sending", status);
 }
 
 static kw_err flush(kw_conn *conn, kw_error *error)
@@ -252,7 +313,7 @@ static kw_err flush(kw_conn *conn, kw_error *error)
         conn->rest.len -= sent;
         return code;
     }
-    return KW_OK;
+    return flush_sealed(conn, error);
 }
 
 /* The greeting is over once no answer to it is awaited any more. */
@@ -347,25 +408,51 @@ kw_err kw_conn_parse(kw_conn *conn, kw_error *error, kw_reply **replies, size_t 
     return KW_OK;
 }
 
+static kw_err die_of_end(kw_conn *conn, kw_error *error)
+{
+    kw_err code = code_of_loss(conn);
+    if (conn->tls != NULL && kw_tls_is_shaking(conn->tls)) {
+        code = KW_ERR_HANDSHAKE;
+        kw_error_set(error, code, KW_EFFECT_NONE,
+                     "the server closed the connection in the TLS handshake; does it speak TLS at "
+                     "this port?");
+    } else {
+        kw_error_set(error, code, KW_EFFECT_MAYBE, "the server closed the connection%s",
+                     hint_of(conn, 0));
+    }
+    return die(conn, code);
+}
+
+/* What one recv brought and data had no room for. What is wrong with it comes with the next
+ * recv. */
+static kw_err receive_rest(kw_conn *conn, kw_error *error, size_t *got, char *data, size_t len)
+{
+    ssize_t status;
+    kw_err code = KW_OK;
+    while (code == KW_OK && (status = kw_tls_recv_rest(conn->tls, data, len)) > 0) {
+        *got += (size_t)status;
+        code = kw_reader_feed(&conn->reader, error, data, (size_t)status);
+    }
+    return code;
+}
+
 kw_err kw_conn_receive(kw_conn *conn, kw_error *error, size_t *got, bool waits)
 {
     char data[RECV_LEN];
     *got = 0;
-    ssize_t status = conn->env->transport->recv_fn(conn->env->transport->arg, conn->socket, data,
-                                                   sizeof(data), waits);
+    ssize_t status = kw_conn_recv(conn, data, sizeof(data), waits);
     if (status == -EAGAIN) {
         return KW_OK;
     }
     if (status <= 0) {
-        kw_err code = code_of_loss(conn);
-        if (status < 0) {
-            return die_of_errno(conn, error, code, "connection lost", status);
-        }
-        kw_error_set(error, code, KW_EFFECT_MAYBE, "the server closed the connection");
-        return die(conn, code);
+        return status < 0 ? die_of_errno(conn, error, code_of_loss(conn), "connection lost", status)
+                          : die_of_end(conn, error);
     }
     *got = (size_t)status;
     kw_err code = kw_reader_feed(&conn->reader, error, data, *got);
+    if (code == KW_OK && conn->tls != NULL) {
+        code = receive_rest(conn, error, got, data, sizeof(data));
+    }
     return code == KW_OK ? KW_OK : die(conn, code);
 }
 
@@ -447,8 +534,22 @@ static kw_err die_unready(kw_conn *conn, kw_error *error)
     if (conn->state == KW_CONN_CONNECTING) {
         return die_of_time(conn, error, KW_ERR_CONNECT, "connecting took too long");
     }
+    if (conn->tls != NULL && kw_tls_is_shaking(conn->tls)) {
+        return die_of_time(conn, error, KW_ERR_HANDSHAKE,
+                           "connected, but the server did not answer the TLS handshake in time; "
+                           "does it speak TLS at this port?");
+    }
     return die_of_time(conn, error, KW_ERR_HANDSHAKE,
                        "connected, but the server did not answer HELLO in time");
+}
+
+const char *kw_conn_lateness(const kw_env *env, bool is_greeting)
+{
+    if (!is_greeting) {
+        return "while connecting";
+    }
+    return env->tls != NULL ? "before the TLS handshake and HELLO were answered"
+                            : "before the answer to HELLO";
 }
 
 bool kw_conn_takes_requests(const kw_conn *conn)
@@ -621,9 +722,7 @@ bool kw_conn_is_fresh(const kw_conn *conn, uint64_t now_ns)
 bool kw_conn_is_quiet(kw_conn *conn)
 {
     char byte;
-    ssize_t got =
-        conn->env->transport->recv_fn(conn->env->transport->arg, conn->socket, &byte, 1, false);
-    return got == -EAGAIN;
+    return kw_conn_recv(conn, &byte, 1, false) == -EAGAIN;
 }
 
 void kw_conn_shutdown(kw_conn *conn)

@@ -7,6 +7,7 @@
 #include "net/env.h"
 #include "net/fifo.h"
 #include "net/reader.h"
+#include "net/tls.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -35,6 +36,7 @@ struct kw_conn {
     unsigned era;  /* its node's when it was opened */
     uint64_t zone; /* kw_zone_hash, as the server says it; 0: it does not */
     int socket;    /* -1: none */
+    kw_tls *tls;   /* NULL: bytes go to the socket as they are */
     kw_conn_state state;
     kw_address addresses[KW_ADDRESSES_MAX];
     size_t addresses_n;
@@ -84,6 +86,9 @@ kw_err kw_conn_establish(kw_conn *conn, kw_error *error, uint64_t until_ns, bool
  * there is. */
 bool kw_conn_takes_requests(const kw_conn *conn);
 
+/* When a deadline came that was before the connection's own, in words. */
+const char *kw_conn_lateness(const kw_env *env, bool is_greeting);
+
 /* Ends a connection that is not READY by its deadline; KW_OK while it may go on. */
 kw_err kw_conn_check_overdue(kw_conn *conn, kw_error *error, uint64_t now_ns);
 
@@ -119,6 +124,10 @@ kw_err kw_conn_wait(kw_conn *conn, kw_error *error, kw_request *request, uint64_
 
 /* Makes sure that kw_conn_queue of a request of that many bytes has the memory. */
 bool kw_conn_make_room(kw_conn *conn, size_t len);
+
+/* For bytes that the queue of owners knows nothing of: as those of the transport. */
+ssize_t kw_conn_send(kw_conn *conn, const char *data, size_t len);
+ssize_t kw_conn_recv(kw_conn *conn, char *data, size_t len, bool waits);
 
 /* True where bytes wait to be sent. */
 bool kw_conn_has_bytes(const kw_conn *conn);

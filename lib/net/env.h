@@ -10,6 +10,7 @@
 #include "net/descriptors.h"
 #include "net/resolver.h"
 #include "net/sync.h"
+#include "net/tls.h"
 #include "net/transport.h"
 
 #include <stdatomic.h>
@@ -31,6 +32,7 @@ typedef struct kw_env {
     kw_options options;
     kw_clock clock;
     const kw_transport *transport;
+    kw_tls_context *tls;                    /* NULL: nothing of this handle is sealed */
     const struct kw_poller_backend *poller; /* of an event loop; NULL: the system's best */
     kw_resolver *resolver;                  /* NULL: names are looked up in the caller's thread */
     kw_log_level log_level;

@@ -71,10 +71,10 @@ static kw_err read_map(kw_fetch_cluster *self, kw_map **map, kw_error *error, co
     }
     const kw_allocator *mem = &self->env->mem;
     kw_map *previous = self->owner->map_fn(self->owner->arg);
-    kw_err code =
-        self->asks_shards
-            ? kw_topology_from_shards(map, error, mem, reply, &from->endpoint, previous, false)
-            : kw_topology_from_slots(map, error, mem, reply, &from->endpoint, previous);
+    kw_err code = self->asks_shards
+                      ? kw_topology_from_shards(map, error, mem, reply, &from->endpoint, previous,
+                                                self->env->options.has_tls)
+                      : kw_topology_from_slots(map, error, mem, reply, &from->endpoint, previous);
     kw_map_unref(previous);
     return code;
 }

@@ -161,8 +161,7 @@ static void tell_why_queued(const kw_lane *lane, kw_waiter *waiter)
     bool is_greeting = lane->is_greeting;
     waiter->code = is_greeting ? KW_ERR_HANDSHAKE : KW_ERR_CONNECT;
     kw_error_set(waiter->failure, waiter->code, KW_EFFECT_NONE,
-                 "the deadline came %s; raise timeout",
-                 is_greeting ? "before the answer to HELLO" : "while connecting");
+                 "the deadline came %s; raise timeout", kw_conn_lateness(lane->env, is_greeting));
 }
 
 /* Nobody is there to send the other half of a command, or to wait for what is overdue. Owners

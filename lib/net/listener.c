@@ -117,9 +117,8 @@ static kw_err open_ear(kw_ear *ear, kw_error *error, uint64_t now_ns)
         return code;
     }
     /* From here on the connection's own queue knows nothing of what comes. */
-    ssize_t sent =
-        transport->send_fn(transport->arg, conn->socket, subscribe, sizeof(subscribe) - 1);
-    ear->is_subscribed = sent == (ssize_t)sizeof(subscribe) - 1;
+    ssize_t sent = kw_conn_send(conn, subscribe, sizeof(subscribe) - 1);
+    ear->is_subscribed = sent == (ssize_t)sizeof(subscribe) - 1 && !kw_conn_has_bytes(conn);
     return ear->is_subscribed ? KW_OK
                               : kw_error_set(error, KW_ERR_CLOSED, KW_EFFECT_NONE,
                                              "the subscription could not be sent");
@@ -145,8 +144,7 @@ static kw_err hear(kw_ear *ear, kw_error *error, kw_listener_fn fn, void *arg)
 {
     char data[READ_LEN];
     kw_conn *conn = ear->conn;
-    const kw_transport *transport = conn->env->transport;
-    ssize_t got = transport->recv_fn(transport->arg, conn->socket, data, sizeof(data), false);
+    ssize_t got = kw_conn_recv(conn, data, sizeof(data), false);
     if (got == -EAGAIN) {
         return KW_OK;
     }

@@ -311,7 +311,7 @@ static kw_err park(kw_node *node, kw_conn *conn, kw_error *error, uint64_t now_n
     kw_gate_unlock(&node->gate);
     kw_err code = kw_error_set(error, is_greeting ? KW_ERR_HANDSHAKE : KW_ERR_CONNECT,
                                KW_EFFECT_NONE, "the deadline came %s; raise timeout",
-                               is_greeting ? "before the answer to HELLO" : "while connecting");
+                               kw_conn_lateness(node->env, is_greeting));
     kw_error_set_node(error, node->name);
     return code;
 }

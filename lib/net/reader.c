@@ -18,6 +18,9 @@
 /* An empty buffer of this size is kept for the next reply. */
 #define BUFFER_KEEP_LEN ((size_t)16 * 1024)
 
+/* First byte of what a server of TLS says to a greeting without it. */
+#define TLS_ALERT '\x15'
+
 /* Messages that a server may push between two replies. */
 #define PUSHES_MAX ((size_t)10000)
 
@@ -140,8 +143,9 @@ static kw_err explain(kw_reader *reader, kw_error *error)
     }
     char text[160];
     kw_bytes_show(text, sizeof(text), kw_bytes_of(reader->hiredis->errstr));
-    return kw_error_set(error, KW_ERR_PROTOCOL, KW_EFFECT_MAYBE,
-                        "the server's bytes are no valid reply: %s; is it a Redis server?", text);
+    return kw_error_set(
+        error, KW_ERR_PROTOCOL, KW_EFFECT_MAYBE, "the server's bytes are no valid reply: %s; %s",
+        text, reader->head == TLS_ALERT ? "it may want TLS (rediss://)" : "is it a Redis server?");
 }
 
 /* Gives hiredis some more of the input. */

@@ -122,6 +122,13 @@ static bool all_met(const kw_test_cluster *cluster)
     return true;
 }
 
+/* The port that the one of the cluster's bus goes by: with tls-cluster that of TLS. */
+static unsigned bus_base(const kw_test_server *node)
+{
+    unsigned tls_port = kw_test_server_tls_port(node);
+    return tls_port != 0 ? tls_port : kw_test_server_port(node);
+}
+
 static void meet_all(kw_test_cluster *cluster, size_t from)
 {
     uint64_t end_ms = kw_test_now_ms() + FORM_MS;
@@ -129,7 +136,7 @@ static void meet_all(kw_test_cluster *cluster, size_t from)
         for (size_t i = 0; i < j; i++) {
             if (is_living(cluster, i)) {
                 kw_test_server_ok(cluster->nodes[i], "CLUSTER MEET 127.0.0.1 %u",
-                                  kw_test_server_port(cluster->nodes[j]));
+                                  bus_base(cluster->nodes[j]));
             }
         }
     }

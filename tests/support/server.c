@@ -35,6 +35,7 @@ struct kw_test_server {
     bool is_paused;
     bool is_sentinel;
     uint16_t port;
+    uint16_t tls_port; /* 0 without TLS */
     char address[32];
     char uri[48];
     char folder[256];
@@ -184,6 +185,9 @@ static void write_config(const kw_test_server *server, const char *config)
     if (server->password != NULL) {
         fprintf(file, "masterauth %s\n", server->password);
     }
+    if (server->tls_port != 0) {
+        fprintf(file, "tls-port %u\n", server->tls_port);
+    }
     fputs(config == NULL ? "" : config, file);
     if (fclose(file) != 0) {
         kw_test_die("cannot write %s", server->config_path);
@@ -293,6 +297,8 @@ static kw_test_server *start(const char *config, bool is_sentinel)
     server->password = password_of(config);
     for (int tries = 1;; tries++) {
         place(server);
+        bool has_tls = config != NULL && strstr(config, "tls-cert-file") != NULL;
+        server->tls_port = has_tls ? port_take() : 0;
         write_config(server, config);
         server->pid = spawn_server(server);
         if (wait_ready(server)) {
@@ -349,6 +355,11 @@ const char *kw_test_server_folder(const kw_test_server *server)
 uint16_t kw_test_server_port(const kw_test_server *server)
 {
     return server->port;
+}
+
+uint16_t kw_test_server_tls_port(const kw_test_server *server)
+{
+    return server->tls_port;
 }
 
 pid_t kw_test_server_pid(const kw_test_server *server)

@@ -34,6 +34,8 @@ const char *kw_test_server_uri(const kw_test_server *server);
 const char *kw_test_server_socket(const kw_test_server *server);
 const char *kw_test_server_folder(const kw_test_server *server);
 uint16_t kw_test_server_port(const kw_test_server *server);
+/* Where config has a tls-cert-file line, the server listens there as well; else 0. */
+uint16_t kw_test_server_tls_port(const kw_test_server *server);
 pid_t kw_test_server_pid(const kw_test_server *server);
 
 /* True from kill to restart. */
