@@ -194,7 +194,7 @@ $(BUILD)/examples/%: examples/%.c $(STATIC)
 
 CHECK_ENV = CC='$(CC)' CXX='$(CXX)' MAKE='$(MAKE)' PKG_CONFIG='$(PKG_CONFIG)' BUILD='$(BUILD)' VERSION='$(VERSION)' \
 	SHARED='$(SHARED)' CPPFLAGS_ALL='$(CPPFLAGS_ALL)' CFLAGS_ALL='$(CFLAGS_ALL)' EXAMPLES='$(EXAMPLES)' \
-	LOOPS='$(LOOPS)' V='$(V)'
+	LOOPS='$(LOOPS)' HAS_TLS='$(HAS_TLS)' V='$(V)'
 RUN = @env -u MAKEFLAGS $(CHECK_ENV) sh tests/support/check.sh
 VECTORS = tests/unit/ring_vectors.sh
 STYLE_CHECKS = tests/support/headers.sh tests/support/rooms.sh tests/support/exports.sh
@@ -202,7 +202,7 @@ EXAMPLE_CHECKS = tests/support/examples.sh tests/live/quickstart.sh
 
 check: all $(UNIT) $(SCENE) $(FAKE) $(LIVE) $(FAULT) $(EXAMPLES) $(TOOLS)
 	$(RUN) --servers $(UNIT) $(VECTORS) $(SCENE) $(STYLE_CHECKS) tests/install/install.sh \
-		$(FAKE) $(LIVE) $(FAULT) $(EXAMPLE_CHECKS)
+		$(FAKE) $(LIVE) tests/live/tls.sh $(FAULT) $(EXAMPLE_CHECKS)
 
 check-unit: $(UNIT)
 	$(RUN) $(UNIT) $(VECTORS)
@@ -234,8 +234,7 @@ check-examples: all $(EXAMPLES) $(TOOLS)
 
 # What TLS needs may be here although hiredis is without it.
 check-tls:
-	@$(MAKE) $(BUILD)/tls/tests/live/test_tls BUILD=$(BUILD)/tls TLS=yes
-	$(RUN) --servers $(BUILD)/tls/tests/live/test_tls
+	$(RUN) --servers tests/live/tls.sh
 
 check-quick: $(UNIT) $(SCENE) $(FAKE) $(FAST)
 	$(RUN) --servers $(UNIT) $(SCENE) $(FAKE) $(FAST)

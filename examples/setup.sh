@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what is missing: setup.sh [build] [servers] [tests]
 # build: compiler, make, hiredis, xxHash; servers: redis-server and redis-cli, without a
-# service; tests: cmocka, a C++ compiler, nutcracker and event loops. Without words: all of them.
+# service; tests: cmocka, a C++ compiler, nutcracker, event loops, OpenSSL. Without words: all of them.
 # Debian and Ubuntu; asks for sudo only if something is missing. Elsewhere it names the
 # packages and stops.
 
@@ -53,6 +53,9 @@ check_tests() {
         has_header uv.h || wants libuv1-dev
         has_header ev.h || wants libev-dev
         pkg-config --exists glib-2.0 2> /dev/null || wants libglib2.0-dev
+        # Nor without these, but that TLS is not tested.
+        pkg-config --exists openssl 2> /dev/null || wants libssl-dev
+        has openssl || wants openssl
     fi
 }
 
