@@ -1,0 +1,165 @@
+/* A connection from its first address to its end. */
+#include "net/conn_parts.h"
+
+#include "base/error.h"
+#include "net/greeting.h"
+
+#include <errno.h>
+#include <string.h>
+
+static void close_socket(kw_conn *conn)
+{
+    if (conn->socket >= 0) {
+        if (kw_descriptors_remove(&conn->env->descriptors, conn->socket)) {
+            conn->env->transport->close_fn(conn->env->transport->arg, conn->socket);
+        }
+        conn->socket = -1;
+    }
+    kw_tls_free(conn->tls);
+    conn->tls = NULL;
+}
+
+/* A connection of many threads is declared dead by its lane. */
+kw_err kw_conn_die(kw_conn *conn, kw_err code)
+{
+    if (!conn->is_shared) {
+        conn->state = KW_CONN_DEAD;
+    }
+    return code;
+}
+
+/* A server that wants TLS hangs up on a greeting without it. */
+const char *kw_conn_loss_hint(const kw_conn *conn, ssize_t status)
+{
+    if (status == -ECONNREFUSED) {
+        return "; is a server running there?";
+    }
+    return conn->state == KW_CONN_GREETING && conn->tls == NULL ? "; does it want TLS (rediss://)?"
+                                                                : "";
+}
+
+kw_err kw_conn_die_of_errno(kw_conn *conn, kw_error *error, kw_err code, const char *what,
+                            ssize_t status)
+{
+    bool is_connected = conn->state == KW_CONN_READY;
+    kw_effect effect = is_connected ? KW_EFFECT_MAYBE : KW_EFFECT_NONE;
+    const char *failure = conn->tls != NULL && status == -EPROTO ? kw_tls_failure(conn->tls) : NULL;
+    if (failure != NULL) {
+        code = is_connected ? code : KW_ERR_HANDSHAKE;
+        kw_error_set(error, code, effect, "%s", failure);
+        return kw_conn_die(conn, code);
+    }
+    char reason[100];
+    if (strerror_r((int)-status, reason, sizeof(reason)) != 0) {
+        reason[0] = '\0';
+    }
+    kw_error_set(error, code, effect, "%s: %s%s", what, reason, kw_conn_loss_hint(conn, status));
+    return kw_conn_die(conn, code);
+}
+
+kw_err kw_conn_die_of_memory(kw_conn *conn, kw_error *error)
+{
+    kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for a connection");
+    return kw_conn_die(conn, KW_ERR_NOMEM);
+}
+
+/* Sentinels may be left out of it, or have it alone. */
+static bool is_sealed(const kw_conn *conn)
+{
+    const kw_options *options = &conn->env->options;
+    bool is_sentinel = conn->role == KW_CONN_SENTINEL;
+    return is_sentinel ? kw_options_has_sentinel_tls(options) : options->has_tls;
+}
+
+static kw_err begin_tls(kw_conn *conn, kw_error *error)
+{
+    conn->tls = kw_tls_new(conn->env->tls, conn->env->transport, conn->endpoint.host);
+    return conn->tls != NULL ? KW_OK : kw_conn_die_of_memory(conn, error);
+}
+
+/* Tries the next address that takes a connect. */
+kw_err kw_conn_dial(kw_conn *conn, kw_error *error, int status)
+{
+    const kw_transport *transport = conn->env->transport;
+    close_socket(conn);
+    while (conn->address_at < conn->addresses_n) {
+        const kw_address *address = &conn->addresses[conn->address_at];
+        int socket = transport->open_fn(transport->arg, address, &conn->env->options);
+        if (socket < 0) {
+            status = socket;
+            conn->address_at++;
+            continue;
+        }
+        if (!kw_descriptors_add(&conn->env->descriptors, &conn->env->mem, socket)) {
+            transport->close_fn(transport->arg, socket);
+            return kw_conn_die_of_memory(conn, error);
+        }
+        conn->socket = socket;
+        return is_sealed(conn) ? begin_tls(conn, error) : KW_OK;
+    }
+    return kw_conn_die_of_errno(conn, error, KW_ERR_CONNECT, "cannot connect", status);
+}
+
+static void apply_address_map(kw_endpoint *endpoint, const kw_options *options)
+{
+    for (size_t i = 0; i < options->address_map_n; i++) {
+        if (kw_endpoint_equal(endpoint, &options->address_map[i].from)) {
+            *endpoint = options->address_map[i].to;
+            return;
+        }
+    }
+}
+
+static kw_err find_addresses(kw_conn *conn, kw_error *error, uint64_t now_ns)
+{
+    kw_resolver *resolver = conn->env->resolver;
+    if (resolver != NULL && kw_address_is_name(&conn->endpoint)) {
+        return kw_resolver_find(resolver, conn->addresses, &conn->addresses_n, error,
+                                &conn->endpoint, conn->deadline_ns - now_ns);
+    }
+    return kw_address_find(conn->addresses, &conn->addresses_n, error, &conn->endpoint);
+}
+
+kw_conn *kw_conn_new(kw_env *env, kw_error *error, const kw_endpoint *endpoint, kw_conn_role role,
+                     uint64_t now_ns)
+{
+    kw_conn *conn = kw_mem_alloc(&env->mem, sizeof(*conn));
+    if (conn == NULL) {
+        kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for a connection");
+        return NULL;
+    }
+    memset(conn, 0, sizeof(*conn));
+    conn->env = env;
+    conn->endpoint = *endpoint;
+    conn->role = role;
+    apply_address_map(&conn->endpoint, &env->options);
+    conn->socket = -1;
+    conn->state = KW_CONN_CONNECTING;
+    conn->deadline_ns = now_ns + kw_options_connect_timeout_ms(&env->options) * (uint64_t)1000000;
+    kw_fifo_init(&conn->owners, &env->mem);
+    kw_buf_init(&conn->out, &env->mem, NULL, 0);
+    kw_err code = kw_reader_init(&conn->reader, &env->mem, &env->options);
+    if (code != KW_OK || !kw_greeting_begin(conn)) {
+        kw_conn_die_of_memory(conn, error);
+        return conn;
+    }
+    code = find_addresses(conn, error, now_ns);
+    if (code != KW_OK) {
+        kw_conn_die(conn, code);
+        return conn;
+    }
+    (void)kw_conn_dial(conn, error, 0);
+    return conn;
+}
+
+void kw_conn_free(kw_conn *conn)
+{
+    if (conn == NULL) {
+        return;
+    }
+    close_socket(conn);
+    kw_reader_fini(&conn->reader);
+    kw_fifo_fini(&conn->owners);
+    kw_buf_fini(&conn->out);
+    kw_mem_free(&conn->env->mem, conn);
+}

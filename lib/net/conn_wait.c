@@ -1,0 +1,152 @@
+/* Waiting for a connection: until it is open, or a reply is there. */
+#include "net/conn_parts.h"
+
+#include "base/error.h"
+
+/* While something else may want the thread's attention (the handle is closed), no
+ * wait is longer than this. */
+#define SLICE_MS 50
+
+/* Rounding of the socket's own time limit. */
+#define TOLERANCE_NS ((uint64_t)1000000)
+
+/* One poll of at most a slice, and what it brings. */
+static kw_err poll_once(kw_conn *conn, kw_error *error, uint64_t now_ns, uint64_t until_ns)
+{
+    struct pollfd entry = {conn->socket, kw_conn_events(conn), 0};
+    int wait_ms = kw_clock_ms_until(now_ns, until_ns, SLICE_MS);
+    int status = conn->env->transport->poll_fn(conn->env->transport->arg, &entry, 1, wait_ms);
+    if (status < 0) {
+        return kw_conn_die_of_errno(conn, error, KW_ERR_CLOSED, "poll failed", status);
+    }
+    return status > 0 ? kw_conn_progress(conn, error, entry.revents) : KW_OK;
+}
+
+static kw_err die_of_time(kw_conn *conn, kw_error *error, kw_err code, const char *what)
+{
+    kw_error_set(error, code, KW_EFFECT_NONE, "%s", what);
+    return kw_conn_die(conn, code);
+}
+
+static bool is_closing(const kw_conn *conn)
+{
+    return atomic_load_explicit(&conn->env->is_closing, memory_order_relaxed);
+}
+
+static kw_err die_unready(kw_conn *conn, kw_error *error)
+{
+    if (conn->state == KW_CONN_CONNECTING) {
+        return die_of_time(conn, error, KW_ERR_CONNECT, "connecting took too long");
+    }
+    if (conn->tls != NULL && kw_tls_is_shaking(conn->tls)) {
+        return die_of_time(conn, error, KW_ERR_HANDSHAKE,
+                           "connected, but the server did not answer the TLS handshake in time; "
+                           "does it speak TLS at this port?");
+    }
+    return die_of_time(conn, error, KW_ERR_HANDSHAKE,
+                       "connected, but the server did not answer HELLO in time");
+}
+
+const char *kw_conn_lateness(const kw_env *env, bool is_greeting)
+{
+    if (!is_greeting) {
+        return "while connecting";
+    }
+    return env->tls != NULL ? "before the TLS handshake and HELLO were answered"
+                            : "before the answer to HELLO";
+}
+
+bool kw_conn_takes_requests(const kw_conn *conn)
+{
+    switch (conn->state) {
+    case KW_CONN_CONNECTING:
+        return conn->is_plain && conn->address_at + 1 == conn->addresses_n;
+    case KW_CONN_GREETING:
+        return conn->is_plain;
+    case KW_CONN_READY:
+        return true;
+    case KW_CONN_DEAD:
+        return false;
+    }
+    return false;
+}
+
+kw_err kw_conn_check_overdue(kw_conn *conn, kw_error *error, uint64_t now_ns)
+{
+    if (conn->state == KW_CONN_READY || now_ns < conn->deadline_ns) {
+        return KW_OK;
+    }
+    return die_unready(conn, error);
+}
+
+static bool is_established(const kw_conn *conn, bool is_early)
+{
+    return is_early ? kw_conn_takes_requests(conn) : conn->state == KW_CONN_READY;
+}
+
+kw_err kw_conn_establish(kw_conn *conn, kw_error *error, uint64_t until_ns, bool is_early)
+{
+    while (!is_established(conn, is_early)) {
+        uint64_t now_ns = kw_env_now(conn->env);
+        uint64_t wait_ns = until_ns < conn->deadline_ns ? until_ns : conn->deadline_ns;
+        kw_err code = poll_once(conn, error, now_ns, wait_ns);
+        if (code != KW_OK || is_established(conn, is_early)) {
+            return code;
+        }
+        if (is_closing(conn)) {
+            return die_of_time(conn, error, KW_ERR_CANCELLED, "the handle was closed");
+        }
+        code = kw_conn_check_overdue(conn, error, now_ns);
+        if (code != KW_OK) {
+            return code;
+        }
+        if (now_ns >= until_ns) {
+            return KW_ERR_TIMEOUT;
+        }
+    }
+    return KW_OK;
+}
+
+bool kw_conn_recv_ends_by(const kw_conn *conn, uint64_t now_ns, uint64_t until_ns)
+{
+    uint64_t wait_ns = kw_conn_recv_wait_ms(&conn->env->options) * (uint64_t)1000000;
+    return now_ns + wait_ns <= until_ns + TOLERANCE_NS;
+}
+
+/* True where a waiting recv may be used. */
+static bool may_block(const kw_conn *conn, uint64_t now_ns, uint64_t until_ns)
+{
+    return conn->state != KW_CONN_CONNECTING && !kw_conn_has_bytes(conn) &&
+           kw_conn_recv_ends_by(conn, now_ns, until_ns);
+}
+
+kw_err kw_conn_wait(kw_conn *conn, kw_error *error, kw_request *request, uint64_t now_ns,
+                    uint64_t until_ns)
+{
+    while (!request->is_done) {
+        kw_err code = kw_conn_check_overdue(conn, error, now_ns);
+        if (code != KW_OK) {
+            return code;
+        }
+        uint64_t wait_ns = until_ns;
+        if (conn->state != KW_CONN_READY && conn->deadline_ns < until_ns) {
+            wait_ns = conn->deadline_ns;
+        }
+        if (may_block(conn, now_ns, wait_ns)) {
+            size_t got;
+            code = kw_conn_take_in(conn, error, &got, true);
+        } else if (now_ns < until_ns) {
+            code = poll_once(conn, error, now_ns, wait_ns);
+        } else {
+            return KW_ERR_TIMEOUT;
+        }
+        if (code != KW_OK || request->is_done) {
+            return code;
+        }
+        if (is_closing(conn)) {
+            return die_of_time(conn, error, KW_ERR_CANCELLED, "the handle was closed");
+        }
+        now_ns = kw_env_now(conn->env);
+    }
+    return KW_OK;
+}
