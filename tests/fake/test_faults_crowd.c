@@ -340,5 +340,12 @@ int main(void)
         cmocka_unit_test(test_moved_storm_runs_writes_once_and_asks_for_few_maps),
         cmocka_unit_test(test_ask_storm_puts_asking_before_each_command),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    const struct CMUnitTest of_few[] = {
+        cmocka_unit_test(test_one_place_serves_all_threads),
+        cmocka_unit_test(test_moved_storm_runs_writes_once_and_asks_for_few_maps),
+        cmocka_unit_test(test_ask_storm_puts_asking_before_each_command),
+    };
+    int failed = cmocka_run_group_tests(tests, set_up, tear_down);
+    kw_test_share_always();
+    return failed + cmocka_run_group_tests_name("on lanes", of_few, set_up, tear_down);
 }

@@ -423,6 +423,7 @@ static void test_large_writes_to_a_deaf_server_end_on_time(void **state)
 {
     (void)state;
     static large_play it;
+    memset(&it, 0, sizeof(it));
     it.over = kw_test_times_new();
     memset(it.value, 'x', LARGE);
     reset_fakes();
@@ -455,5 +456,12 @@ int main(void)
         cmocka_unit_test(test_unasked_reply_behind_late_ones_reaches_nobody),
         cmocka_unit_test(test_large_writes_to_a_deaf_server_end_on_time),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    const struct CMUnitTest of_few[] = {
+        cmocka_unit_test(test_late_reply_is_not_the_next_commands),
+        cmocka_unit_test(test_unasked_replies_reach_none_of_many),
+        cmocka_unit_test(test_unasked_reply_behind_late_ones_reaches_nobody),
+    };
+    int failed = cmocka_run_group_tests(tests, set_up, tear_down);
+    kw_test_share_always();
+    return failed + cmocka_run_group_tests_name("on lanes", of_few, set_up, tear_down);
 }

@@ -309,7 +309,7 @@ static void check_stories(const world *all)
     assert_true(counts[REPLIED] > n / 2);
 }
 
-static void run_world(const char *scheme, uint64_t seed)
+static void run_world(const char *scheme, int share_above, uint64_t seed)
 {
     world all = {.redirects = strstr(scheme, "cluster") != NULL};
     server servers[3];
@@ -328,8 +328,8 @@ static void run_world(const char *scheme, uint64_t seed)
                                     {10001, 16383, all.fakes[2], NULL}};
     kw_fake_set_cluster(all.fakes, 3, ranges, 3);
     char uri[200];
-    snprintf(uri, sizeof(uri), "%s://%s?timeout=%dms&pool-max=8", scheme,
-             kw_fake_address(all.fakes[0]), TIMEOUT_MS);
+    snprintf(uri, sizeof(uri), "%s://%s?timeout=%dms&pool-max=8&share-above=%d", scheme,
+             kw_fake_address(all.fakes[0]), TIMEOUT_MS, share_above);
     kw_test_memory memory;
     kw_test_memory_init(&memory, 0);
     kw_config *config = kw_config_new(&memory.allocator);
@@ -368,13 +368,17 @@ static void run_world(const char *scheme, uint64_t seed)
 static void test_random_faults_of_a_cluster_keep_every_promise(void **state)
 {
     (void)state;
-    run_world("redis-cluster", kw_test_seed("test_random_faults_of_a_cluster"));
+    uint64_t seed = kw_test_seed("test_random_faults_of_a_cluster");
+    run_world("redis-cluster", 3, seed);
+    run_world("redis-cluster", 0, seed + 1);
 }
 
 static void test_random_faults_of_one_server_keep_every_promise(void **state)
 {
     (void)state;
-    run_world("redis", kw_test_seed("test_random_faults_of_one_server"));
+    uint64_t seed = kw_test_seed("test_random_faults_of_one_server");
+    run_world("redis", 3, seed);
+    run_world("redis", 0, seed + 1);
 }
 
 int main(void)

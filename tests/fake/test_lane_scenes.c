@@ -322,7 +322,7 @@ static void test_lane_rest_of_a_writer_that_left_is_sent(void **state)
     WAIT_FOR(atomic_load(&writer.is_over));
     assert_int_equal(writer.code, KW_ERR_TIMEOUT);
     atomic_store(&stage.strain.room, SIZE_MAX);
-    assert_true(kw_fake_wait(stage.fake, "ECHO n:000002", 1, SOON_MS));
+    WAIT_FOR(kw_fake_count(stage.fake, "ECHO n:000002") == 1);
     actor_lose(&reader);
     WAIT_FOR(atomic_load(&sleeper.is_over));
     actor_end(&sleeper);
@@ -389,7 +389,7 @@ static void test_lane_greeting_does_not_wait_for_a_tombstone(void **state)
     assert_true(rider->waiter.has_left);
     kw_test_rider_free(rider);
     actor_start(&second, 2, LONG_MS);
-    assert_true(kw_fake_wait(stage.fake, "ECHO n:000002", 1, SOON_MS));
+    WAIT_FOR(kw_fake_count(stage.fake, "ECHO n:000002") == 1);
     assert_int_equal(locked(&stage.lane->tombstones_n), 1);
     actor_lose(&second);
 }

@@ -486,5 +486,7 @@ int main(void)
         cmocka_unit_test(test_threads_go_on_while_the_process_forks),
         cmocka_unit_test(test_close_cancels_the_calls_of_all_threads),
     };
-    return cmocka_run_group_tests(tests, start_server, free_server);
+    int failed = cmocka_run_group_tests(tests, start_server, free_server);
+    kw_test_share_always();
+    return failed + cmocka_run_group_tests_name("on lanes", tests, start_server, free_server);
 }

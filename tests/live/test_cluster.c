@@ -399,5 +399,7 @@ int main(void)
         cmocka_unit_test(test_new_node_gets_its_first_slots),
         cmocka_unit_test(test_node_stats_name_every_node_and_all_slots),
     };
-    return cmocka_run_group_tests(tests, start_stage, end_stage);
+    int failed = cmocka_run_group_tests(tests, start_stage, end_stage);
+    kw_test_share_always();
+    return failed + cmocka_run_group_tests_name("on lanes", tests, start_stage, end_stage);
 }

@@ -8,6 +8,14 @@
 #include "support/check.h"
 #include "support/crew.h"
 
+/* Set before any thread starts. */
+static bool shares_always;
+
+void kw_test_share_always(void)
+{
+    shares_always = true;
+}
+
 kw_client *kw_test_open(const char *format, ...)
 {
     char uri[1024];
@@ -16,6 +24,12 @@ kw_client *kw_test_open(const char *format, ...)
     va_start(values, format);
     vsnprintf(uri, sizeof(uri), format, values);
     va_end(values);
+    bool shares = shares_always || getenv("KW_TEST_SHARE_ALWAYS") != NULL;
+    if (shares && strstr(uri, "share-above") == NULL) {
+        size_t len = strlen(uri);
+        snprintf(uri + len, sizeof(uri) - len, "%cshare-above=0",
+                 strchr(uri, '?') != NULL ? '&' : '?');
+    }
     kw_client *client = kw_open(uri, &error);
     if (client == NULL) {
         kw_test_die("%s: %s", uri, error.text);

@@ -9,6 +9,11 @@
 /* A handle for the URI that the format makes. */
 kw_client *kw_test_open(const char *format, ...) KW_FORMAT(1, 2);
 
+/* From here on every handle shares one connection with all callers of a node, however few they
+ * are, unless its URI says otherwise: to run the same tests that way too. KW_TEST_SHARE_ALWAYS
+ * in the environment does it for a whole run. */
+void kw_test_share_always(void);
+
 /* One command (format as in kw_command) that must be answered, by anything; for the
  * others: by OK, an integer, a string or status (the caller's to free; NULL for nil), or
  * an error (likewise). */
