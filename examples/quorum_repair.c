@@ -29,7 +29,7 @@ static void repair(kw_quorum *quorum, kw_error *err, const kw_reply *keys)
         kw_quorum_request request = {.size = sizeof(request), .act = KW_QUORUM_ACT_REPAIR};
         request.key = kw_reply_str(kw_reply_at(keys, i), &request.key_len);
         requests[n] = request;
-        n += strcmp(request.key, KW_QUORUM_MARKER) != 0 ? 1 : 0;
+        n += strncmp(request.key, "keyway:quorum:", 14) != 0 ? 1 : 0; /* no value */
     }
     kw_quorum_results *results = kw_quorum_run(quorum, err, requests, n, 0);
     for (size_t i = 0; i < n; i++) {

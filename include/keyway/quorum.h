@@ -36,6 +36,11 @@ typedef struct kw_quorum kw_quorum;
  * examples/quorum_repair.c does both. */
 #define KW_QUORUM_MARKER "keyway:quorum:in-service"
 
+/* With quorum-hints=on a write that a copy misses is also left, as a hint, with the next node
+ * of the preference list, in hashes of names that begin so; they are no keys of anybody's.
+ * How hints work: lib/engine/hint.h. */
+#define KW_QUORUM_HINTS "keyway:quorum:hints:"
+
 /* Which write made a value: a hybrid logical clock and the number of the writer. Later
  * writes of a key have greater ones, by time, then by writer. All zeros: none. */
 typedef struct kw_quorum_version {

@@ -1,6 +1,9 @@
 #include "api/courier.h"
 
+#include "api/hints.h"
+#include "api/silents.h"
 #include "base/error.h"
+#include "engine/hint.h"
 #include "engine/quorum_script.h"
 
 #include <string.h>
@@ -10,17 +13,11 @@
 
 /* A node that owes so many answers, for which nobody waits any more, is not asked until it
  * has given some of them, or its connection ends. */
-#define SILENT_MAX  256u
-#define SILENTS_MAX 16u
+#define SILENT_MAX 256u
 
 /* The first call of a courier leaves connections to slower copies this time to open, so that
  * they get its writes as well. */
 #define WARM_NS (20 * KW_NS_PER_MS)
-
-typedef struct silent {
-    const kw_node *node; /* only compared */
-    unsigned answers_n;
-} silent;
 
 struct kw_courier {
     kw_courier *next;
@@ -30,10 +27,10 @@ struct kw_courier {
     kw_errand *ended;
     kw_errand **ended_link;
     bool has_lives; /* has seen values with a life of their own, of which GET is not enough */
-    kw_job *left;   /* jobs whose call is over, the oldest last */
+    kw_hints hints;
+    kw_job *left; /* jobs whose call is over, the oldest last */
     size_t left_n;
-    silent silents[SILENTS_MAX]; /* nodes that owe answers; of more, none is kept count */
-    size_t silents_n;
+    kw_silents silents;
     bool is_warm;           /* has made a call */
     uint64_t tidy_ns;       /* connections are looked at next, by a call that is done */
     struct pollfd *sockets; /* one more than there are channels */
@@ -56,56 +53,33 @@ static void on_ended(kw_run *run, kw_item *item)
     self->ended_link = &errand->next_ended;
 }
 
-static silent *find_silent(kw_courier *self, const kw_node *node)
-{
-    for (size_t i = 0; i < self->silents_n; i++) {
-        if (self->silents[i].node == node) {
-            return &self->silents[i];
-        }
-    }
-    return NULL;
-}
-
 static void count_silent(kw_courier *self, kw_errand *errand)
 {
-    silent *found = find_silent(self, errand->item.plan.node);
-    if (found == NULL && self->silents_n < SILENTS_MAX) {
-        found = &self->silents[self->silents_n++];
-        found->node = errand->item.plan.node;
-        found->answers_n = 0;
-    }
-    if (found != NULL) {
-        found->answers_n++;
-        errand->is_silent = true;
-    }
-}
-
-static void uncount_silent(kw_courier *self, kw_errand *errand)
-{
-    silent *found = errand->is_silent ? find_silent(self, errand->item.plan.node) : NULL;
-    errand->is_silent = false;
-    if (found != NULL && --found->answers_n == 0) {
-        *found = self->silents[--self->silents_n];
-    }
+    errand->is_silent = kw_silents_add(&self->silents, errand->item.plan.node);
 }
 
 static void on_dropped(kw_run *run, kw_item *item)
 {
     kw_errand *errand = (kw_errand *)(void *)item;
-    uncount_silent(item->owner, errand);
+    kw_courier *self = item->owner;
+    if (errand->is_silent) {
+        kw_silents_remove(&self->silents, item->plan.node);
+        errand->is_silent = false;
+    }
     errand->is_dropped = true;
     if (!errand->is_listed && errand->job == NULL) {
         kw_errand_free(errand, &run->client->env.mem);
     }
 }
 
-kw_courier *kw_courier_new(kw_client *client)
+kw_courier *kw_courier_new(kw_client *client, atomic_uint_fast64_t *look_ns)
 {
     kw_courier *self = kw_mem_calloc(&client->env.mem, 1, sizeof(*self));
     if (self == NULL) {
         return NULL;
     }
     self->client = client;
+    kw_hints_init(&self->hints, client, self, look_ns);
     self->ended_link = &self->ended;
     kw_run_init(&self->run, client);
     self->run.lasting = &self->lasting;
@@ -117,8 +91,7 @@ kw_courier *kw_courier_new(kw_client *client)
     return self;
 }
 
-/* False where there is none, for want of memory. */
-static bool send_out(kw_courier *self, kw_errand *errand)
+bool kw_courier_send(kw_courier *self, kw_errand *errand)
 {
     if (errand == NULL) {
         return false;
@@ -131,12 +104,37 @@ static bool send_out(kw_courier *self, kw_errand *errand)
     return true;
 }
 
+bool kw_courier_is_up(kw_courier *self, const kw_node *node)
+{
+    if (kw_silents_count(&self->silents, node) > 0) {
+        return false;
+    }
+    for (size_t i = 0; i < self->run.channels_n; i++) {
+        const kw_channel *channel = self->run.channels[i];
+        if (channel->node == node && !channel->is_exclusive) {
+            return channel->conn != NULL && channel->conn->state == KW_CONN_READY;
+        }
+    }
+    return false;
+}
+
+/* The copy has missed what was asked, or may have. What that is, once it is left as a hint:
+ * the copy may hold it one day. */
+static kw_effect leave_hint(kw_courier *self, const kw_job *job, const kw_quorum_ask *ask,
+                            const kw_errand *errand, kw_effect effect)
+{
+    bool is_due = self->client->env.options.has_quorum_hints && kw_hint_is_due(&job->op, ask);
+    return is_due && kw_hints_leave(&self->hints, job, ask, errand, self->run.turn.now_ns)
+               ? KW_EFFECT_MAYBE
+               : effect;
+}
+
 static bool send_ask(kw_courier *self, kw_job *job, const kw_quorum_ask *ask)
 {
     self->has_lives = self->has_lives || ask->record.is_mortal;
     bool is_plain = ask->kind == KW_QUORUM_GET && !self->has_lives;
     kw_errand_way way = is_plain ? KW_ERRAND_PLAIN : KW_ERRAND_SHORT;
-    return send_out(self, kw_errand_new(self->client, job, ask, way));
+    return kw_courier_send(self, kw_errand_new(self->client, job, ask, way));
 }
 
 /* Sends what the op asks for now. */
@@ -145,12 +143,12 @@ static void pump(kw_courier *self, kw_job *job)
     kw_quorum_ask ask;
     uint64_t now_ns = self->run.turn.now_ns;
     while (kw_quorum_next(&job->op, &ask, now_ns)) {
-        const silent *owing = find_silent(self, job->nodes[ask.copy]);
-        if (owing != NULL && owing->answers_n >= SILENT_MAX) {
+        if (kw_silents_count(&self->silents, job->nodes[ask.copy]) >= SILENT_MAX) {
             kw_error_set(&job->failure, KW_ERR_TIMEOUT, KW_EFFECT_NONE,
                          "the node owes many answers, and is not asked for now");
             kw_error_set_node(&job->failure, job->nodes[ask.copy]->name);
-            kw_quorum_on_lost(&job->op, ask.copy, ask.round, KW_EFFECT_NONE, now_ns);
+            kw_effect effect = leave_hint(self, job, &ask, NULL, KW_EFFECT_NONE);
+            kw_quorum_on_lost(&job->op, ask.copy, ask.round, effect, now_ns);
             continue;
         }
         if (!send_ask(self, job, &ask)) {
@@ -178,7 +176,7 @@ static void on_reply(kw_courier *self, kw_job *job, kw_errand *errand)
     uint64_t now_ns = self->run.turn.now_ns;
     kw_reply *reply = errand->item.request.reply;
     if (kw_quorum_script_is_missing(reply) && errand->way == KW_ERRAND_SHORT &&
-        send_out(self, kw_errand_expand(self->client, errand))) {
+        kw_courier_send(self, kw_errand_expand(self->client, errand))) {
         return;
     }
     if (errand->way == KW_ERRAND_PLAIN && kw_quorum_script_is_mortal(reply)) {
@@ -193,7 +191,7 @@ static void on_reply(kw_courier *self, kw_job *job, kw_errand *errand)
         kw_quorum_on_answer(&job->op, ask->copy, ask->round, &answer, now_ns);
         return;
     }
-    kw_effect effect = failure.effect;
+    kw_effect effect = leave_hint(self, job, ask, errand, failure.effect);
     job->failure = failure;
     kw_error_set_node(&job->failure, job->nodes[ask->copy]->name);
     kw_quorum_on_lost(&job->op, ask->copy, ask->round, effect, now_ns);
@@ -210,16 +208,32 @@ static void remove_left(kw_courier *self, kw_job *job)
     kw_job_free(job, &self->client->env.mem);
 }
 
+/* One of no op. */
+static void take_hint_back(kw_courier *self, kw_errand *errand, bool is_on_connection)
+{
+    kw_hints_take_back(&self->hints, errand, self->run.turn.now_ns);
+    if (is_on_connection) {
+        count_silent(self, errand); /* and on_dropped frees it */
+        return;
+    }
+    kw_errand_free(errand, &self->client->env.mem);
+}
+
 static void take_back(kw_courier *self, kw_errand *errand)
 {
     kw_job *job = errand->job;
     errand->is_listed = false;
-    job->open_n--;
     bool is_on_connection = errand->item.state == KW_ITEM_GONE && !errand->is_dropped;
+    if (errand->aim != KW_ERRAND_OF_OP) {
+        take_hint_back(self, errand, is_on_connection);
+        return;
+    }
+    job->open_n--;
     if (errand->item.code == KW_OK && errand->item.request.reply != NULL && !is_on_connection) {
         on_reply(self, job, errand);
     } else {
         kw_effect effect = effect_of(job, errand);
+        effect = leave_hint(self, job, &errand->ask, errand, effect);
         kw_quorum_on_lost(&job->op, errand->ask.copy, errand->ask.round, effect,
                           self->run.turn.now_ns);
     }
@@ -402,6 +416,9 @@ void kw_courier_run(kw_courier *self, kw_job *const *jobs, size_t jobs_n, uint64
     for (size_t i = 0; i < jobs_n; i++) {
         pump(self, jobs[i]); /* repair behind the answer */
     }
+    if (self->client->env.options.has_quorum_hints) {
+        kw_hints_look(&self->hints, run->turn.now_ns);
+    }
     advance(self);
     warm_up(self, deadline_ns);
     tidy(self);
@@ -450,6 +467,7 @@ void kw_courier_free(kw_courier *self)
     for (kw_job *job = self->left; job != NULL; job = job->next) {
         memset(job->op.copies, 0, sizeof(job->op.copies)); /* nothing is asked any more */
     }
+    self->hints.is_over = true;
     kw_run_end_all(&self->run, KW_ERR_CANCELLED);
     (void)take_all_back(self);
     kw_run_fini(&self->run);

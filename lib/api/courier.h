@@ -6,9 +6,12 @@
 
 #include "api/errand.h"
 
+#include <stdatomic.h>
+
 typedef struct kw_courier kw_courier;
-/* NULL when there is no memory. */
-kw_courier *kw_courier_new(kw_client *client);
+/* look_ns: when hints are looked for next, of all couriers together. NULL when there is no
+ * memory. */
+kw_courier *kw_courier_new(kw_client *client, atomic_uint_fast64_t *look_ns);
 
 /* NULL is allowed. Ends what is under way. */
 void kw_courier_free(kw_courier *courier);
@@ -18,6 +21,12 @@ void kw_courier_run(kw_courier *courier, kw_job *const *jobs, size_t jobs_n, uin
 
 /* The call is over: frees the job, or keeps it until its last errand is back. */
 void kw_courier_leave(kw_courier *courier, kw_job *job);
+
+/* Sends it, or, when it is NULL, does not: false. */
+bool kw_courier_send(kw_courier *courier, kw_errand *errand);
+
+/* True for a node that is connected, and owes no answer that nobody waits for. */
+bool kw_courier_is_up(kw_courier *courier, const kw_node *node);
 
 /* For a list of couriers that have nothing to do. */
 kw_courier **kw_courier_next(kw_courier *courier);

@@ -32,7 +32,22 @@ void kw_errand_free(kw_errand *errand, const kw_allocator *mem)
 {
     kw_item_fini(&errand->item, mem);
     kw_buf_fini(&errand->encoded);
+    kw_buf_fini(&errand->key);
+    kw_hint_round_unref(errand->round, mem);
     kw_mem_free(mem, errand);
+}
+
+void kw_hint_round_unref(kw_hint_round *round, const kw_allocator *mem)
+{
+    if (round == NULL || --round->refs > 0) {
+        return;
+    }
+    for (size_t i = 0; i < round->targets_n; i++) {
+        kw_node_unref(round->targets[i]);
+    }
+    kw_node_unref(round->keeper);
+    kw_buf_fini(&round->boxes);
+    kw_mem_free(mem, round);
 }
 
 void kw_job_free(kw_job *job, const kw_allocator *mem)
@@ -45,7 +60,7 @@ void kw_job_free(kw_job *job, const kw_allocator *mem)
         job->errands = errand->next;
         kw_errand_free(errand, mem);
     }
-    for (size_t i = 0; i < KW_QUORUM_COPIES_MAX; i++) {
+    for (size_t i = 0; i <= KW_QUORUM_COPIES_MAX; i++) {
         kw_node_unref(job->nodes[i]);
     }
     kw_mem_free(mem, job);
@@ -92,6 +107,7 @@ static kw_errand *new_errand(kw_client *client, kw_job *job, const kw_quorum_ask
         return NULL;
     }
     bool needs_script = client->env.options.has_quorum_guard;
+    kw_buf_init(&errand->key, mem, NULL, 0);
     errand->job = job;
     errand->ask = *ask;
     errand->way = way == KW_ERRAND_PLAIN && needs_script ? KW_ERRAND_SHORT : way;
@@ -122,6 +138,30 @@ kw_errand *kw_errand_new(kw_client *client, kw_job *job, const kw_quorum_ask *as
 kw_errand *kw_errand_expand(kw_client *client, const kw_errand *errand)
 {
     return new_errand(client, errand->job, &errand->ask, KW_ERRAND_FULL, errand);
+}
+
+kw_errand *kw_errand_new_hint(kw_client *client, kw_errand_aim aim, kw_node *node, kw_buf *encoded,
+                              uint64_t now_ns)
+{
+    const kw_allocator *mem = &client->env.mem;
+    kw_errand *errand = kw_mem_calloc(mem, 1, sizeof(*errand));
+    if (errand == NULL) {
+        return NULL;
+    }
+    errand->aim = aim;
+    errand->encoded = *encoded;
+    kw_buf_init(encoded, mem, NULL, 0);
+    kw_buf_init(&errand->key, mem, NULL, 0);
+    errand->item.encoded.data = errand->encoded.data;
+    errand->item.encoded.len = errand->encoded.len;
+    kw_plan *plan = &errand->item.plan;
+    plan->kind = KW_PLAN_NODE;
+    plan->node = kw_node_ref(node);
+    plan->name = "quorum hint";
+    plan->is_script = true;
+    plan->is_ours = true;
+    plan->deadline_ns = kw_plan_deadline_ns(now_ns, client->env.options.timeout_ms);
+    return errand;
 }
 
 void kw_errand_forget(kw_errand *errand)

@@ -91,6 +91,8 @@ static const kw_option_row rows[] = {
      "ring: strict demands quorums that meet; weak allows others, and old values with them"},
     {"quorum-guard", KW_OPTION_GUARD, AT(has_quorum_guard), 0, 0, "off",
      "ring: on keeps a server that came back empty out until it is repaired and marked"},
+    {"quorum-hints", KW_OPTION_GUARD, AT(has_quorum_hints), 0, 0, "off",
+     "ring: on leaves a write that a copy misses with the next node, until that copy is back"},
     {"tombstone-ttl", KW_OPTION_DURATION, AT(tombstone_ms), 1, 365 * DAY_MS, "24h",
      "ring: how long copies remember that a value was deleted or has expired"},
     {"read-preference", KW_OPTION_READ, AT(read), 0, 0, "primary",

@@ -20,7 +20,8 @@ struct kw_quorum {
     kw_fork fork;
     kw_quorum_clock_fn clock; /* NULL: the system's */
     void *clock_arg;
-    kw_gate gate; /* guards what follows */
+    atomic_uint_fast64_t look_ns; /* when hints are looked for next */
+    kw_gate gate;                 /* guards what follows */
     kw_stamper stamper;
     uint64_t couriers_n;
     kw_courier *idle; /* couriers without a caller, the last one used first */
@@ -142,7 +143,7 @@ static kw_courier *acquire(kw_quorum *self, kw_error *error, uint64_t deadline_n
             "as many calls as pool-max allows stayed under way; raise pool-max or timeout");
         return NULL;
     }
-    courier = may_make ? kw_courier_new(client) : courier;
+    courier = may_make ? kw_courier_new(client, &self->look_ns) : courier;
     if (courier == NULL) {
         kw_gate_lock(&self->gate);
         self->couriers_n--;
@@ -190,16 +191,16 @@ static kw_err check_request(const kw_quorum *self, kw_error *error,
                         : KW_OK;
 }
 
-/* The copies of the job's key: the first nodes of its preference list. */
+/* The copies of the job's key: the first nodes of its preference list; and the one behind. */
 static unsigned choose_copies(kw_job *job, const kw_view *view, unsigned copies_n)
 {
-    uint32_t numbers[KW_QUORUM_COPIES_MAX];
-    size_t n =
-        kw_ring_preference(kw_map_ring(view->map), numbers, copies_n, job->key.data, job->key.len);
+    uint32_t numbers[KW_QUORUM_COPIES_MAX + 1];
+    size_t n = kw_ring_preference(kw_map_ring(view->map), numbers, copies_n + 1, job->key.data,
+                                  job->key.len);
     for (size_t i = 0; i < n; i++) {
         job->nodes[i] = kw_node_ref(view->nodes[kw_map_shard_at(view->map, numbers[i])->primary]);
     }
-    return (unsigned)n;
+    return (unsigned)(n < copies_n ? n : copies_n);
 }
 
 static void start_job(kw_quorum *self, kw_job *job, const kw_quorum_request *request)

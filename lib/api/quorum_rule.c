@@ -16,11 +16,12 @@ static unsigned number_of(uint64_t option, uint64_t copies_n)
 
 kw_err kw_quorum_check(const kw_options *options, kw_error *error)
 {
-    bool has_quorums = options->write_quorum > 0 || options->read_quorum > 0;
+    bool has_quorums = options->write_quorum > 0 || options->read_quorum > 0 ||
+                       options->has_quorum_hints;
     if (options->scheme != KW_SCHEME_RING) {
         return options->copies_n > 1 || has_quorums
                    ? kw_error_set(error, KW_ERR_CONFIG, KW_EFFECT_NONE,
-                                  "options copies, write-quorum and read-quorum are for a ring of "
+                                  "options copies, write-quorum, read-quorum and quorum-hints are for a ring of "
                                   "plain servers: redis-ring://")
                    : KW_OK;
     }
@@ -43,6 +44,13 @@ kw_err kw_quorum_check(const kw_options *options, kw_error *error)
     if (options->roster.n > 0 && options->roster.n < options->copies_n) {
         return kw_error_set(error, KW_ERR_CONFIG, KW_EFFECT_NONE,
                             "the ring has %zu nodes, which is too few for copies=%u",
+                            options->roster.n, copies_n);
+    }
+    if (options->has_quorum_hints && options->roster.n > 0 &&
+        options->roster.n <= options->copies_n) {
+        return kw_error_set(error, KW_ERR_CONFIG, KW_EFFECT_NONE,
+                            "quorum-hints=on needs a node beyond the copies; the ring has %zu, and "
+                            "copies is %u",
                             options->roster.n, copies_n);
     }
     return KW_OK;

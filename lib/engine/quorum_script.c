@@ -253,6 +253,31 @@ bool kw_quorum_script_expand(kw_buf *buf, kw_bytes command)
     return is_whole;
 }
 
+/* The next argument of a command of ours, from *at on. */
+static kw_bytes next_argument(kw_bytes command, size_t *at)
+{
+    size_t len = 0;
+    size_t i = *at + 1; /* behind '$' */
+    for (; command.data[i] != '\r'; i++) {
+        len = len * 10 + (size_t)(command.data[i] - '0');
+    }
+    kw_bytes argument = {command.data + i + 2, len};
+    *at = i + 2 + len + 2;
+    return argument;
+}
+
+kw_bytes kw_quorum_script_record(kw_bytes command)
+{
+    size_t at = 4; /* "*7\r\n" */
+    kw_bytes argument = {NULL, 0};
+    size_t keys_n = 0;
+    for (size_t i = 0; i < 3 + keys_n + 2; i++) { /* name, script, number, keys, "s", record */
+        argument = next_argument(command, &at);
+        keys_n = i == 2 ? (size_t)(argument.data[0] - '0') : keys_n;
+    }
+    return argument;
+}
+
 bool kw_quorum_script_is_missing(const kw_reply *reply)
 {
     return kw_reply_is_error(reply) && kw_bytes_starts(kw_reply_bytes(reply), "NOSCRIPT");

@@ -26,6 +26,10 @@ bool kw_quorum_script_encode(kw_buf *buf, const kw_quorum_place *place, const kw
  * that kw_quorum_script_encode made, with has_script. False when there is no memory. */
 bool kw_quorum_script_expand(kw_buf *buf, kw_bytes command);
 
+/* The record in a command of a put, without marker or with one, that kw_quorum_script_encode or
+ * kw_quorum_script_expand made. */
+kw_bytes kw_quorum_script_record(kw_bytes command);
+
 /* True where the server lacks the script, and has done nothing. */
 bool kw_quorum_script_is_missing(const kw_reply *reply);
 
