@@ -2,14 +2,20 @@
 
 #include "base/error.h"
 
-/* Reads what nobody waits for, so that none of it is taken for the next reply; true where the
- * connection is still good. The gate is held, and left meanwhile. */
+/* Reads what nobody waits for, all that is there, so that none of it is taken for the next
+ * reply; true where the connection is still good. The gate is held, and left meanwhile. */
 static bool read_leftovers(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, uint64_t now_ns)
 {
     const kw_conn *conn = lane->conn;
-    kw_gate_unlock(&lane->gate);
-    kw_lane_read(lane, after, waiter, &now_ns, now_ns);
-    return conn->owners.count == 0 || now_ns <= lane->heard_ns + KW_LANE_LATE_NS;
+    uint64_t end_ns = now_ns + KW_LANE_LATE_NS;
+    do {
+        kw_gate_unlock(&lane->gate);
+        kw_lane_read(lane, after, waiter, &now_ns, now_ns);
+        if (conn->owners.count == 0 || atomic_load(&lane->is_dying)) {
+            return true;
+        }
+    } while (lane->got_len > 0 && now_ns < end_ns);
+    return lane->got_len == 0 && now_ns <= lane->heard_ns + KW_LANE_LATE_NS;
 }
 
 static bool is_quiet(kw_lane *lane)

@@ -277,6 +277,7 @@ static void read_ready(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, u
         }
     }
     *now_ns = kw_env_now(lane->env);
+    lane->got_len = got;
     if (code != KW_OK) {
         set_failed(lane, code, failure);
     } else if (got > 0) {

@@ -475,6 +475,33 @@ static void test_lane_answer_to_an_unsent_command_is_dropped(void **state)
     actor_end(&first);
 }
 
+/* The same behind replies whose callers have left, and that fill more than one recv: they are
+ * all read before anything is sent. */
+static void test_lane_unasked_reply_behind_many_tombstones_is_noticed(void **state)
+{
+    enum { TOMBSTONES = 10, LARGE = 6000 };
+    static char large[LARGE + 32];
+    static char value[LARGE];
+    (void)state;
+    memset(value, 'x', LARGE);
+    size_t len = kw_fake_bulk(large, value, LARGE);
+    const kw_fake_step late[] = {KW_FAKE_DELAY(15), KW_FAKE_BYTES(large, len), KW_FAKE_END};
+    kw_fake_on(stage.fake, KW_FAKE_ALWAYS, "ECHO n:0001*", late);
+    expect_right(1);
+    for (unsigned i = 0; i < TOMBSTONES; i++) {
+        kw_test_rider *rider = kw_test_rider_new(100 + i);
+        assert_int_equal(kw_test_rider_run(&stage, rider, 1), KW_ERR_TIMEOUT);
+        kw_test_rider_free(rider);
+    }
+    assert_int_equal(stage.lane->tombstones_n, TOMBSTONES);
+    kw_test_sleep_ms(400);
+    kw_fake_push(stage.fake, "+wrong\r\n", 8);
+    kw_test_sleep_ms(20);
+    expect_right(2);
+    expect_right(3);
+    assert_int_equal(kw_fake_accepted(stage.fake), 2);
+}
+
 #define SCENE(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
@@ -492,6 +519,7 @@ int main(void)
         SCENE(test_lane_answer_to_half_a_command_ends_the_connection),
         SCENE(test_lane_writer_sees_that_it_was_answered_early),
         SCENE(test_lane_answer_to_an_unsent_command_is_dropped),
+        SCENE(test_lane_unasked_reply_behind_many_tombstones_is_noticed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
