@@ -1,7 +1,22 @@
 /* Lane: one connection to one node, shared by all threads. Whoever has something to send
  * is its writer for a moment, one of those who wait for replies is its reader; the library
  * needs no thread for it. The reasoning: a lone caller does its own I/O, one send and one
- * receive; callers that come while a batch is unanswered wait, and leave in one send. */
+ * receive; callers that come while a batch is unanswered wait, and leave in one send.
+ *
+ * What holds, whatever the order of the threads:
+ * - No waiter sleeps while nobody reads: who leaves the reader's seat, or leaves bytes behind
+ *   as the writer, wakes one who sleeps; who buries a lost connection wakes all. A recv waits
+ *   only where a reply is due; all other waits are cut into slices.
+ * - A waiter may stay on its owner's stack. Others touch it with the gate held, and not after
+ *   its state says that it has ended and its park was told; abandon takes it off the lane.
+ * - The connection changes only where nobody has a role. The writer gives its role back first
+ *   and looks at is_wanted then, who wants something sets is_wanted first and looks at
+ *   is_writing then: one of them sees the other. is_dying is told in the same way.
+ * - What ends with has_left false was not handed to the system whole, and never will be. What
+ *   was given up after it was handed to the connection may still be sent: has_left is true.
+ * - Replies go to owners in the order of sending. A reply to a command of which nothing was
+ *   sent, or one too many, is nobody's, and ends the connection.
+ * Not noticed: an unasked reply while others are due, and one within a millisecond of the last. */
 #ifndef NET_LANE_H
 #define NET_LANE_H
 
