@@ -1,56 +1,93 @@
 #!/bin/sh
-# Runs test programs and scripts in order and stops at the first that fails:
+# Runs test programs and scripts, two at a time (most of a test is waiting), and stops at the
+# first that fails:
 #   check.sh [--servers] test...
 # A test is a cmocka program, or a script (*.sh) that counts as one test. What a test
 # prints is shown when it fails, or with V=1. The last line is "N passed, N failed".
-# KEEP_GOING=1 runs the rest as well; TEST_SECONDS limits each test (300).
+# KEEP_GOING=1 runs the rest as well; TEST_SECONDS limits each test (300); JOBS=1 runs one
+# at a time.
 
-passed=0
-failed=0
-log=${BUILD:-build}/check.log
-mkdir -p "${BUILD:-build}"
-
-rm -f "${BUILD:-build}/check.count"
+build=${BUILD:-build}
+mkdir -p "$build"
+rm -f "$build/check.count"
+work=$(mktemp -d "$build/check.XXXXXX") || exit 1
 
 finish() {
-    echo "$passed passed, $failed failed" | tee "${BUILD:-build}/check.count"
+    : > "$work/stop"
+    wait
+    rm -rf "$work"
+    echo "$passed passed, $failed failed" | tee "$build/check.count"
     [ "$failed" -eq 0 ]
     exit
 }
 
-trap 'echo; echo "interrupted"; exit 130' INT TERM
+passed=0
+failed=0
+trap 'echo; echo "interrupted"; : > "$work/stop"; kill $workers 2> /dev/null; rm -rf "$work"; exit 130' INT TERM
 
 if [ "$1" = --servers ]; then
     shift
     sh "$(dirname "$0")/need.sh" || { failed=1; finish; }
 fi
 
-# sum WORD: the numbers of cmocka's "[  WORD  ] N test(s)" lines
-sum() {
-    sed -n "s/^.*\[  $1  \] \([0-9][0-9]*\) test.*/\1/p" "$log" | awk '{ n += $1 } END { print n + 0 }'
-}
-
 limit=
 if command -v timeout > /dev/null 2>&1; then
     limit="timeout ${TEST_SECONDS:-300}"
 fi
 
-for test in "$@"; do
-    name=${test#"${BUILD:-build}"/}
-    name=${name#tests/}
+# sum WORD LOG: the numbers of cmocka's "[  WORD  ] N test(s)" lines
+sum() {
+    sed -n "s/^.*\[  $1  \] \([0-9][0-9]*\) test.*/\1/p" "$2" | awk '{ n += $1 } END { print n + 0 }'
+}
+
+# run_test NUMBER TEST: its log, and "status seconds" once it has ended
+run_test() {
     start=$(date +%s)
-    case $test in
-    *.sh) run="$limit sh $test" ;;
-    *) run="$limit $test" ;;
+    case $2 in
+    *.sh) run="$limit sh $2" ;;
+    *) run="$limit $2" ;;
     esac
     # The words of $run are a command.
     # shellcheck disable=SC2086
-    $run > "$log" 2>&1
-    status=$?
-    seconds=$(($(date +%s) - start))
-    good=$(sum PASSED)
-    bad=$(sum FAILED)
-    skipped=$(sum SKIPPED)
+    $run > "$work/$1.log" 2>&1
+    echo "$? $(($(date +%s) - start))" > "$work/$1.ending"
+    mv "$work/$1.ending" "$work/$1.end"
+}
+
+# work TEST...: runs those that no other worker has taken
+work() {
+    number=0
+    for test in "$@"; do
+        number=$((number + 1))
+        [ ! -e "$work/stop" ] || return
+        if mkdir "$work/$number.taken" 2> /dev/null; then
+            run_test "$number" "$test"
+        fi
+    done
+}
+
+workers=
+jobs=0
+while [ "$jobs" -lt "${JOBS:-2}" ]; do
+    work "$@" &
+    workers="$workers $!"
+    jobs=$((jobs + 1))
+done
+
+# In the order in which they were given.
+number=0
+for test in "$@"; do
+    number=$((number + 1))
+    name=${test#"$build"/}
+    name=${name#tests/}
+    while [ ! -e "$work/$number.end" ]; do
+        sleep 0.1
+    done
+    log=$work/$number.log
+    read -r status seconds < "$work/$number.end"
+    good=$(sum PASSED "$log")
+    bad=$(sum FAILED "$log")
+    skipped=$(sum SKIPPED "$log")
     if [ "$status" -eq 0 ] && [ "$bad" -eq 0 ] && [ "$skipped" -eq 0 ]; then
         [ "$good" -gt 0 ] || good=1
         passed=$((passed + good))
