@@ -416,11 +416,12 @@ void kw_courier_run(kw_courier *self, kw_job *const *jobs, size_t jobs_n, uint64
     for (size_t i = 0; i < jobs_n; i++) {
         pump(self, jobs[i]); /* repair behind the answer */
     }
-    if (self->client->env.options.has_quorum_hints) {
-        kw_hints_look(&self->hints, run->turn.now_ns);
-    }
     advance(self);
     warm_up(self, deadline_ns);
+    if (self->client->env.options.has_quorum_hints) {
+        kw_hints_look(&self->hints, run->turn.now_ns);
+        advance(self);
+    }
     tidy(self);
     kw_client_tend(self->client, run->turn.now_ns);
 }
@@ -471,6 +472,7 @@ void kw_courier_free(kw_courier *self)
     kw_run_end_all(&self->run, KW_ERR_CANCELLED);
     (void)take_all_back(self);
     kw_run_fini(&self->run);
+    kw_hints_fini(&self->hints);
     while (self->left != NULL) {
         remove_left(self, self->left);
     }

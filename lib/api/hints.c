@@ -23,6 +23,15 @@ void kw_hints_init(kw_hints *self, kw_client *client, kw_courier *courier,
     self->look_ns = look_ns;
 }
 
+void kw_hints_fini(kw_hints *self)
+{
+    while (self->open != NULL) {
+        kw_errand *errand = self->open;
+        self->open = errand->next;
+        kw_errand_free(errand, &self->client->env.mem);
+    }
+}
+
 static kw_buf empty_buf(const kw_hints *self)
 {
     kw_buf buf;
@@ -30,17 +39,10 @@ static kw_buf empty_buf(const kw_hints *self)
     return buf;
 }
 
-/* An errand with what is encoded; NULL when there is no memory. encoded is freed. */
-static kw_errand *new_errand(kw_hints *self, kw_errand_aim aim, kw_node *node, kw_buf *encoded,
-                             uint64_t now_ns)
-{
-    kw_errand *errand = kw_errand_new_hint(self->client, aim, node, encoded, now_ns);
-    kw_buf_fini(encoded);
-    return errand;
-}
-
 static void send_out(kw_hints *self, kw_errand *errand)
 {
+    errand->next = self->open;
+    self->open = errand;
     self->open_n++;
     (void)kw_courier_send(self->courier, errand);
 }
@@ -107,7 +109,7 @@ bool kw_hints_leave(kw_hints *self, const kw_job *job, const kw_quorum_ask *ask,
         hint.box = name;
         hint.record = errand != NULL ? kw_quorum_script_record(errand->item.encoded) : built;
         if (kw_hint_encode_leave(&encoded, &hint, rule->linger_ms)) {
-            fresh = new_errand(self, KW_ERRAND_LEAVE, keeper, &encoded, now_ns);
+            fresh = kw_errand_new_hint(self->client, KW_ERRAND_LEAVE, keeper, &encoded, now_ns);
         }
     }
     kw_buf_fini(&box);
@@ -135,10 +137,11 @@ static void look(kw_hints *self, kw_hint_round *round, uint64_t now_ns)
         boxes[i] = box_at(round, i);
     }
     kw_buf encoded = empty_buf(self);
-    if (!kw_hint_encode_look(&encoded, boxes, round->targets_n)) {
-        return;
+    kw_errand *errand = NULL;
+    if (kw_hint_encode_look(&encoded, boxes, round->targets_n)) {
+        errand = kw_errand_new_hint(self->client, KW_ERRAND_LOOK, round->keeper, &encoded, now_ns);
     }
-    kw_errand *errand = new_errand(self, KW_ERRAND_LOOK, round->keeper, &encoded, now_ns);
+    kw_buf_fini(&encoded);
     if (errand != NULL) {
         errand->round = round;
         round->refs++;
@@ -203,10 +206,11 @@ static bool hand(kw_hints *self, kw_errand *from, size_t index, size_t target, u
         place.marker = kw_bytes_of(KW_QUORUM_MARKER);
     }
     kw_buf encoded = empty_buf(self);
-    kw_errand *errand =
-        kw_quorum_script_encode(&encoded, &place, &ask)
-            ? new_errand(self, KW_ERRAND_HAND, round->targets[target], &encoded, now_ns)
-            : NULL;
+    kw_errand *errand = kw_quorum_script_encode(&encoded, &place, &ask)
+                            ? kw_errand_new_hint(self->client, KW_ERRAND_HAND,
+                                                 round->targets[target], &encoded, now_ns)
+                            : NULL;
+    kw_buf_fini(&encoded);
     if (errand == NULL) {
         return false;
     }
@@ -254,8 +258,9 @@ static void drop(kw_hints *self, const kw_errand *errand, uint64_t now_ns)
     kw_errand *fresh = NULL;
     if (kw_hint_encode_drop(&encoded, box_at(round, errand->target), key,
                             errand->ask.record.stamp)) {
-        fresh = new_errand(self, KW_ERRAND_DROP, round->keeper, &encoded, now_ns);
+        fresh = kw_errand_new_hint(self->client, KW_ERRAND_DROP, round->keeper, &encoded, now_ns);
     }
+    kw_buf_fini(&encoded);
     if (fresh == NULL) {
         round->has_failed = true;
         return;
@@ -263,11 +268,21 @@ static void drop(kw_hints *self, const kw_errand *errand, uint64_t now_ns)
     send_out(self, fresh);
 }
 
+static void close_errand(kw_hints *self, const kw_errand *errand)
+{
+    kw_errand **link = &self->open;
+    while (*link != errand) {
+        link = &(*link)->next;
+    }
+    *link = errand->next;
+    self->open_n--;
+}
+
 void kw_hints_take_back(kw_hints *self, kw_errand *errand, uint64_t now_ns)
 {
     const kw_reply *reply = errand->item.code == KW_OK ? errand->item.request.reply : NULL;
     kw_hint_round *round = errand->round;
-    self->open_n--;
+    close_errand(self, errand);
     if (self->is_over || round == NULL) {
         return;
     }

@@ -9,12 +9,16 @@ typedef struct kw_hints {
     kw_client *client;
     kw_courier *courier;
     atomic_uint_fast64_t *look_ns;
-    size_t open_n; /* errands under way */
-    bool is_over;  /* nothing is sent any more */
+    kw_errand *open; /* errands under way */
+    size_t open_n;
+    bool is_over; /* nothing is sent any more */
 } kw_hints;
 
 void kw_hints_init(kw_hints *hints, kw_client *client, kw_courier *courier,
                    atomic_uint_fast64_t *look_ns);
+
+/* Frees the errands that the run, which is gone, has not ended. */
+void kw_hints_fini(kw_hints *hints);
 
 /* Leaves what the job has asked, and a copy has missed. errand: the one that carried it; NULL:
  * none, and the ask has all of the record. True where a hint is on its way. */

@@ -3,6 +3,8 @@
 
 #include <hiredis.h>
 
+#include "engine/hint.h"
+
 #define OPEN   "?copies=3&quorum-hints=on&timeout=1s"
 #define KEYS_N 8u
 
@@ -204,6 +206,121 @@ static void test_hints_are_off_unless_asked_for(void **state)
     shut(&fix);
 }
 
+/* What the server says to a command. */
+static redisReply *ask_server(kw_test_server *server, kw_buf *command)
+{
+    redisContext *context = redisConnect("127.0.0.1", kw_test_server_port(server));
+    void *reply = NULL;
+    assert_non_null(context);
+    assert_int_equal(redisAppendFormattedCommand(context, command->data, command->len), REDIS_OK);
+    assert_int_equal(redisGetReply(context, &reply), REDIS_OK);
+    redisFree(context);
+    kw_buf_fini(command);
+    return reply;
+}
+
+/* True where the server takes the hint: time is its record's. */
+static bool is_left(kw_test_server *server, const char *key, uint64_t time, uint64_t linger_ms)
+{
+    kw_record record = {.stamp = {time, 1}, .origin = {time, 1}};
+    unsigned char head[KW_RECORD_HEAD_MAX];
+    kw_hint hint = {kw_bytes_of("box"), kw_bytes_of(key), {(const char *)head, 0}, 0};
+    hint.record.len = kw_record_put_head(head, &record);
+    kw_buf command;
+    kw_buf_init(&command, kw_mem_default(), NULL, 0);
+    assert_true(kw_hint_encode_leave(&command, &hint, linger_ms));
+    redisReply *reply = ask_server(server, &command);
+    assert_int_equal(reply->type, REDIS_REPLY_INTEGER);
+    bool is_taken = reply->integer == 1;
+    freeReplyObject(reply);
+    return is_taken;
+}
+
+static redisReply *look(kw_test_server *server)
+{
+    kw_bytes boxes[] = {kw_bytes_of("none"), kw_bytes_of("box")};
+    kw_buf command;
+    kw_buf_init(&command, kw_mem_default(), NULL, 0);
+    assert_true(kw_hint_encode_look(&command, boxes, 2));
+    return ask_server(server, &command);
+}
+
+static void drop(kw_test_server *server, const char *key, uint64_t time)
+{
+    kw_stamp stamp = {time, 1};
+    kw_buf command;
+    kw_buf_init(&command, kw_mem_default(), NULL, 0);
+    assert_true(kw_hint_encode_drop(&command, kw_bytes_of("box"), kw_bytes_of(key), stamp));
+    freeReplyObject(ask_server(server, &command));
+}
+
+static void test_hints_are_kept_looked_at_and_dropped(void **state)
+{
+    kw_test_server *server = ((ring_servers *)*state)->servers[0];
+    assert_true(is_left(server, "k", 5, 100000));
+    assert_true(is_left(server, "k", 7, 100000));
+    assert_true(is_left(server, "k", 6, 100000)); /* later than that is there */
+    assert_true(is_left(server, "", 1, 100000));
+    assert_true(is_left(server, "b", 1, 100000));
+    assert_int_equal(kw_test_server_integer(server, "HLEN box"), 4);
+    assert_in_range(kw_test_server_integer(server, "PTTL box"), 1, 50000);
+    redisReply *reply = look(server);
+    size_t box = 0;
+    assert_int_equal(kw_hint_count((kw_reply *)(void *)reply, &box, 2), 3);
+    assert_int_equal(box, 1);
+    for (size_t i = 0; i < 3; i++) {
+        kw_bytes key;
+        kw_quorum_ask ask;
+        assert_true(kw_hint_at((kw_reply *)(void *)reply, i, &key, &ask));
+        assert_int_equal(ask.record.stamp.time, key.len > 0 && key.data[0] == 'k' ? 7 : 1);
+    }
+    freeReplyObject(reply);
+    drop(server, "k", 5); /* another one */
+    assert_int_equal(kw_test_server_integer(server, "HLEN box"), 4);
+    drop(server, "k", 7);
+    drop(server, "", 1);
+    assert_int_equal(kw_test_server_integer(server, "HLEN box"), 2);
+    drop(server, "b", 1);
+    drop(server, "b", 1); /* and again */
+    assert_int_equal(kw_test_server_integer(server, "EXISTS box"), 0);
+}
+
+static void test_hints_end(void **state)
+{
+    kw_test_server *server = ((ring_servers *)*state)->servers[0];
+    assert_true(is_left(server, "short", 1, 2));
+    pause_ms(5);
+    assert_true(is_left(server, "long", 1, 100000));
+    redisReply *reply = look(server);
+    size_t box = 0;
+    assert_int_equal(kw_hint_count((kw_reply *)(void *)reply, &box, 2), 1);
+    freeReplyObject(reply);
+    assert_int_equal(kw_test_server_integer(server, "HLEN box"), 2);
+}
+
+static void test_hints_are_bounded(void **state)
+{
+    kw_test_server *server = ((ring_servers *)*state)->servers[0];
+    char digits[31];
+    snprintf(digits, sizeof(digits), "%015llu%015d", 999999999999999ULL, 0);
+    freeReplyObject(kw_test_server_command(
+        server, "EVAL %s 1 box %d %s",
+        "for i = 1, ARGV[1] do redis.call('HSET', KEYS[1], 'k' .. i, ARGV[2] .. ('x'):rep(19)) end",
+        (int)KW_HINT_COUNT_MAX - 1, digits));
+    (void)kw_test_server_integer(server, "HSET box b 1000");
+    assert_true(is_left(server, "last", 1, 100000));
+    assert_false(is_left(server, "more", 1, 100000));
+    assert_true(is_left(server, "last", 2, 100000)); /* in its own place */
+    assert_int_equal(kw_test_server_integer(server, "HLEN box"), KW_HINT_COUNT_MAX + 1);
+    redisReply *reply = look(server);
+    size_t box = 0;
+    assert_in_range(kw_hint_count((kw_reply *)(void *)reply, &box, 2), 1, KW_HINT_PAGE);
+    freeReplyObject(reply);
+    drop(server, "last", 2);
+    (void)kw_test_server_integer(server, "HSET box b %d", (int)KW_HINT_BYTES_MAX - 40);
+    assert_false(is_left(server, "last", 3, 100000));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -214,6 +331,9 @@ int main(void)
         cmocka_unit_test_setup(test_hints_do_not_count_towards_the_quorum, ring_flush),
         cmocka_unit_test_setup(test_hints_keep_lives_and_deletions, ring_flush),
         cmocka_unit_test_setup(test_hints_are_off_unless_asked_for, ring_flush),
+        cmocka_unit_test_setup(test_hints_are_kept_looked_at_and_dropped, ring_flush),
+        cmocka_unit_test_setup(test_hints_end, ring_flush),
+        cmocka_unit_test_setup(test_hints_are_bounded, ring_flush),
     };
     return cmocka_run_group_tests(tests, ring_start, ring_stop);
 }
