@@ -17,7 +17,7 @@ typedef enum kw_event_kind {
     KW_EVENT_NODE_EJECTED = 2,    /* the same, and its keys have other owners now (eject) */
     KW_EVENT_NODE_UP = 3,         /* it is back, and has its keys again */
     KW_EVENT_MEMBERS_CHANGED = 4, /* a change of the members was committed */
-    KW_EVENT_PRIMARY_CHANGED = 5, /* Sentinel: node is the primary now */
+    KW_EVENT_PRIMARY_CHANGED = 5, /* Sentinel: node is the primary now, on a ring of member */
     KW_EVENT_PRIMARY_DOWN = 6,    /* Sentinel: the group agrees that node, the primary, is down */
     KW_EVENT_PRIMARY_UP = 7,      /* Sentinel: and that it is not any more */
     KW_EVENT_REPLICA_DOWN = 8,    /* Sentinel: a replica is down for one of them */

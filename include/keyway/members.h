@@ -22,7 +22,20 @@ extern "C" {
  * on the ring, so that a server can move to another address without a key moving; without
  * one it is "host:port" (in twemproxy's placements what nutcracker hashes for such a
  * server). Names and zones may hold any bytes (zones no zero byte), written %HH. The weight
- * is 1 without *; a member of weight 0 gets no keys. */
+ * is 1 without *; a member of weight 0 gets no keys.
+ *
+ * A member may be a Sentinel group instead of a server:
+ *
+ *   name=host:port*weight;zone=name;service=mymaster;sentinel=host:port
+ *
+ * is one by its service, what the sentinels call the group; the host, and each sentinel behind
+ * it, is a sentinel then, port 26379 without one. Without a name it is named as its service. The
+ * primary and the replicas are found, and followed, as by redis-sentinel://, in the time of
+ * callers: a failover is a new map in which the member has its name and its keys, and another
+ * server. on-node-down does not count for it: calls wait inside their deadline for the new
+ * primary, and no key moves. While no sentinel answers it keeps the primary that is known;
+ * while none was ever found, its keys, and nobody else's, fail with KW_ERR_NO_SENTINEL,
+ * KW_ERR_NO_SERVICE or what else stands in the way. */
 
 /* A change of the members in the making. One thread per object. */
 typedef struct kw_members kw_members;
@@ -48,7 +61,8 @@ KW_API kw_err kw_members_add(kw_members *members, kw_error *error, const char *m
  * another zone, "" being none; moves its name, and with it its keys' place, to another
  * server, "host:port", such as a replica that was promoted. What else a member is made of is
  * changed by removing and adding it in one change: no key moves. KW_ERR_ARGUMENT for a name that is
- * not there, a zone that is too long and a server that cannot be read. One thread per object. */
+ * not there, a zone that is too long, a server that cannot be read, and the server of a group,
+ * which its sentinels name. One thread per object. */
 KW_API kw_err kw_members_remove(kw_members *members, kw_error *error, const char *name,
                                 size_t name_len);
 KW_API kw_err kw_members_reweight(kw_members *members, kw_error *error, const char *name,

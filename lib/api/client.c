@@ -2,6 +2,7 @@
 
 #include "api/config.h"
 #include "api/discover.h"
+#include "api/groups.h"
 #include "api/news.h"
 #include "api/loop.h"
 #include "api/publish.h"
@@ -33,6 +34,7 @@ static kw_err publish_ring(kw_client *client, kw_error *error)
     kw_gate_unlock(&client->publishing);
     if (code == KW_OK) {
         kw_publish_tell(client);
+        kw_groups_begin(client);
     }
     return code;
 }
@@ -58,8 +60,11 @@ static kw_err publish_first(kw_client *client, kw_error *error)
 /* What a handle has besides its settings; what fails leaves nothing behind. */
 static kw_err init_parts(kw_client *client)
 {
-    kw_fetch_owner owner = {client, kw_registry_candidates, kw_registry_node, kw_publish_map,
-                            kw_publish};
+    kw_fetch_owner owner = {client,     kw_registry_candidates, kw_registry_node, kw_publish_map,
+                            kw_publish, kw_groups_list,         kw_groups_found,  kw_groups_lost};
+    if (client->env.options.scheme == KW_SCHEME_RING) {
+        owner.publish_fn = kw_groups_publish;
+    }
     kw_err code = kw_gate_init(&client->env.nodes_gate);
     if (code != KW_OK) {
         return code;
@@ -134,7 +139,7 @@ static void free_client(kw_client *client)
 
 static bool uses_tls(const kw_options *options)
 {
-    bool has_sentinels = options->scheme == KW_SCHEME_SENTINEL;
+    bool has_sentinels = options->scheme == KW_SCHEME_SENTINEL || options->scheme == KW_SCHEME_RING;
     return options->has_tls || (has_sentinels && kw_options_has_sentinel_tls(options));
 }
 
@@ -205,6 +210,7 @@ kw_client *kw_open_config(const kw_config *config, kw_error *error)
     kw_fork_init(&client->fork);
     atomic_init(&client->env.is_closing, false);
     atomic_init(&client->env.has_doubt, false);
+    atomic_init(&client->env.has_groups, false);
     atomic_init(&client->env.departed.connects, 0);
     atomic_init(&client->env.departed.connect_failures, 0);
     atomic_init(&client->env.departed.disconnects, 0);
@@ -417,7 +423,7 @@ void kw_client_count(kw_client *client, uint64_t commands_n, uint64_t failures_n
 
 void kw_client_tend(kw_client *client, uint64_t now_ns)
 {
-    if (kw_options_has_fetch(&client->env.options)) {
+    if (kw_env_has_fetch(&client->env)) {
         if (atomic_load_explicit(&client->env.has_doubt, memory_order_relaxed) &&
             atomic_exchange(&client->env.has_doubt, false)) {
             (void)kw_refresher_want(&client->refresher);

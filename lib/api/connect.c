@@ -1,5 +1,6 @@
 #include <keyway/client.h>
 
+#include "api/groups.h"
 #include "api/plan_ring.h"
 #include "base/error.h"
 #include "route/slot.h"
@@ -35,6 +36,19 @@ static kw_err connect_all(kw_client *client, const kw_view *view, kw_error *erro
     return code;
 }
 
+/* A view in which it is known where the nodes are, as far as anybody knows. */
+static kw_err need_view(kw_client *client, kw_view **view, kw_error *error, uint64_t deadline_ns)
+{
+    kw_err code = kw_client_need_view(client, view, error, deadline_ns);
+    if (code == KW_OK) {
+        code = kw_groups_need(client, view, error, deadline_ns);
+        if (code != KW_OK) {
+            kw_view_unref(*view);
+        }
+    }
+    return code;
+}
+
 kw_err kw_connect(kw_client *client, kw_error *error)
 {
     if (client == NULL) {
@@ -46,7 +60,7 @@ kw_err kw_connect(kw_client *client, kw_error *error)
     }
     kw_view *view;
     uint64_t deadline_ns = deadline_of(client);
-    code = kw_client_need_view(client, &view, error, deadline_ns);
+    code = need_view(client, &view, error, deadline_ns);
     if (code == KW_OK) {
         if (!kw_map_is_cluster(view->map)) {
             code = connect_all(client, view, error, deadline_ns);
@@ -109,7 +123,7 @@ kw_err kw_client_key_node(kw_client *client, char *node, size_t node_len, const 
         return code;
     }
     kw_view *view;
-    code = kw_client_need_view(client, &view, error, deadline_of(client));
+    code = need_view(client, &view, error, deadline_of(client));
     if (code == KW_OK) {
         kw_bytes whole = {key, key_len};
         const kw_node *owner = kw_plan_is_ring(client)

@@ -94,10 +94,20 @@ kw_node *kw_drive_look(const kw_view *view, const kw_plan *plan, kw_random *rand
     return kw_view_reader(view, node, read, random);
 }
 
+/* On a ring only a group's node can be replaced while a call waits. */
+static void note_group(kw_op *op, const kw_node *node)
+{
+    if (node != NULL && node->env->options.scheme == KW_SCHEME_RING) {
+        op->spec.has_map = kw_node_is_of_group(node);
+    }
+}
+
 void kw_drive_note_node(kw_op *op, const kw_plan *plan, const kw_node *node)
 {
     op->is_at_replica = plan->read != KW_READ_OF_PRIMARY && plan->node == NULL && node != NULL &&
-                        atomic_load(&node->role) == KW_CONN_REPLICA;
+                        (atomic_load(&node->role) == KW_CONN_REPLICA ||
+                         atomic_load(&node->role) == KW_CONN_GROUP_REPLICA);
+    note_group(op, node);
 }
 
 /* Why there is no node on a ring, for kw_drive_on_unserved. */
@@ -172,7 +182,8 @@ uint64_t kw_drive_heed(kw_client *client, const kw_op *op, const kw_step *step)
 
 void kw_drive_heed_readonly(kw_client *client, kw_node *node, const kw_reply *reply)
 {
-    if (client->env.options.scheme == KW_SCHEME_SENTINEL && kw_reply_is_error(reply) &&
+    bool is_watched = client->env.options.scheme == KW_SCHEME_SENTINEL || kw_node_is_of_group(node);
+    if (is_watched && kw_reply_is_error(reply) &&
         kw_bytes_starts(kw_reply_bytes(reply), "READONLY ")) {
         kw_node_renew(node);
         (void)kw_refresher_want(&client->refresher);
@@ -220,6 +231,7 @@ kw_step kw_drive_on_reply(kw_client *client, const kw_plan *plan, kw_op *op, kw_
     bool is_at_replica = op->is_at_replica;
     kw_bytes text = kw_reply_bytes(reply);
     kw_verdict verdict = kw_verdict_of(text, plan->is_script);
+    note_group(op, node);
     kw_step step = kw_op_on_reply(op, now_ns, &verdict, &node->endpoint);
     if (verdict.kind == KW_VERDICT_MOVED && kw_plan_is_ring(client)) {
         kw_env_log(&client->env, KW_LOG_WARNING,
@@ -270,13 +282,30 @@ kw_step kw_drive_on_loss(kw_client *client, kw_op *op, kw_node *node, uint64_t n
     return step;
 }
 
+/* Of a ring only a group's primary is replaced; from a server, calls finish where they were
+ * sent. */
+static bool was_replaced(const kw_view *view, const kw_plan *plan, const kw_node *node)
+{
+    size_t number;
+    bool is_primary = kw_map_find_node(view->map, &number, &node->endpoint) &&
+                      kw_map_member_at(view->map, number)->is_primary;
+    const kw_node *owner = is_primary ? NULL : look_for_owner(view, plan);
+    return owner != NULL && owner != node && kw_node_is_of_group(owner);
+}
+
 bool kw_drive_has_lost_owner(kw_client *client, const kw_plan *plan, const kw_op *op,
                              const kw_node *node)
 {
-    if (plan->kind != KW_PLAN_SLOT || op->is_asking) {
+    bool is_of_group = plan->kind == KW_PLAN_PLACE && kw_node_is_of_group(node);
+    if ((plan->kind != KW_PLAN_SLOT && !is_of_group) || op->is_asking) {
         return false;
     }
     kw_view *view = kw_client_view(client);
+    if (is_of_group) {
+        bool is_replaced = view != NULL && !op->is_at_replica && was_replaced(view, plan, node);
+        kw_view_unref(view);
+        return is_replaced;
+    }
     kw_node *owner = view != NULL ? kw_view_owner(view, plan->slot) : NULL;
     bool is_other = owner != NULL && owner != node;
     kw_view_unref(view);

@@ -10,7 +10,7 @@
 /* True where a map can be fetched. */
 static inline bool kw_drive_has_map(const kw_client *client)
 {
-    return kw_options_has_fetch(&client->env.options);
+    return kw_env_has_fetch(&client->env);
 }
 
 /* True where keys live in slots. */

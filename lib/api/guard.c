@@ -171,6 +171,9 @@ static void probe(turn *self, kw_node *node, size_t shard)
 
 static void look_at(turn *self, kw_node *node, size_t shard)
 {
+    if (kw_node_is_of_group(node)) {
+        return; /* its sentinels replace it; until then its keys wait */
+    }
     uint64_t faults_n = atomic_load_explicit(&node->faults_n, memory_order_relaxed);
     kw_outage *outage = &node->outage;
     bool is_marked = kw_map_is_down(self->view->map, shard);

@@ -1,6 +1,7 @@
 #include <keyway/members.h>
 
 #include "api/client.h"
+#include "api/groups.h"
 #include "api/plan_ring.h"
 #include "api/publish.h"
 #include "api/uri.h"
@@ -210,6 +211,11 @@ kw_err kw_members_set_server(kw_members *members, kw_error *error, const char *n
     if (member == NULL || server == NULL) {
         return member != NULL ? refuse_null(error) : KW_ERR_ARGUMENT;
     }
+    if (kw_member_is_group(member)) {
+        return kw_error_set(error, KW_ERR_ARGUMENT, KW_EFFECT_NONE,
+                            "the member is a Sentinel group: its sentinels say where its primary "
+                            "is");
+    }
     kw_endpoint endpoint;
     if (!kw_endpoint_parse(&endpoint, kw_bytes_of(server))) {
         return kw_error_set(error, KW_ERR_ARGUMENT, KW_EFFECT_NONE, "%.200s is not \"host:port\"",
@@ -242,6 +248,10 @@ static kw_err commit_locked(kw_members *members, kw_membership **fresh, kw_error
     }
     (*fresh)->commits_n = members->commits_n + 1;
     kw_membership_take_down(*fresh, before);
+    kw_err taken = kw_membership_take_groups(*fresh, before, &members->mem);
+    if (taken != KW_OK) {
+        return no_memory(error);
+    }
     kw_err code = kw_membership_publish(*fresh, client, error);
     if (code == KW_OK) {
         client->members = *fresh;
@@ -293,6 +303,7 @@ kw_err kw_members_commit(kw_members *members, kw_error *error)
         members->change = change;
         kw_publish_tell(client);
         kw_refresher_on_publish(&client->refresher);
+        kw_groups_begin(client);
         tell(client);
     } else {
         kw_ring_change_free(change);

@@ -226,3 +226,88 @@ kw_err kw_membership_set_replicas(kw_membership *self, kw_client *client, kw_err
     *has_news = code == KW_OK;
     return code;
 }
+
+/* The member that is that group; NULL: none is. */
+static kw_member *find_group(const kw_membership *self, const kw_member *group)
+{
+    kw_bytes name = {group->name, group->name_len};
+    kw_member *member = kw_roster_find(&self->roster, name);
+    return member != NULL && kw_member_is_same_group(member, group) ? member : NULL;
+}
+
+/* The group as the map of its one shard has it. Servers that are elsewhere in the ring are no
+ * replicas of it. False where there is no memory. */
+static bool read_group(kw_member *fresh, const kw_membership *self, const kw_member *member,
+                       const kw_map *map, const kw_allocator *mem)
+{
+    const kw_map_shard *shard = kw_map_shard_at(map, 0);
+    if (!kw_member_copy(fresh, member, mem)) {
+        return false;
+    }
+    fresh->server = *kw_map_node(map, shard->primary);
+    fresh->replicas_n = 0;
+    for (size_t i = 0; i < shard->replicas_n && fresh->replicas_n < KW_MEMBER_REPLICAS_MAX; i++) {
+        const kw_endpoint *replica = kw_map_node(map, kw_map_replica(map, shard, i));
+        bool is_elsewhere = false;
+        for (size_t k = 0; k < self->roster.n; k++) {
+            const kw_member *other = &self->roster.members[k];
+            is_elsewhere =
+                is_elsewhere || (other != member && (kw_endpoint_equal(&other->server, replica) ||
+                                                     has_replica(other, replica)));
+        }
+        if (!is_elsewhere && !kw_member_add_replica(fresh, replica, mem)) {
+            kw_member_fini(fresh, mem);
+            return false;
+        }
+    }
+    return true;
+}
+
+kw_err kw_membership_set_group(kw_membership *self, kw_client *client, kw_error *error,
+                               const kw_member *group, const kw_map *map, bool *has_news)
+{
+    const kw_allocator *mem = &client->env.mem;
+    kw_member *member = find_group(self, group);
+    kw_member fresh;
+    *has_news = false;
+    if (member == NULL) {
+        return KW_ERR_ARGUMENT;
+    }
+    if (!read_group(&fresh, self, member, map, mem)) {
+        return kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for a group");
+    }
+    if (kw_endpoint_equal(&fresh.server, &member->server) && has_same_replicas(&fresh, member)) {
+        kw_member_fini(&fresh, mem);
+        return KW_OK;
+    }
+    kw_member before = *member;
+    *member = fresh;
+    kw_err code = kw_membership_publish(self, client, error);
+    kw_member_fini(code == KW_OK ? &before : member, mem);
+    if (code != KW_OK) {
+        *member = before;
+    }
+    *has_news = code == KW_OK;
+    return code;
+}
+
+kw_err kw_membership_take_groups(kw_membership *self, const kw_membership *from,
+                                 const kw_allocator *mem)
+{
+    for (size_t i = 0; i < from->roster.n; i++) {
+        const kw_member *known = &from->roster.members[i];
+        kw_member *member = kw_member_is_group(known) ? find_group(self, known) : NULL;
+        kw_member fresh;
+        if (member == NULL) {
+            continue;
+        }
+        if (!kw_member_copy(&fresh, known, mem)) {
+            return KW_ERR_NOMEM;
+        }
+        fresh.weight = member->weight;
+        memcpy(fresh.zone, member->zone, sizeof(fresh.zone));
+        kw_member_fini(member, mem);
+        *member = fresh;
+    }
+    return KW_OK;
+}

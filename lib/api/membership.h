@@ -47,6 +47,17 @@ kw_err kw_membership_set_replicas(kw_membership *self, struct kw_client *client,
                                   const kw_endpoint *server, const kw_member *found,
                                   bool *has_news);
 
+/* What the sentinels of a group say of it: one new map, if that is news; replicas that are
+ * servers of the ring already are left out. The gate is held. KW_ERR_ARGUMENT where no member is
+ * that group (any more); KW_ERR_CONFIG, with an error, where its primary is another member's;
+ * KW_ERR_NOMEM. */
+kw_err kw_membership_set_group(kw_membership *self, struct kw_client *client, kw_error *error,
+                               const kw_member *group, const kw_map *map, bool *has_news);
+
+/* Groups of both are, in self, what they are known to be in from. KW_ERR_NOMEM. */
+kw_err kw_membership_take_groups(kw_membership *self, const kw_membership *from,
+                                 const kw_allocator *mem);
+
 /* Servers that are down in from are so in self, a change of it. */
 void kw_membership_take_down(kw_membership *self, const kw_membership *from);
 

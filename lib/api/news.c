@@ -19,13 +19,14 @@ static const news_row rows[] = {
     {KW_SENTINEL_REPLICA_UP, KW_EVENT_REPLICA_UP, "is a replica, and up again"},
 };
 
-static void tell(kw_client *client, const kw_sentinel_told *told)
+static void tell(kw_client *client, const kw_sentinel_told *told, const kw_member *group)
 {
     char node[KW_ENDPOINT_TEXT];
     char text[KW_ENDPOINT_TEXT + 100];
     kw_event event;
     memset(&event, 0, sizeof(event));
-    event.member = "";
+    event.member = group->name;
+    event.member_len = group->name_len;
     event.node = kw_endpoint_text(node, &told->server);
     event.text = text;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -44,8 +45,9 @@ void kw_news_tend(kw_client *client)
         atomic_flag_test_and_set(&client->is_telling)) {
         return;
     }
-    while (kw_refresher_news(&client->refresher, &told)) {
-        tell(client, &told);
+    kw_member group = {.name_len = 0};
+    while (kw_refresher_news(&client->refresher, &told, &group)) {
+        tell(client, &told, &group);
     }
     atomic_flag_clear(&client->is_telling);
 }

@@ -30,13 +30,20 @@ static bool make_nodes(kw_client *client, kw_node **nodes, const kw_map *map)
     return true;
 }
 
+static kw_conn_role role_of(const kw_map_member *member)
+{
+    if (member->is_of_group) {
+        return member->is_primary ? KW_CONN_GROUP_PRIMARY : KW_CONN_GROUP_REPLICA;
+    }
+    return member->is_primary ? KW_CONN_PRIMARY : KW_CONN_REPLICA;
+}
+
 /* Nodes of the old view that the new one lacks keep no connections, nor do those that have
  * another role in the new one. */
 static void retire_left(const kw_view *old, const kw_view *view)
 {
     for (size_t i = 0; i < view->nodes_n; i++) {
-        bool is_primary = kw_map_member_at(view->map, i)->is_primary;
-        kw_node_set_role(view->nodes[i], is_primary ? KW_CONN_PRIMARY : KW_CONN_REPLICA);
+        kw_node_set_role(view->nodes[i], role_of(kw_map_member_at(view->map, i)));
         kw_node_unretire(view->nodes[i]);
     }
     for (size_t i = 0; old != NULL && i < old->nodes_n; i++) {

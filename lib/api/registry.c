@@ -64,6 +64,9 @@ kw_node *kw_client_node(kw_client *client, const kw_endpoint *endpoint)
         if (node != NULL && client->env.options.scheme == KW_SCHEME_SENTINEL) {
             kw_node_set_role(node, KW_CONN_PRIMARY); /* it was named as such */
         }
+        if (node != NULL && client->env.options.scheme == KW_SCHEME_RING) {
+            kw_node_set_role(node, KW_CONN_GROUP_PRIMARY); /* nobody else is named on a ring */
+        }
         if (node != NULL) {
             replaced = client->extras[client->extra_at];
             is_in_map = replaced != NULL && client->view != NULL &&

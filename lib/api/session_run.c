@@ -198,8 +198,9 @@ static bool is_alive(errand *self)
 {
     kw_conn *conn = self->session->conn;
     /* What a server takes that is the primary no more, whatever it says, will be lost. */
-    bool is_good = self->session->client->env.options.scheme != KW_SCHEME_SENTINEL ||
-                   kw_node_is_current(self->session->node, conn);
+    bool is_watched = self->session->client->env.options.scheme == KW_SCHEME_SENTINEL ||
+                      kw_node_is_of_group(self->session->node);
+    bool is_good = !is_watched || kw_node_is_current(self->session->node, conn);
     if (is_good && (kw_conn_is_fresh(conn, self->await.now_ns) || kw_conn_is_quiet(conn))) {
         return true;
     }

@@ -1,5 +1,6 @@
 /* The members of a ring: "name=host:port*weight;zone=z;replica=host:port", of which the host
- * alone must be there. */
+ * alone must be there; and with ";service=name" a Sentinel group, of which the host, and every
+ * ";sentinel=host:port", is a sentinel. */
 #include "api/uri.h"
 #include "api/uri_parts.h"
 
@@ -18,21 +19,50 @@ static kw_err no_memory(const kw_uri_reader *self)
 static kw_err read_name(const kw_uri_reader *self, char *out, size_t *len, size_t len_max,
                         kw_bytes part)
 {
+    const char *complaint = len_max == KW_MEMBER_NAME_MAX   ? "a node's name has 1 to 255 bytes"
+                            : len_max == KW_MEMBER_ZONE_MAX ? "a zone's name has 1 to 63 bytes"
+                                                            : "a service has 1 to 100 bytes";
     kw_bytes text;
     kw_err code = kw_uri_decode(self, &text, part);
     if (code != KW_OK) {
         return code;
     }
     if (text.len < 1 || text.len > len_max) {
-        code = kw_uri_wrong(self, part.data,
-                            len_max == KW_MEMBER_NAME_MAX ? "a node's name has 1 to 255 bytes"
-                                                          : "a zone's name has 1 to 63 bytes");
+        code = kw_uri_wrong(self, part.data, complaint);
     } else {
         memcpy(out, text.data, text.len);
         out[text.len] = '\0';
         *len = text.len;
     }
     kw_mem_free(self->mem, (void *)(uintptr_t)text.data);
+    return code;
+}
+
+/* A server, or, of a group, a sentinel. */
+static kw_err read_host(const kw_uri_reader *self, kw_endpoint *server, kw_bytes text,
+                        bool is_sentinel)
+{
+    kw_options options = {.scheme = is_sentinel ? KW_SCHEME_SENTINEL : KW_SCHEME_RING};
+    kw_uri_reader reader = *self; /* the scheme decides the port that is left out */
+    reader.options = &options;
+    return kw_uri_read_server(&reader, server, text);
+}
+
+static kw_err read_sentinel(const kw_uri_reader *self, kw_member *member, kw_bytes text)
+{
+    kw_endpoint sentinel;
+    kw_err code = read_host(self, &sentinel, text, true);
+    for (size_t i = 0; code == KW_OK && i < member->sentinels_n; i++) {
+        if (kw_endpoint_equal(&member->sentinels[i], &sentinel)) {
+            return KW_OK;
+        }
+    }
+    if (code == KW_OK && member->sentinels_n == KW_MEMBER_SENTINELS_MAX) {
+        return kw_uri_wrong(self, text.data, "more than 16 sentinels of one group");
+    }
+    if (code == KW_OK && !kw_member_add_sentinel(member, &sentinel, self->mem)) {
+        return no_memory(self);
+    }
     return code;
 }
 
@@ -57,11 +87,23 @@ static kw_err read_property(const kw_uri_reader *self, kw_member *member, kw_byt
     kw_bytes value;
     bool is_pair = kw_bytes_split(&name, &value, text, '=');
     if (is_pair && kw_bytes_equal(name, kw_bytes_of("replica"))) {
-        return read_replica(self, member, value);
+        return kw_member_is_group(member)
+                   ? kw_uri_wrong(self, text.data,
+                                  "the replicas of a group are its sentinels' to name")
+                   : read_replica(self, member, value);
+    }
+    if (is_pair && kw_bytes_equal(name, kw_bytes_of("sentinel"))) {
+        return kw_member_is_group(member)
+                   ? read_sentinel(self, member, value)
+                   : kw_uri_wrong(self, text.data, "sentinels of a group need its service=name");
+    }
+    if (is_pair && kw_bytes_equal(name, kw_bytes_of("service"))) {
+        return KW_OK; /* read before */
     }
     if (!is_pair || !kw_bytes_equal(name, kw_bytes_of("zone"))) {
         return kw_uri_wrong(self, text.data,
-                            "behind ; of a node stands zone=name or replica=host:port");
+                            "behind ; of a node stands zone=name, replica=host:port, "
+                            "service=name or sentinel=host:port");
     }
     size_t len;
     kw_err code = read_name(self, member->zone, &len, KW_MEMBER_ZONE_MAX, value);
@@ -69,6 +111,34 @@ static kw_err read_property(const kw_uri_reader *self, kw_member *member, kw_byt
         code = kw_uri_wrong(self, value.data, "a zone's name has no zero byte");
     }
     return code;
+}
+
+/* What makes the member a group, wherever it stands; there may be none. */
+static kw_err find_service(const kw_uri_reader *self, kw_member *member, kw_bytes rest)
+{
+    bool has_more = rest.len > 0;
+    while (has_more) {
+        kw_bytes property = rest;
+        kw_bytes name;
+        kw_bytes value;
+        size_t len;
+        has_more = kw_bytes_split(&property, &rest, rest, ';');
+        if (!kw_bytes_split(&name, &value, property, '=') ||
+            !kw_bytes_equal(name, kw_bytes_of("service"))) {
+            continue;
+        }
+        if (kw_member_is_group(member)) {
+            return kw_uri_wrong(self, property.data, "a group has one service");
+        }
+        kw_err code = read_name(self, member->service, &len, KW_MEMBER_SERVICE_MAX, value);
+        if (code == KW_OK && strlen(member->service) != len) {
+            code = kw_uri_wrong(self, value.data, "a service has no zero byte");
+        }
+        if (code != KW_OK) {
+            return code;
+        }
+    }
+    return KW_OK;
 }
 
 /* "name=host:port*weight" */
@@ -89,7 +159,15 @@ static kw_err read_place(const kw_uri_reader *self, kw_member *member, kw_bytes 
         }
         member->weight = (uint32_t)number;
     }
-    return kw_uri_read_server(self, &member->server, text);
+    if (!kw_member_is_group(member)) {
+        return kw_uri_read_server(self, &member->server, text);
+    }
+    kw_err code = read_sentinel(self, member, text);
+    if (code == KW_OK) {
+        member->lists_replicas = true; /* nobody else looks for them */
+        kw_member_set_unknown(member);
+    }
+    return code;
 }
 
 static kw_err read_member(const kw_uri_reader *self, kw_member *member, kw_bytes text)
@@ -99,7 +177,8 @@ static kw_err read_member(const kw_uri_reader *self, kw_member *member, kw_bytes
     kw_bytes rest = {text.data + text.len, 0};
     kw_bytes place = text;
     bool has_more = kw_bytes_split(&place, &rest, text, ';');
-    kw_err code = read_place(self, member, place);
+    kw_err code = find_service(self, member, rest);
+    code = code == KW_OK ? read_place(self, member, place) : code;
     while (code == KW_OK && has_more) {
         kw_bytes property = rest;
         has_more = kw_bytes_split(&property, &rest, rest, ';');

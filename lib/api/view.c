@@ -70,12 +70,15 @@ bool kw_view_is_down(const kw_view *view, const kw_node *node)
     return member->is_primary && kw_map_is_down(view->map, member->shard);
 }
 
-/* A node of a ring that gets no keys, or that is down, is the last choice. */
+/* A node of a ring that gets no keys, that is down, or of which nobody knows where it is, is the
+ * last choice. */
 static bool is_inviting(const kw_view *view, size_t shard)
 {
     const kw_ring *ring = kw_map_ring(view->map);
     return ring == NULL ||
-           (kw_ring_node_points(ring, (uint32_t)shard) > 0 && !kw_map_is_down(view->map, shard));
+           (kw_ring_node_points(ring, (uint32_t)shard) > 0 && !kw_map_is_down(view->map, shard) &&
+            !kw_endpoint_is_unknown(
+                kw_map_node(view->map, kw_map_shard_at(view->map, shard)->primary)));
 }
 
 kw_node *kw_view_reader(const kw_view *view, kw_node *primary, kw_view_read read, kw_random *random)

@@ -1,5 +1,6 @@
 #include "base/endpoint.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static bool host_is_valid(kw_bytes host)
@@ -55,6 +56,17 @@ bool kw_endpoint_parse(kw_endpoint *endpoint, kw_bytes text)
 bool kw_endpoint_equal(const kw_endpoint *a, const kw_endpoint *b)
 {
     return a->port == b->port && strcmp(a->host, b->host) == 0;
+}
+
+void kw_endpoint_set_unknown(kw_endpoint *endpoint, const char *name, const char *whom)
+{
+    memset(endpoint, 0, sizeof(*endpoint));
+    snprintf(endpoint->host, sizeof(endpoint->host), "%.100s@%s", name, whom);
+}
+
+bool kw_endpoint_is_unknown(const kw_endpoint *endpoint)
+{
+    return endpoint->port == 0 && strchr(endpoint->host, '@') != NULL;
 }
 
 char *kw_endpoint_text(char out[KW_ENDPOINT_TEXT], const kw_endpoint *endpoint)

@@ -2,23 +2,76 @@
 
 #include <string.h>
 
-bool kw_member_add_replica(kw_member *member, const kw_endpoint *replica, const kw_allocator *mem)
+static bool append(kw_endpoint **list, size_t *n, const kw_endpoint *endpoint,
+                   const kw_allocator *mem)
 {
-    kw_endpoint *replicas =
-        kw_mem_resize(mem, member->replicas, member->replicas_n + 1, sizeof(replicas[0]));
-    if (replicas == NULL) {
+    kw_endpoint *longer = kw_mem_resize(mem, *list, *n + 1, sizeof(longer[0]));
+    if (longer == NULL) {
         return false;
     }
-    member->replicas = replicas;
-    member->replicas[member->replicas_n++] = *replica;
+    *list = longer;
+    longer[(*n)++] = *endpoint;
+    return true;
+}
+
+bool kw_member_add_replica(kw_member *member, const kw_endpoint *replica, const kw_allocator *mem)
+{
+    return append(&member->replicas, &member->replicas_n, replica, mem);
+}
+
+bool kw_member_add_sentinel(kw_member *member, const kw_endpoint *sentinel, const kw_allocator *mem)
+{
+    return append(&member->sentinels, &member->sentinels_n, sentinel, mem);
+}
+
+bool kw_member_is_same_group(const kw_member *a, const kw_member *b)
+{
+    bool is_same = kw_member_is_group(a) && strcmp(a->service, b->service) == 0 &&
+                   a->name_len == b->name_len && memcmp(a->name, b->name, a->name_len) == 0 &&
+                   a->sentinels_n == b->sentinels_n;
+    for (size_t i = 0; is_same && i < a->sentinels_n; i++) {
+        is_same = kw_endpoint_equal(&a->sentinels[i], &b->sentinels[i]);
+    }
+    return is_same;
+}
+
+void kw_member_set_unknown(kw_member *member)
+{
+    char text[KW_ENDPOINT_TEXT];
+    kw_endpoint_set_unknown(&member->server, member->service,
+                            kw_endpoint_text(text, &member->sentinels[0]));
+}
+
+bool kw_member_copy(kw_member *copy, const kw_member *member, const kw_allocator *mem)
+{
+    kw_member fresh = *member;
+    bool is_whole = true;
+    fresh.replicas = NULL;
+    fresh.replicas_n = 0;
+    fresh.sentinels = NULL;
+    fresh.sentinels_n = 0;
+    for (size_t i = 0; is_whole && i < member->replicas_n; i++) {
+        is_whole = kw_member_add_replica(&fresh, &member->replicas[i], mem);
+    }
+    for (size_t i = 0; is_whole && i < member->sentinels_n; i++) {
+        is_whole = kw_member_add_sentinel(&fresh, &member->sentinels[i], mem);
+    }
+    if (!is_whole) {
+        kw_member_fini(&fresh, mem);
+        return false;
+    }
+    *copy = fresh;
     return true;
 }
 
 void kw_member_fini(kw_member *member, const kw_allocator *mem)
 {
     kw_mem_free(mem, member->replicas);
+    kw_mem_free(mem, member->sentinels);
     member->replicas = NULL;
     member->replicas_n = 0;
+    member->sentinels = NULL;
+    member->sentinels_n = 0;
 }
 
 bool kw_roster_add(kw_roster *roster, const kw_member *member, const kw_allocator *mem)
@@ -59,14 +112,12 @@ bool kw_roster_copy(kw_roster *copy, const kw_roster *roster, const kw_allocator
 {
     kw_roster fresh = {NULL, 0, 0};
     for (size_t i = 0; i < roster->n; i++) {
-        kw_member member = roster->members[i];
-        member.replicas = NULL;
-        member.replicas_n = 0;
-        bool is_whole = true;
-        for (size_t k = 0; is_whole && k < roster->members[i].replicas_n; k++) {
-            is_whole = kw_member_add_replica(&member, &roster->members[i].replicas[k], mem);
+        kw_member member;
+        if (!kw_member_copy(&member, &roster->members[i], mem)) {
+            kw_roster_fini(&fresh, mem);
+            return false;
         }
-        if (!is_whole || !kw_roster_add(&fresh, &member, mem)) {
+        if (!kw_roster_add(&fresh, &member, mem)) {
             kw_member_fini(&member, mem);
             kw_roster_fini(&fresh, mem);
             return false;

@@ -254,6 +254,16 @@ kw_step kw_op_on_unavailable(kw_op *op, uint64_t now_ns, kw_err code, uint64_t r
     case KW_ERR_POOL_FULL:
     case KW_ERR_QUEUE_TIMEOUT:
         break;
+    case KW_ERR_TOPOLOGY: /* nobody has asked yet where the node is */
+        if (op->spec.has_map) {
+            kw_step ask = refresh(op, now_ns, code);
+            ask.wakes_on_map = ask.kind == KW_STEP_REFRESH;
+            return ask;
+        }
+        return fail(op, code, KW_EFFECT_NONE);
+    case KW_ERR_NO_SENTINEL: /* who was asked did not know; they are asked again meanwhile */
+    case KW_ERR_NO_SERVICE:
+        return fail_suspect(op, code, KW_EFFECT_NONE);
     default:
         /* AUTH, NOMEM, CANCELLED, FORKED, ...: trying again changes nothing. */
         return fail(op, code, KW_EFFECT_NONE);

@@ -21,10 +21,12 @@ typedef enum kw_conn_state {
 
 /* What the server is to be; decides the greeting. */
 typedef enum kw_conn_role {
-    KW_CONN_ANY,     /* whatever it is */
-    KW_CONN_PRIMARY, /* under Sentinel only where ROLE agrees */
-    KW_CONN_REPLICA, /* the same; in a cluster READONLY is asked for */
-    KW_CONN_SENTINEL /* with credentials of its own */
+    KW_CONN_ANY,           /* whatever it is */
+    KW_CONN_PRIMARY,       /* under Sentinel only where ROLE agrees */
+    KW_CONN_REPLICA,       /* the same; in a cluster READONLY is asked for */
+    KW_CONN_SENTINEL,      /* with credentials of its own */
+    KW_CONN_GROUP_PRIMARY, /* of a group in a ring: only where ROLE agrees */
+    KW_CONN_GROUP_REPLICA
 } kw_conn_role;
 
 /* Used by one thread at a time. */

@@ -44,12 +44,20 @@ typedef struct kw_env {
     atomic_uint_fast64_t seeds;    /* gives every user of random numbers its own */
     atomic_uint_fast64_t pushes_n; /* messages that servers pushed, dropped */
     atomic_uint_fast64_t guard_ns; /* when the nodes of a ring are to be looked at next */
+    atomic_bool has_groups;        /* Sentinel groups are, or were, nodes of the ring */
     kw_event_fn event;             /* the host's; NULL: none */
     void *event_arg;
     kw_departed departed;
     kw_gate nodes_gate;    /* guards nodes; a node's own gate may be taken behind it */
     struct kw_node *nodes; /* all there are, those that left the map included */
 } kw_env;
+
+/* True where servers are asked for the map, again and again. */
+static inline bool kw_env_has_fetch(const kw_env *env)
+{
+    return kw_options_has_fetch(&env->options) ||
+           atomic_load_explicit(&env->has_groups, memory_order_relaxed);
+}
 
 uint64_t kw_env_now(const kw_env *env);
 

@@ -22,6 +22,14 @@ typedef struct kw_fetch_owner {
     /* Takes the new map (and its reference) into use; *has_news: it differs from the one
      * before. KW_ERR_NOMEM: the one before stays. */
     kw_err (*publish_fn)(void *arg, bool *has_news, kw_map *map);
+    /* Of a ring, the others are of no ring's. The members that are Sentinel groups, copied into
+     * an empty roster, and a number that changes with them; where *version is that number
+     * already, nothing is written. KW_ERR_NOMEM. */
+    kw_err (*groups_fn)(void *arg, kw_roster *groups, uint64_t *version);
+    /* Who is in a group now: map has its one shard. */
+    void (*found_fn)(void *arg, bool *has_news, const kw_member *group, const kw_map *map);
+    /* Its sentinels led to no primary. */
+    void (*lost_fn)(void *arg, const kw_member *group, const kw_error *failure);
 } kw_fetch_owner;
 
 /* Commands that go to one server together. */

@@ -15,14 +15,16 @@
 
 #define NODES_MAX(self) ((self)->watch.configured_n + KW_SENTINELS_LEARNT_MAX)
 
-kw_err kw_fetch_sentinel_init(kw_fetch_sentinel *self, kw_env *env, const kw_fetch_owner *owner)
+kw_err kw_fetch_sentinel_init(kw_fetch_sentinel *self, kw_env *env, const kw_fetch_owner *owner,
+                              const kw_sentinel_group *group)
 {
     memset(self, 0, sizeof(*self));
     self->env = env;
     self->owner = owner;
-    const kw_options *options = &env->options;
+    self->service = group->service;
     kw_listener_init(&self->listener, env);
-    kw_err code = kw_sentinel_watch_init(&self->watch, &env->mem, options->seeds, options->seeds_n);
+    kw_err code =
+        kw_sentinel_watch_init(&self->watch, &env->mem, group->sentinels, group->sentinels_n);
     if (code != KW_OK) {
         return code;
     }
@@ -124,8 +126,7 @@ static size_t begin(void *arg, kw_node **nodes)
 static bool append(kw_fetch_sentinel *self, kw_fetch_questions *questions, kw_buf *encoded,
                    const char *what)
 {
-    kw_bytes argv[3] = {kw_bytes_of("SENTINEL"), kw_bytes_of(what),
-                        kw_bytes_of(self->env->options.service)};
+    kw_bytes argv[3] = {kw_bytes_of("SENTINEL"), kw_bytes_of(what), kw_bytes_of(self->service)};
     bool is_whole = kw_resp_append(encoded, argv, 3);
     questions->ends[questions->n++] = encoded->len;
     return is_whole;
@@ -336,7 +337,7 @@ static kw_node *fail(void *arg, kw_node *node, const kw_error *failure)
 static bool end(void *arg, kw_error *failure)
 {
     kw_fetch_sentinel *self = arg;
-    const char *service = self->env->options.service;
+    const char *service = self->service;
     kw_error told = self->told;
     if (self->asked_n == 0) { /* there is always somebody to ask */
         (void)no_memory(failure);
@@ -391,8 +392,7 @@ static void on_message(void *arg, kw_node *node, kw_bytes channel, kw_bytes text
 {
     kw_fetch_sentinel *self = arg;
     kw_endpoint server;
-    kw_sentinel_news news =
-        kw_sentinel_event_read(&server, channel, text, self->env->options.service);
+    kw_sentinel_news news = kw_sentinel_event_read(&server, channel, text, self->service);
     self->has_news = self->has_news || news != KW_SENTINEL_NOTHING;
     switch (news) {
     case KW_SENTINEL_NOTHING:

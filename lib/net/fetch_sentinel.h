@@ -25,9 +25,17 @@ typedef struct kw_sentinel_told {
 
 #define KW_SENTINEL_TOLD_MAX 16
 
+/* Who is asked, and for whom. */
+typedef struct kw_sentinel_group {
+    const kw_endpoint *sentinels; /* at least one */
+    size_t sentinels_n;
+    const char *service; /* what they call the group; stays */
+} kw_sentinel_group;
+
 typedef struct kw_fetch_sentinel {
     kw_env *env;
     const kw_fetch_owner *owner;
+    const char *service;
     kw_sentinel_watch watch;
     kw_node **nodes; /* of the sentinels of the watch, in no order; a reference each */
     size_t nodes_n;
@@ -54,7 +62,8 @@ typedef struct kw_fetch_sentinel {
 } kw_fetch_sentinel;
 
 /* owner stays. KW_ERR_NOMEM. */
-kw_err kw_fetch_sentinel_init(kw_fetch_sentinel *self, kw_env *env, const kw_fetch_owner *owner);
+kw_err kw_fetch_sentinel_init(kw_fetch_sentinel *self, kw_env *env, const kw_fetch_owner *owner,
+                              const kw_sentinel_group *group);
 void kw_fetch_sentinel_fini(kw_fetch_sentinel *self);
 
 /* The oldest news that was not handed on; false where there is none. By the driving thread. */

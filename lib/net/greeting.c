@@ -49,6 +49,9 @@ static const char *password_of(const kw_conn *conn)
 /* True where the server's own word for its role is asked for. */
 static bool asks_role(const kw_conn *conn)
 {
+    if (conn->role == KW_CONN_GROUP_PRIMARY || conn->role == KW_CONN_GROUP_REPLICA) {
+        return true;
+    }
     return conn->env->options.scheme == KW_SCHEME_SENTINEL &&
            (conn->role == KW_CONN_PRIMARY || conn->role == KW_CONN_REPLICA);
 }
@@ -249,7 +252,8 @@ static kw_err on_role(const kw_conn *conn, kw_error *error, const kw_reply *repl
         return kw_error_set(error, KW_ERR_HANDSHAKE, KW_EFFECT_NONE,
                             "the answer to ROLE is not a server's description of its role");
     }
-    kw_role_kind wanted = conn->role == KW_CONN_PRIMARY ? KW_ROLE_PRIMARY : KW_ROLE_REPLICA;
+    bool is_primary = conn->role == KW_CONN_PRIMARY || conn->role == KW_CONN_GROUP_PRIMARY;
+    kw_role_kind wanted = is_primary ? KW_ROLE_PRIMARY : KW_ROLE_REPLICA;
     if (role.kind != wanted) {
         return kw_error_set(error, KW_ERR_ROLE, KW_EFFECT_NONE, "the server is a %s, not a %s",
                             kw_role_name(role.kind), kw_role_name(wanted));

@@ -191,8 +191,8 @@ static void put_idle(kw_node *node, kw_conn *conn, uint64_t now_ns)
 /* "Re-resolve at every reconnect", Guidelines for Redis clients with support for Sentinel. */
 static void doubt(const kw_node *node)
 {
-    if (node->env->options.scheme == KW_SCHEME_SENTINEL &&
-        atomic_load(&node->role) != KW_CONN_SENTINEL) {
+    bool is_watched = node->env->options.scheme == KW_SCHEME_SENTINEL || kw_node_is_of_group(node);
+    if (is_watched && atomic_load(&node->role) != KW_CONN_SENTINEL) {
         atomic_store_explicit(&node->env->has_doubt, true, memory_order_relaxed);
     }
 }
@@ -364,6 +364,40 @@ static kw_err open_conn(kw_node *node, kw_conn **conn, kw_error *error, uint64_t
     return code;
 }
 
+/* KW_OK where the node can be dialled; else why nobody knows where it is: KW_ERR_TOPOLOGY, while
+ * nobody has asked. The lock is held. */
+static kw_err check_known(const kw_node *node, kw_error *error)
+{
+    if (!kw_endpoint_is_unknown(&node->endpoint)) {
+        return KW_OK;
+    }
+    if (node->failure.code == KW_OK) {
+        return kw_error_set(error, KW_ERR_TOPOLOGY, KW_EFFECT_NONE,
+                            "its sentinels have not been asked yet");
+    }
+    kw_error_set(error, node->failure.code, KW_EFFECT_NONE, "%s", node->failure.text);
+    kw_error_set_node(error, node->failure.node);
+    return node->failure.code;
+}
+
+bool kw_node_is_unasked(kw_node *node)
+{
+    if (!kw_endpoint_is_unknown(&node->endpoint)) {
+        return false;
+    }
+    kw_gate_lock(&node->gate);
+    bool is_unasked = node->failure.code == KW_OK;
+    kw_gate_unlock(&node->gate);
+    return is_unasked;
+}
+
+void kw_node_set_refusal(kw_node *node, const kw_error *failure)
+{
+    kw_gate_lock(&node->gate);
+    node->failure = *failure;
+    kw_gate_unlock(&node->gate);
+}
+
 /* What a call that cannot have a connection at once does; the lock is held. KW_OK: it
  * has waited, look again. */
 static kw_err wait_for_conn(kw_node *node, kw_error *error, uint64_t *retry_ns, uint64_t now_ns,
@@ -436,6 +470,11 @@ kw_err kw_node_acquire(kw_node *node, kw_conn **conn, kw_error *error, uint64_t 
             kw_gate_unlock(&node->gate);
             return cancelled(error);
         }
+        kw_err unknown = check_known(node, error);
+        if (unknown != KW_OK) {
+            kw_gate_unlock(&node->gate);
+            return unknown;
+        }
         if (wish->may_share && becomes_crowded(node)) {
             kw_gate_unlock(&node->gate);
             return KW_ERR_BUSY;
@@ -493,6 +532,11 @@ typedef struct errand {
 static kw_err try_acquire(kw_node *node, kw_conn **conn, kw_error *error, const errand *wish)
 {
     kw_gate_lock(&node->gate);
+    kw_err unknown = check_known(node, error);
+    if (unknown != KW_OK) {
+        kw_gate_unlock(&node->gate);
+        return unknown;
+    }
     kw_conn *fresh = wish->role == role_of(node) ? take_idle(node, wish->now_ns) : NULL;
     if (fresh != NULL) {
         kw_gate_unlock(&node->gate);

@@ -103,6 +103,19 @@ void kw_node_unretire(kw_node *node);
  * those of a retired node are, and new ones opened. */
 void kw_node_set_role(kw_node *node, kw_conn_role role);
 
+/* True where it is, or is to be, in a Sentinel group that is a ring's node. */
+static inline bool kw_node_is_of_group(const kw_node *node)
+{
+    int role = atomic_load_explicit(&node->role, memory_order_relaxed);
+    return role == KW_CONN_GROUP_PRIMARY || role == KW_CONN_GROUP_REPLICA;
+}
+
+/* True where nobody knows where the node is, nor has asked. */
+bool kw_node_is_unasked(kw_node *node);
+
+/* Why it is not known where the node is: what kw_node_acquire says of it from now on. */
+void kw_node_set_refusal(kw_node *node, const kw_error *failure);
+
 /* What the open connections stand for is in doubt: the same as for another role. */
 void kw_node_renew(kw_node *node);
 

@@ -14,11 +14,11 @@
 /* Between two fetches that nobody asks for; 0: there are none. */
 static uint64_t interval_ms(const kw_options *options)
 {
-    if (!kw_options_has_fetch(options)) {
+    if (!kw_options_has_fetch(options) && options->scheme != KW_SCHEME_RING) {
         return 0;
     }
     bool is_polled =
-        options->scheme == KW_SCHEME_SENTINEL && options->refresh_interval_ms > SENTINEL_POLL_MS;
+        options->scheme != KW_SCHEME_CLUSTER && options->refresh_interval_ms > SENTINEL_POLL_MS;
     return is_polled ? SENTINEL_POLL_MS : options->refresh_interval_ms;
 }
 
@@ -27,7 +27,15 @@ static kw_err choose_way(kw_refresher *self)
     if (self->env->options.scheme == KW_SCHEME_SENTINEL) {
         self->way = &kw_fetch_sentinel_way;
         self->way_arg = &self->sentinel;
-        return kw_fetch_sentinel_init(&self->sentinel, self->env, &self->owner);
+        const kw_options *options = &self->env->options;
+        kw_sentinel_group group = {options->seeds, options->seeds_n, options->service};
+        return kw_fetch_sentinel_init(&self->sentinel, self->env, &self->owner, &group);
+    }
+    if (self->env->options.scheme == KW_SCHEME_RING) {
+        self->way = &kw_fetch_groups_way;
+        self->way_arg = &self->groups;
+        kw_fetch_groups_init(&self->groups, self->env, &self->owner);
+        return KW_OK;
     }
     kw_fetch_cluster_init(&self->cluster, self->env, &self->owner);
     self->way = &kw_fetch_cluster_way;
@@ -64,6 +72,7 @@ void kw_refresher_fini(kw_refresher *self)
 {
     kw_refresher_abandon(self);
     kw_fetch_sentinel_fini(&self->sentinel);
+    kw_fetch_groups_fini(&self->groups);
     kw_buf_fini(&self->encoded);
     kw_gate_fini(&self->gate);
 }
@@ -139,7 +148,7 @@ void kw_refresher_poke(kw_refresher *self, uint64_t now_ns)
     kw_gate_unlock(&self->gate);
 }
 
-bool kw_refresher_news(kw_refresher *self, kw_sentinel_told *news)
+bool kw_refresher_news(kw_refresher *self, kw_sentinel_told *news, kw_member *group)
 {
     if (!atomic_load_explicit(&self->has_news, memory_order_relaxed)) {
         return false;
@@ -150,7 +159,8 @@ bool kw_refresher_news(kw_refresher *self, kw_sentinel_told *news)
     if (!is_driver) {
         return false;
     }
-    bool is_found = kw_fetch_sentinel_news(&self->sentinel, news);
+    bool is_found = kw_fetch_sentinel_news(&self->sentinel, news) ||
+                    kw_fetch_groups_news(&self->groups, news, group);
     kw_refresher_note_news(self);
     kw_gate_lock(&self->gate);
     leave_seat(self);

@@ -7,6 +7,7 @@
 #include "engine/refresh.h"
 #include "net/fetch.h"
 #include "net/fetch_cluster.h"
+#include "net/fetch_groups.h"
 #include "net/fetch_sentinel.h"
 
 typedef struct kw_refresher {
@@ -25,6 +26,7 @@ typedef struct kw_refresher {
     atomic_bool has_news;           /* for kw_refresher_news */
     kw_fetch_cluster cluster;
     kw_fetch_sentinel sentinel;
+    kw_fetch_groups groups; /* of a ring */
     /* The fetch under way; only the driver touches it. */
     const kw_fetch_way *way;
     void *way_arg;
@@ -61,8 +63,8 @@ uint64_t kw_refresher_changes_n(kw_refresher *self);
 void kw_refresher_poke(kw_refresher *self, uint64_t now_ns);
 
 /* The oldest news of servers that was not taken yet; false where there is none, or somebody
- * drives just now. Any thread. */
-bool kw_refresher_news(kw_refresher *self, kw_sentinel_told *news);
+ * drives just now. Of a ring, group gets the name of the node that it is about. Any thread. */
+bool kw_refresher_news(kw_refresher *self, kw_sentinel_told *news, kw_member *group);
 
 /* What to wait for; the first that comes ends the wait. */
 typedef struct kw_refresher_goal {

@@ -104,7 +104,8 @@ static void end(kw_refresher *self, uint64_t now_ns, kw_map *map, const kw_error
 
 void kw_refresher_note_news(kw_refresher *self)
 {
-    atomic_store_explicit(&self->has_news, self->sentinel.news_n > 0, memory_order_relaxed);
+    bool has_news = self->sentinel.news_n > 0 || kw_fetch_groups_has_news(&self->groups);
+    atomic_store_explicit(&self->has_news, has_news, memory_order_relaxed);
 }
 
 static kw_err no_memory(kw_error *error)
@@ -158,7 +159,9 @@ static kw_err open_conn(kw_refresher *self, kw_error *error, uint64_t now_ns)
     self->step_deadline_ns = now_ns + self->questions.wait_ns;
     /* Callers may keep the whole pool busy, and be in need of this very map. */
     if (self->questions.is_for_primary) {
-        code = kw_node_try_acquire_as(asked(self), &self->conn, error, now_ns, KW_CONN_PRIMARY);
+        bool is_ring = self->env->options.scheme == KW_SCHEME_RING;
+        code = kw_node_try_acquire_as(asked(self), &self->conn, error, now_ns,
+                                      is_ring ? KW_CONN_GROUP_PRIMARY : KW_CONN_PRIMARY);
     } else {
         code = kw_node_try_acquire(asked(self), &self->conn, error, now_ns, true);
     }

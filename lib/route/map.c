@@ -271,7 +271,7 @@ kw_map *kw_map_new_single(const kw_allocator *mem, const kw_endpoint *server)
     kw_endpoint node = *server;
     uint16_t sorted = 0;
     kw_node_set set = {&node, &sorted, 1};
-    kw_map_member member = {0, true};
+    kw_map_member member = {0, true, false};
     kw_map_parts parts = {.set = &set, .members = &member, .shards_n = 1};
     kw_map *map = NULL;
     kw_err err = kw_map_new(&map, mem, &parts);
@@ -407,7 +407,7 @@ static kw_err copy_with_shard(const kw_map *map, kw_map **copy, unsigned slot,
         slots[i] = kw_map_shard_of(map, i);
     }
     slots[slot] = (uint16_t)map->shards_n;
-    kw_map_member primary = {(uint16_t)map->shards_n, true};
+    kw_map_member primary = {(uint16_t)map->shards_n, true, false};
     members[kw_node_set_add(&set, endpoint)] = primary;
     kw_map_parts parts = {
         .set = &set, .members = members, .shards_n = map->shards_n + 1, .slots = slots};

@@ -28,6 +28,7 @@ typedef struct kw_map_shard {
 typedef struct kw_map_member {
     uint16_t shard; /* KW_MAP_NO_SHARD: none */
     bool is_primary;
+    bool is_of_group; /* of a Sentinel group that is a ring's node */
 } kw_map_member;
 
 typedef struct kw_map kw_map;

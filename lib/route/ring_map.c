@@ -12,6 +12,11 @@ void kw_ring_map_name(kw_member *member, const kw_ring *placement)
     if (member->name_len > 0) {
         return;
     }
+    if (kw_member_is_group(member)) {
+        member->name_len = strlen(member->service);
+        memcpy(member->name, member->service, member->name_len + 1);
+        return;
+    }
     char text[KW_ENDPOINT_TEXT];
     const kw_ring_method method = placement->rules.method;
     bool is_twemproxy = method == KW_RING_KETAMA || method == KW_RING_MODULA;
@@ -68,7 +73,7 @@ static kw_err add_all(kw_node_set *set, kw_map_member *members, kw_error *error,
         if (kw_ring_find(ring, &shard, from->name, from->name_len) != KW_OK) {
             continue; /* never: the ring is of these members */
         }
-        kw_map_member member = {(uint16_t)shard, true};
+        kw_map_member member = {(uint16_t)shard, true, kw_member_is_group(from)};
         kw_err code = add_server(set, members, error, &from->server, &member);
         member.is_primary = false;
         for (size_t k = 0; code == KW_OK && k < from->replicas_n; k++) {

@@ -8,7 +8,7 @@
 #include "route/map.h"
 
 /* Gives a member without a name the one that its address makes: "host:port", and in
- * twemproxy's placements what nutcracker hashes for it. */
+ * twemproxy's placements what nutcracker hashes for it; a group is named as by its sentinels. */
 void kw_ring_map_name(kw_member *member, const kw_ring *placement);
 
 /* The ring of the members, which all have names, in placement, a ring whose own nodes do

@@ -155,7 +155,7 @@ static kw_err add_node(kw_topology_draft *draft, size_t *node, const kw_endpoint
     if (!reserve_node(draft)) {
         return no_memory(&draft->source);
     }
-    kw_map_member nothing = {KW_MAP_NO_SHARD, false};
+    kw_map_member nothing = {KW_MAP_NO_SHARD, false, false};
     *node = kw_node_set_add(&draft->set, endpoint);
     draft->members[*node] = nothing;
     return KW_OK;

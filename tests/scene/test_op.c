@@ -337,6 +337,24 @@ static void test_op_replica_that_fails_is_left_for_the_primary(void **state)
         {E_LOST, KW_ERR_PROTOCOL, 1, FAIL(KW_ERR_PROTOCOL, KW_EFFECT_MAYBE)});
 }
 
+static void test_op_node_that_nobody_has_found_is_asked_for(void **state)
+{
+    (void)state;
+    PLAY("not asked yet: after the fetch it is known", MAP,
+        {E_UNAVAILABLE, KW_ERR_TOPOLOGY, 1, REFRESH},
+        {E_FETCHED, KW_OK, 2, SEND(0)},
+        {E_UNAVAILABLE, KW_ERR_TOPOLOGY, 2, REFRESH}, /* another group's fetch */
+        {E_FETCHED, KW_OK, 3, SEND(0)});
+    PLAY("nobody knew: at once, and asked again meanwhile", MAP,
+        {E_UNAVAILABLE, KW_ERR_NO_SENTINEL, 1, KW_STEP_FAIL, FETCH, KW_ERR_NO_SENTINEL,
+         KW_EFFECT_NONE});
+    PLAY("or not the name", MAP,
+        {E_UNAVAILABLE, KW_ERR_NO_SERVICE, 1, KW_STEP_FAIL, FETCH, KW_ERR_NO_SERVICE,
+         KW_EFFECT_NONE});
+    PLAY("without a map there is nothing to ask for", 0,
+        {E_UNAVAILABLE, KW_ERR_TOPOLOGY, 1, FAIL(KW_ERR_TOPOLOGY, KW_EFFECT_NONE)});
+}
+
 static void test_op_unserved_slot_is_asked_for_once_more(void **state)
 {
     (void)state;
@@ -537,6 +555,7 @@ int main(void)
         cmocka_unit_test(test_op_server_states_are_waited_out),
         cmocka_unit_test(test_op_map_without_redirects_is_asked_for_again),
         cmocka_unit_test(test_op_replica_that_fails_is_left_for_the_primary),
+        cmocka_unit_test(test_op_node_that_nobody_has_found_is_asked_for),
         cmocka_unit_test(test_op_unserved_slot_is_asked_for_once_more),
         cmocka_unit_test(test_op_nothing_sent_is_tried_again_whatever_the_command),
         cmocka_unit_test(test_op_unknown_outcome_is_repeated_only_with_leave),

@@ -149,6 +149,37 @@ static void test_uri_of_sentinels_has_a_name_and_a_login_of_their_own(void **sta
     kw_config_free(config);
 }
 
+static void test_uri_member_with_a_service_is_a_sentinel_group(void **state)
+{
+    (void)state;
+    kw_config *config = config_of("redis-ring://a=h1,b=s1*3;sentinel=s2:7;zone=z;service=m%2Fx;"
+                                  "sentinel=s1,s3;service=lone?sentinel-password=sp");
+    const kw_options *options = &config->options;
+    assert_int_equal(options->roster.n, 3);
+    const kw_member *members = options->roster.members;
+    assert_false(kw_member_is_group(&members[0]));
+    assert_int_equal(members[0].server.port, 6379);
+    assert_true(kw_member_is_group(&members[1]));
+    assert_string_equal(members[1].service, "m/x");
+    assert_string_equal(members[1].zone, "z");
+    assert_int_equal(members[1].weight, 3);
+    assert_int_equal(members[1].sentinels_n, 2); /* s1 is there once */
+    assert_string_equal(members[1].sentinels[0].host, "s1");
+    assert_int_equal(members[1].sentinels[0].port, 26379);
+    assert_int_equal(members[1].sentinels[1].port, 7);
+    assert_true(kw_endpoint_is_unknown(&members[1].server));
+    assert_string_equal(members[2].service, "lone");
+    assert_string_equal(options->sentinel_password, "sp");
+    kw_options copy;
+    const kw_allocator *mem = &config->mem;
+    assert_true(kw_options_copy(&copy, options, mem));
+    assert_true(kw_member_is_same_group(&copy.roster.members[1], &members[1]));
+    assert_false(kw_member_is_same_group(&copy.roster.members[2], &members[1]));
+    assert_false(kw_member_is_same_group(&copy.roster.members[0], &members[0]));
+    kw_options_fini(&copy, mem);
+    kw_config_free(config);
+}
+
 static void test_uri_members_of_a_ring_have_names_weights_zones_and_replicas(void **state)
 {
     (void)state;
@@ -218,6 +249,13 @@ static void test_uri_bad_ones_name_what_and_where(void **state)
         {"redis-ring://a=h:1;zone=a%00b", KW_ERR_CONFIG, "zero byte"},
         {"redis-ring://a=h:1;replica=", KW_ERR_CONFIG, "host name is missing"},
         {"redis-ring://a=h:1;color=red", KW_ERR_CONFIG, "replica=host:port"},
+        {"redis-ring://a=h:1;sentinel=h:2", KW_ERR_CONFIG, "service=name"},
+        {"redis-ring://a=h:1;service=", KW_ERR_CONFIG, "1 to 100 bytes"},
+        {"redis-ring://a=h:1;service=a%00b", KW_ERR_CONFIG, "zero byte"},
+        {"redis-ring://a=h:1;service=m;service=n", KW_ERR_CONFIG, "one service"},
+        {"redis-ring://a=h:1;service=m;replica=h:2", KW_ERR_CONFIG, "sentinels' to name"},
+        {"redis-ring://a=h:1;service=m;sentinel=", KW_ERR_CONFIG, "host name is missing"},
+        {"redis-ring://a=;service=m", KW_ERR_CONFIG, "host name is missing"},
         {"redis-ring://a=h:1?placement=kw2", KW_ERR_CONFIG, "kw2"},
         {"redis-ring://a=h:1?vnodes=65537", KW_ERR_CONFIG, "range"},
         {"redis-ring://a=h:1?on-node-down=wait", KW_ERR_CONFIG, "fail, next or eject"},
@@ -442,6 +480,7 @@ int main(void)
         cmocka_unit_test(test_uri_good_ones_give_servers),
         cmocka_unit_test(test_uri_login_database_and_query_are_options),
         cmocka_unit_test(test_uri_of_sentinels_has_a_name_and_a_login_of_their_own),
+        cmocka_unit_test(test_uri_member_with_a_service_is_a_sentinel_group),
         cmocka_unit_test(test_uri_members_of_a_ring_have_names_weights_zones_and_replicas),
         cmocka_unit_test(test_uri_bad_ones_name_what_and_where),
         cmocka_unit_test(test_uri_error_never_shows_the_password),
