@@ -14,7 +14,7 @@
 #include "support/quorum_crowd.h"
 
 /* So long a planted fault is looked for. */
-#define FOUND_SECONDS 60u
+#define FOUND_SECONDS 90u
 
 static unsigned seconds(void)
 {
@@ -50,8 +50,8 @@ static void test_crowd_with_servers_that_come_back_empty_is_linearizable(void **
     assert_sound(&plan, "empty servers");
 }
 
-/* Planted faults are found: a run of two seconds finds each of them nine times of ten on an
- * idle machine, and every second time on one that is ten times slower. */
+/* Planted faults are found: most by each run of two seconds, the server that is not repaired
+ * by two runs of three. */
 static void assert_found(kw_test_crowd_plan plan, const char *name)
 {
     uint64_t end_ns = kw_test_now_ns() + FOUND_SECONDS * UINT64_C(1000000000);

@@ -102,7 +102,8 @@ static void act_once(person *self)
     request.key_len = (size_t)snprintf(name, sizeof(name), "key%u", key);
     uint64_t dice = kw_random_below(&self->random, self->crowd->plan->has_checked ? 14 : 10);
     kw_test_act act = {.client = self->number, .kind = KW_TEST_READ};
-    if (dice >= 5) {
+    uint64_t reads = self->crowd->plan->skips_repair ? 8 : 5; /* of ten; writes hide old values */
+    if (dice >= reads) {
         bool is_deletion = kw_random_below(&self->random, 8) == 0;
         act.kind = dice < 10 ? KW_TEST_WRITE : KW_TEST_SWAP;
         act.value = is_deletion ? 0 : (uint64_t)(self->number + 1) << 40 | ++self->values_n;

@@ -43,6 +43,10 @@ static void test_quorum_options_are_checked_together(void **state)
     assert_uri("copies=0", "out of range");
     assert_uri("copies=3&quorum=none", "strict or weak");
     assert_uri("write-quorum=2", "as many copies");
+    assert_uri("copies=4&quorum-hints=on", NULL);
+    assert_uri("copies=5&quorum-hints=on", "a node beyond the copies");
+    assert_uri("copies=5&quorum-hints=off", NULL);
+    assert_uri("copies=3&quorum-hints=yes", "off or on");
     kw_error error = KW_ERROR_INIT;
     assert_null(kw_open("redis://127.0.0.1:1?copies=3", &error));
     assert_int_equal(error.code, KW_ERR_CONFIG);
