@@ -16,12 +16,13 @@ static unsigned number_of(uint64_t option, uint64_t copies_n)
 
 kw_err kw_quorum_check(const kw_options *options, kw_error *error)
 {
-    bool has_quorums = options->write_quorum > 0 || options->read_quorum > 0 ||
-                       options->has_quorum_hints;
+    bool has_quorums =
+        options->write_quorum > 0 || options->read_quorum > 0 || options->has_quorum_hints;
     if (options->scheme != KW_SCHEME_RING) {
         return options->copies_n > 1 || has_quorums
                    ? kw_error_set(error, KW_ERR_CONFIG, KW_EFFECT_NONE,
-                                  "options copies, write-quorum, read-quorum and quorum-hints are for a ring of "
+                                  "options copies, write-quorum, read-quorum and quorum-hints are "
+                                  "for a ring of "
                                   "plain servers: redis-ring://")
                    : KW_OK;
     }
