@@ -116,6 +116,7 @@ static void test_hints_are_handed_back_by_whoever_passes_by(void **state)
 {
     fixture fix = open_with(state, OPEN);
     set(&fix, "k", "old");
+    wait_for_copies(&fix, "k", 3); /* else there may be a hint for this one */
     kw_test_server *away = copy_of(&fix, "k", 2);
     kw_test_server_kill(away);
     write_until_hinted(&fix, "k", "new", away);
@@ -132,6 +133,7 @@ static void test_hints_never_go_over_what_is_newer(void **state)
 {
     fixture fix = open_with(state, OPEN);
     set(&fix, "k", "old");
+    wait_for_copies(&fix, "k", 3); /* else there may be a hint for this one */
     kw_test_server *away = copy_of(&fix, "k", 0);
     kw_test_server_kill(away);
     write_until_hinted(&fix, "k", "hinted", away);
