@@ -76,7 +76,10 @@ short kw_conn_events(const kw_conn *conn)
 /* What a lost connection means: to a call, or to the greeting. */
 static kw_err code_of_loss(const kw_conn *conn)
 {
-    return conn->state == KW_CONN_READY ? KW_ERR_CLOSED : KW_ERR_CONNECT;
+    if (conn->state == KW_CONN_READY) {
+        return KW_ERR_CLOSED;
+    }
+    return conn->tls != NULL && conn->state == KW_CONN_GREETING ? KW_ERR_HANDSHAKE : KW_ERR_CONNECT;
 }
 
 static kw_err on_connected(kw_conn *conn, kw_error *error)
@@ -243,7 +246,6 @@ static kw_err die_of_end(kw_conn *conn, kw_error *error)
 {
     kw_err code = code_of_loss(conn);
     if (conn->tls != NULL && kw_tls_is_shaking(conn->tls)) {
-        code = KW_ERR_HANDSHAKE;
         kw_error_set(error, code, KW_EFFECT_NONE,
                      "the server closed the connection in the TLS handshake; does it speak TLS at "
                      "this port?");

@@ -28,14 +28,30 @@ kw_err kw_conn_die(kw_conn *conn, kw_err code)
     return code;
 }
 
-/* A server that wants TLS hangs up on a greeting without it. */
+/* A server that wants TLS, or a certificate, hangs up on a greeting without it. */
 const char *kw_conn_loss_hint(const kw_conn *conn, ssize_t status)
 {
     if (status == -ECONNREFUSED) {
         return "; is a server running there?";
     }
-    return conn->state == KW_CONN_GREETING && conn->tls == NULL ? "; does it want TLS (rediss://)?"
-                                                                : "";
+    if (conn->state != KW_CONN_GREETING) {
+        return "";
+    }
+    if (conn->tls == NULL) {
+        return "; does it want TLS (rediss://)?";
+    }
+    return conn->env->options.tls_cert == NULL ? "; does it want a certificate (tls-cert, tls-key)?"
+                                               : "";
+}
+
+/* What a server says before it hangs up may be there although a send has failed. */
+static bool has_farewell(kw_conn *conn, ssize_t status)
+{
+    char byte;
+    if (conn->tls == NULL || status == -EPROTO || conn->state != KW_CONN_GREETING) {
+        return conn->tls != NULL && status == -EPROTO;
+    }
+    return kw_conn_recv(conn, &byte, 1, false) == -EPROTO;
 }
 
 kw_err kw_conn_die_of_errno(kw_conn *conn, kw_error *error, kw_err code, const char *what,
@@ -43,7 +59,7 @@ kw_err kw_conn_die_of_errno(kw_conn *conn, kw_error *error, kw_err code, const c
 {
     bool is_connected = conn->state == KW_CONN_READY;
     kw_effect effect = is_connected ? KW_EFFECT_MAYBE : KW_EFFECT_NONE;
-    const char *failure = conn->tls != NULL && status == -EPROTO ? kw_tls_failure(conn->tls) : NULL;
+    const char *failure = has_farewell(conn, status) ? kw_tls_failure(conn->tls) : NULL;
     if (failure != NULL) {
         code = is_connected ? code : KW_ERR_HANDSHAKE;
         kw_error_set(error, code, effect, "%s", failure);

@@ -8,6 +8,7 @@ place=$(mktemp -d "${TMPDIR:-/tmp}/keyway-install-XXXXXX")
 trap 'rm -rf "$place"' EXIT
 trap 'exit 130' INT TERM
 here=$(pwd)
+given_path=${PKG_CONFIG_PATH:-}
 
 fail() {
     echo "install test: $*" >&2
@@ -45,7 +46,7 @@ try() {
     [ -f "$pc" ] || fail "no $pc"
     [ -z "$root" ] || ! grep -q "$root" "$pc" || fail "keyway.pc holds DESTDIR"
     grep -q "^prefix=$prefix\$" "$pc" || fail "keyway.pc has another prefix than $prefix"
-    export PKG_CONFIG_PATH="$root$libdir/pkgconfig"
+    export PKG_CONFIG_PATH="$root$libdir/pkgconfig${given_path:+:$given_path}"
     export PKG_CONFIG_SYSROOT_DIR="$root"
     mkdir -p "$place/out"
     only_static=
@@ -62,6 +63,7 @@ try() {
         ! ldd "$place/out/c_static" | grep -q libkeyway || fail "c_static is not static"
     fi
     unset PKG_CONFIG_PATH PKG_CONFIG_SYSROOT_DIR
+    [ -z "$given_path" ] || export PKG_CONFIG_PATH="$given_path"
     make_it uninstall "$3"
     left=$(find "$root$prefix" ! -type d; find "$root$prefix" -name '*keyway*')
     [ -z "$left" ] || fail "uninstall leaves $left"
