@@ -167,7 +167,7 @@ static void test_failover_by_command_back_and_forth(void **state)
 {
     stage *it = *state;
     kw_checker_report report;
-    for (int round = 0; round < 3; round++) {
+    for (int round = 0; round < 2; round++) {
         uint64_t promoted_ns;
         kw_test_server *heir = kw_test_group_failover(it->group, &promoted_ns);
         char name[64] = "";
