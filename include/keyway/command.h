@@ -21,7 +21,8 @@ extern "C" {
  * and a size_t, %d and the other printf conversions a number; what they bring is never
  * split. Redirects, pauses and safe retries happen inside, until the handle's timeout.
  * A server's error is a reply (kw_reply_is_error). NULL means no reply: error says
- * why, and whether the command may have run. Any thread. */
+ * why, and whether the command may have run. On a handle with acks a write waits for its
+ * replicas as by kw_call, and error may be set beside a reply. Any thread. */
 KW_API kw_reply *kw_command(kw_client *client, kw_error *error, const char *format, ...);
 
 /* The same with a va_list. */
@@ -71,19 +72,28 @@ typedef struct kw_call_options {
     kw_read read;
     const char *zone; /* of KW_READ_ZONE: its name */
     unsigned acks;    /* a write is acknowledged by at least so many replicas (WAIT), by kw_call
-                         alone; 0: by none */
-    uint64_t acks_timeout_ms; /* within this; 0: 500; never past the deadline */
+                         alone; 0: as the handle's acks says, or by none; KW_ACKS_NONE: by none */
+    uint64_t acks_timeout_ms; /* within this; 0: the handle's acks-timeout; never past the
+                                 deadline */
     unsigned *acked;          /* how many have acknowledged; may be NULL */
+    unsigned acks_local;      /* 1: the primary has it on disk, in its append-only file, and so have
+                                 the replicas of acks (WAITAOF: Redis 7.2, Valkey); 0: memory will do */
+    unsigned *acked_local;    /* with acks_local: 1 where the primary has it on disk; may be NULL */
 } kw_call_options;
 
+/* For acks: no wait, whatever the handle says. */
+#define KW_ACKS_NONE ((unsigned)-1)
+
 /* clang-format off */
-#define KW_CALL_OPTIONS_INIT { sizeof(kw_call_options), 0, KW_ROUTE_AUTO, NULL, 0, 0, NULL, false, KW_READ_DEFAULT, NULL, 0, 0, NULL }
+#define KW_CALL_OPTIONS_INIT { sizeof(kw_call_options), 0, KW_ROUTE_AUTO, NULL, 0, 0, NULL, false, KW_READ_DEFAULT, NULL, 0, 0, NULL, 0, NULL }
 /* clang-format on */
 
 /* kw_command_argv with options; NULL options are the defaults. With acks a write that too few
  * replicas have acknowledged in time gives its reply, which stands, and error says
- * KW_ERR_DURABILITY with the effect done; else error says KW_OK. Commands that do not write are
- * not waited for; those to many nodes are KW_ERR_UNSUPPORTED. */
+ * KW_ERR_DURABILITY with the effect done; else error says KW_OK. So it is with acks_local where
+ * the primary's disk does not have it in time; a server without WAITAOF gives the reply, and
+ * KW_ERR_UNSUPPORTED with the effect done. Commands that do not write are not waited for; those
+ * to many nodes are KW_ERR_UNSUPPORTED, with no effect. */
 KW_API kw_reply *kw_call(kw_client *client, kw_error *error, const kw_call_options *options,
                          int argc, const char **argv, const size_t *argvlen);
 

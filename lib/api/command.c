@@ -24,7 +24,9 @@ static kw_reply *run(kw_client *client, kw_error *error, const kw_plan *plan,
     bool is_durable = kw_durable_is_wanted(plan, task->options);
     if (is_durable && (is_all || plan->kind == KW_PLAN_SPLIT)) {
         kw_error_set(error, KW_ERR_UNSUPPORTED, KW_EFFECT_NONE,
-                     "acks are for a command to one node, and %s goes to several", plan->name);
+                     "acks are for a command to one node, and %s goes to several; acks = "
+                     "KW_ACKS_NONE is for it",
+                     plan->name);
         return NULL;
     }
     if (plan->kind == KW_PLAN_SPLIT) {
@@ -38,7 +40,7 @@ static kw_reply *run(kw_client *client, kw_error *error, const kw_plan *plan,
         kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory to encode %s", plan->name);
     } else {
         kw_bytes bytes = {encoded.data, encoded.len};
-        reply = is_durable ? kw_durable_run(client, error, plan, task->options, bytes)
+        reply = is_durable ? kw_durable_run(client, error, plan, task->options, &encoded)
                 : is_all   ? kw_call_run_all(client, error, plan, bytes)
                            : kw_call_run(client, error, plan, bytes);
     }
@@ -70,13 +72,32 @@ static kw_reply *plan_and_run(kw_client *client, kw_error *error, const kw_call_
     return reply;
 }
 
+/* What the call leaves to the handle, and the counts as of a call that nobody waits for. */
+static kw_call_options settle(const kw_client *client, const kw_call_options *options)
+{
+    kw_call_options settled = *options;
+    if (settled.acks == 0) {
+        settled.acks = (unsigned)client->env.options.acks;
+    } else if (settled.acks == KW_ACKS_NONE) {
+        settled.acks = 0;
+    }
+    if (settled.acked != NULL) {
+        *settled.acked = 0;
+    }
+    if (settled.acked_local != NULL) {
+        *settled.acked_local = 0;
+    }
+    return settled;
+}
+
 static kw_reply *call_args(kw_client *client, kw_error *error, const kw_call_options *options,
                            const kw_bytes *argv, size_t argc)
 {
     if (kw_client_enter(client, error) != KW_OK) {
         return NULL;
     }
-    kw_reply *reply = plan_and_run(client, error, options, argv, argc);
+    kw_call_options settled = settle(client, options);
+    kw_reply *reply = plan_and_run(client, error, &settled, argv, argc);
     kw_client_count(client, 1, reply == NULL ? 1 : 0);
     kw_client_leave(client);
     return reply;

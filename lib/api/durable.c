@@ -7,113 +7,147 @@
 #include <limits.h>
 #include <string.h>
 
-/* The time of the acknowledgements where the call does not give one. */
-#define ACKS_MS 500
+/* The question behind a write. */
+typedef struct durable {
+    kw_tail tail; /* first: it is what the session knows */
+    const kw_client *client;
+    const kw_plan *plan;
+    const kw_call_options *options;
+} durable;
+
+/* Who has the write. */
+typedef struct acks {
+    unsigned local; /* 1: the primary's disk; without acks_local 0 */
+    unsigned replicas;
+} acks;
 
 bool kw_durable_is_wanted(const kw_plan *plan, const kw_call_options *options)
 {
-    unsigned flags = plan->command != NULL ? kw_command_flags(plan->command) : KW_COMMAND_WRITE;
-    return options->acks > 0 && (flags & (KW_COMMAND_WRITE | KW_COMMAND_SCRIPT)) != 0;
+    return (options->acks > 0 || options->acks_local > 0) && kw_plan_may_write(plan);
 }
 
-static bool append_number(char *out, uint64_t number)
+/* How long the replicas have: what the call or the handle says, and not past the deadline; never
+ * 0, which would be without an end. */
+static uint64_t wait_ms_of(const durable *self, uint64_t now_ns)
 {
-    out[kw_uint_to_text(out, number)] = '\0';
-    return true;
+    const kw_call_options *options = self->options;
+    uint64_t deadline_ns = self->plan->deadline_ns;
+    uint64_t left_ms = deadline_ns > now_ns ? (deadline_ns - now_ns) / KW_NS_PER_MS : 0;
+    uint64_t wanted_ms = options->acks_timeout_ms > 0 ? options->acks_timeout_ms
+                                                      : self->client->env.options.acks_timeout_ms;
+    uint64_t wait_ms = wanted_ms < left_ms ? wanted_ms : left_ms;
+    return wait_ms > 0 ? wait_ms : 1;
 }
 
-/* "WAIT acks ms", never without an end. */
-static bool encode_wait(kw_buf *encoded, const kw_call_options *options, uint64_t wait_ms)
+static kw_bytes number_text(char *out, uint64_t number)
 {
-    char acks[21];
-    char ms[21];
-    kw_bytes argv[3];
-    (void)append_number(acks, options->acks);
-    (void)append_number(ms, wait_ms > 0 ? wait_ms : 1);
-    argv[0] = kw_bytes_of("WAIT");
-    argv[1] = kw_bytes_of(acks);
-    argv[2] = kw_bytes_of(ms);
-    return kw_resp_append(encoded, argv, 3);
+    kw_bytes text = {out, kw_uint_to_text(out, number)};
+    return text;
 }
 
-/* How long the replicas have: what the call says, and not past its deadline. */
-static uint64_t wait_ms_of(const kw_client *client, const kw_plan *plan,
-                           const kw_call_options *options)
+/* "WAIT acks ms", or "WAITAOF local acks ms". */
+static bool encode(const kw_tail *tail, kw_buf *encoded, uint64_t now_ns)
 {
-    uint64_t now_ns = kw_env_now(&client->env);
-    uint64_t left_ms = plan->deadline_ns > now_ns ? (plan->deadline_ns - now_ns) / KW_NS_PER_MS : 0;
-    uint64_t wanted_ms = options->acks_timeout_ms > 0 ? options->acks_timeout_ms : ACKS_MS;
-    return wanted_ms < left_ms ? wanted_ms : left_ms;
+    const durable *self = (const durable *)tail;
+    const kw_call_options *options = self->options;
+    char texts[3][20];
+    kw_bytes argv[4];
+    size_t argc = 0;
+    argv[argc++] = kw_bytes_of(options->acks_local > 0 ? "WAITAOF" : "WAIT");
+    if (options->acks_local > 0) {
+        argv[argc++] = number_text(texts[0], options->acks_local);
+    }
+    argv[argc++] = number_text(texts[1], options->acks);
+    argv[argc++] = number_text(texts[2], wait_ms_of(self, now_ns));
+    return kw_resp_append(encoded, argv, argc);
+}
+
+static unsigned count_of(const kw_reply *reply)
+{
+    long long n = kw_reply_type(reply) == KW_REPLY_INTEGER ? kw_reply_int(reply) : 0;
+    return n < 0 ? 0 : n > UINT_MAX ? UINT_MAX : (unsigned)n;
+}
+
+static acks acks_of(const durable *self)
+{
+    const kw_reply *reply = self->tail.request.reply;
+    acks got = {0, 0};
+    if (self->options->acks_local == 0) {
+        got.replicas = count_of(reply);
+    } else if (kw_reply_type(reply) == KW_REPLY_ARRAY && kw_reply_count(reply) == 2) {
+        got.local = count_of(kw_reply_at(reply, 0));
+        got.replicas = count_of(kw_reply_at(reply, 1));
+    }
+    return got;
 }
 
 /* The write stands; its durability is less than asked for, or not known. */
-static void fall_short(kw_error *error, const kw_plan *plan, const kw_call_options *options,
-                       unsigned acked, const char *why)
+static void fall_short(const durable *self, kw_error *error, acks got)
 {
-    kw_error_set(error, KW_ERR_DURABILITY, KW_EFFECT_DONE,
-                 "%s has run, and %u of %u replicas have acknowledged it in time%s%.200s",
-                 plan->name, acked, options->acks, why[0] != '\0' ? ": " : "", why);
+    const kw_call_options *options = self->options;
+    const char *name = self->plan->name;
+    const kw_reply *reply = self->tail.request.reply;
+    char shown[200];
+    const char *why = reply == NULL ? self->tail.failure.text : "";
+    if (kw_reply_is_error(reply)) {
+        why = kw_bytes_show(shown, sizeof(shown), kw_reply_bytes(reply));
+    }
+    const char *colon = why[0] != '\0' ? ": " : "";
+    if (options->acks_local == 0) {
+        kw_error_set(error, KW_ERR_DURABILITY, KW_EFFECT_DONE,
+                     "%s has run, and %u of %u replicas have acknowledged it in time%s%.200s", name,
+                     got.replicas, options->acks, colon, why);
+    } else if (kw_reply_is_error(reply) &&
+               kw_bytes_starts(kw_reply_bytes(reply), "ERR unknown command")) {
+        kw_error_set(
+            error, KW_ERR_UNSUPPORTED, KW_EFFECT_DONE,
+            "%s has run, and nothing is known of its durability: acks_local needs WAITAOF, "
+            "which Redis 7.2 and Valkey have, and this server has not; use acks alone%s%.200s",
+            name, colon, why);
+    } else {
+        kw_error_set(error, KW_ERR_DURABILITY, KW_EFFECT_DONE,
+                     "%s has run, and is on the disk of %u of 1 primary and %u of %u replicas in "
+                     "time%s%.200s",
+                     name, got.local, got.replicas, options->acks, colon, why);
+    }
+    kw_error_set_node(error, self->tail.failure.node);
 }
 
-static void wait_for_acks(kw_session *session, kw_error *error, const kw_plan *plan,
-                          const kw_call_options *options)
+static void report(const durable *self, kw_error *error)
 {
-    char space[64];
-    kw_buf encoded;
-    kw_error failure = KW_ERROR_INIT;
-    unsigned acked = 0;
-    if (session->has_left_writes || session->conn == NULL) {
-        fall_short(error, plan, options, 0, "the connection that it ran on is not there any more");
-        return;
-    }
-    kw_plan wait = *plan;
-    wait.name = "WAIT";
-    wait.command = NULL;
-    wait.read = KW_READ_OF_PRIMARY;
-    wait.is_repeatable = false;
-    wait.is_blocking = true;
-    kw_buf_init(&encoded, &session->mem, space, sizeof(space));
-    kw_reply *reply = NULL;
-    if (encode_wait(&encoded, options, wait_ms_of(session->client, plan, options))) {
-        kw_bytes bytes = {encoded.data, encoded.len};
-        reply = kw_session_run(session, &failure, &wait, KW_BOND_WAIT, bytes);
-    }
-    kw_buf_fini(&encoded);
-    if (kw_reply_type(reply) == KW_REPLY_INTEGER) {
-        long long n = kw_reply_int(reply);
-        acked = n < 0 ? 0 : n > UINT_MAX ? UINT_MAX : (unsigned)n;
-    } else if (reply != NULL) {
-        kw_bytes_show(failure.text, sizeof(failure.text), kw_reply_bytes(reply));
-    }
-    kw_reply_free(reply);
+    const kw_call_options *options = self->options;
+    acks got = acks_of(self);
     if (options->acked != NULL) {
-        *options->acked = acked;
+        *options->acked = got.replicas;
     }
-    if (acked < options->acks) {
-        fall_short(error, plan, options, acked, failure.text);
-        kw_error_set_node(error, session->node != NULL ? session->node->name : failure.node);
+    if (options->acked_local != NULL) {
+        *options->acked_local = got.local;
+    }
+    if (got.local < options->acks_local || got.replicas < options->acks) {
+        fall_short(self, error, got);
     } else {
         kw_error_set(error, KW_OK, KW_EFFECT_NONE, "%s", "");
     }
 }
 
 kw_reply *kw_durable_run(kw_client *client, kw_error *error, const kw_plan *plan,
-                         const kw_call_options *options, kw_bytes encoded)
+                         const kw_call_options *options, kw_buf *encoded)
 {
     struct kw_session session;
+    durable self = {.client = client, .plan = plan, .options = options};
+    self.tail.encode = encode;
+    self.tail.failure.size = sizeof(self.tail.failure);
     memset(&session, 0, sizeof(session));
     session.mem = client->env.mem;
     session.client = client;
     session.pid = client->fork.pid;
     session.slot = plan->slot;
     session.place = plan->place;
-    if (options->acked != NULL) {
-        *options->acked = 0;
-    }
-    kw_reply *reply = kw_session_run(&session, error, plan, KW_BOND_NONE, encoded);
+    kw_reply *reply = kw_session_run_tailed(&session, error, plan, encoded, &self.tail);
     if (reply != NULL && !kw_reply_is_error(reply)) {
-        wait_for_acks(&session, error, plan, options);
+        report(&self, error);
     }
+    kw_reply_free(self.tail.request.reply);
     kw_session_drop(&session);
     return reply;
 }

@@ -8,9 +8,10 @@
 /* True where the plan's command may write, so that there is something to wait for. */
 bool kw_durable_is_wanted(const kw_plan *plan, const kw_call_options *options);
 
-/* Runs the command by its plan (of a kind that means one node), then WAIT. The reply is the
- * command's; with too few acknowledgements error is set as well (KW_ERR_DURABILITY). */
+/* Runs the command by its plan (of a kind that means one node), with WAIT or WAITAOF behind it
+ * in encoded and in the same write. The reply is the command's; with too few acknowledgements
+ * error is set as well (KW_ERR_DURABILITY). */
 kw_reply *kw_durable_run(kw_client *client, kw_error *error, const kw_plan *plan,
-                         const kw_call_options *options, kw_bytes encoded);
+                         const kw_call_options *options, kw_buf *encoded);
 
 #endif

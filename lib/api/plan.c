@@ -252,6 +252,33 @@ static kw_err take_read(kw_plan *plan, const kw_client *client, kw_error *error,
     return KW_OK;
 }
 
+/* Calls that nobody blocks for do not wait for replicas, and none is let off in silence. */
+static kw_err check_acks(const kw_plan *plan, const kw_client *client, kw_error *error,
+                         const kw_plan_task *task)
+{
+    const kw_call_options *options = task->options;
+    if (options->acks_local > 1) {
+        return kw_error_set(error, KW_ERR_ARGUMENT, KW_EFFECT_NONE,
+                            "acks_local is %u, and there is but one primary: 1, or 0",
+                            options->acks_local);
+    }
+    if (task->takes_acks) {
+        return KW_OK;
+    }
+    bool is_waived = options->acks == KW_ACKS_NONE;
+    if ((options->acks > 0 && !is_waived) || options->acks_local > 0) {
+        return kw_error_set(error, KW_ERR_UNSUPPORTED, KW_EFFECT_NONE,
+                            "acks wait for replicas, which only kw_call does");
+    }
+    if (client->env.options.acks > 0 && !is_waived && kw_plan_may_write(plan)) {
+        return kw_error_set(error, KW_ERR_UNSUPPORTED, KW_EFFECT_NONE,
+                            "%s: the handle's acks=%u wait for replicas, which only single calls "
+                            "do; call with acks = KW_ACKS_NONE, or use a handle without acks",
+                            plan->name, (unsigned)client->env.options.acks);
+    }
+    return KW_OK;
+}
+
 kw_err kw_plan_start(kw_plan *plan, kw_plan_need *need, kw_client *client, kw_error *error,
                      const kw_plan_task *task)
 {
@@ -269,9 +296,9 @@ kw_err kw_plan_start(kw_plan *plan, kw_plan_need *need, kw_client *client, kw_er
     plan->is_repeatable = options->idempotent || (flags & KW_COMMAND_READ) != 0;
     plan->is_script = (flags & KW_COMMAND_SCRIPT) != 0;
     plan->is_blocking = (flags & KW_COMMAND_BLOCKING) != 0;
-    if (options->acks > 0 && !task->takes_acks) {
-        return kw_error_set(error, KW_ERR_UNSUPPORTED, KW_EFFECT_NONE,
-                            "acks wait for replicas, which only kw_call does");
+    kw_err code = check_acks(plan, client, error, task);
+    if (code != KW_OK) {
+        return code;
     }
     if (take_read(plan, client, error, options, flags) != KW_OK) {
         return KW_ERR_ARGUMENT;

@@ -47,6 +47,13 @@ static inline void kw_plan_take_slot(kw_plan *plan, uint16_t slot)
     plan->slot = slot;
 }
 
+/* True where the command may write, as far as anybody knows. */
+static inline bool kw_plan_may_write(const kw_plan *plan)
+{
+    return plan->command == NULL ||
+           (kw_command_flags(plan->command) & (KW_COMMAND_WRITE | KW_COMMAND_SCRIPT)) != 0;
+}
+
 /* What a plan is made of. */
 typedef struct kw_plan_task {
     const kw_call_options *options;
@@ -55,7 +62,8 @@ typedef struct kw_plan_task {
     kw_reply *reply;     /* to the question that the plan needed to have answered */
     bool is_timed_later; /* the time of the plan is set when it is run (kw_plan_set_time); an
                             unknown command gets one at once, for the look-up */
-    bool takes_acks;     /* the caller heeds options->acks; for others they are an error */
+    bool takes_acks;     /* the caller heeds options->acks; for others they, and writes on a
+                            handle with acks, are an error */
 } kw_plan_task;
 
 /* The time of a plan that lacks it: from now_ns on. */

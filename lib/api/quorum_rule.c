@@ -26,6 +26,11 @@ kw_err kw_quorum_check(const kw_options *options, kw_error *error)
                                   "plain servers: redis-ring://")
                    : KW_OK;
     }
+    if (options->copies_n > 1 && options->acks > 0) {
+        return kw_error_set(error, KW_ERR_CONFIG, KW_EFFECT_NONE,
+                            "acks wait for replicas of one server, and with copies the quorums say "
+                            "when a write is done; set one of the two");
+    }
     unsigned write_n = number_of(options->write_quorum, options->copies_n);
     unsigned read_n = number_of(options->read_quorum, options->copies_n);
     unsigned copies_n = (unsigned)options->copies_n;

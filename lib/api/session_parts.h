@@ -36,6 +36,17 @@ typedef enum kw_bond {
     KW_BOND_REFUSED  /* changes who gets which reply */
 } kw_bond;
 
+/* A request that follows a command in the same write and asks about it, whatever becomes of
+ * the command; its answer is waited for where the command has run. */
+typedef struct kw_tail kw_tail;
+struct kw_tail {
+    /* Appends the request as it is at that time; false: no memory. */
+    bool (*encode)(const kw_tail *self, kw_buf *encoded, uint64_t now_ns);
+    kw_request request; /* its reply is the caller's, of a command that has run */
+    kw_err code;        /* why it was not answered; KW_OK where it was */
+    kw_error failure;   /* the same in words, and the node that it went to */
+};
+
 bool kw_session_is_clean(const kw_session *session);
 
 /* Gives the connection back, if there is one: to the pool where the session is clean. */
@@ -55,5 +66,10 @@ kw_err kw_session_pin(kw_session *session, kw_error *error, const kw_plan *plan)
 /* Sends one encoded command and waits for its reply; NULL with error set. */
 kw_reply *kw_session_run(kw_session *session, kw_error *error, const kw_plan *plan, kw_bond bond,
                          kw_bytes encoded);
+
+/* The same for a command on a clean session, and its tail, which is appended to encoded. NULL
+ * or a server's error: the tail has no reply. */
+kw_reply *kw_session_run_tailed(kw_session *session, kw_error *error, const kw_plan *plan,
+                                kw_buf *encoded, kw_tail *tail);
 
 #endif

@@ -12,6 +12,8 @@ typedef struct errand {
     bool is_free; /* the session may change its connection for it */
     bool is_lost; /* the session's connection was, with the command on it */
     kw_request request;
+    kw_tail *tail;   /* NULL: none */
+    kw_buf *encoded; /* with a tail: the command, and the tail of the last try behind it */
     kw_op op;
     kw_await await;
     kw_node *node; /* the last one sent to: a reference */
@@ -158,6 +160,71 @@ static void drop_unsent(errand *self)
     }
 }
 
+static void forget_tail(kw_tail *tail)
+{
+    kw_reply_free(tail->request.reply);
+    tail->request.reply = NULL;
+    tail->request.is_done = false;
+    tail->code = KW_OK;
+}
+
+/* The command, and its tail as it is now, in one write. */
+static kw_err queue(errand *self, kw_conn *conn, bool is_asked)
+{
+    kw_await *await = &self->await;
+    kw_tail *tail = self->tail;
+    if (tail == NULL) {
+        return kw_conn_queue(conn, &await->failure, &self->request, is_asked);
+    }
+    size_t len = self->request.bytes.len;
+    forget_tail(tail);
+    self->encoded->len = len;
+    if (!tail->encode(tail, self->encoded, await->now_ns)) {
+        return kw_error_set(&await->failure, KW_ERR_NOMEM, KW_EFFECT_NONE,
+                            "no memory to encode what follows %s", self->plan->name);
+    }
+    self->request.bytes.data = self->encoded->data;
+    tail->request.bytes.data = self->encoded->data + len;
+    tail->request.bytes.len = self->encoded->len - len;
+    return kw_conn_queue_pair(conn, &await->failure, &self->request, &tail->request, is_asked);
+}
+
+/* The command was answered; code: what became of the connection since. Its tail may keep the
+ * server for as long as it says: where nobody wants to know, the connection is given up. */
+static kw_step finish_tailed(errand *self, kw_conn *conn, kw_err code, bool is_asked)
+{
+    kw_await *await = &self->await;
+    kw_tail *tail = self->tail;
+    tail->failure = await->failure;
+    kw_step step = on_reply(self, is_asked);
+    bool has_run = step.kind == KW_STEP_DONE && !kw_reply_is_error(self->request.reply);
+    if (has_run && code == KW_OK) {
+        code = kw_await_reply(await, conn, self->node, &tail->request);
+        tail->failure = await->failure;
+        await->now_ns = kw_env_now(&self->session->client->env);
+        conn->idle_since_ns = await->now_ns;
+    }
+    if (!has_run) {
+        kw_reply_free(tail->request.reply);
+        tail->request.reply = NULL;
+    }
+    tail->code = tail->request.reply != NULL ? KW_OK : code;
+    if (tail->code == KW_ERR_TIMEOUT) {
+        kw_error_set(&tail->failure, tail->code, KW_EFFECT_DONE, "no answer by the deadline");
+    }
+    kw_error_set_node(&tail->failure, self->node->name);
+    bool is_kept = code == KW_OK && kw_conn_is_settled(conn);
+    if (!is_kept) {
+        conn->state = KW_CONN_DEAD;
+    }
+    if (is_asked) {
+        kw_node_release(self->node, conn, await->now_ns, NULL);
+    } else if (!is_kept) {
+        kw_session_drop(self->session);
+    }
+    return step;
+}
+
 /* A connection to the node carries the command: the session's own, or one for the asked
  * node. */
 static kw_step carry(errand *self, kw_conn *conn, bool is_asked)
@@ -169,12 +236,15 @@ static kw_step carry(errand *self, kw_conn *conn, bool is_asked)
     self->request.end_at = UINT64_MAX;
     kw_op_on_send(&self->op);
     await->sent_ns = await->now_ns;
-    kw_err code = kw_conn_queue(conn, &await->failure, &self->request, is_asked);
+    kw_err code = queue(self, conn, is_asked);
     code = code == KW_OK ? kw_conn_flush(conn, &await->failure) : code;
     code = code == KW_OK ? kw_await_reply(await, conn, self->node, &self->request) : code;
     await->now_ns = kw_env_now(&session->client->env);
     conn->idle_since_ns = await->now_ns;
     bool has_left = kw_conn_has_sent(conn, &self->request);
+    if (self->tail != NULL && self->request.is_done) {
+        return finish_tailed(self, conn, code, is_asked);
+    }
     if (code == KW_OK && !is_asked && !kw_conn_is_settled(conn)) {
         drop_unsent(self);
     }
@@ -309,4 +379,19 @@ kw_reply *kw_session_run(kw_session *session, kw_error *error, const kw_plan *pl
     errand self = {.session = session, .plan = plan, .bond = bond, .request.bytes = encoded};
     self.is_free = kw_session_is_clean(session) && (bond != KW_BOND_WAIT || session->conn == NULL);
     return run(&self, error) == KW_OK ? self.request.reply : NULL;
+}
+
+kw_reply *kw_session_run_tailed(kw_session *session, kw_error *error, const kw_plan *plan,
+                                kw_buf *encoded, kw_tail *tail)
+{
+    errand self = {.session = session, .plan = plan, .is_free = true};
+    self.request.bytes.data = encoded->data;
+    self.request.bytes.len = encoded->len;
+    self.tail = tail;
+    self.encoded = encoded;
+    kw_err code = run(&self, error);
+    if (code != KW_OK) {
+        forget_tail(tail);
+    }
+    return code == KW_OK ? self.request.reply : NULL;
 }

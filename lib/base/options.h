@@ -111,6 +111,8 @@ typedef struct kw_options {
     bool is_reopened_after_fork; /* a forked child opens connections of its own */
     kw_read_preference read;     /* of commands that only read */
     uint64_t read_zone;          /* of ZONE */
+    uint64_t acks;               /* replicas that acknowledge each single write; 0: none */
+    uint64_t acks_timeout_ms;    /* that they have for it */
     kw_zone_pair *zones;
     size_t zones_n;
     kw_address_pair *address_map;

@@ -379,6 +379,23 @@ kw_err kw_conn_queue(kw_conn *conn, kw_error *error, kw_request *request, bool i
     return KW_OK;
 }
 
+kw_err kw_conn_queue_pair(kw_conn *conn, kw_error *error, kw_request *first, kw_request *second,
+                          bool is_asking)
+{
+    kw_owner owner = {KW_OWNER_REQUEST, NULL, second, 0};
+    size_t len = second->bytes.len;
+    second->end_at = UINT64_MAX;
+    first->bytes.len += len;
+    kw_err code = kw_conn_queue(conn, error, first, is_asking);
+    first->bytes.len -= len;
+    if (code != KW_OK) {
+        return code;
+    }
+    second->end_at = first->end_at;
+    first->end_at -= len;
+    return kw_fifo_push(&conn->owners, owner) ? KW_OK : kw_conn_die_of_memory(conn, error);
+}
+
 bool kw_conn_unqueue(kw_conn *conn, const kw_request *request, bool is_asking)
 {
     size_t len = request->bytes.len + (is_asking ? sizeof(asking) - 1 : 0);

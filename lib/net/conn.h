@@ -102,6 +102,10 @@ bool kw_conn_has_room(const kw_conn *conn);
  * it is done or the connection is freed. */
 kw_err kw_conn_queue(kw_conn *conn, kw_error *error, kw_request *request, bool is_asking);
 
+/* The same for two whose bytes lie one behind the other in memory: they leave in one write. */
+kw_err kw_conn_queue_pair(kw_conn *conn, kw_error *error, kw_request *first, kw_request *second,
+                          bool is_asking);
+
 /* Takes back a request that was queued last, where no byte of it was sent; its bytes were
  * copied. False: it stays. */
 bool kw_conn_unqueue(kw_conn *conn, const kw_request *request, bool is_asking);

@@ -152,6 +152,64 @@ static void test_writes_wait_for_as_many_replicas_as_asked(void **state)
     }
 }
 
+/* A value of several sends has WAIT behind it; and the handle may ask for all writes. */
+static void test_long_writes_and_those_of_a_handle_wait_for_replicas(void **state)
+{
+    stage *it = *state;
+    size_t len = 3000000;
+    char *value = calloc(1, len);
+    const char *argv[] = {"SET", "durable", value};
+    const size_t lens[] = {3, 7, len};
+    unsigned acked = 99;
+    kw_error error = KW_ERROR_INIT;
+    kw_call_options options = KW_CALL_OPTIONS_INIT;
+    options.acks = 2;
+    options.acks_timeout_ms = 4000;
+    options.acked = &acked;
+    kw_reply *reply = kw_call(it->client, &error, &options, 3, argv, lens);
+    assert_string_equal(kw_reply_str(reply, NULL), "OK");
+    assert_int_equal(error.code, KW_OK);
+    assert_int_equal(acked, 2);
+    kw_reply_free(reply);
+    free(value);
+    kw_client *client =
+        kw_test_open("%s?timeout=5s&acks=3&acks-timeout=100ms", kw_test_group_uri(it->group));
+    reply = kw_command(client, &error, "SET durable 8");
+    assert_string_equal(kw_reply_str(reply, NULL), "OK");
+    assert_int_equal(error.code, KW_ERR_DURABILITY);
+    assert_int_equal(error.effect, KW_EFFECT_DONE);
+    assert_non_null(strstr(error.text, "2 of 3 replicas"));
+    kw_reply_free(reply);
+    kw_close(client);
+}
+
+/* Redis 7.2 and Valkey know WAITAOF, and say that their append-only file is off. */
+static void test_disk_of_a_server_that_cannot_say_is_an_error_that_says_so(void **state)
+{
+    stage *it = *state;
+    const char *argv[] = {"SET", "durable", "9"};
+    unsigned acked = 99;
+    unsigned local = 99;
+    kw_error error = KW_ERROR_INIT;
+    kw_call_options options = KW_CALL_OPTIONS_INIT;
+    options.acks = 1;
+    options.acks_local = 1;
+    options.acked = &acked;
+    options.acked_local = &local;
+    kw_reply *reply = kw_call(it->client, &error, &options, 3, argv, NULL);
+    assert_string_equal(kw_reply_str(reply, NULL), "OK");
+    kw_reply_free(reply);
+    assert_int_equal(error.effect, KW_EFFECT_DONE);
+    assert_int_equal(acked + local, 0);
+    if (error.code == KW_ERR_UNSUPPORTED) {
+        assert_non_null(strstr(error.text, "needs WAITAOF, which Redis 7.2 and Valkey have"));
+    } else {
+        assert_int_equal(error.code, KW_ERR_DURABILITY);
+        assert_non_null(strstr(error.text, "appendonly"));
+    }
+    kw_test_ask_ok(it->client, "SET durable 10");
+}
+
 static void test_names_that_nobody_knows_are_an_error_of_their_own(void **state)
 {
     stage *it = *state;
@@ -316,6 +374,8 @@ int main(void)
         cmocka_unit_test(test_batches_and_sessions_know_no_slots),
         cmocka_unit_test(test_reads_go_to_the_replicas_where_asked_to),
         cmocka_unit_test(test_writes_wait_for_as_many_replicas_as_asked),
+        cmocka_unit_test(test_long_writes_and_those_of_a_handle_wait_for_replicas),
+        cmocka_unit_test(test_disk_of_a_server_that_cannot_say_is_an_error_that_says_so),
         cmocka_unit_test(test_names_that_nobody_knows_are_an_error_of_their_own),
         cmocka_unit_test(test_failover_by_command_moves_every_connection),
         cmocka_unit_test(test_killed_primary_is_replaced),
