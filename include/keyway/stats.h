@@ -61,6 +61,13 @@ typedef struct kw_node_stats {
     uint32_t weight;      /* of a member */
     double share;         /* part of all hashes that it owns while no node is down, 0 to 1 */
     bool is_down;         /* a member that is down: see on-node-down */
+    bool has_lag;         /* the next two are known: of a replica, measured while its replication
+                             link was up, where read-preference or max-staleness is set */
+    uint64_t lag_bytes;   /* of the primary's replication stream that it had not applied when it was
+                             asked last (master_repl_offset less slave_repl_offset of INFO) */
+    uint64_t lag_ms;      /* age of the latest moment of which it is sure that the replica has
+                             everything that its primary had then; with an idle and healthy replica
+                             the time since it was measured */
 } kw_node_stats;
 
 /* Writes the figures of the handle, as far as stats->size reaches. KW_ERR_ARGUMENT where
@@ -68,7 +75,9 @@ typedef struct kw_node_stats {
 KW_API kw_err kw_client_stats(struct kw_client *client, kw_stats *stats);
 
 /* Writes the figures of node number index, in no particular order that holds longer
- * than the map does. KW_ERR_ARGUMENT past the last node. Any thread. */
+ * than the map does. Where read-preference or max-staleness is set the lag of replicas is
+ * measured for ten seconds from then on, by calls that pass by: every second, or four times
+ * within max-staleness. KW_ERR_ARGUMENT past the last node. Any thread. */
 KW_API kw_err kw_client_node_stats(struct kw_client *client, kw_node_stats *stats, size_t index);
 
 #ifdef __cplusplus

@@ -47,6 +47,7 @@ struct kw_client {
     kw_ring *placement;            /* of a ring: what hashes keys; never changes. Else NULL */
     kw_membership *members;        /* the same; guarded by publishing */
     kw_guard guard;                /* the same */
+    atomic_bool lag_is_taken;      /* one thread at a time measures replicas */
     kw_lookup lookup;
     kw_counters counters;
     _Atomic(struct kw_loop *) loop; /* NULL until it is used */

@@ -51,10 +51,10 @@ static void take(kw_client *client, const kw_node *node, const kw_member *found)
 
 void kw_discover_take(kw_client *client, kw_node *node)
 {
-    kw_reply *role = node->probe.role;
+    kw_reply *role = node->probe.answer;
     kw_member found;
     memset(&found, 0, sizeof(found));
-    node->probe.role = NULL;
+    node->probe.answer = NULL;
     if (is_primary(role) && read_replicas(&found, role, &client->env.mem)) {
         take(client, node, &found);
     }

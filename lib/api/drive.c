@@ -1,5 +1,6 @@
 #include "api/drive.h"
 
+#include "api/lag.h"
 #include "api/plan_ring.h"
 #include "base/error.h"
 
@@ -170,6 +171,9 @@ uint64_t kw_drive_heed(kw_client *client, const kw_op *op, const kw_step *step)
     if (kw_plan_is_ring(client) &&
         atomic_load_explicit(&client->env.guard_ns, memory_order_relaxed) != UINT64_MAX) {
         kw_guard_tend(client, kw_env_now(&client->env));
+    }
+    if (atomic_load_explicit(&client->env.lag_ns, memory_order_relaxed) != UINT64_MAX) {
+        kw_lag_tend(client, kw_env_now(&client->env));
     }
     if (step->is_patch) {
         kw_client_patch(client, op->spec.slot, &op->target);

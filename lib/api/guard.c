@@ -151,7 +151,7 @@ static void probe(turn *self, kw_node *node, size_t shard)
         return;
     case KW_PROBE_ANSWERED:
         on_answer(self, node, shard);
-        if (node->probe.asks_role) {
+        if (node->probe.question == KW_PROBE_ROLE) {
             on_role(self, node);
         }
         break;
@@ -183,11 +183,12 @@ static void look_at(turn *self, kw_node *node, size_t shard)
     }
     bool is_well = faults_n == 0 && !outage->is_down;
     if (node->probe.conn == NULL) {
-        node->probe.asks_role = wants_role(self, node, is_well);
-        if (is_well && !node->probe.asks_role) {
+        bool asks_role = wants_role(self, node, is_well);
+        node->probe.question = asks_role ? KW_PROBE_ROLE : KW_PROBE_PING;
+        if (is_well && !asks_role) {
             return;
         }
-        node->role_ns = node->probe.asks_role ? self->now_ns + ROLE_PAUSE_NS : node->role_ns;
+        node->role_ns = asks_role ? self->now_ns + ROLE_PAUSE_NS : node->role_ns;
     }
     kw_outage_rule rule = {self->client->env.options.down_after,
                            self->client->env.options.up_after};

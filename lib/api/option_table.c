@@ -101,6 +101,8 @@ static const kw_option_row rows[] = {
      "replicas that acknowledge each write of a single call before it returns"},
     {"acks-timeout", KW_OPTION_DURATION, AT(acks_timeout_ms), 1, DAY_MS, "500ms",
      "what the replicas are given to acknowledge one write"},
+    {"max-staleness", KW_OPTION_DURATION, AT(max_staleness_ms), 0, DAY_MS, "0",
+     "replicas that may lack what is older than this are not read from; 0 is no bound"},
     {"zones", KW_OPTION_ZONES, AT(zones), 0, 0, NULL,
      "zones of servers that do not say it themselves: host:port>zone,host:port>zone"},
     {"address-map", KW_OPTION_ADDRESSES, AT(address_map), 0, 0, NULL,

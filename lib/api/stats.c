@@ -3,6 +3,7 @@
 #include <keyway/slot.h>
 
 #include "api/client.h"
+#include "api/lag.h"
 
 #include <string.h>
 
@@ -162,6 +163,18 @@ static void read_role(kw_client *client, kw_node_stats *stats, const kw_node *no
     kw_view_unref(view);
 }
 
+/* How far a replica is behind. */
+static void read_lag(kw_client *client, kw_node_stats *stats, kw_node *node)
+{
+    uint64_t now_ns = kw_env_now(&client->env);
+    uint64_t known_ns = load(&node->lag.known_ns);
+    stats->has_lag = known_ns != 0 && !stats->is_primary;
+    if (stats->has_lag) {
+        stats->lag_bytes = load(&node->lag.behind);
+        stats->lag_ms = now_ns > known_ns ? (now_ns - known_ns) / KW_NS_PER_MS : 0;
+    }
+}
+
 static void read_node(kw_client *client, kw_node_stats *stats, kw_node *node)
 {
     kw_gate_lock(&node->gate);
@@ -177,6 +190,7 @@ static void read_node(kw_client *client, kw_node_stats *stats, kw_node *node)
     memcpy(stats->node, node->name, len);
     stats->node[len] = '\0';
     read_role(client, stats, node);
+    read_lag(client, stats, node);
 }
 
 kw_err kw_client_node_stats(kw_client *client, kw_node_stats *stats, size_t index)
@@ -188,6 +202,7 @@ kw_err kw_client_node_stats(kw_client *client, kw_node_stats *stats, size_t inde
     if (code != KW_OK) {
         return code;
     }
+    kw_lag_want_all(client, kw_env_now(&client->env));
     size_t nodes_n = 0;
     kw_node **nodes = new_list(client, &nodes_n);
     if (nodes == NULL) {

@@ -113,6 +113,7 @@ typedef struct kw_options {
     uint64_t read_zone;          /* of ZONE */
     uint64_t acks;               /* replicas that acknowledge each single write; 0: none */
     uint64_t acks_timeout_ms;    /* that they have for it */
+    uint64_t max_staleness_ms;   /* what a replica that is read from may lack; 0: anything */
     kw_zone_pair *zones;
     size_t zones_n;
     kw_address_pair *address_map;

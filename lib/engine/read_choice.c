@@ -49,12 +49,15 @@ size_t kw_read_choose(const kw_read_candidate *candidates, size_t n, kw_read_pre
 {
     uint32_t fit = 0;
     uint32_t zone = 0;
+    uint32_t barred = 0;
     n = n < KW_READ_CANDIDATES_MAX ? n : KW_READ_CANDIDATES_MAX;
     for (size_t i = 0; i < n; i++) {
-        fit |= candidates[i].is_fit ? 1u << i : 0;
-        zone |= candidates[i].is_fit && candidates[i].is_in_zone ? 1u << i : 0;
+        bool is_fit = candidates[i].is_fit && !candidates[i].is_barred;
+        fit |= is_fit ? 1u << i : 0;
+        zone |= is_fit && candidates[i].is_in_zone ? 1u << i : 0;
+        barred |= candidates[i].is_barred ? 1u << i : 0;
     }
-    uint32_t all_replicas = ((1u << n) - 1) & ~1u;
+    uint32_t all_replicas = ((1u << n) - 1) & ~1u & ~barred;
     uint32_t replicas = fit & all_replicas;
     switch (preference) {
     case KW_READ_OF_PRIMARY:

@@ -14,6 +14,7 @@
 
 typedef struct kw_read_candidate {
     bool is_fit;         /* nothing is known against it */
+    bool is_barred;      /* never to be chosen */
     bool is_in_zone;     /* the one that is asked for */
     uint64_t latency_ns; /* measured; 0: not yet */
 } kw_read_candidate;
@@ -22,7 +23,8 @@ typedef struct kw_read_candidate {
 #define KW_READ_NOBODY SIZE_MAX
 
 /* The candidate to read from; candidates[0] is the primary. Equals are chosen at random. A
- * replica that is not fit is chosen only where nothing but replicas will do. With NEAREST
+ * replica that is not fit is chosen only where nothing but replicas will do, one that is barred
+ * never. With NEAREST
  * those that were not measured come first, and now and then any, so that figures do not grow
  * old. */
 size_t kw_read_choose(const kw_read_candidate *candidates, size_t n, kw_read_preference preference,

@@ -44,6 +44,7 @@ typedef struct kw_env {
     atomic_uint_fast64_t seeds;    /* gives every user of random numbers its own */
     atomic_uint_fast64_t pushes_n; /* messages that servers pushed, dropped */
     atomic_uint_fast64_t guard_ns; /* when the nodes of a ring are to be looked at next */
+    atomic_uint_fast64_t lag_ns;   /* when the lag of replicas is to be measured next */
     atomic_bool has_groups;        /* Sentinel groups are, or were, nodes of the ring */
     kw_event_fn event;             /* the host's; NULL: none */
     void *event_arg;

@@ -9,6 +9,9 @@
 #define SHUN_NS       ((uint64_t)500000000)
 #define PROBE_WAIT_NS ((uint64_t)50000000)
 
+/* So seldom it is noted that somebody wants to know the lag. */
+#define WANT_NS ((uint64_t)1000000000)
+
 /* A node is crowded once so many callers meet there more often than one time in so many. */
 #define CROWDING_STEP 8u
 #define CROWDING_MAX  32u
@@ -74,6 +77,9 @@ kw_node *kw_node_new(kw_env *env, const kw_endpoint *endpoint)
     atomic_init(&node->zone, zone_of(env, endpoint));
     atomic_init(&node->unfit_ns, 0);
     atomic_init(&node->latency_ns, 0);
+    atomic_init(&node->lag.wanted_ns, 0);
+    atomic_init(&node->lag.known_ns, 0);
+    atomic_init(&node->lag.behind, 0);
     node->endpoint = *endpoint;
     kw_endpoint_text(node->name, endpoint);
     kw_health_init(&node->health);
@@ -115,6 +121,7 @@ void kw_node_unref(kw_node *node)
                               memory_order_relaxed);
     free_list(node->idle);
     kw_probe_fini(&node->probe);
+    kw_probe_fini(&node->lag.probe);
     kw_lane_fini(&node->lane);
     kw_gate_fini(&node->gate);
     kw_mem_free(&node->env->mem, node);
@@ -189,8 +196,10 @@ static void put_idle(kw_node *node, kw_conn *conn, uint64_t now_ns)
 }
 
 /* "Re-resolve at every reconnect", Guidelines for Redis clients with support for Sentinel. */
-static void doubt(const kw_node *node)
+static void doubt(kw_node *node)
 {
+    /* What was measured may have been another process. */
+    atomic_store_explicit(&node->lag.known_ns, 0, memory_order_relaxed);
     bool is_watched = node->env->options.scheme == KW_SCHEME_SENTINEL || kw_node_is_of_group(node);
     if (is_watched && atomic_load(&node->role) != KW_CONN_SENTINEL) {
         atomic_store_explicit(&node->env->has_doubt, true, memory_order_relaxed);
@@ -745,6 +754,15 @@ bool kw_node_is_fit(kw_node *node, uint64_t now_ns)
 {
     return now_ns >= atomic_load_explicit(&node->unfit_ns, memory_order_relaxed) &&
            !kw_node_is_failing(node);
+}
+
+void kw_node_want_lag(kw_node *primary, uint64_t now_ns)
+{
+    uint64_t before_ns = atomic_load_explicit(&primary->lag.wanted_ns, memory_order_relaxed);
+    if (before_ns == 0 || now_ns > before_ns + WANT_NS) {
+        atomic_store_explicit(&primary->lag.wanted_ns, now_ns, memory_order_relaxed);
+        atomic_store_explicit(&primary->env->lag_ns, 0, memory_order_release);
+    }
 }
 
 void kw_node_on_latency(kw_node *node, uint64_t latency_ns)

@@ -5,6 +5,7 @@
 #include <keyway/stats.h>
 
 #include "engine/health.h"
+#include "engine/lag.h"
 #include "engine/outage.h"
 #include "net/conn.h"
 #include "net/probe.h"
@@ -12,6 +13,18 @@
 #include "net/sync.h"
 
 #include <stdatomic.h>
+
+/* How far the node is in its primary's stream, or its own. The atomics are for all; the rest is
+ * for the one thread that measures. */
+typedef struct kw_node_lag {
+    atomic_uint_fast64_t wanted_ns; /* of a primary: when a replica was looked for last; 0: never */
+    atomic_uint_fast64_t known_ns;  /* of a replica: kw_lag_known_ns */
+    atomic_uint_fast64_t behind;    /* bytes of the stream */
+    kw_probe probe;
+    uint64_t due_ns; /* when it is asked next */
+    kw_replication said;
+    kw_lag_history history; /* of a primary */
+} kw_node_lag;
 
 /* Shared by threads and reference counted. */
 typedef struct kw_node kw_node;
@@ -32,7 +45,8 @@ struct kw_node {
     atomic_uint_fast64_t zone;       /* kw_zone_hash; 0: not known */
     atomic_uint_fast64_t unfit_ns;   /* of a replica: not to be read from before this */
     atomic_uint_fast64_t latency_ns; /* of calls, a moving mean; 0: not measured */
-    atomic_uint era;                 /* connections of an earlier one are not used again */
+    kw_node_lag lag;
+    atomic_uint era;        /* connections of an earlier one are not used again */
     kw_lane lane;           /* has a gate of its own, never taken inside the node's or around it */
     kw_gate gate;           /* guards all below */
     kw_conn *idle;          /* the last one released comes first */
@@ -153,6 +167,9 @@ void kw_node_shun(kw_node *node, uint64_t now_ns);
 
 /* True where reads may go there, as far as is known. */
 bool kw_node_is_fit(kw_node *node, uint64_t now_ns);
+
+/* The lag of the primary's replicas is asked for. */
+void kw_node_want_lag(kw_node *primary, uint64_t now_ns);
 
 /* A call was answered after so long. */
 void kw_node_on_latency(kw_node *node, uint64_t latency_ns);

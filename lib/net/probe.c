@@ -8,19 +8,25 @@
 /* What a node that is well needs a fraction of. */
 #define ANSWER_NS ((uint64_t)300000000)
 
-static const char ping[] = "*1\r\n$4\r\nPING\r\n";
-static const char role[] = "*1\r\n$4\r\nROLE\r\n";
+typedef struct question_row {
+    const char *name;
+    const char *bytes;
+} question_row;
 
-_Static_assert(sizeof(ping) == sizeof(role), "either is sent by the length of one");
+static const question_row questions[] = {
+    [KW_PROBE_PING] = {"PING", "*1\r\n$4\r\nPING\r\n"},
+    [KW_PROBE_ROLE] = {"ROLE", "*1\r\n$4\r\nROLE\r\n"},
+    [KW_PROBE_INFO] = {"INFO", "*2\r\n$4\r\nINFO\r\n$11\r\nreplication\r\n"},
+};
 
 /* The connection goes back to the node: to its pool where it owes nothing. */
 static kw_probe_result end(kw_probe *probe, kw_node *node, uint64_t now_ns, const kw_error *failure)
 {
     bool is_loading = kw_reply_is_error(probe->request.reply) &&
                       kw_bytes_starts(kw_reply_bytes(probe->request.reply), "LOADING");
-    if (failure == NULL && probe->asks_role) {
-        kw_reply_free(probe->role);
-        probe->role = probe->request.reply;
+    if (failure == NULL && probe->question != KW_PROBE_PING) {
+        kw_reply_free(probe->answer);
+        probe->answer = probe->request.reply;
     } else {
         kw_reply_free(probe->request.reply);
     }
@@ -36,11 +42,11 @@ static kw_probe_result end(kw_probe *probe, kw_node *node, uint64_t now_ns, cons
     return is_loading ? KW_PROBE_LOADING : KW_PROBE_ANSWERED;
 }
 
-static kw_err ask(kw_probe *probe, kw_error *error)
+static kw_err ask(kw_probe *probe, kw_error *error, uint64_t now_ns)
 {
-    kw_bytes bytes = {probe->asks_role ? role : ping, sizeof(ping) - 1};
     memset(&probe->request, 0, sizeof(probe->request));
-    probe->request.bytes = bytes;
+    probe->request.bytes = kw_bytes_of(questions[probe->question].bytes);
+    probe->sent_ns = now_ns;
     probe->conn->is_ours = true;
     probe->is_sent = true;
     kw_err code = kw_conn_queue(probe->conn, error, &probe->request, false);
@@ -93,7 +99,7 @@ kw_probe_result kw_probe_go_on(kw_probe *probe, kw_node *node, uint64_t now_ns)
         probe->is_counted = true;
     }
     if (code == KW_OK && !probe->is_sent && probe->conn->state == KW_CONN_READY) {
-        code = ask(probe, &failure);
+        code = ask(probe, &failure, now_ns);
     }
     if (code != KW_OK) {
         return end(probe, node, now_ns, &failure);
@@ -106,7 +112,7 @@ kw_probe_result kw_probe_go_on(kw_probe *probe, kw_node *node, uint64_t now_ns)
     }
     if (now_ns >= probe->deadline_ns) {
         kw_error_set(&failure, KW_ERR_HANDSHAKE, KW_EFFECT_NONE, "no answer to %s in time",
-                     probe->asks_role ? "ROLE" : "PING");
+                     questions[probe->question].name);
         return end(probe, node, now_ns, &failure);
     }
     return KW_PROBE_UNDER_WAY;
@@ -114,8 +120,8 @@ kw_probe_result kw_probe_go_on(kw_probe *probe, kw_node *node, uint64_t now_ns)
 
 void kw_probe_fini(kw_probe *probe)
 {
-    kw_reply_free(probe->role);
-    probe->role = NULL;
+    kw_reply_free(probe->answer);
+    probe->answer = NULL;
     if (probe->conn != NULL) {
         kw_conn_free(probe->conn);
         kw_reply_free(probe->request.reply);

@@ -1,4 +1,4 @@
-/* Probe: one PING, or ROLE, to a node, in the time of callers who pass by. */
+/* Probe: one PING, ROLE or INFO to a node, in the time of callers who pass by. */
 #ifndef NET_PROBE_H
 #define NET_PROBE_H
 
@@ -6,14 +6,17 @@
 
 struct kw_node;
 
+typedef enum kw_probe_question { KW_PROBE_PING, KW_PROBE_ROLE, KW_PROBE_INFO } kw_probe_question;
+
 /* One thread at a time. */
 typedef struct kw_probe {
     kw_conn *conn; /* NULL: none under way */
     kw_request request;
-    kw_reply *role; /* what ROLE was answered, until it is taken; else NULL */
+    kw_reply *answer; /* to all but PING, until it is taken; else NULL */
     uint64_t deadline_ns;
-    bool asks_role;  /* ROLE, not PING; set while none is under way */
-    bool is_counted; /* the node knows that conn became ready */
+    uint64_t sent_ns;           /* the question was not sent before that */
+    kw_probe_question question; /* set while none is under way */
+    bool is_counted;            /* the node knows that conn became ready */
     bool is_sent;
 } kw_probe;
 

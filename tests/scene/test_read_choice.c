@@ -16,7 +16,7 @@ typedef struct choice_row {
     const char *name;
     kw_read_preference preference;
     size_t n;
-    const char *fit;      /* a letter for each, the primary first: '+' or '-' */
+    const char *fit;      /* a letter for each, the primary first: '+', '-', or 'x' for barred */
     const char *zone;     /* the same */
     const char *expected; /* the same: all that may be chosen, and are in the end; "": nobody */
 } choice_row;
@@ -28,7 +28,8 @@ static void check(const choice_row *row, uint64_t seed)
     char found[KW_READ_CANDIDATES_MAX + 1] = "";
     kw_random_init(&random, seed);
     for (size_t i = 0; i < row->n; i++) {
-        candidates[i].is_fit = row->fit[i] == '+';
+        candidates[i].is_fit = row->fit[i] != '-';
+        candidates[i].is_barred = row->fit[i] == 'x';
         candidates[i].is_in_zone = row->zone[i] == '+';
         found[i] = row->expected[0] != '\0' ? '-' : '\0';
     }
@@ -59,6 +60,14 @@ static void test_choice_follows_the_preference(void **state)
         {"replica", KW_READ_OF_REPLICA, 3, "+++", "---", "-++"},
         {"replica, all away", KW_READ_OF_REPLICA, 3, "+--", "---", "-++"},
         {"replica, none", KW_READ_OF_REPLICA, 1, "+", "-", ""},
+        {"replica, one barred", KW_READ_OF_REPLICA, 3, "+x+", "---", "--+"},
+        {"replica, one barred, one away", KW_READ_OF_REPLICA, 3, "+x-", "---", "--+"},
+        {"replica, all barred", KW_READ_OF_REPLICA, 3, "+xx", "---", ""},
+        {"preferred, one barred", KW_READ_OF_PREFERRED_REPLICA, 3, "+x+", "---", "--+"},
+        {"preferred, all barred", KW_READ_OF_PREFERRED_REPLICA, 3, "+xx", "---", "+--"},
+        {"nearest, barred", KW_READ_OF_NEAREST, 3, "+xx", "---", "+--"},
+        {"zone, barred", KW_READ_OF_ZONE, 3, "++x", "--+", "-+-"},
+        {"zone, all barred", KW_READ_OF_ZONE, 3, "+xx", "-++", "+--"},
         {"zone", KW_READ_OF_ZONE, 4, "++++", "+-+-", "--+-"},
         {"zone of the primary alone", KW_READ_OF_ZONE, 3, "+++", "+--", "+--"},
         {"zone of nobody", KW_READ_OF_ZONE, 3, "+++", "---", "-++"},
@@ -79,10 +88,10 @@ static void test_choice_of_the_nearest_goes_by_latency(void **state)
     (void)state;
     kw_random random;
     size_t chosen_n[4] = {0};
-    kw_read_candidate candidates[4] = {{true, false, 9 * MS},
-                                       {true, false, 2 * MS},
-                                       {true, false, 2 * MS + MS / 4},
-                                       {false, false, 1}};
+    kw_read_candidate candidates[4] = {{true, false, false, 9 * MS},
+                                       {true, false, false, 2 * MS},
+                                       {true, false, false, 2 * MS + MS / 4},
+                                       {false, false, false, 1}};
     kw_random_init(&random, kw_test_seed("nearest"));
     for (int i = 0; i < 6400; i++) {
         chosen_n[kw_read_choose(candidates, 4, KW_READ_OF_NEAREST, &random)]++;
