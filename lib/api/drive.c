@@ -157,12 +157,15 @@ kw_node *kw_drive_choose(kw_client *client, const kw_plan *plan, kw_op *op, cons
 
 kw_step kw_drive_on_unserved(kw_client *client, kw_op *op, uint64_t now_ns)
 {
-    if (kw_plan_is_ring(client)) {
-        return kw_op_on_refused(op, op->obstacle);
-    }
     kw_view *view = kw_client_view(client);
     bool has_map = view != NULL;
     kw_view_unref(view);
+    if (has_map && op->spec.shuns_primary && client->env.options.max_staleness_ms > 0) {
+        return kw_op_on_stale(op, now_ns); /* those that there are may be measured yet */
+    }
+    if (kw_plan_is_ring(client)) {
+        return kw_op_on_refused(op, op->obstacle);
+    }
     return has_map ? kw_op_on_unserved(op, now_ns) : kw_op_on_mapless(op, now_ns);
 }
 
@@ -337,7 +340,8 @@ static const char *hint_of(const kw_step *step, const kw_plan *plan, bool is_rin
         return "; the command may have run";
     }
     if (step->code == KW_ERR_NOT_SERVED && plan->read == KW_READ_OF_REPLICA) {
-        return "; no replica of its owner is known (read-preference=replica)";
+        return "; no replica of its owner is known, or within max-staleness "
+               "(read-preference=replica)";
     }
     if (step->code == KW_ERR_NOT_SERVED && !is_ring) {
         return "; assign the slot to a node";
@@ -370,7 +374,8 @@ void kw_drive_explain(kw_client *client, kw_error *error, const kw_drive_story *
     kw_node *owner = is_ring && node[0] == '\0' ? find_owner(client, story->plan) : NULL;
     node = owner != NULL ? owner->name : node;
     const char *detail = story->failure->text;
-    detail = is_ring && detail[0] == '\0' ? detail_of(step) : detail;
+    bool is_hinted = step->code == KW_ERR_NOT_SERVED && story->plan->read == KW_READ_OF_REPLICA;
+    detail = is_ring && !is_hinted && detail[0] == '\0' ? detail_of(step) : detail;
     kw_error_set(error, step->code, step->effect, "%s%s%s%.140s: %s%s%s%s", story->plan->name, slot,
                  node[0] != '\0' ? " at " : "", node, kw_err_text(step->code),
                  detail[0] != '\0' ? ": " : "", detail, hint_of(step, story->plan, is_ring));

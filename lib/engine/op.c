@@ -7,6 +7,9 @@
 #define WAIT_FIRST_NS (5 * KW_NS_PER_MS)
 #define WAIT_MAX_NS   (250 * KW_NS_PER_MS)
 
+/* Before replicas that are all too far behind are looked at again: less than a measurement. */
+#define STALE_PAUSE_NS (10 * KW_NS_PER_MS)
+
 /* Redirects from this one on come with a pause: the nodes disagree. */
 #define PAUSED_REDIRECT 3u
 
@@ -229,6 +232,14 @@ kw_step kw_op_on_unserved(kw_op *op, uint64_t now_ns)
         return fail(op, KW_ERR_NOT_SERVED, KW_EFFECT_NONE);
     }
     return refresh(op, now_ns, KW_ERR_NOT_SERVED);
+}
+
+kw_step kw_op_on_stale(kw_op *op, uint64_t now_ns)
+{
+    op->obstacle = KW_ERR_NOT_SERVED;
+    op->has_target = false;
+    op->is_asking = false;
+    return sleep_until(op, now_ns, now_ns + STALE_PAUSE_NS);
 }
 
 kw_step kw_op_on_mapless(kw_op *op, uint64_t now_ns)

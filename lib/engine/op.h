@@ -87,6 +87,9 @@ kw_step kw_op_on_reply(kw_op *op, uint64_t now_ns, const kw_verdict *verdict,
 kw_step kw_op_on_unserved(kw_op *op, uint64_t now_ns);
 kw_step kw_op_on_mapless(kw_op *op, uint64_t now_ns);
 
+/* It reads from replicas only, and none is known to be within max-staleness. */
+kw_step kw_op_on_stale(kw_op *op, uint64_t now_ns);
+
 /* There is no node to try, and another map would not help: code says why. */
 kw_step kw_op_on_refused(kw_op *op, kw_err code);
 

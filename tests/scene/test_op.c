@@ -20,6 +20,7 @@ typedef enum event {
     E_SAME_HOST, /* MOVED with an empty host */
     E_UNKNOWN,   /* MOVED to "?" */
     E_UNSERVED,
+    E_STALE,
     E_MAPLESS,
     E_UNAVAILABLE, /* number: code */
     E_UNREADY,     /* number: code; the command went with the greeting */
@@ -77,6 +78,8 @@ static kw_step happen(kw_op *op, const scene_turn *turn)
         break;
     case E_UNSERVED:
         return kw_op_on_unserved(op, now_ns);
+    case E_STALE:
+        return kw_op_on_stale(op, now_ns);
     case E_MAPLESS:
         return kw_op_on_mapless(op, now_ns);
     case E_UNREADY:
@@ -102,8 +105,8 @@ static kw_step happen(kw_op *op, const scene_turn *turn)
 /* True for what happens before the command is put on a connection. */
 static bool is_before_sending(event happened)
 {
-    return happened == E_UNSERVED || happened == E_MAPLESS || happened == E_UNAVAILABLE ||
-           happened == E_DEADLINE;
+    return happened == E_UNSERVED || happened == E_STALE || happened == E_MAPLESS ||
+           happened == E_UNAVAILABLE || happened == E_DEADLINE;
 }
 
 static unsigned flags_of(const kw_step *step)
@@ -331,6 +334,11 @@ static void test_op_replica_that_fails_is_left_for_the_primary(void **state)
         {E_WOKE, 0, 10, SEND(0)},
         {E_UNAVAILABLE, KW_ERR_CONNECT, 11, SLEEP(FETCH)},
         {E_WOKE, 0, 1000, FAIL(KW_ERR_CONNECT, KW_EFFECT_NONE)});
+    PLAY("replicas that are behind", CLUSTER | ONLY_REPLICA,
+        {E_STALE, 0, 1, SLEEP(0)},
+        {E_WOKE, 0, 11, SEND(0)},
+        {E_STALE, 0, 11, SLEEP(0)},
+        {E_WOKE, 0, 1000, FAIL(KW_ERR_NOT_SERVED, KW_EFFECT_NONE)});
     PLAY("an answer is an answer", CLUSTER | AT_REPLICA, {E_REPLY, KW_VERDICT_FINAL, 1, DONE});
     PLAY("no permission", CLUSTER | AT_REPLICA, {E_REPLY, KW_VERDICT_AUTH, 1, DONE});
     PLAY("garbage", CLUSTER | AT_REPLICA | REPEATABLE,

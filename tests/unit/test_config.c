@@ -135,6 +135,9 @@ static void test_uri_of_sentinels_has_a_name_and_a_login_of_their_own(void **sta
     assert_int_equal(kw_config_set(config, "zones", "", NULL), KW_OK);
     assert_int_equal(kw_config_set(config, "read-preference", "nearest", NULL), KW_OK);
     assert_int_equal(config->options.read, KW_READ_OF_NEAREST);
+    assert_int_equal(config->options.max_staleness_ms, 0);
+    assert_int_equal(kw_config_set(config, "max-staleness", "500ms", NULL), KW_OK);
+    assert_int_equal(config->options.max_staleness_ms, 500);
     assert_int_equal(config->options.zones_n, 0);
     kw_config_free(config);
     config = config_of("valkey-sentinel://h");
