@@ -397,6 +397,70 @@ static void test_handle_that_waits_refuses_writes_that_nobody_blocks_for(void **
     assert_int_equal(error.code, KW_ERR_CONFIG);
 }
 
+static kw_client *open_with(const kw_test_memory *memory)
+{
+    char uri[100];
+    kw_config *config = kw_config_new(&memory->allocator);
+    snprintf(uri, sizeof(uri), "redis-cluster://%s?timeout=3s", kw_fake_address(PRIMARY));
+    assert_int_equal(kw_config_set_uri(config, uri, NULL), KW_OK);
+    kw_client *client = kw_open_config(config, NULL);
+    kw_config_free(config);
+    assert_non_null(client);
+    return client;
+}
+
+/* Without memory from any one place on: the write is not run twice, and its reply, once it is
+ * there, is kept. */
+static void test_no_memory_takes_nothing_from_a_write_that_has_run(void **state)
+{
+    (void)state;
+    static char value[3000];
+    memset(value, 'v', sizeof(value));
+    const char *argv[] = {"SET", "foo", value};
+    const size_t lens[] = {3, 3, sizeof(value)};
+    kw_call_options options = KW_CALL_OPTIONS_INIT;
+    options.acks = 1;
+    options.acks_local = 1;
+    kw_test_memory memory;
+    kw_test_memory_init(&memory, 0);
+    memory.fail_on = true; /* there is more than one way to read a reply */
+    reset_fakes();
+    char answer[2000];
+    int answer_len = snprintf(answer, sizeof(answer), "$1500\r\n%.*s\r\n", 1500, value);
+    kw_fake_on(PRIMARY, KW_FAKE_ALWAYS, "SET *",
+               KW_FAKE_STEPS(KW_FAKE_BYTES(answer, (size_t)answer_len)));
+    kw_fake_on_reply(PRIMARY, KW_FAKE_ALWAYS, "WAITAOF *", "*2\r\n:1\r\n:1");
+    unsigned short_n = 0;
+    unsigned failed_n = 0;
+    bool is_over = false;
+    for (unsigned long i = 1; !is_over; i++) {
+        kw_client *kw = open_with(&memory);
+        kw_reply_free(kw_command(kw, NULL, "PING"));
+        size_t before = kw_fake_count(PRIMARY, "SET *");
+        kw_error error = KW_ERROR_INIT;
+        memory.calls = 0;
+        memory.fail_at = i;
+        kw_reply *reply = kw_call(kw, &error, &options, 3, argv, lens);
+        is_over = kw_test_memory_calls(&memory) < i;
+        memory.fail_at = 0;
+        size_t runs_n = kw_fake_count(PRIMARY, "SET *") - before;
+        assert_in_range(runs_n, 0, 1);
+        if (reply == NULL) {
+            assert_int_equal(error.code, KW_ERR_NOMEM);
+            assert_true(runs_n == 0 || error.effect == KW_EFFECT_MAYBE);
+            failed_n++;
+        } else {
+            assert_true(error.code == KW_OK || error.code == KW_ERR_DURABILITY);
+            short_n += error.code == KW_ERR_DURABILITY;
+        }
+        kw_reply_free(reply);
+        kw_close(kw);
+    }
+    assert_int_equal(kw_test_memory_live(&memory), 0);
+    assert_true(failed_n > 0);
+    assert_true(short_n > 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -406,6 +470,7 @@ int main(void)
         cmocka_unit_test(test_disk_is_asked_for_where_the_call_says_so),
         cmocka_unit_test(test_handle_waits_for_all_its_single_writes),
         cmocka_unit_test(test_handle_that_waits_refuses_writes_that_nobody_blocks_for),
+        cmocka_unit_test(test_no_memory_takes_nothing_from_a_write_that_has_run),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
