@@ -72,6 +72,13 @@ static kw_reply *plan_and_run(kw_client *client, kw_error *error, const kw_call_
     return reply;
 }
 
+/* True where the call leaves nothing to the handle, and nothing is to be written for it. */
+static bool is_settled(const kw_client *client, const kw_call_options *options)
+{
+    return options->acks == 0 && client->env.options.acks == 0 && options->acked == NULL &&
+           options->acked_local == NULL;
+}
+
 /* What the call leaves to the handle, and the counts as of a call that nobody waits for. */
 static kw_call_options settle(const kw_client *client, const kw_call_options *options)
 {
@@ -96,8 +103,12 @@ static kw_reply *call_args(kw_client *client, kw_error *error, const kw_call_opt
     if (kw_client_enter(client, error) != KW_OK) {
         return NULL;
     }
-    kw_call_options settled = settle(client, options);
-    kw_reply *reply = plan_and_run(client, error, &settled, argv, argc);
+    kw_call_options settled;
+    if (!is_settled(client, options)) {
+        settled = settle(client, options);
+        options = &settled;
+    }
+    kw_reply *reply = plan_and_run(client, error, options, argv, argc);
     kw_client_count(client, 1, reply == NULL ? 1 : 0);
     kw_client_leave(client);
     return reply;

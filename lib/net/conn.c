@@ -36,12 +36,6 @@ ssize_t kw_conn_recv(kw_conn *conn, char *data, size_t len, bool waits)
     return conn->env->transport->recv_fn(conn->env->transport->arg, conn->socket, data, len, waits);
 }
 
-bool kw_conn_has_bytes(const kw_conn *conn)
-{
-    return conn->out_at < conn->out.len || conn->rest.len > 0 ||
-           (conn->tls != NULL && kw_tls_has_sealed(conn->tls));
-}
-
 static size_t waiting_len(const kw_conn *conn)
 {
     return conn->out.len - conn->out_at + conn->rest.len;

@@ -136,7 +136,11 @@ ssize_t kw_conn_send(kw_conn *conn, const char *data, size_t len);
 ssize_t kw_conn_recv(kw_conn *conn, char *data, size_t len, bool waits);
 
 /* True where bytes wait to be sent. */
-bool kw_conn_has_bytes(const kw_conn *conn);
+static inline bool kw_conn_has_bytes(const kw_conn *conn)
+{
+    return conn->out_at < conn->out.len || conn->rest.len > 0 ||
+           (conn->tls != NULL && kw_tls_has_sealed(conn->tls));
+}
 
 /* True where the time limit of a waiting recv does not reach past until_ns. */
 bool kw_conn_recv_ends_by(const kw_conn *conn, uint64_t now_ns, uint64_t until_ns);
