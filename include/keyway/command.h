@@ -57,6 +57,18 @@ typedef enum kw_read {
                                KW_READ_PREFER_REPLICA */
 } kw_read;
 
+/* What a write leaves for reads that are to find it. Plain bytes that may be copied and handed
+ * on, to other handles too; their meaning is the library's. Start with KW_TOKEN_INIT. */
+typedef struct kw_token {
+    size_t size; /* sizeof(kw_token) */
+    uint64_t stream;
+    uint64_t offset;
+} kw_token;
+
+/* clang-format off */
+#define KW_TOKEN_INIT { sizeof(kw_token), 0, 0 }
+/* clang-format on */
+
 /* What one call may ask for; start with KW_CALL_OPTIONS_INIT. */
 typedef struct kw_call_options {
     size_t size;         /* sizeof(kw_call_options) */
@@ -79,13 +91,19 @@ typedef struct kw_call_options {
     unsigned acks_local;      /* 1: the primary has it on disk, in its append-only file, and so have
                                  the replicas of acks (WAITAOF: Redis 7.2, Valkey); 0: memory will do */
     unsigned *acked_local;    /* with acks_local: 1 where the primary has it on disk; may be NULL */
+    kw_token *token_out;      /* of a write that kw_call makes, without acks: set, to a token of
+                                 nothing where the primary did not say how far it is (INFO); may be
+                                 NULL */
+    const kw_token *after;    /* of a read: it finds the write that the token is of, at a replica
+                                 that is known to have it, else at the primary; with a token of
+                                 nothing at the primary; NULL: it need not */
 } kw_call_options;
 
 /* For acks: no wait, whatever the handle says. */
 #define KW_ACKS_NONE ((unsigned)-1)
 
 /* clang-format off */
-#define KW_CALL_OPTIONS_INIT { sizeof(kw_call_options), 0, KW_ROUTE_AUTO, NULL, 0, 0, NULL, false, KW_READ_DEFAULT, NULL, 0, 0, NULL, 0, NULL }
+#define KW_CALL_OPTIONS_INIT { sizeof(kw_call_options), 0, KW_ROUTE_AUTO, NULL, 0, 0, NULL, false, KW_READ_DEFAULT, NULL, 0, 0, NULL, 0, NULL, NULL, NULL }
 /* clang-format on */
 
 /* kw_command_argv with options; NULL options are the defaults. With acks a write that too few
@@ -93,7 +111,9 @@ typedef struct kw_call_options {
  * KW_ERR_DURABILITY with the effect done; else error says KW_OK. So it is with acks_local where
  * the primary's disk does not have it in time; a server without WAITAOF gives the reply, and
  * KW_ERR_UNSUPPORTED with the effect done. Commands that do not write are not waited for; those
- * to many nodes are KW_ERR_UNSUPPORTED, with no effect. */
+ * to many nodes are KW_ERR_UNSUPPORTED, with no effect. So are those with token_out that have
+ * acks or go to many nodes; a token is of the shard, or the ring's node, that the write went
+ * to: a read elsewhere goes to a primary. */
 KW_API kw_reply *kw_call(kw_client *client, kw_error *error, const kw_call_options *options,
                          int argc, const char **argv, const size_t *argvlen);
 

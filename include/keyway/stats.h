@@ -76,7 +76,7 @@ KW_API kw_err kw_client_stats(struct kw_client *client, kw_stats *stats);
 
 /* Writes the figures of node number index, in no particular order that holds longer
  * than the map does. Where read-preference or max-staleness is set the lag of replicas is
- * measured for ten seconds from then on, by calls that pass by: every second, or four times
+ * measured for ten seconds from then on, by calls that pass by: four times a second, or four times
  * within max-staleness. KW_ERR_ARGUMENT past the last node. Any thread. */
 KW_API kw_err kw_client_node_stats(struct kw_client *client, kw_node_stats *stats, size_t index);
 

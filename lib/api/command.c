@@ -4,6 +4,7 @@
 #include "api/call.h"
 #include "api/durable.h"
 #include "api/plan_ring.h"
+#include "api/token.h"
 #include "base/error.h"
 #include "base/format.h"
 #include "base/resp.h"
@@ -14,6 +15,26 @@
 #define ENCODED_INLINE 512
 
 static const kw_call_options default_options = KW_CALL_OPTIONS_INIT;
+
+/* The token is of nothing, until the write has been made. */
+static bool take_token(kw_error *error, const kw_plan *plan, const kw_call_options *options,
+                       bool is_refused)
+{
+    kw_token none = KW_TOKEN_INIT;
+    if (options->token_out->size != sizeof(none)) {
+        kw_error_set(error, KW_ERR_ARGUMENT, KW_EFFECT_NONE,
+                     "token_out->size is wrong: start with KW_TOKEN_INIT");
+        return false;
+    }
+    *options->token_out = none;
+    if (is_refused || plan->kind == KW_PLAN_SPLIT) {
+        kw_error_set(error, KW_ERR_UNSUPPORTED, KW_EFFECT_NONE,
+                     "token_out is for a write without acks to one node, and %s is another",
+                     plan->name);
+        return false;
+    }
+    return true;
+}
 
 static kw_reply *run(kw_client *client, kw_error *error, const kw_plan *plan,
                      const kw_plan_task *task)
@@ -29,6 +50,10 @@ static kw_reply *run(kw_client *client, kw_error *error, const kw_plan *plan,
                      plan->name);
         return NULL;
     }
+    bool has_token = task->options->token_out != NULL && kw_plan_may_write(plan);
+    if (has_token && !take_token(error, plan, task->options, is_durable || is_all)) {
+        return NULL;
+    }
     if (plan->kind == KW_PLAN_SPLIT) {
         return kw_call_run_split(client, error, plan, argv, argc);
     }
@@ -40,9 +65,10 @@ static kw_reply *run(kw_client *client, kw_error *error, const kw_plan *plan,
         kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory to encode %s", plan->name);
     } else {
         kw_bytes bytes = {encoded.data, encoded.len};
-        reply = is_durable ? kw_durable_run(client, error, plan, task->options, &encoded)
-                : is_all   ? kw_call_run_all(client, error, plan, bytes)
-                           : kw_call_run(client, error, plan, bytes);
+        reply = is_durable  ? kw_durable_run(client, error, plan, task->options, &encoded)
+                : has_token ? kw_token_run(client, error, plan, task->options, &encoded)
+                : is_all    ? kw_call_run_all(client, error, plan, bytes)
+                            : kw_call_run(client, error, plan, bytes);
     }
     kw_buf_fini(&encoded);
     return reply;

@@ -22,6 +22,7 @@ kw_op_spec kw_drive_spec(const kw_client *client, const kw_plan *plan)
         .has_slot = plan->kind == KW_PLAN_SLOT,
         .is_repeatable = plan->is_repeatable,
         .shuns_primary = plan->read == KW_READ_OF_REPLICA,
+        .has_bound = client->env.options.max_staleness_ms > 0 || plan->after.size > 0,
         .is_script = plan->is_script,
         .slot = plan->slot,
         .suspect_ns = plan->is_blocking
@@ -85,13 +86,13 @@ kw_node *kw_drive_look(const kw_view *view, const kw_plan *plan, kw_random *rand
     if (node == NULL && plan->kind == KW_PLAN_PLACE && plan->read != KW_READ_OF_PRIMARY &&
         (node = look_for_owner(view, plan)) != NULL) {
         /* The replicas of a node that is down still answer. */
-        kw_view_read read = {plan->read, plan->zone};
+        kw_view_read read = {plan->read, plan->zone, plan->after};
         return unless_down(view, kw_view_reader(view, node, read, random));
     }
     if (node == NULL || plan->read == KW_READ_OF_PRIMARY || plan->node != NULL) {
         return node;
     }
-    kw_view_read read = {plan->read, plan->zone};
+    kw_view_read read = {plan->read, plan->zone, plan->after};
     return kw_view_reader(view, node, read, random);
 }
 
@@ -160,7 +161,7 @@ kw_step kw_drive_on_unserved(kw_client *client, kw_op *op, uint64_t now_ns)
     kw_view *view = kw_client_view(client);
     bool has_map = view != NULL;
     kw_view_unref(view);
-    if (has_map && op->spec.shuns_primary && client->env.options.max_staleness_ms > 0) {
+    if (has_map && op->spec.shuns_primary && op->spec.has_bound) {
         return kw_op_on_stale(op, now_ns); /* those that there are may be measured yet */
     }
     if (kw_plan_is_ring(client)) {
@@ -340,8 +341,8 @@ static const char *hint_of(const kw_step *step, const kw_plan *plan, bool is_rin
         return "; the command may have run";
     }
     if (step->code == KW_ERR_NOT_SERVED && plan->read == KW_READ_OF_REPLICA) {
-        return "; no replica of its owner is known, or within max-staleness "
-               "(read-preference=replica)";
+        return "; no replica of its owner is known, or as far as max-staleness or "
+               "the token wants (read-preference=replica)";
     }
     if (step->code == KW_ERR_NOT_SERVED && !is_ring) {
         return "; assign the slot to a node";

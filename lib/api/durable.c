@@ -130,24 +130,31 @@ static void report(const durable *self, kw_error *error)
     }
 }
 
-kw_reply *kw_durable_run(kw_client *client, kw_error *error, const kw_plan *plan,
-                         const kw_call_options *options, kw_buf *encoded)
+kw_reply *kw_durable_send(kw_client *client, kw_error *error, const kw_plan *plan, kw_buf *encoded,
+                          kw_tail *tail)
 {
     struct kw_session session;
-    durable self = {.client = client, .plan = plan, .options = options};
-    self.tail.encode = encode;
-    self.tail.failure.size = sizeof(self.tail.failure);
+    tail->failure.size = sizeof(tail->failure);
     memset(&session, 0, sizeof(session));
     session.mem = client->env.mem;
     session.client = client;
     session.pid = client->fork.pid;
     session.slot = plan->slot;
     session.place = plan->place;
-    kw_reply *reply = kw_session_run_tailed(&session, error, plan, encoded, &self.tail);
+    kw_reply *reply = kw_session_run_tailed(&session, error, plan, encoded, tail);
+    kw_session_drop(&session);
+    return reply;
+}
+
+kw_reply *kw_durable_run(kw_client *client, kw_error *error, const kw_plan *plan,
+                         const kw_call_options *options, kw_buf *encoded)
+{
+    durable self = {.client = client, .plan = plan, .options = options};
+    self.tail.encode = encode;
+    kw_reply *reply = kw_durable_send(client, error, plan, encoded, &self.tail);
     if (reply != NULL && !kw_reply_is_error(reply)) {
         report(&self, error);
     }
     kw_reply_free(self.tail.request.reply);
-    kw_session_drop(&session);
     return reply;
 }

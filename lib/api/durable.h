@@ -5,8 +5,14 @@
 
 #include "api/plan.h"
 
+struct kw_tail;
+
 /* True where the plan's command may write, so that there is something to wait for. */
 bool kw_durable_is_wanted(const kw_plan *plan, const kw_call_options *options);
+
+/* Runs the command by its plan, with the tail in encoded and in the same write. */
+kw_reply *kw_durable_send(kw_client *client, kw_error *error, const kw_plan *plan, kw_buf *encoded,
+                          struct kw_tail *tail);
 
 /* Runs the command by its plan (of a kind that means one node), with WAIT or WAITAOF behind it
  * in encoded and in the same write. The reply is the command's; with too few acknowledgements

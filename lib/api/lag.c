@@ -10,10 +10,10 @@
 /* Nobody who reads has come by for so long: the replicas are left alone. */
 #define KEEP_NS (10000 * KW_NS_PER_MS)
 
-/* Between questions: a part of the bound, or so long where only figures are asked for. */
+/* Between questions: a part of the bound, or so long where there is none. */
 #define PARTS     4u
 #define FLOOR_NS  (50 * KW_NS_PER_MS)
-#define FIGURE_NS (1000 * KW_NS_PER_MS)
+#define FIGURE_NS (250 * KW_NS_PER_MS)
 
 /* Questions under way at one time. */
 #define ASKED_MAX 32u
@@ -68,6 +68,17 @@ static bool ask(turn *self, kw_node *node, kw_replication *found)
     return is_read;
 }
 
+/* For reads that want so much of a stream, see kw_node_has. */
+static void publish(kw_node_lag *lag)
+{
+    uint64_t stream = lag->said.is_linked ? kw_replid_hash(lag->said.replid) : 0;
+    if (atomic_load(&lag->stream) != stream) {
+        atomic_store(&lag->stream, 0);
+    }
+    atomic_store(&lag->offset, lag->said.offset);
+    atomic_store(&lag->stream, stream);
+}
+
 /* What is sure of the replica by now. It stays true while the stream is the same. */
 static void conclude(const kw_node *primary, kw_node *replica)
 {
@@ -83,6 +94,7 @@ static void conclude(const kw_node *primary, kw_node *replica)
         known_ns = before_ns; /* it is behind by more than the history is long */
     }
     atomic_store_explicit(&lag->behind, behind, memory_order_relaxed);
+    publish(lag);
     /* Else a connection was lost meanwhile: it is measured again. */
     (void)atomic_compare_exchange_strong(&lag->known_ns, &before_ns, known_ns);
 }

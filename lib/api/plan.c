@@ -236,6 +236,10 @@ static kw_err take_read(kw_plan *plan, const kw_client *client, kw_error *error,
         [KW_READ_ZONE] = KW_READ_OF_ZONE,
     };
     unsigned wanted = (unsigned)options->read;
+    if (options->after != NULL && options->after->size != sizeof(*options->after)) {
+        return kw_error_set(error, KW_ERR_ARGUMENT, KW_EFFECT_NONE,
+                            "after->size is wrong: start with KW_TOKEN_INIT");
+    }
     if (wanted > KW_READ_ZONE || (options->read == KW_READ_ZONE && options->zone == NULL)) {
         return kw_error_set(error, KW_ERR_ARGUMENT, KW_EFFECT_NONE,
                             "the call options' read %u is unknown, or lacks its zone", wanted);
@@ -245,6 +249,9 @@ static kw_err take_read(kw_plan *plan, const kw_client *client, kw_error *error,
     }
     plan->read = client->env.options.read;
     plan->zone = client->env.options.read_zone;
+    if (options->after != NULL) {
+        plan->after = *options->after;
+    }
     if (options->read != KW_READ_DEFAULT) {
         plan->read = preferences[wanted];
         plan->zone = options->zone != NULL ? kw_zone_hash(kw_bytes_of(options->zone)) : 0;
@@ -264,6 +271,10 @@ static kw_err check_acks(const kw_plan *plan, const kw_client *client, kw_error 
     }
     if (task->takes_acks) {
         return KW_OK;
+    }
+    if (options->token_out != NULL) {
+        return kw_error_set(error, KW_ERR_UNSUPPORTED, KW_EFFECT_NONE,
+                            "token_out asks the primary behind the write, which only kw_call does");
     }
     bool is_waived = options->acks == KW_ACKS_NONE;
     if ((options->acks > 0 && !is_waived) || options->acks_local > 0) {

@@ -33,6 +33,7 @@ typedef struct kw_plan {
     const char *name;               /* for error texts: the table's, or "command" */
     kw_read_preference read;        /* whom it may be sent to; PRIMARY for all but reads */
     uint64_t zone;                  /* of KW_READ_OF_ZONE */
+    kw_token after;                 /* whose write the read finds; size 0: none */
     bool is_repeatable;
     bool is_script;
     bool is_blocking;

@@ -101,13 +101,15 @@ kw_node *kw_view_reader(const kw_view *view, kw_node *primary, kw_view_read read
         nodes[n++] = view->nodes[kw_map_replica(view->map, shard, index)];
     }
     uint64_t bound_ns = primary->env->options.max_staleness_ms * KW_NS_PER_MS;
-    if (bound_ns > 0 && n > 1) {
+    bool has_after = read.after.size > 0;
+    if ((bound_ns > 0 || has_after) && n > 1) {
         kw_node_want_lag(primary, now_ns);
     }
     for (size_t i = 0; i < n; i++) {
         uint64_t known_ns = atomic_load_explicit(&nodes[i]->lag.known_ns, memory_order_relaxed);
-        candidates[i].is_barred =
-            i > 0 && bound_ns > 0 && !kw_lag_is_within(known_ns, now_ns, bound_ns);
+        bool is_late = bound_ns > 0 && !kw_lag_is_within(known_ns, now_ns, bound_ns);
+        bool lacks = has_after && !kw_node_has(nodes[i], read.after.stream, read.after.offset);
+        candidates[i].is_barred = i > 0 && (is_late || lacks);
         candidates[i].is_fit = kw_node_is_fit(nodes[i], now_ns);
         candidates[i].is_in_zone =
             atomic_load_explicit(&nodes[i]->zone, memory_order_relaxed) == read.zone;

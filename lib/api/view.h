@@ -2,6 +2,8 @@
 #ifndef API_VIEW_H
 #define API_VIEW_H
 
+#include <keyway/command.h>
+
 #include "engine/read_choice.h"
 #include "net/node.h"
 #include "route/map.h"
@@ -35,7 +37,8 @@ bool kw_view_is_down(const kw_view *view, const kw_node *node);
 /* What a read may ask for. */
 typedef struct kw_view_read {
     kw_read_preference preference;
-    uint64_t zone; /* of KW_READ_OF_ZONE */
+    uint64_t zone;  /* of KW_READ_OF_ZONE */
+    kw_token after; /* what a replica is to have; size 0: nothing */
 } kw_view_read;
 
 /* The one of a primary and its replicas that a read goes to, borrowed; NULL: nobody will

@@ -1,5 +1,7 @@
 #include "engine/lag.h"
 
+#include "base/options.h"
+
 #include <string.h>
 
 /* Lines that were found. */
@@ -71,6 +73,11 @@ bool kw_replication_parse(kw_replication *out, kw_bytes info)
     self.found.offset = self.found.is_primary ? self.primary_offset : self.replica_offset;
     *out = self.found;
     return true;
+}
+
+uint64_t kw_replid_hash(const char *replid)
+{
+    return kw_zone_hash(kw_bytes_of(replid));
 }
 
 static size_t last_of(const kw_lag_history *history)

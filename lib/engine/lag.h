@@ -22,6 +22,9 @@ typedef struct kw_replication {
 /* False, with nothing written, where the text lacks something. */
 bool kw_replication_parse(kw_replication *out, kw_bytes info);
 
+/* A stream's name, short enough to be compared at every read; never 0. */
+uint64_t kw_replid_hash(const char *replid);
+
 /* What a primary has said, and when it was asked: the offset was reached no later than
  * everything that was written before that. Zeros are an empty history. */
 typedef struct kw_lag_history {

@@ -45,6 +45,7 @@ typedef struct kw_op_spec {
     bool has_slot;          /* slot is known */
     bool is_repeatable;     /* a second run does no harm: a read, or the caller says so */
     bool shuns_primary;     /* it reads, and from replicas only */
+    bool has_bound;         /* it reads from replicas that are measured first */
     bool is_script;         /* its error text may be an inner command's */
     uint16_t slot;
     uint64_t suspect_ns; /* no answer by then is the node's fault */
@@ -87,7 +88,7 @@ kw_step kw_op_on_reply(kw_op *op, uint64_t now_ns, const kw_verdict *verdict,
 kw_step kw_op_on_unserved(kw_op *op, uint64_t now_ns);
 kw_step kw_op_on_mapless(kw_op *op, uint64_t now_ns);
 
-/* It reads from replicas only, and none is known to be within max-staleness. */
+/* It reads from replicas only, and none is known to be far enough. */
 kw_step kw_op_on_stale(kw_op *op, uint64_t now_ns);
 
 /* There is no node to try, and another map would not help: code says why. */

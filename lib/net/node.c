@@ -80,6 +80,8 @@ kw_node *kw_node_new(kw_env *env, const kw_endpoint *endpoint)
     atomic_init(&node->lag.wanted_ns, 0);
     atomic_init(&node->lag.known_ns, 0);
     atomic_init(&node->lag.behind, 0);
+    atomic_init(&node->lag.stream, 0);
+    atomic_init(&node->lag.offset, 0);
     node->endpoint = *endpoint;
     kw_endpoint_text(node->name, endpoint);
     kw_health_init(&node->health);
@@ -763,6 +765,14 @@ void kw_node_want_lag(kw_node *primary, uint64_t now_ns)
         atomic_store_explicit(&primary->lag.wanted_ns, now_ns, memory_order_relaxed);
         atomic_store_explicit(&primary->env->lag_ns, 0, memory_order_release);
     }
+}
+
+bool kw_node_has(kw_node *node, uint64_t stream, uint64_t offset)
+{
+    /* The stream before and after: then the offset is of it. */
+    return stream != 0 && atomic_load(&node->lag.stream) == stream &&
+           atomic_load(&node->lag.offset) >= offset && atomic_load(&node->lag.stream) == stream &&
+           atomic_load(&node->lag.known_ns) != 0;
 }
 
 void kw_node_on_latency(kw_node *node, uint64_t latency_ns)

@@ -20,6 +20,8 @@ typedef struct kw_node_lag {
     atomic_uint_fast64_t wanted_ns; /* of a primary: when a replica was looked for last; 0: never */
     atomic_uint_fast64_t known_ns;  /* of a replica: kw_lag_known_ns */
     atomic_uint_fast64_t behind;    /* bytes of the stream */
+    atomic_uint_fast64_t stream;    /* of a replica: kw_replid_hash; 0: not known */
+    atomic_uint_fast64_t offset;    /* of that stream, once it was asked last */
     kw_probe probe;
     uint64_t due_ns; /* when it is asked next */
     kw_replication said;
@@ -170,6 +172,9 @@ bool kw_node_is_fit(kw_node *node, uint64_t now_ns);
 
 /* The lag of the primary's replicas is asked for. */
 void kw_node_want_lag(kw_node *primary, uint64_t now_ns);
+
+/* Of a replica: true where it is known to have so much of the stream. */
+bool kw_node_has(kw_node *node, uint64_t stream, uint64_t offset);
 
 /* A call was answered after so long. */
 void kw_node_on_latency(kw_node *node, uint64_t latency_ns);

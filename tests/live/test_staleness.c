@@ -175,6 +175,95 @@ static pid_t start_relay(unsigned *port, const kw_test_server *server)
     return pid;
 }
 
+/* Writes value, and reads it back with the token. */
+static void write_and_find(kw_client *client, int value)
+{
+    char text[16];
+    kw_error error = KW_ERROR_INIT;
+    kw_token token = KW_TOKEN_INIT;
+    kw_call_options write = KW_CALL_OPTIONS_INIT;
+    kw_call_options read = KW_CALL_OPTIONS_INIT;
+    const char *set[] = {"SET", "mine", text};
+    const char *get[] = {"GET", "mine"};
+    snprintf(text, sizeof(text), "%d", value);
+    write.token_out = &token;
+    read.after = &token;
+    kw_reply *reply = kw_call(client, &error, &write, 3, set, NULL);
+    if (reply == NULL || kw_reply_is_error(reply) || token.stream == 0) {
+        fail_msg("SET: %s", error.text);
+    }
+    kw_reply_free(reply);
+    reply = kw_call(client, &error, &read, 2, get, NULL);
+    assert_string_equal(kw_reply_str(reply, NULL), text);
+    kw_reply_free(reply);
+}
+
+static void check_refusals(kw_client *client)
+{
+    kw_error error = KW_ERROR_INIT;
+    kw_token token = KW_TOKEN_INIT;
+    kw_call_options options = KW_CALL_OPTIONS_INIT;
+    const char *set[] = {"SET", "mine", "refused"};
+    const char *get[] = {"GET", "mine"};
+    token.stream = 7;
+    options.token_out = &token;
+    kw_reply_free(kw_call(client, &error, &options, 2, get, NULL));
+    assert_int_equal(token.stream, 7); /* it was no write */
+    options.acks = 1;
+    assert_null(kw_call(client, &error, &options, 3, set, NULL));
+    assert_int_equal(error.code, KW_ERR_UNSUPPORTED);
+    assert_int_equal(token.stream, 0);
+    options.acks = 0;
+    token.size = 1;
+    assert_null(kw_call(client, &error, &options, 3, set, NULL));
+    assert_int_equal(error.code, KW_ERR_ARGUMENT);
+    options.token_out = NULL;
+    options.after = &token;
+    assert_null(kw_call(client, &error, &options, 2, get, NULL));
+    assert_int_equal(error.code, KW_ERR_ARGUMENT);
+}
+
+static void test_sentinel_reads_find_what_their_token_is_of(void **state)
+{
+    (void)state;
+    kw_test_group *group = kw_test_group_start(2, NULL, NULL);
+    kw_test_server *replicas[2] = {kw_test_group_server(group, 1), kw_test_group_server(group, 2)};
+    kw_client *client =
+        kw_test_open("%s?timeout=5s&read-preference=prefer-replica", kw_test_group_uri(group));
+    kw_token token = KW_TOKEN_INIT;
+    kw_call_options write = KW_CALL_OPTIONS_INIT;
+    kw_call_options read = KW_CALL_OPTIONS_INIT;
+    const char *set[] = {"SET", "mine", "first"};
+    const char *get[] = {"GET", "mine"};
+    write.token_out = &token;
+    read.after = &token;
+    kw_reply_free(kw_call(client, NULL, &write, 3, set, NULL));
+    uint64_t until_ms = kw_test_now_ms() + SLACK_MS;
+    while (gets_of(replicas[0]) == 0 || gets_of(replicas[1]) == 0) { /* once they are measured */
+        kw_reply *reply = kw_call(client, NULL, &read, 2, get, NULL);
+        assert_string_equal(kw_reply_str(reply, NULL), "first");
+        kw_reply_free(reply);
+        assert_true(kw_test_now_ms() < until_ms);
+        kw_test_sleep_ms(1);
+    }
+    for (int i = 0; i < 300; i++) {
+        write_and_find(client, i);
+    }
+    check_refusals(client);
+    kw_test_server_ok(replicas[0], "REPLICAOF 127.0.0.1 1");
+    kw_test_server_ok(replicas[1], "REPLICAOF 127.0.0.1 1");
+    size_t missed_n = 0;
+    for (int i = 1000; i < 1200; i++) {
+        write_and_find(client, i);
+        char *plain = kw_test_ask_text(client, "GET mine");
+        missed_n += atoi(plain) != i ? 1 : 0;
+        free(plain);
+    }
+    assert_true(missed_n > 0); /* without a token: else nothing was cut off */
+    kw_close(client);
+    kw_test_group_free(group);
+}
+
 static void test_ring_replica_whose_stream_stands_still_is_not_read(void **state)
 {
     (void)state;
@@ -209,6 +298,9 @@ static void test_ring_replica_whose_stream_stands_still_is_not_read(void **state
     assert_true(stats.has_lag);
     assert_true(stats.lag_bytes > 0);
     assert_true(stats.lag_ms > BOUND_MS);
+    for (int i = 0; i < 50; i++) {
+        write_and_find(clients[i % 2], i);
+    }
     kill(relay, SIGCONT);
     warm_up(values, clients[0], &replica, 1); /* as before */
     free(values);
@@ -224,6 +316,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sentinel_replicas_that_are_cut_off_are_not_read),
+        cmocka_unit_test(test_sentinel_reads_find_what_their_token_is_of),
         cmocka_unit_test(test_ring_replica_whose_stream_stands_still_is_not_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
