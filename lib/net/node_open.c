@@ -1,0 +1,259 @@
+/* Opening: connections of a node that are on their way. */
+#include "net/node_parts.h"
+
+#include "base/error.h"
+
+/* The lock is held in all four. */
+void kw_pool_begin_open(kw_node *node)
+{
+    kw_health_on_dial(&node->health);
+    node->conns_n++;
+}
+
+void kw_pool_end_open(kw_node *node, const kw_conn *conn)
+{
+    if (conn->zone != 0) {
+        atomic_store_explicit(&node->zone, conn->zone, memory_order_relaxed);
+    }
+    kw_health_on_connected(&node->health);
+    node->stats.connects++;
+}
+
+void kw_pool_fail_open(kw_node *node, uint64_t now_ns, const kw_error *failure)
+{
+    if (failure->code == KW_ERR_ROLE) {
+        kw_node_shun(node, now_ns);
+    }
+    if (failure->code == KW_ERR_CANCELLED || failure->code == KW_ERR_TIMEOUT ||
+        failure->code == KW_ERR_NOMEM || failure->code == KW_ERR_ROLE) {
+        kw_health_on_abandoned(&node->health);
+    } else {
+        kw_health_on_failed(&node->health, now_ns, &node->random);
+        node->failure = *failure;
+        kw_error_set_node(&node->failure, node->name);
+        node->stats.connect_failures++;
+        kw_node_fault(node);
+    }
+    node->conns_n--;
+}
+
+kw_err kw_pool_copy_failure(const kw_node *node, kw_error *error)
+{
+    kw_err code = node->failure.code != KW_OK ? node->failure.code : KW_ERR_CONNECT;
+    kw_error_set(error, code, KW_EFFECT_NONE, "%s", node->failure.text);
+    kw_error_set_node(error, node->name);
+    return code;
+}
+
+kw_conn_role kw_pool_role_of(kw_node *node)
+{
+    return (kw_conn_role)atomic_load(&node->role);
+}
+
+/* A connection on its way; NULL when there is no memory. */
+static kw_conn *dial(kw_node *node, kw_error *error, kw_conn_role role, uint64_t now_ns)
+{
+    unsigned era = atomic_load(&node->era);
+    kw_conn *conn = kw_conn_new(node->env, error, &node->endpoint, role, now_ns);
+    if (conn != NULL) {
+        conn->era = era;
+    }
+    return conn;
+}
+
+/* The caller's time is over before the connection's: whoever comes next goes on with
+ * it. */
+static kw_err park(kw_node *node, kw_conn *conn, kw_error *error, uint64_t now_ns)
+{
+    bool is_greeting = conn->state == KW_CONN_GREETING;
+    kw_gate_lock(&node->gate);
+    kw_pool_put_idle(node, conn, now_ns);
+    kw_gate_unlock(&node->gate);
+    kw_err code = kw_error_set(error, is_greeting ? KW_ERR_HANDSHAKE : KW_ERR_CONNECT,
+                               KW_EFFECT_NONE, "the deadline came %s; raise timeout",
+                               kw_conn_lateness(node->env, is_greeting));
+    kw_error_set_node(error, node->name);
+    return code;
+}
+
+/* Opens a connection for the caller, or goes on with one that was parked; the lock is
+ * not held. */
+kw_err kw_pool_open_conn(kw_node *node, kw_conn **conn, kw_error *error, uint64_t *retry_ns,
+                         const kw_node_wish *wish)
+{
+    kw_error failure = KW_ERROR_INIT;
+    kw_conn *fresh = *conn;
+    *conn = NULL;
+    if (fresh == NULL) {
+        fresh = dial(node, &failure, kw_pool_role_of(node), wish->now_ns);
+    }
+    if (fresh != NULL && fresh->state != KW_CONN_DEAD) {
+        kw_err code = kw_conn_establish(fresh, &failure, wish->deadline_ns, wish->is_early);
+        if (code == KW_ERR_TIMEOUT) {
+            *retry_ns = wish->deadline_ns;
+            return park(node, fresh, error, wish->now_ns);
+        }
+    }
+    bool is_good = fresh != NULL && fresh->state != KW_CONN_DEAD;
+    uint64_t now_ns = kw_env_now(node->env);
+    kw_gate_lock(&node->gate);
+    kw_err code = KW_OK;
+    if (is_good) {
+        if (fresh->state == KW_CONN_READY) {
+            kw_pool_end_open(node, fresh);
+        }
+        kw_pool_link_in_use(node, fresh);
+        node->stats.sends++;
+    } else {
+        kw_pool_fail_open(node, now_ns, &failure);
+        code = failure.code;
+        *retry_ns = node->health.is_failing ? node->health.retry_ns : now_ns;
+    }
+    if (node->waiters_n > 0) {
+        kw_gate_wake_all(&node->gate);
+    }
+    kw_gate_unlock(&node->gate);
+    if (is_good) {
+        *conn = fresh;
+        return KW_OK;
+    }
+    kw_conn_free(fresh);
+    kw_error_set(error, code, KW_EFFECT_NONE, "%s", failure.text);
+    kw_error_set_node(error, node->name);
+    kw_env_log(node->env, KW_LOG_WARNING, "%s: %s", node->name, failure.text);
+    return code;
+}
+
+/* KW_OK where the node can be dialled; else why nobody knows where it is: KW_ERR_TOPOLOGY, while
+ * nobody has asked. The lock is held. */
+kw_err kw_pool_check_known(const kw_node *node, kw_error *error)
+{
+    if (!kw_endpoint_is_unknown(&node->endpoint)) {
+        return KW_OK;
+    }
+    if (node->failure.code == KW_OK) {
+        return kw_error_set(error, KW_ERR_TOPOLOGY, KW_EFFECT_NONE,
+                            "its sentinels have not been asked yet");
+    }
+    kw_error_set(error, node->failure.code, KW_EFFECT_NONE, "%s", node->failure.text);
+    kw_error_set_node(error, node->failure.node);
+    return node->failure.code;
+}
+
+/* A connection that has begun to be opened; the lock is held, and left. */
+static kw_err open_unready(kw_node *node, kw_conn **conn, kw_error *error, kw_conn_role role,
+                           uint64_t now_ns)
+{
+    kw_pool_begin_open(node);
+    kw_gate_unlock(&node->gate);
+    kw_error failure = KW_ERROR_INIT;
+    kw_conn *fresh = dial(node, &failure, role, now_ns);
+    if (fresh != NULL && fresh->state != KW_CONN_DEAD) {
+        *conn = fresh;
+        return KW_OK;
+    }
+    kw_gate_lock(&node->gate);
+    kw_pool_fail_open(node, now_ns, &failure);
+    kw_gate_unlock(&node->gate);
+    kw_conn_free(fresh);
+    kw_error_set(error, failure.code, KW_EFFECT_NONE, "%s", failure.text);
+    kw_error_set_node(error, node->name);
+    return failure.code;
+}
+
+/* What a caller that does not wait wants. */
+typedef struct errand {
+    uint64_t now_ns;
+    kw_conn_role role;
+    bool is_spare; /* also beyond pool-max */
+} errand;
+
+static kw_err try_acquire(kw_node *node, kw_conn **conn, kw_error *error, const errand *wish)
+{
+    kw_gate_lock(&node->gate);
+    kw_err unknown = kw_pool_check_known(node, error);
+    if (unknown != KW_OK) {
+        kw_gate_unlock(&node->gate);
+        return unknown;
+    }
+    kw_conn *fresh =
+        wish->role == kw_pool_role_of(node) ? kw_pool_take_idle(node, wish->now_ns) : NULL;
+    if (fresh != NULL) {
+        kw_gate_unlock(&node->gate);
+        *conn = fresh;
+        return KW_OK;
+    }
+    if (!kw_pool_may_open(node, wish->now_ns, wish->is_spare)) {
+        kw_err code =
+            node->health.is_failing ? kw_pool_copy_failure(node, error) : KW_ERR_POOL_FULL;
+        kw_gate_unlock(&node->gate);
+        if (code == KW_ERR_POOL_FULL) {
+            kw_error_set(error, code, KW_EFFECT_NONE, "all connections are busy");
+        }
+        return code;
+    }
+    return open_unready(node, conn, error, wish->role, wish->now_ns);
+}
+
+kw_err kw_node_try_acquire(kw_node *node, kw_conn **conn, kw_error *error, uint64_t now_ns,
+                           bool is_spare)
+{
+    errand wish = {now_ns, kw_pool_role_of(node), is_spare};
+    return try_acquire(node, conn, error, &wish);
+}
+
+kw_err kw_node_try_acquire_as(kw_node *node, kw_conn **conn, kw_error *error, uint64_t now_ns,
+                              kw_conn_role role)
+{
+    errand wish = {now_ns, role, true};
+    return try_acquire(node, conn, error, &wish);
+}
+
+kw_err kw_node_open_shared(kw_node *node, kw_conn **conn, kw_error *error, uint64_t now_ns,
+                           uint64_t *retry_ns)
+{
+    kw_gate_lock(&node->gate);
+    node->shared_n++; /* at no moment does it count against pool-max */
+    kw_gate_unlock(&node->gate);
+    kw_err code = kw_node_try_acquire(node, conn, error, now_ns, true);
+    if (code == KW_OK) {
+        return KW_OK;
+    }
+    kw_gate_lock(&node->gate);
+    node->shared_n--;
+    bool is_later = node->health.is_failing && node->health.retry_ns > now_ns;
+    *retry_ns = is_later ? node->health.retry_ns : now_ns;
+    kw_gate_unlock(&node->gate);
+    return code;
+}
+
+void kw_node_release_shared(kw_node *node, kw_conn *conn, uint64_t now_ns, const kw_error *failure)
+{
+    kw_gate_lock(&node->gate);
+    node->shared_n--;
+    kw_gate_unlock(&node->gate);
+    if (failure != NULL && failure->code != KW_ERR_CANCELLED) {
+        kw_env_log(node->env, KW_LOG_WARNING, "%s: %s", node->name, failure->text);
+    }
+    kw_node_release(node, conn, now_ns, failure);
+}
+
+void kw_node_park_shared(kw_node *node, kw_conn *conn, uint64_t now_ns)
+{
+    kw_gate_lock(&node->gate);
+    node->shared_n--;
+    bool is_spare = node->conns_n > node->env->options.pool_max + node->shared_n;
+    bool is_kept = !is_spare && kw_pool_is_current(node, conn);
+    if (is_kept) {
+        kw_pool_put_idle(node, conn, now_ns);
+        if (node->waiters_n > 0) {
+            kw_gate_wake_one(&node->gate);
+        }
+    }
+    kw_gate_unlock(&node->gate);
+    if (!is_kept) {
+        kw_error failure = KW_ERROR_INIT;
+        failure.code = KW_ERR_CANCELLED;
+        kw_node_release(node, conn, now_ns, &failure);
+    }
+}

@@ -1,0 +1,52 @@
+/* Node parts: what the life of a node, its pool and the opening of connections share. The
+ * node's gate is held in all but free_list and open_conn. */
+#ifndef NET_NODE_PARTS_H
+#define NET_NODE_PARTS_H
+
+#include "net/node.h"
+
+/* In node_pool.c: idle connections, and those in use. */
+
+/* Frees a list that was cut off. */
+void kw_pool_free_list(kw_conn *list);
+
+void kw_pool_link_in_use(kw_node *node, kw_conn *conn);
+
+/* Cuts the idle list off at *link; the caller frees what it gets, with the gate left. */
+kw_conn *kw_pool_cut_idle(kw_node *node, kw_conn **link);
+
+/* What has been idle for too long, cut off. */
+kw_conn *kw_pool_take_expired(kw_node *node, uint64_t now_ns);
+
+void kw_pool_put_idle(kw_node *node, kw_conn *conn, uint64_t now_ns);
+
+/* The newest idle connection that is still good, in use now unless it is yet to be
+ * established; NULL when there is none. The gate is left while a connection is looked at. */
+kw_conn *kw_pool_take_idle(kw_node *node, uint64_t now_ns);
+
+/* True where a connection more may be opened; is_spare: also beyond pool-max. */
+bool kw_pool_may_open(const kw_node *node, uint64_t now_ns, bool is_spare);
+
+/* True where nothing has put the connection in doubt since it was opened. */
+bool kw_pool_is_current(const kw_node *node, const kw_conn *conn);
+
+/* In node_open.c. */
+
+/* A connect begins; and ends, one way or the other. */
+void kw_pool_begin_open(kw_node *node);
+void kw_pool_end_open(kw_node *node, const kw_conn *conn);
+void kw_pool_fail_open(kw_node *node, uint64_t now_ns, const kw_error *failure);
+
+/* Why the last connect failed. */
+kw_err kw_pool_copy_failure(const kw_node *node, kw_error *error);
+
+kw_conn_role kw_pool_role_of(kw_node *node);
+
+/* KW_OK where the node can be dialled; else why nobody knows where it is. */
+kw_err kw_pool_check_known(const kw_node *node, kw_error *error);
+
+/* Opens a connection for the caller, or goes on with one that was parked (*conn). */
+kw_err kw_pool_open_conn(kw_node *node, kw_conn **conn, kw_error *error, uint64_t *retry_ns,
+                         const kw_node_wish *wish);
+
+#endif
