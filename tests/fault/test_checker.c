@@ -35,18 +35,6 @@ typedef struct stage {
     uint64_t elected_ms; /* last planned failover; see kw_test_cluster_failover */
 } stage;
 
-static void print(const char *what, const kw_checker_report *report)
-{
-    fprintf(stderr,
-            "%s: %lu calls; failed: %lu none, %lu maybe, %lu done; %lu wrong, %lu doubled, %lu "
-            "lost, %lu late; latest %lu us past a deadline, machine late by %lu us. %s\n",
-            what, (unsigned long)report->calls, (unsigned long)report->failed_none,
-            (unsigned long)report->failed_maybe, (unsigned long)report->failed_done,
-            (unsigned long)report->wrong, (unsigned long)report->doubled,
-            (unsigned long)report->lost, (unsigned long)report->late,
-            (unsigned long)report->late_worst_us, (unsigned long)report->tardy_us, report->story);
-}
-
 /* What must hold whatever happens. */
 static void assert_never(const kw_checker_report *report)
 {
@@ -120,7 +108,7 @@ static void test_load_without_a_fault_is_clean(void **state)
     it->fds_calm = kw_test_fd_count();
     it->rss_calm = kw_test_rss_bytes();
     kw_checker_take(it->checker, &report);
-    print("calm", &report);
+    kw_checker_print("calm", &report);
     assert_clean(&report);
     assert_true(report.calls > 100);
 }
@@ -154,7 +142,7 @@ static void test_resharding_back_and_forth_fails_no_call(void **state)
     kw_test_cluster_wait(it->cluster, 10000);
     uint64_t spent_ms = kw_test_now_ms() - start_ms;
     kw_checker_take(it->checker, &report);
-    print("reshard", &report);
+    kw_checker_print("reshard", &report);
     kw_stats after = kw_test_stats(it->client);
     fprintf(stderr, "  %lu ms: %lu MOVED, %lu ASK, %lu waits, %lu maps fetched\n",
             (unsigned long)spent_ms, (unsigned long)(after.moved - before.moved),
@@ -179,7 +167,7 @@ static void test_planned_failover_there_and_back_fails_no_call(void **state)
     }
     it->elected_ms = kw_test_now_ms();
     kw_checker_take(it->checker, &report);
-    print("planned failover", &report);
+    kw_checker_print("planned failover", &report);
     assert_clean(&report);
 }
 
@@ -246,7 +234,7 @@ static void run_outage(stage *it, unsigned group, bool is_stop)
         assert_true(other == group || calls > 50);
     }
     kw_checker_take(it->checker, &report);
-    print(is_stop ? "stopped" : "killed", &report);
+    kw_checker_print(is_stop ? "stopped" : "killed", &report);
     fprintf(stderr, "  promotion after %lu ms, first answer %lu us later\n",
             (unsigned long)outage_ms, (unsigned long)recovery_us);
     assert_others_calm(it, group, p99_us, &report);
@@ -263,7 +251,7 @@ static void run_outage(stage *it, unsigned group, bool is_stop)
     assert_true(now.connects >= before.connects); /* also those of nodes that are gone */
     assert_true(now.disconnects > before.disconnects);
     kw_checker_take(it->checker, &after);
-    print(is_stop ? "  continued" : "  restarted", &after);
+    kw_checker_print(is_stop ? "  continued" : "  restarted", &after);
     assert_clean(&after); /* what was acknowledged since the promotion is there */
 }
 
@@ -293,7 +281,7 @@ static void test_handle_is_whole_after_all_faults(void **state)
     kw_checker_report report;
     kw_checker_stop(it->checker, &report);
     it->checker = NULL;
-    print("end", &report);
+    kw_checker_print("end", &report);
     assert_clean(&report);
     qsort(it->recoveries_us, it->recoveries_n, sizeof(it->recoveries_us[0]), compare);
     uint64_t median_us = it->recoveries_us[it->recoveries_n / 2];
@@ -401,7 +389,7 @@ static void run_plant(kw_checker_report *report, plant_kind kind)
     kw_reply_free(atomic_load(&it.kept));
     kw_close(client);
     kw_test_server_free(server);
-    print("planted", report);
+    kw_checker_print("planted", report);
 }
 
 static void test_checker_notices_a_planted_fault(void **state)

@@ -16,17 +16,6 @@
 
 enum { SERVERS = 3, THREADS = 12, ROUNDS = 3 };
 
-static void print(const char *what, const kw_checker_report *report)
-{
-    fprintf(stderr,
-            "%s: %lu calls; failed: %lu none, %lu maybe, %lu done; %lu wrong, %lu doubled, %lu "
-            "lost, %lu late. %s\n",
-            what, (unsigned long)report->calls, (unsigned long)report->failed_none,
-            (unsigned long)report->failed_maybe, (unsigned long)report->failed_done,
-            (unsigned long)report->wrong, (unsigned long)report->doubled,
-            (unsigned long)report->lost, (unsigned long)report->late, report->story);
-}
-
 static void assert_never(const kw_checker_report *report)
 {
     assert_int_equal(report->wrong, 0);
@@ -77,7 +66,7 @@ static void test_ring_nodes_that_die_and_return_lose_and_double_nothing(void **s
     kw_checker_report report;
     wait_for_answers(checker, 500);
     kw_checker_take(checker, &report);
-    print("calm", &report);
+    kw_checker_print("calm", &report);
     assert_never(&report);
     assert_int_equal(report.failed_none + report.failed_maybe + report.failed_done, 0);
     for (size_t round = 0; round < ROUNDS; round++) {
@@ -89,7 +78,7 @@ static void test_ring_nodes_that_die_and_return_lose_and_double_nothing(void **s
         wait_for(client, 0);
         wait_for_answers(checker, 300);
         kw_checker_take(checker, &report);
-        print("killed and restarted", &report);
+        kw_checker_print("killed and restarted", &report);
         assert_never(&report);
         kw_test_server_pause(server);
         wait_for(client, 1);
@@ -98,11 +87,11 @@ static void test_ring_nodes_that_die_and_return_lose_and_double_nothing(void **s
         wait_for(client, 0);
         wait_for_answers(checker, 300);
         kw_checker_take(checker, &report);
-        print("stopped and resumed", &report);
+        kw_checker_print("stopped and resumed", &report);
         assert_never(&report);
     }
     kw_checker_stop(checker, &report);
-    print("in the end", &report);
+    kw_checker_print("in the end", &report);
     assert_never(&report);
     kw_stats stats = kw_test_stats(client);
     assert_true(stats.downs >= (uint64_t)2 * ROUNDS);

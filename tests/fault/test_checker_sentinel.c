@@ -28,18 +28,6 @@ typedef struct stage {
     size_t recoveries_n;
 } stage;
 
-static void print(const char *what, const kw_checker_report *report)
-{
-    fprintf(stderr,
-            "%s: %lu calls; failed: %lu none, %lu maybe, %lu done; %lu wrong, %lu doubled, %lu "
-            "lost, %lu late; latest %lu us past a deadline, machine late by %lu us. %s\n",
-            what, (unsigned long)report->calls, (unsigned long)report->failed_none,
-            (unsigned long)report->failed_maybe, (unsigned long)report->failed_done,
-            (unsigned long)report->wrong, (unsigned long)report->doubled,
-            (unsigned long)report->lost, (unsigned long)report->late,
-            (unsigned long)report->late_worst_us, (unsigned long)report->tardy_us, report->story);
-}
-
 /* What must hold whatever happens. */
 static void assert_never(const kw_checker_report *report)
 {
@@ -62,7 +50,7 @@ static void settle(stage *it)
     kw_test_group_wait(it->group, 60000);
     kw_test_sleep_ms(300);
     kw_checker_take(it->checker, &report);
-    print("  settled", &report);
+    kw_checker_print("  settled", &report);
     assert_never(&report);
 }
 
@@ -90,7 +78,7 @@ static void test_load_without_a_fault_is_clean(void **state)
     kw_checker_report report;
     kw_test_sleep_ms(1500);
     kw_checker_take(it->checker, &report);
-    print("calm", &report);
+    kw_checker_print("calm", &report);
     assert_clean(&report);
     assert_true(report.calls > 100);
 }
@@ -106,7 +94,7 @@ static void test_killed_sentinel_is_not_noticed(void **state)
     kw_test_server_resume(kw_test_group_sentinel(it->group, 1));
     kw_test_server_restart(kw_test_group_sentinel(it->group, 0));
     kw_checker_take(it->checker, &report);
-    print("sentinels killed and stopped", &report);
+    kw_checker_print("sentinels killed and stopped", &report);
     assert_clean(&report);
     kw_test_group_wait(it->group, 60000);
 }
@@ -129,7 +117,7 @@ static void run_outage(stage *it, bool is_stop)
     uint64_t recovery_us = wait_recovery(it, promoted_ns);
     kw_test_sleep_ms(1000);
     kw_checker_take(it->checker, &report);
-    print(is_stop ? "stopped" : "killed", &report);
+    kw_checker_print(is_stop ? "stopped" : "killed", &report);
     fprintf(stderr, "  promotion after %lu ms, first answer %lu us later\n",
             (unsigned long)((promoted_ns - start_ns) / 1000000), (unsigned long)recovery_us);
     assert_never(&report);
@@ -143,7 +131,7 @@ static void run_outage(stage *it, bool is_stop)
     }
     kw_test_sleep_ms(1000); /* as a primary that nobody follows, until it is told */
     kw_checker_take(it->checker, &report);
-    print("  the old one is back", &report);
+    kw_checker_print("  the old one is back", &report);
     assert_never(&report);
     assert_int_equal(report.lost, 0); /* what was acknowledged since the promotion is there */
     settle(it);
@@ -178,7 +166,7 @@ static void test_failover_by_command_back_and_forth(void **state)
         }
         uint64_t ms = (kw_test_now_ns() - promoted_ns) / 1000000;
         kw_checker_take(it->checker, &report);
-        print("failover by command", &report);
+        kw_checker_print("failover by command", &report);
         fprintf(stderr, "  the heir is used %lu ms after its promotion\n", (unsigned long)ms);
         assert_never(&report);
         assert_true(ms < 2300 * KW_TEST_SLOWNESS); /* the sentinels' second, and ours */
@@ -199,7 +187,7 @@ static void test_handle_is_whole_after_all_faults(void **state)
     kw_checker_report report;
     kw_checker_stop(it->checker, &report);
     it->checker = NULL;
-    print("end", &report);
+    kw_checker_print("end", &report);
     assert_never(&report);
     qsort(it->recoveries_us, it->recoveries_n, sizeof(it->recoveries_us[0]), compare);
     uint64_t median_us = it->recoveries_us[it->recoveries_n / 2];

@@ -158,18 +158,6 @@ static void test_stopped_node_costs_other_callers_nothing(void **state)
 
 /* The checker's threads, while the cluster is disturbed. */
 
-static void print(const char *what, const kw_checker_report *report)
-{
-    fprintf(stderr,
-            "%s: %lu calls; failed: %lu none, %lu maybe, %lu done; %lu wrong, %lu doubled, %lu "
-            "lost, %lu late by at most %lu us, machine late by %lu us. %s\n",
-            what, (unsigned long)report->calls, (unsigned long)report->failed_none,
-            (unsigned long)report->failed_maybe, (unsigned long)report->failed_done,
-            (unsigned long)report->wrong, (unsigned long)report->doubled,
-            (unsigned long)report->lost, (unsigned long)report->late,
-            (unsigned long)report->late_worst_us, (unsigned long)report->tardy_us, report->story);
-}
-
 /* Nothing is ever wrong, doubled or late; what was acknowledged is lost only with a
  * primary that had not yet passed it on, a call of each thread at most. */
 static kw_checker_report take(kw_checker *checker, const char *what, uint64_t lost_max,
@@ -177,7 +165,7 @@ static kw_checker_report take(kw_checker *checker, const char *what, uint64_t lo
 {
     kw_checker_report report;
     kw_checker_take(checker, &report);
-    print(what, &report);
+    kw_checker_print(what, &report);
     assert_int_equal(report.wrong, 0);
     assert_int_equal(report.doubled, 0);
     assert_int_equal(report.late, 0);
@@ -245,7 +233,7 @@ static void test_64_threads_survive_a_disturbed_cluster(void **state)
     run_outage(it, checker, 13000, true);
     kw_checker_report report;
     kw_checker_stop(checker, &report);
-    print("end", &report);
+    kw_checker_print("end", &report);
     assert_int_equal(report.wrong + report.doubled + report.late, 0);
     /* The counters of all threads are compared now: what two primaries took with them. */
     assert_in_range(report.lost, 0, 2 * THREADS);

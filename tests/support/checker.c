@@ -258,3 +258,15 @@ uint64_t kw_checker_p99_us(kw_checker *checker, unsigned group, uint64_t *calls)
     }
     return bin_end_us(bin);
 }
+
+void kw_checker_print(const char *what, const kw_checker_report *report)
+{
+    fprintf(stderr,
+            "%s: %lu calls; failed: %lu none, %lu maybe, %lu done; %lu wrong, %lu doubled, %lu "
+            "lost, %lu late; latest %lu us past a deadline, machine late by %lu us. %s\n",
+            what, (unsigned long)report->calls, (unsigned long)report->failed_none,
+            (unsigned long)report->failed_maybe, (unsigned long)report->failed_done,
+            (unsigned long)report->wrong, (unsigned long)report->doubled,
+            (unsigned long)report->lost, (unsigned long)report->late,
+            (unsigned long)report->late_worst_us, (unsigned long)report->tardy_us, report->story);
+}

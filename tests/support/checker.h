@@ -59,6 +59,9 @@ kw_checker *kw_checker_start(kw_client *client, const kw_checker_setup *setup);
 /* What was noticed since the last call of this; the figures start anew. */
 void kw_checker_take(kw_checker *checker, kw_checker_report *report);
 
+/* One line about the report, for people. */
+void kw_checker_print(const char *what, const kw_checker_report *report);
+
 /* Ends the threads, reads every key once more and compares, and writes the report.
  * Frees the checker. */
 void kw_checker_stop(kw_checker *checker, kw_checker_report *report);
