@@ -3,6 +3,8 @@
 #include "api/loop.h"
 #include "base/error.h"
 
+#include <string.h>
+
 /* A caller of something else looks at the tickets at most this often. */
 #define TEND_NS (1 * KW_NS_PER_MS)
 
@@ -12,8 +14,7 @@
 kw_err kw_desk_init(kw_desk *desk)
 {
     desk->is_worked = false;
-    desk->seats = NULL;
-    desk->last_seat = NULL;
+    memset(&desk->seats, 0, sizeof(desk->seats));
     atomic_init(&desk->open_n, 0);
     atomic_init(&desk->tend_ns, 0);
     return kw_gate_init(&desk->gate);
@@ -24,43 +25,12 @@ void kw_desk_fini(kw_desk *desk)
     kw_gate_fini(&desk->gate);
 }
 
-/* The gate is held in the next four. */
-static void sit_down(kw_desk *desk, kw_desk_seat *seat)
+/* Wakes who has slept longest, to take the work on. The gate is held. */
+static void wake_first(kw_desk *desk, kw_wakes *wakes)
 {
-    kw_park_begin(&seat->park);
-    seat->is_parked = true;
-    seat->next = NULL;
-    seat->before = desk->last_seat;
-    if (desk->last_seat != NULL) {
-        desk->last_seat->next = seat;
-    } else {
-        desk->seats = seat;
+    if (desk->seats.first != NULL) {
+        kw_parks_wake(&desk->seats, wakes, &desk->gate, desk->seats.first, false);
     }
-    desk->last_seat = seat;
-}
-
-static void get_up(kw_desk *desk, kw_desk_seat *seat)
-{
-    if (!seat->is_parked) {
-        return;
-    }
-    seat->is_parked = false;
-    if (seat->before != NULL) {
-        seat->before->next = seat->next;
-    } else {
-        desk->seats = seat->next;
-    }
-    if (seat->next != NULL) {
-        seat->next->before = seat->before;
-    } else {
-        desk->last_seat = seat->before;
-    }
-}
-
-static void wake(kw_desk *desk, kw_wakes *wakes, kw_desk_seat *seat, bool is_last)
-{
-    get_up(desk, seat);
-    kw_wakes_add(wakes, &desk->gate, &seat->park, is_last);
 }
 
 static bool has_ended(const kw_ticket *ticket)
@@ -78,10 +48,10 @@ void kw_desk_end(kw_ticket *ticket, kw_reply *reply, const kw_error *error)
     if (reply == NULL) {
         ticket->failure = *error;
     }
-    for (kw_desk_seat *seat = desk->seats, *next; seat != NULL; seat = next) {
-        next = seat->next;
-        if (seat->ticket == ticket) {
-            wake(desk, &wakes, seat, true);
+    for (kw_park *park = desk->seats.first, *next; park != NULL; park = next) {
+        next = park->next;
+        if (((const kw_desk_seat *)park)->ticket == ticket) {
+            kw_parks_wake(&desk->seats, &wakes, &desk->gate, park, true);
         }
     }
     bool is_abandoned = ticket->is_abandoned;
@@ -111,9 +81,7 @@ static bool take_work(kw_desk *desk)
 static void leave_work(kw_desk *desk, kw_wakes *wakes)
 {
     desk->is_worked = false;
-    if (desk->seats != NULL) {
-        wake(desk, wakes, desk->seats, false);
-    }
+    wake_first(desk, wakes);
 }
 
 /* Waits for the sockets at most until until_ns, then does what is to be done. The work is the
@@ -203,16 +171,16 @@ static void wait_turn(kw_client *client, kw_desk_seat *seat, uint64_t now_ns, ui
         stop_work(client, loop);
         return;
     }
-    sit_down(desk, seat);
+    kw_parks_add(&desk->seats, &seat->park);
     kw_gate_unlock(&desk->gate);
     (void)kw_park_wait(&seat->park, &desk->gate, until_ns - now_ns);
     kw_wakes wakes = {.n = 0};
     kw_gate_lock(&desk->gate);
-    get_up(desk, seat);
+    kw_parks_remove(&desk->seats, &seat->park);
     bool is_over =
         has_ended(seat->ticket) || is_closing(client) || kw_env_now(&client->env) >= until_ns;
-    if (is_over && !desk->is_worked && desk->seats != NULL) {
-        wake(desk, &wakes, desk->seats, false); /* the work was offered to this thread */
+    if (is_over && !desk->is_worked) {
+        wake_first(desk, &wakes); /* the work was offered to this thread */
     }
     kw_gate_unlock(&desk->gate);
     kw_wakes_send(&wakes, &desk->gate);
@@ -272,8 +240,8 @@ void kw_desk_wake_all(kw_desk *desk)
 {
     kw_wakes wakes = {.n = 0};
     kw_gate_lock(&desk->gate);
-    while (desk->seats != NULL) {
-        wake(desk, &wakes, desk->seats, false);
+    while (desk->seats.first != NULL) {
+        wake_first(desk, &wakes);
     }
     kw_gate_unlock(&desk->gate);
     kw_wakes_send(&wakes, &desk->gate);

@@ -18,18 +18,14 @@ struct kw_loop;
 /* A thread that waits, in its own memory. */
 typedef struct kw_desk_seat kw_desk_seat;
 struct kw_desk_seat {
+    kw_park park; /* first: the list of those who sleep is one of parks */
     const kw_ticket *ticket;
-    kw_park park;
-    bool is_parked;
-    kw_desk_seat *next;
-    kw_desk_seat *before;
 };
 
 typedef struct kw_desk {
     kw_gate gate; /* guards all below, and what tickets say of themselves */
     bool is_worked;
-    kw_desk_seat *seats; /* those who sleep, the first one first */
-    kw_desk_seat *last_seat;
+    kw_parks seats;               /* those who sleep */
     atomic_size_t open_n;         /* tickets that have not ended */
     atomic_uint_fast64_t tend_ns; /* who passes by looks in, not before this */
     _Atomic(struct kw_loop *) loop;

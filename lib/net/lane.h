@@ -57,12 +57,9 @@ struct kw_waiter {
     bool is_writer;    /* has the lane's role: the socket did not take everything */
     bool is_opening;   /* queued for a connection that another waiter opens */
     bool reads_first;  /* was sent, and has the reader's role: nothing else is to be done */
-    bool is_parked;    /* in the list of those who sleep */
     kw_park park;
     kw_waiter *next; /* in the queue */
     kw_waiter *before;
-    kw_waiter *next_parked;
-    kw_waiter *before_parked;
 };
 
 typedef struct kw_lane {
@@ -93,8 +90,7 @@ typedef struct kw_lane {
     kw_waiter *queue_tail;
     size_t queue_n;
     size_t queue_len; /* bytes */
-    kw_waiter *parked_head;
-    kw_waiter *parked_tail;
+    kw_parks parked;
     size_t admissions_n; /* threads that wait for room */
     uint64_t taken_n;    /* commands handed to the connection */
     uint64_t answered_n;

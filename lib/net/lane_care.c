@@ -44,9 +44,7 @@ void kw_lane_look(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, uint64
         conn->state = KW_CONN_DEAD;
         kw_lane_detach(lane, after);
     }
-    if (lane->parked_head != NULL) {
-        kw_lane_wake(lane, after, lane->parked_head); /* it found the reader's seat taken */
-    }
+    kw_lane_wake_first(lane, after); /* it found the reader's seat taken */
 }
 
 void kw_lane_retire(kw_lane *lane, bool is_retired)
@@ -94,8 +92,8 @@ void kw_lane_wake_all(kw_lane *lane)
     kw_lane_after after;
     kw_lane_after_init(&after);
     kw_gate_lock(&lane->gate);
-    while (lane->parked_head != NULL) {
-        kw_lane_wake(lane, &after, lane->parked_head);
+    while (lane->parked.first != NULL) {
+        kw_lane_wake_first(lane, &after);
     }
     kw_gate_wake_all(&lane->gate);
     kw_lane_unlock(lane, &after, 0);

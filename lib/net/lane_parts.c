@@ -66,45 +66,16 @@ void kw_lane_dequeue(kw_lane *lane, kw_waiter *waiter)
     }
 }
 
-void kw_lane_park(kw_lane *lane, kw_waiter *waiter)
-{
-    kw_park_begin(&waiter->park);
-    lane->sleeps_n++;
-    waiter->is_parked = true;
-    waiter->next_parked = NULL;
-    waiter->before_parked = lane->parked_tail;
-    if (lane->parked_tail != NULL) {
-        lane->parked_tail->next_parked = waiter;
-    } else {
-        lane->parked_head = waiter;
-    }
-    lane->parked_tail = waiter;
-}
-
-void kw_lane_unpark(kw_lane *lane, kw_waiter *waiter)
-{
-    if (!waiter->is_parked) {
-        return;
-    }
-    waiter->is_parked = false;
-    if (waiter->before_parked != NULL) {
-        waiter->before_parked->next_parked = waiter->next_parked;
-    } else {
-        lane->parked_head = waiter->next_parked;
-    }
-    if (waiter->next_parked != NULL) {
-        waiter->next_parked->before_parked = waiter->before_parked;
-    } else {
-        lane->parked_tail = waiter->before_parked;
-    }
-}
-
 void kw_lane_wake(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter)
 {
-    if (waiter->is_parked) {
-        kw_lane_unpark(lane, waiter);
-        kw_wakes_add(&after->wakes, &lane->gate, &waiter->park,
-                     waiter->state >= KW_WAITER_ANSWERED);
+    kw_parks_wake(&lane->parked, &after->wakes, &lane->gate, &waiter->park,
+                  waiter->state >= KW_WAITER_ANSWERED);
+}
+
+void kw_lane_wake_first(kw_lane *lane, kw_lane_after *after)
+{
+    if (lane->parked.first != NULL) {
+        kw_parks_wake(&lane->parked, &after->wakes, &lane->gate, lane->parked.first, false);
     }
 }
 

@@ -42,11 +42,12 @@ void kw_lane_unlock(kw_lane *lane, kw_lane_after *after, uint64_t now_ns);
 
 void kw_lane_enqueue(kw_lane *lane, kw_waiter *waiter);
 void kw_lane_dequeue(kw_lane *lane, kw_waiter *waiter);
-void kw_lane_park(kw_lane *lane, kw_waiter *waiter);
-void kw_lane_unpark(kw_lane *lane, kw_waiter *waiter);
 
 /* Wakes the waiter where it sleeps. */
 void kw_lane_wake(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter);
+
+/* Wakes who has slept longest, to take on what is to be done. */
+void kw_lane_wake_first(kw_lane *lane, kw_lane_after *after);
 
 /* Ends a command that has no reply. The waiter may be gone after it. */
 void kw_lane_end(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, kw_waiter_state state,

@@ -57,7 +57,7 @@ static void take_seats(kw_lane *lane, kw_waiter *waiter, uint64_t now_ns)
 static bool is_forsaken(const kw_lane *lane)
 {
     return kw_lane_is_untended(lane) && !lane->is_ready && lane->queue_head == NULL &&
-           lane->parked_head == NULL && kw_lane_owes_nobody(lane);
+           lane->parked.first == NULL && kw_lane_owes_nobody(lane);
 }
 
 void kw_lane_leave_seats(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, uint64_t now_ns)
@@ -77,8 +77,8 @@ void kw_lane_leave_seats(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter,
         kw_lane_detach(lane, after);
     }
     bool is_seat_free = !lane->is_reading || (lane->has_rest && !atomic_load(&lane->is_writing));
-    if (is_seat_free && !atomic_load(&lane->is_dying) && lane->parked_head != NULL) {
-        kw_lane_wake(lane, after, lane->parked_head); /* who buries the dying wakes everybody */
+    if (is_seat_free && !atomic_load(&lane->is_dying)) {
+        kw_lane_wake_first(lane, after); /* who buries the dying wakes everybody */
     }
 }
 
@@ -123,7 +123,8 @@ bool kw_lane_take_turn(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, u
         kw_lane_write(lane, waiter, now_ns, until_ns);
         return true;
     }
-    kw_lane_park(lane, waiter);
+    kw_parks_add(&lane->parked, &waiter->park);
+    lane->sleeps_n++;
     kw_lane_unlock(lane, after, *now_ns);
     if (kw_park_wait(&waiter->park, &lane->gate, until_ns - *now_ns)) {
         *now_ns = kw_env_now(lane->env);
@@ -131,7 +132,7 @@ bool kw_lane_take_turn(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, u
     }
     *now_ns = kw_env_now(lane->env);
     kw_gate_lock(&lane->gate);
-    kw_lane_unpark(lane, waiter);
+    kw_parks_remove(&lane->parked, &waiter->park);
     return true;
 }
 

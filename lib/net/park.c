@@ -63,9 +63,36 @@ static void rouse_all(const kw_wakes *wakes, kw_gate *gate)
 
 #endif
 
-void kw_park_begin(kw_park *park)
+void kw_parks_add(kw_parks *parks, kw_park *park)
 {
     atomic_store_explicit(&park->word, ASLEEP, memory_order_relaxed);
+    park->is_listed = true;
+    park->next = NULL;
+    park->before = parks->last;
+    if (parks->last != NULL) {
+        parks->last->next = park;
+    } else {
+        parks->first = park;
+    }
+    parks->last = park;
+}
+
+void kw_parks_remove(kw_parks *parks, kw_park *park)
+{
+    if (!park->is_listed) {
+        return;
+    }
+    park->is_listed = false;
+    if (park->before != NULL) {
+        park->before->next = park->next;
+    } else {
+        parks->first = park->next;
+    }
+    if (park->next != NULL) {
+        park->next->before = park->before;
+    } else {
+        parks->last = park->before;
+    }
 }
 
 bool kw_park_wait(kw_park *park, kw_gate *gate, uint64_t wait_ns)
@@ -76,8 +103,12 @@ bool kw_park_wait(kw_park *park, kw_gate *gate, uint64_t wait_ns)
     return atomic_load_explicit(&park->word, memory_order_acquire) == DONE;
 }
 
-void kw_wakes_add(kw_wakes *wakes, kw_gate *gate, kw_park *park, bool is_last)
+void kw_parks_wake(kw_parks *parks, kw_wakes *wakes, kw_gate *gate, kw_park *park, bool is_last)
 {
+    if (!park->is_listed) {
+        return;
+    }
+    kw_parks_remove(parks, park);
     atomic_store_explicit(&park->word, is_last ? DONE : NUDGED, memory_order_release);
     if (wakes->n == KW_WAKES_MAX) {
         rouse(park, gate);

@@ -1,4 +1,4 @@
-/* Park: one thread sleeps, and another wakes it. */
+/* Park: threads sleep, and others wake them. */
 #ifndef NET_PARK_H
 #define NET_PARK_H
 
@@ -10,12 +10,25 @@
 #include <stdint.h>
 
 /* In the sleeper's memory; starts as zero. All parks of one kw_gate belong together. */
-typedef struct kw_park {
+typedef struct kw_park kw_park;
+struct kw_park {
     atomic_uint word;
-} kw_park;
+    bool is_listed;
+    kw_park *next;
+    kw_park *before;
+};
 
-/* Says, with the gate held, that the thread is going to sleep. */
-void kw_park_begin(kw_park *park);
+/* Those who sleep, the first one first; starts as zero. Its gate is held in what follows. */
+typedef struct kw_parks {
+    kw_park *first;
+    kw_park *last;
+} kw_parks;
+
+/* The thread is going to sleep. */
+void kw_parks_add(kw_parks *parks, kw_park *park);
+
+/* It is awake again; nothing where a wake has taken it out already. */
+void kw_parks_remove(kw_parks *parks, kw_park *park);
 
 /* Sleeps until woken or for wait_ns of real time; the gate is not held. True where the wake
  * was the last one: then all that the waker wrote before it is seen, and nobody else writes
@@ -32,9 +45,9 @@ typedef struct kw_wakes {
     kw_park *parks[KW_WAKES_MAX]; /* addresses only: the sleepers may be gone by now */
 } kw_wakes;
 
-/* The gate is held. From here on the sleeper may be gone. is_last: what it waits for is
- * there. */
-void kw_wakes_add(kw_wakes *wakes, kw_gate *gate, kw_park *park, bool is_last);
+/* Wakes it where it sleeps, with the gate held; from here on the sleeper may be gone. is_last:
+ * what it waits for is there. */
+void kw_parks_wake(kw_parks *parks, kw_wakes *wakes, kw_gate *gate, kw_park *park, bool is_last);
 
 /* The gate is not held. */
 void kw_wakes_send(kw_wakes *wakes, kw_gate *gate);
