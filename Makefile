@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-3-Clause
 # keyway: GNU make 3.81 and later. `make help` lists the targets.
 # Settings, on the command line: CC CXX CPPFLAGS CFLAGS LDFLAGS PREFIX LIBDIR INCLUDEDIR DESTDIR TLS, V=1 shows commands.
 

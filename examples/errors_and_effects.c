@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Errors and effects: a server's error is a reply; no reply means that the call failed,
  * and its effect says whether the command may have run.
  *

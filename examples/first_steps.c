@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* First steps: open a handle, store, read, count, remove, close.
  *
  *   cc first_steps.c $(pkg-config --cflags --libs keyway) -o first_steps

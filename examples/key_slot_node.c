@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Key to slot to node, without a connection: the hash slot of any key, the part of it
  * that is hashed, and where a command has its keys. With the URI of a cluster, the node
  * of each slot as well.

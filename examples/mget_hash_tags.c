@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* MGET with hash tags: only what is between { and } decides the slot, so the three keys
  * of one user live on one node, and one MGET fetches them in one round trip.
  *

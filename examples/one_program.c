@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* One program for one server, Sentinel and Cluster: only the URI differs. It writes, reads
  * what belongs together with one MGET, and counts until its input ends (Enter, or Ctrl-D),
  * also while the server that has the counter dies and another one takes over.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Pre-forking server: the parent opens the handle and listens, its children serve. With
  * after-fork=reopen each child goes on with connections of its own.
  *

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: BSD-3-Clause
 # From nothing to a Redis Cluster that changes under a client's feet, in a minute:
 #   sh examples/quickstart.sh
 # Installs what is missing, builds keyway, starts three primaries and three replicas on

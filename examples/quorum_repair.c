@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Walks every node of a ring and brings up copies that are missing or old, as after a node
  * came back empty, then marks all (quorum-guard=on). A later run goes on where it stopped.
  *   ./quorum_repair 'redis-ring://a=h1:6379,b=h2:6379,c=h3:6379?copies=3' repair.state

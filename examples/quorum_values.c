@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Values on three servers without a leader: a set, a get, and a counter that loses nothing
  * because it is only written where its version is still the one that was read.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* A ring of plain servers that gets another node while it is in use: what would move, and
  * what has moved.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Warms up a node that has joined a ring: keys that moved are copied from their old owners,
  * with what is left of their lives. Run it once the new ring is in use: what was written
  * there meanwhile is never replaced. Stopped, it goes on from the last place that it named:

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* A ring without a connection, as a picture: why a node has many points, and what moves
  * when a node comes, with consistent hashing and without.
  *

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: BSD-3-Clause
 # Installs what is missing: setup.sh [build] [servers] [tests]
 # build: compiler, make, hiredis, xxHash; servers: redis-server and redis-cli, without a
 # service; tests: cmocka, a C++ compiler, nutcracker, event loops, OpenSSL. Without words: all of them.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Thread pool: workers take jobs and share one handle. There is nothing to lock and
  * nothing to hand out: any thread may use the handle at any time.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Tickets: commands are sent now, and their replies waited for later. What the program does in
  * between costs no time on the wire.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Transaction: an optimistic increment. Both keys have one hash tag, so they live in one
  * slot; EXEC says nil when somebody else changed the watched key, and we try again.
  *

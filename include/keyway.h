@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* keyway: client-side sharding for Redis and Valkey. Every public header but
  * <keyway/hiredis.h>. */
 #ifndef KEYWAY_H

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: BSD-3-Clause
 # Installs what is missing, then runs every test. The last line is the count.
 
 cd "$(dirname "$0")/.." || exit 1

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Commands with callbacks in a GLib main loop. */
 #include <keyway.h>
 #include <keyway/adapters/glib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Commands with callbacks in a libev loop. */
 #include <keyway.h>
 #include <keyway/adapters/libev.h>

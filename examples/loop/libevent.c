@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Commands with callbacks in a libevent loop. */
 #include <keyway.h>
 #include <keyway/adapters/libevent.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Commands with callbacks in a loop of one's own, around poll. */
 #include <keyway.h>
 

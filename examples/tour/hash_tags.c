@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Keys with a hash tag beside the same keys without: one slot, one node and one round
  * trip, or as many as the slots say.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* A little colour for the tour: on terminals only, and not where NO_COLOR is set. */
 #ifndef TOUR_PAINT_H
 #define TOUR_PAINT_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* The slot map: who owns which of the 16384 slots, as one line of letters and a table.
  *
  *   ./slot_map redis-cluster://127.0.0.1:7000

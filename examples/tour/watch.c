@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Writes to one key without a pause while others change the cluster: says when the
  * key's slot has a new owner, goes on for a second, and gives account.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* keyway: many commands, one wait. */
 #ifndef KEYWAY_BATCH_H
 #define KEYWAY_BATCH_H

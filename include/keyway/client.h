@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* keyway: a handle on one server or a whole cluster. */
 #ifndef KEYWAY_CLIENT_H
 #define KEYWAY_CLIENT_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* keyway: sending commands. */
 #ifndef KEYWAY_COMMAND_H
 #define KEYWAY_COMMAND_H

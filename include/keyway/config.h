@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* keyway: settings of a handle, by name. */
 #ifndef KEYWAY_CONFIG_H
 #define KEYWAY_CONFIG_H

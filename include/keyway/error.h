@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* keyway: what went wrong, and whether the command may have run. */
 #ifndef KEYWAY_ERROR_H
 #define KEYWAY_ERROR_H

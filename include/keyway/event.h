@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* keyway: what happens to the servers of a handle, told to the host. */
 #ifndef KEYWAY_EVENT_H
 #define KEYWAY_EVENT_H

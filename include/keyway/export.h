@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* keyway: what is visible outside the shared library. */
 #ifndef KEYWAY_EXPORT_H
 #define KEYWAY_EXPORT_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* keyway: the door to hiredis. Not included by <keyway.h>: hiredis changes its
  * structs between releases, so what uses this header must be compiled against
  * the hiredis that keyway was built with. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* keyway: which arguments of a command are keys, without a connection. */
 #ifndef KEYWAY_KEYS_H
 #define KEYWAY_KEYS_H

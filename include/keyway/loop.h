@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* keyway: commands with callbacks, for programs with an event loop of their own. */
 #ifndef KEYWAY_LOOP_H
 #define KEYWAY_LOOP_H

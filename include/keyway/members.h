@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* keyway: the nodes of a ring, and changing them while it is in use. */
 #ifndef KEYWAY_MEMBERS_H
 #define KEYWAY_MEMBERS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* keyway: memory that the host application gives. */
 #ifndef KEYWAY_MEMORY_H
 #define KEYWAY_MEMORY_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* keyway: a value on several plain servers, without a leader. */
 #ifndef KEYWAY_QUORUM_H
 #define KEYWAY_QUORUM_H

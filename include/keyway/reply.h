@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* keyway: what a server answered. */
 #ifndef KEYWAY_REPLY_H
 #define KEYWAY_REPLY_H

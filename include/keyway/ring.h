@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* keyway: a consistent-hash ring, without a connection. */
 #ifndef KEYWAY_RING_H
 #define KEYWAY_RING_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* keyway: a connection of one's own, for transactions and what else binds one. */
 #ifndef KEYWAY_SESSION_H
 #define KEYWAY_SESSION_H

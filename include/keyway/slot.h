@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* keyway: from a key to its slot, without a connection. */
 #ifndef KEYWAY_SLOT_H
 #define KEYWAY_SLOT_H

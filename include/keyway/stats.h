@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* keyway: figures of a handle and of its nodes. */
 #ifndef KEYWAY_STATS_H
 #define KEYWAY_STATS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* keyway: send a command now, wait for its reply later. */
 #ifndef KEYWAY_SUBMIT_H
 #define KEYWAY_SUBMIT_H

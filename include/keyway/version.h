@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* keyway: the version, the one place where it is written. The build reads it
  * from here for keyway.pc and the soname. */
 #ifndef KEYWAY_VERSION_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Args: a caller's argv and argvlen as one array. */
 #ifndef API_ARGS_H
 #define API_ARGS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Async: one command on its way to a callback. */
 #ifndef API_ASYNC_H
 #define API_ASYNC_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Await: the waits of one command that blocks its caller. */
 #ifndef API_AWAIT_H
 #define API_AWAIT_H

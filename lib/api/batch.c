@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 #include <keyway/batch.h>
 
 #include <keyway/command.h>

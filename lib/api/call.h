@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Call: the blocking driver of the op machine. */
 #ifndef API_CALL_H
 #define API_CALL_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Channel: one node's share of a run, on one connection. */
 #ifndef API_CHANNEL_H
 #define API_CHANNEL_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Client: the handle, its published view and its nodes. */
 #ifndef API_CLIENT_H
 #define API_CLIENT_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 #include <keyway/command.h>
 
 #include "api/args.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Config: options by name and URI, checked where they are set. */
 #ifndef API_CONFIG_H
 #define API_CONFIG_H

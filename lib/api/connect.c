@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 #include <keyway/client.h>
 
 #include "api/groups.h"

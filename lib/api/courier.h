@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Courier: carries what quorum ops ask to the copies and brings the answers back, for one
  * thread at a time. Connections, and answers that nobody waits for any more, stay with it
  * from call to call. */

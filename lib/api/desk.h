@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Desk: where the tickets of one handle are worked on. The library has no thread for them:
  * one of those who wait for a ticket works for all, and hands the work on when it leaves. */
 #ifndef API_DESK_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Discover: which replicas a node of a ring has, by its answer to ROLE. */
 #ifndef API_DISCOVER_H
 #define API_DISCOVER_H

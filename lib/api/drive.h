@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Drive: what every driver of the op machine does alike, whether it waits for one command
  * or for thousands. */
 #ifndef API_DRIVE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 #include "api/durable.h"
 
 #include "api/session_parts.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Durable: a write, and the question how many replicas have it, back to back on one
  * connection. */
 #ifndef API_DURABLE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Errand: one ask of a quorum op on its way to one copy; or one for the sake of hints. */
 #ifndef API_ERRAND_H
 #define API_ERRAND_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Groups: nodes of a ring that are Sentinel groups, for the refresher, of which arg is the
  * client. */
 #ifndef API_GROUPS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Guard: notices which nodes of a ring are down, and when they are back, in the time of
  * callers who pass by. */
 #ifndef API_GUARD_H

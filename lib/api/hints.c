@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 #include "api/hints.h"
 
 #include <keyway/quorum.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Hints: what a courier does for copies that are away, beside the calls that it carries: it
  * leaves hints, looks for some now and then, and hands them back. Nobody waits for it. */
 #ifndef API_HINTS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Lag: asks primaries and replicas that are read from how far they are, in the time of
  * callers who pass by. */
 #ifndef API_LAG_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Lookup: commands that the table does not know, learnt from a server. */
 #ifndef API_LOOKUP_H
 #define API_LOOKUP_H

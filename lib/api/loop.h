@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Loop: the commands with callbacks of one handle, and what carries them. */
 #ifndef API_LOOP_H
 #define API_LOOP_H

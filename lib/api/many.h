@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Many: a call that becomes many commands, split over slots or sent to many nodes. */
 #ifndef API_MANY_H
 #define API_MANY_H

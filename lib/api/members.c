@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 #include <keyway/members.h>
 
 #include "api/client.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Membership: who is in the ring of a handle. */
 #ifndef API_MEMBERSHIP_H
 #define API_MEMBERSHIP_H

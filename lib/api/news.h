@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* News: what sentinels say of a group's servers, told to the host. */
 #ifndef API_NEWS_H
 #define API_NEWS_H

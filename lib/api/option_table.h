@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Option table: every option by name, how its value reads, and where it goes. */
 #ifndef API_OPTION_TABLE_H
 #define API_OPTION_TABLE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Plan: where one command goes, decided before anything is sent. */
 #ifndef API_PLAN_H
 #define API_PLAN_H

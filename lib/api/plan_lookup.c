@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 #include "api/plan_lookup.h"
 
 #include "api/call.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Plan lookup: where a command goes that the table does not know; servers are asked. */
 #ifndef API_PLAN_LOOKUP_H
 #define API_PLAN_LOOKUP_H

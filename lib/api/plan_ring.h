@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Plan on a ring: which nodes own the keys of one command. */
 #ifndef API_PLAN_RING_H
 #define API_PLAN_RING_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Publish: another map becomes the one that calls are routed by. */
 #ifndef API_PUBLISH_H
 #define API_PUBLISH_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 #include <keyway/quorum.h>
 
 #include "api/courier.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 #include "api/quorum_results.h"
 
 #include "base/error.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Quorum results: what became of the requests of one call. */
 #ifndef API_QUORUM_RESULTS_H
 #define API_QUORUM_RESULTS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 #include "api/quorum_rule.h"
 
 #include "base/error.h"

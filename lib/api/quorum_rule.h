@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Quorum rule: the options of a ring that keeps several copies, checked together. */
 #ifndef API_QUORUM_RULE_H
 #define API_QUORUM_RULE_H

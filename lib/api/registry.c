@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 #include "api/registry.h"
 
 /* The seeds' nodes, made at first use; the gate is held. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Registry: every node that a handle knows: those of the map, the seeds, and those that a
  * redirect named. */
 #ifndef API_REGISTRY_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* The wait of a batch: a run whose commands are all there at the start, and which its
  * caller waits for. */
 #include "api/run.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Run: the driver of the op machine for many commands at once. */
 #ifndef API_RUN_H
 #define API_RUN_H

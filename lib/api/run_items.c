@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 #include "api/run_parts.h"
 
 #include "base/error.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Run parts: what the driver of many commands is made of. A run is told which commands
  * there are and which sockets are ready, and says when it wants to go on; it never waits.
  * A batch waits for it (run.c), an event loop does not (loop.c). */

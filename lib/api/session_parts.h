@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Session parts: what session.c, session_plan.c and session_run.c share. */
 #ifndef API_SESSION_PARTS_H
 #define API_SESSION_PARTS_H

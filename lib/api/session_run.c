@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 #include "api/session_parts.h"
 
 #include "api/await.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 #include "api/silents.h"
 
 static size_t find(const kw_silents *self, const kw_node *node)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Silents: nodes that owe answers for which nobody waits any more. Of more than some at once,
  * no count is kept. Zeros: none. */
 #ifndef API_SILENTS_H

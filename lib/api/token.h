@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Token: a write, and the question how far its primary is, back to back on one connection. */
 #ifndef API_TOKEN_H
 #define API_TOKEN_H

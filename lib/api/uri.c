@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 #include "api/uri.h"
 
 #include "api/option_table.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* URI: which servers, which topology, and options in the query. */
 #ifndef API_URI_H
 #define API_URI_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* The members of a ring: "name=host:port*weight;zone=z;replica=host:port", of which the host
  * alone must be there; and with ";service=name" a Sentinel group, of which the host, and every
  * ";sentinel=host:port", is a sentinel. */

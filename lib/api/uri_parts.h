@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* URI parts: what reads a URI's servers and what reads the members of a ring. */
 #ifndef API_URI_PARTS_H
 #define API_URI_PARTS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* View: a map together with the nodes that it names; what a call routes by. */
 #ifndef API_VIEW_H
 #define API_VIEW_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Bytes: borrowed views, a growing buffer, and numbers read from text. */
 #ifndef BASE_BYTES_H
 #define BASE_BYTES_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* An endpoint: where a server listens. */
 #ifndef BASE_ENDPOINT_H
 #define BASE_ENDPOINT_H

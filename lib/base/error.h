@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Errors: filling in the caller's kw_error. */
 #ifndef BASE_ERROR_H
 #define BASE_ERROR_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Format: a printf-like command text becomes arguments. */
 #ifndef BASE_FORMAT_H
 #define BASE_FORMAT_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Memory: the host's allocator, and sizes that do not overflow. */
 #ifndef BASE_MEMORY_H
 #define BASE_MEMORY_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 #include "base/options.h"
 
 /* A dead address leaves time for another one. */

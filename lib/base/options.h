@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Options: the settings of a handle, read and checked, for every room to read. */
 #ifndef BASE_OPTIONS_H
 #define BASE_OPTIONS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 #include "base/random.h"
 
 void kw_random_init(kw_random *random, uint64_t seed)

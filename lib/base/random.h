@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Pseudo-random numbers for jitter and shuffling; never for secrets. */
 #ifndef BASE_RANDOM_H
 #define BASE_RANDOM_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Replies: a redisReply tree in one arena, freed with its root. */
 #ifndef BASE_REPLY_H
 #define BASE_REPLY_H

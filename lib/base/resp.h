@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* RESP: a command becomes the bytes that a server reads. */
 #ifndef BASE_RESP_H
 #define BASE_RESP_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Roster: the members of a ring as settings name them: servers, or Sentinel groups, with
  * names, weights, zones and replicas. */
 #ifndef BASE_ROSTER_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 #include "engine/backoff.h"
 
 void kw_backoff_init(kw_backoff *backoff, uint64_t first_ns, uint64_t max_ns)

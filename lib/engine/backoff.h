@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Backoff: how long to pause before trying again. */
 #ifndef ENGINE_BACKOFF_H
 #define ENGINE_BACKOFF_H

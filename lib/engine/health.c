@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 #include "engine/health.h"
 
 #define PAUSE_FIRST_NS (50 * KW_NS_PER_MS)

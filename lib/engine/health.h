@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Health: whether a node may be dialled now. */
 #ifndef ENGINE_HEALTH_H
 #define ENGINE_HEALTH_H

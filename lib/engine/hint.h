@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Hint: a write that one copy has missed, left with the next node of the key's list until
  * that copy is back. No read sees hints, and no write counts them.
  *

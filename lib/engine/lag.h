@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Lag: how far a replica is behind, from what it and its primary say of replication. */
 #ifndef ENGINE_LAG_H
 #define ENGINE_LAG_H

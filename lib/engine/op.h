@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Op: the life of one command, from its first send to its reply or failure. The
  * redirect and retry policy of the whole library, and nothing else: no I/O, no
  * clock, no memory. A driver does what the last step says, reports what happened

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 #include "engine/outage.h"
 
 /* Between probes that are not answered; the longest bounds how late a node's return is

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Outage: whether a node of a ring is down, and when it is asked again. */
 #ifndef ENGINE_OUTAGE_H
 #define ENGINE_OUTAGE_H

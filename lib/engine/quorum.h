@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Quorum: the life of one read or write of a key that several servers keep a copy of. No
  * I/O, no clock, no memory, no threads: a driver carries what the op asks to the copies,
  * reports what comes back, and looks at the state.

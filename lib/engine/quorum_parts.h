@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Quorum parts: what the phases of an op share. */
 #ifndef ENGINE_QUORUM_PARTS_H
 #define ENGINE_QUORUM_PARTS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* The phases of an op: what the answers so far mean. */
 #include "engine/quorum_parts.h"
 

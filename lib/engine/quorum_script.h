@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Quorum script: what an op asks becomes a command for a server, and a reply an answer. */
 #ifndef ENGINE_QUORUM_SCRIPT_H
 #define ENGINE_QUORUM_SCRIPT_H

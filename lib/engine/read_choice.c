@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 #include "engine/read_choice.h"
 
 /* One read in so many goes anywhere, to be measured. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Read choice: which of a primary and its replicas a read goes to. */
 #ifndef ENGINE_READ_CHOICE_H
 #define ENGINE_READ_CHOICE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Record: a value as each of its copies is kept, behind a header with its version. The
  * format is frozen: what it says is on disks.
  *

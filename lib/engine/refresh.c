@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 #include "engine/refresh.h"
 
 /* Pauses between fetches while the map stays in doubt. The ceiling is half of the

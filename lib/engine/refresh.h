@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Refresh: when to fetch the cluster's map, and from whom. */
 #ifndef ENGINE_REFRESH_H
 #define ENGINE_REFRESH_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Sentinel event: what a sentinel publishes of its own accord, and what follows from it. */
 #ifndef ENGINE_SENTINEL_EVENT_H
 #define ENGINE_SENTINEL_EVENT_H

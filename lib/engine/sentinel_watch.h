@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Sentinel watch: which sentinels to ask, in which order, and what it means when none of
  * them led to the primary. */
 #ifndef ENGINE_SENTINEL_WATCH_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 #include "engine/stamp.h"
 
 #define COUNTER_BITS 16u

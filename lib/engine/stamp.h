@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Stamp: the version of a value that several servers keep a copy of. */
 #ifndef ENGINE_STAMP_H
 #define ENGINE_STAMP_H

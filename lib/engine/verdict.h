@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Verdict: what a server's error reply means for the command that got it. */
 #ifndef ENGINE_VERDICT_H
 #define ENGINE_VERDICT_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Address: a host name or number becomes socket addresses. */
 #ifndef NET_ADDRESS_H
 #define NET_ADDRESS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Clock: monotonic time, the system's or the host's. */
 #ifndef NET_CLOCK_H
 #define NET_CLOCK_H

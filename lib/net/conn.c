@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 #include "net/conn_parts.h"
 
 #include "base/error.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Conn: one connection to one server, and the queue of who gets its replies. */
 #ifndef NET_CONN_H
 #define NET_CONN_H

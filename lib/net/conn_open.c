@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* A connection from its first address to its end. */
 #include "net/conn_parts.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Conn parts: what the files of a connection share: opening it (conn_open.c), what it sends and
  * receives (conn.c), waiting for it (conn_wait.c). */
 #ifndef NET_CONN_PARTS_H

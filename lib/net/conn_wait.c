@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Waiting for a connection: until it is open, or a reply is there. */
 #include "net/conn_parts.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 #include "net/descriptors.h"
 
 void kw_descriptors_init(kw_descriptors *self)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Descriptors: the open sockets of a handle, in memory that a forked child can read
  * whatever its parent's other threads were doing. */
 #ifndef NET_DESCRIPTORS_H

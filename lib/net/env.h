@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Env: what every part of one handle shares. */
 #ifndef NET_ENV_H
 #define NET_ENV_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Fetch: one way of asking servers who is who. The refresher connects, sends and waits; a
  * way says whom to ask what, and what the answers mean. */
 #ifndef NET_FETCH_H

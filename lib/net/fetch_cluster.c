@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 #include "net/fetch_cluster.h"
 
 #include "base/error.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Fetch of a cluster's map: CLUSTER SLOTS, or CLUSTER SHARDS where that is refused, of one
  * node after the other. */
 #ifndef NET_FETCH_CLUSTER_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Fetch of a ring's Sentinel groups: in one fetch all of them are asked, one after the other,
  * each as a group alone would be. What one of them says is told at once, so that none waits for
  * another; the map of the ring is made elsewhere. */

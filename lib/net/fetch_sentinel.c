@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 #include "net/fetch_sentinel.h"
 
 #include "base/error.h"

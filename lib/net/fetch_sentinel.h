@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Fetch of a Sentinel group's map: one sentinel after the other is asked who the primary is,
  * and then the primary itself. */
 #ifndef NET_FETCH_SENTINEL_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 #include "net/fifo.h"
 
 #define FIRST_CAPACITY ((size_t)8)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Fifo: who owns the next reply of a connection. */
 #ifndef NET_FIFO_H
 #define NET_FIFO_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Fork: knowing, without a system call, that this is a child of the process that
  * opened the handle. */
 #ifndef NET_FORK_H

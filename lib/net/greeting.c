@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 #include "net/greeting.h"
 
 #include <keyway/version.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Greeting: the commands that open a connection, and what their answers mean. */
 #ifndef NET_GREETING_H
 #define NET_GREETING_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Lane: one connection to one node, shared by all threads. Whoever has something to send
  * is its writer for a moment, one of those who wait for replies is its reader; the library
  * needs no thread for it. The reasoning: a lone caller does its own I/O, one send and one

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Lane parts: what the entries of a lane, and the turns that its roles take, share. */
 #ifndef NET_LANE_PARTS_H
 #define NET_LANE_PARTS_H

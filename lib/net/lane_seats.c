@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 #include "net/lane_parts.h"
 
 #include "net/node.h"

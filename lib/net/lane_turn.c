@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Turns: what the reader and the writer of a lane do between two looks at its state. */
 #include "net/lane_parts.h"
 

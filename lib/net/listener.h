@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Listener: hears what sentinels publish, on one connection to each. Looked at now and then
  * by whoever drives the handle; never waits. */
 #ifndef NET_LISTENER_H

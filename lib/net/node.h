@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Node: one server, its pool of connections, its health and its figures. */
 #ifndef NET_NODE_H
 #define NET_NODE_H

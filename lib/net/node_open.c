@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Opening: connections of a node that are on their way. */
 #include "net/node_parts.h"
 

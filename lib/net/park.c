@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 #include "net/park.h"
 
 enum { AWAKE, ASLEEP, NUDGED, DONE };

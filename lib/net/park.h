@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Park: threads sleep, and others wake them. */
 #ifndef NET_PARK_H
 #define NET_PARK_H

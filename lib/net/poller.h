@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Poller: one descriptor that is readable while any of many sockets has something, or after
  * another thread said so. */
 #ifndef NET_POLLER_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 #include "net/poller.h"
 
 #if defined(__APPLE__) || defined(__FreeBSD__) || defined(__DragonFly__) || defined(KW_HAS_KQUEUE)

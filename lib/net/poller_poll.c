@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Where there is nothing better: the descriptor is a pipe that tells of wakes, and the
  * sockets are polled at each look. */
 #include "net/poller.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Probe: one PING, ROLE or INFO to a node, in the time of callers who pass by. */
 #ifndef NET_PROBE_H
 #define NET_PROBE_H

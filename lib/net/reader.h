@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Reader: hiredis' protocol parser, with our limits and our replies; a short way for plain
  * replies that are all there. */
 #ifndef NET_READER_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Reader functions: how hiredis makes the objects of a reply. The functions' types
  * differ between hiredis versions; the differences end here. */
 #ifndef NET_READER_FUNCTIONS_H

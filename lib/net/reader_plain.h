@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Plain replies, read without a detour: strings, statuses, errors, integers, nils and arrays
  * of these, whole in one piece of memory. */
 #ifndef NET_READER_PLAIN_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Refresher: fetches the map, in the time of callers who wait anyway. The library has no
  * thread of its own: one caller at a time drives the fetch, and all the others go on with
  * their commands. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Refresher parts: what the waits of a refresher and the turns of its fetch share. */
 #ifndef NET_REFRESHER_PARTS_H
 #define NET_REFRESHER_PARTS_H

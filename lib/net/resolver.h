@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Resolver: the system's look-up of host names, with an end. */
 #ifndef NET_RESOLVER_H
 #define NET_RESOLVER_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Sync: a lock with a condition that is waited for with a time limit. */
 #ifndef NET_SYNC_H
 #define NET_SYNC_H

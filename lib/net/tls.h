@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* TLS: what stands between a connection and its socket where bytes are sealed. In memory
  * only: the socket is asked through the transport, so that nothing waits, no signal is raised
  * and the deadline holds. hiredis' own TLS checks no host name, and writes in a way that may

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 #include "net/tls.h"
 
 #if defined(KW_HAS_TLS)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Transport: the few things that keyway asks of a socket, behind one interface, so
  * that a test can put itself in the place of the network. */
 #ifndef NET_TRANSPORT_H

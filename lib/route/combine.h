@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Combine: several nodes' replies to one command become one reply. */
 #ifndef ROUTE_COMBINE_H
 #define ROUTE_COMBINE_H

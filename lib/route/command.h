@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Command table: what keyway knows of every command of Redis and Valkey. */
 #ifndef ROUTE_COMMAND_H
 #define ROUTE_COMMAND_H

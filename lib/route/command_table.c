@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 #include "route/command_table.h"
 
 /* Facts: the command descriptions of Redis 7.0 to 8 and Valkey 7.2 to 9 (COMMAND INFO:

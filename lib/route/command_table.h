@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* The rows behind route/command.h. Only command.c, keys.c and their tests read them. */
 #ifndef ROUTE_COMMAND_TABLE_H
 #define ROUTE_COMMAND_TABLE_H

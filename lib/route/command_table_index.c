@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 #include "route/command_table.h"
 
 /* Made from the rows of command_table.c; see command_table.h. */

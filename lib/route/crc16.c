@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 #include "route/crc16.h"
 
 #include "route/crc16_word.h"

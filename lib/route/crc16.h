@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* CRC16: the checksum behind slots, CRC16-XMODEM (polynomial 0x1021, initial value 0,
  * bits not reflected), Redis Cluster specification. */
 #ifndef ROUTE_CRC16_H

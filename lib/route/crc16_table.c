@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 #include "route/crc16.h"
 
 /* CRC16-XMODEM, Redis Cluster specification: row k holds the checksums of each byte

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* CRC16 words: bytes as numbers, loaded and searched with no read outside of
  * them; and the hash tag rule on top. */
 #ifndef ROUTE_CRC16_WORD_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Hashes of compatible placements: those of twemproxy's "hash" setting, and Jedis'. */
 #ifndef ROUTE_HASH_COMPAT_H
 #define ROUTE_HASH_COMPAT_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* MD5, RFC 1321: for compatible placements, never for security. */
 #ifndef ROUTE_HASH_MD5_H
 #define ROUTE_HASH_MD5_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Words of hashed bytes, lowest byte first on every machine. */
 #ifndef ROUTE_HASH_WORD_H
 #define ROUTE_HASH_WORD_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* xxHash, header-only: XXH3 and XXH64, and the check that they are what placements
  * are made of. */
 #ifndef ROUTE_HASH_XXH_H

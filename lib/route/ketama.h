@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Ketama as twemproxy has it. */
 #ifndef ROUTE_KETAMA_H
 #define ROUTE_KETAMA_H

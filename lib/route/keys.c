@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 #include "route/keys.h"
 
 #include <keyway/slot.h>

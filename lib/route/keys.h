@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Keys: where in its arguments a command has them. */
 #ifndef ROUTE_KEYS_H
 #define ROUTE_KEYS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Map: which node owns which slot; an immutable, shared snapshot. */
 #ifndef ROUTE_MAP_H
 #define ROUTE_MAP_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Node set: distinct endpoints, numbered in the order they came, found by name. */
 #ifndef ROUTE_NODE_SET_H
 #define ROUTE_NODE_SET_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 #include "route/places.h"
 
 kw_places *kw_places_new(const kw_allocator *mem, size_t n)

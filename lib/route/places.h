@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Places: where the keys of one command are on a ring. */
 #ifndef ROUTE_PLACES_H
 #define ROUTE_PLACES_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Ring: nodes, and what leads from the hash of a key to one of them; inside the library. */
 #ifndef ROUTE_RING_H
 #define ROUTE_RING_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Ring build: nodes become points, lists or scores. */
 #ifndef ROUTE_RING_BUILD_H
 #define ROUTE_RING_BUILD_H

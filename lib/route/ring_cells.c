@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 #include "route/ring_cells.h"
 
 #include <string.h>

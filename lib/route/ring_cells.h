@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Ring cells: from points, each a hash and a node in one number, to the array that
  * lookups read. */
 #ifndef ROUTE_RING_CELLS_H

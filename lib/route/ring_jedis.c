@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 #include "route/ring_jedis.h"
 
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Ring of Jedis: points of 64 bits, with their nodes beside. */
 #ifndef ROUTE_RING_JEDIS_H
 #define ROUTE_RING_JEDIS_H

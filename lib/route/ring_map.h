@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Ring map: members and their ring become a map. */
 #ifndef ROUTE_RING_MAP_H
 #define ROUTE_RING_MAP_H

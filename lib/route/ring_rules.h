@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Ring rules: what a placement string says. */
 #ifndef ROUTE_RING_RULES_H
 #define ROUTE_RING_RULES_H

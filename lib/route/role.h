@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Role: what a server says of itself in its answer to ROLE, checked. */
 #ifndef ROUTE_ROLE_H
 #define ROUTE_ROLE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Slot: from a key to its slot, inside the library. */
 #ifndef ROUTE_SLOT_H
 #define ROUTE_SLOT_H

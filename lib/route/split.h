@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Split: a command over keys of many slots becomes one command a slot (on a ring: a node),
  * and their replies one reply (MGET, MSET, DEL, UNLINK, EXISTS, TOUCH). */
 #ifndef ROUTE_SPLIT_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Topology: what a cluster says of itself, checked and made into a map. */
 #ifndef ROUTE_TOPOLOGY_H
 #define ROUTE_TOPOLOGY_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 #include "route/topology_draft.h"
 
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Topology draft: a map while an answer about a cluster is being read. */
 #ifndef ROUTE_TOPOLOGY_DRAFT_H
 #define ROUTE_TOPOLOGY_DRAFT_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Topology of a Sentinel group: what a sentinel says of one name, checked and made into a
  * map. */
 #ifndef ROUTE_TOPOLOGY_SENTINEL_H

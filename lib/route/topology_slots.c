@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 #include "route/topology.h"
 
 #include "route/topology_draft.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Batches of GETs over all slots, against raw hiredis that appends to all nodes, flushes
  * all, then reads all. Instructions are counted by bench_instructions. --gate: exit status 1
  * where a goal is missed. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Single calls: one thread's GETs through keyway and through raw hiredis connections
  * that are routed by hand, in interleaved rounds on one cluster; the way from nothing to
  * three replies; memory of a handle; system calls and allocations per command.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Failovers as clients see them: how long from the servers' own promotion to the first answer
  * of the new primary, and what became of each call, by how it ended. Eight threads call all
  * the time, four of them INCR and four GET, with a deadline of ten seconds. */

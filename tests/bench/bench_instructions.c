@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Instructions in user space per GET, counted by valgrind: keyway and raw hiredis routed by
  * hand; one at a time by argv and by format, in batches, and as a key of an MGET. The
  * steadiest of the figures: it does not depend on the machine's speed. Runs itself under

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* GETs with callbacks in a libevent loop, over all slots, so many under way at any time:
  * against hiredis' own asynchronous API, a connection to each node. Each callback gives the
  * next command. --gate: exit status 1 where a goal is missed. */

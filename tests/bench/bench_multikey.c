@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* MGET over all slots, which keyway splits and joins, against what raw hiredis can do: GETs
  * in a pipeline to each node, routed by hand; and MGET of keys under one tag against its own
  * MGET. --gate: exit status 1 where a goal is missed. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Quorum: values on three copies against plain values, through handles on the same servers,
  * and with one of the three stopped. Rounds take turns; medians are shown. */
 #include <keyway.h>

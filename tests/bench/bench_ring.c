@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* The ring (placement kw1) against the ways of others: the dispatch of twemproxy's ketama,
  * and libmemcached where it can be had. 16-byte keys that are not repeated, rounds in turn,
  * medians. With --gate a ratio below its goal makes the program fail. */

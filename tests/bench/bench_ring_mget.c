@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* MGET of keys of a ring of 4 plain servers, which keyway splits into one MGET a node and
  * joins, against the same written by hand on raw hiredis: keys sorted by their nodes, one
  * MGET to each, all written before any is read, values put back in order.

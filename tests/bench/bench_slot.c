@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Key to slot against the byte-at-a-time way of Redis and its clients: the same work,
  * whole call, distinct keys, rounds in turn, medians. With --gate a ratio below its
  * goal, or a machine too busy to tell, makes the program fail. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* GETs of many threads on one handle, against raw hiredis with a connection per thread and
  * node that is routed by hand: throughput, the servers' CPU time, and system calls per
  * command. redis-benchmark's figure, where there is one, is a client of one thread that

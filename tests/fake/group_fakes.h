@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* A ring of a plain server and a Sentinel group, all of them fakes. */
 #ifndef FAKE_GROUP_FAKES_H
 #define FAKE_GROUP_FAKES_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* What the scenes of a lane have in common: threads that carry a command each, calls of the
  * transport that are held up, and looks at the lane with its gate held. */
 #ifndef FAKE_LANE_ACTS_H

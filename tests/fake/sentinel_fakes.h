@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Scripted sentinels and servers, and short ways to say what they answer. */
 #ifndef FAKE_SENTINEL_FAKES_H
 #define FAKE_SENTINEL_FAKES_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* What a caller hands over: odd bytes, too many arguments, wrong uses, unknown commands and
  * routes. What is refused is refused before anything is sent. */
 #include <setjmp.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* What callers hand over, where a cluster is about: keys in different slots, routes, NULL and
  * nonsense everywhere, and commands that only a server knows. */
 #include <setjmp.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Dialling servers that do not want it: paced, whatever the number of callers; what was wrong
  * is said, and forgotten once it is right. */
 #include <setjmp.h>

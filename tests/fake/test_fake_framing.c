@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Bytes that are no reply, or one without measure: refused by name, in bounded memory and
  * time; and replies at their limits, which pass. */
 #include <setjmp.h>

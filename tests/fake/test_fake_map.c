@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Fetching the map: one at a time and never at the cost of other calls, from whoever is left
  * to ask; forms that the specification allows, and answers that are none. */
 #include <setjmp.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Each reply to its own command, whatever a server sends when it was not asked, too late, or
  * in parts; and idle connections that a server closes cost no command. */
 #include <setjmp.h>

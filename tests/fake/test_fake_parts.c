@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Commands that become many, and nodes that answer their parts in shapes that do not fit: no
  * value reaches another key, and no number is made up. */
 #include <setjmp.h>

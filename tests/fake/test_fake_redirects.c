@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Redirects beside the plain ones: to the newer address family, to nowhere, for another slot,
  * out of a batch, in storms; and what they leave behind. */
 #include <setjmp.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Servers of a ring that say what plain servers do not: redirects are the caller's, LOADING
  * is waited out, and only what is a node's own fault makes it one that is down. */
 #include <setjmp.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Sessions against scripted servers: what is lost at which moment, and what is waited
  * out. */
 #include <setjmp.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Servers that say "not now": waited out alike by a call, a batch and a split command, with
  * pauses, and at the cost of nobody else; and those that say "no", which is the caller's to
  * hear at once. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Arguments at their limits, commands that are refused whatever way they come, and commands
  * that only a server knows. */
 #include <setjmp.h>

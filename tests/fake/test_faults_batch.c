@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Faults under batches, split commands and visits of all nodes: each command has its own
  * result, effect and redirects, nothing is run twice, and no reply is another's. */
 #include <setjmp.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Closing a handle while other threads are in calls: all come back at once, cancelled. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Redirects and maps that are wrong, hostile or out of date. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Connections that are refused, reset, swallowed or greeted wrongly. */
 #include <setjmp.h>
 #include <stdarg.h>

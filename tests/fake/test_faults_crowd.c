@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Many threads at clusters and servers that are silent, full, or send everybody elsewhere:
  * deadlines hold, the other nodes' keys notice nothing, every write runs once. */
 #include <setjmp.h>

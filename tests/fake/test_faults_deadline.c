@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Whatever a server does not do, a call ends at its deadline: not before where waiting may
  * still help, and not later than 50 ms after it. */
 #include <setjmp.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Writes that wait for their replicas: the write and WAIT leave together, and each has its own
  * answer, whatever comes between the two. */
 #include <setjmp.h>

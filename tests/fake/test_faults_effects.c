@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Effect and story of a failed call: what may have run is said to have, and nothing else;
  * the error names the node and what the server said, without secrets and without trusting
  * the server's text. */

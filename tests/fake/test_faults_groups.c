@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Sentinel groups as nodes of a ring, whose sentinels are away, silent or behind: what their
  * own keys get, and that others' keys have nothing to do with it. */
 #include <setjmp.h>

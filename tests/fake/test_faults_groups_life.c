@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* A handle with a Sentinel group in its ring, without memory, in a forked child, and used by
  * many threads while the group switches and members change. */
 #include <setjmp.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Many threads at one server that misbehaves: each gets its own reply or the right outcome
  * by its own deadline, whatever becomes of the commands beside it. */
 #include <setjmp.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Many callers of sick nodes: how often maps are fetched and servers dialled, what the other
  * nodes' keys notice, and what becomes of calls at a node that loses its slot. */
 #include <setjmp.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Faults under commands with callbacks: deadlines, late answers, lost connections, garbage,
  * redirects and order. No reply is another's, nothing runs twice, and every callback is
  * called once. With each way of watching sockets. */

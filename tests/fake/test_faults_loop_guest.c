@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Commands with callbacks as guests of a process: forks, memory that is not there, a full
  * pool, and calls that wait beside them. With each way of watching sockets. */
 #include <setjmp.h>

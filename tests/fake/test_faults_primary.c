@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Primaries under Sentinel that are replaced, demoted or stalled: what becomes of their
  * connections, calls and sessions, how soon the heir is used, and what the host is told. */
 #include "fake/sentinel_fakes.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* The handle as a guest of its process: forked, interrupted, and short of descriptors, with
  * scripted servers that see what arrives. */
 #include <setjmp.h>

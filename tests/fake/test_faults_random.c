@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Servers that do a random one of many wrong things with each command, under threads that
  * know what each of their commands must answer. Every reply is its own command's, no
  * write runs twice, and the effect of each failure is true. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Reads from replicas that are away, loading, cut off, or turn reads away: where they go, and
  * that nothing else does. */
 #include <setjmp.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Sentinels that are away, silent, behind, lying or talking nonsense: who is asked, who is
  * believed, and what the caller is told. */
 #include "fake/sentinel_fakes.h"

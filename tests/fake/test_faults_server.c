@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* One server that answers wrongly, late, or not at all: each fault ends within the deadline
  * with the right code and effect, nothing is run twice, and the handle works afterwards. */
 #include <setjmp.h>

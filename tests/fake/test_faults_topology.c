@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Redirects and maps that change or lie while calls go on: what is followed, what is
  * remembered, and who is asked. */
 #include <setjmp.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* A crowd on one lane, with delays around every call of the transport and between the roles:
  * waiters with deadlines of all lengths, leaders that leave at each point, writes of one byte,
  * connections that break. Nobody waits while nobody reads, every reply reaches its owner, and

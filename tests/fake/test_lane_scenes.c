@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* A lane, one step after the other: each test stops a thread in the middle of a call of the
  * transport, does what must not go wrong just then, and lets it go on. */
 #include <setjmp.h>

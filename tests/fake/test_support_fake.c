@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* The scripted server itself, over plain hiredis. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* A real cluster under load of many threads, disturbed in every way that operators and
  * accidents have; and the checker's own proof that it notices what it should. */
 #include <setjmp.h>

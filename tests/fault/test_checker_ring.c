@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* A ring under load of many threads, with the checker: servers that are killed, restarted
  * with their data, and stopped, where a node that is down keeps its keys. */
 #include <setjmp.h>

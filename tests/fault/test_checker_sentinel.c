@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* A real Sentinel group under load of many threads, disturbed in every way that operators and
  * accidents have. */
 #include <setjmp.h>

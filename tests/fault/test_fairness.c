@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Threads that share a handle get their shares of it: none waits while others are served
  * again and again, whoever does the work for whom. KW_TEST_FAST */
 #include <setjmp.h>

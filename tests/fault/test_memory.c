@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Every allocation fails in turn, on the way from kw_open to kw_close: those of the
  * library through its allocator hook, and every malloc of the process (hiredis and libc
  * too) where the C library lets a program take its place. */

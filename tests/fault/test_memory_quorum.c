@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Values on three copies while the nth allocation fails, for every n: calls fail with a
  * reason or not at all, what was acknowledged is there, and nothing is left behind. */
 #define RING_SERVERS 4

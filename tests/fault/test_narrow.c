@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Ways to a server that fill: small socket buffers on both sides of a relay that reads
  * nothing of who does not read. Calls, batches, split commands and sessions of several
  * threads write and read more than fits, and none comes to a stand. KW_TEST_FAST */

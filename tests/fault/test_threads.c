@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Many threads on one handle and one real server, with deadlines too short for it, signals,
  * values that fill the sockets, blocked callers, a fork and an end in the middle: every
  * reply is its caller's, no write runs twice. KW_TEST_FAST */

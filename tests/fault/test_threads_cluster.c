@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Sixty-four threads on one handle and a real cluster whose slots move and whose primaries
  * stop and die; and what a stopped node costs the callers of the others. */
 #include <setjmp.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Fuzz entry: bytes as a command's format, with values that suit any conversion of one
  * word. */
 #include "base/format.h"

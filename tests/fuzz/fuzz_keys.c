@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Fuzz entry: bytes become arguments, split at zero bytes; then the command, its keys,
  * their slot and its waiting time are looked for. */
 #include "route/keys.h"

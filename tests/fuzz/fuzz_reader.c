@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Any bytes as a server's replies: read in one piece, in pieces, and one by one, which goes
  * through hiredis alone, they give the same replies and the same end. */
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Fuzz entry: bytes as a record of a quorum; what is read is written back the same. */
 #include "engine/record.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Fuzz entry: bytes become a placement, changes of a ring, and keys; then every reading of
  * the ring must agree with every other. */
 #include <keyway/ring.h>

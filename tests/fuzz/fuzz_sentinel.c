@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Any bytes as answers of sentinels, and to ROLE: refused with a reason, or read whole. The
  * bytes are read by hiredis, as on the wire. */
 #include <hiredis.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Any bytes as an answer to CLUSTER SLOTS and CLUSTER SHARDS: refused with a reason, or
  * a map where every owner exists. The bytes are read by hiredis, as on the wire. */
 #include <hiredis.h>

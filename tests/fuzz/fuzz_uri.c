@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Fuzz entry: bytes as a URI, as a member of a ring, and as an option's value. */
 #include <keyway.h>
 

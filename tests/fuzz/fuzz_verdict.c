@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Any bytes as a server's error: a verdict whose redirect stays inside the text and
  * names an address that can be dialled. The first byte says whether it was a script. */
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 // A program outside the tree, in C++: it is built against an installed copy.
 #include <keyway.h>
 #include <keyway/hiredis.h>

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: BSD-3-Clause
 # Installs into a temporary folder, builds programs against the copy with nothing but
 # pkg-config's flags, shared and static, in C and C++, runs them, and uninstalls.
 

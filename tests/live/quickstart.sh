@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: BSD-3-Clause
 # The quickstart's tour does what it says within a minute, and leaves nothing behind:
 # after its end, and after an interrupt in the middle.
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Five plain servers, and values on three of them. */
 #ifndef LIVE_QUORUM_FIXTURE_H
 #define LIVE_QUORUM_FIXTURE_H

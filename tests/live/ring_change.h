@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Changes of a ring of three servers, of which a fourth may become a member. */
 #ifndef LIVE_RING_CHANGE_H
 #define LIVE_RING_CHANGE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Rings whose nodes go down: what the host is told, and calls until something has happened. */
 #ifndef LIVE_RING_OUTAGE_H
 #define LIVE_RING_OUTAGE_H

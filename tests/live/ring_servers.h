@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Plain servers for a ring: a, b, c, ... */
 #ifndef LIVE_RING_SERVERS_H
 #define LIVE_RING_SERVERS_H

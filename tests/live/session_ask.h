@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Short ways to ask through a session, for its live tests. */
 #ifndef LIVE_SESSION_ASK_H
 #define LIVE_SESSION_ASK_H

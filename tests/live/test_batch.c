@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Batches on real servers: results in order, redirects in the middle, sick nodes, and
  * more bytes than sockets hold. */
 #include <stdarg.h>

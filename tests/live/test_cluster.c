@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* The blocking client on a real cluster of three primaries and three replicas. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* The command table against a real server: names, flags, policies and key positions.
  * KW_TEST_FAST */
 #include <setjmp.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Commands with callbacks on real servers: order, many under way, split commands, blocking
  * commands, and the handle's end. With each way of watching sockets that the system has.
  * KW_TEST_FAST */

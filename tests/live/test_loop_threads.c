@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Commands with callbacks of many threads on a real cluster, whose slots move and whose nodes
  * stop and die. */
 #include <stdarg.h>

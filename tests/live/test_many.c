@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Commands over many slots and all nodes: the answers are those of one standalone server,
  * and what fails is told key by key. */
 #include <stdarg.h>

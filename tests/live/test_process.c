@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* The handle as a guest of its process: fork, signals, descriptors. KW_TEST_FAST */
 #include <setjmp.h>
 #include <stdarg.h>

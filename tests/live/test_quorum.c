@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Values on three copies, on real servers. KW_TEST_FAST */
 #include "live/quorum_fixture.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* What several processes see of values on three of five servers, while one server at a time
  * is killed and restarted with its data, stopped, slowed or cut off, is linearizable.
  * KW_TEST_SECONDS in the environment: how long (default 6). */

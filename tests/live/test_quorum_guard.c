@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* What keeps values on several copies from being read or written by halves. KW_TEST_FAST */
 #include "live/quorum_fixture.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Hints on real servers: what a copy missed arrives without a repair. KW_TEST_FAST */
 #include "live/quorum_fixture.h"
 

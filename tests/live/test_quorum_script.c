@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* The script of the quorum on a real server, against the same rules in memory.
  * KW_TEST_FAST */
 #include <setjmp.h>

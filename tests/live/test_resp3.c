@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* RESP3: the kinds of replies it adds, what servers push in between, and its refusal where
  * hiredis cannot read it. KW_TEST_FAST */
 #include <setjmp.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* A ring of plain servers: every command finds its keys' nodes. KW_TEST_FAST */
 #include <setjmp.h>
 #include <stdarg.h>

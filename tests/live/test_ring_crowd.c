@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Members of a ring that change under many threads, without memory, and by the thousand.
  * KW_TEST_FAST */
 #include <setjmp.h>

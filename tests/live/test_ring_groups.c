@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* A Sentinel group as a node of a ring, beside two plain servers. */
 #include <setjmp.h>
 #include <stdarg.h>

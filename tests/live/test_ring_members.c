@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Members of a ring that change while it is in use. KW_TEST_FAST */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* The example that copies keys to a node that has joined: whole, with their lives, and from
  * where it was stopped. */
 #include <setjmp.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Nodes of a ring that go down and come back, for each on-node-down. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Replicas of ring nodes: listed in the URI, or found by ROLE, and read where calls may. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* The blocking client on a real Sentinel group: a primary, two replicas, three sentinels. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* A primary that only its sentinels cannot reach: the client and the replicas still do, and
  * the old primary goes on answering as one. The sentinels know it at a door, the client dials
  * the server behind it. */

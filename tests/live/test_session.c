@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Sessions on a real cluster and a real single server: transactions, what is refused, and
  * slots that move. KW_TEST_FAST */
 #include <setjmp.h>

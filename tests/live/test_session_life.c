@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Sessions and their connections: lost ones, those that do not go back to the pool, the
  * handle's end, fork, and memory that is not there. KW_TEST_FAST */
 #include <setjmp.h>

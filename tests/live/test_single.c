@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* The blocking client on one real server. KW_TEST_FAST */
 #include <setjmp.h>
 #include <stdarg.h>

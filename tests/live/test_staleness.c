@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Reads with max-staleness from replicas whose replication is cut or stands still: none misses
  * what was written longer ago than that. */
 #include <setjmp.h>

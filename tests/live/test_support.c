@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* The tests' own servers and clusters. KW_TEST_FAST */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Tickets on a real cluster: sent now, waited for later, by anybody or nobody. KW_TEST_FAST */
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* TLS: who is believed and who is not, on real servers; and its refusal where it is not in the
  * build. */
 #include <setjmp.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* The twemproxy placements against twemproxy itself: nutcracker in front of real servers,
  * keys written through the one and read through the other. */
 #include <setjmp.h>

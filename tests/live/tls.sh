@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: BSD-3-Clause
 # TLS where hiredis is without it: a build with OpenSSL of its own, in a folder beside, and the
 # tests of TLS against real servers. Says so where what that needs is not here.
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* How far replicas are behind, from what servers say: no moment is taken for known that the
  * replica may lack something of. */
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Scenes of the op machine: one line a turn, what happens and what is to be done. */
 #include <stdarg.h>
 #include <stddef.h>

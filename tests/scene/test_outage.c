@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* When a node of a ring counts as down, and as back. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Scenes of the quorum machine: one line a turn, what a copy says and what is to be done.
  * Three copies, two write, two read. */
 #include <stdarg.h>

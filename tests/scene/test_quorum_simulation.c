@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Many runs of the quorum by seed: what clients saw is what one register could have said.
  * KW_TEST_RUNS and KW_TEST_SEED in the environment change how many and from where. */
 #include <stdarg.h>

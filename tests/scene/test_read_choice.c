@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Whom reads go to: every preference, with replicas that are fit, away, near and far. */
 #include <stdarg.h>
 #include <stddef.h>

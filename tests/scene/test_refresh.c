@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Scenes of the map's refresh, of a node's health, and of backoff. */
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* What sentinels publish: which of it is a doubt, and which is for the host to know. */
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Scenes of the list of sentinels: who is asked next, and what it means when none led to
  * the primary. */
 #include <stdarg.h>

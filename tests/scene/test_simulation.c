@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Thousands of small lives of a cluster and of a client: whatever goes wrong, no write
  * runs twice, no failure lies about its effect, and nothing outlives its deadline. A run
  * that breaks a rule is repeated with the KW_TEST_SEED that its message names. */

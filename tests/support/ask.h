@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Short ways to ask through a handle. What must not happen stops the program. */
 #ifndef SUPPORT_ASK_H
 #define SUPPORT_ASK_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* What benchmarks share: a cluster of three primaries full of keys, raw hiredis connections
  * to its nodes, a transport that counts, and figures beside their goals. */
 #ifndef SUPPORT_BENCH_H

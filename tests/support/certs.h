@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Certificates for tests, made by the openssl command in the temporary folder. */
 #ifndef SUPPORT_CERTS_H
 #define SUPPORT_CERTS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Small helpers of tests: time, descriptors, memory, seeds, and an address that
  * swallows packets. */
 #ifndef SUPPORT_CHECK_H

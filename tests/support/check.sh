@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: BSD-3-Clause
 # Runs test programs and scripts, two at a time (most of a test is waiting), and stops at the
 # first that fails:
 #   check.sh [--servers] test...

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* A checker: threads that load a handle with calls whose right answers they know, while
  * the servers are disturbed. It notices a reply of another command, a command that ran
  * twice, an acknowledged write that is gone, and a call that ends too late.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* What the files of the checker share. */
 #ifndef SUPPORT_CHECKER_PARTS_H
 #define SUPPORT_CHECKER_PARTS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 #include "support/checker_parts.h"
 
 #include <keyway/slot.h>

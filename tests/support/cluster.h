@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* A real cluster for tests, and what operators do to one. As in server.h, what
  * cannot be done stops the program. One thread at a time per cluster. */
 #ifndef SUPPORT_CLUSTER_H

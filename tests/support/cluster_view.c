@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 #include "support/cluster_view.h"
 
 #include <stdio.h>

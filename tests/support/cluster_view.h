@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* What one node thinks of its cluster: CLUSTER NODES, read. */
 #ifndef SUPPORT_CLUSTER_VIEW_H
 #define SUPPORT_CLUSTER_VIEW_H

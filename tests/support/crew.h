@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Threads of a test that begin together, how late the machine wakes them meanwhile, and
  * the times that they measured. */
 #ifndef SUPPORT_CREW_H

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: BSD-3-Clause
 # A release archive, the same bytes for the same files: dist.sh TAR NAME OUT.
 # Its time is SOURCE_DATE_EPOCH, else that of the last commit, else that of version.h.
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Door: a way to a server that a test can slow down or shut. */
 #ifndef SUPPORT_DOOR_H
 #define SUPPORT_DOOR_H

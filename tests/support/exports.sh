@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: BSD-3-Clause
 # The shared library exports exactly what tests/exports.txt lists; --write lists anew.
 
 list=tests/exports.txt

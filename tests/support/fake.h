@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* A scripted server in this process, on a free loopback port, with a thread of its
  * own. It parses requests, records every command, and answers by these, in order:
  *

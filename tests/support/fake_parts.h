@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Inside of the fake server: shared by fake.c (thread and sockets), fake_answer.c
  * (what to say) and fake_request.c (bytes to commands). */
 #ifndef SUPPORT_FAKE_PARTS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* A real Sentinel group for tests: one primary, its replicas, and three sentinels that watch
  * it under the name "mymaster". As in server.h, what cannot be done stops the program. One
  * thread at a time per group. */

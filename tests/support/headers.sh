@@ -1,7 +1,16 @@
 #!/bin/sh
-# Each header compiles alone, without a warning: in C, and public ones in C++.
+# SPDX-License-Identifier: BSD-3-Clause
+# Each header compiles alone, without a warning: in C, and public ones in C++. Each source, header,
+# script and build file says its licence in its first line, or in the second, behind #!.
 
 status=0
+
+for file in Makefile .ci/run pkgconfig/*.in lib/*.map $(find include lib tests examples -name '*.[ch]' -o -name '*.cc' -o -name '*.sh'); do
+    head -n 2 "$file" | grep -q 'SPDX-License-Identifier: BSD-3-Clause' || {
+        echo "$file: no SPDX line at its head" >&2
+        status=1
+    }
+done
 
 # compile FLAGS LANGUAGE HEADER: a file that includes nothing else
 compile() {

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* History: what several clients saw of one key, and whether one register could have
  * answered so: linearizability (Herlihy, Wing 1990), by the search of Wing and Gong with
  * Lowe's memory of what was tried. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* What outlives a test: a temporary folder, and a small shell that waits for the test
  * to end and then kills its servers and removes the folder, even after SIGKILL. */
 #ifndef SUPPORT_KEEPER_H

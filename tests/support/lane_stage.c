@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 #include "support/lane_stage.h"
 
 #include "api/client.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* A lane to a scripted server, without the calls that usually drive it: commands that say
  * their number, and the server's log of those that it got. */
 #ifndef SUPPORT_LANE_STAGE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* A control connection to a test server, over hiredis. */
 #ifndef SUPPORT_LINK_H
 #define SUPPORT_LINK_H

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: BSD-3-Clause
 # Says what is missing of the servers that tests need, and fails.
 
 status=0

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Quorum copy: one key on one server, as the script of the quorum treats it; in memory,
  * by a clock of the caller's. */
 #ifndef SUPPORT_QUORUM_COPY_H

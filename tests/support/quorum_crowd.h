@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Quorum crowd: several processes, each with a clock of its own that is up to 5 s off and
  * jumps, read and write some keys of a ring of five servers behind doors, while one server
  * at a time has something happen to it. */

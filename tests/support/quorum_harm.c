@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 #include "support/quorum_harm.h"
 
 #include <keyway/client.h>

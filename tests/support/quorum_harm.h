@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Quorum harm: what happens to the servers of a crowd, one piece at a time. */
 #ifndef SUPPORT_QUORUM_HARM_H
 #define SUPPORT_QUORUM_HARM_H

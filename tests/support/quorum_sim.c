@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 #include "support/quorum_sim.h"
 
 #include "engine/backoff.h"

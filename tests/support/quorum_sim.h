@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Quorum sim: several clients, each with a clock of its own, read and write one key of a
  * few copies, by one seed, in virtual time; messages are late or lost, copies are killed,
  * stopped and restarted with their data, clocks jump. What the clients saw is a history. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* A narrow way to a server: small socket buffers, and while bytes of the server wait to be
  * read by the client, nothing is read of what the client sends. A client that writes
  * without reading comes to a stand here. */

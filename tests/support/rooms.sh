@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: BSD-3-Clause
 # The walls of the house:
 #   a file includes its own room and earlier ones only, base < route < engine < net < api;
 #   no room has variables that change, prints, exits or reads the environment;

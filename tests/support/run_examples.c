@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Starts a cluster, runs each program named on the command line with its URI, and
  * fails where one fails or says nothing. Those about rings get plain servers;
  * one_program gets one server, a Sentinel group and the cluster, and its server dies

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Real servers for tests: Redis or Valkey on free loopback ports, in a temporary
  * folder. What cannot be done stops the program with a message, so nothing here
  * returns an error. Every process and folder is gone when the program ends,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Sim: a small cluster in a few arrays, with a virtual clock and one seed, no sockets and
  * no threads. Nodes 0 .. 2 begin as primaries, node i + 3 is the replica of node i. Nodes
  * die, hang, come back, are replaced, hand slots over and believe what is out of date. */

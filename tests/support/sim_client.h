@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Sim client: a driver of the engine's machines (op, refresh, health) against the small
  * cluster of sim.h, which keeps count of what really ran and says when it broke a rule. */
 #ifndef SUPPORT_SIM_CLIENT_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* A transport under strain: the system's sockets, with delays around every call, writes of one
  * byte, sockets that take nothing, and connections that break; and a count of the calls. */
 #ifndef SUPPORT_STRAIN_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* A host's event loop for tests: poll over the handle's descriptor. */
 #ifndef SUPPORT_TURN_H
 #define SUPPORT_TURN_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Replies of tests, written as short texts: [1, 'text', nil] is an array, {'a', 1} a
  * map (hiredis counts keys and values each), !'ERR no' an error. */
 #ifndef UNIT_REPLY_TEXT_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Rings for tests, from a line of text. */
 #ifndef UNIT_RING_MAKE_H
 #define UNIT_RING_MAKE_H

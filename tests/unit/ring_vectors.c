@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Prints where the rings of all placements put some keys: the same bytes on every machine
  * (ring_vectors.sh compares them with ring_vectors.txt). Needs the ring alone. */
 #include <keyway/ring.h>

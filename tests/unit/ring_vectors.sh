@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: BSD-3-Clause
 # Rings put keys at the same places whatever compiles them: signed and unsigned char, other
 # compilers, and, where there is a cross compiler with its emulator, big-endian machines.
 

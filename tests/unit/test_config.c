@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Options by name and by URI: good ones are taken whole, bad ones are refused whole. */
 #include <stdarg.h>
 #include <stddef.h>

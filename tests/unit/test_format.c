@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Formats become arguments: by hiredis' rules, compared with hiredis itself. */
 #include <stdarg.h>
 #include <stddef.h>

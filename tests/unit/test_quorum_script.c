@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 #include "engine/quorum_script.h"
 
 #include "unit/reply_text.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* The reader: whatever pieces the bytes come in, and whether hiredis or the short way reads
  * them, the replies are the same. Fed byte by byte, everything goes through hiredis. */
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Look-ups of host names that end in time, with the system's resolver replaced. */
 #include <stdarg.h>
 #include <stddef.h>

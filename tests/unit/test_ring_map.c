@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Members of a ring become a map: shards with replicas, and who has the keys of one that is
  * down. */
 #include <setjmp.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Commands over many slots, split and joined again. */
 #include <stdarg.h>
 #include <stddef.h>

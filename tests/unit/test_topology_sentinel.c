@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* What sentinels say of a name, and what servers say of their role. */
 #include "route/topology_sentinel.h"
 

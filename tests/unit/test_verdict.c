@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Server errors and what they mean: one row an error. */
 #include <stdarg.h>
 #include <stddef.h>

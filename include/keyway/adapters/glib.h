@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* keyway: commands with callbacks in a GLib main loop. Needs GLib 2.36. */
 #ifndef KEYWAY_ADAPTERS_GLIB_H
 #define KEYWAY_ADAPTERS_GLIB_H

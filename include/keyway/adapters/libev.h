@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* keyway: commands with callbacks in a libev loop. Needs libev 4. */
 #ifndef KEYWAY_ADAPTERS_LIBEV_H
 #define KEYWAY_ADAPTERS_LIBEV_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* keyway: commands with callbacks in a libevent loop. Needs libevent 2. */
 #ifndef KEYWAY_ADAPTERS_LIBEVENT_H
 #define KEYWAY_ADAPTERS_LIBEVENT_H

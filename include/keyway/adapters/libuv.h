@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* keyway: commands with callbacks in a libuv loop. Needs libuv 1. */
 #ifndef KEYWAY_ADAPTERS_LIBUV_H
 #define KEYWAY_ADAPTERS_LIBUV_H
