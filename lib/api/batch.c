@@ -4,7 +4,7 @@
 #include <keyway/command.h>
 
 #include "api/args.h"
-#include "api/run.h"
+#include "drive/run.h"
 #include "base/error.h"
 #include "base/format.h"
 #include "base/resp.h"

@@ -2,14 +2,14 @@
 #include "api/client.h"
 
 #include "api/config.h"
-#include "api/discover.h"
-#include "api/groups.h"
-#include "api/lag.h"
-#include "api/news.h"
-#include "api/loop.h"
-#include "api/publish.h"
-#include "api/quorum_rule.h"
-#include "api/registry.h"
+#include "topology/discover.h"
+#include "topology/groups.h"
+#include "topology/lag.h"
+#include "topology/news.h"
+#include "drive/loop.h"
+#include "topology/publish.h"
+#include "settings/quorum_rule.h"
+#include "topology/registry.h"
 #include "base/error.h"
 
 #include <string.h>

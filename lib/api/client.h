@@ -6,11 +6,11 @@
 #include <keyway/client.h>
 #include <keyway/stats.h>
 
-#include "api/desk.h"
-#include "api/lookup.h"
-#include "api/membership.h"
-#include "api/view.h"
-#include "api/guard.h"
+#include "drive/desk.h"
+#include "topology/lookup.h"
+#include "topology/membership.h"
+#include "topology/view.h"
+#include "topology/guard.h"
 #include "net/fork.h"
 #include "net/refresher.h"
 

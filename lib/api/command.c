@@ -2,10 +2,10 @@
 #include <keyway/command.h>
 
 #include "api/args.h"
-#include "api/call.h"
-#include "api/durable.h"
-#include "api/plan_ring.h"
-#include "api/token.h"
+#include "drive/call.h"
+#include "drive/durable.h"
+#include "drive/plan_ring.h"
+#include "drive/token.h"
 #include "base/error.h"
 #include "base/format.h"
 #include "base/resp.h"

@@ -1,101 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "api/config.h"
 
-#include "api/option_table.h"
-#include "api/quorum_rule.h"
-#include "api/uri.h"
+#include "settings/option_table.h"
+#include "settings/quorum_rule.h"
+#include "settings/uri.h"
 #include "base/error.h"
-
-#include <string.h>
-
-static bool copy_text(char **copy, const char *text, const kw_allocator *mem)
-{
-    *copy = text != NULL ? kw_mem_strndup(mem, text, strlen(text)) : NULL;
-    return text == NULL || *copy != NULL;
-}
-
-static bool copy_array(void **copy, const void *array, size_t count, size_t len,
-                       const kw_allocator *mem)
-{
-    *copy = NULL;
-    if (count == 0) {
-        return true;
-    }
-    *copy = kw_mem_calloc(mem, count, len);
-    if (*copy != NULL) {
-        memcpy(*copy, array, count * len);
-    }
-    return *copy != NULL;
-}
-
-bool kw_options_copy(kw_options *copy, const kw_options *options, const kw_allocator *mem)
-{
-    kw_options fresh = *options;
-    void *seeds = NULL;
-    void *pairs = NULL;
-    void *zones = NULL;
-    bool is_whole = copy_text(&fresh.user, options->user, mem);
-    is_whole = copy_text(&fresh.password, options->password, mem) && is_whole;
-    is_whole = copy_text(&fresh.client_name, options->client_name, mem) && is_whole;
-    is_whole = copy_text(&fresh.service, options->service, mem) && is_whole;
-    is_whole = copy_text(&fresh.sentinel_user, options->sentinel_user, mem) && is_whole;
-    is_whole = copy_text(&fresh.sentinel_password, options->sentinel_password, mem) && is_whole;
-    is_whole = copy_text(&fresh.tls_ca, options->tls_ca, mem) && is_whole;
-    is_whole = copy_text(&fresh.tls_ca_dir, options->tls_ca_dir, mem) && is_whole;
-    is_whole = copy_text(&fresh.tls_cert, options->tls_cert, mem) && is_whole;
-    is_whole = copy_text(&fresh.tls_key, options->tls_key, mem) && is_whole;
-    is_whole = copy_text(&fresh.tls_server_name, options->tls_server_name, mem) && is_whole;
-    is_whole = copy_text(&fresh.placement, options->placement, mem) && is_whole;
-    kw_roster none = {NULL, 0, 0};
-    fresh.roster = none;
-    is_whole = kw_roster_copy(&fresh.roster, &options->roster, mem) && is_whole;
-    is_whole =
-        copy_array(&seeds, options->seeds, options->seeds_n, sizeof(options->seeds[0]), mem) &&
-        is_whole;
-    is_whole = copy_array(&pairs, options->address_map, options->address_map_n,
-                          sizeof(options->address_map[0]), mem) &&
-               is_whole;
-    is_whole =
-        copy_array(&zones, options->zones, options->zones_n, sizeof(options->zones[0]), mem) &&
-        is_whole;
-    fresh.seeds = seeds;
-    fresh.zones = zones;
-    fresh.address_map = pairs;
-    if (!is_whole) {
-        kw_options_fini(&fresh, mem);
-        return false;
-    }
-    *copy = fresh;
-    return true;
-}
-
-static void free_secret(char *text, const kw_allocator *mem)
-{
-    if (text != NULL) {
-        kw_options_free_text(text, strlen(text), mem);
-    }
-}
-
-void kw_options_fini(kw_options *options, const kw_allocator *mem)
-{
-    kw_mem_free(mem, options->seeds);
-    kw_mem_free(mem, options->user);
-    free_secret(options->password, mem);
-    kw_mem_free(mem, options->client_name);
-    kw_mem_free(mem, options->service);
-    kw_mem_free(mem, options->sentinel_user);
-    free_secret(options->sentinel_password, mem);
-    kw_mem_free(mem, options->tls_ca);
-    kw_mem_free(mem, options->tls_ca_dir);
-    kw_mem_free(mem, options->tls_cert);
-    kw_mem_free(mem, options->tls_key);
-    kw_mem_free(mem, options->tls_server_name);
-    kw_mem_free(mem, options->placement);
-    kw_roster_fini(&options->roster, mem);
-    kw_mem_free(mem, options->zones);
-    kw_mem_free(mem, options->address_map);
-    memset(options, 0, sizeof(*options));
-}
+#include "net/reader_functions.h"
+#include "net/tls.h"
 
 kw_config *kw_config_new(const kw_allocator *allocator)
 {
@@ -105,6 +16,8 @@ kw_config *kw_config_new(const kw_allocator *allocator)
         return NULL;
     }
     config->mem = *mem;
+    config->options.build.has_tls = kw_tls_is_built();
+    config->options.build.has_resp3 = kw_reader_knows_resp3();
     const kw_option_row *row;
     for (size_t i = 0; (row = kw_option_row_at(i)) != NULL; i++) {
         if (row->default_value != NULL) {

@@ -6,7 +6,7 @@
 #include <keyway/config.h>
 #include <keyway/event.h>
 
-#include "base/options.h"
+#include "settings/options.h"
 
 struct kw_config {
     kw_allocator mem;
@@ -19,10 +19,5 @@ struct kw_config {
     kw_clock_fn clock; /* NULL: the system's */
     void *clock_arg;
 };
-
-/* Copies all of options with memory of mem; false (and nothing written) when there
- * is none. kw_options_fini frees what a copy or a config holds. */
-bool kw_options_copy(kw_options *copy, const kw_options *options, const kw_allocator *mem);
-void kw_options_fini(kw_options *options, const kw_allocator *mem);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <keyway/client.h>
 
-#include "api/groups.h"
-#include "api/plan_ring.h"
+#include "topology/groups.h"
+#include "drive/plan_ring.h"
 #include "base/error.h"
 #include "route/slot.h"
 

@@ -2,7 +2,7 @@
 #include <keyway/loop.h>
 
 #include "api/args.h"
-#include "api/loop.h"
+#include "drive/loop.h"
 #include "base/error.h"
 #include "base/format.h"
 

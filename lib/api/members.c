@@ -2,10 +2,10 @@
 #include <keyway/members.h>
 
 #include "api/client.h"
-#include "api/groups.h"
-#include "api/plan_ring.h"
-#include "api/publish.h"
-#include "api/uri.h"
+#include "topology/groups.h"
+#include "drive/plan_ring.h"
+#include "topology/publish.h"
+#include "settings/uri.h"
 #include "base/error.h"
 #include "route/ring_map.h"
 

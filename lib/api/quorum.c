@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <keyway/quorum.h>
 
-#include "api/courier.h"
-#include "api/plan_ring.h"
+#include "drive/courier.h"
+#include "drive/plan_ring.h"
 #include "api/quorum_results.h"
-#include "api/quorum_rule.h"
+#include "settings/quorum_rule.h"
 #include "base/error.h"
 #include "net/clock.h"
 

@@ -2,9 +2,9 @@
 #include <keyway/session.h>
 
 #include "api/args.h"
-#include "api/drive.h"
-#include "api/plan_ring.h"
-#include "api/session_parts.h"
+#include "drive/drive.h"
+#include "drive/plan_ring.h"
+#include "drive/session_parts.h"
 #include "base/error.h"
 #include "base/format.h"
 #include "base/resp.h"

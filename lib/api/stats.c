@@ -4,7 +4,7 @@
 #include <keyway/slot.h>
 
 #include "api/client.h"
-#include "api/lag.h"
+#include "topology/lag.h"
 
 #include <string.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "engine/lag.h"
 
-#include "base/options.h"
+#include "engine/read_preference.h"
 
 #include <string.h>
 

@@ -3,7 +3,7 @@
 #ifndef ENGINE_READ_CHOICE_H
 #define ENGINE_READ_CHOICE_H
 
-#include "base/options.h"
+#include "engine/read_preference.h"
 #include "base/random.h"
 
 #include <stdbool.h>

@@ -6,7 +6,7 @@
 #include <keyway/config.h>
 #include <keyway/event.h>
 
-#include "base/options.h"
+#include "settings/options.h"
 #include "net/clock.h"
 #include "net/descriptors.h"
 #include "net/resolver.h"

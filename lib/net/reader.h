@@ -7,7 +7,7 @@
 #include <keyway/error.h>
 
 #include "base/bytes.h"
-#include "base/options.h"
+#include "settings/options.h"
 #include "base/reply.h"
 
 typedef struct kw_reader {

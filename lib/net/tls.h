@@ -8,7 +8,7 @@
 
 #include <keyway/error.h>
 
-#include "base/options.h"
+#include "settings/options.h"
 #include "net/transport.h"
 
 #include <stdbool.h>
@@ -20,11 +20,6 @@ typedef struct kw_tls_context kw_tls_context;
 /* One connection. One thread sends and one receives at a time; the handshake is one
  * thread's. */
 typedef struct kw_tls kw_tls;
-
-/* What is said where it is asked for and not there. */
-#define KW_TLS_MISSING                                                                             \
-    "keyway was built without TLS; build it with hiredis 1.0 or later and its hiredis_ssl, or "    \
-    "with make TLS=yes where OpenSSL's headers (libssl-dev) are"
 
 /* True where TLS is in this build. */
 bool kw_tls_is_built(void);

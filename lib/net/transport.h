@@ -4,7 +4,7 @@
 #ifndef NET_TRANSPORT_H
 #define NET_TRANSPORT_H
 
-#include "base/options.h"
+#include "settings/options.h"
 #include "net/address.h"
 
 #include <poll.h>

@@ -5,7 +5,7 @@
 
 #include <keyway/error.h>
 
-#include "base/roster.h"
+#include "route/roster.h"
 #include "route/map.h"
 
 /* Gives a member without a name the one that its address makes: "host:port", and in

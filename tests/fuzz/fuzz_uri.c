@@ -2,7 +2,7 @@
 /* Fuzz entry: bytes as a URI, as a member of a ring, and as an option's value. */
 #include <keyway.h>
 
-#include "api/uri.h"
+#include "settings/uri.h"
 
 #include <stdint.h>
 #include <stdlib.h>

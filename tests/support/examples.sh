@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-3-Clause
-# Each example is at most 80 lines, its licence line aside, and runs against a cluster.
+# Each example is at most 80 lines, and runs against a cluster.
 
 status=0
 for source in examples/*.c examples/*/*.c; do

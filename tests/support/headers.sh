@@ -1,7 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-3-Clause
-# Each header compiles alone, without a warning: in C, and public ones in C++. Each source, header,
-# script and build file says its licence in its first line, or in the second, behind #!.
+# Each header compiles alone, without a warning: in C, and public ones in C++.
 
 status=0
 

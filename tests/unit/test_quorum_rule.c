@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "api/quorum_rule.h"
+#include "settings/quorum_rule.h"
 
 #include <keyway/client.h>
 #include <keyway/config.h>

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "base/roster.h"
+#include "route/roster.h"
 #include "route/ring_map.h"
 #include "unit/ring_make.h"
 

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Await: the waits of one command that blocks its caller. */
+#ifndef DRIVE_AWAIT_H
+#define DRIVE_AWAIT_H
+
+#include "api/client.h"
+#include "drive/plan.h"
+#include "engine/op.h"
+
+typedef struct kw_await {
+    kw_client *client;
+    const kw_plan *plan;
+    kw_op *op;
+    uint64_t now_ns;
+    kw_error failure;   /* what stood in the way last */
+    uint64_t sent_ns;   /* when the command went to its node */
+    uint64_t fetch;     /* the refresh that the op asked for; 0: none */
+    uint64_t changes_n; /* maps published when the node was chosen */
+} kw_await;
+
+void kw_await_init(kw_await *self, kw_client *client, const kw_plan *plan, kw_op *op);
+
+/* A connection to node, as kw_node_acquire; the wish's times are set here. A pool that stays empty
+ * is not waited for until the deadline: the slot may have a new owner by then. */
+kw_err kw_await_acquire(kw_await *self, kw_node *node, kw_conn **conn, uint64_t *retry_ns,
+                        kw_node_wish *wish);
+
+/* Waits for the reply of the request that conn carries to node, until the plan's deadline.
+ * An answer that is late asks for a new map now and then, and is given up (KW_ERR_CLOSED)
+ * once the map says that another node owns the slot. KW_OK when it is done; KW_ERR_TIMEOUT
+ * at the deadline. */
+kw_err kw_await_reply(kw_await *self, kw_conn *conn, const kw_node *node, kw_request *request);
+
+/* The same for a command on the node's lane; KW_OK when it has ended. */
+kw_err kw_await_lane(kw_await *self, kw_node *node, kw_waiter *waiter);
+
+/* Does what a REFRESH or a SLEEP step says; returns the next step. */
+kw_step kw_await_step(kw_await *self, const kw_step *step);
+
+#endif

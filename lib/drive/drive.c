@@ -1,0 +1,391 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "drive/drive.h"
+
+#include "topology/lag.h"
+#include "drive/plan_ring.h"
+#include "base/error.h"
+
+#include <stdio.h>
+
+static void count(atomic_uint_fast64_t *counter)
+{
+    atomic_fetch_add_explicit(counter, 1, memory_order_relaxed);
+}
+
+kw_op_spec kw_drive_spec(const kw_client *client, const kw_plan *plan)
+{
+    kw_op_spec spec = {
+        .deadline_ns = plan->deadline_ns,
+        .redirects_max = (unsigned)client->env.options.redirects_max,
+        .has_map = kw_drive_has_map(client),
+        .has_redirects = kw_drive_has_slots(client),
+        .is_pinned = plan->kind == KW_PLAN_NODE,
+        .has_slot = plan->kind == KW_PLAN_SLOT,
+        .is_repeatable = plan->is_repeatable,
+        .shuns_primary = plan->read == KW_READ_OF_REPLICA,
+        .has_bound = client->env.options.max_staleness_ms > 0 || plan->after.size > 0,
+        .is_script = plan->is_script,
+        .slot = plan->slot,
+        .suspect_ns = plan->is_blocking
+                          ? UINT64_MAX
+                          : plan->start_ns + client->env.options.stall_ms * KW_NS_PER_MS,
+    };
+    return spec;
+}
+
+/* The one owner of all the places, which may be down. */
+static kw_node *look_for_owner(const kw_view *view, const kw_plan *plan)
+{
+    uint16_t shard = kw_map_shard_at_place(view->map, plan->place);
+    if (plan->view_n != 0 && plan->view_n != view->number) {
+        return NULL;
+    }
+    for (size_t i = 0; plan->places != NULL && i < plan->places->n; i++) {
+        if (kw_map_shard_at_place(view->map, plan->places->at[i]) != shard) {
+            return NULL;
+        }
+    }
+    return shard != KW_MAP_NO_SHARD ? view->nodes[kw_map_shard_at(view->map, shard)->primary]
+                                    : NULL;
+}
+
+static kw_node *unless_down(const kw_view *view, kw_node *node)
+{
+    return node != NULL && !kw_view_is_down(view, node) ? node : NULL;
+}
+
+static bool is_usable(const kw_view *view, kw_node *node)
+{
+    return kw_view_find(view, &node->endpoint) == node && !kw_view_is_down(view, node) &&
+           !kw_node_is_failing(node);
+}
+
+static kw_node *look_for_primary(const kw_view *view, const kw_plan *plan, kw_random *random)
+{
+    switch (plan->kind) {
+    case KW_PLAN_SLOT:
+        return kw_view_owner(view, plan->slot);
+    case KW_PLAN_PLACE:
+        return unless_down(view, look_for_owner(view, plan));
+    case KW_PLAN_NODE:
+        return kw_view_is_down(view, plan->node) && !plan->is_ours ? NULL : plan->node;
+    case KW_PLAN_SPLIT:
+    case KW_PLAN_ANY:
+    case KW_PLAN_ALL_PRIMARIES:
+    case KW_PLAN_ALL_NODES:
+        break;
+    }
+    if (plan->node != NULL && is_usable(view, plan->node)) {
+        return plan->node;
+    }
+    return kw_view_any(view, kw_random_next(random) >> 32);
+}
+
+kw_node *kw_drive_look(const kw_view *view, const kw_plan *plan, kw_random *random)
+{
+    kw_node *node = look_for_primary(view, plan, random);
+    if (node == NULL && plan->kind == KW_PLAN_PLACE && plan->read != KW_READ_OF_PRIMARY &&
+        (node = look_for_owner(view, plan)) != NULL) {
+        /* The replicas of a node that is down still answer. */
+        kw_view_read read = {plan->read, plan->zone, plan->after};
+        return unless_down(view, kw_view_reader(view, node, read, random));
+    }
+    if (node == NULL || plan->read == KW_READ_OF_PRIMARY || plan->node != NULL) {
+        return node;
+    }
+    kw_view_read read = {plan->read, plan->zone, plan->after};
+    return kw_view_reader(view, node, read, random);
+}
+
+/* On a ring only a group's node can be replaced while a call waits. */
+static void note_group(kw_op *op, const kw_node *node)
+{
+    if (node != NULL && node->env->options.scheme == KW_SCHEME_RING) {
+        op->spec.has_map = kw_node_is_of_group(node);
+    }
+}
+
+void kw_drive_note_node(kw_op *op, const kw_plan *plan, const kw_node *node)
+{
+    op->is_at_replica = plan->read != KW_READ_OF_PRIMARY && plan->node == NULL && node != NULL &&
+                        (atomic_load(&node->role) == KW_CONN_REPLICA ||
+                         atomic_load(&node->role) == KW_CONN_GROUP_REPLICA);
+    note_group(op, node);
+}
+
+/* Why there is no node on a ring, for kw_drive_on_unserved. */
+static void tell_obstacle(const kw_view *view, const kw_plan *plan, kw_op *op)
+{
+    uint16_t shard = KW_MAP_NO_SHARD;
+    if (plan->kind == KW_PLAN_PLACE) {
+        shard = kw_map_shard_at_place(view->map, plan->place);
+    }
+    op->obstacle =
+        plan->kind == KW_PLAN_NODE || (shard != KW_MAP_NO_SHARD && kw_map_is_down(view->map, shard))
+            ? KW_ERR_CONNECT
+            : KW_ERR_NOT_SERVED;
+    if (plan->view_n != 0 && plan->view_n != view->number) {
+        op->obstacle = KW_ERR_CROSSSLOT;
+    }
+    for (size_t i = 0; plan->places != NULL && i < plan->places->n; i++) {
+        if (kw_map_shard_at_place(view->map, plan->places->at[i]) != shard) {
+            plan->places->is_torn = true;
+            op->obstacle = KW_ERR_CROSSSLOT;
+        }
+    }
+}
+
+kw_node *kw_drive_choose(kw_client *client, const kw_plan *plan, kw_op *op, const kw_step *step)
+{
+    op->is_at_replica = false;
+    if (step->is_redirected) {
+        return kw_client_node(client, &op->target);
+    }
+    kw_view *view = kw_client_view(client);
+    if (view == NULL) {
+        return plan->kind == KW_PLAN_NODE ? kw_node_ref(plan->node) : NULL;
+    }
+    kw_node *node = op->has_left ? look_for_primary(view, plan, &op->random)
+                                 : kw_drive_look(view, plan, &op->random);
+    if (node != NULL) {
+        node = kw_node_ref(node);
+        kw_drive_note_node(op, plan, node);
+    } else if (kw_plan_is_ring(client)) {
+        tell_obstacle(view, plan, op);
+    }
+    kw_view_unref(view);
+    return node;
+}
+
+kw_step kw_drive_on_unserved(kw_client *client, kw_op *op, uint64_t now_ns)
+{
+    kw_view *view = kw_client_view(client);
+    bool has_map = view != NULL;
+    kw_view_unref(view);
+    if (has_map && op->spec.shuns_primary && op->spec.has_bound) {
+        return kw_op_on_stale(op, now_ns); /* those that there are may be measured yet */
+    }
+    if (kw_plan_is_ring(client)) {
+        return kw_op_on_refused(op, op->obstacle);
+    }
+    return has_map ? kw_op_on_unserved(op, now_ns) : kw_op_on_mapless(op, now_ns);
+}
+
+uint64_t kw_drive_heed(kw_client *client, const kw_op *op, const kw_step *step)
+{
+    if (kw_plan_is_ring(client) &&
+        atomic_load_explicit(&client->env.guard_ns, memory_order_relaxed) != UINT64_MAX) {
+        kw_guard_tend(client, kw_env_now(&client->env));
+    }
+    if (atomic_load_explicit(&client->env.lag_ns, memory_order_relaxed) != UINT64_MAX) {
+        kw_lag_tend(client, kw_env_now(&client->env));
+    }
+    if (step->is_patch) {
+        kw_client_patch(client, op->spec.slot, &op->target);
+    }
+    if (step->wants_refresh && kw_drive_has_map(client)) {
+        return kw_refresher_want(&client->refresher);
+    }
+    return 0;
+}
+
+void kw_drive_heed_readonly(kw_client *client, kw_node *node, const kw_reply *reply)
+{
+    bool is_watched = client->env.options.scheme == KW_SCHEME_SENTINEL || kw_node_is_of_group(node);
+    if (is_watched && kw_reply_is_error(reply) &&
+        kw_bytes_starts(kw_reply_bytes(reply), "READONLY ")) {
+        kw_node_renew(node);
+        (void)kw_refresher_want(&client->refresher);
+    }
+}
+
+static void count_verdict(kw_client *client, kw_node *node, kw_verdict_kind kind)
+{
+    switch (kind) {
+    case KW_VERDICT_FINAL:
+    case KW_VERDICT_AUTH:
+        break;
+    case KW_VERDICT_MOVED:
+        count(&client->counters.moved);
+        kw_node_count(node, KW_NODE_MOVED);
+        break;
+    case KW_VERDICT_ASK:
+        count(&client->counters.ask);
+        kw_node_count(node, KW_NODE_ASK);
+        break;
+    case KW_VERDICT_TRY_AGAIN:
+    case KW_VERDICT_CLUSTER_DOWN:
+    case KW_VERDICT_LOADING:
+    case KW_VERDICT_MASTER_DOWN:
+    case KW_VERDICT_READONLY:
+    case KW_VERDICT_BUSY:
+    case KW_VERDICT_UNBLOCKED:
+    case KW_VERDICT_FULL:
+        count(&client->counters.waits);
+        break;
+    }
+}
+
+kw_step kw_drive_on_reply(kw_client *client, const kw_plan *plan, kw_op *op, kw_node *node,
+                          uint64_t now_ns, const kw_reply *reply, kw_error *failure)
+{
+    kw_node_well(node);
+    if (plan->read == KW_READ_OF_NEAREST && op->sends_n == 1) {
+        kw_node_on_latency(node, now_ns - plan->start_ns);
+    }
+    if (!kw_reply_is_error(reply)) {
+        kw_step done = {.kind = KW_STEP_DONE}; /* as the op says of every FINAL verdict */
+        return done;
+    }
+    bool is_at_replica = op->is_at_replica;
+    kw_bytes text = kw_reply_bytes(reply);
+    kw_verdict verdict = kw_verdict_of(text, plan->is_script);
+    note_group(op, node);
+    kw_step step = kw_op_on_reply(op, now_ns, &verdict, &node->endpoint);
+    if (verdict.kind == KW_VERDICT_MOVED && kw_plan_is_ring(client)) {
+        kw_env_log(&client->env, KW_LOG_WARNING,
+                   "%s answers MOVED: it is a cluster's node, and no member of a ring; use "
+                   "redis-cluster://",
+                   node->name);
+    }
+    kw_drive_heed_readonly(client, node, reply);
+    if (step.kind != KW_STEP_DONE) {
+        char shown[200];
+        kw_bytes_show(shown, sizeof(shown), text);
+        kw_error_set(failure, KW_OK, KW_EFFECT_NONE, "the server says: %s", shown);
+        count_verdict(client, node, verdict.kind);
+    }
+    if (is_at_replica && step.kind != KW_STEP_DONE) {
+        kw_node_shun(node, now_ns);
+    }
+    return step;
+}
+
+kw_step kw_drive_on_loss(kw_client *client, kw_op *op, kw_node *node, uint64_t now_ns, kw_err code,
+                         bool has_left)
+{
+    if (atomic_load_explicit(&client->env.is_closing, memory_order_relaxed)) {
+        kw_step step = {.kind = KW_STEP_FAIL, .code = KW_ERR_CANCELLED};
+        step.effect = has_left ? KW_EFFECT_MAYBE : KW_EFFECT_NONE;
+        return step;
+    }
+    bool is_late = code == KW_ERR_TIMEOUT && has_left && now_ns >= op->spec.suspect_ns;
+    if (node != NULL && (is_late || (code == KW_ERR_CLOSED && has_left))) {
+        kw_node_fault(node);
+    }
+    if (code == KW_ERR_TIMEOUT) {
+        if (has_left) {
+            count(&client->counters.timeouts);
+            kw_node_count(node, KW_NODE_TIMEOUT);
+        }
+        return kw_op_on_deadline(op, has_left);
+    }
+    if (op->is_at_replica && node != NULL) {
+        kw_node_shun(node, now_ns);
+    }
+    kw_step step = kw_op_on_broken(op, now_ns, code, has_left);
+    if (step.kind != KW_STEP_FAIL && node != NULL) {
+        count(&client->counters.retries);
+        kw_node_count(node, KW_NODE_RETRY);
+    }
+    return step;
+}
+
+/* Of a ring only a group's primary is replaced; from a server, calls finish where they were
+ * sent. */
+static bool was_replaced(const kw_view *view, const kw_plan *plan, const kw_node *node)
+{
+    size_t number;
+    bool is_primary = kw_map_find_node(view->map, &number, &node->endpoint) &&
+                      kw_map_member_at(view->map, number)->is_primary;
+    const kw_node *owner = is_primary ? NULL : look_for_owner(view, plan);
+    return owner != NULL && owner != node && kw_node_is_of_group(owner);
+}
+
+bool kw_drive_has_lost_owner(kw_client *client, const kw_plan *plan, const kw_op *op,
+                             const kw_node *node)
+{
+    bool is_of_group = plan->kind == KW_PLAN_PLACE && kw_node_is_of_group(node);
+    if ((plan->kind != KW_PLAN_SLOT && !is_of_group) || op->is_asking) {
+        return false;
+    }
+    kw_view *view = kw_client_view(client);
+    if (is_of_group) {
+        bool is_replaced = view != NULL && !op->is_at_replica && was_replaced(view, plan, node);
+        kw_view_unref(view);
+        return is_replaced;
+    }
+    kw_node *owner = view != NULL ? kw_view_owner(view, plan->slot) : NULL;
+    bool is_other = owner != NULL && owner != node;
+    kw_view_unref(view);
+    return is_other;
+}
+
+/* What is wrong with a ring, where no server has said anything. */
+static const char *detail_of(const kw_step *step)
+{
+    switch ((int)step->code) {
+    case KW_ERR_CROSSSLOT:
+        return "the ring was changed, and the keys have different owners now; send it again";
+    case KW_ERR_NOT_SERVED:
+        return "no node of the ring has weight";
+    case KW_ERR_CONNECT:
+        return "the node is down, and its keys wait for its return (on-node-down=fail)";
+    default:
+        return "";
+    }
+}
+
+static const char *hint_of(const kw_step *step, const kw_plan *plan, bool is_ring)
+{
+    if (step->effect == KW_EFFECT_MAYBE) {
+        return "; the command may have run";
+    }
+    if (step->code == KW_ERR_NOT_SERVED && plan->read == KW_READ_OF_REPLICA) {
+        return "; no replica of its owner is known, or as far as max-staleness or "
+               "the token wants (read-preference=replica)";
+    }
+    if (step->code == KW_ERR_NOT_SERVED && !is_ring) {
+        return "; assign the slot to a node";
+    }
+    return "";
+}
+
+/* The node that a ring has the command for, where it was not sent to any: a reference. */
+static kw_node *find_owner(kw_client *client, const kw_plan *plan)
+{
+    if (!kw_plan_is_ring(client) || plan->kind != KW_PLAN_PLACE) {
+        return plan->node != NULL ? kw_node_ref(plan->node) : NULL;
+    }
+    kw_view *view = kw_client_view(client);
+    kw_node *node = kw_view_at_place(view, plan->place);
+    node = node != NULL ? kw_node_ref(node) : NULL;
+    kw_view_unref(view);
+    return node;
+}
+
+void kw_drive_explain(kw_client *client, kw_error *error, const kw_drive_story *story)
+{
+    char slot[24] = "";
+    if (story->plan->kind == KW_PLAN_SLOT && kw_drive_has_slots(client)) {
+        snprintf(slot, sizeof(slot), " in slot %u", (unsigned)story->plan->slot);
+    }
+    const kw_step *step = story->step;
+    const char *node = story->node != NULL ? story->node->name : story->failure->node;
+    bool is_ring = kw_plan_is_ring(client);
+    kw_node *owner = is_ring && node[0] == '\0' ? find_owner(client, story->plan) : NULL;
+    node = owner != NULL ? owner->name : node;
+    const char *detail = story->failure->text;
+    bool is_hinted = step->code == KW_ERR_NOT_SERVED && story->plan->read == KW_READ_OF_REPLICA;
+    detail = is_ring && !is_hinted && detail[0] == '\0' ? detail_of(step) : detail;
+    kw_error_set(error, step->code, step->effect, "%s%s%s%.140s: %s%s%s%s", story->plan->name, slot,
+                 node[0] != '\0' ? " at " : "", node, kw_err_text(step->code),
+                 detail[0] != '\0' ? ": " : "", detail, hint_of(step, story->plan, is_ring));
+    if (error != NULL && error->size >= sizeof(kw_error)) {
+        uint64_t end_ns = kw_env_now(&client->env);
+        error->attempts = story->sends_n;
+        error->elapsed_ms = (unsigned)((end_ns - story->plan->start_ns) / KW_NS_PER_MS);
+        kw_error_set_node(error, node);
+    }
+    kw_node_unref(owner);
+}

@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "drive/hints.h"
+
+#include <keyway/quorum.h>
+
+#include "base/error.h"
+#include "engine/hint.h"
+#include "engine/quorum_script.h"
+
+#include <string.h>
+
+/* A handle looks for hints this often. */
+#define LOOK_NS (1000 * KW_NS_PER_MS)
+
+/* Errands of a courier; beyond that no hint is left, and nobody looks. */
+#define OPEN_MAX 512u
+
+void kw_hints_init(kw_hints *self, kw_client *client, kw_courier *courier,
+                   atomic_uint_fast64_t *look_ns)
+{
+    memset(self, 0, sizeof(*self));
+    self->client = client;
+    self->courier = courier;
+    self->look_ns = look_ns;
+}
+
+void kw_hints_fini(kw_hints *self)
+{
+    while (self->open != NULL) {
+        kw_errand *errand = self->open;
+        self->open = errand->next;
+        kw_errand_free(errand, &self->client->env.mem);
+    }
+}
+
+static kw_buf empty_buf(const kw_hints *self)
+{
+    kw_buf buf;
+    kw_buf_init(&buf, &self->client->env.mem, NULL, 0);
+    return buf;
+}
+
+static void send_out(kw_hints *self, kw_errand *errand)
+{
+    errand->next = self->open;
+    self->open = errand;
+    self->open_n++;
+    (void)kw_courier_send(self->courier, errand);
+}
+
+static kw_node *node_at(const kw_view *view, uint32_t number)
+{
+    return view->nodes[kw_map_shard_at(view->map, number)->primary];
+}
+
+static bool append_box(kw_buf *buf, const kw_ring *ring, uint32_t number)
+{
+    size_t len = 0;
+    size_t before = buf->len;
+    const char *name = kw_ring_node_name(ring, number, &len);
+    if (!kw_buf_append(buf, KW_QUORUM_HINTS, sizeof(KW_QUORUM_HINTS) - 1) ||
+        !kw_buf_append(buf, name, len)) {
+        buf->len = before;
+        return false;
+    }
+    return true;
+}
+
+/* The name of the box for the node; false where the ring does not have it any more. */
+static bool find_box(const kw_hints *self, kw_buf *buf, const kw_node *node)
+{
+    kw_view *view = kw_client_view(self->client);
+    const kw_ring *ring = kw_map_ring(view->map);
+    bool is_found = false;
+    for (uint32_t i = 0; i < kw_ring_nodes_n(ring) && !is_found; i++) {
+        is_found = node_at(view, i) == node && append_box(buf, ring, i);
+    }
+    kw_view_unref(view);
+    return is_found;
+}
+
+/* The record of an ask that no errand carries. */
+static bool append_record(kw_buf *buf, const kw_record *record)
+{
+    unsigned char head[KW_RECORD_HEAD_MAX];
+    size_t head_len = kw_record_put_head(head, record);
+    return kw_buf_append(buf, (const char *)head, head_len) &&
+           (record->value.len == 0 || kw_buf_append(buf, record->value.data, record->value.len));
+}
+
+bool kw_hints_leave(kw_hints *self, const kw_job *job, const kw_quorum_ask *ask,
+                    const kw_errand *errand, uint64_t now_ns)
+{
+    const kw_quorum_rule *rule = &job->op.spec.rule;
+    kw_node *keeper = job->nodes[rule->copies_n];
+    kw_hint hint = {.key = job->key};
+    uint64_t passed_ns = errand != NULL ? now_ns - errand->item.plan.start_ns : 0;
+    if (self->is_over || atomic_load(&self->client->env.is_closing) || keeper == NULL ||
+        self->open_n >= OPEN_MAX || !kw_hint_age(&hint.life_ms, ask, passed_ns / KW_NS_PER_MS)) {
+        return false;
+    }
+    kw_buf box = empty_buf(self);
+    kw_buf record = empty_buf(self);
+    kw_buf encoded = empty_buf(self);
+    kw_errand *fresh = NULL;
+    if (find_box(self, &box, job->nodes[ask->copy]) &&
+        (errand != NULL || append_record(&record, &ask->record))) {
+        kw_bytes built = {record.data, record.len};
+        kw_bytes name = {box.data, box.len};
+        hint.box = name;
+        hint.record = errand != NULL ? kw_quorum_script_record(errand->item.encoded) : built;
+        if (kw_hint_encode_leave(&encoded, &hint, rule->linger_ms)) {
+            fresh = kw_errand_new_hint(self->client, KW_ERRAND_LEAVE, keeper, &encoded, now_ns);
+        }
+    }
+    kw_buf_fini(&box);
+    kw_buf_fini(&record);
+    kw_buf_fini(&encoded);
+    if (fresh == NULL) {
+        return false;
+    }
+    send_out(self, fresh);
+    return true;
+}
+
+static kw_bytes box_at(const kw_hint_round *round, size_t index)
+{
+    size_t from = index > 0 ? round->box_ends[index - 1] : 0;
+    kw_bytes name = {round->boxes.data + from, round->box_ends[index] - from};
+    return name;
+}
+
+/* Sends the look of the round. */
+static void look(kw_hints *self, kw_hint_round *round, uint64_t now_ns)
+{
+    kw_bytes boxes[KW_HINT_TARGETS_MAX];
+    for (size_t i = 0; i < round->targets_n; i++) {
+        boxes[i] = box_at(round, i);
+    }
+    kw_buf encoded = empty_buf(self);
+    kw_errand *errand = NULL;
+    if (kw_hint_encode_look(&encoded, boxes, round->targets_n)) {
+        errand = kw_errand_new_hint(self->client, KW_ERRAND_LOOK, round->keeper, &encoded, now_ns);
+    }
+    kw_buf_fini(&encoded);
+    if (errand != NULL) {
+        errand->round = round;
+        round->refs++;
+        send_out(self, errand);
+    }
+}
+
+/* A look at the keeper, for all others that are up. */
+static void look_at(kw_hints *self, const kw_view *view, uint32_t keeper, uint64_t now_ns)
+{
+    const kw_allocator *mem = &self->client->env.mem;
+    const kw_ring *ring = kw_map_ring(view->map);
+    kw_hint_round *round = kw_mem_calloc(mem, 1, sizeof(*round));
+    if (round == NULL) {
+        return;
+    }
+    uint32_t nodes_n = (uint32_t)kw_ring_nodes_n(ring);
+    round->refs = 1;
+    round->keeper = kw_node_ref(node_at(view, keeper));
+    round->boxes = empty_buf(self);
+    for (uint32_t i = 1; i < nodes_n && round->targets_n < KW_HINT_TARGETS_MAX; i++) {
+        uint32_t number = (keeper + i) % nodes_n;
+        kw_node *node = node_at(view, number);
+        if (kw_courier_is_up(self->courier, node) && append_box(&round->boxes, ring, number)) {
+            round->box_ends[round->targets_n] = round->boxes.len;
+            round->targets[round->targets_n++] = kw_node_ref(node);
+        }
+    }
+    if (round->targets_n > 0) {
+        look(self, round, now_ns);
+    }
+    kw_hint_round_unref(round, mem);
+}
+
+void kw_hints_look(kw_hints *self, uint64_t now_ns)
+{
+    uint64_t look_ns = atomic_load(self->look_ns);
+    if (now_ns < look_ns || self->open_n >= OPEN_MAX / 2 ||
+        !atomic_compare_exchange_strong(self->look_ns, &look_ns, now_ns + LOOK_NS)) {
+        return;
+    }
+    kw_view *view = kw_client_view(self->client);
+    uint32_t nodes_n = (uint32_t)kw_ring_nodes_n(kw_map_ring(view->map));
+    for (uint32_t i = 0; i < nodes_n; i++) {
+        if (kw_courier_is_up(self->courier, node_at(view, i))) {
+            look_at(self, view, i, now_ns);
+        }
+    }
+    kw_view_unref(view);
+}
+
+/* Hands one hint over; false where that cannot be. */
+static bool hand(kw_hints *self, kw_errand *from, size_t index, size_t target, uint64_t now_ns)
+{
+    kw_hint_round *round = from->round;
+    kw_quorum_place place = {.has_script = index > 0}; /* the first one brings it along */
+    kw_quorum_ask ask;
+    if (!kw_hint_at(from->item.request.reply, index, &place.key, &ask)) {
+        return false;
+    }
+    if (self->client->env.options.has_quorum_guard) {
+        place.marker = kw_bytes_of(KW_QUORUM_MARKER);
+    }
+    kw_buf encoded = empty_buf(self);
+    kw_errand *errand = kw_quorum_script_encode(&encoded, &place, &ask)
+                            ? kw_errand_new_hint(self->client, KW_ERRAND_HAND,
+                                                 round->targets[target], &encoded, now_ns)
+                            : NULL;
+    kw_buf_fini(&encoded);
+    if (errand == NULL) {
+        return false;
+    }
+    errand->ask = ask;
+    memset(&errand->ask.record.value, 0, sizeof(errand->ask.record.value));
+    errand->target = target;
+    if (place.key.len > 0 && !kw_buf_append(&errand->key, place.key.data, place.key.len)) {
+        kw_errand_free(errand, &self->client->env.mem);
+        return false;
+    }
+    errand->round = round;
+    round->refs++;
+    send_out(self, errand);
+    return true;
+}
+
+static void hand_all(kw_hints *self, kw_errand *errand, uint64_t now_ns)
+{
+    size_t target = 0;
+    kw_hint_round *round = errand->round;
+    size_t n = kw_hint_count(errand->item.request.reply, &target, round->targets_n);
+    bool may_go_on = n > 0;
+    for (size_t i = 0; i < n; i++) {
+        may_go_on = hand(self, errand, i, target, now_ns) && may_go_on;
+    }
+    round->has_failed = !may_go_on;
+}
+
+/* The copy has the hint's record, or something newer, or what is no copy at all. */
+static bool is_settled(const kw_reply *reply)
+{
+    kw_quorum_answer answer;
+    kw_error failure = KW_ERROR_INIT;
+    kw_bytes text = kw_reply_bytes(reply);
+    return kw_quorum_script_read(&answer, &failure, KW_QUORUM_PUT, reply) == KW_OK ||
+           (kw_reply_is_error(reply) &&
+            (kw_bytes_starts(text, "KWFORMAT") || kw_bytes_starts(text, "WRONGTYPE")));
+}
+
+static void drop(kw_hints *self, const kw_errand *errand, uint64_t now_ns)
+{
+    kw_hint_round *round = errand->round;
+    kw_buf encoded = empty_buf(self);
+    kw_bytes key = {errand->key.data, errand->key.len};
+    kw_errand *fresh = NULL;
+    if (kw_hint_encode_drop(&encoded, box_at(round, errand->target), key,
+                            errand->ask.record.stamp)) {
+        fresh = kw_errand_new_hint(self->client, KW_ERRAND_DROP, round->keeper, &encoded, now_ns);
+    }
+    kw_buf_fini(&encoded);
+    if (fresh == NULL) {
+        round->has_failed = true;
+        return;
+    }
+    send_out(self, fresh);
+}
+
+static void close_errand(kw_hints *self, const kw_errand *errand)
+{
+    kw_errand **link = &self->open;
+    while (*link != errand) {
+        link = &(*link)->next;
+    }
+    *link = errand->next;
+    self->open_n--;
+}
+
+void kw_hints_take_back(kw_hints *self, kw_errand *errand, uint64_t now_ns)
+{
+    const kw_reply *reply = errand->item.code == KW_OK ? errand->item.request.reply : NULL;
+    kw_hint_round *round = errand->round;
+    close_errand(self, errand);
+    if (self->is_over || round == NULL) {
+        return;
+    }
+    if (errand->aim == KW_ERRAND_LOOK) {
+        round->has_failed = true;
+        if (reply != NULL) {
+            hand_all(self, errand, now_ns);
+        }
+        return;
+    }
+    if (reply != NULL && is_settled(reply)) {
+        drop(self, errand, now_ns);
+    } else {
+        round->has_failed = true;
+    }
+    /* The last one of the page: there may be more. */
+    if (round->refs == 1 && !round->has_failed) {
+        look(self, round, now_ns);
+    }
+}

@@ -1,0 +1,538 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "drive/loop.h"
+
+#include "base/error.h"
+
+#include <string.h>
+
+/* A callback that gives another command is followed at once, this many times; then the host
+ * gets its turn. */
+#define ROUNDS_MAX 16
+
+/* Where nothing tells that a socket has something, it is looked for this often. */
+#define CALLS_NS (1 * KW_NS_PER_MS)
+
+/* No host sleeps longer. */
+#define TIMEOUT_MAX_MS (3600 * 1000)
+
+/* So many commands under way are much. */
+#define MUCH_N 10
+
+/* Blocks that are kept for the next commands. */
+#define BLOCKS_MAX 1024
+
+static void free_async(kw_loop *self, kw_async *async)
+{
+    kw_async_fini(async, self->client);
+    if (!async->is_kept || self->used_n + self->kept_n >= BLOCKS_MAX) {
+        kw_mem_free(&self->client->env.mem, async);
+        return;
+    }
+    kw_asyncs_push(&self->used, async);
+    self->used_n++;
+}
+
+static void on_ended(kw_run *run, kw_item *item)
+{
+    kw_loop *self = (kw_loop *)run->owner;
+    kw_async *async = item->owner;
+    if (--async->open_n == 0) {
+        kw_asyncs_push(&self->done, async);
+    }
+}
+
+static void on_dropped(kw_run *run, kw_item *item)
+{
+    kw_async *async = item->owner;
+    if (async->is_delivered && !kw_async_is_held(async)) {
+        free_async((kw_loop *)run->owner, async);
+    }
+}
+
+static kw_loop *new_loop(kw_client *client, kw_error *error)
+{
+    kw_loop *self = kw_mem_calloc(&client->env.mem, 1, sizeof(*self));
+    if (self == NULL || kw_gate_init(&self->gate) != KW_OK) {
+        kw_mem_free(&client->env.mem, self);
+        kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for an event loop");
+        return NULL;
+    }
+    self->client = client;
+    if (kw_poller_init(&self->poller, error, &client->env) != KW_OK) {
+        kw_gate_fini(&self->gate);
+        kw_mem_free(&client->env.mem, self);
+        return NULL;
+    }
+    kw_run_init(&self->run, client);
+    self->run.owner = self;
+    self->run.lasting = &self->lasting;
+    self->run.turn.poller = &self->poller;
+    self->lasting.on_ended = on_ended;
+    self->lasting.on_dropped = on_dropped;
+    self->lasting.due_ns = UINT64_MAX;
+    self->lasting.fence_changes_n = self->run.changes_n;
+    self->next_ns = UINT64_MAX;
+    self->told_ns = UINT64_MAX;
+    self->sleeper = pthread_self();
+    return self;
+}
+
+static void free_blocks(const kw_allocator *mem, kw_asyncs *blocks)
+{
+    kw_async *async;
+    while ((async = kw_asyncs_pop(blocks)) != NULL) {
+        kw_mem_free(mem, async);
+    }
+}
+
+static void free_loop(kw_loop *self, bool has_forked)
+{
+    const kw_allocator *mem = &self->client->env.mem;
+    kw_run_fini(&self->run);
+    kw_poller_fini(&self->poller, has_forked);
+    free_blocks(mem, &self->blocks);
+    free_blocks(mem, &self->used);
+    kw_gate_fini(&self->gate);
+    kw_mem_free(mem, self);
+}
+
+kw_loop *kw_loop_need(kw_client *client, kw_error *error, kw_loop_place *place)
+{
+    kw_loop *loop = kw_loop_at(place);
+    if (loop != NULL) {
+        return loop;
+    }
+    kw_loop *fresh = new_loop(client, error);
+    if (fresh == NULL) {
+        return NULL;
+    }
+    fresh->place = place;
+    if (!atomic_compare_exchange_strong(place, &loop, fresh)) {
+        free_loop(fresh, false); /* another thread was first */
+        return loop;
+    }
+    return fresh;
+}
+
+/* The gate is held. */
+static bool is_inside(const kw_loop *self)
+{
+    return self->is_processing && pthread_equal(self->processor, pthread_self());
+}
+
+kw_async *kw_loop_block(kw_loop *self, size_t room, bool *is_in_callback)
+{
+    kw_async *async = NULL;
+    kw_gate_lock(&self->gate);
+    bool is_own = is_inside(self);
+    if (room > KW_ASYNC_ROOM) {
+        async = NULL;
+    } else if (is_own && self->used_n > 0) { /* just used, and still at hand */
+        async = kw_asyncs_pop(&self->used);
+        self->used_n--;
+    } else if (self->blocks_n > 0) {
+        async = kw_asyncs_pop(&self->blocks);
+        self->blocks_n--;
+    }
+    kw_gate_unlock(&self->gate);
+    if (is_in_callback != NULL) {
+        *is_in_callback = is_own;
+    }
+    return async != NULL ? async : kw_async_new(&self->client->env.mem, room);
+}
+
+void kw_loop_submit(kw_loop *self, kw_async *async, bool wakes)
+{
+    kw_gate_lock(&self->gate);
+    kw_asyncs_push(&self->inbox, async);
+    /* Whoever processes looks into the inbox again before it leaves. */
+    wakes = wakes && !self->is_processing && !self->is_signalled;
+    self->is_signalled = self->is_signalled || wakes;
+    kw_gate_unlock(&self->gate);
+    if (wakes) {
+        kw_poller_wake(&self->poller);
+    }
+}
+
+void kw_loop_give(kw_loop *self, kw_async *async)
+{
+    kw_asyncs_push(&self->given, async); /* this thread's own: no lock */
+}
+
+bool kw_loop_has_mail(kw_loop *self)
+{
+    kw_gate_lock(&self->gate);
+    bool has_mail = self->inbox.head != NULL;
+    kw_gate_unlock(&self->gate);
+    return has_mail;
+}
+
+/* The only channel there is, where it can have nothing but bytes to read; else NULL. */
+static kw_channel *only_reader(const kw_run *run)
+{
+    kw_channel *channel = run->channels_n == 1 ? run->channels[0] : NULL;
+    bool is_reader = channel != NULL && channel->watch.socket >= 0 &&
+                     channel->watch.events == POLLIN && channel->flight.head != NULL;
+    return is_reader ? channel : NULL;
+}
+
+/* What the processing thread has used goes back to all; the gate is held. */
+static void return_blocks(kw_loop *self)
+{
+    self->kept_n = self->blocks_n + self->used_n;
+    if (self->used.head == NULL) {
+        return;
+    }
+    self->used.tail->next = self->blocks.head;
+    self->blocks.tail = self->blocks.tail != NULL ? self->blocks.tail : self->used.tail;
+    self->blocks.head = self->used.head;
+    self->blocks_n += self->used_n;
+    self->used.head = NULL;
+    self->used.tail = NULL;
+    self->used_n = 0;
+}
+
+static void add_items(kw_loop *self, kw_async *async, const kw_view *view)
+{
+    size_t n;
+    kw_item *items = kw_async_items(async, &n);
+    async->open_n = (uint32_t)n;
+    kw_async_set_time(async, self->run.turn.now_ns);
+    for (size_t i = 0; i < n; i++) {
+        kw_run_add(&self->run, &items[i], view);
+    }
+}
+
+static void add_all(kw_loop *self, kw_asyncs *accepted)
+{
+    kw_view *view = kw_client_view(self->client);
+    kw_async *async;
+    while ((async = kw_asyncs_pop(accepted)) != NULL) {
+        add_items(self, async, view);
+    }
+    kw_view_unref(view);
+}
+
+/* Everything that needs no socket's word. */
+static void advance(kw_loop *self)
+{
+    kw_refresher *refresher = &self->client->refresher;
+    uint64_t ended_n;
+    kw_client_tend(self->client, self->run.turn.now_ns);
+    do {
+        ended_n = kw_refresher_ended_n(refresher);
+        kw_run_advance(&self->run);
+        /* A map may be wanted now, and be there at once for those who wait for it. */
+        kw_client_tend(self->client, self->run.turn.now_ns);
+    } while (kw_refresher_ended_n(refresher) != ended_n);
+    kw_run_tidy(&self->run);
+}
+
+/* A callback may have forked, in which this is the child, or closed the handle. */
+static bool is_over(const kw_loop *self)
+{
+    return self->wants_closing || kw_fork_has_happened(&self->client->fork) ||
+           kw_loop_at(self->place) != self;
+}
+
+/* A reply that is not simply the item's, or none. */
+static void tell(kw_loop *self, kw_async *async)
+{
+    kw_error error = KW_ERROR_INIT;
+    kw_reply_fn fn = async->fn;
+    void *arg = async->arg;
+    kw_reply *reply = kw_async_take(async, &error);
+    kw_client_count(self->client, 1, reply == NULL ? 1 : 0);
+    async->is_delivered = true;
+    if (!kw_async_is_held(async)) {
+        free_async(self, async);
+    }
+    fn(arg, reply, reply == NULL ? &error : NULL);
+}
+
+static void deliver_one(kw_loop *self, kw_async *async)
+{
+    if (kw_async_go_on(self->client, async)) {
+        kw_asyncs again = {NULL, NULL};
+        kw_asyncs_push(&again, async);
+        add_all(self, &again);
+        return;
+    }
+    if (async->more != NULL || async->item.code != KW_OK) {
+        tell(self, async);
+        return;
+    }
+    kw_reply_fn fn = async->fn;
+    void *arg = async->arg;
+    kw_reply *reply = async->item.request.reply;
+    async->item.request.reply = NULL;
+    kw_client_count(self->client, 1, 0);
+    free_async(self, async);
+    fn(arg, reply, NULL);
+}
+
+/* False where a callback has ended it all. */
+static bool deliver(kw_loop *self)
+{
+    /* What ends while these are told of is told in the next round. */
+    kw_asyncs ended = self->done;
+    self->done.head = NULL;
+    self->done.tail = NULL;
+    kw_async *async;
+    while ((async = kw_asyncs_pop(&ended)) != NULL) {
+        deliver_one(self, async);
+        if (is_over(self)) {
+            while ((async = kw_asyncs_pop(&ended)) != NULL) {
+                kw_asyncs_push(&self->done, async);
+            }
+            return false;
+        }
+    }
+    return true;
+}
+
+static kw_err begin(kw_loop *self, kw_error *error, bool *is_mine, bool *was_signalled)
+{
+    kw_err code = KW_OK;
+    kw_gate_lock(&self->gate);
+    *is_mine = !self->is_processing;
+    if (*is_mine) {
+        self->is_processing = true;
+        self->processor = pthread_self();
+        *was_signalled = self->is_signalled;
+        self->is_signalled = false;
+    } else if (is_inside(self)) {
+        code = KW_ERR_REFUSED;
+    }
+    kw_gate_unlock(&self->gate);
+    if (code != KW_OK) {
+        kw_error_set(error, code, KW_EFFECT_NONE,
+                     "kw_process was called from a callback, which it is waiting for");
+    }
+    return code;
+}
+
+/* The next moment at which the host has to call, whatever its sockets do. */
+static uint64_t next_ns(const kw_loop *self)
+{
+    uint64_t at_ns = kw_run_next_ns(&self->run);
+    uint64_t guard_ns = atomic_load_explicit(&self->client->env.guard_ns, memory_order_relaxed);
+    at_ns = guard_ns < at_ns ? guard_ns : at_ns;
+    uint64_t soon_ns = self->run.turn.now_ns + CALLS_NS;
+    bool is_soon = self->poller.backend->needs_calls && self->run.open_n > 0 && soon_ns < at_ns;
+    return is_soon ? soon_ns : at_ns;
+}
+
+/* What a turn does with the inbox. */
+typedef enum inbox_act {
+    INBOX_TAKE, /* go on in any case */
+    INBOX_TAKE_OR_LEAVE,
+    INBOX_LEAVE /* what is there is for the next call */
+} inbox_act;
+
+/* Everything that was accepted; the gate is held. */
+static void take_accepted(kw_loop *self, kw_asyncs *accepted)
+{
+    *accepted = self->inbox;
+    kw_asyncs_append(accepted, &self->given);
+    memset(&self->inbox, 0, sizeof(self->inbox));
+    memset(&self->given, 0, sizeof(self->given));
+}
+
+/* False: another thread may process now. */
+static bool take_inbox(kw_loop *self, kw_asyncs *accepted, inbox_act act)
+{
+    bool wakes = false;
+    kw_gate_lock(&self->gate);
+    return_blocks(self);
+    bool has_more = self->inbox.head != NULL || self->given.head != NULL || self->done.head != NULL;
+    bool goes_on = act == INBOX_TAKE || (act == INBOX_TAKE_OR_LEAVE && has_more);
+    if (goes_on) {
+        take_accepted(self, accepted);
+    } else {
+        self->next_ns = next_ns(self);
+        /* A host that sleeps has to hear of an earlier time. */
+        bool is_other = !pthread_equal(self->sleeper, self->processor);
+        wakes = has_more || (is_other && self->next_ns < self->told_ns);
+        self->is_processing = false;
+        self->is_signalled = wakes;
+    }
+    kw_gate_unlock(&self->gate);
+    if (wakes) {
+        kw_poller_wake(&self->poller);
+    }
+    return goes_on;
+}
+
+static void add_accepted(kw_loop *self, kw_asyncs *accepted)
+{
+    if (accepted->head != NULL) {
+        add_all(self, accepted);
+    }
+}
+
+/* Before more is read: callbacks for what is there, and the next commands. False where a
+ * callback ended it all. */
+static bool feed(kw_loop *self)
+{
+    kw_asyncs accepted = {NULL, NULL};
+    if (self->done.head == NULL) {
+        return true;
+    }
+    if (!deliver(self)) {
+        return false;
+    }
+    (void)take_inbox(self, &accepted, INBOX_TAKE);
+    self->run.turn.now_ns = kw_env_now(&self->client->env); /* callbacks take time */
+    add_accepted(self, &accepted);
+    kw_run_fill(&self->run);
+    return true;
+}
+
+/* All that one socket has, some replies at a time. */
+static bool read_channel(kw_loop *self, kw_channel *channel, short revents)
+{
+    kw_run_on_ready(&self->run, channel, revents);
+    while (kw_run_has_left(channel)) {
+        if (!feed(self)) {
+            return false;
+        }
+        if (kw_run_has_left(channel)) { /* it may have been lost meanwhile */
+            kw_run_go_on(&self->run, channel);
+        }
+    }
+    return true;
+}
+
+/* What every socket has. False where a callback ended it all. */
+static bool look(kw_loop *self)
+{
+    kw_run *run = &self->run;
+    kw_poller_look(&self->poller);
+    for (size_t i = 0; i < run->channels_n; i++) {
+        kw_channel *channel = run->channels[i];
+        short revents = channel->watch.revents;
+        channel->watch.revents = 0;
+        if (revents != 0 && (!read_channel(self, channel, revents) || !feed(self))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool read_sockets(kw_loop *self, bool is_signalled)
+{
+    /* With one socket the question whether it has something and the answer are one system
+     * call. */
+    kw_channel *reader = is_signalled ? NULL : only_reader(&self->run);
+    if (reader != NULL) {
+        bool goes_on = read_channel(self, reader, POLLIN);
+        if (!goes_on || self->done.head != NULL) {
+            return goes_on;
+        }
+    }
+    /* Where much is under way, some has come while the rest was read: the next commands leave
+     * together, which costs both sides less. */
+    return look(self) && (self->run.open_n < MUCH_N || reader != NULL || look(self));
+}
+
+/* False where a callback ended the handle, or its process. */
+static bool turn(kw_loop *self, bool was_signalled)
+{
+    kw_asyncs accepted = {NULL, NULL};
+    inbox_act act = INBOX_TAKE;
+    self->run.turn.now_ns = kw_env_now(&self->client->env);
+    if (!read_sockets(self, was_signalled)) {
+        return false;
+    }
+    for (unsigned round = 0;; round++) {
+        if (!deliver(self)) {
+            return false;
+        }
+        if (!take_inbox(self, &accepted, act)) {
+            return true;
+        }
+        act = round < ROUNDS_MAX ? INBOX_TAKE_OR_LEAVE : INBOX_LEAVE;
+        self->run.turn.now_ns = kw_env_now(&self->client->env); /* callbacks take time */
+        add_accepted(self, &accepted);
+        advance(self);
+    }
+}
+
+kw_err kw_loop_process(kw_loop *self, kw_error *error)
+{
+    bool is_mine;
+    bool was_signalled = false;
+    kw_err code = begin(self, error, &is_mine, &was_signalled);
+    if (code != KW_OK || !is_mine || turn(self, was_signalled)) {
+        return code;
+    }
+    if (self->wants_closing) {
+        return kw_error_set(error, KW_ERR_CANCELLED, KW_EFFECT_NONE,
+                            "a callback has closed the handle");
+    }
+    return kw_error_set(error, KW_ERR_FORKED, KW_EFFECT_NONE,
+                        "a callback has forked; the commands under way are the parent's");
+}
+
+int kw_loop_timeout(kw_loop *self)
+{
+    kw_gate_lock(&self->gate);
+    uint64_t at_ns = self->next_ns;
+    self->told_ns = at_ns;
+    self->sleeper = pthread_self();
+    kw_gate_unlock(&self->gate);
+    if (at_ns == UINT64_MAX) {
+        return -1;
+    }
+    return kw_clock_ms_until(kw_env_now(&self->client->env), at_ns, TIMEOUT_MAX_MS);
+}
+
+bool kw_loop_defers_close(kw_loop *self)
+{
+    kw_gate_lock(&self->gate);
+    bool is_deferred = is_inside(self);
+    self->wants_closing = self->wants_closing || is_deferred;
+    kw_gate_unlock(&self->gate);
+    return is_deferred;
+}
+
+/* Ends every command; what a turn would do is done without a socket. */
+static void end_all(kw_loop *self)
+{
+    kw_asyncs accepted = {NULL, NULL};
+    kw_gate_lock(&self->gate);
+    self->is_processing = true;
+    self->processor = pthread_self();
+    take_accepted(self, &accepted);
+    kw_gate_unlock(&self->gate);
+    self->run.turn.now_ns = kw_env_now(&self->client->env);
+    add_all(self, &accepted);
+    kw_run_end_all(&self->run, KW_ERR_CANCELLED);
+}
+
+void kw_loop_end(kw_loop *self)
+{
+    end_all(self);
+    while (self->done.head != NULL) {
+        deliver_one(self, kw_asyncs_pop(&self->done));
+        if (self->run.open_n > 0) {
+            kw_run_end_all(&self->run, KW_ERR_CANCELLED);
+        }
+    }
+    free_loop(self, false);
+}
+
+void kw_loop_abandon(kw_loop *self)
+{
+    atomic_bool *is_closing = &self->client->env.is_closing;
+    bool was_closing = atomic_exchange(is_closing, true);
+    self->run.turn.poller = NULL; /* the parent's as well */
+    end_all(self);
+    kw_async *async;
+    while ((async = kw_asyncs_pop(&self->done)) != NULL) {
+        free_async(self, async);
+    }
+    free_loop(self, true);
+    atomic_store(is_closing, was_closing);
+}

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Loop: the commands with callbacks of one handle, and what carries them. */
+#ifndef DRIVE_LOOP_H
+#define DRIVE_LOOP_H
+
+#include "drive/async.h"
+#include "drive/run_parts.h"
+
+#include <pthread.h>
+
+typedef struct kw_loop kw_loop;
+
+/* Where a handle keeps one: its event loop, or that of its tickets. */
+typedef _Atomic(kw_loop *) kw_loop_place;
+
+struct kw_loop {
+    kw_client *client;
+    kw_loop_place *place;
+    kw_gate gate;      /* guards all of this block */
+    kw_asyncs inbox;   /* accepted, and not seen by the run */
+    bool is_signalled; /* the descriptor was made readable for the inbox */
+    bool is_processing;
+    pthread_t processor; /* who is */
+    pthread_t sleeper;   /* who has asked kw_timeout last */
+    uint64_t next_ns;    /* when kw_process wants to be called; UINT64_MAX: never */
+    uint64_t told_ns;    /* what kw_timeout said of it */
+    kw_asyncs blocks;    /* to be used again, of KW_ASYNC_ROOM */
+    size_t blocks_n;
+    /* The processing thread's alone: */
+    kw_poller poller;
+    kw_run run;
+    kw_run_lasting lasting;
+    kw_asyncs given; /* accepted in callbacks */
+    kw_asyncs done;  /* ended, and not told yet */
+    kw_asyncs used;  /* blocks that nobody needs any more */
+    size_t used_n;
+    size_t kept_n;      /* blocks of both kinds, as far as it knows */
+    bool wants_closing; /* a callback called kw_close */
+};
+
+/* The one at the place, made at first use; NULL, with error set, where it cannot be. Any
+ * thread. */
+kw_loop *kw_loop_need(kw_client *client, kw_error *error, kw_loop_place *place);
+
+/* The one at the place, or NULL. */
+static inline kw_loop *kw_loop_at(kw_loop_place *place)
+{
+    return atomic_load_explicit(place, memory_order_acquire);
+}
+
+/* A block for a command that needs so much room; NULL when there is no memory.
+ * *is_in_callback (NULL is allowed): the caller is in one. Any thread. */
+kw_async *kw_loop_block(kw_loop *loop, size_t room, bool *is_in_callback);
+
+/* Hands a command over. wakes: whoever processes next is to be told. Any thread. */
+void kw_loop_submit(kw_loop *loop, kw_async *async, bool wakes);
+
+/* True where commands were handed over that no kw_loop_process has seen. Any thread. */
+bool kw_loop_has_mail(kw_loop *loop);
+
+/* The same in a callback. */
+void kw_loop_give(kw_loop *loop, kw_async *async);
+
+/* One kw_process; KW_ERR_CANCELLED: a callback wants the handle closed. */
+kw_err kw_loop_process(kw_loop *loop, kw_error *error);
+
+/* What kw_timeout says. Any thread. */
+int kw_loop_timeout(kw_loop *loop);
+
+/* True in a callback: kw_close is to wait for its end, and comes then. */
+bool kw_loop_defers_close(kw_loop *loop);
+
+/* The handle is closed: every command that is left ends with KW_ERR_CANCELLED. */
+void kw_loop_end(kw_loop *loop);
+
+/* In a forked child: frees the memory, calls nobody and touches no descriptor. */
+void kw_loop_abandon(kw_loop *loop);
+
+#endif

@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "drive/many.h"
+
+#include "drive/call.h"
+#include "drive/plan_ring.h"
+#include "base/error.h"
+#include "route/combine.h"
+#include "route/split.h"
+
+#include <string.h>
+
+static kw_reply *no_memory(kw_error *error, kw_effect effect)
+{
+    kw_error_set(error, KW_ERR_NOMEM, effect, "no memory for a command to many nodes");
+    return NULL;
+}
+
+static void init(kw_many *self, kw_client *client, const kw_plan *plan)
+{
+    memset(self, 0, sizeof(*self));
+    self->client = client;
+    self->plan = plan;
+    kw_buf_init(&self->encoded, &client->env.mem, NULL, 0);
+}
+
+void kw_many_fini(kw_many *self)
+{
+    const kw_allocator *mem = &self->client->env.mem;
+    for (size_t i = 0; self->items != NULL && i < self->items_n; i++) {
+        kw_item_fini(&self->items[i], mem);
+    }
+    kw_mem_free(mem, self->items);
+    self->items = NULL;
+    kw_buf_fini(&self->encoded);
+    if (self->is_split) {
+        kw_split_fini(&self->split);
+    }
+}
+
+static const char *text_of(const kw_item *item)
+{
+    return item->trouble != NULL ? item->trouble->failure.text : kw_err_text(item->code);
+}
+
+static kw_effect effect_of(const kw_item *item)
+{
+    return item->trouble != NULL ? item->trouble->failure.effect : KW_EFFECT_MAYBE;
+}
+
+/* Tells of items[at], which has no reply, as part of the whole: what others did counts. */
+static kw_reply *fail_of(kw_many *self, kw_error *error, size_t at)
+{
+    const kw_item *items = self->items;
+    kw_effect effect = KW_EFFECT_NONE;
+    for (size_t i = 0; i < self->items_n; i++) {
+        kw_effect part = items[i].code == KW_OK ? KW_EFFECT_MAYBE : effect_of(&items[i]);
+        effect = part > effect && !self->plan->is_repeatable ? part : effect;
+    }
+    effect = effect_of(&items[at]) > effect ? effect_of(&items[at]) : effect;
+    kw_error_set(error, items[at].code, effect, "part %zu of %zu: %s", at + 1, self->items_n,
+                 text_of(&items[at]));
+    if (items[at].trouble != NULL) {
+        kw_error_set_node(error, items[at].trouble->failure.node);
+    }
+    return NULL;
+}
+
+/* Encoded commands of all parts, one behind the other. */
+static bool encode_parts(kw_many *self)
+{
+    kw_split *split = &self->split;
+    for (size_t i = 0; i < split->parts_n; i++) {
+        kw_item *item = &self->items[i];
+        item->encoded.len = self->encoded.len; /* where it begins, until the buffer rests */
+        if (!kw_split_encode(split, &self->encoded, &split->parts[i])) {
+            return false;
+        }
+        item->request.pools = true;
+        item->request.sink = kw_split_sink(split, i);
+        item->plan = *self->plan;
+        if (kw_plan_is_ring(self->client)) {
+            kw_plan_ring_part(&item->plan, self->client, self->view_n, split, &split->parts[i]);
+            continue;
+        }
+        item->plan.kind = KW_PLAN_SLOT;
+        item->plan.slot = split->parts[i].slot;
+    }
+    for (size_t i = 0; i < split->parts_n; i++) {
+        size_t start = self->items[i].encoded.len;
+        size_t end = i + 1 < split->parts_n ? self->items[i + 1].encoded.len : self->encoded.len;
+        kw_bytes bytes = {self->encoded.data + start, end - start};
+        self->items[i].encoded = bytes;
+    }
+    return true;
+}
+
+static kw_reply *join_parts(kw_many *self, kw_error *error)
+{
+    size_t n = self->items_n;
+    size_t failed_n = 0;
+    kw_split_result *results = kw_mem_calloc(&self->client->env.mem, n, sizeof(results[0]));
+    kw_reply *joined = NULL;
+    for (size_t i = 0; results != NULL && i < n; i++) {
+        results[i].reply = self->items[i].request.reply;
+        results[i].text = text_of(&self->items[i]);
+        failed_n += self->items[i].code != KW_OK ? 1 : 0;
+    }
+    if (failed_n == n) {
+        kw_mem_free(&self->client->env.mem, results);
+        return fail_of(self, error, 0);
+    }
+    if (results == NULL ||
+        kw_split_join(&joined, &self->split, self->plan->command, results) != KW_OK) {
+        no_memory(error, KW_EFFECT_DONE);
+    }
+    kw_mem_free(&self->client->env.mem, results);
+    return joined;
+}
+
+/* Parts that no node has seen, as the ring was changed and their keys may have several
+ * owners now, are split anew. */
+static void redo_torn(kw_many *self)
+{
+    for (size_t i = 0; i < self->items_n; i++) {
+        kw_item *item = &self->items[i];
+        if (item->code != KW_ERR_CROSSSLOT) {
+            continue;
+        }
+        kw_error failure = KW_ERROR_INIT;
+        size_t argc = kw_split_gather(&self->split, &self->split.parts[i]);
+        item->request.reply =
+            kw_call_run_split(self->client, &failure, self->plan, self->split.scratch, argc);
+        item->code = item->request.reply != NULL ? KW_OK : failure.code;
+        if (item->trouble != NULL) {
+            item->trouble->failure = failure;
+        }
+    }
+}
+
+/* The keys by their owners. */
+static kw_err init_split(kw_many *self, const kw_keys *keys, const kw_bytes *argv)
+{
+    const kw_allocator *mem = &self->client->env.mem;
+    if (!kw_plan_is_ring(self->client)) {
+        return kw_split_init(&self->split, mem, keys, argv, NULL);
+    }
+    kw_view *view = kw_client_view(self->client);
+    kw_split_groups groups = kw_plan_ring_groups(view);
+    kw_err code = kw_split_init(&self->split, mem, keys, argv, &groups);
+    self->view_n = view->number;
+    kw_view_unref(view);
+    return code;
+}
+
+kw_err kw_many_init_split(kw_many *self, kw_client *client, kw_error *error, const kw_plan *plan,
+                          const kw_bytes *argv, size_t argc)
+{
+    init(self, client, plan);
+    kw_keys keys;
+    kw_err code = kw_keys_find(&keys, error, plan->command, argv, argc);
+    if (code != KW_OK) {
+        return code;
+    }
+    self->is_split = init_split(self, &keys, argv) == KW_OK;
+    if (self->is_split) {
+        self->items = kw_mem_calloc(&client->env.mem, self->split.parts_n, sizeof(self->items[0]));
+        self->items_n = self->split.parts_n;
+    }
+    if (self->items == NULL || !kw_split_open(&self->split, plan->command) || !encode_parts(self)) {
+        no_memory(error, KW_EFFECT_NONE);
+        kw_many_fini(self);
+        return KW_ERR_NOMEM;
+    }
+    return KW_OK;
+}
+
+/* The nodes that a plan means, borrowed from view. */
+static size_t choose_nodes(kw_node **nodes, const kw_view *view, kw_plan_kind kind)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < kw_map_shards_n(view->map); i++) {
+        const kw_map_shard *shard = kw_map_shard_at(view->map, i);
+        nodes[n++] = view->nodes[shard->primary];
+        for (size_t k = 0; kind == KW_PLAN_ALL_NODES && k < shard->replicas_n; k++) {
+            nodes[n++] = view->nodes[kw_map_replica(view->map, shard, k)];
+        }
+    }
+    return n;
+}
+
+static void add_visit(kw_many *self, kw_node *node, kw_bytes encoded)
+{
+    kw_item *item = &self->items[self->items_n++];
+    item->plan = *self->plan;
+    item->plan.kind = KW_PLAN_NODE;
+    item->plan.node = kw_node_ref(node);
+    item->encoded = encoded;
+}
+
+kw_err kw_many_init_visit(kw_many *self, kw_client *client, kw_error *error, const kw_plan *plan,
+                          kw_bytes encoded)
+{
+    init(self, client, plan);
+    const kw_allocator *mem = &client->env.mem;
+    kw_view *view;
+    kw_err code = kw_client_need_view(client, &view, error, plan->deadline_ns);
+    if (code != KW_OK) {
+        return code;
+    }
+    kw_node **nodes = kw_mem_calloc(mem, view->nodes_n, sizeof(nodes[0]));
+    self->items = kw_mem_calloc(mem, view->nodes_n, sizeof(self->items[0]));
+    size_t n = nodes != NULL ? choose_nodes(nodes, view, plan->kind) : 0;
+    if (nodes == NULL || self->items == NULL) {
+        no_memory(error, KW_EFFECT_NONE);
+        code = KW_ERR_NOMEM;
+    } else if (n == 0) {
+        code = kw_error_set(error, KW_ERR_NOT_SERVED, KW_EFFECT_NONE, "the ring has no node");
+    }
+    for (size_t i = 0; code == KW_OK && i < n; i++) {
+        add_visit(self, nodes[i], encoded);
+    }
+    kw_mem_free(mem, nodes);
+    kw_view_unref(view);
+    if (code != KW_OK) {
+        kw_many_fini(self);
+    }
+    return code;
+}
+
+static kw_reply *combine(kw_many *self, kw_error *error)
+{
+    const kw_allocator *mem = &self->client->env.mem;
+    size_t n = self->items_n;
+    kw_reply **replies = kw_mem_calloc(mem, n, sizeof(replies[0]));
+    kw_reply *combined = NULL;
+    for (size_t i = 0; replies != NULL && i < n; i++) {
+        if (self->items[i].code != KW_OK) {
+            kw_mem_free(mem, replies);
+            return fail_of(self, error, i);
+        }
+        replies[i] = self->items[i].request.reply;
+    }
+    if (replies == NULL || kw_combine(&combined, mem, self->plan->command, replies, n) != KW_OK) {
+        no_memory(error, KW_EFFECT_DONE);
+    }
+    kw_mem_free(mem, replies);
+    return combined;
+}
+
+kw_reply *kw_many_finish(kw_many *self, kw_error *error)
+{
+    return self->is_split ? join_parts(self, error) : combine(self, error);
+}
+
+kw_reply *kw_call_run_split(kw_client *client, kw_error *error, const kw_plan *plan,
+                            const kw_bytes *argv, size_t argc)
+{
+    kw_many self;
+    if (kw_many_init_split(&self, client, error, plan, argv, argc) != KW_OK) {
+        return NULL;
+    }
+    if (kw_run_all(client, self.items, self.items_n, plan->deadline_ns) != KW_OK) {
+        redo_torn(&self);
+    }
+    kw_reply *reply = kw_many_finish(&self, error);
+    kw_many_fini(&self);
+    return reply;
+}
+
+kw_reply *kw_call_run_all(kw_client *client, kw_error *error, const kw_plan *plan, kw_bytes encoded)
+{
+    kw_many self;
+    if (kw_many_init_visit(&self, client, error, plan, encoded) != KW_OK) {
+        return NULL;
+    }
+    (void)kw_run_all(client, self.items, self.items_n, plan->deadline_ns);
+    kw_reply *reply = kw_many_finish(&self, error);
+    kw_many_fini(&self);
+    return reply;
+}

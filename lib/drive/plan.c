@@ -1,0 +1,393 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "drive/plan.h"
+
+#include "drive/plan_lookup.h"
+#include "drive/plan_ring.h"
+#include "base/error.h"
+#include "base/resp.h"
+#include "route/keys.h"
+#include "route/slot.h"
+#include "route/split.h"
+
+#include <string.h>
+
+/* A command that blocks without end has an end after all. */
+#define BLOCK_MAX_MS ((uint64_t)10 * 365 * 24 * 3600 * 1000)
+
+/* Without keys: as the servers advise. */
+static void take_policy(kw_plan *plan)
+{
+    plan->kind = KW_PLAN_ANY;
+    if (kw_command_response(plan->command) == KW_RESPONSE_SPECIAL) {
+        return; /* no rule makes one reply of several (INFO): one node's it is */
+    }
+    switch (kw_command_request(plan->command)) {
+    case KW_REQUEST_ALL_SHARDS:
+        plan->kind = KW_PLAN_ALL_PRIMARIES;
+        break;
+    case KW_REQUEST_ALL_NODES:
+        plan->kind = KW_PLAN_ALL_NODES;
+        break;
+    case KW_REQUEST_KEYED:
+    case KW_REQUEST_ANY:
+    case KW_REQUEST_MULTI_SHARD:
+    case KW_REQUEST_SPECIAL:
+        break;
+    }
+}
+
+/* The same for keys of which servers and the ring have their own opinion. */
+static kw_err take_ring_keys(kw_plan *plan, kw_client *client, kw_error *error, const kw_keys *keys,
+                             const kw_bytes *argv, size_t argc)
+{
+    bool refuses_split = client->env.options.refuses_split;
+    bool is_multi = kw_command_request(plan->command) == KW_REQUEST_MULTI_SHARD && !refuses_split;
+    bool may_split = is_multi && kw_split_can(plan->command, keys, argc);
+    if (is_multi && !may_split) {
+        /* MSET with a key that lacks its value: a server has the words for it. */
+        kw_plan_ring_key(plan, client, kw_keys_at(keys, argv, 0));
+        return kw_plan_ring_check(client, error);
+    }
+    return kw_plan_ring_keys(plan, client, error, keys, argv, may_split);
+}
+
+static kw_err route_by_keys(kw_plan *plan, kw_client *client, kw_error *error, const kw_bytes *argv,
+                            size_t argc)
+{
+    bool refuses_split = client->env.options.refuses_split;
+    kw_keys keys;
+    kw_err code = kw_keys_find(&keys, error, plan->command, argv, argc);
+    if (code != KW_OK) {
+        return code;
+    }
+    if (keys.ranges_n == 0) {
+        take_policy(plan);
+        return KW_OK;
+    }
+    if (kw_plan_is_ring(client)) {
+        return take_ring_keys(plan, client, error, &keys, argv, argc);
+    }
+    if (keys.ranges_n == 1 && keys.ranges[0].count == 1) { /* most commands */
+        const kw_bytes *key = &argv[keys.ranges[0].at];
+        kw_plan_take_slot(plan, kw_slot_of(key->data, key->len));
+        return KW_OK;
+    }
+    uint16_t slot;
+    bool may_split = !refuses_split && kw_split_can(plan->command, &keys, argc);
+    bool is_multi = kw_command_request(plan->command) == KW_REQUEST_MULTI_SHARD;
+    code = kw_keys_slot(&slot, is_multi && !refuses_split ? NULL : error, &keys, argv);
+    if (code == KW_ERR_CROSSSLOT && is_multi && !refuses_split && !may_split) {
+        /* MSET with a key that lacks its value: a server has the words for it. */
+        slot = kw_slot_of(argv[1].data, argv[1].len);
+        code = KW_OK;
+    }
+    if (code == KW_OK) {
+        kw_plan_take_slot(plan, slot);
+    } else if (code == KW_ERR_CROSSSLOT && may_split) {
+        plan->kind = KW_PLAN_SPLIT;
+        code = KW_OK;
+    }
+    return code;
+}
+
+/* A member of a ring goes by its name as well. */
+static kw_node *find_member(kw_client *client, const char *name)
+{
+    kw_view *view = kw_plan_is_ring(client) ? kw_client_view(client) : NULL;
+    uint32_t shard;
+    kw_node *node = NULL;
+    if (view != NULL && kw_ring_find(kw_map_ring(view->map), &shard, name, strlen(name)) == KW_OK) {
+        node = kw_node_ref(view->nodes[kw_map_shard_at(view->map, shard)->primary]);
+    }
+    kw_view_unref(view);
+    return node;
+}
+
+static kw_err route_to_node(kw_plan *plan, kw_plan_need *need, kw_client *client, kw_error *error,
+                            const char *name)
+{
+    kw_endpoint endpoint;
+    plan->node = find_member(client, name);
+    if (plan->node != NULL) {
+        plan->kind = KW_PLAN_NODE;
+        return KW_OK;
+    }
+    if (!kw_endpoint_parse(&endpoint, kw_bytes_of(name)) &&
+        !kw_endpoint_set(&endpoint, kw_bytes_of(name), 0)) {
+        return kw_error_set(error, KW_ERR_ARGUMENT, KW_EFFECT_NONE,
+                            "options.node is not \"host:port\"");
+    }
+    kw_view *view = kw_client_view(client);
+    kw_view_unref(view);
+    if (view == NULL) {
+        *need = KW_PLAN_NEEDS_MAP;
+        return KW_OK;
+    }
+    plan->kind = KW_PLAN_NODE;
+    plan->node = kw_client_known_node(client, &endpoint);
+    if (plan->node == NULL) {
+        return kw_error_set(error, KW_ERR_ARGUMENT, KW_EFFECT_NONE,
+                            "options.node %.128s is no node that the handle knows", name);
+    }
+    return KW_OK;
+}
+
+/* The caller's own route; KW_ROUTE_AUTO is not for this. */
+static kw_err route_as_told(kw_plan *plan, kw_plan_need *need, kw_client *client, kw_error *error,
+                            const kw_call_options *options)
+{
+    switch (options->route) {
+    case KW_ROUTE_KEY:
+        if (options->key == NULL && options->key_len > 0) {
+            break;
+        }
+        if (kw_plan_is_ring(client)) {
+            if (kw_plan_ring_check(client, error) != KW_OK) {
+                return KW_ERR_REFUSED;
+            }
+            kw_bytes key = {options->key, options->key_len};
+            kw_plan_ring_key(plan, client, key);
+        } else {
+            kw_plan_take_slot(plan, (uint16_t)kw_slot(options->key, options->key_len));
+        }
+        return KW_OK;
+    case KW_ROUTE_SLOT:
+        if (kw_plan_is_ring(client)) {
+            return kw_error_set(error, KW_ERR_UNSUPPORTED, KW_EFFECT_NONE,
+                                "a ring has no slots; route by key (KW_ROUTE_KEY)");
+        }
+        if (options->slot >= KW_SLOTS_N) {
+            break;
+        }
+        kw_plan_take_slot(plan, (uint16_t)options->slot);
+        return KW_OK;
+    case KW_ROUTE_NODE:
+        if (options->node == NULL) {
+            break;
+        }
+        return route_to_node(plan, need, client, error, options->node);
+    case KW_ROUTE_ALL_PRIMARIES:
+        plan->kind = KW_PLAN_ALL_PRIMARIES;
+        return KW_OK;
+    case KW_ROUTE_ALL_NODES:
+        plan->kind = KW_PLAN_ALL_NODES;
+        return KW_OK;
+    case KW_ROUTE_AUTO:
+    case KW_ROUTE_ANY:
+        if (client->env.options.scheme == KW_SCHEME_SENTINEL) {
+            kw_plan_take_slot(plan, 0);
+        } else {
+            plan->kind = KW_PLAN_ANY;
+        }
+        if (kw_plan_is_ring(client) && options->route == KW_ROUTE_ANY && options->key != NULL) {
+            kw_bytes key = {options->key, options->key_len};
+            return kw_plan_ring_near(plan, client, error, key);
+        }
+        return KW_OK;
+    }
+    return kw_error_set(error, KW_ERR_ARGUMENT, KW_EFFECT_NONE,
+                        "the call options' route %d lacks its key, slot or node",
+                        (int)options->route);
+}
+
+static kw_err refuse(const kw_plan *plan, kw_error *error, unsigned flags)
+{
+    if ((flags & KW_COMMAND_SESSION) != 0) {
+        return kw_error_set(error, KW_ERR_REFUSED, KW_EFFECT_NONE,
+                            "%s changes or binds its connection, and the handle's connections "
+                            "are shared between calls; transactions and the like need a session "
+                            "(kw_session_open)",
+                            plan->name);
+    }
+    return kw_error_set(error, KW_ERR_REFUSED, KW_EFFECT_NONE,
+                        "%s cannot be sent through a shared handle", plan->name);
+}
+
+uint64_t kw_plan_deadline_ns(uint64_t now_ns, uint64_t timeout_ms)
+{
+    timeout_ms = timeout_ms < 2 * BLOCK_MAX_MS ? timeout_ms : 2 * BLOCK_MAX_MS;
+    return now_ns + timeout_ms * KW_NS_PER_MS;
+}
+
+static void take_deadline(kw_plan *plan, const kw_client *client, const kw_plan_task *task)
+{
+    const kw_call_options *options = task->options;
+    uint64_t timeout_ms = client->env.options.timeout_ms;
+    if (options->timeout_ms > 0) {
+        timeout_ms = options->timeout_ms;
+    } else if (plan->is_blocking) {
+        /* The server may answer that late, and no earlier. */
+        uint64_t block_ms = kw_command_block_ms(plan->command, task->argv, task->argc);
+        timeout_ms += block_ms < BLOCK_MAX_MS ? block_ms : BLOCK_MAX_MS;
+    }
+    bool is_now = !task->is_timed_later || plan->command == NULL;
+    plan->start_ns = is_now ? kw_env_now(&client->env) : 0;
+    plan->deadline_ns = kw_plan_deadline_ns(plan->start_ns, timeout_ms);
+}
+
+/* Only commands that read, and do not wait for anything, go to replicas. */
+static kw_err take_read(kw_plan *plan, const kw_client *client, kw_error *error,
+                        const kw_call_options *options, unsigned flags)
+{
+    static const kw_read_preference preferences[] = {
+        [KW_READ_PRIMARY] = KW_READ_OF_PRIMARY,
+        [KW_READ_PREFER_REPLICA] = KW_READ_OF_PREFERRED_REPLICA,
+        [KW_READ_REPLICA] = KW_READ_OF_REPLICA,
+        [KW_READ_NEAREST] = KW_READ_OF_NEAREST,
+        [KW_READ_ZONE] = KW_READ_OF_ZONE,
+    };
+    unsigned wanted = (unsigned)options->read;
+    if (options->after != NULL && options->after->size != sizeof(*options->after)) {
+        return kw_error_set(error, KW_ERR_ARGUMENT, KW_EFFECT_NONE,
+                            "after->size is wrong: start with KW_TOKEN_INIT");
+    }
+    if (wanted > KW_READ_ZONE || (options->read == KW_READ_ZONE && options->zone == NULL)) {
+        return kw_error_set(error, KW_ERR_ARGUMENT, KW_EFFECT_NONE,
+                            "the call options' read %u is unknown, or lacks its zone", wanted);
+    }
+    if ((flags & KW_COMMAND_READ) == 0 || (flags & (KW_COMMAND_WRITE | KW_COMMAND_BLOCKING)) != 0) {
+        return KW_OK;
+    }
+    plan->read = client->env.options.read;
+    plan->zone = client->env.options.read_zone;
+    if (options->after != NULL) {
+        plan->after = *options->after;
+    }
+    if (options->read != KW_READ_DEFAULT) {
+        plan->read = preferences[wanted];
+        plan->zone = options->zone != NULL ? kw_zone_hash(kw_bytes_of(options->zone)) : 0;
+    }
+    return KW_OK;
+}
+
+/* Calls that nobody blocks for do not wait for replicas, and none is let off in silence. */
+static kw_err check_acks(const kw_plan *plan, const kw_client *client, kw_error *error,
+                         const kw_plan_task *task)
+{
+    const kw_call_options *options = task->options;
+    if (options->acks_local > 1) {
+        return kw_error_set(error, KW_ERR_ARGUMENT, KW_EFFECT_NONE,
+                            "acks_local is %u, and there is but one primary: 1, or 0",
+                            options->acks_local);
+    }
+    if (task->takes_acks) {
+        return KW_OK;
+    }
+    if (options->token_out != NULL) {
+        return kw_error_set(error, KW_ERR_UNSUPPORTED, KW_EFFECT_NONE,
+                            "token_out asks the primary behind the write, which only kw_call does");
+    }
+    bool is_waived = options->acks == KW_ACKS_NONE;
+    if ((options->acks > 0 && !is_waived) || options->acks_local > 0) {
+        return kw_error_set(error, KW_ERR_UNSUPPORTED, KW_EFFECT_NONE,
+                            "acks wait for replicas, which only kw_call does");
+    }
+    if (client->env.options.acks > 0 && !is_waived && kw_plan_may_write(plan)) {
+        return kw_error_set(error, KW_ERR_UNSUPPORTED, KW_EFFECT_NONE,
+                            "%s: the handle's acks=%u wait for replicas, which only single calls "
+                            "do; call with acks = KW_ACKS_NONE, or use a handle without acks",
+                            plan->name, (unsigned)client->env.options.acks);
+    }
+    return KW_OK;
+}
+
+kw_err kw_plan_start(kw_plan *plan, kw_plan_need *need, kw_client *client, kw_error *error,
+                     const kw_plan_task *task)
+{
+    const kw_call_options *options = task->options;
+    const kw_bytes *argv = task->argv;
+    size_t argc = task->argc;
+    *need = KW_PLAN_NEEDS_NOTHING;
+    memset(plan, 0, sizeof(*plan));
+    plan->command = kw_command_find(argv, argc);
+    plan->name = plan->command != NULL ? kw_command_name(plan->command) : "command";
+    unsigned flags = plan->command != NULL ? kw_command_flags(plan->command) : 0;
+    if ((flags & (KW_COMMAND_SESSION | KW_COMMAND_REFUSED)) != 0) {
+        return refuse(plan, error, flags);
+    }
+    plan->is_repeatable = options->idempotent || (flags & KW_COMMAND_READ) != 0;
+    plan->is_script = (flags & KW_COMMAND_SCRIPT) != 0;
+    plan->is_blocking = (flags & KW_COMMAND_BLOCKING) != 0;
+    kw_err code = check_acks(plan, client, error, task);
+    if (code != KW_OK) {
+        return code;
+    }
+    if (take_read(plan, client, error, options, flags) != KW_OK) {
+        return KW_ERR_ARGUMENT;
+    }
+    take_deadline(plan, client, task);
+    if (options->route != KW_ROUTE_AUTO) {
+        return route_as_told(plan, need, client, error, options);
+    }
+    if (client->env.options.scheme == KW_SCHEME_SINGLE) {
+        plan->kind = KW_PLAN_ANY;
+        return KW_OK;
+    }
+    if (client->env.options.scheme == KW_SCHEME_SENTINEL) {
+        kw_plan_take_slot(plan, 0); /* one primary has every key */
+        return KW_OK;
+    }
+    return plan->command != NULL ? route_by_keys(plan, client, error, argv, argc)
+                                 : kw_plan_look_up(plan, need, client, error, task);
+}
+
+kw_err kw_plan_go_on(kw_plan *plan, kw_plan_need *need, kw_client *client, kw_error *error,
+                     const kw_plan_task *task)
+{
+    kw_plan_need before = *need;
+    *need = KW_PLAN_NEEDS_NOTHING;
+    switch (before) {
+    case KW_PLAN_NEEDS_NOTHING:
+        break;
+    case KW_PLAN_NEEDS_MAP:
+        return route_to_node(plan, need, client, error, task->options->node);
+    case KW_PLAN_NEEDS_INFO:
+        return kw_plan_on_info(plan, need, client, error, task);
+    case KW_PLAN_NEEDS_KEYS:
+        return kw_plan_on_keys(plan, client, error, task);
+    }
+    return KW_OK;
+}
+
+kw_err kw_plan_make(kw_plan *plan, kw_client *client, kw_error *error, kw_plan_task *task)
+{
+    kw_plan_need need;
+    kw_err code = kw_plan_start(plan, &need, client, error, task);
+    while (code == KW_OK && need != KW_PLAN_NEEDS_NOTHING) {
+        code = kw_plan_ask(plan, need, client, error, task);
+        code = code == KW_OK ? kw_plan_go_on(plan, &need, client, error, task) : code;
+        kw_reply_free(task->reply);
+        task->reply = NULL;
+    }
+    return code;
+}
+
+kw_err kw_plan_init(kw_plan *plan, kw_client *client, kw_error *error,
+                    const kw_call_options *options, const kw_bytes *argv, size_t argc)
+{
+    kw_plan_task task = {.options = options, .argv = argv, .argc = argc, .takes_acks = true};
+    return kw_plan_make(plan, client, error, &task);
+}
+
+void kw_plan_fini(kw_plan *plan)
+{
+    if (plan->node != NULL && plan->is_near) {
+        atomic_fetch_sub_explicit(&plan->node->near_n, 1, memory_order_relaxed);
+    }
+    kw_node_unref(plan->node);
+    plan->node = NULL;
+    kw_places_free(plan->places);
+    plan->places = NULL;
+}
+
+bool kw_plan_is_ordered(const kw_plan *a, const kw_plan *b)
+{
+    if (a->kind != b->kind) {
+        return false;
+    }
+    if (a->kind == KW_PLAN_PLACE) {
+        bool is_one = a->places == NULL && b->places == NULL && a->view_n == 0 && b->view_n == 0;
+        return a->place == b->place || !is_one;
+    }
+    return a->kind == KW_PLAN_SLOT && a->slot == b->slot;
+}

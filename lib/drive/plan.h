@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Plan: where one command goes, decided before anything is sent. */
+#ifndef DRIVE_PLAN_H
+#define DRIVE_PLAN_H
+
+#include <keyway/command.h>
+
+#include "api/client.h"
+#include "route/command.h"
+#include "route/places.h"
+
+typedef enum kw_plan_kind {
+    KW_PLAN_SLOT,  /* the owner of slot */
+    KW_PLAN_PLACE, /* the owner of place, on a ring */
+    KW_PLAN_SPLIT, /* keys in many slots, of a command that can be split */
+    KW_PLAN_ANY,   /* any primary */
+    KW_PLAN_NODE,  /* node */
+    KW_PLAN_ALL_PRIMARIES,
+    KW_PLAN_ALL_NODES
+} kw_plan_kind;
+
+typedef struct kw_plan {
+    kw_plan_kind kind;
+    uint16_t slot;                  /* of KW_PLAN_SLOT */
+    uint64_t place;                 /* of KW_PLAN_PLACE: of its first key */
+    kw_places *places;              /* of KW_PLAN_PLACE: those of all its keys, which must have
+                                       one owner; NULL: there is but one place */
+    uint64_t view_n;                /* of KW_PLAN_PLACE: the only view by which its keys are
+                                       known to have one owner; 0: any */
+    kw_node *node;                  /* of KW_PLAN_NODE: a reference; of KW_PLAN_ANY: the one
+                                       that is to be preferred, or NULL */
+    bool is_near;                   /* node counts the call until the plan's end */
+    const kw_command_info *command; /* NULL: not in the table */
+    const char *name;               /* for error texts: the table's, or "command" */
+    kw_read_preference read;        /* whom it may be sent to; PRIMARY for all but reads */
+    uint64_t zone;                  /* of KW_READ_OF_ZONE */
+    kw_token after;                 /* whose write the read finds; size 0: none */
+    bool is_repeatable;
+    bool is_script;
+    bool is_blocking;
+    bool is_ours;      /* a question of the library's own */
+    uint64_t start_ns; /* when the plan was made: the call begins */
+    uint64_t deadline_ns;
+} kw_plan;
+
+static inline void kw_plan_take_slot(kw_plan *plan, uint16_t slot)
+{
+    plan->kind = KW_PLAN_SLOT;
+    plan->slot = slot;
+}
+
+/* True where the command may write, as far as anybody knows. */
+static inline bool kw_plan_may_write(const kw_plan *plan)
+{
+    return plan->command == NULL ||
+           (kw_command_flags(plan->command) & (KW_COMMAND_WRITE | KW_COMMAND_SCRIPT)) != 0;
+}
+
+/* What a plan is made of. */
+typedef struct kw_plan_task {
+    const kw_call_options *options;
+    const kw_bytes *argv;
+    size_t argc;
+    kw_reply *reply;     /* to the question that the plan needed to have answered */
+    bool is_timed_later; /* the time of the plan is set when it is run (kw_plan_set_time); an
+                            unknown command gets one at once, for the look-up */
+    bool takes_acks;     /* the caller heeds options->acks; for others they, and writes on a
+                            handle with acks, are an error */
+} kw_plan_task;
+
+/* The time of a plan that lacks it: from now_ns on. */
+static inline void kw_plan_set_time(kw_plan *plan, uint64_t now_ns)
+{
+    if (plan->start_ns == 0) {
+        plan->start_ns = now_ns;
+        plan->deadline_ns += now_ns;
+    }
+}
+
+/* What a plan lacks, and only a server or the first map can tell. */
+typedef enum kw_plan_need {
+    KW_PLAN_NEEDS_NOTHING,
+    KW_PLAN_NEEDS_MAP,  /* the first one */
+    KW_PLAN_NEEDS_INFO, /* COMMAND INFO of an unknown command */
+    KW_PLAN_NEEDS_KEYS  /* COMMAND GETKEYS */
+} kw_plan_need;
+
+/* kw_plan_init in steps that never wait: start, and go_on with what *need says until that is
+ * nothing. A failure is the end. */
+kw_err kw_plan_start(kw_plan *plan, kw_plan_need *need, kw_client *client, kw_error *error,
+                     const kw_plan_task *task);
+kw_err kw_plan_go_on(kw_plan *plan, kw_plan_need *need, kw_client *client, kw_error *error,
+                     const kw_plan_task *task);
+
+/* Start and all steps behind it, with the waits between them. After success kw_plan_fini. */
+kw_err kw_plan_make(kw_plan *plan, kw_client *client, kw_error *error, kw_plan_task *task);
+
+/* KW_ERR_ARGUMENT, KW_ERR_REFUSED, KW_ERR_KEYS, KW_ERR_CROSSSLOT, or what a look-up of
+ * an unknown command at a server failed with. After success kw_plan_fini. */
+kw_err kw_plan_init(kw_plan *plan, kw_client *client, kw_error *error,
+                    const kw_call_options *options, const kw_bytes *argv, size_t argc);
+void kw_plan_fini(kw_plan *plan);
+
+/* True where two commands of a batch run in their order: they may have a key in common. */
+bool kw_plan_is_ordered(const kw_plan *a, const kw_plan *b);
+
+/* now_ns + timeout_ms, with an end where that would be none. */
+uint64_t kw_plan_deadline_ns(uint64_t now_ns, uint64_t timeout_ms);
+
+#endif

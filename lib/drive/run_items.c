@@ -1,0 +1,390 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "drive/run_parts.h"
+
+#include "base/error.h"
+
+#include <string.h>
+
+void kw_item_fini(kw_item *item, const kw_allocator *mem)
+{
+    kw_reply_free(item->request.reply);
+    item->request.reply = NULL;
+    kw_mem_free(mem, item->trouble);
+    item->trouble = NULL;
+    kw_plan_fini(&item->plan);
+}
+
+void kw_run_end_item(kw_run *self, kw_item *item, kw_err code)
+{
+    kw_run_lasting *lasting = self->lasting;
+    item->state = KW_ITEM_ENDED;
+    item->code = code;
+    if (code != KW_OK) {
+        kw_reply_free(item->request.reply);
+        item->request.reply = NULL;
+    }
+    self->open_n--;
+    if (lasting != NULL) {
+        lasting->by_slot[kw_run_place(&item->plan)]--;
+        lasting->fenced_n -= item->order < lasting->fence_order ? 1 : 0;
+        lasting->troubled_n -= item->trouble != NULL ? 1 : 0;
+        lasting->on_ended(self, item);
+    }
+}
+
+/* Without memory for the op a command ends where it is. */
+static void end_without_memory(kw_run *self, kw_item *item)
+{
+    if (item->trouble != NULL) {
+        kw_error_set(&item->trouble->failure, KW_ERR_NOMEM, item->trouble->op.effect,
+                     "no memory to go on with %s", item->plan.name);
+    }
+    kw_run_end_item(self, item, KW_ERR_NOMEM);
+}
+
+/* The op of a command, brought to where the command is; NULL when there is no memory. */
+static kw_op *need_op(kw_run *self, kw_item *item)
+{
+    if (item->trouble == NULL) {
+        item->trouble = kw_mem_calloc(&self->client->env.mem, 1, sizeof(*item->trouble));
+        if (item->trouble == NULL) {
+            return NULL;
+        }
+        item->trouble->failure.size = sizeof(item->trouble->failure);
+        kw_op_spec spec = kw_drive_spec(self->client, &item->plan);
+        (void)kw_op_start(&item->trouble->op, &spec, kw_random_next(&self->random));
+        for (unsigned i = 0; i < item->sends_n; i++) {
+            kw_op_on_send(&item->trouble->op);
+        }
+        kw_drive_note_node(&item->trouble->op, &item->plan, item->node);
+        if (self->lasting != NULL) {
+            self->lasting->troubled_n++;
+        }
+    }
+    return &item->trouble->op;
+}
+
+static bool is_before(const kw_item *other, const kw_item *item)
+{
+    return other->order < item->order && kw_plan_is_ordered(&other->plan, &item->plan) &&
+           !other->plan.is_blocking && other->state != KW_ITEM_GONE;
+}
+
+/* An earlier command of the same keys that sleeps: order is kept behind it. */
+static const kw_item *sleeper_before(const kw_run *self, const kw_item *item)
+{
+    for (const kw_item *other = self->sleepers.head; other != NULL; other = other->next) {
+        if (is_before(other, item)) {
+            return other;
+        }
+    }
+    return NULL;
+}
+
+/* Sent once more, or about to be. */
+static bool is_again(const kw_item *item)
+{
+    return item->sends_n > (item->state == KW_ITEM_SENT ? 1 : 0);
+}
+
+static bool is_one_before(const kw_items *list, const kw_item *item, bool is_other_node)
+{
+    for (const kw_item *other = list->head; other != NULL; other = other->next) {
+        if ((is_other_node || (item->sends_n == 0 && is_again(other))) && is_before(other, item)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* An earlier command of the same keys that may run after this one: it is at another node, by
+ * an older map, or it was refused before and may be again. */
+static bool is_overtaking(const kw_run *self, const kw_item *item, const kw_node *node)
+{
+    bool is_fenced = self->lasting->fenced_n > 0;
+    if (!is_fenced && self->lasting->troubled_n == 0) {
+        return false;
+    }
+    for (size_t i = 0; i < self->channels_n; i++) {
+        const kw_channel *channel = self->channels[i];
+        bool is_other = is_fenced && channel->node != node;
+        if (!channel->is_exclusive && (is_one_before(&channel->flight, item, is_other) ||
+                                       is_one_before(&channel->queue, item, is_other))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void kw_run_put(kw_run *self, kw_item *item, kw_node *node)
+{
+    bool is_exclusive = self->lasting != NULL && item->plan.is_blocking;
+    kw_channel *channel = kw_run_channel(self, node, is_exclusive);
+    if (channel == NULL) {
+        end_without_memory(self, item);
+        return;
+    }
+    if (self->lasting != NULL && item->plan.deadline_ns < self->lasting->due_ns) {
+        self->lasting->due_ns = item->plan.deadline_ns;
+    }
+    item->state = KW_ITEM_QUEUED;
+    kw_items_push(&channel->queue, item);
+}
+
+/* Sleepers stay in the order of the commands, which is mostly the order they come in. */
+static void push_sleeper(kw_run *self, kw_item *item)
+{
+    self->wake_ns = item->wake_ns < self->wake_ns ? item->wake_ns : self->wake_ns;
+    self->has_fenced = self->has_fenced || item->is_fenced;
+    if (item->wakes_on_map && item->changes_n != self->changes_n) {
+        self->wake_ns = 0; /* the map that it waits for may be here already */
+    }
+    if (item->state == KW_ITEM_REFRESHING && (self->fetch == 0 || item->fetch < self->fetch)) {
+        self->fetch = item->fetch;
+    }
+    kw_item **link = &self->sleepers.head;
+    if (self->sleepers.tail == NULL || self->sleepers.tail->order < item->order) {
+        kw_items_push(&self->sleepers, item);
+        return;
+    }
+    while ((*link)->order < item->order) {
+        link = &(*link)->next;
+    }
+    item->next = *link;
+    *link = item;
+}
+
+/* before NULL: until those that are elsewhere have ended. */
+static void put_behind(kw_run *self, kw_item *item, const kw_item *before)
+{
+    uint64_t deadline_ns = item->plan.deadline_ns;
+    item->state = KW_ITEM_BEHIND;
+    item->is_fenced = before == NULL || before->is_fenced;
+    item->wake_ns = before != NULL && before->wake_ns < deadline_ns ? before->wake_ns : deadline_ns;
+    item->wakes_on_map = before != NULL && before->wakes_on_map;
+    item->changes_n = before != NULL ? before->changes_n : self->changes_n;
+    push_sleeper(self, item);
+}
+
+bool kw_run_is_held_up(kw_run *self, kw_item *item, const kw_node *node)
+{
+    const kw_run_lasting *lasting = self->lasting;
+    if (item->plan.is_blocking ||
+        (lasting != NULL && lasting->by_slot[kw_run_place(&item->plan)] < 2)) {
+        return false;
+    }
+    const kw_item *before = self->sleepers.head != NULL ? sleeper_before(self, item) : NULL;
+    bool is_fenced =
+        before == NULL && node != NULL && lasting != NULL && is_overtaking(self, item, node);
+    if (before == NULL && !is_fenced) {
+        return false;
+    }
+    put_behind(self, item, before);
+    return true;
+}
+
+static bool is_past_deadline(const kw_run *self, const kw_item *item)
+{
+    return self->lasting != NULL && self->turn.now_ns >= item->plan.deadline_ns;
+}
+
+/* Where the last SEND step, or the map, sends the command. */
+void kw_run_route(kw_run *self, kw_item *item)
+{
+    item->is_fenced = false;
+    if (!is_past_deadline(self, item) && kw_run_is_held_up(self, item, NULL)) {
+        return;
+    }
+    item->changes_n = kw_refresher_changes_n(&self->client->refresher);
+    kw_op *op = need_op(self, item);
+    if (op == NULL) {
+        end_without_memory(self, item);
+        return;
+    }
+    if (is_past_deadline(self, item)) {
+        kw_run_apply(self, item,
+                     kw_drive_on_loss(self->client, op, item->node, self->turn.now_ns,
+                                      KW_ERR_TIMEOUT, false));
+        return;
+    }
+    kw_step step = {.kind = KW_STEP_SEND, .is_redirected = item->is_redirected};
+    kw_node *node = kw_drive_choose(self->client, &item->plan, op, &step);
+    if (node == NULL) {
+        kw_run_apply(self, item, kw_drive_on_unserved(self->client, op, self->turn.now_ns));
+        return;
+    }
+    if (item->is_map_only) {
+        kw_run_end_item(self, item, KW_OK);
+    } else if (!kw_run_is_held_up(self, item, node)) {
+        kw_run_put(self, item, node);
+    }
+    kw_node_unref(node); /* the channel has its own reference */
+}
+
+static void fail_item(kw_run *self, kw_item *item, const kw_step *step)
+{
+    kw_error story = KW_ERROR_INIT;
+    kw_drive_story told = {&item->plan, step, &item->trouble->failure, item->node, item->sends_n};
+    kw_drive_explain(self->client, &story, &told);
+    item->trouble->failure = story;
+    kw_run_end_item(self, item, step->code);
+}
+
+static void put_to_sleep(kw_run *self, kw_item *item, const kw_step *step, kw_item_state state)
+{
+    item->state = state;
+    item->wake_ns = step->until_ns;
+    item->wakes_on_map = step->wakes_on_map;
+    push_sleeper(self, item);
+}
+
+/* Does what the op of the command says. */
+void kw_run_apply(kw_run *self, kw_item *item, kw_step step)
+{
+    uint64_t fetch = kw_drive_heed(self->client, &item->trouble->op, &step);
+    item->fetch = fetch > 0 ? fetch : item->fetch;
+    switch (step.kind) {
+    case KW_STEP_SEND:
+        item->is_redirected = step.is_redirected;
+        item->is_asking = step.is_asking;
+        kw_run_route(self, item);
+        break;
+    case KW_STEP_SLEEP:
+        put_to_sleep(self, item, &step, KW_ITEM_SLEEPING);
+        break;
+    case KW_STEP_REFRESH:
+        put_to_sleep(self, item, &step, KW_ITEM_REFRESHING);
+        break;
+    case KW_STEP_DONE:
+        kw_run_end_item(self, item, KW_OK);
+        break;
+    case KW_STEP_FAIL:
+        fail_item(self, item, &step);
+        break;
+    }
+}
+
+/* A command whose op is asked for the first time; true where it has one. */
+bool kw_run_has_op(kw_run *self, kw_item *item)
+{
+    if (need_op(self, item) != NULL) {
+        return true;
+    }
+    end_without_memory(self, item);
+    return false;
+}
+
+void kw_run_on_answer(kw_run *self, kw_item *item)
+{
+    kw_node_well(item->node);
+    if (!kw_reply_is_error(item->request.reply)) {
+        kw_run_end_item(self, item, KW_OK); /* as the op says of everything that is no error */
+        return;
+    }
+    if (!kw_run_has_op(self, item)) {
+        return;
+    }
+    kw_step step =
+        kw_drive_on_reply(self->client, &item->plan, &item->trouble->op, item->node,
+                          self->turn.now_ns, item->request.reply, &item->trouble->failure);
+    if (step.kind != KW_STEP_DONE) {
+        kw_reply_free(item->request.reply);
+        item->request.reply = NULL;
+    }
+    kw_run_apply(self, item, step);
+}
+
+void kw_run_on_lost(kw_run *self, kw_item *item, const kw_run_loss *loss)
+{
+    if (!kw_run_has_op(self, item)) {
+        return;
+    }
+    kw_op *op = &item->trouble->op;
+    item->trouble->failure = self->turn.failure;
+    kw_reply_free(item->request.reply);
+    item->request.reply = NULL;
+    uint64_t now_ns = self->turn.now_ns;
+    bool is_refused =
+        !loss->was_ready && loss->code != KW_ERR_TIMEOUT && loss->code != KW_ERR_CANCELLED;
+    kw_run_apply(self, item,
+                 is_refused ? kw_op_on_unready(op, now_ns, loss->code, loss->has_left)
+                            : kw_drive_on_loss(self->client, op, item->node, now_ns, loss->code,
+                                               loss->has_left));
+}
+
+/* A wait of an op that may be over. */
+static bool is_woken(kw_run *self, const kw_item *item)
+{
+    kw_refresher *refresher = &self->client->refresher;
+    if (self->turn.now_ns >= item->wake_ns || item->is_fenced) {
+        return true;
+    }
+    if (item->state == KW_ITEM_REFRESHING && kw_refresher_has_ended(refresher, item->fetch)) {
+        return true;
+    }
+    return item->wakes_on_map && kw_refresher_changes_n(refresher) != item->changes_n;
+}
+
+static void wake(kw_run *self, kw_item *item)
+{
+    kw_error failure = KW_ERROR_INIT;
+    kw_err code = KW_ERR_TIMEOUT;
+    switch (item->state) {
+    case KW_ITEM_SLEEPING:
+        kw_run_apply(self, item, kw_op_on_woke(&item->trouble->op, self->turn.now_ns));
+        break;
+    case KW_ITEM_REFRESHING:
+        if (kw_refresher_has_ended(&self->client->refresher, item->fetch)) {
+            code = kw_refresher_result(&self->client->refresher, &failure);
+            item->trouble->failure = failure;
+        } else if (self->turn.now_ns < item->wake_ns) {
+            code = KW_OK; /* another map was published */
+        }
+        kw_run_apply(self, item, kw_op_on_refreshed(&item->trouble->op, self->turn.now_ns, code));
+        break;
+    case KW_ITEM_BEHIND:
+        kw_run_route(self, item);
+        break;
+    case KW_ITEM_NEW:
+    case KW_ITEM_QUEUED:
+    case KW_ITEM_SENT:
+    case KW_ITEM_ENDED:
+    case KW_ITEM_GONE:
+        break;
+    }
+}
+
+bool kw_run_has_map_news(const kw_run *self)
+{
+    kw_refresher *refresher = &self->client->refresher;
+    return self->sleepers.head != NULL &&
+           (self->changes_n != kw_refresher_changes_n(refresher) ||
+            (self->fetch > 0 && kw_refresher_has_ended(refresher, self->fetch)));
+}
+
+/* True where a look at the sleepers may be worth it. */
+static bool may_wake(const kw_run *self)
+{
+    return self->turn.now_ns >= self->wake_ns || self->has_fenced || kw_run_has_map_news(self);
+}
+
+void kw_run_wake_all(kw_run *self)
+{
+    if (self->sleepers.head == NULL || !may_wake(self)) {
+        return;
+    }
+    self->wake_ns = UINT64_MAX;
+    self->fetch = 0;
+    self->has_fenced = false;
+    self->changes_n = kw_refresher_changes_n(&self->client->refresher);
+    kw_items sleepers = self->sleepers;
+    memset(&self->sleepers, 0, sizeof(self->sleepers));
+    kw_item *item;
+    while ((item = kw_items_pop(&sleepers)) != NULL) {
+        if (is_woken(self, item)) {
+            wake(self, item);
+        } else {
+            push_sleeper(self, item);
+        }
+    }
+}

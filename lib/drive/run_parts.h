@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Run parts: what the driver of many commands is made of. A run is told which commands
+ * there are and which sockets are ready, and says when it wants to go on; it never waits.
+ * A batch waits for it (run.c), an event loop does not (loop.c). */
+#ifndef DRIVE_RUN_PARTS_H
+#define DRIVE_RUN_PARTS_H
+
+#include "drive/channel.h"
+#include "drive/run.h"
+
+typedef struct kw_run kw_run;
+
+#define KW_RUN_SLOTS_N 1024u
+
+/* What a run has besides whose commands come and go, each with its own deadline. */
+typedef struct kw_run_lasting {
+    /* A command has ended, and is the caller's again unless its state becomes GONE: then it
+     * stays until on_dropped. They may not call the run. */
+    void (*on_ended)(kw_run *run, kw_item *item);
+    void (*on_dropped)(kw_run *run, kw_item *item);
+    uint64_t due_ns;      /* no command on a channel has an earlier deadline */
+    uint64_t fence_order; /* commands before this one were sent by an older map .. */
+    size_t fenced_n;      /* .. and so many of them are under way */
+    uint64_t fence_changes_n;
+    size_t troubled_n; /* commands under way that have an op */
+    uint64_t tidied_changes_n;
+    uint64_t tidy_ns; /* idle connections are looked at next */
+    size_t exclusives_n;
+    uint32_t by_slot[KW_RUN_SLOTS_N]; /* commands under way, by their slot's last bits */
+} kw_run_lasting;
+
+/* Where by_slot counts the command: what shares no place has no key in common. */
+static inline size_t kw_run_place(const kw_plan *plan)
+{
+    return plan->kind == KW_PLAN_SLOT ? plan->slot % KW_RUN_SLOTS_N : 0;
+}
+
+/* A run on its way. */
+struct kw_run {
+    kw_client *client;
+    kw_run_lasting *lasting; /* NULL: of a batch */
+    void *owner;             /* for whoever made it lasting */
+    kw_channel_turn turn;    /* with the time of this turn */
+    kw_channel **channels;
+    size_t channels_n;
+    size_t channels_capacity;
+    kw_items sleepers;  /* SLEEPING, BEHIND and REFRESHING ones, by their order */
+    uint64_t wake_ns;   /* none of them is to be woken before, unless .. */
+    uint64_t fetch;     /* .. this fetch has ended (0: none is waited for) .. */
+    bool has_fenced;    /* .. or some wait for others .. */
+    uint64_t changes_n; /* .. or the map is not this one any more */
+    size_t open_n;      /* not ended */
+    uint64_t orders_n;
+    kw_random random;
+};
+
+void kw_run_init(kw_run *run, kw_client *client);
+
+/* Gives all connections back. Every command has ended. */
+void kw_run_fini(kw_run *run);
+
+/* A new command, by view (NULL: no map yet). Its plan and encoded bytes are set; everything
+ * else but owner is zero. It may end at once. */
+void kw_run_add(kw_run *run, kw_item *item, const kw_view *view);
+
+/* Goes on with everything that waits for no socket: sleepers, deadlines, what is to be
+ * sent. */
+void kw_run_advance(kw_run *run);
+
+/* Puts what waits to be sent on connections; kw_run_advance sends it. */
+void kw_run_fill(kw_run *run);
+
+/* Goes on with a channel whose socket has something. */
+void kw_run_on_ready(kw_run *run, kw_channel *channel, short revents);
+
+/* Goes on with the replies that it has left, while that is true of the channel. */
+static inline bool kw_run_has_left(const kw_channel *channel)
+{
+    return channel->conn != NULL && channel->conn->is_cut;
+}
+void kw_run_go_on(kw_run *run, kw_channel *channel);
+
+/* The next moment at which something is to be done without a socket's word. */
+uint64_t kw_run_next_ns(const kw_run *run);
+
+/* Ends what has not ended: the deadline came, or the handle is closed. */
+void kw_run_end_all(kw_run *run, kw_err code);
+
+/* Gives back what a lasting run needs no more: connections that are idle for long, or to
+ * nodes that left the map. */
+void kw_run_tidy(kw_run *run);
+
+/* Parts of the above, in run_items.c: the life of one command. */
+
+/* The op of a command, brought to where the command is; false, and the command has ended,
+ * when there is no memory. */
+bool kw_run_has_op(kw_run *run, kw_item *item);
+
+void kw_run_end_item(kw_run *run, kw_item *item, kw_err code);
+
+/* To the end of what is to be sent to the node. */
+void kw_run_put(kw_run *run, kw_item *item, kw_node *node);
+
+/* Where the last SEND step, or the map, sends the command. */
+void kw_run_route(kw_run *run, kw_item *item);
+
+/* True where the command has to wait for an earlier one of its slot; it then does. */
+bool kw_run_is_held_up(kw_run *run, kw_item *item, const kw_node *node);
+
+/* Does what the op of the command says. */
+void kw_run_apply(kw_run *run, kw_item *item, kw_step step);
+
+/* What a reply other than an error of the server's means. */
+void kw_run_on_answer(kw_run *run, kw_item *item);
+
+/* A command whose connection, or the way to it, is lost. */
+typedef struct kw_run_loss {
+    kw_err code;
+    bool was_ready; /* the connection had been */
+    bool has_left;  /* the command may have reached the server */
+} kw_run_loss;
+void kw_run_on_lost(kw_run *run, kw_item *item, const kw_run_loss *loss);
+
+/* Goes on with every command whose pause is over. */
+void kw_run_wake_all(kw_run *run);
+
+/* True where sleepers have not been told yet of a new map, or of the end of a fetch. */
+bool kw_run_has_map_news(const kw_run *run);
+
+/* In run_channels.c: the life of connections. */
+
+/* The channel to the node, new if need be; NULL when there is no memory. */
+kw_channel *kw_run_channel(kw_run *run, kw_node *node, bool is_exclusive);
+
+/* Ends, or sends on, every command of the channel that was answered. */
+void kw_run_collect(kw_run *run, kw_channel *channel);
+
+/* The channel's connection, or the way to it, is lost: code says why. */
+void kw_run_fail_channel(kw_run *run, kw_channel *channel, kw_err code);
+
+/* Ends the commands on channels whose own deadline has come. */
+void kw_run_expire(kw_run *run);
+
+#endif

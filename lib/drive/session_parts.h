@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Session parts: what session.c, session_plan.c and session_run.c share. */
+#ifndef DRIVE_SESSION_PARTS_H
+#define DRIVE_SESSION_PARTS_H
+
+#include <keyway/session.h>
+
+#include "api/client.h"
+#include "drive/plan.h"
+
+struct kw_session {
+    kw_allocator mem;     /* the handle's, for the time after it */
+    kw_client *client;    /* NULL: it is being closed, or gone */
+    pid_t pid;            /* of the process that opened the session */
+    uint16_t slot;        /* of a cluster */
+    uint64_t place;       /* of a ring */
+    kw_node *node;        /* where conn is: a reference; NULL with conn */
+    kw_conn *conn;        /* acquired from node; NULL: none now */
+    kw_err broken;        /* why no command can be sent any more; KW_OK: one can */
+    bool is_multi;        /* the server queues commands */
+    bool is_watching;     /* keys are watched */
+    bool is_altered;      /* a command has left a setting on the connection */
+    bool has_written;     /* conn has carried writes */
+    bool has_left_writes; /* the last write went over a connection other than conn */
+};
+
+/* What a command does to its connection. */
+typedef enum kw_bond {
+    KW_BOND_NONE, /* nothing */
+    KW_BOND_MULTI,
+    KW_BOND_EXEC,
+    KW_BOND_DISCARD,
+    KW_BOND_WATCH,
+    KW_BOND_UNWATCH,
+    KW_BOND_WAIT,    /* asks about what the connection has written */
+    KW_BOND_SETTING, /* leaves something behind for good */
+    KW_BOND_REFUSED  /* changes who gets which reply */
+} kw_bond;
+
+/* A request that follows a command in the same write and asks about it, whatever becomes of
+ * the command; its answer is waited for where the command has run. */
+typedef struct kw_tail kw_tail;
+struct kw_tail {
+    /* Appends the request as it is at that time; false: no memory. */
+    bool (*encode)(const kw_tail *self, kw_buf *encoded, uint64_t now_ns);
+    kw_request request; /* its reply is the caller's, of a command that has run */
+    kw_err code;        /* why it was not answered; KW_OK where it was */
+    kw_error failure;   /* the same in words, and the node that it went to */
+};
+
+bool kw_session_is_clean(const kw_session *session);
+
+/* Gives the connection back, if there is one: to the pool where the session is clean. */
+void kw_session_drop(kw_session *session);
+
+/* The plan of pinning the connection. */
+void kw_session_plan_open(kw_plan *plan, const kw_session *session);
+
+/* The plan of one command; KW_ERR_CROSSSLOT, KW_ERR_KEYS, KW_ERR_REFUSED, or what a look-up
+ * of an unknown command at a server failed with. */
+kw_err kw_session_plan(kw_plan *plan, kw_bond *bond, const kw_session *session, kw_error *error,
+                       const kw_bytes *argv, size_t argc);
+
+/* Acquires the connection. */
+kw_err kw_session_pin(kw_session *session, kw_error *error, const kw_plan *plan);
+
+/* Sends one encoded command and waits for its reply; NULL with error set. */
+kw_reply *kw_session_run(kw_session *session, kw_error *error, const kw_plan *plan, kw_bond bond,
+                         kw_bytes encoded);
+
+/* The same for a command on a clean session, and its tail, which is appended to encoded. NULL
+ * or a server's error: the tail has no reply. */
+kw_reply *kw_session_run_tailed(kw_session *session, kw_error *error, const kw_plan *plan,
+                                kw_buf *encoded, kw_tail *tail);
+
+#endif

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "drive/session_parts.h"
+
+#include "drive/drive.h"
+#include "drive/plan_ring.h"
+#include "base/error.h"
+#include "route/keys.h"
+#include "route/slot.h"
+
+#include <keyway/command.h>
+
+#include <string.h>
+
+/* Keys are shown in error texts up to this length. */
+#define SHOWN_LEN 64
+
+typedef struct bond_row {
+    const char *name;
+    kw_bond bond;
+} bond_row;
+
+/* Of the commands that bind their connection (KW_COMMAND_SESSION), those that leave one
+ * request one reply. The others are refused. */
+static const bond_row bond_rows[] = {
+    {"MULTI", KW_BOND_MULTI},
+    {"EXEC", KW_BOND_EXEC},
+    {"DISCARD", KW_BOND_DISCARD},
+    {"WATCH", KW_BOND_WATCH},
+    {"UNWATCH", KW_BOND_UNWATCH},
+    {"WAIT", KW_BOND_WAIT},
+    {"WAITAOF", KW_BOND_WAIT},
+    {"ASKING", KW_BOND_SETTING},
+    {"CLIENT CACHING", KW_BOND_SETTING},
+    {"CLIENT CAPA", KW_BOND_SETTING},
+    {"CLIENT IMPORT-SOURCE", KW_BOND_SETTING},
+    {"CLIENT NO-EVICT", KW_BOND_SETTING},
+    {"CLIENT NO-TOUCH", KW_BOND_SETTING},
+    {"CLIENT SETINFO", KW_BOND_SETTING},
+    {"CLIENT SETNAME", KW_BOND_SETTING},
+    {"CLIENT TRACKING", KW_BOND_SETTING}, /* to another connection, with RESP2 */
+    {"READONLY", KW_BOND_SETTING},
+    {"READWRITE", KW_BOND_SETTING},
+    {"SELECT", KW_BOND_SETTING},
+};
+
+static kw_bond bond_of(const char *name, unsigned flags)
+{
+    if ((flags & KW_COMMAND_REFUSED) != 0) {
+        return KW_BOND_REFUSED;
+    }
+    if ((flags & KW_COMMAND_SESSION) == 0) {
+        return KW_BOND_NONE;
+    }
+    for (size_t i = 0; i < sizeof(bond_rows) / sizeof(bond_rows[0]); i++) {
+        if (strcmp(name, bond_rows[i].name) == 0) {
+            return bond_rows[i].bond;
+        }
+    }
+    return KW_BOND_REFUSED;
+}
+
+/* Everything goes to the owner of the session's slot. */
+static void take_slot(kw_plan *plan, const kw_session *session)
+{
+    plan->kind = kw_drive_has_map(session->client) ? KW_PLAN_SLOT : KW_PLAN_ANY;
+    plan->slot = session->slot;
+    if (kw_plan_is_ring(session->client)) {
+        plan->kind = KW_PLAN_PLACE;
+        plan->place = session->place;
+        kw_places_free(plan->places); /* they were checked */
+        plan->places = NULL;
+    }
+}
+
+static void take_deadline(kw_plan *plan, const kw_session *session, uint64_t block_ms)
+{
+    uint64_t timeout_ms = session->client->env.options.timeout_ms;
+    timeout_ms = block_ms < UINT64_MAX - timeout_ms ? timeout_ms + block_ms : UINT64_MAX;
+    plan->start_ns = kw_env_now(&session->client->env);
+    plan->deadline_ns = kw_plan_deadline_ns(plan->start_ns, timeout_ms);
+}
+
+void kw_session_plan_open(kw_plan *plan, const kw_session *session)
+{
+    memset(plan, 0, sizeof(*plan));
+    plan->name = "session";
+    plan->is_repeatable = true;
+    take_slot(plan, session);
+    take_deadline(plan, session, 0);
+}
+
+static kw_err foreign_slot(kw_error *error, const kw_session *session, const char *what,
+                           unsigned slot)
+{
+    return kw_error_set(error, KW_ERR_CROSSSLOT, KW_EFFECT_NONE,
+                        "%s lives in slot %u, and the session is pinned to slot %u; give its keys "
+                        "the {hash tag} of the key that it was opened with",
+                        what, slot, (unsigned)session->slot);
+}
+
+/* The node that the session's commands go to: its connection's where that cannot be left. */
+static const kw_node *node_of(const kw_session *session, const kw_view *view)
+{
+    bool is_bound = session->node != NULL && !kw_session_is_clean(session);
+    return is_bound ? session->node : kw_view_at_place(view, session->place);
+}
+
+/* The key lives, by the ring of this moment, where the session's commands go. */
+static kw_err check_place(const kw_session *session, kw_error *error, const char *name,
+                          uint64_t place)
+{
+    kw_view *view = kw_client_view(session->client);
+    const kw_node *here = node_of(session, view);
+    const kw_node *there = kw_view_at_place(view, place);
+    kw_err code = KW_OK;
+    if (here != there) {
+        code = kw_error_set(error, KW_ERR_CROSSSLOT, KW_EFFECT_NONE,
+                            "keys of %s live at %.128s, and the session is pinned to %.128s; give "
+                            "its keys the {hash tag} of the key that it was opened with, or, if "
+                            "the ring was changed, open another session",
+                            name, there != NULL ? there->name : "no node",
+                            here != NULL ? here->name : "no node");
+    }
+    kw_view_unref(view);
+    return code;
+}
+
+static kw_err check_ring_keys(const kw_plan *plan, const kw_session *session, kw_error *error,
+                              const kw_keys *keys, const kw_bytes *argv)
+{
+    kw_err code = KW_OK;
+    for (size_t i = 0; code == KW_OK && i < kw_keys_count(keys); i++) {
+        uint64_t place = kw_place_of(session->client->placement, kw_keys_at(keys, argv, i));
+        code = check_place(session, error, plan->name, place);
+    }
+    return code;
+}
+
+static kw_err check_keys(const kw_plan *plan, const kw_session *session, kw_error *error,
+                         const kw_bytes *argv, size_t argc)
+{
+    kw_keys keys;
+    kw_err code = kw_keys_find(&keys, error, plan->command, argv, argc);
+    if (code != KW_OK || keys.ranges_n == 0) {
+        return code;
+    }
+    if (kw_plan_is_ring(session->client)) {
+        return check_ring_keys(plan, session, error, &keys, argv);
+    }
+    uint16_t slot;
+    code = kw_keys_slot(&slot, error, &keys, argv);
+    if (code == KW_OK && slot != session->slot) {
+        char shown[SHOWN_LEN];
+        char what[SHOWN_LEN + 16] = "key \"";
+        kw_bytes_show(shown, sizeof(shown), argv[keys.ranges[0].at]);
+        strcat(strcat(what, shown), "\"");
+        code = foreign_slot(error, session, what, slot);
+    }
+    return code;
+}
+
+/* A server is asked for the keys of a command that the table does not know. */
+static kw_err plan_unknown(kw_plan *plan, const kw_session *session, kw_error *error,
+                           const kw_bytes *argv, size_t argc)
+{
+    static const kw_call_options defaults = KW_CALL_OPTIONS_INIT;
+    kw_err code = kw_plan_init(plan, session->client, error, &defaults, argv, argc);
+    if (code == KW_OK && plan->kind == KW_PLAN_PLACE) {
+        code = check_place(session, error, plan->name, plan->place);
+    } else if (code == KW_OK && plan->kind == KW_PLAN_SLOT && plan->slot != session->slot) {
+        code = foreign_slot(error, session, "the command's key", plan->slot);
+    }
+    take_slot(plan, session);
+    return code;
+}
+
+static kw_err plan_known(kw_plan *plan, const kw_session *session, kw_error *error,
+                         const kw_bytes *argv, size_t argc)
+{
+    unsigned flags = kw_command_flags(plan->command);
+    plan->name = kw_command_name(plan->command);
+    plan->is_repeatable = (flags & KW_COMMAND_READ) != 0;
+    plan->is_script = (flags & KW_COMMAND_SCRIPT) != 0;
+    plan->is_blocking = (flags & KW_COMMAND_BLOCKING) != 0;
+    take_slot(plan, session);
+    take_deadline(plan, session,
+                  plan->is_blocking ? kw_command_block_ms(plan->command, argv, argc) : 0);
+    bool has_owners = kw_drive_has_slots(session->client) || kw_plan_is_ring(session->client);
+    return has_owners ? check_keys(plan, session, error, argv, argc) : KW_OK;
+}
+
+static kw_err refuse(const kw_plan *plan, kw_error *error)
+{
+    return kw_error_set(error, KW_ERR_REFUSED, KW_EFFECT_NONE,
+                        "%s changes who gets which reply on its connection (publish/subscribe, "
+                        "monitoring, replication, login), which no session can follow",
+                        plan->name);
+}
+
+kw_err kw_session_plan(kw_plan *plan, kw_bond *bond, const kw_session *session, kw_error *error,
+                       const kw_bytes *argv, size_t argc)
+{
+    memset(plan, 0, sizeof(*plan));
+    *bond = KW_BOND_NONE;
+    plan->command = kw_command_find(argv, argc);
+    if (plan->command == NULL) {
+        return plan_unknown(plan, session, error, argv, argc);
+    }
+    *bond = bond_of(kw_command_name(plan->command), kw_command_flags(plan->command));
+    kw_err code = plan_known(plan, session, error, argv, argc);
+    if (*bond == KW_BOND_REFUSED) {
+        code = refuse(plan, error);
+    } else if (code == KW_OK && *bond == KW_BOND_WAIT && session->has_left_writes) {
+        code = kw_error_set(error, KW_ERR_REFUSED, KW_EFFECT_NONE,
+                            "%s would not cover the last write: the session has moved to another "
+                            "connection since",
+                            plan->name);
+    }
+    /* What a lost connection takes along may be asked for again on the next one. */
+    plan->is_repeatable = plan->is_repeatable || *bond == KW_BOND_MULTI ||
+                          *bond == KW_BOND_DISCARD || *bond == KW_BOND_WATCH ||
+                          *bond == KW_BOND_UNWATCH || *bond == KW_BOND_SETTING;
+    return code;
+}

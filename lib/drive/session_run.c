@@ -1,0 +1,398 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "drive/session_parts.h"
+
+#include "drive/await.h"
+#include "drive/drive.h"
+#include "base/error.h"
+
+/* One command on its way; or, without encoded, one connection. */
+typedef struct errand {
+    kw_session *session;
+    const kw_plan *plan;
+    kw_bond bond;
+    bool is_free; /* the session may change its connection for it */
+    bool is_lost; /* the session's connection was, with the command on it */
+    kw_request request;
+    kw_tail *tail;   /* NULL: none */
+    kw_buf *encoded; /* with a tail: the command, and the tail of the last try behind it */
+    kw_op op;
+    kw_await await;
+    kw_node *node; /* the last one sent to: a reference */
+} errand;
+
+bool kw_session_is_clean(const kw_session *session)
+{
+    return !session->is_multi && !session->is_watching && !session->is_altered;
+}
+
+void kw_session_drop(kw_session *session)
+{
+    if (session->conn == NULL) {
+        return;
+    }
+    if (!kw_session_is_clean(session)) {
+        session->conn->state = KW_CONN_DEAD;
+    }
+    kw_node_release(session->node, session->conn, kw_env_now(&session->client->env), NULL);
+    kw_node_unref(session->node);
+    session->has_left_writes = session->has_left_writes || session->has_written;
+    session->has_written = false;
+    session->conn = NULL;
+    session->node = NULL;
+}
+
+static void set_node(errand *self, kw_node *node)
+{
+    kw_node_unref(self->node);
+    self->node = node;
+}
+
+static bool is_write(const errand *self)
+{
+    if (self->plan->command == NULL) {
+        return !self->plan->is_repeatable;
+    }
+    unsigned flags = kw_command_flags(self->plan->command);
+    return (flags & (KW_COMMAND_WRITE | KW_COMMAND_SCRIPT)) != 0;
+}
+
+/* After its EXEC the server has no transaction any more, whatever it says of it; an error
+ * that is none of those known to end one is not trusted. */
+static void on_exec(kw_session *session, const kw_reply *reply)
+{
+    if (!session->is_multi) {
+        return; /* "EXEC without MULTI" */
+    }
+    session->is_multi = false;
+    session->is_watching = false;
+    if (kw_reply_is_error(reply)) {
+        kw_bytes text = kw_reply_bytes(reply);
+        bool is_known = kw_bytes_starts(text, "EXECABORT ") || kw_bytes_starts(text, "CROSSSLOT") ||
+                        kw_verdict_of(text, true).kind != KW_VERDICT_FINAL;
+        session->is_altered = session->is_altered || !is_known;
+    }
+}
+
+/* What the session's connection is after the reply. */
+static void take_reply(errand *self, bool is_asked)
+{
+    kw_session *session = self->session;
+    bool is_good = !kw_reply_is_error(self->request.reply);
+    if (is_write(self)) {
+        session->has_written = session->has_written || !is_asked;
+        session->has_left_writes = is_asked;
+    }
+    switch (self->bond) {
+    case KW_BOND_MULTI:
+        session->is_multi = session->is_multi || is_good;
+        break;
+    case KW_BOND_EXEC:
+        on_exec(session, self->request.reply);
+        break;
+    case KW_BOND_DISCARD:
+        if (is_good) {
+            session->is_multi = false;
+            session->is_watching = false;
+        }
+        break;
+    case KW_BOND_WATCH:
+        session->is_watching = session->is_watching || is_good;
+        break;
+    case KW_BOND_UNWATCH:
+        if (is_good && !session->is_multi) {
+            session->is_watching = false;
+        }
+        break;
+    case KW_BOND_SETTING:
+        session->is_altered = true;
+        break;
+    case KW_BOND_NONE:
+    case KW_BOND_WAIT:
+    case KW_BOND_REFUSED:
+        break;
+    }
+}
+
+static kw_step on_reply(errand *self, bool is_asked)
+{
+    kw_step step = {.kind = KW_STEP_DONE};
+    const kw_reply *reply = self->request.reply;
+    /* What is watched on the way to another node's keys would be lost with the ASKING. */
+    bool is_asked_watch = self->bond == KW_BOND_WATCH && kw_reply_is_error(reply) &&
+                          kw_verdict_of(kw_reply_bytes(reply), false).kind == KW_VERDICT_ASK;
+    if (self->is_free && !is_asked_watch) {
+        step = kw_drive_on_reply(self->session->client, self->plan, &self->op, self->node,
+                                 self->await.now_ns, reply, &self->await.failure);
+    } else {
+        kw_drive_heed_readonly(self->session->client, self->node, reply);
+    }
+    if (step.kind == KW_STEP_DONE) {
+        take_reply(self, is_asked);
+    } else {
+        kw_reply_free(self->request.reply);
+        self->request.reply = NULL;
+    }
+    return step;
+}
+
+static kw_step on_loss(errand *self, kw_err code, bool has_left)
+{
+    kw_client *client = self->session->client;
+    if (code == KW_ERR_TIMEOUT || code == KW_ERR_CANCELLED) {
+        /* The caller's time, not the node's fault. */
+        kw_error_set(&self->await.failure, code, KW_EFFECT_NONE, "no answer");
+    }
+    if (self->is_free || has_left || code == KW_ERR_TIMEOUT || code == KW_ERR_CANCELLED) {
+        return kw_drive_on_loss(client, &self->op, self->node, self->await.now_ns, code, has_left);
+    }
+    /* Nothing was sent; but what the session stood for went with its connection. */
+    kw_step step = {.kind = KW_STEP_FAIL, .code = code, .effect = KW_EFFECT_NONE};
+    step.wants_refresh = true;
+    return step;
+}
+
+/* Answered before it was sent whole: what stands in the connection's way now is half a
+ * command. */
+static void drop_unsent(errand *self)
+{
+    kw_session_drop(self->session);
+    if (!self->is_free) {
+        self->session->broken = KW_ERR_DESYNC;
+    }
+}
+
+static void forget_tail(kw_tail *tail)
+{
+    kw_reply_free(tail->request.reply);
+    tail->request.reply = NULL;
+    tail->request.is_done = false;
+    tail->code = KW_OK;
+}
+
+/* The command, and its tail as it is now, in one write. */
+static kw_err queue(errand *self, kw_conn *conn, bool is_asked)
+{
+    kw_await *await = &self->await;
+    kw_tail *tail = self->tail;
+    if (tail == NULL) {
+        return kw_conn_queue(conn, &await->failure, &self->request, is_asked);
+    }
+    size_t len = self->request.bytes.len;
+    forget_tail(tail);
+    self->encoded->len = len;
+    if (!tail->encode(tail, self->encoded, await->now_ns)) {
+        return kw_error_set(&await->failure, KW_ERR_NOMEM, KW_EFFECT_NONE,
+                            "no memory to encode what follows %s", self->plan->name);
+    }
+    self->request.bytes.data = self->encoded->data;
+    tail->request.bytes.data = self->encoded->data + len;
+    tail->request.bytes.len = self->encoded->len - len;
+    return kw_conn_queue_pair(conn, &await->failure, &self->request, &tail->request, is_asked);
+}
+
+/* The command was answered; code: what became of the connection since. Its tail may keep the
+ * server for as long as it says: where nobody wants to know, the connection is given up. */
+static kw_step finish_tailed(errand *self, kw_conn *conn, kw_err code, bool is_asked)
+{
+    kw_await *await = &self->await;
+    kw_tail *tail = self->tail;
+    tail->failure = await->failure;
+    kw_step step = on_reply(self, is_asked);
+    bool has_run = step.kind == KW_STEP_DONE && !kw_reply_is_error(self->request.reply);
+    if (has_run && code == KW_OK) {
+        code = kw_await_reply(await, conn, self->node, &tail->request);
+        tail->failure = await->failure;
+        await->now_ns = kw_env_now(&self->session->client->env);
+        conn->idle_since_ns = await->now_ns;
+    }
+    if (!has_run) {
+        kw_reply_free(tail->request.reply);
+        tail->request.reply = NULL;
+    }
+    tail->code = tail->request.reply != NULL ? KW_OK : code;
+    if (tail->code == KW_ERR_TIMEOUT) {
+        kw_error_set(&tail->failure, tail->code, KW_EFFECT_DONE, "no answer by the deadline");
+    }
+    kw_error_set_node(&tail->failure, self->node->name);
+    bool is_kept = code == KW_OK && kw_conn_is_settled(conn);
+    if (!is_kept) {
+        conn->state = KW_CONN_DEAD;
+    }
+    if (is_asked) {
+        kw_node_release(self->node, conn, await->now_ns, NULL);
+    } else if (!is_kept) {
+        kw_session_drop(self->session);
+    }
+    return step;
+}
+
+/* A connection to the node carries the command: the session's own, or one for the asked
+ * node. */
+static kw_step carry(errand *self, kw_conn *conn, bool is_asked)
+{
+    kw_session *session = self->session;
+    kw_await *await = &self->await;
+    self->request.is_done = false;
+    self->request.reply = NULL;
+    self->request.end_at = UINT64_MAX;
+    kw_op_on_send(&self->op);
+    await->sent_ns = await->now_ns;
+    kw_err code = queue(self, conn, is_asked);
+    code = code == KW_OK ? kw_conn_flush(conn, &await->failure) : code;
+    code = code == KW_OK ? kw_await_reply(await, conn, self->node, &self->request) : code;
+    await->now_ns = kw_env_now(&session->client->env);
+    conn->idle_since_ns = await->now_ns;
+    bool has_left = kw_conn_has_sent(conn, &self->request);
+    if (self->tail != NULL && self->request.is_done) {
+        return finish_tailed(self, conn, code, is_asked);
+    }
+    if (code == KW_OK && !is_asked && !kw_conn_is_settled(conn)) {
+        drop_unsent(self);
+    }
+    if (code != KW_OK) {
+        conn->state = KW_CONN_DEAD;
+        kw_reply_free(self->request.reply); /* answered, and then the stream went wrong */
+        self->request.reply = NULL;
+    }
+    if (is_asked) {
+        kw_node_release(self->node, conn, await->now_ns, NULL);
+    } else if (code != KW_OK) {
+        self->is_lost = true;
+        kw_session_drop(session);
+    }
+    return code == KW_OK ? on_reply(self, is_asked) : on_loss(self, code, has_left);
+}
+
+/* False where the server has ended the session's connection meanwhile: certainly before the
+ * command. */
+static bool is_alive(errand *self)
+{
+    kw_conn *conn = self->session->conn;
+    /* What a server takes that is the primary no more, whatever it says, will be lost. */
+    bool is_watched = self->session->client->env.options.scheme == KW_SCHEME_SENTINEL ||
+                      kw_node_is_of_group(self->session->node);
+    bool is_good = !is_watched || kw_node_is_current(self->session->node, conn);
+    if (is_good && (kw_conn_is_fresh(conn, self->await.now_ns) || kw_conn_is_quiet(conn))) {
+        return true;
+    }
+    conn->state = KW_CONN_DEAD;
+    kw_session_drop(self->session);
+    return false;
+}
+
+static kw_step send_pinned(errand *self)
+{
+    set_node(self, kw_node_ref(self->session->node));
+    if (is_alive(self)) {
+        return carry(self, self->session->conn, false);
+    }
+    self->is_lost = true;
+    kw_error_set(&self->await.failure, KW_ERR_CLOSED, KW_EFFECT_NONE,
+                 "the connection was closed, brought bytes that nothing asked for, or led to a "
+                 "server that is not the primary any more, before the command was sent");
+    return on_loss(self, KW_ERR_CLOSED, false);
+}
+
+static kw_step do_send(errand *self, const kw_step *step)
+{
+    kw_session *session = self->session;
+    if (!self->is_free) {
+        return send_pinned(self);
+    }
+    self->await.changes_n = kw_refresher_changes_n(&session->client->refresher);
+    kw_node *node = kw_drive_choose(session->client, self->plan, &self->op, step);
+    if (node == NULL) {
+        return kw_drive_on_unserved(session->client, &self->op, self->await.now_ns);
+    }
+    set_node(self, node);
+    bool is_there = !step->is_asking && session->node == node && is_alive(self);
+    kw_conn *conn = session->conn;
+    if (!is_there) {
+        if (!step->is_asking) {
+            kw_session_drop(session);
+        }
+        uint64_t retry_ns;
+        kw_node_wish wish = {.is_early = false};
+        kw_err code = kw_await_acquire(&self->await, node, &conn, &retry_ns, &wish);
+        if (code != KW_OK) {
+            return kw_op_on_unavailable(&self->op, self->await.now_ns, code, retry_ns);
+        }
+        self->await.now_ns = kw_env_now(&session->client->env);
+    }
+    if (!is_there && !step->is_asking) {
+        session->node = kw_node_ref(node);
+        session->conn = conn;
+        conn->idle_since_ns = self->await.now_ns;
+        self->is_lost = false;
+    }
+    if (self->request.bytes.data == NULL) {
+        kw_step done = {.kind = KW_STEP_DONE}; /* the connection is all that was wanted */
+        return done;
+    }
+    return carry(self, conn, step->is_asking);
+}
+
+/* True where the command touches no data until an EXEC. */
+static bool is_harmless(const errand *self)
+{
+    return self->bond != KW_BOND_EXEC && (self->session->is_multi || self->bond != KW_BOND_NONE);
+}
+
+static kw_err run(errand *self, kw_error *error)
+{
+    kw_session *session = self->session;
+    kw_client *client = session->client;
+    kw_await_init(&self->await, client, self->plan, &self->op);
+    kw_guard_help(client);
+    kw_op_spec spec = kw_drive_spec(client, self->plan);
+    spec.is_repeatable = spec.is_repeatable && self->is_free;
+    kw_step step = kw_op_start(&self->op, &spec, self->await.now_ns ^ (uint64_t)(uintptr_t)self);
+    while (step.kind != KW_STEP_DONE && step.kind != KW_STEP_FAIL) {
+        uint64_t fetch = kw_drive_heed(client, &self->op, &step);
+        self->await.fetch = fetch > 0 ? fetch : self->await.fetch;
+        step =
+            step.kind == KW_STEP_SEND ? do_send(self, &step) : kw_await_step(&self->await, &step);
+    }
+    if (step.kind == KW_STEP_FAIL) {
+        (void)kw_drive_heed(client, &self->op, &step);
+        step.effect = is_harmless(self) ? KW_EFFECT_NONE : step.effect;
+        kw_drive_story story = {self->plan, &step, &self->await.failure, self->node,
+                                self->op.sends_n};
+        kw_drive_explain(client, error, &story);
+        if (self->is_lost) {
+            session->broken = step.code;
+        }
+    }
+    kw_node_unref(self->node);
+    kw_client_tend(client, self->await.now_ns);
+    return step.kind == KW_STEP_FAIL ? step.code : KW_OK;
+}
+
+kw_err kw_session_pin(kw_session *session, kw_error *error, const kw_plan *plan)
+{
+    errand self = {.session = session, .plan = plan, .is_free = true};
+    return run(&self, error);
+}
+
+kw_reply *kw_session_run(kw_session *session, kw_error *error, const kw_plan *plan, kw_bond bond,
+                         kw_bytes encoded)
+{
+    errand self = {.session = session, .plan = plan, .bond = bond, .request.bytes = encoded};
+    self.is_free = kw_session_is_clean(session) && (bond != KW_BOND_WAIT || session->conn == NULL);
+    return run(&self, error) == KW_OK ? self.request.reply : NULL;
+}
+
+kw_reply *kw_session_run_tailed(kw_session *session, kw_error *error, const kw_plan *plan,
+                                kw_buf *encoded, kw_tail *tail)
+{
+    errand self = {.session = session, .plan = plan, .is_free = true};
+    self.request.bytes.data = encoded->data;
+    self.request.bytes.len = encoded->len;
+    self.tail = tail;
+    self.encoded = encoded;
+    kw_err code = run(&self, error);
+    if (code != KW_OK) {
+        forget_tail(tail);
+    }
+    return code == KW_OK ? self.request.reply : NULL;
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "drive/silents.h"
+
+static size_t find(const kw_silents *self, const kw_node *node)
+{
+    size_t i = 0;
+    while (i < self->n && self->rows[i].node != node) {
+        i++;
+    }
+    return i;
+}
+
+bool kw_silents_add(kw_silents *self, const kw_node *node)
+{
+    size_t at = find(self, node);
+    if (at == self->n) {
+        if (self->n == KW_SILENTS_MAX) {
+            return false;
+        }
+        self->rows[self->n].node = node;
+        self->rows[self->n++].answers_n = 0;
+    }
+    self->rows[at].answers_n++;
+    return true;
+}
+
+void kw_silents_remove(kw_silents *self, const kw_node *node)
+{
+    size_t at = find(self, node);
+    if (at < self->n && --self->rows[at].answers_n == 0) {
+        self->rows[at] = self->rows[--self->n];
+    }
+}
+
+unsigned kw_silents_count(const kw_silents *self, const kw_node *node)
+{
+    size_t at = find(self, node);
+    return at < self->n ? self->rows[at].answers_n : 0;
+}

@@ -1,0 +1,505 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "settings/option_table.h"
+
+#include "base/error.h"
+#include "route/ring_rules.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define DAY_MS      UINT64_C(86400000)
+#define ADDRESS_MAX 1000
+
+#define AT(member) offsetof(kw_options, member)
+
+static const kw_option_row rows[] = {
+    {"timeout", KW_OPTION_DURATION, AT(timeout_ms), 1, DAY_MS, "2s",
+     "deadline of a call, everything included"},
+    {"connect-timeout", KW_OPTION_DURATION, AT(connect_timeout_ms), 0, DAY_MS, "0",
+     "cap for opening one connection; 0 is a quarter of timeout, at most 1s"},
+    {"stall-timeout", KW_OPTION_DURATION, AT(stall_ms), 1, DAY_MS, "500ms",
+     "an answer later than this asks for a new map"},
+    {"grace", KW_OPTION_DURATION, AT(grace_ms), 0, DAY_MS, "200ms",
+     "what a call on a node that lost its slot is given before it is cut"},
+    {"refresh-interval", KW_OPTION_DURATION, AT(refresh_interval_ms), 0, DAY_MS, "30s",
+     "slow periodic fetch of the map; 0 is never"},
+    {"pool-max", KW_OPTION_COUNT, AT(pool_max), 1, 65535, "64", "connections per node"},
+    {"share-above", KW_OPTION_COUNT, AT(share_above), 0, 65535, "3",
+     "callers per node with a connection each; more share one"},
+    {"pool-idle", KW_OPTION_DURATION, AT(pool_idle_ms), 1, DAY_MS, "60s",
+     "idle connections older than this are closed"},
+    {"redirects-max", KW_OPTION_COUNT, AT(redirects_max), 0, 100, "5",
+     "MOVED and ASK followed in one try"},
+    {"keep-alive", KW_OPTION_DURATION, AT(keep_alive_ms), 0, DAY_MS, "15s",
+     "idle time before TCP keep-alive probes; 0 is off"},
+    {"user-timeout", KW_OPTION_DURATION, AT(user_timeout_ms), 0, DAY_MS, "20s",
+     "TCP user timeout; 0 is the system's"},
+    {"reply-bytes-max", KW_OPTION_SIZE, AT(reply_bytes_max), 1024, UINT64_C(1) << 40, "64mb",
+     "longest reply"},
+    {"reply-items-max", KW_OPTION_COUNT, AT(reply_items_max), 1, UINT64_C(1) << 32, "1000000",
+     "most elements of one reply, nested ones included"},
+    {"reply-depth-max", KW_OPTION_COUNT, AT(reply_depth_max), 1, 1024, "32",
+     "deepest nesting of one reply"},
+    {"user", KW_OPTION_TEXT, AT(user), 0, 0, NULL, "user name for AUTH"},
+    {"password", KW_OPTION_TEXT, AT(password), 0, 0, NULL, "password for AUTH"},
+    {"service", KW_OPTION_NAME, AT(service), 0, 0, NULL,
+     "Sentinel: the name of the primary and its replicas, as the path of the URI"},
+    {"sentinel-user", KW_OPTION_TEXT, AT(sentinel_user), 0, 0, NULL, "user name for the sentinels"},
+    {"sentinel-password", KW_OPTION_TEXT, AT(sentinel_password), 0, 0, NULL,
+     "password for the sentinels; that of the servers is not sent to them"},
+    {"client-name", KW_OPTION_NAME, AT(client_name), 0, 0, NULL, "name shown by CLIENT LIST"},
+    {"db", KW_OPTION_COUNT, AT(database), 0, 1000000, "0", "database number; not on a cluster"},
+    {"protocol", KW_OPTION_PROTOCOL, AT(protocol), 2, 3, "2",
+     "protocol version of the servers' replies: 2, or 3 (RESP3, with hiredis 1.0 or later)"},
+    {"tls-ca", KW_OPTION_TEXT, AT(tls_ca), 0, 0, NULL,
+     "TLS: file of the authorities that sign servers' certificates (PEM); else the system's"},
+    {"tls-ca-dir", KW_OPTION_TEXT, AT(tls_ca_dir), 0, 0, NULL,
+     "TLS: folder of such files, named by their hashes"},
+    {"tls-cert", KW_OPTION_TEXT, AT(tls_cert), 0, 0, NULL,
+     "TLS: file of the certificate to show to servers (PEM)"},
+    {"tls-key", KW_OPTION_TEXT, AT(tls_key), 0, 0, NULL, "TLS: file of its key (PEM)"},
+    {"tls-server-name", KW_OPTION_NAME, AT(tls_server_name), 0, 0, NULL,
+     "TLS: the name that certificates must have, in place of the host that is dialled"},
+    {"tls-verify", KW_OPTION_VERIFY, AT(tls_verify), 0, 0, "full",
+     "TLS: what of a certificate is checked: full (with the host name), ca or none"},
+    {"sentinel-tls", KW_OPTION_SENTINEL_TLS, AT(sentinel_tls), 0, 0, "same",
+     "TLS to the sentinels: same as to the servers, off or on"},
+    {"after-fork", KW_OPTION_FORK, AT(is_reopened_after_fork), 0, 0, "refuse",
+     "what a forked child's calls do: refuse or reopen"},
+    {"cross-slot", KW_OPTION_SPLIT, AT(refuses_split), 0, 0, "split",
+     "MGET, MSET, DEL, UNLINK, EXISTS, TOUCH of keys in different slots: split or refuse"},
+    {"resolver", KW_OPTION_RESOLVER, AT(has_resolver_thread), 0, 0, "system",
+     "look host names up in the caller's thread, or in one of the library's own"},
+    {"placement", KW_OPTION_PLACEMENT, AT(placement), 0, 0, NULL,
+     "ring: how keys find nodes, such as kw1, twemproxy, go-redis; kw1 where it is not set"},
+    {"vnodes", KW_OPTION_COUNT, AT(vnodes), 0, 65536, "0",
+     "ring: points for each unit of weight in kw1; 0 is as the placement says, or 150"},
+    {"on-node-down", KW_OPTION_OUTAGE, AT(outage), 0, 0, "fail",
+     "ring: what becomes of the keys of a node that is down: fail, next or eject"},
+    {"down-after", KW_OPTION_COUNT, AT(down_after), 1, 1000, "3",
+     "ring: failures in a row that make a node one that is down"},
+    {"up-after", KW_OPTION_COUNT, AT(up_after), 1, 1000, "2",
+     "ring: answered probes in a row that bring a node back"},
+    {"copies", KW_OPTION_COUNT, AT(copies_n), 1, 15, "1",
+     "ring: servers that keep a copy of each key, for the functions of keyway/quorum.h"},
+    {"write-quorum", KW_OPTION_COUNT, AT(write_quorum), 0, 15, "0",
+     "ring: copies that a write is done at; 0 is more than half"},
+    {"read-quorum", KW_OPTION_COUNT, AT(read_quorum), 0, 15, "0",
+     "ring: copies that a read needs; 0 is more than half"},
+    {"quorum", KW_OPTION_QUORUM, AT(is_weak_quorum), 0, 0, "strict",
+     "ring: strict demands quorums that meet; weak allows others, and old values with them"},
+    {"quorum-guard", KW_OPTION_GUARD, AT(has_quorum_guard), 0, 0, "off",
+     "ring: on keeps a server that came back empty out until it is repaired and marked"},
+    {"quorum-hints", KW_OPTION_GUARD, AT(has_quorum_hints), 0, 0, "off",
+     "ring: on leaves a write that a copy misses with the next node, until that copy is back"},
+    {"tombstone-ttl", KW_OPTION_DURATION, AT(tombstone_ms), 1, 365 * DAY_MS, "24h",
+     "ring: how long copies remember that a value was deleted or has expired"},
+    {"read-preference", KW_OPTION_READ, AT(read), 0, 0, "primary",
+     "which servers reads go to: primary, prefer-replica, replica, nearest or zone:name"},
+    {"acks", KW_OPTION_COUNT, AT(acks), 0, 1000, "0",
+     "replicas that acknowledge each write of a single call before it returns"},
+    {"acks-timeout", KW_OPTION_DURATION, AT(acks_timeout_ms), 1, DAY_MS, "500ms",
+     "what the replicas are given to acknowledge one write"},
+    {"max-staleness", KW_OPTION_DURATION, AT(max_staleness_ms), 0, DAY_MS, "0",
+     "replicas that may lack what is older than this are not read from; 0 is no bound"},
+    {"zones", KW_OPTION_ZONES, AT(zones), 0, 0, NULL,
+     "zones of servers that do not say it themselves: host:port>zone,host:port>zone"},
+    {"address-map", KW_OPTION_ADDRESSES, AT(address_map), 0, 0, NULL,
+     "dial other addresses than servers announce: from>to,from>to"},
+};
+
+#define ROWS_N (sizeof(rows) / sizeof(rows[0]))
+
+const kw_option_row *kw_option_row_at(size_t index)
+{
+    return index < ROWS_N ? &rows[index] : NULL;
+}
+
+const kw_option_row *kw_option_row_find(kw_bytes name)
+{
+    for (size_t i = 0; i < ROWS_N; i++) {
+        if (kw_bytes_equal(name, kw_bytes_of(rows[i].name))) {
+            return &rows[i];
+        }
+    }
+    return NULL;
+}
+
+/* Common letters at both ends, in per cent of the longer name: enough for a slip. */
+static size_t likeness(kw_bytes a, kw_bytes b)
+{
+    size_t shorter = a.len < b.len ? a.len : b.len;
+    size_t longer = a.len < b.len ? b.len : a.len;
+    size_t head = 0;
+    while (head < shorter && a.data[head] == b.data[head]) {
+        head++;
+    }
+    size_t tail = 0;
+    while (tail < shorter - head && a.data[a.len - 1 - tail] == b.data[b.len - 1 - tail]) {
+        tail++;
+    }
+    return longer > 0 ? (head + tail) * 100 / longer : 0;
+}
+
+const char *kw_option_nearest(kw_bytes name)
+{
+    const char *nearest = NULL;
+    size_t best = 59; /* below that a hint would mislead */
+    for (size_t i = 0; i < ROWS_N; i++) {
+        size_t like = likeness(name, kw_bytes_of(rows[i].name));
+        if (like > best) {
+            best = like;
+            nearest = rows[i].name;
+        }
+    }
+    return nearest;
+}
+
+static const char *const fork_words[] = {"refuse", "reopen"};
+static const char *const split_words[] = {"split", "refuse"};
+static const char *const quorum_words[] = {"strict", "weak"};
+static const char *const guard_words[] = {"off", "on"};
+static const char *const resolver_words[] = {"system", "thread"};
+static const char *const outage_words[] = {"fail", "next", "eject"}; /* as kw_outage_policy */
+
+static const char *const verify_words[] = {"full", "ca", "none"};      /* as kw_tls_verify */
+static const char *const sentinel_tls_words[] = {"same", "off", "on"}; /* as kw_sentinel_tls */
+
+typedef struct unit {
+    const char *name;
+    uint64_t factor;
+} unit;
+
+static const unit duration_units[] = {{"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}};
+static const unit size_units[] = {
+    {"", 1},         {"b", 1},       {"kb", 1 << 10}, {"mb", 1 << 20},
+    {"gb", 1 << 30}, {"k", 1 << 10}, {"m", 1 << 20},  {"g", 1 << 30},
+};
+
+/* value is digits and a unit of the table. */
+static bool read_with_unit(uint64_t *number, kw_bytes value, const unit *units, size_t units_n)
+{
+    kw_bytes digits = {value.data, 0};
+    while (digits.len < value.len && value.data[digits.len] >= '0' &&
+           value.data[digits.len] <= '9') {
+        digits.len++;
+    }
+    kw_bytes name = {value.data + digits.len, value.len - digits.len};
+    for (size_t i = 0; i < units_n; i++) {
+        if (kw_bytes_equal_nocase(name, kw_bytes_of(units[i].name)) &&
+            kw_bytes_to_uint(number, digits, UINT64_MAX / units[i].factor)) {
+            *number *= units[i].factor;
+            return true;
+        }
+    }
+    return false;
+}
+
+static kw_err wrong(kw_error *error, const kw_option_row *row, kw_bytes value, const char *want)
+{
+    char shown[80];
+    kw_bytes_show(shown, sizeof(shown), value);
+    return kw_error_set(error, KW_ERR_CONFIG, KW_EFFECT_NONE, "option %s: \"%s\" is not %s",
+                        row->name, shown, want);
+}
+
+static kw_err out_of_range(kw_error *error, const kw_option_row *row, kw_bytes value)
+{
+    char shown[80];
+    kw_bytes_show(shown, sizeof(shown), value);
+    const char *measure = row->kind == KW_OPTION_DURATION ? "ms" : "";
+    return kw_error_set(error, KW_ERR_CONFIG, KW_EFFECT_NONE,
+                        "option %s: \"%s\" is out of range, %llu%s to %llu%s", row->name, shown,
+                        (unsigned long long)row->min, measure, (unsigned long long)row->max,
+                        measure);
+}
+
+static kw_err set_number(kw_options *options, kw_error *error, const kw_option_row *row,
+                         kw_bytes value)
+{
+    uint64_t number = 0;
+    bool is_read = false;
+    const char *want = "a whole number";
+    if (row->kind == KW_OPTION_DURATION) {
+        want = "a duration with its unit, such as 500ms, 2s, 1m";
+        is_read = kw_bytes_equal(value, kw_bytes_of("0")) ||
+                  read_with_unit(&number, value, duration_units,
+                                 sizeof(duration_units) / sizeof(duration_units[0]));
+    } else if (row->kind == KW_OPTION_SIZE) {
+        want = "a size, such as 65536, 64kb, 16mb";
+        is_read =
+            read_with_unit(&number, value, size_units, sizeof(size_units) / sizeof(size_units[0]));
+    } else {
+        is_read = kw_bytes_to_uint(&number, value, UINT64_MAX);
+    }
+    if (!is_read) {
+        return wrong(error, row, value, want);
+    }
+    if (number < row->min || number > row->max) {
+        return out_of_range(error, row, value);
+    }
+    memcpy((char *)options + row->offset, &number, sizeof(number));
+    return KW_OK;
+}
+
+static kw_err set_protocol(kw_options *options, kw_error *error, const kw_option_row *row,
+                           kw_bytes value)
+{
+    uint64_t before = options->protocol;
+    kw_err code = set_number(options, error, row, value);
+    if (code == KW_OK && options->protocol > 2 && !options->build.has_resp3) {
+        options->protocol = before;
+        code = kw_error_set(error, KW_ERR_UNSUPPORTED, KW_EFFECT_NONE,
+                            "option %s: keyway was built with a hiredis that cannot read RESP3; "
+                            "build it with hiredis 1.0 or later, or leave protocol=2",
+                            row->name);
+    }
+    return code;
+}
+
+static kw_err no_memory(kw_error *error)
+{
+    return kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for an option");
+}
+
+/* Secrets never show: a wrong text is named, not printed. */
+static kw_err set_text(kw_options *options, kw_error *error, const kw_allocator *mem,
+                       const kw_option_row *row, kw_bytes value)
+{
+    for (size_t i = 0; i < value.len; i++) {
+        unsigned char byte = (unsigned char)value.data[i];
+        bool is_bad = row->kind == KW_OPTION_NAME ? byte <= ' ' || byte >= 0x7f : byte == 0;
+        if (is_bad) {
+            return kw_error_set(error, KW_ERR_CONFIG, KW_EFFECT_NONE,
+                                "option %s: byte %zu is a space or a byte that is not allowed",
+                                row->name, i + 1);
+        }
+    }
+    char *copy = NULL;
+    if (value.len > 0) {
+        copy = kw_mem_strndup(mem, value.data, value.len);
+        if (copy == NULL) {
+            return no_memory(error);
+        }
+    }
+    char **place = (char **)(void *)((char *)options + row->offset);
+    if (*place != NULL) {
+        kw_options_free_text(*place, strlen(*place), mem);
+    }
+    *place = copy; /* an empty text is none */
+    return KW_OK;
+}
+
+/* One of two words; the second one is true. */
+static kw_err set_choice(kw_options *options, kw_error *error, const kw_option_row *row,
+                         kw_bytes value, const char *const words[2])
+{
+    bool is_second = kw_bytes_equal(value, kw_bytes_of(words[1]));
+    if (!is_second && !kw_bytes_equal(value, kw_bytes_of(words[0]))) {
+        char want[40];
+        snprintf(want, sizeof(want), "%s or %s", words[0], words[1]);
+        return wrong(error, row, value, want);
+    }
+    memcpy((char *)options + row->offset, &is_second, sizeof(is_second));
+    return KW_OK;
+}
+
+static kw_err set_outage(kw_options *options, kw_error *error, const kw_option_row *row,
+                         kw_bytes value)
+{
+    for (size_t i = 0; i < sizeof(outage_words) / sizeof(outage_words[0]); i++) {
+        if (kw_bytes_equal(value, kw_bytes_of(outage_words[i]))) {
+            options->outage = (kw_outage_policy)i;
+            return KW_OK;
+        }
+    }
+    return wrong(error, row, value, "fail, next or eject");
+}
+
+static kw_err set_verify(kw_options *options, kw_error *error, const kw_option_row *row,
+                         kw_bytes value)
+{
+    for (size_t i = 0; i < sizeof(verify_words) / sizeof(verify_words[0]); i++) {
+        if (kw_bytes_equal(value, kw_bytes_of(verify_words[i]))) {
+            options->tls_verify = (kw_tls_verify)i;
+            return KW_OK;
+        }
+    }
+    return wrong(error, row, value, "full, ca or none");
+}
+
+static kw_err set_sentinel_tls(kw_options *options, kw_error *error, const kw_option_row *row,
+                               kw_bytes value)
+{
+    for (size_t i = 0; i < sizeof(sentinel_tls_words) / sizeof(sentinel_tls_words[0]); i++) {
+        if (!kw_bytes_equal(value, kw_bytes_of(sentinel_tls_words[i]))) {
+            continue;
+        }
+        if (i == KW_SENTINEL_TLS_ON && !options->build.has_tls) {
+            return kw_error_set(error, KW_ERR_UNSUPPORTED, KW_EFFECT_NONE, "option %s: %s",
+                                row->name, KW_TLS_MISSING);
+        }
+        options->sentinel_tls = (kw_sentinel_tls)i;
+        return KW_OK;
+    }
+    return wrong(error, row, value, "same, off or on");
+}
+
+static kw_err set_placement(kw_options *options, kw_error *error, const kw_allocator *mem,
+                            const kw_option_row *row, kw_bytes value)
+{
+    char text[KW_RING_PLACEMENT_MAX];
+    kw_ring_rules rules;
+    kw_error failure = KW_ERROR_INIT;
+    if (value.len >= sizeof(text) || memchr(value.data, 0, value.len) != NULL) {
+        return wrong(error, row, value, "a placement");
+    }
+    memcpy(text, value.data, value.len);
+    text[value.len] = '\0';
+    if (value.len > 0 && kw_ring_rules_parse(&rules, &failure, text) != KW_OK) {
+        return kw_error_set(error, KW_ERR_CONFIG, KW_EFFECT_NONE, "option %s: %s", row->name,
+                            failure.text);
+    }
+    return set_text(options, error, mem, row, value);
+}
+
+static bool has_pair(const kw_address_pair *pairs, size_t pairs_n, const kw_endpoint *from)
+{
+    for (size_t i = 0; i < pairs_n; i++) {
+        if (kw_endpoint_equal(&pairs[i].from, from)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static size_t count_pairs(kw_bytes value)
+{
+    size_t n = 1;
+    for (size_t i = 0; i < value.len; i++) {
+        n += value.data[i] == ',' ? 1 : 0;
+    }
+    return n;
+}
+
+static kw_err set_read(kw_options *options, kw_error *error, const kw_option_row *row,
+                       kw_bytes value)
+{
+    if (!kw_read_preference_parse(&options->read, &options->read_zone, value)) {
+        return wrong(error, row, value, "primary, prefer-replica, replica, nearest or zone:name");
+    }
+    return KW_OK;
+}
+
+static kw_err set_zones(kw_options *options, kw_error *error, const kw_allocator *mem,
+                        const kw_option_row *row, kw_bytes value)
+{
+    size_t n = value.len > 0 ? count_pairs(value) : 0;
+    kw_zone_pair *pairs = NULL;
+    if (n > ADDRESS_MAX) {
+        return wrong(error, row, value, "a list of at most 1000 pairs");
+    }
+    if (n > 0) {
+        pairs = kw_mem_calloc(mem, n, sizeof(pairs[0]));
+        if (pairs == NULL) {
+            return no_memory(error);
+        }
+    }
+    kw_bytes rest = value;
+    for (size_t i = 0; i < n; i++) {
+        kw_bytes pair = rest;
+        kw_bytes server;
+        kw_bytes zone;
+        (void)kw_bytes_split(&pair, &rest, rest, ',');
+        if (!kw_bytes_split(&server, &zone, pair, '>') || zone.len == 0 ||
+            !kw_endpoint_parse(&pairs[i].server, server)) {
+            kw_mem_free(mem, pairs);
+            return wrong(error, row, pair, "host:port>zone");
+        }
+        pairs[i].zone = kw_zone_hash(zone);
+    }
+    kw_mem_free(mem, options->zones);
+    options->zones = pairs;
+    options->zones_n = n;
+    return KW_OK;
+}
+
+static kw_err set_addresses(kw_options *options, kw_error *error, const kw_allocator *mem,
+                            const kw_option_row *row, kw_bytes value)
+{
+    size_t n = count_pairs(value);
+    if (value.len == 0) { /* none */
+        kw_mem_free(mem, options->address_map);
+        options->address_map = NULL;
+        options->address_map_n = 0;
+        return KW_OK;
+    }
+    if (n > ADDRESS_MAX) {
+        return wrong(error, row, value, "a list of at most 1000 pairs");
+    }
+    kw_address_pair *pairs = kw_mem_calloc(mem, n, sizeof(pairs[0]));
+    if (pairs == NULL) {
+        return no_memory(error);
+    }
+    kw_bytes rest = value;
+    for (size_t i = 0; i < n; i++) {
+        kw_bytes pair = rest;
+        kw_bytes from;
+        kw_bytes to;
+        (void)kw_bytes_split(&pair, &rest, rest, ',');
+        if (!kw_bytes_split(&from, &to, pair, '>') || !kw_endpoint_parse(&pairs[i].from, from) ||
+            !kw_endpoint_parse(&pairs[i].to, to)) {
+            kw_mem_free(mem, pairs);
+            return wrong(error, row, pair, "host:port>host:port");
+        }
+        if (has_pair(pairs, i, &pairs[i].from)) {
+            kw_mem_free(mem, pairs);
+            return wrong(error, row, pair, "the only pair of its first address");
+        }
+    }
+    kw_mem_free(mem, options->address_map);
+    options->address_map = pairs;
+    options->address_map_n = n;
+    return KW_OK;
+}
+
+kw_err kw_option_set(kw_options *options, kw_error *error, const kw_allocator *mem,
+                     const kw_option_row *row, kw_bytes value)
+{
+    switch (row->kind) {
+    case KW_OPTION_DURATION:
+    case KW_OPTION_COUNT:
+    case KW_OPTION_SIZE:
+        return set_number(options, error, row, value);
+    case KW_OPTION_PROTOCOL:
+        return set_protocol(options, error, row, value);
+    case KW_OPTION_TEXT:
+    case KW_OPTION_NAME:
+        return set_text(options, error, mem, row, value);
+    case KW_OPTION_FORK:
+        return set_choice(options, error, row, value, fork_words);
+    case KW_OPTION_SPLIT:
+        return set_choice(options, error, row, value, split_words);
+    case KW_OPTION_RESOLVER:
+        return set_choice(options, error, row, value, resolver_words);
+    case KW_OPTION_PLACEMENT:
+        return set_placement(options, error, mem, row, value);
+    case KW_OPTION_OUTAGE:
+        return set_outage(options, error, row, value);
+    case KW_OPTION_QUORUM:
+        return set_choice(options, error, row, value, quorum_words);
+    case KW_OPTION_GUARD:
+        return set_choice(options, error, row, value, guard_words);
+    case KW_OPTION_READ:
+        return set_read(options, error, row, value);
+    case KW_OPTION_VERIFY:
+        return set_verify(options, error, row, value);
+    case KW_OPTION_SENTINEL_TLS:
+        return set_sentinel_tls(options, error, row, value);
+    case KW_OPTION_ZONES:
+        return set_zones(options, error, mem, row, value);
+    case KW_OPTION_ADDRESSES:
+        return set_addresses(options, error, mem, row, value);
+    }
+    return KW_ERR_CONFIG;
+}

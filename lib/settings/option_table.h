@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Option table: every option by name, how its value reads, and where it goes. */
+#ifndef SETTINGS_OPTION_TABLE_H
+#define SETTINGS_OPTION_TABLE_H
+
+#include <keyway/error.h>
+
+#include "base/bytes.h"
+#include "settings/options.h"
+
+typedef enum kw_option_kind {
+    KW_OPTION_DURATION,     /* "500ms", "2s", "1m", "1h", "0" */
+    KW_OPTION_COUNT,        /* a plain number */
+    KW_OPTION_SIZE,         /* bytes: "512", "4kb", "64mb", "1gb" */
+    KW_OPTION_PROTOCOL,     /* 2, or 3 where hiredis reads it */
+    KW_OPTION_TEXT,         /* any text */
+    KW_OPTION_NAME,         /* text without spaces and control bytes */
+    KW_OPTION_FORK,         /* "refuse" or "reopen" */
+    KW_OPTION_RESOLVER,     /* "system" or "thread" */
+    KW_OPTION_SPLIT,        /* "split" or "refuse" */
+    KW_OPTION_PLACEMENT,    /* as kw_ring_change_new takes it */
+    KW_OPTION_OUTAGE,       /* "fail", "next" or "eject" */
+    KW_OPTION_QUORUM,       /* "strict" or "weak" */
+    KW_OPTION_GUARD,        /* "off" or "on" */
+    KW_OPTION_READ,         /* "primary", "replica", "zone:name", ... */
+    KW_OPTION_VERIFY,       /* "full", "ca" or "none" */
+    KW_OPTION_SENTINEL_TLS, /* "same", "off" or "on" */
+    KW_OPTION_ZONES,        /* "server>zone,server>zone" */
+    KW_OPTION_ADDRESSES     /* "from>to,from>to" */
+} kw_option_kind;
+
+typedef struct kw_option_row {
+    const char *name;
+    kw_option_kind kind;
+    size_t offset; /* of the member of kw_options */
+    uint64_t min;  /* of a number; for a duration in milliseconds */
+    uint64_t max;
+    const char *default_value; /* NULL: none */
+    const char *description;
+} kw_option_row;
+
+/* NULL past the last row. */
+const kw_option_row *kw_option_row_at(size_t index);
+
+/* NULL for an unknown name. */
+const kw_option_row *kw_option_row_find(kw_bytes name);
+
+/* The known name that is nearest to an unknown one, or NULL where none is near. */
+const char *kw_option_nearest(kw_bytes name);
+
+/* Reads value and puts it into options; on failure options is unchanged and error names
+ * the option and what is wrong. */
+kw_err kw_option_set(kw_options *options, kw_error *error, const kw_allocator *mem,
+                     const kw_option_row *row, kw_bytes value);
+
+#endif

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "settings/quorum_rule.h"
+
+#include "base/error.h"
+#include "engine/backoff.h"
+
+#include <string.h>
+
+/* Copies that differ are given this long to agree by themselves before they are written to:
+ * mostly a write is just on its way to one of them. */
+#define SETTLE_NS (2 * KW_NS_PER_MS)
+
+static unsigned number_of(uint64_t option, uint64_t copies_n)
+{
+    return (unsigned)(option > 0 ? option : copies_n / 2 + 1);
+}
+
+kw_err kw_quorum_check(const kw_options *options, kw_error *error)
+{
+    bool has_quorums =
+        options->write_quorum > 0 || options->read_quorum > 0 || options->has_quorum_hints;
+    if (options->scheme != KW_SCHEME_RING) {
+        return options->copies_n > 1 || has_quorums
+                   ? kw_error_set(error, KW_ERR_CONFIG, KW_EFFECT_NONE,
+                                  "options copies, write-quorum, read-quorum and quorum-hints are "
+                                  "for a ring of "
+                                  "plain servers: redis-ring://")
+                   : KW_OK;
+    }
+    if (options->copies_n > 1 && options->acks > 0) {
+        return kw_error_set(error, KW_ERR_CONFIG, KW_EFFECT_NONE,
+                            "acks wait for replicas of one server, and with copies the quorums say "
+                            "when a write is done; set one of the two");
+    }
+    unsigned write_n = number_of(options->write_quorum, options->copies_n);
+    unsigned read_n = number_of(options->read_quorum, options->copies_n);
+    unsigned copies_n = (unsigned)options->copies_n;
+    kw_quorum_rule rule;
+    if (write_n > copies_n || read_n > copies_n) {
+        return kw_error_set(error, KW_ERR_CONFIG, KW_EFFECT_NONE,
+                            "write-quorum %u and read-quorum %u need as many copies; copies is %u",
+                            write_n, read_n, copies_n);
+    }
+    if (!kw_quorum_rule_set(&rule, copies_n, write_n, read_n, options->is_weak_quorum)) {
+        return kw_error_set(error, KW_ERR_CONFIG, KW_EFFECT_NONE,
+                            "write-quorum %u and read-quorum %u do not meet in %u copies: "
+                            "write + read, and twice write, have to be more than copies; "
+                            "quorum=weak allows it, and reads may be old then",
+                            write_n, read_n, copies_n);
+    }
+    if (options->roster.n > 0 && options->roster.n < options->copies_n) {
+        return kw_error_set(error, KW_ERR_CONFIG, KW_EFFECT_NONE,
+                            "the ring has %zu nodes, which is too few for copies=%u",
+                            options->roster.n, copies_n);
+    }
+    if (options->has_quorum_hints && options->roster.n > 0 &&
+        options->roster.n <= options->copies_n) {
+        return kw_error_set(error, KW_ERR_CONFIG, KW_EFFECT_NONE,
+                            "quorum-hints=on needs a node beyond the copies; the ring has %zu, and "
+                            "copies is %u",
+                            options->roster.n, copies_n);
+    }
+    return KW_OK;
+}
+
+kw_quorum_rule kw_quorum_rule_of(const kw_options *options)
+{
+    kw_quorum_rule rule;
+    memset(&rule, 0, sizeof(rule));
+    (void)kw_quorum_rule_set(
+        &rule, (unsigned)options->copies_n, number_of(options->write_quorum, options->copies_n),
+        number_of(options->read_quorum, options->copies_n), options->is_weak_quorum);
+    rule.settle_ns = SETTLE_NS;
+    rule.linger_ms = options->tombstone_ms;
+    return rule;
+}

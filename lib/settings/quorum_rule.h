@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Quorum rule: the options of a ring that keeps several copies, checked together. */
+#ifndef SETTINGS_QUORUM_RULE_H
+#define SETTINGS_QUORUM_RULE_H
+
+#include "settings/options.h"
+#include "engine/quorum.h"
+
+/* KW_ERR_CONFIG, with an error that names the numbers, where the quorums do not meet, or
+ * copies are asked for where there is no ring, or too small a one. */
+kw_err kw_quorum_check(const kw_options *options, kw_error *error);
+
+/* The rule of checked options. */
+kw_quorum_rule kw_quorum_rule_of(const kw_options *options);
+
+#endif

@@ -1,0 +1,396 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "settings/uri.h"
+
+#include "settings/option_table.h"
+#include "settings/uri_parts.h"
+#include "base/error.h"
+
+#include <string.h>
+
+#define SEEDS_MAX     ((size_t)1000)
+#define DEFAULT_PORT  6379
+#define SENTINEL_PORT 26379
+#define OPTIONS_MAX   64 /* bits of the mask of those seen */
+
+typedef struct scheme_row {
+    const char *name;
+    kw_scheme scheme;
+    bool is_path; /* of a Unix socket */
+    bool has_tls;
+} scheme_row;
+
+static const scheme_row schemes[] = {
+    {"redis", KW_SCHEME_SINGLE, false, false},
+    {"valkey", KW_SCHEME_SINGLE, false, false},
+    {"redis+unix", KW_SCHEME_SINGLE, true, false},
+    {"valkey+unix", KW_SCHEME_SINGLE, true, false},
+    {"redis-cluster", KW_SCHEME_CLUSTER, false, false},
+    {"valkey-cluster", KW_SCHEME_CLUSTER, false, false},
+    {"redis-sentinel", KW_SCHEME_SENTINEL, false, false},
+    {"valkey-sentinel", KW_SCHEME_SENTINEL, false, false},
+    {"redis-ring", KW_SCHEME_RING, false, false},
+    {"valkey-ring", KW_SCHEME_RING, false, false},
+    {"rediss", KW_SCHEME_SINGLE, false, true},
+    {"valkeys", KW_SCHEME_SINGLE, false, true},
+    {"rediss-cluster", KW_SCHEME_CLUSTER, false, true},
+    {"valkeys-cluster", KW_SCHEME_CLUSTER, false, true},
+    {"rediss-sentinel", KW_SCHEME_SENTINEL, false, true},
+    {"valkeys-sentinel", KW_SCHEME_SENTINEL, false, true},
+    {"rediss-ring", KW_SCHEME_RING, false, true},
+    {"valkeys-ring", KW_SCHEME_RING, false, true},
+};
+
+kw_err kw_uri_wrong(const kw_uri_reader *self, const char *at, const char *what)
+{
+    return kw_error_set(self->error, KW_ERR_CONFIG, KW_EFFECT_NONE, "%s, character %zu: %s",
+                        self->what, (size_t)(at - self->uri) + 1, what);
+}
+
+static int hex_of(char digit)
+{
+    if (digit >= '0' && digit <= '9') {
+        return digit - '0';
+    }
+    char lower = (char)(digit | 0x20);
+    return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
+}
+
+kw_err kw_uri_decode(const kw_uri_reader *self, kw_bytes *text, kw_bytes part)
+{
+    char *out = kw_mem_alloc(self->mem, part.len + 1);
+    if (out == NULL) {
+        return kw_error_set(self->error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for a URI");
+    }
+    size_t len = 0;
+    for (size_t i = 0; i < part.len; i++) {
+        out[len] = part.data[i];
+        if (part.data[i] == '%') {
+            int high = part.len - i > 2 ? hex_of(part.data[i + 1]) : -1;
+            int low = part.len - i > 2 ? hex_of(part.data[i + 2]) : -1;
+            if (high < 0 || low < 0) {
+                kw_mem_free(self->mem, out);
+                return kw_uri_wrong(self, part.data + i,
+                                    "% is not followed by two hexadecimal digits");
+            }
+            out[len] = (char)(high * 16 + low);
+            i += 2;
+        }
+        len++;
+    }
+    out[len] = '\0';
+    text->data = out;
+    text->len = len;
+    return KW_OK;
+}
+
+/* A bare '?' or '&' in a password cuts it there, and its rest looks like options: then
+ * nothing from there on may be shown. */
+static bool may_show(const kw_uri_reader *self, const char *at)
+{
+    const char *password = strstr(self->uri, "password=");
+    return strchr(at, '@') == NULL && (password == NULL || password >= at);
+}
+
+static kw_err set_decoded(const kw_uri_reader *self, const kw_option_row *row, kw_bytes part)
+{
+    kw_bytes value;
+    kw_err code = kw_uri_decode(self, &value, part);
+    if (code != KW_OK) {
+        return code;
+    }
+    code = kw_option_set(self->options, self->error, self->mem, row, value);
+    kw_options_free_text((char *)(uintptr_t)value.data, value.len, self->mem);
+    if (code == KW_ERR_CONFIG && !may_show(self, part.data)) {
+        return kw_error_set(self->error, code, KW_EFFECT_NONE,
+                            "URI, character %zu: wrong value of option %s",
+                            (size_t)(part.data - self->uri) + 1, row->name);
+    }
+    return code;
+}
+
+/* Marks an option; one that is marked already is an error at at. */
+static kw_err see_once(kw_uri_reader *self, const kw_option_row *row, const char *at)
+{
+    uint64_t bit = UINT64_C(1) << (size_t)(row - kw_option_row_at(0));
+    if ((self->seen & bit) != 0) {
+        return kw_uri_wrong(self, at, "the option is given twice");
+    }
+    self->seen |= bit;
+    return KW_OK;
+}
+
+static kw_err set_once(kw_uri_reader *self, const char *option, kw_bytes part)
+{
+    const kw_option_row *row = kw_option_row_find(kw_bytes_of(option));
+    kw_err code = see_once(self, row, part.data);
+    return code == KW_OK ? set_decoded(self, row, part) : code;
+}
+
+/* "user", "user:password", ":password"; what is not there keeps its setting. */
+static kw_err read_login(kw_uri_reader *self, kw_bytes login)
+{
+    kw_bytes user = login;
+    kw_bytes password;
+    bool has_password = kw_bytes_split(&user, &password, login, ':');
+    kw_err code = user.len > 0 ? set_once(self, "user", user) : KW_OK;
+    return code == KW_OK && has_password ? set_once(self, "password", password) : code;
+}
+
+kw_err kw_uri_read_server(const kw_uri_reader *self, kw_endpoint *server, kw_bytes text)
+{
+    kw_bytes host = text;
+    kw_bytes port = {NULL, 0};
+    bool has_port = false;
+    if (text.len > 0 && text.data[0] == '[') {
+        kw_bytes inside = {text.data + 1, text.len - 1};
+        kw_bytes behind;
+        if (!kw_bytes_split(&host, &behind, inside, ']')) {
+            return kw_uri_wrong(self, text.data, "[ is not followed by ]");
+        }
+        has_port = behind.len > 0;
+        if (has_port && behind.data[0] != ':') {
+            return kw_uri_wrong(self, behind.data, "expected :port behind ]");
+        }
+        port.data = behind.data + 1;
+        port.len = has_port ? behind.len - 1 : 0;
+    } else {
+        has_port = kw_bytes_split_last(&host, &port, text, ':');
+        if (has_port && memchr(host.data, ':', host.len) != NULL) {
+            return kw_uri_wrong(self, text.data, "an IPv6 address goes into brackets: [::1]:6379");
+        }
+    }
+    if (host.len == 0) {
+        return kw_uri_wrong(
+            self, text.data,
+            strchr(text.data, '@') == NULL
+                ? "the host name is missing"
+                : "the host name is missing; in a password write %2F for /, %3F for ?");
+    }
+    if (memchr(host.data, '#', host.len) != NULL) {
+        return kw_uri_wrong(self, host.data, "a host name has no #; in a password write %23");
+    }
+    if (text.data[0] == '[' && memchr(host.data, ':', host.len) == NULL) {
+        return kw_uri_wrong(self, host.data, "only an IPv6 address goes into brackets");
+    }
+    bool is_sentinel = self->options->scheme == KW_SCHEME_SENTINEL;
+    uint64_t number = is_sentinel ? SENTINEL_PORT : DEFAULT_PORT;
+    if (has_port && (!kw_bytes_to_uint(&number, port, UINT16_MAX) || number == 0)) {
+        return kw_uri_wrong(self, port.data, "the port is not a number from 1 to 65535");
+    }
+    if (host.data[0] == '/' || !kw_endpoint_set(server, host, number)) {
+        return kw_uri_wrong(self, host.data,
+                            "the host name has a byte that is not allowed, or over 255 bytes");
+    }
+    return KW_OK;
+}
+
+static kw_err replace_seeds(const kw_uri_reader *self, const kw_endpoint *seeds, size_t seeds_n)
+{
+    kw_endpoint *copy = kw_mem_calloc(self->mem, seeds_n, sizeof(copy[0]));
+    if (copy == NULL) {
+        return kw_error_set(self->error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for a URI");
+    }
+    size_t n = 0;
+    for (size_t i = 0; i < seeds_n; i++) {
+        bool is_new = true;
+        for (size_t k = 0; k < n; k++) {
+            is_new = is_new && !kw_endpoint_equal(&copy[k], &seeds[i]);
+        }
+        if (is_new) {
+            copy[n++] = seeds[i];
+        }
+    }
+    kw_mem_free(self->mem, self->options->seeds);
+    self->options->seeds = copy;
+    self->options->seeds_n = n;
+    return KW_OK;
+}
+
+static kw_err read_servers(const kw_uri_reader *self, kw_bytes servers)
+{
+    if (self->options->scheme == KW_SCHEME_RING) {
+        return kw_uri_read_members(self, servers);
+    }
+    size_t n = 1;
+    for (size_t i = 0; i < servers.len; i++) {
+        n += servers.data[i] == ',' ? 1 : 0;
+    }
+    if (n > SEEDS_MAX) {
+        return kw_uri_wrong(self, servers.data, "more than 1000 servers");
+    }
+    if (n > 1 && self->options->scheme == KW_SCHEME_SINGLE) {
+        return kw_uri_wrong(self, servers.data,
+                            "this scheme takes one server; for a cluster use redis-cluster://");
+    }
+    kw_endpoint *seeds = kw_mem_calloc(self->mem, n, sizeof(seeds[0]));
+    if (seeds == NULL) {
+        return kw_error_set(self->error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for a URI");
+    }
+    kw_err code = KW_OK;
+    kw_bytes rest = servers;
+    for (size_t i = 0; i < n && code == KW_OK; i++) {
+        kw_bytes server = rest;
+        (void)kw_bytes_split(&server, &rest, rest, ',');
+        code = kw_uri_read_server(self, &seeds[i], server);
+    }
+    if (code == KW_OK) {
+        code = replace_seeds(self, seeds, n);
+    }
+    kw_mem_free(self->mem, seeds);
+    return code;
+}
+
+static kw_err read_option(kw_uri_reader *self, kw_bytes pair)
+{
+    kw_bytes name;
+    kw_bytes value;
+    if (!kw_bytes_split(&name, &value, pair, '=')) {
+        return kw_uri_wrong(self, pair.data, "an option is written name=value");
+    }
+    const kw_option_row *row = kw_option_row_find(name);
+    if (row == NULL && !may_show(self, name.data)) {
+        return kw_uri_wrong(self, name.data,
+                            "unknown option; in a password write %26 for &, %3F for ?, %40 for @");
+    }
+    if (row == NULL) {
+        char shown[60];
+        const char *nearest = kw_option_nearest(name);
+        return kw_error_set(
+            self->error, KW_ERR_CONFIG, KW_EFFECT_NONE,
+            "URI, character %zu: unknown option \"%s\"%s%s%s", (size_t)(name.data - self->uri) + 1,
+            kw_bytes_show(shown, sizeof(shown), name), nearest != NULL ? "; did you mean " : "",
+            nearest != NULL ? nearest : "", nearest != NULL ? "?" : "");
+    }
+    kw_err code = see_once(self, row, pair.data);
+    return code == KW_OK ? set_decoded(self, row, value) : code;
+}
+
+static kw_err read_query(kw_uri_reader *self, kw_bytes query)
+{
+    kw_err code = KW_OK;
+    bool has_more = query.len > 0;
+    while (has_more && code == KW_OK) {
+        kw_bytes pair = query;
+        has_more = kw_bytes_split(&pair, &query, query, '&');
+        code = read_option(self, pair);
+    }
+    return code;
+}
+
+/* "/3" behind the servers. */
+static kw_err read_database(kw_uri_reader *self, kw_bytes path)
+{
+    if (path.len == 0) {
+        return KW_OK;
+    }
+    uint64_t number;
+    if (!kw_bytes_to_uint(&number, path, 1000000)) {
+        return kw_uri_wrong(self, path.data, "the path is not a database number");
+    }
+    self->options->database = number;
+    return see_once(self, kw_option_row_find(kw_bytes_of("db")), path.data);
+}
+
+/* "/mymaster" or "/mymaster/3" behind the sentinels. */
+static kw_err read_service(kw_uri_reader *self, kw_bytes path)
+{
+    kw_bytes service = path;
+    kw_bytes database = {path.data + path.len, 0};
+    (void)kw_bytes_split(&service, &database, path, '/');
+    kw_err code = service.len > 0 ? set_once(self, "service", service) : KW_OK;
+    return code == KW_OK ? read_database(self, database) : code;
+}
+
+static kw_err read_path(const kw_uri_reader *self, kw_bytes path)
+{
+    kw_bytes text;
+    kw_err code = kw_uri_decode(self, &text, path);
+    if (code != KW_OK) {
+        return code;
+    }
+    kw_endpoint server;
+    if (text.len == 0 || text.data[0] != '/' || !kw_endpoint_set(&server, text, 0)) {
+        code = kw_uri_wrong(self, path.data,
+                            "expected the path of a Unix socket, as in "
+                            "redis+unix:///run/redis.sock");
+    } else {
+        code = replace_seeds(self, &server, 1);
+    }
+    kw_mem_free(self->mem, (void *)(uintptr_t)text.data);
+    return code;
+}
+
+static kw_err find_scheme(const kw_uri_reader *self, const scheme_row **row, kw_bytes name)
+{
+    for (size_t i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++) {
+        if (kw_bytes_equal_nocase(name, kw_bytes_of(schemes[i].name))) {
+            *row = &schemes[i];
+            if (schemes[i].has_tls && !self->options->build.has_tls) {
+                return kw_error_set(self->error, KW_ERR_UNSUPPORTED, KW_EFFECT_NONE,
+                                    "URI, scheme %s: %s", schemes[i].name, KW_TLS_MISSING);
+            }
+            return KW_OK;
+        }
+    }
+    return kw_uri_wrong(
+        self, self->uri,
+        "unknown scheme; known are redis, redis+unix, redis-cluster, redis-sentinel, "
+        "redis-ring, the same with rediss for TLS, and with valkey");
+}
+
+/* Behind "://" and before "?". */
+static kw_err read_place(kw_uri_reader *self, const scheme_row *row, kw_bytes place)
+{
+    kw_bytes login;
+    kw_bytes behind;
+    if (kw_bytes_split_last(&login, &behind, place, '@')) {
+        kw_err code = read_login(self, login);
+        if (code != KW_OK) {
+            return code;
+        }
+        place = behind;
+    }
+    if (row->is_path) {
+        return read_path(self, place);
+    }
+    kw_bytes servers = place;
+    kw_bytes database = {place.data + place.len, 0};
+    (void)kw_bytes_split(&servers, &database, place, '/');
+    kw_err code = read_servers(self, servers);
+    if (code != KW_OK) {
+        return code;
+    }
+    bool is_sentinel = row->scheme == KW_SCHEME_SENTINEL;
+    return is_sentinel ? read_service(self, database) : read_database(self, database);
+}
+
+kw_err kw_uri_read(kw_options *options, kw_error *error, const kw_allocator *mem, const char *uri)
+{
+    kw_uri_reader self = {options, error, mem, "URI", uri, 0};
+    const char *colon = strstr(uri, "://");
+    if (colon == NULL) {
+        return kw_uri_wrong(&self, uri,
+                            "no \"://\"; a URI begins with redis:// or redis-cluster://");
+    }
+    kw_bytes name = {uri, (size_t)(colon - uri)};
+    const scheme_row *row = NULL;
+    kw_err code = find_scheme(&self, &row, name);
+    if (code != KW_OK) {
+        return code;
+    }
+    options->scheme = row->scheme;
+    options->has_tls = row->has_tls;
+    kw_bytes rest = kw_bytes_of(colon + 3);
+    kw_bytes place = rest;
+    kw_bytes query = {rest.data + rest.len, 0};
+    (void)kw_bytes_split(&place, &query, rest, '?');
+    code = read_place(&self, row, place);
+    if (code == KW_OK) {
+        code = read_query(&self, query);
+    }
+    if (code == KW_OK && options->scheme == KW_SCHEME_CLUSTER && options->database != 0) {
+        return kw_error_set(error, KW_ERR_CONFIG, KW_EFFECT_NONE,
+                            "a cluster has database 0 only; use key prefixes instead");
+    }
+    return code;
+}

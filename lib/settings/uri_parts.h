@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* URI parts: what reads a URI's servers and what reads the members of a ring. */
+#ifndef SETTINGS_URI_PARTS_H
+#define SETTINGS_URI_PARTS_H
+
+#include <keyway/error.h>
+
+#include "settings/options.h"
+
+/* Where in the URI an error is. */
+typedef struct kw_uri_reader {
+    kw_options *options;
+    kw_error *error;
+    const kw_allocator *mem;
+    const char *what; /* "URI" */
+    const char *uri;
+    uint64_t seen; /* options that the URI has had, a bit a row of the table */
+} kw_uri_reader;
+
+kw_err kw_uri_wrong(const kw_uri_reader *self, const char *at, const char *what);
+
+/* Undoes %HH into new memory (*text, the caller's). */
+kw_err kw_uri_decode(const kw_uri_reader *self, kw_bytes *text, kw_bytes part);
+
+/* "host", "host:port", "[v6]", "[v6]:port". */
+kw_err kw_uri_read_server(const kw_uri_reader *self, kw_endpoint *server, kw_bytes text);
+
+/* The members of a ring, separated by commas, in place of those that the options have. */
+kw_err kw_uri_read_members(const kw_uri_reader *self, kw_bytes members);
+
+#endif

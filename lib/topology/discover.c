@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "topology/discover.h"
+
+#include "topology/publish.h"
+
+#include <string.h>
+
+/* Of the answer of a primary: its third element has a list for each replica. */
+#define REPLICAS_AT 2
+
+/* "master", offset, then ip, port and offset of each replica. False where there is no memory;
+ * what is no address is passed over. */
+static bool read_replicas(kw_member *found, const kw_reply *role, const kw_allocator *mem)
+{
+    const kw_reply *list = kw_reply_at(role, REPLICAS_AT);
+    for (size_t i = 0; i < kw_reply_count(list); i++) {
+        const kw_reply *entry = kw_reply_at(list, i);
+        kw_endpoint replica;
+        uint64_t port;
+        if (found->replicas_n < KW_MEMBER_REPLICAS_MAX &&
+            kw_bytes_to_uint(&port, kw_reply_bytes(kw_reply_at(entry, 1)), UINT16_MAX) &&
+            kw_endpoint_set(&replica, kw_reply_bytes(kw_reply_at(entry, 0)), port) &&
+            !kw_member_add_replica(found, &replica, mem)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool is_primary(const kw_reply *role)
+{
+    return kw_bytes_equal(kw_reply_bytes(kw_reply_at(role, 0)), kw_bytes_of("master")) &&
+           kw_reply_type(kw_reply_at(role, REPLICAS_AT)) == KW_REPLY_ARRAY;
+}
+
+static void take(kw_client *client, const kw_node *node, const kw_member *found)
+{
+    kw_error error = KW_ERROR_INIT;
+    bool has_news;
+    kw_gate_lock(&client->publishing);
+    kw_err code = kw_membership_set_replicas(client->members, client, &error, &node->endpoint,
+                                             found, &has_news);
+    kw_gate_unlock(&client->publishing);
+    if (has_news) {
+        kw_publish_tell(client);
+        kw_refresher_on_publish(&client->refresher);
+    }
+    if (code == KW_ERR_CONFIG) {
+        kw_env_log(&client->env, KW_LOG_WARNING, "replicas of %.200s: %s", node->name, error.text);
+    }
+}
+
+void kw_discover_take(kw_client *client, kw_node *node)
+{
+    kw_reply *role = node->probe.answer;
+    kw_member found;
+    memset(&found, 0, sizeof(found));
+    node->probe.answer = NULL;
+    if (is_primary(role) && read_replicas(&found, role, &client->env.mem)) {
+        take(client, node, &found);
+    }
+    kw_member_fini(&found, &client->env.mem);
+    kw_reply_free(role);
+}

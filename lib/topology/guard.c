@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "topology/guard.h"
+
+#include "api/client.h"
+#include "topology/discover.h"
+#include "topology/publish.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* While a probe is under way, or a change could not be published for want of memory. */
+#define SOON_NS KW_NS_PER_MS
+
+/* Callers that come less often than this are asked to wait for a probe, so long at most. */
+#define RARE_NS (100 * KW_NS_PER_MS)
+#define HELP_NS (30 * KW_NS_PER_MS)
+
+#define SOCKETS_MAX 16
+
+/* Before a node that did not answer is asked for its replicas again. */
+#define ROLE_PAUSE_NS (1000 * KW_NS_PER_MS)
+
+/* One look at all nodes. */
+typedef struct turn {
+    kw_client *client;
+    const kw_view *view;
+    uint64_t now_ns;
+    uint64_t next_ns;                   /* when the next look is due */
+    struct pollfd sockets[SOCKETS_MAX]; /* of probes under way */
+    size_t sockets_n;
+} turn;
+
+void kw_guard_tell(kw_client *client, kw_event *event)
+{
+    event->size = sizeof(*event);
+    bool is_bad = event->kind == KW_EVENT_NODE_DOWN || event->kind == KW_EVENT_NODE_EJECTED ||
+                  event->kind == KW_EVENT_PRIMARY_DOWN || event->kind == KW_EVENT_REPLICA_DOWN;
+    kw_env_log(&client->env, is_bad ? KW_LOG_WARNING : KW_LOG_INFO, "%s", event->text);
+    if (client->env.event != NULL) {
+        client->env.event(client->env.event_arg, event);
+    }
+}
+
+static void look_again(turn *self, uint64_t at_ns)
+{
+    uint64_t soon_ns = self->now_ns + SOON_NS; /* an event loop must not spin */
+    at_ns = at_ns > soon_ns ? at_ns : soon_ns;
+    self->next_ns = at_ns < self->next_ns ? at_ns : self->next_ns;
+}
+
+static const char *effect_of(const kw_client *client)
+{
+    switch (client->env.options.outage) {
+    case KW_OUTAGE_FAIL:
+        break;
+    case KW_OUTAGE_NEXT:
+        return "the next nodes have its keys";
+    case KW_OUTAGE_EJECT:
+        return "the ring is built without it";
+    }
+    return "its keys fail at once";
+}
+
+/* Tells the host what the node has become. */
+static void tell(const turn *self, size_t shard, bool is_down)
+{
+    kw_client *client = self->client;
+    const kw_node *node = self->view->nodes[kw_map_shard_at(self->view->map, shard)->primary];
+    char shown[80];
+    char text[400];
+    kw_event event;
+    memset(&event, 0, sizeof(event));
+    event.member =
+        kw_ring_node_name(kw_map_ring(self->view->map), (uint32_t)shard, &event.member_len);
+    event.node = node->name;
+    event.text = text;
+    kw_bytes name = {event.member, event.member_len};
+    kw_bytes_show(shown, sizeof(shown), name);
+    event.kind = KW_EVENT_NODE_UP;
+    if (is_down) {
+        bool is_ejected = client->env.options.outage == KW_OUTAGE_EJECT;
+        event.kind = is_ejected ? KW_EVENT_NODE_EJECTED : KW_EVENT_NODE_DOWN;
+        snprintf(text, sizeof(text), "ring: node %s at %.200s is down: %s until it answers again",
+                 shown, node->name, effect_of(client));
+    } else {
+        snprintf(text, sizeof(text), "ring: node %s at %.200s is back", shown, node->name);
+    }
+    kw_guard_tell(client, &event);
+}
+
+/* Makes the change, as a new map. False where it has to be tried again. */
+static bool change(turn *self, size_t shard, bool is_down)
+{
+    kw_client *client = self->client;
+    const kw_node *node = self->view->nodes[kw_map_shard_at(self->view->map, shard)->primary];
+    kw_gate_lock(&client->publishing);
+    kw_err code = kw_membership_set_down(client->members, client, &node->endpoint, is_down);
+    kw_gate_unlock(&client->publishing);
+    if (code == KW_ERR_ARGUMENT) {
+        return true; /* it has left the ring meanwhile */
+    }
+    if (code != KW_OK) {
+        look_again(self, self->now_ns + SOON_NS);
+        return false;
+    }
+    atomic_fetch_add_explicit(is_down ? &client->guard.downs_n : &client->guard.ups_n, 1,
+                              memory_order_relaxed);
+    kw_refresher_on_publish(&client->refresher);
+    tell(self, shard, is_down);
+    return true;
+}
+
+static void on_answer(turn *self, kw_node *node, size_t shard)
+{
+    kw_outage before = node->outage;
+    kw_outage_rule rule = {self->client->env.options.down_after,
+                           self->client->env.options.up_after};
+    kw_node_well(node);
+    if (kw_outage_on_answer(&node->outage, &rule, self->now_ns) && !change(self, shard, false)) {
+        node->outage = before;
+    }
+}
+
+/* Never again where nothing is asked for now and then. */
+static void on_role(turn *self, kw_node *node)
+{
+    uint64_t interval_ms = self->client->env.options.refresh_interval_ms;
+    node->role_ns = interval_ms > 0 ? self->now_ns + interval_ms * KW_NS_PER_MS : UINT64_MAX;
+    kw_discover_take(self->client, node);
+}
+
+/* True where a node that is well is to be asked for its replicas. */
+static bool wants_role(turn *self, kw_node *node, bool is_well)
+{
+    if (!kw_discover_is_on(self->client) || !is_well) {
+        return false;
+    }
+    look_again(self, node->role_ns);
+    return self->now_ns >= node->role_ns;
+}
+
+/* The probe of a node that is down, or that may be, or that is asked for its replicas. */
+static void probe(turn *self, kw_node *node, size_t shard)
+{
+    switch (kw_probe_go_on(&node->probe, node, self->now_ns)) {
+    case KW_PROBE_UNDER_WAY:
+        look_again(self, self->now_ns + SOON_NS);
+        if (self->sockets_n < SOCKETS_MAX) {
+            self->sockets[self->sockets_n].fd = node->probe.conn->socket;
+            self->sockets[self->sockets_n++].events = kw_conn_events(node->probe.conn);
+        }
+        return;
+    case KW_PROBE_ANSWERED:
+        on_answer(self, node, shard);
+        if (node->probe.question == KW_PROBE_ROLE) {
+            on_role(self, node);
+        }
+        break;
+    case KW_PROBE_LOADING:
+        kw_node_well(node);
+        node->outage.probe_ns = self->now_ns + 20 * SOON_NS;
+        break;
+    case KW_PROBE_SILENT:
+        kw_node_fault(node);
+        kw_outage_on_silence(&node->outage, self->now_ns, &self->client->guard.random);
+        break;
+    case KW_PROBE_LATER:
+        node->outage.probe_ns = kw_node_retry_ns(node, self->now_ns);
+        break;
+    }
+}
+
+static void look_at(turn *self, kw_node *node, size_t shard)
+{
+    if (kw_node_is_of_group(node)) {
+        return; /* its sentinels replace it; until then its keys wait */
+    }
+    uint64_t faults_n = atomic_load_explicit(&node->faults_n, memory_order_relaxed);
+    kw_outage *outage = &node->outage;
+    bool is_marked = kw_map_is_down(self->view->map, shard);
+    if (outage->is_down != is_marked) { /* a node that was made anew, or was a replica */
+        outage->is_down = is_marked;
+        outage->answers_n = 0;
+    }
+    bool is_well = faults_n == 0 && !outage->is_down;
+    if (node->probe.conn == NULL) {
+        bool asks_role = wants_role(self, node, is_well);
+        node->probe.question = asks_role ? KW_PROBE_ROLE : KW_PROBE_PING;
+        if (is_well && !asks_role) {
+            return;
+        }
+        node->role_ns = asks_role ? self->now_ns + ROLE_PAUSE_NS : node->role_ns;
+    }
+    kw_outage_rule rule = {self->client->env.options.down_after,
+                           self->client->env.options.up_after};
+    kw_outage before = *outage;
+    if (kw_outage_on_failures(outage, &rule, self->now_ns, faults_n) &&
+        !change(self, shard, true)) {
+        *outage = before;
+    }
+    if (node->probe.conn != NULL || self->now_ns >= outage->probe_ns) {
+        probe(self, node, shard);
+    }
+    faults_n = atomic_load_explicit(&node->faults_n, memory_order_relaxed);
+    if (kw_discover_is_on(self->client) && !outage->is_down && faults_n == 0) {
+        look_again(self, node->role_ns);
+    }
+    if (outage->is_down || faults_n > 0) {
+        look_again(self, outage->probe_ns);
+    }
+}
+
+/* The seat is taken. */
+static void look(turn *self, kw_client *client, uint64_t now_ns)
+{
+    kw_view *view = kw_client_view(client);
+    self->client = client;
+    self->view = view;
+    self->now_ns = now_ns;
+    self->next_ns = UINT64_MAX;
+    self->sockets_n = 0;
+    atomic_store_explicit(&client->guard.looked_ns, now_ns, memory_order_relaxed);
+    atomic_store_explicit(&client->env.guard_ns, UINT64_MAX, memory_order_relaxed);
+    for (size_t i = 0; i < kw_map_shards_n(view->map); i++) {
+        look_at(self, view->nodes[kw_map_shard_at(view->map, i)->primary], i);
+    }
+    /* Who has found a fault meanwhile has set it to 0. */
+    uint64_t never_ns = UINT64_MAX;
+    (void)atomic_compare_exchange_strong(&client->env.guard_ns, &never_ns, self->next_ns);
+    kw_view_unref(view);
+}
+
+void kw_guard_tend(kw_client *client, uint64_t now_ns)
+{
+    if (now_ns < atomic_load_explicit(&client->env.guard_ns, memory_order_acquire) ||
+        client->env.options.scheme != KW_SCHEME_RING ||
+        atomic_exchange(&client->guard.is_taken, true)) {
+        return;
+    }
+    turn self;
+    look(&self, client, now_ns);
+    atomic_store(&client->guard.is_taken, false);
+}
+
+void kw_guard_help(kw_client *client)
+{
+    uint64_t due_ns = atomic_load_explicit(&client->env.guard_ns, memory_order_acquire);
+    if (due_ns == UINT64_MAX || client->env.options.scheme != KW_SCHEME_RING) {
+        return;
+    }
+    uint64_t now_ns = kw_env_now(&client->env);
+    uint64_t looked_ns = atomic_load_explicit(&client->guard.looked_ns, memory_order_relaxed);
+    if (now_ns < due_ns || now_ns < looked_ns + RARE_NS ||
+        atomic_exchange(&client->guard.is_taken, true)) {
+        return;
+    }
+    turn self;
+    const kw_transport *transport = client->env.transport;
+    uint64_t until_ns = now_ns + HELP_NS;
+    look(&self, client, now_ns);
+    while (self.next_ns < until_ns && now_ns < until_ns) {
+        uint64_t next_ns = self.sockets_n > 0 ? until_ns : self.next_ns;
+        (void)transport->poll_fn(transport->arg, self.sockets, self.sockets_n,
+                                 kw_clock_ms_until(now_ns, next_ns, (int)(HELP_NS / SOON_NS)));
+        now_ns = kw_env_now(&client->env);
+        look(&self, client, now_ns);
+    }
+    atomic_store(&client->guard.is_taken, false);
+}

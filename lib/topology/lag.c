@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "topology/lag.h"
+
+#include "api/client.h"
+
+#include <string.h>
+
+/* While a question is under way. */
+#define SOON_NS KW_NS_PER_MS
+
+/* Nobody who reads has come by for so long: the replicas are left alone. */
+#define KEEP_NS (10000 * KW_NS_PER_MS)
+
+/* Between questions: a part of the bound, or so long where there is none. */
+#define PARTS     4u
+#define FLOOR_NS  (50 * KW_NS_PER_MS)
+#define FIGURE_NS (250 * KW_NS_PER_MS)
+
+/* Questions under way at one time. */
+#define ASKED_MAX 32u
+
+/* One look at all nodes. */
+typedef struct turn {
+    const kw_view *view;
+    uint64_t now_ns;
+    uint64_t next_ns; /* when the next look is due */
+    uint64_t period_ns;
+    size_t asked_n;
+} turn;
+
+static void look_again(turn *self, uint64_t at_ns)
+{
+    uint64_t soon_ns = self->now_ns + SOON_NS;
+    at_ns = at_ns > soon_ns ? at_ns : soon_ns;
+    self->next_ns = at_ns < self->next_ns ? at_ns : self->next_ns;
+}
+
+/* True once the node has said what its replication is like. */
+static bool ask(turn *self, kw_node *node, kw_replication *found)
+{
+    kw_node_lag *lag = &node->lag;
+    if (lag->probe.conn == NULL && (self->now_ns < lag->due_ns || self->asked_n >= ASKED_MAX)) {
+        look_again(self, lag->due_ns);
+        return false;
+    }
+    self->asked_n++;
+    lag->probe.question = KW_PROBE_INFO;
+    bool is_read = false;
+    uint64_t due_ns = self->now_ns + self->period_ns;
+    switch (kw_probe_go_on(&lag->probe, node, self->now_ns)) {
+    case KW_PROBE_UNDER_WAY:
+        look_again(self, self->now_ns + SOON_NS);
+        return false;
+    case KW_PROBE_ANSWERED:
+        is_read = kw_replication_parse(found, kw_reply_bytes(lag->probe.answer));
+        break;
+    case KW_PROBE_LOADING:
+    case KW_PROBE_SILENT:
+        break;
+    case KW_PROBE_LATER:
+        due_ns = kw_node_retry_ns(node, self->now_ns);
+        due_ns = due_ns > self->now_ns + SOON_NS ? due_ns : self->now_ns + SOON_NS;
+        break;
+    }
+    kw_reply_free(lag->probe.answer);
+    lag->probe.answer = NULL;
+    lag->due_ns = due_ns;
+    look_again(self, due_ns);
+    return is_read;
+}
+
+/* For reads that want so much of a stream, see kw_node_has. */
+static void publish(kw_node_lag *lag)
+{
+    uint64_t stream = lag->said.is_linked ? kw_replid_hash(lag->said.replid) : 0;
+    if (atomic_load(&lag->stream) != stream) {
+        atomic_store(&lag->stream, 0);
+    }
+    atomic_store(&lag->offset, lag->said.offset);
+    atomic_store(&lag->stream, stream);
+}
+
+/* What is sure of the replica by now. It stays true while the stream is the same. */
+static void conclude(const kw_node *primary, kw_node *replica)
+{
+    kw_node_lag *lag = &replica->lag;
+    const kw_node_lag *ahead = &primary->lag;
+    uint64_t known_ns = kw_lag_known_ns(&ahead->history, &lag->said);
+    uint64_t before_ns = atomic_load_explicit(&lag->known_ns, memory_order_relaxed);
+    bool is_same = lag->said.is_linked && strcmp(ahead->history.replid, lag->said.replid) == 0;
+    uint64_t behind = ahead->said.offset > lag->said.offset && is_same
+                          ? ahead->said.offset - lag->said.offset
+                          : 0;
+    if (is_same && known_ns < before_ns) {
+        known_ns = before_ns; /* it is behind by more than the history is long */
+    }
+    atomic_store_explicit(&lag->behind, behind, memory_order_relaxed);
+    publish(lag);
+    /* Else a connection was lost meanwhile: it is measured again. */
+    (void)atomic_compare_exchange_strong(&lag->known_ns, &before_ns, known_ns);
+}
+
+static void look_at(turn *self, const kw_map_shard *shard)
+{
+    kw_node *primary = self->view->nodes[shard->primary];
+    uint64_t wanted_ns = atomic_load_explicit(&primary->lag.wanted_ns, memory_order_relaxed);
+    if (shard->replicas_n == 0 || wanted_ns == 0 || self->now_ns > wanted_ns + KEEP_NS) {
+        return;
+    }
+    kw_replication said;
+    bool has_news = ask(self, primary, &said) && said.is_primary;
+    if (has_news) {
+        primary->lag.said = said;
+        kw_lag_history_add(&primary->lag.history, &said, primary->lag.probe.sent_ns);
+        primary->lag.due_ns = primary->lag.probe.sent_ns + self->period_ns;
+        atomic_store_explicit(&primary->lag.known_ns, 0, memory_order_relaxed);
+    }
+    for (size_t i = 0; i < shard->replicas_n; i++) {
+        kw_node *replica = self->view->nodes[kw_map_replica(self->view->map, shard, i)];
+        if (has_news) {
+            replica->lag.due_ns = 0; /* asked behind the primary it can have all of that */
+        }
+        if (ask(self, replica, &said)) {
+            replica->lag.said = said;
+            replica->lag.due_ns = self->now_ns + self->period_ns;
+            conclude(primary, replica);
+        }
+    }
+}
+
+static uint64_t period_of(const kw_options *options)
+{
+    uint64_t part_ns = options->max_staleness_ms * KW_NS_PER_MS / PARTS;
+    if (part_ns == 0) {
+        return FIGURE_NS;
+    }
+    return part_ns > FLOOR_NS ? part_ns : FLOOR_NS;
+}
+
+/* The seat is taken. */
+static void look(kw_client *client)
+{
+    kw_view *view = kw_client_view(client);
+    if (view == NULL) {
+        return;
+    }
+    turn self = {view, kw_env_now(&client->env), UINT64_MAX, period_of(&client->env.options), 0};
+    atomic_store(&client->env.lag_ns, UINT64_MAX);
+    for (size_t i = 0; i < kw_map_shards_n(view->map); i++) {
+        look_at(&self, kw_map_shard_at(view->map, i));
+    }
+    /* Who has begun to read meanwhile has set it to 0. */
+    uint64_t never_ns = UINT64_MAX;
+    (void)atomic_compare_exchange_strong(&client->env.lag_ns, &never_ns, self.next_ns);
+    kw_view_unref(view);
+}
+
+void kw_lag_tend(kw_client *client, uint64_t now_ns)
+{
+    if (now_ns < atomic_load_explicit(&client->env.lag_ns, memory_order_acquire) ||
+        atomic_exchange(&client->lag_is_taken, true)) {
+        return;
+    }
+    look(client);
+    atomic_store(&client->lag_is_taken, false);
+}
+
+void kw_lag_want_all(kw_client *client, uint64_t now_ns)
+{
+    const kw_options *options = &client->env.options;
+    bool is_on = options->max_staleness_ms > 0 || options->read != KW_READ_OF_PRIMARY;
+    kw_view *view = is_on ? kw_client_view(client) : NULL;
+    for (size_t i = 0; view != NULL && i < kw_map_shards_n(view->map); i++) {
+        const kw_map_shard *shard = kw_map_shard_at(view->map, i);
+        if (shard->replicas_n > 0) {
+            kw_node_want_lag(view->nodes[shard->primary], now_ns);
+        }
+    }
+    kw_view_unref(view);
+    kw_lag_tend(client, now_ns);
+}

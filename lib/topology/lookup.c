@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "topology/lookup.h"
+
+#include <string.h>
+
+struct kw_lookup_entry {
+    kw_lookup_entry *next;
+    kw_learnt learnt;
+    size_t name_len;
+    char name[]; /* as the caller wrote it */
+};
+
+/* Fields of one command in the answer to COMMAND INFO. */
+#define FIELD_FLAGS 2
+#define FIELD_FIRST 3
+#define FIELD_LAST  4
+#define FIELD_STEP  5
+#define FIELDS_MIN  6
+
+kw_err kw_lookup_init(kw_lookup *lookup, const kw_allocator *mem)
+{
+    lookup->mem = mem;
+    lookup->entries = NULL;
+    lookup->entries_n = 0;
+    return kw_gate_init(&lookup->gate);
+}
+
+static void free_entries(const kw_lookup *lookup, kw_lookup_entry *entry)
+{
+    while (entry != NULL) {
+        kw_lookup_entry *next = entry->next;
+        kw_mem_free(lookup->mem, entry);
+        entry = next;
+    }
+}
+
+void kw_lookup_fini(kw_lookup *lookup)
+{
+    free_entries(lookup, lookup->entries);
+    kw_gate_fini(&lookup->gate);
+}
+
+bool kw_lookup_find(kw_lookup *lookup, kw_learnt *learnt, kw_bytes name)
+{
+    bool is_found = false;
+    kw_gate_lock(&lookup->gate);
+    for (const kw_lookup_entry *entry = lookup->entries; entry != NULL; entry = entry->next) {
+        kw_bytes known = {entry->name, entry->name_len};
+        if (kw_bytes_equal_nocase(known, name)) {
+            *learnt = entry->learnt;
+            is_found = true;
+            break;
+        }
+    }
+    kw_gate_unlock(&lookup->gate);
+    return is_found;
+}
+
+static void remember(kw_lookup *lookup, const kw_learnt *learnt, kw_bytes name)
+{
+    kw_lookup_entry *entry = kw_mem_alloc(lookup->mem, sizeof(*entry) + name.len);
+    if (entry == NULL) {
+        return;
+    }
+    entry->learnt = *learnt;
+    entry->name_len = name.len;
+    memcpy(entry->name, name.data, name.len);
+    kw_lookup_entry *oldest = NULL;
+    kw_gate_lock(&lookup->gate);
+    entry->next = lookup->entries;
+    lookup->entries = entry;
+    if (++lookup->entries_n > KW_LOOKUP_MAX) {
+        kw_lookup_entry **link = &lookup->entries;
+        while ((*link)->next != NULL) {
+            link = &(*link)->next;
+        }
+        oldest = *link;
+        *link = NULL;
+        lookup->entries_n--;
+    }
+    kw_gate_unlock(&lookup->gate);
+    free_entries(lookup, oldest);
+}
+
+static bool has_flag(const kw_reply *flags, const char *name)
+{
+    for (size_t i = 0; i < kw_reply_count(flags); i++) {
+        if (kw_bytes_equal(kw_reply_bytes(kw_reply_at(flags, i)), kw_bytes_of(name))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool kw_lookup_learn(kw_lookup *lookup, kw_learnt *learnt, kw_bytes name, const kw_reply *reply)
+{
+    if (kw_reply_type(reply) != KW_REPLY_ARRAY || kw_reply_count(reply) != 1) {
+        return false;
+    }
+    const kw_reply *row = kw_reply_at(reply, 0);
+    memset(learnt, 0, sizeof(*learnt));
+    if (kw_reply_type(row) == KW_REPLY_ARRAY && kw_reply_count(row) >= FIELDS_MIN) {
+        const kw_reply *flags = kw_reply_at(row, FIELD_FLAGS);
+        learnt->is_known = true;
+        learnt->is_read = has_flag(flags, "readonly");
+        learnt->is_write = has_flag(flags, "write");
+        learnt->is_movable = has_flag(flags, "movablekeys");
+        learnt->first = kw_reply_int(kw_reply_at(row, FIELD_FIRST));
+        learnt->last = kw_reply_int(kw_reply_at(row, FIELD_LAST));
+        learnt->step = kw_reply_int(kw_reply_at(row, FIELD_STEP));
+        remember(lookup, learnt, name); /* what no server knows may be loaded later */
+    }
+    return true;
+}

@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "topology/membership.h"
+
+#include "topology/publish.h"
+#include "base/error.h"
+#include "route/ring_map.h"
+
+#include <stdio.h>
+#include <string.h>
+
+kw_ring *kw_membership_placement(const kw_options *options, const kw_allocator *mem,
+                                 kw_error *error)
+{
+    char text[KW_RING_PLACEMENT_MAX + 16];
+    const char *placement = options->placement != NULL ? options->placement : "kw1";
+    snprintf(text, sizeof(text), "%s", placement);
+    if (options->vnodes > 0) {
+        snprintf(text, sizeof(text), "%s/v%u", placement, (unsigned)options->vnodes);
+    }
+    kw_error failure = KW_ERROR_INIT;
+    kw_ring_change *change = kw_ring_change_new(text, mem, &failure);
+    kw_ring *ring = change != NULL ? kw_ring_change_commit(change, &failure) : NULL;
+    kw_ring_change_free(change);
+    if (ring == NULL) {
+        kw_err code = failure.code == KW_ERR_ARGUMENT ? KW_ERR_CONFIG : failure.code;
+        kw_error_set(error, code, KW_EFFECT_NONE, "%s%s", failure.text,
+                     options->vnodes > 0 ? " (with the option vnodes)" : "");
+    }
+    return ring;
+}
+
+kw_membership *kw_membership_of(const kw_roster *roster, kw_ring *ring, const kw_allocator *mem)
+{
+    kw_membership *self = kw_mem_calloc(mem, 1, sizeof(*self));
+    if (self == NULL) {
+        kw_ring_unref(ring);
+        return NULL;
+    }
+    self->ring = ring;
+    self->down = kw_mem_calloc(mem, kw_ring_nodes_n(ring), 1);
+    if (self->down == NULL || !kw_roster_copy(&self->roster, roster, mem)) {
+        kw_membership_free(self, mem);
+        return NULL;
+    }
+    return self;
+}
+
+void kw_membership_free(kw_membership *self, const kw_allocator *mem)
+{
+    if (self != NULL) {
+        kw_ring_unref(self->ring);
+        kw_roster_fini(&self->roster, mem);
+        kw_mem_free(mem, self->down);
+        kw_mem_free(mem, self);
+    }
+}
+
+kw_membership *kw_membership_new(const kw_options *options, kw_ring *placement,
+                                 const kw_allocator *mem, kw_error *error)
+{
+    kw_error failure = KW_ERROR_INIT;
+    kw_roster roster = {NULL, 0, 0};
+    kw_membership *self = NULL;
+    kw_error_set(&failure, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for a ring");
+    if (kw_roster_copy(&roster, &options->roster, mem)) {
+        for (size_t i = 0; i < roster.n; i++) {
+            kw_ring_map_name(&roster.members[i], placement);
+        }
+        kw_ring *ring = kw_ring_map_ring(&roster, placement, &failure);
+        self = ring != NULL ? kw_membership_of(&roster, ring, mem) : NULL;
+    }
+    kw_roster_fini(&roster, mem);
+    if (self == NULL) {
+        kw_err code = failure.code == KW_ERR_ARGUMENT ? KW_ERR_CONFIG : failure.code;
+        kw_error_set(error, code, KW_EFFECT_NONE, "%s", failure.text);
+    }
+    return self;
+}
+
+/* The ring without those that are down; *live is NULL where none is, or no other is left. */
+static kw_err eject(kw_ring **live, const kw_membership *self, kw_error *error)
+{
+    *live = NULL;
+    bool has_down = false;
+    kw_ring_change *change = kw_ring_change_of(self->ring, error);
+    for (size_t i = 0; change != NULL && i < kw_ring_nodes_n(self->ring); i++) {
+        if (self->down[i] != 0) {
+            size_t len;
+            const char *name = kw_ring_node_name(self->ring, (uint32_t)i, &len);
+            (void)kw_ring_change_remove(change, NULL, name, len); /* it is there */
+            has_down = true;
+        }
+    }
+    kw_ring *ring = change != NULL && has_down ? kw_ring_change_commit(change, error) : NULL;
+    kw_err code = change == NULL || (has_down && ring == NULL) ? KW_ERR_NOMEM : KW_OK;
+    kw_ring_change_free(change);
+    if (ring != NULL && ring->live_n == 0) {
+        kw_ring_unref(ring);
+        ring = NULL;
+    }
+    *live = ring;
+    return code;
+}
+
+kw_err kw_membership_publish(const kw_membership *self, kw_client *client, kw_error *error)
+{
+    kw_map *map;
+    kw_map_parts parts = {.ring = self->ring, .is_down = self->down};
+    parts.skips_down = client->env.options.outage == KW_OUTAGE_NEXT;
+    kw_err code = KW_OK;
+    if (client->env.options.outage == KW_OUTAGE_EJECT) {
+        code = eject(&parts.live, self, error);
+    }
+    if (code == KW_OK) {
+        code = kw_ring_map_new(&map, error, &client->env.mem, &self->roster, &parts);
+    }
+    kw_ring_unref(parts.live);
+    if (code != KW_OK) {
+        return code;
+    }
+    bool has_news;
+    code = kw_publish_locked(client, &has_news, map);
+    if (code != KW_OK) {
+        kw_error_set(error, code, KW_EFFECT_NONE, "no memory for a map of the ring");
+    }
+    return code;
+}
+
+/* The place of a server's mark, or NULL where it is no member. */
+static unsigned char *mark_of(const kw_membership *self, const kw_endpoint *server)
+{
+    for (size_t i = 0; i < self->roster.n; i++) {
+        const kw_member *member = &self->roster.members[i];
+        uint32_t node;
+        if (kw_endpoint_equal(&member->server, server) &&
+            kw_ring_find(self->ring, &node, member->name, member->name_len) == KW_OK) {
+            return &self->down[node];
+        }
+    }
+    return NULL;
+}
+
+kw_err kw_membership_set_down(kw_membership *self, kw_client *client, const kw_endpoint *server,
+                              bool is_down)
+{
+    unsigned char *mark = mark_of(self, server);
+    if (mark == NULL) {
+        return KW_ERR_ARGUMENT;
+    }
+    unsigned char before = *mark;
+    *mark = is_down ? 1 : 0;
+    kw_err code = kw_membership_publish(self, client, NULL);
+    if (code != KW_OK) {
+        *mark = before;
+    }
+    return code;
+}
+
+void kw_membership_take_down(kw_membership *self, const kw_membership *from)
+{
+    for (size_t i = 0; i < kw_ring_nodes_n(from->ring); i++) {
+        size_t len;
+        kw_bytes name = {kw_ring_node_name(from->ring, (uint32_t)i, &len), 0};
+        name.len = len;
+        const kw_member *member = from->down[i] != 0 ? kw_roster_find(&from->roster, name) : NULL;
+        unsigned char *mark = member != NULL ? mark_of(self, &member->server) : NULL;
+        if (mark != NULL) {
+            *mark = 1;
+        }
+    }
+}
+
+static bool has_replica(const kw_member *member, const kw_endpoint *replica)
+{
+    for (size_t i = 0; i < member->replicas_n; i++) {
+        if (kw_endpoint_equal(&member->replicas[i], replica)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* In whatever order. */
+static bool has_same_replicas(const kw_member *a, const kw_member *b)
+{
+    bool is_same = a->replicas_n == b->replicas_n;
+    for (size_t i = 0; is_same && i < a->replicas_n; i++) {
+        is_same = has_replica(b, &a->replicas[i]);
+    }
+    return is_same;
+}
+
+static kw_member *member_at(const kw_membership *self, const kw_endpoint *server)
+{
+    for (size_t i = 0; i < self->roster.n; i++) {
+        if (kw_endpoint_equal(&self->roster.members[i].server, server)) {
+            return &self->roster.members[i];
+        }
+    }
+    return NULL;
+}
+
+kw_err kw_membership_set_replicas(kw_membership *self, kw_client *client, kw_error *error,
+                                  const kw_endpoint *server, const kw_member *found, bool *has_news)
+{
+    kw_member *member = member_at(self, server);
+    *has_news = false;
+    if (member == NULL || member->lists_replicas) {
+        return KW_ERR_ARGUMENT;
+    }
+    if (has_same_replicas(member, found)) {
+        return KW_OK;
+    }
+    kw_member before = *member;
+    kw_err code = KW_OK;
+    member->replicas = NULL;
+    member->replicas_n = 0;
+    for (size_t i = 0; code == KW_OK && i < found->replicas_n; i++) {
+        bool is_added = kw_member_add_replica(member, &found->replicas[i], &client->env.mem);
+        code = is_added ? KW_OK : KW_ERR_NOMEM;
+    }
+    code = code == KW_OK ? kw_membership_publish(self, client, error) : code;
+    kw_member_fini(code == KW_OK ? &before : member, &client->env.mem);
+    if (code != KW_OK) {
+        *member = before;
+    }
+    *has_news = code == KW_OK;
+    return code;
+}
+
+/* The member that is that group; NULL: none is. */
+static kw_member *find_group(const kw_membership *self, const kw_member *group)
+{
+    kw_bytes name = {group->name, group->name_len};
+    kw_member *member = kw_roster_find(&self->roster, name);
+    return member != NULL && kw_member_is_same_group(member, group) ? member : NULL;
+}
+
+/* The group as the map of its one shard has it. Servers that are elsewhere in the ring are no
+ * replicas of it. False where there is no memory. */
+static bool read_group(kw_member *fresh, const kw_membership *self, const kw_member *member,
+                       const kw_map *map, const kw_allocator *mem)
+{
+    const kw_map_shard *shard = kw_map_shard_at(map, 0);
+    if (!kw_member_copy(fresh, member, mem)) {
+        return false;
+    }
+    fresh->server = *kw_map_node(map, shard->primary);
+    fresh->replicas_n = 0;
+    for (size_t i = 0; i < shard->replicas_n && fresh->replicas_n < KW_MEMBER_REPLICAS_MAX; i++) {
+        const kw_endpoint *replica = kw_map_node(map, kw_map_replica(map, shard, i));
+        bool is_elsewhere = false;
+        for (size_t k = 0; k < self->roster.n; k++) {
+            const kw_member *other = &self->roster.members[k];
+            is_elsewhere =
+                is_elsewhere || (other != member && (kw_endpoint_equal(&other->server, replica) ||
+                                                     has_replica(other, replica)));
+        }
+        if (!is_elsewhere && !kw_member_add_replica(fresh, replica, mem)) {
+            kw_member_fini(fresh, mem);
+            return false;
+        }
+    }
+    return true;
+}
+
+kw_err kw_membership_set_group(kw_membership *self, kw_client *client, kw_error *error,
+                               const kw_member *group, const kw_map *map, bool *has_news)
+{
+    const kw_allocator *mem = &client->env.mem;
+    kw_member *member = find_group(self, group);
+    kw_member fresh;
+    *has_news = false;
+    if (member == NULL) {
+        return KW_ERR_ARGUMENT;
+    }
+    if (!read_group(&fresh, self, member, map, mem)) {
+        return kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for a group");
+    }
+    if (kw_endpoint_equal(&fresh.server, &member->server) && has_same_replicas(&fresh, member)) {
+        kw_member_fini(&fresh, mem);
+        return KW_OK;
+    }
+    kw_member before = *member;
+    *member = fresh;
+    kw_err code = kw_membership_publish(self, client, error);
+    kw_member_fini(code == KW_OK ? &before : member, mem);
+    if (code != KW_OK) {
+        *member = before;
+    }
+    *has_news = code == KW_OK;
+    return code;
+}
+
+kw_err kw_membership_take_groups(kw_membership *self, const kw_membership *from,
+                                 const kw_allocator *mem)
+{
+    for (size_t i = 0; i < from->roster.n; i++) {
+        const kw_member *known = &from->roster.members[i];
+        kw_member *member = kw_member_is_group(known) ? find_group(self, known) : NULL;
+        kw_member fresh;
+        if (member == NULL) {
+            continue;
+        }
+        if (!kw_member_copy(&fresh, known, mem)) {
+            return KW_ERR_NOMEM;
+        }
+        fresh.weight = member->weight;
+        memcpy(fresh.zone, member->zone, sizeof(fresh.zone));
+        kw_member_fini(member, mem);
+        *member = fresh;
+    }
+    return KW_OK;
+}

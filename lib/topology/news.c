@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "topology/news.h"
+
+#include "api/client.h"
+
+#include <stdio.h>
+#include <string.h>
+
+typedef struct news_row {
+    kw_sentinel_news news;
+    kw_event_kind kind;
+    const char *text; /* behind the server's name */
+} news_row;
+
+static const news_row rows[] = {
+    {KW_SENTINEL_SWITCHED, KW_EVENT_PRIMARY_CHANGED, "is the primary now"},
+    {KW_SENTINEL_PRIMARY_DOWN, KW_EVENT_PRIMARY_DOWN, "is down, as the sentinels agree"},
+    {KW_SENTINEL_PRIMARY_UP, KW_EVENT_PRIMARY_UP, "is not down any more, as the sentinels agree"},
+    {KW_SENTINEL_REPLICA_DOWN, KW_EVENT_REPLICA_DOWN, "is a replica, and down for a sentinel"},
+    {KW_SENTINEL_REPLICA_UP, KW_EVENT_REPLICA_UP, "is a replica, and up again"},
+};
+
+static void tell(kw_client *client, const kw_sentinel_told *told, const kw_member *group)
+{
+    char node[KW_ENDPOINT_TEXT];
+    char text[KW_ENDPOINT_TEXT + 100];
+    kw_event event;
+    memset(&event, 0, sizeof(event));
+    event.member = group->name;
+    event.member_len = group->name_len;
+    event.node = kw_endpoint_text(node, &told->server);
+    event.text = text;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        if (rows[i].news == told->news) {
+            event.kind = rows[i].kind;
+            snprintf(text, sizeof(text), "%s %s", node, rows[i].text);
+            kw_guard_tell(client, &event);
+        }
+    }
+}
+
+void kw_news_tend(kw_client *client)
+{
+    kw_sentinel_told told;
+    if (!atomic_load_explicit(&client->refresher.has_news, memory_order_relaxed) ||
+        atomic_flag_test_and_set(&client->is_telling)) {
+        return;
+    }
+    kw_member group = {.name_len = 0};
+    while (kw_refresher_news(&client->refresher, &told, &group)) {
+        tell(client, &told, &group);
+    }
+    atomic_flag_clear(&client->is_telling);
+}

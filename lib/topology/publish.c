@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "topology/publish.h"
+
+#include "topology/registry.h"
+
+kw_map *kw_publish_map(void *arg)
+{
+    kw_client *client = arg;
+    kw_view *view = kw_client_view(client);
+    kw_map *map = view != NULL ? kw_map_ref(view->map) : NULL;
+    kw_view_unref(view);
+    return map;
+}
+
+/* A reference to each of the map's nodes, known ones where there are any; the gate is
+ * held. False, with none kept, when there is no memory. */
+static bool make_nodes(kw_client *client, kw_node **nodes, const kw_map *map)
+{
+    size_t n = kw_map_nodes_n(map);
+    for (size_t i = 0; i < n; i++) {
+        const kw_endpoint *endpoint = kw_map_node(map, i);
+        kw_node *node = kw_registry_find(client, endpoint);
+        nodes[i] = node != NULL ? kw_node_ref(node) : kw_node_new(&client->env, endpoint);
+        if (nodes[i] == NULL) {
+            while (i > 0) {
+                kw_node_unref(nodes[--i]);
+            }
+            return false;
+        }
+    }
+    return true;
+}
+
+static kw_conn_role role_of(const kw_map_member *member)
+{
+    if (member->is_of_group) {
+        return member->is_primary ? KW_CONN_GROUP_PRIMARY : KW_CONN_GROUP_REPLICA;
+    }
+    return member->is_primary ? KW_CONN_PRIMARY : KW_CONN_REPLICA;
+}
+
+/* Nodes of the old view that the new one lacks keep no connections, nor do those that have
+ * another role in the new one. */
+static void retire_left(const kw_view *old, const kw_view *view)
+{
+    for (size_t i = 0; i < view->nodes_n; i++) {
+        kw_node_set_role(view->nodes[i], role_of(kw_map_member_at(view->map, i)));
+        kw_node_unretire(view->nodes[i]);
+    }
+    for (size_t i = 0; old != NULL && i < old->nodes_n; i++) {
+        if (kw_view_find(view, &old->nodes[i]->endpoint) != old->nodes[i]) {
+            kw_node_retire(old->nodes[i]);
+        }
+    }
+}
+
+kw_err kw_publish_locked(kw_client *client, bool *has_news, kw_map *map)
+{
+    *has_news = false;
+    kw_view *old = kw_client_view(client);
+    if (old != NULL && kw_map_equal(old->map, map)) {
+        kw_view_unref(old);
+        kw_map_unref(map);
+        return KW_OK;
+    }
+    size_t n = kw_map_nodes_n(map);
+    kw_node **nodes = kw_mem_calloc(&client->env.mem, n, sizeof(nodes[0]));
+    kw_gate_lock(&client->gate);
+    bool is_whole = nodes != NULL && make_nodes(client, nodes, map);
+    kw_view *view = is_whole ? kw_view_new(&client->env.mem, map, nodes, n) : NULL;
+    if (view != NULL) {
+        view->number = client->view != NULL ? client->view->number + 1 : 1;
+        kw_view_unref(client->view); /* not the last reference: old has one, or it is NULL */
+        client->view = kw_view_ref(view);
+    }
+    kw_gate_unlock(&client->gate);
+    kw_mem_free(&client->env.mem, nodes);
+    if (!is_whole) {
+        kw_map_unref(map);
+    }
+    if (view != NULL) {
+        retire_left(old, view);
+        atomic_fetch_add_explicit(&client->counters.map_changes, 1, memory_order_relaxed);
+    }
+    kw_view_unref(old);
+    kw_view_unref(view);
+    *has_news = view != NULL;
+    return view != NULL ? KW_OK : KW_ERR_NOMEM;
+}
+
+void kw_publish_tell(kw_client *client)
+{
+    kw_view *view = kw_client_view(client);
+    if (view != NULL) {
+        kw_env_log(&client->env, KW_LOG_INFO, "new map: %zu primaries, %zu nodes",
+                   kw_map_shards_n(view->map), view->nodes_n);
+    }
+    kw_view_unref(view);
+}
+
+kw_err kw_publish(void *arg, bool *has_news, kw_map *map)
+{
+    kw_client *client = arg;
+    kw_gate_lock(&client->publishing);
+    kw_err code = kw_publish_locked(client, has_news, map);
+    kw_gate_unlock(&client->publishing);
+    if (*has_news) {
+        kw_publish_tell(client);
+    }
+    return code;
+}
+
+void kw_client_patch(kw_client *client, unsigned slot, const kw_endpoint *endpoint)
+{
+    kw_gate_lock(&client->publishing);
+    kw_view *view = kw_client_view(client);
+    kw_map *patched = NULL;
+    bool has_news = false;
+    bool is_done = view != NULL && kw_map_patch(view->map, &patched, slot, endpoint) == KW_OK;
+    if (is_done && patched != NULL) {
+        is_done = kw_publish_locked(client, &has_news, patched) == KW_OK;
+    }
+    kw_gate_unlock(&client->publishing);
+    kw_view_unref(view);
+    if (has_news) {
+        kw_publish_tell(client);
+    }
+    if (is_done) {
+        kw_refresher_on_publish(&client->refresher);
+    }
+}

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "topology/view.h"
+
+#include <string.h>
+
+static void unref_all(kw_map *map, kw_node **nodes, size_t nodes_n)
+{
+    for (size_t i = 0; i < nodes_n; i++) {
+        kw_node_unref(nodes[i]);
+    }
+    kw_map_unref(map);
+}
+
+kw_view *kw_view_new(const kw_allocator *mem, kw_map *map, kw_node **nodes, size_t nodes_n)
+{
+    kw_view *view = kw_mem_alloc(mem, sizeof(*view) + nodes_n * sizeof(nodes[0]));
+    if (view == NULL) {
+        unref_all(map, nodes, nodes_n);
+        return NULL;
+    }
+    atomic_init(&view->refs, 1);
+    view->mem = *mem;
+    view->map = map;
+    view->number = 0;
+    view->nodes_n = nodes_n;
+    memcpy(view->nodes, nodes, nodes_n * sizeof(nodes[0]));
+    return view;
+}
+
+kw_view *kw_view_ref(kw_view *view)
+{
+    atomic_fetch_add_explicit(&view->refs, 1, memory_order_relaxed);
+    return view;
+}
+
+void kw_view_unref(kw_view *view)
+{
+    if (view == NULL || atomic_fetch_sub_explicit(&view->refs, 1, memory_order_acq_rel) != 1) {
+        return;
+    }
+    unref_all(view->map, view->nodes, view->nodes_n);
+    kw_allocator mem = view->mem;
+    kw_mem_free(&mem, view);
+}
+
+kw_node *kw_view_owner(const kw_view *view, unsigned slot)
+{
+    uint16_t shard = kw_map_shard_of(view->map, slot);
+    if (shard == KW_MAP_NO_SHARD) {
+        return NULL;
+    }
+    return view->nodes[kw_map_shard_at(view->map, shard)->primary];
+}
+
+kw_node *kw_view_at_place(const kw_view *view, uint64_t place)
+{
+    uint16_t shard = kw_map_shard_at_place(view->map, place);
+    if (shard == KW_MAP_NO_SHARD) {
+        return NULL;
+    }
+    return view->nodes[kw_map_shard_at(view->map, shard)->primary];
+}
+
+bool kw_view_is_down(const kw_view *view, const kw_node *node)
+{
+    size_t number;
+    if (kw_map_ring(view->map) == NULL || !kw_map_find_node(view->map, &number, &node->endpoint)) {
+        return false;
+    }
+    const kw_map_member *member = kw_map_member_at(view->map, number);
+    return member->is_primary && kw_map_is_down(view->map, member->shard);
+}
+
+/* A node of a ring that gets no keys, that is down, or of which nobody knows where it is, is the
+ * last choice. */
+static bool is_inviting(const kw_view *view, size_t shard)
+{
+    const kw_ring *ring = kw_map_ring(view->map);
+    return ring == NULL ||
+           (kw_ring_node_points(ring, (uint32_t)shard) > 0 && !kw_map_is_down(view->map, shard) &&
+            !kw_endpoint_is_unknown(
+                kw_map_node(view->map, kw_map_shard_at(view->map, shard)->primary)));
+}
+
+kw_node *kw_view_reader(const kw_view *view, kw_node *primary, kw_view_read read, kw_random *random)
+{
+    size_t number;
+    kw_node *nodes[KW_READ_CANDIDATES_MAX];
+    kw_read_candidate candidates[KW_READ_CANDIDATES_MAX];
+    if (!kw_map_find_node(view->map, &number, &primary->endpoint) ||
+        !kw_map_member_at(view->map, number)->is_primary) {
+        return primary;
+    }
+    const kw_map_shard *shard =
+        kw_map_shard_at(view->map, kw_map_member_at(view->map, number)->shard);
+    uint64_t now_ns = kw_env_now(primary->env);
+    size_t first = (size_t)kw_random_below(random, shard->replicas_n);
+    size_t n = 0;
+    nodes[n++] = primary;
+    for (size_t i = 0; i < shard->replicas_n && n < KW_READ_CANDIDATES_MAX; i++) {
+        size_t index = (first + i) % shard->replicas_n;
+        nodes[n++] = view->nodes[kw_map_replica(view->map, shard, index)];
+    }
+    uint64_t bound_ns = primary->env->options.max_staleness_ms * KW_NS_PER_MS;
+    bool has_after = read.after.size > 0;
+    if ((bound_ns > 0 || has_after) && n > 1) {
+        kw_node_want_lag(primary, now_ns);
+    }
+    for (size_t i = 0; i < n; i++) {
+        uint64_t known_ns = atomic_load_explicit(&nodes[i]->lag.known_ns, memory_order_relaxed);
+        bool is_late = bound_ns > 0 && !kw_lag_is_within(known_ns, now_ns, bound_ns);
+        bool lacks = has_after && !kw_node_has(nodes[i], read.after.stream, read.after.offset);
+        candidates[i].is_barred = i > 0 && (is_late || lacks);
+        candidates[i].is_fit = kw_node_is_fit(nodes[i], now_ns);
+        candidates[i].is_in_zone =
+            atomic_load_explicit(&nodes[i]->zone, memory_order_relaxed) == read.zone;
+        candidates[i].latency_ns =
+            atomic_load_explicit(&nodes[i]->latency_ns, memory_order_relaxed);
+    }
+    size_t chosen = kw_read_choose(candidates, n, read.preference, random);
+    return chosen != KW_READ_NOBODY ? nodes[chosen] : NULL;
+}
+
+kw_node *kw_view_any(const kw_view *view, uint64_t random)
+{
+    size_t shards_n = kw_map_shards_n(view->map);
+    kw_node *node = NULL;
+    for (size_t i = 0; i < shards_n; i++) {
+        size_t shard = (size_t)((random + i) % shards_n);
+        node = view->nodes[kw_map_shard_at(view->map, shard)->primary];
+        if (is_inviting(view, shard) && !kw_node_is_failing(node)) {
+            break;
+        }
+    }
+    return node;
+}
+
+kw_node *kw_view_find(const kw_view *view, const kw_endpoint *endpoint)
+{
+    size_t node;
+    return kw_map_find_node(view->map, &node, endpoint) ? view->nodes[node] : NULL;
+}
