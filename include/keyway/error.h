@@ -57,11 +57,15 @@ typedef enum kw_effect {
     KW_EFFECT_DONE = 2   /* run, but its answer was lost */
 } kw_effect;
 
-/* The story of one failed call, in memory of the caller. Start with
- * KW_ERROR_INIT; every function that takes a kw_error takes NULL as well and
- * writes it only when it fails. One thread at a time. */
+/* The story of one failed call, in memory of the caller. Start with {0} or, the same,
+ * KW_ERROR_INIT. Every function that takes a kw_error takes it as its second argument, may be
+ * given NULL, and writes it only when it fails. One thread at a time.
+ *
+ * size lets the struct grow: a later version may append members, and writes them only where size
+ * reaches them. 0 stands for the size of the first version, the members below. Where size is
+ * neither 0 nor at least that much, nothing is written. The library never writes size. */
 typedef struct kw_error {
-    size_t size;         /* sizeof(kw_error) */
+    size_t size;         /* sizeof(kw_error), or 0 */
     kw_err code;         /* what happened */
     kw_effect effect;    /* what it did on the servers */
     unsigned attempts;   /* how often the command was sent */

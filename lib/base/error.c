@@ -90,14 +90,24 @@ const char *kw_effect_name(kw_effect effect)
     return "?";
 }
 
-static bool has_room(const kw_error *error)
+/* Bytes of kw_error as its first version had it: what a size of 0 stands for, and the least that
+ * is written. Members that come later go behind text, and are reached only by a size that says so.
+ */
+#define FIRST_SIZE (offsetof(kw_error, text) + sizeof(((kw_error *)NULL)->text))
+
+static size_t size_of(const kw_error *error)
 {
-    return error != NULL && error->size >= sizeof(kw_error);
+    return error->size != 0 ? error->size : FIRST_SIZE;
+}
+
+bool kw_error_has_room(const kw_error *error)
+{
+    return error != NULL && size_of(error) >= FIRST_SIZE;
 }
 
 kw_err kw_error_set(kw_error *error, kw_err code, kw_effect effect, const char *format, ...)
 {
-    if (!has_room(error)) {
+    if (!kw_error_has_room(error)) {
         return code;
     }
     error->code = code;
@@ -116,16 +126,16 @@ kw_err kw_error_set(kw_error *error, kw_err code, kw_effect effect, const char *
 
 void kw_error_copy(kw_error *error, const kw_error *from)
 {
-    if (has_room(error)) {
-        size_t size = error->size;
-        *error = *from;
-        error->size = size;
+    if (kw_error_has_room(error)) {
+        size_t len = size_of(error) < sizeof(*from) ? size_of(error) : sizeof(*from);
+        memmove((char *)error + sizeof(error->size), (const char *)from + sizeof(from->size),
+                len - sizeof(error->size));
     }
 }
 
 void kw_error_set_node(kw_error *error, const char *node)
 {
-    if (!has_room(error)) {
+    if (!kw_error_has_room(error)) {
         return;
     }
     size_t len = node != NULL ? strlen(node) : 0;

@@ -6,15 +6,21 @@
 #include <keyway/error.h>
 
 #include <stdarg.h>
+#include <stdbool.h>
+
+/* True where error may be written: it is there, and its size is 0 (then it is taken for the first
+ * version of kw_error) or reaches to the end of that. */
+bool kw_error_has_room(const kw_error *error);
 
 /* Writes code, effect and a formatted text (cut to fit) into error, clears its
- * node, attempts and time, and returns code. error may be NULL; what its size
- * member does not reach is not written. Text of a server or a user goes in as an
+ * node, attempts and time, and returns code. An error without room (kw_error_has_room),
+ * NULL included, is left as it is. Text of a server or a user goes in as an
  * argument, never as the format. */
 KW_FORMAT(4, 5)
 kw_err kw_error_set(kw_error *error, kw_err code, kw_effect effect, const char *format, ...);
 
-/* Copies from into error, as far as its size reaches; error may be NULL. */
+/* Copies all but the size from one error into another, as far as the size of that reaches; it may
+ * be NULL, or the same. */
 void kw_error_copy(kw_error *error, const kw_error *from);
 
 /* Names the node of a failure; NULL gives "". */

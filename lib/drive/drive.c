@@ -381,7 +381,7 @@ void kw_drive_explain(kw_client *client, kw_error *error, const kw_drive_story *
     kw_error_set(error, step->code, step->effect, "%s%s%s%.140s: %s%s%s%s", story->plan->name, slot,
                  node[0] != '\0' ? " at " : "", node, kw_err_text(step->code),
                  detail[0] != '\0' ? ": " : "", detail, hint_of(step, story->plan, is_ring));
-    if (error != NULL && error->size >= sizeof(kw_error)) {
+    if (kw_error_has_room(error)) {
         uint64_t end_ns = kw_env_now(&client->env);
         error->attempts = story->sends_n;
         error->elapsed_ms = (unsigned)((end_ns - story->plan->start_ns) / KW_NS_PER_MS);

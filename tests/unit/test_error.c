@@ -9,6 +9,11 @@
 
 #include <cmocka.h>
 
+#include <keyway/client.h>
+
+/* Bytes of the first version of kw_error. */
+#define FIRST_SIZE (offsetof(kw_error, text) + 400)
+
 static void test_error_codes_have_fixed_numbers_names_and_texts(void **state)
 {
     (void)state;
@@ -111,15 +116,102 @@ static void test_error_long_texts_are_cut(void **state)
     assert_string_equal(error.node, "");
 }
 
-static void test_error_without_size_is_not_written(void **state)
+/* What every program compiled against the first version has; it must never change. */
+static void test_error_first_version_keeps_its_layout(void **state)
 {
     (void)state;
-    kw_error error;
-    memset(&error, 0, sizeof(error));
-    kw_error before = error;
-    assert_int_equal(kw_error_set(&error, KW_ERR_CLOSED, KW_EFFECT_DONE, "x"), KW_ERR_CLOSED);
-    kw_error_set_node(&error, "h:1");
-    assert_memory_equal(&error, &before, sizeof(error));
+    size_t begin = sizeof(size_t);
+    assert_int_equal(offsetof(kw_error, size), 0);
+    assert_int_equal(offsetof(kw_error, code), begin);
+    assert_int_equal(offsetof(kw_error, effect), begin + 4);
+    assert_int_equal(offsetof(kw_error, attempts), begin + 8);
+    assert_int_equal(offsetof(kw_error, elapsed_ms), begin + 12);
+    assert_int_equal(offsetof(kw_error, node), begin + 16);
+    assert_int_equal(offsetof(kw_error, text), begin + 144);
+    assert_int_equal(FIRST_SIZE, begin + 544);
+}
+
+static void test_error_of_zeros_is_written_as_an_initialised_one(void **state)
+{
+    (void)state;
+    kw_error zeros = {0};
+    kw_error full = KW_ERROR_INIT;
+    kw_error *errors[] = {&zeros, &full};
+    kw_error from = KW_ERROR_INIT;
+    kw_error_set(&from, KW_ERR_CLOSED, KW_EFFECT_MAYBE, "copied");
+    kw_error_set_node(&from, "h:2");
+    from.attempts = 2;
+    from.elapsed_ms = 7;
+    for (size_t i = 0; i < 2; i++) {
+        kw_error *error = errors[i];
+        size_t size = error->size;
+        assert_true(kw_error_has_room(error));
+        assert_int_equal(kw_error_set(error, KW_ERR_TIMEOUT, KW_EFFECT_DONE, "text %d", 1),
+                         KW_ERR_TIMEOUT);
+        kw_error_set_node(error, "h:1");
+        assert_int_equal(error->code, KW_ERR_TIMEOUT);
+        assert_int_equal(error->effect, KW_EFFECT_DONE);
+        assert_string_equal(error->text, "text 1");
+        assert_string_equal(error->node, "h:1");
+        kw_error_copy(error, &from);
+        assert_int_equal(error->size, size);
+        assert_memory_equal((char *)error + sizeof(size), (char *)&from + sizeof(size),
+                            FIRST_SIZE - sizeof(size));
+    }
+    assert_false(kw_error_has_room(NULL));
+}
+
+static void test_error_of_a_program_is_written_by_public_functions(void **state)
+{
+    (void)state;
+    kw_error zeros = {0};
+    kw_error full = KW_ERROR_INIT;
+    assert_null(kw_open("no scheme", &zeros));
+    assert_null(kw_open("no scheme", &full));
+    assert_int_equal(zeros.code, KW_ERR_CONFIG);
+    assert_int_equal(full.code, KW_ERR_CONFIG);
+    assert_string_equal(zeros.text, full.text);
+    assert_true(zeros.text[0] != '\0');
+    assert_int_equal(zeros.size, 0);
+}
+
+static void test_error_too_small_is_not_written(void **state)
+{
+    (void)state;
+    kw_error from = KW_ERROR_INIT;
+    kw_error_set(&from, KW_ERR_TIMEOUT, KW_EFFECT_MAYBE, "from");
+    for (size_t size = 1; size < FIRST_SIZE; size++) {
+        kw_error error = {0};
+        error.size = size;
+        kw_error before = error;
+        assert_false(kw_error_has_room(&error));
+        assert_int_equal(kw_error_set(&error, KW_ERR_CLOSED, KW_EFFECT_DONE, "x"), KW_ERR_CLOSED);
+        kw_error_set_node(&error, "h:1");
+        kw_error_copy(&error, &from);
+        assert_memory_equal(&error, &before, sizeof(error));
+    }
+}
+
+/* A program compiled against a later version has members behind, which this one cannot know. */
+static void test_error_of_a_later_version_keeps_what_is_behind(void **state)
+{
+    (void)state;
+    struct {
+        kw_error error;
+        char behind[64];
+    } later;
+    memset(&later, 'b', sizeof(later));
+    later.error.size = sizeof(later);
+    kw_error from = KW_ERROR_INIT;
+    kw_error_set(&from, KW_ERR_TIMEOUT, KW_EFFECT_MAYBE, "from");
+    kw_error_set(&later.error, KW_ERR_CLOSED, KW_EFFECT_DONE, "x");
+    assert_int_equal(later.error.code, KW_ERR_CLOSED);
+    kw_error_copy(&later.error, &from);
+    assert_int_equal(later.error.code, KW_ERR_TIMEOUT);
+    assert_int_equal(later.error.size, sizeof(later));
+    for (size_t i = 0; i < sizeof(later.behind); i++) {
+        assert_int_equal(later.behind[i], 'b');
+    }
 }
 
 int main(void)
@@ -130,7 +222,11 @@ int main(void)
         cmocka_unit_test(test_error_set_writes_everything),
         cmocka_unit_test(test_error_set_null_gives_code),
         cmocka_unit_test(test_error_long_texts_are_cut),
-        cmocka_unit_test(test_error_without_size_is_not_written),
+        cmocka_unit_test(test_error_first_version_keeps_its_layout),
+        cmocka_unit_test(test_error_of_zeros_is_written_as_an_initialised_one),
+        cmocka_unit_test(test_error_of_a_program_is_written_by_public_functions),
+        cmocka_unit_test(test_error_too_small_is_not_written),
+        cmocka_unit_test(test_error_of_a_later_version_keeps_what_is_behind),
     };
     return cmocka_run_group_tests_name("error", tests, NULL, NULL);
 }
