@@ -47,8 +47,8 @@ int main(int argc, char **argv)
     kw_error error = KW_ERROR_INIT;
     kw_config *config = kw_config_new(NULL);
     const char *uri = argc > 1 ? argv[1] : "redis-cluster://127.0.0.1:7000";
-    bool ok = config != NULL && kw_config_set_uri(config, uri, &error) == KW_OK &&
-              kw_config_set(config, "after-fork", "reopen", &error) == KW_OK;
+    bool ok = config != NULL && kw_config_set_uri(config, &error, uri) == KW_OK &&
+              kw_config_set(config, &error, "after-fork", "reopen") == KW_OK;
     kw_client *kw = ok ? kw_open_config(config, &error) : NULL;
     kw_config_free(config);
     if (kw == NULL || kw_connect(kw, &error) != KW_OK) { /* better now than in every child */

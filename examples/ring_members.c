@@ -54,7 +54,7 @@ int main(int argc, char **argv)
     kw_config *config = kw_config_new(NULL);
     kw_client *kw = NULL;
     kw_config_set_event(config, on_event, NULL);
-    if (argc == 3 && kw_config_set_uri(config, argv[1], &error) == KW_OK) {
+    if (argc == 3 && kw_config_set_uri(config, &error, argv[1]) == KW_OK) {
         kw = kw_open_config(config, &error);
     }
     kw_config_free(config);

@@ -44,13 +44,13 @@ KW_API kw_config *kw_config_new(const kw_allocator *allocator);
  * KW_ERR_CONFIG, KW_ERR_UNSUPPORTED (a scheme that this version lacks) or KW_ERR_NOMEM,
  * with settings unchanged, and an error that names what is wrong and where; passwords
  * never show in it. One thread per object. */
-KW_API kw_err kw_config_set_uri(kw_config *config, const char *uri, kw_error *error);
+KW_API kw_err kw_config_set_uri(kw_config *config, kw_error *error, const char *uri);
 
 /* Sets one option by its name ("timeout" to "500ms"). KW_ERR_CONFIG, with the
  * option unchanged, for an unknown name, a bad value or a missing unit; KW_ERR_NOMEM. An
  * empty text is none. One thread per object. */
-KW_API kw_err kw_config_set(kw_config *config, const char *name, const char *value,
-                            kw_error *error);
+KW_API kw_err kw_config_set(kw_config *config, kw_error *error, const char *name,
+                            const char *value);
 
 /* Name of option number index, with one line that describes it and its default (both may
  * be NULL where they are not wanted); NULL past the last option. Constant texts. Any

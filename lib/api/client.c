@@ -249,7 +249,7 @@ kw_client *kw_open(const char *uri, kw_error *error)
         return no_memory(error);
     }
     kw_client *client = NULL;
-    if (kw_config_set_uri(config, uri, error) == KW_OK) {
+    if (kw_config_set_uri(config, error, uri) == KW_OK) {
         client = kw_open_config(config, error);
     }
     kw_config_free(config);

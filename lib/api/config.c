@@ -27,7 +27,7 @@ kw_config *kw_config_new(const kw_allocator *allocator)
     return config;
 }
 
-kw_err kw_config_set_uri(kw_config *config, const char *uri, kw_error *error)
+kw_err kw_config_set_uri(kw_config *config, kw_error *error, const char *uri)
 {
     if (config == NULL || uri == NULL) {
         return kw_error_set(error, KW_ERR_CONFIG, KW_EFFECT_NONE, "config or uri is NULL");
@@ -47,7 +47,7 @@ kw_err kw_config_set_uri(kw_config *config, const char *uri, kw_error *error)
     return KW_OK;
 }
 
-kw_err kw_config_set(kw_config *config, const char *name, const char *value, kw_error *error)
+kw_err kw_config_set(kw_config *config, kw_error *error, const char *name, const char *value)
 {
     if (config == NULL || name == NULL || value == NULL) {
         return kw_error_set(error, KW_ERR_CONFIG, KW_EFFECT_NONE, "config, name or value is NULL");

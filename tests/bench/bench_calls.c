@@ -188,7 +188,7 @@ static void bench_counts(void)
     kw_test_memory memory;
     kw_test_memory_init(&memory, 0);
     kw_config *config = kw_config_new(&memory.allocator);
-    kw_bench_die_if(kw_config_set_uri(config, kw_test_cluster_uri(bench.cluster), NULL) != KW_OK,
+    kw_bench_die_if(kw_config_set_uri(config, NULL, kw_test_cluster_uri(bench.cluster)) != KW_OK,
                     "URI");
     kw_client *kw = kw_open_config(config, NULL);
     kw_config_free(config);

@@ -403,7 +403,7 @@ static kw_client *open_with(const kw_test_memory *memory)
     char uri[100];
     kw_config *config = kw_config_new(&memory->allocator);
     snprintf(uri, sizeof(uri), "redis-cluster://%s?timeout=3s", kw_fake_address(PRIMARY));
-    assert_int_equal(kw_config_set_uri(config, uri, NULL), KW_OK);
+    assert_int_equal(kw_config_set_uri(config, NULL, uri), KW_OK);
     kw_client *client = kw_open_config(config, NULL);
     kw_config_free(config);
     assert_non_null(client);

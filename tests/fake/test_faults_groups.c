@@ -248,8 +248,8 @@ static void test_another_primary_is_an_event_and_moves_no_key(void **state)
     reset_fakes();
     kw_config *config = kw_config_new(NULL);
     kw_config_set_event(config, on_event, &news);
-    assert_int_equal(kw_config_set_uri(
-                         config, uri_of(uri, sizeof(uri), "timeout=5s&on-node-down=eject"), &error),
+    assert_int_equal(kw_config_set_uri(config, &error,
+                                       uri_of(uri, sizeof(uri), "timeout=5s&on-node-down=eject")),
                      KW_OK);
     kw_client *kw = kw_open_config(config, &error);
     kw_config_free(config);

@@ -23,7 +23,7 @@ static bool live_with(unsigned long fail_at)
     kw_error error = KW_ERROR_INIT;
     kw_test_memory_init(&memory, 0);
     kw_config *config = kw_config_new(&memory.allocator);
-    assert_int_equal(kw_config_set_uri(config, uri_of(uri, sizeof(uri), "timeout=5s"), &error),
+    assert_int_equal(kw_config_set_uri(config, &error, uri_of(uri, sizeof(uri), "timeout=5s")),
                      KW_OK);
     unsigned long before = kw_test_memory_calls(&memory);
     unsigned long calls_n = 0;

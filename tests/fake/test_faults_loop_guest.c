@@ -269,7 +269,7 @@ static unsigned long run_without_memory(unsigned long fail_at, bool fails_on)
     kw_config *config = kw_config_new(&memory.allocator);
     char uri[100];
     snprintf(uri, sizeof(uri), "redis-cluster://%s?timeout=100ms", kw_fake_address(fakes[0]));
-    assert_int_equal(kw_config_set_uri(config, uri, NULL), KW_OK);
+    assert_int_equal(kw_config_set_uri(config, NULL, uri), KW_OK);
     kw = kw_open_config(config, NULL);
     kw->env.poller = is_on_poll ? kw_poller_poll() : NULL;
     kw_config_free(config);

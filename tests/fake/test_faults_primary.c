@@ -225,7 +225,7 @@ static kw_client *open_told(told *it)
     memset(it, 0, sizeof(*it));
     snprintf(uri, sizeof(uri), "redis-sentinel://%s,%s/group?timeout=2s",
              kw_fake_address(sentinels[0]), kw_fake_address(sentinels[1]));
-    assert_int_equal(kw_config_set_uri(config, uri, NULL), KW_OK);
+    assert_int_equal(kw_config_set_uri(config, NULL, uri), KW_OK);
     kw_config_set_event(config, on_event, it);
     kw_client *kw = kw_open_config(config, NULL);
     kw_config_free(config);

@@ -334,7 +334,7 @@ static void run_world(const char *scheme, int share_above, uint64_t seed)
     kw_test_memory memory;
     kw_test_memory_init(&memory, 0);
     kw_config *config = kw_config_new(&memory.allocator);
-    assert_int_equal(kw_config_set_uri(config, uri, NULL), KW_OK);
+    assert_int_equal(kw_config_set_uri(config, NULL, uri), KW_OK);
     all.kw = kw_open_config(config, NULL);
     kw_config_free(config);
     assert_non_null(all.kw);

@@ -239,7 +239,7 @@ static void test_plain_handle_at_a_cluster_is_told_so(void **state)
     kw_fake_on_reply(fakes[0], 1, "INCR foo", "-MOVED %u %s", FOO_SLOT, kw_fake_address(fakes[1]));
     bool has_hint = false;
     kw_config *config = kw_config_new(NULL);
-    assert_int_equal(kw_config_set_uri(config, kw_fake_uri(fakes[0]), NULL), KW_OK);
+    assert_int_equal(kw_config_set_uri(config, NULL, kw_fake_uri(fakes[0])), KW_OK);
     kw_config_set_log(config, KW_LOG_WARNING, take_line, &has_hint);
     kw_client *kw = kw_open_config(config, NULL);
     kw_config_free(config);

@@ -154,7 +154,7 @@ static kw_client *open_client(pass *self, kw_error *error)
     kw_client *client = NULL;
     if (config == NULL) {
         error->code = KW_ERR_NOMEM;
-    } else if (kw_config_set_uri(config, self->uri, error) == KW_OK) {
+    } else if (kw_config_set_uri(config, error, self->uri) == KW_OK) {
         client = kw_open_config(config, error);
     }
     kw_config_free(config);

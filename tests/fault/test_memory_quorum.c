@@ -27,7 +27,7 @@ static kw_client *open_with(const ring_servers *servers, const kw_allocator *all
     kw_config *config = kw_config_new(allocator);
     kw_client *client = NULL;
     ring_uri(uri, sizeof(uri), servers, RING_SERVERS, tail);
-    if (config != NULL && kw_config_set_uri(config, uri, &error) == KW_OK) {
+    if (config != NULL && kw_config_set_uri(config, &error, uri) == KW_OK) {
         client = kw_open_config(config, &error);
     }
     if (client == NULL && config != NULL) {

@@ -433,8 +433,8 @@ static uint64_t close_under_waiters(kw_test_server *server)
     kw_test_memory_init(&memory, 0);
     int descriptors_n = kw_test_fd_count();
     kw_config *config = kw_config_new(&memory.allocator);
-    assert_int_equal(kw_config_set_uri(config, kw_test_server_uri(server), NULL), KW_OK);
-    assert_int_equal(kw_config_set(config, "timeout", "20s", NULL), KW_OK);
+    assert_int_equal(kw_config_set_uri(config, NULL, kw_test_server_uri(server)), KW_OK);
+    assert_int_equal(kw_config_set(config, NULL, "timeout", "20s"), KW_OK);
     it.kw = kw_open_config(config, NULL);
     kw_config_free(config);
     kw_test_ask_ok(it.kw, "SET k x");

@@ -22,7 +22,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     }
     text[len] = '\0';
     kw_error error = KW_ERROR_INIT;
-    if (kw_config_set_uri(config, text, &error) != KW_OK && error.text[0] == '\0') {
+    if (kw_config_set_uri(config, &error, text) != KW_OK && error.text[0] == '\0') {
         abort();
     }
     kw_member member;
@@ -34,7 +34,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     }
     const char *name;
     for (size_t i = 0; (name = kw_config_option(i, NULL, NULL)) != NULL; i++) {
-        (void)kw_config_set(config, name, text, &error);
+        (void)kw_config_set(config, &error, name, text);
     }
     kw_config_free(config);
     free(text);

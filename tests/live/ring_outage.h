@@ -47,7 +47,7 @@ static inline kw_client *open_with(const ring_servers *servers, diary *events, c
     memset(events, 0, sizeof(*events));
     kw_config *config = kw_config_new(NULL);
     ring_uri(uri, sizeof(uri), servers, RING_SERVERS, tail);
-    if (kw_config_set_uri(config, uri, &error) != KW_OK) {
+    if (kw_config_set_uri(config, &error, uri) != KW_OK) {
         kw_test_die("%s", error.text);
     }
     kw_config_set_event(config, write_diary, events);

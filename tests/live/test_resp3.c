@@ -36,10 +36,10 @@ static void test_protocol_is_2_or_3(void **state)
     kw_error error = KW_ERROR_INIT;
     kw_config *config = kw_config_new(NULL);
     assert_non_null(config);
-    assert_int_equal(kw_config_set(config, "protocol", "2", &error), KW_OK);
-    assert_int_equal(kw_config_set(config, "protocol", "1", &error), KW_ERR_CONFIG);
-    assert_int_equal(kw_config_set(config, "protocol", "4", &error), KW_ERR_CONFIG);
-    assert_int_equal(kw_config_set(config, "protocol", "three", &error), KW_ERR_CONFIG);
+    assert_int_equal(kw_config_set(config, &error, "protocol", "2"), KW_OK);
+    assert_int_equal(kw_config_set(config, &error, "protocol", "1"), KW_ERR_CONFIG);
+    assert_int_equal(kw_config_set(config, &error, "protocol", "4"), KW_ERR_CONFIG);
+    assert_int_equal(kw_config_set(config, &error, "protocol", "three"), KW_ERR_CONFIG);
     kw_config_free(config);
 }
 
@@ -49,7 +49,7 @@ static void test_protocol_3_is_refused_where_hiredis_cannot_read_it(void **state
     kw_error error = KW_ERROR_INIT;
     kw_config *config = kw_config_new(NULL);
     assert_non_null(config);
-    kw_err code = kw_config_set(config, "protocol", "3", &error);
+    kw_err code = kw_config_set(config, &error, "protocol", "3");
     if (kw_reader_knows_resp3()) {
         assert_int_equal(code, KW_OK);
     } else {

@@ -132,7 +132,7 @@ static bool commit_without_memory(const ring_servers *servers, unsigned long fai
     kw_error error = KW_ERROR_INIT;
     kw_config *config = kw_config_new(&memory.allocator);
     ring_uri(uri, sizeof(uri), servers, 3, "");
-    assert_int_equal(kw_config_set_uri(config, uri, &error), KW_OK);
+    assert_int_equal(kw_config_set_uri(config, &error, uri), KW_OK);
     kw_client *client = kw_open_config(config, &error);
     kw_config_free(config);
     kw_test_ask_ok(client, "SET before 1");
@@ -203,7 +203,7 @@ static void test_a_forked_child_without_memory_starts_anew_later(void **state)
     kw_test_memory_init(&memory, 0);
     kw_config *config = kw_config_new(&memory.allocator);
     ring_uri(uri, sizeof(uri), servers_of(state), 3, "?after-fork=reopen");
-    assert_int_equal(kw_config_set_uri(config, uri, &error), KW_OK);
+    assert_int_equal(kw_config_set_uri(config, &error, uri), KW_OK);
     kw_client *client = kw_open_config(config, &error);
     kw_config_free(config);
     kw_test_ask_ok(client, "MSET a 1 b 1 c 1 d 1");

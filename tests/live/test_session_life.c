@@ -197,7 +197,7 @@ static bool run_without_memory(const kw_test_cluster *cluster, kw_test_memory *m
 {
     kw_test_memory_init(memory, 0);
     kw_config *config = kw_config_new(&memory->allocator);
-    assert_int_equal(kw_config_set_uri(config, kw_test_cluster_uri(cluster), NULL), KW_OK);
+    assert_int_equal(kw_config_set_uri(config, NULL, kw_test_cluster_uri(cluster)), KW_OK);
     kw_client *kw = kw_open_config(config, NULL);
     kw_config_free(config);
     assert_int_equal(kw_connect(kw, NULL), KW_OK);

@@ -43,16 +43,16 @@ static void test_schemes_are_known_or_refused_clearly(void **state)
         kw_error error = KW_ERROR_INIT;
         kw_config *config = kw_config_new(NULL);
         assert_non_null(config);
-        kw_err code = kw_config_set_uri(config, sealed_schemes[i], &error);
+        kw_err code = kw_config_set_uri(config, &error, sealed_schemes[i]);
         assert_int_equal(code, kw_tls_is_built() ? KW_OK : KW_ERR_UNSUPPORTED);
         if (code != KW_OK) {
             assert_non_null(strstr(error.text, "without TLS"));
             assert_non_null(strstr(error.text, "hiredis_ssl"));
         }
-        code = kw_config_set(config, "sentinel-tls", "on", &error);
+        code = kw_config_set(config, &error, "sentinel-tls", "on");
         assert_int_equal(code, kw_tls_is_built() ? KW_OK : KW_ERR_UNSUPPORTED);
-        assert_int_equal(kw_config_set(config, "tls-verify", "some", &error), KW_ERR_CONFIG);
-        assert_int_equal(kw_config_set(config, "sentinel-tls", "some", &error), KW_ERR_CONFIG);
+        assert_int_equal(kw_config_set(config, &error, "tls-verify", "some"), KW_ERR_CONFIG);
+        assert_int_equal(kw_config_set(config, &error, "sentinel-tls", "some"), KW_ERR_CONFIG);
         kw_config_free(config);
     }
 }

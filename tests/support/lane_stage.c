@@ -44,7 +44,7 @@ void kw_test_stage_open(kw_test_stage *stage, const char *options, uint64_t seed
     kw_test_strain_init(&stage->strain, seed);
     kw_config *config = kw_config_new(&stage->memory.allocator);
     snprintf(uri, sizeof(uri), "%s?%s", kw_fake_uri(stage->fake), options);
-    if (kw_config_set_uri(config, uri, &error) != KW_OK) {
+    if (kw_config_set_uri(config, &error, uri) != KW_OK) {
         kw_test_die("%s: %s", uri, error.text);
     }
     stage->client = kw_open_config(config, &error);

@@ -26,7 +26,7 @@ static kw_config *config_of(const char *uri)
 {
     kw_config *config = kw_config_new(NULL);
     kw_error error = KW_ERROR_INIT;
-    if (kw_config_set_uri(config, uri, &error) != KW_OK) {
+    if (kw_config_set_uri(config, &error, uri) != KW_OK) {
         fail_msg("\"%s\": %s", uri, error.text);
     }
     return config;
@@ -56,7 +56,7 @@ static void test_uri_good_ones_give_servers(void **state)
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         kw_error error = KW_ERROR_INIT;
         kw_config *config = kw_config_new(NULL);
-        kw_err code = kw_config_set_uri(config, rows[i].uri, &error);
+        kw_err code = kw_config_set_uri(config, &error, rows[i].uri);
         if (rows[i].seeds[0] == '\0') { /* a space in a path */
             assert_int_equal(code, KW_ERR_CONFIG);
             kw_config_free(config);
@@ -133,11 +133,11 @@ static void test_uri_of_sentinels_has_a_name_and_a_login_of_their_own(void **sta
     assert_true(kw_options_copy(&copy, &config->options, kw_mem_default()));
     assert_string_equal(copy.zones[1].server.host, "b");
     kw_options_fini(&copy, kw_mem_default());
-    assert_int_equal(kw_config_set(config, "zones", "", NULL), KW_OK);
-    assert_int_equal(kw_config_set(config, "read-preference", "nearest", NULL), KW_OK);
+    assert_int_equal(kw_config_set(config, NULL, "zones", ""), KW_OK);
+    assert_int_equal(kw_config_set(config, NULL, "read-preference", "nearest"), KW_OK);
     assert_int_equal(config->options.read, KW_READ_OF_NEAREST);
     assert_int_equal(config->options.max_staleness_ms, 0);
-    assert_int_equal(kw_config_set(config, "max-staleness", "500ms", NULL), KW_OK);
+    assert_int_equal(kw_config_set(config, NULL, "max-staleness", "500ms"), KW_OK);
     assert_int_equal(config->options.max_staleness_ms, 500);
     assert_int_equal(config->options.zones_n, 0);
     kw_config_free(config);
@@ -146,7 +146,7 @@ static void test_uri_of_sentinels_has_a_name_and_a_login_of_their_own(void **sta
     assert_null(kw_open_config(config, &error));
     assert_int_equal(error.code, KW_ERR_CONFIG);
     says(&error, "no name", "/mymaster");
-    assert_int_equal(kw_config_set(config, "service", "m", NULL), KW_OK);
+    assert_int_equal(kw_config_set(config, NULL, "service", "m"), KW_OK);
     kw_client *client = kw_open_config(config, &error); /* dials nothing */
     assert_non_null(client);
     kw_close(client);
@@ -308,7 +308,7 @@ static void test_uri_bad_ones_name_what_and_where(void **state)
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         kw_config *config = config_of("redis://before:1?timeout=7s");
         kw_error error = KW_ERROR_INIT;
-        kw_err code = kw_config_set_uri(config, rows[i].uri, &error);
+        kw_err code = kw_config_set_uri(config, &error, rows[i].uri);
         if (code != rows[i].code) {
             fail_msg("\"%s\" gives %s", rows[i].uri, kw_err_name(code));
         }
@@ -359,7 +359,7 @@ static void test_uri_cut_anywhere_is_taken_or_refused_whole(void **state)
         text[len] = '\0';
         kw_config *config = kw_config_new(NULL);
         kw_error error = KW_ERROR_INIT;
-        if (kw_config_set_uri(config, text, &error) != KW_OK) {
+        if (kw_config_set_uri(config, &error, text) != KW_OK) {
             assert_int_equal(config->options.seeds_n, 0);
         }
         kw_config_free(config);
@@ -374,11 +374,11 @@ static void test_uri_each_allocation_failing_changes_nothing(void **state)
         kw_test_memory memory;
         kw_test_memory_init(&memory, 0);
         kw_config *config = kw_config_new(&memory.allocator);
-        assert_int_equal(kw_config_set_uri(config, "redis://old:1?client-name=old", NULL), KW_OK);
+        assert_int_equal(kw_config_set_uri(config, NULL, "redis://old:1?client-name=old"), KW_OK);
         memory.fail_at = kw_test_memory_calls(&memory) + k;
         kw_error error = KW_ERROR_INIT;
         kw_err code = kw_config_set_uri(
-            config, "redis-cluster://u:p@a:1,b:2?client-name=new&address-map=a:1>b:2", &error);
+            config, &error, "redis-cluster://u:p@a:1,b:2?client-name=new&address-map=a:1>b:2");
         is_done = code == KW_OK;
         if (!is_done) {
             assert_int_equal(code, KW_ERR_NOMEM);
@@ -403,12 +403,12 @@ static void test_config_every_option_has_name_text_and_valid_default(void **stat
         kw_error error = KW_ERROR_INIT;
         assert_true(description[0] != '\0');
         if (value[0] != '\0') {
-            assert_int_equal(kw_config_set(config, name, value, &error), KW_OK);
+            assert_int_equal(kw_config_set(config, &error, name, value), KW_OK);
         }
     }
     assert_true(n >= 19 && n < 64);
-    assert_int_equal(kw_config_set(config, "stall-time", "1s", NULL), KW_ERR_CONFIG);
-    assert_int_equal(kw_config_set(config, NULL, "1s", NULL), KW_ERR_CONFIG);
+    assert_int_equal(kw_config_set(config, NULL, "stall-time", "1s"), KW_ERR_CONFIG);
+    assert_int_equal(kw_config_set(config, NULL, NULL, "1s"), KW_ERR_CONFIG);
     kw_config_free(config);
     kw_config_free(NULL);
 }
@@ -417,7 +417,7 @@ static void test_config_later_uri_keeps_options_replaces_servers(void **state)
 {
     (void)state;
     kw_config *config = config_of("redis://a:1?timeout=9s");
-    assert_int_equal(kw_config_set_uri(config, "redis-cluster://b:2", NULL), KW_OK);
+    assert_int_equal(kw_config_set_uri(config, NULL, "redis-cluster://b:2"), KW_OK);
     assert_int_equal(config->options.timeout_ms, 9000);
     assert_int_equal(config->options.seeds_n, 1);
     assert_string_equal(config->options.seeds[0].host, "b");
@@ -428,14 +428,14 @@ static void test_uri_without_a_login_keeps_the_one_that_was_set(void **state)
 {
     (void)state;
     kw_config *config = kw_config_new(NULL);
-    assert_int_equal(kw_config_set(config, "password", "secret", NULL), KW_OK);
-    assert_int_equal(kw_config_set_uri(config, "redis://user@h", NULL), KW_OK);
+    assert_int_equal(kw_config_set(config, NULL, "password", "secret"), KW_OK);
+    assert_int_equal(kw_config_set_uri(config, NULL, "redis://user@h"), KW_OK);
     assert_string_equal(config->options.user, "user");
     assert_string_equal(config->options.password, "secret");
-    assert_int_equal(kw_config_set_uri(config, "redis://:other@h", NULL), KW_OK);
+    assert_int_equal(kw_config_set_uri(config, NULL, "redis://:other@h"), KW_OK);
     assert_string_equal(config->options.user, "user");
     assert_string_equal(config->options.password, "other");
-    assert_int_equal(kw_config_set(config, "user", "", NULL), KW_OK);
+    assert_int_equal(kw_config_set(config, NULL, "user", ""), KW_OK);
     assert_null(config->options.user);
     kw_config_free(config);
 }
@@ -445,10 +445,10 @@ static void test_config_database_on_a_cluster_is_refused(void **state)
     (void)state;
     kw_config *config = config_of("redis-cluster://h");
     kw_error error = KW_ERROR_INIT;
-    assert_int_equal(kw_config_set(config, "db", "3", &error), KW_ERR_CONFIG);
+    assert_int_equal(kw_config_set(config, &error, "db", "3"), KW_ERR_CONFIG);
     says(&error, "db=3", "database 0");
     assert_int_equal(config->options.database, 0);
-    assert_int_equal(kw_config_set(config, "db", "0", &error), KW_OK);
+    assert_int_equal(kw_config_set(config, &error, "db", "0"), KW_OK);
     kw_config_free(config);
 }
 
@@ -470,7 +470,7 @@ static void test_uri_random_changes_are_taken_or_refused_whole(void **state)
         }
         kw_config *config = kw_config_new(NULL);
         kw_error error = KW_ERROR_INIT;
-        kw_err code = kw_config_set_uri(config, text, &error);
+        kw_err code = kw_config_set_uri(config, &error, text);
         assert_int_equal(error.code, code);
         assert_int_equal(config->options.seeds_n == 0, code != KW_OK);
         assert_int_equal(error.text[0] == '\0', code == KW_OK);

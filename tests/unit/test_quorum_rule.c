@@ -19,7 +19,7 @@ static void assert_uri(const char *tail, const char *word)
     kw_config *config = kw_config_new(NULL);
     char uri[300];
     snprintf(uri, sizeof(uri), "redis-ring://a=h1:1,b=h2:2,c=h3:3,d=h4:4,e=h5:5?%s", tail);
-    kw_err code = kw_config_set_uri(config, uri, &error);
+    kw_err code = kw_config_set_uri(config, &error, uri);
     assert_int_equal(code, word == NULL ? KW_OK : KW_ERR_CONFIG);
     if (word != NULL && strstr(error.text, word) == NULL) {
         fail_msg("%s: %s", tail, error.text);
