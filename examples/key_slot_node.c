@@ -24,7 +24,7 @@ static bool show_key(kw_client *kw, const char *key)
     if (kw != NULL) {
         char node[128];
         kw_error error = KW_ERROR_INIT;
-        if (kw_client_slot_node(kw, node, sizeof(node), slot, &error) != KW_OK) {
+        if (kw_client_slot_node(kw, &error, node, sizeof(node), slot) != KW_OK) {
             fprintf(stderr, "\n%s\n", error.text);
             return false;
         }

@@ -25,7 +25,7 @@ static bool find_all(kw_client *kw, kw_error *error, char nodes[KEYS][128])
     for (int i = 0; ok && i < KEYS; i++) {
         char key[32];
         size_t len = (size_t)snprintf(key, sizeof(key), "user:%d", i);
-        ok = kw_client_key_node(kw, nodes[i], 128, key, len, error) == KW_OK;
+        ok = kw_client_key_node(kw, error, nodes[i], 128, key, len) == KW_OK;
     }
     return ok;
 }

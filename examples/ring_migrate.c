@@ -17,8 +17,8 @@ static const char *moved(const char *node, const kw_reply *keys, size_t index, s
 {
     char from[128], to[128];
     const char *key = kw_reply_str(kw_reply_at(keys, index), len);
-    bool is_placed = kw_client_key_node(before, from, sizeof(from), key, *len, &error) == KW_OK &&
-                     kw_client_key_node(after, to, sizeof(to), key, *len, &error) == KW_OK;
+    bool is_placed = kw_client_key_node(before, &error, from, sizeof(from), key, *len) == KW_OK &&
+                     kw_client_key_node(after, &error, to, sizeof(to), key, *len) == KW_OK;
     return is_placed && strcmp(from, node) == 0 && strcmp(from, to) != 0 ? key : NULL;
 }
 

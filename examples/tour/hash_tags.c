@@ -33,7 +33,7 @@ static void show_key(kw_client *kw, const char *key, const kw_reply *value)
 {
     char node[64] = "?";
     unsigned slot = kw_slot(key, strlen(key));
-    kw_client_slot_node(kw, node, sizeof(node), slot, NULL);
+    kw_client_slot_node(kw, NULL, node, sizeof(node), slot);
     printf("       %-20s slot %5u  %s  ", key, slot, node);
     paint(PAINT_BOLD, kw_reply_is_nil(value) ? "" : kw_reply_str(value, NULL));
     putchar('\n');

@@ -19,7 +19,7 @@ static bool fetch(kw_client *kw, kw_error *error)
 {
     for (unsigned slot = 0; slot < KW_SLOTS_N; slot++) {
         char node[64];
-        if (kw_client_slot_node(kw, node, sizeof(node), slot, error) != KW_OK) {
+        if (kw_client_slot_node(kw, error, node, sizeof(node), slot) != KW_OK) {
             return false;
         }
         size_t i = 0;

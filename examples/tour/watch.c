@@ -53,7 +53,7 @@ int main(int argc, char **argv)
     unsigned slot = kw_slot(key, strlen(key));
     kw_client *kw = kw_open(argc > 1 ? argv[1] : "redis-cluster://127.0.0.1:7000", &error);
     double start = now(), end = start + 25;
-    if (kw == NULL || kw_client_slot_node(kw, old, sizeof(old), slot, &error) != KW_OK) {
+    if (kw == NULL || kw_client_slot_node(kw, &error, old, sizeof(old), slot) != KW_OK) {
         fprintf(stderr, "%s\n", error.text);
         kw_close(kw);
         return EXIT_FAILURE;
@@ -62,7 +62,7 @@ int main(int argc, char **argv)
     while (now() < end) {
         fflush(stdout);
         count_one(kw, &sum, key);
-        if (kw_client_slot_node(kw, owner, sizeof(owner), slot, NULL) == KW_OK &&
+        if (kw_client_slot_node(kw, NULL, owner, sizeof(owner), slot) == KW_OK &&
             strcmp(owner, old) != 0) {
             printf("     slot %u is at %s now, after %lld writes\n", slot, owner, sum.done);
             memcpy(old, owner, sizeof(old));

@@ -45,14 +45,14 @@ KW_API kw_err kw_connect(kw_client *client, kw_error *error);
  * single server; KW_ERR_UNSUPPORTED for a ring) into node, cut to node_len bytes with the zero
  * byte. Fetches the map where there is none yet. KW_ERR_NOT_SERVED for a slot without owner. Any
  * thread. */
-KW_API kw_err kw_client_slot_node(kw_client *client, char *node, size_t node_len, unsigned slot,
-                                  kw_error *error);
+KW_API kw_err kw_client_slot_node(kw_client *client, kw_error *error, char *node, size_t node_len,
+                                  unsigned slot);
 
 /* The same for a key of any bytes, on every topology: the primary that a command with this
  * key is sent to (on a ring, the server of the member). KW_ERR_NOT_SERVED where no node has
  * it. Any thread. */
-KW_API kw_err kw_client_key_node(kw_client *client, char *node, size_t node_len, const char *key,
-                                 size_t key_len, kw_error *error);
+KW_API kw_err kw_client_key_node(kw_client *client, kw_error *error, char *node, size_t node_len,
+                                 const char *key, size_t key_len);
 
 #ifdef __cplusplus
 }

@@ -80,8 +80,8 @@ static void write_name(char *out, size_t out_len, const kw_node *node)
     out[len] = '\0';
 }
 
-kw_err kw_client_slot_node(kw_client *client, char *node, size_t node_len, unsigned slot,
-                           kw_error *error)
+kw_err kw_client_slot_node(kw_client *client, kw_error *error, char *node, size_t node_len,
+                           unsigned slot)
 {
     if (client == NULL || node == NULL || node_len == 0) {
         return kw_error_set(error, KW_ERR_ARGUMENT, KW_EFFECT_NONE,
@@ -112,8 +112,8 @@ kw_err kw_client_slot_node(kw_client *client, char *node, size_t node_len, unsig
     return code;
 }
 
-kw_err kw_client_key_node(kw_client *client, char *node, size_t node_len, const char *key,
-                          size_t key_len, kw_error *error)
+kw_err kw_client_key_node(kw_client *client, kw_error *error, char *node, size_t node_len,
+                          const char *key, size_t key_len)
 {
     if (client == NULL || node == NULL || node_len == 0 || (key == NULL && key_len > 0)) {
         return kw_error_set(error, KW_ERR_ARGUMENT, KW_EFFECT_NONE,

@@ -59,7 +59,7 @@ static void make_key(char *key, size_t len, const world *self, unsigned number)
 static bool has_moved(const world *self, const char *key)
 {
     char node[128] = "";
-    return kw_client_key_node(self->client, node, sizeof(node), key, strlen(key), NULL) == KW_OK &&
+    return kw_client_key_node(self->client, NULL, node, sizeof(node), key, strlen(key)) == KW_OK &&
            strcmp(node, kw_test_server_address(self->old)) != 0;
 }
 

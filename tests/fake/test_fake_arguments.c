@@ -173,9 +173,9 @@ static void test_arguments_null_is_an_error_not_a_crash(void **state)
     kw_batch_free(NULL);
     kw_session_close(NULL);
     char node[8];
-    assert_int_not_equal(kw_client_slot_node(NULL, node, sizeof(node), 0, NULL), KW_OK);
-    assert_int_equal(kw_client_slot_node(kw, node, sizeof(node), 16384, NULL), KW_ERR_NOT_SERVED);
-    assert_int_equal(kw_client_slot_node(kw, node, sizeof(node), 0, NULL), KW_OK);
+    assert_int_not_equal(kw_client_slot_node(NULL, NULL, node, sizeof(node), 0), KW_OK);
+    assert_int_equal(kw_client_slot_node(kw, NULL, node, sizeof(node), 16384), KW_ERR_NOT_SERVED);
+    assert_int_equal(kw_client_slot_node(kw, NULL, node, sizeof(node), 0), KW_OK);
     assert_int_equal(strlen(node), sizeof(node) - 1); /* cut to fit */
     kw_error old = KW_ERROR_INIT;
     old.size = offsetof(kw_error, effect); /* a program of an older version */

@@ -321,7 +321,7 @@ static void test_map_nonsense_is_refused_and_the_next_good_one_taken(void **stat
         }
         assert_int_equal(kw_test_ask_integer(kw, "INCR bar"), 0);
         char node[100];
-        assert_int_equal(kw_client_slot_node(kw, node, sizeof(node), 16383, NULL), KW_OK);
+        assert_int_equal(kw_client_slot_node(kw, NULL, node, sizeof(node), 16383), KW_OK);
         assert_string_equal(node, kw_fake_address(fakes[1]));
         assert_int_equal(kw_test_stats(kw).map_changes, 1);
         /* And then a good one. */

@@ -88,7 +88,7 @@ static void test_redirect_moved_patches_one_slot(void **state)
     assert_int_equal(kw_test_ask_integer(kw, "INCR bar"), 0);
     assert_int_equal(kw_test_ask_integer(kw, "INCR hello"), 0);
     char node[100];
-    assert_int_equal(kw_client_slot_node(kw, node, sizeof(node), FOO_SLOT + 1, NULL), KW_OK);
+    assert_int_equal(kw_client_slot_node(kw, NULL, node, sizeof(node), FOO_SLOT + 1), KW_OK);
     assert_string_equal(node, kw_fake_address(fakes[1]));
     assert_int_equal(kw_test_stats(kw).moved, 1);
     kw_close(kw);

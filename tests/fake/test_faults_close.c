@@ -197,7 +197,7 @@ static void test_close_ends_calls_on_nodes_that_left_the_map(void **state)
     char node[100] = "";
     for (int i = 0; i < 400 && strcmp(node, kw_fake_address(fakes[0])) != 0; i++) {
         kw_reply_free(kw_command(kw, NULL, "INCR bar"));
-        assert_int_equal(kw_client_slot_node(kw, node, sizeof(node), 12182, NULL), KW_OK);
+        assert_int_equal(kw_client_slot_node(kw, NULL, node, sizeof(node), 12182), KW_OK);
         kw_test_sleep_ms(5);
     }
     assert_string_equal(node, kw_fake_address(fakes[0]));

@@ -161,7 +161,7 @@ static void test_failover_by_command_back_and_forth(void **state)
         kw_test_server *heir = kw_test_group_failover(it->group, &promoted_ns);
         char name[64] = "";
         while (strcmp(name, kw_test_server_address(heir)) != 0) {
-            assert_int_equal(kw_client_slot_node(it->client, name, sizeof(name), 0, NULL), KW_OK);
+            assert_int_equal(kw_client_slot_node(it->client, NULL, name, sizeof(name), 0), KW_OK);
             assert_true(kw_test_now_ns() - promoted_ns < 10000000000u);
             kw_test_sleep_ms(1);
         }

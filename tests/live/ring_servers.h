@@ -75,7 +75,7 @@ static inline kw_test_server *ring_owner(const ring_servers *servers, kw_client 
 {
     char node[128];
     kw_error error = KW_ERROR_INIT;
-    if (kw_client_key_node(client, node, sizeof(node), key, key_len, &error) != KW_OK) {
+    if (kw_client_key_node(client, &error, node, sizeof(node), key, key_len) != KW_OK) {
         kw_test_die("%s", error.text);
     }
     for (size_t i = 0; i < RING_SERVERS; i++) {

@@ -229,7 +229,7 @@ static void test_batch_stopped_node_fails_its_own_commands_only(void **state)
         int len = snprintf(key, sizeof(key), "stopped:%zu", i);
         char node[64];
         assert_int_equal(
-            kw_client_slot_node(kw, node, sizeof(node), kw_slot(key, (size_t)len), NULL), KW_OK);
+            kw_client_slot_node(kw, NULL, node, sizeof(node), kw_slot(key, (size_t)len)), KW_OK);
         bool is_stopped = strcmp(node, kw_test_server_address(stopped)) == 0;
         const kw_reply *reply = kw_batch_reply(batch, i, &error);
         assert_int_equal(reply == NULL, is_stopped);

@@ -31,7 +31,7 @@ static kw_test_server *node(const stage *it, size_t index)
 static void assert_slot_node(stage *it, unsigned slot, const kw_test_server *owner)
 {
     char name[64];
-    assert_int_equal(kw_client_slot_node(it->client, name, sizeof(name), slot, NULL), KW_OK);
+    assert_int_equal(kw_client_slot_node(it->client, NULL, name, sizeof(name), slot), KW_OK);
     assert_string_equal(name, kw_test_server_address(owner));
 }
 
@@ -315,7 +315,7 @@ static void test_slot_without_owner_is_not_served_after_one_more_fetch(void **st
     assert_int_equal(error.effect, KW_EFFECT_NONE);
     assert_true(kw_test_now_ms() - start_ms < 2000);
     assert_true(kw_test_stats(client).refreshes <= 2);
-    assert_int_equal(kw_client_slot_node(client, name, sizeof(name), slot, &error),
+    assert_int_equal(kw_client_slot_node(client, &error, name, sizeof(name), slot),
                      KW_ERR_NOT_SERVED);
     kw_test_ask_ok(client, "SET {t}:other 1"); /* the others' keys do not notice */
     kw_test_server_ok(node(it, 0), "CLUSTER ADDSLOTS %u", slot);

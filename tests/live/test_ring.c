@@ -288,7 +288,7 @@ static void test_routes_by_key_name_and_address_reach_their_node(void **state)
     for (int i = 0; i < 20; i++) {
         char key[16];
         snprintf(key, sizeof(key), "r:%d", i);
-        assert_int_equal(kw_client_key_node(client, node, sizeof(node), key, strlen(key), &error),
+        assert_int_equal(kw_client_key_node(client, &error, node, sizeof(node), key, strlen(key)),
                          KW_OK);
         options.route = KW_ROUTE_KEY;
         options.key = key;
@@ -316,7 +316,7 @@ static void test_routes_by_key_name_and_address_reach_their_node(void **state)
     options.route = KW_ROUTE_SLOT;
     assert_null(port_of(client, &options, &error));
     assert_int_equal(error.code, KW_ERR_UNSUPPORTED);
-    assert_int_equal(kw_client_slot_node(client, node, sizeof(node), 0, &error),
+    assert_int_equal(kw_client_slot_node(client, &error, node, sizeof(node), 0),
                      KW_ERR_UNSUPPORTED);
     kw_close(client);
 }

@@ -83,7 +83,7 @@ static bool is_owner(stage *it, const kw_test_server *primary)
 {
     char node[128];
     const char *key = key_of_group(it->client);
-    assert_int_equal(kw_client_key_node(it->client, node, sizeof(node), key, strlen(key), NULL),
+    assert_int_equal(kw_client_key_node(it->client, NULL, node, sizeof(node), key, strlen(key)),
                      KW_OK);
     return strcmp(node, kw_test_server_address(primary)) == 0;
 }
@@ -243,7 +243,7 @@ static void test_group_joins_and_leaves_by_commit(void **state)
     assert_int_equal(kw_members_reweight(members, &error, "c", 1, 3), KW_OK);
     assert_int_equal(kw_members_commit(members, &error), KW_OK);
     char node[128];
-    assert_int_equal(kw_client_key_node(client, node, sizeof(node), key, strlen(key), &error),
+    assert_int_equal(kw_client_key_node(client, &error, node, sizeof(node), key, strlen(key)),
                      KW_OK);
     assert_string_equal(node, kw_test_server_address(kw_test_group_primary(it->group)));
     assert_int_equal(kw_members_remove(members, &error, "c", 1), KW_OK);

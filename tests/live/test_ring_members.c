@@ -29,7 +29,7 @@ static void node_of(char node[128], kw_client *client, int i)
     char key[32];
     kw_error error = KW_ERROR_INIT;
     snprintf(key, sizeof(key), "key:%d", i);
-    if (kw_client_key_node(client, node, 128, key, strlen(key), &error) != KW_OK) {
+    if (kw_client_key_node(client, &error, node, 128, key, strlen(key)) != KW_OK) {
         kw_test_die("%s", error.text);
     }
 }

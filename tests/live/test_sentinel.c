@@ -37,7 +37,7 @@ static void step(kw_client *client)
 static void assert_primary(stage *it, const kw_test_server *server)
 {
     char name[64];
-    assert_int_equal(kw_client_slot_node(it->client, name, sizeof(name), 0, NULL), KW_OK);
+    assert_int_equal(kw_client_slot_node(it->client, NULL, name, sizeof(name), 0), KW_OK);
     assert_string_equal(name, kw_test_server_address(server));
 }
 
@@ -284,7 +284,7 @@ static void test_failover_by_command_moves_every_connection(void **state)
         char name[64] = "";
         while (strcmp(name, kw_test_server_address(heir)) != 0) {
             step(it->client); /* each is answered */
-            assert_int_equal(kw_client_slot_node(it->client, name, sizeof(name), 0, NULL), KW_OK);
+            assert_int_equal(kw_client_slot_node(it->client, NULL, name, sizeof(name), 0), KW_OK);
             assert_true(kw_test_now_ms() < end_ms);
         }
         print_message("the new primary is used %lu ms after its promotion\n",

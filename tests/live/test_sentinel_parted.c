@@ -121,7 +121,7 @@ static void check_runs(const stage *it, const run_list *old, const run_list *hei
 static kw_test_server *followed(const stage *it)
 {
     char name[64];
-    assert_int_equal(kw_client_slot_node(it->client, name, sizeof(name), 0, NULL), KW_OK);
+    assert_int_equal(kw_client_slot_node(it->client, NULL, name, sizeof(name), 0), KW_OK);
     for (size_t i = 1; i < SERVERS; i++) {
         if (strcmp(name, kw_test_server_address(it->servers[i])) == 0) {
             return it->servers[i];
