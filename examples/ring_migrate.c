@@ -37,8 +37,8 @@ static long copy(const char *node, const kw_reply *keys)
     for (size_t i = 0; ok && i < n; i++) {
         const char *key = moved(node, keys, i, &len), *dump;
         if (key != NULL) {
-            dump = kw_reply_str(kw_batch_reply(reads, at++, &error), &dump_len);
-            long long ttl = kw_reply_int(kw_batch_reply(reads, at++, &error));
+            dump = kw_reply_str(kw_batch_reply(reads, &error, at++), &dump_len);
+            long long ttl = kw_reply_int(kw_batch_reply(reads, &error, at++));
             ok = dump == NULL || ttl == -2 || /* gone meanwhile */
                  kw_batch_add(writes, &error, "RESTORE %b %lld %b", key, len, ttl > 0 ? ttl : 0LL,
                               dump, dump_len) == KW_OK;
@@ -46,7 +46,7 @@ static long copy(const char *node, const kw_reply *keys)
     }
     ok = ok && kw_batch_run(writes, &error, 0) == KW_OK;
     for (size_t i = 0; ok && i < kw_batch_count(writes); i++) {
-        const char *text = kw_reply_str(kw_batch_reply(writes, i, &error), NULL);
+        const char *text = kw_reply_str(kw_batch_reply(writes, &error, i), NULL);
         ok = strcmp(text, "OK") == 0 || strncmp(text, "BUSYKEY", 7) == 0; /* it is there */
         snprintf(error.text, sizeof(error.text), "%s", ok ? "" : text);
     }

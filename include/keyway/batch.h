@@ -53,12 +53,12 @@ KW_API kw_err kw_batch_run(kw_batch *batch, kw_error *error, uint64_t timeout_ms
 
 /* Reply of command number index (from 0, in the order of adding), borrowed from the batch;
  * NULL, with error set, where it has none. */
-KW_API const kw_reply *kw_batch_reply(const kw_batch *batch, size_t index, kw_error *error);
+KW_API const kw_reply *kw_batch_reply(const kw_batch *batch, kw_error *error, size_t index);
 
 /* The same, but the reply is the caller's from now on, to free with kw_reply_free. It is moved
  * out of the memory that the batch's replies share: KW_ERR_NOMEM, with the reply still in the
  * batch, where there is none for it. */
-KW_API kw_reply *kw_batch_take(kw_batch *batch, size_t index, kw_error *error);
+KW_API kw_reply *kw_batch_take(kw_batch *batch, kw_error *error, size_t index);
 
 /* Forgets all commands and results; the memory is kept for the next ones. */
 KW_API void kw_batch_clear(kw_batch *batch);

@@ -175,7 +175,7 @@ static size_t tell_first(const kw_batch *batch, kw_error *error)
     size_t failures_n = 0;
     for (size_t i = 0; i < batch->items_n; i++) {
         if (batch->items[i].code != KW_OK && failures_n++ == 0) {
-            (void)kw_batch_reply(batch, i, error);
+            (void)kw_batch_reply(batch, error, i);
         }
     }
     return failures_n;
@@ -226,13 +226,13 @@ static kw_item *find_item(const kw_batch *batch, size_t index, kw_error *error)
     return item;
 }
 
-const kw_reply *kw_batch_reply(const kw_batch *batch, size_t index, kw_error *error)
+const kw_reply *kw_batch_reply(const kw_batch *batch, kw_error *error, size_t index)
 {
     const kw_item *item = find_item(batch, index, error);
     return item != NULL ? item->request.reply : NULL;
 }
 
-kw_reply *kw_batch_take(kw_batch *batch, size_t index, kw_error *error)
+kw_reply *kw_batch_take(kw_batch *batch, kw_error *error, size_t index)
 {
     kw_item *item = find_item(batch, index, error);
     if (item == NULL) {

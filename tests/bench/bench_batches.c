@@ -50,7 +50,7 @@ static void run_batch(size_t n)
 {
     kw_bench_die_if(kw_batch_run(batch, NULL, 0) != KW_OK, "keyway batch");
     for (size_t i = 0; i < n; i++) {
-        const kw_reply *reply = kw_batch_reply(batch, i, NULL);
+        const kw_reply *reply = kw_batch_reply(batch, NULL, i);
         kw_bench_die_if(kw_reply_type(reply) != KW_REPLY_STRING, "keyway GET");
     }
     kw_batch_clear(batch);

@@ -67,7 +67,7 @@ static void get_batches_kw(kw_client *kw, size_t n, size_t batch_n)
         }
         die_if(kw_batch_run(batch, NULL, 0) != KW_OK);
         for (size_t i = 0; i < batch_n; i++) {
-            die_if(kw_reply_type(kw_batch_reply(batch, i, NULL)) != KW_REPLY_STRING);
+            die_if(kw_reply_type(kw_batch_reply(batch, NULL, i)) != KW_REPLY_STRING);
         }
         kw_batch_clear(batch);
     }

@@ -313,7 +313,7 @@ static void test_framing_reply_that_ends_in_garbage_is_not_given(void **state)
     assert_int_equal(kw_batch_add(batch, NULL, "LPOP b"), KW_OK);
     kw_error error = KW_ERROR_INIT;
     assert_int_equal(kw_batch_run(batch, &error, 0), KW_ERR_PROTOCOL);
-    assert_null(kw_batch_reply(batch, 1, &error));
+    assert_null(kw_batch_reply(batch, &error, 1));
     assert_int_equal(error.code, KW_ERR_PROTOCOL);
     assert_int_equal(error.effect, KW_EFFECT_MAYBE);
     kw_batch_free(batch);

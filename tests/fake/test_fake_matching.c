@@ -250,7 +250,7 @@ static void test_matching_surplus_reply_spoils_the_replies_that_came_with_it(voi
     kw_error error = KW_ERROR_INIT;
     assert_int_equal(kw_batch_run(batch, &error, 0), KW_ERR_DESYNC);
     assert_int_equal(error.effect, KW_EFFECT_MAYBE);
-    assert_null(kw_batch_reply(batch, 1, &error));
+    assert_null(kw_batch_reply(batch, &error, 1));
     assert_int_equal(error.code, KW_ERR_DESYNC);
     assert_int_equal(error.effect, KW_EFFECT_MAYBE);
     kw_batch_free(batch);
@@ -273,10 +273,10 @@ static void test_matching_pipeline_cut_short_keeps_what_was_answered(void **stat
     }
     kw_error error = KW_ERROR_INIT;
     assert_int_equal(kw_batch_run(batch, &error, 0), KW_ERR_TIMEOUT);
-    assert_int_equal(kw_reply_int(kw_batch_reply(batch, 0, &error)), 1);
-    assert_string_equal(kw_reply_str(kw_batch_reply(batch, 1, &error), NULL), "x");
+    assert_int_equal(kw_reply_int(kw_batch_reply(batch, &error, 0)), 1);
+    assert_string_equal(kw_reply_str(kw_batch_reply(batch, &error, 1), NULL), "x");
     for (size_t i = 2; i < 5; i++) {
-        assert_null(kw_batch_reply(batch, i, &error));
+        assert_null(kw_batch_reply(batch, &error, i));
         assert_int_equal(error.code, KW_ERR_TIMEOUT);
         assert_int_equal(error.effect, KW_EFFECT_MAYBE);
     }
@@ -304,16 +304,16 @@ static void test_matching_reply_over_a_limit_is_one_commands(void **state)
     }
     kw_error error = KW_ERROR_INIT;
     assert_int_equal(kw_batch_run(batch, &error, 0), KW_ERR_LIMIT);
-    assert_int_equal(kw_reply_int(kw_batch_reply(batch, 0, &error)), 1);
-    assert_null(kw_batch_reply(batch, 1, &error));
+    assert_int_equal(kw_reply_int(kw_batch_reply(batch, &error, 0)), 1);
+    assert_null(kw_batch_reply(batch, &error, 1));
     assert_int_equal(error.code, KW_ERR_LIMIT);
     assert_int_equal(error.effect, KW_EFFECT_DONE);
-    assert_string_equal(kw_reply_str(kw_batch_reply(batch, 2, &error), NULL), "x");
-    assert_null(kw_batch_reply(batch, 3, &error));
+    assert_string_equal(kw_reply_str(kw_batch_reply(batch, &error, 2), NULL), "x");
+    assert_null(kw_batch_reply(batch, &error, 3));
     assert_int_equal(error.code, KW_ERR_CLOSED);
     assert_int_equal(error.effect, KW_EFFECT_MAYBE);
     assert_non_null(strstr(error.text, "over a limit"));
-    assert_string_equal(kw_reply_str(kw_batch_reply(batch, 4, &error), NULL), "y");
+    assert_string_equal(kw_reply_str(kw_batch_reply(batch, &error, 4), NULL), "y");
     kw_batch_free(batch);
     assert_in_range(kw_fake_count(fake, "INCR b"), 0, 1);
     kw_close(kw);

@@ -226,9 +226,9 @@ static void test_redirect_out_of_a_batch_is_for_that_command(void **state)
     if (kw_batch_run(batch, &error, 0) != KW_OK) {
         fail_msg("%s", error.text);
     }
-    assert_int_equal(kw_reply_int(kw_batch_reply(batch, 0, NULL)), 0);
-    assert_int_equal(kw_reply_int(kw_batch_reply(batch, 1, NULL)), 2);
-    assert_int_equal(kw_reply_int(kw_batch_reply(batch, 2, NULL)), 2);
+    assert_int_equal(kw_reply_int(kw_batch_reply(batch, NULL, 0)), 0);
+    assert_int_equal(kw_reply_int(kw_batch_reply(batch, NULL, 1)), 2);
+    assert_int_equal(kw_reply_int(kw_batch_reply(batch, NULL, 2)), 2);
     assert_int_equal(kw_fake_count(fakes[2], "ASKING"), 1);
     assert_int_equal(kw_fake_count(fakes[2], "GET *"), 2);
     kw_batch_free(batch);

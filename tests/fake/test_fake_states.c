@@ -91,7 +91,7 @@ static void test_states_that_pass_cost_a_batch_nothing(void **state)
         if (kw_batch_run(batch, &error, 0) != KW_OK) {
             fail_msg("%s: %s", waits[i].says, error.text);
         }
-        assert_int_equal(kw_reply_int(kw_batch_reply(batch, 1, &error)), 1);
+        assert_int_equal(kw_reply_int(kw_batch_reply(batch, &error, 1)), 1);
         kw_batch_free(batch);
         assert_int_equal(kw_fake_count(fakes[0], "INCR bar"), 2);
         assert_int_equal(kw_fake_count(fakes[1], "INCR foo"), 4);
@@ -148,7 +148,7 @@ static void test_states_that_stay_are_named_at_the_deadline(void **state)
             assert_int_equal(error.attempts, kw_fake_count(fakes[1], "INCR foo"));
             assert_in_range(error.attempts, 2, 12); /* pauses grow */
         }
-        assert_int_equal(kw_reply_int(kw_batch_reply(batch, 0, NULL)), 5);
+        assert_int_equal(kw_reply_int(kw_batch_reply(batch, NULL, 0)), 5);
         kw_batch_free(batch);
         kw_close(kw);
     }
@@ -194,7 +194,7 @@ static void test_states_that_are_final_are_given_at_once(void **state)
         kw_batch *batch = kw_batch_new(kw, NULL);
         kw_batch_add(batch, NULL, "INCR foo");
         assert_int_equal(kw_batch_run(batch, NULL, 0), KW_OK);
-        assert_true(kw_reply_is_error(kw_batch_reply(batch, 0, NULL)));
+        assert_true(kw_reply_is_error(kw_batch_reply(batch, NULL, 0)));
         kw_batch_free(batch);
         assert_in_range(kw_test_now_ms() - start_ms, 0, LATE_MS);
         assert_int_equal(kw_fake_count(fakes[1], "INCR foo"), 2);

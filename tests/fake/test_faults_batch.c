@@ -78,14 +78,14 @@ static kw_batch *batch_of(kw_client *kw, const char *format, int n)
 static kw_error error_at(const kw_batch *batch, size_t index)
 {
     kw_error error = KW_ERROR_INIT;
-    assert_null(kw_batch_reply(batch, index, &error));
+    assert_null(kw_batch_reply(batch, &error, index));
     return error;
 }
 
 static void assert_number(const kw_batch *batch, size_t index, long long number)
 {
     kw_error error = KW_ERROR_INIT;
-    const kw_reply *reply = kw_batch_reply(batch, index, &error);
+    const kw_reply *reply = kw_batch_reply(batch, &error, index);
     if (reply == NULL || kw_reply_int(reply) != number) {
         fail_msg("command %zu: %s%s", index, error.text,
                  reply != NULL ? kw_reply_str(reply, NULL) : "");

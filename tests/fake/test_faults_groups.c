@@ -78,8 +78,8 @@ static void test_batch_waits_for_the_group_to_be_found(void **state)
     assert_int_equal(kw_batch_add(batch, &error, "INCR %s", key_of(kw, 'a')), KW_OK);
     assert_int_equal(kw_batch_add(batch, &error, "INCR %s", key_of(kw, 'b')), KW_OK);
     assert_int_equal(kw_batch_run(batch, &error, 0), KW_OK);
-    assert_int_equal(kw_reply_int(kw_batch_reply(batch, 0, NULL)), 0);
-    assert_int_equal(kw_reply_int(kw_batch_reply(batch, 1, NULL)), 1);
+    assert_int_equal(kw_reply_int(kw_batch_reply(batch, NULL, 0)), 0);
+    assert_int_equal(kw_reply_int(kw_batch_reply(batch, NULL, 1)), 1);
     kw_batch_free(batch);
     kw_close(kw);
 }

@@ -261,7 +261,7 @@ static void call_batch(caller *self)
         (void)kw_batch_run(batch, NULL, 0);
         for (size_t i = 0; i < BATCH_N; i++) {
             kw_error error = KW_ERROR_INIT;
-            tell(self, numbers[i], kw_batch_reply(batch, i, &error), &error);
+            tell(self, numbers[i], kw_batch_reply(batch, &error, i), &error);
         }
     }
     kw_batch_free(batch);

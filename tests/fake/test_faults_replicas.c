@@ -235,7 +235,7 @@ static void test_read_lost_with_its_replica_runs_at_the_primary(void **state)
     }
     assert_int_equal(kw_batch_run(batch, NULL, 0), KW_OK);
     for (size_t i = 0; i < 20; i++) {
-        assert_int_equal(kw_reply_int(kw_batch_reply(batch, i, NULL)), 0);
+        assert_int_equal(kw_reply_int(kw_batch_reply(batch, NULL, i)), 0);
     }
     assert_int_equal(kw_fake_count(PRIMARY, "INCR *"), 10);
     kw_batch_free(batch);

@@ -85,8 +85,8 @@ static void run_batches(void *arg, unsigned thread)
         expect(it, kw_batch_run(batch, &error, 0) == KW_OK, "batch", &error);
         for (unsigned key = 0; key < KEYS; key++) {
             fill(value, thread, round, key);
-            expect(it, is_ok(kw_batch_reply(batch, key * 2, NULL)), "SET of a batch", &error);
-            expect(it, is_value(kw_batch_reply(batch, key * 2 + 1, NULL), value), "GET of a batch",
+            expect(it, is_ok(kw_batch_reply(batch, NULL, key * 2)), "SET of a batch", &error);
+            expect(it, is_value(kw_batch_reply(batch, NULL, key * 2 + 1), value), "GET of a batch",
                    &error);
         }
         kw_batch_clear(batch);

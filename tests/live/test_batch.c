@@ -69,7 +69,7 @@ static void run(kw_batch *batch)
 static void is_text(const kw_batch *batch, size_t index, const char *text)
 {
     kw_error error = KW_ERROR_INIT;
-    const kw_reply *reply = kw_batch_reply(batch, index, &error);
+    const kw_reply *reply = kw_batch_reply(batch, &error, index);
     if (reply == NULL) {
         fail_msg("%s", error.text);
     }
@@ -109,10 +109,10 @@ static void test_batch_each_command_has_its_own_result(void **state)
     add(batch, "LRANGE {own}:list 0 -1");
     run(batch);
     is_text(batch, 0, "OK");
-    assert_true(kw_reply_is_error(kw_batch_reply(batch, 1, NULL)));
-    assert_true(kw_reply_is_nil(kw_batch_reply(batch, 2, NULL)));
-    kw_reply *list = kw_batch_take(batch, 4, NULL);
-    assert_null(kw_batch_reply(batch, 4, NULL));
+    assert_true(kw_reply_is_error(kw_batch_reply(batch, NULL, 1)));
+    assert_true(kw_reply_is_nil(kw_batch_reply(batch, NULL, 2)));
+    kw_reply *list = kw_batch_take(batch, NULL, 4);
+    assert_null(kw_batch_reply(batch, NULL, 4));
     kw_batch_free(batch);
     assert_int_equal(kw_reply_count(list), 3); /* outlives the batch */
     kw_reply_free(list);
@@ -131,7 +131,7 @@ static void test_batch_wrong_uses_are_refused(void **state)
     assert_int_equal(kw_batch_add(batch, &error, "MULTI"), KW_ERR_REFUSED);
     assert_int_equal(kw_batch_add(batch, &error, "SINTER a b"), KW_ERR_CROSSSLOT);
     assert_int_equal(kw_batch_count(batch), 0);
-    assert_null(kw_batch_reply(batch, 0, &error));
+    assert_null(kw_batch_reply(batch, &error, 0));
     assert_null(kw_batch_new(NULL, &error));
     kw_batch_free(batch);
     kw_batch_free(NULL);
@@ -201,7 +201,7 @@ static void test_batch_more_bytes_than_sockets_hold(void **state)
     run(batch);
     for (size_t i = 0; i < 40; i++) {
         size_t len;
-        kw_reply_str(kw_batch_reply(batch, 2 * i + 1, NULL), &len);
+        kw_reply_str(kw_batch_reply(batch, NULL, 2 * i + 1), &len);
         assert_int_equal(len, sizeof(value) - 1);
     }
     kw_batch_free(batch);
@@ -231,7 +231,7 @@ static void test_batch_stopped_node_fails_its_own_commands_only(void **state)
         assert_int_equal(
             kw_client_slot_node(kw, NULL, node, sizeof(node), kw_slot(key, (size_t)len)), KW_OK);
         bool is_stopped = strcmp(node, kw_test_server_address(stopped)) == 0;
-        const kw_reply *reply = kw_batch_reply(batch, i, &error);
+        const kw_reply *reply = kw_batch_reply(batch, &error, i);
         assert_int_equal(reply == NULL, is_stopped);
         if (is_stopped) {
             assert_int_equal(error.effect, KW_EFFECT_MAYBE);

@@ -157,7 +157,7 @@ static void test_a_batch_goes_to_all_nodes_with_one_wait(void **state)
     }
     assert_int_equal(kw_batch_run(batch, &error, 0), KW_OK);
     for (size_t i = 0; i < N; i++) {
-        const kw_reply *reply = kw_batch_reply(batch, 2 * i + 1, &error);
+        const kw_reply *reply = kw_batch_reply(batch, &error, 2 * i + 1);
         assert_int_equal(kw_reply_int(reply), i + 1);
     }
     kw_batch_clear(batch);
@@ -168,7 +168,7 @@ static void test_a_batch_goes_to_all_nodes_with_one_wait(void **state)
     assert_in_range(added_n, 1, 29); /* those with one owner */
     assert_int_equal(kw_batch_run(batch, &error, 0), KW_OK);
     for (size_t i = 0; i < added_n; i++) {
-        const kw_reply *reply = kw_batch_reply(batch, i, &error);
+        const kw_reply *reply = kw_batch_reply(batch, &error, i);
         assert_true(kw_reply_type(kw_reply_at(reply, 0)) == KW_REPLY_STRING);
         assert_true(kw_reply_type(kw_reply_at(reply, 1)) == KW_REPLY_STRING);
     }

@@ -255,7 +255,7 @@ static void test_a_batch_whose_keys_came_apart_is_told_so(void **state)
     assert_int_equal(kw_batch_run(batch, &error, 0), KW_ERR_CROSSSLOT);
     size_t torn_n = 0;
     for (size_t i = 0; i < added_n; i++) {
-        if (kw_batch_reply(batch, i, &error) == NULL) {
+        if (kw_batch_reply(batch, &error, i) == NULL) {
             assert_int_equal(error.code, KW_ERR_CROSSSLOT);
             assert_int_equal(error.effect, KW_EFFECT_NONE);
             assert_non_null(strstr(error.text, "ring was changed"));

@@ -263,7 +263,7 @@ static void test_batch_of_many_commands(void **state)
     }
     assert_int_equal(kw_batch_run(batch, &error, 0), KW_OK);
     for (size_t i = 0; i < 20000; i++) {
-        const char *text = kw_reply_str(kw_batch_reply(batch, i, &error), NULL);
+        const char *text = kw_reply_str(kw_batch_reply(batch, &error, i), NULL);
         assert_non_null(text);
         assert_int_equal(strtoul(text, NULL, 10), i);
     }
