@@ -58,7 +58,7 @@ int main(int argc, char **argv)
     }
     for (; at < kw_ring_nodes_n(ring) && failed == 0; at += strcmp(cursor, "0") == 0 ? 1 : 0) {
         const char *scan[] = {"SCAN", cursor, "COUNT", "200"};
-        kw_reply *page = ask(kw, &err, kw_ring_node_name(ring, (uint32_t)at, NULL), 4, scan);
+        kw_reply *page = ask(kw, &err, kw_ring_node_name(ring, NULL, (uint32_t)at), 4, scan);
         repair(quorum, &err, kw_reply_at(page, 1));
         snprintf(cursor, sizeof(cursor), "%s", kw_reply_str(kw_reply_at(page, 0), NULL));
         kw_reply_free(page);
@@ -70,7 +70,7 @@ int main(int argc, char **argv)
     }
     for (at = 0; at < kw_ring_nodes_n(ring) && failed == 0; at++) {
         const char *mark[] = {"SET", KW_QUORUM_MARKER, "1"};
-        kw_reply_free(ask(kw, &err, kw_ring_node_name(ring, (uint32_t)at, NULL), 3, mark));
+        kw_reply_free(ask(kw, &err, kw_ring_node_name(ring, NULL, (uint32_t)at), 3, mark));
     }
     fclose(state);
     kw_ring_unref(ring);

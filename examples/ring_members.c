@@ -38,7 +38,7 @@ static bool add(kw_client *kw, kw_error *error, const char *member)
     kw_ring *now = kw_client_ring(kw, error);
     bool ok = members != NULL && now != NULL && kw_members_add(members, error, member) == KW_OK;
     kw_ring *then = ok ? kw_members_ring(members, error) : NULL;
-    ok = then != NULL && kw_ring_moved(now, then, &share, error) == KW_OK;
+    ok = then != NULL && kw_ring_moved(now, error, &share, then) == KW_OK;
     printf("%s would move %.1f %% of all keys, to itself\n", member, 100 * share);
     ok = ok && kw_members_commit(members, error) == KW_OK;
     kw_ring_unref(now);

@@ -19,7 +19,7 @@ static kw_ring *make(const char *placement, uint32_t nodes_n)
 {
     kw_error error = KW_ERROR_INIT;
     kw_ring *ring = NULL;
-    kw_ring_change *change = kw_ring_change_new(placement, NULL, &error);
+    kw_ring_change *change = kw_ring_change_new(placement, &error, NULL);
     kw_err err = change != NULL ? KW_OK : error.code;
     for (uint32_t i = 0; err == KW_OK && i < nodes_n; i++) {
         err = kw_ring_change_add(change, &error, names[i], strlen(names[i]), 1);
@@ -53,7 +53,7 @@ static bool spread(const char *placement)
     printf("%s: %d keys on %d nodes\n", ring != NULL ? kw_ring_placement(ring) : "", KEYS,
            NODES_MAX);
     for (uint32_t node = 0; ring != NULL && node < NODES_MAX; node++) {
-        bar(kw_ring_node_name(ring, node, NULL), (double)counts[node] / KEYS);
+        bar(kw_ring_node_name(ring, NULL, node), (double)counts[node] / KEYS);
     }
     kw_ring_unref(ring);
     return ring != NULL;
@@ -65,7 +65,7 @@ static bool what_if(const char *placement)
     double moved = 0;
     kw_ring *three = make(placement, 3);
     kw_ring *four = make(placement, 4);
-    bool ok = three != NULL && four != NULL && kw_ring_moved(three, four, &moved, NULL) == KW_OK;
+    bool ok = three != NULL && four != NULL && kw_ring_moved(three, NULL, &moved, four) == KW_OK;
     bar(placement, moved);
     kw_ring_unref(three);
     kw_ring_unref(four);

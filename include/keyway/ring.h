@@ -56,8 +56,8 @@ typedef struct kw_ring_change kw_ring_change;
  * placement (KW_ERR_ARGUMENT), without memory (KW_ERR_NOMEM), and where the xxHash
  * that keyway was built with gives other values than it should (KW_ERR_UNSUPPORTED).
  * Freed with kw_ring_change_free. Any thread. */
-KW_API kw_ring_change *kw_ring_change_new(const char *placement, const kw_allocator *allocator,
-                                          kw_error *error);
+KW_API kw_ring_change *kw_ring_change_new(const char *placement, kw_error *error,
+                                          const kw_allocator *allocator);
 
 /* Starts from the nodes, the placement and the allocator of a ring, which stays as it is.
  * NULL, with an error, when there is no memory. Freed with kw_ring_change_free. Any
@@ -116,7 +116,7 @@ KW_API size_t kw_ring_nodes_n(const kw_ring *ring);
 
 /* Name of a node, with a zero byte behind that name_len (may be NULL) does not count; its
  * zone; NULL past the last node. Borrowed from the ring. Any thread. */
-KW_API const char *kw_ring_node_name(const kw_ring *ring, uint32_t node, size_t *name_len);
+KW_API const char *kw_ring_node_name(const kw_ring *ring, size_t *name_len, uint32_t node);
 KW_API const char *kw_ring_node_zone(const kw_ring *ring, uint32_t node);
 
 /* Weight of a node, its points (or places in a list), and the exact part of all hashes
@@ -189,7 +189,7 @@ typedef struct kw_ring_move {
  * error, for placements that hash keys differently (KW_ERR_ARGUMENT), for those without
  * arcs (modulo, modula, go-redis: KW_ERR_UNSUPPORTED), and without memory. Freed with
  * kw_ring_diff_free. Any thread. */
-KW_API kw_ring_diff *kw_ring_diff_new(const kw_ring *from, const kw_ring *to, kw_error *error);
+KW_API kw_ring_diff *kw_ring_diff_new(const kw_ring *from, kw_error *error, const kw_ring *to);
 
 /* Ranges that move, in ascending order and apart; borrowed from diff, NULL past the last.
  * Any thread. */
@@ -202,8 +202,8 @@ KW_API void kw_ring_diff_free(kw_ring_diff *diff);
 /* The part of all hashes, 0 to 1, whose owner differs between the rings: exact on arcs
  * and on lists; of a rendezvous, what it is on average. KW_ERR_ARGUMENT for placements
  * that hash keys differently, KW_ERR_NOMEM. Any thread. */
-KW_API kw_err kw_ring_moved(const kw_ring *from, const kw_ring *to, double *fraction,
-                            kw_error *error);
+KW_API kw_err kw_ring_moved(const kw_ring *from, kw_error *error, double *fraction,
+                            const kw_ring *to);
 
 #ifdef __cplusplus
 }

@@ -138,7 +138,7 @@ static void read_member(kw_node_stats *stats, const kw_map *map, size_t shard)
     if (ring == NULL) {
         return;
     }
-    const char *name = kw_ring_node_name(ring, number, &stats->member_len);
+    const char *name = kw_ring_node_name(ring, &stats->member_len, number);
     memcpy(stats->member, name, stats->member_len + 1);
     stats->weight = kw_ring_node_weight(ring, number);
     stats->share = kw_ring_node_share(ring, number);

@@ -57,7 +57,7 @@ static bool append_box(kw_buf *buf, const kw_ring *ring, uint32_t number)
 {
     size_t len = 0;
     size_t before = buf->len;
-    const char *name = kw_ring_node_name(ring, number, &len);
+    const char *name = kw_ring_node_name(ring, &len, number);
     if (!kw_buf_append(buf, KW_QUORUM_HINTS, sizeof(KW_QUORUM_HINTS) - 1) ||
         !kw_buf_append(buf, name, len)) {
         buf->len = before;

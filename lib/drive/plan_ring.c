@@ -40,7 +40,7 @@ static void show_node(char out[SHOWN_LEN], const kw_map *map, uint16_t shard)
 {
     size_t len = 0;
     const char *name =
-        shard != KW_MAP_NO_SHARD ? kw_ring_node_name(kw_map_ring(map), shard, &len) : "none";
+        shard != KW_MAP_NO_SHARD ? kw_ring_node_name(kw_map_ring(map), &len, shard) : "none";
     kw_bytes bytes = {name, shard != KW_MAP_NO_SHARD ? len : 4};
     kw_bytes_show(out, SHOWN_LEN, bytes);
 }

@@ -166,7 +166,7 @@ size_t kw_ring_nodes_n(const kw_ring *ring)
     return ring->nodes_n;
 }
 
-const char *kw_ring_node_name(const kw_ring *ring, uint32_t node, size_t *name_len)
+const char *kw_ring_node_name(const kw_ring *ring, size_t *name_len, uint32_t node)
 {
     if (node >= ring->nodes_n) {
         return NULL;

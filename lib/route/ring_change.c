@@ -55,8 +55,8 @@ static kw_ring_change *change_new(const kw_ring_rules *rules, const kw_allocator
     return change;
 }
 
-kw_ring_change *kw_ring_change_new(const char *placement, const kw_allocator *allocator,
-                                   kw_error *error)
+kw_ring_change *kw_ring_change_new(const char *placement, kw_error *error,
+                                   const kw_allocator *allocator)
 {
     kw_ring_rules rules;
     if (!kw_xxh_is_right()) {

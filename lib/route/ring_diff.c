@@ -98,7 +98,7 @@ static kw_err check_pair(const kw_ring *from, const kw_ring *to, kw_error *error
     return KW_OK;
 }
 
-kw_ring_diff *kw_ring_diff_new(const kw_ring *from, const kw_ring *to, kw_error *error)
+kw_ring_diff *kw_ring_diff_new(const kw_ring *from, kw_error *error, const kw_ring *to)
 {
     if (check_pair(from, to, error) != KW_OK) {
         return NULL;
@@ -151,7 +151,7 @@ static double space(const kw_ring *ring)
 
 static kw_err moved_arcs(const kw_ring *from, const kw_ring *to, double *fraction)
 {
-    kw_ring_diff *diff = kw_ring_diff_new(from, to, NULL);
+    kw_ring_diff *diff = kw_ring_diff_new(from, NULL, to);
     double sum = 0;
     if (diff == NULL) {
         return KW_ERR_NOMEM;
@@ -214,7 +214,7 @@ static double moved_rendezvous(const kw_ring *from, const kw_ring *to, const uin
     return 1 - (double)both / (double)(from->owners_n + to->owners_n - both);
 }
 
-kw_err kw_ring_moved(const kw_ring *from, const kw_ring *to, double *fraction, kw_error *error)
+kw_err kw_ring_moved(const kw_ring *from, kw_error *error, double *fraction, const kw_ring *to)
 {
     kw_err err = check_pair(from, to, error);
     if (err != KW_OK) {

@@ -35,7 +35,7 @@ void kw_ring_map_name(kw_member *member, const kw_ring *placement)
 
 kw_ring *kw_ring_map_ring(const kw_roster *roster, kw_ring *placement, kw_error *error)
 {
-    kw_ring_change *change = kw_ring_change_new(placement->rules.text, &placement->mem, error);
+    kw_ring_change *change = kw_ring_change_new(placement->rules.text, error, &placement->mem);
     bool is_whole = change != NULL;
     for (size_t i = 0; is_whole && i < roster->n; i++) {
         const kw_member *member = &roster->members[i];

@@ -71,7 +71,7 @@ static void tell(const turn *self, size_t shard, bool is_down)
     kw_event event;
     memset(&event, 0, sizeof(event));
     event.member =
-        kw_ring_node_name(kw_map_ring(self->view->map), (uint32_t)shard, &event.member_len);
+        kw_ring_node_name(kw_map_ring(self->view->map), &event.member_len, (uint32_t)shard);
     event.node = node->name;
     event.text = text;
     kw_bytes name = {event.member, event.member_len};

@@ -18,7 +18,7 @@ kw_ring *kw_membership_placement(const kw_options *options, const kw_allocator *
         snprintf(text, sizeof(text), "%s/v%u", placement, (unsigned)options->vnodes);
     }
     kw_error failure = KW_ERROR_INIT;
-    kw_ring_change *change = kw_ring_change_new(text, mem, &failure);
+    kw_ring_change *change = kw_ring_change_new(text, &failure, mem);
     kw_ring *ring = change != NULL ? kw_ring_change_commit(change, &failure) : NULL;
     kw_ring_change_free(change);
     if (ring == NULL) {
@@ -86,7 +86,7 @@ static kw_err eject(kw_ring **live, const kw_membership *self, kw_error *error)
     for (size_t i = 0; change != NULL && i < kw_ring_nodes_n(self->ring); i++) {
         if (self->down[i] != 0) {
             size_t len;
-            const char *name = kw_ring_node_name(self->ring, (uint32_t)i, &len);
+            const char *name = kw_ring_node_name(self->ring, &len, (uint32_t)i);
             (void)kw_ring_change_remove(change, NULL, name, len); /* it is there */
             has_down = true;
         }
@@ -160,7 +160,7 @@ void kw_membership_take_down(kw_membership *self, const kw_membership *from)
 {
     for (size_t i = 0; i < kw_ring_nodes_n(from->ring); i++) {
         size_t len;
-        kw_bytes name = {kw_ring_node_name(from->ring, (uint32_t)i, &len), 0};
+        kw_bytes name = {kw_ring_node_name(from->ring, &len, (uint32_t)i), 0};
         name.len = len;
         const kw_member *member = from->down[i] != 0 ? kw_roster_find(&from->roster, name) : NULL;
         unsigned char *mark = member != NULL ? mark_of(self, &member->server) : NULL;

@@ -116,7 +116,7 @@ static uint32_t find_ring(const void *arg, const char *key, size_t key_len)
 static kw_ring *ring_make(const char *placement, unsigned nodes_n, const kw_allocator *mem)
 {
     kw_error error = KW_ERROR_INIT;
-    kw_ring_change *change = kw_ring_change_new(placement, mem, &error);
+    kw_ring_change *change = kw_ring_change_new(placement, &error, mem);
     for (unsigned i = 0; change != NULL && i < nodes_n; i++) {
         char name[40];
         int len = snprintf(name, sizeof(name), "10.0.%u.%u:6379", i / 256, i % 256);

@@ -36,7 +36,7 @@ static void start(bench *self)
     self->kw = ring_open(self->servers, "");
     self->ring = kw_client_ring(self->kw, &error);
     for (uint32_t i = 0; i < RING_SERVERS; i++) {
-        const char *name = kw_ring_node_name(self->ring, i, NULL);
+        const char *name = kw_ring_node_name(self->ring, NULL, i);
         kw_test_server *server = self->servers->servers[name[0] - 'a'];
         self->raw[i] = redisConnect("127.0.0.1", kw_test_server_port(server));
         kw_bench_die_if(self->raw[i] == NULL || self->raw[i]->err != 0, "raw connect");

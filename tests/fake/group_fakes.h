@@ -107,7 +107,7 @@ static inline const char *key_of(kw_client *kw, char member)
     do {
         snprintf(key, sizeof(keys[0]), "key:%d", i++);
         assert_int_equal(kw_ring_lookup(ring, &node, key, strlen(key)), KW_OK);
-    } while (kw_ring_node_name(ring, node, &len)[0] != member);
+    } while (kw_ring_node_name(ring, &len, node)[0] != member);
     kw_ring_unref(ring);
     return key;
 }

@@ -103,8 +103,8 @@ static void check_move(const kw_ring *from, const kw_ring *to, const kw_ring_dif
             return;
         }
     }
-    const char *name_a = a == KW_RING_NO_NODE ? "" : kw_ring_node_name(from, a, NULL);
-    const char *name_b = b == KW_RING_NO_NODE ? "" : kw_ring_node_name(to, b, NULL);
+    const char *name_a = a == KW_RING_NO_NODE ? "" : kw_ring_node_name(from, NULL, a);
+    const char *name_b = b == KW_RING_NO_NODE ? "" : kw_ring_node_name(to, NULL, b);
     if (strcmp(name_a, name_b) != 0) {
         abort();
     }
@@ -112,9 +112,9 @@ static void check_move(const kw_ring *from, const kw_ring *to, const kw_ring_dif
 
 static void compare(const kw_ring *from, const kw_ring *to, input *in)
 {
-    kw_ring_diff *diff = kw_ring_diff_new(from, to, NULL);
+    kw_ring_diff *diff = kw_ring_diff_new(from, NULL, to);
     double moved = -1;
-    if (kw_ring_moved(from, to, &moved, NULL) != KW_OK || moved < -1e-9 || moved > 1 + 1e-9) {
+    if (kw_ring_moved(from, NULL, &moved, to) != KW_OK || moved < -1e-9 || moved > 1 + 1e-9) {
         abort();
     }
     for (unsigned i = 0; i < 4; i++) {

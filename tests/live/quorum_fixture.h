@@ -130,7 +130,7 @@ static inline kw_test_server *copy_of(const fixture *fix, const char *key, size_
     uint32_t nodes[RING_SERVERS];
     size_t n = kw_ring_preference(ring, nodes, RING_SERVERS, key, strlen(key));
     assert_int_equal(n, RING_SERVERS);
-    const char *name = kw_ring_node_name(ring, nodes[index], NULL);
+    const char *name = kw_ring_node_name(ring, NULL, nodes[index]);
     kw_test_server *server = fix->servers->servers[name[0] - 'a'];
     kw_ring_unref(ring);
     return server;

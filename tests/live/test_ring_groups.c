@@ -61,7 +61,7 @@ static char owner_of(kw_ring *ring, const char *key)
     uint32_t node;
     size_t len;
     assert_int_equal(kw_ring_lookup(ring, &node, key, strlen(key)), KW_OK);
-    return kw_ring_node_name(ring, node, &len)[0];
+    return kw_ring_node_name(ring, &len, node)[0];
 }
 
 /* A key that the group owns. */
@@ -143,7 +143,7 @@ static void assert_nothing_moved(stage *it, kw_ring *before)
     kw_ring *after = kw_client_ring(it->client, &error);
     assert_int_equal(kw_ring_fingerprint(after), kw_ring_fingerprint(before));
     double fraction = 1;
-    assert_int_equal(kw_ring_moved(before, after, &fraction, &error), KW_OK);
+    assert_int_equal(kw_ring_moved(before, &error, &fraction, after), KW_OK);
     assert_true(fraction == 0);
     kw_ring_unref(after);
 }

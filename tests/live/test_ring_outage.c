@@ -80,11 +80,11 @@ static void check_without_b(const ring_servers *servers, kw_client *client, cons
         if (is_walk) {
             uint32_t nodes[2];
             assert_int_equal(kw_ring_preference(ring, nodes, 2, key, key_len), 2);
-            name = kw_ring_node_name(ring, nodes[0], NULL);
-            name = strcmp(name, "b") != 0 ? name : kw_ring_node_name(ring, nodes[1], NULL);
+            name = kw_ring_node_name(ring, NULL, nodes[0]);
+            name = strcmp(name, "b") != 0 ? name : kw_ring_node_name(ring, NULL, nodes[1]);
         } else {
             assert_int_equal(kw_ring_lookup(rest, &node, key, key_len), KW_OK);
-            name = kw_ring_node_name(rest, node, NULL);
+            name = kw_ring_node_name(rest, NULL, node);
         }
         kw_test_server *server = servers->servers[name[0] - 'a'];
         assert_int_equal(kw_test_server_integer(server, "EXISTS %s", key), 1);

@@ -271,7 +271,7 @@ static kw_ring *ring_of_pool(unsigned server_of[NODES_MAX], const pool *p, int w
         kw_ring_change *alone_change = ring_change(placement);
         assert_int_equal(kw_ring_change_add_server(alone_change, NULL, line), KW_OK);
         kw_ring *alone = ring_commit(alone_change);
-        const char *name = kw_ring_node_name(alone, 0, &len);
+        const char *name = kw_ring_node_name(alone, &len, 0);
         assert_int_equal(kw_ring_find(ring, &node, name, len), KW_OK);
         server_of[node] = i % SERVERS_N;
         if ((int)i == without) {
@@ -287,7 +287,7 @@ static kw_ring *ring_of_pool(unsigned server_of[NODES_MAX], const pool *p, int w
         for (uint32_t i = 0; i < kw_ring_nodes_n(less); i++) {
             uint32_t node;
             size_t len;
-            const char *name = kw_ring_node_name(less, i, &len);
+            const char *name = kw_ring_node_name(less, &len, i);
             assert_int_equal(kw_ring_find(ring, &node, name, len), KW_OK);
             server_of[i] = servers_before[node];
         }

@@ -39,7 +39,7 @@ static inline kw_ring *ring_commit(kw_ring_change *change)
 static inline kw_ring_change *ring_change(const char *placement)
 {
     kw_error error = KW_ERROR_INIT;
-    kw_ring_change *change = kw_ring_change_new(placement, NULL, &error);
+    kw_ring_change *change = kw_ring_change_new(placement, &error, NULL);
     if (change == NULL) {
         kw_test_die("%s", error.text);
     }
@@ -73,7 +73,7 @@ static inline kw_ring *ring_of_count(const char *placement, unsigned count)
 static inline const char *ring_owner(const kw_ring *ring, const char *key, size_t key_len)
 {
     uint32_t node;
-    return kw_ring_lookup(ring, &node, key, key_len) == KW_OK ? kw_ring_node_name(ring, node, NULL)
+    return kw_ring_lookup(ring, &node, key, key_len) == KW_OK ? kw_ring_node_name(ring, NULL, node)
                                                               : "-";
 }
 

@@ -67,7 +67,7 @@ static void print_key(const kw_ring *ring, const char *key, size_t key_len)
 static void print_ring(const char *placement)
 {
     kw_error error = KW_ERROR_INIT;
-    kw_ring_change *change = kw_ring_change_new(placement, NULL, &error);
+    kw_ring_change *change = kw_ring_change_new(placement, &error, NULL);
     for (size_t i = 0; change != NULL && i < sizeof(nodes) / sizeof(nodes[0]); i++) {
         if (kw_ring_change_add(change, &error, nodes[i].name, nodes[i].name_len, nodes[i].weight) !=
             KW_OK) {

@@ -83,7 +83,7 @@ static void test_ketama_server_lines_give_names(void **state)
         assert_int_equal(err, s->name != NULL ? KW_OK : KW_ERR_ARGUMENT);
         kw_ring *ring = ring_commit(change);
         if (s->name != NULL) {
-            assert_string_equal(kw_ring_node_name(ring, 0, NULL), s->name);
+            assert_string_equal(kw_ring_node_name(ring, NULL, 0), s->name);
             assert_int_equal(kw_ring_node_weight(ring, 0), s->weight);
         } else {
             assert_int_equal(kw_ring_nodes_n(ring), 0);
@@ -115,7 +115,7 @@ static void test_ketama_nodes_stand_by_length_then_bytes(void **state)
     static const char *const expected[] = {"b", "z", "aa", "ab", "aaa"};
     kw_ring *ring = ring_of("twemproxy", "aaa z ab b aa");
     for (uint32_t i = 0; i < 5; i++) {
-        assert_string_equal(kw_ring_node_name(ring, i, NULL), expected[i]);
+        assert_string_equal(kw_ring_node_name(ring, NULL, i), expected[i]);
     }
     kw_ring_unref(ring);
 }
@@ -151,7 +151,7 @@ static void test_ketama_light_weights_may_own_nothing(void **state)
     assert_int_equal(kw_ring_find(ring, &light, "light", 5), KW_OK);
     assert_int_equal(kw_ring_node_points(ring, light), 0);
     assert_int_equal(kw_ring_preference(ring, nodes, 2, "k", 1), 1);
-    assert_string_equal(kw_ring_node_name(ring, nodes[0], NULL), "heavy");
+    assert_string_equal(kw_ring_node_name(ring, NULL, nodes[0]), "heavy");
     kw_ring_unref(ring);
 }
 

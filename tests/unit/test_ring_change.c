@@ -11,14 +11,14 @@
 
 static const char *name_of(const kw_ring *ring, uint32_t node)
 {
-    return node == KW_RING_NO_NODE ? "-" : kw_ring_node_name(ring, node, NULL);
+    return node == KW_RING_NO_NODE ? "-" : kw_ring_node_name(ring, NULL, node);
 }
 
 /* Each range that moves goes from or to the one node; none is empty or overlaps. Returns
  * the part that moves. */
 static double check_moves(const kw_ring *from, const kw_ring *to, const char *only)
 {
-    kw_ring_diff *diff = kw_ring_diff_new(from, to, NULL);
+    kw_ring_diff *diff = kw_ring_diff_new(from, NULL, to);
     double sum = 0;
     double moved = -1;
     assert_non_null(diff);
@@ -35,7 +35,7 @@ static double check_moves(const kw_ring *from, const kw_ring *to, const char *on
         sum += (double)(move->last - move->first) + 1;
     }
     kw_ring_diff_free(diff);
-    assert_int_equal(kw_ring_moved(from, to, &moved, NULL), KW_OK);
+    assert_int_equal(kw_ring_moved(from, NULL, &moved, to), KW_OK);
     assert_true(moved == sum / (double)(UINT64_C(1) << 48));
     return moved;
 }
@@ -106,7 +106,7 @@ static kw_ring *build_anew(const kw_ring *ring)
     for (size_t i = kw_ring_nodes_n(ring); i > 0; i--) {
         size_t len;
         uint32_t node = (uint32_t)(i - 1);
-        const char *name = kw_ring_node_name(ring, node, &len);
+        const char *name = kw_ring_node_name(ring, &len, node);
         kw_ring_change_add(change, NULL, name, len, kw_ring_node_weight(ring, node));
     }
     kw_ring *anew = ring_commit(change);
@@ -143,13 +143,13 @@ static void test_ring_moved_compares_kw1_with_modulo(void **state)
     double moved;
     kw_ring *a = ring_of("kw1", "a b c");
     kw_ring *b = ring_of("kw1", "a b c d");
-    assert_int_equal(kw_ring_moved(a, b, &moved, NULL), KW_OK);
+    assert_int_equal(kw_ring_moved(a, NULL, &moved, b), KW_OK);
     assert_true(moved > 0.2 && moved < 0.3);
     kw_ring_unref(a);
     kw_ring_unref(b);
     a = ring_of("modulo", "a b c");
     b = ring_of("modulo", "a b c d");
-    assert_int_equal(kw_ring_moved(a, b, &moved, NULL), KW_OK);
+    assert_int_equal(kw_ring_moved(a, NULL, &moved, b), KW_OK);
     assert_true(moved >= 0.5);
     unsigned differ = 0;
     for (unsigned k = 0; k < 12000; k++) {
@@ -157,12 +157,12 @@ static void test_ring_moved_compares_kw1_with_modulo(void **state)
             strcmp(ring_owner(a, (const char *)&k, 4), ring_owner(b, (const char *)&k, 4)) != 0;
     }
     assert_true(differ / 12000.0 > moved - 0.03 && differ / 12000.0 < moved + 0.03);
-    assert_null(kw_ring_diff_new(a, b, NULL));
+    assert_null(kw_ring_diff_new(a, NULL, b));
     kw_ring_unref(a);
     kw_ring_unref(b);
     a = ring_of("go-redis", "a b c");
     b = ring_of("go-redis", "a b c d");
-    assert_int_equal(kw_ring_moved(a, b, &moved, NULL), KW_OK);
+    assert_int_equal(kw_ring_moved(a, NULL, &moved, b), KW_OK);
     assert_true(moved == 0.25);
     kw_ring_unref(a);
     kw_ring_unref(b);
@@ -196,9 +196,9 @@ static void test_ring_diff_of_different_hashes_is_refused(void **state)
         kw_error error = KW_ERROR_INIT;
         double moved = 5;
         kw_ring *other = ring_of(others[i], "a b");
-        assert_null(kw_ring_diff_new(ring, other, &error));
+        assert_null(kw_ring_diff_new(ring, &error, other));
         assert_int_equal(error.code, KW_ERR_ARGUMENT);
-        assert_int_equal(kw_ring_moved(other, ring, &moved, NULL), KW_ERR_ARGUMENT);
+        assert_int_equal(kw_ring_moved(other, NULL, &moved, ring), KW_ERR_ARGUMENT);
         assert_true(moved == 5);
         kw_ring_unref(other);
     }
@@ -304,7 +304,7 @@ static void test_ring_placements_that_are_none_are_refused(void **state)
     };
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         kw_error error = KW_ERROR_INIT;
-        assert_null(kw_ring_change_new(bad[i], NULL, &error));
+        assert_null(kw_ring_change_new(bad[i], &error, NULL));
         assert_int_equal(error.code, KW_ERR_ARGUMENT);
         assert_true(error.text[0] != '\0');
     }
@@ -348,7 +348,7 @@ static bool torture(const char *placement, unsigned long k)
     kw_ring *next = NULL;
     kw_ring_diff *diff = NULL;
     double moved = 0;
-    kw_ring_change *change = kw_ring_change_new(placement, &memory.allocator, &error);
+    kw_ring_change *change = kw_ring_change_new(placement, &error, &memory.allocator);
     ring_add_all(change, "a b*2 c d e f g h");
     kw_ring *ring = ring_commit(change);
     kw_ring_change_free(change);
@@ -362,11 +362,11 @@ static bool torture(const char *placement, unsigned long k)
         next = kw_ring_change_commit(change, &error);
         ok = next != NULL;
     }
-    if (ok && kw_ring_moved(ring, next, &moved, &error) != KW_OK) {
+    if (ok && kw_ring_moved(ring, &error, &moved, next) != KW_OK) {
         ok = false;
     }
     if (ok && strncmp(placement, "kw1", 3) == 0) {
-        diff = kw_ring_diff_new(ring, next, &error);
+        diff = kw_ring_diff_new(ring, &error, next);
         ok = diff != NULL;
     }
     if (ok) {
@@ -407,7 +407,7 @@ static void test_ring_first_commit_without_memory_can_be_repeated(void **state)
         kw_test_memory memory;
         kw_error error = KW_ERROR_INIT;
         kw_test_memory_init(&memory, k);
-        kw_ring_change *change = kw_ring_change_new(NULL, &memory.allocator, &error);
+        kw_ring_change *change = kw_ring_change_new(NULL, &error, &memory.allocator);
         failed = change == NULL;
         if (change != NULL) {
             failed = kw_ring_change_add(change, &error, "a", 1, 1) != KW_OK;

@@ -66,7 +66,7 @@ static void test_jedis_nodes_keep_the_order_of_adding(void **state)
     assert_int_equal(kw_ring_change_remove(change, NULL, "gone", 4), KW_OK);
     kw_ring *next = ring_commit(change);
     for (uint32_t i = 0; i < 3; i++) {
-        assert_string_equal(kw_ring_node_name(next, i, NULL), expected[i]);
+        assert_string_equal(kw_ring_node_name(next, NULL, i), expected[i]);
     }
     kw_ring_change_free(change);
     kw_ring_unref(ring);

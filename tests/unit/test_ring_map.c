@@ -75,7 +75,7 @@ static void test_ring_map_shards_are_nodes_with_their_replicas(void **state)
     assert_int_equal(kw_map_nodes_n(map), 6);
     for (uint32_t i = 0; i < 4; i++) {
         const kw_map_shard *shard = kw_map_shard_at(map, i);
-        unsigned port = (unsigned)(kw_ring_node_name(parts.ring, i, NULL)[0] - 'a') + 1;
+        unsigned port = (unsigned)(kw_ring_node_name(parts.ring, NULL, i)[0] - 'a') + 1;
         assert_int_equal(kw_map_node(map, shard->primary)->port, port);
         assert_int_equal(shard->replicas_n, port % 2 == 0 ? 1 : 0);
         if (shard->replicas_n > 0) {

@@ -118,12 +118,12 @@ static void test_walk_second_is_the_owner_without_the_first(void **state)
             uint32_t nodes[2];
             size_t len;
             assert_int_equal(kw_ring_preference(ring, nodes, 2, (const char *)&k, sizeof(k)), 2);
-            const char *name = kw_ring_node_name(ring, nodes[0], &len);
+            const char *name = kw_ring_node_name(ring, &len, nodes[0]);
             kw_ring_change *change = kw_ring_change_of(ring, NULL);
             assert_int_equal(kw_ring_change_remove(change, NULL, name, len), KW_OK);
             kw_ring *without = ring_commit(change);
             assert_string_equal(ring_owner(without, (const char *)&k, sizeof(k)),
-                                kw_ring_node_name(ring, nodes[1], NULL));
+                                kw_ring_node_name(ring, NULL, nodes[1]));
             kw_ring_change_free(change);
             kw_ring_unref(without);
         }
