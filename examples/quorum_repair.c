@@ -35,7 +35,7 @@ static void repair(kw_quorum *quorum, kw_error *err, const kw_reply *keys)
     kw_quorum_results *results = kw_quorum_run(quorum, err, requests, n, 0);
     for (size_t i = 0; i < n; i++) {
         repaired += kw_quorum_is_written(results, i) ? 1 : 0;
-        failed += kw_quorum_result(results, i, err) != KW_OK ? 1 : 0;
+        failed += kw_quorum_result(results, err, i) != KW_OK ? 1 : 0;
     }
     seen += n;
     kw_quorum_results_free(results);

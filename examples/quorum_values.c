@@ -19,7 +19,7 @@ static bool count(kw_quorum *quorum, kw_error *err, const char *key)
         if (found == NULL) {
             return false;
         }
-        const char *value = kw_quorum_value(found, 0, NULL);
+        const char *value = kw_quorum_value(found, NULL, 0);
         char next[24];
         kw_quorum_request request = KW_QUORUM_REQUEST_INIT;
         request.act = KW_QUORUM_ACT_SET;
@@ -32,7 +32,7 @@ static bool count(kw_quorum *quorum, kw_error *err, const char *key)
         request.expected = kw_quorum_version_of(found, 0);
         kw_quorum_results_free(found);
         kw_quorum_results *results = kw_quorum_run(quorum, err, &request, 1, 0);
-        bool has_failed = results == NULL || kw_quorum_result(results, 0, err) != KW_OK;
+        bool has_failed = results == NULL || kw_quorum_result(results, err, 0) != KW_OK;
         is_written = kw_quorum_is_written(results, 0);
         kw_quorum_results_free(results);
         if (has_failed) { /* with KW_EFFECT_MAYBE it may have counted */
@@ -50,7 +50,7 @@ int main(int argc, char **argv)
     bool ok = quorum != NULL && kw_quorum_set(quorum, &err, "greeting", 8, "hello", 5) == KW_OK;
     kw_quorum_results *found = ok ? kw_quorum_get(quorum, &err, "greeting", 8) : NULL;
     if (found != NULL) {
-        printf("greeting: %s\n", kw_quorum_value(found, 0, NULL));
+        printf("greeting: %s\n", kw_quorum_value(found, NULL, 0));
     }
     kw_quorum_results_free(found);
     for (int i = 0; ok && i < 10; i++) {

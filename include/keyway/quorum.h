@@ -115,7 +115,7 @@ KW_API kw_quorum_results *kw_quorum_run(kw_quorum *quorum, kw_error *error,
  * did not hold. KW_ERR_QUORUM: too few copies answered as needed, error has how many. Its
  * effect: NONE, nothing was written; MAYBE, the write may be seen, at once, later, or never;
  * doing it again as a new write is safe if the value may be written twice. Any thread. */
-KW_API kw_err kw_quorum_result(const kw_quorum_results *results, size_t index, kw_error *error);
+KW_API kw_err kw_quorum_result(const kw_quorum_results *results, kw_error *error, size_t index);
 
 /* True where request number index was written; false for one whose condition did not hold,
  * for a read, and for one that failed. Any thread. */
@@ -124,8 +124,8 @@ KW_API bool kw_quorum_is_written(const kw_quorum_results *results, size_t index)
 /* The value that was read, or that stood against a condition: any bytes, with a zero byte
  * behind that value_len (may be NULL) does not count, borrowed from results; NULL where the
  * key has none. Any thread. */
-KW_API const char *kw_quorum_value(const kw_quorum_results *results, size_t index,
-                                   size_t *value_len);
+KW_API const char *kw_quorum_value(const kw_quorum_results *results, size_t *value_len,
+                                   size_t index);
 
 /* Version of that value, or of what was written. Zeros where there is none. Any thread. */
 KW_API kw_quorum_version kw_quorum_version_of(const kw_quorum_results *results, size_t index);

@@ -38,7 +38,7 @@ static const kw_quorum_result_row *item_at(const kw_quorum_results *results, siz
     return results != NULL && index < results->n ? &results->items[index] : NULL;
 }
 
-kw_err kw_quorum_result(const kw_quorum_results *results, size_t index, kw_error *error)
+kw_err kw_quorum_result(const kw_quorum_results *results, kw_error *error, size_t index)
 {
     const kw_quorum_result_row *item = item_at(results, index);
     if (item == NULL) {
@@ -56,7 +56,7 @@ bool kw_quorum_is_written(const kw_quorum_results *results, size_t index)
     return item != NULL && item->is_written;
 }
 
-const char *kw_quorum_value(const kw_quorum_results *results, size_t index, size_t *value_len)
+const char *kw_quorum_value(const kw_quorum_results *results, size_t *value_len, size_t index)
 {
     const kw_quorum_result_row *item = item_at(results, index);
     if (item == NULL || item->value == NULL) {

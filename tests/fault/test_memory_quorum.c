@@ -50,7 +50,7 @@ static void assert_read(kw_quorum *quorum, bool was_written, const char *value)
         assert_true(is_allowed(error.code));
         return;
     }
-    const char *there = kw_quorum_value(results, 0, NULL);
+    const char *there = kw_quorum_value(results, NULL, 0);
     if (was_written) {
         assert_non_null(there);
         assert_string_equal(there, value);
@@ -81,7 +81,7 @@ static void run_calls(kw_quorum *quorum, unsigned long fail_at)
     kw_quorum_results *results = kw_quorum_run(quorum, &error, requests, 4, 0);
     assert_true(results != NULL || error.code == KW_ERR_NOMEM);
     for (size_t i = 0; results != NULL && i < 4; i++) {
-        assert_true(is_allowed(kw_quorum_result(results, i, &error)));
+        assert_true(is_allowed(kw_quorum_result(results, &error, i)));
     }
     kw_quorum_results_free(results);
     (void)kw_quorum_delete(quorum, &error, "a", 1);

@@ -59,7 +59,7 @@ static inline kw_quorum_version assert_value(const fixture *fix, const char *key
     if (results == NULL) {
         kw_test_die("get %s: %s", key, error.text);
     }
-    const char *there = kw_quorum_value(results, 0, NULL);
+    const char *there = kw_quorum_value(results, NULL, 0);
     if (value == NULL) {
         assert_null(there);
     } else {
@@ -87,7 +87,7 @@ static inline bool is_written(const fixture *fix, const kw_quorum_request *reque
 {
     kw_error error = KW_ERROR_INIT;
     kw_quorum_results *results = kw_quorum_run(fix->quorum, &error, request, 1, 0);
-    if (results == NULL || kw_quorum_result(results, 0, &error) != KW_OK) {
+    if (results == NULL || kw_quorum_result(results, &error, 0) != KW_OK) {
         kw_test_die("%s", error.text);
     }
     bool was_written = kw_quorum_is_written(results, 0);

@@ -35,11 +35,11 @@ static void test_quorum_any_bytes_are_keys_and_values(void **state)
     assert_int_equal(kw_quorum_set(fix.quorum, &error, "", 0, "", 0), KW_OK);
     kw_quorum_results *results = kw_quorum_get(fix.quorum, &error, bytes, sizeof(bytes));
     size_t len = 0;
-    assert_memory_equal(kw_quorum_value(results, 0, &len), bytes, sizeof(bytes));
+    assert_memory_equal(kw_quorum_value(results, &len, 0), bytes, sizeof(bytes));
     assert_int_equal(len, sizeof(bytes));
     kw_quorum_results_free(results);
     results = kw_quorum_get(fix.quorum, &error, "", 0);
-    assert_non_null(kw_quorum_value(results, 0, &len));
+    assert_non_null(kw_quorum_value(results, &len, 0));
     assert_int_equal(len, 0);
     kw_quorum_results_free(results);
     shut(&fix);
@@ -88,11 +88,11 @@ static void test_quorum_many_requests_each_have_a_result(void **state)
         assert_true(kw_quorum_is_written(results, i));
         requests[i].act = KW_QUORUM_ACT_GET;
     }
-    assert_int_equal(kw_quorum_result(results, N, &error), KW_ERR_ARGUMENT);
+    assert_int_equal(kw_quorum_result(results, &error, N), KW_ERR_ARGUMENT);
     kw_quorum_results_free(results);
     results = kw_quorum_run(fix.quorum, &error, requests, N, 0);
     for (size_t i = 0; i < N; i++) {
-        assert_string_equal(kw_quorum_value(results, i, NULL), keys[i]);
+        assert_string_equal(kw_quorum_value(results, NULL, i), keys[i]);
     }
     kw_quorum_results_free(results);
     shut(&fix);
@@ -106,7 +106,7 @@ static void test_quorum_life_of_a_value_ends(void **state)
     assert_true(is_written(&fix, &request));
     kw_error error = KW_ERROR_INIT;
     kw_quorum_results *results = kw_quorum_get(fix.quorum, &error, "long", 4);
-    assert_string_equal(kw_quorum_value(results, 0, NULL), "value");
+    assert_string_equal(kw_quorum_value(results, NULL, 0), "value");
     assert_in_range(kw_quorum_ttl_ms(results, 0), 400000, 500000);
     kw_quorum_results_free(results);
     request = request_of(KW_QUORUM_ACT_SET, "short", "value");
@@ -251,7 +251,7 @@ static void *add_in_turns(void *arg)
         if (results == NULL) {
             kw_test_die("%s", error.text);
         }
-        const char *value = kw_quorum_value(results, 0, NULL);
+        const char *value = kw_quorum_value(results, NULL, 0);
         char text[16];
         snprintf(text, sizeof(text), "%d", value != NULL ? atoi(value) + 1 : 1);
         kw_quorum_request request = request_of(KW_QUORUM_ACT_SET, "count", text);
@@ -259,7 +259,7 @@ static void *add_in_turns(void *arg)
         request.expected = kw_quorum_version_of(results, 0);
         kw_quorum_results_free(results);
         results = kw_quorum_run(fix->quorum, &error, &request, 1, 0);
-        if (results != NULL && kw_quorum_result(results, 0, &error) == KW_OK) {
+        if (results != NULL && kw_quorum_result(results, &error, 0) == KW_OK) {
             done += kw_quorum_is_written(results, 0) ? 1 : 0;
         } else if (error.effect == KW_EFFECT_MAYBE) {
             kw_quorum_results_free(results);

@@ -53,7 +53,7 @@ static void jump(person *self)
 static uint64_t number_of(const kw_quorum_results *results)
 {
     size_t len = 0;
-    const char *value = kw_quorum_value(results, 0, &len);
+    const char *value = kw_quorum_value(results, &len, 0);
     uint64_t number = 0;
     if (value != NULL && len == sizeof(number)) {
         memcpy(&number, value, sizeof(number));
@@ -65,7 +65,7 @@ static void finish_act(person *self, sight *seen, kw_test_act *act, kw_quorum_re
                        kw_error *error)
 {
     kw_test_board *shared = self->crowd->board;
-    kw_err code = results != NULL ? kw_quorum_result(results, 0, error) : error->code;
+    kw_err code = results != NULL ? kw_quorum_result(results, error, 0) : error->code;
     act->end = kw_test_now_ns();
     if (code != KW_OK) {
         bool is_maybe = error->effect != KW_EFFECT_NONE;

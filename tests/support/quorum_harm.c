@@ -79,7 +79,7 @@ static void repair_keys_of(kw_quorum *quorum, kw_test_server *server)
         request.key_len = (size_t)keys->element[i]->len;
         kw_error error = KW_ERROR_INIT;
         kw_quorum_results *results = kw_quorum_run(quorum, &error, &request, 1, 0);
-        bool is_done = results != NULL && kw_quorum_result(results, 0, &error) == KW_OK;
+        bool is_done = results != NULL && kw_quorum_result(results, &error, 0) == KW_OK;
         i += is_done ? 1 : 0; /* else again */
         kw_quorum_results_free(results);
     }
