@@ -55,7 +55,7 @@ int main(int argc, char **argv)
         return EXIT_FAILURE;
     }
     self.loop = g_main_loop_new(NULL, FALSE);
-    GSource *handle = kw_glib_attach(self.kw, NULL, &err);
+    GSource *handle = kw_glib_attach(self.kw, &err, NULL);
     if (handle == NULL) {
         fprintf(stderr, "%s\n", err.text);
         return EXIT_FAILURE;

@@ -55,7 +55,7 @@ int main(int argc, char **argv)
         return EXIT_FAILURE;
     }
     self.loop = ev_default_loop(0);
-    kw_libev *handle = kw_libev_attach(self.kw, self.loop, &err);
+    kw_libev *handle = kw_libev_attach(self.kw, &err, self.loop);
     if (handle == NULL) {
         fprintf(stderr, "%s\n", err.text);
         return EXIT_FAILURE;

@@ -55,7 +55,7 @@ int main(int argc, char **argv)
         return EXIT_FAILURE;
     }
     self.base = event_base_new();
-    kw_libevent *handle = kw_libevent_attach(self.kw, self.base, &err);
+    kw_libevent *handle = kw_libevent_attach(self.kw, &err, self.base);
     if (handle == NULL) {
         fprintf(stderr, "%s\n", err.text);
         return EXIT_FAILURE;

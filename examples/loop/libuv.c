@@ -55,7 +55,7 @@ int main(int argc, char **argv)
         return EXIT_FAILURE;
     }
     self.loop = uv_default_loop();
-    kw_libuv *handle = kw_libuv_attach(self.kw, self.loop, &err);
+    kw_libuv *handle = kw_libuv_attach(self.kw, &err, self.loop);
     if (handle == NULL) {
         fprintf(stderr, "%s\n", err.text);
         return EXIT_FAILURE;

@@ -120,7 +120,7 @@ int main(int argc, char **argv)
         kw_bench_die_if(contexts[node] == NULL || contexts[node]->err != 0, "raw connect");
         redisLibeventAttach(contexts[node], base);
     }
-    kw_libevent *handle = kw_libevent_attach(bench.kw, base, NULL);
+    kw_libevent *handle = kw_libevent_attach(bench.kw, NULL, base);
     kw_bench_die_if(handle == NULL, "attach");
     compare(1, 1500, 1.0);
     compare(50, 20000, 1.2);

@@ -45,7 +45,7 @@ static inline gboolean kw_glib_dispatch(GSource *source, GSourceFunc fn, gpointe
 
 /* Lets context (NULL: the default one) drive the handle. NULL, with error set, where that
  * fails. The thread of context. */
-static inline GSource *kw_glib_attach(kw_client *client, GMainContext *context, kw_error *error)
+static inline GSource *kw_glib_attach(kw_client *client, kw_error *error, GMainContext *context)
 {
     static GSourceFuncs functions = {
         kw_glib_prepare, kw_glib_check, kw_glib_dispatch, NULL, NULL, NULL};

@@ -77,7 +77,7 @@ static inline void kw_libev_on_timer(struct ev_loop *loop, ev_timer *watcher, in
 
 /* Lets loop drive the handle. NULL where it cannot have the handle's descriptor, with error
  * set, and where there is no memory. The thread of loop. */
-static inline kw_libev *kw_libev_attach(kw_client *client, struct ev_loop *loop, kw_error *error)
+static inline kw_libev *kw_libev_attach(kw_client *client, kw_error *error, struct ev_loop *loop)
 {
     int fd = kw_fd(client, error);
     kw_libev *self = fd >= 0 ? (kw_libev *)calloc(1, sizeof(*self)) : NULL;

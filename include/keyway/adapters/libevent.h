@@ -76,8 +76,8 @@ static inline void kw_libevent_on_event(evutil_socket_t fd, short events, void *
 
 /* Lets base drive the handle. NULL where it cannot have the handle's descriptor, with error
  * set, and where there is no memory. The thread of base. */
-static inline kw_libevent *kw_libevent_attach(kw_client *client, struct event_base *base,
-                                              kw_error *error)
+static inline kw_libevent *kw_libevent_attach(kw_client *client, kw_error *error,
+                                              struct event_base *base)
 {
     int fd = kw_fd(client, error);
     kw_libevent *self = fd >= 0 ? (kw_libevent *)calloc(1, sizeof(*self)) : NULL;

@@ -76,7 +76,7 @@ static inline void kw_libuv_on_readable(uv_poll_t *poll, int status, int events)
 
 /* Lets loop drive the handle. NULL where it cannot have the handle's descriptor, with error
  * set, and where there is no memory. The thread of loop. */
-static inline kw_libuv *kw_libuv_attach(kw_client *client, uv_loop_t *loop, kw_error *error)
+static inline kw_libuv *kw_libuv_attach(kw_client *client, kw_error *error, uv_loop_t *loop)
 {
     int fd = kw_fd(client, error);
     kw_libuv *self = fd >= 0 ? (kw_libuv *)calloc(1, sizeof(*self)) : NULL;
