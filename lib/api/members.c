@@ -5,6 +5,7 @@
 #include "topology/groups.h"
 #include "drive/plan_ring.h"
 #include "topology/publish.h"
+#include "settings/quorum_rule.h"
 #include "settings/uri.h"
 #include "base/error.h"
 #include "route/ring_map.h"
@@ -135,6 +136,10 @@ kw_err kw_members_add(kw_members *members, kw_error *error, const char *member)
     }
     kw_member fresh;
     kw_err code = kw_uri_read_member(&fresh, error, &members->mem, member);
+    if (code == KW_OK && kw_member_is_group(&fresh) && members->client->env.options.copies_n > 1) {
+        code = kw_quorum_refuse_group(error, &fresh);
+        kw_member_fini(&fresh, &members->mem);
+    }
     return code == KW_OK ? add(members, error, &fresh) : code;
 }
 

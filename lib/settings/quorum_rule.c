@@ -15,6 +15,14 @@ static unsigned number_of(uint64_t option, uint64_t copies_n)
     return (unsigned)(option > 0 ? option : copies_n / 2 + 1);
 }
 
+kw_err kw_quorum_refuse_group(kw_error *error, const kw_member *member)
+{
+    return kw_error_set(error, KW_ERR_CONFIG, KW_EFFECT_NONE,
+                        "copies need plain servers, and member %.*s is a Sentinel group: its "
+                        "failover may lose what a copy has acknowledged",
+                        (int)(member->name_len < 80 ? member->name_len : 80), member->name);
+}
+
 kw_err kw_quorum_check(const kw_options *options, kw_error *error)
 {
     bool has_quorums =
@@ -31,6 +39,11 @@ kw_err kw_quorum_check(const kw_options *options, kw_error *error)
         return kw_error_set(error, KW_ERR_CONFIG, KW_EFFECT_NONE,
                             "acks wait for replicas of one server, and with copies the quorums say "
                             "when a write is done; set one of the two");
+    }
+    for (size_t i = 0; i < options->roster.n && options->copies_n > 1; i++) {
+        if (kw_member_is_group(&options->roster.members[i])) {
+            return kw_quorum_refuse_group(error, &options->roster.members[i]);
+        }
     }
     unsigned write_n = number_of(options->write_quorum, options->copies_n);
     unsigned read_n = number_of(options->read_quorum, options->copies_n);

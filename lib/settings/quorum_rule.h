@@ -10,6 +10,9 @@
  * copies are asked for where there is no ring, or too small a one. */
 kw_err kw_quorum_check(const kw_options *options, kw_error *error);
 
+/* KW_ERR_CONFIG: the member is a Sentinel group, which keeps no copies. */
+kw_err kw_quorum_refuse_group(kw_error *error, const kw_member *member);
+
 /* The rule of checked options. */
 kw_quorum_rule kw_quorum_rule_of(const kw_options *options);
 

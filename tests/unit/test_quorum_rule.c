@@ -3,6 +3,7 @@
 
 #include <keyway/client.h>
 #include <keyway/config.h>
+#include <keyway/members.h>
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -55,10 +56,33 @@ static void test_quorum_options_are_checked_together(void **state)
     assert_int_equal(error.code, KW_ERR_CONFIG);
 }
 
+/* Their failover is asynchronous, and loses what a copy has acknowledged. */
+static void test_quorum_of_sentinel_groups_is_refused(void **state)
+{
+    (void)state;
+    static const char group[] = "c=h3:26379;sentinel=h4:26379;service=mymaster";
+    kw_error error = KW_ERROR_INIT;
+    kw_config *config = kw_config_new(NULL);
+    char uri[300];
+    snprintf(uri, sizeof(uri), "redis-ring://a=h1:1,b=h2:2,%s", group);
+    assert_int_equal(kw_config_set_uri(config, uri, &error), KW_OK);
+    snprintf(uri, sizeof(uri), "redis-ring://a=h1:1,b=h2:2,%s?copies=3", group);
+    assert_int_equal(kw_config_set_uri(config, uri, &error), KW_ERR_CONFIG);
+    assert_non_null(strstr(error.text, "member c is a Sentinel group"));
+    kw_config_free(config);
+    kw_client *client = kw_open("redis-ring://a=h1:1,b=h2:2,d=h3:3?copies=3", &error);
+    kw_members *members = kw_members_begin(client, &error);
+    assert_int_equal(kw_members_add(members, &error, group), KW_ERR_CONFIG);
+    assert_int_equal(kw_members_add(members, &error, "c=h3:26379"), KW_OK);
+    kw_members_free(members);
+    kw_close(client);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_quorum_options_are_checked_together),
+        cmocka_unit_test(test_quorum_of_sentinel_groups_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
