@@ -42,6 +42,11 @@ static const char script[] =
     "local function has(flags, bit) return math.floor(flags / bit) % 2 == 1 end\n"
     "local function number(s) local n = 0 for i = 1, #s do n = n * 256 + s:byte(i) end return n "
     "end\n"
+    "local function bytes(n, len)\n"
+    "local s = ''\n"
+    "for i = 1, len do s = string.char(n % 256) .. s n = math.floor(n / 256) end\n"
+    "return s\n"
+    "end\n"
     "local function less(a, b)\n"
     "for i = 1, #a do\n"
     "local x, y = a:byte(i), b:byte(i)\n"
@@ -96,7 +101,14 @@ static const char script[] =
     "local value = ''\n"
     "if old then\n"
     "answer, value = give(1, old, have), old:sub(have.head + 1)\n"
-    "ms = math.max(redis.call('PTTL', key), 0)\n"
+    "local ends = redis.call('PTTL', key)\n"
+    "if ends == -1 then\n"
+    "ms = 0\n"
+    "elseif ends > ms then\n"
+    "ms = ends\n"
+    "elseif have.linger then\n" /* what is left of the value's own life stays */
+    "have.first = have.first:sub(1, -7) .. bytes(have.linger + ms - ends, 6)\n"
+    "end\n"
     "end\n"
     "local floor = ballot:sub(1, 8)\n"
     "if less(floor, have.floor) then floor = have.floor end\n"
@@ -129,7 +141,7 @@ static const char script[] =
     "end\n"
     "return 1\n";
 
-#define SCRIPT_SHA1 "65813a69b82743b07e8e174884a028aaac447786"
+#define SCRIPT_SHA1 "907dccdb842a42fb93b6cb7ce7fe8950b59054d3"
 
 #define ARGS_MAX 9u
 

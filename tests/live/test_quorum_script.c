@@ -78,7 +78,7 @@ static void assert_same(const kw_quorum_answer *a, const kw_quorum_answer *b)
     assert_true(kw_stamp_equal(a->record.promise, b->record.promise));
     assert_true(a->record.floor == b->record.floor);
     assert_true(a->record.recent == b->record.recent);
-    assert_true(a->record.linger_ms == b->record.linger_ms);
+    assert_true(llabs((long long)(a->record.linger_ms - b->record.linger_ms)) < SLACK_MS);
     assert_int_equal(a->record.is_tombstone, b->record.is_tombstone);
     assert_int_equal(a->record.is_copied, b->record.is_copied);
     assert_int_equal(a->record.is_mortal, b->record.is_mortal);
@@ -88,6 +88,20 @@ static void assert_same(const kw_quorum_answer *a, const kw_quorum_answer *b)
     if (a->is_mortal) {
         assert_true(llabs((long long)(a->left_ms - b->left_ms)) < SLACK_MS);
     }
+}
+
+/* The key ends on the server when it ends in memory. */
+static void assert_end(redisContext *context, const char *key, const kw_test_copy *copy)
+{
+    redisReply *reply = redisCommand(context, "PTTL %s", key);
+    long long left = copy->has_key ? -1 : -2;
+    if (copy->has_key && copy->ends_ms != 0) {
+        left = (long long)(copy->ends_ms - now_ms());
+        assert_true(reply->integer >= 0 && llabs(reply->integer - left) < SLACK_MS);
+    } else {
+        assert_int_equal(reply->integer, left);
+    }
+    freeReplyObject(reply);
 }
 
 static kw_stamp some_stamp(kw_random *random)
@@ -162,6 +176,7 @@ static void test_quorum_script_does_as_the_rules_say(void **state)
         assert_int_equal(code, KW_OK);
         assert_same(&expected.answer, &answer);
         freeReplyObject(reply);
+        assert_end(context, key, &copies[number]);
     }
     redisFree(context);
 }
@@ -173,6 +188,32 @@ static void test_quorum_script_has_the_name_that_is_used(void **state)
     assert_int_equal(reply->type, REDIS_REPLY_STRING);
     assert_string_equal(reply->str, kw_quorum_script_sha1());
     freeReplyObject(reply);
+    redisFree(context);
+}
+
+/* A promise protects what is built on it, not what it found: it may not end with that. */
+static void test_quorum_script_promise_outlives_what_was_there(void **state)
+{
+    redisContext *context = connect_to(server_of(state));
+    kw_quorum_ask ask;
+    memset(&ask, 0, sizeof(ask));
+    for (unsigned ends_ms = 1; ends_ms <= 101; ends_ms += 20) {
+        memset(&ask, 0, sizeof(ask));
+        ask.kind = KW_QUORUM_PUT;
+        ask.record.stamp.time = 10;
+        ask.record.origin = ask.record.stamp;
+        ask.record.is_tombstone = true;
+        ask.life_ms = ends_ms;
+        freeReplyObject(redisCommand(context, "DEL promised"));
+        freeReplyObject(ask_server(context, "promised", "", &ask));
+        ask.kind = KW_QUORUM_PREPARE;
+        ask.record.stamp.time = 20;
+        ask.life_ms = LINGER_MS;
+        freeReplyObject(ask_server(context, "promised", "", &ask));
+        redisReply *left = redisCommand(context, "PTTL promised");
+        assert_true(left->integer > LINGER_MS - SLACK_MS && left->integer <= LINGER_MS);
+        freeReplyObject(left);
+    }
     redisFree(context);
 }
 
@@ -229,6 +270,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_quorum_script_does_as_the_rules_say),
+        cmocka_unit_test(test_quorum_script_promise_outlives_what_was_there),
         cmocka_unit_test(test_quorum_script_has_the_name_that_is_used),
         cmocka_unit_test(test_quorum_script_refuses_foreign_values_and_empty_servers),
     };

@@ -55,7 +55,13 @@ static void prepare(kw_test_copy *copy, kw_test_copy_answer *out, const kw_quoru
     out->answer.is_taken = true;
     have.promise = ballot;
     have.floor = ballot.time > have.floor ? ballot.time : have.floor;
-    put(copy, &have, copy->has_key ? copy->ends_ms : now_ms + ask->life_ms);
+    uint64_t ends_ms = copy->has_key ? copy->ends_ms : now_ms + ask->life_ms;
+    bool is_short = copy->has_key && copy->ends_ms != 0 && copy->ends_ms < now_ms + ask->life_ms;
+    if (is_short && copy->planted != KW_TEST_COPY_PROMISE_EXPIRES) {
+        have.linger_ms += have.is_mortal ? now_ms + ask->life_ms - copy->ends_ms : 0;
+        ends_ms = now_ms + ask->life_ms;
+    }
+    put(copy, &have, ends_ms);
 }
 
 static void take(kw_test_copy *copy, kw_test_copy_answer *out, const kw_quorum_ask *ask,

@@ -8,7 +8,15 @@
 
 #define KW_TEST_COPY_MAX 256u
 
+/* Faults planted in a copy. */
+typedef enum kw_test_copy_planted {
+    KW_TEST_COPY_SOUND,
+    KW_TEST_COPY_PROMISE_EXPIRES, /* a promise lives as long as what was there before it */
+    KW_TEST_COPY_TAKES_ALL        /* no version check */
+} kw_test_copy_planted;
+
 typedef struct kw_test_copy {
+    kw_test_copy_planted planted;
     bool has_key;
     char bytes[KW_TEST_COPY_MAX]; /* the record, as a server would hold it */
     size_t len;
