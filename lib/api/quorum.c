@@ -15,6 +15,9 @@
 /* A caller that waits for a courier looks this often whether the handle is closed. */
 #define WAIT_MAX_NS (50 * KW_NS_PER_MS)
 
+/* A version that is further ahead of this clock is not believed. */
+#define AHEAD_MAX_MS UINT64_C(86400000)
+
 struct kw_quorum {
     kw_client *client;
     kw_quorum_rule rule;
@@ -53,6 +56,16 @@ static void learn_stamp(void *arg, kw_stamp seen)
     kw_gate_lock(&self->gate);
     kw_stamper_learn(&self->stamper, now_ms, seen);
     kw_gate_unlock(&self->gate);
+}
+
+/* What no clock that is right, to within a day, can have given yet. */
+static uint64_t latest_time(kw_quorum *self)
+{
+    uint64_t now_ms = wall_ms(self);
+    kw_gate_lock(&self->gate);
+    uint64_t latest = kw_stamper_latest(&self->stamper, now_ms, AHEAD_MAX_MS);
+    kw_gate_unlock(&self->gate);
+    return latest;
 }
 
 /* A number that no other writer has. */
@@ -222,6 +235,7 @@ static void start_job(kw_quorum *self, kw_job *job, const kw_quorum_request *req
     }
     spec.is_tombstone = request->act == KW_QUORUM_ACT_DELETE;
     spec.life_ms = request->ttl_ms;
+    spec.latest = latest_time(self);
     spec.value.data = request->value;
     spec.value.len = request->act == KW_QUORUM_ACT_SET ? request->value_len : 0;
     kw_quorum_clock clock = {next_stamp, learn_stamp, self};
@@ -243,6 +257,13 @@ static void tell_failure(const kw_quorum *self, kw_quorum_result_row *out, const
                      "quorum write: only some of the %u copies took it, and a later write has "
                      "replaced it; it may have been seen in between",
                      op->spec.rule.copies_n);
+        return;
+    }
+    if (op->ahead_n > 0 || op->is_beyond) {
+        kw_error_set(&out->error, out->code, op->effect,
+                     "quorum: %u answers told of versions more than a day ahead of this clock, and "
+                     "were not believed: a clock is wrong, here or where they were written",
+                     op->ahead_n);
         return;
     }
     kw_error_set(&out->error, out->code, op->effect,

@@ -84,22 +84,41 @@ static void learn(kw_quorum_op *op, kw_stamp seen)
     op->clock.learn(op->clock.arg, seen);
 }
 
-static void take_stamp(kw_quorum_op *op)
+static uint64_t latest_of(const kw_quorum_op *op)
 {
-    op->stamp = op->clock.next(op->clock.arg, op->past);
+    return op->spec.latest > 0 && op->spec.latest < KW_STAMP_TIME_MAX ? op->spec.latest
+                                                                      : KW_STAMP_TIME_MAX;
+}
+
+/* What is beyond is read by nobody, so it is not sent either. */
+static bool take_stamp(kw_quorum_op *op)
+{
+    kw_stamp stamp = op->clock.next(op->clock.arg, op->past);
     op->tries_n++;
+    if (stamp.time > latest_of(op)) {
+        op->is_beyond = true;
+        kw_quorum_fail(op, op->may_have_run ? KW_EFFECT_MAYBE : KW_EFFECT_NONE, 0,
+                       op->spec.rule.write_n);
+        return false;
+    }
+    op->stamp = stamp;
+    return true;
 }
 
 void kw_quorum_begin_setting(kw_quorum_op *op, uint64_t now_ns)
 {
-    take_stamp(op);
+    if (!take_stamp(op)) {
+        return;
+    }
     op->origin = op->stamp;
     kw_quorum_begin(op, KW_QUORUM_SETTING, now_ns);
 }
 
 void kw_quorum_begin_ballot(kw_quorum_op *op, uint64_t now_ns)
 {
-    take_stamp(op);
+    if (!take_stamp(op)) {
+        return;
+    }
     op->has_newest = false;
     op->is_dead = false;
     kw_quorum_begin(op, KW_QUORUM_PREPARING, now_ns);
@@ -319,9 +338,28 @@ static void note(kw_quorum_op *op, kw_quorum_copy *copy, const kw_quorum_answer 
     }
 }
 
+/* A version from so far in the future is a broken clock's, or nobody's. Whoever believed it
+ * would have to go beyond it, and so would whoever reads that. */
+static bool is_ahead(kw_quorum_op *op, const kw_quorum_answer *answer)
+{
+    uint64_t latest = latest_of(op);
+    const kw_record *record = &answer->record;
+    if (!answer->has_record || (record->stamp.time <= latest && record->promise.time <= latest)) {
+        return false;
+    }
+    op->ahead_n++;
+    op->ahead = record->stamp.time > latest ? record->stamp : record->promise;
+    return true;
+}
+
 void kw_quorum_on_answer(kw_quorum_op *op, unsigned copy, unsigned round,
                          const kw_quorum_answer *answer, uint64_t now_ns)
 {
+    if (is_ahead(op, answer)) { /* a copy that gives its record has not taken the request */
+        bool may_have_run = answer->is_taken && op->phase == KW_QUORUM_PREPARING;
+        kw_quorum_on_lost(op, copy, round, may_have_run ? KW_EFFECT_MAYBE : KW_EFFECT_NONE, now_ns);
+        return;
+    }
     if (answer->has_record) {
         learn(op, answer->record.stamp);
         learn(op, answer->record.promise);

@@ -66,6 +66,8 @@ typedef struct kw_quorum_spec {
     bool is_repair;    /* a read of all copies, which brings all of them up, also one that has
                           lost its data */
     uint64_t life_ms;  /* TTL of the value; 0: none */
+    uint64_t latest;   /* greatest time of a version that is believed and given; 0: what the
+                          format can hold */
     kw_bytes value;    /* borrowed until the op is not used any more */
 } kw_quorum_spec;
 
@@ -174,7 +176,10 @@ typedef struct kw_quorum_op {
     uint64_t newest_ns;
     /* Results */
     bool has_mismatch;
-    bool is_unclear;     /* FAILED: later writes hide what became of the op's own */
+    bool is_unclear;  /* FAILED: later writes hide what became of the op's own */
+    bool is_beyond;   /* FAILED: no version is left below the latest one */
+    unsigned ahead_n; /* answers that told of versions beyond the latest, and were not believed */
+    kw_stamp ahead;   /* one of those */
     unsigned repaired_n; /* copies that a repair has brought up */
     kw_effect effect;    /* FAILED */
     unsigned got_n;      /* FAILED: copies that answered as wanted */

@@ -67,9 +67,16 @@ kw_stamp kw_stamper_next(kw_stamper *stamper, uint64_t now_ms, kw_stamp past)
     if (time <= known) {
         time = known + 1;
     }
-    stamper->last = time;
+    stamper->last = time < KW_STAMP_TIME_MAX ? time : KW_STAMP_TIME_MAX;
     kw_stamp stamp = {time, stamper->writer};
     return stamp;
+}
+
+uint64_t kw_stamper_latest(const kw_stamper *stamper, uint64_t now_ms, uint64_t ahead_ms)
+{
+    uint64_t ours_ms = clock_ms(stamper, now_ms);
+    uint64_t latest_ms = ahead_ms < CLOCK_MAX_MS - ours_ms ? ours_ms + ahead_ms : CLOCK_MAX_MS;
+    return latest_ms << COUNTER_BITS | ((UINT64_C(1) << COUNTER_BITS) - 1);
 }
 
 void kw_stamper_learn(kw_stamper *stamper, uint64_t now_ms, kw_stamp seen)

@@ -49,8 +49,12 @@ typedef struct kw_stamper {
 
 void kw_stamper_init(kw_stamper *stamper, uint64_t writer);
 
-/* A new stamp, above past. now_ms: the caller's clock, since 1970. */
+/* A new stamp, above past; past KW_STAMP_TIME_MAX where there is none left, and then no stamp
+ * at all. now_ms: the caller's clock, since 1970. */
 kw_stamp kw_stamper_next(kw_stamper *stamper, uint64_t now_ms, kw_stamp past);
+
+/* The greatest time that a stamp may have whose maker's clock is ahead by ahead_ms at most. */
+uint64_t kw_stamper_latest(const kw_stamper *stamper, uint64_t now_ms, uint64_t ahead_ms);
 
 /* Others have come this far. */
 void kw_stamper_learn(kw_stamper *stamper, uint64_t now_ms, kw_stamp seen);

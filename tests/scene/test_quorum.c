@@ -322,6 +322,43 @@ static void test_swap_that_another_ballot_overtakes_finds_its_own_write(void **s
     assert_int_equal(op.effect, KW_EFFECT_MAYBE);
 }
 
+/* One copy holds the greatest version that the format can: nothing can be written above it that
+ * anybody reads, so nothing is, and the two other copies serve the key. */
+static void test_version_at_the_end_of_time_harms_one_copy_only(void **state)
+{
+    (void)state;
+    kw_quorum_spec late = a_write;
+    late.latest = 1000;
+    kw_quorum_op op = RUN(&late, "sss", {E_REFUSES, 0, KW_STAMP_TIME_MAX, 0, 1, "", WAITS},
+                          {E_TAKES, 1, 0, 0, 1, "", WAITS}, {E_TAKES, 2, 0, 0, 1, "", DONE});
+    assert_true(op.origin.time == 50);
+    assert_int_equal(op.ahead_n, 1);
+    late = a_read;
+    late.latest = 1000;
+    op = RUN(&late, "ggg", {E_HOLDS, 0, KW_STAMP_TIME_MAX, 0, 1, "", WAITS},
+             {E_HOLDS, 1, 40, 0, 1, "", WAITS}, {E_HOLDS, 2, 40, 0, 1, "", DONE});
+    assert_true(kw_quorum_found(&op)->origin.time == 40);
+    late = a_first;
+    late.latest = 1000;
+    op = RUN(&late, "ppp", {E_BARS, 0, KW_STAMP_TIME_MAX, 0, 1, "", WAITS},
+             {E_HOLDS, 1, 0, 0, 1, "", WAITS}, {E_HOLDS, 2, 0, 0, 1, "sss", WAITS});
+    assert_true(op.origin.time == 50);
+}
+
+static void test_version_past_the_bound_is_not_sent(void **state)
+{
+    (void)state;
+    kw_quorum_op op = RUN(&a_write, "sss", {E_REFUSES, 0, KW_STAMP_TIME_MAX, 0, 1, "", WAITS},
+                          {E_REFUSES, 1, KW_STAMP_TIME_MAX, 0, 1, "", FAILED});
+    assert_true(op.is_beyond);
+    assert_int_equal(op.effect, KW_EFFECT_NONE);
+    kw_quorum_spec late = a_first;
+    late.latest = 55;
+    op = RUN(&late, "ppp", {E_BARS, 0, 55, 0, 1, "", WAITS}, {E_BARS, 1, 55, 0, 1, "", FAILED});
+    assert_true(op.is_beyond);
+    assert_int_equal(op.effect, KW_EFFECT_NONE);
+}
+
 static const kw_quorum_spec a_repair = {.kind = KW_QUORUM_READ, .is_repair = true};
 
 static void test_repair_brings_up_every_copy(void **state)
@@ -385,6 +422,8 @@ int main(void)
         cmocka_unit_test(test_swap_takes_two_rounds),
         cmocka_unit_test(test_swap_that_finds_another_version_changes_nothing),
         cmocka_unit_test(test_swap_that_another_ballot_overtakes_finds_its_own_write),
+        cmocka_unit_test(test_version_at_the_end_of_time_harms_one_copy_only),
+        cmocka_unit_test(test_version_past_the_bound_is_not_sent),
         cmocka_unit_test(test_repair_brings_up_every_copy),
         cmocka_unit_test(test_repair_settles_promises_by_a_ballot),
         cmocka_unit_test(test_rule_numbers_that_do_not_meet_are_refused),
