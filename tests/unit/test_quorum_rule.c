@@ -65,9 +65,9 @@ static void test_quorum_of_sentinel_groups_is_refused(void **state)
     kw_config *config = kw_config_new(NULL);
     char uri[300];
     snprintf(uri, sizeof(uri), "redis-ring://a=h1:1,b=h2:2,%s", group);
-    assert_int_equal(kw_config_set_uri(config, uri, &error), KW_OK);
+    assert_int_equal(kw_config_set_uri(config, &error, uri), KW_OK);
     snprintf(uri, sizeof(uri), "redis-ring://a=h1:1,b=h2:2,%s?copies=3", group);
-    assert_int_equal(kw_config_set_uri(config, uri, &error), KW_ERR_CONFIG);
+    assert_int_equal(kw_config_set_uri(config, &error, uri), KW_ERR_CONFIG);
     assert_non_null(strstr(error.text, "member c is a Sentinel group"));
     kw_config_free(config);
     kw_client *client = kw_open("redis-ring://a=h1:1,b=h2:2,d=h3:3?copies=3", &error);
