@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # keyway: GNU make 3.81 and later. `make help` lists the targets.
-# Settings, on the command line: CC CXX CPPFLAGS CFLAGS LDFLAGS PREFIX LIBDIR INCLUDEDIR DESTDIR TLS, V=1 shows commands.
+# Settings, on the command line: CC CXX CPPFLAGS CFLAGS LDFLAGS PREFIX LIBDIR INCLUDEDIR MANDIR DESTDIR TLS, V=1 shows commands.
 
 CC ?= cc
 CXX ?= c++
@@ -16,6 +16,7 @@ V ?= 0
 PREFIX ?= /usr/local
 LIBDIR ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
+MANDIR ?= $(PREFIX)/share/man
 BUILD = build
 
 # The version lives in include/keyway/version.h alone.
@@ -23,10 +24,11 @@ version_part = $(shell sed -n 's/^.define KW_VERSION_$(1)  *\([0-9][0-9]*\)$$/\1
 MAJOR := $(call version_part,MAJOR)
 VERSION := $(MAJOR).$(call version_part,MINOR).$(call version_part,PATCH)
 
-# A relative LIBDIR or INCLUDEDIR (lib/x86_64-linux-gnu) is taken from PREFIX.
+# A relative LIBDIR, INCLUDEDIR or MANDIR (lib/x86_64-linux-gnu) is taken from PREFIX.
 under_prefix = $(if $(filter /%,$(1)),$(1),$(PREFIX)/$(1))
 libdir = $(call under_prefix,$(LIBDIR))
 includedir = $(call under_prefix,$(INCLUDEDIR))
+mandir = $(call under_prefix,$(MANDIR))
 
 # What differs between systems.
 ifeq ($(shell uname -s),Darwin)
@@ -122,7 +124,7 @@ all: $(STATIC) $(SHARED)
 ## check-examples: each example, and the quickstart's tour
 ## bench: speed against raw hiredis on this machine
 ## demo: a throwaway cluster, and what keyway does on it
-## install, uninstall: with DESTDIR, PREFIX (/usr/local), LIBDIR, INCLUDEDIR
+## install, uninstall: with DESTDIR, PREFIX (/usr/local), LIBDIR, INCLUDEDIR, MANDIR
 ## dist: build/keyway-VERSION.tar.gz, the same bytes for the same commit
 ## format, format-check: apply, or verify, the layout of .clang-format
 ## asan, tsan: the quick tests under clang's sanitizers
@@ -198,7 +200,8 @@ CHECK_ENV = CC='$(CC)' CXX='$(CXX)' MAKE='$(MAKE)' PKG_CONFIG='$(PKG_CONFIG)' BU
 	LOOPS='$(LOOPS)' HAS_TLS='$(HAS_TLS)' V='$(V)'
 RUN = @env -u MAKEFLAGS $(CHECK_ENV) sh tests/support/check.sh
 VECTORS = tests/unit/ring_vectors.sh
-STYLE_CHECKS = tests/support/headers.sh tests/support/rooms.sh tests/support/exports.sh
+STYLE_CHECKS = tests/support/headers.sh tests/support/rooms.sh tests/support/exports.sh \
+	tests/support/manual.sh
 EXAMPLE_CHECKS = tests/support/examples.sh tests/live/quickstart.sh
 
 check: all $(UNIT) $(SCENE) $(FAKE) $(LIVE) $(FAULT) $(EXAMPLES) $(TOOLS)
@@ -280,7 +283,8 @@ exports: $(SHARED)
 in_prefix = $(patsubst $(PREFIX)/%,$${prefix}/%,$(1))
 
 install: all
-	@mkdir -p '$(DESTDIR)$(includedir)/keyway/adapters' '$(DESTDIR)$(libdir)/pkgconfig'
+	@mkdir -p '$(DESTDIR)$(includedir)/keyway/adapters' '$(DESTDIR)$(libdir)/pkgconfig' \
+		'$(DESTDIR)$(mandir)/man7'
 	$(Q)install -m 644 include/keyway.h '$(DESTDIR)$(includedir)/keyway.h'
 	$(Q)install -m 644 $(PUBLIC_HEADERS) '$(DESTDIR)$(includedir)/keyway/'
 	$(Q)install -m 644 $(ADAPTERS) '$(DESTDIR)$(includedir)/keyway/adapters/'
@@ -293,11 +297,13 @@ install: all
 		-e 's|@tls@|$(TLS_REQUIRES)|' \
 		pkgconfig/keyway.pc.in > '$(DESTDIR)$(libdir)/pkgconfig/keyway.pc'
 	@chmod 644 '$(DESTDIR)$(libdir)/pkgconfig/keyway.pc'
+	$(Q)install -m 644 lib/man/keyway.7 '$(DESTDIR)$(mandir)/man7/keyway.7'
 
 uninstall:
 	$(Q)rm -f '$(DESTDIR)$(includedir)/keyway.h' '$(DESTDIR)$(libdir)/libkeyway.a' \
 		'$(DESTDIR)$(libdir)/$(SHARED_NAME)' '$(DESTDIR)$(libdir)/$(SHARED_SONAME)' \
-		'$(DESTDIR)$(libdir)/$(SHARED_LINK)' '$(DESTDIR)$(libdir)/pkgconfig/keyway.pc'
+		'$(DESTDIR)$(libdir)/$(SHARED_LINK)' '$(DESTDIR)$(libdir)/pkgconfig/keyway.pc' \
+		'$(DESTDIR)$(mandir)/man7/keyway.7'
 	$(Q)rm -rf '$(DESTDIR)$(includedir)/keyway'
 	@rmdir '$(DESTDIR)$(libdir)/pkgconfig' 2> /dev/null || true
 

@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-3-Clause
 # Installs into a temporary folder, builds programs against the copy with nothing but
-# pkg-config's flags, shared and static, in C and C++, runs them, and uninstalls.
+# pkg-config's flags, shared and static, in C and C++, runs them, and uninstalls. The README's
+# program is built so as well.
 
 set -e
 : "${CC:=cc}" "${CXX:=c++}" "${MAKE:=make}" "${PKG_CONFIG:=pkg-config}" "${BUILD:=build}"
@@ -34,6 +35,15 @@ build() {
     [ "$version" = "$($PKG_CONFIG --modversion keyway)" ] || fail "$name says version $version"
 }
 
+# The first piece of C in the README is a whole program.
+program_of_readme() {
+    sed -n '/^```c$/,/^```$/{/^```/d;p;}' README.md | sed '/^}$/q' > "$place/out/readme.c"
+    # Flags and compilers are words.
+    # shellcheck disable=SC2046,SC2086
+    (cd "$place/out" && $CC -std=c11 $CFLAGS_DOWN -o readme readme.c $($PKG_CONFIG --cflags --libs keyway)) ||
+        fail "the README's program does not build"
+}
+
 # try ROOT PREFIX LIBDIR INSTALLED-LIBDIR
 try() {
     root=$1
@@ -46,6 +56,7 @@ try() {
     pc=$root$libdir/pkgconfig/keyway.pc
     [ -f "$pc" ] || fail "no $pc"
     [ -z "$root" ] || ! grep -q "$root" "$pc" || fail "keyway.pc holds DESTDIR"
+    grep -q "^\.Dt KEYWAY 7" "$root$prefix/share/man/man7/keyway.7" || fail "no manual page"
     grep -q "^prefix=$prefix\$" "$pc" || fail "keyway.pc has another prefix than $prefix"
     export PKG_CONFIG_PATH="$root$libdir/pkgconfig${given_path:+:$given_path}"
     export PKG_CONFIG_SYSROOT_DIR="$root"
@@ -54,6 +65,7 @@ try() {
     CFLAGS_DOWN='-Wall -Wextra -Werror'
     build "$CC" downstream.c c_shared
     build "$CXX" downstream.cc cc_shared
+    program_of_readme
     # Where shared and static lie side by side the linker takes the shared one, so the
     # static one is named; what it needs comes from --static.
     only_static=yes
