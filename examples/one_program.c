@@ -41,7 +41,7 @@ static bool count(kw_client *kw, kw_error *error)
     struct pollfd input = {0, POLLIN, 0};
     do {
         const char *command[] = {"INCR", visits};
-        kw_reply *reply = kw_call(kw, error, &options, 2, command, NULL);
+        kw_reply *reply = kw_call(kw, error, &options, (kw_argv){2, command, NULL});
         if (reply != NULL && !kw_reply_is_error(reply)) {
             answered++;
         } else if (reply == NULL) {

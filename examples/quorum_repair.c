@@ -14,7 +14,7 @@ static unsigned long seen, repaired, failed;
 static kw_reply *ask(kw_client *kw, kw_error *err, const char *node, int argc, const char **argv)
 {
     kw_call_options options = {.size = sizeof(options), .route = KW_ROUTE_NODE, .node = node};
-    kw_reply *reply = kw_call(kw, err, &options, argc, argv, NULL);
+    kw_reply *reply = kw_call(kw, err, &options, (kw_argv){argc, argv, NULL});
     if (reply == NULL || kw_reply_is_error(reply)) {
         fprintf(stderr, "%s: %s\n", node, reply != NULL ? kw_reply_str(reply, NULL) : err->text);
         exit(EXIT_FAILURE);

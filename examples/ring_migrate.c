@@ -65,7 +65,7 @@ int main(int argc, char **argv)
     while (ok && kw_client_node_stats(before, &node, at) == KW_OK) {
         const char *scan[] = {"SCAN", cursor, "COUNT", "500"};
         kw_call_options to = {.size = sizeof(to), .route = KW_ROUTE_NODE, .node = node.node};
-        kw_reply *page = kw_call(before, &error, &to, 4, scan, NULL);
+        kw_reply *page = kw_call(before, &error, &to, (kw_argv){4, scan, NULL});
         long copied_n = kw_reply_count(page) == 2 ? copy(node.node, kw_reply_at(page, 1)) : -1;
         if ((ok = copied_n >= 0)) {
             snprintf(cursor, sizeof(cursor), "%s", kw_reply_str(kw_reply_at(page, 0), NULL));

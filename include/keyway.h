@@ -4,6 +4,7 @@
 #ifndef KEYWAY_H
 #define KEYWAY_H
 
+#include <keyway/argv.h>
 #include <keyway/batch.h>
 #include <keyway/client.h>
 #include <keyway/command.h>

@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <keyway/argv.h>
 #include <keyway/client.h>
 #include <keyway/error.h>
 #include <keyway/export.h>
@@ -107,16 +108,16 @@ typedef struct kw_call_options {
 #define KW_CALL_OPTIONS_INIT { sizeof(kw_call_options), 0, KW_ROUTE_AUTO, NULL, 0, 0, NULL, false, KW_READ_DEFAULT, NULL, 0, 0, NULL, 0, NULL, NULL, NULL }
 /* clang-format on */
 
-/* kw_command_argv with options; NULL options are the defaults. With acks a write that too few
- * replicas have acknowledged in time gives its reply, which stands, and error says
- * KW_ERR_DURABILITY with the effect done; else error says KW_OK. So it is with acks_local where
- * the primary's disk does not have it in time; a server without WAITAOF gives the reply, and
+/* Sends one command, given as its arguments, with options; NULL options are the defaults. With acks
+ * a write that too few replicas have acknowledged in time gives its reply, which stands, and error
+ * says KW_ERR_DURABILITY with the effect done; else error says KW_OK. So it is with acks_local
+ * where the primary's disk does not have it in time; a server without WAITAOF gives the reply, and
  * KW_ERR_UNSUPPORTED with the effect done. Commands that do not write are not waited for; those
  * to many nodes are KW_ERR_UNSUPPORTED, with no effect. So are those with token_out that have
  * acks or go to many nodes; a token is of the shard, or the ring's node, that the write went
  * to: a read elsewhere goes to a primary. */
 KW_API kw_reply *kw_call(kw_client *client, kw_error *error, const kw_call_options *options,
-                         int argc, const char **argv, const size_t *argvlen);
+                         kw_argv command);
 
 #ifdef __cplusplus
 }

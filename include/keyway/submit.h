@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <keyway/argv.h>
 #include <keyway/client.h>
 #include <keyway/command.h>
 #include <keyway/error.h>
@@ -38,7 +39,7 @@ KW_API kw_ticket *kw_vsubmit(kw_client *client, kw_error *error, const char *for
 
 /* The same with ready arguments and options, as kw_call: NULL options are the defaults. */
 KW_API kw_ticket *kw_submit_call(kw_client *client, kw_error *error, const kw_call_options *options,
-                                 int argc, const char **argv, const size_t *argvlen);
+                                 kw_argv command);
 
 /* Waits until the command has ended, and gives its reply, the caller's to free with
  * kw_reply_free; NULL, with error set, where there is none, as kw_command. The reply is given

@@ -5,27 +5,28 @@
 
 #include <string.h>
 
-static bool take(kw_argv *args, const char **argv, const size_t *argvlen)
+static bool take(kw_arg_bytes *args, const kw_argv *from)
 {
     for (size_t i = 0; i < args->argc; i++) {
-        if (argv[i] == NULL && (argvlen == NULL || argvlen[i] > 0)) {
+        const char *data = from->argv[i];
+        if (data == NULL && (from->argvlen == NULL || from->argvlen[i] > 0)) {
             return false;
         }
-        args->argv[i].data = argv[i];
-        args->argv[i].len = argvlen != NULL ? argvlen[i] : strlen(argv[i]);
+        args->argv[i].data = data;
+        args->argv[i].len = from->argvlen != NULL ? from->argvlen[i] : strlen(data);
     }
     return true;
 }
 
-kw_err kw_argv_init(kw_argv *args, kw_error *error, const kw_allocator *mem, int argc,
-                    const char **argv, const size_t *argvlen)
+kw_err kw_arg_bytes_init(kw_arg_bytes *args, kw_error *error, const kw_allocator *mem,
+                         kw_argv command)
 {
-    if (argv == NULL || argc <= 0) {
+    if (command.argv == NULL || command.argc <= 0) {
         return kw_error_set(error, KW_ERR_ARGUMENT, KW_EFFECT_NONE,
                             "argv is NULL, or argc is not positive");
     }
     args->mem = mem;
-    args->argc = (size_t)argc;
+    args->argc = (size_t)command.argc;
     args->argv = args->inline_argv;
     if (args->argc > KW_ARGS_INLINE) {
         args->argv = kw_mem_calloc(mem, args->argc, sizeof(args->argv[0]));
@@ -34,14 +35,14 @@ kw_err kw_argv_init(kw_argv *args, kw_error *error, const kw_allocator *mem, int
                                 args->argc);
         }
     }
-    if (!take(args, argv, argvlen)) {
-        kw_argv_fini(args);
+    if (!take(args, &command)) {
+        kw_arg_bytes_fini(args);
         return kw_error_set(error, KW_ERR_ARGUMENT, KW_EFFECT_NONE, "an argument in argv is NULL");
     }
     return KW_OK;
 }
 
-void kw_argv_fini(kw_argv *args)
+void kw_arg_bytes_fini(kw_arg_bytes *args)
 {
     if (args->argv != args->inline_argv) {
         kw_mem_free(args->mem, args->argv);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Args: a caller's argv and argvlen as one array. */
+/* Args: a caller's kw_argv as an array of kw_bytes. */
 #ifndef API_ARGS_H
 #define API_ARGS_H
 
@@ -8,18 +8,18 @@
 
 #include "base/format.h"
 
-typedef struct kw_argv {
+typedef struct kw_arg_bytes {
     const kw_allocator *mem;
     kw_bytes *argv; /* argc of them, pointing at the caller's bytes */
     size_t argc;
     kw_bytes inline_argv[KW_ARGS_INLINE];
-} kw_argv;
+} kw_arg_bytes;
 
-/* argvlen may be NULL for C strings. KW_ERR_ARGUMENT for a NULL argument and an argc that
- * is not positive; KW_ERR_NOMEM. After success kw_argv_fini; args must not be moved. */
-kw_err kw_argv_init(kw_argv *args, kw_error *error, const kw_allocator *mem, int argc,
-                    const char **argv, const size_t *argvlen);
-void kw_argv_fini(kw_argv *args);
+/* KW_ERR_ARGUMENT for a NULL argument and an argc that is not positive; KW_ERR_NOMEM. After success
+ * kw_arg_bytes_fini; args must not be moved. */
+kw_err kw_arg_bytes_init(kw_arg_bytes *args, kw_error *error, const kw_allocator *mem,
+                         kw_argv command);
+void kw_arg_bytes_fini(kw_arg_bytes *args);
 
 /* The options that a call was given, in space where they are of another size, as a program
  * that was compiled against an older header gives fewer; the defaults for NULL. NULL, with

@@ -155,11 +155,11 @@ kw_err kw_batch_add_argv(kw_batch *batch, kw_error *error, int argc, const char 
     if (batch == NULL) {
         return refuse(error, KW_ERR_ARGUMENT, "batch is NULL");
     }
-    kw_argv args;
-    kw_err code = kw_argv_init(&args, error, &batch->mem, argc, argv, argvlen);
+    kw_arg_bytes args;
+    kw_err code = kw_arg_bytes_init(&args, error, &batch->mem, (kw_argv){argc, argv, argvlen});
     if (code == KW_OK) {
         code = add(batch, error, args.argv, args.argc);
-        kw_argv_fini(&args);
+        kw_arg_bytes_fini(&args);
     }
     return code;
 }

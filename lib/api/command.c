@@ -171,8 +171,8 @@ kw_reply *kw_command(kw_client *client, kw_error *error, const char *format, ...
     return reply;
 }
 
-kw_reply *kw_call(kw_client *client, kw_error *error, const kw_call_options *options, int argc,
-                  const char **argv, const size_t *argvlen)
+kw_reply *kw_call(kw_client *client, kw_error *error, const kw_call_options *options,
+                  kw_argv command)
 {
     if (client == NULL) {
         return refuse(error, "client is NULL");
@@ -182,17 +182,17 @@ kw_reply *kw_call(kw_client *client, kw_error *error, const kw_call_options *opt
     if (options == NULL) {
         return NULL;
     }
-    kw_argv args;
-    if (kw_argv_init(&args, error, &client->env.mem, argc, argv, argvlen) != KW_OK) {
+    kw_arg_bytes args;
+    if (kw_arg_bytes_init(&args, error, &client->env.mem, command) != KW_OK) {
         return NULL;
     }
     kw_reply *reply = call_args(client, error, options, args.argv, args.argc);
-    kw_argv_fini(&args);
+    kw_arg_bytes_fini(&args);
     return reply;
 }
 
 kw_reply *kw_command_argv(kw_client *client, kw_error *error, int argc, const char **argv,
                           const size_t *argvlen)
 {
-    return kw_call(client, error, NULL, argc, argv, argvlen);
+    return kw_call(client, error, NULL, (kw_argv){argc, argv, argvlen});
 }

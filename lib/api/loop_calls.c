@@ -93,16 +93,16 @@ kw_err kw_call_async(kw_client *client, kw_error *error, const kw_call_options *
         return refuse(error, KW_ERR_ARGUMENT, "client or fn is NULL");
     }
     kw_call_options space;
-    kw_argv args;
+    kw_arg_bytes args;
     options = kw_args_options(&space, error, options);
     if (options == NULL) {
         return KW_ERR_ARGUMENT;
     }
-    kw_err code = kw_argv_init(&args, error, &client->env.mem, argc, argv, argvlen);
+    kw_err code = kw_arg_bytes_init(&args, error, &client->env.mem, (kw_argv){argc, argv, argvlen});
     if (code == KW_OK) {
         kw_plan_task task = {.options = options, .argv = args.argv, .argc = args.argc};
         code = call_args(client, error, &task, fn, arg);
-        kw_argv_fini(&args);
+        kw_arg_bytes_fini(&args);
     }
     return code;
 }

@@ -158,12 +158,12 @@ kw_reply *kw_session_command_argv(kw_session *session, kw_error *error, int argc
         refuse(error, KW_ERR_ARGUMENT, "session is NULL");
         return NULL;
     }
-    kw_argv args;
-    if (kw_argv_init(&args, error, &session->mem, argc, argv, argvlen) != KW_OK) {
+    kw_arg_bytes args;
+    if (kw_arg_bytes_init(&args, error, &session->mem, (kw_argv){argc, argv, argvlen}) != KW_OK) {
         return NULL;
     }
     kw_reply *reply = call_args(session, error, args.argv, args.argc);
-    kw_argv_fini(&args);
+    kw_arg_bytes_fini(&args);
     return reply;
 }
 

@@ -114,21 +114,20 @@ kw_ticket *kw_submit(kw_client *client, kw_error *error, const char *format, ...
 }
 
 kw_ticket *kw_submit_call(kw_client *client, kw_error *error, const kw_call_options *options,
-                          int argc, const char **argv, const size_t *argvlen)
+                          kw_argv command)
 {
     if (client == NULL) {
         return refuse(error, "client is NULL");
     }
     kw_call_options space;
-    kw_argv args;
+    kw_arg_bytes args;
     options = kw_args_options(&space, error, options);
-    if (options == NULL ||
-        kw_argv_init(&args, error, &client->env.mem, argc, argv, argvlen) != KW_OK) {
+    if (options == NULL || kw_arg_bytes_init(&args, error, &client->env.mem, command) != KW_OK) {
         return NULL;
     }
     kw_plan_task task = {.options = options, .argv = args.argv, .argc = args.argc};
     kw_ticket *ticket = submit_args(client, error, &task);
-    kw_argv_fini(&args);
+    kw_arg_bytes_fini(&args);
     return ticket;
 }
 

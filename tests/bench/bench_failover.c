@@ -86,7 +86,7 @@ static void work(void *arg, unsigned number)
         kw_error error = KW_ERROR_INIT;
         is_moved = is_moved || has_moved(self, key);
         uint64_t began_ns = kw_test_now_ns();
-        kw_reply *reply = kw_call(self->client, &error, NULL, 2, argv, NULL);
+        kw_reply *reply = kw_call(self->client, &error, NULL, (kw_argv){2, argv, NULL});
         uint64_t none_ns = 0;
         bool is_answered = reply != NULL && !kw_reply_is_error(reply);
         if (is_answered && is_moved) {

@@ -116,7 +116,7 @@ static inline void expect(kw_client *kw, const char *command, char member, long 
 {
     kw_error error = KW_ERROR_INIT;
     const char *argv[] = {command, key_of(kw, member)};
-    kw_reply *reply = kw_call(kw, &error, NULL, 2, argv, NULL);
+    kw_reply *reply = kw_call(kw, &error, NULL, (kw_argv){2, argv, NULL});
     if (reply == NULL || kw_reply_is_error(reply) || kw_reply_int(reply) != number) {
         fail_msg("%s: %s %s", command, error.text, reply != NULL ? kw_reply_str(reply, NULL) : "");
     }

@@ -88,7 +88,7 @@ static void test_arguments_a_million_arrive(void **state)
     kw_call_options options = KW_CALL_OPTIONS_INIT;
     options.timeout_ms = 20000;
     kw_error error = KW_ERROR_INIT;
-    kw_reply *reply = kw_call(kw, &error, &options, N, argv, NULL);
+    kw_reply *reply = kw_call(kw, &error, &options, (kw_argv){N, argv, NULL});
     if (reply == NULL) {
         fail_msg("%s", error.text);
     }
@@ -148,35 +148,35 @@ static void test_arguments_routes_go_where_they_say(void **state)
     options.route = KW_ROUTE_KEY;
     options.key = "foo";
     options.key_len = 3;
-    kw_reply *reply = kw_call(kw, &error, &options, 2, argv, NULL);
+    kw_reply *reply = kw_call(kw, &error, &options, (kw_argv){2, argv, NULL});
     assert_int_equal(kw_reply_int(reply), 1);
     kw_reply_free(reply);
     options.route = KW_ROUTE_SLOT;
     options.slot = 5061;
-    reply = kw_call(kw, &error, &options, 2, argv, NULL);
+    reply = kw_call(kw, &error, &options, (kw_argv){2, argv, NULL});
     assert_int_equal(kw_reply_int(reply), 0);
     kw_reply_free(reply);
     options.route = KW_ROUTE_NODE;
     options.node = kw_fake_address(fakes[1]);
-    reply = kw_call(kw, &error, &options, 2, argv, NULL);
+    reply = kw_call(kw, &error, &options, (kw_argv){2, argv, NULL});
     assert_int_equal(kw_reply_int(reply), 1);
     kw_reply_free(reply);
     options.route = KW_ROUTE_ALL_PRIMARIES;
-    kw_reply_free(kw_call(kw, &error, &options, 2, argv, NULL));
+    kw_reply_free(kw_call(kw, &error, &options, (kw_argv){2, argv, NULL}));
     assert_int_equal(kw_fake_count(fakes[0], "ECHO x"), 2);
     assert_int_equal(kw_fake_count(fakes[1], "ECHO x"), 3);
     options.route = KW_ROUTE_SLOT;
     options.slot = 16384;
-    assert_null(kw_call(kw, &error, &options, 2, argv, NULL));
+    assert_null(kw_call(kw, &error, &options, (kw_argv){2, argv, NULL}));
     assert_int_equal(error.code, KW_ERR_ARGUMENT);
     options.route = KW_ROUTE_NODE;
     options.node = "10.9.9.9:1";
-    assert_null(kw_call(kw, &error, &options, 2, argv, NULL));
+    assert_null(kw_call(kw, &error, &options, (kw_argv){2, argv, NULL}));
     assert_int_equal(error.code, KW_ERR_ARGUMENT);
     options.route = (kw_route)99;
-    assert_null(kw_call(kw, &error, &options, 2, argv, NULL));
+    assert_null(kw_call(kw, &error, &options, (kw_argv){2, argv, NULL}));
     options.size = 3;
-    assert_null(kw_call(kw, &error, &options, 2, argv, NULL));
+    assert_null(kw_call(kw, &error, &options, (kw_argv){2, argv, NULL}));
     assert_int_equal(error.code, KW_ERR_ARGUMENT);
 }
 

@@ -160,7 +160,7 @@ static void test_arguments_null_is_an_error_not_a_crash(void **state)
     assert_null(kw_command_argv(kw, NULL, 2, NULL, lens));
     assert_null(kw_command_argv(kw, NULL, 0, argv, lens));
     assert_null(kw_command_argv(kw, NULL, -5, argv, lens));
-    assert_null(kw_call(NULL, NULL, NULL, 2, argv, lens));
+    assert_null(kw_call(NULL, NULL, NULL, (kw_argv){2, argv, lens}));
     assert_null(kw_command(kw, NULL, "GET %y"));
     assert_null(kw_command(kw, NULL, "   "));
     assert_int_equal(kw_connect(NULL, NULL), KW_ERR_ARGUMENT);
@@ -294,7 +294,7 @@ static void test_arguments_lookup_that_goes_wrong_is_survived(void **state)
     options.timeout_ms = 150;
     kw_error error = KW_ERROR_INIT;
     uint64_t start_ms = kw_test_now_ms();
-    assert_null(kw_call(kw, &error, &options, 2, argv, NULL));
+    assert_null(kw_call(kw, &error, &options, (kw_argv){2, argv, NULL}));
     assert_in_range(kw_test_now_ms() - start_ms, 148, 150 + LATE_MS);
     assert_int_equal(error.effect, KW_EFFECT_NONE);
     assert_int_equal(received("mod.y *"), 0);

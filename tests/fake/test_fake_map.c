@@ -142,7 +142,7 @@ static void test_map_that_stalls_costs_no_other_call(void **state)
     brief.timeout_ms = 20;
     while (kw_test_now_ms() - start_ms < 900) {
         if (calls_n % 10 == 0) {
-            assert_null(kw_call(kw, NULL, &brief, 2, argv, NULL)); /* wants a map */
+            assert_null(kw_call(kw, NULL, &brief, (kw_argv){2, argv, NULL})); /* wants a map */
         }
         uint64_t call_ms = kw_test_now_ms();
         assert_int_equal(kw_test_ask_integer(kw, "INCR bar"), 0);

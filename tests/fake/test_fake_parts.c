@@ -172,7 +172,7 @@ static void test_parts_of_all_nodes_with_one_gone_may_have_run(void **state)
     const char *argv[] = {"FLUSHALL"};
     kw_call_options options = KW_CALL_OPTIONS_INIT;
     options.timeout_ms = 150;
-    assert_null(kw_call(kw, &error, &options, 1, argv, NULL));
+    assert_null(kw_call(kw, &error, &options, (kw_argv){1, argv, NULL}));
     assert_int_equal(error.code, KW_ERR_CONNECT);
     assert_int_equal(error.effect, KW_EFFECT_MAYBE);
     assert_string_equal(error.node, kw_fake_address(fakes[1]));

@@ -103,7 +103,7 @@ static void check_arrival(const char *key, size_t key_len, const char *value, si
     kw_call_options options = KW_CALL_OPTIONS_INIT;
     options.timeout_ms = 30000;
     kw_error error = KW_ERROR_INIT;
-    kw_reply *reply = kw_call(kw, &error, &options, 3, argv, lens);
+    kw_reply *reply = kw_call(kw, &error, &options, (kw_argv){3, argv, lens});
     if (reply == NULL) {
         fail_msg("key of %zu, value of %zu: %s", key_len, value_len, error.text);
     }
@@ -167,10 +167,10 @@ static void test_arguments_of_endless_time_do_not_overflow(void **state)
     const char *pop[] = {"BLPOP", "foo", "99999999999"};
     kw_call_options options = KW_CALL_OPTIONS_INIT;
     options.timeout_ms = UINT64_MAX;
-    kw_reply *reply = kw_call(kw, NULL, &options, 2, get, NULL);
+    kw_reply *reply = kw_call(kw, NULL, &options, (kw_argv){2, get, NULL});
     assert_int_equal(kw_reply_int(reply), 1);
     kw_reply_free(reply);
-    reply = kw_call(kw, NULL, NULL, 3, pop, NULL);
+    reply = kw_call(kw, NULL, NULL, (kw_argv){3, pop, NULL});
     assert_int_equal(kw_reply_int(reply), 2);
     kw_reply_free(reply);
 }
@@ -217,10 +217,10 @@ static void test_refused_commands_are_refused_by_every_way(void **state)
         kw_call_options options = KW_CALL_OPTIONS_INIT;
         options.route = KW_ROUTE_NODE;
         options.node = kw_fake_address(fakes[1]);
-        assert_null(kw_call(kw, &error, &options, 4, argv, NULL));
+        assert_null(kw_call(kw, &error, &options, (kw_argv){4, argv, NULL}));
         assert_refused(row->name, error.code, &error);
         options.route = KW_ROUTE_ALL_NODES;
-        assert_null(kw_call(kw, &error, &options, 4, argv, NULL));
+        assert_null(kw_call(kw, &error, &options, (kw_argv){4, argv, NULL}));
         assert_refused(row->name, error.code, &error);
         kw_err code = kw_batch_add_argv(batch, &error, 4, argv, NULL);
         assert_refused(row->name, code, &error);
@@ -242,7 +242,7 @@ static void test_routes_any_and_all_nodes_go_where_they_say(void **state)
     kw_call_options options = KW_CALL_OPTIONS_INIT;
     options.route = KW_ROUTE_ANY;
     for (int i = 0; i < 40; i++) {
-        kw_reply_free(kw_call(kw, NULL, &options, 2, argv, NULL));
+        kw_reply_free(kw_call(kw, NULL, &options, (kw_argv){2, argv, NULL}));
     }
     assert_in_range(kw_fake_count(fakes[0], "PING x"), 5, 35); /* they are spread */
     assert_in_range(kw_fake_count(fakes[1], "PING x"), 5, 35);
@@ -252,7 +252,7 @@ static void test_routes_any_and_all_nodes_go_where_they_say(void **state)
         kw_fake_on_reply(fakes[i], KW_FAKE_ALWAYS, "PING *", "+PONG");
     }
     options.route = KW_ROUTE_ALL_NODES;
-    kw_reply *reply = kw_call(kw, NULL, &options, 2, argv, NULL);
+    kw_reply *reply = kw_call(kw, NULL, &options, (kw_argv){2, argv, NULL});
     assert_false(reply == NULL || kw_reply_is_error(reply));
     kw_reply_free(reply);
     for (size_t i = 0; i < 3; i++) {

@@ -99,7 +99,7 @@ static kw_err call_briefly(kw_client *kw, kw_error *error)
     const char *argv[] = {"INCR", "foo"};
     kw_call_options options = KW_CALL_OPTIONS_INIT;
     options.timeout_ms = TIMEOUT_MS;
-    return code_of(kw_call(kw, error, &options, 2, argv, NULL), error);
+    return code_of(kw_call(kw, error, &options, (kw_argv){2, argv, NULL}), error);
 }
 
 static kw_err block_briefly(kw_client *kw, kw_error *error)
@@ -107,7 +107,7 @@ static kw_err block_briefly(kw_client *kw, kw_error *error)
     const char *argv[] = {"BLPOP", "foo", "0"};
     kw_call_options options = KW_CALL_OPTIONS_INIT;
     options.timeout_ms = TIMEOUT_MS;
-    return code_of(kw_call(kw, error, &options, 3, argv, NULL), error);
+    return code_of(kw_call(kw, error, &options, (kw_argv){3, argv, NULL}), error);
 }
 
 static kw_err run_batch(kw_client *kw, kw_error *error)
@@ -251,7 +251,7 @@ static void test_deadline_holds_where_the_pool_stays_empty(void **state)
     options.timeout_ms = TIMEOUT_MS;
     kw_error error = KW_ERROR_INIT;
     uint64_t start_ms = kw_test_now_ms();
-    assert_null(kw_call(kw, &error, &options, 3, argv, NULL));
+    assert_null(kw_call(kw, &error, &options, (kw_argv){3, argv, NULL}));
     assert_in_range(kw_test_now_ms() - start_ms, TIMEOUT_MS - 2, TIMEOUT_MS + BUSY_MS);
     assert_int_equal(error.code, KW_ERR_POOL_FULL);
     assert_int_equal(error.effect, KW_EFFECT_NONE);

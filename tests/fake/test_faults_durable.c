@@ -69,7 +69,7 @@ static long long incr(kw_client *kw, kw_error *error, unsigned *acked)
     options.acks = 1;
     options.acks_timeout_ms = 200;
     options.acked = acked;
-    kw_reply *reply = kw_call(kw, error, &options, 2, argv, NULL);
+    kw_reply *reply = kw_call(kw, error, &options, (kw_argv){2, argv, NULL});
     long long number = reply == NULL              ? NO_REPLY
                        : kw_reply_is_error(reply) ? ERROR_REPLY
                                                   : kw_reply_int(reply);
@@ -239,7 +239,7 @@ static void test_wait_has_an_end_before_the_deadline(void **state)
     options.acks = 1;
     options.acks_timeout_ms = 60000;
     kw_error error = KW_ERROR_INIT;
-    kw_reply *reply = kw_call(kw, &error, &options, 2, argv, NULL);
+    kw_reply *reply = kw_call(kw, &error, &options, (kw_argv){2, argv, NULL});
     assert_int_equal(kw_reply_int(reply), 5);
     kw_reply_free(reply);
     unsigned waits_n = 0;
@@ -295,7 +295,7 @@ static void test_disk_is_asked_for_where_the_call_says_so(void **state)
         options.acks_timeout_ms = 200;
         options.acked = &acked;
         options.acked_local = &local;
-        kw_reply *reply = kw_call(kw, &error, &options, 2, argv, NULL);
+        kw_reply *reply = kw_call(kw, &error, &options, (kw_argv){2, argv, NULL});
         assert_int_equal(kw_reply_int(reply), 5);
         kw_reply_free(reply);
         if (error.code != rows[i].code || strstr(error.text, rows[i].text) == NULL) {
@@ -305,7 +305,7 @@ static void test_disk_is_asked_for_where_the_call_says_so(void **state)
         assert_int_equal(local, rows[i].local);
         assert_int_equal(acked, rows[i].acked);
         options.acks_local = 2;
-        assert_null(kw_call(kw, &error, &options, 2, argv, NULL));
+        assert_null(kw_call(kw, &error, &options, (kw_argv){2, argv, NULL}));
         assert_int_equal(error.code, KW_ERR_ARGUMENT);
         kw_close(kw);
     }
@@ -316,7 +316,7 @@ static kw_err call(kw_client *kw, unsigned acks, int argc, const char **argv)
     kw_error error = KW_ERROR_INIT;
     kw_call_options options = KW_CALL_OPTIONS_INIT;
     options.acks = acks;
-    kw_reply *reply = kw_call(kw, &error, &options, argc, argv, NULL);
+    kw_reply *reply = kw_call(kw, &error, &options, (kw_argv){argc, argv, NULL});
     assert_int_equal(reply == NULL, error.code != KW_OK && error.code != KW_ERR_DURABILITY);
     kw_reply_free(reply);
     return error.code;
@@ -375,17 +375,17 @@ static void test_handle_that_waits_refuses_writes_that_nobody_blocks_for(void **
     assert_int_equal(kw_batch_add(batch, &error, "GET foo"), KW_OK);
     assert_int_equal(kw_batch_run(batch, NULL, 0), KW_OK);
     kw_batch_free(batch);
-    assert_null(kw_submit_call(kw, &error, NULL, 2, one, NULL));
+    assert_null(kw_submit_call(kw, &error, NULL, (kw_argv){2, one, NULL}));
     assert_int_equal(error.code, KW_ERR_UNSUPPORTED);
     assert_int_equal(kw_call_async(kw, &error, NULL, on_reply, NULL, 2, one, NULL),
                      KW_ERR_UNSUPPORTED);
     assert_int_equal(kw_fake_count(PRIMARY, "INCR *"), 0);
-    kw_ticket *ticket = kw_submit_call(kw, &error, &none, 2, one, NULL);
+    kw_ticket *ticket = kw_submit_call(kw, &error, &none, (kw_argv){2, one, NULL});
     kw_reply_free(kw_ticket_await(ticket, &error));
     kw_ticket_free(ticket);
     assert_int_equal(kw_fake_count(PRIMARY, "INCR *"), 1);
     none.acks_local = 1;
-    assert_null(kw_submit_call(kw, &error, &none, 2, one, NULL));
+    assert_null(kw_submit_call(kw, &error, &none, (kw_argv){2, one, NULL}));
     assert_int_equal(error.code, KW_ERR_UNSUPPORTED);
     kw_session *session = kw_session_open(kw, &error, "foo", 3); /* does as it is told */
     kw_reply_free(kw_session_command(session, &error, "INCR foo"));
@@ -441,7 +441,7 @@ static void test_no_memory_takes_nothing_from_a_write_that_has_run(void **state)
         kw_error error = KW_ERROR_INIT;
         memory.calls = 0;
         memory.fail_at = i;
-        kw_reply *reply = kw_call(kw, &error, &options, 3, argv, lens);
+        kw_reply *reply = kw_call(kw, &error, &options, (kw_argv){3, argv, lens});
         is_over = kw_test_memory_calls(&memory) < i;
         memory.fail_at = 0;
         size_t runs_n = kw_fake_count(PRIMARY, "SET *") - before;

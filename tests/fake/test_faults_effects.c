@@ -56,7 +56,7 @@ static kw_reply *set_idempotent(kw_client *kw, kw_error *error)
     const char *argv[] = {"SET", "foo", "v"};
     kw_call_options options = KW_CALL_OPTIONS_INIT;
     options.idempotent = true;
-    return kw_call(kw, error, &options, 3, argv, NULL);
+    return kw_call(kw, error, &options, (kw_argv){3, argv, NULL});
 }
 
 /* What may run twice leaves together with the greeting. Where the greeting is never
@@ -129,7 +129,7 @@ static void test_effect_of_half_a_command_is_none(void **state)
     const size_t lens[] = {3, 3, sizeof(value)};
     kw_call_options options = KW_CALL_OPTIONS_INIT;
     options.timeout_ms = 10000;
-    kw_reply *reply = kw_call(kw, &error, &options, 3, argv, lens);
+    kw_reply *reply = kw_call(kw, &error, &options, (kw_argv){3, argv, lens});
     if (reply == NULL) {
         fail_msg("%s", error.text);
     }

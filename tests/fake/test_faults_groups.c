@@ -16,7 +16,7 @@ static kw_error expect_failure(kw_client *kw, kw_err code)
 {
     kw_error error = KW_ERROR_INIT;
     const char *argv[] = {"INCR", key_of(kw, 'b')};
-    kw_reply *reply = kw_call(kw, &error, NULL, 2, argv, NULL);
+    kw_reply *reply = kw_call(kw, &error, NULL, (kw_argv){2, argv, NULL});
     if (reply != NULL || error.code != code || error.effect != KW_EFFECT_NONE) {
         fail_msg("%s, %s: %s", kw_err_name(error.code), kw_effect_name(error.effect), error.text);
     }
@@ -43,7 +43,7 @@ static void test_group_whose_sentinels_are_away_fails_its_own_keys_alone(void **
     kw_reply *reply = NULL;
     while (reply == NULL && kw_test_now_ms() < end_ms) {
         const char *argv[] = {"INCR", key_of(kw, 'b')};
-        reply = kw_call(kw, NULL, NULL, 2, argv, NULL);
+        reply = kw_call(kw, NULL, NULL, (kw_argv){2, argv, NULL});
         kw_test_sleep_ms(5);
     }
     assert_non_null(reply);

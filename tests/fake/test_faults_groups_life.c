@@ -32,7 +32,7 @@ static bool live_with(unsigned long fail_at)
     if (kw != NULL) {
         const char *argv[] = {"GET", "key:1"}; /* of whichever member */
         kw_members *members = kw_members_begin(kw, NULL);
-        kw_reply_free(kw_call(kw, NULL, NULL, 2, argv, NULL));
+        kw_reply_free(kw_call(kw, NULL, NULL, (kw_argv){2, argv, NULL}));
         (void)kw_connect(kw, NULL);
         if (members != NULL) {
             snprintf(uri, sizeof(uri), "c=%s;service=other", kw_fake_address(sentinels[0]));
@@ -41,7 +41,7 @@ static bool live_with(unsigned long fail_at)
             kw_ring *ring = kw_client_ring(kw, NULL);
             assert_int_equal(kw_ring_nodes_n(ring), is_added && is_done ? 3 : 2);
             kw_ring_unref(ring);
-            kw_reply_free(kw_call(kw, NULL, NULL, 2, argv, NULL));
+            kw_reply_free(kw_call(kw, NULL, NULL, (kw_argv){2, argv, NULL}));
         }
         kw_members_free(members);
         calls_n = kw_test_memory_calls(&memory) - before;
@@ -80,7 +80,7 @@ static void test_forked_child_finds_the_group_itself(void **state)
     pid_t child = fork();
     if (child == 0) {
         const char *argv[] = {"GET", key};
-        kw_reply *reply = kw_call(kw, NULL, NULL, 2, argv, NULL);
+        kw_reply *reply = kw_call(kw, NULL, NULL, (kw_argv){2, argv, NULL});
         _exit(reply != NULL && kw_reply_int(reply) == 1 ? 0 : 1);
     }
     int status = -1;
@@ -104,7 +104,7 @@ static void *read_on(void *arg)
     for (unsigned i = 0; !atomic_load(&self->is_over); i++) {
         const char *argv[] = {"GET", self->keys[i % 2]};
         kw_error error = KW_ERROR_INIT;
-        kw_reply *reply = kw_call(self->kw, &error, NULL, 2, argv, NULL);
+        kw_reply *reply = kw_call(self->kw, &error, NULL, (kw_argv){2, argv, NULL});
         if (reply == NULL || kw_reply_is_error(reply)) {
             kw_test_die("GET: %s", error.text);
         }

@@ -237,7 +237,7 @@ static void call_once(caller *self)
         const char *argv[] = {"INCRBY", key, text};
         kw_call_options options = KW_CALL_OPTIONS_INIT;
         options.idempotent = true;
-        reply = kw_call(self->all->kw, &error, &options, 3, argv, NULL);
+        reply = kw_call(self->all->kw, &error, &options, (kw_argv){3, argv, NULL});
     }
     tell(self, number, reply, &error);
     kw_reply_free(reply);

@@ -141,7 +141,7 @@ static void test_call_says_where_it_reads(void **state)
         const char *argv[] = {"GET", "foo"};
         options.read = rows[i].read;
         options.zone = rows[i].zone;
-        kw_reply *reply = kw_call(kw, &error, &options, 2, argv, NULL);
+        kw_reply *reply = kw_call(kw, &error, &options, (kw_argv){2, argv, NULL});
         if (rows[i].number < 0) {
             assert_null(reply);
             assert_int_equal(error.code, KW_ERR_ARGUMENT);
@@ -154,7 +154,7 @@ static void test_call_says_where_it_reads(void **state)
     old.size = offsetof(kw_call_options, read);
     old.read = (kw_read)99;
     const char *argv[] = {"GET", "foo"};
-    kw_reply *reply = kw_call(kw, NULL, &old, 2, argv, NULL);
+    kw_reply *reply = kw_call(kw, NULL, &old, (kw_argv){2, argv, NULL});
     assert_int_equal(kw_reply_int(reply), 0);
     kw_reply_free(reply);
     kw_close(kw);
@@ -289,7 +289,7 @@ static kw_reply *call_durable(kw_client *kw, kw_error *error, unsigned *acked, c
     options.acks = 1;
     options.acks_timeout_ms = 200;
     options.acked = acked;
-    return kw_call(kw, error, &options, 2, argv, NULL);
+    return kw_call(kw, error, &options, (kw_argv){2, argv, NULL});
 }
 
 /* Whatever becomes of WAIT, the write's reply is the caller's, and it ran once. */
@@ -341,10 +341,10 @@ static void test_acks_are_refused_where_nobody_waits(void **state)
     kw_error error = KW_ERROR_INIT;
     options.acks = 1;
     const char *many[] = {"MSET", "foo", "1", "bar", "2"};
-    assert_null(kw_call(kw, &error, &options, 5, many, NULL));
+    assert_null(kw_call(kw, &error, &options, (kw_argv){5, many, NULL}));
     assert_int_equal(error.code, KW_ERR_UNSUPPORTED);
     const char *one[] = {"INCR", "foo"};
-    assert_null(kw_submit_call(kw, &error, &options, 2, one, NULL));
+    assert_null(kw_submit_call(kw, &error, &options, (kw_argv){2, one, NULL}));
     assert_int_equal(error.code, KW_ERR_UNSUPPORTED);
     assert_int_equal(kw_fake_count(PRIMARY, "INCR *") + kw_fake_count(PRIMARY, "MSET *"), 0);
     kw_close(kw);

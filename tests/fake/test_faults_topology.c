@@ -217,7 +217,7 @@ static void test_redirect_of_a_named_node_is_passed_on(void **state)
     kw_call_options options = KW_CALL_OPTIONS_INIT;
     options.route = KW_ROUTE_NODE;
     options.node = kw_fake_address(fakes[1]);
-    kw_reply *reply = kw_call(kw, NULL, &options, 2, argv, NULL);
+    kw_reply *reply = kw_call(kw, NULL, &options, (kw_argv){2, argv, NULL});
     assert_true(kw_reply_is_error(reply));
     kw_reply_free(reply);
     assert_int_equal(kw_fake_count(fakes[2], "INCR *"), 0);

@@ -357,20 +357,21 @@ static kw_reply *planted_call(void *arg, unsigned thread, kw_client *client, kw_
     bool is_read = strcmp(argv[0], "GET") == 0 && argv[1][0] == 'v';
     if (it->kind == PLANT_REPEAT && is_turn && strcmp(argv[0], "INCR") == 0) {
         /* As a client that sends a command again whose answer it did not see. */
-        kw_reply_free(kw_call(client, error, options, argc, argv, argvlen));
+        kw_reply_free(kw_call(client, error, options, (kw_argv){argc, argv, argvlen}));
     }
     if (it->kind == PLANT_FORGET && is_turn && strcmp(argv[0], "SET") == 0) {
         /* An answer without a write, as of a primary that nobody follows any more. */
         const char *ping[] = {"SET", "elsewhere", "1"};
-        return kw_call(client, error, options, 3, ping, NULL);
+        return kw_call(client, error, options, (kw_argv){3, ping, NULL});
     }
     if (it->kind == PLANT_LATE && is_turn) {
         kw_test_sleep_ms((unsigned)options->timeout_ms + 700);
     }
-    kw_reply *reply = kw_call(client, error, options, argc, argv, argvlen);
+    kw_reply *reply = kw_call(client, error, options, (kw_argv){argc, argv, argvlen});
     if (it->kind == PLANT_SWAP && is_read && reply != NULL) {
         kw_reply *other = atomic_exchange(&it->kept, reply);
-        return other != NULL ? other : kw_call(client, error, options, argc, argv, argvlen);
+        return other != NULL ? other
+                             : kw_call(client, error, options, (kw_argv){argc, argv, argvlen});
     }
     return reply;
 }

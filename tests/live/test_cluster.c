@@ -195,7 +195,7 @@ static void test_tryagain_is_waited_out(void **state)
     kw_call_options options = KW_CALL_OPTIONS_INIT;
     const char *argv[] = {"MGET", "{t}:a", "{t}:b", "{t}:c"};
     options.timeout_ms = 100;
-    assert_null(kw_call(it->client, &error, &options, 4, argv, NULL));
+    assert_null(kw_call(it->client, &error, &options, (kw_argv){4, argv, NULL}));
     assert_int_equal(error.code, KW_ERR_TRY_AGAIN);
     assert_int_equal(error.effect, KW_EFFECT_NONE);
     assert_true(error.attempts > 1);
@@ -244,7 +244,7 @@ static void test_broadcasts_combine_over_the_primaries(void **state)
 static kw_reply *routed(stage *it, kw_error *error, const kw_call_options *options, int argc,
                         const char **argv)
 {
-    return kw_call(it->client, error, options, argc, argv, NULL);
+    return kw_call(it->client, error, options, (kw_argv){argc, argv, NULL});
 }
 
 static void assert_port_of(stage *it, const kw_call_options *options, const kw_test_server *server)

@@ -203,9 +203,9 @@ static void test_many_stopped_node_is_told_key_by_key(void **state)
     const char *mset[] = {"MSET", "a", "4", "b", "5", "b", "6"};
     const char *dbsize[] = {"DBSIZE"};
     kw_error error = KW_ERROR_INIT;
-    kw_reply *read = kw_call(many, &error, &options, 4, mget, NULL);
-    kw_reply *written = kw_call(many, &error, &options, 7, mset, NULL);
-    kw_reply *size = kw_call(many, &error, &options, 1, dbsize, NULL);
+    kw_reply *read = kw_call(many, &error, &options, (kw_argv){4, mget, NULL});
+    kw_reply *written = kw_call(many, &error, &options, (kw_argv){7, mset, NULL});
+    kw_reply *size = kw_call(many, &error, &options, (kw_argv){1, dbsize, NULL});
     kw_test_server_resume(stopped);
     assert_true(kw_reply_is_error(read));
     assert_int_equal(kw_reply_count(read), 3);

@@ -84,13 +84,13 @@ static void test_quorum_plain_commands_on_keys_are_refused(void **state)
     options.route = KW_ROUTE_NODE;
     options.node = "a";
     const char *argv[] = {"SET", "k", "1"};
-    kw_reply *reply = kw_call(fix.client, &error, &options, 3, argv, NULL);
+    kw_reply *reply = kw_call(fix.client, &error, &options, (kw_argv){3, argv, NULL});
     assert_non_null(reply);
     kw_reply_free(reply);
     options.route = KW_ROUTE_KEY;
     options.key = "k";
     options.key_len = 1;
-    assert_null(kw_call(fix.client, &error, &options, 3, argv, NULL));
+    assert_null(kw_call(fix.client, &error, &options, (kw_argv){3, argv, NULL}));
     assert_int_equal(error.code, KW_ERR_REFUSED);
     shut(&fix);
 }

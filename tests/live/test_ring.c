@@ -271,7 +271,7 @@ static void test_a_session_holds_the_keys_of_its_node(void **state)
 static char *port_of(kw_client *client, const kw_call_options *options, kw_error *error)
 {
     const char *argv[] = {"CONFIG", "GET", "port"};
-    kw_reply *reply = kw_call(client, error, options, 3, argv, NULL);
+    kw_reply *reply = kw_call(client, error, options, (kw_argv){3, argv, NULL});
     const char *text = kw_reply_str(kw_reply_at(reply, 1), NULL);
     char *copy = text != NULL ? strdup(text) : NULL;
     kw_reply_free(reply);
@@ -334,7 +334,7 @@ static void *pop(void *arg)
     options.route = KW_ROUTE_ANY;
     options.key = "same";
     options.key_len = 4;
-    kw_reply_free(kw_call(self->client, NULL, &options, 3, argv, NULL));
+    kw_reply_free(kw_call(self->client, NULL, &options, (kw_argv){3, argv, NULL}));
     return NULL;
 }
 

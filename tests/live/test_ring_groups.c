@@ -111,7 +111,7 @@ static void test_keys_go_to_the_primary_of_the_group_by_its_name(void **state)
     kw_call_options options = {.size = sizeof(options), .route = KW_ROUTE_NODE, .node = "c"};
     const char *argv[] = {"DBSIZE"};
     kw_error error = KW_ERROR_INIT;
-    kw_reply *reply = kw_call(it->client, &error, &options, 1, argv, NULL);
+    kw_reply *reply = kw_call(it->client, &error, &options, (kw_argv){1, argv, NULL});
     assert_non_null(reply);
     assert_int_equal(kw_reply_int(reply), expected[2]);
     kw_reply_free(reply);
@@ -124,7 +124,7 @@ static void test_reads_go_to_the_replicas_of_the_group(void **state)
     kw_call_options options = {.size = sizeof(options), .read = KW_READ_REPLICA};
     const char *argv[] = {"GET", key};
     kw_error error = KW_ERROR_INIT;
-    kw_reply *reply = kw_call(it->client, &error, &options, 2, argv, NULL);
+    kw_reply *reply = kw_call(it->client, &error, &options, (kw_argv){2, argv, NULL});
     if (reply == NULL) {
         fail_msg("%s", error.text);
     }

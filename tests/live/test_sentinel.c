@@ -137,7 +137,7 @@ static void test_writes_wait_for_as_many_replicas_as_asked(void **state)
         options.acks = rows[i].acks;
         options.acks_timeout_ms = rows[i].acks > 2 ? 100 : 1500;
         options.acked = &acked;
-        kw_reply *reply = kw_call(it->client, &error, &options, argc, argv, NULL);
+        kw_reply *reply = kw_call(it->client, &error, &options, (kw_argv){argc, argv, NULL});
         assert_int_equal(reply != NULL, rows[i].has_reply);
         if (error.code != rows[i].code) {
             fail_msg("%s: %s", argv[0], error.text);
@@ -167,7 +167,7 @@ static void test_long_writes_and_those_of_a_handle_wait_for_replicas(void **stat
     options.acks = 2;
     options.acks_timeout_ms = 4000;
     options.acked = &acked;
-    kw_reply *reply = kw_call(it->client, &error, &options, 3, argv, lens);
+    kw_reply *reply = kw_call(it->client, &error, &options, (kw_argv){3, argv, lens});
     assert_string_equal(kw_reply_str(reply, NULL), "OK");
     assert_int_equal(error.code, KW_OK);
     assert_int_equal(acked, 2);
@@ -197,7 +197,7 @@ static void test_disk_of_a_server_that_cannot_say_is_an_error_that_says_so(void 
     options.acks_local = 1;
     options.acked = &acked;
     options.acked_local = &local;
-    kw_reply *reply = kw_call(it->client, &error, &options, 3, argv, NULL);
+    kw_reply *reply = kw_call(it->client, &error, &options, (kw_argv){3, argv, NULL});
     assert_string_equal(kw_reply_str(reply, NULL), "OK");
     kw_reply_free(reply);
     assert_int_equal(error.effect, KW_EFFECT_DONE);

@@ -189,12 +189,12 @@ static void write_and_find(kw_client *client, int value)
     snprintf(text, sizeof(text), "%d", value);
     write.token_out = &token;
     read.after = &token;
-    kw_reply *reply = kw_call(client, &error, &write, 3, set, NULL);
+    kw_reply *reply = kw_call(client, &error, &write, (kw_argv){3, set, NULL});
     if (reply == NULL || kw_reply_is_error(reply) || token.stream == 0) {
         fail_msg("SET: %s", error.text);
     }
     kw_reply_free(reply);
-    reply = kw_call(client, &error, &read, 2, get, NULL);
+    reply = kw_call(client, &error, &read, (kw_argv){2, get, NULL});
     assert_string_equal(kw_reply_str(reply, NULL), text);
     kw_reply_free(reply);
 }
@@ -208,19 +208,19 @@ static void check_refusals(kw_client *client)
     const char *get[] = {"GET", "mine"};
     token.stream = 7;
     options.token_out = &token;
-    kw_reply_free(kw_call(client, &error, &options, 2, get, NULL));
+    kw_reply_free(kw_call(client, &error, &options, (kw_argv){2, get, NULL}));
     assert_int_equal(token.stream, 7); /* it was no write */
     options.acks = 1;
-    assert_null(kw_call(client, &error, &options, 3, set, NULL));
+    assert_null(kw_call(client, &error, &options, (kw_argv){3, set, NULL}));
     assert_int_equal(error.code, KW_ERR_UNSUPPORTED);
     assert_int_equal(token.stream, 0);
     options.acks = 0;
     token.size = 1;
-    assert_null(kw_call(client, &error, &options, 3, set, NULL));
+    assert_null(kw_call(client, &error, &options, (kw_argv){3, set, NULL}));
     assert_int_equal(error.code, KW_ERR_ARGUMENT);
     options.token_out = NULL;
     options.after = &token;
-    assert_null(kw_call(client, &error, &options, 2, get, NULL));
+    assert_null(kw_call(client, &error, &options, (kw_argv){2, get, NULL}));
     assert_int_equal(error.code, KW_ERR_ARGUMENT);
 }
 
@@ -238,10 +238,10 @@ static void test_sentinel_reads_find_what_their_token_is_of(void **state)
     const char *get[] = {"GET", "mine"};
     write.token_out = &token;
     read.after = &token;
-    kw_reply_free(kw_call(client, NULL, &write, 3, set, NULL));
+    kw_reply_free(kw_call(client, NULL, &write, (kw_argv){3, set, NULL}));
     uint64_t until_ms = kw_test_now_ms() + SLACK_MS;
     while (gets_of(replicas[0]) == 0 || gets_of(replicas[1]) == 0) { /* once they are measured */
-        kw_reply *reply = kw_call(client, NULL, &read, 2, get, NULL);
+        kw_reply *reply = kw_call(client, NULL, &read, (kw_argv){2, get, NULL});
         assert_string_equal(kw_reply_str(reply, NULL), "first");
         kw_reply_free(reply);
         assert_true(kw_test_now_ms() < until_ms);

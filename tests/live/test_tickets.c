@@ -120,7 +120,7 @@ static void test_tickets_of_one_thread_by_thousands(void **state)
         options.route = KW_ROUTE_SLOT;
         options.slot = (unsigned)i * 5u;
         const char *argv[] = {"ECHO", command + 5};
-        tickets[i] = kw_submit_call(kw, NULL, &options, 2, argv, NULL);
+        tickets[i] = kw_submit_call(kw, NULL, &options, (kw_argv){2, argv, NULL});
         assert_non_null(tickets[i]);
     }
     for (int i = MANY_N - 1; i >= 0; i--) {
@@ -191,7 +191,7 @@ static void test_tickets_have_their_deadline(void **state)
     options.timeout_ms = 100;
     const char *argv[] = {"BLPOP", "nothing", "0"};
     uint64_t start_ms = kw_test_now_ms();
-    kw_ticket *ticket = kw_submit_call(kw, NULL, &options, 3, argv, NULL);
+    kw_ticket *ticket = kw_submit_call(kw, NULL, &options, (kw_argv){3, argv, NULL});
     assert_non_null(ticket);
     assert_false(kw_ticket_wait(ticket, 0));
     assert_false(kw_ticket_wait(ticket, 10));

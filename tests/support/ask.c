@@ -147,7 +147,7 @@ kw_reply *kw_test_call(kw_client *client, kw_error *error, kw_test_deadline dead
     kw_call_options options = KW_CALL_OPTIONS_INIT;
     options.timeout_ms = deadline.ms;
     uint64_t start_ns = kw_test_now_ns();
-    kw_reply *reply = kw_call(client, error, &options, argc, copy, NULL);
+    kw_reply *reply = kw_call(client, error, &options, (kw_argv){argc, copy, NULL});
     uint64_t spent_us = (kw_test_now_ns() - start_ns) / 1000;
     if (deadline.over != NULL) {
         kw_test_times_add(deadline.over,

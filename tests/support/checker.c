@@ -117,7 +117,7 @@ kw_reply *kw_checker_run(kw_checker_thread *self, kw_effect *effect, unsigned gr
     kw_reply *reply = checker->setup.call != NULL
                           ? checker->setup.call(checker->setup.arg, self->number, checker->client,
                                                 &error, &options, argc, argv, lens)
-                          : kw_call(checker->client, &error, &options, argc, argv, lens);
+                          : kw_call(checker->client, &error, &options, (kw_argv){argc, argv, lens});
     uint64_t end_ns = kw_test_now_ns();
     judge_time(checker, (end_ns - start_ns) / 1000, options.timeout_ms, argv[0]);
     pthread_mutex_lock(&checker->lock);
