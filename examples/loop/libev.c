@@ -37,9 +37,10 @@ static void give(program *self, int number)
 {
     kw_error err = KW_ERROR_INIT;
     self->left += 2;
-    if (kw_command_async(self->kw, &err, on_reply, self, "SET loop:%d value%d", number, number) !=
+    kw_callback callback = {on_reply, self};
+    if (kw_command_async(self->kw, &err, callback, "SET loop:%d value%d", number, number) !=
             KW_OK ||
-        kw_command_async(self->kw, &err, on_reply, self, "GET loop:%d", number) != KW_OK) {
+        kw_command_async(self->kw, &err, callback, "GET loop:%d", number) != KW_OK) {
         fprintf(stderr, "%s\n", err.text);
         exit(EXIT_FAILURE);
     }

@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 
+#include <keyway/argv.h>
 #include <keyway/client.h>
 #include <keyway/command.h>
 #include <keyway/error.h>
@@ -40,21 +41,27 @@ extern "C" {
  * there. In a forked child it is not called for commands of the parent. */
 typedef void (*kw_reply_fn)(void *arg, kw_reply *reply, const kw_error *error);
 
-/* Accepts a command, formatted as kw_command does, whose reply goes to fn with arg; sent by
- * the next kw_process, which kw_fd asks for. Its bytes are copied. Any failure code: fn is
+/* Where a reply goes: fn is called with arg. A small value, given as it is:
+ * (kw_callback){on_reply, request}. */
+typedef struct kw_callback {
+    kw_reply_fn fn; /* never NULL */
+    void *arg;      /* the caller's own; keyway only hands it on */
+} kw_callback;
+
+/* Accepts a command, formatted as kw_command does, whose reply goes to the callback; sent by
+ * the next kw_process, which kw_fd asks for. Its bytes are copied. Any failure code: it is
  * never called. KW_OK: it will be, at the latest at the handle's timeout or, with
  * KW_ERR_CANCELLED, in kw_close. Never waits. Any thread. */
-KW_API kw_err kw_command_async(kw_client *client, kw_error *error, kw_reply_fn fn, void *arg,
+KW_API kw_err kw_command_async(kw_client *client, kw_error *error, kw_callback callback,
                                const char *format, ...);
 
 /* The same with a va_list. */
-KW_API kw_err kw_vcommand_async(kw_client *client, kw_error *error, kw_reply_fn fn, void *arg,
+KW_API kw_err kw_vcommand_async(kw_client *client, kw_error *error, kw_callback callback,
                                 const char *format, va_list values);
 
 /* The same with ready arguments and options, as kw_call: NULL options are the defaults. */
-KW_API kw_err kw_call_async(kw_client *client, kw_error *error, const kw_call_options *options,
-                            kw_reply_fn fn, void *arg, int argc, const char **argv,
-                            const size_t *argvlen);
+KW_API kw_err kw_call_async(kw_client *client, kw_error *error, kw_callback callback,
+                            const kw_call_options *options, kw_argv command);
 
 /* One descriptor for the whole handle, readable when kw_process has something to do. The
  * handle's: watch it, and do nothing else with it; stop watching it before kw_close. The same

@@ -12,8 +12,7 @@ static kw_err refuse(kw_error *error, kw_err code, const char *text)
 }
 
 /* The handle was entered. */
-static kw_err submit(kw_client *client, kw_error *error, kw_plan_task *task, kw_reply_fn fn,
-                     void *arg)
+static kw_err submit(kw_client *client, kw_error *error, kw_plan_task *task, kw_callback callback)
 {
     if (atomic_load_explicit(&client->env.is_closing, memory_order_relaxed)) {
         return refuse(error, KW_ERR_CANCELLED, "the handle is being closed");
@@ -37,8 +36,8 @@ static kw_err submit(kw_client *client, kw_error *error, kw_plan_task *task, kw_
         kw_mem_free(&client->env.mem, async);
         return code;
     }
-    async->fn = fn;
-    async->arg = arg;
+    async->fn = callback.fn;
+    async->arg = callback.arg;
     if (is_inside) {
         kw_loop_give(loop, async);
     } else {
@@ -47,50 +46,50 @@ static kw_err submit(kw_client *client, kw_error *error, kw_plan_task *task, kw_
     return KW_OK;
 }
 
-static kw_err call_args(kw_client *client, kw_error *error, kw_plan_task *task, kw_reply_fn fn,
-                        void *arg)
+static kw_err call_args(kw_client *client, kw_error *error, kw_plan_task *task,
+                        kw_callback callback)
 {
     kw_err code = kw_client_enter(client, error);
     if (code == KW_OK) {
-        code = submit(client, error, task, fn, arg);
+        code = submit(client, error, task, callback);
         kw_client_leave(client);
     }
     return code;
 }
 
-kw_err kw_vcommand_async(kw_client *client, kw_error *error, kw_reply_fn fn, void *arg,
+kw_err kw_vcommand_async(kw_client *client, kw_error *error, kw_callback callback,
                          const char *format, va_list values)
 {
     static const kw_call_options options = KW_CALL_OPTIONS_INIT;
-    if (client == NULL || fn == NULL || format == NULL) {
-        return refuse(error, KW_ERR_ARGUMENT, "client, fn or format is NULL");
+    if (client == NULL || callback.fn == NULL || format == NULL) {
+        return refuse(error, KW_ERR_ARGUMENT, "client, callback.fn or format is NULL");
     }
     kw_args args;
     kw_args_init(&args, &client->env.mem);
     kw_err code = kw_args_format(&args, error, format, values);
     if (code == KW_OK) {
         kw_plan_task task = {.options = &options, .argv = args.argv, .argc = args.argc};
-        code = call_args(client, error, &task, fn, arg);
+        code = call_args(client, error, &task, callback);
     }
     kw_args_fini(&args);
     return code;
 }
 
-kw_err kw_command_async(kw_client *client, kw_error *error, kw_reply_fn fn, void *arg,
+kw_err kw_command_async(kw_client *client, kw_error *error, kw_callback callback,
                         const char *format, ...)
 {
     va_list values;
     va_start(values, format);
-    kw_err code = kw_vcommand_async(client, error, fn, arg, format, values);
+    kw_err code = kw_vcommand_async(client, error, callback, format, values);
     va_end(values);
     return code;
 }
 
-kw_err kw_call_async(kw_client *client, kw_error *error, const kw_call_options *options,
-                     kw_reply_fn fn, void *arg, int argc, const char **argv, const size_t *argvlen)
+kw_err kw_call_async(kw_client *client, kw_error *error, kw_callback callback,
+                     const kw_call_options *options, kw_argv command)
 {
-    if (client == NULL || fn == NULL) {
-        return refuse(error, KW_ERR_ARGUMENT, "client or fn is NULL");
+    if (client == NULL || callback.fn == NULL) {
+        return refuse(error, KW_ERR_ARGUMENT, "client or callback.fn is NULL");
     }
     kw_call_options space;
     kw_arg_bytes args;
@@ -98,10 +97,10 @@ kw_err kw_call_async(kw_client *client, kw_error *error, const kw_call_options *
     if (options == NULL) {
         return KW_ERR_ARGUMENT;
     }
-    kw_err code = kw_arg_bytes_init(&args, error, &client->env.mem, (kw_argv){argc, argv, argvlen});
+    kw_err code = kw_arg_bytes_init(&args, error, &client->env.mem, command);
     if (code == KW_OK) {
         kw_plan_task task = {.options = options, .argv = args.argv, .argc = args.argc};
-        code = call_args(client, error, &task, fn, arg);
+        code = call_args(client, error, &task, callback);
         kw_arg_bytes_fini(&args);
     }
     return code;

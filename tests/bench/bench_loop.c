@@ -72,7 +72,8 @@ static void give_kw(void)
 {
     const char *argv[] = {"GET", bench.keys[given_n++ % KEYS_N]};
     const size_t lens[] = {3, KW_BENCH_KEY_LEN};
-    kw_err code = kw_call_async(bench.kw, NULL, NULL, on_kw, NULL, 2, argv, lens);
+    kw_err code =
+        kw_call_async(bench.kw, NULL, (kw_callback){on_kw, NULL}, NULL, (kw_argv){2, argv, lens});
     kw_bench_die_if(code != KW_OK, "keyway command");
 }
 

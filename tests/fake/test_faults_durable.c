@@ -377,8 +377,9 @@ static void test_handle_that_waits_refuses_writes_that_nobody_blocks_for(void **
     kw_batch_free(batch);
     assert_null(kw_submit_call(kw, &error, NULL, (kw_argv){2, one, NULL}));
     assert_int_equal(error.code, KW_ERR_UNSUPPORTED);
-    assert_int_equal(kw_call_async(kw, &error, NULL, on_reply, NULL, 2, one, NULL),
-                     KW_ERR_UNSUPPORTED);
+    assert_int_equal(
+        kw_call_async(kw, &error, (kw_callback){on_reply, NULL}, NULL, (kw_argv){2, one, NULL}),
+        KW_ERR_UNSUPPORTED);
     assert_int_equal(kw_fake_count(PRIMARY, "INCR *"), 0);
     kw_ticket *ticket = kw_submit_call(kw, &error, &none, (kw_argv){2, one, NULL});
     kw_reply_free(kw_ticket_await(ticket, &error));

@@ -95,7 +95,8 @@ static void give(size_t at, const char *format, ...)
     va_list values;
     va_start(values, format);
     kw_error error = KW_ERROR_INIT;
-    kw_err code = kw_vcommand_async(kw, &error, kw_test_on_reply, &answers[at], format, values);
+    kw_err code = kw_vcommand_async(kw, &error, (kw_callback){kw_test_on_reply, &answers[at]},
+                                    format, values);
     va_end(values);
     if (code != KW_OK) {
         fail_msg("%s: %s", format, error.text);
@@ -108,8 +109,9 @@ static void give_within(size_t at, uint64_t timeout_ms, const char *name, const 
     kw_call_options options = KW_CALL_OPTIONS_INIT;
     options.timeout_ms = timeout_ms;
     const char *argv[] = {name, key};
-    assert_int_equal(
-        kw_call_async(kw, NULL, &options, kw_test_on_reply, &answers[at], 2, argv, NULL), KW_OK);
+    assert_int_equal(kw_call_async(kw, NULL, (kw_callback){kw_test_on_reply, &answers[at]},
+                                   &options, (kw_argv){2, argv, NULL}),
+                     KW_OK);
 }
 
 static void wait_for(size_t first, size_t n)

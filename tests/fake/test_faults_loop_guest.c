@@ -95,7 +95,8 @@ static void give(size_t at, const char *format, ...)
     va_list values;
     va_start(values, format);
     kw_error error = KW_ERROR_INIT;
-    kw_err code = kw_vcommand_async(kw, &error, kw_test_on_reply, &answers[at], format, values);
+    kw_err code = kw_vcommand_async(kw, &error, (kw_callback){kw_test_on_reply, &answers[at]},
+                                    format, values);
     va_end(values);
     if (code != KW_OK) {
         fail_msg("%s: %s", format, error.text);
@@ -156,10 +157,10 @@ static void test_loop_fork_leaves_the_commands_to_the_parent(void **state)
     pid_t child = fork();
     if (child == 0) {
         kw_error error = KW_ERROR_INIT;
-        bool is_refused =
-            kw_process(kw, &error) == KW_ERR_FORKED && kw_fd(kw, &error) == -1 &&
-            kw_timeout(kw) == -1 &&
-            kw_command_async(kw, &error, kw_test_on_reply, &answers[3], "PING") == KW_ERR_FORKED;
+        bool is_refused = kw_process(kw, &error) == KW_ERR_FORKED && kw_fd(kw, &error) == -1 &&
+                          kw_timeout(kw) == -1 &&
+                          kw_command_async(kw, &error, (kw_callback){kw_test_on_reply, &answers[3]},
+                                           "PING") == KW_ERR_FORKED;
         kw_close(kw);
         _exit(is_refused && answers[1].calls_n + answers[2].calls_n + answers[3].calls_n == 0 ? 0
                                                                                               : 1);
@@ -184,7 +185,7 @@ static void test_loop_fork_child_may_start_anew(void **state)
     assert_true(kw_test_turn(kw, 50) == KW_OK);
     pid_t child = fork();
     if (child == 0) {
-        kw_command_async(kw, NULL, kw_test_on_reply, &answers[2], "INCR {foo}child");
+        kw_command_async(kw, NULL, (kw_callback){kw_test_on_reply, &answers[2]}, "INCR {foo}child");
         bool is_told = kw_test_turns(kw, &answers[2], 1, LATE_MS) && answers[2].reply != NULL;
         kw_close(kw);
         _exit(is_told && answers[1].calls_n == 0 ? 0 : 1);
@@ -208,7 +209,8 @@ static void test_loop_fork_in_a_callback_ends_the_childs_turn(void **state)
     open_cluster("");
     answer(fakes[1], "INCR *", ":1");
     pid_t child = -1;
-    assert_int_equal(kw_command_async(kw, NULL, fork_in_callback, &child, "INCR foo"), KW_OK);
+    assert_int_equal(
+        kw_command_async(kw, NULL, (kw_callback){fork_in_callback, &child}, "INCR foo"), KW_OK);
     give(1, "INCR foo");
     kw_err code = KW_OK;
     while (child < 0 && code == KW_OK) {
@@ -280,8 +282,8 @@ static unsigned long run_without_memory(unsigned long fail_at, bool fails_on)
                                            "BLPOP foo 1"};
     bool accepted[5];
     for (size_t i = 0; i < 5; i++) {
-        accepted[i] =
-            kw_command_async(kw, NULL, kw_test_on_reply, &answers[i], commands[i]) == KW_OK;
+        accepted[i] = kw_command_async(kw, NULL, (kw_callback){kw_test_on_reply, &answers[i]},
+                                       commands[i]) == KW_OK;
         if (!accepted[i]) {
             answers[i].calls_n = 100;
         }

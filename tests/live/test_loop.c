@@ -77,7 +77,8 @@ static void give(kw_test_answer *answer, const char *format, ...)
     va_list values;
     va_start(values, format);
     kw_error error = KW_ERROR_INIT;
-    if (kw_vcommand_async(kw, &error, kw_test_on_reply, answer, format, values) != KW_OK) {
+    if (kw_vcommand_async(kw, &error, (kw_callback){kw_test_on_reply, answer}, format, values) !=
+        KW_OK) {
         fail_msg("%s: %s", format, error.text);
     }
     va_end(values);
@@ -204,16 +205,17 @@ static void test_loop_visit_of_all_nodes_waits_for_the_map(void **state)
     snprintf(node, sizeof(node), "%s", options.node);
     options.node = node;
     give(&answers[0], "DBSIZE");
-    assert_int_equal(
-        kw_call_async(kw, NULL, &options, kw_test_on_reply, &answers[1], 1, argv, NULL), KW_OK);
+    assert_int_equal(kw_call_async(kw, NULL, (kw_callback){kw_test_on_reply, &answers[1]}, &options,
+                                   (kw_argv){1, argv, NULL}),
+                     KW_OK);
     memset(node, 'x', sizeof(node)); /* the caller's options are the caller's again */
     wait_for(2);
     is_text(1, "PONG");
     options.node = "10.1.2.3:4";
     kw_error error = KW_ERROR_INIT;
-    assert_int_equal(
-        kw_call_async(kw, &error, &options, kw_test_on_reply, &answers[2], 1, argv, NULL),
-        KW_ERR_ARGUMENT);
+    assert_int_equal(kw_call_async(kw, &error, (kw_callback){kw_test_on_reply, &answers[2]},
+                                   &options, (kw_argv){1, argv, NULL}),
+                     KW_ERR_ARGUMENT);
     assert_int_equal(answers[2].calls_n, 0);
 }
 
@@ -235,11 +237,15 @@ static void test_loop_wrong_uses_are_refused(void **state)
     (void)state;
     kw_error error = KW_ERROR_INIT;
     kw_reply_fn fn = kw_test_on_reply;
-    assert_int_equal(kw_command_async(NULL, &error, fn, NULL, "PING"), KW_ERR_ARGUMENT);
-    assert_int_equal(kw_command_async(kw, &error, NULL, NULL, "PING"), KW_ERR_ARGUMENT);
-    assert_int_equal(kw_command_async(kw, &error, fn, NULL, "MULTI"), KW_ERR_REFUSED);
-    assert_int_equal(kw_command_async(kw, &error, fn, NULL, "SINTER a b"), KW_ERR_CROSSSLOT);
-    assert_int_equal(kw_command_async(kw, &error, fn, NULL, "GET %s", (char *)NULL),
+    assert_int_equal(kw_command_async(NULL, &error, (kw_callback){fn, NULL}, "PING"),
+                     KW_ERR_ARGUMENT);
+    assert_int_equal(kw_command_async(kw, &error, (kw_callback){NULL, NULL}, "PING"),
+                     KW_ERR_ARGUMENT);
+    assert_int_equal(kw_command_async(kw, &error, (kw_callback){fn, NULL}, "MULTI"),
+                     KW_ERR_REFUSED);
+    assert_int_equal(kw_command_async(kw, &error, (kw_callback){fn, NULL}, "SINTER a b"),
+                     KW_ERR_CROSSSLOT);
+    assert_int_equal(kw_command_async(kw, &error, (kw_callback){fn, NULL}, "GET %s", (char *)NULL),
                      KW_ERR_ARGUMENT);
     assert_int_equal(kw_process(NULL, &error), KW_ERR_ARGUMENT);
     assert_int_equal(kw_fd(NULL, &error), -1);
@@ -292,7 +298,8 @@ static void on_link(void *arg, kw_reply *reply, const kw_error *error)
         kw_reply_free(reply);
     }
     if (--self->left > 0) {
-        assert_int_equal(kw_command_async(kw, NULL, on_link, self, "INCR chain"), KW_OK);
+        assert_int_equal(kw_command_async(kw, NULL, (kw_callback){on_link, self}, "INCR chain"),
+                         KW_OK);
     }
 }
 
@@ -300,7 +307,8 @@ static void test_loop_callbacks_may_call_everything_but_process(void **state)
 {
     (void)state;
     chain self = {.left = 100};
-    assert_int_equal(kw_command_async(kw, NULL, on_link, &self, "SET chain 0"), KW_OK);
+    assert_int_equal(kw_command_async(kw, NULL, (kw_callback){on_link, &self}, "SET chain 0"),
+                     KW_OK);
     uint64_t end_ms = kw_test_now_ms() + ENOUGH_MS;
     while (self.left > 0 && kw_test_now_ms() < end_ms) {
         assert_int_equal(kw_test_turn(kw, 100), KW_OK);
@@ -384,14 +392,16 @@ static void on_last(void *arg, kw_reply *reply, const kw_error *error)
 {
     kw_test_on_reply(arg, reply, error);
     kw_close(kw);
-    assert_int_equal(kw_command_async(kw, NULL, kw_test_on_reply, NULL, "PING"), KW_ERR_CANCELLED);
+    assert_int_equal(kw_command_async(kw, NULL, (kw_callback){kw_test_on_reply, NULL}, "PING"),
+                     KW_ERR_CANCELLED);
 }
 
 static void test_loop_close_in_a_callback_comes_after_it(void **state)
 {
     (void)state;
     give(&answers[1], "BLPOP nothing 0");
-    assert_int_equal(kw_command_async(kw, NULL, on_last, &answers[0], "PING"), KW_OK);
+    assert_int_equal(kw_command_async(kw, NULL, (kw_callback){on_last, &answers[0]}, "PING"),
+                     KW_OK);
     kw_err code = KW_OK;
     uint64_t end_ms = kw_test_now_ms() + ENOUGH_MS;
     while (code == KW_OK && kw_test_now_ms() < end_ms) {

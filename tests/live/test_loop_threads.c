@@ -79,7 +79,8 @@ static void give(kw_test_answer *answer, const char *format, ...)
     va_list values;
     va_start(values, format);
     kw_error error = KW_ERROR_INIT;
-    if (kw_vcommand_async(kw, &error, kw_test_on_reply, answer, format, values) != KW_OK) {
+    if (kw_vcommand_async(kw, &error, (kw_callback){kw_test_on_reply, answer}, format, values) !=
+        KW_OK) {
         fail_msg("%s: %s", format, error.text);
     }
     va_end(values);
@@ -266,7 +267,8 @@ static kw_reply *call_async(void *arg, unsigned thread, kw_client *client, kw_er
     waiter self = {.error = error};
     pthread_mutex_init(&self.lock, NULL);
     pthread_cond_init(&self.cond, NULL);
-    if (kw_call_async(client, error, options, on_called, &self, argc, argv, argvlen) == KW_OK) {
+    if (kw_call_async(client, error, (kw_callback){on_called, &self}, options,
+                      (kw_argv){argc, argv, argvlen}) == KW_OK) {
         pthread_mutex_lock(&self.lock);
         while (!self.is_done) {
             pthread_cond_wait(&self.cond, &self.lock);

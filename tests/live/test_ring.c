@@ -226,14 +226,19 @@ static void test_callbacks_get_replies_of_all_nodes(void **state)
     kw_error error = KW_ERROR_INIT;
     told it = {0};
     for (int i = 0; i < N; i++) {
+        assert_int_equal(kw_command_async(client, &error, (kw_callback){on_reply, &it},
+                                          "SETRANGE l:%d %d x", i, i % 7),
+                         KW_OK);
         assert_int_equal(
-            kw_command_async(client, &error, on_reply, &it, "SETRANGE l:%d %d x", i, i % 7), KW_OK);
-        assert_int_equal(kw_command_async(client, &error, on_reply, &it, "STRLEN l:%d", i), KW_OK);
+            kw_command_async(client, &error, (kw_callback){on_reply, &it}, "STRLEN l:%d", i),
+            KW_OK);
     }
-    assert_int_equal(
-        kw_command_async(client, &error, on_reply, &it, "MGET l:1 l:2 l:3 l:4 l:5 l:6"), KW_OK);
-    assert_int_equal(kw_command_async(client, &error, on_reply, &it, "EXISTS l:1 l:2 l:3 l:4"),
+    assert_int_equal(kw_command_async(client, &error, (kw_callback){on_reply, &it},
+                                      "MGET l:1 l:2 l:3 l:4 l:5 l:6"),
                      KW_OK);
+    assert_int_equal(
+        kw_command_async(client, &error, (kw_callback){on_reply, &it}, "EXISTS l:1 l:2 l:3 l:4"),
+        KW_OK);
     process_until(client, &it, 2 * N + 2);
     assert_int_equal(it.good_n, 2 * N + 2);
     long long expected = 6 + 4;

@@ -174,8 +174,9 @@ static void test_an_event_loop_finds_a_node_down_and_back(void **state)
     struct pollfd entry = {kw_fd(client, &error), POLLIN, 0};
     kw_test_server_kill(servers->servers[1]);
     size_t replies_n = 0;
-    assert_int_equal(kw_command_async(client, &error, drop_reply, &replies_n, "SET %s 1", of_b),
-                     KW_OK);
+    assert_int_equal(
+        kw_command_async(client, &error, (kw_callback){drop_reply, &replies_n}, "SET %s 1", of_b),
+        KW_OK);
     uint64_t until_ms = kw_test_now_ms() + SLACK_MS;
     while (replies_n == 0) {
         (void)poll(&entry, 1, kw_timeout(client));

@@ -333,8 +333,9 @@ static void test_event_loop_drives_sealed_connections(void **state)
     kw_error error = KW_ERROR_INIT;
     size_t done_n = 0;
     for (int i = 0; i < 1000; i++) {
-        assert_int_equal(kw_command_async(client, &error, on_reply, &done_n, "ECHO %0300d", i),
-                         KW_OK);
+        assert_int_equal(
+            kw_command_async(client, &error, (kw_callback){on_reply, &done_n}, "ECHO %0300d", i),
+            KW_OK);
     }
     struct pollfd entry = {kw_fd(client, &error), POLLIN, 0};
     size_t turns = 0;
