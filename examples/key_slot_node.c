@@ -40,7 +40,7 @@ static bool show_positions(void)
     size_t positions[8];
     size_t n;
     kw_error error = KW_ERROR_INIT;
-    if (kw_command_keys(positions, 8, &n, &error, 6, argv, NULL) != KW_OK) {
+    if (kw_command_keys((kw_argv){6, argv, NULL}, &error, positions, 8, &n) != KW_OK) {
         fprintf(stderr, "%s\n", error.text);
         return false;
     }

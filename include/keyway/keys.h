@@ -5,6 +5,7 @@
 
 #include <stddef.h>
 
+#include <keyway/argv.h>
 #include <keyway/error.h>
 #include <keyway/export.h>
 
@@ -12,17 +13,16 @@
 extern "C" {
 #endif
 
-/* Positions in argv of the keys of a command, by the key specifications of Redis and
+/* Positions among a command's arguments of its keys, by the key specifications of Redis and
  * Valkey (what COMMAND GETKEYS finds, and the channels of the shard channel commands
- * as well). argv has argc arguments, the name first, in any case; argvlen has their
- * lengths in bytes, NULL means text up to the zero byte. Writes the first
+ * as well). The command's name may be in any case. Writes the first
  * positions_max positions to positions (NULL only with 0), and the number of all keys,
  * which may be larger, to *positions_n; 0 for a command without keys. KW_ERR_KEYS, with
  * an error that says what is wrong, for a command that the built-in table does not
  * know and for arguments that contradict the command; KW_ERR_ARGUMENT for argc below 1
  * or a NULL argument that is not empty; KW_ERR_NOMEM. Any thread. */
-KW_API kw_err kw_command_keys(size_t *positions, size_t positions_max, size_t *positions_n,
-                              kw_error *error, int argc, const char **argv, const size_t *argvlen);
+KW_API kw_err kw_command_keys(kw_argv command, kw_error *error, size_t *positions,
+                              size_t positions_max, size_t *positions_n);
 
 #ifdef __cplusplus
 }

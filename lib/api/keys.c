@@ -10,15 +10,14 @@
 /* Commands up to this many arguments need no heap. */
 #define ARGS_INLINE 64
 
-static kw_err read_arguments(kw_bytes *args, kw_error *error, size_t argc, const char **argv,
-                             const size_t *argvlen)
+static kw_err read_arguments(kw_bytes *args, kw_error *error, const kw_argv *command)
 {
-    for (size_t i = 0; i < argc; i++) {
-        args[i].data = argv[i];
-        if (argvlen != NULL) {
-            args[i].len = argvlen[i];
+    for (size_t i = 0; i < (size_t)command->argc; i++) {
+        args[i].data = command->argv[i];
+        if (command->argvlen != NULL) {
+            args[i].len = command->argvlen[i];
         } else {
-            args[i].len = argv[i] != NULL ? strlen(argv[i]) : 1;
+            args[i].len = args[i].data != NULL ? strlen(args[i].data) : 1;
         }
         if (args[i].data == NULL && args[i].len > 0) {
             return kw_error_set(error, KW_ERR_ARGUMENT, KW_EFFECT_NONE, "argument %zu is NULL", i);
@@ -52,13 +51,13 @@ static size_t write_positions(size_t *positions, size_t positions_max, const kw_
     return n;
 }
 
-kw_err kw_command_keys(size_t *positions, size_t positions_max, size_t *positions_n,
-                       kw_error *error, int argc, const char **argv, const size_t *argvlen)
+kw_err kw_command_keys(kw_argv command, kw_error *error, size_t *positions, size_t positions_max,
+                       size_t *positions_n)
 {
-    if (argc < 1 || argv == NULL) {
+    if (command.argc < 1 || command.argv == NULL) {
         return kw_error_set(error, KW_ERR_ARGUMENT, KW_EFFECT_NONE, "a command has no arguments");
     }
-    size_t args_n = (size_t)argc;
+    size_t args_n = (size_t)command.argc;
     kw_bytes inline_args[ARGS_INLINE];
     kw_bytes *args = inline_args;
     if (args_n > ARGS_INLINE) {
@@ -69,7 +68,7 @@ kw_err kw_command_keys(size_t *positions, size_t positions_max, size_t *position
         }
     }
     kw_keys keys;
-    kw_err err = read_arguments(args, error, args_n, argv, argvlen);
+    kw_err err = read_arguments(args, error, &command);
     err = err == KW_OK ? find(&keys, error, args, args_n) : err;
     if (err == KW_OK) {
         *positions_n = write_positions(positions, positions_max, &keys);

@@ -358,21 +358,21 @@ static void test_command_keys_writes_what_fits_and_counts_all(void **state)
     const char *argv[] = {"zunionstore", "d", "2", "a", "b"};
     size_t positions[4] = {9, 9, 9, 9};
     size_t n = 0;
-    assert_int_equal(kw_command_keys(positions, 4, &n, NULL, 5, argv, NULL), KW_OK);
+    assert_int_equal(kw_command_keys((kw_argv){5, argv, NULL}, NULL, positions, 4, &n), KW_OK);
     assert_int_equal(n, 3);
     assert_int_equal(positions[0], 1);
     assert_int_equal(positions[1], 3);
     assert_int_equal(positions[2], 4);
     assert_int_equal(positions[3], 9);
     size_t two[3] = {9, 9, 9};
-    assert_int_equal(kw_command_keys(two, 2, &n, NULL, 5, argv, NULL), KW_OK);
+    assert_int_equal(kw_command_keys((kw_argv){5, argv, NULL}, NULL, two, 2, &n), KW_OK);
     assert_int_equal(n, 3);
     assert_int_equal(two[1], 3);
     assert_int_equal(two[2], 9);
-    assert_int_equal(kw_command_keys(NULL, 0, &n, NULL, 5, argv, NULL), KW_OK);
+    assert_int_equal(kw_command_keys((kw_argv){5, argv, NULL}, NULL, NULL, 0, &n), KW_OK);
     assert_int_equal(n, 3);
     const char *ping[] = {"PING"};
-    assert_int_equal(kw_command_keys(NULL, 0, &n, NULL, 1, ping, NULL), KW_OK);
+    assert_int_equal(kw_command_keys((kw_argv){1, ping, NULL}, NULL, NULL, 0, &n), KW_OK);
     assert_int_equal(n, 0);
 }
 
@@ -388,7 +388,8 @@ static void test_command_keys_many_arguments_are_found(void **state)
     }
     size_t positions[MANY];
     size_t n = 0;
-    assert_int_equal(kw_command_keys(positions, MANY, &n, NULL, MANY, argv, argvlen), KW_OK);
+    assert_int_equal(kw_command_keys((kw_argv){MANY, argv, argvlen}, NULL, positions, MANY, &n),
+                     KW_OK);
     assert_int_equal(n, MANY - 1);
     assert_int_equal(positions[MANY - 2], MANY - 1);
 }
@@ -399,18 +400,23 @@ static void test_command_keys_wrong_arguments_write_nothing(void **state)
     size_t n = 7;
     kw_error error = KW_ERROR_INIT;
     const char *unknown[] = {"NO\nSUCH", "k"};
-    assert_int_equal(kw_command_keys(NULL, 0, &n, &error, 2, unknown, NULL), KW_ERR_KEYS);
+    assert_int_equal(kw_command_keys((kw_argv){2, unknown, NULL}, &error, NULL, 0, &n),
+                     KW_ERR_KEYS);
     assert_non_null(strstr(error.text, "NO\\x0aSUCH"));
     const char *evals[] = {"EVAL", "x", "5"};
-    assert_int_equal(kw_command_keys(NULL, 0, &n, &error, 3, evals, NULL), KW_ERR_KEYS);
+    assert_int_equal(kw_command_keys((kw_argv){3, evals, NULL}, &error, NULL, 0, &n), KW_ERR_KEYS);
     const char *nulls[] = {"GET", NULL};
-    assert_int_equal(kw_command_keys(NULL, 0, &n, &error, 2, nulls, NULL), KW_ERR_ARGUMENT);
+    assert_int_equal(kw_command_keys((kw_argv){2, nulls, NULL}, &error, NULL, 0, &n),
+                     KW_ERR_ARGUMENT);
     size_t lens[] = {3, 0};
-    assert_int_equal(kw_command_keys(NULL, 0, &n, &error, 0, nulls, NULL), KW_ERR_ARGUMENT);
-    assert_int_equal(kw_command_keys(NULL, 0, &n, &error, -1, nulls, NULL), KW_ERR_ARGUMENT);
-    assert_int_equal(kw_command_keys(NULL, 0, &n, &error, 1, NULL, NULL), KW_ERR_ARGUMENT);
+    assert_int_equal(kw_command_keys((kw_argv){0, nulls, NULL}, &error, NULL, 0, &n),
+                     KW_ERR_ARGUMENT);
+    assert_int_equal(kw_command_keys((kw_argv){-1, nulls, NULL}, &error, NULL, 0, &n),
+                     KW_ERR_ARGUMENT);
+    assert_int_equal(kw_command_keys((kw_argv){1, NULL, NULL}, &error, NULL, 0, &n),
+                     KW_ERR_ARGUMENT);
     assert_int_equal(n, 7);
-    assert_int_equal(kw_command_keys(NULL, 0, &n, &error, 2, nulls, lens), KW_OK);
+    assert_int_equal(kw_command_keys((kw_argv){2, nulls, lens}, &error, NULL, 0, &n), KW_OK);
     assert_int_equal(n, 1);
 }
 
