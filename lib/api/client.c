@@ -83,9 +83,9 @@ static kw_err init_parts(kw_client *client)
     if (code != KW_OK) {
         goto no_lookup;
     }
-    code = kw_desk_init(&client->desk);
+    code = kw_ticket_loop_init(&client->ticket_loop);
     if (code != KW_OK) {
-        goto no_desk;
+        goto no_ticket_loop;
     }
     code = kw_refresher_init(&client->refresher, &client->env, &owner);
     if (code != KW_OK) {
@@ -93,8 +93,8 @@ static kw_err init_parts(kw_client *client)
     }
     return KW_OK;
 no_refresher:
-    kw_desk_fini(&client->desk);
-no_desk:
+    kw_ticket_loop_fini(&client->ticket_loop);
+no_ticket_loop:
     kw_lookup_fini(&client->lookup);
 no_lookup:
     kw_gate_fini(&client->gate);
@@ -108,7 +108,7 @@ no_publishing:
 static void fini_parts(kw_client *client)
 {
     kw_refresher_fini(&client->refresher);
-    kw_desk_fini(&client->desk);
+    kw_ticket_loop_fini(&client->ticket_loop);
     kw_lookup_fini(&client->lookup);
     kw_view_unref(client->view);
     client->view = NULL;
@@ -267,14 +267,14 @@ static void wake_all(kw_client *client)
 {
     kw_refresher_wake_all(&client->refresher);
     kw_nodes_wake_all(&client->env);
-    kw_desk_wake_all(&client->desk);
+    kw_ticket_loop_wake_all(&client->ticket_loop);
 }
 
 /* In a child: the commands under way are the parent's. */
 static void abandon_loops(kw_client *client)
 {
     kw_loop *loops[] = {atomic_exchange(&client->loop, NULL),
-                        atomic_exchange(&client->desk.loop, NULL)};
+                        atomic_exchange(&client->ticket_loop.loop, NULL)};
     for (size_t i = 0; i < 2; i++) {
         if (loops[i] != NULL) {
             kw_loop_abandon(loops[i]);
@@ -285,7 +285,7 @@ static void abandon_loops(kw_client *client)
 /* Tells the callbacks that are left, and ends the tickets. */
 static void end_loops(kw_client *client)
 {
-    kw_loop_place *places[] = {&client->loop, &client->desk.loop};
+    kw_loop_place *places[] = {&client->loop, &client->ticket_loop.loop};
     for (size_t i = 0; i < 2; i++) {
         kw_loop *loop = kw_loop_at(places[i]);
         if (loop != NULL) {
@@ -351,7 +351,7 @@ static kw_err reopen(kw_client *client)
         client->seeds = NULL;
         client->env.nodes = NULL;
         atomic_store(&client->loop, NULL);
-        atomic_store(&client->desk.loop, NULL);
+        atomic_store(&client->ticket_loop.loop, NULL);
         memset(client->extras, 0, sizeof(client->extras));
         atomic_store(&client->calls_n, 0);
     }

@@ -6,7 +6,7 @@
 #include <keyway/client.h>
 #include <keyway/stats.h>
 
-#include "drive/desk.h"
+#include "drive/ticket_loop.h"
 #include "topology/lookup.h"
 #include "topology/membership.h"
 #include "topology/view.h"
@@ -52,7 +52,7 @@ struct kw_client {
     kw_lookup lookup;
     kw_counters counters;
     _Atomic(struct kw_loop *) loop; /* NULL until it is used */
-    kw_desk desk;                   /* of the tickets */
+    kw_ticket_loop ticket_loop;     /* of the tickets */
     unsigned eras_n;                /* how often a forked child has started anew */
 };
 

@@ -14,7 +14,7 @@ static kw_ticket *refuse(kw_error *error, const char *text)
 
 static void on_reply(void *arg, kw_reply *reply, const kw_error *error)
 {
-    kw_desk_end(arg, reply, error);
+    kw_ticket_loop_end(arg, reply, error);
 }
 
 static kw_ticket *new_ticket(kw_client *client, kw_error *error)
@@ -61,7 +61,7 @@ static kw_async *new_async(kw_client *client, kw_error *error, const kw_plan_tas
 /* The handle was entered. */
 static kw_ticket *submit(kw_client *client, kw_error *error, const kw_plan_task *task)
 {
-    kw_loop *loop = kw_loop_need(client, error, &client->desk.loop);
+    kw_loop *loop = kw_loop_need(client, error, &client->ticket_loop.loop);
     if (loop == NULL) {
         return NULL;
     }
@@ -73,7 +73,7 @@ static kw_ticket *submit(kw_client *client, kw_error *error, const kw_plan_task 
     }
     async->fn = on_reply;
     async->arg = ticket;
-    kw_desk_submit(client, ticket, async, deadline_of(client, task));
+    kw_ticket_loop_submit(client, ticket, async, deadline_of(client, task));
     return ticket;
 }
 
@@ -156,7 +156,7 @@ static kw_err wait_until(kw_ticket *ticket, kw_error *error, uint64_t until_ns)
     if (code != KW_OK) {
         return code;
     }
-    code = kw_desk_wait(client, ticket, until_ns);
+    code = kw_ticket_loop_wait(client, ticket, until_ns);
     kw_client_leave(client);
     if (code == KW_ERR_CANCELLED) {
         kw_error_set(error, code, KW_EFFECT_MAYBE, "the handle was closed while a ticket waited");
@@ -196,7 +196,7 @@ bool kw_ticket_wait(kw_ticket *ticket, uint64_t timeout_ms)
     uint64_t now_ns = kw_env_now(&ticket->client->env);
     if (timeout_ms == 0) {
         if (kw_client_enter(ticket->client, NULL) == KW_OK) {
-            kw_desk_look(ticket->client);
+            kw_ticket_loop_look(ticket->client);
             kw_client_leave(ticket->client);
         }
         return has_ended(ticket);
@@ -209,7 +209,7 @@ void kw_ticket_free(kw_ticket *ticket)
     if (ticket == NULL) {
         return;
     }
-    if (!has_ended(ticket) && !is_foreign(ticket) && kw_desk_abandon(ticket)) {
+    if (!has_ended(ticket) && !is_foreign(ticket) && kw_ticket_loop_abandon(ticket)) {
         return; /* freed when its command ends */
     }
     kw_allocator mem = ticket->mem;

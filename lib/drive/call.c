@@ -235,6 +235,6 @@ kw_reply *kw_call_run(kw_client *client, kw_error *error, const kw_plan *plan, k
     }
     kw_node_unref(self.node);
     kw_client_tend(client, self.await.now_ns);
-    kw_desk_tend(client, self.await.now_ns);
+    kw_ticket_loop_tend(client, self.await.now_ns);
     return self.waiter.request.reply;
 }

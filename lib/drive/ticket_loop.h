@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Desk: where the tickets of one handle are worked on. The library has no thread for them:
+/* Ticket loop: where the tickets of one handle are worked on. The library has no thread for them:
  * one of those who wait for a ticket works for all, and hands the work on when it leaves. */
-#ifndef DRIVE_DESK_H
-#define DRIVE_DESK_H
+#ifndef DRIVE_TICKET_LOOP_H
+#define DRIVE_TICKET_LOOP_H
 
 #include "net/park.h"
 
@@ -17,55 +17,55 @@ struct kw_client;
 struct kw_loop;
 
 /* A thread that waits, in its own memory. */
-typedef struct kw_desk_seat kw_desk_seat;
-struct kw_desk_seat {
+typedef struct kw_ticket_waiter kw_ticket_waiter;
+struct kw_ticket_waiter {
     kw_park park; /* first: the list of those who sleep is one of parks */
     const kw_ticket *ticket;
 };
 
-typedef struct kw_desk {
+typedef struct kw_ticket_loop {
     kw_gate gate; /* guards all below, and what tickets say of themselves */
     bool is_worked;
     kw_parks seats;               /* those who sleep */
     atomic_size_t open_n;         /* tickets that have not ended */
     atomic_uint_fast64_t tend_ns; /* who passes by looks in, not before this */
     _Atomic(struct kw_loop *) loop;
-} kw_desk;
+} kw_ticket_loop;
 
 struct kw_ticket {
     kw_allocator mem;
     struct kw_client *client;
     unsigned era;          /* of the handle, when the ticket was made */
-    atomic_bool has_ended; /* the last thing that the desk writes */
+    atomic_bool has_ended; /* the last thing that the ticket_loop writes */
     bool is_abandoned;
     _Atomic(kw_reply *) reply; /* who takes it first has it */
     kw_error failure;          /* where there is none */
 };
 
-kw_err kw_desk_init(kw_desk *desk);
-void kw_desk_fini(kw_desk *desk);
+kw_err kw_ticket_loop_init(kw_ticket_loop *ticket_loop);
+void kw_ticket_loop_fini(kw_ticket_loop *ticket_loop);
 
 /* Hands the ticket's command over and sees it sent, until the deadline. */
-void kw_desk_submit(struct kw_client *client, kw_ticket *ticket, struct kw_async *async,
-                    uint64_t deadline_ns);
+void kw_ticket_loop_submit(struct kw_client *client, kw_ticket *ticket, struct kw_async *async,
+                           uint64_t deadline_ns);
 
 /* Waits for the ticket: KW_OK when it has ended, KW_ERR_TIMEOUT, KW_ERR_CANCELLED. */
-kw_err kw_desk_wait(struct kw_client *client, const kw_ticket *ticket, uint64_t until_ns);
+kw_err kw_ticket_loop_wait(struct kw_client *client, const kw_ticket *ticket, uint64_t until_ns);
 
 /* Works on what tickets need, without waiting. */
-void kw_desk_look(struct kw_client *client);
+void kw_ticket_loop_look(struct kw_client *client);
 
 /* The same now and then: cheap for whoever passes by. */
-void kw_desk_tend(struct kw_client *client, uint64_t now_ns);
+void kw_ticket_loop_tend(struct kw_client *client, uint64_t now_ns);
 
 /* Nobody waits for the ticket any more: it is freed when it ends. False where it has ended. */
-bool kw_desk_abandon(kw_ticket *ticket);
+bool kw_ticket_loop_abandon(kw_ticket *ticket);
 
 /* The command of the ticket has ended: takes the reply, or the reason why there is none. Frees
  * a ticket that was abandoned. */
-void kw_desk_end(kw_ticket *ticket, kw_reply *reply, const kw_error *error);
+void kw_ticket_loop_end(kw_ticket *ticket, kw_reply *reply, const kw_error *error);
 
 /* Wakes everybody who waits here. */
-void kw_desk_wake_all(kw_desk *desk);
+void kw_ticket_loop_wake_all(kw_ticket_loop *ticket_loop);
 
 #endif

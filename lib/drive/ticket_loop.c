@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "drive/ticket_loop.h"
+
+#include "drive/loop.h"
+#include "base/error.h"
+
+#include <string.h>
+
+/* A caller of something else looks at the tickets at most this often. */
+#define TEND_NS (1 * KW_NS_PER_MS)
+
+/* No wait is longer, so that a closed handle is noticed. */
+#define SLICE_MS 50
+
+kw_err kw_ticket_loop_init(kw_ticket_loop *ticket_loop)
+{
+    ticket_loop->is_worked = false;
+    memset(&ticket_loop->seats, 0, sizeof(ticket_loop->seats));
+    atomic_init(&ticket_loop->open_n, 0);
+    atomic_init(&ticket_loop->tend_ns, 0);
+    return kw_gate_init(&ticket_loop->gate);
+}
+
+void kw_ticket_loop_fini(kw_ticket_loop *ticket_loop)
+{
+    kw_gate_fini(&ticket_loop->gate);
+}
+
+/* Wakes who has slept longest, to take the work on. The gate is held. */
+static void wake_first(kw_ticket_loop *ticket_loop, kw_wakes *wakes)
+{
+    if (ticket_loop->seats.first != NULL) {
+        kw_parks_wake(&ticket_loop->seats, wakes, &ticket_loop->gate, ticket_loop->seats.first,
+                      false);
+    }
+}
+
+static bool has_ended(const kw_ticket *ticket)
+{
+    return atomic_load_explicit(&ticket->has_ended, memory_order_acquire);
+}
+
+void kw_ticket_loop_end(kw_ticket *ticket, kw_reply *reply, const kw_error *error)
+{
+    kw_ticket_loop *ticket_loop = &ticket->client->ticket_loop;
+    kw_wakes wakes = {.n = 0};
+    kw_gate_lock(&ticket_loop->gate);
+    atomic_fetch_sub_explicit(&ticket_loop->open_n, 1, memory_order_relaxed);
+    atomic_store_explicit(&ticket->reply, reply, memory_order_relaxed);
+    if (reply == NULL) {
+        ticket->failure = *error;
+    }
+    for (kw_park *park = ticket_loop->seats.first, *next; park != NULL; park = next) {
+        next = park->next;
+        if (((const kw_ticket_waiter *)park)->ticket == ticket) {
+            kw_parks_wake(&ticket_loop->seats, &wakes, &ticket_loop->gate, park, true);
+        }
+    }
+    bool is_abandoned = ticket->is_abandoned;
+    if (!is_abandoned) {
+        atomic_store_explicit(&ticket->has_ended, true, memory_order_release);
+    }
+    kw_gate_unlock(&ticket_loop->gate);
+    kw_wakes_send(&wakes, &ticket_loop->gate);
+    if (is_abandoned) {
+        kw_allocator mem = ticket->mem;
+        kw_reply_free(reply);
+        kw_mem_free(&mem, ticket);
+    }
+}
+
+/* Takes the work where nobody does it. */
+static bool take_work(kw_ticket_loop *ticket_loop)
+{
+    kw_gate_lock(&ticket_loop->gate);
+    bool is_mine = !ticket_loop->is_worked;
+    ticket_loop->is_worked = true;
+    kw_gate_unlock(&ticket_loop->gate);
+    return is_mine;
+}
+
+/* Gives the work back; somebody who sleeps takes it on. The gate is held. */
+static void leave_work(kw_ticket_loop *ticket_loop, kw_wakes *wakes)
+{
+    ticket_loop->is_worked = false;
+    wake_first(ticket_loop, wakes);
+}
+
+/* Waits for the sockets at most until until_ns, then does what is to be done. The work is the
+ * caller's. */
+static void work(kw_client *client, kw_loop *loop, uint64_t now_ns, uint64_t until_ns)
+{
+    struct pollfd entry = {loop->poller.fd, POLLIN, 0};
+    int wait_ms = kw_clock_ms_until(now_ns, until_ns, SLICE_MS);
+    int timeout_ms = kw_loop_timeout(loop);
+    wait_ms = timeout_ms >= 0 && timeout_ms < wait_ms ? timeout_ms : wait_ms;
+    if (wait_ms > 0) {
+        (void)client->env.transport->poll_fn(client->env.transport->arg, &entry, 1, wait_ms);
+    }
+    (void)kw_loop_process(loop, NULL);
+}
+
+/* Stops working, unless there is mail that whoever brought it left to this thread. */
+static void stop_work(kw_client *client, kw_loop *loop)
+{
+    kw_ticket_loop *ticket_loop = &client->ticket_loop;
+    kw_wakes wakes = {.n = 0};
+    kw_gate_lock(&ticket_loop->gate);
+    while (kw_loop_has_mail(loop)) {
+        kw_gate_unlock(&ticket_loop->gate);
+        (void)kw_loop_process(loop, NULL);
+        kw_gate_lock(&ticket_loop->gate);
+    }
+    leave_work(ticket_loop, &wakes);
+    kw_gate_unlock(&ticket_loop->gate);
+    kw_wakes_send(&wakes, &ticket_loop->gate);
+}
+
+static bool is_closing(const kw_client *client)
+{
+    return atomic_load_explicit(&client->env.is_closing, memory_order_relaxed);
+}
+
+/* True while a part of the command waits for its connection. */
+static bool is_queued(kw_async *async)
+{
+    size_t n;
+    const kw_item *items = kw_async_items(async, &n);
+    for (size_t i = 0; i < n; i++) {
+        if (items[i].state == KW_ITEM_QUEUED) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void kw_ticket_loop_submit(kw_client *client, kw_ticket *ticket, kw_async *async,
+                           uint64_t deadline_ns)
+{
+    kw_ticket_loop *ticket_loop = &client->ticket_loop;
+    kw_loop *loop = kw_loop_at(&ticket_loop->loop);
+    atomic_fetch_add_explicit(&ticket_loop->open_n, 1, memory_order_relaxed);
+    bool is_mine = take_work(ticket_loop);
+    kw_loop_submit(loop, async, !is_mine);
+    if (!is_mine && !take_work(ticket_loop)) {
+        return; /* whoever works has seen it, or looks once more */
+    }
+    (void)kw_loop_process(loop, NULL);
+    uint64_t now_ns = kw_env_now(&client->env);
+    while (!has_ended(ticket) && is_queued(async) && now_ns < deadline_ns && !is_closing(client)) {
+        work(client, loop, now_ns, deadline_ns);
+        now_ns = kw_env_now(&client->env);
+    }
+    stop_work(client, loop);
+}
+
+/* One turn: works, or sleeps while somebody else does. */
+static void wait_turn(kw_client *client, kw_ticket_waiter *seat, uint64_t now_ns, uint64_t until_ns)
+{
+    kw_ticket_loop *ticket_loop = &client->ticket_loop;
+    kw_gate_lock(&ticket_loop->gate);
+    if (has_ended(seat->ticket)) {
+        kw_gate_unlock(&ticket_loop->gate);
+        return;
+    }
+    if (!ticket_loop->is_worked) {
+        ticket_loop->is_worked = true;
+        kw_gate_unlock(&ticket_loop->gate);
+        kw_loop *loop = kw_loop_at(&ticket_loop->loop);
+        while (!has_ended(seat->ticket) && now_ns < until_ns && !is_closing(client)) {
+            work(client, loop, now_ns, until_ns);
+            now_ns = kw_env_now(&client->env);
+        }
+        stop_work(client, loop);
+        return;
+    }
+    kw_parks_add(&ticket_loop->seats, &seat->park);
+    kw_gate_unlock(&ticket_loop->gate);
+    (void)kw_park_wait(&seat->park, &ticket_loop->gate, until_ns - now_ns);
+    kw_wakes wakes = {.n = 0};
+    kw_gate_lock(&ticket_loop->gate);
+    kw_parks_remove(&ticket_loop->seats, &seat->park);
+    bool is_over =
+        has_ended(seat->ticket) || is_closing(client) || kw_env_now(&client->env) >= until_ns;
+    if (is_over && !ticket_loop->is_worked) {
+        wake_first(ticket_loop, &wakes); /* the work was offered to this thread */
+    }
+    kw_gate_unlock(&ticket_loop->gate);
+    kw_wakes_send(&wakes, &ticket_loop->gate);
+}
+
+kw_err kw_ticket_loop_wait(kw_client *client, const kw_ticket *ticket, uint64_t until_ns)
+{
+    kw_ticket_waiter seat = {.ticket = ticket};
+    uint64_t now_ns = kw_env_now(&client->env);
+    while (!has_ended(ticket)) {
+        if (is_closing(client)) {
+            return KW_ERR_CANCELLED;
+        }
+        if (now_ns >= until_ns) {
+            return KW_ERR_TIMEOUT;
+        }
+        wait_turn(client, &seat, now_ns, until_ns);
+        now_ns = kw_env_now(&client->env);
+    }
+    return KW_OK;
+}
+
+void kw_ticket_loop_look(kw_client *client)
+{
+    kw_loop *loop = kw_loop_at(&client->ticket_loop.loop);
+    if (loop != NULL && take_work(&client->ticket_loop)) {
+        (void)kw_loop_process(loop, NULL);
+        stop_work(client, loop);
+    }
+}
+
+bool kw_ticket_loop_abandon(kw_ticket *ticket)
+{
+    kw_ticket_loop *ticket_loop = &ticket->client->ticket_loop;
+    kw_gate_lock(&ticket_loop->gate);
+    bool is_open = !has_ended(ticket);
+    ticket->is_abandoned = is_open;
+    kw_gate_unlock(&ticket_loop->gate);
+    return is_open;
+}
+
+void kw_ticket_loop_tend(kw_client *client, uint64_t now_ns)
+{
+    kw_ticket_loop *ticket_loop = &client->ticket_loop;
+    if (atomic_load_explicit(&ticket_loop->open_n, memory_order_relaxed) == 0) {
+        return;
+    }
+    uint64_t due_ns = atomic_load_explicit(&ticket_loop->tend_ns, memory_order_relaxed);
+    if (now_ns < due_ns ||
+        !atomic_compare_exchange_strong(&ticket_loop->tend_ns, &due_ns, now_ns + TEND_NS)) {
+        return;
+    }
+    kw_ticket_loop_look(client);
+}
+
+void kw_ticket_loop_wake_all(kw_ticket_loop *ticket_loop)
+{
+    kw_wakes wakes = {.n = 0};
+    kw_gate_lock(&ticket_loop->gate);
+    while (ticket_loop->seats.first != NULL) {
+        wake_first(ticket_loop, &wakes);
+    }
+    kw_gate_unlock(&ticket_loop->gate);
+    kw_wakes_send(&wakes, &ticket_loop->gate);
+}
