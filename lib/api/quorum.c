@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <keyway/quorum.h>
 
-#include "drive/courier.h"
+#include "drive/quorum_exchange.h"
 #include "drive/plan_ring.h"
 #include "api/quorum_results.h"
 #include "settings/quorum_rule.h"
@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* A caller that waits for a courier looks this often whether the handle is closed. */
+/* A caller that waits for a exchange looks this often whether the handle is closed. */
 #define WAIT_MAX_NS (50 * KW_NS_PER_MS)
 
 /* A version that is further ahead of this clock is not believed. */
@@ -28,7 +28,7 @@ struct kw_quorum {
     kw_gate gate;                 /* guards what follows */
     kw_stamper stamper;
     uint64_t couriers_n;
-    kw_courier *idle; /* couriers without a caller, the last one used first */
+    kw_quorum_exchange *idle; /* exchanges without a caller, the last one used first */
 };
 
 static uint64_t wall_ms(const kw_quorum *self)
@@ -121,19 +121,19 @@ void kw_quorum_free(kw_quorum *self)
     const kw_allocator mem = self->client->env.mem;
     bool is_child = kw_fork_has_happened(&self->fork);
     while (self->idle != NULL && !is_child) { /* a child's connections are its parent's */
-        kw_courier *courier = self->idle;
-        self->idle = *kw_courier_next(courier);
-        kw_courier_free(courier);
+        kw_quorum_exchange *exchange = self->idle;
+        self->idle = *kw_quorum_exchange_next(exchange);
+        kw_quorum_exchange_free(exchange);
     }
     kw_fork_fini(&self->fork);
     kw_gate_fini(&self->gate);
     kw_mem_free(&mem, self);
 }
 
-/* An idle courier or a new one. Each has a connection to each node, so that there are at
+/* An idle exchange or a new one. Each has a connection to each node, so that there are at
  * most pool-max of them, and further callers wait. NULL, with error set: the deadline, or
  * no memory. */
-static kw_courier *acquire(kw_quorum *self, kw_error *error, uint64_t deadline_ns)
+static kw_quorum_exchange *acquire(kw_quorum *self, kw_error *error, uint64_t deadline_ns)
 {
     kw_client *client = self->client;
     kw_gate_lock(&self->gate);
@@ -144,34 +144,34 @@ static kw_courier *acquire(kw_quorum *self, kw_error *error, uint64_t deadline_n
         kw_gate_wait(&self->gate, wait_ns < WAIT_MAX_NS ? wait_ns : WAIT_MAX_NS);
         now_ns = kw_env_now(&client->env);
     }
-    kw_courier *courier = self->idle;
-    bool may_make = courier == NULL && self->couriers_n < client->env.options.pool_max;
-    if (courier != NULL) {
-        self->idle = *kw_courier_next(courier);
+    kw_quorum_exchange *exchange = self->idle;
+    bool may_make = exchange == NULL && self->couriers_n < client->env.options.pool_max;
+    if (exchange != NULL) {
+        self->idle = *kw_quorum_exchange_next(exchange);
     }
     self->couriers_n += may_make ? 1 : 0;
     kw_gate_unlock(&self->gate);
-    if (courier == NULL && !may_make) {
+    if (exchange == NULL && !may_make) {
         kw_error_set(
             error, KW_ERR_POOL_FULL, KW_EFFECT_NONE,
             "as many calls as pool-max allows stayed under way; raise pool-max or timeout");
         return NULL;
     }
-    courier = may_make ? kw_courier_new(client, &self->look_ns) : courier;
-    if (courier == NULL) {
+    exchange = may_make ? kw_quorum_exchange_new(client, &self->look_ns) : exchange;
+    if (exchange == NULL) {
         kw_gate_lock(&self->gate);
         self->couriers_n--;
         kw_gate_unlock(&self->gate);
         kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for requests");
     }
-    return courier;
+    return exchange;
 }
 
-static void release(kw_quorum *self, kw_courier *courier)
+static void release(kw_quorum *self, kw_quorum_exchange *exchange)
 {
     kw_gate_lock(&self->gate);
-    *kw_courier_next(courier) = self->idle;
-    self->idle = courier;
+    *kw_quorum_exchange_next(exchange) = self->idle;
+    self->idle = exchange;
     kw_gate_wake_one(&self->gate);
     kw_gate_unlock(&self->gate);
 }
@@ -205,19 +205,19 @@ static kw_err check_request(const kw_quorum *self, kw_error *error,
                         : KW_OK;
 }
 
-/* The copies of the job's key: the first nodes of its preference list; and the one behind. */
-static unsigned choose_copies(kw_job *job, const kw_view *view, unsigned copies_n)
+/* The copies of the call's key: the first nodes of its preference list; and the one behind. */
+static unsigned choose_copies(kw_quorum_call *call, const kw_view *view, unsigned copies_n)
 {
     uint32_t numbers[KW_QUORUM_COPIES_MAX + 1];
-    size_t n = kw_ring_preference(kw_map_ring(view->map), numbers, copies_n + 1, job->key.data,
-                                  job->key.len);
+    size_t n = kw_ring_preference(kw_map_ring(view->map), numbers, copies_n + 1, call->key.data,
+                                  call->key.len);
     for (size_t i = 0; i < n; i++) {
-        job->nodes[i] = kw_node_ref(view->nodes[kw_map_shard_at(view->map, numbers[i])->primary]);
+        call->nodes[i] = kw_node_ref(view->nodes[kw_map_shard_at(view->map, numbers[i])->primary]);
     }
     return (unsigned)(n < copies_n ? n : copies_n);
 }
 
-static void start_job(kw_quorum *self, kw_job *job, const kw_quorum_request *request)
+static void start_job(kw_quorum *self, kw_quorum_call *call, const kw_quorum_request *request)
 {
     kw_quorum_spec spec;
     memset(&spec, 0, sizeof(spec));
@@ -239,18 +239,19 @@ static void start_job(kw_quorum *self, kw_job *job, const kw_quorum_request *req
     spec.value.data = request->value;
     spec.value.len = request->act == KW_QUORUM_ACT_SET ? request->value_len : 0;
     kw_quorum_clock clock = {next_stamp, learn_stamp, self};
-    kw_quorum_start(&job->op, &spec, &clock, job->start_ns, kw_env_seed(&self->client->env));
+    kw_quorum_start(&call->op, &spec, &clock, call->start_ns, kw_env_seed(&self->client->env));
 }
 
-static void tell_failure(const kw_quorum *self, kw_quorum_result_row *out, const kw_job *job)
+static void tell_failure(const kw_quorum *self, kw_quorum_result_row *out,
+                         const kw_quorum_call *call)
 {
-    const kw_quorum_op *op = &job->op;
+    const kw_quorum_op *op = &call->op;
     bool is_cancelled = atomic_load(&self->client->env.is_closing);
     out->code = is_cancelled ? KW_ERR_CANCELLED : KW_ERR_QUORUM;
     bool is_read = op->spec.kind == KW_QUORUM_READ;
     char why[300] = "";
-    if (job->failure.code != KW_OK) {
-        snprintf(why, sizeof(why), "; %s: %.150s", job->failure.node, job->failure.text);
+    if (call->failure.code != KW_OK) {
+        snprintf(why, sizeof(why), "; %s: %.150s", call->failure.node, call->failure.text);
     }
     if (op->is_unclear) {
         kw_error_set(&out->error, out->code, op->effect,
@@ -271,17 +272,18 @@ static void tell_failure(const kw_quorum *self, kw_quorum_result_row *out, const
                  is_read ? "quorum read" : "quorum write", op->got_n, op->needed_n,
                  op->spec.rule.copies_n, op->lost_n,
                  op->effect == KW_EFFECT_MAYBE ? "; the write may become visible" : "", why);
-    kw_error_set_node(&out->error, job->failure.node);
-    uint64_t passed_ns = kw_env_now(&self->client->env) - job->start_ns;
+    kw_error_set_node(&out->error, call->failure.node);
+    uint64_t passed_ns = kw_env_now(&self->client->env) - call->start_ns;
     out->error.elapsed_ms = (unsigned)(passed_ns / KW_NS_PER_MS);
     out->error.attempts = op->tries_n;
 }
 
-static void take_result(const kw_quorum *self, kw_quorum_result_row *out, const kw_job *job)
+static void take_result(const kw_quorum *self, kw_quorum_result_row *out,
+                        const kw_quorum_call *call)
 {
-    const kw_quorum_op *op = &job->op;
+    const kw_quorum_op *op = &call->op;
     if (op->state != KW_QUORUM_DONE) {
-        tell_failure(self, out, job);
+        tell_failure(self, out, call);
         return;
     }
     bool is_read = op->spec.kind == KW_QUORUM_READ;
@@ -306,7 +308,7 @@ static void take_result(const kw_quorum *self, kw_quorum_result_row *out, const 
 }
 
 /* Jobs of all requests, started; false, with error set, where one cannot be. */
-static bool make_jobs(kw_quorum *self, kw_error *error, kw_job **jobs,
+static bool make_jobs(kw_quorum *self, kw_error *error, kw_quorum_call **calls,
                       const kw_quorum_request *requests, size_t n)
 {
     kw_client *client = self->client;
@@ -314,13 +316,13 @@ static bool make_jobs(kw_quorum *self, kw_error *error, kw_job **jobs,
     bool is_whole = true;
     for (size_t i = 0; i < n && is_whole; i++) {
         kw_bytes key = {requests[i].key, requests[i].key_len};
-        jobs[i] = kw_job_new(&client->env.mem, key);
-        if (jobs[i] == NULL) {
+        calls[i] = kw_quorum_call_new(&client->env.mem, key);
+        if (calls[i] == NULL) {
             kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for a request");
             is_whole = false;
             break;
         }
-        unsigned copies_n = choose_copies(jobs[i], view, self->rule.copies_n);
+        unsigned copies_n = choose_copies(calls[i], view, self->rule.copies_n);
         if (copies_n < self->rule.copies_n) {
             kw_error_set(error, KW_ERR_QUORUM, KW_EFFECT_NONE,
                          "the ring has %u nodes with weight, and copies is %u", copies_n,
@@ -332,22 +334,23 @@ static bool make_jobs(kw_quorum *self, kw_error *error, kw_job **jobs,
     return is_whole;
 }
 
-static void run_jobs(kw_quorum *self, kw_courier *courier, kw_quorum_results *results,
-                     kw_job **jobs, const kw_quorum_request *requests, uint64_t deadline_ns)
+static void run_jobs(kw_quorum *self, kw_quorum_exchange *exchange, kw_quorum_results *results,
+                     kw_quorum_call **calls, const kw_quorum_request *requests,
+                     uint64_t deadline_ns)
 {
     uint64_t now_ns = kw_env_now(&self->client->env);
     for (size_t i = 0; i < results->n; i++) {
-        jobs[i]->start_ns = now_ns;
-        jobs[i]->deadline_ns = deadline_ns;
-        start_job(self, jobs[i], &requests[i]);
+        calls[i]->start_ns = now_ns;
+        calls[i]->deadline_ns = deadline_ns;
+        start_job(self, calls[i], &requests[i]);
     }
-    kw_courier_run(courier, jobs, results->n, deadline_ns);
+    kw_quorum_exchange_run(exchange, calls, results->n, deadline_ns);
     size_t failures_n = 0;
     for (size_t i = 0; i < results->n; i++) {
-        take_result(self, &results->items[i], jobs[i]);
+        take_result(self, &results->items[i], calls[i]);
         failures_n += results->items[i].code != KW_OK ? 1 : 0;
-        kw_courier_leave(courier, jobs[i]);
-        jobs[i] = NULL;
+        kw_quorum_exchange_leave(exchange, calls[i]);
+        calls[i] = NULL;
     }
     kw_client_count(self->client, results->n, failures_n);
 }
@@ -362,28 +365,28 @@ static kw_quorum_results *run_inside(kw_quorum *self, kw_error *error,
     uint64_t deadline_ns =
         kw_plan_deadline_ns(kw_env_now(&client->env), timeout_ms > 0 ? timeout_ms : default_ms);
     kw_quorum_results *results = kw_quorum_results_new(mem, n);
-    kw_job **jobs = kw_mem_calloc(mem, n + 1, sizeof(jobs[0]));
-    kw_courier *courier = NULL;
-    if (results == NULL || jobs == NULL) {
+    kw_quorum_call **calls = kw_mem_calloc(mem, n + 1, sizeof(calls[0]));
+    kw_quorum_exchange *exchange = NULL;
+    if (results == NULL || calls == NULL) {
         kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for requests");
     } else {
-        courier = acquire(self, error, deadline_ns);
+        exchange = acquire(self, error, deadline_ns);
     }
-    bool is_ready = courier != NULL;
+    bool is_ready = exchange != NULL;
     if (is_ready) {
-        is_ready = make_jobs(self, error, jobs, requests, n);
+        is_ready = make_jobs(self, error, calls, requests, n);
     }
     if (is_ready) {
-        run_jobs(self, courier, results, jobs, requests, deadline_ns);
+        run_jobs(self, exchange, results, calls, requests, deadline_ns);
         kw_quorum_results_tell(results, error);
     }
-    for (size_t i = 0; jobs != NULL && i < n; i++) {
-        kw_job_free(jobs[i], mem);
+    for (size_t i = 0; calls != NULL && i < n; i++) {
+        kw_quorum_call_free(calls[i], mem);
     }
-    if (courier != NULL) {
-        release(self, courier);
+    if (exchange != NULL) {
+        release(self, exchange);
     }
-    kw_mem_free(mem, jobs);
+    kw_mem_free(mem, calls);
     if (!is_ready) {
         kw_quorum_results_free(results);
         return NULL;

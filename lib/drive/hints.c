@@ -12,24 +12,24 @@
 /* A handle looks for hints this often. */
 #define LOOK_NS (1000 * KW_NS_PER_MS)
 
-/* Errands of a courier; beyond that no hint is left, and nobody looks. */
+/* Errands of a exchange; beyond that no hint is left, and nobody looks. */
 #define OPEN_MAX 512u
 
-void kw_hints_init(kw_hints *self, kw_client *client, kw_courier *courier,
+void kw_hints_init(kw_hints *self, kw_client *client, kw_quorum_exchange *exchange,
                    atomic_uint_fast64_t *look_ns)
 {
     memset(self, 0, sizeof(*self));
     self->client = client;
-    self->courier = courier;
+    self->exchange = exchange;
     self->look_ns = look_ns;
 }
 
 void kw_hints_fini(kw_hints *self)
 {
     while (self->open != NULL) {
-        kw_errand *errand = self->open;
-        self->open = errand->next;
-        kw_errand_free(errand, &self->client->env.mem);
+        kw_copy_request *request = self->open;
+        self->open = request->next;
+        kw_copy_request_free(request, &self->client->env.mem);
     }
 }
 
@@ -40,12 +40,12 @@ static kw_buf empty_buf(const kw_hints *self)
     return buf;
 }
 
-static void send_out(kw_hints *self, kw_errand *errand)
+static void send_out(kw_hints *self, kw_copy_request *request)
 {
-    errand->next = self->open;
-    self->open = errand;
+    request->next = self->open;
+    self->open = request;
     self->open_n++;
-    (void)kw_courier_send(self->courier, errand);
+    (void)kw_quorum_exchange_send(self->exchange, request);
 }
 
 static kw_node *node_at(const kw_view *view, uint32_t number)
@@ -79,7 +79,7 @@ static bool find_box(const kw_hints *self, kw_buf *buf, const kw_node *node)
     return is_found;
 }
 
-/* The record of an ask that no errand carries. */
+/* The record of an ask that no request carries. */
 static bool append_record(kw_buf *buf, const kw_record *record)
 {
     unsigned char head[KW_RECORD_HEAD_MAX];
@@ -88,13 +88,13 @@ static bool append_record(kw_buf *buf, const kw_record *record)
            (record->value.len == 0 || kw_buf_append(buf, record->value.data, record->value.len));
 }
 
-bool kw_hints_leave(kw_hints *self, const kw_job *job, const kw_quorum_ask *ask,
-                    const kw_errand *errand, uint64_t now_ns)
+bool kw_hints_leave(kw_hints *self, const kw_quorum_call *call, const kw_quorum_ask *ask,
+                    const kw_copy_request *request, uint64_t now_ns)
 {
-    const kw_quorum_rule *rule = &job->op.spec.rule;
-    kw_node *keeper = job->nodes[rule->copies_n];
-    kw_hint hint = {.key = job->key};
-    uint64_t passed_ns = errand != NULL ? now_ns - errand->item.plan.start_ns : 0;
+    const kw_quorum_rule *rule = &call->op.spec.rule;
+    kw_node *keeper = call->nodes[rule->copies_n];
+    kw_hint hint = {.key = call->key};
+    uint64_t passed_ns = request != NULL ? now_ns - request->item.plan.start_ns : 0;
     if (self->is_over || atomic_load(&self->client->env.is_closing) || keeper == NULL ||
         self->open_n >= OPEN_MAX || !kw_hint_age(&hint.life_ms, ask, passed_ns / KW_NS_PER_MS)) {
         return false;
@@ -102,15 +102,16 @@ bool kw_hints_leave(kw_hints *self, const kw_job *job, const kw_quorum_ask *ask,
     kw_buf box = empty_buf(self);
     kw_buf record = empty_buf(self);
     kw_buf encoded = empty_buf(self);
-    kw_errand *fresh = NULL;
-    if (find_box(self, &box, job->nodes[ask->copy]) &&
-        (errand != NULL || append_record(&record, &ask->record))) {
+    kw_copy_request *fresh = NULL;
+    if (find_box(self, &box, call->nodes[ask->copy]) &&
+        (request != NULL || append_record(&record, &ask->record))) {
         kw_bytes built = {record.data, record.len};
         kw_bytes name = {box.data, box.len};
         hint.box = name;
-        hint.record = errand != NULL ? kw_quorum_script_record(errand->item.encoded) : built;
+        hint.record = request != NULL ? kw_quorum_script_record(request->item.encoded) : built;
         if (kw_hint_encode_leave(&encoded, &hint, rule->linger_ms)) {
-            fresh = kw_errand_new_hint(self->client, KW_ERRAND_LEAVE, keeper, &encoded, now_ns);
+            fresh = kw_copy_request_new_hint(self->client, KW_COPY_REQUEST_LEAVE, keeper, &encoded,
+                                             now_ns);
         }
     }
     kw_buf_fini(&box);
@@ -138,15 +139,16 @@ static void look(kw_hints *self, kw_hint_round *round, uint64_t now_ns)
         boxes[i] = box_at(round, i);
     }
     kw_buf encoded = empty_buf(self);
-    kw_errand *errand = NULL;
+    kw_copy_request *request = NULL;
     if (kw_hint_encode_look(&encoded, boxes, round->targets_n)) {
-        errand = kw_errand_new_hint(self->client, KW_ERRAND_LOOK, round->keeper, &encoded, now_ns);
+        request = kw_copy_request_new_hint(self->client, KW_COPY_REQUEST_LOOK, round->keeper,
+                                           &encoded, now_ns);
     }
     kw_buf_fini(&encoded);
-    if (errand != NULL) {
-        errand->round = round;
+    if (request != NULL) {
+        request->round = round;
         round->refs++;
-        send_out(self, errand);
+        send_out(self, request);
     }
 }
 
@@ -166,7 +168,8 @@ static void look_at(kw_hints *self, const kw_view *view, uint32_t keeper, uint64
     for (uint32_t i = 1; i < nodes_n && round->targets_n < KW_HINT_TARGETS_MAX; i++) {
         uint32_t number = (keeper + i) % nodes_n;
         kw_node *node = node_at(view, number);
-        if (kw_courier_is_up(self->courier, node) && append_box(&round->boxes, ring, number)) {
+        if (kw_quorum_exchange_is_up(self->exchange, node) &&
+            append_box(&round->boxes, ring, number)) {
             round->box_ends[round->targets_n] = round->boxes.len;
             round->targets[round->targets_n++] = kw_node_ref(node);
         }
@@ -187,7 +190,7 @@ void kw_hints_look(kw_hints *self, uint64_t now_ns)
     kw_view *view = kw_client_view(self->client);
     uint32_t nodes_n = (uint32_t)kw_ring_nodes_n(kw_map_ring(view->map));
     for (uint32_t i = 0; i < nodes_n; i++) {
-        if (kw_courier_is_up(self->courier, node_at(view, i))) {
+        if (kw_quorum_exchange_is_up(self->exchange, node_at(view, i))) {
             look_at(self, view, i, now_ns);
         }
     }
@@ -195,7 +198,8 @@ void kw_hints_look(kw_hints *self, uint64_t now_ns)
 }
 
 /* Hands one hint over; false where that cannot be. */
-static bool hand(kw_hints *self, kw_errand *from, size_t index, size_t target, uint64_t now_ns)
+static bool hand(kw_hints *self, kw_copy_request *from, size_t index, size_t target,
+                 uint64_t now_ns)
 {
     kw_hint_round *round = from->round;
     kw_quorum_place place = {.has_script = index > 0}; /* the first one brings it along */
@@ -207,35 +211,36 @@ static bool hand(kw_hints *self, kw_errand *from, size_t index, size_t target, u
         place.marker = kw_bytes_of(KW_QUORUM_MARKER);
     }
     kw_buf encoded = empty_buf(self);
-    kw_errand *errand = kw_quorum_script_encode(&encoded, &place, &ask)
-                            ? kw_errand_new_hint(self->client, KW_ERRAND_HAND,
-                                                 round->targets[target], &encoded, now_ns)
-                            : NULL;
+    kw_copy_request *request =
+        kw_quorum_script_encode(&encoded, &place, &ask)
+            ? kw_copy_request_new_hint(self->client, KW_COPY_REQUEST_HAND, round->targets[target],
+                                       &encoded, now_ns)
+            : NULL;
     kw_buf_fini(&encoded);
-    if (errand == NULL) {
+    if (request == NULL) {
         return false;
     }
-    errand->ask = ask;
-    memset(&errand->ask.record.value, 0, sizeof(errand->ask.record.value));
-    errand->target = target;
-    if (place.key.len > 0 && !kw_buf_append(&errand->key, place.key.data, place.key.len)) {
-        kw_errand_free(errand, &self->client->env.mem);
+    request->ask = ask;
+    memset(&request->ask.record.value, 0, sizeof(request->ask.record.value));
+    request->target = target;
+    if (place.key.len > 0 && !kw_buf_append(&request->key, place.key.data, place.key.len)) {
+        kw_copy_request_free(request, &self->client->env.mem);
         return false;
     }
-    errand->round = round;
+    request->round = round;
     round->refs++;
-    send_out(self, errand);
+    send_out(self, request);
     return true;
 }
 
-static void hand_all(kw_hints *self, kw_errand *errand, uint64_t now_ns)
+static void hand_all(kw_hints *self, kw_copy_request *request, uint64_t now_ns)
 {
     size_t target = 0;
-    kw_hint_round *round = errand->round;
-    size_t n = kw_hint_count(errand->item.request.reply, &target, round->targets_n);
+    kw_hint_round *round = request->round;
+    size_t n = kw_hint_count(request->item.request.reply, &target, round->targets_n);
     bool may_go_on = n > 0;
     for (size_t i = 0; i < n; i++) {
-        may_go_on = hand(self, errand, i, target, now_ns) && may_go_on;
+        may_go_on = hand(self, request, i, target, now_ns) && may_go_on;
     }
     round->has_failed = !may_go_on;
 }
@@ -251,15 +256,16 @@ static bool is_settled(const kw_reply *reply)
             (kw_bytes_starts(text, "KWFORMAT") || kw_bytes_starts(text, "WRONGTYPE")));
 }
 
-static void drop(kw_hints *self, const kw_errand *errand, uint64_t now_ns)
+static void drop(kw_hints *self, const kw_copy_request *request, uint64_t now_ns)
 {
-    kw_hint_round *round = errand->round;
+    kw_hint_round *round = request->round;
     kw_buf encoded = empty_buf(self);
-    kw_bytes key = {errand->key.data, errand->key.len};
-    kw_errand *fresh = NULL;
-    if (kw_hint_encode_drop(&encoded, box_at(round, errand->target), key,
-                            errand->ask.record.stamp)) {
-        fresh = kw_errand_new_hint(self->client, KW_ERRAND_DROP, round->keeper, &encoded, now_ns);
+    kw_bytes key = {request->key.data, request->key.len};
+    kw_copy_request *fresh = NULL;
+    if (kw_hint_encode_drop(&encoded, box_at(round, request->target), key,
+                            request->ask.record.stamp)) {
+        fresh = kw_copy_request_new_hint(self->client, KW_COPY_REQUEST_DROP, round->keeper,
+                                         &encoded, now_ns);
     }
     kw_buf_fini(&encoded);
     if (fresh == NULL) {
@@ -269,33 +275,33 @@ static void drop(kw_hints *self, const kw_errand *errand, uint64_t now_ns)
     send_out(self, fresh);
 }
 
-static void close_errand(kw_hints *self, const kw_errand *errand)
+static void close_errand(kw_hints *self, const kw_copy_request *request)
 {
-    kw_errand **link = &self->open;
-    while (*link != errand) {
+    kw_copy_request **link = &self->open;
+    while (*link != request) {
         link = &(*link)->next;
     }
-    *link = errand->next;
+    *link = request->next;
     self->open_n--;
 }
 
-void kw_hints_take_back(kw_hints *self, kw_errand *errand, uint64_t now_ns)
+void kw_hints_take_back(kw_hints *self, kw_copy_request *request, uint64_t now_ns)
 {
-    const kw_reply *reply = errand->item.code == KW_OK ? errand->item.request.reply : NULL;
-    kw_hint_round *round = errand->round;
-    close_errand(self, errand);
+    const kw_reply *reply = request->item.code == KW_OK ? request->item.request.reply : NULL;
+    kw_hint_round *round = request->round;
+    close_errand(self, request);
     if (self->is_over || round == NULL) {
         return;
     }
-    if (errand->aim == KW_ERRAND_LOOK) {
+    if (request->aim == KW_COPY_REQUEST_LOOK) {
         round->has_failed = true;
         if (reply != NULL) {
-            hand_all(self, errand, now_ns);
+            hand_all(self, request, now_ns);
         }
         return;
     }
     if (reply != NULL && is_settled(reply)) {
-        drop(self, errand, now_ns);
+        drop(self, request, now_ns);
     } else {
         round->has_failed = true;
     }

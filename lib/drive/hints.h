@@ -1,35 +1,35 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Hints: what a courier does for copies that are away, beside the calls that it carries: it
+/* Hints: what a exchange does for copies that are away, beside the calls that it carries: it
  * leaves hints, looks for some now and then, and hands them back. Nobody waits for it. */
 #ifndef DRIVE_HINTS_H
 #define DRIVE_HINTS_H
 
-#include "drive/courier.h"
+#include "drive/quorum_exchange.h"
 
 typedef struct kw_hints {
     kw_client *client;
-    kw_courier *courier;
+    kw_quorum_exchange *exchange;
     atomic_uint_fast64_t *look_ns;
-    kw_errand *open; /* errands under way */
+    kw_copy_request *open; /* requests under way */
     size_t open_n;
     bool is_over; /* nothing is sent any more */
 } kw_hints;
 
-void kw_hints_init(kw_hints *hints, kw_client *client, kw_courier *courier,
+void kw_hints_init(kw_hints *hints, kw_client *client, kw_quorum_exchange *exchange,
                    atomic_uint_fast64_t *look_ns);
 
-/* Frees the errands that the run, which is gone, has not ended. */
+/* Frees the requests that the run, which is gone, has not ended. */
 void kw_hints_fini(kw_hints *hints);
 
-/* Leaves what the job has asked, and a copy has missed. errand: the one that carried it; NULL:
+/* Leaves what the call has asked, and a copy has missed. request: the one that carried it; NULL:
  * none, and the ask has all of the record. True where a hint is on its way. */
-bool kw_hints_leave(kw_hints *hints, const kw_job *job, const kw_quorum_ask *ask,
-                    const kw_errand *errand, uint64_t now_ns);
+bool kw_hints_leave(kw_hints *hints, const kw_quorum_call *call, const kw_quorum_ask *ask,
+                    const kw_copy_request *request, uint64_t now_ns);
 
 /* Looks for hints at all nodes, for those that are up, when it is time. */
 void kw_hints_look(kw_hints *hints, uint64_t now_ns);
 
-/* An errand for hints is back; it is freed by the caller. */
-void kw_hints_take_back(kw_hints *hints, kw_errand *errand, uint64_t now_ns);
+/* An request for hints is back; it is freed by the caller. */
+void kw_hints_take_back(kw_hints *hints, kw_copy_request *request, uint64_t now_ns);
 
 #endif

@@ -6,7 +6,7 @@
 #include "base/error.h"
 
 /* One command on its way; or, without encoded, one connection. */
-typedef struct errand {
+typedef struct exchange {
     kw_session *session;
     const kw_plan *plan;
     kw_bond bond;
@@ -18,7 +18,7 @@ typedef struct errand {
     kw_op op;
     kw_await await;
     kw_node *node; /* the last one sent to: a reference */
-} errand;
+} exchange;
 
 bool kw_session_is_clean(const kw_session *session)
 {
@@ -41,13 +41,13 @@ void kw_session_drop(kw_session *session)
     session->node = NULL;
 }
 
-static void set_node(errand *self, kw_node *node)
+static void set_node(exchange *self, kw_node *node)
 {
     kw_node_unref(self->node);
     self->node = node;
 }
 
-static bool is_write(const errand *self)
+static bool is_write(const exchange *self)
 {
     if (self->plan->command == NULL) {
         return !self->plan->is_repeatable;
@@ -74,7 +74,7 @@ static void on_exec(kw_session *session, const kw_reply *reply)
 }
 
 /* What the session's connection is after the reply. */
-static void take_reply(errand *self, bool is_asked)
+static void take_reply(exchange *self, bool is_asked)
 {
     kw_session *session = self->session;
     bool is_good = !kw_reply_is_error(self->request.reply);
@@ -113,7 +113,7 @@ static void take_reply(errand *self, bool is_asked)
     }
 }
 
-static kw_step on_reply(errand *self, bool is_asked)
+static kw_step on_reply(exchange *self, bool is_asked)
 {
     kw_step step = {.kind = KW_STEP_DONE};
     const kw_reply *reply = self->request.reply;
@@ -135,7 +135,7 @@ static kw_step on_reply(errand *self, bool is_asked)
     return step;
 }
 
-static kw_step on_loss(errand *self, kw_err code, bool has_left)
+static kw_step on_loss(exchange *self, kw_err code, bool has_left)
 {
     kw_client *client = self->session->client;
     if (code == KW_ERR_TIMEOUT || code == KW_ERR_CANCELLED) {
@@ -153,7 +153,7 @@ static kw_step on_loss(errand *self, kw_err code, bool has_left)
 
 /* Answered before it was sent whole: what stands in the connection's way now is half a
  * command. */
-static void drop_unsent(errand *self)
+static void drop_unsent(exchange *self)
 {
     kw_session_drop(self->session);
     if (!self->is_free) {
@@ -170,7 +170,7 @@ static void forget_tail(kw_tail *tail)
 }
 
 /* The command, and its tail as it is now, in one write. */
-static kw_err queue(errand *self, kw_conn *conn, bool is_asked)
+static kw_err queue(exchange *self, kw_conn *conn, bool is_asked)
 {
     kw_await *await = &self->await;
     kw_tail *tail = self->tail;
@@ -192,7 +192,7 @@ static kw_err queue(errand *self, kw_conn *conn, bool is_asked)
 
 /* The command was answered; code: what became of the connection since. Its tail may keep the
  * server for as long as it says: where nobody wants to know, the connection is given up. */
-static kw_step finish_tailed(errand *self, kw_conn *conn, kw_err code, bool is_asked)
+static kw_step finish_tailed(exchange *self, kw_conn *conn, kw_err code, bool is_asked)
 {
     kw_await *await = &self->await;
     kw_tail *tail = self->tail;
@@ -228,7 +228,7 @@ static kw_step finish_tailed(errand *self, kw_conn *conn, kw_err code, bool is_a
 
 /* A connection to the node carries the command: the session's own, or one for the asked
  * node. */
-static kw_step carry(errand *self, kw_conn *conn, bool is_asked)
+static kw_step carry(exchange *self, kw_conn *conn, bool is_asked)
 {
     kw_session *session = self->session;
     kw_await *await = &self->await;
@@ -265,7 +265,7 @@ static kw_step carry(errand *self, kw_conn *conn, bool is_asked)
 
 /* False where the server has ended the session's connection meanwhile: certainly before the
  * command. */
-static bool is_alive(errand *self)
+static bool is_alive(exchange *self)
 {
     kw_conn *conn = self->session->conn;
     /* What a server takes that is the primary no more, whatever it says, will be lost. */
@@ -280,7 +280,7 @@ static bool is_alive(errand *self)
     return false;
 }
 
-static kw_step send_pinned(errand *self)
+static kw_step send_pinned(exchange *self)
 {
     set_node(self, kw_node_ref(self->session->node));
     if (is_alive(self)) {
@@ -293,7 +293,7 @@ static kw_step send_pinned(errand *self)
     return on_loss(self, KW_ERR_CLOSED, false);
 }
 
-static kw_step do_send(errand *self, const kw_step *step)
+static kw_step do_send(exchange *self, const kw_step *step)
 {
     kw_session *session = self->session;
     if (!self->is_free) {
@@ -333,12 +333,12 @@ static kw_step do_send(errand *self, const kw_step *step)
 }
 
 /* True where the command touches no data until an EXEC. */
-static bool is_harmless(const errand *self)
+static bool is_harmless(const exchange *self)
 {
     return self->bond != KW_BOND_EXEC && (self->session->is_multi || self->bond != KW_BOND_NONE);
 }
 
-static kw_err run(errand *self, kw_error *error)
+static kw_err run(exchange *self, kw_error *error)
 {
     kw_session *session = self->session;
     kw_client *client = session->client;
@@ -370,14 +370,14 @@ static kw_err run(errand *self, kw_error *error)
 
 kw_err kw_session_pin(kw_session *session, kw_error *error, const kw_plan *plan)
 {
-    errand self = {.session = session, .plan = plan, .is_free = true};
+    exchange self = {.session = session, .plan = plan, .is_free = true};
     return run(&self, error);
 }
 
 kw_reply *kw_session_run(kw_session *session, kw_error *error, const kw_plan *plan, kw_bond bond,
                          kw_bytes encoded)
 {
-    errand self = {.session = session, .plan = plan, .bond = bond, .request.bytes = encoded};
+    exchange self = {.session = session, .plan = plan, .bond = bond, .request.bytes = encoded};
     self.is_free = kw_session_is_clean(session) && (bond != KW_BOND_WAIT || session->conn == NULL);
     return run(&self, error) == KW_OK ? self.request.reply : NULL;
 }
@@ -385,7 +385,7 @@ kw_reply *kw_session_run(kw_session *session, kw_error *error, const kw_plan *pl
 kw_reply *kw_session_run_tailed(kw_session *session, kw_error *error, const kw_plan *plan,
                                 kw_buf *encoded, kw_tail *tail)
 {
-    errand self = {.session = session, .plan = plan, .is_free = true};
+    exchange self = {.session = session, .plan = plan, .is_free = true};
     self.request.bytes.data = encoded->data;
     self.request.bytes.len = encoded->len;
     self.tail = tail;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "drive/courier.h"
+#include "drive/quorum_exchange.h"
 
 #include "drive/hints.h"
 #include "drive/silents.h"
@@ -9,27 +9,27 @@
 
 #include <string.h>
 
-/* A silent copy keeps at most so many ended ops of a courier alive. */
+/* A silent copy keeps at most so many ended ops of a exchange alive. */
 #define LEFT_MAX 128u
 
 /* A node that owes so many answers, for which nobody waits any more, is not asked until it
  * has given some of them, or its connection ends. */
 #define SILENT_MAX 256u
 
-/* The first call of a courier leaves connections to slower copies this time to open, so that
+/* The first call of a exchange leaves connections to slower copies this time to open, so that
  * they get its writes as well. */
 #define WARM_NS (20 * KW_NS_PER_MS)
 
-struct kw_courier {
-    kw_courier *next;
+struct kw_quorum_exchange {
+    kw_quorum_exchange *next;
     kw_client *client;
     kw_run run;
     kw_run_lasting lasting;
-    kw_errand *ended;
-    kw_errand **ended_link;
+    kw_copy_request *ended;
+    kw_copy_request **ended_link;
     bool has_lives; /* has seen values with a life of their own, of which GET is not enough */
     kw_hints hints;
-    kw_job *left; /* jobs whose call is over, the oldest last */
+    kw_quorum_call *left; /* calls whose call is over, the oldest last */
     size_t left_n;
     kw_silents silents;
     bool is_warm;           /* has made a call */
@@ -38,44 +38,44 @@ struct kw_courier {
     size_t sockets_n;
 };
 
-kw_courier **kw_courier_next(kw_courier *self)
+kw_quorum_exchange **kw_quorum_exchange_next(kw_quorum_exchange *self)
 {
     return &self->next;
 }
 
 static void on_ended(kw_run *run, kw_item *item)
 {
-    kw_courier *self = item->owner;
-    kw_errand *errand = (kw_errand *)(void *)item;
+    kw_quorum_exchange *self = item->owner;
+    kw_copy_request *request = (kw_copy_request *)(void *)item;
     (void)run;
-    errand->is_listed = true;
-    errand->next_ended = NULL;
-    *self->ended_link = errand;
-    self->ended_link = &errand->next_ended;
+    request->is_listed = true;
+    request->next_ended = NULL;
+    *self->ended_link = request;
+    self->ended_link = &request->next_ended;
 }
 
-static void count_silent(kw_courier *self, kw_errand *errand)
+static void count_silent(kw_quorum_exchange *self, kw_copy_request *request)
 {
-    errand->is_silent = kw_silents_add(&self->silents, errand->item.plan.node);
+    request->is_silent = kw_silents_add(&self->silents, request->item.plan.node);
 }
 
 static void on_dropped(kw_run *run, kw_item *item)
 {
-    kw_errand *errand = (kw_errand *)(void *)item;
-    kw_courier *self = item->owner;
-    if (errand->is_silent) {
+    kw_copy_request *request = (kw_copy_request *)(void *)item;
+    kw_quorum_exchange *self = item->owner;
+    if (request->is_silent) {
         kw_silents_remove(&self->silents, item->plan.node);
-        errand->is_silent = false;
+        request->is_silent = false;
     }
-    errand->is_dropped = true;
-    if (!errand->is_listed && errand->job == NULL) {
-        kw_errand_free(errand, &run->client->env.mem);
+    request->is_dropped = true;
+    if (!request->is_listed && request->call == NULL) {
+        kw_copy_request_free(request, &run->client->env.mem);
     }
 }
 
-kw_courier *kw_courier_new(kw_client *client, atomic_uint_fast64_t *look_ns)
+kw_quorum_exchange *kw_quorum_exchange_new(kw_client *client, atomic_uint_fast64_t *look_ns)
 {
-    kw_courier *self = kw_mem_calloc(&client->env.mem, 1, sizeof(*self));
+    kw_quorum_exchange *self = kw_mem_calloc(&client->env.mem, 1, sizeof(*self));
     if (self == NULL) {
         return NULL;
     }
@@ -92,20 +92,20 @@ kw_courier *kw_courier_new(kw_client *client, atomic_uint_fast64_t *look_ns)
     return self;
 }
 
-bool kw_courier_send(kw_courier *self, kw_errand *errand)
+bool kw_quorum_exchange_send(kw_quorum_exchange *self, kw_copy_request *request)
 {
-    if (errand == NULL) {
+    if (request == NULL) {
         return false;
     }
-    errand->item.owner = self;
-    errand->item.plan.start_ns = self->run.turn.now_ns;
+    request->item.owner = self;
+    request->item.plan.start_ns = self->run.turn.now_ns;
     kw_view *view = kw_client_view(self->client);
-    kw_run_add(&self->run, &errand->item, view);
+    kw_run_add(&self->run, &request->item, view);
     kw_view_unref(view);
     return true;
 }
 
-bool kw_courier_is_up(kw_courier *self, const kw_node *node)
+bool kw_quorum_exchange_is_up(kw_quorum_exchange *self, const kw_node *node)
 {
     if (kw_silents_count(&self->silents, node) > 0) {
         return false;
@@ -121,150 +121,152 @@ bool kw_courier_is_up(kw_courier *self, const kw_node *node)
 
 /* The copy has missed what was asked, or may have. What that is, once it is left as a hint:
  * the copy may hold it one day. */
-static kw_effect leave_hint(kw_courier *self, const kw_job *job, const kw_quorum_ask *ask,
-                            const kw_errand *errand, kw_effect effect)
+static kw_effect leave_hint(kw_quorum_exchange *self, const kw_quorum_call *call,
+                            const kw_quorum_ask *ask, const kw_copy_request *request,
+                            kw_effect effect)
 {
-    bool is_due = self->client->env.options.has_quorum_hints && kw_hint_is_due(&job->op, ask);
-    return is_due && kw_hints_leave(&self->hints, job, ask, errand, self->run.turn.now_ns)
+    bool is_due = self->client->env.options.has_quorum_hints && kw_hint_is_due(&call->op, ask);
+    return is_due && kw_hints_leave(&self->hints, call, ask, request, self->run.turn.now_ns)
                ? KW_EFFECT_MAYBE
                : effect;
 }
 
-static bool send_ask(kw_courier *self, kw_job *job, const kw_quorum_ask *ask)
+static bool send_ask(kw_quorum_exchange *self, kw_quorum_call *call, const kw_quorum_ask *ask)
 {
     self->has_lives = self->has_lives || ask->record.is_mortal;
     bool is_plain = ask->kind == KW_QUORUM_GET && !self->has_lives;
-    kw_errand_way way = is_plain ? KW_ERRAND_PLAIN : KW_ERRAND_SHORT;
-    return kw_courier_send(self, kw_errand_new(self->client, job, ask, way));
+    kw_copy_request_way way = is_plain ? KW_COPY_REQUEST_PLAIN : KW_COPY_REQUEST_SHORT;
+    return kw_quorum_exchange_send(self, kw_copy_request_new(self->client, call, ask, way));
 }
 
 /* Sends what the op asks for now. */
-static void pump(kw_courier *self, kw_job *job)
+static void pump(kw_quorum_exchange *self, kw_quorum_call *call)
 {
     kw_quorum_ask ask;
     uint64_t now_ns = self->run.turn.now_ns;
-    while (kw_quorum_next(&job->op, &ask, now_ns)) {
-        if (kw_silents_count(&self->silents, job->nodes[ask.copy]) >= SILENT_MAX) {
-            kw_error_set(&job->failure, KW_ERR_TIMEOUT, KW_EFFECT_NONE,
+    while (kw_quorum_next(&call->op, &ask, now_ns)) {
+        if (kw_silents_count(&self->silents, call->nodes[ask.copy]) >= SILENT_MAX) {
+            kw_error_set(&call->failure, KW_ERR_TIMEOUT, KW_EFFECT_NONE,
                          "the node owes many answers, and is not asked for now");
-            kw_error_set_node(&job->failure, job->nodes[ask.copy]->name);
-            kw_effect effect = leave_hint(self, job, &ask, NULL, KW_EFFECT_NONE);
-            kw_quorum_on_lost(&job->op, ask.copy, ask.round, effect, now_ns);
+            kw_error_set_node(&call->failure, call->nodes[ask.copy]->name);
+            kw_effect effect = leave_hint(self, call, &ask, NULL, KW_EFFECT_NONE);
+            kw_quorum_on_lost(&call->op, ask.copy, ask.round, effect, now_ns);
             continue;
         }
-        if (!send_ask(self, job, &ask)) {
-            kw_error_set(&job->failure, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for a command");
-            kw_quorum_on_lost(&job->op, ask.copy, ask.round, KW_EFFECT_NONE, now_ns);
+        if (!send_ask(self, call, &ask)) {
+            kw_error_set(&call->failure, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for a command");
+            kw_quorum_on_lost(&call->op, ask.copy, ask.round, KW_EFFECT_NONE, now_ns);
         }
     }
 }
 
-/* What an errand without a reply did at its copy. */
-static kw_effect effect_of(kw_job *job, const kw_errand *errand)
+/* What an request without a reply did at its copy. */
+static kw_effect effect_of(kw_quorum_call *call, const kw_copy_request *request)
 {
-    const kw_item *item = &errand->item;
+    const kw_item *item = &request->item;
     if (item->trouble == NULL) {
-        kw_error_set(&job->failure, item->code, KW_EFFECT_NONE, "%s", kw_err_text(item->code));
+        kw_error_set(&call->failure, item->code, KW_EFFECT_NONE, "%s", kw_err_text(item->code));
         return item->sends_n > 0 ? KW_EFFECT_MAYBE : KW_EFFECT_NONE;
     }
-    job->failure = item->trouble->failure;
-    return job->failure.effect;
+    call->failure = item->trouble->failure;
+    return call->failure.effect;
 }
 
-static void on_reply(kw_courier *self, kw_job *job, kw_errand *errand)
+static void on_reply(kw_quorum_exchange *self, kw_quorum_call *call, kw_copy_request *request)
 {
-    const kw_quorum_ask *ask = &errand->ask;
+    const kw_quorum_ask *ask = &request->ask;
     uint64_t now_ns = self->run.turn.now_ns;
-    kw_reply *reply = errand->item.request.reply;
-    if (kw_quorum_script_is_missing(reply) && errand->way == KW_ERRAND_SHORT &&
-        kw_courier_send(self, kw_errand_expand(self->client, errand))) {
+    kw_reply *reply = request->item.request.reply;
+    if (kw_quorum_script_is_missing(reply) && request->way == KW_COPY_REQUEST_SHORT &&
+        kw_quorum_exchange_send(self, kw_copy_request_expand(self->client, request))) {
         return;
     }
-    if (errand->way == KW_ERRAND_PLAIN && kw_quorum_script_is_mortal(reply)) {
+    if (request->way == KW_COPY_REQUEST_PLAIN && kw_quorum_script_is_mortal(reply)) {
         self->has_lives = true;
-        if (send_ask(self, job, ask)) {
+        if (send_ask(self, call, ask)) {
             return;
         }
     }
     kw_quorum_answer answer;
     kw_error failure = KW_ERROR_INIT;
     if (kw_quorum_script_read(&answer, &failure, ask->kind, reply) == KW_OK) {
-        kw_quorum_on_answer(&job->op, ask->copy, ask->round, &answer, now_ns);
+        kw_quorum_on_answer(&call->op, ask->copy, ask->round, &answer, now_ns);
         return;
     }
-    kw_effect effect = leave_hint(self, job, ask, errand, failure.effect);
-    job->failure = failure;
-    kw_error_set_node(&job->failure, job->nodes[ask->copy]->name);
-    kw_quorum_on_lost(&job->op, ask->copy, ask->round, effect, now_ns);
+    kw_effect effect = leave_hint(self, call, ask, request, failure.effect);
+    call->failure = failure;
+    kw_error_set_node(&call->failure, call->nodes[ask->copy]->name);
+    kw_quorum_on_lost(&call->op, ask->copy, ask->round, effect, now_ns);
 }
 
-static void remove_left(kw_courier *self, kw_job *job)
+static void remove_left(kw_quorum_exchange *self, kw_quorum_call *call)
 {
-    kw_job **link = &self->left;
-    while (*link != job) {
+    kw_quorum_call **link = &self->left;
+    while (*link != call) {
         link = &(*link)->next;
     }
-    *link = job->next;
+    *link = call->next;
     self->left_n--;
-    kw_job_free(job, &self->client->env.mem);
+    kw_quorum_call_free(call, &self->client->env.mem);
 }
 
 /* One of no op. */
-static void take_hint_back(kw_courier *self, kw_errand *errand, bool is_on_connection)
+static void take_hint_back(kw_quorum_exchange *self, kw_copy_request *request,
+                           bool is_on_connection)
 {
-    kw_hints_take_back(&self->hints, errand, self->run.turn.now_ns);
+    kw_hints_take_back(&self->hints, request, self->run.turn.now_ns);
     if (is_on_connection) {
-        count_silent(self, errand); /* and on_dropped frees it */
+        count_silent(self, request); /* and on_dropped frees it */
         return;
     }
-    kw_errand_free(errand, &self->client->env.mem);
+    kw_copy_request_free(request, &self->client->env.mem);
 }
 
-static void take_back(kw_courier *self, kw_errand *errand)
+static void take_back(kw_quorum_exchange *self, kw_copy_request *request)
 {
-    kw_job *job = errand->job;
-    errand->is_listed = false;
-    bool is_on_connection = errand->item.state == KW_ITEM_GONE && !errand->is_dropped;
-    if (errand->aim != KW_ERRAND_OF_OP) {
-        take_hint_back(self, errand, is_on_connection);
+    kw_quorum_call *call = request->call;
+    request->is_listed = false;
+    bool is_on_connection = request->item.state == KW_ITEM_GONE && !request->is_dropped;
+    if (request->aim != KW_COPY_REQUEST_OF_OP) {
+        take_hint_back(self, request, is_on_connection);
         return;
     }
-    job->open_n--;
-    if (errand->item.code == KW_OK && errand->item.request.reply != NULL && !is_on_connection) {
-        on_reply(self, job, errand);
+    call->open_n--;
+    if (request->item.code == KW_OK && request->item.request.reply != NULL && !is_on_connection) {
+        on_reply(self, call, request);
     } else {
-        kw_effect effect = effect_of(job, errand);
-        effect = leave_hint(self, job, &errand->ask, errand, effect);
-        kw_quorum_on_lost(&job->op, errand->ask.copy, errand->ask.round, effect,
+        kw_effect effect = effect_of(call, request);
+        effect = leave_hint(self, call, &request->ask, request, effect);
+        kw_quorum_on_lost(&call->op, request->ask.copy, request->ask.round, effect,
                           self->run.turn.now_ns);
     }
     if (is_on_connection) {
-        kw_errand_forget(errand);
-        count_silent(self, errand);
+        kw_copy_request_forget(request);
+        count_silent(self, request);
     }
-    pump(self, job);
-    if (job->is_left && job->open_n == 0) {
-        remove_left(self, job);
+    pump(self, call);
+    if (call->is_left && call->open_n == 0) {
+        remove_left(self, call);
     }
 }
 
 /* True where anything was there. */
-static bool take_all_back(kw_courier *self)
+static bool take_all_back(kw_quorum_exchange *self)
 {
     bool had_any = self->ended != NULL;
     while (self->ended != NULL) {
-        kw_errand *errand = self->ended;
-        self->ended = errand->next_ended;
+        kw_copy_request *request = self->ended;
+        self->ended = request->next_ended;
         if (self->ended == NULL) {
             self->ended_link = &self->ended;
         }
-        take_back(self, errand);
+        take_back(self, request);
     }
     return had_any;
 }
 
 /* Until nothing more happens without a socket. */
-static void advance(kw_courier *self)
+static void advance(kw_quorum_exchange *self)
 {
     do {
         kw_run_advance(&self->run);
@@ -272,7 +274,7 @@ static void advance(kw_courier *self)
 }
 
 /* Room for every channel's socket and the one behind; false when there is no memory. */
-static bool reserve(kw_courier *self)
+static bool reserve(kw_quorum_exchange *self)
 {
     size_t wanted_n = self->run.channels_n + 1;
     if (wanted_n <= self->sockets_n) {
@@ -289,7 +291,7 @@ static bool reserve(kw_courier *self)
 }
 
 /* Waits for sockets, until until_ns, and reads what they have. */
-static void read_sockets(kw_courier *self, uint64_t until_ns)
+static void read_sockets(kw_quorum_exchange *self, uint64_t until_ns)
 {
     kw_run *run = &self->run;
     size_t n = 0;
@@ -320,38 +322,39 @@ static void read_sockets(kw_courier *self, uint64_t until_ns)
     }
 }
 
-static size_t count_open(kw_job *const *jobs, size_t jobs_n)
+static size_t count_open(kw_quorum_call *const *calls, size_t calls_n)
 {
     size_t n = 0;
-    for (size_t i = 0; i < jobs_n; i++) {
-        n += jobs[i]->op.state == KW_QUORUM_WAITING ? 1 : 0;
+    for (size_t i = 0; i < calls_n; i++) {
+        n += calls[i]->op.state == KW_QUORUM_WAITING ? 1 : 0;
     }
     return n;
 }
 
 /* The times that ops wait for; the earliest one to come. */
-static uint64_t heed_times(kw_courier *self, kw_job *const *jobs, size_t jobs_n)
+static uint64_t heed_times(kw_quorum_exchange *self, kw_quorum_call *const *calls, size_t calls_n)
 {
     uint64_t next_ns = UINT64_MAX;
-    for (size_t i = 0; i < jobs_n; i++) {
-        kw_quorum_op *op = &jobs[i]->op;
+    for (size_t i = 0; i < calls_n; i++) {
+        kw_quorum_op *op = &calls[i]->op;
         if (op->state == KW_QUORUM_WAITING && op->until_ns <= self->run.turn.now_ns) {
             kw_quorum_on_time(op, self->run.turn.now_ns);
-            pump(self, jobs[i]);
+            pump(self, calls[i]);
         }
         next_ns = op->until_ns < next_ns ? op->until_ns : next_ns;
     }
     return next_ns;
 }
 
-static void end_jobs(kw_courier *self, kw_job *const *jobs, size_t jobs_n, kw_err code)
+static void end_jobs(kw_quorum_exchange *self, kw_quorum_call *const *calls, size_t calls_n,
+                     kw_err code)
 {
     if (code != KW_ERR_TIMEOUT) {
         kw_run_end_all(&self->run, code);
         (void)take_all_back(self);
     }
-    for (size_t i = 0; i < jobs_n; i++) {
-        kw_quorum_on_deadline(&jobs[i]->op);
+    for (size_t i = 0; i < calls_n; i++) {
+        kw_quorum_on_deadline(&calls[i]->op);
     }
 }
 
@@ -365,7 +368,7 @@ static bool has_unsent(const kw_run *run)
     return false;
 }
 
-static void warm_up(kw_courier *self, uint64_t deadline_ns)
+static void warm_up(kw_quorum_exchange *self, uint64_t deadline_ns)
 {
     uint64_t until_ns = self->run.turn.now_ns + WARM_NS;
     until_ns = until_ns < deadline_ns ? until_ns : deadline_ns;
@@ -379,7 +382,7 @@ static void warm_up(kw_courier *self, uint64_t deadline_ns)
     self->is_warm = true;
 }
 
-static void tidy(kw_courier *self)
+static void tidy(kw_quorum_exchange *self)
 {
     uint64_t now_ns = self->run.turn.now_ns;
     self->lasting.tidy_ns = self->tidy_ns;
@@ -388,22 +391,23 @@ static void tidy(kw_courier *self)
     self->lasting.tidy_ns = UINT64_MAX;
 }
 
-void kw_courier_run(kw_courier *self, kw_job *const *jobs, size_t jobs_n, uint64_t deadline_ns)
+void kw_quorum_exchange_run(kw_quorum_exchange *self, kw_quorum_call *const *calls, size_t calls_n,
+                            uint64_t deadline_ns)
 {
     kw_run *run = &self->run;
     run->turn.now_ns = kw_env_now(&self->client->env);
-    for (size_t i = 0; i < jobs_n; i++) {
-        pump(self, jobs[i]);
+    for (size_t i = 0; i < calls_n; i++) {
+        pump(self, calls[i]);
     }
-    while (count_open(jobs, jobs_n) > 0) {
-        uint64_t until_ns = heed_times(self, jobs, jobs_n);
+    while (count_open(calls, calls_n) > 0) {
+        uint64_t until_ns = heed_times(self, calls, calls_n);
         advance(self);
         bool is_closing = atomic_load_explicit(&self->client->env.is_closing, memory_order_relaxed);
-        if (count_open(jobs, jobs_n) == 0) {
+        if (count_open(calls, calls_n) == 0) {
             break;
         }
         if (is_closing || run->turn.now_ns >= deadline_ns || !reserve(self)) {
-            end_jobs(self, jobs, jobs_n,
+            end_jobs(self, calls, calls_n,
                      is_closing                        ? KW_ERR_CANCELLED
                      : run->turn.now_ns >= deadline_ns ? KW_ERR_TIMEOUT
                                                        : KW_ERR_NOMEM);
@@ -414,8 +418,8 @@ void kw_courier_run(kw_courier *self, kw_job *const *jobs, size_t jobs_n, uint64
         read_sockets(self, next_ns < deadline_ns ? next_ns : deadline_ns);
         (void)take_all_back(self);
     }
-    for (size_t i = 0; i < jobs_n; i++) {
-        pump(self, jobs[i]); /* repair behind the answer */
+    for (size_t i = 0; i < calls_n; i++) {
+        pump(self, calls[i]); /* repair behind the answer */
     }
     advance(self);
     warm_up(self, deadline_ns);
@@ -427,12 +431,12 @@ void kw_courier_run(kw_courier *self, kw_job *const *jobs, size_t jobs_n, uint64
     kw_client_tend(self->client, run->turn.now_ns);
 }
 
-/* Ends the errands of a job as if their deadline had come. */
-static void hurry(kw_courier *self, kw_job *job)
+/* Ends the requests of a call as if their deadline had come. */
+static void hurry(kw_quorum_exchange *self, kw_quorum_call *call)
 {
     uint64_t now_ns = self->run.turn.now_ns;
-    for (kw_errand *errand = job->errands; errand != NULL; errand = errand->next) {
-        kw_item *item = &errand->item;
+    for (kw_copy_request *request = call->requests; request != NULL; request = request->next) {
+        kw_item *item = &request->item;
         item->plan.deadline_ns = now_ns;
         item->wake_ns = item->wake_ns < now_ns ? item->wake_ns : now_ns;
     }
@@ -441,17 +445,17 @@ static void hurry(kw_courier *self, kw_job *job)
     advance(self);
 }
 
-void kw_courier_leave(kw_courier *self, kw_job *job)
+void kw_quorum_exchange_leave(kw_quorum_exchange *self, kw_quorum_call *call)
 {
-    if (job->open_n == 0) {
-        kw_job_free(job, &self->client->env.mem);
+    if (call->open_n == 0) {
+        kw_quorum_call_free(call, &self->client->env.mem);
         return;
     }
-    job->is_left = true;
-    job->next = self->left;
-    self->left = job;
+    call->is_left = true;
+    call->next = self->left;
+    self->left = call;
     if (++self->left_n > LEFT_MAX) {
-        kw_job *oldest = self->left;
+        kw_quorum_call *oldest = self->left;
         while (oldest->next != NULL) {
             oldest = oldest->next;
         }
@@ -459,15 +463,15 @@ void kw_courier_leave(kw_courier *self, kw_job *job)
     }
 }
 
-void kw_courier_free(kw_courier *self)
+void kw_quorum_exchange_free(kw_quorum_exchange *self)
 {
     if (self == NULL) {
         return;
     }
     const kw_allocator *mem = &self->client->env.mem;
     self->run.turn.now_ns = kw_env_now(&self->client->env);
-    for (kw_job *job = self->left; job != NULL; job = job->next) {
-        memset(job->op.copies, 0, sizeof(job->op.copies)); /* nothing is asked any more */
+    for (kw_quorum_call *call = self->left; call != NULL; call = call->next) {
+        memset(call->op.copies, 0, sizeof(call->op.copies)); /* nothing is asked any more */
     }
     self->hints.is_over = true;
     kw_run_end_all(&self->run, KW_ERR_CANCELLED);

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "drive/copy_request.h"
+
+#include <keyway/quorum.h>
+
+#include "base/error.h"
+#include "engine/quorum_script.h"
+
+#include <string.h>
+
+kw_quorum_call *kw_quorum_call_new(const kw_allocator *mem, kw_bytes key)
+{
+    size_t len;
+    if (!kw_size_add(&len, sizeof(kw_quorum_call), key.len)) {
+        return NULL;
+    }
+    kw_quorum_call *call = kw_mem_alloc(mem, len);
+    if (call == NULL) {
+        return NULL;
+    }
+    memset(call, 0, sizeof(*call));
+    char *place = (char *)(call + 1);
+    if (key.len > 0) {
+        memcpy(place, key.data, key.len);
+    }
+    call->key.data = place;
+    call->key.len = key.len;
+    call->failure.size = sizeof(call->failure);
+    return call;
+}
+
+void kw_copy_request_free(kw_copy_request *request, const kw_allocator *mem)
+{
+    kw_item_fini(&request->item, mem);
+    kw_buf_fini(&request->encoded);
+    kw_buf_fini(&request->key);
+    kw_hint_round_unref(request->round, mem);
+    kw_mem_free(mem, request);
+}
+
+void kw_hint_round_unref(kw_hint_round *round, const kw_allocator *mem)
+{
+    if (round == NULL || --round->refs > 0) {
+        return;
+    }
+    for (size_t i = 0; i < round->targets_n; i++) {
+        kw_node_unref(round->targets[i]);
+    }
+    kw_node_unref(round->keeper);
+    kw_buf_fini(&round->boxes);
+    kw_mem_free(mem, round);
+}
+
+void kw_quorum_call_free(kw_quorum_call *call, const kw_allocator *mem)
+{
+    if (call == NULL) {
+        return;
+    }
+    while (call->requests != NULL) {
+        kw_copy_request *request = call->requests;
+        call->requests = request->next;
+        kw_copy_request_free(request, mem);
+    }
+    for (size_t i = 0; i <= KW_QUORUM_COPIES_MAX; i++) {
+        kw_node_unref(call->nodes[i]);
+    }
+    kw_mem_free(mem, call);
+}
+
+static bool encode(kw_client *client, kw_copy_request *request, const kw_copy_request *from)
+{
+    kw_quorum_call *call = request->call;
+    kw_quorum_place place = {call->key, {NULL, 0}, true, request->way == KW_COPY_REQUEST_PLAIN};
+    if (client->env.options.has_quorum_guard && !call->op.spec.is_repair) {
+        place.marker = kw_bytes_of(KW_QUORUM_MARKER);
+    }
+    kw_buf_init(&request->encoded, &client->env.mem, NULL, 0);
+    bool is_whole = from != NULL
+                        ? kw_quorum_script_expand(&request->encoded, from->item.encoded)
+                        : kw_quorum_script_encode(&request->encoded, &place, &request->ask);
+    if (!is_whole) {
+        kw_buf_fini(&request->encoded);
+        return false;
+    }
+    request->item.encoded.data = request->encoded.data;
+    request->item.encoded.len = request->encoded.len;
+    return true;
+}
+
+static const char *name_of(kw_quorum_ask_kind kind)
+{
+    switch (kind) {
+    case KW_QUORUM_GET:
+        return "quorum read";
+    case KW_QUORUM_PUT:
+        return "quorum write";
+    case KW_QUORUM_PREPARE:
+        return "quorum ballot";
+    }
+    return "quorum";
+}
+
+static kw_copy_request *new_errand(kw_client *client, kw_quorum_call *call,
+                                   const kw_quorum_ask *ask, kw_copy_request_way way,
+                                   const kw_copy_request *from)
+{
+    const kw_allocator *mem = &client->env.mem;
+    kw_copy_request *request = kw_mem_calloc(mem, 1, sizeof(*request));
+    if (request == NULL) {
+        return NULL;
+    }
+    bool needs_script = client->env.options.has_quorum_guard;
+    kw_buf_init(&request->key, mem, NULL, 0);
+    request->call = call;
+    request->ask = *ask;
+    request->way = way == KW_COPY_REQUEST_PLAIN && needs_script ? KW_COPY_REQUEST_SHORT : way;
+    if (!encode(client, request, from)) {
+        kw_mem_free(mem, request);
+        return NULL;
+    }
+    kw_plan *plan = &request->item.plan;
+    plan->kind = KW_PLAN_NODE;
+    plan->node = kw_node_ref(call->nodes[ask->copy]);
+    plan->name = name_of(ask->kind);
+    plan->is_script = true;
+    plan->is_ours = true; /* also to a node that is down: its keys are served without it */
+    plan->is_repeatable = ask->kind == KW_QUORUM_GET;
+    plan->deadline_ns = call->deadline_ns;
+    request->next = call->requests;
+    call->requests = request;
+    call->open_n++;
+    return request;
+}
+
+kw_copy_request *kw_copy_request_new(kw_client *client, kw_quorum_call *call,
+                                     const kw_quorum_ask *ask, kw_copy_request_way way)
+{
+    return new_errand(client, call, ask, way, NULL);
+}
+
+kw_copy_request *kw_copy_request_expand(kw_client *client, const kw_copy_request *request)
+{
+    return new_errand(client, request->call, &request->ask, KW_COPY_REQUEST_FULL, request);
+}
+
+kw_copy_request *kw_copy_request_new_hint(kw_client *client, kw_copy_request_aim aim, kw_node *node,
+                                          kw_buf *encoded, uint64_t now_ns)
+{
+    const kw_allocator *mem = &client->env.mem;
+    kw_copy_request *request = kw_mem_calloc(mem, 1, sizeof(*request));
+    if (request == NULL) {
+        return NULL;
+    }
+    request->aim = aim;
+    request->encoded = *encoded;
+    kw_buf_init(encoded, mem, NULL, 0);
+    kw_buf_init(&request->key, mem, NULL, 0);
+    request->item.encoded.data = request->encoded.data;
+    request->item.encoded.len = request->encoded.len;
+    kw_plan *plan = &request->item.plan;
+    plan->kind = KW_PLAN_NODE;
+    plan->node = kw_node_ref(node);
+    plan->name = "quorum hint";
+    plan->is_script = true;
+    plan->is_ours = true;
+    plan->deadline_ns = kw_plan_deadline_ns(now_ns, client->env.options.timeout_ms);
+    return request;
+}
+
+void kw_copy_request_forget(kw_copy_request *request)
+{
+    kw_copy_request **link = &request->call->requests;
+    while (*link != request) {
+        link = &(*link)->next;
+    }
+    *link = request->next;
+    request->call = NULL;
+}

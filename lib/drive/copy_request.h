@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Copy request: one ask of a quorum op on its way to one copy; or one for the sake of hints. */
+#ifndef DRIVE_COPY_REQUEST_H
+#define DRIVE_COPY_REQUEST_H
+
+#include "drive/run_parts.h"
+#include "engine/quorum.h"
+
+typedef struct kw_copy_request kw_copy_request;
+
+/* One op of a call, and its copies. */
+typedef struct kw_quorum_call {
+    struct kw_quorum_call *next;
+    kw_quorum_op op;
+    kw_node *nodes[KW_QUORUM_COPIES_MAX + 1]; /* references; the copies', and, where there
+                                                 is one, the next node's */
+    kw_bytes key;                             /* behind this struct */
+    kw_copy_request *requests;                /* all of them, for their replies */
+    size_t open_n;                            /* requests under way */
+    uint64_t start_ns;
+    uint64_t deadline_ns;
+    bool is_left;     /* the call has gone: the op's own value is not there any more */
+    kw_error failure; /* the last of a copy */
+} kw_quorum_call;
+
+/* A call without nodes; NULL when there is no memory. */
+kw_quorum_call *kw_quorum_call_new(const kw_allocator *mem, kw_bytes key);
+
+/* NULL is allowed. Nothing of it is under way. */
+void kw_quorum_call_free(kw_quorum_call *call, const kw_allocator *mem);
+
+typedef enum kw_copy_request_way {
+    KW_COPY_REQUEST_SHORT, /* by the script's name */
+    KW_COPY_REQUEST_FULL,  /* with the script's text */
+    KW_COPY_REQUEST_PLAIN  /* a GET, without the script */
+} kw_copy_request_way;
+
+typedef enum kw_copy_request_aim {
+    KW_COPY_REQUEST_OF_OP,
+    KW_COPY_REQUEST_LEAVE, /* a hint */
+    KW_COPY_REQUEST_LOOK,  /* for hints */
+    KW_COPY_REQUEST_HAND,  /* a hint to whom it is for */
+    KW_COPY_REQUEST_DROP   /* a hint that was handed over */
+} kw_copy_request_aim;
+
+/* A look for hints at one keeper, and what follows from it. */
+#define KW_HINT_TARGETS_MAX 32u
+typedef struct kw_hint_round {
+    size_t refs;
+    kw_node *keeper; /* a reference */
+    bool has_failed; /* a hint could not be handed over */
+    size_t targets_n;
+    kw_node *targets[KW_HINT_TARGETS_MAX]; /* references: whom hints are looked for */
+    size_t box_ends[KW_HINT_TARGETS_MAX];  /* in boxes: where the name of each ends */
+    kw_buf boxes;
+} kw_hint_round;
+
+struct kw_copy_request {
+    kw_item item;         /* first */
+    kw_quorum_call *call; /* NULL: forgotten, and still on a connection; or of no op */
+    kw_copy_request_aim aim;
+    kw_hint_round *round; /* LOOK, HAND: a reference */
+    size_t target;        /* HAND */
+    kw_buf key;           /* HAND */
+    kw_copy_request *next;
+    kw_copy_request *next_ended;
+    kw_quorum_ask ask;
+    kw_buf encoded;
+    kw_copy_request_way way;
+    bool is_listed;  /* among the ended ones of a exchange */
+    bool is_dropped; /* and off its connection meanwhile */
+    bool is_silent;  /* counted as one that its node owes an answer to */
+};
+
+/* A new request of the call. NULL when there is no memory. */
+kw_copy_request *kw_copy_request_new(kw_client *client, kw_quorum_call *call,
+                                     const kw_quorum_ask *ask, kw_copy_request_way way);
+
+/* The same request with the text of the script, for a server that lacks it. NULL when there
+ * is no memory. */
+kw_copy_request *kw_copy_request_expand(kw_client *client, const kw_copy_request *request);
+
+/* A new request of no op: to the node, with what is encoded, which it takes over. NULL when
+ * there is no memory. */
+kw_copy_request *kw_copy_request_new_hint(kw_client *client, kw_copy_request_aim aim, kw_node *node,
+                                          kw_buf *encoded, uint64_t now_ns);
+
+/* NULL is allowed. */
+void kw_hint_round_unref(kw_hint_round *round, const kw_allocator *mem);
+
+/* Takes it from its call. */
+void kw_copy_request_forget(kw_copy_request *request);
+
+void kw_copy_request_free(kw_copy_request *request, const kw_allocator *mem);
+
+#endif

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Quorum exchange: carries what quorum ops ask to the copies and brings the answers back, for one
+ * thread at a time. Connections, and answers that nobody waits for any more, stay with it
+ * from call to call. */
+#ifndef DRIVE_QUORUM_EXCHANGE_H
+#define DRIVE_QUORUM_EXCHANGE_H
+
+#include "drive/copy_request.h"
+
+#include <stdatomic.h>
+
+typedef struct kw_quorum_exchange kw_quorum_exchange;
+/* look_ns: when hints are looked for next, of all exchanges together. NULL when there is no
+ * memory. */
+kw_quorum_exchange *kw_quorum_exchange_new(kw_client *client, atomic_uint_fast64_t *look_ns);
+
+/* NULL is allowed. Ends what is under way. */
+void kw_quorum_exchange_free(kw_quorum_exchange *exchange);
+
+/* Runs the calls, whose ops have started, until each has ended. */
+void kw_quorum_exchange_run(kw_quorum_exchange *exchange, kw_quorum_call *const *calls,
+                            size_t calls_n, uint64_t deadline_ns);
+
+/* The call is over: frees the call, or keeps it until its last request is back. */
+void kw_quorum_exchange_leave(kw_quorum_exchange *exchange, kw_quorum_call *call);
+
+/* Sends it, or, when it is NULL, does not: false. */
+bool kw_quorum_exchange_send(kw_quorum_exchange *exchange, kw_copy_request *request);
+
+/* True for a node that is connected, and owes no answer that nobody waits for. */
+bool kw_quorum_exchange_is_up(kw_quorum_exchange *exchange, const kw_node *node);
+
+/* For a list of exchanges that have nothing to do. */
+kw_quorum_exchange **kw_quorum_exchange_next(kw_quorum_exchange *exchange);
+
+#endif
