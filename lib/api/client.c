@@ -206,9 +206,9 @@ kw_client *kw_open_config(const kw_config *config, kw_error *error)
     client->env.log_arg = config->log_arg;
     client->env.event = config->event;
     client->env.event_arg = config->event_arg;
-    atomic_init(&client->env.guard_ns, kw_discover_is_on(client) ? 0 : UINT64_MAX);
+    atomic_init(&client->env.failure_watch_ns, kw_discover_is_on(client) ? 0 : UINT64_MAX);
     atomic_init(&client->env.lag_ns, UINT64_MAX);
-    kw_random_init(&client->guard.random, kw_env_now(&client->env));
+    kw_random_init(&client->failure_watch.random, kw_env_now(&client->env));
     kw_descriptors_init(&client->env.descriptors);
     kw_fork_init(&client->fork);
     atomic_init(&client->env.is_closing, false);
@@ -357,9 +357,10 @@ static kw_err reopen(kw_client *client)
     }
     kw_fork_fini(&client->fork);
     client->eras_n++;
-    atomic_store(&client->guard.is_taken, false);
+    atomic_store(&client->failure_watch.is_taken, false);
     atomic_store(&client->lag_is_taken, false);
-    atomic_store(&client->env.guard_ns, 0); /* nodes that are down are asked by this process */
+    atomic_store(&client->env.failure_watch_ns,
+                 0); /* nodes that are down are asked by this process */
     kw_err code = init_parts(client);
     if (code == KW_OK && (code = publish_first(client, NULL)) != KW_OK) {
         fini_parts(client);
@@ -435,7 +436,7 @@ void kw_client_tend(kw_client *client, uint64_t now_ns)
         kw_refresher_poke(&client->refresher, now_ns);
         kw_news_tend(client);
     }
-    kw_guard_tend(client, now_ns);
+    kw_failure_watch_tend(client, now_ns);
     kw_lag_tend(client, now_ns);
     kw_registry_sweep(client, now_ns);
 }

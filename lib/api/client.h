@@ -10,7 +10,7 @@
 #include "topology/lookup.h"
 #include "topology/membership.h"
 #include "topology/view.h"
-#include "topology/guard.h"
+#include "topology/failure_watch.h"
 #include "net/fork.h"
 #include "net/refresher.h"
 
@@ -44,11 +44,11 @@ struct kw_client {
     kw_node *extras[KW_CLIENT_EXTRAS_MAX];
     size_t extra_at; /* the next to be replaced */
     kw_refresher refresher;
-    atomic_uint_fast64_t sweep_ns; /* when idle connections are looked for next */
-    kw_ring *placement;            /* of a ring: what hashes keys; never changes. Else NULL */
-    kw_membership *members;        /* the same; guarded by publishing */
-    kw_guard guard;                /* the same */
-    atomic_bool lag_is_taken;      /* one thread at a time measures replicas */
+    atomic_uint_fast64_t sweep_ns;  /* when idle connections are looked for next */
+    kw_ring *placement;             /* of a ring: what hashes keys; never changes. Else NULL */
+    kw_membership *members;         /* the same; guarded by publishing */
+    kw_failure_watch failure_watch; /* the same */
+    atomic_bool lag_is_taken;       /* one thread at a time measures replicas */
     kw_lookup lookup;
     kw_counters counters;
     _Atomic(struct kw_loop *) loop; /* NULL until it is used */

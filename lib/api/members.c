@@ -275,7 +275,7 @@ static void tell(kw_client *client)
     event.member = "";
     event.node = "";
     event.text = "ring: the members were changed";
-    kw_guard_tell(client, &event);
+    kw_failure_watch_tell(client, &event);
 }
 
 kw_err kw_members_commit(kw_members *members, kw_error *error)

@@ -65,8 +65,8 @@ static void read_stats(kw_client *client, kw_stats *stats, kw_node **nodes, size
     stats->refresh_failures = client->refresher.failures_n;
     kw_gate_unlock(&client->refresher.gate);
     stats->nodes = nodes_n;
-    stats->downs = load(&client->guard.downs_n);
-    stats->ups = load(&client->guard.ups_n);
+    stats->downs = load(&client->failure_watch.downs_n);
+    stats->ups = load(&client->failure_watch.ups_n);
     stats->pushes = load(&client->env.pushes_n);
     kw_view *view = kw_client_view(client);
     for (size_t i = 0; view != NULL && i < kw_map_shards_n(view->map); i++) {

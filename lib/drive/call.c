@@ -218,7 +218,7 @@ kw_reply *kw_call_run(kw_client *client, kw_error *error, const kw_plan *plan, k
     self.waiter.request.bytes = encoded;
     self.node = NULL;
     self.conn = NULL;
-    kw_guard_help(client);
+    kw_failure_watch_help(client);
     kw_op_spec spec = kw_drive_spec(client, plan);
     kw_step step = kw_op_start(&self.op, &spec, self.await.now_ns ^ (uint64_t)(uintptr_t)&self);
     while (step.kind != KW_STEP_DONE && step.kind != KW_STEP_FAIL) {

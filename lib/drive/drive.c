@@ -174,8 +174,8 @@ kw_step kw_drive_on_unserved(kw_client *client, kw_op *op, uint64_t now_ns)
 uint64_t kw_drive_heed(kw_client *client, const kw_op *op, const kw_step *step)
 {
     if (kw_plan_is_ring(client) &&
-        atomic_load_explicit(&client->env.guard_ns, memory_order_relaxed) != UINT64_MAX) {
-        kw_guard_tend(client, kw_env_now(&client->env));
+        atomic_load_explicit(&client->env.failure_watch_ns, memory_order_relaxed) != UINT64_MAX) {
+        kw_failure_watch_tend(client, kw_env_now(&client->env));
     }
     if (atomic_load_explicit(&client->env.lag_ns, memory_order_relaxed) != UINT64_MAX) {
         kw_lag_tend(client, kw_env_now(&client->env));

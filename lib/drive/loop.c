@@ -316,8 +316,9 @@ static kw_err begin(kw_loop *self, kw_error *error, bool *is_mine, bool *was_sig
 static uint64_t next_ns(const kw_loop *self)
 {
     uint64_t at_ns = kw_run_next_ns(&self->run);
-    uint64_t guard_ns = atomic_load_explicit(&self->client->env.guard_ns, memory_order_relaxed);
-    at_ns = guard_ns < at_ns ? guard_ns : at_ns;
+    uint64_t failure_watch_ns =
+        atomic_load_explicit(&self->client->env.failure_watch_ns, memory_order_relaxed);
+    at_ns = failure_watch_ns < at_ns ? failure_watch_ns : at_ns;
     uint64_t soon_ns = self->run.turn.now_ns + CALLS_NS;
     bool is_soon = self->poller.backend->needs_calls && self->run.open_n > 0 && soon_ns < at_ns;
     return is_soon ? soon_ns : at_ns;

@@ -207,7 +207,7 @@ kw_err kw_run_all(kw_client *client, kw_item *items, size_t items_n, uint64_t de
     for (size_t i = 0; i < items_n; i++) {
         items[i].plan.deadline_ns = deadline_ns;
     }
-    kw_guard_help(client);
+    kw_failure_watch_help(client);
     kw_view *view;
     kw_error failure = KW_ERROR_INIT;
     if (kw_client_need_view(client, &view, &failure, deadline_ns) != KW_OK) {

@@ -343,7 +343,7 @@ static kw_err run(exchange *self, kw_error *error)
     kw_session *session = self->session;
     kw_client *client = session->client;
     kw_await_init(&self->await, client, self->plan, &self->op);
-    kw_guard_help(client);
+    kw_failure_watch_help(client);
     kw_op_spec spec = kw_drive_spec(client, self->plan);
     spec.is_repeatable = spec.is_repeatable && self->is_free;
     kw_step step = kw_op_start(&self->op, &spec, self->await.now_ns ^ (uint64_t)(uintptr_t)self);

@@ -80,7 +80,7 @@ kw_node *kw_node_new(kw_env *env, const kw_endpoint *endpoint)
     node->endpoint = *endpoint;
     kw_endpoint_text(node->name, endpoint);
     kw_health_init(&node->health);
-    kw_outage_init(&node->outage);
+    kw_failure_detector_init(&node->outage);
     atomic_init(&node->faults_n, 0);
     atomic_init(&node->near_n, 0);
     kw_random_init(&node->random, kw_env_seed(env));
@@ -197,7 +197,7 @@ void kw_node_fault(kw_node *node)
 {
     atomic_fetch_add_explicit(&node->faults_n, 1, memory_order_relaxed);
     if (node->env->options.scheme == KW_SCHEME_RING) {
-        atomic_store_explicit(&node->env->guard_ns, 0, memory_order_release);
+        atomic_store_explicit(&node->env->failure_watch_ns, 0, memory_order_release);
     }
 }
 

@@ -7,7 +7,7 @@
 
 #include "engine/health.h"
 #include "engine/lag.h"
-#include "engine/outage.h"
+#include "engine/failure_detector.h"
 #include "net/conn.h"
 #include "net/probe.h"
 #include "net/lane.h"
@@ -41,7 +41,7 @@ struct kw_node {
     atomic_uint near_n;              /* calls under way that chose it for their key's sake, and
                                         might have chosen another */
     atomic_uint_fast64_t faults_n;   /* failures in a row, of any connection */
-    kw_outage outage;                /* of a ring's node; the guard alone reads it */
+    kw_failure_detector outage;      /* of a ring's node; the guard alone reads it */
     uint64_t role_ns;                /* the same: when ROLE is asked next */
     kw_probe probe;                  /* the same */
     atomic_int role;                 /* kw_conn_role of the connections that are opened */

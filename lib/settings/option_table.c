@@ -74,7 +74,7 @@ static const kw_option_row rows[] = {
      "ring: how keys find nodes, such as kw1, twemproxy, go-redis; kw1 where it is not set"},
     {"vnodes", KW_OPTION_COUNT, AT(vnodes), 0, 65536, "0",
      "ring: points for each unit of weight in kw1; 0 is as the placement says, or 150"},
-    {"on-node-down", KW_OPTION_OUTAGE, AT(outage), 0, 0, "fail",
+    {"on-node-down", KW_OPTION_NODE_DOWN, AT(on_node_down), 0, 0, "fail",
      "ring: what becomes of the keys of a node that is down: fail, next or eject"},
     {"down-after", KW_OPTION_COUNT, AT(down_after), 1, 1000, "3",
      "ring: failures in a row that make a node one that is down"},
@@ -160,7 +160,7 @@ static const char *const split_words[] = {"split", "refuse"};
 static const char *const quorum_words[] = {"strict", "weak"};
 static const char *const guard_words[] = {"off", "on"};
 static const char *const resolver_words[] = {"system", "thread"};
-static const char *const outage_words[] = {"fail", "next", "eject"}; /* as kw_outage_policy */
+static const char *const outage_words[] = {"fail", "next", "eject"}; /* as kw_node_down_policy */
 
 static const char *const verify_words[] = {"full", "ca", "none"};      /* as kw_tls_verify */
 static const char *const sentinel_tls_words[] = {"same", "off", "on"}; /* as kw_sentinel_tls */
@@ -309,7 +309,7 @@ static kw_err set_outage(kw_options *options, kw_error *error, const kw_option_r
 {
     for (size_t i = 0; i < sizeof(outage_words) / sizeof(outage_words[0]); i++) {
         if (kw_bytes_equal(value, kw_bytes_of(outage_words[i]))) {
-            options->outage = (kw_outage_policy)i;
+            options->on_node_down = (kw_node_down_policy)i;
             return KW_OK;
         }
     }
@@ -484,7 +484,7 @@ kw_err kw_option_set(kw_options *options, kw_error *error, const kw_allocator *m
         return set_choice(options, error, row, value, resolver_words);
     case KW_OPTION_PLACEMENT:
         return set_placement(options, error, mem, row, value);
-    case KW_OPTION_OUTAGE:
+    case KW_OPTION_NODE_DOWN:
         return set_outage(options, error, row, value);
     case KW_OPTION_QUORUM:
         return set_choice(options, error, row, value, quorum_words);

@@ -20,11 +20,11 @@ typedef enum kw_scheme {
 } kw_scheme;
 
 /* What becomes of a ring node's keys while it is down. */
-typedef enum kw_outage_policy {
-    KW_OUTAGE_FAIL, /* an error at once */
-    KW_OUTAGE_NEXT, /* the next node of each key's preference list has them */
-    KW_OUTAGE_EJECT /* the ring is built anew without the node */
-} kw_outage_policy;
+typedef enum kw_node_down_policy {
+    KW_NODE_DOWN_FAIL, /* an error at once */
+    KW_NODE_DOWN_NEXT, /* the next node of each key's preference list has them */
+    KW_NODE_DOWN_EJECT /* the ring is built anew without the node */
+} kw_node_down_policy;
 
 /* What of a server's certificate is looked at. */
 typedef enum kw_tls_verify {
@@ -73,7 +73,7 @@ typedef struct kw_options {
     uint64_t vnodes;     /* points for each unit of weight; 0: as placement says */
     uint64_t down_after; /* failures in a row that make a ring node one that is down */
     uint64_t up_after;   /* answered probes in a row that bring it back */
-    kw_outage_policy outage;
+    kw_node_down_policy on_node_down;
     uint64_t copies_n;     /* servers of a ring that keep a key; 1: one, as a plain value */
     uint64_t write_quorum; /* copies that a write is done at; 0: more than half */
     uint64_t read_quorum;  /* copies that a read asks at least; 0: more than half */

@@ -106,9 +106,9 @@ kw_err kw_membership_publish(const kw_membership *self, kw_client *client, kw_er
 {
     kw_map *map;
     kw_map_parts parts = {.ring = self->ring, .is_down = self->down};
-    parts.skips_down = client->env.options.outage == KW_OUTAGE_NEXT;
+    parts.skips_down = client->env.options.on_node_down == KW_NODE_DOWN_NEXT;
     kw_err code = KW_OK;
-    if (client->env.options.outage == KW_OUTAGE_EJECT) {
+    if (client->env.options.on_node_down == KW_NODE_DOWN_EJECT) {
         code = eject(&parts.live, self, error);
     }
     if (code == KW_OK) {

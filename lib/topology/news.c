@@ -34,7 +34,7 @@ static void tell(kw_client *client, const kw_sentinel_told *told, const kw_membe
         if (rows[i].news == told->news) {
             event.kind = rows[i].kind;
             snprintf(text, sizeof(text), "%s %s", node, rows[i].text);
-            kw_guard_tell(client, &event);
+            kw_failure_watch_tell(client, &event);
         }
     }
 }

@@ -209,7 +209,7 @@ static void test_uri_members_of_a_ring_have_names_weights_zones_and_replicas(voi
     assert_int_equal(options->database, 2);
     assert_int_equal(options->vnodes, 7);
     assert_string_equal(options->placement, "kw1/seed:5");
-    assert_int_equal(options->outage, KW_OUTAGE_EJECT);
+    assert_int_equal(options->on_node_down, KW_NODE_DOWN_EJECT);
     assert_int_equal(options->down_after, 9);
     kw_config_free(config);
 }

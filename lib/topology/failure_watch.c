@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "topology/guard.h"
+#include "topology/failure_watch.h"
 
 #include "api/client.h"
 #include "topology/discover.h"
@@ -30,7 +30,7 @@ typedef struct turn {
     size_t sockets_n;
 } turn;
 
-void kw_guard_tell(kw_client *client, kw_event *event)
+void kw_failure_watch_tell(kw_client *client, kw_event *event)
 {
     event->size = sizeof(*event);
     bool is_bad = event->kind == KW_EVENT_NODE_DOWN || event->kind == KW_EVENT_NODE_EJECTED ||
@@ -50,12 +50,12 @@ static void look_again(turn *self, uint64_t at_ns)
 
 static const char *effect_of(const kw_client *client)
 {
-    switch (client->env.options.outage) {
-    case KW_OUTAGE_FAIL:
+    switch (client->env.options.on_node_down) {
+    case KW_NODE_DOWN_FAIL:
         break;
-    case KW_OUTAGE_NEXT:
+    case KW_NODE_DOWN_NEXT:
         return "the next nodes have its keys";
-    case KW_OUTAGE_EJECT:
+    case KW_NODE_DOWN_EJECT:
         return "the ring is built without it";
     }
     return "its keys fail at once";
@@ -78,14 +78,14 @@ static void tell(const turn *self, size_t shard, bool is_down)
     kw_bytes_show(shown, sizeof(shown), name);
     event.kind = KW_EVENT_NODE_UP;
     if (is_down) {
-        bool is_ejected = client->env.options.outage == KW_OUTAGE_EJECT;
+        bool is_ejected = client->env.options.on_node_down == KW_NODE_DOWN_EJECT;
         event.kind = is_ejected ? KW_EVENT_NODE_EJECTED : KW_EVENT_NODE_DOWN;
         snprintf(text, sizeof(text), "ring: node %s at %.200s is down: %s until it answers again",
                  shown, node->name, effect_of(client));
     } else {
         snprintf(text, sizeof(text), "ring: node %s at %.200s is back", shown, node->name);
     }
-    kw_guard_tell(client, &event);
+    kw_failure_watch_tell(client, &event);
 }
 
 /* Makes the change, as a new map. False where it has to be tried again. */
@@ -103,8 +103,9 @@ static bool change(turn *self, size_t shard, bool is_down)
         look_again(self, self->now_ns + SOON_NS);
         return false;
     }
-    atomic_fetch_add_explicit(is_down ? &client->guard.downs_n : &client->guard.ups_n, 1,
-                              memory_order_relaxed);
+    atomic_fetch_add_explicit(is_down ? &client->failure_watch.downs_n
+                                      : &client->failure_watch.ups_n,
+                              1, memory_order_relaxed);
     kw_refresher_on_publish(&client->refresher);
     tell(self, shard, is_down);
     return true;
@@ -112,11 +113,12 @@ static bool change(turn *self, size_t shard, bool is_down)
 
 static void on_answer(turn *self, kw_node *node, size_t shard)
 {
-    kw_outage before = node->outage;
-    kw_outage_rule rule = {self->client->env.options.down_after,
-                           self->client->env.options.up_after};
+    kw_failure_detector before = node->outage;
+    kw_failure_detector_rule rule = {self->client->env.options.down_after,
+                                     self->client->env.options.up_after};
     kw_node_well(node);
-    if (kw_outage_on_answer(&node->outage, &rule, self->now_ns) && !change(self, shard, false)) {
+    if (kw_failure_detector_on_answer(&node->outage, &rule, self->now_ns) &&
+        !change(self, shard, false)) {
         node->outage = before;
     }
 }
@@ -162,7 +164,8 @@ static void probe(turn *self, kw_node *node, size_t shard)
         break;
     case KW_PROBE_SILENT:
         kw_node_fault(node);
-        kw_outage_on_silence(&node->outage, self->now_ns, &self->client->guard.random);
+        kw_failure_detector_on_silence(&node->outage, self->now_ns,
+                                       &self->client->failure_watch.random);
         break;
     case KW_PROBE_LATER:
         node->outage.probe_ns = kw_node_retry_ns(node, self->now_ns);
@@ -176,7 +179,7 @@ static void look_at(turn *self, kw_node *node, size_t shard)
         return; /* its sentinels replace it; until then its keys wait */
     }
     uint64_t faults_n = atomic_load_explicit(&node->faults_n, memory_order_relaxed);
-    kw_outage *outage = &node->outage;
+    kw_failure_detector *outage = &node->outage;
     bool is_marked = kw_map_is_down(self->view->map, shard);
     if (outage->is_down != is_marked) { /* a node that was made anew, or was a replica */
         outage->is_down = is_marked;
@@ -191,10 +194,10 @@ static void look_at(turn *self, kw_node *node, size_t shard)
         }
         node->role_ns = asks_role ? self->now_ns + ROLE_PAUSE_NS : node->role_ns;
     }
-    kw_outage_rule rule = {self->client->env.options.down_after,
-                           self->client->env.options.up_after};
-    kw_outage before = *outage;
-    if (kw_outage_on_failures(outage, &rule, self->now_ns, faults_n) &&
+    kw_failure_detector_rule rule = {self->client->env.options.down_after,
+                                     self->client->env.options.up_after};
+    kw_failure_detector before = *outage;
+    if (kw_failure_detector_on_failures(outage, &rule, self->now_ns, faults_n) &&
         !change(self, shard, true)) {
         *outage = before;
     }
@@ -219,39 +222,40 @@ static void look(turn *self, kw_client *client, uint64_t now_ns)
     self->now_ns = now_ns;
     self->next_ns = UINT64_MAX;
     self->sockets_n = 0;
-    atomic_store_explicit(&client->guard.looked_ns, now_ns, memory_order_relaxed);
-    atomic_store_explicit(&client->env.guard_ns, UINT64_MAX, memory_order_relaxed);
+    atomic_store_explicit(&client->failure_watch.looked_ns, now_ns, memory_order_relaxed);
+    atomic_store_explicit(&client->env.failure_watch_ns, UINT64_MAX, memory_order_relaxed);
     for (size_t i = 0; i < kw_map_shards_n(view->map); i++) {
         look_at(self, view->nodes[kw_map_shard_at(view->map, i)->primary], i);
     }
     /* Who has found a fault meanwhile has set it to 0. */
     uint64_t never_ns = UINT64_MAX;
-    (void)atomic_compare_exchange_strong(&client->env.guard_ns, &never_ns, self->next_ns);
+    (void)atomic_compare_exchange_strong(&client->env.failure_watch_ns, &never_ns, self->next_ns);
     kw_view_unref(view);
 }
 
-void kw_guard_tend(kw_client *client, uint64_t now_ns)
+void kw_failure_watch_tend(kw_client *client, uint64_t now_ns)
 {
-    if (now_ns < atomic_load_explicit(&client->env.guard_ns, memory_order_acquire) ||
+    if (now_ns < atomic_load_explicit(&client->env.failure_watch_ns, memory_order_acquire) ||
         client->env.options.scheme != KW_SCHEME_RING ||
-        atomic_exchange(&client->guard.is_taken, true)) {
+        atomic_exchange(&client->failure_watch.is_taken, true)) {
         return;
     }
     turn self;
     look(&self, client, now_ns);
-    atomic_store(&client->guard.is_taken, false);
+    atomic_store(&client->failure_watch.is_taken, false);
 }
 
-void kw_guard_help(kw_client *client)
+void kw_failure_watch_help(kw_client *client)
 {
-    uint64_t due_ns = atomic_load_explicit(&client->env.guard_ns, memory_order_acquire);
+    uint64_t due_ns = atomic_load_explicit(&client->env.failure_watch_ns, memory_order_acquire);
     if (due_ns == UINT64_MAX || client->env.options.scheme != KW_SCHEME_RING) {
         return;
     }
     uint64_t now_ns = kw_env_now(&client->env);
-    uint64_t looked_ns = atomic_load_explicit(&client->guard.looked_ns, memory_order_relaxed);
+    uint64_t looked_ns =
+        atomic_load_explicit(&client->failure_watch.looked_ns, memory_order_relaxed);
     if (now_ns < due_ns || now_ns < looked_ns + RARE_NS ||
-        atomic_exchange(&client->guard.is_taken, true)) {
+        atomic_exchange(&client->failure_watch.is_taken, true)) {
         return;
     }
     turn self;
@@ -265,5 +269,5 @@ void kw_guard_help(kw_client *client)
         now_ns = kw_env_now(&client->env);
         look(&self, client, now_ns);
     }
-    atomic_store(&client->guard.is_taken, false);
+    atomic_store(&client->failure_watch.is_taken, false);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "engine/outage.h"
+#include "engine/failure_detector.h"
 
 /* Between probes that are not answered; the longest bounds how late a node's return is
  * seen. */
@@ -14,7 +14,7 @@
 
 #define PATIENCE_MAX 16
 
-void kw_outage_init(kw_outage *outage)
+void kw_failure_detector_init(kw_failure_detector *outage)
 {
     kw_backoff_init(&outage->backoff, PAUSE_FIRST_NS, PAUSE_MAX_NS);
     outage->probe_ns = 0;
@@ -25,8 +25,9 @@ void kw_outage_init(kw_outage *outage)
     outage->is_down = false;
 }
 
-bool kw_outage_on_failures(kw_outage *outage, const kw_outage_rule *rule, uint64_t now_ns,
-                           uint64_t failures_n)
+bool kw_failure_detector_on_failures(kw_failure_detector *outage,
+                                     const kw_failure_detector_rule *rule, uint64_t now_ns,
+                                     uint64_t failures_n)
 {
     if (outage->is_down || failures_n < rule->down_after) {
         return false;
@@ -43,7 +44,8 @@ bool kw_outage_on_failures(kw_outage *outage, const kw_outage_rule *rule, uint64
     return true;
 }
 
-bool kw_outage_on_answer(kw_outage *outage, const kw_outage_rule *rule, uint64_t now_ns)
+bool kw_failure_detector_on_answer(kw_failure_detector *outage,
+                                   const kw_failure_detector_rule *rule, uint64_t now_ns)
 {
     outage->probe_ns = now_ns + GAP_NS;
     kw_backoff_reset(&outage->backoff);
@@ -55,7 +57,7 @@ bool kw_outage_on_answer(kw_outage *outage, const kw_outage_rule *rule, uint64_t
     return true;
 }
 
-void kw_outage_on_silence(kw_outage *outage, uint64_t now_ns, kw_random *random)
+void kw_failure_detector_on_silence(kw_failure_detector *outage, uint64_t now_ns, kw_random *random)
 {
     outage->answers_n = 0;
     outage->probe_ns = now_ns + kw_backoff_next(&outage->backoff, random);
