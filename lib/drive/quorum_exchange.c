@@ -2,7 +2,7 @@
 #include "drive/quorum_exchange.h"
 
 #include "drive/hints.h"
-#include "drive/silents.h"
+#include "drive/owed_replies.h"
 #include "base/error.h"
 #include "engine/hint.h"
 #include "engine/quorum_script.h"
@@ -31,7 +31,7 @@ struct kw_quorum_exchange {
     kw_hints hints;
     kw_quorum_call *left; /* calls whose call is over, the oldest last */
     size_t left_n;
-    kw_silents silents;
+    kw_owed_replies owed_replies;
     bool is_warm;           /* has made a call */
     uint64_t tidy_ns;       /* connections are looked at next, by a call that is done */
     struct pollfd *sockets; /* one more than there are channels */
@@ -56,7 +56,7 @@ static void on_ended(kw_run *run, kw_item *item)
 
 static void count_silent(kw_quorum_exchange *self, kw_copy_request *request)
 {
-    request->is_silent = kw_silents_add(&self->silents, request->item.plan.node);
+    request->is_silent = kw_owed_replies_add(&self->owed_replies, request->item.plan.node);
 }
 
 static void on_dropped(kw_run *run, kw_item *item)
@@ -64,7 +64,7 @@ static void on_dropped(kw_run *run, kw_item *item)
     kw_copy_request *request = (kw_copy_request *)(void *)item;
     kw_quorum_exchange *self = item->owner;
     if (request->is_silent) {
-        kw_silents_remove(&self->silents, item->plan.node);
+        kw_owed_replies_remove(&self->owed_replies, item->plan.node);
         request->is_silent = false;
     }
     request->is_dropped = true;
@@ -107,7 +107,7 @@ bool kw_quorum_exchange_send(kw_quorum_exchange *self, kw_copy_request *request)
 
 bool kw_quorum_exchange_is_up(kw_quorum_exchange *self, const kw_node *node)
 {
-    if (kw_silents_count(&self->silents, node) > 0) {
+    if (kw_owed_replies_count(&self->owed_replies, node) > 0) {
         return false;
     }
     for (size_t i = 0; i < self->run.channels_n; i++) {
@@ -145,7 +145,7 @@ static void pump(kw_quorum_exchange *self, kw_quorum_call *call)
     kw_quorum_ask ask;
     uint64_t now_ns = self->run.turn.now_ns;
     while (kw_quorum_next(&call->op, &ask, now_ns)) {
-        if (kw_silents_count(&self->silents, call->nodes[ask.copy]) >= SILENT_MAX) {
+        if (kw_owed_replies_count(&self->owed_replies, call->nodes[ask.copy]) >= SILENT_MAX) {
             kw_error_set(&call->failure, KW_ERR_TIMEOUT, KW_EFFECT_NONE,
                          "the node owes many answers, and is not asked for now");
             kw_error_set_node(&call->failure, call->nodes[ask.copy]->name);

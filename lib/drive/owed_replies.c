@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "drive/silents.h"
+#include "drive/owed_replies.h"
 
-static size_t find(const kw_silents *self, const kw_node *node)
+static size_t find(const kw_owed_replies *self, const kw_node *node)
 {
     size_t i = 0;
     while (i < self->n && self->rows[i].node != node) {
@@ -10,11 +10,11 @@ static size_t find(const kw_silents *self, const kw_node *node)
     return i;
 }
 
-bool kw_silents_add(kw_silents *self, const kw_node *node)
+bool kw_owed_replies_add(kw_owed_replies *self, const kw_node *node)
 {
     size_t at = find(self, node);
     if (at == self->n) {
-        if (self->n == KW_SILENTS_MAX) {
+        if (self->n == KW_OWED_REPLIES_MAX) {
             return false;
         }
         self->rows[self->n].node = node;
@@ -24,7 +24,7 @@ bool kw_silents_add(kw_silents *self, const kw_node *node)
     return true;
 }
 
-void kw_silents_remove(kw_silents *self, const kw_node *node)
+void kw_owed_replies_remove(kw_owed_replies *self, const kw_node *node)
 {
     size_t at = find(self, node);
     if (at < self->n && --self->rows[at].answers_n == 0) {
@@ -32,7 +32,7 @@ void kw_silents_remove(kw_silents *self, const kw_node *node)
     }
 }
 
-unsigned kw_silents_count(const kw_silents *self, const kw_node *node)
+unsigned kw_owed_replies_count(const kw_owed_replies *self, const kw_node *node)
 {
     size_t at = find(self, node);
     return at < self->n ? self->rows[at].answers_n : 0;
