@@ -80,7 +80,7 @@ kw_err kw_lane_submit(kw_lane *lane, kw_error *error, kw_waiter *waiter, uint64_
     count_calm(lane);
     bool is_writer = put(lane, &after, waiter, now_ns);
     if (!lane->is_reading && !atomic_load(&lane->is_dying)) {
-        kw_lane_take_readers_seat(lane, waiter, now_ns);
+        kw_lane_take_reader_role(lane, waiter, now_ns);
     }
     waiter->is_opening = !lane->is_ready && !waiter->is_reader;
     waiter->reads_first = waiter->is_reader && waiter->state == KW_WAITER_TAKEN;
@@ -106,10 +106,10 @@ static void leave(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, uint64
     if (!lane->is_ready && waiter->state == KW_WAITER_TAKEN) {
         return; /* who is part of a greeting stays until it is over */
     }
-    kw_lane_leave_seats(lane, after, waiter, now_ns);
+    kw_lane_leave_roles(lane, after, waiter, now_ns);
     if (lane->queue_head != NULL && !lane->is_reading) {
         kw_lane_send_queue(lane, after, waiter, now_ns);
-        kw_lane_leave_seats(lane, after, waiter, now_ns);
+        kw_lane_leave_roles(lane, after, waiter, now_ns);
     }
 }
 
@@ -134,7 +134,7 @@ kw_err kw_lane_wait(kw_lane *lane, kw_waiter *waiter, uint64_t *now_ns, uint64_t
     }
     kw_err code = KW_OK;
     for (;;) {
-        kw_lane_mourn(lane, &after, waiter, *now_ns);
+        kw_lane_detach_lost(lane, &after, waiter, *now_ns);
         if (has_ended(waiter)) {
             break;
         }
@@ -142,7 +142,7 @@ kw_err kw_lane_wait(kw_lane *lane, kw_waiter *waiter, uint64_t *now_ns, uint64_t
         if (code != KW_OK) {
             break;
         }
-        if (!kw_lane_take_turn(lane, &after, waiter, now_ns, until_ns)) {
+        if (!kw_lane_step(lane, &after, waiter, now_ns, until_ns)) {
             return KW_OK;
         }
     }
@@ -178,7 +178,7 @@ static void end_useless(kw_lane *lane, kw_lane_after *after, uint64_t now_ns)
         kw_error failure = KW_ERROR_INIT;
         kw_error_set(&failure, KW_ERR_CLOSED, KW_EFFECT_NONE, "a command was given up halfway");
         kw_lane_die(lane, KW_ERR_CLOSED, &failure);
-        kw_lane_bury(lane, after);
+        kw_lane_fail_all(lane, after);
     }
 }
 
@@ -203,7 +203,7 @@ bool kw_lane_abandon(kw_lane *lane, kw_waiter *waiter, uint64_t now_ns)
     if (!is_over) {
         waiter->state = KW_WAITER_NEW;
     }
-    kw_lane_leave_seats(lane, &after, waiter, now_ns);
+    kw_lane_leave_roles(lane, &after, waiter, now_ns);
     end_useless(lane, &after, now_ns);
     kw_lane_unlock(lane, &after, now_ns);
     return is_over;

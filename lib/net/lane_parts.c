@@ -212,7 +212,7 @@ void kw_lane_detach(kw_lane *lane, kw_lane_after *after)
     atomic_store(&lane->is_dying, false);
 }
 
-void kw_lane_bury(kw_lane *lane, kw_lane_after *after)
+void kw_lane_fail_all(kw_lane *lane, kw_lane_after *after)
 {
     kw_conn *conn = lane->conn;
     if (!atomic_load(&lane->is_dying) || conn == NULL || lane->is_reading ||
@@ -283,7 +283,7 @@ bool kw_lane_flush(kw_lane *lane, uint64_t now_ns)
         if (!atomic_load(&lane->is_writing)) { /* else it is for the next writer to see */
             atomic_store(&lane->is_wanted, false);
         }
-        kw_lane_bury(lane, &after);
+        kw_lane_fail_all(lane, &after);
         has_more = lane->queue_head != NULL && kw_lane_may_write(lane, now_ns);
         if (has_more) {
             atomic_store(&lane->is_writing, true);

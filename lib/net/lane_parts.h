@@ -77,7 +77,7 @@ void kw_lane_die(kw_lane *lane, kw_err code, const kw_error *failure);
 void kw_lane_detach(kw_lane *lane, kw_lane_after *after);
 
 /* Buries a dying connection once nobody has a role: all its commands end. */
-void kw_lane_bury(kw_lane *lane, kw_lane_after *after);
+void kw_lane_fail_all(kw_lane *lane, kw_lane_after *after);
 
 /* Sends what the socket takes, and what was queued meanwhile. The gate is not held, the
  * writer's role is; it is given back where all was sent, or the connection was lost. False:
@@ -93,10 +93,10 @@ bool kw_lane_is_idle(const kw_lane *lane);
 /* Nobody waits for any of the replies that the connection is still to bring. */
 bool kw_lane_owes_nobody(const kw_lane *lane);
 
-void kw_lane_take_readers_seat(kw_lane *lane, kw_waiter *waiter, uint64_t now_ns);
+void kw_lane_take_reader_role(kw_lane *lane, kw_waiter *waiter, uint64_t now_ns);
 
 /* Gives back what roles the waiter has; somebody who waits takes them on. */
-void kw_lane_leave_seats(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, uint64_t now_ns);
+void kw_lane_leave_roles(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, uint64_t now_ns);
 
 /* Those whose replies came together will be back at once: lets them queue their commands
  * first. The caller has the writer's role. The gate is left meanwhile. */
@@ -107,11 +107,11 @@ void kw_lane_send_queue(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, 
 
 /* One turn of a waiter: as reader or writer, or asleep while others do the work; the gate is
  * left meanwhile. False where it has ended, as seen without the gate: then that is not held. */
-bool kw_lane_take_turn(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, uint64_t *now_ns,
-                       uint64_t until_ns);
+bool kw_lane_step(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, uint64_t *now_ns,
+                  uint64_t until_ns);
 
 /* Takes leave of a connection that is lost, or outdated. */
-void kw_lane_mourn(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, uint64_t now_ns);
+void kw_lane_detach_lost(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, uint64_t now_ns);
 
 /* Waits for room, and reads meanwhile if nobody does. The gate is left meanwhile. */
 kw_err kw_lane_check_room(kw_lane *lane, kw_error *error, kw_waiter *waiter, uint64_t now_ns,

@@ -41,8 +41,8 @@ static kw_err admit(kw_lane *lane, kw_error *error, kw_waiter *waiter, uint64_t 
                                 "%zu commands wait on the connection already", lane->queue_n);
         }
         if (!lane->is_reading && !atomic_load(&lane->is_dying)) {
-            (void)kw_lane_take_turn(lane, &after, waiter, &now_ns, until_ns);
-            kw_lane_leave_seats(lane, &after, waiter, now_ns);
+            (void)kw_lane_step(lane, &after, waiter, &now_ns, until_ns);
+            kw_lane_leave_roles(lane, &after, waiter, now_ns);
             kw_lane_unlock(lane, &after, now_ns);
             kw_gate_lock(&lane->gate);
         } else {

@@ -40,7 +40,7 @@ void kw_lane_look(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, uint64
     is_good = is_good && (conn->owners.count > 0 || atomic_load(&lane->is_dying) || is_quiet(lane));
     lane->is_reading = false;
     atomic_store(&lane->is_writing, false); /* what is wanted is looked for behind this */
-    kw_lane_bury(lane, after);
+    kw_lane_fail_all(lane, after);
     if (!is_good && lane->conn == conn) {
         conn->state = KW_CONN_DEAD;
         kw_lane_detach(lane, after);

@@ -31,7 +31,7 @@ bool kw_lane_owes_nobody(const kw_lane *lane)
     return true;
 }
 
-void kw_lane_take_readers_seat(kw_lane *lane, kw_waiter *waiter, uint64_t now_ns)
+void kw_lane_take_reader_role(kw_lane *lane, kw_waiter *waiter, uint64_t now_ns)
 {
     if (now_ns > lane->left_ns + KW_LANE_FRESH_NS) {
         lane->heard_ns = now_ns; /* nobody has listened */
@@ -41,10 +41,10 @@ void kw_lane_take_readers_seat(kw_lane *lane, kw_waiter *waiter, uint64_t now_ns
     waiter->is_reader = true;
 }
 
-static void take_seats(kw_lane *lane, kw_waiter *waiter, uint64_t now_ns)
+static void take_roles(kw_lane *lane, kw_waiter *waiter, uint64_t now_ns)
 {
     if (!lane->is_reading) {
-        kw_lane_take_readers_seat(lane, waiter, now_ns);
+        kw_lane_take_reader_role(lane, waiter, now_ns);
     }
     if (lane->has_rest && !atomic_load(&lane->is_writing)) {
         lane->has_rest = false;
@@ -61,7 +61,7 @@ static bool is_forsaken(const kw_lane *lane)
            lane->parked.first == NULL && kw_lane_owes_nobody(lane);
 }
 
-void kw_lane_leave_seats(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, uint64_t now_ns)
+void kw_lane_leave_roles(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, uint64_t now_ns)
 {
     if (waiter->is_writer) {
         waiter->is_writer = false;
@@ -73,12 +73,12 @@ void kw_lane_leave_seats(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter,
         lane->is_reading = false;
         lane->left_ns = now_ns;
     }
-    kw_lane_bury(lane, after);
+    kw_lane_fail_all(lane, after);
     if (is_forsaken(lane) || ((lane->is_retired || lane->is_outdated) && kw_lane_is_idle(lane))) {
         kw_lane_detach(lane, after);
     }
-    bool is_seat_free = !lane->is_reading || (lane->has_rest && !atomic_load(&lane->is_writing));
-    if (is_seat_free && !atomic_load(&lane->is_dying)) {
+    bool is_role_free = !lane->is_reading || (lane->has_rest && !atomic_load(&lane->is_writing));
+    if (is_role_free && !atomic_load(&lane->is_dying)) {
         kw_lane_wake_first(lane, after); /* who buries the dying wakes everybody */
     }
 }
@@ -106,11 +106,11 @@ void kw_lane_send_queue(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, 
     }
 }
 
-bool kw_lane_take_turn(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, uint64_t *now_ns,
-                       uint64_t until_ns)
+bool kw_lane_step(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, uint64_t *now_ns,
+                  uint64_t until_ns)
 {
     if (!atomic_load(&lane->is_dying)) {
-        take_seats(lane, waiter, *now_ns);
+        take_roles(lane, waiter, *now_ns);
     }
     if (waiter->is_reader) {
         lane->is_owed = lane->is_ready && lane->conn->owners.count > 0;
@@ -146,10 +146,10 @@ static bool is_drained(const kw_lane *lane, const kw_waiter *waiter)
            !lane->has_rest && !atomic_load(&lane->is_dying);
 }
 
-void kw_lane_mourn(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, uint64_t now_ns)
+void kw_lane_detach_lost(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, uint64_t now_ns)
 {
     if (atomic_load(&lane->is_dying)) {
-        kw_lane_leave_seats(lane, after, waiter, now_ns);
+        kw_lane_leave_roles(lane, after, waiter, now_ns);
     } else if (is_drained(lane, waiter)) {
         kw_lane_detach(lane, after);
     }
