@@ -4,7 +4,7 @@
 #include "api/args.h"
 #include "drive/drive.h"
 #include "drive/plan_ring.h"
-#include "drive/session_parts.h"
+#include "drive/session_private.h"
 #include "base/error.h"
 #include "base/format.h"
 #include "base/resp.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "drive/durable.h"
 
-#include "drive/session_parts.h"
+#include "drive/session_private.h"
 #include "base/error.h"
 #include "base/resp.h"
 

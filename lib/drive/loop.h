@@ -4,7 +4,7 @@
 #define DRIVE_LOOP_H
 
 #include "drive/async.h"
-#include "drive/run_parts.h"
+#include "drive/run_private.h"
 
 #include <pthread.h>
 

@@ -3,7 +3,7 @@
  * caller waits for. */
 #include "drive/run.h"
 
-#include "drive/run_parts.h"
+#include "drive/run_private.h"
 #include "base/error.h"
 
 /* A batch to no more nodes than this needs no heap for their sockets. */

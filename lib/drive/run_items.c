@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "drive/run_parts.h"
+#include "drive/run_private.h"
 
 #include "base/error.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "drive/session_parts.h"
+#include "drive/session_private.h"
 
 #include "drive/drive.h"
 #include "drive/plan_ring.h"

@@ -2,7 +2,7 @@
 #include "drive/token.h"
 
 #include "drive/durable.h"
-#include "drive/session_parts.h"
+#include "drive/session_private.h"
 #include "base/resp.h"
 #include "engine/lag.h"
 

@@ -2,7 +2,7 @@
 #include "engine/quorum.h"
 
 #include "engine/backoff.h"
-#include "engine/quorum_parts.h"
+#include "engine/quorum_private.h"
 
 #include <string.h>
 

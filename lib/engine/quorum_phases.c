@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The phases of an op: what the answers so far mean. */
-#include "engine/quorum_parts.h"
+#include "engine/quorum_private.h"
 
 #include "engine/backoff.h"
 

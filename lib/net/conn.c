@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "net/conn_parts.h"
+#include "net/conn_private.h"
 
 #include "base/error.h"
 #include "net/greeting.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* A connection from its first address to its end. */
-#include "net/conn_parts.h"
+#include "net/conn_private.h"
 
 #include "base/error.h"
 #include "net/greeting.h"

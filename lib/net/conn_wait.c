@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Waiting for a connection: until it is open, or a reply is there. */
-#include "net/conn_parts.h"
+#include "net/conn_private.h"
 
 #include "base/error.h"
 

@@ -2,7 +2,7 @@
 #include "net/lane.h"
 
 #include "base/error.h"
-#include "net/lane_parts.h"
+#include "net/lane_private.h"
 #include "net/node.h"
 
 #include <string.h>

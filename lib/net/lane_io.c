@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Turns: what the reader and the writer of a lane do between two looks at its state. */
-#include "net/lane_parts.h"
+#include "net/lane_private.h"
 
 #include "base/error.h"
 #include "net/node.h"

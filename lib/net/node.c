@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "net/node_parts.h"
+#include "net/node_private.h"
 
 #include "base/error.h"
 

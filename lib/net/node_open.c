@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Opening: connections of a node that are on their way. */
-#include "net/node_parts.h"
+#include "net/node_private.h"
 
 #include "base/error.h"
 

@@ -2,7 +2,7 @@
 #include "net/refresher.h"
 
 #include "base/error.h"
-#include "net/refresher_parts.h"
+#include "net/refresher_private.h"
 
 #include <string.h>
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "net/refresher_parts.h"
+#include "net/refresher_private.h"
 
 #include "base/error.h"
 

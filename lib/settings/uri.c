@@ -2,7 +2,7 @@
 #include "settings/uri.h"
 
 #include "settings/option_table.h"
-#include "settings/uri_parts.h"
+#include "settings/uri_private.h"
 #include "base/error.h"
 
 #include <string.h>

@@ -3,7 +3,7 @@
  * alone must be there; and with ";service=name" a Sentinel group, of which the host, and every
  * ";sentinel=host:port", is a sentinel. */
 #include "settings/uri.h"
-#include "settings/uri_parts.h"
+#include "settings/uri_private.h"
 
 #include "base/error.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* URI parts: what reads a URI's servers and what reads the members of a ring. */
-#ifndef SETTINGS_URI_PARTS_H
-#define SETTINGS_URI_PARTS_H
+#ifndef SETTINGS_URI_PRIVATE_H
+#define SETTINGS_URI_PRIVATE_H
 
 #include <keyway/error.h>
 

@@ -2,8 +2,8 @@
 /* Run parts: what the driver of many commands is made of. A run is told which commands
  * there are and which sockets are ready, and says when it wants to go on; it never waits.
  * A batch waits for it (run.c), an event loop does not (loop.c). */
-#ifndef DRIVE_RUN_PARTS_H
-#define DRIVE_RUN_PARTS_H
+#ifndef DRIVE_RUN_PRIVATE_H
+#define DRIVE_RUN_PRIVATE_H
 
 #include "drive/channel.h"
 #include "drive/run.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Session parts: what session.c, session_plan.c and session_run.c share. */
-#ifndef DRIVE_SESSION_PARTS_H
-#define DRIVE_SESSION_PARTS_H
+#ifndef DRIVE_SESSION_PRIVATE_H
+#define DRIVE_SESSION_PRIVATE_H
 
 #include <keyway/session.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Refresher parts: what the waits of a refresher and the turns of its fetch share. */
-#ifndef NET_REFRESHER_PARTS_H
-#define NET_REFRESHER_PARTS_H
+#ifndef NET_REFRESHER_PRIVATE_H
+#define NET_REFRESHER_PRIVATE_H
 
 #include "net/refresher.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Node parts: what the life of a node, its pool and the opening of connections share. The
  * node's gate is held in all but free_list and open_conn. */
-#ifndef NET_NODE_PARTS_H
-#define NET_NODE_PARTS_H
+#ifndef NET_NODE_PRIVATE_H
+#define NET_NODE_PRIVATE_H
 
 #include "net/node.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Conn parts: what the files of a connection share: opening it (conn_open.c), what it sends and
  * receives (conn.c), waiting for it (conn_wait.c). */
-#ifndef NET_CONN_PARTS_H
-#define NET_CONN_PARTS_H
+#ifndef NET_CONN_PRIVATE_H
+#define NET_CONN_PRIVATE_H
 
 #include "net/conn.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Quorum parts: what the phases of an op share. */
-#ifndef ENGINE_QUORUM_PARTS_H
-#define ENGINE_QUORUM_PARTS_H
+#ifndef ENGINE_QUORUM_PRIVATE_H
+#define ENGINE_QUORUM_PRIVATE_H
 
 #include "engine/quorum.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "net/lane_parts.h"
+#include "net/lane_private.h"
 
 #include "base/error.h"
 #include "net/node.h"

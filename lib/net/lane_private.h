@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Lane parts: what the entries of a lane, and the turns that its roles take, share. */
-#ifndef NET_LANE_PARTS_H
-#define NET_LANE_PARTS_H
+#ifndef NET_LANE_PRIVATE_H
+#define NET_LANE_PRIVATE_H
 
 #include "net/lane.h"
 
