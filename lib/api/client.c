@@ -32,7 +32,7 @@ static void pause_ms(long ms)
 static kw_err publish_ring(kw_client *client, kw_error *error)
 {
     kw_gate_lock(&client->publishing);
-    kw_err code = kw_membership_publish(client->members, client, error);
+    kw_err code = kw_ring_state_publish(client->members, client, error);
     kw_gate_unlock(&client->publishing);
     if (code == KW_OK) {
         kw_publish_tell(client);
@@ -131,7 +131,7 @@ static void free_client(kw_client *client)
     kw_allocator mem = client->env.mem;
     kw_resolver_unref(client->env.resolver);
     kw_tls_context_free(client->env.tls);
-    kw_membership_free(client->members, &mem);
+    kw_ring_state_free(client->members, &mem);
     kw_ring_unref(client->placement);
     kw_descriptors_fini(&client->env.descriptors, &mem);
     kw_fork_fini(&client->fork);
@@ -150,7 +150,7 @@ static kw_err check_config(const kw_config *config, kw_error *error)
 {
     const kw_options *options = config != NULL ? &config->options : NULL;
     if (options == NULL || (options->seeds_n == 0 && options->scheme != KW_SCHEME_RING) ||
-        (options->roster.n == 0 && options->scheme == KW_SCHEME_RING)) {
+        (options->ring_members.n == 0 && options->scheme == KW_SCHEME_RING)) {
         return kw_error_set(error, KW_ERR_CONFIG, KW_EFFECT_NONE,
                             "no server given: call kw_config_set_uri first");
     }
@@ -173,9 +173,9 @@ static kw_err init_ring(kw_client *client, kw_error *error)
 {
     const kw_allocator *mem = &client->env.mem;
     kw_error failure = KW_ERROR_INIT;
-    client->placement = kw_membership_placement(&client->env.options, mem, &failure);
+    client->placement = kw_ring_state_placement(&client->env.options, mem, &failure);
     if (client->placement != NULL) {
-        client->members = kw_membership_new(&client->env.options, client->placement, mem, &failure);
+        client->members = kw_ring_state_new(&client->env.options, client->placement, mem, &failure);
     }
     if (client->members == NULL) {
         kw_error_copy(error, &failure);

@@ -8,7 +8,7 @@
 
 #include "drive/ticket_loop.h"
 #include "topology/lookup.h"
-#include "topology/membership.h"
+#include "topology/ring_state.h"
 #include "topology/view.h"
 #include "topology/failure_watch.h"
 #include "net/fork.h"
@@ -46,7 +46,7 @@ struct kw_client {
     kw_refresher refresher;
     atomic_uint_fast64_t sweep_ns;  /* when idle connections are looked for next */
     kw_ring *placement;             /* of a ring: what hashes keys; never changes. Else NULL */
-    kw_membership *members;         /* the same; guarded by publishing */
+    kw_ring_state *members;         /* the same; guarded by publishing */
     kw_failure_watch failure_watch; /* the same */
     atomic_bool lag_is_taken;       /* one thread at a time measures replicas */
     kw_lookup lookup;

@@ -15,7 +15,7 @@
 struct kw_members {
     kw_client *client;
     kw_allocator mem;
-    kw_roster roster;
+    kw_ring_members ring_members;
     kw_ring_change *change; /* the same members */
     uint64_t commits_n;     /* of the handle, when this began */
 };
@@ -62,8 +62,9 @@ static kw_err begin(kw_members *members, kw_error *error)
 {
     kw_client *client = members->client;
     kw_gate_lock(&client->publishing);
-    const kw_membership *now = client->members;
-    bool is_copied = kw_roster_copy(&members->roster, &now->roster, &members->mem);
+    const kw_ring_state *now = client->members;
+    bool is_copied =
+        kw_ring_members_copy(&members->ring_members, &now->ring_members, &members->mem);
     kw_ring *ring = kw_ring_ref(now->ring);
     members->commits_n = now->commits_n;
     kw_gate_unlock(&client->publishing);
@@ -96,7 +97,7 @@ void kw_members_free(kw_members *members)
     if (members != NULL) {
         kw_allocator mem = members->mem;
         kw_ring_change_free(members->change);
-        kw_roster_fini(&members->roster, &mem);
+        kw_ring_members_fini(&members->ring_members, &mem);
         kw_mem_free(&mem, members);
     }
 }
@@ -104,7 +105,7 @@ void kw_members_free(kw_members *members)
 static kw_err add(kw_members *members, kw_error *error, kw_member *member)
 {
     kw_ring_map_name(member, members->client->placement);
-    if (!kw_roster_add(&members->roster, member, &members->mem)) {
+    if (!kw_ring_members_add(&members->ring_members, member, &members->mem)) {
         kw_member_fini(member, &members->mem);
         return no_memory(error);
     }
@@ -118,8 +119,9 @@ static kw_err add(kw_members *members, kw_error *error, kw_member *member)
         }
     }
     if (code != KW_OK) {
-        kw_roster_remove(&members->roster, &members->roster.members[members->roster.n - 1],
-                         &members->mem);
+        kw_ring_members_remove(&members->ring_members,
+                               &members->ring_members.members[members->ring_members.n - 1],
+                               &members->mem);
     }
     return code;
 }
@@ -151,7 +153,7 @@ static kw_member *find(kw_members *members, kw_error *error, const char *name, s
         return NULL;
     }
     kw_bytes bytes = {name, name_len};
-    kw_member *member = kw_roster_find(&members->roster, bytes);
+    kw_member *member = kw_ring_members_find(&members->ring_members, bytes);
     if (member == NULL) {
         no_member(error, bytes);
     }
@@ -166,7 +168,7 @@ kw_err kw_members_remove(kw_members *members, kw_error *error, const char *name,
     }
     kw_err code = kw_ring_change_remove(members->change, error, name, name_len);
     if (code == KW_OK) {
-        kw_roster_remove(&members->roster, member, &members->mem);
+        kw_ring_members_remove(&members->ring_members, member, &members->mem);
     }
     return code;
 }
@@ -243,22 +245,22 @@ kw_ring *kw_members_ring(kw_members *members, kw_error *error)
 
 /* With the gate for publishing. *fresh becomes the handle's, and the members before it
  * the caller's. */
-static kw_err commit_locked(kw_members *members, kw_membership **fresh, kw_error *error)
+static kw_err commit_locked(kw_members *members, kw_ring_state **fresh, kw_error *error)
 {
     kw_client *client = members->client;
-    kw_membership *before = client->members;
+    kw_ring_state *before = client->members;
     if (before->commits_n != members->commits_n) {
         return kw_error_set(error, KW_ERR_TRY_AGAIN, KW_EFFECT_NONE,
                             "the members were changed by another commit since this change began; "
                             "begin again");
     }
     (*fresh)->commits_n = members->commits_n + 1;
-    kw_membership_take_down(*fresh, before);
-    kw_err taken = kw_membership_take_groups(*fresh, before, &members->mem);
+    kw_ring_state_take_down(*fresh, before);
+    kw_err taken = kw_ring_state_take_groups(*fresh, before, &members->mem);
     if (taken != KW_OK) {
         return no_memory(error);
     }
-    kw_err code = kw_membership_publish(*fresh, client, error);
+    kw_err code = kw_ring_state_publish(*fresh, client, error);
     if (code == KW_OK) {
         client->members = *fresh;
         *fresh = before;
@@ -289,13 +291,13 @@ kw_err kw_members_commit(kw_members *members, kw_error *error)
         return code;
     }
     kw_error failure = KW_ERROR_INIT;
-    kw_membership *fresh = NULL;
+    kw_ring_state *fresh = NULL;
     kw_ring *ring = kw_ring_change_commit(members->change, &failure);
     /* The next change of this one begins with the points that are there now. */
     kw_ring_change *change = ring != NULL ? kw_ring_change_of(ring, &failure) : NULL;
     code = change != NULL ? KW_OK : failure.code;
     if (code == KW_OK) {
-        fresh = kw_membership_of(&members->roster, kw_ring_ref(ring), &members->mem);
+        fresh = kw_ring_state_of(&members->ring_members, kw_ring_ref(ring), &members->mem);
         code = fresh != NULL ? KW_OK : no_memory(&failure);
     }
     kw_ring_unref(ring);
@@ -315,7 +317,7 @@ kw_err kw_members_commit(kw_members *members, kw_error *error)
         kw_ring_change_free(change);
         kw_error_copy(error, &failure);
     }
-    kw_membership_free(fresh, &members->mem);
+    kw_ring_state_free(fresh, &members->mem);
     kw_client_leave(client);
     return code;
 }

@@ -24,9 +24,9 @@ typedef struct kw_fetch_owner {
      * before. KW_ERR_NOMEM: the one before stays. */
     kw_err (*publish_fn)(void *arg, bool *has_news, kw_map *map);
     /* Of a ring, the others are of no ring's. The members that are Sentinel groups, copied into
-     * an empty roster, and a number that changes with them; where *version is that number
+     * an empty ring_members, and a number that changes with them; where *version is that number
      * already, nothing is written. KW_ERR_NOMEM. */
-    kw_err (*groups_fn)(void *arg, kw_roster *groups, uint64_t *version);
+    kw_err (*groups_fn)(void *arg, kw_ring_members *groups, uint64_t *version);
     /* Who is in a group now: map has its one shard. */
     void (*found_fn)(void *arg, bool *has_news, const kw_member *group, const kw_map *map);
     /* Its sentinels led to no primary. */

@@ -81,18 +81,18 @@ static kw_fetch_group *take_known(kw_fetch_groups *self, const kw_member *member
 static void follow(kw_fetch_groups *self)
 {
     const kw_allocator *mem = &self->env->mem;
-    kw_roster roster = {NULL, 0, 0};
+    kw_ring_members ring_members = {NULL, 0, 0};
     uint64_t version = self->version;
-    if (self->owner->groups_fn(self->owner->arg, &roster, &version) != KW_OK ||
+    if (self->owner->groups_fn(self->owner->arg, &ring_members, &version) != KW_OK ||
         version == self->version) {
         return;
     }
-    kw_fetch_group **groups = kw_mem_calloc(mem, roster.n + 1, sizeof(groups[0]));
+    kw_fetch_group **groups = kw_mem_calloc(mem, ring_members.n + 1, sizeof(groups[0]));
     size_t n = 0;
     bool is_whole = groups != NULL;
-    for (size_t i = 0; groups != NULL && i < roster.n; i++) {
-        kw_fetch_group *group = take_known(self, &roster.members[i]);
-        group = group != NULL ? group : new_group(self, &roster.members[i]);
+    for (size_t i = 0; groups != NULL && i < ring_members.n; i++) {
+        kw_fetch_group *group = take_known(self, &ring_members.members[i]);
+        group = group != NULL ? group : new_group(self, &ring_members.members[i]);
         is_whole = is_whole && group != NULL;
         if (group != NULL) {
             groups[n++] = group;
@@ -104,7 +104,7 @@ static void follow(kw_fetch_groups *self)
         self->groups_n = n;
     }
     self->version = is_whole ? version : UINT64_MAX;
-    kw_roster_fini(&roster, mem);
+    kw_ring_members_fini(&ring_members, mem);
 }
 
 static kw_fetch_group *next_group(const kw_fetch_groups *self)

@@ -33,12 +33,12 @@ void kw_ring_map_name(kw_member *member, const kw_ring *placement)
     member->name_len = len;
 }
 
-kw_ring *kw_ring_map_ring(const kw_roster *roster, kw_ring *placement, kw_error *error)
+kw_ring *kw_ring_map_ring(const kw_ring_members *ring_members, kw_ring *placement, kw_error *error)
 {
     kw_ring_change *change = kw_ring_change_new(placement->rules.text, error, &placement->mem);
     bool is_whole = change != NULL;
-    for (size_t i = 0; is_whole && i < roster->n; i++) {
-        const kw_member *member = &roster->members[i];
+    for (size_t i = 0; is_whole && i < ring_members->n; i++) {
+        const kw_member *member = &ring_members->members[i];
         is_whole = kw_ring_change_add(change, error, member->name, member->name_len,
                                       member->weight) == KW_OK &&
                    kw_ring_change_set_zone(change, error, member->name, member->name_len,
@@ -66,10 +66,10 @@ static kw_err add_server(kw_node_set *set, kw_map_member *members, kw_error *err
 }
 
 static kw_err add_all(kw_node_set *set, kw_map_member *members, kw_error *error,
-                      const kw_roster *roster, const kw_ring *ring)
+                      const kw_ring_members *ring_members, const kw_ring *ring)
 {
-    for (size_t i = 0; i < roster->n; i++) {
-        const kw_member *from = &roster->members[i];
+    for (size_t i = 0; i < ring_members->n; i++) {
+        const kw_member *from = &ring_members->members[i];
         uint32_t shard;
         if (kw_ring_find(ring, &shard, from->name, from->name_len) != KW_OK) {
             continue; /* never: the ring is of these members */
@@ -88,11 +88,11 @@ static kw_err add_all(kw_node_set *set, kw_map_member *members, kw_error *error,
 }
 
 kw_err kw_ring_map_new(kw_map **map, kw_error *error, const kw_allocator *mem,
-                       const kw_roster *roster, const kw_map_parts *state)
+                       const kw_ring_members *ring_members, const kw_map_parts *state)
 {
-    size_t n = roster->n;
-    for (size_t i = 0; i < roster->n; i++) {
-        n += roster->members[i].replicas_n;
+    size_t n = ring_members->n;
+    for (size_t i = 0; i < ring_members->n; i++) {
+        n += ring_members->members[i].replicas_n;
     }
     if (n > KW_MAP_NODES_MAX) {
         return kw_error_set(error, KW_ERR_LIMIT, KW_EFFECT_NONE,
@@ -108,10 +108,10 @@ kw_err kw_ring_map_new(kw_map **map, kw_error *error, const kw_allocator *mem,
     };
     kw_err code = KW_ERR_NOMEM;
     if (members != NULL && set.nodes != NULL && set.sorted != NULL) {
-        code = add_all(&set, members, error, roster, parts.ring);
+        code = add_all(&set, members, error, ring_members, parts.ring);
         parts.set = &set;
         parts.members = members;
-        parts.shards_n = roster->n;
+        parts.shards_n = ring_members->n;
         code = code == KW_OK ? kw_map_new(map, mem, &parts) : code;
     }
     if (code == KW_ERR_NOMEM) {

@@ -5,7 +5,7 @@
 
 #include <keyway/error.h>
 
-#include "route/roster.h"
+#include "route/ring_members.h"
 #include "route/map.h"
 
 /* Gives a member without a name the one that its address makes: "host:port", and in
@@ -14,12 +14,12 @@ void kw_ring_map_name(kw_member *member, const kw_ring *placement);
 
 /* The ring of the members, which all have names, in placement, a ring whose own nodes do
  * not matter. NULL, with an error, for what kw_ring_change refuses, and without memory. */
-kw_ring *kw_ring_map_ring(const kw_roster *roster, kw_ring *placement, kw_error *error);
+kw_ring *kw_ring_map_ring(const kw_ring_members *ring_members, kw_ring *placement, kw_error *error);
 
 /* A map of the members, the primary of shard i being the server of node i of their ring.
  * is_down (one for each node of the ring, or NULL) and skips_down as in kw_map_parts.
  * KW_ERR_CONFIG where a server is there twice, KW_ERR_LIMIT, KW_ERR_NOMEM, with an error. */
 kw_err kw_ring_map_new(kw_map **map, kw_error *error, const kw_allocator *mem,
-                       const kw_roster *roster, const kw_map_parts *state);
+                       const kw_ring_members *ring_members, const kw_map_parts *state);
 
 #endif

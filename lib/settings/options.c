@@ -66,9 +66,9 @@ bool kw_options_copy(kw_options *copy, const kw_options *options, const kw_alloc
     is_whole = copy_text(&fresh.tls_key, options->tls_key, mem) && is_whole;
     is_whole = copy_text(&fresh.tls_server_name, options->tls_server_name, mem) && is_whole;
     is_whole = copy_text(&fresh.placement, options->placement, mem) && is_whole;
-    kw_roster none = {NULL, 0, 0};
-    fresh.roster = none;
-    is_whole = kw_roster_copy(&fresh.roster, &options->roster, mem) && is_whole;
+    kw_ring_members none = {NULL, 0, 0};
+    fresh.ring_members = none;
+    is_whole = kw_ring_members_copy(&fresh.ring_members, &options->ring_members, mem) && is_whole;
     is_whole =
         copy_array(&seeds, options->seeds, options->seeds_n, sizeof(options->seeds[0]), mem) &&
         is_whole;
@@ -111,7 +111,7 @@ void kw_options_fini(kw_options *options, const kw_allocator *mem)
     kw_mem_free(mem, options->tls_key);
     kw_mem_free(mem, options->tls_server_name);
     kw_mem_free(mem, options->placement);
-    kw_roster_fini(&options->roster, mem);
+    kw_ring_members_fini(&options->ring_members, mem);
     kw_mem_free(mem, options->zones);
     kw_mem_free(mem, options->address_map);
     memset(options, 0, sizeof(*options));

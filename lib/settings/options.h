@@ -6,7 +6,7 @@
 #include "base/endpoint.h"
 #include "base/memory.h"
 #include "engine/read_preference.h"
-#include "route/roster.h"
+#include "route/ring_members.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -68,11 +68,11 @@ typedef struct kw_options {
     kw_scheme scheme;
     kw_endpoint *seeds; /* servers named by the URI, in its order */
     size_t seeds_n;
-    kw_roster roster;    /* members of a ring, in place of seeds */
-    char *placement;     /* of a ring; NULL: the default */
-    uint64_t vnodes;     /* points for each unit of weight; 0: as placement says */
-    uint64_t down_after; /* failures in a row that make a ring node one that is down */
-    uint64_t up_after;   /* answered probes in a row that bring it back */
+    kw_ring_members ring_members; /* members of a ring, in place of seeds */
+    char *placement;              /* of a ring; NULL: the default */
+    uint64_t vnodes;              /* points for each unit of weight; 0: as placement says */
+    uint64_t down_after;          /* failures in a row that make a ring node one that is down */
+    uint64_t up_after;            /* answered probes in a row that bring it back */
     kw_node_down_policy on_node_down;
     uint64_t copies_n;     /* servers of a ring that keep a key; 1: one, as a plain value */
     uint64_t write_quorum; /* copies that a write is done at; 0: more than half */

@@ -40,9 +40,9 @@ kw_err kw_quorum_check(const kw_options *options, kw_error *error)
                             "acks wait for replicas of one server, and with copies the quorums say "
                             "when a write is done; set one of the two");
     }
-    for (size_t i = 0; i < options->roster.n && options->copies_n > 1; i++) {
-        if (kw_member_is_group(&options->roster.members[i])) {
-            return kw_quorum_refuse_group(error, &options->roster.members[i]);
+    for (size_t i = 0; i < options->ring_members.n && options->copies_n > 1; i++) {
+        if (kw_member_is_group(&options->ring_members.members[i])) {
+            return kw_quorum_refuse_group(error, &options->ring_members.members[i]);
         }
     }
     unsigned write_n = number_of(options->write_quorum, options->copies_n);
@@ -61,17 +61,17 @@ kw_err kw_quorum_check(const kw_options *options, kw_error *error)
                             "quorum=weak allows it, and reads may be old then",
                             write_n, read_n, copies_n);
     }
-    if (options->roster.n > 0 && options->roster.n < options->copies_n) {
+    if (options->ring_members.n > 0 && options->ring_members.n < options->copies_n) {
         return kw_error_set(error, KW_ERR_CONFIG, KW_EFFECT_NONE,
                             "the ring has %zu nodes, which is too few for copies=%u",
-                            options->roster.n, copies_n);
+                            options->ring_members.n, copies_n);
     }
-    if (options->has_quorum_hints && options->roster.n > 0 &&
-        options->roster.n <= options->copies_n) {
+    if (options->has_quorum_hints && options->ring_members.n > 0 &&
+        options->ring_members.n <= options->copies_n) {
         return kw_error_set(error, KW_ERR_CONFIG, KW_EFFECT_NONE,
                             "quorum-hints=on needs a node beyond the copies; the ring has %zu, and "
                             "copies is %u",
-                            options->roster.n, copies_n);
+                            options->ring_members.n, copies_n);
     }
     return KW_OK;
 }

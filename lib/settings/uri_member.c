@@ -191,10 +191,10 @@ static kw_err read_member(const kw_uri_reader *self, kw_member *member, kw_bytes
     return code;
 }
 
-static kw_err add_member(const kw_uri_reader *self, kw_roster *roster, kw_bytes text)
+static kw_err add_member(const kw_uri_reader *self, kw_ring_members *ring_members, kw_bytes text)
 {
     kw_member member;
-    if (roster->n == MEMBERS_MAX) {
+    if (ring_members->n == MEMBERS_MAX) {
         return kw_uri_wrong(self, text.data, "more than 2000 nodes");
     }
     kw_err code = read_member(self, &member, text);
@@ -202,9 +202,9 @@ static kw_err add_member(const kw_uri_reader *self, kw_roster *roster, kw_bytes 
         return code;
     }
     kw_bytes name = {member.name, member.name_len};
-    if (name.len > 0 && kw_roster_find(roster, name) != NULL) {
+    if (name.len > 0 && kw_ring_members_find(ring_members, name) != NULL) {
         code = kw_uri_wrong(self, text.data, "a node of this name is there already");
-    } else if (!kw_roster_add(roster, &member, self->mem)) {
+    } else if (!kw_ring_members_add(ring_members, &member, self->mem)) {
         code = no_memory(self);
     }
     if (code != KW_OK) {
@@ -215,20 +215,20 @@ static kw_err add_member(const kw_uri_reader *self, kw_roster *roster, kw_bytes 
 
 kw_err kw_uri_read_members(const kw_uri_reader *self, kw_bytes members)
 {
-    kw_roster roster = {NULL, 0, 0};
+    kw_ring_members ring_members = {NULL, 0, 0};
     kw_err code = KW_OK;
     bool has_more = true;
     while (code == KW_OK && has_more) {
         kw_bytes member = members;
         has_more = kw_bytes_split(&member, &members, members, ',');
-        code = add_member(self, &roster, member);
+        code = add_member(self, &ring_members, member);
     }
     if (code != KW_OK) {
-        kw_roster_fini(&roster, self->mem);
+        kw_ring_members_fini(&ring_members, self->mem);
         return code;
     }
-    kw_roster_fini(&self->options->roster, self->mem);
-    self->options->roster = roster;
+    kw_ring_members_fini(&self->options->ring_members, self->mem);
+    self->options->ring_members = ring_members;
     return KW_OK;
 }
 

@@ -38,7 +38,7 @@ static void take(kw_client *client, const kw_node *node, const kw_member *found)
     kw_error error = KW_ERROR_INIT;
     bool has_news;
     kw_gate_lock(&client->publishing);
-    kw_err code = kw_membership_set_replicas(client->members, client, &error, &node->endpoint,
+    kw_err code = kw_ring_state_set_replicas(client->members, client, &error, &node->endpoint,
                                              found, &has_news);
     kw_gate_unlock(&client->publishing);
     if (has_news) {

@@ -8,8 +8,8 @@ void kw_groups_begin(kw_client *client)
 {
     bool has_groups = false;
     kw_gate_lock(&client->publishing);
-    for (size_t i = 0; i < client->members->roster.n; i++) {
-        has_groups = has_groups || kw_member_is_group(&client->members->roster.members[i]);
+    for (size_t i = 0; i < client->members->ring_members.n; i++) {
+        has_groups = has_groups || kw_member_is_group(&client->members->ring_members.members[i]);
     }
     kw_gate_unlock(&client->publishing);
     if (has_groups) {
@@ -48,24 +48,24 @@ kw_err kw_groups_need(kw_client *client, kw_view **view, kw_error *error, uint64
     return KW_OK;
 }
 
-kw_err kw_groups_list(void *arg, kw_roster *groups, uint64_t *version)
+kw_err kw_groups_list(void *arg, kw_ring_members *groups, uint64_t *version)
 {
     kw_client *client = arg;
-    kw_roster found = {NULL, 0, 0};
+    kw_ring_members found = {NULL, 0, 0};
     kw_err code = KW_OK;
     kw_gate_lock(&client->publishing);
-    const kw_membership *members = client->members;
+    const kw_ring_state *members = client->members;
     if (members->commits_n == *version) {
         kw_gate_unlock(&client->publishing);
         return KW_OK;
     }
-    for (size_t i = 0; code == KW_OK && i < members->roster.n; i++) {
+    for (size_t i = 0; code == KW_OK && i < members->ring_members.n; i++) {
         kw_member copy;
-        if (!kw_member_is_group(&members->roster.members[i])) {
+        if (!kw_member_is_group(&members->ring_members.members[i])) {
             continue;
         }
-        bool is_copied = kw_member_copy(&copy, &members->roster.members[i], &client->env.mem);
-        if (is_copied && !kw_roster_add(&found, &copy, &client->env.mem)) {
+        bool is_copied = kw_member_copy(&copy, &members->ring_members.members[i], &client->env.mem);
+        if (is_copied && !kw_ring_members_add(&found, &copy, &client->env.mem)) {
             kw_member_fini(&copy, &client->env.mem);
             is_copied = false;
         }
@@ -74,7 +74,7 @@ kw_err kw_groups_list(void *arg, kw_roster *groups, uint64_t *version)
     uint64_t commits_n = members->commits_n;
     kw_gate_unlock(&client->publishing);
     if (code != KW_OK) {
-        kw_roster_fini(&found, &client->env.mem);
+        kw_ring_members_fini(&found, &client->env.mem);
         return code;
     }
     *groups = found;
@@ -87,7 +87,7 @@ void kw_groups_found(void *arg, bool *has_news, const kw_member *group, const kw
     kw_client *client = arg;
     kw_error error = KW_ERROR_INIT;
     kw_gate_lock(&client->publishing);
-    kw_err code = kw_membership_set_group(client->members, client, &error, group, map, has_news);
+    kw_err code = kw_ring_state_set_group(client->members, client, &error, group, map, has_news);
     kw_gate_unlock(&client->publishing);
     if (*has_news) {
         kw_publish_tell(client);

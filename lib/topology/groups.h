@@ -14,7 +14,7 @@ void kw_groups_begin(kw_client *client);
 kw_err kw_groups_need(kw_client *client, kw_view **view, kw_error *error, uint64_t deadline_ns);
 
 /* The owner's part of a fetch (kw_fetch_owner). */
-kw_err kw_groups_list(void *arg, kw_roster *groups, uint64_t *version);
+kw_err kw_groups_list(void *arg, kw_ring_members *groups, uint64_t *version);
 void kw_groups_found(void *arg, bool *has_news, const kw_member *group, const kw_map *map);
 void kw_groups_lost(void *arg, const kw_member *group, const kw_error *failure);
 

@@ -159,8 +159,8 @@ static void test_uri_member_with_a_service_is_a_sentinel_group(void **state)
     kw_config *config = config_of("redis-ring://a=h1,b=s1*3;sentinel=s2:7;zone=z;service=m%2Fx;"
                                   "sentinel=s1,s3;service=lone?sentinel-password=sp");
     const kw_options *options = &config->options;
-    assert_int_equal(options->roster.n, 3);
-    const kw_member *members = options->roster.members;
+    assert_int_equal(options->ring_members.n, 3);
+    const kw_member *members = options->ring_members.members;
     assert_false(kw_member_is_group(&members[0]));
     assert_int_equal(members[0].server.port, 6379);
     assert_true(kw_member_is_group(&members[1]));
@@ -177,9 +177,9 @@ static void test_uri_member_with_a_service_is_a_sentinel_group(void **state)
     kw_options copy;
     const kw_allocator *mem = &config->mem;
     assert_true(kw_options_copy(&copy, options, mem));
-    assert_true(kw_member_is_same_group(&copy.roster.members[1], &members[1]));
-    assert_false(kw_member_is_same_group(&copy.roster.members[2], &members[1]));
-    assert_false(kw_member_is_same_group(&copy.roster.members[0], &members[0]));
+    assert_true(kw_member_is_same_group(&copy.ring_members.members[1], &members[1]));
+    assert_false(kw_member_is_same_group(&copy.ring_members.members[2], &members[1]));
+    assert_false(kw_member_is_same_group(&copy.ring_members.members[0], &members[0]));
     kw_options_fini(&copy, mem);
     kw_config_free(config);
 }
@@ -193,8 +193,8 @@ static void test_uri_members_of_a_ring_have_names_weights_zones_and_replicas(voi
     const kw_options *options = &config->options;
     assert_int_equal(options->scheme, KW_SCHEME_RING);
     assert_string_equal(options->user, "user");
-    assert_int_equal(options->roster.n, 3);
-    const kw_member *members = options->roster.members;
+    assert_int_equal(options->ring_members.n, 3);
+    const kw_member *members = options->ring_members.members;
     assert_string_equal(members[0].name, "a");
     assert_int_equal(members[0].weight, 1);
     assert_string_equal(members[0].zone, "");

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "route/roster.h"
+#include "route/ring_members.h"
 #include "route/ring_map.h"
 #include "unit/ring_make.h"
 
@@ -16,7 +16,7 @@
 
 /* A roster of "name=port" words; every member has the server h:port, and r:port as its
  * replica where the port is even. */
-static void add_members(kw_roster *roster, const char *words)
+static void add_members(kw_ring_members *roster, const char *words)
 {
     char name[64];
     unsigned port;
@@ -29,11 +29,11 @@ static void add_members(kw_roster *roster, const char *words)
             assert_true(kw_endpoint_set(&replica, kw_bytes_of("r"), port));
             assert_true(kw_member_add_replica(&member, &replica, kw_mem_default()));
         }
-        assert_true(kw_roster_add(roster, &member, kw_mem_default()));
+        assert_true(kw_ring_members_add(roster, &member, kw_mem_default()));
     }
 }
 
-static kw_map *map_of(const kw_roster *roster, const kw_map_parts *parts)
+static kw_map *map_of(const kw_ring_members *roster, const kw_map_parts *parts)
 {
     kw_map *map = NULL;
     kw_error error = KW_ERROR_INIT;
@@ -43,7 +43,7 @@ static kw_map *map_of(const kw_roster *roster, const kw_map_parts *parts)
     return map;
 }
 
-static kw_ring *ring_of_roster(const kw_roster *roster, const char *placement)
+static kw_ring *ring_of_roster(const kw_ring_members *roster, const char *placement)
 {
     kw_error error = KW_ERROR_INIT;
     kw_ring *empty = ring_of(placement, "");
@@ -66,7 +66,7 @@ static unsigned port_at(const kw_map *map, uint64_t place)
 static void test_ring_map_shards_are_nodes_with_their_replicas(void **state)
 {
     (void)state;
-    kw_roster roster = {0};
+    kw_ring_members roster = {0};
     add_members(&roster, "c=3 a=1 b=2 d=4");
     kw_map_parts parts = {.ring = ring_of_roster(&roster, "kw1")};
     kw_map *map = map_of(&roster, &parts);
@@ -87,7 +87,7 @@ static void test_ring_map_shards_are_nodes_with_their_replicas(void **state)
     }
     kw_map_unref(map);
     kw_ring_unref(parts.ring);
-    kw_roster_fini(&roster, kw_mem_default());
+    kw_ring_members_fini(&roster, kw_mem_default());
 }
 
 static void test_ring_map_places_are_those_of_the_ring(void **state)
@@ -95,7 +95,7 @@ static void test_ring_map_places_are_those_of_the_ring(void **state)
     (void)state;
     static const char *const placements[] = {"kw1", "modulo", "twemproxy", "go-redis", "jedis"};
     for (size_t p = 0; p < sizeof(placements) / sizeof(placements[0]); p++) {
-        kw_roster roster = {0};
+        kw_ring_members roster = {0};
         add_members(&roster, "a=1 b=2 c=3");
         kw_map_parts parts = {.ring = ring_of_roster(&roster, placements[p])};
         kw_map *map = map_of(&roster, &parts);
@@ -110,7 +110,7 @@ static void test_ring_map_places_are_those_of_the_ring(void **state)
         }
         kw_map_unref(map);
         kw_ring_unref(parts.ring);
-        kw_roster_fini(&roster, kw_mem_default());
+        kw_ring_members_fini(&roster, kw_mem_default());
     }
 }
 
@@ -118,7 +118,7 @@ static void test_ring_map_places_are_those_of_the_ring(void **state)
 static void test_ring_map_next_is_the_first_of_the_list_that_is_up(void **state)
 {
     (void)state;
-    kw_roster roster = {0};
+    kw_ring_members roster = {0};
     add_members(&roster, "a=1 b=2 c=3 d=4 e=5");
     snprintf(roster.members[0].zone, sizeof(roster.members[0].zone), "x");
     snprintf(roster.members[1].zone, sizeof(roster.members[1].zone), "x");
@@ -146,7 +146,7 @@ static void test_ring_map_next_is_the_first_of_the_list_that_is_up(void **state)
         kw_map_unref(map);
     }
     kw_ring_unref(parts.ring);
-    kw_roster_fini(&roster, kw_mem_default());
+    kw_ring_members_fini(&roster, kw_mem_default());
 }
 
 static void test_ring_map_an_ejected_node_has_nothing_and_keeps_its_shard(void **state)
@@ -154,7 +154,7 @@ static void test_ring_map_an_ejected_node_has_nothing_and_keeps_its_shard(void *
     (void)state;
     static const char *const placements[] = {"kw1", "modulo", "twemproxy", "go-redis"};
     for (size_t p = 0; p < sizeof(placements) / sizeof(placements[0]); p++) {
-        kw_roster roster = {0};
+        kw_ring_members roster = {0};
         add_members(&roster, "a=1 b=2 c=3");
         kw_map_parts parts = {.ring = ring_of_roster(&roster, placements[p])};
         kw_ring_change *change = kw_ring_change_of(parts.ring, NULL);
@@ -173,14 +173,14 @@ static void test_ring_map_an_ejected_node_has_nothing_and_keeps_its_shard(void *
         kw_map_unref(map);
         kw_ring_unref(parts.live);
         kw_ring_unref(parts.ring);
-        kw_roster_fini(&roster, kw_mem_default());
+        kw_ring_members_fini(&roster, kw_mem_default());
     }
 }
 
 static void test_ring_map_without_members_places_nothing(void **state)
 {
     (void)state;
-    kw_roster roster = {0};
+    kw_ring_members roster = {0};
     kw_map_parts parts = {.ring = ring_of_roster(&roster, "kw1")};
     kw_map *map = map_of(&roster, &parts);
     assert_int_equal(kw_map_shards_n(map), 0);
@@ -219,7 +219,7 @@ static void test_ring_map_a_name_is_made_of_the_address(void **state)
 static void test_ring_map_each_allocation_failing_leaks_nothing(void **state)
 {
     (void)state;
-    kw_roster roster = {0};
+    kw_ring_members roster = {0};
     add_members(&roster, "a=1 b=2 c=3");
     kw_map_parts parts = {.ring = ring_of_roster(&roster, "kw1")};
     kw_err code = KW_ERR_NOMEM;
@@ -227,18 +227,18 @@ static void test_ring_map_each_allocation_failing_leaks_nothing(void **state)
         kw_test_memory memory;
         kw_test_memory_init(&memory, fail_at);
         kw_map *map = NULL;
-        kw_roster copy = {0};
-        code = kw_roster_copy(&copy, &roster, &memory.allocator) ? KW_OK : KW_ERR_NOMEM;
+        kw_ring_members copy = {0};
+        code = kw_ring_members_copy(&copy, &roster, &memory.allocator) ? KW_OK : KW_ERR_NOMEM;
         if (code == KW_OK) {
             code = kw_ring_map_new(&map, NULL, &memory.allocator, &copy, &parts);
         }
         kw_map_unref(map);
-        kw_roster_fini(&copy, &memory.allocator);
+        kw_ring_members_fini(&copy, &memory.allocator);
         assert_int_equal(kw_test_memory_live(&memory), 0);
         assert_true(fail_at < 100);
     }
     kw_ring_unref(parts.ring);
-    kw_roster_fini(&roster, kw_mem_default());
+    kw_ring_members_fini(&roster, kw_mem_default());
 }
 
 int main(void)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "topology/membership.h"
+#include "topology/ring_state.h"
 
 #include "topology/publish.h"
 #include "base/error.h"
@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-kw_ring *kw_membership_placement(const kw_options *options, const kw_allocator *mem,
+kw_ring *kw_ring_state_placement(const kw_options *options, const kw_allocator *mem,
                                  kw_error *error)
 {
     char text[KW_RING_PLACEMENT_MAX + 16];
@@ -29,47 +29,48 @@ kw_ring *kw_membership_placement(const kw_options *options, const kw_allocator *
     return ring;
 }
 
-kw_membership *kw_membership_of(const kw_roster *roster, kw_ring *ring, const kw_allocator *mem)
+kw_ring_state *kw_ring_state_of(const kw_ring_members *ring_members, kw_ring *ring,
+                                const kw_allocator *mem)
 {
-    kw_membership *self = kw_mem_calloc(mem, 1, sizeof(*self));
+    kw_ring_state *self = kw_mem_calloc(mem, 1, sizeof(*self));
     if (self == NULL) {
         kw_ring_unref(ring);
         return NULL;
     }
     self->ring = ring;
     self->down = kw_mem_calloc(mem, kw_ring_nodes_n(ring), 1);
-    if (self->down == NULL || !kw_roster_copy(&self->roster, roster, mem)) {
-        kw_membership_free(self, mem);
+    if (self->down == NULL || !kw_ring_members_copy(&self->ring_members, ring_members, mem)) {
+        kw_ring_state_free(self, mem);
         return NULL;
     }
     return self;
 }
 
-void kw_membership_free(kw_membership *self, const kw_allocator *mem)
+void kw_ring_state_free(kw_ring_state *self, const kw_allocator *mem)
 {
     if (self != NULL) {
         kw_ring_unref(self->ring);
-        kw_roster_fini(&self->roster, mem);
+        kw_ring_members_fini(&self->ring_members, mem);
         kw_mem_free(mem, self->down);
         kw_mem_free(mem, self);
     }
 }
 
-kw_membership *kw_membership_new(const kw_options *options, kw_ring *placement,
+kw_ring_state *kw_ring_state_new(const kw_options *options, kw_ring *placement,
                                  const kw_allocator *mem, kw_error *error)
 {
     kw_error failure = KW_ERROR_INIT;
-    kw_roster roster = {NULL, 0, 0};
-    kw_membership *self = NULL;
+    kw_ring_members ring_members = {NULL, 0, 0};
+    kw_ring_state *self = NULL;
     kw_error_set(&failure, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for a ring");
-    if (kw_roster_copy(&roster, &options->roster, mem)) {
-        for (size_t i = 0; i < roster.n; i++) {
-            kw_ring_map_name(&roster.members[i], placement);
+    if (kw_ring_members_copy(&ring_members, &options->ring_members, mem)) {
+        for (size_t i = 0; i < ring_members.n; i++) {
+            kw_ring_map_name(&ring_members.members[i], placement);
         }
-        kw_ring *ring = kw_ring_map_ring(&roster, placement, &failure);
-        self = ring != NULL ? kw_membership_of(&roster, ring, mem) : NULL;
+        kw_ring *ring = kw_ring_map_ring(&ring_members, placement, &failure);
+        self = ring != NULL ? kw_ring_state_of(&ring_members, ring, mem) : NULL;
     }
-    kw_roster_fini(&roster, mem);
+    kw_ring_members_fini(&ring_members, mem);
     if (self == NULL) {
         kw_err code = failure.code == KW_ERR_ARGUMENT ? KW_ERR_CONFIG : failure.code;
         kw_error_set(error, code, KW_EFFECT_NONE, "%s", failure.text);
@@ -78,7 +79,7 @@ kw_membership *kw_membership_new(const kw_options *options, kw_ring *placement,
 }
 
 /* The ring without those that are down; *live is NULL where none is, or no other is left. */
-static kw_err eject(kw_ring **live, const kw_membership *self, kw_error *error)
+static kw_err eject(kw_ring **live, const kw_ring_state *self, kw_error *error)
 {
     *live = NULL;
     bool has_down = false;
@@ -102,7 +103,7 @@ static kw_err eject(kw_ring **live, const kw_membership *self, kw_error *error)
     return code;
 }
 
-kw_err kw_membership_publish(const kw_membership *self, kw_client *client, kw_error *error)
+kw_err kw_ring_state_publish(const kw_ring_state *self, kw_client *client, kw_error *error)
 {
     kw_map *map;
     kw_map_parts parts = {.ring = self->ring, .is_down = self->down};
@@ -112,7 +113,7 @@ kw_err kw_membership_publish(const kw_membership *self, kw_client *client, kw_er
         code = eject(&parts.live, self, error);
     }
     if (code == KW_OK) {
-        code = kw_ring_map_new(&map, error, &client->env.mem, &self->roster, &parts);
+        code = kw_ring_map_new(&map, error, &client->env.mem, &self->ring_members, &parts);
     }
     kw_ring_unref(parts.live);
     if (code != KW_OK) {
@@ -127,10 +128,10 @@ kw_err kw_membership_publish(const kw_membership *self, kw_client *client, kw_er
 }
 
 /* The place of a server's mark, or NULL where it is no member. */
-static unsigned char *mark_of(const kw_membership *self, const kw_endpoint *server)
+static unsigned char *mark_of(const kw_ring_state *self, const kw_endpoint *server)
 {
-    for (size_t i = 0; i < self->roster.n; i++) {
-        const kw_member *member = &self->roster.members[i];
+    for (size_t i = 0; i < self->ring_members.n; i++) {
+        const kw_member *member = &self->ring_members.members[i];
         uint32_t node;
         if (kw_endpoint_equal(&member->server, server) &&
             kw_ring_find(self->ring, &node, member->name, member->name_len) == KW_OK) {
@@ -140,7 +141,7 @@ static unsigned char *mark_of(const kw_membership *self, const kw_endpoint *serv
     return NULL;
 }
 
-kw_err kw_membership_set_down(kw_membership *self, kw_client *client, const kw_endpoint *server,
+kw_err kw_ring_state_set_down(kw_ring_state *self, kw_client *client, const kw_endpoint *server,
                               bool is_down)
 {
     unsigned char *mark = mark_of(self, server);
@@ -149,20 +150,21 @@ kw_err kw_membership_set_down(kw_membership *self, kw_client *client, const kw_e
     }
     unsigned char before = *mark;
     *mark = is_down ? 1 : 0;
-    kw_err code = kw_membership_publish(self, client, NULL);
+    kw_err code = kw_ring_state_publish(self, client, NULL);
     if (code != KW_OK) {
         *mark = before;
     }
     return code;
 }
 
-void kw_membership_take_down(kw_membership *self, const kw_membership *from)
+void kw_ring_state_take_down(kw_ring_state *self, const kw_ring_state *from)
 {
     for (size_t i = 0; i < kw_ring_nodes_n(from->ring); i++) {
         size_t len;
         kw_bytes name = {kw_ring_node_name(from->ring, &len, (uint32_t)i), 0};
         name.len = len;
-        const kw_member *member = from->down[i] != 0 ? kw_roster_find(&from->roster, name) : NULL;
+        const kw_member *member =
+            from->down[i] != 0 ? kw_ring_members_find(&from->ring_members, name) : NULL;
         unsigned char *mark = member != NULL ? mark_of(self, &member->server) : NULL;
         if (mark != NULL) {
             *mark = 1;
@@ -190,17 +192,17 @@ static bool has_same_replicas(const kw_member *a, const kw_member *b)
     return is_same;
 }
 
-static kw_member *member_at(const kw_membership *self, const kw_endpoint *server)
+static kw_member *member_at(const kw_ring_state *self, const kw_endpoint *server)
 {
-    for (size_t i = 0; i < self->roster.n; i++) {
-        if (kw_endpoint_equal(&self->roster.members[i].server, server)) {
-            return &self->roster.members[i];
+    for (size_t i = 0; i < self->ring_members.n; i++) {
+        if (kw_endpoint_equal(&self->ring_members.members[i].server, server)) {
+            return &self->ring_members.members[i];
         }
     }
     return NULL;
 }
 
-kw_err kw_membership_set_replicas(kw_membership *self, kw_client *client, kw_error *error,
+kw_err kw_ring_state_set_replicas(kw_ring_state *self, kw_client *client, kw_error *error,
                                   const kw_endpoint *server, const kw_member *found, bool *has_news)
 {
     kw_member *member = member_at(self, server);
@@ -219,7 +221,7 @@ kw_err kw_membership_set_replicas(kw_membership *self, kw_client *client, kw_err
         bool is_added = kw_member_add_replica(member, &found->replicas[i], &client->env.mem);
         code = is_added ? KW_OK : KW_ERR_NOMEM;
     }
-    code = code == KW_OK ? kw_membership_publish(self, client, error) : code;
+    code = code == KW_OK ? kw_ring_state_publish(self, client, error) : code;
     kw_member_fini(code == KW_OK ? &before : member, &client->env.mem);
     if (code != KW_OK) {
         *member = before;
@@ -229,16 +231,16 @@ kw_err kw_membership_set_replicas(kw_membership *self, kw_client *client, kw_err
 }
 
 /* The member that is that group; NULL: none is. */
-static kw_member *find_group(const kw_membership *self, const kw_member *group)
+static kw_member *find_group(const kw_ring_state *self, const kw_member *group)
 {
     kw_bytes name = {group->name, group->name_len};
-    kw_member *member = kw_roster_find(&self->roster, name);
+    kw_member *member = kw_ring_members_find(&self->ring_members, name);
     return member != NULL && kw_member_is_same_group(member, group) ? member : NULL;
 }
 
 /* The group as the map of its one shard has it. Servers that are elsewhere in the ring are no
  * replicas of it. False where there is no memory. */
-static bool read_group(kw_member *fresh, const kw_membership *self, const kw_member *member,
+static bool read_group(kw_member *fresh, const kw_ring_state *self, const kw_member *member,
                        const kw_map *map, const kw_allocator *mem)
 {
     const kw_map_shard *shard = kw_map_shard_at(map, 0);
@@ -250,8 +252,8 @@ static bool read_group(kw_member *fresh, const kw_membership *self, const kw_mem
     for (size_t i = 0; i < shard->replicas_n && fresh->replicas_n < KW_MEMBER_REPLICAS_MAX; i++) {
         const kw_endpoint *replica = kw_map_node(map, kw_map_replica(map, shard, i));
         bool is_elsewhere = false;
-        for (size_t k = 0; k < self->roster.n; k++) {
-            const kw_member *other = &self->roster.members[k];
+        for (size_t k = 0; k < self->ring_members.n; k++) {
+            const kw_member *other = &self->ring_members.members[k];
             is_elsewhere =
                 is_elsewhere || (other != member && (kw_endpoint_equal(&other->server, replica) ||
                                                      has_replica(other, replica)));
@@ -264,7 +266,7 @@ static bool read_group(kw_member *fresh, const kw_membership *self, const kw_mem
     return true;
 }
 
-kw_err kw_membership_set_group(kw_membership *self, kw_client *client, kw_error *error,
+kw_err kw_ring_state_set_group(kw_ring_state *self, kw_client *client, kw_error *error,
                                const kw_member *group, const kw_map *map, bool *has_news)
 {
     const kw_allocator *mem = &client->env.mem;
@@ -283,7 +285,7 @@ kw_err kw_membership_set_group(kw_membership *self, kw_client *client, kw_error 
     }
     kw_member before = *member;
     *member = fresh;
-    kw_err code = kw_membership_publish(self, client, error);
+    kw_err code = kw_ring_state_publish(self, client, error);
     kw_member_fini(code == KW_OK ? &before : member, mem);
     if (code != KW_OK) {
         *member = before;
@@ -292,11 +294,11 @@ kw_err kw_membership_set_group(kw_membership *self, kw_client *client, kw_error 
     return code;
 }
 
-kw_err kw_membership_take_groups(kw_membership *self, const kw_membership *from,
+kw_err kw_ring_state_take_groups(kw_ring_state *self, const kw_ring_state *from,
                                  const kw_allocator *mem)
 {
-    for (size_t i = 0; i < from->roster.n; i++) {
-        const kw_member *known = &from->roster.members[i];
+    for (size_t i = 0; i < from->ring_members.n; i++) {
+        const kw_member *known = &from->ring_members.members[i];
         kw_member *member = kw_member_is_group(known) ? find_group(self, known) : NULL;
         kw_member fresh;
         if (member == NULL) {

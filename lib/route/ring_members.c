@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "route/roster.h"
+#include "route/ring_members.h"
 
 #include <string.h>
 
@@ -75,52 +75,56 @@ void kw_member_fini(kw_member *member, const kw_allocator *mem)
     member->sentinels_n = 0;
 }
 
-bool kw_roster_add(kw_roster *roster, const kw_member *member, const kw_allocator *mem)
+bool kw_ring_members_add(kw_ring_members *ring_members, const kw_member *member,
+                         const kw_allocator *mem)
 {
-    if (roster->n == roster->capacity) {
-        size_t capacity = roster->capacity > 0 ? 2 * roster->capacity : 4;
-        kw_member *members = kw_mem_resize(mem, roster->members, capacity, sizeof(members[0]));
+    if (ring_members->n == ring_members->capacity) {
+        size_t capacity = ring_members->capacity > 0 ? 2 * ring_members->capacity : 4;
+        kw_member *members =
+            kw_mem_resize(mem, ring_members->members, capacity, sizeof(members[0]));
         if (members == NULL) {
             return false;
         }
-        roster->members = members;
-        roster->capacity = capacity;
+        ring_members->members = members;
+        ring_members->capacity = capacity;
     }
-    roster->members[roster->n++] = *member;
+    ring_members->members[ring_members->n++] = *member;
     return true;
 }
 
-kw_member *kw_roster_find(const kw_roster *roster, kw_bytes name)
+kw_member *kw_ring_members_find(const kw_ring_members *ring_members, kw_bytes name)
 {
-    for (size_t i = 0; i < roster->n; i++) {
-        kw_bytes known = {roster->members[i].name, roster->members[i].name_len};
+    for (size_t i = 0; i < ring_members->n; i++) {
+        kw_bytes known = {ring_members->members[i].name, ring_members->members[i].name_len};
         if (kw_bytes_equal(known, name)) {
-            return &roster->members[i];
+            return &ring_members->members[i];
         }
     }
     return NULL;
 }
 
-void kw_roster_remove(kw_roster *roster, kw_member *member, const kw_allocator *mem)
+void kw_ring_members_remove(kw_ring_members *ring_members, kw_member *member,
+                            const kw_allocator *mem)
 {
-    size_t behind = roster->n - 1 - (size_t)(member - roster->members);
+    size_t behind = ring_members->n - 1 - (size_t)(member - ring_members->members);
     kw_member_fini(member, mem);
     memmove(member, member + 1, behind * sizeof(*member));
-    roster->n--;
+    ring_members->n--;
 }
 
-bool kw_roster_copy(kw_roster *copy, const kw_roster *roster, const kw_allocator *mem)
+bool kw_ring_members_copy(kw_ring_members *copy, const kw_ring_members *ring_members,
+                          const kw_allocator *mem)
 {
-    kw_roster fresh = {NULL, 0, 0};
-    for (size_t i = 0; i < roster->n; i++) {
+    kw_ring_members fresh = {NULL, 0, 0};
+    for (size_t i = 0; i < ring_members->n; i++) {
         kw_member member;
-        if (!kw_member_copy(&member, &roster->members[i], mem)) {
-            kw_roster_fini(&fresh, mem);
+        if (!kw_member_copy(&member, &ring_members->members[i], mem)) {
+            kw_ring_members_fini(&fresh, mem);
             return false;
         }
-        if (!kw_roster_add(&fresh, &member, mem)) {
+        if (!kw_ring_members_add(&fresh, &member, mem)) {
             kw_member_fini(&member, mem);
-            kw_roster_fini(&fresh, mem);
+            kw_ring_members_fini(&fresh, mem);
             return false;
         }
     }
@@ -128,11 +132,11 @@ bool kw_roster_copy(kw_roster *copy, const kw_roster *roster, const kw_allocator
     return true;
 }
 
-void kw_roster_fini(kw_roster *roster, const kw_allocator *mem)
+void kw_ring_members_fini(kw_ring_members *ring_members, const kw_allocator *mem)
 {
-    for (size_t i = 0; i < roster->n; i++) {
-        kw_member_fini(&roster->members[i], mem);
+    for (size_t i = 0; i < ring_members->n; i++) {
+        kw_member_fini(&ring_members->members[i], mem);
     }
-    kw_mem_free(mem, roster->members);
-    memset(roster, 0, sizeof(*roster));
+    kw_mem_free(mem, ring_members->members);
+    memset(ring_members, 0, sizeof(*ring_members));
 }

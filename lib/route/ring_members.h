@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Roster: the members of a ring as settings name them: servers, or Sentinel groups, with
+/* Ring members: the members of a ring as settings name them: servers, or Sentinel groups, with
  * names, weights, zones and replicas. */
-#ifndef ROUTE_ROSTER_H
-#define ROUTE_ROSTER_H
+#ifndef ROUTE_RING_MEMBERS_H
+#define ROUTE_RING_MEMBERS_H
 
 #include "base/endpoint.h"
 #include "base/memory.h"
@@ -33,11 +33,11 @@ static inline bool kw_member_is_group(const kw_member *member)
 }
 
 /* In the order in which they were given. Zero is an empty one. */
-typedef struct kw_roster {
+typedef struct kw_ring_members {
     kw_member *members;
     size_t n;
     size_t capacity;
-} kw_roster;
+} kw_ring_members;
 
 /* One more replica of member; false when there is no memory. */
 bool kw_member_add_replica(kw_member *member, const kw_endpoint *replica, const kw_allocator *mem);
@@ -58,14 +58,17 @@ void kw_member_fini(kw_member *member, const kw_allocator *mem);
 
 /* Adds the member, with what it holds; false, and it stays the caller's, when there is no
  * memory. */
-bool kw_roster_add(kw_roster *roster, const kw_member *member, const kw_allocator *mem);
+bool kw_ring_members_add(kw_ring_members *ring_members, const kw_member *member,
+                         const kw_allocator *mem);
 
 /* The member of that name; NULL: none. */
-kw_member *kw_roster_find(const kw_roster *roster, kw_bytes name);
-void kw_roster_remove(kw_roster *roster, kw_member *member, const kw_allocator *mem);
+kw_member *kw_ring_members_find(const kw_ring_members *ring_members, kw_bytes name);
+void kw_ring_members_remove(kw_ring_members *ring_members, kw_member *member,
+                            const kw_allocator *mem);
 
 /* False, and nothing written, when there is no memory. */
-bool kw_roster_copy(kw_roster *copy, const kw_roster *roster, const kw_allocator *mem);
-void kw_roster_fini(kw_roster *roster, const kw_allocator *mem);
+bool kw_ring_members_copy(kw_ring_members *copy, const kw_ring_members *ring_members,
+                          const kw_allocator *mem);
+void kw_ring_members_fini(kw_ring_members *ring_members, const kw_allocator *mem);
 
 #endif
