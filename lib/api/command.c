@@ -85,15 +85,15 @@ static kw_reply *plan_and_run(kw_client *client, kw_error *error, const kw_call_
     kw_reply *reply = NULL;
     uint64_t start_ns = 0;
     uint64_t deadline_ns = 0;
-    bool is_torn = true;
-    while (reply == NULL && is_torn &&
+    bool is_stale_split = true;
+    while (reply == NULL && is_stale_split &&
            kw_plan_init(&plan, client, error, options, argv, argc) == KW_OK) {
         plan.deadline_ns = deadline_ns > 0 ? deadline_ns : plan.deadline_ns;
         plan.start_ns = start_ns > 0 ? start_ns : plan.start_ns;
         start_ns = plan.start_ns;
         deadline_ns = plan.deadline_ns;
         reply = run(client, error, &plan, &task);
-        is_torn = kw_plan_is_torn(&plan);
+        is_stale_split = kw_plan_is_stale_split(&plan);
         kw_plan_fini(&plan);
     }
     return reply;

@@ -127,9 +127,10 @@ kw_err kw_client_key_node(kw_client *client, kw_error *error, char *node, size_t
     code = need_view(client, &view, error, deadline_of(client));
     if (code == KW_OK) {
         kw_bytes whole = {key, key_len};
-        const kw_node *owner = kw_plan_is_ring(client)
-                                   ? kw_view_at_place(view, kw_place_of(client->placement, whole))
-                                   : kw_view_owner(view, kw_slot_of(key, key_len));
+        const kw_node *owner =
+            kw_plan_is_ring(client)
+                ? kw_view_at_position(view, kw_ring_position_of(client->placement, whole))
+                : kw_view_owner(view, kw_slot_of(key, key_len));
         if (owner == NULL) {
             code = kw_error_set(error, KW_ERR_NOT_SERVED, KW_EFFECT_NONE, "no node has this key");
         } else {

@@ -34,7 +34,7 @@ static kw_session *new_session(kw_client *client, kw_error *error, const char *k
     session->slot = kw_drive_has_slots(client) ? kw_slot_of(key, key_len) : 0;
     if (kw_plan_is_ring(client)) {
         kw_bytes whole = {key, key_len};
-        session->place = kw_place_of(client->placement, whole);
+        session->position = kw_ring_position_of(client->placement, whole);
     }
     return session;
 }

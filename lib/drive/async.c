@@ -120,7 +120,7 @@ static void wait_for_map(kw_async *async)
     async->item.plan = async->more->plan;
     async->item.plan.kind = KW_PLAN_ANY;
     async->item.plan.node = NULL;
-    async->item.plan.places = NULL;
+    async->item.plan.positions = NULL;
     async->item.is_map_only = true;
 }
 
@@ -159,7 +159,7 @@ static kw_err prepare(kw_client *client, kw_error *error, kw_async *async)
     }
     async->item.plan = more->plan;
     more->plan.node = NULL; /* the item's now */
-    more->plan.places = NULL;
+    more->plan.positions = NULL;
     async->item.encoded = more->encoded;
     return KW_OK;
 }

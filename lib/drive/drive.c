@@ -33,15 +33,15 @@ kw_op_spec kw_drive_spec(const kw_client *client, const kw_plan *plan)
     return spec;
 }
 
-/* The one owner of all the places, which may be down. */
+/* The one owner of all the positions, which may be down. */
 static kw_node *look_for_owner(const kw_view *view, const kw_plan *plan)
 {
-    uint16_t shard = kw_map_shard_at_place(view->map, plan->place);
+    uint16_t shard = kw_map_shard_at_position(view->map, plan->position);
     if (plan->view_n != 0 && plan->view_n != view->number) {
         return NULL;
     }
-    for (size_t i = 0; plan->places != NULL && i < plan->places->n; i++) {
-        if (kw_map_shard_at_place(view->map, plan->places->at[i]) != shard) {
+    for (size_t i = 0; plan->positions != NULL && i < plan->positions->n; i++) {
+        if (kw_map_shard_at_position(view->map, plan->positions->at[i]) != shard) {
             return NULL;
         }
     }
@@ -65,7 +65,7 @@ static kw_node *look_for_primary(const kw_view *view, const kw_plan *plan, kw_ra
     switch (plan->kind) {
     case KW_PLAN_SLOT:
         return kw_view_owner(view, plan->slot);
-    case KW_PLAN_PLACE:
+    case KW_PLAN_POSITION:
         return unless_down(view, look_for_owner(view, plan));
     case KW_PLAN_NODE:
         return kw_view_is_down(view, plan->node) && !plan->is_ours ? NULL : plan->node;
@@ -84,7 +84,7 @@ static kw_node *look_for_primary(const kw_view *view, const kw_plan *plan, kw_ra
 kw_node *kw_drive_look(const kw_view *view, const kw_plan *plan, kw_random *random)
 {
     kw_node *node = look_for_primary(view, plan, random);
-    if (node == NULL && plan->kind == KW_PLAN_PLACE && plan->read != KW_READ_OF_PRIMARY &&
+    if (node == NULL && plan->kind == KW_PLAN_POSITION && plan->read != KW_READ_OF_PRIMARY &&
         (node = look_for_owner(view, plan)) != NULL) {
         /* The replicas of a node that is down still answer. */
         kw_view_read read = {plan->read, plan->zone, plan->after};
@@ -117,8 +117,8 @@ void kw_drive_note_node(kw_op *op, const kw_plan *plan, const kw_node *node)
 static void tell_obstacle(const kw_view *view, const kw_plan *plan, kw_op *op)
 {
     uint16_t shard = KW_MAP_NO_SHARD;
-    if (plan->kind == KW_PLAN_PLACE) {
-        shard = kw_map_shard_at_place(view->map, plan->place);
+    if (plan->kind == KW_PLAN_POSITION) {
+        shard = kw_map_shard_at_position(view->map, plan->position);
     }
     op->obstacle =
         plan->kind == KW_PLAN_NODE || (shard != KW_MAP_NO_SHARD && kw_map_is_down(view->map, shard))
@@ -127,9 +127,9 @@ static void tell_obstacle(const kw_view *view, const kw_plan *plan, kw_op *op)
     if (plan->view_n != 0 && plan->view_n != view->number) {
         op->obstacle = KW_ERR_CROSSSLOT;
     }
-    for (size_t i = 0; plan->places != NULL && i < plan->places->n; i++) {
-        if (kw_map_shard_at_place(view->map, plan->places->at[i]) != shard) {
-            plan->places->is_torn = true;
+    for (size_t i = 0; plan->positions != NULL && i < plan->positions->n; i++) {
+        if (kw_map_shard_at_position(view->map, plan->positions->at[i]) != shard) {
+            plan->positions->is_stale_split = true;
             op->obstacle = KW_ERR_CROSSSLOT;
         }
     }
@@ -305,7 +305,7 @@ static bool was_replaced(const kw_view *view, const kw_plan *plan, const kw_node
 bool kw_drive_has_lost_owner(kw_client *client, const kw_plan *plan, const kw_op *op,
                              const kw_node *node)
 {
-    bool is_of_group = plan->kind == KW_PLAN_PLACE && kw_node_is_of_group(node);
+    bool is_of_group = plan->kind == KW_PLAN_POSITION && kw_node_is_of_group(node);
     if ((plan->kind != KW_PLAN_SLOT && !is_of_group) || op->is_asking) {
         return false;
     }
@@ -354,11 +354,11 @@ static const char *hint_of(const kw_step *step, const kw_plan *plan, bool is_rin
 /* The node that a ring has the command for, where it was not sent to any: a reference. */
 static kw_node *find_owner(kw_client *client, const kw_plan *plan)
 {
-    if (!kw_plan_is_ring(client) || plan->kind != KW_PLAN_PLACE) {
+    if (!kw_plan_is_ring(client) || plan->kind != KW_PLAN_POSITION) {
         return plan->node != NULL ? kw_node_ref(plan->node) : NULL;
     }
     kw_view *view = kw_client_view(client);
-    kw_node *node = kw_view_at_place(view, plan->place);
+    kw_node *node = kw_view_at_position(view, plan->position);
     node = node != NULL ? kw_node_ref(node) : NULL;
     kw_view_unref(view);
     return node;

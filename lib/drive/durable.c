@@ -141,7 +141,7 @@ kw_reply *kw_durable_send(kw_client *client, kw_error *error, const kw_plan *pla
     session.client = client;
     session.pid = client->fork.pid;
     session.slot = plan->slot;
-    session.place = plan->place;
+    session.position = plan->position;
     kw_reply *reply = kw_session_run_tailed(&session, error, plan, encoded, tail);
     kw_session_drop(&session);
     return reply;

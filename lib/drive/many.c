@@ -119,7 +119,7 @@ static kw_reply *join_parts(kw_many *self, kw_error *error)
 
 /* Parts that no node has seen, as the ring was changed and their keys may have several
  * owners now, are split anew. */
-static void redo_torn(kw_many *self)
+static void redo_stale_split(kw_many *self)
 {
     for (size_t i = 0; i < self->items_n; i++) {
         kw_item *item = &self->items[i];
@@ -260,7 +260,7 @@ kw_reply *kw_call_run_split(kw_client *client, kw_error *error, const kw_plan *p
         return NULL;
     }
     if (kw_run_all(client, self.items, self.items_n, plan->deadline_ns) != KW_OK) {
-        redo_torn(&self);
+        redo_stale_split(&self);
     }
     kw_reply *reply = kw_many_finish(&self, error);
     kw_many_fini(&self);

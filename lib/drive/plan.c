@@ -376,8 +376,8 @@ void kw_plan_fini(kw_plan *plan)
     }
     kw_node_unref(plan->node);
     plan->node = NULL;
-    kw_places_free(plan->places);
-    plan->places = NULL;
+    kw_ring_positions_free(plan->positions);
+    plan->positions = NULL;
 }
 
 bool kw_plan_is_ordered(const kw_plan *a, const kw_plan *b)
@@ -385,9 +385,10 @@ bool kw_plan_is_ordered(const kw_plan *a, const kw_plan *b)
     if (a->kind != b->kind) {
         return false;
     }
-    if (a->kind == KW_PLAN_PLACE) {
-        bool is_one = a->places == NULL && b->places == NULL && a->view_n == 0 && b->view_n == 0;
-        return a->place == b->place || !is_one;
+    if (a->kind == KW_PLAN_POSITION) {
+        bool is_one =
+            a->positions == NULL && b->positions == NULL && a->view_n == 0 && b->view_n == 0;
+        return a->position == b->position || !is_one;
     }
     return a->kind == KW_PLAN_SLOT && a->slot == b->slot;
 }

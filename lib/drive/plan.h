@@ -7,14 +7,14 @@
 
 #include "api/client.h"
 #include "route/command.h"
-#include "route/places.h"
+#include "route/ring_positions.h"
 
 typedef enum kw_plan_kind {
-    KW_PLAN_SLOT,  /* the owner of slot */
-    KW_PLAN_PLACE, /* the owner of place, on a ring */
-    KW_PLAN_SPLIT, /* keys in many slots, of a command that can be split */
-    KW_PLAN_ANY,   /* any primary */
-    KW_PLAN_NODE,  /* node */
+    KW_PLAN_SLOT,     /* the owner of slot */
+    KW_PLAN_POSITION, /* the owner of position, on a ring */
+    KW_PLAN_SPLIT,    /* keys in many slots, of a command that can be split */
+    KW_PLAN_ANY,      /* any primary */
+    KW_PLAN_NODE,     /* node */
     KW_PLAN_ALL_PRIMARIES,
     KW_PLAN_ALL_NODES
 } kw_plan_kind;
@@ -22,10 +22,10 @@ typedef enum kw_plan_kind {
 typedef struct kw_plan {
     kw_plan_kind kind;
     uint16_t slot;                  /* of KW_PLAN_SLOT */
-    uint64_t place;                 /* of KW_PLAN_PLACE: of its first key */
-    kw_places *places;              /* of KW_PLAN_PLACE: those of all its keys, which must have
-                                       one owner; NULL: there is but one place */
-    uint64_t view_n;                /* of KW_PLAN_PLACE: the only view by which its keys are
+    uint64_t position;              /* of KW_PLAN_POSITION: of its first key */
+    kw_ring_positions *positions;   /* of KW_PLAN_POSITION: those of all its keys, which must have
+                            one owner; NULL: there is but one position */
+    uint64_t view_n;                /* of KW_PLAN_POSITION: the only view by which its keys are
                                        known to have one owner; 0: any */
     kw_node *node;                  /* of KW_PLAN_NODE: a reference; of KW_PLAN_ANY: the one
                                        that is to be preferred, or NULL */

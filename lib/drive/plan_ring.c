@@ -20,8 +20,8 @@ kw_err kw_plan_ring_check(const kw_client *client, kw_error *error)
 
 void kw_plan_ring_key(kw_plan *plan, const kw_client *client, kw_bytes key)
 {
-    plan->kind = KW_PLAN_PLACE;
-    plan->place = kw_place_of(client->placement, key);
+    plan->kind = KW_PLAN_POSITION;
+    plan->position = kw_ring_position_of(client->placement, key);
 }
 
 static uint16_t shard_of(const void *arg, kw_bytes key)
@@ -63,7 +63,7 @@ static kw_err refuse(kw_error *error, const kw_view *view, kw_bytes a, kw_bytes 
 /* What the first look at the keys says. */
 typedef struct survey {
     size_t keys_n;
-    bool is_one_place;
+    bool is_one_position;
     size_t foreign; /* the first key with another owner than the first one; keys_n: none */
 } survey;
 
@@ -71,13 +71,13 @@ static survey look(const kw_view *view, const kw_keys *keys, const kw_bytes *arg
 {
     survey found = {kw_keys_count(keys), true, 0};
     kw_bytes first = kw_keys_at(keys, argv, 0);
-    uint64_t place = kw_place_of(kw_map_ring(view->map), first);
-    uint16_t owner = kw_map_shard_at_place(view->map, place);
+    uint64_t position = kw_ring_position_of(kw_map_ring(view->map), first);
+    uint16_t owner = kw_map_shard_at_position(view->map, position);
     for (found.foreign = 1; found.foreign < found.keys_n; found.foreign++) {
         kw_bytes key = kw_keys_at(keys, argv, found.foreign);
-        uint64_t other = kw_place_of(kw_map_ring(view->map), key);
-        found.is_one_place = found.is_one_place && other == place;
-        if (other != place && kw_map_shard_at_place(view->map, other) != owner) {
+        uint64_t other = kw_ring_position_of(kw_map_ring(view->map), key);
+        found.is_one_position = found.is_one_position && other == position;
+        if (other != position && kw_map_shard_at_position(view->map, other) != owner) {
             break;
         }
     }
@@ -103,12 +103,13 @@ kw_err kw_plan_ring_keys(kw_plan *plan, kw_client *client, kw_error *error, cons
     } else if (found.foreign < n) {
         code =
             refuse(error, view, kw_keys_at(keys, argv, 0), kw_keys_at(keys, argv, found.foreign));
-    } else if (!found.is_one_place) {
-        plan->places = kw_places_new(&client->env.mem, n);
-        for (size_t i = 0; plan->places != NULL && i < n; i++) {
-            plan->places->at[i] = kw_place_of(client->placement, kw_keys_at(keys, argv, i));
+    } else if (!found.is_one_position) {
+        plan->positions = kw_ring_positions_new(&client->env.mem, n);
+        for (size_t i = 0; plan->positions != NULL && i < n; i++) {
+            plan->positions->at[i] =
+                kw_ring_position_of(client->placement, kw_keys_at(keys, argv, i));
         }
-        code = plan->places != NULL ? KW_OK : KW_ERR_NOMEM;
+        code = plan->positions != NULL ? KW_OK : KW_ERR_NOMEM;
     }
     kw_view_unref(view);
     if (code == KW_ERR_NOMEM) {

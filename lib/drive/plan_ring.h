@@ -38,9 +38,9 @@ void kw_plan_ring_part(kw_plan *plan, const kw_client *client, uint64_t view_n,
 
 /* True where the ring has changed since the plan was made, so that its keys have different
  * owners now. */
-static inline bool kw_plan_is_torn(const kw_plan *plan)
+static inline bool kw_plan_is_stale_split(const kw_plan *plan)
 {
-    return plan->places != NULL && plan->places->is_torn;
+    return plan->positions != NULL && plan->positions->is_stale_split;
 }
 
 #endif

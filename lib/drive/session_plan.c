@@ -65,10 +65,10 @@ static void take_slot(kw_plan *plan, const kw_session *session)
     plan->kind = kw_drive_has_map(session->client) ? KW_PLAN_SLOT : KW_PLAN_ANY;
     plan->slot = session->slot;
     if (kw_plan_is_ring(session->client)) {
-        plan->kind = KW_PLAN_PLACE;
-        plan->place = session->place;
-        kw_places_free(plan->places); /* they were checked */
-        plan->places = NULL;
+        plan->kind = KW_PLAN_POSITION;
+        plan->position = session->position;
+        kw_ring_positions_free(plan->positions); /* they were checked */
+        plan->positions = NULL;
     }
 }
 
@@ -102,16 +102,16 @@ static kw_err foreign_slot(kw_error *error, const kw_session *session, const cha
 static const kw_node *node_of(const kw_session *session, const kw_view *view)
 {
     bool is_bound = session->node != NULL && !kw_session_is_clean(session);
-    return is_bound ? session->node : kw_view_at_place(view, session->place);
+    return is_bound ? session->node : kw_view_at_position(view, session->position);
 }
 
 /* The key lives, by the ring of this moment, where the session's commands go. */
-static kw_err check_place(const kw_session *session, kw_error *error, const char *name,
-                          uint64_t place)
+static kw_err check_position(const kw_session *session, kw_error *error, const char *name,
+                             uint64_t position)
 {
     kw_view *view = kw_client_view(session->client);
     const kw_node *here = node_of(session, view);
-    const kw_node *there = kw_view_at_place(view, place);
+    const kw_node *there = kw_view_at_position(view, position);
     kw_err code = KW_OK;
     if (here != there) {
         code = kw_error_set(error, KW_ERR_CROSSSLOT, KW_EFFECT_NONE,
@@ -130,8 +130,9 @@ static kw_err check_ring_keys(const kw_plan *plan, const kw_session *session, kw
 {
     kw_err code = KW_OK;
     for (size_t i = 0; code == KW_OK && i < kw_keys_count(keys); i++) {
-        uint64_t place = kw_place_of(session->client->placement, kw_keys_at(keys, argv, i));
-        code = check_place(session, error, plan->name, place);
+        uint64_t position =
+            kw_ring_position_of(session->client->placement, kw_keys_at(keys, argv, i));
+        code = check_position(session, error, plan->name, position);
     }
     return code;
 }
@@ -165,8 +166,8 @@ static kw_err plan_unknown(kw_plan *plan, const kw_session *session, kw_error *e
 {
     static const kw_call_options defaults = KW_CALL_OPTIONS_INIT;
     kw_err code = kw_plan_init(plan, session->client, error, &defaults, argv, argc);
-    if (code == KW_OK && plan->kind == KW_PLAN_PLACE) {
-        code = check_place(session, error, plan->name, plan->place);
+    if (code == KW_OK && plan->kind == KW_PLAN_POSITION) {
+        code = check_position(session, error, plan->name, plan->position);
     } else if (code == KW_OK && plan->kind == KW_PLAN_SLOT && plan->slot != session->slot) {
         code = foreign_slot(error, session, "the command's key", plan->slot);
     }

@@ -13,7 +13,7 @@ struct kw_session {
     kw_client *client;    /* NULL: it is being closed, or gone */
     pid_t pid;            /* of the process that opened the session */
     uint16_t slot;        /* of a cluster */
-    uint64_t place;       /* of a ring */
+    uint64_t position;    /* of a ring */
     kw_node *node;        /* where conn is: a reference; NULL with conn */
     kw_conn *conn;        /* acquired from node; NULL: none now */
     kw_err broken;        /* why no command can be sent any more; KW_OK: one can */

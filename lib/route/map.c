@@ -353,7 +353,7 @@ uint16_t kw_map_shard_of_key(const kw_map *map, kw_bytes key)
 {
     uint32_t owner;
     if (map->live != map->ring || map->down_n > 0) {
-        return kw_map_shard_at_place(map, kw_ring_hash_of(map->ring, key.data, key.len));
+        return kw_map_shard_at_position(map, kw_ring_hash_of(map->ring, key.data, key.len));
     }
     return kw_ring_lookup(map->ring, &owner, key.data, key.len) == KW_OK ? (uint16_t)owner
                                                                          : KW_MAP_NO_SHARD;
@@ -369,9 +369,9 @@ bool kw_map_is_down(const kw_map *map, size_t shard)
     return map->ring != NULL && map->is_down[shard] != 0;
 }
 
-uint16_t kw_map_shard_at_place(const kw_map *map, uint64_t place)
+uint16_t kw_map_shard_at_position(const kw_map *map, uint64_t position)
 {
-    uint32_t owner = kw_ring_owner_of(map->live, place);
+    uint32_t owner = kw_ring_owner_of(map->live, position);
     if (owner == KW_RING_NO_NODE) {
         return KW_MAP_NO_SHARD;
     }
@@ -379,7 +379,7 @@ uint16_t kw_map_shard_at_place(const kw_map *map, uint64_t place)
         return map->live_shards[owner];
     }
     if (map->down_n > 0 && map->skips_down && map->is_down[owner] != 0) {
-        uint32_t next = kw_ring_first_up(map->ring, place, map->is_down);
+        uint32_t next = kw_ring_first_up(map->ring, position, map->is_down);
         owner = next != KW_RING_NO_NODE ? next : owner;
     }
     return (uint16_t)owner;

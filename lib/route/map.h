@@ -89,7 +89,7 @@ kw_ring *kw_map_ring(const kw_map *map);
 /* A ring's shard for a place, which is kw_ring_hash_of a key: its owner, or where the map
  * skips those that are down the first of its preference list that is not. The owner where
  * all are down; KW_MAP_NO_SHARD where nobody owns anything. */
-uint16_t kw_map_shard_at_place(const kw_map *map, uint64_t place);
+uint16_t kw_map_shard_at_position(const kw_map *map, uint64_t position);
 
 /* The same for a key. */
 uint16_t kw_map_shard_of_key(const kw_map *map, kw_bytes key);

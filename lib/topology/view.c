@@ -52,9 +52,9 @@ kw_node *kw_view_owner(const kw_view *view, unsigned slot)
     return view->nodes[kw_map_shard_at(view->map, shard)->primary];
 }
 
-kw_node *kw_view_at_place(const kw_view *view, uint64_t place)
+kw_node *kw_view_at_position(const kw_view *view, uint64_t position)
 {
-    uint16_t shard = kw_map_shard_at_place(view->map, place);
+    uint16_t shard = kw_map_shard_at_position(view->map, position);
     if (shard == KW_MAP_NO_SHARD) {
         return NULL;
     }

@@ -29,8 +29,8 @@ void kw_view_unref(kw_view *view);
 /* The primary that owns the slot, borrowed from view; NULL for a hole. */
 kw_node *kw_view_owner(const kw_view *view, unsigned slot);
 
-/* The primary that has the keys at a place of the ring, borrowed; NULL: none. */
-kw_node *kw_view_at_place(const kw_view *view, uint64_t place);
+/* The primary that has the keys at a position of the ring, borrowed; NULL: none. */
+kw_node *kw_view_at_position(const kw_view *view, uint64_t position);
 
 /* True for a primary that was down when the map was made. */
 bool kw_view_is_down(const kw_view *view, const kw_node *node);

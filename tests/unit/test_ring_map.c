@@ -58,7 +58,7 @@ static kw_ring *ring_of_roster(const kw_ring_members *roster, const char *placem
 /* Port of the primary that has the place. */
 static unsigned port_at(const kw_map *map, uint64_t place)
 {
-    uint16_t shard = kw_map_shard_at_place(map, place);
+    uint16_t shard = kw_map_shard_at_position(map, place);
     return shard != KW_MAP_NO_SHARD ? kw_map_node(map, kw_map_shard_at(map, shard)->primary)->port
                                     : 0;
 }
@@ -106,7 +106,7 @@ static void test_ring_map_places_are_those_of_the_ring(void **state)
             assert_int_equal(kw_ring_lookup(parts.ring, &owner, key, bytes.len), KW_OK);
             assert_int_equal(kw_map_shard_of_key(map, bytes), owner);
             assert_int_equal(
-                kw_map_shard_at_place(map, kw_ring_hash_of(parts.ring, key, bytes.len)), owner);
+                kw_map_shard_at_position(map, kw_ring_hash_of(parts.ring, key, bytes.len)), owner);
         }
         kw_map_unref(map);
         kw_ring_unref(parts.ring);
@@ -184,7 +184,7 @@ static void test_ring_map_without_members_places_nothing(void **state)
     kw_map_parts parts = {.ring = ring_of_roster(&roster, "kw1")};
     kw_map *map = map_of(&roster, &parts);
     assert_int_equal(kw_map_shards_n(map), 0);
-    assert_int_equal(kw_map_shard_at_place(map, 0), KW_MAP_NO_SHARD);
+    assert_int_equal(kw_map_shard_at_position(map, 0), KW_MAP_NO_SHARD);
     assert_int_equal(kw_map_shard_of_key(map, kw_bytes_of("key")), KW_MAP_NO_SHARD);
     kw_map_unref(map);
     kw_ring_unref(parts.ring);

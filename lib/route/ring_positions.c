@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "route/ring_positions.h"
+
+kw_ring_positions *kw_ring_positions_new(const kw_allocator *mem, size_t n)
+{
+    kw_ring_positions *positions =
+        kw_mem_alloc(mem, sizeof(*positions) + n * sizeof(positions->at[0]));
+    if (positions != NULL) {
+        positions->mem = *mem;
+        positions->is_stale_split = false;
+        positions->n = n;
+    }
+    return positions;
+}
+
+void kw_ring_positions_free(kw_ring_positions *positions)
+{
+    if (positions != NULL) {
+        kw_allocator mem = positions->mem;
+        kw_mem_free(&mem, positions);
+    }
+}
+
+size_t kw_keys_count(const kw_keys *keys)
+{
+    size_t n = 0;
+    for (size_t r = 0; r < keys->ranges_n; r++) {
+        n += keys->ranges[r].count;
+    }
+    return n;
+}
+
+kw_bytes kw_keys_at(const kw_keys *keys, const kw_bytes *argv, size_t index)
+{
+    size_t r = 0;
+    while (index >= keys->ranges[r].count) {
+        index -= keys->ranges[r++].count;
+    }
+    return argv[keys->ranges[r].at + index * keys->ranges[r].step];
+}

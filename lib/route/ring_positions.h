@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Places: where the keys of one command are on a ring. */
+#ifndef ROUTE_RING_POSITIONS_H
+#define ROUTE_RING_POSITIONS_H
+
+#include "base/bytes.h"
+#include "base/memory.h"
+#include "route/keys.h"
+#include "route/ring.h"
+
+/* The positions of keys that are not all at one: kw_ring_hash_of each. */
+typedef struct kw_ring_positions {
+    kw_allocator mem;
+    bool is_stale_split; /* the ring was seen to give them different owners */
+    size_t n;
+    uint64_t at[];
+} kw_ring_positions;
+
+/* Room for n positions, none set. NULL when there is no memory. */
+kw_ring_positions *kw_ring_positions_new(const kw_allocator *mem, size_t n);
+void kw_ring_positions_free(kw_ring_positions *positions); /* NULL is allowed */
+
+static inline uint64_t kw_ring_position_of(const kw_ring *ring, kw_bytes key)
+{
+    return kw_ring_hash_of(ring, key.data, key.len);
+}
+
+/* The number of keys, and key number index. */
+size_t kw_keys_count(const kw_keys *keys);
+kw_bytes kw_keys_at(const kw_keys *keys, const kw_bytes *argv, size_t index);
+
+#endif
