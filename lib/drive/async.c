@@ -42,8 +42,8 @@ kw_async *kw_async_new(const kw_allocator *mem, size_t room)
 static void free_more(kw_client *client, kw_async_more *more)
 {
     const kw_allocator *mem = &client->env.mem;
-    if (more->has_many) {
-        kw_many_fini(&more->many);
+    if (more->has_fanout) {
+        kw_fanout_fini(&more->fanout);
     }
     kw_plan_fini(&more->plan);
     kw_buf_fini(&more->question);
@@ -151,10 +151,10 @@ static kw_err prepare(kw_client *client, kw_error *error, kw_async *async)
     if (more->plan.kind == KW_PLAN_SPLIT || is_visit(&more->plan)) {
         kw_err code =
             is_visit(&more->plan)
-                ? kw_many_init_visit(&more->many, client, error, &more->plan, more->encoded)
-                : kw_many_init_split(&more->many, client, error, &more->plan, more->argv,
-                                     more->argc);
-        more->has_many = code == KW_OK;
+                ? kw_fanout_init_visit(&more->fanout, client, error, &more->plan, more->encoded)
+                : kw_fanout_init_split(&more->fanout, client, error, &more->plan, more->argv,
+                                       more->argc);
+        more->has_fanout = code == KW_OK;
         return code;
     }
     async->item.plan = more->plan;
@@ -214,15 +214,15 @@ kw_err kw_async_init(kw_async *async, kw_client *client, kw_error *error, const 
 kw_item *kw_async_items(kw_async *async, size_t *items_n)
 {
     kw_async_more *more = async->more;
-    if (more == NULL || !more->has_many) {
+    if (more == NULL || !more->has_fanout) {
         *items_n = 1;
         return &async->item;
     }
-    *items_n = more->many.items_n;
-    for (size_t i = 0; i < more->many.items_n; i++) {
-        more->many.items[i].owner = async;
+    *items_n = more->fanout.items_n;
+    for (size_t i = 0; i < more->fanout.items_n; i++) {
+        more->fanout.items[i].owner = async;
     }
-    return more->many.items;
+    return more->fanout.items;
 }
 
 void kw_async_set_time(kw_async *async, uint64_t now_ns)
@@ -232,8 +232,8 @@ void kw_async_set_time(kw_async *async, uint64_t now_ns)
         return;
     }
     kw_plan_set_time(&async->more->plan, now_ns);
-    for (size_t i = 0; async->more->has_many && i < async->more->many.items_n; i++) {
-        kw_plan_set_time(&async->more->many.items[i].plan, now_ns);
+    for (size_t i = 0; async->more->has_fanout && i < async->more->fanout.items_n; i++) {
+        kw_plan_set_time(&async->more->fanout.items[i].plan, now_ns);
     }
 }
 
@@ -274,7 +274,7 @@ static kw_err on_answer(kw_client *client, kw_async *async, kw_error *failure)
 bool kw_async_go_on(kw_client *client, kw_async *async)
 {
     kw_async_more *more = async->more;
-    bool is_final = more == NULL || more->has_many ||
+    bool is_final = more == NULL || more->has_fanout ||
                     (more->need == KW_PLAN_NEEDS_NOTHING && !async->item.is_map_only);
     if (is_final) {
         return false;
@@ -289,8 +289,8 @@ kw_reply *kw_async_take(kw_async *async, kw_error *error)
         kw_error_copy(error, &more->failure);
         return NULL;
     }
-    if (more != NULL && more->has_many) {
-        return kw_many_finish(&more->many, error);
+    if (more != NULL && more->has_fanout) {
+        return kw_fanout_finish(&more->fanout, error);
     }
     kw_item *item = &async->item;
     if (item->code == KW_OK) {
@@ -309,11 +309,11 @@ kw_reply *kw_async_take(kw_async *async, kw_error *error)
 bool kw_async_is_held(const kw_async *async)
 {
     const kw_async_more *more = async->more;
-    if (more == NULL || !more->has_many) {
+    if (more == NULL || !more->has_fanout) {
         return async->item.state == KW_ITEM_GONE;
     }
-    for (size_t i = 0; i < more->many.items_n; i++) {
-        if (more->many.items[i].state == KW_ITEM_GONE) {
+    for (size_t i = 0; i < more->fanout.items_n; i++) {
+        if (more->fanout.items[i].state == KW_ITEM_GONE) {
             return true;
         }
     }

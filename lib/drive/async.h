@@ -5,9 +5,9 @@
 
 #include <keyway/loop.h>
 
-#include "drive/many.h"
+#include "drive/fanout.h"
 
-/* What a command has that is not simply sent: it is looked up first, or becomes many. */
+/* What a command has that is not simply sent: it is looked up first, or becomes fanout. */
 typedef struct kw_async_more {
     kw_plan plan;
     kw_plan_need need; /* item is the question, or a wait for the map */
@@ -17,8 +17,8 @@ typedef struct kw_async_more {
     size_t argc;
     kw_bytes *argv; /* pointing into encoded */
     kw_buf question;
-    bool has_many;
-    kw_many many;
+    bool has_fanout;
+    kw_fanout fanout;
     kw_error failure; /* why there will be no reply; KW_OK: see the items */
 } kw_async_more;
 

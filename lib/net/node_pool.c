@@ -7,7 +7,7 @@
  * they look elsewhere. */
 #define PROBE_WAIT_NS ((uint64_t)50000000)
 
-/* A node is crowded once so many callers meet there more often than one time in so many. */
+/* A node is crowded once so many callers meet there more often than one time in so fanout. */
 #define CROWDING_STEP 8u
 #define CROWDING_MAX  32u
 

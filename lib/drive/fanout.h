@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Many: a call that becomes many commands, split over slots or sent to many nodes. */
-#ifndef DRIVE_MANY_H
-#define DRIVE_MANY_H
+/* Fan-out: a call that becomes many commands, split over slots or sent to many nodes. */
+#ifndef DRIVE_FANOUT_H
+#define DRIVE_FANOUT_H
 
 #include "drive/run.h"
 #include "route/split.h"
 
-typedef struct kw_many {
+typedef struct kw_fanout {
     kw_client *client;
     const kw_plan *plan; /* borrowed */
     kw_item *items;      /* for a run; each has ended before finish */
@@ -15,22 +15,22 @@ typedef struct kw_many {
     uint64_t view_n; /* of a ring: of the view that the keys were split by */
     kw_split split;
     kw_buf encoded; /* of split parts, one behind the other */
-} kw_many;
+} kw_fanout;
 
 /* One command a slot, for a plan of kind SPLIT. argv and plan are borrowed until
- * kw_many_fini, which follows success only. */
-kw_err kw_many_init_split(kw_many *many, kw_client *client, kw_error *error, const kw_plan *plan,
-                          const kw_bytes *argv, size_t argc);
+ * kw_fanout_fini, which follows success only. */
+kw_err kw_fanout_init_split(kw_fanout *fanout, kw_client *client, kw_error *error,
+                            const kw_plan *plan, const kw_bytes *argv, size_t argc);
 
 /* One command a node, for a plan of kind ALL_PRIMARIES or ALL_NODES. encoded and plan are
  * borrowed. Waits for a first map, where there is none. */
-kw_err kw_many_init_visit(kw_many *many, kw_client *client, kw_error *error, const kw_plan *plan,
-                          kw_bytes encoded);
+kw_err kw_fanout_init_visit(kw_fanout *fanout, kw_client *client, kw_error *error,
+                            const kw_plan *plan, kw_bytes encoded);
 
 /* The one reply, joined in the order of the keys or combined by the command's policy; NULL
  * with error set. */
-kw_reply *kw_many_finish(kw_many *many, kw_error *error);
+kw_reply *kw_fanout_finish(kw_fanout *fanout, kw_error *error);
 
-void kw_many_fini(kw_many *many);
+void kw_fanout_fini(kw_fanout *fanout);
 
 #endif

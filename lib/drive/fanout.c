@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "drive/many.h"
+#include "drive/fanout.h"
 
 #include "drive/call.h"
 #include "drive/plan_ring.h"
@@ -15,7 +15,7 @@ static kw_reply *no_memory(kw_error *error, kw_effect effect)
     return NULL;
 }
 
-static void init(kw_many *self, kw_client *client, const kw_plan *plan)
+static void init(kw_fanout *self, kw_client *client, const kw_plan *plan)
 {
     memset(self, 0, sizeof(*self));
     self->client = client;
@@ -23,7 +23,7 @@ static void init(kw_many *self, kw_client *client, const kw_plan *plan)
     kw_buf_init(&self->encoded, &client->env.mem, NULL, 0);
 }
 
-void kw_many_fini(kw_many *self)
+void kw_fanout_fini(kw_fanout *self)
 {
     const kw_allocator *mem = &self->client->env.mem;
     for (size_t i = 0; self->items != NULL && i < self->items_n; i++) {
@@ -48,7 +48,7 @@ static kw_effect effect_of(const kw_item *item)
 }
 
 /* Tells of items[at], which has no reply, as part of the whole: what others did counts. */
-static kw_reply *fail_of(kw_many *self, kw_error *error, size_t at)
+static kw_reply *fail_of(kw_fanout *self, kw_error *error, size_t at)
 {
     const kw_item *items = self->items;
     kw_effect effect = KW_EFFECT_NONE;
@@ -66,7 +66,7 @@ static kw_reply *fail_of(kw_many *self, kw_error *error, size_t at)
 }
 
 /* Encoded commands of all parts, one behind the other. */
-static bool encode_parts(kw_many *self)
+static bool encode_parts(kw_fanout *self)
 {
     kw_split *split = &self->split;
     for (size_t i = 0; i < split->parts_n; i++) {
@@ -94,7 +94,7 @@ static bool encode_parts(kw_many *self)
     return true;
 }
 
-static kw_reply *join_parts(kw_many *self, kw_error *error)
+static kw_reply *join_parts(kw_fanout *self, kw_error *error)
 {
     size_t n = self->items_n;
     size_t failed_n = 0;
@@ -119,7 +119,7 @@ static kw_reply *join_parts(kw_many *self, kw_error *error)
 
 /* Parts that no node has seen, as the ring was changed and their keys may have several
  * owners now, are split anew. */
-static void redo_stale_split(kw_many *self)
+static void redo_stale_split(kw_fanout *self)
 {
     for (size_t i = 0; i < self->items_n; i++) {
         kw_item *item = &self->items[i];
@@ -138,7 +138,7 @@ static void redo_stale_split(kw_many *self)
 }
 
 /* The keys by their owners. */
-static kw_err init_split(kw_many *self, const kw_keys *keys, const kw_bytes *argv)
+static kw_err init_split(kw_fanout *self, const kw_keys *keys, const kw_bytes *argv)
 {
     const kw_allocator *mem = &self->client->env.mem;
     if (!kw_plan_is_ring(self->client)) {
@@ -152,8 +152,8 @@ static kw_err init_split(kw_many *self, const kw_keys *keys, const kw_bytes *arg
     return code;
 }
 
-kw_err kw_many_init_split(kw_many *self, kw_client *client, kw_error *error, const kw_plan *plan,
-                          const kw_bytes *argv, size_t argc)
+kw_err kw_fanout_init_split(kw_fanout *self, kw_client *client, kw_error *error,
+                            const kw_plan *plan, const kw_bytes *argv, size_t argc)
 {
     init(self, client, plan);
     kw_keys keys;
@@ -168,7 +168,7 @@ kw_err kw_many_init_split(kw_many *self, kw_client *client, kw_error *error, con
     }
     if (self->items == NULL || !kw_split_open(&self->split, plan->command) || !encode_parts(self)) {
         no_memory(error, KW_EFFECT_NONE);
-        kw_many_fini(self);
+        kw_fanout_fini(self);
         return KW_ERR_NOMEM;
     }
     return KW_OK;
@@ -188,7 +188,7 @@ static size_t choose_nodes(kw_node **nodes, const kw_view *view, kw_plan_kind ki
     return n;
 }
 
-static void add_visit(kw_many *self, kw_node *node, kw_bytes encoded)
+static void add_visit(kw_fanout *self, kw_node *node, kw_bytes encoded)
 {
     kw_item *item = &self->items[self->items_n++];
     item->plan = *self->plan;
@@ -197,8 +197,8 @@ static void add_visit(kw_many *self, kw_node *node, kw_bytes encoded)
     item->encoded = encoded;
 }
 
-kw_err kw_many_init_visit(kw_many *self, kw_client *client, kw_error *error, const kw_plan *plan,
-                          kw_bytes encoded)
+kw_err kw_fanout_init_visit(kw_fanout *self, kw_client *client, kw_error *error,
+                            const kw_plan *plan, kw_bytes encoded)
 {
     init(self, client, plan);
     const kw_allocator *mem = &client->env.mem;
@@ -222,12 +222,12 @@ kw_err kw_many_init_visit(kw_many *self, kw_client *client, kw_error *error, con
     kw_mem_free(mem, nodes);
     kw_view_unref(view);
     if (code != KW_OK) {
-        kw_many_fini(self);
+        kw_fanout_fini(self);
     }
     return code;
 }
 
-static kw_reply *combine(kw_many *self, kw_error *error)
+static kw_reply *combine(kw_fanout *self, kw_error *error)
 {
     const kw_allocator *mem = &self->client->env.mem;
     size_t n = self->items_n;
@@ -247,7 +247,7 @@ static kw_reply *combine(kw_many *self, kw_error *error)
     return combined;
 }
 
-kw_reply *kw_many_finish(kw_many *self, kw_error *error)
+kw_reply *kw_fanout_finish(kw_fanout *self, kw_error *error)
 {
     return self->is_split ? join_parts(self, error) : combine(self, error);
 }
@@ -255,26 +255,26 @@ kw_reply *kw_many_finish(kw_many *self, kw_error *error)
 kw_reply *kw_call_run_split(kw_client *client, kw_error *error, const kw_plan *plan,
                             const kw_bytes *argv, size_t argc)
 {
-    kw_many self;
-    if (kw_many_init_split(&self, client, error, plan, argv, argc) != KW_OK) {
+    kw_fanout self;
+    if (kw_fanout_init_split(&self, client, error, plan, argv, argc) != KW_OK) {
         return NULL;
     }
     if (kw_run_all(client, self.items, self.items_n, plan->deadline_ns) != KW_OK) {
         redo_stale_split(&self);
     }
-    kw_reply *reply = kw_many_finish(&self, error);
-    kw_many_fini(&self);
+    kw_reply *reply = kw_fanout_finish(&self, error);
+    kw_fanout_fini(&self);
     return reply;
 }
 
 kw_reply *kw_call_run_all(kw_client *client, kw_error *error, const kw_plan *plan, kw_bytes encoded)
 {
-    kw_many self;
-    if (kw_many_init_visit(&self, client, error, plan, encoded) != KW_OK) {
+    kw_fanout self;
+    if (kw_fanout_init_visit(&self, client, error, plan, encoded) != KW_OK) {
         return NULL;
     }
     (void)kw_run_all(client, self.items, self.items_n, plan->deadline_ns);
-    kw_reply *reply = kw_many_finish(&self, error);
-    kw_many_fini(&self);
+    kw_reply *reply = kw_fanout_finish(&self, error);
+    kw_fanout_fini(&self);
     return reply;
 }
