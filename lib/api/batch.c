@@ -4,7 +4,7 @@
 #include <keyway/command.h>
 
 #include "api/args.h"
-#include "drive/run.h"
+#include "drive/pipeline.h"
 #include "base/error.h"
 #include "base/format.h"
 #include "base/resp.h"
@@ -202,8 +202,8 @@ kw_err kw_batch_run(kw_batch *batch, kw_error *error, uint64_t timeout_ms)
         batch->items[i].plan.start_ns = now_ns;
     }
     batch->has_run = true;
-    code =
-        kw_run_all(client, batch->items, batch->items_n, kw_plan_deadline_ns(now_ns, timeout_ms));
+    code = kw_pipeline_all(client, batch->items, batch->items_n,
+                           kw_plan_deadline_ns(now_ns, timeout_ms));
     kw_client_count(client, batch->items_n, code != KW_OK ? tell_first(batch, error) : 0);
     kw_client_leave(client);
     return code;
@@ -216,8 +216,8 @@ static kw_item *find_item(const kw_batch *batch, size_t index, kw_error *error)
         return NULL;
     }
     kw_item *item = &batch->items[index];
-    if (item->code != KW_OK && item->trouble != NULL) {
-        kw_error_copy(error, &item->trouble->failure);
+    if (item->code != KW_OK && item->retry_state != NULL) {
+        kw_error_copy(error, &item->retry_state->failure);
     } else if (item->code != KW_OK) {
         kw_error_set(error, item->code, KW_EFFECT_MAYBE, "%s", kw_err_text(item->code));
     } else if (item->request.reply == NULL) {

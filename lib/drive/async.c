@@ -253,10 +253,10 @@ static kw_err on_answer(kw_client *client, kw_async *async, kw_error *failure)
     task.reply = async->item.request.reply;
     if (async->item.code != KW_OK) {
         kw_err code = async->item.code;
-        if (async->item.trouble == NULL) {
+        if (async->item.retry_state == NULL) {
             return kw_error_set(failure, code, KW_EFFECT_NONE, "%s", kw_err_text(code));
         }
-        const kw_error *story = &async->item.trouble->failure;
+        const kw_error *story = &async->item.retry_state->failure;
         if (async->item.is_map_only) {
             kw_error_copy(failure, story);
             return code;
@@ -298,8 +298,8 @@ kw_reply *kw_async_take(kw_async *async, kw_error *error)
         item->request.reply = NULL;
         return reply;
     }
-    if (item->trouble != NULL) {
-        kw_error_copy(error, &item->trouble->failure);
+    if (item->retry_state != NULL) {
+        kw_error_copy(error, &item->retry_state->failure);
     } else {
         kw_error_set(error, item->code, KW_EFFECT_MAYBE, "%s", kw_err_text(item->code));
     }

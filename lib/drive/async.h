@@ -90,7 +90,7 @@ kw_err kw_async_init(kw_async *async, kw_client *client, kw_error *error, const 
 /* Frees all but the block. */
 void kw_async_fini(kw_async *async, kw_client *client);
 
-/* The items that a run is to get now, items_n of them; more may follow. */
+/* The items that a pipeline is to get now, items_n of them; more may follow. */
 kw_item *kw_async_items(kw_async *async, size_t *items_n);
 
 /* A command whose plan has no time begins now. */

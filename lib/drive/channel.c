@@ -6,7 +6,7 @@
 /* A pool without a free connection is looked at again after this. */
 #define POOL_RETRY_NS (1 * KW_NS_PER_MS)
 
-/* So many replies of a lasting run go to their callbacks before the next ones are read: few
+/* So many replies of a long-lived pipeline go to their callbacks before the next ones are read: few
  * enough for what they touch to stay in the processor's first cache. */
 #define GIVES_MAX 16
 
@@ -34,7 +34,7 @@ kw_item *kw_items_pop(kw_items *list)
 
 static kw_err acquire(kw_channel *channel, kw_channel_turn *turn)
 {
-    /* Callers that wait may keep the whole pool busy; a lasting run must go on. */
+    /* Callers that wait may keep the whole pool busy; a long-lived pipeline must go on. */
     bool is_spare = turn->poller != NULL && !channel->is_exclusive;
     kw_err code =
         kw_node_try_acquire(channel->node, &channel->conn, &turn->failure, turn->now_ns, is_spare);
@@ -54,7 +54,7 @@ static kw_err acquire(kw_channel *channel, kw_channel_turn *turn)
 }
 
 /* A greeting that was not answered yet takes only what may run twice, and nothing of a
- * lasting run, whose commands may end while nothing has left. */
+ * long-lived pipeline, whose commands may end while nothing has left. */
 static bool may_queue(const kw_channel *channel, const kw_channel_turn *turn)
 {
     const kw_conn *conn = channel->conn;
@@ -74,8 +74,8 @@ static kw_err queue_some(kw_channel *channel, kw_channel_turn *turn)
         item->state = KW_ITEM_SENT;
         item->node = channel->node;
         item->sends_n++;
-        if (item->trouble != NULL) {
-            kw_op_on_send(&item->trouble->op);
+        if (item->retry_state != NULL) {
+            kw_op_on_send(&item->retry_state->op);
         }
         if (channel->flight.head == NULL) {
             channel->heard_ns = turn->now_ns;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Channel: one node's share of a run, on one connection. */
+/* Channel: one node's share of a pipeline, on one connection. */
 #ifndef DRIVE_CHANNEL_H
 #define DRIVE_CHANNEL_H
 
-#include "drive/run.h"
+#include "drive/pipeline.h"
 #include "net/poller.h"
 
 /* First in, first out, by kw_item.next. */
@@ -33,7 +33,7 @@ typedef struct kw_channel {
 /* What is needed to move a channel on. */
 typedef struct kw_channel_turn {
     kw_client *client;
-    kw_poller *poller; /* NULL: the run waits by itself */
+    kw_poller *poller; /* NULL: the pipeline waits by itself */
     uint64_t now_ns;
     kw_error failure; /* why the channel failed */
 } kw_channel_turn;

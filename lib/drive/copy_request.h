@@ -3,7 +3,7 @@
 #ifndef DRIVE_COPY_REQUEST_H
 #define DRIVE_COPY_REQUEST_H
 
-#include "drive/run_private.h"
+#include "drive/pipeline_private.h"
 #include "engine/quorum.h"
 
 typedef struct kw_copy_request kw_copy_request;

@@ -39,12 +39,12 @@ void kw_fanout_fini(kw_fanout *self)
 
 static const char *text_of(const kw_item *item)
 {
-    return item->trouble != NULL ? item->trouble->failure.text : kw_err_text(item->code);
+    return item->retry_state != NULL ? item->retry_state->failure.text : kw_err_text(item->code);
 }
 
 static kw_effect effect_of(const kw_item *item)
 {
-    return item->trouble != NULL ? item->trouble->failure.effect : KW_EFFECT_MAYBE;
+    return item->retry_state != NULL ? item->retry_state->failure.effect : KW_EFFECT_MAYBE;
 }
 
 /* Tells of items[at], which has no reply, as part of the whole: what others did counts. */
@@ -59,8 +59,8 @@ static kw_reply *fail_of(kw_fanout *self, kw_error *error, size_t at)
     effect = effect_of(&items[at]) > effect ? effect_of(&items[at]) : effect;
     kw_error_set(error, items[at].code, effect, "part %zu of %zu: %s", at + 1, self->items_n,
                  text_of(&items[at]));
-    if (items[at].trouble != NULL) {
-        kw_error_set_node(error, items[at].trouble->failure.node);
+    if (items[at].retry_state != NULL) {
+        kw_error_set_node(error, items[at].retry_state->failure.node);
     }
     return NULL;
 }
@@ -131,8 +131,8 @@ static void redo_stale_split(kw_fanout *self)
         item->request.reply =
             kw_call_run_split(self->client, &failure, self->plan, self->split.scratch, argc);
         item->code = item->request.reply != NULL ? KW_OK : failure.code;
-        if (item->trouble != NULL) {
-            item->trouble->failure = failure;
+        if (item->retry_state != NULL) {
+            item->retry_state->failure = failure;
         }
     }
 }
@@ -259,7 +259,7 @@ kw_reply *kw_call_run_split(kw_client *client, kw_error *error, const kw_plan *p
     if (kw_fanout_init_split(&self, client, error, plan, argv, argc) != KW_OK) {
         return NULL;
     }
-    if (kw_run_all(client, self.items, self.items_n, plan->deadline_ns) != KW_OK) {
+    if (kw_pipeline_all(client, self.items, self.items_n, plan->deadline_ns) != KW_OK) {
         redo_stale_split(&self);
     }
     kw_reply *reply = kw_fanout_finish(&self, error);
@@ -273,7 +273,7 @@ kw_reply *kw_call_run_all(kw_client *client, kw_error *error, const kw_plan *pla
     if (kw_fanout_init_visit(&self, client, error, plan, encoded) != KW_OK) {
         return NULL;
     }
-    (void)kw_run_all(client, self.items, self.items_n, plan->deadline_ns);
+    (void)kw_pipeline_all(client, self.items, self.items_n, plan->deadline_ns);
     kw_reply *reply = kw_fanout_finish(&self, error);
     kw_fanout_fini(&self);
     return reply;

@@ -3,13 +3,13 @@
 #ifndef DRIVE_FANOUT_H
 #define DRIVE_FANOUT_H
 
-#include "drive/run.h"
+#include "drive/pipeline.h"
 #include "route/split.h"
 
 typedef struct kw_fanout {
     kw_client *client;
     const kw_plan *plan; /* borrowed */
-    kw_item *items;      /* for a run; each has ended before finish */
+    kw_item *items;      /* for a pipeline; each has ended before finish */
     size_t items_n;
     bool is_split;
     uint64_t view_n; /* of a ring: of the view that the keys were split by */

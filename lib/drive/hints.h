@@ -18,7 +18,7 @@ typedef struct kw_hints {
 void kw_hints_init(kw_hints *hints, kw_client *client, kw_quorum_exchange *exchange,
                    atomic_uint_fast64_t *look_ns);
 
-/* Frees the requests that the run, which is gone, has not ended. */
+/* Frees the requests that the pipeline, which is gone, has not ended. */
 void kw_hints_fini(kw_hints *hints);
 
 /* Leaves what the call has asked, and a copy has missed. request: the one that carried it; NULL:

@@ -32,20 +32,20 @@ static void free_async(kw_loop *self, kw_async *async)
     self->used_n++;
 }
 
-static void on_ended(kw_run *run, kw_item *item)
+static void on_ended(kw_pipeline *pipeline, kw_item *item)
 {
-    kw_loop *self = (kw_loop *)run->owner;
+    kw_loop *self = (kw_loop *)pipeline->owner;
     kw_async *async = item->owner;
     if (--async->open_n == 0) {
         kw_asyncs_push(&self->done, async);
     }
 }
 
-static void on_dropped(kw_run *run, kw_item *item)
+static void on_dropped(kw_pipeline *pipeline, kw_item *item)
 {
     kw_async *async = item->owner;
     if (async->is_delivered && !kw_async_is_held(async)) {
-        free_async((kw_loop *)run->owner, async);
+        free_async((kw_loop *)pipeline->owner, async);
     }
 }
 
@@ -63,14 +63,14 @@ static kw_loop *new_loop(kw_client *client, kw_error *error)
         kw_mem_free(&client->env.mem, self);
         return NULL;
     }
-    kw_run_init(&self->run, client);
-    self->run.owner = self;
-    self->run.lasting = &self->lasting;
-    self->run.turn.poller = &self->poller;
-    self->lasting.on_ended = on_ended;
-    self->lasting.on_dropped = on_dropped;
-    self->lasting.due_ns = UINT64_MAX;
-    self->lasting.fence_changes_n = self->run.changes_n;
+    kw_pipeline_init(&self->pipeline, client);
+    self->pipeline.owner = self;
+    self->pipeline.long_lived = &self->long_lived;
+    self->pipeline.turn.poller = &self->poller;
+    self->long_lived.on_ended = on_ended;
+    self->long_lived.on_dropped = on_dropped;
+    self->long_lived.due_ns = UINT64_MAX;
+    self->long_lived.fence_changes_n = self->pipeline.changes_n;
     self->next_ns = UINT64_MAX;
     self->told_ns = UINT64_MAX;
     self->sleeper = pthread_self();
@@ -88,7 +88,7 @@ static void free_blocks(const kw_allocator *mem, kw_asyncs *blocks)
 static void free_loop(kw_loop *self, bool has_forked)
 {
     const kw_allocator *mem = &self->client->env.mem;
-    kw_run_fini(&self->run);
+    kw_pipeline_fini(&self->pipeline);
     kw_poller_fini(&self->poller, has_forked);
     free_blocks(mem, &self->blocks);
     free_blocks(mem, &self->used);
@@ -168,9 +168,9 @@ bool kw_loop_has_mail(kw_loop *self)
 }
 
 /* The only channel there is, where it can have nothing but bytes to read; else NULL. */
-static kw_channel *only_reader(const kw_run *run)
+static kw_channel *only_reader(const kw_pipeline *pipeline)
 {
-    kw_channel *channel = run->channels_n == 1 ? run->channels[0] : NULL;
+    kw_channel *channel = pipeline->channels_n == 1 ? pipeline->channels[0] : NULL;
     bool is_reader = channel != NULL && channel->watch.socket >= 0 &&
                      channel->watch.events == POLLIN && channel->flight.head != NULL;
     return is_reader ? channel : NULL;
@@ -197,9 +197,9 @@ static void add_items(kw_loop *self, kw_async *async, const kw_view *view)
     size_t n;
     kw_item *items = kw_async_items(async, &n);
     async->open_n = (uint32_t)n;
-    kw_async_set_time(async, self->run.turn.now_ns);
+    kw_async_set_time(async, self->pipeline.turn.now_ns);
     for (size_t i = 0; i < n; i++) {
-        kw_run_add(&self->run, &items[i], view);
+        kw_pipeline_add(&self->pipeline, &items[i], view);
     }
 }
 
@@ -218,14 +218,14 @@ static void advance(kw_loop *self)
 {
     kw_refresher *refresher = &self->client->refresher;
     uint64_t ended_n;
-    kw_client_tend(self->client, self->run.turn.now_ns);
+    kw_client_tend(self->client, self->pipeline.turn.now_ns);
     do {
         ended_n = kw_refresher_ended_n(refresher);
-        kw_run_advance(&self->run);
+        kw_pipeline_advance(&self->pipeline);
         /* A map may be wanted now, and be there at once for those who wait for it. */
-        kw_client_tend(self->client, self->run.turn.now_ns);
+        kw_client_tend(self->client, self->pipeline.turn.now_ns);
     } while (kw_refresher_ended_n(refresher) != ended_n);
-    kw_run_tidy(&self->run);
+    kw_pipeline_tidy(&self->pipeline);
 }
 
 /* A callback may have forked, in which this is the child, or closed the handle. */
@@ -315,12 +315,13 @@ static kw_err begin(kw_loop *self, kw_error *error, bool *is_mine, bool *was_sig
 /* The next moment at which the host has to call, whatever its sockets do. */
 static uint64_t next_ns(const kw_loop *self)
 {
-    uint64_t at_ns = kw_run_next_ns(&self->run);
+    uint64_t at_ns = kw_pipeline_next_ns(&self->pipeline);
     uint64_t failure_watch_ns =
         atomic_load_explicit(&self->client->env.failure_watch_ns, memory_order_relaxed);
     at_ns = failure_watch_ns < at_ns ? failure_watch_ns : at_ns;
-    uint64_t soon_ns = self->run.turn.now_ns + CALLS_NS;
-    bool is_soon = self->poller.backend->needs_calls && self->run.open_n > 0 && soon_ns < at_ns;
+    uint64_t soon_ns = self->pipeline.turn.now_ns + CALLS_NS;
+    bool is_soon =
+        self->poller.backend->needs_calls && self->pipeline.open_n > 0 && soon_ns < at_ns;
     return is_soon ? soon_ns : at_ns;
 }
 
@@ -384,22 +385,22 @@ static bool feed(kw_loop *self)
         return false;
     }
     (void)take_inbox(self, &accepted, INBOX_TAKE);
-    self->run.turn.now_ns = kw_env_now(&self->client->env); /* callbacks take time */
+    self->pipeline.turn.now_ns = kw_env_now(&self->client->env); /* callbacks take time */
     add_accepted(self, &accepted);
-    kw_run_fill(&self->run);
+    kw_pipeline_fill(&self->pipeline);
     return true;
 }
 
 /* All that one socket has, some replies at a time. */
 static bool read_channel(kw_loop *self, kw_channel *channel, short revents)
 {
-    kw_run_on_ready(&self->run, channel, revents);
-    while (kw_run_has_left(channel)) {
+    kw_pipeline_on_ready(&self->pipeline, channel, revents);
+    while (kw_pipeline_has_left(channel)) {
         if (!feed(self)) {
             return false;
         }
-        if (kw_run_has_left(channel)) { /* it may have been lost meanwhile */
-            kw_run_go_on(&self->run, channel);
+        if (kw_pipeline_has_left(channel)) { /* it may have been lost meanwhile */
+            kw_pipeline_go_on(&self->pipeline, channel);
         }
     }
     return true;
@@ -408,10 +409,10 @@ static bool read_channel(kw_loop *self, kw_channel *channel, short revents)
 /* What every socket has. False where a callback ended it all. */
 static bool look(kw_loop *self)
 {
-    kw_run *run = &self->run;
+    kw_pipeline *pipeline = &self->pipeline;
     kw_poller_look(&self->poller);
-    for (size_t i = 0; i < run->channels_n; i++) {
-        kw_channel *channel = run->channels[i];
+    for (size_t i = 0; i < pipeline->channels_n; i++) {
+        kw_channel *channel = pipeline->channels[i];
         short revents = channel->watch.revents;
         channel->watch.revents = 0;
         if (revents != 0 && (!read_channel(self, channel, revents) || !feed(self))) {
@@ -425,7 +426,7 @@ static bool read_sockets(kw_loop *self, bool is_signalled)
 {
     /* With one socket the question whether it has something and the answer are one system
      * call. */
-    kw_channel *reader = is_signalled ? NULL : only_reader(&self->run);
+    kw_channel *reader = is_signalled ? NULL : only_reader(&self->pipeline);
     if (reader != NULL) {
         bool goes_on = read_channel(self, reader, POLLIN);
         if (!goes_on || self->done.head != NULL) {
@@ -434,7 +435,7 @@ static bool read_sockets(kw_loop *self, bool is_signalled)
     }
     /* Where much is under way, some has come while the rest was read: the next commands leave
      * together, which costs both sides less. */
-    return look(self) && (self->run.open_n < MUCH_N || reader != NULL || look(self));
+    return look(self) && (self->pipeline.open_n < MUCH_N || reader != NULL || look(self));
 }
 
 /* False where a callback ended the handle, or its process. */
@@ -442,7 +443,7 @@ static bool turn(kw_loop *self, bool was_signalled)
 {
     kw_asyncs accepted = {NULL, NULL};
     inbox_act act = INBOX_TAKE;
-    self->run.turn.now_ns = kw_env_now(&self->client->env);
+    self->pipeline.turn.now_ns = kw_env_now(&self->client->env);
     if (!read_sockets(self, was_signalled)) {
         return false;
     }
@@ -454,7 +455,7 @@ static bool turn(kw_loop *self, bool was_signalled)
             return true;
         }
         act = round < ROUNDS_MAX ? INBOX_TAKE_OR_LEAVE : INBOX_LEAVE;
-        self->run.turn.now_ns = kw_env_now(&self->client->env); /* callbacks take time */
+        self->pipeline.turn.now_ns = kw_env_now(&self->client->env); /* callbacks take time */
         add_accepted(self, &accepted);
         advance(self);
     }
@@ -507,9 +508,9 @@ static void end_all(kw_loop *self)
     self->processor = pthread_self();
     take_accepted(self, &accepted);
     kw_gate_unlock(&self->gate);
-    self->run.turn.now_ns = kw_env_now(&self->client->env);
+    self->pipeline.turn.now_ns = kw_env_now(&self->client->env);
     add_all(self, &accepted);
-    kw_run_end_all(&self->run, KW_ERR_CANCELLED);
+    kw_pipeline_end_all(&self->pipeline, KW_ERR_CANCELLED);
 }
 
 void kw_loop_end(kw_loop *self)
@@ -517,8 +518,8 @@ void kw_loop_end(kw_loop *self)
     end_all(self);
     while (self->done.head != NULL) {
         deliver_one(self, kw_asyncs_pop(&self->done));
-        if (self->run.open_n > 0) {
-            kw_run_end_all(&self->run, KW_ERR_CANCELLED);
+        if (self->pipeline.open_n > 0) {
+            kw_pipeline_end_all(&self->pipeline, KW_ERR_CANCELLED);
         }
     }
     free_loop(self, false);
@@ -528,7 +529,7 @@ void kw_loop_abandon(kw_loop *self)
 {
     atomic_bool *is_closing = &self->client->env.is_closing;
     bool was_closing = atomic_exchange(is_closing, true);
-    self->run.turn.poller = NULL; /* the parent's as well */
+    self->pipeline.turn.poller = NULL; /* the parent's as well */
     end_all(self);
     kw_async *async;
     while ((async = kw_asyncs_pop(&self->done)) != NULL) {

@@ -4,7 +4,7 @@
 #define DRIVE_LOOP_H
 
 #include "drive/async.h"
-#include "drive/run_private.h"
+#include "drive/pipeline_private.h"
 
 #include <pthread.h>
 
@@ -17,7 +17,7 @@ struct kw_loop {
     kw_client *client;
     kw_loop_place *place;
     kw_gate gate;      /* guards all of this block */
-    kw_asyncs inbox;   /* accepted, and not seen by the run */
+    kw_asyncs inbox;   /* accepted, and not seen by the pipeline */
     bool is_signalled; /* the descriptor was made readable for the inbox */
     bool is_processing;
     pthread_t processor; /* who is */
@@ -28,8 +28,8 @@ struct kw_loop {
     size_t blocks_n;
     /* The processing thread's alone: */
     kw_poller poller;
-    kw_run run;
-    kw_run_lasting lasting;
+    kw_pipeline pipeline;
+    kw_pipeline_long_lived long_lived;
     kw_asyncs given; /* accepted in callbacks */
     kw_asyncs done;  /* ended, and not told yet */
     kw_asyncs used;  /* blocks that nobody needs any more */

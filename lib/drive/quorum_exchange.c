@@ -23,8 +23,8 @@
 struct kw_quorum_exchange {
     kw_quorum_exchange *next;
     kw_client *client;
-    kw_run run;
-    kw_run_lasting lasting;
+    kw_pipeline pipeline;
+    kw_pipeline_long_lived long_lived;
     kw_copy_request *ended;
     kw_copy_request **ended_link;
     bool has_lives; /* has seen values with a life of their own, of which GET is not enough */
@@ -43,11 +43,11 @@ kw_quorum_exchange **kw_quorum_exchange_next(kw_quorum_exchange *self)
     return &self->next;
 }
 
-static void on_ended(kw_run *run, kw_item *item)
+static void on_ended(kw_pipeline *pipeline, kw_item *item)
 {
     kw_quorum_exchange *self = item->owner;
     kw_copy_request *request = (kw_copy_request *)(void *)item;
-    (void)run;
+    (void)pipeline;
     request->is_listed = true;
     request->next_ended = NULL;
     *self->ended_link = request;
@@ -59,7 +59,7 @@ static void count_silent(kw_quorum_exchange *self, kw_copy_request *request)
     request->is_silent = kw_owed_replies_add(&self->owed_replies, request->item.plan.node);
 }
 
-static void on_dropped(kw_run *run, kw_item *item)
+static void on_dropped(kw_pipeline *pipeline, kw_item *item)
 {
     kw_copy_request *request = (kw_copy_request *)(void *)item;
     kw_quorum_exchange *self = item->owner;
@@ -69,7 +69,7 @@ static void on_dropped(kw_run *run, kw_item *item)
     }
     request->is_dropped = true;
     if (!request->is_listed && request->call == NULL) {
-        kw_copy_request_free(request, &run->client->env.mem);
+        kw_copy_request_free(request, &pipeline->client->env.mem);
     }
 }
 
@@ -82,13 +82,13 @@ kw_quorum_exchange *kw_quorum_exchange_new(kw_client *client, atomic_uint_fast64
     self->client = client;
     kw_hints_init(&self->hints, client, self, look_ns);
     self->ended_link = &self->ended;
-    kw_run_init(&self->run, client);
-    self->run.lasting = &self->lasting;
-    self->lasting.on_ended = on_ended;
-    self->lasting.on_dropped = on_dropped;
-    self->lasting.due_ns = UINT64_MAX;
-    self->lasting.tidy_ns = UINT64_MAX; /* nobody waits for it */
-    self->lasting.fence_changes_n = self->run.changes_n;
+    kw_pipeline_init(&self->pipeline, client);
+    self->pipeline.long_lived = &self->long_lived;
+    self->long_lived.on_ended = on_ended;
+    self->long_lived.on_dropped = on_dropped;
+    self->long_lived.due_ns = UINT64_MAX;
+    self->long_lived.tidy_ns = UINT64_MAX; /* nobody waits for it */
+    self->long_lived.fence_changes_n = self->pipeline.changes_n;
     return self;
 }
 
@@ -98,9 +98,9 @@ bool kw_quorum_exchange_send(kw_quorum_exchange *self, kw_copy_request *request)
         return false;
     }
     request->item.owner = self;
-    request->item.plan.start_ns = self->run.turn.now_ns;
+    request->item.plan.start_ns = self->pipeline.turn.now_ns;
     kw_view *view = kw_client_view(self->client);
-    kw_run_add(&self->run, &request->item, view);
+    kw_pipeline_add(&self->pipeline, &request->item, view);
     kw_view_unref(view);
     return true;
 }
@@ -110,8 +110,8 @@ bool kw_quorum_exchange_is_up(kw_quorum_exchange *self, const kw_node *node)
     if (kw_owed_replies_count(&self->owed_replies, node) > 0) {
         return false;
     }
-    for (size_t i = 0; i < self->run.channels_n; i++) {
-        const kw_channel *channel = self->run.channels[i];
+    for (size_t i = 0; i < self->pipeline.channels_n; i++) {
+        const kw_channel *channel = self->pipeline.channels[i];
         if (channel->node == node && !channel->is_exclusive) {
             return channel->conn != NULL && channel->conn->state == KW_CONN_READY;
         }
@@ -126,7 +126,7 @@ static kw_effect leave_hint(kw_quorum_exchange *self, const kw_quorum_call *call
                             kw_effect effect)
 {
     bool is_due = self->client->env.options.has_quorum_hints && kw_hint_is_due(&call->op, ask);
-    return is_due && kw_hints_leave(&self->hints, call, ask, request, self->run.turn.now_ns)
+    return is_due && kw_hints_leave(&self->hints, call, ask, request, self->pipeline.turn.now_ns)
                ? KW_EFFECT_MAYBE
                : effect;
 }
@@ -143,7 +143,7 @@ static bool send_ask(kw_quorum_exchange *self, kw_quorum_call *call, const kw_qu
 static void pump(kw_quorum_exchange *self, kw_quorum_call *call)
 {
     kw_quorum_ask ask;
-    uint64_t now_ns = self->run.turn.now_ns;
+    uint64_t now_ns = self->pipeline.turn.now_ns;
     while (kw_quorum_next(&call->op, &ask, now_ns)) {
         if (kw_owed_replies_count(&self->owed_replies, call->nodes[ask.copy]) >= SILENT_MAX) {
             kw_error_set(&call->failure, KW_ERR_TIMEOUT, KW_EFFECT_NONE,
@@ -164,18 +164,18 @@ static void pump(kw_quorum_exchange *self, kw_quorum_call *call)
 static kw_effect effect_of(kw_quorum_call *call, const kw_copy_request *request)
 {
     const kw_item *item = &request->item;
-    if (item->trouble == NULL) {
+    if (item->retry_state == NULL) {
         kw_error_set(&call->failure, item->code, KW_EFFECT_NONE, "%s", kw_err_text(item->code));
         return item->sends_n > 0 ? KW_EFFECT_MAYBE : KW_EFFECT_NONE;
     }
-    call->failure = item->trouble->failure;
+    call->failure = item->retry_state->failure;
     return call->failure.effect;
 }
 
 static void on_reply(kw_quorum_exchange *self, kw_quorum_call *call, kw_copy_request *request)
 {
     const kw_quorum_ask *ask = &request->ask;
-    uint64_t now_ns = self->run.turn.now_ns;
+    uint64_t now_ns = self->pipeline.turn.now_ns;
     kw_reply *reply = request->item.request.reply;
     if (kw_quorum_script_is_missing(reply) && request->way == KW_COPY_REQUEST_SHORT &&
         kw_quorum_exchange_send(self, kw_copy_request_expand(self->client, request))) {
@@ -214,7 +214,7 @@ static void remove_left(kw_quorum_exchange *self, kw_quorum_call *call)
 static void take_hint_back(kw_quorum_exchange *self, kw_copy_request *request,
                            bool is_on_connection)
 {
-    kw_hints_take_back(&self->hints, request, self->run.turn.now_ns);
+    kw_hints_take_back(&self->hints, request, self->pipeline.turn.now_ns);
     if (is_on_connection) {
         count_silent(self, request); /* and on_dropped frees it */
         return;
@@ -238,7 +238,7 @@ static void take_back(kw_quorum_exchange *self, kw_copy_request *request)
         kw_effect effect = effect_of(call, request);
         effect = leave_hint(self, call, &request->ask, request, effect);
         kw_quorum_on_lost(&call->op, request->ask.copy, request->ask.round, effect,
-                          self->run.turn.now_ns);
+                          self->pipeline.turn.now_ns);
     }
     if (is_on_connection) {
         kw_copy_request_forget(request);
@@ -269,14 +269,14 @@ static bool take_all_back(kw_quorum_exchange *self)
 static void advance(kw_quorum_exchange *self)
 {
     do {
-        kw_run_advance(&self->run);
+        kw_pipeline_advance(&self->pipeline);
     } while (take_all_back(self));
 }
 
 /* Room for every channel's socket and the one behind; false when there is no memory. */
 static bool reserve(kw_quorum_exchange *self)
 {
-    size_t wanted_n = self->run.channels_n + 1;
+    size_t wanted_n = self->pipeline.channels_n + 1;
     if (wanted_n <= self->sockets_n) {
         return true;
     }
@@ -293,10 +293,10 @@ static bool reserve(kw_quorum_exchange *self)
 /* Waits for sockets, until until_ns, and reads what they have. */
 static void read_sockets(kw_quorum_exchange *self, uint64_t until_ns)
 {
-    kw_run *run = &self->run;
+    kw_pipeline *pipeline = &self->pipeline;
     size_t n = 0;
-    for (size_t i = 0; i < run->channels_n; i++) {
-        const kw_channel *channel = run->channels[i];
+    for (size_t i = 0; i < pipeline->channels_n; i++) {
+        const kw_channel *channel = pipeline->channels[i];
         if (kw_channel_is_waiting(channel)) {
             self->sockets[n].fd = channel->conn->socket;
             self->sockets[n++].events = kw_conn_events(channel->conn);
@@ -305,19 +305,19 @@ static void read_sockets(kw_quorum_exchange *self, uint64_t until_ns)
     kw_refresher_goal goal = {.until_ns = until_ns};
     goal.sockets = self->sockets;
     goal.sockets_n = n;
-    goal.wakes_on_map = run->sleepers.head != NULL;
+    goal.wakes_on_map = pipeline->sleepers.head != NULL;
     goal.changes_n = kw_refresher_changes_n(&self->client->refresher);
-    (void)kw_refresher_wait(&self->client->refresher, &run->turn.failure, &goal);
-    run->turn.now_ns = kw_env_now(&self->client->env);
+    (void)kw_refresher_wait(&self->client->refresher, &pipeline->turn.failure, &goal);
+    pipeline->turn.now_ns = kw_env_now(&self->client->env);
     size_t k = 0;
-    for (size_t i = 0; i < run->channels_n && k < n; i++) {
-        kw_channel *channel = run->channels[i];
+    for (size_t i = 0; i < pipeline->channels_n && k < n; i++) {
+        kw_channel *channel = pipeline->channels[i];
         if (channel->conn == NULL || channel->conn->socket != self->sockets[k].fd) {
             continue;
         }
         short revents = self->sockets[k++].revents;
         if (revents != 0) {
-            kw_run_on_ready(run, channel, revents);
+            kw_pipeline_on_ready(pipeline, channel, revents);
         }
     }
 }
@@ -337,8 +337,8 @@ static uint64_t heed_times(kw_quorum_exchange *self, kw_quorum_call *const *call
     uint64_t next_ns = UINT64_MAX;
     for (size_t i = 0; i < calls_n; i++) {
         kw_quorum_op *op = &calls[i]->op;
-        if (op->state == KW_QUORUM_WAITING && op->until_ns <= self->run.turn.now_ns) {
-            kw_quorum_on_time(op, self->run.turn.now_ns);
+        if (op->state == KW_QUORUM_WAITING && op->until_ns <= self->pipeline.turn.now_ns) {
+            kw_quorum_on_time(op, self->pipeline.turn.now_ns);
             pump(self, calls[i]);
         }
         next_ns = op->until_ns < next_ns ? op->until_ns : next_ns;
@@ -350,7 +350,7 @@ static void end_jobs(kw_quorum_exchange *self, kw_quorum_call *const *calls, siz
                      kw_err code)
 {
     if (code != KW_ERR_TIMEOUT) {
-        kw_run_end_all(&self->run, code);
+        kw_pipeline_end_all(&self->pipeline, code);
         (void)take_all_back(self);
     }
     for (size_t i = 0; i < calls_n; i++) {
@@ -358,10 +358,10 @@ static void end_jobs(kw_quorum_exchange *self, kw_quorum_call *const *calls, siz
     }
 }
 
-static bool has_unsent(const kw_run *run)
+static bool has_unsent(const kw_pipeline *pipeline)
 {
-    for (size_t i = 0; i < run->channels_n; i++) {
-        if (run->channels[i]->queue.head != NULL) {
+    for (size_t i = 0; i < pipeline->channels_n; i++) {
+        if (pipeline->channels[i]->queue.head != NULL) {
             return true;
         }
     }
@@ -370,11 +370,11 @@ static bool has_unsent(const kw_run *run)
 
 static void warm_up(kw_quorum_exchange *self, uint64_t deadline_ns)
 {
-    uint64_t until_ns = self->run.turn.now_ns + WARM_NS;
+    uint64_t until_ns = self->pipeline.turn.now_ns + WARM_NS;
     until_ns = until_ns < deadline_ns ? until_ns : deadline_ns;
-    while (!self->is_warm && has_unsent(&self->run) && self->run.turn.now_ns < until_ns &&
+    while (!self->is_warm && has_unsent(&self->pipeline) && self->pipeline.turn.now_ns < until_ns &&
            reserve(self)) {
-        uint64_t next_ns = kw_run_next_ns(&self->run);
+        uint64_t next_ns = kw_pipeline_next_ns(&self->pipeline);
         read_sockets(self, next_ns < until_ns ? next_ns : until_ns);
         (void)take_all_back(self);
         advance(self);
@@ -384,18 +384,18 @@ static void warm_up(kw_quorum_exchange *self, uint64_t deadline_ns)
 
 static void tidy(kw_quorum_exchange *self)
 {
-    uint64_t now_ns = self->run.turn.now_ns;
-    self->lasting.tidy_ns = self->tidy_ns;
-    kw_run_tidy(&self->run);
-    self->tidy_ns = self->lasting.tidy_ns > now_ns ? self->lasting.tidy_ns : now_ns;
-    self->lasting.tidy_ns = UINT64_MAX;
+    uint64_t now_ns = self->pipeline.turn.now_ns;
+    self->long_lived.tidy_ns = self->tidy_ns;
+    kw_pipeline_tidy(&self->pipeline);
+    self->tidy_ns = self->long_lived.tidy_ns > now_ns ? self->long_lived.tidy_ns : now_ns;
+    self->long_lived.tidy_ns = UINT64_MAX;
 }
 
 void kw_quorum_exchange_run(kw_quorum_exchange *self, kw_quorum_call *const *calls, size_t calls_n,
                             uint64_t deadline_ns)
 {
-    kw_run *run = &self->run;
-    run->turn.now_ns = kw_env_now(&self->client->env);
+    kw_pipeline *pipeline = &self->pipeline;
+    pipeline->turn.now_ns = kw_env_now(&self->client->env);
     for (size_t i = 0; i < calls_n; i++) {
         pump(self, calls[i]);
     }
@@ -406,14 +406,14 @@ void kw_quorum_exchange_run(kw_quorum_exchange *self, kw_quorum_call *const *cal
         if (count_open(calls, calls_n) == 0) {
             break;
         }
-        if (is_closing || run->turn.now_ns >= deadline_ns || !reserve(self)) {
+        if (is_closing || pipeline->turn.now_ns >= deadline_ns || !reserve(self)) {
             end_jobs(self, calls, calls_n,
-                     is_closing                        ? KW_ERR_CANCELLED
-                     : run->turn.now_ns >= deadline_ns ? KW_ERR_TIMEOUT
-                                                       : KW_ERR_NOMEM);
+                     is_closing                             ? KW_ERR_CANCELLED
+                     : pipeline->turn.now_ns >= deadline_ns ? KW_ERR_TIMEOUT
+                                                            : KW_ERR_NOMEM);
             break;
         }
-        uint64_t next_ns = kw_run_next_ns(run);
+        uint64_t next_ns = kw_pipeline_next_ns(pipeline);
         next_ns = next_ns < until_ns ? next_ns : until_ns;
         read_sockets(self, next_ns < deadline_ns ? next_ns : deadline_ns);
         (void)take_all_back(self);
@@ -424,24 +424,24 @@ void kw_quorum_exchange_run(kw_quorum_exchange *self, kw_quorum_call *const *cal
     advance(self);
     warm_up(self, deadline_ns);
     if (self->client->env.options.has_quorum_hints) {
-        kw_hints_look(&self->hints, run->turn.now_ns);
+        kw_hints_look(&self->hints, pipeline->turn.now_ns);
         advance(self);
     }
     tidy(self);
-    kw_client_tend(self->client, run->turn.now_ns);
+    kw_client_tend(self->client, pipeline->turn.now_ns);
 }
 
 /* Ends the requests of a call as if their deadline had come. */
 static void hurry(kw_quorum_exchange *self, kw_quorum_call *call)
 {
-    uint64_t now_ns = self->run.turn.now_ns;
+    uint64_t now_ns = self->pipeline.turn.now_ns;
     for (kw_copy_request *request = call->requests; request != NULL; request = request->next) {
         kw_item *item = &request->item;
         item->plan.deadline_ns = now_ns;
         item->wake_ns = item->wake_ns < now_ns ? item->wake_ns : now_ns;
     }
-    self->run.wake_ns = now_ns;
-    self->lasting.due_ns = now_ns;
+    self->pipeline.wake_ns = now_ns;
+    self->long_lived.due_ns = now_ns;
     advance(self);
 }
 
@@ -469,14 +469,14 @@ void kw_quorum_exchange_free(kw_quorum_exchange *self)
         return;
     }
     const kw_allocator *mem = &self->client->env.mem;
-    self->run.turn.now_ns = kw_env_now(&self->client->env);
+    self->pipeline.turn.now_ns = kw_env_now(&self->client->env);
     for (kw_quorum_call *call = self->left; call != NULL; call = call->next) {
         memset(call->op.copies, 0, sizeof(call->op.copies)); /* nothing is asked any more */
     }
     self->hints.is_over = true;
-    kw_run_end_all(&self->run, KW_ERR_CANCELLED);
+    kw_pipeline_end_all(&self->pipeline, KW_ERR_CANCELLED);
     (void)take_all_back(self);
-    kw_run_fini(&self->run);
+    kw_pipeline_fini(&self->pipeline);
     kw_hints_fini(&self->hints);
     while (self->left != NULL) {
         remove_left(self, self->left);

@@ -38,7 +38,7 @@ typedef enum kw_bond {
 } kw_bond;
 
 /* A request that follows a command in the same write and asks about it, whatever becomes of
- * the command; its answer is waited for where the command has run. */
+ * the command; its answer is waited for where the command has pipeline. */
 typedef struct kw_tail kw_tail;
 struct kw_tail {
     /* Appends the request as it is at that time; false: no memory. */

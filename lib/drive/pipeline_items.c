@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "drive/run_private.h"
+#include "drive/pipeline_private.h"
 
 #include "base/error.h"
 
@@ -9,14 +9,14 @@ void kw_item_fini(kw_item *item, const kw_allocator *mem)
 {
     kw_reply_free(item->request.reply);
     item->request.reply = NULL;
-    kw_mem_free(mem, item->trouble);
-    item->trouble = NULL;
+    kw_mem_free(mem, item->retry_state);
+    item->retry_state = NULL;
     kw_plan_fini(&item->plan);
 }
 
-void kw_run_end_item(kw_run *self, kw_item *item, kw_err code)
+void kw_pipeline_end_item(kw_pipeline *self, kw_item *item, kw_err code)
 {
-    kw_run_lasting *lasting = self->lasting;
+    kw_pipeline_long_lived *long_lived = self->long_lived;
     item->state = KW_ITEM_ENDED;
     item->code = code;
     if (code != KW_OK) {
@@ -24,44 +24,44 @@ void kw_run_end_item(kw_run *self, kw_item *item, kw_err code)
         item->request.reply = NULL;
     }
     self->open_n--;
-    if (lasting != NULL) {
-        lasting->by_slot[kw_run_place(&item->plan)]--;
-        lasting->fenced_n -= item->order < lasting->fence_order ? 1 : 0;
-        lasting->troubled_n -= item->trouble != NULL ? 1 : 0;
-        lasting->on_ended(self, item);
+    if (long_lived != NULL) {
+        long_lived->by_slot[kw_pipeline_place(&item->plan)]--;
+        long_lived->fenced_n -= item->order < long_lived->fence_order ? 1 : 0;
+        long_lived->retried_n -= item->retry_state != NULL ? 1 : 0;
+        long_lived->on_ended(self, item);
     }
 }
 
 /* Without memory for the op a command ends where it is. */
-static void end_without_memory(kw_run *self, kw_item *item)
+static void end_without_memory(kw_pipeline *self, kw_item *item)
 {
-    if (item->trouble != NULL) {
-        kw_error_set(&item->trouble->failure, KW_ERR_NOMEM, item->trouble->op.effect,
+    if (item->retry_state != NULL) {
+        kw_error_set(&item->retry_state->failure, KW_ERR_NOMEM, item->retry_state->op.effect,
                      "no memory to go on with %s", item->plan.name);
     }
-    kw_run_end_item(self, item, KW_ERR_NOMEM);
+    kw_pipeline_end_item(self, item, KW_ERR_NOMEM);
 }
 
 /* The op of a command, brought to where the command is; NULL when there is no memory. */
-static kw_op *need_op(kw_run *self, kw_item *item)
+static kw_op *need_op(kw_pipeline *self, kw_item *item)
 {
-    if (item->trouble == NULL) {
-        item->trouble = kw_mem_calloc(&self->client->env.mem, 1, sizeof(*item->trouble));
-        if (item->trouble == NULL) {
+    if (item->retry_state == NULL) {
+        item->retry_state = kw_mem_calloc(&self->client->env.mem, 1, sizeof(*item->retry_state));
+        if (item->retry_state == NULL) {
             return NULL;
         }
-        item->trouble->failure.size = sizeof(item->trouble->failure);
+        item->retry_state->failure.size = sizeof(item->retry_state->failure);
         kw_op_spec spec = kw_drive_spec(self->client, &item->plan);
-        (void)kw_op_start(&item->trouble->op, &spec, kw_random_next(&self->random));
+        (void)kw_op_start(&item->retry_state->op, &spec, kw_random_next(&self->random));
         for (unsigned i = 0; i < item->sends_n; i++) {
-            kw_op_on_send(&item->trouble->op);
+            kw_op_on_send(&item->retry_state->op);
         }
-        kw_drive_note_node(&item->trouble->op, &item->plan, item->node);
-        if (self->lasting != NULL) {
-            self->lasting->troubled_n++;
+        kw_drive_note_node(&item->retry_state->op, &item->plan, item->node);
+        if (self->long_lived != NULL) {
+            self->long_lived->retried_n++;
         }
     }
-    return &item->trouble->op;
+    return &item->retry_state->op;
 }
 
 static bool is_before(const kw_item *other, const kw_item *item)
@@ -71,7 +71,7 @@ static bool is_before(const kw_item *other, const kw_item *item)
 }
 
 /* An earlier command of the same keys that sleeps: order is kept behind it. */
-static const kw_item *sleeper_before(const kw_run *self, const kw_item *item)
+static const kw_item *sleeper_before(const kw_pipeline *self, const kw_item *item)
 {
     for (const kw_item *other = self->sleepers.head; other != NULL; other = other->next) {
         if (is_before(other, item)) {
@@ -99,10 +99,10 @@ static bool is_one_before(const kw_items *list, const kw_item *item, bool is_oth
 
 /* An earlier command of the same keys that may run after this one: it is at another node, by
  * an older map, or it was refused before and may be again. */
-static bool is_overtaking(const kw_run *self, const kw_item *item, const kw_node *node)
+static bool is_overtaking(const kw_pipeline *self, const kw_item *item, const kw_node *node)
 {
-    bool is_fenced = self->lasting->fenced_n > 0;
-    if (!is_fenced && self->lasting->troubled_n == 0) {
+    bool is_fenced = self->long_lived->fenced_n > 0;
+    if (!is_fenced && self->long_lived->retried_n == 0) {
         return false;
     }
     for (size_t i = 0; i < self->channels_n; i++) {
@@ -116,23 +116,23 @@ static bool is_overtaking(const kw_run *self, const kw_item *item, const kw_node
     return false;
 }
 
-void kw_run_put(kw_run *self, kw_item *item, kw_node *node)
+void kw_pipeline_put(kw_pipeline *self, kw_item *item, kw_node *node)
 {
-    bool is_exclusive = self->lasting != NULL && item->plan.is_blocking;
-    kw_channel *channel = kw_run_channel(self, node, is_exclusive);
+    bool is_exclusive = self->long_lived != NULL && item->plan.is_blocking;
+    kw_channel *channel = kw_pipeline_channel(self, node, is_exclusive);
     if (channel == NULL) {
         end_without_memory(self, item);
         return;
     }
-    if (self->lasting != NULL && item->plan.deadline_ns < self->lasting->due_ns) {
-        self->lasting->due_ns = item->plan.deadline_ns;
+    if (self->long_lived != NULL && item->plan.deadline_ns < self->long_lived->due_ns) {
+        self->long_lived->due_ns = item->plan.deadline_ns;
     }
     item->state = KW_ITEM_QUEUED;
     kw_items_push(&channel->queue, item);
 }
 
 /* Sleepers stay in the order of the commands, which is mostly the order they come in. */
-static void push_sleeper(kw_run *self, kw_item *item)
+static void push_sleeper(kw_pipeline *self, kw_item *item)
 {
     self->wake_ns = item->wake_ns < self->wake_ns ? item->wake_ns : self->wake_ns;
     self->has_fenced = self->has_fenced || item->is_fenced;
@@ -155,7 +155,7 @@ static void push_sleeper(kw_run *self, kw_item *item)
 }
 
 /* before NULL: until those that are elsewhere have ended. */
-static void put_behind(kw_run *self, kw_item *item, const kw_item *before)
+static void put_behind(kw_pipeline *self, kw_item *item, const kw_item *before)
 {
     uint64_t deadline_ns = item->plan.deadline_ns;
     item->state = KW_ITEM_BEHIND;
@@ -166,16 +166,16 @@ static void put_behind(kw_run *self, kw_item *item, const kw_item *before)
     push_sleeper(self, item);
 }
 
-bool kw_run_is_held_up(kw_run *self, kw_item *item, const kw_node *node)
+bool kw_pipeline_is_held_up(kw_pipeline *self, kw_item *item, const kw_node *node)
 {
-    const kw_run_lasting *lasting = self->lasting;
+    const kw_pipeline_long_lived *long_lived = self->long_lived;
     if (item->plan.is_blocking ||
-        (lasting != NULL && lasting->by_slot[kw_run_place(&item->plan)] < 2)) {
+        (long_lived != NULL && long_lived->by_slot[kw_pipeline_place(&item->plan)] < 2)) {
         return false;
     }
     const kw_item *before = self->sleepers.head != NULL ? sleeper_before(self, item) : NULL;
     bool is_fenced =
-        before == NULL && node != NULL && lasting != NULL && is_overtaking(self, item, node);
+        before == NULL && node != NULL && long_lived != NULL && is_overtaking(self, item, node);
     if (before == NULL && !is_fenced) {
         return false;
     }
@@ -183,16 +183,16 @@ bool kw_run_is_held_up(kw_run *self, kw_item *item, const kw_node *node)
     return true;
 }
 
-static bool is_past_deadline(const kw_run *self, const kw_item *item)
+static bool is_past_deadline(const kw_pipeline *self, const kw_item *item)
 {
-    return self->lasting != NULL && self->turn.now_ns >= item->plan.deadline_ns;
+    return self->long_lived != NULL && self->turn.now_ns >= item->plan.deadline_ns;
 }
 
 /* Where the last SEND step, or the map, sends the command. */
-void kw_run_route(kw_run *self, kw_item *item)
+void kw_pipeline_route(kw_pipeline *self, kw_item *item)
 {
     item->is_fenced = false;
-    if (!is_past_deadline(self, item) && kw_run_is_held_up(self, item, NULL)) {
+    if (!is_past_deadline(self, item) && kw_pipeline_is_held_up(self, item, NULL)) {
         return;
     }
     item->changes_n = kw_refresher_changes_n(&self->client->refresher);
@@ -202,35 +202,36 @@ void kw_run_route(kw_run *self, kw_item *item)
         return;
     }
     if (is_past_deadline(self, item)) {
-        kw_run_apply(self, item,
-                     kw_drive_on_loss(self->client, op, item->node, self->turn.now_ns,
-                                      KW_ERR_TIMEOUT, false));
+        kw_pipeline_apply(self, item,
+                          kw_drive_on_loss(self->client, op, item->node, self->turn.now_ns,
+                                           KW_ERR_TIMEOUT, false));
         return;
     }
     kw_step step = {.kind = KW_STEP_SEND, .is_redirected = item->is_redirected};
     kw_node *node = kw_drive_choose(self->client, &item->plan, op, &step);
     if (node == NULL) {
-        kw_run_apply(self, item, kw_drive_on_unserved(self->client, op, self->turn.now_ns));
+        kw_pipeline_apply(self, item, kw_drive_on_unserved(self->client, op, self->turn.now_ns));
         return;
     }
     if (item->is_map_only) {
-        kw_run_end_item(self, item, KW_OK);
-    } else if (!kw_run_is_held_up(self, item, node)) {
-        kw_run_put(self, item, node);
+        kw_pipeline_end_item(self, item, KW_OK);
+    } else if (!kw_pipeline_is_held_up(self, item, node)) {
+        kw_pipeline_put(self, item, node);
     }
     kw_node_unref(node); /* the channel has its own reference */
 }
 
-static void fail_item(kw_run *self, kw_item *item, const kw_step *step)
+static void fail_item(kw_pipeline *self, kw_item *item, const kw_step *step)
 {
     kw_error story = KW_ERROR_INIT;
-    kw_drive_story told = {&item->plan, step, &item->trouble->failure, item->node, item->sends_n};
+    kw_drive_story told = {&item->plan, step, &item->retry_state->failure, item->node,
+                           item->sends_n};
     kw_drive_explain(self->client, &story, &told);
-    item->trouble->failure = story;
-    kw_run_end_item(self, item, step->code);
+    item->retry_state->failure = story;
+    kw_pipeline_end_item(self, item, step->code);
 }
 
-static void put_to_sleep(kw_run *self, kw_item *item, const kw_step *step, kw_item_state state)
+static void put_to_sleep(kw_pipeline *self, kw_item *item, const kw_step *step, kw_item_state state)
 {
     item->state = state;
     item->wake_ns = step->until_ns;
@@ -239,15 +240,15 @@ static void put_to_sleep(kw_run *self, kw_item *item, const kw_step *step, kw_it
 }
 
 /* Does what the op of the command says. */
-void kw_run_apply(kw_run *self, kw_item *item, kw_step step)
+void kw_pipeline_apply(kw_pipeline *self, kw_item *item, kw_step step)
 {
-    uint64_t fetch = kw_drive_heed(self->client, &item->trouble->op, &step);
+    uint64_t fetch = kw_drive_heed(self->client, &item->retry_state->op, &step);
     item->fetch = fetch > 0 ? fetch : item->fetch;
     switch (step.kind) {
     case KW_STEP_SEND:
         item->is_redirected = step.is_redirected;
         item->is_asking = step.is_asking;
-        kw_run_route(self, item);
+        kw_pipeline_route(self, item);
         break;
     case KW_STEP_SLEEP:
         put_to_sleep(self, item, &step, KW_ITEM_SLEEPING);
@@ -256,7 +257,7 @@ void kw_run_apply(kw_run *self, kw_item *item, kw_step step)
         put_to_sleep(self, item, &step, KW_ITEM_REFRESHING);
         break;
     case KW_STEP_DONE:
-        kw_run_end_item(self, item, KW_OK);
+        kw_pipeline_end_item(self, item, KW_OK);
         break;
     case KW_STEP_FAIL:
         fail_item(self, item, &step);
@@ -265,7 +266,7 @@ void kw_run_apply(kw_run *self, kw_item *item, kw_step step)
 }
 
 /* A command whose op is asked for the first time; true where it has one. */
-bool kw_run_has_op(kw_run *self, kw_item *item)
+bool kw_pipeline_has_op(kw_pipeline *self, kw_item *item)
 {
     if (need_op(self, item) != NULL) {
         return true;
@@ -274,46 +275,46 @@ bool kw_run_has_op(kw_run *self, kw_item *item)
     return false;
 }
 
-void kw_run_on_answer(kw_run *self, kw_item *item)
+void kw_pipeline_on_answer(kw_pipeline *self, kw_item *item)
 {
     kw_node_well(item->node);
     if (!kw_reply_is_error(item->request.reply)) {
-        kw_run_end_item(self, item, KW_OK); /* as the op says of everything that is no error */
+        kw_pipeline_end_item(self, item, KW_OK); /* as the op says of everything that is no error */
         return;
     }
-    if (!kw_run_has_op(self, item)) {
+    if (!kw_pipeline_has_op(self, item)) {
         return;
     }
     kw_step step =
-        kw_drive_on_reply(self->client, &item->plan, &item->trouble->op, item->node,
-                          self->turn.now_ns, item->request.reply, &item->trouble->failure);
+        kw_drive_on_reply(self->client, &item->plan, &item->retry_state->op, item->node,
+                          self->turn.now_ns, item->request.reply, &item->retry_state->failure);
     if (step.kind != KW_STEP_DONE) {
         kw_reply_free(item->request.reply);
         item->request.reply = NULL;
     }
-    kw_run_apply(self, item, step);
+    kw_pipeline_apply(self, item, step);
 }
 
-void kw_run_on_lost(kw_run *self, kw_item *item, const kw_run_loss *loss)
+void kw_pipeline_on_lost(kw_pipeline *self, kw_item *item, const kw_pipeline_loss *loss)
 {
-    if (!kw_run_has_op(self, item)) {
+    if (!kw_pipeline_has_op(self, item)) {
         return;
     }
-    kw_op *op = &item->trouble->op;
-    item->trouble->failure = self->turn.failure;
+    kw_op *op = &item->retry_state->op;
+    item->retry_state->failure = self->turn.failure;
     kw_reply_free(item->request.reply);
     item->request.reply = NULL;
     uint64_t now_ns = self->turn.now_ns;
     bool is_refused =
         !loss->was_ready && loss->code != KW_ERR_TIMEOUT && loss->code != KW_ERR_CANCELLED;
-    kw_run_apply(self, item,
-                 is_refused ? kw_op_on_unready(op, now_ns, loss->code, loss->has_left)
-                            : kw_drive_on_loss(self->client, op, item->node, now_ns, loss->code,
-                                               loss->has_left));
+    kw_pipeline_apply(self, item,
+                      is_refused ? kw_op_on_unready(op, now_ns, loss->code, loss->has_left)
+                                 : kw_drive_on_loss(self->client, op, item->node, now_ns,
+                                                    loss->code, loss->has_left));
 }
 
 /* A wait of an op that may be over. */
-static bool is_woken(kw_run *self, const kw_item *item)
+static bool is_woken(kw_pipeline *self, const kw_item *item)
 {
     kw_refresher *refresher = &self->client->refresher;
     if (self->turn.now_ns >= item->wake_ns || item->is_fenced) {
@@ -325,25 +326,26 @@ static bool is_woken(kw_run *self, const kw_item *item)
     return item->wakes_on_map && kw_refresher_changes_n(refresher) != item->changes_n;
 }
 
-static void wake(kw_run *self, kw_item *item)
+static void wake(kw_pipeline *self, kw_item *item)
 {
     kw_error failure = KW_ERROR_INIT;
     kw_err code = KW_ERR_TIMEOUT;
     switch (item->state) {
     case KW_ITEM_SLEEPING:
-        kw_run_apply(self, item, kw_op_on_woke(&item->trouble->op, self->turn.now_ns));
+        kw_pipeline_apply(self, item, kw_op_on_woke(&item->retry_state->op, self->turn.now_ns));
         break;
     case KW_ITEM_REFRESHING:
         if (kw_refresher_has_ended(&self->client->refresher, item->fetch)) {
             code = kw_refresher_result(&self->client->refresher, &failure);
-            item->trouble->failure = failure;
+            item->retry_state->failure = failure;
         } else if (self->turn.now_ns < item->wake_ns) {
             code = KW_OK; /* another map was published */
         }
-        kw_run_apply(self, item, kw_op_on_refreshed(&item->trouble->op, self->turn.now_ns, code));
+        kw_pipeline_apply(self, item,
+                          kw_op_on_refreshed(&item->retry_state->op, self->turn.now_ns, code));
         break;
     case KW_ITEM_BEHIND:
-        kw_run_route(self, item);
+        kw_pipeline_route(self, item);
         break;
     case KW_ITEM_NEW:
     case KW_ITEM_QUEUED:
@@ -354,7 +356,7 @@ static void wake(kw_run *self, kw_item *item)
     }
 }
 
-bool kw_run_has_map_news(const kw_run *self)
+bool kw_pipeline_has_map_news(const kw_pipeline *self)
 {
     kw_refresher *refresher = &self->client->refresher;
     return self->sleepers.head != NULL &&
@@ -363,12 +365,12 @@ bool kw_run_has_map_news(const kw_run *self)
 }
 
 /* True where a look at the sleepers may be worth it. */
-static bool may_wake(const kw_run *self)
+static bool may_wake(const kw_pipeline *self)
 {
-    return self->turn.now_ns >= self->wake_ns || self->has_fenced || kw_run_has_map_news(self);
+    return self->turn.now_ns >= self->wake_ns || self->has_fenced || kw_pipeline_has_map_news(self);
 }
 
-void kw_run_wake_all(kw_run *self)
+void kw_pipeline_wake_all(kw_pipeline *self)
 {
     if (self->sleepers.head == NULL || !may_wake(self)) {
         return;

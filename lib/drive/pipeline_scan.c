@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "drive/run_private.h"
+#include "drive/pipeline_private.h"
 
 #include "base/error.h"
 
@@ -9,12 +9,12 @@
  * intervals, at most this. */
 #define BLOCKED_LOOK_MAX_NS ((uint64_t)10000 * KW_NS_PER_MS)
 
-/* While a fetch of the map is under way, a run that cannot watch its socket looks again
+/* While a fetch of the map is under way, a pipeline that cannot watch its socket looks again
  * after this; sooner where a command waits for the map. */
 #define FETCH_LOOK_NS (10 * KW_NS_PER_MS)
 #define MAP_LOOK_NS   (1 * KW_NS_PER_MS)
 
-void kw_run_init(kw_run *self, kw_client *client)
+void kw_pipeline_init(kw_pipeline *self, kw_client *client)
 {
     memset(self, 0, sizeof(*self));
     self->client = client;
@@ -26,7 +26,7 @@ void kw_run_init(kw_run *self, kw_client *client)
     kw_random_init(&self->random, self->turn.now_ns ^ (uint64_t)(uintptr_t)self);
 }
 
-void kw_run_fini(kw_run *self)
+void kw_pipeline_fini(kw_pipeline *self)
 {
     const kw_allocator *mem = &self->client->env.mem;
     for (size_t i = 0; i < self->channels_n; i++) {
@@ -40,29 +40,29 @@ void kw_run_fini(kw_run *self)
 }
 
 /* Commands that were routed by the map before this one are told apart from now on. */
-static void check_fence(kw_run *self)
+static void check_fence(kw_pipeline *self)
 {
-    kw_run_lasting *lasting = self->lasting;
+    kw_pipeline_long_lived *long_lived = self->long_lived;
     uint64_t changes_n = kw_refresher_changes_n(&self->client->refresher);
-    if (lasting->fence_changes_n != changes_n) {
-        lasting->fence_changes_n = changes_n;
-        lasting->fence_order = self->orders_n;
-        lasting->fenced_n = self->open_n;
+    if (long_lived->fence_changes_n != changes_n) {
+        long_lived->fence_changes_n = changes_n;
+        long_lived->fence_order = self->orders_n;
+        long_lived->fenced_n = self->open_n;
     }
 }
 
-static void begin(kw_run *self, kw_item *item)
+static void begin(kw_pipeline *self, kw_item *item)
 {
-    kw_run_lasting *lasting = self->lasting;
-    if (lasting != NULL) {
+    kw_pipeline_long_lived *long_lived = self->long_lived;
+    if (long_lived != NULL) {
         check_fence(self);
-        lasting->by_slot[kw_run_place(&item->plan)]++;
+        long_lived->by_slot[kw_pipeline_place(&item->plan)]++;
     }
     item->order = self->orders_n++;
     self->open_n++;
 }
 
-void kw_run_add(kw_run *self, kw_item *item, const kw_view *view)
+void kw_pipeline_add(kw_pipeline *self, kw_item *item, const kw_view *view)
 {
     begin(self, item);
     kw_node *node = NULL;
@@ -70,37 +70,37 @@ void kw_run_add(kw_run *self, kw_item *item, const kw_view *view)
         node = kw_drive_look(view, &item->plan, &self->random);
     }
     if (node == NULL) {
-        kw_run_route(self, item);
-    } else if (self->lasting == NULL || !kw_run_is_held_up(self, item, node)) {
-        kw_run_put(self, item, node);
+        kw_pipeline_route(self, item);
+    } else if (self->long_lived == NULL || !kw_pipeline_is_held_up(self, item, node)) {
+        kw_pipeline_put(self, item, node);
     }
 }
 
-static void pump_all(kw_run *self)
+static void pump_all(kw_pipeline *self)
 {
     for (size_t i = 0; i < self->channels_n; i++) {
         kw_channel *channel = self->channels[i];
         kw_err code = kw_channel_pump(channel, &self->turn);
         code = code == KW_OK ? kw_channel_watch(channel, &self->turn) : code;
         if (code != KW_OK) {
-            kw_run_fail_channel(self, channel, code);
+            kw_pipeline_fail_channel(self, channel, code);
         }
     }
 }
 
-void kw_run_fill(kw_run *self)
+void kw_pipeline_fill(kw_pipeline *self)
 {
     for (size_t i = 0; i < self->channels_n; i++) {
         kw_channel *channel = self->channels[i];
         kw_err code = kw_channel_fill(channel, &self->turn);
         if (code != KW_OK) {
-            kw_run_fail_channel(self, channel, code);
+            kw_pipeline_fail_channel(self, channel, code);
         }
     }
 }
 
 /* The time for which a silent channel is left alone between two looks at the map. */
-static void plan_look(kw_run *self, kw_channel *channel)
+static void plan_look(kw_pipeline *self, kw_channel *channel)
 {
     const kw_options *options = &self->client->env.options;
     uint64_t stall_ns = options->stall_ms * KW_NS_PER_MS;
@@ -118,7 +118,7 @@ static void plan_look(kw_run *self, kw_channel *channel)
 
 /* A silent node loses its commands once their slot has another owner, and a connection on
  * which a command's deadline has passed is given up in the end. */
-static void check_silence(kw_run *self, kw_channel *channel, kw_item *first)
+static void check_silence(kw_pipeline *self, kw_channel *channel, kw_item *first)
 {
     const kw_options *options = &self->client->env.options;
     uint64_t silent_ms = (self->turn.now_ns - channel->heard_ns) / KW_NS_PER_MS;
@@ -127,22 +127,23 @@ static void check_silence(kw_run *self, kw_channel *channel, kw_item *first)
         text = silent_ms >= options->timeout_ms + options->stall_ms
                    ? "no answer to a command before it, for longer than the timeout"
                    : NULL;
-    } else if (silent_ms >= options->stall_ms + options->grace_ms && kw_run_has_op(self, first) &&
-               kw_drive_has_lost_owner(self->client, &first->plan, &first->trouble->op,
+    } else if (silent_ms >= options->stall_ms + options->grace_ms &&
+               kw_pipeline_has_op(self, first) &&
+               kw_drive_has_lost_owner(self->client, &first->plan, &first->retry_state->op,
                                        channel->node)) {
         text = "no answer, and the slot belongs to another node now";
     }
     if (text != NULL) {
         kw_error_set(&self->turn.failure, KW_ERR_CLOSED, KW_EFFECT_MAYBE, "%s", text);
-        kw_run_fail_channel(self, channel, KW_ERR_CLOSED);
+        kw_pipeline_fail_channel(self, channel, KW_ERR_CLOSED);
     }
 }
 
 /* A node that is silent for too long makes the map suspect. */
-static void check_stalled(kw_run *self)
+static void check_stalled(kw_pipeline *self)
 {
     bool has_map = kw_drive_has_map(self->client);
-    if (!has_map && self->lasting == NULL) {
+    if (!has_map && self->long_lived == NULL) {
         return;
     }
     for (size_t i = 0; i < self->channels_n; i++) {
@@ -176,23 +177,23 @@ static uint64_t channel_next_ns(const kw_channel *channel)
     return channel->flight.head != NULL && channel->look_ns > 0 ? channel->look_ns : UINT64_MAX;
 }
 
-/* The map's fetches, whose sockets a lasting run does not watch. */
-static uint64_t lasting_next_ns(const kw_run *self)
+/* The map's fetches, whose sockets a long-lived pipeline does not watch. */
+static uint64_t lasting_next_ns(const kw_pipeline *self)
 {
-    const kw_run_lasting *lasting = self->lasting;
+    const kw_pipeline_long_lived *long_lived = self->long_lived;
     uint64_t due_ns = atomic_load_explicit(&self->client->refresher.due_ns, memory_order_relaxed);
     if (!kw_drive_has_map(self->client)) {
         due_ns = UINT64_MAX;
     } else if (due_ns == 0) { /* one is under way */
         due_ns = self->turn.now_ns + (self->fetch > 0 ? MAP_LOOK_NS : FETCH_LOOK_NS);
     }
-    due_ns = lasting->due_ns < due_ns ? lasting->due_ns : due_ns;
-    return self->channels_n > 0 && lasting->tidy_ns < due_ns ? lasting->tidy_ns : due_ns;
+    due_ns = long_lived->due_ns < due_ns ? long_lived->due_ns : due_ns;
+    return self->channels_n > 0 && long_lived->tidy_ns < due_ns ? long_lived->tidy_ns : due_ns;
 }
 
-uint64_t kw_run_next_ns(const kw_run *self)
+uint64_t kw_pipeline_next_ns(const kw_pipeline *self)
 {
-    if (kw_run_has_map_news(self)) {
+    if (kw_pipeline_has_map_news(self)) {
         return self->turn.now_ns + 1;
     }
     uint64_t next_ns = self->sleepers.head != NULL ? self->wake_ns : UINT64_MAX;
@@ -200,35 +201,35 @@ uint64_t kw_run_next_ns(const kw_run *self)
         uint64_t at_ns = channel_next_ns(self->channels[i]);
         next_ns = at_ns < next_ns ? at_ns : next_ns;
     }
-    if (self->lasting != NULL) {
+    if (self->long_lived != NULL) {
         uint64_t at_ns = lasting_next_ns(self);
         next_ns = at_ns < next_ns ? at_ns : next_ns;
     }
     return next_ns > self->turn.now_ns ? next_ns : self->turn.now_ns + 1;
 }
 
-void kw_run_advance(kw_run *self)
+void kw_pipeline_advance(kw_pipeline *self)
 {
-    kw_run_wake_all(self);
-    kw_run_expire(self);
+    kw_pipeline_wake_all(self);
+    kw_pipeline_expire(self);
     pump_all(self);
     check_stalled(self);
 }
 
-void kw_run_end_all(kw_run *self, kw_err code)
+void kw_pipeline_end_all(kw_pipeline *self, kw_err code)
 {
     kw_error_set(&self->turn.failure, KW_OK, KW_EFFECT_NONE, "no answer");
     for (size_t i = 0; i < self->channels_n; i++) {
-        kw_run_fail_channel(self, self->channels[i], code);
+        kw_pipeline_fail_channel(self, self->channels[i], code);
     }
     kw_items sleepers = self->sleepers;
     memset(&self->sleepers, 0, sizeof(self->sleepers));
     kw_item *item;
     while ((item = kw_items_pop(&sleepers)) != NULL) {
-        if (kw_run_has_op(self, item)) {
-            kw_run_apply(self, item,
-                         kw_drive_on_loss(self->client, &item->trouble->op, item->node,
-                                          self->turn.now_ns, code, false));
+        if (kw_pipeline_has_op(self, item)) {
+            kw_pipeline_apply(self, item,
+                              kw_drive_on_loss(self->client, &item->retry_state->op, item->node,
+                                               self->turn.now_ns, code, false));
         }
     }
 }

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Run: the driver of the op machine for many commands at once. */
-#ifndef DRIVE_RUN_H
-#define DRIVE_RUN_H
+/* Pipeline: the driver of the op machine for many commands at once. */
+#ifndef DRIVE_PIPELINE_H
+#define DRIVE_PIPELINE_H
 
 #include "drive/drive.h"
 
 /* What is only needed once a command did not simply get its reply. */
-typedef struct kw_trouble {
+typedef struct kw_retry_state {
     kw_op op;
     kw_error failure; /* what stood in the way last; in the end the story of the failure */
-} kw_trouble;
+} kw_retry_state;
 
 typedef enum kw_item_state {
     KW_ITEM_NEW,
@@ -22,15 +22,15 @@ typedef enum kw_item_state {
     KW_ITEM_GONE        /* ended by its deadline, and still on a connection */
 } kw_item_state;
 
-/* One command of a run. What the end of a command touches comes first: thousands are under
+/* One command of a pipeline. What the end of a command touches comes first: thousands are under
  * way at once, and not in the processor's first cache. */
 typedef struct kw_item {
-    struct kw_item *next; /* in the list that its state says */
-    void *owner;          /* for whoever made it */
-    uint64_t order;       /* its place among the run's commands */
-    kw_trouble *trouble;  /* NULL: none yet */
-    kw_node *node;        /* the last one; its channel has the reference */
-    kw_request request;   /* its reply is the caller's, in the end */
+    struct kw_item *next;        /* in the list that its state says */
+    void *owner;                 /* for whoever made it */
+    uint64_t order;              /* its place among the pipeline's commands */
+    kw_retry_state *retry_state; /* NULL: none yet */
+    kw_node *node;               /* the last one; its channel has the reference */
+    kw_request request;          /* its reply is the caller's, in the end */
     kw_item_state state;
     kw_err code; /* of an ended one: KW_OK, it has a reply */
     unsigned sends_n;
@@ -48,12 +48,12 @@ typedef struct kw_item {
 
 /* Sends all commands, in their order to each node, to all nodes before any is read, and
  * waits until each has ended: with a reply, or with a code and (where there was memory for
- * it) a trouble that tells the story. deadline_ns is for all of them. Plans and encoded
+ * it) a retry_state that tells the story. deadline_ns is for all of them. Plans and encoded
  * bytes are set; everything else is zero. KW_OK where each has a reply, else the code of
  * the first that has none. */
-kw_err kw_run_all(kw_client *client, kw_item *items, size_t items_n, uint64_t deadline_ns);
+kw_err kw_pipeline_all(kw_client *client, kw_item *items, size_t items_n, uint64_t deadline_ns);
 
-/* Frees what a run left in an item: reply, trouble and plan. */
+/* Frees what a pipeline left in an item: reply, retry_state and plan. */
 void kw_item_fini(kw_item *item, const kw_allocator *mem);
 
 #endif

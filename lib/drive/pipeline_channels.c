@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "drive/run_private.h"
+#include "drive/pipeline_private.h"
 
 #include "base/error.h"
 
@@ -9,7 +9,7 @@
  * this. */
 #define TIDY_LATER_NS (100 * KW_NS_PER_MS)
 
-static bool grow(kw_run *self)
+static bool grow(kw_pipeline *self)
 {
     size_t capacity = self->channels_capacity > 0 ? 2 * self->channels_capacity : 8;
     kw_channel **channels =
@@ -22,7 +22,7 @@ static bool grow(kw_run *self)
     return true;
 }
 
-static kw_channel *add_channel(kw_run *self, kw_node *node)
+static kw_channel *add_channel(kw_pipeline *self, kw_node *node)
 {
     if (self->channels_n == self->channels_capacity && !grow(self)) {
         return NULL;
@@ -36,7 +36,7 @@ static kw_channel *add_channel(kw_run *self, kw_node *node)
     return channel;
 }
 
-kw_channel *kw_run_channel(kw_run *self, kw_node *node, bool is_exclusive)
+kw_channel *kw_pipeline_channel(kw_pipeline *self, kw_node *node, bool is_exclusive)
 {
     for (size_t i = self->channels_n; !is_exclusive && i > 0; i--) {
         kw_channel *channel = self->channels[i - 1];
@@ -47,34 +47,34 @@ kw_channel *kw_run_channel(kw_run *self, kw_node *node, bool is_exclusive)
     kw_channel *channel = add_channel(self, node);
     if (channel != NULL && is_exclusive) {
         channel->is_exclusive = true;
-        self->lasting->exclusives_n++;
+        self->long_lived->exclusives_n++;
     }
     return channel;
 }
 
 /* What was kept for a late reply is not needed any more. */
-static void drop(kw_run *self, kw_item *item)
+static void drop(kw_pipeline *self, kw_item *item)
 {
     kw_reply_free(item->request.reply);
     item->request.reply = NULL;
     item->state = KW_ITEM_ENDED;
-    self->lasting->on_dropped(self, item);
+    self->long_lived->on_dropped(self, item);
 }
 
-void kw_run_collect(kw_run *self, kw_channel *channel)
+void kw_pipeline_collect(kw_pipeline *self, kw_channel *channel)
 {
     kw_item *item;
     while ((item = kw_channel_answered(channel, self->turn.now_ns)) != NULL) {
         if (item->state == KW_ITEM_GONE) {
             drop(self, item);
         } else {
-            kw_run_on_answer(self, item);
+            kw_pipeline_on_answer(self, item);
         }
     }
 }
 
 /* A reply over a limit was one command's; to those behind it, its connection is lost. */
-static kw_err code_behind(kw_run *self, kw_err code)
+static kw_err code_behind(kw_pipeline *self, kw_err code)
 {
     if (code != KW_ERR_LIMIT) {
         return code;
@@ -84,8 +84,8 @@ static kw_err code_behind(kw_run *self, kw_err code)
 }
 
 /* What was on the connection, and what was to follow. */
-static void lose_all(kw_run *self, kw_channel *channel, kw_items *flight, kw_items *queue,
-                     kw_run_loss *loss)
+static void lose_all(kw_pipeline *self, kw_channel *channel, kw_items *flight, kw_items *queue,
+                     kw_pipeline_loss *loss)
 {
     kw_item *item;
     while ((item = kw_items_pop(flight)) != NULL) {
@@ -93,7 +93,7 @@ static void lose_all(kw_run *self, kw_channel *channel, kw_items *flight, kw_ite
         if (item->state == KW_ITEM_GONE) {
             drop(self, item);
         } else {
-            kw_run_on_lost(self, item, loss);
+            kw_pipeline_on_lost(self, item, loss);
         }
         loss->code = code_behind(self, loss->code);
     }
@@ -101,21 +101,21 @@ static void lose_all(kw_run *self, kw_channel *channel, kw_items *flight, kw_ite
     loss->has_left = false;
     while ((item = kw_items_pop(queue)) != NULL) {
         item->node = channel->node; /* where it would have gone */
-        kw_run_on_lost(self, item, loss);
+        kw_pipeline_on_lost(self, item, loss);
     }
 }
 
-void kw_run_fail_channel(kw_run *self, kw_channel *channel, kw_err code)
+void kw_pipeline_fail_channel(kw_pipeline *self, kw_channel *channel, kw_err code)
 {
     /* With a reply too many, or garbage behind one, none that came with it is trusted. */
     if (code != KW_ERR_DESYNC && code != KW_ERR_PROTOCOL) {
-        kw_run_collect(self, channel);
+        kw_pipeline_collect(self, channel);
     }
     kw_items flight = channel->flight;
     kw_items queue = channel->queue;
     memset(&channel->flight, 0, sizeof(channel->flight));
     memset(&channel->queue, 0, sizeof(channel->queue));
-    kw_run_loss loss = {code, channel->is_counted, false};
+    kw_pipeline_loss loss = {code, channel->is_counted, false};
     for (kw_item *item = flight.head; item != NULL; item = item->next) {
         item->request.is_done = kw_conn_has_sent(channel->conn, &item->request);
     }
@@ -129,16 +129,16 @@ void kw_run_fail_channel(kw_run *self, kw_channel *channel, kw_err code)
 }
 
 /* What has come. */
-static void take(kw_run *self, kw_channel *channel, kw_err code)
+static void take(kw_pipeline *self, kw_channel *channel, kw_err code)
 {
     if (code != KW_OK) {
-        kw_run_fail_channel(self, channel, code);
+        kw_pipeline_fail_channel(self, channel, code);
     } else {
-        kw_run_collect(self, channel);
+        kw_pipeline_collect(self, channel);
     }
 }
 
-void kw_run_on_ready(kw_run *self, kw_channel *channel, short revents)
+void kw_pipeline_on_ready(kw_pipeline *self, kw_channel *channel, short revents)
 {
     if (channel->conn == NULL) {
         return;
@@ -146,15 +146,15 @@ void kw_run_on_ready(kw_run *self, kw_channel *channel, short revents)
     take(self, channel, kw_channel_progress(channel, &self->turn, revents));
 }
 
-void kw_run_go_on(kw_run *self, kw_channel *channel)
+void kw_pipeline_go_on(kw_pipeline *self, kw_channel *channel)
 {
     take(self, channel, kw_conn_go_on(channel->conn, &self->turn.failure));
 }
 
 /* The deadline of one that waits to be sent: what it waits for is the obstacle. */
-static void expire_queued(kw_run *self, kw_channel *channel, kw_item *item)
+static void expire_queued(kw_pipeline *self, kw_channel *channel, kw_item *item)
 {
-    if (!kw_run_has_op(self, item)) {
+    if (!kw_pipeline_has_op(self, item)) {
         return;
     }
     kw_err code = KW_ERR_QUEUE_TIMEOUT;
@@ -167,12 +167,13 @@ static void expire_queued(kw_run *self, kw_channel *channel, kw_item *item)
         text = "the deadline came while connecting";
     }
     item->node = channel->node;
-    kw_error_set(&item->trouble->failure, code, KW_EFFECT_NONE, "%s", text);
-    kw_op *op = &item->trouble->op;
-    kw_run_apply(self, item, kw_op_on_unavailable(op, self->turn.now_ns, code, self->turn.now_ns));
+    kw_error_set(&item->retry_state->failure, code, KW_EFFECT_NONE, "%s", text);
+    kw_op *op = &item->retry_state->op;
+    kw_pipeline_apply(self, item,
+                      kw_op_on_unavailable(op, self->turn.now_ns, code, self->turn.now_ns));
 }
 
-static void expire_queue(kw_run *self, kw_channel *channel)
+static void expire_queue(kw_pipeline *self, kw_channel *channel)
 {
     kw_items queue = channel->queue;
     memset(&channel->queue, 0, sizeof(channel->queue));
@@ -183,14 +184,14 @@ static void expire_queue(kw_run *self, kw_channel *channel)
             expire_queued(self, channel, item);
         } else {
             kw_items_push(&channel->queue, item);
-            self->lasting->due_ns =
-                deadline_ns < self->lasting->due_ns ? deadline_ns : self->lasting->due_ns;
+            self->long_lived->due_ns =
+                deadline_ns < self->long_lived->due_ns ? deadline_ns : self->long_lived->due_ns;
         }
     }
 }
 
 /* One on the connection stays there: its late reply is nobody else's. */
-static void expire_flight(kw_run *self, kw_channel *channel)
+static void expire_flight(kw_pipeline *self, kw_channel *channel)
 {
     for (kw_item *item = channel->flight.head; item != NULL; item = item->next) {
         uint64_t deadline_ns = item->plan.deadline_ns;
@@ -198,48 +199,48 @@ static void expire_flight(kw_run *self, kw_channel *channel)
             continue;
         }
         if (self->turn.now_ns < deadline_ns) {
-            self->lasting->due_ns =
-                deadline_ns < self->lasting->due_ns ? deadline_ns : self->lasting->due_ns;
+            self->long_lived->due_ns =
+                deadline_ns < self->long_lived->due_ns ? deadline_ns : self->long_lived->due_ns;
             continue;
         }
-        if (kw_run_has_op(self, item)) {
-            kw_error_set(&item->trouble->failure, KW_OK, KW_EFFECT_NONE, "no answer");
-            kw_run_apply(self, item,
-                         kw_drive_on_loss(self->client, &item->trouble->op, item->node,
-                                          self->turn.now_ns, KW_ERR_TIMEOUT, true));
+        if (kw_pipeline_has_op(self, item)) {
+            kw_error_set(&item->retry_state->failure, KW_OK, KW_EFFECT_NONE, "no answer");
+            kw_pipeline_apply(self, item,
+                              kw_drive_on_loss(self->client, &item->retry_state->op, item->node,
+                                               self->turn.now_ns, KW_ERR_TIMEOUT, true));
         }
         item->state = KW_ITEM_GONE;
     }
 }
 
-void kw_run_expire(kw_run *self)
+void kw_pipeline_expire(kw_pipeline *self)
 {
-    if (self->lasting == NULL || self->turn.now_ns < self->lasting->due_ns) {
+    if (self->long_lived == NULL || self->turn.now_ns < self->long_lived->due_ns) {
         return;
     }
-    self->lasting->due_ns = UINT64_MAX;
+    self->long_lived->due_ns = UINT64_MAX;
     for (size_t i = 0; i < self->channels_n; i++) {
         kw_channel *channel = self->channels[i];
         expire_queue(self, channel);
         expire_flight(self, channel);
         if (channel->is_exclusive && channel->flight.head != NULL &&
             channel->flight.head->state == KW_ITEM_GONE) {
-            kw_run_fail_channel(self, channel, KW_ERR_TIMEOUT); /* nobody else needs it */
+            kw_pipeline_fail_channel(self, channel, KW_ERR_TIMEOUT); /* nobody else needs it */
         }
     }
 }
 
-static void remove_channel(kw_run *self, size_t at)
+static void remove_channel(kw_pipeline *self, size_t at)
 {
     kw_channel *channel = self->channels[at];
     self->channels[at] = self->channels[--self->channels_n];
-    self->lasting->exclusives_n -= channel->is_exclusive ? 1 : 0;
+    self->long_lived->exclusives_n -= channel->is_exclusive ? 1 : 0;
     kw_channel_release(channel, &self->turn, NULL);
     kw_node_unref(channel->node);
     kw_mem_free(&self->client->env.mem, channel);
 }
 
-static bool is_needless(const kw_run *self, const kw_channel *channel, const kw_view *view)
+static bool is_needless(const kw_pipeline *self, const kw_channel *channel, const kw_view *view)
 {
     if (channel->queue.head != NULL || channel->flight.head != NULL) {
         return false;
@@ -249,18 +250,18 @@ static bool is_needless(const kw_run *self, const kw_channel *channel, const kw_
            (view != NULL && kw_view_find(view, &channel->node->endpoint) != channel->node);
 }
 
-void kw_run_tidy(kw_run *self)
+void kw_pipeline_tidy(kw_pipeline *self)
 {
-    kw_run_lasting *lasting = self->lasting;
+    kw_pipeline_long_lived *long_lived = self->long_lived;
     uint64_t changes_n = kw_refresher_changes_n(&self->client->refresher);
-    bool is_late = self->turn.now_ns >= lasting->tidy_ns;
-    bool is_due = lasting->tidied_changes_n != changes_n || is_late;
+    bool is_late = self->turn.now_ns >= long_lived->tidy_ns;
+    bool is_due = long_lived->tidied_changes_n != changes_n || is_late;
     uint64_t pause_ns = self->client->env.options.pool_idle_ms * KW_NS_PER_MS / 2 + 1;
     /* A sleeper may name the node of a channel that has nothing to do. */
-    if ((!is_due && lasting->exclusives_n == 0) || self->sleepers.head != NULL) {
+    if ((!is_due && long_lived->exclusives_n == 0) || self->sleepers.head != NULL) {
         if (is_late) { /* else it would be due all the time */
             pause_ns = pause_ns < TIDY_LATER_NS ? pause_ns : TIDY_LATER_NS;
-            lasting->tidy_ns = self->turn.now_ns + pause_ns;
+            long_lived->tidy_ns = self->turn.now_ns + pause_ns;
         }
         return;
     }
@@ -272,7 +273,7 @@ void kw_run_tidy(kw_run *self)
     }
     kw_view_unref(view);
     if (is_due) {
-        lasting->tidied_changes_n = changes_n;
-        lasting->tidy_ns = self->turn.now_ns + pause_ns;
+        long_lived->tidied_changes_n = changes_n;
+        long_lived->tidy_ns = self->turn.now_ns + pause_ns;
     }
 }
