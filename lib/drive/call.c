@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "drive/call.h"
 
-#include "drive/await.h"
+#include "drive/blocking_wait.h"
 #include "drive/drive.h"
 #include "base/error.h"
 #include "net/lane.h"
@@ -11,7 +11,7 @@
 /* One command on its way: on a lane with those of other threads, or on a pooled connection of
  * its own. */
 typedef struct call {
-    kw_await await;
+    kw_blocking_wait wait;
     kw_op op;
     kw_waiter waiter; /* its request: the command; all else is of use on a lane only */
     kw_node *node;    /* the last one sent to: a reference */
@@ -23,8 +23,8 @@ typedef struct call {
 static kw_step on_reply(call *self)
 {
     kw_reply *reply = self->waiter.request.reply;
-    kw_step step = kw_drive_on_reply(self->await.client, self->await.plan, &self->op, self->node,
-                                     self->await.now_ns, reply, &self->await.failure);
+    kw_step step = kw_drive_on_reply(self->wait.client, self->wait.plan, &self->op, self->node,
+                                     self->wait.now_ns, reply, &self->wait.failure);
     if (step.kind != KW_STEP_DONE) {
         kw_reply_free(reply);
         self->waiter.request.reply = NULL;
@@ -36,7 +36,7 @@ static kw_step on_reply(call *self)
 static kw_step on_left_lane(call *self)
 {
     kw_waiter *waiter = &self->waiter;
-    uint64_t now_ns = self->await.now_ns;
+    uint64_t now_ns = self->wait.now_ns;
     switch (waiter->state) {
     case KW_WAITER_ANSWERED:
         return on_reply(self);
@@ -46,7 +46,7 @@ static kw_step on_left_lane(call *self)
         }
         return kw_op_on_unready(&self->op, now_ns, waiter->code, waiter->has_left);
     case KW_WAITER_BROKEN:
-        return kw_drive_on_loss(self->await.client, &self->op, self->node, now_ns, waiter->code,
+        return kw_drive_on_loss(self->wait.client, &self->op, self->node, now_ns, waiter->code,
                                 waiter->has_left);
     case KW_WAITER_UNAVAILABLE:
     case KW_WAITER_NEW:
@@ -62,16 +62,16 @@ static kw_step on_left_lane(call *self)
 static kw_step give_up_lane(call *self, kw_err code)
 {
     kw_waiter *waiter = &self->waiter;
-    if (kw_lane_abandon(&self->node->lane, waiter, self->await.now_ns)) {
+    if (kw_lane_abandon(&self->node->lane, waiter, self->wait.now_ns)) {
         return on_left_lane(self);
     }
     if (code != KW_ERR_CANCELLED && !waiter->has_left) {
-        waiter->retry_ns = self->await.now_ns;
+        waiter->retry_ns = self->wait.now_ns;
         return on_left_lane(self);
     }
-    kw_error_set(&self->await.failure, code, KW_EFFECT_NONE, "no answer%s",
+    kw_error_set(&self->wait.failure, code, KW_EFFECT_NONE, "no answer%s",
                  code == KW_ERR_CLOSED ? ", and the slot belongs to another node now" : "");
-    return kw_drive_on_loss(self->await.client, &self->op, self->node, self->await.now_ns, code,
+    return kw_drive_on_loss(self->wait.client, &self->op, self->node, self->wait.now_ns, code,
                             waiter->has_left);
 }
 
@@ -80,13 +80,13 @@ static kw_step on_left_conn(call *self, kw_err code)
 {
     kw_conn *conn = self->conn;
     kw_request *request = &self->waiter.request;
-    kw_error *failure = &self->await.failure;
+    kw_error *failure = &self->wait.failure;
     self->conn = NULL;
     if (!self->was_ready && conn->was_ready) {
         kw_node_on_ready(self->node, conn);
     }
     if (code == KW_OK) {
-        kw_node_release(self->node, conn, self->await.now_ns, NULL);
+        kw_node_release(self->node, conn, self->wait.now_ns, NULL);
         return on_reply(self);
     }
     bool has_left = kw_conn_has_sent(conn, request);
@@ -97,55 +97,55 @@ static kw_step on_left_conn(call *self, kw_err code)
         kw_error_set(failure, code, KW_EFFECT_NONE, "%s",
                      is_ready || has_left ? "no answer" : "the deadline came while connecting");
     }
-    kw_node_release(self->node, conn, self->await.now_ns, is_ready ? NULL : failure);
+    kw_node_release(self->node, conn, self->wait.now_ns, is_ready ? NULL : failure);
     kw_reply_free(request->reply); /* answered, and then the stream went wrong */
     request->reply = NULL;
     if (!is_ready && !has_left) {
         kw_op_on_unsent(&self->op);
     }
     if (code == KW_ERR_TIMEOUT && !is_ready && !has_left) {
-        return kw_op_on_unavailable(&self->op, self->await.now_ns, KW_ERR_CONNECT,
-                                    self->await.now_ns);
+        return kw_op_on_unavailable(&self->op, self->wait.now_ns, KW_ERR_CONNECT,
+                                    self->wait.now_ns);
     }
     if (!is_ready && code != KW_ERR_TIMEOUT && code != KW_ERR_CANCELLED) {
         /* Refused in its greeting; and only what may run twice goes with one. */
-        return kw_op_on_unready(&self->op, self->await.now_ns, code, has_left);
+        return kw_op_on_unready(&self->op, self->wait.now_ns, code, has_left);
     }
-    return kw_drive_on_loss(self->await.client, &self->op, self->node, self->await.now_ns, code,
+    return kw_drive_on_loss(self->wait.client, &self->op, self->node, self->wait.now_ns, code,
                             has_left);
 }
 
 /* Sends the command on its own connection. */
 static kw_step send_alone(call *self, bool is_asking)
 {
-    kw_await *await = &self->await;
+    kw_blocking_wait *wait = &self->wait;
     kw_conn *conn = self->conn;
     self->was_ready = conn->was_ready;
-    conn->is_ours = await->plan->is_ours;
+    conn->is_ours = wait->plan->is_ours;
     self->waiter.request.is_shared = false; /* the lane may have had it before */
     kw_op_on_send(&self->op);
-    kw_err code = kw_conn_queue(conn, &await->failure, &self->waiter.request, is_asking);
-    code = code == KW_OK ? kw_conn_flush(conn, &await->failure) : code;
+    kw_err code = kw_conn_queue(conn, &wait->failure, &self->waiter.request, is_asking);
+    code = code == KW_OK ? kw_conn_flush(conn, &wait->failure) : code;
     if (code == KW_OK) {
-        code = kw_await_reply(await, conn, self->node, &self->waiter.request);
+        code = kw_blocking_wait_reply(wait, conn, self->node, &self->waiter.request);
     }
-    await->now_ns = kw_env_now(&await->client->env);
+    wait->now_ns = kw_env_now(&wait->client->env);
     return on_left_conn(self, code);
 }
 
 /* Puts the command on the node's lane. KW_ERR_BUSY: it wants a connection of its own. */
 static kw_err submit(call *self, bool is_asking)
 {
-    kw_await *await = &self->await;
+    kw_blocking_wait *wait = &self->wait;
     kw_waiter *waiter = &self->waiter;
     kw_request request = waiter->request;
     memset(waiter, 0, sizeof(*waiter));
     waiter->request = request;
-    waiter->failure = &await->failure;
+    waiter->failure = &wait->failure;
     waiter->is_asking = is_asking;
-    waiter->is_early = await->plan->is_repeatable;
-    kw_err code = kw_lane_submit(&self->node->lane, waiter->failure, waiter, await->now_ns,
-                                 await->plan->deadline_ns);
+    waiter->is_early = wait->plan->is_repeatable;
+    kw_err code = kw_lane_submit(&self->node->lane, waiter->failure, waiter, wait->now_ns,
+                                 wait->plan->deadline_ns);
     self->is_on_lane = code == KW_OK;
     return code;
 }
@@ -153,13 +153,13 @@ static kw_err submit(call *self, bool is_asking)
 static kw_step wait_on_lane(call *self)
 {
     kw_op_on_send(&self->op);
-    kw_err code = kw_await_lane(&self->await, self->node, &self->waiter);
+    kw_err code = kw_blocking_wait_lane(&self->wait, self->node, &self->waiter);
     return code == KW_OK ? on_left_lane(self) : give_up_lane(self, code);
 }
 
 static bool fits_lane(const call *self)
 {
-    const kw_plan *plan = self->await.plan;
+    const kw_plan *plan = self->wait.plan;
     return !plan->is_blocking && !plan->is_ours &&
            self->waiter.request.bytes.len <= KW_LANE_REQUEST_MAX;
 }
@@ -168,44 +168,44 @@ static bool fits_lane(const call *self)
  * connection of its own. */
 static kw_err find_place(call *self, uint64_t *retry_ns, bool is_asking)
 {
-    kw_await *await = &self->await;
+    kw_blocking_wait *wait = &self->wait;
     bool fits = fits_lane(self);
     bool is_crowded = atomic_load_explicit(&self->node->is_crowded, memory_order_relaxed);
-    kw_node_wish wish = {.is_early = await->plan->is_repeatable, .may_share = fits};
+    kw_node_wish wish = {.is_early = wait->plan->is_repeatable, .may_share = fits};
     kw_err code = KW_ERR_BUSY;
-    *retry_ns = await->now_ns;
+    *retry_ns = wait->now_ns;
     if (!fits || !is_crowded) {
-        code = kw_await_acquire(await, self->node, &self->conn, retry_ns, &wish);
+        code = kw_blocking_wait_acquire(wait, self->node, &self->conn, retry_ns, &wish);
     }
     if (code == KW_ERR_BUSY) {
         code = submit(self, is_asking);
     }
     if (code == KW_ERR_BUSY) {
         wish.may_share = false;
-        code = kw_await_acquire(await, self->node, &self->conn, retry_ns, &wish);
+        code = kw_blocking_wait_acquire(wait, self->node, &self->conn, retry_ns, &wish);
     }
     return code;
 }
 
 static kw_step do_send(call *self, const kw_step *step)
 {
-    kw_await *await = &self->await;
-    await->changes_n = kw_refresher_changes_n(&await->client->refresher);
-    kw_node *node = kw_drive_choose(await->client, await->plan, &self->op, step);
+    kw_blocking_wait *wait = &self->wait;
+    wait->changes_n = kw_refresher_changes_n(&wait->client->refresher);
+    kw_node *node = kw_drive_choose(wait->client, wait->plan, &self->op, step);
     if (node == NULL) {
-        return kw_drive_on_unserved(await->client, &self->op, await->now_ns);
+        return kw_drive_on_unserved(wait->client, &self->op, wait->now_ns);
     }
     kw_node_unref(self->node);
     self->node = node;
-    await->sent_ns = await->now_ns;
+    wait->sent_ns = wait->now_ns;
     self->is_on_lane = false;
     self->waiter.request.is_done = false;
     self->waiter.request.reply = NULL;
     uint64_t retry_ns;
     kw_err code = find_place(self, &retry_ns, step->is_asking);
     if (code != KW_OK) {
-        await->now_ns = kw_env_now(&await->client->env);
-        return kw_op_on_unavailable(&self->op, await->now_ns, code, retry_ns);
+        wait->now_ns = kw_env_now(&wait->client->env);
+        return kw_op_on_unavailable(&self->op, wait->now_ns, code, retry_ns);
     }
     return self->is_on_lane ? wait_on_lane(self) : send_alone(self, step->is_asking);
 }
@@ -213,28 +213,28 @@ static kw_step do_send(call *self, const kw_step *step)
 kw_reply *kw_call_run(kw_client *client, kw_error *error, const kw_plan *plan, kw_bytes encoded)
 {
     call self;
-    kw_await_init(&self.await, client, plan, &self.op);
+    kw_blocking_wait_init(&self.wait, client, plan, &self.op);
     memset(&self.waiter.request, 0, sizeof(self.waiter.request));
     self.waiter.request.bytes = encoded;
     self.node = NULL;
     self.conn = NULL;
     kw_failure_watch_help(client);
     kw_op_spec spec = kw_drive_spec(client, plan);
-    kw_step step = kw_op_start(&self.op, &spec, self.await.now_ns ^ (uint64_t)(uintptr_t)&self);
+    kw_step step = kw_op_start(&self.op, &spec, self.wait.now_ns ^ (uint64_t)(uintptr_t)&self);
     while (step.kind != KW_STEP_DONE && step.kind != KW_STEP_FAIL) {
         uint64_t fetch = kw_drive_heed(client, &self.op, &step);
-        self.await.fetch = fetch > 0 ? fetch : self.await.fetch;
-        step =
-            step.kind == KW_STEP_SEND ? do_send(&self, &step) : kw_await_step(&self.await, &step);
+        self.wait.fetch = fetch > 0 ? fetch : self.wait.fetch;
+        step = step.kind == KW_STEP_SEND ? do_send(&self, &step)
+                                         : kw_blocking_wait_step(&self.wait, &step);
     }
     if (step.kind == KW_STEP_FAIL) {
         (void)kw_drive_heed(client, &self.op, &step);
-        kw_drive_story story = {plan, &step, &self.await.failure, self.node, self.op.sends_n};
+        kw_drive_story story = {plan, &step, &self.wait.failure, self.node, self.op.sends_n};
         kw_drive_explain(client, error, &story);
         self.waiter.request.reply = NULL;
     }
     kw_node_unref(self.node);
-    kw_client_tend(client, self.await.now_ns);
-    kw_ticket_loop_tend(client, self.await.now_ns);
+    kw_client_tend(client, self.wait.now_ns);
+    kw_ticket_loop_tend(client, self.wait.now_ns);
     return self.waiter.request.reply;
 }

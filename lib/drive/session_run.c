@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "drive/session_private.h"
 
-#include "drive/await.h"
+#include "drive/blocking_wait.h"
 #include "drive/drive.h"
 #include "base/error.h"
 
@@ -16,7 +16,7 @@ typedef struct exchange {
     kw_tail *tail;   /* NULL: none */
     kw_buf *encoded; /* with a tail: the command, and the tail of the last try behind it */
     kw_op op;
-    kw_await await;
+    kw_blocking_wait wait;
     kw_node *node; /* the last one sent to: a reference */
 } exchange;
 
@@ -122,7 +122,7 @@ static kw_step on_reply(exchange *self, bool is_asked)
                           kw_verdict_of(kw_reply_bytes(reply), false).kind == KW_VERDICT_ASK;
     if (self->is_free && !is_asked_watch) {
         step = kw_drive_on_reply(self->session->client, self->plan, &self->op, self->node,
-                                 self->await.now_ns, reply, &self->await.failure);
+                                 self->wait.now_ns, reply, &self->wait.failure);
     } else {
         kw_drive_heed_readonly(self->session->client, self->node, reply);
     }
@@ -140,10 +140,10 @@ static kw_step on_loss(exchange *self, kw_err code, bool has_left)
     kw_client *client = self->session->client;
     if (code == KW_ERR_TIMEOUT || code == KW_ERR_CANCELLED) {
         /* The caller's time, not the node's fault. */
-        kw_error_set(&self->await.failure, code, KW_EFFECT_NONE, "no answer");
+        kw_error_set(&self->wait.failure, code, KW_EFFECT_NONE, "no answer");
     }
     if (self->is_free || has_left || code == KW_ERR_TIMEOUT || code == KW_ERR_CANCELLED) {
-        return kw_drive_on_loss(client, &self->op, self->node, self->await.now_ns, code, has_left);
+        return kw_drive_on_loss(client, &self->op, self->node, self->wait.now_ns, code, has_left);
     }
     /* Nothing was sent; but what the session stood for went with its connection. */
     kw_step step = {.kind = KW_STEP_FAIL, .code = code, .effect = KW_EFFECT_NONE};
@@ -172,38 +172,38 @@ static void forget_tail(kw_tail *tail)
 /* The command, and its tail as it is now, in one write. */
 static kw_err queue(exchange *self, kw_conn *conn, bool is_asked)
 {
-    kw_await *await = &self->await;
+    kw_blocking_wait *wait = &self->wait;
     kw_tail *tail = self->tail;
     if (tail == NULL) {
-        return kw_conn_queue(conn, &await->failure, &self->request, is_asked);
+        return kw_conn_queue(conn, &wait->failure, &self->request, is_asked);
     }
     size_t len = self->request.bytes.len;
     forget_tail(tail);
     self->encoded->len = len;
-    if (!tail->encode(tail, self->encoded, await->now_ns)) {
-        return kw_error_set(&await->failure, KW_ERR_NOMEM, KW_EFFECT_NONE,
+    if (!tail->encode(tail, self->encoded, wait->now_ns)) {
+        return kw_error_set(&wait->failure, KW_ERR_NOMEM, KW_EFFECT_NONE,
                             "no memory to encode what follows %s", self->plan->name);
     }
     self->request.bytes.data = self->encoded->data;
     tail->request.bytes.data = self->encoded->data + len;
     tail->request.bytes.len = self->encoded->len - len;
-    return kw_conn_queue_pair(conn, &await->failure, &self->request, &tail->request, is_asked);
+    return kw_conn_queue_pair(conn, &wait->failure, &self->request, &tail->request, is_asked);
 }
 
 /* The command was answered; code: what became of the connection since. Its tail may keep the
  * server for as long as it says: where nobody wants to know, the connection is given up. */
 static kw_step finish_tailed(exchange *self, kw_conn *conn, kw_err code, bool is_asked)
 {
-    kw_await *await = &self->await;
+    kw_blocking_wait *wait = &self->wait;
     kw_tail *tail = self->tail;
-    tail->failure = await->failure;
+    tail->failure = wait->failure;
     kw_step step = on_reply(self, is_asked);
     bool has_run = step.kind == KW_STEP_DONE && !kw_reply_is_error(self->request.reply);
     if (has_run && code == KW_OK) {
-        code = kw_await_reply(await, conn, self->node, &tail->request);
-        tail->failure = await->failure;
-        await->now_ns = kw_env_now(&self->session->client->env);
-        conn->idle_since_ns = await->now_ns;
+        code = kw_blocking_wait_reply(wait, conn, self->node, &tail->request);
+        tail->failure = wait->failure;
+        wait->now_ns = kw_env_now(&self->session->client->env);
+        conn->idle_since_ns = wait->now_ns;
     }
     if (!has_run) {
         kw_reply_free(tail->request.reply);
@@ -219,7 +219,7 @@ static kw_step finish_tailed(exchange *self, kw_conn *conn, kw_err code, bool is
         conn->state = KW_CONN_DEAD;
     }
     if (is_asked) {
-        kw_node_release(self->node, conn, await->now_ns, NULL);
+        kw_node_release(self->node, conn, wait->now_ns, NULL);
     } else if (!is_kept) {
         kw_session_drop(self->session);
     }
@@ -231,17 +231,17 @@ static kw_step finish_tailed(exchange *self, kw_conn *conn, kw_err code, bool is
 static kw_step carry(exchange *self, kw_conn *conn, bool is_asked)
 {
     kw_session *session = self->session;
-    kw_await *await = &self->await;
+    kw_blocking_wait *wait = &self->wait;
     self->request.is_done = false;
     self->request.reply = NULL;
     self->request.end_at = UINT64_MAX;
     kw_op_on_send(&self->op);
-    await->sent_ns = await->now_ns;
+    wait->sent_ns = wait->now_ns;
     kw_err code = queue(self, conn, is_asked);
-    code = code == KW_OK ? kw_conn_flush(conn, &await->failure) : code;
-    code = code == KW_OK ? kw_await_reply(await, conn, self->node, &self->request) : code;
-    await->now_ns = kw_env_now(&session->client->env);
-    conn->idle_since_ns = await->now_ns;
+    code = code == KW_OK ? kw_conn_flush(conn, &wait->failure) : code;
+    code = code == KW_OK ? kw_blocking_wait_reply(wait, conn, self->node, &self->request) : code;
+    wait->now_ns = kw_env_now(&session->client->env);
+    conn->idle_since_ns = wait->now_ns;
     bool has_left = kw_conn_has_sent(conn, &self->request);
     if (self->tail != NULL && self->request.is_done) {
         return finish_tailed(self, conn, code, is_asked);
@@ -255,7 +255,7 @@ static kw_step carry(exchange *self, kw_conn *conn, bool is_asked)
         self->request.reply = NULL;
     }
     if (is_asked) {
-        kw_node_release(self->node, conn, await->now_ns, NULL);
+        kw_node_release(self->node, conn, wait->now_ns, NULL);
     } else if (code != KW_OK) {
         self->is_lost = true;
         kw_session_drop(session);
@@ -272,7 +272,7 @@ static bool is_alive(exchange *self)
     bool is_watched = self->session->client->env.options.scheme == KW_SCHEME_SENTINEL ||
                       kw_node_is_of_group(self->session->node);
     bool is_good = !is_watched || kw_node_is_current(self->session->node, conn);
-    if (is_good && (kw_conn_is_fresh(conn, self->await.now_ns) || kw_conn_is_quiet(conn))) {
+    if (is_good && (kw_conn_is_fresh(conn, self->wait.now_ns) || kw_conn_is_quiet(conn))) {
         return true;
     }
     conn->state = KW_CONN_DEAD;
@@ -287,7 +287,7 @@ static kw_step send_pinned(exchange *self)
         return carry(self, self->session->conn, false);
     }
     self->is_lost = true;
-    kw_error_set(&self->await.failure, KW_ERR_CLOSED, KW_EFFECT_NONE,
+    kw_error_set(&self->wait.failure, KW_ERR_CLOSED, KW_EFFECT_NONE,
                  "the connection was closed, brought bytes that nothing asked for, or led to a "
                  "server that is not the primary any more, before the command was sent");
     return on_loss(self, KW_ERR_CLOSED, false);
@@ -299,10 +299,10 @@ static kw_step do_send(exchange *self, const kw_step *step)
     if (!self->is_free) {
         return send_pinned(self);
     }
-    self->await.changes_n = kw_refresher_changes_n(&session->client->refresher);
+    self->wait.changes_n = kw_refresher_changes_n(&session->client->refresher);
     kw_node *node = kw_drive_choose(session->client, self->plan, &self->op, step);
     if (node == NULL) {
-        return kw_drive_on_unserved(session->client, &self->op, self->await.now_ns);
+        return kw_drive_on_unserved(session->client, &self->op, self->wait.now_ns);
     }
     set_node(self, node);
     bool is_there = !step->is_asking && session->node == node && is_alive(self);
@@ -313,16 +313,16 @@ static kw_step do_send(exchange *self, const kw_step *step)
         }
         uint64_t retry_ns;
         kw_node_wish wish = {.is_early = false};
-        kw_err code = kw_await_acquire(&self->await, node, &conn, &retry_ns, &wish);
+        kw_err code = kw_blocking_wait_acquire(&self->wait, node, &conn, &retry_ns, &wish);
         if (code != KW_OK) {
-            return kw_op_on_unavailable(&self->op, self->await.now_ns, code, retry_ns);
+            return kw_op_on_unavailable(&self->op, self->wait.now_ns, code, retry_ns);
         }
-        self->await.now_ns = kw_env_now(&session->client->env);
+        self->wait.now_ns = kw_env_now(&session->client->env);
     }
     if (!is_there && !step->is_asking) {
         session->node = kw_node_ref(node);
         session->conn = conn;
-        conn->idle_since_ns = self->await.now_ns;
+        conn->idle_since_ns = self->wait.now_ns;
         self->is_lost = false;
     }
     if (self->request.bytes.data == NULL) {
@@ -342,21 +342,21 @@ static kw_err run(exchange *self, kw_error *error)
 {
     kw_session *session = self->session;
     kw_client *client = session->client;
-    kw_await_init(&self->await, client, self->plan, &self->op);
+    kw_blocking_wait_init(&self->wait, client, self->plan, &self->op);
     kw_failure_watch_help(client);
     kw_op_spec spec = kw_drive_spec(client, self->plan);
     spec.is_repeatable = spec.is_repeatable && self->is_free;
-    kw_step step = kw_op_start(&self->op, &spec, self->await.now_ns ^ (uint64_t)(uintptr_t)self);
+    kw_step step = kw_op_start(&self->op, &spec, self->wait.now_ns ^ (uint64_t)(uintptr_t)self);
     while (step.kind != KW_STEP_DONE && step.kind != KW_STEP_FAIL) {
         uint64_t fetch = kw_drive_heed(client, &self->op, &step);
-        self->await.fetch = fetch > 0 ? fetch : self->await.fetch;
-        step =
-            step.kind == KW_STEP_SEND ? do_send(self, &step) : kw_await_step(&self->await, &step);
+        self->wait.fetch = fetch > 0 ? fetch : self->wait.fetch;
+        step = step.kind == KW_STEP_SEND ? do_send(self, &step)
+                                         : kw_blocking_wait_step(&self->wait, &step);
     }
     if (step.kind == KW_STEP_FAIL) {
         (void)kw_drive_heed(client, &self->op, &step);
         step.effect = is_harmless(self) ? KW_EFFECT_NONE : step.effect;
-        kw_drive_story story = {self->plan, &step, &self->await.failure, self->node,
+        kw_drive_story story = {self->plan, &step, &self->wait.failure, self->node,
                                 self->op.sends_n};
         kw_drive_explain(client, error, &story);
         if (self->is_lost) {
@@ -364,7 +364,7 @@ static kw_err run(exchange *self, kw_error *error)
         }
     }
     kw_node_unref(self->node);
-    kw_client_tend(client, self->await.now_ns);
+    kw_client_tend(client, self->wait.now_ns);
     return step.kind == KW_STEP_FAIL ? step.code : KW_OK;
 }
 

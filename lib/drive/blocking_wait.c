@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "drive/await.h"
+#include "drive/blocking_wait.h"
 
 #include "drive/drive.h"
 #include "base/error.h"
@@ -15,7 +15,8 @@
  * elsewhere. */
 #define PROBE_WAIT_NS (50 * KW_NS_PER_MS)
 
-void kw_await_init(kw_await *self, kw_client *client, const kw_plan *plan, kw_op *op)
+void kw_blocking_wait_init(kw_blocking_wait *self, kw_client *client, const kw_plan *plan,
+                           kw_op *op)
 {
     self->client = client;
     self->plan = plan;
@@ -31,15 +32,15 @@ void kw_await_init(kw_await *self, kw_client *client, const kw_plan *plan, kw_op
 }
 
 /* Until when to wait without a look at the map. */
-static uint64_t patient_until_ns(const kw_await *self)
+static uint64_t patient_until_ns(const kw_blocking_wait *self)
 {
     uint64_t deadline_ns = self->plan->deadline_ns;
     uint64_t stall_ns = self->sent_ns + self->client->env.options.stall_ms * KW_NS_PER_MS;
     return kw_drive_has_map(self->client) && stall_ns < deadline_ns ? stall_ns : deadline_ns;
 }
 
-kw_err kw_await_acquire(kw_await *self, kw_node *node, kw_conn **conn, uint64_t *retry_ns,
-                        kw_node_wish *wish)
+kw_err kw_blocking_wait_acquire(kw_blocking_wait *self, kw_node *node, kw_conn **conn,
+                                uint64_t *retry_ns, kw_node_wish *wish)
 {
     self->sent_ns = self->now_ns;
     wish->now_ns = self->now_ns;
@@ -65,7 +66,7 @@ static uint64_t sooner(uint64_t a_ns, uint64_t b_ns)
 }
 
 /* True where waiting on is no use. */
-static bool is_hopeless(kw_await *self, patience *late, const kw_node *node)
+static bool is_hopeless(kw_blocking_wait *self, patience *late, const kw_node *node)
 {
     if (!kw_drive_has_lost_owner(self->client, self->plan, self->op, node)) {
         return false;
@@ -77,7 +78,7 @@ static bool is_hopeless(kw_await *self, patience *late, const kw_node *node)
            self->now_ns - late->lost_ns >= grace_ns;
 }
 
-static kw_err check_owner(kw_await *self, patience *late, const kw_node *node)
+static kw_err check_owner(kw_blocking_wait *self, patience *late, const kw_node *node)
 {
     if (!is_hopeless(self, late, node)) {
         return KW_OK;
@@ -87,7 +88,7 @@ static kw_err check_owner(kw_await *self, patience *late, const kw_node *node)
 }
 
 /* Waits for bytes on the socket, or for news of the map. */
-static kw_err wait_for_news(kw_await *self, patience *late, const kw_conn *conn)
+static kw_err wait_for_news(kw_blocking_wait *self, patience *late, const kw_conn *conn)
 {
     kw_refresher *refresher = &self->client->refresher;
     struct pollfd sockets[2] = {{conn->socket, kw_conn_events(conn), 0}};
@@ -111,7 +112,7 @@ static kw_err wait_for_news(kw_await *self, patience *late, const kw_conn *conn)
     return code == KW_ERR_CANCELLED ? code : KW_OK;
 }
 
-static kw_err wait_stalled(kw_await *self, kw_conn *conn, const kw_node *node,
+static kw_err wait_stalled(kw_blocking_wait *self, kw_conn *conn, const kw_node *node,
                            const kw_request *request, uint64_t until_ns)
 {
     uint64_t stall_ns = self->client->env.options.stall_ms * KW_NS_PER_MS;
@@ -132,7 +133,8 @@ static kw_err wait_stalled(kw_await *self, kw_conn *conn, const kw_node *node,
     return KW_OK;
 }
 
-kw_err kw_await_reply(kw_await *self, kw_conn *conn, const kw_node *node, kw_request *request)
+kw_err kw_blocking_wait_reply(kw_blocking_wait *self, kw_conn *conn, const kw_node *node,
+                              kw_request *request)
 {
     uint64_t until_ns = self->plan->deadline_ns;
     uint64_t patient_ns = sooner(until_ns, patient_until_ns(self));
@@ -144,7 +146,7 @@ kw_err kw_await_reply(kw_await *self, kw_conn *conn, const kw_node *node, kw_req
 }
 
 /* Waits on the lane in slices, and goes on with a fetch of the map in between. */
-static kw_err wait_stalled_on_lane(kw_await *self, kw_node *node, kw_waiter *waiter,
+static kw_err wait_stalled_on_lane(kw_blocking_wait *self, kw_node *node, kw_waiter *waiter,
                                    uint64_t until_ns)
 {
     uint64_t stall_ns = self->client->env.options.stall_ms * KW_NS_PER_MS;
@@ -166,7 +168,7 @@ static kw_err wait_stalled_on_lane(kw_await *self, kw_node *node, kw_waiter *wai
     return code;
 }
 
-kw_err kw_await_lane(kw_await *self, kw_node *node, kw_waiter *waiter)
+kw_err kw_blocking_wait_lane(kw_blocking_wait *self, kw_node *node, kw_waiter *waiter)
 {
     uint64_t until_ns = self->plan->deadline_ns;
     uint64_t patient_ns = sooner(until_ns, patient_until_ns(self));
@@ -182,7 +184,7 @@ kw_err kw_await_lane(kw_await *self, kw_node *node, kw_waiter *waiter)
     return code;
 }
 
-static kw_step do_refresh(kw_await *self, const kw_step *step)
+static kw_step do_refresh(kw_blocking_wait *self, const kw_step *step)
 {
     kw_refresher_goal goal = {.until_ns = step->until_ns, .fetch = self->fetch};
     goal.wakes_on_map = step->wakes_on_map;
@@ -196,7 +198,7 @@ static kw_step do_refresh(kw_await *self, const kw_step *step)
     return kw_op_on_refreshed(self->op, self->now_ns, code);
 }
 
-static kw_step do_sleep(kw_await *self, const kw_step *step)
+static kw_step do_sleep(kw_blocking_wait *self, const kw_step *step)
 {
     kw_refresher_goal goal = {.until_ns = step->until_ns};
     goal.wakes_on_map = step->wakes_on_map;
@@ -211,7 +213,7 @@ static kw_step do_sleep(kw_await *self, const kw_step *step)
     return kw_op_on_woke(self->op, self->now_ns);
 }
 
-kw_step kw_await_step(kw_await *self, const kw_step *step)
+kw_step kw_blocking_wait_step(kw_blocking_wait *self, const kw_step *step)
 {
     return step->kind == KW_STEP_REFRESH ? do_refresh(self, step) : do_sleep(self, step);
 }
