@@ -23,25 +23,25 @@ static kw_err submit(kw_client *client, kw_error *error, kw_plan_task *task, kw_
     }
     size_t room;
     bool is_inside = false;
-    kw_async *async = NULL;
-    if (kw_async_room(&room, task)) {
-        async = kw_loop_block(loop, room, &is_inside);
+    kw_async_command *command = NULL;
+    if (kw_async_command_room(&room, task)) {
+        command = kw_loop_block(loop, room, &is_inside);
     }
-    if (async == NULL) {
+    if (command == NULL) {
         return refuse(error, KW_ERR_NOMEM, "no memory for a command");
     }
     task->is_timed_later = is_inside; /* at once, by the loop's own look at the clock */
-    kw_err code = kw_async_init(async, client, error, task);
+    kw_err code = kw_async_command_init(command, client, error, task);
     if (code != KW_OK) {
-        kw_mem_free(&client->env.mem, async);
+        kw_mem_free(&client->env.mem, command);
         return code;
     }
-    async->fn = callback.fn;
-    async->arg = callback.arg;
+    command->fn = callback.fn;
+    command->arg = callback.arg;
     if (is_inside) {
-        kw_loop_give(loop, async);
+        kw_loop_give(loop, command);
     } else {
-        kw_loop_submit(loop, async, true);
+        kw_loop_submit(loop, command, true);
     }
     return KW_OK;
 }

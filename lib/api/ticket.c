@@ -42,20 +42,21 @@ static uint64_t deadline_of(kw_client *client, const kw_plan_task *task)
     return kw_plan_deadline_ns(kw_env_now(&client->env), timeout_ms);
 }
 
-static kw_async *new_async(kw_client *client, kw_error *error, const kw_plan_task *task,
-                           kw_loop *loop)
+static kw_async_command *new_async(kw_client *client, kw_error *error, const kw_plan_task *task,
+                                   kw_loop *loop)
 {
     size_t room;
-    kw_async *async = kw_async_room(&room, task) ? kw_loop_block(loop, room, NULL) : NULL;
-    if (async == NULL) {
+    kw_async_command *command =
+        kw_async_command_room(&room, task) ? kw_loop_block(loop, room, NULL) : NULL;
+    if (command == NULL) {
         kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for a command");
         return NULL;
     }
-    if (kw_async_init(async, client, error, task) != KW_OK) {
-        kw_mem_free(&client->env.mem, async);
+    if (kw_async_command_init(command, client, error, task) != KW_OK) {
+        kw_mem_free(&client->env.mem, command);
         return NULL;
     }
-    return async;
+    return command;
 }
 
 /* The handle was entered. */
@@ -66,14 +67,14 @@ static kw_ticket *submit(kw_client *client, kw_error *error, const kw_plan_task 
         return NULL;
     }
     kw_ticket *ticket = new_ticket(client, error);
-    kw_async *async = ticket != NULL ? new_async(client, error, task, loop) : NULL;
-    if (async == NULL) {
+    kw_async_command *command = ticket != NULL ? new_async(client, error, task, loop) : NULL;
+    if (command == NULL) {
         kw_mem_free(&client->env.mem, ticket);
         return NULL;
     }
-    async->fn = on_reply;
-    async->arg = ticket;
-    kw_ticket_loop_submit(client, ticket, async, deadline_of(client, task));
+    command->fn = on_reply;
+    command->arg = ticket;
+    kw_ticket_loop_submit(client, ticket, command, deadline_of(client, task));
     return ticket;
 }
 

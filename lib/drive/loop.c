@@ -21,31 +21,31 @@
 /* Blocks that are kept for the next commands. */
 #define BLOCKS_MAX 1024
 
-static void free_async(kw_loop *self, kw_async *async)
+static void free_async(kw_loop *self, kw_async_command *command)
 {
-    kw_async_fini(async, self->client);
-    if (!async->is_kept || self->used_n + self->kept_n >= BLOCKS_MAX) {
-        kw_mem_free(&self->client->env.mem, async);
+    kw_async_command_fini(command, self->client);
+    if (!command->is_kept || self->used_n + self->kept_n >= BLOCKS_MAX) {
+        kw_mem_free(&self->client->env.mem, command);
         return;
     }
-    kw_asyncs_push(&self->used, async);
+    kw_async_commands_push(&self->used, command);
     self->used_n++;
 }
 
 static void on_ended(kw_pipeline *pipeline, kw_item *item)
 {
     kw_loop *self = (kw_loop *)pipeline->owner;
-    kw_async *async = item->owner;
-    if (--async->open_n == 0) {
-        kw_asyncs_push(&self->done, async);
+    kw_async_command *command = item->owner;
+    if (--command->open_n == 0) {
+        kw_async_commands_push(&self->done, command);
     }
 }
 
 static void on_dropped(kw_pipeline *pipeline, kw_item *item)
 {
-    kw_async *async = item->owner;
-    if (async->is_delivered && !kw_async_is_held(async)) {
-        free_async((kw_loop *)pipeline->owner, async);
+    kw_async_command *command = item->owner;
+    if (command->is_delivered && !kw_async_command_is_held(command)) {
+        free_async((kw_loop *)pipeline->owner, command);
     }
 }
 
@@ -77,11 +77,11 @@ static kw_loop *new_loop(kw_client *client, kw_error *error)
     return self;
 }
 
-static void free_blocks(const kw_allocator *mem, kw_asyncs *blocks)
+static void free_blocks(const kw_allocator *mem, kw_async_commands *blocks)
 {
-    kw_async *async;
-    while ((async = kw_asyncs_pop(blocks)) != NULL) {
-        kw_mem_free(mem, async);
+    kw_async_command *command;
+    while ((command = kw_async_commands_pop(blocks)) != NULL) {
+        kw_mem_free(mem, command);
     }
 }
 
@@ -120,31 +120,31 @@ static bool is_inside(const kw_loop *self)
     return self->is_processing && pthread_equal(self->processor, pthread_self());
 }
 
-kw_async *kw_loop_block(kw_loop *self, size_t room, bool *is_in_callback)
+kw_async_command *kw_loop_block(kw_loop *self, size_t room, bool *is_in_callback)
 {
-    kw_async *async = NULL;
+    kw_async_command *command = NULL;
     kw_gate_lock(&self->gate);
     bool is_own = is_inside(self);
-    if (room > KW_ASYNC_ROOM) {
-        async = NULL;
+    if (room > KW_ASYNC_COMMAND_ROOM) {
+        command = NULL;
     } else if (is_own && self->used_n > 0) { /* just used, and still at hand */
-        async = kw_asyncs_pop(&self->used);
+        command = kw_async_commands_pop(&self->used);
         self->used_n--;
     } else if (self->blocks_n > 0) {
-        async = kw_asyncs_pop(&self->blocks);
+        command = kw_async_commands_pop(&self->blocks);
         self->blocks_n--;
     }
     kw_gate_unlock(&self->gate);
     if (is_in_callback != NULL) {
         *is_in_callback = is_own;
     }
-    return async != NULL ? async : kw_async_new(&self->client->env.mem, room);
+    return command != NULL ? command : kw_async_command_new(&self->client->env.mem, room);
 }
 
-void kw_loop_submit(kw_loop *self, kw_async *async, bool wakes)
+void kw_loop_submit(kw_loop *self, kw_async_command *command, bool wakes)
 {
     kw_gate_lock(&self->gate);
-    kw_asyncs_push(&self->inbox, async);
+    kw_async_commands_push(&self->inbox, command);
     /* Whoever processes looks into the inbox again before it leaves. */
     wakes = wakes && !self->is_processing && !self->is_signalled;
     self->is_signalled = self->is_signalled || wakes;
@@ -154,9 +154,9 @@ void kw_loop_submit(kw_loop *self, kw_async *async, bool wakes)
     }
 }
 
-void kw_loop_give(kw_loop *self, kw_async *async)
+void kw_loop_give(kw_loop *self, kw_async_command *command)
 {
-    kw_asyncs_push(&self->given, async); /* this thread's own: no lock */
+    kw_async_commands_push(&self->given, command); /* this thread's own: no lock */
 }
 
 bool kw_loop_has_mail(kw_loop *self)
@@ -192,23 +192,23 @@ static void return_blocks(kw_loop *self)
     self->used_n = 0;
 }
 
-static void add_items(kw_loop *self, kw_async *async, const kw_view *view)
+static void add_items(kw_loop *self, kw_async_command *command, const kw_view *view)
 {
     size_t n;
-    kw_item *items = kw_async_items(async, &n);
-    async->open_n = (uint32_t)n;
-    kw_async_set_time(async, self->pipeline.turn.now_ns);
+    kw_item *items = kw_async_command_items(command, &n);
+    command->open_n = (uint32_t)n;
+    kw_async_command_set_time(command, self->pipeline.turn.now_ns);
     for (size_t i = 0; i < n; i++) {
         kw_pipeline_add(&self->pipeline, &items[i], view);
     }
 }
 
-static void add_all(kw_loop *self, kw_asyncs *accepted)
+static void add_all(kw_loop *self, kw_async_commands *accepted)
 {
     kw_view *view = kw_client_view(self->client);
-    kw_async *async;
-    while ((async = kw_asyncs_pop(accepted)) != NULL) {
-        add_items(self, async, view);
+    kw_async_command *command;
+    while ((command = kw_async_commands_pop(accepted)) != NULL) {
+        add_items(self, command, view);
     }
     kw_view_unref(view);
 }
@@ -236,38 +236,38 @@ static bool is_over(const kw_loop *self)
 }
 
 /* A reply that is not simply the item's, or none. */
-static void tell(kw_loop *self, kw_async *async)
+static void tell(kw_loop *self, kw_async_command *command)
 {
     kw_error error = KW_ERROR_INIT;
-    kw_reply_fn fn = async->fn;
-    void *arg = async->arg;
-    kw_reply *reply = kw_async_take(async, &error);
+    kw_reply_fn fn = command->fn;
+    void *arg = command->arg;
+    kw_reply *reply = kw_async_command_take(command, &error);
     kw_client_count(self->client, 1, reply == NULL ? 1 : 0);
-    async->is_delivered = true;
-    if (!kw_async_is_held(async)) {
-        free_async(self, async);
+    command->is_delivered = true;
+    if (!kw_async_command_is_held(command)) {
+        free_async(self, command);
     }
     fn(arg, reply, reply == NULL ? &error : NULL);
 }
 
-static void deliver_one(kw_loop *self, kw_async *async)
+static void deliver_one(kw_loop *self, kw_async_command *command)
 {
-    if (kw_async_go_on(self->client, async)) {
-        kw_asyncs again = {NULL, NULL};
-        kw_asyncs_push(&again, async);
+    if (kw_async_command_go_on(self->client, command)) {
+        kw_async_commands again = {NULL, NULL};
+        kw_async_commands_push(&again, command);
         add_all(self, &again);
         return;
     }
-    if (async->more != NULL || async->item.code != KW_OK) {
-        tell(self, async);
+    if (command->more != NULL || command->item.code != KW_OK) {
+        tell(self, command);
         return;
     }
-    kw_reply_fn fn = async->fn;
-    void *arg = async->arg;
-    kw_reply *reply = async->item.request.reply;
-    async->item.request.reply = NULL;
+    kw_reply_fn fn = command->fn;
+    void *arg = command->arg;
+    kw_reply *reply = command->item.request.reply;
+    command->item.request.reply = NULL;
     kw_client_count(self->client, 1, 0);
-    free_async(self, async);
+    free_async(self, command);
     fn(arg, reply, NULL);
 }
 
@@ -275,15 +275,15 @@ static void deliver_one(kw_loop *self, kw_async *async)
 static bool deliver(kw_loop *self)
 {
     /* What ends while these are told of is told in the next round. */
-    kw_asyncs ended = self->done;
+    kw_async_commands ended = self->done;
     self->done.head = NULL;
     self->done.tail = NULL;
-    kw_async *async;
-    while ((async = kw_asyncs_pop(&ended)) != NULL) {
-        deliver_one(self, async);
+    kw_async_command *command;
+    while ((command = kw_async_commands_pop(&ended)) != NULL) {
+        deliver_one(self, command);
         if (is_over(self)) {
-            while ((async = kw_asyncs_pop(&ended)) != NULL) {
-                kw_asyncs_push(&self->done, async);
+            while ((command = kw_async_commands_pop(&ended)) != NULL) {
+                kw_async_commands_push(&self->done, command);
             }
             return false;
         }
@@ -333,16 +333,16 @@ typedef enum inbox_act {
 } inbox_act;
 
 /* Everything that was accepted; the gate is held. */
-static void take_accepted(kw_loop *self, kw_asyncs *accepted)
+static void take_accepted(kw_loop *self, kw_async_commands *accepted)
 {
     *accepted = self->inbox;
-    kw_asyncs_append(accepted, &self->given);
+    kw_async_commands_append(accepted, &self->given);
     memset(&self->inbox, 0, sizeof(self->inbox));
     memset(&self->given, 0, sizeof(self->given));
 }
 
 /* False: another thread may process now. */
-static bool take_inbox(kw_loop *self, kw_asyncs *accepted, inbox_act act)
+static bool take_inbox(kw_loop *self, kw_async_commands *accepted, inbox_act act)
 {
     bool wakes = false;
     kw_gate_lock(&self->gate);
@@ -366,7 +366,7 @@ static bool take_inbox(kw_loop *self, kw_asyncs *accepted, inbox_act act)
     return goes_on;
 }
 
-static void add_accepted(kw_loop *self, kw_asyncs *accepted)
+static void add_accepted(kw_loop *self, kw_async_commands *accepted)
 {
     if (accepted->head != NULL) {
         add_all(self, accepted);
@@ -377,7 +377,7 @@ static void add_accepted(kw_loop *self, kw_asyncs *accepted)
  * callback ended it all. */
 static bool feed(kw_loop *self)
 {
-    kw_asyncs accepted = {NULL, NULL};
+    kw_async_commands accepted = {NULL, NULL};
     if (self->done.head == NULL) {
         return true;
     }
@@ -441,7 +441,7 @@ static bool read_sockets(kw_loop *self, bool is_signalled)
 /* False where a callback ended the handle, or its process. */
 static bool turn(kw_loop *self, bool was_signalled)
 {
-    kw_asyncs accepted = {NULL, NULL};
+    kw_async_commands accepted = {NULL, NULL};
     inbox_act act = INBOX_TAKE;
     self->pipeline.turn.now_ns = kw_env_now(&self->client->env);
     if (!read_sockets(self, was_signalled)) {
@@ -502,7 +502,7 @@ bool kw_loop_defers_close(kw_loop *self)
 /* Ends every command; what a turn would do is done without a socket. */
 static void end_all(kw_loop *self)
 {
-    kw_asyncs accepted = {NULL, NULL};
+    kw_async_commands accepted = {NULL, NULL};
     kw_gate_lock(&self->gate);
     self->is_processing = true;
     self->processor = pthread_self();
@@ -517,7 +517,7 @@ void kw_loop_end(kw_loop *self)
 {
     end_all(self);
     while (self->done.head != NULL) {
-        deliver_one(self, kw_asyncs_pop(&self->done));
+        deliver_one(self, kw_async_commands_pop(&self->done));
         if (self->pipeline.open_n > 0) {
             kw_pipeline_end_all(&self->pipeline, KW_ERR_CANCELLED);
         }
@@ -531,9 +531,9 @@ void kw_loop_abandon(kw_loop *self)
     bool was_closing = atomic_exchange(is_closing, true);
     self->pipeline.turn.poller = NULL; /* the parent's as well */
     end_all(self);
-    kw_async *async;
-    while ((async = kw_asyncs_pop(&self->done)) != NULL) {
-        free_async(self, async);
+    kw_async_command *command;
+    while ((command = kw_async_commands_pop(&self->done)) != NULL) {
+        free_async(self, command);
     }
     free_loop(self, true);
     atomic_store(is_closing, was_closing);

@@ -3,7 +3,7 @@
 #ifndef DRIVE_LOOP_H
 #define DRIVE_LOOP_H
 
-#include "drive/async.h"
+#include "drive/async_command.h"
 #include "drive/pipeline_private.h"
 
 #include <pthread.h>
@@ -16,23 +16,23 @@ typedef _Atomic(kw_loop *) kw_loop_place;
 struct kw_loop {
     kw_client *client;
     kw_loop_place *place;
-    kw_gate gate;      /* guards all of this block */
-    kw_asyncs inbox;   /* accepted, and not seen by the pipeline */
-    bool is_signalled; /* the descriptor was made readable for the inbox */
+    kw_gate gate;            /* guards all of this block */
+    kw_async_commands inbox; /* accepted, and not seen by the pipeline */
+    bool is_signalled;       /* the descriptor was made readable for the inbox */
     bool is_processing;
-    pthread_t processor; /* who is */
-    pthread_t sleeper;   /* who has asked kw_timeout last */
-    uint64_t next_ns;    /* when kw_process wants to be called; UINT64_MAX: never */
-    uint64_t told_ns;    /* what kw_timeout said of it */
-    kw_asyncs blocks;    /* to be used again, of KW_ASYNC_ROOM */
+    pthread_t processor;      /* who is */
+    pthread_t sleeper;        /* who has asked kw_timeout last */
+    uint64_t next_ns;         /* when kw_process wants to be called; UINT64_MAX: never */
+    uint64_t told_ns;         /* what kw_timeout said of it */
+    kw_async_commands blocks; /* to be used again, of KW_ASYNC_COMMAND_ROOM */
     size_t blocks_n;
     /* The processing thread's alone: */
     kw_poller poller;
     kw_pipeline pipeline;
     kw_pipeline_long_lived long_lived;
-    kw_asyncs given; /* accepted in callbacks */
-    kw_asyncs done;  /* ended, and not told yet */
-    kw_asyncs used;  /* blocks that nobody needs any more */
+    kw_async_commands given; /* accepted in callbacks */
+    kw_async_commands done;  /* ended, and not told yet */
+    kw_async_commands used;  /* blocks that nobody needs any more */
     size_t used_n;
     size_t kept_n;      /* blocks of both kinds, as far as it knows */
     bool wants_closing; /* a callback called kw_close */
@@ -50,16 +50,16 @@ static inline kw_loop *kw_loop_at(kw_loop_place *place)
 
 /* A block for a command that needs so much room; NULL when there is no memory.
  * *is_in_callback (NULL is allowed): the caller is in one. Any thread. */
-kw_async *kw_loop_block(kw_loop *loop, size_t room, bool *is_in_callback);
+kw_async_command *kw_loop_block(kw_loop *loop, size_t room, bool *is_in_callback);
 
 /* Hands a command over. wakes: whoever processes next is to be told. Any thread. */
-void kw_loop_submit(kw_loop *loop, kw_async *async, bool wakes);
+void kw_loop_submit(kw_loop *loop, kw_async_command *command, bool wakes);
 
 /* True where commands were handed over that no kw_loop_process has seen. Any thread. */
 bool kw_loop_has_mail(kw_loop *loop);
 
 /* The same in a callback. */
-void kw_loop_give(kw_loop *loop, kw_async *async);
+void kw_loop_give(kw_loop *loop, kw_async_command *command);
 
 /* One kw_process; KW_ERR_CANCELLED: a callback wants the handle closed. */
 kw_err kw_loop_process(kw_loop *loop, kw_error *error);

@@ -122,10 +122,10 @@ static bool is_closing(const kw_client *client)
 }
 
 /* True while a part of the command waits for its connection. */
-static bool is_queued(kw_async *async)
+static bool is_queued(kw_async_command *command)
 {
     size_t n;
-    const kw_item *items = kw_async_items(async, &n);
+    const kw_item *items = kw_async_command_items(command, &n);
     for (size_t i = 0; i < n; i++) {
         if (items[i].state == KW_ITEM_QUEUED) {
             return true;
@@ -134,20 +134,21 @@ static bool is_queued(kw_async *async)
     return false;
 }
 
-void kw_ticket_loop_submit(kw_client *client, kw_ticket *ticket, kw_async *async,
+void kw_ticket_loop_submit(kw_client *client, kw_ticket *ticket, kw_async_command *command,
                            uint64_t deadline_ns)
 {
     kw_ticket_loop *ticket_loop = &client->ticket_loop;
     kw_loop *loop = kw_loop_at(&ticket_loop->loop);
     atomic_fetch_add_explicit(&ticket_loop->open_n, 1, memory_order_relaxed);
     bool is_mine = take_work(ticket_loop);
-    kw_loop_submit(loop, async, !is_mine);
+    kw_loop_submit(loop, command, !is_mine);
     if (!is_mine && !take_work(ticket_loop)) {
         return; /* whoever works has seen it, or looks once more */
     }
     (void)kw_loop_process(loop, NULL);
     uint64_t now_ns = kw_env_now(&client->env);
-    while (!has_ended(ticket) && is_queued(async) && now_ns < deadline_ns && !is_closing(client)) {
+    while (!has_ended(ticket) && is_queued(command) && now_ns < deadline_ns &&
+           !is_closing(client)) {
         work(client, loop, now_ns, deadline_ns);
         now_ns = kw_env_now(&client->env);
     }

@@ -12,7 +12,7 @@
 
 #include <stdatomic.h>
 
-struct kw_async;
+struct kw_async_command;
 struct kw_client;
 struct kw_loop;
 
@@ -46,8 +46,8 @@ kw_err kw_ticket_loop_init(kw_ticket_loop *ticket_loop);
 void kw_ticket_loop_fini(kw_ticket_loop *ticket_loop);
 
 /* Hands the ticket's command over and sees it sent, until the deadline. */
-void kw_ticket_loop_submit(struct kw_client *client, kw_ticket *ticket, struct kw_async *async,
-                           uint64_t deadline_ns);
+void kw_ticket_loop_submit(struct kw_client *client, kw_ticket *ticket,
+                           struct kw_async_command *command, uint64_t deadline_ns);
 
 /* Waits for the ticket: KW_OK when it has ended, KW_ERR_TIMEOUT, KW_ERR_CANCELLED. */
 kw_err kw_ticket_loop_wait(struct kw_client *client, const kw_ticket *ticket, uint64_t until_ns);

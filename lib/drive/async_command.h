@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Async: one command on its way to a callback. */
-#ifndef DRIVE_ASYNC_H
-#define DRIVE_ASYNC_H
+/* Async command: one command on its way to a callback. */
+#ifndef DRIVE_ASYNC_COMMAND_H
+#define DRIVE_ASYNC_COMMAND_H
 
 #include <keyway/loop.h>
 
 #include "drive/fanout.h"
 
 /* What a command has that is not simply sent: it is looked up first, or becomes fanout. */
-typedef struct kw_async_more {
+typedef struct kw_async_command_more {
     kw_plan plan;
     kw_plan_need need; /* item is the question, or a wait for the map */
     kw_call_options options;
@@ -20,44 +20,45 @@ typedef struct kw_async_more {
     bool has_fanout;
     kw_fanout fanout;
     kw_error failure; /* why there will be no reply; KW_OK: see the items */
-} kw_async_more;
+} kw_async_command_more;
 
-typedef struct kw_async kw_async;
-struct kw_async {
-    kw_async *next; /* in its list */
+typedef struct kw_async_command kw_async_command;
+struct kw_async_command {
+    kw_async_command *next; /* in its list */
     kw_reply_fn fn;
     void *arg;
-    kw_async_more *more;
+    kw_async_command_more *more;
     size_t room;       /* of bytes */
     uint32_t open_n;   /* items that have not ended */
     bool is_delivered; /* its callback was called: items stay for their late replies */
-    bool is_kept;      /* a block of KW_ASYNC_ROOM */
+    bool is_kept;      /* a block of KW_ASYNC_COMMAND_ROOM */
     kw_item item;      /* the command, or what more says; its owner is this */
     char bytes[];      /* the encoded command */
 };
 
 /* A command up to this length is in a block that can be used again. */
-#define KW_ASYNC_ROOM ((size_t)256)
+#define KW_ASYNC_COMMAND_ROOM ((size_t)256)
 
 /* First in, first out. */
-typedef struct kw_asyncs {
-    kw_async *head;
-    kw_async *tail;
-} kw_asyncs;
+typedef struct kw_async_commands {
+    kw_async_command *head;
+    kw_async_command *tail;
+} kw_async_commands;
 
-static inline void kw_asyncs_push(kw_asyncs *list, kw_async *async)
+static inline void kw_async_commands_push(kw_async_commands *list, kw_async_command *command)
 {
-    async->next = NULL;
+    command->next = NULL;
     if (list->tail != NULL) {
-        list->tail->next = async;
+        list->tail->next = command;
     } else {
-        list->head = async;
+        list->head = command;
     }
-    list->tail = async;
+    list->tail = command;
 }
 
 /* All of behind, which is not to be used any more, to the end of the list. */
-static inline void kw_asyncs_append(kw_asyncs *list, const kw_asyncs *behind)
+static inline void kw_async_commands_append(kw_async_commands *list,
+                                            const kw_async_commands *behind)
 {
     if (list->tail != NULL) {
         list->tail->next = behind->head;
@@ -67,43 +68,44 @@ static inline void kw_asyncs_append(kw_asyncs *list, const kw_asyncs *behind)
     }
 }
 
-static inline kw_async *kw_asyncs_pop(kw_asyncs *list)
+static inline kw_async_command *kw_async_commands_pop(kw_async_commands *list)
 {
-    kw_async *async = list->head;
-    if (async != NULL) {
-        list->head = async->next;
+    kw_async_command *command = list->head;
+    if (command != NULL) {
+        list->head = command->next;
         list->tail = list->head != NULL ? list->tail : NULL;
     }
-    return async;
+    return command;
 }
 
 /* The room that an encoded command needs at most; false on overflow. */
-bool kw_async_room(size_t *room, const kw_plan_task *task);
+bool kw_async_command_room(size_t *room, const kw_plan_task *task);
 
 /* A block with room, or more; NULL when there is no memory. */
-kw_async *kw_async_new(const kw_allocator *mem, size_t room);
+kw_async_command *kw_async_command_new(const kw_allocator *mem, size_t room);
 
 /* Plans and encodes a command into a new or a used block. Never waits. Failure is what
  * kw_plan_init refuses, or KW_ERR_NOMEM; the block is as before. */
-kw_err kw_async_init(kw_async *async, kw_client *client, kw_error *error, const kw_plan_task *task);
+kw_err kw_async_command_init(kw_async_command *command, kw_client *client, kw_error *error,
+                             const kw_plan_task *task);
 
 /* Frees all but the block. */
-void kw_async_fini(kw_async *async, kw_client *client);
+void kw_async_command_fini(kw_async_command *command, kw_client *client);
 
 /* The items that a pipeline is to get now, items_n of them; more may follow. */
-kw_item *kw_async_items(kw_async *async, size_t *items_n);
+kw_item *kw_async_command_items(kw_async_command *command, size_t *items_n);
 
 /* A command whose plan has no time begins now. */
-void kw_async_set_time(kw_async *async, uint64_t now_ns);
+void kw_async_command_set_time(kw_async_command *command, uint64_t now_ns);
 
-/* All items have ended: true where kw_async_items has the next ones, false where
- * kw_async_take has the result. */
-bool kw_async_go_on(kw_client *client, kw_async *async);
+/* All items have ended: true where kw_async_command_items has the next ones, false where
+ * kw_async_command_take has the result. */
+bool kw_async_command_go_on(kw_client *client, kw_async_command *command);
 
 /* The reply, the caller's; or NULL with error set. */
-kw_reply *kw_async_take(kw_async *async, kw_error *error);
+kw_reply *kw_async_command_take(kw_async_command *command, kw_error *error);
 
 /* True where an item is still on a connection, for a late reply. */
-bool kw_async_is_held(const kw_async *async);
+bool kw_async_command_is_held(const kw_async_command *command);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "drive/async.h"
+#include "drive/async_command.h"
 
 #include "drive/plan_lookup.h"
 #include "base/error.h"
@@ -15,7 +15,7 @@ static kw_err no_memory(kw_error *error)
     return kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for a command");
 }
 
-bool kw_async_room(size_t *room, const kw_plan_task *task)
+bool kw_async_command_room(size_t *room, const kw_plan_task *task)
 {
     size_t sum = PER_ARGUMENT;
     for (size_t i = 0; i < task->argc; i++) {
@@ -27,19 +27,20 @@ bool kw_async_room(size_t *room, const kw_plan_task *task)
     return true;
 }
 
-kw_async *kw_async_new(const kw_allocator *mem, size_t room)
+kw_async_command *kw_async_command_new(const kw_allocator *mem, size_t room)
 {
-    room = room > KW_ASYNC_ROOM ? room : KW_ASYNC_ROOM;
+    room = room > KW_ASYNC_COMMAND_ROOM ? room : KW_ASYNC_COMMAND_ROOM;
     size_t len;
-    kw_async *async = kw_size_add(&len, room, sizeof(*async)) ? kw_mem_alloc(mem, len) : NULL;
-    if (async != NULL) {
-        async->room = room;
-        async->is_kept = room == KW_ASYNC_ROOM;
+    kw_async_command *command =
+        kw_size_add(&len, room, sizeof(*command)) ? kw_mem_alloc(mem, len) : NULL;
+    if (command != NULL) {
+        command->room = room;
+        command->is_kept = room == KW_ASYNC_COMMAND_ROOM;
     }
-    return async;
+    return command;
 }
 
-static void free_more(kw_client *client, kw_async_more *more)
+static void free_more(kw_client *client, kw_async_command_more *more)
 {
     const kw_allocator *mem = &client->env.mem;
     if (more->has_fanout) {
@@ -52,16 +53,16 @@ static void free_more(kw_client *client, kw_async_more *more)
     kw_mem_free(mem, more);
 }
 
-void kw_async_fini(kw_async *async, kw_client *client)
+void kw_async_command_fini(kw_async_command *command, kw_client *client)
 {
-    kw_item_fini(&async->item, &client->env.mem);
-    if (async->more != NULL) {
-        free_more(client, async->more);
+    kw_item_fini(&command->item, &client->env.mem);
+    if (command->more != NULL) {
+        free_more(client, command->more);
     }
 }
 
 /* The arguments again, in the encoded command: what the caller gave is its own. */
-static void point_at_encoded(kw_async_more *more, const kw_plan_task *task)
+static void point_at_encoded(kw_async_command_more *more, const kw_plan_task *task)
 {
     const char *end = more->encoded.data + more->encoded.len;
     for (size_t i = task->argc; i > 0; i--) {
@@ -75,7 +76,8 @@ static void point_at_encoded(kw_async_more *more, const kw_plan_task *task)
     more->argc = task->argc;
 }
 
-static bool copy_options(kw_async_more *more, const kw_allocator *mem, const kw_plan_task *task)
+static bool copy_options(kw_async_command_more *more, const kw_allocator *mem,
+                         const kw_plan_task *task)
 {
     more->options = *task->options;
     const char *node = task->options->node;
@@ -86,11 +88,11 @@ static bool copy_options(kw_async_more *more, const kw_allocator *mem, const kw_
     return node == NULL || more->node != NULL;
 }
 
-/* A command that is not simply sent: async->more, with the plan, on success. */
-static bool add_more(kw_client *client, kw_async *async, const kw_plan_task *task)
+/* A command that is not simply sent: command->more, with the plan, on success. */
+static bool add_more(kw_client *client, kw_async_command *command, const kw_plan_task *task)
 {
     const kw_allocator *mem = &client->env.mem;
-    kw_async_more *more = kw_mem_calloc(mem, 1, sizeof(*more));
+    kw_async_command_more *more = kw_mem_calloc(mem, 1, sizeof(*more));
     if (more == NULL) {
         return false;
     }
@@ -101,11 +103,11 @@ static bool add_more(kw_client *client, kw_async *async, const kw_plan_task *tas
         free_more(client, more);
         return false;
     }
-    more->encoded = async->item.encoded;
+    more->encoded = command->item.encoded;
     point_at_encoded(more, task);
-    more->plan = async->item.plan;
-    memset(&async->item.plan, 0, sizeof(async->item.plan));
-    async->more = more;
+    more->plan = command->item.plan;
+    memset(&command->item.plan, 0, sizeof(command->item.plan));
+    command->more = more;
     return true;
 }
 
@@ -115,38 +117,38 @@ static bool is_visit(const kw_plan *plan)
 }
 
 /* An item that is answered by the first map. */
-static void wait_for_map(kw_async *async)
+static void wait_for_map(kw_async_command *command)
 {
-    async->item.plan = async->more->plan;
-    async->item.plan.kind = KW_PLAN_ANY;
-    async->item.plan.node = NULL;
-    async->item.plan.positions = NULL;
-    async->item.is_map_only = true;
+    command->item.plan = command->more->plan;
+    command->item.plan.kind = KW_PLAN_ANY;
+    command->item.plan.node = NULL;
+    command->item.plan.positions = NULL;
+    command->item.is_map_only = true;
 }
 
-static kw_err ask(kw_error *error, kw_async *async)
+static kw_err ask(kw_error *error, kw_async_command *command)
 {
-    kw_async_more *more = async->more;
+    kw_async_command_more *more = command->more;
     kw_plan_task task = {.options = &more->options, .argv = more->argv, .argc = more->argc};
     more->question.len = 0;
-    if (!kw_plan_question(&async->item.plan, &more->question, &more->plan, more->need, &task)) {
+    if (!kw_plan_question(&command->item.plan, &more->question, &more->plan, more->need, &task)) {
         return no_memory(error);
     }
     kw_bytes bytes = {more->question.data, more->question.len};
-    async->item.encoded = bytes;
+    command->item.encoded = bytes;
     return KW_OK;
 }
 
 /* The plan is made as far as it can be: what is to be done by it. */
-static kw_err prepare(kw_client *client, kw_error *error, kw_async *async)
+static kw_err prepare(kw_client *client, kw_error *error, kw_async_command *command)
 {
-    kw_async_more *more = async->more;
+    kw_async_command_more *more = command->more;
     if (more->need == KW_PLAN_NEEDS_MAP) {
-        wait_for_map(async);
+        wait_for_map(command);
         return KW_OK;
     }
     if (more->need != KW_PLAN_NEEDS_NOTHING) {
-        return ask(error, async);
+        return ask(error, command);
     }
     if (more->plan.kind == KW_PLAN_SPLIT || is_visit(&more->plan)) {
         kw_err code =
@@ -157,107 +159,108 @@ static kw_err prepare(kw_client *client, kw_error *error, kw_async *async)
         more->has_fanout = code == KW_OK;
         return code;
     }
-    async->item.plan = more->plan;
+    command->item.plan = more->plan;
     more->plan.node = NULL; /* the item's now */
     more->plan.positions = NULL;
-    async->item.encoded = more->encoded;
+    command->item.encoded = more->encoded;
     return KW_OK;
 }
 
-static kw_err take_plan(kw_client *client, kw_error *error, kw_async *async, kw_plan_need need,
-                        const kw_plan_task *task)
+static kw_err take_plan(kw_client *client, kw_error *error, kw_async_command *command,
+                        kw_plan_need need, const kw_plan_task *task)
 {
-    kw_plan_kind kind = async->item.plan.kind;
+    kw_plan_kind kind = command->item.plan.kind;
     bool is_simple =
-        need == KW_PLAN_NEEDS_NOTHING && kind != KW_PLAN_SPLIT && !is_visit(&async->item.plan);
+        need == KW_PLAN_NEEDS_NOTHING && kind != KW_PLAN_SPLIT && !is_visit(&command->item.plan);
     if (is_simple) {
         return KW_OK;
     }
-    if (!add_more(client, async, task)) {
+    if (!add_more(client, command, task)) {
         return no_memory(error);
     }
-    async->more->need = need;
-    if (is_visit(&async->more->plan)) {
-        wait_for_map(async); /* prepared once it is there */
+    command->more->need = need;
+    if (is_visit(&command->more->plan)) {
+        wait_for_map(command); /* prepared once it is there */
         return KW_OK;
     }
-    return prepare(client, error, async);
+    return prepare(client, error, command);
 }
 
-kw_err kw_async_init(kw_async *async, kw_client *client, kw_error *error, const kw_plan_task *task)
+kw_err kw_async_command_init(kw_async_command *command, kw_client *client, kw_error *error,
+                             const kw_plan_task *task)
 {
-    size_t room = async->room;
-    memset(async, 0, sizeof(*async));
-    async->room = room;
-    async->is_kept = room == KW_ASYNC_ROOM;
-    async->item.owner = async;
+    size_t room = command->room;
+    memset(command, 0, sizeof(*command));
+    command->room = room;
+    command->is_kept = room == KW_ASYNC_COMMAND_ROOM;
+    command->item.owner = command;
     kw_plan_need need;
-    kw_err code = kw_plan_start(&async->item.plan, &need, client, error, task);
+    kw_err code = kw_plan_start(&command->item.plan, &need, client, error, task);
     if (code != KW_OK) {
         return code;
     }
     kw_buf encoded;
-    kw_buf_init(&encoded, &client->env.mem, async->bytes, room);
+    kw_buf_init(&encoded, &client->env.mem, command->bytes, room);
     if (kw_resp_append(&encoded, task->argv, task->argc)) { /* there is room: it fits */
-        async->item.encoded.data = encoded.data;
-        async->item.encoded.len = encoded.len;
-        code = take_plan(client, error, async, need, task);
+        command->item.encoded.data = encoded.data;
+        command->item.encoded.len = encoded.len;
+        code = take_plan(client, error, command, need, task);
     } else {
         code = no_memory(error);
     }
     if (code != KW_OK) {
-        kw_async_fini(async, client);
+        kw_async_command_fini(command, client);
     }
     return code;
 }
 
-kw_item *kw_async_items(kw_async *async, size_t *items_n)
+kw_item *kw_async_command_items(kw_async_command *command, size_t *items_n)
 {
-    kw_async_more *more = async->more;
+    kw_async_command_more *more = command->more;
     if (more == NULL || !more->has_fanout) {
         *items_n = 1;
-        return &async->item;
+        return &command->item;
     }
     *items_n = more->fanout.items_n;
     for (size_t i = 0; i < more->fanout.items_n; i++) {
-        more->fanout.items[i].owner = async;
+        more->fanout.items[i].owner = command;
     }
     return more->fanout.items;
 }
 
-void kw_async_set_time(kw_async *async, uint64_t now_ns)
+void kw_async_command_set_time(kw_async_command *command, uint64_t now_ns)
 {
-    kw_plan_set_time(&async->item.plan, now_ns);
-    if (async->more == NULL) {
+    kw_plan_set_time(&command->item.plan, now_ns);
+    if (command->more == NULL) {
         return;
     }
-    kw_plan_set_time(&async->more->plan, now_ns);
-    for (size_t i = 0; async->more->has_fanout && i < async->more->fanout.items_n; i++) {
-        kw_plan_set_time(&async->more->fanout.items[i].plan, now_ns);
+    kw_plan_set_time(&command->more->plan, now_ns);
+    for (size_t i = 0; command->more->has_fanout && i < command->more->fanout.items_n; i++) {
+        kw_plan_set_time(&command->more->fanout.items[i].plan, now_ns);
     }
 }
 
 /* Makes the item, which has ended with a reply or has not been sent, new again. */
-static void renew(kw_client *client, kw_async *async)
+static void renew(kw_client *client, kw_async_command *command)
 {
-    kw_item_fini(&async->item, &client->env.mem);
-    memset(&async->item, 0, sizeof(async->item));
-    async->item.owner = async;
+    kw_item_fini(&command->item, &client->env.mem);
+    memset(&command->item, 0, sizeof(command->item));
+    command->item.owner = command;
 }
 
 /* The question that the plan had, or the wait for the map, has ended. */
-static kw_err on_answer(kw_client *client, kw_async *async, kw_error *failure)
+static kw_err on_answer(kw_client *client, kw_async_command *command, kw_error *failure)
 {
-    kw_async_more *more = async->more;
+    kw_async_command_more *more = command->more;
     kw_plan_task task = {.options = &more->options, .argv = more->argv, .argc = more->argc};
-    task.reply = async->item.request.reply;
-    if (async->item.code != KW_OK) {
-        kw_err code = async->item.code;
-        if (async->item.retry_state == NULL) {
+    task.reply = command->item.request.reply;
+    if (command->item.code != KW_OK) {
+        kw_err code = command->item.code;
+        if (command->item.retry_state == NULL) {
             return kw_error_set(failure, code, KW_EFFECT_NONE, "%s", kw_err_text(code));
         }
-        const kw_error *story = &async->item.retry_state->failure;
-        if (async->item.is_map_only) {
+        const kw_error *story = &command->item.retry_state->failure;
+        if (command->item.is_map_only) {
             kw_error_copy(failure, story);
             return code;
         }
@@ -265,26 +268,26 @@ static kw_err on_answer(kw_client *client, kw_async *async, kw_error *failure)
     }
     kw_err code = kw_plan_go_on(&more->plan, &more->need, client, failure, &task);
     if (code == KW_OK) {
-        renew(client, async);
-        code = prepare(client, failure, async);
+        renew(client, command);
+        code = prepare(client, failure, command);
     }
     return code;
 }
 
-bool kw_async_go_on(kw_client *client, kw_async *async)
+bool kw_async_command_go_on(kw_client *client, kw_async_command *command)
 {
-    kw_async_more *more = async->more;
+    kw_async_command_more *more = command->more;
     bool is_final = more == NULL || more->has_fanout ||
-                    (more->need == KW_PLAN_NEEDS_NOTHING && !async->item.is_map_only);
+                    (more->need == KW_PLAN_NEEDS_NOTHING && !command->item.is_map_only);
     if (is_final) {
         return false;
     }
-    return on_answer(client, async, &more->failure) == KW_OK;
+    return on_answer(client, command, &more->failure) == KW_OK;
 }
 
-kw_reply *kw_async_take(kw_async *async, kw_error *error)
+kw_reply *kw_async_command_take(kw_async_command *command, kw_error *error)
 {
-    kw_async_more *more = async->more;
+    kw_async_command_more *more = command->more;
     if (more != NULL && more->failure.code != KW_OK) {
         kw_error_copy(error, &more->failure);
         return NULL;
@@ -292,7 +295,7 @@ kw_reply *kw_async_take(kw_async *async, kw_error *error)
     if (more != NULL && more->has_fanout) {
         return kw_fanout_finish(&more->fanout, error);
     }
-    kw_item *item = &async->item;
+    kw_item *item = &command->item;
     if (item->code == KW_OK) {
         kw_reply *reply = item->request.reply;
         item->request.reply = NULL;
@@ -306,11 +309,11 @@ kw_reply *kw_async_take(kw_async *async, kw_error *error)
     return NULL;
 }
 
-bool kw_async_is_held(const kw_async *async)
+bool kw_async_command_is_held(const kw_async_command *command)
 {
-    const kw_async_more *more = async->more;
+    const kw_async_command_more *more = command->more;
     if (more == NULL || !more->has_fanout) {
-        return async->item.state == KW_ITEM_GONE;
+        return command->item.state == KW_ITEM_GONE;
     }
     for (size_t i = 0; i < more->fanout.items_n; i++) {
         if (more->fanout.items[i].state == KW_ITEM_GONE) {
