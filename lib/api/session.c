@@ -2,7 +2,7 @@
 #include <keyway/session.h>
 
 #include "api/args.h"
-#include "drive/drive.h"
+#include "drive/driver.h"
 #include "drive/plan_ring.h"
 #include "drive/session_private.h"
 #include "base/error.h"
@@ -31,7 +31,7 @@ static kw_session *new_session(kw_client *client, kw_error *error, const char *k
     session->mem = client->env.mem;
     session->client = client;
     session->pid = client->fork.pid;
-    session->slot = kw_drive_has_slots(client) ? kw_slot_of(key, key_len) : 0;
+    session->slot = kw_driver_has_slots(client) ? kw_slot_of(key, key_len) : 0;
     if (kw_plan_is_ring(client)) {
         kw_bytes whole = {key, key_len};
         session->position = kw_ring_position_of(client->placement, whole);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "drive/blocking_wait.h"
 
-#include "drive/drive.h"
+#include "drive/driver.h"
 #include "base/error.h"
 
 /* A blocking command may be silent for long; the map is looked at again at growing
@@ -36,7 +36,7 @@ static uint64_t patient_until_ns(const kw_blocking_wait *self)
 {
     uint64_t deadline_ns = self->plan->deadline_ns;
     uint64_t stall_ns = self->sent_ns + self->client->env.options.stall_ms * KW_NS_PER_MS;
-    return kw_drive_has_map(self->client) && stall_ns < deadline_ns ? stall_ns : deadline_ns;
+    return kw_driver_has_map(self->client) && stall_ns < deadline_ns ? stall_ns : deadline_ns;
 }
 
 kw_err kw_blocking_wait_acquire(kw_blocking_wait *self, kw_node *node, kw_conn **conn,
@@ -68,7 +68,7 @@ static uint64_t sooner(uint64_t a_ns, uint64_t b_ns)
 /* True where waiting on is no use. */
 static bool is_hopeless(kw_blocking_wait *self, patience *late, const kw_node *node)
 {
-    if (!kw_drive_has_lost_owner(self->client, self->plan, self->op, node)) {
+    if (!kw_driver_has_lost_owner(self->client, self->plan, self->op, node)) {
         return false;
     }
     const kw_options *options = &self->client->env.options;

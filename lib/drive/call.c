@@ -2,7 +2,7 @@
 #include "drive/call.h"
 
 #include "drive/blocking_wait.h"
-#include "drive/drive.h"
+#include "drive/driver.h"
 #include "base/error.h"
 #include "net/lane.h"
 
@@ -23,8 +23,8 @@ typedef struct call {
 static kw_step on_reply(call *self)
 {
     kw_reply *reply = self->waiter.request.reply;
-    kw_step step = kw_drive_on_reply(self->wait.client, self->wait.plan, &self->op, self->node,
-                                     self->wait.now_ns, reply, &self->wait.failure);
+    kw_step step = kw_driver_on_reply(self->wait.client, self->wait.plan, &self->op, self->node,
+                                      self->wait.now_ns, reply, &self->wait.failure);
     if (step.kind != KW_STEP_DONE) {
         kw_reply_free(reply);
         self->waiter.request.reply = NULL;
@@ -46,8 +46,8 @@ static kw_step on_left_lane(call *self)
         }
         return kw_op_on_unready(&self->op, now_ns, waiter->code, waiter->has_left);
     case KW_WAITER_BROKEN:
-        return kw_drive_on_loss(self->wait.client, &self->op, self->node, now_ns, waiter->code,
-                                waiter->has_left);
+        return kw_driver_on_loss(self->wait.client, &self->op, self->node, now_ns, waiter->code,
+                                 waiter->has_left);
     case KW_WAITER_UNAVAILABLE:
     case KW_WAITER_NEW:
     case KW_WAITER_QUEUED:
@@ -71,8 +71,8 @@ static kw_step give_up_lane(call *self, kw_err code)
     }
     kw_error_set(&self->wait.failure, code, KW_EFFECT_NONE, "no answer%s",
                  code == KW_ERR_CLOSED ? ", and the slot belongs to another node now" : "");
-    return kw_drive_on_loss(self->wait.client, &self->op, self->node, self->wait.now_ns, code,
-                            waiter->has_left);
+    return kw_driver_on_loss(self->wait.client, &self->op, self->node, self->wait.now_ns, code,
+                             waiter->has_left);
 }
 
 /* How the command left its own connection. */
@@ -111,8 +111,8 @@ static kw_step on_left_conn(call *self, kw_err code)
         /* Refused in its greeting; and only what may run twice goes with one. */
         return kw_op_on_unready(&self->op, self->wait.now_ns, code, has_left);
     }
-    return kw_drive_on_loss(self->wait.client, &self->op, self->node, self->wait.now_ns, code,
-                            has_left);
+    return kw_driver_on_loss(self->wait.client, &self->op, self->node, self->wait.now_ns, code,
+                             has_left);
 }
 
 /* Sends the command on its own connection. */
@@ -191,9 +191,9 @@ static kw_step do_send(call *self, const kw_step *step)
 {
     kw_blocking_wait *wait = &self->wait;
     wait->changes_n = kw_refresher_changes_n(&wait->client->refresher);
-    kw_node *node = kw_drive_choose(wait->client, wait->plan, &self->op, step);
+    kw_node *node = kw_driver_choose(wait->client, wait->plan, &self->op, step);
     if (node == NULL) {
-        return kw_drive_on_unserved(wait->client, &self->op, wait->now_ns);
+        return kw_driver_on_unserved(wait->client, &self->op, wait->now_ns);
     }
     kw_node_unref(self->node);
     self->node = node;
@@ -219,18 +219,18 @@ kw_reply *kw_call_run(kw_client *client, kw_error *error, const kw_plan *plan, k
     self.node = NULL;
     self.conn = NULL;
     kw_failure_watch_help(client);
-    kw_op_spec spec = kw_drive_spec(client, plan);
+    kw_op_spec spec = kw_driver_spec(client, plan);
     kw_step step = kw_op_start(&self.op, &spec, self.wait.now_ns ^ (uint64_t)(uintptr_t)&self);
     while (step.kind != KW_STEP_DONE && step.kind != KW_STEP_FAIL) {
-        uint64_t fetch = kw_drive_heed(client, &self.op, &step);
+        uint64_t fetch = kw_driver_heed(client, &self.op, &step);
         self.wait.fetch = fetch > 0 ? fetch : self.wait.fetch;
         step = step.kind == KW_STEP_SEND ? do_send(&self, &step)
                                          : kw_blocking_wait_step(&self.wait, &step);
     }
     if (step.kind == KW_STEP_FAIL) {
-        (void)kw_drive_heed(client, &self.op, &step);
-        kw_drive_story story = {plan, &step, &self.wait.failure, self.node, self.op.sends_n};
-        kw_drive_explain(client, error, &story);
+        (void)kw_driver_heed(client, &self.op, &step);
+        kw_driver_story story = {plan, &step, &self.wait.failure, self.node, self.op.sends_n};
+        kw_driver_explain(client, error, &story);
         self.waiter.request.reply = NULL;
     }
     kw_node_unref(self.node);

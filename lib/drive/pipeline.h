@@ -3,7 +3,7 @@
 #ifndef DRIVE_PIPELINE_H
 #define DRIVE_PIPELINE_H
 
-#include "drive/drive.h"
+#include "drive/driver.h"
 
 /* What is only needed once a command did not simply get its reply. */
 typedef struct kw_retry_state {

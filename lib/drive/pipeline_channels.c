@@ -206,8 +206,8 @@ static void expire_flight(kw_pipeline *self, kw_channel *channel)
         if (kw_pipeline_has_op(self, item)) {
             kw_error_set(&item->retry_state->failure, KW_OK, KW_EFFECT_NONE, "no answer");
             kw_pipeline_apply(self, item,
-                              kw_drive_on_loss(self->client, &item->retry_state->op, item->node,
-                                               self->turn.now_ns, KW_ERR_TIMEOUT, true));
+                              kw_driver_on_loss(self->client, &item->retry_state->op, item->node,
+                                                self->turn.now_ns, KW_ERR_TIMEOUT, true));
         }
         item->state = KW_ITEM_GONE;
     }

@@ -51,12 +51,12 @@ static kw_op *need_op(kw_pipeline *self, kw_item *item)
             return NULL;
         }
         item->retry_state->failure.size = sizeof(item->retry_state->failure);
-        kw_op_spec spec = kw_drive_spec(self->client, &item->plan);
+        kw_op_spec spec = kw_driver_spec(self->client, &item->plan);
         (void)kw_op_start(&item->retry_state->op, &spec, kw_random_next(&self->random));
         for (unsigned i = 0; i < item->sends_n; i++) {
             kw_op_on_send(&item->retry_state->op);
         }
-        kw_drive_note_node(&item->retry_state->op, &item->plan, item->node);
+        kw_driver_note_node(&item->retry_state->op, &item->plan, item->node);
         if (self->long_lived != NULL) {
             self->long_lived->retried_n++;
         }
@@ -203,14 +203,14 @@ void kw_pipeline_route(kw_pipeline *self, kw_item *item)
     }
     if (is_past_deadline(self, item)) {
         kw_pipeline_apply(self, item,
-                          kw_drive_on_loss(self->client, op, item->node, self->turn.now_ns,
-                                           KW_ERR_TIMEOUT, false));
+                          kw_driver_on_loss(self->client, op, item->node, self->turn.now_ns,
+                                            KW_ERR_TIMEOUT, false));
         return;
     }
     kw_step step = {.kind = KW_STEP_SEND, .is_redirected = item->is_redirected};
-    kw_node *node = kw_drive_choose(self->client, &item->plan, op, &step);
+    kw_node *node = kw_driver_choose(self->client, &item->plan, op, &step);
     if (node == NULL) {
-        kw_pipeline_apply(self, item, kw_drive_on_unserved(self->client, op, self->turn.now_ns));
+        kw_pipeline_apply(self, item, kw_driver_on_unserved(self->client, op, self->turn.now_ns));
         return;
     }
     if (item->is_map_only) {
@@ -224,9 +224,9 @@ void kw_pipeline_route(kw_pipeline *self, kw_item *item)
 static void fail_item(kw_pipeline *self, kw_item *item, const kw_step *step)
 {
     kw_error story = KW_ERROR_INIT;
-    kw_drive_story told = {&item->plan, step, &item->retry_state->failure, item->node,
-                           item->sends_n};
-    kw_drive_explain(self->client, &story, &told);
+    kw_driver_story told = {&item->plan, step, &item->retry_state->failure, item->node,
+                            item->sends_n};
+    kw_driver_explain(self->client, &story, &told);
     item->retry_state->failure = story;
     kw_pipeline_end_item(self, item, step->code);
 }
@@ -242,7 +242,7 @@ static void put_to_sleep(kw_pipeline *self, kw_item *item, const kw_step *step, 
 /* Does what the op of the command says. */
 void kw_pipeline_apply(kw_pipeline *self, kw_item *item, kw_step step)
 {
-    uint64_t fetch = kw_drive_heed(self->client, &item->retry_state->op, &step);
+    uint64_t fetch = kw_driver_heed(self->client, &item->retry_state->op, &step);
     item->fetch = fetch > 0 ? fetch : item->fetch;
     switch (step.kind) {
     case KW_STEP_SEND:
@@ -286,8 +286,8 @@ void kw_pipeline_on_answer(kw_pipeline *self, kw_item *item)
         return;
     }
     kw_step step =
-        kw_drive_on_reply(self->client, &item->plan, &item->retry_state->op, item->node,
-                          self->turn.now_ns, item->request.reply, &item->retry_state->failure);
+        kw_driver_on_reply(self->client, &item->plan, &item->retry_state->op, item->node,
+                           self->turn.now_ns, item->request.reply, &item->retry_state->failure);
     if (step.kind != KW_STEP_DONE) {
         kw_reply_free(item->request.reply);
         item->request.reply = NULL;
@@ -309,8 +309,8 @@ void kw_pipeline_on_lost(kw_pipeline *self, kw_item *item, const kw_pipeline_los
         !loss->was_ready && loss->code != KW_ERR_TIMEOUT && loss->code != KW_ERR_CANCELLED;
     kw_pipeline_apply(self, item,
                       is_refused ? kw_op_on_unready(op, now_ns, loss->code, loss->has_left)
-                                 : kw_drive_on_loss(self->client, op, item->node, now_ns,
-                                                    loss->code, loss->has_left));
+                                 : kw_driver_on_loss(self->client, op, item->node, now_ns,
+                                                     loss->code, loss->has_left));
 }
 
 /* A wait of an op that may be over. */

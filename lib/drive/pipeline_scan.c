@@ -67,7 +67,7 @@ void kw_pipeline_add(kw_pipeline *self, kw_item *item, const kw_view *view)
     begin(self, item);
     kw_node *node = NULL;
     if (view != NULL && !item->is_map_only) {
-        node = kw_drive_look(view, &item->plan, &self->random);
+        node = kw_driver_look(view, &item->plan, &self->random);
     }
     if (node == NULL) {
         kw_pipeline_route(self, item);
@@ -129,8 +129,8 @@ static void check_silence(kw_pipeline *self, kw_channel *channel, kw_item *first
                    : NULL;
     } else if (silent_ms >= options->stall_ms + options->grace_ms &&
                kw_pipeline_has_op(self, first) &&
-               kw_drive_has_lost_owner(self->client, &first->plan, &first->retry_state->op,
-                                       channel->node)) {
+               kw_driver_has_lost_owner(self->client, &first->plan, &first->retry_state->op,
+                                        channel->node)) {
         text = "no answer, and the slot belongs to another node now";
     }
     if (text != NULL) {
@@ -142,7 +142,7 @@ static void check_silence(kw_pipeline *self, kw_channel *channel, kw_item *first
 /* A node that is silent for too long makes the map suspect. */
 static void check_stalled(kw_pipeline *self)
 {
-    bool has_map = kw_drive_has_map(self->client);
+    bool has_map = kw_driver_has_map(self->client);
     if (!has_map && self->long_lived == NULL) {
         return;
     }
@@ -182,7 +182,7 @@ static uint64_t lasting_next_ns(const kw_pipeline *self)
 {
     const kw_pipeline_long_lived *long_lived = self->long_lived;
     uint64_t due_ns = atomic_load_explicit(&self->client->refresher.due_ns, memory_order_relaxed);
-    if (!kw_drive_has_map(self->client)) {
+    if (!kw_driver_has_map(self->client)) {
         due_ns = UINT64_MAX;
     } else if (due_ns == 0) { /* one is under way */
         due_ns = self->turn.now_ns + (self->fetch > 0 ? MAP_LOOK_NS : FETCH_LOOK_NS);
@@ -228,8 +228,8 @@ void kw_pipeline_end_all(kw_pipeline *self, kw_err code)
     while ((item = kw_items_pop(&sleepers)) != NULL) {
         if (kw_pipeline_has_op(self, item)) {
             kw_pipeline_apply(self, item,
-                              kw_drive_on_loss(self->client, &item->retry_state->op, item->node,
-                                               self->turn.now_ns, code, false));
+                              kw_driver_on_loss(self->client, &item->retry_state->op, item->node,
+                                                self->turn.now_ns, code, false));
         }
     }
 }

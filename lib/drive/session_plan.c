@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "drive/session_private.h"
 
-#include "drive/drive.h"
+#include "drive/driver.h"
 #include "drive/plan_ring.h"
 #include "base/error.h"
 #include "route/keys.h"
@@ -62,7 +62,7 @@ static kw_bond bond_of(const char *name, unsigned flags)
 /* Everything goes to the owner of the session's slot. */
 static void take_slot(kw_plan *plan, const kw_session *session)
 {
-    plan->kind = kw_drive_has_map(session->client) ? KW_PLAN_SLOT : KW_PLAN_ANY;
+    plan->kind = kw_driver_has_map(session->client) ? KW_PLAN_SLOT : KW_PLAN_ANY;
     plan->slot = session->slot;
     if (kw_plan_is_ring(session->client)) {
         plan->kind = KW_PLAN_POSITION;
@@ -186,7 +186,7 @@ static kw_err plan_known(kw_plan *plan, const kw_session *session, kw_error *err
     take_slot(plan, session);
     take_deadline(plan, session,
                   plan->is_blocking ? kw_command_block_ms(plan->command, argv, argc) : 0);
-    bool has_owners = kw_drive_has_slots(session->client) || kw_plan_is_ring(session->client);
+    bool has_owners = kw_driver_has_slots(session->client) || kw_plan_is_ring(session->client);
     return has_owners ? check_keys(plan, session, error, argv, argc) : KW_OK;
 }
 

@@ -2,7 +2,7 @@
 #include "drive/session_private.h"
 
 #include "drive/blocking_wait.h"
-#include "drive/drive.h"
+#include "drive/driver.h"
 #include "base/error.h"
 
 /* One command on its way; or, without encoded, one connection. */
@@ -121,10 +121,10 @@ static kw_step on_reply(exchange *self, bool is_asked)
     bool is_asked_watch = self->bond == KW_BOND_WATCH && kw_reply_is_error(reply) &&
                           kw_verdict_of(kw_reply_bytes(reply), false).kind == KW_VERDICT_ASK;
     if (self->is_free && !is_asked_watch) {
-        step = kw_drive_on_reply(self->session->client, self->plan, &self->op, self->node,
-                                 self->wait.now_ns, reply, &self->wait.failure);
+        step = kw_driver_on_reply(self->session->client, self->plan, &self->op, self->node,
+                                  self->wait.now_ns, reply, &self->wait.failure);
     } else {
-        kw_drive_heed_readonly(self->session->client, self->node, reply);
+        kw_driver_heed_readonly(self->session->client, self->node, reply);
     }
     if (step.kind == KW_STEP_DONE) {
         take_reply(self, is_asked);
@@ -143,7 +143,7 @@ static kw_step on_loss(exchange *self, kw_err code, bool has_left)
         kw_error_set(&self->wait.failure, code, KW_EFFECT_NONE, "no answer");
     }
     if (self->is_free || has_left || code == KW_ERR_TIMEOUT || code == KW_ERR_CANCELLED) {
-        return kw_drive_on_loss(client, &self->op, self->node, self->wait.now_ns, code, has_left);
+        return kw_driver_on_loss(client, &self->op, self->node, self->wait.now_ns, code, has_left);
     }
     /* Nothing was sent; but what the session stood for went with its connection. */
     kw_step step = {.kind = KW_STEP_FAIL, .code = code, .effect = KW_EFFECT_NONE};
@@ -300,9 +300,9 @@ static kw_step do_send(exchange *self, const kw_step *step)
         return send_pinned(self);
     }
     self->wait.changes_n = kw_refresher_changes_n(&session->client->refresher);
-    kw_node *node = kw_drive_choose(session->client, self->plan, &self->op, step);
+    kw_node *node = kw_driver_choose(session->client, self->plan, &self->op, step);
     if (node == NULL) {
-        return kw_drive_on_unserved(session->client, &self->op, self->wait.now_ns);
+        return kw_driver_on_unserved(session->client, &self->op, self->wait.now_ns);
     }
     set_node(self, node);
     bool is_there = !step->is_asking && session->node == node && is_alive(self);
@@ -344,21 +344,21 @@ static kw_err run(exchange *self, kw_error *error)
     kw_client *client = session->client;
     kw_blocking_wait_init(&self->wait, client, self->plan, &self->op);
     kw_failure_watch_help(client);
-    kw_op_spec spec = kw_drive_spec(client, self->plan);
+    kw_op_spec spec = kw_driver_spec(client, self->plan);
     spec.is_repeatable = spec.is_repeatable && self->is_free;
     kw_step step = kw_op_start(&self->op, &spec, self->wait.now_ns ^ (uint64_t)(uintptr_t)self);
     while (step.kind != KW_STEP_DONE && step.kind != KW_STEP_FAIL) {
-        uint64_t fetch = kw_drive_heed(client, &self->op, &step);
+        uint64_t fetch = kw_driver_heed(client, &self->op, &step);
         self->wait.fetch = fetch > 0 ? fetch : self->wait.fetch;
         step = step.kind == KW_STEP_SEND ? do_send(self, &step)
                                          : kw_blocking_wait_step(&self->wait, &step);
     }
     if (step.kind == KW_STEP_FAIL) {
-        (void)kw_drive_heed(client, &self->op, &step);
+        (void)kw_driver_heed(client, &self->op, &step);
         step.effect = is_harmless(self) ? KW_EFFECT_NONE : step.effect;
-        kw_drive_story story = {self->plan, &step, &self->wait.failure, self->node,
-                                self->op.sends_n};
-        kw_drive_explain(client, error, &story);
+        kw_driver_story story = {self->plan, &step, &self->wait.failure, self->node,
+                                 self->op.sends_n};
+        kw_driver_explain(client, error, &story);
         if (self->is_lost) {
             session->broken = step.code;
         }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "drive/drive.h"
+#include "drive/driver.h"
 
 #include "topology/lag.h"
 #include "drive/plan_ring.h"
@@ -12,13 +12,13 @@ static void count(atomic_uint_fast64_t *counter)
     atomic_fetch_add_explicit(counter, 1, memory_order_relaxed);
 }
 
-kw_op_spec kw_drive_spec(const kw_client *client, const kw_plan *plan)
+kw_op_spec kw_driver_spec(const kw_client *client, const kw_plan *plan)
 {
     kw_op_spec spec = {
         .deadline_ns = plan->deadline_ns,
         .redirects_max = (unsigned)client->env.options.redirects_max,
-        .has_map = kw_drive_has_map(client),
-        .has_redirects = kw_drive_has_slots(client),
+        .has_map = kw_driver_has_map(client),
+        .has_redirects = kw_driver_has_slots(client),
         .is_pinned = plan->kind == KW_PLAN_NODE,
         .has_slot = plan->kind == KW_PLAN_SLOT,
         .is_repeatable = plan->is_repeatable,
@@ -81,7 +81,7 @@ static kw_node *look_for_primary(const kw_view *view, const kw_plan *plan, kw_ra
     return kw_view_any(view, kw_random_next(random) >> 32);
 }
 
-kw_node *kw_drive_look(const kw_view *view, const kw_plan *plan, kw_random *random)
+kw_node *kw_driver_look(const kw_view *view, const kw_plan *plan, kw_random *random)
 {
     kw_node *node = look_for_primary(view, plan, random);
     if (node == NULL && plan->kind == KW_PLAN_POSITION && plan->read != KW_READ_OF_PRIMARY &&
@@ -105,7 +105,7 @@ static void note_group(kw_op *op, const kw_node *node)
     }
 }
 
-void kw_drive_note_node(kw_op *op, const kw_plan *plan, const kw_node *node)
+void kw_driver_note_node(kw_op *op, const kw_plan *plan, const kw_node *node)
 {
     op->is_at_replica = plan->read != KW_READ_OF_PRIMARY && plan->node == NULL && node != NULL &&
                         (atomic_load(&node->role) == KW_CONN_REPLICA ||
@@ -113,7 +113,7 @@ void kw_drive_note_node(kw_op *op, const kw_plan *plan, const kw_node *node)
     note_group(op, node);
 }
 
-/* Why there is no node on a ring, for kw_drive_on_unserved. */
+/* Why there is no node on a ring, for kw_driver_on_unserved. */
 static void tell_obstacle(const kw_view *view, const kw_plan *plan, kw_op *op)
 {
     uint16_t shard = KW_MAP_NO_SHARD;
@@ -135,7 +135,7 @@ static void tell_obstacle(const kw_view *view, const kw_plan *plan, kw_op *op)
     }
 }
 
-kw_node *kw_drive_choose(kw_client *client, const kw_plan *plan, kw_op *op, const kw_step *step)
+kw_node *kw_driver_choose(kw_client *client, const kw_plan *plan, kw_op *op, const kw_step *step)
 {
     op->is_at_replica = false;
     if (step->is_redirected) {
@@ -146,10 +146,10 @@ kw_node *kw_drive_choose(kw_client *client, const kw_plan *plan, kw_op *op, cons
         return plan->kind == KW_PLAN_NODE ? kw_node_ref(plan->node) : NULL;
     }
     kw_node *node = op->has_left ? look_for_primary(view, plan, &op->random)
-                                 : kw_drive_look(view, plan, &op->random);
+                                 : kw_driver_look(view, plan, &op->random);
     if (node != NULL) {
         node = kw_node_ref(node);
-        kw_drive_note_node(op, plan, node);
+        kw_driver_note_node(op, plan, node);
     } else if (kw_plan_is_ring(client)) {
         tell_obstacle(view, plan, op);
     }
@@ -157,7 +157,7 @@ kw_node *kw_drive_choose(kw_client *client, const kw_plan *plan, kw_op *op, cons
     return node;
 }
 
-kw_step kw_drive_on_unserved(kw_client *client, kw_op *op, uint64_t now_ns)
+kw_step kw_driver_on_unserved(kw_client *client, kw_op *op, uint64_t now_ns)
 {
     kw_view *view = kw_client_view(client);
     bool has_map = view != NULL;
@@ -171,7 +171,7 @@ kw_step kw_drive_on_unserved(kw_client *client, kw_op *op, uint64_t now_ns)
     return has_map ? kw_op_on_unserved(op, now_ns) : kw_op_on_mapless(op, now_ns);
 }
 
-uint64_t kw_drive_heed(kw_client *client, const kw_op *op, const kw_step *step)
+uint64_t kw_driver_heed(kw_client *client, const kw_op *op, const kw_step *step)
 {
     if (kw_plan_is_ring(client) &&
         atomic_load_explicit(&client->env.failure_watch_ns, memory_order_relaxed) != UINT64_MAX) {
@@ -183,13 +183,13 @@ uint64_t kw_drive_heed(kw_client *client, const kw_op *op, const kw_step *step)
     if (step->is_patch) {
         kw_client_patch(client, op->spec.slot, &op->target);
     }
-    if (step->wants_refresh && kw_drive_has_map(client)) {
+    if (step->wants_refresh && kw_driver_has_map(client)) {
         return kw_refresher_want(&client->refresher);
     }
     return 0;
 }
 
-void kw_drive_heed_readonly(kw_client *client, kw_node *node, const kw_reply *reply)
+void kw_driver_heed_readonly(kw_client *client, kw_node *node, const kw_reply *reply)
 {
     bool is_watched = client->env.options.scheme == KW_SCHEME_SENTINEL || kw_node_is_of_group(node);
     if (is_watched && kw_reply_is_error(reply) &&
@@ -226,8 +226,8 @@ static void count_verdict(kw_client *client, kw_node *node, kw_verdict_kind kind
     }
 }
 
-kw_step kw_drive_on_reply(kw_client *client, const kw_plan *plan, kw_op *op, kw_node *node,
-                          uint64_t now_ns, const kw_reply *reply, kw_error *failure)
+kw_step kw_driver_on_reply(kw_client *client, const kw_plan *plan, kw_op *op, kw_node *node,
+                           uint64_t now_ns, const kw_reply *reply, kw_error *failure)
 {
     kw_node_well(node);
     if (plan->read == KW_READ_OF_NEAREST && op->sends_n == 1) {
@@ -248,7 +248,7 @@ kw_step kw_drive_on_reply(kw_client *client, const kw_plan *plan, kw_op *op, kw_
                    "redis-cluster://",
                    node->name);
     }
-    kw_drive_heed_readonly(client, node, reply);
+    kw_driver_heed_readonly(client, node, reply);
     if (step.kind != KW_STEP_DONE) {
         char shown[200];
         kw_bytes_show(shown, sizeof(shown), text);
@@ -261,8 +261,8 @@ kw_step kw_drive_on_reply(kw_client *client, const kw_plan *plan, kw_op *op, kw_
     return step;
 }
 
-kw_step kw_drive_on_loss(kw_client *client, kw_op *op, kw_node *node, uint64_t now_ns, kw_err code,
-                         bool has_left)
+kw_step kw_driver_on_loss(kw_client *client, kw_op *op, kw_node *node, uint64_t now_ns, kw_err code,
+                          bool has_left)
 {
     if (atomic_load_explicit(&client->env.is_closing, memory_order_relaxed)) {
         kw_step step = {.kind = KW_STEP_FAIL, .code = KW_ERR_CANCELLED};
@@ -302,8 +302,8 @@ static bool was_replaced(const kw_view *view, const kw_plan *plan, const kw_node
     return owner != NULL && owner != node && kw_node_is_of_group(owner);
 }
 
-bool kw_drive_has_lost_owner(kw_client *client, const kw_plan *plan, const kw_op *op,
-                             const kw_node *node)
+bool kw_driver_has_lost_owner(kw_client *client, const kw_plan *plan, const kw_op *op,
+                              const kw_node *node)
 {
     bool is_of_group = plan->kind == KW_PLAN_POSITION && kw_node_is_of_group(node);
     if ((plan->kind != KW_PLAN_SLOT && !is_of_group) || op->is_asking) {
@@ -364,10 +364,10 @@ static kw_node *find_owner(kw_client *client, const kw_plan *plan)
     return node;
 }
 
-void kw_drive_explain(kw_client *client, kw_error *error, const kw_drive_story *story)
+void kw_driver_explain(kw_client *client, kw_error *error, const kw_driver_story *story)
 {
     char slot[24] = "";
-    if (story->plan->kind == KW_PLAN_SLOT && kw_drive_has_slots(client)) {
+    if (story->plan->kind == KW_PLAN_SLOT && kw_driver_has_slots(client)) {
         snprintf(slot, sizeof(slot), " in slot %u", (unsigned)story->plan->slot);
     }
     const kw_step *step = story->step;
