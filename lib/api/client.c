@@ -79,9 +79,9 @@ static kw_err init_parts(kw_client *client)
     if (code != KW_OK) {
         goto no_gate;
     }
-    code = kw_lookup_init(&client->lookup, &client->env.mem);
+    code = kw_command_cache_init(&client->command_cache, &client->env.mem);
     if (code != KW_OK) {
-        goto no_lookup;
+        goto no_command_cache;
     }
     code = kw_ticket_loop_init(&client->ticket_loop);
     if (code != KW_OK) {
@@ -95,8 +95,8 @@ static kw_err init_parts(kw_client *client)
 no_refresher:
     kw_ticket_loop_fini(&client->ticket_loop);
 no_ticket_loop:
-    kw_lookup_fini(&client->lookup);
-no_lookup:
+    kw_command_cache_fini(&client->command_cache);
+no_command_cache:
     kw_gate_fini(&client->gate);
 no_gate:
     kw_gate_fini(&client->publishing);
@@ -109,7 +109,7 @@ static void fini_parts(kw_client *client)
 {
     kw_refresher_fini(&client->refresher);
     kw_ticket_loop_fini(&client->ticket_loop);
-    kw_lookup_fini(&client->lookup);
+    kw_command_cache_fini(&client->command_cache);
     kw_view_unref(client->view);
     client->view = NULL;
     for (size_t i = 0; client->seeds != NULL && i < client->env.options.seeds_n; i++) {

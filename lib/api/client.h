@@ -7,7 +7,7 @@
 #include <keyway/stats.h>
 
 #include "drive/ticket_loop.h"
-#include "topology/lookup.h"
+#include "topology/command_cache.h"
 #include "topology/ring_state.h"
 #include "topology/view.h"
 #include "topology/failure_watch.h"
@@ -49,7 +49,7 @@ struct kw_client {
     kw_ring_state *members;         /* the same; guarded by publishing */
     kw_failure_watch failure_watch; /* the same */
     atomic_bool lag_is_taken;       /* one thread at a time measures replicas */
-    kw_lookup lookup;
+    kw_command_cache command_cache;
     kw_counters counters;
     _Atomic(struct kw_loop *) loop; /* NULL until it is used */
     kw_ticket_loop ticket_loop;     /* of the tickets */

@@ -113,7 +113,7 @@ kw_err kw_plan_look_up(kw_plan *plan, kw_plan_need *need, kw_client *client, kw_
                        const kw_plan_task *task)
 {
     kw_learnt learnt;
-    if (!kw_lookup_find(&client->lookup, &learnt, task->argv[0])) {
+    if (!kw_command_cache_find(&client->command_cache, &learnt, task->argv[0])) {
         *need = KW_PLAN_NEEDS_INFO;
         return KW_OK;
     }
@@ -124,7 +124,7 @@ kw_err kw_plan_on_info(kw_plan *plan, kw_plan_need *need, kw_client *client, kw_
                        const kw_plan_task *task)
 {
     kw_learnt learnt;
-    if (!kw_lookup_learn(&client->lookup, &learnt, task->argv[0], task->reply)) {
+    if (!kw_command_cache_learn(&client->command_cache, &learnt, task->argv[0], task->reply)) {
         memset(&learnt, 0, sizeof(learnt)); /* COMMAND is not allowed here: any node */
     }
     return route_learnt(plan, need, client, error, task, &learnt);

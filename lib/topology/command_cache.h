@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Lookup: commands that the table does not know, learnt from a server. */
-#ifndef TOPOLOGY_LOOKUP_H
-#define TOPOLOGY_LOOKUP_H
+/* Command cache: commands that the table does not know, learnt from a server. */
+#ifndef TOPOLOGY_COMMAND_CACHE_H
+#define TOPOLOGY_COMMAND_CACHE_H
 
 #include "base/bytes.h"
 #include "base/reply.h"
@@ -20,26 +20,27 @@ typedef struct kw_learnt {
     long long step;
 } kw_learnt;
 
-typedef struct kw_lookup_entry kw_lookup_entry;
+typedef struct kw_command_cache_entry kw_command_cache_entry;
 
-/* Remembers at most KW_LOOKUP_MAX commands; the oldest goes. */
-#define KW_LOOKUP_MAX 128
+/* Remembers at most KW_COMMAND_CACHE_MAX commands; the oldest goes. */
+#define KW_COMMAND_CACHE_MAX 128
 
-typedef struct kw_lookup {
+typedef struct kw_command_cache {
     kw_gate gate;
     const kw_allocator *mem;
-    kw_lookup_entry *entries; /* newest first */
+    kw_command_cache_entry *entries; /* newest first */
     size_t entries_n;
-} kw_lookup;
+} kw_command_cache;
 
-kw_err kw_lookup_init(kw_lookup *lookup, const kw_allocator *mem);
-void kw_lookup_fini(kw_lookup *lookup);
+kw_err kw_command_cache_init(kw_command_cache *lookup, const kw_allocator *mem);
+void kw_command_cache_fini(kw_command_cache *lookup);
 
 /* False where the command was not learnt yet. Any thread. */
-bool kw_lookup_find(kw_lookup *lookup, kw_learnt *learnt, kw_bytes name);
+bool kw_command_cache_find(kw_command_cache *lookup, kw_learnt *learnt, kw_bytes name);
 
 /* Reads COMMAND INFO's answer for one command and remembers it; without memory it is
  * learnt for this call only. False where the answer is none. */
-bool kw_lookup_learn(kw_lookup *lookup, kw_learnt *learnt, kw_bytes name, const kw_reply *reply);
+bool kw_command_cache_learn(kw_command_cache *lookup, kw_learnt *learnt, kw_bytes name,
+                            const kw_reply *reply);
 
 #endif

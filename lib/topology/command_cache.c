@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "topology/lookup.h"
+#include "topology/command_cache.h"
 
 #include <string.h>
 
-struct kw_lookup_entry {
-    kw_lookup_entry *next;
+struct kw_command_cache_entry {
+    kw_command_cache_entry *next;
     kw_learnt learnt;
     size_t name_len;
     char name[]; /* as the caller wrote it */
@@ -17,7 +17,7 @@ struct kw_lookup_entry {
 #define FIELD_STEP  5
 #define FIELDS_MIN  6
 
-kw_err kw_lookup_init(kw_lookup *lookup, const kw_allocator *mem)
+kw_err kw_command_cache_init(kw_command_cache *lookup, const kw_allocator *mem)
 {
     lookup->mem = mem;
     lookup->entries = NULL;
@@ -25,26 +25,27 @@ kw_err kw_lookup_init(kw_lookup *lookup, const kw_allocator *mem)
     return kw_gate_init(&lookup->gate);
 }
 
-static void free_entries(const kw_lookup *lookup, kw_lookup_entry *entry)
+static void free_entries(const kw_command_cache *lookup, kw_command_cache_entry *entry)
 {
     while (entry != NULL) {
-        kw_lookup_entry *next = entry->next;
+        kw_command_cache_entry *next = entry->next;
         kw_mem_free(lookup->mem, entry);
         entry = next;
     }
 }
 
-void kw_lookup_fini(kw_lookup *lookup)
+void kw_command_cache_fini(kw_command_cache *lookup)
 {
     free_entries(lookup, lookup->entries);
     kw_gate_fini(&lookup->gate);
 }
 
-bool kw_lookup_find(kw_lookup *lookup, kw_learnt *learnt, kw_bytes name)
+bool kw_command_cache_find(kw_command_cache *lookup, kw_learnt *learnt, kw_bytes name)
 {
     bool is_found = false;
     kw_gate_lock(&lookup->gate);
-    for (const kw_lookup_entry *entry = lookup->entries; entry != NULL; entry = entry->next) {
+    for (const kw_command_cache_entry *entry = lookup->entries; entry != NULL;
+         entry = entry->next) {
         kw_bytes known = {entry->name, entry->name_len};
         if (kw_bytes_equal_nocase(known, name)) {
             *learnt = entry->learnt;
@@ -56,21 +57,21 @@ bool kw_lookup_find(kw_lookup *lookup, kw_learnt *learnt, kw_bytes name)
     return is_found;
 }
 
-static void remember(kw_lookup *lookup, const kw_learnt *learnt, kw_bytes name)
+static void remember(kw_command_cache *lookup, const kw_learnt *learnt, kw_bytes name)
 {
-    kw_lookup_entry *entry = kw_mem_alloc(lookup->mem, sizeof(*entry) + name.len);
+    kw_command_cache_entry *entry = kw_mem_alloc(lookup->mem, sizeof(*entry) + name.len);
     if (entry == NULL) {
         return;
     }
     entry->learnt = *learnt;
     entry->name_len = name.len;
     memcpy(entry->name, name.data, name.len);
-    kw_lookup_entry *oldest = NULL;
+    kw_command_cache_entry *oldest = NULL;
     kw_gate_lock(&lookup->gate);
     entry->next = lookup->entries;
     lookup->entries = entry;
-    if (++lookup->entries_n > KW_LOOKUP_MAX) {
-        kw_lookup_entry **link = &lookup->entries;
+    if (++lookup->entries_n > KW_COMMAND_CACHE_MAX) {
+        kw_command_cache_entry **link = &lookup->entries;
         while ((*link)->next != NULL) {
             link = &(*link)->next;
         }
@@ -92,7 +93,8 @@ static bool has_flag(const kw_reply *flags, const char *name)
     return false;
 }
 
-bool kw_lookup_learn(kw_lookup *lookup, kw_learnt *learnt, kw_bytes name, const kw_reply *reply)
+bool kw_command_cache_learn(kw_command_cache *lookup, kw_learnt *learnt, kw_bytes name,
+                            const kw_reply *reply)
 {
     if (kw_reply_type(reply) != KW_REPLY_ARRAY || kw_reply_count(reply) != 1) {
         return false;
