@@ -2,14 +2,14 @@
 #include "api/client.h"
 
 #include "api/config.h"
-#include "topology/discover.h"
-#include "topology/groups.h"
+#include "topology/replica_discovery.h"
+#include "topology/sentinel_groups.h"
 #include "topology/lag.h"
-#include "topology/news.h"
+#include "topology/sentinel_events.h"
 #include "drive/loop.h"
-#include "topology/publish.h"
+#include "topology/map_publish.h"
 #include "settings/quorum_rule.h"
-#include "topology/registry.h"
+#include "topology/node_registry.h"
 #include "base/error.h"
 
 #include <string.h>
@@ -35,8 +35,8 @@ static kw_err publish_ring(kw_client *client, kw_error *error)
     kw_err code = kw_ring_state_publish(client->members, client, error);
     kw_gate_unlock(&client->publishing);
     if (code == KW_OK) {
-        kw_publish_tell(client);
-        kw_groups_begin(client);
+        kw_map_publish_tell(client);
+        kw_sentinel_groups_begin(client);
     }
     return code;
 }
@@ -52,7 +52,7 @@ static kw_err publish_first(kw_client *client, kw_error *error)
     }
     kw_map *map = kw_map_new_single(&client->env.mem, &client->env.options.seeds[0]);
     bool has_news;
-    kw_err code = map != NULL ? kw_publish(client, &has_news, map) : KW_ERR_NOMEM;
+    kw_err code = map != NULL ? kw_map_publish(client, &has_news, map) : KW_ERR_NOMEM;
     if (code != KW_OK) {
         no_memory(error);
     }
@@ -62,10 +62,16 @@ static kw_err publish_first(kw_client *client, kw_error *error)
 /* What a handle has besides its settings; what fails leaves nothing behind. */
 static kw_err init_parts(kw_client *client)
 {
-    kw_fetch_owner owner = {client,     kw_registry_candidates, kw_registry_node, kw_publish_map,
-                            kw_publish, kw_groups_list,         kw_groups_found,  kw_groups_lost};
+    kw_fetch_owner owner = {client,
+                            kw_node_registry_candidates,
+                            kw_node_registry_node,
+                            kw_map_publish_map,
+                            kw_map_publish,
+                            kw_sentinel_groups_list,
+                            kw_sentinel_groups_found,
+                            kw_sentinel_groups_lost};
     if (client->env.options.scheme == KW_SCHEME_RING) {
-        owner.publish_fn = kw_groups_publish;
+        owner.publish_fn = kw_sentinel_groups_publish;
     }
     kw_err code = kw_gate_init(&client->env.nodes_gate);
     if (code != KW_OK) {
@@ -206,7 +212,7 @@ kw_client *kw_open_config(const kw_config *config, kw_error *error)
     client->env.log_arg = config->log_arg;
     client->env.event = config->event;
     client->env.event_arg = config->event_arg;
-    atomic_init(&client->env.failure_watch_ns, kw_discover_is_on(client) ? 0 : UINT64_MAX);
+    atomic_init(&client->env.failure_watch_ns, kw_replica_discovery_is_on(client) ? 0 : UINT64_MAX);
     atomic_init(&client->env.lag_ns, UINT64_MAX);
     kw_random_init(&client->failure_watch.random, kw_env_now(&client->env));
     kw_descriptors_init(&client->env.descriptors);
@@ -434,11 +440,11 @@ void kw_client_tend(kw_client *client, uint64_t now_ns)
             (void)kw_refresher_want(&client->refresher);
         }
         kw_refresher_poke(&client->refresher, now_ns);
-        kw_news_tend(client);
+        kw_sentinel_events_tend(client);
     }
     kw_failure_watch_tend(client, now_ns);
     kw_lag_tend(client, now_ns);
-    kw_registry_sweep(client, now_ns);
+    kw_node_registry_sweep(client, now_ns);
 }
 
 /* True for a reason for which there is no map that may be over soon. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <keyway/client.h>
 
-#include "topology/groups.h"
+#include "topology/sentinel_groups.h"
 #include "drive/plan_ring.h"
 #include "base/error.h"
 #include "route/slot.h"
@@ -42,7 +42,7 @@ static kw_err need_view(kw_client *client, kw_view **view, kw_error *error, uint
 {
     kw_err code = kw_client_need_view(client, view, error, deadline_ns);
     if (code == KW_OK) {
-        code = kw_groups_need(client, view, error, deadline_ns);
+        code = kw_sentinel_groups_need(client, view, error, deadline_ns);
         if (code != KW_OK) {
             kw_view_unref(*view);
         }

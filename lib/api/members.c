@@ -2,9 +2,9 @@
 #include <keyway/members.h>
 
 #include "api/client.h"
-#include "topology/groups.h"
+#include "topology/sentinel_groups.h"
 #include "drive/plan_ring.h"
-#include "topology/publish.h"
+#include "topology/map_publish.h"
 #include "settings/quorum_rule.h"
 #include "settings/uri.h"
 #include "base/error.h"
@@ -309,9 +309,9 @@ kw_err kw_members_commit(kw_members *members, kw_error *error)
     if (code == KW_OK) {
         kw_ring_change_free(members->change);
         members->change = change;
-        kw_publish_tell(client);
+        kw_map_publish_tell(client);
         kw_refresher_on_publish(&client->refresher);
-        kw_groups_begin(client);
+        kw_sentinel_groups_begin(client);
         tell(client);
     } else {
         kw_ring_change_free(change);

@@ -2,8 +2,8 @@
 #include "topology/failure_watch.h"
 
 #include "api/client.h"
-#include "topology/discover.h"
-#include "topology/publish.h"
+#include "topology/replica_discovery.h"
+#include "topology/map_publish.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -128,13 +128,13 @@ static void on_role(turn *self, kw_node *node)
 {
     uint64_t interval_ms = self->client->env.options.refresh_interval_ms;
     node->role_ns = interval_ms > 0 ? self->now_ns + interval_ms * KW_NS_PER_MS : UINT64_MAX;
-    kw_discover_take(self->client, node);
+    kw_replica_discovery_take(self->client, node);
 }
 
 /* True where a node that is well is to be asked for its replicas. */
 static bool wants_role(turn *self, kw_node *node, bool is_well)
 {
-    if (!kw_discover_is_on(self->client) || !is_well) {
+    if (!kw_replica_discovery_is_on(self->client) || !is_well) {
         return false;
     }
     look_again(self, node->role_ns);
@@ -205,7 +205,7 @@ static void look_at(turn *self, kw_node *node, size_t shard)
         probe(self, node, shard);
     }
     faults_n = atomic_load_explicit(&node->faults_n, memory_order_relaxed);
-    if (kw_discover_is_on(self->client) && !outage->is_down && faults_n == 0) {
+    if (kw_replica_discovery_is_on(self->client) && !outage->is_down && faults_n == 0) {
         look_again(self, node->role_ns);
     }
     if (outage->is_down || faults_n > 0) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "topology/ring_state.h"
 
-#include "topology/publish.h"
+#include "topology/map_publish.h"
 #include "base/error.h"
 #include "route/ring_map.h"
 
@@ -120,7 +120,7 @@ kw_err kw_ring_state_publish(const kw_ring_state *self, kw_client *client, kw_er
         return code;
     }
     bool has_news;
-    code = kw_publish_locked(client, &has_news, map);
+    code = kw_map_publish_locked(client, &has_news, map);
     if (code != KW_OK) {
         kw_error_set(error, code, KW_EFFECT_NONE, "no memory for a map of the ring");
     }

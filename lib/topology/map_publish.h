@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Publish: another map becomes the one that calls are routed by. */
-#ifndef TOPOLOGY_PUBLISH_H
-#define TOPOLOGY_PUBLISH_H
+/* Map publish: another map becomes the one that calls are routed by. */
+#ifndef TOPOLOGY_MAP_PUBLISH_H
+#define TOPOLOGY_MAP_PUBLISH_H
 
 #include "api/client.h"
 
 /* For the refresher, of which arg is the client: a reference to the map in use, or NULL. */
-kw_map *kw_publish_map(void *arg);
+kw_map *kw_map_publish_map(void *arg);
 
 /* Takes the map (and its reference) into use; *has_news: it differs from the one before.
  * KW_ERR_NOMEM: the one before stays. */
-kw_err kw_publish(void *arg, bool *has_news, kw_map *map);
+kw_err kw_map_publish(void *arg, bool *has_news, kw_map *map);
 
 /* The same for who holds the client's gate for publishing. */
-kw_err kw_publish_locked(kw_client *client, bool *has_news, kw_map *map);
+kw_err kw_map_publish_locked(kw_client *client, bool *has_news, kw_map *map);
 
 /* Tells the host's log of the map in use; with no lock held. */
-void kw_publish_tell(kw_client *client);
+void kw_map_publish_tell(kw_client *client);
 
 #endif

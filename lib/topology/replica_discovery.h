@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Discover: which replicas a node of a ring has, by its answer to ROLE. */
-#ifndef TOPOLOGY_DISCOVER_H
-#define TOPOLOGY_DISCOVER_H
+/* Replica discovery: which replicas a node of a ring has, by its answer to ROLE. */
+#ifndef TOPOLOGY_REPLICA_DISCOVERY_H
+#define TOPOLOGY_REPLICA_DISCOVERY_H
 
 #include "api/client.h"
 
 /* True where reads go to replicas, which so must be known. */
-static inline bool kw_discover_is_on(const kw_client *client)
+static inline bool kw_replica_discovery_is_on(const kw_client *client)
 {
     return client->env.options.scheme == KW_SCHEME_RING &&
            client->env.options.read != KW_READ_OF_PRIMARY;
 }
 
 /* Takes what the node has answered to its probe, if that is news. */
-void kw_discover_take(kw_client *client, kw_node *node);
+void kw_replica_discovery_take(kw_client *client, kw_node *node);
 
 #endif

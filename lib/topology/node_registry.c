@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "topology/registry.h"
+#include "topology/node_registry.h"
 
 /* The seeds' nodes, made at first use; the gate is held. */
 static bool need_seeds(kw_client *client)
@@ -25,7 +25,7 @@ static bool need_seeds(kw_client *client)
     return true;
 }
 
-kw_node *kw_registry_find(const kw_client *client, const kw_endpoint *endpoint)
+kw_node *kw_node_registry_find(const kw_client *client, const kw_endpoint *endpoint)
 {
     kw_node *node = client->view != NULL ? kw_view_find(client->view, endpoint) : NULL;
     for (size_t i = 0; node == NULL && client->seeds != NULL && i < client->env.options.seeds_n;
@@ -46,7 +46,7 @@ kw_node *kw_registry_find(const kw_client *client, const kw_endpoint *endpoint)
 kw_node *kw_client_known_node(kw_client *client, const kw_endpoint *endpoint)
 {
     kw_gate_lock(&client->gate);
-    kw_node *node = kw_registry_find(client, endpoint);
+    kw_node *node = kw_node_registry_find(client, endpoint);
     node = node != NULL ? kw_node_ref(node) : NULL;
     kw_gate_unlock(&client->gate);
     return node;
@@ -57,7 +57,7 @@ kw_node *kw_client_node(kw_client *client, const kw_endpoint *endpoint)
     kw_node *replaced = NULL;
     bool is_in_map = false; /* a slot has moved to it meanwhile */
     kw_gate_lock(&client->gate);
-    kw_node *node = kw_registry_find(client, endpoint);
+    kw_node *node = kw_node_registry_find(client, endpoint);
     if (node != NULL) {
         node = kw_node_ref(node);
     } else {
@@ -84,12 +84,12 @@ kw_node *kw_client_node(kw_client *client, const kw_endpoint *endpoint)
     return node;
 }
 
-kw_node *kw_registry_node(void *arg, const kw_endpoint *endpoint)
+kw_node *kw_node_registry_node(void *arg, const kw_endpoint *endpoint)
 {
     return kw_client_node(arg, endpoint);
 }
 
-size_t kw_registry_candidates(void *arg, kw_node **nodes, bool *is_seed, size_t max)
+size_t kw_node_registry_candidates(void *arg, kw_node **nodes, bool *is_seed, size_t max)
 {
     kw_client *client = arg;
     size_t n = 0;
@@ -111,7 +111,7 @@ size_t kw_registry_candidates(void *arg, kw_node **nodes, bool *is_seed, size_t 
     return n;
 }
 
-void kw_registry_sweep(kw_client *client, uint64_t now_ns)
+void kw_node_registry_sweep(kw_client *client, uint64_t now_ns)
 {
     uint64_t due_ns = atomic_load_explicit(&client->sweep_ns, memory_order_relaxed);
     uint64_t next_ns = now_ns + client->env.options.pool_idle_ms * KW_NS_PER_MS / 2;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "topology/publish.h"
+#include "topology/map_publish.h"
 
-#include "topology/registry.h"
+#include "topology/node_registry.h"
 
-kw_map *kw_publish_map(void *arg)
+kw_map *kw_map_publish_map(void *arg)
 {
     kw_client *client = arg;
     kw_view *view = kw_client_view(client);
@@ -19,7 +19,7 @@ static bool make_nodes(kw_client *client, kw_node **nodes, const kw_map *map)
     size_t n = kw_map_nodes_n(map);
     for (size_t i = 0; i < n; i++) {
         const kw_endpoint *endpoint = kw_map_node(map, i);
-        kw_node *node = kw_registry_find(client, endpoint);
+        kw_node *node = kw_node_registry_find(client, endpoint);
         nodes[i] = node != NULL ? kw_node_ref(node) : kw_node_new(&client->env, endpoint);
         if (nodes[i] == NULL) {
             while (i > 0) {
@@ -54,7 +54,7 @@ static void retire_left(const kw_view *old, const kw_view *view)
     }
 }
 
-kw_err kw_publish_locked(kw_client *client, bool *has_news, kw_map *map)
+kw_err kw_map_publish_locked(kw_client *client, bool *has_news, kw_map *map)
 {
     *has_news = false;
     kw_view *old = kw_client_view(client);
@@ -88,7 +88,7 @@ kw_err kw_publish_locked(kw_client *client, bool *has_news, kw_map *map)
     return view != NULL ? KW_OK : KW_ERR_NOMEM;
 }
 
-void kw_publish_tell(kw_client *client)
+void kw_map_publish_tell(kw_client *client)
 {
     kw_view *view = kw_client_view(client);
     if (view != NULL) {
@@ -98,14 +98,14 @@ void kw_publish_tell(kw_client *client)
     kw_view_unref(view);
 }
 
-kw_err kw_publish(void *arg, bool *has_news, kw_map *map)
+kw_err kw_map_publish(void *arg, bool *has_news, kw_map *map)
 {
     kw_client *client = arg;
     kw_gate_lock(&client->publishing);
-    kw_err code = kw_publish_locked(client, has_news, map);
+    kw_err code = kw_map_publish_locked(client, has_news, map);
     kw_gate_unlock(&client->publishing);
     if (*has_news) {
-        kw_publish_tell(client);
+        kw_map_publish_tell(client);
     }
     return code;
 }
@@ -118,12 +118,12 @@ void kw_client_patch(kw_client *client, unsigned slot, const kw_endpoint *endpoi
     bool has_news = false;
     bool is_done = view != NULL && kw_map_patch(view->map, &patched, slot, endpoint) == KW_OK;
     if (is_done && patched != NULL) {
-        is_done = kw_publish_locked(client, &has_news, patched) == KW_OK;
+        is_done = kw_map_publish_locked(client, &has_news, patched) == KW_OK;
     }
     kw_gate_unlock(&client->publishing);
     kw_view_unref(view);
     if (has_news) {
-        kw_publish_tell(client);
+        kw_map_publish_tell(client);
     }
     if (is_done) {
         kw_refresher_on_publish(&client->refresher);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "topology/discover.h"
+#include "topology/replica_discovery.h"
 
-#include "topology/publish.h"
+#include "topology/map_publish.h"
 
 #include <string.h>
 
@@ -42,7 +42,7 @@ static void take(kw_client *client, const kw_node *node, const kw_member *found)
                                              found, &has_news);
     kw_gate_unlock(&client->publishing);
     if (has_news) {
-        kw_publish_tell(client);
+        kw_map_publish_tell(client);
         kw_refresher_on_publish(&client->refresher);
     }
     if (code == KW_ERR_CONFIG) {
@@ -50,7 +50,7 @@ static void take(kw_client *client, const kw_node *node, const kw_member *found)
     }
 }
 
-void kw_discover_take(kw_client *client, kw_node *node)
+void kw_replica_discovery_take(kw_client *client, kw_node *node)
 {
     kw_reply *role = node->probe.answer;
     kw_member found;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "topology/groups.h"
+#include "topology/sentinel_groups.h"
 
-#include "topology/publish.h"
+#include "topology/map_publish.h"
 #include "base/error.h"
 
-void kw_groups_begin(kw_client *client)
+void kw_sentinel_groups_begin(kw_client *client)
 {
     bool has_groups = false;
     kw_gate_lock(&client->publishing);
@@ -28,7 +28,8 @@ static bool has_unasked(const kw_view *view)
     return is_found;
 }
 
-kw_err kw_groups_need(kw_client *client, kw_view **view, kw_error *error, uint64_t deadline_ns)
+kw_err kw_sentinel_groups_need(kw_client *client, kw_view **view, kw_error *error,
+                               uint64_t deadline_ns)
 {
     bool has_groups = atomic_load_explicit(&client->env.has_groups, memory_order_relaxed);
     while (has_groups && has_unasked(*view)) {
@@ -48,7 +49,7 @@ kw_err kw_groups_need(kw_client *client, kw_view **view, kw_error *error, uint64
     return KW_OK;
 }
 
-kw_err kw_groups_list(void *arg, kw_ring_members *groups, uint64_t *version)
+kw_err kw_sentinel_groups_list(void *arg, kw_ring_members *groups, uint64_t *version)
 {
     kw_client *client = arg;
     kw_ring_members found = {NULL, 0, 0};
@@ -82,7 +83,7 @@ kw_err kw_groups_list(void *arg, kw_ring_members *groups, uint64_t *version)
     return KW_OK;
 }
 
-void kw_groups_found(void *arg, bool *has_news, const kw_member *group, const kw_map *map)
+void kw_sentinel_groups_found(void *arg, bool *has_news, const kw_member *group, const kw_map *map)
 {
     kw_client *client = arg;
     kw_error error = KW_ERROR_INIT;
@@ -90,17 +91,17 @@ void kw_groups_found(void *arg, bool *has_news, const kw_member *group, const kw
     kw_err code = kw_ring_state_set_group(client->members, client, &error, group, map, has_news);
     kw_gate_unlock(&client->publishing);
     if (*has_news) {
-        kw_publish_tell(client);
+        kw_map_publish_tell(client);
         kw_refresher_on_publish(&client->refresher);
     }
     if (code != KW_OK && code != KW_ERR_ARGUMENT) {
         kw_env_log(&client->env, KW_LOG_WARNING, "ring: group %s: %s", group->service, error.text);
-        kw_groups_lost(client, group, &error);
+        kw_sentinel_groups_lost(client, group, &error);
     }
 }
 
 /* A group that was known keeps its primary. */
-void kw_groups_lost(void *arg, const kw_member *group, const kw_error *failure)
+void kw_sentinel_groups_lost(void *arg, const kw_member *group, const kw_error *failure)
 {
     kw_client *client = arg;
     kw_member unknown = *group;
@@ -112,7 +113,7 @@ void kw_groups_lost(void *arg, const kw_member *group, const kw_error *failure)
     }
 }
 
-kw_err kw_groups_publish(void *arg, bool *has_news, kw_map *map)
+kw_err kw_sentinel_groups_publish(void *arg, bool *has_news, kw_map *map)
 {
     kw_client *client = arg;
     *has_news = client->refresher.groups.has_news;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "topology/news.h"
+#include "topology/sentinel_events.h"
 
 #include "api/client.h"
 
@@ -39,7 +39,7 @@ static void tell(kw_client *client, const kw_sentinel_told *told, const kw_membe
     }
 }
 
-void kw_news_tend(kw_client *client)
+void kw_sentinel_events_tend(kw_client *client)
 {
     kw_sentinel_told told;
     if (!atomic_load_explicit(&client->refresher.has_news, memory_order_relaxed) ||

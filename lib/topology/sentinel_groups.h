@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Sentinel groups: nodes of a ring that are Sentinel groups, for the refresher, of which arg is the
+ * client. */
+#ifndef TOPOLOGY_SENTINEL_GROUPS_H
+#define TOPOLOGY_SENTINEL_GROUPS_H
+
+#include "api/client.h"
+
+/* The members of the ring may have become others: groups among them are asked for. */
+void kw_sentinel_groups_begin(kw_client *client);
+
+/* Waits until the sentinels of every group in the view have been asked; *view may be another one
+ * then. */
+kw_err kw_sentinel_groups_need(kw_client *client, kw_view **view, kw_error *error,
+                               uint64_t deadline_ns);
+
+/* The owner's part of a fetch (kw_fetch_owner). */
+kw_err kw_sentinel_groups_list(void *arg, kw_ring_members *groups, uint64_t *version);
+void kw_sentinel_groups_found(void *arg, bool *has_news, const kw_member *group, const kw_map *map);
+void kw_sentinel_groups_lost(void *arg, const kw_member *group, const kw_error *failure);
+
+/* In place of kw_map_publish: the maps of groups were told already. */
+kw_err kw_sentinel_groups_publish(void *arg, bool *has_news, kw_map *map);
+
+#endif
