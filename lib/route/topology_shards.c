@@ -3,7 +3,7 @@
 
 #include <limits.h>
 
-#include "route/topology_draft.h"
+#include "route/topology_builder.h"
 
 /* An entry is a map (with RESP2 an array of keys and values) of "slots", an array of
  * first and last slots, and "nodes", an array of such maps. Fields may come in any
@@ -41,12 +41,12 @@ typedef struct shard_node {
 } shard_node;
 
 /* values[i] is the value of names[i], or NULL where reply does not have it. */
-static kw_err read_fields(kw_topology_draft *draft, const kw_reply **values, const kw_reply *reply,
-                          const char *const *names, size_t names_n)
+static kw_err read_fields(kw_topology_builder *builder, const kw_reply **values,
+                          const kw_reply *reply, const char *const *names, size_t names_n)
 {
     kw_reply_kind kind = kw_reply_type(reply);
     if ((kind != KW_REPLY_ARRAY && kind != KW_REPLY_MAP) || kw_reply_count(reply) % 2 != 0) {
-        return kw_topology_draft_refuse(draft, "no map of fields and values");
+        return kw_topology_builder_refuse(builder, "no map of fields and values");
     }
     for (size_t k = 0; k < names_n; k++) {
         values[k] = NULL;
@@ -78,23 +78,24 @@ static bool read_number(long long *number, const kw_reply *reply)
     return true;
 }
 
-static kw_err read_address(kw_topology_draft *draft, shard_node *node,
+static kw_err read_address(kw_topology_builder *builder, shard_node *node,
                            const kw_reply *const *values)
 {
     /* A node has one of the two ports, or both; 0 says that it cannot be dialled. */
-    const kw_reply *port_reply = values[draft->source.use_tls ? NODE_TLS_PORT : NODE_PORT];
+    const kw_reply *port_reply = values[builder->source.use_tls ? NODE_TLS_PORT : NODE_PORT];
     long long port = 0;
     if (port_reply != NULL && !read_number(&port, port_reply)) {
-        return kw_topology_draft_refuse(draft, "the port is no integer");
+        return kw_topology_builder_refuse(builder, "the port is no integer");
     }
     const kw_reply *host = values[NODE_ENDPOINT] != NULL ? values[NODE_ENDPOINT] : values[NODE_IP];
     if (host == NULL) {
-        return kw_topology_draft_refuse(draft, "no endpoint");
+        return kw_topology_builder_refuse(builder, "no endpoint");
     }
-    return kw_topology_draft_address(draft, &node->endpoint, &node->is_known, host, port);
+    return kw_topology_builder_address(builder, &node->endpoint, &node->is_known, host, port);
 }
 
-static kw_err read_state(kw_topology_draft *draft, shard_node *node, const kw_reply *const *values)
+static kw_err read_state(kw_topology_builder *builder, shard_node *node,
+                         const kw_reply *const *values)
 {
     kw_bytes role = kw_reply_bytes(values[NODE_ROLE]);
     bool is_replica =
@@ -102,28 +103,29 @@ static kw_err read_state(kw_topology_draft *draft, shard_node *node, const kw_re
     node->is_primary =
         kw_bytes_equal(role, kw_bytes_of("master")) || kw_bytes_equal(role, kw_bytes_of("primary"));
     if (!node->is_primary && !is_replica) {
-        return kw_topology_draft_refuse(draft, "the role is neither master nor replica");
+        return kw_topology_builder_refuse(builder, "the role is neither master nor replica");
     }
     kw_bytes health = kw_reply_bytes(values[NODE_HEALTH]);
     node->is_online = values[NODE_HEALTH] == NULL || kw_bytes_equal(health, kw_bytes_of("online"));
     node->offset = 0;
     if (values[NODE_OFFSET] != NULL && !read_number(&node->offset, values[NODE_OFFSET])) {
-        return kw_topology_draft_refuse(draft, "the replication offset is no integer");
+        return kw_topology_builder_refuse(builder, "the replication offset is no integer");
     }
     return KW_OK;
 }
 
-static kw_err read_node(kw_topology_draft *draft, shard_node *node, const kw_reply *nodes,
+static kw_err read_node(kw_topology_builder *builder, shard_node *node, const kw_reply *nodes,
                         size_t index)
 {
     const kw_reply *values[NODE_FIELDS_N];
-    draft->node = index;
-    kw_err err = read_fields(draft, values, kw_reply_at(nodes, index), node_fields, NODE_FIELDS_N);
+    builder->node = index;
+    kw_err err =
+        read_fields(builder, values, kw_reply_at(nodes, index), node_fields, NODE_FIELDS_N);
     if (err == KW_OK) {
-        err = read_address(draft, node, values);
+        err = read_address(builder, node, values);
     }
     if (err == KW_OK) {
-        err = read_state(draft, node, values);
+        err = read_state(builder, node, values);
     }
     return err;
 }
@@ -138,12 +140,12 @@ static bool is_better_primary(const shard_node *node, const shard_node *best)
 }
 
 /* Checks all nodes; best->is_primary is false where no primary can be dialled. */
-static kw_err find_primary(kw_topology_draft *draft, shard_node *best, const kw_reply *nodes)
+static kw_err find_primary(kw_topology_builder *builder, shard_node *best, const kw_reply *nodes)
 {
     best->is_primary = false;
     for (size_t i = 0; i < kw_reply_count(nodes); i++) {
         shard_node node;
-        kw_err err = read_node(draft, &node, nodes, i);
+        kw_err err = read_node(builder, &node, nodes, i);
         if (err != KW_OK) {
             return err;
         }
@@ -155,13 +157,13 @@ static kw_err find_primary(kw_topology_draft *draft, shard_node *best, const kw_
     return KW_OK;
 }
 
-static kw_err add_replicas(kw_topology_draft *draft, uint16_t shard, const kw_reply *nodes)
+static kw_err add_replicas(kw_topology_builder *builder, uint16_t shard, const kw_reply *nodes)
 {
     for (size_t i = 0; i < kw_reply_count(nodes); i++) {
         shard_node node;
-        kw_err err = read_node(draft, &node, nodes, i);
+        kw_err err = read_node(builder, &node, nodes, i);
         if (err == KW_OK && !node.is_primary && node.is_known && node.is_online) {
-            err = kw_topology_draft_replica(draft, shard, &node.endpoint);
+            err = kw_topology_builder_replica(builder, shard, &node.endpoint);
         }
         if (err != KW_OK) {
             return err;
@@ -172,34 +174,34 @@ static kw_err add_replicas(kw_topology_draft *draft, uint16_t shard, const kw_re
 
 /* *shard is KW_MAP_NO_SHARD where no primary can be dialled, and where there are no
  * slots to serve. */
-static kw_err read_nodes(kw_topology_draft *draft, uint16_t *shard, const kw_reply *nodes,
+static kw_err read_nodes(kw_topology_builder *builder, uint16_t *shard, const kw_reply *nodes,
                          bool has_slots)
 {
     shard_node primary;
     *shard = KW_MAP_NO_SHARD;
-    kw_err err = find_primary(draft, &primary, nodes);
+    kw_err err = find_primary(builder, &primary, nodes);
     if (err == KW_OK && has_slots && primary.is_primary) {
-        err = kw_topology_draft_primary(draft, shard, &primary.endpoint);
+        err = kw_topology_builder_primary(builder, shard, &primary.endpoint);
         if (err == KW_OK) {
-            err = add_replicas(draft, *shard, nodes);
+            err = add_replicas(builder, *shard, nodes);
         }
     }
     if (err == KW_OK) {
-        draft->node = KW_TOPOLOGY_NOWHERE;
+        builder->node = KW_TOPOLOGY_NOWHERE;
     }
     return err;
 }
 
-static kw_err read_slots(kw_topology_draft *draft, uint16_t shard, const kw_reply *slots)
+static kw_err read_slots(kw_topology_builder *builder, uint16_t shard, const kw_reply *slots)
 {
     for (size_t i = 0; i < kw_reply_count(slots); i += 2) {
         long long first;
         long long last;
         if (!read_number(&first, kw_reply_at(slots, i)) ||
             !read_number(&last, kw_reply_at(slots, i + 1))) {
-            return kw_topology_draft_refuse(draft, "a slot number is no integer");
+            return kw_topology_builder_refuse(builder, "a slot number is no integer");
         }
-        kw_err err = kw_topology_draft_claim(draft, shard, first, last);
+        kw_err err = kw_topology_builder_claim(builder, shard, first, last);
         if (err != KW_OK) {
             return err;
         }
@@ -207,24 +209,24 @@ static kw_err read_slots(kw_topology_draft *draft, uint16_t shard, const kw_repl
     return KW_OK;
 }
 
-static kw_err read_entry(kw_topology_draft *draft, const kw_reply *entry)
+static kw_err read_entry(kw_topology_builder *builder, const kw_reply *entry)
 {
     const kw_reply *values[SHARD_FIELDS_N];
-    kw_err err = read_fields(draft, values, entry, shard_fields, SHARD_FIELDS_N);
+    kw_err err = read_fields(builder, values, entry, shard_fields, SHARD_FIELDS_N);
     if (err != KW_OK) {
         return err;
     }
     const kw_reply *slots = values[SHARD_SLOTS];
     const kw_reply *nodes = values[SHARD_NODES];
     if (kw_reply_type(slots) != KW_REPLY_ARRAY || kw_reply_count(slots) % 2 != 0) {
-        return kw_topology_draft_refuse(draft, "slots are no array of first and last slots");
+        return kw_topology_builder_refuse(builder, "slots are no array of first and last slots");
     }
     if (kw_reply_type(nodes) != KW_REPLY_ARRAY) {
-        return kw_topology_draft_refuse(draft, "nodes are no array");
+        return kw_topology_builder_refuse(builder, "nodes are no array");
     }
     uint16_t shard;
-    err = read_nodes(draft, &shard, nodes, kw_reply_count(slots) > 0);
-    return err == KW_OK ? read_slots(draft, shard, slots) : err;
+    err = read_nodes(builder, &shard, nodes, kw_reply_count(slots) > 0);
+    return err == KW_OK ? read_slots(builder, shard, slots) : err;
 }
 
 kw_err kw_topology_from_shards(kw_map **map, kw_error *error, const kw_allocator *mem,
@@ -232,5 +234,5 @@ kw_err kw_topology_from_shards(kw_map **map, kw_error *error, const kw_allocator
                                const kw_map *previous, bool use_tls)
 {
     kw_topology_source source = {mem, error, "CLUSTER SHARDS", from, previous, use_tls};
-    return kw_topology_draft_read(map, &source, reply, read_entry);
+    return kw_topology_builder_read(map, &source, reply, read_entry);
 }

@@ -1,66 +1,66 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "route/topology.h"
 
-#include "route/topology_draft.h"
+#include "route/topology_builder.h"
 
 /* An entry is [first slot, last slot, primary, replica ...], a node is [host, port],
  * since Redis 4.0 with its id behind and since 7.0 with metadata behind that. Neither is
  * needed here: the host is the preferred endpoint already. */
 #define ENTRY_NODES_AT 2
 
-static kw_err read_node(kw_topology_draft *draft, kw_endpoint *endpoint, bool *is_known,
+static kw_err read_node(kw_topology_builder *builder, kw_endpoint *endpoint, bool *is_known,
                         const kw_reply *node)
 {
     if (kw_reply_type(node) != KW_REPLY_ARRAY || kw_reply_count(node) < 2) {
-        return kw_topology_draft_refuse(draft, "no array of host and port");
+        return kw_topology_builder_refuse(builder, "no array of host and port");
     }
     const kw_reply *port = kw_reply_at(node, 1);
     if (kw_reply_type(port) != KW_REPLY_INTEGER) {
-        return kw_topology_draft_refuse(draft, "the port is no integer");
+        return kw_topology_builder_refuse(builder, "the port is no integer");
     }
-    return kw_topology_draft_address(draft, endpoint, is_known, kw_reply_at(node, 0),
-                                     kw_reply_int(port));
+    return kw_topology_builder_address(builder, endpoint, is_known, kw_reply_at(node, 0),
+                                       kw_reply_int(port));
 }
 
 /* *shard is KW_MAP_NO_SHARD where the primary has no address to dial. */
-static kw_err read_nodes(kw_topology_draft *draft, uint16_t *shard, const kw_reply *entry)
+static kw_err read_nodes(kw_topology_builder *builder, uint16_t *shard, const kw_reply *entry)
 {
     uint16_t owner = KW_MAP_NO_SHARD;
     for (size_t i = ENTRY_NODES_AT; i < kw_reply_count(entry); i++) {
         kw_endpoint endpoint;
         bool is_known;
-        draft->node = i - ENTRY_NODES_AT;
-        kw_err err = read_node(draft, &endpoint, &is_known, kw_reply_at(entry, i));
+        builder->node = i - ENTRY_NODES_AT;
+        kw_err err = read_node(builder, &endpoint, &is_known, kw_reply_at(entry, i));
         if (err == KW_OK && is_known && i == ENTRY_NODES_AT) {
-            err = kw_topology_draft_primary(draft, &owner, &endpoint);
+            err = kw_topology_builder_primary(builder, &owner, &endpoint);
         } else if (err == KW_OK && is_known && owner != KW_MAP_NO_SHARD) {
-            err = kw_topology_draft_replica(draft, owner, &endpoint);
+            err = kw_topology_builder_replica(builder, owner, &endpoint);
         }
         if (err != KW_OK) {
             return err;
         }
     }
-    draft->node = KW_TOPOLOGY_NOWHERE;
+    builder->node = KW_TOPOLOGY_NOWHERE;
     *shard = owner;
     return KW_OK;
 }
 
-static kw_err read_entry(kw_topology_draft *draft, const kw_reply *entry)
+static kw_err read_entry(kw_topology_builder *builder, const kw_reply *entry)
 {
     if (kw_reply_type(entry) != KW_REPLY_ARRAY || kw_reply_count(entry) <= ENTRY_NODES_AT) {
-        return kw_topology_draft_refuse(draft, "no array of first slot, last slot and nodes");
+        return kw_topology_builder_refuse(builder, "no array of first slot, last slot and nodes");
     }
     const kw_reply *first = kw_reply_at(entry, 0);
     const kw_reply *last = kw_reply_at(entry, 1);
     if (kw_reply_type(first) != KW_REPLY_INTEGER || kw_reply_type(last) != KW_REPLY_INTEGER) {
-        return kw_topology_draft_refuse(draft, "a slot number is no integer");
+        return kw_topology_builder_refuse(builder, "a slot number is no integer");
     }
     uint16_t shard;
-    kw_err err = read_nodes(draft, &shard, entry);
+    kw_err err = read_nodes(builder, &shard, entry);
     if (err != KW_OK) {
         return err;
     }
-    return kw_topology_draft_claim(draft, shard, kw_reply_int(first), kw_reply_int(last));
+    return kw_topology_builder_claim(builder, shard, kw_reply_int(first), kw_reply_int(last));
 }
 
 kw_err kw_topology_from_slots(kw_map **map, kw_error *error, const kw_allocator *mem,
@@ -68,5 +68,5 @@ kw_err kw_topology_from_slots(kw_map **map, kw_error *error, const kw_allocator 
                               const kw_map *previous)
 {
     kw_topology_source source = {mem, error, "CLUSTER SLOTS", from, previous, false};
-    return kw_topology_draft_read(map, &source, reply, read_entry);
+    return kw_topology_builder_read(map, &source, reply, read_entry);
 }

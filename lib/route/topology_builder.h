@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Topology draft: a map while an answer about a cluster is being read. */
-#ifndef ROUTE_TOPOLOGY_DRAFT_H
-#define ROUTE_TOPOLOGY_DRAFT_H
+/* Topology builder: a map while an answer about a cluster is being read. */
+#ifndef ROUTE_TOPOLOGY_BUILDER_H
+#define ROUTE_TOPOLOGY_BUILDER_H
 
 #include <keyway/error.h>
 
@@ -30,7 +30,7 @@ typedef struct kw_topology_source {
     bool use_tls;            /* CLUSTER SHARDS: which of two ports to take */
 } kw_topology_source;
 
-typedef struct kw_topology_draft {
+typedef struct kw_topology_builder {
     kw_topology_source source;
 
     /* Where the reader is, for the text of an error; set by the reader. */
@@ -47,38 +47,38 @@ typedef struct kw_topology_draft {
 
     size_t claims; /* slots claimed so far, repeated ones counted again */
     uint16_t slots[KW_SLOTS_N];
-} kw_topology_draft;
+} kw_topology_builder;
 
-/* Reads one element of the answer into the draft. */
-typedef kw_err (*kw_topology_reader)(kw_topology_draft *draft, const kw_reply *entry);
+/* Reads one element of the answer into the builder. */
+typedef kw_err (*kw_topology_reader)(kw_topology_builder *builder, const kw_reply *entry);
 
 /* Reads every element of the answer, then makes the map. An answer where no slot gets
  * an owner is refused. */
-kw_err kw_topology_draft_read(kw_map **map, const kw_topology_source *source, const kw_reply *reply,
-                              kw_topology_reader read_entry);
+kw_err kw_topology_builder_read(kw_map **map, const kw_topology_source *source,
+                                const kw_reply *reply, kw_topology_reader read_entry);
 
 /* Refuses the answer: fills in the error, with the place in the answer before the
  * text, and returns KW_ERR_TOPOLOGY. */
 KW_FORMAT(2, 3)
-kw_err kw_topology_draft_refuse(kw_topology_draft *draft, const char *format, ...);
+kw_err kw_topology_builder_refuse(kw_topology_builder *builder, const char *format, ...);
 
 /* Reads the address of a node. *is_known becomes false, and *endpoint stays as it was,
  * for one that cannot be dialled: host "?" or port 0. */
-kw_err kw_topology_draft_address(kw_topology_draft *draft, kw_endpoint *endpoint, bool *is_known,
-                                 const kw_reply *host, long long port);
+kw_err kw_topology_builder_address(kw_topology_builder *builder, kw_endpoint *endpoint,
+                                   bool *is_known, const kw_reply *host, long long port);
 
 /* *shard is the shard of that primary, a new one at its first mention. */
-kw_err kw_topology_draft_primary(kw_topology_draft *draft, uint16_t *shard,
-                                 const kw_endpoint *endpoint);
+kw_err kw_topology_builder_primary(kw_topology_builder *builder, uint16_t *shard,
+                                   const kw_endpoint *endpoint);
 
 /* A replica of shard, unless the node is known as a primary or as a replica. */
-kw_err kw_topology_draft_replica(kw_topology_draft *draft, uint16_t shard,
-                                 const kw_endpoint *endpoint);
+kw_err kw_topology_builder_replica(kw_topology_builder *builder, uint16_t shard,
+                                   const kw_endpoint *endpoint);
 
 /* Gives first .. last to shard, which may be KW_MAP_NO_SHARD: then the numbers are only
  * checked. A slot with another owner stays with the owner of the previous map if that
  * is one of the two, else with the first. */
-kw_err kw_topology_draft_claim(kw_topology_draft *draft, uint16_t shard, long long first,
-                               long long last);
+kw_err kw_topology_builder_claim(kw_topology_builder *builder, uint16_t shard, long long first,
+                                 long long last);
 
 #endif
