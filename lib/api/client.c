@@ -31,9 +31,9 @@ static void pause_ms(long ms)
 /* The map of a ring is known at once. */
 static kw_err publish_ring(kw_client *client, kw_error *error)
 {
-    kw_gate_lock(&client->publishing);
+    kw_monitor_lock(&client->publishing);
     kw_err code = kw_ring_state_publish(client->members, client, error);
-    kw_gate_unlock(&client->publishing);
+    kw_monitor_unlock(&client->publishing);
     if (code == KW_OK) {
         kw_map_publish_tell(client);
         kw_sentinel_groups_begin(client);
@@ -73,17 +73,17 @@ static kw_err init_parts(kw_client *client)
     if (client->env.options.scheme == KW_SCHEME_RING) {
         owner.publish_fn = kw_sentinel_groups_publish;
     }
-    kw_err code = kw_gate_init(&client->env.nodes_gate);
+    kw_err code = kw_monitor_init(&client->env.nodes_monitor);
     if (code != KW_OK) {
         return code;
     }
-    code = kw_gate_init(&client->publishing);
+    code = kw_monitor_init(&client->publishing);
     if (code != KW_OK) {
         goto no_publishing;
     }
-    code = kw_gate_init(&client->gate);
+    code = kw_monitor_init(&client->monitor);
     if (code != KW_OK) {
-        goto no_gate;
+        goto no_monitor;
     }
     code = kw_command_cache_init(&client->command_cache, &client->env.mem);
     if (code != KW_OK) {
@@ -103,11 +103,11 @@ no_refresher:
 no_ticket_loop:
     kw_command_cache_fini(&client->command_cache);
 no_command_cache:
-    kw_gate_fini(&client->gate);
-no_gate:
-    kw_gate_fini(&client->publishing);
+    kw_monitor_fini(&client->monitor);
+no_monitor:
+    kw_monitor_fini(&client->publishing);
 no_publishing:
-    kw_gate_fini(&client->env.nodes_gate);
+    kw_monitor_fini(&client->env.nodes_monitor);
     return code;
 }
 
@@ -127,9 +127,9 @@ static void fini_parts(kw_client *client)
         kw_node_unref(client->extras[i]);
         client->extras[i] = NULL;
     }
-    kw_gate_fini(&client->gate);
-    kw_gate_fini(&client->publishing);
-    kw_gate_fini(&client->env.nodes_gate);
+    kw_monitor_fini(&client->monitor);
+    kw_monitor_fini(&client->publishing);
+    kw_monitor_fini(&client->env.nodes_monitor);
 }
 
 static void free_client(kw_client *client)
@@ -418,9 +418,9 @@ void kw_client_leave(kw_client *client)
 
 kw_view *kw_client_view(kw_client *client)
 {
-    kw_gate_lock(&client->gate);
+    kw_monitor_lock(&client->monitor);
     kw_view *view = client->view != NULL ? kw_view_ref(client->view) : NULL;
-    kw_gate_unlock(&client->gate);
+    kw_monitor_unlock(&client->monitor);
     return view;
 }
 

@@ -37,8 +37,8 @@ struct kw_client {
     bool is_bare;             /* in a child that had no memory to start anew: has no parts */
     atomic_flag is_reopening; /* a child's first call is starting anew */
     atomic_flag is_telling;   /* a thread tells the host of news */
-    kw_gate publishing;       /* one publisher at a time; taken before gate */
-    kw_gate gate;             /* guards view, seeds, extras */
+    kw_monitor publishing;    /* one publisher at a time; taken before monitor */
+    kw_monitor monitor;       /* guards view, seeds, extras */
     kw_view *view;            /* NULL: no map yet */
     kw_node **seeds;          /* options.seeds_n of them; NULL until needed */
     kw_node *extras[KW_CLIENT_EXTRAS_MAX];

@@ -50,9 +50,9 @@ kw_ring *kw_client_ring(kw_client *client, kw_error *error)
     if (enter(client, error) != KW_OK) {
         return NULL;
     }
-    kw_gate_lock(&client->publishing);
+    kw_monitor_lock(&client->publishing);
     kw_ring *ring = kw_ring_ref(client->members->ring);
-    kw_gate_unlock(&client->publishing);
+    kw_monitor_unlock(&client->publishing);
     kw_client_leave(client);
     return ring;
 }
@@ -61,13 +61,13 @@ kw_ring *kw_client_ring(kw_client *client, kw_error *error)
 static kw_err begin(kw_members *members, kw_error *error)
 {
     kw_client *client = members->client;
-    kw_gate_lock(&client->publishing);
+    kw_monitor_lock(&client->publishing);
     const kw_ring_state *now = client->members;
     bool is_copied =
         kw_ring_members_copy(&members->ring_members, &now->ring_members, &members->mem);
     kw_ring *ring = kw_ring_ref(now->ring);
     members->commits_n = now->commits_n;
-    kw_gate_unlock(&client->publishing);
+    kw_monitor_unlock(&client->publishing);
     members->change = is_copied ? kw_ring_change_of(ring, error) : NULL;
     kw_ring_unref(ring);
     return members->change != NULL ? KW_OK : no_memory(error);
@@ -243,7 +243,7 @@ kw_ring *kw_members_ring(kw_members *members, kw_error *error)
     return kw_ring_change_commit(members->change, error);
 }
 
-/* With the gate for publishing. *fresh becomes the handle's, and the members before it
+/* With the monitor for publishing. *fresh becomes the handle's, and the members before it
  * the caller's. */
 static kw_err commit_locked(kw_members *members, kw_ring_state **fresh, kw_error *error)
 {
@@ -302,9 +302,9 @@ kw_err kw_members_commit(kw_members *members, kw_error *error)
     }
     kw_ring_unref(ring);
     if (code == KW_OK) {
-        kw_gate_lock(&client->publishing);
+        kw_monitor_lock(&client->publishing);
         code = commit_locked(members, &fresh, &failure);
-        kw_gate_unlock(&client->publishing);
+        kw_monitor_unlock(&client->publishing);
     }
     if (code == KW_OK) {
         kw_ring_change_free(members->change);

@@ -25,7 +25,7 @@ struct kw_quorum {
     kw_quorum_clock_fn clock; /* NULL: the system's */
     void *clock_arg;
     atomic_uint_fast64_t look_ns; /* when hints are looked for next */
-    kw_gate gate;                 /* guards what follows */
+    kw_monitor monitor;           /* guards what follows */
     kw_stamper stamper;
     uint64_t couriers_n;
     kw_quorum_exchange *idle; /* exchanges without a caller, the last one used first */
@@ -40,9 +40,9 @@ static kw_stamp next_stamp(void *arg, kw_stamp past)
 {
     kw_quorum *self = arg;
     uint64_t now_ms = wall_ms(self);
-    kw_gate_lock(&self->gate);
+    kw_monitor_lock(&self->monitor);
     kw_stamp stamp = kw_stamper_next(&self->stamper, now_ms, past);
-    kw_gate_unlock(&self->gate);
+    kw_monitor_unlock(&self->monitor);
     return stamp;
 }
 
@@ -53,18 +53,18 @@ static void learn_stamp(void *arg, kw_stamp seen)
         return;
     }
     uint64_t now_ms = wall_ms(self);
-    kw_gate_lock(&self->gate);
+    kw_monitor_lock(&self->monitor);
     kw_stamper_learn(&self->stamper, now_ms, seen);
-    kw_gate_unlock(&self->gate);
+    kw_monitor_unlock(&self->monitor);
 }
 
 /* What no clock that is right, to within a day, can have given yet. */
 static uint64_t latest_time(kw_quorum *self)
 {
     uint64_t now_ms = wall_ms(self);
-    kw_gate_lock(&self->gate);
+    kw_monitor_lock(&self->monitor);
     uint64_t latest = kw_stamper_latest(&self->stamper, now_ms, AHEAD_MAX_MS);
-    kw_gate_unlock(&self->gate);
+    kw_monitor_unlock(&self->monitor);
     return latest;
 }
 
@@ -93,7 +93,7 @@ kw_quorum *kw_quorum_new(kw_client *client, kw_error *error)
         return NULL;
     }
     kw_quorum *self = kw_mem_calloc(&client->env.mem, 1, sizeof(*self));
-    if (self == NULL || kw_gate_init(&self->gate) != KW_OK) {
+    if (self == NULL || kw_monitor_init(&self->monitor) != KW_OK) {
         kw_mem_free(&client->env.mem, self);
         kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for a quorum");
         return NULL;
@@ -126,7 +126,7 @@ void kw_quorum_free(kw_quorum *self)
         kw_quorum_exchange_free(exchange);
     }
     kw_fork_fini(&self->fork);
-    kw_gate_fini(&self->gate);
+    kw_monitor_fini(&self->monitor);
     kw_mem_free(&mem, self);
 }
 
@@ -136,12 +136,12 @@ void kw_quorum_free(kw_quorum *self)
 static kw_quorum_exchange *acquire(kw_quorum *self, kw_error *error, uint64_t deadline_ns)
 {
     kw_client *client = self->client;
-    kw_gate_lock(&self->gate);
+    kw_monitor_lock(&self->monitor);
     uint64_t now_ns = kw_env_now(&client->env);
     while (self->idle == NULL && self->couriers_n >= client->env.options.pool_max &&
            now_ns < deadline_ns && !atomic_load(&client->env.is_closing)) {
         uint64_t wait_ns = deadline_ns - now_ns;
-        kw_gate_wait(&self->gate, wait_ns < WAIT_MAX_NS ? wait_ns : WAIT_MAX_NS);
+        kw_monitor_wait(&self->monitor, wait_ns < WAIT_MAX_NS ? wait_ns : WAIT_MAX_NS);
         now_ns = kw_env_now(&client->env);
     }
     kw_quorum_exchange *exchange = self->idle;
@@ -150,7 +150,7 @@ static kw_quorum_exchange *acquire(kw_quorum *self, kw_error *error, uint64_t de
         self->idle = *kw_quorum_exchange_next(exchange);
     }
     self->couriers_n += may_make ? 1 : 0;
-    kw_gate_unlock(&self->gate);
+    kw_monitor_unlock(&self->monitor);
     if (exchange == NULL && !may_make) {
         kw_error_set(
             error, KW_ERR_POOL_FULL, KW_EFFECT_NONE,
@@ -159,9 +159,9 @@ static kw_quorum_exchange *acquire(kw_quorum *self, kw_error *error, uint64_t de
     }
     exchange = may_make ? kw_quorum_exchange_new(client, &self->look_ns) : exchange;
     if (exchange == NULL) {
-        kw_gate_lock(&self->gate);
+        kw_monitor_lock(&self->monitor);
         self->couriers_n--;
-        kw_gate_unlock(&self->gate);
+        kw_monitor_unlock(&self->monitor);
         kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for requests");
     }
     return exchange;
@@ -169,11 +169,11 @@ static kw_quorum_exchange *acquire(kw_quorum *self, kw_error *error, uint64_t de
 
 static void release(kw_quorum *self, kw_quorum_exchange *exchange)
 {
-    kw_gate_lock(&self->gate);
+    kw_monitor_lock(&self->monitor);
     *kw_quorum_exchange_next(exchange) = self->idle;
     self->idle = exchange;
-    kw_gate_wake_one(&self->gate);
-    kw_gate_unlock(&self->gate);
+    kw_monitor_wake_one(&self->monitor);
+    kw_monitor_unlock(&self->monitor);
 }
 
 static kw_err check_request(const kw_quorum *self, kw_error *error,

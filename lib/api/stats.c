@@ -12,7 +12,7 @@
 static size_t list_nodes(kw_client *client, kw_node **nodes, size_t max)
 {
     size_t n = 0;
-    kw_gate_lock(&client->gate);
+    kw_monitor_lock(&client->monitor);
     const kw_view *view = client->view;
     for (size_t i = 0; view != NULL && i < view->nodes_n && n < max; i++) {
         nodes[n++] = kw_node_ref(view->nodes[i]);
@@ -29,7 +29,7 @@ static size_t list_nodes(kw_client *client, kw_node **nodes, size_t max)
             nodes[n++] = kw_node_ref(extra);
         }
     }
-    kw_gate_unlock(&client->gate);
+    kw_monitor_unlock(&client->monitor);
     return n;
 }
 
@@ -40,12 +40,12 @@ static uint64_t load(atomic_uint_fast64_t *counter)
 
 static void add_node(kw_stats *stats, kw_node *node)
 {
-    kw_gate_lock(&node->gate);
+    kw_monitor_lock(&node->monitor);
     stats->connects += node->stats.connects;
     stats->connect_failures += node->stats.connect_failures;
     stats->disconnects += node->stats.disconnects;
     stats->connections += node->conns_n - node->health.dialling_n;
-    kw_gate_unlock(&node->gate);
+    kw_monitor_unlock(&node->monitor);
 }
 
 static void read_stats(kw_client *client, kw_stats *stats, kw_node **nodes, size_t nodes_n)
@@ -60,10 +60,10 @@ static void read_stats(kw_client *client, kw_stats *stats, kw_node **nodes, size
     stats->retries = load(&counters->retries);
     stats->timeouts = load(&counters->timeouts);
     stats->map_changes = load(&counters->map_changes);
-    kw_gate_lock(&client->refresher.gate);
+    kw_monitor_lock(&client->refresher.monitor);
     stats->refreshes = client->refresher.fetches_n;
     stats->refresh_failures = client->refresher.failures_n;
-    kw_gate_unlock(&client->refresher.gate);
+    kw_monitor_unlock(&client->refresher.monitor);
     stats->nodes = nodes_n;
     stats->downs = load(&client->failure_watch.downs_n);
     stats->ups = load(&client->failure_watch.ups_n);
@@ -178,14 +178,14 @@ static void read_lag(kw_client *client, kw_node_stats *stats, kw_node *node)
 
 static void read_node(kw_client *client, kw_node_stats *stats, kw_node *node)
 {
-    kw_gate_lock(&node->gate);
+    kw_monitor_lock(&node->monitor);
     *stats = node->stats;
     stats->is_failing = node->health.is_failing;
     stats->connections = node->conns_n - node->health.dialling_n;
-    kw_gate_unlock(&node->gate);
-    kw_gate_lock(&node->lane.gate);
+    kw_monitor_unlock(&node->monitor);
+    kw_monitor_lock(&node->lane.monitor);
     stats->sends += node->lane.sends_n;
-    kw_gate_unlock(&node->lane.gate);
+    kw_monitor_unlock(&node->lane.monitor);
     size_t len = strlen(node->name);
     len = len < sizeof(stats->node) ? len : sizeof(stats->node) - 1;
     memcpy(stats->node, node->name, len);

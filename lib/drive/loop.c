@@ -52,14 +52,14 @@ static void on_dropped(kw_pipeline *pipeline, kw_item *item)
 static kw_loop *new_loop(kw_client *client, kw_error *error)
 {
     kw_loop *self = kw_mem_calloc(&client->env.mem, 1, sizeof(*self));
-    if (self == NULL || kw_gate_init(&self->gate) != KW_OK) {
+    if (self == NULL || kw_monitor_init(&self->monitor) != KW_OK) {
         kw_mem_free(&client->env.mem, self);
         kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for an event loop");
         return NULL;
     }
     self->client = client;
     if (kw_poller_init(&self->poller, error, &client->env) != KW_OK) {
-        kw_gate_fini(&self->gate);
+        kw_monitor_fini(&self->monitor);
         kw_mem_free(&client->env.mem, self);
         return NULL;
     }
@@ -92,7 +92,7 @@ static void free_loop(kw_loop *self, bool has_forked)
     kw_poller_fini(&self->poller, has_forked);
     free_blocks(mem, &self->blocks);
     free_blocks(mem, &self->used);
-    kw_gate_fini(&self->gate);
+    kw_monitor_fini(&self->monitor);
     kw_mem_free(mem, self);
 }
 
@@ -114,7 +114,7 @@ kw_loop *kw_loop_need(kw_client *client, kw_error *error, kw_loop_place *place)
     return fresh;
 }
 
-/* The gate is held. */
+/* The monitor is held. */
 static bool is_inside(const kw_loop *self)
 {
     return self->is_processing && pthread_equal(self->processor, pthread_self());
@@ -123,7 +123,7 @@ static bool is_inside(const kw_loop *self)
 kw_async_command *kw_loop_block(kw_loop *self, size_t room, bool *is_in_callback)
 {
     kw_async_command *command = NULL;
-    kw_gate_lock(&self->gate);
+    kw_monitor_lock(&self->monitor);
     bool is_own = is_inside(self);
     if (room > KW_ASYNC_COMMAND_ROOM) {
         command = NULL;
@@ -134,7 +134,7 @@ kw_async_command *kw_loop_block(kw_loop *self, size_t room, bool *is_in_callback
         command = kw_async_commands_pop(&self->blocks);
         self->blocks_n--;
     }
-    kw_gate_unlock(&self->gate);
+    kw_monitor_unlock(&self->monitor);
     if (is_in_callback != NULL) {
         *is_in_callback = is_own;
     }
@@ -143,12 +143,12 @@ kw_async_command *kw_loop_block(kw_loop *self, size_t room, bool *is_in_callback
 
 void kw_loop_submit(kw_loop *self, kw_async_command *command, bool wakes)
 {
-    kw_gate_lock(&self->gate);
+    kw_monitor_lock(&self->monitor);
     kw_async_commands_push(&self->inbox, command);
     /* Whoever processes looks into the inbox again before it leaves. */
     wakes = wakes && !self->is_processing && !self->is_signalled;
     self->is_signalled = self->is_signalled || wakes;
-    kw_gate_unlock(&self->gate);
+    kw_monitor_unlock(&self->monitor);
     if (wakes) {
         kw_poller_wake(&self->poller);
     }
@@ -161,9 +161,9 @@ void kw_loop_give(kw_loop *self, kw_async_command *command)
 
 bool kw_loop_has_mail(kw_loop *self)
 {
-    kw_gate_lock(&self->gate);
+    kw_monitor_lock(&self->monitor);
     bool has_mail = self->inbox.head != NULL;
-    kw_gate_unlock(&self->gate);
+    kw_monitor_unlock(&self->monitor);
     return has_mail;
 }
 
@@ -176,7 +176,7 @@ static kw_channel *only_reader(const kw_pipeline *pipeline)
     return is_reader ? channel : NULL;
 }
 
-/* What the processing thread has used goes back to all; the gate is held. */
+/* What the processing thread has used goes back to all; the monitor is held. */
 static void return_blocks(kw_loop *self)
 {
     self->kept_n = self->blocks_n + self->used_n;
@@ -294,7 +294,7 @@ static bool deliver(kw_loop *self)
 static kw_err begin(kw_loop *self, kw_error *error, bool *is_mine, bool *was_signalled)
 {
     kw_err code = KW_OK;
-    kw_gate_lock(&self->gate);
+    kw_monitor_lock(&self->monitor);
     *is_mine = !self->is_processing;
     if (*is_mine) {
         self->is_processing = true;
@@ -304,7 +304,7 @@ static kw_err begin(kw_loop *self, kw_error *error, bool *is_mine, bool *was_sig
     } else if (is_inside(self)) {
         code = KW_ERR_REFUSED;
     }
-    kw_gate_unlock(&self->gate);
+    kw_monitor_unlock(&self->monitor);
     if (code != KW_OK) {
         kw_error_set(error, code, KW_EFFECT_NONE,
                      "kw_process was called from a callback, which it is waiting for");
@@ -332,7 +332,7 @@ typedef enum inbox_act {
     INBOX_LEAVE /* what is there is for the next call */
 } inbox_act;
 
-/* Everything that was accepted; the gate is held. */
+/* Everything that was accepted; the monitor is held. */
 static void take_accepted(kw_loop *self, kw_async_commands *accepted)
 {
     *accepted = self->inbox;
@@ -345,7 +345,7 @@ static void take_accepted(kw_loop *self, kw_async_commands *accepted)
 static bool take_inbox(kw_loop *self, kw_async_commands *accepted, inbox_act act)
 {
     bool wakes = false;
-    kw_gate_lock(&self->gate);
+    kw_monitor_lock(&self->monitor);
     return_blocks(self);
     bool has_more = self->inbox.head != NULL || self->given.head != NULL || self->done.head != NULL;
     bool goes_on = act == INBOX_TAKE || (act == INBOX_TAKE_OR_LEAVE && has_more);
@@ -359,7 +359,7 @@ static bool take_inbox(kw_loop *self, kw_async_commands *accepted, inbox_act act
         self->is_processing = false;
         self->is_signalled = wakes;
     }
-    kw_gate_unlock(&self->gate);
+    kw_monitor_unlock(&self->monitor);
     if (wakes) {
         kw_poller_wake(&self->poller);
     }
@@ -479,11 +479,11 @@ kw_err kw_loop_process(kw_loop *self, kw_error *error)
 
 int kw_loop_timeout(kw_loop *self)
 {
-    kw_gate_lock(&self->gate);
+    kw_monitor_lock(&self->monitor);
     uint64_t at_ns = self->next_ns;
     self->told_ns = at_ns;
     self->sleeper = pthread_self();
-    kw_gate_unlock(&self->gate);
+    kw_monitor_unlock(&self->monitor);
     if (at_ns == UINT64_MAX) {
         return -1;
     }
@@ -492,10 +492,10 @@ int kw_loop_timeout(kw_loop *self)
 
 bool kw_loop_defers_close(kw_loop *self)
 {
-    kw_gate_lock(&self->gate);
+    kw_monitor_lock(&self->monitor);
     bool is_deferred = is_inside(self);
     self->wants_closing = self->wants_closing || is_deferred;
-    kw_gate_unlock(&self->gate);
+    kw_monitor_unlock(&self->monitor);
     return is_deferred;
 }
 
@@ -503,11 +503,11 @@ bool kw_loop_defers_close(kw_loop *self)
 static void end_all(kw_loop *self)
 {
     kw_async_commands accepted = {NULL, NULL};
-    kw_gate_lock(&self->gate);
+    kw_monitor_lock(&self->monitor);
     self->is_processing = true;
     self->processor = pthread_self();
     take_accepted(self, &accepted);
-    kw_gate_unlock(&self->gate);
+    kw_monitor_unlock(&self->monitor);
     self->pipeline.turn.now_ns = kw_env_now(&self->client->env);
     add_all(self, &accepted);
     kw_pipeline_end_all(&self->pipeline, KW_ERR_CANCELLED);

@@ -16,7 +16,7 @@ typedef _Atomic(kw_loop *) kw_loop_place;
 struct kw_loop {
     kw_client *client;
     kw_loop_place *place;
-    kw_gate gate;            /* guards all of this block */
+    kw_monitor monitor;      /* guards all of this block */
     kw_async_commands inbox; /* accepted, and not seen by the pipeline */
     bool is_signalled;       /* the descriptor was made readable for the inbox */
     bool is_processing;

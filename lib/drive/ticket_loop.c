@@ -18,19 +18,19 @@ kw_err kw_ticket_loop_init(kw_ticket_loop *ticket_loop)
     memset(&ticket_loop->seats, 0, sizeof(ticket_loop->seats));
     atomic_init(&ticket_loop->open_n, 0);
     atomic_init(&ticket_loop->tend_ns, 0);
-    return kw_gate_init(&ticket_loop->gate);
+    return kw_monitor_init(&ticket_loop->monitor);
 }
 
 void kw_ticket_loop_fini(kw_ticket_loop *ticket_loop)
 {
-    kw_gate_fini(&ticket_loop->gate);
+    kw_monitor_fini(&ticket_loop->monitor);
 }
 
-/* Wakes who has slept longest, to take the work on. The gate is held. */
+/* Wakes who has slept longest, to take the work on. The monitor is held. */
 static void wake_first(kw_ticket_loop *ticket_loop, kw_wakes *wakes)
 {
     if (ticket_loop->seats.first != NULL) {
-        kw_parks_wake(&ticket_loop->seats, wakes, &ticket_loop->gate, ticket_loop->seats.first,
+        kw_parks_wake(&ticket_loop->seats, wakes, &ticket_loop->monitor, ticket_loop->seats.first,
                       false);
     }
 }
@@ -44,7 +44,7 @@ void kw_ticket_loop_end(kw_ticket *ticket, kw_reply *reply, const kw_error *erro
 {
     kw_ticket_loop *ticket_loop = &ticket->client->ticket_loop;
     kw_wakes wakes = {.n = 0};
-    kw_gate_lock(&ticket_loop->gate);
+    kw_monitor_lock(&ticket_loop->monitor);
     atomic_fetch_sub_explicit(&ticket_loop->open_n, 1, memory_order_relaxed);
     atomic_store_explicit(&ticket->reply, reply, memory_order_relaxed);
     if (reply == NULL) {
@@ -53,15 +53,15 @@ void kw_ticket_loop_end(kw_ticket *ticket, kw_reply *reply, const kw_error *erro
     for (kw_park *park = ticket_loop->seats.first, *next; park != NULL; park = next) {
         next = park->next;
         if (((const kw_ticket_waiter *)park)->ticket == ticket) {
-            kw_parks_wake(&ticket_loop->seats, &wakes, &ticket_loop->gate, park, true);
+            kw_parks_wake(&ticket_loop->seats, &wakes, &ticket_loop->monitor, park, true);
         }
     }
     bool is_abandoned = ticket->is_abandoned;
     if (!is_abandoned) {
         atomic_store_explicit(&ticket->has_ended, true, memory_order_release);
     }
-    kw_gate_unlock(&ticket_loop->gate);
-    kw_wakes_send(&wakes, &ticket_loop->gate);
+    kw_monitor_unlock(&ticket_loop->monitor);
+    kw_wakes_send(&wakes, &ticket_loop->monitor);
     if (is_abandoned) {
         kw_allocator mem = ticket->mem;
         kw_reply_free(reply);
@@ -72,14 +72,14 @@ void kw_ticket_loop_end(kw_ticket *ticket, kw_reply *reply, const kw_error *erro
 /* Takes the work where nobody does it. */
 static bool take_work(kw_ticket_loop *ticket_loop)
 {
-    kw_gate_lock(&ticket_loop->gate);
+    kw_monitor_lock(&ticket_loop->monitor);
     bool is_mine = !ticket_loop->is_worked;
     ticket_loop->is_worked = true;
-    kw_gate_unlock(&ticket_loop->gate);
+    kw_monitor_unlock(&ticket_loop->monitor);
     return is_mine;
 }
 
-/* Gives the work back; somebody who sleeps takes it on. The gate is held. */
+/* Gives the work back; somebody who sleeps takes it on. The monitor is held. */
 static void leave_work(kw_ticket_loop *ticket_loop, kw_wakes *wakes)
 {
     ticket_loop->is_worked = false;
@@ -105,15 +105,15 @@ static void stop_work(kw_client *client, kw_loop *loop)
 {
     kw_ticket_loop *ticket_loop = &client->ticket_loop;
     kw_wakes wakes = {.n = 0};
-    kw_gate_lock(&ticket_loop->gate);
+    kw_monitor_lock(&ticket_loop->monitor);
     while (kw_loop_has_mail(loop)) {
-        kw_gate_unlock(&ticket_loop->gate);
+        kw_monitor_unlock(&ticket_loop->monitor);
         (void)kw_loop_process(loop, NULL);
-        kw_gate_lock(&ticket_loop->gate);
+        kw_monitor_lock(&ticket_loop->monitor);
     }
     leave_work(ticket_loop, &wakes);
-    kw_gate_unlock(&ticket_loop->gate);
-    kw_wakes_send(&wakes, &ticket_loop->gate);
+    kw_monitor_unlock(&ticket_loop->monitor);
+    kw_wakes_send(&wakes, &ticket_loop->monitor);
 }
 
 static bool is_closing(const kw_client *client)
@@ -159,14 +159,14 @@ void kw_ticket_loop_submit(kw_client *client, kw_ticket *ticket, kw_async_comman
 static void wait_turn(kw_client *client, kw_ticket_waiter *seat, uint64_t now_ns, uint64_t until_ns)
 {
     kw_ticket_loop *ticket_loop = &client->ticket_loop;
-    kw_gate_lock(&ticket_loop->gate);
+    kw_monitor_lock(&ticket_loop->monitor);
     if (has_ended(seat->ticket)) {
-        kw_gate_unlock(&ticket_loop->gate);
+        kw_monitor_unlock(&ticket_loop->monitor);
         return;
     }
     if (!ticket_loop->is_worked) {
         ticket_loop->is_worked = true;
-        kw_gate_unlock(&ticket_loop->gate);
+        kw_monitor_unlock(&ticket_loop->monitor);
         kw_loop *loop = kw_loop_at(&ticket_loop->loop);
         while (!has_ended(seat->ticket) && now_ns < until_ns && !is_closing(client)) {
             work(client, loop, now_ns, until_ns);
@@ -176,18 +176,18 @@ static void wait_turn(kw_client *client, kw_ticket_waiter *seat, uint64_t now_ns
         return;
     }
     kw_parks_add(&ticket_loop->seats, &seat->park);
-    kw_gate_unlock(&ticket_loop->gate);
-    (void)kw_park_wait(&seat->park, &ticket_loop->gate, until_ns - now_ns);
+    kw_monitor_unlock(&ticket_loop->monitor);
+    (void)kw_park_wait(&seat->park, &ticket_loop->monitor, until_ns - now_ns);
     kw_wakes wakes = {.n = 0};
-    kw_gate_lock(&ticket_loop->gate);
+    kw_monitor_lock(&ticket_loop->monitor);
     kw_parks_remove(&ticket_loop->seats, &seat->park);
     bool is_over =
         has_ended(seat->ticket) || is_closing(client) || kw_env_now(&client->env) >= until_ns;
     if (is_over && !ticket_loop->is_worked) {
         wake_first(ticket_loop, &wakes); /* the work was offered to this thread */
     }
-    kw_gate_unlock(&ticket_loop->gate);
-    kw_wakes_send(&wakes, &ticket_loop->gate);
+    kw_monitor_unlock(&ticket_loop->monitor);
+    kw_wakes_send(&wakes, &ticket_loop->monitor);
 }
 
 kw_err kw_ticket_loop_wait(kw_client *client, const kw_ticket *ticket, uint64_t until_ns)
@@ -219,10 +219,10 @@ void kw_ticket_loop_look(kw_client *client)
 bool kw_ticket_loop_abandon(kw_ticket *ticket)
 {
     kw_ticket_loop *ticket_loop = &ticket->client->ticket_loop;
-    kw_gate_lock(&ticket_loop->gate);
+    kw_monitor_lock(&ticket_loop->monitor);
     bool is_open = !has_ended(ticket);
     ticket->is_abandoned = is_open;
-    kw_gate_unlock(&ticket_loop->gate);
+    kw_monitor_unlock(&ticket_loop->monitor);
     return is_open;
 }
 
@@ -243,10 +243,10 @@ void kw_ticket_loop_tend(kw_client *client, uint64_t now_ns)
 void kw_ticket_loop_wake_all(kw_ticket_loop *ticket_loop)
 {
     kw_wakes wakes = {.n = 0};
-    kw_gate_lock(&ticket_loop->gate);
+    kw_monitor_lock(&ticket_loop->monitor);
     while (ticket_loop->seats.first != NULL) {
         wake_first(ticket_loop, &wakes);
     }
-    kw_gate_unlock(&ticket_loop->gate);
-    kw_wakes_send(&wakes, &ticket_loop->gate);
+    kw_monitor_unlock(&ticket_loop->monitor);
+    kw_wakes_send(&wakes, &ticket_loop->monitor);
 }

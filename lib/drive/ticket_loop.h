@@ -24,7 +24,7 @@ struct kw_ticket_waiter {
 };
 
 typedef struct kw_ticket_loop {
-    kw_gate gate; /* guards all below, and what tickets say of themselves */
+    kw_monitor monitor; /* guards all below, and what tickets say of themselves */
     bool is_worked;
     kw_parks seats;               /* those who sleep */
     atomic_size_t open_n;         /* tickets that have not ended */

@@ -127,7 +127,7 @@ kw_err kw_conn_wait(kw_conn *conn, kw_error *error, kw_request *request, uint64_
 
 /* What follows lets several threads share a READY connection (a lane): receive and parse are
  * for its reader, flush is for its writer, and what touches the queue of owners is for
- * whoever holds the lane's gate. */
+ * whoever holds the lane's monitor. */
 
 /* Makes sure that kw_conn_queue of a request of that many bytes has the memory. */
 bool kw_conn_make_room(kw_conn *conn, size_t len);

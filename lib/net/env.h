@@ -50,8 +50,8 @@ typedef struct kw_env {
     kw_event_fn event;                     /* the host's; NULL: none */
     void *event_arg;
     kw_departed departed;
-    kw_gate nodes_gate;    /* guards nodes; a node's own gate may be taken behind it */
-    struct kw_node *nodes; /* all there are, those that left the map included */
+    kw_monitor nodes_monitor; /* guards nodes; a node's own monitor may be taken behind it */
+    struct kw_node *nodes;    /* all there are, those that left the map included */
 } kw_env;
 
 /* True where servers are asked for the map, again and again. */

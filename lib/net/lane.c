@@ -23,13 +23,13 @@ kw_err kw_lane_init(kw_lane *lane, kw_env *env, kw_node *node)
     atomic_init(&lane->is_dying, false);
     atomic_init(&lane->stuck_at, UINT64_MAX);
     atomic_init(&lane->answered_at, 0);
-    return kw_gate_init(&lane->gate);
+    return kw_monitor_init(&lane->monitor);
 }
 
 void kw_lane_fini(kw_lane *lane)
 {
     kw_conn_free(lane->conn);
-    kw_gate_fini(&lane->gate);
+    kw_monitor_fini(&lane->monitor);
 }
 
 /* Where callers have become few, each has a connection of its own again. */
@@ -70,10 +70,10 @@ kw_err kw_lane_submit(kw_lane *lane, kw_error *error, kw_waiter *waiter, uint64_
 {
     kw_lane_after after;
     kw_lane_after_init(&after);
-    kw_gate_lock(&lane->gate);
+    kw_monitor_lock(&lane->monitor);
     kw_err code = kw_lane_check_room(lane, error, waiter, now_ns, until_ns);
     if (code != KW_OK) {
-        kw_gate_unlock(&lane->gate);
+        kw_monitor_unlock(&lane->monitor);
         return code;
     }
     kw_lane_look(lane, &after, waiter, now_ns);
@@ -100,7 +100,7 @@ static bool has_ended(const kw_waiter *waiter)
 }
 
 /* A waiter goes. Where nobody else is there, what is queued is sent: it is of those who look
- * for their replies later. The gate is held. */
+ * for their replies later. The monitor is held. */
 static void leave(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, uint64_t now_ns)
 {
     if (!lane->is_ready && waiter->state == KW_WAITER_TAKEN) {
@@ -130,7 +130,7 @@ kw_err kw_lane_wait(kw_lane *lane, kw_waiter *waiter, uint64_t *now_ns, uint64_t
         kw_lane_read(lane, &after, waiter, now_ns, until_ns);
         kw_lane_send_queue(lane, &after, waiter, *now_ns);
     } else {
-        kw_gate_lock(&lane->gate);
+        kw_monitor_lock(&lane->monitor);
     }
     kw_err code = KW_OK;
     for (;;) {
@@ -186,7 +186,7 @@ bool kw_lane_abandon(kw_lane *lane, kw_waiter *waiter, uint64_t now_ns)
 {
     kw_lane_after after;
     kw_lane_after_init(&after);
-    kw_gate_lock(&lane->gate);
+    kw_monitor_lock(&lane->monitor);
     bool is_over = has_ended(waiter);
     if (waiter->state == KW_WAITER_TAKEN && !lane->is_ready && lane->conn != NULL &&
         kw_conn_unqueue(lane->conn, &waiter->request, waiter->is_asking)) {

@@ -8,7 +8,7 @@
  * - No waiter sleeps while nobody reads: who leaves the reader's seat, or leaves bytes behind
  *   as the writer, wakes one who sleeps; who buries a lost connection wakes all. A recv waits
  *   only where a reply is due; all other waits are cut into slices.
- * - A waiter may stay on its owner's stack. Others touch it with the gate held, and not after
+ * - A waiter may stay on its owner's stack. Others touch it with the monitor held, and not after
  *   its state says that it has ended and its park was told; abandon takes it off the lane.
  * - The connection changes only where nobody has a role. The writer gives its role back first
  *   and looks at is_wanted then, who wants something sets is_wanted first and looks at
@@ -66,7 +66,7 @@ struct kw_waiter {
 typedef struct kw_lane {
     kw_env *env;
     struct kw_node *node; /* it is a part of */
-    kw_gate gate;         /* guards all below, and the owners of a conn that is ready */
+    kw_monitor monitor;   /* guards all below, and the owners of a conn that is ready */
     kw_conn *conn;        /* NULL: none; changes only where no other thread has a role */
     bool is_ready;        /* its greeting was answered */
     bool is_greeting;     /* connected, and not ready yet */

@@ -29,7 +29,7 @@ static bool is_full(const kw_lane *lane, const kw_waiter *waiter)
            (lane->queue_n > 0 && lane->queue_len + waiter->request.bytes.len > BYTES_MAX);
 }
 
-/* Waits for room, and reads meanwhile if nobody does. The gate is held. */
+/* Waits for room, and reads meanwhile if nobody does. The monitor is held. */
 static kw_err admit(kw_lane *lane, kw_error *error, kw_waiter *waiter, uint64_t now_ns,
                     uint64_t until_ns)
 {
@@ -44,10 +44,10 @@ static kw_err admit(kw_lane *lane, kw_error *error, kw_waiter *waiter, uint64_t 
             (void)kw_lane_step(lane, &after, waiter, &now_ns, until_ns);
             kw_lane_leave_roles(lane, &after, waiter, now_ns);
             kw_lane_unlock(lane, &after, now_ns);
-            kw_gate_lock(&lane->gate);
+            kw_monitor_lock(&lane->monitor);
         } else {
             lane->admissions_n++;
-            kw_gate_wait(&lane->gate, ROOM_NS);
+            kw_monitor_wait(&lane->monitor, ROOM_NS);
             lane->admissions_n--;
             now_ns = kw_env_now(lane->env);
         }

@@ -4,13 +4,13 @@
 #include "base/error.h"
 
 /* Reads what nobody waits for, all that is there, so that none of it is taken for the next
- * reply; true where the connection is still good. The gate is held, and left meanwhile. */
+ * reply; true where the connection is still good. The monitor is held, and left meanwhile. */
 static bool read_leftovers(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, uint64_t now_ns)
 {
     const kw_conn *conn = lane->conn;
     uint64_t end_ns = now_ns + KW_LANE_LATE_NS;
     do {
-        kw_gate_unlock(&lane->gate);
+        kw_monitor_unlock(&lane->monitor);
         kw_lane_read(lane, after, waiter, &now_ns, now_ns);
         if (conn->owners.count == 0 || atomic_load(&lane->is_dying)) {
             return true;
@@ -21,9 +21,9 @@ static bool read_leftovers(kw_lane *lane, kw_lane_after *after, kw_waiter *waite
 
 static bool is_quiet(kw_lane *lane)
 {
-    kw_gate_unlock(&lane->gate);
+    kw_monitor_unlock(&lane->monitor);
     bool result = kw_conn_is_quiet(lane->conn);
-    kw_gate_lock(&lane->gate);
+    kw_monitor_lock(&lane->monitor);
     return result;
 }
 
@@ -52,7 +52,7 @@ void kw_lane_retire(kw_lane *lane, bool is_retired)
 {
     kw_lane_after after;
     kw_lane_after_init(&after);
-    kw_gate_lock(&lane->gate);
+    kw_monitor_lock(&lane->monitor);
     lane->is_retired = is_retired;
     if (is_retired) {
         kw_error failure = KW_ERROR_INIT;
@@ -69,7 +69,7 @@ void kw_lane_renew(kw_lane *lane)
 {
     kw_lane_after after;
     kw_lane_after_init(&after);
-    kw_gate_lock(&lane->gate);
+    kw_monitor_lock(&lane->monitor);
     lane->is_outdated = lane->conn != NULL;
     if (kw_lane_is_idle(lane)) {
         kw_lane_detach(lane, &after);
@@ -81,7 +81,7 @@ void kw_lane_sweep(kw_lane *lane, uint64_t now_ns, uint64_t idle_ns)
 {
     kw_lane_after after;
     kw_lane_after_init(&after);
-    kw_gate_lock(&lane->gate);
+    kw_monitor_lock(&lane->monitor);
     if (now_ns > lane->heard_ns + idle_ns && kw_lane_is_idle(lane)) {
         kw_lane_detach(lane, &after);
     }
@@ -92,10 +92,10 @@ void kw_lane_wake_all(kw_lane *lane)
 {
     kw_lane_after after;
     kw_lane_after_init(&after);
-    kw_gate_lock(&lane->gate);
+    kw_monitor_lock(&lane->monitor);
     while (lane->parked.first != NULL) {
         kw_lane_wake_first(lane, &after);
     }
-    kw_gate_wake_all(&lane->gate);
+    kw_monitor_wake_all(&lane->monitor);
     kw_lane_unlock(lane, &after, 0);
 }

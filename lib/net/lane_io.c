@@ -17,7 +17,7 @@
 
 static void set_failed(kw_lane *lane, kw_err code, const kw_error *failure)
 {
-    kw_gate_lock(&lane->gate);
+    kw_monitor_lock(&lane->monitor);
     kw_lane_die(lane, code, failure);
 }
 
@@ -30,12 +30,12 @@ static void open_conn(kw_lane *lane, kw_lane_after *after, uint64_t *now_ns)
     kw_err code = kw_node_open_shared(lane->node, &conn, &failure, *now_ns, &retry_ns);
     if (code != KW_OK) {
         *now_ns = kw_env_now(lane->env); /* a name may have been looked up */
-        kw_gate_lock(&lane->gate);
+        kw_monitor_lock(&lane->monitor);
         failure.code = code;
         kw_lane_end_queue(lane, after, KW_WAITER_UNAVAILABLE, &failure, retry_ns);
         return;
     }
-    kw_gate_lock(&lane->gate);
+    kw_monitor_lock(&lane->monitor);
     lane->conn = conn;
     lane->is_ready = conn->state == KW_CONN_READY;
     conn->is_shared = lane->is_ready;
@@ -49,7 +49,7 @@ static kw_err send_early(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter,
     if (!waiter->is_early || !kw_conn_takes_requests(lane->conn)) {
         return KW_OK;
     }
-    kw_gate_lock(&lane->gate);
+    kw_monitor_lock(&lane->monitor);
     bool is_taken = waiter->state == KW_WAITER_QUEUED && !lane->is_outdated;
     if (is_taken) {
         kw_lane_dequeue(lane, waiter);
@@ -60,7 +60,7 @@ static kw_err send_early(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter,
 }
 
 /* The waiter's own command was answered with the greeting. What came with it may make the
- * reply doubtful. The gate is held. */
+ * reply doubtful. The monitor is held. */
 static void end_early(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, kw_err code,
                       const kw_error *failure)
 {
@@ -82,7 +82,7 @@ static void end_early(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, kw
     }
 }
 
-/* The greeting is over: the lane is everybody's. The gate is held. */
+/* The greeting is over: the lane is everybody's. The monitor is held. */
 static void end_greeting(kw_lane *lane, uint64_t now_ns)
 {
     kw_conn *conn = lane->conn;
@@ -135,7 +135,7 @@ static void greet(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, uint64
     } else if (code == KW_OK) {
         code = kw_conn_check_overdue(conn, &failure, *now_ns);
     }
-    kw_gate_lock(&lane->gate);
+    kw_monitor_lock(&lane->monitor);
     lane->is_greeting = conn->state == KW_CONN_GREETING;
     if (conn->was_ready) {
         end_greeting(lane, *now_ns);
@@ -147,7 +147,7 @@ static void greet(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, uint64
 }
 
 /* True for what makes the replies that came with it doubtful: one too many, or garbage
- * behind them. The gate is held. */
+ * behind them. The monitor is held. */
 static bool is_doubtful(const kw_lane *lane, size_t n, kw_err code)
 {
     const kw_conn *conn = lane->conn;
@@ -157,7 +157,7 @@ static bool is_doubtful(const kw_lane *lane, size_t n, kw_err code)
     return code == KW_OK && n == conn->owners.count && kw_reader_has_reply_rest(&conn->reader);
 }
 
-/* n more replies have come. The gate is held. */
+/* n more replies have come. The monitor is held. */
 static void count_answers(kw_lane *lane, size_t n, uint64_t now_ns)
 {
     bool is_first = lane->answered_n <= lane->batch_at && lane->answered_n + n > lane->batch_at;
@@ -170,7 +170,7 @@ static void count_answers(kw_lane *lane, size_t n, uint64_t now_ns)
     lane->crowd_n = n;
 }
 
-/* Says how far the next n replies answer what was sent. The gate is held. */
+/* Says how far the next n replies answer what was sent. The monitor is held. */
 static void set_answered_at(kw_lane *lane, size_t n)
 {
     for (size_t i = n; i > 0; i--) {
@@ -184,7 +184,7 @@ static void set_answered_at(kw_lane *lane, size_t n)
 }
 
 /* Gives one reply to its owner. False: it, and what follows, answers nothing that was sent.
- * The gate is held. */
+ * The monitor is held. */
 static bool give(kw_lane *lane, kw_lane_after *after, kw_reply *reply, uint64_t stuck_at)
 {
     kw_conn *conn = lane->conn;
@@ -209,7 +209,7 @@ static void free_replies(kw_reply **replies, size_t n)
     }
 }
 
-/* Gives replies to their owners. code: how the parsing ended. The gate is held. */
+/* Gives replies to their owners. code: how the parsing ended. The monitor is held. */
 static void deliver(kw_lane *lane, kw_lane_after *after, kw_reply **replies, size_t n, kw_err code)
 {
     kw_error *failure = &lane->read_failure;
@@ -237,14 +237,14 @@ static void deliver(kw_lane *lane, kw_lane_after *after, kw_reply **replies, siz
     }
 }
 
-/* What a recv has brought. Ends with the gate held. */
+/* What a recv has brought. Ends with the monitor held. */
 static void deliver_all(kw_lane *lane, kw_lane_after *after, uint64_t now_ns)
 {
     kw_reply *replies[REPLIES_MAX];
     for (;;) {
         size_t n;
         kw_err code = kw_conn_parse(lane->conn, &lane->read_failure, replies, REPLIES_MAX, &n);
-        kw_gate_lock(&lane->gate);
+        kw_monitor_lock(&lane->monitor);
         deliver(lane, after, replies, n, code);
         count_answers(lane, n, now_ns);
         lane->heard_ns = n > 0 ? now_ns : lane->heard_ns;
@@ -284,7 +284,7 @@ static void read_ready(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, u
     } else if (got > 0) {
         deliver_all(lane, after, *now_ns);
     } else {
-        kw_gate_lock(&lane->gate);
+        kw_monitor_lock(&lane->monitor);
     }
 }
 
@@ -308,7 +308,7 @@ void kw_lane_write(kw_lane *lane, kw_waiter *waiter, uint64_t *now_ns, uint64_t 
     if (code == KW_OK && revents != 0) {
         waiter->is_writer = !kw_lane_flush(lane, *now_ns);
     }
-    kw_gate_lock(&lane->gate);
+    kw_monitor_lock(&lane->monitor);
     if (code != KW_OK) {
         kw_lane_die(lane, code, &lane->write_failure);
     }

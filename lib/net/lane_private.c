@@ -18,7 +18,7 @@
 
 void kw_lane_unlock(kw_lane *lane, kw_lane_after *after, uint64_t now_ns)
 {
-    kw_gate_unlock(&lane->gate);
+    kw_monitor_unlock(&lane->monitor);
     if (after->conn != NULL) {
         if (after->was_ready || after->failure.code != KW_OK) {
             kw_node_release_shared(lane->node, after->conn, now_ns,
@@ -29,7 +29,7 @@ void kw_lane_unlock(kw_lane *lane, kw_lane_after *after, uint64_t now_ns)
         after->conn = NULL;
     }
     if (after->wakes.n > 0) {
-        kw_wakes_send(&after->wakes, &lane->gate);
+        kw_wakes_send(&after->wakes, &lane->monitor);
     }
 }
 
@@ -63,20 +63,20 @@ void kw_lane_dequeue(kw_lane *lane, kw_waiter *waiter)
     lane->queue_n--;
     lane->queue_len -= waiter->request.bytes.len;
     if (lane->admissions_n > 0) {
-        kw_gate_wake_all(&lane->gate);
+        kw_monitor_wake_all(&lane->monitor);
     }
 }
 
 void kw_lane_wake(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter)
 {
-    kw_parks_wake(&lane->parked, &after->wakes, &lane->gate, &waiter->park,
+    kw_parks_wake(&lane->parked, &after->wakes, &lane->monitor, &waiter->park,
                   waiter->state >= KW_WAITER_ANSWERED);
 }
 
 void kw_lane_wake_first(kw_lane *lane, kw_lane_after *after)
 {
     if (lane->parked.first != NULL) {
-        kw_parks_wake(&lane->parked, &after->wakes, &lane->gate, lane->parked.first, false);
+        kw_parks_wake(&lane->parked, &after->wakes, &lane->monitor, lane->parked.first, false);
     }
 }
 
@@ -275,7 +275,7 @@ bool kw_lane_flush(kw_lane *lane, uint64_t now_ns)
                 return true;
             }
         }
-        kw_gate_lock(&lane->gate);
+        kw_monitor_lock(&lane->monitor);
         if (code != KW_OK) {
             kw_lane_die(lane, code, &lane->write_failure);
             atomic_store(&lane->is_writing, false);

@@ -17,7 +17,7 @@
 
 #define KW_LANE_EARLY_ANSWER "the server answered a command before it was sent whole"
 
-/* What a thread found to do with the gate held, and does once it has left it. */
+/* What a thread found to do with the monitor held, and does once it has left it. */
 typedef struct kw_lane_after {
     kw_conn *conn; /* to be given back to the node; NULL: none */
     bool was_ready;
@@ -36,10 +36,10 @@ static inline void kw_lane_after_init(kw_lane_after *after)
     after->wakes.n = 0;
 }
 
-/* Leaves the gate and does what was put off until then. */
+/* Leaves the monitor and does what was put off until then. */
 void kw_lane_unlock(kw_lane *lane, kw_lane_after *after, uint64_t now_ns);
 
-/* The gate is held in all that follow, but where they say otherwise. */
+/* The monitor is held in all that follow, but where they say otherwise. */
 
 void kw_lane_enqueue(kw_lane *lane, kw_waiter *waiter);
 void kw_lane_dequeue(kw_lane *lane, kw_waiter *waiter);
@@ -79,7 +79,7 @@ void kw_lane_detach(kw_lane *lane, kw_lane_after *after);
 /* Buries a dying connection once nobody has a role: all its commands end. */
 void kw_lane_fail_all(kw_lane *lane, kw_lane_after *after);
 
-/* Sends what the socket takes, and what was queued meanwhile. The gate is not held, the
+/* Sends what the socket takes, and what was queued meanwhile. The monitor is not held, the
  * writer's role is; it is given back where all was sent, or the connection was lost. False:
  * bytes are left, and the role. */
 bool kw_lane_flush(kw_lane *lane, uint64_t now_ns);
@@ -99,30 +99,30 @@ void kw_lane_take_reader_role(kw_lane *lane, kw_waiter *waiter, uint64_t now_ns)
 void kw_lane_leave_roles(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, uint64_t now_ns);
 
 /* Those whose replies came together will be back at once: lets them queue their commands
- * first. The caller has the writer's role. The gate is left meanwhile. */
+ * first. The caller has the writer's role. The monitor is left meanwhile. */
 void kw_lane_gather(kw_lane *lane, kw_lane_after *after, uint64_t now_ns);
 
-/* Sends what is queued, where that is allowed. The gate is left meanwhile. */
+/* Sends what is queued, where that is allowed. The monitor is left meanwhile. */
 void kw_lane_send_queue(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, uint64_t now_ns);
 
-/* One turn of a waiter: as reader or writer, or asleep while others do the work; the gate is
- * left meanwhile. False where it has ended, as seen without the gate: then that is not held. */
+/* One turn of a waiter: as reader or writer, or asleep while others do the work; the monitor is
+ * left meanwhile. False where it has ended, as seen without the monitor: then that is not held. */
 bool kw_lane_step(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, uint64_t *now_ns,
                   uint64_t until_ns);
 
 /* Takes leave of a connection that is lost, or outdated. */
 void kw_lane_detach_lost(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, uint64_t now_ns);
 
-/* Waits for room, and reads meanwhile if nobody does. The gate is left meanwhile. */
+/* Waits for room, and reads meanwhile if nobody does. The monitor is left meanwhile. */
 kw_err kw_lane_check_room(kw_lane *lane, kw_error *error, kw_waiter *waiter, uint64_t now_ns,
                           uint64_t until_ns);
 
-/* Before the first command after a silence: is the connection still good? The gate is left
+/* Before the first command after a silence: is the connection still good? The monitor is left
  * meanwhile. */
 void kw_lane_look(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, uint64_t now_ns);
 
 /* One turn of the waiter that has the reader's role: waits at most until until_ns, opens,
- * greets or reads, and gives replies to their owners. The gate is not held before, and is
+ * greets or reads, and gives replies to their owners. The monitor is not held before, and is
  * held after it. */
 void kw_lane_read(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, uint64_t *now_ns,
                   uint64_t until_ns);

@@ -90,7 +90,7 @@ void kw_lane_gather(kw_lane *lane, kw_lane_after *after, uint64_t now_ns)
     for (int i = 0; i < YIELDS_MAX && lane->queue_n < crowd_n; i++) {
         kw_lane_unlock(lane, after, now_ns);
         sched_yield();
-        kw_gate_lock(&lane->gate);
+        kw_monitor_lock(&lane->monitor);
     }
 }
 
@@ -100,9 +100,9 @@ void kw_lane_send_queue(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, 
         atomic_store(&lane->is_writing, true);
         kw_lane_gather(lane, after, now_ns);
         kw_lane_take_queue(lane, after, now_ns);
-        kw_gate_unlock(&lane->gate);
+        kw_monitor_unlock(&lane->monitor);
         waiter->is_writer = !kw_lane_flush(lane, now_ns);
-        kw_gate_lock(&lane->gate);
+        kw_monitor_lock(&lane->monitor);
     }
 }
 
@@ -127,12 +127,12 @@ bool kw_lane_step(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, uint64
     kw_parks_add(&lane->parked, &waiter->park);
     lane->sleeps_n++;
     kw_lane_unlock(lane, after, *now_ns);
-    if (kw_park_wait(&waiter->park, &lane->gate, until_ns - *now_ns)) {
+    if (kw_park_wait(&waiter->park, &lane->monitor, until_ns - *now_ns)) {
         *now_ns = kw_env_now(lane->env);
         return false;
     }
     *now_ns = kw_env_now(lane->env);
-    kw_gate_lock(&lane->gate);
+    kw_monitor_lock(&lane->monitor);
     kw_parks_remove(&lane->parked, &waiter->park);
     return true;
 }

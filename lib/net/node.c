@@ -14,19 +14,19 @@
 static void link_node(kw_node *node)
 {
     kw_env *env = node->env;
-    kw_gate_lock(&env->nodes_gate);
+    kw_monitor_lock(&env->nodes_monitor);
     node->after = env->nodes;
     if (node->after != NULL) {
         node->after->before = node;
     }
     env->nodes = node;
-    kw_gate_unlock(&env->nodes_gate);
+    kw_monitor_unlock(&env->nodes_monitor);
 }
 
 static void unlink_node(kw_node *node)
 {
     kw_env *env = node->env;
-    kw_gate_lock(&env->nodes_gate);
+    kw_monitor_lock(&env->nodes_monitor);
     if (node->before != NULL) {
         node->before->after = node->after;
     } else if (env->nodes == node) { /* else: from before a fork */
@@ -35,7 +35,7 @@ static void unlink_node(kw_node *node)
     if (node->after != NULL) {
         node->after->before = node->before;
     }
-    kw_gate_unlock(&env->nodes_gate);
+    kw_monitor_unlock(&env->nodes_monitor);
 }
 
 /* As settings say it; 0: they do not. */
@@ -55,12 +55,12 @@ kw_node *kw_node_new(kw_env *env, const kw_endpoint *endpoint)
     if (node == NULL) {
         return NULL;
     }
-    if (kw_gate_init(&node->gate) != KW_OK) {
+    if (kw_monitor_init(&node->monitor) != KW_OK) {
         kw_mem_free(&env->mem, node);
         return NULL;
     }
     if (kw_lane_init(&node->lane, env, node) != KW_OK) {
-        kw_gate_fini(&node->gate);
+        kw_monitor_fini(&node->monitor);
         kw_mem_free(&env->mem, node);
         return NULL;
     }
@@ -111,7 +111,7 @@ void kw_node_unref(kw_node *node)
     kw_probe_fini(&node->probe);
     kw_probe_fini(&node->lag.probe);
     kw_lane_fini(&node->lane);
-    kw_gate_fini(&node->gate);
+    kw_monitor_fini(&node->monitor);
     kw_mem_free(&node->env->mem, node);
 }
 
@@ -120,25 +120,25 @@ bool kw_node_is_unasked(kw_node *node)
     if (!kw_endpoint_is_unknown(&node->endpoint)) {
         return false;
     }
-    kw_gate_lock(&node->gate);
+    kw_monitor_lock(&node->monitor);
     bool is_unasked = node->failure.code == KW_OK;
-    kw_gate_unlock(&node->gate);
+    kw_monitor_unlock(&node->monitor);
     return is_unasked;
 }
 
 void kw_node_set_refusal(kw_node *node, const kw_error *failure)
 {
-    kw_gate_lock(&node->gate);
+    kw_monitor_lock(&node->monitor);
     node->failure = *failure;
-    kw_gate_unlock(&node->gate);
+    kw_monitor_unlock(&node->monitor);
 }
 
 void kw_node_retire(kw_node *node)
 {
-    kw_gate_lock(&node->gate);
+    kw_monitor_lock(&node->monitor);
     node->is_retired = true;
     kw_conn *closed = kw_pool_cut_idle(node, &node->idle);
-    kw_gate_unlock(&node->gate);
+    kw_monitor_unlock(&node->monitor);
     kw_pool_free_list(closed);
     kw_lane_retire(&node->lane, true);
 }
@@ -146,17 +146,17 @@ void kw_node_retire(kw_node *node)
 void kw_node_unretire(kw_node *node)
 {
     kw_lane_retire(&node->lane, false);
-    kw_gate_lock(&node->gate);
+    kw_monitor_lock(&node->monitor);
     node->is_retired = false;
-    kw_gate_unlock(&node->gate);
+    kw_monitor_unlock(&node->monitor);
 }
 
 void kw_node_renew(kw_node *node)
 {
-    kw_gate_lock(&node->gate);
+    kw_monitor_lock(&node->monitor);
     atomic_fetch_add(&node->era, 1);
     kw_conn *closed = kw_pool_cut_idle(node, &node->idle);
-    kw_gate_unlock(&node->gate);
+    kw_monitor_unlock(&node->monitor);
     kw_pool_free_list(closed);
     kw_lane_renew(&node->lane);
 }
@@ -170,26 +170,26 @@ void kw_node_set_role(kw_node *node, kw_conn_role role)
 
 bool kw_node_is_current(kw_node *node, const kw_conn *conn)
 {
-    kw_gate_lock(&node->gate);
+    kw_monitor_lock(&node->monitor);
     bool result = kw_pool_is_current(node, conn);
-    kw_gate_unlock(&node->gate);
+    kw_monitor_unlock(&node->monitor);
     return result;
 }
 
 void kw_node_sweep(kw_node *node, uint64_t now_ns)
 {
-    kw_gate_lock(&node->gate);
+    kw_monitor_lock(&node->monitor);
     kw_conn *expired = kw_pool_take_expired(node, now_ns);
-    kw_gate_unlock(&node->gate);
+    kw_monitor_unlock(&node->monitor);
     kw_pool_free_list(expired);
     kw_lane_sweep(&node->lane, now_ns, node->env->options.pool_idle_ms * (uint64_t)1000000);
 }
 
 bool kw_node_is_failing(kw_node *node)
 {
-    kw_gate_lock(&node->gate);
+    kw_monitor_lock(&node->monitor);
     bool is_failing = node->health.is_failing;
-    kw_gate_unlock(&node->gate);
+    kw_monitor_unlock(&node->monitor);
     return is_failing;
 }
 
@@ -203,10 +203,10 @@ void kw_node_fault(kw_node *node)
 
 uint64_t kw_node_retry_ns(kw_node *node, uint64_t now_ns)
 {
-    kw_gate_lock(&node->gate);
+    kw_monitor_lock(&node->monitor);
     bool is_open = node->idle != NULL || kw_pool_may_open(node, now_ns, true);
     uint64_t retry_ns = node->health.retry_ns > now_ns ? node->health.retry_ns : now_ns + 1;
-    kw_gate_unlock(&node->gate);
+    kw_monitor_unlock(&node->monitor);
     return is_open ? 0 : retry_ns;
 }
 
@@ -247,7 +247,7 @@ void kw_node_on_latency(kw_node *node, uint64_t latency_ns)
 
 void kw_node_count(kw_node *node, kw_node_event event)
 {
-    kw_gate_lock(&node->gate);
+    kw_monitor_lock(&node->monitor);
     switch (event) {
     case KW_NODE_MOVED:
         node->stats.moved++;
@@ -264,25 +264,25 @@ void kw_node_count(kw_node *node, kw_node_event event)
     case KW_NODE_ERROR:
         break;
     }
-    kw_gate_unlock(&node->gate);
+    kw_monitor_unlock(&node->monitor);
 }
 
 static void wake_all(kw_node *node)
 {
-    kw_gate_lock(&node->gate);
+    kw_monitor_lock(&node->monitor);
     for (kw_conn *conn = node->in_use; conn != NULL; conn = conn->next) {
         kw_conn_shutdown(conn);
     }
-    kw_gate_wake_all(&node->gate);
-    kw_gate_unlock(&node->gate);
+    kw_monitor_wake_all(&node->monitor);
+    kw_monitor_unlock(&node->monitor);
     kw_lane_wake_all(&node->lane);
 }
 
 void kw_nodes_wake_all(kw_env *env)
 {
-    kw_gate_lock(&env->nodes_gate);
+    kw_monitor_lock(&env->nodes_monitor);
     for (kw_node *node = env->nodes; node != NULL; node = node->after) {
         wake_all(node);
     }
-    kw_gate_unlock(&env->nodes_gate);
+    kw_monitor_unlock(&env->nodes_monitor);
 }

@@ -49,15 +49,15 @@ struct kw_node {
     atomic_uint_fast64_t unfit_ns;   /* of a replica: not to be read from before this */
     atomic_uint_fast64_t latency_ns; /* of calls, a moving mean; 0: not measured */
     kw_node_lag lag;
-    atomic_uint era;        /* connections of an earlier one are not used again */
-    kw_lane lane;           /* has a gate of its own, never taken inside the node's or around it */
-    kw_gate gate;           /* guards all below */
-    kw_conn *idle;          /* the last one released comes first */
-    kw_conn *in_use;        /* ready, in the hands of a call */
-    size_t conns_n;         /* idle, in use and being opened; the lane's is one of them */
-    size_t shared_n;        /* of the lane: beyond pool-max */
-    size_t in_use_n;        /* the lane's is one of them */
-    unsigned crowding;      /* how often too many callers met lately */
+    atomic_uint era;    /* connections of an earlier one are not used again */
+    kw_lane lane;       /* has a monitor of its own, never taken inside the node's or around it */
+    kw_monitor monitor; /* guards all below */
+    kw_conn *idle;      /* the last one released comes first */
+    kw_conn *in_use;    /* ready, in the hands of a call */
+    size_t conns_n;     /* idle, in use and being opened; the lane's is one of them */
+    size_t shared_n;    /* of the lane: beyond pool-max */
+    size_t in_use_n;    /* the lane's is one of them */
+    unsigned crowding;  /* how often too many callers met lately */
     atomic_bool is_crowded; /* callers share the lane */
     size_t waiters_n;
     bool is_retired; /* left the map: no connection is kept */

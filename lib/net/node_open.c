@@ -67,9 +67,9 @@ static kw_conn *dial(kw_node *node, kw_error *error, kw_conn_role role, uint64_t
 static kw_err park(kw_node *node, kw_conn *conn, kw_error *error, uint64_t now_ns)
 {
     bool is_greeting = conn->state == KW_CONN_GREETING;
-    kw_gate_lock(&node->gate);
+    kw_monitor_lock(&node->monitor);
     kw_pool_put_idle(node, conn, now_ns);
-    kw_gate_unlock(&node->gate);
+    kw_monitor_unlock(&node->monitor);
     kw_err code = kw_error_set(error, is_greeting ? KW_ERR_HANDSHAKE : KW_ERR_CONNECT,
                                KW_EFFECT_NONE, "the deadline came %s; raise timeout",
                                kw_conn_lateness(node->env, is_greeting));
@@ -97,7 +97,7 @@ kw_err kw_pool_open_conn(kw_node *node, kw_conn **conn, kw_error *error, uint64_
     }
     bool is_good = fresh != NULL && fresh->state != KW_CONN_DEAD;
     uint64_t now_ns = kw_env_now(node->env);
-    kw_gate_lock(&node->gate);
+    kw_monitor_lock(&node->monitor);
     kw_err code = KW_OK;
     if (is_good) {
         if (fresh->state == KW_CONN_READY) {
@@ -111,9 +111,9 @@ kw_err kw_pool_open_conn(kw_node *node, kw_conn **conn, kw_error *error, uint64_
         *retry_ns = node->health.is_failing ? node->health.retry_ns : now_ns;
     }
     if (node->waiters_n > 0) {
-        kw_gate_wake_all(&node->gate);
+        kw_monitor_wake_all(&node->monitor);
     }
-    kw_gate_unlock(&node->gate);
+    kw_monitor_unlock(&node->monitor);
     if (is_good) {
         *conn = fresh;
         return KW_OK;
@@ -146,16 +146,16 @@ static kw_err open_unready(kw_node *node, kw_conn **conn, kw_error *error, kw_co
                            uint64_t now_ns)
 {
     kw_pool_begin_open(node);
-    kw_gate_unlock(&node->gate);
+    kw_monitor_unlock(&node->monitor);
     kw_error failure = KW_ERROR_INIT;
     kw_conn *fresh = dial(node, &failure, role, now_ns);
     if (fresh != NULL && fresh->state != KW_CONN_DEAD) {
         *conn = fresh;
         return KW_OK;
     }
-    kw_gate_lock(&node->gate);
+    kw_monitor_lock(&node->monitor);
     kw_pool_fail_open(node, now_ns, &failure);
-    kw_gate_unlock(&node->gate);
+    kw_monitor_unlock(&node->monitor);
     kw_conn_free(fresh);
     kw_error_set(error, failure.code, KW_EFFECT_NONE, "%s", failure.text);
     kw_error_set_node(error, node->name);
@@ -171,23 +171,23 @@ typedef struct errand {
 
 static kw_err try_acquire(kw_node *node, kw_conn **conn, kw_error *error, const errand *wish)
 {
-    kw_gate_lock(&node->gate);
+    kw_monitor_lock(&node->monitor);
     kw_err unknown = kw_pool_check_known(node, error);
     if (unknown != KW_OK) {
-        kw_gate_unlock(&node->gate);
+        kw_monitor_unlock(&node->monitor);
         return unknown;
     }
     kw_conn *fresh =
         wish->role == kw_pool_role_of(node) ? kw_pool_take_idle(node, wish->now_ns) : NULL;
     if (fresh != NULL) {
-        kw_gate_unlock(&node->gate);
+        kw_monitor_unlock(&node->monitor);
         *conn = fresh;
         return KW_OK;
     }
     if (!kw_pool_may_open(node, wish->now_ns, wish->is_spare)) {
         kw_err code =
             node->health.is_failing ? kw_pool_copy_failure(node, error) : KW_ERR_POOL_FULL;
-        kw_gate_unlock(&node->gate);
+        kw_monitor_unlock(&node->monitor);
         if (code == KW_ERR_POOL_FULL) {
             kw_error_set(error, code, KW_EFFECT_NONE, "all connections are busy");
         }
@@ -213,26 +213,26 @@ kw_err kw_node_try_acquire_as(kw_node *node, kw_conn **conn, kw_error *error, ui
 kw_err kw_node_open_shared(kw_node *node, kw_conn **conn, kw_error *error, uint64_t now_ns,
                            uint64_t *retry_ns)
 {
-    kw_gate_lock(&node->gate);
+    kw_monitor_lock(&node->monitor);
     node->shared_n++; /* at no moment does it count against pool-max */
-    kw_gate_unlock(&node->gate);
+    kw_monitor_unlock(&node->monitor);
     kw_err code = kw_node_try_acquire(node, conn, error, now_ns, true);
     if (code == KW_OK) {
         return KW_OK;
     }
-    kw_gate_lock(&node->gate);
+    kw_monitor_lock(&node->monitor);
     node->shared_n--;
     bool is_later = node->health.is_failing && node->health.retry_ns > now_ns;
     *retry_ns = is_later ? node->health.retry_ns : now_ns;
-    kw_gate_unlock(&node->gate);
+    kw_monitor_unlock(&node->monitor);
     return code;
 }
 
 void kw_node_release_shared(kw_node *node, kw_conn *conn, uint64_t now_ns, const kw_error *failure)
 {
-    kw_gate_lock(&node->gate);
+    kw_monitor_lock(&node->monitor);
     node->shared_n--;
-    kw_gate_unlock(&node->gate);
+    kw_monitor_unlock(&node->monitor);
     if (failure != NULL && failure->code != KW_ERR_CANCELLED) {
         kw_env_log(node->env, KW_LOG_WARNING, "%s: %s", node->name, failure->text);
     }
@@ -241,17 +241,17 @@ void kw_node_release_shared(kw_node *node, kw_conn *conn, uint64_t now_ns, const
 
 void kw_node_park_shared(kw_node *node, kw_conn *conn, uint64_t now_ns)
 {
-    kw_gate_lock(&node->gate);
+    kw_monitor_lock(&node->monitor);
     node->shared_n--;
     bool is_spare = node->conns_n > node->env->options.pool_max + node->shared_n;
     bool is_kept = !is_spare && kw_pool_is_current(node, conn);
     if (is_kept) {
         kw_pool_put_idle(node, conn, now_ns);
         if (node->waiters_n > 0) {
-            kw_gate_wake_one(&node->gate);
+            kw_monitor_wake_one(&node->monitor);
         }
     }
-    kw_gate_unlock(&node->gate);
+    kw_monitor_unlock(&node->monitor);
     if (!is_kept) {
         kw_error failure = KW_ERROR_INIT;
         failure.code = KW_ERR_CANCELLED;

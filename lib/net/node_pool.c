@@ -115,9 +115,9 @@ kw_conn *kw_pool_take_idle(kw_node *node, uint64_t now_ns)
         if (kw_conn_is_fresh(conn, now_ns)) {
             return conn;
         }
-        kw_gate_unlock(&node->gate);
+        kw_monitor_unlock(&node->monitor);
         bool is_quiet = kw_conn_is_quiet(conn);
-        kw_gate_lock(&node->gate);
+        kw_monitor_lock(&node->monitor);
         if (is_quiet) {
             return conn;
         }
@@ -125,9 +125,9 @@ kw_conn *kw_pool_take_idle(kw_node *node, uint64_t now_ns)
         node->conns_n--;
         node->stats.disconnects++;
         doubt(node);
-        kw_gate_unlock(&node->gate);
+        kw_monitor_unlock(&node->monitor);
         kw_conn_free(conn);
-        kw_gate_lock(&node->gate);
+        kw_monitor_lock(&node->monitor);
     }
     return NULL;
 }
@@ -175,7 +175,7 @@ static kw_err wait_for_conn(kw_node *node, kw_error *error, uint64_t *retry_ns, 
         until_ns = node->health.retry_ns; /* then this call may dial */
     }
     node->waiters_n++;
-    kw_gate_wait(&node->gate, until_ns - now_ns);
+    kw_monitor_wait(&node->monitor, until_ns - now_ns);
     node->waiters_n--;
     return KW_OK;
 }
@@ -211,37 +211,37 @@ kw_err kw_node_acquire(kw_node *node, kw_conn **conn, kw_error *error, uint64_t 
 {
     uint64_t now_ns = wish->now_ns;
     uint64_t probe_ns = now_ns + PROBE_WAIT_NS;
-    kw_gate_lock(&node->gate);
+    kw_monitor_lock(&node->monitor);
     for (;;) {
         if (atomic_load_explicit(&node->env->is_closing, memory_order_relaxed)) {
-            kw_gate_unlock(&node->gate);
+            kw_monitor_unlock(&node->monitor);
             return cancelled(error);
         }
         kw_err unknown = kw_pool_check_known(node, error);
         if (unknown != KW_OK) {
-            kw_gate_unlock(&node->gate);
+            kw_monitor_unlock(&node->monitor);
             return unknown;
         }
         if (wish->may_share && becomes_crowded(node)) {
-            kw_gate_unlock(&node->gate);
+            kw_monitor_unlock(&node->monitor);
             return KW_ERR_BUSY;
         }
         *conn = kw_pool_take_idle(node, now_ns);
         if (*conn != NULL && (*conn)->state == KW_CONN_READY) {
             node->stats.sends++;
-            kw_gate_unlock(&node->gate);
+            kw_monitor_unlock(&node->monitor);
             return KW_OK;
         }
         if (*conn != NULL || kw_pool_may_open(node, now_ns, false)) {
             if (*conn == NULL) {
                 kw_pool_begin_open(node);
             }
-            kw_gate_unlock(&node->gate);
+            kw_monitor_unlock(&node->monitor);
             return kw_pool_open_conn(node, conn, error, retry_ns, wish);
         }
         kw_err code = wait_for_conn(node, error, retry_ns, now_ns, wish->deadline_ns, probe_ns);
         if (code != KW_OK) {
-            kw_gate_unlock(&node->gate);
+            kw_monitor_unlock(&node->monitor);
             return code;
         }
         now_ns = kw_env_now(node->env);
@@ -250,21 +250,21 @@ kw_err kw_node_acquire(kw_node *node, kw_conn **conn, kw_error *error, uint64_t 
 
 void kw_node_on_ready(kw_node *node, kw_conn *conn)
 {
-    kw_gate_lock(&node->gate);
+    kw_monitor_lock(&node->monitor);
     kw_pool_end_open(node, conn);
     if (conn->previous == NULL && node->in_use != conn) {
         kw_pool_link_in_use(node, conn);
     }
     if (node->waiters_n > 0) {
-        kw_gate_wake_all(&node->gate); /* more connects are allowed now */
+        kw_monitor_wake_all(&node->monitor); /* more connects are allowed now */
     }
-    kw_gate_unlock(&node->gate);
+    kw_monitor_unlock(&node->monitor);
 }
 
 void kw_node_release(kw_node *node, kw_conn *conn, uint64_t now_ns, const kw_error *failure)
 {
     bool is_good = kw_conn_is_settled(conn);
-    kw_gate_lock(&node->gate);
+    kw_monitor_lock(&node->monitor);
     bool is_spare = node->conns_n > node->env->options.pool_max + node->shared_n;
     kw_conn *closed = kw_pool_take_expired(node, now_ns);
     unlink_in_use(node, conn);
@@ -283,9 +283,9 @@ void kw_node_release(kw_node *node, kw_conn *conn, uint64_t now_ns, const kw_err
         }
     }
     if (node->waiters_n > 0) {
-        kw_gate_wake_one(&node->gate);
+        kw_monitor_wake_one(&node->monitor);
     }
-    kw_gate_unlock(&node->gate);
+    kw_monitor_unlock(&node->monitor);
     kw_conn_free(conn);
     kw_pool_free_list(closed);
 }

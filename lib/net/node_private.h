@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Node parts: what the life of a node, its pool and the opening of connections share. The
- * node's gate is held in all but free_list and open_conn. */
+ * node's monitor is held in all but free_list and open_conn. */
 #ifndef NET_NODE_PRIVATE_H
 #define NET_NODE_PRIVATE_H
 
@@ -13,7 +13,7 @@ void kw_pool_free_list(kw_conn *list);
 
 void kw_pool_link_in_use(kw_node *node, kw_conn *conn);
 
-/* Cuts the idle list off at *link; the caller frees what it gets, with the gate left. */
+/* Cuts the idle list off at *link; the caller frees what it gets, with the monitor left. */
 kw_conn *kw_pool_cut_idle(kw_node *node, kw_conn **link);
 
 /* What has been idle for too long, cut off. */
@@ -22,7 +22,7 @@ kw_conn *kw_pool_take_expired(kw_node *node, uint64_t now_ns);
 void kw_pool_put_idle(kw_node *node, kw_conn *conn, uint64_t now_ns);
 
 /* The newest idle connection that is still good, in use now unless it is yet to be
- * established; NULL when there is none. The gate is left while a connection is looked at. */
+ * established; NULL when there is none. The monitor is left while a connection is looked at. */
 kw_conn *kw_pool_take_idle(kw_node *node, uint64_t now_ns);
 
 /* True where a connection more may be opened; is_spare: also beyond pool-max. */

@@ -15,50 +15,50 @@ enum { AWAKE, ASLEEP, NUDGED, DONE };
 /* Waits are cut, so that no sum overflows; every caller waits in a loop. */
 #define WAIT_MAX_NS (3600 * NS_PER_S)
 
-static void sleep_on(kw_park *park, kw_gate *gate, uint64_t wait_ns)
+static void sleep_on(kw_park *park, kw_monitor *monitor, uint64_t wait_ns)
 {
-    (void)gate;
+    (void)monitor;
     wait_ns = wait_ns < WAIT_MAX_NS ? wait_ns : WAIT_MAX_NS;
     struct timespec span = {(time_t)(wait_ns / NS_PER_S), (long)(wait_ns % NS_PER_S)};
     (void)syscall(SYS_futex, &park->word, FUTEX_WAIT_PRIVATE, ASLEEP, &span, NULL, 0);
 }
 
 /* An address that is nobody's by now wakes nobody, or somebody who looks and sleeps on. */
-static void rouse(kw_park *park, kw_gate *gate)
+static void rouse(kw_park *park, kw_monitor *monitor)
 {
-    (void)gate;
+    (void)monitor;
     (void)syscall(SYS_futex, &park->word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 }
 
-static void rouse_all(const kw_wakes *wakes, kw_gate *gate)
+static void rouse_all(const kw_wakes *wakes, kw_monitor *monitor)
 {
     for (size_t i = 0; i < wakes->n; i++) {
-        rouse(wakes->parks[i], gate);
+        rouse(wakes->parks[i], monitor);
     }
 }
 
 #else
 
-/* Without a futex all sleepers share the gate's condition, and look whom it is for. */
-static void sleep_on(kw_park *park, kw_gate *gate, uint64_t wait_ns)
+/* Without a futex all sleepers share the monitor's condition, and look whom it is for. */
+static void sleep_on(kw_park *park, kw_monitor *monitor, uint64_t wait_ns)
 {
-    kw_gate_lock(gate);
+    kw_monitor_lock(monitor);
     if (atomic_load_explicit(&park->word, memory_order_relaxed) == ASLEEP) {
-        kw_gate_wait(gate, wait_ns);
+        kw_monitor_wait(monitor, wait_ns);
     }
-    kw_gate_unlock(gate);
+    kw_monitor_unlock(monitor);
 }
 
-static void rouse(kw_park *park, kw_gate *gate)
+static void rouse(kw_park *park, kw_monitor *monitor)
 {
     (void)park;
-    kw_gate_wake_all(gate);
+    kw_monitor_wake_all(monitor);
 }
 
-static void rouse_all(const kw_wakes *wakes, kw_gate *gate)
+static void rouse_all(const kw_wakes *wakes, kw_monitor *monitor)
 {
     if (wakes->n > 0) {
-        kw_gate_wake_all(gate);
+        kw_monitor_wake_all(monitor);
     }
 }
 
@@ -96,15 +96,16 @@ void kw_parks_remove(kw_parks *parks, kw_park *park)
     }
 }
 
-bool kw_park_wait(kw_park *park, kw_gate *gate, uint64_t wait_ns)
+bool kw_park_wait(kw_park *park, kw_monitor *monitor, uint64_t wait_ns)
 {
     if (atomic_load_explicit(&park->word, memory_order_acquire) == ASLEEP) {
-        sleep_on(park, gate, wait_ns);
+        sleep_on(park, monitor, wait_ns);
     }
     return atomic_load_explicit(&park->word, memory_order_acquire) == DONE;
 }
 
-void kw_parks_wake(kw_parks *parks, kw_wakes *wakes, kw_gate *gate, kw_park *park, bool is_last)
+void kw_parks_wake(kw_parks *parks, kw_wakes *wakes, kw_monitor *monitor, kw_park *park,
+                   bool is_last)
 {
     if (!park->is_listed) {
         return;
@@ -112,14 +113,14 @@ void kw_parks_wake(kw_parks *parks, kw_wakes *wakes, kw_gate *gate, kw_park *par
     kw_parks_remove(parks, park);
     atomic_store_explicit(&park->word, is_last ? DONE : NUDGED, memory_order_release);
     if (wakes->n == KW_WAKES_MAX) {
-        rouse(park, gate);
+        rouse(park, monitor);
         return;
     }
     wakes->parks[wakes->n++] = park;
 }
 
-void kw_wakes_send(kw_wakes *wakes, kw_gate *gate)
+void kw_wakes_send(kw_wakes *wakes, kw_monitor *monitor)
 {
-    rouse_all(wakes, gate);
+    rouse_all(wakes, monitor);
     wakes->n = 0;
 }

@@ -47,7 +47,7 @@ static kw_err choose_way(kw_refresher *self)
 kw_err kw_refresher_init(kw_refresher *self, kw_env *env, const kw_fetch_owner *owner)
 {
     memset(self, 0, sizeof(*self));
-    kw_err code = kw_gate_init(&self->gate);
+    kw_err code = kw_monitor_init(&self->monitor);
     if (code != KW_OK) {
         return code;
     }
@@ -58,7 +58,7 @@ kw_err kw_refresher_init(kw_refresher *self, kw_env *env, const kw_fetch_owner *
                     kw_env_seed(env));
     code = choose_way(self);
     if (code != KW_OK) {
-        kw_gate_fini(&self->gate);
+        kw_monitor_fini(&self->monitor);
         return code;
     }
     kw_buf_init(&self->encoded, &env->mem, NULL, 0);
@@ -75,24 +75,24 @@ void kw_refresher_fini(kw_refresher *self)
     kw_fetch_sentinel_fini(&self->sentinel);
     kw_fetch_groups_fini(&self->groups);
     kw_buf_fini(&self->encoded);
-    kw_gate_fini(&self->gate);
+    kw_monitor_fini(&self->monitor);
 }
 
 uint64_t kw_refresher_want(kw_refresher *self)
 {
-    kw_gate_lock(&self->gate);
+    kw_monitor_lock(&self->monitor);
     uint64_t number = kw_refresh_want(&self->policy);
     kw_refresher_plan(self);
-    kw_gate_unlock(&self->gate);
+    kw_monitor_unlock(&self->monitor);
     return number;
 }
 
 void kw_refresher_on_publish(kw_refresher *self)
 {
-    kw_gate_lock(&self->gate);
+    kw_monitor_lock(&self->monitor);
     atomic_fetch_add_explicit(&self->changes_n, 1, memory_order_relaxed);
-    kw_gate_wake_all(&self->gate);
-    kw_gate_unlock(&self->gate);
+    kw_monitor_wake_all(&self->monitor);
+    kw_monitor_unlock(&self->monitor);
 }
 
 uint64_t kw_refresher_changes_n(kw_refresher *self)
@@ -102,9 +102,9 @@ uint64_t kw_refresher_changes_n(kw_refresher *self)
 
 void kw_refresher_wake_all(kw_refresher *self)
 {
-    kw_gate_lock(&self->gate);
-    kw_gate_wake_all(&self->gate);
-    kw_gate_unlock(&self->gate);
+    kw_monitor_lock(&self->monitor);
+    kw_monitor_wake_all(&self->monitor);
+    kw_monitor_unlock(&self->monitor);
 }
 
 /* The lock is held in both. */
@@ -120,7 +120,7 @@ static void leave_seat(kw_refresher *self)
 {
     self->is_driven = false;
     if (self->is_running && self->waiters_n > 0) {
-        kw_gate_wake_one(&self->gate);
+        kw_monitor_wake_one(&self->monitor);
     }
 }
 
@@ -130,9 +130,9 @@ void kw_refresher_poke(kw_refresher *self, uint64_t now_ns)
         now_ns < atomic_load_explicit(&self->listen_ns, memory_order_relaxed)) {
         return;
     }
-    kw_gate_lock(&self->gate);
+    kw_monitor_lock(&self->monitor);
     bool is_driver = take_seat(self);
-    kw_gate_unlock(&self->gate);
+    kw_monitor_unlock(&self->monitor);
     if (!is_driver) {
         return;
     }
@@ -144,9 +144,9 @@ void kw_refresher_poke(kw_refresher *self, uint64_t now_ns)
         }
     }
     kw_refresher_drive(self, now_ns, revents);
-    kw_gate_lock(&self->gate);
+    kw_monitor_lock(&self->monitor);
     leave_seat(self);
-    kw_gate_unlock(&self->gate);
+    kw_monitor_unlock(&self->monitor);
 }
 
 bool kw_refresher_news(kw_refresher *self, kw_sentinel_told *news, kw_member *group)
@@ -154,18 +154,18 @@ bool kw_refresher_news(kw_refresher *self, kw_sentinel_told *news, kw_member *gr
     if (!atomic_load_explicit(&self->has_news, memory_order_relaxed)) {
         return false;
     }
-    kw_gate_lock(&self->gate);
+    kw_monitor_lock(&self->monitor);
     bool is_driver = take_seat(self);
-    kw_gate_unlock(&self->gate);
+    kw_monitor_unlock(&self->monitor);
     if (!is_driver) {
         return false;
     }
     bool is_found = kw_fetch_sentinel_news(&self->sentinel, news) ||
                     kw_fetch_groups_news(&self->groups, news, group);
     kw_refresher_note_news(self);
-    kw_gate_lock(&self->gate);
+    kw_monitor_lock(&self->monitor);
     leave_seat(self);
-    kw_gate_unlock(&self->gate);
+    kw_monitor_unlock(&self->monitor);
     return is_found;
 }
 
@@ -209,18 +209,18 @@ static bool wait_turn(kw_refresher *self, const kw_refresher_goal *goal, uint64_
 {
     bool is_driver = take_seat(self);
     if (is_driver) {
-        kw_gate_unlock(&self->gate);
+        kw_monitor_unlock(&self->monitor);
         kw_refresher_drive(self, now_ns, 0);
-        kw_gate_lock(&self->gate);
+        kw_monitor_lock(&self->monitor);
     }
     bool has_sockets = goal->sockets_n > 0 || (is_driver && self->conn != NULL);
     bool is_ready = false;
     if (is_reached(self, goal)) {
         is_ready = false;
     } else if (has_sockets) {
-        kw_gate_unlock(&self->gate);
+        kw_monitor_unlock(&self->monitor);
         is_ready = poll_both(self, goal, is_driver, now_ns);
-        kw_gate_lock(&self->gate);
+        kw_monitor_lock(&self->monitor);
     } else {
         uint64_t wait_ns = (uint64_t)SLICE_MS * KW_NS_PER_MS;
         wait_ns = goal->until_ns - now_ns < wait_ns ? goal->until_ns - now_ns : wait_ns;
@@ -232,7 +232,7 @@ static bool wait_turn(kw_refresher *self, const kw_refresher_goal *goal, uint64_
             }
         }
         self->waiters_n++;
-        kw_gate_wait(&self->gate, wait_ns);
+        kw_monitor_wait(&self->monitor, wait_ns);
         self->waiters_n--;
         return false;
     }
@@ -244,17 +244,17 @@ static bool wait_turn(kw_refresher *self, const kw_refresher_goal *goal, uint64_
 
 uint64_t kw_refresher_ended_n(kw_refresher *self)
 {
-    kw_gate_lock(&self->gate);
+    kw_monitor_lock(&self->monitor);
     uint64_t ended_n = self->policy.ended_n;
-    kw_gate_unlock(&self->gate);
+    kw_monitor_unlock(&self->monitor);
     return ended_n;
 }
 
 bool kw_refresher_has_ended(kw_refresher *self, uint64_t fetch)
 {
-    kw_gate_lock(&self->gate);
+    kw_monitor_lock(&self->monitor);
     bool has_ended = self->policy.ended_n >= fetch;
-    kw_gate_unlock(&self->gate);
+    kw_monitor_unlock(&self->monitor);
     return has_ended;
 }
 
@@ -270,16 +270,16 @@ static kw_err copy_result(const kw_refresher *self, kw_error *error)
 
 kw_err kw_refresher_result(kw_refresher *self, kw_error *error)
 {
-    kw_gate_lock(&self->gate);
+    kw_monitor_lock(&self->monitor);
     kw_err code = copy_result(self, error);
-    kw_gate_unlock(&self->gate);
+    kw_monitor_unlock(&self->monitor);
     return code;
 }
 
 kw_err kw_refresher_wait(kw_refresher *self, kw_error *error, const kw_refresher_goal *goal)
 {
     kw_err code = KW_OK;
-    kw_gate_lock(&self->gate);
+    kw_monitor_lock(&self->monitor);
     while (!is_reached(self, goal)) {
         uint64_t now_ns = kw_env_now(self->env);
         if (atomic_load_explicit(&self->env->is_closing, memory_order_relaxed)) {
@@ -296,11 +296,11 @@ kw_err kw_refresher_wait(kw_refresher *self, kw_error *error, const kw_refresher
         }
     }
     if (!self->is_driven && self->is_running && self->waiters_n > 0) {
-        kw_gate_wake_one(&self->gate); /* this thread may have taken another's wake */
+        kw_monitor_wake_one(&self->monitor); /* this thread may have taken another's wake */
     }
     if (code == KW_OK && goal->fetch > 0 && self->policy.ended_n >= goal->fetch) {
         code = copy_result(self, error);
     }
-    kw_gate_unlock(&self->gate);
+    kw_monitor_unlock(&self->monitor);
     return code;
 }

@@ -14,7 +14,7 @@
 typedef struct kw_refresher {
     kw_env *env;
     kw_fetch_owner owner;
-    kw_gate gate; /* guards policy, is_driven, is_running, waiters_n, failure, counts */
+    kw_monitor monitor; /* guards policy, is_driven, is_running, waiters_n, failure, counts */
     kw_refresh policy;
     bool is_driven;
     size_t waiters_n;

@@ -67,11 +67,11 @@ static void begin(kw_refresher *self, uint64_t now_ns)
 {
     self->nodes_n = self->way->begin_fn(self->way_arg, self->nodes);
     self->node_at = 0;
-    kw_gate_lock(&self->gate);
+    kw_monitor_lock(&self->monitor);
     self->is_running = true;
     kw_refresh_on_start(&self->policy, now_ns);
     kw_refresher_plan(self);
-    kw_gate_unlock(&self->gate);
+    kw_monitor_unlock(&self->monitor);
 }
 
 /* The fetch is over: with a map, or with the reason why there is none. */
@@ -85,7 +85,7 @@ static void end(kw_refresher *self, uint64_t now_ns, kw_map *map, const kw_error
         map = NULL;
     }
     drop_nodes(self);
-    kw_gate_lock(&self->gate);
+    kw_monitor_lock(&self->monitor);
     self->is_running = false;
     kw_refresh_on_end(&self->policy, now_ns, has_news);
     self->fetches_n += map != NULL ? 1 : 0;
@@ -99,8 +99,8 @@ static void end(kw_refresher *self, uint64_t now_ns, kw_map *map, const kw_error
         self->failure = *failure;
     }
     kw_refresher_plan(self);
-    kw_gate_wake_all(&self->gate);
-    kw_gate_unlock(&self->gate);
+    kw_monitor_wake_all(&self->monitor);
+    kw_monitor_unlock(&self->monitor);
 }
 
 void kw_refresher_note_news(kw_refresher *self)

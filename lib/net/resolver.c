@@ -19,7 +19,7 @@ typedef struct job {
     kw_resolver *resolver;
     atomic_size_t refs;
     kw_endpoint endpoint;
-    kw_gate gate; /* guards all below */
+    kw_monitor monitor; /* guards all below */
     bool is_done;
     kw_err code;
     kw_error error;
@@ -49,7 +49,7 @@ static job *job_new(kw_resolver *resolver, const kw_endpoint *endpoint)
     if (self == NULL) {
         return NULL;
     }
-    if (kw_gate_init(&self->gate) != KW_OK) {
+    if (kw_monitor_init(&self->monitor) != KW_OK) {
         kw_mem_free(kw_mem_default(), self);
         return NULL;
     }
@@ -67,7 +67,7 @@ static void job_unref(job *self)
     if (atomic_fetch_sub(&self->refs, 1) == 1) {
         atomic_fetch_sub(&self->resolver->jobs_n, 1);
         kw_resolver_unref(self->resolver);
-        kw_gate_fini(&self->gate);
+        kw_monitor_fini(&self->monitor);
         kw_mem_free(kw_mem_default(), self);
     }
 }
@@ -79,14 +79,14 @@ static void *run(void *arg)
     kw_error error = KW_ERROR_INIT;
     size_t n = 0;
     kw_err code = kw_address_find(addresses, &n, &error, &self->endpoint);
-    kw_gate_lock(&self->gate);
+    kw_monitor_lock(&self->monitor);
     self->is_done = true;
     self->code = code;
     self->error = error;
     self->addresses_n = n;
     memcpy(self->addresses, addresses, n * sizeof(addresses[0]));
-    kw_gate_wake_all(&self->gate);
-    kw_gate_unlock(&self->gate);
+    kw_monitor_wake_all(&self->monitor);
+    kw_monitor_unlock(&self->monitor);
     job_unref(self);
     return NULL;
 }
@@ -121,7 +121,7 @@ static void wait_for(job *self, uint64_t wait_ns)
     uint64_t now_ns = kw_clock_now(&clock);
     uint64_t until_ns = now_ns + wait_ns;
     while (!self->is_done && now_ns < until_ns) {
-        kw_gate_wait(&self->gate, until_ns - now_ns);
+        kw_monitor_wait(&self->monitor, until_ns - now_ns);
         now_ns = kw_clock_now(&clock);
     }
 }
@@ -129,14 +129,14 @@ static void wait_for(job *self, uint64_t wait_ns)
 static kw_err take(job *self, kw_address *addresses, size_t *addresses_n, kw_error *error,
                    uint64_t wait_ns)
 {
-    kw_gate_lock(&self->gate);
+    kw_monitor_lock(&self->monitor);
     wait_for(self, wait_ns);
     kw_err code = self->is_done ? self->code : KW_ERR_TIMEOUT;
     if (code == KW_OK) {
         memcpy(addresses, self->addresses, self->addresses_n * sizeof(addresses[0]));
         *addresses_n = self->addresses_n;
     }
-    kw_gate_unlock(&self->gate);
+    kw_monitor_unlock(&self->monitor);
     if (code == KW_ERR_TIMEOUT) {
         return kw_error_set(error, KW_ERR_RESOLVE, KW_EFFECT_NONE,
                             "no answer in time about host name \"%s\"; is a name server down?",

@@ -48,45 +48,45 @@ static void cond_wait(pthread_cond_t *cond, pthread_mutex_t *mutex, uint64_t wai
 
 #endif
 
-kw_err kw_gate_init(kw_gate *gate)
+kw_err kw_monitor_init(kw_monitor *monitor)
 {
-    if (pthread_mutex_init(&gate->mutex, NULL) != 0) {
+    if (pthread_mutex_init(&monitor->mutex, NULL) != 0) {
         return KW_ERR_NOMEM;
     }
-    if (cond_init(&gate->cond) != 0) {
-        pthread_mutex_destroy(&gate->mutex);
+    if (cond_init(&monitor->cond) != 0) {
+        pthread_mutex_destroy(&monitor->mutex);
         return KW_ERR_NOMEM;
     }
     return KW_OK;
 }
 
-void kw_gate_fini(kw_gate *gate)
+void kw_monitor_fini(kw_monitor *monitor)
 {
-    pthread_cond_destroy(&gate->cond);
-    pthread_mutex_destroy(&gate->mutex);
+    pthread_cond_destroy(&monitor->cond);
+    pthread_mutex_destroy(&monitor->mutex);
 }
 
-void kw_gate_lock(kw_gate *gate)
+void kw_monitor_lock(kw_monitor *monitor)
 {
-    pthread_mutex_lock(&gate->mutex);
+    pthread_mutex_lock(&monitor->mutex);
 }
 
-void kw_gate_unlock(kw_gate *gate)
+void kw_monitor_unlock(kw_monitor *monitor)
 {
-    pthread_mutex_unlock(&gate->mutex);
+    pthread_mutex_unlock(&monitor->mutex);
 }
 
-void kw_gate_wait(kw_gate *gate, uint64_t wait_ns)
+void kw_monitor_wait(kw_monitor *monitor, uint64_t wait_ns)
 {
-    cond_wait(&gate->cond, &gate->mutex, wait_ns < WAIT_MAX_NS ? wait_ns : WAIT_MAX_NS);
+    cond_wait(&monitor->cond, &monitor->mutex, wait_ns < WAIT_MAX_NS ? wait_ns : WAIT_MAX_NS);
 }
 
-void kw_gate_wake_one(kw_gate *gate)
+void kw_monitor_wake_one(kw_monitor *monitor)
 {
-    pthread_cond_signal(&gate->cond);
+    pthread_cond_signal(&monitor->cond);
 }
 
-void kw_gate_wake_all(kw_gate *gate)
+void kw_monitor_wake_all(kw_monitor *monitor)
 {
-    pthread_cond_broadcast(&gate->cond);
+    pthread_cond_broadcast(&monitor->cond);
 }

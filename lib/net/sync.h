@@ -8,23 +8,23 @@
 #include <pthread.h>
 #include <stdint.h>
 
-typedef struct kw_gate {
+typedef struct kw_monitor {
     pthread_mutex_t mutex;
     pthread_cond_t cond;
-} kw_gate;
+} kw_monitor;
 
 /* KW_ERR_NOMEM where the system has no room for them. */
-kw_err kw_gate_init(kw_gate *gate);
-void kw_gate_fini(kw_gate *gate);
+kw_err kw_monitor_init(kw_monitor *monitor);
+void kw_monitor_fini(kw_monitor *monitor);
 
-void kw_gate_lock(kw_gate *gate);
-void kw_gate_unlock(kw_gate *gate);
+void kw_monitor_lock(kw_monitor *monitor);
+void kw_monitor_unlock(kw_monitor *monitor);
 
 /* Unlocks, waits for a wake or for wait_ns of real time, locks again. May wake for no
  * reason. */
-void kw_gate_wait(kw_gate *gate, uint64_t wait_ns);
+void kw_monitor_wait(kw_monitor *monitor, uint64_t wait_ns);
 
-void kw_gate_wake_one(kw_gate *gate);
-void kw_gate_wake_all(kw_gate *gate);
+void kw_monitor_wake_one(kw_monitor *monitor);
+void kw_monitor_wake_all(kw_monitor *monitor);
 
 #endif

@@ -31,7 +31,7 @@ struct kw_tls_context {
 struct kw_tls {
     const kw_allocator *mem;
     const kw_transport *transport;
-    kw_gate gate; /* guards ssl with its in and out, and failure: OpenSSL wants one thread at
+    kw_monitor monitor; /* guards ssl with its in and out, and failure: OpenSSL wants one thread at
                      a time. It is held while bytes are sealed and opened, never for the socket */
     SSL *ssl;
     BIO *in;           /* what came from the socket; ssl's own */
@@ -196,7 +196,7 @@ kw_tls *kw_tls_new(kw_tls_context *context, const kw_transport *transport, const
     self->transport = transport;
     self->is_shaking = true;
     kw_buf_init(&self->leaving, self->mem, NULL, 0);
-    if (kw_gate_init(&self->gate) != KW_OK) {
+    if (kw_monitor_init(&self->monitor) != KW_OK) {
         kw_mem_free(self->mem, self);
         return NULL;
     }
@@ -214,7 +214,7 @@ void kw_tls_free(kw_tls *tls)
 {
     if (tls != NULL) {
         SSL_free(tls->ssl);
-        kw_gate_fini(&tls->gate);
+        kw_monitor_fini(&tls->monitor);
         kw_buf_fini(&tls->leaving);
         kw_mem_free(tls->mem, tls);
     }
@@ -243,7 +243,7 @@ static const char *hint_of(const kw_tls *self, long verdict)
     return "";
 }
 
-/* The gate is held. */
+/* The monitor is held. */
 static void describe(kw_tls *self)
 {
     char reason[100];
@@ -258,7 +258,7 @@ static void describe(kw_tls *self)
 }
 
 /* What an operation that did not succeed comes to: 0 at the end of the stream, -EAGAIN,
- * -EPROTO. The gate is held. */
+ * -EPROTO. The monitor is held. */
 static ssize_t outcome(kw_tls *self, int status)
 {
     switch (SSL_get_error(self->ssl, status)) {
@@ -278,7 +278,7 @@ static ssize_t outcome(kw_tls *self, int status)
     return -EPROTO;
 }
 
-/* Takes what OpenSSL wants to be sent; the gate is held. */
+/* Takes what OpenSSL wants to be sent; the monitor is held. */
 static bool take_out(kw_tls *self)
 {
     size_t len = BIO_ctrl_pending(self->out);
@@ -318,7 +318,7 @@ int kw_tls_flush(kw_tls *tls, int socket)
 static ssize_t shake(kw_tls *self, int socket)
 {
     ssize_t code = -EPROTO;
-    kw_gate_lock(&self->gate);
+    kw_monitor_lock(&self->monitor);
     if (!self->has_failed) {
         ERR_clear_error();
         int status = SSL_do_handshake(self->ssl);
@@ -327,7 +327,7 @@ static ssize_t shake(kw_tls *self, int socket)
         code = code == 0 && status != 1 ? -ECONNRESET : code; /* a farewell */
     }
     bool is_taken = take_out(self); /* an alert as well: it tells the server why */
-    kw_gate_unlock(&self->gate);
+    kw_monitor_unlock(&self->monitor);
     if (!is_taken) {
         return -ENOMEM;
     }
@@ -345,12 +345,12 @@ ssize_t kw_tls_send(kw_tls *tls, int socket, const char *data, size_t len)
     if (code != 0) {
         return code;
     }
-    kw_gate_lock(&tls->gate);
+    kw_monitor_lock(&tls->monitor);
     ERR_clear_error();
     int taken = SSL_write(tls->ssl, data, (int)(len < RECORD_LEN ? len : RECORD_LEN));
     code = taken > 0 ? taken : outcome(tls, taken);
     bool is_taken = take_out(tls);
-    kw_gate_unlock(&tls->gate);
+    kw_monitor_unlock(&tls->monitor);
     if (taken <= 0) {
         return code == 0 ? -ECONNRESET : code;
     }
@@ -364,13 +364,13 @@ ssize_t kw_tls_send(kw_tls *tls, int socket, const char *data, size_t len)
 ssize_t kw_tls_recv_rest(kw_tls *tls, char *data, size_t len)
 {
     ssize_t code = -EPROTO;
-    kw_gate_lock(&tls->gate);
+    kw_monitor_lock(&tls->monitor);
     if (!tls->has_failed) {
         ERR_clear_error();
         int got = SSL_read(tls->ssl, data, (int)(len < RECORD_LEN ? len : RECORD_LEN));
         code = got > 0 ? got : outcome(tls, got);
     }
-    kw_gate_unlock(&tls->gate);
+    kw_monitor_unlock(&tls->monitor);
     return code;
 }
 
@@ -385,9 +385,9 @@ ssize_t kw_tls_recv(kw_tls *tls, int socket, char *data, size_t len, bool waits)
     if (got <= 0) {
         return got;
     }
-    kw_gate_lock(&tls->gate);
+    kw_monitor_lock(&tls->monitor);
     bool is_kept = BIO_write(tls->in, raw, (int)got) == (int)got;
-    kw_gate_unlock(&tls->gate);
+    kw_monitor_unlock(&tls->monitor);
     if (!is_kept) {
         return -ENOMEM;
     }

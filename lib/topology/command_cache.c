@@ -22,7 +22,7 @@ kw_err kw_command_cache_init(kw_command_cache *lookup, const kw_allocator *mem)
     lookup->mem = mem;
     lookup->entries = NULL;
     lookup->entries_n = 0;
-    return kw_gate_init(&lookup->gate);
+    return kw_monitor_init(&lookup->monitor);
 }
 
 static void free_entries(const kw_command_cache *lookup, kw_command_cache_entry *entry)
@@ -37,13 +37,13 @@ static void free_entries(const kw_command_cache *lookup, kw_command_cache_entry 
 void kw_command_cache_fini(kw_command_cache *lookup)
 {
     free_entries(lookup, lookup->entries);
-    kw_gate_fini(&lookup->gate);
+    kw_monitor_fini(&lookup->monitor);
 }
 
 bool kw_command_cache_find(kw_command_cache *lookup, kw_learnt *learnt, kw_bytes name)
 {
     bool is_found = false;
-    kw_gate_lock(&lookup->gate);
+    kw_monitor_lock(&lookup->monitor);
     for (const kw_command_cache_entry *entry = lookup->entries; entry != NULL;
          entry = entry->next) {
         kw_bytes known = {entry->name, entry->name_len};
@@ -53,7 +53,7 @@ bool kw_command_cache_find(kw_command_cache *lookup, kw_learnt *learnt, kw_bytes
             break;
         }
     }
-    kw_gate_unlock(&lookup->gate);
+    kw_monitor_unlock(&lookup->monitor);
     return is_found;
 }
 
@@ -67,7 +67,7 @@ static void remember(kw_command_cache *lookup, const kw_learnt *learnt, kw_bytes
     entry->name_len = name.len;
     memcpy(entry->name, name.data, name.len);
     kw_command_cache_entry *oldest = NULL;
-    kw_gate_lock(&lookup->gate);
+    kw_monitor_lock(&lookup->monitor);
     entry->next = lookup->entries;
     lookup->entries = entry;
     if (++lookup->entries_n > KW_COMMAND_CACHE_MAX) {
@@ -79,7 +79,7 @@ static void remember(kw_command_cache *lookup, const kw_learnt *learnt, kw_bytes
         *link = NULL;
         lookup->entries_n--;
     }
-    kw_gate_unlock(&lookup->gate);
+    kw_monitor_unlock(&lookup->monitor);
     free_entries(lookup, oldest);
 }
 

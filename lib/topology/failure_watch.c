@@ -93,9 +93,9 @@ static bool change(turn *self, size_t shard, bool is_down)
 {
     kw_client *client = self->client;
     const kw_node *node = self->view->nodes[kw_map_shard_at(self->view->map, shard)->primary];
-    kw_gate_lock(&client->publishing);
+    kw_monitor_lock(&client->publishing);
     kw_err code = kw_ring_state_set_down(client->members, client, &node->endpoint, is_down);
-    kw_gate_unlock(&client->publishing);
+    kw_monitor_unlock(&client->publishing);
     if (code == KW_ERR_ARGUMENT) {
         return true; /* it has left the ring meanwhile */
     }

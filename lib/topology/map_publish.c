@@ -12,7 +12,7 @@ kw_map *kw_map_publish_map(void *arg)
     return map;
 }
 
-/* A reference to each of the map's nodes, known ones where there are any; the gate is
+/* A reference to each of the map's nodes, known ones where there are any; the monitor is
  * held. False, with none kept, when there is no memory. */
 static bool make_nodes(kw_client *client, kw_node **nodes, const kw_map *map)
 {
@@ -65,7 +65,7 @@ kw_err kw_map_publish_locked(kw_client *client, bool *has_news, kw_map *map)
     }
     size_t n = kw_map_nodes_n(map);
     kw_node **nodes = kw_mem_calloc(&client->env.mem, n, sizeof(nodes[0]));
-    kw_gate_lock(&client->gate);
+    kw_monitor_lock(&client->monitor);
     bool is_whole = nodes != NULL && make_nodes(client, nodes, map);
     kw_view *view = is_whole ? kw_view_new(&client->env.mem, map, nodes, n) : NULL;
     if (view != NULL) {
@@ -73,7 +73,7 @@ kw_err kw_map_publish_locked(kw_client *client, bool *has_news, kw_map *map)
         kw_view_unref(client->view); /* not the last reference: old has one, or it is NULL */
         client->view = kw_view_ref(view);
     }
-    kw_gate_unlock(&client->gate);
+    kw_monitor_unlock(&client->monitor);
     kw_mem_free(&client->env.mem, nodes);
     if (!is_whole) {
         kw_map_unref(map);
@@ -101,9 +101,9 @@ void kw_map_publish_tell(kw_client *client)
 kw_err kw_map_publish(void *arg, bool *has_news, kw_map *map)
 {
     kw_client *client = arg;
-    kw_gate_lock(&client->publishing);
+    kw_monitor_lock(&client->publishing);
     kw_err code = kw_map_publish_locked(client, has_news, map);
-    kw_gate_unlock(&client->publishing);
+    kw_monitor_unlock(&client->publishing);
     if (*has_news) {
         kw_map_publish_tell(client);
     }
@@ -112,7 +112,7 @@ kw_err kw_map_publish(void *arg, bool *has_news, kw_map *map)
 
 void kw_client_patch(kw_client *client, unsigned slot, const kw_endpoint *endpoint)
 {
-    kw_gate_lock(&client->publishing);
+    kw_monitor_lock(&client->publishing);
     kw_view *view = kw_client_view(client);
     kw_map *patched = NULL;
     bool has_news = false;
@@ -120,7 +120,7 @@ void kw_client_patch(kw_client *client, unsigned slot, const kw_endpoint *endpoi
     if (is_done && patched != NULL) {
         is_done = kw_map_publish_locked(client, &has_news, patched) == KW_OK;
     }
-    kw_gate_unlock(&client->publishing);
+    kw_monitor_unlock(&client->publishing);
     kw_view_unref(view);
     if (has_news) {
         kw_map_publish_tell(client);

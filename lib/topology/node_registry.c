@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "topology/node_registry.h"
 
-/* The seeds' nodes, made at first use; the gate is held. */
+/* The seeds' nodes, made at first use; the monitor is held. */
 static bool need_seeds(kw_client *client)
 {
     if (client->seeds != NULL) {
@@ -45,10 +45,10 @@ kw_node *kw_node_registry_find(const kw_client *client, const kw_endpoint *endpo
 
 kw_node *kw_client_known_node(kw_client *client, const kw_endpoint *endpoint)
 {
-    kw_gate_lock(&client->gate);
+    kw_monitor_lock(&client->monitor);
     kw_node *node = kw_node_registry_find(client, endpoint);
     node = node != NULL ? kw_node_ref(node) : NULL;
-    kw_gate_unlock(&client->gate);
+    kw_monitor_unlock(&client->monitor);
     return node;
 }
 
@@ -56,7 +56,7 @@ kw_node *kw_client_node(kw_client *client, const kw_endpoint *endpoint)
 {
     kw_node *replaced = NULL;
     bool is_in_map = false; /* a slot has moved to it meanwhile */
-    kw_gate_lock(&client->gate);
+    kw_monitor_lock(&client->monitor);
     kw_node *node = kw_node_registry_find(client, endpoint);
     if (node != NULL) {
         node = kw_node_ref(node);
@@ -76,7 +76,7 @@ kw_node *kw_client_node(kw_client *client, const kw_endpoint *endpoint)
             client->extra_at = (client->extra_at + 1) % KW_CLIENT_EXTRAS_MAX;
         }
     }
-    kw_gate_unlock(&client->gate);
+    kw_monitor_unlock(&client->monitor);
     if (replaced != NULL && !is_in_map) {
         kw_node_retire(replaced);
     }
@@ -93,7 +93,7 @@ size_t kw_node_registry_candidates(void *arg, kw_node **nodes, bool *is_seed, si
 {
     kw_client *client = arg;
     size_t n = 0;
-    kw_gate_lock(&client->gate);
+    kw_monitor_lock(&client->monitor);
     bool has_seeds = need_seeds(client);
     size_t seeds_n = has_seeds ? client->env.options.seeds_n : 0;
     size_t seeds_room = seeds_n < max / 2 ? seeds_n : max / 2;
@@ -107,7 +107,7 @@ size_t kw_node_registry_candidates(void *arg, kw_node **nodes, bool *is_seed, si
         nodes[n] = kw_node_ref(client->seeds[(start + i) % seeds_n]);
         is_seed[n++] = true;
     }
-    kw_gate_unlock(&client->gate);
+    kw_monitor_unlock(&client->monitor);
     return n;
 }
 
@@ -124,12 +124,12 @@ void kw_node_registry_sweep(kw_client *client, uint64_t now_ns)
     }
     kw_view_unref(view);
     kw_node *extras[KW_CLIENT_EXTRAS_MAX];
-    kw_gate_lock(&client->gate);
+    kw_monitor_lock(&client->monitor);
     kw_node **seeds = client->seeds; /* once made, they stay */
     for (size_t i = 0; i < KW_CLIENT_EXTRAS_MAX; i++) {
         extras[i] = client->extras[i] != NULL ? kw_node_ref(client->extras[i]) : NULL;
     }
-    kw_gate_unlock(&client->gate);
+    kw_monitor_unlock(&client->monitor);
     for (size_t i = 0; seeds != NULL && i < client->env.options.seeds_n; i++) {
         kw_node_sweep(seeds[i], now_ns);
     }

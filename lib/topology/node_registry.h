@@ -6,7 +6,7 @@
 
 #include "api/client.h"
 
-/* A known node, borrowed; NULL: none. The client's gate is held. */
+/* A known node, borrowed; NULL: none. The client's monitor is held. */
 kw_node *kw_node_registry_find(const kw_client *client, const kw_endpoint *endpoint);
 
 /* For the refresher, of which arg is the client: whom to ask for a map. */

@@ -37,10 +37,10 @@ static void take(kw_client *client, const kw_node *node, const kw_member *found)
 {
     kw_error error = KW_ERROR_INIT;
     bool has_news;
-    kw_gate_lock(&client->publishing);
+    kw_monitor_lock(&client->publishing);
     kw_err code = kw_ring_state_set_replicas(client->members, client, &error, &node->endpoint,
                                              found, &has_news);
-    kw_gate_unlock(&client->publishing);
+    kw_monitor_unlock(&client->publishing);
     if (has_news) {
         kw_map_publish_tell(client);
         kw_refresher_on_publish(&client->refresher);

@@ -7,11 +7,11 @@
 void kw_sentinel_groups_begin(kw_client *client)
 {
     bool has_groups = false;
-    kw_gate_lock(&client->publishing);
+    kw_monitor_lock(&client->publishing);
     for (size_t i = 0; i < client->members->ring_members.n; i++) {
         has_groups = has_groups || kw_member_is_group(&client->members->ring_members.members[i]);
     }
-    kw_gate_unlock(&client->publishing);
+    kw_monitor_unlock(&client->publishing);
     if (has_groups) {
         /* Stays, so that those that leave are forgotten by the next fetch. */
         atomic_store_explicit(&client->env.has_groups, true, memory_order_relaxed);
@@ -54,10 +54,10 @@ kw_err kw_sentinel_groups_list(void *arg, kw_ring_members *groups, uint64_t *ver
     kw_client *client = arg;
     kw_ring_members found = {NULL, 0, 0};
     kw_err code = KW_OK;
-    kw_gate_lock(&client->publishing);
+    kw_monitor_lock(&client->publishing);
     const kw_ring_state *members = client->members;
     if (members->commits_n == *version) {
-        kw_gate_unlock(&client->publishing);
+        kw_monitor_unlock(&client->publishing);
         return KW_OK;
     }
     for (size_t i = 0; code == KW_OK && i < members->ring_members.n; i++) {
@@ -73,7 +73,7 @@ kw_err kw_sentinel_groups_list(void *arg, kw_ring_members *groups, uint64_t *ver
         code = is_copied ? KW_OK : KW_ERR_NOMEM;
     }
     uint64_t commits_n = members->commits_n;
-    kw_gate_unlock(&client->publishing);
+    kw_monitor_unlock(&client->publishing);
     if (code != KW_OK) {
         kw_ring_members_fini(&found, &client->env.mem);
         return code;
@@ -87,9 +87,9 @@ void kw_sentinel_groups_found(void *arg, bool *has_news, const kw_member *group,
 {
     kw_client *client = arg;
     kw_error error = KW_ERROR_INIT;
-    kw_gate_lock(&client->publishing);
+    kw_monitor_lock(&client->publishing);
     kw_err code = kw_ring_state_set_group(client->members, client, &error, group, map, has_news);
-    kw_gate_unlock(&client->publishing);
+    kw_monitor_unlock(&client->publishing);
     if (*has_news) {
         kw_map_publish_tell(client);
         kw_refresher_on_publish(&client->refresher);

@@ -86,9 +86,9 @@ static void actor_lose(actor *self)
 
 static size_t locked(const size_t *value)
 {
-    kw_gate_lock(&stage.lane->gate);
+    kw_monitor_lock(&stage.lane->monitor);
     size_t n = *value;
-    kw_gate_unlock(&stage.lane->gate);
+    kw_monitor_unlock(&stage.lane->monitor);
     return n;
 }
 
@@ -99,26 +99,26 @@ static size_t queue_n(void)
 
 static size_t owners_n(void)
 {
-    kw_gate_lock(&stage.lane->gate);
+    kw_monitor_lock(&stage.lane->monitor);
     size_t n = stage.lane->conn != NULL ? stage.lane->conn->owners.count : 0;
-    kw_gate_unlock(&stage.lane->gate);
+    kw_monitor_unlock(&stage.lane->monitor);
     return n;
 }
 
 static uint64_t sleeps_n(void)
 {
-    kw_gate_lock(&stage.lane->gate);
+    kw_monitor_lock(&stage.lane->monitor);
     uint64_t n = stage.lane->sleeps_n;
-    kw_gate_unlock(&stage.lane->gate);
+    kw_monitor_unlock(&stage.lane->monitor);
     return n;
 }
 
 /* The next command does not wait for an answer to those before it. */
 static void open_gate(void)
 {
-    kw_gate_lock(&stage.lane->gate);
+    kw_monitor_lock(&stage.lane->monitor);
     stage.lane->batch_at = 0;
-    kw_gate_unlock(&stage.lane->gate);
+    kw_monitor_unlock(&stage.lane->monitor);
 }
 
 static void expect_right(unsigned number)

@@ -82,9 +82,9 @@ static void test_lane_closed_gate_makes_one_batch(void **state)
     hold_next(&recv_hold, KW_TEST_RECV, true, 0);
     actor_start(&first, 2, LONG_MS);
     WAIT_FOR(atomic_load(&recv_hold.is_held));
-    kw_gate_lock(&stage.lane->gate);
+    kw_monitor_lock(&stage.lane->monitor);
     stage.lane->trip_ns = 3600 * (uint64_t)1000000000; /* no time opens the gate */
-    kw_gate_unlock(&stage.lane->gate);
+    kw_monitor_unlock(&stage.lane->monitor);
     unsigned long before_n = sends_n();
     for (unsigned i = 0; i < OTHERS; i++) {
         actor_start(&others[i], 10 + i, LONG_MS);
