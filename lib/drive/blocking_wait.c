@@ -146,7 +146,7 @@ kw_err kw_blocking_wait_reply(kw_blocking_wait *self, kw_conn *conn, const kw_no
 }
 
 /* Waits on the lane in slices, and goes on with a fetch of the map in between. */
-static kw_err wait_stalled_on_lane(kw_blocking_wait *self, kw_node *node, kw_waiter *waiter,
+static kw_err wait_stalled_on_lane(kw_blocking_wait *self, kw_node *node, kw_lane_waiter *waiter,
                                    uint64_t until_ns)
 {
     uint64_t stall_ns = self->client->env.options.stall_ms * KW_NS_PER_MS;
@@ -168,7 +168,7 @@ static kw_err wait_stalled_on_lane(kw_blocking_wait *self, kw_node *node, kw_wai
     return code;
 }
 
-kw_err kw_blocking_wait_lane(kw_blocking_wait *self, kw_node *node, kw_waiter *waiter)
+kw_err kw_blocking_wait_lane(kw_blocking_wait *self, kw_node *node, kw_lane_waiter *waiter)
 {
     uint64_t until_ns = self->plan->deadline_ns;
     uint64_t patient_ns = sooner(until_ns, patient_until_ns(self));

@@ -34,7 +34,7 @@ kw_err kw_blocking_wait_reply(kw_blocking_wait *self, kw_conn *conn, const kw_no
                               kw_request *request);
 
 /* The same for a command on the node's lane; KW_OK when it has ended. */
-kw_err kw_blocking_wait_lane(kw_blocking_wait *self, kw_node *node, kw_waiter *waiter);
+kw_err kw_blocking_wait_lane(kw_blocking_wait *self, kw_node *node, kw_lane_waiter *waiter);
 
 /* Does what a REFRESH or a SLEEP step says; returns the next step. */
 kw_step kw_blocking_wait_step(kw_blocking_wait *self, const kw_step *step);

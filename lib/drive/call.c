@@ -13,9 +13,9 @@
 typedef struct call {
     kw_blocking_wait wait;
     kw_op op;
-    kw_waiter waiter; /* its request: the command; all else is of use on a lane only */
-    kw_node *node;    /* the last one sent to: a reference */
-    kw_conn *conn;    /* its own; NULL: none */
+    kw_lane_waiter waiter; /* its request: the command; all else is of use on a lane only */
+    kw_node *node;         /* the last one sent to: a reference */
+    kw_conn *conn;         /* its own; NULL: none */
     bool is_on_lane;
     bool was_ready; /* conn, when it was acquired */
 } call;
@@ -35,23 +35,23 @@ static kw_step on_reply(call *self)
 /* How the command left the lane. */
 static kw_step on_left_lane(call *self)
 {
-    kw_waiter *waiter = &self->waiter;
+    kw_lane_waiter *waiter = &self->waiter;
     uint64_t now_ns = self->wait.now_ns;
     switch (waiter->state) {
-    case KW_WAITER_ANSWERED:
+    case KW_LANE_WAITER_ANSWERED:
         return on_reply(self);
-    case KW_WAITER_UNREADY:
+    case KW_LANE_WAITER_UNREADY:
         if (!waiter->has_left) {
             kw_op_on_unsent(&self->op);
         }
         return kw_op_on_unready(&self->op, now_ns, waiter->code, waiter->has_left);
-    case KW_WAITER_BROKEN:
+    case KW_LANE_WAITER_BROKEN:
         return kw_driver_on_loss(self->wait.client, &self->op, self->node, now_ns, waiter->code,
                                  waiter->has_left);
-    case KW_WAITER_UNAVAILABLE:
-    case KW_WAITER_NEW:
-    case KW_WAITER_QUEUED:
-    case KW_WAITER_TAKEN:
+    case KW_LANE_WAITER_UNAVAILABLE:
+    case KW_LANE_WAITER_NEW:
+    case KW_LANE_WAITER_QUEUED:
+    case KW_LANE_WAITER_TAKEN:
         break;
     }
     kw_op_on_unsent(&self->op);
@@ -61,7 +61,7 @@ static kw_step on_left_lane(call *self)
 /* The wait on the lane has ended without a result: code says why. */
 static kw_step give_up_lane(call *self, kw_err code)
 {
-    kw_waiter *waiter = &self->waiter;
+    kw_lane_waiter *waiter = &self->waiter;
     if (kw_lane_abandon(&self->node->lane, waiter, self->wait.now_ns)) {
         return on_left_lane(self);
     }
@@ -137,7 +137,7 @@ static kw_step send_alone(call *self, bool is_asking)
 static kw_err submit(call *self, bool is_asking)
 {
     kw_blocking_wait *wait = &self->wait;
-    kw_waiter *waiter = &self->waiter;
+    kw_lane_waiter *waiter = &self->waiter;
     kw_request request = waiter->request;
     memset(waiter, 0, sizeof(*waiter));
     waiter->request = request;

@@ -27,11 +27,11 @@ void kw_ticket_loop_fini(kw_ticket_loop *ticket_loop)
 }
 
 /* Wakes who has slept longest, to take the work on. The monitor is held. */
-static void wake_first(kw_ticket_loop *ticket_loop, kw_wakes *wakes)
+static void wake_first(kw_ticket_loop *ticket_loop, kw_wake_list *wakes)
 {
     if (ticket_loop->seats.first != NULL) {
-        kw_parks_wake(&ticket_loop->seats, wakes, &ticket_loop->monitor, ticket_loop->seats.first,
-                      false);
+        kw_wait_queue_wake(&ticket_loop->seats, wakes, &ticket_loop->monitor,
+                           ticket_loop->seats.first, false);
     }
 }
 
@@ -43,17 +43,17 @@ static bool has_ended(const kw_ticket *ticket)
 void kw_ticket_loop_end(kw_ticket *ticket, kw_reply *reply, const kw_error *error)
 {
     kw_ticket_loop *ticket_loop = &ticket->client->ticket_loop;
-    kw_wakes wakes = {.n = 0};
+    kw_wake_list wakes = {.n = 0};
     kw_monitor_lock(&ticket_loop->monitor);
     atomic_fetch_sub_explicit(&ticket_loop->open_n, 1, memory_order_relaxed);
     atomic_store_explicit(&ticket->reply, reply, memory_order_relaxed);
     if (reply == NULL) {
         ticket->failure = *error;
     }
-    for (kw_park *park = ticket_loop->seats.first, *next; park != NULL; park = next) {
-        next = park->next;
-        if (((const kw_ticket_waiter *)park)->ticket == ticket) {
-            kw_parks_wake(&ticket_loop->seats, &wakes, &ticket_loop->monitor, park, true);
+    for (kw_sleeper *sleeper = ticket_loop->seats.first, *next; sleeper != NULL; sleeper = next) {
+        next = sleeper->next;
+        if (((const kw_ticket_waiter *)sleeper)->ticket == ticket) {
+            kw_wait_queue_wake(&ticket_loop->seats, &wakes, &ticket_loop->monitor, sleeper, true);
         }
     }
     bool is_abandoned = ticket->is_abandoned;
@@ -61,7 +61,7 @@ void kw_ticket_loop_end(kw_ticket *ticket, kw_reply *reply, const kw_error *erro
         atomic_store_explicit(&ticket->has_ended, true, memory_order_release);
     }
     kw_monitor_unlock(&ticket_loop->monitor);
-    kw_wakes_send(&wakes, &ticket_loop->monitor);
+    kw_wake_list_send(&wakes, &ticket_loop->monitor);
     if (is_abandoned) {
         kw_allocator mem = ticket->mem;
         kw_reply_free(reply);
@@ -80,7 +80,7 @@ static bool take_work(kw_ticket_loop *ticket_loop)
 }
 
 /* Gives the work back; somebody who sleeps takes it on. The monitor is held. */
-static void leave_work(kw_ticket_loop *ticket_loop, kw_wakes *wakes)
+static void leave_work(kw_ticket_loop *ticket_loop, kw_wake_list *wakes)
 {
     ticket_loop->is_worked = false;
     wake_first(ticket_loop, wakes);
@@ -104,7 +104,7 @@ static void work(kw_client *client, kw_loop *loop, uint64_t now_ns, uint64_t unt
 static void stop_work(kw_client *client, kw_loop *loop)
 {
     kw_ticket_loop *ticket_loop = &client->ticket_loop;
-    kw_wakes wakes = {.n = 0};
+    kw_wake_list wakes = {.n = 0};
     kw_monitor_lock(&ticket_loop->monitor);
     while (kw_loop_has_mail(loop)) {
         kw_monitor_unlock(&ticket_loop->monitor);
@@ -113,7 +113,7 @@ static void stop_work(kw_client *client, kw_loop *loop)
     }
     leave_work(ticket_loop, &wakes);
     kw_monitor_unlock(&ticket_loop->monitor);
-    kw_wakes_send(&wakes, &ticket_loop->monitor);
+    kw_wake_list_send(&wakes, &ticket_loop->monitor);
 }
 
 static bool is_closing(const kw_client *client)
@@ -175,19 +175,19 @@ static void wait_turn(kw_client *client, kw_ticket_waiter *seat, uint64_t now_ns
         stop_work(client, loop);
         return;
     }
-    kw_parks_add(&ticket_loop->seats, &seat->park);
+    kw_wait_queue_add(&ticket_loop->seats, &seat->sleeper);
     kw_monitor_unlock(&ticket_loop->monitor);
-    (void)kw_park_wait(&seat->park, &ticket_loop->monitor, until_ns - now_ns);
-    kw_wakes wakes = {.n = 0};
+    (void)kw_sleeper_wait(&seat->sleeper, &ticket_loop->monitor, until_ns - now_ns);
+    kw_wake_list wakes = {.n = 0};
     kw_monitor_lock(&ticket_loop->monitor);
-    kw_parks_remove(&ticket_loop->seats, &seat->park);
+    kw_wait_queue_remove(&ticket_loop->seats, &seat->sleeper);
     bool is_over =
         has_ended(seat->ticket) || is_closing(client) || kw_env_now(&client->env) >= until_ns;
     if (is_over && !ticket_loop->is_worked) {
         wake_first(ticket_loop, &wakes); /* the work was offered to this thread */
     }
     kw_monitor_unlock(&ticket_loop->monitor);
-    kw_wakes_send(&wakes, &ticket_loop->monitor);
+    kw_wake_list_send(&wakes, &ticket_loop->monitor);
 }
 
 kw_err kw_ticket_loop_wait(kw_client *client, const kw_ticket *ticket, uint64_t until_ns)
@@ -242,11 +242,11 @@ void kw_ticket_loop_tend(kw_client *client, uint64_t now_ns)
 
 void kw_ticket_loop_wake_all(kw_ticket_loop *ticket_loop)
 {
-    kw_wakes wakes = {.n = 0};
+    kw_wake_list wakes = {.n = 0};
     kw_monitor_lock(&ticket_loop->monitor);
     while (ticket_loop->seats.first != NULL) {
         wake_first(ticket_loop, &wakes);
     }
     kw_monitor_unlock(&ticket_loop->monitor);
-    kw_wakes_send(&wakes, &ticket_loop->monitor);
+    kw_wake_list_send(&wakes, &ticket_loop->monitor);
 }

@@ -4,7 +4,7 @@
 #ifndef DRIVE_TICKET_LOOP_H
 #define DRIVE_TICKET_LOOP_H
 
-#include "net/park.h"
+#include "net/wait_queue.h"
 
 #include "base/memory.h"
 
@@ -19,14 +19,14 @@ struct kw_loop;
 /* A thread that waits, in its own memory. */
 typedef struct kw_ticket_waiter kw_ticket_waiter;
 struct kw_ticket_waiter {
-    kw_park park; /* first: the list of those who sleep is one of parks */
+    kw_sleeper sleeper; /* first: the list of those who sleep is one of parks */
     const kw_ticket *ticket;
 };
 
 typedef struct kw_ticket_loop {
     kw_monitor monitor; /* guards all below, and what tickets say of themselves */
     bool is_worked;
-    kw_parks seats;               /* those who sleep */
+    kw_wait_queue seats;          /* those who sleep */
     atomic_size_t open_n;         /* tickets that have not ended */
     atomic_uint_fast64_t tend_ns; /* who passes by looks in, not before this */
     _Atomic(struct kw_loop *) loop;

@@ -45,7 +45,7 @@ static void count_calm(kw_lane *lane)
 }
 
 /* Puts the command on the connection, or in the queue. True: the caller is the writer. */
-static bool put(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, uint64_t now_ns)
+static bool put(kw_lane *lane, kw_lane_after *after, kw_lane_waiter *waiter, uint64_t now_ns)
 {
     bool may_write = kw_lane_may_write(lane, now_ns);
     if (may_write && lane->queue_head == NULL && lane->crowd_n < KW_LANE_CROWD_MIN) {
@@ -65,7 +65,7 @@ static bool put(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, uint64_t
     return true;
 }
 
-kw_err kw_lane_submit(kw_lane *lane, kw_error *error, kw_waiter *waiter, uint64_t now_ns,
+kw_err kw_lane_submit(kw_lane *lane, kw_error *error, kw_lane_waiter *waiter, uint64_t now_ns,
                       uint64_t until_ns)
 {
     kw_lane_after after;
@@ -83,7 +83,7 @@ kw_err kw_lane_submit(kw_lane *lane, kw_error *error, kw_waiter *waiter, uint64_
         kw_lane_take_reader_role(lane, waiter, now_ns);
     }
     waiter->is_opening = !lane->is_ready && !waiter->is_reader;
-    waiter->reads_first = waiter->is_reader && waiter->state == KW_WAITER_TAKEN;
+    waiter->reads_first = waiter->is_reader && waiter->state == KW_LANE_WAITER_TAKEN;
     if (waiter->reads_first) {
         lane->is_owed = true;
     }
@@ -94,16 +94,16 @@ kw_err kw_lane_submit(kw_lane *lane, kw_error *error, kw_waiter *waiter, uint64_
     return KW_OK;
 }
 
-static bool has_ended(const kw_waiter *waiter)
+static bool has_ended(const kw_lane_waiter *waiter)
 {
-    return waiter->state >= KW_WAITER_ANSWERED;
+    return waiter->state >= KW_LANE_WAITER_ANSWERED;
 }
 
 /* A waiter goes. Where nobody else is there, what is queued is sent: it is of those who look
  * for their replies later. The monitor is held. */
-static void leave(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, uint64_t now_ns)
+static void leave(kw_lane *lane, kw_lane_after *after, kw_lane_waiter *waiter, uint64_t now_ns)
 {
-    if (!lane->is_ready && waiter->state == KW_WAITER_TAKEN) {
+    if (!lane->is_ready && waiter->state == KW_LANE_WAITER_TAKEN) {
         return; /* who is part of a greeting stays until it is over */
     }
     kw_lane_leave_roles(lane, after, waiter, now_ns);
@@ -121,7 +121,7 @@ static kw_err check_end(const kw_lane *lane, uint64_t now_ns, uint64_t until_ns)
     return now_ns >= until_ns ? KW_ERR_TIMEOUT : KW_OK;
 }
 
-kw_err kw_lane_wait(kw_lane *lane, kw_waiter *waiter, uint64_t *now_ns, uint64_t until_ns)
+kw_err kw_lane_wait(kw_lane *lane, kw_lane_waiter *waiter, uint64_t *now_ns, uint64_t until_ns)
 {
     kw_lane_after after;
     kw_lane_after_init(&after);
@@ -152,7 +152,7 @@ kw_err kw_lane_wait(kw_lane *lane, kw_waiter *waiter, uint64_t *now_ns, uint64_t
 }
 
 /* What a command that was never sent has waited for. */
-static void tell_why_queued(const kw_lane *lane, kw_waiter *waiter)
+static void tell_why_queued(const kw_lane *lane, kw_lane_waiter *waiter)
 {
     if (lane->is_ready) {
         waiter->code = kw_error_set(waiter->failure, KW_ERR_QUEUE_TIMEOUT, KW_EFFECT_NONE,
@@ -182,26 +182,26 @@ static void end_useless(kw_lane *lane, kw_lane_after *after, uint64_t now_ns)
     }
 }
 
-bool kw_lane_abandon(kw_lane *lane, kw_waiter *waiter, uint64_t now_ns)
+bool kw_lane_abandon(kw_lane *lane, kw_lane_waiter *waiter, uint64_t now_ns)
 {
     kw_lane_after after;
     kw_lane_after_init(&after);
     kw_monitor_lock(&lane->monitor);
     bool is_over = has_ended(waiter);
-    if (waiter->state == KW_WAITER_TAKEN && !lane->is_ready && lane->conn != NULL &&
+    if (waiter->state == KW_LANE_WAITER_TAKEN && !lane->is_ready && lane->conn != NULL &&
         kw_conn_unqueue(lane->conn, &waiter->request, waiter->is_asking)) {
         tell_why_queued(lane, waiter);
-        waiter->state = KW_WAITER_NEW;
+        waiter->state = KW_LANE_WAITER_NEW;
     }
-    waiter->has_left = is_over ? waiter->has_left : waiter->state == KW_WAITER_TAKEN;
-    if (waiter->state == KW_WAITER_QUEUED) {
+    waiter->has_left = is_over ? waiter->has_left : waiter->state == KW_LANE_WAITER_TAKEN;
+    if (waiter->state == KW_LANE_WAITER_QUEUED) {
         kw_lane_dequeue(lane, waiter);
         tell_why_queued(lane, waiter);
-    } else if (waiter->state == KW_WAITER_TAKEN) {
+    } else if (waiter->state == KW_LANE_WAITER_TAKEN) {
         lane->tombstones_n += kw_fifo_forget(&lane->conn->owners, &waiter->request) ? 1 : 0;
     }
     if (!is_over) {
-        waiter->state = KW_WAITER_NEW;
+        waiter->state = KW_LANE_WAITER_NEW;
     }
     kw_lane_leave_roles(lane, &after, waiter, now_ns);
     end_useless(lane, &after, now_ns);

@@ -9,7 +9,7 @@
  *   as the writer, wakes one who sleeps; who buries a lost connection wakes all. A recv waits
  *   only where a reply is due; all other waits are cut into slices.
  * - A waiter may stay on its owner's stack. Others touch it with the monitor held, and not after
- *   its state says that it has ended and its park was told; abandon takes it off the lane.
+ *   its state says that it has ended and its sleeper was woken; abandon takes it off the lane.
  * - The connection changes only where nobody has a role. The writer gives its role back first
  *   and looks at is_wanted then, who wants something sets is_wanted first and looks at
  *   is_writing then: one of them sees the other. is_dying is told in the same way.
@@ -22,7 +22,7 @@
 #define NET_LANE_H
 
 #include "net/conn.h"
-#include "net/park.h"
+#include "net/wait_queue.h"
 #include "net/sync.h"
 
 #include <stdatomic.h>
@@ -32,25 +32,25 @@
 
 struct kw_node;
 
-typedef enum kw_waiter_state {
-    KW_WAITER_NEW,
-    KW_WAITER_QUEUED,      /* nothing of it has been handed to the connection */
-    KW_WAITER_TAKEN,       /* on the connection; it may have left */
-    KW_WAITER_ANSWERED,    /* request.reply is its owner's */
-    KW_WAITER_UNAVAILABLE, /* there is no connection: nothing was sent */
-    KW_WAITER_UNREADY,     /* lost with a greeting that was not answered: see has_left */
-    KW_WAITER_BROKEN       /* lost with its connection: see has_left */
-} kw_waiter_state;
+typedef enum kw_lane_waiter_state {
+    KW_LANE_WAITER_NEW,
+    KW_LANE_WAITER_QUEUED,      /* nothing of it has been handed to the connection */
+    KW_LANE_WAITER_TAKEN,       /* on the connection; it may have left */
+    KW_LANE_WAITER_ANSWERED,    /* request.reply is its owner's */
+    KW_LANE_WAITER_UNAVAILABLE, /* there is no connection: nothing was sent */
+    KW_LANE_WAITER_UNREADY,     /* lost with a greeting that was not answered: see has_left */
+    KW_LANE_WAITER_BROKEN       /* lost with its connection: see has_left */
+} kw_lane_waiter_state;
 
 /* One command on a lane, in memory that stays until it has ended or was abandoned. bytes,
  * is_asking, is_early and failure are set by its owner, all else is zero at first. */
-typedef struct kw_waiter kw_waiter;
-struct kw_waiter {
+typedef struct kw_lane_waiter kw_lane_waiter;
+struct kw_lane_waiter {
     kw_request request;
     bool is_asking;
     bool is_early;     /* may go with a greeting that is not answered yet */
     kw_error *failure; /* why it ended without a reply */
-    kw_waiter_state state;
+    kw_lane_waiter_state state;
     kw_err code;       /* of one that ended without a reply */
     bool has_left;     /* likewise: the whole command may have reached the server */
     uint64_t retry_ns; /* UNAVAILABLE: before this it is no use to come again */
@@ -58,9 +58,9 @@ struct kw_waiter {
     bool is_writer;    /* has the lane's role: the socket did not take everything */
     bool is_opening;   /* queued for a connection that another waiter opens */
     bool reads_first;  /* was sent, and has the reader's role: nothing else is to be done */
-    kw_park park;
-    kw_waiter *next; /* in the queue */
-    kw_waiter *before;
+    kw_sleeper sleeper;
+    kw_lane_waiter *next; /* in the queue */
+    kw_lane_waiter *before;
 };
 
 typedef struct kw_lane {
@@ -87,11 +87,11 @@ typedef struct kw_lane {
     atomic_uint_fast64_t stuck_at;    /* from here on nothing is sent; UINT64_MAX: a send is
                                          under way, or nothing waits */
     atomic_uint_fast64_t answered_at; /* end of the last command that was answered */
-    kw_waiter *queue_head;
-    kw_waiter *queue_tail;
+    kw_lane_waiter *queue_head;
+    kw_lane_waiter *queue_tail;
     size_t queue_n;
     size_t queue_len; /* bytes */
-    kw_parks parked;
+    kw_wait_queue sleepers;
     size_t admissions_n; /* threads that wait for room */
     uint64_t taken_n;    /* commands handed to the connection */
     uint64_t answered_n;
@@ -119,17 +119,17 @@ void kw_lane_fini(kw_lane *lane);
  * follows. Waits only for room, until until_ns. Failure: the lane does not know the waiter:
  * KW_ERR_QUEUE_TIMEOUT, KW_ERR_CANCELLED, or KW_ERR_BUSY (without a text) where replies are
  * overdue: a connection of its own serves the command better. */
-kw_err kw_lane_submit(kw_lane *lane, kw_error *error, kw_waiter *waiter, uint64_t now_ns,
+kw_err kw_lane_submit(kw_lane *lane, kw_error *error, kw_lane_waiter *waiter, uint64_t now_ns,
                       uint64_t until_ns);
 
 /* Waits until the command has ended (KW_OK). KW_ERR_TIMEOUT, KW_ERR_CANCELLED: it has not; it
  * stays on the lane until the next wait or kw_lane_abandon. *now_ns goes on. */
-kw_err kw_lane_wait(kw_lane *lane, kw_waiter *waiter, uint64_t *now_ns, uint64_t until_ns);
+kw_err kw_lane_wait(kw_lane *lane, kw_lane_waiter *waiter, uint64_t *now_ns, uint64_t until_ns);
 
 /* The owner does not wait any more: a command that was not taken is forgotten, the reply
  * of one that was will be dropped. has_left says which; code and failure, what one that was
  * not sent has waited for. True where it has ended before. */
-bool kw_lane_abandon(kw_lane *lane, kw_waiter *waiter, uint64_t now_ns);
+bool kw_lane_abandon(kw_lane *lane, kw_lane_waiter *waiter, uint64_t now_ns);
 
 /* The node left the map: what is queued ends, BROKEN and not sent. */
 void kw_lane_retire(kw_lane *lane, bool is_retired);

@@ -22,7 +22,7 @@ static bool is_late(const kw_lane *lane, uint64_t now_ns)
            lane->tombstones_n > TOMBSTONES_MAX;
 }
 
-static bool is_full(const kw_lane *lane, const kw_waiter *waiter)
+static bool is_full(const kw_lane *lane, const kw_lane_waiter *waiter)
 {
     size_t sent_n = lane->is_ready ? lane->conn->owners.count : 0;
     return lane->queue_n + sent_n >= COMMANDS_MAX ||
@@ -30,7 +30,7 @@ static bool is_full(const kw_lane *lane, const kw_waiter *waiter)
 }
 
 /* Waits for room, and reads meanwhile if nobody does. The monitor is held. */
-static kw_err admit(kw_lane *lane, kw_error *error, kw_waiter *waiter, uint64_t now_ns,
+static kw_err admit(kw_lane *lane, kw_error *error, kw_lane_waiter *waiter, uint64_t now_ns,
                     uint64_t until_ns)
 {
     kw_lane_after after;
@@ -55,7 +55,7 @@ static kw_err admit(kw_lane *lane, kw_error *error, kw_waiter *waiter, uint64_t 
     return KW_OK;
 }
 
-kw_err kw_lane_check_room(kw_lane *lane, kw_error *error, kw_waiter *waiter, uint64_t now_ns,
+kw_err kw_lane_check_room(kw_lane *lane, kw_error *error, kw_lane_waiter *waiter, uint64_t now_ns,
                           uint64_t until_ns)
 {
     if (is_late(lane, now_ns)) {

@@ -5,7 +5,8 @@
 
 /* Reads what nobody waits for, all that is there, so that none of it is taken for the next
  * reply; true where the connection is still good. The monitor is held, and left meanwhile. */
-static bool read_leftovers(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, uint64_t now_ns)
+static bool read_leftovers(kw_lane *lane, kw_lane_after *after, kw_lane_waiter *waiter,
+                           uint64_t now_ns)
 {
     const kw_conn *conn = lane->conn;
     uint64_t end_ns = now_ns + KW_LANE_LATE_NS;
@@ -27,7 +28,7 @@ static bool is_quiet(kw_lane *lane)
     return result;
 }
 
-void kw_lane_look(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, uint64_t now_ns)
+void kw_lane_look(kw_lane *lane, kw_lane_after *after, kw_lane_waiter *waiter, uint64_t now_ns)
 {
     if (now_ns <= lane->heard_ns + KW_LANE_FRESH_NS || !kw_lane_is_untended(lane) ||
         !lane->is_ready || !kw_lane_owes_nobody(lane)) {
@@ -57,7 +58,7 @@ void kw_lane_retire(kw_lane *lane, bool is_retired)
     if (is_retired) {
         kw_error failure = KW_ERROR_INIT;
         kw_error_set(&failure, KW_ERR_CLOSED, KW_EFFECT_NONE, "the node left the map");
-        kw_lane_end_queue(lane, &after, KW_WAITER_BROKEN, &failure, 0);
+        kw_lane_end_queue(lane, &after, KW_LANE_WAITER_BROKEN, &failure, 0);
         if (kw_lane_is_idle(lane)) {
             kw_lane_detach(lane, &after);
         }
@@ -93,7 +94,7 @@ void kw_lane_wake_all(kw_lane *lane)
     kw_lane_after after;
     kw_lane_after_init(&after);
     kw_monitor_lock(&lane->monitor);
-    while (lane->parked.first != NULL) {
+    while (lane->sleepers.first != NULL) {
         kw_lane_wake_first(lane, &after);
     }
     kw_monitor_wake_all(&lane->monitor);

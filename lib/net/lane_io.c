@@ -32,7 +32,7 @@ static void open_conn(kw_lane *lane, kw_lane_after *after, uint64_t *now_ns)
         *now_ns = kw_env_now(lane->env); /* a name may have been looked up */
         kw_monitor_lock(&lane->monitor);
         failure.code = code;
-        kw_lane_end_queue(lane, after, KW_WAITER_UNAVAILABLE, &failure, retry_ns);
+        kw_lane_end_queue(lane, after, KW_LANE_WAITER_UNAVAILABLE, &failure, retry_ns);
         return;
     }
     kw_monitor_lock(&lane->monitor);
@@ -44,13 +44,14 @@ static void open_conn(kw_lane *lane, kw_lane_after *after, uint64_t *now_ns)
 }
 
 /* The waiter's own command goes with the greeting where it may. */
-static kw_err send_early(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, uint64_t now_ns)
+static kw_err send_early(kw_lane *lane, kw_lane_after *after, kw_lane_waiter *waiter,
+                         uint64_t now_ns)
 {
     if (!waiter->is_early || !kw_conn_takes_requests(lane->conn)) {
         return KW_OK;
     }
     kw_monitor_lock(&lane->monitor);
-    bool is_taken = waiter->state == KW_WAITER_QUEUED && !lane->is_outdated;
+    bool is_taken = waiter->state == KW_LANE_WAITER_QUEUED && !lane->is_outdated;
     if (is_taken) {
         kw_lane_dequeue(lane, waiter);
         is_taken = kw_lane_take(lane, after, waiter, now_ns);
@@ -61,20 +62,20 @@ static kw_err send_early(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter,
 
 /* The waiter's own command was answered with the greeting. What came with it may make the
  * reply doubtful. The monitor is held. */
-static void end_early(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, kw_err code,
+static void end_early(kw_lane *lane, kw_lane_after *after, kw_lane_waiter *waiter, kw_err code,
                       const kw_error *failure)
 {
-    if (waiter->state != KW_WAITER_TAKEN || !waiter->request.is_done) {
+    if (waiter->state != KW_LANE_WAITER_TAKEN || !waiter->request.is_done) {
         return;
     }
     if (code == KW_ERR_DESYNC || code == KW_ERR_PROTOCOL) {
         kw_reply_free(waiter->request.reply);
         waiter->request.reply = NULL;
         waiter->has_left = true;
-        kw_lane_end(lane, after, waiter, KW_WAITER_BROKEN, failure);
+        kw_lane_end(lane, after, waiter, KW_LANE_WAITER_BROKEN, failure);
         return;
     }
-    waiter->state = KW_WAITER_ANSWERED;
+    waiter->state = KW_LANE_WAITER_ANSWERED;
     if (!kw_conn_has_sent(lane->conn, &waiter->request)) {
         kw_error early = KW_ERROR_INIT;
         kw_error_set(&early, KW_ERR_CLOSED, KW_EFFECT_MAYBE, KW_LANE_EARLY_ANSWER);
@@ -115,7 +116,7 @@ static kw_err poll_conn(const kw_lane *lane, kw_error *failure, short events, sh
 }
 
 /* Goes on with a connection that is being opened; nobody else touches it. */
-static void greet(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, uint64_t *now_ns,
+static void greet(kw_lane *lane, kw_lane_after *after, kw_lane_waiter *waiter, uint64_t *now_ns,
                   uint64_t until_ns)
 {
     kw_conn *conn = lane->conn;
@@ -189,14 +190,14 @@ static bool give(kw_lane *lane, kw_lane_after *after, kw_reply *reply, uint64_t 
 {
     kw_conn *conn = lane->conn;
     const kw_owner *owner = kw_fifo_peek(&conn->owners);
-    kw_waiter *waiter = (kw_waiter *)owner->request;
+    kw_lane_waiter *waiter = (kw_lane_waiter *)owner->request;
     if (waiter != NULL && waiter->request.end_at - waiter->request.bytes.len >= stuck_at) {
         return false;
     }
     lane->tombstones_n -= owner->kind == KW_OWNER_NOBODY ? 1 : 0;
     (void)kw_conn_give(conn, NULL, reply); /* there is an owner */
     if (waiter != NULL) {
-        waiter->state = KW_WAITER_ANSWERED;
+        waiter->state = KW_LANE_WAITER_ANSWERED;
         kw_lane_wake(lane, after, waiter);
     }
     return true;
@@ -257,8 +258,8 @@ static void deliver_all(kw_lane *lane, kw_lane_after *after, uint64_t now_ns)
 
 /* Reads a connection that is ready. A recv waits for a reply that is due, and for nothing
  * else: it would not notice what happens to the lane meanwhile. */
-static void read_ready(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, uint64_t *now_ns,
-                       uint64_t until_ns)
+static void read_ready(kw_lane *lane, kw_lane_after *after, kw_lane_waiter *waiter,
+                       uint64_t *now_ns, uint64_t until_ns)
 {
     kw_conn *conn = lane->conn;
     kw_error *failure = &lane->read_failure;
@@ -288,7 +289,7 @@ static void read_ready(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, u
     }
 }
 
-void kw_lane_read(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, uint64_t *now_ns,
+void kw_lane_read(kw_lane *lane, kw_lane_after *after, kw_lane_waiter *waiter, uint64_t *now_ns,
                   uint64_t until_ns)
 {
     if (lane->conn == NULL) {
@@ -300,7 +301,7 @@ void kw_lane_read(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, uint64
     }
 }
 
-void kw_lane_write(kw_lane *lane, kw_waiter *waiter, uint64_t *now_ns, uint64_t until_ns)
+void kw_lane_write(kw_lane *lane, kw_lane_waiter *waiter, uint64_t *now_ns, uint64_t until_ns)
 {
     short revents;
     kw_err code = poll_conn(lane, &lane->write_failure, POLLOUT, &revents, *now_ns, until_ns);

@@ -29,13 +29,13 @@ void kw_lane_unlock(kw_lane *lane, kw_lane_after *after, uint64_t now_ns)
         after->conn = NULL;
     }
     if (after->wakes.n > 0) {
-        kw_wakes_send(&after->wakes, &lane->monitor);
+        kw_wake_list_send(&after->wakes, &lane->monitor);
     }
 }
 
-void kw_lane_enqueue(kw_lane *lane, kw_waiter *waiter)
+void kw_lane_enqueue(kw_lane *lane, kw_lane_waiter *waiter)
 {
-    waiter->state = KW_WAITER_QUEUED;
+    waiter->state = KW_LANE_WAITER_QUEUED;
     waiter->next = NULL;
     waiter->before = lane->queue_tail;
     if (lane->queue_tail != NULL) {
@@ -48,7 +48,7 @@ void kw_lane_enqueue(kw_lane *lane, kw_waiter *waiter)
     lane->queue_len += waiter->request.bytes.len;
 }
 
-void kw_lane_dequeue(kw_lane *lane, kw_waiter *waiter)
+void kw_lane_dequeue(kw_lane *lane, kw_lane_waiter *waiter)
 {
     if (waiter->before != NULL) {
         waiter->before->next = waiter->next;
@@ -67,21 +67,22 @@ void kw_lane_dequeue(kw_lane *lane, kw_waiter *waiter)
     }
 }
 
-void kw_lane_wake(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter)
+void kw_lane_wake(kw_lane *lane, kw_lane_after *after, kw_lane_waiter *waiter)
 {
-    kw_parks_wake(&lane->parked, &after->wakes, &lane->monitor, &waiter->park,
-                  waiter->state >= KW_WAITER_ANSWERED);
+    kw_wait_queue_wake(&lane->sleepers, &after->wakes, &lane->monitor, &waiter->sleeper,
+                       waiter->state >= KW_LANE_WAITER_ANSWERED);
 }
 
 void kw_lane_wake_first(kw_lane *lane, kw_lane_after *after)
 {
-    if (lane->parked.first != NULL) {
-        kw_parks_wake(&lane->parked, &after->wakes, &lane->monitor, lane->parked.first, false);
+    if (lane->sleepers.first != NULL) {
+        kw_wait_queue_wake(&lane->sleepers, &after->wakes, &lane->monitor, lane->sleepers.first,
+                           false);
     }
 }
 
-void kw_lane_end(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, kw_waiter_state state,
-                 const kw_error *failure)
+void kw_lane_end(kw_lane *lane, kw_lane_after *after, kw_lane_waiter *waiter,
+                 kw_lane_waiter_state state, const kw_error *failure)
 {
     waiter->state = state;
     waiter->code = failure->code;
@@ -89,10 +90,10 @@ void kw_lane_end(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, kw_wait
     kw_lane_wake(lane, after, waiter);
 }
 
-void kw_lane_end_queue(kw_lane *lane, kw_lane_after *after, kw_waiter_state state,
+void kw_lane_end_queue(kw_lane *lane, kw_lane_after *after, kw_lane_waiter_state state,
                        const kw_error *failure, uint64_t retry_ns)
 {
-    kw_waiter *waiter;
+    kw_lane_waiter *waiter;
     while ((waiter = lane->queue_head) != NULL) {
         kw_lane_dequeue(lane, waiter);
         waiter->has_left = false;
@@ -101,14 +102,14 @@ void kw_lane_end_queue(kw_lane *lane, kw_lane_after *after, kw_waiter_state stat
     }
 }
 
-bool kw_lane_take(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, uint64_t now_ns)
+bool kw_lane_take(kw_lane *lane, kw_lane_after *after, kw_lane_waiter *waiter, uint64_t now_ns)
 {
     kw_conn *conn = lane->conn;
     size_t owners_n = conn->owners.count;
     if (!kw_conn_make_room(conn, waiter->request.bytes.len)) {
         kw_error failure = KW_ERROR_INIT;
         kw_error_set(&failure, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory to send a command");
-        kw_lane_end(lane, after, waiter, KW_WAITER_UNAVAILABLE, &failure);
+        kw_lane_end(lane, after, waiter, KW_LANE_WAITER_UNAVAILABLE, &failure);
         return false;
     }
     if (owners_n == 0) {
@@ -116,7 +117,7 @@ bool kw_lane_take(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, uint64
     }
     waiter->request.is_shared = true;
     (void)kw_conn_queue(conn, NULL, &waiter->request, waiter->is_asking); /* has its room */
-    waiter->state = KW_WAITER_TAKEN;
+    waiter->state = KW_LANE_WAITER_TAKEN;
     lane->taken_n += conn->owners.count - owners_n;
     if (lane->answered_n >= lane->mark_n) {
         lane->mark_n = lane->taken_n;
@@ -151,7 +152,7 @@ void kw_lane_take_queue(kw_lane *lane, kw_lane_after *after, uint64_t now_ns)
 {
     lane->batch_at = lane->taken_n;
     lane->sent_ns = now_ns;
-    kw_waiter *waiter;
+    kw_lane_waiter *waiter;
     while ((waiter = lane->queue_head) != NULL && lane->conn->out.len < BATCH_LEN) {
         kw_lane_dequeue(lane, waiter);
         (void)kw_lane_take(lane, after, waiter, now_ns);
@@ -219,11 +220,11 @@ void kw_lane_fail_all(kw_lane *lane, kw_lane_after *after)
         atomic_load(&lane->is_writing)) {
         return;
     }
-    kw_waiter_state state = lane->is_ready ? KW_WAITER_BROKEN : KW_WAITER_UNREADY;
+    kw_lane_waiter_state state = lane->is_ready ? KW_LANE_WAITER_BROKEN : KW_LANE_WAITER_UNREADY;
     kw_owner owner;
     while (kw_fifo_pop(&conn->owners, &owner)) {
         if (owner.kind == KW_OWNER_REQUEST) {
-            kw_waiter *waiter = (kw_waiter *)owner.request;
+            kw_lane_waiter *waiter = (kw_lane_waiter *)owner.request;
             waiter->has_left = kw_conn_has_sent(conn, owner.request);
             kw_lane_end(lane, after, waiter, state, &lane->death);
             set_death_behind(lane);
@@ -231,7 +232,8 @@ void kw_lane_fail_all(kw_lane *lane, kw_lane_after *after)
     }
     set_death_behind(lane);
     set_death_unsent(lane);
-    kw_lane_end_queue(lane, after, lane->is_ready ? KW_WAITER_BROKEN : KW_WAITER_UNAVAILABLE,
+    kw_lane_end_queue(lane, after,
+                      lane->is_ready ? KW_LANE_WAITER_BROKEN : KW_LANE_WAITER_UNAVAILABLE,
                       &lane->death, 0);
     conn->state = KW_CONN_DEAD;
     kw_lane_detach(lane, after);

@@ -22,7 +22,7 @@ typedef struct kw_lane_after {
     kw_conn *conn; /* to be given back to the node; NULL: none */
     bool was_ready;
     kw_error failure; /* where it was not; KW_OK: it may still become so */
-    kw_wakes wakes;
+    kw_wake_list wakes;
 } kw_lane_after;
 
 static inline bool kw_lane_is_closing(const kw_lane *lane)
@@ -41,26 +41,26 @@ void kw_lane_unlock(kw_lane *lane, kw_lane_after *after, uint64_t now_ns);
 
 /* The monitor is held in all that follow, but where they say otherwise. */
 
-void kw_lane_enqueue(kw_lane *lane, kw_waiter *waiter);
-void kw_lane_dequeue(kw_lane *lane, kw_waiter *waiter);
+void kw_lane_enqueue(kw_lane *lane, kw_lane_waiter *waiter);
+void kw_lane_dequeue(kw_lane *lane, kw_lane_waiter *waiter);
 
 /* Wakes the waiter where it sleeps. */
-void kw_lane_wake(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter);
+void kw_lane_wake(kw_lane *lane, kw_lane_after *after, kw_lane_waiter *waiter);
 
 /* Wakes who has slept longest, to take on what is to be done. */
 void kw_lane_wake_first(kw_lane *lane, kw_lane_after *after);
 
 /* Ends a command that has no reply. The waiter may be gone after it. */
-void kw_lane_end(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, kw_waiter_state state,
-                 const kw_error *failure);
+void kw_lane_end(kw_lane *lane, kw_lane_after *after, kw_lane_waiter *waiter,
+                 kw_lane_waiter_state state, const kw_error *failure);
 
 /* Ends everything that is queued. */
-void kw_lane_end_queue(kw_lane *lane, kw_lane_after *after, kw_waiter_state state,
+void kw_lane_end_queue(kw_lane *lane, kw_lane_after *after, kw_lane_waiter_state state,
                        const kw_error *failure, uint64_t retry_ns);
 
 /* Hands the command to the connection; the caller has the writer's role. False, and it has
  * ended, when there is no memory. */
-bool kw_lane_take(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, uint64_t now_ns);
+bool kw_lane_take(kw_lane *lane, kw_lane_after *after, kw_lane_waiter *waiter, uint64_t now_ns);
 
 /* True where what is queued may be sent now, by whoever asks. That is the gate which makes
  * batches. */
@@ -93,41 +93,44 @@ bool kw_lane_is_idle(const kw_lane *lane);
 /* Nobody waits for any of the replies that the connection is still to bring. */
 bool kw_lane_owes_nobody(const kw_lane *lane);
 
-void kw_lane_take_reader_role(kw_lane *lane, kw_waiter *waiter, uint64_t now_ns);
+void kw_lane_take_reader_role(kw_lane *lane, kw_lane_waiter *waiter, uint64_t now_ns);
 
 /* Gives back what roles the waiter has; somebody who waits takes them on. */
-void kw_lane_leave_roles(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, uint64_t now_ns);
+void kw_lane_leave_roles(kw_lane *lane, kw_lane_after *after, kw_lane_waiter *waiter,
+                         uint64_t now_ns);
 
 /* Those whose replies came together will be back at once: lets them queue their commands
  * first. The caller has the writer's role. The monitor is left meanwhile. */
 void kw_lane_gather(kw_lane *lane, kw_lane_after *after, uint64_t now_ns);
 
 /* Sends what is queued, where that is allowed. The monitor is left meanwhile. */
-void kw_lane_send_queue(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, uint64_t now_ns);
+void kw_lane_send_queue(kw_lane *lane, kw_lane_after *after, kw_lane_waiter *waiter,
+                        uint64_t now_ns);
 
 /* One turn of a waiter: as reader or writer, or asleep while others do the work; the monitor is
  * left meanwhile. False where it has ended, as seen without the monitor: then that is not held. */
-bool kw_lane_step(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, uint64_t *now_ns,
+bool kw_lane_step(kw_lane *lane, kw_lane_after *after, kw_lane_waiter *waiter, uint64_t *now_ns,
                   uint64_t until_ns);
 
 /* Takes leave of a connection that is lost, or outdated. */
-void kw_lane_detach_lost(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, uint64_t now_ns);
+void kw_lane_detach_lost(kw_lane *lane, kw_lane_after *after, kw_lane_waiter *waiter,
+                         uint64_t now_ns);
 
 /* Waits for room, and reads meanwhile if nobody does. The monitor is left meanwhile. */
-kw_err kw_lane_check_room(kw_lane *lane, kw_error *error, kw_waiter *waiter, uint64_t now_ns,
+kw_err kw_lane_check_room(kw_lane *lane, kw_error *error, kw_lane_waiter *waiter, uint64_t now_ns,
                           uint64_t until_ns);
 
 /* Before the first command after a silence: is the connection still good? The monitor is left
  * meanwhile. */
-void kw_lane_look(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, uint64_t now_ns);
+void kw_lane_look(kw_lane *lane, kw_lane_after *after, kw_lane_waiter *waiter, uint64_t now_ns);
 
 /* One turn of the waiter that has the reader's role: waits at most until until_ns, opens,
  * greets or reads, and gives replies to their owners. The monitor is not held before, and is
  * held after it. */
-void kw_lane_read(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, uint64_t *now_ns,
+void kw_lane_read(kw_lane *lane, kw_lane_after *after, kw_lane_waiter *waiter, uint64_t *now_ns,
                   uint64_t until_ns);
 
 /* One turn of a waiter that has the writer's role only. Gate as above. */
-void kw_lane_write(kw_lane *lane, kw_waiter *waiter, uint64_t *now_ns, uint64_t until_ns);
+void kw_lane_write(kw_lane *lane, kw_lane_waiter *waiter, uint64_t *now_ns, uint64_t until_ns);
 
 #endif

@@ -31,7 +31,7 @@ bool kw_lane_owes_nobody(const kw_lane *lane)
     return true;
 }
 
-void kw_lane_take_reader_role(kw_lane *lane, kw_waiter *waiter, uint64_t now_ns)
+void kw_lane_take_reader_role(kw_lane *lane, kw_lane_waiter *waiter, uint64_t now_ns)
 {
     if (now_ns > lane->left_ns + KW_LANE_FRESH_NS) {
         lane->heard_ns = now_ns; /* nobody has listened */
@@ -41,7 +41,7 @@ void kw_lane_take_reader_role(kw_lane *lane, kw_waiter *waiter, uint64_t now_ns)
     waiter->is_reader = true;
 }
 
-static void take_roles(kw_lane *lane, kw_waiter *waiter, uint64_t now_ns)
+static void take_roles(kw_lane *lane, kw_lane_waiter *waiter, uint64_t now_ns)
 {
     if (!lane->is_reading) {
         kw_lane_take_reader_role(lane, waiter, now_ns);
@@ -58,10 +58,11 @@ static void take_roles(kw_lane *lane, kw_waiter *waiter, uint64_t now_ns)
 static bool is_forsaken(const kw_lane *lane)
 {
     return kw_lane_is_untended(lane) && !lane->is_ready && lane->queue_head == NULL &&
-           lane->parked.first == NULL && kw_lane_owes_nobody(lane);
+           lane->sleepers.first == NULL && kw_lane_owes_nobody(lane);
 }
 
-void kw_lane_leave_roles(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, uint64_t now_ns)
+void kw_lane_leave_roles(kw_lane *lane, kw_lane_after *after, kw_lane_waiter *waiter,
+                         uint64_t now_ns)
 {
     if (waiter->is_writer) {
         waiter->is_writer = false;
@@ -94,7 +95,8 @@ void kw_lane_gather(kw_lane *lane, kw_lane_after *after, uint64_t now_ns)
     }
 }
 
-void kw_lane_send_queue(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, uint64_t now_ns)
+void kw_lane_send_queue(kw_lane *lane, kw_lane_after *after, kw_lane_waiter *waiter,
+                        uint64_t now_ns)
 {
     while (lane->queue_head != NULL && kw_lane_may_write(lane, now_ns)) {
         atomic_store(&lane->is_writing, true);
@@ -106,7 +108,7 @@ void kw_lane_send_queue(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, 
     }
 }
 
-bool kw_lane_step(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, uint64_t *now_ns,
+bool kw_lane_step(kw_lane *lane, kw_lane_after *after, kw_lane_waiter *waiter, uint64_t *now_ns,
                   uint64_t until_ns)
 {
     if (!atomic_load(&lane->is_dying)) {
@@ -124,29 +126,30 @@ bool kw_lane_step(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, uint64
         kw_lane_write(lane, waiter, now_ns, until_ns);
         return true;
     }
-    kw_parks_add(&lane->parked, &waiter->park);
+    kw_wait_queue_add(&lane->sleepers, &waiter->sleeper);
     lane->sleeps_n++;
     kw_lane_unlock(lane, after, *now_ns);
-    if (kw_park_wait(&waiter->park, &lane->monitor, until_ns - *now_ns)) {
+    if (kw_sleeper_wait(&waiter->sleeper, &lane->monitor, until_ns - *now_ns)) {
         *now_ns = kw_env_now(lane->env);
         return false;
     }
     *now_ns = kw_env_now(lane->env);
     kw_monitor_lock(&lane->monitor);
-    kw_parks_remove(&lane->parked, &waiter->park);
+    kw_wait_queue_remove(&lane->sleepers, &waiter->sleeper);
     return true;
 }
 
 /* True where all commands of a connection that takes no more are answered, and no other thread
  * has a role on it. */
-static bool is_drained(const kw_lane *lane, const kw_waiter *waiter)
+static bool is_drained(const kw_lane *lane, const kw_lane_waiter *waiter)
 {
     return lane->is_outdated && lane->is_ready && lane->conn->owners.count == 0 &&
            lane->is_reading == waiter->is_reader && !atomic_load(&lane->is_writing) &&
            !lane->has_rest && !atomic_load(&lane->is_dying);
 }
 
-void kw_lane_detach_lost(kw_lane *lane, kw_lane_after *after, kw_waiter *waiter, uint64_t now_ns)
+void kw_lane_detach_lost(kw_lane *lane, kw_lane_after *after, kw_lane_waiter *waiter,
+                         uint64_t now_ns)
 {
     if (atomic_load(&lane->is_dying)) {
         kw_lane_leave_roles(lane, after, waiter, now_ns);

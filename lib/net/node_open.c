@@ -77,7 +77,7 @@ static kw_err park(kw_node *node, kw_conn *conn, kw_error *error, uint64_t now_n
     return code;
 }
 
-/* Opens a connection for the caller, or goes on with one that was parked; the lock is
+/* Opens a connection for the caller, or goes on with one that was sleepers; the lock is
  * not held. */
 kw_err kw_pool_open_conn(kw_node *node, kw_conn **conn, kw_error *error, uint64_t *retry_ns,
                          const kw_node_wish *wish)

@@ -76,7 +76,7 @@ static kw_err wait_somehow(kw_test_rider *rider, uint64_t *now_ns, uint64_t unti
 
 static outcome outcome_of(crowd *it, const kw_test_rider *rider)
 {
-    if (rider->waiter.state == KW_WAITER_ANSWERED) {
+    if (rider->waiter.state == KW_LANE_WAITER_ANSWERED) {
         atomic_fetch_add(&it->wrong_n, !kw_test_rider_is_right(rider));
         return ANSWERED;
     }
@@ -85,7 +85,7 @@ static outcome outcome_of(crowd *it, const kw_test_rider *rider)
 
 static outcome ride(crowd *it, kw_test_rider *rider, unsigned wait_ms)
 {
-    kw_waiter *waiter = &rider->waiter;
+    kw_lane_waiter *waiter = &rider->waiter;
     uint64_t now_ns = kw_test_now_ns();
     uint64_t until_ns = now_ns + ns_of(wait_ms);
     kw_err code = kw_lane_submit(stage.lane, &rider->failure, waiter, now_ns, until_ns);
@@ -95,7 +95,7 @@ static outcome ride(crowd *it, kw_test_rider *rider, unsigned wait_ms)
     kw_test_strain_delay(&stage.strain);
     code = wait_somehow(rider, &now_ns, until_ns);
     if (code == KW_OK) {
-        bool is_lost = wait_ms == LONG_MS && waiter->state != KW_WAITER_ANSWERED;
+        bool is_lost = wait_ms == LONG_MS && waiter->state != KW_LANE_WAITER_ANSWERED;
         atomic_fetch_add(&it->lost_n, is_lost);
         return outcome_of(it, rider);
     }

@@ -245,7 +245,7 @@ static void test_lane_doubtful_reply_of_an_early_command_is_dropped(void **state
     kw_test_rider *rider = kw_test_rider_new(1);
     rider->waiter.is_early = true;
     assert_int_equal(kw_test_rider_run(&stage, rider, LONG_MS), KW_OK);
-    assert_int_equal(rider->waiter.state, KW_WAITER_BROKEN);
+    assert_int_equal(rider->waiter.state, KW_LANE_WAITER_BROKEN);
     assert_int_equal(rider->waiter.code, KW_ERR_DESYNC);
     assert_true(rider->waiter.has_left);
     assert_null(rider->waiter.request.reply);
@@ -265,7 +265,7 @@ static void test_lane_answer_to_half_a_command_ends_the_connection(void **state)
     kw_test_sleep_ms(5);
     kw_fake_push(stage.fake, "+early\r\n", 8);
     WAIT_FOR(atomic_load(&first.is_over));
-    assert_int_equal(first.rider->waiter.state, KW_WAITER_ANSWERED);
+    assert_int_equal(first.rider->waiter.state, KW_LANE_WAITER_ANSWERED);
     actor_end(&first);
     atomic_store(&stage.strain.room, SIZE_MAX);
     assert_null(stage.lane->conn);
@@ -289,7 +289,7 @@ static void test_lane_writer_sees_that_it_was_answered_early(void **state)
     atomic_store(&stage.is_mute, false);
     atomic_store(&send_hold.is_released, true);
     WAIT_FOR(atomic_load(&writer.is_over));
-    assert_int_equal(writer.rider->waiter.state, KW_WAITER_ANSWERED);
+    assert_int_equal(writer.rider->waiter.state, KW_LANE_WAITER_ANSWERED);
     actor_end(&reader);
     actor_end(&writer);
     assert_null(stage.lane->conn);
@@ -309,7 +309,7 @@ static void test_lane_answer_to_an_unsent_command_is_dropped(void **state)
     kw_test_sleep_ms(20);
     kw_fake_push(stage.fake, "+wrong\r\n", 8);
     WAIT_FOR(atomic_load(&first.is_over));
-    assert_int_equal(first.rider->waiter.state, KW_WAITER_BROKEN);
+    assert_int_equal(first.rider->waiter.state, KW_LANE_WAITER_BROKEN);
     assert_false(first.rider->waiter.has_left);
     assert_null(first.rider->waiter.request.reply);
     actor_end(&first);

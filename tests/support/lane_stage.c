@@ -98,7 +98,7 @@ static const char *find_lane_leftover(const kw_lane *lane)
     if (lane->queue_head != NULL || lane->queue_n != 0 || lane->queue_len != 0) {
         return "a command in the queue";
     }
-    if (lane->parked.first != NULL) {
+    if (lane->sleepers.first != NULL) {
         return "a sleeper";
     }
     if (lane->is_reading || atomic_load(&lane->is_writing)) {

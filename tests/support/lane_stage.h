@@ -37,7 +37,7 @@ const char *kw_test_stage_find_leftover(kw_test_stage *stage);
 
 /* One command; on the heap, so that a touch after its end is seen. */
 typedef struct kw_test_rider {
-    kw_waiter waiter;
+    kw_lane_waiter waiter;
     kw_error failure;
     unsigned number;
     char bytes[64];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Park: threads sleep, and others wake them. */
-#ifndef NET_PARK_H
-#define NET_PARK_H
+/* Wait queue: threads sleep, and others wake them. */
+#ifndef NET_WAIT_QUEUE_H
+#define NET_WAIT_QUEUE_H
 
 #include "net/sync.h"
 
@@ -11,47 +11,47 @@
 #include <stdint.h>
 
 /* In the sleeper's memory; starts as zero. All parks of one kw_monitor belong together. */
-typedef struct kw_park kw_park;
-struct kw_park {
+typedef struct kw_sleeper kw_sleeper;
+struct kw_sleeper {
     atomic_uint word;
     bool is_listed;
-    kw_park *next;
-    kw_park *before;
+    kw_sleeper *next;
+    kw_sleeper *before;
 };
 
 /* Those who sleep, the first one first; starts as zero. Its monitor is held in what follows. */
-typedef struct kw_parks {
-    kw_park *first;
-    kw_park *last;
-} kw_parks;
+typedef struct kw_wait_queue {
+    kw_sleeper *first;
+    kw_sleeper *last;
+} kw_wait_queue;
 
 /* The thread is going to sleep. */
-void kw_parks_add(kw_parks *parks, kw_park *park);
+void kw_wait_queue_add(kw_wait_queue *queue, kw_sleeper *sleeper);
 
 /* It is awake again; nothing where a wake has taken it out already. */
-void kw_parks_remove(kw_parks *parks, kw_park *park);
+void kw_wait_queue_remove(kw_wait_queue *queue, kw_sleeper *sleeper);
 
 /* Sleeps until woken or for wait_ns of real time; the monitor is not held. True where the wake
  * was the last one: then all that the waker wrote before it is seen, and nobody else writes
  * any more. May return for no reason. */
-bool kw_park_wait(kw_park *park, kw_monitor *monitor, uint64_t wait_ns);
+bool kw_sleeper_wait(kw_sleeper *sleeper, kw_monitor *monitor, uint64_t wait_ns);
 
 /* More sleepers than this are woken with the monitor held. */
-#define KW_WAKES_MAX 64
+#define KW_WAKE_LIST_MAX 64
 
 /* Wakes that are collected with the monitor held and sent without it, so that no sleeper wakes
  * up only to wait for the monitor. */
-typedef struct kw_wakes {
+typedef struct kw_wake_list {
     size_t n;
-    kw_park *parks[KW_WAKES_MAX]; /* addresses only: the sleepers may be gone by now */
-} kw_wakes;
+    kw_sleeper *parks[KW_WAKE_LIST_MAX]; /* addresses only: the sleepers may be gone by now */
+} kw_wake_list;
 
 /* Wakes it where it sleeps, with the monitor held; from here on the sleeper may be gone. is_last:
  * what it waits for is there. */
-void kw_parks_wake(kw_parks *parks, kw_wakes *wakes, kw_monitor *monitor, kw_park *park,
-                   bool is_last);
+void kw_wait_queue_wake(kw_wait_queue *queue, kw_wake_list *wakes, kw_monitor *monitor,
+                        kw_sleeper *sleeper, bool is_last);
 
 /* The monitor is not held. */
-void kw_wakes_send(kw_wakes *wakes, kw_monitor *monitor);
+void kw_wake_list_send(kw_wake_list *wakes, kw_monitor *monitor);
 
 #endif
