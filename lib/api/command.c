@@ -3,7 +3,7 @@
 
 #include "api/args.h"
 #include "drive/call.h"
-#include "drive/durable.h"
+#include "drive/wait_acks.h"
 #include "drive/plan_ring.h"
 #include "drive/token.h"
 #include "base/error.h"
@@ -43,7 +43,7 @@ static kw_reply *run(kw_client *client, kw_error *error, const kw_plan *plan,
     const kw_bytes *argv = task->argv;
     size_t argc = task->argc;
     bool is_all = plan->kind == KW_PLAN_ALL_PRIMARIES || plan->kind == KW_PLAN_ALL_NODES;
-    bool is_durable = kw_durable_is_wanted(plan, task->options);
+    bool is_durable = kw_wait_acks_is_wanted(plan, task->options);
     if (is_durable && (is_all || plan->kind == KW_PLAN_SPLIT)) {
         kw_error_set(error, KW_ERR_UNSUPPORTED, KW_EFFECT_NONE,
                      "acks are for a command to one node, and %s goes to several; acks = "
@@ -66,7 +66,7 @@ static kw_reply *run(kw_client *client, kw_error *error, const kw_plan *plan,
         kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory to encode %s", plan->name);
     } else {
         kw_bytes bytes = {encoded.data, encoded.len};
-        reply = is_durable  ? kw_durable_run(client, error, plan, task->options, &encoded)
+        reply = is_durable  ? kw_wait_acks_run(client, error, plan, task->options, &encoded)
                 : has_token ? kw_token_run(client, error, plan, task->options, &encoded)
                 : is_all    ? kw_call_run_all(client, error, plan, bytes)
                             : kw_call_run(client, error, plan, bytes);

@@ -87,8 +87,8 @@ static kw_err check(const kw_session *session, kw_error *error)
 static kw_reply *send_args(kw_session *session, kw_error *error, const kw_bytes *argv, size_t argc)
 {
     kw_plan plan;
-    kw_bond bond;
-    if (kw_session_plan(&plan, &bond, session, error, argv, argc) != KW_OK) {
+    kw_session_effect effect;
+    if (kw_session_plan(&plan, &effect, session, error, argv, argc) != KW_OK) {
         return NULL;
     }
     char space[ENCODED_INLINE];
@@ -97,7 +97,7 @@ static kw_reply *send_args(kw_session *session, kw_error *error, const kw_bytes 
     kw_reply *reply = NULL;
     if (kw_resp_append(&encoded, argv, argc)) {
         kw_bytes bytes = {encoded.data, encoded.len};
-        reply = kw_session_run(session, error, &plan, bond, bytes);
+        reply = kw_session_run(session, error, &plan, effect, bytes);
     } else {
         kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory to encode %s", plan.name);
     }

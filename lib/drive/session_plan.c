@@ -16,47 +16,47 @@
 
 typedef struct bond_row {
     const char *name;
-    kw_bond bond;
+    kw_session_effect effect;
 } bond_row;
 
 /* Of the commands that bind their connection (KW_COMMAND_SESSION), those that leave one
  * request one reply. The others are refused. */
 static const bond_row bond_rows[] = {
-    {"MULTI", KW_BOND_MULTI},
-    {"EXEC", KW_BOND_EXEC},
-    {"DISCARD", KW_BOND_DISCARD},
-    {"WATCH", KW_BOND_WATCH},
-    {"UNWATCH", KW_BOND_UNWATCH},
-    {"WAIT", KW_BOND_WAIT},
-    {"WAITAOF", KW_BOND_WAIT},
-    {"ASKING", KW_BOND_SETTING},
-    {"CLIENT CACHING", KW_BOND_SETTING},
-    {"CLIENT CAPA", KW_BOND_SETTING},
-    {"CLIENT IMPORT-SOURCE", KW_BOND_SETTING},
-    {"CLIENT NO-EVICT", KW_BOND_SETTING},
-    {"CLIENT NO-TOUCH", KW_BOND_SETTING},
-    {"CLIENT SETINFO", KW_BOND_SETTING},
-    {"CLIENT SETNAME", KW_BOND_SETTING},
-    {"CLIENT TRACKING", KW_BOND_SETTING}, /* to another connection, with RESP2 */
-    {"READONLY", KW_BOND_SETTING},
-    {"READWRITE", KW_BOND_SETTING},
-    {"SELECT", KW_BOND_SETTING},
+    {"MULTI", KW_SESSION_EFFECT_MULTI},
+    {"EXEC", KW_SESSION_EFFECT_EXEC},
+    {"DISCARD", KW_SESSION_EFFECT_DISCARD},
+    {"WATCH", KW_SESSION_EFFECT_WATCH},
+    {"UNWATCH", KW_SESSION_EFFECT_UNWATCH},
+    {"WAIT", KW_SESSION_EFFECT_WAIT},
+    {"WAITAOF", KW_SESSION_EFFECT_WAIT},
+    {"ASKING", KW_SESSION_EFFECT_SETTING},
+    {"CLIENT CACHING", KW_SESSION_EFFECT_SETTING},
+    {"CLIENT CAPA", KW_SESSION_EFFECT_SETTING},
+    {"CLIENT IMPORT-SOURCE", KW_SESSION_EFFECT_SETTING},
+    {"CLIENT NO-EVICT", KW_SESSION_EFFECT_SETTING},
+    {"CLIENT NO-TOUCH", KW_SESSION_EFFECT_SETTING},
+    {"CLIENT SETINFO", KW_SESSION_EFFECT_SETTING},
+    {"CLIENT SETNAME", KW_SESSION_EFFECT_SETTING},
+    {"CLIENT TRACKING", KW_SESSION_EFFECT_SETTING}, /* to another connection, with RESP2 */
+    {"READONLY", KW_SESSION_EFFECT_SETTING},
+    {"READWRITE", KW_SESSION_EFFECT_SETTING},
+    {"SELECT", KW_SESSION_EFFECT_SETTING},
 };
 
-static kw_bond bond_of(const char *name, unsigned flags)
+static kw_session_effect bond_of(const char *name, unsigned flags)
 {
     if ((flags & KW_COMMAND_REFUSED) != 0) {
-        return KW_BOND_REFUSED;
+        return KW_SESSION_EFFECT_REFUSED;
     }
     if ((flags & KW_COMMAND_SESSION) == 0) {
-        return KW_BOND_NONE;
+        return KW_SESSION_EFFECT_NONE;
     }
     for (size_t i = 0; i < sizeof(bond_rows) / sizeof(bond_rows[0]); i++) {
         if (strcmp(name, bond_rows[i].name) == 0) {
-            return bond_rows[i].bond;
+            return bond_rows[i].effect;
         }
     }
-    return KW_BOND_REFUSED;
+    return KW_SESSION_EFFECT_REFUSED;
 }
 
 /* Everything goes to the owner of the session's slot. */
@@ -198,28 +198,29 @@ static kw_err refuse(const kw_plan *plan, kw_error *error)
                         plan->name);
 }
 
-kw_err kw_session_plan(kw_plan *plan, kw_bond *bond, const kw_session *session, kw_error *error,
-                       const kw_bytes *argv, size_t argc)
+kw_err kw_session_plan(kw_plan *plan, kw_session_effect *effect, const kw_session *session,
+                       kw_error *error, const kw_bytes *argv, size_t argc)
 {
     memset(plan, 0, sizeof(*plan));
-    *bond = KW_BOND_NONE;
+    *effect = KW_SESSION_EFFECT_NONE;
     plan->command = kw_command_find(argv, argc);
     if (plan->command == NULL) {
         return plan_unknown(plan, session, error, argv, argc);
     }
-    *bond = bond_of(kw_command_name(plan->command), kw_command_flags(plan->command));
+    *effect = bond_of(kw_command_name(plan->command), kw_command_flags(plan->command));
     kw_err code = plan_known(plan, session, error, argv, argc);
-    if (*bond == KW_BOND_REFUSED) {
+    if (*effect == KW_SESSION_EFFECT_REFUSED) {
         code = refuse(plan, error);
-    } else if (code == KW_OK && *bond == KW_BOND_WAIT && session->has_left_writes) {
+    } else if (code == KW_OK && *effect == KW_SESSION_EFFECT_WAIT && session->has_left_writes) {
         code = kw_error_set(error, KW_ERR_REFUSED, KW_EFFECT_NONE,
                             "%s would not cover the last write: the session has moved to another "
                             "connection since",
                             plan->name);
     }
     /* What a lost connection takes along may be asked for again on the next one. */
-    plan->is_repeatable = plan->is_repeatable || *bond == KW_BOND_MULTI ||
-                          *bond == KW_BOND_DISCARD || *bond == KW_BOND_WATCH ||
-                          *bond == KW_BOND_UNWATCH || *bond == KW_BOND_SETTING;
+    plan->is_repeatable =
+        plan->is_repeatable || *effect == KW_SESSION_EFFECT_MULTI ||
+        *effect == KW_SESSION_EFFECT_DISCARD || *effect == KW_SESSION_EFFECT_WATCH ||
+        *effect == KW_SESSION_EFFECT_UNWATCH || *effect == KW_SESSION_EFFECT_SETTING;
     return code;
 }

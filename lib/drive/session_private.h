@@ -25,24 +25,24 @@ struct kw_session {
 };
 
 /* What a command does to its connection. */
-typedef enum kw_bond {
-    KW_BOND_NONE, /* nothing */
-    KW_BOND_MULTI,
-    KW_BOND_EXEC,
-    KW_BOND_DISCARD,
-    KW_BOND_WATCH,
-    KW_BOND_UNWATCH,
-    KW_BOND_WAIT,    /* asks about what the connection has written */
-    KW_BOND_SETTING, /* leaves something behind for good */
-    KW_BOND_REFUSED  /* changes who gets which reply */
-} kw_bond;
+typedef enum kw_session_effect {
+    KW_SESSION_EFFECT_NONE, /* nothing */
+    KW_SESSION_EFFECT_MULTI,
+    KW_SESSION_EFFECT_EXEC,
+    KW_SESSION_EFFECT_DISCARD,
+    KW_SESSION_EFFECT_WATCH,
+    KW_SESSION_EFFECT_UNWATCH,
+    KW_SESSION_EFFECT_WAIT,    /* asks about what the connection has written */
+    KW_SESSION_EFFECT_SETTING, /* leaves something behind for good */
+    KW_SESSION_EFFECT_REFUSED  /* changes who gets which reply */
+} kw_session_effect;
 
 /* A request that follows a command in the same write and asks about it, whatever becomes of
  * the command; its answer is waited for where the command has pipeline. */
-typedef struct kw_tail kw_tail;
-struct kw_tail {
+typedef struct kw_followup kw_followup;
+struct kw_followup {
     /* Appends the request as it is at that time; false: no memory. */
-    bool (*encode)(const kw_tail *self, kw_buf *encoded, uint64_t now_ns);
+    bool (*encode)(const kw_followup *self, kw_buf *encoded, uint64_t now_ns);
     kw_request request; /* its reply is the caller's, of a command that has run */
     kw_err code;        /* why it was not answered; KW_OK where it was */
     kw_error failure;   /* the same in words, and the node that it went to */
@@ -58,19 +58,19 @@ void kw_session_plan_open(kw_plan *plan, const kw_session *session);
 
 /* The plan of one command; KW_ERR_CROSSSLOT, KW_ERR_KEYS, KW_ERR_REFUSED, or what a look-up
  * of an unknown command at a server failed with. */
-kw_err kw_session_plan(kw_plan *plan, kw_bond *bond, const kw_session *session, kw_error *error,
-                       const kw_bytes *argv, size_t argc);
+kw_err kw_session_plan(kw_plan *plan, kw_session_effect *effect, const kw_session *session,
+                       kw_error *error, const kw_bytes *argv, size_t argc);
 
 /* Acquires the connection. */
 kw_err kw_session_pin(kw_session *session, kw_error *error, const kw_plan *plan);
 
 /* Sends one encoded command and waits for its reply; NULL with error set. */
-kw_reply *kw_session_run(kw_session *session, kw_error *error, const kw_plan *plan, kw_bond bond,
-                         kw_bytes encoded);
+kw_reply *kw_session_run(kw_session *session, kw_error *error, const kw_plan *plan,
+                         kw_session_effect effect, kw_bytes encoded);
 
-/* The same for a command on a clean session, and its tail, which is appended to encoded. NULL
- * or a server's error: the tail has no reply. */
-kw_reply *kw_session_run_tailed(kw_session *session, kw_error *error, const kw_plan *plan,
-                                kw_buf *encoded, kw_tail *tail);
+/* The same for a command on a clean session, and its followup, which is appended to encoded. NULL
+ * or a server's error: the followup has no reply. */
+kw_reply *kw_session_run_followed(kw_session *session, kw_error *error, const kw_plan *plan,
+                                  kw_buf *encoded, kw_followup *followup);
 
 #endif

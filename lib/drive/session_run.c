@@ -9,12 +9,12 @@
 typedef struct exchange {
     kw_session *session;
     const kw_plan *plan;
-    kw_bond bond;
+    kw_session_effect effect;
     bool is_free; /* the session may change its connection for it */
     bool is_lost; /* the session's connection was, with the command on it */
     kw_request request;
-    kw_tail *tail;   /* NULL: none */
-    kw_buf *encoded; /* with a tail: the command, and the tail of the last try behind it */
+    kw_followup *followup; /* NULL: none */
+    kw_buf *encoded; /* with a followup: the command, and the followup of the last try behind it */
     kw_op op;
     kw_blocking_wait wait;
     kw_node *node; /* the last one sent to: a reference */
@@ -82,33 +82,33 @@ static void take_reply(exchange *self, bool is_asked)
         session->has_written = session->has_written || !is_asked;
         session->has_left_writes = is_asked;
     }
-    switch (self->bond) {
-    case KW_BOND_MULTI:
+    switch (self->effect) {
+    case KW_SESSION_EFFECT_MULTI:
         session->is_multi = session->is_multi || is_good;
         break;
-    case KW_BOND_EXEC:
+    case KW_SESSION_EFFECT_EXEC:
         on_exec(session, self->request.reply);
         break;
-    case KW_BOND_DISCARD:
+    case KW_SESSION_EFFECT_DISCARD:
         if (is_good) {
             session->is_multi = false;
             session->is_watching = false;
         }
         break;
-    case KW_BOND_WATCH:
+    case KW_SESSION_EFFECT_WATCH:
         session->is_watching = session->is_watching || is_good;
         break;
-    case KW_BOND_UNWATCH:
+    case KW_SESSION_EFFECT_UNWATCH:
         if (is_good && !session->is_multi) {
             session->is_watching = false;
         }
         break;
-    case KW_BOND_SETTING:
+    case KW_SESSION_EFFECT_SETTING:
         session->is_altered = true;
         break;
-    case KW_BOND_NONE:
-    case KW_BOND_WAIT:
-    case KW_BOND_REFUSED:
+    case KW_SESSION_EFFECT_NONE:
+    case KW_SESSION_EFFECT_WAIT:
+    case KW_SESSION_EFFECT_REFUSED:
         break;
     }
 }
@@ -118,7 +118,7 @@ static kw_step on_reply(exchange *self, bool is_asked)
     kw_step step = {.kind = KW_STEP_DONE};
     const kw_reply *reply = self->request.reply;
     /* What is watched on the way to another node's keys would be lost with the ASKING. */
-    bool is_asked_watch = self->bond == KW_BOND_WATCH && kw_reply_is_error(reply) &&
+    bool is_asked_watch = self->effect == KW_SESSION_EFFECT_WATCH && kw_reply_is_error(reply) &&
                           kw_verdict_of(kw_reply_bytes(reply), false).kind == KW_VERDICT_ASK;
     if (self->is_free && !is_asked_watch) {
         step = kw_driver_on_reply(self->session->client, self->plan, &self->op, self->node,
@@ -161,59 +161,60 @@ static void drop_unsent(exchange *self)
     }
 }
 
-static void forget_tail(kw_tail *tail)
+static void forget_tail(kw_followup *followup)
 {
-    kw_reply_free(tail->request.reply);
-    tail->request.reply = NULL;
-    tail->request.is_done = false;
-    tail->code = KW_OK;
+    kw_reply_free(followup->request.reply);
+    followup->request.reply = NULL;
+    followup->request.is_done = false;
+    followup->code = KW_OK;
 }
 
-/* The command, and its tail as it is now, in one write. */
+/* The command, and its followup as it is now, in one write. */
 static kw_err queue(exchange *self, kw_conn *conn, bool is_asked)
 {
     kw_blocking_wait *wait = &self->wait;
-    kw_tail *tail = self->tail;
-    if (tail == NULL) {
+    kw_followup *followup = self->followup;
+    if (followup == NULL) {
         return kw_conn_queue(conn, &wait->failure, &self->request, is_asked);
     }
     size_t len = self->request.bytes.len;
-    forget_tail(tail);
+    forget_tail(followup);
     self->encoded->len = len;
-    if (!tail->encode(tail, self->encoded, wait->now_ns)) {
+    if (!followup->encode(followup, self->encoded, wait->now_ns)) {
         return kw_error_set(&wait->failure, KW_ERR_NOMEM, KW_EFFECT_NONE,
                             "no memory to encode what follows %s", self->plan->name);
     }
     self->request.bytes.data = self->encoded->data;
-    tail->request.bytes.data = self->encoded->data + len;
-    tail->request.bytes.len = self->encoded->len - len;
-    return kw_conn_queue_pair(conn, &wait->failure, &self->request, &tail->request, is_asked);
+    followup->request.bytes.data = self->encoded->data + len;
+    followup->request.bytes.len = self->encoded->len - len;
+    return kw_conn_queue_pair(conn, &wait->failure, &self->request, &followup->request, is_asked);
 }
 
-/* The command was answered; code: what became of the connection since. Its tail may keep the
+/* The command was answered; code: what became of the connection since. Its followup may keep the
  * server for as long as it says: where nobody wants to know, the connection is given up. */
-static kw_step finish_tailed(exchange *self, kw_conn *conn, kw_err code, bool is_asked)
+static kw_step finish_followed(exchange *self, kw_conn *conn, kw_err code, bool is_asked)
 {
     kw_blocking_wait *wait = &self->wait;
-    kw_tail *tail = self->tail;
-    tail->failure = wait->failure;
+    kw_followup *followup = self->followup;
+    followup->failure = wait->failure;
     kw_step step = on_reply(self, is_asked);
     bool has_run = step.kind == KW_STEP_DONE && !kw_reply_is_error(self->request.reply);
     if (has_run && code == KW_OK) {
-        code = kw_blocking_wait_reply(wait, conn, self->node, &tail->request);
-        tail->failure = wait->failure;
+        code = kw_blocking_wait_reply(wait, conn, self->node, &followup->request);
+        followup->failure = wait->failure;
         wait->now_ns = kw_env_now(&self->session->client->env);
         conn->idle_since_ns = wait->now_ns;
     }
     if (!has_run) {
-        kw_reply_free(tail->request.reply);
-        tail->request.reply = NULL;
+        kw_reply_free(followup->request.reply);
+        followup->request.reply = NULL;
     }
-    tail->code = tail->request.reply != NULL ? KW_OK : code;
-    if (tail->code == KW_ERR_TIMEOUT) {
-        kw_error_set(&tail->failure, tail->code, KW_EFFECT_DONE, "no answer by the deadline");
+    followup->code = followup->request.reply != NULL ? KW_OK : code;
+    if (followup->code == KW_ERR_TIMEOUT) {
+        kw_error_set(&followup->failure, followup->code, KW_EFFECT_DONE,
+                     "no answer by the deadline");
     }
-    kw_error_set_node(&tail->failure, self->node->name);
+    kw_error_set_node(&followup->failure, self->node->name);
     bool is_kept = code == KW_OK && kw_conn_is_settled(conn);
     if (!is_kept) {
         conn->state = KW_CONN_DEAD;
@@ -243,8 +244,8 @@ static kw_step carry(exchange *self, kw_conn *conn, bool is_asked)
     wait->now_ns = kw_env_now(&session->client->env);
     conn->idle_since_ns = wait->now_ns;
     bool has_left = kw_conn_has_sent(conn, &self->request);
-    if (self->tail != NULL && self->request.is_done) {
-        return finish_tailed(self, conn, code, is_asked);
+    if (self->followup != NULL && self->request.is_done) {
+        return finish_followed(self, conn, code, is_asked);
     }
     if (code == KW_OK && !is_asked && !kw_conn_is_settled(conn)) {
         drop_unsent(self);
@@ -335,7 +336,8 @@ static kw_step do_send(exchange *self, const kw_step *step)
 /* True where the command touches no data until an EXEC. */
 static bool is_harmless(const exchange *self)
 {
-    return self->bond != KW_BOND_EXEC && (self->session->is_multi || self->bond != KW_BOND_NONE);
+    return self->effect != KW_SESSION_EFFECT_EXEC &&
+           (self->session->is_multi || self->effect != KW_SESSION_EFFECT_NONE);
 }
 
 static kw_err run(exchange *self, kw_error *error)
@@ -374,25 +376,26 @@ kw_err kw_session_pin(kw_session *session, kw_error *error, const kw_plan *plan)
     return run(&self, error);
 }
 
-kw_reply *kw_session_run(kw_session *session, kw_error *error, const kw_plan *plan, kw_bond bond,
-                         kw_bytes encoded)
+kw_reply *kw_session_run(kw_session *session, kw_error *error, const kw_plan *plan,
+                         kw_session_effect effect, kw_bytes encoded)
 {
-    exchange self = {.session = session, .plan = plan, .bond = bond, .request.bytes = encoded};
-    self.is_free = kw_session_is_clean(session) && (bond != KW_BOND_WAIT || session->conn == NULL);
+    exchange self = {.session = session, .plan = plan, .effect = effect, .request.bytes = encoded};
+    self.is_free =
+        kw_session_is_clean(session) && (effect != KW_SESSION_EFFECT_WAIT || session->conn == NULL);
     return run(&self, error) == KW_OK ? self.request.reply : NULL;
 }
 
-kw_reply *kw_session_run_tailed(kw_session *session, kw_error *error, const kw_plan *plan,
-                                kw_buf *encoded, kw_tail *tail)
+kw_reply *kw_session_run_followed(kw_session *session, kw_error *error, const kw_plan *plan,
+                                  kw_buf *encoded, kw_followup *followup)
 {
     exchange self = {.session = session, .plan = plan, .is_free = true};
     self.request.bytes.data = encoded->data;
     self.request.bytes.len = encoded->len;
-    self.tail = tail;
+    self.followup = followup;
     self.encoded = encoded;
     kw_err code = run(&self, error);
     if (code != KW_OK) {
-        forget_tail(tail);
+        forget_tail(followup);
     }
     return code == KW_OK ? self.request.reply : NULL;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "drive/durable.h"
+#include "drive/wait_acks.h"
 
 #include "drive/session_private.h"
 #include "base/error.h"
@@ -10,7 +10,7 @@
 
 /* The question behind a write. */
 typedef struct durable {
-    kw_tail tail; /* first: it is what the session knows */
+    kw_followup followup; /* first: it is what the session knows */
     const kw_client *client;
     const kw_plan *plan;
     const kw_call_options *options;
@@ -22,7 +22,7 @@ typedef struct acks {
     unsigned replicas;
 } acks;
 
-bool kw_durable_is_wanted(const kw_plan *plan, const kw_call_options *options)
+bool kw_wait_acks_is_wanted(const kw_plan *plan, const kw_call_options *options)
 {
     return (options->acks > 0 || options->acks_local > 0) && kw_plan_may_write(plan);
 }
@@ -47,9 +47,9 @@ static kw_bytes number_text(char *out, uint64_t number)
 }
 
 /* "WAIT acks ms", or "WAITAOF local acks ms". */
-static bool encode(const kw_tail *tail, kw_buf *encoded, uint64_t now_ns)
+static bool encode(const kw_followup *followup, kw_buf *encoded, uint64_t now_ns)
 {
-    const durable *self = (const durable *)tail;
+    const durable *self = (const durable *)followup;
     const kw_call_options *options = self->options;
     char texts[3][20];
     kw_bytes argv[4];
@@ -71,7 +71,7 @@ static unsigned count_of(const kw_reply *reply)
 
 static acks acks_of(const durable *self)
 {
-    const kw_reply *reply = self->tail.request.reply;
+    const kw_reply *reply = self->followup.request.reply;
     acks got = {0, 0};
     if (self->options->acks_local == 0) {
         got.replicas = count_of(reply);
@@ -87,9 +87,9 @@ static void fall_short(const durable *self, kw_error *error, acks got)
 {
     const kw_call_options *options = self->options;
     const char *name = self->plan->name;
-    const kw_reply *reply = self->tail.request.reply;
+    const kw_reply *reply = self->followup.request.reply;
     char shown[200];
-    const char *why = reply == NULL ? self->tail.failure.text : "";
+    const char *why = reply == NULL ? self->followup.failure.text : "";
     if (kw_reply_is_error(reply)) {
         why = kw_bytes_show(shown, sizeof(shown), kw_reply_bytes(reply));
     }
@@ -111,7 +111,7 @@ static void fall_short(const durable *self, kw_error *error, acks got)
                      "time%s%.200s",
                      name, got.local, got.replicas, options->acks, colon, why);
     }
-    kw_error_set_node(error, self->tail.failure.node);
+    kw_error_set_node(error, self->followup.failure.node);
 }
 
 static void report(const durable *self, kw_error *error)
@@ -131,31 +131,31 @@ static void report(const durable *self, kw_error *error)
     }
 }
 
-kw_reply *kw_durable_send(kw_client *client, kw_error *error, const kw_plan *plan, kw_buf *encoded,
-                          kw_tail *tail)
+kw_reply *kw_wait_acks_send(kw_client *client, kw_error *error, const kw_plan *plan,
+                            kw_buf *encoded, kw_followup *followup)
 {
     struct kw_session session;
-    tail->failure.size = sizeof(tail->failure);
+    followup->failure.size = sizeof(followup->failure);
     memset(&session, 0, sizeof(session));
     session.mem = client->env.mem;
     session.client = client;
     session.pid = client->fork.pid;
     session.slot = plan->slot;
     session.position = plan->position;
-    kw_reply *reply = kw_session_run_tailed(&session, error, plan, encoded, tail);
+    kw_reply *reply = kw_session_run_followed(&session, error, plan, encoded, followup);
     kw_session_drop(&session);
     return reply;
 }
 
-kw_reply *kw_durable_run(kw_client *client, kw_error *error, const kw_plan *plan,
-                         const kw_call_options *options, kw_buf *encoded)
+kw_reply *kw_wait_acks_run(kw_client *client, kw_error *error, const kw_plan *plan,
+                           const kw_call_options *options, kw_buf *encoded)
 {
     durable self = {.client = client, .plan = plan, .options = options};
-    self.tail.encode = encode;
-    kw_reply *reply = kw_durable_send(client, error, plan, encoded, &self.tail);
+    self.followup.encode = encode;
+    kw_reply *reply = kw_wait_acks_send(client, error, plan, encoded, &self.followup);
     if (reply != NULL && !kw_reply_is_error(reply)) {
         report(&self, error);
     }
-    kw_reply_free(self.tail.request.reply);
+    kw_reply_free(self.followup.request.reply);
     return reply;
 }
