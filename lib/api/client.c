@@ -362,7 +362,7 @@ static kw_err reopen(kw_client *client)
         atomic_store(&client->calls_n, 0);
     }
     kw_fork_fini(&client->fork);
-    client->eras_n++;
+    client->generations_n++;
     atomic_store(&client->failure_watch.is_taken, false);
     atomic_store(&client->lag_is_taken, false);
     atomic_store(&client->env.failure_watch_ns,

@@ -53,7 +53,7 @@ struct kw_client {
     kw_counters counters;
     _Atomic(struct kw_loop *) loop; /* NULL until it is used */
     kw_ticket_loop ticket_loop;     /* of the tickets */
-    unsigned eras_n;                /* how often a forked child has started anew */
+    unsigned generations_n;         /* how often a forked child has started anew */
 };
 
 /* Every public call begins with enter (KW_ERR_FORKED in a child, unless the child may

@@ -26,7 +26,7 @@ static kw_ticket *new_ticket(kw_client *client, kw_error *error)
     }
     ticket->mem = client->env.mem;
     ticket->client = client;
-    ticket->era = client->eras_n;
+    ticket->generation = client->generations_n;
     atomic_init(&ticket->has_ended, false);
     ticket->is_abandoned = false;
     atomic_init(&ticket->reply, NULL);
@@ -140,7 +140,8 @@ static bool has_ended(const kw_ticket *ticket)
 /* True where a forked child holds a ticket of its parent, whose handle works on it. */
 static bool is_foreign(const kw_ticket *ticket)
 {
-    return kw_fork_has_happened(&ticket->client->fork) || ticket->era != ticket->client->eras_n;
+    return kw_fork_has_happened(&ticket->client->fork) ||
+           ticket->generation != ticket->client->generations_n;
 }
 
 static kw_err wait_until(kw_ticket *ticket, kw_error *error, uint64_t until_ns)

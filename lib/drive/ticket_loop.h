@@ -35,7 +35,7 @@ typedef struct kw_ticket_loop {
 struct kw_ticket {
     kw_allocator mem;
     struct kw_client *client;
-    unsigned era;          /* of the handle, when the ticket was made */
+    unsigned generation;   /* of the handle, when the ticket was made */
     atomic_bool has_ended; /* the last thing that the ticket_loop writes */
     bool is_abandoned;
     _Atomic(kw_reply *) reply; /* who takes it first has it */

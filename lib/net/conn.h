@@ -36,10 +36,10 @@ struct kw_conn {
     kw_env *env;
     kw_endpoint endpoint; /* to dial, after the address map */
     kw_conn_role role;
-    unsigned era;  /* its node's when it was opened */
-    uint64_t zone; /* kw_zone_hash, as the server says it; 0: it does not */
-    int socket;    /* -1: none */
-    kw_tls *tls;   /* NULL: bytes go to the socket as they are */
+    unsigned generation; /* its node's when it was opened */
+    uint64_t zone;       /* kw_zone_hash, as the server says it; 0: it does not */
+    int socket;          /* -1: none */
+    kw_tls *tls;         /* NULL: bytes go to the socket as they are */
     kw_conn_state state;
     kw_address addresses[KW_ADDRESSES_MAX];
     size_t addresses_n;

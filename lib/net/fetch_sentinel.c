@@ -417,12 +417,12 @@ static void on_message(void *arg, kw_node *node, kw_bytes channel, kw_bytes text
 static bool hear_out(void *arg, uint64_t now_ns)
 {
     kw_fetch_sentinel *self = arg;
-    kw_node *nodes[KW_LISTENER_EARS_MAX];
+    kw_node *nodes[KW_LISTENER_SUBSCRIPTIONS_MAX];
     size_t n = 0;
     if (self->nodes_n == 0 || !kw_listener_is_due(&self->listener, now_ns)) {
         return false;
     }
-    for (size_t i = 0; i < self->watch.entries_n && n < KW_LISTENER_EARS_MAX; i++) {
+    for (size_t i = 0; i < self->watch.entries_n && n < KW_LISTENER_SUBSCRIPTIONS_MAX; i++) {
         kw_node *node = need_node(self, &self->watch.entries[i].endpoint);
         if (node != NULL) {
             nodes[n++] = node;

@@ -25,9 +25,9 @@ void kw_listener_init(kw_listener *listener, kw_env *env)
     listener->env = env;
 }
 
-static void drop_conn(kw_ear *ear, uint64_t now_ns, const kw_error *failure)
+static void drop_conn(kw_subscription *subscription, uint64_t now_ns, const kw_error *failure)
 {
-    if (ear->conn == NULL) {
+    if (subscription->conn == NULL) {
         return;
     }
     kw_error abandoned = KW_ERROR_INIT;
@@ -35,71 +35,73 @@ static void drop_conn(kw_ear *ear, uint64_t now_ns, const kw_error *failure)
         kw_error_set(&abandoned, KW_ERR_CANCELLED, KW_EFFECT_NONE, "not listened to any more");
         failure = &abandoned;
     }
-    ear->conn->state = KW_CONN_DEAD; /* what comes on it is nobody's reply */
-    kw_node_release(ear->node, ear->conn, now_ns, ear->is_ready ? NULL : failure);
-    ear->retry_ns = now_ns + RETRY_NS;
-    ear->conn = NULL;
-    ear->is_ready = false;
-    ear->is_subscribed = false;
+    subscription->conn->state = KW_CONN_DEAD; /* what comes on it is nobody's reply */
+    kw_node_release(subscription->node, subscription->conn, now_ns,
+                    subscription->is_ready ? NULL : failure);
+    subscription->retry_ns = now_ns + RETRY_NS;
+    subscription->conn = NULL;
+    subscription->is_ready = false;
+    subscription->is_subscribed = false;
 }
 
-static void drop_ear(kw_ear *ear, uint64_t now_ns)
+static void drop_subscription(kw_subscription *subscription, uint64_t now_ns)
 {
-    drop_conn(ear, now_ns, NULL);
-    kw_node_unref(ear->node);
-    ear->node = NULL;
-    ear->retry_ns = 0;
+    drop_conn(subscription, now_ns, NULL);
+    kw_node_unref(subscription->node);
+    subscription->node = NULL;
+    subscription->retry_ns = 0;
 }
 
 void kw_listener_fini(kw_listener *listener)
 {
-    for (size_t i = 0; i < KW_LISTENER_EARS_MAX; i++) {
-        drop_ear(&listener->ears[i], kw_env_now(listener->env));
+    for (size_t i = 0; i < KW_LISTENER_SUBSCRIPTIONS_MAX; i++) {
+        drop_subscription(&listener->subscriptions[i], kw_env_now(listener->env));
     }
 }
 
-/* Sentinels that left lose their ear, new ones get one. */
+/* Sentinels that left lose their subscription, new ones get one. */
 static void take_nodes(kw_listener *listener, kw_node *const *nodes, size_t nodes_n,
                        uint64_t now_ns)
 {
-    bool has_ear[KW_LISTENER_EARS_MAX] = {false};
-    nodes_n = nodes_n < KW_LISTENER_EARS_MAX ? nodes_n : KW_LISTENER_EARS_MAX;
-    for (size_t i = 0; i < KW_LISTENER_EARS_MAX; i++) {
-        kw_ear *ear = &listener->ears[i];
+    bool has_ear[KW_LISTENER_SUBSCRIPTIONS_MAX] = {false};
+    nodes_n = nodes_n < KW_LISTENER_SUBSCRIPTIONS_MAX ? nodes_n : KW_LISTENER_SUBSCRIPTIONS_MAX;
+    for (size_t i = 0; i < KW_LISTENER_SUBSCRIPTIONS_MAX; i++) {
+        kw_subscription *subscription = &listener->subscriptions[i];
         bool is_wanted = false;
         for (size_t k = 0; k < nodes_n; k++) {
-            bool is_same = ear->node != NULL && nodes[k] == ear->node;
+            bool is_same = subscription->node != NULL && nodes[k] == subscription->node;
             has_ear[k] = has_ear[k] || is_same;
             is_wanted = is_wanted || is_same;
         }
-        if (ear->node != NULL && !is_wanted) {
-            drop_ear(ear, now_ns);
+        if (subscription->node != NULL && !is_wanted) {
+            drop_subscription(subscription, now_ns);
         }
     }
     size_t at = 0;
     for (size_t k = 0; k < nodes_n; k++) {
-        while (!has_ear[k] && listener->ears[at].node != NULL) {
+        while (!has_ear[k] && listener->subscriptions[at].node != NULL) {
             at++;
         }
         if (!has_ear[k]) {
-            listener->ears[at].node = kw_node_ref(nodes[k]);
+            listener->subscriptions[at].node = kw_node_ref(nodes[k]);
         }
     }
 }
 
 /* Goes on with the connection until it is subscribed. */
-static kw_err open_ear(kw_ear *ear, kw_error *error, uint64_t now_ns)
+static kw_err open_subscription(kw_subscription *subscription, kw_error *error, uint64_t now_ns)
 {
-    if (ear->conn == NULL) {
-        kw_err code = kw_node_try_acquire(ear->node, &ear->conn, error, now_ns, true);
+    if (subscription->conn == NULL) {
+        kw_err code =
+            kw_node_try_acquire(subscription->node, &subscription->conn, error, now_ns, true);
         if (code != KW_OK) {
-            ear->conn = NULL;
+            subscription->conn = NULL;
             return KW_OK; /* later */
         }
-        ear->conn->is_ours = true;
-        ear->is_ready = ear->conn->state == KW_CONN_READY;
+        subscription->conn->is_ours = true;
+        subscription->is_ready = subscription->conn->state == KW_CONN_READY;
     }
-    kw_conn *conn = ear->conn;
+    kw_conn *conn = subscription->conn;
     const kw_transport *transport = conn->env->transport;
     struct pollfd entry = {conn->socket, kw_conn_events(conn), 0};
     short revents = 0;
@@ -110,28 +112,29 @@ static kw_err open_ear(kw_ear *ear, kw_error *error, uint64_t now_ns)
     if (code == KW_OK && conn->state != KW_CONN_READY) {
         code = kw_conn_progress(conn, error, revents);
     }
-    if (conn->was_ready && !ear->is_ready) {
-        kw_node_on_ready(ear->node, conn);
-        ear->is_ready = true;
+    if (conn->was_ready && !subscription->is_ready) {
+        kw_node_on_ready(subscription->node, conn);
+        subscription->is_ready = true;
     }
     if (code != KW_OK || !kw_conn_is_settled(conn)) {
         return code;
     }
     /* From here on the connection's own queue knows nothing of what comes. */
     ssize_t sent = kw_conn_send(conn, subscribe, sizeof(subscribe) - 1);
-    ear->is_subscribed = sent == (ssize_t)sizeof(subscribe) - 1 && !kw_conn_has_bytes(conn);
-    return ear->is_subscribed ? KW_OK
-                              : kw_error_set(error, KW_ERR_CLOSED, KW_EFFECT_NONE,
-                                             "the subscription could not be sent");
+    subscription->is_subscribed =
+        sent == (ssize_t)sizeof(subscribe) - 1 && !kw_conn_has_bytes(conn);
+    return subscription->is_subscribed ? KW_OK
+                                       : kw_error_set(error, KW_ERR_CLOSED, KW_EFFECT_NONE,
+                                                      "the subscription could not be sent");
 }
 
 /* ["pmessage", "*", channel, text], or the answer to the subscription. */
-static kw_err take(kw_ear *ear, kw_error *error, const kw_reply *reply, kw_listener_fn fn,
-                   void *arg)
+static kw_err take(kw_subscription *subscription, kw_error *error, const kw_reply *reply,
+                   kw_listener_fn fn, void *arg)
 {
     kw_bytes kind = kw_reply_bytes(kw_reply_at(reply, 0));
     if (kw_bytes_equal(kind, kw_bytes_of("pmessage")) && kw_reply_count(reply) == 4) {
-        fn(arg, ear->node, kw_reply_bytes(kw_reply_at(reply, 2)),
+        fn(arg, subscription->node, kw_reply_bytes(kw_reply_at(reply, 2)),
            kw_reply_bytes(kw_reply_at(reply, 3)));
         return KW_OK;
     }
@@ -141,10 +144,10 @@ static kw_err take(kw_ear *ear, kw_error *error, const kw_reply *reply, kw_liste
     return kw_error_set(error, KW_ERR_PROTOCOL, KW_EFFECT_NONE, "no message of a subscription");
 }
 
-static kw_err hear(kw_ear *ear, kw_error *error, kw_listener_fn fn, void *arg)
+static kw_err hear(kw_subscription *subscription, kw_error *error, kw_listener_fn fn, void *arg)
 {
     char data[READ_LEN];
-    kw_conn *conn = ear->conn;
+    kw_conn *conn = subscription->conn;
     ssize_t got = kw_conn_recv(conn, data, sizeof(data), false);
     if (got == -EAGAIN) {
         return KW_OK;
@@ -159,7 +162,7 @@ static kw_err hear(kw_ear *ear, kw_error *error, kw_listener_fn fn, void *arg)
         conn->reader.is_ours = true;
         code = code == KW_OK ? kw_reader_next(&conn->reader, &reply, error) : code;
         if (code == KW_OK && reply != NULL) {
-            code = ++n <= MESSAGES_MAX ? take(ear, error, reply, fn, arg) : KW_OK;
+            code = ++n <= MESSAGES_MAX ? take(subscription, error, reply, fn, arg) : KW_OK;
             kw_reply_free(reply);
         }
     } while (code == KW_OK && reply != NULL && kw_reader_has_rest(&conn->reader));
@@ -171,17 +174,18 @@ void kw_listener_look(kw_listener *listener, kw_node *const *nodes, size_t nodes
 {
     listener->look_ns = now_ns + LOOK_NS;
     take_nodes(listener, nodes, nodes_n, now_ns);
-    for (size_t i = 0; i < KW_LISTENER_EARS_MAX; i++) {
-        kw_ear *ear = &listener->ears[i];
+    for (size_t i = 0; i < KW_LISTENER_SUBSCRIPTIONS_MAX; i++) {
+        kw_subscription *subscription = &listener->subscriptions[i];
         kw_error failure = KW_ERROR_INIT;
         kw_err code = KW_OK;
-        if (ear->node != NULL && !ear->is_subscribed && now_ns >= ear->retry_ns) {
-            code = open_ear(ear, &failure, now_ns);
-        } else if (ear->node != NULL && ear->is_subscribed) {
-            code = hear(ear, &failure, fn, arg);
+        if (subscription->node != NULL && !subscription->is_subscribed &&
+            now_ns >= subscription->retry_ns) {
+            code = open_subscription(subscription, &failure, now_ns);
+        } else if (subscription->node != NULL && subscription->is_subscribed) {
+            code = hear(subscription, &failure, fn, arg);
         }
         if (code != KW_OK) {
-            drop_conn(ear, now_ns, &failure);
+            drop_conn(subscription, now_ns, &failure);
         }
     }
 }

@@ -6,20 +6,20 @@
 
 #include "net/node.h"
 
-#define KW_LISTENER_EARS_MAX 8
+#define KW_LISTENER_SUBSCRIPTIONS_MAX 8
 
 /* A connection to one sentinel. */
-typedef struct kw_ear {
+typedef struct kw_subscription {
     kw_node *node; /* a reference; NULL: none */
     kw_conn *conn; /* NULL: none now */
     bool is_ready; /* its greeting is over, and the node knows it */
     bool is_subscribed;
     uint64_t retry_ns; /* no connection before this */
-} kw_ear;
+} kw_subscription;
 
 typedef struct kw_listener {
     kw_env *env;
-    kw_ear ears[KW_LISTENER_EARS_MAX];
+    kw_subscription subscriptions[KW_LISTENER_SUBSCRIPTIONS_MAX];
     uint64_t look_ns; /* the next look is not before this */
 } kw_listener;
 
@@ -35,7 +35,7 @@ static inline bool kw_listener_is_due(const kw_listener *listener, uint64_t now_
     return now_ns >= listener->look_ns;
 }
 
-/* Takes the sentinels to listen to (the first KW_LISTENER_EARS_MAX of them), opens what is
+/* Takes the sentinels to listen to (the first KW_LISTENER_SUBSCRIPTIONS_MAX of them), opens what is
  * not open, and hands on what has come. One thread at a time. */
 void kw_listener_look(kw_listener *listener, kw_node *const *nodes, size_t nodes_n, uint64_t now_ns,
                       kw_listener_fn fn, void *arg);

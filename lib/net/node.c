@@ -67,7 +67,7 @@ kw_node *kw_node_new(kw_env *env, const kw_endpoint *endpoint)
     node->env = env;
     atomic_init(&node->refs, 1);
     atomic_init(&node->role, KW_CONN_ANY);
-    atomic_init(&node->era, 0);
+    atomic_init(&node->generation, 0);
     atomic_init(&node->is_crowded, env->options.share_above == 0);
     atomic_init(&node->zone, zone_of(env, endpoint));
     atomic_init(&node->unfit_ns, 0);
@@ -154,7 +154,7 @@ void kw_node_unretire(kw_node *node)
 void kw_node_renew(kw_node *node)
 {
     kw_monitor_lock(&node->monitor);
-    atomic_fetch_add(&node->era, 1);
+    atomic_fetch_add(&node->generation, 1);
     kw_conn *closed = kw_pool_cut_idle(node, &node->idle);
     kw_monitor_unlock(&node->monitor);
     kw_pool_free_list(closed);

@@ -49,7 +49,7 @@ struct kw_node {
     atomic_uint_fast64_t unfit_ns;   /* of a replica: not to be read from before this */
     atomic_uint_fast64_t latency_ns; /* of calls, a moving mean; 0: not measured */
     kw_node_lag lag;
-    atomic_uint era;    /* connections of an earlier one are not used again */
+    atomic_uint generation; /* connections of an earlier one are not used again */
     kw_lane lane;       /* has a monitor of its own, never taken inside the node's or around it */
     kw_monitor monitor; /* guards all below */
     kw_conn *idle;      /* the last one released comes first */
@@ -140,7 +140,8 @@ void kw_node_renew(kw_node *node);
  * held. */
 static inline bool kw_node_was_opened_last(kw_node *node, const kw_conn *conn)
 {
-    return conn->era == atomic_load(&node->era) && (int)conn->role == atomic_load(&node->role);
+    return conn->generation == atomic_load(&node->generation) &&
+           (int)conn->role == atomic_load(&node->role);
 }
 
 /* True where nothing has put the connection in doubt since it was opened, and the node is in

@@ -54,10 +54,10 @@ kw_conn_role kw_pool_role_of(kw_node *node)
 /* A connection on its way; NULL when there is no memory. */
 static kw_conn *dial(kw_node *node, kw_error *error, kw_conn_role role, uint64_t now_ns)
 {
-    unsigned era = atomic_load(&node->era);
+    unsigned generation = atomic_load(&node->generation);
     kw_conn *conn = kw_conn_new(node->env, error, &node->endpoint, role, now_ns);
     if (conn != NULL) {
-        conn->era = era;
+        conn->generation = generation;
     }
     return conn;
 }

@@ -141,7 +141,7 @@ bool kw_pool_may_open(const kw_node *node, uint64_t now_ns, bool is_spare)
 /* The lock is held. */
 bool kw_pool_is_current(const kw_node *node, const kw_conn *conn)
 {
-    return !node->is_retired && conn->era == atomic_load(&node->era) &&
+    return !node->is_retired && conn->generation == atomic_load(&node->generation) &&
            (int)conn->role == atomic_load(&node->role);
 }
 
