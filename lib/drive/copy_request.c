@@ -47,7 +47,7 @@ void kw_hint_round_unref(kw_hint_round *round, const kw_allocator *mem)
         kw_node_unref(round->targets[i]);
     }
     kw_node_unref(round->keeper);
-    kw_buf_fini(&round->boxes);
+    kw_buf_fini(&round->hint_keys);
     kw_mem_free(mem, round);
 }
 

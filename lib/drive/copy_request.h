@@ -50,9 +50,9 @@ typedef struct kw_hint_round {
     kw_node *keeper; /* a reference */
     bool has_failed; /* a hint could not be handed over */
     size_t targets_n;
-    kw_node *targets[KW_HINT_TARGETS_MAX]; /* references: whom hints are looked for */
-    size_t box_ends[KW_HINT_TARGETS_MAX];  /* in boxes: where the name of each ends */
-    kw_buf boxes;
+    kw_node *targets[KW_HINT_TARGETS_MAX];     /* references: whom hints are looked for */
+    size_t hint_key_ends[KW_HINT_TARGETS_MAX]; /* in hint_keys: where the name of each ends */
+    kw_buf hint_keys;
 } kw_hint_round;
 
 struct kw_copy_request {

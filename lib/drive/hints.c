@@ -53,7 +53,7 @@ static kw_node *node_at(const kw_view *view, uint32_t number)
     return view->nodes[kw_map_shard_at(view->map, number)->primary];
 }
 
-static bool append_box(kw_buf *buf, const kw_ring *ring, uint32_t number)
+static bool append_hint_key(kw_buf *buf, const kw_ring *ring, uint32_t number)
 {
     size_t len = 0;
     size_t before = buf->len;
@@ -66,14 +66,14 @@ static bool append_box(kw_buf *buf, const kw_ring *ring, uint32_t number)
     return true;
 }
 
-/* The name of the box for the node; false where the ring does not have it any more. */
-static bool find_box(const kw_hints *self, kw_buf *buf, const kw_node *node)
+/* The name of the hint_key for the node; false where the ring does not have it any more. */
+static bool find_hint_key(const kw_hints *self, kw_buf *buf, const kw_node *node)
 {
     kw_view *view = kw_client_view(self->client);
     const kw_ring *ring = kw_map_ring(view->map);
     bool is_found = false;
     for (uint32_t i = 0; i < kw_ring_nodes_n(ring) && !is_found; i++) {
-        is_found = node_at(view, i) == node && append_box(buf, ring, i);
+        is_found = node_at(view, i) == node && append_hint_key(buf, ring, i);
     }
     kw_view_unref(view);
     return is_found;
@@ -99,22 +99,22 @@ bool kw_hints_leave(kw_hints *self, const kw_quorum_call *call, const kw_quorum_
         self->open_n >= OPEN_MAX || !kw_hint_age(&hint.life_ms, ask, passed_ns / KW_NS_PER_MS)) {
         return false;
     }
-    kw_buf box = empty_buf(self);
+    kw_buf hint_key = empty_buf(self);
     kw_buf record = empty_buf(self);
     kw_buf encoded = empty_buf(self);
     kw_copy_request *fresh = NULL;
-    if (find_box(self, &box, call->nodes[ask->copy]) &&
+    if (find_hint_key(self, &hint_key, call->nodes[ask->copy]) &&
         (request != NULL || append_record(&record, &ask->record))) {
         kw_bytes built = {record.data, record.len};
-        kw_bytes name = {box.data, box.len};
-        hint.box = name;
+        kw_bytes name = {hint_key.data, hint_key.len};
+        hint.hint_key = name;
         hint.record = request != NULL ? kw_quorum_script_record(request->item.encoded) : built;
         if (kw_hint_encode_leave(&encoded, &hint, rule->linger_ms)) {
             fresh = kw_copy_request_new_hint(self->client, KW_COPY_REQUEST_LEAVE, keeper, &encoded,
                                              now_ns);
         }
     }
-    kw_buf_fini(&box);
+    kw_buf_fini(&hint_key);
     kw_buf_fini(&record);
     kw_buf_fini(&encoded);
     if (fresh == NULL) {
@@ -126,21 +126,21 @@ bool kw_hints_leave(kw_hints *self, const kw_quorum_call *call, const kw_quorum_
 
 static kw_bytes box_at(const kw_hint_round *round, size_t index)
 {
-    size_t from = index > 0 ? round->box_ends[index - 1] : 0;
-    kw_bytes name = {round->boxes.data + from, round->box_ends[index] - from};
+    size_t from = index > 0 ? round->hint_key_ends[index - 1] : 0;
+    kw_bytes name = {round->hint_keys.data + from, round->hint_key_ends[index] - from};
     return name;
 }
 
 /* Sends the look of the round. */
 static void look(kw_hints *self, kw_hint_round *round, uint64_t now_ns)
 {
-    kw_bytes boxes[KW_HINT_TARGETS_MAX];
+    kw_bytes hint_keys[KW_HINT_TARGETS_MAX];
     for (size_t i = 0; i < round->targets_n; i++) {
-        boxes[i] = box_at(round, i);
+        hint_keys[i] = box_at(round, i);
     }
     kw_buf encoded = empty_buf(self);
     kw_copy_request *request = NULL;
-    if (kw_hint_encode_look(&encoded, boxes, round->targets_n)) {
+    if (kw_hint_encode_look(&encoded, hint_keys, round->targets_n)) {
         request = kw_copy_request_new_hint(self->client, KW_COPY_REQUEST_LOOK, round->keeper,
                                            &encoded, now_ns);
     }
@@ -164,13 +164,13 @@ static void look_at(kw_hints *self, const kw_view *view, uint32_t keeper, uint64
     uint32_t nodes_n = (uint32_t)kw_ring_nodes_n(ring);
     round->refs = 1;
     round->keeper = kw_node_ref(node_at(view, keeper));
-    round->boxes = empty_buf(self);
+    round->hint_keys = empty_buf(self);
     for (uint32_t i = 1; i < nodes_n && round->targets_n < KW_HINT_TARGETS_MAX; i++) {
         uint32_t number = (keeper + i) % nodes_n;
         kw_node *node = node_at(view, number);
         if (kw_quorum_exchange_is_up(self->exchange, node) &&
-            append_box(&round->boxes, ring, number)) {
-            round->box_ends[round->targets_n] = round->boxes.len;
+            append_hint_key(&round->hint_keys, ring, number)) {
+            round->hint_key_ends[round->targets_n] = round->hint_keys.len;
             round->targets[round->targets_n++] = kw_node_ref(node);
         }
     }

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-/* KEYS: boxes. ARGV: s, key, record, life, life of the hint, greatest number, most bytes; or
+/* KEYS: hint_keys. ARGV: s, key, record, life, life of the hint, greatest number, most bytes; or
  * g, page, most bytes; or d, key, stamp. Times are by this server's clock. */
 static const char script[] =
     "local box, op = KEYS[1], ARGV[1]\n"
@@ -134,34 +134,34 @@ bool kw_hint_encode_leave(kw_buf *buf, const kw_hint *hint, uint64_t linger_ms)
                        number_of(texts[1], ends_ms > 0 ? ends_ms : 1),
                        number_of(texts[2], KW_HINT_COUNT_MAX),
                        number_of(texts[3], KW_HINT_BYTES_MAX)};
-    return append_all(buf, &hint->box, 1, args, sizeof(args) / sizeof(args[0]));
+    return append_all(buf, &hint->hint_key, 1, args, sizeof(args) / sizeof(args[0]));
 }
 
-bool kw_hint_encode_look(kw_buf *buf, const kw_bytes *boxes, size_t boxes_n)
+bool kw_hint_encode_look(kw_buf *buf, const kw_bytes *hint_keys, size_t hint_keys_n)
 {
     char texts[2][24];
     kw_bytes args[] = {kw_bytes_of("g"), number_of(texts[0], KW_HINT_PAGE),
                        number_of(texts[1], KW_HINT_PAGE_BYTES)};
-    return append_all(buf, boxes, boxes_n, args, sizeof(args) / sizeof(args[0]));
+    return append_all(buf, hint_keys, hint_keys_n, args, sizeof(args) / sizeof(args[0]));
 }
 
-bool kw_hint_encode_drop(kw_buf *buf, kw_bytes box, kw_bytes key, kw_stamp stamp)
+bool kw_hint_encode_drop(kw_buf *buf, kw_bytes hint_key, kw_bytes key, kw_stamp stamp)
 {
     unsigned char bytes[KW_STAMP_BYTES];
     kw_stamp_put(bytes, stamp);
     kw_bytes args[] = {kw_bytes_of("d"), key, {(const char *)bytes, sizeof(bytes)}};
-    return append_all(buf, &box, 1, args, sizeof(args) / sizeof(args[0]));
+    return append_all(buf, &hint_key, 1, args, sizeof(args) / sizeof(args[0]));
 }
 
-size_t kw_hint_count(const kw_reply *reply, size_t *box, size_t boxes_n)
+size_t kw_hint_count(const kw_reply *reply, size_t *hint_key, size_t hint_keys_n)
 {
     size_t n = kw_reply_type(reply) == KW_REPLY_ARRAY ? kw_reply_count(reply) : 0;
     const kw_reply *first = n > 0 ? kw_reply_at(reply, 0) : NULL;
     if (n < 4 || n % 3 != 1 || kw_reply_type(first) != KW_REPLY_INTEGER ||
-        kw_reply_int(first) < 0 || (uint64_t)kw_reply_int(first) >= boxes_n) {
+        kw_reply_int(first) < 0 || (uint64_t)kw_reply_int(first) >= hint_keys_n) {
         return 0;
     }
-    *box = (size_t)kw_reply_int(first);
+    *hint_key = (size_t)kw_reply_int(first);
     return n / 3;
 }
 

@@ -29,7 +29,7 @@ bool kw_hint_is_due(const kw_quorum_op *op, const kw_quorum_ask *ask);
 
 /* What is left as a hint. */
 typedef struct kw_hint {
-    kw_bytes box; /* name of the hash */
+    kw_bytes hint_key; /* name of the hash */
     kw_bytes key;
     kw_bytes record;
     uint64_t life_ms; /* of the value's key, linger included; 0: no end */
@@ -42,14 +42,14 @@ bool kw_hint_age(uint64_t *life_ms, const kw_quorum_ask *ask, uint64_t passed_ms
  * the rule's. A later hint for the same key stays. */
 bool kw_hint_encode_leave(kw_buf *buf, const kw_hint *hint, uint64_t linger_ms);
 
-/* A page of hints in the first of the boxes that has any. */
-bool kw_hint_encode_look(kw_buf *buf, const kw_bytes *boxes, size_t boxes_n);
+/* A page of hints in the first of the hint_keys that has any. */
+bool kw_hint_encode_look(kw_buf *buf, const kw_bytes *hint_keys, size_t hint_keys_n);
 
 /* Removes the hint for the key, unless it is of another stamp by now. */
-bool kw_hint_encode_drop(kw_buf *buf, kw_bytes box, kw_bytes key, kw_stamp stamp);
+bool kw_hint_encode_drop(kw_buf *buf, kw_bytes hint_key, kw_bytes key, kw_stamp stamp);
 
 /* Hints in the reply to a look; 0: none, or no such reply. */
-size_t kw_hint_count(const kw_reply *reply, size_t *box, size_t boxes_n);
+size_t kw_hint_count(const kw_reply *reply, size_t *hint_key, size_t hint_keys_n);
 
 /* Hint number index: its key, and the ask that hands it back (of copy 0, round 0). False for
  * what is none. All borrowed from the reply. */

@@ -25,13 +25,13 @@ static size_t count_boxes(const fixture *fix)
 /* The name of the hash of hints for the server. */
 static const char *box_of(const fixture *fix, const kw_test_server *server)
 {
-    static char box[40];
+    static char hint_key[40];
     char name = 'a';
     for (size_t i = 0; i < RING_SERVERS && fix->servers->servers[i] != server; i++) {
         name++;
     }
-    snprintf(box, sizeof(box), "%s%c", KW_QUORUM_HINTS, name);
-    return box;
+    snprintf(hint_key, sizeof(hint_key), "%s%c", KW_QUORUM_HINTS, name);
+    return hint_key;
 }
 
 /* Hints for the server that its keeper has for the key. */
@@ -227,7 +227,7 @@ static bool is_left(kw_test_server *server, const char *key, uint64_t time, uint
 {
     kw_record record = {.stamp = {time, 1}, .origin = {time, 1}};
     unsigned char head[KW_RECORD_HEAD_MAX];
-    kw_hint hint = {kw_bytes_of("box"), kw_bytes_of(key), {(const char *)head, 0}, 0};
+    kw_hint hint = {kw_bytes_of("hint_key"), kw_bytes_of(key), {(const char *)head, 0}, 0};
     hint.record.len = kw_record_put_head(head, &record);
     kw_buf command;
     kw_buf_init(&command, kw_mem_default(), NULL, 0);
@@ -241,10 +241,10 @@ static bool is_left(kw_test_server *server, const char *key, uint64_t time, uint
 
 static redisReply *look(kw_test_server *server)
 {
-    kw_bytes boxes[] = {kw_bytes_of("none"), kw_bytes_of("box")};
+    kw_bytes hint_keys[] = {kw_bytes_of("none"), kw_bytes_of("hint_key")};
     kw_buf command;
     kw_buf_init(&command, kw_mem_default(), NULL, 0);
-    assert_true(kw_hint_encode_look(&command, boxes, 2));
+    assert_true(kw_hint_encode_look(&command, hint_keys, 2));
     return ask_server(server, &command);
 }
 
@@ -253,7 +253,7 @@ static void drop(kw_test_server *server, const char *key, uint64_t time)
     kw_stamp stamp = {time, 1};
     kw_buf command;
     kw_buf_init(&command, kw_mem_default(), NULL, 0);
-    assert_true(kw_hint_encode_drop(&command, kw_bytes_of("box"), kw_bytes_of(key), stamp));
+    assert_true(kw_hint_encode_drop(&command, kw_bytes_of("hint_key"), kw_bytes_of(key), stamp));
     freeReplyObject(ask_server(server, &command));
 }
 
@@ -265,12 +265,12 @@ static void test_hints_are_kept_looked_at_and_dropped(void **state)
     assert_true(is_left(server, "k", 6, 100000)); /* later than that is there */
     assert_true(is_left(server, "", 1, 100000));
     assert_true(is_left(server, "b", 1, 100000));
-    assert_int_equal(kw_test_server_integer(server, "HLEN box"), 4);
-    assert_in_range(kw_test_server_integer(server, "PTTL box"), 1, 50000);
+    assert_int_equal(kw_test_server_integer(server, "HLEN hint_key"), 4);
+    assert_in_range(kw_test_server_integer(server, "PTTL hint_key"), 1, 50000);
     redisReply *reply = look(server);
-    size_t box = 0;
-    assert_int_equal(kw_hint_count((kw_reply *)(void *)reply, &box, 2), 3);
-    assert_int_equal(box, 1);
+    size_t hint_key = 0;
+    assert_int_equal(kw_hint_count((kw_reply *)(void *)reply, &hint_key, 2), 3);
+    assert_int_equal(hint_key, 1);
     for (size_t i = 0; i < 3; i++) {
         kw_bytes key;
         kw_quorum_ask ask;
@@ -279,13 +279,13 @@ static void test_hints_are_kept_looked_at_and_dropped(void **state)
     }
     freeReplyObject(reply);
     drop(server, "k", 5); /* another one */
-    assert_int_equal(kw_test_server_integer(server, "HLEN box"), 4);
+    assert_int_equal(kw_test_server_integer(server, "HLEN hint_key"), 4);
     drop(server, "k", 7);
     drop(server, "", 1);
-    assert_int_equal(kw_test_server_integer(server, "HLEN box"), 2);
+    assert_int_equal(kw_test_server_integer(server, "HLEN hint_key"), 2);
     drop(server, "b", 1);
     drop(server, "b", 1); /* and again */
-    assert_int_equal(kw_test_server_integer(server, "EXISTS box"), 0);
+    assert_int_equal(kw_test_server_integer(server, "EXISTS hint_key"), 0);
 }
 
 static void test_hints_end(void **state)
@@ -295,10 +295,10 @@ static void test_hints_end(void **state)
     pause_ms(5);
     assert_true(is_left(server, "long", 1, 100000));
     redisReply *reply = look(server);
-    size_t box = 0;
-    assert_int_equal(kw_hint_count((kw_reply *)(void *)reply, &box, 2), 1);
+    size_t hint_key = 0;
+    assert_int_equal(kw_hint_count((kw_reply *)(void *)reply, &hint_key, 2), 1);
     freeReplyObject(reply);
-    assert_int_equal(kw_test_server_integer(server, "HLEN box"), 2);
+    assert_int_equal(kw_test_server_integer(server, "HLEN hint_key"), 2);
 }
 
 static void test_hints_are_bounded(void **state)
@@ -307,20 +307,20 @@ static void test_hints_are_bounded(void **state)
     char digits[31];
     snprintf(digits, sizeof(digits), "%015llu%015d", 999999999999999ULL, 0);
     freeReplyObject(kw_test_server_command(
-        server, "EVAL %s 1 box %d %s",
+        server, "EVAL %s 1 hint_key %d %s",
         "for i = 1, ARGV[1] do redis.call('HSET', KEYS[1], 'k' .. i, ARGV[2] .. ('x'):rep(19)) end",
         (int)KW_HINT_COUNT_MAX - 1, digits));
-    (void)kw_test_server_integer(server, "HSET box b 1000");
+    (void)kw_test_server_integer(server, "HSET hint_key b 1000");
     assert_true(is_left(server, "last", 1, 100000));
     assert_false(is_left(server, "more", 1, 100000));
     assert_true(is_left(server, "last", 2, 100000)); /* in its own place */
-    assert_int_equal(kw_test_server_integer(server, "HLEN box"), KW_HINT_COUNT_MAX + 1);
+    assert_int_equal(kw_test_server_integer(server, "HLEN hint_key"), KW_HINT_COUNT_MAX + 1);
     redisReply *reply = look(server);
-    size_t box = 0;
-    assert_in_range(kw_hint_count((kw_reply *)(void *)reply, &box, 2), 1, KW_HINT_PAGE);
+    size_t hint_key = 0;
+    assert_in_range(kw_hint_count((kw_reply *)(void *)reply, &hint_key, 2), 1, KW_HINT_PAGE);
     freeReplyObject(reply);
     drop(server, "last", 2);
-    (void)kw_test_server_integer(server, "HSET box b %d", (int)KW_HINT_BYTES_MAX - 40);
+    (void)kw_test_server_integer(server, "HSET hint_key b %d", (int)KW_HINT_BYTES_MAX - 40);
     assert_false(is_left(server, "last", 3, 100000));
 }
 

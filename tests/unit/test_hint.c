@@ -123,7 +123,7 @@ static void test_hint_takes_the_record_out_of_a_command(void **state)
 
 typedef struct row {
     const char *reply;
-    size_t n;     /* hints, of three boxes */
+    size_t n;     /* hints, of three hint_keys */
     bool is_good; /* the first one */
 } row;
 
@@ -153,12 +153,12 @@ static void test_hint_replies_are_read_or_refused(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         kw_reply *reply = reply_of(rows[i].reply);
-        size_t box = 7;
-        size_t n = kw_hint_count(reply, &box, 3);
+        size_t hint_key = 7;
+        size_t n = kw_hint_count(reply, &hint_key, 3);
         kw_bytes key;
         kw_quorum_ask ask;
         if (n != rows[i].n ||
-            (n > 0 && (box != 1 || kw_hint_at(reply, 0, &key, &ask) != rows[i].is_good))) {
+            (n > 0 && (hint_key != 1 || kw_hint_at(reply, 0, &key, &ask) != rows[i].is_good))) {
             fail_msg("row %zu", i);
         }
         if (rows[i].is_good) {
