@@ -218,7 +218,7 @@ kw_client *kw_open_config(const kw_config *config, kw_error *error)
     kw_descriptors_init(&client->env.descriptors);
     kw_fork_init(&client->fork);
     atomic_init(&client->env.is_closing, false);
-    atomic_init(&client->env.has_doubt, false);
+    atomic_init(&client->env.is_suspect, false);
     atomic_init(&client->env.has_groups, false);
     atomic_init(&client->env.departed.connects, 0);
     atomic_init(&client->env.departed.connect_failures, 0);
@@ -435,8 +435,8 @@ void kw_client_count(kw_client *client, uint64_t commands_n, uint64_t failures_n
 void kw_client_tend(kw_client *client, uint64_t now_ns)
 {
     if (kw_env_has_fetch(&client->env)) {
-        if (atomic_load_explicit(&client->env.has_doubt, memory_order_relaxed) &&
-            atomic_exchange(&client->env.has_doubt, false)) {
+        if (atomic_load_explicit(&client->env.is_suspect, memory_order_relaxed) &&
+            atomic_exchange(&client->env.is_suspect, false)) {
             (void)kw_refresher_want(&client->refresher);
         }
         kw_refresher_poke(&client->refresher, now_ns);

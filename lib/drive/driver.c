@@ -22,7 +22,7 @@ kw_op_spec kw_driver_spec(const kw_client *client, const kw_plan *plan)
         .is_pinned = plan->kind == KW_PLAN_NODE,
         .has_slot = plan->kind == KW_PLAN_SLOT,
         .is_repeatable = plan->is_repeatable,
-        .shuns_primary = plan->read == KW_READ_OF_REPLICA,
+        .avoids_primary = plan->read == KW_READ_OF_REPLICA,
         .has_bound = client->env.options.max_staleness_ms > 0 || plan->after.size > 0,
         .is_script = plan->is_script,
         .slot = plan->slot,
@@ -162,7 +162,7 @@ kw_step kw_driver_on_unserved(kw_client *client, kw_op *op, uint64_t now_ns)
     kw_view *view = kw_client_view(client);
     bool has_map = view != NULL;
     kw_view_unref(view);
-    if (has_map && op->spec.shuns_primary && op->spec.has_bound) {
+    if (has_map && op->spec.avoids_primary && op->spec.has_bound) {
         return kw_op_on_stale(op, now_ns); /* those that there are may be measured yet */
     }
     if (kw_plan_is_ring(client)) {
@@ -256,7 +256,7 @@ kw_step kw_driver_on_reply(kw_client *client, const kw_plan *plan, kw_op *op, kw
         count_verdict(client, node, verdict.kind);
     }
     if (is_at_replica && step.kind != KW_STEP_DONE) {
-        kw_node_shun(node, now_ns);
+        kw_node_avoid(node, now_ns);
     }
     return step;
 }
@@ -281,7 +281,7 @@ kw_step kw_driver_on_loss(kw_client *client, kw_op *op, kw_node *node, uint64_t 
         return kw_op_on_deadline(op, has_left);
     }
     if (op->is_at_replica && node != NULL) {
-        kw_node_shun(node, now_ns);
+        kw_node_avoid(node, now_ns);
     }
     kw_step step = kw_op_on_broken(op, now_ns, code, has_left);
     if (step.kind != KW_STEP_FAIL && node != NULL) {

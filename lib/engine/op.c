@@ -89,7 +89,7 @@ static kw_step wait_and_retry(kw_op *op, uint64_t now_ns, kw_err obstacle, bool 
  * replicas will do, to another one in a while. */
 static kw_step leave_replica(kw_op *op, uint64_t now_ns, kw_err obstacle, bool wants_refresh)
 {
-    if (op->spec.shuns_primary || now_ns >= op->spec.deadline_ns) {
+    if (op->spec.avoids_primary || now_ns >= op->spec.deadline_ns) {
         return wait_and_retry(op, now_ns, obstacle, wants_refresh);
     }
     op->obstacle = obstacle;

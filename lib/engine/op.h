@@ -45,7 +45,7 @@ typedef struct kw_op_spec {
     bool is_pinned;         /* the caller named the node: redirects are the caller's to read */
     bool has_slot;          /* slot is known */
     bool is_repeatable;     /* a second run does no harm: a read, or the caller says so */
-    bool shuns_primary;     /* it reads, and from replicas only */
+    bool avoids_primary;    /* it reads, and from replicas only */
     bool has_bound;         /* it reads from replicas that are measured first */
     bool is_script;         /* its error text may be an inner command's */
     uint16_t slot;

@@ -14,7 +14,7 @@
 #define KW_READ_CANDIDATES_MAX ((size_t)16)
 
 typedef struct kw_read_candidate {
-    bool is_fit;         /* nothing is known against it */
+    bool is_available;   /* nothing is known against it */
     bool is_barred;      /* never to be chosen */
     bool is_in_zone;     /* the one that is asked for */
     uint64_t latency_ns; /* measured; 0: not yet */
@@ -24,10 +24,9 @@ typedef struct kw_read_candidate {
 #define KW_READ_NOBODY SIZE_MAX
 
 /* The candidate to read from; candidates[0] is the primary. Equals are chosen at random. A
- * replica that is not fit is chosen only where nothing but replicas will do, one that is barred
- * never. With NEAREST
- * those that were not measured come first, and now and then any, so that figures do not grow
- * old. */
+ * replica that is not available is chosen only where nothing but replicas will do, one that is
+ * barred never. With NEAREST those that were not measured come first, and now and then any, so that
+ * figures do not grow old. */
 size_t kw_read_choose(const kw_read_candidate *candidates, size_t n, kw_read_preference preference,
                       kw_random *random);
 

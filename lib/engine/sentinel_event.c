@@ -28,16 +28,16 @@ static const channel_row rows[] = {
     {"+selected-slave", NULL, KW_SENTINEL_LEADS},
     {"+promoted-slave", NULL, KW_SENTINEL_LEADS},
     {"+elected-leader", NULL, KW_SENTINEL_LEADS},
-    {"+switch-master", NULL, KW_SENTINEL_DOUBT},
-    {"+redirect-to-master", NULL, KW_SENTINEL_DOUBT},
-    {"+failover-*", NULL, KW_SENTINEL_DOUBT},
-    {"-failover-*", NULL, KW_SENTINEL_DOUBT},
-    {"+slave", NULL, KW_SENTINEL_DOUBT},
-    {"+slave-reconf-done", NULL, KW_SENTINEL_DOUBT},
-    {"+reboot", NULL, KW_SENTINEL_DOUBT},
-    {"+role-change", NULL, KW_SENTINEL_DOUBT},
-    {"+convert-to-slave", NULL, KW_SENTINEL_DOUBT},
-    {"+config-update-from", NULL, KW_SENTINEL_DOUBT},
+    {"+switch-master", NULL, KW_SENTINEL_SUSPECT},
+    {"+redirect-to-master", NULL, KW_SENTINEL_SUSPECT},
+    {"+failover-*", NULL, KW_SENTINEL_SUSPECT},
+    {"-failover-*", NULL, KW_SENTINEL_SUSPECT},
+    {"+slave", NULL, KW_SENTINEL_SUSPECT},
+    {"+slave-reconf-done", NULL, KW_SENTINEL_SUSPECT},
+    {"+reboot", NULL, KW_SENTINEL_SUSPECT},
+    {"+role-change", NULL, KW_SENTINEL_SUSPECT},
+    {"+convert-to-slave", NULL, KW_SENTINEL_SUSPECT},
+    {"+config-update-from", NULL, KW_SENTINEL_SUSPECT},
 };
 
 static void split(words *found, kw_bytes text)
@@ -89,7 +89,7 @@ kw_sentinel_news kw_sentinel_event_read(kw_endpoint *server, kw_bytes channel, k
         bool is_whole = names_server && found.n >= 4 &&
                         kw_bytes_to_uint(&port, found.at[3], UINT16_MAX) && port != 0 &&
                         kw_endpoint_set(server, found.at[2], port);
-        return names_server && !is_whole ? KW_SENTINEL_DOUBT : rows[i].news;
+        return names_server && !is_whole ? KW_SENTINEL_SUSPECT : rows[i].news;
     }
     return KW_SENTINEL_NOTHING;
 }

@@ -10,7 +10,7 @@
 
 typedef enum kw_sentinel_news {
     KW_SENTINEL_NOTHING,      /* no concern of ours */
-    KW_SENTINEL_DOUBT,        /* ask who is who */
+    KW_SENTINEL_SUSPECT,      /* ask who is who */
     KW_SENTINEL_LEADS,        /* the same, and ask this sentinel first: it replaces the primary */
     KW_SENTINEL_PRIMARY_DOWN, /* a doubt; the group agrees that the primary is down */
     KW_SENTINEL_PRIMARY_UP,   /* a doubt; it is back */

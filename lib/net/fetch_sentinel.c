@@ -397,7 +397,7 @@ static void on_message(void *arg, kw_node *node, kw_bytes channel, kw_bytes text
     self->has_news = self->has_news || news != KW_SENTINEL_NOTHING;
     switch (news) {
     case KW_SENTINEL_NOTHING:
-    case KW_SENTINEL_DOUBT:
+    case KW_SENTINEL_SUSPECT:
         break;
     case KW_SENTINEL_LEADS:
         kw_sentinel_watch_prefer(&self->watch, &node->endpoint);

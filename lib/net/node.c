@@ -70,7 +70,7 @@ kw_node *kw_node_new(kw_env *env, const kw_endpoint *endpoint)
     atomic_init(&node->generation, 0);
     atomic_init(&node->is_crowded, env->options.share_above == 0);
     atomic_init(&node->zone, zone_of(env, endpoint));
-    atomic_init(&node->unfit_ns, 0);
+    atomic_init(&node->unavailable_until_ns, 0);
     atomic_init(&node->latency_ns, 0);
     atomic_init(&node->lag.wanted_ns, 0);
     atomic_init(&node->lag.known_ns, 0);
@@ -210,14 +210,14 @@ uint64_t kw_node_retry_ns(kw_node *node, uint64_t now_ns)
     return is_open ? 0 : retry_ns;
 }
 
-void kw_node_shun(kw_node *node, uint64_t now_ns)
+void kw_node_avoid(kw_node *node, uint64_t now_ns)
 {
-    atomic_store_explicit(&node->unfit_ns, now_ns + SHUN_NS, memory_order_relaxed);
+    atomic_store_explicit(&node->unavailable_until_ns, now_ns + SHUN_NS, memory_order_relaxed);
 }
 
-bool kw_node_is_fit(kw_node *node, uint64_t now_ns)
+bool kw_node_is_available(kw_node *node, uint64_t now_ns)
 {
-    return now_ns >= atomic_load_explicit(&node->unfit_ns, memory_order_relaxed) &&
+    return now_ns >= atomic_load_explicit(&node->unavailable_until_ns, memory_order_relaxed) &&
            !kw_node_is_failing(node);
 }
 

@@ -38,16 +38,16 @@ struct kw_node {
     atomic_size_t refs;
     kw_endpoint endpoint;
     char name[KW_ENDPOINT_TEXT];
-    atomic_uint near_n;              /* calls under way that chose it for their key's sake, and
-                                        might have chosen another */
-    atomic_uint_fast64_t faults_n;   /* failures in a row, of any connection */
-    kw_failure_detector outage;      /* of a ring's node; the guard alone reads it */
-    uint64_t role_ns;                /* the same: when ROLE is asked next */
-    kw_probe probe;                  /* the same */
-    atomic_int role;                 /* kw_conn_role of the connections that are opened */
-    atomic_uint_fast64_t zone;       /* kw_zone_hash; 0: not known */
-    atomic_uint_fast64_t unfit_ns;   /* of a replica: not to be read from before this */
-    atomic_uint_fast64_t latency_ns; /* of calls, a moving mean; 0: not measured */
+    atomic_uint near_n;            /* calls under way that chose it for their key's sake, and
+                                      might have chosen another */
+    atomic_uint_fast64_t faults_n; /* failures in a row, of any connection */
+    kw_failure_detector outage;    /* of a ring's node; the guard alone reads it */
+    uint64_t role_ns;              /* the same: when ROLE is asked next */
+    kw_probe probe;                /* the same */
+    atomic_int role;               /* kw_conn_role of the connections that are opened */
+    atomic_uint_fast64_t zone;     /* kw_zone_hash; 0: not known */
+    atomic_uint_fast64_t unavailable_until_ns; /* of a replica: not to be read from before this */
+    atomic_uint_fast64_t latency_ns;           /* of calls, a moving mean; 0: not measured */
     kw_node_lag lag;
     atomic_uint generation; /* connections of an earlier one are not used again */
     kw_lane lane;       /* has a monitor of its own, never taken inside the node's or around it */
@@ -167,10 +167,10 @@ static inline void kw_node_well(kw_node *node)
 uint64_t kw_node_retry_ns(kw_node *node, uint64_t now_ns);
 
 /* A replica turned a read away, or cannot be told to be one: reads go elsewhere for a while. */
-void kw_node_shun(kw_node *node, uint64_t now_ns);
+void kw_node_avoid(kw_node *node, uint64_t now_ns);
 
 /* True where reads may go there, as far as is known. */
-bool kw_node_is_fit(kw_node *node, uint64_t now_ns);
+bool kw_node_is_available(kw_node *node, uint64_t now_ns);
 
 /* The lag of the primary's replicas is asked for. */
 void kw_node_want_lag(kw_node *primary, uint64_t now_ns);

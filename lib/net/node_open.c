@@ -23,7 +23,7 @@ void kw_pool_end_open(kw_node *node, const kw_conn *conn)
 void kw_pool_fail_open(kw_node *node, uint64_t now_ns, const kw_error *failure)
 {
     if (failure->code == KW_ERR_ROLE) {
-        kw_node_shun(node, now_ns);
+        kw_node_avoid(node, now_ns);
     }
     if (failure->code == KW_ERR_CANCELLED || failure->code == KW_ERR_TIMEOUT ||
         failure->code == KW_ERR_NOMEM || failure->code == KW_ERR_ROLE) {

@@ -89,13 +89,13 @@ void kw_pool_put_idle(kw_node *node, kw_conn *conn, uint64_t now_ns)
 }
 
 /* "Re-resolve at every reconnect", Guidelines for Redis clients with support for Sentinel. */
-static void doubt(kw_node *node)
+static void suspect(kw_node *node)
 {
     /* What was measured may have been another process. */
     atomic_store_explicit(&node->lag.known_ns, 0, memory_order_relaxed);
     bool is_watched = node->env->options.scheme == KW_SCHEME_SENTINEL || kw_node_is_of_group(node);
     if (is_watched && atomic_load(&node->role) != KW_CONN_SENTINEL) {
-        atomic_store_explicit(&node->env->has_doubt, true, memory_order_relaxed);
+        atomic_store_explicit(&node->env->is_suspect, true, memory_order_relaxed);
     }
 }
 
@@ -124,7 +124,7 @@ kw_conn *kw_pool_take_idle(kw_node *node, uint64_t now_ns)
         unlink_in_use(node, conn);
         node->conns_n--;
         node->stats.disconnects++;
-        doubt(node);
+        suspect(node);
         kw_monitor_unlock(&node->monitor);
         kw_conn_free(conn);
         kw_monitor_lock(&node->monitor);
@@ -278,7 +278,7 @@ void kw_node_release(kw_node *node, kw_conn *conn, uint64_t now_ns, const kw_err
             node->conns_n--;
             node->stats.disconnects += is_good ? 0 : 1;
             if (!is_good) {
-                doubt(node);
+                suspect(node);
             }
         }
     }

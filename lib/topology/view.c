@@ -111,7 +111,7 @@ kw_node *kw_view_reader(const kw_view *view, kw_node *primary, kw_view_read read
         bool is_late = bound_ns > 0 && !kw_lag_is_within(known_ns, now_ns, bound_ns);
         bool lacks = has_after && !kw_node_has(nodes[i], read.after.stream, read.after.offset);
         candidates[i].is_barred = i > 0 && (is_late || lacks);
-        candidates[i].is_fit = kw_node_is_fit(nodes[i], now_ns);
+        candidates[i].is_available = kw_node_is_available(nodes[i], now_ns);
         candidates[i].is_in_zone =
             atomic_load_explicit(&nodes[i]->zone, memory_order_relaxed) == read.zone;
         candidates[i].latency_ns =

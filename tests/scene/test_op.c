@@ -124,7 +124,7 @@ static kw_op play(const char *name, unsigned traits, const scene_turn *turns, si
         .redirects_max = (traits & NO_REDIRECTS) != 0 ? 0 : 5,
         .has_map = (traits & (CLUSTER | MAP)) != 0,
         .has_redirects = (traits & CLUSTER) != 0,
-        .shuns_primary = (traits & ONLY_REPLICA) != 0,
+        .avoids_primary = (traits & ONLY_REPLICA) != 0,
         .is_pinned = (traits & PINNED) != 0,
         .is_repeatable = (traits & REPEATABLE) != 0,
         .has_slot = (traits & NO_SLOT) == 0,

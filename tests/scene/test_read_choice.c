@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Whom reads go to: every preference, with replicas that are fit, away, near and far. */
+/* Whom reads go to: every preference, with replicas that are available, away, near and far. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -17,9 +17,9 @@ typedef struct choice_row {
     const char *name;
     kw_read_preference preference;
     size_t n;
-    const char *fit;      /* a letter for each, the primary first: '+', '-', or 'x' for barred */
-    const char *zone;     /* the same */
-    const char *expected; /* the same: all that may be chosen, and are in the end; "": nobody */
+    const char *available; /* a letter for each, the primary first: '+', '-', or 'x' for barred */
+    const char *zone;      /* the same */
+    const char *expected;  /* the same: all that may be chosen, and are in the end; "": nobody */
 } choice_row;
 
 static void check(const choice_row *row, uint64_t seed)
@@ -29,8 +29,8 @@ static void check(const choice_row *row, uint64_t seed)
     char found[KW_READ_CANDIDATES_MAX + 1] = "";
     kw_random_init(&random, seed);
     for (size_t i = 0; i < row->n; i++) {
-        candidates[i].is_fit = row->fit[i] != '-';
-        candidates[i].is_barred = row->fit[i] == 'x';
+        candidates[i].is_available = row->available[i] != '-';
+        candidates[i].is_barred = row->available[i] == 'x';
         candidates[i].is_in_zone = row->zone[i] == '+';
         found[i] = row->expected[0] != '\0' ? '-' : '\0';
     }
@@ -53,7 +53,7 @@ static void test_choice_follows_the_preference(void **state)
     (void)state;
     static const choice_row rows[] = {
         {"primary", KW_READ_OF_PRIMARY, 3, "+++", "---", "+--"},
-        {"primary, not fit", KW_READ_OF_PRIMARY, 3, "-++", "---", "+--"},
+        {"primary, not available", KW_READ_OF_PRIMARY, 3, "-++", "---", "+--"},
         {"preferred", KW_READ_OF_PREFERRED_REPLICA, 3, "+++", "---", "-++"},
         {"preferred, one away", KW_READ_OF_PREFERRED_REPLICA, 3, "++-", "---", "-+-"},
         {"preferred, all away", KW_READ_OF_PREFERRED_REPLICA, 3, "+--", "---", "+--"},
@@ -113,7 +113,7 @@ static void test_choice_looks_at_so_many(void **state)
     memset(candidates, 0, sizeof(candidates));
     kw_random_init(&random, 1);
     for (size_t i = 0; i < KW_READ_CANDIDATES_MAX; i++) {
-        candidates[i].is_fit = true;
+        candidates[i].is_available = true;
     }
     for (int i = 0; i < 1000; i++) {
         size_t chosen = kw_read_choose(candidates, KW_READ_CANDIDATES_MAX,

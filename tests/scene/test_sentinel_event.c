@@ -24,7 +24,7 @@ typedef struct event_row {
 } event_row;
 
 static const event_row rows[] = {
-    {"+switch-master", "group 10.0.0.1 6379 10.0.0.2 6379", KW_SENTINEL_DOUBT, NULL},
+    {"+switch-master", "group 10.0.0.1 6379 10.0.0.2 6379", KW_SENTINEL_SUSPECT, NULL},
     {"+switch-master", "other 10.0.0.1 6379 10.0.0.2 6379", KW_SENTINEL_NOTHING, NULL},
     {"+switch-master", "groups 10.0.0.1 6379 10.0.0.2 6379", KW_SENTINEL_NOTHING, NULL},
     {"+odown", PRIMARY " #quorum 2/2", KW_SENTINEL_PRIMARY_DOWN, "10.0.0.1:6379"},
@@ -33,15 +33,15 @@ static const event_row rows[] = {
     {"-sdown", REPLICA, KW_SENTINEL_REPLICA_UP, "10.0.0.2:6379"},
     {"+sdown", "sentinel abc 10.0.0.9 26379 @ group 10.0.0.1 6379", KW_SENTINEL_NOTHING, NULL},
     {"+sdown", PRIMARY, KW_SENTINEL_NOTHING, NULL}, /* one sentinel's opinion */
-    {"+sdown", "slave x 10.0.0.2 99999 @ group 10.0.0.1 6379", KW_SENTINEL_DOUBT, NULL},
-    {"+sdown", "slave group", KW_SENTINEL_DOUBT, NULL},
-    {"+odown", "master group 10.0.0.1 0", KW_SENTINEL_DOUBT, NULL},
+    {"+sdown", "slave x 10.0.0.2 99999 @ group 10.0.0.1 6379", KW_SENTINEL_SUSPECT, NULL},
+    {"+sdown", "slave group", KW_SENTINEL_SUSPECT, NULL},
+    {"+odown", "master group 10.0.0.1 0", KW_SENTINEL_SUSPECT, NULL},
     {"+failover-state-wait-promotion", REPLICA, KW_SENTINEL_LEADS, NULL},
     {"+selected-slave", REPLICA, KW_SENTINEL_LEADS, NULL},
     {"+promoted-slave", REPLICA, KW_SENTINEL_LEADS, NULL},
-    {"+failover-end", PRIMARY, KW_SENTINEL_DOUBT, NULL},
-    {"-failover-abort-not-elected", PRIMARY, KW_SENTINEL_DOUBT, NULL},
-    {"+slave", REPLICA, KW_SENTINEL_DOUBT, NULL},
+    {"+failover-end", PRIMARY, KW_SENTINEL_SUSPECT, NULL},
+    {"-failover-abort-not-elected", PRIMARY, KW_SENTINEL_SUSPECT, NULL},
+    {"+slave", REPLICA, KW_SENTINEL_SUSPECT, NULL},
     {"+slaves", REPLICA, KW_SENTINEL_NOTHING, NULL},
     {"+sentinel", "sentinel abc 10.0.0.9 26379 @ group 10.0.0.1 6379", KW_SENTINEL_NOTHING, NULL},
     {"+fix-slave-config", REPLICA, KW_SENTINEL_NOTHING, NULL},
