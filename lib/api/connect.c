@@ -17,8 +17,8 @@ static kw_err connect_node(kw_client *client, kw_node *node, kw_error *error, ui
 {
     kw_conn *conn;
     uint64_t retry_ns;
-    kw_node_wish wish = {.now_ns = kw_env_now(&client->env), .deadline_ns = deadline_ns};
-    kw_err code = kw_node_acquire(node, &conn, error, &retry_ns, &wish);
+    kw_acquire_options options = {.now_ns = kw_env_now(&client->env), .deadline_ns = deadline_ns};
+    kw_err code = kw_node_acquire(node, &conn, error, &retry_ns, &options);
     if (code == KW_OK) {
         kw_node_release(node, conn, kw_env_now(&client->env), NULL);
     }

@@ -40,13 +40,13 @@ static uint64_t patient_until_ns(const kw_blocking_wait *self)
 }
 
 kw_err kw_blocking_wait_acquire(kw_blocking_wait *self, kw_node *node, kw_conn **conn,
-                                uint64_t *retry_ns, kw_node_wish *wish)
+                                uint64_t *retry_ns, kw_acquire_options *options)
 {
     self->sent_ns = self->now_ns;
-    wish->now_ns = self->now_ns;
-    wish->deadline_ns = patient_until_ns(self);
+    options->now_ns = self->now_ns;
+    options->deadline_ns = patient_until_ns(self);
     *retry_ns = self->now_ns;
-    kw_err code = kw_node_acquire(node, conn, &self->failure, retry_ns, wish);
+    kw_err code = kw_node_acquire(node, conn, &self->failure, retry_ns, options);
     if (code != KW_OK) {
         self->now_ns = kw_env_now(&self->client->env);
     }

@@ -21,10 +21,10 @@ typedef struct kw_blocking_wait {
 void kw_blocking_wait_init(kw_blocking_wait *self, kw_client *client, const kw_plan *plan,
                            kw_op *op);
 
-/* A connection to node, as kw_node_acquire; the wish's times are set here. A pool that stays empty
+/* A connection to node, as kw_node_acquire; the times of options are set here. A pool that stays empty
  * is not waited for until the deadline: the slot may have a new owner by then. */
 kw_err kw_blocking_wait_acquire(kw_blocking_wait *self, kw_node *node, kw_conn **conn,
-                                uint64_t *retry_ns, kw_node_wish *wish);
+                                uint64_t *retry_ns, kw_acquire_options *options);
 
 /* Waits for the reply of the request that conn carries to node, until the plan's deadline.
  * An answer that is late asks for a new map now and then, and is given up (KW_ERR_CLOSED)

@@ -121,7 +121,7 @@ static kw_step send_alone(call *self, bool is_asking)
     kw_blocking_wait *wait = &self->wait;
     kw_conn *conn = self->conn;
     self->was_ready = conn->was_ready;
-    conn->is_ours = wait->plan->is_ours;
+    conn->is_internal = wait->plan->is_internal;
     self->waiter.request.is_shared = false; /* the lane may have had it before */
     kw_op_on_send(&self->op);
     kw_err code = kw_conn_queue(conn, &wait->failure, &self->waiter.request, is_asking);
@@ -160,7 +160,7 @@ static kw_step wait_on_lane(call *self)
 static bool fits_lane(const call *self)
 {
     const kw_plan *plan = self->wait.plan;
-    return !plan->is_blocking && !plan->is_ours &&
+    return !plan->is_blocking && !plan->is_internal &&
            self->waiter.request.bytes.len <= KW_LANE_REQUEST_MAX;
 }
 
@@ -171,18 +171,18 @@ static kw_err find_place(call *self, uint64_t *retry_ns, bool is_asking)
     kw_blocking_wait *wait = &self->wait;
     bool fits = fits_lane(self);
     bool is_crowded = atomic_load_explicit(&self->node->is_crowded, memory_order_relaxed);
-    kw_node_wish wish = {.is_early = wait->plan->is_repeatable, .may_share = fits};
+    kw_acquire_options options = {.is_early = wait->plan->is_repeatable, .may_share = fits};
     kw_err code = KW_ERR_BUSY;
     *retry_ns = wait->now_ns;
     if (!fits || !is_crowded) {
-        code = kw_blocking_wait_acquire(wait, self->node, &self->conn, retry_ns, &wish);
+        code = kw_blocking_wait_acquire(wait, self->node, &self->conn, retry_ns, &options);
     }
     if (code == KW_ERR_BUSY) {
         code = submit(self, is_asking);
     }
     if (code == KW_ERR_BUSY) {
-        wish.may_share = false;
-        code = kw_blocking_wait_acquire(wait, self->node, &self->conn, retry_ns, &wish);
+        options.may_share = false;
+        code = kw_blocking_wait_acquire(wait, self->node, &self->conn, retry_ns, &options);
     }
     return code;
 }

@@ -123,7 +123,7 @@ static kw_copy_request *new_errand(kw_client *client, kw_quorum_call *call,
     plan->node = kw_node_ref(call->nodes[ask->copy]);
     plan->name = name_of(ask->kind);
     plan->is_script = true;
-    plan->is_ours = true; /* also to a node that is down: its keys are served without it */
+    plan->is_internal = true; /* also to a node that is down: its keys are served without it */
     plan->is_repeatable = ask->kind == KW_QUORUM_GET;
     plan->deadline_ns = call->deadline_ns;
     request->next = call->requests;
@@ -162,7 +162,7 @@ kw_copy_request *kw_copy_request_new_hint(kw_client *client, kw_copy_request_aim
     plan->node = kw_node_ref(node);
     plan->name = "quorum hint";
     plan->is_script = true;
-    plan->is_ours = true;
+    plan->is_internal = true;
     plan->deadline_ns = kw_plan_deadline_ns(now_ns, client->env.options.timeout_ms);
     return request;
 }

@@ -68,7 +68,7 @@ static kw_node *look_for_primary(const kw_view *view, const kw_plan *plan, kw_ra
     case KW_PLAN_POSITION:
         return unless_down(view, look_for_owner(view, plan));
     case KW_PLAN_NODE:
-        return kw_view_is_down(view, plan->node) && !plan->is_ours ? NULL : plan->node;
+        return kw_view_is_down(view, plan->node) && !plan->is_internal ? NULL : plan->node;
     case KW_PLAN_SPLIT:
     case KW_PLAN_ANY:
     case KW_PLAN_ALL_PRIMARIES:

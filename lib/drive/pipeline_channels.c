@@ -122,8 +122,8 @@ void kw_pipeline_fail_channel(kw_pipeline *self, kw_channel *channel, kw_err cod
     if (channel->conn != NULL) {
         channel->conn->state = KW_CONN_DEAD;
     }
-    bool is_ours = code == KW_ERR_TIMEOUT || code == KW_ERR_CANCELLED;
-    kw_channel_release(channel, &self->turn, is_ours ? NULL : &self->turn.failure);
+    bool is_internal = code == KW_ERR_TIMEOUT || code == KW_ERR_CANCELLED;
+    kw_channel_release(channel, &self->turn, is_internal ? NULL : &self->turn.failure);
     channel->is_counted = false;
     lose_all(self, channel, &flight, &queue, &loss);
 }

@@ -37,7 +37,7 @@ bool kw_plan_question(kw_plan *question, kw_buf *encoded, const kw_plan *plan, k
     question->kind = KW_PLAN_ANY;
     question->name = "COMMAND";
     question->is_repeatable = true;
-    question->is_ours = true;
+    question->is_internal = true;
     question->start_ns = plan->start_ns;
     question->deadline_ns = plan->deadline_ns;
     return encode_question(encoded, encoded->mem, need, task);

@@ -313,8 +313,8 @@ static kw_step do_send(exchange *self, const kw_step *step)
             kw_session_drop(session);
         }
         uint64_t retry_ns;
-        kw_node_wish wish = {.is_early = false};
-        kw_err code = kw_blocking_wait_acquire(&self->wait, node, &conn, &retry_ns, &wish);
+        kw_acquire_options options = {.is_early = false};
+        kw_err code = kw_blocking_wait_acquire(&self->wait, node, &conn, &retry_ns, &options);
         if (code != KW_OK) {
             return kw_op_on_unavailable(&self->op, self->wait.now_ns, code, retry_ns);
         }

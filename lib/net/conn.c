@@ -200,8 +200,8 @@ static kw_err parse(kw_conn *conn, kw_error *error)
             break;
         }
         const kw_owner *next = kw_fifo_peek(&conn->owners);
-        bool is_callers = next != NULL && next->kind == KW_OWNER_REQUEST && !conn->is_ours;
-        conn->reader.is_ours = !is_callers;
+        bool is_callers = next != NULL && next->kind == KW_OWNER_REQUEST && !conn->is_internal;
+        conn->reader.is_internal = !is_callers;
         conn->reader.pools = is_callers && next->request->pools;
         conn->reader.sink = is_callers ? next->request->sink : NULL;
         kw_err code = next_reply(conn, &reply, error);
@@ -221,7 +221,7 @@ static kw_err parse(kw_conn *conn, kw_error *error)
 
 kw_err kw_conn_parse(kw_conn *conn, kw_error *error, kw_reply **replies, size_t max, size_t *n)
 {
-    conn->reader.is_ours = false;
+    conn->reader.is_internal = false;
     conn->reader.pools = false;
     conn->reader.sink = NULL;
     for (*n = 0; *n < max; (*n)++) {

@@ -56,7 +56,7 @@ struct kw_conn {
                                  database, no name, no role */
     bool was_ready;           /* its greeting was answered, whatever came after */
     bool is_shared;           /* several threads use it at once: a lane's, READY */
-    bool is_ours;             /* carries a question of the library's own */
+    bool is_internal;         /* carries a question of the library's own */
     size_t gives_max;         /* replies given by one kw_conn_progress; 0: all that are there */
     bool is_cut;              /* it left some for kw_conn_go_on */
     struct kw_conn *next;     /* in its pool's list */

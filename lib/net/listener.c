@@ -98,7 +98,7 @@ static kw_err open_subscription(kw_subscription *subscription, kw_error *error, 
             subscription->conn = NULL;
             return KW_OK; /* later */
         }
-        subscription->conn->is_ours = true;
+        subscription->conn->is_internal = true;
         subscription->is_ready = subscription->conn->state == KW_CONN_READY;
     }
     kw_conn *conn = subscription->conn;
@@ -159,7 +159,7 @@ static kw_err hear(kw_subscription *subscription, kw_error *error, kw_listener_f
     kw_reply *reply = NULL;
     unsigned n = 0;
     do {
-        conn->reader.is_ours = true;
+        conn->reader.is_internal = true;
         code = code == KW_OK ? kw_reader_next(&conn->reader, &reply, error) : code;
         if (code == KW_OK && reply != NULL) {
             code = ++n <= MESSAGES_MAX ? take(subscription, error, reply, fn, arg) : KW_OK;

@@ -73,19 +73,19 @@ kw_node *kw_node_ref(kw_node *node);
 void kw_node_unref(kw_node *node);
 
 /* What kw_node_acquire is told. */
-typedef struct kw_node_wish {
+typedef struct kw_acquire_options {
     uint64_t now_ns;
     uint64_t deadline_ns; /* the connection is there by then, or not at all */
     bool is_early;        /* the request may go out together with the greeting */
     bool may_share;       /* it may as well go on the lane */
-} kw_node_wish;
+} kw_acquire_options;
 
-/* A connection for the caller alone, READY, or one that takes requests where the wish
+/* A connection for the caller alone, READY, or one that takes requests where the options
  * is early (then kw_node_on_ready follows as soon as it was_ready). KW_ERR_BUSY, without a
  * text, where it may share and the node has become crowded. On other failure
  * *retry_ns says before when it is no use to come again. */
 kw_err kw_node_acquire(kw_node *node, kw_conn **conn, kw_error *error, uint64_t *retry_ns,
-                       const kw_node_wish *wish);
+                       const kw_acquire_options *options);
 
 /* An idle connection, or one that has begun to connect (kw_conn_progress takes it
  * on); never waits. is_spare: also beyond pool-max. */

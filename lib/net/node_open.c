@@ -80,19 +80,19 @@ static kw_err park(kw_node *node, kw_conn *conn, kw_error *error, uint64_t now_n
 /* Opens a connection for the caller, or goes on with one that was sleepers; the lock is
  * not held. */
 kw_err kw_pool_open_conn(kw_node *node, kw_conn **conn, kw_error *error, uint64_t *retry_ns,
-                         const kw_node_wish *wish)
+                         const kw_acquire_options *options)
 {
     kw_error failure = KW_ERROR_INIT;
     kw_conn *fresh = *conn;
     *conn = NULL;
     if (fresh == NULL) {
-        fresh = dial(node, &failure, kw_pool_role_of(node), wish->now_ns);
+        fresh = dial(node, &failure, kw_pool_role_of(node), options->now_ns);
     }
     if (fresh != NULL && fresh->state != KW_CONN_DEAD) {
-        kw_err code = kw_conn_establish(fresh, &failure, wish->deadline_ns, wish->is_early);
+        kw_err code = kw_conn_establish(fresh, &failure, options->deadline_ns, options->is_early);
         if (code == KW_ERR_TIMEOUT) {
-            *retry_ns = wish->deadline_ns;
-            return park(node, fresh, error, wish->now_ns);
+            *retry_ns = options->deadline_ns;
+            return park(node, fresh, error, options->now_ns);
         }
     }
     bool is_good = fresh != NULL && fresh->state != KW_CONN_DEAD;
@@ -163,13 +163,13 @@ static kw_err open_unready(kw_node *node, kw_conn **conn, kw_error *error, kw_co
 }
 
 /* What a caller that does not wait wants. */
-typedef struct errand {
+typedef struct attempt {
     uint64_t now_ns;
     kw_conn_role role;
     bool is_spare; /* also beyond pool-max */
-} errand;
+} attempt;
 
-static kw_err try_acquire(kw_node *node, kw_conn **conn, kw_error *error, const errand *wish)
+static kw_err try_acquire(kw_node *node, kw_conn **conn, kw_error *error, const attempt *options)
 {
     kw_monitor_lock(&node->monitor);
     kw_err unknown = kw_pool_check_known(node, error);
@@ -178,13 +178,13 @@ static kw_err try_acquire(kw_node *node, kw_conn **conn, kw_error *error, const 
         return unknown;
     }
     kw_conn *fresh =
-        wish->role == kw_pool_role_of(node) ? kw_pool_take_idle(node, wish->now_ns) : NULL;
+        options->role == kw_pool_role_of(node) ? kw_pool_take_idle(node, options->now_ns) : NULL;
     if (fresh != NULL) {
         kw_monitor_unlock(&node->monitor);
         *conn = fresh;
         return KW_OK;
     }
-    if (!kw_pool_may_open(node, wish->now_ns, wish->is_spare)) {
+    if (!kw_pool_may_open(node, options->now_ns, options->is_spare)) {
         kw_err code =
             node->health.is_failing ? kw_pool_copy_failure(node, error) : KW_ERR_POOL_FULL;
         kw_monitor_unlock(&node->monitor);
@@ -193,21 +193,21 @@ static kw_err try_acquire(kw_node *node, kw_conn **conn, kw_error *error, const 
         }
         return code;
     }
-    return open_unready(node, conn, error, wish->role, wish->now_ns);
+    return open_unready(node, conn, error, options->role, options->now_ns);
 }
 
 kw_err kw_node_try_acquire(kw_node *node, kw_conn **conn, kw_error *error, uint64_t now_ns,
                            bool is_spare)
 {
-    errand wish = {now_ns, kw_pool_role_of(node), is_spare};
-    return try_acquire(node, conn, error, &wish);
+    attempt options = {now_ns, kw_pool_role_of(node), is_spare};
+    return try_acquire(node, conn, error, &options);
 }
 
 kw_err kw_node_try_acquire_as(kw_node *node, kw_conn **conn, kw_error *error, uint64_t now_ns,
                               kw_conn_role role)
 {
-    errand wish = {now_ns, role, true};
-    return try_acquire(node, conn, error, &wish);
+    attempt options = {now_ns, role, true};
+    return try_acquire(node, conn, error, &options);
 }
 
 kw_err kw_node_open_shared(kw_node *node, kw_conn **conn, kw_error *error, uint64_t now_ns,

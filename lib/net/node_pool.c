@@ -83,7 +83,7 @@ kw_conn *kw_pool_take_expired(kw_node *node, uint64_t now_ns)
 void kw_pool_put_idle(kw_node *node, kw_conn *conn, uint64_t now_ns)
 {
     conn->idle_since_ns = now_ns;
-    conn->is_ours = false;
+    conn->is_internal = false;
     conn->next = node->idle;
     node->idle = conn;
 }
@@ -207,9 +207,9 @@ static bool becomes_crowded(kw_node *node)
 }
 
 kw_err kw_node_acquire(kw_node *node, kw_conn **conn, kw_error *error, uint64_t *retry_ns,
-                       const kw_node_wish *wish)
+                       const kw_acquire_options *options)
 {
-    uint64_t now_ns = wish->now_ns;
+    uint64_t now_ns = options->now_ns;
     uint64_t probe_ns = now_ns + PROBE_WAIT_NS;
     kw_monitor_lock(&node->monitor);
     for (;;) {
@@ -222,7 +222,7 @@ kw_err kw_node_acquire(kw_node *node, kw_conn **conn, kw_error *error, uint64_t 
             kw_monitor_unlock(&node->monitor);
             return unknown;
         }
-        if (wish->may_share && becomes_crowded(node)) {
+        if (options->may_share && becomes_crowded(node)) {
             kw_monitor_unlock(&node->monitor);
             return KW_ERR_BUSY;
         }
@@ -237,9 +237,9 @@ kw_err kw_node_acquire(kw_node *node, kw_conn **conn, kw_error *error, uint64_t 
                 kw_pool_begin_open(node);
             }
             kw_monitor_unlock(&node->monitor);
-            return kw_pool_open_conn(node, conn, error, retry_ns, wish);
+            return kw_pool_open_conn(node, conn, error, retry_ns, options);
         }
-        kw_err code = wait_for_conn(node, error, retry_ns, now_ns, wish->deadline_ns, probe_ns);
+        kw_err code = wait_for_conn(node, error, retry_ns, now_ns, options->deadline_ns, probe_ns);
         if (code != KW_OK) {
             kw_monitor_unlock(&node->monitor);
             return code;

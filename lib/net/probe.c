@@ -48,7 +48,7 @@ static kw_err ask(kw_probe *probe, kw_error *error, uint64_t now_ns)
     memset(&probe->request, 0, sizeof(probe->request));
     probe->request.bytes = kw_bytes_of(questions[probe->question].bytes);
     probe->sent_ns = now_ns;
-    probe->conn->is_ours = true;
+    probe->conn->is_internal = true;
     probe->is_sent = true;
     kw_err code = kw_conn_queue(probe->conn, error, &probe->request, false);
     return code == KW_OK ? kw_conn_flush(probe->conn, error) : code;

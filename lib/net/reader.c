@@ -85,7 +85,7 @@ kw_reader_limits kw_reader_limits_of(const kw_reader *reader)
     const kw_options *options = reader->options;
     kw_reader_limits limits = {options->reply_bytes_max, options->reply_items_max,
                                options->reply_depth_max};
-    if (reader->is_ours) {
+    if (reader->is_internal) {
         limits.bytes = at_least(limits.bytes, OWN_BYTES_MAX);
         limits.items = at_least(limits.items, OWN_ITEMS_MAX);
         limits.depth = at_least(limits.depth, OWN_DEPTH_MAX);

@@ -25,8 +25,8 @@ typedef struct kw_reader {
     bool is_over_limit;        /* why the last object was not made: a limit, or else memory */
     bool pools;                /* the next reply is one of those; forgotten behind it */
     const kw_reply_sink *sink; /* of the next reply, or NULL; forgotten behind it */
-    bool is_ours;              /* the next reply is to the library's own question, which the
-                                  caller's limits are not about */
+    bool is_internal;          /* the next reply is to the library's own question, which the
+                              caller's limits are not about */
     bool is_resp3;             /* the server was asked for that: it may push messages */
     bool has_nested_aside;     /* why the last object was not made: it is no part of a reply */
     char head;                 /* first byte of what hiredis is reading */

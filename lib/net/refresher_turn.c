@@ -127,7 +127,7 @@ static kw_err prepare(kw_refresher *self, kw_error *error)
 static kw_err ask(kw_refresher *self, kw_error *error)
 {
     self->is_sent = true;
-    self->conn->is_ours = true;
+    self->conn->is_internal = true;
     size_t start = 0;
     for (size_t i = 0; i < self->questions.n; i++) {
         kw_request *request = &self->requests[i];

@@ -331,9 +331,9 @@ static int compare_keys(scene *self, size_t *agreed_n, const char **argv, size_t
     kw_err err = kw_keys_find(&keys, &error, row, bytes, argc);
     bool is_same = false;
     if (theirs->type == REDIS_REPLY_ERROR) {
-        bool is_ours = LISTED(ours, kw_command_name(row));
+        bool is_internal = LISTED(ours, kw_command_name(row));
         bool is_arity = strstr(theirs->str, "number of arguments specified") != NULL;
-        is_same = err != KW_OK || keys.ranges_n == 0 || is_ours || is_arity;
+        is_same = err != KW_OK || keys.ranges_n == 0 || is_internal || is_arity;
     } else if (err == KW_OK) {
         is_same = is_same_keys(theirs, &keys, bytes);
         *agreed_n += is_same && keys.ranges_n > 0 ? 1 : 0;

@@ -225,18 +225,18 @@ static pid_t spawn(const char *path, const char *config_path, const char *mode)
 /* True where our own process answers at the port. */
 static bool answers(const kw_test_server *server)
 {
-    bool is_ours = false;
+    bool is_internal = false;
     kw_test_link *link = kw_test_link_open(server->port, server->password);
     redisReply *reply = link == NULL ? NULL : kw_test_link_ask(link, "INFO server");
     if (reply != NULL && reply->type == REDIS_REPLY_STRING) {
         const char *at = strstr(reply->str, "process_id:");
-        is_ours = at != NULL && strtol(at + 11, NULL, 10) == (long)server->pid;
+        is_internal = at != NULL && strtol(at + 11, NULL, 10) == (long)server->pid;
     }
     if (reply != NULL) {
         freeReplyObject(reply);
     }
     kw_test_link_close(link);
-    return is_ours;
+    return is_internal;
 }
 
 /* False where the server gave up, or did not answer in time. */
