@@ -116,8 +116,8 @@ static void fini_parts(kw_client *client)
     kw_refresher_fini(&client->refresher);
     kw_ticket_loop_fini(&client->ticket_loop);
     kw_command_cache_fini(&client->command_cache);
-    kw_view_unref(client->view);
-    client->view = NULL;
+    kw_snapshot_unref(client->snapshot);
+    client->snapshot = NULL;
     for (size_t i = 0; client->seeds != NULL && i < client->env.options.seeds_n; i++) {
         kw_node_unref(client->seeds[i]);
     }
@@ -353,7 +353,7 @@ static kw_err reopen(kw_client *client)
         abandon_loops(client);
         fini_parts(client);
     } else {
-        client->view = NULL;
+        client->snapshot = NULL;
         client->seeds = NULL;
         client->env.nodes = NULL;
         atomic_store(&client->loop, NULL);
@@ -416,12 +416,12 @@ void kw_client_leave(kw_client *client)
     atomic_fetch_sub_explicit(&client->calls_n, 1, memory_order_release);
 }
 
-kw_view *kw_client_view(kw_client *client)
+kw_snapshot *kw_client_snapshot(kw_client *client)
 {
     kw_monitor_lock(&client->monitor);
-    kw_view *view = client->view != NULL ? kw_view_ref(client->view) : NULL;
+    kw_snapshot *snapshot = client->snapshot != NULL ? kw_snapshot_ref(client->snapshot) : NULL;
     kw_monitor_unlock(&client->monitor);
-    return view;
+    return snapshot;
 }
 
 void kw_client_count(kw_client *client, uint64_t commands_n, uint64_t failures_n)
@@ -471,13 +471,14 @@ static kw_err no_map_in_time(const kw_client *client, kw_error *error, const kw_
     return code;
 }
 
-kw_err kw_client_need_view(kw_client *client, kw_view **view, kw_error *error, uint64_t deadline_ns)
+kw_err kw_client_need_snapshot(kw_client *client, kw_snapshot **snapshot, kw_error *error,
+                               uint64_t deadline_ns)
 {
     kw_error failure = KW_ERROR_INIT; /* of the last fetch that ended */
     for (;;) {
         uint64_t changes_n = kw_refresher_changes_n(&client->refresher);
-        *view = kw_client_view(client);
-        if (*view != NULL) {
+        *snapshot = kw_client_snapshot(client);
+        if (*snapshot != NULL) {
             return KW_OK;
         }
         kw_refresher_goal goal = {.until_ns = deadline_ns,

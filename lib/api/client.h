@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Client: the handle, its published view and its nodes. */
+/* Client: the handle, its published snapshot and its nodes. */
 #ifndef API_CLIENT_H
 #define API_CLIENT_H
 
@@ -9,7 +9,7 @@
 #include "drive/ticket_loop.h"
 #include "topology/command_cache.h"
 #include "topology/ring_state.h"
-#include "topology/view.h"
+#include "topology/snapshot.h"
 #include "topology/failure_watch.h"
 #include "net/fork.h"
 #include "net/refresher.h"
@@ -38,8 +38,8 @@ struct kw_client {
     atomic_flag is_reopening; /* a child's first call is starting anew */
     atomic_flag is_telling;   /* a thread tells the host of news */
     kw_monitor publishing;    /* one publisher at a time; taken before monitor */
-    kw_monitor monitor;       /* guards view, seeds, extras */
-    kw_view *view;            /* NULL: no map yet */
+    kw_monitor monitor;       /* guards snapshot, seeds, extras */
+    kw_snapshot *snapshot;    /* NULL: no map yet */
     kw_node **seeds;          /* options.seeds_n of them; NULL until needed */
     kw_node *extras[KW_CLIENT_EXTRAS_MAX];
     size_t extra_at; /* the next to be replaced */
@@ -64,8 +64,8 @@ void kw_client_leave(kw_client *client);
 /* kw_close of a handle that is in no callback. */
 void kw_client_close(kw_client *client);
 
-/* A reference to the view in use; NULL: no map yet. */
-kw_view *kw_client_view(kw_client *client);
+/* A reference to the snapshot in use; NULL: no map yet. */
+kw_snapshot *kw_client_snapshot(kw_client *client);
 
 /* A reference to the node at the endpoint: of the map, a seed, or a new one. NULL when
  * there is no memory. */
@@ -85,7 +85,7 @@ void kw_client_tend(kw_client *client, uint64_t now_ns);
 void kw_client_count(kw_client *client, uint64_t commands_n, uint64_t failures_n);
 
 /* Waits for a first map, where there is none. */
-kw_err kw_client_need_view(kw_client *client, kw_view **view, kw_error *error,
-                           uint64_t deadline_ns);
+kw_err kw_client_need_snapshot(kw_client *client, kw_snapshot **snapshot, kw_error *error,
+                               uint64_t deadline_ns);
 
 #endif

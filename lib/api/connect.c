@@ -26,25 +26,26 @@ static kw_err connect_node(kw_client *client, kw_node *node, kw_error *error, ui
 }
 
 /* Each primary in turn. */
-static kw_err connect_all(kw_client *client, const kw_view *view, kw_error *error,
+static kw_err connect_all(kw_client *client, const kw_snapshot *snapshot, kw_error *error,
                           uint64_t deadline_ns)
 {
     kw_err code = KW_OK;
-    for (size_t i = 0; code == KW_OK && i < kw_map_shards_n(view->map); i++) {
-        kw_node *node = view->nodes[kw_map_shard_at(view->map, i)->primary];
+    for (size_t i = 0; code == KW_OK && i < kw_map_shards_n(snapshot->map); i++) {
+        kw_node *node = snapshot->nodes[kw_map_shard_at(snapshot->map, i)->primary];
         code = connect_node(client, node, error, deadline_ns);
     }
     return code;
 }
 
-/* A view in which it is known where the nodes are, as far as anybody knows. */
-static kw_err need_view(kw_client *client, kw_view **view, kw_error *error, uint64_t deadline_ns)
+/* A snapshot in which it is known where the nodes are, as far as anybody knows. */
+static kw_err need_snapshot(kw_client *client, kw_snapshot **snapshot, kw_error *error,
+                            uint64_t deadline_ns)
 {
-    kw_err code = kw_client_need_view(client, view, error, deadline_ns);
+    kw_err code = kw_client_need_snapshot(client, snapshot, error, deadline_ns);
     if (code == KW_OK) {
-        code = kw_sentinel_groups_need(client, view, error, deadline_ns);
+        code = kw_sentinel_groups_need(client, snapshot, error, deadline_ns);
         if (code != KW_OK) {
-            kw_view_unref(*view);
+            kw_snapshot_unref(*snapshot);
         }
     }
     return code;
@@ -59,14 +60,14 @@ kw_err kw_connect(kw_client *client, kw_error *error)
     if (code != KW_OK) {
         return code;
     }
-    kw_view *view;
+    kw_snapshot *snapshot;
     uint64_t deadline_ns = deadline_of(client);
-    code = need_view(client, &view, error, deadline_ns);
+    code = need_snapshot(client, &snapshot, error, deadline_ns);
     if (code == KW_OK) {
-        if (!kw_map_is_cluster(view->map)) {
-            code = connect_all(client, view, error, deadline_ns);
+        if (!kw_map_is_cluster(snapshot->map)) {
+            code = connect_all(client, snapshot, error, deadline_ns);
         }
-        kw_view_unref(view);
+        kw_snapshot_unref(snapshot);
     }
     kw_client_leave(client);
     return code;
@@ -96,17 +97,17 @@ kw_err kw_client_slot_node(kw_client *client, kw_error *error, char *node, size_
         return kw_error_set(error, KW_ERR_UNSUPPORTED, KW_EFFECT_NONE,
                             "a ring has no slots; ask kw_client_key_node");
     }
-    kw_view *view;
-    code = kw_client_need_view(client, &view, error, deadline_of(client));
+    kw_snapshot *snapshot;
+    code = kw_client_need_snapshot(client, &snapshot, error, deadline_of(client));
     if (code == KW_OK) {
-        const kw_node *owner = kw_view_owner(view, slot);
+        const kw_node *owner = kw_snapshot_owner(snapshot, slot);
         if (owner == NULL) {
             code = kw_error_set(error, KW_ERR_NOT_SERVED, KW_EFFECT_NONE, "no node serves slot %u",
                                 slot);
         } else {
             write_name(node, node_len, owner);
         }
-        kw_view_unref(view);
+        kw_snapshot_unref(snapshot);
     }
     kw_client_leave(client);
     return code;
@@ -123,20 +124,20 @@ kw_err kw_client_key_node(kw_client *client, kw_error *error, char *node, size_t
     if (code != KW_OK) {
         return code;
     }
-    kw_view *view;
-    code = need_view(client, &view, error, deadline_of(client));
+    kw_snapshot *snapshot;
+    code = need_snapshot(client, &snapshot, error, deadline_of(client));
     if (code == KW_OK) {
         kw_bytes whole = {key, key_len};
         const kw_node *owner =
             kw_plan_is_ring(client)
-                ? kw_view_at_position(view, kw_ring_position_of(client->placement, whole))
-                : kw_view_owner(view, kw_slot_of(key, key_len));
+                ? kw_snapshot_at_position(snapshot, kw_ring_position_of(client->placement, whole))
+                : kw_snapshot_owner(snapshot, kw_slot_of(key, key_len));
         if (owner == NULL) {
             code = kw_error_set(error, KW_ERR_NOT_SERVED, KW_EFFECT_NONE, "no node has this key");
         } else {
             write_name(node, node_len, owner);
         }
-        kw_view_unref(view);
+        kw_snapshot_unref(snapshot);
     }
     kw_client_leave(client);
     return code;

@@ -206,13 +206,14 @@ static kw_err check_request(const kw_quorum *self, kw_error *error,
 }
 
 /* The copies of the call's key: the first nodes of its preference list; and the one behind. */
-static unsigned choose_copies(kw_quorum_call *call, const kw_view *view, unsigned copies_n)
+static unsigned choose_copies(kw_quorum_call *call, const kw_snapshot *snapshot, unsigned copies_n)
 {
     uint32_t numbers[KW_QUORUM_COPIES_MAX + 1];
-    size_t n = kw_ring_preference(kw_map_ring(view->map), numbers, copies_n + 1, call->key.data,
+    size_t n = kw_ring_preference(kw_map_ring(snapshot->map), numbers, copies_n + 1, call->key.data,
                                   call->key.len);
     for (size_t i = 0; i < n; i++) {
-        call->nodes[i] = kw_node_ref(view->nodes[kw_map_shard_at(view->map, numbers[i])->primary]);
+        call->nodes[i] =
+            kw_node_ref(snapshot->nodes[kw_map_shard_at(snapshot->map, numbers[i])->primary]);
     }
     return (unsigned)(n < copies_n ? n : copies_n);
 }
@@ -312,7 +313,7 @@ static bool make_jobs(kw_quorum *self, kw_error *error, kw_quorum_call **calls,
                       const kw_quorum_request *requests, size_t n)
 {
     kw_client *client = self->client;
-    kw_view *view = kw_client_view(client);
+    kw_snapshot *snapshot = kw_client_snapshot(client);
     bool is_whole = true;
     for (size_t i = 0; i < n && is_whole; i++) {
         kw_bytes key = {requests[i].key, requests[i].key_len};
@@ -322,7 +323,7 @@ static bool make_jobs(kw_quorum *self, kw_error *error, kw_quorum_call **calls,
             is_whole = false;
             break;
         }
-        unsigned copies_n = choose_copies(calls[i], view, self->rule.copies_n);
+        unsigned copies_n = choose_copies(calls[i], snapshot, self->rule.copies_n);
         if (copies_n < self->rule.copies_n) {
             kw_error_set(error, KW_ERR_QUORUM, KW_EFFECT_NONE,
                          "the ring has %u nodes with weight, and copies is %u", copies_n,
@@ -330,7 +331,7 @@ static bool make_jobs(kw_quorum *self, kw_error *error, kw_quorum_call **calls,
             is_whole = false;
         }
     }
-    kw_view_unref(view);
+    kw_snapshot_unref(snapshot);
     return is_whole;
 }
 

@@ -13,19 +13,20 @@ static size_t list_nodes(kw_client *client, kw_node **nodes, size_t max)
 {
     size_t n = 0;
     kw_monitor_lock(&client->monitor);
-    const kw_view *view = client->view;
-    for (size_t i = 0; view != NULL && i < view->nodes_n && n < max; i++) {
-        nodes[n++] = kw_node_ref(view->nodes[i]);
+    const kw_snapshot *snapshot = client->snapshot;
+    for (size_t i = 0; snapshot != NULL && i < snapshot->nodes_n && n < max; i++) {
+        nodes[n++] = kw_node_ref(snapshot->nodes[i]);
     }
     for (size_t i = 0; client->seeds != NULL && i < client->env.options.seeds_n && n < max; i++) {
         kw_node *seed = client->seeds[i];
-        if (view == NULL || kw_view_find(view, &seed->endpoint) != seed) {
+        if (snapshot == NULL || kw_snapshot_find(snapshot, &seed->endpoint) != seed) {
             nodes[n++] = kw_node_ref(seed);
         }
     }
     for (size_t i = 0; i < KW_CLIENT_EXTRAS_MAX && n < max; i++) {
         kw_node *extra = client->extras[i];
-        if (extra != NULL && (view == NULL || kw_view_find(view, &extra->endpoint) != extra)) {
+        if (extra != NULL &&
+            (snapshot == NULL || kw_snapshot_find(snapshot, &extra->endpoint) != extra)) {
             nodes[n++] = kw_node_ref(extra);
         }
     }
@@ -68,11 +69,11 @@ static void read_stats(kw_client *client, kw_stats *stats, kw_node **nodes, size
     stats->downs = load(&client->failure_watch.downs_n);
     stats->ups = load(&client->failure_watch.ups_n);
     stats->pushes = load(&client->env.pushes_n);
-    kw_view *view = kw_client_view(client);
-    for (size_t i = 0; view != NULL && i < kw_map_shards_n(view->map); i++) {
-        stats->nodes_down += kw_map_is_down(view->map, i) ? 1 : 0;
+    kw_snapshot *snapshot = kw_client_snapshot(client);
+    for (size_t i = 0; snapshot != NULL && i < kw_map_shards_n(snapshot->map); i++) {
+        stats->nodes_down += kw_map_is_down(snapshot->map, i) ? 1 : 0;
     }
-    kw_view_unref(view);
+    kw_snapshot_unref(snapshot);
     kw_departed *departed = &client->env.departed;
     stats->connects = load(&departed->connects);
     stats->connect_failures = load(&departed->connect_failures);
@@ -148,20 +149,20 @@ static void read_member(kw_node_stats *stats, const kw_map *map, size_t shard)
 /* What the map says of the node. */
 static void read_role(kw_client *client, kw_node_stats *stats, const kw_node *node)
 {
-    kw_view *view = kw_client_view(client);
-    if (view == NULL) {
+    kw_snapshot *snapshot = kw_client_snapshot(client);
+    if (snapshot == NULL) {
         return;
     }
-    for (size_t i = 0; i < kw_map_shards_n(view->map); i++) {
-        if (view->nodes[kw_map_shard_at(view->map, i)->primary] == node) {
+    for (size_t i = 0; i < kw_map_shards_n(snapshot->map); i++) {
+        if (snapshot->nodes[kw_map_shard_at(snapshot->map, i)->primary] == node) {
             stats->is_primary = true;
-            read_member(stats, view->map, i);
+            read_member(stats, snapshot->map, i);
         }
     }
-    for (unsigned slot = 0; kw_map_is_cluster(view->map) && slot < KW_SLOTS_N; slot++) {
-        stats->slots += kw_view_owner(view, slot) == node ? 1 : 0;
+    for (unsigned slot = 0; kw_map_is_cluster(snapshot->map) && slot < KW_SLOTS_N; slot++) {
+        stats->slots += kw_snapshot_owner(snapshot, slot) == node ? 1 : 0;
     }
-    kw_view_unref(view);
+    kw_snapshot_unref(snapshot);
 }
 
 /* How far a replica is behind. */

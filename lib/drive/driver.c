@@ -34,67 +34,69 @@ kw_op_spec kw_driver_spec(const kw_client *client, const kw_plan *plan)
 }
 
 /* The one owner of all the positions, which may be down. */
-static kw_node *look_for_owner(const kw_view *view, const kw_plan *plan)
+static kw_node *look_for_owner(const kw_snapshot *snapshot, const kw_plan *plan)
 {
-    uint16_t shard = kw_map_shard_at_position(view->map, plan->position);
-    if (plan->view_n != 0 && plan->view_n != view->number) {
+    uint16_t shard = kw_map_shard_at_position(snapshot->map, plan->position);
+    if (plan->snapshot_n != 0 && plan->snapshot_n != snapshot->number) {
         return NULL;
     }
     for (size_t i = 0; plan->positions != NULL && i < plan->positions->n; i++) {
-        if (kw_map_shard_at_position(view->map, plan->positions->at[i]) != shard) {
+        if (kw_map_shard_at_position(snapshot->map, plan->positions->at[i]) != shard) {
             return NULL;
         }
     }
-    return shard != KW_MAP_NO_SHARD ? view->nodes[kw_map_shard_at(view->map, shard)->primary]
-                                    : NULL;
+    return shard != KW_MAP_NO_SHARD
+               ? snapshot->nodes[kw_map_shard_at(snapshot->map, shard)->primary]
+               : NULL;
 }
 
-static kw_node *unless_down(const kw_view *view, kw_node *node)
+static kw_node *unless_down(const kw_snapshot *snapshot, kw_node *node)
 {
-    return node != NULL && !kw_view_is_down(view, node) ? node : NULL;
+    return node != NULL && !kw_snapshot_is_down(snapshot, node) ? node : NULL;
 }
 
-static bool is_usable(const kw_view *view, kw_node *node)
+static bool is_usable(const kw_snapshot *snapshot, kw_node *node)
 {
-    return kw_view_find(view, &node->endpoint) == node && !kw_view_is_down(view, node) &&
-           !kw_node_is_failing(node);
+    return kw_snapshot_find(snapshot, &node->endpoint) == node &&
+           !kw_snapshot_is_down(snapshot, node) && !kw_node_is_failing(node);
 }
 
-static kw_node *look_for_primary(const kw_view *view, const kw_plan *plan, kw_random *random)
+static kw_node *look_for_primary(const kw_snapshot *snapshot, const kw_plan *plan,
+                                 kw_random *random)
 {
     switch (plan->kind) {
     case KW_PLAN_SLOT:
-        return kw_view_owner(view, plan->slot);
+        return kw_snapshot_owner(snapshot, plan->slot);
     case KW_PLAN_POSITION:
-        return unless_down(view, look_for_owner(view, plan));
+        return unless_down(snapshot, look_for_owner(snapshot, plan));
     case KW_PLAN_NODE:
-        return kw_view_is_down(view, plan->node) && !plan->is_internal ? NULL : plan->node;
+        return kw_snapshot_is_down(snapshot, plan->node) && !plan->is_internal ? NULL : plan->node;
     case KW_PLAN_SPLIT:
     case KW_PLAN_ANY:
     case KW_PLAN_ALL_PRIMARIES:
     case KW_PLAN_ALL_NODES:
         break;
     }
-    if (plan->node != NULL && is_usable(view, plan->node)) {
+    if (plan->node != NULL && is_usable(snapshot, plan->node)) {
         return plan->node;
     }
-    return kw_view_any(view, kw_random_next(random) >> 32);
+    return kw_snapshot_any(snapshot, kw_random_next(random) >> 32);
 }
 
-kw_node *kw_driver_look(const kw_view *view, const kw_plan *plan, kw_random *random)
+kw_node *kw_driver_look(const kw_snapshot *snapshot, const kw_plan *plan, kw_random *random)
 {
-    kw_node *node = look_for_primary(view, plan, random);
+    kw_node *node = look_for_primary(snapshot, plan, random);
     if (node == NULL && plan->kind == KW_PLAN_POSITION && plan->read != KW_READ_OF_PRIMARY &&
-        (node = look_for_owner(view, plan)) != NULL) {
+        (node = look_for_owner(snapshot, plan)) != NULL) {
         /* The replicas of a node that is down still answer. */
-        kw_view_read read = {plan->read, plan->zone, plan->after};
-        return unless_down(view, kw_view_reader(view, node, read, random));
+        kw_snapshot_read read = {plan->read, plan->zone, plan->after};
+        return unless_down(snapshot, kw_snapshot_reader(snapshot, node, read, random));
     }
     if (node == NULL || plan->read == KW_READ_OF_PRIMARY || plan->node != NULL) {
         return node;
     }
-    kw_view_read read = {plan->read, plan->zone, plan->after};
-    return kw_view_reader(view, node, read, random);
+    kw_snapshot_read read = {plan->read, plan->zone, plan->after};
+    return kw_snapshot_reader(snapshot, node, read, random);
 }
 
 /* On a ring only a group's node can be replaced while a call waits. */
@@ -114,21 +116,21 @@ void kw_driver_note_node(kw_op *op, const kw_plan *plan, const kw_node *node)
 }
 
 /* Why there is no node on a ring, for kw_driver_on_unserved. */
-static void tell_obstacle(const kw_view *view, const kw_plan *plan, kw_op *op)
+static void tell_obstacle(const kw_snapshot *snapshot, const kw_plan *plan, kw_op *op)
 {
     uint16_t shard = KW_MAP_NO_SHARD;
     if (plan->kind == KW_PLAN_POSITION) {
-        shard = kw_map_shard_at_position(view->map, plan->position);
+        shard = kw_map_shard_at_position(snapshot->map, plan->position);
     }
-    op->obstacle =
-        plan->kind == KW_PLAN_NODE || (shard != KW_MAP_NO_SHARD && kw_map_is_down(view->map, shard))
-            ? KW_ERR_CONNECT
-            : KW_ERR_NOT_SERVED;
-    if (plan->view_n != 0 && plan->view_n != view->number) {
+    op->obstacle = plan->kind == KW_PLAN_NODE ||
+                           (shard != KW_MAP_NO_SHARD && kw_map_is_down(snapshot->map, shard))
+                       ? KW_ERR_CONNECT
+                       : KW_ERR_NOT_SERVED;
+    if (plan->snapshot_n != 0 && plan->snapshot_n != snapshot->number) {
         op->obstacle = KW_ERR_CROSSSLOT;
     }
     for (size_t i = 0; plan->positions != NULL && i < plan->positions->n; i++) {
-        if (kw_map_shard_at_position(view->map, plan->positions->at[i]) != shard) {
+        if (kw_map_shard_at_position(snapshot->map, plan->positions->at[i]) != shard) {
             plan->positions->is_stale_split = true;
             op->obstacle = KW_ERR_CROSSSLOT;
         }
@@ -141,27 +143,27 @@ kw_node *kw_driver_choose(kw_client *client, const kw_plan *plan, kw_op *op, con
     if (step->is_redirected) {
         return kw_client_node(client, &op->target);
     }
-    kw_view *view = kw_client_view(client);
-    if (view == NULL) {
+    kw_snapshot *snapshot = kw_client_snapshot(client);
+    if (snapshot == NULL) {
         return plan->kind == KW_PLAN_NODE ? kw_node_ref(plan->node) : NULL;
     }
-    kw_node *node = op->has_left ? look_for_primary(view, plan, &op->random)
-                                 : kw_driver_look(view, plan, &op->random);
+    kw_node *node = op->has_left ? look_for_primary(snapshot, plan, &op->random)
+                                 : kw_driver_look(snapshot, plan, &op->random);
     if (node != NULL) {
         node = kw_node_ref(node);
         kw_driver_note_node(op, plan, node);
     } else if (kw_plan_is_ring(client)) {
-        tell_obstacle(view, plan, op);
+        tell_obstacle(snapshot, plan, op);
     }
-    kw_view_unref(view);
+    kw_snapshot_unref(snapshot);
     return node;
 }
 
 kw_step kw_driver_on_unserved(kw_client *client, kw_op *op, uint64_t now_ns)
 {
-    kw_view *view = kw_client_view(client);
-    bool has_map = view != NULL;
-    kw_view_unref(view);
+    kw_snapshot *snapshot = kw_client_snapshot(client);
+    bool has_map = snapshot != NULL;
+    kw_snapshot_unref(snapshot);
     if (has_map && op->spec.avoids_primary && op->spec.has_bound) {
         return kw_op_on_stale(op, now_ns); /* those that there are may be measured yet */
     }
@@ -293,12 +295,12 @@ kw_step kw_driver_on_loss(kw_client *client, kw_op *op, kw_node *node, uint64_t 
 
 /* Of a ring only a group's primary is replaced; from a server, calls finish where they were
  * sent. */
-static bool was_replaced(const kw_view *view, const kw_plan *plan, const kw_node *node)
+static bool was_replaced(const kw_snapshot *snapshot, const kw_plan *plan, const kw_node *node)
 {
     size_t number;
-    bool is_primary = kw_map_find_node(view->map, &number, &node->endpoint) &&
-                      kw_map_member_at(view->map, number)->is_primary;
-    const kw_node *owner = is_primary ? NULL : look_for_owner(view, plan);
+    bool is_primary = kw_map_find_node(snapshot->map, &number, &node->endpoint) &&
+                      kw_map_member_at(snapshot->map, number)->is_primary;
+    const kw_node *owner = is_primary ? NULL : look_for_owner(snapshot, plan);
     return owner != NULL && owner != node && kw_node_is_of_group(owner);
 }
 
@@ -309,15 +311,16 @@ bool kw_driver_has_lost_owner(kw_client *client, const kw_plan *plan, const kw_o
     if ((plan->kind != KW_PLAN_SLOT && !is_of_group) || op->is_asking) {
         return false;
     }
-    kw_view *view = kw_client_view(client);
+    kw_snapshot *snapshot = kw_client_snapshot(client);
     if (is_of_group) {
-        bool is_replaced = view != NULL && !op->is_at_replica && was_replaced(view, plan, node);
-        kw_view_unref(view);
+        bool is_replaced =
+            snapshot != NULL && !op->is_at_replica && was_replaced(snapshot, plan, node);
+        kw_snapshot_unref(snapshot);
         return is_replaced;
     }
-    kw_node *owner = view != NULL ? kw_view_owner(view, plan->slot) : NULL;
+    kw_node *owner = snapshot != NULL ? kw_snapshot_owner(snapshot, plan->slot) : NULL;
     bool is_other = owner != NULL && owner != node;
-    kw_view_unref(view);
+    kw_snapshot_unref(snapshot);
     return is_other;
 }
 
@@ -357,10 +360,10 @@ static kw_node *find_owner(kw_client *client, const kw_plan *plan)
     if (!kw_plan_is_ring(client) || plan->kind != KW_PLAN_POSITION) {
         return plan->node != NULL ? kw_node_ref(plan->node) : NULL;
     }
-    kw_view *view = kw_client_view(client);
-    kw_node *node = kw_view_at_position(view, plan->position);
+    kw_snapshot *snapshot = kw_client_snapshot(client);
+    kw_node *node = kw_snapshot_at_position(snapshot, plan->position);
     node = node != NULL ? kw_node_ref(node) : NULL;
-    kw_view_unref(view);
+    kw_snapshot_unref(snapshot);
     return node;
 }
 

@@ -22,9 +22,9 @@ static inline bool kw_driver_has_slots(const kw_client *client)
 
 kw_op_spec kw_driver_spec(const kw_client *client, const kw_plan *plan);
 
-/* The node that a plan means by the view, borrowed; NULL where it has none, and where
+/* The node that a plan means by the snapshot, borrowed; NULL where it has none, and where
  * kw_driver_choose has to say why. */
-kw_node *kw_driver_look(const kw_view *view, const kw_plan *plan, kw_random *random);
+kw_node *kw_driver_look(const kw_snapshot *snapshot, const kw_plan *plan, kw_random *random);
 
 /* A reference to the node that a SEND step means; NULL where the map has none. */
 kw_node *kw_driver_choose(kw_client *client, const kw_plan *plan, kw_op *op, const kw_step *step);

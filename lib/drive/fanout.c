@@ -79,7 +79,7 @@ static bool encode_parts(kw_fanout *self)
         item->request.sink = kw_split_sink(split, i);
         item->plan = *self->plan;
         if (kw_plan_is_ring(self->client)) {
-            kw_plan_ring_part(&item->plan, self->client, self->view_n, split, &split->parts[i]);
+            kw_plan_ring_part(&item->plan, self->client, self->snapshot_n, split, &split->parts[i]);
             continue;
         }
         item->plan.kind = KW_PLAN_SLOT;
@@ -144,11 +144,11 @@ static kw_err init_split(kw_fanout *self, const kw_keys *keys, const kw_bytes *a
     if (!kw_plan_is_ring(self->client)) {
         return kw_split_init(&self->split, mem, keys, argv, NULL);
     }
-    kw_view *view = kw_client_view(self->client);
-    kw_split_groups groups = kw_plan_ring_groups(view);
+    kw_snapshot *snapshot = kw_client_snapshot(self->client);
+    kw_split_groups groups = kw_plan_ring_groups(snapshot);
     kw_err code = kw_split_init(&self->split, mem, keys, argv, &groups);
-    self->view_n = view->number;
-    kw_view_unref(view);
+    self->snapshot_n = snapshot->number;
+    kw_snapshot_unref(snapshot);
     return code;
 }
 
@@ -174,15 +174,15 @@ kw_err kw_fanout_init_split(kw_fanout *self, kw_client *client, kw_error *error,
     return KW_OK;
 }
 
-/* The nodes that a plan means, borrowed from view. */
-static size_t choose_nodes(kw_node **nodes, const kw_view *view, kw_plan_kind kind)
+/* The nodes that a plan means, borrowed from snapshot. */
+static size_t choose_nodes(kw_node **nodes, const kw_snapshot *snapshot, kw_plan_kind kind)
 {
     size_t n = 0;
-    for (size_t i = 0; i < kw_map_shards_n(view->map); i++) {
-        const kw_map_shard *shard = kw_map_shard_at(view->map, i);
-        nodes[n++] = view->nodes[shard->primary];
+    for (size_t i = 0; i < kw_map_shards_n(snapshot->map); i++) {
+        const kw_map_shard *shard = kw_map_shard_at(snapshot->map, i);
+        nodes[n++] = snapshot->nodes[shard->primary];
         for (size_t k = 0; kind == KW_PLAN_ALL_NODES && k < shard->replicas_n; k++) {
-            nodes[n++] = view->nodes[kw_map_replica(view->map, shard, k)];
+            nodes[n++] = snapshot->nodes[kw_map_replica(snapshot->map, shard, k)];
         }
     }
     return n;
@@ -202,14 +202,14 @@ kw_err kw_fanout_init_visit(kw_fanout *self, kw_client *client, kw_error *error,
 {
     init(self, client, plan);
     const kw_allocator *mem = &client->env.mem;
-    kw_view *view;
-    kw_err code = kw_client_need_view(client, &view, error, plan->deadline_ns);
+    kw_snapshot *snapshot;
+    kw_err code = kw_client_need_snapshot(client, &snapshot, error, plan->deadline_ns);
     if (code != KW_OK) {
         return code;
     }
-    kw_node **nodes = kw_mem_calloc(mem, view->nodes_n, sizeof(nodes[0]));
-    self->items = kw_mem_calloc(mem, view->nodes_n, sizeof(self->items[0]));
-    size_t n = nodes != NULL ? choose_nodes(nodes, view, plan->kind) : 0;
+    kw_node **nodes = kw_mem_calloc(mem, snapshot->nodes_n, sizeof(nodes[0]));
+    self->items = kw_mem_calloc(mem, snapshot->nodes_n, sizeof(self->items[0]));
+    size_t n = nodes != NULL ? choose_nodes(nodes, snapshot, plan->kind) : 0;
     if (nodes == NULL || self->items == NULL) {
         no_memory(error, KW_EFFECT_NONE);
         code = KW_ERR_NOMEM;
@@ -220,7 +220,7 @@ kw_err kw_fanout_init_visit(kw_fanout *self, kw_client *client, kw_error *error,
         add_visit(self, nodes[i], encoded);
     }
     kw_mem_free(mem, nodes);
-    kw_view_unref(view);
+    kw_snapshot_unref(snapshot);
     if (code != KW_OK) {
         kw_fanout_fini(self);
     }

@@ -12,7 +12,7 @@ typedef struct kw_fanout {
     kw_item *items;      /* for a pipeline; each has ended before finish */
     size_t items_n;
     bool is_split;
-    uint64_t view_n; /* of a ring: of the view that the keys were split by */
+    uint64_t snapshot_n; /* of a ring: of the snapshot that the keys were split by */
     kw_split split;
     kw_buf encoded; /* of split parts, one behind the other */
 } kw_fanout;

@@ -48,9 +48,9 @@ static void send_out(kw_hints *self, kw_copy_request *request)
     (void)kw_quorum_exchange_send(self->exchange, request);
 }
 
-static kw_node *node_at(const kw_view *view, uint32_t number)
+static kw_node *node_at(const kw_snapshot *snapshot, uint32_t number)
 {
-    return view->nodes[kw_map_shard_at(view->map, number)->primary];
+    return snapshot->nodes[kw_map_shard_at(snapshot->map, number)->primary];
 }
 
 static bool append_hint_key(kw_buf *buf, const kw_ring *ring, uint32_t number)
@@ -69,13 +69,13 @@ static bool append_hint_key(kw_buf *buf, const kw_ring *ring, uint32_t number)
 /* The name of the hint_key for the node; false where the ring does not have it any more. */
 static bool find_hint_key(const kw_hints *self, kw_buf *buf, const kw_node *node)
 {
-    kw_view *view = kw_client_view(self->client);
-    const kw_ring *ring = kw_map_ring(view->map);
+    kw_snapshot *snapshot = kw_client_snapshot(self->client);
+    const kw_ring *ring = kw_map_ring(snapshot->map);
     bool is_found = false;
     for (uint32_t i = 0; i < kw_ring_nodes_n(ring) && !is_found; i++) {
-        is_found = node_at(view, i) == node && append_hint_key(buf, ring, i);
+        is_found = node_at(snapshot, i) == node && append_hint_key(buf, ring, i);
     }
-    kw_view_unref(view);
+    kw_snapshot_unref(snapshot);
     return is_found;
 }
 
@@ -153,21 +153,21 @@ static void look(kw_hints *self, kw_hint_round *round, uint64_t now_ns)
 }
 
 /* A look at the keeper, for all others that are up. */
-static void look_at(kw_hints *self, const kw_view *view, uint32_t keeper, uint64_t now_ns)
+static void look_at(kw_hints *self, const kw_snapshot *snapshot, uint32_t keeper, uint64_t now_ns)
 {
     const kw_allocator *mem = &self->client->env.mem;
-    const kw_ring *ring = kw_map_ring(view->map);
+    const kw_ring *ring = kw_map_ring(snapshot->map);
     kw_hint_round *round = kw_mem_calloc(mem, 1, sizeof(*round));
     if (round == NULL) {
         return;
     }
     uint32_t nodes_n = (uint32_t)kw_ring_nodes_n(ring);
     round->refs = 1;
-    round->keeper = kw_node_ref(node_at(view, keeper));
+    round->keeper = kw_node_ref(node_at(snapshot, keeper));
     round->hint_keys = empty_buf(self);
     for (uint32_t i = 1; i < nodes_n && round->targets_n < KW_HINT_TARGETS_MAX; i++) {
         uint32_t number = (keeper + i) % nodes_n;
-        kw_node *node = node_at(view, number);
+        kw_node *node = node_at(snapshot, number);
         if (kw_quorum_exchange_is_up(self->exchange, node) &&
             append_hint_key(&round->hint_keys, ring, number)) {
             round->hint_key_ends[round->targets_n] = round->hint_keys.len;
@@ -187,14 +187,14 @@ void kw_hints_look(kw_hints *self, uint64_t now_ns)
         !atomic_compare_exchange_strong(self->look_ns, &look_ns, now_ns + LOOK_NS)) {
         return;
     }
-    kw_view *view = kw_client_view(self->client);
-    uint32_t nodes_n = (uint32_t)kw_ring_nodes_n(kw_map_ring(view->map));
+    kw_snapshot *snapshot = kw_client_snapshot(self->client);
+    uint32_t nodes_n = (uint32_t)kw_ring_nodes_n(kw_map_ring(snapshot->map));
     for (uint32_t i = 0; i < nodes_n; i++) {
-        if (kw_quorum_exchange_is_up(self->exchange, node_at(view, i))) {
-            look_at(self, view, i, now_ns);
+        if (kw_quorum_exchange_is_up(self->exchange, node_at(snapshot, i))) {
+            look_at(self, snapshot, i, now_ns);
         }
     }
-    kw_view_unref(view);
+    kw_snapshot_unref(snapshot);
 }
 
 /* Hands one hint over; false where that cannot be. */

@@ -192,25 +192,25 @@ static void return_blocks(kw_loop *self)
     self->used_n = 0;
 }
 
-static void add_items(kw_loop *self, kw_async_command *command, const kw_view *view)
+static void add_items(kw_loop *self, kw_async_command *command, const kw_snapshot *snapshot)
 {
     size_t n;
     kw_item *items = kw_async_command_items(command, &n);
     command->open_n = (uint32_t)n;
     kw_async_command_set_time(command, self->pipeline.turn.now_ns);
     for (size_t i = 0; i < n; i++) {
-        kw_pipeline_add(&self->pipeline, &items[i], view);
+        kw_pipeline_add(&self->pipeline, &items[i], snapshot);
     }
 }
 
 static void add_all(kw_loop *self, kw_async_commands *accepted)
 {
-    kw_view *view = kw_client_view(self->client);
+    kw_snapshot *snapshot = kw_client_snapshot(self->client);
     kw_async_command *command;
     while ((command = kw_async_commands_pop(accepted)) != NULL) {
-        add_items(self, command, view);
+        add_items(self, command, snapshot);
     }
-    kw_view_unref(view);
+    kw_snapshot_unref(snapshot);
 }
 
 /* Everything that needs no socket's word. */

@@ -209,16 +209,16 @@ kw_err kw_pipeline_all(kw_client *client, kw_item *items, size_t items_n, uint64
         items[i].plan.deadline_ns = deadline_ns;
     }
     kw_failure_watch_help(client);
-    kw_view *view;
+    kw_snapshot *snapshot;
     kw_error failure = KW_ERROR_INIT;
-    if (kw_client_need_view(client, &view, &failure, deadline_ns) != KW_OK) {
+    if (kw_client_need_snapshot(client, &snapshot, &failure, deadline_ns) != KW_OK) {
         fail_all(&self.pipeline, items, items_n, &failure);
         return failure.code;
     }
     for (size_t i = 0; i < items_n; i++) {
-        kw_pipeline_add(&self.pipeline, &items[i], view);
+        kw_pipeline_add(&self.pipeline, &items[i], snapshot);
     }
-    kw_view_unref(view);
+    kw_snapshot_unref(snapshot);
     wait_all(&self);
     kw_pipeline_fini(&self.pipeline);
     if (self.sockets != self.inline_sockets) {

@@ -240,14 +240,16 @@ static void remove_channel(kw_pipeline *self, size_t at)
     kw_mem_free(&self->client->env.mem, channel);
 }
 
-static bool is_needless(const kw_pipeline *self, const kw_channel *channel, const kw_view *view)
+static bool is_needless(const kw_pipeline *self, const kw_channel *channel,
+                        const kw_snapshot *snapshot)
 {
     if (channel->queue.head != NULL || channel->flight.head != NULL) {
         return false;
     }
     uint64_t idle_ns = self->client->env.options.pool_idle_ms * KW_NS_PER_MS;
     return channel->is_exclusive || self->turn.now_ns > channel->heard_ns + idle_ns ||
-           (view != NULL && kw_view_find(view, &channel->node->endpoint) != channel->node);
+           (snapshot != NULL &&
+            kw_snapshot_find(snapshot, &channel->node->endpoint) != channel->node);
 }
 
 void kw_pipeline_tidy(kw_pipeline *self)
@@ -265,13 +267,13 @@ void kw_pipeline_tidy(kw_pipeline *self)
         }
         return;
     }
-    kw_view *view = is_due ? kw_client_view(self->client) : NULL;
+    kw_snapshot *snapshot = is_due ? kw_client_snapshot(self->client) : NULL;
     for (size_t i = self->channels_n; i > 0; i--) {
-        if (is_needless(self, self->channels[i - 1], view)) {
+        if (is_needless(self, self->channels[i - 1], snapshot)) {
             remove_channel(self, i - 1);
         }
     }
-    kw_view_unref(view);
+    kw_snapshot_unref(snapshot);
     if (is_due) {
         long_lived->tidied_changes_n = changes_n;
         long_lived->tidy_ns = self->turn.now_ns + pause_ns;

@@ -59,9 +59,9 @@ void kw_pipeline_init(kw_pipeline *pipeline, kw_client *client);
 /* Gives all connections back. Every command has ended. */
 void kw_pipeline_fini(kw_pipeline *pipeline);
 
-/* A new command, by view (NULL: no map yet). Its plan and encoded bytes are set; everything
+/* A new command, by snapshot (NULL: no map yet). Its plan and encoded bytes are set; everything
  * else but owner is zero. It may end at once. */
-void kw_pipeline_add(kw_pipeline *pipeline, kw_item *item, const kw_view *view);
+void kw_pipeline_add(kw_pipeline *pipeline, kw_item *item, const kw_snapshot *snapshot);
 
 /* Goes on with everything that waits for no socket: sleepers, deadlines, what is to be
  * sent. */

@@ -62,12 +62,12 @@ static void begin(kw_pipeline *self, kw_item *item)
     self->open_n++;
 }
 
-void kw_pipeline_add(kw_pipeline *self, kw_item *item, const kw_view *view)
+void kw_pipeline_add(kw_pipeline *self, kw_item *item, const kw_snapshot *snapshot)
 {
     begin(self, item);
     kw_node *node = NULL;
-    if (view != NULL && !item->is_map_only) {
-        node = kw_driver_look(view, &item->plan, &self->random);
+    if (snapshot != NULL && !item->is_map_only) {
+        node = kw_driver_look(snapshot, &item->plan, &self->random);
     }
     if (node == NULL) {
         kw_pipeline_route(self, item);

@@ -93,13 +93,14 @@ static kw_err route_by_keys(kw_plan *plan, kw_client *client, kw_error *error, c
 /* A member of a ring goes by its name as well. */
 static kw_node *find_member(kw_client *client, const char *name)
 {
-    kw_view *view = kw_plan_is_ring(client) ? kw_client_view(client) : NULL;
+    kw_snapshot *snapshot = kw_plan_is_ring(client) ? kw_client_snapshot(client) : NULL;
     uint32_t shard;
     kw_node *node = NULL;
-    if (view != NULL && kw_ring_find(kw_map_ring(view->map), &shard, name, strlen(name)) == KW_OK) {
-        node = kw_node_ref(view->nodes[kw_map_shard_at(view->map, shard)->primary]);
+    if (snapshot != NULL &&
+        kw_ring_find(kw_map_ring(snapshot->map), &shard, name, strlen(name)) == KW_OK) {
+        node = kw_node_ref(snapshot->nodes[kw_map_shard_at(snapshot->map, shard)->primary]);
     }
-    kw_view_unref(view);
+    kw_snapshot_unref(snapshot);
     return node;
 }
 
@@ -117,9 +118,9 @@ static kw_err route_to_node(kw_plan *plan, kw_plan_need *need, kw_client *client
         return kw_error_set(error, KW_ERR_ARGUMENT, KW_EFFECT_NONE,
                             "options.node is not \"host:port\"");
     }
-    kw_view *view = kw_client_view(client);
-    kw_view_unref(view);
-    if (view == NULL) {
+    kw_snapshot *snapshot = kw_client_snapshot(client);
+    kw_snapshot_unref(snapshot);
+    if (snapshot == NULL) {
         *need = KW_PLAN_NEEDS_MAP;
         return KW_OK;
     }
@@ -386,8 +387,8 @@ bool kw_plan_is_ordered(const kw_plan *a, const kw_plan *b)
         return false;
     }
     if (a->kind == KW_PLAN_POSITION) {
-        bool is_one =
-            a->positions == NULL && b->positions == NULL && a->view_n == 0 && b->view_n == 0;
+        bool is_one = a->positions == NULL && b->positions == NULL && a->snapshot_n == 0 &&
+                      b->snapshot_n == 0;
         return a->position == b->position || !is_one;
     }
     return a->kind == KW_PLAN_SLOT && a->slot == b->slot;

@@ -25,8 +25,8 @@ typedef struct kw_plan {
     uint64_t position;              /* of KW_PLAN_POSITION: of its first key */
     kw_ring_positions *positions;   /* of KW_PLAN_POSITION: those of all its keys, which must have
                             one owner; NULL: there is but one position */
-    uint64_t view_n;                /* of KW_PLAN_POSITION: the only view by which its keys are
-                                       known to have one owner; 0: any */
+    uint64_t snapshot_n;            /* of KW_PLAN_POSITION: the only snapshot by which its keys are
+                                   known to have one owner; 0: any */
     kw_node *node;                  /* of KW_PLAN_NODE: a reference; of KW_PLAN_ANY: the one
                                        that is to be preferred, or NULL */
     bool is_near;                   /* node counts the call until the plan's end */

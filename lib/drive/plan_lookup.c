@@ -55,10 +55,10 @@ kw_err kw_plan_ask(kw_plan *plan, kw_plan_need need, kw_client *client, kw_error
                    kw_plan_task *task)
 {
     if (need == KW_PLAN_NEEDS_MAP) {
-        kw_view *view;
-        kw_err code = kw_client_need_view(client, &view, error, plan->deadline_ns);
+        kw_snapshot *snapshot;
+        kw_err code = kw_client_need_snapshot(client, &snapshot, error, plan->deadline_ns);
         if (code == KW_OK) {
-            kw_view_unref(view);
+            kw_snapshot_unref(snapshot);
         }
         return code;
     }

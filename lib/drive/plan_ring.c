@@ -26,13 +26,13 @@ void kw_plan_ring_key(kw_plan *plan, const kw_client *client, kw_bytes key)
 
 static uint16_t shard_of(const void *arg, kw_bytes key)
 {
-    const kw_view *view = arg;
-    return kw_map_shard_of_key(view->map, key);
+    const kw_snapshot *snapshot = arg;
+    return kw_map_shard_of_key(snapshot->map, key);
 }
 
-kw_split_groups kw_plan_ring_groups(const kw_view *view)
+kw_split_groups kw_plan_ring_groups(const kw_snapshot *snapshot)
 {
-    kw_split_groups groups = {shard_of, view};
+    kw_split_groups groups = {shard_of, snapshot};
     return groups;
 }
 
@@ -45,14 +45,14 @@ static void show_node(char out[SHOWN_LEN], const kw_map *map, uint16_t shard)
     kw_bytes_show(out, SHOWN_LEN, bytes);
 }
 
-static kw_err refuse(kw_error *error, const kw_view *view, kw_bytes a, kw_bytes b)
+static kw_err refuse(kw_error *error, const kw_snapshot *snapshot, kw_bytes a, kw_bytes b)
 {
     char shown_a[SHOWN_LEN];
     char shown_b[SHOWN_LEN];
     char node_a[SHOWN_LEN];
     char node_b[SHOWN_LEN];
-    show_node(node_a, view->map, shard_of(view, a));
-    show_node(node_b, view->map, shard_of(view, b));
+    show_node(node_a, snapshot->map, shard_of(snapshot, a));
+    show_node(node_b, snapshot->map, shard_of(snapshot, b));
     return kw_error_set(error, KW_ERR_CROSSSLOT, KW_EFFECT_NONE,
                         "keys \"%s\" (node %s) and \"%s\" (node %s) live on different nodes of "
                         "the ring; give them the same {hash tag}, or send one command per node",
@@ -67,17 +67,17 @@ typedef struct survey {
     size_t foreign; /* the first key with another owner than the first one; keys_n: none */
 } survey;
 
-static survey look(const kw_view *view, const kw_keys *keys, const kw_bytes *argv)
+static survey look(const kw_snapshot *snapshot, const kw_keys *keys, const kw_bytes *argv)
 {
     survey found = {kw_keys_count(keys), true, 0};
     kw_bytes first = kw_keys_at(keys, argv, 0);
-    uint64_t position = kw_ring_position_of(kw_map_ring(view->map), first);
-    uint16_t owner = kw_map_shard_at_position(view->map, position);
+    uint64_t position = kw_ring_position_of(kw_map_ring(snapshot->map), first);
+    uint16_t owner = kw_map_shard_at_position(snapshot->map, position);
     for (found.foreign = 1; found.foreign < found.keys_n; found.foreign++) {
         kw_bytes key = kw_keys_at(keys, argv, found.foreign);
-        uint64_t other = kw_ring_position_of(kw_map_ring(view->map), key);
+        uint64_t other = kw_ring_position_of(kw_map_ring(snapshot->map), key);
         found.is_one_position = found.is_one_position && other == position;
-        if (other != position && kw_map_shard_at_position(view->map, other) != owner) {
+        if (other != position && kw_map_shard_at_position(snapshot->map, other) != owner) {
             break;
         }
     }
@@ -95,14 +95,14 @@ kw_err kw_plan_ring_keys(kw_plan *plan, kw_client *client, kw_error *error, cons
     if (n == 1) {
         return KW_OK;
     }
-    kw_view *view = kw_client_view(client);
-    survey found = look(view, keys, argv);
+    kw_snapshot *snapshot = kw_client_snapshot(client);
+    survey found = look(snapshot, keys, argv);
     kw_err code = KW_OK;
     if (found.foreign < n && may_split) {
         plan->kind = KW_PLAN_SPLIT;
     } else if (found.foreign < n) {
-        code =
-            refuse(error, view, kw_keys_at(keys, argv, 0), kw_keys_at(keys, argv, found.foreign));
+        code = refuse(error, snapshot, kw_keys_at(keys, argv, 0),
+                      kw_keys_at(keys, argv, found.foreign));
     } else if (!found.is_one_position) {
         plan->positions = kw_ring_positions_new(&client->env.mem, n);
         for (size_t i = 0; plan->positions != NULL && i < n; i++) {
@@ -111,60 +111,60 @@ kw_err kw_plan_ring_keys(kw_plan *plan, kw_client *client, kw_error *error, cons
         }
         code = plan->positions != NULL ? KW_OK : KW_ERR_NOMEM;
     }
-    kw_view_unref(view);
+    kw_snapshot_unref(snapshot);
     if (code == KW_ERR_NOMEM) {
         kw_error_set(error, code, KW_EFFECT_NONE, "no memory for the keys of %s", plan->name);
     }
     return code;
 }
 
-void kw_plan_ring_part(kw_plan *plan, const kw_client *client, uint64_t view_n,
+void kw_plan_ring_part(kw_plan *plan, const kw_client *client, uint64_t snapshot_n,
                        const kw_split *split, const kw_split_part *part)
 {
     size_t first = split->order[part->at];
     kw_plan_ring_key(plan, client, split->argv[split->keys.at + first * split->keys.step]);
-    plan->view_n = part->count > 1 ? view_n : 0;
+    plan->snapshot_n = part->count > 1 ? snapshot_n : 0;
 }
 
 /* Rings up to this many nodes need no heap. */
 #define NODES_INLINE 64
 
-static kw_node *primary_of(const kw_view *view, size_t shard)
+static kw_node *primary_of(const kw_snapshot *snapshot, size_t shard)
 {
-    return view->nodes[kw_map_shard_at(view->map, shard)->primary];
+    return snapshot->nodes[kw_map_shard_at(snapshot->map, shard)->primary];
 }
 
 /* How many calls each node has. */
-static void count_calls(uint32_t *in_flight, const kw_view *view, size_t n)
+static void count_calls(uint32_t *in_flight, const kw_snapshot *snapshot, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        in_flight[i] = atomic_load_explicit(&primary_of(view, i)->near_n, memory_order_relaxed);
+        in_flight[i] = atomic_load_explicit(&primary_of(snapshot, i)->near_n, memory_order_relaxed);
     }
 }
 
 kw_err kw_plan_ring_near(kw_plan *plan, kw_client *client, kw_error *error, kw_bytes key)
 {
     const kw_allocator *mem = &client->env.mem;
-    kw_view *view = kw_client_view(client);
-    const kw_ring *ring = kw_map_ring(view->map);
+    kw_snapshot *snapshot = kw_client_snapshot(client);
+    const kw_ring *ring = kw_map_ring(snapshot->map);
     size_t n = kw_ring_nodes_n(ring);
     uint32_t space[NODES_INLINE];
     uint32_t *in_flight = n > NODES_INLINE ? kw_mem_calloc(mem, n, sizeof(*in_flight)) : space;
     if (in_flight == NULL) {
-        kw_view_unref(view);
+        kw_snapshot_unref(snapshot);
         return kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for the load of nodes");
     }
-    count_calls(in_flight, view, n);
+    count_calls(in_flight, snapshot, n);
     kw_ring_load load = {.size = sizeof(load), .in_flight = in_flight};
     uint32_t shard;
     if (kw_ring_lookup_bounded(ring, &shard, key.data, key.len, &load) == KW_OK) {
-        plan->node = kw_node_ref(primary_of(view, shard));
+        plan->node = kw_node_ref(primary_of(snapshot, shard));
         plan->is_near = true;
         atomic_fetch_add_explicit(&plan->node->near_n, 1, memory_order_relaxed);
     }
     if (in_flight != space) {
         kw_mem_free(mem, in_flight);
     }
-    kw_view_unref(view);
+    kw_snapshot_unref(snapshot);
     return KW_OK;
 }

@@ -29,11 +29,11 @@ kw_err kw_plan_ring_keys(kw_plan *plan, kw_client *client, kw_error *error, cons
  * no more than its share of such calls (kw_ring_lookup_bounded). KW_ERR_NOMEM. */
 kw_err kw_plan_ring_near(kw_plan *plan, kw_client *client, kw_error *error, kw_bytes key);
 
-/* Parts of a split command: keys of one owner by the view, which is borrowed. */
-kw_split_groups kw_plan_ring_groups(const kw_view *view);
+/* Parts of a split command: keys of one owner by the snapshot, which is borrowed. */
+kw_split_groups kw_plan_ring_groups(const kw_snapshot *snapshot);
 
-/* To the owner of one part's keys by the view of that number, and by no later one. */
-void kw_plan_ring_part(kw_plan *plan, const kw_client *client, uint64_t view_n,
+/* To the owner of one part's keys by the snapshot of that number, and by no later one. */
+void kw_plan_ring_part(kw_plan *plan, const kw_client *client, uint64_t snapshot_n,
                        const kw_split *split, const kw_split_part *part);
 
 /* True where the ring has changed since the plan was made, so that its keys have different

@@ -99,9 +99,9 @@ bool kw_quorum_exchange_send(kw_quorum_exchange *self, kw_copy_request *request)
     }
     request->item.owner = self;
     request->item.plan.start_ns = self->pipeline.turn.now_ns;
-    kw_view *view = kw_client_view(self->client);
-    kw_pipeline_add(&self->pipeline, &request->item, view);
-    kw_view_unref(view);
+    kw_snapshot *snapshot = kw_client_snapshot(self->client);
+    kw_pipeline_add(&self->pipeline, &request->item, snapshot);
+    kw_snapshot_unref(snapshot);
     return true;
 }
 

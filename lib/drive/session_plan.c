@@ -99,19 +99,19 @@ static kw_err foreign_slot(kw_error *error, const kw_session *session, const cha
 }
 
 /* The node that the session's commands go to: its connection's where that cannot be left. */
-static const kw_node *node_of(const kw_session *session, const kw_view *view)
+static const kw_node *node_of(const kw_session *session, const kw_snapshot *snapshot)
 {
     bool is_bound = session->node != NULL && !kw_session_is_clean(session);
-    return is_bound ? session->node : kw_view_at_position(view, session->position);
+    return is_bound ? session->node : kw_snapshot_at_position(snapshot, session->position);
 }
 
 /* The key lives, by the ring of this moment, where the session's commands go. */
 static kw_err check_position(const kw_session *session, kw_error *error, const char *name,
                              uint64_t position)
 {
-    kw_view *view = kw_client_view(session->client);
-    const kw_node *here = node_of(session, view);
-    const kw_node *there = kw_view_at_position(view, position);
+    kw_snapshot *snapshot = kw_client_snapshot(session->client);
+    const kw_node *here = node_of(session, snapshot);
+    const kw_node *there = kw_snapshot_at_position(snapshot, position);
     kw_err code = KW_OK;
     if (here != there) {
         code = kw_error_set(error, KW_ERR_CROSSSLOT, KW_EFFECT_NONE,
@@ -121,7 +121,7 @@ static kw_err check_position(const kw_session *session, kw_error *error, const c
                             name, there != NULL ? there->name : "no node",
                             here != NULL ? here->name : "no node");
     }
-    kw_view_unref(view);
+    kw_snapshot_unref(snapshot);
     return code;
 }
 

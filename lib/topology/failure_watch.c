@@ -23,7 +23,7 @@
 /* One look at all nodes. */
 typedef struct turn {
     kw_client *client;
-    const kw_view *view;
+    const kw_snapshot *snapshot;
     uint64_t now_ns;
     uint64_t next_ns;                   /* when the next look is due */
     struct pollfd sockets[SOCKETS_MAX]; /* of probes under way */
@@ -65,13 +65,14 @@ static const char *effect_of(const kw_client *client)
 static void tell(const turn *self, size_t shard, bool is_down)
 {
     kw_client *client = self->client;
-    const kw_node *node = self->view->nodes[kw_map_shard_at(self->view->map, shard)->primary];
+    const kw_node *node =
+        self->snapshot->nodes[kw_map_shard_at(self->snapshot->map, shard)->primary];
     char shown[80];
     char text[400];
     kw_event event;
     memset(&event, 0, sizeof(event));
     event.member =
-        kw_ring_node_name(kw_map_ring(self->view->map), &event.member_len, (uint32_t)shard);
+        kw_ring_node_name(kw_map_ring(self->snapshot->map), &event.member_len, (uint32_t)shard);
     event.node = node->name;
     event.text = text;
     kw_bytes name = {event.member, event.member_len};
@@ -92,7 +93,8 @@ static void tell(const turn *self, size_t shard, bool is_down)
 static bool change(turn *self, size_t shard, bool is_down)
 {
     kw_client *client = self->client;
-    const kw_node *node = self->view->nodes[kw_map_shard_at(self->view->map, shard)->primary];
+    const kw_node *node =
+        self->snapshot->nodes[kw_map_shard_at(self->snapshot->map, shard)->primary];
     kw_monitor_lock(&client->publishing);
     kw_err code = kw_ring_state_set_down(client->members, client, &node->endpoint, is_down);
     kw_monitor_unlock(&client->publishing);
@@ -180,7 +182,7 @@ static void look_at(turn *self, kw_node *node, size_t shard)
     }
     uint64_t faults_n = atomic_load_explicit(&node->faults_n, memory_order_relaxed);
     kw_failure_detector *outage = &node->outage;
-    bool is_marked = kw_map_is_down(self->view->map, shard);
+    bool is_marked = kw_map_is_down(self->snapshot->map, shard);
     if (outage->is_down != is_marked) { /* a node that was made anew, or was a replica */
         outage->is_down = is_marked;
         outage->answers_n = 0;
@@ -216,21 +218,21 @@ static void look_at(turn *self, kw_node *node, size_t shard)
 /* The seat is taken. */
 static void look(turn *self, kw_client *client, uint64_t now_ns)
 {
-    kw_view *view = kw_client_view(client);
+    kw_snapshot *snapshot = kw_client_snapshot(client);
     self->client = client;
-    self->view = view;
+    self->snapshot = snapshot;
     self->now_ns = now_ns;
     self->next_ns = UINT64_MAX;
     self->sockets_n = 0;
     atomic_store_explicit(&client->failure_watch.looked_ns, now_ns, memory_order_relaxed);
     atomic_store_explicit(&client->env.failure_watch_ns, UINT64_MAX, memory_order_relaxed);
-    for (size_t i = 0; i < kw_map_shards_n(view->map); i++) {
-        look_at(self, view->nodes[kw_map_shard_at(view->map, i)->primary], i);
+    for (size_t i = 0; i < kw_map_shards_n(snapshot->map); i++) {
+        look_at(self, snapshot->nodes[kw_map_shard_at(snapshot->map, i)->primary], i);
     }
     /* Who has found a fault meanwhile has set it to 0. */
     uint64_t never_ns = UINT64_MAX;
     (void)atomic_compare_exchange_strong(&client->env.failure_watch_ns, &never_ns, self->next_ns);
-    kw_view_unref(view);
+    kw_snapshot_unref(snapshot);
 }
 
 void kw_failure_watch_tend(kw_client *client, uint64_t now_ns)

@@ -21,7 +21,7 @@
 
 /* One look at all nodes. */
 typedef struct turn {
-    const kw_view *view;
+    const kw_snapshot *snapshot;
     uint64_t now_ns;
     uint64_t next_ns; /* when the next look is due */
     uint64_t period_ns;
@@ -102,7 +102,7 @@ static void conclude(const kw_node *primary, kw_node *replica)
 
 static void look_at(turn *self, const kw_map_shard *shard)
 {
-    kw_node *primary = self->view->nodes[shard->primary];
+    kw_node *primary = self->snapshot->nodes[shard->primary];
     uint64_t wanted_ns = atomic_load_explicit(&primary->lag.wanted_ns, memory_order_relaxed);
     if (shard->replicas_n == 0 || wanted_ns == 0 || self->now_ns > wanted_ns + KEEP_NS) {
         return;
@@ -116,7 +116,7 @@ static void look_at(turn *self, const kw_map_shard *shard)
         atomic_store_explicit(&primary->lag.known_ns, 0, memory_order_relaxed);
     }
     for (size_t i = 0; i < shard->replicas_n; i++) {
-        kw_node *replica = self->view->nodes[kw_map_replica(self->view->map, shard, i)];
+        kw_node *replica = self->snapshot->nodes[kw_map_replica(self->snapshot->map, shard, i)];
         if (has_news) {
             replica->lag.due_ns = 0; /* asked behind the primary it can have all of that */
         }
@@ -140,19 +140,20 @@ static uint64_t period_of(const kw_options *options)
 /* The seat is taken. */
 static void look(kw_client *client)
 {
-    kw_view *view = kw_client_view(client);
-    if (view == NULL) {
+    kw_snapshot *snapshot = kw_client_snapshot(client);
+    if (snapshot == NULL) {
         return;
     }
-    turn self = {view, kw_env_now(&client->env), UINT64_MAX, period_of(&client->env.options), 0};
+    turn self = {snapshot, kw_env_now(&client->env), UINT64_MAX, period_of(&client->env.options),
+                 0};
     atomic_store(&client->env.lag_ns, UINT64_MAX);
-    for (size_t i = 0; i < kw_map_shards_n(view->map); i++) {
-        look_at(&self, kw_map_shard_at(view->map, i));
+    for (size_t i = 0; i < kw_map_shards_n(snapshot->map); i++) {
+        look_at(&self, kw_map_shard_at(snapshot->map, i));
     }
     /* Who has begun to read meanwhile has set it to 0. */
     uint64_t never_ns = UINT64_MAX;
     (void)atomic_compare_exchange_strong(&client->env.lag_ns, &never_ns, self.next_ns);
-    kw_view_unref(view);
+    kw_snapshot_unref(snapshot);
 }
 
 void kw_lag_tend(kw_client *client, uint64_t now_ns)
@@ -169,13 +170,13 @@ void kw_lag_want_all(kw_client *client, uint64_t now_ns)
 {
     const kw_options *options = &client->env.options;
     bool is_on = options->max_staleness_ms > 0 || options->read != KW_READ_OF_PRIMARY;
-    kw_view *view = is_on ? kw_client_view(client) : NULL;
-    for (size_t i = 0; view != NULL && i < kw_map_shards_n(view->map); i++) {
-        const kw_map_shard *shard = kw_map_shard_at(view->map, i);
+    kw_snapshot *snapshot = is_on ? kw_client_snapshot(client) : NULL;
+    for (size_t i = 0; snapshot != NULL && i < kw_map_shards_n(snapshot->map); i++) {
+        const kw_map_shard *shard = kw_map_shard_at(snapshot->map, i);
         if (shard->replicas_n > 0) {
-            kw_node_want_lag(view->nodes[shard->primary], now_ns);
+            kw_node_want_lag(snapshot->nodes[shard->primary], now_ns);
         }
     }
-    kw_view_unref(view);
+    kw_snapshot_unref(snapshot);
     kw_lag_tend(client, now_ns);
 }

@@ -4,7 +4,7 @@
 #ifndef TOPOLOGY_LAG_H
 #define TOPOLOGY_LAG_H
 
-#include "topology/view.h"
+#include "topology/snapshot.h"
 
 struct kw_client;
 

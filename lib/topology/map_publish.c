@@ -6,9 +6,9 @@
 kw_map *kw_map_publish_map(void *arg)
 {
     kw_client *client = arg;
-    kw_view *view = kw_client_view(client);
-    kw_map *map = view != NULL ? kw_map_ref(view->map) : NULL;
-    kw_view_unref(view);
+    kw_snapshot *snapshot = kw_client_snapshot(client);
+    kw_map *map = snapshot != NULL ? kw_map_ref(snapshot->map) : NULL;
+    kw_snapshot_unref(snapshot);
     return map;
 }
 
@@ -39,16 +39,16 @@ static kw_conn_role role_of(const kw_map_member *member)
     return member->is_primary ? KW_CONN_PRIMARY : KW_CONN_REPLICA;
 }
 
-/* Nodes of the old view that the new one lacks keep no connections, nor do those that have
+/* Nodes of the old snapshot that the new one lacks keep no connections, nor do those that have
  * another role in the new one. */
-static void retire_left(const kw_view *old, const kw_view *view)
+static void retire_left(const kw_snapshot *old, const kw_snapshot *snapshot)
 {
-    for (size_t i = 0; i < view->nodes_n; i++) {
-        kw_node_set_role(view->nodes[i], role_of(kw_map_member_at(view->map, i)));
-        kw_node_unretire(view->nodes[i]);
+    for (size_t i = 0; i < snapshot->nodes_n; i++) {
+        kw_node_set_role(snapshot->nodes[i], role_of(kw_map_member_at(snapshot->map, i)));
+        kw_node_unretire(snapshot->nodes[i]);
     }
     for (size_t i = 0; old != NULL && i < old->nodes_n; i++) {
-        if (kw_view_find(view, &old->nodes[i]->endpoint) != old->nodes[i]) {
+        if (kw_snapshot_find(snapshot, &old->nodes[i]->endpoint) != old->nodes[i]) {
             kw_node_retire(old->nodes[i]);
         }
     }
@@ -57,9 +57,9 @@ static void retire_left(const kw_view *old, const kw_view *view)
 kw_err kw_map_publish_locked(kw_client *client, bool *has_news, kw_map *map)
 {
     *has_news = false;
-    kw_view *old = kw_client_view(client);
+    kw_snapshot *old = kw_client_snapshot(client);
     if (old != NULL && kw_map_equal(old->map, map)) {
-        kw_view_unref(old);
+        kw_snapshot_unref(old);
         kw_map_unref(map);
         return KW_OK;
     }
@@ -67,35 +67,36 @@ kw_err kw_map_publish_locked(kw_client *client, bool *has_news, kw_map *map)
     kw_node **nodes = kw_mem_calloc(&client->env.mem, n, sizeof(nodes[0]));
     kw_monitor_lock(&client->monitor);
     bool is_whole = nodes != NULL && make_nodes(client, nodes, map);
-    kw_view *view = is_whole ? kw_view_new(&client->env.mem, map, nodes, n) : NULL;
-    if (view != NULL) {
-        view->number = client->view != NULL ? client->view->number + 1 : 1;
-        kw_view_unref(client->view); /* not the last reference: old has one, or it is NULL */
-        client->view = kw_view_ref(view);
+    kw_snapshot *snapshot = is_whole ? kw_snapshot_new(&client->env.mem, map, nodes, n) : NULL;
+    if (snapshot != NULL) {
+        snapshot->number = client->snapshot != NULL ? client->snapshot->number + 1 : 1;
+        kw_snapshot_unref(
+            client->snapshot); /* not the last reference: old has one, or it is NULL */
+        client->snapshot = kw_snapshot_ref(snapshot);
     }
     kw_monitor_unlock(&client->monitor);
     kw_mem_free(&client->env.mem, nodes);
     if (!is_whole) {
         kw_map_unref(map);
     }
-    if (view != NULL) {
-        retire_left(old, view);
+    if (snapshot != NULL) {
+        retire_left(old, snapshot);
         atomic_fetch_add_explicit(&client->counters.map_changes, 1, memory_order_relaxed);
     }
-    kw_view_unref(old);
-    kw_view_unref(view);
-    *has_news = view != NULL;
-    return view != NULL ? KW_OK : KW_ERR_NOMEM;
+    kw_snapshot_unref(old);
+    kw_snapshot_unref(snapshot);
+    *has_news = snapshot != NULL;
+    return snapshot != NULL ? KW_OK : KW_ERR_NOMEM;
 }
 
 void kw_map_publish_tell(kw_client *client)
 {
-    kw_view *view = kw_client_view(client);
-    if (view != NULL) {
+    kw_snapshot *snapshot = kw_client_snapshot(client);
+    if (snapshot != NULL) {
         kw_env_log(&client->env, KW_LOG_INFO, "new map: %zu primaries, %zu nodes",
-                   kw_map_shards_n(view->map), view->nodes_n);
+                   kw_map_shards_n(snapshot->map), snapshot->nodes_n);
     }
-    kw_view_unref(view);
+    kw_snapshot_unref(snapshot);
 }
 
 kw_err kw_map_publish(void *arg, bool *has_news, kw_map *map)
@@ -113,15 +114,16 @@ kw_err kw_map_publish(void *arg, bool *has_news, kw_map *map)
 void kw_client_patch(kw_client *client, unsigned slot, const kw_endpoint *endpoint)
 {
     kw_monitor_lock(&client->publishing);
-    kw_view *view = kw_client_view(client);
+    kw_snapshot *snapshot = kw_client_snapshot(client);
     kw_map *patched = NULL;
     bool has_news = false;
-    bool is_done = view != NULL && kw_map_patch(view->map, &patched, slot, endpoint) == KW_OK;
+    bool is_done =
+        snapshot != NULL && kw_map_patch(snapshot->map, &patched, slot, endpoint) == KW_OK;
     if (is_done && patched != NULL) {
         is_done = kw_map_publish_locked(client, &has_news, patched) == KW_OK;
     }
     kw_monitor_unlock(&client->publishing);
-    kw_view_unref(view);
+    kw_snapshot_unref(snapshot);
     if (has_news) {
         kw_map_publish_tell(client);
     }

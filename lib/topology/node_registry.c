@@ -27,7 +27,7 @@ static bool need_seeds(kw_client *client)
 
 kw_node *kw_node_registry_find(const kw_client *client, const kw_endpoint *endpoint)
 {
-    kw_node *node = client->view != NULL ? kw_view_find(client->view, endpoint) : NULL;
+    kw_node *node = client->snapshot != NULL ? kw_snapshot_find(client->snapshot, endpoint) : NULL;
     for (size_t i = 0; node == NULL && client->seeds != NULL && i < client->env.options.seeds_n;
          i++) {
         if (kw_endpoint_equal(&client->seeds[i]->endpoint, endpoint)) {
@@ -70,8 +70,8 @@ kw_node *kw_client_node(kw_client *client, const kw_endpoint *endpoint)
         }
         if (node != NULL) {
             replaced = client->extras[client->extra_at];
-            is_in_map = replaced != NULL && client->view != NULL &&
-                        kw_view_find(client->view, &replaced->endpoint) == replaced;
+            is_in_map = replaced != NULL && client->snapshot != NULL &&
+                        kw_snapshot_find(client->snapshot, &replaced->endpoint) == replaced;
             client->extras[client->extra_at] = kw_node_ref(node);
             client->extra_at = (client->extra_at + 1) % KW_CLIENT_EXTRAS_MAX;
         }
@@ -97,10 +97,10 @@ size_t kw_node_registry_candidates(void *arg, kw_node **nodes, bool *is_seed, si
     bool has_seeds = need_seeds(client);
     size_t seeds_n = has_seeds ? client->env.options.seeds_n : 0;
     size_t seeds_room = seeds_n < max / 2 ? seeds_n : max / 2;
-    size_t known_n = client->view != NULL ? client->view->nodes_n : 0;
+    size_t known_n = client->snapshot != NULL ? client->snapshot->nodes_n : 0;
     uint64_t start = kw_env_seed(&client->env) >> 32;
     for (size_t i = 0; i < known_n && n < max - seeds_room; i++) {
-        nodes[n] = kw_node_ref(client->view->nodes[(start + i) % known_n]);
+        nodes[n] = kw_node_ref(client->snapshot->nodes[(start + i) % known_n]);
         is_seed[n++] = false;
     }
     for (size_t i = 0; i < seeds_n && n < max; i++) {
@@ -118,11 +118,11 @@ void kw_node_registry_sweep(kw_client *client, uint64_t now_ns)
     if (now_ns < due_ns || !atomic_compare_exchange_strong(&client->sweep_ns, &due_ns, next_ns)) {
         return;
     }
-    kw_view *view = kw_client_view(client);
-    for (size_t i = 0; view != NULL && i < view->nodes_n; i++) {
-        kw_node_sweep(view->nodes[i], now_ns);
+    kw_snapshot *snapshot = kw_client_snapshot(client);
+    for (size_t i = 0; snapshot != NULL && i < snapshot->nodes_n; i++) {
+        kw_node_sweep(snapshot->nodes[i], now_ns);
     }
-    kw_view_unref(view);
+    kw_snapshot_unref(snapshot);
     kw_node *extras[KW_CLIENT_EXTRAS_MAX];
     kw_monitor_lock(&client->monitor);
     kw_node **seeds = client->seeds; /* once made, they stay */

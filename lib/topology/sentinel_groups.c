@@ -19,20 +19,20 @@ void kw_sentinel_groups_begin(kw_client *client)
     }
 }
 
-static bool has_unasked(const kw_view *view)
+static bool has_unasked(const kw_snapshot *snapshot)
 {
     bool is_found = false;
-    for (size_t i = 0; !is_found && i < kw_map_shards_n(view->map); i++) {
-        is_found = kw_node_is_unasked(view->nodes[kw_map_shard_at(view->map, i)->primary]);
+    for (size_t i = 0; !is_found && i < kw_map_shards_n(snapshot->map); i++) {
+        is_found = kw_node_is_unasked(snapshot->nodes[kw_map_shard_at(snapshot->map, i)->primary]);
     }
     return is_found;
 }
 
-kw_err kw_sentinel_groups_need(kw_client *client, kw_view **view, kw_error *error,
+kw_err kw_sentinel_groups_need(kw_client *client, kw_snapshot **snapshot, kw_error *error,
                                uint64_t deadline_ns)
 {
     bool has_groups = atomic_load_explicit(&client->env.has_groups, memory_order_relaxed);
-    while (has_groups && has_unasked(*view)) {
+    while (has_groups && has_unasked(*snapshot)) {
         kw_refresher_goal goal = {.until_ns = deadline_ns,
                                   .fetch = kw_refresher_want(&client->refresher)};
         kw_err code = kw_refresher_wait(&client->refresher, error, &goal);
@@ -43,8 +43,8 @@ kw_err kw_sentinel_groups_need(kw_client *client, kw_view **view, kw_error *erro
         if (code == KW_ERR_CANCELLED) {
             return code;
         }
-        kw_view_unref(*view);
-        *view = kw_client_view(client);
+        kw_snapshot_unref(*snapshot);
+        *snapshot = kw_client_snapshot(client);
     }
     return KW_OK;
 }

@@ -9,9 +9,9 @@
 /* The members of the ring may have become others: groups among them are asked for. */
 void kw_sentinel_groups_begin(kw_client *client);
 
-/* Waits until the sentinels of every group in the view have been asked; *view may be another one
- * then. */
-kw_err kw_sentinel_groups_need(kw_client *client, kw_view **view, kw_error *error,
+/* Waits until the sentinels of every group in the snapshot have been asked; *snapshot may be
+ * another one then. */
+kw_err kw_sentinel_groups_need(kw_client *client, kw_snapshot **snapshot, kw_error *error,
                                uint64_t deadline_ns);
 
 /* The owner's part of a fetch (kw_fetch_owner). */

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "topology/snapshot.h"
+
+#include <string.h>
+
+static void unref_all(kw_map *map, kw_node **nodes, size_t nodes_n)
+{
+    for (size_t i = 0; i < nodes_n; i++) {
+        kw_node_unref(nodes[i]);
+    }
+    kw_map_unref(map);
+}
+
+kw_snapshot *kw_snapshot_new(const kw_allocator *mem, kw_map *map, kw_node **nodes, size_t nodes_n)
+{
+    kw_snapshot *snapshot = kw_mem_alloc(mem, sizeof(*snapshot) + nodes_n * sizeof(nodes[0]));
+    if (snapshot == NULL) {
+        unref_all(map, nodes, nodes_n);
+        return NULL;
+    }
+    atomic_init(&snapshot->refs, 1);
+    snapshot->mem = *mem;
+    snapshot->map = map;
+    snapshot->number = 0;
+    snapshot->nodes_n = nodes_n;
+    memcpy(snapshot->nodes, nodes, nodes_n * sizeof(nodes[0]));
+    return snapshot;
+}
+
+kw_snapshot *kw_snapshot_ref(kw_snapshot *snapshot)
+{
+    atomic_fetch_add_explicit(&snapshot->refs, 1, memory_order_relaxed);
+    return snapshot;
+}
+
+void kw_snapshot_unref(kw_snapshot *snapshot)
+{
+    if (snapshot == NULL ||
+        atomic_fetch_sub_explicit(&snapshot->refs, 1, memory_order_acq_rel) != 1) {
+        return;
+    }
+    unref_all(snapshot->map, snapshot->nodes, snapshot->nodes_n);
+    kw_allocator mem = snapshot->mem;
+    kw_mem_free(&mem, snapshot);
+}
+
+kw_node *kw_snapshot_owner(const kw_snapshot *snapshot, unsigned slot)
+{
+    uint16_t shard = kw_map_shard_of(snapshot->map, slot);
+    if (shard == KW_MAP_NO_SHARD) {
+        return NULL;
+    }
+    return snapshot->nodes[kw_map_shard_at(snapshot->map, shard)->primary];
+}
+
+kw_node *kw_snapshot_at_position(const kw_snapshot *snapshot, uint64_t position)
+{
+    uint16_t shard = kw_map_shard_at_position(snapshot->map, position);
+    if (shard == KW_MAP_NO_SHARD) {
+        return NULL;
+    }
+    return snapshot->nodes[kw_map_shard_at(snapshot->map, shard)->primary];
+}
+
+bool kw_snapshot_is_down(const kw_snapshot *snapshot, const kw_node *node)
+{
+    size_t number;
+    if (kw_map_ring(snapshot->map) == NULL ||
+        !kw_map_find_node(snapshot->map, &number, &node->endpoint)) {
+        return false;
+    }
+    const kw_map_member *member = kw_map_member_at(snapshot->map, number);
+    return member->is_primary && kw_map_is_down(snapshot->map, member->shard);
+}
+
+/* A node of a ring that gets no keys, that is down, or of which nobody knows where it is, is the
+ * last choice. */
+static bool is_inviting(const kw_snapshot *snapshot, size_t shard)
+{
+    const kw_ring *ring = kw_map_ring(snapshot->map);
+    return ring == NULL || (kw_ring_node_points(ring, (uint32_t)shard) > 0 &&
+                            !kw_map_is_down(snapshot->map, shard) &&
+                            !kw_endpoint_is_unknown(kw_map_node(
+                                snapshot->map, kw_map_shard_at(snapshot->map, shard)->primary)));
+}
+
+kw_node *kw_snapshot_reader(const kw_snapshot *snapshot, kw_node *primary, kw_snapshot_read read,
+                            kw_random *random)
+{
+    size_t number;
+    kw_node *nodes[KW_READ_CANDIDATES_MAX];
+    kw_read_candidate candidates[KW_READ_CANDIDATES_MAX];
+    if (!kw_map_find_node(snapshot->map, &number, &primary->endpoint) ||
+        !kw_map_member_at(snapshot->map, number)->is_primary) {
+        return primary;
+    }
+    const kw_map_shard *shard =
+        kw_map_shard_at(snapshot->map, kw_map_member_at(snapshot->map, number)->shard);
+    uint64_t now_ns = kw_env_now(primary->env);
+    size_t first = (size_t)kw_random_below(random, shard->replicas_n);
+    size_t n = 0;
+    nodes[n++] = primary;
+    for (size_t i = 0; i < shard->replicas_n && n < KW_READ_CANDIDATES_MAX; i++) {
+        size_t index = (first + i) % shard->replicas_n;
+        nodes[n++] = snapshot->nodes[kw_map_replica(snapshot->map, shard, index)];
+    }
+    uint64_t bound_ns = primary->env->options.max_staleness_ms * KW_NS_PER_MS;
+    bool has_after = read.after.size > 0;
+    if ((bound_ns > 0 || has_after) && n > 1) {
+        kw_node_want_lag(primary, now_ns);
+    }
+    for (size_t i = 0; i < n; i++) {
+        uint64_t known_ns = atomic_load_explicit(&nodes[i]->lag.known_ns, memory_order_relaxed);
+        bool is_late = bound_ns > 0 && !kw_lag_is_within(known_ns, now_ns, bound_ns);
+        bool lacks = has_after && !kw_node_has(nodes[i], read.after.stream, read.after.offset);
+        candidates[i].is_barred = i > 0 && (is_late || lacks);
+        candidates[i].is_available = kw_node_is_available(nodes[i], now_ns);
+        candidates[i].is_in_zone =
+            atomic_load_explicit(&nodes[i]->zone, memory_order_relaxed) == read.zone;
+        candidates[i].latency_ns =
+            atomic_load_explicit(&nodes[i]->latency_ns, memory_order_relaxed);
+    }
+    size_t chosen = kw_read_choose(candidates, n, read.preference, random);
+    return chosen != KW_READ_NOBODY ? nodes[chosen] : NULL;
+}
+
+kw_node *kw_snapshot_any(const kw_snapshot *snapshot, uint64_t random)
+{
+    size_t shards_n = kw_map_shards_n(snapshot->map);
+    kw_node *node = NULL;
+    for (size_t i = 0; i < shards_n; i++) {
+        size_t shard = (size_t)((random + i) % shards_n);
+        node = snapshot->nodes[kw_map_shard_at(snapshot->map, shard)->primary];
+        if (is_inviting(snapshot, shard) && !kw_node_is_failing(node)) {
+            break;
+        }
+    }
+    return node;
+}
+
+kw_node *kw_snapshot_find(const kw_snapshot *snapshot, const kw_endpoint *endpoint)
+{
+    size_t node;
+    return kw_map_find_node(snapshot->map, &node, endpoint) ? snapshot->nodes[node] : NULL;
+}
