@@ -31,22 +31,22 @@ typedef struct kw_channel {
 } kw_channel;
 
 /* What is needed to move a channel on. */
-typedef struct kw_channel_turn {
+typedef struct kw_channel_scan {
     kw_client *client;
     kw_poller *poller; /* NULL: the pipeline waits by itself */
     uint64_t now_ns;
     kw_error failure; /* why the channel failed */
-} kw_channel_turn;
+} kw_channel_scan;
 
 /* Gets a connection where there is something to send, puts on it what it takes, and sends
  * it. Never waits. Failure: the connection, or the way to it, is lost. */
-kw_err kw_channel_pump(kw_channel *channel, kw_channel_turn *turn);
+kw_err kw_channel_pump(kw_channel *channel, kw_channel_scan *scan);
 
 /* Puts what waits on the connection, where there is one, to be sent by the next pump. */
-kw_err kw_channel_fill(kw_channel *channel, kw_channel_turn *turn);
+kw_err kw_channel_fill(kw_channel *channel, kw_channel_scan *scan);
 
 /* Reads what poll announced, and tells the node of a connection that became ready. */
-kw_err kw_channel_progress(kw_channel *channel, kw_channel_turn *turn, short revents);
+kw_err kw_channel_progress(kw_channel *channel, kw_channel_scan *scan, short revents);
 
 /* The next sent command that has its reply, taken out; NULL: none. */
 kw_item *kw_channel_answered(kw_channel *channel, uint64_t now_ns);
@@ -58,9 +58,9 @@ bool kw_channel_is_waiting(const kw_channel *channel);
 bool kw_channel_is_reading(const kw_channel *channel);
 
 /* Has the turn's poller watch what the connection waits for. */
-kw_err kw_channel_watch(kw_channel *channel, kw_channel_turn *turn);
+kw_err kw_channel_watch(kw_channel *channel, kw_channel_scan *scan);
 
 /* Gives the connection back: to the pool where it owes nothing, else it is closed. */
-void kw_channel_release(kw_channel *channel, kw_channel_turn *turn, const kw_error *failure);
+void kw_channel_release(kw_channel *channel, kw_channel_scan *scan, const kw_error *failure);
 
 #endif

@@ -66,7 +66,7 @@ static kw_loop *new_loop(kw_client *client, kw_error *error)
     kw_pipeline_init(&self->pipeline, client);
     self->pipeline.owner = self;
     self->pipeline.long_lived = &self->long_lived;
-    self->pipeline.turn.poller = &self->poller;
+    self->pipeline.scan.poller = &self->poller;
     self->long_lived.on_ended = on_ended;
     self->long_lived.on_dropped = on_dropped;
     self->long_lived.due_ns = UINT64_MAX;
@@ -197,7 +197,7 @@ static void add_items(kw_loop *self, kw_async_command *command, const kw_snapsho
     size_t n;
     kw_item *items = kw_async_command_items(command, &n);
     command->open_n = (uint32_t)n;
-    kw_async_command_set_time(command, self->pipeline.turn.now_ns);
+    kw_async_command_set_time(command, self->pipeline.scan.now_ns);
     for (size_t i = 0; i < n; i++) {
         kw_pipeline_add(&self->pipeline, &items[i], snapshot);
     }
@@ -218,12 +218,12 @@ static void advance(kw_loop *self)
 {
     kw_refresher *refresher = &self->client->refresher;
     uint64_t ended_n;
-    kw_client_tend(self->client, self->pipeline.turn.now_ns);
+    kw_client_tend(self->client, self->pipeline.scan.now_ns);
     do {
         ended_n = kw_refresher_ended_n(refresher);
         kw_pipeline_advance(&self->pipeline);
         /* A map may be wanted now, and be there at once for those who wait for it. */
-        kw_client_tend(self->client, self->pipeline.turn.now_ns);
+        kw_client_tend(self->client, self->pipeline.scan.now_ns);
     } while (kw_refresher_ended_n(refresher) != ended_n);
     kw_pipeline_tidy(&self->pipeline);
 }
@@ -319,7 +319,7 @@ static uint64_t next_ns(const kw_loop *self)
     uint64_t failure_watch_ns =
         atomic_load_explicit(&self->client->env.failure_watch_ns, memory_order_relaxed);
     at_ns = failure_watch_ns < at_ns ? failure_watch_ns : at_ns;
-    uint64_t soon_ns = self->pipeline.turn.now_ns + CALLS_NS;
+    uint64_t soon_ns = self->pipeline.scan.now_ns + CALLS_NS;
     bool is_soon =
         self->poller.backend->needs_calls && self->pipeline.open_n > 0 && soon_ns < at_ns;
     return is_soon ? soon_ns : at_ns;
@@ -385,7 +385,7 @@ static bool feed(kw_loop *self)
         return false;
     }
     (void)take_inbox(self, &accepted, INBOX_TAKE);
-    self->pipeline.turn.now_ns = kw_env_now(&self->client->env); /* callbacks take time */
+    self->pipeline.scan.now_ns = kw_env_now(&self->client->env); /* callbacks take time */
     add_accepted(self, &accepted);
     kw_pipeline_fill(&self->pipeline);
     return true;
@@ -443,7 +443,7 @@ static bool turn(kw_loop *self, bool was_signalled)
 {
     kw_async_commands accepted = {NULL, NULL};
     inbox_act act = INBOX_TAKE;
-    self->pipeline.turn.now_ns = kw_env_now(&self->client->env);
+    self->pipeline.scan.now_ns = kw_env_now(&self->client->env);
     if (!read_sockets(self, was_signalled)) {
         return false;
     }
@@ -455,7 +455,7 @@ static bool turn(kw_loop *self, bool was_signalled)
             return true;
         }
         act = round < ROUNDS_MAX ? INBOX_TAKE_OR_LEAVE : INBOX_LEAVE;
-        self->pipeline.turn.now_ns = kw_env_now(&self->client->env); /* callbacks take time */
+        self->pipeline.scan.now_ns = kw_env_now(&self->client->env); /* callbacks take time */
         add_accepted(self, &accepted);
         advance(self);
     }
@@ -508,7 +508,7 @@ static void end_all(kw_loop *self)
     self->processor = pthread_self();
     take_accepted(self, &accepted);
     kw_monitor_unlock(&self->monitor);
-    self->pipeline.turn.now_ns = kw_env_now(&self->client->env);
+    self->pipeline.scan.now_ns = kw_env_now(&self->client->env);
     add_all(self, &accepted);
     kw_pipeline_end_all(&self->pipeline, KW_ERR_CANCELLED);
 }
@@ -529,7 +529,7 @@ void kw_loop_abandon(kw_loop *self)
 {
     atomic_bool *is_closing = &self->client->env.is_closing;
     bool was_closing = atomic_exchange(is_closing, true);
-    self->pipeline.turn.poller = NULL; /* the parent's as well */
+    self->pipeline.scan.poller = NULL; /* the parent's as well */
     end_all(self);
     kw_async_command *command;
     while ((command = kw_async_commands_pop(&self->done)) != NULL) {

@@ -51,9 +51,9 @@ static void read_one(batch_wait *self, kw_channel *channel)
 {
     kw_pipeline *pipeline = &self->pipeline;
     kw_err code =
-        kw_conn_wait(channel->conn, &pipeline->turn.failure, &channel->flight.tail->request,
-                     pipeline->turn.now_ns, next_ns(self));
-    pipeline->turn.now_ns = kw_env_now(&pipeline->client->env);
+        kw_conn_wait(channel->conn, &pipeline->scan.failure, &channel->flight.tail->request,
+                     pipeline->scan.now_ns, next_ns(self));
+    pipeline->scan.now_ns = kw_env_now(&pipeline->client->env);
     if (code != KW_OK && code != KW_ERR_TIMEOUT) {
         kw_pipeline_fail_channel(pipeline, channel, code);
         return;
@@ -115,8 +115,8 @@ static void wait_for(batch_wait *self, struct pollfd *sockets, size_t n, uint64_
     goal.sockets_n = n;
     goal.wakes_on_map = pipeline->sleepers.head != NULL;
     goal.changes_n = pipeline->changes_n; /* the map that sleepers know of */
-    (void)kw_refresher_wait(&pipeline->client->refresher, &pipeline->turn.failure, &goal);
-    pipeline->turn.now_ns = kw_env_now(&pipeline->client->env);
+    (void)kw_refresher_wait(&pipeline->client->refresher, &pipeline->scan.failure, &goal);
+    pipeline->scan.now_ns = kw_env_now(&pipeline->client->env);
 }
 
 /* The node that was sent to last mostly answers last: one wait for it, instead of one for
@@ -125,7 +125,7 @@ static void wait_for_last(batch_wait *self)
 {
     kw_pipeline *pipeline = &self->pipeline;
     size_t n = fill_sockets(self);
-    uint64_t until_ns = pipeline->turn.now_ns + LAST_WAIT_NS;
+    uint64_t until_ns = pipeline->scan.now_ns + LAST_WAIT_NS;
     uint64_t due_ns = next_ns(self);
     wait_for(self, &self->sockets[n - 1], 1, until_ns < due_ns ? until_ns : due_ns);
     for (size_t i = 0; i < pipeline->channels_n; i++) {
@@ -161,7 +161,7 @@ static void wait_all(batch_wait *self)
             kw_pipeline_end_all(pipeline, KW_ERR_CANCELLED);
             return;
         }
-        if (pipeline->turn.now_ns >= self->deadline_ns) {
+        if (pipeline->scan.now_ns >= self->deadline_ns) {
             kw_pipeline_end_all(pipeline, KW_ERR_TIMEOUT);
             return;
         }
@@ -224,7 +224,7 @@ kw_err kw_pipeline_all(kw_client *client, kw_item *items, size_t items_n, uint64
     if (self.sockets != self.inline_sockets) {
         kw_mem_free(&client->env.mem, self.sockets);
     }
-    kw_client_tend(client, self.pipeline.turn.now_ns);
+    kw_client_tend(client, self.pipeline.scan.now_ns);
     kw_err code = KW_OK;
     for (size_t i = items_n; i > 0; i--) {
         items[i - 1].node = NULL; /* went with its channel */

@@ -64,7 +64,7 @@ static void drop(kw_pipeline *self, kw_item *item)
 void kw_pipeline_collect(kw_pipeline *self, kw_channel *channel)
 {
     kw_item *item;
-    while ((item = kw_channel_answered(channel, self->turn.now_ns)) != NULL) {
+    while ((item = kw_channel_answered(channel, self->scan.now_ns)) != NULL) {
         if (item->state == KW_ITEM_GONE) {
             drop(self, item);
         } else {
@@ -79,7 +79,7 @@ static kw_err code_behind(kw_pipeline *self, kw_err code)
     if (code != KW_ERR_LIMIT) {
         return code;
     }
-    return kw_error_set(&self->turn.failure, KW_ERR_CLOSED, KW_EFFECT_NONE,
+    return kw_error_set(&self->scan.failure, KW_ERR_CLOSED, KW_EFFECT_NONE,
                         "the reply to a command before it was over a limit");
 }
 
@@ -123,7 +123,7 @@ void kw_pipeline_fail_channel(kw_pipeline *self, kw_channel *channel, kw_err cod
         channel->conn->state = KW_CONN_DEAD;
     }
     bool is_internal = code == KW_ERR_TIMEOUT || code == KW_ERR_CANCELLED;
-    kw_channel_release(channel, &self->turn, is_internal ? NULL : &self->turn.failure);
+    kw_channel_release(channel, &self->scan, is_internal ? NULL : &self->scan.failure);
     channel->is_counted = false;
     lose_all(self, channel, &flight, &queue, &loss);
 }
@@ -143,12 +143,12 @@ void kw_pipeline_on_ready(kw_pipeline *self, kw_channel *channel, short revents)
     if (channel->conn == NULL) {
         return;
     }
-    take(self, channel, kw_channel_progress(channel, &self->turn, revents));
+    take(self, channel, kw_channel_progress(channel, &self->scan, revents));
 }
 
 void kw_pipeline_go_on(kw_pipeline *self, kw_channel *channel)
 {
-    take(self, channel, kw_conn_go_on(channel->conn, &self->turn.failure));
+    take(self, channel, kw_conn_go_on(channel->conn, &self->scan.failure));
 }
 
 /* The deadline of one that waits to be sent: what it waits for is the obstacle. */
@@ -170,7 +170,7 @@ static void expire_queued(kw_pipeline *self, kw_channel *channel, kw_item *item)
     kw_error_set(&item->retry_state->failure, code, KW_EFFECT_NONE, "%s", text);
     kw_op *op = &item->retry_state->op;
     kw_pipeline_apply(self, item,
-                      kw_op_on_unavailable(op, self->turn.now_ns, code, self->turn.now_ns));
+                      kw_op_on_unavailable(op, self->scan.now_ns, code, self->scan.now_ns));
 }
 
 static void expire_queue(kw_pipeline *self, kw_channel *channel)
@@ -180,7 +180,7 @@ static void expire_queue(kw_pipeline *self, kw_channel *channel)
     kw_item *item;
     while ((item = kw_items_pop(&queue)) != NULL) {
         uint64_t deadline_ns = item->plan.deadline_ns;
-        if (self->turn.now_ns >= deadline_ns) {
+        if (self->scan.now_ns >= deadline_ns) {
             expire_queued(self, channel, item);
         } else {
             kw_items_push(&channel->queue, item);
@@ -198,7 +198,7 @@ static void expire_flight(kw_pipeline *self, kw_channel *channel)
         if (item->state == KW_ITEM_GONE || item->request.is_done) {
             continue;
         }
-        if (self->turn.now_ns < deadline_ns) {
+        if (self->scan.now_ns < deadline_ns) {
             self->long_lived->due_ns =
                 deadline_ns < self->long_lived->due_ns ? deadline_ns : self->long_lived->due_ns;
             continue;
@@ -207,7 +207,7 @@ static void expire_flight(kw_pipeline *self, kw_channel *channel)
             kw_error_set(&item->retry_state->failure, KW_OK, KW_EFFECT_NONE, "no answer");
             kw_pipeline_apply(self, item,
                               kw_driver_on_loss(self->client, &item->retry_state->op, item->node,
-                                                self->turn.now_ns, KW_ERR_TIMEOUT, true));
+                                                self->scan.now_ns, KW_ERR_TIMEOUT, true));
         }
         item->state = KW_ITEM_GONE;
     }
@@ -215,7 +215,7 @@ static void expire_flight(kw_pipeline *self, kw_channel *channel)
 
 void kw_pipeline_expire(kw_pipeline *self)
 {
-    if (self->long_lived == NULL || self->turn.now_ns < self->long_lived->due_ns) {
+    if (self->long_lived == NULL || self->scan.now_ns < self->long_lived->due_ns) {
         return;
     }
     self->long_lived->due_ns = UINT64_MAX;
@@ -235,7 +235,7 @@ static void remove_channel(kw_pipeline *self, size_t at)
     kw_channel *channel = self->channels[at];
     self->channels[at] = self->channels[--self->channels_n];
     self->long_lived->exclusives_n -= channel->is_exclusive ? 1 : 0;
-    kw_channel_release(channel, &self->turn, NULL);
+    kw_channel_release(channel, &self->scan, NULL);
     kw_node_unref(channel->node);
     kw_mem_free(&self->client->env.mem, channel);
 }
@@ -247,7 +247,7 @@ static bool is_needless(const kw_pipeline *self, const kw_channel *channel,
         return false;
     }
     uint64_t idle_ns = self->client->env.options.pool_idle_ms * KW_NS_PER_MS;
-    return channel->is_exclusive || self->turn.now_ns > channel->heard_ns + idle_ns ||
+    return channel->is_exclusive || self->scan.now_ns > channel->heard_ns + idle_ns ||
            (snapshot != NULL &&
             kw_snapshot_find(snapshot, &channel->node->endpoint) != channel->node);
 }
@@ -256,14 +256,14 @@ void kw_pipeline_tidy(kw_pipeline *self)
 {
     kw_pipeline_long_lived *long_lived = self->long_lived;
     uint64_t changes_n = kw_refresher_changes_n(&self->client->refresher);
-    bool is_late = self->turn.now_ns >= long_lived->tidy_ns;
+    bool is_late = self->scan.now_ns >= long_lived->tidy_ns;
     bool is_due = long_lived->tidied_changes_n != changes_n || is_late;
     uint64_t pause_ns = self->client->env.options.pool_idle_ms * KW_NS_PER_MS / 2 + 1;
     /* A sleeper may name the node of a channel that has nothing to do. */
     if ((!is_due && long_lived->exclusives_n == 0) || self->sleepers.head != NULL) {
         if (is_late) { /* else it would be due all the time */
             pause_ns = pause_ns < TIDY_LATER_NS ? pause_ns : TIDY_LATER_NS;
-            long_lived->tidy_ns = self->turn.now_ns + pause_ns;
+            long_lived->tidy_ns = self->scan.now_ns + pause_ns;
         }
         return;
     }
@@ -276,6 +276,6 @@ void kw_pipeline_tidy(kw_pipeline *self)
     kw_snapshot_unref(snapshot);
     if (is_due) {
         long_lived->tidied_changes_n = changes_n;
-        long_lived->tidy_ns = self->turn.now_ns + pause_ns;
+        long_lived->tidy_ns = self->scan.now_ns + pause_ns;
     }
 }

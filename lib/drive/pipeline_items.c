@@ -185,7 +185,7 @@ bool kw_pipeline_is_held_up(kw_pipeline *self, kw_item *item, const kw_node *nod
 
 static bool is_past_deadline(const kw_pipeline *self, const kw_item *item)
 {
-    return self->long_lived != NULL && self->turn.now_ns >= item->plan.deadline_ns;
+    return self->long_lived != NULL && self->scan.now_ns >= item->plan.deadline_ns;
 }
 
 /* Where the last SEND step, or the map, sends the command. */
@@ -203,14 +203,14 @@ void kw_pipeline_route(kw_pipeline *self, kw_item *item)
     }
     if (is_past_deadline(self, item)) {
         kw_pipeline_apply(self, item,
-                          kw_driver_on_loss(self->client, op, item->node, self->turn.now_ns,
+                          kw_driver_on_loss(self->client, op, item->node, self->scan.now_ns,
                                             KW_ERR_TIMEOUT, false));
         return;
     }
     kw_step step = {.kind = KW_STEP_SEND, .is_redirected = item->is_redirected};
     kw_node *node = kw_driver_choose(self->client, &item->plan, op, &step);
     if (node == NULL) {
-        kw_pipeline_apply(self, item, kw_driver_on_unserved(self->client, op, self->turn.now_ns));
+        kw_pipeline_apply(self, item, kw_driver_on_unserved(self->client, op, self->scan.now_ns));
         return;
     }
     if (item->is_map_only) {
@@ -287,7 +287,7 @@ void kw_pipeline_on_answer(kw_pipeline *self, kw_item *item)
     }
     kw_step step =
         kw_driver_on_reply(self->client, &item->plan, &item->retry_state->op, item->node,
-                           self->turn.now_ns, item->request.reply, &item->retry_state->failure);
+                           self->scan.now_ns, item->request.reply, &item->retry_state->failure);
     if (step.kind != KW_STEP_DONE) {
         kw_reply_free(item->request.reply);
         item->request.reply = NULL;
@@ -301,10 +301,10 @@ void kw_pipeline_on_lost(kw_pipeline *self, kw_item *item, const kw_pipeline_los
         return;
     }
     kw_op *op = &item->retry_state->op;
-    item->retry_state->failure = self->turn.failure;
+    item->retry_state->failure = self->scan.failure;
     kw_reply_free(item->request.reply);
     item->request.reply = NULL;
-    uint64_t now_ns = self->turn.now_ns;
+    uint64_t now_ns = self->scan.now_ns;
     bool is_refused =
         !loss->was_ready && loss->code != KW_ERR_TIMEOUT && loss->code != KW_ERR_CANCELLED;
     kw_pipeline_apply(self, item,
@@ -317,7 +317,7 @@ void kw_pipeline_on_lost(kw_pipeline *self, kw_item *item, const kw_pipeline_los
 static bool is_woken(kw_pipeline *self, const kw_item *item)
 {
     kw_refresher *refresher = &self->client->refresher;
-    if (self->turn.now_ns >= item->wake_ns || item->is_fenced) {
+    if (self->scan.now_ns >= item->wake_ns || item->is_fenced) {
         return true;
     }
     if (item->state == KW_ITEM_REFRESHING && kw_refresher_has_ended(refresher, item->fetch)) {
@@ -332,17 +332,17 @@ static void wake(kw_pipeline *self, kw_item *item)
     kw_err code = KW_ERR_TIMEOUT;
     switch (item->state) {
     case KW_ITEM_SLEEPING:
-        kw_pipeline_apply(self, item, kw_op_on_woke(&item->retry_state->op, self->turn.now_ns));
+        kw_pipeline_apply(self, item, kw_op_on_woke(&item->retry_state->op, self->scan.now_ns));
         break;
     case KW_ITEM_REFRESHING:
         if (kw_refresher_has_ended(&self->client->refresher, item->fetch)) {
             code = kw_refresher_result(&self->client->refresher, &failure);
             item->retry_state->failure = failure;
-        } else if (self->turn.now_ns < item->wake_ns) {
+        } else if (self->scan.now_ns < item->wake_ns) {
             code = KW_OK; /* another map was published */
         }
         kw_pipeline_apply(self, item,
-                          kw_op_on_refreshed(&item->retry_state->op, self->turn.now_ns, code));
+                          kw_op_on_refreshed(&item->retry_state->op, self->scan.now_ns, code));
         break;
     case KW_ITEM_BEHIND:
         kw_pipeline_route(self, item);
@@ -367,7 +367,7 @@ bool kw_pipeline_has_map_news(const kw_pipeline *self)
 /* True where a look at the sleepers may be worth it. */
 static bool may_wake(const kw_pipeline *self)
 {
-    return self->turn.now_ns >= self->wake_ns || self->has_fenced || kw_pipeline_has_map_news(self);
+    return self->scan.now_ns >= self->wake_ns || self->has_fenced || kw_pipeline_has_map_news(self);
 }
 
 void kw_pipeline_wake_all(kw_pipeline *self)

@@ -40,7 +40,7 @@ struct kw_pipeline {
     kw_client *client;
     kw_pipeline_long_lived *long_lived; /* NULL: of a batch */
     void *owner;                        /* for whoever made it long_lived */
-    kw_channel_turn turn;               /* with the time of this turn */
+    kw_channel_scan scan;               /* with the time of this turn */
     kw_channel **channels;
     size_t channels_n;
     size_t channels_capacity;

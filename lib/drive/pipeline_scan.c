@@ -18,19 +18,19 @@ void kw_pipeline_init(kw_pipeline *self, kw_client *client)
 {
     memset(self, 0, sizeof(*self));
     self->client = client;
-    self->turn.client = client;
-    self->turn.failure.size = sizeof(self->turn.failure);
-    self->turn.now_ns = kw_env_now(&client->env);
+    self->scan.client = client;
+    self->scan.failure.size = sizeof(self->scan.failure);
+    self->scan.now_ns = kw_env_now(&client->env);
     self->wake_ns = UINT64_MAX;
     self->changes_n = kw_refresher_changes_n(&client->refresher);
-    kw_random_init(&self->random, self->turn.now_ns ^ (uint64_t)(uintptr_t)self);
+    kw_random_init(&self->random, self->scan.now_ns ^ (uint64_t)(uintptr_t)self);
 }
 
 void kw_pipeline_fini(kw_pipeline *self)
 {
     const kw_allocator *mem = &self->client->env.mem;
     for (size_t i = 0; i < self->channels_n; i++) {
-        kw_channel_release(self->channels[i], &self->turn, NULL);
+        kw_channel_release(self->channels[i], &self->scan, NULL);
         kw_node_unref(self->channels[i]->node);
         kw_mem_free(mem, self->channels[i]);
     }
@@ -80,8 +80,8 @@ static void pump_all(kw_pipeline *self)
 {
     for (size_t i = 0; i < self->channels_n; i++) {
         kw_channel *channel = self->channels[i];
-        kw_err code = kw_channel_pump(channel, &self->turn);
-        code = code == KW_OK ? kw_channel_watch(channel, &self->turn) : code;
+        kw_err code = kw_channel_pump(channel, &self->scan);
+        code = code == KW_OK ? kw_channel_watch(channel, &self->scan) : code;
         if (code != KW_OK) {
             kw_pipeline_fail_channel(self, channel, code);
         }
@@ -92,7 +92,7 @@ void kw_pipeline_fill(kw_pipeline *self)
 {
     for (size_t i = 0; i < self->channels_n; i++) {
         kw_channel *channel = self->channels[i];
-        kw_err code = kw_channel_fill(channel, &self->turn);
+        kw_err code = kw_channel_fill(channel, &self->scan);
         if (code != KW_OK) {
             kw_pipeline_fail_channel(self, channel, code);
         }
@@ -110,7 +110,7 @@ static void plan_look(kw_pipeline *self, kw_channel *channel)
         channel->pause_ns = grace_ns > 0 && grace_ns < stall_ns / 2 ? grace_ns : stall_ns / 2;
         return;
     }
-    channel->look_ns = self->turn.now_ns + channel->pause_ns;
+    channel->look_ns = self->scan.now_ns + channel->pause_ns;
     if (channel->is_exclusive && channel->pause_ns < BLOCKED_LOOK_MAX_NS) {
         channel->pause_ns *= 2;
     }
@@ -121,7 +121,7 @@ static void plan_look(kw_pipeline *self, kw_channel *channel)
 static void check_silence(kw_pipeline *self, kw_channel *channel, kw_item *first)
 {
     const kw_options *options = &self->client->env.options;
-    uint64_t silent_ms = (self->turn.now_ns - channel->heard_ns) / KW_NS_PER_MS;
+    uint64_t silent_ms = (self->scan.now_ns - channel->heard_ns) / KW_NS_PER_MS;
     const char *text = NULL;
     if (first->state == KW_ITEM_GONE) {
         text = silent_ms >= options->timeout_ms + options->stall_ms
@@ -134,7 +134,7 @@ static void check_silence(kw_pipeline *self, kw_channel *channel, kw_item *first
         text = "no answer, and the slot belongs to another node now";
     }
     if (text != NULL) {
-        kw_error_set(&self->turn.failure, KW_ERR_CLOSED, KW_EFFECT_MAYBE, "%s", text);
+        kw_error_set(&self->scan.failure, KW_ERR_CLOSED, KW_EFFECT_MAYBE, "%s", text);
         kw_pipeline_fail_channel(self, channel, KW_ERR_CLOSED);
     }
 }
@@ -155,7 +155,7 @@ static void check_stalled(kw_pipeline *self)
         if (channel->look_ns == 0) {
             plan_look(self, channel);
         }
-        if (self->turn.now_ns >= channel->look_ns) {
+        if (self->scan.now_ns >= channel->look_ns) {
             plan_look(self, channel);
             if (has_map) {
                 (void)kw_refresher_want(&self->client->refresher);
@@ -185,7 +185,7 @@ static uint64_t lasting_next_ns(const kw_pipeline *self)
     if (!kw_driver_has_map(self->client)) {
         due_ns = UINT64_MAX;
     } else if (due_ns == 0) { /* one is under way */
-        due_ns = self->turn.now_ns + (self->fetch > 0 ? MAP_LOOK_NS : FETCH_LOOK_NS);
+        due_ns = self->scan.now_ns + (self->fetch > 0 ? MAP_LOOK_NS : FETCH_LOOK_NS);
     }
     due_ns = long_lived->due_ns < due_ns ? long_lived->due_ns : due_ns;
     return self->channels_n > 0 && long_lived->tidy_ns < due_ns ? long_lived->tidy_ns : due_ns;
@@ -194,7 +194,7 @@ static uint64_t lasting_next_ns(const kw_pipeline *self)
 uint64_t kw_pipeline_next_ns(const kw_pipeline *self)
 {
     if (kw_pipeline_has_map_news(self)) {
-        return self->turn.now_ns + 1;
+        return self->scan.now_ns + 1;
     }
     uint64_t next_ns = self->sleepers.head != NULL ? self->wake_ns : UINT64_MAX;
     for (size_t i = 0; i < self->channels_n; i++) {
@@ -205,7 +205,7 @@ uint64_t kw_pipeline_next_ns(const kw_pipeline *self)
         uint64_t at_ns = lasting_next_ns(self);
         next_ns = at_ns < next_ns ? at_ns : next_ns;
     }
-    return next_ns > self->turn.now_ns ? next_ns : self->turn.now_ns + 1;
+    return next_ns > self->scan.now_ns ? next_ns : self->scan.now_ns + 1;
 }
 
 void kw_pipeline_advance(kw_pipeline *self)
@@ -218,7 +218,7 @@ void kw_pipeline_advance(kw_pipeline *self)
 
 void kw_pipeline_end_all(kw_pipeline *self, kw_err code)
 {
-    kw_error_set(&self->turn.failure, KW_OK, KW_EFFECT_NONE, "no answer");
+    kw_error_set(&self->scan.failure, KW_OK, KW_EFFECT_NONE, "no answer");
     for (size_t i = 0; i < self->channels_n; i++) {
         kw_pipeline_fail_channel(self, self->channels[i], code);
     }
@@ -229,7 +229,7 @@ void kw_pipeline_end_all(kw_pipeline *self, kw_err code)
         if (kw_pipeline_has_op(self, item)) {
             kw_pipeline_apply(self, item,
                               kw_driver_on_loss(self->client, &item->retry_state->op, item->node,
-                                                self->turn.now_ns, code, false));
+                                                self->scan.now_ns, code, false));
         }
     }
 }

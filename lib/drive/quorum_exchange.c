@@ -98,7 +98,7 @@ bool kw_quorum_exchange_send(kw_quorum_exchange *self, kw_copy_request *request)
         return false;
     }
     request->item.owner = self;
-    request->item.plan.start_ns = self->pipeline.turn.now_ns;
+    request->item.plan.start_ns = self->pipeline.scan.now_ns;
     kw_snapshot *snapshot = kw_client_snapshot(self->client);
     kw_pipeline_add(&self->pipeline, &request->item, snapshot);
     kw_snapshot_unref(snapshot);
@@ -126,7 +126,7 @@ static kw_effect leave_hint(kw_quorum_exchange *self, const kw_quorum_call *call
                             kw_effect effect)
 {
     bool is_due = self->client->env.options.has_quorum_hints && kw_hint_is_due(&call->op, ask);
-    return is_due && kw_hints_leave(&self->hints, call, ask, request, self->pipeline.turn.now_ns)
+    return is_due && kw_hints_leave(&self->hints, call, ask, request, self->pipeline.scan.now_ns)
                ? KW_EFFECT_MAYBE
                : effect;
 }
@@ -143,7 +143,7 @@ static bool send_ask(kw_quorum_exchange *self, kw_quorum_call *call, const kw_qu
 static void pump(kw_quorum_exchange *self, kw_quorum_call *call)
 {
     kw_quorum_ask ask;
-    uint64_t now_ns = self->pipeline.turn.now_ns;
+    uint64_t now_ns = self->pipeline.scan.now_ns;
     while (kw_quorum_next(&call->op, &ask, now_ns)) {
         if (kw_owed_replies_count(&self->owed_replies, call->nodes[ask.copy]) >= SILENT_MAX) {
             kw_error_set(&call->failure, KW_ERR_TIMEOUT, KW_EFFECT_NONE,
@@ -175,7 +175,7 @@ static kw_effect effect_of(kw_quorum_call *call, const kw_copy_request *request)
 static void on_reply(kw_quorum_exchange *self, kw_quorum_call *call, kw_copy_request *request)
 {
     const kw_quorum_ask *ask = &request->ask;
-    uint64_t now_ns = self->pipeline.turn.now_ns;
+    uint64_t now_ns = self->pipeline.scan.now_ns;
     kw_reply *reply = request->item.request.reply;
     if (kw_quorum_script_is_missing(reply) && request->way == KW_COPY_REQUEST_SHORT &&
         kw_quorum_exchange_send(self, kw_copy_request_expand(self->client, request))) {
@@ -214,7 +214,7 @@ static void remove_left(kw_quorum_exchange *self, kw_quorum_call *call)
 static void take_hint_back(kw_quorum_exchange *self, kw_copy_request *request,
                            bool is_on_connection)
 {
-    kw_hints_take_back(&self->hints, request, self->pipeline.turn.now_ns);
+    kw_hints_take_back(&self->hints, request, self->pipeline.scan.now_ns);
     if (is_on_connection) {
         count_silent(self, request); /* and on_dropped frees it */
         return;
@@ -238,7 +238,7 @@ static void take_back(kw_quorum_exchange *self, kw_copy_request *request)
         kw_effect effect = effect_of(call, request);
         effect = leave_hint(self, call, &request->ask, request, effect);
         kw_quorum_on_lost(&call->op, request->ask.copy, request->ask.round, effect,
-                          self->pipeline.turn.now_ns);
+                          self->pipeline.scan.now_ns);
     }
     if (is_on_connection) {
         kw_copy_request_forget(request);
@@ -307,8 +307,8 @@ static void read_sockets(kw_quorum_exchange *self, uint64_t until_ns)
     goal.sockets_n = n;
     goal.wakes_on_map = pipeline->sleepers.head != NULL;
     goal.changes_n = kw_refresher_changes_n(&self->client->refresher);
-    (void)kw_refresher_wait(&self->client->refresher, &pipeline->turn.failure, &goal);
-    pipeline->turn.now_ns = kw_env_now(&self->client->env);
+    (void)kw_refresher_wait(&self->client->refresher, &pipeline->scan.failure, &goal);
+    pipeline->scan.now_ns = kw_env_now(&self->client->env);
     size_t k = 0;
     for (size_t i = 0; i < pipeline->channels_n && k < n; i++) {
         kw_channel *channel = pipeline->channels[i];
@@ -337,8 +337,8 @@ static uint64_t heed_times(kw_quorum_exchange *self, kw_quorum_call *const *call
     uint64_t next_ns = UINT64_MAX;
     for (size_t i = 0; i < calls_n; i++) {
         kw_quorum_op *op = &calls[i]->op;
-        if (op->state == KW_QUORUM_WAITING && op->until_ns <= self->pipeline.turn.now_ns) {
-            kw_quorum_on_time(op, self->pipeline.turn.now_ns);
+        if (op->state == KW_QUORUM_WAITING && op->until_ns <= self->pipeline.scan.now_ns) {
+            kw_quorum_on_time(op, self->pipeline.scan.now_ns);
             pump(self, calls[i]);
         }
         next_ns = op->until_ns < next_ns ? op->until_ns : next_ns;
@@ -370,9 +370,9 @@ static bool has_unsent(const kw_pipeline *pipeline)
 
 static void warm_up(kw_quorum_exchange *self, uint64_t deadline_ns)
 {
-    uint64_t until_ns = self->pipeline.turn.now_ns + WARM_NS;
+    uint64_t until_ns = self->pipeline.scan.now_ns + WARM_NS;
     until_ns = until_ns < deadline_ns ? until_ns : deadline_ns;
-    while (!self->is_warm && has_unsent(&self->pipeline) && self->pipeline.turn.now_ns < until_ns &&
+    while (!self->is_warm && has_unsent(&self->pipeline) && self->pipeline.scan.now_ns < until_ns &&
            reserve(self)) {
         uint64_t next_ns = kw_pipeline_next_ns(&self->pipeline);
         read_sockets(self, next_ns < until_ns ? next_ns : until_ns);
@@ -384,7 +384,7 @@ static void warm_up(kw_quorum_exchange *self, uint64_t deadline_ns)
 
 static void tidy(kw_quorum_exchange *self)
 {
-    uint64_t now_ns = self->pipeline.turn.now_ns;
+    uint64_t now_ns = self->pipeline.scan.now_ns;
     self->long_lived.tidy_ns = self->tidy_ns;
     kw_pipeline_tidy(&self->pipeline);
     self->tidy_ns = self->long_lived.tidy_ns > now_ns ? self->long_lived.tidy_ns : now_ns;
@@ -395,7 +395,7 @@ void kw_quorum_exchange_run(kw_quorum_exchange *self, kw_quorum_call *const *cal
                             uint64_t deadline_ns)
 {
     kw_pipeline *pipeline = &self->pipeline;
-    pipeline->turn.now_ns = kw_env_now(&self->client->env);
+    pipeline->scan.now_ns = kw_env_now(&self->client->env);
     for (size_t i = 0; i < calls_n; i++) {
         pump(self, calls[i]);
     }
@@ -406,10 +406,10 @@ void kw_quorum_exchange_run(kw_quorum_exchange *self, kw_quorum_call *const *cal
         if (count_open(calls, calls_n) == 0) {
             break;
         }
-        if (is_closing || pipeline->turn.now_ns >= deadline_ns || !reserve(self)) {
+        if (is_closing || pipeline->scan.now_ns >= deadline_ns || !reserve(self)) {
             end_jobs(self, calls, calls_n,
                      is_closing                             ? KW_ERR_CANCELLED
-                     : pipeline->turn.now_ns >= deadline_ns ? KW_ERR_TIMEOUT
+                     : pipeline->scan.now_ns >= deadline_ns ? KW_ERR_TIMEOUT
                                                             : KW_ERR_NOMEM);
             break;
         }
@@ -424,17 +424,17 @@ void kw_quorum_exchange_run(kw_quorum_exchange *self, kw_quorum_call *const *cal
     advance(self);
     warm_up(self, deadline_ns);
     if (self->client->env.options.has_quorum_hints) {
-        kw_hints_look(&self->hints, pipeline->turn.now_ns);
+        kw_hints_look(&self->hints, pipeline->scan.now_ns);
         advance(self);
     }
     tidy(self);
-    kw_client_tend(self->client, pipeline->turn.now_ns);
+    kw_client_tend(self->client, pipeline->scan.now_ns);
 }
 
 /* Ends the requests of a call as if their deadline had come. */
 static void hurry(kw_quorum_exchange *self, kw_quorum_call *call)
 {
-    uint64_t now_ns = self->pipeline.turn.now_ns;
+    uint64_t now_ns = self->pipeline.scan.now_ns;
     for (kw_copy_request *request = call->requests; request != NULL; request = request->next) {
         kw_item *item = &request->item;
         item->plan.deadline_ns = now_ns;
@@ -469,7 +469,7 @@ void kw_quorum_exchange_free(kw_quorum_exchange *self)
         return;
     }
     const kw_allocator *mem = &self->client->env.mem;
-    self->pipeline.turn.now_ns = kw_env_now(&self->client->env);
+    self->pipeline.scan.now_ns = kw_env_now(&self->client->env);
     for (kw_quorum_call *call = self->left; call != NULL; call = call->next) {
         memset(call->op.copies, 0, sizeof(call->op.copies)); /* nothing is asked any more */
     }

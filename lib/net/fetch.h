@@ -43,22 +43,22 @@ typedef struct kw_fetch_questions {
 } kw_fetch_questions;
 
 /* Where answers lead; with neither, more is asked of the same server. */
-typedef struct kw_fetch_turn {
+typedef struct kw_fetch_step {
     kw_map *map;   /* a reference: the fetch is over */
     bool is_brief; /* the map is about to change: the next fetch comes soon */
     kw_node *node; /* a reference: this one is asked next */
-} kw_fetch_turn;
+} kw_fetch_step;
 
 /* Called by the driving thread only. */
 typedef struct kw_fetch_way {
-    /* A fetch begins: the servers to ask in turn, with a reference each, until one leads to
+    /* A fetch begins: the servers to ask in step, with a reference each, until one leads to
      * a map. Returns their number, at most KW_FETCH_NODES_MAX. */
     size_t (*begin_fn)(void *arg, kw_node **nodes);
     /* Appends what is to be asked now, of the server named or where the last turn led. False
      * when there is no memory. */
     bool (*ask_fn)(void *arg, kw_fetch_questions *questions, kw_buf *encoded);
     /* Answers, one for each question. A failure goes on with the next server. */
-    kw_err (*take_fn)(void *arg, kw_fetch_turn *turn, kw_error *error, const kw_node *from,
+    kw_err (*take_fn)(void *arg, kw_fetch_step *step, kw_error *error, const kw_node *from,
                       kw_reply *const *replies);
     /* The server that begin named has led to no map: asked itself, or where it led. Returns
      * a reference to another one to ask in its place, or NULL. */

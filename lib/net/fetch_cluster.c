@@ -80,11 +80,11 @@ static kw_err read_map(kw_fetch_cluster *self, kw_map **map, kw_error *error, co
     return code;
 }
 
-static kw_err take(void *arg, kw_fetch_turn *turn, kw_error *error, const kw_node *from,
+static kw_err take(void *arg, kw_fetch_step *step, kw_error *error, const kw_node *from,
                    kw_reply *const *replies)
 {
     kw_fetch_cluster *self = arg;
-    kw_err code = read_map(self, &turn->map, error, from, replies[0]);
+    kw_err code = read_map(self, &step->map, error, from, replies[0]);
     if (code == KW_OK || code == KW_ERR_UNSUPPORTED || self->asks_shards) {
         return code;
     }

@@ -178,29 +178,29 @@ static bool ask(void *arg, kw_fetch_questions *questions, kw_buf *encoded)
 }
 
 /* The group whose turn it is has led to a map. */
-static void tell_found(kw_fetch_groups *self, const kw_fetch_turn *turn)
+static void tell_found(kw_fetch_groups *self, const kw_fetch_step *step)
 {
     bool has_news = false;
     self->at->is_lost = false;
-    self->is_urgent = turn->is_brief || self->is_urgent;
-    self->owner->found_fn(self->owner->arg, &has_news, &self->at->member, turn->map);
+    self->is_urgent = step->is_brief || self->is_urgent;
+    self->owner->found_fn(self->owner->arg, &has_news, &self->at->member, step->map);
     self->has_news = has_news || self->has_news;
 }
 
-static kw_err take(void *arg, kw_fetch_turn *turn, kw_error *error, const kw_node *from,
+static kw_err take(void *arg, kw_fetch_step *step, kw_error *error, const kw_node *from,
                    kw_reply *const *replies)
 {
     kw_fetch_groups *self = arg;
-    kw_err code = kw_fetch_sentinel_way.take_fn(&self->at->fetch, turn, error, from, replies);
-    if (code != KW_OK || turn->map == NULL) {
+    kw_err code = kw_fetch_sentinel_way.take_fn(&self->at->fetch, step, error, from, replies);
+    if (code != KW_OK || step->map == NULL) {
         return code;
     }
-    tell_found(self, turn);
-    turn->node = go_to_next_group(self);
-    turn->is_brief = self->is_urgent;
-    if (turn->node != NULL) {
-        kw_map_unref(turn->map);
-        turn->map = NULL;
+    tell_found(self, step);
+    step->node = go_to_next_group(self);
+    step->is_brief = self->is_urgent;
+    if (step->node != NULL) {
+        kw_map_unref(step->map);
+        step->map = NULL;
     }
     return KW_OK;
 }

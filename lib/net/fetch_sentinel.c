@@ -169,12 +169,12 @@ static kw_err no_memory(kw_error *error)
 /* Whoever may be the primary is asked next: first the heir, which a sentinel that replaces a
  * primary has chosen and names up to a second after it took over, when it looks the next time;
  * then the one that the sentinel names, unless another sentinel did, and it was none. */
-static kw_err go_to_primary(kw_fetch_sentinel *self, kw_fetch_turn *turn, kw_error *error)
+static kw_err go_to_primary(kw_fetch_sentinel *self, kw_fetch_step *step, kw_error *error)
 {
     if (self->heir.host[0] != '\0' && self->step != KW_SENTINEL_ASKS_HEIR) {
         self->step = KW_SENTINEL_ASKS_HEIR;
-        turn->node = self->owner->node_fn(self->owner->arg, &self->heir);
-        return turn->node != NULL ? KW_OK : no_memory(error);
+        step->node = self->owner->node_fn(self->owner->arg, &self->heir);
+        return step->node != NULL ? KW_OK : no_memory(error);
     }
     if (kw_sentinel_watch_has_tried(&self->watch, &self->primary)) {
         kw_error_copy(error, &self->told);
@@ -188,8 +188,8 @@ static kw_err go_to_primary(kw_fetch_sentinel *self, kw_fetch_turn *turn, kw_err
     }
     self->is_fast = advice == KW_SENTINEL_GO_FAST;
     self->step = KW_SENTINEL_ASKS_ROLE;
-    turn->node = self->owner->node_fn(self->owner->arg, &self->primary);
-    return turn->node != NULL ? KW_OK : no_memory(error);
+    step->node = self->owner->node_fn(self->owner->arg, &self->primary);
+    return step->node != NULL ? KW_OK : no_memory(error);
 }
 
 static void push(kw_fetch_sentinel *self, kw_sentinel_news news, const kw_endpoint *server)
@@ -210,7 +210,7 @@ static void note_primary(kw_fetch_sentinel *self)
     self->last = *primary;
 }
 
-static kw_err take_group(kw_fetch_sentinel *self, kw_fetch_turn *turn, kw_error *error,
+static kw_err take_group(kw_fetch_sentinel *self, kw_fetch_step *step, kw_error *error,
                          const kw_node *from, kw_reply *const *replies)
 {
     const kw_allocator *mem = &self->env->mem;
@@ -228,11 +228,11 @@ static kw_err take_group(kw_fetch_sentinel *self, kw_fetch_turn *turn, kw_error 
         return KW_OK;
     }
     code = kw_topology_sentinel_replicas(&self->replicas, &self->heir, error, mem, replies[1]);
-    return code == KW_OK ? go_to_primary(self, turn, error) : code;
+    return code == KW_OK ? go_to_primary(self, step, error) : code;
 }
 
 /* Replicas that a sentinel does not tell are not read from, no more. */
-static kw_err take_replicas(kw_fetch_sentinel *self, kw_fetch_turn *turn, kw_error *error,
+static kw_err take_replicas(kw_fetch_sentinel *self, kw_fetch_step *step, kw_error *error,
                             const kw_reply *reply)
 {
     kw_err code = KW_OK;
@@ -240,10 +240,10 @@ static kw_err take_replicas(kw_fetch_sentinel *self, kw_fetch_turn *turn, kw_err
         code = kw_topology_sentinel_replicas(&self->replicas, &self->heir, error, &self->env->mem,
                                              reply);
     }
-    return code == KW_OK ? go_to_primary(self, turn, error) : code;
+    return code == KW_OK ? go_to_primary(self, step, error) : code;
 }
 
-static kw_err take_role(kw_fetch_sentinel *self, kw_fetch_turn *turn, kw_error *error,
+static kw_err take_role(kw_fetch_sentinel *self, kw_fetch_step *step, kw_error *error,
                         const kw_reply *reply)
 {
     kw_role role;
@@ -257,30 +257,30 @@ static kw_err take_role(kw_fetch_sentinel *self, kw_fetch_turn *turn, kw_error *
                             kw_role_name(role.kind));
     }
     bool is_heir = self->step == KW_SENTINEL_ASKS_HEIR;
-    turn->map = kw_topology_sentinel_map(&self->env->mem, is_heir ? &self->heir : &self->primary,
+    step->map = kw_topology_sentinel_map(&self->env->mem, is_heir ? &self->heir : &self->primary,
                                          &self->replicas);
-    return turn->map != NULL ? KW_OK : no_memory(error);
+    return step->map != NULL ? KW_OK : no_memory(error);
 }
 
-static kw_err take(void *arg, kw_fetch_turn *turn, kw_error *error, const kw_node *from,
+static kw_err take(void *arg, kw_fetch_step *step, kw_error *error, const kw_node *from,
                    kw_reply *const *replies)
 {
     kw_fetch_sentinel *self = arg;
     kw_err code = KW_OK;
     switch (self->step) {
     case KW_SENTINEL_ASKS_GROUP:
-        code = take_group(self, turn, error, from, replies);
+        code = take_group(self, step, error, from, replies);
         break;
     case KW_SENTINEL_ASKS_REPLICAS:
-        code = take_replicas(self, turn, error, replies[0]);
+        code = take_replicas(self, step, error, replies[0]);
         break;
     case KW_SENTINEL_ASKS_HEIR:
     case KW_SENTINEL_ASKS_ROLE:
-        code = take_role(self, turn, error, replies[0]);
+        code = take_role(self, step, error, replies[0]);
         break;
     }
-    if (code == KW_OK && turn->map != NULL) {
-        turn->is_brief = self->step == KW_SENTINEL_ASKS_ROLE && self->heir.host[0] != '\0';
+    if (code == KW_OK && step->map != NULL) {
+        step->is_brief = self->step == KW_SENTINEL_ASKS_ROLE && self->heir.host[0] != '\0';
         kw_sentinel_watch_on_success(&self->watch, &self->sentinel);
         kw_sentinel_watch_learn(&self->watch, self->peers.items, self->peers.n);
         note_primary(self);
@@ -325,11 +325,11 @@ static void give_up(kw_fetch_sentinel *self, const kw_node *node, const kw_error
 static kw_node *fail(void *arg, kw_node *node, const kw_error *failure)
 {
     kw_fetch_sentinel *self = arg;
-    kw_fetch_turn turn = {NULL, false, NULL};
+    kw_fetch_step step = {NULL, false, NULL};
     kw_error again = KW_ERROR_INIT;
     kw_error_copy(&again, failure);
-    if (self->step == KW_SENTINEL_ASKS_HEIR && go_to_primary(self, &turn, &again) == KW_OK) {
-        return turn.node; /* not the primary yet */
+    if (self->step == KW_SENTINEL_ASKS_HEIR && go_to_primary(self, &step, &again) == KW_OK) {
+        return step.node; /* not the primary yet */
     }
     give_up(self, node, &again);
     return NULL;

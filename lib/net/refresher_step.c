@@ -180,18 +180,18 @@ static kw_err take_answers(kw_refresher *self, kw_map **map, kw_error *error, ui
     for (size_t i = 0; i < self->questions.n; i++) {
         replies[i] = self->requests[i].reply;
     }
-    kw_fetch_turn turn = {NULL, false, NULL};
-    kw_err code = self->way->take_fn(self->way_arg, &turn, error, asked(self), replies);
-    *map = turn.map;
-    self->is_brief = turn.is_brief;
-    if (code != KW_OK || turn.map != NULL) {
+    kw_fetch_step step = {NULL, false, NULL};
+    kw_err code = self->way->take_fn(self->way_arg, &step, error, asked(self), replies);
+    *map = step.map;
+    self->is_brief = step.is_brief;
+    if (code != KW_OK || step.map != NULL) {
         return code;
     }
     drop_replies(self);
-    if (turn.node != NULL) {
+    if (step.node != NULL) {
         drop_conn(self, now_ns, NULL);
         drop_led_to(self);
-        self->led_to = turn.node;
+        self->led_to = step.node;
         return open_conn(self, error, now_ns);
     }
     if (!kw_conn_is_settled(self->conn)) {
