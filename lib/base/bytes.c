@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Borrowed bytes: compared, split, read as numbers and shown; and the buffer that grows. */
 #include "base/bytes.h"
 
 #include <string.h>

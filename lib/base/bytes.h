@@ -47,7 +47,7 @@ typedef struct kw_buf {
 void kw_buf_init(kw_buf *buf, const kw_allocator *mem, char *inline_data, size_t inline_len);
 void kw_buf_fini(kw_buf *buf);
 
-/* kw_buf_reserve where there is no such room yet. */
+/* The slow way of kw_buf_reserve: len more bytes do not fit. */
 bool kw_buf_grow(kw_buf *buf, size_t len);
 
 /* Makes room for len more bytes behind buf->len; false when there is no memory. */
@@ -58,7 +58,7 @@ static inline bool kw_buf_reserve(kw_buf *buf, size_t len)
 
 bool kw_buf_append(kw_buf *buf, const char *data, size_t len);
 
-/* kw_uint_to_text for any number. */
+/* The slow way of kw_uint_to_text: numbers of any length. */
 size_t kw_uint_to_text_long(char *out, uint64_t value);
 
 /* Decimal digits of value into out (at least 20 bytes, no zero byte behind);

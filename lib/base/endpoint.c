@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Endpoints: read from text, compared and written; what a server says of itself is checked here. */
 #include "base/endpoint.h"
 
 #include <stdio.h>

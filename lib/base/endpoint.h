@@ -26,8 +26,8 @@ bool kw_endpoint_set(kw_endpoint *endpoint, kw_bytes host, uint64_t port);
  * nothing written, for anything else. */
 bool kw_endpoint_parse(kw_endpoint *endpoint, kw_bytes text);
 
-/* What stands in the place of an endpoint that is not known yet: text that no one may dial, cut
- * where it is too long. It has an '@', which no endpoint has. */
+/* Fills in for an endpoint that is not known yet: "name@whom", for people to read, cut where it is
+ * too long. Nobody can dial it, since no endpoint has an '@'. */
 void kw_endpoint_set_unknown(kw_endpoint *endpoint, const char *name, const char *whom);
 bool kw_endpoint_is_unknown(const kw_endpoint *endpoint);
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* The one table of error codes, and how a caller's kw_error is filled in. */
 #include "base/error.h"
 
 #include <stdbool.h>

@@ -20,7 +20,7 @@ KW_FORMAT(4, 5)
 kw_err kw_error_set(kw_error *error, kw_err code, kw_effect effect, const char *format, ...);
 
 /* Copies all but the size from one error into another, as far as the size of that reaches; it may
- * be NULL, or the same. */
+ * be NULL, or from itself. */
 void kw_error_copy(kw_error *error, const kw_error *from);
 
 /* Names the node of a failure; NULL gives "". */

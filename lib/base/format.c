@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* A command's format and its values become arguments, by the rules of hiredis. */
 #include "base/format.h"
 
 #include "base/error.h"
@@ -34,10 +35,10 @@ typedef struct conversion {
 /* While a format is read, argv[i].len is the offset in text at which argument i ends:
  * the bytes may still move. */
 typedef struct formatter {
-    kw_args *args;
+    kw_args *args; /* what is being filled */
     kw_error *error;
-    const char *format;
-    const char *at;
+    const char *format; /* its first byte, for positions in errors */
+    const char *at;     /* the byte that is read next */
     va_list values;
 } formatter;
 
@@ -257,7 +258,8 @@ static uintmax_t read_unsigned(formatter *self, length_kind length)
     return 0;
 }
 
-/* The conversion again, for an intmax_t or a double. */
+/* Writes the conversion as snprintf is to have it: for an intmax_t or a double, whatever type
+ * the caller gave. */
 static void build_spec(char spec[SPEC_MAX], const conversion *found, bool is_integer)
 {
     size_t len = 0;

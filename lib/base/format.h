@@ -9,16 +9,16 @@
 
 #include <stdarg.h>
 
-/* Arguments of one command. The first few need no heap. */
+/* What arguments take without the heap: so many of them, with so many bytes in all. */
 #define KW_ARGS_INLINE       16
 #define KW_ARGS_INLINE_BYTES 512
 
 typedef struct kw_args {
     const kw_allocator *mem;
     size_t argc;
-    kw_bytes *argv; /* argc of them, pointing into text */
-    kw_buf text;
-    size_t capacity;
+    kw_bytes *argv;  /* argc of them, pointing into text */
+    kw_buf text;     /* the bytes of all arguments, one behind the other */
+    size_t capacity; /* of argv */
     kw_bytes inline_argv[KW_ARGS_INLINE];
     char inline_text[KW_ARGS_INLINE_BYTES];
 } kw_args;

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Memory by the host's allocator, or by that of the C library. */
 #include "base/memory.h"
 
 #include <stdint.h>

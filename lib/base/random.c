@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* SplitMix64: random numbers for jitter, not for secrets. */
 #include "base/random.h"
 
 void kw_random_init(kw_random *random, uint64_t seed)

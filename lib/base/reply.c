@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Replies in arenas: a root and all below it in as few pieces of memory as its size allows. */
 #include "base/reply.h"
 
 #include <keyway/hiredis.h>
@@ -27,9 +28,11 @@ typedef struct arena {
     kw_reply root;
 } arena;
 
-/* Memory of many arenas. The pool that fills it counts as SLAB_FILLING of them. */
+/* Memory of many arenas. While a pool fills it, the pool holds SLAB_FILLING references, more than
+ * there can be arenas: so an arena costs the pool no atomic operation, and the difference is given
+ * back at the end. */
 struct kw_reply_slab {
-    atomic_size_t refs;
+    atomic_size_t refs; /* arenas in it, and SLAB_FILLING while a pool fills it */
     void *mem_arg;
     void (*free_fn)(void *arg, void *block);
 };

@@ -14,7 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* A kw_reply is a redisReply; elements are kw_reply as well. */
+/* A kw_reply is a redisReply in memory of ours, and so is each of its elements. */
 struct kw_reply {
     redisReply hiredis;
 };
@@ -60,8 +60,8 @@ kw_reply *kw_reply_own(const kw_allocator *mem, kw_reply *reply);
 /* A copy of a root or an element in one piece of memory. NULL when there is none. */
 kw_reply *kw_reply_clone(const kw_allocator *mem, const kw_reply *from);
 
-/* What kw_reply_alloc takes of the room for len bytes, kw_reply_set_array for an array, and
- * kw_reply_copy for a copy. Sizes are of memory there is. */
+/* How much of a reply's room is used up: by kw_reply_alloc of len bytes, by kw_reply_set_array,
+ * and by kw_reply_copy. Unchecked sums: the sizes are of what is in memory already. */
 size_t kw_reply_room(size_t len);
 size_t kw_reply_array_room(size_t count);
 size_t kw_reply_copy_room(const kw_reply *from);

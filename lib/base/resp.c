@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Arguments become a command in RESP, encoded once for all its sends. */
 #include "base/resp.h"
 
 #include <string.h>
