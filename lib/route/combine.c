@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Replies of several nodes become one, by the response policies of the command tips. */
 #include "route/combine.h"
 
 #include <limits.h>
@@ -39,7 +40,7 @@ static kw_err copy(kw_reply **combined, const combination *parts, const kw_reply
     return finish(combined, root, root != NULL);
 }
 
-/* An error reply of our own: a wrong number would be worse. */
+/* An error reply of our own, where replies do not fit together: a wrong number would be worse. */
 static kw_err refuse(kw_reply **combined, const combination *parts)
 {
     kw_reply *root = kw_reply_new(parts->mem, 0);

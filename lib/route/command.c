@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Looks commands up in the table by name, and reads from arguments how long a command may block. */
 #include "route/command.h"
 
 #include "route/command_table.h"

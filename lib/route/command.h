@@ -16,7 +16,7 @@
 #define KW_COMMAND_WRITE    0x02u
 #define KW_COMMAND_BLOCKING 0x04u /* may wait in the server; see kw_command_block_ms */
 #define KW_COMMAND_SCRIPT                                                                          \
-    0x08u /* runs other commands: EVAL, FCALL, EXEC; their errors pass through */
+    0x08u /* runs other commands (EVAL, FCALL, EXEC), whose errors may be its reply */
 #define KW_COMMAND_SESSION                                                                         \
     0x10u                        /* changes its connection (MULTI, WATCH, SUBSCRIBE, SELECT,       \
                                     CLIENT REPLY, MONITOR, RESET, HELLO, AUTH, QUIT, ...) */

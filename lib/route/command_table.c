@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* The rows of the command table: one for each command and subcommand of Redis and Valkey. */
 #include "route/command_table.h"
 
 /* Facts: the command descriptions of Redis 7.0 to 8 and Valkey 7.2 to 9 (COMMAND INFO:

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The rows behind route/command.h. Only command.c, keys.c and their tests read them. */
+/* Command table: the rows behind route/command.h. Only command.c, keys.c and their tests read
+ * them. */
 #ifndef ROUTE_COMMAND_TABLE_H
 #define ROUTE_COMMAND_TABLE_H
 
@@ -19,7 +20,7 @@
 typedef enum kw_key_finder {
     KW_KEYS_NONE,
     KW_KEYS_RANGE,     /* first .. last by step; last below 0 counts from the end */
-    KW_KEYS_OPTIONAL,  /* the same, and there may be no key at all */
+    KW_KEYS_OPTIONAL,  /* a range, which may be empty */
     KW_KEYS_COUNTED,   /* argument first is their number, they follow by step */
     KW_KEYS_STORE,     /* a key at first, behind it their number, then more keys */
     KW_KEYS_SORT,      /* a key at first, and one behind STORE */
@@ -40,9 +41,9 @@ typedef enum kw_block_argument {
 
 typedef struct kw_key_rule {
     uint8_t finder; /* kw_key_finder */
-    uint8_t first;
+    uint8_t first;  /* argument of the first key, or as the finder says */
     int8_t last;
-    uint8_t step;
+    uint8_t step; /* from one key to the next: 2 where each has a value behind it */
 } kw_key_rule;
 
 /* Bytes only, without pointers: the table is shared by all processes. */
@@ -69,9 +70,9 @@ extern const size_t kw_command_table_n;
 #define KW_COMMAND_INDEX_SUB  0x8000u
 extern const uint16_t kw_command_index[KW_COMMAND_INDEX_N];
 
-/* Hash of a name in any case, going on from hash, 0 at first. "A" and then " B" is
- * the same as "A B". Of 3,000,000 random factors this one has the shortest probes, with
- * the busiest commands at home. */
+/* Hash of a name in any case, going on from hash, 0 at first: hashing "A" and then " B" gives
+ * what "A B" gives. Of 3,000,000 random factors this one has the shortest probes, and the busiest
+ * commands are found at the first. */
 static inline uint32_t kw_command_hash(uint32_t hash, const char *name, size_t name_len)
 {
     for (size_t i = 0; i < name_len; i++) {
@@ -80,7 +81,7 @@ static inline uint32_t kw_command_hash(uint32_t hash, const char *name, size_t n
     return hash;
 }
 
-/* Where in the index a name of this hash is at home. */
+/* The index entry at which the search for a name of this hash begins: its home. */
 static inline uint32_t kw_command_home(uint32_t hash)
 {
     return hash >> (32 - KW_COMMAND_INDEX_BITS);

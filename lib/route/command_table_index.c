@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* The hash index over the command table's rows, a constant that is made ahead. */
 #include "route/command_table.h"
 
 /* Made from the rows of command_table.c; see command_table.h. */

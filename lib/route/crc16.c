@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* CRC16 by tables, eight bytes a step, and the choice of the processor's fastest way. */
 #include "route/crc16.h"
 
 #include "route/crc16_word.h"
@@ -15,8 +16,8 @@ static inline uint16_t word_of(unsigned row, uint64_t word)
     return (uint16_t)((a ^ b) ^ (c ^ d));
 }
 
-/* The same of bytes in memory: where a word need not be shifted first, loading its
- * bytes is cheaper than taking them out of it. crc is that of all bytes before. */
+/* word_of for 8 bytes in memory: loading single bytes is cheaper than shifting them out of a
+ * word. crc is the checksum of all bytes before. */
 static inline uint16_t word_at(unsigned row, const char *data, uint16_t crc)
 {
     const unsigned char *p = (const unsigned char *)data;
@@ -70,7 +71,7 @@ static uint16_t any_of(const char *data, size_t len)
     return len <= 16 ? middle_of(data, len) : long_of(data, len);
 }
 
-/* The key's first '{' is at open. */
+/* Checksum of the routed part of a key whose first '{' is at open. */
 static uint16_t tagged(const char *key, size_t key_len, size_t open)
 {
     uint64_t word;

@@ -15,7 +15,7 @@ extern const uint16_t kw_crc16_table[16][256];
  * this processor has. */
 uint16_t kw_crc16_routed(const char *key, size_t key_len);
 
-/* By tables, on every processor; the first of any bytes as they are. */
+/* By tables, on every processor: of any bytes, and of the routed part of a key. */
 uint16_t kw_crc16_portable(const char *data, size_t len);
 uint16_t kw_crc16_routed_portable(const char *key, size_t key_len);
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* CRC16 by carry-less multiplication, for x86-64 and 64-bit ARM. */
 #include "route/crc16.h"
 
 #include "route/crc16_word.h"
@@ -16,7 +17,7 @@
 
 typedef __m128i vec;
 
-/* Reads what the compiler's runtime learnt when the program was loaded. */
+/* Asks the compiler's runtime, which has looked at the processor when the program was loaded. */
 static inline bool is_supported(void)
 {
     return __builtin_cpu_supports("pclmul") && __builtin_cpu_supports("ssse3");
@@ -195,8 +196,8 @@ static inline bool is_any(vec a)
 #define X64_8 0x13fc
 #define X64_9 0x8832
 
-/* Coefficients of 1/P as a series: the highest 64 behind its first, and those of them
- * that the 16 highest bits of an 80 bit number meet. */
+/* Coefficients of 1/P as a power series, for Barrett reduction: the first 64 behind the leading
+ * one, and those of them that the 16 highest bits of an 80 bit number are multiplied with. */
 #define INVERSE_LOW  0x11303471a041b343u
 #define INVERSE_HIGH 0xb343e568u
 #define POLYNOMIAL   0x11021u
@@ -206,10 +207,11 @@ static inline bool is_any(vec a)
 #define ALWAYS inline __attribute__((always_inline))
 #define APART  __attribute__((noinline))
 
-/* What a search returns that met a '{'; no checksum. */
+/* Returned in place of a checksum, which has 16 bits, where a search met a '{'. */
 #define BRACE 0x10000u
 
-/* Orders of bytes: from 16 - n on, the first n bytes backwards and zeros behind. */
+/* Masks for byte shuffles: the 16 from 16 - n on take the first n bytes in reverse order, with
+ * zeros behind them. */
 static const unsigned char backwards[32] = {
     15,   14,   13,   12,   11,   10,   9,    8,    7,    6,    5,    4,    3,    2,    1,    0,
     0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80,
@@ -246,7 +248,7 @@ static inline CLMUL uint16_t reduce(vec w)
     return to_u16(mul_high(add(quotient, raise(w)), vec_of(POLYNOMIAL, 0)));
 }
 
-/* The same for w below x^64. */
+/* reduce for w below x^64. */
 static inline CLMUL uint16_t reduce_half(vec w)
 {
     vec quotient = mul_low(w, vec_of(0, INVERSE_LOW));
@@ -367,7 +369,7 @@ CLMUL uint16_t kw_crc16_clmul(const char *data, size_t len)
     return (uint16_t)(len <= 32 ? middle_of(data, len, false) : long_of(data, len, false));
 }
 
-/* The key's first '{' is at open. */
+/* Checksum of the routed part of a key whose first '{' is at open. */
 static APART CLMUL uint16_t tagged(const char *key, size_t key_len, size_t open)
 {
     uint64_t word;
@@ -383,7 +385,7 @@ static APART CLMUL uint16_t find_tagged(const char *key, size_t key_len)
     return tagged(key, key_len, kw_find_byte(key, key_len, '{'));
 }
 
-/* More than 32 bytes. */
+/* Checksum of the routed part of a key of more than 32 bytes. */
 static APART CLMUL uint16_t long_routed(const char *key, size_t key_len)
 {
     uint32_t crc = long_of(key, key_len, true);

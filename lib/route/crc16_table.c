@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* The tables of CRC16. */
 #include "route/crc16.h"
 
 /* CRC16-XMODEM, Redis Cluster specification: row k holds the checksums of each byte

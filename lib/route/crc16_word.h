@@ -27,8 +27,8 @@ static inline uint64_t kw_load_le64(const char *data)
            (uint64_t)p[1] << 8 | (uint64_t)p[0];
 }
 
-/* By way of the other order: where both are wanted of the same bytes, a compiler that
- * saw them spelt apart would load each byte once and merge nothing. */
+/* Swaps a little-endian load: where a caller wants the same bytes in both orders, compilers then
+ * make one load and a swap, which they do not see when the two are spelt out apart. */
 static inline uint64_t kw_load_be64(const char *data)
 {
     return __builtin_bswap64(kw_load_le64(data));
@@ -59,7 +59,7 @@ static inline uint64_t kw_word_front(uint64_t word, size_t len)
     return word >> half >> half;
 }
 
-/* The same of 8 <= len <= 16 bytes in memory. */
+/* kw_word_front of 8 <= len <= 16 bytes in memory. */
 static inline uint64_t kw_load_front(const char *data, size_t len)
 {
     return kw_word_front(kw_load_be64(data), len);
@@ -81,7 +81,8 @@ static inline size_t kw_match_first(uint64_t match)
     return (size_t)__builtin_ctzll(match) / 8;
 }
 
-/* Index of the first such byte behind the first word, where len >= 8, or len. */
+/* Index of the first byte that equals byte, when the first 8 of len hold none; len where there is
+ * none at all. */
 static inline size_t kw_find_far(const char *data, size_t len, char byte)
 {
     size_t last = len < KW_WORDS_LEN ? len - 8 : KW_WORDS_LEN - 8;
@@ -103,7 +104,7 @@ static inline size_t kw_find_far(const char *data, size_t len, char byte)
     return found != NULL ? (size_t)(found - data) : len;
 }
 
-/* Index of the first such byte (not zero), or len. */
+/* Index of the first byte that equals byte, which is not zero; len where there is none. */
 static inline size_t kw_find_byte(const char *data, size_t len, char byte)
 {
     if (len < 8) {
@@ -115,8 +116,8 @@ static inline size_t kw_find_byte(const char *data, size_t len, char byte)
     return match != 0 ? kw_match_first(match) : kw_find_far(data, len, byte);
 }
 
-/* Most tags are short: true, and *word the tag with zero bytes in front, for one of 1
- * to 8 bytes. False where a search has to tell. The key's first '{' is at open. */
+/* The quick way for hash tags of 1 to 8 bytes, which most are: true, with the tag in *word and zero
+ * bytes in front of it. False where only a search can tell. The key's first '{' is at open. */
 static inline bool kw_tag_word(uint64_t *word, const char *key, size_t key_len, size_t open)
 {
     size_t rest_len = key_len - open - 1;

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* The hash functions of twemproxy, by the names of its configuration. */
 #include "route/hash_compat.h"
 
 #include "route/crc16.h"

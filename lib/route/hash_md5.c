@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* MD5, which ketama points are made of. */
 #include "route/hash_md5.h"
 
 #include <string.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* The longer hashes of compatible placements: Murmur2, MurmurHash64A and lookup3. */
 #include "route/hash_compat.h"
 
 #include "route/hash_word.h"

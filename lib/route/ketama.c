@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Ketama's points and weights, counted and placed exactly as twemproxy does. */
 #include "route/ketama.h"
 
 #include <string.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Finds a command's keys among its arguments, and the one slot that they must share. */
 #include "route/keys.h"
 
 #include <keyway/slot.h>

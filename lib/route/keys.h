@@ -7,7 +7,7 @@
 
 #include "route/command.h"
 
-/* Arguments at, at + step, ... : count of them. */
+/* count arguments: number at, number at + step, and so on. */
 typedef struct kw_key_range {
     size_t at;
     size_t count;

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* The map: built from parts, shared by counting references, patched by MOVED, compared. */
 #include "route/map.h"
 
 #include <assert.h>
@@ -21,7 +22,8 @@ struct kw_map {
      * memory hangs on the value, so there is nothing to order it with. */
     _Atomic uint16_t *slots;
     kw_ring *ring;          /* a reference, or NULL */
-    kw_ring *live;          /* the same: what places keys; ring, or one of some of its nodes */
+    kw_ring *live;          /* a reference, or NULL: the ring that places keys, which is ring,
+                               or a ring of some of its nodes */
     uint16_t *live_shards;  /* of each node of live */
     unsigned char *is_down; /* of each shard of a ring */
     size_t down_n;
@@ -54,7 +56,7 @@ static void *carve(char **at, size_t len)
     return piece;
 }
 
-/* Four slots with one value. */
+/* One value for four slots, in one word. */
 static uint64_t four_of(uint16_t value)
 {
     return value * UINT64_C(0x0001000100010001);

@@ -44,10 +44,11 @@ typedef struct kw_map_parts {
                                      and the map is no cluster's */
     kw_ring *ring;                /* of as many nodes as there are shards, node i being shard
                                      i; NULL: none. The map takes a reference of its own */
-    kw_ring *live;                /* what places keys in place of ring, of some of its nodes, as
-                                     while others are ejected; NULL: ring. The same */
+    kw_ring *live;                /* the ring of some of its nodes that places keys instead, while
+                                     others are ejected; NULL: ring. Referenced by the map, too */
     const unsigned char *is_down; /* one for each shard of a ring; NULL: none is */
-    bool skips_down;              /* what a shard that is down owns is the next one's */
+    bool skips_down;              /* keys of a shard that is down go to the next one of their
+                                     preference list */
 } kw_map_parts;
 
 /* Slots come in long runs of one owner: the end of the run of equal values that begins at
@@ -86,12 +87,12 @@ uint16_t kw_map_shard_of(const kw_map *map, unsigned slot);
 /* The ring of all shards; NULL where slots place keys. Borrowed. */
 kw_ring *kw_map_ring(const kw_map *map);
 
-/* A ring's shard for a place, which is kw_ring_hash_of a key: its owner, or where the map
+/* A ring's shard for a position, which is kw_ring_hash_of a key: its owner, or where the map
  * skips those that are down the first of its preference list that is not. The owner where
  * all are down; KW_MAP_NO_SHARD where nobody owns anything. */
 uint16_t kw_map_shard_at_position(const kw_map *map, uint64_t position);
 
-/* The same for a key. */
+/* kw_map_shard_at_position for a key. */
 uint16_t kw_map_shard_of_key(const kw_map *map, kw_bytes key);
 
 /* True for a shard that was down when the map was made. */

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* A set of endpoints that keeps their numbers, with a sorted index to find them by. */
 #include "route/node_set.h"
 
 #include <string.h>

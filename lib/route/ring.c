@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* The ring itself: hashes of keys, owners of hashes, and what can be asked about its nodes. */
 #include "route/ring.h"
 
 #include <string.h>

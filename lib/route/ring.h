@@ -48,13 +48,13 @@ struct kw_ring {
     size_t cells_n;
     unsigned shift; /* 64 - bits - KW_RING_CELL_BITS */
     bool is_plain;  /* has cells, kw1, tags in braces: the short way of a lookup */
-    uint64_t seed;  /* that of rules, beside the above */
+    uint64_t seed;  /* rules.seed, on the cache line that lookups read anyway */
     atomic_size_t refs;
     kw_allocator mem;
     kw_ring_rules rules;
 
-    /* Kw1, ketama: as above. Jedis: hashes, the last one as above. A rendezvous: hashes of
-     * names. */
+    /* Kw1 and ketama: hash and node in one number, as said above. Jedis: hashes, the last one the
+     * highest that there is. A rendezvous: hashes of names. */
     uint64_t *points;
     size_t points_n;
 
@@ -64,23 +64,23 @@ struct kw_ring {
 
     kw_ring_node *nodes;
     size_t nodes_n;
-    size_t live_n; /* nodes that have points */
+    size_t live_n; /* nodes that have points, or places in the list */
     uint64_t weights_sum;
     kw_ring_zone *zones;
     size_t zones_n;
     uint64_t zones_live; /* bit i: zone i has a node with points */
 };
 
-/* A node that is in no ring yet. */
+/* In owners: nobody. */
 #define KW_RING_OWNER_NONE ((uint16_t)0xffff)
 
 /* Point, or place in the list, of the owner of a hash; only for a ring with a live node. */
 size_t kw_ring_seek(const kw_ring *ring, uint64_t hash);
 
-/* Owner of a hash in a ring with cells; KW_RING_NO_NODE where they do not decide, about one
- * time in ten thousand. Two steps without a branch are all that most hashes need: a branch
- * that is taken at random costs more than the rest of a lookup. There are two more cells
- * than the top bits name. */
+/* Owner of a hash in a ring with cells; KW_RING_NO_NODE where the bits in the cells do not decide,
+ * about one time in ten thousand. Most hashes need at most two steps, which are made without a
+ * branch: one that is taken at random costs more than the rest of a lookup. The two cells behind
+ * those that the top bits name make these steps safe. */
 static inline uint32_t kw_ring_cell_owner(const kw_ring *ring, uint64_t hash)
 {
     const int width = 1 << KW_RING_CELL_BITS;
@@ -112,7 +112,7 @@ uint32_t kw_ring_owner_of(const kw_ring *ring, uint64_t hash);
 /* A rendezvous: score of the node at an index of the points. */
 uint64_t kw_ring_score(const kw_ring *ring, uint64_t hash, size_t index);
 
-/* The lookup, of any ring and any key. */
+/* kw_ring_lookup without its short way: for any ring and any key. */
 kw_err kw_ring_lookup_any(const kw_ring *ring, uint32_t *node, const char *key, size_t key_len);
 
 /* The first node of a hash's preference list that is not down; KW_RING_NO_NODE where there
@@ -129,9 +129,9 @@ uint32_t kw_ring_arc(const kw_ring *ring, uint64_t *last, size_t index);
 typedef struct kw_ring_steps {
     const kw_ring *ring;
     uint64_t hash;
-    size_t at;
-    size_t left;
-    uint64_t score; /* a rendezvous: the last one given */
+    size_t at;      /* point or place of the node that comes next; a rendezvous: of the last one */
+    size_t left;    /* points or places not yet given */
+    uint64_t score; /* a rendezvous: that of the node given last */
 } kw_ring_steps;
 
 void kw_ring_steps_begin(kw_ring_steps *steps, const kw_ring *ring, uint64_t hash);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Makes points, lists or scores from a ring's nodes, and reuses the points of an older ring. */
 #include "route/ring_build.h"
 
 #include <inttypes.h>

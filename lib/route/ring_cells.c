@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Sorts points, and spreads them over the cells that lookups read. */
 #include "route/ring_cells.h"
 
 #include <string.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* A ring in the making: nodes are added, removed and weighed, then committed as a new ring. */
 #include <keyway/ring.h>
 
 #include <string.h>
@@ -20,7 +21,7 @@ typedef struct draft_node {
 struct kw_ring_change {
     kw_allocator mem;
     kw_ring_rules rules;
-    kw_ring *base; /* a reference, or NULL */
+    kw_ring *base; /* the ring that it began from, whose points are reused; a reference, or NULL */
     draft_node *nodes;
     size_t nodes_n;
     size_t capacity;

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* What moves between two rings, as ranges and as a fraction; and a ring's fingerprint. */
 #include "route/ring.h"
 
 #include <string.h>

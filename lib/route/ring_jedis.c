@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Points as Jedis places its shards. */
 #include "route/ring_jedis.h"
 
 #include <string.h>

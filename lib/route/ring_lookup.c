@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* kw_ring_lookup, compiled as one function without calls: it is what a cache calls most. */
 #include "route/ring.h"
 
 #include "route/crc16_word.h"
@@ -7,14 +8,14 @@
 /* Longest key that XXH3 hashes in its shortest way. */
 #define SHORT_MAX 16
 
-/* Everything that is called here becomes part of the one function that is called most. */
+/* Makes the compiler inline all that a function calls. */
 #if defined(__GNUC__) || defined(__clang__)
 #define KW_FLATTEN __attribute__((flatten))
 #else
 #define KW_FLATTEN
 #endif
 
-/* Short keys without a tag take a way without a call; all others another. */
+/* Short keys without a tag are hashed and looked up here without a call; all others elsewhere. */
 KW_FLATTEN
 kw_err kw_ring_lookup(const kw_ring *ring, uint32_t *node, const char *key, size_t key_len)
 {

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Members of a ring become the map whose shards they are. */
 #include "route/ring_map.h"
 
 #include "base/error.h"

@@ -8,8 +8,8 @@
 #include "route/ring_members.h"
 #include "route/map.h"
 
-/* Gives a member without a name the one that its address makes: "host:port", and in
- * twemproxy's placements what nutcracker hashes for it; a group is named as by its sentinels. */
+/* Names a member that was given no name: after its address, "host:port", or in twemproxy's
+ * placements what nutcracker hashes for it; a group after what its sentinels call it. */
 void kw_ring_map_name(kw_member *member, const kw_ring *placement);
 
 /* The ring of the members, which all have names, in placement, a ring whose own nodes do

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Lists of members: added, found, copied and freed with all that they hold. */
 #include "route/ring_members.h"
 
 #include <string.h>

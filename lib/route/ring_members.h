@@ -42,14 +42,14 @@ typedef struct kw_ring_members {
 /* One more replica of member; false when there is no memory. */
 bool kw_member_add_replica(kw_member *member, const kw_endpoint *replica, const kw_allocator *mem);
 
-/* The same for the sentinels of a group. */
+/* One more sentinel of a group; false when there is no memory. */
 bool kw_member_add_sentinel(kw_member *member, const kw_endpoint *sentinel,
                             const kw_allocator *mem);
 
-/* Both are groups, of one name on the ring, and the same sentinels know them by one name. */
+/* True for two groups with one name on the ring, one service, and the same sentinels. */
 bool kw_member_is_same_group(const kw_member *a, const kw_member *b);
 
-/* Nothing is known yet of who is in the group. */
+/* Forgets which servers are in the group: its primary is not known, and it has no replicas. */
 void kw_member_set_unknown(kw_member *member);
 
 /* A copy with memory of its own; false, and nothing written, when there is none. */

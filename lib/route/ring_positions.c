@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Positions on a ring of a command's keys, where there is more than one. */
 #include "route/ring_positions.h"
 
 kw_ring_positions *kw_ring_positions_new(const kw_allocator *mem, size_t n)

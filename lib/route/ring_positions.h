@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Places: where the keys of one command are on a ring. */
+/* Ring positions: where the keys of one command are on a ring. */
 #ifndef ROUTE_RING_POSITIONS_H
 #define ROUTE_RING_POSITIONS_H
 
@@ -8,10 +8,11 @@
 #include "route/keys.h"
 #include "route/ring.h"
 
-/* The positions of keys that are not all at one: kw_ring_hash_of each. */
+/* Positions of a command's keys, kw_ring_hash_of each, where they are not all one. */
 typedef struct kw_ring_positions {
     kw_allocator mem;
-    bool is_stale_split; /* the ring was seen to give them different owners */
+    bool is_stale_split; /* members have changed since the command was given, and the new ring has
+                            different owners for its keys */
     size_t n;
     uint64_t at[];
 } kw_ring_positions;

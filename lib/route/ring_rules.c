@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Reads placements such as "kw1/v200/tag" or "twemproxy:ketama:md5", and writes them in full. */
 #include "route/ring_rules.h"
 
 #include <inttypes.h>

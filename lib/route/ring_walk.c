@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Walks a key's preference list: next nodes, one zone after another, those up, those with room. */
 #include "route/ring.h"
 
 #include <string.h>
@@ -18,7 +19,7 @@ void kw_ring_steps_begin(kw_ring_steps *steps, const kw_ring *ring, uint64_t has
     }
 }
 
-/* The best one behind the last: a lower score, or the same and a higher index. */
+/* Of the nodes behind the last one given, that with the highest score; ties by index. */
 static void step_score(kw_ring_steps *steps)
 {
     const kw_ring *ring = steps->ring;
@@ -98,7 +99,8 @@ size_t kw_ring_preference(const kw_ring *ring, uint32_t *nodes, size_t nodes_max
     return n;
 }
 
-/* A node that was down before is down again, so that a second pass need not remember. */
+/* Steps may name a node again: one that was passed over as down is passed over again, so that no
+ * record of them is needed. */
 uint32_t kw_ring_first_up(const kw_ring *ring, uint64_t hash, const unsigned char *is_down)
 {
     uint64_t zones = 0;
@@ -182,7 +184,8 @@ static bool has_room(const kw_ring *ring, uint32_t node, const kw_ring_load *loa
     return (double)load->in_flight[node] < cap;
 }
 
-/* A node that was full before is full again, so that a second pass need not remember. */
+/* Steps may name a node again: one that was passed over as full is passed over again, so that no
+ * record of them is needed. */
 kw_err kw_ring_lookup_bounded(const kw_ring *ring, uint32_t *node, const char *key, size_t key_len,
                               const kw_ring_load *load)
 {

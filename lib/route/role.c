@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Reads a server's answer to ROLE. */
 #include "route/role.h"
 
 #include "base/error.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Key to slot and hash tag, as the public header has them. */
 #include "route/slot.h"
 
 #include <keyway/slot.h>

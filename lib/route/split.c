@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Splits MGET and its like by slot or node, and joins what the parts answered. */
 #include "route/split.h"
 
 #include "base/resp.h"

@@ -10,9 +10,9 @@
 #include "route/command.h"
 #include "route/keys.h"
 
-/* What keys go together by, in place of slots. */
+/* How keys are grouped where slots do not do it: on a ring, by their nodes. */
 typedef struct kw_split_groups {
-    uint16_t (*group_fn)(const void *arg, kw_bytes key);
+    uint16_t (*group_fn)(const void *arg, kw_bytes key); /* the group of a key */
     const void *arg;
 } kw_split_groups;
 
@@ -26,12 +26,12 @@ typedef struct kw_split_part {
 typedef struct kw_split {
     const kw_allocator *mem;
     const kw_bytes *argv; /* borrowed */
-    kw_key_range keys;
+    kw_key_range keys;    /* positions in argv */
     size_t parts_n;
     kw_split_part *parts; /* in the order of their slots */
     uint32_t *order;      /* numbers of the keys, by slot, then as the caller has them */
     kw_bytes *scratch;    /* arguments of one part */
-    kw_reply *root;       /* what is to be joined, while its values are read; or NULL */
+    kw_reply *root;       /* the joined reply, whose values the sinks fill in; or NULL */
     kw_reply_sink *sinks; /* of the parts, for root; or NULL */
 } kw_split;
 

@@ -9,7 +9,7 @@
 #include "base/reply.h"
 #include "route/map.h"
 
-/* Both make a new map from a whole answer, or refuse the whole answer: *map is
+/* Both functions make a new map from a whole answer, or refuse the whole answer: *map is
  * written only on success; KW_ERR_TOPOLOGY with an error that says what is wrong and
  * where in the answer, or KW_ERR_NOMEM. from is the server that answered: an empty or
  * null host means its host. Host "?" and port 0 mean an unknown address and leave that

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Collects nodes, shards and slots while an answer is read, checks them, and makes the map. */
 #include "route/topology_builder.h"
 
 #include <stdarg.h>

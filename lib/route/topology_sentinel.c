@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Reads what a sentinel says of a group: its primary, replicas and other sentinels. */
 #include "route/topology_sentinel.h"
 
 #include "base/error.h"
@@ -144,7 +145,8 @@ static bool is_heir(const kw_reply *flags)
     return has_flag(flags, words, 1);
 }
 
-/* heir NULL: of sentinels, of which those that are down count as well. */
+/* Reads a list of replicas, or with heir NULL one of sentinels, of which those that are down count
+ * as well. */
 static kw_err read_list(place *at, kw_endpoints *list, kw_endpoint *heir, const kw_allocator *mem,
                         const kw_reply *reply)
 {

@@ -16,7 +16,7 @@ typedef struct kw_endpoints {
     size_t n;
 } kw_endpoints;
 
-/* All three read a whole answer or refuse it: outputs are written only on success;
+/* All three functions read a whole answer or refuse it: outputs are written only on success;
  * KW_ERR_TOPOLOGY with an error that says what is wrong and where, or KW_ERR_NOMEM. */
 
 /* SENTINEL GET-MASTER-ADDR-BY-NAME. KW_ERR_NO_SERVICE where the sentinel does not know the

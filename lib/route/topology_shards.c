@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Reads CLUSTER SHARDS. */
 #include "route/topology.h"
 
 #include <limits.h>
@@ -130,7 +131,8 @@ static kw_err read_node(kw_topology_builder *builder, shard_node *node, const kw
     return err;
 }
 
-/* After a failover a shard may still name its old primary. */
+/* After a failover a shard may still name its old primary beside the new one: an online one is
+ * better, then the one with more data. */
 static bool is_better_primary(const shard_node *node, const shard_node *best)
 {
     if (node->is_online != best->is_online) {

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Reads CLUSTER SLOTS. */
 #include "route/topology.h"
 
 #include "route/topology_builder.h"
