@@ -89,6 +89,7 @@ FAKE := $(call programs,tests/fake,test_*)
 LIVE := $(call programs,tests/live,test_*)
 FAULT := $(call programs,tests/fault,test_*)
 BENCH := $(call programs,tests/bench,bench_*)
+COUNTS := $(BUILD)/tests/counts/counts
 FUZZ := $(call programs,tests/fuzz,fuzz_*)
 
 # Event loops that are here; libev has no file for pkg-config everywhere. What needs another one
@@ -120,6 +121,8 @@ all: $(STATIC) $(SHARED)
 ## check-unit check-scene check-fake check-live check-fault: tests of one kind
 ## check-tls: TLS against real servers, also where hiredis is without it; needs libssl-dev and openssl
 ## check-quorum: values on several copies under faults, for QUORUM_SECONDS (120)
+## check-counts: instructions, system calls and allocations of commands, beside their gates
+## gates: write the gates anew, from what is measured now
 ## check-build: headers, rooms, exported symbols, installed copy
 ## check-examples: each example, and the quickstart's tour
 ## bench: speed against raw hiredis on this machine
@@ -173,6 +176,16 @@ $(BUILD)/tests/bench/%: tests/bench/%.c $(STATIC) $(SUPPORT)
 	$(Q)$(CC) $(CPPFLAGS_ALL) -Itests $(CFLAGS_ALL) $(LDFLAGS) -MMD -MP -MF $@.d -MT $@ -o $@ $< \
 		$(SUPPORT) $(STATIC) $(LIBS) -lm
 
+# The system calls that tests/counts/network.c answers and counts (GNU ld's --wrap, and others').
+WRAPPED = close connect epoll_ctl epoll_wait poll read recv recvmsg sched_yield send sendmsg setsockopt socket \
+	syscall write writev
+
+$(COUNTS): tests/counts/counts.c tests/counts/network.c $(STATIC)
+	$(call say,TEST,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -D_GNU_SOURCE -Iinclude -Itests $(CPPFLAGS) $(CFLAGS_ALL) $(LDFLAGS) -o $@ \
+		tests/counts/counts.c tests/counts/network.c $(WRAPPED:%=-Wl,--wrap=%) $(STATIC) $(LIBS)
+
 $(BUILD)/tests/fuzz/%: tests/fuzz/%.c $(STATIC)
 	$(call say,FUZZ,$<)
 	@mkdir -p $(@D)
@@ -195,17 +208,19 @@ $(BUILD)/examples/%: examples/%.c $(STATIC)
 
 # Tests. check.sh runs what it is given in order, stops at the first failure, and counts.
 
-CHECK_ENV = CC='$(CC)' CXX='$(CXX)' MAKE='$(MAKE)' PKG_CONFIG='$(PKG_CONFIG)' BUILD='$(BUILD)' VERSION='$(VERSION)' \
+CHECK_ENV = CC='$(CC)' CFLAGS='$(CFLAGS)' CXX='$(CXX)' MAKE='$(MAKE)' PKG_CONFIG='$(PKG_CONFIG)' BUILD='$(BUILD)' VERSION='$(VERSION)' \
 	SHARED='$(SHARED)' CPPFLAGS_ALL='$(CPPFLAGS_ALL)' CFLAGS_ALL='$(CFLAGS_ALL)' EXAMPLES='$(EXAMPLES)' \
 	LOOPS='$(LOOPS)' HAS_TLS='$(HAS_TLS)' V='$(V)'
 RUN = @env -u MAKEFLAGS $(CHECK_ENV) sh tests/support/check.sh
 VECTORS = tests/unit/ring_vectors.sh
 STYLE_CHECKS = tests/support/headers.sh tests/support/rooms.sh tests/support/exports.sh \
 	tests/support/manual.sh
+# Counts need a linker that has --wrap.
+COUNT_CHECKS = $(if $(filter Linux,$(shell uname -s)),tests/support/counts.sh)
 EXAMPLE_CHECKS = tests/support/examples.sh tests/live/quickstart.sh
 
-check: all $(UNIT) $(SCENE) $(FAKE) $(LIVE) $(FAULT) $(EXAMPLES) $(TOOLS)
-	$(RUN) --servers $(UNIT) $(VECTORS) $(SCENE) $(STYLE_CHECKS) tests/install/install.sh \
+check: all $(UNIT) $(SCENE) $(FAKE) $(LIVE) $(FAULT) $(EXAMPLES) $(TOOLS) $(if $(COUNT_CHECKS),$(COUNTS))
+	$(RUN) --servers $(UNIT) $(VECTORS) $(SCENE) $(STYLE_CHECKS) $(COUNT_CHECKS) tests/install/install.sh \
 		$(FAKE) $(LIVE) tests/live/tls.sh $(FAULT) $(EXAMPLE_CHECKS)
 
 check-unit: $(UNIT)
@@ -239,6 +254,12 @@ check-examples: all $(EXAMPLES) $(TOOLS)
 # What TLS needs may be here although hiredis is without it.
 check-tls:
 	$(RUN) --servers tests/live/tls.sh
+
+check-counts: all $(COUNTS)
+	@env $(CHECK_ENV) sh tests/support/counts.sh
+
+gates: all $(COUNTS)
+	@env $(CHECK_ENV) sh tests/support/counts.sh --write
 
 check-quick: $(UNIT) $(SCENE) $(FAKE) $(FAST)
 	$(RUN) --servers $(UNIT) $(SCENE) $(FAKE) $(FAST)
@@ -327,7 +348,7 @@ format-check:
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all help check check-tls check-quorum check-unit check-scene check-fake check-live check-fault check-build check-examples check-quick \
+.PHONY: all help check check-tls check-quorum check-unit check-scene check-fake check-live check-fault check-build check-examples check-quick check-counts gates \
 	asan tsan fuzz fuzz-run bench tour demo exports install uninstall dist format format-check clean
 .SECONDARY:
 .DELETE_ON_ERROR:
