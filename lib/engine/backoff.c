@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Pauses that grow and are drawn at random, so that callers do not come back in step. */
 #include "engine/backoff.h"
 
 void kw_backoff_init(kw_backoff *backoff, uint64_t first_ns, uint64_t max_ns)

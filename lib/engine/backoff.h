@@ -12,9 +12,9 @@
 /* Exponential, with full jitter ("Exponential Backoff And Jitter", AWS Architecture
  * Blog, 2015), so that callers who failed together do not return together. */
 typedef struct kw_backoff {
-    uint64_t first_ns; /* ceiling of the first pause */
-    uint64_t max_ns;   /* ceiling of every pause */
-    unsigned failures_n;
+    uint64_t first_ns;   /* ceiling of the first pause */
+    uint64_t max_ns;     /* ceiling of every pause */
+    unsigned failures_n; /* in a row: how often the ceiling has doubled */
 } kw_backoff;
 
 void kw_backoff_init(kw_backoff *backoff, uint64_t first_ns, uint64_t max_ns);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Counts failures and answered probes of a ring's node, and decides when it is down and up. */
 #include "engine/failure_detector.h"
 
 /* Between probes that are not answered; the longest bounds how late a node's return is
@@ -6,10 +7,10 @@
 #define PAUSE_FIRST_NS (50 * KW_NS_PER_MS)
 #define PAUSE_MAX_NS   (800 * KW_NS_PER_MS)
 
-/* Between probes that are. */
+/* Between probes that are answered. */
 #define GAP_NS (5 * KW_NS_PER_MS)
 
-/* A node that is up for so long has recovered. */
+/* A node that has stayed up for so long is trusted again: its patience goes back to 1. */
 #define STEADY_NS (10000 * KW_NS_PER_MS)
 
 #define PATIENCE_MAX 16

@@ -18,18 +18,18 @@ typedef struct kw_failure_detector_rule {
  * probes in a row. One that goes down soon after it came up needs twice as many the next
  * time, up to 16 times as many: a node that comes and goes stays away. */
 typedef struct kw_failure_detector {
-    kw_backoff backoff;
+    kw_backoff backoff; /* between probes that are not answered */
     uint64_t probe_ns;  /* when the next probe is due */
     uint64_t up_ns;     /* when it came up; 0: it has not been down */
     uint64_t answers_n; /* of probes, in a row, while down */
-    uint64_t patience;  /* factor of up_after */
+    uint64_t patience;  /* up_after is multiplied by this: 1 to 16 */
     uint64_t downs_n;   /* how often it went down */
     bool is_down;
 } kw_failure_detector;
 
 void kw_failure_detector_init(kw_failure_detector *outage);
 
-/* failures_n: in a row, now. True where the node is down from now on. */
+/* The node has failed failures_n times in a row. True where it is down from now on. */
 bool kw_failure_detector_on_failures(kw_failure_detector *outage,
                                      const kw_failure_detector_rule *rule, uint64_t now_ns,
                                      uint64_t failures_n);

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Decides when a node may be dialled: several at once while healthy, one at a time after a
+ * failure. */
 #include "engine/health.h"
 
 #define PAUSE_FIRST_NS (50 * KW_NS_PER_MS)

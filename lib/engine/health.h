@@ -13,8 +13,8 @@
  * is allowed, after growing pauses, until one succeeds. Connects that fail together
  * are one failure. */
 typedef struct kw_health {
-    kw_backoff backoff;
-    uint64_t retry_ns;   /* no connect before this */
+    kw_backoff backoff;  /* between connects to a failing node */
+    uint64_t retry_ns;   /* no connect to a failing node before this */
     unsigned dialling_n; /* connects under way */
     bool is_failing;
 } kw_health;
@@ -24,8 +24,8 @@ typedef struct kw_health {
 
 void kw_health_init(kw_health *health);
 
-/* May a connect start now? One that does is followed by on_dial and one of the
- * other two. */
+/* True where a connect may start now. One that does is told by on_dial, and its end by one of
+ * on_connected, on_failed and on_abandoned. */
 bool kw_health_may_dial(const kw_health *health, uint64_t now_ns);
 void kw_health_on_dial(kw_health *health);
 void kw_health_on_connected(kw_health *health);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Hints as commands for the server that keeps them, and the Lua script that does the keeping. */
 #include "engine/hint.h"
 
 #include <string.h>
@@ -185,7 +186,7 @@ bool kw_hint_at(const kw_reply *reply, size_t index, kw_bytes *key, kw_quorum_as
     read.record.recent = 0;
     memset(&read.record.promise, 0, sizeof(read.record.promise));
     if ((read.record.is_mortal || read.record.is_tombstone) && read.life_ms == 0) {
-        return false; /* it would never end */
+        return false; /* a hint without an end is not handed back */
     }
     *key = kw_reply_bytes(name);
     *ask = read;

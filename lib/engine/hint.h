@@ -9,8 +9,9 @@
  *
  * Handing a hint back is a put of its record as of any other hand (is_copied), which the
  * copy takes if it is newer: as if the writer's own request had come late, by way of a
- * reader. So it may be done any number of times, by whoever passes by. A hint has to end
- * before what remembers a later deletion does: its life is at most half of that. */
+ * reader. So it may be done any number of times, by any process. A hint must end before the
+ * tombstone of a later deletion does, or the deleted value would come back: it lives at most half
+ * as long. */
 #ifndef ENGINE_HINT_H
 #define ENGINE_HINT_H
 
@@ -19,7 +20,7 @@
 
 #define KW_HINT_LIFE_MAX_MS UINT64_C(10800000) /* three hours */
 #define KW_HINT_COUNT_MAX   10000u             /* for one node, at one keeper */
-#define KW_HINT_BYTES_MAX   (16u << 20)        /* the same, keys and records */
+#define KW_HINT_BYTES_MAX   (16u << 20)        /* for one node, at one keeper: keys and records */
 #define KW_HINT_PAGE        64u                /* handed back at a time .. */
 #define KW_HINT_PAGE_BYTES  (1u << 20)         /* .. or the one that goes beyond this */
 
@@ -48,7 +49,8 @@ bool kw_hint_encode_look(kw_buf *buf, const kw_bytes *hint_keys, size_t hint_key
 /* Removes the hint for the key, unless it is of another stamp by now. */
 bool kw_hint_encode_drop(kw_buf *buf, kw_bytes hint_key, kw_bytes key, kw_stamp stamp);
 
-/* Hints in the reply to a look; 0: none, or no such reply. */
+/* Number of hints in the reply to a look, and in *hint_key the hash that they came from: an index
+ * into the hint_keys that were asked for. 0: none, or no such reply. */
 size_t kw_hint_count(const kw_reply *reply, size_t *hint_key, size_t hint_keys_n);
 
 /* Hint number index: its key, and the ask that hands it back (of copy 0, round 0). False for

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Reads INFO replication, and compares a replica's offset with its primary's earlier ones. */
 #include "engine/lag.h"
 
 #include "engine/read_preference.h"
 
 #include <string.h>
 
-/* Lines that were found. */
+/* Bits of reading.has: the lines of INFO that were found. */
 #define HAS_ROLE           1u
 #define HAS_LINK           2u
 #define HAS_REPLID         4u
@@ -17,7 +18,7 @@
 
 typedef struct reading {
     kw_replication found;
-    uint64_t primary_offset;
+    uint64_t primary_offset; /* the two lines of which one is the offset, by the role */
     uint64_t replica_offset;
     unsigned has;
 } reading;

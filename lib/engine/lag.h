@@ -29,18 +29,18 @@ uint64_t kw_replid_hash(const char *replid);
 /* What a primary has said, and when it was asked: the offset was reached no later than
  * everything that was written before that. Zeros are an empty history. */
 typedef struct kw_lag_history {
-    char replid[KW_REPLID_MAX + 1];
-    uint64_t asked_ns[KW_LAG_SAMPLES_N];
-    uint64_t offsets[KW_LAG_SAMPLES_N];
-    size_t next;
-    size_t n;
+    char replid[KW_REPLID_MAX + 1];      /* of the stream that the samples are of */
+    uint64_t asked_ns[KW_LAG_SAMPLES_N]; /* a ring buffer of samples: when, .. */
+    uint64_t offsets[KW_LAG_SAMPLES_N];  /* .. and how far the stream was then */
+    size_t next;                         /* where the next sample goes */
+    size_t n;                            /* samples so far, at most KW_LAG_SAMPLES_N */
 } kw_lag_history;
 
 /* A primary that was asked at asked_ns has said so; a stream of another name begins anew. */
 void kw_lag_history_add(kw_lag_history *history, const kw_replication *primary, uint64_t asked_ns);
 
-/* The latest moment of which it is sure that the replica has everything that its primary had
- * then; 0: of none. No clock but the caller's has a part in it. */
+/* The latest time at which the primary certainly had no more than the replica has; 0: there is
+ * none. Times are by the caller's clock alone; the servers' clocks have no part in it. */
 uint64_t kw_lag_known_ns(const kw_lag_history *history, const kw_replication *replica);
 
 /* True where what the replica has, as of known_ns, is not older than the bound. */

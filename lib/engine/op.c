@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* The policy of redirects, pauses and retries: each event of a command leads to the next step. */
 #include "engine/op.h"
 
 #include <string.h>
@@ -30,7 +31,7 @@ static kw_step fail(const kw_op *op, kw_err code, kw_effect effect)
     return step;
 }
 
-/* A failure after which the map is to be doubted. */
+/* A failure that may be due to an old map: a new one is wanted, for later calls. */
 static kw_step fail_suspect(const kw_op *op, kw_err code, kw_effect effect)
 {
     kw_step step = fail(op, code, effect);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* A value on several copies: who is asked next, and what each answer, loss and time means. */
 #include "engine/quorum.h"
 
 #include "engine/backoff.h"
@@ -90,7 +91,8 @@ static uint64_t latest_of(const kw_quorum_op *op)
                                                                       : KW_STAMP_TIME_MAX;
 }
 
-/* What is beyond is read by nobody, so it is not sent either. */
+/* A new stamp for the write or the ballot; false where none is left below the latest time that
+ * readers believe: what nobody would read is not sent either. */
 static bool take_stamp(kw_quorum_op *op)
 {
     kw_stamp stamp = op->clock.next(op->clock.arg, op->past);
@@ -190,7 +192,7 @@ int64_t kw_quorum_left_ms(const kw_quorum_op *op, uint64_t now_ns)
     return op->left_ms > passed_ms ? op->left_ms - passed_ms : 0;
 }
 
-/* The newest record, for another copy. */
+/* A PUT that brings the newest record to another copy. */
 static void ask_newest(const kw_quorum_op *op, kw_quorum_ask *ask, uint64_t now_ns)
 {
     int64_t left_ms = kw_quorum_left_ms(op, now_ns);
@@ -212,7 +214,7 @@ static void ask_newest(const kw_quorum_op *op, kw_quorum_ask *ask, uint64_t now_
     }
 }
 
-/* The op's own record. */
+/* A PUT of the op's own record. */
 static void ask_own(const kw_quorum_op *op, kw_quorum_ask *ask)
 {
     const kw_quorum_spec *spec = &op->spec;
@@ -312,7 +314,7 @@ static void weigh(kw_quorum_op *op, uint64_t now_ns)
     }
 }
 
-/* What the copy holds, by its answer. */
+/* Notes what the copy holds, by its answer. */
 static void note(kw_quorum_op *op, kw_quorum_copy *copy, const kw_quorum_answer *answer)
 {
     copy->mark = answer->is_taken ? KW_QUORUM_TAKEN : KW_QUORUM_REFUSED;

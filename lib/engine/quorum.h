@@ -44,7 +44,7 @@ typedef struct kw_quorum_rule {
 bool kw_quorum_rule_set(kw_quorum_rule *rule, unsigned copies_n, unsigned write_n, unsigned read_n,
                         bool is_weak);
 
-/* Where fresh stamps come from. */
+/* Where fresh stamps come from: next gives one above past; learn hears of others' stamps. */
 typedef struct kw_quorum_clock {
     kw_stamp (*next)(void *arg, kw_stamp past);
     void (*learn)(void *arg, kw_stamp seen);
@@ -94,8 +94,8 @@ typedef struct kw_quorum_answer {
     bool is_taken;   /* PUT, PREPARE; true for GET */
     bool has_record; /* what the copy holds, or held before a PREPARE */
     kw_record record;
-    bool is_mortal;
-    int64_t left_ms; /* of a mortal one */
+    bool is_mortal;  /* the value has a life, of which .. */
+    int64_t left_ms; /* .. this is left */
 } kw_quorum_answer;
 
 typedef enum kw_quorum_state {
@@ -105,11 +105,11 @@ typedef enum kw_quorum_state {
 } kw_quorum_state;
 
 typedef enum kw_quorum_phase {
-    KW_QUORUM_READING, /* and writing back */
-    KW_QUORUM_SETTING,
-    KW_QUORUM_PREPARING,
-    KW_QUORUM_ACCEPTING,
-    KW_QUORUM_PAUSING, /* before the next try */
+    KW_QUORUM_READING,   /* and writing back to copies that are behind */
+    KW_QUORUM_SETTING,   /* a plain write */
+    KW_QUORUM_PREPARING, /* first round of a ballot: copies promise */
+    KW_QUORUM_ACCEPTING, /* second round of a ballot: copies take the record */
+    KW_QUORUM_PAUSING,   /* before the next try */
     KW_QUORUM_ENDED
 } kw_quorum_phase;
 
@@ -165,8 +165,8 @@ typedef struct kw_quorum_op {
     kw_stamp bar;       /* .. and a read may not see less than this */
     kw_quorum_sight sights[KW_QUORUM_SIGHTS_MAX];
     unsigned sights_n;
-    bool is_identity;  /* ACCEPTING what was found, not the op's own */
-    bool is_own;       /* and that is the op's own write, found */
+    bool is_identity;  /* ACCEPTING the record that was found, to make it safe, not the op's own */
+    bool is_own;       /* and the one found is the op's own write, of an earlier round */
     bool is_balloting; /* PAUSING: goes on with a ballot; else with a plain write */
     bool may_have_run; /* a copy may hold the op's own write, from an earlier round */
     bool has_newest;   /* the newest record seen */
@@ -196,8 +196,8 @@ void kw_quorum_start(kw_quorum_op *op, const kw_quorum_spec *spec, const kw_quor
  * that were behind, for which nobody waits. */
 bool kw_quorum_next(kw_quorum_op *op, kw_quorum_ask *ask, uint64_t now_ns);
 
-/* A copy answered, or did not: effect says what the request may have done there. Rounds
- * that are over are taken note of. */
+/* A copy answered, or did not: effect says what the request may have done there. Answers to
+ * rounds that are over still say what the copy holds. */
 void kw_quorum_on_answer(kw_quorum_op *op, unsigned copy, unsigned round,
                          const kw_quorum_answer *answer, uint64_t now_ns);
 void kw_quorum_on_lost(kw_quorum_op *op, unsigned copy, unsigned round, kw_effect effect,

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The phases of an op: what the answers so far mean. */
+/* The phases of a quorum op: what the answers so far mean, for a read, a write and a ballot. */
 #include "engine/quorum_private.h"
 
 #include "engine/backoff.h"
 
-/* A refused write that waits for a silent copy looks for itself after this. */
+/* A write that some copies refused waits so long for a silent one; then it reads what is there. */
 #define PATIENCE_NS (100 * KW_NS_PER_MS)
 
-/* Copies that are behind are asked so often again before they are written to. */
+/* How often a read asks copies that are behind once more, before it writes to them. */
 #define LOOKS_MAX 2u
 
 static bool is_behind(const kw_quorum_op *op, const kw_quorum_copy *copy)
@@ -48,7 +48,7 @@ static kw_quorum_sight *find_sight(kw_quorum_op *op, kw_stamp stamp, bool is_dea
     return NULL;
 }
 
-/* Room for one more; the oldest record goes where there is none. */
+/* A free place in the table of sights; the oldest record makes room where there is none. */
 static kw_quorum_sight *new_sight(kw_quorum_op *op)
 {
     if (op->sights_n < KW_QUORUM_SIGHTS_MAX) {
@@ -68,7 +68,7 @@ void kw_quorum_sight_add(kw_quorum_op *op, unsigned number, const kw_quorum_answ
     const kw_quorum_copy *copy = &op->copies[number];
     kw_quorum_sight *sight = find_sight(op, copy->held, copy->is_dead);
     if (sight == NULL && !answer->has_record) {
-        return; /* nothing, or what has left the table again */
+        return; /* no record came, and the one that the copy holds is not in the table any more */
     }
     if (sight == NULL) {
         sight = new_sight(op);
@@ -107,8 +107,9 @@ static bool take_sight(kw_quorum_op *op)
     return false;
 }
 
-/* Mostly a write is just on its way to them. What a repair brings makes it harder to tell
- * for others' writes whether they have been read. */
+/* Asks the copies that are behind once more before they are repaired: mostly a write is just on
+ * its way to them, and a record that repair brought makes it harder to tell, for later writes,
+ * whether they have been read. */
 static bool look_again(kw_quorum_op *op)
 {
     bool has_any = false;
@@ -133,7 +134,8 @@ static void finish_reading(kw_quorum_op *op)
     kw_quorum_finish(op);
 }
 
-/* Promises that were given may have been lost elsewhere: a ballot above them settles them. */
+/* True where a copy has promised something above what it holds: the ballot may have been lost, and
+ * one above it settles the matter. */
 static bool has_promise(const kw_quorum_op *op)
 {
     for (unsigned i = 0; i < op->spec.rule.copies_n; i++) {
@@ -331,7 +333,7 @@ void kw_quorum_weigh_accepting(kw_quorum_op *op, uint64_t now_ns)
         if (op->is_own || op->spec.kind == KW_QUORUM_READ) {
             kw_quorum_finish(op);
         } else {
-            kw_quorum_retry(op, now_ns, true); /* on what is safe now */
+            kw_quorum_retry(op, now_ns, true); /* the own write goes on top of what is safe now */
         }
         return;
     }

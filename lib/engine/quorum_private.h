@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Quorum parts: what the phases of an op share. */
+/* Quorum: what its two sources share, quorum.c and quorum_phases.c. */
 #ifndef ENGINE_QUORUM_PRIVATE_H
 #define ENGINE_QUORUM_PRIVATE_H
 
 #include "engine/quorum.h"
 
+/* Copies counted by what is known of them in this round. */
 typedef struct kw_quorum_tally {
     unsigned asked_n; /* DUE or ASKED */
     unsigned taken_n;
     unsigned refused_n;
-    unsigned clean_n;
-    unsigned known_n;
+    unsigned clean_n; /* refused, and never held the op's write */
+    unsigned known_n; /* what they hold is known */
     unsigned exact_n; /* known to hold exactly the newest record */
     unsigned lost_n;
 } kw_quorum_tally;
@@ -25,7 +26,8 @@ void kw_quorum_begin(kw_quorum_op *op, kw_quorum_phase phase, uint64_t now_ns);
 void kw_quorum_begin_setting(kw_quorum_op *op, uint64_t now_ns);
 void kw_quorum_begin_ballot(kw_quorum_op *op, uint64_t now_ns);
 
-/* The same, after a pause where it is not the first time. */
+/* Begins a plain write, or with is_balloting a ballot; after a pause where it is not the first
+ * try. */
 void kw_quorum_retry(kw_quorum_op *op, uint64_t now_ns, bool is_balloting);
 
 void kw_quorum_finish(kw_quorum_op *op);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* The Lua script that keeps a record on a server, its commands and its replies. */
 #include "engine/quorum_script.h"
 
 #include "base/error.h"
@@ -155,7 +156,8 @@ const char *kw_quorum_script_sha1(void)
     return SCRIPT_SHA1;
 }
 
-/* One argument in two pieces. */
+/* One argument in two pieces, the header of a record and its value, which need not be joined
+ * first. */
 typedef struct piece {
     kw_bytes head;
     kw_bytes tail;

@@ -10,7 +10,7 @@
 const char *kw_quorum_script_text(void);
 const char *kw_quorum_script_sha1(void);
 
-/* Where the ask goes. */
+/* The key that an ask is about, and what is known of the server that it goes to. */
 typedef struct kw_quorum_place {
     kw_bytes key;
     kw_bytes marker; /* a key without which the copy says nothing; empty: none */
@@ -23,8 +23,8 @@ typedef struct kw_quorum_place {
  * overflows. */
 bool kw_quorum_script_encode(kw_buf *buf, const kw_quorum_place *place, const kw_quorum_ask *ask);
 
-/* Appends the same command with the text of the script in place of its SHA1. command is one
- * that kw_quorum_script_encode made, with has_script. False when there is no memory. */
+/* Appends command, which kw_quorum_script_encode made with has_script, with the text of the script
+ * in place of its SHA1. False when there is no memory. */
 bool kw_quorum_script_expand(kw_buf *buf, kw_bytes command);
 
 /* The record in a command of a put, without marker or with one, that kw_quorum_script_encode or

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Chooses the server for a read: by role, zone or latency, at random among equals. */
 #include "engine/read_choice.h"
 
-/* One read in so many goes anywhere, to be measured. */
+/* With NEAREST one read in so many goes to any candidate, so that its latency is measured. */
 #define EXPLORE_EVERY 64u
 
 /* Latencies that differ by less than a fifth and this are equal. */

@@ -14,7 +14,7 @@
 #define KW_READ_CANDIDATES_MAX ((size_t)16)
 
 typedef struct kw_read_candidate {
-    bool is_available;   /* nothing is known against it */
+    bool is_available;   /* not loading, cut off or failed lately, as far as is known */
     bool is_barred;      /* never to be chosen */
     bool is_in_zone;     /* the one that is asked for */
     uint64_t latency_ns; /* measured; 0: not yet */

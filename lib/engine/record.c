@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Records as bytes: written field by field, and checked when read. */
 #include "engine/record.h"
 
 #include <string.h>
@@ -55,7 +56,8 @@ static size_t head_len(unsigned flags)
            ((flags & KW_RECORD_PROMISE) != 0 ? KW_STAMP_BYTES : 0);
 }
 
-/* Each stamp within bounds, nothing said twice, no value behind a tombstone. */
+/* Checks a record that was read: stamps within bounds, nothing written that is the default, no
+ * value behind a tombstone. */
 static bool is_sound(const kw_record *record, unsigned flags)
 {
     bool has_origin = (flags & KW_RECORD_ORIGIN) != 0;

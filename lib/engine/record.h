@@ -36,13 +36,13 @@ typedef struct kw_record {
     kw_stamp origin;    /* the write that made the value; equal to stamp unless a ballot
                            wrote the value anew */
     kw_stamp promise;   /* nothing below it is taken any more; zero: none */
-    uint64_t floor;     /* Of the records that were here before this one, those later than
-                           this time came from their writers, but for one .. */
-    uint64_t recent;    /* .. with an origin of this time, which another hand brought; 0: none */
+    uint64_t floor;     /* this copy remembers which records repair has brought to it: of those
+                           later than floor, only the one with the origin time recent .. */
+    uint64_t recent;    /* .. (0: none); all others later than floor came from their writers */
     uint64_t linger_ms; /* of a mortal one: the key's TTL less this is the value's */
     bool is_tombstone;
-    bool is_copied;
-    bool is_mortal;
+    bool is_copied; /* came by repair or as a hint, not from its writer */
+    bool is_mortal; /* the key ends, linger_ms after the value does */
     kw_bytes value; /* borrowed */
 } kw_record;
 

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Decides when the map is fetched, at most one fetch at a time, and in which order nodes are
+ * asked. */
 #include "engine/refresh.h"
 
 /* Pauses between fetches while the map stays in doubt. The ceiling is half of the

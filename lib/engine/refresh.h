@@ -20,7 +20,7 @@ typedef struct kw_refresh {
     uint64_t periodic_ns; /* a fetch is wanted from here on, whatever happens */
     uint64_t started_n;   /* fetches begun */
     uint64_t ended_n;     /* fetches ended, with or without a map */
-    bool is_wanted;
+    bool is_wanted;       /* a fetch begins as soon as it may */
 } kw_refresh;
 
 #define KW_REFRESH_FLOOR_NS (100 * KW_NS_PER_MS)

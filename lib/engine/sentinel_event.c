@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Reads the messages that sentinels publish, and says what each means for one group. */
 #include "engine/sentinel_event.h"
 
 #include <string.h>
@@ -18,7 +19,7 @@ typedef struct channel_row {
     kw_sentinel_news news;
 } channel_row;
 
-/* The first that fits. "Pub/sub messages", Sentinel documentation. */
+/* The first row that fits counts. Source: "Pub/sub messages", Sentinel documentation. */
 static const channel_row rows[] = {
     {"+odown", "master", KW_SENTINEL_PRIMARY_DOWN},
     {"-odown", "master", KW_SENTINEL_PRIMARY_UP},

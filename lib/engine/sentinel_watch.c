@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Keeps the list of sentinels in the order in which to ask them, and counts what they said. */
 #include "engine/sentinel_watch.h"
 
 #include <string.h>
 
-/* One in so many looks at a suspect has time. */
+/* One in so many fetches asks a suspect with the usual time-out, the others with a short one. */
 #define PATIENT_EVERY 4u
 
 kw_err kw_sentinel_watch_init(kw_sentinel_watch *watch, const kw_allocator *mem,
@@ -131,7 +132,7 @@ kw_sentinel_advice kw_sentinel_watch_on_named(kw_sentinel_watch *watch, const kw
     return watch->suspect_n % PATIENT_EVERY == 0 ? KW_SENTINEL_GO : KW_SENTINEL_GO_FAST;
 }
 
-/* Those at the front go to the back; entries are few. */
+/* Moves the first count entries behind the others. There are few, so one step at a time will do. */
 static void rotate(kw_sentinel_watch *watch, size_t count)
 {
     while (count-- > 0) {

@@ -37,8 +37,8 @@ typedef struct kw_sentinel_watch {
     size_t entries_n;
     size_t configured_n;
     kw_sentinel_tally tally;
-    kw_endpoint suspect; /* was named, and was none, in the last fetch; host is empty: nobody */
-    unsigned suspect_n;  /* in how many fetches in a row */
+    kw_endpoint suspect; /* named in the last fetch, and was no primary; host is empty: nobody */
+    unsigned suspect_n;  /* in how many fetches in a row it was */
 } kw_sentinel_watch;
 
 /* configured_n is not 0. KW_ERR_NOMEM. */
@@ -67,18 +67,18 @@ void kw_sentinel_watch_on_failure(kw_sentinel_watch *watch, kw_err code, bool ha
  * name another one. */
 typedef enum kw_sentinel_advice {
     KW_SENTINEL_GO,      /* ask it for its role */
-    KW_SENTINEL_GO_FAST, /* the same, without much patience: it did not answer the last time, and
-                            the sentinels may be about to name another one */
-    KW_SENTINEL_LATER    /* the same suspect: ask the other sentinels first */
+    KW_SENTINEL_GO_FAST, /* ask it, with a short time-out: it did not answer the last time, and the
+                            sentinels may be about to name another one */
+    KW_SENTINEL_LATER    /* it is the suspect of the last fetch: ask the other sentinels first */
 } kw_sentinel_advice;
 
 kw_sentinel_advice kw_sentinel_watch_on_named(kw_sentinel_watch *watch, const kw_endpoint *primary,
                                               bool is_last);
 
-/* True where another sentinel named the same server in this fetch, and it was none. */
+/* True where this server was named before in this fetch, and turned out to be no primary. */
 bool kw_sentinel_watch_has_tried(const kw_sentinel_watch *watch, const kw_endpoint *primary);
 
-/* That server is not the primary, or cannot be reached. */
+/* The server that was named is not the primary, or cannot be reached. */
 void kw_sentinel_watch_on_tried(kw_sentinel_watch *watch, const kw_endpoint *primary);
 
 /* Nobody led to the primary: the code that says why, last being the last failure's; and who

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Stamps compared and written, and the hybrid logical clock that makes them. */
 #include "engine/stamp.h"
 
 #define COUNTER_BITS 16u
@@ -51,7 +52,7 @@ void kw_stamper_init(kw_stamper *stamper, uint64_t writer)
     stamper->offset_ms = 0;
 }
 
-/* The clock as others have it, in the unit of stamps. */
+/* The caller's clock, corrected by what is known of others', in the unit of stamps. */
 static uint64_t clock_ms(const kw_stamper *stamper, uint64_t now_ms)
 {
     uint64_t limit = CLOCK_MAX_MS - KW_STAMPER_OFFSET_MAX_MS;

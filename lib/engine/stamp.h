@@ -14,7 +14,7 @@ typedef struct kw_stamp {
 } kw_stamp;
 
 #define KW_STAMP_BYTES    16u
-#define KW_STAMP_TIME_MAX (UINT64_MAX >> 1) /* what is beyond is no stamp */
+#define KW_STAMP_TIME_MAX (UINT64_MAX >> 1) /* no stamp has a later time */
 
 int kw_stamp_compare(kw_stamp a, kw_stamp b); /* below, at or above 0 */
 
@@ -44,7 +44,7 @@ typedef struct kw_stamper {
     uint64_t offset_ms; /* the clock of others is ahead by this, as far as is known */
 } kw_stamper;
 
-/* A clock that is ahead by more is followed for its one stamp, not for good. */
+/* A clock that is ahead by more than this changes the next stamp, but not the offset. */
 #define KW_STAMPER_OFFSET_MAX_MS 60000u
 
 void kw_stamper_init(kw_stamper *stamper, uint64_t writer);
@@ -56,7 +56,7 @@ kw_stamp kw_stamper_next(kw_stamper *stamper, uint64_t now_ms, kw_stamp past);
 /* The greatest time that a stamp may have whose maker's clock is ahead by ahead_ms at most. */
 uint64_t kw_stamper_latest(const kw_stamper *stamper, uint64_t now_ms, uint64_t ahead_ms);
 
-/* Others have come this far. */
+/* A stamp of another writer was seen: later ones of ours are above it. */
 void kw_stamper_learn(kw_stamper *stamper, uint64_t now_ms, kw_stamp seen);
 
 #endif

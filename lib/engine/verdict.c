@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* The table of error replies and their meaning, and the reading of MOVED and ASK. */
 #include "engine/verdict.h"
 
 #include "base/endpoint.h"
