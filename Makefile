@@ -123,6 +123,7 @@ all: $(STATIC) $(SHARED)
 ## check-quorum: values on several copies under faults, for QUORUM_SECONDS (120)
 ## check-counts: instructions, system calls and allocations of commands, beside their gates
 ## gates: write the gates anew, from what is measured now
+## check-house: rooms, calls between files, measures of the sources
 ## check-build: headers, rooms, exported symbols, installed copy
 ## check-examples: each example, and the quickstart's tour
 ## bench: speed against raw hiredis on this machine
@@ -208,12 +209,13 @@ $(BUILD)/examples/%: examples/%.c $(STATIC)
 
 # Tests. check.sh runs what it is given in order, stops at the first failure, and counts.
 
-CHECK_ENV = CC='$(CC)' CFLAGS='$(CFLAGS)' CXX='$(CXX)' MAKE='$(MAKE)' PKG_CONFIG='$(PKG_CONFIG)' BUILD='$(BUILD)' VERSION='$(VERSION)' \
+CHECK_ENV = CC='$(CC)' CFLAGS='$(CFLAGS)' CXX='$(CXX)' MAKE='$(MAKE)' PKG_CONFIG='$(PKG_CONFIG)' BUILD='$(BUILD)' OBJECTS='$(OBJECTS)' VERSION='$(VERSION)' \
 	SHARED='$(SHARED)' CPPFLAGS_ALL='$(CPPFLAGS_ALL)' CFLAGS_ALL='$(CFLAGS_ALL)' EXAMPLES='$(EXAMPLES)' \
 	LOOPS='$(LOOPS)' HAS_TLS='$(HAS_TLS)' V='$(V)'
 RUN = @env -u MAKEFLAGS $(CHECK_ENV) sh tests/support/check.sh
 VECTORS = tests/unit/ring_vectors.sh
-STYLE_CHECKS = tests/support/headers.sh tests/support/rooms.sh tests/support/exports.sh \
+STYLE_CHECKS = tests/support/headers.sh tests/support/rooms.sh tests/support/calls.sh \
+	tests/support/sources.sh tests/support/exports.sh \
 	tests/support/manual.sh
 # Counts need a linker that has --wrap.
 COUNT_CHECKS = $(if $(filter Linux,$(shell uname -s)),tests/support/counts.sh)
@@ -257,6 +259,9 @@ check-tls:
 
 check-counts: all $(COUNTS)
 	@env $(CHECK_ENV) sh tests/support/counts.sh
+
+check-house: all
+	$(RUN) tests/support/rooms.sh tests/support/calls.sh tests/support/sources.sh
 
 gates: all $(COUNTS)
 	@env $(CHECK_ENV) sh tests/support/counts.sh --write
@@ -348,7 +353,7 @@ format-check:
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all help check check-tls check-quorum check-unit check-scene check-fake check-live check-fault check-build check-examples check-quick check-counts gates \
+.PHONY: all help check check-tls check-quorum check-unit check-scene check-fake check-live check-fault check-build check-examples check-quick check-counts check-house gates \
 	asan tsan fuzz fuzz-run bench tour demo exports install uninstall dist format format-check clean
 .SECONDARY:
 .DELETE_ON_ERROR:
