@@ -216,7 +216,7 @@ RUN = @env -u MAKEFLAGS $(CHECK_ENV) sh tests/support/check.sh
 VECTORS = tests/unit/ring_vectors.sh
 STYLE_CHECKS = tests/support/headers.sh tests/support/rooms.sh tests/support/calls.sh \
 	tests/support/sources.sh tests/support/exports.sh \
-	tests/support/manual.sh
+	tests/support/docstrings.sh tests/support/manual.sh
 # Counts need a linker that has --wrap.
 COUNT_CHECKS = $(if $(filter Linux,$(shell uname -s)),tests/support/counts.sh)
 EXAMPLE_CHECKS = tests/support/examples.sh tests/live/quickstart.sh

@@ -1,5 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* keyway: a handle on one server or a whole cluster. */
+/* keyway: a handle on one server or a whole cluster.
+ *
+ * A kw_client, the handle, has the map of who owns which key and the connections to the servers.
+ * One handle serves a whole process:
+ *
+ *   kw_error error = {0};
+ *   kw_client *client = kw_open("redis-cluster://127.0.0.1:7000", &error);
+ *   kw_close(client);
+ *
+ * Commands are sent with <keyway/command.h>, <keyway/batch.h>, <keyway/submit.h>,
+ * <keyway/loop.h> and <keyway/session.h>. */
 #ifndef KEYWAY_CLIENT_H
 #define KEYWAY_CLIENT_H
 
@@ -13,44 +23,65 @@
 extern "C" {
 #endif
 
-/* A handle: the map of who owns which key, and the connections. Any thread may use it
- * at any time; one handle serves a whole process. */
+/* A handle. Any thread may use it at any time, until kw_close. */
 typedef struct kw_client kw_client;
 
-/* A handle for the servers that the URI names, with the options of its query:
+/* Opens a handle for the servers that a URI names, with the options in its query:
+ *
  *   redis://[user:password@]host[:6379][/database]   one server
  *   redis+unix:///path/to/socket                     one server
  *   redis-cluster://host:port,host:port              a cluster, found through any node
  *   redis-sentinel://host:26379,host/name[/database] one primary, found through sentinels
  *   redis-ring://a=host:port,b=host:port*2           plain servers, sharded here (members.h)
- * (valkey, valkey+unix, valkey-sentinel, valkey-cluster and valkey-ring are the same.) Nothing is
- * dialled before the first command. NULL, with error set, for a wrong URI or option. Freed with
- * kw_close. Any thread. */
+ *
+ * valkey, valkey+unix, valkey-cluster, valkey-sentinel and valkey-ring mean the same; rediss,
+ * rediss-cluster, rediss-sentinel and rediss-ring (valkeys and so on) are with TLS. Nothing is
+ * connected before the first command. The caller ends the handle with kw_close.
+ *
+ * NULL where it fails. Errors: KW_ERR_CONFIG (a wrong URI or option, or certificates that cannot
+ * be read), KW_ERR_UNSUPPORTED (what this build is without, such as TLS), KW_ERR_LIMIT (a ring of
+ * more than 2,000 servers), KW_ERR_NOMEM. Any thread. */
 KW_API kw_client *kw_open(const char *uri, kw_error *error);
 
-/* The same from settings, which stay the caller's. */
+/* Opens a handle from settings, as kw_open does from a URI. The settings stay the caller's, may be
+ * changed or freed afterwards, and may be used for further handles.
+ *
+ * NULL where it fails. Errors: those of kw_open; KW_ERR_CONFIG also where the settings name no
+ * server. Any thread, while no other changes the settings. */
 KW_API kw_client *kw_open_config(const kw_config *config, kw_error *error);
 
-/* Ends the handle: calls that other threads are in return KW_ERR_CANCELLED, then all
- * is freed. No call may begin after it. In a forked child of the process that opened
- * the handle it frees the child's copy and sends nothing. NULL is allowed. */
+/* Ends the handle: calls that other threads are in return KW_ERR_CANCELLED, callbacks that are due
+ * are called with it, tickets end with it; then all is freed. No call may begin after it. Called
+ * in a callback of kw_process, it takes effect when the callback returns. In a forked child it
+ * frees the child's copy and sends nothing. NULL is allowed. Any thread, once. */
 KW_API void kw_close(kw_client *client);
 
-/* Fetches the map of a cluster now, instead of with the first command, by the handle's
- * timeout; for a single server or a ring, connects to it, or to each of its nodes. KW_OK, or the
- * code of error. Any thread. */
+/* Makes the handle ready now, instead of with the first command: fetches the map of a cluster, or
+ * connects to a single server, to the primary of a Sentinel group, or to each primary of a ring,
+ * within the handle's timeout. Not needed; it tells early what is wrong.
+ *
+ * Errors: KW_ERR_ARGUMENT (client is NULL), KW_ERR_FORKED, KW_ERR_CANCELLED, KW_ERR_NOMEM, and what
+ * stood in the way: KW_ERR_CONNECT, KW_ERR_RESOLVE, KW_ERR_HANDSHAKE, KW_ERR_AUTH,
+ * KW_ERR_TOPOLOGY, KW_ERR_POOL_FULL, KW_ERR_QUEUE_TIMEOUT, KW_ERR_NO_SENTINEL, KW_ERR_NO_SERVICE,
+ * KW_ERR_ROLE. Any thread. */
 KW_API kw_err kw_connect(kw_client *client, kw_error *error);
 
-/* Writes "host:port" of the primary that owns a slot (0 to 16383; any number for a
- * single server; KW_ERR_UNSUPPORTED for a ring) into node, cut to node_len bytes with the zero
- * byte. Fetches the map where there is none yet. KW_ERR_NOT_SERVED for a slot without owner. Any
- * thread. */
+/* Writes "host:port" of the primary that owns a slot into node, a text of the caller's with room
+ * for node_len bytes, cut to fit with its zero byte. slot is 0 to 16383; of a single server any
+ * number will do. Where there is no map yet it is fetched, within the handle's timeout.
+ *
+ * Errors: KW_ERR_NOT_SERVED (no node owns the slot), KW_ERR_UNSUPPORTED (a ring has no slots),
+ * KW_ERR_ARGUMENT (NULL, or node_len is 0), and those of kw_connect. Any thread. */
 KW_API kw_err kw_client_slot_node(kw_client *client, kw_error *error, char *node, size_t node_len,
                                   unsigned slot);
 
-/* The same for a key of any bytes, on every topology: the primary that a command with this
- * key is sent to (on a ring, the server of the member). KW_ERR_NOT_SERVED where no node has
- * it. Any thread. */
+/* Writes "host:port" of the primary that a command with this key is sent to into node, a text of
+ * the caller's with room for node_len bytes, cut to fit with its zero byte. Works on every
+ * topology; on a ring it is the server of the key's member. key may hold any bytes, key_len of
+ * them (NULL only with 0). Where there is no map yet it is fetched, within the handle's timeout.
+ *
+ * Errors: KW_ERR_NOT_SERVED (no node has the key), KW_ERR_ARGUMENT (NULL, or node_len is 0), and
+ * those of kw_connect. Any thread. */
 KW_API kw_err kw_client_key_node(kw_client *client, kw_error *error, char *node, size_t node_len,
                                  const char *key, size_t key_len);
 

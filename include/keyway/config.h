@@ -1,5 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* keyway: settings of a handle, by name. */
+/* keyway: settings of a handle, by name.
+ *
+ * A kw_config is for programs that take settings from elsewhere than a URI, or that give a log, a
+ * clock or an allocator of their own:
+ *
+ *   kw_config *config = kw_config_new(NULL);
+ *   kw_config_set_uri(config, &error, "redis-cluster://127.0.0.1:7000");
+ *   kw_config_set(config, &error, "timeout", "500ms");
+ *
+ * kw_open_config opens a handle from it. */
 #ifndef KEYWAY_CONFIG_H
 #define KEYWAY_CONFIG_H
 
@@ -25,48 +34,55 @@ typedef enum kw_log_level {
     KW_LOG_DEBUG = 3
 } kw_log_level;
 
-/* The host's log: one line of text, without newline, keys, values or secrets. May be
- * called from any thread that uses the handle, with no lock held; must not call back
- * into the same handle. */
+/* The host's log. text is one line without a newline, borrowed until the function returns; it
+ * never holds keys, values or secrets. Called from any thread that uses the handle, with no lock
+ * held; it must not call back into that handle. */
 typedef void (*kw_log_fn)(void *arg, kw_log_level level, const char *text);
 
-/* The host's clock: nanoseconds since any fixed point, never going back. Called from
- * any thread. */
+/* The host's clock: nanoseconds since any fixed point, never going back. Called from any thread
+ * that uses the handle. */
 typedef uint64_t (*kw_clock_fn)(void *arg);
 
-/* New settings with every default; allocator may be NULL for malloc and free. NULL
- * when there is no memory. Freed with kw_config_free. Any thread. */
+/* Makes settings that have every default. The caller frees them with kw_config_free. allocator is
+ * copied, and gives the memory of the settings and of the handles opened from them; NULL: malloc
+ * and free. NULL where there is no memory. Any thread. */
 KW_API kw_config *kw_config_new(const kw_allocator *allocator);
 
-/* Takes a URI: scheme, user and password, servers, path and options of its query,
- * each equal to one kw_config_set; no option may be given twice, and what the URI does
- * not name keeps its setting. A later URI replaces the servers of an earlier one.
- * KW_ERR_CONFIG, KW_ERR_UNSUPPORTED (a scheme that this version lacks) or KW_ERR_NOMEM,
- * with settings unchanged, and an error that names what is wrong and where; passwords
- * never show in it. One thread per object. */
+/* Takes all that a URI says: scheme, user and password, servers, path and the options of its
+ * query, each as by kw_config_set. No option may be given twice. What the URI does not name keeps
+ * its setting; a later URI replaces the servers of an earlier one. A failure changes nothing, and
+ * error names what is wrong and where, without showing passwords.
+ *
+ * Errors: KW_ERR_CONFIG (wrong, or NULL), KW_ERR_UNSUPPORTED (what this build is without),
+ * KW_ERR_NOMEM. One thread per object. */
 KW_API kw_err kw_config_set_uri(kw_config *config, kw_error *error, const char *uri);
 
-/* Sets one option by its name ("timeout" to "500ms"). KW_ERR_CONFIG, with the
- * option unchanged, for an unknown name, a bad value or a missing unit; KW_ERR_NOMEM. An
- * empty text is none. One thread per object. */
+/* Sets one option by its name, "timeout" to "500ms". Durations have a unit (ms, s, m, h), sizes
+ * may (kb, mb, gb). An empty value takes a text away. A failure changes nothing.
+ *
+ * Errors: KW_ERR_CONFIG (an unknown name, a wrong value, a missing unit, or NULL),
+ * KW_ERR_UNSUPPORTED (what this build is without), KW_ERR_NOMEM. One thread per object. */
 KW_API kw_err kw_config_set(kw_config *config, kw_error *error, const char *name,
                             const char *value);
 
-/* Name of option number index, with one line that describes it and its default (both may
- * be NULL where they are not wanted); NULL past the last option. Constant texts. Any
- * thread. */
+/* Name of option number index, counted from 0, for programs that list all options. *description
+ * becomes one line that describes it, *default_value its default, "" without one; both may be
+ * NULL. All texts are constant. NULL past the last option. Any thread. */
 KW_API const char *kw_config_option(size_t index, const char **description,
                                     const char **default_value);
 
-/* Where to log; lines graver than or equal to level are given. Default is nowhere.
- * One thread per object. */
+/* Sets where to log: log is called with arg for each line that is as grave as level or graver.
+ * Default, and NULL: nowhere. arg must outlive the handles opened from the settings. One thread
+ * per object. */
 KW_API void kw_config_set_log(kw_config *config, kw_log_level level, kw_log_fn log, void *arg);
 
-/* The clock to measure deadlines by; default is the system's monotonic clock. One
- * thread per object. */
+/* Sets the clock that deadlines are measured by; it is called with arg. Default, and NULL: the
+ * system's monotonic clock. arg must outlive the handles opened from the settings. One thread per
+ * object. */
 KW_API void kw_config_set_clock(kw_config *config, kw_clock_fn clock, void *arg);
 
-/* Frees the settings; handles opened from them live on. NULL is allowed. */
+/* Frees the settings; handles that were opened from them live on. NULL is allowed. One thread per
+ * object. */
 KW_API void kw_config_free(kw_config *config);
 
 #ifdef __cplusplus

@@ -1,5 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* keyway: what went wrong, and whether the command may have run. */
+/* keyway: what went wrong, and whether the command may have run.
+ *
+ * A function that can fail returns a kw_err, or NULL, and tells the story in a kw_error of the
+ * caller's, always its second argument:
+ *
+ *   kw_error error = {0};
+ *   if (kw_connect(client, &error) != KW_OK)
+ *       fprintf(stderr, "%s: %s\n", kw_err_name(error.code), error.text);
+ *
+ * NULL in its place means that nobody wants the story. */
 #ifndef KEYWAY_ERROR_H
 #define KEYWAY_ERROR_H
 
@@ -11,7 +20,7 @@
 extern "C" {
 #endif
 
-/* Stable codes: 0 is success, all others are negative and never renumbered. */
+/* Codes: 0 is success, all others are negative. They are never renumbered; more may follow. */
 typedef enum kw_err {
     KW_OK = 0,
     KW_ERR_NOMEM = -1,          /* no memory */
@@ -57,13 +66,13 @@ typedef enum kw_effect {
     KW_EFFECT_DONE = 2   /* run, but its answer was lost */
 } kw_effect;
 
-/* The story of one failed call, in memory of the caller. Start with {0} or, the same,
- * KW_ERROR_INIT. Every function that takes a kw_error takes it as its second argument, may be
- * given NULL, and writes it only when it fails. One thread at a time.
+/* The story of one failed call, in memory of the caller. Start with {0} ({} in C++) or
+ * KW_ERROR_INIT, which are equal to every function. It is written only by a call that fails. One
+ * thread at a time.
  *
  * size lets the struct grow: a later version may append members, and writes them only where size
- * reaches them. 0 stands for the size of the first version, the members below. Where size is
- * neither 0 nor at least that much, nothing is written. The library never writes size. */
+ * reaches them. 0 stands for the size of the first version, which are the members below. Where
+ * size is neither 0 nor at least that much, nothing is written. The library never writes size. */
 typedef struct kw_error {
     size_t size;         /* sizeof(kw_error), or 0 */
     kw_err code;         /* what happened */
@@ -78,16 +87,16 @@ typedef struct kw_error {
 #define KW_ERROR_INIT { sizeof(kw_error), KW_OK, KW_EFFECT_NONE, 0, 0, { 0 }, { 0 } }
 /* clang-format on */
 
-/* Name of a code, "KW_ERR_TIMEOUT", or "KW_ERR_?" for a number that is none.
- * Constant text. Any thread. */
+/* Name of a code, "KW_ERR_TIMEOUT"; "KW_ERR_?" for a number that is no code. The text is constant.
+ * Any thread. */
 KW_API const char *kw_err_name(kw_err code);
 
-/* Short text of a code, "deadline reached after sending". Constant text. Any
- * thread. */
+/* What a code means in a few words, "deadline reached after sending"; "unknown code" for a number
+ * that is no code. The text is constant. Any thread. */
 KW_API const char *kw_err_text(kw_err code);
 
-/* "none", "maybe" or "done"; "?" for a number that is none. Constant text. Any
- * thread. */
+/* Name of an effect: "none", "maybe" or "done"; "?" for a number that is no effect. The text is
+ * constant. Any thread. */
 KW_API const char *kw_effect_name(kw_effect effect);
 
 #ifdef __cplusplus

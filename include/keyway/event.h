@@ -1,5 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* keyway: what happens to the servers of a handle, told to the host. */
+/* keyway: what happens to the servers of a handle, told to the host.
+ *
+ * A kw_event is a node that is down or back, a failover, or a change of a ring's members:
+ *
+ *   static void on_event(void *arg, const kw_event *event) { puts(event->text); }
+ *   ...
+ *   kw_config_set_event(config, on_event, NULL);
+ */
 #ifndef KEYWAY_EVENT_H
 #define KEYWAY_EVENT_H
 
@@ -12,37 +19,39 @@
 extern "C" {
 #endif
 
-/* More kinds may follow: pass over those that are unknown. */
+/* What happened. More kinds may follow: pass over those that are unknown. */
 typedef enum kw_event_kind {
     KW_EVENT_NODE_DOWN = 1,       /* a node of the ring is down (on-node-down=fail, next) */
-    KW_EVENT_NODE_EJECTED = 2,    /* the same, and its keys have other owners now (eject) */
-    KW_EVENT_NODE_UP = 3,         /* it is back, and has its keys again */
+    KW_EVENT_NODE_EJECTED = 2,    /* a node of the ring is down, and its keys have other owners now
+                                     (on-node-down=eject) */
+    KW_EVENT_NODE_UP = 3,         /* a node of the ring is back, and has its keys again */
     KW_EVENT_MEMBERS_CHANGED = 4, /* a change of the members was committed */
-    KW_EVENT_PRIMARY_CHANGED = 5, /* Sentinel: node is the primary now, on a ring of member */
+    KW_EVENT_PRIMARY_CHANGED = 5, /* Sentinel: node is the primary now; on a ring, that of member */
     KW_EVENT_PRIMARY_DOWN = 6,    /* Sentinel: the group agrees that node, the primary, is down */
-    KW_EVENT_PRIMARY_UP = 7,      /* Sentinel: and that it is not any more */
-    KW_EVENT_REPLICA_DOWN = 8,    /* Sentinel: a replica is down for one of them */
-    KW_EVENT_REPLICA_UP = 9       /* Sentinel: and up again */
+    KW_EVENT_PRIMARY_UP = 7,      /* Sentinel: the primary is not down any more */
+    KW_EVENT_REPLICA_DOWN = 8,    /* Sentinel: a replica is down, says one of the sentinels */
+    KW_EVENT_REPLICA_UP = 9       /* Sentinel: a replica is up again, says one of the sentinels */
 } kw_event_kind;
 
-/* One event; everything is borrowed until the callback returns. */
+/* One event. All that it points to is borrowed until the callback returns. */
 typedef struct kw_event {
     size_t size; /* sizeof(kw_event) */
     kw_event_kind kind;
-    const char *member; /* name on the ring: any bytes, member_len of them, and a zero byte
-                           behind; "" where the event is of no one node */
-    size_t member_len;
-    const char *node; /* "host:port", or "" */
-    const char *text; /* one line for people */
+    const char *member; /* name on the ring: any bytes, with a zero byte behind; "" where the event
+                           is of no single node */
+    size_t member_len;  /* bytes of member */
+    const char *node;   /* "host:port", or "" */
+    const char *text;   /* one line for people */
 } kw_event;
 
-/* The host's callback. Called from any thread that uses the handle, in the middle of that
- * thread's own call, with no lock held: it may use the handle, but not close it, and should be
- * quick. Events of one node come in their order, one at a time. Those of Sentinel are heard by
+/* The host's callback for events. Called from any thread that uses the handle, in the middle of
+ * that thread's own call, with no lock held: it may use the handle, but not close it, and should be
+ * quick. Events of one node come in their order, one at a time. Those of Sentinel are read by
  * calls, and by the event loop, as they come by: a handle that nobody uses tells them late. */
 typedef void (*kw_event_fn)(void *arg, const kw_event *event);
 
-/* Where to tell of events; default is nowhere. One thread per object. */
+/* Sets whom to tell of events: event is called with arg. Default, and NULL: nobody. arg must
+ * outlive the handles opened from the settings. One thread per object. */
 KW_API void kw_config_set_event(kw_config *config, kw_event_fn event, void *arg);
 
 #ifdef __cplusplus

@@ -1,7 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* keyway: the door to hiredis. Not included by <keyway.h>: hiredis changes its
- * structs between releases, so what uses this header must be compiled against
- * the hiredis that keyway was built with. */
+/* keyway: the door to hiredis.
+ *
+ * For code that reads hiredis replies already:
+ *
+ *   const struct redisReply *inner = kw_reply_hiredis(reply);
+ *   printf("%d elements\n", (int)inner->elements);
+ *   kw_reply_free(reply);
+ *
+ * <keyway.h> does not include this header: hiredis changes its structs between releases, so what
+ * uses it must be compiled against the hiredis that keyway was built with. */
 #ifndef KEYWAY_HIREDIS_H
 #define KEYWAY_HIREDIS_H
 
@@ -14,9 +21,8 @@ extern "C" {
 
 struct redisReply;
 
-/* The redisReply underneath, for code that already reads hiredis replies.
- * Borrowed: free it with kw_reply_free(reply), never with freeReplyObject. NULL
- * for NULL. Any thread. */
+/* The redisReply inside a reply. It is borrowed: free it with kw_reply_free(reply), never with
+ * freeReplyObject. NULL for NULL. Any thread. */
 KW_API const struct redisReply *kw_reply_hiredis(const kw_reply *reply);
 
 #ifdef __cplusplus

@@ -1,5 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* keyway: which arguments of a command are keys, without a connection. */
+/* keyway: which arguments of a command are keys, without a connection.
+ *
+ *   const char *words[] = {"EVAL", "return 1", "2", "a", "b", "not-a-key"};
+ *   size_t at[8], n;
+ *   kw_command_keys((kw_argv){6, words, NULL}, &error, at, 8, &n);
+ *
+ * finds 2 keys, at 3 and 4. */
 #ifndef KEYWAY_KEYS_H
 #define KEYWAY_KEYS_H
 
@@ -13,14 +19,14 @@
 extern "C" {
 #endif
 
-/* Positions among a command's arguments of its keys, by the key specifications of Redis and
- * Valkey (what COMMAND GETKEYS finds, and the channels of the shard channel commands
- * as well). The command's name may be in any case. Writes the first
- * positions_max positions to positions (NULL only with 0), and the number of all keys,
- * which may be larger, to *positions_n; 0 for a command without keys. KW_ERR_KEYS, with
- * an error that says what is wrong, for a command that the built-in table does not
- * know and for arguments that contradict the command; KW_ERR_ARGUMENT for argc below 1
- * or a NULL argument that is not empty; KW_ERR_NOMEM. Any thread. */
+/* Finds the keys among a command's arguments, by the key specifications of Redis and Valkey: what
+ * COMMAND GETKEYS finds, and also the channels of the commands for shard channels. The command's
+ * name may be in any case. Writes the first positions_max positions, counted from 0, to positions
+ * (NULL only with 0), and the number of all keys, which may be larger, to *positions_n; 0 for a
+ * command without keys.
+ *
+ * Errors: KW_ERR_KEYS (the built-in table does not know the command, or its arguments contradict
+ * it), KW_ERR_ARGUMENT (no arguments, or one that is NULL), KW_ERR_NOMEM. Any thread. */
 KW_API kw_err kw_command_keys(kw_argv command, kw_error *error, size_t *positions,
                               size_t positions_max, size_t *positions_n);
 

@@ -1,5 +1,27 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* keyway: a value on several plain servers, without a leader. */
+/* keyway: a value on several plain servers, without a leader.
+ *
+ * A kw_quorum reads and writes values that a ring keeps several copies of:
+ *
+ *   kw_quorum *quorum = kw_quorum_new(client, &error);
+ *   kw_err code = kw_quorum_set(quorum, &error, "user:123", 8, "Ann", 3);
+ *   kw_quorum_results *found = kw_quorum_get(quorum, &error, "user:123", 8);
+ *
+ * On a ring opened with copies=3 (write-quorum=2 and read-quorum=2 are then the default) each key
+ * lives on the first three nodes of its preference list. A write is sent to all of them and done
+ * when write-quorum of them have it, a read when read-quorum agree: no node leads, so none has to
+ * be replaced when it dies, and a slow one costs nothing.
+ *
+ * Each key is one linearizable register: a read sees the last write that was done before it began,
+ * or one that ran beside it, and no later read sees an earlier one. That holds with clocks that
+ * differ, messages lost, and servers killed, stopped, cut off and restarted with their data, for as
+ * long as enough of them answer; else calls fail with KW_ERR_QUORUM. It does not hold once a server
+ * loses what it had acknowledged (restarted empty, or with an older dump) and is not repaired
+ * before it serves again. Keys are separate: there is no order between them, and no command on
+ * several is atomic.
+ *
+ * How values are kept (19 bytes of header each, for the version) and how it works is written in
+ * lib/engine/record.h and lib/engine/quorum.h. Lua scripts run on the servers. */
 #ifndef KEYWAY_QUORUM_H
 #define KEYWAY_QUORUM_H
 
@@ -15,80 +37,72 @@
 extern "C" {
 #endif
 
-/* On a ring opened with copies=3 (write-quorum=2 and read-quorum=2 are then the default)
- * each key lives on the first three nodes of its preference list. A write is sent to all of
- * them and done when write-quorum of them have it, a read when read-quorum agree: no node
- * leads, so none has to be replaced when it dies, and a slow one costs nothing.
- *
- * Each key is one linearizable register: a read sees the last write that was done before it
- * began, or one that ran beside it, and no later read sees less. That holds with clocks that
- * differ, messages lost, and servers killed, stopped, cut off and restarted with their data,
- * for as long as enough of them answer; else calls fail with KW_ERR_QUORUM. It does not hold
- * once a server loses what it had acknowledged (restarted empty, or with an older dump) and
- * is not repaired before it serves again. Keys are separate: there is no order between
- * them, and no command on several is atomic.
- *
- * How values are kept (19 bytes of header each, for the version) and how it works:
- * lib/engine/record.h and quorum.h. It takes Lua scripts on the servers. */
+/* Values of a ring, by its handle's options. Any number of threads may use one, and one handle may
+ * have several. */
 typedef struct kw_quorum kw_quorum;
 
-/* With quorum-guard=on a server that does not hold this key is taken for one that lost its
- * data, and answers nothing until it is repaired and the key is set there, to anything:
- * examples/quorum_repair.c does both. */
+/* Key that says that a server is in service. With quorum-guard=on a server that does not hold it is
+ * taken for one that lost its data, and answers nothing until it is repaired and the key is set
+ * there, to anything: examples/quorum_repair.c does both. */
 #define KW_QUORUM_MARKER "keyway:quorum:in-service"
 
-/* With quorum-hints=on a write that a copy misses is also left, as a hint, with the next node
- * of the preference list, in hashes of names that begin so; they are no keys of anybody's.
- * How hints work: lib/engine/hint.h. */
+/* What the names of hints begin with. With quorum-hints=on a write that a copy misses is also left,
+ * as a hint, with the next node of the preference list, in hashes of such names; they are keys of
+ * no program. How hints work is written in lib/engine/hint.h. */
 #define KW_QUORUM_HINTS "keyway:quorum:hints:"
 
-/* Which write made a value: a hybrid logical clock and the number of the writer. Later
- * writes of a key have greater ones, by time, then by writer. All zeros: none. */
+/* Which write made a value: a hybrid logical clock (Kulkarni and others 2014) and the number of the
+ * writer. Later writes of a key have greater versions, by time, then by writer. All zeros: none. */
 typedef struct kw_quorum_version {
-    size_t size; /* sizeof(kw_quorum_version) */
-    uint64_t time;
-    uint64_t writer;
+    size_t size;     /* sizeof(kw_quorum_version) */
+    uint64_t time;   /* milliseconds since 1970 in the upper 48 bits, a counter in the lower 16 */
+    uint64_t writer; /* a random number of the kw_quorum that wrote */
 } kw_quorum_version;
 
-/* Values for a handle of a ring, by its options; the handle must be closed after it is
- * freed. Any number of threads may use one, and one handle may have several. NULL, with
- * error set: KW_ERR_UNSUPPORTED for a handle that is no ring's, KW_ERR_NOMEM. Freed with
- * kw_quorum_free. In a forked child its calls say KW_ERR_FORKED. Any thread. */
+/* Makes a kw_quorum for a handle of a ring. The caller frees it with kw_quorum_free, before
+ * kw_close of the handle. In a forked child its calls end with KW_ERR_FORKED.
+ *
+ * NULL where it fails. Errors: KW_ERR_UNSUPPORTED (the handle is not of a ring), KW_ERR_ARGUMENT
+ * (client is NULL), KW_ERR_NOMEM. Any thread. */
 KW_API kw_quorum *kw_quorum_new(kw_client *client, kw_error *error);
 
-/* NULL is allowed. No call may be in progress. One thread per object. */
+/* Frees a kw_quorum. No call on it may be in progress. NULL is allowed. One thread per object. */
 KW_API void kw_quorum_free(kw_quorum *quorum);
 
-/* The clock that versions are made by: milliseconds since 1970; it may jump and differ from
- * other processes' clocks. Default is the system's. Before the first call; called from any
- * thread. */
+/* The host's clock for versions: milliseconds since 1970. It may jump, and differ from the clocks
+ * of other processes. Called from any thread that uses the kw_quorum. */
 typedef uint64_t (*kw_quorum_clock_fn)(void *arg);
+
+/* Sets the clock that versions are made by; it is called with arg. Default, and NULL: the system's.
+ * Before the first call on the kw_quorum. One thread per object. */
 KW_API void kw_quorum_set_clock(kw_quorum *quorum, kw_quorum_clock_fn clock, void *arg);
 
+/* What a request does. */
 typedef enum kw_quorum_act {
     KW_QUORUM_ACT_GET = 0,
     KW_QUORUM_ACT_SET = 1,
     KW_QUORUM_ACT_DELETE = 2,
-    KW_QUORUM_ACT_REPAIR = 3 /* reads all copies, which have to answer, and brings up those
-                                that are behind; written is then: some were */
+    KW_QUORUM_ACT_REPAIR = 3 /* reads all copies, which have to answer, and brings those
+                                up to date that are behind; it counts as written where some were */
 } kw_quorum_act;
 
+/* On what condition a request writes. */
 typedef enum kw_quorum_condition {
     KW_QUORUM_ALWAYS = 0,
     KW_QUORUM_IF_ABSENT = 1, /* only where the key has no value */
     KW_QUORUM_IF_VERSION = 2 /* only where its value has the expected version */
 } kw_quorum_condition;
 
-/* One read or write; start with KW_QUORUM_REQUEST_INIT. Conditions cost a second round
- * trip. */
+/* One read or write. Start with KW_QUORUM_REQUEST_INIT. A condition costs a second round trip. All
+ * pointers are borrowed for the call. */
 typedef struct kw_quorum_request {
     size_t size; /* sizeof(kw_quorum_request) */
     kw_quorum_act act;
-    const char *key; /* any bytes, key_len of them */
-    size_t key_len;
-    const char *value; /* of a set: any bytes, value_len of them */
-    size_t value_len;
-    uint64_t ttl_ms; /* of a set: life of the value; 0: no end */
+    const char *key;   /* any bytes */
+    size_t key_len;    /* bytes of key */
+    const char *value; /* of a set: any bytes */
+    size_t value_len;  /* bytes of value */
+    uint64_t ttl_ms;   /* of a set: life of the value in milliseconds; 0: no end */
     kw_quorum_condition condition;
     kw_quorum_version expected; /* of KW_QUORUM_IF_VERSION */
 } kw_quorum_request;
@@ -99,54 +113,69 @@ typedef struct kw_quorum_request {
                                  KW_QUORUM_ALWAYS, KW_QUORUM_VERSION_INIT }
 /* clang-format on */
 
-/* What became of requests. */
+/* What became of requests. Reading is safe from any thread. */
 typedef struct kw_quorum_results kw_quorum_results;
 
-/* Does all requests at once, each by itself, within timeout_ms (0: the handle's timeout).
- * NULL, with error set, where nothing was begun: KW_ERR_ARGUMENT, KW_ERR_UNSUPPORTED (a
- * condition with quorum=weak), KW_ERR_FORKED, KW_ERR_NOMEM. Else the results, freed with
- * kw_quorum_results_free; error, where one of them failed, tells of the first that did.
- * Any thread. */
+/* Does requests_n requests at once, each by itself, within timeout_ms milliseconds (0: the handle's
+ * timeout). The caller frees the results with kw_quorum_results_free. Where a request failed, error
+ * tells of the first that did, and kw_quorum_result of each.
+ *
+ * NULL where no request was begun. Errors of that kind: KW_ERR_ARGUMENT (a wrong request, or NULL),
+ * KW_ERR_UNSUPPORTED (a condition with quorum=weak), KW_ERR_QUORUM (the ring has fewer nodes with
+ * weight than copies), KW_ERR_POOL_FULL (pool-max calls were under way all the time),
+ * KW_ERR_CANCELLED, KW_ERR_FORKED, KW_ERR_NOMEM. Any thread. */
 KW_API kw_quorum_results *kw_quorum_run(kw_quorum *quorum, kw_error *error,
                                         const kw_quorum_request *requests, size_t requests_n,
                                         uint64_t timeout_ms);
 
-/* How request number index went. KW_OK: read; or written; or not written, as its condition
- * did not hold. KW_ERR_QUORUM: too few copies answered as needed, error has how many. Its
- * effect: NONE, nothing was written; MAYBE, the write may be seen, at once, later, or never;
- * doing it again as a new write is safe if the value may be written twice. Any thread. */
+/* How request number index, counted from 0, went. KW_OK: read, or written, or not written as its
+ * condition did not hold (kw_quorum_is_written).
+ *
+ * Errors: KW_ERR_QUORUM (too few copies answered as needed; error says how many. Effect none:
+ * nothing was written. Effect maybe: the write may be seen, at once, later, or never; doing it
+ * again as a new write is safe where the value may be written twice), KW_ERR_CANCELLED (with the
+ * effect of KW_ERR_QUORUM), KW_ERR_NOMEM (for the value that was read), KW_ERR_ARGUMENT (no such
+ * request). Any thread. */
 KW_API kw_err kw_quorum_result(const kw_quorum_results *results, kw_error *error, size_t index);
 
-/* True where request number index was written; false for one whose condition did not hold,
- * for a read, and for one that failed. Any thread. */
+/* True where request number index was written; false for one whose condition did not hold, for a
+ * read, and for one that failed. Any thread. */
 KW_API bool kw_quorum_is_written(const kw_quorum_results *results, size_t index);
 
-/* The value that was read, or that stood against a condition: any bytes, with a zero byte
- * behind that value_len (may be NULL) does not count, borrowed from results; NULL where the
- * key has none. Any thread. */
+/* The value that request number index read, or that stood against its condition: any bytes, with a
+ * zero byte behind that *value_len (may be NULL) does not count. Borrowed from results. NULL where
+ * the key has no value. Any thread. */
 KW_API const char *kw_quorum_value(const kw_quorum_results *results, size_t *value_len,
                                    size_t index);
 
-/* Version of that value, or of what was written. Zeros where there is none. Any thread. */
+/* Version of what request number index wrote, or else of the value that kw_quorum_value gives.
+ * Zeros where there is none. Any thread. */
 KW_API kw_quorum_version kw_quorum_version_of(const kw_quorum_results *results, size_t index);
 
-/* Milliseconds that are left of the life of the value that was read; -1 where it has no
- * end. Any thread. */
+/* Milliseconds that are left of the life of the value that request number index read; -1 where it
+ * has no end, and where there is no value. Any thread. */
 KW_API int64_t kw_quorum_ttl_ms(const kw_quorum_results *results, size_t index);
 
-/* NULL is allowed. One thread per object. */
+/* Frees the results with all values in them. NULL is allowed. One thread per object. */
 KW_API void kw_quorum_results_free(kw_quorum_results *results);
 
-/* One read; NULL, with error set, where it failed; else the results of one request. Any
- * thread. */
+/* Reads one value, within the handle's timeout. The caller frees the results, which are of this one
+ * request, number 0, with kw_quorum_results_free. A key without a value gives results whose value
+ * is NULL.
+ *
+ * NULL where it fails. Errors: those of kw_quorum_run and kw_quorum_result. Any thread. */
 KW_API kw_quorum_results *kw_quorum_get(kw_quorum *quorum, kw_error *error, const char *key,
                                         size_t key_len);
 
-/* One write of a value without end, whatever was there. Any thread. */
+/* Writes one value without end of life, whatever was there, within the handle's timeout.
+ *
+ * Errors: those of kw_quorum_run and kw_quorum_result. Any thread. */
 KW_API kw_err kw_quorum_set(kw_quorum *quorum, kw_error *error, const char *key, size_t key_len,
                             const char *value, size_t value_len);
 
-/* One deletion, also of what is not there. Any thread. */
+/* Deletes one value, also one that is not there, within the handle's timeout.
+ *
+ * Errors: those of kw_quorum_run and kw_quorum_result. Any thread. */
 KW_API kw_err kw_quorum_delete(kw_quorum *quorum, kw_error *error, const char *key, size_t key_len);
 
 #ifdef __cplusplus

@@ -1,5 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* keyway: figures of a handle and of its nodes. */
+/* keyway: figures of a handle and of its nodes.
+ *
+ *   kw_stats stats = {.size = sizeof(stats)};
+ *   kw_client_stats(client, &stats);
+ *   printf("%" PRIu64 " calls, %" PRIu64 " of them failed\n", stats.commands, stats.failures);
+ *
+ * The caller sets size, so that a program which was compiled against an older or a newer header
+ * gets the members that both know. */
 #ifndef KEYWAY_STATS_H
 #define KEYWAY_STATS_H
 
@@ -16,7 +23,7 @@ extern "C" {
 
 struct kw_client;
 
-/* Counts since kw_open, but for those that say "now". */
+/* Figures of a handle: counts since kw_open, but for those that say "now". */
 typedef struct kw_stats {
     size_t size;               /* sizeof(kw_stats), set by the caller */
     uint64_t commands;         /* calls that ended, with a reply or not */
@@ -32,53 +39,60 @@ typedef struct kw_stats {
     uint64_t connects;         /* connections opened */
     uint64_t connect_failures; /* connections that could not be opened */
     uint64_t disconnects;      /* connections lost or closed after a failure */
-    uint64_t connections;      /* now open */
-    uint64_t nodes;            /* now known */
+    uint64_t connections;      /* open now */
+    uint64_t nodes;            /* known now */
     uint64_t downs;            /* nodes of a ring that went down */
-    uint64_t ups;              /* and that came back */
-    uint64_t nodes_down;       /* of a ring, now down */
+    uint64_t ups;              /* nodes of a ring that came back */
+    uint64_t nodes_down;       /* nodes of a ring that are down now */
     uint64_t pushes;           /* messages that servers pushed (protocol=3), dropped */
 } kw_stats;
 
-/* The same for one node. */
+/* Figures of one node: counts since it is known, but for those that say "now". */
 typedef struct kw_node_stats {
-    size_t size;    /* sizeof(kw_node_stats), set by the caller */
-    char node[128]; /* "host:port", cut to fit */
-    bool is_primary;
-    bool is_failing; /* now: its last connect failed */
-    uint64_t sends;  /* commands sent to it */
-    uint64_t moved;
-    uint64_t ask;
-    uint64_t retries;
-    uint64_t timeouts;
-    uint64_t connects;
-    uint64_t connect_failures;
-    uint64_t disconnects;
-    uint64_t connections; /* now open */
-    uint64_t slots;       /* now owned; 0 for a replica and without a cluster */
-    char member[256];     /* name on the ring (a zero byte behind it); "" without one, and for a
-                             replica */
-    size_t member_len;    /* bytes of it */
-    uint32_t weight;      /* of a member */
-    double share;         /* part of all hashes that it owns while no node is down, 0 to 1 */
-    bool is_down;         /* a member that is down: see on-node-down */
-    bool has_lag;         /* the next two are known: of a replica, measured while its replication
-                             link was up, where read-preference or max-staleness is set */
-    uint64_t lag_bytes;   /* of the primary's replication stream that it had not applied when it was
-                             asked last (master_repl_offset less slave_repl_offset of INFO) */
-    uint64_t lag_ms;      /* age of the latest moment of which it is sure that the replica has
-                             everything that its primary had then; with an idle and healthy replica
-                             the time since it was measured */
+    size_t size;               /* sizeof(kw_node_stats), set by the caller */
+    char node[128];            /* "host:port", cut to fit */
+    bool is_primary;           /* now */
+    bool is_failing;           /* now: its last connect failed */
+    uint64_t sends;            /* commands sent to it */
+    uint64_t moved;            /* MOVED that it answered, followed */
+    uint64_t ask;              /* ASK that it answered, followed */
+    uint64_t retries;          /* sends after a connection to it was lost */
+    uint64_t timeouts;         /* calls that met their deadline after sending to it */
+    uint64_t connects;         /* connections opened */
+    uint64_t connect_failures; /* connections that could not be opened */
+    uint64_t disconnects;      /* connections lost or closed after a failure */
+    uint64_t connections;      /* open now */
+    uint64_t slots;            /* owned now; 0 for a replica and without a cluster */
+    char member[256];   /* name on the ring, with a zero byte behind it; "" without a ring and for a
+                           replica */
+    size_t member_len;  /* bytes of member */
+    uint32_t weight;    /* of a ring's member: its weight */
+    double share;       /* of a ring's member: part of all hashes that it owns while no node is
+                           down, 0 to 1 */
+    bool is_down;       /* a ring's member that is down now: see the option on-node-down */
+    bool has_lag;       /* lag_bytes and lag_ms are known: of a replica, measured while its
+                           replication link was up, where read-preference or max-staleness is set */
+    uint64_t lag_bytes; /* bytes of the primary's replication stream that the replica had not
+                           applied when it was asked last (master_repl_offset less
+                           slave_repl_offset of INFO) */
+    uint64_t lag_ms;    /* milliseconds since the latest moment of which it is certain that the
+                           replica has everything that its primary had then; of an idle and
+                           healthy replica the time since it was asked last */
 } kw_node_stats;
 
-/* Writes the figures of the handle, as far as stats->size reaches. KW_ERR_ARGUMENT where
- * stats->size is not set. Any thread. */
+/* Writes the figures of the handle to *stats, as far as stats->size reaches.
+ *
+ * Errors: KW_ERR_ARGUMENT (NULL, or stats->size is not set), KW_ERR_FORKED, KW_ERR_NOMEM. Any
+ * thread. */
 KW_API kw_err kw_client_stats(struct kw_client *client, kw_stats *stats);
 
-/* Writes the figures of node number index, in no particular order that holds longer
- * than the map does. Where read-preference or max-staleness is set the lag of replicas is
- * measured for ten seconds from then on, by calls that pass by: four times a second, or four times
- * within max-staleness. KW_ERR_ARGUMENT past the last node. Any thread. */
+/* Writes the figures of node number index, counted from 0, to *stats, as far as stats->size
+ * reaches. The order of nodes holds no longer than the map does. Where the option read-preference
+ * or max-staleness is set, this asks for the lag of replicas to be measured for the next ten
+ * seconds, within calls: four times a second, or four times within max-staleness.
+ *
+ * Errors: KW_ERR_ARGUMENT (index is past the last node, NULL, or stats->size is not set),
+ * KW_ERR_FORKED, KW_ERR_NOMEM. Any thread. */
 KW_API kw_err kw_client_node_stats(struct kw_client *client, kw_node_stats *stats, size_t index);
 
 #ifdef __cplusplus

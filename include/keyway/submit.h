@@ -1,5 +1,19 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* keyway: send a command now, wait for its reply later. */
+/* keyway: send a command now, wait for its reply later.
+ *
+ * A kw_ticket is a command on its way; the thread that submits it, or any other, waits for it when
+ * it needs the reply:
+ *
+ *   kw_ticket *ticket = kw_submit(client, &error, "GET user:{%d}:profile", 123);
+ *   kw_reply *reply = kw_ticket_await(ticket, &error);
+ *   kw_ticket_free(ticket);
+ *
+ * Redirects, pauses, safe retries, the deadline, which runs from the submit on, and effects are
+ * those of kw_command. They happen while somebody waits for any ticket of the handle, or calls the
+ * handle otherwise: the library has no thread. Commands that one thread submits, and that share a
+ * key, run in the order of submitting, also across a redirect; but for blocking commands (BLPOP
+ * and its like), each of which has a connection of its own. Tickets travel on connections of their
+ * own: between them and calls that wait there is no order. */
 #ifndef KEYWAY_SUBMIT_H
 #define KEYWAY_SUBMIT_H
 
@@ -19,41 +33,46 @@
 extern "C" {
 #endif
 
-/* A command on its way. Redirects, pauses, safe retries, its deadline (from the submit on)
- * and effects are those of kw_command; they happen while somebody waits for any ticket of
- * the handle, or calls it otherwise. Commands that one thread submits, and that share a key,
- * run in their order, also across a redirect; but for blocking commands (BLPOP), each of which
- * has a connection of its own. Tickets travel on connections of their own: between them and
- * the calls that wait there is no order. */
+/* A command on its way. Any thread may wait for it, until kw_ticket_free. */
 typedef struct kw_ticket kw_ticket;
 
-/* Sends a command, formatted as kw_command does, and waits for no more than its connection to
- * be opened. NULL, with error set, for what cannot be sent at all; whatever happens later is
- * told by kw_ticket_await. Freed with kw_ticket_free, which may follow at once: fire and forget.
- * Any thread. */
+/* Sends a command, formatted as by kw_command, and waits for no more than its connection to be
+ * opened. The caller frees the ticket with kw_ticket_free; at once, where nobody wants to know how
+ * the command ends.
+ *
+ * NULL where the command cannot be sent at all; kw_ticket_await tells of what happens later.
+ * Errors: KW_ERR_ARGUMENT, KW_ERR_KEYS, KW_ERR_CROSSSLOT, KW_ERR_REFUSED, KW_ERR_UNSUPPORTED (a
+ * write on a handle with the option acks), KW_ERR_FORKED, KW_ERR_NOMEM. Any thread. */
 KW_API kw_ticket *kw_submit(kw_client *client, kw_error *error, const char *format, ...);
 
-/* The same with a va_list. */
+/* Sends a command as kw_submit does; what the format asks for comes as a va_list, which is used
+ * up. Errors: those of kw_submit. Any thread. */
 KW_API kw_ticket *kw_vsubmit(kw_client *client, kw_error *error, const char *format,
                              va_list values);
 
-/* The same with ready arguments and options, as kw_call: NULL options are the defaults. */
+/* Sends a command as kw_submit does, given as its arguments, with options as for kw_call; NULL
+ * options are the defaults. Errors: those of kw_submit; KW_ERR_ARGUMENT also for wrong options,
+ * KW_ERR_UNSUPPORTED for options that only kw_call obeys (acks, acks_local, token_out). Any
+ * thread. */
 KW_API kw_ticket *kw_submit_call(kw_client *client, kw_error *error, const kw_call_options *options,
                                  kw_argv command);
 
-/* Waits until the command has ended, and gives its reply, the caller's to free with
- * kw_reply_free; NULL, with error set, where there is none, as kw_command. The reply is given
- * once; KW_ERR_ARGUMENT from then on. Any thread, several at once; one of them reads for all. */
+/* Waits until the command has ended, and hands over its reply, which the caller frees with
+ * kw_reply_free. Of several threads that wait for tickets of one handle, one reads for all.
+ *
+ * NULL where there is no reply; error says why, and whether the command may have run. Errors:
+ * those of kw_command, and KW_ERR_ARGUMENT (ticket is NULL, or its reply was handed over before).
+ * Any thread, several at once. */
 KW_API kw_reply *kw_ticket_await(kw_ticket *ticket, kw_error *error);
 
-/* True where the command has ended, so that kw_ticket_await does not wait; waits for that at most
- * timeout_ms (0: looks only). Any thread. */
+/* Waits at most timeout_ms milliseconds for the command to end; 0 only looks. True where it has
+ * ended, so that kw_ticket_await does not wait; false for NULL. Any thread, several at once. */
 KW_API bool kw_ticket_wait(kw_ticket *ticket, uint64_t timeout_ms);
 
-/* Frees a ticket that nobody waits for, and a reply that was not taken. A command that has not
- * ended goes on by itself: it has been sent, and a redirect or a safe retry happens when the
- * handle is called next. NULL is allowed; also after kw_close, by which every ticket has ended
- * (KW_ERR_CANCELLED), and in a forked child. */
+/* Frees a ticket that nobody waits for, and its reply where that was not handed over. A command
+ * that has not ended goes on by itself: it has been sent, and a redirect or a safe retry happens
+ * when the handle is called next. Also allowed after kw_close, by which every ticket has ended
+ * (KW_ERR_CANCELLED), and in a forked child. NULL is allowed. One thread, once. */
 KW_API void kw_ticket_free(kw_ticket *ticket);
 
 #ifdef __cplusplus

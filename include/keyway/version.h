@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* keyway: the version, the one place where it is written. The build reads it
- * from here for keyway.pc and the soname. */
+/* keyway: the version.
+ *
+ *   if (strcmp(kw_version(), KW_VERSION) != 0)
+ *       fprintf(stderr, "built with keyway %s, runs with %s\n", KW_VERSION, kw_version());
+ *
+ * This header is the one place where the version is written: the build reads it from here. */
 #ifndef KEYWAY_VERSION_H
 #define KEYWAY_VERSION_H
 
@@ -15,9 +19,8 @@ extern "C" {
 #define KW_VERSION_PATCH 0
 #define KW_VERSION       "0.1.0"
 
-/* Version of the library that is linked in, "major.minor.patch"; compare it
- * with KW_VERSION, the version that the program was compiled against. The text
- * is constant. Any thread. */
+/* Version of the library that the program runs with, "major.minor.patch"; KW_VERSION is that of the
+ * headers which it was compiled with. The text is constant. Any thread. */
 KW_API const char *kw_version(void);
 
 #ifdef __cplusplus

@@ -1,5 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* keyway: commands with callbacks in a GLib main loop. Needs GLib 2.36. */
+/* keyway: commands with callbacks in a GLib main loop. Needs GLib 2.36.
+ *
+ *   GSource *handle = kw_glib_attach(client, &error, NULL);
+ *   g_main_loop_run(loop);
+ *   kw_glib_detach(handle);
+ *
+ * What is given in between is <keyway/loop.h>. */
 #ifndef KEYWAY_ADAPTERS_GLIB_H
 #define KEYWAY_ADAPTERS_GLIB_H
 
@@ -43,8 +49,11 @@ static inline gboolean kw_glib_dispatch(GSource *source, GSourceFunc fn, gpointe
     return G_SOURCE_CONTINUE;
 }
 
-/* Lets context (NULL: the default one) drive the handle. NULL, with error set, where that
- * fails. The thread of context. */
+/* Lets a main context (NULL: the default one) drive the handle, until kw_glib_detach, which is due
+ * before kw_close.
+ *
+ * NULL where it fails. Errors: KW_ERR_ARGUMENT (client is NULL), KW_ERR_FORKED, KW_ERR_NOMEM. Loop
+ * thread. */
 static inline GSource *kw_glib_attach(kw_client *client, kw_error *error, GMainContext *context)
 {
     static GSourceFuncs functions = {
@@ -64,7 +73,8 @@ static inline GSource *kw_glib_attach(kw_client *client, kw_error *error, GMainC
     return source;
 }
 
-/* The handle leaves its context; before kw_close. Allowed in a callback. NULL is allowed. */
+/* Takes the handle out of its context, before kw_close. Allowed in a callback. NULL is allowed.
+ * Loop thread. */
 static inline void kw_glib_detach(GSource *source)
 {
     if (source != NULL) {

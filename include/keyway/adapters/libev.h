@@ -1,5 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* keyway: commands with callbacks in a libev loop. Needs libev 4. */
+/* keyway: commands with callbacks in a libev loop. Needs libev 4.
+ *
+ *   kw_libev *handle = kw_libev_attach(client, &error, loop);
+ *   ev_run(loop, 0);
+ *   kw_libev_detach(handle);
+ *
+ * What is given in between is <keyway/loop.h>. */
 #ifndef KEYWAY_ADAPTERS_LIBEV_H
 #define KEYWAY_ADAPTERS_LIBEV_H
 
@@ -75,8 +81,11 @@ static inline void kw_libev_on_timer(struct ev_loop *loop, ev_timer *watcher, in
     kw_libev_process(self);
 }
 
-/* Lets loop drive the handle. NULL where it cannot have the handle's descriptor, with error
- * set, and where there is no memory. The thread of loop. */
+/* Lets loop drive the handle, until kw_libev_detach, which is due before kw_close.
+ *
+ * NULL where it fails; error is set where the handle's descriptor cannot be had, and not where
+ * there is no memory for the rest. Errors: KW_ERR_ARGUMENT (client is NULL), KW_ERR_FORKED,
+ * KW_ERR_NOMEM. Loop thread. */
 static inline kw_libev *kw_libev_attach(kw_client *client, kw_error *error, struct ev_loop *loop)
 {
     int fd = kw_fd(client, error);
@@ -96,7 +105,8 @@ static inline kw_libev *kw_libev_attach(kw_client *client, kw_error *error, stru
     return self;
 }
 
-/* The handle leaves the loop; before kw_close. Allowed in a callback. NULL is allowed. */
+/* Takes the handle out of the loop, before kw_close. Allowed in a callback. NULL is allowed. Loop
+ * thread. */
 static inline void kw_libev_detach(kw_libev *self)
 {
     if (self == NULL) {

@@ -1,5 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* keyway: commands with callbacks in a libevent loop. Needs libevent 2. */
+/* keyway: commands with callbacks in a libevent loop. Needs libevent 2.
+ *
+ *   kw_libevent *handle = kw_libevent_attach(client, &error, base);
+ *   event_base_dispatch(base);
+ *   kw_libevent_detach(handle);
+ *
+ * What is given in between is <keyway/loop.h>. */
 #ifndef KEYWAY_ADAPTERS_LIBEVENT_H
 #define KEYWAY_ADAPTERS_LIBEVENT_H
 
@@ -74,8 +80,11 @@ static inline void kw_libevent_on_event(evutil_socket_t fd, short events, void *
     kw_libevent_process(self);
 }
 
-/* Lets base drive the handle. NULL where it cannot have the handle's descriptor, with error
- * set, and where there is no memory. The thread of base. */
+/* Lets base drive the handle, until kw_libevent_detach, which is due before kw_close.
+ *
+ * NULL where it fails; error is set where the handle's descriptor cannot be had, and not where
+ * there is no memory for the rest. Errors: KW_ERR_ARGUMENT (client is NULL), KW_ERR_FORKED,
+ * KW_ERR_NOMEM. Loop thread. */
 static inline kw_libevent *kw_libevent_attach(kw_client *client, kw_error *error,
                                               struct event_base *base)
 {
@@ -96,7 +105,8 @@ static inline kw_libevent *kw_libevent_attach(kw_client *client, kw_error *error
     return self;
 }
 
-/* The handle leaves base; before kw_close. Allowed in a callback. NULL is allowed. */
+/* Takes the handle out of base, before kw_close. Allowed in a callback. NULL is allowed. Loop
+ * thread. */
 static inline void kw_libevent_detach(kw_libevent *self)
 {
     if (self == NULL) {

@@ -1,5 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* keyway: commands with callbacks in a libuv loop. Needs libuv 1. */
+/* keyway: commands with callbacks in a libuv loop. Needs libuv 1.
+ *
+ *   kw_libuv *handle = kw_libuv_attach(client, &error, loop);
+ *   uv_run(loop, UV_RUN_DEFAULT);
+ *   kw_libuv_detach(handle);
+ *
+ * What is given in between is <keyway/loop.h>. */
 #ifndef KEYWAY_ADAPTERS_LIBUV_H
 #define KEYWAY_ADAPTERS_LIBUV_H
 
@@ -74,8 +80,11 @@ static inline void kw_libuv_on_readable(uv_poll_t *poll, int status, int events)
     kw_libuv_process((kw_libuv *)poll->data);
 }
 
-/* Lets loop drive the handle. NULL where it cannot have the handle's descriptor, with error
- * set, and where there is no memory. The thread of loop. */
+/* Lets loop drive the handle, until kw_libuv_detach, which is due before kw_close.
+ *
+ * NULL where it fails; error is set where the handle's descriptor cannot be had, and not where
+ * there is no memory for the rest. Errors: KW_ERR_ARGUMENT (client is NULL), KW_ERR_FORKED,
+ * KW_ERR_NOMEM. Loop thread. */
 static inline kw_libuv *kw_libuv_attach(kw_client *client, kw_error *error, uv_loop_t *loop)
 {
     int fd = kw_fd(client, error);
@@ -95,8 +104,8 @@ static inline kw_libuv *kw_libuv_attach(kw_client *client, kw_error *error, uv_l
     return self;
 }
 
-/* The handle leaves the loop; before kw_close. libuv frees it in the loop's next turn. Allowed
- * in a callback. NULL is allowed. */
+/* Takes the handle out of the loop, before kw_close; libuv frees what was attached in the loop's
+ * next turn. Allowed in a callback. NULL is allowed. Loop thread. */
 static inline void kw_libuv_detach(kw_libuv *self)
 {
     if (self == NULL) {
