@@ -3,6 +3,7 @@
 
 #include <keyway/command.h>
 
+#include "api/client.h"
 #include "api/args.h"
 #include "drive/pipeline.h"
 #include "base/error.h"
@@ -33,12 +34,12 @@ kw_batch *kw_batch_new(kw_client *client, kw_error *error)
         refuse(error, KW_ERR_ARGUMENT, "client is NULL");
         return NULL;
     }
-    kw_batch *batch = kw_mem_calloc(&client->env.mem, 1, sizeof(*batch));
+    kw_batch *batch = kw_mem_calloc(&client->topology->env.mem, 1, sizeof(*batch));
     if (batch == NULL) {
         refuse(error, KW_ERR_NOMEM, "no memory for a batch");
         return NULL;
     }
-    batch->mem = client->env.mem;
+    batch->mem = client->topology->env.mem;
     batch->client = client;
     kw_buf_init(&batch->encoded, &batch->mem, NULL, 0);
     return batch;
@@ -93,7 +94,7 @@ static kw_err add_entered(kw_batch *batch, kw_error *error, const kw_bytes *argv
     memset(item, 0, sizeof(*item));
     item->request.pools = true;
     kw_plan_task task = {.options = &options, .argv = argv, .argc = argc, .is_timed_later = true};
-    kw_err code = kw_plan_make(&item->plan, batch->client, error, &task);
+    kw_err code = kw_plan_make(&item->plan, batch->client->topology, error, &task);
     if (code != KW_OK) {
         return code;
     }
@@ -193,8 +194,8 @@ kw_err kw_batch_run(kw_batch *batch, kw_error *error, uint64_t timeout_ms)
     if (code != KW_OK) {
         return code;
     }
-    timeout_ms = timeout_ms > 0 ? timeout_ms : client->env.options.timeout_ms;
-    uint64_t now_ns = kw_env_now(&client->env);
+    timeout_ms = timeout_ms > 0 ? timeout_ms : client->topology->env.options.timeout_ms;
+    uint64_t now_ns = kw_env_now(&client->topology->env);
     for (size_t i = 0; i < batch->items_n; i++) {
         size_t start = i > 0 ? batch->ends[i - 1] : 0;
         kw_bytes bytes = {batch->encoded.data + start, batch->ends[i] - start};
@@ -202,9 +203,10 @@ kw_err kw_batch_run(kw_batch *batch, kw_error *error, uint64_t timeout_ms)
         batch->items[i].plan.start_ns = now_ns;
     }
     batch->has_run = true;
-    code = kw_pipeline_all(client, batch->items, batch->items_n,
+    code = kw_pipeline_all(client->topology, batch->items, batch->items_n,
                            kw_plan_deadline_ns(now_ns, timeout_ms));
-    kw_client_count(client, batch->items_n, code != KW_OK ? tell_first(batch, error) : 0);
+    kw_topology_count(client->topology, batch->items_n,
+                      code != KW_OK ? tell_first(batch, error) : 0);
     kw_client_leave(client);
     return code;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <keyway/command.h>
 
+#include "api/client.h"
 #include "api/args.h"
 #include "drive/call.h"
 #include "drive/wait_acks.h"
@@ -56,20 +57,21 @@ static kw_reply *run(kw_client *client, kw_error *error, const kw_plan *plan,
         return NULL;
     }
     if (plan->kind == KW_PLAN_SPLIT) {
-        return kw_call_run_split(client, error, plan, argv, argc);
+        return kw_call_run_split(client->topology, error, plan, argv, argc);
     }
     char space[ENCODED_INLINE];
     kw_buf encoded;
-    kw_buf_init(&encoded, &client->env.mem, space, sizeof(space));
+    kw_buf_init(&encoded, &client->topology->env.mem, space, sizeof(space));
     kw_reply *reply = NULL;
     if (!kw_resp_append(&encoded, argv, argc)) {
         kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory to encode %s", plan->name);
     } else {
         kw_bytes bytes = {encoded.data, encoded.len};
-        reply = is_durable  ? kw_wait_acks_run(client, error, plan, task->options, &encoded)
-                : has_token ? kw_token_run(client, error, plan, task->options, &encoded)
-                : is_all    ? kw_call_run_all(client, error, plan, bytes)
-                            : kw_call_run(client, error, plan, bytes);
+        reply = is_durable
+                    ? kw_wait_acks_run(client->topology, error, plan, task->options, &encoded)
+                : has_token ? kw_token_run(client->topology, error, plan, task->options, &encoded)
+                : is_all    ? kw_call_run_all(client->topology, error, plan, bytes)
+                            : kw_call_run(client->topology, error, plan, bytes);
     }
     kw_buf_fini(&encoded);
     return reply;
@@ -87,7 +89,7 @@ static kw_reply *plan_and_run(kw_client *client, kw_error *error, const kw_call_
     uint64_t deadline_ns = 0;
     bool is_stale_split = true;
     while (reply == NULL && is_stale_split &&
-           kw_plan_init(&plan, client, error, options, argv, argc) == KW_OK) {
+           kw_plan_init(&plan, client->topology, error, options, argv, argc) == KW_OK) {
         plan.deadline_ns = deadline_ns > 0 ? deadline_ns : plan.deadline_ns;
         plan.start_ns = start_ns > 0 ? start_ns : plan.start_ns;
         start_ns = plan.start_ns;
@@ -102,8 +104,8 @@ static kw_reply *plan_and_run(kw_client *client, kw_error *error, const kw_call_
 /* True where the call leaves nothing to the handle, and nothing is to be written for it. */
 static bool is_settled(const kw_client *client, const kw_call_options *options)
 {
-    return options->acks == 0 && client->env.options.acks == 0 && options->acked == NULL &&
-           options->acked_local == NULL;
+    return options->acks == 0 && client->topology->env.options.acks == 0 &&
+           options->acked == NULL && options->acked_local == NULL;
 }
 
 /* What the call leaves to the handle, and the counts as of a call that nobody waits for. */
@@ -111,7 +113,7 @@ static kw_call_options settle(const kw_client *client, const kw_call_options *op
 {
     kw_call_options settled = *options;
     if (settled.acks == 0) {
-        settled.acks = (unsigned)client->env.options.acks;
+        settled.acks = (unsigned)client->topology->env.options.acks;
     } else if (settled.acks == KW_ACKS_NONE) {
         settled.acks = 0;
     }
@@ -136,8 +138,7 @@ static kw_reply *call_args(kw_client *client, kw_error *error, const kw_call_opt
         options = &settled;
     }
     kw_reply *reply = plan_and_run(client, error, options, argv, argc);
-    kw_client_count(client, 1, reply == NULL ? 1 : 0);
-    kw_client_leave(client);
+    kw_client_leave_calls(client, 1, reply == NULL ? 1 : 0);
     return reply;
 }
 
@@ -153,7 +154,7 @@ kw_reply *kw_vcommand(kw_client *client, kw_error *error, const char *format, va
         return refuse(error, "client or format is NULL");
     }
     kw_args args;
-    kw_args_init(&args, &client->env.mem);
+    kw_args_init(&args, &client->topology->env.mem);
     kw_reply *reply = NULL;
     if (kw_args_format(&args, error, format, values) == KW_OK) {
         reply = call_args(client, error, &default_options, args.argv, args.argc);
@@ -183,7 +184,7 @@ kw_reply *kw_call(kw_client *client, kw_error *error, const kw_call_options *opt
         return NULL;
     }
     kw_arg_bytes args;
-    if (kw_arg_bytes_init(&args, error, &client->env.mem, command) != KW_OK) {
+    if (kw_arg_bytes_init(&args, error, &client->topology->env.mem, command) != KW_OK) {
         return NULL;
     }
     kw_reply *reply = call_args(client, error, options, args.argv, args.argc);

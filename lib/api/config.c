@@ -15,7 +15,7 @@ kw_config *kw_config_new(const kw_allocator *allocator)
     if (config == NULL) {
         return NULL;
     }
-    config->mem = *mem;
+    config->host.mem = *mem;
     config->options.build.has_tls = kw_tls_is_built();
     config->options.build.has_resp3 = kw_reader_knows_resp3();
     const kw_option_row *row;
@@ -33,16 +33,16 @@ kw_err kw_config_set_uri(kw_config *config, kw_error *error, const char *uri)
         return kw_error_set(error, KW_ERR_CONFIG, KW_EFFECT_NONE, "config or uri is NULL");
     }
     kw_options fresh;
-    if (!kw_options_copy(&fresh, &config->options, &config->mem)) {
+    if (!kw_options_copy(&fresh, &config->options, &config->host.mem)) {
         return kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for a URI");
     }
-    kw_err code = kw_uri_read(&fresh, error, &config->mem, uri);
+    kw_err code = kw_uri_read(&fresh, error, &config->host.mem, uri);
     code = code == KW_OK ? kw_quorum_check(&fresh, error) : code;
     if (code != KW_OK) {
-        kw_options_fini(&fresh, &config->mem);
+        kw_options_fini(&fresh, &config->host.mem);
         return code;
     }
-    kw_options_fini(&config->options, &config->mem);
+    kw_options_fini(&config->options, &config->host.mem);
     config->options = fresh;
     return KW_OK;
 }
@@ -62,7 +62,8 @@ kw_err kw_config_set(kw_config *config, kw_error *error, const char *name, const
                             nearest != NULL ? nearest : "", nearest != NULL ? "?" : "");
     }
     uint64_t database = config->options.database;
-    kw_err code = kw_option_set(&config->options, error, &config->mem, row, kw_bytes_of(value));
+    kw_err code =
+        kw_option_set(&config->options, error, &config->host.mem, row, kw_bytes_of(value));
     if (config->options.scheme == KW_SCHEME_CLUSTER && config->options.database != 0) {
         config->options.database = database;
         return kw_error_set(error, KW_ERR_CONFIG, KW_EFFECT_NONE,
@@ -91,9 +92,9 @@ void kw_config_set_log(kw_config *config, kw_log_level level, kw_log_fn log, voi
     if (config == NULL) {
         return;
     }
-    config->log_level = level;
-    config->log = log;
-    config->log_arg = arg;
+    config->host.log_level = level;
+    config->host.log = log;
+    config->host.log_arg = arg;
 }
 
 void kw_config_set_event(kw_config *config, kw_event_fn event, void *arg)
@@ -101,8 +102,8 @@ void kw_config_set_event(kw_config *config, kw_event_fn event, void *arg)
     if (config == NULL) {
         return;
     }
-    config->event = event;
-    config->event_arg = arg;
+    config->host.event = event;
+    config->host.event_arg = arg;
 }
 
 void kw_config_set_clock(kw_config *config, kw_clock_fn clock, void *arg)
@@ -110,14 +111,14 @@ void kw_config_set_clock(kw_config *config, kw_clock_fn clock, void *arg)
     if (config == NULL) {
         return;
     }
-    config->clock = clock;
-    config->clock_arg = arg;
+    config->host.clock = clock;
+    config->host.clock_arg = arg;
 }
 
 void kw_config_free(kw_config *config)
 {
     if (config != NULL) {
-        kw_allocator mem = config->mem;
+        kw_allocator mem = config->host.mem;
         kw_options_fini(&config->options, &mem);
         kw_mem_free(&mem, config);
     }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <keyway/client.h>
 
+#include "topology/first_map.h"
+#include "api/client.h"
 #include "topology/sentinel_groups.h"
 #include "drive/plan_ring.h"
 #include "base/error.h"
@@ -10,17 +12,19 @@
 
 static uint64_t deadline_of(const kw_client *client)
 {
-    return kw_env_now(&client->env) + client->env.options.timeout_ms * KW_NS_PER_MS;
+    return kw_env_now(&client->topology->env) +
+           client->topology->env.options.timeout_ms * KW_NS_PER_MS;
 }
 
 static kw_err connect_node(kw_client *client, kw_node *node, kw_error *error, uint64_t deadline_ns)
 {
     kw_conn *conn;
     uint64_t retry_ns;
-    kw_acquire_options options = {.now_ns = kw_env_now(&client->env), .deadline_ns = deadline_ns};
+    kw_acquire_options options = {.now_ns = kw_env_now(&client->topology->env),
+                                  .deadline_ns = deadline_ns};
     kw_err code = kw_node_acquire(node, &conn, error, &retry_ns, &options);
     if (code == KW_OK) {
-        kw_node_release(node, conn, kw_env_now(&client->env), NULL);
+        kw_node_release(node, conn, kw_env_now(&client->topology->env), NULL);
     }
     return code;
 }
@@ -41,9 +45,9 @@ static kw_err connect_all(kw_client *client, const kw_snapshot *snapshot, kw_err
 static kw_err need_snapshot(kw_client *client, kw_snapshot **snapshot, kw_error *error,
                             uint64_t deadline_ns)
 {
-    kw_err code = kw_client_need_snapshot(client, snapshot, error, deadline_ns);
+    kw_err code = kw_topology_need_snapshot(client->topology, snapshot, error, deadline_ns);
     if (code == KW_OK) {
-        code = kw_sentinel_groups_need(client, snapshot, error, deadline_ns);
+        code = kw_sentinel_groups_need(client->topology, snapshot, error, deadline_ns);
         if (code != KW_OK) {
             kw_snapshot_unref(*snapshot);
         }
@@ -92,13 +96,13 @@ kw_err kw_client_slot_node(kw_client *client, kw_error *error, char *node, size_
     if (code != KW_OK) {
         return code;
     }
-    if (kw_plan_is_ring(client)) {
+    if (kw_topology_is_ring(client->topology)) {
         kw_client_leave(client);
         return kw_error_set(error, KW_ERR_UNSUPPORTED, KW_EFFECT_NONE,
                             "a ring has no slots; ask kw_client_key_node");
     }
     kw_snapshot *snapshot;
-    code = kw_client_need_snapshot(client, &snapshot, error, deadline_of(client));
+    code = kw_topology_need_snapshot(client->topology, &snapshot, error, deadline_of(client));
     if (code == KW_OK) {
         const kw_node *owner = kw_snapshot_owner(snapshot, slot);
         if (owner == NULL) {
@@ -129,8 +133,9 @@ kw_err kw_client_key_node(kw_client *client, kw_error *error, char *node, size_t
     if (code == KW_OK) {
         kw_bytes whole = {key, key_len};
         const kw_node *owner =
-            kw_plan_is_ring(client)
-                ? kw_snapshot_at_position(snapshot, kw_ring_position_of(client->placement, whole))
+            kw_topology_is_ring(client->topology)
+                ? kw_snapshot_at_position(snapshot,
+                                          kw_ring_position_of(client->topology->placement, whole))
                 : kw_snapshot_owner(snapshot, kw_slot_of(key, key_len));
         if (owner == NULL) {
             code = kw_error_set(error, KW_ERR_NOT_SERVED, KW_EFFECT_NONE, "no node has this key");

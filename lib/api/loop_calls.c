@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <keyway/loop.h>
 
+#include "topology/topology_tend.h"
+#include "api/client.h"
 #include "api/args.h"
 #include "drive/loop.h"
 #include "base/error.h"
@@ -14,10 +16,10 @@ static kw_err refuse(kw_error *error, kw_err code, const char *text)
 /* The handle was entered. */
 static kw_err submit(kw_client *client, kw_error *error, kw_plan_task *task, kw_callback callback)
 {
-    if (atomic_load_explicit(&client->env.is_closing, memory_order_relaxed)) {
+    if (atomic_load_explicit(&client->topology->env.is_closing, memory_order_relaxed)) {
         return refuse(error, KW_ERR_CANCELLED, "the handle is being closed");
     }
-    kw_loop *loop = kw_loop_need(client, error, &client->loop);
+    kw_loop *loop = kw_loop_need(client->topology, error, &client->loop);
     if (loop == NULL) {
         return KW_ERR_NOMEM;
     }
@@ -31,9 +33,9 @@ static kw_err submit(kw_client *client, kw_error *error, kw_plan_task *task, kw_
         return refuse(error, KW_ERR_NOMEM, "no memory for a command");
     }
     task->is_timed_later = is_inside; /* at once, by the loop's own look at the clock */
-    kw_err code = kw_async_command_init(command, client, error, task);
+    kw_err code = kw_async_command_init(command, client->topology, error, task);
     if (code != KW_OK) {
-        kw_mem_free(&client->env.mem, command);
+        kw_mem_free(&client->topology->env.mem, command);
         return code;
     }
     command->fn = callback.fn;
@@ -65,7 +67,7 @@ kw_err kw_vcommand_async(kw_client *client, kw_error *error, kw_callback callbac
         return refuse(error, KW_ERR_ARGUMENT, "client, callback.fn or format is NULL");
     }
     kw_args args;
-    kw_args_init(&args, &client->env.mem);
+    kw_args_init(&args, &client->topology->env.mem);
     kw_err code = kw_args_format(&args, error, format, values);
     if (code == KW_OK) {
         kw_plan_task task = {.options = &options, .argv = args.argv, .argc = args.argc};
@@ -97,7 +99,7 @@ kw_err kw_call_async(kw_client *client, kw_error *error, kw_callback callback,
     if (options == NULL) {
         return KW_ERR_ARGUMENT;
     }
-    kw_err code = kw_arg_bytes_init(&args, error, &client->env.mem, command);
+    kw_err code = kw_arg_bytes_init(&args, error, &client->topology->env.mem, command);
     if (code == KW_OK) {
         kw_plan_task task = {.options = options, .argv = args.argv, .argc = args.argc};
         code = call_args(client, error, &task, callback);
@@ -114,7 +116,7 @@ int kw_fd(kw_client *client, kw_error *error)
     }
     int fd = -1;
     if (kw_client_enter(client, error) == KW_OK) {
-        const kw_loop *loop = kw_loop_need(client, error, &client->loop);
+        const kw_loop *loop = kw_loop_need(client->topology, error, &client->loop);
         fd = loop != NULL ? loop->poller.fd : -1;
         kw_client_leave(client);
     }
@@ -124,7 +126,8 @@ int kw_fd(kw_client *client, kw_error *error)
 int kw_timeout(kw_client *client)
 {
     kw_loop *loop = client != NULL ? kw_loop_at(&client->loop) : NULL;
-    return loop != NULL && !kw_fork_has_happened(&client->fork) ? kw_loop_timeout(loop) : -1;
+    return loop != NULL && !kw_fork_has_happened(&client->topology->fork) ? kw_loop_timeout(loop)
+                                                                          : -1;
 }
 
 kw_err kw_process(kw_client *client, kw_error *error)
@@ -138,7 +141,7 @@ kw_err kw_process(kw_client *client, kw_error *error)
     }
     kw_loop *loop = kw_loop_at(&client->loop);
     if (loop == NULL) {
-        kw_client_tend(client, kw_env_now(&client->env));
+        kw_topology_tend(client->topology, kw_env_now(&client->topology->env));
     } else {
         code = kw_loop_process(loop, error);
     }

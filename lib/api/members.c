@@ -38,7 +38,7 @@ static kw_err enter(kw_client *client, kw_error *error)
     if (client == NULL) {
         return kw_error_set(error, KW_ERR_ARGUMENT, KW_EFFECT_NONE, "client is NULL");
     }
-    if (!kw_plan_is_ring(client)) {
+    if (!kw_topology_is_ring(client->topology)) {
         return kw_error_set(error, KW_ERR_UNSUPPORTED, KW_EFFECT_NONE,
                             "the handle is no ring's: open it with redis-ring://");
     }
@@ -50,9 +50,9 @@ kw_ring *kw_client_ring(kw_client *client, kw_error *error)
     if (enter(client, error) != KW_OK) {
         return NULL;
     }
-    kw_monitor_lock(&client->publishing);
-    kw_ring *ring = kw_ring_ref(client->members->ring);
-    kw_monitor_unlock(&client->publishing);
+    kw_monitor_lock(&client->topology->publishing);
+    kw_ring *ring = kw_ring_ref(client->topology->ring_state->ring);
+    kw_monitor_unlock(&client->topology->publishing);
     kw_client_leave(client);
     return ring;
 }
@@ -61,13 +61,13 @@ kw_ring *kw_client_ring(kw_client *client, kw_error *error)
 static kw_err begin(kw_members *members, kw_error *error)
 {
     kw_client *client = members->client;
-    kw_monitor_lock(&client->publishing);
-    const kw_ring_state *now = client->members;
+    kw_monitor_lock(&client->topology->publishing);
+    const kw_ring_state *now = client->topology->ring_state;
     bool is_copied =
         kw_ring_members_copy(&members->ring_members, &now->ring_members, &members->mem);
     kw_ring *ring = kw_ring_ref(now->ring);
     members->commits_n = now->commits_n;
-    kw_monitor_unlock(&client->publishing);
+    kw_monitor_unlock(&client->topology->publishing);
     members->change = is_copied ? kw_ring_change_of(ring, error) : NULL;
     kw_ring_unref(ring);
     return members->change != NULL ? KW_OK : no_memory(error);
@@ -78,10 +78,10 @@ kw_members *kw_members_begin(kw_client *client, kw_error *error)
     if (enter(client, error) != KW_OK) {
         return NULL;
     }
-    kw_members *members = kw_mem_calloc(&client->env.mem, 1, sizeof(*members));
+    kw_members *members = kw_mem_calloc(&client->topology->env.mem, 1, sizeof(*members));
     if (members != NULL) {
         members->client = client;
-        members->mem = client->env.mem;
+        members->mem = client->topology->env.mem;
     }
     if (members == NULL || begin(members, error) != KW_OK) {
         no_memory(error);
@@ -104,7 +104,7 @@ void kw_members_free(kw_members *members)
 
 static kw_err add(kw_members *members, kw_error *error, kw_member *member)
 {
-    kw_ring_map_name(member, members->client->placement);
+    kw_ring_map_name(member, members->client->topology->placement);
     if (!kw_ring_members_add(&members->ring_members, member, &members->mem)) {
         kw_member_fini(member, &members->mem);
         return no_memory(error);
@@ -138,7 +138,8 @@ kw_err kw_members_add(kw_members *members, kw_error *error, const char *member)
     }
     kw_member fresh;
     kw_err code = kw_uri_read_member(&fresh, error, &members->mem, member);
-    if (code == KW_OK && kw_member_is_group(&fresh) && members->client->env.options.copies_n > 1) {
+    if (code == KW_OK && kw_member_is_group(&fresh) &&
+        members->client->topology->env.options.copies_n > 1) {
         code = kw_quorum_refuse_group(error, &fresh);
         kw_member_fini(&fresh, &members->mem);
     }
@@ -248,7 +249,7 @@ kw_ring *kw_members_ring(kw_members *members, kw_error *error)
 static kw_err commit_locked(kw_members *members, kw_ring_state **fresh, kw_error *error)
 {
     kw_client *client = members->client;
-    kw_ring_state *before = client->members;
+    kw_ring_state *before = client->topology->ring_state;
     if (before->commits_n != members->commits_n) {
         return kw_error_set(error, KW_ERR_TRY_AGAIN, KW_EFFECT_NONE,
                             "the members were changed by another commit since this change began; "
@@ -260,9 +261,9 @@ static kw_err commit_locked(kw_members *members, kw_ring_state **fresh, kw_error
     if (taken != KW_OK) {
         return no_memory(error);
     }
-    kw_err code = kw_ring_state_publish(*fresh, client, error);
+    kw_err code = kw_ring_state_publish(*fresh, client->topology, error);
     if (code == KW_OK) {
-        client->members = *fresh;
+        client->topology->ring_state = *fresh;
         *fresh = before;
         members->commits_n++;
     }
@@ -277,7 +278,7 @@ static void tell(kw_client *client)
     event.member = "";
     event.node = "";
     event.text = "ring: the members were changed";
-    kw_failure_watch_tell(client, &event);
+    kw_topology_tell(client->topology, &event);
 }
 
 kw_err kw_members_commit(kw_members *members, kw_error *error)
@@ -302,16 +303,16 @@ kw_err kw_members_commit(kw_members *members, kw_error *error)
     }
     kw_ring_unref(ring);
     if (code == KW_OK) {
-        kw_monitor_lock(&client->publishing);
+        kw_monitor_lock(&client->topology->publishing);
         code = commit_locked(members, &fresh, &failure);
-        kw_monitor_unlock(&client->publishing);
+        kw_monitor_unlock(&client->topology->publishing);
     }
     if (code == KW_OK) {
         kw_ring_change_free(members->change);
         members->change = change;
-        kw_map_publish_tell(client);
-        kw_refresher_on_publish(&client->refresher);
-        kw_sentinel_groups_begin(client);
+        kw_map_publish_tell(client->topology);
+        kw_refresher_on_publish(&client->topology->refresher);
+        kw_sentinel_groups_begin(client->topology);
         tell(client);
     } else {
         kw_ring_change_free(change);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <keyway/quorum.h>
 
+#include "api/client.h"
 #include "drive/quorum_exchange.h"
 #include "drive/plan_ring.h"
 #include "api/quorum_results.h"
@@ -73,7 +74,8 @@ static uint64_t new_writer(kw_client *client)
 {
     uint64_t number = 0;
     if (getentropy(&number, sizeof(number)) != 0 || number == 0) {
-        number = kw_env_seed(&client->env) ^ kw_clock_wall_ms() << 20 ^ (uint64_t)getpid() << 48;
+        number = kw_env_seed(&client->topology->env) ^ kw_clock_wall_ms() << 20 ^
+                 (uint64_t)getpid() << 48;
         kw_random random;
         kw_random_init(&random, number);
         number = kw_random_next(&random);
@@ -87,19 +89,19 @@ kw_quorum *kw_quorum_new(kw_client *client, kw_error *error)
         kw_error_set(error, KW_ERR_ARGUMENT, KW_EFFECT_NONE, "client is NULL");
         return NULL;
     }
-    if (!kw_plan_is_ring(client)) {
+    if (!kw_topology_is_ring(client->topology)) {
         kw_error_set(error, KW_ERR_UNSUPPORTED, KW_EFFECT_NONE,
                      "copies are kept on a ring of plain servers: open it with redis-ring://");
         return NULL;
     }
-    kw_quorum *self = kw_mem_calloc(&client->env.mem, 1, sizeof(*self));
+    kw_quorum *self = kw_mem_calloc(&client->topology->env.mem, 1, sizeof(*self));
     if (self == NULL || kw_monitor_init(&self->monitor) != KW_OK) {
-        kw_mem_free(&client->env.mem, self);
+        kw_mem_free(&client->topology->env.mem, self);
         kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for a quorum");
         return NULL;
     }
     self->client = client;
-    self->rule = kw_quorum_rule_of(&client->env.options);
+    self->rule = kw_quorum_rule_of(&client->topology->env.options);
     kw_fork_init(&self->fork);
     kw_stamper_init(&self->stamper, new_writer(client));
     return self;
@@ -118,7 +120,7 @@ void kw_quorum_free(kw_quorum *self)
     if (self == NULL) {
         return;
     }
-    const kw_allocator mem = self->client->env.mem;
+    const kw_allocator mem = self->client->topology->env.mem;
     bool is_child = kw_fork_has_happened(&self->fork);
     while (self->idle != NULL && !is_child) { /* a child's connections are its parent's */
         kw_quorum_exchange *exchange = self->idle;
@@ -137,15 +139,15 @@ static kw_quorum_exchange *acquire(kw_quorum *self, kw_error *error, uint64_t de
 {
     kw_client *client = self->client;
     kw_monitor_lock(&self->monitor);
-    uint64_t now_ns = kw_env_now(&client->env);
-    while (self->idle == NULL && self->couriers_n >= client->env.options.pool_max &&
-           now_ns < deadline_ns && !atomic_load(&client->env.is_closing)) {
+    uint64_t now_ns = kw_env_now(&client->topology->env);
+    while (self->idle == NULL && self->couriers_n >= client->topology->env.options.pool_max &&
+           now_ns < deadline_ns && !atomic_load(&client->topology->env.is_closing)) {
         uint64_t wait_ns = deadline_ns - now_ns;
         kw_monitor_wait(&self->monitor, wait_ns < WAIT_MAX_NS ? wait_ns : WAIT_MAX_NS);
-        now_ns = kw_env_now(&client->env);
+        now_ns = kw_env_now(&client->topology->env);
     }
     kw_quorum_exchange *exchange = self->idle;
-    bool may_make = exchange == NULL && self->couriers_n < client->env.options.pool_max;
+    bool may_make = exchange == NULL && self->couriers_n < client->topology->env.options.pool_max;
     if (exchange != NULL) {
         self->idle = *kw_quorum_exchange_next(exchange);
     }
@@ -157,7 +159,7 @@ static kw_quorum_exchange *acquire(kw_quorum *self, kw_error *error, uint64_t de
             "as many calls as pool-max allows stayed under way; raise pool-max or timeout");
         return NULL;
     }
-    exchange = may_make ? kw_quorum_exchange_new(client, &self->look_ns) : exchange;
+    exchange = may_make ? kw_quorum_exchange_new(client->topology, &self->look_ns) : exchange;
     if (exchange == NULL) {
         kw_monitor_lock(&self->monitor);
         self->couriers_n--;
@@ -240,14 +242,15 @@ static void start_job(kw_quorum *self, kw_quorum_call *call, const kw_quorum_req
     spec.value.data = request->value;
     spec.value.len = request->act == KW_QUORUM_ACT_SET ? request->value_len : 0;
     kw_quorum_clock clock = {next_stamp, learn_stamp, self};
-    kw_quorum_start(&call->op, &spec, &clock, call->start_ns, kw_env_seed(&self->client->env));
+    kw_quorum_start(&call->op, &spec, &clock, call->start_ns,
+                    kw_env_seed(&self->client->topology->env));
 }
 
 static void tell_failure(const kw_quorum *self, kw_quorum_result_row *out,
                          const kw_quorum_call *call)
 {
     const kw_quorum_op *op = &call->op;
-    bool is_cancelled = atomic_load(&self->client->env.is_closing);
+    bool is_cancelled = atomic_load(&self->client->topology->env.is_closing);
     out->code = is_cancelled ? KW_ERR_CANCELLED : KW_ERR_QUORUM;
     bool is_read = op->spec.kind == KW_QUORUM_READ;
     char why[300] = "";
@@ -274,7 +277,7 @@ static void tell_failure(const kw_quorum *self, kw_quorum_result_row *out,
                  op->spec.rule.copies_n, op->lost_n,
                  op->effect == KW_EFFECT_MAYBE ? "; the write may become visible" : "", why);
     kw_error_set_node(&out->error, call->failure.node);
-    uint64_t passed_ns = kw_env_now(&self->client->env) - call->start_ns;
+    uint64_t passed_ns = kw_env_now(&self->client->topology->env) - call->start_ns;
     out->error.elapsed_ms = (unsigned)(passed_ns / KW_NS_PER_MS);
     out->error.attempts = op->tries_n;
 }
@@ -297,7 +300,8 @@ static void take_result(const kw_quorum *self, kw_quorum_result_row *out,
     if (found == NULL) {
         return;
     }
-    out->value = kw_mem_strndup(&self->client->env.mem, found->value.data, found->value.len);
+    out->value =
+        kw_mem_strndup(&self->client->topology->env.mem, found->value.data, found->value.len);
     if (out->value == NULL) {
         out->code = kw_error_set(&out->error, KW_ERR_NOMEM, KW_EFFECT_NONE,
                                  "no memory for the value that was read");
@@ -305,7 +309,7 @@ static void take_result(const kw_quorum *self, kw_quorum_result_row *out,
     }
     out->value_len = found->value.len;
     out->version = found->origin;
-    out->left_ms = kw_quorum_left_ms(op, kw_env_now(&self->client->env));
+    out->left_ms = kw_quorum_left_ms(op, kw_env_now(&self->client->topology->env));
 }
 
 /* Jobs of all requests, started; false, with error set, where one cannot be. */
@@ -313,11 +317,11 @@ static bool make_jobs(kw_quorum *self, kw_error *error, kw_quorum_call **calls,
                       const kw_quorum_request *requests, size_t n)
 {
     kw_client *client = self->client;
-    kw_snapshot *snapshot = kw_client_snapshot(client);
+    kw_snapshot *snapshot = kw_topology_snapshot(client->topology);
     bool is_whole = true;
     for (size_t i = 0; i < n && is_whole; i++) {
         kw_bytes key = {requests[i].key, requests[i].key_len};
-        calls[i] = kw_quorum_call_new(&client->env.mem, key);
+        calls[i] = kw_quorum_call_new(&client->topology->env.mem, key);
         if (calls[i] == NULL) {
             kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for a request");
             is_whole = false;
@@ -339,7 +343,7 @@ static void run_jobs(kw_quorum *self, kw_quorum_exchange *exchange, kw_quorum_re
                      kw_quorum_call **calls, const kw_quorum_request *requests,
                      uint64_t deadline_ns)
 {
-    uint64_t now_ns = kw_env_now(&self->client->env);
+    uint64_t now_ns = kw_env_now(&self->client->topology->env);
     for (size_t i = 0; i < results->n; i++) {
         calls[i]->start_ns = now_ns;
         calls[i]->deadline_ns = deadline_ns;
@@ -353,7 +357,7 @@ static void run_jobs(kw_quorum *self, kw_quorum_exchange *exchange, kw_quorum_re
         kw_quorum_exchange_leave(exchange, calls[i]);
         calls[i] = NULL;
     }
-    kw_client_count(self->client, results->n, failures_n);
+    kw_topology_count(self->client->topology, results->n, failures_n);
 }
 
 static kw_quorum_results *run_inside(kw_quorum *self, kw_error *error,
@@ -361,10 +365,10 @@ static kw_quorum_results *run_inside(kw_quorum *self, kw_error *error,
                                      uint64_t timeout_ms)
 {
     kw_client *client = self->client;
-    const kw_allocator *mem = &client->env.mem;
-    uint64_t default_ms = client->env.options.timeout_ms;
-    uint64_t deadline_ns =
-        kw_plan_deadline_ns(kw_env_now(&client->env), timeout_ms > 0 ? timeout_ms : default_ms);
+    const kw_allocator *mem = &client->topology->env.mem;
+    uint64_t default_ms = client->topology->env.options.timeout_ms;
+    uint64_t deadline_ns = kw_plan_deadline_ns(kw_env_now(&client->topology->env),
+                                               timeout_ms > 0 ? timeout_ms : default_ms);
     kw_quorum_results *results = kw_quorum_results_new(mem, n);
     kw_quorum_call **calls = kw_mem_calloc(mem, n + 1, sizeof(calls[0]));
     kw_quorum_exchange *exchange = NULL;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <keyway/session.h>
 
+#include "api/client.h"
 #include "api/args.h"
 #include "drive/driver.h"
 #include "drive/plan_ring.h"
@@ -20,21 +21,23 @@ static kw_err refuse(kw_error *error, kw_err code, const char *text)
 
 static kw_session *new_session(kw_client *client, kw_error *error, const char *key, size_t key_len)
 {
-    if (kw_plan_is_ring(client) && kw_plan_ring_check(client, error) != KW_OK) {
+    if (kw_topology_is_ring(client->topology) &&
+        kw_plan_ring_check(client->topology, error) != KW_OK) {
         return NULL;
     }
-    kw_session *session = kw_mem_calloc(&client->env.mem, 1, sizeof(*session));
+    kw_session *session = kw_mem_calloc(&client->topology->env.mem, 1, sizeof(*session));
     if (session == NULL) {
         refuse(error, KW_ERR_NOMEM, "no memory for a session");
         return NULL;
     }
-    session->mem = client->env.mem;
+    session->mem = client->topology->env.mem;
     session->client = client;
-    session->pid = client->fork.pid;
-    session->slot = kw_driver_has_slots(client) ? kw_slot_of(key, key_len) : 0;
-    if (kw_plan_is_ring(client)) {
+    session->topology = client->topology;
+    session->pid = client->topology->fork.pid;
+    session->slot = kw_driver_has_slots(client->topology) ? kw_slot_of(key, key_len) : 0;
+    if (kw_topology_is_ring(client->topology)) {
         kw_bytes whole = {key, key_len};
-        session->position = kw_ring_position_of(client->placement, whole);
+        session->position = kw_ring_position_of(client->topology->placement, whole);
     }
     return session;
 }
@@ -53,7 +56,7 @@ kw_session *kw_session_open(kw_client *client, kw_error *error, const char *key,
         kw_plan plan;
         kw_session_plan_open(&plan, session);
         if (kw_session_pin(session, error, &plan) != KW_OK) {
-            kw_mem_free(&client->env.mem, session);
+            kw_mem_free(&client->topology->env.mem, session);
             session = NULL;
         }
     }
@@ -63,7 +66,7 @@ kw_session *kw_session_open(kw_client *client, kw_error *error, const char *key,
 
 static bool is_in_child(const kw_session *session)
 {
-    const kw_fork *fork = &session->client->fork;
+    const kw_fork *fork = &session->client->topology->fork;
     return kw_fork_has_happened(fork) || fork->pid != session->pid;
 }
 
@@ -116,12 +119,11 @@ static kw_reply *call_args(kw_session *session, kw_error *error, const kw_bytes 
         return NULL;
     }
     kw_reply *reply = send_args(session, error, argv, argc);
-    kw_client_count(client, 1, reply == NULL ? 1 : 0);
-    if (atomic_load_explicit(&client->env.is_closing, memory_order_relaxed)) {
+    if (atomic_load_explicit(&client->topology->env.is_closing, memory_order_relaxed)) {
         kw_session_drop(session); /* the handle may be gone when the session is closed */
         session->client = NULL;
     }
-    kw_client_leave(client);
+    kw_client_leave_calls(client, 1, reply == NULL ? 1 : 0);
     return reply;
 }
 

@@ -12,25 +12,27 @@
 static size_t list_nodes(kw_client *client, kw_node **nodes, size_t max)
 {
     size_t n = 0;
-    kw_monitor_lock(&client->monitor);
-    const kw_snapshot *snapshot = client->snapshot;
+    kw_monitor_lock(&client->topology->monitor);
+    const kw_snapshot *snapshot = client->topology->snapshot;
     for (size_t i = 0; snapshot != NULL && i < snapshot->nodes_n && n < max; i++) {
         nodes[n++] = kw_node_ref(snapshot->nodes[i]);
     }
-    for (size_t i = 0; client->seeds != NULL && i < client->env.options.seeds_n && n < max; i++) {
-        kw_node *seed = client->seeds[i];
+    for (size_t i = 0;
+         client->topology->seeds != NULL && i < client->topology->env.options.seeds_n && n < max;
+         i++) {
+        kw_node *seed = client->topology->seeds[i];
         if (snapshot == NULL || kw_snapshot_find(snapshot, &seed->endpoint) != seed) {
             nodes[n++] = kw_node_ref(seed);
         }
     }
-    for (size_t i = 0; i < KW_CLIENT_EXTRAS_MAX && n < max; i++) {
-        kw_node *extra = client->extras[i];
+    for (size_t i = 0; i < KW_TOPOLOGY_EXTRAS_MAX && n < max; i++) {
+        kw_node *extra = client->topology->extras[i];
         if (extra != NULL &&
             (snapshot == NULL || kw_snapshot_find(snapshot, &extra->endpoint) != extra)) {
             nodes[n++] = kw_node_ref(extra);
         }
     }
-    kw_monitor_unlock(&client->monitor);
+    kw_monitor_unlock(&client->topology->monitor);
     return n;
 }
 
@@ -51,7 +53,7 @@ static void add_node(kw_stats *stats, kw_node *node)
 
 static void read_stats(kw_client *client, kw_stats *stats, kw_node **nodes, size_t nodes_n)
 {
-    kw_counters *counters = &client->counters;
+    kw_counters *counters = &client->topology->counters;
     memset(stats, 0, sizeof(*stats));
     stats->commands = load(&counters->commands);
     stats->failures = load(&counters->failures);
@@ -61,20 +63,20 @@ static void read_stats(kw_client *client, kw_stats *stats, kw_node **nodes, size
     stats->retries = load(&counters->retries);
     stats->timeouts = load(&counters->timeouts);
     stats->map_changes = load(&counters->map_changes);
-    kw_monitor_lock(&client->refresher.monitor);
-    stats->refreshes = client->refresher.fetches_n;
-    stats->refresh_failures = client->refresher.failures_n;
-    kw_monitor_unlock(&client->refresher.monitor);
+    kw_monitor_lock(&client->topology->refresher.monitor);
+    stats->refreshes = client->topology->refresher.fetches_n;
+    stats->refresh_failures = client->topology->refresher.failures_n;
+    kw_monitor_unlock(&client->topology->refresher.monitor);
     stats->nodes = nodes_n;
-    stats->downs = load(&client->failure_watch.downs_n);
-    stats->ups = load(&client->failure_watch.ups_n);
-    stats->pushes = load(&client->env.pushes_n);
-    kw_snapshot *snapshot = kw_client_snapshot(client);
+    stats->downs = load(&client->topology->failure_watch.downs_n);
+    stats->ups = load(&client->topology->failure_watch.ups_n);
+    stats->pushes = load(&client->topology->env.pushes_n);
+    kw_snapshot *snapshot = kw_topology_snapshot(client->topology);
     for (size_t i = 0; snapshot != NULL && i < kw_map_shards_n(snapshot->map); i++) {
         stats->nodes_down += kw_map_is_down(snapshot->map, i) ? 1 : 0;
     }
     kw_snapshot_unref(snapshot);
-    kw_departed *departed = &client->env.departed;
+    kw_departed *departed = &client->topology->env.departed;
     stats->connects = load(&departed->connects);
     stats->connect_failures = load(&departed->connect_failures);
     stats->disconnects = load(&departed->disconnects);
@@ -83,11 +85,11 @@ static void read_stats(kw_client *client, kw_stats *stats, kw_node **nodes, size
     }
 }
 
-#define NODES_MAX (KW_MAP_NODES_MAX + 1000 + KW_CLIENT_EXTRAS_MAX)
+#define NODES_MAX (KW_MAP_NODES_MAX + 1000 + KW_TOPOLOGY_EXTRAS_MAX)
 
 static kw_node **new_list(kw_client *client, size_t *nodes_n)
 {
-    kw_node **nodes = kw_mem_calloc(&client->env.mem, NODES_MAX, sizeof(nodes[0]));
+    kw_node **nodes = kw_mem_calloc(&client->topology->env.mem, NODES_MAX, sizeof(nodes[0]));
     if (nodes != NULL) {
         *nodes_n = list_nodes(client, nodes, NODES_MAX);
     }
@@ -99,7 +101,7 @@ static void free_list(kw_client *client, kw_node **nodes, size_t nodes_n)
     for (size_t i = 0; i < nodes_n; i++) {
         kw_node_unref(nodes[i]);
     }
-    kw_mem_free(&client->env.mem, nodes);
+    kw_mem_free(&client->topology->env.mem, nodes);
 }
 
 /* A program that was compiled against another header has room for fewer or more. */
@@ -149,7 +151,7 @@ static void read_member(kw_node_stats *stats, const kw_map *map, size_t shard)
 /* What the map says of the node. */
 static void read_role(kw_client *client, kw_node_stats *stats, const kw_node *node)
 {
-    kw_snapshot *snapshot = kw_client_snapshot(client);
+    kw_snapshot *snapshot = kw_topology_snapshot(client->topology);
     if (snapshot == NULL) {
         return;
     }
@@ -168,7 +170,7 @@ static void read_role(kw_client *client, kw_node_stats *stats, const kw_node *no
 /* How far a replica is behind. */
 static void read_lag(kw_client *client, kw_node_stats *stats, kw_node *node)
 {
-    uint64_t now_ns = kw_env_now(&client->env);
+    uint64_t now_ns = kw_env_now(&client->topology->env);
     uint64_t known_ns = load(&node->lag.known_ns);
     stats->has_lag = known_ns != 0 && !stats->is_primary;
     if (stats->has_lag) {
@@ -204,7 +206,7 @@ kw_err kw_client_node_stats(kw_client *client, kw_node_stats *stats, size_t inde
     if (code != KW_OK) {
         return code;
     }
-    kw_lag_want_all(client, kw_env_now(&client->env));
+    kw_lag_want_all(client->topology, kw_env_now(&client->topology->env));
     size_t nodes_n = 0;
     kw_node **nodes = new_list(client, &nodes_n);
     if (nodes == NULL) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <keyway/submit.h>
 
+#include "api/client.h"
 #include "api/args.h"
 #include "drive/loop.h"
 #include "base/error.h"
@@ -19,13 +20,14 @@ static void on_reply(void *arg, kw_reply *reply, const kw_error *error)
 
 static kw_ticket *new_ticket(kw_client *client, kw_error *error)
 {
-    kw_ticket *ticket = kw_mem_alloc(&client->env.mem, sizeof(*ticket));
+    kw_ticket *ticket = kw_mem_alloc(&client->topology->env.mem, sizeof(*ticket));
     if (ticket == NULL) {
         kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for a ticket");
         return NULL;
     }
-    ticket->mem = client->env.mem;
+    ticket->mem = client->topology->env.mem;
     ticket->client = client;
+    ticket->ticket_loop = &client->ticket_loop;
     ticket->generation = client->generations_n;
     atomic_init(&ticket->has_ended, false);
     ticket->is_abandoned = false;
@@ -38,8 +40,8 @@ static kw_ticket *new_ticket(kw_client *client, kw_error *error)
 static uint64_t deadline_of(kw_client *client, const kw_plan_task *task)
 {
     uint64_t timeout_ms = task->options->timeout_ms;
-    timeout_ms = timeout_ms > 0 ? timeout_ms : client->env.options.timeout_ms;
-    return kw_plan_deadline_ns(kw_env_now(&client->env), timeout_ms);
+    timeout_ms = timeout_ms > 0 ? timeout_ms : client->topology->env.options.timeout_ms;
+    return kw_plan_deadline_ns(kw_env_now(&client->topology->env), timeout_ms);
 }
 
 static kw_async_command *new_async(kw_client *client, kw_error *error, const kw_plan_task *task,
@@ -52,8 +54,8 @@ static kw_async_command *new_async(kw_client *client, kw_error *error, const kw_
         kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for a command");
         return NULL;
     }
-    if (kw_async_command_init(command, client, error, task) != KW_OK) {
-        kw_mem_free(&client->env.mem, command);
+    if (kw_async_command_init(command, client->topology, error, task) != KW_OK) {
+        kw_mem_free(&client->topology->env.mem, command);
         return NULL;
     }
     return command;
@@ -62,19 +64,19 @@ static kw_async_command *new_async(kw_client *client, kw_error *error, const kw_
 /* The handle was entered. */
 static kw_ticket *submit(kw_client *client, kw_error *error, const kw_plan_task *task)
 {
-    kw_loop *loop = kw_loop_need(client, error, &client->ticket_loop.loop);
+    kw_loop *loop = kw_loop_need(client->topology, error, &client->ticket_loop.loop);
     if (loop == NULL) {
         return NULL;
     }
     kw_ticket *ticket = new_ticket(client, error);
     kw_async_command *command = ticket != NULL ? new_async(client, error, task, loop) : NULL;
     if (command == NULL) {
-        kw_mem_free(&client->env.mem, ticket);
+        kw_mem_free(&client->topology->env.mem, ticket);
         return NULL;
     }
     command->fn = on_reply;
     command->arg = ticket;
-    kw_ticket_loop_submit(client, ticket, command, deadline_of(client, task));
+    kw_ticket_loop_submit(ticket, command, deadline_of(client, task));
     return ticket;
 }
 
@@ -95,7 +97,7 @@ kw_ticket *kw_vsubmit(kw_client *client, kw_error *error, const char *format, va
         return refuse(error, "client or format is NULL");
     }
     kw_args args;
-    kw_args_init(&args, &client->env.mem);
+    kw_args_init(&args, &client->topology->env.mem);
     kw_ticket *ticket = NULL;
     if (kw_args_format(&args, error, format, values) == KW_OK) {
         kw_plan_task task = {.options = &options, .argv = args.argv, .argc = args.argc};
@@ -123,7 +125,8 @@ kw_ticket *kw_submit_call(kw_client *client, kw_error *error, const kw_call_opti
     kw_call_options space;
     kw_arg_bytes args;
     options = kw_args_options(&space, error, options);
-    if (options == NULL || kw_arg_bytes_init(&args, error, &client->env.mem, command) != KW_OK) {
+    if (options == NULL ||
+        kw_arg_bytes_init(&args, error, &client->topology->env.mem, command) != KW_OK) {
         return NULL;
     }
     kw_plan_task task = {.options = options, .argv = args.argv, .argc = args.argc};
@@ -140,7 +143,7 @@ static bool has_ended(const kw_ticket *ticket)
 /* True where a forked child holds a ticket of its parent, whose handle works on it. */
 static bool is_foreign(const kw_ticket *ticket)
 {
-    return kw_fork_has_happened(&ticket->client->fork) ||
+    return kw_fork_has_happened(&ticket->client->topology->fork) ||
            ticket->generation != ticket->client->generations_n;
 }
 
@@ -158,7 +161,7 @@ static kw_err wait_until(kw_ticket *ticket, kw_error *error, uint64_t until_ns)
     if (code != KW_OK) {
         return code;
     }
-    code = kw_ticket_loop_wait(client, ticket, until_ns);
+    code = kw_ticket_loop_wait(&client->ticket_loop, ticket, until_ns);
     kw_client_leave(client);
     if (code == KW_ERR_CANCELLED) {
         kw_error_set(error, code, KW_EFFECT_MAYBE, "the handle was closed while a ticket waited");
@@ -195,10 +198,10 @@ bool kw_ticket_wait(kw_ticket *ticket, uint64_t timeout_ms)
     if (is_foreign(ticket)) {
         return false;
     }
-    uint64_t now_ns = kw_env_now(&ticket->client->env);
+    uint64_t now_ns = kw_env_now(&ticket->client->topology->env);
     if (timeout_ms == 0) {
         if (kw_client_enter(ticket->client, NULL) == KW_OK) {
-            kw_ticket_loop_look(ticket->client);
+            kw_ticket_loop_look(ticket->ticket_loop);
             kw_client_leave(ticket->client);
         }
         return has_ended(ticket);

@@ -40,9 +40,9 @@ kw_async_command *kw_async_command_new(const kw_allocator *mem, size_t room)
     return command;
 }
 
-static void free_more(kw_client *client, kw_async_command_more *more)
+static void free_more(kw_topology *topology, kw_async_command_more *more)
 {
-    const kw_allocator *mem = &client->env.mem;
+    const kw_allocator *mem = &topology->env.mem;
     if (more->has_fanout) {
         kw_fanout_fini(&more->fanout);
     }
@@ -53,11 +53,11 @@ static void free_more(kw_client *client, kw_async_command_more *more)
     kw_mem_free(mem, more);
 }
 
-void kw_async_command_fini(kw_async_command *command, kw_client *client)
+void kw_async_command_fini(kw_async_command *command, kw_topology *topology)
 {
-    kw_item_fini(&command->item, &client->env.mem);
+    kw_item_fini(&command->item, &topology->env.mem);
     if (command->more != NULL) {
-        free_more(client, command->more);
+        free_more(topology, command->more);
     }
 }
 
@@ -89,9 +89,9 @@ static bool copy_options(kw_async_command_more *more, const kw_allocator *mem,
 }
 
 /* A command that is not simply sent: command->more, with the plan, on success. */
-static bool add_more(kw_client *client, kw_async_command *command, const kw_plan_task *task)
+static bool add_more(kw_topology *topology, kw_async_command *command, const kw_plan_task *task)
 {
-    const kw_allocator *mem = &client->env.mem;
+    const kw_allocator *mem = &topology->env.mem;
     kw_async_command_more *more = kw_mem_calloc(mem, 1, sizeof(*more));
     if (more == NULL) {
         return false;
@@ -100,7 +100,7 @@ static bool add_more(kw_client *client, kw_async_command *command, const kw_plan
     more->failure.size = sizeof(more->failure);
     more->argv = kw_mem_calloc(mem, task->argc, sizeof(more->argv[0]));
     if (more->argv == NULL || !copy_options(more, mem, task)) {
-        free_more(client, more);
+        free_more(topology, more);
         return false;
     }
     more->encoded = command->item.encoded;
@@ -140,7 +140,7 @@ static kw_err ask(kw_error *error, kw_async_command *command)
 }
 
 /* The plan is made as far as it can be: what is to be done by it. */
-static kw_err prepare(kw_client *client, kw_error *error, kw_async_command *command)
+static kw_err prepare(kw_topology *topology, kw_error *error, kw_async_command *command)
 {
     kw_async_command_more *more = command->more;
     if (more->need == KW_PLAN_NEEDS_MAP) {
@@ -153,8 +153,8 @@ static kw_err prepare(kw_client *client, kw_error *error, kw_async_command *comm
     if (more->plan.kind == KW_PLAN_SPLIT || is_visit(&more->plan)) {
         kw_err code =
             is_visit(&more->plan)
-                ? kw_fanout_init_visit(&more->fanout, client, error, &more->plan, more->encoded)
-                : kw_fanout_init_split(&more->fanout, client, error, &more->plan, more->argv,
+                ? kw_fanout_init_visit(&more->fanout, topology, error, &more->plan, more->encoded)
+                : kw_fanout_init_split(&more->fanout, topology, error, &more->plan, more->argv,
                                        more->argc);
         more->has_fanout = code == KW_OK;
         return code;
@@ -166,7 +166,7 @@ static kw_err prepare(kw_client *client, kw_error *error, kw_async_command *comm
     return KW_OK;
 }
 
-static kw_err take_plan(kw_client *client, kw_error *error, kw_async_command *command,
+static kw_err take_plan(kw_topology *topology, kw_error *error, kw_async_command *command,
                         kw_plan_need need, const kw_plan_task *task)
 {
     kw_plan_kind kind = command->item.plan.kind;
@@ -175,7 +175,7 @@ static kw_err take_plan(kw_client *client, kw_error *error, kw_async_command *co
     if (is_simple) {
         return KW_OK;
     }
-    if (!add_more(client, command, task)) {
+    if (!add_more(topology, command, task)) {
         return no_memory(error);
     }
     command->more->need = need;
@@ -183,10 +183,10 @@ static kw_err take_plan(kw_client *client, kw_error *error, kw_async_command *co
         wait_for_map(command); /* prepared once it is there */
         return KW_OK;
     }
-    return prepare(client, error, command);
+    return prepare(topology, error, command);
 }
 
-kw_err kw_async_command_init(kw_async_command *command, kw_client *client, kw_error *error,
+kw_err kw_async_command_init(kw_async_command *command, kw_topology *topology, kw_error *error,
                              const kw_plan_task *task)
 {
     size_t room = command->room;
@@ -195,21 +195,21 @@ kw_err kw_async_command_init(kw_async_command *command, kw_client *client, kw_er
     command->is_kept = room == KW_ASYNC_COMMAND_ROOM;
     command->item.owner = command;
     kw_plan_need need;
-    kw_err code = kw_plan_start(&command->item.plan, &need, client, error, task);
+    kw_err code = kw_plan_start(&command->item.plan, &need, topology, error, task);
     if (code != KW_OK) {
         return code;
     }
     kw_buf encoded;
-    kw_buf_init(&encoded, &client->env.mem, command->bytes, room);
+    kw_buf_init(&encoded, &topology->env.mem, command->bytes, room);
     if (kw_resp_append(&encoded, task->argv, task->argc)) { /* there is room: it fits */
         command->item.encoded.data = encoded.data;
         command->item.encoded.len = encoded.len;
-        code = take_plan(client, error, command, need, task);
+        code = take_plan(topology, error, command, need, task);
     } else {
         code = no_memory(error);
     }
     if (code != KW_OK) {
-        kw_async_command_fini(command, client);
+        kw_async_command_fini(command, topology);
     }
     return code;
 }
@@ -241,15 +241,15 @@ void kw_async_command_set_time(kw_async_command *command, uint64_t now_ns)
 }
 
 /* Makes the item, which has ended with a reply or has not been sent, new again. */
-static void renew(kw_client *client, kw_async_command *command)
+static void renew(kw_topology *topology, kw_async_command *command)
 {
-    kw_item_fini(&command->item, &client->env.mem);
+    kw_item_fini(&command->item, &topology->env.mem);
     memset(&command->item, 0, sizeof(command->item));
     command->item.owner = command;
 }
 
 /* The question that the plan had, or the wait for the map, has ended. */
-static kw_err on_answer(kw_client *client, kw_async_command *command, kw_error *failure)
+static kw_err on_answer(kw_topology *topology, kw_async_command *command, kw_error *failure)
 {
     kw_async_command_more *more = command->more;
     kw_plan_task task = {.options = &more->options, .argv = more->argv, .argc = more->argc};
@@ -266,15 +266,15 @@ static kw_err on_answer(kw_client *client, kw_async_command *command, kw_error *
         }
         return kw_plan_unanswered(failure, story);
     }
-    kw_err code = kw_plan_go_on(&more->plan, &more->need, client, failure, &task);
+    kw_err code = kw_plan_go_on(&more->plan, &more->need, topology, failure, &task);
     if (code == KW_OK) {
-        renew(client, command);
-        code = prepare(client, failure, command);
+        renew(topology, command);
+        code = prepare(topology, failure, command);
     }
     return code;
 }
 
-bool kw_async_command_go_on(kw_client *client, kw_async_command *command)
+bool kw_async_command_go_on(kw_topology *topology, kw_async_command *command)
 {
     kw_async_command_more *more = command->more;
     bool is_final = more == NULL || more->has_fanout ||
@@ -282,7 +282,7 @@ bool kw_async_command_go_on(kw_client *client, kw_async_command *command)
     if (is_final) {
         return false;
     }
-    return on_answer(client, command, &more->failure) == KW_OK;
+    return on_answer(topology, command, &more->failure) == KW_OK;
 }
 
 kw_reply *kw_async_command_take(kw_async_command *command, kw_error *error)

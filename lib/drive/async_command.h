@@ -86,11 +86,11 @@ kw_async_command *kw_async_command_new(const kw_allocator *mem, size_t room);
 
 /* Plans and encodes a command into a new or a used block. Never waits. Failure is what
  * kw_plan_init refuses, or KW_ERR_NOMEM; the block is as before. */
-kw_err kw_async_command_init(kw_async_command *command, kw_client *client, kw_error *error,
+kw_err kw_async_command_init(kw_async_command *command, kw_topology *topology, kw_error *error,
                              const kw_plan_task *task);
 
 /* Frees all but the block. */
-void kw_async_command_fini(kw_async_command *command, kw_client *client);
+void kw_async_command_fini(kw_async_command *command, kw_topology *topology);
 
 /* The items that a pipeline is to get now, items_n of them; more may follow. */
 kw_item *kw_async_command_items(kw_async_command *command, size_t *items_n);
@@ -100,7 +100,7 @@ void kw_async_command_set_time(kw_async_command *command, uint64_t now_ns);
 
 /* All items have ended: true where kw_async_command_items has the next ones, false where
  * kw_async_command_take has the result. */
-bool kw_async_command_go_on(kw_client *client, kw_async_command *command);
+bool kw_async_command_go_on(kw_topology *topology, kw_async_command *command);
 
 /* The reply, the caller's; or NULL with error set. */
 kw_reply *kw_async_command_take(kw_async_command *command, kw_error *error);

@@ -15,10 +15,10 @@
  * elsewhere. */
 #define PROBE_WAIT_NS (50 * KW_NS_PER_MS)
 
-void kw_blocking_wait_init(kw_blocking_wait *self, kw_client *client, const kw_plan *plan,
+void kw_blocking_wait_init(kw_blocking_wait *self, kw_topology *topology, const kw_plan *plan,
                            kw_op *op)
 {
-    self->client = client;
+    self->topology = topology;
     self->plan = plan;
     self->op = op;
     self->now_ns = plan->start_ns;
@@ -35,8 +35,8 @@ void kw_blocking_wait_init(kw_blocking_wait *self, kw_client *client, const kw_p
 static uint64_t patient_until_ns(const kw_blocking_wait *self)
 {
     uint64_t deadline_ns = self->plan->deadline_ns;
-    uint64_t stall_ns = self->sent_ns + self->client->env.options.stall_ms * KW_NS_PER_MS;
-    return kw_driver_has_map(self->client) && stall_ns < deadline_ns ? stall_ns : deadline_ns;
+    uint64_t stall_ns = self->sent_ns + self->topology->env.options.stall_ms * KW_NS_PER_MS;
+    return kw_driver_has_map(self->topology) && stall_ns < deadline_ns ? stall_ns : deadline_ns;
 }
 
 kw_err kw_blocking_wait_acquire(kw_blocking_wait *self, kw_node *node, kw_conn **conn,
@@ -48,7 +48,7 @@ kw_err kw_blocking_wait_acquire(kw_blocking_wait *self, kw_node *node, kw_conn *
     *retry_ns = self->now_ns;
     kw_err code = kw_node_acquire(node, conn, &self->failure, retry_ns, options);
     if (code != KW_OK) {
-        self->now_ns = kw_env_now(&self->client->env);
+        self->now_ns = kw_env_now(&self->topology->env);
     }
     return code;
 }
@@ -68,10 +68,10 @@ static uint64_t sooner(uint64_t a_ns, uint64_t b_ns)
 /* True where waiting on is no use. */
 static bool is_hopeless(kw_blocking_wait *self, patience *late, const kw_node *node)
 {
-    if (!kw_driver_has_lost_owner(self->client, self->plan, self->op, node)) {
+    if (!kw_driver_has_lost_owner(self->topology, self->plan, self->op, node)) {
         return false;
     }
-    const kw_options *options = &self->client->env.options;
+    const kw_options *options = &self->topology->env.options;
     uint64_t grace_ns = options->grace_ms * KW_NS_PER_MS;
     late->lost_ns = late->lost_ns != 0 ? late->lost_ns : self->now_ns;
     return self->now_ns - self->sent_ns >= options->stall_ms * KW_NS_PER_MS + grace_ns ||
@@ -90,12 +90,12 @@ static kw_err check_owner(kw_blocking_wait *self, patience *late, const kw_node 
 /* Waits for bytes on the socket, or for news of the map. */
 static kw_err wait_for_news(kw_blocking_wait *self, patience *late, const kw_conn *conn)
 {
-    kw_refresher *refresher = &self->client->refresher;
+    kw_refresher *refresher = &self->topology->refresher;
     struct pollfd sockets[2] = {{conn->socket, kw_conn_events(conn), 0}};
     kw_refresher_goal goal = {
         .until_ns = self->now_ns + late->interval_ns, .sockets = sockets, .sockets_n = 1};
     if (late->lost_ns != 0) {
-        goal.until_ns = late->lost_ns + self->client->env.options.grace_ms * KW_NS_PER_MS;
+        goal.until_ns = late->lost_ns + self->topology->env.options.grace_ms * KW_NS_PER_MS;
     } else {
         goal.wakes_on_map = true;
         goal.changes_n = kw_refresher_changes_n(refresher);
@@ -115,10 +115,10 @@ static kw_err wait_for_news(kw_blocking_wait *self, patience *late, const kw_con
 static kw_err wait_stalled(kw_blocking_wait *self, kw_conn *conn, const kw_node *node,
                            const kw_request *request, uint64_t until_ns)
 {
-    uint64_t stall_ns = self->client->env.options.stall_ms * KW_NS_PER_MS;
+    uint64_t stall_ns = self->topology->env.options.stall_ms * KW_NS_PER_MS;
     patience late = {until_ns, stall_ns, 0};
     while (!request->is_done) {
-        self->now_ns = kw_env_now(&self->client->env);
+        self->now_ns = kw_env_now(&self->topology->env);
         if (self->now_ns >= until_ns) {
             return KW_ERR_TIMEOUT;
         }
@@ -149,7 +149,7 @@ kw_err kw_blocking_wait_reply(kw_blocking_wait *self, kw_conn *conn, const kw_no
 static kw_err wait_stalled_on_lane(kw_blocking_wait *self, kw_node *node, kw_lane_waiter *waiter,
                                    uint64_t until_ns)
 {
-    uint64_t stall_ns = self->client->env.options.stall_ms * KW_NS_PER_MS;
+    uint64_t stall_ns = self->topology->env.options.stall_ms * KW_NS_PER_MS;
     patience late = {until_ns, stall_ns, 0};
     uint64_t want_ns = self->now_ns;
     kw_err code = KW_ERR_TIMEOUT;
@@ -159,9 +159,9 @@ static kw_err wait_stalled_on_lane(kw_blocking_wait *self, kw_node *node, kw_lan
         }
         if (self->now_ns >= want_ns) {
             want_ns = self->now_ns + stall_ns;
-            (void)kw_refresher_want(&self->client->refresher);
+            (void)kw_refresher_want(&self->topology->refresher);
         }
-        kw_refresher_poke(&self->client->refresher, self->now_ns);
+        kw_refresher_poke(&self->topology->refresher, self->now_ns);
         code = kw_lane_wait(&node->lane, waiter, &self->now_ns,
                             sooner(until_ns, self->now_ns + SLICE_NS));
     }
@@ -190,11 +190,11 @@ static kw_step do_refresh(kw_blocking_wait *self, const kw_step *step)
     goal.wakes_on_map = step->wakes_on_map;
     goal.changes_n = self->changes_n;
     kw_error failure = KW_ERROR_INIT;
-    kw_err code = kw_refresher_wait(&self->client->refresher, &failure, &goal);
+    kw_err code = kw_refresher_wait(&self->topology->refresher, &failure, &goal);
     if (code != KW_OK && code != KW_ERR_TIMEOUT) {
         self->failure = failure;
     }
-    self->now_ns = kw_env_now(&self->client->env);
+    self->now_ns = kw_env_now(&self->topology->env);
     return kw_op_on_refreshed(self->op, self->now_ns, code);
 }
 
@@ -204,8 +204,8 @@ static kw_step do_sleep(kw_blocking_wait *self, const kw_step *step)
     goal.wakes_on_map = step->wakes_on_map;
     goal.changes_n = self->changes_n;
     kw_error failure = KW_ERROR_INIT;
-    kw_err code = kw_refresher_wait(&self->client->refresher, &failure, &goal);
-    self->now_ns = kw_env_now(&self->client->env);
+    kw_err code = kw_refresher_wait(&self->topology->refresher, &failure, &goal);
+    self->now_ns = kw_env_now(&self->topology->env);
     if (code == KW_ERR_CANCELLED) {
         self->failure = failure;
         return kw_op_on_unavailable(self->op, self->now_ns, code, self->now_ns);

@@ -3,12 +3,12 @@
 #ifndef DRIVE_BLOCKING_WAIT_H
 #define DRIVE_BLOCKING_WAIT_H
 
-#include "api/client.h"
+#include "topology/topology.h"
 #include "drive/plan.h"
 #include "engine/op.h"
 
 typedef struct kw_blocking_wait {
-    kw_client *client;
+    kw_topology *topology;
     const kw_plan *plan;
     kw_op *op;
     uint64_t now_ns;
@@ -18,11 +18,11 @@ typedef struct kw_blocking_wait {
     uint64_t changes_n; /* maps published when the node was chosen */
 } kw_blocking_wait;
 
-void kw_blocking_wait_init(kw_blocking_wait *self, kw_client *client, const kw_plan *plan,
+void kw_blocking_wait_init(kw_blocking_wait *self, kw_topology *topology, const kw_plan *plan,
                            kw_op *op);
 
-/* A connection to node, as kw_node_acquire; the times of options are set here. A pool that stays empty
- * is not waited for until the deadline: the slot may have a new owner by then. */
+/* A connection to node, as kw_node_acquire; the times of options are set here. A pool that stays
+ * empty is not waited for until the deadline: the slot may have a new owner by then. */
 kw_err kw_blocking_wait_acquire(kw_blocking_wait *self, kw_node *node, kw_conn **conn,
                                 uint64_t *retry_ns, kw_acquire_options *options);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "drive/call.h"
 
+#include "topology/topology_tend.h"
 #include "drive/blocking_wait.h"
 #include "drive/driver.h"
 #include "base/error.h"
@@ -23,7 +24,7 @@ typedef struct call {
 static kw_step on_reply(call *self)
 {
     kw_reply *reply = self->waiter.request.reply;
-    kw_step step = kw_driver_on_reply(self->wait.client, self->wait.plan, &self->op, self->node,
+    kw_step step = kw_driver_on_reply(self->wait.topology, self->wait.plan, &self->op, self->node,
                                       self->wait.now_ns, reply, &self->wait.failure);
     if (step.kind != KW_STEP_DONE) {
         kw_reply_free(reply);
@@ -46,7 +47,7 @@ static kw_step on_left_lane(call *self)
         }
         return kw_op_on_unready(&self->op, now_ns, waiter->code, waiter->has_left);
     case KW_LANE_WAITER_BROKEN:
-        return kw_driver_on_loss(self->wait.client, &self->op, self->node, now_ns, waiter->code,
+        return kw_driver_on_loss(self->wait.topology, &self->op, self->node, now_ns, waiter->code,
                                  waiter->has_left);
     case KW_LANE_WAITER_UNAVAILABLE:
     case KW_LANE_WAITER_NEW:
@@ -71,7 +72,7 @@ static kw_step give_up_lane(call *self, kw_err code)
     }
     kw_error_set(&self->wait.failure, code, KW_EFFECT_NONE, "no answer%s",
                  code == KW_ERR_CLOSED ? ", and the slot belongs to another node now" : "");
-    return kw_driver_on_loss(self->wait.client, &self->op, self->node, self->wait.now_ns, code,
+    return kw_driver_on_loss(self->wait.topology, &self->op, self->node, self->wait.now_ns, code,
                              waiter->has_left);
 }
 
@@ -111,7 +112,7 @@ static kw_step on_left_conn(call *self, kw_err code)
         /* Refused in its greeting; and only what may run twice goes with one. */
         return kw_op_on_unready(&self->op, self->wait.now_ns, code, has_left);
     }
-    return kw_driver_on_loss(self->wait.client, &self->op, self->node, self->wait.now_ns, code,
+    return kw_driver_on_loss(self->wait.topology, &self->op, self->node, self->wait.now_ns, code,
                              has_left);
 }
 
@@ -129,7 +130,7 @@ static kw_step send_alone(call *self, bool is_asking)
     if (code == KW_OK) {
         code = kw_blocking_wait_reply(wait, conn, self->node, &self->waiter.request);
     }
-    wait->now_ns = kw_env_now(&wait->client->env);
+    wait->now_ns = kw_env_now(&wait->topology->env);
     return on_left_conn(self, code);
 }
 
@@ -190,10 +191,10 @@ static kw_err find_place(call *self, uint64_t *retry_ns, bool is_asking)
 static kw_step do_send(call *self, const kw_step *step)
 {
     kw_blocking_wait *wait = &self->wait;
-    wait->changes_n = kw_refresher_changes_n(&wait->client->refresher);
-    kw_node *node = kw_driver_choose(wait->client, wait->plan, &self->op, step);
+    wait->changes_n = kw_refresher_changes_n(&wait->topology->refresher);
+    kw_node *node = kw_driver_choose(wait->topology, wait->plan, &self->op, step);
     if (node == NULL) {
-        return kw_driver_on_unserved(wait->client, &self->op, wait->now_ns);
+        return kw_driver_on_unserved(wait->topology, &self->op, wait->now_ns);
     }
     kw_node_unref(self->node);
     self->node = node;
@@ -204,37 +205,36 @@ static kw_step do_send(call *self, const kw_step *step)
     uint64_t retry_ns;
     kw_err code = find_place(self, &retry_ns, step->is_asking);
     if (code != KW_OK) {
-        wait->now_ns = kw_env_now(&wait->client->env);
+        wait->now_ns = kw_env_now(&wait->topology->env);
         return kw_op_on_unavailable(&self->op, wait->now_ns, code, retry_ns);
     }
     return self->is_on_lane ? wait_on_lane(self) : send_alone(self, step->is_asking);
 }
 
-kw_reply *kw_call_run(kw_client *client, kw_error *error, const kw_plan *plan, kw_bytes encoded)
+kw_reply *kw_call_run(kw_topology *topology, kw_error *error, const kw_plan *plan, kw_bytes encoded)
 {
     call self;
-    kw_blocking_wait_init(&self.wait, client, plan, &self.op);
+    kw_blocking_wait_init(&self.wait, topology, plan, &self.op);
     memset(&self.waiter.request, 0, sizeof(self.waiter.request));
     self.waiter.request.bytes = encoded;
     self.node = NULL;
     self.conn = NULL;
-    kw_failure_watch_help(client);
-    kw_op_spec spec = kw_driver_spec(client, plan);
+    kw_failure_watch_help(topology);
+    kw_op_spec spec = kw_driver_spec(topology, plan);
     kw_step step = kw_op_start(&self.op, &spec, self.wait.now_ns ^ (uint64_t)(uintptr_t)&self);
     while (step.kind != KW_STEP_DONE && step.kind != KW_STEP_FAIL) {
-        uint64_t fetch = kw_driver_heed(client, &self.op, &step);
+        uint64_t fetch = kw_driver_heed(topology, &self.op, &step);
         self.wait.fetch = fetch > 0 ? fetch : self.wait.fetch;
         step = step.kind == KW_STEP_SEND ? do_send(&self, &step)
                                          : kw_blocking_wait_step(&self.wait, &step);
     }
     if (step.kind == KW_STEP_FAIL) {
-        (void)kw_driver_heed(client, &self.op, &step);
+        (void)kw_driver_heed(topology, &self.op, &step);
         kw_driver_story story = {plan, &step, &self.wait.failure, self.node, self.op.sends_n};
-        kw_driver_explain(client, error, &story);
+        kw_driver_explain(topology, error, &story);
         self.waiter.request.reply = NULL;
     }
     kw_node_unref(self.node);
-    kw_client_tend(client, self.wait.now_ns);
-    kw_ticket_loop_tend(client, self.wait.now_ns);
+    kw_topology_tend(topology, self.wait.now_ns);
     return self.waiter.request.reply;
 }

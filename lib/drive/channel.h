@@ -32,7 +32,7 @@ typedef struct kw_channel {
 
 /* What is needed to move a channel on. */
 typedef struct kw_channel_scan {
-    kw_client *client;
+    kw_topology *topology;
     kw_poller *poller; /* NULL: the pipeline waits by itself */
     uint64_t now_ns;
     kw_error failure; /* why the channel failed */

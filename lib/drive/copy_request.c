@@ -67,14 +67,14 @@ void kw_quorum_call_free(kw_quorum_call *call, const kw_allocator *mem)
     kw_mem_free(mem, call);
 }
 
-static bool encode(kw_client *client, kw_copy_request *request, const kw_copy_request *from)
+static bool encode(kw_topology *topology, kw_copy_request *request, const kw_copy_request *from)
 {
     kw_quorum_call *call = request->call;
     kw_quorum_place place = {call->key, {NULL, 0}, true, request->way == KW_COPY_REQUEST_PLAIN};
-    if (client->env.options.has_quorum_guard && !call->op.spec.is_repair) {
+    if (topology->env.options.has_quorum_guard && !call->op.spec.is_repair) {
         place.marker = kw_bytes_of(KW_QUORUM_MARKER);
     }
-    kw_buf_init(&request->encoded, &client->env.mem, NULL, 0);
+    kw_buf_init(&request->encoded, &topology->env.mem, NULL, 0);
     bool is_whole = from != NULL
                         ? kw_quorum_script_expand(&request->encoded, from->item.encoded)
                         : kw_quorum_script_encode(&request->encoded, &place, &request->ask);
@@ -100,21 +100,21 @@ static const char *name_of(kw_quorum_ask_kind kind)
     return "quorum";
 }
 
-static kw_copy_request *new_errand(kw_client *client, kw_quorum_call *call,
+static kw_copy_request *new_errand(kw_topology *topology, kw_quorum_call *call,
                                    const kw_quorum_ask *ask, kw_copy_request_way way,
                                    const kw_copy_request *from)
 {
-    const kw_allocator *mem = &client->env.mem;
+    const kw_allocator *mem = &topology->env.mem;
     kw_copy_request *request = kw_mem_calloc(mem, 1, sizeof(*request));
     if (request == NULL) {
         return NULL;
     }
-    bool needs_script = client->env.options.has_quorum_guard;
+    bool needs_script = topology->env.options.has_quorum_guard;
     kw_buf_init(&request->key, mem, NULL, 0);
     request->call = call;
     request->ask = *ask;
     request->way = way == KW_COPY_REQUEST_PLAIN && needs_script ? KW_COPY_REQUEST_SHORT : way;
-    if (!encode(client, request, from)) {
+    if (!encode(topology, request, from)) {
         kw_mem_free(mem, request);
         return NULL;
     }
@@ -132,21 +132,21 @@ static kw_copy_request *new_errand(kw_client *client, kw_quorum_call *call,
     return request;
 }
 
-kw_copy_request *kw_copy_request_new(kw_client *client, kw_quorum_call *call,
+kw_copy_request *kw_copy_request_new(kw_topology *topology, kw_quorum_call *call,
                                      const kw_quorum_ask *ask, kw_copy_request_way way)
 {
-    return new_errand(client, call, ask, way, NULL);
+    return new_errand(topology, call, ask, way, NULL);
 }
 
-kw_copy_request *kw_copy_request_expand(kw_client *client, const kw_copy_request *request)
+kw_copy_request *kw_copy_request_expand(kw_topology *topology, const kw_copy_request *request)
 {
-    return new_errand(client, request->call, &request->ask, KW_COPY_REQUEST_FULL, request);
+    return new_errand(topology, request->call, &request->ask, KW_COPY_REQUEST_FULL, request);
 }
 
-kw_copy_request *kw_copy_request_new_hint(kw_client *client, kw_copy_request_aim aim, kw_node *node,
-                                          kw_buf *encoded, uint64_t now_ns)
+kw_copy_request *kw_copy_request_new_hint(kw_topology *topology, kw_copy_request_aim aim,
+                                          kw_node *node, kw_buf *encoded, uint64_t now_ns)
 {
-    const kw_allocator *mem = &client->env.mem;
+    const kw_allocator *mem = &topology->env.mem;
     kw_copy_request *request = kw_mem_calloc(mem, 1, sizeof(*request));
     if (request == NULL) {
         return NULL;
@@ -163,7 +163,7 @@ kw_copy_request *kw_copy_request_new_hint(kw_client *client, kw_copy_request_aim
     plan->name = "quorum hint";
     plan->is_script = true;
     plan->is_internal = true;
-    plan->deadline_ns = kw_plan_deadline_ns(now_ns, client->env.options.timeout_ms);
+    plan->deadline_ns = kw_plan_deadline_ns(now_ns, topology->env.options.timeout_ms);
     return request;
 }
 

@@ -73,17 +73,17 @@ struct kw_copy_request {
 };
 
 /* A new request of the call. NULL when there is no memory. */
-kw_copy_request *kw_copy_request_new(kw_client *client, kw_quorum_call *call,
+kw_copy_request *kw_copy_request_new(kw_topology *topology, kw_quorum_call *call,
                                      const kw_quorum_ask *ask, kw_copy_request_way way);
 
 /* The same request with the text of the script, for a server that lacks it. NULL when there
  * is no memory. */
-kw_copy_request *kw_copy_request_expand(kw_client *client, const kw_copy_request *request);
+kw_copy_request *kw_copy_request_expand(kw_topology *topology, const kw_copy_request *request);
 
 /* A new request of no op: to the node, with what is encoded, which it takes over. NULL when
  * there is no memory. */
-kw_copy_request *kw_copy_request_new_hint(kw_client *client, kw_copy_request_aim aim, kw_node *node,
-                                          kw_buf *encoded, uint64_t now_ns);
+kw_copy_request *kw_copy_request_new_hint(kw_topology *topology, kw_copy_request_aim aim,
+                                          kw_node *node, kw_buf *encoded, uint64_t now_ns);
 
 /* NULL is allowed. */
 void kw_hint_round_unref(kw_hint_round *round, const kw_allocator *mem);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "drive/driver.h"
 
+#include "topology/node_registry.h"
+#include "topology/map_publish.h"
 #include "topology/lag.h"
 #include "drive/plan_ring.h"
 #include "base/error.h"
@@ -12,23 +14,23 @@ static void count(atomic_uint_fast64_t *counter)
     atomic_fetch_add_explicit(counter, 1, memory_order_relaxed);
 }
 
-kw_op_spec kw_driver_spec(const kw_client *client, const kw_plan *plan)
+kw_op_spec kw_driver_spec(const kw_topology *topology, const kw_plan *plan)
 {
     kw_op_spec spec = {
         .deadline_ns = plan->deadline_ns,
-        .redirects_max = (unsigned)client->env.options.redirects_max,
-        .has_map = kw_driver_has_map(client),
-        .has_redirects = kw_driver_has_slots(client),
+        .redirects_max = (unsigned)topology->env.options.redirects_max,
+        .has_map = kw_driver_has_map(topology),
+        .has_redirects = kw_driver_has_slots(topology),
         .is_pinned = plan->kind == KW_PLAN_NODE,
         .has_slot = plan->kind == KW_PLAN_SLOT,
         .is_repeatable = plan->is_repeatable,
         .avoids_primary = plan->read == KW_READ_OF_REPLICA,
-        .has_bound = client->env.options.max_staleness_ms > 0 || plan->after.size > 0,
+        .has_bound = topology->env.options.max_staleness_ms > 0 || plan->after.size > 0,
         .is_script = plan->is_script,
         .slot = plan->slot,
         .suspect_ns = plan->is_blocking
                           ? UINT64_MAX
-                          : plan->start_ns + client->env.options.stall_ms * KW_NS_PER_MS,
+                          : plan->start_ns + topology->env.options.stall_ms * KW_NS_PER_MS,
     };
     return spec;
 }
@@ -137,13 +139,14 @@ static void tell_obstacle(const kw_snapshot *snapshot, const kw_plan *plan, kw_o
     }
 }
 
-kw_node *kw_driver_choose(kw_client *client, const kw_plan *plan, kw_op *op, const kw_step *step)
+kw_node *kw_driver_choose(kw_topology *topology, const kw_plan *plan, kw_op *op,
+                          const kw_step *step)
 {
     op->is_at_replica = false;
     if (step->is_redirected) {
-        return kw_client_node(client, &op->target);
+        return kw_topology_node(topology, &op->target);
     }
-    kw_snapshot *snapshot = kw_client_snapshot(client);
+    kw_snapshot *snapshot = kw_topology_snapshot(topology);
     if (snapshot == NULL) {
         return plan->kind == KW_PLAN_NODE ? kw_node_ref(plan->node) : NULL;
     }
@@ -152,67 +155,68 @@ kw_node *kw_driver_choose(kw_client *client, const kw_plan *plan, kw_op *op, con
     if (node != NULL) {
         node = kw_node_ref(node);
         kw_driver_note_node(op, plan, node);
-    } else if (kw_plan_is_ring(client)) {
+    } else if (kw_topology_is_ring(topology)) {
         tell_obstacle(snapshot, plan, op);
     }
     kw_snapshot_unref(snapshot);
     return node;
 }
 
-kw_step kw_driver_on_unserved(kw_client *client, kw_op *op, uint64_t now_ns)
+kw_step kw_driver_on_unserved(kw_topology *topology, kw_op *op, uint64_t now_ns)
 {
-    kw_snapshot *snapshot = kw_client_snapshot(client);
+    kw_snapshot *snapshot = kw_topology_snapshot(topology);
     bool has_map = snapshot != NULL;
     kw_snapshot_unref(snapshot);
     if (has_map && op->spec.avoids_primary && op->spec.has_bound) {
         return kw_op_on_stale(op, now_ns); /* those that there are may be measured yet */
     }
-    if (kw_plan_is_ring(client)) {
+    if (kw_topology_is_ring(topology)) {
         return kw_op_on_refused(op, op->obstacle);
     }
     return has_map ? kw_op_on_unserved(op, now_ns) : kw_op_on_mapless(op, now_ns);
 }
 
-uint64_t kw_driver_heed(kw_client *client, const kw_op *op, const kw_step *step)
+uint64_t kw_driver_heed(kw_topology *topology, const kw_op *op, const kw_step *step)
 {
-    if (kw_plan_is_ring(client) &&
-        atomic_load_explicit(&client->env.failure_watch_ns, memory_order_relaxed) != UINT64_MAX) {
-        kw_failure_watch_tend(client, kw_env_now(&client->env));
+    if (kw_topology_is_ring(topology) &&
+        atomic_load_explicit(&topology->env.failure_watch_ns, memory_order_relaxed) != UINT64_MAX) {
+        kw_failure_watch_tend(topology, kw_env_now(&topology->env));
     }
-    if (atomic_load_explicit(&client->env.lag_ns, memory_order_relaxed) != UINT64_MAX) {
-        kw_lag_tend(client, kw_env_now(&client->env));
+    if (atomic_load_explicit(&topology->env.lag_ns, memory_order_relaxed) != UINT64_MAX) {
+        kw_lag_tend(topology, kw_env_now(&topology->env));
     }
     if (step->is_patch) {
-        kw_client_patch(client, op->spec.slot, &op->target);
+        kw_topology_patch(topology, op->spec.slot, &op->target);
     }
-    if (step->wants_refresh && kw_driver_has_map(client)) {
-        return kw_refresher_want(&client->refresher);
+    if (step->wants_refresh && kw_driver_has_map(topology)) {
+        return kw_refresher_want(&topology->refresher);
     }
     return 0;
 }
 
-void kw_driver_heed_readonly(kw_client *client, kw_node *node, const kw_reply *reply)
+void kw_driver_heed_readonly(kw_topology *topology, kw_node *node, const kw_reply *reply)
 {
-    bool is_watched = client->env.options.scheme == KW_SCHEME_SENTINEL || kw_node_is_of_group(node);
+    bool is_watched =
+        topology->env.options.scheme == KW_SCHEME_SENTINEL || kw_node_is_of_group(node);
     if (is_watched && kw_reply_is_error(reply) &&
         kw_bytes_starts(kw_reply_bytes(reply), "READONLY ")) {
         kw_node_renew(node);
-        (void)kw_refresher_want(&client->refresher);
+        (void)kw_refresher_want(&topology->refresher);
     }
 }
 
-static void count_verdict(kw_client *client, kw_node *node, kw_verdict_kind kind)
+static void count_verdict(kw_topology *topology, kw_node *node, kw_verdict_kind kind)
 {
     switch (kind) {
     case KW_VERDICT_FINAL:
     case KW_VERDICT_AUTH:
         break;
     case KW_VERDICT_MOVED:
-        count(&client->counters.moved);
+        count(&topology->counters.moved);
         kw_node_count(node, KW_NODE_MOVED);
         break;
     case KW_VERDICT_ASK:
-        count(&client->counters.ask);
+        count(&topology->counters.ask);
         kw_node_count(node, KW_NODE_ASK);
         break;
     case KW_VERDICT_TRY_AGAIN:
@@ -223,12 +227,12 @@ static void count_verdict(kw_client *client, kw_node *node, kw_verdict_kind kind
     case KW_VERDICT_BUSY:
     case KW_VERDICT_UNBLOCKED:
     case KW_VERDICT_FULL:
-        count(&client->counters.waits);
+        count(&topology->counters.waits);
         break;
     }
 }
 
-kw_step kw_driver_on_reply(kw_client *client, const kw_plan *plan, kw_op *op, kw_node *node,
+kw_step kw_driver_on_reply(kw_topology *topology, const kw_plan *plan, kw_op *op, kw_node *node,
                            uint64_t now_ns, const kw_reply *reply, kw_error *failure)
 {
     kw_node_well(node);
@@ -244,18 +248,18 @@ kw_step kw_driver_on_reply(kw_client *client, const kw_plan *plan, kw_op *op, kw
     kw_verdict verdict = kw_verdict_of(text, plan->is_script);
     note_group(op, node);
     kw_step step = kw_op_on_reply(op, now_ns, &verdict, &node->endpoint);
-    if (verdict.kind == KW_VERDICT_MOVED && kw_plan_is_ring(client)) {
-        kw_env_log(&client->env, KW_LOG_WARNING,
+    if (verdict.kind == KW_VERDICT_MOVED && kw_topology_is_ring(topology)) {
+        kw_env_log(&topology->env, KW_LOG_WARNING,
                    "%s answers MOVED: it is a cluster's node, and no member of a ring; use "
                    "redis-cluster://",
                    node->name);
     }
-    kw_driver_heed_readonly(client, node, reply);
+    kw_driver_heed_readonly(topology, node, reply);
     if (step.kind != KW_STEP_DONE) {
         char shown[200];
         kw_bytes_show(shown, sizeof(shown), text);
         kw_error_set(failure, KW_OK, KW_EFFECT_NONE, "the server says: %s", shown);
-        count_verdict(client, node, verdict.kind);
+        count_verdict(topology, node, verdict.kind);
     }
     if (is_at_replica && step.kind != KW_STEP_DONE) {
         kw_node_avoid(node, now_ns);
@@ -263,10 +267,10 @@ kw_step kw_driver_on_reply(kw_client *client, const kw_plan *plan, kw_op *op, kw
     return step;
 }
 
-kw_step kw_driver_on_loss(kw_client *client, kw_op *op, kw_node *node, uint64_t now_ns, kw_err code,
-                          bool has_left)
+kw_step kw_driver_on_loss(kw_topology *topology, kw_op *op, kw_node *node, uint64_t now_ns,
+                          kw_err code, bool has_left)
 {
-    if (atomic_load_explicit(&client->env.is_closing, memory_order_relaxed)) {
+    if (atomic_load_explicit(&topology->env.is_closing, memory_order_relaxed)) {
         kw_step step = {.kind = KW_STEP_FAIL, .code = KW_ERR_CANCELLED};
         step.effect = has_left ? KW_EFFECT_MAYBE : KW_EFFECT_NONE;
         return step;
@@ -277,7 +281,7 @@ kw_step kw_driver_on_loss(kw_client *client, kw_op *op, kw_node *node, uint64_t 
     }
     if (code == KW_ERR_TIMEOUT) {
         if (has_left) {
-            count(&client->counters.timeouts);
+            count(&topology->counters.timeouts);
             kw_node_count(node, KW_NODE_TIMEOUT);
         }
         return kw_op_on_deadline(op, has_left);
@@ -287,7 +291,7 @@ kw_step kw_driver_on_loss(kw_client *client, kw_op *op, kw_node *node, uint64_t 
     }
     kw_step step = kw_op_on_broken(op, now_ns, code, has_left);
     if (step.kind != KW_STEP_FAIL && node != NULL) {
-        count(&client->counters.retries);
+        count(&topology->counters.retries);
         kw_node_count(node, KW_NODE_RETRY);
     }
     return step;
@@ -304,14 +308,14 @@ static bool was_replaced(const kw_snapshot *snapshot, const kw_plan *plan, const
     return owner != NULL && owner != node && kw_node_is_of_group(owner);
 }
 
-bool kw_driver_has_lost_owner(kw_client *client, const kw_plan *plan, const kw_op *op,
+bool kw_driver_has_lost_owner(kw_topology *topology, const kw_plan *plan, const kw_op *op,
                               const kw_node *node)
 {
     bool is_of_group = plan->kind == KW_PLAN_POSITION && kw_node_is_of_group(node);
     if ((plan->kind != KW_PLAN_SLOT && !is_of_group) || op->is_asking) {
         return false;
     }
-    kw_snapshot *snapshot = kw_client_snapshot(client);
+    kw_snapshot *snapshot = kw_topology_snapshot(topology);
     if (is_of_group) {
         bool is_replaced =
             snapshot != NULL && !op->is_at_replica && was_replaced(snapshot, plan, node);
@@ -355,28 +359,28 @@ static const char *hint_of(const kw_step *step, const kw_plan *plan, bool is_rin
 }
 
 /* The node that a ring has the command for, where it was not sent to any: a reference. */
-static kw_node *find_owner(kw_client *client, const kw_plan *plan)
+static kw_node *find_owner(kw_topology *topology, const kw_plan *plan)
 {
-    if (!kw_plan_is_ring(client) || plan->kind != KW_PLAN_POSITION) {
+    if (!kw_topology_is_ring(topology) || plan->kind != KW_PLAN_POSITION) {
         return plan->node != NULL ? kw_node_ref(plan->node) : NULL;
     }
-    kw_snapshot *snapshot = kw_client_snapshot(client);
+    kw_snapshot *snapshot = kw_topology_snapshot(topology);
     kw_node *node = kw_snapshot_at_position(snapshot, plan->position);
     node = node != NULL ? kw_node_ref(node) : NULL;
     kw_snapshot_unref(snapshot);
     return node;
 }
 
-void kw_driver_explain(kw_client *client, kw_error *error, const kw_driver_story *story)
+void kw_driver_explain(kw_topology *topology, kw_error *error, const kw_driver_story *story)
 {
     char slot[24] = "";
-    if (story->plan->kind == KW_PLAN_SLOT && kw_driver_has_slots(client)) {
+    if (story->plan->kind == KW_PLAN_SLOT && kw_driver_has_slots(topology)) {
         snprintf(slot, sizeof(slot), " in slot %u", (unsigned)story->plan->slot);
     }
     const kw_step *step = story->step;
     const char *node = story->node != NULL ? story->node->name : story->failure->node;
-    bool is_ring = kw_plan_is_ring(client);
-    kw_node *owner = is_ring && node[0] == '\0' ? find_owner(client, story->plan) : NULL;
+    bool is_ring = kw_topology_is_ring(topology);
+    kw_node *owner = is_ring && node[0] == '\0' ? find_owner(topology, story->plan) : NULL;
     node = owner != NULL ? owner->name : node;
     const char *detail = story->failure->text;
     bool is_hinted = step->code == KW_ERR_NOT_SERVED && story->plan->read == KW_READ_OF_REPLICA;
@@ -385,7 +389,7 @@ void kw_driver_explain(kw_client *client, kw_error *error, const kw_driver_story
                  node[0] != '\0' ? " at " : "", node, kw_err_text(step->code),
                  detail[0] != '\0' ? ": " : "", detail, hint_of(step, story->plan, is_ring));
     if (kw_error_has_room(error)) {
-        uint64_t end_ns = kw_env_now(&client->env);
+        uint64_t end_ns = kw_env_now(&topology->env);
         error->attempts = story->sends_n;
         error->elapsed_ms = (unsigned)((end_ns - story->plan->start_ns) / KW_NS_PER_MS);
         kw_error_set_node(error, node);

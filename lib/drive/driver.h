@@ -4,58 +4,59 @@
 #ifndef DRIVE_DRIVER_H
 #define DRIVE_DRIVER_H
 
-#include "api/client.h"
+#include "topology/topology.h"
 #include "drive/plan.h"
 #include "engine/op.h"
 
 /* True where a map can be fetched. */
-static inline bool kw_driver_has_map(const kw_client *client)
+static inline bool kw_driver_has_map(const kw_topology *topology)
 {
-    return kw_env_has_fetch(&client->env);
+    return kw_env_has_fetch(&topology->env);
 }
 
 /* True where keys live in slots. */
-static inline bool kw_driver_has_slots(const kw_client *client)
+static inline bool kw_driver_has_slots(const kw_topology *topology)
 {
-    return client->env.options.scheme == KW_SCHEME_CLUSTER;
+    return topology->env.options.scheme == KW_SCHEME_CLUSTER;
 }
 
-kw_op_spec kw_driver_spec(const kw_client *client, const kw_plan *plan);
+kw_op_spec kw_driver_spec(const kw_topology *topology, const kw_plan *plan);
 
 /* The node that a plan means by the snapshot, borrowed; NULL where it has none, and where
  * kw_driver_choose has to say why. */
 kw_node *kw_driver_look(const kw_snapshot *snapshot, const kw_plan *plan, kw_random *random);
 
 /* A reference to the node that a SEND step means; NULL where the map has none. */
-kw_node *kw_driver_choose(kw_client *client, const kw_plan *plan, kw_op *op, const kw_step *step);
+kw_node *kw_driver_choose(kw_topology *topology, const kw_plan *plan, kw_op *op,
+                          const kw_step *step);
 
 /* The command, whose op is new, has been sent to the node; NULL: to none yet. */
 void kw_driver_note_node(kw_op *op, const kw_plan *plan, const kw_node *node);
 
 /* kw_driver_choose found no node. */
-kw_step kw_driver_on_unserved(kw_client *client, kw_op *op, uint64_t now_ns);
+kw_step kw_driver_on_unserved(kw_topology *topology, kw_op *op, uint64_t now_ns);
 
 /* Does what a step asks for on the side. Returns the number of the fetch that it wants;
  * 0: none. */
-uint64_t kw_driver_heed(kw_client *client, const kw_op *op, const kw_step *step);
+uint64_t kw_driver_heed(kw_topology *topology, const kw_op *op, const kw_step *step);
 
 /* Under Sentinel READONLY says that a primary became a replica: its connections are not used
  * again, and the sentinels asked, whoever the reply is for. */
-void kw_driver_heed_readonly(kw_client *client, kw_node *node, const kw_reply *reply);
+void kw_driver_heed_readonly(kw_topology *topology, kw_node *node, const kw_reply *reply);
 
 /* What the reply of node means for the op. Counts it, and writes the server's words into
  * failure where it is not the caller's. */
-kw_step kw_driver_on_reply(kw_client *client, const kw_plan *plan, kw_op *op, kw_node *node,
+kw_step kw_driver_on_reply(kw_topology *topology, const kw_plan *plan, kw_op *op, kw_node *node,
                            uint64_t now_ns, const kw_reply *reply, kw_error *failure);
 
 /* What the end of a connection that carried the command, or was to carry it, means for its
  * op. code: why it ended; KW_ERR_TIMEOUT: the deadline. node is NULL only where nothing has
  * left. */
-kw_step kw_driver_on_loss(kw_client *client, kw_op *op, kw_node *node, uint64_t now_ns, kw_err code,
-                          bool has_left);
+kw_step kw_driver_on_loss(kw_topology *topology, kw_op *op, kw_node *node, uint64_t now_ns,
+                          kw_err code, bool has_left);
 
 /* True where the map now names another owner than the node that the command is at. */
-bool kw_driver_has_lost_owner(kw_client *client, const kw_plan *plan, const kw_op *op,
+bool kw_driver_has_lost_owner(kw_topology *topology, const kw_plan *plan, const kw_op *op,
                               const kw_node *node);
 
 /* The story of a command that failed. node may be NULL. */
@@ -67,6 +68,6 @@ typedef struct kw_driver_story {
     unsigned sends_n;
 } kw_driver_story;
 
-void kw_driver_explain(kw_client *client, kw_error *error, const kw_driver_story *story);
+void kw_driver_explain(kw_topology *topology, kw_error *error, const kw_driver_story *story);
 
 #endif

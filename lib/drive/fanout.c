@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "drive/fanout.h"
 
+#include "topology/first_map.h"
 #include "drive/call.h"
 #include "drive/plan_ring.h"
 #include "base/error.h"
@@ -15,17 +16,17 @@ static kw_reply *no_memory(kw_error *error, kw_effect effect)
     return NULL;
 }
 
-static void init(kw_fanout *self, kw_client *client, const kw_plan *plan)
+static void init(kw_fanout *self, kw_topology *topology, const kw_plan *plan)
 {
     memset(self, 0, sizeof(*self));
-    self->client = client;
+    self->topology = topology;
     self->plan = plan;
-    kw_buf_init(&self->encoded, &client->env.mem, NULL, 0);
+    kw_buf_init(&self->encoded, &topology->env.mem, NULL, 0);
 }
 
 void kw_fanout_fini(kw_fanout *self)
 {
-    const kw_allocator *mem = &self->client->env.mem;
+    const kw_allocator *mem = &self->topology->env.mem;
     for (size_t i = 0; self->items != NULL && i < self->items_n; i++) {
         kw_item_fini(&self->items[i], mem);
     }
@@ -78,8 +79,9 @@ static bool encode_parts(kw_fanout *self)
         item->request.pools = true;
         item->request.sink = kw_split_sink(split, i);
         item->plan = *self->plan;
-        if (kw_plan_is_ring(self->client)) {
-            kw_plan_ring_part(&item->plan, self->client, self->snapshot_n, split, &split->parts[i]);
+        if (kw_topology_is_ring(self->topology)) {
+            kw_plan_ring_part(&item->plan, self->topology, self->snapshot_n, split,
+                              &split->parts[i]);
             continue;
         }
         item->plan.kind = KW_PLAN_SLOT;
@@ -98,7 +100,7 @@ static kw_reply *join_parts(kw_fanout *self, kw_error *error)
 {
     size_t n = self->items_n;
     size_t failed_n = 0;
-    kw_split_result *results = kw_mem_calloc(&self->client->env.mem, n, sizeof(results[0]));
+    kw_split_result *results = kw_mem_calloc(&self->topology->env.mem, n, sizeof(results[0]));
     kw_reply *joined = NULL;
     for (size_t i = 0; results != NULL && i < n; i++) {
         results[i].reply = self->items[i].request.reply;
@@ -106,14 +108,14 @@ static kw_reply *join_parts(kw_fanout *self, kw_error *error)
         failed_n += self->items[i].code != KW_OK ? 1 : 0;
     }
     if (failed_n == n) {
-        kw_mem_free(&self->client->env.mem, results);
+        kw_mem_free(&self->topology->env.mem, results);
         return fail_of(self, error, 0);
     }
     if (results == NULL ||
         kw_split_join(&joined, &self->split, self->plan->command, results) != KW_OK) {
         no_memory(error, KW_EFFECT_DONE);
     }
-    kw_mem_free(&self->client->env.mem, results);
+    kw_mem_free(&self->topology->env.mem, results);
     return joined;
 }
 
@@ -129,7 +131,7 @@ static void redo_stale_split(kw_fanout *self)
         kw_error failure = KW_ERROR_INIT;
         size_t argc = kw_split_gather(&self->split, &self->split.parts[i]);
         item->request.reply =
-            kw_call_run_split(self->client, &failure, self->plan, self->split.scratch, argc);
+            kw_call_run_split(self->topology, &failure, self->plan, self->split.scratch, argc);
         item->code = item->request.reply != NULL ? KW_OK : failure.code;
         if (item->retry_state != NULL) {
             item->retry_state->failure = failure;
@@ -140,11 +142,11 @@ static void redo_stale_split(kw_fanout *self)
 /* The keys by their owners. */
 static kw_err init_split(kw_fanout *self, const kw_keys *keys, const kw_bytes *argv)
 {
-    const kw_allocator *mem = &self->client->env.mem;
-    if (!kw_plan_is_ring(self->client)) {
+    const kw_allocator *mem = &self->topology->env.mem;
+    if (!kw_topology_is_ring(self->topology)) {
         return kw_split_init(&self->split, mem, keys, argv, NULL);
     }
-    kw_snapshot *snapshot = kw_client_snapshot(self->client);
+    kw_snapshot *snapshot = kw_topology_snapshot(self->topology);
     kw_split_groups groups = kw_plan_ring_groups(snapshot);
     kw_err code = kw_split_init(&self->split, mem, keys, argv, &groups);
     self->snapshot_n = snapshot->number;
@@ -152,10 +154,10 @@ static kw_err init_split(kw_fanout *self, const kw_keys *keys, const kw_bytes *a
     return code;
 }
 
-kw_err kw_fanout_init_split(kw_fanout *self, kw_client *client, kw_error *error,
+kw_err kw_fanout_init_split(kw_fanout *self, kw_topology *topology, kw_error *error,
                             const kw_plan *plan, const kw_bytes *argv, size_t argc)
 {
-    init(self, client, plan);
+    init(self, topology, plan);
     kw_keys keys;
     kw_err code = kw_keys_find(&keys, error, plan->command, argv, argc);
     if (code != KW_OK) {
@@ -163,7 +165,8 @@ kw_err kw_fanout_init_split(kw_fanout *self, kw_client *client, kw_error *error,
     }
     self->is_split = init_split(self, &keys, argv) == KW_OK;
     if (self->is_split) {
-        self->items = kw_mem_calloc(&client->env.mem, self->split.parts_n, sizeof(self->items[0]));
+        self->items =
+            kw_mem_calloc(&topology->env.mem, self->split.parts_n, sizeof(self->items[0]));
         self->items_n = self->split.parts_n;
     }
     if (self->items == NULL || !kw_split_open(&self->split, plan->command) || !encode_parts(self)) {
@@ -197,13 +200,13 @@ static void add_visit(kw_fanout *self, kw_node *node, kw_bytes encoded)
     item->encoded = encoded;
 }
 
-kw_err kw_fanout_init_visit(kw_fanout *self, kw_client *client, kw_error *error,
+kw_err kw_fanout_init_visit(kw_fanout *self, kw_topology *topology, kw_error *error,
                             const kw_plan *plan, kw_bytes encoded)
 {
-    init(self, client, plan);
-    const kw_allocator *mem = &client->env.mem;
+    init(self, topology, plan);
+    const kw_allocator *mem = &topology->env.mem;
     kw_snapshot *snapshot;
-    kw_err code = kw_client_need_snapshot(client, &snapshot, error, plan->deadline_ns);
+    kw_err code = kw_topology_need_snapshot(topology, &snapshot, error, plan->deadline_ns);
     if (code != KW_OK) {
         return code;
     }
@@ -229,7 +232,7 @@ kw_err kw_fanout_init_visit(kw_fanout *self, kw_client *client, kw_error *error,
 
 static kw_reply *combine(kw_fanout *self, kw_error *error)
 {
-    const kw_allocator *mem = &self->client->env.mem;
+    const kw_allocator *mem = &self->topology->env.mem;
     size_t n = self->items_n;
     kw_reply **replies = kw_mem_calloc(mem, n, sizeof(replies[0]));
     kw_reply *combined = NULL;
@@ -252,14 +255,14 @@ kw_reply *kw_fanout_finish(kw_fanout *self, kw_error *error)
     return self->is_split ? join_parts(self, error) : combine(self, error);
 }
 
-kw_reply *kw_call_run_split(kw_client *client, kw_error *error, const kw_plan *plan,
+kw_reply *kw_call_run_split(kw_topology *topology, kw_error *error, const kw_plan *plan,
                             const kw_bytes *argv, size_t argc)
 {
     kw_fanout self;
-    if (kw_fanout_init_split(&self, client, error, plan, argv, argc) != KW_OK) {
+    if (kw_fanout_init_split(&self, topology, error, plan, argv, argc) != KW_OK) {
         return NULL;
     }
-    if (kw_pipeline_all(client, self.items, self.items_n, plan->deadline_ns) != KW_OK) {
+    if (kw_pipeline_all(topology, self.items, self.items_n, plan->deadline_ns) != KW_OK) {
         redo_stale_split(&self);
     }
     kw_reply *reply = kw_fanout_finish(&self, error);
@@ -267,13 +270,14 @@ kw_reply *kw_call_run_split(kw_client *client, kw_error *error, const kw_plan *p
     return reply;
 }
 
-kw_reply *kw_call_run_all(kw_client *client, kw_error *error, const kw_plan *plan, kw_bytes encoded)
+kw_reply *kw_call_run_all(kw_topology *topology, kw_error *error, const kw_plan *plan,
+                          kw_bytes encoded)
 {
     kw_fanout self;
-    if (kw_fanout_init_visit(&self, client, error, plan, encoded) != KW_OK) {
+    if (kw_fanout_init_visit(&self, topology, error, plan, encoded) != KW_OK) {
         return NULL;
     }
-    (void)kw_pipeline_all(client, self.items, self.items_n, plan->deadline_ns);
+    (void)kw_pipeline_all(topology, self.items, self.items_n, plan->deadline_ns);
     kw_reply *reply = kw_fanout_finish(&self, error);
     kw_fanout_fini(&self);
     return reply;

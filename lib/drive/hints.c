@@ -15,11 +15,11 @@
 /* Errands of a exchange; beyond that no hint is left, and nobody looks. */
 #define OPEN_MAX 512u
 
-void kw_hints_init(kw_hints *self, kw_client *client, kw_quorum_exchange *exchange,
+void kw_hints_init(kw_hints *self, kw_topology *topology, kw_quorum_exchange *exchange,
                    atomic_uint_fast64_t *look_ns)
 {
     memset(self, 0, sizeof(*self));
-    self->client = client;
+    self->topology = topology;
     self->exchange = exchange;
     self->look_ns = look_ns;
 }
@@ -29,14 +29,14 @@ void kw_hints_fini(kw_hints *self)
     while (self->open != NULL) {
         kw_copy_request *request = self->open;
         self->open = request->next;
-        kw_copy_request_free(request, &self->client->env.mem);
+        kw_copy_request_free(request, &self->topology->env.mem);
     }
 }
 
 static kw_buf empty_buf(const kw_hints *self)
 {
     kw_buf buf;
-    kw_buf_init(&buf, &self->client->env.mem, NULL, 0);
+    kw_buf_init(&buf, &self->topology->env.mem, NULL, 0);
     return buf;
 }
 
@@ -69,7 +69,7 @@ static bool append_hint_key(kw_buf *buf, const kw_ring *ring, uint32_t number)
 /* The name of the hint_key for the node; false where the ring does not have it any more. */
 static bool find_hint_key(const kw_hints *self, kw_buf *buf, const kw_node *node)
 {
-    kw_snapshot *snapshot = kw_client_snapshot(self->client);
+    kw_snapshot *snapshot = kw_topology_snapshot(self->topology);
     const kw_ring *ring = kw_map_ring(snapshot->map);
     bool is_found = false;
     for (uint32_t i = 0; i < kw_ring_nodes_n(ring) && !is_found; i++) {
@@ -95,7 +95,7 @@ bool kw_hints_leave(kw_hints *self, const kw_quorum_call *call, const kw_quorum_
     kw_node *keeper = call->nodes[rule->copies_n];
     kw_hint hint = {.key = call->key};
     uint64_t passed_ns = request != NULL ? now_ns - request->item.plan.start_ns : 0;
-    if (self->is_over || atomic_load(&self->client->env.is_closing) || keeper == NULL ||
+    if (self->is_over || atomic_load(&self->topology->env.is_closing) || keeper == NULL ||
         self->open_n >= OPEN_MAX || !kw_hint_age(&hint.life_ms, ask, passed_ns / KW_NS_PER_MS)) {
         return false;
     }
@@ -110,8 +110,8 @@ bool kw_hints_leave(kw_hints *self, const kw_quorum_call *call, const kw_quorum_
         hint.hint_key = name;
         hint.record = request != NULL ? kw_quorum_script_record(request->item.encoded) : built;
         if (kw_hint_encode_leave(&encoded, &hint, rule->linger_ms)) {
-            fresh = kw_copy_request_new_hint(self->client, KW_COPY_REQUEST_LEAVE, keeper, &encoded,
-                                             now_ns);
+            fresh = kw_copy_request_new_hint(self->topology, KW_COPY_REQUEST_LEAVE, keeper,
+                                             &encoded, now_ns);
         }
     }
     kw_buf_fini(&hint_key);
@@ -141,7 +141,7 @@ static void look(kw_hints *self, kw_hint_round *round, uint64_t now_ns)
     kw_buf encoded = empty_buf(self);
     kw_copy_request *request = NULL;
     if (kw_hint_encode_look(&encoded, hint_keys, round->targets_n)) {
-        request = kw_copy_request_new_hint(self->client, KW_COPY_REQUEST_LOOK, round->keeper,
+        request = kw_copy_request_new_hint(self->topology, KW_COPY_REQUEST_LOOK, round->keeper,
                                            &encoded, now_ns);
     }
     kw_buf_fini(&encoded);
@@ -155,7 +155,7 @@ static void look(kw_hints *self, kw_hint_round *round, uint64_t now_ns)
 /* A look at the keeper, for all others that are up. */
 static void look_at(kw_hints *self, const kw_snapshot *snapshot, uint32_t keeper, uint64_t now_ns)
 {
-    const kw_allocator *mem = &self->client->env.mem;
+    const kw_allocator *mem = &self->topology->env.mem;
     const kw_ring *ring = kw_map_ring(snapshot->map);
     kw_hint_round *round = kw_mem_calloc(mem, 1, sizeof(*round));
     if (round == NULL) {
@@ -187,7 +187,7 @@ void kw_hints_look(kw_hints *self, uint64_t now_ns)
         !atomic_compare_exchange_strong(self->look_ns, &look_ns, now_ns + LOOK_NS)) {
         return;
     }
-    kw_snapshot *snapshot = kw_client_snapshot(self->client);
+    kw_snapshot *snapshot = kw_topology_snapshot(self->topology);
     uint32_t nodes_n = (uint32_t)kw_ring_nodes_n(kw_map_ring(snapshot->map));
     for (uint32_t i = 0; i < nodes_n; i++) {
         if (kw_quorum_exchange_is_up(self->exchange, node_at(snapshot, i))) {
@@ -207,13 +207,13 @@ static bool hand(kw_hints *self, kw_copy_request *from, size_t index, size_t tar
     if (!kw_hint_at(from->item.request.reply, index, &place.key, &ask)) {
         return false;
     }
-    if (self->client->env.options.has_quorum_guard) {
+    if (self->topology->env.options.has_quorum_guard) {
         place.marker = kw_bytes_of(KW_QUORUM_MARKER);
     }
     kw_buf encoded = empty_buf(self);
     kw_copy_request *request =
         kw_quorum_script_encode(&encoded, &place, &ask)
-            ? kw_copy_request_new_hint(self->client, KW_COPY_REQUEST_HAND, round->targets[target],
+            ? kw_copy_request_new_hint(self->topology, KW_COPY_REQUEST_HAND, round->targets[target],
                                        &encoded, now_ns)
             : NULL;
     kw_buf_fini(&encoded);
@@ -224,7 +224,7 @@ static bool hand(kw_hints *self, kw_copy_request *from, size_t index, size_t tar
     memset(&request->ask.record.value, 0, sizeof(request->ask.record.value));
     request->target = target;
     if (place.key.len > 0 && !kw_buf_append(&request->key, place.key.data, place.key.len)) {
-        kw_copy_request_free(request, &self->client->env.mem);
+        kw_copy_request_free(request, &self->topology->env.mem);
         return false;
     }
     request->round = round;
@@ -264,7 +264,7 @@ static void drop(kw_hints *self, const kw_copy_request *request, uint64_t now_ns
     kw_copy_request *fresh = NULL;
     if (kw_hint_encode_drop(&encoded, box_at(round, request->target), key,
                             request->ask.record.stamp)) {
-        fresh = kw_copy_request_new_hint(self->client, KW_COPY_REQUEST_DROP, round->keeper,
+        fresh = kw_copy_request_new_hint(self->topology, KW_COPY_REQUEST_DROP, round->keeper,
                                          &encoded, now_ns);
     }
     kw_buf_fini(&encoded);

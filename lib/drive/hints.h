@@ -7,7 +7,7 @@
 #include "drive/quorum_exchange.h"
 
 typedef struct kw_hints {
-    kw_client *client;
+    kw_topology *topology;
     kw_quorum_exchange *exchange;
     atomic_uint_fast64_t *look_ns;
     kw_copy_request *open; /* requests under way */
@@ -15,7 +15,7 @@ typedef struct kw_hints {
     bool is_over; /* nothing is sent any more */
 } kw_hints;
 
-void kw_hints_init(kw_hints *hints, kw_client *client, kw_quorum_exchange *exchange,
+void kw_hints_init(kw_hints *hints, kw_topology *topology, kw_quorum_exchange *exchange,
                    atomic_uint_fast64_t *look_ns);
 
 /* Frees the requests that the pipeline, which is gone, has not ended. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "drive/loop.h"
 
+#include "topology/topology_tend.h"
 #include "base/error.h"
 
 #include <string.h>
@@ -23,9 +24,9 @@
 
 static void free_async(kw_loop *self, kw_async_command *command)
 {
-    kw_async_command_fini(command, self->client);
+    kw_async_command_fini(command, self->topology);
     if (!command->is_kept || self->used_n + self->kept_n >= BLOCKS_MAX) {
-        kw_mem_free(&self->client->env.mem, command);
+        kw_mem_free(&self->topology->env.mem, command);
         return;
     }
     kw_async_commands_push(&self->used, command);
@@ -49,21 +50,21 @@ static void on_dropped(kw_pipeline *pipeline, kw_item *item)
     }
 }
 
-static kw_loop *new_loop(kw_client *client, kw_error *error)
+static kw_loop *new_loop(kw_topology *topology, kw_error *error)
 {
-    kw_loop *self = kw_mem_calloc(&client->env.mem, 1, sizeof(*self));
+    kw_loop *self = kw_mem_calloc(&topology->env.mem, 1, sizeof(*self));
     if (self == NULL || kw_monitor_init(&self->monitor) != KW_OK) {
-        kw_mem_free(&client->env.mem, self);
+        kw_mem_free(&topology->env.mem, self);
         kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for an event loop");
         return NULL;
     }
-    self->client = client;
-    if (kw_poller_init(&self->poller, error, &client->env) != KW_OK) {
+    self->topology = topology;
+    if (kw_poller_init(&self->poller, error, &topology->env) != KW_OK) {
         kw_monitor_fini(&self->monitor);
-        kw_mem_free(&client->env.mem, self);
+        kw_mem_free(&topology->env.mem, self);
         return NULL;
     }
-    kw_pipeline_init(&self->pipeline, client);
+    kw_pipeline_init(&self->pipeline, topology);
     self->pipeline.owner = self;
     self->pipeline.long_lived = &self->long_lived;
     self->pipeline.scan.poller = &self->poller;
@@ -87,7 +88,7 @@ static void free_blocks(const kw_allocator *mem, kw_async_commands *blocks)
 
 static void free_loop(kw_loop *self, bool has_forked)
 {
-    const kw_allocator *mem = &self->client->env.mem;
+    const kw_allocator *mem = &self->topology->env.mem;
     kw_pipeline_fini(&self->pipeline);
     kw_poller_fini(&self->poller, has_forked);
     free_blocks(mem, &self->blocks);
@@ -96,13 +97,13 @@ static void free_loop(kw_loop *self, bool has_forked)
     kw_mem_free(mem, self);
 }
 
-kw_loop *kw_loop_need(kw_client *client, kw_error *error, kw_loop_place *place)
+kw_loop *kw_loop_need(kw_topology *topology, kw_error *error, kw_loop_place *place)
 {
     kw_loop *loop = kw_loop_at(place);
     if (loop != NULL) {
         return loop;
     }
-    kw_loop *fresh = new_loop(client, error);
+    kw_loop *fresh = new_loop(topology, error);
     if (fresh == NULL) {
         return NULL;
     }
@@ -138,7 +139,7 @@ kw_async_command *kw_loop_block(kw_loop *self, size_t room, bool *is_in_callback
     if (is_in_callback != NULL) {
         *is_in_callback = is_own;
     }
-    return command != NULL ? command : kw_async_command_new(&self->client->env.mem, room);
+    return command != NULL ? command : kw_async_command_new(&self->topology->env.mem, room);
 }
 
 void kw_loop_submit(kw_loop *self, kw_async_command *command, bool wakes)
@@ -205,7 +206,7 @@ static void add_items(kw_loop *self, kw_async_command *command, const kw_snapsho
 
 static void add_all(kw_loop *self, kw_async_commands *accepted)
 {
-    kw_snapshot *snapshot = kw_client_snapshot(self->client);
+    kw_snapshot *snapshot = kw_topology_snapshot(self->topology);
     kw_async_command *command;
     while ((command = kw_async_commands_pop(accepted)) != NULL) {
         add_items(self, command, snapshot);
@@ -216,14 +217,14 @@ static void add_all(kw_loop *self, kw_async_commands *accepted)
 /* Everything that needs no socket's word. */
 static void advance(kw_loop *self)
 {
-    kw_refresher *refresher = &self->client->refresher;
+    kw_refresher *refresher = &self->topology->refresher;
     uint64_t ended_n;
-    kw_client_tend(self->client, self->pipeline.scan.now_ns);
+    kw_topology_tend(self->topology, self->pipeline.scan.now_ns);
     do {
         ended_n = kw_refresher_ended_n(refresher);
         kw_pipeline_advance(&self->pipeline);
         /* A map may be wanted now, and be there at once for those who wait for it. */
-        kw_client_tend(self->client, self->pipeline.scan.now_ns);
+        kw_topology_tend(self->topology, self->pipeline.scan.now_ns);
     } while (kw_refresher_ended_n(refresher) != ended_n);
     kw_pipeline_tidy(&self->pipeline);
 }
@@ -231,7 +232,7 @@ static void advance(kw_loop *self)
 /* A callback may have forked, in which this is the child, or closed the handle. */
 static bool is_over(const kw_loop *self)
 {
-    return self->wants_closing || kw_fork_has_happened(&self->client->fork) ||
+    return self->wants_closing || kw_fork_has_happened(&self->topology->fork) ||
            kw_loop_at(self->place) != self;
 }
 
@@ -242,7 +243,7 @@ static void tell(kw_loop *self, kw_async_command *command)
     kw_reply_fn fn = command->fn;
     void *arg = command->arg;
     kw_reply *reply = kw_async_command_take(command, &error);
-    kw_client_count(self->client, 1, reply == NULL ? 1 : 0);
+    kw_topology_count(self->topology, 1, reply == NULL ? 1 : 0);
     command->is_delivered = true;
     if (!kw_async_command_is_held(command)) {
         free_async(self, command);
@@ -252,7 +253,7 @@ static void tell(kw_loop *self, kw_async_command *command)
 
 static void deliver_one(kw_loop *self, kw_async_command *command)
 {
-    if (kw_async_command_go_on(self->client, command)) {
+    if (kw_async_command_go_on(self->topology, command)) {
         kw_async_commands again = {NULL, NULL};
         kw_async_commands_push(&again, command);
         add_all(self, &again);
@@ -266,7 +267,7 @@ static void deliver_one(kw_loop *self, kw_async_command *command)
     void *arg = command->arg;
     kw_reply *reply = command->item.request.reply;
     command->item.request.reply = NULL;
-    kw_client_count(self->client, 1, 0);
+    kw_topology_count(self->topology, 1, 0);
     free_async(self, command);
     fn(arg, reply, NULL);
 }
@@ -317,7 +318,7 @@ static uint64_t next_ns(const kw_loop *self)
 {
     uint64_t at_ns = kw_pipeline_next_ns(&self->pipeline);
     uint64_t failure_watch_ns =
-        atomic_load_explicit(&self->client->env.failure_watch_ns, memory_order_relaxed);
+        atomic_load_explicit(&self->topology->env.failure_watch_ns, memory_order_relaxed);
     at_ns = failure_watch_ns < at_ns ? failure_watch_ns : at_ns;
     uint64_t soon_ns = self->pipeline.scan.now_ns + CALLS_NS;
     bool is_soon =
@@ -385,7 +386,7 @@ static bool feed(kw_loop *self)
         return false;
     }
     (void)take_inbox(self, &accepted, INBOX_TAKE);
-    self->pipeline.scan.now_ns = kw_env_now(&self->client->env); /* callbacks take time */
+    self->pipeline.scan.now_ns = kw_env_now(&self->topology->env); /* callbacks take time */
     add_accepted(self, &accepted);
     kw_pipeline_fill(&self->pipeline);
     return true;
@@ -443,7 +444,7 @@ static bool turn(kw_loop *self, bool was_signalled)
 {
     kw_async_commands accepted = {NULL, NULL};
     inbox_act act = INBOX_TAKE;
-    self->pipeline.scan.now_ns = kw_env_now(&self->client->env);
+    self->pipeline.scan.now_ns = kw_env_now(&self->topology->env);
     if (!read_sockets(self, was_signalled)) {
         return false;
     }
@@ -455,7 +456,7 @@ static bool turn(kw_loop *self, bool was_signalled)
             return true;
         }
         act = round < ROUNDS_MAX ? INBOX_TAKE_OR_LEAVE : INBOX_LEAVE;
-        self->pipeline.scan.now_ns = kw_env_now(&self->client->env); /* callbacks take time */
+        self->pipeline.scan.now_ns = kw_env_now(&self->topology->env); /* callbacks take time */
         add_accepted(self, &accepted);
         advance(self);
     }
@@ -487,7 +488,7 @@ int kw_loop_timeout(kw_loop *self)
     if (at_ns == UINT64_MAX) {
         return -1;
     }
-    return kw_clock_ms_until(kw_env_now(&self->client->env), at_ns, TIMEOUT_MAX_MS);
+    return kw_clock_ms_until(kw_env_now(&self->topology->env), at_ns, TIMEOUT_MAX_MS);
 }
 
 bool kw_loop_defers_close(kw_loop *self)
@@ -508,7 +509,7 @@ static void end_all(kw_loop *self)
     self->processor = pthread_self();
     take_accepted(self, &accepted);
     kw_monitor_unlock(&self->monitor);
-    self->pipeline.scan.now_ns = kw_env_now(&self->client->env);
+    self->pipeline.scan.now_ns = kw_env_now(&self->topology->env);
     add_all(self, &accepted);
     kw_pipeline_end_all(&self->pipeline, KW_ERR_CANCELLED);
 }
@@ -527,7 +528,7 @@ void kw_loop_end(kw_loop *self)
 
 void kw_loop_abandon(kw_loop *self)
 {
-    atomic_bool *is_closing = &self->client->env.is_closing;
+    atomic_bool *is_closing = &self->topology->env.is_closing;
     bool was_closing = atomic_exchange(is_closing, true);
     self->pipeline.scan.poller = NULL; /* the parent's as well */
     end_all(self);

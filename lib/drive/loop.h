@@ -14,7 +14,7 @@ typedef struct kw_loop kw_loop;
 typedef _Atomic(kw_loop *) kw_loop_place;
 
 struct kw_loop {
-    kw_client *client;
+    kw_topology *topology;
     kw_loop_place *place;
     kw_monitor monitor;      /* guards all of this block */
     kw_async_commands inbox; /* accepted, and not seen by the pipeline */
@@ -40,7 +40,7 @@ struct kw_loop {
 
 /* The one at the place, made at first use; NULL, with error set, where it cannot be. Any
  * thread. */
-kw_loop *kw_loop_need(kw_client *client, kw_error *error, kw_loop_place *place);
+kw_loop *kw_loop_need(kw_topology *topology, kw_error *error, kw_loop_place *place);
 
 /* The one at the place, or NULL. */
 static inline kw_loop *kw_loop_at(kw_loop_place *place)

@@ -3,6 +3,8 @@
  * caller waits for. */
 #include "drive/pipeline.h"
 
+#include "topology/topology_tend.h"
+#include "topology/first_map.h"
 #include "drive/pipeline_private.h"
 #include "base/error.h"
 
@@ -53,7 +55,7 @@ static void read_one(batch_wait *self, kw_channel *channel)
     kw_err code =
         kw_conn_wait(channel->conn, &pipeline->scan.failure, &channel->flight.tail->request,
                      pipeline->scan.now_ns, next_ns(self));
-    pipeline->scan.now_ns = kw_env_now(&pipeline->client->env);
+    pipeline->scan.now_ns = kw_env_now(&pipeline->topology->env);
     if (code != KW_OK && code != KW_ERR_TIMEOUT) {
         kw_pipeline_fail_channel(pipeline, channel, code);
         return;
@@ -68,7 +70,7 @@ static bool reserve(batch_wait *self)
     if (wanted_n <= self->sockets_n) {
         return true;
     }
-    const kw_allocator *mem = &self->pipeline.client->env.mem;
+    const kw_allocator *mem = &self->pipeline.topology->env.mem;
     struct pollfd *sockets = self->sockets != self->inline_sockets ? self->sockets : NULL;
     sockets = kw_mem_resize(mem, sockets, 2 * wanted_n, sizeof(sockets[0]));
     if (sockets == NULL) {
@@ -115,8 +117,8 @@ static void wait_for(batch_wait *self, struct pollfd *sockets, size_t n, uint64_
     goal.sockets_n = n;
     goal.wakes_on_map = pipeline->sleepers.head != NULL;
     goal.changes_n = pipeline->changes_n; /* the map that sleepers know of */
-    (void)kw_refresher_wait(&pipeline->client->refresher, &pipeline->scan.failure, &goal);
-    pipeline->scan.now_ns = kw_env_now(&pipeline->client->env);
+    (void)kw_refresher_wait(&pipeline->topology->refresher, &pipeline->scan.failure, &goal);
+    pipeline->scan.now_ns = kw_env_now(&pipeline->topology->env);
 }
 
 /* The node that was sent to last mostly answers last: one wait for it, instead of one for
@@ -157,7 +159,7 @@ static void wait_all(batch_wait *self)
 {
     kw_pipeline *pipeline = &self->pipeline;
     while (pipeline->open_n > 0) {
-        if (atomic_load_explicit(&pipeline->client->env.is_closing, memory_order_relaxed)) {
+        if (atomic_load_explicit(&pipeline->topology->env.is_closing, memory_order_relaxed)) {
             kw_pipeline_end_all(pipeline, KW_ERR_CANCELLED);
             return;
         }
@@ -197,10 +199,10 @@ static void fail_all(kw_pipeline *pipeline, kw_item *items, size_t items_n, cons
     }
 }
 
-kw_err kw_pipeline_all(kw_client *client, kw_item *items, size_t items_n, uint64_t deadline_ns)
+kw_err kw_pipeline_all(kw_topology *topology, kw_item *items, size_t items_n, uint64_t deadline_ns)
 {
     batch_wait self;
-    kw_pipeline_init(&self.pipeline, client);
+    kw_pipeline_init(&self.pipeline, topology);
     self.deadline_ns = deadline_ns;
     self.sockets = self.inline_sockets;
     self.sockets_n = SOCKETS_INLINE;
@@ -208,10 +210,10 @@ kw_err kw_pipeline_all(kw_client *client, kw_item *items, size_t items_n, uint64
     for (size_t i = 0; i < items_n; i++) {
         items[i].plan.deadline_ns = deadline_ns;
     }
-    kw_failure_watch_help(client);
+    kw_failure_watch_help(topology);
     kw_snapshot *snapshot;
     kw_error failure = KW_ERROR_INIT;
-    if (kw_client_need_snapshot(client, &snapshot, &failure, deadline_ns) != KW_OK) {
+    if (kw_topology_need_snapshot(topology, &snapshot, &failure, deadline_ns) != KW_OK) {
         fail_all(&self.pipeline, items, items_n, &failure);
         return failure.code;
     }
@@ -222,9 +224,9 @@ kw_err kw_pipeline_all(kw_client *client, kw_item *items, size_t items_n, uint64
     wait_all(&self);
     kw_pipeline_fini(&self.pipeline);
     if (self.sockets != self.inline_sockets) {
-        kw_mem_free(&client->env.mem, self.sockets);
+        kw_mem_free(&topology->env.mem, self.sockets);
     }
-    kw_client_tend(client, self.pipeline.scan.now_ns);
+    kw_topology_tend(topology, self.pipeline.scan.now_ns);
     kw_err code = KW_OK;
     for (size_t i = items_n; i > 0; i--) {
         items[i - 1].node = NULL; /* went with its channel */

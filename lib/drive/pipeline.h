@@ -51,7 +51,7 @@ typedef struct kw_item {
  * it) a retry_state that tells the story. deadline_ns is for all of them. Plans and encoded
  * bytes are set; everything else is zero. KW_OK where each has a reply, else the code of
  * the first that has none. */
-kw_err kw_pipeline_all(kw_client *client, kw_item *items, size_t items_n, uint64_t deadline_ns);
+kw_err kw_pipeline_all(kw_topology *topology, kw_item *items, size_t items_n, uint64_t deadline_ns);
 
 /* Frees what a pipeline left in an item: reply, retry_state and plan. */
 void kw_item_fini(kw_item *item, const kw_allocator *mem);

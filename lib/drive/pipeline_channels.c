@@ -13,7 +13,7 @@ static bool grow(kw_pipeline *self)
 {
     size_t capacity = self->channels_capacity > 0 ? 2 * self->channels_capacity : 8;
     kw_channel **channels =
-        kw_mem_resize(&self->client->env.mem, self->channels, capacity, sizeof(channels[0]));
+        kw_mem_resize(&self->topology->env.mem, self->channels, capacity, sizeof(channels[0]));
     if (channels == NULL) {
         return false;
     }
@@ -27,7 +27,7 @@ static kw_channel *add_channel(kw_pipeline *self, kw_node *node)
     if (self->channels_n == self->channels_capacity && !grow(self)) {
         return NULL;
     }
-    kw_channel *channel = kw_mem_calloc(&self->client->env.mem, 1, sizeof(*channel));
+    kw_channel *channel = kw_mem_calloc(&self->topology->env.mem, 1, sizeof(*channel));
     if (channel != NULL) {
         channel->node = kw_node_ref(node);
         channel->watch.socket = -1;
@@ -206,7 +206,7 @@ static void expire_flight(kw_pipeline *self, kw_channel *channel)
         if (kw_pipeline_has_op(self, item)) {
             kw_error_set(&item->retry_state->failure, KW_OK, KW_EFFECT_NONE, "no answer");
             kw_pipeline_apply(self, item,
-                              kw_driver_on_loss(self->client, &item->retry_state->op, item->node,
+                              kw_driver_on_loss(self->topology, &item->retry_state->op, item->node,
                                                 self->scan.now_ns, KW_ERR_TIMEOUT, true));
         }
         item->state = KW_ITEM_GONE;
@@ -237,7 +237,7 @@ static void remove_channel(kw_pipeline *self, size_t at)
     self->long_lived->exclusives_n -= channel->is_exclusive ? 1 : 0;
     kw_channel_release(channel, &self->scan, NULL);
     kw_node_unref(channel->node);
-    kw_mem_free(&self->client->env.mem, channel);
+    kw_mem_free(&self->topology->env.mem, channel);
 }
 
 static bool is_needless(const kw_pipeline *self, const kw_channel *channel,
@@ -246,7 +246,7 @@ static bool is_needless(const kw_pipeline *self, const kw_channel *channel,
     if (channel->queue.head != NULL || channel->flight.head != NULL) {
         return false;
     }
-    uint64_t idle_ns = self->client->env.options.pool_idle_ms * KW_NS_PER_MS;
+    uint64_t idle_ns = self->topology->env.options.pool_idle_ms * KW_NS_PER_MS;
     return channel->is_exclusive || self->scan.now_ns > channel->heard_ns + idle_ns ||
            (snapshot != NULL &&
             kw_snapshot_find(snapshot, &channel->node->endpoint) != channel->node);
@@ -255,10 +255,10 @@ static bool is_needless(const kw_pipeline *self, const kw_channel *channel,
 void kw_pipeline_tidy(kw_pipeline *self)
 {
     kw_pipeline_long_lived *long_lived = self->long_lived;
-    uint64_t changes_n = kw_refresher_changes_n(&self->client->refresher);
+    uint64_t changes_n = kw_refresher_changes_n(&self->topology->refresher);
     bool is_late = self->scan.now_ns >= long_lived->tidy_ns;
     bool is_due = long_lived->tidied_changes_n != changes_n || is_late;
-    uint64_t pause_ns = self->client->env.options.pool_idle_ms * KW_NS_PER_MS / 2 + 1;
+    uint64_t pause_ns = self->topology->env.options.pool_idle_ms * KW_NS_PER_MS / 2 + 1;
     /* A sleeper may name the node of a channel that has nothing to do. */
     if ((!is_due && long_lived->exclusives_n == 0) || self->sleepers.head != NULL) {
         if (is_late) { /* else it would be due all the time */
@@ -267,7 +267,7 @@ void kw_pipeline_tidy(kw_pipeline *self)
         }
         return;
     }
-    kw_snapshot *snapshot = is_due ? kw_client_snapshot(self->client) : NULL;
+    kw_snapshot *snapshot = is_due ? kw_topology_snapshot(self->topology) : NULL;
     for (size_t i = self->channels_n; i > 0; i--) {
         if (is_needless(self, self->channels[i - 1], snapshot)) {
             remove_channel(self, i - 1);

@@ -46,12 +46,12 @@ static void end_without_memory(kw_pipeline *self, kw_item *item)
 static kw_op *need_op(kw_pipeline *self, kw_item *item)
 {
     if (item->retry_state == NULL) {
-        item->retry_state = kw_mem_calloc(&self->client->env.mem, 1, sizeof(*item->retry_state));
+        item->retry_state = kw_mem_calloc(&self->topology->env.mem, 1, sizeof(*item->retry_state));
         if (item->retry_state == NULL) {
             return NULL;
         }
         item->retry_state->failure.size = sizeof(item->retry_state->failure);
-        kw_op_spec spec = kw_driver_spec(self->client, &item->plan);
+        kw_op_spec spec = kw_driver_spec(self->topology, &item->plan);
         (void)kw_op_start(&item->retry_state->op, &spec, kw_random_next(&self->random));
         for (unsigned i = 0; i < item->sends_n; i++) {
             kw_op_on_send(&item->retry_state->op);
@@ -195,7 +195,7 @@ void kw_pipeline_route(kw_pipeline *self, kw_item *item)
     if (!is_past_deadline(self, item) && kw_pipeline_is_held_up(self, item, NULL)) {
         return;
     }
-    item->changes_n = kw_refresher_changes_n(&self->client->refresher);
+    item->changes_n = kw_refresher_changes_n(&self->topology->refresher);
     kw_op *op = need_op(self, item);
     if (op == NULL) {
         end_without_memory(self, item);
@@ -203,14 +203,14 @@ void kw_pipeline_route(kw_pipeline *self, kw_item *item)
     }
     if (is_past_deadline(self, item)) {
         kw_pipeline_apply(self, item,
-                          kw_driver_on_loss(self->client, op, item->node, self->scan.now_ns,
+                          kw_driver_on_loss(self->topology, op, item->node, self->scan.now_ns,
                                             KW_ERR_TIMEOUT, false));
         return;
     }
     kw_step step = {.kind = KW_STEP_SEND, .is_redirected = item->is_redirected};
-    kw_node *node = kw_driver_choose(self->client, &item->plan, op, &step);
+    kw_node *node = kw_driver_choose(self->topology, &item->plan, op, &step);
     if (node == NULL) {
-        kw_pipeline_apply(self, item, kw_driver_on_unserved(self->client, op, self->scan.now_ns));
+        kw_pipeline_apply(self, item, kw_driver_on_unserved(self->topology, op, self->scan.now_ns));
         return;
     }
     if (item->is_map_only) {
@@ -226,7 +226,7 @@ static void fail_item(kw_pipeline *self, kw_item *item, const kw_step *step)
     kw_error story = KW_ERROR_INIT;
     kw_driver_story told = {&item->plan, step, &item->retry_state->failure, item->node,
                             item->sends_n};
-    kw_driver_explain(self->client, &story, &told);
+    kw_driver_explain(self->topology, &story, &told);
     item->retry_state->failure = story;
     kw_pipeline_end_item(self, item, step->code);
 }
@@ -242,7 +242,7 @@ static void put_to_sleep(kw_pipeline *self, kw_item *item, const kw_step *step, 
 /* Does what the op of the command says. */
 void kw_pipeline_apply(kw_pipeline *self, kw_item *item, kw_step step)
 {
-    uint64_t fetch = kw_driver_heed(self->client, &item->retry_state->op, &step);
+    uint64_t fetch = kw_driver_heed(self->topology, &item->retry_state->op, &step);
     item->fetch = fetch > 0 ? fetch : item->fetch;
     switch (step.kind) {
     case KW_STEP_SEND:
@@ -286,7 +286,7 @@ void kw_pipeline_on_answer(kw_pipeline *self, kw_item *item)
         return;
     }
     kw_step step =
-        kw_driver_on_reply(self->client, &item->plan, &item->retry_state->op, item->node,
+        kw_driver_on_reply(self->topology, &item->plan, &item->retry_state->op, item->node,
                            self->scan.now_ns, item->request.reply, &item->retry_state->failure);
     if (step.kind != KW_STEP_DONE) {
         kw_reply_free(item->request.reply);
@@ -309,14 +309,14 @@ void kw_pipeline_on_lost(kw_pipeline *self, kw_item *item, const kw_pipeline_los
         !loss->was_ready && loss->code != KW_ERR_TIMEOUT && loss->code != KW_ERR_CANCELLED;
     kw_pipeline_apply(self, item,
                       is_refused ? kw_op_on_unready(op, now_ns, loss->code, loss->has_left)
-                                 : kw_driver_on_loss(self->client, op, item->node, now_ns,
+                                 : kw_driver_on_loss(self->topology, op, item->node, now_ns,
                                                      loss->code, loss->has_left));
 }
 
 /* A wait of an op that may be over. */
 static bool is_woken(kw_pipeline *self, const kw_item *item)
 {
-    kw_refresher *refresher = &self->client->refresher;
+    kw_refresher *refresher = &self->topology->refresher;
     if (self->scan.now_ns >= item->wake_ns || item->is_fenced) {
         return true;
     }
@@ -335,8 +335,8 @@ static void wake(kw_pipeline *self, kw_item *item)
         kw_pipeline_apply(self, item, kw_op_on_woke(&item->retry_state->op, self->scan.now_ns));
         break;
     case KW_ITEM_REFRESHING:
-        if (kw_refresher_has_ended(&self->client->refresher, item->fetch)) {
-            code = kw_refresher_result(&self->client->refresher, &failure);
+        if (kw_refresher_has_ended(&self->topology->refresher, item->fetch)) {
+            code = kw_refresher_result(&self->topology->refresher, &failure);
             item->retry_state->failure = failure;
         } else if (self->scan.now_ns < item->wake_ns) {
             code = KW_OK; /* another map was published */
@@ -358,7 +358,7 @@ static void wake(kw_pipeline *self, kw_item *item)
 
 bool kw_pipeline_has_map_news(const kw_pipeline *self)
 {
-    kw_refresher *refresher = &self->client->refresher;
+    kw_refresher *refresher = &self->topology->refresher;
     return self->sleepers.head != NULL &&
            (self->changes_n != kw_refresher_changes_n(refresher) ||
             (self->fetch > 0 && kw_refresher_has_ended(refresher, self->fetch)));
@@ -378,7 +378,7 @@ void kw_pipeline_wake_all(kw_pipeline *self)
     self->wake_ns = UINT64_MAX;
     self->fetch = 0;
     self->has_fenced = false;
-    self->changes_n = kw_refresher_changes_n(&self->client->refresher);
+    self->changes_n = kw_refresher_changes_n(&self->topology->refresher);
     kw_items sleepers = self->sleepers;
     memset(&self->sleepers, 0, sizeof(self->sleepers));
     kw_item *item;

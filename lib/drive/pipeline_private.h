@@ -37,7 +37,7 @@ static inline size_t kw_pipeline_place(const kw_plan *plan)
 
 /* A pipeline on its way. */
 struct kw_pipeline {
-    kw_client *client;
+    kw_topology *topology;
     kw_pipeline_long_lived *long_lived; /* NULL: of a batch */
     void *owner;                        /* for whoever made it long_lived */
     kw_channel_scan scan;               /* with the time of this turn */
@@ -54,7 +54,7 @@ struct kw_pipeline {
     kw_random random;
 };
 
-void kw_pipeline_init(kw_pipeline *pipeline, kw_client *client);
+void kw_pipeline_init(kw_pipeline *pipeline, kw_topology *topology);
 
 /* Gives all connections back. Every command has ended. */
 void kw_pipeline_fini(kw_pipeline *pipeline);

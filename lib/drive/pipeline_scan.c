@@ -14,21 +14,21 @@
 #define FETCH_LOOK_NS (10 * KW_NS_PER_MS)
 #define MAP_LOOK_NS   (1 * KW_NS_PER_MS)
 
-void kw_pipeline_init(kw_pipeline *self, kw_client *client)
+void kw_pipeline_init(kw_pipeline *self, kw_topology *topology)
 {
     memset(self, 0, sizeof(*self));
-    self->client = client;
-    self->scan.client = client;
+    self->topology = topology;
+    self->scan.topology = topology;
     self->scan.failure.size = sizeof(self->scan.failure);
-    self->scan.now_ns = kw_env_now(&client->env);
+    self->scan.now_ns = kw_env_now(&topology->env);
     self->wake_ns = UINT64_MAX;
-    self->changes_n = kw_refresher_changes_n(&client->refresher);
+    self->changes_n = kw_refresher_changes_n(&topology->refresher);
     kw_random_init(&self->random, self->scan.now_ns ^ (uint64_t)(uintptr_t)self);
 }
 
 void kw_pipeline_fini(kw_pipeline *self)
 {
-    const kw_allocator *mem = &self->client->env.mem;
+    const kw_allocator *mem = &self->topology->env.mem;
     for (size_t i = 0; i < self->channels_n; i++) {
         kw_channel_release(self->channels[i], &self->scan, NULL);
         kw_node_unref(self->channels[i]->node);
@@ -43,7 +43,7 @@ void kw_pipeline_fini(kw_pipeline *self)
 static void check_fence(kw_pipeline *self)
 {
     kw_pipeline_long_lived *long_lived = self->long_lived;
-    uint64_t changes_n = kw_refresher_changes_n(&self->client->refresher);
+    uint64_t changes_n = kw_refresher_changes_n(&self->topology->refresher);
     if (long_lived->fence_changes_n != changes_n) {
         long_lived->fence_changes_n = changes_n;
         long_lived->fence_order = self->orders_n;
@@ -102,7 +102,7 @@ void kw_pipeline_fill(kw_pipeline *self)
 /* The time for which a silent channel is left alone between two looks at the map. */
 static void plan_look(kw_pipeline *self, kw_channel *channel)
 {
-    const kw_options *options = &self->client->env.options;
+    const kw_options *options = &self->topology->env.options;
     uint64_t stall_ns = options->stall_ms * KW_NS_PER_MS;
     uint64_t grace_ns = options->grace_ms * KW_NS_PER_MS;
     if (channel->look_ns == 0) {
@@ -120,7 +120,7 @@ static void plan_look(kw_pipeline *self, kw_channel *channel)
  * which a command's deadline has passed is given up in the end. */
 static void check_silence(kw_pipeline *self, kw_channel *channel, kw_item *first)
 {
-    const kw_options *options = &self->client->env.options;
+    const kw_options *options = &self->topology->env.options;
     uint64_t silent_ms = (self->scan.now_ns - channel->heard_ns) / KW_NS_PER_MS;
     const char *text = NULL;
     if (first->state == KW_ITEM_GONE) {
@@ -129,7 +129,7 @@ static void check_silence(kw_pipeline *self, kw_channel *channel, kw_item *first
                    : NULL;
     } else if (silent_ms >= options->stall_ms + options->grace_ms &&
                kw_pipeline_has_op(self, first) &&
-               kw_driver_has_lost_owner(self->client, &first->plan, &first->retry_state->op,
+               kw_driver_has_lost_owner(self->topology, &first->plan, &first->retry_state->op,
                                         channel->node)) {
         text = "no answer, and the slot belongs to another node now";
     }
@@ -142,7 +142,7 @@ static void check_silence(kw_pipeline *self, kw_channel *channel, kw_item *first
 /* A node that is silent for too long makes the map suspect. */
 static void check_stalled(kw_pipeline *self)
 {
-    bool has_map = kw_driver_has_map(self->client);
+    bool has_map = kw_driver_has_map(self->topology);
     if (!has_map && self->long_lived == NULL) {
         return;
     }
@@ -158,7 +158,7 @@ static void check_stalled(kw_pipeline *self)
         if (self->scan.now_ns >= channel->look_ns) {
             plan_look(self, channel);
             if (has_map) {
-                (void)kw_refresher_want(&self->client->refresher);
+                (void)kw_refresher_want(&self->topology->refresher);
             }
             check_silence(self, channel, first);
         }
@@ -181,8 +181,8 @@ static uint64_t channel_next_ns(const kw_channel *channel)
 static uint64_t lasting_next_ns(const kw_pipeline *self)
 {
     const kw_pipeline_long_lived *long_lived = self->long_lived;
-    uint64_t due_ns = atomic_load_explicit(&self->client->refresher.due_ns, memory_order_relaxed);
-    if (!kw_driver_has_map(self->client)) {
+    uint64_t due_ns = atomic_load_explicit(&self->topology->refresher.due_ns, memory_order_relaxed);
+    if (!kw_driver_has_map(self->topology)) {
         due_ns = UINT64_MAX;
     } else if (due_ns == 0) { /* one is under way */
         due_ns = self->scan.now_ns + (self->fetch > 0 ? MAP_LOOK_NS : FETCH_LOOK_NS);
@@ -228,7 +228,7 @@ void kw_pipeline_end_all(kw_pipeline *self, kw_err code)
     while ((item = kw_items_pop(&sleepers)) != NULL) {
         if (kw_pipeline_has_op(self, item)) {
             kw_pipeline_apply(self, item,
-                              kw_driver_on_loss(self->client, &item->retry_state->op, item->node,
+                              kw_driver_on_loss(self->topology, &item->retry_state->op, item->node,
                                                 self->scan.now_ns, code, false));
         }
     }

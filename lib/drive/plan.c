@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "drive/plan.h"
 
+#include "topology/node_registry.h"
 #include "drive/plan_lookup.h"
 #include "drive/plan_ring.h"
 #include "base/error.h"
@@ -37,24 +38,24 @@ static void take_policy(kw_plan *plan)
 }
 
 /* The same for keys of which servers and the ring have their own opinion. */
-static kw_err take_ring_keys(kw_plan *plan, kw_client *client, kw_error *error, const kw_keys *keys,
-                             const kw_bytes *argv, size_t argc)
+static kw_err take_ring_keys(kw_plan *plan, kw_topology *topology, kw_error *error,
+                             const kw_keys *keys, const kw_bytes *argv, size_t argc)
 {
-    bool refuses_split = client->env.options.refuses_split;
+    bool refuses_split = topology->env.options.refuses_split;
     bool is_multi = kw_command_request(plan->command) == KW_REQUEST_MULTI_SHARD && !refuses_split;
     bool may_split = is_multi && kw_split_can(plan->command, keys, argc);
     if (is_multi && !may_split) {
         /* MSET with a key that lacks its value: a server has the words for it. */
-        kw_plan_ring_key(plan, client, kw_keys_at(keys, argv, 0));
-        return kw_plan_ring_check(client, error);
+        kw_plan_ring_key(plan, topology, kw_keys_at(keys, argv, 0));
+        return kw_plan_ring_check(topology, error);
     }
-    return kw_plan_ring_keys(plan, client, error, keys, argv, may_split);
+    return kw_plan_ring_keys(plan, topology, error, keys, argv, may_split);
 }
 
-static kw_err route_by_keys(kw_plan *plan, kw_client *client, kw_error *error, const kw_bytes *argv,
-                            size_t argc)
+static kw_err route_by_keys(kw_plan *plan, kw_topology *topology, kw_error *error,
+                            const kw_bytes *argv, size_t argc)
 {
-    bool refuses_split = client->env.options.refuses_split;
+    bool refuses_split = topology->env.options.refuses_split;
     kw_keys keys;
     kw_err code = kw_keys_find(&keys, error, plan->command, argv, argc);
     if (code != KW_OK) {
@@ -64,8 +65,8 @@ static kw_err route_by_keys(kw_plan *plan, kw_client *client, kw_error *error, c
         take_policy(plan);
         return KW_OK;
     }
-    if (kw_plan_is_ring(client)) {
-        return take_ring_keys(plan, client, error, &keys, argv, argc);
+    if (kw_topology_is_ring(topology)) {
+        return take_ring_keys(plan, topology, error, &keys, argv, argc);
     }
     if (keys.ranges_n == 1 && keys.ranges[0].count == 1) { /* most commands */
         const kw_bytes *key = &argv[keys.ranges[0].at];
@@ -91,9 +92,9 @@ static kw_err route_by_keys(kw_plan *plan, kw_client *client, kw_error *error, c
 }
 
 /* A member of a ring goes by its name as well. */
-static kw_node *find_member(kw_client *client, const char *name)
+static kw_node *find_member(kw_topology *topology, const char *name)
 {
-    kw_snapshot *snapshot = kw_plan_is_ring(client) ? kw_client_snapshot(client) : NULL;
+    kw_snapshot *snapshot = kw_topology_is_ring(topology) ? kw_topology_snapshot(topology) : NULL;
     uint32_t shard;
     kw_node *node = NULL;
     if (snapshot != NULL &&
@@ -104,11 +105,11 @@ static kw_node *find_member(kw_client *client, const char *name)
     return node;
 }
 
-static kw_err route_to_node(kw_plan *plan, kw_plan_need *need, kw_client *client, kw_error *error,
-                            const char *name)
+static kw_err route_to_node(kw_plan *plan, kw_plan_need *need, kw_topology *topology,
+                            kw_error *error, const char *name)
 {
     kw_endpoint endpoint;
-    plan->node = find_member(client, name);
+    plan->node = find_member(topology, name);
     if (plan->node != NULL) {
         plan->kind = KW_PLAN_NODE;
         return KW_OK;
@@ -118,14 +119,14 @@ static kw_err route_to_node(kw_plan *plan, kw_plan_need *need, kw_client *client
         return kw_error_set(error, KW_ERR_ARGUMENT, KW_EFFECT_NONE,
                             "options.node is not \"host:port\"");
     }
-    kw_snapshot *snapshot = kw_client_snapshot(client);
+    kw_snapshot *snapshot = kw_topology_snapshot(topology);
     kw_snapshot_unref(snapshot);
     if (snapshot == NULL) {
         *need = KW_PLAN_NEEDS_MAP;
         return KW_OK;
     }
     plan->kind = KW_PLAN_NODE;
-    plan->node = kw_client_known_node(client, &endpoint);
+    plan->node = kw_topology_known_node(topology, &endpoint);
     if (plan->node == NULL) {
         return kw_error_set(error, KW_ERR_ARGUMENT, KW_EFFECT_NONE,
                             "options.node %.128s is no node that the handle knows", name);
@@ -134,26 +135,26 @@ static kw_err route_to_node(kw_plan *plan, kw_plan_need *need, kw_client *client
 }
 
 /* The caller's own route; KW_ROUTE_AUTO is not for this. */
-static kw_err route_as_told(kw_plan *plan, kw_plan_need *need, kw_client *client, kw_error *error,
-                            const kw_call_options *options)
+static kw_err route_as_told(kw_plan *plan, kw_plan_need *need, kw_topology *topology,
+                            kw_error *error, const kw_call_options *options)
 {
     switch (options->route) {
     case KW_ROUTE_KEY:
         if (options->key == NULL && options->key_len > 0) {
             break;
         }
-        if (kw_plan_is_ring(client)) {
-            if (kw_plan_ring_check(client, error) != KW_OK) {
+        if (kw_topology_is_ring(topology)) {
+            if (kw_plan_ring_check(topology, error) != KW_OK) {
                 return KW_ERR_REFUSED;
             }
             kw_bytes key = {options->key, options->key_len};
-            kw_plan_ring_key(plan, client, key);
+            kw_plan_ring_key(plan, topology, key);
         } else {
             kw_plan_take_slot(plan, (uint16_t)kw_slot(options->key, options->key_len));
         }
         return KW_OK;
     case KW_ROUTE_SLOT:
-        if (kw_plan_is_ring(client)) {
+        if (kw_topology_is_ring(topology)) {
             return kw_error_set(error, KW_ERR_UNSUPPORTED, KW_EFFECT_NONE,
                                 "a ring has no slots; route by key (KW_ROUTE_KEY)");
         }
@@ -166,7 +167,7 @@ static kw_err route_as_told(kw_plan *plan, kw_plan_need *need, kw_client *client
         if (options->node == NULL) {
             break;
         }
-        return route_to_node(plan, need, client, error, options->node);
+        return route_to_node(plan, need, topology, error, options->node);
     case KW_ROUTE_ALL_PRIMARIES:
         plan->kind = KW_PLAN_ALL_PRIMARIES;
         return KW_OK;
@@ -175,14 +176,15 @@ static kw_err route_as_told(kw_plan *plan, kw_plan_need *need, kw_client *client
         return KW_OK;
     case KW_ROUTE_AUTO:
     case KW_ROUTE_ANY:
-        if (client->env.options.scheme == KW_SCHEME_SENTINEL) {
+        if (topology->env.options.scheme == KW_SCHEME_SENTINEL) {
             kw_plan_take_slot(plan, 0);
         } else {
             plan->kind = KW_PLAN_ANY;
         }
-        if (kw_plan_is_ring(client) && options->route == KW_ROUTE_ANY && options->key != NULL) {
+        if (kw_topology_is_ring(topology) && options->route == KW_ROUTE_ANY &&
+            options->key != NULL) {
             kw_bytes key = {options->key, options->key_len};
-            return kw_plan_ring_near(plan, client, error, key);
+            return kw_plan_ring_near(plan, topology, error, key);
         }
         return KW_OK;
     }
@@ -210,10 +212,10 @@ uint64_t kw_plan_deadline_ns(uint64_t now_ns, uint64_t timeout_ms)
     return now_ns + timeout_ms * KW_NS_PER_MS;
 }
 
-static void take_deadline(kw_plan *plan, const kw_client *client, const kw_plan_task *task)
+static void take_deadline(kw_plan *plan, const kw_topology *topology, const kw_plan_task *task)
 {
     const kw_call_options *options = task->options;
-    uint64_t timeout_ms = client->env.options.timeout_ms;
+    uint64_t timeout_ms = topology->env.options.timeout_ms;
     if (options->timeout_ms > 0) {
         timeout_ms = options->timeout_ms;
     } else if (plan->is_blocking) {
@@ -222,12 +224,12 @@ static void take_deadline(kw_plan *plan, const kw_client *client, const kw_plan_
         timeout_ms += block_ms < BLOCK_MAX_MS ? block_ms : BLOCK_MAX_MS;
     }
     bool is_now = !task->is_timed_later || plan->command == NULL;
-    plan->start_ns = is_now ? kw_env_now(&client->env) : 0;
+    plan->start_ns = is_now ? kw_env_now(&topology->env) : 0;
     plan->deadline_ns = kw_plan_deadline_ns(plan->start_ns, timeout_ms);
 }
 
 /* Only commands that read, and do not wait for anything, go to replicas. */
-static kw_err take_read(kw_plan *plan, const kw_client *client, kw_error *error,
+static kw_err take_read(kw_plan *plan, const kw_topology *topology, kw_error *error,
                         const kw_call_options *options, unsigned flags)
 {
     static const kw_read_preference preferences[] = {
@@ -249,8 +251,8 @@ static kw_err take_read(kw_plan *plan, const kw_client *client, kw_error *error,
     if ((flags & KW_COMMAND_READ) == 0 || (flags & (KW_COMMAND_WRITE | KW_COMMAND_BLOCKING)) != 0) {
         return KW_OK;
     }
-    plan->read = client->env.options.read;
-    plan->zone = client->env.options.read_zone;
+    plan->read = topology->env.options.read;
+    plan->zone = topology->env.options.read_zone;
     if (options->after != NULL) {
         plan->after = *options->after;
     }
@@ -262,7 +264,7 @@ static kw_err take_read(kw_plan *plan, const kw_client *client, kw_error *error,
 }
 
 /* Calls that nobody blocks for do not wait for replicas, and none is let off in silence. */
-static kw_err check_acks(const kw_plan *plan, const kw_client *client, kw_error *error,
+static kw_err check_acks(const kw_plan *plan, const kw_topology *topology, kw_error *error,
                          const kw_plan_task *task)
 {
     const kw_call_options *options = task->options;
@@ -283,16 +285,16 @@ static kw_err check_acks(const kw_plan *plan, const kw_client *client, kw_error 
         return kw_error_set(error, KW_ERR_UNSUPPORTED, KW_EFFECT_NONE,
                             "acks wait for replicas, which only kw_call does");
     }
-    if (client->env.options.acks > 0 && !is_waived && kw_plan_may_write(plan)) {
+    if (topology->env.options.acks > 0 && !is_waived && kw_plan_may_write(plan)) {
         return kw_error_set(error, KW_ERR_UNSUPPORTED, KW_EFFECT_NONE,
                             "%s: the handle's acks=%u wait for replicas, which only single calls "
                             "do; call with acks = KW_ACKS_NONE, or use a handle without acks",
-                            plan->name, (unsigned)client->env.options.acks);
+                            plan->name, (unsigned)topology->env.options.acks);
     }
     return KW_OK;
 }
 
-kw_err kw_plan_start(kw_plan *plan, kw_plan_need *need, kw_client *client, kw_error *error,
+kw_err kw_plan_start(kw_plan *plan, kw_plan_need *need, kw_topology *topology, kw_error *error,
                      const kw_plan_task *task)
 {
     const kw_call_options *options = task->options;
@@ -309,30 +311,30 @@ kw_err kw_plan_start(kw_plan *plan, kw_plan_need *need, kw_client *client, kw_er
     plan->is_repeatable = options->idempotent || (flags & KW_COMMAND_READ) != 0;
     plan->is_script = (flags & KW_COMMAND_SCRIPT) != 0;
     plan->is_blocking = (flags & KW_COMMAND_BLOCKING) != 0;
-    kw_err code = check_acks(plan, client, error, task);
+    kw_err code = check_acks(plan, topology, error, task);
     if (code != KW_OK) {
         return code;
     }
-    if (take_read(plan, client, error, options, flags) != KW_OK) {
+    if (take_read(plan, topology, error, options, flags) != KW_OK) {
         return KW_ERR_ARGUMENT;
     }
-    take_deadline(plan, client, task);
+    take_deadline(plan, topology, task);
     if (options->route != KW_ROUTE_AUTO) {
-        return route_as_told(plan, need, client, error, options);
+        return route_as_told(plan, need, topology, error, options);
     }
-    if (client->env.options.scheme == KW_SCHEME_SINGLE) {
+    if (topology->env.options.scheme == KW_SCHEME_SINGLE) {
         plan->kind = KW_PLAN_ANY;
         return KW_OK;
     }
-    if (client->env.options.scheme == KW_SCHEME_SENTINEL) {
+    if (topology->env.options.scheme == KW_SCHEME_SENTINEL) {
         kw_plan_take_slot(plan, 0); /* one primary has every key */
         return KW_OK;
     }
-    return plan->command != NULL ? route_by_keys(plan, client, error, argv, argc)
-                                 : kw_plan_look_up(plan, need, client, error, task);
+    return plan->command != NULL ? route_by_keys(plan, topology, error, argv, argc)
+                                 : kw_plan_look_up(plan, need, topology, error, task);
 }
 
-kw_err kw_plan_go_on(kw_plan *plan, kw_plan_need *need, kw_client *client, kw_error *error,
+kw_err kw_plan_go_on(kw_plan *plan, kw_plan_need *need, kw_topology *topology, kw_error *error,
                      const kw_plan_task *task)
 {
     kw_plan_need before = *need;
@@ -341,33 +343,33 @@ kw_err kw_plan_go_on(kw_plan *plan, kw_plan_need *need, kw_client *client, kw_er
     case KW_PLAN_NEEDS_NOTHING:
         break;
     case KW_PLAN_NEEDS_MAP:
-        return route_to_node(plan, need, client, error, task->options->node);
+        return route_to_node(plan, need, topology, error, task->options->node);
     case KW_PLAN_NEEDS_INFO:
-        return kw_plan_on_info(plan, need, client, error, task);
+        return kw_plan_on_info(plan, need, topology, error, task);
     case KW_PLAN_NEEDS_KEYS:
-        return kw_plan_on_keys(plan, client, error, task);
+        return kw_plan_on_keys(plan, topology, error, task);
     }
     return KW_OK;
 }
 
-kw_err kw_plan_make(kw_plan *plan, kw_client *client, kw_error *error, kw_plan_task *task)
+kw_err kw_plan_make(kw_plan *plan, kw_topology *topology, kw_error *error, kw_plan_task *task)
 {
     kw_plan_need need;
-    kw_err code = kw_plan_start(plan, &need, client, error, task);
+    kw_err code = kw_plan_start(plan, &need, topology, error, task);
     while (code == KW_OK && need != KW_PLAN_NEEDS_NOTHING) {
-        code = kw_plan_ask(plan, need, client, error, task);
-        code = code == KW_OK ? kw_plan_go_on(plan, &need, client, error, task) : code;
+        code = kw_plan_ask(plan, need, topology, error, task);
+        code = code == KW_OK ? kw_plan_go_on(plan, &need, topology, error, task) : code;
         kw_reply_free(task->reply);
         task->reply = NULL;
     }
     return code;
 }
 
-kw_err kw_plan_init(kw_plan *plan, kw_client *client, kw_error *error,
+kw_err kw_plan_init(kw_plan *plan, kw_topology *topology, kw_error *error,
                     const kw_call_options *options, const kw_bytes *argv, size_t argc)
 {
     kw_plan_task task = {.options = options, .argv = argv, .argc = argc, .takes_acks = true};
-    return kw_plan_make(plan, client, error, &task);
+    return kw_plan_make(plan, topology, error, &task);
 }
 
 void kw_plan_fini(kw_plan *plan)

@@ -5,7 +5,7 @@
 
 #include <keyway/command.h>
 
-#include "api/client.h"
+#include "topology/topology.h"
 #include "route/command.h"
 #include "route/ring_positions.h"
 
@@ -87,17 +87,17 @@ typedef enum kw_plan_need {
 
 /* kw_plan_init in steps that never wait: start, and go_on with what *need says until that is
  * nothing. A failure is the end. */
-kw_err kw_plan_start(kw_plan *plan, kw_plan_need *need, kw_client *client, kw_error *error,
+kw_err kw_plan_start(kw_plan *plan, kw_plan_need *need, kw_topology *topology, kw_error *error,
                      const kw_plan_task *task);
-kw_err kw_plan_go_on(kw_plan *plan, kw_plan_need *need, kw_client *client, kw_error *error,
+kw_err kw_plan_go_on(kw_plan *plan, kw_plan_need *need, kw_topology *topology, kw_error *error,
                      const kw_plan_task *task);
 
 /* Start and all steps behind it, with the waits between them. After success kw_plan_fini. */
-kw_err kw_plan_make(kw_plan *plan, kw_client *client, kw_error *error, kw_plan_task *task);
+kw_err kw_plan_make(kw_plan *plan, kw_topology *topology, kw_error *error, kw_plan_task *task);
 
 /* KW_ERR_ARGUMENT, KW_ERR_REFUSED, KW_ERR_KEYS, KW_ERR_CROSSSLOT, or what a look-up of
  * an unknown command at a server failed with. After success kw_plan_fini. */
-kw_err kw_plan_init(kw_plan *plan, kw_client *client, kw_error *error,
+kw_err kw_plan_init(kw_plan *plan, kw_topology *topology, kw_error *error,
                     const kw_call_options *options, const kw_bytes *argv, size_t argc);
 void kw_plan_fini(kw_plan *plan);
 

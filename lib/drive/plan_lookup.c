@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "drive/plan_lookup.h"
 
+#include "topology/first_map.h"
 #include "drive/call.h"
 #include "drive/plan_ring.h"
 #include "base/error.h"
@@ -51,12 +52,12 @@ kw_err kw_plan_unanswered(kw_error *error, const kw_error *failure)
     return code;
 }
 
-kw_err kw_plan_ask(kw_plan *plan, kw_plan_need need, kw_client *client, kw_error *error,
+kw_err kw_plan_ask(kw_plan *plan, kw_plan_need need, kw_topology *topology, kw_error *error,
                    kw_plan_task *task)
 {
     if (need == KW_PLAN_NEEDS_MAP) {
         kw_snapshot *snapshot;
-        kw_err code = kw_client_need_snapshot(client, &snapshot, error, plan->deadline_ns);
+        kw_err code = kw_topology_need_snapshot(topology, &snapshot, error, plan->deadline_ns);
         if (code == KW_OK) {
             kw_snapshot_unref(snapshot);
         }
@@ -65,13 +66,13 @@ kw_err kw_plan_ask(kw_plan *plan, kw_plan_need need, kw_client *client, kw_error
     char space[512];
     kw_buf encoded;
     kw_plan question;
-    kw_buf_init(&encoded, &client->env.mem, space, sizeof(space));
+    kw_buf_init(&encoded, &topology->env.mem, space, sizeof(space));
     kw_err code = KW_OK;
     if (kw_plan_question(&question, &encoded, plan, need, task)) {
         kw_bytes bytes = {encoded.data, encoded.len};
         kw_error failure = KW_ERROR_INIT;
-        question.start_ns = kw_env_now(&client->env);
-        task->reply = kw_call_run(client, &failure, &question, bytes);
+        question.start_ns = kw_env_now(&topology->env);
+        task->reply = kw_call_run(topology, &failure, &question, bytes);
         code = task->reply != NULL ? KW_OK : kw_plan_unanswered(error, &failure);
     } else {
         code = no_memory(error);
@@ -80,8 +81,8 @@ kw_err kw_plan_ask(kw_plan *plan, kw_plan_need need, kw_client *client, kw_error
     return code;
 }
 
-static kw_err route_learnt(kw_plan *plan, kw_plan_need *need, kw_client *client, kw_error *error,
-                           const kw_plan_task *task, const kw_learnt *learnt)
+static kw_err route_learnt(kw_plan *plan, kw_plan_need *need, kw_topology *topology,
+                           kw_error *error, const kw_plan_task *task, const kw_learnt *learnt)
 {
     size_t argc = task->argc;
     plan->is_repeatable = plan->is_repeatable || (learnt->is_read && !learnt->is_write);
@@ -98,8 +99,8 @@ static kw_err route_learnt(kw_plan *plan, kw_plan_need *need, kw_client *client,
     }
     kw_keys keys = {1, {{(size_t)learnt->first, 0, (size_t)step}}};
     keys.ranges[0].count = last >= learnt->first ? (size_t)((last - learnt->first) / step + 1) : 1;
-    if (kw_plan_is_ring(client)) {
-        return kw_plan_ring_keys(plan, client, error, &keys, task->argv, false);
+    if (kw_topology_is_ring(topology)) {
+        return kw_plan_ring_keys(plan, topology, error, &keys, task->argv, false);
     }
     uint16_t slot;
     kw_err code = kw_keys_slot(&slot, error, &keys, task->argv);
@@ -109,25 +110,25 @@ static kw_err route_learnt(kw_plan *plan, kw_plan_need *need, kw_client *client,
     return code;
 }
 
-kw_err kw_plan_look_up(kw_plan *plan, kw_plan_need *need, kw_client *client, kw_error *error,
+kw_err kw_plan_look_up(kw_plan *plan, kw_plan_need *need, kw_topology *topology, kw_error *error,
                        const kw_plan_task *task)
 {
     kw_learnt learnt;
-    if (!kw_command_cache_find(&client->command_cache, &learnt, task->argv[0])) {
+    if (!kw_command_cache_find(&topology->command_cache, &learnt, task->argv[0])) {
         *need = KW_PLAN_NEEDS_INFO;
         return KW_OK;
     }
-    return route_learnt(plan, need, client, error, task, &learnt);
+    return route_learnt(plan, need, topology, error, task, &learnt);
 }
 
-kw_err kw_plan_on_info(kw_plan *plan, kw_plan_need *need, kw_client *client, kw_error *error,
+kw_err kw_plan_on_info(kw_plan *plan, kw_plan_need *need, kw_topology *topology, kw_error *error,
                        const kw_plan_task *task)
 {
     kw_learnt learnt;
-    if (!kw_command_cache_learn(&client->command_cache, &learnt, task->argv[0], task->reply)) {
+    if (!kw_command_cache_learn(&topology->command_cache, &learnt, task->argv[0], task->reply)) {
         memset(&learnt, 0, sizeof(learnt)); /* COMMAND is not allowed here: any node */
     }
-    return route_learnt(plan, need, client, error, task, &learnt);
+    return route_learnt(plan, need, topology, error, task, &learnt);
 }
 
 /* Slot of the first and of every other key that a server found. */
@@ -147,10 +148,11 @@ static kw_err slot_of_all(uint16_t *slot, kw_error *error, const kw_reply *keys)
     return KW_OK;
 }
 
-static kw_err take_on_ring(kw_plan *plan, kw_client *client, kw_error *error, const kw_reply *reply)
+static kw_err take_on_ring(kw_plan *plan, kw_topology *topology, kw_error *error,
+                           const kw_reply *reply)
 {
     size_t n = kw_reply_count(reply);
-    kw_bytes *found = kw_mem_calloc(&client->env.mem, n, sizeof(found[0]));
+    kw_bytes *found = kw_mem_calloc(&topology->env.mem, n, sizeof(found[0]));
     if (found == NULL) {
         return no_memory(error);
     }
@@ -158,18 +160,19 @@ static kw_err take_on_ring(kw_plan *plan, kw_client *client, kw_error *error, co
         found[i] = kw_reply_bytes(kw_reply_at(reply, i));
     }
     kw_keys keys = {1, {{0, n, 1}}};
-    kw_err code = kw_plan_ring_keys(plan, client, error, &keys, found, false);
-    kw_mem_free(&client->env.mem, found);
+    kw_err code = kw_plan_ring_keys(plan, topology, error, &keys, found, false);
+    kw_mem_free(&topology->env.mem, found);
     return code;
 }
 
-kw_err kw_plan_on_keys(kw_plan *plan, kw_client *client, kw_error *error, const kw_plan_task *task)
+kw_err kw_plan_on_keys(kw_plan *plan, kw_topology *topology, kw_error *error,
+                       const kw_plan_task *task)
 {
     if (kw_reply_count(task->reply) == 0) {
         return KW_OK;
     }
-    if (kw_plan_is_ring(client)) {
-        return take_on_ring(plan, client, error, task->reply);
+    if (kw_topology_is_ring(topology)) {
+        return take_on_ring(plan, topology, error, task->reply);
     }
     uint16_t slot = 0;
     kw_err code = slot_of_all(&slot, error, task->reply);

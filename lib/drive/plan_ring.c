@@ -6,22 +6,22 @@
 /* Text of a key and of a node's name in an error. */
 #define SHOWN_LEN 64
 
-kw_err kw_plan_ring_check(const kw_client *client, kw_error *error)
+kw_err kw_plan_ring_check(const kw_topology *topology, kw_error *error)
 {
-    if (client->env.options.copies_n <= 1) {
+    if (topology->env.options.copies_n <= 1) {
         return KW_OK;
     }
     return kw_error_set(error, KW_ERR_REFUSED, KW_EFFECT_NONE,
                         "the handle keeps %u copies of each key, which plain commands do not "
                         "know: use kw_quorum_run and its like, a handle without copies, or name "
                         "the node (KW_ROUTE_NODE)",
-                        (unsigned)client->env.options.copies_n);
+                        (unsigned)topology->env.options.copies_n);
 }
 
-void kw_plan_ring_key(kw_plan *plan, const kw_client *client, kw_bytes key)
+void kw_plan_ring_key(kw_plan *plan, const kw_topology *topology, kw_bytes key)
 {
     plan->kind = KW_PLAN_POSITION;
-    plan->position = kw_ring_position_of(client->placement, key);
+    plan->position = kw_ring_position_of(topology->placement, key);
 }
 
 static uint16_t shard_of(const void *arg, kw_bytes key)
@@ -84,18 +84,18 @@ static survey look(const kw_snapshot *snapshot, const kw_keys *keys, const kw_by
     return found;
 }
 
-kw_err kw_plan_ring_keys(kw_plan *plan, kw_client *client, kw_error *error, const kw_keys *keys,
+kw_err kw_plan_ring_keys(kw_plan *plan, kw_topology *topology, kw_error *error, const kw_keys *keys,
                          const kw_bytes *argv, bool may_split)
 {
-    if (kw_plan_ring_check(client, error) != KW_OK) {
+    if (kw_plan_ring_check(topology, error) != KW_OK) {
         return KW_ERR_REFUSED;
     }
-    kw_plan_ring_key(plan, client, kw_keys_at(keys, argv, 0));
+    kw_plan_ring_key(plan, topology, kw_keys_at(keys, argv, 0));
     size_t n = kw_keys_count(keys);
     if (n == 1) {
         return KW_OK;
     }
-    kw_snapshot *snapshot = kw_client_snapshot(client);
+    kw_snapshot *snapshot = kw_topology_snapshot(topology);
     survey found = look(snapshot, keys, argv);
     kw_err code = KW_OK;
     if (found.foreign < n && may_split) {
@@ -104,10 +104,10 @@ kw_err kw_plan_ring_keys(kw_plan *plan, kw_client *client, kw_error *error, cons
         code = refuse(error, snapshot, kw_keys_at(keys, argv, 0),
                       kw_keys_at(keys, argv, found.foreign));
     } else if (!found.is_one_position) {
-        plan->positions = kw_ring_positions_new(&client->env.mem, n);
+        plan->positions = kw_ring_positions_new(&topology->env.mem, n);
         for (size_t i = 0; plan->positions != NULL && i < n; i++) {
             plan->positions->at[i] =
-                kw_ring_position_of(client->placement, kw_keys_at(keys, argv, i));
+                kw_ring_position_of(topology->placement, kw_keys_at(keys, argv, i));
         }
         code = plan->positions != NULL ? KW_OK : KW_ERR_NOMEM;
     }
@@ -118,11 +118,11 @@ kw_err kw_plan_ring_keys(kw_plan *plan, kw_client *client, kw_error *error, cons
     return code;
 }
 
-void kw_plan_ring_part(kw_plan *plan, const kw_client *client, uint64_t snapshot_n,
+void kw_plan_ring_part(kw_plan *plan, const kw_topology *topology, uint64_t snapshot_n,
                        const kw_split *split, const kw_split_part *part)
 {
     size_t first = split->order[part->at];
-    kw_plan_ring_key(plan, client, split->argv[split->keys.at + first * split->keys.step]);
+    kw_plan_ring_key(plan, topology, split->argv[split->keys.at + first * split->keys.step]);
     plan->snapshot_n = part->count > 1 ? snapshot_n : 0;
 }
 
@@ -142,10 +142,10 @@ static void count_calls(uint32_t *in_flight, const kw_snapshot *snapshot, size_t
     }
 }
 
-kw_err kw_plan_ring_near(kw_plan *plan, kw_client *client, kw_error *error, kw_bytes key)
+kw_err kw_plan_ring_near(kw_plan *plan, kw_topology *topology, kw_error *error, kw_bytes key)
 {
-    const kw_allocator *mem = &client->env.mem;
-    kw_snapshot *snapshot = kw_client_snapshot(client);
+    const kw_allocator *mem = &topology->env.mem;
+    kw_snapshot *snapshot = kw_topology_snapshot(topology);
     const kw_ring *ring = kw_map_ring(snapshot->map);
     size_t n = kw_ring_nodes_n(ring);
     uint32_t space[NODES_INLINE];

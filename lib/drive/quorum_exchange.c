@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "drive/quorum_exchange.h"
 
+#include "topology/topology_tend.h"
 #include "drive/hints.h"
 #include "drive/owed_replies.h"
 #include "base/error.h"
@@ -22,7 +23,7 @@
 
 struct kw_quorum_exchange {
     kw_quorum_exchange *next;
-    kw_client *client;
+    kw_topology *topology;
     kw_pipeline pipeline;
     kw_pipeline_long_lived long_lived;
     kw_copy_request *ended;
@@ -69,20 +70,20 @@ static void on_dropped(kw_pipeline *pipeline, kw_item *item)
     }
     request->is_dropped = true;
     if (!request->is_listed && request->call == NULL) {
-        kw_copy_request_free(request, &pipeline->client->env.mem);
+        kw_copy_request_free(request, &pipeline->topology->env.mem);
     }
 }
 
-kw_quorum_exchange *kw_quorum_exchange_new(kw_client *client, atomic_uint_fast64_t *look_ns)
+kw_quorum_exchange *kw_quorum_exchange_new(kw_topology *topology, atomic_uint_fast64_t *look_ns)
 {
-    kw_quorum_exchange *self = kw_mem_calloc(&client->env.mem, 1, sizeof(*self));
+    kw_quorum_exchange *self = kw_mem_calloc(&topology->env.mem, 1, sizeof(*self));
     if (self == NULL) {
         return NULL;
     }
-    self->client = client;
-    kw_hints_init(&self->hints, client, self, look_ns);
+    self->topology = topology;
+    kw_hints_init(&self->hints, topology, self, look_ns);
     self->ended_link = &self->ended;
-    kw_pipeline_init(&self->pipeline, client);
+    kw_pipeline_init(&self->pipeline, topology);
     self->pipeline.long_lived = &self->long_lived;
     self->long_lived.on_ended = on_ended;
     self->long_lived.on_dropped = on_dropped;
@@ -99,7 +100,7 @@ bool kw_quorum_exchange_send(kw_quorum_exchange *self, kw_copy_request *request)
     }
     request->item.owner = self;
     request->item.plan.start_ns = self->pipeline.scan.now_ns;
-    kw_snapshot *snapshot = kw_client_snapshot(self->client);
+    kw_snapshot *snapshot = kw_topology_snapshot(self->topology);
     kw_pipeline_add(&self->pipeline, &request->item, snapshot);
     kw_snapshot_unref(snapshot);
     return true;
@@ -125,7 +126,7 @@ static kw_effect leave_hint(kw_quorum_exchange *self, const kw_quorum_call *call
                             const kw_quorum_ask *ask, const kw_copy_request *request,
                             kw_effect effect)
 {
-    bool is_due = self->client->env.options.has_quorum_hints && kw_hint_is_due(&call->op, ask);
+    bool is_due = self->topology->env.options.has_quorum_hints && kw_hint_is_due(&call->op, ask);
     return is_due && kw_hints_leave(&self->hints, call, ask, request, self->pipeline.scan.now_ns)
                ? KW_EFFECT_MAYBE
                : effect;
@@ -136,7 +137,7 @@ static bool send_ask(kw_quorum_exchange *self, kw_quorum_call *call, const kw_qu
     self->has_lives = self->has_lives || ask->record.is_mortal;
     bool is_plain = ask->kind == KW_QUORUM_GET && !self->has_lives;
     kw_copy_request_way way = is_plain ? KW_COPY_REQUEST_PLAIN : KW_COPY_REQUEST_SHORT;
-    return kw_quorum_exchange_send(self, kw_copy_request_new(self->client, call, ask, way));
+    return kw_quorum_exchange_send(self, kw_copy_request_new(self->topology, call, ask, way));
 }
 
 /* Sends what the op asks for now. */
@@ -178,7 +179,7 @@ static void on_reply(kw_quorum_exchange *self, kw_quorum_call *call, kw_copy_req
     uint64_t now_ns = self->pipeline.scan.now_ns;
     kw_reply *reply = request->item.request.reply;
     if (kw_quorum_script_is_missing(reply) && request->way == KW_COPY_REQUEST_SHORT &&
-        kw_quorum_exchange_send(self, kw_copy_request_expand(self->client, request))) {
+        kw_quorum_exchange_send(self, kw_copy_request_expand(self->topology, request))) {
         return;
     }
     if (request->way == KW_COPY_REQUEST_PLAIN && kw_quorum_script_is_mortal(reply)) {
@@ -207,7 +208,7 @@ static void remove_left(kw_quorum_exchange *self, kw_quorum_call *call)
     }
     *link = call->next;
     self->left_n--;
-    kw_quorum_call_free(call, &self->client->env.mem);
+    kw_quorum_call_free(call, &self->topology->env.mem);
 }
 
 /* One of no op. */
@@ -219,7 +220,7 @@ static void take_hint_back(kw_quorum_exchange *self, kw_copy_request *request,
         count_silent(self, request); /* and on_dropped frees it */
         return;
     }
-    kw_copy_request_free(request, &self->client->env.mem);
+    kw_copy_request_free(request, &self->topology->env.mem);
 }
 
 static void take_back(kw_quorum_exchange *self, kw_copy_request *request)
@@ -281,7 +282,7 @@ static bool reserve(kw_quorum_exchange *self)
         return true;
     }
     struct pollfd *sockets =
-        kw_mem_resize(&self->client->env.mem, self->sockets, 2 * wanted_n, sizeof(sockets[0]));
+        kw_mem_resize(&self->topology->env.mem, self->sockets, 2 * wanted_n, sizeof(sockets[0]));
     if (sockets == NULL) {
         return false;
     }
@@ -306,9 +307,9 @@ static void read_sockets(kw_quorum_exchange *self, uint64_t until_ns)
     goal.sockets = self->sockets;
     goal.sockets_n = n;
     goal.wakes_on_map = pipeline->sleepers.head != NULL;
-    goal.changes_n = kw_refresher_changes_n(&self->client->refresher);
-    (void)kw_refresher_wait(&self->client->refresher, &pipeline->scan.failure, &goal);
-    pipeline->scan.now_ns = kw_env_now(&self->client->env);
+    goal.changes_n = kw_refresher_changes_n(&self->topology->refresher);
+    (void)kw_refresher_wait(&self->topology->refresher, &pipeline->scan.failure, &goal);
+    pipeline->scan.now_ns = kw_env_now(&self->topology->env);
     size_t k = 0;
     for (size_t i = 0; i < pipeline->channels_n && k < n; i++) {
         kw_channel *channel = pipeline->channels[i];
@@ -395,14 +396,15 @@ void kw_quorum_exchange_run(kw_quorum_exchange *self, kw_quorum_call *const *cal
                             uint64_t deadline_ns)
 {
     kw_pipeline *pipeline = &self->pipeline;
-    pipeline->scan.now_ns = kw_env_now(&self->client->env);
+    pipeline->scan.now_ns = kw_env_now(&self->topology->env);
     for (size_t i = 0; i < calls_n; i++) {
         pump(self, calls[i]);
     }
     while (count_open(calls, calls_n) > 0) {
         uint64_t until_ns = heed_times(self, calls, calls_n);
         advance(self);
-        bool is_closing = atomic_load_explicit(&self->client->env.is_closing, memory_order_relaxed);
+        bool is_closing =
+            atomic_load_explicit(&self->topology->env.is_closing, memory_order_relaxed);
         if (count_open(calls, calls_n) == 0) {
             break;
         }
@@ -423,12 +425,12 @@ void kw_quorum_exchange_run(kw_quorum_exchange *self, kw_quorum_call *const *cal
     }
     advance(self);
     warm_up(self, deadline_ns);
-    if (self->client->env.options.has_quorum_hints) {
+    if (self->topology->env.options.has_quorum_hints) {
         kw_hints_look(&self->hints, pipeline->scan.now_ns);
         advance(self);
     }
     tidy(self);
-    kw_client_tend(self->client, pipeline->scan.now_ns);
+    kw_topology_tend(self->topology, pipeline->scan.now_ns);
 }
 
 /* Ends the requests of a call as if their deadline had come. */
@@ -448,7 +450,7 @@ static void hurry(kw_quorum_exchange *self, kw_quorum_call *call)
 void kw_quorum_exchange_leave(kw_quorum_exchange *self, kw_quorum_call *call)
 {
     if (call->open_n == 0) {
-        kw_quorum_call_free(call, &self->client->env.mem);
+        kw_quorum_call_free(call, &self->topology->env.mem);
         return;
     }
     call->is_left = true;
@@ -468,8 +470,8 @@ void kw_quorum_exchange_free(kw_quorum_exchange *self)
     if (self == NULL) {
         return;
     }
-    const kw_allocator *mem = &self->client->env.mem;
-    self->pipeline.scan.now_ns = kw_env_now(&self->client->env);
+    const kw_allocator *mem = &self->topology->env.mem;
+    self->pipeline.scan.now_ns = kw_env_now(&self->topology->env);
     for (kw_quorum_call *call = self->left; call != NULL; call = call->next) {
         memset(call->op.copies, 0, sizeof(call->op.copies)); /* nothing is asked any more */
     }

@@ -62,9 +62,9 @@ static kw_session_effect bond_of(const char *name, unsigned flags)
 /* Everything goes to the owner of the session's slot. */
 static void take_slot(kw_plan *plan, const kw_session *session)
 {
-    plan->kind = kw_driver_has_map(session->client) ? KW_PLAN_SLOT : KW_PLAN_ANY;
+    plan->kind = kw_driver_has_map(session->topology) ? KW_PLAN_SLOT : KW_PLAN_ANY;
     plan->slot = session->slot;
-    if (kw_plan_is_ring(session->client)) {
+    if (kw_topology_is_ring(session->topology)) {
         plan->kind = KW_PLAN_POSITION;
         plan->position = session->position;
         kw_ring_positions_free(plan->positions); /* they were checked */
@@ -74,9 +74,9 @@ static void take_slot(kw_plan *plan, const kw_session *session)
 
 static void take_deadline(kw_plan *plan, const kw_session *session, uint64_t block_ms)
 {
-    uint64_t timeout_ms = session->client->env.options.timeout_ms;
+    uint64_t timeout_ms = session->topology->env.options.timeout_ms;
     timeout_ms = block_ms < UINT64_MAX - timeout_ms ? timeout_ms + block_ms : UINT64_MAX;
-    plan->start_ns = kw_env_now(&session->client->env);
+    plan->start_ns = kw_env_now(&session->topology->env);
     plan->deadline_ns = kw_plan_deadline_ns(plan->start_ns, timeout_ms);
 }
 
@@ -109,7 +109,7 @@ static const kw_node *node_of(const kw_session *session, const kw_snapshot *snap
 static kw_err check_position(const kw_session *session, kw_error *error, const char *name,
                              uint64_t position)
 {
-    kw_snapshot *snapshot = kw_client_snapshot(session->client);
+    kw_snapshot *snapshot = kw_topology_snapshot(session->topology);
     const kw_node *here = node_of(session, snapshot);
     const kw_node *there = kw_snapshot_at_position(snapshot, position);
     kw_err code = KW_OK;
@@ -131,7 +131,7 @@ static kw_err check_ring_keys(const kw_plan *plan, const kw_session *session, kw
     kw_err code = KW_OK;
     for (size_t i = 0; code == KW_OK && i < kw_keys_count(keys); i++) {
         uint64_t position =
-            kw_ring_position_of(session->client->placement, kw_keys_at(keys, argv, i));
+            kw_ring_position_of(session->topology->placement, kw_keys_at(keys, argv, i));
         code = check_position(session, error, plan->name, position);
     }
     return code;
@@ -145,7 +145,7 @@ static kw_err check_keys(const kw_plan *plan, const kw_session *session, kw_erro
     if (code != KW_OK || keys.ranges_n == 0) {
         return code;
     }
-    if (kw_plan_is_ring(session->client)) {
+    if (kw_topology_is_ring(session->topology)) {
         return check_ring_keys(plan, session, error, &keys, argv);
     }
     uint16_t slot;
@@ -165,7 +165,7 @@ static kw_err plan_unknown(kw_plan *plan, const kw_session *session, kw_error *e
                            const kw_bytes *argv, size_t argc)
 {
     static const kw_call_options defaults = KW_CALL_OPTIONS_INIT;
-    kw_err code = kw_plan_init(plan, session->client, error, &defaults, argv, argc);
+    kw_err code = kw_plan_init(plan, session->topology, error, &defaults, argv, argc);
     if (code == KW_OK && plan->kind == KW_PLAN_POSITION) {
         code = check_position(session, error, plan->name, plan->position);
     } else if (code == KW_OK && plan->kind == KW_PLAN_SLOT && plan->slot != session->slot) {
@@ -186,7 +186,8 @@ static kw_err plan_known(kw_plan *plan, const kw_session *session, kw_error *err
     take_slot(plan, session);
     take_deadline(plan, session,
                   plan->is_blocking ? kw_command_block_ms(plan->command, argv, argc) : 0);
-    bool has_owners = kw_driver_has_slots(session->client) || kw_plan_is_ring(session->client);
+    bool has_owners =
+        kw_driver_has_slots(session->topology) || kw_topology_is_ring(session->topology);
     return has_owners ? check_keys(plan, session, error, argv, argc) : KW_OK;
 }
 

@@ -5,12 +5,13 @@
 
 #include <keyway/session.h>
 
-#include "api/client.h"
+#include "topology/topology.h"
 #include "drive/plan.h"
 
 struct kw_session {
-    kw_allocator mem;     /* the handle's, for the time after it */
-    kw_client *client;    /* NULL: it is being closed, or gone */
+    kw_allocator mem;  /* the handle's, for the time after it */
+    kw_client *client; /* for api; NULL: it is being closed, or gone */
+    kw_topology *topology;
     pid_t pid;            /* of the process that opened the session */
     uint16_t slot;        /* of a cluster */
     uint64_t position;    /* of a ring */

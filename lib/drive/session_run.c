@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include "topology/topology_tend.h"
 #include "drive/session_private.h"
 
 #include "drive/blocking_wait.h"
@@ -33,7 +34,7 @@ void kw_session_drop(kw_session *session)
     if (!kw_session_is_clean(session)) {
         session->conn->state = KW_CONN_DEAD;
     }
-    kw_node_release(session->node, session->conn, kw_env_now(&session->client->env), NULL);
+    kw_node_release(session->node, session->conn, kw_env_now(&session->topology->env), NULL);
     kw_node_unref(session->node);
     session->has_left_writes = session->has_left_writes || session->has_written;
     session->has_written = false;
@@ -121,10 +122,10 @@ static kw_step on_reply(exchange *self, bool is_asked)
     bool is_asked_watch = self->effect == KW_SESSION_EFFECT_WATCH && kw_reply_is_error(reply) &&
                           kw_verdict_of(kw_reply_bytes(reply), false).kind == KW_VERDICT_ASK;
     if (self->is_free && !is_asked_watch) {
-        step = kw_driver_on_reply(self->session->client, self->plan, &self->op, self->node,
+        step = kw_driver_on_reply(self->session->topology, self->plan, &self->op, self->node,
                                   self->wait.now_ns, reply, &self->wait.failure);
     } else {
-        kw_driver_heed_readonly(self->session->client, self->node, reply);
+        kw_driver_heed_readonly(self->session->topology, self->node, reply);
     }
     if (step.kind == KW_STEP_DONE) {
         take_reply(self, is_asked);
@@ -137,13 +138,14 @@ static kw_step on_reply(exchange *self, bool is_asked)
 
 static kw_step on_loss(exchange *self, kw_err code, bool has_left)
 {
-    kw_client *client = self->session->client;
+    kw_topology *topology = self->session->topology;
     if (code == KW_ERR_TIMEOUT || code == KW_ERR_CANCELLED) {
         /* The caller's time, not the node's fault. */
         kw_error_set(&self->wait.failure, code, KW_EFFECT_NONE, "no answer");
     }
     if (self->is_free || has_left || code == KW_ERR_TIMEOUT || code == KW_ERR_CANCELLED) {
-        return kw_driver_on_loss(client, &self->op, self->node, self->wait.now_ns, code, has_left);
+        return kw_driver_on_loss(topology, &self->op, self->node, self->wait.now_ns, code,
+                                 has_left);
     }
     /* Nothing was sent; but what the session stood for went with its connection. */
     kw_step step = {.kind = KW_STEP_FAIL, .code = code, .effect = KW_EFFECT_NONE};
@@ -202,7 +204,7 @@ static kw_step finish_followed(exchange *self, kw_conn *conn, kw_err code, bool 
     if (has_run && code == KW_OK) {
         code = kw_blocking_wait_reply(wait, conn, self->node, &followup->request);
         followup->failure = wait->failure;
-        wait->now_ns = kw_env_now(&self->session->client->env);
+        wait->now_ns = kw_env_now(&self->session->topology->env);
         conn->idle_since_ns = wait->now_ns;
     }
     if (!has_run) {
@@ -241,7 +243,7 @@ static kw_step carry(exchange *self, kw_conn *conn, bool is_asked)
     kw_err code = queue(self, conn, is_asked);
     code = code == KW_OK ? kw_conn_flush(conn, &wait->failure) : code;
     code = code == KW_OK ? kw_blocking_wait_reply(wait, conn, self->node, &self->request) : code;
-    wait->now_ns = kw_env_now(&session->client->env);
+    wait->now_ns = kw_env_now(&session->topology->env);
     conn->idle_since_ns = wait->now_ns;
     bool has_left = kw_conn_has_sent(conn, &self->request);
     if (self->followup != NULL && self->request.is_done) {
@@ -270,7 +272,7 @@ static bool is_alive(exchange *self)
 {
     kw_conn *conn = self->session->conn;
     /* What a server takes that is the primary no more, whatever it says, will be lost. */
-    bool is_watched = self->session->client->env.options.scheme == KW_SCHEME_SENTINEL ||
+    bool is_watched = self->session->topology->env.options.scheme == KW_SCHEME_SENTINEL ||
                       kw_node_is_of_group(self->session->node);
     bool is_good = !is_watched || kw_node_is_current(self->session->node, conn);
     if (is_good && (kw_conn_is_fresh(conn, self->wait.now_ns) || kw_conn_is_quiet(conn))) {
@@ -300,10 +302,10 @@ static kw_step do_send(exchange *self, const kw_step *step)
     if (!self->is_free) {
         return send_pinned(self);
     }
-    self->wait.changes_n = kw_refresher_changes_n(&session->client->refresher);
-    kw_node *node = kw_driver_choose(session->client, self->plan, &self->op, step);
+    self->wait.changes_n = kw_refresher_changes_n(&session->topology->refresher);
+    kw_node *node = kw_driver_choose(session->topology, self->plan, &self->op, step);
     if (node == NULL) {
-        return kw_driver_on_unserved(session->client, &self->op, self->wait.now_ns);
+        return kw_driver_on_unserved(session->topology, &self->op, self->wait.now_ns);
     }
     set_node(self, node);
     bool is_there = !step->is_asking && session->node == node && is_alive(self);
@@ -318,7 +320,7 @@ static kw_step do_send(exchange *self, const kw_step *step)
         if (code != KW_OK) {
             return kw_op_on_unavailable(&self->op, self->wait.now_ns, code, retry_ns);
         }
-        self->wait.now_ns = kw_env_now(&session->client->env);
+        self->wait.now_ns = kw_env_now(&session->topology->env);
     }
     if (!is_there && !step->is_asking) {
         session->node = kw_node_ref(node);
@@ -343,30 +345,30 @@ static bool is_harmless(const exchange *self)
 static kw_err run(exchange *self, kw_error *error)
 {
     kw_session *session = self->session;
-    kw_client *client = session->client;
-    kw_blocking_wait_init(&self->wait, client, self->plan, &self->op);
-    kw_failure_watch_help(client);
-    kw_op_spec spec = kw_driver_spec(client, self->plan);
+    kw_topology *topology = session->topology;
+    kw_blocking_wait_init(&self->wait, topology, self->plan, &self->op);
+    kw_failure_watch_help(topology);
+    kw_op_spec spec = kw_driver_spec(topology, self->plan);
     spec.is_repeatable = spec.is_repeatable && self->is_free;
     kw_step step = kw_op_start(&self->op, &spec, self->wait.now_ns ^ (uint64_t)(uintptr_t)self);
     while (step.kind != KW_STEP_DONE && step.kind != KW_STEP_FAIL) {
-        uint64_t fetch = kw_driver_heed(client, &self->op, &step);
+        uint64_t fetch = kw_driver_heed(topology, &self->op, &step);
         self->wait.fetch = fetch > 0 ? fetch : self->wait.fetch;
         step = step.kind == KW_STEP_SEND ? do_send(self, &step)
                                          : kw_blocking_wait_step(&self->wait, &step);
     }
     if (step.kind == KW_STEP_FAIL) {
-        (void)kw_driver_heed(client, &self->op, &step);
+        (void)kw_driver_heed(topology, &self->op, &step);
         step.effect = is_harmless(self) ? KW_EFFECT_NONE : step.effect;
         kw_driver_story story = {self->plan, &step, &self->wait.failure, self->node,
                                  self->op.sends_n};
-        kw_driver_explain(client, error, &story);
+        kw_driver_explain(topology, error, &story);
         if (self->is_lost) {
             session->broken = step.code;
         }
     }
     kw_node_unref(self->node);
-    kw_client_tend(client, self->wait.now_ns);
+    kw_topology_tend(topology, self->wait.now_ns);
     return step.kind == KW_STEP_FAIL ? step.code : KW_OK;
 }
 

@@ -12,8 +12,9 @@
 /* No wait is longer, so that a closed handle is noticed. */
 #define SLICE_MS 50
 
-kw_err kw_ticket_loop_init(kw_ticket_loop *ticket_loop)
+kw_err kw_ticket_loop_init(kw_ticket_loop *ticket_loop, kw_topology *topology)
 {
+    ticket_loop->topology = topology;
     ticket_loop->is_worked = false;
     memset(&ticket_loop->seats, 0, sizeof(ticket_loop->seats));
     atomic_init(&ticket_loop->open_n, 0);
@@ -42,7 +43,7 @@ static bool has_ended(const kw_ticket *ticket)
 
 void kw_ticket_loop_end(kw_ticket *ticket, kw_reply *reply, const kw_error *error)
 {
-    kw_ticket_loop *ticket_loop = &ticket->client->ticket_loop;
+    kw_ticket_loop *ticket_loop = ticket->ticket_loop;
     kw_wake_list wakes = {.n = 0};
     kw_monitor_lock(&ticket_loop->monitor);
     atomic_fetch_sub_explicit(&ticket_loop->open_n, 1, memory_order_relaxed);
@@ -88,22 +89,21 @@ static void leave_work(kw_ticket_loop *ticket_loop, kw_wake_list *wakes)
 
 /* Waits for the sockets at most until until_ns, then does what is to be done. The work is the
  * caller's. */
-static void work(kw_client *client, kw_loop *loop, uint64_t now_ns, uint64_t until_ns)
+static void work(const kw_topology *topology, kw_loop *loop, uint64_t now_ns, uint64_t until_ns)
 {
     struct pollfd entry = {loop->poller.fd, POLLIN, 0};
     int wait_ms = kw_clock_ms_until(now_ns, until_ns, SLICE_MS);
     int timeout_ms = kw_loop_timeout(loop);
     wait_ms = timeout_ms >= 0 && timeout_ms < wait_ms ? timeout_ms : wait_ms;
     if (wait_ms > 0) {
-        (void)client->env.transport->poll_fn(client->env.transport->arg, &entry, 1, wait_ms);
+        (void)topology->env.transport->poll_fn(topology->env.transport->arg, &entry, 1, wait_ms);
     }
     (void)kw_loop_process(loop, NULL);
 }
 
 /* Stops working, unless there is mail that whoever brought it left to this thread. */
-static void stop_work(kw_client *client, kw_loop *loop)
+static void stop_work(kw_ticket_loop *ticket_loop, kw_loop *loop)
 {
-    kw_ticket_loop *ticket_loop = &client->ticket_loop;
     kw_wake_list wakes = {.n = 0};
     kw_monitor_lock(&ticket_loop->monitor);
     while (kw_loop_has_mail(loop)) {
@@ -116,9 +116,9 @@ static void stop_work(kw_client *client, kw_loop *loop)
     kw_wake_list_send(&wakes, &ticket_loop->monitor);
 }
 
-static bool is_closing(const kw_client *client)
+static bool is_closing(const kw_topology *topology)
 {
-    return atomic_load_explicit(&client->env.is_closing, memory_order_relaxed);
+    return atomic_load_explicit(&topology->env.is_closing, memory_order_relaxed);
 }
 
 /* True while a part of the command waits for its connection. */
@@ -134,10 +134,10 @@ static bool is_queued(kw_async_command *command)
     return false;
 }
 
-void kw_ticket_loop_submit(kw_client *client, kw_ticket *ticket, kw_async_command *command,
-                           uint64_t deadline_ns)
+void kw_ticket_loop_submit(kw_ticket *ticket, kw_async_command *command, uint64_t deadline_ns)
 {
-    kw_ticket_loop *ticket_loop = &client->ticket_loop;
+    kw_ticket_loop *ticket_loop = ticket->ticket_loop;
+    const kw_topology *topology = ticket_loop->topology;
     kw_loop *loop = kw_loop_at(&ticket_loop->loop);
     atomic_fetch_add_explicit(&ticket_loop->open_n, 1, memory_order_relaxed);
     bool is_mine = take_work(ticket_loop);
@@ -146,19 +146,20 @@ void kw_ticket_loop_submit(kw_client *client, kw_ticket *ticket, kw_async_comman
         return; /* whoever works has seen it, or looks once more */
     }
     (void)kw_loop_process(loop, NULL);
-    uint64_t now_ns = kw_env_now(&client->env);
+    uint64_t now_ns = kw_env_now(&topology->env);
     while (!has_ended(ticket) && is_queued(command) && now_ns < deadline_ns &&
-           !is_closing(client)) {
-        work(client, loop, now_ns, deadline_ns);
-        now_ns = kw_env_now(&client->env);
+           !is_closing(topology)) {
+        work(topology, loop, now_ns, deadline_ns);
+        now_ns = kw_env_now(&topology->env);
     }
-    stop_work(client, loop);
+    stop_work(ticket_loop, loop);
 }
 
 /* One turn: works, or sleeps while somebody else does. */
-static void wait_turn(kw_client *client, kw_ticket_waiter *seat, uint64_t now_ns, uint64_t until_ns)
+static void wait_turn(kw_ticket_loop *ticket_loop, kw_ticket_waiter *seat, uint64_t now_ns,
+                      uint64_t until_ns)
 {
-    kw_ticket_loop *ticket_loop = &client->ticket_loop;
+    const kw_topology *topology = ticket_loop->topology;
     kw_monitor_lock(&ticket_loop->monitor);
     if (has_ended(seat->ticket)) {
         kw_monitor_unlock(&ticket_loop->monitor);
@@ -168,11 +169,11 @@ static void wait_turn(kw_client *client, kw_ticket_waiter *seat, uint64_t now_ns
         ticket_loop->is_worked = true;
         kw_monitor_unlock(&ticket_loop->monitor);
         kw_loop *loop = kw_loop_at(&ticket_loop->loop);
-        while (!has_ended(seat->ticket) && now_ns < until_ns && !is_closing(client)) {
-            work(client, loop, now_ns, until_ns);
-            now_ns = kw_env_now(&client->env);
+        while (!has_ended(seat->ticket) && now_ns < until_ns && !is_closing(topology)) {
+            work(topology, loop, now_ns, until_ns);
+            now_ns = kw_env_now(&topology->env);
         }
-        stop_work(client, loop);
+        stop_work(ticket_loop, loop);
         return;
     }
     kw_wait_queue_add(&ticket_loop->seats, &seat->sleeper);
@@ -182,7 +183,7 @@ static void wait_turn(kw_client *client, kw_ticket_waiter *seat, uint64_t now_ns
     kw_monitor_lock(&ticket_loop->monitor);
     kw_wait_queue_remove(&ticket_loop->seats, &seat->sleeper);
     bool is_over =
-        has_ended(seat->ticket) || is_closing(client) || kw_env_now(&client->env) >= until_ns;
+        has_ended(seat->ticket) || is_closing(topology) || kw_env_now(&topology->env) >= until_ns;
     if (is_over && !ticket_loop->is_worked) {
         wake_first(ticket_loop, &wakes); /* the work was offered to this thread */
     }
@@ -190,35 +191,36 @@ static void wait_turn(kw_client *client, kw_ticket_waiter *seat, uint64_t now_ns
     kw_wake_list_send(&wakes, &ticket_loop->monitor);
 }
 
-kw_err kw_ticket_loop_wait(kw_client *client, const kw_ticket *ticket, uint64_t until_ns)
+kw_err kw_ticket_loop_wait(kw_ticket_loop *ticket_loop, const kw_ticket *ticket, uint64_t until_ns)
 {
+    const kw_topology *topology = ticket_loop->topology;
     kw_ticket_waiter seat = {.ticket = ticket};
-    uint64_t now_ns = kw_env_now(&client->env);
+    uint64_t now_ns = kw_env_now(&topology->env);
     while (!has_ended(ticket)) {
-        if (is_closing(client)) {
+        if (is_closing(topology)) {
             return KW_ERR_CANCELLED;
         }
         if (now_ns >= until_ns) {
             return KW_ERR_TIMEOUT;
         }
-        wait_turn(client, &seat, now_ns, until_ns);
-        now_ns = kw_env_now(&client->env);
+        wait_turn(ticket_loop, &seat, now_ns, until_ns);
+        now_ns = kw_env_now(&topology->env);
     }
     return KW_OK;
 }
 
-void kw_ticket_loop_look(kw_client *client)
+void kw_ticket_loop_look(kw_ticket_loop *ticket_loop)
 {
-    kw_loop *loop = kw_loop_at(&client->ticket_loop.loop);
-    if (loop != NULL && take_work(&client->ticket_loop)) {
+    kw_loop *loop = kw_loop_at(&ticket_loop->loop);
+    if (loop != NULL && take_work(ticket_loop)) {
         (void)kw_loop_process(loop, NULL);
-        stop_work(client, loop);
+        stop_work(ticket_loop, loop);
     }
 }
 
 bool kw_ticket_loop_abandon(kw_ticket *ticket)
 {
-    kw_ticket_loop *ticket_loop = &ticket->client->ticket_loop;
+    kw_ticket_loop *ticket_loop = ticket->ticket_loop;
     kw_monitor_lock(&ticket_loop->monitor);
     bool is_open = !has_ended(ticket);
     ticket->is_abandoned = is_open;
@@ -226,18 +228,18 @@ bool kw_ticket_loop_abandon(kw_ticket *ticket)
     return is_open;
 }
 
-void kw_ticket_loop_tend(kw_client *client, uint64_t now_ns)
+void kw_ticket_loop_tend(kw_ticket_loop *ticket_loop)
 {
-    kw_ticket_loop *ticket_loop = &client->ticket_loop;
     if (atomic_load_explicit(&ticket_loop->open_n, memory_order_relaxed) == 0) {
         return;
     }
+    uint64_t now_ns = kw_env_now(&ticket_loop->topology->env);
     uint64_t due_ns = atomic_load_explicit(&ticket_loop->tend_ns, memory_order_relaxed);
     if (now_ns < due_ns ||
         !atomic_compare_exchange_strong(&ticket_loop->tend_ns, &due_ns, now_ns + TEND_NS)) {
         return;
     }
-    kw_ticket_loop_look(client);
+    kw_ticket_loop_look(ticket_loop);
 }
 
 void kw_ticket_loop_wake_all(kw_ticket_loop *ticket_loop)

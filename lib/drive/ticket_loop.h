@@ -5,6 +5,7 @@
 #define DRIVE_TICKET_LOOP_H
 
 #include "net/wait_queue.h"
+#include "topology/topology.h"
 
 #include "base/memory.h"
 
@@ -13,18 +14,18 @@
 #include <stdatomic.h>
 
 struct kw_async_command;
-struct kw_client;
 struct kw_loop;
 
 /* A thread that waits, in its own memory. */
 typedef struct kw_ticket_waiter kw_ticket_waiter;
 struct kw_ticket_waiter {
-    kw_sleeper sleeper; /* first: the list of those who sleep is one of parks */
+    kw_sleeper sleeper; /* first: the list of those who sleep is one of sleepers */
     const kw_ticket *ticket;
 };
 
 typedef struct kw_ticket_loop {
-    kw_monitor monitor; /* guards all below, and what tickets say of themselves */
+    kw_topology *topology; /* the handle's */
+    kw_monitor monitor;    /* guards all below, and what tickets say of themselves */
     bool is_worked;
     kw_wait_queue seats;          /* those who sleep */
     atomic_size_t open_n;         /* tickets that have not ended */
@@ -34,29 +35,30 @@ typedef struct kw_ticket_loop {
 
 struct kw_ticket {
     kw_allocator mem;
-    struct kw_client *client;
-    unsigned generation;   /* of the handle, when the ticket was made */
-    atomic_bool has_ended; /* the last thing that the ticket_loop writes */
+    kw_ticket_loop *ticket_loop; /* the handle's */
+    kw_client *client;           /* for api */
+    unsigned generation;         /* of the handle, when the ticket was made */
+    atomic_bool has_ended;       /* the last thing that the ticket_loop writes */
     bool is_abandoned;
     _Atomic(kw_reply *) reply; /* who takes it first has it */
     kw_error failure;          /* where there is none */
 };
 
-kw_err kw_ticket_loop_init(kw_ticket_loop *ticket_loop);
+kw_err kw_ticket_loop_init(kw_ticket_loop *ticket_loop, kw_topology *topology);
 void kw_ticket_loop_fini(kw_ticket_loop *ticket_loop);
 
 /* Hands the ticket's command over and sees it sent, until the deadline. */
-void kw_ticket_loop_submit(struct kw_client *client, kw_ticket *ticket,
-                           struct kw_async_command *command, uint64_t deadline_ns);
+void kw_ticket_loop_submit(kw_ticket *ticket, struct kw_async_command *command,
+                           uint64_t deadline_ns);
 
 /* Waits for the ticket: KW_OK when it has ended, KW_ERR_TIMEOUT, KW_ERR_CANCELLED. */
-kw_err kw_ticket_loop_wait(struct kw_client *client, const kw_ticket *ticket, uint64_t until_ns);
+kw_err kw_ticket_loop_wait(kw_ticket_loop *ticket_loop, const kw_ticket *ticket, uint64_t until_ns);
 
 /* Works on what tickets need, without waiting. */
-void kw_ticket_loop_look(struct kw_client *client);
+void kw_ticket_loop_look(kw_ticket_loop *ticket_loop);
 
-/* The same now and then: cheap for whoever passes by. */
-void kw_ticket_loop_tend(struct kw_client *client, uint64_t now_ns);
+/* Looks now and then, where there are tickets at all: cheap for whoever passes by. */
+void kw_ticket_loop_tend(kw_ticket_loop *ticket_loop);
 
 /* Nobody waits for the ticket any more: it is freed when it ends. False where it has ended. */
 bool kw_ticket_loop_abandon(kw_ticket *ticket);

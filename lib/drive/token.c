@@ -15,12 +15,12 @@ static bool encode(const kw_followup *followup, kw_buf *encoded, uint64_t now_ns
     return kw_resp_append(encoded, argv, 2);
 }
 
-kw_reply *kw_token_run(kw_client *client, kw_error *error, const kw_plan *plan,
+kw_reply *kw_token_run(kw_topology *topology, kw_error *error, const kw_plan *plan,
                        const kw_call_options *options, kw_buf *encoded)
 {
     kw_replication found;
     kw_followup followup = {.encode = encode};
-    kw_reply *reply = kw_wait_acks_send(client, error, plan, encoded, &followup);
+    kw_reply *reply = kw_wait_acks_send(topology, error, plan, encoded, &followup);
     if (reply != NULL && !kw_reply_is_error(reply) &&
         kw_replication_parse(&found, kw_reply_bytes(followup.request.reply)) && found.is_primary) {
         options->token_out->stream = kw_replid_hash(found.replid);

@@ -7,7 +7,7 @@
 
 /* Runs the command by its plan (of a kind that means one node); *options->token_out is of the
  * write, or of nothing. */
-kw_reply *kw_token_run(kw_client *client, kw_error *error, const kw_plan *plan,
+kw_reply *kw_token_run(kw_topology *topology, kw_error *error, const kw_plan *plan,
                        const kw_call_options *options, kw_buf *encoded);
 
 #endif

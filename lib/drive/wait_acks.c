@@ -11,7 +11,7 @@
 /* The question behind a write. */
 typedef struct durable {
     kw_followup followup; /* first: it is what the session knows */
-    const kw_client *client;
+    const kw_topology *topology;
     const kw_plan *plan;
     const kw_call_options *options;
 } durable;
@@ -35,7 +35,7 @@ static uint64_t wait_ms_of(const durable *self, uint64_t now_ns)
     uint64_t deadline_ns = self->plan->deadline_ns;
     uint64_t left_ms = deadline_ns > now_ns ? (deadline_ns - now_ns) / KW_NS_PER_MS : 0;
     uint64_t wanted_ms = options->acks_timeout_ms > 0 ? options->acks_timeout_ms
-                                                      : self->client->env.options.acks_timeout_ms;
+                                                      : self->topology->env.options.acks_timeout_ms;
     uint64_t wait_ms = wanted_ms < left_ms ? wanted_ms : left_ms;
     return wait_ms > 0 ? wait_ms : 1;
 }
@@ -131,15 +131,15 @@ static void report(const durable *self, kw_error *error)
     }
 }
 
-kw_reply *kw_wait_acks_send(kw_client *client, kw_error *error, const kw_plan *plan,
+kw_reply *kw_wait_acks_send(kw_topology *topology, kw_error *error, const kw_plan *plan,
                             kw_buf *encoded, kw_followup *followup)
 {
     struct kw_session session;
     followup->failure.size = sizeof(followup->failure);
     memset(&session, 0, sizeof(session));
-    session.mem = client->env.mem;
-    session.client = client;
-    session.pid = client->fork.pid;
+    session.mem = topology->env.mem;
+    session.topology = topology;
+    session.pid = topology->fork.pid;
     session.slot = plan->slot;
     session.position = plan->position;
     kw_reply *reply = kw_session_run_followed(&session, error, plan, encoded, followup);
@@ -147,12 +147,12 @@ kw_reply *kw_wait_acks_send(kw_client *client, kw_error *error, const kw_plan *p
     return reply;
 }
 
-kw_reply *kw_wait_acks_run(kw_client *client, kw_error *error, const kw_plan *plan,
+kw_reply *kw_wait_acks_run(kw_topology *topology, kw_error *error, const kw_plan *plan,
                            const kw_call_options *options, kw_buf *encoded)
 {
-    durable self = {.client = client, .plan = plan, .options = options};
+    durable self = {.topology = topology, .plan = plan, .options = options};
     self.followup.encode = encode;
-    kw_reply *reply = kw_wait_acks_send(client, error, plan, encoded, &self.followup);
+    kw_reply *reply = kw_wait_acks_send(topology, error, plan, encoded, &self.followup);
     if (reply != NULL && !kw_reply_is_error(reply)) {
         report(&self, error);
     }

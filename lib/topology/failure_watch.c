@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "topology/failure_watch.h"
 
-#include "api/client.h"
+#include "topology/topology.h"
 #include "topology/replica_discovery.h"
 #include "topology/map_publish.h"
 
@@ -22,24 +22,13 @@
 
 /* One look at all nodes. */
 typedef struct turn {
-    kw_client *client;
+    kw_topology *topology;
     const kw_snapshot *snapshot;
     uint64_t now_ns;
     uint64_t next_ns;                   /* when the next look is due */
     struct pollfd sockets[SOCKETS_MAX]; /* of probes under way */
     size_t sockets_n;
 } turn;
-
-void kw_failure_watch_tell(kw_client *client, kw_event *event)
-{
-    event->size = sizeof(*event);
-    bool is_bad = event->kind == KW_EVENT_NODE_DOWN || event->kind == KW_EVENT_NODE_EJECTED ||
-                  event->kind == KW_EVENT_PRIMARY_DOWN || event->kind == KW_EVENT_REPLICA_DOWN;
-    kw_env_log(&client->env, is_bad ? KW_LOG_WARNING : KW_LOG_INFO, "%s", event->text);
-    if (client->env.event != NULL) {
-        client->env.event(client->env.event_arg, event);
-    }
-}
 
 static void look_again(turn *self, uint64_t at_ns)
 {
@@ -48,9 +37,9 @@ static void look_again(turn *self, uint64_t at_ns)
     self->next_ns = at_ns < self->next_ns ? at_ns : self->next_ns;
 }
 
-static const char *effect_of(const kw_client *client)
+static const char *effect_of(const kw_topology *topology)
 {
-    switch (client->env.options.on_node_down) {
+    switch (topology->env.options.on_node_down) {
     case KW_NODE_DOWN_FAIL:
         break;
     case KW_NODE_DOWN_NEXT:
@@ -64,7 +53,7 @@ static const char *effect_of(const kw_client *client)
 /* Tells the host what the node has become. */
 static void tell(const turn *self, size_t shard, bool is_down)
 {
-    kw_client *client = self->client;
+    kw_topology *topology = self->topology;
     const kw_node *node =
         self->snapshot->nodes[kw_map_shard_at(self->snapshot->map, shard)->primary];
     char shown[80];
@@ -79,25 +68,25 @@ static void tell(const turn *self, size_t shard, bool is_down)
     kw_bytes_show(shown, sizeof(shown), name);
     event.kind = KW_EVENT_NODE_UP;
     if (is_down) {
-        bool is_ejected = client->env.options.on_node_down == KW_NODE_DOWN_EJECT;
+        bool is_ejected = topology->env.options.on_node_down == KW_NODE_DOWN_EJECT;
         event.kind = is_ejected ? KW_EVENT_NODE_EJECTED : KW_EVENT_NODE_DOWN;
         snprintf(text, sizeof(text), "ring: node %s at %.200s is down: %s until it answers again",
-                 shown, node->name, effect_of(client));
+                 shown, node->name, effect_of(topology));
     } else {
         snprintf(text, sizeof(text), "ring: node %s at %.200s is back", shown, node->name);
     }
-    kw_failure_watch_tell(client, &event);
+    kw_topology_tell(topology, &event);
 }
 
 /* Makes the change, as a new map. False where it has to be tried again. */
 static bool change(turn *self, size_t shard, bool is_down)
 {
-    kw_client *client = self->client;
+    kw_topology *topology = self->topology;
     const kw_node *node =
         self->snapshot->nodes[kw_map_shard_at(self->snapshot->map, shard)->primary];
-    kw_monitor_lock(&client->publishing);
-    kw_err code = kw_ring_state_set_down(client->members, client, &node->endpoint, is_down);
-    kw_monitor_unlock(&client->publishing);
+    kw_monitor_lock(&topology->publishing);
+    kw_err code = kw_ring_state_set_down(topology->ring_state, topology, &node->endpoint, is_down);
+    kw_monitor_unlock(&topology->publishing);
     if (code == KW_ERR_ARGUMENT) {
         return true; /* it has left the ring meanwhile */
     }
@@ -105,10 +94,10 @@ static bool change(turn *self, size_t shard, bool is_down)
         look_again(self, self->now_ns + SOON_NS);
         return false;
     }
-    atomic_fetch_add_explicit(is_down ? &client->failure_watch.downs_n
-                                      : &client->failure_watch.ups_n,
+    atomic_fetch_add_explicit(is_down ? &topology->failure_watch.downs_n
+                                      : &topology->failure_watch.ups_n,
                               1, memory_order_relaxed);
-    kw_refresher_on_publish(&client->refresher);
+    kw_refresher_on_publish(&topology->refresher);
     tell(self, shard, is_down);
     return true;
 }
@@ -116,8 +105,8 @@ static bool change(turn *self, size_t shard, bool is_down)
 static void on_answer(turn *self, kw_node *node, size_t shard)
 {
     kw_failure_detector before = node->outage;
-    kw_failure_detector_rule rule = {self->client->env.options.down_after,
-                                     self->client->env.options.up_after};
+    kw_failure_detector_rule rule = {self->topology->env.options.down_after,
+                                     self->topology->env.options.up_after};
     kw_node_well(node);
     if (kw_failure_detector_on_answer(&node->outage, &rule, self->now_ns) &&
         !change(self, shard, false)) {
@@ -128,15 +117,15 @@ static void on_answer(turn *self, kw_node *node, size_t shard)
 /* Never again where nothing is asked for now and then. */
 static void on_role(turn *self, kw_node *node)
 {
-    uint64_t interval_ms = self->client->env.options.refresh_interval_ms;
+    uint64_t interval_ms = self->topology->env.options.refresh_interval_ms;
     node->role_ns = interval_ms > 0 ? self->now_ns + interval_ms * KW_NS_PER_MS : UINT64_MAX;
-    kw_replica_discovery_take(self->client, node);
+    kw_replica_discovery_take(self->topology, node);
 }
 
 /* True where a node that is well is to be asked for its replicas. */
 static bool wants_role(turn *self, kw_node *node, bool is_well)
 {
-    if (!kw_replica_discovery_is_on(self->client) || !is_well) {
+    if (!kw_replica_discovery_is_on(self->topology) || !is_well) {
         return false;
     }
     look_again(self, node->role_ns);
@@ -167,7 +156,7 @@ static void probe(turn *self, kw_node *node, size_t shard)
     case KW_PROBE_SILENT:
         kw_node_fault(node);
         kw_failure_detector_on_silence(&node->outage, self->now_ns,
-                                       &self->client->failure_watch.random);
+                                       &self->topology->failure_watch.random);
         break;
     case KW_PROBE_LATER:
         node->outage.probe_ns = kw_node_retry_ns(node, self->now_ns);
@@ -196,8 +185,8 @@ static void look_at(turn *self, kw_node *node, size_t shard)
         }
         node->role_ns = asks_role ? self->now_ns + ROLE_PAUSE_NS : node->role_ns;
     }
-    kw_failure_detector_rule rule = {self->client->env.options.down_after,
-                                     self->client->env.options.up_after};
+    kw_failure_detector_rule rule = {self->topology->env.options.down_after,
+                                     self->topology->env.options.up_after};
     kw_failure_detector before = *outage;
     if (kw_failure_detector_on_failures(outage, &rule, self->now_ns, faults_n) &&
         !change(self, shard, true)) {
@@ -207,7 +196,7 @@ static void look_at(turn *self, kw_node *node, size_t shard)
         probe(self, node, shard);
     }
     faults_n = atomic_load_explicit(&node->faults_n, memory_order_relaxed);
-    if (kw_replica_discovery_is_on(self->client) && !outage->is_down && faults_n == 0) {
+    if (kw_replica_discovery_is_on(self->topology) && !outage->is_down && faults_n == 0) {
         look_again(self, node->role_ns);
     }
     if (outage->is_down || faults_n > 0) {
@@ -216,60 +205,60 @@ static void look_at(turn *self, kw_node *node, size_t shard)
 }
 
 /* The seat is taken. */
-static void look(turn *self, kw_client *client, uint64_t now_ns)
+static void look(turn *self, kw_topology *topology, uint64_t now_ns)
 {
-    kw_snapshot *snapshot = kw_client_snapshot(client);
-    self->client = client;
+    kw_snapshot *snapshot = kw_topology_snapshot(topology);
+    self->topology = topology;
     self->snapshot = snapshot;
     self->now_ns = now_ns;
     self->next_ns = UINT64_MAX;
     self->sockets_n = 0;
-    atomic_store_explicit(&client->failure_watch.looked_ns, now_ns, memory_order_relaxed);
-    atomic_store_explicit(&client->env.failure_watch_ns, UINT64_MAX, memory_order_relaxed);
+    atomic_store_explicit(&topology->failure_watch.looked_ns, now_ns, memory_order_relaxed);
+    atomic_store_explicit(&topology->env.failure_watch_ns, UINT64_MAX, memory_order_relaxed);
     for (size_t i = 0; i < kw_map_shards_n(snapshot->map); i++) {
         look_at(self, snapshot->nodes[kw_map_shard_at(snapshot->map, i)->primary], i);
     }
     /* Who has found a fault meanwhile has set it to 0. */
     uint64_t never_ns = UINT64_MAX;
-    (void)atomic_compare_exchange_strong(&client->env.failure_watch_ns, &never_ns, self->next_ns);
+    (void)atomic_compare_exchange_strong(&topology->env.failure_watch_ns, &never_ns, self->next_ns);
     kw_snapshot_unref(snapshot);
 }
 
-void kw_failure_watch_tend(kw_client *client, uint64_t now_ns)
+void kw_failure_watch_tend(kw_topology *topology, uint64_t now_ns)
 {
-    if (now_ns < atomic_load_explicit(&client->env.failure_watch_ns, memory_order_acquire) ||
-        client->env.options.scheme != KW_SCHEME_RING ||
-        atomic_exchange(&client->failure_watch.is_taken, true)) {
+    if (now_ns < atomic_load_explicit(&topology->env.failure_watch_ns, memory_order_acquire) ||
+        topology->env.options.scheme != KW_SCHEME_RING ||
+        atomic_exchange(&topology->failure_watch.is_taken, true)) {
         return;
     }
     turn self;
-    look(&self, client, now_ns);
-    atomic_store(&client->failure_watch.is_taken, false);
+    look(&self, topology, now_ns);
+    atomic_store(&topology->failure_watch.is_taken, false);
 }
 
-void kw_failure_watch_help(kw_client *client)
+void kw_failure_watch_help(kw_topology *topology)
 {
-    uint64_t due_ns = atomic_load_explicit(&client->env.failure_watch_ns, memory_order_acquire);
-    if (due_ns == UINT64_MAX || client->env.options.scheme != KW_SCHEME_RING) {
+    uint64_t due_ns = atomic_load_explicit(&topology->env.failure_watch_ns, memory_order_acquire);
+    if (due_ns == UINT64_MAX || topology->env.options.scheme != KW_SCHEME_RING) {
         return;
     }
-    uint64_t now_ns = kw_env_now(&client->env);
+    uint64_t now_ns = kw_env_now(&topology->env);
     uint64_t looked_ns =
-        atomic_load_explicit(&client->failure_watch.looked_ns, memory_order_relaxed);
+        atomic_load_explicit(&topology->failure_watch.looked_ns, memory_order_relaxed);
     if (now_ns < due_ns || now_ns < looked_ns + RARE_NS ||
-        atomic_exchange(&client->failure_watch.is_taken, true)) {
+        atomic_exchange(&topology->failure_watch.is_taken, true)) {
         return;
     }
     turn self;
-    const kw_transport *transport = client->env.transport;
+    const kw_transport *transport = topology->env.transport;
     uint64_t until_ns = now_ns + HELP_NS;
-    look(&self, client, now_ns);
+    look(&self, topology, now_ns);
     while (self.next_ns < until_ns && now_ns < until_ns) {
         uint64_t next_ns = self.sockets_n > 0 ? until_ns : self.next_ns;
         (void)transport->poll_fn(transport->arg, self.sockets, self.sockets_n,
                                  kw_clock_ms_until(now_ns, next_ns, (int)(HELP_NS / SOON_NS)));
-        now_ns = kw_env_now(&client->env);
-        look(&self, client, now_ns);
+        now_ns = kw_env_now(&topology->env);
+        look(&self, topology, now_ns);
     }
-    atomic_store(&client->failure_watch.is_taken, false);
+    atomic_store(&topology->failure_watch.is_taken, false);
 }

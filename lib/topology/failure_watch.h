@@ -4,15 +4,13 @@
 #ifndef TOPOLOGY_FAILURE_WATCH_H
 #define TOPOLOGY_FAILURE_WATCH_H
 
-#include <keyway/event.h>
-
 #include "base/random.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
-struct kw_client;
+struct kw_topology;
 
 /* Part of a handle; zero is a new one. */
 typedef struct kw_failure_watch {
@@ -24,13 +22,10 @@ typedef struct kw_failure_watch {
 } kw_failure_watch;
 
 /* Does what is due; cheap where nothing is. Never waits. */
-void kw_failure_watch_tend(struct kw_client *client, uint64_t now_ns);
+void kw_failure_watch_tend(struct kw_topology *topology, uint64_t now_ns);
 
 /* For a call that may wait, before it chooses its node: where callers are rare, so that
  * probes would take many of them, goes on with what is due for some milliseconds. */
-void kw_failure_watch_help(struct kw_client *client);
-
-/* Tells the host; with no lock held. event->size is set here. */
-void kw_failure_watch_tell(struct kw_client *client, kw_event *event);
+void kw_failure_watch_help(struct kw_topology *topology);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "topology/lag.h"
 
-#include "api/client.h"
+#include "topology/topology.h"
 
 #include <string.h>
 
@@ -138,39 +138,39 @@ static uint64_t period_of(const kw_options *options)
 }
 
 /* The seat is taken. */
-static void look(kw_client *client)
+static void look(kw_topology *topology)
 {
-    kw_snapshot *snapshot = kw_client_snapshot(client);
+    kw_snapshot *snapshot = kw_topology_snapshot(topology);
     if (snapshot == NULL) {
         return;
     }
-    turn self = {snapshot, kw_env_now(&client->env), UINT64_MAX, period_of(&client->env.options),
-                 0};
-    atomic_store(&client->env.lag_ns, UINT64_MAX);
+    turn self = {snapshot, kw_env_now(&topology->env), UINT64_MAX,
+                 period_of(&topology->env.options), 0};
+    atomic_store(&topology->env.lag_ns, UINT64_MAX);
     for (size_t i = 0; i < kw_map_shards_n(snapshot->map); i++) {
         look_at(&self, kw_map_shard_at(snapshot->map, i));
     }
     /* Who has begun to read meanwhile has set it to 0. */
     uint64_t never_ns = UINT64_MAX;
-    (void)atomic_compare_exchange_strong(&client->env.lag_ns, &never_ns, self.next_ns);
+    (void)atomic_compare_exchange_strong(&topology->env.lag_ns, &never_ns, self.next_ns);
     kw_snapshot_unref(snapshot);
 }
 
-void kw_lag_tend(kw_client *client, uint64_t now_ns)
+void kw_lag_tend(kw_topology *topology, uint64_t now_ns)
 {
-    if (now_ns < atomic_load_explicit(&client->env.lag_ns, memory_order_acquire) ||
-        atomic_exchange(&client->lag_is_taken, true)) {
+    if (now_ns < atomic_load_explicit(&topology->env.lag_ns, memory_order_acquire) ||
+        atomic_exchange(&topology->lag_is_taken, true)) {
         return;
     }
-    look(client);
-    atomic_store(&client->lag_is_taken, false);
+    look(topology);
+    atomic_store(&topology->lag_is_taken, false);
 }
 
-void kw_lag_want_all(kw_client *client, uint64_t now_ns)
+void kw_lag_want_all(kw_topology *topology, uint64_t now_ns)
 {
-    const kw_options *options = &client->env.options;
+    const kw_options *options = &topology->env.options;
     bool is_on = options->max_staleness_ms > 0 || options->read != KW_READ_OF_PRIMARY;
-    kw_snapshot *snapshot = is_on ? kw_client_snapshot(client) : NULL;
+    kw_snapshot *snapshot = is_on ? kw_topology_snapshot(topology) : NULL;
     for (size_t i = 0; snapshot != NULL && i < kw_map_shards_n(snapshot->map); i++) {
         const kw_map_shard *shard = kw_map_shard_at(snapshot->map, i);
         if (shard->replicas_n > 0) {
@@ -178,5 +178,5 @@ void kw_lag_want_all(kw_client *client, uint64_t now_ns)
         }
     }
     kw_snapshot_unref(snapshot);
-    kw_lag_tend(client, now_ns);
+    kw_lag_tend(topology, now_ns);
 }

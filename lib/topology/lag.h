@@ -6,12 +6,12 @@
 
 #include "topology/snapshot.h"
 
-struct kw_client;
+struct kw_topology;
 
 /* Does what is due; cheap where nothing is. Never waits. */
-void kw_lag_tend(struct kw_client *client, uint64_t now_ns);
+void kw_lag_tend(struct kw_topology *topology, uint64_t now_ns);
 
 /* Somebody asks for the figures of all nodes: they are measured for some seconds. */
-void kw_lag_want_all(struct kw_client *client, uint64_t now_ns);
+void kw_lag_want_all(struct kw_topology *topology, uint64_t now_ns);
 
 #endif

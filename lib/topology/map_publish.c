@@ -5,8 +5,8 @@
 
 kw_map *kw_map_publish_map(void *arg)
 {
-    kw_client *client = arg;
-    kw_snapshot *snapshot = kw_client_snapshot(client);
+    kw_topology *topology = arg;
+    kw_snapshot *snapshot = kw_topology_snapshot(topology);
     kw_map *map = snapshot != NULL ? kw_map_ref(snapshot->map) : NULL;
     kw_snapshot_unref(snapshot);
     return map;
@@ -14,13 +14,13 @@ kw_map *kw_map_publish_map(void *arg)
 
 /* A reference to each of the map's nodes, known ones where there are any; the monitor is
  * held. False, with none kept, when there is no memory. */
-static bool make_nodes(kw_client *client, kw_node **nodes, const kw_map *map)
+static bool make_nodes(kw_topology *topology, kw_node **nodes, const kw_map *map)
 {
     size_t n = kw_map_nodes_n(map);
     for (size_t i = 0; i < n; i++) {
         const kw_endpoint *endpoint = kw_map_node(map, i);
-        kw_node *node = kw_node_registry_find(client, endpoint);
-        nodes[i] = node != NULL ? kw_node_ref(node) : kw_node_new(&client->env, endpoint);
+        kw_node *node = kw_node_registry_find(topology, endpoint);
+        nodes[i] = node != NULL ? kw_node_ref(node) : kw_node_new(&topology->env, endpoint);
         if (nodes[i] == NULL) {
             while (i > 0) {
                 kw_node_unref(nodes[--i]);
@@ -54,34 +54,34 @@ static void retire_left(const kw_snapshot *old, const kw_snapshot *snapshot)
     }
 }
 
-kw_err kw_map_publish_locked(kw_client *client, bool *has_news, kw_map *map)
+kw_err kw_map_publish_locked(kw_topology *topology, bool *has_news, kw_map *map)
 {
     *has_news = false;
-    kw_snapshot *old = kw_client_snapshot(client);
+    kw_snapshot *old = kw_topology_snapshot(topology);
     if (old != NULL && kw_map_equal(old->map, map)) {
         kw_snapshot_unref(old);
         kw_map_unref(map);
         return KW_OK;
     }
     size_t n = kw_map_nodes_n(map);
-    kw_node **nodes = kw_mem_calloc(&client->env.mem, n, sizeof(nodes[0]));
-    kw_monitor_lock(&client->monitor);
-    bool is_whole = nodes != NULL && make_nodes(client, nodes, map);
-    kw_snapshot *snapshot = is_whole ? kw_snapshot_new(&client->env.mem, map, nodes, n) : NULL;
+    kw_node **nodes = kw_mem_calloc(&topology->env.mem, n, sizeof(nodes[0]));
+    kw_monitor_lock(&topology->monitor);
+    bool is_whole = nodes != NULL && make_nodes(topology, nodes, map);
+    kw_snapshot *snapshot = is_whole ? kw_snapshot_new(&topology->env.mem, map, nodes, n) : NULL;
     if (snapshot != NULL) {
-        snapshot->number = client->snapshot != NULL ? client->snapshot->number + 1 : 1;
+        snapshot->number = topology->snapshot != NULL ? topology->snapshot->number + 1 : 1;
         kw_snapshot_unref(
-            client->snapshot); /* not the last reference: old has one, or it is NULL */
-        client->snapshot = kw_snapshot_ref(snapshot);
+            topology->snapshot); /* not the last reference: old has one, or it is NULL */
+        topology->snapshot = kw_snapshot_ref(snapshot);
     }
-    kw_monitor_unlock(&client->monitor);
-    kw_mem_free(&client->env.mem, nodes);
+    kw_monitor_unlock(&topology->monitor);
+    kw_mem_free(&topology->env.mem, nodes);
     if (!is_whole) {
         kw_map_unref(map);
     }
     if (snapshot != NULL) {
         retire_left(old, snapshot);
-        atomic_fetch_add_explicit(&client->counters.map_changes, 1, memory_order_relaxed);
+        atomic_fetch_add_explicit(&topology->counters.map_changes, 1, memory_order_relaxed);
     }
     kw_snapshot_unref(old);
     kw_snapshot_unref(snapshot);
@@ -89,11 +89,11 @@ kw_err kw_map_publish_locked(kw_client *client, bool *has_news, kw_map *map)
     return snapshot != NULL ? KW_OK : KW_ERR_NOMEM;
 }
 
-void kw_map_publish_tell(kw_client *client)
+void kw_map_publish_tell(kw_topology *topology)
 {
-    kw_snapshot *snapshot = kw_client_snapshot(client);
+    kw_snapshot *snapshot = kw_topology_snapshot(topology);
     if (snapshot != NULL) {
-        kw_env_log(&client->env, KW_LOG_INFO, "new map: %zu primaries, %zu nodes",
+        kw_env_log(&topology->env, KW_LOG_INFO, "new map: %zu primaries, %zu nodes",
                    kw_map_shards_n(snapshot->map), snapshot->nodes_n);
     }
     kw_snapshot_unref(snapshot);
@@ -101,33 +101,33 @@ void kw_map_publish_tell(kw_client *client)
 
 kw_err kw_map_publish(void *arg, bool *has_news, kw_map *map)
 {
-    kw_client *client = arg;
-    kw_monitor_lock(&client->publishing);
-    kw_err code = kw_map_publish_locked(client, has_news, map);
-    kw_monitor_unlock(&client->publishing);
+    kw_topology *topology = arg;
+    kw_monitor_lock(&topology->publishing);
+    kw_err code = kw_map_publish_locked(topology, has_news, map);
+    kw_monitor_unlock(&topology->publishing);
     if (*has_news) {
-        kw_map_publish_tell(client);
+        kw_map_publish_tell(topology);
     }
     return code;
 }
 
-void kw_client_patch(kw_client *client, unsigned slot, const kw_endpoint *endpoint)
+void kw_topology_patch(kw_topology *topology, unsigned slot, const kw_endpoint *endpoint)
 {
-    kw_monitor_lock(&client->publishing);
-    kw_snapshot *snapshot = kw_client_snapshot(client);
+    kw_monitor_lock(&topology->publishing);
+    kw_snapshot *snapshot = kw_topology_snapshot(topology);
     kw_map *patched = NULL;
     bool has_news = false;
     bool is_done =
         snapshot != NULL && kw_map_patch(snapshot->map, &patched, slot, endpoint) == KW_OK;
     if (is_done && patched != NULL) {
-        is_done = kw_map_publish_locked(client, &has_news, patched) == KW_OK;
+        is_done = kw_map_publish_locked(topology, &has_news, patched) == KW_OK;
     }
-    kw_monitor_unlock(&client->publishing);
+    kw_monitor_unlock(&topology->publishing);
     kw_snapshot_unref(snapshot);
     if (has_news) {
-        kw_map_publish_tell(client);
+        kw_map_publish_tell(topology);
     }
     if (is_done) {
-        kw_refresher_on_publish(&client->refresher);
+        kw_refresher_on_publish(&topology->refresher);
     }
 }

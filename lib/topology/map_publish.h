@@ -3,19 +3,23 @@
 #ifndef TOPOLOGY_MAP_PUBLISH_H
 #define TOPOLOGY_MAP_PUBLISH_H
 
-#include "api/client.h"
+#include "topology/topology.h"
 
-/* For the refresher, of which arg is the client: a reference to the map in use, or NULL. */
+/* For the refresher, of which arg is the topology: a reference to the map in use, or NULL. */
 kw_map *kw_map_publish_map(void *arg);
 
 /* Takes the map (and its reference) into use; *has_news: it differs from the one before.
  * KW_ERR_NOMEM: the one before stays. */
 kw_err kw_map_publish(void *arg, bool *has_news, kw_map *map);
 
-/* The same for who holds the client's monitor for publishing. */
-kw_err kw_map_publish_locked(kw_client *client, bool *has_news, kw_map *map);
+/* The same for who holds the topology's monitor for publishing. */
+kw_err kw_map_publish_locked(kw_topology *topology, bool *has_news, kw_map *map);
 
 /* Tells the host's log of the map in use; with no lock held. */
-void kw_map_publish_tell(kw_client *client);
+void kw_map_publish_tell(kw_topology *topology);
+
+/* A server said that the slot now belongs to the primary at endpoint: the map in use says so, too,
+ * from now on. */
+void kw_topology_patch(kw_topology *topology, unsigned slot, const kw_endpoint *endpoint);
 
 #endif

@@ -4,18 +4,25 @@
 #ifndef TOPOLOGY_NODE_REGISTRY_H
 #define TOPOLOGY_NODE_REGISTRY_H
 
-#include "api/client.h"
+#include "topology/topology.h"
 
-/* A known node, borrowed; NULL: none. The client's monitor is held. */
-kw_node *kw_node_registry_find(const kw_client *client, const kw_endpoint *endpoint);
+/* A known node, borrowed; NULL: none. The topology's monitor is held. */
+kw_node *kw_node_registry_find(const kw_topology *topology, const kw_endpoint *endpoint);
 
-/* For the refresher, of which arg is the client: whom to ask for a map. */
+/* For the refresher, of which arg is the topology: whom to ask for a map. */
 size_t kw_node_registry_candidates(void *arg, kw_node **nodes, bool *is_seed, size_t max);
 
-/* The same: kw_client_node. */
+/* For the refresher too: kw_topology_node. */
 kw_node *kw_node_registry_node(void *arg, const kw_endpoint *endpoint);
 
+/* A reference to the node at the endpoint: of the map, a seed, or a new one. NULL when there is no
+ * memory. Any thread. */
+kw_node *kw_topology_node(kw_topology *topology, const kw_endpoint *endpoint);
+
+/* A reference to the node at the endpoint where it is known already; NULL otherwise. */
+kw_node *kw_topology_known_node(kw_topology *topology, const kw_endpoint *endpoint);
+
 /* Finds idle connections of nodes that nobody calls any more. */
-void kw_node_registry_sweep(kw_client *client, uint64_t now_ns);
+void kw_node_registry_sweep(kw_topology *topology, uint64_t now_ns);
 
 #endif

@@ -33,32 +33,33 @@ static bool is_primary(const kw_reply *role)
            kw_reply_type(kw_reply_at(role, REPLICAS_AT)) == KW_REPLY_ARRAY;
 }
 
-static void take(kw_client *client, const kw_node *node, const kw_member *found)
+static void take(kw_topology *topology, const kw_node *node, const kw_member *found)
 {
     kw_error error = KW_ERROR_INIT;
     bool has_news;
-    kw_monitor_lock(&client->publishing);
-    kw_err code = kw_ring_state_set_replicas(client->members, client, &error, &node->endpoint,
-                                             found, &has_news);
-    kw_monitor_unlock(&client->publishing);
+    kw_monitor_lock(&topology->publishing);
+    kw_err code = kw_ring_state_set_replicas(topology->ring_state, topology, &error,
+                                             &node->endpoint, found, &has_news);
+    kw_monitor_unlock(&topology->publishing);
     if (has_news) {
-        kw_map_publish_tell(client);
-        kw_refresher_on_publish(&client->refresher);
+        kw_map_publish_tell(topology);
+        kw_refresher_on_publish(&topology->refresher);
     }
     if (code == KW_ERR_CONFIG) {
-        kw_env_log(&client->env, KW_LOG_WARNING, "replicas of %.200s: %s", node->name, error.text);
+        kw_env_log(&topology->env, KW_LOG_WARNING, "replicas of %.200s: %s", node->name,
+                   error.text);
     }
 }
 
-void kw_replica_discovery_take(kw_client *client, kw_node *node)
+void kw_replica_discovery_take(kw_topology *topology, kw_node *node)
 {
     kw_reply *role = node->probe.answer;
     kw_member found;
     memset(&found, 0, sizeof(found));
     node->probe.answer = NULL;
-    if (is_primary(role) && read_replicas(&found, role, &client->env.mem)) {
-        take(client, node, &found);
+    if (is_primary(role) && read_replicas(&found, role, &topology->env.mem)) {
+        take(topology, node, &found);
     }
-    kw_member_fini(&found, &client->env.mem);
+    kw_member_fini(&found, &topology->env.mem);
     kw_reply_free(role);
 }

@@ -3,16 +3,16 @@
 #ifndef TOPOLOGY_REPLICA_DISCOVERY_H
 #define TOPOLOGY_REPLICA_DISCOVERY_H
 
-#include "api/client.h"
+#include "topology/topology.h"
 
 /* True where reads go to replicas, which so must be known. */
-static inline bool kw_replica_discovery_is_on(const kw_client *client)
+static inline bool kw_replica_discovery_is_on(const kw_topology *topology)
 {
-    return client->env.options.scheme == KW_SCHEME_RING &&
-           client->env.options.read != KW_READ_OF_PRIMARY;
+    return topology->env.options.scheme == KW_SCHEME_RING &&
+           topology->env.options.read != KW_READ_OF_PRIMARY;
 }
 
 /* Takes what the node has answered to its probe, if that is news. */
-void kw_replica_discovery_take(kw_client *client, kw_node *node);
+void kw_replica_discovery_take(kw_topology *topology, kw_node *node);
 
 #endif

@@ -103,24 +103,24 @@ static kw_err eject(kw_ring **live, const kw_ring_state *self, kw_error *error)
     return code;
 }
 
-kw_err kw_ring_state_publish(const kw_ring_state *self, kw_client *client, kw_error *error)
+kw_err kw_ring_state_publish(const kw_ring_state *self, kw_topology *topology, kw_error *error)
 {
     kw_map *map;
     kw_map_parts parts = {.ring = self->ring, .is_down = self->down};
-    parts.skips_down = client->env.options.on_node_down == KW_NODE_DOWN_NEXT;
+    parts.skips_down = topology->env.options.on_node_down == KW_NODE_DOWN_NEXT;
     kw_err code = KW_OK;
-    if (client->env.options.on_node_down == KW_NODE_DOWN_EJECT) {
+    if (topology->env.options.on_node_down == KW_NODE_DOWN_EJECT) {
         code = eject(&parts.live, self, error);
     }
     if (code == KW_OK) {
-        code = kw_ring_map_new(&map, error, &client->env.mem, &self->ring_members, &parts);
+        code = kw_ring_map_new(&map, error, &topology->env.mem, &self->ring_members, &parts);
     }
     kw_ring_unref(parts.live);
     if (code != KW_OK) {
         return code;
     }
     bool has_news;
-    code = kw_map_publish_locked(client, &has_news, map);
+    code = kw_map_publish_locked(topology, &has_news, map);
     if (code != KW_OK) {
         kw_error_set(error, code, KW_EFFECT_NONE, "no memory for a map of the ring");
     }
@@ -141,7 +141,7 @@ static unsigned char *mark_of(const kw_ring_state *self, const kw_endpoint *serv
     return NULL;
 }
 
-kw_err kw_ring_state_set_down(kw_ring_state *self, kw_client *client, const kw_endpoint *server,
+kw_err kw_ring_state_set_down(kw_ring_state *self, kw_topology *topology, const kw_endpoint *server,
                               bool is_down)
 {
     unsigned char *mark = mark_of(self, server);
@@ -150,7 +150,7 @@ kw_err kw_ring_state_set_down(kw_ring_state *self, kw_client *client, const kw_e
     }
     unsigned char before = *mark;
     *mark = is_down ? 1 : 0;
-    kw_err code = kw_ring_state_publish(self, client, NULL);
+    kw_err code = kw_ring_state_publish(self, topology, NULL);
     if (code != KW_OK) {
         *mark = before;
     }
@@ -202,7 +202,7 @@ static kw_member *member_at(const kw_ring_state *self, const kw_endpoint *server
     return NULL;
 }
 
-kw_err kw_ring_state_set_replicas(kw_ring_state *self, kw_client *client, kw_error *error,
+kw_err kw_ring_state_set_replicas(kw_ring_state *self, kw_topology *topology, kw_error *error,
                                   const kw_endpoint *server, const kw_member *found, bool *has_news)
 {
     kw_member *member = member_at(self, server);
@@ -218,11 +218,11 @@ kw_err kw_ring_state_set_replicas(kw_ring_state *self, kw_client *client, kw_err
     member->replicas = NULL;
     member->replicas_n = 0;
     for (size_t i = 0; code == KW_OK && i < found->replicas_n; i++) {
-        bool is_added = kw_member_add_replica(member, &found->replicas[i], &client->env.mem);
+        bool is_added = kw_member_add_replica(member, &found->replicas[i], &topology->env.mem);
         code = is_added ? KW_OK : KW_ERR_NOMEM;
     }
-    code = code == KW_OK ? kw_ring_state_publish(self, client, error) : code;
-    kw_member_fini(code == KW_OK ? &before : member, &client->env.mem);
+    code = code == KW_OK ? kw_ring_state_publish(self, topology, error) : code;
+    kw_member_fini(code == KW_OK ? &before : member, &topology->env.mem);
     if (code != KW_OK) {
         *member = before;
     }
@@ -266,10 +266,10 @@ static bool read_group(kw_member *fresh, const kw_ring_state *self, const kw_mem
     return true;
 }
 
-kw_err kw_ring_state_set_group(kw_ring_state *self, kw_client *client, kw_error *error,
+kw_err kw_ring_state_set_group(kw_ring_state *self, kw_topology *topology, kw_error *error,
                                const kw_member *group, const kw_map *map, bool *has_news)
 {
-    const kw_allocator *mem = &client->env.mem;
+    const kw_allocator *mem = &topology->env.mem;
     kw_member *member = find_group(self, group);
     kw_member fresh;
     *has_news = false;
@@ -285,7 +285,7 @@ kw_err kw_ring_state_set_group(kw_ring_state *self, kw_client *client, kw_error 
     }
     kw_member before = *member;
     *member = fresh;
-    kw_err code = kw_ring_state_publish(self, client, error);
+    kw_err code = kw_ring_state_publish(self, topology, error);
     kw_member_fini(code == KW_OK ? &before : member, mem);
     if (code != KW_OK) {
         *member = before;

@@ -7,7 +7,7 @@
 #include "net/node.h"
 #include "route/map.h"
 
-/* Replaced as a whole, with the client's monitor for publishing, which guards it. */
+/* Replaced as a whole, with the topology's monitor for publishing, which guards it. */
 typedef struct kw_ring_state {
     kw_ring_members ring_members; /* in no order that matters, all with names */
     kw_ring *ring;                /* of all of them, with their own weights */
@@ -15,7 +15,7 @@ typedef struct kw_ring_state {
     uint64_t commits_n;
 } kw_ring_state;
 
-struct kw_client;
+struct kw_topology;
 
 /* A ring without nodes, of the placement that the options name: what hashes keys. NULL,
  * with an error. */
@@ -32,28 +32,29 @@ kw_ring_state *kw_ring_state_of(const kw_ring_members *ring_members, kw_ring *ri
                                 const kw_allocator *mem);
 void kw_ring_state_free(kw_ring_state *self, const kw_allocator *mem); /* NULL is allowed */
 
-/* Publishes the map of the members. The client's monitor for publishing is held, and self may
- * be another ring_state than the client's own. */
-kw_err kw_ring_state_publish(const kw_ring_state *self, struct kw_client *client, kw_error *error);
+/* Publishes the map of the members. The topology's monitor for publishing is held, and self may
+ * be another ring_state than the topology's own. */
+kw_err kw_ring_state_publish(const kw_ring_state *self, struct kw_topology *topology,
+                             kw_error *error);
 
 /* The member at that server is down, or is not: one new map. The monitor is held.
  * KW_ERR_ARGUMENT where no member is at that server (any more), KW_ERR_NOMEM, with nothing
  * changed. */
-kw_err kw_ring_state_set_down(kw_ring_state *self, struct kw_client *client,
+kw_err kw_ring_state_set_down(kw_ring_state *self, struct kw_topology *topology,
                               const kw_endpoint *server, bool is_down);
 
 /* The member at that server has these replicas, found by ROLE: one new map, if that is news.
  * The monitor is held. KW_ERR_ARGUMENT where it is no member (any more), or has listed others
  * itself; KW_ERR_CONFIG, with an error, where one of them is another member's; KW_ERR_NOMEM. */
-kw_err kw_ring_state_set_replicas(kw_ring_state *self, struct kw_client *client, kw_error *error,
-                                  const kw_endpoint *server, const kw_member *found,
-                                  bool *has_news);
+kw_err kw_ring_state_set_replicas(kw_ring_state *self, struct kw_topology *topology,
+                                  kw_error *error, const kw_endpoint *server,
+                                  const kw_member *found, bool *has_news);
 
 /* What the sentinels of a group say of it: one new map, if that is news; replicas that are
  * servers of the ring already are left out. The monitor is held. KW_ERR_ARGUMENT where no member is
  * that group (any more); KW_ERR_CONFIG, with an error, where its primary is another member's;
  * KW_ERR_NOMEM. */
-kw_err kw_ring_state_set_group(kw_ring_state *self, struct kw_client *client, kw_error *error,
+kw_err kw_ring_state_set_group(kw_ring_state *self, struct kw_topology *topology, kw_error *error,
                                const kw_member *group, const kw_map *map, bool *has_news);
 
 /* Groups of both are, in self, what they are known to be in from. KW_ERR_NOMEM. */

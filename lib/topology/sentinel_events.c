@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "topology/sentinel_events.h"
 
-#include "api/client.h"
+#include "topology/topology.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -20,7 +20,7 @@ static const news_row rows[] = {
     {KW_SENTINEL_REPLICA_UP, KW_EVENT_REPLICA_UP, "is a replica, and up again"},
 };
 
-static void tell(kw_client *client, const kw_sentinel_told *told, const kw_member *group)
+static void tell(kw_topology *topology, const kw_sentinel_told *told, const kw_member *group)
 {
     char node[KW_ENDPOINT_TEXT];
     char text[KW_ENDPOINT_TEXT + 100];
@@ -34,21 +34,21 @@ static void tell(kw_client *client, const kw_sentinel_told *told, const kw_membe
         if (rows[i].news == told->news) {
             event.kind = rows[i].kind;
             snprintf(text, sizeof(text), "%s %s", node, rows[i].text);
-            kw_failure_watch_tell(client, &event);
+            kw_topology_tell(topology, &event);
         }
     }
 }
 
-void kw_sentinel_events_tend(kw_client *client)
+void kw_sentinel_events_tend(kw_topology *topology)
 {
     kw_sentinel_told told;
-    if (!atomic_load_explicit(&client->refresher.has_news, memory_order_relaxed) ||
-        atomic_flag_test_and_set(&client->is_telling)) {
+    if (!atomic_load_explicit(&topology->refresher.has_news, memory_order_relaxed) ||
+        atomic_flag_test_and_set(&topology->is_telling)) {
         return;
     }
     kw_member group = {.name_len = 0};
-    while (kw_refresher_news(&client->refresher, &told, &group)) {
-        tell(client, &told, &group);
+    while (kw_refresher_news(&topology->refresher, &told, &group)) {
+        tell(topology, &told, &group);
     }
-    atomic_flag_clear(&client->is_telling);
+    atomic_flag_clear(&topology->is_telling);
 }

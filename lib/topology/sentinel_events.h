@@ -3,9 +3,9 @@
 #ifndef TOPOLOGY_SENTINEL_EVENTS_H
 #define TOPOLOGY_SENTINEL_EVENTS_H
 
-struct kw_client;
+struct kw_topology;
 
 /* Tells what has not been told; never waits. One thread at a time tells, others pass by. */
-void kw_sentinel_events_tend(struct kw_client *client);
+void kw_sentinel_events_tend(struct kw_topology *topology);
 
 #endif

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Sentinel groups: nodes of a ring that are Sentinel groups, for the refresher, of which arg is the
- * client. */
+ * topology. */
 #ifndef TOPOLOGY_SENTINEL_GROUPS_H
 #define TOPOLOGY_SENTINEL_GROUPS_H
 
-#include "api/client.h"
+#include "topology/topology.h"
 
 /* The members of the ring may have become others: groups among them are asked for. */
-void kw_sentinel_groups_begin(kw_client *client);
+void kw_sentinel_groups_begin(kw_topology *topology);
 
 /* Waits until the sentinels of every group in the snapshot have been asked; *snapshot may be
  * another one then. */
-kw_err kw_sentinel_groups_need(kw_client *client, kw_snapshot **snapshot, kw_error *error,
+kw_err kw_sentinel_groups_need(kw_topology *topology, kw_snapshot **snapshot, kw_error *error,
                                uint64_t deadline_ns);
 
 /* The owner's part of a fetch (kw_fetch_owner). */

@@ -87,7 +87,7 @@ static void open_cluster(const char *options)
 {
     kw = kw_test_open("redis-cluster://%s?timeout=%dms%s", kw_fake_address(fakes[0]), TIMEOUT_MS,
                       options);
-    kw->env.poller = is_on_poll ? kw_poller_poll() : NULL;
+    kw->topology->env.poller = is_on_poll ? kw_poller_poll() : NULL;
 }
 
 static void give(size_t at, const char *format, ...)

@@ -87,7 +87,7 @@ static void open_cluster(const char *options)
 {
     kw = kw_test_open("redis-cluster://%s?timeout=%dms%s", kw_fake_address(fakes[0]), TIMEOUT_MS,
                       options);
-    kw->env.poller = is_on_poll ? kw_poller_poll() : NULL;
+    kw->topology->env.poller = is_on_poll ? kw_poller_poll() : NULL;
 }
 
 static void give(size_t at, const char *format, ...)
@@ -273,7 +273,7 @@ static unsigned long run_without_memory(unsigned long fail_at, bool fails_on)
     snprintf(uri, sizeof(uri), "redis-cluster://%s?timeout=100ms", kw_fake_address(fakes[0]));
     assert_int_equal(kw_config_set_uri(config, NULL, uri), KW_OK);
     kw = kw_open_config(config, NULL);
-    kw->env.poller = is_on_poll ? kw_poller_poll() : NULL;
+    kw->topology->env.poller = is_on_poll ? kw_poller_poll() : NULL;
     kw_config_free(config);
     unsigned long before = kw_test_memory_calls(&memory);
     memory.fail_at = fail_at > 0 ? before + fail_at : 0;

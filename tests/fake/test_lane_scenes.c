@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "api/client.h"
+#include "topology/node_registry.h"
 #include "fake/lane_acts.h"
 #include "support/ask.h"
 
@@ -28,8 +29,8 @@ static void test_lane_lone_caller_costs_two_system_calls(void **state)
     enum { COMMANDS = 500 };
     (void)state;
     kw_client *kw = kw_test_open("%s?share-above=0", kw_fake_uri(stage.fake));
-    kw->env.transport = &stage.strain.transport;
-    kw->env.clock.now_fn = stand_still;
+    kw->topology->env.transport = &stage.strain.transport;
+    kw->topology->env.clock.now_fn = stand_still;
     kw_reply_free(kw_test_ask(kw, "ECHO warm"));
     unsigned long counts[KW_TEST_SYSCALLS_N];
     for (size_t i = 0; i < KW_TEST_SYSCALLS_N; i++) {
@@ -43,7 +44,7 @@ static void test_lane_lone_caller_costs_two_system_calls(void **state)
         assert_int_equal(kw_test_strain_count(&stage.strain, (kw_test_syscall)i) - counts[i],
                          is_once ? COMMANDS : 0);
     }
-    kw_node *node = kw_client_node(kw, &kw->env.options.seeds[0]);
+    kw_node *node = kw_topology_node(kw->topology, &kw->topology->env.options.seeds[0]);
     assert_true(node->lane.sends_n >= COMMANDS);
     assert_int_equal(node->lane.sleeps_n, 0);
     kw_node_unref(node);

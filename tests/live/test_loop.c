@@ -58,7 +58,7 @@ static int open_handle(void **state)
 static int open_on_poll(void **state)
 {
     int status = open_handle(state);
-    kw->env.poller = kw_poller_poll();
+    kw->topology->env.poller = kw_poller_poll();
     return status;
 }
 
@@ -130,7 +130,7 @@ static void test_loop_map_that_comes_at_once_wakes_who_waits_for_it(void **state
     (void)state;
     kw_transport patient = *kw_transport_sockets();
     patient.poll_fn = poll_patiently;
-    kw->env.transport = &patient;
+    kw->topology->env.transport = &patient;
     give(&answers[0], "SET first:map value");
     while (answers[0].calls_n == 0) { /* called when it asks for that, and not before */
         struct pollfd entry = {kw_fd(kw, NULL), POLLIN, 0};

@@ -60,7 +60,7 @@ static int open_handle(void **state)
 static int open_on_poll(void **state)
 {
     int status = open_handle(state);
-    kw->env.poller = kw_poller_poll();
+    kw->topology->env.poller = kw_poller_poll();
     return status;
 }
 

@@ -132,11 +132,11 @@ static int count_poll(void *arg, struct pollfd *sockets, size_t sockets_n, int w
 void kw_bench_count(kw_bench_counts *counts, kw_client *kw)
 {
     memset(counts, 0, sizeof(*counts));
-    counts->below = kw->env.transport;
+    counts->below = kw->topology->env.transport;
     counts->transport = *counts->below;
     counts->transport.send_fn = count_send;
     counts->transport.recv_fn = count_recv;
     counts->transport.poll_fn = count_poll;
     counts->transport.arg = counts; /* sockets need nothing of their arg */
-    kw->env.transport = &counts->transport;
+    kw->topology->env.transport = &counts->transport;
 }

@@ -52,7 +52,7 @@ void kw_test_stage_open(kw_test_stage *stage, const char *options, uint64_t seed
     if (stage->client == NULL) {
         kw_test_die("%s: %s", uri, error.text);
     }
-    kw_env *env = &stage->client->env;
+    kw_env *env = &stage->client->topology->env;
     env->transport = &stage->strain.transport;
     stage->node = kw_node_new(env, &env->options.seeds[0]);
     stage->lane = &stage->node->lane;

@@ -175,7 +175,7 @@ static void test_uri_member_with_a_service_is_a_sentinel_group(void **state)
     assert_string_equal(members[2].service, "lone");
     assert_string_equal(options->sentinel_password, "sp");
     kw_options copy;
-    const kw_allocator *mem = &config->mem;
+    const kw_allocator *mem = &config->host.mem;
     assert_true(kw_options_copy(&copy, options, mem));
     assert_true(kw_member_is_same_group(&copy.ring_members.members[1], &members[1]));
     assert_false(kw_member_is_same_group(&copy.ring_members.members[2], &members[1]));

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Host: what the host application gives a handle besides options: memory, log, events, clock. */
+#ifndef SETTINGS_HOST_H
+#define SETTINGS_HOST_H
+
+#include <keyway/config.h>
+#include <keyway/event.h>
+#include <keyway/memory.h>
+
+typedef struct kw_host {
+    kw_allocator mem;
+    kw_log_level log_level; /* messages of a lower level are not formatted */
+    kw_log_fn log;          /* NULL: nobody listens */
+    void *log_arg;
+    kw_event_fn event; /* NULL: nobody listens */
+    void *event_arg;
+    kw_clock_fn clock; /* NULL: the system's monotonic clock */
+    void *clock_arg;
+} kw_host;
+
+#endif

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What is wrong with options only when they are seen together. */
+#include "settings/options_check.h"
+
+#include "base/error.h"
+#include "settings/quorum_rule.h"
+
+bool kw_options_uses_tls(const kw_options *options)
+{
+    bool has_sentinels = options->scheme == KW_SCHEME_SENTINEL || options->scheme == KW_SCHEME_RING;
+    return options->has_tls || (has_sentinels && kw_options_has_sentinel_tls(options));
+}
+
+kw_err kw_options_check(const kw_options *options, kw_error *error)
+{
+    if ((options->seeds_n == 0 && options->scheme != KW_SCHEME_RING) ||
+        (options->ring_members.n == 0 && options->scheme == KW_SCHEME_RING)) {
+        return kw_error_set(error, KW_ERR_CONFIG, KW_EFFECT_NONE,
+                            "no server given: call kw_config_set_uri first");
+    }
+    if (options->scheme == KW_SCHEME_SENTINEL && options->service == NULL) {
+        return kw_error_set(error, KW_ERR_CONFIG, KW_EFFECT_NONE,
+                            "the name that the sentinels know is missing, as in "
+                            "redis-sentinel://host:26379/mymaster");
+    }
+    bool names_files = options->tls_ca != NULL || options->tls_ca_dir != NULL ||
+                       options->tls_cert != NULL || options->tls_key != NULL;
+    if (names_files && !kw_options_uses_tls(options)) {
+        return kw_error_set(error, KW_ERR_CONFIG, KW_EFFECT_NONE,
+                            "certificates are given, but the scheme has no TLS; with it the URI "
+                            "begins with rediss");
+    }
+    return kw_quorum_check(options, error);
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What every part of a topology uses: the snapshot in use, the counters, the host's ear. */
+#include "topology/topology.h"
+
+kw_snapshot *kw_topology_snapshot(kw_topology *topology)
+{
+    kw_monitor_lock(&topology->monitor);
+    kw_snapshot *snapshot = topology->snapshot != NULL ? kw_snapshot_ref(topology->snapshot) : NULL;
+    kw_monitor_unlock(&topology->monitor);
+    return snapshot;
+}
+
+void kw_topology_count(kw_topology *topology, uint64_t commands_n, uint64_t failures_n)
+{
+    atomic_fetch_add_explicit(&topology->counters.commands, commands_n, memory_order_relaxed);
+    if (failures_n > 0) {
+        atomic_fetch_add_explicit(&topology->counters.failures, failures_n, memory_order_relaxed);
+    }
+}
+
+void kw_topology_tell(kw_topology *topology, kw_event *event)
+{
+    const kw_env *env = &topology->env;
+    event->size = sizeof(*event);
+    bool is_bad = event->kind == KW_EVENT_NODE_DOWN || event->kind == KW_EVENT_NODE_EJECTED ||
+                  event->kind == KW_EVENT_PRIMARY_DOWN || event->kind == KW_EVENT_REPLICA_DOWN;
+    kw_env_log(env, is_bad ? KW_LOG_WARNING : KW_LOG_INFO, "%s", event->text);
+    if (env->event != NULL) {
+        env->event(env->event_arg, event);
+    }
+}

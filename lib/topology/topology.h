@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Topology: who is where. The published snapshot of map and nodes, and all that keeps it right:
+ * the refresher, the ring's state, Sentinel groups, the failure watch, the lag of replicas. It
+ * owns settings, clock, allocator and fork guard of a handle, and knows nothing of calls. */
+#ifndef TOPOLOGY_TOPOLOGY_H
+#define TOPOLOGY_TOPOLOGY_H
+
+#include "net/fork.h"
+#include "net/refresher.h"
+#include "settings/host.h"
+#include "topology/command_cache.h"
+#include "topology/failure_watch.h"
+#include "topology/ring_state.h"
+#include "topology/snapshot.h"
+
+#include <stdatomic.h>
+
+/* Nodes that a redirect named and no map does (a new one that gets its first slots). */
+#define KW_TOPOLOGY_EXTRAS_MAX 16
+
+typedef struct kw_counters {
+    atomic_uint_fast64_t commands;
+    atomic_uint_fast64_t failures;
+    atomic_uint_fast64_t moved;
+    atomic_uint_fast64_t ask;
+    atomic_uint_fast64_t waits;
+    atomic_uint_fast64_t retries;
+    atomic_uint_fast64_t timeouts;
+    atomic_uint_fast64_t map_changes;
+} kw_counters;
+
+typedef struct kw_topology {
+    atomic_size_t refs;
+    kw_env env;
+    kw_fork fork;
+    bool is_bare;           /* in a child that had no memory to start anew: settings alone */
+    atomic_flag is_telling; /* a thread tells the host of events */
+    kw_monitor publishing;  /* one publisher at a time; taken before monitor */
+    kw_monitor monitor;     /* guards snapshot, seeds, extras */
+    kw_snapshot *snapshot;  /* NULL: no map yet */
+    kw_node **seeds;        /* options.seeds_n of them; NULL until needed */
+    kw_node *extras[KW_TOPOLOGY_EXTRAS_MAX];
+    size_t extra_at; /* the next to be replaced */
+    kw_refresher refresher;
+    atomic_uint_fast64_t sweep_ns;  /* when idle connections are looked for next */
+    kw_ring *placement;             /* of a ring: what hashes keys; never changes. Else NULL */
+    kw_ring_state *ring_state;      /* of a ring, guarded by publishing. Else NULL */
+    kw_failure_watch failure_watch; /* of a ring */
+    atomic_bool lag_is_taken;       /* one thread at a time measures replicas */
+    kw_command_cache command_cache;
+    kw_counters counters;
+} kw_topology;
+
+/* A topology of checked options, with one reference; the map of one server, or of a ring, is
+ * published at once, any other is fetched when it is needed. NULL, with error set. */
+kw_topology *kw_topology_new(const kw_options *options, const kw_host *host, kw_error *error);
+
+/* NULL is allowed. The last reference frees it: nobody is inside any more. In a forked child
+ * kw_topology_close_in_child comes first. */
+void kw_topology_unref(kw_topology *topology);
+
+/* In a forked child, before anything else: closes the parent's sockets without a word. */
+void kw_topology_close_in_child(kw_topology *topology);
+
+/* Starts anew in a forked child. is_trusted: no thread of the parent was inside, so that what
+ * it left can be freed; else it is left alone. Failure: KW_ERR_NOMEM; then nothing is there but
+ * settings, and the next try starts from there. */
+kw_err kw_topology_reopen(kw_topology *topology, bool is_trusted);
+
+/* Lets everybody go who waits inside; calls it until they are gone. */
+void kw_topology_wake_all(kw_topology *topology);
+
+/* A reference to the snapshot in use; NULL: no map yet. */
+kw_snapshot *kw_topology_snapshot(kw_topology *topology);
+
+/* Commands that ended, and how many of them without a reply. */
+void kw_topology_count(kw_topology *topology, uint64_t commands_n, uint64_t failures_n);
+
+/* Tells the host's log and event callback; with no lock held. event->size is set here. */
+void kw_topology_tell(kw_topology *topology, kw_event *event);
+
+/* True where a ring places keys. */
+static inline bool kw_topology_is_ring(const kw_topology *topology)
+{
+    return topology->env.options.scheme == KW_SCHEME_RING;
+}
+
+#endif

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Work that runs inside callers' calls, since the library has no thread: each part is asked in
+ * turn whether something is due. */
+#include "topology/topology_tend.h"
+
+#include "topology/lag.h"
+#include "topology/node_registry.h"
+#include "topology/sentinel_events.h"
+
+void kw_topology_tend(kw_topology *topology, uint64_t now_ns)
+{
+    if (kw_env_has_fetch(&topology->env)) {
+        if (atomic_load_explicit(&topology->env.is_suspect, memory_order_relaxed) &&
+            atomic_exchange(&topology->env.is_suspect, false)) {
+            (void)kw_refresher_want(&topology->refresher);
+        }
+        kw_refresher_poke(&topology->refresher, now_ns);
+        kw_sentinel_events_tend(topology);
+    }
+    kw_failure_watch_tend(topology, now_ns);
+    kw_lag_tend(topology, now_ns);
+    kw_node_registry_sweep(topology, now_ns);
+}
