@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* The table of all options, and the readers of their values. */
 #include "settings/option_table.h"
 
 #include "base/error.h"
@@ -125,7 +126,8 @@ const kw_option_row *kw_option_row_find(kw_bytes name)
     return NULL;
 }
 
-/* Common letters at both ends, in per cent of the longer name: enough for a slip. */
+/* How alike two names are: letters in common at both ends, in per cent of the longer name. Enough
+ * to see through a slip of the pen. */
 static size_t likeness(kw_bytes a, kw_bytes b)
 {
     size_t shorter = a.len < b.len ? a.len : b.len;
@@ -144,7 +146,7 @@ static size_t likeness(kw_bytes a, kw_bytes b)
 const char *kw_option_nearest(kw_bytes name)
 {
     const char *nearest = NULL;
-    size_t best = 59; /* below that a hint would mislead */
+    size_t best = 59; /* names less alike are no hint */
     for (size_t i = 0; i < ROWS_N; i++) {
         size_t like = likeness(name, kw_bytes_of(rows[i].name));
         if (like > best) {

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Options copied, freed and asked for what follows from several of them. */
 #include "settings/options.h"
 
 #include <string.h>

@@ -40,7 +40,7 @@ typedef enum kw_sentinel_tls {
     KW_SENTINEL_TLS_ON
 } kw_sentinel_tls;
 
-/* Where a server is. */
+/* The zone of a server, as the option zones gives it. */
 typedef struct kw_zone_pair {
     kw_endpoint server;
     uint64_t zone; /* kw_zone_hash of its name */
@@ -115,7 +115,7 @@ typedef struct kw_options {
     bool has_resolver_thread;    /* names are looked up in threads of the library's own */
     bool is_reopened_after_fork; /* a forked child opens connections of its own */
     kw_read_preference read;     /* of commands that only read */
-    uint64_t read_zone;          /* of ZONE */
+    uint64_t read_zone;          /* kw_zone_hash of the zone that read names */
     uint64_t acks;               /* replicas that acknowledge each single write; 0: none */
     uint64_t acks_timeout_ms;    /* that they have for it */
     uint64_t max_staleness_ms;   /* what a replica that is read from may lack; 0: anything */

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Checks copies and quorums against the ring's nodes, and makes the rule that engine works by. */
 #include "settings/quorum_rule.h"
 
 #include "base/error.h"

@@ -10,7 +10,8 @@
  * copies are asked for where there is no ring, or too small a one. */
 kw_err kw_quorum_check(const kw_options *options, kw_error *error);
 
-/* KW_ERR_CONFIG: the member is a Sentinel group, which keeps no copies. */
+/* Fills in the error for a member that is a Sentinel group on a ring with copies; gives back
+ * KW_ERR_CONFIG. */
 kw_err kw_quorum_refuse_group(kw_error *error, const kw_member *member);
 
 /* The rule of checked options. */

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Reads a URI: scheme, login, servers, path, and options of the query. */
 #include "settings/uri.h"
 
 #include "settings/option_table.h"
@@ -10,7 +11,7 @@
 #define SEEDS_MAX     ((size_t)1000)
 #define DEFAULT_PORT  6379
 #define SENTINEL_PORT 26379
-#define OPTIONS_MAX   64 /* bits of the mask of those seen */
+#define OPTIONS_MAX   64 /* options at most: bits of kw_uri_reader.seen */
 
 typedef struct scheme_row {
     const char *name;
@@ -83,8 +84,8 @@ kw_err kw_uri_decode(const kw_uri_reader *self, kw_bytes *text, kw_bytes part)
     return KW_OK;
 }
 
-/* A bare '?' or '&' in a password cuts it there, and its rest looks like options: then
- * nothing from there on may be shown. */
+/* False where what stands at at may be part of a password, and so may not be shown: an unescaped
+ * '?' or '&' ends the servers' part, and the rest of the password then looks like options. */
 static bool may_show(const kw_uri_reader *self, const char *at)
 {
     const char *password = strstr(self->uri, "password=");
@@ -108,7 +109,7 @@ static kw_err set_decoded(const kw_uri_reader *self, const kw_option_row *row, k
     return code;
 }
 
-/* Marks an option; one that is marked already is an error at at. */
+/* Notes that the URI has the option; a second time is an error, whose place is at. */
 static kw_err see_once(kw_uri_reader *self, const kw_option_row *row, const char *at)
 {
     uint64_t bit = UINT64_C(1) << (size_t)(row - kw_option_row_at(0));
@@ -338,7 +339,7 @@ static kw_err find_scheme(const kw_uri_reader *self, const scheme_row **row, kw_
         "redis-ring, the same with rediss for TLS, and with valkey");
 }
 
-/* Behind "://" and before "?". */
+/* Reads what stands between "://" and "?". */
 static kw_err read_place(kw_uri_reader *self, const scheme_row *row, kw_bytes place)
 {
     kw_bytes login;

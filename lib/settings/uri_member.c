@@ -99,7 +99,7 @@ static kw_err read_property(const kw_uri_reader *self, kw_member *member, kw_byt
                    : kw_uri_wrong(self, text.data, "sentinels of a group need its service=name");
     }
     if (is_pair && kw_bytes_equal(name, kw_bytes_of("service"))) {
-        return KW_OK; /* read before */
+        return KW_OK; /* by find_service, already */
     }
     if (!is_pair || !kw_bytes_equal(name, kw_bytes_of("zone"))) {
         return kw_uri_wrong(self, text.data,
@@ -165,7 +165,7 @@ static kw_err read_place(const kw_uri_reader *self, kw_member *member, kw_bytes 
     }
     kw_err code = read_sentinel(self, member, text);
     if (code == KW_OK) {
-        member->lists_replicas = true; /* nobody else looks for them */
+        member->lists_replicas = true; /* ROLE is not asked for more */
         kw_member_set_unknown(member);
     }
     return code;
@@ -235,7 +235,7 @@ kw_err kw_uri_read_members(const kw_uri_reader *self, kw_bytes members)
 kw_err kw_uri_read_member(kw_member *member, kw_error *error, const kw_allocator *mem,
                           const char *text)
 {
-    kw_options ring = {.scheme = KW_SCHEME_RING}; /* servers are read, nothing is written */
+    kw_options ring = {.scheme = KW_SCHEME_RING}; /* for default ports; nothing goes into it */
     kw_uri_reader self = {&ring, error, mem, "member", text, 0};
     return read_member(&self, member, kw_bytes_of(text));
 }

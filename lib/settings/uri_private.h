@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* URI parts: what reads a URI's servers and what reads the members of a ring. */
+/* URI: what its two sources share, uri.c and uri_member.c, which reads the members of a ring. */
 #ifndef SETTINGS_URI_PRIVATE_H
 #define SETTINGS_URI_PRIVATE_H
 
@@ -12,7 +12,7 @@ typedef struct kw_uri_reader {
     kw_options *options;
     kw_error *error;
     const kw_allocator *mem;
-    const char *what; /* "URI" */
+    const char *what; /* "URI" or "member", for error texts */
     const char *uri;
     uint64_t seen; /* options that the URI has had, a bit a row of the table */
 } kw_uri_reader;
