@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Numbers, host names and paths become socket addresses. */
 #include "net/address.h"
 
 #include "base/error.h"

@@ -15,7 +15,7 @@ typedef struct kw_address {
     socklen_t len;
 } kw_address;
 
-/* More addresses of one name are not tried. */
+/* Addresses of one name that are tried at most. */
 #define KW_ADDRESSES_MAX 8
 
 /* True for a host name, which only the system's resolver can turn into addresses. */

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* The host's clock, or the system's monotonic one. */
 #include "net/clock.h"
 
 #include <time.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* What a connection sends and receives: requests leave in order, replies go to their owners. */
 #include "net/conn_private.h"
 
 #include "base/error.h"
@@ -13,7 +14,7 @@
 /* A request up to this size is copied, so that many leave in one send. */
 #define JOIN_MAX_LEN ((size_t)16 * 1024)
 
-/* More than this is not copied to wait for a socket that takes nothing. */
+/* Once so many bytes wait for a socket that takes nothing, no further request is queued. */
 #define ROOM_LEN ((size_t)64 * 1024)
 
 /* A connection that was idle for longer than this is looked at before it is used. */
@@ -112,7 +113,7 @@ static kw_err send_some(kw_conn *conn, kw_error *error, size_t *sent, const char
     return KW_OK;
 }
 
-/* What was taken for sending and waits behind its seal. */
+/* Sends what TLS has sealed and the socket did not take yet. */
 static kw_err flush_sealed(kw_conn *conn, kw_error *error)
 {
     int status = conn->tls != NULL ? kw_tls_flush(conn->tls, conn->socket) : 0;
@@ -251,8 +252,8 @@ static kw_err die_of_end(kw_conn *conn, kw_error *error)
     return kw_conn_die(conn, code);
 }
 
-/* What one recv brought and data had no room for. What is wrong with it comes with the next
- * recv. */
+/* Takes the bytes that TLS opened beyond what data had room for. An error among them is met again,
+ * and reported, by the next recv. */
 static kw_err receive_rest(kw_conn *conn, kw_error *error, size_t *got, char *data, size_t len)
 {
     ssize_t status;
@@ -285,7 +286,6 @@ kw_err kw_conn_receive(kw_conn *conn, kw_error *error, size_t *got, bool waits)
     return code == KW_OK ? KW_OK : kw_conn_die(conn, code);
 }
 
-/* One recv, and what it brings. *got: bytes, 0 when none came. */
 kw_err kw_conn_take_in(kw_conn *conn, kw_error *error, size_t *got, bool waits)
 {
     kw_err code = kw_conn_receive(conn, error, got, waits);
@@ -335,7 +335,7 @@ kw_err kw_conn_go_on(kw_conn *conn, kw_error *error)
     return parse(conn, error);
 }
 
-/* Appends to what waits; what was sent of it makes room first. */
+/* Appends to the bytes that wait to be sent; those that were sent make room first. */
 static bool append(kw_conn *conn, const char *data, size_t len)
 {
     if (conn->out_at >= ROOM_LEN) {

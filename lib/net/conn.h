@@ -17,17 +17,17 @@ typedef enum kw_conn_state {
     KW_CONN_CONNECTING,
     KW_CONN_GREETING, /* connected; the greeting is being answered */
     KW_CONN_READY,
-    KW_CONN_DEAD /* for nothing but kw_conn_free */
+    KW_CONN_DEAD /* lost: only kw_conn_free is left to be called */
 } kw_conn_state;
 
 /* What the server is to be; decides the greeting. */
 typedef enum kw_conn_role {
-    KW_CONN_ANY,           /* whatever it is */
-    KW_CONN_PRIMARY,       /* under Sentinel only where ROLE agrees */
-    KW_CONN_REPLICA,       /* the same; in a cluster READONLY is asked for */
-    KW_CONN_SENTINEL,      /* with credentials of its own */
+    KW_CONN_ANY,      /* whatever it is */
+    KW_CONN_PRIMARY,  /* under Sentinel only where ROLE agrees */
+    KW_CONN_REPLICA,  /* under Sentinel only where ROLE agrees; in a cluster READONLY is said */
+    KW_CONN_SENTINEL, /* with credentials of its own */
     KW_CONN_GROUP_PRIMARY, /* of a group in a ring: only where ROLE agrees */
-    KW_CONN_GROUP_REPLICA
+    KW_CONN_GROUP_REPLICA  /* of a group in a ring: only where ROLE agrees */
 } kw_conn_role;
 
 /* Used by one thread at a time. */
@@ -36,7 +36,7 @@ struct kw_conn {
     kw_env *env;
     kw_endpoint endpoint; /* to dial, after the address map */
     kw_conn_role role;
-    unsigned generation; /* its node's when it was opened */
+    unsigned generation; /* the node's when it was opened: of an earlier one it is not used again */
     uint64_t zone;       /* kw_zone_hash, as the server says it; 0: it does not */
     int socket;          /* -1: none */
     kw_tls *tls;         /* NULL: bytes go to the socket as they are */
@@ -46,10 +46,10 @@ struct kw_conn {
     size_t address_at;    /* the one being tried */
     uint64_t deadline_ns; /* ready by then, or dead */
     kw_reader reader;
-    kw_fifo owners;
+    kw_fifo owners;           /* whom the next replies belong to */
     kw_buf out;               /* the library's own bytes, and what did not fit */
     size_t out_at;            /* first byte of out that was not sent */
-    kw_bytes rest;            /* a request's bytes not sent, behind out */
+    kw_bytes rest;            /* of a large request, borrowed: what is not sent yet, after out */
     uint64_t queued;          /* bytes to be sent since the start, sent ones included */
     uint64_t idle_since_ns;   /* of a pooled connection */
     bool is_plain;            /* no command depends on the greeting: no password, no
@@ -57,8 +57,8 @@ struct kw_conn {
     bool was_ready;           /* its greeting was answered, whatever came after */
     bool is_shared;           /* several threads use it at once: a lane's, READY */
     bool is_internal;         /* carries a question of the library's own */
-    size_t gives_max;         /* replies given by one kw_conn_progress; 0: all that are there */
-    bool is_cut;              /* it left some for kw_conn_go_on */
+    size_t gives_max;         /* replies that one kw_conn_progress gives at most; 0: all */
+    bool is_cut;              /* kw_conn_progress left replies for kw_conn_go_on */
     struct kw_conn *next;     /* in its pool's list */
     struct kw_conn *previous; /* in its pool's list of connections in use */
 };
@@ -103,7 +103,8 @@ bool kw_conn_has_room(const kw_conn *conn);
  * it is done or the connection is freed. */
 kw_err kw_conn_queue(kw_conn *conn, kw_error *error, kw_request *request, bool is_asking);
 
-/* The same for two whose bytes lie one behind the other in memory: they leave in one write. */
+/* kw_conn_queue for two requests whose bytes lie one behind the other in memory: they leave in one
+ * write. */
 kw_err kw_conn_queue_pair(kw_conn *conn, kw_error *error, kw_request *first, kw_request *second,
                           bool is_asking);
 
@@ -125,14 +126,15 @@ bool kw_conn_has_sent(const kw_conn *conn, const kw_request *request);
 kw_err kw_conn_wait(kw_conn *conn, kw_error *error, kw_request *request, uint64_t now_ns,
                     uint64_t until_ns);
 
-/* What follows lets several threads share a READY connection (a lane): receive and parse are
- * for its reader, flush is for its writer, and what touches the queue of owners is for
+/* The functions below let several threads share a READY connection (a lane): receive and parse
+ * are for the lane's reader, flush is for its writer, and what touches the queue of owners is for
  * whoever holds the lane's monitor. */
 
 /* Makes sure that kw_conn_queue of a request of that many bytes has the memory. */
 bool kw_conn_make_room(kw_conn *conn, size_t len);
 
-/* For bytes that the queue of owners knows nothing of: as those of the transport. */
+/* Send and receive as the transport does, sealed where there is TLS: for bytes that the queue of
+ * owners does not count. */
 ssize_t kw_conn_send(kw_conn *conn, const char *data, size_t len);
 ssize_t kw_conn_recv(kw_conn *conn, char *data, size_t len, bool waits);
 
@@ -162,7 +164,7 @@ bool kw_conn_is_settled(const kw_conn *conn);
 /* True where it was used so lately that it is taken without a look. */
 bool kw_conn_is_fresh(const kw_conn *conn, uint64_t now_ns);
 
-/* Is this idle connection still good? Looks without waiting. */
+/* True where an idle connection is still good: nothing has come on it. Looks without waiting. */
 bool kw_conn_is_quiet(kw_conn *conn);
 
 /* Wakes whoever waits for the connection. Any thread, while conn lives. */

@@ -20,7 +20,6 @@ static void close_socket(kw_conn *conn)
     conn->tls = NULL;
 }
 
-/* A connection of many threads is declared dead by its lane. */
 kw_err kw_conn_die(kw_conn *conn, kw_err code)
 {
     if (!conn->is_shared) {
@@ -29,7 +28,8 @@ kw_err kw_conn_die(kw_conn *conn, kw_err code)
     return code;
 }
 
-/* A server that wants TLS, or a certificate, hangs up on a greeting without it. */
+/* A hint for the error text: a server that wants TLS, or a certificate, hangs up on a greeting
+ * without it. */
 const char *kw_conn_loss_hint(const kw_conn *conn, ssize_t status)
 {
     if (status == -ECONNREFUSED) {
@@ -45,7 +45,8 @@ const char *kw_conn_loss_hint(const kw_conn *conn, ssize_t status)
                                                : "";
 }
 
-/* What a server says before it hangs up may be there although a send has failed. */
+/* True where an answer can be read although a send has failed: servers say why before they hang
+ * up. */
 static bool has_farewell(kw_conn *conn, ssize_t status)
 {
     char byte;
@@ -80,7 +81,7 @@ kw_err kw_conn_die_of_memory(kw_conn *conn, kw_error *error)
     return kw_conn_die(conn, KW_ERR_NOMEM);
 }
 
-/* Sentinels may be left out of it, or have it alone. */
+/* True where the connection speaks TLS: sentinels have an option of their own for it. */
 static bool is_sealed(const kw_conn *conn)
 {
     const kw_options *options = &conn->env->options;
@@ -94,7 +95,6 @@ static kw_err begin_tls(kw_conn *conn, kw_error *error)
     return conn->tls != NULL ? KW_OK : kw_conn_die_of_memory(conn, error);
 }
 
-/* Tries the next address that takes a connect. */
 kw_err kw_conn_dial(kw_conn *conn, kw_error *error, int status)
 {
     const kw_transport *transport = conn->env->transport;

@@ -8,7 +8,7 @@
  * wait is longer than this. */
 #define SLICE_MS 50
 
-/* Rounding of the socket's own time limit. */
+/* A waiting recv may end so much later than it was asked to: the system rounds its time limit. */
 #define TOLERANCE_NS ((uint64_t)1000000)
 
 /* One poll of at most a slice, and what it brings. */
@@ -114,7 +114,8 @@ bool kw_conn_recv_ends_by(const kw_conn *conn, uint64_t now_ns, uint64_t until_n
     return now_ns + wait_ns <= until_ns + TOLERANCE_NS;
 }
 
-/* True where a waiting recv may be used. */
+/* True where a recv that waits may be used in place of poll and recv: its time limit, which is set
+ * on the socket, ends before until_ns does. */
 static bool may_block(const kw_conn *conn, uint64_t now_ns, uint64_t until_ns)
 {
     return conn->state != KW_CONN_CONNECTING && !kw_conn_has_bytes(conn) &&

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* A list of open sockets in blocks that are never moved, so that a forked child can walk it. */
 #include "net/descriptors.h"
 
 void kw_descriptors_init(kw_descriptors *self)
@@ -42,7 +43,7 @@ static kw_descriptors_block *next_block(kw_descriptors_block *block, const kw_al
         return NULL;
     }
     if (!atomic_compare_exchange_strong(&block->next, &next, fresh)) {
-        kw_mem_free(mem, fresh); /* another thread was first; next is its block */
+        kw_mem_free(mem, fresh); /* another thread was faster; next is its block */
         return next;
     }
     return fresh;

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Time, seeds and log lines of a handle. */
 #include "net/env.h"
 
 #include <stdarg.h>

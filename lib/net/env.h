@@ -16,7 +16,8 @@
 
 #include <stdatomic.h>
 
-/* Figures of nodes that are gone, so that a handle's never go back. */
+/* Figures of nodes that were freed: added to those of the others, so that a handle's counts never
+ * go back. */
 typedef struct kw_departed {
     atomic_uint_fast64_t connects;
     atomic_uint_fast64_t connect_failures;
@@ -26,8 +27,8 @@ typedef struct kw_departed {
 struct kw_node;
 struct kw_poller_backend;
 
-/* Written once, before the first thread uses the handle; the atomics and the list of nodes
- * alone change. */
+/* Written once, before the first thread uses the handle; afterwards only the atomics and the list
+ * of nodes change. */
 typedef struct kw_env {
     kw_allocator mem;
     kw_options options;

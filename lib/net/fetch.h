@@ -23,13 +23,13 @@ typedef struct kw_fetch_owner {
     /* Takes the new map (and its reference) into use; *has_news: it differs from the one
      * before. KW_ERR_NOMEM: the one before stays. */
     kw_err (*publish_fn)(void *arg, bool *has_news, kw_map *map);
-    /* Of a ring, the others are of no ring's. The members that are Sentinel groups, copied into
+    /* The next three are of a ring. The members that are Sentinel groups, copied into
      * an empty ring_members, and a number that changes with them; where *version is that number
      * already, nothing is written. KW_ERR_NOMEM. */
     kw_err (*groups_fn)(void *arg, kw_ring_members *groups, uint64_t *version);
-    /* Who is in a group now: map has its one shard. */
+    /* Tells who is in a group now: map has its one shard. */
     void (*found_fn)(void *arg, bool *has_news, const kw_member *group, const kw_map *map);
-    /* Its sentinels led to no primary. */
+    /* Tells that the sentinels of a group led to no primary. */
     void (*lost_fn)(void *arg, const kw_member *group, const kw_error *failure);
 } kw_fetch_owner;
 
@@ -42,10 +42,11 @@ typedef struct kw_fetch_questions {
     bool is_for_primary;                 /* the server is to be one, whatever the map says */
 } kw_fetch_questions;
 
-/* Where answers lead; with neither, more is asked of the same server. */
+/* What follows from answers: a map, or another node to ask; with neither, more is asked of the same
+ * server. */
 typedef struct kw_fetch_step {
     kw_map *map;   /* a reference: the fetch is over */
-    bool is_brief; /* the map is about to change: the next fetch comes soon */
+    bool is_brief; /* a failover is under way: the next fetch comes soon */
     kw_node *node; /* a reference: this one is asked next */
 } kw_fetch_step;
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Asks a cluster's nodes for its map: CLUSTER SLOTS, else CLUSTER SHARDS. */
 #include "net/fetch_cluster.h"
 
 #include "base/error.h"

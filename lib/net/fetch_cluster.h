@@ -13,7 +13,7 @@ typedef struct kw_fetch_cluster {
     bool asks_shards; /* the node that is asked refused CLUSTER SLOTS */
 } kw_fetch_cluster;
 
-/* owner stays. */
+/* owner must outlive it. */
 void kw_fetch_cluster_init(kw_fetch_cluster *self, kw_env *env, const kw_fetch_owner *owner);
 
 /* With a kw_fetch_cluster as its arg. */

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Asks the sentinels of all groups on a ring, one group after the other in one fetch. */
 #include "net/fetch_groups.h"
 
 #include "base/error.h"
@@ -35,7 +36,7 @@ static void free_group(kw_fetch_group *group, const kw_allocator *mem)
 void kw_fetch_groups_fini(kw_fetch_groups *self)
 {
     if (self->env == NULL) {
-        return; /* another way was taken */
+        return; /* never begun: the handle has another way of fetching */
     }
     for (size_t i = 0; i < self->groups_n; i++) {
         free_group(self->groups[i], &self->env->mem);
@@ -213,7 +214,7 @@ static kw_node *fail(void *arg, kw_node *node, const kw_error *failure)
         return NULL;
     }
     if (group->sentinel_at < group->sentinels_n) {
-        node = group->sentinels[group->sentinel_at]; /* led to from wherever */
+        node = group->sentinels[group->sentinel_at]; /* the sentinel, whatever server it led to */
     }
     kw_node *other = kw_fetch_sentinel_way.fail_fn(&group->fetch, node, failure);
     if (other != NULL) {
@@ -230,7 +231,7 @@ static kw_node *fail(void *arg, kw_node *node, const kw_error *failure)
     return go_to_next_group(self);
 }
 
-/* What was wrong with a group is told: calls to other nodes have nothing to do with it. */
+/* The fetch has no failure of its own: what is wrong with a group was told to its member alone. */
 static bool end(void *arg, kw_error *failure)
 {
     kw_fetch_groups *self = arg;

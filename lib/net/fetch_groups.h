@@ -25,16 +25,16 @@ typedef struct kw_fetch_groups {
     size_t groups_n;
     uint64_t version;   /* of the owner's groups */
     kw_fetch_group *at; /* whose turn it is; NULL: nobody's */
-    /* Of the fetch. */
+    /* Of the fetch under way: */
     bool is_urgent; /* a group is about to change */
     bool has_news;
 } kw_fetch_groups;
 
-/* owner stays. */
+/* owner must outlive it. */
 void kw_fetch_groups_init(kw_fetch_groups *self, kw_env *env, const kw_fetch_owner *owner);
 void kw_fetch_groups_fini(kw_fetch_groups *self);
 
-/* As kw_fetch_sentinel_news; group gets the name of the group that it is about. */
+/* kw_fetch_sentinel_news of any group; group gets the name of the one that it is about. */
 bool kw_fetch_groups_news(kw_fetch_groups *self, kw_sentinel_told *news, kw_member *group);
 bool kw_fetch_groups_has_news(const kw_fetch_groups *self);
 

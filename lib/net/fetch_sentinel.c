@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Asks sentinels for the primary of a group, then the primary itself for its role. */
 #include "net/fetch_sentinel.h"
 
 #include "base/error.h"
@@ -11,7 +12,7 @@
  * milliseconds", Guidelines for Redis clients with support for Sentinel). */
 #define ASK_NS ((uint64_t)300000000)
 
-/* The time of a primary that did not answer the last time. */
+/* The time-out of a primary that did not answer the last time. */
 #define SUSPECT_NS ((uint64_t)100000000)
 
 #define NODES_MAX(self) ((self)->watch.configured_n + KW_SENTINELS_LEARNT_MAX)
@@ -37,7 +38,7 @@ kw_err kw_fetch_sentinel_init(kw_fetch_sentinel *self, kw_env *env, const kw_fet
     return KW_OK;
 }
 
-/* What the sentinel whose turn it was has said. */
+/* Forgets what the sentinel whose turn it was has said. */
 static void forget(kw_fetch_sentinel *self)
 {
     kw_mem_free(&self->env->mem, self->replicas.items);
@@ -53,7 +54,7 @@ static void forget(kw_fetch_sentinel *self)
 void kw_fetch_sentinel_fini(kw_fetch_sentinel *self)
 {
     if (self->env == NULL) {
-        return; /* another way was taken */
+        return; /* never begun: the handle has another way of fetching */
     }
     forget(self);
     kw_listener_fini(&self->listener);
@@ -74,7 +75,7 @@ static bool is_watched(const kw_fetch_sentinel *self, const kw_node *node)
     return false;
 }
 
-/* Sentinels that left the group. */
+/* Drops the nodes of sentinels that left the group. */
 static void drop_left(kw_fetch_sentinel *self)
 {
     size_t kept_n = 0;
@@ -200,7 +201,7 @@ static void push(kw_fetch_sentinel *self, kw_sentinel_news news, const kw_endpoi
     }
 }
 
-/* A primary was found. */
+/* Notes the primary that was found, and tells of it where it is another one. */
 static void note_primary(kw_fetch_sentinel *self)
 {
     const kw_endpoint *primary = self->step == KW_SENTINEL_ASKS_HEIR ? &self->heir : &self->primary;
@@ -231,7 +232,8 @@ static kw_err take_group(kw_fetch_sentinel *self, kw_fetch_step *step, kw_error 
     return code == KW_OK ? go_to_primary(self, step, error) : code;
 }
 
-/* Replicas that a sentinel does not tell are not read from, no more. */
+/* Takes the list of replicas. A sentinel that refuses the question costs reads from replicas, and
+ * nothing else. */
 static kw_err take_replicas(kw_fetch_sentinel *self, kw_fetch_step *step, kw_error *error,
                             const kw_reply *reply)
 {
@@ -413,7 +415,8 @@ static void on_message(void *arg, kw_node *node, kw_bytes channel, kw_bytes text
     }
 }
 
-/* Not before the first fetch: it may be that nobody ever calls. */
+/* Hears what the sentinels publish. Subscriptions begin with the first fetch, since a handle that
+ * nobody uses is to open nothing. */
 static bool hear_out(void *arg, uint64_t now_ns)
 {
     kw_fetch_sentinel *self = arg;

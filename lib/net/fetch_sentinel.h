@@ -13,7 +13,7 @@
 /* What is asked next. */
 typedef enum kw_sentinel_step {
     KW_SENTINEL_ASKS_GROUP,    /* primary, replicas and sentinels, of a sentinel */
-    KW_SENTINEL_ASKS_REPLICAS, /* the same replicas by their older name */
+    KW_SENTINEL_ASKS_REPLICAS, /* SENTINEL SLAVES, of one that does not know SENTINEL REPLICAS */
     KW_SENTINEL_ASKS_HEIR,     /* ROLE, of the replica that it has chosen to be the next */
     KW_SENTINEL_ASKS_ROLE      /* of the primary that it named */
 } kw_sentinel_step;
@@ -30,7 +30,7 @@ typedef struct kw_sentinel_told {
 typedef struct kw_sentinel_group {
     const kw_endpoint *sentinels; /* at least one */
     size_t sentinels_n;
-    const char *service; /* what they call the group; stays */
+    const char *service; /* what they call the group */
 } kw_sentinel_group;
 
 typedef struct kw_fetch_sentinel {
@@ -42,12 +42,12 @@ typedef struct kw_fetch_sentinel {
     size_t nodes_n;
     kw_endpoint last; /* the primary that was found last; host is empty: none yet */
     kw_listener listener;
-    bool has_news;                                /* of this look: a doubt */
-    kw_sentinel_told known[KW_SENTINEL_TOLD_MAX]; /* the last of each server */
-    size_t known_at;                              /* the next to be replaced */
+    bool has_news;                                /* this look heard a reason to ask anew */
+    kw_sentinel_told known[KW_SENTINEL_TOLD_MAX]; /* the last news of each server */
+    size_t known_at;                              /* the entry to be replaced next */
     kw_sentinel_told news[KW_SENTINEL_TOLD_MAX];  /* not handed on yet */
     size_t news_n;
-    /* Of the sentinel whose turn it is. */
+    /* Of the sentinel whose turn it is: */
     kw_endpoint sentinel; /* once it answered */
     kw_sentinel_step step;
     bool has_answered; /* it has said whether it knows the name */
@@ -55,14 +55,14 @@ typedef struct kw_fetch_sentinel {
     kw_endpoint heir; /* host is empty: none */
     kw_endpoints replicas;
     kw_endpoints peers;
-    /* Of the fetch: the failure that tells most. */
-    kw_error told;
-    unsigned told_rank; /* 0: none yet */
+    /* Of the fetch: */
+    kw_error told;      /* the failure that tells most of what is wrong */
+    unsigned told_rank; /* its rank; 0: there was none yet */
     size_t asked_n;     /* sentinels of this fetch */
-    bool is_fast;       /* the next question has less time */
+    bool is_fast;       /* the next question has a short time-out */
 } kw_fetch_sentinel;
 
-/* owner stays. KW_ERR_NOMEM. */
+/* owner and the group's service must outlive it. KW_ERR_NOMEM. */
 kw_err kw_fetch_sentinel_init(kw_fetch_sentinel *self, kw_env *env, const kw_fetch_owner *owner,
                               const kw_sentinel_group *group);
 void kw_fetch_sentinel_fini(kw_fetch_sentinel *self);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* The ring buffer of those who are owed replies, in the order of sending. */
 #include "net/fifo.h"
 
 #define FIRST_CAPACITY ((size_t)8)

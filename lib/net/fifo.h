@@ -14,11 +14,11 @@ typedef struct kw_request {
     kw_bytes bytes;            /* borrowed: the encoded command */
     kw_reply *reply;           /* the owner's, once is_done */
     const kw_reply_sink *sink; /* NULL: a reply of its own. Not on a shared connection */
-    uint64_t end_at;           /* its last byte's place in what the connection sends, and one */
+    uint64_t end_at;           /* where it ends in the stream of bytes that the connection sends */
     bool is_done;
-    bool pools;     /* its reply is not kept for long: it may share memory with others */
-    bool joins;     /* others follow at once: its bytes are copied, to leave with theirs */
-    bool is_shared; /* on a connection of many: its bytes are copied whatever their size */
+    bool pools;     /* its reply is not kept for long, and may share memory with others */
+    bool joins;     /* others follow at once: its bytes are copied, and leave with theirs */
+    bool is_shared; /* on a shared connection: its bytes are copied whatever their size */
 } kw_request;
 
 typedef enum kw_owner_kind {
@@ -26,8 +26,8 @@ typedef enum kw_owner_kind {
     KW_OWNER_OK,       /* must be +OK: AUTH, SELECT, READONLY */
     KW_OWNER_ROLE,     /* must be the role that the connection is for */
     KW_OWNER_OPTIONAL, /* any reply will do */
-    KW_OWNER_NOBODY,   /* a command whose caller has left */
-    KW_OWNER_REQUEST   /* a command of the caller */
+    KW_OWNER_NOBODY,   /* a command whose caller has left: a tombstone, whose reply is dropped */
+    KW_OWNER_REQUEST   /* a command whose caller waits */
 } kw_owner_kind;
 
 typedef struct kw_owner {
@@ -37,7 +37,7 @@ typedef struct kw_owner {
     uint64_t end_at;     /* of KW_OWNER_NOBODY: its request's */
 } kw_owner;
 
-/* A ring that grows. */
+/* Owners in a ring buffer that grows. */
 typedef struct kw_fifo {
     const kw_allocator *mem;
     kw_owner *owners;
@@ -58,7 +58,8 @@ bool kw_fifo_push(kw_fifo *fifo, kw_owner owner);
 /* The owner of the next reply, taken out; false when nobody waits for one. */
 bool kw_fifo_pop(kw_fifo *fifo, kw_owner *owner);
 
-/* The same, left there and borrowed until the next push; NULL when nobody waits. */
+/* The owner of the next reply, left in the queue and borrowed until the next push; NULL when nobody
+ * waits. */
 static inline const kw_owner *kw_fifo_peek(const kw_fifo *fifo)
 {
     return fifo->count > 0 ? &fifo->owners[fifo->head] : NULL;
@@ -76,7 +77,7 @@ bool kw_fifo_forget(kw_fifo *fifo, const kw_request *request);
 /* Drops the last n owners, the last of which is the request's. False where it is not. */
 bool kw_fifo_drop_last(kw_fifo *fifo, const kw_request *request, size_t n);
 
-/* From now on any reply will do to everybody who waits. */
+/* Makes all owners KW_OWNER_OPTIONAL: whatever the replies are, they are dropped. */
 void kw_fifo_make_optional(kw_fifo *fifo);
 
 #endif

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Tells a forked child by a page that the kernel wipes there, else by the process id. */
 #include "net/fork.h"
 
 #include <sys/mman.h>

@@ -8,7 +8,7 @@
 #include <sys/types.h>
 
 typedef struct kw_fork {
-    volatile char *page; /* the kernel wipes it in a child; NULL where it can not */
+    volatile char *page; /* memory that the kernel zeroes in a child; NULL where it cannot */
     pid_t pid;           /* of the process that opened the handle */
 } kw_fork;
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* What a new connection says first, HELLO, SETINFO, SELECT, ROLE, and how answers are judged. */
 #include "net/greeting.h"
 
 #include <keyway/version.h>
@@ -177,7 +178,8 @@ static const char *login_hint(const kw_conn *conn)
                         : "; give user and password, as in redis://user:password@host";
 }
 
-/* Errors that end the greeting whatever was asked: the connection is not ours. */
+/* Errors that end the greeting whatever was asked: no place for a client, a login that is
+ * refused. */
 static kw_err on_error(kw_conn *conn, kw_error *error, const kw_owner *owner, const kw_reply *reply)
 {
     kw_verdict verdict = kw_verdict_of(kw_reply_bytes(reply), false);

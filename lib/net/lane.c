@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* A lane's entries: a command is submitted, waited for and abandoned; the connection is renewed. */
 #include "net/lane.h"
 
 #include "base/error.h"

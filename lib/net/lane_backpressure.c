@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* How much may be under way on a lane, and the wait of those who come beyond. */
 #include "net/lane_private.h"
 
 #include "base/error.h"
@@ -8,13 +9,14 @@
 #define COMMANDS_MAX ((size_t)10000)
 #define BYTES_MAX    ((size_t)4 * 1024 * 1024)
 
-/* Replies that nobody waits for, before others look for another connection. */
+/* Once so many replies are due that nobody waits for, callers go to another connection. */
 #define TOMBSTONES_MAX 64
 
 /* Who waits for room looks again after this. */
 #define ROOM_NS ((uint64_t)10000000)
 
-/* Replies are overdue, and not because nobody reads; or too much is to be read for nobody. */
+/* True where replies are overdue although somebody reads, or too many are due that nobody waits
+ * for. */
 static bool is_late(const kw_lane *lane, uint64_t now_ns)
 {
     return (lane->is_reading && lane->answered_n < lane->mark_n &&

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Looks after a lane that was silent: leftovers are read, lost connections noticed, idle ones
+ * closed. */
 #include "net/lane_private.h"
 
 #include "base/error.h"
@@ -46,7 +48,7 @@ void kw_lane_look(kw_lane *lane, kw_lane_after *after, kw_lane_waiter *waiter, u
         conn->state = KW_CONN_DEAD;
         kw_lane_detach(lane, after);
     }
-    kw_lane_wake_first(lane, after); /* it found the reader's seat taken */
+    kw_lane_wake_first(lane, after); /* who came meanwhile found the reader's role taken */
 }
 
 void kw_lane_retire(kw_lane *lane, bool is_retired)

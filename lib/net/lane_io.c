@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Turns: what the reader and the writer of a lane do between two looks at its state. */
+/* What the reader and the writer of a lane do in one turn, between two looks at its state: connect,
+ * greet, receive, hand out replies, send. */
 #include "net/lane_private.h"
 
 #include "base/error.h"
@@ -9,10 +10,10 @@
  * longer than this. */
 #define SLICE_MS 50
 
-/* A round trip that was shorter than those of so much time after it is not looked at again. */
+/* The shortest round trip counts for so long; then a longer one takes its place. */
 #define TRIP_AGE_NS ((uint64_t)1000000000)
 
-/* Replies that are given to their owners at once. */
+/* Replies that are given to their owners with one hold of the monitor. */
 #define REPLIES_MAX 64
 
 static void set_failed(kw_lane *lane, kw_err code, const kw_error *failure)

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* State of a lane: its queue, when a batch may leave, and how a connection and its commands end. */
 #include "net/lane_private.h"
 
 #include "base/error.h"
@@ -6,9 +7,9 @@
 
 #include <string.h>
 
-/* Where the network is what takes time, a batch does not wait until the one before it is
- * answered, but for a part of the round trip. Below NEAR_NS it is the processors that take
- * time, and larger batches save it: then only this much. */
+/* How long a batch waits for the answers to the one before it. Where round trips are longer than
+ * NEAR_NS the network is what takes time, and a part of the round trip is enough. Below that it is
+ * processors that take time, which larger batches save: the wait is up to NEAR_GATE_NS. */
 #define NEAR_NS      ((uint64_t)200000)
 #define NEAR_GATE_NS ((uint64_t)2000000)
 #define FAR_PARTS    4
@@ -143,7 +144,7 @@ bool kw_lane_may_write(kw_lane *lane, uint64_t now_ns)
     }
     if (atomic_load(&lane->is_writing)) {
         atomic_store(&lane->is_wanted, true);
-        return !atomic_load(&lane->is_writing); /* it may have left without a look */
+        return !atomic_load(&lane->is_writing); /* it may have left before it saw is_wanted */
     }
     return true;
 }
@@ -170,7 +171,8 @@ void kw_lane_die(kw_lane *lane, kw_err code, const kw_error *failure)
     }
 }
 
-/* A reply over a limit was one command's; to those behind it, its connection is lost. */
+/* Where a reply over a limit ended the connection: the command that it was for is told so; those
+ * behind it are told that the connection was lost. */
 static void set_death_behind(kw_lane *lane)
 {
     if (lane->death.code == KW_ERR_LIMIT) {
@@ -179,7 +181,8 @@ static void set_death_behind(kw_lane *lane)
     }
 }
 
-/* To commands that were never sent, what was wrong with the stream is nothing but its end. */
+/* Commands that were never sent are told only that the connection was lost, whatever was wrong with
+ * the replies to others. */
 static void set_death_unsent(kw_lane *lane)
 {
     if (lane->is_ready &&

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Lane parts: what the entries of a lane, and the turns that its roles take, share. */
+/* Lane: what its sources share; lane_private.c holds what they all call. */
 #ifndef NET_LANE_PRIVATE_H
 #define NET_LANE_PRIVATE_H
 
@@ -62,8 +62,8 @@ void kw_lane_end_queue(kw_lane *lane, kw_lane_after *after, kw_lane_waiter_state
  * ended, when there is no memory. */
 bool kw_lane_take(kw_lane *lane, kw_lane_after *after, kw_lane_waiter *waiter, uint64_t now_ns);
 
-/* True where what is queued may be sent now, by whoever asks. That is the gate which makes
- * batches. */
+/* True where what is queued may be sent now, by whoever asks: false holds commands back until they
+ * are worth a batch. */
 bool kw_lane_may_write(kw_lane *lane, uint64_t now_ns);
 
 /* A new batch, of what is queued; the caller has the writer's role. */
@@ -87,7 +87,7 @@ bool kw_lane_flush(kw_lane *lane, uint64_t now_ns);
 /* There is a connection, not dying, and nobody has a role on it. */
 bool kw_lane_is_untended(const kw_lane *lane);
 
-/* The same, and nothing is queued or under way. */
+/* There is a connection, nobody has a role on it, and nothing is queued or under way. */
 bool kw_lane_is_idle(const kw_lane *lane);
 
 /* Nobody waits for any of the replies that the connection is still to bring. */
@@ -130,7 +130,8 @@ void kw_lane_look(kw_lane *lane, kw_lane_after *after, kw_lane_waiter *waiter, u
 void kw_lane_read(kw_lane *lane, kw_lane_after *after, kw_lane_waiter *waiter, uint64_t *now_ns,
                   uint64_t until_ns);
 
-/* One turn of a waiter that has the writer's role only. Gate as above. */
+/* One turn of a waiter that has the writer's role only. The monitor is not held before, and is held
+ * after it. */
 void kw_lane_write(kw_lane *lane, kw_lane_waiter *waiter, uint64_t *now_ns, uint64_t until_ns);
 
 #endif

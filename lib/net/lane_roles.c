@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Who reads and who writes on a lane: roles are taken, handed on, and waited for. */
 #include "net/lane_private.h"
 
 #include "net/node.h"
 
 #include <sched.h>
 
-/* So often a crowd is let go first. */
+/* sched_yield calls before a batch leaves, so that callers who were just woken can join it. */
 #define YIELDS_MAX 4
 
 bool kw_lane_is_untended(const kw_lane *lane)
@@ -34,7 +35,7 @@ bool kw_lane_owes_nobody(const kw_lane *lane)
 void kw_lane_take_reader_role(kw_lane *lane, kw_lane_waiter *waiter, uint64_t now_ns)
 {
     if (now_ns > lane->left_ns + KW_LANE_FRESH_NS) {
-        lane->heard_ns = now_ns; /* nobody has listened */
+        lane->heard_ns = now_ns; /* silence while nobody read says nothing of the server */
         lane->mark_ns = now_ns;
     }
     lane->is_reading = true;

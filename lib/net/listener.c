@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Subscriptions to sentinels: opened, kept open, and read without waiting. */
 #include "net/listener.h"
 
 #include "base/error.h"
@@ -12,11 +13,12 @@
 /* Between the loss of a connection and the next. */
 #define RETRY_NS ((uint64_t)500000000)
 
-/* What one look reads of one sentinel at most, so that none holds the thread up. */
+/* Bytes and messages that one look takes from one sentinel at most, so that none holds the caller
+ * up. */
 #define READ_LEN     ((size_t)4096)
 #define MESSAGES_MAX 64
 
-/* Everything a sentinel publishes; it is little, and only in trouble. */
+/* Asks for everything that a sentinel publishes: it is little, and comes only in trouble. */
 static const char subscribe[] = "*2\r\n$10\r\nPSUBSCRIBE\r\n$1\r\n*\r\n";
 
 void kw_listener_init(kw_listener *listener, kw_env *env)
@@ -96,7 +98,7 @@ static kw_err open_subscription(kw_subscription *subscription, kw_error *error, 
             kw_node_try_acquire(subscription->node, &subscription->conn, error, now_ns, true);
         if (code != KW_OK) {
             subscription->conn = NULL;
-            return KW_OK; /* later */
+            return KW_OK; /* the next look goes on */
         }
         subscription->conn->is_internal = true;
         subscription->is_ready = subscription->conn->state == KW_CONN_READY;

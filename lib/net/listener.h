@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Listener: hears what sentinels publish, on one connection to each. Looked at now and then
- * by whoever drives the handle; never waits. */
+/* Listener: hears what sentinels publish, on one connection to each. The driver of the refresher
+ * looks at them now and then; nothing waits. */
 #ifndef NET_LISTENER_H
 #define NET_LISTENER_H
 

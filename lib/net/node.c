@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* The life of a node: made, counted, retired, given another role, asked for its figures. */
 #include "net/node_private.h"
 
 #include "base/error.h"
 
 #include <string.h>
 
-/* A server that was not what it was taken for is left alone for this long. */
+/* A replica that turned a read away is left alone for so long. */
 #define SHUN_NS ((uint64_t)500000000)
 
-/* So seldom it is noted that somebody wants to know the lag. */
+/* The wish to know the lag is written down at most once in this time, to spare a shared line. */
 #define WANT_NS ((uint64_t)1000000000)
 
 static void link_node(kw_node *node)
@@ -232,7 +233,7 @@ void kw_node_want_lag(kw_node *primary, uint64_t now_ns)
 
 bool kw_node_has(kw_node *node, uint64_t stream, uint64_t offset)
 {
-    /* The stream before and after: then the offset is of it. */
+    /* The stream is read before and after the offset, which is of it where it did not change. */
     return stream != 0 && atomic_load(&node->lag.stream) == stream &&
            atomic_load(&node->lag.offset) >= offset && atomic_load(&node->lag.stream) == stream &&
            atomic_load(&node->lag.known_ns) != 0;

@@ -15,8 +15,8 @@
 
 #include <stdatomic.h>
 
-/* How far the node is in its primary's stream, or its own. The atomics are for all; the rest is
- * for the one thread that measures. */
+/* How far the node is in its primary's replication stream, or a primary in its own. Any thread
+ * reads the atomics; the rest belongs to the one thread that measures. */
 typedef struct kw_node_lag {
     atomic_uint_fast64_t wanted_ns; /* of a primary: when a replica was looked for last; 0: never */
     atomic_uint_fast64_t known_ns;  /* of a replica: kw_lag_known_ns */
@@ -41,9 +41,10 @@ struct kw_node {
     atomic_uint near_n;            /* calls under way that chose it for their key's sake, and
                                       might have chosen another */
     atomic_uint_fast64_t faults_n; /* failures in a row, of any connection */
-    kw_failure_detector outage;    /* of a ring's node; the guard alone reads it */
-    uint64_t role_ns;              /* the same: when ROLE is asked next */
-    kw_probe probe;                /* the same */
+    kw_failure_detector outage;    /* this and the next two: of a ring's node, and used only by
+                                      the thread that watches over nodes just now */
+    uint64_t role_ns;              /* when ROLE is asked next */
+    kw_probe probe;                /* a question under way */
     atomic_int role;               /* kw_conn_role of the connections that are opened */
     atomic_uint_fast64_t zone;     /* kw_zone_hash; 0: not known */
     atomic_uint_fast64_t unavailable_until_ns; /* of a replica: not to be read from before this */
@@ -57,7 +58,7 @@ struct kw_node {
     size_t conns_n;     /* idle, in use and being opened; the lane's is one of them */
     size_t shared_n;    /* of the lane: beyond pool-max */
     size_t in_use_n;    /* the lane's is one of them */
-    unsigned crowding;  /* how often too many callers met lately */
+    unsigned crowding;  /* grows when too many callers meet, shrinks when few do */
     atomic_bool is_crowded; /* callers share the lane */
     size_t waiters_n;
     bool is_retired; /* left the map: no connection is kept */
@@ -92,12 +93,13 @@ kw_err kw_node_acquire(kw_node *node, kw_conn **conn, kw_error *error, uint64_t 
 kw_err kw_node_try_acquire(kw_node *node, kw_conn **conn, kw_error *error, uint64_t now_ns,
                            bool is_spare);
 
-/* The same, beyond pool-max, for a server that is to have that role whatever the node's is.
- * A connection of another role than the node's is not kept when it comes back. */
+/* kw_node_try_acquire, also beyond pool-max, of a connection for that role, whatever the node's is.
+ * One of another role than the node's is not kept when it comes back. */
 kw_err kw_node_try_acquire_as(kw_node *node, kw_conn **conn, kw_error *error, uint64_t now_ns,
                               kw_conn_role role);
-/* The same for the lane, beyond pool-max. On failure *retry_ns says before when it is no use
- * to come again. */
+
+/* A connection for the lane, which does not count against pool-max. On failure *retry_ns says
+ * before when it is no use to come again. */
 kw_err kw_node_open_shared(kw_node *node, kw_conn **conn, kw_error *error, uint64_t now_ns,
                            uint64_t *retry_ns);
 void kw_node_release_shared(kw_node *node, kw_conn *conn, uint64_t now_ns, const kw_error *failure);
@@ -127,13 +129,15 @@ static inline bool kw_node_is_of_group(const kw_node *node)
     return role == KW_CONN_GROUP_PRIMARY || role == KW_CONN_GROUP_REPLICA;
 }
 
-/* True where nobody knows where the node is, nor has asked. */
+/* True for a node whose address is not known yet, and nobody has asked for it (a Sentinel group
+ * before its first fetch). */
 bool kw_node_is_unasked(kw_node *node);
 
-/* Why it is not known where the node is: what kw_node_acquire says of it from now on. */
+/* Sets the error that kw_node_acquire gives from now on for a node whose address is not known. */
 void kw_node_set_refusal(kw_node *node, const kw_error *failure);
 
-/* What the open connections stand for is in doubt: the same as for another role. */
+/* Open connections may lead to a server that is not meant any more: they are closed as for
+ * kw_node_set_role. */
 void kw_node_renew(kw_node *node);
 
 /* True where nothing has put the connection in doubt since it was opened. Any lock may be
@@ -172,10 +176,10 @@ void kw_node_avoid(kw_node *node, uint64_t now_ns);
 /* True where reads may go there, as far as is known. */
 bool kw_node_is_available(kw_node *node, uint64_t now_ns);
 
-/* The lag of the primary's replicas is asked for. */
+/* Asks for the lag of the primary's replicas to be measured from now on, for some seconds. */
 void kw_node_want_lag(kw_node *primary, uint64_t now_ns);
 
-/* Of a replica: true where it is known to have so much of the stream. */
+/* True where the replica is known to have the stream of that name up to offset. */
 bool kw_node_has(kw_node *node, uint64_t stream, uint64_t offset);
 
 /* A call was answered after so long. */

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Opening: connections of a node that are on their way. */
+/* Opening connections to a node: begun, parked for the next caller, ended one way or the other. */
 #include "net/node_private.h"
 
 #include "base/error.h"
 
-/* The lock is held in all four. */
+/* The node's monitor is held in the next four. */
 void kw_pool_begin_open(kw_node *node)
 {
     kw_health_on_dial(&node->health);
@@ -62,8 +62,8 @@ static kw_conn *dial(kw_node *node, kw_error *error, kw_conn_role role, uint64_t
     return conn;
 }
 
-/* The caller's time is over before the connection's: whoever comes next goes on with
- * it. */
+/* Leaves a connection in the pool that is not open when the caller's time is over: whoever comes
+ * next goes on with it. */
 static kw_err park(kw_node *node, kw_conn *conn, kw_error *error, uint64_t now_ns)
 {
     bool is_greeting = conn->state == KW_CONN_GREETING;
@@ -77,8 +77,8 @@ static kw_err park(kw_node *node, kw_conn *conn, kw_error *error, uint64_t now_n
     return code;
 }
 
-/* Opens a connection for the caller, or goes on with one that was sleepers; the lock is
- * not held. */
+/* Opens a connection for the caller, or goes on with one that was parked; the monitor is not
+ * held. */
 kw_err kw_pool_open_conn(kw_node *node, kw_conn **conn, kw_error *error, uint64_t *retry_ns,
                          const kw_acquire_options *options)
 {

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* A node's pool: connections that are idle or in use, and the wait for one. */
 #include "net/node_private.h"
 
 #include "base/error.h"
@@ -7,7 +8,8 @@
  * they look elsewhere. */
 #define PROBE_WAIT_NS ((uint64_t)50000000)
 
-/* A node is crowded once so many callers meet there more often than one time in so fanout. */
+/* How a node becomes crowded: crowding grows by a step each time that too many callers meet,
+ * shrinks by one each time that they do not, and at the maximum they share the lane. */
 #define CROWDING_STEP 8u
 #define CROWDING_MAX  32u
 
@@ -88,10 +90,11 @@ void kw_pool_put_idle(kw_node *node, kw_conn *conn, uint64_t now_ns)
     node->idle = conn;
 }
 
-/* "Re-resolve at every reconnect", Guidelines for Redis clients with support for Sentinel. */
+/* A connection was lost: another process may answer there now. Under Sentinel the map is asked for
+ * again ("Re-resolve at every reconnect", Guidelines for Redis clients with support for
+ * Sentinel). */
 static void suspect(kw_node *node)
 {
-    /* What was measured may have been another process. */
     atomic_store_explicit(&node->lag.known_ns, 0, memory_order_relaxed);
     bool is_watched = node->env->options.scheme == KW_SCHEME_SENTINEL || kw_node_is_of_group(node);
     if (is_watched && atomic_load(&node->role) != KW_CONN_SENTINEL) {
@@ -145,16 +148,17 @@ bool kw_pool_is_current(const kw_node *node, const kw_conn *conn)
            (int)conn->role == atomic_load(&node->role);
 }
 
-/* What a call that cannot have a connection at once does; the lock is held. KW_OK: it
- * has waited, look again. */
+/* Waits for a connection to come back, or for the time to dial; the monitor is held. KW_OK: it has
+ * waited, look again. */
 static kw_err wait_for_conn(kw_node *node, kw_error *error, uint64_t *retry_ns, uint64_t now_ns,
                             uint64_t deadline_ns, uint64_t probe_ns)
 {
     bool is_failing = node->health.is_failing;
     bool is_dialled = node->health.dialling_n > 0;
-    /* A server that has no more places still serves those that it has given. */
+    /* At maxclients a server refuses new connections and still serves those that are open. */
     bool is_served = node->conns_n > node->health.dialling_n;
-    /* At the deadline no pool is full where nobody gets through. */
+    /* Where no connection could be opened, the failure of the last dial says more at the deadline
+     * than that the pool was full. */
     bool is_over = now_ns >= probe_ns || now_ns >= deadline_ns;
     if (is_failing && (is_over || (!is_dialled && !is_served))) {
         bool is_later = node->health.retry_ns > now_ns && !is_served;
@@ -199,7 +203,7 @@ static bool becomes_crowded(kw_node *node)
     }
     node->crowding += CROWDING_STEP;
     if (node->crowding < CROWDING_MAX && !is_full) {
-        return false; /* now and then is not enough */
+        return false; /* callers met, but not often enough */
     }
     node->crowding = 0;
     atomic_store_explicit(&node->is_crowded, true, memory_order_relaxed);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Node parts: what the life of a node, its pool and the opening of connections share. The
- * node's monitor is held in all but free_list and open_conn. */
+/* Node: what its sources share: its life (node.c), its pool (node_pool.c) and the opening of
+ * connections (node_open.c). The node's monitor is held in all but free_list and open_conn. */
 #ifndef NET_NODE_PRIVATE_H
 #define NET_NODE_PRIVATE_H
 
@@ -16,7 +16,7 @@ void kw_pool_link_in_use(kw_node *node, kw_conn *conn);
 /* Cuts the idle list off at *link; the caller frees what it gets, with the monitor left. */
 kw_conn *kw_pool_cut_idle(kw_node *node, kw_conn **link);
 
-/* What has been idle for too long, cut off. */
+/* Cuts connections off that have been idle for too long; the caller frees them. */
 kw_conn *kw_pool_take_expired(kw_node *node, uint64_t now_ns);
 
 void kw_pool_put_idle(kw_node *node, kw_conn *conn, uint64_t now_ns);

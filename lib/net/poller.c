@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Watches many sockets through one descriptor, by whatever the system has for it. */
 #include "net/poller.h"
 
 #include "base/error.h"

@@ -26,7 +26,8 @@ typedef struct kw_poller kw_poller;
  * gives the negative errno. */
 typedef struct kw_poller_backend {
     const char *name;
-    bool needs_calls; /* the descriptor tells of wakes only: look again and again */
+    bool needs_calls; /* the descriptor is readable after wakes only: sockets are looked at again
+                         and again */
     int (*open_fn)(kw_poller *poller);
     int (*set_fn)(kw_poller *poller, kw_watch *watch, int socket, short events);
     void (*remove_fn)(kw_poller *poller, kw_watch *watch);
@@ -34,7 +35,7 @@ typedef struct kw_poller_backend {
     void (*wake_fn)(kw_poller *poller);
 } kw_poller_backend;
 
-/* NULL on systems that lack it; the last is everywhere. */
+/* The backends: NULL on systems that lack one; poll is everywhere. */
 const kw_poller_backend *kw_poller_epoll(void);
 const kw_poller_backend *kw_poller_kqueue(void);
 const kw_poller_backend *kw_poller_poll(void);

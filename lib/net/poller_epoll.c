@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* The poller on Linux: epoll, with an eventfd for wakes. */
 #include "net/poller.h"
 
 #if defined(__linux__)

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* The poller on BSD and macOS: kqueue, with a user event for wakes. */
 #include "net/poller.h"
 
 #if defined(__APPLE__) || defined(__FreeBSD__) || defined(__DragonFly__) || defined(KW_HAS_KQUEUE)

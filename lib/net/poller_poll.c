@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Where there is nothing better: the descriptor is a pipe that tells of wakes, and the
- * sockets are polled at each look. */
+/* The poller where there is nothing better: poll at each look, and a pipe that tells of wakes. */
 #include "net/poller.h"
 
 #include <errno.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Sends a question on an idle or new connection of a node, and reads the answer, never waiting. */
 #include "net/probe.h"
 
 #include "base/error.h"
@@ -6,7 +7,7 @@
 
 #include <string.h>
 
-/* What a node that is well needs a fraction of. */
+/* Time for an answer; a healthy node needs a fraction of it. */
 #define ANSWER_NS ((uint64_t)300000000)
 
 typedef struct question_row {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Probe: one PING, ROLE or INFO to a node, in the time of callers who pass by. */
+/* Probe: one PING, ROLE or INFO to a node, that runs inside callers' calls and never makes them
+ * wait. */
 #ifndef NET_PROBE_H
 #define NET_PROBE_H
 
@@ -15,7 +16,7 @@ typedef struct kw_probe {
     kw_request request;
     kw_reply *answer; /* to all but PING, until it is taken; else NULL */
     uint64_t deadline_ns;
-    uint64_t sent_ns;           /* the question was not sent before that */
+    uint64_t sent_ns;           /* when it was sent, or shortly before */
     kw_probe_question question; /* set while none is under way */
     bool is_counted;            /* the node knows that conn became ready */
     bool is_sent;

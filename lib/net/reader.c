@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Feeds hiredis piece by piece within our limits, and drops what servers push between replies. */
 #include "net/reader.h"
 
 #include "base/error.h"
@@ -10,8 +11,8 @@
 /* A status, error or integer line, or the head of a string or array, is shorter. */
 #define LINE_MAX_LEN ((size_t)64 * 1024)
 
-/* The library's own questions (HELLO, CLUSTER SLOTS) may be answered by this much, however
- * little a caller allows. */
+/* Limits of answers to the library's own questions (HELLO, CLUSTER SLOTS), where options allow
+ * replies less than that. */
 #define OWN_BYTES_MAX ((uint64_t)4 * 1024 * 1024)
 #define OWN_ITEMS_MAX ((uint64_t)1000000)
 #define OWN_DEPTH_MAX ((uint64_t)7)
@@ -205,7 +206,7 @@ static kw_err read_piece(kw_reader *reader, kw_reply **reply, kw_error *error)
     return KW_OK;
 }
 
-/* The next whole object that stands by itself. */
+/* The next whole object at the top of the stream: a reply, a push or an attribute. */
 static kw_err next_object(kw_reader *reader, kw_reply **reply, kw_error *error)
 {
     *reply = NULL;
@@ -219,7 +220,7 @@ static kw_err next_object(kw_reader *reader, kw_reply **reply, kw_error *error)
     return code;
 }
 
-/* What a server may send without being asked. */
+/* True for a push or an attribute: what a server may send without being asked. */
 static bool is_aside(const kw_reply *reply)
 {
     kw_reply_kind kind = kw_reply_type(reply);

@@ -23,12 +23,12 @@ typedef struct kw_reader {
     size_t buffer_len;         /* most bytes that hiredis' buffer has held */
     kw_reply_pool pool;        /* of replies that are not kept for long */
     bool is_over_limit;        /* why the last object was not made: a limit, or else memory */
-    bool pools;                /* the next reply is one of those; forgotten behind it */
-    const kw_reply_sink *sink; /* of the next reply, or NULL; forgotten behind it */
+    bool pools;                /* the next reply goes into the pool; reset after it */
+    const kw_reply_sink *sink; /* of the next reply, or NULL; reset after it */
     bool is_internal;          /* the next reply is to the library's own question, which the
                               caller's limits are not about */
     bool is_resp3;             /* the server was asked for that: it may push messages */
-    bool has_nested_aside;     /* why the last object was not made: it is no part of a reply */
+    bool has_nested_aside;     /* why the last object was not made: a push inside a reply */
     char head;                 /* first byte of what hiredis is reading */
     size_t pushes_row;         /* messages since the last reply */
     size_t pushes_n;           /* messages dropped; whoever counts them makes it 0 */
@@ -59,7 +59,7 @@ kw_err kw_reader_next(kw_reader *reader, kw_reply **reply, kw_error *error);
 /* True where bytes behind the last whole reply are there. */
 bool kw_reader_has_rest(const kw_reader *reader);
 
-/* The same, but for those of a message that the server pushes: they are no reply. */
+/* True where these bytes belong to a reply, not to a message that the server pushes. */
 bool kw_reader_has_reply_rest(const kw_reader *reader);
 
 #endif

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* The functions by which hiredis builds objects in our arenas: one file for all its versions. */
 #include "net/reader_functions.h"
 
 #include <string.h>

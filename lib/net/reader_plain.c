@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Reads whole plain replies without hiredis: measured first, then built in one piece of memory. */
 #include "net/reader_plain.h"
 
 #include <string.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Callers who wait for a map, and how one of them is made the driver of the fetch. */
 #include "net/refresher.h"
 
 #include "base/error.h"
@@ -6,10 +7,10 @@
 
 #include <string.h>
 
-/* No wait is longer, so that a closed handle and a vacant driver's seat are noticed. */
+/* No single wait is longer, so that a closed handle and a vacant driver's seat are noticed. */
 #define SLICE_MS 20
 
-/* No redirect says that a primary under Sentinel is none any more: it is asked for. */
+/* Under Sentinel the map is asked for so often: no redirect tells that a primary was replaced. */
 #define SENTINEL_POLL_MS ((uint64_t)1000)
 
 /* Between two fetches that nobody asks for; 0: there are none. */
@@ -107,7 +108,7 @@ void kw_refresher_wake_all(kw_refresher *self)
     kw_monitor_unlock(&self->monitor);
 }
 
-/* The lock is held in both. */
+/* Takes and leaves the driver's seat; the monitor is held in both. */
 static bool take_seat(kw_refresher *self)
 {
     bool is_free = !self->is_driven;
@@ -115,7 +116,7 @@ static bool take_seat(kw_refresher *self)
     return is_free;
 }
 
-/* A fetch that is under way needs somebody else now. */
+/* A fetch that is under way goes to one of those who wait. */
 static void leave_seat(kw_refresher *self)
 {
     self->is_driven = false;

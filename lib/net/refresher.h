@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Refresher: fetches the map, in the time of callers who wait anyway. The library has no
- * thread of its own: one caller at a time drives the fetch, and all the others go on with
- * their commands. */
+/* Refresher: fetches the map. It runs inside callers' calls, since the library has no thread of
+ * its own: one caller who waits anyway drives the fetch, and all the others go on with their
+ * commands. */
 #ifndef NET_REFRESHER_H
 #define NET_REFRESHER_H
 
@@ -16,10 +16,10 @@ typedef struct kw_refresher {
     kw_fetch_owner owner;
     kw_monitor monitor; /* guards policy, is_driven, is_running, waiters_n, failure, counts */
     kw_refresh policy;
-    bool is_driven;
-    size_t waiters_n;
-    uint64_t fetches_n;
-    uint64_t failures_n;
+    bool is_driven;                 /* a caller drives the fetch */
+    size_t waiters_n;               /* callers in kw_refresher_wait */
+    uint64_t fetches_n;             /* fetches that gave a map */
+    uint64_t failures_n;            /* fetches that gave none */
     kw_error failure;               /* why the last fetch gave no map; KW_OK where it did */
     atomic_uint_fast64_t changes_n; /* maps published, patches included */
     atomic_uint_fast64_t due_ns;    /* when a caller that passes by has something to do */
@@ -34,7 +34,8 @@ typedef struct kw_refresher {
     kw_node *nodes[KW_FETCH_NODES_MAX]; /* to be asked in turn */
     size_t nodes_n;
     size_t node_at;
-    kw_node *led_to; /* asked instead of the one whose turn it is; NULL: none */
+    kw_node *led_to; /* the server that answers led to, asked now instead of the one whose turn it
+                        is; NULL: none */
     kw_conn *conn;   /* NULL: none */
     bool is_sent;
     bool is_counted; /* the node knows that conn became ready */

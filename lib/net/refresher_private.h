@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Refresher parts: what the waits of a refresher and the turns of its fetch share. */
+/* Refresher: what its sources share, refresher.c (waits) and refresher_step.c (the fetch). */
 #ifndef NET_REFRESHER_PRIVATE_H
 #define NET_REFRESHER_PRIVATE_H
 

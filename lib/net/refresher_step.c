@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* One fetch, step by step: connect, ask, take the answers, publish the map or go to the next. */
 #include "net/refresher_private.h"
 
 #include "base/error.h"
@@ -208,7 +209,7 @@ static kw_err go_on(kw_refresher *self, kw_map **map, kw_error *error, uint64_t 
 {
     kw_conn *conn = self->conn;
     if (now_ns >= self->step_deadline_ns + self->questions.wait_ns) {
-        /* Nobody came by for so long that an answer would be history. */
+        /* No caller drove the fetch for so long that an answer would be out of date. */
         return kw_error_set(error, KW_ERR_TOPOLOGY, KW_EFFECT_NONE, "the fetch was left alone");
     }
     kw_err code = kw_conn_progress(conn, error, revents);

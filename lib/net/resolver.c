@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Looks a host name up in a short-lived thread, so that the caller can stop waiting. */
 #include "net/resolver.h"
 
 #include "base/error.h"
@@ -10,8 +11,8 @@
 #include <string.h>
 
 struct kw_resolver {
-    atomic_size_t refs;
-    atomic_size_t jobs_n;
+    atomic_size_t refs;   /* the handle's, and one of each look-up */
+    atomic_size_t jobs_n; /* look-ups under way */
 };
 
 /* One look-up; the caller and the thread have a reference each. */

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Mutex and condition by POSIX threads, with waits on the monotonic clock. */
 #include "net/sync.h"
 
 #include <time.h>

@@ -36,7 +36,7 @@ void kw_tls_context_free(kw_tls_context *context);
 kw_tls *kw_tls_new(kw_tls_context *context, const kw_transport *transport, const char *host);
 void kw_tls_free(kw_tls *tls);
 
-/* As those of the transport, with bytes that are sealed on their way. Both go on with the
+/* Send and receive like the transport's, with bytes sealed on their way. Both go on with the
  * handshake while it lasts, and say -EAGAIN then. What was taken by send may wait in memory:
  * see has_sealed. -EPROTO: see failure. */
 ssize_t kw_tls_send(kw_tls *tls, int socket, const char *data, size_t len);
@@ -55,7 +55,7 @@ bool kw_tls_has_sealed(const kw_tls *tls);
 /* True until the handshake is over. */
 bool kw_tls_is_shaking(const kw_tls *tls);
 
-/* Why it failed, behind -EPROTO; else NULL. */
+/* Why sending or receiving gave -EPROTO; else NULL. */
 const char *kw_tls_failure(const kw_tls *tls);
 
 #endif

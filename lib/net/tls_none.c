@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* TLS in a build without it: every function says so. */
 #include "net/tls.h"
 
 #if !defined(KW_HAS_TLS)

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* TLS by OpenSSL over memory buffers: the transport alone touches the socket. */
 #include "net/tls.h"
 
 #if defined(KW_HAS_TLS)
@@ -156,7 +157,7 @@ static bool is_number(const char *host)
     return inet_pton(AF_INET, host, address) == 1 || inet_pton(AF_INET6, host, address) == 1;
 }
 
-/* Whom the certificate must name, and whom the server is asked to be. */
+/* Sets the name that the certificate must have, and that the server is told (SNI). */
 static bool set_name(SSL *ssl, const kw_options *options, const char *host)
 {
     const char *name = options->tls_server_name != NULL ? options->tls_server_name : host;
@@ -220,7 +221,7 @@ void kw_tls_free(kw_tls *tls)
     }
 }
 
-/* What a user can do about it. */
+/* A hint for the error text, by the verdict on the certificate. */
 static const char *hint_of(const kw_tls *self, long verdict)
 {
     if (verdict == X509_V_ERR_HOSTNAME_MISMATCH || verdict == X509_V_ERR_IP_ADDRESS_MISMATCH) {

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* TCP and Unix sockets: options, sends without SIGPIPE, receives with a time limit. */
 #include "net/transport.h"
 
 #include <errno.h>
@@ -10,7 +11,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-/* Probes in the time after which an idle connection is looked at. */
+/* Keep-alive probes come in this part of keep-alive, the idle time after which they begin. */
 #define KEEP_ALIVE_PROBES 3
 
 #if defined(MSG_NOSIGNAL)

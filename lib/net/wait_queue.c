@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Sleeping and waking: a futex on Linux, elsewhere the monitor's condition. */
 #include "net/wait_queue.h"
 
 enum { AWAKE, ASLEEP, NUDGED, DONE };
@@ -23,7 +24,8 @@ static void sleep_on(kw_sleeper *sleeper, kw_monitor *monitor, uint64_t wait_ns)
     (void)syscall(SYS_futex, &sleeper->word, FUTEX_WAIT_PRIVATE, ASLEEP, &span, NULL, 0);
 }
 
-/* An address that is nobody's by now wakes nobody, or somebody who looks and sleeps on. */
+/* Wakes whoever sleeps at the address. Where the sleeper is gone that is nobody, or another one,
+ * who looks and sleeps on. */
 static void rouse(kw_sleeper *sleeper, kw_monitor *monitor)
 {
     (void)monitor;
@@ -39,7 +41,7 @@ static void rouse_all(const kw_wake_list *wakes, kw_monitor *monitor)
 
 #else
 
-/* Without a futex all sleepers share the monitor's condition, and look whom it is for. */
+/* Without a futex all sleepers share the monitor's condition; each looks whether it is meant. */
 static void sleep_on(kw_sleeper *sleeper, kw_monitor *monitor, uint64_t wait_ns)
 {
     kw_monitor_lock(monitor);

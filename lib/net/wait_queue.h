@@ -10,11 +10,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* In the sleeper's memory; starts as zero. All parks of one kw_monitor belong together. */
+/* One thread that may sleep; in its own memory, all zeros at first. Sleepers of one queue belong to
+ * one kw_monitor. */
 typedef struct kw_sleeper kw_sleeper;
 struct kw_sleeper {
-    atomic_uint word;
-    bool is_listed;
+    atomic_uint word; /* what the futex watches */
+    bool is_listed;   /* it is in a queue, by next and before */
     kw_sleeper *next;
     kw_sleeper *before;
 };
@@ -43,11 +44,11 @@ bool kw_sleeper_wait(kw_sleeper *sleeper, kw_monitor *monitor, uint64_t wait_ns)
  * up only to wait for the monitor. */
 typedef struct kw_wake_list {
     size_t n;
-    kw_sleeper *parks[KW_WAKE_LIST_MAX]; /* addresses only: the sleepers may be gone by now */
+    kw_sleeper *parks[KW_WAKE_LIST_MAX]; /* only addresses: what they point to may be gone */
 } kw_wake_list;
 
-/* Wakes it where it sleeps, with the monitor held; from here on the sleeper may be gone. is_last:
- * what it waits for is there. */
+/* Wakes the sleeper, with the monitor held; afterwards it may be gone. is_last: what it waits for
+ * has come. */
 void kw_wait_queue_wake(kw_wait_queue *queue, kw_wake_list *wakes, kw_monitor *monitor,
                         kw_sleeper *sleeper, bool is_last);
 
