@@ -77,14 +77,6 @@ static void expect_own(kw_client *kw, const char *key)
     free(text);
 }
 
-static void wait_until_open(unsigned n)
-{
-    for (int i = 0; i < 400 && kw_fake_open(fake) != n; i++) {
-        kw_test_sleep_ms(5);
-    }
-    assert_int_equal(kw_fake_open(fake), n);
-}
-
 static void test_matching_unasked_bytes_of_any_kind_end_an_idle_connection(void **state)
 {
     (void)state;
@@ -115,7 +107,7 @@ static void test_matching_unasked_bytes_of_any_kind_end_an_idle_connection(void 
         assert_int_equal(kw_fake_accepted(fake), accepted_n + 1);
     }
     assert_int_equal(kw_fake_count(fake, "INCR *"), incr_count);
-    wait_until_open(1);
+    kw_fake_await_open(fake, 1);
     assert_in_range(kw_test_fd_count(), 0, descriptors_n);
     kw_close(kw);
 }
@@ -231,7 +223,7 @@ static void test_matching_late_replies_of_many_threads_never_mix(void **state)
     }
     assert_true(own_n > 0);
     kw_close(kw);
-    wait_until_open(0);
+    kw_fake_await_open(fake, 0);
 }
 
 /* A pipeline with a reply too many: which one is the stray cannot be told, so that none of
@@ -324,7 +316,7 @@ static void test_matching_reply_over_a_limit_is_one_commands(void **state)
 static void test_matching_command_answered_before_it_is_sent_ends_the_connection(void **state)
 {
     (void)state;
-    enum { LEN = 48 << 20 }; /* more than sockets hold */
+    enum { LEN = 48 << 20 }; /* more than sockets hold: what is not read is not sent */
     char *value = malloc(LEN);
     assert_non_null(value);
     memset(value, 'v', LEN);
@@ -335,9 +327,8 @@ static void test_matching_command_answered_before_it_is_sent_ends_the_connection
         /* Large and blocking commands have a connection of their own. */
         const char *first = session == NULL ? "BLPOP first 0" : "GET first";
         kw_fake_on(fake, 1, first,
-                   KW_FAKE_STEPS(KW_FAKE_SEND("+v\r\n"), KW_FAKE_DELAY(50),
-                                 KW_FAKE_SEND("-ERR Protocol error: too large\r\n"),
-                                 KW_FAKE_DELAY(100)));
+                   KW_FAKE_STEPS(KW_FAKE_SEND("+v\r\n"), KW_FAKE_PART(1 << 20),
+                                 KW_FAKE_SEND("-ERR Protocol error: too large\r\n"), KW_FAKE_GATE));
         kw_fake_on_reply(fake, KW_FAKE_ALWAYS, "MULTI", "+OK");
         const char *argv[] = {"SET", "a", value};
         const size_t lens[] = {3, 1, LEN};
@@ -353,6 +344,7 @@ static void test_matching_command_answered_before_it_is_sent_ends_the_connection
         }
         assert_string_equal(kw_reply_str(reply, NULL), "ERR Protocol error: too large");
         kw_reply_free(reply);
+        kw_fake_pass(fake); /* it reads the rest, and the connection's end */
         if (session == NULL) {
             assert_int_equal(kw_test_ask_integer(kw, "INCR b"), 1);
         } else if (k == 1) {
@@ -368,7 +360,7 @@ static void test_matching_command_answered_before_it_is_sent_ends_the_connection
         kw_session_close(session);
         expect_own(kw, "after");
         kw_close(kw);
-        wait_until_open(0);
+        kw_fake_await_open(fake, 0);
     }
     free(value);
 }

@@ -10,6 +10,7 @@
 #include <hiredis.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "support/check.h"
 #include "support/fake.h"
@@ -93,6 +94,43 @@ static void test_fake_script_expects_in_order(void **state)
     assert_null(redisCommand(context, "SET key value"));
     assert_int_equal(kw_fake_mismatches(fake), 1);
     redisFree(context);
+    kw_fake_free(fake);
+}
+
+/* What the test has to do comes between what the fake does, however long it takes. */
+static void test_fake_gate_holds_until_it_is_passed(void **state)
+{
+    (void)state;
+    static const char command[] = "*2\r\n$3\r\nGET\r\n$900\r\n";
+    char value[902];
+    kw_fake *fake = kw_fake_start();
+    kw_fake_on(fake, 1, "PING",
+               KW_FAKE_STEPS(KW_FAKE_SEND("+A\r\n"), KW_FAKE_GATE, KW_FAKE_SEND("+B\r\n"),
+                             KW_FAKE_PART(100), KW_FAKE_SEND("+C\r\n"), KW_FAKE_GATE));
+    redisContext *context = join(fake);
+    expect(context, "PING", REDIS_REPLY_STATUS, "A");
+    KW_TEST_AWAIT(kw_fake_at_gates(fake) == 1)
+    kw_fake_pass(fake);
+    redisReply *reply = NULL;
+    assert_int_equal(redisGetReply(context, (void **)&reply), REDIS_OK);
+    assert_string_equal(reply->str, "B");
+    freeReplyObject(reply);
+    memset(value, 'v', sizeof(value));
+    memcpy(value + 900, "\r\n", 2);
+    assert_int_equal(write(context->fd, command, sizeof(command) - 1), sizeof(command) - 1);
+    assert_int_equal(write(context->fd, value, 500), 500);
+    assert_int_equal(redisGetReply(context, (void **)&reply), REDIS_OK);
+    assert_string_equal(reply->str, "C");
+    freeReplyObject(reply);
+    assert_int_equal(write(context->fd, value + 500, 402), 402);
+    assert_int_equal(kw_fake_count(fake, "GET *"), 0); /* not read */
+    kw_fake_pass(fake);
+    assert_int_equal(redisGetReply(context, (void **)&reply), REDIS_OK);
+    assert_int_equal(reply->type, REDIS_REPLY_ERROR); /* unknown command 'GET .. */
+    freeReplyObject(reply);
+    assert_int_equal(kw_fake_count(fake, "GET *"), 1);
+    redisFree(context);
+    kw_fake_await_open(fake, 0);
     kw_fake_free(fake);
 }
 
@@ -216,6 +254,7 @@ int main(void)
         cmocka_unit_test(test_fake_greeting_answers_as_a_server),
         cmocka_unit_test(test_fake_rules_take_turns),
         cmocka_unit_test(test_fake_script_expects_in_order),
+        cmocka_unit_test(test_fake_gate_holds_until_it_is_passed),
         cmocka_unit_test(test_fake_goes_down_and_comes_back),
         cmocka_unit_test(test_fake_accept_and_silence_are_scripted),
         cmocka_unit_test(test_fake_cluster_has_one_map),

@@ -85,7 +85,24 @@ static bool is_owner(stage *it, const kw_test_server *primary)
     const char *key = key_of_group(it->client);
     assert_int_equal(kw_client_key_node(it->client, NULL, node, sizeof(node), key, strlen(key)),
                      KW_OK);
-    return strcmp(node, kw_test_server_address(primary)) == 0;
+    return primary != NULL && strcmp(node, kw_test_server_address(primary)) == 0;
+}
+
+/* True where the group is in step, and the handle has written to its primary. */
+static bool is_settled(stage *it)
+{
+    kw_test_group_wait(it->group, 60000);
+    kw_reply *reply = kw_command(it->client, NULL, "SET %s kept", key_of_group(it->client));
+    bool is_written = reply != NULL && !kw_reply_is_error(reply);
+    kw_reply_free(reply);
+    return is_written && is_owner(it, kw_test_group_primary(it->group));
+}
+
+/* A server that comes back may make the sentinels change their minds once more, and the handle
+ * hears of it only while there are sentinels to ask. */
+static void settle(stage *it)
+{
+    KW_TEST_AWAIT(is_settled(it))
 }
 
 static void test_keys_go_to_the_primary_of_the_group_by_its_name(void **state)
@@ -196,9 +213,7 @@ static void test_failover_moves_no_key(void **state)
     assert_int_equal(kw_test_stats(it->client).downs, 0);
     kw_ring_unref(ring);
     kw_test_server_restart(old);
-    kw_test_group_wait(it->group, 60000);
-    kw_test_ask_ok(it->client, "SET %s kept", key);
-    assert_true(is_owner(it, kw_test_group_primary(it->group))); /* the heir, or its own */
+    settle(it); /* the heir is primary, or the old one again */
 }
 
 /* While the group is without a primary, a call waits, and another member's is answered. */
@@ -218,7 +233,7 @@ static void test_stopped_primary_is_left(void **state)
     kw_reply_free(reply);
     assert_true(kw_test_now_ms() < end_ms - 20000 + 15000);
     kw_test_server_resume(old);
-    kw_test_group_wait(it->group, 60000);
+    settle(it);
 }
 
 static void test_group_joins_and_leaves_by_commit(void **state)
@@ -269,7 +284,7 @@ static void test_group_keeps_its_primary_while_no_sentinel_answers(void **state)
     for (size_t i = 0; i < KW_TEST_SENTINELS; i++) {
         kw_test_server_restart(kw_test_group_sentinel(it->group, i));
     }
-    kw_test_group_wait(it->group, 60000);
+    settle(it);
 }
 
 int main(void)

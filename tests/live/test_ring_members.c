@@ -216,9 +216,7 @@ static void test_a_call_under_way_finishes_where_it_was_sent(void **state)
     kw_test_server *owner = ring_owner(servers, client, "list", 4, used);
     pthread_t thread;
     assert_int_equal(pthread_create(&thread, NULL, pop, client), 0);
-    while (kw_test_server_info(owner, "blocked_clients") < 1) {
-        kw_test_sleep_ms(1);
-    }
+    KW_TEST_AWAIT(kw_test_server_info(owner, "blocked_clients") > 0)
     kw_members *members = begin(client);
     static const char *const names[] = {"a", "b", "c"};
     for (size_t i = 0; i < 3; i++) {
@@ -283,6 +281,31 @@ static void *ask_waiting(void *arg)
     return NULL;
 }
 
+/* Connects to member b that have failed since it last became one. */
+static uint64_t failures_at_b(kw_client *client)
+{
+    kw_node_stats stats = {.size = sizeof(stats)};
+    for (size_t i = 0; kw_client_node_stats(client, &stats, i) == KW_OK; i++) {
+        if (strcmp(stats.member, "b") == 0) {
+            return stats.connect_failures;
+        }
+    }
+    return 0;
+}
+
+/* After this the client knows that its connections to b, which was killed, are gone: what it sends
+ * to b from now on waits for a new one. */
+static void learn_that_b_is_gone(kw_client *client)
+{
+    const char *argv[] = {"DBSIZE"};
+    kw_call_options options = KW_CALL_OPTIONS_INIT;
+    options.route = KW_ROUTE_NODE;
+    options.node = "b";
+    options.timeout_ms = 50;
+    KW_TEST_AWAIT(kw_call(client, NULL, &options, (kw_argv){1, argv, NULL}) == NULL &&
+                  failures_at_b(client) > 0)
+}
+
 static void test_keys_of_a_node_that_leaves_while_they_wait_are_split_anew(void **state)
 {
     static const char *const commands[] = {
@@ -296,6 +319,7 @@ static void test_keys_of_a_node_that_leaves_while_they_wait_are_split_anew(void 
         kw_test_ask_ok(client, "SET key:%d 1", i); /* connections to all */
     }
     kw_test_server_kill(servers->servers[1]);
+    learn_that_b_is_gone(client);
     char b[200];
     kw_members *members = begin(client);
     kw_error error = KW_ERROR_INIT;
@@ -304,11 +328,9 @@ static void test_keys_of_a_node_that_leaves_while_they_wait_are_split_anew(void 
         pthread_t thread;
         waiting it = {.client = client, .command = commands[i]};
         it.error.size = sizeof(it.error);
-        uint64_t failures_n = kw_test_stats(client).connect_failures;
+        uint64_t failures_n = failures_at_b(client);
         assert_int_equal(pthread_create(&thread, NULL, ask_waiting, &it), 0);
-        while (kw_test_stats(client).connect_failures == failures_n) {
-            kw_test_sleep_ms(1);
-        }
+        KW_TEST_AWAIT(failures_at_b(client) > failures_n)
         assert_int_equal(kw_members_remove(members, &error, "b", 1), KW_OK);
         commit(members);
         assert_int_equal(pthread_join(thread, NULL), 0);

@@ -43,6 +43,19 @@ void kw_test_sleep_ms(unsigned ms)
     }
 }
 
+kw_test_wait kw_test_wait_begin(const char *file, int line)
+{
+    return (kw_test_wait){file, line, kw_test_now_ms() + KW_TEST_PATIENCE_MS};
+}
+
+void kw_test_wait_more(const kw_test_wait *wait, const char *what)
+{
+    if (kw_test_now_ms() > wait->end_ms) {
+        kw_test_die("%s:%d: not in time: %s", wait->file, wait->line, what);
+    }
+    kw_test_sleep_ms(1);
+}
+
 static int entries_count(const char *path)
 {
     int count = 0;

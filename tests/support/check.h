@@ -27,6 +27,25 @@ uint64_t kw_test_now_ms(void);
 
 void kw_test_sleep_ms(unsigned ms);
 
+/* Waits until the condition holds, which it must within KW_TEST_PATIENCE_MS: the program ends
+ * then, and says where and for what it waited. */
+#define KW_TEST_AWAIT(condition)                                                                   \
+    for (kw_test_wait wait_ = kw_test_wait_begin(__FILE__, __LINE__); !(condition);                \
+         kw_test_wait_more(&wait_, #condition)) {                                                  \
+    }
+
+enum { KW_TEST_PATIENCE_MS = 60000 * KW_TEST_SLOWNESS };
+
+/* A wait that has an end. more: a pause, or the end of the program. */
+typedef struct kw_test_wait {
+    const char *file;
+    int line;
+    uint64_t end_ms;
+} kw_test_wait;
+
+kw_test_wait kw_test_wait_begin(const char *file, int line);
+void kw_test_wait_more(const kw_test_wait *wait, const char *what);
+
 /* Open descriptors of this process; those of a folder scan are not counted. -1 where
  * the system does not tell. */
 int kw_test_fd_count(void);

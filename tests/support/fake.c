@@ -200,9 +200,13 @@ static bool obey(kw_fake *fake)
     if (order == FAKE_ORDER_UP && fake->listener < 0) {
         fake->listener = listen_at(&fake->port);
     }
+    fake->passes_n += order == FAKE_ORDER_PASS ? 1 : 0;
     for (fake_conn *conn = fake->conns; conn != NULL; conn = conn->next) {
         if (order == FAKE_ORDER_PUSH) {
             fake_bytes_add(&conn->out, fake->order_bytes, fake->order_len);
+            conn_write(conn);
+        } else if (order == FAKE_ORDER_PASS) {
+            fake_conn_advance(fake, conn, kw_test_now_ms());
             conn_write(conn);
         } else if (order != FAKE_ORDER_UP) {
             conn_shut(conn, is_down || order == FAKE_ORDER_RESET);
@@ -212,6 +216,11 @@ static bool obey(kw_fake *fake)
     fake->order = FAKE_ORDER_NONE;
     pthread_cond_broadcast(&fake->changed);
     return order != FAKE_ORDER_STOP;
+}
+
+static bool is_reading(const fake_conn *conn)
+{
+    return !conn->is_deaf && !conn->is_partial;
 }
 
 /* Fills what to poll; the time to wait at most, or -1. */
@@ -228,7 +237,7 @@ static int prepare(kw_fake *fake, struct pollfd *fds, nfds_t *fds_n)
             kw_test_die("a fake with more than %d connections", POLL_MAX);
         }
         fds[n++] = (struct pollfd){
-            conn->fd, (short)((conn->is_deaf ? 0 : POLLIN) | (has_out ? POLLOUT : 0)), 0};
+            conn->fd, (short)((is_reading(conn) ? POLLIN : 0) | (has_out ? POLLOUT : 0)), 0};
         if (fake_conn_is_busy(conn)) {
             uint64_t rest = conn->wake_ms > now_ms ? conn->wake_ms - now_ms : 0;
             wait_ms = rest < wait_ms ? rest : wait_ms;
@@ -243,9 +252,9 @@ static void serve(kw_fake *fake, const struct pollfd *fds, char *room)
     nfds_t n = 2;
     for (fake_conn *conn = fake->conns; conn != NULL; conn = conn->next) {
         short events = fds[n++].revents;
-        if ((events & (POLLERR | POLLNVAL)) != 0 && conn->is_deaf) {
+        if ((events & (POLLERR | POLLNVAL)) != 0 && !is_reading(conn)) {
             conn_shut(conn, false);
-        } else if ((events & (POLLIN | POLLHUP | POLLERR)) != 0 && !conn->is_deaf) {
+        } else if ((events & (POLLIN | POLLHUP | POLLERR)) != 0 && is_reading(conn)) {
             conn_read(fake, conn, room);
         }
     }

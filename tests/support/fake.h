@@ -30,6 +30,9 @@ typedef enum kw_fake_act {
     KW_FAKE_DO_PIECES, /* send bytes one at a time, ms apart */
     KW_FAKE_DO_FLOOD,  /* send bytes again and again, ms apart, for ever */
     KW_FAKE_DO_DELAY,  /* wait ms */
+    KW_FAKE_DO_GATE,   /* wait for kw_fake_pass */
+    KW_FAKE_DO_PART,   /* wait for len bytes of a command that is not whole; read no more
+                          until the next gate was passed */
     KW_FAKE_DO_CLOSE,  /* close the connection (FIN) */
     KW_FAKE_DO_RESET,  /* close it with RST */
     KW_FAKE_DO_STALL,  /* answer nothing any more, go on reading */
@@ -54,6 +57,8 @@ typedef struct kw_fake_step {
 #define KW_FAKE_PIECES(text, ms)  { KW_FAKE_DO_PIECES, "" text, sizeof("" text) - 1, (ms) }
 #define KW_FAKE_FLOOD(text, ms)   { KW_FAKE_DO_FLOOD, "" text, sizeof("" text) - 1, (ms) }
 #define KW_FAKE_DELAY(ms)         { KW_FAKE_DO_DELAY, NULL, 0, (ms) }
+#define KW_FAKE_GATE              { KW_FAKE_DO_GATE, NULL, 0, 0 }
+#define KW_FAKE_PART(size)        { KW_FAKE_DO_PART, NULL, (size), 0 }
 #define KW_FAKE_CLOSE             { KW_FAKE_DO_CLOSE, NULL, 0, 0 }
 #define KW_FAKE_RESET             { KW_FAKE_DO_RESET, NULL, 0, 0 }
 #define KW_FAKE_STALL             { KW_FAKE_DO_STALL, NULL, 0, 0 }
@@ -144,6 +149,15 @@ void kw_fake_up(kw_fake *fake);
 
 /* Closes every open connection, with FIN or with RST. */
 void kw_fake_disconnect(kw_fake *fake, bool with_reset);
+
+/* Lets one connection pass one KW_FAKE_GATE: one that waits there, or the next that comes. */
+void kw_fake_pass(kw_fake *fake);
+
+/* Connections that wait at a KW_FAKE_GATE now. */
+unsigned kw_fake_at_gates(kw_fake *fake);
+
+/* Waits until so many connections are open, as KW_TEST_AWAIT does. */
+void kw_fake_await_open(kw_fake *fake, unsigned n);
 
 /* Sends bytes that nobody asked for on every open connection. */
 void kw_fake_push(kw_fake *fake, const char *bytes, size_t len);

@@ -206,6 +206,13 @@ static bool frame_is_active(const fake_frame *frame)
     return frame->steps != NULL && frame->steps[frame->at].act != KW_FAKE_DO_END;
 }
 
+/* The next step waits for the test, or for bytes: not for time. */
+static bool frame_is_waiting(const fake_frame *frame)
+{
+    return frame->steps != NULL && (frame->steps[frame->at].act == KW_FAKE_DO_GATE ||
+                                    frame->steps[frame->at].act == KW_FAKE_DO_PART);
+}
+
 /* One more byte, once the one before has left. */
 static bool do_piece(fake_conn *conn, fake_frame *frame, uint64_t now_ms)
 {
@@ -231,8 +238,18 @@ static void do_flood(fake_conn *conn, const kw_fake_step *step, uint64_t now_ms)
     } while (step->ms == 0);
 }
 
+static bool do_gate(kw_fake *fake, fake_conn *conn)
+{
+    if (fake->passes_n == 0) {
+        return false;
+    }
+    fake->passes_n--;
+    conn->is_partial = false;
+    return true;
+}
+
 /* True where the step is done and the next one may follow. */
-static bool do_step(fake_conn *conn, fake_frame *frame, uint64_t now_ms)
+static bool do_step(kw_fake *fake, fake_conn *conn, fake_frame *frame, uint64_t now_ms)
 {
     const kw_fake_step *step = &frame->steps[frame->at];
     switch (step->act) {
@@ -250,6 +267,11 @@ static bool do_step(fake_conn *conn, fake_frame *frame, uint64_t now_ms)
     case KW_FAKE_DO_DELAY:
         conn->wake_ms = now_ms + step->ms;
         return true;
+    case KW_FAKE_DO_GATE:
+        return do_gate(fake, conn);
+    case KW_FAKE_DO_PART:
+        conn->is_partial = conn->in.len - conn->in.at >= step->len;
+        return conn->is_partial;
     case KW_FAKE_DO_CLOSE:
         conn->is_closing = true;
         return true;
@@ -270,12 +292,15 @@ static bool do_step(fake_conn *conn, fake_frame *frame, uint64_t now_ms)
     return true;
 }
 
-static void frame_step(fake_conn *conn, fake_frame *frame, uint64_t now_ms)
+/* False where it waits for something else than time. */
+static bool frame_step(kw_fake *fake, fake_conn *conn, fake_frame *frame, uint64_t now_ms)
 {
-    if (do_step(conn, frame, now_ms)) {
+    if (do_step(fake, conn, frame, now_ms)) {
         frame->at++;
         frame->piece_at = 0;
+        return true;
     }
+    return !frame_is_waiting(frame);
 }
 
 /* The responder runs without the lock: it may look at this fake, and at others. */
@@ -343,11 +368,24 @@ static void drop_commands(fake_conn *conn)
     }
 }
 
+/* The frame whose steps are done now: a rule's before the script's. */
+static const fake_frame *active_frame(const fake_conn *conn)
+{
+    return frame_is_active(&conn->rule) ? &conn->rule : &conn->script;
+}
+
+bool fake_conn_is_at_gate(const fake_conn *conn)
+{
+    const fake_frame *frame = active_frame(conn);
+    return frame_is_active(frame) && frame->steps[frame->at].act == KW_FAKE_DO_GATE;
+}
+
 bool fake_conn_is_busy(const fake_conn *conn)
 {
     bool is_at_script = frame_is_active(&conn->script) &&
                         conn->script.steps[conn->script.at].act != KW_FAKE_DO_EXPECT;
     return !conn->is_stalled && !conn->is_deaf && !conn->is_closing &&
+           !frame_is_waiting(active_frame(conn)) &&
            (frame_is_active(&conn->rule) || is_at_script || conn->first != NULL);
 }
 
@@ -371,10 +409,14 @@ void fake_conn_advance(kw_fake *fake, fake_conn *conn, uint64_t now_ms)
             return;
         }
         if (frame_is_active(&conn->rule)) {
-            frame_step(conn, &conn->rule, now_ms);
+            if (!frame_step(fake, conn, &conn->rule, now_ms)) {
+                return;
+            }
         } else if (frame_is_active(&conn->script) &&
                    conn->script.steps[conn->script.at].act != KW_FAKE_DO_EXPECT) {
-            frame_step(conn, &conn->script, now_ms);
+            if (!frame_step(fake, conn, &conn->script, now_ms)) {
+                return;
+            }
         } else if (conn->first != NULL) {
             fake_command *command = conn->first;
             conn->first = command->next;

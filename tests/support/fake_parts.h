@@ -62,6 +62,7 @@ typedef struct fake_conn {
     uint64_t wake_ms;  /* nothing is done before; 0: now */
     bool is_stalled;   /* no answers */
     bool is_deaf;      /* no answers, no reading */
+    bool is_partial;   /* no reading before the next gate */
     bool is_closing;   /* close when out is sent */
     bool is_resetting; /* and with RST */
     bool is_gone;      /* to be taken off the list */
@@ -74,6 +75,7 @@ typedef enum fake_order_kind {
     FAKE_ORDER_CLOSE,
     FAKE_ORDER_RESET,
     FAKE_ORDER_PUSH,
+    FAKE_ORDER_PASS,
     FAKE_ORDER_STOP
 } fake_order_kind;
 
@@ -89,6 +91,7 @@ struct kw_fake {
     int listener;           /* -1 while down */
     fake_conn *conns;
     unsigned accepted, mismatches;
+    unsigned passes_n; /* gates that may be passed */
     fake_rule *rules, *accept_rules;
     fake_script *scripts;
     fake_steps *pool;
@@ -121,6 +124,9 @@ bool fake_matches(const char *pattern, const char *text);
  * held. */
 void fake_conn_accept(kw_fake *fake, fake_conn *conn);
 void fake_conn_advance(kw_fake *fake, fake_conn *conn, uint64_t now_ms);
+
+/* True where the connection waits at a gate; its step is the next. */
+bool fake_conn_is_at_gate(const fake_conn *conn);
 
 /* True where fake_conn_advance has more to do at conn->wake_ms. */
 bool fake_conn_is_busy(const fake_conn *conn);

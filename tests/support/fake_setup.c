@@ -49,7 +49,7 @@ static const kw_fake_step *copy_steps(kw_fake *fake, const kw_fake_step *steps)
     }
     for (size_t i = 0; i < n; i++) {
         copy[i] = steps[i];
-        copy[i].bytes = copy_bytes(steps[i].bytes, steps[i].len);
+        copy[i].bytes = copy_bytes(steps[i].bytes, steps[i].bytes != NULL ? steps[i].len : 0);
     }
     kept->steps = copy;
     kept->next = fake->pool;
@@ -161,6 +161,7 @@ void kw_fake_reset(kw_fake *fake)
     fake->rules = NULL;
     fake->accept_rules = NULL;
     fake->respond = NULL;
+    fake->passes_n = 0;
     pthread_mutex_unlock(&fake->lock);
 }
 
@@ -190,6 +191,22 @@ void kw_fake_up(kw_fake *fake)
 void kw_fake_disconnect(kw_fake *fake, bool with_reset)
 {
     fake_order(fake, with_reset ? FAKE_ORDER_RESET : FAKE_ORDER_CLOSE, NULL, 0);
+}
+
+void kw_fake_pass(kw_fake *fake)
+{
+    fake_order(fake, FAKE_ORDER_PASS, NULL, 0);
+}
+
+unsigned kw_fake_at_gates(kw_fake *fake)
+{
+    unsigned waiting = 0;
+    pthread_mutex_lock(&fake->lock);
+    for (const fake_conn *conn = fake->conns; conn != NULL; conn = conn->next) {
+        waiting += !conn->is_gone && fake_conn_is_at_gate(conn);
+    }
+    pthread_mutex_unlock(&fake->lock);
+    return waiting;
 }
 
 void kw_fake_push(kw_fake *fake, const char *bytes, size_t len)
@@ -271,6 +288,11 @@ unsigned kw_fake_open(kw_fake *fake)
     }
     pthread_mutex_unlock(&fake->lock);
     return open;
+}
+
+void kw_fake_await_open(kw_fake *fake, unsigned n)
+{
+    KW_TEST_AWAIT(kw_fake_open(fake) == n)
 }
 
 unsigned kw_fake_mismatches(kw_fake *fake)
