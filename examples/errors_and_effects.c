@@ -39,7 +39,7 @@ static const char *advice(const kw_error *error)
 
 int main(int argc, char **argv)
 {
-    kw_error error = KW_ERROR_INIT;
+    kw_error error = {0};
     kw_client *kw = kw_open("redis-cluster://127.0.0.1:7000?timeout=5", &error);
     report("An option without its unit:", NULL, &error);
     kw_close(kw);

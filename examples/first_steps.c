@@ -12,7 +12,7 @@
 /* Sends one command and prints its reply; false where there was none. */
 static bool show(kw_client *kw, const char *command)
 {
-    kw_error error = KW_ERROR_INIT;
+    kw_error error = {0};
     kw_reply *reply = kw_command(kw, &error, command);
     if (reply == NULL) {
         fprintf(stderr, "%s: %s\n", command, error.text);
@@ -39,7 +39,7 @@ static bool show(kw_client *kw, const char *command)
 
 int main(int argc, char **argv)
 {
-    kw_error error = KW_ERROR_INIT;
+    kw_error error = {0};
     kw_client *kw = kw_open(argc > 1 ? argv[1] : "redis-cluster://127.0.0.1:7000", &error);
     if (kw == NULL) {
         fprintf(stderr, "%s\n", error.text);

@@ -23,7 +23,7 @@ static bool show_key(kw_client *kw, const char *key)
     printf("%-20s hashes \"%.*s\" to slot %u", key, (int)tag_len, tag, slot);
     if (kw != NULL) {
         char node[128];
-        kw_error error = KW_ERROR_INIT;
+        kw_error error = {0};
         if (kw_client_slot_node(kw, &error, node, sizeof(node), slot) != KW_OK) {
             fprintf(stderr, "\n%s\n", error.text);
             return false;
@@ -39,7 +39,7 @@ static bool show_positions(void)
     const char *argv[] = {"EVAL", "return 1", "2", "a", "b", "not-a-key"};
     size_t positions[8];
     size_t n;
-    kw_error error = KW_ERROR_INIT;
+    kw_error error = {0};
     if (kw_command_keys((kw_argv){6, argv, NULL}, &error, positions, 8, &n) != KW_OK) {
         fprintf(stderr, "%s\n", error.text);
         return false;
@@ -54,7 +54,7 @@ static bool show_positions(void)
 
 int main(int argc, char **argv)
 {
-    kw_error error = KW_ERROR_INIT;
+    kw_error error = {0};
     kw_client *kw = argc > 1 ? kw_open(argv[1], &error) : NULL;
     if (argc > 1 && kw == NULL) {
         fprintf(stderr, "%s\n", error.text);

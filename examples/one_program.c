@@ -34,7 +34,7 @@ static bool write_and_read(kw_client *kw, kw_error *error)
 /* A failover takes seconds, and is no error to a call that has the time to wait for it. */
 static bool count(kw_client *kw, kw_error *error)
 {
-    unsigned ended[3] = {0}; /* calls without a reply, by effect */
+    unsigned ended[3] = {0}; /* calls that gave no number, by effect */
     unsigned answered = 0;
     kw_call_options options = KW_CALL_OPTIONS_INIT;
     options.timeout_ms = 30000;
@@ -42,11 +42,11 @@ static bool count(kw_client *kw, kw_error *error)
     do {
         const char *command[] = {"INCR", visits};
         kw_reply *reply = kw_call(kw, error, &options, (kw_argv){2, command, NULL});
-        if (reply != NULL && !kw_reply_is_error(reply)) {
+        if (kw_reply_type(reply) == KW_REPLY_INTEGER) {
             answered++;
-        } else if (reply == NULL) {
-            fprintf(stderr, "%s\n", error->text);
-            ended[error->effect]++;
+        } else {
+            fprintf(stderr, "%s\n", reply != NULL ? kw_reply_str(reply, NULL) : error->text);
+            ended[reply != NULL ? KW_EFFECT_NONE : error->effect]++;
         }
         kw_reply_free(reply);
     } while (poll(&input, 1, 5) == 0);
@@ -60,7 +60,7 @@ static bool count(kw_client *kw, kw_error *error)
 
 int main(int argc, char **argv)
 {
-    kw_error error = KW_ERROR_INIT;
+    kw_error error = {0};
     char node[128] = "";
     kw_client *kw = kw_open(argc > 1 ? argv[1] : "redis://127.0.0.1:6379", &error);
     bool ok = kw != NULL && write_and_read(kw, &error) &&

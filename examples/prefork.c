@@ -22,7 +22,7 @@ enum { CHILDREN = 4, VISITS = 12 };
 static _Noreturn void serve(kw_client *kw, int listener)
 {
     for (int visitor; (visitor = accept(listener, NULL, NULL)) >= 0; close(visitor)) {
-        kw_error error = KW_ERROR_INIT;
+        kw_error error = {0};
         kw_reply *reply = kw_command(kw, &error, "INCR prefork:visits");
         dprintf(visitor, "%lld visits, process %d %s\n", kw_reply_int(reply), (int)getpid(),
                 error.text);
@@ -44,7 +44,7 @@ static bool visit(const struct sockaddr_in *address)
 
 int main(int argc, char **argv)
 {
-    kw_error error = KW_ERROR_INIT;
+    kw_error error = {0};
     kw_config *config = kw_config_new(NULL);
     const char *uri = argc > 1 ? argv[1] : "redis-cluster://127.0.0.1:7000";
     bool ok = config != NULL && kw_config_set_uri(config, &error, uri) == KW_OK &&
@@ -53,6 +53,7 @@ int main(int argc, char **argv)
     kw_config_free(config);
     if (kw == NULL || kw_connect(kw, &error) != KW_OK) { /* better now than in every child */
         fprintf(stderr, "%s\n", error.text);
+        kw_close(kw);
         return EXIT_FAILURE;
     }
     struct sockaddr_in address = {.sin_family = AF_INET}; /* port 0: any that is free */

@@ -35,7 +35,7 @@ static void repair(kw_quorum *quorum, kw_error *err, const kw_reply *keys)
     kw_quorum_results *results = kw_quorum_run(quorum, err, requests, n, 0);
     for (size_t i = 0; i < n; i++) {
         repaired += kw_quorum_is_written(results, i) ? 1 : 0;
-        failed += kw_quorum_result(results, err, i) != KW_OK ? 1 : 0;
+        failed += results == NULL || kw_quorum_result(results, err, i) != KW_OK ? 1 : 0;
     }
     seen += n;
     kw_quorum_results_free(results);
@@ -43,7 +43,7 @@ static void repair(kw_quorum *quorum, kw_error *err, const kw_reply *keys)
 
 int main(int argc, char **argv)
 {
-    kw_error err = KW_ERROR_INIT;
+    kw_error err = {0};
     kw_client *kw = argc > 2 ? kw_open(argv[1], &err) : NULL;
     kw_quorum *quorum = kw != NULL ? kw_quorum_new(kw, &err) : NULL;
     kw_ring *ring = quorum != NULL ? kw_client_ring(kw, &err) : NULL;

@@ -44,7 +44,7 @@ static bool count(kw_quorum *quorum, kw_error *err, const char *key)
 
 int main(int argc, char **argv)
 {
-    kw_error err = KW_ERROR_INIT;
+    kw_error err = {0};
     kw_client *kw = argc > 1 ? kw_open(argv[1], &err) : NULL;
     kw_quorum *quorum = kw != NULL ? kw_quorum_new(kw, &err) : NULL;
     bool ok = quorum != NULL && kw_quorum_set(quorum, &err, "greeting", 8, "hello", 5) == KW_OK;

@@ -50,7 +50,7 @@ static bool add(kw_client *kw, kw_error *error, const char *member)
 int main(int argc, char **argv)
 {
     static char before[KEYS][128], after[KEYS][128];
-    kw_error error = KW_ERROR_INIT;
+    kw_error error = {0};
     kw_config *config = kw_config_new(NULL);
     kw_client *kw = NULL;
     kw_config_set_event(config, on_event, NULL);

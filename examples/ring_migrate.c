@@ -10,7 +10,7 @@
 #include <string.h>
 
 static kw_client *before, *after; /* handles on the old ring and on the new one */
-static kw_error error = KW_ERROR_INIT;
+static kw_error error = {0};
 
 /* The key at an index, where it is the node's, and belongs to another one now. */
 static const char *moved(const char *node, const kw_reply *keys, size_t index, size_t *len)

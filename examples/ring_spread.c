@@ -17,7 +17,7 @@ static const char *const names[NODES_MAX] = {"a", "b", "c", "d", "e"};
 /* A ring of the first nodes_n names; NULL, with a message, when that fails. */
 static kw_ring *make(const char *placement, uint32_t nodes_n)
 {
-    kw_error error = KW_ERROR_INIT;
+    kw_error error = {0};
     kw_ring *ring = NULL;
     kw_ring_change *change = kw_ring_change_new(placement, &error, NULL);
     kw_err err = change != NULL ? KW_OK : error.code;
@@ -42,21 +42,20 @@ static bool spread(const char *placement)
 {
     unsigned counts[NODES_MAX] = {0};
     kw_ring *ring = make(placement, NODES_MAX);
-    for (int i = 0; ring != NULL && i < KEYS; i++) {
+    bool ok = ring != NULL;
+    for (int i = 0; ok && i < KEYS; i++) {
         char key[16];
-        uint32_t node;
+        uint32_t node = 0;
         int len = snprintf(key, sizeof(key), "user:%d", i);
-        if (kw_ring_lookup(ring, &node, key, (size_t)len) == KW_OK) {
-            counts[node]++;
-        }
+        ok = kw_ring_lookup(ring, &node, key, (size_t)len) == KW_OK;
+        counts[node]++;
     }
-    printf("%s: %d keys on %d nodes\n", ring != NULL ? kw_ring_placement(ring) : "", KEYS,
-           NODES_MAX);
-    for (uint32_t node = 0; ring != NULL && node < NODES_MAX; node++) {
+    printf("%s: %d keys on %d nodes\n", ok ? kw_ring_placement(ring) : placement, KEYS, NODES_MAX);
+    for (uint32_t node = 0; ok && node < NODES_MAX; node++) {
         bar(kw_ring_node_name(ring, NULL, node), (double)counts[node] / KEYS);
     }
     kw_ring_unref(ring);
-    return ring != NULL;
+    return ok;
 }
 
 /* What would move if d came to a, b, c. */

@@ -24,7 +24,7 @@ typedef struct pool {
 /* A job counts one visit of one of 100 users; false where it got no number. */
 static bool do_job(kw_client *kw, int job)
 {
-    kw_error error = KW_ERROR_INIT; /* the caller's own, never shared */
+    kw_error error = {0}; /* the caller's own, never shared */
     kw_reply *reply = kw_command(kw, &error, "INCR pool:user:{%d}:visits", job % 100);
     bool is_done = kw_reply_type(reply) == KW_REPLY_INTEGER;
     if (!is_done) {
@@ -45,7 +45,7 @@ static void *work(void *arg)
 
 int main(int argc, char **argv)
 {
-    kw_error error = KW_ERROR_INIT;
+    kw_error error = {0};
     pthread_t workers[WORKERS];
     int workers_n = 0;
     pool it;

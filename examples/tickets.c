@@ -14,7 +14,7 @@ enum { USERS = 5 };
 /* The reply as an integer, the caller's error where there is none. */
 static bool take_integer(kw_ticket *ticket, long long *value)
 {
-    kw_error error = KW_ERROR_INIT;
+    kw_error error = {0};
     kw_reply *reply = kw_ticket_await(ticket, &error);
     bool is_good = kw_reply_type(reply) == KW_REPLY_INTEGER;
     if (is_good) {
@@ -29,7 +29,7 @@ static bool take_integer(kw_ticket *ticket, long long *value)
 
 int main(int argc, char **argv)
 {
-    kw_error error = KW_ERROR_INIT;
+    kw_error error = {0};
     kw_client *kw = kw_open(argc > 1 ? argv[1] : "redis-cluster://127.0.0.1:7000", &error);
     if (kw == NULL) {
         fprintf(stderr, "%s\n", error.text);
@@ -44,8 +44,12 @@ int main(int argc, char **argv)
             status = 1;
         }
     }
-    /* Nobody will look at this one's reply. */
-    kw_ticket_free(kw_submit(kw, &error, "INCR visits:all"));
+    kw_ticket *forgotten = kw_submit(kw, &error, "INCR visits:all");
+    if (forgotten == NULL) {
+        fprintf(stderr, "%s\n", error.text);
+        status = 1;
+    }
+    kw_ticket_free(forgotten); /* nobody will look at this one's reply */
     printf("%d commands are on their way\n", USERS + 1);
     for (int id = 0; id < USERS; id++) {
         long long value;

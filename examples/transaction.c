@@ -61,7 +61,7 @@ static int try_increment(kw_session *session, kw_error *error)
 
 int main(int argc, char **argv)
 {
-    kw_error error = KW_ERROR_INIT;
+    kw_error error = {0};
     kw_client *kw = kw_open(argc > 1 ? argv[1] : "redis-cluster://127.0.0.1:7000", &error);
     kw_session *session = kw != NULL ? kw_session_open(kw, &error, "{visits}", 8) : NULL;
     int done = session != NULL ? 0 : -1;

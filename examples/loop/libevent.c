@@ -25,6 +25,7 @@ static void on_reply(void *arg, kw_reply *reply, const kw_error *error)
         self->failed = 1;
     } else {
         printf("%s\n", kw_reply_str(reply, NULL));
+        self->failed |= kw_reply_is_error(reply);
     }
     kw_reply_free(reply);
     if (--self->left == 0) {
@@ -35,7 +36,7 @@ static void on_reply(void *arg, kw_reply *reply, const kw_error *error)
 /* Both are under way at once; what shares a key runs in this order. */
 static void give(program *self, int number)
 {
-    kw_error err = KW_ERROR_INIT;
+    kw_error err = {0};
     self->left += 2;
     kw_callback callback = {on_reply, self};
     if (kw_command_async(self->kw, &err, callback, "SET loop:%d value%d", number, number) !=
@@ -48,7 +49,7 @@ static void give(program *self, int number)
 
 int main(int argc, char **argv)
 {
-    kw_error err = KW_ERROR_INIT;
+    kw_error err = {0};
     program self = {.left = 0};
     self.kw = kw_open(argc > 1 ? argv[1] : "redis-cluster://127.0.0.1:7000", &err);
     if (self.kw == NULL) {

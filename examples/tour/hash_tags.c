@@ -21,10 +21,11 @@ static bool store(kw_client *kw, const char *const keys[KEYS_N], kw_error *error
 {
     for (int i = 0; i < KEYS_N; i++) {
         kw_reply *reply = kw_command(kw, error, "SET %s %s", keys[i], values[i]);
-        if (reply == NULL) {
+        bool is_stored = reply != NULL && !kw_reply_is_error(reply);
+        kw_reply_free(reply);
+        if (!is_stored) {
             return false;
         }
-        kw_reply_free(reply);
     }
     return true;
 }
@@ -54,7 +55,7 @@ static bool show(kw_client *kw, const char *const keys[KEYS_N], kw_error *error)
 
 int main(int argc, char **argv)
 {
-    kw_error error = KW_ERROR_INIT;
+    kw_error error = {0};
     kw_client *kw = kw_open(argc > 1 ? argv[1] : "redis-cluster://127.0.0.1:7000", &error);
     bool ok = kw != NULL && store(kw, tagged, &error) && store(kw, plain, &error) &&
               show(kw, tagged, &error);

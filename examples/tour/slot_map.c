@@ -62,7 +62,7 @@ static void show_node(unsigned node)
 
 int main(int argc, char **argv)
 {
-    kw_error error = KW_ERROR_INIT;
+    kw_error error = {0};
     kw_client *kw = kw_open(argc > 1 ? argv[1] : "redis-cluster://127.0.0.1:7000", &error);
     bool ok = kw != NULL && fetch(kw, &error);
     if (ok) {

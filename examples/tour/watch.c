@@ -26,7 +26,7 @@ static double now(void)
 
 static void count_one(kw_client *kw, account *sum, const char *key)
 {
-    kw_error error = KW_ERROR_INIT;
+    kw_error error = {0};
     double start = now();
     kw_reply *reply = kw_command(kw, &error, "INCR %s", key);
     double wait = now() - start;
@@ -36,7 +36,8 @@ static void count_one(kw_client *kw, account *sum, const char *key)
         printf("     %s, effect %s: %s\n", kw_err_name(error.code), kw_effect_name(error.effect),
                error.text);
     } else {
-        sum->done++;
+        sum->done += !kw_reply_is_error(reply);
+        sum->refused += kw_reply_is_error(reply);
         sum->counter = kw_reply_int(reply);
         sum->longest = wait > sum->longest ? wait : sum->longest;
     }
@@ -46,7 +47,7 @@ static void count_one(kw_client *kw, account *sum, const char *key)
 
 int main(int argc, char **argv)
 {
-    kw_error error = KW_ERROR_INIT;
+    kw_error error = {0};
     account sum = {0, 0, 0, 0, 0};
     char old[64], owner[64];
     const char *key = argc > 2 ? argv[2] : "counter";

@@ -7,7 +7,7 @@
 
 int main(void)
 {
-    kw_error error = KW_ERROR_INIT;
+    kw_error error = {0};
     kw_client *kw = kw_open("redis://127.0.0.1:1?timeout=1s", &error);
     if (kw == NULL) {
         fprintf(stderr, "%s\n", error.text);

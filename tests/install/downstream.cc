@@ -8,7 +8,7 @@
 
 int main()
 {
-    kw_error error = KW_ERROR_INIT;
+    kw_error error = {};
     kw_call_options options = KW_CALL_OPTIONS_INIT;
     options.route = KW_ROUTE_ANY;
     kw_client *kw = kw_open("redis-cluster://127.0.0.1:1", &error);
@@ -17,6 +17,13 @@ int main()
         return 1;
     }
     kw_close(kw);
+    const char *words[] = {"GET", "user:{123}:profile"};
+    size_t at = 0;
+    size_t keys_n = 0;
+    if (kw_command_keys({2, words, nullptr}, &error, &at, 1, &keys_n) != KW_OK || keys_n != 1) {
+        std::cerr << error.text << std::endl;
+        return 1;
+    }
     const std::string key = "user:{123}:profile";
     if (kw_slot(key.data(), key.size()) != kw_slot("123", 3) ||
         kw_reply_hiredis(nullptr) != nullptr || options.size != sizeof(options)) {

@@ -1,12 +1,16 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-3-Clause
-# Each example is at most 80 lines, and runs against a cluster.
+# Each example is at most 80 lines, is named in examples/README.md, and runs against a cluster.
 
 status=0
 for source in examples/*.c examples/*/*.c; do
     [ -f "$source" ] || continue
     lines=$(grep -vc SPDX-License-Identifier "$source")
     [ "$lines" -le 80 ] || { echo "$source: $lines lines, more than 80" >&2; status=1; }
+    grep -q -F "](${source#examples/})" examples/README.md || {
+        echo "$source: examples/README.md does not name it" >&2
+        status=1
+    }
 done
 [ "$status" -eq 0 ] || exit 1
 programs=
