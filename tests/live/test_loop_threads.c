@@ -56,7 +56,7 @@ static int open_handle(void **state)
     return kw == NULL;
 }
 
-/* The same on the one that is everywhere. */
+/* The handle of a test on the poll backend, which every system has. */
 static int open_on_poll(void **state)
 {
     int status = open_handle(state);

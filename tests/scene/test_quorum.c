@@ -314,7 +314,8 @@ static void test_swap_that_another_ballot_overtakes_finds_its_own_write(void **s
                           {E_BARS, 1, 70, 0, 2, "", WAITS}, {E_BARS, 2, 70, 0, 2, "ppp", WAITS},
                           {E_HOLDS, 0, 50, 0, 101, "", WAITS}, {E_HOLDS, 1, 50, 0, 101, "", DONE});
     assert_false(op.has_mismatch);
-    /* The same, and what it finds is neither its own nor what it was: nobody knows. */
+    /* A write that was lost, and what is found is neither its own nor what was there: nobody knows.
+     */
     op = RUN(&a_swap, "ppp", {E_HOLDS, 0, 40, 0, 1, "", WAITS},
              {E_HOLDS, 1, 40, 0, 1, "sss", WAITS}, {E_TAKES, 0, 0, 0, 2, "", WAITS},
              {E_BARS, 1, 70, 0, 2, "", WAITS}, {E_BARS, 2, 70, 0, 2, "ppp", WAITS},

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Commands sent through a handle, with the reply or the program's end. */
 #include "support/ask.h"
 
 #include <stdarg.h>

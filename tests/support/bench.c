@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* The benchmarks' cluster, its keys, and the table of figures and goals. */
 #include "support/bench.h"
 
 #include "api/client.h"

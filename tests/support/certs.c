@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Makes an authority and certificates with the openssl command. */
 #include "support/certs.h"
 
 #include <stdarg.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Time, memory, descriptors and seeds for tests, and an address that swallows packets. */
 #include "support/check.h"
 
 #include <arpa/inet.h>

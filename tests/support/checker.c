@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* The checker's threads: begun, stopped, counted, and judged. */
 #include "support/checker.h"
 
 #include <stdarg.h>

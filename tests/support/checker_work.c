@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* What a thread of the checker sends, and how it tells a right answer from a wrong one. */
 #include "support/checker_parts.h"
 
 #include <keyway/slot.h>

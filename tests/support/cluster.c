@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Makes a real cluster of servers, kills, stops and restarts its nodes, and waits for it to agree.
+ */
 #include "support/cluster.h"
 
 #include <hiredis.h>

@@ -63,7 +63,7 @@ void kw_test_cluster_failover(kw_test_cluster *cluster, kw_test_server *replica)
 void kw_test_cluster_move(kw_test_cluster *cluster, unsigned first, unsigned last,
                           kw_test_server *to);
 
-/* The same in steps. After begin the slot is migrating and importing (new keys answer
+/* Moving a slot in steps. After begin the slot is migrating and importing (new keys answer
  * ASK); keys moves at most keys_max keys and returns how many; end gives the slot to
  * the importing node; cancel makes it stable where it is. */
 void kw_test_cluster_move_begin(kw_test_cluster *cluster, unsigned slot, kw_test_server *to);

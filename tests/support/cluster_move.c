@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Moves slots between the nodes of a test's cluster, as operators do. */
 #include "support/cluster.h"
 
 #include <hiredis.h>

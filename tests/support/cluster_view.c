@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Reads CLUSTER NODES. */
 #include "support/cluster_view.h"
 
 #include <stdio.h>

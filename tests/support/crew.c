@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Threads that begin together, and how late the machine wakes one of its own. */
 #include "support/crew.h"
 
 #include <pthread.h>

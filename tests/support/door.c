@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* A relay of bytes in a thread, which delays them or stops passing them on. */
 #include "support/door.h"
 
 #include <arpa/inet.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* The scripted server's thread: connections, requests, rules and the log. */
 #include "support/fake.h"
 
 #include <arpa/inet.h>

@@ -87,7 +87,7 @@ uint16_t kw_fake_port(const kw_fake *fake);
  *   kw_fake_on(f, KW_FAKE_ALWAYS, "GET *", KW_FAKE_STEPS(KW_FAKE_SEND("$1\r\nv\r\n"))); */
 void kw_fake_on(kw_fake *fake, unsigned times, const char *pattern, const kw_fake_step *steps);
 
-/* The same for one reply made by a format, without the closing CR LF:
+/* A rule with one reply that is made by a format, without the closing CR LF:
  *   kw_fake_on_reply(f, 1, "GET *", "-MOVED %u 127.0.0.1:%u", slot, port); */
 void kw_fake_on_reply(kw_fake *fake, unsigned times, const char *pattern, const char *format, ...)
     KW_FORMAT(4, 5);

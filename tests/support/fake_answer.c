@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* How the scripted server carries out the steps of an answer. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* What scripted servers answer to CLUSTER SLOTS and its like, from a described cluster. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Reads requests from the bytes that a scripted server gets. */
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* How a test tells a scripted server its rules, and asks it what it has seen. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Makes a real Sentinel group, and fails it over. */
 #include "support/group.h"
 
 #include <hiredis.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* The search for an order in which one register could have given a history. */
 #include "support/history.h"
 
 #include <stdio.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* The shell that kills a test's servers and removes its folder when the test is gone. */
 #include "support/keeper.h"
 
 #include <dirent.h>

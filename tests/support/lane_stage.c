@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Sets up a lane to a scripted server, and sends numbered commands on it. */
 #include "support/lane_stage.h"
 
 #include "api/client.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Control connections to test servers. */
 #include "support/link.h"
 
 #include <hiredis.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Gets, puts and prepares of one copy, in memory, by the rules of the script. */
 #include "support/quorum_copy.h"
 
 #include <stdio.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Processes that read and write one ring while its servers are harmed. */
 #include "support/quorum_crowd.h"
 
 #include <keyway/client.h>

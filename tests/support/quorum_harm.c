@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* The harms: killed, stopped, cut off, slowed, emptied and repaired. */
 #include "support/quorum_harm.h"
 
 #include <keyway/client.h>
@@ -143,7 +144,7 @@ static unsigned find_holders(kw_test_crowd *self, unsigned holders[SERVERS_N], u
     return n;
 }
 
-/* The same, but nobody repairs it: it forgets writes that another copy has missed. */
+/* Empties a server that nobody repairs: it forgets writes that another copy has missed. */
 static void forget(kw_test_crowd *self)
 {
     unsigned at[SERVERS_N];

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* The simulation of clients, copies and messages in virtual time, by one seed. */
 #include "support/quorum_sim.h"
 
 #include "engine/backoff.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* The narrow way's thread: passes bytes on, and lets replies come first. */
 #include "support/relay.h"
 
 #include <arpa/inet.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Starts, stops and asks real servers on free ports. */
 #include "support/server.h"
 
 #include <arpa/inet.h>
@@ -70,7 +71,7 @@ static bool find_in_path(char *out, size_t out_len, const char *name)
     return false;
 }
 
-/* The same program looks at the name it is called by. */
+/* redis-check-rdb is the server program by another name; Debian packages it without the server. */
 static bool find_check_rdb(char *out, size_t out_len)
 {
     char real[512];

@@ -22,7 +22,7 @@ typedef struct kw_test_server kw_test_server;
  * below log in by requirepass. Starts from any thread. */
 kw_test_server *kw_test_server_start(const char *config);
 
-/* The same as a sentinel, with config "sentinel monitor ..." and the like. */
+/* Starts a server as a sentinel, with config "sentinel monitor ..." and the like. */
 kw_test_server *kw_test_server_start_sentinel(const char *config);
 
 /* Kills the server and removes its folder. NULL is allowed. */
@@ -62,7 +62,7 @@ const char *kw_test_server_password(const kw_test_server *server);
  * freeReplyObject. */
 struct redisReply *kw_test_server_command(kw_test_server *server, const char *format, ...);
 
-/* The same for answers of one kind; any other answer stops the program. The text
+/* kw_test_server_command for answers of one kind; any other answer stops the program. The text
  * (string or status) is the caller's to free. */
 void kw_test_server_ok(kw_test_server *server, const char *format, ...);
 long long kw_test_server_integer(kw_test_server *server, const char *format, ...);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* The simulated cluster: what its nodes know, do and answer. */
 #include "support/sim.h"
 
 #include "support/check.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Commands driven through the engine's machines against the simulated cluster. */
 #include "support/sim_client.h"
 
 #include <stdio.h>

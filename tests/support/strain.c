@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* A transport that delays, splits, refuses and breaks, over the system's sockets. */
 #include "support/strain.h"
 
 #include "base/random.h"

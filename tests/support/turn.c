@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Turns of a poll loop over a handle's descriptor. */
 #include "support/turn.h"
 
 #include "support/check.h"

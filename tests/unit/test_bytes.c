@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Borrowed bytes and the growing buffer: compared, split, shown, read as numbers. */
 #include "base/bytes.h"
 
 #include <setjmp.h>

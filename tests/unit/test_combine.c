@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Replies of several nodes become one, for each response policy. */
 #include "route/combine.h"
 
 #include <limits.h>

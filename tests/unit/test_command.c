@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* The command table: its index, its rows, and the time that commands block. */
 #include "route/command.h"
 
 #include <ctype.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Endpoints read from good and bad texts. */
 #include "base/endpoint.h"
 
 #include <setjmp.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Codes, names and texts, and how errors are filled in and copied. */
 #include "base/error.h"
 
 #include <setjmp.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* The hashes of other clients, against published values. */
 #include "route/hash_compat.h"
 
 #include <setjmp.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* When a write becomes a hint, and how hints are written and read. */
 #include "engine/hint.h"
 
 #include "engine/quorum_script.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* The judge of histories, on some that are right and some that are wrong. */
 #include "support/history.h"
 
 #include <setjmp.h>

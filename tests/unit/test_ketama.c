@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Ketama's points and server lines, against those of nutcracker. */
 #include "route/ketama.h"
 
 #include <setjmp.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Keys among the arguments of commands, good, contradictory, and cut anywhere. */
 #include "route/keys.h"
 
 #include <keyway/keys.h>

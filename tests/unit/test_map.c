@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Maps: made, patched by MOVED, compared, shared by threads. */
 #include "route/map.h"
 
 #include <pthread.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* The host's allocator, and sizes that overflow. */
 #include "base/memory.h"
 
 #include <setjmp.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Options of copies and quorums, checked together. */
 #include "settings/quorum_rule.h"
 
 #include <keyway/client.h>

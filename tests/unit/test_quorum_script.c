@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* The quorum's commands and replies as bytes. */
 #include "engine/quorum_script.h"
 
 #include "unit/reply_text.h"

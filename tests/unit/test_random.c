@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* The random sequence, against published numbers, and its evenness. */
 #include "base/random.h"
 
 #include <setjmp.h>

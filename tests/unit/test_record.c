@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Records as bytes: good, bad, and cut anywhere. */
 #include "engine/record.h"
 
 #include <setjmp.h>

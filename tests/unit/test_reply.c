@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Replies in arenas and pools: made, copied, freed, without memory. */
 #include "base/reply.h"
 
 #include <keyway/hiredis.h>

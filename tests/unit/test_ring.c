@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Placement kw1: golden vectors, order of adding, weights and zones. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Cells of a ring, at the edges and at random, against a plain search. */
 #include "route/ring_cells.h"
 
 #include <setjmp.h>

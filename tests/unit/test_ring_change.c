@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* What moves when nodes come and go, and rings that are changed again and again. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -99,7 +100,7 @@ static void random_step(kw_ring_change *change, kw_random *random)
     }
 }
 
-/* The same nodes from nothing. */
+/* A ring of a ring's nodes, built from nothing. */
 static kw_ring *build_anew(const kw_ring *ring)
 {
     kw_ring_change *change = ring_change(kw_ring_placement(ring));

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Placements of go-redis and Jedis, against owners that these have given. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Preference lists, zones, nodes that are down, and bounded loads. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Key to slot, by every way of computing it, against the definition. */
 #include "route/slot.h"
 
 #include <keyway/slot.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Stamps in order, and clocks that go back or are slow. */
 #include "engine/stamp.h"
 
 #include <setjmp.h>

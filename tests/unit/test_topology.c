@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Answers of CLUSTER SLOTS and SHARDS: good ones give maps, bad ones a reason. */
 #include "route/topology.h"
 
 #include <setjmp.h>
