@@ -107,29 +107,29 @@ kw_quorum *kw_quorum_new(kw_client *client, kw_error *error)
     return self;
 }
 
-void kw_quorum_set_clock(kw_quorum *self, kw_quorum_clock_fn clock, void *arg)
+void kw_quorum_set_clock(kw_quorum *quorum, kw_quorum_clock_fn clock, void *arg)
 {
-    if (self != NULL) {
-        self->clock = clock;
-        self->clock_arg = arg;
+    if (quorum != NULL) {
+        quorum->clock = clock;
+        quorum->clock_arg = arg;
     }
 }
 
-void kw_quorum_free(kw_quorum *self)
+void kw_quorum_free(kw_quorum *quorum)
 {
-    if (self == NULL) {
+    if (quorum == NULL) {
         return;
     }
-    const kw_allocator mem = self->client->topology->env.mem;
-    bool is_child = kw_fork_has_happened(&self->fork);
-    while (self->idle != NULL && !is_child) { /* a child's connections are its parent's */
-        kw_quorum_exchange *exchange = self->idle;
-        self->idle = *kw_quorum_exchange_next(exchange);
+    const kw_allocator mem = quorum->client->topology->env.mem;
+    bool is_child = kw_fork_has_happened(&quorum->fork);
+    while (quorum->idle != NULL && !is_child) { /* a child's connections are its parent's */
+        kw_quorum_exchange *exchange = quorum->idle;
+        quorum->idle = *kw_quorum_exchange_next(exchange);
         kw_quorum_exchange_free(exchange);
     }
-    kw_fork_fini(&self->fork);
-    kw_monitor_fini(&self->monitor);
-    kw_mem_free(&mem, self);
+    kw_fork_fini(&quorum->fork);
+    kw_monitor_fini(&quorum->monitor);
+    kw_mem_free(&mem, quorum);
 }
 
 /* An idle exchange or a new one. Each has a connection to each node, so that there are at
@@ -399,29 +399,29 @@ static kw_quorum_results *run_inside(kw_quorum *self, kw_error *error,
     return results;
 }
 
-kw_quorum_results *kw_quorum_run(kw_quorum *self, kw_error *error,
+kw_quorum_results *kw_quorum_run(kw_quorum *quorum, kw_error *error,
                                  const kw_quorum_request *requests, size_t requests_n,
                                  uint64_t timeout_ms)
 {
-    if (self == NULL || (requests == NULL && requests_n > 0)) {
+    if (quorum == NULL || (requests == NULL && requests_n > 0)) {
         kw_error_set(error, KW_ERR_ARGUMENT, KW_EFFECT_NONE, "quorum or requests is NULL");
         return NULL;
     }
-    if (kw_fork_has_happened(&self->fork)) {
+    if (kw_fork_has_happened(&quorum->fork)) {
         kw_error_set(error, KW_ERR_FORKED, KW_EFFECT_NONE,
                      "the quorum belongs to the parent process; make one in the child");
         return NULL;
     }
     for (size_t i = 0; i < requests_n; i++) {
-        if (check_request(self, error, &requests[i], i) != KW_OK) {
+        if (check_request(quorum, error, &requests[i], i) != KW_OK) {
             return NULL;
         }
     }
-    if (kw_client_enter(self->client, error) != KW_OK) {
+    if (kw_client_enter(quorum->client, error) != KW_OK) {
         return NULL;
     }
-    kw_quorum_results *results = run_inside(self, error, requests, requests_n, timeout_ms);
-    kw_client_leave(self->client);
+    kw_quorum_results *results = run_inside(quorum, error, requests, requests_n, timeout_ms);
+    kw_client_leave(quorum->client);
     return results;
 }
 
@@ -436,12 +436,13 @@ static kw_quorum_results *run_one(kw_quorum *self, kw_error *error,
     return results;
 }
 
-kw_quorum_results *kw_quorum_get(kw_quorum *self, kw_error *error, const char *key, size_t key_len)
+kw_quorum_results *kw_quorum_get(kw_quorum *quorum, kw_error *error, const char *key,
+                                 size_t key_len)
 {
     kw_quorum_request request = KW_QUORUM_REQUEST_INIT;
     request.key = key;
     request.key_len = key_len;
-    return run_one(self, error, &request);
+    return run_one(quorum, error, &request);
 }
 
 static kw_err write_one(kw_quorum *self, kw_error *error, const kw_quorum_request *request)
@@ -456,7 +457,7 @@ static kw_err write_one(kw_quorum *self, kw_error *error, const kw_quorum_reques
     return KW_OK;
 }
 
-kw_err kw_quorum_set(kw_quorum *self, kw_error *error, const char *key, size_t key_len,
+kw_err kw_quorum_set(kw_quorum *quorum, kw_error *error, const char *key, size_t key_len,
                      const char *value, size_t value_len)
 {
     kw_quorum_request request = KW_QUORUM_REQUEST_INIT;
@@ -465,14 +466,14 @@ kw_err kw_quorum_set(kw_quorum *self, kw_error *error, const char *key, size_t k
     request.key_len = key_len;
     request.value = value;
     request.value_len = value_len;
-    return write_one(self, error, &request);
+    return write_one(quorum, error, &request);
 }
 
-kw_err kw_quorum_delete(kw_quorum *self, kw_error *error, const char *key, size_t key_len)
+kw_err kw_quorum_delete(kw_quorum *quorum, kw_error *error, const char *key, size_t key_len)
 {
     kw_quorum_request request = KW_QUORUM_REQUEST_INIT;
     request.act = KW_QUORUM_ACT_DELETE;
     request.key = key;
     request.key_len = key_len;
-    return write_one(self, error, &request);
+    return write_one(quorum, error, &request);
 }
