@@ -62,8 +62,8 @@ KW_API void kw_close(kw_client *client);
  *
  * Errors: KW_ERR_ARGUMENT (client is NULL), KW_ERR_FORKED, KW_ERR_CANCELLED, KW_ERR_NOMEM, and what
  * stood in the way: KW_ERR_CONNECT, KW_ERR_RESOLVE, KW_ERR_HANDSHAKE, KW_ERR_AUTH,
- * KW_ERR_TOPOLOGY, KW_ERR_POOL_FULL, KW_ERR_QUEUE_TIMEOUT, KW_ERR_NO_SENTINEL, KW_ERR_NO_SERVICE,
- * KW_ERR_ROLE. Any thread. */
+ * KW_ERR_TOPOLOGY, KW_ERR_POOL_FULL, KW_ERR_QUEUE_TIMEOUT, KW_ERR_CLOSED, KW_ERR_PROTOCOL,
+ * KW_ERR_LIMIT, KW_ERR_NO_SENTINEL, KW_ERR_NO_SERVICE, KW_ERR_ROLE. Any thread. */
 KW_API kw_err kw_connect(kw_client *client, kw_error *error);
 
 /* Writes "host:port" of the primary that owns a slot into node, a text of the caller's with room

@@ -211,7 +211,7 @@ kw_err kw_batch_run(kw_batch *batch, kw_error *error, uint64_t timeout_ms)
     return code;
 }
 
-static kw_item *find_item(const kw_batch *batch, size_t index, kw_error *error)
+static kw_item *find_item(const kw_batch *batch, kw_error *error, size_t index)
 {
     if (batch == NULL || index >= batch->items_n || !batch->has_run) {
         refuse(error, KW_ERR_ARGUMENT, "no such command in the batch, or it has not run");
@@ -230,13 +230,13 @@ static kw_item *find_item(const kw_batch *batch, size_t index, kw_error *error)
 
 const kw_reply *kw_batch_reply(const kw_batch *batch, kw_error *error, size_t index)
 {
-    const kw_item *item = find_item(batch, index, error);
+    const kw_item *item = find_item(batch, error, index);
     return item != NULL ? item->request.reply : NULL;
 }
 
 kw_reply *kw_batch_take(kw_batch *batch, kw_error *error, size_t index)
 {
-    kw_item *item = find_item(batch, index, error);
+    kw_item *item = find_item(batch, error, index);
     if (item == NULL) {
         return NULL;
     }

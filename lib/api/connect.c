@@ -16,7 +16,7 @@ static uint64_t deadline_of(const kw_client *client)
            client->topology->env.options.timeout_ms * KW_NS_PER_MS;
 }
 
-static kw_err connect_node(kw_client *client, kw_node *node, kw_error *error, uint64_t deadline_ns)
+static kw_err connect_node(kw_client *client, kw_error *error, kw_node *node, uint64_t deadline_ns)
 {
     kw_conn *conn;
     uint64_t retry_ns;
@@ -30,19 +30,19 @@ static kw_err connect_node(kw_client *client, kw_node *node, kw_error *error, ui
 }
 
 /* Each primary in turn. */
-static kw_err connect_all(kw_client *client, const kw_snapshot *snapshot, kw_error *error,
+static kw_err connect_all(kw_client *client, kw_error *error, const kw_snapshot *snapshot,
                           uint64_t deadline_ns)
 {
     kw_err code = KW_OK;
     for (size_t i = 0; code == KW_OK && i < kw_map_shards_n(snapshot->map); i++) {
         kw_node *node = snapshot->nodes[kw_map_shard_at(snapshot->map, i)->primary];
-        code = connect_node(client, node, error, deadline_ns);
+        code = connect_node(client, error, node, deadline_ns);
     }
     return code;
 }
 
 /* A snapshot in which it is known where the nodes are, as far as anybody knows. */
-static kw_err need_snapshot(kw_client *client, kw_snapshot **snapshot, kw_error *error,
+static kw_err need_snapshot(kw_client *client, kw_error *error, kw_snapshot **snapshot,
                             uint64_t deadline_ns)
 {
     kw_err code = kw_topology_need_snapshot(client->topology, snapshot, error, deadline_ns);
@@ -66,10 +66,10 @@ kw_err kw_connect(kw_client *client, kw_error *error)
     }
     kw_snapshot *snapshot;
     uint64_t deadline_ns = deadline_of(client);
-    code = need_snapshot(client, &snapshot, error, deadline_ns);
+    code = need_snapshot(client, error, &snapshot, deadline_ns);
     if (code == KW_OK) {
         if (!kw_map_is_cluster(snapshot->map)) {
-            code = connect_all(client, snapshot, error, deadline_ns);
+            code = connect_all(client, error, snapshot, deadline_ns);
         }
         kw_snapshot_unref(snapshot);
     }
@@ -129,7 +129,7 @@ kw_err kw_client_key_node(kw_client *client, kw_error *error, char *node, size_t
         return code;
     }
     kw_snapshot *snapshot;
-    code = need_snapshot(client, &snapshot, error, deadline_of(client));
+    code = need_snapshot(client, error, &snapshot, deadline_of(client));
     if (code == KW_OK) {
         kw_bytes whole = {key, key_len};
         const kw_node *owner =

@@ -246,7 +246,7 @@ kw_ring *kw_members_ring(kw_members *members, kw_error *error)
 
 /* With the monitor for publishing. *fresh becomes the handle's, and the members before it
  * the caller's. */
-static kw_err commit_locked(kw_members *members, kw_ring_state **fresh, kw_error *error)
+static kw_err commit_locked(kw_members *members, kw_error *error, kw_ring_state **fresh)
 {
     kw_client *client = members->client;
     kw_ring_state *before = client->topology->ring_state;
@@ -304,7 +304,7 @@ kw_err kw_members_commit(kw_members *members, kw_error *error)
     kw_ring_unref(ring);
     if (code == KW_OK) {
         kw_monitor_lock(&client->topology->publishing);
-        code = commit_locked(members, &fresh, &failure);
+        code = commit_locked(members, &failure, &fresh);
         kw_monitor_unlock(&client->topology->publishing);
     }
     if (code == KW_OK) {

@@ -42,8 +42,8 @@ static kw_err refuse(kw_error *error, const char *what, const char *name, size_t
                         kw_bytes_show(shown, sizeof(shown), bytes));
 }
 
-static kw_ring_change *change_new(const kw_ring_rules *rules, const kw_allocator *mem,
-                                  kw_error *error)
+static kw_ring_change *change_new(const kw_ring_rules *rules, kw_error *error,
+                                  const kw_allocator *mem)
 {
     kw_ring_change *change = kw_mem_calloc(mem, 1, sizeof(*change));
     if (change == NULL) {
@@ -68,7 +68,7 @@ kw_ring_change *kw_ring_change_new(const char *placement, kw_error *error,
     if (kw_ring_rules_parse(&rules, error, placement) != KW_OK) {
         return NULL;
     }
-    return change_new(&rules, allocator != NULL ? allocator : kw_mem_default(), error);
+    return change_new(&rules, error, allocator != NULL ? allocator : kw_mem_default());
 }
 
 void kw_ring_change_free(kw_ring_change *change)
@@ -103,7 +103,7 @@ static bool reserve(kw_ring_change *change, size_t count)
 
 kw_ring_change *kw_ring_change_of(kw_ring *ring, kw_error *error)
 {
-    kw_ring_change *change = change_new(&ring->rules, &ring->mem, error);
+    kw_ring_change *change = change_new(&ring->rules, error, &ring->mem);
     if (change == NULL) {
         return NULL;
     }

@@ -89,7 +89,7 @@ static size_t compare_arcs(kw_ring_move *moves, const kw_ring *from, const kw_ri
     }
 }
 
-static kw_err check_pair(const kw_ring *from, const kw_ring *to, kw_error *error)
+static kw_err check_pair(const kw_ring *from, kw_error *error, const kw_ring *to)
 {
     if (!kw_ring_rules_same_hash(&from->rules, &to->rules)) {
         return kw_error_set(error, KW_ERR_ARGUMENT, KW_EFFECT_NONE,
@@ -101,7 +101,7 @@ static kw_err check_pair(const kw_ring *from, const kw_ring *to, kw_error *error
 
 kw_ring_diff *kw_ring_diff_new(const kw_ring *from, kw_error *error, const kw_ring *to)
 {
-    if (check_pair(from, to, error) != KW_OK) {
+    if (check_pair(from, error, to) != KW_OK) {
         return NULL;
     }
     if (!kw_ring_rules_has_arcs(&from->rules)) {
@@ -217,7 +217,7 @@ static double moved_rendezvous(const kw_ring *from, const kw_ring *to, const uin
 
 kw_err kw_ring_moved(const kw_ring *from, kw_error *error, double *fraction, const kw_ring *to)
 {
-    kw_err err = check_pair(from, to, error);
+    kw_err err = check_pair(from, error, to);
     if (err != KW_OK) {
         return err;
     }
