@@ -9,6 +9,7 @@ PKG_CONFIG ?= pkg-config
 TAR ?= tar
 CLANG ?= clang
 CLANG_FORMAT ?= clang-format
+CLANG_TIDY ?= clang-tidy
 CFLAGS ?= -O2 -g
 WARNINGS = -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes
 V ?= 0
@@ -131,6 +132,7 @@ all: $(STATIC) $(SHARED)
 ## install, uninstall: with DESTDIR, PREFIX (/usr/local), LIBDIR, INCLUDEDIR, MANDIR
 ## dist: build/keyway-VERSION.tar.gz, the same bytes for the same commit
 ## format, format-check: apply, or verify, the layout of .clang-format
+## lint: what clang-tidy finds, by .clang-tidy
 ## asan, tsan: the quick tests under clang's sanitizers
 ## fuzz: each fuzz target for FUZZ_SECONDS (60)
 ## exports: write tests/exports.txt anew
@@ -211,12 +213,10 @@ $(BUILD)/examples/%: examples/%.c $(STATIC)
 
 CHECK_ENV = CC='$(CC)' CFLAGS='$(CFLAGS)' CXX='$(CXX)' MAKE='$(MAKE)' PKG_CONFIG='$(PKG_CONFIG)' BUILD='$(BUILD)' OBJECTS='$(OBJECTS)' VERSION='$(VERSION)' \
 	SHARED='$(SHARED)' CPPFLAGS_ALL='$(CPPFLAGS_ALL)' CFLAGS_ALL='$(CFLAGS_ALL)' EXAMPLES='$(EXAMPLES)' \
-	LOOPS='$(LOOPS)' HAS_TLS='$(HAS_TLS)' V='$(V)'
+	LOOPS='$(LOOPS)' CLANG_FORMAT='$(CLANG_FORMAT)' CLANG_TIDY='$(CLANG_TIDY)' HAS_TLS='$(HAS_TLS)' V='$(V)'
 RUN = @env -u MAKEFLAGS $(CHECK_ENV) sh tests/support/check.sh
 VECTORS = tests/unit/ring_vectors.sh
-STYLE_CHECKS = tests/support/headers.sh tests/support/rooms.sh tests/support/calls.sh \
-	tests/support/sources.sh tests/support/exports.sh \
-	tests/support/docstrings.sh tests/support/manual.sh
+STYLE_CHECKS = $(patsubst %,tests/support/%.sh,lint format headers rooms calls sources exports docstrings manual)
 # Counts need a linker that has --wrap.
 COUNT_CHECKS = $(if $(filter Linux,$(shell uname -s)),tests/support/counts.sh)
 EXAMPLE_CHECKS = tests/support/examples.sh tests/live/quickstart.sh
@@ -348,13 +348,16 @@ format:
 	@$(CLANG_FORMAT) -i $(FORMATTED)
 
 format-check:
-	@$(CLANG_FORMAT) --dry-run --Werror $(FORMATTED)
+	@env $(CHECK_ENV) LINT_ANY=1 sh tests/support/format.sh
+
+lint:
+	@env $(CHECK_ENV) LINT_ANY=1 sh tests/support/lint.sh
 
 clean:
 	rm -rf $(BUILD)
 
 .PHONY: all help check check-tls check-quorum check-unit check-scene check-fake check-live check-fault check-build check-examples check-quick check-counts check-house gates \
-	asan tsan fuzz fuzz-run bench tour demo exports install uninstall dist format format-check clean
+	asan tsan fuzz fuzz-run bench tour demo exports install uninstall dist format format-check lint clean
 .SECONDARY:
 .DELETE_ON_ERROR:
 

@@ -19,18 +19,18 @@ typedef struct kw_fanout {
 
 /* One command a slot, for a plan of kind SPLIT. argv and plan are borrowed until
  * kw_fanout_fini, which follows success only. */
-kw_err kw_fanout_init_split(kw_fanout *fanout, kw_topology *topology, kw_error *error,
+kw_err kw_fanout_init_split(kw_fanout *self, kw_topology *topology, kw_error *error,
                             const kw_plan *plan, const kw_bytes *argv, size_t argc);
 
 /* One command a node, for a plan of kind ALL_PRIMARIES or ALL_NODES. encoded and plan are
  * borrowed. Waits for a first map, where there is none. */
-kw_err kw_fanout_init_visit(kw_fanout *fanout, kw_topology *topology, kw_error *error,
+kw_err kw_fanout_init_visit(kw_fanout *self, kw_topology *topology, kw_error *error,
                             const kw_plan *plan, kw_bytes encoded);
 
 /* The one reply, joined in the order of the keys or combined by the command's policy; NULL
  * with error set. */
-kw_reply *kw_fanout_finish(kw_fanout *fanout, kw_error *error);
+kw_reply *kw_fanout_finish(kw_fanout *self, kw_error *error);
 
-void kw_fanout_fini(kw_fanout *fanout);
+void kw_fanout_fini(kw_fanout *self);
 
 #endif

@@ -15,11 +15,11 @@ typedef struct kw_hints {
     bool is_over; /* nothing is sent any more */
 } kw_hints;
 
-void kw_hints_init(kw_hints *hints, kw_topology *topology, kw_quorum_exchange *exchange,
+void kw_hints_init(kw_hints *self, kw_topology *topology, kw_quorum_exchange *exchange,
                    atomic_uint_fast64_t *look_ns);
 
 /* Frees the requests that the pipeline, which is gone, has not ended. */
-void kw_hints_fini(kw_hints *hints);
+void kw_hints_fini(kw_hints *self);
 
 /* Leaves what the call has asked, and a copy has missed. request: the one that carried it; NULL:
  * none, and the ask has all of the record. True where a hint is on its way. */
@@ -27,9 +27,9 @@ bool kw_hints_leave(kw_hints *hints, const kw_quorum_call *call, const kw_quorum
                     const kw_copy_request *request, uint64_t now_ns);
 
 /* Looks for hints at all nodes, for those that are up, when it is time. */
-void kw_hints_look(kw_hints *hints, uint64_t now_ns);
+void kw_hints_look(kw_hints *self, uint64_t now_ns);
 
 /* An request for hints is back; it is freed by the caller. */
-void kw_hints_take_back(kw_hints *hints, kw_copy_request *request, uint64_t now_ns);
+void kw_hints_take_back(kw_hints *self, kw_copy_request *request, uint64_t now_ns);
 
 #endif

@@ -50,30 +50,30 @@ static inline kw_loop *kw_loop_at(kw_loop_place *place)
 
 /* A block for a command that needs so much room; NULL when there is no memory.
  * *is_in_callback (NULL is allowed): the caller is in one. Any thread. */
-kw_async_command *kw_loop_block(kw_loop *loop, size_t room, bool *is_in_callback);
+kw_async_command *kw_loop_block(kw_loop *self, size_t room, bool *is_in_callback);
 
 /* Hands a command over. wakes: whoever processes next is to be told. Any thread. */
-void kw_loop_submit(kw_loop *loop, kw_async_command *command, bool wakes);
+void kw_loop_submit(kw_loop *self, kw_async_command *command, bool wakes);
 
 /* True where commands were handed over that no kw_loop_process has seen. Any thread. */
 bool kw_loop_has_mail(kw_loop *loop);
 
 /* The same in a callback. */
-void kw_loop_give(kw_loop *loop, kw_async_command *command);
+void kw_loop_give(kw_loop *self, kw_async_command *command);
 
 /* One kw_process; KW_ERR_CANCELLED: a callback wants the handle closed. */
-kw_err kw_loop_process(kw_loop *loop, kw_error *error);
+kw_err kw_loop_process(kw_loop *self, kw_error *error);
 
 /* What kw_timeout says. Any thread. */
-int kw_loop_timeout(kw_loop *loop);
+int kw_loop_timeout(kw_loop *self);
 
 /* True in a callback: kw_close is to wait for its end, and comes then. */
 bool kw_loop_defers_close(kw_loop *loop);
 
 /* The handle is closed: every command that is left ends with KW_ERR_CANCELLED. */
-void kw_loop_end(kw_loop *loop);
+void kw_loop_end(kw_loop *self);
 
 /* In a forked child: frees the memory, calls nobody and touches no descriptor. */
-void kw_loop_abandon(kw_loop *loop);
+void kw_loop_abandon(kw_loop *self);
 
 #endif

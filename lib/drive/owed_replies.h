@@ -20,9 +20,9 @@ typedef struct kw_owed_replies {
 
 /* One more answer; true where it is counted, and kw_owed_replies_remove has to follow. */
 bool kw_owed_replies_add(kw_owed_replies *owed_replies, const kw_node *node);
-void kw_owed_replies_remove(kw_owed_replies *owed_replies, const kw_node *node);
+void kw_owed_replies_remove(kw_owed_replies *self, const kw_node *node);
 
 /* Answers that the node owes. */
-unsigned kw_owed_replies_count(const kw_owed_replies *owed_replies, const kw_node *node);
+unsigned kw_owed_replies_count(const kw_owed_replies *self, const kw_node *node);
 
 #endif

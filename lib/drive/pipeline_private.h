@@ -54,41 +54,41 @@ struct kw_pipeline {
     kw_random random;
 };
 
-void kw_pipeline_init(kw_pipeline *pipeline, kw_topology *topology);
+void kw_pipeline_init(kw_pipeline *self, kw_topology *topology);
 
 /* Gives all connections back. Every command has ended. */
-void kw_pipeline_fini(kw_pipeline *pipeline);
+void kw_pipeline_fini(kw_pipeline *self);
 
 /* A new command, by snapshot (NULL: no map yet). Its plan and encoded bytes are set; everything
  * else but owner is zero. It may end at once. */
-void kw_pipeline_add(kw_pipeline *pipeline, kw_item *item, const kw_snapshot *snapshot);
+void kw_pipeline_add(kw_pipeline *self, kw_item *item, const kw_snapshot *snapshot);
 
 /* Goes on with everything that waits for no socket: sleepers, deadlines, what is to be
  * sent. */
-void kw_pipeline_advance(kw_pipeline *pipeline);
+void kw_pipeline_advance(kw_pipeline *self);
 
 /* Puts what waits to be sent on connections; kw_pipeline_advance sends it. */
-void kw_pipeline_fill(kw_pipeline *pipeline);
+void kw_pipeline_fill(kw_pipeline *self);
 
 /* Goes on with a channel whose socket has something. */
-void kw_pipeline_on_ready(kw_pipeline *pipeline, kw_channel *channel, short revents);
+void kw_pipeline_on_ready(kw_pipeline *self, kw_channel *channel, short revents);
 
 /* Goes on with the replies that it has left, while that is true of the channel. */
 static inline bool kw_pipeline_has_left(const kw_channel *channel)
 {
     return channel->conn != NULL && channel->conn->is_cut;
 }
-void kw_pipeline_go_on(kw_pipeline *pipeline, kw_channel *channel);
+void kw_pipeline_go_on(kw_pipeline *self, kw_channel *channel);
 
 /* The next moment at which something is to be done without a socket's word. */
-uint64_t kw_pipeline_next_ns(const kw_pipeline *pipeline);
+uint64_t kw_pipeline_next_ns(const kw_pipeline *self);
 
 /* Ends what has not ended: the deadline came, or the handle is closed. */
-void kw_pipeline_end_all(kw_pipeline *pipeline, kw_err code);
+void kw_pipeline_end_all(kw_pipeline *self, kw_err code);
 
 /* Gives back what a long-lived pipeline needs no more: connections that are idle for long, or to
  * nodes that left the map. */
-void kw_pipeline_tidy(kw_pipeline *pipeline);
+void kw_pipeline_tidy(kw_pipeline *self);
 
 /* Parts of the above, in run_items.c: the life of one command. */
 
@@ -96,22 +96,22 @@ void kw_pipeline_tidy(kw_pipeline *pipeline);
  * when there is no memory. */
 bool kw_pipeline_has_op(kw_pipeline *pipeline, kw_item *item);
 
-void kw_pipeline_end_item(kw_pipeline *pipeline, kw_item *item, kw_err code);
+void kw_pipeline_end_item(kw_pipeline *self, kw_item *item, kw_err code);
 
 /* To the end of what is to be sent to the node. */
-void kw_pipeline_put(kw_pipeline *pipeline, kw_item *item, kw_node *node);
+void kw_pipeline_put(kw_pipeline *self, kw_item *item, kw_node *node);
 
 /* Where the last SEND step, or the map, sends the command. */
-void kw_pipeline_route(kw_pipeline *pipeline, kw_item *item);
+void kw_pipeline_route(kw_pipeline *self, kw_item *item);
 
 /* True where the command has to wait for an earlier one of its slot; it then does. */
 bool kw_pipeline_is_held_up(kw_pipeline *pipeline, kw_item *item, const kw_node *node);
 
 /* Does what the op of the command says. */
-void kw_pipeline_apply(kw_pipeline *pipeline, kw_item *item, kw_step step);
+void kw_pipeline_apply(kw_pipeline *self, kw_item *item, kw_step step);
 
 /* What a reply other than an error of the server's means. */
-void kw_pipeline_on_answer(kw_pipeline *pipeline, kw_item *item);
+void kw_pipeline_on_answer(kw_pipeline *self, kw_item *item);
 
 /* A command whose connection, or the way to it, is lost. */
 typedef struct kw_pipeline_loss {
@@ -119,10 +119,10 @@ typedef struct kw_pipeline_loss {
     bool was_ready; /* the connection had been */
     bool has_left;  /* the command may have reached the server */
 } kw_pipeline_loss;
-void kw_pipeline_on_lost(kw_pipeline *pipeline, kw_item *item, const kw_pipeline_loss *loss);
+void kw_pipeline_on_lost(kw_pipeline *self, kw_item *item, const kw_pipeline_loss *loss);
 
 /* Goes on with every command whose pause is over. */
-void kw_pipeline_wake_all(kw_pipeline *pipeline);
+void kw_pipeline_wake_all(kw_pipeline *self);
 
 /* True where sleepers have not been told yet of a new map, or of the end of a fetch. */
 bool kw_pipeline_has_map_news(const kw_pipeline *pipeline);
@@ -130,15 +130,15 @@ bool kw_pipeline_has_map_news(const kw_pipeline *pipeline);
 /* In run_channels.c: the life of connections. */
 
 /* The channel to the node, new if need be; NULL when there is no memory. */
-kw_channel *kw_pipeline_channel(kw_pipeline *pipeline, kw_node *node, bool is_exclusive);
+kw_channel *kw_pipeline_channel(kw_pipeline *self, kw_node *node, bool is_exclusive);
 
 /* Ends, or sends on, every command of the channel that was answered. */
-void kw_pipeline_collect(kw_pipeline *pipeline, kw_channel *channel);
+void kw_pipeline_collect(kw_pipeline *self, kw_channel *channel);
 
 /* The channel's connection, or the way to it, is lost: code says why. */
-void kw_pipeline_fail_channel(kw_pipeline *pipeline, kw_channel *channel, kw_err code);
+void kw_pipeline_fail_channel(kw_pipeline *self, kw_channel *channel, kw_err code);
 
 /* Ends the commands on channels whose own deadline has come. */
-void kw_pipeline_expire(kw_pipeline *pipeline);
+void kw_pipeline_expire(kw_pipeline *self);
 
 #endif

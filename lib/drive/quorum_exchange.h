@@ -15,14 +15,14 @@ typedef struct kw_quorum_exchange kw_quorum_exchange;
 kw_quorum_exchange *kw_quorum_exchange_new(kw_topology *topology, atomic_uint_fast64_t *look_ns);
 
 /* NULL is allowed. Ends what is under way. */
-void kw_quorum_exchange_free(kw_quorum_exchange *exchange);
+void kw_quorum_exchange_free(kw_quorum_exchange *self);
 
 /* Runs the calls, whose ops have started, until each has ended. */
-void kw_quorum_exchange_run(kw_quorum_exchange *exchange, kw_quorum_call *const *calls,
-                            size_t calls_n, uint64_t deadline_ns);
+void kw_quorum_exchange_run(kw_quorum_exchange *self, kw_quorum_call *const *calls, size_t calls_n,
+                            uint64_t deadline_ns);
 
 /* The call is over: frees the call, or keeps it until its last request is back. */
-void kw_quorum_exchange_leave(kw_quorum_exchange *exchange, kw_quorum_call *call);
+void kw_quorum_exchange_leave(kw_quorum_exchange *self, kw_quorum_call *call);
 
 /* Sends it, or, when it is NULL, does not: false. */
 bool kw_quorum_exchange_send(kw_quorum_exchange *exchange, kw_copy_request *request);
@@ -31,6 +31,6 @@ bool kw_quorum_exchange_send(kw_quorum_exchange *exchange, kw_copy_request *requ
 bool kw_quorum_exchange_is_up(kw_quorum_exchange *exchange, const kw_node *node);
 
 /* For a list of exchanges that have nothing to do. */
-kw_quorum_exchange **kw_quorum_exchange_next(kw_quorum_exchange *exchange);
+kw_quorum_exchange **kw_quorum_exchange_next(kw_quorum_exchange *self);
 
 #endif

@@ -37,7 +37,7 @@ void kw_quorum_fail(kw_quorum_op *op, kw_effect effect, unsigned got_n, unsigned
 void kw_quorum_see(kw_quorum_op *op, const kw_quorum_answer *answer, uint64_t now_ns);
 
 /* READING: the copy was seen to hold the record. */
-void kw_quorum_sight_add(kw_quorum_op *op, unsigned copy, const kw_quorum_answer *answer);
+void kw_quorum_sight_add(kw_quorum_op *op, unsigned number, const kw_quorum_answer *answer);
 
 /* What an answer, a loss or time means in the phase. */
 void kw_quorum_weigh_reading(kw_quorum_op *op, uint64_t now_ns);

@@ -90,8 +90,8 @@ static inline const char *key_of(kw_client *client, char key[32], const char *me
     kw_error error = KW_ERROR_INIT;
     kw_ring *ring = kw_client_ring(client, &error);
     uint32_t node = KW_RING_NO_NODE;
-    for (int i = 0; node == KW_RING_NO_NODE || strcmp(kw_ring_node_name(ring, NULL, node), member);
-         i++) {
+    for (int i = 0;
+         node == KW_RING_NO_NODE || strcmp(kw_ring_node_name(ring, NULL, node), member) != 0; i++) {
         snprintf(key, 32, "%d:of:%s", i, member);
         if (kw_ring_lookup(ring, &node, key, strlen(key)) != KW_OK) {
             kw_test_die("nobody owns %s", key);

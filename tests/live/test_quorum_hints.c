@@ -47,7 +47,8 @@ static void pass_by(const fixture *fix)
 {
     kw_error error = KW_ERROR_INIT;
     kw_quorum_results_free(kw_quorum_get(fix->quorum, &error, "other", 5));
-    for (char key = 'A'; key < 'A' + 10; key++) { /* of all nodes */
+    for (int i = 0; i < 10; i++) { /* of all nodes */
+        char key = (char)('A' + i);
         kw_quorum_results_free(kw_quorum_get(fix->quorum, &error, &key, 1));
     }
     pause_ms(5);

@@ -17,18 +17,18 @@ typedef enum kw_test_door_state {
 kw_test_door *kw_test_door_new(uint16_t port);
 
 /* Starts its thread. */
-void kw_test_door_run(kw_test_door *door);
+void kw_test_door_run(kw_test_door *self);
 
 /* NULL is allowed. */
-void kw_test_door_free(kw_test_door *door);
+void kw_test_door_free(kw_test_door *self);
 
 /* "127.0.0.1:40001". Borrowed. */
-const char *kw_test_door_address(const kw_test_door *door);
+const char *kw_test_door_address(const kw_test_door *self);
 
 /* From any thread. */
-void kw_test_door_set(kw_test_door *door, kw_test_door_state state);
+void kw_test_door_set(kw_test_door *self, kw_test_door_state state);
 
 /* Ends every connection, with what is under way. */
-void kw_test_door_reset(kw_test_door *door);
+void kw_test_door_reset(kw_test_door *self);
 
 #endif

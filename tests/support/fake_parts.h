@@ -115,7 +115,7 @@ void fake_bytes_add(fake_bytes *bytes, const char *data, size_t len);
 
 /* The next whole command of conn->in: 1 with *command (freed with
  * fake_command_free), 0 where more bytes are needed, -1 where it is no request. */
-int fake_request_next(fake_bytes *in, fake_command **command);
+int fake_request_next(fake_bytes *in, fake_command **out);
 void fake_command_free(fake_command *command);
 
 bool fake_matches(const char *pattern, const char *text);

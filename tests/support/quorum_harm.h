@@ -45,15 +45,15 @@ typedef struct kw_test_crowd {
 } kw_test_crowd;
 
 /* Keys are numbered: each epoch has KEYS_N of its own. */
-uint32_t kw_test_crowd_epoch(const kw_test_board *board);
+uint32_t kw_test_crowd_epoch(const kw_test_board *shared);
 
 /* Adds what the act's client saw of the key. */
-void kw_test_crowd_note(kw_test_board *board, uint32_t key, const kw_test_act *act);
+void kw_test_crowd_note(kw_test_board *shared, uint32_t key, const kw_test_act *act);
 
 /* The server has all that it should. */
 void kw_test_crowd_mark(kw_test_server *server);
 
 /* The next piece of harm that the plan has. */
-void kw_test_crowd_harm(kw_test_crowd *crowd);
+void kw_test_crowd_harm(kw_test_crowd *self);
 
 #endif
