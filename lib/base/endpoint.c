@@ -79,8 +79,14 @@ char *kw_endpoint_text(char out[KW_ENDPOINT_TEXT], const kw_endpoint *endpoint)
     if (has_brackets) {
         out[at++] = '[';
     }
-    memcpy(out + at, endpoint->host, len);
-    at += len;
+    for (size_t i = 0; i < len; i++) {
+        unsigned char byte = (unsigned char)endpoint->host[i];
+        if (byte >= 0x80 && byte < 0xa0) { /* what a terminal may take for a command */
+            at += (size_t)snprintf(out + at, 5, "\\x%02x", byte);
+        } else {
+            out[at++] = (char)byte;
+        }
+    }
     if (has_brackets) {
         out[at++] = ']';
     }

@@ -35,7 +35,7 @@ bool kw_endpoint_equal(const kw_endpoint *a, const kw_endpoint *b);
 
 /* "host:port", with brackets around an IPv6 address, or the path. Longest result:
  * KW_ENDPOINT_TEXT bytes with the zero byte. Returns out. */
-#define KW_ENDPOINT_TEXT (KW_HOST_MAX + 10)
+#define KW_ENDPOINT_TEXT (4 * KW_HOST_MAX + 10)
 char *kw_endpoint_text(char out[KW_ENDPOINT_TEXT], const kw_endpoint *endpoint);
 
 #endif

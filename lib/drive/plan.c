@@ -15,26 +15,30 @@
 /* A command that blocks without end has an end after all. */
 #define BLOCK_MAX_MS ((uint64_t)10 * 365 * 24 * 3600 * 1000)
 
-/* Without keys: as the servers advise. */
-static void take_policy(kw_plan *plan)
+/* Without keys: as the servers advise. Where there are many nodes, what concerns one of them is
+ * never sent to one of chance. */
+static kw_err take_policy(kw_plan *plan, const kw_topology *topology, kw_error *error)
 {
+    const kw_command_info *command = plan->command;
+    kw_request_policy request = kw_command_request(command);
+    bool is_of_one = request == KW_REQUEST_ONE_NODE || request == KW_REQUEST_SPECIAL ||
+                     kw_command_response(command) == KW_RESPONSE_SPECIAL;
     plan->kind = KW_PLAN_ANY;
-    if (kw_command_response(plan->command) == KW_RESPONSE_SPECIAL) {
-        return; /* no rule makes one reply of several (INFO): one node's it is */
+    bool has_many = topology->env.options.scheme == KW_SCHEME_CLUSTER ||
+                    topology->env.options.scheme == KW_SCHEME_RING;
+    if (is_of_one && has_many) {
+        return kw_error_set(error, KW_ERR_REFUSED, KW_EFFECT_NONE,
+                            "%s concerns one node: say which (kw_call with KW_ROUTE_NODE, for "
+                            "instance), or KW_ROUTE_ALL_PRIMARIES, KW_ROUTE_ALL_NODES or "
+                            "KW_ROUTE_ANY",
+                            kw_command_name(command));
     }
-    switch (kw_command_request(plan->command)) {
-    case KW_REQUEST_ALL_SHARDS:
+    if (!is_of_one && request == KW_REQUEST_ALL_SHARDS) {
         plan->kind = KW_PLAN_ALL_PRIMARIES;
-        break;
-    case KW_REQUEST_ALL_NODES:
+    } else if (!is_of_one && request == KW_REQUEST_ALL_NODES) {
         plan->kind = KW_PLAN_ALL_NODES;
-        break;
-    case KW_REQUEST_KEYED:
-    case KW_REQUEST_ANY:
-    case KW_REQUEST_MULTI_SHARD:
-    case KW_REQUEST_SPECIAL:
-        break;
     }
+    return KW_OK;
 }
 
 /* The same for keys of which servers and the ring have their own opinion. */
@@ -62,8 +66,7 @@ static kw_err route_by_keys(kw_plan *plan, kw_topology *topology, kw_error *erro
         return code;
     }
     if (keys.ranges_n == 0) {
-        take_policy(plan);
-        return KW_OK;
+        return take_policy(plan, topology, error);
     }
     if (kw_topology_is_ring(topology)) {
         return take_ring_keys(plan, topology, error, &keys, argv, argc);

@@ -111,6 +111,7 @@ static long long aggregate(kw_response_policy policy, long long a, long long b)
     case KW_RESPONSE_DEFAULT_KEYED:
     case KW_RESPONSE_ONE_SUCCEEDED:
     case KW_RESPONSE_ALL_SUCCEEDED:
+    case KW_RESPONSE_ANY_VALUE:
     case KW_RESPONSE_SPECIAL:
         break;
     }
@@ -205,6 +206,32 @@ static kw_err by_default(kw_reply **combined, const combination *parts)
     return appended(combined, parts);
 }
 
+/* FNV-1a. */
+static uint64_t hash_of(kw_bytes text)
+{
+    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+    for (size_t i = 0; i < text.len; i++) {
+        hash = (hash ^ (unsigned char)text.data[i]) * UINT64_C(0x100000001b3);
+    }
+    return hash;
+}
+
+/* RANDOMKEY: a node without keys says nil. Of several keys the one with the least hash, so that no
+ * node is preferred. */
+static kw_err any_value(kw_reply **combined, const combination *parts)
+{
+    const kw_reply *best = NULL;
+    for (size_t i = 0; i < parts->replies_n; i++) {
+        const kw_reply *reply = parts->replies[i];
+        bool has_value = !kw_reply_is_error(reply) && !kw_reply_is_nil(reply);
+        if (has_value &&
+            (best == NULL || hash_of(kw_reply_bytes(reply)) < hash_of(kw_reply_bytes(best)))) {
+            best = reply;
+        }
+    }
+    return best != NULL ? copy(combined, parts, best) : all_succeeded(combined, parts);
+}
+
 /* An array of all replies, in their order. */
 static kw_err listed(kw_reply **combined, const combination *parts)
 {
@@ -240,6 +267,8 @@ kw_err kw_combine(kw_reply **combined, const kw_allocator *mem, const kw_command
     case KW_RESPONSE_AGG_MAX:
     case KW_RESPONSE_AGG_SUM:
         return aggregated(combined, &parts, policy);
+    case KW_RESPONSE_ANY_VALUE:
+        return any_value(combined, &parts);
     case KW_RESPONSE_SPECIAL:
         return listed(combined, &parts);
     }

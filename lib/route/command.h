@@ -26,10 +26,11 @@
 typedef enum kw_request_policy {
     KW_REQUEST_KEYED,       /* to the owner of its keys */
     KW_REQUEST_ANY,         /* any one node */
+    KW_REQUEST_ONE_NODE,    /* the node that it concerns, which only the caller knows */
     KW_REQUEST_ALL_SHARDS,  /* every primary */
     KW_REQUEST_ALL_NODES,   /* every node */
     KW_REQUEST_MULTI_SHARD, /* keyed, and can be split per slot (MGET, MSET, DEL, ...) */
-    KW_REQUEST_SPECIAL      /* the tips give no rule (SCAN, ...); by default any one node */
+    KW_REQUEST_SPECIAL      /* the tips give no rule (SCAN, ...): the caller says where */
 } kw_request_policy;
 
 /* How several replies become one; the servers' response_policy tips. */
@@ -43,6 +44,7 @@ typedef enum kw_response_policy {
     KW_RESPONSE_AGG_MIN,
     KW_RESPONSE_AGG_MAX,
     KW_RESPONSE_AGG_SUM,
+    KW_RESPONSE_ANY_VALUE, /* one that is not nil, if there is one (RANDOMKEY) */
     KW_RESPONSE_SPECIAL
 } kw_response_policy;
 

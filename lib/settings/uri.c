@@ -8,10 +8,7 @@
 
 #include <string.h>
 
-#define SEEDS_MAX     ((size_t)1000)
-#define DEFAULT_PORT  6379
-#define SENTINEL_PORT 26379
-#define OPTIONS_MAX   64 /* options at most: bits of kw_uri_reader.seen */
+#define SEEDS_MAX ((size_t)1000)
 
 typedef struct scheme_row {
     const char *name;
@@ -40,49 +37,6 @@ static const scheme_row schemes[] = {
     {"rediss-ring", KW_SCHEME_RING, false, true},
     {"valkeys-ring", KW_SCHEME_RING, false, true},
 };
-
-kw_err kw_uri_wrong(const kw_uri_reader *self, const char *at, const char *what)
-{
-    return kw_error_set(self->error, KW_ERR_CONFIG, KW_EFFECT_NONE, "%s, character %zu: %s",
-                        self->what, (size_t)(at - self->uri) + 1, what);
-}
-
-static int hex_of(char digit)
-{
-    if (digit >= '0' && digit <= '9') {
-        return digit - '0';
-    }
-    char lower = (char)(digit | 0x20);
-    return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
-}
-
-kw_err kw_uri_decode(const kw_uri_reader *self, kw_bytes *text, kw_bytes part)
-{
-    char *out = kw_mem_alloc(self->mem, part.len + 1);
-    if (out == NULL) {
-        return kw_error_set(self->error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for a URI");
-    }
-    size_t len = 0;
-    for (size_t i = 0; i < part.len; i++) {
-        out[len] = part.data[i];
-        if (part.data[i] == '%') {
-            int high = part.len - i > 2 ? hex_of(part.data[i + 1]) : -1;
-            int low = part.len - i > 2 ? hex_of(part.data[i + 2]) : -1;
-            if (high < 0 || low < 0) {
-                kw_mem_free(self->mem, out);
-                return kw_uri_wrong(self, part.data + i,
-                                    "% is not followed by two hexadecimal digits");
-            }
-            out[len] = (char)(high * 16 + low);
-            i += 2;
-        }
-        len++;
-    }
-    out[len] = '\0';
-    text->data = out;
-    text->len = len;
-    return KW_OK;
-}
 
 /* False where what stands at at may be part of a password, and so may not be shown: an unescaped
  * '?' or '&' ends the servers' part, and the rest of the password then looks like options. */
@@ -135,54 +89,6 @@ static kw_err read_login(kw_uri_reader *self, kw_bytes login)
     bool has_password = kw_bytes_split(&user, &password, login, ':');
     kw_err code = user.len > 0 ? set_once(self, "user", user) : KW_OK;
     return code == KW_OK && has_password ? set_once(self, "password", password) : code;
-}
-
-kw_err kw_uri_read_server(const kw_uri_reader *self, kw_endpoint *server, kw_bytes text)
-{
-    kw_bytes host = text;
-    kw_bytes port = {NULL, 0};
-    bool has_port = false;
-    if (text.len > 0 && text.data[0] == '[') {
-        kw_bytes inside = {text.data + 1, text.len - 1};
-        kw_bytes behind;
-        if (!kw_bytes_split(&host, &behind, inside, ']')) {
-            return kw_uri_wrong(self, text.data, "[ is not followed by ]");
-        }
-        has_port = behind.len > 0;
-        if (has_port && behind.data[0] != ':') {
-            return kw_uri_wrong(self, behind.data, "expected :port behind ]");
-        }
-        port.data = behind.data + 1;
-        port.len = has_port ? behind.len - 1 : 0;
-    } else {
-        has_port = kw_bytes_split_last(&host, &port, text, ':');
-        if (has_port && memchr(host.data, ':', host.len) != NULL) {
-            return kw_uri_wrong(self, text.data, "an IPv6 address goes into brackets: [::1]:6379");
-        }
-    }
-    if (host.len == 0) {
-        return kw_uri_wrong(
-            self, text.data,
-            strchr(text.data, '@') == NULL
-                ? "the host name is missing"
-                : "the host name is missing; in a password write %2F for /, %3F for ?");
-    }
-    if (memchr(host.data, '#', host.len) != NULL) {
-        return kw_uri_wrong(self, host.data, "a host name has no #; in a password write %23");
-    }
-    if (text.data[0] == '[' && memchr(host.data, ':', host.len) == NULL) {
-        return kw_uri_wrong(self, host.data, "only an IPv6 address goes into brackets");
-    }
-    bool is_sentinel = self->options->scheme == KW_SCHEME_SENTINEL;
-    uint64_t number = is_sentinel ? SENTINEL_PORT : DEFAULT_PORT;
-    if (has_port && (!kw_bytes_to_uint(&number, port, UINT16_MAX) || number == 0)) {
-        return kw_uri_wrong(self, port.data, "the port is not a number from 1 to 65535");
-    }
-    if (host.data[0] == '/' || !kw_endpoint_set(server, host, number)) {
-        return kw_uri_wrong(self, host.data,
-                            "the host name has a byte that is not allowed, or over 255 bytes");
-    }
-    return KW_OK;
 }
 
 static kw_err replace_seeds(const kw_uri_reader *self, const kw_endpoint *seeds, size_t seeds_n)
@@ -382,6 +288,11 @@ kw_err kw_uri_read(kw_options *options, kw_error *error, const kw_allocator *mem
     options->scheme = row->scheme;
     options->has_tls = row->has_tls;
     kw_bytes rest = kw_bytes_of(colon + 3);
+    const char *again = strstr(rest.data, "://");
+    if (again != NULL && memchr(rest.data, '?', (size_t)(again - rest.data)) == NULL &&
+        memchr(rest.data, '@', (size_t)(again - rest.data)) == NULL) {
+        return kw_uri_wrong(&self, again, "the scheme is written once, before the first server");
+    }
     kw_bytes place = rest;
     kw_bytes query = {rest.data + rest.len, 0};
     (void)kw_bytes_split(&place, &query, rest, '?');

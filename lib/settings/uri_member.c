@@ -2,7 +2,6 @@
 /* The members of a ring: "name=host:port*weight;zone=z;replica=host:port", of which the host
  * alone must be there; and with ";service=name" a Sentinel group, of which the host, and every
  * ";sentinel=host:port", is a sentinel. */
-#include "settings/uri.h"
 #include "settings/uri_private.h"
 
 #include "base/error.h"

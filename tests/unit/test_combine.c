@@ -183,6 +183,11 @@ static const combine_row rows[] = {
     {"DBSIZE", ":1|$2", DIFFER},
     {"DBSIZE", "{$a :1}|{$a :1}", DIFFER},
     {"DEL", ":1|:1", ":2"},
+    /* any value */
+    {"RANDOMKEY", "_|$a|_", "$a"},
+    {"RANDOMKEY", "_|_", "_"},
+    {"RANDOMKEY", "-ERR|$a", "$a"},
+    {"RANDOMKEY", "-ERR|_", "-ERR"},
     /* special */
     {"INFO", "$a|-ERR|$b", "[$a -ERR $b]"},
     {"INFO", "$a", "$a"},

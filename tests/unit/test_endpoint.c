@@ -98,6 +98,22 @@ static void test_endpoint_longest_host_fits(void **state)
     assert_int_equal(strlen(kw_endpoint_text(text, &endpoint)), KW_HOST_MAX + 8);
 }
 
+/* 0x9b begins a command of terminals that take eight bits. */
+static void test_endpoint_text_escapes_what_a_terminal_would_obey(void **state)
+{
+    (void)state;
+    kw_endpoint endpoint;
+    char text[KW_ENDPOINT_TEXT];
+    assert_true(kw_endpoint_set(&endpoint,
+                                kw_bytes_of("a\x9b"
+                                            "b\xc3\xa9"),
+                                7000));
+    assert_string_equal(kw_endpoint_text(text, &endpoint), "a\\x9bb\xc3\xa9:7000");
+    memset(endpoint.host, 0x80, KW_HOST_MAX);
+    endpoint.host[KW_HOST_MAX] = '\0';
+    assert_int_equal(strlen(kw_endpoint_text(text, &endpoint)), 4 * KW_HOST_MAX + 5);
+}
+
 static void test_endpoint_equal_needs_host_and_port(void **state)
 {
     (void)state;
@@ -117,6 +133,7 @@ int main(void)
         cmocka_unit_test(test_endpoint_parse_bad_texts),
         cmocka_unit_test(test_endpoint_set_checks_port_and_kind),
         cmocka_unit_test(test_endpoint_longest_host_fits),
+        cmocka_unit_test(test_endpoint_text_escapes_what_a_terminal_would_obey),
         cmocka_unit_test(test_endpoint_equal_needs_host_and_port),
     };
     return cmocka_run_group_tests_name("endpoint", tests, NULL, NULL);

@@ -28,9 +28,10 @@ typedef struct row {
 static void append_endpoint(char *out, size_t out_len, const kw_endpoint *endpoint)
 {
     char text[KW_ENDPOINT_TEXT];
-    assert_true(strlen(out) + sizeof(text) < out_len);
+    kw_endpoint_text(text, endpoint);
+    assert_true(strlen(out) + strlen(text) + 2 < out_len);
     strcat(out, out[0] != '\0' ? " " : "");
-    strcat(out, kw_endpoint_text(text, endpoint));
+    strcat(out, text);
 }
 
 static kw_err read_list(answer kind, char *out, size_t out_len, kw_error *error,
