@@ -208,7 +208,8 @@ static kw_step do_sleep(kw_blocking_wait *self, const kw_step *step)
     self->now_ns = kw_env_now(&self->topology->env);
     if (code == KW_ERR_CANCELLED) {
         self->failure = failure;
-        return kw_op_on_unavailable(self->op, self->now_ns, code, self->now_ns);
+        kw_try_end end = {.code = code};
+        return kw_op_on_failed(self->op, self->now_ns, &end);
     }
     return kw_op_on_woke(self->op, self->now_ns);
 }

@@ -33,30 +33,32 @@ static kw_step on_reply(call *self)
     return step;
 }
 
+static kw_step on_failed(call *self, const kw_try_end *end)
+{
+    return kw_driver_on_failed(self->wait.topology, &self->op, self->node, self->wait.now_ns, end);
+}
+
 /* How the command left the lane. */
 static kw_step on_left_lane(call *self)
 {
-    kw_lane_waiter *waiter = &self->waiter;
-    uint64_t now_ns = self->wait.now_ns;
+    const kw_lane_waiter *waiter = &self->waiter;
+    kw_try_end end = {waiter->code, false, false, false, waiter->retry_ns};
     switch (waiter->state) {
     case KW_LANE_WAITER_ANSWERED:
         return on_reply(self);
     case KW_LANE_WAITER_UNREADY:
-        if (!waiter->has_left) {
-            kw_op_on_unsent(&self->op);
-        }
-        return kw_op_on_unready(&self->op, now_ns, waiter->code, waiter->has_left);
     case KW_LANE_WAITER_BROKEN:
-        return kw_driver_on_loss(self->wait.topology, &self->op, self->node, now_ns, waiter->code,
-                                 waiter->has_left);
+        end.was_opened = true;
+        end.was_ready = waiter->state == KW_LANE_WAITER_BROKEN;
+        end.has_left = waiter->has_left;
+        break;
     case KW_LANE_WAITER_UNAVAILABLE:
     case KW_LANE_WAITER_NEW:
     case KW_LANE_WAITER_QUEUED:
     case KW_LANE_WAITER_TAKEN:
         break;
     }
-    kw_op_on_unsent(&self->op);
-    return kw_op_on_unavailable(&self->op, now_ns, waiter->code, waiter->retry_ns);
+    return on_failed(self, &end);
 }
 
 /* The wait on the lane has ended without a result: code says why. */
@@ -72,8 +74,8 @@ static kw_step give_up_lane(call *self, kw_err code)
     }
     kw_error_set(&self->wait.failure, code, KW_EFFECT_NONE, "no answer%s",
                  code == KW_ERR_CLOSED ? ", and the slot belongs to another node now" : "");
-    return kw_driver_on_loss(self->wait.topology, &self->op, self->node, self->wait.now_ns, code,
-                             waiter->has_left);
+    kw_try_end end = {code, true, true, waiter->has_left, 0};
+    return on_failed(self, &end);
 }
 
 /* How the command left its own connection. */
@@ -90,30 +92,19 @@ static kw_step on_left_conn(call *self, kw_err code)
         kw_node_release(self->node, conn, self->wait.now_ns, NULL);
         return on_reply(self);
     }
-    bool has_left = kw_conn_has_sent(conn, request);
-    bool is_ready = conn->was_ready;
+    kw_try_end end = {code, true, conn->was_ready, kw_conn_has_sent(conn, request),
+                      self->wait.now_ns};
     conn->state = KW_CONN_DEAD;
     if (code == KW_ERR_TIMEOUT || code == KW_ERR_CANCELLED) {
         /* The caller's time, not the node's fault. */
         kw_error_set(failure, code, KW_EFFECT_NONE, "%s",
-                     is_ready || has_left ? "no answer" : "the deadline came while connecting");
+                     end.was_ready || end.has_left ? "no answer"
+                                                   : "the deadline came while connecting");
     }
-    kw_node_release(self->node, conn, self->wait.now_ns, is_ready ? NULL : failure);
+    kw_node_release(self->node, conn, self->wait.now_ns, end.was_ready ? NULL : failure);
     kw_reply_free(request->reply); /* answered, and then the stream went wrong */
     request->reply = NULL;
-    if (!is_ready && !has_left) {
-        kw_op_on_unsent(&self->op);
-    }
-    if (code == KW_ERR_TIMEOUT && !is_ready && !has_left) {
-        return kw_op_on_unavailable(&self->op, self->wait.now_ns, KW_ERR_CONNECT,
-                                    self->wait.now_ns);
-    }
-    if (!is_ready && code != KW_ERR_TIMEOUT && code != KW_ERR_CANCELLED) {
-        /* Refused in its greeting; and only what may run twice goes with one. */
-        return kw_op_on_unready(&self->op, self->wait.now_ns, code, has_left);
-    }
-    return kw_driver_on_loss(self->wait.topology, &self->op, self->node, self->wait.now_ns, code,
-                             has_left);
+    return on_failed(self, &end);
 }
 
 /* Sends the command on its own connection. */
@@ -144,7 +135,7 @@ static kw_err submit(call *self, bool is_asking)
     waiter->request = request;
     waiter->failure = &wait->failure;
     waiter->is_asking = is_asking;
-    waiter->is_early = wait->plan->is_repeatable;
+    waiter->is_early = kw_op_is_early(&self->op);
     kw_err code = kw_lane_submit(&self->node->lane, waiter->failure, waiter, wait->now_ns,
                                  wait->plan->deadline_ns);
     self->is_on_lane = code == KW_OK;
@@ -172,7 +163,7 @@ static kw_err find_place(call *self, uint64_t *retry_ns, bool is_asking)
     kw_blocking_wait *wait = &self->wait;
     bool fits = fits_lane(self);
     bool is_crowded = atomic_load_explicit(&self->node->is_crowded, memory_order_relaxed);
-    kw_acquire_options options = {.is_early = wait->plan->is_repeatable, .may_share = fits};
+    kw_acquire_options options = {.is_early = kw_op_is_early(&self->op), .may_share = fits};
     kw_err code = KW_ERR_BUSY;
     *retry_ns = wait->now_ns;
     if (!fits || !is_crowded) {
@@ -206,7 +197,8 @@ static kw_step do_send(call *self, const kw_step *step)
     kw_err code = find_place(self, &retry_ns, step->is_asking);
     if (code != KW_OK) {
         wait->now_ns = kw_env_now(&wait->topology->env);
-        return kw_op_on_unavailable(&self->op, wait->now_ns, code, retry_ns);
+        kw_try_end end = {code, false, false, false, retry_ns};
+        return on_failed(self, &end);
     }
     return self->is_on_lane ? wait_on_lane(self) : send_alone(self, step->is_asking);
 }

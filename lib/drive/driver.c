@@ -267,30 +267,29 @@ kw_step kw_driver_on_reply(kw_topology *topology, const kw_plan *plan, kw_op *op
     return step;
 }
 
-kw_step kw_driver_on_loss(kw_topology *topology, kw_op *op, kw_node *node, uint64_t now_ns,
-                          kw_err code, bool has_left)
+kw_step kw_driver_on_failed(kw_topology *topology, kw_op *op, kw_node *node, uint64_t now_ns,
+                            const kw_try_end *end)
 {
+    kw_try_end told = *end;
+    bool is_late = end->code == KW_ERR_TIMEOUT && end->has_left;
     if (atomic_load_explicit(&topology->env.is_closing, memory_order_relaxed)) {
-        kw_step step = {.kind = KW_STEP_FAIL, .code = KW_ERR_CANCELLED};
-        step.effect = has_left ? KW_EFFECT_MAYBE : KW_EFFECT_NONE;
-        return step;
+        told.code = KW_ERR_CANCELLED;
+        return kw_op_on_failed(op, now_ns, &told);
     }
-    bool is_late = code == KW_ERR_TIMEOUT && has_left && now_ns >= op->spec.suspect_ns;
-    if (node != NULL && (is_late || (code == KW_ERR_CLOSED && has_left))) {
+    if (node != NULL && end->has_left &&
+        (end->code == KW_ERR_CLOSED || (is_late && now_ns >= op->spec.suspect_ns))) {
         kw_node_fault(node);
     }
-    if (code == KW_ERR_TIMEOUT) {
-        if (has_left) {
-            count(&topology->counters.timeouts);
-            kw_node_count(node, KW_NODE_TIMEOUT);
-        }
-        return kw_op_on_deadline(op, has_left);
+    if (is_late) {
+        count(&topology->counters.timeouts);
+        kw_node_count(node, KW_NODE_TIMEOUT);
     }
-    if (op->is_at_replica && node != NULL) {
+    bool is_lost = node != NULL && end->was_ready && end->code != KW_ERR_TIMEOUT;
+    if (is_lost && op->is_at_replica) {
         kw_node_avoid(node, now_ns);
     }
-    kw_step step = kw_op_on_broken(op, now_ns, code, has_left);
-    if (step.kind != KW_STEP_FAIL && node != NULL) {
+    kw_step step = kw_op_on_failed(op, now_ns, &told);
+    if (is_lost && step.kind != KW_STEP_FAIL) {
         count(&topology->counters.retries);
         kw_node_count(node, KW_NODE_RETRY);
     }

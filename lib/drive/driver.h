@@ -49,11 +49,10 @@ void kw_driver_heed_readonly(kw_topology *topology, kw_node *node, const kw_repl
 kw_step kw_driver_on_reply(kw_topology *topology, const kw_plan *plan, kw_op *op, kw_node *node,
                            uint64_t now_ns, const kw_reply *reply, kw_error *failure);
 
-/* What the end of a connection that carried the command, or was to carry it, means for its
- * op. code: why it ended; KW_ERR_TIMEOUT: the deadline. node is NULL only where nothing has
- * left. */
-kw_step kw_driver_on_loss(kw_topology *topology, kw_op *op, kw_node *node, uint64_t now_ns,
-                          kw_err code, bool has_left);
+/* What it means for the op, and for the node, that a try ended without a reply. node is NULL only
+ * where nothing has left. */
+kw_step kw_driver_on_failed(kw_topology *topology, kw_op *op, kw_node *node, uint64_t now_ns,
+                            const kw_try_end *end);
 
 /* True where the map now names another owner than the node that the command is at. */
 bool kw_driver_has_lost_owner(kw_topology *topology, const kw_plan *plan, const kw_op *op,

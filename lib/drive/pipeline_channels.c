@@ -85,7 +85,7 @@ static kw_err code_behind(kw_pipeline *self, kw_err code)
 
 /* What was on the connection, and what was to follow. */
 static void lose_all(kw_pipeline *self, kw_channel *channel, kw_items *flight, kw_items *queue,
-                     kw_pipeline_loss *loss)
+                     kw_try_end *loss)
 {
     kw_item *item;
     while ((item = kw_items_pop(flight)) != NULL) {
@@ -115,7 +115,7 @@ void kw_pipeline_fail_channel(kw_pipeline *self, kw_channel *channel, kw_err cod
     kw_items queue = channel->queue;
     memset(&channel->flight, 0, sizeof(channel->flight));
     memset(&channel->queue, 0, sizeof(channel->queue));
-    kw_pipeline_loss loss = {code, channel->is_counted, false};
+    kw_try_end loss = {code, channel->conn != NULL, channel->is_counted, false, 0};
     for (kw_item *item = flight.head; item != NULL; item = item->next) {
         item->request.is_done = kw_conn_has_sent(channel->conn, &item->request);
     }
@@ -157,20 +157,20 @@ static void expire_queued(kw_pipeline *self, kw_channel *channel, kw_item *item)
     if (!kw_pipeline_has_op(self, item)) {
         return;
     }
-    kw_err code = KW_ERR_QUEUE_TIMEOUT;
+    kw_try_end end = {KW_ERR_TIMEOUT, true, true, false, 0};
     const char *text = "the connection took nothing";
     if (channel->conn == NULL) {
-        code = KW_ERR_POOL_FULL;
+        end.code = KW_ERR_POOL_FULL;
+        end.was_opened = false;
+        end.was_ready = false;
         text = "all connections stayed busy; raise pool-max or timeout";
     } else if (channel->conn->state != KW_CONN_READY) {
-        code = KW_ERR_CONNECT;
+        end.was_ready = false;
         text = "the deadline came while connecting";
     }
     item->node = channel->node;
-    kw_error_set(&item->retry_state->failure, code, KW_EFFECT_NONE, "%s", text);
-    kw_op *op = &item->retry_state->op;
-    kw_pipeline_apply(self, item,
-                      kw_op_on_unavailable(op, self->scan.now_ns, code, self->scan.now_ns));
+    kw_error_set(&item->retry_state->failure, end.code, KW_EFFECT_NONE, "%s", text);
+    kw_pipeline_fail_try(self, item, &end);
 }
 
 static void expire_queue(kw_pipeline *self, kw_channel *channel)
@@ -205,9 +205,8 @@ static void expire_flight(kw_pipeline *self, kw_channel *channel)
         }
         if (kw_pipeline_has_op(self, item)) {
             kw_error_set(&item->retry_state->failure, KW_OK, KW_EFFECT_NONE, "no answer");
-            kw_pipeline_apply(self, item,
-                              kw_driver_on_loss(self->topology, &item->retry_state->op, item->node,
-                                                self->scan.now_ns, KW_ERR_TIMEOUT, true));
+            kw_try_end end = {KW_ERR_TIMEOUT, true, true, true, 0};
+            kw_pipeline_fail_try(self, item, &end);
         }
         item->state = KW_ITEM_GONE;
     }

@@ -202,9 +202,8 @@ void kw_pipeline_route(kw_pipeline *self, kw_item *item)
         return;
     }
     if (is_past_deadline(self, item)) {
-        kw_pipeline_apply(self, item,
-                          kw_driver_on_loss(self->topology, op, item->node, self->scan.now_ns,
-                                            KW_ERR_TIMEOUT, false));
+        kw_try_end end = {.code = KW_ERR_TIMEOUT};
+        kw_pipeline_fail_try(self, item, &end);
         return;
     }
     kw_step step = {.kind = KW_STEP_SEND, .is_redirected = item->is_redirected};
@@ -295,22 +294,23 @@ void kw_pipeline_on_answer(kw_pipeline *self, kw_item *item)
     kw_pipeline_apply(self, item, step);
 }
 
-void kw_pipeline_on_lost(kw_pipeline *self, kw_item *item, const kw_pipeline_loss *loss)
+void kw_pipeline_fail_try(kw_pipeline *self, kw_item *item, const kw_try_end *end)
+{
+    kw_op *op = &item->retry_state->op;
+    kw_step step = kw_driver_on_failed(self->topology, op, item->node, self->scan.now_ns, end);
+    item->sends_n = op->sends_n; /* of what did not leave it counts nothing */
+    kw_pipeline_apply(self, item, step);
+}
+
+void kw_pipeline_on_lost(kw_pipeline *self, kw_item *item, const kw_try_end *end)
 {
     if (!kw_pipeline_has_op(self, item)) {
         return;
     }
-    kw_op *op = &item->retry_state->op;
     item->retry_state->failure = self->scan.failure;
     kw_reply_free(item->request.reply);
     item->request.reply = NULL;
-    uint64_t now_ns = self->scan.now_ns;
-    bool is_refused =
-        !loss->was_ready && loss->code != KW_ERR_TIMEOUT && loss->code != KW_ERR_CANCELLED;
-    kw_pipeline_apply(self, item,
-                      is_refused ? kw_op_on_unready(op, now_ns, loss->code, loss->has_left)
-                                 : kw_driver_on_loss(self->topology, op, item->node, now_ns,
-                                                     loss->code, loss->has_left));
+    kw_pipeline_fail_try(self, item, end);
 }
 
 /* A wait of an op that may be over. */

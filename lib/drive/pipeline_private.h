@@ -113,13 +113,11 @@ void kw_pipeline_apply(kw_pipeline *self, kw_item *item, kw_step step);
 /* What a reply other than an error of the server's means. */
 void kw_pipeline_on_answer(kw_pipeline *self, kw_item *item);
 
-/* A command whose connection, or the way to it, is lost. */
-typedef struct kw_pipeline_loss {
-    kw_err code;
-    bool was_ready; /* the connection had been */
-    bool has_left;  /* the command may have reached the server */
-} kw_pipeline_loss;
-void kw_pipeline_on_lost(kw_pipeline *self, kw_item *item, const kw_pipeline_loss *loss);
+/* The try of a command that has an op has ended without a reply. */
+void kw_pipeline_fail_try(kw_pipeline *self, kw_item *item, const kw_try_end *end);
+
+/* A command whose connection, or the way to it, is lost, for the reason in scan.failure. */
+void kw_pipeline_on_lost(kw_pipeline *self, kw_item *item, const kw_try_end *end);
 
 /* Goes on with every command whose pause is over. */
 void kw_pipeline_wake_all(kw_pipeline *self);

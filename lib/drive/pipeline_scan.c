@@ -227,9 +227,8 @@ void kw_pipeline_end_all(kw_pipeline *self, kw_err code)
     kw_item *item;
     while ((item = kw_items_pop(&sleepers)) != NULL) {
         if (kw_pipeline_has_op(self, item)) {
-            kw_pipeline_apply(self, item,
-                              kw_driver_on_loss(self->topology, &item->retry_state->op, item->node,
-                                                self->scan.now_ns, code, false));
+            kw_try_end end = {.code = code};
+            kw_pipeline_fail_try(self, item, &end);
         }
     }
 }

@@ -136,16 +136,16 @@ static kw_step on_reply(exchange *self, bool is_asked)
     return step;
 }
 
-static kw_step on_loss(exchange *self, kw_err code, bool has_left)
+static kw_step on_failed(exchange *self, const kw_try_end *end)
 {
     kw_topology *topology = self->session->topology;
-    if (code == KW_ERR_TIMEOUT || code == KW_ERR_CANCELLED) {
+    kw_err code = end->code;
+    if (end->was_opened && (code == KW_ERR_TIMEOUT || code == KW_ERR_CANCELLED)) {
         /* The caller's time, not the node's fault. */
         kw_error_set(&self->wait.failure, code, KW_EFFECT_NONE, "no answer");
     }
-    if (self->is_free || has_left || code == KW_ERR_TIMEOUT || code == KW_ERR_CANCELLED) {
-        return kw_driver_on_loss(topology, &self->op, self->node, self->wait.now_ns, code,
-                                 has_left);
+    if (self->is_free || end->has_left || code == KW_ERR_TIMEOUT || code == KW_ERR_CANCELLED) {
+        return kw_driver_on_failed(topology, &self->op, self->node, self->wait.now_ns, end);
     }
     /* Nothing was sent; but what the session stood for went with its connection. */
     kw_step step = {.kind = KW_STEP_FAIL, .code = code, .effect = KW_EFFECT_NONE};
@@ -245,7 +245,7 @@ static kw_step carry(exchange *self, kw_conn *conn, bool is_asked)
     code = code == KW_OK ? kw_blocking_wait_reply(wait, conn, self->node, &self->request) : code;
     wait->now_ns = kw_env_now(&session->topology->env);
     conn->idle_since_ns = wait->now_ns;
-    bool has_left = kw_conn_has_sent(conn, &self->request);
+    kw_try_end end = {code, true, true, kw_conn_has_sent(conn, &self->request), 0};
     if (self->followup != NULL && self->request.is_done) {
         return finish_followed(self, conn, code, is_asked);
     }
@@ -263,7 +263,7 @@ static kw_step carry(exchange *self, kw_conn *conn, bool is_asked)
         self->is_lost = true;
         kw_session_drop(session);
     }
-    return code == KW_OK ? on_reply(self, is_asked) : on_loss(self, code, has_left);
+    return code == KW_OK ? on_reply(self, is_asked) : on_failed(self, &end);
 }
 
 /* False where the server has ended the session's connection meanwhile: certainly before the
@@ -293,7 +293,8 @@ static kw_step send_pinned(exchange *self)
     kw_error_set(&self->wait.failure, KW_ERR_CLOSED, KW_EFFECT_NONE,
                  "the connection was closed, brought bytes that nothing asked for, or led to a "
                  "server that is not the primary any more, before the command was sent");
-    return on_loss(self, KW_ERR_CLOSED, false);
+    kw_try_end end = {KW_ERR_CLOSED, true, true, false, 0};
+    return on_failed(self, &end);
 }
 
 static kw_step do_send(exchange *self, const kw_step *step)
@@ -318,7 +319,8 @@ static kw_step do_send(exchange *self, const kw_step *step)
         kw_acquire_options options = {.is_early = false};
         kw_err code = kw_blocking_wait_acquire(&self->wait, node, &conn, &retry_ns, &options);
         if (code != KW_OK) {
-            return kw_op_on_unavailable(&self->op, self->wait.now_ns, code, retry_ns);
+            kw_try_end end = {code, false, false, false, retry_ns};
+            return on_failed(self, &end);
         }
         self->wait.now_ns = kw_env_now(&session->topology->env);
     }

@@ -23,11 +23,19 @@ static kw_step step_of(kw_step_kind kind)
     return step;
 }
 
+/* Codes that say that nothing was sent, or nothing that a server could have run. */
+static bool is_of_unsent(kw_err code)
+{
+    return code == KW_ERR_CONNECT || code == KW_ERR_RESOLVE || code == KW_ERR_HANDSHAKE ||
+           code == KW_ERR_ROLE || code == KW_ERR_POOL_FULL || code == KW_ERR_QUEUE_TIMEOUT;
+}
+
 static kw_step fail(const kw_op *op, kw_err code, kw_effect effect)
 {
     kw_step step = step_of(KW_STEP_FAIL);
-    step.code = code;
     step.effect = effect > op->effect ? effect : op->effect;
+    /* What stood in the way last does not hide that an earlier send was lost. */
+    step.code = step.effect != KW_EFFECT_NONE && is_of_unsent(code) ? KW_ERR_CLOSED : code;
     return step;
 }
 
@@ -125,8 +133,10 @@ kw_step kw_op_start(kw_op *op, const kw_op_spec *spec, uint64_t seed)
     op->has_fetched = false;
     op->is_at_replica = false;
     op->has_left = false;
+    op->is_sent = false;
     op->redirects_n = 0;
     op->sends_n = 0;
+    op->losses_n = 0;
     op->effect = KW_EFFECT_NONE;
     op->obstacle = KW_OK;
     return send_to_owner(op);
@@ -135,12 +145,8 @@ kw_step kw_op_start(kw_op *op, const kw_op_spec *spec, uint64_t seed)
 void kw_op_on_send(kw_op *op)
 {
     op->sends_n++;
+    op->is_sent = true;
     op->has_fetched = false; /* the slot was served */
-}
-
-void kw_op_on_unsent(kw_op *op)
-{
-    op->sends_n -= op->sends_n > 0 ? 1 : 0;
 }
 
 static bool take_target(kw_op *op, const kw_verdict *verdict, const kw_endpoint *from)
@@ -195,6 +201,7 @@ kw_step kw_op_on_reply(kw_op *op, uint64_t now_ns, const kw_verdict *verdict,
                        const kw_endpoint *from)
 {
     kw_err code = kw_verdict_code(verdict->kind);
+    op->is_sent = false;
     bool is_final = verdict->kind == KW_VERDICT_FINAL || verdict->kind == KW_VERDICT_AUTH;
     bool is_turned_away = op->is_at_replica && !is_final;
     if (!is_turned_away && is_callers(op, verdict->kind)) {
@@ -229,9 +236,8 @@ kw_step kw_op_on_reply(kw_op *op, uint64_t now_ns, const kw_verdict *verdict,
 
 kw_step kw_op_on_unserved(kw_op *op, uint64_t now_ns)
 {
-    /* The specification: an unassigned slot is asked for once more, then an error. */
     if (op->has_fetched) {
-        return fail(op, KW_ERR_NOT_SERVED, KW_EFFECT_NONE);
+        return wait_and_retry(op, now_ns, KW_ERR_NOT_SERVED, true);
     }
     return refresh(op, now_ns, KW_ERR_NOT_SERVED);
 }
@@ -257,8 +263,49 @@ kw_step kw_op_on_refused(kw_op *op, kw_err code)
     return fail(op, code, KW_EFFECT_NONE);
 }
 
-kw_step kw_op_on_unavailable(kw_op *op, uint64_t now_ns, kw_err code, uint64_t retry_ns)
+/* Another try, of a command of which nothing is known to have run. */
+static kw_step try_again(kw_op *op, uint64_t now_ns, kw_err obstacle, uint64_t retry_ns)
 {
+    if (op->is_at_replica) {
+        return leave_replica(op, now_ns, obstacle, true);
+    }
+    kw_step step = wait_and_retry(op, now_ns, obstacle, true);
+    if (step.kind == KW_STEP_SLEEP && !op->spec.has_map && step.until_ns < retry_ns) {
+        step.until_ns = retry_ns < op->spec.deadline_ns ? retry_ns : op->spec.deadline_ns;
+    }
+    return step;
+}
+
+/* The deadline came while the command was on its way to its node, or on a connection. */
+static kw_step end_at_deadline(kw_op *op, const kw_try_end *end)
+{
+    if (end->has_left) {
+        return fail_suspect(op, KW_ERR_TIMEOUT, KW_EFFECT_MAYBE);
+    }
+    if (end->was_opened) {
+        op->obstacle = end->was_ready ? KW_ERR_QUEUE_TIMEOUT : KW_ERR_CONNECT;
+    }
+    return fail_waiting(op);
+}
+
+/* All of it had left, and the connection is lost: it may have run. */
+static kw_step end_of_lost(kw_op *op, uint64_t now_ns, const kw_try_end *end)
+{
+    kw_err code = is_of_unsent(end->code) ? KW_ERR_CLOSED : end->code;
+    op->effect = KW_EFFECT_MAYBE;
+    op->losses_n++;
+    if (!op->spec.is_repeatable || op->losses_n >= KW_OP_LOSSES_MAX ||
+        op->sends_n >= KW_OP_SENDS_MAX) {
+        return fail_suspect(op, code, KW_EFFECT_MAYBE);
+    }
+    return try_again(op, now_ns, code, end->retry_ns);
+}
+
+/* None of it, or not all of it, has left. */
+static kw_step end_of_unsent(kw_op *op, uint64_t now_ns, const kw_try_end *end)
+{
+    /* A greeting that was answered is no failure to connect. */
+    kw_err code = end->was_ready && is_of_unsent(end->code) ? KW_ERR_CLOSED : end->code;
     switch ((int)code) {
     case KW_ERR_CONNECT:
     case KW_ERR_RESOLVE:
@@ -266,63 +313,46 @@ kw_step kw_op_on_unavailable(kw_op *op, uint64_t now_ns, kw_err code, uint64_t r
     case KW_ERR_ROLE:
     case KW_ERR_POOL_FULL:
     case KW_ERR_QUEUE_TIMEOUT:
-        break;
+    case KW_ERR_CLOSED:
+        return try_again(op, now_ns, code, end->retry_ns);
     case KW_ERR_TOPOLOGY: /* nobody has asked yet where the node is */
         if (op->spec.has_map) {
             kw_step ask = refresh(op, now_ns, code);
             ask.wakes_on_map = ask.kind == KW_STEP_REFRESH;
             return ask;
         }
-        return fail(op, code, KW_EFFECT_NONE);
+        break;
     case KW_ERR_NO_SENTINEL: /* who was asked did not know; they are asked again meanwhile */
     case KW_ERR_NO_SERVICE:
         return fail_suspect(op, code, KW_EFFECT_NONE);
+    default: /* trying again changes nothing */
+        break;
+    }
+    return fail(op, code, KW_EFFECT_NONE);
+}
+
+kw_step kw_op_on_failed(kw_op *op, uint64_t now_ns, const kw_try_end *end)
+{
+    if (op->is_sent && !end->has_left) {
+        op->sends_n--;
+    }
+    op->is_sent = false;
+    switch ((int)end->code) {
+    case KW_ERR_TIMEOUT:
+        return end_at_deadline(op, end);
+    case KW_ERR_LIMIT:
+        return fail(op, end->code, KW_EFFECT_DONE);
+    case KW_ERR_AUTH: /* the greeting was refused: the server has not run what came behind it */
+        return fail(op, end->code, KW_EFFECT_NONE);
+    case KW_ERR_PROTOCOL:
+    case KW_ERR_DESYNC:
+    case KW_ERR_NOMEM:
+    case KW_ERR_CANCELLED:
+    case KW_ERR_FORKED:
+        return fail(op, end->code, end->has_left ? KW_EFFECT_MAYBE : KW_EFFECT_NONE);
     default:
-        /* AUTH, NOMEM, CANCELLED, FORKED, ...: trying again changes nothing. */
-        return fail(op, code, KW_EFFECT_NONE);
+        return end->has_left ? end_of_lost(op, now_ns, end) : end_of_unsent(op, now_ns, end);
     }
-    if (op->is_at_replica) {
-        return leave_replica(op, now_ns, code, true);
-    }
-    kw_step step = wait_and_retry(op, now_ns, code, true);
-    if (step.kind == KW_STEP_SLEEP && !op->spec.has_map && step.until_ns < retry_ns) {
-        step.until_ns = retry_ns < op->spec.deadline_ns ? retry_ns : op->spec.deadline_ns;
-    }
-    return step;
-}
-
-kw_step kw_op_on_unready(kw_op *op, uint64_t now_ns, kw_err code, bool has_left)
-{
-    if (has_left && code != KW_ERR_AUTH) {
-        op->effect = KW_EFFECT_MAYBE;
-    }
-    if (op->sends_n >= KW_OP_SENDS_MAX) {
-        return fail_suspect(op, code, op->effect);
-    }
-    return kw_op_on_unavailable(op, now_ns, code, now_ns);
-}
-
-kw_step kw_op_on_broken(kw_op *op, uint64_t now_ns, kw_err code, bool has_left)
-{
-    if (code == KW_ERR_LIMIT) {
-        return fail(op, code, KW_EFFECT_DONE);
-    }
-    if (code == KW_ERR_PROTOCOL || code == KW_ERR_DESYNC || code == KW_ERR_NOMEM) {
-        return fail(op, code, has_left ? KW_EFFECT_MAYBE : KW_EFFECT_NONE);
-    }
-    if (has_left) {
-        op->effect = KW_EFFECT_MAYBE;
-        if (!op->spec.is_repeatable) {
-            return fail_suspect(op, code, KW_EFFECT_MAYBE);
-        }
-    }
-    if (op->sends_n >= KW_OP_SENDS_MAX) {
-        return fail_suspect(op, code, op->effect);
-    }
-    if (op->is_at_replica) {
-        return leave_replica(op, now_ns, code, true);
-    }
-    return wait_and_retry(op, now_ns, code, true);
 }
 
 kw_step kw_op_on_refreshed(kw_op *op, uint64_t now_ns, kw_err code)
@@ -350,9 +380,4 @@ kw_step kw_op_on_woke(kw_op *op, uint64_t now_ns)
         return fail_waiting(op);
     }
     return op->has_target ? send_to_target(op) : send_to_owner(op);
-}
-
-kw_step kw_op_on_deadline(kw_op *op, bool has_left)
-{
-    return has_left ? fail_suspect(op, KW_ERR_TIMEOUT, KW_EFFECT_MAYBE) : fail_waiting(op);
 }

@@ -62,14 +62,18 @@ typedef struct kw_op {
     bool has_left;        /* a replica failed it: to the primary, until the next pause */
     bool has_target;      /* the send after the pause goes to target */
     bool has_fetched;     /* a map was fetched, and nothing was tried since */
+    bool is_sent;         /* the last send is counted, and has not ended */
     unsigned redirects_n; /* in this try */
-    unsigned sends_n;     /* in all */
+    unsigned sends_n;     /* in all; one of which nothing left is not counted */
+    unsigned losses_n;    /* of them, those whose reply was lost with the connection */
     kw_effect effect;     /* worst of what earlier sends may have done */
     kw_err obstacle;      /* what the call waits for; its code at the deadline */
 } kw_op;
 
-/* No command is sent more often than this, whatever the servers answer. */
-#define KW_OP_SENDS_MAX 40u
+/* No command is sent more often than this, whatever the servers answer; and none is repeated
+ * any more whose reply was lost so often. */
+#define KW_OP_SENDS_MAX  40u
+#define KW_OP_LOSSES_MAX 5u
 
 /* Starts the op; the first step is a SEND. seed: any number, for the jitter. */
 kw_step kw_op_start(kw_op *op, const kw_op_spec *spec, uint64_t seed);
@@ -77,15 +81,19 @@ kw_step kw_op_start(kw_op *op, const kw_op_spec *spec, uint64_t seed);
 /* The driver is about to put the command on a connection. */
 void kw_op_on_send(kw_op *op);
 
-/* The connection was never opened: what on_send counted did not leave. */
-void kw_op_on_unsent(kw_op *op);
+/* True where it may leave together with a greeting that is not answered yet. */
+static inline bool kw_op_is_early(const kw_op *op)
+{
+    return op->spec.is_repeatable && op->losses_n == 0;
+}
 
 /* A whole reply came; verdict is kw_verdict_of its text, or FINAL for what is no
  * error. from is the node that answered. */
 kw_step kw_op_on_reply(kw_op *op, uint64_t now_ns, const kw_verdict *verdict,
                        const kw_endpoint *from);
 
-/* The map has no owner for the slot; or there is no map at all. */
+/* The map has no owner for the slot, which may get one until the deadline; or there is no map
+ * at all. */
 kw_step kw_op_on_unserved(kw_op *op, uint64_t now_ns);
 kw_step kw_op_on_mapless(kw_op *op, uint64_t now_ns);
 
@@ -95,19 +103,20 @@ kw_step kw_op_on_stale(kw_op *op, uint64_t now_ns);
 /* There is no node to try, and another map would not help: code says why. */
 kw_step kw_op_on_refused(kw_op *op, kw_err code);
 
-/* No connection to the node could be had; nothing was sent. code says why (CONNECT,
- * RESOLVE, HANDSHAKE, AUTH, POOL_FULL, ...); before retry_ns it is no use to try
- * that node again. */
-kw_step kw_op_on_unavailable(kw_op *op, uint64_t now_ns, kw_err code, uint64_t retry_ns);
+/* How a try ended without a whole reply. */
+typedef struct kw_try_end {
+    kw_err code;       /* why: CONNECT, RESOLVE, HANDSHAKE, ROLE, AUTH, POOL_FULL, QUEUE_TIMEOUT: no
+                          connection could be had; TOPOLOGY, NO_SENTINEL, NO_SERVICE: nobody knows
+                          where the node is; CLOSED, PROTOCOL, DESYNC, LIMIT: the connection was
+                          lost; TIMEOUT: the deadline came; CANCELLED, NOMEM */
+    bool was_opened;   /* it was on a connection, or on its way to one that was being opened */
+    bool was_ready;    /* whose greeting had been answered */
+    bool has_left;     /* all of the command may have reached the server */
+    uint64_t retry_ns; /* before this it is no use to try that node again; 0: not known */
+} kw_try_end;
 
-/* The same of a connection whose greeting was under way with the command behind it, which
- * may run twice. has_left: all of the command may have reached the server, which has
- * certainly not run it where it refused the greeting (AUTH). */
-kw_step kw_op_on_unready(kw_op *op, uint64_t now_ns, kw_err code, bool has_left);
-
-/* The connection was lost (code: CLOSED, PROTOCOL, DESYNC, LIMIT). has_left: at least
- * one byte of the command may have reached the server. */
-kw_step kw_op_on_broken(kw_op *op, uint64_t now_ns, kw_err code, bool has_left);
+/* The try ended so. Drivers say what happened; what it means is decided here. */
+kw_step kw_op_on_failed(kw_op *op, uint64_t now_ns, const kw_try_end *end);
 
 /* A REFRESH ended: with a map, or with none within its time. code: KW_OK, or why no
  * map was had. */
@@ -115,8 +124,5 @@ kw_step kw_op_on_refreshed(kw_op *op, uint64_t now_ns, kw_err code);
 
 /* A SLEEP ended, by time or by a new map. */
 kw_step kw_op_on_woke(kw_op *op, uint64_t now_ns);
-
-/* The deadline passed with the command on a connection (has_left as above). */
-kw_step kw_op_on_deadline(kw_op *op, bool has_left);
 
 #endif

@@ -25,12 +25,15 @@ typedef enum event {
     E_MAPLESS,
     E_UNAVAILABLE, /* number: code */
     E_UNREADY,     /* number: code; the command went with the greeting */
+    E_UNGREETED,   /* number: code; it waited for the greeting */
     E_BROKEN,      /* number: code; nothing of the command had left */
     E_LOST,        /* number: code; it had left */
     E_FETCHED,     /* number: code of the fetch */
     E_WOKE,
-    E_DEADLINE, /* while nothing was under way */
-    E_LATE      /* after it had left */
+    E_DEADLINE,    /* while nothing was under way */
+    E_UNCONNECTED, /* the deadline, while its connection was being opened */
+    E_UNTAKEN,     /* the deadline, while the connection took nothing */
+    E_LATE         /* the deadline, after it had left */
 } event;
 
 #define PATCH    1 /* is_patch */
@@ -84,21 +87,27 @@ static kw_step happen(kw_op *op, const scene_turn *turn)
     case E_MAPLESS:
         return kw_op_on_mapless(op, now_ns);
     case E_UNREADY:
-        return kw_op_on_unready(op, now_ns, code, true);
+        return kw_op_on_failed(op, now_ns, &(kw_try_end){code, true, false, true, 0});
+    case E_UNGREETED:
+        return kw_op_on_failed(op, now_ns, &(kw_try_end){code, true, false, false, 0});
     case E_UNAVAILABLE:
-        return kw_op_on_unavailable(op, now_ns, code, now_ns);
+        return kw_op_on_failed(op, now_ns, &(kw_try_end){code, false, false, false, now_ns});
     case E_BROKEN:
-        return kw_op_on_broken(op, now_ns, code, false);
+        return kw_op_on_failed(op, now_ns, &(kw_try_end){code, true, true, false, 0});
     case E_LOST:
-        return kw_op_on_broken(op, now_ns, code, true);
+        return kw_op_on_failed(op, now_ns, &(kw_try_end){code, true, true, true, 0});
     case E_FETCHED:
         return kw_op_on_refreshed(op, now_ns, code);
     case E_WOKE:
         return kw_op_on_woke(op, now_ns);
     case E_DEADLINE:
-        return kw_op_on_deadline(op, false);
+        return kw_op_on_failed(op, now_ns, &(kw_try_end){KW_ERR_TIMEOUT, false, false, false, 0});
+    case E_UNCONNECTED:
+        return kw_op_on_failed(op, now_ns, &(kw_try_end){KW_ERR_TIMEOUT, true, false, false, 0});
+    case E_UNTAKEN:
+        return kw_op_on_failed(op, now_ns, &(kw_try_end){KW_ERR_TIMEOUT, true, true, false, 0});
     case E_LATE:
-        return kw_op_on_deadline(op, true);
+        return kw_op_on_failed(op, now_ns, &(kw_try_end){KW_ERR_TIMEOUT, true, true, true, 0});
     }
     return kw_op_on_reply(op, now_ns, &verdict, &from);
 }
@@ -364,13 +373,22 @@ static void test_op_node_that_nobody_has_found_is_asked_for(void **state)
         {E_UNAVAILABLE, KW_ERR_TOPOLOGY, 1, FAIL(KW_ERR_TOPOLOGY, KW_EFFECT_NONE)});
 }
 
-static void test_op_unserved_slot_is_asked_for_once_more(void **state)
+static void test_op_unserved_slot_is_asked_for_until_the_deadline(void **state)
 {
     (void)state;
-    PLAY("hole", CLUSTER,
+    PLAY("hole, served in the end", CLUSTER,
         {E_UNSERVED, 0, 1, REFRESH},
         {E_FETCHED, KW_OK, 2, SEND(0)},
-        {E_UNSERVED, 0, 3, FAIL(KW_ERR_NOT_SERVED, KW_EFFECT_NONE)});
+        {E_UNSERVED, 0, 3, SLEEP(FETCH)},
+        {E_WOKE, 0, 9, SEND(0)},
+        {E_UNSERVED, 0, 9, REFRESH},
+        {E_FETCHED, KW_OK, 110, SEND(0)},
+        {E_REPLY, KW_VERDICT_FINAL, 111, DONE});
+    PLAY("hole, for ever", CLUSTER,
+        {E_UNSERVED, 0, 1, REFRESH},
+        {E_FETCHED, KW_OK, 2, SEND(0)},
+        {E_UNSERVED, 0, 3, SLEEP(FETCH)},
+        {E_WOKE, 0, 1000, FAIL(KW_ERR_NOT_SERVED, KW_EFFECT_NONE)});
     PLAY("no map: asked for until the deadline", CLUSTER,
         {E_MAPLESS, 0, 1, REFRESH},
         {E_FETCHED, KW_ERR_TOPOLOGY, 300, SLEEP(FETCH)},
@@ -383,7 +401,7 @@ static void test_op_unserved_slot_is_asked_for_once_more(void **state)
     PLAY("the map comes late, and has a hole", CLUSTER,
         {E_MAPLESS, 0, 1, REFRESH},
         {E_FETCHED, KW_OK, 2, SEND(0)},
-        {E_UNSERVED, 0, 2, FAIL(KW_ERR_NOT_SERVED, KW_EFFECT_NONE)});
+        {E_UNSERVED, 0, 2, SLEEP(FETCH)});
     PLAY("a later hole is another one: served in between", CLUSTER,
         {E_UNSERVED, 0, 1, REFRESH},
         {E_FETCHED, KW_OK, 2, SEND(0)},
@@ -438,7 +456,7 @@ static void test_op_unknown_outcome_is_repeated_only_with_leave(void **state)
         {E_LOST, KW_ERR_CLOSED, 1, SLEEP(FETCH)},
         {E_WOKE, 0, 9, SEND(0)},
         {E_UNAVAILABLE, KW_ERR_CONNECT, 999, SLEEP(FETCH)},
-        {E_WOKE, 0, 1000, FAIL(KW_ERR_CONNECT, KW_EFFECT_MAYBE)});
+        {E_WOKE, 0, 1000, FAIL(KW_ERR_CLOSED, KW_EFFECT_MAYBE)});
     PLAY("read lost, then the server refuses: it may still have run", CLUSTER | REPEATABLE,
         {E_LOST, KW_ERR_CLOSED, 1, SLEEP(FETCH)},
         {E_WOKE, 0, 9, SEND(0)},
@@ -454,7 +472,7 @@ static void test_op_unknown_outcome_is_repeated_only_with_leave(void **state)
         {E_UNREADY, KW_ERR_HANDSHAKE, 1, SLEEP(FETCH)},
         {E_WOKE, 0, 9, SEND(0)},
         {E_UNAVAILABLE, KW_ERR_CONNECT, 999, SLEEP(FETCH)},
-        {E_WOKE, 0, 1000, FAIL(KW_ERR_CONNECT, KW_EFFECT_MAYBE)});
+        {E_WOKE, 0, 1000, FAIL(KW_ERR_CLOSED, KW_EFFECT_MAYBE)});
     PLAY("read behind a greeting that was refused: it has not", CLUSTER | REPEATABLE,
         {E_UNREADY, KW_ERR_AUTH, 1, FAIL(KW_ERR_AUTH, KW_EFFECT_NONE)});
     PLAY("write late", CLUSTER,
@@ -520,40 +538,154 @@ static void test_op_last_send_may_still_end_well(void **state)
     }
 }
 
-/* How a read ends that is lost again and again. */
-static kw_step lose_reads(kw_step (*lose)(kw_op *op, uint64_t now_ns, kw_err code, bool has_left),
-                          kw_err code)
+/* How a read ends whose tries all end so. */
+static kw_step fail_always(kw_op *op, const kw_op_spec *spec, const kw_try_end *end)
 {
-    kw_op op;
-    kw_op_spec spec = {.deadline_ns = UINT64_MAX / 2,
-                       .has_map = true,
-                       .has_redirects = true,
-                       .is_repeatable = true};
-    kw_step step = kw_op_start(&op, &spec, 7);
+    kw_step step = kw_op_start(op, spec, 7);
     uint64_t now_ns = 0;
     while (step.kind != KW_STEP_FAIL) {
         if (step.kind == KW_STEP_SEND) {
-            kw_op_on_send(&op);
-            step = lose(&op, now_ns, code, true);
+            kw_op_on_send(op);
+            step = kw_op_on_failed(op, now_ns, end);
         } else {
             now_ns = step.until_ns;
-            step = kw_op_on_woke(&op, now_ns);
+            step = kw_op_on_woke(op, now_ns);
         }
-        assert_in_range(op.sends_n, 0, KW_OP_SENDS_MAX);
+        assert_in_range(op->sends_n, 0, KW_OP_SENDS_MAX);
     }
-    assert_int_equal(op.sends_n, KW_OP_SENDS_MAX);
-    assert_int_equal(step.code, code);
     return step;
 }
 
 static void test_op_lost_reads_are_bounded_too(void **state)
 {
     (void)state;
-    kw_step step = lose_reads(kw_op_on_broken, KW_ERR_CLOSED);
-    assert_int_equal(step.effect, KW_EFFECT_MAYBE);
-    assert_true(step.wants_refresh);
-    step = lose_reads(kw_op_on_unready, KW_ERR_HANDSHAKE);
-    assert_int_equal(step.effect, KW_EFFECT_MAYBE);
+    kw_op op;
+    kw_op_spec spec = {.deadline_ns = UINT64_MAX / 2,
+                       .has_map = true,
+                       .has_redirects = true,
+                       .is_repeatable = true};
+    for (int was_ready = 0; was_ready <= 1; was_ready++) {
+        kw_err code = was_ready ? KW_ERR_CLOSED : KW_ERR_HANDSHAKE;
+        kw_step step = fail_always(&op, &spec, &(kw_try_end){code, true, was_ready, true, 0});
+        assert_int_equal(op.sends_n, KW_OP_LOSSES_MAX);
+        assert_int_equal(step.code, KW_ERR_CLOSED);
+        assert_int_equal(step.effect, KW_EFFECT_MAYBE);
+        assert_true(step.wants_refresh);
+    }
+}
+
+static void test_op_what_never_left_is_no_attempt_and_ends_at_the_deadline(void **state)
+{
+    (void)state;
+    static const kw_try_end ends[] = {
+        {KW_ERR_CONNECT, false, false, false, 0},   {KW_ERR_CONNECT, true, false, false, 0},
+        {KW_ERR_HANDSHAKE, true, false, false, 0},  {KW_ERR_RESOLVE, false, false, false, 0},
+        {KW_ERR_POOL_FULL, false, false, false, 0}, {KW_ERR_CLOSED, true, true, false, 0},
+        {KW_ERR_ROLE, true, false, false, 0},
+    };
+    for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
+        kw_op op;
+        kw_op_spec spec = {.deadline_ns = 25000 * MS, .has_map = i % 2 == 0};
+        kw_step step = fail_always(&op, &spec, &ends[i]);
+        assert_int_equal(step.code, ends[i].code);
+        assert_int_equal(step.effect, KW_EFFECT_NONE);
+        assert_int_equal(op.sends_n, 0);
+    }
+}
+
+static void test_op_goes_with_a_greeting_until_one_was_lost(void **state)
+{
+    (void)state;
+    kw_op op;
+    kw_op_spec spec = {.deadline_ns = DEADLINE};
+    (void)kw_op_start(&op, &spec, 7);
+    assert_false(kw_op_is_early(&op));
+    spec.is_repeatable = true;
+    (void)kw_op_start(&op, &spec, 7);
+    assert_true(kw_op_is_early(&op));
+    kw_op_on_send(&op);
+    (void)kw_op_on_failed(&op, MS, &(kw_try_end){KW_ERR_CONNECT, true, false, false, 0});
+    assert_true(kw_op_is_early(&op));
+    kw_op_on_send(&op);
+    (void)kw_op_on_failed(&op, MS, &(kw_try_end){KW_ERR_HANDSHAKE, true, false, true, 0});
+    assert_false(kw_op_is_early(&op));
+}
+
+/* What holds of every end, whatever the command. */
+static void judge_end(const kw_op *op, const kw_step *step, const kw_try_end *end)
+{
+    bool is_unsent_code = end->code == KW_ERR_CONNECT || end->code == KW_ERR_RESOLVE ||
+                          end->code == KW_ERR_HANDSHAKE || end->code == KW_ERR_ROLE ||
+                          end->code == KW_ERR_POOL_FULL || end->code == KW_ERR_QUEUE_TIMEOUT;
+    bool is_final = end->code == KW_ERR_AUTH || end->code == KW_ERR_LIMIT ||
+                    end->code == KW_ERR_PROTOCOL || end->code == KW_ERR_DESYNC ||
+                    end->code == KW_ERR_NOMEM || end->code == KW_ERR_CANCELLED ||
+                    end->code == KW_ERR_TIMEOUT;
+    assert_int_equal(op->sends_n, end->has_left ? 1 : 0);
+    assert_int_not_equal(step->kind, KW_STEP_DONE);
+    if (end->has_left && !op->spec.is_repeatable) {
+        assert_int_equal(step->kind, KW_STEP_FAIL); /* no command runs twice without leave */
+    }
+    if (is_final) {
+        assert_int_equal(step->kind, KW_STEP_FAIL);
+    }
+    if (step->kind != KW_STEP_FAIL) {
+        assert_int_equal(op->effect, end->has_left ? KW_EFFECT_MAYBE : KW_EFFECT_NONE);
+        return;
+    }
+    kw_effect effect = end->has_left ? KW_EFFECT_MAYBE : KW_EFFECT_NONE;
+    effect = end->code == KW_ERR_LIMIT ? KW_EFFECT_DONE : effect;
+    effect = end->code == KW_ERR_AUTH ? KW_EFFECT_NONE : effect;
+    assert_int_equal(step->effect, effect);
+    if (step->effect == KW_EFFECT_MAYBE && is_unsent_code) {
+        assert_int_equal(step->code, KW_ERR_CLOSED);
+    } else if (end->code != KW_ERR_TIMEOUT) {
+        assert_int_equal(step->code, end->code);
+    }
+}
+
+static void test_op_every_end_of_a_try_keeps_the_rules(void **state)
+{
+    (void)state;
+    static const kw_err codes[] = {
+        KW_ERR_CONNECT,    KW_ERR_RESOLVE,       KW_ERR_HANDSHAKE, KW_ERR_ROLE,   KW_ERR_AUTH,
+        KW_ERR_POOL_FULL,  KW_ERR_QUEUE_TIMEOUT, KW_ERR_TOPOLOGY,  KW_ERR_CLOSED, KW_ERR_PROTOCOL,
+        KW_ERR_DESYNC,     KW_ERR_LIMIT,         KW_ERR_TIMEOUT,   KW_ERR_NOMEM,  KW_ERR_CANCELLED,
+        KW_ERR_NO_SERVICE, KW_ERR_NO_SENTINEL,
+    };
+    for (size_t i = 0; i < 64 * sizeof(codes) / sizeof(codes[0]); i++) {
+        /* Later bits of one that was not opened would say nothing. */
+        kw_try_end end = {codes[i / 64], i & 1, (i & 3) == 3, (i & 1) && (i & 4), 0};
+        kw_op op;
+        kw_op_spec spec = {.deadline_ns = DEADLINE,
+                           .is_repeatable = (i & 8) != 0,
+                           .has_map = (i & 16) != 0,
+                           .avoids_primary = (i & 32) != 0};
+        (void)kw_op_start(&op, &spec, 7);
+        op.is_at_replica = spec.avoids_primary;
+        kw_op_on_send(&op);
+        kw_step step = kw_op_on_failed(&op, MS, &end);
+        judge_end(&op, &step, &end);
+    }
+}
+
+static void test_op_deadline_says_what_was_waited_for(void **state)
+{
+    (void)state;
+    PLAY("nothing was tried", CLUSTER,
+         {E_DEADLINE, 0, 1000, FAIL(KW_ERR_QUEUE_TIMEOUT, KW_EFFECT_NONE)});
+    PLAY("still connecting", CLUSTER,
+         {E_UNCONNECTED, 0, 1000, FAIL(KW_ERR_CONNECT, KW_EFFECT_NONE)});
+    PLAY("the connection took nothing", CLUSTER,
+         {E_UNTAKEN, 0, 1000, FAIL(KW_ERR_QUEUE_TIMEOUT, KW_EFFECT_NONE)});
+    PLAY("lost before, and still connecting: it may have run", CLUSTER | REPEATABLE,
+         {E_LOST, KW_ERR_CLOSED, 1, SLEEP(FETCH)}, {E_WOKE, 0, 9, SEND(0)},
+         {E_UNCONNECTED, 0, 1000, FAIL(KW_ERR_CLOSED, KW_EFFECT_MAYBE)});
+    PLAY("greeted, and then refused: lost", CLUSTER, {E_BROKEN, KW_ERR_CONNECT, 999, SLEEP(FETCH)},
+         {E_WOKE, 0, 1000, FAIL(KW_ERR_CLOSED, KW_EFFECT_NONE)});
+    PLAY("waited for a greeting that was refused", CLUSTER,
+         {E_UNGREETED, KW_ERR_HANDSHAKE, 999, SLEEP(FETCH)},
+         {E_WOKE, 0, 1000, FAIL(KW_ERR_HANDSHAKE, KW_EFFECT_NONE)});
 }
 
 int main(void)
@@ -565,12 +697,16 @@ int main(void)
         cmocka_unit_test(test_op_map_without_redirects_is_asked_for_again),
         cmocka_unit_test(test_op_replica_that_fails_is_left_for_the_primary),
         cmocka_unit_test(test_op_node_that_nobody_has_found_is_asked_for),
-        cmocka_unit_test(test_op_unserved_slot_is_asked_for_once_more),
+        cmocka_unit_test(test_op_unserved_slot_is_asked_for_until_the_deadline),
         cmocka_unit_test(test_op_nothing_sent_is_tried_again_whatever_the_command),
         cmocka_unit_test(test_op_unknown_outcome_is_repeated_only_with_leave),
         cmocka_unit_test(test_op_sends_are_bounded),
         cmocka_unit_test(test_op_last_send_may_still_end_well),
         cmocka_unit_test(test_op_lost_reads_are_bounded_too),
+        cmocka_unit_test(test_op_what_never_left_is_no_attempt_and_ends_at_the_deadline),
+        cmocka_unit_test(test_op_goes_with_a_greeting_until_one_was_lost),
+        cmocka_unit_test(test_op_every_end_of_a_try_keeps_the_rules),
+        cmocka_unit_test(test_op_deadline_says_what_was_waited_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

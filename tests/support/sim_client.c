@@ -160,7 +160,8 @@ static void on_asked(kw_sim_client *client, unsigned place)
 static void break_op(kw_sim_client *client, kw_sim_op *op, kw_err code, bool has_left)
 {
     has_left = has_left && client->mistake != KW_SIM_DENIES_SENDING;
-    advance(client, op, kw_op_on_broken(&op->op, now_of(client), code, has_left));
+    kw_try_end end = {code, true, true, has_left, 0};
+    advance(client, op, kw_op_on_failed(&op->op, now_of(client), &end));
 }
 
 /* The command is about to leave; false where that breaks a rule. */
@@ -209,8 +210,8 @@ static void send_to(kw_sim_client *client, kw_sim_op *op, unsigned node)
     }
     if (!kw_health_may_dial(health, now_of(client)) && client->mistake != KW_SIM_DIALS_AT_ONCE) {
         kw_err code = health->is_failing ? KW_ERR_CONNECT : KW_ERR_POOL_FULL;
-        uint64_t retry_ns = health->retry_ns;
-        advance(client, op, kw_op_on_unavailable(&op->op, now_of(client), code, retry_ns));
+        kw_try_end end = {code, false, false, false, health->retry_ns};
+        advance(client, op, kw_op_on_failed(&op->op, now_of(client), &end));
         return;
     }
     blame(client, health->is_failing && client->dials_n[node] > 0, "two dials to a failing node");
@@ -237,17 +238,16 @@ static void on_dialled(kw_sim_client *client, kw_sim_op *op, const kw_sim_event 
     }
     if (is_awaited && is_up) {
         send_on(client, op, event->node, node->generation);
-    } else if (is_awaited && node->state == KW_SIM_HUNG && op->spec.is_repeatable) {
+    } else if (is_awaited && node->state == KW_SIM_HUNG && kw_op_is_early(&op->op)) {
         if (count_send(client, op)) { /* it went with the greeting */
             put_packet(client, op, event->node, node->generation);
             bool has_left = client->mistake != KW_SIM_DENIES_SENDING;
-            advance(client, op,
-                    kw_op_on_unready(&op->op, now_of(client), KW_ERR_HANDSHAKE, has_left));
+            kw_try_end end = {KW_ERR_HANDSHAKE, true, false, has_left, 0};
+            advance(client, op, kw_op_on_failed(&op->op, now_of(client), &end));
         }
     } else if (is_awaited) {
-        kw_step step =
-            kw_op_on_unavailable(&op->op, now_of(client), KW_ERR_CONNECT, health->retry_ns);
-        advance(client, op, step);
+        kw_try_end end = {KW_ERR_CONNECT, false, false, false, health->retry_ns};
+        advance(client, op, kw_op_on_failed(&op->op, now_of(client), &end));
     }
 }
 
@@ -387,7 +387,8 @@ static void on_deadline(kw_sim_client *client, kw_sim_op *op)
         return;
     }
     has_left = has_left && client->mistake != KW_SIM_DENIES_LATENESS;
-    advance(client, op, kw_op_on_deadline(&op->op, has_left));
+    kw_try_end end = {KW_ERR_TIMEOUT, has_left, has_left, has_left, 0};
+    advance(client, op, kw_op_on_failed(&op->op, now_of(client), &end));
 }
 
 void kw_sim_client_on_event(kw_sim_client *client, const kw_sim_event *event)
