@@ -314,29 +314,62 @@ static void test_map_shards_where_slots_are_refused(void **state)
     kw_close(kw);
 }
 
-static void test_map_hole_is_asked_for_once_more_then_an_error(void **state)
+static size_t count_fetches(void)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < 3; i++) {
+        n += kw_fake_count(fakes[i], "CLUSTER SLOTS");
+    }
+    return n;
+}
+
+static void test_map_hole_is_asked_for_until_the_deadline(void **state)
 {
     (void)state;
     make_cluster();
     const kw_fake_range half[] = {{0, 8000, fakes[0], NULL}};
     kw_fake_set_cluster(fakes, 3, half, 1);
-    kw_client *kw = open_cluster("");
+    kw_client *kw = kw_test_open("redis-cluster://%s?timeout=800ms", kw_fake_address(fakes[0]));
     kw_error error = KW_ERROR_INIT;
     answer(fakes[0], "INCR bar", ":5");
     kw_reply_free(kw_command(kw, NULL, "INCR bar"));
-    size_t before_n = 0;
-    for (size_t i = 0; i < 3; i++) {
-        before_n += kw_fake_count(fakes[i], "CLUSTER SLOTS");
-    }
+    size_t before_n = count_fetches();
     assert_int_equal(incr_foo(kw, &error), -1);
     assert_int_equal(error.code, KW_ERR_NOT_SERVED);
     assert_int_equal(error.effect, KW_EFFECT_NONE);
+    assert_int_equal(error.attempts, 0);
+    assert_in_range(error.elapsed_ms, 800, 800 + LATE_MS);
     assert_non_null(strstr(error.text, "12182"));
-    size_t after_n = 0;
-    for (size_t i = 0; i < 3; i++) {
-        after_n += kw_fake_count(fakes[i], "CLUSTER SLOTS");
-    }
-    assert_int_equal(after_n, before_n + 1);
+    assert_in_range(count_fetches() - before_n, 2, 10); /* not faster than the refresh goes */
+    kw_close(kw);
+}
+
+static void *fill_hole(void *arg)
+{
+    const kw_fake_range all[] = {{0, 16383, fakes[0], NULL}};
+    (void)arg;
+    kw_test_sleep_ms(300);
+    kw_fake_set_cluster(fakes, 3, all, 1);
+    return NULL;
+}
+
+static void test_map_hole_that_is_filled_serves_who_waits(void **state)
+{
+    (void)state;
+    make_cluster();
+    const kw_fake_range half[] = {{0, 8000, fakes[0], NULL}};
+    kw_fake_set_cluster(fakes, 3, half, 1);
+    kw_client *kw = kw_test_open("redis-cluster://%s?timeout=5s", kw_fake_address(fakes[0]));
+    kw_error error = KW_ERROR_INIT;
+    answer(fakes[0], "INCR bar", ":5");
+    answer(fakes[0], "INCR foo", ":1");
+    kw_reply_free(kw_command(kw, NULL, "INCR bar"));
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, fill_hole, NULL), 0);
+    uint64_t start_ms = kw_test_now_ms();
+    assert_int_equal(incr_foo(kw, &error), 1);
+    assert_in_range(kw_test_now_ms() - start_ms, 200, 1300 + LATE_MS);
+    pthread_join(thread, NULL);
     kw_close(kw);
 }
 
@@ -385,7 +418,8 @@ int main(void)
         cmocka_unit_test(test_map_bad_answers_leave_the_last_good_one),
         cmocka_unit_test(test_map_is_asked_of_another_node_when_one_stalls),
         cmocka_unit_test(test_map_shards_where_slots_are_refused),
-        cmocka_unit_test(test_map_hole_is_asked_for_once_more_then_an_error),
+        cmocka_unit_test(test_map_hole_is_asked_for_until_the_deadline),
+        cmocka_unit_test(test_map_hole_that_is_filled_serves_who_waits),
         cmocka_unit_test(test_map_fetches_are_few_however_many_calls_fail),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
