@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Numbers, host names and paths become socket addresses. */
+/* Addresses of an endpoint: a Unix path or a number as it stands, a name by getaddrinfo. */
 #include "net/address.h"
 
 #include "base/error.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The host's clock, or the system's monotonic one. */
+/* The system's monotonic clock, and waits in whole milliseconds. */
 #include "net/clock.h"
 
 #include <time.h>

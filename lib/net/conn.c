@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What a connection sends and receives: requests leave in order, replies go to their owners. */
+/* Bytes and replies of a connection: what is queued, sent, received, and given to whom. */
 #include "net/conn_private.h"
 
 #include "base/error.h"
@@ -21,22 +21,6 @@
 #define FRESH_NS ((uint64_t)1000000)
 
 static const char asking[] = "*1\r\n$6\r\nASKING\r\n";
-
-ssize_t kw_conn_send(kw_conn *conn, const char *data, size_t len)
-{
-    if (conn->tls != NULL) {
-        return kw_tls_send(conn->tls, conn->socket, data, len);
-    }
-    return conn->env->transport->send_fn(conn->env->transport->arg, conn->socket, data, len);
-}
-
-ssize_t kw_conn_recv(kw_conn *conn, char *data, size_t len, bool waits)
-{
-    if (conn->tls != NULL) {
-        return kw_tls_recv(conn->tls, conn->socket, data, len, waits);
-    }
-    return conn->env->transport->recv_fn(conn->env->transport->arg, conn->socket, data, len, waits);
-}
 
 static size_t waiting_len(const kw_conn *conn)
 {

@@ -22,10 +22,10 @@ typedef enum kw_conn_state {
 
 /* What the server is to be; decides the greeting. */
 typedef enum kw_conn_role {
-    KW_CONN_ANY,      /* whatever it is */
-    KW_CONN_PRIMARY,  /* under Sentinel only where ROLE agrees */
-    KW_CONN_REPLICA,  /* under Sentinel only where ROLE agrees; in a cluster READONLY is said */
-    KW_CONN_SENTINEL, /* with credentials of its own */
+    KW_CONN_ANY,     /* whatever it is */
+    KW_CONN_PRIMARY, /* under Sentinel only where ROLE agrees */
+    KW_CONN_REPLICA, /* under Sentinel only where ROLE agrees; in a cluster READONLY is asked for */
+    KW_CONN_SENTINEL,      /* with credentials of its own */
     KW_CONN_GROUP_PRIMARY, /* of a group in a ring: only where ROLE agrees */
     KW_CONN_GROUP_REPLICA  /* of a group in a ring: only where ROLE agrees */
 } kw_conn_role;
@@ -103,8 +103,7 @@ bool kw_conn_has_room(const kw_conn *conn);
  * it is done or the connection is freed. */
 kw_err kw_conn_queue(kw_conn *conn, kw_error *error, kw_request *request, bool is_asking);
 
-/* kw_conn_queue for two requests whose bytes lie one behind the other in memory: they leave in one
- * write. */
+/* Queues two requests whose bytes lie one behind the other in memory: they leave in one write. */
 kw_err kw_conn_queue_pair(kw_conn *conn, kw_error *error, kw_request *first, kw_request *second,
                           bool is_asking);
 
@@ -133,10 +132,22 @@ kw_err kw_conn_wait(kw_conn *conn, kw_error *error, kw_request *request, uint64_
 /* Makes sure that kw_conn_queue of a request of that many bytes has the memory. */
 bool kw_conn_make_room(kw_conn *conn, size_t len);
 
-/* Send and receive as the transport does, sealed where there is TLS: for bytes that the queue of
- * owners does not count. */
-ssize_t kw_conn_send(kw_conn *conn, const char *data, size_t len);
-ssize_t kw_conn_recv(kw_conn *conn, char *data, size_t len, bool waits);
+/* For bytes that the queue of owners knows nothing of: as those of the transport. */
+static inline ssize_t kw_conn_send(kw_conn *conn, const char *data, size_t len)
+{
+    if (conn->tls != NULL) {
+        return kw_tls_send(conn->tls, conn->socket, data, len);
+    }
+    return conn->env->transport->send_fn(conn->env->transport->arg, conn->socket, data, len);
+}
+
+static inline ssize_t kw_conn_recv(kw_conn *conn, char *data, size_t len, bool waits)
+{
+    if (conn->tls != NULL) {
+        return kw_tls_recv(conn->tls, conn->socket, data, len, waits);
+    }
+    return conn->env->transport->recv_fn(conn->env->transport->arg, conn->socket, data, len, waits);
+}
 
 /* True where bytes wait to be sent. */
 static inline bool kw_conn_has_bytes(const kw_conn *conn)

@@ -9,7 +9,7 @@
  * connection is its lane's to change. */
 kw_err kw_conn_die(kw_conn *conn, kw_err code);
 
-/* kw_conn_die for what the transport or TLS said: status is the negative errno. */
+/* Declares it dead of what the transport or TLS said. */
 kw_err kw_conn_die_of_errno(kw_conn *conn, kw_error *error, kw_err code, const char *what,
                             ssize_t status);
 kw_err kw_conn_die_of_memory(kw_conn *conn, kw_error *error);

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A list of open sockets in blocks that are never moved, so that a forked child can walk it. */
+/* The list of open sockets, in blocks that are added to and never moved. */
 #include "net/descriptors.h"
+
+#include <errno.h>
+#include <unistd.h>
 
 void kw_descriptors_init(kw_descriptors *self)
 {
@@ -59,6 +62,18 @@ bool kw_descriptors_add(kw_descriptors *self, const kw_allocator *mem, int socke
         block = next_block(block, mem);
     }
     return false;
+}
+
+int kw_descriptors_keep(kw_descriptors *self, const kw_allocator *mem, int fd)
+{
+    if (fd < 0) {
+        return -errno;
+    }
+    if (!kw_descriptors_add(self, mem, fd)) {
+        (void)close(fd);
+        return -ENOMEM;
+    }
+    return fd;
 }
 
 bool kw_descriptors_remove(kw_descriptors *self, int socket)

@@ -27,6 +27,10 @@ void kw_descriptors_fini(kw_descriptors *self, const kw_allocator *mem);
 /* False when there is no memory to remember the socket. Any thread. */
 bool kw_descriptors_add(kw_descriptors *self, const kw_allocator *mem, int socket);
 
+/* Remembers what a system call that opens a descriptor gave. The descriptor, closed where there is
+ * no memory; or the negative errno. Any thread. */
+int kw_descriptors_keep(kw_descriptors *self, const kw_allocator *mem, int fd);
+
 /* False where the socket is not there: it is closed already. Any thread. */
 bool kw_descriptors_remove(kw_descriptors *self, int socket);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Time, seeds and log lines of a handle. */
+/* The clock, the seeds and the log of a handle. */
 #include "net/env.h"
 
 #include <stdarg.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Asks a cluster's nodes for its map: CLUSTER SLOTS, else CLUSTER SHARDS. */
+/* CLUSTER SLOTS, or CLUSTER SHARDS, of one node after the other, until one gives a map. */
 #include "net/fetch_cluster.h"
 
 #include "base/error.h"

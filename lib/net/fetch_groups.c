@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Asks the sentinels of all groups on a ring, one group after the other in one fetch. */
+/* The Sentinel groups of a ring, each asked as a group alone would be. */
 #include "net/fetch_groups.h"
 
 #include "base/error.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Asks sentinels for the primary of a group, then the primary itself for its role. */
+/* Sentinels asked for the primary of their group, and that server asked for its role. */
 #include "net/fetch_sentinel.h"
 
 #include "base/error.h"

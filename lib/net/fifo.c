@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The ring buffer of those who are owed replies, in the order of sending. */
+/* The ring of owners, and how one of them leaves it. */
 #include "net/fifo.h"
 
 #define FIRST_CAPACITY ((size_t)8)

@@ -58,8 +58,8 @@ bool kw_fifo_push(kw_fifo *fifo, kw_owner owner);
 /* The owner of the next reply, taken out; false when nobody waits for one. */
 bool kw_fifo_pop(kw_fifo *fifo, kw_owner *owner);
 
-/* The owner of the next reply, left in the queue and borrowed until the next push; NULL when nobody
- * waits. */
+/* The owner of the next reply, left there and borrowed until the next push; NULL when nobody waits.
+ */
 static inline const kw_owner *kw_fifo_peek(const kw_fifo *fifo)
 {
     return fifo->count > 0 ? &fifo->owners[fifo->head] : NULL;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Tells a forked child by a page that the kernel wipes there, else by the process id. */
+/* How a process notices that it was forked: a page that the system wipes, or else its number. */
 #include "net/fork.h"
 
 #include <sys/mman.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What a new connection says first, HELLO, SETINFO, SELECT, ROLE, and how answers are judged. */
+/* The greeting in its two forms, HELLO and the older commands, and what its answers mean. */
 #include "net/greeting.h"
 
 #include <keyway/version.h>

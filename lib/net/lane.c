@@ -1,69 +1,53 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A lane's entries: a command is submitted, waited for and abandoned; the connection is renewed. */
+/* A command's way over a lane: submitted, waited for, given up. */
 #include "net/lane.h"
 
 #include "base/error.h"
 #include "net/lane_private.h"
-#include "net/node.h"
 
 #include <string.h>
 
-/* After this many commands in a row that met few others nobody needs to share. */
-#define CALM_MAX 64
-
-kw_err kw_lane_init(kw_lane *lane, kw_env *env, kw_node *node)
+kw_err kw_lane_init(kw_lane *lane, kw_env *env, const kw_lane_pool *pool)
 {
     memset(lane, 0, sizeof(*lane));
     lane->env = env;
-    lane->node = node;
-    lane->death.size = sizeof(lane->death);
-    lane->read_failure.size = sizeof(lane->read_failure);
-    lane->write_failure.size = sizeof(lane->write_failure);
-    atomic_init(&lane->is_writing, false);
-    atomic_init(&lane->is_wanted, false);
-    atomic_init(&lane->is_dying, false);
-    atomic_init(&lane->stuck_at, UINT64_MAX);
-    atomic_init(&lane->answered_at, 0);
+    lane->pool = *pool;
+    atomic_init(&lane->renewals_n, 0);
+    kw_lane_stream_init(&lane->stream);
     return kw_monitor_init(&lane->monitor);
 }
 
 void kw_lane_fini(kw_lane *lane)
 {
-    kw_conn_free(lane->conn);
+    kw_lane_stream_fini(&lane->stream);
     kw_monitor_fini(&lane->monitor);
-}
-
-/* Where callers have become few, each has a connection of its own again. */
-static void count_calm(kw_lane *lane)
-{
-    size_t others_n = lane->queue_n + (lane->is_ready ? lane->conn->owners.count : 0);
-    uint64_t share_above = lane->env->options.share_above;
-    lane->calm_n = others_n < share_above ? lane->calm_n + 1 : 0;
-    if (lane->calm_n >= CALM_MAX) {
-        lane->calm_n = 0;
-        atomic_store_explicit(&lane->node->is_crowded, false, memory_order_relaxed);
-    }
 }
 
 /* Puts the command on the connection, or in the queue. True: the caller is the writer. */
 static bool put(kw_lane *lane, kw_lane_after *after, kw_lane_waiter *waiter, uint64_t now_ns)
 {
     bool may_write = kw_lane_may_write(lane, now_ns);
-    if (may_write && lane->queue_head == NULL && lane->crowd_n < KW_LANE_CROWD_MIN) {
-        lane->batch_at = lane->taken_n;
-        lane->sent_ns = now_ns;
-        bool is_taken = kw_lane_take(lane, after, waiter, now_ns);
-        atomic_store(&lane->is_writing, is_taken);
-        return is_taken;
+    if (may_write && kw_batching_goes_alone(&lane->batching, lane->queue.n)) {
+        kw_batching_on_batch(&lane->batching, now_ns);
+        return kw_lane_take(lane, after, waiter, now_ns) && kw_leader_try(&lane->roles.writer);
     }
-    kw_lane_enqueue(lane, waiter);
+    kw_lane_queue_add(&lane->queue, waiter);
     if (!may_write) {
         return false;
     }
-    atomic_store(&lane->is_writing, true);
+    (void)kw_leader_try(&lane->roles.writer);
     kw_lane_gather(lane, after, now_ns);
     kw_lane_take_queue(lane, after, now_ns);
     return true;
+}
+
+/* Where callers have become few, each has a connection of its own again. */
+static void count_callers(kw_lane *lane)
+{
+    size_t others_n = lane->queue.n + kw_lane_stream_open_n(&lane->stream);
+    if (kw_batching_on_command(&lane->batching, others_n, lane->env->options.share_above)) {
+        atomic_store_explicit(lane->pool.is_crowded, false, memory_order_relaxed);
+    }
 }
 
 kw_err kw_lane_submit(kw_lane *lane, kw_error *error, kw_lane_waiter *waiter, uint64_t now_ns,
@@ -78,15 +62,15 @@ kw_err kw_lane_submit(kw_lane *lane, kw_error *error, kw_lane_waiter *waiter, ui
         return code;
     }
     kw_lane_look(lane, &after, waiter, now_ns);
-    count_calm(lane);
+    count_callers(lane);
     bool is_writer = put(lane, &after, waiter, now_ns);
-    if (!lane->is_reading && !atomic_load(&lane->is_dying)) {
+    if (!kw_lane_roles_is_read(&lane->roles) && !kw_lane_stream_is_dying(&lane->stream)) {
         kw_lane_take_reader_role(lane, waiter, now_ns);
     }
-    waiter->is_opening = !lane->is_ready && !waiter->is_reader;
+    waiter->is_opening = !lane->stream.is_ready && !waiter->is_reader;
     waiter->reads_first = waiter->is_reader && waiter->state == KW_LANE_WAITER_TAKEN;
     if (waiter->reads_first) {
-        lane->is_owed = true;
+        lane->stream.is_owed = true;
     }
     kw_lane_unlock(lane, &after, now_ns);
     if (is_writer) {
@@ -95,20 +79,15 @@ kw_err kw_lane_submit(kw_lane *lane, kw_error *error, kw_lane_waiter *waiter, ui
     return KW_OK;
 }
 
-static bool has_ended(const kw_lane_waiter *waiter)
-{
-    return waiter->state >= KW_LANE_WAITER_ANSWERED;
-}
-
 /* A waiter goes. Where nobody else is there, what is queued is sent: it is of those who look
  * for their replies later. The monitor is held. */
 static void leave(kw_lane *lane, kw_lane_after *after, kw_lane_waiter *waiter, uint64_t now_ns)
 {
-    if (!lane->is_ready && waiter->state == KW_LANE_WAITER_TAKEN) {
+    if (!lane->stream.is_ready && waiter->state == KW_LANE_WAITER_TAKEN) {
         return; /* who is part of a greeting stays until it is over */
     }
     kw_lane_leave_roles(lane, after, waiter, now_ns);
-    if (lane->queue_head != NULL && !lane->is_reading) {
+    if (lane->queue.head != NULL && !kw_lane_roles_is_read(&lane->roles)) {
         kw_lane_send_queue(lane, after, waiter, now_ns);
         kw_lane_leave_roles(lane, after, waiter, now_ns);
     }
@@ -136,7 +115,7 @@ kw_err kw_lane_wait(kw_lane *lane, kw_lane_waiter *waiter, uint64_t *now_ns, uin
     kw_err code = KW_OK;
     for (;;) {
         kw_lane_detach_lost(lane, &after, waiter, *now_ns);
-        if (has_ended(waiter)) {
+        if (kw_lane_waiter_has_ended(waiter)) {
             break;
         }
         code = check_end(lane, *now_ns, until_ns);
@@ -155,12 +134,12 @@ kw_err kw_lane_wait(kw_lane *lane, kw_lane_waiter *waiter, uint64_t *now_ns, uin
 /* What a command that was never sent has waited for. */
 static void tell_why_queued(const kw_lane *lane, kw_lane_waiter *waiter)
 {
-    if (lane->is_ready) {
+    if (lane->stream.is_ready) {
         waiter->code = kw_error_set(waiter->failure, KW_ERR_QUEUE_TIMEOUT, KW_EFFECT_NONE,
                                     "the deadline came behind commands without an answer");
         return;
     }
-    bool is_greeting = lane->is_greeting;
+    bool is_greeting = lane->stream.is_greeting;
     waiter->code = is_greeting ? KW_ERR_HANDSHAKE : KW_ERR_CONNECT;
     kw_error_set(waiter->failure, waiter->code, KW_EFFECT_NONE,
                  "the deadline came %s; raise timeout", kw_conn_lateness(lane->env, is_greeting));
@@ -170,12 +149,13 @@ static void tell_why_queued(const kw_lane *lane, kw_lane_waiter *waiter)
  * who do not wait at the moment come back. */
 static void end_useless(kw_lane *lane, kw_lane_after *after, uint64_t now_ns)
 {
-    if (!kw_lane_is_untended(lane) || lane->queue_head != NULL || !kw_lane_owes_nobody(lane)) {
+    if (!kw_lane_is_untended(lane) || lane->queue.head != NULL ||
+        !kw_lane_stream_owes_nobody(&lane->stream)) {
         return;
     }
-    bool is_overdue =
-        lane->is_ready && now_ns > lane->heard_ns + KW_LANE_LATE_NS && lane->conn->owners.count > 0;
-    if (lane->has_rest || is_overdue) {
+    bool is_overdue = lane->stream.is_ready && now_ns > lane->stream.heard_ns + KW_LANE_LATE_NS &&
+                      lane->stream.conn->owners.count > 0;
+    if (lane->stream.has_rest || is_overdue) {
         kw_error failure = KW_ERROR_INIT;
         kw_error_set(&failure, KW_ERR_CLOSED, KW_EFFECT_NONE, "a command was given up halfway");
         kw_lane_die(lane, KW_ERR_CLOSED, &failure);
@@ -188,9 +168,10 @@ bool kw_lane_abandon(kw_lane *lane, kw_lane_waiter *waiter, uint64_t now_ns)
     kw_lane_after after;
     kw_lane_after_init(&after);
     kw_monitor_lock(&lane->monitor);
-    bool is_over = has_ended(waiter);
-    if (waiter->state == KW_LANE_WAITER_TAKEN && !lane->is_ready && lane->conn != NULL &&
-        kw_conn_unqueue(lane->conn, &waiter->request, waiter->is_asking)) {
+    bool is_over = kw_lane_waiter_has_ended(waiter);
+    if (waiter->state == KW_LANE_WAITER_TAKEN && !lane->stream.is_ready &&
+        lane->stream.conn != NULL &&
+        kw_conn_unqueue(lane->stream.conn, &waiter->request, waiter->is_asking)) {
         tell_why_queued(lane, waiter);
         waiter->state = KW_LANE_WAITER_NEW;
     }
@@ -199,7 +180,8 @@ bool kw_lane_abandon(kw_lane *lane, kw_lane_waiter *waiter, uint64_t now_ns)
         kw_lane_dequeue(lane, waiter);
         tell_why_queued(lane, waiter);
     } else if (waiter->state == KW_LANE_WAITER_TAKEN) {
-        lane->tombstones_n += kw_fifo_forget(&lane->conn->owners, &waiter->request) ? 1 : 0;
+        lane->stream.tombstones_n +=
+            kw_fifo_forget(&lane->stream.conn->owners, &waiter->request) ? 1 : 0;
     }
     if (!is_over) {
         waiter->state = KW_LANE_WAITER_NEW;

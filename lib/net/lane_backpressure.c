@@ -1,15 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* How much may be under way on a lane, and the wait of those who come beyond. */
+/* Whether a lane takes one more command: at once, after a while, or not. */
 #include "net/lane_private.h"
 
 #include "base/error.h"
 
-/* Commands on one lane, answered or not, and bytes that wait to be sent. Who comes beyond
- * waits for room. */
-#define COMMANDS_MAX ((size_t)10000)
-#define BYTES_MAX    ((size_t)4 * 1024 * 1024)
-
-/* Once so many replies are due that nobody waits for, callers go to another connection. */
+/* Replies that nobody waits for, before others look for another connection. */
 #define TOMBSTONES_MAX 64
 
 /* Who waits for room looks again after this. */
@@ -19,16 +14,15 @@
  * for. */
 static bool is_late(const kw_lane *lane, uint64_t now_ns)
 {
-    return (lane->is_reading && lane->answered_n < lane->mark_n &&
-            now_ns > lane->mark_ns + KW_LANE_LATE_NS) ||
-           lane->tombstones_n > TOMBSTONES_MAX;
+    return (kw_lane_roles_is_read(&lane->roles) &&
+            kw_lane_stream_is_overdue(&lane->stream, lane->batching.answered_n, now_ns)) ||
+           lane->stream.tombstones_n > TOMBSTONES_MAX;
 }
 
 static bool is_full(const kw_lane *lane, const kw_lane_waiter *waiter)
 {
-    size_t sent_n = lane->is_ready ? lane->conn->owners.count : 0;
-    return lane->queue_n + sent_n >= COMMANDS_MAX ||
-           (lane->queue_n > 0 && lane->queue_len + waiter->request.bytes.len > BYTES_MAX);
+    return kw_lane_queue_is_full(&lane->queue, kw_lane_stream_open_n(&lane->stream),
+                                 waiter->request.bytes.len);
 }
 
 /* Waits for room, and reads meanwhile if nobody does. The monitor is held. */
@@ -40,9 +34,9 @@ static kw_err admit(kw_lane *lane, kw_error *error, kw_lane_waiter *waiter, uint
     while (is_full(lane, waiter) && !kw_lane_is_closing(lane)) {
         if (now_ns >= until_ns) {
             return kw_error_set(error, KW_ERR_QUEUE_TIMEOUT, KW_EFFECT_NONE,
-                                "%zu commands wait on the connection already", lane->queue_n);
+                                "%zu commands wait on the connection already", lane->queue.n);
         }
-        if (!lane->is_reading && !atomic_load(&lane->is_dying)) {
+        if (!kw_lane_roles_is_read(&lane->roles) && !kw_lane_stream_is_dying(&lane->stream)) {
             (void)kw_lane_step(lane, &after, waiter, &now_ns, until_ns);
             kw_lane_leave_roles(lane, &after, waiter, now_ns);
             kw_lane_unlock(lane, &after, now_ns);

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Looks after a lane that was silent: leftovers are read, lost connections noticed, idle ones
- * closed. */
+/* A lane that nobody is busy with: looked at before it is used again, retired, renewed, swept. */
 #include "net/lane_private.h"
 
 #include "base/error.h"
@@ -10,45 +9,46 @@
 static bool read_leftovers(kw_lane *lane, kw_lane_after *after, kw_lane_waiter *waiter,
                            uint64_t now_ns)
 {
-    const kw_conn *conn = lane->conn;
+    const kw_conn *conn = lane->stream.conn;
     uint64_t end_ns = now_ns + KW_LANE_LATE_NS;
     do {
         kw_monitor_unlock(&lane->monitor);
         kw_lane_read(lane, after, waiter, &now_ns, now_ns);
-        if (conn->owners.count == 0 || atomic_load(&lane->is_dying)) {
+        if (conn->owners.count == 0 || kw_lane_stream_is_dying(&lane->stream)) {
             return true;
         }
-    } while (lane->got_len > 0 && now_ns < end_ns);
-    return lane->got_len == 0 && now_ns <= lane->heard_ns + KW_LANE_LATE_NS;
+    } while (lane->stream.got_len > 0 && now_ns < end_ns);
+    return lane->stream.got_len == 0 && now_ns <= lane->stream.heard_ns + KW_LANE_LATE_NS;
 }
 
 static bool is_quiet(kw_lane *lane)
 {
     kw_monitor_unlock(&lane->monitor);
-    bool result = kw_conn_is_quiet(lane->conn);
+    bool result = kw_conn_is_quiet(lane->stream.conn);
     kw_monitor_lock(&lane->monitor);
     return result;
 }
 
 void kw_lane_look(kw_lane *lane, kw_lane_after *after, kw_lane_waiter *waiter, uint64_t now_ns)
 {
-    if (now_ns <= lane->heard_ns + KW_LANE_FRESH_NS || !kw_lane_is_untended(lane) ||
-        !lane->is_ready || !kw_lane_owes_nobody(lane)) {
+    if (now_ns <= lane->stream.heard_ns + KW_LANE_FRESH_NS || !kw_lane_is_untended(lane) ||
+        !lane->stream.is_ready || !kw_lane_stream_owes_nobody(&lane->stream)) {
         return;
     }
-    kw_conn *conn = lane->conn;
-    lane->is_reading = true;
-    atomic_store(&lane->is_writing, true);
+    kw_conn *conn = lane->stream.conn;
+    (void)kw_leader_try(&lane->roles.reader);
+    (void)kw_leader_try(&lane->roles.writer);
     bool is_good = conn->owners.count == 0 || read_leftovers(lane, after, waiter, now_ns);
-    is_good = is_good && (conn->owners.count > 0 || atomic_load(&lane->is_dying) || is_quiet(lane));
-    lane->is_reading = false;
-    atomic_store(&lane->is_writing, false); /* what is wanted is looked for behind this */
+    is_good = is_good &&
+              (conn->owners.count > 0 || kw_lane_stream_is_dying(&lane->stream) || is_quiet(lane));
+    kw_leader_leave(&lane->roles.reader);
+    kw_leader_leave(&lane->roles.writer); /* what it was called for is looked for behind this */
     kw_lane_fail_all(lane, after);
-    if (!is_good && lane->conn == conn) {
+    if (!is_good && lane->stream.conn == conn) {
         conn->state = KW_CONN_DEAD;
         kw_lane_detach(lane, after);
     }
-    kw_lane_wake_first(lane, after); /* who came meanwhile found the reader's role taken */
+    kw_lane_wake_first(lane, after); /* it found that somebody reads */
 }
 
 void kw_lane_retire(kw_lane *lane, bool is_retired)
@@ -73,7 +73,8 @@ void kw_lane_renew(kw_lane *lane)
     kw_lane_after after;
     kw_lane_after_init(&after);
     kw_monitor_lock(&lane->monitor);
-    lane->is_outdated = lane->conn != NULL;
+    atomic_fetch_add(&lane->renewals_n, 1);
+    lane->stream.is_outdated = lane->stream.conn != NULL;
     if (kw_lane_is_idle(lane)) {
         kw_lane_detach(lane, &after);
     }
@@ -85,7 +86,7 @@ void kw_lane_sweep(kw_lane *lane, uint64_t now_ns, uint64_t idle_ns)
     kw_lane_after after;
     kw_lane_after_init(&after);
     kw_monitor_lock(&lane->monitor);
-    if (now_ns > lane->heard_ns + idle_ns && kw_lane_is_idle(lane)) {
+    if (now_ns > lane->stream.heard_ns + idle_ns && kw_lane_is_idle(lane)) {
         kw_lane_detach(lane, &after);
     }
     kw_lane_unlock(lane, &after, now_ns);
@@ -96,9 +97,7 @@ void kw_lane_wake_all(kw_lane *lane)
     kw_lane_after after;
     kw_lane_after_init(&after);
     kw_monitor_lock(&lane->monitor);
-    while (lane->sleepers.first != NULL) {
-        kw_lane_wake_first(lane, &after);
-    }
+    kw_leader_wake_all(&lane->roles.reader, &after.wakes, &lane->monitor);
     kw_monitor_wake_all(&lane->monitor);
     kw_lane_unlock(lane, &after, 0);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Subscriptions to sentinels: opened, kept open, and read without waiting. */
+/* Subscriptions to what sentinels publish: opened, read a little at a time, opened anew. */
 #include "net/listener.h"
 
 #include "base/error.h"

@@ -1,16 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The life of a node: made, counted, retired, given another role, asked for its figures. */
+/* The life of a node: made, retired, renewed, swept, freed. */
 #include "net/node_private.h"
 
 #include "base/error.h"
 
 #include <string.h>
-
-/* A replica that turned a read away is left alone for so long. */
-#define SHUN_NS ((uint64_t)500000000)
-
-/* The wish to know the lag is written down at most once in this time, to spare a shared line. */
-#define WANT_NS ((uint64_t)1000000000)
 
 static void link_node(kw_node *node)
 {
@@ -60,7 +54,8 @@ kw_node *kw_node_new(kw_env *env, const kw_endpoint *endpoint)
         kw_mem_free(&env->mem, node);
         return NULL;
     }
-    if (kw_lane_init(&node->lane, env, node) != KW_OK) {
+    kw_lane_pool pool = kw_node_lane_pool(node);
+    if (kw_lane_init(&node->lane, env, &pool) != KW_OK) {
         kw_monitor_fini(&node->monitor);
         kw_mem_free(&env->mem, node);
         return NULL;
@@ -184,88 +179,6 @@ void kw_node_sweep(kw_node *node, uint64_t now_ns)
     kw_monitor_unlock(&node->monitor);
     kw_pool_free_list(expired);
     kw_lane_sweep(&node->lane, now_ns, node->env->options.pool_idle_ms * (uint64_t)1000000);
-}
-
-bool kw_node_is_failing(kw_node *node)
-{
-    kw_monitor_lock(&node->monitor);
-    bool is_failing = node->health.is_failing;
-    kw_monitor_unlock(&node->monitor);
-    return is_failing;
-}
-
-void kw_node_fault(kw_node *node)
-{
-    atomic_fetch_add_explicit(&node->faults_n, 1, memory_order_relaxed);
-    if (node->env->options.scheme == KW_SCHEME_RING) {
-        atomic_store_explicit(&node->env->failure_watch_ns, 0, memory_order_release);
-    }
-}
-
-uint64_t kw_node_retry_ns(kw_node *node, uint64_t now_ns)
-{
-    kw_monitor_lock(&node->monitor);
-    bool is_open = node->idle != NULL || kw_pool_may_open(node, now_ns, true);
-    uint64_t retry_ns = node->health.retry_ns > now_ns ? node->health.retry_ns : now_ns + 1;
-    kw_monitor_unlock(&node->monitor);
-    return is_open ? 0 : retry_ns;
-}
-
-void kw_node_avoid(kw_node *node, uint64_t now_ns)
-{
-    atomic_store_explicit(&node->unavailable_until_ns, now_ns + SHUN_NS, memory_order_relaxed);
-}
-
-bool kw_node_is_available(kw_node *node, uint64_t now_ns)
-{
-    return now_ns >= atomic_load_explicit(&node->unavailable_until_ns, memory_order_relaxed) &&
-           !kw_node_is_failing(node);
-}
-
-void kw_node_want_lag(kw_node *primary, uint64_t now_ns)
-{
-    uint64_t before_ns = atomic_load_explicit(&primary->lag.wanted_ns, memory_order_relaxed);
-    if (before_ns == 0 || now_ns > before_ns + WANT_NS) {
-        atomic_store_explicit(&primary->lag.wanted_ns, now_ns, memory_order_relaxed);
-        atomic_store_explicit(&primary->env->lag_ns, 0, memory_order_release);
-    }
-}
-
-bool kw_node_has(kw_node *node, uint64_t stream, uint64_t offset)
-{
-    /* The stream is read before and after the offset, which is of it where it did not change. */
-    return stream != 0 && atomic_load(&node->lag.stream) == stream &&
-           atomic_load(&node->lag.offset) >= offset && atomic_load(&node->lag.stream) == stream &&
-           atomic_load(&node->lag.known_ns) != 0;
-}
-
-void kw_node_on_latency(kw_node *node, uint64_t latency_ns)
-{
-    uint64_t mean_ns = atomic_load_explicit(&node->latency_ns, memory_order_relaxed);
-    mean_ns = mean_ns == 0 ? latency_ns : mean_ns - mean_ns / 8 + latency_ns / 8;
-    atomic_store_explicit(&node->latency_ns, mean_ns > 0 ? mean_ns : 1, memory_order_relaxed);
-}
-
-void kw_node_count(kw_node *node, kw_node_event event)
-{
-    kw_monitor_lock(&node->monitor);
-    switch (event) {
-    case KW_NODE_MOVED:
-        node->stats.moved++;
-        break;
-    case KW_NODE_ASK:
-        node->stats.ask++;
-        break;
-    case KW_NODE_RETRY:
-        node->stats.retries++;
-        break;
-    case KW_NODE_TIMEOUT:
-        node->stats.timeouts++;
-        break;
-    case KW_NODE_ERROR:
-        break;
-    }
-    kw_monitor_unlock(&node->monitor);
 }
 
 static void wake_all(kw_node *node)

@@ -41,12 +41,12 @@ struct kw_node {
     atomic_uint near_n;            /* calls under way that chose it for their key's sake, and
                                       might have chosen another */
     atomic_uint_fast64_t faults_n; /* failures in a row, of any connection */
-    kw_failure_detector outage;    /* this and the next two: of a ring's node, and used only by
-                                      the thread that watches over nodes just now */
-    uint64_t role_ns;              /* when ROLE is asked next */
-    kw_probe probe;                /* a question under way */
-    atomic_int role;               /* kw_conn_role of the connections that are opened */
-    atomic_uint_fast64_t zone;     /* kw_zone_hash; 0: not known */
+    kw_failure_detector
+        outage;       /* of a ring's node; this and the next two are the failure watch's alone */
+    uint64_t role_ns; /* when ROLE is asked next */
+    kw_probe probe;
+    atomic_int role;                           /* kw_conn_role of the connections that are opened */
+    atomic_uint_fast64_t zone;                 /* kw_zone_hash; 0: not known */
     atomic_uint_fast64_t unavailable_until_ns; /* of a replica: not to be read from before this */
     atomic_uint_fast64_t latency_ns;           /* of calls, a moving mean; 0: not measured */
     kw_node_lag lag;
@@ -93,19 +93,10 @@ kw_err kw_node_acquire(kw_node *node, kw_conn **conn, kw_error *error, uint64_t 
 kw_err kw_node_try_acquire(kw_node *node, kw_conn **conn, kw_error *error, uint64_t now_ns,
                            bool is_spare);
 
-/* kw_node_try_acquire, also beyond pool-max, of a connection for that role, whatever the node's is.
- * One of another role than the node's is not kept when it comes back. */
+/* As kw_node_try_acquire, beyond pool-max, of a server that is to have that role whatever the
+ * node's is. A connection of another role than the node's is not kept when it comes back. */
 kw_err kw_node_try_acquire_as(kw_node *node, kw_conn **conn, kw_error *error, uint64_t now_ns,
                               kw_conn_role role);
-
-/* A connection for the lane, which does not count against pool-max. On failure *retry_ns says
- * before when it is no use to come again. */
-kw_err kw_node_open_shared(kw_node *node, kw_conn **conn, kw_error *error, uint64_t now_ns,
-                           uint64_t *retry_ns);
-void kw_node_release_shared(kw_node *node, kw_conn *conn, uint64_t now_ns, const kw_error *failure);
-
-/* Takes over the lane's connection that is not READY yet, for whoever comes next. */
-void kw_node_park_shared(kw_node *node, kw_conn *conn, uint64_t now_ns);
 
 /* The connection that was acquired before its greeting was answered became READY. */
 void kw_node_on_ready(kw_node *node, kw_conn *conn);
@@ -136,17 +127,9 @@ bool kw_node_is_unasked(kw_node *node);
 /* Sets the error that kw_node_acquire gives from now on for a node whose address is not known. */
 void kw_node_set_refusal(kw_node *node, const kw_error *failure);
 
-/* Open connections may lead to a server that is not meant any more: they are closed as for
- * kw_node_set_role. */
+/* What the open connections stand for is in doubt: they are closed, and new ones opened, as for
+ * another role. */
 void kw_node_renew(kw_node *node);
-
-/* True where nothing has put the connection in doubt since it was opened. Any lock may be
- * held. */
-static inline bool kw_node_was_opened_last(kw_node *node, const kw_conn *conn)
-{
-    return conn->generation == atomic_load(&node->generation) &&
-           (int)conn->role == atomic_load(&node->role);
-}
 
 /* True where nothing has put the connection in doubt since it was opened, and the node is in
  * the map. */
@@ -194,6 +177,18 @@ typedef enum kw_node_event {
     KW_NODE_ERROR
 } kw_node_event;
 void kw_node_count(kw_node *node, kw_node_event event);
+
+typedef enum kw_probe_result {
+    KW_PROBE_UNDER_WAY,
+    KW_PROBE_ANSWERED,
+    KW_PROBE_LOADING, /* answered, by a server that reads its data yet */
+    KW_PROBE_SILENT,  /* or refused, or lost */
+    KW_PROBE_LATER    /* the node may not be dialled yet: not before its retry_ns */
+} kw_probe_result;
+
+/* Begins the node's probe (node->probe, node->lag.probe), or goes on with it, as far as it can
+ * without waiting. One thread at a time. */
+kw_probe_result kw_node_probe(kw_node *node, kw_probe *probe, uint64_t now_ns);
 
 /* Wakes everybody who waits at any node or on a connection in use. */
 void kw_nodes_wake_all(kw_env *env);

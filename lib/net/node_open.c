@@ -1,55 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Opening connections to a node: begun, parked for the next caller, ended one way or the other. */
+/* Connections of a node that are on their way. */
 #include "net/node_private.h"
 
 #include "base/error.h"
-
-/* The node's monitor is held in the next four. */
-void kw_pool_begin_open(kw_node *node)
-{
-    kw_health_on_dial(&node->health);
-    node->conns_n++;
-}
-
-void kw_pool_end_open(kw_node *node, const kw_conn *conn)
-{
-    if (conn->zone != 0) {
-        atomic_store_explicit(&node->zone, conn->zone, memory_order_relaxed);
-    }
-    kw_health_on_connected(&node->health);
-    node->stats.connects++;
-}
-
-void kw_pool_fail_open(kw_node *node, uint64_t now_ns, const kw_error *failure)
-{
-    if (failure->code == KW_ERR_ROLE) {
-        kw_node_avoid(node, now_ns);
-    }
-    if (failure->code == KW_ERR_CANCELLED || failure->code == KW_ERR_TIMEOUT ||
-        failure->code == KW_ERR_NOMEM || failure->code == KW_ERR_ROLE) {
-        kw_health_on_abandoned(&node->health);
-    } else {
-        kw_health_on_failed(&node->health, now_ns, &node->random);
-        node->failure = *failure;
-        kw_error_set_node(&node->failure, node->name);
-        node->stats.connect_failures++;
-        kw_node_fault(node);
-    }
-    node->conns_n--;
-}
-
-kw_err kw_pool_copy_failure(const kw_node *node, kw_error *error)
-{
-    kw_err code = node->failure.code != KW_OK ? node->failure.code : KW_ERR_CONNECT;
-    kw_error_set(error, code, KW_EFFECT_NONE, "%s", node->failure.text);
-    kw_error_set_node(error, node->name);
-    return code;
-}
-
-kw_conn_role kw_pool_role_of(kw_node *node)
-{
-    return (kw_conn_role)atomic_load(&node->role);
-}
 
 /* A connection on its way; NULL when there is no memory. */
 static kw_conn *dial(kw_node *node, kw_error *error, kw_conn_role role, uint64_t now_ns)
@@ -77,8 +30,6 @@ static kw_err park(kw_node *node, kw_conn *conn, kw_error *error, uint64_t now_n
     return code;
 }
 
-/* Opens a connection for the caller, or goes on with one that was parked; the monitor is not
- * held. */
 kw_err kw_pool_open_conn(kw_node *node, kw_conn **conn, kw_error *error, uint64_t *retry_ns,
                          const kw_acquire_options *options)
 {
@@ -123,22 +74,6 @@ kw_err kw_pool_open_conn(kw_node *node, kw_conn **conn, kw_error *error, uint64_
     kw_error_set_node(error, node->name);
     kw_env_log(node->env, KW_LOG_WARNING, "%s: %s", node->name, failure.text);
     return code;
-}
-
-/* KW_OK where the node can be dialled; else why nobody knows where it is: KW_ERR_TOPOLOGY, while
- * nobody has asked. The lock is held. */
-kw_err kw_pool_check_known(const kw_node *node, kw_error *error)
-{
-    if (!kw_endpoint_is_unknown(&node->endpoint)) {
-        return KW_OK;
-    }
-    if (node->failure.code == KW_OK) {
-        return kw_error_set(error, KW_ERR_TOPOLOGY, KW_EFFECT_NONE,
-                            "its sentinels have not been asked yet");
-    }
-    kw_error_set(error, node->failure.code, KW_EFFECT_NONE, "%s", node->failure.text);
-    kw_error_set_node(error, node->failure.node);
-    return node->failure.code;
 }
 
 /* A connection that has begun to be opened; the lock is held, and left. */
@@ -208,53 +143,4 @@ kw_err kw_node_try_acquire_as(kw_node *node, kw_conn **conn, kw_error *error, ui
 {
     attempt options = {now_ns, role, true};
     return try_acquire(node, conn, error, &options);
-}
-
-kw_err kw_node_open_shared(kw_node *node, kw_conn **conn, kw_error *error, uint64_t now_ns,
-                           uint64_t *retry_ns)
-{
-    kw_monitor_lock(&node->monitor);
-    node->shared_n++; /* at no moment does it count against pool-max */
-    kw_monitor_unlock(&node->monitor);
-    kw_err code = kw_node_try_acquire(node, conn, error, now_ns, true);
-    if (code == KW_OK) {
-        return KW_OK;
-    }
-    kw_monitor_lock(&node->monitor);
-    node->shared_n--;
-    bool is_later = node->health.is_failing && node->health.retry_ns > now_ns;
-    *retry_ns = is_later ? node->health.retry_ns : now_ns;
-    kw_monitor_unlock(&node->monitor);
-    return code;
-}
-
-void kw_node_release_shared(kw_node *node, kw_conn *conn, uint64_t now_ns, const kw_error *failure)
-{
-    kw_monitor_lock(&node->monitor);
-    node->shared_n--;
-    kw_monitor_unlock(&node->monitor);
-    if (failure != NULL && failure->code != KW_ERR_CANCELLED) {
-        kw_env_log(node->env, KW_LOG_WARNING, "%s: %s", node->name, failure->text);
-    }
-    kw_node_release(node, conn, now_ns, failure);
-}
-
-void kw_node_park_shared(kw_node *node, kw_conn *conn, uint64_t now_ns)
-{
-    kw_monitor_lock(&node->monitor);
-    node->shared_n--;
-    bool is_spare = node->conns_n > node->env->options.pool_max + node->shared_n;
-    bool is_kept = !is_spare && kw_pool_is_current(node, conn);
-    if (is_kept) {
-        kw_pool_put_idle(node, conn, now_ns);
-        if (node->waiters_n > 0) {
-            kw_monitor_wake_one(&node->monitor);
-        }
-    }
-    kw_monitor_unlock(&node->monitor);
-    if (!is_kept) {
-        kw_error failure = KW_ERROR_INIT;
-        failure.code = KW_ERR_CANCELLED;
-        kw_node_release(node, conn, now_ns, &failure);
-    }
 }

@@ -1,17 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A node's pool: connections that are idle or in use, and the wait for one. */
+/* The pool of a node: connections that are idle, in use, or being opened, and their number. */
 #include "net/node_private.h"
 
 #include "base/error.h"
-
-/* While one thread dials a failing node, the others wait for it this long before
- * they look elsewhere. */
-#define PROBE_WAIT_NS ((uint64_t)50000000)
-
-/* How a node becomes crowded: crowding grows by a step each time that too many callers meet,
- * shrinks by one each time that they do not, and at the maximum they share the lane. */
-#define CROWDING_STEP 8u
-#define CROWDING_MAX  32u
 
 void kw_pool_free_list(kw_conn *list)
 {
@@ -59,7 +50,6 @@ static void count_out(kw_node *node, const kw_conn *conn)
     }
 }
 
-/* Cuts the idle list off at *link; the lock is held. The caller frees what it gets. */
 kw_conn *kw_pool_cut_idle(kw_node *node, kw_conn **link)
 {
     kw_conn *cut = *link;
@@ -70,11 +60,10 @@ kw_conn *kw_pool_cut_idle(kw_node *node, kw_conn **link)
     return cut;
 }
 
-/* What has been idle for too long; the oldest are last. */
 kw_conn *kw_pool_take_expired(kw_node *node, uint64_t now_ns)
 {
     uint64_t idle_ns = node->env->options.pool_idle_ms * (uint64_t)1000000;
-    kw_conn **link = &node->idle;
+    kw_conn **link = &node->idle; /* the oldest are last */
     /* Another thread's release may be later than this one's now. */
     while (*link != NULL && now_ns <= (*link)->idle_since_ns + idle_ns) {
         link = &(*link)->next;
@@ -102,9 +91,6 @@ static void suspect(kw_node *node)
     }
 }
 
-/* The newest idle connection that is still good, in use now unless it is yet to be
- * established; NULL when there is none. The lock is held, and left while a connection
- * is looked at. */
 kw_conn *kw_pool_take_idle(kw_node *node, uint64_t now_ns)
 {
     while (node->idle != NULL) {
@@ -141,115 +127,67 @@ bool kw_pool_may_open(const kw_node *node, uint64_t now_ns, bool is_spare)
            kw_health_may_dial(&node->health, now_ns);
 }
 
-/* The lock is held. */
 bool kw_pool_is_current(const kw_node *node, const kw_conn *conn)
 {
     return !node->is_retired && conn->generation == atomic_load(&node->generation) &&
            (int)conn->role == atomic_load(&node->role);
 }
 
-/* Waits for a connection to come back, or for the time to dial; the monitor is held. KW_OK: it has
- * waited, look again. */
-static kw_err wait_for_conn(kw_node *node, kw_error *error, uint64_t *retry_ns, uint64_t now_ns,
-                            uint64_t deadline_ns, uint64_t probe_ns)
+void kw_pool_begin_open(kw_node *node)
 {
-    bool is_failing = node->health.is_failing;
-    bool is_dialled = node->health.dialling_n > 0;
-    /* At maxclients a server refuses new connections and still serves those that are open. */
-    bool is_served = node->conns_n > node->health.dialling_n;
-    /* Where no connection could be opened, the failure of the last dial says more at the deadline
-     * than that the pool was full. */
-    bool is_over = now_ns >= probe_ns || now_ns >= deadline_ns;
-    if (is_failing && (is_over || (!is_dialled && !is_served))) {
-        bool is_later = node->health.retry_ns > now_ns && !is_served;
-        *retry_ns = is_later ? node->health.retry_ns : now_ns;
-        return kw_pool_copy_failure(node, error);
-    }
-    if (now_ns >= deadline_ns) {
-        *retry_ns = now_ns;
-        kw_error_set(error, KW_ERR_POOL_FULL, KW_EFFECT_NONE,
-                     "all %zu connections stayed busy (pool-max=%llu); raise pool-max or timeout",
-                     node->conns_n, (unsigned long long)node->env->options.pool_max);
-        kw_error_set_node(error, node->name);
-        return KW_ERR_POOL_FULL;
-    }
-    uint64_t until_ns = is_failing && probe_ns < deadline_ns ? probe_ns : deadline_ns;
-    if (is_failing && !is_dialled && node->health.retry_ns > now_ns &&
-        node->health.retry_ns < until_ns) {
-        until_ns = node->health.retry_ns; /* then this call may dial */
-    }
-    node->waiters_n++;
-    kw_monitor_wait(&node->monitor, until_ns - now_ns);
-    node->waiters_n--;
-    return KW_OK;
+    kw_health_on_dial(&node->health);
+    node->conns_n++;
 }
 
-static kw_err cancelled(kw_error *error)
+void kw_pool_end_open(kw_node *node, const kw_conn *conn)
 {
-    return kw_error_set(error, KW_ERR_CANCELLED, KW_EFFECT_NONE,
-                        "the handle was closed during the call");
+    if (conn->zone != 0) {
+        atomic_store_explicit(&node->zone, conn->zone, memory_order_relaxed);
+    }
+    kw_health_on_connected(&node->health);
+    node->stats.connects++;
 }
 
-/* True where so many have a connection each that one more shares, or would have to wait. The
- * lock is held. */
-static bool becomes_crowded(kw_node *node)
+void kw_pool_fail_open(kw_node *node, uint64_t now_ns, const kw_error *failure)
 {
-    const kw_options *options = &node->env->options;
-    size_t callers_n = node->in_use_n + node->health.dialling_n;
-    bool is_full = node->idle == NULL && node->conns_n >= options->pool_max + node->shared_n;
-    if (callers_n < options->share_above + node->shared_n && !is_full) {
-        node->crowding -= node->crowding > 0 ? 1 : 0;
-        return false;
+    if (failure->code == KW_ERR_ROLE) {
+        kw_node_avoid(node, now_ns);
     }
-    node->crowding += CROWDING_STEP;
-    if (node->crowding < CROWDING_MAX && !is_full) {
-        return false; /* callers met, but not often enough */
+    if (failure->code == KW_ERR_CANCELLED || failure->code == KW_ERR_TIMEOUT ||
+        failure->code == KW_ERR_NOMEM || failure->code == KW_ERR_ROLE) {
+        kw_health_on_abandoned(&node->health);
+    } else {
+        kw_health_on_failed(&node->health, now_ns, &node->random);
+        node->failure = *failure;
+        kw_error_set_node(&node->failure, node->name);
+        node->stats.connect_failures++;
+        kw_node_fault(node);
     }
-    node->crowding = 0;
-    atomic_store_explicit(&node->is_crowded, true, memory_order_relaxed);
-    return true;
+    node->conns_n--;
 }
 
-kw_err kw_node_acquire(kw_node *node, kw_conn **conn, kw_error *error, uint64_t *retry_ns,
-                       const kw_acquire_options *options)
+kw_err kw_pool_copy_failure(const kw_node *node, kw_error *error)
 {
-    uint64_t now_ns = options->now_ns;
-    uint64_t probe_ns = now_ns + PROBE_WAIT_NS;
-    kw_monitor_lock(&node->monitor);
-    for (;;) {
-        if (atomic_load_explicit(&node->env->is_closing, memory_order_relaxed)) {
-            kw_monitor_unlock(&node->monitor);
-            return cancelled(error);
-        }
-        kw_err unknown = kw_pool_check_known(node, error);
-        if (unknown != KW_OK) {
-            kw_monitor_unlock(&node->monitor);
-            return unknown;
-        }
-        if (options->may_share && becomes_crowded(node)) {
-            kw_monitor_unlock(&node->monitor);
-            return KW_ERR_BUSY;
-        }
-        *conn = kw_pool_take_idle(node, now_ns);
-        if (*conn != NULL && (*conn)->state == KW_CONN_READY) {
-            node->stats.sends++;
-            kw_monitor_unlock(&node->monitor);
-            return KW_OK;
-        }
-        if (*conn != NULL || kw_pool_may_open(node, now_ns, false)) {
-            if (*conn == NULL) {
-                kw_pool_begin_open(node);
-            }
-            kw_monitor_unlock(&node->monitor);
-            return kw_pool_open_conn(node, conn, error, retry_ns, options);
-        }
-        kw_err code = wait_for_conn(node, error, retry_ns, now_ns, options->deadline_ns, probe_ns);
-        if (code != KW_OK) {
-            kw_monitor_unlock(&node->monitor);
-            return code;
-        }
-        now_ns = kw_env_now(node->env);
+    kw_err code = node->failure.code != KW_OK ? node->failure.code : KW_ERR_CONNECT;
+    kw_error_set(error, code, KW_EFFECT_NONE, "%s", node->failure.text);
+    kw_error_set_node(error, node->name);
+    return code;
+}
+
+kw_conn_role kw_pool_role_of(kw_node *node)
+{
+    return (kw_conn_role)atomic_load(&node->role);
+}
+
+kw_err kw_pool_refuse_unknown(const kw_node *node, kw_error *error)
+{
+    if (node->failure.code == KW_OK) {
+        return kw_error_set(error, KW_ERR_TOPOLOGY, KW_EFFECT_NONE,
+                            "its sentinels have not been asked yet");
     }
+    kw_error_set(error, node->failure.code, KW_EFFECT_NONE, "%s", node->failure.text);
+    kw_error_set_node(error, node->failure.node);
+    return node->failure.code;
 }
 
 void kw_node_on_ready(kw_node *node, kw_conn *conn)
@@ -292,4 +230,13 @@ void kw_node_release(kw_node *node, kw_conn *conn, uint64_t now_ns, const kw_err
     kw_monitor_unlock(&node->monitor);
     kw_conn_free(conn);
     kw_pool_free_list(closed);
+}
+
+uint64_t kw_node_retry_ns(kw_node *node, uint64_t now_ns)
+{
+    kw_monitor_lock(&node->monitor);
+    bool is_open = node->idle != NULL || kw_pool_may_open(node, now_ns, true);
+    uint64_t retry_ns = node->health.retry_ns > now_ns ? node->health.retry_ns : now_ns + 1;
+    kw_monitor_unlock(&node->monitor);
+    return is_open ? 0 : retry_ns;
 }

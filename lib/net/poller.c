@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Watches many sockets through one descriptor, by whatever the system has for it. */
+/* The part of a poller that is common to all backends: its descriptors and its watches. */
 #include "net/poller.h"
 
 #include "base/error.h"
 
-#include <errno.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -58,18 +57,6 @@ void kw_poller_fini(kw_poller *poller, bool has_forked)
     poller->entries = NULL;
     poller->fd = -1;
     poller->wake_fd = -1;
-}
-
-int kw_poller_keep(kw_poller *poller, int fd)
-{
-    if (fd < 0) {
-        return -errno;
-    }
-    if (!kw_descriptors_add(&poller->env->descriptors, &poller->env->mem, fd)) {
-        (void)close(fd);
-        return -ENOMEM;
-    }
-    return fd;
 }
 
 kw_err kw_poller_set(kw_poller *poller, kw_error *error, kw_watch *watch, int socket, short events)

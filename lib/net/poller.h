@@ -71,7 +71,4 @@ void kw_poller_look(kw_poller *poller);
 /* Makes the descriptor readable until the next look. Any thread. */
 void kw_poller_wake(kw_poller *poller);
 
-/* For backends: makes a descriptor known to the handle, or closes it. */
-int kw_poller_keep(kw_poller *poller, int fd);
-
 #endif

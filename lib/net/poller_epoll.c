@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The poller on Linux: epoll, with an eventfd for wakes. */
+/* The backend of Linux: an epoll descriptor, and an eventfd to wake it. */
 #include "net/poller.h"
 
 #if defined(__linux__)
@@ -16,12 +16,14 @@
 
 static int open_epoll(kw_poller *poller)
 {
-    int status = kw_poller_keep(poller, epoll_create1(EPOLL_CLOEXEC));
+    int status = kw_descriptors_keep(&poller->env->descriptors, &poller->env->mem,
+                                     epoll_create1(EPOLL_CLOEXEC));
     if (status < 0) {
         return status;
     }
     poller->fd = status;
-    status = kw_poller_keep(poller, eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    status = kw_descriptors_keep(&poller->env->descriptors, &poller->env->mem,
+                                 eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     if (status < 0) {
         return status;
     }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The poller on BSD and macOS: kqueue, with a user event for wakes. */
+/* The backend of BSD and macOS: a kqueue, woken by a user event. */
 #include "net/poller.h"
 
 #if defined(__APPLE__) || defined(__FreeBSD__) || defined(__DragonFly__) || defined(KW_HAS_KQUEUE)
@@ -26,7 +26,7 @@ static int change(kw_poller *poller, int ident, int filter, int flags, kw_watch 
 
 static int open_kqueue(kw_poller *poller)
 {
-    int status = kw_poller_keep(poller, kqueue());
+    int status = kw_descriptors_keep(&poller->env->descriptors, &poller->env->mem, kqueue());
     if (status < 0) {
         return status;
     }

@@ -18,8 +18,8 @@ static int open_pipe(kw_poller *poller)
     if (pipe(ends) != 0) {
         return -errno;
     }
-    poller->fd = kw_poller_keep(poller, ends[0]);
-    poller->wake_fd = kw_poller_keep(poller, ends[1]);
+    poller->fd = kw_descriptors_keep(&poller->env->descriptors, &poller->env->mem, ends[0]);
+    poller->wake_fd = kw_descriptors_keep(&poller->env->descriptors, &poller->env->mem, ends[1]);
     if (poller->fd < 0 || poller->wake_fd < 0) {
         return -ENOMEM;
     }

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Sends a question on an idle or new connection of a node, and reads the answer, never waiting. */
+/* A probe's question and its answer, on the connection that it was given. */
 #include "net/probe.h"
 
 #include "base/error.h"
-#include "net/node.h"
 
 #include <string.h>
 
@@ -21,27 +20,12 @@ static const question_row questions[] = {
     [KW_PROBE_INFO] = {"INFO", "*2\r\n$4\r\nINFO\r\n$11\r\nreplication\r\n"},
 };
 
-/* The connection goes back to the node: to its pool where it owes nothing. */
-static kw_probe_result end(kw_probe *probe, kw_node *node, uint64_t now_ns, const kw_error *failure)
+void kw_probe_begin(kw_probe *probe, kw_conn *conn, uint64_t now_ns)
 {
-    bool is_loading = kw_reply_is_error(probe->request.reply) &&
-                      kw_bytes_starts(kw_reply_bytes(probe->request.reply), "LOADING");
-    if (failure == NULL && probe->question != KW_PROBE_PING) {
-        kw_reply_free(probe->answer);
-        probe->answer = probe->request.reply;
-    } else {
-        kw_reply_free(probe->request.reply);
-    }
-    memset(&probe->request, 0, sizeof(probe->request));
-    if (failure != NULL) {
-        probe->conn->state = KW_CONN_DEAD;
-    }
-    kw_node_release(node, probe->conn, now_ns, probe->is_counted ? NULL : failure);
-    probe->conn = NULL;
-    if (failure != NULL) {
-        return KW_PROBE_SILENT;
-    }
-    return is_loading ? KW_PROBE_LOADING : KW_PROBE_ANSWERED;
+    probe->conn = conn;
+    probe->deadline_ns = now_ns + ANSWER_NS;
+    probe->is_counted = conn->state == KW_CONN_READY;
+    probe->is_sent = false;
 }
 
 static kw_err ask(kw_probe *probe, kw_error *error, uint64_t now_ns)
@@ -55,69 +39,52 @@ static kw_err ask(kw_probe *probe, kw_error *error, uint64_t now_ns)
     return code == KW_OK ? kw_conn_flush(probe->conn, error) : code;
 }
 
-static kw_probe_result begin(kw_probe *probe, kw_node *node, uint64_t now_ns)
-{
-    kw_error failure = KW_ERROR_INIT;
-    if (kw_node_retry_ns(node, now_ns) > now_ns) {
-        return KW_PROBE_LATER;
-    }
-    kw_err code = kw_node_try_acquire(node, &probe->conn, &failure, now_ns, true);
-    if (code == KW_ERR_POOL_FULL) {
-        return KW_PROBE_LATER;
-    }
-    if (code != KW_OK) {
-        probe->conn = NULL;
-        return KW_PROBE_SILENT;
-    }
-    probe->deadline_ns = now_ns + ANSWER_NS;
-    probe->is_counted = probe->conn->state == KW_CONN_READY;
-    probe->is_sent = false;
-    return KW_PROBE_UNDER_WAY;
-}
-
-static short ready_events(const kw_probe *probe, const kw_node *node)
+static short ready_events(const kw_probe *probe)
 {
     struct pollfd entry = {probe->conn->socket, kw_conn_events(probe->conn), 0};
-    const kw_transport *transport = node->env->transport;
+    const kw_transport *transport = probe->conn->env->transport;
     return transport->poll_fn(transport->arg, &entry, 1, 0) > 0 ? entry.revents : 0;
 }
 
-kw_probe_result kw_probe_go_on(kw_probe *probe, kw_node *node, uint64_t now_ns)
+kw_err kw_probe_go_on(kw_probe *probe, kw_error *error, uint64_t now_ns)
 {
-    kw_error failure = KW_ERROR_INIT;
-    kw_err code = KW_OK;
-    kw_conn_state state = probe->conn != NULL ? probe->conn->state : KW_CONN_CONNECTING;
-    bool was_sent = probe->conn != NULL && probe->is_sent;
-    if (probe->conn == NULL) {
-        kw_probe_result result = begin(probe, node, now_ns);
-        if (result != KW_PROBE_UNDER_WAY) {
-            return result;
-        }
-    } else {
-        code = kw_conn_progress(probe->conn, &failure, ready_events(probe, node));
+    kw_conn *conn = probe->conn;
+    kw_conn_state state = conn->state;
+    bool was_sent = probe->is_sent;
+    kw_err code = kw_conn_progress(conn, error, ready_events(probe));
+    if (code == KW_OK && !probe->is_sent && conn->state == KW_CONN_READY) {
+        code = ask(probe, error, now_ns);
     }
-    if (probe->conn->was_ready && !probe->is_counted) {
-        kw_node_on_ready(node, probe->conn);
-        probe->is_counted = true;
+    if (code != KW_OK || kw_probe_is_answered(probe)) {
+        return code;
     }
-    if (code == KW_OK && !probe->is_sent && probe->conn->state == KW_CONN_READY) {
-        code = ask(probe, &failure, now_ns);
-    }
-    if (code != KW_OK) {
-        return end(probe, node, now_ns, &failure);
-    }
-    if (probe->is_sent && probe->request.is_done) {
-        return end(probe, node, now_ns, NULL);
-    }
-    if (probe->conn->state != state || probe->is_sent != was_sent) {
+    if (conn->state != state || probe->is_sent != was_sent) {
         probe->deadline_ns = now_ns + ANSWER_NS; /* callers may be rarer than answers */
     }
     if (now_ns >= probe->deadline_ns) {
-        kw_error_set(&failure, KW_ERR_HANDSHAKE, KW_EFFECT_NONE, "no answer to %s in time",
-                     questions[probe->question].name);
-        return end(probe, node, now_ns, &failure);
+        return kw_error_set(error, KW_ERR_HANDSHAKE, KW_EFFECT_NONE, "no answer to %s in time",
+                            questions[probe->question].name);
     }
-    return KW_PROBE_UNDER_WAY;
+    return KW_OK;
+}
+
+kw_conn *kw_probe_end(kw_probe *probe, bool *is_loading, bool is_answered)
+{
+    kw_conn *conn = probe->conn;
+    kw_reply *reply = probe->request.reply;
+    *is_loading = kw_reply_is_error(reply) && kw_bytes_starts(kw_reply_bytes(reply), "LOADING");
+    if (is_answered && probe->question != KW_PROBE_PING) {
+        kw_reply_free(probe->answer);
+        probe->answer = reply;
+    } else {
+        kw_reply_free(reply);
+    }
+    memset(&probe->request, 0, sizeof(probe->request));
+    if (!is_answered) {
+        conn->state = KW_CONN_DEAD;
+    }
+    probe->conn = NULL;
+    return conn;
 }
 
 void kw_probe_fini(kw_probe *probe)

@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Probe: one PING, ROLE or INFO to a node, that runs inside callers' calls and never makes them
- * wait. */
+/* Probe: one PING, ROLE or INFO on one connection, a step at each call; it never waits. Its steps
+ * run inside the calls of the host's threads: the library has none. */
 #ifndef NET_PROBE_H
 #define NET_PROBE_H
 
 #include "net/conn.h"
-
-struct kw_node;
 
 typedef enum kw_probe_question { KW_PROBE_PING, KW_PROBE_ROLE, KW_PROBE_INFO } kw_probe_question;
 
@@ -22,18 +20,21 @@ typedef struct kw_probe {
     bool is_sent;
 } kw_probe;
 
-typedef enum kw_probe_result {
-    KW_PROBE_UNDER_WAY,
-    KW_PROBE_ANSWERED,
-    KW_PROBE_LOADING, /* answered, by a server that reads its data yet */
-    KW_PROBE_SILENT,  /* or refused, or lost */
-    KW_PROBE_LATER    /* the node may not be dialled yet: not before its retry_ns */
-} kw_probe_result;
+/* Asks on the connection, which is READY or on its way. */
+void kw_probe_begin(kw_probe *probe, kw_conn *conn, uint64_t now_ns);
 
-/* Begins, or goes on, as far as it can without waiting. */
-kw_probe_result kw_probe_go_on(kw_probe *probe, struct kw_node *node, uint64_t now_ns);
+/* Goes on as far as it can without waiting. Failure: there will be no answer. */
+kw_err kw_probe_go_on(kw_probe *probe, kw_error *error, uint64_t now_ns);
 
-/* The node is going away. */
+static inline bool kw_probe_is_answered(const kw_probe *probe)
+{
+    return probe->is_sent && probe->request.is_done;
+}
+
+/* Ends it, and gives the connection back; DEAD where it was not answered. */
+kw_conn *kw_probe_end(kw_probe *probe, bool *is_loading, bool is_answered);
+
+/* Frees what is under way; the connection as well. */
 void kw_probe_fini(kw_probe *probe);
 
 #endif

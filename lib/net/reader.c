@@ -1,21 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Feeds hiredis piece by piece within our limits, and drops what servers push between replies. */
+/* Bytes from the socket to whole replies: a plain one at once, others in pieces by hiredis. */
 #include "net/reader.h"
 
 #include "base/error.h"
 #include "net/reader_functions.h"
+#include "net/reader_limits.h"
 #include "net/reader_plain.h"
 
 #include <string.h>
 
 /* A status, error or integer line, or the head of a string or array, is shorter. */
 #define LINE_MAX_LEN ((size_t)64 * 1024)
-
-/* Limits of answers to the library's own questions (HELLO, CLUSTER SLOTS), where options allow
- * replies less than that. */
-#define OWN_BYTES_MAX ((uint64_t)4 * 1024 * 1024)
-#define OWN_ITEMS_MAX ((uint64_t)1000000)
-#define OWN_DEPTH_MAX ((uint64_t)7)
 
 /* An empty buffer of this size is kept for the next reply. */
 #define BUFFER_KEEP_LEN ((size_t)16 * 1024)
@@ -74,24 +69,6 @@ static bool has_endless_line(const kw_reader *reader)
     const redisReader *hiredis = reader->hiredis;
     size_t len = hiredis->len - hiredis->pos;
     return len > LINE_MAX_LEN && memchr(hiredis->buf + hiredis->pos, '\r', LINE_MAX_LEN) == NULL;
-}
-
-static uint64_t at_least(uint64_t limit, uint64_t floor)
-{
-    return limit > floor ? limit : floor;
-}
-
-kw_reader_limits kw_reader_limits_of(const kw_reader *reader)
-{
-    const kw_options *options = reader->options;
-    kw_reader_limits limits = {options->reply_bytes_max, options->reply_items_max,
-                               options->reply_depth_max};
-    if (reader->is_internal) {
-        limits.bytes = at_least(limits.bytes, OWN_BYTES_MAX);
-        limits.items = at_least(limits.items, OWN_ITEMS_MAX);
-        limits.depth = at_least(limits.depth, OWN_DEPTH_MAX);
-    }
-    return limits;
 }
 
 static kw_err over_limit(const kw_reader *reader, kw_error *error)

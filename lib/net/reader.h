@@ -34,15 +34,6 @@ typedef struct kw_reader {
     size_t pushes_n;           /* messages dropped; whoever counts them makes it 0 */
 } kw_reader;
 
-/* What one reply may be. */
-typedef struct kw_reader_limits {
-    uint64_t bytes;
-    uint64_t items;
-    uint64_t depth;
-} kw_reader_limits;
-
-kw_reader_limits kw_reader_limits_of(const kw_reader *reader);
-
 /* KW_ERR_NOMEM. The reader must not be moved: hiredis points to it. */
 kw_err kw_reader_init(kw_reader *reader, const kw_allocator *mem, const kw_options *options);
 void kw_reader_fini(kw_reader *reader);
@@ -59,7 +50,8 @@ kw_err kw_reader_next(kw_reader *reader, kw_reply **reply, kw_error *error);
 /* True where bytes behind the last whole reply are there. */
 bool kw_reader_has_rest(const kw_reader *reader);
 
-/* True where these bytes belong to a reply, not to a message that the server pushes. */
+/* True where bytes behind the last whole reply are there, and are not of a message that the server
+ * pushes: that is no reply. */
 bool kw_reader_has_reply_rest(const kw_reader *reader);
 
 #endif

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The functions by which hiredis builds objects in our arenas: one file for all its versions. */
+/* Objects of a reply in hiredis' callbacks, whose types differ between 0.14 and 1.x. */
 #include "net/reader_functions.h"
+
+#include "net/reader_limits.h"
 
 #include <string.h>
 

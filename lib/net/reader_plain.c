@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Reads whole plain replies without hiredis: measured first, then built in one piece of memory. */
+/* A parser for plain replies that are all there: one pass to measure, one to build. */
 #include "net/reader_plain.h"
+
+#include "net/reader_limits.h"
 
 #include <string.h>
 

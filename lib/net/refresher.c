@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Callers who wait for a map, and how one of them is made the driver of the fetch. */
+/* Callers who want a map: they wait for it, and one of them drives the fetch. */
 #include "net/refresher.h"
 
 #include "base/error.h"
@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-/* No single wait is longer, so that a closed handle and a vacant driver's seat are noticed. */
+/* No wait is longer, so that a closed handle, and that nobody drives, is noticed. */
 #define SLICE_MS 20
 
 /* Under Sentinel the map is asked for so often: no redirect tells that a primary was replaced. */
@@ -79,21 +79,12 @@ void kw_refresher_fini(kw_refresher *self)
     kw_monitor_fini(&self->monitor);
 }
 
-uint64_t kw_refresher_want(kw_refresher *self)
-{
-    kw_monitor_lock(&self->monitor);
-    uint64_t number = kw_refresh_want(&self->policy);
-    kw_refresher_plan(self);
-    kw_monitor_unlock(&self->monitor);
-    return number;
-}
-
 void kw_refresher_on_publish(kw_refresher *self)
 {
     kw_monitor_lock(&self->monitor);
     atomic_fetch_add_explicit(&self->changes_n, 1, memory_order_relaxed);
-    kw_monitor_wake_all(&self->monitor);
     kw_monitor_unlock(&self->monitor);
+    kw_refresher_wake_all(self);
 }
 
 uint64_t kw_refresher_changes_n(kw_refresher *self)
@@ -101,28 +92,23 @@ uint64_t kw_refresher_changes_n(kw_refresher *self)
     return atomic_load_explicit(&self->changes_n, memory_order_relaxed);
 }
 
-void kw_refresher_wake_all(kw_refresher *self)
+/* The monitor is held. A fetch that is under way needs another driver, where somebody waits. */
+static void hand_on(kw_refresher *self, kw_wake_list *wakes)
 {
-    kw_monitor_lock(&self->monitor);
-    kw_monitor_wake_all(&self->monitor);
-    kw_monitor_unlock(&self->monitor);
-}
-
-/* Takes and leaves the driver's seat; the monitor is held in both. */
-static bool take_seat(kw_refresher *self)
-{
-    bool is_free = !self->is_driven;
-    self->is_driven = true;
-    return is_free;
-}
-
-/* A fetch that is under way goes to one of those who wait. */
-static void leave_seat(kw_refresher *self)
-{
-    self->is_driven = false;
-    if (self->is_running && self->waiters_n > 0) {
-        kw_monitor_wake_one(&self->monitor);
+    if (self->is_running && !kw_leader_is_led(&self->driver)) {
+        kw_leader_hand_on(&self->driver, wakes, &self->monitor);
     }
+}
+
+/* The caller drives no more. */
+static void leave(kw_refresher *self)
+{
+    kw_wake_list wakes = {.n = 0};
+    kw_monitor_lock(&self->monitor);
+    kw_leader_leave(&self->driver);
+    hand_on(self, &wakes);
+    kw_monitor_unlock(&self->monitor);
+    kw_wake_list_send(&wakes, &self->monitor);
 }
 
 void kw_refresher_poke(kw_refresher *self, uint64_t now_ns)
@@ -131,10 +117,7 @@ void kw_refresher_poke(kw_refresher *self, uint64_t now_ns)
         now_ns < atomic_load_explicit(&self->listen_ns, memory_order_relaxed)) {
         return;
     }
-    kw_monitor_lock(&self->monitor);
-    bool is_driver = take_seat(self);
-    kw_monitor_unlock(&self->monitor);
-    if (!is_driver) {
+    if (!kw_leader_try(&self->driver)) {
         return;
     }
     short revents = 0;
@@ -145,9 +128,7 @@ void kw_refresher_poke(kw_refresher *self, uint64_t now_ns)
         }
     }
     kw_refresher_drive(self, now_ns, revents);
-    kw_monitor_lock(&self->monitor);
-    leave_seat(self);
-    kw_monitor_unlock(&self->monitor);
+    leave(self);
 }
 
 bool kw_refresher_news(kw_refresher *self, kw_sentinel_told *news, kw_member *group)
@@ -155,18 +136,13 @@ bool kw_refresher_news(kw_refresher *self, kw_sentinel_told *news, kw_member *gr
     if (!atomic_load_explicit(&self->has_news, memory_order_relaxed)) {
         return false;
     }
-    kw_monitor_lock(&self->monitor);
-    bool is_driver = take_seat(self);
-    kw_monitor_unlock(&self->monitor);
-    if (!is_driver) {
+    if (!kw_leader_try(&self->driver)) {
         return false;
     }
     bool is_found = kw_fetch_sentinel_news(&self->sentinel, news) ||
                     kw_fetch_groups_news(&self->groups, news, group);
     kw_refresher_note_news(self);
-    kw_monitor_lock(&self->monitor);
-    leave_seat(self);
-    kw_monitor_unlock(&self->monitor);
+    leave(self);
     return is_found;
 }
 
@@ -204,11 +180,24 @@ static bool poll_both(kw_refresher *self, const kw_refresher_goal *goal, bool is
     return ready > (fetch_revents != 0 ? 1 : 0);
 }
 
-/* One turn of the wait, with the lock held before and after. True where a socket of the
- * goal is ready. */
-static bool wait_turn(kw_refresher *self, const kw_refresher_goal *goal, uint64_t now_ns)
+/* How long a wait without a socket may be; what is due is looked at by a driver. */
+static uint64_t sleep_ns(const kw_refresher *self, const kw_refresher_goal *goal, bool is_driver,
+                         uint64_t now_ns)
 {
-    bool is_driver = take_seat(self);
+    uint64_t wait_ns = (uint64_t)SLICE_MS * KW_NS_PER_MS;
+    wait_ns = goal->until_ns - now_ns < wait_ns ? goal->until_ns - now_ns : wait_ns;
+    uint64_t due_ns = kw_refresh_due_ns(&self->policy);
+    if (is_driver && due_ns > now_ns && due_ns - now_ns < wait_ns) {
+        wait_ns = due_ns - now_ns;
+    }
+    return wait_ns;
+}
+
+/* One step of the wait: drives, or waits while somebody else does. The monitor is held before and
+ * after. True where a socket of the goal is ready. */
+static bool wait_step(kw_refresher *self, const kw_refresher_goal *goal, uint64_t now_ns)
+{
+    bool is_driver = kw_leader_try(&self->driver);
     if (is_driver) {
         kw_monitor_unlock(&self->monitor);
         kw_refresher_drive(self, now_ns, 0);
@@ -216,29 +205,19 @@ static bool wait_turn(kw_refresher *self, const kw_refresher_goal *goal, uint64_
     }
     bool has_sockets = goal->sockets_n > 0 || (is_driver && self->conn != NULL);
     bool is_ready = false;
-    if (is_reached(self, goal)) {
-        is_ready = false;
-    } else if (has_sockets) {
+    if (!is_reached(self, goal) && has_sockets) {
         kw_monitor_unlock(&self->monitor);
         is_ready = poll_both(self, goal, is_driver, now_ns);
         kw_monitor_lock(&self->monitor);
-    } else {
-        uint64_t wait_ns = (uint64_t)SLICE_MS * KW_NS_PER_MS;
-        wait_ns = goal->until_ns - now_ns < wait_ns ? goal->until_ns - now_ns : wait_ns;
+    } else if (!is_reached(self, goal)) {
         if (is_driver) {
-            leave_seat(self); /* nothing to drive now */
-            uint64_t due_ns = kw_refresh_due_ns(&self->policy);
-            if (due_ns > now_ns && due_ns - now_ns < wait_ns) {
-                wait_ns = due_ns - now_ns;
-            }
+            kw_leader_leave(&self->driver); /* nothing to drive now */
         }
-        self->waiters_n++;
-        kw_monitor_wait(&self->monitor, wait_ns);
-        self->waiters_n--;
+        kw_leader_wait(&self->driver, &self->monitor, sleep_ns(self, goal, is_driver, now_ns));
         return false;
     }
     if (is_driver) {
-        leave_seat(self);
+        kw_leader_leave(&self->driver);
     }
     return is_ready;
 }
@@ -280,6 +259,7 @@ kw_err kw_refresher_result(kw_refresher *self, kw_error *error)
 kw_err kw_refresher_wait(kw_refresher *self, kw_error *error, const kw_refresher_goal *goal)
 {
     kw_err code = KW_OK;
+    kw_wake_list wakes = {.n = 0};
     kw_monitor_lock(&self->monitor);
     while (!is_reached(self, goal)) {
         uint64_t now_ns = kw_env_now(self->env);
@@ -292,16 +272,15 @@ kw_err kw_refresher_wait(kw_refresher *self, kw_error *error, const kw_refresher
             code = KW_ERR_TIMEOUT;
             break;
         }
-        if (wait_turn(self, goal, now_ns)) {
+        if (wait_step(self, goal, now_ns)) {
             break;
         }
     }
-    if (!self->is_driven && self->is_running && self->waiters_n > 0) {
-        kw_monitor_wake_one(&self->monitor); /* this thread may have taken another's wake */
-    }
+    hand_on(self, &wakes); /* this thread may have driven, or have been woken to */
     if (code == KW_OK && goal->fetch > 0 && self->policy.ended_n >= goal->fetch) {
         code = copy_result(self, error);
     }
     kw_monitor_unlock(&self->monitor);
+    kw_wake_list_send(&wakes, &self->monitor);
     return code;
 }

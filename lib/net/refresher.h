@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Refresher: fetches the map. It runs inside callers' calls, since the library has no thread of
- * its own: one caller who waits anyway drives the fetch, and all the others go on with their
- * commands. */
+/* Refresher: fetches the map. It runs inside callers' calls, for the library has no thread: one
+ * caller at a time drives the fetch, and all the others go on with their commands. */
 #ifndef NET_REFRESHER_H
 #define NET_REFRESHER_H
 
@@ -10,19 +9,19 @@
 #include "net/fetch_cluster.h"
 #include "net/fetch_groups.h"
 #include "net/fetch_sentinel.h"
+#include "net/leader.h"
 
 typedef struct kw_refresher {
     kw_env *env;
     kw_fetch_owner owner;
-    kw_monitor monitor; /* guards policy, is_driven, is_running, waiters_n, failure, counts */
+    kw_monitor monitor; /* guards policy, who sleeps, is_running, failure, counts */
     kw_refresh policy;
-    bool is_driven;                 /* a caller drives the fetch */
-    size_t waiters_n;               /* callers in kw_refresher_wait */
-    uint64_t fetches_n;             /* fetches that gave a map */
-    uint64_t failures_n;            /* fetches that gave none */
+    kw_leader driver; /* drives the fetch; its followers wait for what it brings */
+    uint64_t fetches_n;
+    uint64_t failures_n;
     kw_error failure;               /* why the last fetch gave no map; KW_OK where it did */
     atomic_uint_fast64_t changes_n; /* maps published, patches included */
-    atomic_uint_fast64_t due_ns;    /* when a caller that passes by has something to do */
+    atomic_uint_fast64_t due_ns;    /* when a call has something to do here */
     atomic_uint_fast64_t listen_ns; /* when to listen to servers; UINT64_MAX: never */
     atomic_bool has_news;           /* for kw_refresher_news */
     kw_fetch_cluster cluster;

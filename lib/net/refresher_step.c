@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* One fetch, step by step: connect, ask, take the answers, publish the map or go to the next. */
+/* One step of the fetch under way: a server is chosen, connected, asked, and answers. */
 #include "net/refresher_private.h"
 
 #include "base/error.h"
@@ -13,6 +13,24 @@ void kw_refresher_plan(kw_refresher *self)
 {
     uint64_t due_ns = self->is_running ? 0 : kw_refresh_due_ns(&self->policy);
     atomic_store_explicit(&self->due_ns, due_ns, memory_order_relaxed);
+}
+
+void kw_refresher_wake_all(kw_refresher *self)
+{
+    kw_wake_list wakes = {.n = 0};
+    kw_monitor_lock(&self->monitor);
+    kw_leader_wake_all(&self->driver, &wakes, &self->monitor);
+    kw_monitor_unlock(&self->monitor);
+    kw_wake_list_send(&wakes, &self->monitor);
+}
+
+uint64_t kw_refresher_want(kw_refresher *self)
+{
+    kw_monitor_lock(&self->monitor);
+    uint64_t number = kw_refresh_want(&self->policy);
+    kw_refresher_plan(self);
+    kw_monitor_unlock(&self->monitor);
+    return number;
 }
 
 /* The server that is asked now. */
@@ -100,8 +118,8 @@ static void end(kw_refresher *self, uint64_t now_ns, kw_map *map, const kw_error
         self->failure = *failure;
     }
     kw_refresher_plan(self);
-    kw_monitor_wake_all(&self->monitor);
     kw_monitor_unlock(&self->monitor);
+    kw_refresher_wake_all(self);
 }
 
 void kw_refresher_note_news(kw_refresher *self)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Looks a host name up in a short-lived thread, so that the caller can stop waiting. */
+/* Look-ups of host names in short-lived threads, which may outlive their callers. */
 #include "net/resolver.h"
 
 #include "base/error.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Mutex and condition by POSIX threads, with waits on the monotonic clock. */
+/* Locks and timed waits of pthreads, on the monotonic clock. */
 #include "net/sync.h"
 
 #include <time.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* TLS in a build without it: every function says so. */
+/* What stands in for TLS in a library that was built without it: every use says so. */
 #include "net/tls.h"
 
 #if !defined(KW_HAS_TLS)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* TLS by OpenSSL over memory buffers: the transport alone touches the socket. */
+/* TLS by OpenSSL over the transport, with the bytes in memory between them. */
 #include "net/tls.h"
 
 #if defined(KW_HAS_TLS)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* TCP and Unix sockets: options, sends without SIGPIPE, receives with a time limit. */
+/* TCP and Unix sockets of the system, with the options that differ between systems. */
 #include "net/transport.h"
 
 #include <errno.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Sleeping and waking: a futex on Linux, elsewhere the monitor's condition. */
+/* Threads that sleep: on a futex each where there is one, else on their monitor's condition. */
 #include "net/wait_queue.h"
 
 enum { AWAKE, ASLEEP, NUDGED, DONE };

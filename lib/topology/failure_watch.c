@@ -135,7 +135,7 @@ static bool wants_role(turn *self, kw_node *node, bool is_well)
 /* The probe of a node that is down, or that may be, or that is asked for its replicas. */
 static void probe(turn *self, kw_node *node, size_t shard)
 {
-    switch (kw_probe_go_on(&node->probe, node, self->now_ns)) {
+    switch (kw_node_probe(node, &node->probe, self->now_ns)) {
     case KW_PROBE_UNDER_WAY:
         look_again(self, self->now_ns + SOON_NS);
         if (self->sockets_n < SOCKETS_MAX) {

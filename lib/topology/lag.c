@@ -47,7 +47,7 @@ static bool ask(turn *self, kw_node *node, kw_replication *found)
     lag->probe.question = KW_PROBE_INFO;
     bool is_read = false;
     uint64_t due_ns = self->now_ns + self->period_ns;
-    switch (kw_probe_go_on(&lag->probe, node, self->now_ns)) {
+    switch (kw_node_probe(node, &lag->probe, self->now_ns)) {
     case KW_PROBE_UNDER_WAY:
         look_again(self, self->now_ns + SOON_NS);
         return false;

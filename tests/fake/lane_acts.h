@@ -94,13 +94,13 @@ static size_t locked(const size_t *value)
 
 static size_t queue_n(void)
 {
-    return locked(&stage.lane->queue_n);
+    return locked(&stage.lane->queue.n);
 }
 
 static size_t owners_n(void)
 {
     kw_monitor_lock(&stage.lane->monitor);
-    size_t n = stage.lane->conn != NULL ? stage.lane->conn->owners.count : 0;
+    size_t n = stage.lane->stream.conn != NULL ? stage.lane->stream.conn->owners.count : 0;
     kw_monitor_unlock(&stage.lane->monitor);
     return n;
 }
@@ -108,7 +108,7 @@ static size_t owners_n(void)
 static uint64_t sleeps_n(void)
 {
     kw_monitor_lock(&stage.lane->monitor);
-    uint64_t n = stage.lane->sleeps_n;
+    uint64_t n = stage.lane->roles.sleeps_n;
     kw_monitor_unlock(&stage.lane->monitor);
     return n;
 }
@@ -117,7 +117,7 @@ static uint64_t sleeps_n(void)
 static void open_gate(void)
 {
     kw_monitor_lock(&stage.lane->monitor);
-    stage.lane->batch_at = 0;
+    stage.lane->batching.batch_at = 0;
     kw_monitor_unlock(&stage.lane->monitor);
 }
 

@@ -46,7 +46,7 @@ static void test_lane_lone_caller_costs_two_system_calls(void **state)
     }
     kw_node *node = kw_topology_node(kw->topology, &kw->topology->env.options.seeds[0]);
     assert_true(node->lane.sends_n >= COMMANDS);
-    assert_int_equal(node->lane.sleeps_n, 0);
+    assert_int_equal(node->lane.roles.sleeps_n, 0);
     kw_node_unref(node);
     kw_close(kw);
 }
@@ -57,7 +57,7 @@ static void test_lane_open_gate_sends_at_once(void **state)
     (void)state;
     expect_right(1);
     for (size_t crowd_n = 0; crowd_n < 10; crowd_n += 5) {
-        stage.lane->crowd_n = crowd_n; /* as if so many had just been answered */
+        stage.lane->batching.crowd_n = crowd_n; /* as if so many had just been answered */
         unsigned long before_n = sends_n();
         kw_test_rider *rider = kw_test_rider_new(2);
         uint64_t now_ns = kw_test_now_ns();
@@ -84,7 +84,7 @@ static void test_lane_closed_gate_makes_one_batch(void **state)
     actor_start(&first, 2, LONG_MS);
     WAIT_FOR(atomic_load(&recv_hold.is_held));
     kw_monitor_lock(&stage.lane->monitor);
-    stage.lane->trip_ns = 3600 * (uint64_t)1000000000; /* no time opens the gate */
+    stage.lane->batching.trip_ns = 3600 * (uint64_t)1000000000; /* no time opens the gate */
     kw_monitor_unlock(&stage.lane->monitor);
     unsigned long before_n = sends_n();
     for (unsigned i = 0; i < OTHERS; i++) {
@@ -206,7 +206,7 @@ static void test_lane_half_open_connection_is_left_to_the_pool(void **state)
     assert_int_equal(kw_test_rider_run(&stage, rider, 30), KW_ERR_TIMEOUT);
     assert_false(rider->waiter.has_left);
     kw_test_rider_free(rider);
-    assert_null(stage.lane->conn);
+    assert_null(stage.lane->stream.conn);
     assert_non_null(stage.node->idle);
     assert_int_equal(stage.node->shared_n, 0);
     assert_int_equal(stage.node->health.dialling_n, 1);
@@ -231,7 +231,7 @@ static void test_lane_greeting_does_not_wait_for_a_tombstone(void **state)
     kw_test_rider_free(rider);
     actor_start(&second, 2, LONG_MS);
     WAIT_FOR(kw_fake_count(stage.fake, "ECHO n:000002") == 1);
-    assert_int_equal(locked(&stage.lane->tombstones_n), 1);
+    assert_int_equal(locked(&stage.lane->stream.tombstones_n), 1);
     actor_lose(&second);
 }
 
@@ -269,7 +269,7 @@ static void test_lane_answer_to_half_a_command_ends_the_connection(void **state)
     assert_int_equal(first.rider->waiter.state, KW_LANE_WAITER_ANSWERED);
     actor_end(&first);
     atomic_store(&stage.strain.room, SIZE_MAX);
-    assert_null(stage.lane->conn);
+    assert_null(stage.lane->stream.conn);
     expect_right(3);
     assert_int_equal(kw_fake_accepted(stage.fake), 2);
 }
@@ -293,7 +293,7 @@ static void test_lane_writer_sees_that_it_was_answered_early(void **state)
     assert_int_equal(writer.rider->waiter.state, KW_LANE_WAITER_ANSWERED);
     actor_end(&reader);
     actor_end(&writer);
-    assert_null(stage.lane->conn);
+    assert_null(stage.lane->stream.conn);
     atomic_store(&stage.strain.room, SIZE_MAX);
     expect_right(3);
 }
@@ -334,7 +334,7 @@ static void test_lane_unasked_reply_behind_many_tombstones_is_noticed(void **sta
         assert_int_equal(kw_test_rider_run(&stage, rider, 1), KW_ERR_TIMEOUT);
         kw_test_rider_free(rider);
     }
-    assert_int_equal(stage.lane->tombstones_n, TOMBSTONES);
+    assert_int_equal(stage.lane->stream.tombstones_n, TOMBSTONES);
     kw_test_sleep_ms(400);
     kw_fake_push(stage.fake, "+wrong\r\n", 8);
     kw_test_sleep_ms(20);

@@ -96,23 +96,24 @@ static size_t count_nobody(const kw_fifo *fifo)
 
 static const char *find_lane_leftover(const kw_lane *lane)
 {
-    if (lane->queue_head != NULL || lane->queue_n != 0 || lane->queue_len != 0) {
+    if (lane->queue.head != NULL || lane->queue.n != 0 || lane->queue.len != 0) {
         return "a command in the queue";
     }
-    if (lane->sleepers.first != NULL) {
+    if (lane->roles.reader.followers.first != NULL) {
         return "a sleeper";
     }
-    if (lane->is_reading || atomic_load(&lane->is_writing)) {
+    if (!kw_lane_roles_are_free(&lane->roles)) {
         return "a role";
     }
-    if (lane->conn == NULL) {
-        return lane->tombstones_n != 0 ? "a tombstone" : NULL;
+    if (lane->stream.conn == NULL) {
+        return lane->stream.tombstones_n != 0 ? "a tombstone" : NULL;
     }
-    if (lane->conn->owners.count > 0 && atomic_load(&lane->is_dying)) {
+    if (lane->stream.conn->owners.count > 0 && kw_lane_stream_is_dying(&lane->stream)) {
         return "a connection that was not buried";
     }
-    return lane->tombstones_n != count_nobody(&lane->conn->owners) ? "a wrong count of tombstones"
-                                                                   : NULL;
+    return lane->stream.tombstones_n != count_nobody(&lane->stream.conn->owners)
+               ? "a wrong count of tombstones"
+               : NULL;
 }
 
 const char *kw_test_stage_find_leftover(kw_test_stage *stage)
@@ -123,12 +124,12 @@ const char *kw_test_stage_find_leftover(kw_test_stage *stage)
         return found;
     }
     size_t idle_n = 0;
-    bool is_opening = stage->lane->conn != NULL && !stage->lane->is_ready;
+    bool is_opening = stage->lane->stream.conn != NULL && !stage->lane->stream.is_ready;
     for (const kw_conn *conn = node->idle; conn != NULL; conn = conn->next) {
         idle_n++;
         is_opening = is_opening || conn->state != KW_CONN_READY;
     }
-    if (node->shared_n != (stage->lane->conn != NULL)) {
+    if (node->shared_n != (stage->lane->stream.conn != NULL)) {
         return "a shared connection";
     }
     if (node->conns_n != node->shared_n + idle_n) {

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* A connection for a caller that waits for it: an idle one, a new one, or one that is given back.
+ */
+#include "net/node_private.h"
+
+#include "base/error.h"
+
+/* While one thread dials a failing node, the others wait for it this long before
+ * they look elsewhere. */
+#define PROBE_WAIT_NS ((uint64_t)50000000)
+
+/* A node is crowded once so many callers meet there more often than one time in four: each such
+ * meeting counts CROWDING_STEP, each other one takes one away. */
+#define CROWDING_STEP 8u
+#define CROWDING_MAX  32u
+
+/* What a call that cannot have a connection at once does; the lock is held. KW_OK: it
+ * has waited, look again. */
+static kw_err wait_for_conn(kw_node *node, kw_error *error, uint64_t *retry_ns, uint64_t now_ns,
+                            uint64_t deadline_ns, uint64_t probe_ns)
+{
+    bool is_failing = node->health.is_failing;
+    bool is_dialled = node->health.dialling_n > 0;
+    /* At maxclients a server still serves the connections that are open. */
+    bool is_served = node->conns_n > node->health.dialling_n;
+    /* Where no connect succeeds, a caller whose time is over is told that, not that the pool is
+     * full. */
+    bool is_over = now_ns >= probe_ns || now_ns >= deadline_ns;
+    if (is_failing && (is_over || (!is_dialled && !is_served))) {
+        bool is_later = node->health.retry_ns > now_ns && !is_served;
+        *retry_ns = is_later ? node->health.retry_ns : now_ns;
+        return kw_pool_copy_failure(node, error);
+    }
+    if (now_ns >= deadline_ns) {
+        *retry_ns = now_ns;
+        kw_error_set(error, KW_ERR_POOL_FULL, KW_EFFECT_NONE,
+                     "all %zu connections stayed busy (pool-max=%llu); raise pool-max or timeout",
+                     node->conns_n, (unsigned long long)node->env->options.pool_max);
+        kw_error_set_node(error, node->name);
+        return KW_ERR_POOL_FULL;
+    }
+    uint64_t until_ns = is_failing && probe_ns < deadline_ns ? probe_ns : deadline_ns;
+    if (is_failing && !is_dialled && node->health.retry_ns > now_ns &&
+        node->health.retry_ns < until_ns) {
+        until_ns = node->health.retry_ns; /* then this call may dial */
+    }
+    node->waiters_n++;
+    kw_monitor_wait(&node->monitor, until_ns - now_ns);
+    node->waiters_n--;
+    return KW_OK;
+}
+
+static kw_err cancelled(kw_error *error)
+{
+    return kw_error_set(error, KW_ERR_CANCELLED, KW_EFFECT_NONE,
+                        "the handle was closed during the call");
+}
+
+/* True where so many have a connection each that one more shares, or would have to wait. The
+ * lock is held. */
+static bool becomes_crowded(kw_node *node)
+{
+    const kw_options *options = &node->env->options;
+    size_t callers_n = node->in_use_n + node->health.dialling_n;
+    bool is_full = node->idle == NULL && node->conns_n >= options->pool_max + node->shared_n;
+    if (callers_n < options->share_above + node->shared_n && !is_full) {
+        node->crowding -= node->crowding > 0 ? 1 : 0;
+        return false;
+    }
+    node->crowding += CROWDING_STEP;
+    if (node->crowding < CROWDING_MAX && !is_full) {
+        return false; /* now and then is not enough */
+    }
+    node->crowding = 0;
+    atomic_store_explicit(&node->is_crowded, true, memory_order_relaxed);
+    return true;
+}
+
+kw_err kw_node_acquire(kw_node *node, kw_conn **conn, kw_error *error, uint64_t *retry_ns,
+                       const kw_acquire_options *options)
+{
+    uint64_t now_ns = options->now_ns;
+    uint64_t probe_ns = now_ns + PROBE_WAIT_NS;
+    kw_monitor_lock(&node->monitor);
+    for (;;) {
+        if (atomic_load_explicit(&node->env->is_closing, memory_order_relaxed)) {
+            kw_monitor_unlock(&node->monitor);
+            return cancelled(error);
+        }
+        kw_err unknown = kw_pool_check_known(node, error);
+        if (unknown != KW_OK) {
+            kw_monitor_unlock(&node->monitor);
+            return unknown;
+        }
+        if (options->may_share && becomes_crowded(node)) {
+            kw_monitor_unlock(&node->monitor);
+            return KW_ERR_BUSY;
+        }
+        *conn = kw_pool_take_idle(node, now_ns);
+        if (*conn != NULL && (*conn)->state == KW_CONN_READY) {
+            node->stats.sends++;
+            kw_monitor_unlock(&node->monitor);
+            return KW_OK;
+        }
+        if (*conn != NULL || kw_pool_may_open(node, now_ns, false)) {
+            if (*conn == NULL) {
+                kw_pool_begin_open(node);
+            }
+            kw_monitor_unlock(&node->monitor);
+            return kw_pool_open_conn(node, conn, error, retry_ns, options);
+        }
+        kw_err code = wait_for_conn(node, error, retry_ns, now_ns, options->deadline_ns, probe_ns);
+        if (code != KW_OK) {
+            kw_monitor_unlock(&node->monitor);
+            return code;
+        }
+        now_ns = kw_env_now(node->env);
+    }
+}

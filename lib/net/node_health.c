@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What is known of a node beside its connections: failures, lag, latency and figures. */
+#include "net/node.h"
+
+/* A server that was not what it was taken for is left alone for this long. */
+#define AVOID_NS ((uint64_t)500000000)
+
+/* That somebody wants to know the lag is noted at most this often. */
+#define WANT_NS ((uint64_t)1000000000)
+
+bool kw_node_is_failing(kw_node *node)
+{
+    kw_monitor_lock(&node->monitor);
+    bool is_failing = node->health.is_failing;
+    kw_monitor_unlock(&node->monitor);
+    return is_failing;
+}
+
+void kw_node_fault(kw_node *node)
+{
+    atomic_fetch_add_explicit(&node->faults_n, 1, memory_order_relaxed);
+    if (node->env->options.scheme == KW_SCHEME_RING) {
+        atomic_store_explicit(&node->env->failure_watch_ns, 0, memory_order_release);
+    }
+}
+
+void kw_node_avoid(kw_node *node, uint64_t now_ns)
+{
+    atomic_store_explicit(&node->unavailable_until_ns, now_ns + AVOID_NS, memory_order_relaxed);
+}
+
+bool kw_node_is_available(kw_node *node, uint64_t now_ns)
+{
+    return now_ns >= atomic_load_explicit(&node->unavailable_until_ns, memory_order_relaxed) &&
+           !kw_node_is_failing(node);
+}
+
+void kw_node_want_lag(kw_node *primary, uint64_t now_ns)
+{
+    uint64_t before_ns = atomic_load_explicit(&primary->lag.wanted_ns, memory_order_relaxed);
+    if (before_ns == 0 || now_ns > before_ns + WANT_NS) {
+        atomic_store_explicit(&primary->lag.wanted_ns, now_ns, memory_order_relaxed);
+        atomic_store_explicit(&primary->env->lag_ns, 0, memory_order_release);
+    }
+}
+
+bool kw_node_has(kw_node *node, uint64_t stream, uint64_t offset)
+{
+    /* The stream is looked at before and after the offset: then both belong together. */
+    return stream != 0 && atomic_load(&node->lag.stream) == stream &&
+           atomic_load(&node->lag.offset) >= offset && atomic_load(&node->lag.stream) == stream &&
+           atomic_load(&node->lag.known_ns) != 0;
+}
+
+void kw_node_on_latency(kw_node *node, uint64_t latency_ns)
+{
+    uint64_t mean_ns = atomic_load_explicit(&node->latency_ns, memory_order_relaxed);
+    mean_ns = mean_ns == 0 ? latency_ns : mean_ns - mean_ns / 8 + latency_ns / 8;
+    atomic_store_explicit(&node->latency_ns, mean_ns > 0 ? mean_ns : 1, memory_order_relaxed);
+}
+
+void kw_node_count(kw_node *node, kw_node_event event)
+{
+    kw_monitor_lock(&node->monitor);
+    switch (event) {
+    case KW_NODE_MOVED:
+        node->stats.moved++;
+        break;
+    case KW_NODE_ASK:
+        node->stats.ask++;
+        break;
+    case KW_NODE_RETRY:
+        node->stats.retries++;
+        break;
+    case KW_NODE_TIMEOUT:
+        node->stats.timeouts++;
+        break;
+    case KW_NODE_ERROR:
+        break;
+    }
+    kw_monitor_unlock(&node->monitor);
+}
