@@ -5,7 +5,7 @@
 #include "settings/quorum_rule.h"
 #include "settings/uri.h"
 #include "base/error.h"
-#include "net/reader_functions.h"
+#include "base/reader_functions.h"
 #include "net/tls.h"
 
 kw_config *kw_config_new(const kw_allocator *allocator)

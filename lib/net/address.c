@@ -50,8 +50,7 @@ static bool find_number(kw_address *address, const kw_endpoint *endpoint)
     return false;
 }
 
-static kw_err find_name(kw_address *addresses, size_t *addresses_n, kw_error *error,
-                        const kw_endpoint *endpoint)
+static kw_err find_name(kw_addresses *addresses, kw_error *error, const kw_endpoint *endpoint)
 {
     char port[21];
     port[kw_uint_to_text(port, endpoint->port)] = '\0';
@@ -69,9 +68,9 @@ static kw_err find_name(kw_address *addresses, size_t *addresses_n, kw_error *er
     size_t n = 0;
     for (const struct addrinfo *entry = found; entry != NULL && n < KW_ADDRESSES_MAX;
          entry = entry->ai_next) {
-        if (entry->ai_addrlen <= sizeof(addresses[n].storage)) {
-            memcpy(&addresses[n].storage, entry->ai_addr, entry->ai_addrlen);
-            addresses[n].len = entry->ai_addrlen;
+        if (entry->ai_addrlen <= sizeof(addresses->at[n].storage)) {
+            memcpy(&addresses->at[n].storage, entry->ai_addr, entry->ai_addrlen);
+            addresses->at[n].len = entry->ai_addrlen;
             n++;
         }
     }
@@ -80,7 +79,7 @@ static kw_err find_name(kw_address *addresses, size_t *addresses_n, kw_error *er
         return kw_error_set(error, KW_ERR_RESOLVE, KW_EFFECT_NONE,
                             "host name \"%s\" has no usable address", endpoint->host);
     }
-    *addresses_n = n;
+    addresses->n = n;
     return KW_OK;
 }
 
@@ -90,19 +89,18 @@ bool kw_address_is_name(const kw_endpoint *endpoint)
     return endpoint->port != 0 && !find_number(&address, endpoint);
 }
 
-kw_err kw_address_find(kw_address *addresses, size_t *addresses_n, kw_error *error,
-                       const kw_endpoint *endpoint)
+kw_err kw_address_find(kw_addresses *addresses, kw_error *error, const kw_endpoint *endpoint)
 {
     if (endpoint->port == 0) {
-        kw_err code = find_path(&addresses[0], error, endpoint->host);
+        kw_err code = find_path(&addresses->at[0], error, endpoint->host);
         if (code == KW_OK) {
-            *addresses_n = 1;
+            addresses->n = 1;
         }
         return code;
     }
-    if (find_number(&addresses[0], endpoint)) {
-        *addresses_n = 1;
+    if (find_number(&addresses->at[0], endpoint)) {
+        addresses->n = 1;
         return KW_OK;
     }
-    return find_name(addresses, addresses_n, error, endpoint);
+    return find_name(addresses, error, endpoint);
 }

@@ -18,14 +18,18 @@ typedef struct kw_address {
 /* Addresses of one name that are tried at most. */
 #define KW_ADDRESSES_MAX 8
 
+/* In the order to try them. */
+typedef struct kw_addresses {
+    size_t n;
+    kw_address at[KW_ADDRESSES_MAX];
+} kw_addresses;
+
 /* True for a host name, which only the system's resolver can turn into addresses. */
 bool kw_address_is_name(const kw_endpoint *endpoint);
 
-/* All addresses of the endpoint, in the order to try them; addresses has room for
- * KW_ADDRESSES_MAX. Numbers and paths never leave the process; names go through getaddrinfo,
- * which takes as long as the system lets it. KW_ERR_RESOLVE, with an error that names
+/* All addresses of the endpoint. Numbers and paths never leave the process; names go through
+ * getaddrinfo, which takes as long as the system lets it. KW_ERR_RESOLVE, with an error that names
  * the host. */
-kw_err kw_address_find(kw_address *addresses, size_t *addresses_n, kw_error *error,
-                       const kw_endpoint *endpoint);
+kw_err kw_address_find(kw_addresses *addresses, kw_error *error, const kw_endpoint *endpoint);
 
 #endif

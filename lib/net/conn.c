@@ -284,7 +284,7 @@ static kw_err on_connect_polled(kw_conn *conn, kw_error *error, short revents)
     }
     const kw_transport *transport = conn->env->transport;
     int status = transport->error_fn(transport->arg, conn->socket);
-    if (conn->address_at + 1 == conn->addresses_n) {
+    if (conn->address_at + 1 == conn->addresses.n) {
         return kw_conn_die_of_errno(conn, error, KW_ERR_CONNECT, "cannot connect", status);
     }
     conn->address_at++;

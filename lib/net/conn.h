@@ -5,9 +5,9 @@
 
 #include <keyway/error.h>
 
+#include "base/reader.h"
 #include "net/env.h"
 #include "net/fifo.h"
-#include "net/reader.h"
 #include "net/tls.h"
 
 #include <stdbool.h>
@@ -41,8 +41,7 @@ struct kw_conn {
     int socket;          /* -1: none */
     kw_tls *tls;         /* NULL: bytes go to the socket as they are */
     kw_conn_state state;
-    kw_address addresses[KW_ADDRESSES_MAX];
-    size_t addresses_n;
+    kw_addresses addresses;
     size_t address_at;    /* the one being tried */
     uint64_t deadline_ns; /* ready by then, or dead */
     kw_reader reader;

@@ -99,8 +99,8 @@ kw_err kw_conn_dial(kw_conn *conn, kw_error *error, int status)
 {
     const kw_transport *transport = conn->env->transport;
     close_socket(conn);
-    while (conn->address_at < conn->addresses_n) {
-        const kw_address *address = &conn->addresses[conn->address_at];
+    while (conn->address_at < conn->addresses.n) {
+        const kw_address *address = &conn->addresses.at[conn->address_at];
         int socket = transport->open_fn(transport->arg, address, &conn->env->options);
         if (socket < 0) {
             status = socket;
@@ -131,10 +131,10 @@ static kw_err find_addresses(kw_conn *conn, kw_error *error, uint64_t now_ns)
 {
     kw_resolver *resolver = conn->env->resolver;
     if (resolver != NULL && kw_address_is_name(&conn->endpoint)) {
-        return kw_resolver_find(resolver, conn->addresses, &conn->addresses_n, error,
-                                &conn->endpoint, conn->deadline_ns - now_ns);
+        return kw_resolver_find(resolver, &conn->addresses, error, &conn->endpoint,
+                                conn->deadline_ns - now_ns);
     }
-    return kw_address_find(conn->addresses, &conn->addresses_n, error, &conn->endpoint);
+    return kw_address_find(&conn->addresses, error, &conn->endpoint);
 }
 
 kw_conn *kw_conn_new(kw_env *env, kw_error *error, const kw_endpoint *endpoint, kw_conn_role role,
@@ -155,7 +155,9 @@ kw_conn *kw_conn_new(kw_env *env, kw_error *error, const kw_endpoint *endpoint, 
     conn->deadline_ns = now_ns + kw_options_connect_timeout_ms(&env->options) * (uint64_t)1000000;
     kw_fifo_init(&conn->owners, &env->mem);
     kw_buf_init(&conn->out, &env->mem, NULL, 0);
-    kw_err code = kw_reader_init(&conn->reader, &env->mem, &env->options);
+    kw_reader_limits limits = {env->options.reply_bytes_max, env->options.reply_items_max,
+                               env->options.reply_depth_max};
+    kw_err code = kw_reader_init(&conn->reader, &env->mem, &limits);
     if (code != KW_OK || !kw_greeting_begin(conn)) {
         kw_conn_die_of_memory(conn, error);
         return conn;

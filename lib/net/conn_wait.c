@@ -61,7 +61,7 @@ bool kw_conn_takes_requests(const kw_conn *conn)
 {
     switch (conn->state) {
     case KW_CONN_CONNECTING:
-        return conn->is_plain && conn->address_at + 1 == conn->addresses_n;
+        return conn->is_plain && conn->address_at + 1 == conn->addresses.n;
     case KW_CONN_GREETING:
         return conn->is_plain;
     case KW_CONN_READY:

@@ -391,18 +391,18 @@ static void note(kw_fetch_sentinel *self, kw_sentinel_news news, const kw_endpoi
     }
 }
 
-static void on_message(void *arg, kw_node *node, kw_bytes channel, kw_bytes text)
+static void on_message(kw_fetch_sentinel *self, const kw_listener_message *message)
 {
-    kw_fetch_sentinel *self = arg;
     kw_endpoint server;
-    kw_sentinel_news news = kw_sentinel_event_read(&server, channel, text, self->service);
+    kw_sentinel_news news =
+        kw_sentinel_event_read(&server, message->channel, message->text, self->service);
     self->has_news = self->has_news || news != KW_SENTINEL_NOTHING;
     switch (news) {
     case KW_SENTINEL_NOTHING:
     case KW_SENTINEL_SUSPECT:
         break;
     case KW_SENTINEL_LEADS:
-        kw_sentinel_watch_prefer(&self->watch, &node->endpoint);
+        kw_sentinel_watch_prefer(&self->watch, &message->node->endpoint);
         break;
     case KW_SENTINEL_PRIMARY_DOWN:
     case KW_SENTINEL_PRIMARY_UP:
@@ -432,7 +432,11 @@ static bool hear_out(void *arg, uint64_t now_ns)
         }
     }
     self->has_news = false;
-    kw_listener_look(&self->listener, nodes, n, now_ns, on_message, self);
+    kw_listener_look(&self->listener, nodes, n, now_ns);
+    kw_listener_message message;
+    while (kw_listener_next(&self->listener, &message, now_ns)) {
+        on_message(self, &message);
+    }
     return self->has_news;
 }
 

@@ -84,14 +84,15 @@ static void end_greeting(kw_lane *lane, uint64_t now_ns)
     lane->batching.answered_n = lane->batching.sent_n - lane->stream.conn->owners.count;
 }
 
-static kw_err poll_conn(const kw_lane *lane, kw_error *failure, short events, short *revents,
-                        uint64_t now_ns, uint64_t until_ns)
+/* Waits for what *events says, and writes what there is. */
+static kw_err poll_conn(const kw_lane *lane, kw_error *failure, short *events, uint64_t now_ns,
+                        uint64_t until_ns)
 {
     const kw_transport *transport = lane->env->transport;
-    struct pollfd entry = {lane->stream.conn->socket, events, 0};
+    struct pollfd entry = {lane->stream.conn->socket, *events, 0};
     int wait_ms = kw_clock_ms_until(now_ns, until_ns, SLICE_MS);
     int status = transport->poll_fn(transport->arg, &entry, 1, wait_ms);
-    *revents = status > 0 ? entry.revents : 0;
+    *events = status > 0 ? entry.revents : 0;
     if (status < 0) {
         return kw_error_set(failure, KW_ERR_CLOSED, KW_EFFECT_MAYBE, "poll failed");
     }
@@ -104,15 +105,16 @@ static void greet(kw_lane *lane, kw_lane_after *after, kw_lane_waiter *waiter, u
 {
     kw_conn *conn = lane->stream.conn;
     kw_error failure = KW_ERROR_INIT;
-    short revents;
+    short events = 0;
     until_ns = conn->deadline_ns < until_ns ? conn->deadline_ns : until_ns;
     kw_err code = send_early(lane, after, waiter, *now_ns);
     if (code == KW_OK) {
-        code = poll_conn(lane, &failure, kw_conn_events(conn), &revents, *now_ns, until_ns);
+        events = kw_conn_events(conn);
+        code = poll_conn(lane, &failure, &events, *now_ns, until_ns);
     } else {
         kw_error_copy(&failure, &lane->stream.read_failure);
     }
-    code = code == KW_OK ? kw_conn_progress(conn, &failure, revents) : code;
+    code = code == KW_OK ? kw_conn_progress(conn, &failure, events) : code;
     *now_ns = kw_env_now(lane->env);
     if (conn->was_ready) {
         lane->pool.on_ready_fn(lane->pool.arg, conn);
@@ -200,13 +202,12 @@ static void read_ready(kw_lane *lane, kw_lane_after *after, kw_lane_waiter *wait
         kw_conn_recv_ends_by(conn, *now_ns, until_ns)) {
         code = kw_conn_receive(conn, failure, &got, true);
     } else {
-        short revents;
         short events = waiter->is_writer ? POLLIN | POLLOUT : POLLIN;
-        code = poll_conn(lane, failure, events, &revents, *now_ns, until_ns);
-        if (code == KW_OK && (revents & POLLOUT) != 0) {
+        code = poll_conn(lane, failure, &events, *now_ns, until_ns);
+        if (code == KW_OK && (events & POLLOUT) != 0) {
             waiter->is_writer = !kw_lane_flush(lane, *now_ns);
         }
-        if (code == KW_OK && (revents & ~POLLOUT) != 0) {
+        if (code == KW_OK && (events & ~POLLOUT) != 0) {
             code = kw_conn_receive(conn, failure, &got, false);
         }
     }
@@ -235,11 +236,10 @@ void kw_lane_read(kw_lane *lane, kw_lane_after *after, kw_lane_waiter *waiter, u
 
 void kw_lane_write(kw_lane *lane, kw_lane_waiter *waiter, uint64_t *now_ns, uint64_t until_ns)
 {
-    short revents;
-    kw_err code =
-        poll_conn(lane, &lane->stream.write_failure, POLLOUT, &revents, *now_ns, until_ns);
+    short events = POLLOUT;
+    kw_err code = poll_conn(lane, &lane->stream.write_failure, &events, *now_ns, until_ns);
     *now_ns = kw_env_now(lane->env);
-    if (code == KW_OK && revents != 0) {
+    if (code == KW_OK && events != 0) {
         waiter->is_writer = !kw_lane_flush(lane, *now_ns);
     }
     kw_monitor_lock(&lane->monitor);

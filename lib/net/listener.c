@@ -56,6 +56,7 @@ static void drop_subscription(kw_subscription *subscription, uint64_t now_ns)
 
 void kw_listener_fini(kw_listener *listener)
 {
+    kw_reply_free(listener->reply);
     for (size_t i = 0; i < KW_LISTENER_SUBSCRIPTIONS_MAX; i++) {
         drop_subscription(&listener->subscriptions[i], kw_env_now(listener->env));
     }
@@ -130,14 +131,31 @@ static kw_err open_subscription(kw_subscription *subscription, kw_error *error, 
                                                       "the subscription could not be sent");
 }
 
-/* ["pmessage", "*", channel, text], or the answer to the subscription. */
-static kw_err take(kw_subscription *subscription, kw_error *error, const kw_reply *reply,
-                   kw_listener_fn fn, void *arg)
+/* What the sentinel has sent since the last look. */
+static kw_err hear(kw_subscription *subscription, kw_error *error)
+{
+    char data[READ_LEN];
+    kw_conn *conn = subscription->conn;
+    subscription->heard_n = 0;
+    ssize_t got = kw_conn_recv(conn, data, sizeof(data), false);
+    if (got == -EAGAIN) {
+        return KW_OK;
+    }
+    if (got <= 0) {
+        return kw_error_set(error, KW_ERR_CLOSED, KW_EFFECT_NONE, "the sentinel has left");
+    }
+    return kw_reader_feed(&conn->reader, error, data, (size_t)got);
+}
+
+/* ["pmessage", "*", channel, text], or the answer to the subscription. *is_message: the first. */
+static kw_err read_message(kw_listener_message *message, bool *is_message, kw_error *error,
+                           const kw_reply *reply)
 {
     kw_bytes kind = kw_reply_bytes(kw_reply_at(reply, 0));
-    if (kw_bytes_equal(kind, kw_bytes_of("pmessage")) && kw_reply_count(reply) == 4) {
-        fn(arg, subscription->node, kw_reply_bytes(kw_reply_at(reply, 2)),
-           kw_reply_bytes(kw_reply_at(reply, 3)));
+    *is_message = kw_bytes_equal(kind, kw_bytes_of("pmessage")) && kw_reply_count(reply) == 4;
+    if (*is_message) {
+        message->channel = kw_reply_bytes(kw_reply_at(reply, 2));
+        message->text = kw_reply_bytes(kw_reply_at(reply, 3));
         return KW_OK;
     }
     if (kw_bytes_equal(kind, kw_bytes_of("psubscribe"))) {
@@ -146,33 +164,49 @@ static kw_err take(kw_subscription *subscription, kw_error *error, const kw_repl
     return kw_error_set(error, KW_ERR_PROTOCOL, KW_EFFECT_NONE, "no message of a subscription");
 }
 
-static kw_err hear(kw_subscription *subscription, kw_error *error, kw_listener_fn fn, void *arg)
+/* The next message of one sentinel. *is_message: there is one. */
+static kw_err next_message(kw_listener *listener, kw_subscription *subscription,
+                           kw_listener_message *message, bool *is_message, kw_error *error)
 {
-    char data[READ_LEN];
-    kw_conn *conn = subscription->conn;
-    ssize_t got = kw_conn_recv(conn, data, sizeof(data), false);
-    if (got == -EAGAIN) {
-        return KW_OK;
-    }
-    if (got <= 0) {
-        return kw_error_set(error, KW_ERR_CLOSED, KW_EFFECT_NONE, "the sentinel has left");
-    }
-    kw_err code = kw_reader_feed(&conn->reader, error, data, (size_t)got);
-    kw_reply *reply = NULL;
-    unsigned n = 0;
-    do {
-        conn->reader.is_internal = true;
-        code = code == KW_OK ? kw_reader_next(&conn->reader, &reply, error) : code;
-        if (code == KW_OK && reply != NULL) {
-            code = ++n <= MESSAGES_MAX ? take(subscription, error, reply, fn, arg) : KW_OK;
-            kw_reply_free(reply);
+    kw_reader *reader = &subscription->conn->reader;
+    kw_err code = KW_OK;
+    *is_message = false;
+    while (code == KW_OK && !*is_message && kw_reader_has_rest(reader)) {
+        kw_reply_free(listener->reply);
+        reader->is_internal = true;
+        code = kw_reader_next(reader, &listener->reply, error);
+        if (code != KW_OK || listener->reply == NULL) {
+            listener->reply = NULL;
+            break;
         }
-    } while (code == KW_OK && reply != NULL && kw_reader_has_rest(&conn->reader));
+        code = read_message(message, is_message, error, listener->reply);
+        *is_message = *is_message && ++subscription->heard_n <= MESSAGES_MAX;
+    }
+    message->node = subscription->node;
     return code;
 }
 
-void kw_listener_look(kw_listener *listener, kw_node *const *nodes, size_t nodes_n, uint64_t now_ns,
-                      kw_listener_fn fn, void *arg)
+bool kw_listener_next(kw_listener *listener, kw_listener_message *message, uint64_t now_ns)
+{
+    for (size_t i = 0; i < KW_LISTENER_SUBSCRIPTIONS_MAX; i++) {
+        kw_subscription *subscription = &listener->subscriptions[i];
+        if (!subscription->is_subscribed) {
+            continue;
+        }
+        kw_error failure = KW_ERROR_INIT;
+        bool is_message;
+        if (next_message(listener, subscription, message, &is_message, &failure) != KW_OK) {
+            drop_conn(subscription, now_ns, &failure);
+        } else if (is_message) {
+            return true;
+        }
+    }
+    kw_reply_free(listener->reply);
+    listener->reply = NULL;
+    return false;
+}
+
+void kw_listener_look(kw_listener *listener, kw_node *const *nodes, size_t nodes_n, uint64_t now_ns)
 {
     listener->look_ns = now_ns + LOOK_NS;
     take_nodes(listener, nodes, nodes_n, now_ns);
@@ -184,7 +218,7 @@ void kw_listener_look(kw_listener *listener, kw_node *const *nodes, size_t nodes
             now_ns >= subscription->retry_ns) {
             code = open_subscription(subscription, &failure, now_ns);
         } else if (subscription->node != NULL && subscription->is_subscribed) {
-            code = hear(subscription, &failure, fn, arg);
+            code = hear(subscription, &failure);
         }
         if (code != KW_OK) {
             drop_conn(subscription, now_ns, &failure);

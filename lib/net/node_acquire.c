@@ -16,9 +16,11 @@
 
 /* What a call that cannot have a connection at once does; the lock is held. KW_OK: it
  * has waited, look again. */
-static kw_err wait_for_conn(kw_node *node, kw_error *error, uint64_t *retry_ns, uint64_t now_ns,
-                            uint64_t deadline_ns, uint64_t probe_ns)
+static kw_err wait_for_conn(kw_node *node, kw_error *error, uint64_t *retry_ns,
+                            const kw_acquire_options *options, uint64_t now_ns)
 {
+    uint64_t deadline_ns = options->deadline_ns;
+    uint64_t probe_ns = options->now_ns + PROBE_WAIT_NS;
     bool is_failing = node->health.is_failing;
     bool is_dialled = node->health.dialling_n > 0;
     /* At maxclients a server still serves the connections that are open. */
@@ -80,7 +82,6 @@ kw_err kw_node_acquire(kw_node *node, kw_conn **conn, kw_error *error, uint64_t 
                        const kw_acquire_options *options)
 {
     uint64_t now_ns = options->now_ns;
-    uint64_t probe_ns = now_ns + PROBE_WAIT_NS;
     kw_monitor_lock(&node->monitor);
     for (;;) {
         if (atomic_load_explicit(&node->env->is_closing, memory_order_relaxed)) {
@@ -109,7 +110,7 @@ kw_err kw_node_acquire(kw_node *node, kw_conn **conn, kw_error *error, uint64_t 
             kw_monitor_unlock(&node->monitor);
             return kw_pool_open_conn(node, conn, error, retry_ns, options);
         }
-        kw_err code = wait_for_conn(node, error, retry_ns, now_ns, options->deadline_ns, probe_ns);
+        kw_err code = wait_for_conn(node, error, retry_ns, options, now_ns);
         if (code != KW_OK) {
             kw_monitor_unlock(&node->monitor);
             return code;

@@ -24,8 +24,7 @@ typedef struct job {
     bool is_done;
     kw_err code;
     kw_error error;
-    size_t addresses_n;
-    kw_address addresses[KW_ADDRESSES_MAX];
+    kw_addresses addresses;
 } job;
 
 kw_resolver *kw_resolver_new(void)
@@ -76,16 +75,14 @@ static void job_unref(job *self)
 static void *run(void *arg)
 {
     job *self = arg;
-    kw_address addresses[KW_ADDRESSES_MAX];
+    kw_addresses addresses = {.n = 0};
     kw_error error = KW_ERROR_INIT;
-    size_t n = 0;
-    kw_err code = kw_address_find(addresses, &n, &error, &self->endpoint);
+    kw_err code = kw_address_find(&addresses, &error, &self->endpoint);
     kw_monitor_lock(&self->monitor);
     self->is_done = true;
     self->code = code;
     self->error = error;
-    self->addresses_n = n;
-    memcpy(self->addresses, addresses, n * sizeof(addresses[0]));
+    self->addresses = addresses;
     kw_monitor_wake_all(&self->monitor);
     kw_monitor_unlock(&self->monitor);
     job_unref(self);
@@ -127,15 +124,13 @@ static void wait_for(job *self, uint64_t wait_ns)
     }
 }
 
-static kw_err take(job *self, kw_address *addresses, size_t *addresses_n, kw_error *error,
-                   uint64_t wait_ns)
+static kw_err take(job *self, kw_addresses *addresses, kw_error *error, uint64_t wait_ns)
 {
     kw_monitor_lock(&self->monitor);
     wait_for(self, wait_ns);
     kw_err code = self->is_done ? self->code : KW_ERR_TIMEOUT;
     if (code == KW_OK) {
-        memcpy(addresses, self->addresses, self->addresses_n * sizeof(addresses[0]));
-        *addresses_n = self->addresses_n;
+        *addresses = self->addresses;
     }
     kw_monitor_unlock(&self->monitor);
     if (code == KW_ERR_TIMEOUT) {
@@ -149,8 +144,8 @@ static kw_err take(job *self, kw_address *addresses, size_t *addresses_n, kw_err
     return code;
 }
 
-kw_err kw_resolver_find(kw_resolver *resolver, kw_address *addresses, size_t *addresses_n,
-                        kw_error *error, const kw_endpoint *endpoint, uint64_t wait_ns)
+kw_err kw_resolver_find(kw_resolver *resolver, kw_addresses *addresses, kw_error *error,
+                        const kw_endpoint *endpoint, uint64_t wait_ns)
 {
     if (atomic_load(&resolver->jobs_n) >= KW_RESOLVER_JOBS_MAX) {
         return kw_error_set(error, KW_ERR_RESOLVE, KW_EFFECT_NONE,
@@ -163,7 +158,7 @@ kw_err kw_resolver_find(kw_resolver *resolver, kw_address *addresses, size_t *ad
     }
     kw_err code;
     if (start(self)) {
-        code = take(self, addresses, addresses_n, error, wait_ns);
+        code = take(self, addresses, error, wait_ns);
     } else {
         code = kw_error_set(error, KW_ERR_RESOLVE, KW_EFFECT_NONE,
                             "no thread for the look-up of host name \"%s\"", endpoint->host);

@@ -22,7 +22,7 @@ void kw_resolver_unref(kw_resolver *resolver);
 
 /* As kw_address_find for a host name; KW_ERR_RESOLVE also where the system does not answer
  * within wait_ns. Any thread. */
-kw_err kw_resolver_find(kw_resolver *resolver, kw_address *addresses, size_t *addresses_n,
-                        kw_error *error, const kw_endpoint *endpoint, uint64_t wait_ns);
+kw_err kw_resolver_find(kw_resolver *resolver, kw_addresses *addresses, kw_error *error,
+                        const kw_endpoint *endpoint, uint64_t wait_ns);
 
 #endif

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "net/reader.h"
+#include "base/reader.h"
 
 #define INPUT_MAX   ((size_t)4096)
 #define REPLIES_MAX ((size_t)2048)
@@ -42,11 +42,10 @@ static void read_all(reading *self, kw_reader *reader)
 
 static void read_pieces(reading *self, const char *data, size_t len, size_t piece_len)
 {
-    static const kw_options options = {
-        .reply_bytes_max = 2048, .reply_items_max = 100, .reply_depth_max = 5};
+    static const kw_reader_limits limits = {.bytes = 2048, .items = 100, .depth = 5};
     kw_reader reader;
     self->replies_n = 0;
-    self->code = kw_reader_init(&reader, kw_mem_default(), &options);
+    self->code = kw_reader_init(&reader, kw_mem_default(), &limits);
     for (size_t at = 0; at < len && self->code == KW_OK; at += piece_len) {
         size_t piece = piece_len < len - at ? piece_len : len - at;
         expect(kw_reader_feed(&reader, NULL, data + at, piece) == KW_OK);

@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "net/reader_functions.h"
+#include "base/reader_functions.h"
 #include "support/ask.h"
 #include "support/check.h"
 #include "support/cluster.h"

@@ -10,9 +10,9 @@
 #include <cmocka.h>
 
 #include "base/random.h"
-#include "net/reader.h"
-#include "net/reader_functions.h"
-#include "net/reader_plain.h"
+#include "base/reader.h"
+#include "base/reader_functions.h"
+#include "base/reader_plain.h"
 #include "support/check.h"
 
 /* hiredis reads big numbers from 1.1 on. */
@@ -35,8 +35,7 @@ typedef struct reading {
     bool has_rest;
 } reading;
 
-static const kw_options usual = {
-    .reply_bytes_max = 1 << 20, .reply_items_max = 1000, .reply_depth_max = 4};
+static const kw_reader_limits usual = {.bytes = 1 << 20, .items = 1000, .depth = 4};
 
 static kw_err read_all(reading *self, kw_reader *reader)
 {
@@ -56,12 +55,12 @@ static kw_err read_all(reading *self, kw_reader *reader)
 }
 
 /* Pieces of at most piece_max bytes: all of that length, or of random ones. */
-static void read_stream(reading *self, const kw_options *options, kw_bytes stream, size_t piece_max,
-                        kw_random *random)
+static void read_stream(reading *self, const kw_reader_limits *limits, kw_bytes stream,
+                        size_t piece_max, kw_random *random)
 {
     kw_reader reader;
     memset(self, 0, sizeof(*self));
-    assert_int_equal(kw_reader_init(&reader, kw_mem_default(), options), KW_OK);
+    assert_int_equal(kw_reader_init(&reader, kw_mem_default(), limits), KW_OK);
     for (size_t at = 0; at < stream.len && self->code == KW_OK;) {
         size_t len = random != NULL ? 1 + kw_random_next(random) % piece_max : piece_max;
         len = len < stream.len - at ? len : stream.len - at;
@@ -108,17 +107,17 @@ static void assert_same(const reading *a, const reading *b)
 }
 
 /* However it comes, the stream reads as it does byte by byte. */
-static void check_stream(const kw_options *options, kw_bytes stream, kw_random *random)
+static void check_stream(const kw_reader_limits *limits, kw_bytes stream, kw_random *random)
 {
     reading slow;
     reading fast;
-    read_stream(&slow, options, stream, 1, NULL);
+    read_stream(&slow, limits, stream, 1, NULL);
     for (size_t piece_max = 2; piece_max < 2 * stream.len; piece_max = piece_max * 3 + 1) {
-        read_stream(&fast, options, stream, piece_max, random);
+        read_stream(&fast, limits, stream, piece_max, random);
         assert_same(&slow, &fast);
         forget(&fast);
     }
-    read_stream(&fast, options, stream, stream.len, NULL);
+    read_stream(&fast, limits, stream, stream.len, NULL);
     assert_same(&slow, &fast);
     forget(&fast);
     forget(&slow);
@@ -130,8 +129,8 @@ typedef struct row {
     kw_err code;
 } row;
 
-/* Options with small limits: strings of 40 bytes, 3 elements, depth 2. */
-static const kw_options small = {.reply_bytes_max = 40, .reply_items_max = 3, .reply_depth_max = 2};
+/* Small limits: strings of 40 bytes, 3 elements, depth 2. */
+static const kw_reader_limits small = {.bytes = 40, .items = 3, .depth = 2};
 
 static const row rows[] = {
     {"+OK\r\n", 1, KW_OK},

@@ -70,14 +70,12 @@ static void test_resolver_name_known_gives_addresses(void **state)
 {
     (void)state;
     kw_resolver *resolver = kw_resolver_new();
-    kw_address addresses[KW_ADDRESSES_MAX];
-    size_t n = 0;
+    kw_addresses addresses = {.n = 0};
     kw_endpoint endpoint = endpoint_of("known.test:7000");
     assert_true(kw_address_is_name(&endpoint));
-    assert_int_equal(kw_resolver_find(resolver, addresses, &n, NULL, &endpoint, 10000000000u),
-                     KW_OK);
-    assert_int_equal(n, 1);
-    assert_int_equal(addresses[0].storage.ss_family, AF_INET);
+    assert_int_equal(kw_resolver_find(resolver, &addresses, NULL, &endpoint, 10000000000u), KW_OK);
+    assert_int_equal(addresses.n, 1);
+    assert_int_equal(addresses.at[0].storage.ss_family, AF_INET);
     kw_resolver_unref(resolver);
 }
 
@@ -85,11 +83,10 @@ static void test_resolver_name_unknown_gives_reason(void **state)
 {
     (void)state;
     kw_resolver *resolver = kw_resolver_new();
-    kw_address addresses[KW_ADDRESSES_MAX];
-    size_t n = 0;
+    kw_addresses addresses = {.n = 0};
     kw_error error = KW_ERROR_INIT;
     kw_endpoint endpoint = endpoint_of("unknown.test:7000");
-    assert_int_equal(kw_resolver_find(resolver, addresses, &n, &error, &endpoint, 10000000000u),
+    assert_int_equal(kw_resolver_find(resolver, &addresses, &error, &endpoint, 10000000000u),
                      KW_ERR_RESOLVE);
     assert_non_null(strstr(error.text, "unknown.test"));
     kw_resolver_unref(resolver);
@@ -99,17 +96,16 @@ static void test_resolver_no_answer_ends_in_time_and_is_bounded(void **state)
 {
     (void)state;
     kw_resolver *resolver = kw_resolver_new();
-    kw_address addresses[KW_ADDRESSES_MAX];
-    size_t n = 0;
+    kw_addresses addresses = {.n = 0};
     kw_error error = KW_ERROR_INIT;
     kw_endpoint endpoint = endpoint_of("known.test:7000");
     atomic_store(&is_stuck, true);
     for (int i = 0; i < KW_RESOLVER_JOBS_MAX; i++) {
-        assert_int_equal(kw_resolver_find(resolver, addresses, &n, &error, &endpoint, 2000000u),
+        assert_int_equal(kw_resolver_find(resolver, &addresses, &error, &endpoint, 2000000u),
                          KW_ERR_RESOLVE);
         assert_non_null(strstr(error.text, "no answer in time"));
     }
-    assert_int_equal(kw_resolver_find(resolver, addresses, &n, &error, &endpoint, 2000000u),
+    assert_int_equal(kw_resolver_find(resolver, &addresses, &error, &endpoint, 2000000u),
                      KW_ERR_RESOLVE);
     assert_non_null(strstr(error.text, "already"));
     kw_resolver_unref(resolver); /* before the threads that were left behind */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Objects of a reply in hiredis' callbacks, whose types differ between 0.14 and 1.x. */
-#include "net/reader_functions.h"
+#include "base/reader_functions.h"
 
-#include "net/reader_limits.h"
+#include "base/reader_limits.h"
 
 #include <string.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Reader limits: how large a reply may be, to a caller's command and to the library's own question.
  */
-#include "net/reader_limits.h"
+#include "base/reader_limits.h"
 
 /* The library's own questions (HELLO, CLUSTER SLOTS) may be answered by this much, however
  * little a caller allows. */
@@ -16,9 +16,7 @@ static uint64_t at_least(uint64_t limit, uint64_t floor)
 
 kw_reader_limits kw_reader_limits_of(const kw_reader *reader)
 {
-    const kw_options *options = reader->options;
-    kw_reader_limits limits = {options->reply_bytes_max, options->reply_items_max,
-                               options->reply_depth_max};
+    kw_reader_limits limits = reader->limits;
     if (reader->is_internal) {
         limits.bytes = at_least(limits.bytes, OWN_BYTES_MAX);
         limits.items = at_least(limits.items, OWN_ITEMS_MAX);

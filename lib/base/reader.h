@@ -1,18 +1,24 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Reader: hiredis' protocol parser, with our limits and our replies; a short way for plain
  * replies that are all there. */
-#ifndef NET_READER_H
-#define NET_READER_H
+#ifndef BASE_READER_H
+#define BASE_READER_H
 
 #include <keyway/error.h>
 
 #include "base/bytes.h"
-#include "settings/options.h"
 #include "base/reply.h"
+
+/* What one reply may be. */
+typedef struct kw_reader_limits {
+    uint64_t bytes;
+    uint64_t items; /* elements of all its arrays */
+    uint64_t depth; /* arrays in arrays; 1: one that holds none */
+} kw_reader_limits;
 
 typedef struct kw_reader {
     const kw_allocator *mem;
-    const kw_options *options;
+    kw_reader_limits limits; /* of replies to a caller */
     redisReader *hiredis;
     kw_reply *root;            /* of the reply being built */
     size_t items_n;            /* array elements of that reply */
@@ -35,7 +41,7 @@ typedef struct kw_reader {
 } kw_reader;
 
 /* KW_ERR_NOMEM. The reader must not be moved: hiredis points to it. */
-kw_err kw_reader_init(kw_reader *reader, const kw_allocator *mem, const kw_options *options);
+kw_err kw_reader_init(kw_reader *reader, const kw_allocator *mem, const kw_reader_limits *limits);
 void kw_reader_fini(kw_reader *reader);
 
 /* Takes bytes from the socket. KW_ERR_NOMEM. */

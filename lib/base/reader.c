@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Bytes from the socket to whole replies: a plain one at once, others in pieces by hiredis. */
-#include "net/reader.h"
+#include "base/reader.h"
 
 #include "base/error.h"
-#include "net/reader_functions.h"
-#include "net/reader_limits.h"
-#include "net/reader_plain.h"
+#include "base/reader_functions.h"
+#include "base/reader_limits.h"
+#include "base/reader_plain.h"
 
 #include <string.h>
 
@@ -43,11 +43,11 @@ static bool start_anew(kw_reader *reader)
     return true;
 }
 
-kw_err kw_reader_init(kw_reader *reader, const kw_allocator *mem, const kw_options *options)
+kw_err kw_reader_init(kw_reader *reader, const kw_allocator *mem, const kw_reader_limits *limits)
 {
     memset(reader, 0, sizeof(*reader));
     reader->mem = mem;
-    reader->options = options;
+    reader->limits = *limits;
     kw_buf_init(&reader->input, mem, NULL, 0);
     return start_anew(reader) ? KW_OK : KW_ERR_NOMEM;
 }

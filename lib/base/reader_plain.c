@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* A parser for plain replies that are all there: one pass to measure, one to build. */
-#include "net/reader_plain.h"
+#include "base/reader_plain.h"
 
-#include "net/reader_limits.h"
+#include "base/reader_limits.h"
 
 #include <string.h>
 

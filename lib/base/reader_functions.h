@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Reader functions: how hiredis makes the objects of a reply. The functions' types
  * differ between hiredis versions; the differences end here. */
-#ifndef NET_READER_FUNCTIONS_H
-#define NET_READER_FUNCTIONS_H
+#ifndef BASE_READER_FUNCTIONS_H
+#define BASE_READER_FUNCTIONS_H
 
-#include "net/reader.h"
+#include "base/reader.h"
 
 /* Constant; hiredis takes it as not const, and never writes it. privdata of the
  * redisReader must be the kw_reader. */
