@@ -14,6 +14,8 @@ CFLAGS ?= -O2 -g
 WARNINGS = -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes
 V ?= 0
 
+comma = ,
+
 PREFIX ?= /usr/local
 LIBDIR ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
@@ -91,6 +93,10 @@ LIVE := $(call programs,tests/live,test_*)
 FAULT := $(call programs,tests/fault,test_*)
 BENCH := $(call programs,tests/bench,bench_*)
 COUNTS := $(BUILD)/tests/counts/counts
+SIZES := $(call programs,tests/sizes,*)
+ifneq ($(shell uname -s),Darwin)
+SIZES += $(SIZES:%=%_gc)
+endif
 FUZZ := $(call programs,tests/fuzz,fuzz_*)
 
 # Event loops that are here; libev has no file for pkg-config everywhere. What needs another one
@@ -123,6 +129,7 @@ all: $(STATIC) $(SHARED)
 ## check-tls: TLS against real servers, also where hiredis is without it; needs libssl-dev and openssl
 ## check-quorum: values on several copies under faults, for QUORUM_SECONDS (120)
 ## check-counts: instructions, system calls and allocations of commands, beside their gates
+## check-sizes: bytes of programs that use a little or much, and of the shared library, beside their gates
 ## gates: write the gates anew, from what is measured now
 ## check-house: rooms, calls between files, measures of the sources
 ## check-build: headers, rooms, exported symbols, installed copy
@@ -143,12 +150,21 @@ help:
 
 # Libraries
 
-$(BUILD)/lib/%.o: lib/%.c
+# What the library is compiled and linked with. Objects that were made with anything else are made anew.
+FLAGS = $(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(LDFLAGS) $(LIBS)
+
+$(BUILD)/flags: FORCE
+	@mkdir -p $(@D); \
+	printf '%s\n' '$(subst ','\'',$(FLAGS))' > $@.$$$$; \
+	if cmp -s $@.$$$$ $@; then rm -f $@.$$$$; else mv $@.$$$$ $@; fi
+
+# A section a function: a program that is linked with --gc-sections carries what it calls.
+$(BUILD)/lib/%.o: lib/%.c $(BUILD)/flags
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
+	$(Q)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -ffunction-sections -fdata-sections -MMD -MP -c -o $@ $<
 
-$(BUILD)/tests/support/%.o: tests/support/%.c
+$(BUILD)/tests/support/%.o: tests/support/%.c $(BUILD)/flags
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS_ALL) -Itests $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
@@ -189,6 +205,20 @@ $(COUNTS): tests/counts/counts.c tests/counts/network.c $(STATIC)
 	$(Q)$(CC) -D_GNU_SOURCE -Iinclude -Itests $(CPPFLAGS) $(CFLAGS_ALL) $(LDFLAGS) -o $@ \
 		tests/counts/counts.c tests/counts/network.c $(WRAPPED:%=-Wl,--wrap=%) $(STATIC) $(LIBS)
 
+# A program with nothing of its own, as a user builds it.
+size_program = $(CC) -Iinclude -D_POSIX_C_SOURCE=200809L $(CPPFLAGS) -std=c11 $(WARNINGS) $(CFLAGS) $(LDFLAGS) $(1) \
+	-o $@ $< $(STATIC) $(LIBS)
+
+$(BUILD)/tests/sizes/%_gc: tests/sizes/%.c $(STATIC)
+	$(call say,TEST,$<)
+	@mkdir -p $(@D)
+	$(Q)$(call size_program,-Wl$(comma)--gc-sections)
+
+$(BUILD)/tests/sizes/%: tests/sizes/%.c $(STATIC)
+	$(call say,TEST,$<)
+	@mkdir -p $(@D)
+	$(Q)$(size_program)
+
 $(BUILD)/tests/fuzz/%: tests/fuzz/%.c $(STATIC)
 	$(call say,FUZZ,$<)
 	@mkdir -p $(@D)
@@ -211,17 +241,17 @@ $(BUILD)/examples/%: examples/%.c $(STATIC)
 
 # Tests. check.sh runs what it is given in order, stops at the first failure, and counts.
 
-CHECK_ENV = CC='$(CC)' CFLAGS='$(CFLAGS)' CXX='$(CXX)' MAKE='$(MAKE)' PKG_CONFIG='$(PKG_CONFIG)' BUILD='$(BUILD)' OBJECTS='$(OBJECTS)' VERSION='$(VERSION)' \
+CHECK_ENV = CC='$(CC)' CPPFLAGS='$(CPPFLAGS)' CFLAGS='$(CFLAGS)' LDFLAGS='$(LDFLAGS)' TLS='$(TLS)' CXX='$(CXX)' MAKE='$(MAKE)' PKG_CONFIG='$(PKG_CONFIG)' BUILD='$(BUILD)' OBJECTS='$(OBJECTS)' SIZES='$(SIZES)' VERSION='$(VERSION)' \
 	SHARED='$(SHARED)' CPPFLAGS_ALL='$(CPPFLAGS_ALL)' CFLAGS_ALL='$(CFLAGS_ALL)' EXAMPLES='$(EXAMPLES)' \
 	LOOPS='$(LOOPS)' CLANG_FORMAT='$(CLANG_FORMAT)' CLANG_TIDY='$(CLANG_TIDY)' HAS_TLS='$(HAS_TLS)' V='$(V)'
 RUN = @env -u MAKEFLAGS $(CHECK_ENV) sh tests/support/check.sh
 VECTORS = tests/unit/ring_vectors.sh
 STYLE_CHECKS = $(patsubst %,tests/support/%.sh,lint format headers rooms calls sources exports docstrings manual)
 # Counts need a linker that has --wrap.
-COUNT_CHECKS = $(if $(filter Linux,$(shell uname -s)),tests/support/counts.sh)
+COUNT_CHECKS = $(if $(filter Linux,$(shell uname -s)),tests/support/counts.sh tests/support/sizes.sh)
 EXAMPLE_CHECKS = tests/support/examples.sh tests/live/quickstart.sh
 
-check: all $(UNIT) $(SCENE) $(FAKE) $(LIVE) $(FAULT) $(EXAMPLES) $(TOOLS) $(if $(COUNT_CHECKS),$(COUNTS))
+check: all $(UNIT) $(SCENE) $(FAKE) $(LIVE) $(FAULT) $(EXAMPLES) $(TOOLS) $(if $(COUNT_CHECKS),$(COUNTS) $(SIZES))
 	$(RUN) --servers $(UNIT) $(VECTORS) $(SCENE) $(STYLE_CHECKS) $(COUNT_CHECKS) tests/install/install.sh \
 		$(FAKE) $(LIVE) tests/live/tls.sh $(FAULT) $(EXAMPLE_CHECKS)
 
@@ -263,8 +293,12 @@ check-counts: all $(COUNTS)
 check-house: all
 	$(RUN) tests/support/rooms.sh tests/support/calls.sh tests/support/sources.sh
 
-gates: all $(COUNTS)
+check-sizes: all $(SIZES)
+	@env $(CHECK_ENV) sh tests/support/sizes.sh
+
+gates: all $(COUNTS) $(SIZES)
 	@env $(CHECK_ENV) sh tests/support/counts.sh --write
+	@env $(CHECK_ENV) sh tests/support/sizes.sh --write > /dev/null
 
 check-quick: $(UNIT) $(SCENE) $(FAKE) $(FAST)
 	$(RUN) --servers $(UNIT) $(SCENE) $(FAKE) $(FAST)
@@ -356,8 +390,8 @@ lint:
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all help check check-tls check-quorum check-unit check-scene check-fake check-live check-fault check-build check-examples check-quick check-counts check-house gates \
-	asan tsan fuzz fuzz-run bench tour demo exports install uninstall dist format format-check lint clean
+.PHONY: all help check check-tls check-quorum check-unit check-scene check-fake check-live check-fault check-build check-examples check-quick check-counts check-sizes check-house gates \
+	asan tsan fuzz fuzz-run bench tour demo exports install uninstall dist format format-check lint clean FORCE
 .SECONDARY:
 .DELETE_ON_ERROR:
 

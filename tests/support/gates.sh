@@ -12,7 +12,7 @@ file=$3
 gates=$(dirname "$0")/gates.txt
 compiler=gcc
 ! $CC --version | head -n 1 | grep -q clang || compiler=clang
-made_with="$($CC -dumpmachine) $compiler $($CC -dumpversion | cut -d . -f 1) $CFLAGS"
+made_with="$($CC -dumpmachine) $compiler $($CC -dumpversion | cut -d . -f 1) $CFLAGS${HAS_TLS:+ TLS}"
 
 if [ "$4" = --write ]; then
     {
