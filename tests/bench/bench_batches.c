@@ -3,6 +3,7 @@
  * all, then reads all. Instructions are counted by bench_instructions. --gate: exit status 1
  * where a goal is missed. */
 #include "support/bench.h"
+#include "support/calm.h"
 #include "support/fake.h"
 
 #include <hiredis.h>
@@ -158,6 +159,7 @@ static void bench_late(void)
 
 int main(int argc, char **argv)
 {
+    kw_test_calm_forbid();
     kw_bench_init(&bench, KEYS_N, NULL);
     batch = kw_batch_new(bench.kw, NULL);
     compare(10, 1.2);

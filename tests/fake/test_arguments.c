@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "support/ask.h"
 #include "support/check.h"
 #include "support/fake.h"
 
@@ -29,7 +30,7 @@ static int set_up(void **state)
     kw_fake_set_cluster(fakes, 2, ranges, 2);
     char uri[200];
     snprintf(uri, sizeof(uri), "redis-cluster://%s?timeout=2s", kw_fake_address(fakes[0]));
-    kw = kw_open(uri, NULL);
+    kw = kw_test_try_open(uri, NULL);
     return kw == NULL || kw_connect(kw, NULL) != KW_OK;
 }
 

@@ -253,7 +253,7 @@ static void test_connect_cluster_node_as_single_server_is_named(void **state)
     kw_fake_set_cluster(&fake, 1, ranges, 1);
     kw_fake_on_reply(fake, KW_FAKE_ALWAYS, "INCR *", "-MOVED 12182 127.0.0.1:1");
     char line[300] = "";
-    kw_config *config = kw_config_new(NULL);
+    kw_config *config = kw_test_config_new(NULL);
     assert_int_equal(kw_config_set_uri(config, NULL, kw_fake_uri(fake)), KW_OK);
     kw_config_set_log(config, KW_LOG_WARNING, keep_line, line);
     kw_client *kw = kw_open_config(config, NULL);

@@ -67,7 +67,7 @@ static void test_ring_redirects_and_readonly_are_the_callers(void **state)
         kw_error error = KW_ERROR_INIT;
         kw_fake_reset(fake);
         kw_fake_on_reply(fake, KW_FAKE_ALWAYS, "SET *", "%s", replies[i]);
-        kw_config *config = kw_config_new(NULL);
+        kw_config *config = kw_test_config_new(NULL);
         snprintf(uri, sizeof(uri), "redis-ring://%s", kw_fake_address(fake));
         assert_int_equal(kw_config_set_uri(config, &error, uri), KW_OK);
         kw_config_set_log(config, KW_LOG_WARNING, write_line, &seen);

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "route/command_table.h"
+#include "support/ask.h"
 #include "support/check.h"
 #include "support/fake.h"
 
@@ -34,7 +35,7 @@ static int set_up(void **state)
     kw_fake_set_cluster(fakes, 3, ranges, 2);
     char uri[200];
     snprintf(uri, sizeof(uri), "redis-cluster://%s?timeout=5s", kw_fake_address(fakes[0]));
-    kw = kw_open(uri, NULL);
+    kw = kw_test_try_open(uri, NULL);
     return kw == NULL || kw_connect(kw, NULL) != KW_OK;
 }
 
@@ -189,7 +190,7 @@ static void test_refused_commands_are_refused_by_every_way(void **state)
     reset_fakes();
     char uri[100];
     snprintf(uri, sizeof(uri), "%s?timeout=2s", kw_fake_uri(fakes[2]));
-    kw_client *single = kw_open(uri, NULL);
+    kw_client *single = kw_test_try_open(uri, NULL);
     kw_batch *batch = kw_batch_new(kw, NULL);
     size_t refused_n = 0;
     for (size_t i = 0; i < kw_command_table_n; i++) {

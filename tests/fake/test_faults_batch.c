@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "support/ask.h"
 #include "support/check.h"
 #include "support/fake.h"
 
@@ -58,7 +59,7 @@ static kw_client *open_cluster(void)
     char uri[200];
     snprintf(uri, sizeof(uri), "redis-cluster://%s?timeout=%dms", kw_fake_address(fakes[0]),
              TIMEOUT_MS);
-    kw_client *kw = kw_open(uri, NULL);
+    kw_client *kw = kw_test_try_open(uri, NULL);
     assert_non_null(kw);
     assert_int_equal(kw_connect(kw, NULL), KW_OK);
     return kw;

@@ -290,7 +290,7 @@ static void test_map_is_asked_of_another_node_when_one_stalls(void **state)
                KW_FAKE_STEPS(KW_FAKE_SEND("*3\r\n*3\r\n:0\r\n"), KW_FAKE_STALL));
     kw_fake_down(fakes[2]);
     answer(fakes[1], "INCR foo", ":1");
-    kw_client *kw = kw_open(uri, NULL);
+    kw_client *kw = kw_test_try_open(uri, NULL);
     kw_error error = KW_ERROR_INIT;
     if (incr_foo(kw, &error) != 1) {
         fail_msg("%s", error.text);
@@ -386,7 +386,7 @@ static void test_map_fetches_are_few_however_many_calls_fail(void **state)
     make_cluster();
     char uri[300];
     snprintf(uri, sizeof(uri), "redis-cluster://%s?timeout=1s", kw_fake_address(fakes[0]));
-    kw_client *kw = kw_open(uri, NULL);
+    kw_client *kw = kw_test_try_open(uri, NULL);
     answer(fakes[0], "INCR bar", ":5");
     kw_reply_free(kw_command(kw, NULL, "INCR bar"));
     kw_fake_down(fakes[1]);

@@ -157,7 +157,7 @@ static void test_connect_swallowing_address_has_the_deadline(void **state)
     char uri[100];
     snprintf(uri, sizeof(uri), "redis://127.0.0.1:%u?timeout=%dms", (unsigned)hole.port,
              TIMEOUT_MS);
-    kw_client *kw = kw_open(uri, NULL);
+    kw_client *kw = kw_test_try_open(uri, NULL);
     kw_error error = KW_ERROR_INIT;
     uint64_t start_ms = kw_test_now_ms();
     assert_null(kw_command(kw, &error, "GET a"));
@@ -216,7 +216,7 @@ static void test_connect_wrong_kind_of_server_is_named(void **state)
     kw_fake_set_map(fake, NULL, NULL);
     char uri[100];
     snprintf(uri, sizeof(uri), "redis-cluster://%s?timeout=300ms", kw_fake_address(fake));
-    kw_client *kw = kw_open(uri, NULL);
+    kw_client *kw = kw_test_try_open(uri, NULL);
     kw_error error = KW_ERROR_INIT;
     assert_null(kw_command(kw, &error, "GET a"));
     assert_int_equal(error.code, KW_ERR_UNSUPPORTED);

@@ -246,7 +246,7 @@ static void test_another_primary_is_an_event_and_moves_no_key(void **state)
     kw_error error = KW_ERROR_INIT;
     (void)state;
     reset_fakes();
-    kw_config *config = kw_config_new(NULL);
+    kw_config *config = kw_test_config_new(NULL);
     kw_config_set_event(config, on_event, &news);
     assert_int_equal(kw_config_set_uri(config, &error,
                                        uri_of(uri, sizeof(uri), "timeout=5s&on-node-down=eject")),

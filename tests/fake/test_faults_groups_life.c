@@ -22,7 +22,7 @@ static bool live_with(unsigned long fail_at)
     kw_test_memory memory;
     kw_error error = KW_ERROR_INIT;
     kw_test_memory_init(&memory, 0);
-    kw_config *config = kw_config_new(&memory.allocator);
+    kw_config *config = kw_test_config_new(&memory.allocator);
     assert_int_equal(kw_config_set_uri(config, &error, uri_of(uri, sizeof(uri), "timeout=5s")),
                      KW_OK);
     unsigned long before = kw_test_memory_calls(&memory);

@@ -268,7 +268,7 @@ static unsigned long run_without_memory(unsigned long fail_at, bool fails_on)
 {
     kw_test_memory memory;
     kw_test_memory_init(&memory, 0);
-    kw_config *config = kw_config_new(&memory.allocator);
+    kw_config *config = kw_test_config_new(&memory.allocator);
     char uri[100];
     snprintf(uri, sizeof(uri), "redis-cluster://%s?timeout=100ms", kw_fake_address(fakes[0]));
     assert_int_equal(kw_config_set_uri(config, NULL, uri), KW_OK);

@@ -221,7 +221,7 @@ static void on_event(void *arg, const kw_event *event)
 static kw_client *open_told(told *it)
 {
     char uri[200];
-    kw_config *config = kw_config_new(NULL);
+    kw_config *config = kw_test_config_new(NULL);
     memset(it, 0, sizeof(*it));
     snprintf(uri, sizeof(uri), "redis-sentinel://%s,%s/group?timeout=2s",
              kw_fake_address(sentinels[0]), kw_fake_address(sentinels[1]));

@@ -327,7 +327,7 @@ static int run_with_few_descriptors(const char *address, int descriptors_n)
     char uri[100];
     user users[CHILD_THREADS];
     snprintf(uri, sizeof(uri), "redis://%s?timeout=600ms", address);
-    kw_client *kw = kw_open(uri, NULL);
+    kw_client *kw = kw_test_try_open(uri, NULL);
     if (kw == NULL || setrlimit(RLIMIT_NOFILE, &few) != 0) {
         return 3;
     }

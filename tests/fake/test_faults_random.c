@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "base/random.h"
+#include "support/ask.h"
 #include "support/check.h"
 #include "support/fake.h"
 
@@ -333,7 +334,7 @@ static void run_world(const char *scheme, int share_above, uint64_t seed)
              kw_fake_address(all.fakes[0]), TIMEOUT_MS, share_above);
     kw_test_memory memory;
     kw_test_memory_init(&memory, 0);
-    kw_config *config = kw_config_new(&memory.allocator);
+    kw_config *config = kw_test_config_new(&memory.allocator);
     assert_int_equal(kw_config_set_uri(config, NULL, uri), KW_OK);
     all.kw = kw_open_config(config, NULL);
     kw_config_free(config);

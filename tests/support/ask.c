@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "support/calm.h"
 #include "support/check.h"
 #include "support/crew.h"
 
@@ -16,6 +17,31 @@ static bool shares_always;
 void kw_test_share_always(void)
 {
     shares_always = true;
+}
+
+kw_config *kw_test_config_new(const kw_allocator *allocator)
+{
+    kw_config *config = kw_config_new(allocator);
+    if (config != NULL && kw_test_calm_is_on()) {
+        kw_config_set_clock(config, kw_test_calm_ns, NULL);
+    }
+    return config;
+}
+
+kw_client *kw_test_try_open(const char *uri, kw_error *error)
+{
+    if (!kw_test_calm_is_on()) {
+        return kw_open(uri, error);
+    }
+    kw_error failure = KW_ERROR_INIT;
+    kw_config *config = kw_test_config_new(NULL);
+    if (config == NULL) {
+        kw_test_die("no memory");
+    }
+    bool is_good = kw_config_set_uri(config, error != NULL ? error : &failure, uri) == KW_OK;
+    kw_client *client = is_good ? kw_open_config(config, error) : NULL;
+    kw_config_free(config);
+    return client;
 }
 
 kw_client *kw_test_open(const char *format, ...)
@@ -32,7 +58,7 @@ kw_client *kw_test_open(const char *format, ...)
         snprintf(uri + len, sizeof(uri) - len, "%cshare-above=0",
                  strchr(uri, '?') != NULL ? '&' : '?');
     }
-    kw_client *client = kw_open(uri, &error);
+    kw_client *client = kw_test_try_open(uri, &error);
     if (client == NULL) {
         kw_test_die("%s: %s", uri, error.text);
     }

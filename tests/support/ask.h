@@ -10,6 +10,10 @@
 /* A handle for the URI that the format makes. */
 kw_client *kw_test_open(const char *format, ...) KW_FORMAT(1, 2);
 
+/* kw_config_new and kw_open, by the calm clock where that is on. */
+kw_config *kw_test_config_new(const kw_allocator *allocator);
+kw_client *kw_test_try_open(const char *uri, kw_error *error);
+
 /* From here on every handle shares one connection with all callers of a node, however few they
  * are, unless its URI says otherwise: to run the same tests that way too. KW_TEST_SHARE_ALWAYS
  * in the environment does it for a whole run. */

@@ -17,6 +17,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "support/calm.h"
+
 #define NS_PER_S  1000000000u
 #define NS_PER_MS 1000000u
 
@@ -25,6 +27,9 @@ static pthread_mutex_t memory_lock = PTHREAD_MUTEX_INITIALIZER;
 
 uint64_t kw_test_now_ns(void)
 {
+    if (kw_test_calm_is_on()) {
+        return kw_test_calm_ns(NULL);
+    }
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
@@ -35,12 +40,21 @@ uint64_t kw_test_now_ms(void)
     return kw_test_now_ns() / NS_PER_MS;
 }
 
-void kw_test_sleep_ms(unsigned ms)
+static void sleep_really(unsigned ms)
 {
     struct timespec rest;
     rest.tv_sec = (time_t)(ms / 1000);
     rest.tv_nsec = (long)(ms % 1000) * (long)NS_PER_MS;
     while (nanosleep(&rest, &rest) != 0 && errno == EINTR) {
+    }
+}
+
+void kw_test_sleep_ms(unsigned ms)
+{
+    uint64_t until_ns = kw_test_now_ns() + (uint64_t)ms * NS_PER_MS;
+    sleep_really(ms);
+    for (uint64_t now_ns; kw_test_calm_is_on() && (now_ns = kw_test_now_ns()) < until_ns;) {
+        sleep_really((unsigned)((until_ns - now_ns - 1) / NS_PER_MS) + 1);
     }
 }
 

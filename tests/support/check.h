@@ -21,7 +21,7 @@
 #define KW_TEST_SLOWNESS 1
 #endif
 
-/* Monotonic time. */
+/* Monotonic time; where it was started, the calm clock (calm.h). */
 uint64_t kw_test_now_ns(void);
 uint64_t kw_test_now_ms(void);
 

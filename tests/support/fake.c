@@ -15,6 +15,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "support/calm.h"
 #include "support/check.h"
 #include "support/fake_parts.h"
 
@@ -312,6 +313,7 @@ kw_fake *kw_fake_start(void)
     }
     set_flags(fake->wake[0]);
     set_flags(fake->wake[1]);
+    kw_test_calm_start();
     fake->listener = listen_at(&fake->port);
     snprintf(fake->address, sizeof(fake->address), "127.0.0.1:%u", fake->port);
     snprintf(fake->uri, sizeof(fake->uri), "redis://%s", fake->address);

@@ -70,7 +70,8 @@ typedef struct kw_fake_step {
 /* For times of kw_fake_on. */
 #define KW_FAKE_ALWAYS 0u
 
-/* A listening fake. Stops the program where that cannot be. */
+/* A listening fake; the first one starts the calm clock (calm.h). Stops the program where that
+ * cannot be. */
 kw_fake *kw_fake_start(void);
 
 /* Closes everything, waits for the thread. NULL is allowed. */

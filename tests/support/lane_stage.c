@@ -43,7 +43,7 @@ void kw_test_stage_open(kw_test_stage *stage, const char *options, uint64_t seed
     kw_fake_respond(stage->fake, echo, stage);
     kw_test_memory_init(&stage->memory, 0);
     kw_test_strain_init(&stage->strain, seed);
-    kw_config *config = kw_config_new(&stage->memory.allocator);
+    kw_config *config = kw_test_config_new(&stage->memory.allocator);
     snprintf(uri, sizeof(uri), "%s?%s", kw_fake_uri(stage->fake), options);
     if (kw_config_set_uri(config, &error, uri) != KW_OK) {
         kw_test_die("%s: %s", uri, error.text);

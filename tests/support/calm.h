@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The calm clock: real time without the moments in which this machine let the test wait. A thread
+ * sleeps a millisecond at a time; however late it is woken, the clock goes on by two at the most.
+ * On an idle machine it is the system's clock; beside busy programs it is slower, as the threads of
+ * the test and of the library are, so that what they do within so many milliseconds stays the same.
+ *
+ * Once started it is the time of kw_test_now_ns, kw_test_now_ms and kw_test_sleep_ms, of fakes, and
+ * of handles opened by kw_test_open and kw_test_try_open, or from settings of kw_test_config_new
+ * (ask.h). */
+#ifndef SUPPORT_CALM_H
+#define SUPPORT_CALM_H
+
+#include <keyway/config.h>
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Starts the clock, once for the program; before threads that look at it. A forked child goes on by
+ * the system's clock. */
+void kw_test_calm_start(void);
+
+bool kw_test_calm_is_on(void);
+
+/* The time: a kw_clock_fn. Only while it is on. */
+uint64_t kw_test_calm_ns(void *arg);
+
+/* For programs that measure: it is never started. */
+void kw_test_calm_forbid(void);
+
+#endif
