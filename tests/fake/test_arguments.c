@@ -87,7 +87,7 @@ static void test_arguments_a_million_arrive(void **state)
     }
     kw_fake_on_reply(fakes[1], KW_FAKE_ALWAYS, "RPUSH *", ":999998");
     kw_call_options options = KW_CALL_OPTIONS_INIT;
-    options.timeout_ms = 20000;
+    options.timeout_ms = KW_TEST_PATIENCE_MS;
     kw_error error = KW_ERROR_INIT;
     kw_reply *reply = kw_call(kw, &error, &options, (kw_argv){N, argv, NULL});
     if (reply == NULL) {

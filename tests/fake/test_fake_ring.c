@@ -138,9 +138,9 @@ static void test_ring_errors_of_commands_are_no_outage(void **state)
 static void test_ring_a_late_answer_is_no_outage_before_its_time(void **state)
 {
     (void)state;
-    kw_client *client = open_ring("timeout=40ms&stall-timeout=10s&down-after=1");
+    kw_client *client = open_ring("timeout=250ms&stall-timeout=10s&down-after=1");
     kw_fake_on(fake, KW_FAKE_ALWAYS, "GET *",
-               KW_FAKE_STEPS(KW_FAKE_DELAY(120), KW_FAKE_SEND("+v\r\n")));
+               KW_FAKE_STEPS(KW_FAKE_DELAY(500), KW_FAKE_SEND("+v\r\n")));
     kw_error error = KW_ERROR_INIT;
     for (int i = 0; i < 3; i++) {
         assert_null(kw_command(client, &error, "GET a"));

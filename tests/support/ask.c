@@ -173,12 +173,13 @@ kw_reply *kw_test_call(kw_client *client, kw_error *error, kw_test_deadline dead
     }
     kw_call_options options = KW_CALL_OPTIONS_INIT;
     options.timeout_ms = deadline.ms;
+    uint64_t queued_ns = deadline.over != NULL ? kw_test_queued_ns() : 0;
     uint64_t start_ns = kw_test_now_ns();
     kw_reply *reply = kw_call(client, error, &options, (kw_argv){argc, copy, NULL});
     uint64_t spent_us = (kw_test_now_ns() - start_ns) / 1000;
     if (deadline.over != NULL) {
-        kw_test_times_add(deadline.over,
-                          spent_us > deadline.ms * 1000 ? spent_us - deadline.ms * 1000 : 0);
+        uint64_t due_us = deadline.ms * 1000 + (kw_test_queued_ns() - queued_ns) / 1000;
+        kw_test_times_add(deadline.over, spent_us > due_us ? spent_us - due_us : 0);
     }
     return reply;
 }

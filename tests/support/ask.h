@@ -30,7 +30,8 @@ char *kw_test_ask_error(kw_client *client, const char *format, ...);
 
 kw_stats kw_test_stats(kw_client *client);
 
-/* A call's deadline from its start, and where to add by how much it was missed (crew.h). */
+/* A call's deadline from its start, and where to add by how much it was missed, without the
+ * time in which this thread waited for a processor (crew.h). */
 struct kw_test_times;
 typedef struct kw_test_deadline {
     uint64_t ms;

@@ -58,6 +58,19 @@ void kw_test_sleep_ms(unsigned ms)
     }
 }
 
+uint64_t kw_test_queued_ns(void)
+{
+    unsigned long long run_ns = 0;
+    unsigned long long queued_ns = 0;
+    FILE *file = fopen("/proc/thread-self/schedstat", "re");
+    if (file == NULL) {
+        return 0;
+    }
+    bool is_told = fscanf(file, "%llu %llu", &run_ns, &queued_ns) == 2;
+    fclose(file);
+    return is_told ? queued_ns : 0;
+}
+
 kw_test_wait kw_test_wait_begin(const char *file, int line)
 {
     return (kw_test_wait){file, line, kw_test_now_ms() + KW_TEST_PATIENCE_MS};

@@ -27,6 +27,10 @@ uint64_t kw_test_now_ms(void);
 
 void kw_test_sleep_ms(unsigned ms);
 
+/* How long this thread has been ready, and waited for a processor; 0 where the system does not
+ * tell. The difference of two is what the machine has added to what was done in between. */
+uint64_t kw_test_queued_ns(void);
+
 /* Waits until the condition holds, which it must within KW_TEST_PATIENCE_MS: the program ends
  * then, and says where and for what it waited. */
 #define KW_TEST_AWAIT(condition)                                                                   \
