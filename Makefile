@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # keyway: GNU make 3.81 and later. `make help` lists the targets.
-# Settings, on the command line: CC CXX CPPFLAGS CFLAGS LDFLAGS PREFIX LIBDIR INCLUDEDIR MANDIR DESTDIR TLS, V=1 shows commands.
+# Settings, on the command line: CC CXX CPPFLAGS CFLAGS LDFLAGS PREFIX LIBDIR INCLUDEDIR MANDIR DOCDIR DESTDIR TLS HIREDIS, V=1 shows commands.
 
 CC ?= cc
 CXX ?= c++
 AR ?= ar
+OBJCOPY ?= objcopy
 PKG_CONFIG ?= pkg-config
 TAR ?= tar
 CLANG ?= clang
@@ -20,6 +21,7 @@ PREFIX ?= /usr/local
 LIBDIR ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
 MANDIR ?= $(PREFIX)/share/man
+DOCDIR ?= $(PREFIX)/share/doc/keyway
 BUILD = build
 
 # The version lives in include/keyway/version.h alone.
@@ -27,11 +29,12 @@ version_part = $(shell sed -n 's/^.define KW_VERSION_$(1)  *\([0-9][0-9]*\)$$/\1
 MAJOR := $(call version_part,MAJOR)
 VERSION := $(MAJOR).$(call version_part,MINOR).$(call version_part,PATCH)
 
-# A relative LIBDIR, INCLUDEDIR or MANDIR (lib/x86_64-linux-gnu) is taken from PREFIX.
+# A relative LIBDIR, INCLUDEDIR, MANDIR or DOCDIR (lib/x86_64-linux-gnu) is taken from PREFIX.
 under_prefix = $(if $(filter /%,$(1)),$(1),$(PREFIX)/$(1))
 libdir = $(call under_prefix,$(LIBDIR))
 includedir = $(call under_prefix,$(INCLUDEDIR))
 mandir = $(call under_prefix,$(MANDIR))
+docdir = $(call under_prefix,$(DOCDIR))
 
 # What differs between systems.
 ifeq ($(shell uname -s),Darwin)
@@ -52,6 +55,28 @@ endif
 HIREDIS_CFLAGS := $(patsubst -I%,-isystem %,$(shell $(PKG_CONFIG) --cflags hiredis))
 HIREDIS_LIBS := $(shell $(PKG_CONFIG) --libs hiredis)
 
+# static: a copy of hiredis' reader is linked in, under names of its own, so that a host's hiredis and
+# ours never meet. shared: libhiredis is a library that keyway needs, as distributions want it.
+# auto: static where libhiredis.a is here.
+HIREDIS ?= auto
+HIREDIS_TOOL = env CC='$(CC)' OBJCOPY='$(OBJCOPY)' sh pkgconfig/hiredis.sh
+HIREDIS_FUNCTIONS = redisReaderCreateWithFunctions redisReaderFree redisReaderFeed redisReaderGetReply
+ifneq ($(filter-out auto static shared,$(HIREDIS)),)
+$(error HIREDIS=$(HIREDIS): it is auto, static or shared)
+endif
+ifneq ($(HIREDIS),shared)
+HIREDIS_ARCHIVE := $(shell $(HIREDIS_TOOL) find $(HIREDIS_LIBS))
+endif
+ifneq ($(HIREDIS_ARCHIVE),)
+HIREDIS_KIND = static
+HIREDIS_OBJECT = $(BUILD)/hiredis.o
+HIREDIS_NAMES = $(foreach name,$(HIREDIS_FUNCTIONS),-D$(name)=keyway_$(name))
+else ifeq ($(HIREDIS),static)
+$(error HIREDIS=static: no libhiredis.a that can be linked in, or no objcopy)
+else
+HIREDIS_KIND = shared
+endif
+
 # TLS needs OpenSSL. auto: where hiredis was built with it as well, so that nothing new is depended on.
 TLS ?= auto
 has_package = $(shell $(PKG_CONFIG) --exists $(1) 2> /dev/null && echo yes)
@@ -65,13 +90,15 @@ endif
 ifneq ($(HAS_TLS),)
 TLS_CFLAGS := -DKW_HAS_TLS $(patsubst -I%,-isystem %,$(shell $(PKG_CONFIG) --cflags openssl))
 TLS_LIBS := $(shell $(PKG_CONFIG) --libs openssl)
-TLS_REQUIRES := , openssl
+TLS_REQUIRES := openssl
 endif
 
 CPPFLAGS_ALL = -Iinclude -Ilib -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE -D_DARWIN_C_SOURCE \
 	$(TLS_CFLAGS) $(HIREDIS_CFLAGS) $(CPPFLAGS)
 CFLAGS_ALL = -std=c11 -fPIC -fvisibility=hidden -pthread $(WARNINGS) $(CFLAGS)
-LIBS = $(HIREDIS_LIBS) $(TLS_LIBS) -pthread
+# What the library needs; tests use hiredis themselves besides.
+LIBS = $(if $(HIREDIS_OBJECT),,$(HIREDIS_LIBS)) $(TLS_LIBS) -pthread
+TEST_LIBS = $(LIBS) $(if $(HIREDIS_OBJECT),$(HIREDIS_LIBS))
 
 STATIC = $(BUILD)/libkeyway.a
 SHARED = $(BUILD)/$(SHARED_NAME)
@@ -79,6 +106,7 @@ SUPPORT = $(BUILD)/libsupport.a
 
 SOURCES := $(sort $(wildcard lib/*/*.c))
 OBJECTS := $(SOURCES:%.c=$(BUILD)/%.o)
+PARTS := $(OBJECTS) $(HIREDIS_OBJECT)
 PUBLIC_HEADERS := $(sort $(wildcard include/keyway/*.h))
 ADAPTERS := $(sort $(wildcard include/keyway/adapters/*.h))
 SUPPORT_SOURCES := $(filter-out tests/support/run_%,$(sort $(wildcard tests/support/*.c)))
@@ -136,7 +164,7 @@ all: $(STATIC) $(SHARED)
 ## check-examples: each example, and the quickstart's tour
 ## bench: speed against raw hiredis on this machine
 ## demo: a throwaway cluster, and what keyway does on it
-## install, uninstall: with DESTDIR, PREFIX (/usr/local), LIBDIR, INCLUDEDIR, MANDIR
+## install, uninstall: with DESTDIR, PREFIX (/usr/local), LIBDIR, INCLUDEDIR, MANDIR, DOCDIR
 ## dist: build/keyway-VERSION.tar.gz, the same bytes for the same commit
 ## format, format-check: apply, or verify, the layout of .clang-format
 ## lint: what clang-tidy finds, by .clang-tidy
@@ -151,7 +179,7 @@ help:
 # Libraries
 
 # What the library is compiled and linked with. Objects that were made with anything else are made anew.
-FLAGS = $(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(LDFLAGS) $(LIBS)
+FLAGS = $(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(LDFLAGS) $(TLS_LIBS)
 
 $(BUILD)/flags: FORCE
 	@mkdir -p $(@D); \
@@ -162,26 +190,39 @@ $(BUILD)/flags: FORCE
 $(BUILD)/lib/%.o: lib/%.c $(BUILD)/flags
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -ffunction-sections -fdata-sections -MMD -MP -c -o $@ $<
+	$(Q)$(CC) $(CPPFLAGS_ALL) $(NAMES) $(CFLAGS_ALL) -ffunction-sections -fdata-sections -MMD -MP -c -o $@ $<
 
 $(BUILD)/tests/support/%.o: tests/support/%.c $(BUILD)/flags
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS_ALL) -Itests $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
 
-$(STATIC): $(OBJECTS)
+# Which hiredis, and from where: what depends on it is made anew when that changes.
+$(BUILD)/hiredis.kind: FORCE
+	@mkdir -p $(@D)
+	@echo '$(HIREDIS_KIND) $(HIREDIS_ARCHIVE)' | cmp -s - $@ || echo '$(HIREDIS_KIND) $(HIREDIS_ARCHIVE)' > $@
+
+$(BUILD)/hiredis.o: $(BUILD)/hiredis.kind pkgconfig/hiredis.sh
+	$(call say,LD,$@)
+	$(Q)$(HIREDIS_TOOL) object $@ $(HIREDIS_ARCHIVE)
+
+READERS = $(BUILD)/lib/base/reader.o $(BUILD)/lib/base/reader_layout.o
+$(READERS): NAMES = $(HIREDIS_NAMES)
+$(READERS): $(BUILD)/hiredis.kind
+
+$(STATIC): $(PARTS)
 	$(call say,AR,$@)
 	@rm -f $@
-	$(Q)$(AR) rcs $@ $(OBJECTS)
+	$(Q)$(AR) rcs $@ $(PARTS)
 
 $(SUPPORT): $(SUPPORT_OBJECTS)
 	$(call say,AR,$@)
 	@rm -f $@
 	$(Q)$(AR) rcs $@ $(SUPPORT_OBJECTS)
 
-$(SHARED): $(OBJECTS) lib/keyway.map
+$(SHARED): $(PARTS) lib/keyway.map
 	$(call say,LD,$@)
-	$(Q)$(CC) $(SHARED_FLAGS) $(CFLAGS_ALL) $(LDFLAGS) -o $@ $(OBJECTS) $(LIBS)
+	$(Q)$(CC) $(SHARED_FLAGS) $(CFLAGS_ALL) $(LDFLAGS) -o $@ $(PARTS) $(LIBS)
 	@ln -sf $(SHARED_NAME) $(BUILD)/$(SHARED_SONAME)
 	@ln -sf $(SHARED_SONAME) $(BUILD)/$(SHARED_LINK)
 
@@ -193,7 +234,7 @@ $(BUILD)/tests/bench/%: tests/bench/%.c $(STATIC) $(SUPPORT)
 	$(call say,BENCH,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS_ALL) -Itests $(CFLAGS_ALL) $(LDFLAGS) -MMD -MP -MF $@.d -MT $@ -o $@ $< \
-		$(SUPPORT) $(STATIC) $(LIBS) -lm
+		$(SUPPORT) $(STATIC) $(TEST_LIBS) -lm
 
 # The system calls that tests/counts/network.c answers and counts (GNU ld's --wrap, and others').
 WRAPPED = close connect epoll_ctl epoll_wait poll read recv recvmsg sched_yield send sendmsg setsockopt socket \
@@ -223,13 +264,13 @@ $(BUILD)/tests/fuzz/%: tests/fuzz/%.c $(STATIC)
 	$(call say,FUZZ,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS_ALL) -Itests $(CFLAGS_ALL) $(LDFLAGS) $(FUZZ_FLAGS) -MMD -MP -MF $@.d -MT $@ -o $@ $< \
-		$(STATIC) $(LIBS)
+		$(STATIC) $(TEST_LIBS)
 
 $(BUILD)/tests/%: tests/%.c $(STATIC) $(SUPPORT)
 	$(call say,TEST,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS_ALL) -Itests $(CFLAGS_ALL) $(LDFLAGS) -MMD -MP -MF $@.d -MT $@ -o $@ $< \
-		$(SUPPORT) $(STATIC) $(LIBS) -lcmocka -lm
+		$(SUPPORT) $(STATIC) $(TEST_LIBS) -lcmocka -lm
 
 $(LOOPS:%=$(BUILD)/examples/loop/%): LIBS += $(LOOP_$(@F))
 
@@ -243,7 +284,7 @@ $(BUILD)/examples/%: examples/%.c $(STATIC)
 
 CHECK_ENV = CC='$(CC)' CPPFLAGS='$(CPPFLAGS)' CFLAGS='$(CFLAGS)' LDFLAGS='$(LDFLAGS)' TLS='$(TLS)' CXX='$(CXX)' MAKE='$(MAKE)' PKG_CONFIG='$(PKG_CONFIG)' BUILD='$(BUILD)' OBJECTS='$(OBJECTS)' SIZES='$(SIZES)' VERSION='$(VERSION)' \
 	SHARED='$(SHARED)' CPPFLAGS_ALL='$(CPPFLAGS_ALL)' CFLAGS_ALL='$(CFLAGS_ALL)' EXAMPLES='$(EXAMPLES)' \
-	LOOPS='$(LOOPS)' CLANG_FORMAT='$(CLANG_FORMAT)' CLANG_TIDY='$(CLANG_TIDY)' HAS_TLS='$(HAS_TLS)' V='$(V)'
+	LOOPS='$(LOOPS)' CLANG_FORMAT='$(CLANG_FORMAT)' CLANG_TIDY='$(CLANG_TIDY)' HAS_TLS='$(HAS_TLS)' HIREDIS_KIND='$(HIREDIS_KIND)' V='$(V)'
 RUN = @env -u MAKEFLAGS $(CHECK_ENV) sh tests/support/check.sh
 VECTORS = tests/unit/ring_vectors.sh
 STYLE_CHECKS = $(patsubst %,tests/support/%.sh,lint format headers rooms calls sources exports docstrings manual)
@@ -252,7 +293,7 @@ COUNT_CHECKS = $(if $(filter Linux,$(shell uname -s)),tests/support/counts.sh te
 EXAMPLE_CHECKS = tests/support/examples.sh tests/live/quickstart.sh
 
 check: all $(UNIT) $(SCENE) $(FAKE) $(LIVE) $(FAULT) $(EXAMPLES) $(TOOLS) $(if $(COUNT_CHECKS),$(COUNTS) $(SIZES))
-	$(RUN) --servers $(UNIT) $(VECTORS) $(SCENE) $(STYLE_CHECKS) $(COUNT_CHECKS) tests/install/install.sh \
+	$(RUN) --servers $(UNIT) $(VECTORS) $(SCENE) $(STYLE_CHECKS) $(COUNT_CHECKS) tests/install/install.sh tests/install/hiredis.sh \
 		$(FAKE) $(LIVE) tests/live/tls.sh $(FAULT) $(EXAMPLE_CHECKS)
 
 check-unit: $(UNIT)
@@ -278,7 +319,7 @@ check-quorum: $(BUILD)/tests/live/test_quorum_crowd $(BUILD)/tests/scene/test_qu
 	@KW_TEST_SECONDS=$(QUORUM_SECONDS) $(BUILD)/tests/live/test_quorum_crowd
 
 check-build: all
-	$(RUN) $(STYLE_CHECKS) tests/install/install.sh
+	$(RUN) $(STYLE_CHECKS) tests/install/install.sh tests/install/hiredis.sh
 
 check-examples: all $(EXAMPLES) $(TOOLS)
 	$(RUN) --servers $(EXAMPLE_CHECKS)
@@ -344,7 +385,7 @@ in_prefix = $(patsubst $(PREFIX)/%,$${prefix}/%,$(1))
 
 install: all
 	@mkdir -p '$(DESTDIR)$(includedir)/keyway/adapters' '$(DESTDIR)$(libdir)/pkgconfig' \
-		'$(DESTDIR)$(mandir)/man7'
+		'$(DESTDIR)$(mandir)/man7' '$(DESTDIR)$(docdir)'
 	$(Q)install -m 644 include/keyway.h '$(DESTDIR)$(includedir)/keyway.h'
 	$(Q)install -m 644 $(PUBLIC_HEADERS) '$(DESTDIR)$(includedir)/keyway/'
 	$(Q)install -m 644 $(ADAPTERS) '$(DESTDIR)$(includedir)/keyway/adapters/'
@@ -354,17 +395,22 @@ install: all
 	$(Q)ln -sf $(SHARED_SONAME) '$(DESTDIR)$(libdir)/$(SHARED_LINK)'
 	$(Q)sed -e 's|@prefix@|$(PREFIX)|' -e 's|@libdir@|$(call in_prefix,$(libdir))|' \
 		-e 's|@includedir@|$(call in_prefix,$(includedir))|' -e 's|@version@|$(VERSION)|' \
-		-e 's|@tls@|$(TLS_REQUIRES)|' \
+		-e 's|@requires@|$(TLS_REQUIRES)|' -e 's|@libs@|$(if $(HIREDIS_OBJECT),,$(HIREDIS_LIBS) )|' \
 		pkgconfig/keyway.pc.in > '$(DESTDIR)$(libdir)/pkgconfig/keyway.pc'
 	@chmod 644 '$(DESTDIR)$(libdir)/pkgconfig/keyway.pc'
 	$(Q)install -m 644 lib/man/keyway.7 '$(DESTDIR)$(mandir)/man7/keyway.7'
+	$(Q)install -m 644 COPYING '$(DESTDIR)$(docdir)/COPYING'
+ifneq ($(HIREDIS_OBJECT),)
+	$(Q)$(HIREDIS_TOOL) licence $(HIREDIS_CFLAGS) > '$(DESTDIR)$(docdir)/COPYING.hiredis'
+	@chmod 644 '$(DESTDIR)$(docdir)/COPYING.hiredis'
+endif
 
 uninstall:
 	$(Q)rm -f '$(DESTDIR)$(includedir)/keyway.h' '$(DESTDIR)$(libdir)/libkeyway.a' \
 		'$(DESTDIR)$(libdir)/$(SHARED_NAME)' '$(DESTDIR)$(libdir)/$(SHARED_SONAME)' \
 		'$(DESTDIR)$(libdir)/$(SHARED_LINK)' '$(DESTDIR)$(libdir)/pkgconfig/keyway.pc' \
 		'$(DESTDIR)$(mandir)/man7/keyway.7'
-	$(Q)rm -rf '$(DESTDIR)$(includedir)/keyway'
+	$(Q)rm -rf '$(DESTDIR)$(includedir)/keyway' '$(DESTDIR)$(docdir)'
 	@rmdir '$(DESTDIR)$(libdir)/pkgconfig' 2> /dev/null || true
 
 # A release: the files that git knows (outside git: all but build/), one order, one time, one owner.

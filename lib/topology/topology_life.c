@@ -7,6 +7,7 @@
 #include "topology/replica_discovery.h"
 #include "topology/sentinel_groups.h"
 #include "base/error.h"
+#include "base/reader_layout.h"
 #include "settings/options_check.h"
 
 #include <string.h>
@@ -188,6 +189,9 @@ static kw_topology *make(const kw_options *options, const kw_host *host)
 
 kw_topology *kw_topology_new(const kw_options *options, const kw_host *host, kw_error *error)
 {
+    if (kw_reader_layout_check(error) != KW_OK) {
+        return NULL;
+    }
     kw_topology *topology = make(options, host);
     if (topology == NULL) {
         return no_memory(error);

@@ -4,7 +4,7 @@
 
 status=0
 
-for file in Makefile .ci/run pkgconfig/*.in lib/*.map $(find include lib tests examples -name '*.[ch]' -o -name '*.cc' -o -name '*.sh'); do
+for file in Makefile .ci/run pkgconfig/*.in pkgconfig/*.sh lib/*.map $(find include lib tests examples -name '*.[ch]' -o -name '*.cc' -o -name '*.sh'); do
     head -n 2 "$file" | grep -q 'SPDX-License-Identifier: BSD-3-Clause' || {
         echo "$file: no SPDX line at its head" >&2
         status=1
