@@ -44,7 +44,7 @@ typedef struct kw_reader {
 kw_err kw_reader_init(kw_reader *reader, const kw_allocator *mem, const kw_reader_limits *limits);
 void kw_reader_fini(kw_reader *reader);
 
-/* Takes bytes from the socket. KW_ERR_NOMEM. */
+/* Takes bytes that came from the socket. KW_ERR_NOMEM. */
 kw_err kw_reader_feed(kw_reader *reader, kw_error *error, const char *data, size_t len);
 
 /* The next whole reply, the caller's to free; KW_OK with *reply NULL while it is not

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Reader limits: how large a reply may be, to a caller's command and to the library's own question.
- */
+/* How large a reply may be: to a caller's command, and to the library's own question. */
 #include "base/reader_limits.h"
 
-/* The library's own questions (HELLO, CLUSTER SLOTS) may be answered by this much, however
- * little a caller allows. */
+/* Limits of answers to the library's own questions (HELLO, CLUSTER SLOTS), where options allow
+ * replies less than that. */
 #define OWN_BYTES_MAX ((uint64_t)4 * 1024 * 1024)
 #define OWN_ITEMS_MAX ((uint64_t)1000000)
 #define OWN_DEPTH_MAX ((uint64_t)7)

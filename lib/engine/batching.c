@@ -2,17 +2,17 @@
 /* When a batch leaves, by the answers to the one before and by the round trip. */
 #include "engine/batching.h"
 
-/* Where the network is what takes time, a batch does not wait until the one before it is
- * answered, but for a part of the round trip. Below NEAR_NS it is the processors that take
- * time, and larger batches save it: then only this much. */
+/* How long a batch waits for the answers to the one before it. Where round trips are longer than
+ * NEAR_NS the network is what takes time, and a part of the round trip is enough. Below that it is
+ * processors that take time, which larger batches save: the wait is up to NEAR_GATE_NS. */
 #define NEAR_NS      ((uint64_t)200000)
 #define NEAR_GATE_NS ((uint64_t)2000000)
 #define FAR_PARTS    4
 
-/* A round trip that was shorter than those of so much time after it is not looked at again. */
+/* The shortest round trip counts for so long; then a longer one takes its place. */
 #define TRIP_AGE_NS ((uint64_t)1000000000)
 
-/* After this many commands in a row that met few others nobody needs to share. */
+/* After so many commands in a row that met few others, callers need not share any more. */
 #define CALM_MAX 64
 
 bool kw_batching_on_command(kw_batching *batching, size_t others_n, uint64_t share_above)

@@ -21,8 +21,8 @@
 
 /* Starts as zero. */
 typedef struct kw_batching {
-    uint64_t sent_n; /* commands handed to the connection */
-    uint64_t answered_n;
+    uint64_t sent_n;     /* commands handed to the connection */
+    uint64_t answered_n; /* replies that came */
     uint64_t batch_at;   /* sent_n when the last batch began */
     uint64_t batch_ns;   /* when that was */
     uint64_t trip_ns;    /* the shortest round trip of a batch lately */

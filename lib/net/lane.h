@@ -11,20 +11,20 @@
  * What holds, whatever the order of the threads:
  * - No waiter sleeps while nobody reads. Who stops reading, or leaves unsent bytes behind as the
  *   writer, wakes one sleeper; who takes a lost connection off the lane ends all its commands and
- *   wakes their waiters. A recv waits only where a reply is due; every other wait is cut into
- * slices.
+ *   wakes their waiters. A recv waits only where a reply is due; other waits are cut into slices.
  * - A waiter may stay on its owner's stack. Other threads touch it only with the monitor held, and
  *   never after its state says that it has ended and its sleeper was woken. kw_lane_abandon takes
- * it off the lane.
+ *   it off the lane.
  * - The connection is exchanged only while nobody reads or writes. The writer gives its role back
- * first and asks then whether it was called; who wants something of the writer calls it first and
- * asks then whether somebody writes: one of the two sees the other. That a connection is lost
- * (is_dying) is told in the same way.
+ *   first and asks then whether it was called; who wants something of the writer calls it first
+ *   and asks then whether somebody writes: one of the two sees the other. That a connection is
+ *   lost (is_dying) is told in the same way.
  * - A command that ends with has_left false was not handed to the system whole, and never will be.
- * A command that was given up after it was handed to the connection may still be sent: has_left is
- *   true.
- * - Replies go to owners in the order of sending. A reply to a command of which nothing was
- *   sent, or one reply too many, belongs to nobody and ends the connection.
+ *   A command that was given up after it was handed to the connection may still be sent: has_left
+ *   is true.
+ * - Replies go to owners in the order of sending. A reply to a command of which nothing was sent,
+ *   or one reply too many, belongs to nobody and ends the connection.
+ *
  * Not noticed: an unasked reply while others are due, and one within a millisecond of the last. */
 #ifndef NET_LANE_H
 #define NET_LANE_H

@@ -4,7 +4,7 @@
 
 #include "base/error.h"
 
-/* Replies that nobody waits for, before others look for another connection. */
+/* Once so many replies are due that nobody waits for, callers go to another connection. */
 #define TOMBSTONES_MAX 64
 
 /* Who waits for room looks again after this. */

@@ -60,7 +60,8 @@ void kw_lane_die(kw_lane *lane, kw_err code, const kw_error *failure)
     }
 }
 
-/* A reply over a limit was one command's; to those behind it, its connection is lost. */
+/* Where a reply over a limit ended the connection: the command that it was for is told so; those
+ * behind it are told that the connection was lost. */
 static void set_death_behind(kw_error *death)
 {
     if (death->code == KW_ERR_LIMIT) {
@@ -69,7 +70,8 @@ static void set_death_behind(kw_error *death)
     }
 }
 
-/* To commands that were never sent, what was wrong with the stream is nothing but its end. */
+/* Commands that were never sent are told only that the connection was lost, whatever was wrong with
+ * the replies to others. */
 static void set_death_unsent(kw_lane_stream *stream)
 {
     set_death_behind(&stream->death);

@@ -48,7 +48,7 @@ void kw_lane_look(kw_lane *lane, kw_lane_after *after, kw_lane_waiter *waiter, u
         conn->state = KW_CONN_DEAD;
         kw_lane_detach(lane, after);
     }
-    kw_lane_wake_first(lane, after); /* it found that somebody reads */
+    kw_lane_wake_first(lane, after); /* who came meanwhile found that somebody reads */
 }
 
 void kw_lane_retire(kw_lane *lane, bool is_retired)

@@ -8,7 +8,7 @@
  * longer than this. */
 #define SLICE_MS 50
 
-/* Replies that are given to their owners at once. */
+/* Replies that are given to their owners with one hold of the monitor. */
 #define REPLIES_MAX 64
 
 static void set_failed(kw_lane *lane, kw_err code, const kw_error *failure)

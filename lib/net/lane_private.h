@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What the files of a lane share, from the lowest to the highest: how commands and connections end
+/* Lane: what its sources share, from the lowest to the highest: how commands and connections end
  * (lane_end.c), how commands are sent (lane_send.c), how replies are read (lane_io.c), one turn of
  * a waiter (lane_step.c). */
 #ifndef NET_LANE_PRIVATE_H

@@ -21,7 +21,7 @@ typedef struct kw_lane_stream {
     bool is_greeting;     /* connected, and not ready yet */
     bool is_outdated;     /* conn takes no more commands */
     bool has_rest;        /* bytes are left to be sent, and nobody is the writer */
-    atomic_bool is_dying; /* the connection is lost; whoever leaves last buries it */
+    atomic_bool is_dying; /* the connection is lost; who leaves the last role ends its commands */
     kw_error death;       /* why it is dying */
     /* Of the thread that has the role alone: */
     kw_error read_failure; /* of the reader's last call */
@@ -34,8 +34,8 @@ typedef struct kw_lane_stream {
                                          under way, or nothing waits */
     atomic_uint_fast64_t answered_at; /* end of the last command that was answered */
     uint64_t heard_ns;                /* last reply, or last send into silence */
-    uint64_t mark_n;     /* once so many commands of the connection are answered, all that were */
-    uint64_t mark_ns;    /* .. sent by this time are */
+    uint64_t mark_n;     /* once so many commands of the connection are answered, all are that .. */
+    uint64_t mark_ns;    /* .. had been sent at this time */
     size_t tombstones_n; /* replies to come that nobody waits for */
 } kw_lane_stream;
 

@@ -28,10 +28,10 @@ struct kw_lane_waiter {
     kw_error *failure; /* why it ended without a reply */
     kw_lane_waiter_state state;
     kw_err code;       /* of one that ended without a reply */
-    bool has_left;     /* likewise: the whole command may have reached the server */
+    bool has_left;     /* of such a one: the whole command may have reached the server */
     uint64_t retry_ns; /* UNAVAILABLE: before this it is no use to come again */
-    bool is_reader;    /* has the lane's role */
-    bool is_writer;    /* has the lane's role: the socket did not take everything */
+    bool is_reader;    /* has the reader's role */
+    bool is_writer;    /* has the writer's role: the socket did not take everything */
     bool is_opening;   /* queued for a connection that another waiter opens */
     bool reads_first;  /* was sent, and has the reader's role: nothing else is to be done */
     kw_sleeper sleeper;

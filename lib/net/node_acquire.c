@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A connection for a caller that waits for it: an idle one, a new one, or one that is given back.
- */
+/* A connection for a caller that waits: an idle one, a new one, or one that is given back. */
 #include "net/node_private.h"
 
 #include "base/error.h"
@@ -14,8 +13,8 @@
 #define CROWDING_STEP 8u
 #define CROWDING_MAX  32u
 
-/* What a call that cannot have a connection at once does; the lock is held. KW_OK: it
- * has waited, look again. */
+/* Waits for a connection to come back, or for the time to dial; the monitor is held. KW_OK: it has
+ * waited, look again. */
 static kw_err wait_for_conn(kw_node *node, kw_error *error, uint64_t *retry_ns,
                             const kw_acquire_options *options, uint64_t now_ns)
 {
@@ -71,7 +70,7 @@ static bool becomes_crowded(kw_node *node)
     }
     node->crowding += CROWDING_STEP;
     if (node->crowding < CROWDING_MAX && !is_full) {
-        return false; /* now and then is not enough */
+        return false; /* callers met, but not often enough */
     }
     node->crowding = 0;
     atomic_store_explicit(&node->is_crowded, true, memory_order_relaxed);

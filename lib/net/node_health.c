@@ -2,7 +2,7 @@
 /* What is known of a node beside its connections: failures, lag, latency and figures. */
 #include "net/node.h"
 
-/* A server that was not what it was taken for is left alone for this long. */
+/* A replica that turned a read away is left alone for so long. */
 #define AVOID_NS ((uint64_t)500000000)
 
 /* That somebody wants to know the lag is noted at most this often. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What the files of a node share, from the lowest to the highest: its pool of connections
+/* Node: what its sources share, from the lowest to the highest: its pool of connections
  * (node_pool.c), connections on their way (node_open.c), callers that wait for one
  * (node_acquire.c), the lane's (node_shared.c), its life (node.c). The node's monitor is held in
  * all but kw_pool_free_list and kw_pool_open_conn. */
