@@ -48,7 +48,7 @@ SHARED_NAME = libkeyway.so.$(VERSION)
 SHARED_SONAME = libkeyway.so.$(MAJOR)
 SHARED_LINK = libkeyway.so
 SHARED_FLAGS = -shared -Wl,-soname,$(SHARED_SONAME) -Wl,--version-script,lib/keyway.map \
-	-Wl,-z,defs -Wl,-z,relro -Wl,-Bsymbolic-functions
+	-Wl,-z,defs -Wl,-z,relro -Wl,-Bsymbolic-functions -Wl,--gc-sections
 endif
 
 # hiredis puts bare names on the include path, so its folders come last and quietly.
@@ -178,19 +178,31 @@ help:
 
 # Libraries
 
+# Each function in a section of its own, so that a program linked with -Wl,--gc-sections carries only
+# what it calls. What runs once for a setting, a connection or a map is built small.
+LIB_CFLAGS = -ffunction-sections -fdata-sections
+COLD_SOURCES = $(filter-out $(HOT),$(wildcard lib/settings/*.c lib/topology/*.c lib/engine/sentinel*.c \
+	lib/net/fetch*.c lib/net/refresher*.c lib/route/topology*.c lib/route/ring_*.c)) $(addprefix lib/,$(addsuffix .c, \
+	api/client api/config base/error drive/plan_lookup drive/token drive/wait_acks engine/health engine/refresh engine/verdict \
+	net/address net/conn_open net/greeting net/lane_idle net/listener net/node_open net/poller net/poller_poll net/probe \
+	net/resolver net/tls_none net/transport route/combine route/hash_md5 route/ketama route/map))
+HOT = $(addprefix lib/,$(addsuffix .c,route/ring_cells route/ring_lookup route/ring_positions topology/node_registry \
+	topology/snapshot topology/topology topology/topology_tend))
+$(COLD_SOURCES:%.c=$(BUILD)/%.o): LIB_CFLAGS += $(COLD_CFLAGS)
+COLD_CFLAGS ?= $(if $(findstring -fsanitize,$(CFLAGS)),,-Os)
+
 # What the library is compiled and linked with. Objects that were made with anything else are made anew.
-FLAGS = $(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(LDFLAGS) $(TLS_LIBS)
+FLAGS = $(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(LIB_CFLAGS) $(COLD_CFLAGS) $(LDFLAGS) $(TLS_LIBS)
 
 $(BUILD)/flags: FORCE
 	@mkdir -p $(@D); \
 	printf '%s\n' '$(subst ','\'',$(FLAGS))' > $@.$$$$; \
 	if cmp -s $@.$$$$ $@; then rm -f $@.$$$$; else mv $@.$$$$ $@; fi
 
-# A section a function: a program that is linked with --gc-sections carries what it calls.
 $(BUILD)/lib/%.o: lib/%.c $(BUILD)/flags
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CPPFLAGS_ALL) $(NAMES) $(CFLAGS_ALL) -ffunction-sections -fdata-sections -MMD -MP -c -o $@ $<
+	$(Q)$(CC) $(CPPFLAGS_ALL) $(NAMES) $(CFLAGS_ALL) $(LIB_CFLAGS) -MMD -MP -c -o $@ $<
 
 $(BUILD)/tests/support/%.o: tests/support/%.c $(BUILD)/flags
 	$(call say,CC,$<)

@@ -6,7 +6,6 @@
 #include "drive/ticket_loop.h"
 #include "api/config.h"
 #include "base/error.h"
-#include "drive/loop.h"
 #include "settings/options_check.h"
 
 #include <time.h>
@@ -66,29 +65,45 @@ kw_client *kw_open(const char *uri, kw_error *error)
     return client;
 }
 
-/* In a child: the commands under way are the parent's. */
-static void abandon_loops(kw_client *client)
+static const kw_client_part *part_at(kw_client *client, size_t kind)
 {
-    kw_loop *loops[] = {atomic_exchange(&client->loop, NULL),
-                        atomic_exchange(&client->ticket_loop.loop, NULL)};
-    for (size_t i = 0; i < 2; i++) {
-        if (loops[i] != NULL) {
-            kw_loop_abandon(loops[i]);
+    return atomic_load_explicit(&client->parts[kind], memory_order_acquire);
+}
+
+static void abandon_parts(kw_client *client)
+{
+    for (size_t i = 0; i < KW_CLIENT_PARTS_N; i++) {
+        const kw_client_part *part = part_at(client, i);
+        if (part != NULL) {
+            part->abandon_fn(client);
         }
     }
 }
 
-/* Tells the callbacks that are left, and ends the tickets. */
-static void end_loops(kw_client *client)
+static void end_parts(kw_client *client)
 {
-    kw_loop_place *places[] = {&client->loop, &client->ticket_loop.loop};
-    for (size_t i = 0; i < 2; i++) {
-        kw_loop *loop = kw_loop_at(places[i]);
-        if (loop != NULL) {
-            kw_loop_end(loop);
-            atomic_store(places[i], NULL);
+    for (size_t i = 0; i < KW_CLIENT_PARTS_N; i++) {
+        const kw_client_part *part = part_at(client, i);
+        if (part != NULL) {
+            part->end_fn(client);
         }
     }
+}
+
+static void wake_parts(kw_client *client)
+{
+    for (size_t i = 0; i < KW_CLIENT_PARTS_N; i++) {
+        const kw_client_part *part = part_at(client, i);
+        if (part != NULL) {
+            part->wake_fn(client);
+        }
+    }
+}
+
+static bool defers_close(kw_client *client)
+{
+    const kw_client_part *part = part_at(client, KW_CLIENT_CALLBACKS);
+    return part != NULL && part->defers_close_fn(client);
 }
 
 static void free_client(kw_client *client)
@@ -106,10 +121,10 @@ void kw_client_close(kw_client *client)
     atomic_store(&client->topology->env.is_closing, true);
     while (atomic_load(&client->calls_n) > 0) {
         kw_topology_wake_all(client->topology);
-        kw_ticket_loop_wake_all(&client->ticket_loop);
+        wake_parts(client);
         pause_ms(1);
     }
-    end_loops(client);
+    end_parts(client);
     free_client(client);
 }
 
@@ -120,7 +135,7 @@ static void free_in_child(kw_client *client)
         return; /* the parent's threads were inside: nothing here can be trusted */
     }
     if (!client->is_bare) {
-        abandon_loops(client);
+        abandon_parts(client);
     }
     free_client(client);
 }
@@ -134,8 +149,7 @@ void kw_close(kw_client *client)
         free_in_child(client);
         return;
     }
-    kw_loop *loop = kw_loop_at(&client->loop);
-    if (loop != NULL && kw_loop_defers_close(loop)) {
+    if (defers_close(client)) {
         atomic_store(&client->topology->env.is_closing,
                      true); /* the rest when the callback is over */
         return;
@@ -148,7 +162,7 @@ static kw_err reopen(kw_client *client)
 {
     bool is_trusted = atomic_load(&client->calls_n) == 0;
     if (!client->is_bare && is_trusted) {
-        abandon_loops(client);
+        abandon_parts(client);
         kw_ticket_loop_fini(&client->ticket_loop);
     } else if (!client->is_bare) {
         atomic_store(&client->loop, NULL);
@@ -208,6 +222,9 @@ void kw_client_leave(kw_client *client)
 void kw_client_leave_calls(kw_client *client, uint64_t commands_n, uint64_t failures_n)
 {
     kw_topology_count(client->topology, commands_n, failures_n);
-    kw_ticket_loop_tend(&client->ticket_loop);
+    const kw_client_part *part = part_at(client, KW_CLIENT_TICKETS);
+    if (part != NULL) {
+        part->tend_fn(client);
+    }
     kw_client_leave(client);
 }

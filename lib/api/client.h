@@ -10,6 +10,23 @@
 
 #include <stdatomic.h>
 
+/* What a handle has only once it is used, reached through its own entry points alone: a program
+ * that uses neither callbacks nor tickets does not carry them. */
+typedef struct kw_client_part {
+    void (*end_fn)(kw_client *client);     /* the handle is closed, and nobody is inside */
+    void (*abandon_fn)(kw_client *client); /* in a forked child: what is there is the parent's */
+    void (*wake_fn)(kw_client *client);    /* lets those go who wait */
+    void (*tend_fn)(kw_client *client);    /* does what is due, without waiting */
+    /* True in a callback: kw_close is to wait for its end, and comes then. NULL: never. */
+    bool (*defers_close_fn)(kw_client *client);
+} kw_client_part;
+
+typedef enum kw_client_part_kind {
+    KW_CLIENT_CALLBACKS,
+    KW_CLIENT_TICKETS,
+    KW_CLIENT_PARTS_N
+} kw_client_part_kind;
+
 struct kw_client {
     kw_allocator mem;
     kw_topology *topology;          /* a reference */
@@ -18,6 +35,7 @@ struct kw_client {
     atomic_flag is_reopening;       /* a child's first call is starting anew */
     _Atomic(struct kw_loop *) loop; /* of the callbacks; NULL until it is used */
     kw_ticket_loop ticket_loop;
+    _Atomic(const kw_client_part *) parts[KW_CLIENT_PARTS_N]; /* NULL: not used yet */
     unsigned generations_n; /* how often a forked child has started anew */
 };
 

@@ -2,7 +2,7 @@
 #include "api/config.h"
 
 #include "settings/option_table.h"
-#include "settings/quorum_rule.h"
+#include "settings/quorum_check.h"
 #include "settings/uri.h"
 #include "base/error.h"
 #include "base/reader_functions.h"

@@ -13,13 +13,51 @@ static kw_err refuse(kw_error *error, kw_err code, const char *text)
     return kw_error_set(error, code, KW_EFFECT_NONE, "%s", text);
 }
 
+/* Tells the callbacks that are left. */
+static void end(kw_client *client)
+{
+    kw_loop *loop = kw_loop_at(&client->loop);
+    if (loop != NULL) {
+        kw_loop_end(loop);
+        atomic_store(&client->loop, NULL);
+    }
+}
+
+static void abandon(kw_client *client)
+{
+    kw_loop *loop = atomic_exchange(&client->loop, NULL);
+    if (loop != NULL) {
+        kw_loop_abandon(loop);
+    }
+}
+
+/* Nobody sleeps inside, and what is due waits for the host's kw_process. */
+static void do_nothing(kw_client *client)
+{
+    (void)client;
+}
+
+static bool defers_close(kw_client *client)
+{
+    kw_loop *loop = kw_loop_at(&client->loop);
+    return loop != NULL && kw_loop_defers_close(loop);
+}
+
+static const kw_client_part callbacks = {end, abandon, do_nothing, do_nothing, defers_close};
+
+static kw_loop *need_loop(kw_client *client, kw_error *error)
+{
+    atomic_store_explicit(&client->parts[KW_CLIENT_CALLBACKS], &callbacks, memory_order_release);
+    return kw_loop_need(client->topology, error, &client->loop);
+}
+
 /* The handle was entered. */
 static kw_err submit(kw_client *client, kw_error *error, kw_plan_task *task, kw_callback callback)
 {
     if (atomic_load_explicit(&client->topology->env.is_closing, memory_order_relaxed)) {
         return refuse(error, KW_ERR_CANCELLED, "the handle is being closed");
     }
-    kw_loop *loop = kw_loop_need(client->topology, error, &client->loop);
+    kw_loop *loop = need_loop(client, error);
     if (loop == NULL) {
         return KW_ERR_NOMEM;
     }
@@ -116,7 +154,7 @@ int kw_fd(kw_client *client, kw_error *error)
     }
     int fd = -1;
     if (kw_client_enter(client, error) == KW_OK) {
-        const kw_loop *loop = kw_loop_need(client->topology, error, &client->loop);
+        const kw_loop *loop = need_loop(client, error);
         fd = loop != NULL ? loop->poller.fd : -1;
         kw_client_leave(client);
     }

@@ -5,7 +5,7 @@
 #include "topology/sentinel_groups.h"
 #include "drive/plan_ring.h"
 #include "topology/map_publish.h"
-#include "settings/quorum_rule.h"
+#include "settings/quorum_check.h"
 #include "settings/uri.h"
 #include "base/error.h"
 #include "route/ring_map.h"

@@ -5,7 +5,7 @@
 #include "drive/quorum_exchange.h"
 #include "drive/plan_ring.h"
 #include "api/quorum_results.h"
-#include "settings/quorum_rule.h"
+#include "settings/quorum_check.h"
 #include "base/error.h"
 #include "net/clock.h"
 

@@ -61,9 +61,40 @@ static kw_async_command *new_async(kw_client *client, kw_error *error, const kw_
     return command;
 }
 
+/* Ends the tickets that are left. */
+static void end(kw_client *client)
+{
+    kw_loop *loop = kw_loop_at(&client->ticket_loop.loop);
+    if (loop != NULL) {
+        kw_loop_end(loop);
+        atomic_store(&client->ticket_loop.loop, NULL);
+    }
+}
+
+static void abandon(kw_client *client)
+{
+    kw_loop *loop = atomic_exchange(&client->ticket_loop.loop, NULL);
+    if (loop != NULL) {
+        kw_loop_abandon(loop);
+    }
+}
+
+static void wake(kw_client *client)
+{
+    kw_ticket_loop_wake_all(&client->ticket_loop);
+}
+
+static void tend(kw_client *client)
+{
+    kw_ticket_loop_tend(&client->ticket_loop);
+}
+
+static const kw_client_part tickets = {end, abandon, wake, tend, NULL};
+
 /* The handle was entered. */
 static kw_ticket *submit(kw_client *client, kw_error *error, const kw_plan_task *task)
 {
+    atomic_store_explicit(&client->parts[KW_CLIENT_TICKETS], &tickets, memory_order_release);
     kw_loop *loop = kw_loop_need(client->topology, error, &client->ticket_loop.loop);
     if (loop == NULL) {
         return NULL;

@@ -12,21 +12,6 @@
 /* No wait is longer, so that a closed handle is noticed. */
 #define SLICE_MS 50
 
-kw_err kw_ticket_loop_init(kw_ticket_loop *ticket_loop, kw_topology *topology)
-{
-    ticket_loop->topology = topology;
-    ticket_loop->is_worked = false;
-    memset(&ticket_loop->seats, 0, sizeof(ticket_loop->seats));
-    atomic_init(&ticket_loop->open_n, 0);
-    atomic_init(&ticket_loop->tend_ns, 0);
-    return kw_monitor_init(&ticket_loop->monitor);
-}
-
-void kw_ticket_loop_fini(kw_ticket_loop *ticket_loop)
-{
-    kw_monitor_fini(&ticket_loop->monitor);
-}
-
 /* Wakes who has slept longest, to take the work on. The monitor is held. */
 static void wake_first(kw_ticket_loop *ticket_loop, kw_wake_list *wakes)
 {

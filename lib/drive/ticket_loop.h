@@ -44,8 +44,23 @@ struct kw_ticket {
     kw_error failure;          /* where there is none */
 };
 
-kw_err kw_ticket_loop_init(kw_ticket_loop *ticket_loop, kw_topology *topology);
-void kw_ticket_loop_fini(kw_ticket_loop *ticket_loop);
+/* In the header, so that a handle that has no tickets does not bring their loop along. ticket_loop
+ * is zero. */
+static inline kw_err kw_ticket_loop_init(kw_ticket_loop *ticket_loop, kw_topology *topology)
+{
+    ticket_loop->topology = topology;
+    ticket_loop->is_worked = false;
+    ticket_loop->seats.first = NULL;
+    ticket_loop->seats.last = NULL;
+    atomic_init(&ticket_loop->open_n, 0);
+    atomic_init(&ticket_loop->tend_ns, 0);
+    return kw_monitor_init(&ticket_loop->monitor);
+}
+
+static inline void kw_ticket_loop_fini(kw_ticket_loop *ticket_loop)
+{
+    kw_monitor_fini(&ticket_loop->monitor);
+}
 
 /* Hands the ticket's command over and sees it sent, until the deadline. */
 void kw_ticket_loop_submit(kw_ticket *ticket, struct kw_async_command *command,

@@ -3,7 +3,7 @@
 #include "settings/options_check.h"
 
 #include "base/error.h"
-#include "settings/quorum_rule.h"
+#include "settings/quorum_check.h"
 
 bool kw_options_uses_tls(const kw_options *options)
 {

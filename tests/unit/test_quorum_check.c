@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Options of copies and quorums, checked together. */
-#include "settings/quorum_rule.h"
+#include "settings/quorum_check.h"
 
 #include <keyway/client.h>
 #include <keyway/config.h>

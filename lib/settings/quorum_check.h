@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Quorum rule: the options of a ring that keeps several copies, checked together. */
-#ifndef SETTINGS_QUORUM_RULE_H
-#define SETTINGS_QUORUM_RULE_H
+/* Quorum check: the options of a ring that keeps several copies, checked together. */
+#ifndef SETTINGS_QUORUM_CHECK_H
+#define SETTINGS_QUORUM_CHECK_H
 
+#include <keyway/error.h>
+
+#include "engine/quorum_rule.h"
 #include "settings/options.h"
-#include "engine/quorum.h"
 
 /* KW_ERR_CONFIG, with an error that names the numbers, where the quorums do not meet, or
  * copies are asked for where there is no ring, or too small a one. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Checks copies and quorums against the ring's nodes, and makes the rule that engine works by. */
-#include "settings/quorum_rule.h"
+#include "settings/quorum_check.h"
 
 #include "base/error.h"
 #include "engine/backoff.h"
