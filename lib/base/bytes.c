@@ -130,10 +130,27 @@ void kw_buf_init(kw_buf *buf, const kw_allocator *mem, char *inline_data, size_t
     buf->len = 0;
     buf->capacity = inline_len;
     buf->inline_data = inline_data;
+    buf->is_secret = false;
+}
+
+/* All of it: what stood behind the length may be a secret that was cut off. */
+static void write_over(const kw_buf *buf)
+{
+    if (buf->is_secret && buf->data != NULL) {
+        kw_mem_wipe(buf->data, buf->capacity);
+    }
+}
+
+void kw_buf_forget(kw_buf *buf)
+{
+    write_over(buf);
+    buf->len = 0;
+    buf->is_secret = false;
 }
 
 void kw_buf_fini(kw_buf *buf)
 {
+    write_over(buf);
     if (buf->data != buf->inline_data) {
         kw_mem_free(buf->mem, buf->data);
     }
@@ -152,12 +169,18 @@ bool kw_buf_grow(kw_buf *buf, size_t len)
     size_t capacity = buf->capacity > SIZE_MAX / 2 ? need : buf->capacity * 2;
     capacity = capacity > need ? capacity : need;
     bool is_inline = buf->data == buf->inline_data;
-    char *data = kw_mem_resize(buf->mem, is_inline ? NULL : buf->data, capacity, 1);
+    bool is_moved =
+        is_inline || buf->is_secret; /* not by the allocator, which would leave a copy */
+    char *data = kw_mem_resize(buf->mem, is_moved ? NULL : buf->data, capacity, 1);
     if (data == NULL) {
         return false;
     }
-    if (is_inline && buf->len > 0) {
+    if (is_moved && buf->len > 0) {
         memcpy(data, buf->data, buf->len);
+    }
+    if (buf->is_secret) {
+        write_over(buf);
+        kw_mem_free(buf->mem, is_inline ? NULL : buf->data);
     }
     buf->data = data;
     buf->capacity = capacity;

@@ -41,6 +41,7 @@ typedef struct kw_buf {
     size_t len;
     size_t capacity;
     char *inline_data; /* first memory, lent by the owner; not freed */
+    bool is_secret;    /* written over before it is moved or freed */
 } kw_buf;
 
 /* inline_data (inline_len bytes, may be NULL and 0) is used before the heap. */
@@ -57,6 +58,9 @@ static inline bool kw_buf_reserve(kw_buf *buf, size_t len)
 }
 
 bool kw_buf_append(kw_buf *buf, const char *data, size_t len);
+
+/* Empties a secret buffer, and writes over what it held; from here on it is no secret. */
+void kw_buf_forget(kw_buf *buf);
 
 /* The slow way of kw_uint_to_text: numbers of any length. */
 size_t kw_uint_to_text_long(char *out, uint64_t value);

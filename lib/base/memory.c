@@ -82,3 +82,11 @@ void kw_mem_free(const kw_allocator *mem, void *block)
         mem->free_fn(mem->arg, block);
     }
 }
+
+void kw_mem_wipe(void *data, size_t len)
+{
+    volatile char *at = data;
+    for (size_t i = 0; i < len; i++) {
+        at[i] = 0;
+    }
+}

@@ -27,6 +27,9 @@ char *kw_mem_strndup(const kw_allocator *mem, const char *text, size_t len);
 
 void kw_mem_free(const kw_allocator *mem, void *block);
 
+/* Writes zeros over a secret; the compiler does not leave it out, though nobody reads them. */
+void kw_mem_wipe(void *data, size_t len);
+
 /* *product = a x b, *sum = a + b; false (and nothing written) on overflow. */
 static inline bool kw_size_mul(size_t *product, size_t a, size_t b)
 {

@@ -118,6 +118,9 @@ static kw_err flush(kw_conn *conn, kw_error *error)
         if (code != KW_OK || conn->out_at < conn->out.len) {
             return code;
         }
+        if (conn->out.is_secret) {
+            kw_buf_forget(&conn->out);
+        }
         conn->out.len = 0;
         conn->out_at = 0;
     }

@@ -68,6 +68,7 @@ static bool append_hello(kw_conn *conn)
 {
     const kw_options *options = &conn->env->options;
     words command = {.argc = 0};
+    conn->out.is_secret = password_of(conn) != NULL;
     add(&command, "HELLO");
     add(&command, is_resp3(conn) ? "3" : "2");
     if (password_of(conn) != NULL) {
@@ -137,6 +138,7 @@ static bool begin_old(kw_conn *conn)
     const kw_options *options = &conn->env->options;
     if (password_of(conn) != NULL) {
         words command = {.argc = 0};
+        conn->out.is_secret = true;
         add(&command, "AUTH");
         if (user_of(conn) != NULL) {
             add(&command, user_of(conn));
