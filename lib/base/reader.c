@@ -157,6 +157,29 @@ static void take_back(kw_reader *reader)
     reader->root = NULL;
 }
 
+/* True where a string that is not all there says that it is longer than the reply may be. hiredis
+ * stands behind the sign of what it waits for; a number and the end of its line are there for
+ * nothing but a string. */
+static bool has_endless_string(const kw_reader *reader)
+{
+    const redisReader *hiredis = reader->hiredis;
+    uint64_t limit = kw_reader_limits_of(reader).bytes;
+    uint64_t len = 0;
+    size_t at = hiredis->pos;
+    for (; at < hiredis->len && hiredis->buf[at] >= '0' && hiredis->buf[at] <= '9'; at++) {
+        if (len > limit) {
+            break; /* more digits make it no shorter */
+        }
+        len = len * 10 + (uint64_t)(hiredis->buf[at] - '0');
+    }
+    while (at < hiredis->len && hiredis->buf[at] >= '0' && hiredis->buf[at] <= '9') {
+        at++;
+    }
+    uint64_t before_len = reader->pending_len - (hiredis->len - hiredis->pos);
+    return at > hiredis->pos && at + 1 < hiredis->len && hiredis->buf[at] == '\r' &&
+           hiredis->buf[at + 1] == '\n' && (len > limit || before_len > limit - len);
+}
+
 /* As kw_reader_next, by hiredis, with one more piece. */
 static kw_err read_piece(kw_reader *reader, kw_reply **reply, kw_error *error)
 {
@@ -175,6 +198,8 @@ static kw_err read_piece(kw_reader *reader, kw_reply **reply, kw_error *error)
     }
     if (object != NULL) {
         take_back(reader);
+    } else if (has_endless_string(reader)) {
+        return over_limit(reader, error);
     } else if (has_endless_line(reader)) {
         return kw_error_set(error, KW_ERR_PROTOCOL, KW_EFFECT_MAYBE,
                             "the server sent a line of over %zu bytes", LINE_MAX_LEN);

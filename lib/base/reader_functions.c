@@ -24,7 +24,7 @@ static size_t depth_of(const redisReadTask *task)
 static kw_reply *begin(kw_reader *reader, const redisReadTask *task, size_t room)
 {
     if (task->parent != NULL) {
-        return kw_reply_slot(task->parent->obj, (size_t)task->idx);
+        return kw_reply_next_slot(reader->root, task->parent->obj, (size_t)task->idx);
     }
     reader->items_n = 0;
     reader->root = kw_reply_new(reader->mem, room);
@@ -69,7 +69,7 @@ static void *create_array_of(const redisReadTask *task, size_t count)
     }
     kw_reply *reply = begin(reader, task, 0);
     if (reply == NULL ||
-        !kw_reply_set_array(reader->root, reply, (kw_reply_kind)task->type, count)) {
+        !kw_reply_begin_array(reader->root, reply, (kw_reply_kind)task->type, count)) {
         return drop(reader, task);
     }
     reader->items_n = items_n + count;

@@ -43,6 +43,10 @@ struct kw_reply_slab {
 #define ARENA_PIECE     ((size_t)1024)
 #define ARENA_PIECE_MAX ((size_t)64 * 1024)
 
+/* An array that is read has room for so many elements at first, a power of two; then for twice as
+ * many each time it is full. */
+#define ARRAY_FIRST ((size_t)8)
+
 static arena *arena_of(kw_reply *root)
 {
     return (arena *)(void *)((char *)root - offsetof(arena, root));
@@ -239,6 +243,60 @@ bool kw_reply_set_array(kw_reply *root, kw_reply *reply, kw_reply_kind kind, siz
     reply->hiredis.elements = count;
     reply->hiredis.element = pointers;
     return true;
+}
+
+/* Elements at .. end of an array whose pointers have room for them, in one piece of memory. */
+static bool add_elements(kw_reply *root, kw_reply *reply, size_t at, size_t end)
+{
+    kw_reply *elements = kw_reply_alloc(root, (end - at) * sizeof(kw_reply));
+    if (elements == NULL) {
+        return false;
+    }
+    memset(elements, 0, (end - at) * sizeof(kw_reply));
+    for (size_t i = at; i < end; i++) {
+        elements[i - at].hiredis.type = KW_REPLY_NIL;
+        reply->hiredis.element[i] = &elements[i - at].hiredis;
+    }
+    return true;
+}
+
+/* Makes room for elements at .. end; those before stay where they are. */
+static bool grow_array(kw_reply *root, kw_reply *reply, size_t at, size_t end)
+{
+    redisReply **pointers = kw_reply_alloc(root, end * sizeof(redisReply *));
+    if (pointers == NULL) {
+        return false;
+    }
+    if (at > 0) {
+        memcpy(pointers, reply->hiredis.element, at * sizeof(redisReply *));
+    }
+    reply->hiredis.element = pointers;
+    return add_elements(root, reply, at, end);
+}
+
+bool kw_reply_begin_array(kw_reply *root, kw_reply *reply, kw_reply_kind kind, size_t count)
+{
+    size_t len;
+    if (!kw_size_mul(&len, count, sizeof(kw_reply) + sizeof(redisReply *))) {
+        return false;
+    }
+    reset(reply, kind);
+    reply->hiredis.elements = count;
+    size_t end = count < ARRAY_FIRST ? count : ARRAY_FIRST;
+    return count == 0 || grow_array(root, reply, 0, end);
+}
+
+kw_reply *kw_reply_next_slot(kw_reply *root, kw_reply *reply, size_t index)
+{
+    bool is_full = index >= ARRAY_FIRST && (index & (index - 1)) == 0; /* a power of two */
+    if (is_full) {
+        size_t count = reply->hiredis.elements;
+        size_t end = index < count / 2 ? 2 * index : count;
+        if (!grow_array(root, reply, index, end)) {
+            return NULL;
+        }
+    }
+    return kw_reply_slot(reply, index);
 }
 
 void kw_reply_set_integer(kw_reply *reply, kw_reply_kind kind, long long value)

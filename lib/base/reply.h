@@ -78,6 +78,14 @@ bool kw_reply_set_string(kw_reply *root, kw_reply *reply, kw_reply_kind kind, kw
  * there is no memory. */
 bool kw_reply_set_array(kw_reply *root, kw_reply *reply, kw_reply_kind kind, size_t count);
 
+/* Makes reply an array of count elements that come one after the other, by kw_reply_next_slot: its
+ * memory grows with them, for a count may be a lie. False when there is no memory. */
+bool kw_reply_begin_array(kw_reply *root, kw_reply *reply, kw_reply_kind kind, size_t count);
+
+/* Element index of such an array, a nil; those before it were asked for. NULL when there is no
+ * memory. */
+kw_reply *kw_reply_next_slot(kw_reply *root, kw_reply *reply, size_t index);
+
 void kw_reply_set_integer(kw_reply *reply, kw_reply_kind kind, long long value);
 
 /* Makes reply, an element of root's tree or root, a copy of from and all below. False when

@@ -531,6 +531,118 @@ static void test_reader_random_streams_read_alike_in_any_pieces(void **state)
     }
 }
 
+/* An allocator that knows how much it has given. */
+static void *counted_alloc(void *arg, size_t len)
+{
+    *(size_t *)arg += len;
+    return malloc(len);
+}
+
+static void *counted_resize(void *arg, void *block, size_t len)
+{
+    *(size_t *)arg += len;
+    return realloc(block, len);
+}
+
+static void counted_free(void *arg, void *block)
+{
+    (void)arg;
+    free(block);
+}
+
+/* What a server says of a length is not believed before the bytes are there. */
+static void test_reader_memory_grows_with_what_came(void **state)
+{
+    (void)state;
+    static const char *const heads[] = {"*1000000\r\n", "*3\r\n*999000\r\n",
+                                        "*1000000\r\n:1\r\n:2\r\n", "$1000000000\r\n",
+                                        "*2\r\n:1\r\n$1000000000\r\nabc"};
+    static const kw_reader_limits wide = {.bytes = 2000000000, .items = 1000000, .depth = 7};
+    for (size_t i = 0; i < sizeof(heads) / sizeof(heads[0]); i++) {
+        size_t given = 0;
+        kw_allocator memory = {sizeof(memory), &given, counted_alloc, counted_resize, counted_free};
+        kw_reader reader;
+        kw_reply *reply = NULL;
+        assert_int_equal(kw_reader_init(&reader, &memory, &wide), KW_OK);
+        assert_int_equal(kw_reader_feed(&reader, NULL, heads[i], strlen(heads[i])), KW_OK);
+        assert_int_equal(kw_reader_next(&reader, &reply, NULL), KW_OK);
+        assert_null(reply);
+        if (given > 8192) {
+            kw_test_die("%s: %zu bytes for %zu that came", heads[i], given, strlen(heads[i]));
+        }
+        kw_reader_fini(&reader);
+    }
+}
+
+/* Arrays that are read as they come have all their elements, whatever their number. */
+static void test_reader_array_that_grows_keeps_its_elements(void **state)
+{
+    (void)state;
+    enum { MOST = 70 };
+    for (size_t count = 0; count <= MOST; count++) {
+        char stream[MOST * 30 + 40];
+        size_t len = (size_t)sprintf(stream, "*%zu\r\n", count);
+        for (size_t i = 0; i < count; i++) {
+            len += (size_t)sprintf(stream + len, "*2\r\n:%zu\r\n*1\r\n+s%zu\r\n", i, i);
+        }
+        kw_reader reader;
+        kw_reply *reply = NULL;
+        assert_int_equal(kw_reader_init(&reader, kw_mem_default(), &usual), KW_OK);
+        assert_int_equal(kw_reader_feed(&reader, NULL, stream, len), KW_OK);
+        assert_int_equal(kw_reader_next(&reader, &reply, NULL), KW_OK);
+        assert_int_equal(kw_reply_count(reply), count);
+        for (size_t i = 0; i < count; i++) {
+            char text[20];
+            const kw_reply *pair = kw_reply_at(reply, i);
+            sprintf(text, "s%zu", i);
+            assert_int_equal(kw_reply_int(kw_reply_at(pair, 0)), i);
+            assert_string_equal(kw_reply_str(kw_reply_at(kw_reply_at(pair, 1), 0), NULL), text);
+        }
+        kw_reply_free(reply);
+        kw_reader_fini(&reader);
+    }
+}
+
+/* A string that says that it is over the limit is refused by its head. */
+static void test_reader_string_over_the_limit_is_refused_at_once(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *head;
+        kw_err expected;
+    } cases[] = {
+        {"$41\r\n", KW_ERR_LIMIT},
+        {"$1000000000000\r\n", KW_ERR_LIMIT},
+        {"$40\r\n", KW_ERR_LIMIT}, /* with its head and its end */
+        {"$30\r\n",
+         KW_OK}, /* with its head it will be over the limit; not known to be sent whole */
+        {"*2\r\n$30\r\n", KW_OK},
+        {"*2\r\n$5\r\n12345\r\n$30\r\n", KW_ERR_LIMIT},
+        {"$41", KW_OK}, /* more digits, or anything, may follow */
+        {"+41", KW_OK},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        for (size_t piece = 1; piece <= strlen(cases[i].head); piece++) {
+            kw_reader reader;
+            kw_reply *reply = NULL;
+            kw_err code = KW_OK;
+            assert_int_equal(kw_reader_init(&reader, kw_mem_default(), &small), KW_OK);
+            for (size_t at = 0; code == KW_OK && at < strlen(cases[i].head); at += piece) {
+                size_t left = strlen(cases[i].head) - at;
+                assert_int_equal(
+                    kw_reader_feed(&reader, NULL, cases[i].head + at, left < piece ? left : piece),
+                    KW_OK);
+                code = kw_reader_next(&reader, &reply, NULL);
+                assert_null(reply);
+            }
+            if (code != cases[i].expected) {
+                kw_test_die("%s in pieces of %zu: %s", cases[i].head, piece, kw_err_name(code));
+            }
+            kw_reader_fini(&reader);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -546,6 +658,9 @@ int main(void)
         cmocka_unit_test(test_reader_endless_pushes_are_an_error),
         cmocka_unit_test(test_reader_resp3_kinds_arrive),
         cmocka_unit_test(test_reader_random_streams_read_alike_in_any_pieces),
+        cmocka_unit_test(test_reader_memory_grows_with_what_came),
+        cmocka_unit_test(test_reader_array_that_grows_keeps_its_elements),
+        cmocka_unit_test(test_reader_string_over_the_limit_is_refused_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
