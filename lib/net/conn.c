@@ -11,6 +11,11 @@
 /* One recv takes at most this much; a large reply takes several. */
 #define RECV_LEN ((size_t)16 * 1024)
 
+/* Bytes that one call receives, or hands to the system, before its caller looks at the clock again.
+ */
+#define RECV_TURN_LEN ((size_t)256 * 1024)
+#define SEND_TURN_LEN ((size_t)1024 * 1024)
+
 /* A request up to this size is copied, so that many leave in one send. */
 #define JOIN_MAX_LEN ((size_t)16 * 1024)
 
@@ -73,10 +78,11 @@ static kw_err on_connected(kw_conn *conn, kw_error *error)
     return KW_OK;
 }
 
-/* Sends up to len bytes: *sent says how many the system took. */
+/* Sends up to len bytes, as many as are sent in a turn: *sent says how many the system took. */
 static kw_err send_some(kw_conn *conn, kw_error *error, size_t *sent, const char *data, size_t len)
 {
     *sent = 0;
+    len = len < SEND_TURN_LEN ? len : SEND_TURN_LEN;
     while (*sent < len) {
         ssize_t status = kw_conn_send(conn, data + *sent, len - *sent);
         if (status == -EAGAIN) {
@@ -308,8 +314,10 @@ kw_err kw_conn_progress(kw_conn *conn, kw_error *error, short revents)
     }
     code = flush(conn, error);
     size_t got = (revents & (POLLIN | POLLHUP | POLLERR)) != 0 ? RECV_LEN : 0;
-    while (code == KW_OK && got == RECV_LEN && !conn->is_cut) {
+    size_t turn_len = 0;
+    while (code == KW_OK && got >= RECV_LEN && turn_len < RECV_TURN_LEN && !conn->is_cut) {
         code = kw_conn_take_in(conn, error, &got, false);
+        turn_len += got;
     }
     if (code == KW_OK && conn->state == KW_CONN_GREETING) {
         code = flush(conn, error); /* an answer may have asked for more */

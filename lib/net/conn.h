@@ -71,8 +71,8 @@ void kw_conn_free(kw_conn *conn);
 /* What to poll the socket for. */
 short kw_conn_events(const kw_conn *conn);
 
-/* Goes on as far as it can without waiting, after poll said revents. Failure makes
- * it DEAD. */
+/* Goes on as far as it can without waiting, after poll said revents; bytes are left for the next
+ * call where very many are there, so that the caller looks at its clock. Failure makes it DEAD. */
 kw_err kw_conn_progress(kw_conn *conn, kw_error *error, short revents);
 
 /* Gives the next replies that kw_conn_progress left, at most gives_max. */

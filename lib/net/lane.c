@@ -61,7 +61,7 @@ kw_err kw_lane_submit(kw_lane *lane, kw_error *error, kw_lane_waiter *waiter, ui
         kw_monitor_unlock(&lane->monitor);
         return code;
     }
-    kw_lane_look(lane, &after, waiter, now_ns);
+    kw_lane_look(lane, &after, waiter, now_ns, until_ns);
     count_callers(lane);
     bool is_writer = put(lane, &after, waiter, now_ns);
     if (!kw_lane_roles_is_read(&lane->roles) && !kw_lane_stream_is_dying(&lane->stream)) {

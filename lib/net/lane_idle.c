@@ -7,10 +7,11 @@
 /* Reads what nobody waits for, all that is there, so that none of it is taken for the next
  * reply; true where the connection is still good. The monitor is held, and left meanwhile. */
 static bool read_leftovers(kw_lane *lane, kw_lane_after *after, kw_lane_waiter *waiter,
-                           uint64_t now_ns)
+                           uint64_t now_ns, uint64_t until_ns)
 {
     const kw_conn *conn = lane->stream.conn;
     uint64_t end_ns = now_ns + KW_LANE_LATE_NS;
+    end_ns = end_ns < until_ns ? end_ns : until_ns;
     do {
         kw_monitor_unlock(&lane->monitor);
         kw_lane_read(lane, after, waiter, &now_ns, now_ns);
@@ -29,7 +30,8 @@ static bool is_quiet(kw_lane *lane)
     return result;
 }
 
-void kw_lane_look(kw_lane *lane, kw_lane_after *after, kw_lane_waiter *waiter, uint64_t now_ns)
+void kw_lane_look(kw_lane *lane, kw_lane_after *after, kw_lane_waiter *waiter, uint64_t now_ns,
+                  uint64_t until_ns)
 {
     if (now_ns <= lane->stream.heard_ns + KW_LANE_FRESH_NS || !kw_lane_is_untended(lane) ||
         !lane->stream.is_ready || !kw_lane_stream_owes_nobody(&lane->stream)) {
@@ -38,7 +40,7 @@ void kw_lane_look(kw_lane *lane, kw_lane_after *after, kw_lane_waiter *waiter, u
     kw_conn *conn = lane->stream.conn;
     (void)kw_leader_try(&lane->roles.reader);
     (void)kw_leader_try(&lane->roles.writer);
-    bool is_good = conn->owners.count == 0 || read_leftovers(lane, after, waiter, now_ns);
+    bool is_good = conn->owners.count == 0 || read_leftovers(lane, after, waiter, now_ns, until_ns);
     is_good = is_good &&
               (conn->owners.count > 0 || kw_lane_stream_is_dying(&lane->stream) || is_quiet(lane));
     kw_leader_leave(&lane->roles.reader);

@@ -132,6 +132,7 @@ kw_err kw_lane_check_room(kw_lane *lane, kw_error *error, kw_lane_waiter *waiter
 
 /* In lane_idle.c. Before the first command after a silence: is the connection still good? The
  * monitor is left meanwhile. */
-void kw_lane_look(kw_lane *lane, kw_lane_after *after, kw_lane_waiter *waiter, uint64_t now_ns);
+void kw_lane_look(kw_lane *lane, kw_lane_after *after, kw_lane_waiter *waiter, uint64_t now_ns,
+                  uint64_t until_ns);
 
 #endif

@@ -8,9 +8,11 @@
 
 #include <cmocka.h>
 
+#include "api/client.h"
 #include "support/ask.h"
 #include "support/check.h"
 #include "support/fake.h"
+#include "support/strain.h"
 
 #include <keyway.h>
 
@@ -132,12 +134,132 @@ static void test_connection_leaves_no_password_in_freed_memory(void **state)
     }
 }
 
+/* How many recvs and sends there were between two looks at the clock, at most. */
+typedef struct pace {
+    kw_test_strain strain;
+    atomic_uint recvs_n;
+    atomic_uint sends_n;
+    atomic_uint recvs_most;
+    atomic_uint sends_most;
+} pace;
+
+static void count_pace(void *arg, kw_test_syscall what, bool is_after)
+{
+    pace *self = arg;
+    if (is_after && what == KW_TEST_RECV) {
+        atomic_fetch_add(&self->recvs_n, 1);
+    } else if (is_after && what == KW_TEST_SEND) {
+        atomic_fetch_add(&self->sends_n, 1);
+    }
+}
+
+static void keep_most(atomic_uint *most, atomic_uint *n)
+{
+    unsigned seen = atomic_exchange(n, 0);
+    if (seen > atomic_load(most)) {
+        atomic_store(most, seen);
+    }
+}
+
+static uint64_t look_at_clock(void *arg)
+{
+    pace *self = arg;
+    keep_most(&self->recvs_most, &self->recvs_n);
+    keep_most(&self->sends_most, &self->sends_n);
+    return kw_test_now_ns();
+}
+
+static void pace_begin(pace *self, kw_client *kw)
+{
+    memset(self, 0, sizeof(*self));
+    kw_test_strain_init(&self->strain, 1);
+    atomic_store(&self->strain.hook_arg, self);
+    atomic_store(&self->strain.hook, count_pace);
+    kw->topology->env.transport = &self->strain.transport;
+    kw->topology->env.clock.arg = self;
+    kw->topology->env.clock.now_fn = look_at_clock;
+}
+
+enum { LARGE = 48 * 1024 * 1024, TURN_RECVS = 40, TURN_SENDS = 8 };
+
+static void answer_large(const char *value)
+{
+    char *large = malloc(LARGE + 64);
+    assert_non_null(large);
+    size_t len = kw_fake_bulk(large, value, LARGE);
+    const kw_fake_step steps[] = {KW_FAKE_BYTES(large, len), KW_FAKE_END};
+    kw_fake_on(fake, KW_FAKE_ALWAYS, "GET *", steps);
+    kw_fake_on_reply(fake, KW_FAKE_ALWAYS, "SET *", "+OK");
+    free(large);
+}
+
+static void call(kw_client *kw, kw_argv command)
+{
+    kw_error error = KW_ERROR_INIT;
+    kw_reply *reply = kw_call(kw, &error, NULL, command);
+    if (reply == NULL) {
+        kw_test_die("%s: %s", command.argv[0], error.text);
+    }
+    kw_reply_free(reply);
+}
+
+static void batch(kw_client *kw, kw_argv command)
+{
+    kw_error error = KW_ERROR_INIT;
+    kw_batch *it = kw_batch_new(kw, &error);
+    assert_non_null(it);
+    assert_int_equal(kw_batch_add_argv(it, &error, command.argc, command.argv, command.argvlen),
+                     KW_OK);
+    assert_int_equal(kw_batch_run(it, &error, 0), KW_OK);
+    kw_batch_free(it);
+}
+
+static void ticket(kw_client *kw, kw_argv command)
+{
+    kw_error error = KW_ERROR_INIT;
+    kw_ticket *it = kw_submit_call(kw, &error, NULL, command);
+    assert_non_null(it);
+    kw_reply *reply = kw_ticket_await(it, &error);
+    assert_non_null(reply);
+    kw_reply_free(reply);
+    kw_ticket_free(it);
+}
+
+/* However much a server sends or takes at once, the clock is looked at between bounded parts. */
+static void test_connection_that_stays_full_does_not_keep_the_clock_away(void **state)
+{
+    (void)state;
+    static void (*const ways[])(kw_client *, kw_argv) = {call, batch, ticket};
+    char *value = malloc(LARGE);
+    assert_non_null(value);
+    memset(value, 'v', LARGE);
+    answer_large(value);
+    const char *get[] = {"GET", "large"};
+    const char *set[] = {"SET", "large", value};
+    const size_t set_lens[] = {3, 5, LARGE};
+    for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
+        pace paced;
+        kw_client *kw = kw_test_open("%s?timeout=60s&stall-timeout=60s", kw_fake_uri(fake));
+        pace_begin(&paced, kw);
+        ways[i](kw, (kw_argv){2, get, NULL});
+        ways[i](kw, (kw_argv){3, set, set_lens});
+        if (atomic_load(&paced.recvs_most) > TURN_RECVS ||
+            atomic_load(&paced.sends_most) > TURN_SENDS) {
+            kw_test_die("way %zu: %u recvs, %u sends without a look at the clock", i,
+                        atomic_load(&paced.recvs_most), atomic_load(&paced.sends_most));
+        }
+        kw_close(kw);
+    }
+    free(value);
+}
+
 #define TEST(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_connection_leaves_no_password_in_freed_memory),
+        TEST(test_connection_that_stays_full_does_not_keep_the_clock_away),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
