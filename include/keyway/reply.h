@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include <keyway/error.h>
 #include <keyway/export.h>
 
 #ifdef __cplusplus
@@ -71,6 +72,56 @@ KW_API size_t kw_reply_count(const kw_reply *reply);
 /* Element number index, counted from 0, borrowed from the reply. NULL past the last, for what has
  * no elements, and for NULL. Any thread. */
 KW_API const kw_reply *kw_reply_at(const kw_reply *reply, size_t index);
+
+/* Name of a kind: "string", "array", "int", "nil", "status", "error", "double", "bool", "map",
+ * "set", "attribute", "push", "bignum", "verbatim", "none"; "?" for a number that is no kind. The
+ * text is constant. Any thread. */
+KW_API const char *kw_reply_kind_name(kw_reply_kind kind);
+
+/* The code that a server's error begins with, such as WRONGTYPE, MOVED or ERR: the first of the
+ * error's bytes, borrowed from the reply and not ended by a zero byte; *len (may be NULL) says how
+ * many. *len is 0 where the error's text begins with no code. NULL, and *len 0, for every other
+ * kind, and for NULL. Any thread. */
+KW_API const char *kw_reply_code(const kw_reply *reply, size_t *len);
+
+/* True for a server's error of that code: kw_reply_has_code(reply, "WRONGTYPE"). False for every
+ * other kind, and for NULL. Any thread. */
+KW_API bool kw_reply_has_code(const kw_reply *reply, const char *code);
+
+/* The whole number that a reply is: an integer, a boolean, or text that is a decimal number and
+ * nothing else, as GET of a counter gives. False, with nothing written, for everything else: other
+ * kinds, NULL, text such as "1.5", " 1" or "", and numbers that a long long does not hold. Any
+ * thread. */
+KW_API bool kw_reply_to_int(const kw_reply *reply, long long *value);
+
+/* The number that a reply is: a double, an integer, a boolean, or text that is a decimal number and
+ * nothing else ("1.5", "3e10", "inf", "-inf"), as ZSCORE gives it with protocol=2; the process'
+ * locale does not matter. False, with nothing written, for everything else. Any thread. */
+KW_API bool kw_reply_to_double(const kw_reply *reply, double *value);
+
+/* Value of the field of that name, borrowed from the reply: in a map, or in an array of names and
+ * values in turn, as HGETALL and CONFIG GET answer with protocol=2. NULL where there is none, for
+ * every other kind, and for NULL. Looks at one field after the other. Any thread. */
+KW_API const kw_reply *kw_reply_get(const kw_reply *reply, const char *name);
+
+/* What a call came to. */
+typedef enum kw_outcome {
+    KW_OUTCOME_ERROR, /* no reply, or a server's error: the kw_error says why */
+    KW_OUTCOME_NIL,   /* nothing is there */
+    KW_OUTCOME_VALUE
+} kw_outcome;
+
+/* One outcome for what a call can end with, so that a program needs one branch for what failed:
+ *
+ *   kw_reply *reply = kw_command(client, &error, "GET %s", key);
+ *   if (kw_reply_outcome(reply, &error) == KW_OUTCOME_ERROR)
+ *       fprintf(stderr, "%s\n", error.text);
+ *
+ * reply is what the call returned, and error (NULL is allowed) the one that was given to it. Of a
+ * server's error it becomes KW_ERR_SERVER with the server's words, cut where they are long, and with
+ * effect none; maybe, where the words speak of a script, a part of which may have run. Else error
+ * stays as the call has left it. Any thread. */
+KW_API kw_outcome kw_reply_outcome(const kw_reply *reply, kw_error *error);
 
 /* Frees a reply that keyway handed over, with all its elements. NULL is allowed; an element of
  * another reply is not. Any thread, once. */
