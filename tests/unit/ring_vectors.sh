@@ -9,7 +9,7 @@ trap 'rm -rf "$place"' EXIT
 trap 'exit 130' INT TERM
 status=0
 sources=$(ls lib/base/bytes.c lib/base/error.c lib/base/memory.c lib/route/ring*.c \
-    lib/route/hash_*.c lib/route/ketama.c lib/route/crc16_table.c | grep -v ring_map)
+    lib/route/hash_*.c lib/route/ketama.c lib/route/crc16_table.c | grep -v -e ring_map -e ring_members)
 
 has() {
     command -v "$1" > /dev/null 2>&1
