@@ -96,6 +96,8 @@ static const char *name_of(kw_quorum_ask_kind kind)
         return "quorum write";
     case KW_QUORUM_PREPARE:
         return "quorum ballot";
+    case KW_QUORUM_SEAL:
+        return "quorum seal";
     }
     return "quorum";
 }

@@ -207,6 +207,8 @@ static bool hand(kw_hints *self, kw_copy_request *from, size_t index, size_t tar
     if (!kw_hint_at(from->item.request.reply, index, &place.key, &ask)) {
         return false;
     }
+    ask.linger_ms = self->topology->env.options.tombstone_ms;
+    ask.behind_ms = ask.linger_ms / 2;
     if (self->topology->env.options.has_quorum_guard) {
         place.marker = kw_bytes_of(KW_QUORUM_MARKER);
     }

@@ -23,7 +23,8 @@ kw_quorum_tally kw_quorum_count(const kw_quorum_op *op)
         tally.lost_n += copy->mark == KW_QUORUM_LOST ? 1 : 0;
         tally.known_n += copy->is_known ? 1 : 0;
         bool is_exact = copy->is_known && op->has_newest && copy->is_dead == op->is_dead &&
-                        kw_stamp_equal(copy->held, op->newest.stamp);
+                        kw_stamp_equal(copy->held, op->newest.stamp) &&
+                        (copy->is_kept || !op->newest.is_kept);
         tally.exact_n += is_exact ? 1 : 0;
     }
     return tally;
@@ -149,6 +150,10 @@ void kw_quorum_start(kw_quorum_op *op, const kw_quorum_spec *spec, const kw_quor
     op->spec = *spec;
     op->clock = *clock;
     kw_random_init(&op->random, seed);
+    if (spec->is_repair) { /* any copy may be the only one to know that a write was done */
+        op->spec.rule.write_n = spec->rule.copies_n;
+        op->spec.rule.agree_n = spec->rule.copies_n;
+    }
     switch (spec->kind) {
     case KW_QUORUM_READ:
         kw_quorum_begin(op, KW_QUORUM_READING, now_ns);
@@ -189,6 +194,7 @@ static void ask_newest(const kw_quorum_op *op, kw_quorum_ask *ask, uint64_t now_
     }
     ask->life_ms = left_ms >= 0 ? (uint64_t)left_ms + linger_ms : 0;
     if (left_ms == 0) { /* also of one whose life ends just now */
+        ask->life_ms = op->newest.is_kept ? 0 : op->spec.rule.linger_ms;
         ask->record.is_tombstone = true;
         ask->record.is_mortal = false;
         ask->record.linger_ms = 0;
@@ -203,14 +209,16 @@ static void ask_own(const kw_quorum_op *op, kw_quorum_ask *ask)
     ask->record.origin = op->origin;
     ask->record.is_tombstone = spec->is_tombstone;
     ask->record.is_mortal = spec->life_ms > 0 && !spec->is_tombstone;
-    ask->record.linger_ms = ask->record.is_mortal ? spec->rule.linger_ms : 0;
     ask->record.value = spec->value;
     if (spec->is_tombstone) {
+        ask->record.is_kept = op->is_kept;
         ask->record.value.len = 0;
+        ask->life_ms = op->is_kept ? 0 : spec->rule.linger_ms;
+    } else if (ask->record.is_mortal) {
+        ask->record.is_kept = op->is_kept;
+        ask->record.linger_ms = spec->rule.linger_ms + (op->is_kept ? KW_RECORD_KEPT_MS : 0);
+        ask->life_ms = spec->life_ms + ask->record.linger_ms;
     }
-    bool has_end = ask->record.is_mortal || spec->is_tombstone;
-    ask->life_ms =
-        has_end ? spec->life_ms * (ask->record.is_mortal ? 1 : 0) + spec->rule.linger_ms : 0;
 }
 
 bool kw_quorum_next(kw_quorum_op *op, kw_quorum_ask *ask, uint64_t now_ns)
@@ -240,8 +248,13 @@ bool kw_quorum_next(kw_quorum_op *op, kw_quorum_ask *ask, uint64_t now_ns)
     }
     if (copy->asked == KW_QUORUM_PREPARE) {
         ask->record.origin = op->stamp;
-        ask->life_ms = op->spec.rule.linger_ms;
     }
+    if (copy->asked == KW_QUORUM_SEAL) {
+        ask->record.stamp = copy->held;
+        ask->record.origin = copy->held;
+    }
+    ask->linger_ms = op->spec.rule.linger_ms;
+    ask->behind_ms = op->spec.rule.linger_ms / 2;
     ask->wants_value = op->phase == KW_QUORUM_READING;
     ask->is_repair = op->phase == KW_QUORUM_ENDED;
     copy->mark = KW_QUORUM_ASKED;
@@ -265,8 +278,22 @@ void kw_quorum_see(kw_quorum_op *op, const kw_quorum_answer *answer, uint64_t no
     const kw_record *record = &answer->record;
     bool is_dead = record->is_tombstone || (answer->is_mortal && answer->left_ms <= 0);
     int order = op->has_newest ? kw_stamp_compare(record->stamp, op->newest.stamp) : 1;
+    /* One value under two stamps: its life is over where one copy says so. */
+    bool is_one = op->has_newest && !kw_stamp_is_zero(record->origin) &&
+                  kw_stamp_equal(record->origin, op->newest.origin);
+    if (is_one && order != 0 && (is_dead || op->is_dead)) {
+        is_dead = true;
+        op->is_dead = true;
+    }
+    if (order == 0 && record->is_kept && !op->newest.is_kept) {
+        kw_quorum_keep_newest(op);
+    }
     if (order > 0 || (order == 0 && is_dead && !op->is_dead)) {
+        bool is_kept = order == 0 && op->newest.is_kept;
         op->newest = *record;
+        if (is_kept) {
+            kw_quorum_keep_newest(op);
+        }
         op->has_newest = true;
         op->is_dead = is_dead;
         op->left_ms = answer->left_ms;
@@ -304,17 +331,22 @@ static void note(kw_quorum_op *op, kw_quorum_copy *copy, const kw_quorum_answer 
     if (copy->asked == KW_QUORUM_PUT && answer->is_taken) {
         copy->held = copy->put;
         copy->is_dead = copy->puts_dead;
+        copy->is_kept = answer->is_kept;
+        copy->has_taken = true;
         return;
     }
     memset(&copy->held, 0, sizeof(copy->held));
     memset(&copy->promise, 0, sizeof(copy->promise));
     copy->is_dead = true;
+    copy->is_kept = false;
     if (answer->has_record) {
         const kw_record *record = &answer->record;
         copy->held = record->stamp;
         copy->promise = record->promise;
+        copy->is_kept = record->is_kept;
         copy->is_dead = record->is_tombstone || (answer->is_mortal && answer->left_ms <= 0);
-        copy->is_clean = record->floor < op->stamp.time && record->recent != op->stamp.time;
+        copy->is_clean =
+            !copy->has_taken && record->floor < op->stamp.time && record->recent != op->stamp.time;
         if (!answer->is_taken && op->phase == KW_QUORUM_SETTING &&
             kw_stamp_equal(record->origin, op->origin)) {
             copy->mark = KW_QUORUM_TAKEN; /* a ballot wrote it anew */
@@ -353,7 +385,12 @@ void kw_quorum_on_answer(kw_quorum_op *op, unsigned copy, unsigned round,
         return;
     }
     kw_quorum_copy *place = &op->copies[copy];
+    if (place->asked == KW_QUORUM_SEAL) {
+        place->mark = KW_QUORUM_TAKEN;
+        return;
+    }
     note(op, place, answer);
+    kw_quorum_keep(op, place);
     if (op->phase == KW_QUORUM_ENDED) {
         bool is_behind = op->state == KW_QUORUM_DONE && op->has_newest &&
                          place->asked == KW_QUORUM_GET &&
@@ -362,6 +399,7 @@ void kw_quorum_on_answer(kw_quorum_op *op, unsigned copy, unsigned round,
             place->asked = KW_QUORUM_PUT;
             place->mark = KW_QUORUM_DUE;
         }
+        kw_quorum_seal(op);
         return;
     }
     bool is_reading = op->phase == KW_QUORUM_READING;
@@ -374,6 +412,7 @@ void kw_quorum_on_answer(kw_quorum_op *op, unsigned copy, unsigned round,
         kw_quorum_see(op, answer, now_ns);
     }
     weigh(op, now_ns);
+    kw_quorum_seal(op);
 }
 
 void kw_quorum_on_lost(kw_quorum_op *op, unsigned copy, unsigned round, kw_effect effect,

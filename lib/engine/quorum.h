@@ -58,7 +58,8 @@ typedef struct kw_quorum_spec {
 typedef enum kw_quorum_ask_kind {
     KW_QUORUM_GET,
     KW_QUORUM_PUT,
-    KW_QUORUM_PREPARE
+    KW_QUORUM_PREPARE,
+    KW_QUORUM_SEAL /* all copies were seen to hold it: what was kept of it may end */
 } kw_quorum_ask_kind;
 
 /* One request to one copy. */
@@ -66,16 +67,19 @@ typedef struct kw_quorum_ask {
     unsigned copy;
     unsigned round; /* goes back with the answer */
     kw_quorum_ask_kind kind;
-    kw_record record; /* of PUT; of PREPARE its stamp */
-    uint64_t life_ms; /* of PUT: TTL of the value's key, linger included; 0: none. Of
-                         PREPARE: TTL of what is made where there is no key */
-    bool wants_value; /* of PUT: where it is refused, all of the record is wanted */
-    bool is_repair;   /* of PUT: nobody waits for it */
+    kw_record record;   /* of PUT; of PREPARE and SEAL its stamp */
+    uint64_t life_ms;   /* of PUT: TTL of the value's key, linger included; 0: none */
+    uint64_t linger_ms; /* what an answer is built on stays for so long at least */
+    uint64_t behind_ms; /* a copy without the key takes no version that is further behind its
+                           clock: what it held, and has ended, was older than that */
+    bool wants_value;   /* of PUT: where it is refused, all of the record is wanted */
+    bool is_repair;     /* of PUT: nobody waits for it */
 } kw_quorum_ask;
 
 /* What a copy answered. */
 typedef struct kw_quorum_answer {
-    bool is_taken;   /* PUT, PREPARE; true for GET */
+    bool is_taken;   /* PUT, PREPARE; true for GET, SEAL */
+    bool is_kept;    /* PUT, taken: the record does not end before a SEAL */
     bool has_record; /* what the copy holds, or held before a PREPARE */
     kw_record record;
     bool is_mortal;  /* the value has a life, of which .. */
@@ -115,6 +119,8 @@ typedef struct kw_quorum_copy {
     kw_stamp promise; /* it takes nothing below */
     bool is_known;    /* held says so */
     bool is_dead;     /* what it holds is deleted or has outlived its life */
+    bool is_kept;     /* and does not end before a SEAL */
+    bool has_taken;   /* PUT, in this round */
     bool is_clean;    /* REFUSED: never held the op's write, and never will */
     kw_effect effect; /* LOST: what the request may have done */
 } kw_quorum_copy;
@@ -125,6 +131,7 @@ typedef struct kw_quorum_sight {
     bool is_dead;
     int64_t left_ms;
     unsigned holders; /* a bit a copy */
+    unsigned keepers; /* those whose record is kept */
 } kw_quorum_sight;
 
 #define KW_QUORUM_SIGHTS_MAX 6u
@@ -152,6 +159,8 @@ typedef struct kw_quorum_op {
     bool is_identity;  /* ACCEPTING the record that was found, to make it safe, not the op's own */
     bool is_own;       /* and the one found is the op's own write, of an earlier round */
     bool is_balloting; /* PAUSING: goes on with a ballot; else with a plain write */
+    bool is_kept;      /* the op's own record is: a copy that took it held what would outlive it */
+    bool is_sealed;    /* all copies hold the record, and were told */
     bool may_have_run; /* a copy may hold the op's own write, from an earlier round */
     bool has_newest;   /* the newest record seen */
     bool is_dead;      /* and it is deleted or has outlived its life */

@@ -13,7 +13,9 @@
 static bool is_behind(const kw_quorum_op *op, const kw_quorum_copy *copy)
 {
     int order = kw_stamp_compare(copy->held, op->newest.stamp);
-    return order < 0 || (order == 0 && op->is_dead && !copy->is_dead);
+    bool lacks_something =
+        (op->is_dead && !copy->is_dead) || (op->newest.is_kept && !copy->is_kept);
+    return order < 0 || (order == 0 && lacks_something);
 }
 
 /* Copies that answered and hold less than the newest record are to get it; returns how
@@ -76,8 +78,10 @@ void kw_quorum_sight_add(kw_quorum_op *op, unsigned number, const kw_quorum_answ
         sight->is_dead = copy->is_dead;
         sight->left_ms = answer->left_ms;
         sight->holders = 0;
+        sight->keepers = 0;
     }
     sight->holders |= 1u << number;
+    sight->keepers |= copy->is_kept ? 1u << number : 0u;
 }
 
 static unsigned count_bits(unsigned bits)
@@ -95,9 +99,13 @@ static bool take_sight(kw_quorum_op *op)
 {
     for (unsigned i = 0; i < op->sights_n; i++) {
         const kw_quorum_sight *sight = &op->sights[i];
-        if (count_bits(sight->holders) >= op->spec.rule.agree_n &&
+        unsigned holders = sight->keepers != 0 ? sight->keepers : sight->holders;
+        if (count_bits(holders) >= op->spec.rule.agree_n &&
             kw_stamp_compare(sight->record.stamp, op->bar) >= 0) {
             op->newest = sight->record;
+            if (sight->keepers != 0) {
+                kw_quorum_keep_newest(op);
+            }
             op->is_dead = sight->is_dead;
             op->left_ms = sight->left_ms;
             op->newest_ns = op->asked_ns;

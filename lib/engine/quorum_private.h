@@ -36,6 +36,15 @@ void kw_quorum_fail(kw_quorum_op *op, kw_effect effect, unsigned got_n, unsigned
 /* Takes a record into account that a copy holds. */
 void kw_quorum_see(kw_quorum_op *op, const kw_quorum_answer *answer, uint64_t now_ns);
 
+/* The newest record does not end before a SEAL. */
+void kw_quorum_keep_newest(kw_quorum_op *op);
+
+/* After the copy's answer: where it keeps what it was given, others have to as well. */
+void kw_quorum_keep(kw_quorum_op *op, kw_quorum_copy *copy);
+
+/* Of an op that is done: where all copies hold the record, what was kept may end. */
+void kw_quorum_seal(kw_quorum_op *op);
+
 /* READING: the copy was seen to hold the record. */
 void kw_quorum_sight_add(kw_quorum_op *op, unsigned number, const kw_quorum_answer *answer);
 

@@ -8,12 +8,15 @@
 #include <string.h>
 
 /* KEYS: the key, and perhaps one that says that this server has all it should. ARGV: g for
- * get; s, record, TTL, h or f (head or full record when refused) for a put; p, ballot, TTL
- * for a prepare. Numbers of records are compared byte by byte: Lua's own order of strings
- * depends on the server's locale, and its numbers end at 53 bits. The script is part of the
- * format: a change of its text changes its name. */
+ * get; s, record, TTL, h or f (head or full record when refused), linger, behind for a put;
+ * p, ballot, linger, behind for a prepare; e, version, linger for the end of what was kept.
+ * behind: milliseconds that a version may be behind this server's clock where there is no key:
+ * what was there, and has ended, was older than that. Numbers of records are compared as three
+ * numbers of at most 48 bits: Lua's own order of strings depends on the server's locale, and
+ * its numbers end at 53 bits. The script is part of the format: a change of its text changes
+ * its name. */
 static const char script[] =
-    "local key, op = KEYS[1], ARGV[1]\n"
+    "local key, op, arg = KEYS[1], ARGV[1], ARGV[2]\n"
     "if KEYS[2] and redis.call('EXISTS', KEYS[2]) == 0 then\n"
     "return redis.error_reply('KWEMPTY this copy lost its data and is not repaired yet')\n"
     "end\n"
@@ -28,123 +31,133 @@ static const char script[] =
     "elseif op == 'g' then\n"
     "return false\n"
     "end\n"
-    "if op == 's' and (not old or bits < 2) then\n"
-    "local new, i, x, y = ARGV[2], 4, 1, 0\n"
-    "while old and i < 20 do\n"
-    "x, y, i = new:byte(i), old:byte(i), i + 1\n"
-    "if x ~= y then break end\n"
+    "local unpack = struct.unpack\n"
+    "local function less(a, b, i, k)\n"
+    "local x, y, z = unpack('>I6I6I4', a, i)\n"
+    "local u, v, w = unpack('>I6I6I4', b, k)\n"
+    "return x < u or x == u and (y < v or y == v and z < w)\n"
     "end\n"
-    "if x > y then\n"
-    "if ARGV[3] == '0' then redis.call('SET', key, new)\n"
-    "else redis.call('SET', key, new, 'PX', ARGV[3]) end\n"
-    "return 1\n"
+    "if old and bits < 2 and op == 's' and ARGV[3] == '0' and less(old, arg, 4, 4) then\n"
+    "redis.call('SET', key, arg)\n"
+    "return arg:byte(3) < 64 and 1 or 2\n"
     "end\n"
-    "end\n"
+    "local zero, none, forever = ('\\0'):rep(16), ('\\0'):rep(8), 1099511627776\n"
     "local function has(flags, bit) return math.floor(flags / bit) % 2 == 1 end\n"
-    "local function number(s) local n = 0 for i = 1, #s do n = n * 256 + s:byte(i) end return n "
-    "end\n"
-    "local function bytes(n, len)\n"
-    "local s = ''\n"
-    "for i = 1, len do s = string.char(n % 256) .. s n = math.floor(n / 256) end\n"
-    "return s\n"
-    "end\n"
-    "local function less(a, b)\n"
-    "for i = 1, #a do\n"
-    "local x, y = a:byte(i), b:byte(i)\n"
-    "if x ~= y then return x < y end\n"
-    "end\n"
-    "return false\n"
-    "end\n"
-    "local zero, none = ('\\0'):rep(16), ('\\0'):rep(8)\n"
     "local function parse(s)\n"
     "local r = {flags = s:byte(3), stamp = s:sub(4, 19), floor = none, recent = none, promise = "
     "zero}\n"
     "local at = 20\n"
-    "r.origin = r.stamp\n"
+    "r.origin, r.kept = r.stamp, has(r.flags, 64)\n"
     "if has(r.flags, 4) then r.origin = s:sub(at, at + 15) at = at + 16 end\n"
-    "if has(r.flags, 8) then r.linger = number(s:sub(at, at + 5)) at = at + 6 end\n"
     "r.first = s:sub(4, at - 1)\n"
+    "if has(r.flags, 8) then r.linger = unpack('>I6', s, at) at = at + 6 end\n"
     "if has(r.flags, 16) then\n"
     "r.floor, r.recent, at = s:sub(at, at + 7), s:sub(at + 8, at + 15), at + 16\n"
     "end\n"
     "if has(r.flags, 32) then r.promise = s:sub(at, at + 15) at = at + 16 end\n"
-    "r.head = at - 1\n"
+    "r.value = at\n"
     "return r\n"
     "end\n"
-    "local function left(r) return redis.call('PTTL', key) - r.linger end\n"
+    "local function later(a, b) return less(a .. none, b .. none, 1, 1) end\n" /* times */
+    "local ends = old and redis.call('PTTL', key)\n"
     "local function give(status, s, r)\n"
-    "if r.linger then return {status, s, left(r)} end\n"
+    "if r.linger then return {status, s, ends - r.linger} end\n"
     "return {status, s}\n"
     "end\n"
-    "local function put(s, ms)\n"
+    "local function head(r)\n"
+    "local flags, tail = r.flags % 16 + (r.kept and 64 or 0), ''\n"
+    "if r.linger then tail = struct.pack('>I6', r.linger) end\n"
+    "if r.floor ~= none or r.recent ~= none then\n"
+    "flags, tail = flags + 16, tail .. r.floor .. r.recent\n"
+    "end\n"
+    "if r.promise ~= zero then flags, tail = flags + 32, tail .. r.promise end\n"
+    "return '\\147\\1' .. string.char(flags) .. r.first .. tail\n"
+    "end\n"
+    "local function put(r, s, ms)\n" /* the value is that of s */
+    "s = head(r) .. s:sub(r.value)\n"
     "if ms > 0 then redis.call('SET', key, s, 'PX', ms) else redis.call('SET', key, s) end\n"
     "end\n"
-    "local function join(r, floor, recent, promise, value)\n"
-    "local flags, tail = r.flags % 16, ''\n"
-    "if floor ~= none or recent ~= none then flags = flags + 16 tail = floor .. recent end\n"
-    "if promise ~= zero then flags = flags + 32 tail = tail .. promise end\n"
-    "return '\\147\\1' .. string.char(flags) .. r.first .. tail .. value\n"
+    /* Stays for ms at least; what is left of the value's own life does not change. */
+    "local function hold(r, s, ms)\n"
+    "if ends ~= -1 and ends < ms then\n"
+    "if r.linger then r.linger = r.linger + ms - ends end\n"
+    "ends = ms\n"
+    "end\n"
+    "put(r, s, math.max(ends, 0))\n"
     "end\n"
     "local have\n"
     "if old then\n"
     "have = parse(old)\n"
     "else\n"
     "have = {flags = 1, stamp = zero, origin = zero, floor = none, recent = none, promise = zero, "
-    "first = zero}\n"
+    "first = zero, value = 1}\n"
+    "if op == 'p' or op == 's' then\n"
+    "local t = redis.call('TIME')\n"
+    "local ms = t[1] * 1000 + math.floor(t[2] / 1000) - tonumber(op == 'p' and ARGV[4] or "
+    "ARGV[6])\n"
+    "if ms > 0 then have.promise = struct.pack('>I6', ms) .. ('\\0'):rep(10) end\n"
+    "end\n"
     "end\n"
     "if op == 'g' then return give(1, old, have) end\n"
-    "if op == 'p' then\n"
-    "local ballot = ARGV[2]\n"
-    "if not less(have.stamp, ballot) or not less(have.promise, ballot) then\n"
-    "return give(0, old, have)\n"
-    "end\n"
-    "local answer, ms = {1}, tonumber(ARGV[3])\n"
-    "local value = ''\n"
-    "if old then\n"
-    "answer, value = give(1, old, have), old:sub(have.head + 1)\n"
-    "local ends = redis.call('PTTL', key)\n"
-    "if ends == -1 then\n"
-    "ms = 0\n"
-    "elseif ends > ms then\n"
-    "ms = ends\n"
-    "elseif have.linger then\n" /* what is left of the value's own life stays */
-    "have.first = have.first:sub(1, -7) .. bytes(have.linger + ms - ends, 6)\n"
-    "end\n"
-    "end\n"
-    "local floor = ballot:sub(1, 8)\n"
-    "if less(floor, have.floor) then floor = have.floor end\n"
-    "put(join(have, floor, have.recent, ballot, value), ms)\n"
-    "return answer\n"
-    "end\n"
-    "local new, ms = parse(ARGV[2]), tonumber(ARGV[3])\n"
-    "if new.stamp == have.stamp then\n"
-    "if has(new.flags, 1) and have.linger and left(have) > 0 then\n"
-    "redis.call('PEXPIRE', key, have.linger)\n"
+    "if op == 'e' then\n"
+    "if have.kept and have.stamp == arg then\n"
+    "have.kept = false\n"
+    "if have.linger then have.linger, ends = have.linger - forever, math.max(ends - forever, 0) "
+    "else ends = 0 end\n"
+    "hold(have, old, tonumber(ARGV[3]))\n"
     "end\n"
     "return 1\n"
     "end\n"
-    "if less(new.stamp, have.stamp) or less(new.stamp, have.promise) then\n"
-    "if ARGV[4] == 'h' then return {0, old:sub(1, have.head)} end\n"
-    "return give(0, old, have)\n"
+    "if op == 'p' then\n"
+    "local linger = tonumber(ARGV[3])\n"
+    "if not less(have.stamp, arg, 1, 1) or not less(have.promise, arg, 1, 1) then\n"
+    "return give(0, old or head(have), have)\n"
     "end\n"
-    "local floor, recent = have.floor, have.recent\n"
-    "if less(floor, new.floor) then floor = new.floor end\n"
+    "local answer = old and give(1, old, have) or {1}\n"
+    "have.promise = arg\n"
+    "if later(have.floor, arg:sub(1, 8)) then have.floor = arg:sub(1, 8) end\n"
+    "if old then hold(have, old, linger) else put(have, '', linger) end\n"
+    "return answer\n"
+    "end\n"
+    "local new, ms = parse(arg), tonumber(ARGV[3])\n"
+    "if new.stamp == have.stamp then\n"
+    "if new.kept and not have.kept and ends ~= -1 then\n"
+    "have.kept = true\n"
+    "if have.linger then have.linger, ends = have.linger + forever, ends + forever else ends = -1 "
+    "end\n"
+    "put(have, old, math.max(ends, 0))\n"
+    "end\n"
+    "if has(new.flags, 1) and have.linger and ends > have.linger then\n"
+    "redis.call('PEXPIRE', key, have.linger)\n"
+    "end\n"
+    "return have.kept and 2 or 1\n"
+    "end\n"
+    "if less(new.stamp, have.stamp, 1, 1) or less(new.stamp, have.promise, 1, 1) then\n"
+    "if not old then return {0, head(have)} end\n"
+    "local answer = ARGV[4] == 'h' and {0, old:sub(1, have.value - 1)} or give(0, old, have)\n"
+    "if ends ~= -1 and ends < tonumber(ARGV[5]) then hold(have, old, tonumber(ARGV[5])) end\n"
+    "return answer\n"
+    "end\n"
+    "if new.linger and new.origin == have.origin then\n" /* nobody makes a life longer */
+    "ms = math.min(ms, new.linger + (have.linger and math.max(ends - have.linger, 0) or 0))\n"
+    "end\n"
+    "if old and ms > 0 and not new.kept and (ends == -1 or ends > ms) then\n"
+    "new.kept = true\n" /* what it ends may be elsewhere, and would outlive it */
+    "if new.linger then new.linger, ms = new.linger + forever, ms + forever else ms = 0 end\n"
+    "end\n"
+    "if later(new.floor, have.floor) then new.floor = have.floor end\n"
+    "new.recent = have.recent\n"
     "if has(have.flags, 2) then\n"
-    "local came = have.origin:sub(1, 8)\n"
-    "local older = came\n"
-    "if less(recent, came) then recent, older = came, recent end\n"
-    "if older ~= recent and less(floor, older) then floor = older end\n"
+    "local older = have.origin:sub(1, 8)\n"
+    "if later(new.recent, older) then new.recent, older = older, new.recent end\n"
+    "if older ~= new.recent and later(new.floor, older) then new.floor = older end\n"
     "end\n"
-    "if floor == none and recent == none then\n"
-    "put(ARGV[2], ms)\n"
-    "else\n"
-    "put(join(new, floor, recent, zero, ARGV[2]:sub(new.head + 1)), ms)\n"
-    "end\n"
-    "return 1\n";
+    "put(new, arg, ms)\n"
+    "return new.kept and 2 or 1\n";
 
-#define SCRIPT_SHA1 "907dccdb842a42fb93b6cb7ce7fe8950b59054d3"
+#define SCRIPT_SHA1 "dd4c46248c8e2549eba9f042e71a2a8d8c8cd6c4"
 
-#define ARGS_MAX 9u
+#define ARGS_MAX 12u
 
 const char *kw_quorum_script_text(void)
 {
@@ -212,6 +225,8 @@ bool kw_quorum_script_encode(kw_buf *buf, const kw_quorum_place *place, const kw
     piece parts[ARGS_MAX];
     unsigned char head[KW_RECORD_HEAD_MAX];
     char life[24];
+    char linger[24];
+    char behind[24];
     size_t n = 0;
     if (place->is_plain) {
         parts[n++] = piece_of_text("GET");
@@ -227,6 +242,8 @@ bool kw_quorum_script_encode(kw_buf *buf, const kw_quorum_place *place, const kw
     }
     kw_bytes head_bytes = {(const char *)head, KW_STAMP_BYTES};
     kw_bytes life_bytes = {life, kw_uint_to_text(life, ask->life_ms)};
+    kw_bytes linger_bytes = {linger, kw_uint_to_text(linger, ask->linger_ms)};
+    kw_bytes behind_bytes = {behind, kw_uint_to_text(behind, ask->behind_ms)};
     switch (ask->kind) {
     case KW_QUORUM_GET:
         parts[n++] = piece_of_text("g");
@@ -235,7 +252,8 @@ bool kw_quorum_script_encode(kw_buf *buf, const kw_quorum_place *place, const kw
         kw_stamp_put(head, ask->record.stamp);
         parts[n++] = piece_of_text("p");
         parts[n++] = piece_of(head_bytes);
-        parts[n++] = piece_of(life_bytes);
+        parts[n++] = piece_of(linger_bytes);
+        parts[n++] = piece_of(behind_bytes);
         break;
     case KW_QUORUM_PUT:
         head_bytes.len = kw_record_put_head(head, &ask->record);
@@ -244,6 +262,14 @@ bool kw_quorum_script_encode(kw_buf *buf, const kw_quorum_place *place, const kw
         parts[n++].tail = ask->record.value;
         parts[n++] = piece_of(life_bytes);
         parts[n++] = piece_of_text(ask->wants_value ? "f" : "h");
+        parts[n++] = piece_of(linger_bytes);
+        parts[n++] = piece_of(behind_bytes);
+        break;
+    case KW_QUORUM_SEAL:
+        kw_stamp_put(head, ask->record.stamp);
+        parts[n++] = piece_of_text("e");
+        parts[n++] = piece_of(head_bytes);
+        parts[n++] = piece_of(linger_bytes);
         break;
     }
     return append_all(buf, parts, n);
@@ -253,7 +279,9 @@ bool kw_quorum_script_expand(kw_buf *buf, kw_bytes command)
 {
     static const char short_name[] = "$7\r\nEVALSHA\r\n$40\r\n" SCRIPT_SHA1 "\r\n";
     static const char full_name[] = "$4\r\nEVAL\r\n";
-    size_t count_len = 4; /* "*6\r\n" */
+    size_t count_len =
+        (size_t)((const char *)memchr(command.data, '\n', command.len) - command.data) +
+        1; /* "*6\r\n" */
     size_t at = count_len + sizeof(short_name) - 1;
     assert(command.len > at && memcmp(command.data + count_len, short_name, at - count_len) == 0);
     piece text = piece_of_text(script);
@@ -283,7 +311,8 @@ static kw_bytes next_argument(kw_bytes command, size_t *at)
 
 kw_bytes kw_quorum_script_record(kw_bytes command)
 {
-    size_t at = 4; /* "*7\r\n" */
+    size_t at = (size_t)((const char *)memchr(command.data, '\n', command.len) - command.data) +
+                1; /* behind "*9\r\n" */
     kw_bytes argument = {NULL, 0};
     size_t keys_n = 0;
     for (size_t i = 0; i < 3 + keys_n + 2; i++) { /* name, script, number, keys, "s", record */
@@ -379,12 +408,14 @@ kw_err kw_quorum_script_read(kw_quorum_answer *answer, kw_error *error, kw_quoru
         break;
     case KW_REPLY_INTEGER:
         read.is_taken = true;
-        is_sound = kind == KW_QUORUM_PUT && kw_reply_int(reply) == 1;
+        read.is_kept = kw_reply_int(reply) == 2;
+        is_sound = (kind == KW_QUORUM_PUT && (kw_reply_int(reply) == 1 || read.is_kept)) ||
+                   (kind == KW_QUORUM_SEAL && kw_reply_int(reply) == 1);
         break;
     case KW_REPLY_ARRAY:
         is_sound = read_array(&read, reply);
         is_sound = is_sound && (kind != KW_QUORUM_GET || (read.is_taken && read.has_record)) &&
-                   (kind != KW_QUORUM_PUT || !read.is_taken);
+                   (kind != KW_QUORUM_PUT || !read.is_taken) && kind != KW_QUORUM_SEAL;
         break;
     case KW_REPLY_NONE:
     case KW_REPLY_STATUS:

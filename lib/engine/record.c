@@ -17,7 +17,8 @@ static unsigned flags_of(const kw_record *record)
            (record->is_copied ? KW_RECORD_COPIED : 0u) | (has_origin ? KW_RECORD_ORIGIN : 0u) |
            (record->is_mortal ? KW_RECORD_MORTAL : 0u) |
            (record->floor > 0 || record->recent > 0 ? KW_RECORD_FLOOR : 0u) |
-           (kw_stamp_is_zero(record->promise) ? 0u : KW_RECORD_PROMISE);
+           (kw_stamp_is_zero(record->promise) ? 0u : KW_RECORD_PROMISE) |
+           (record->is_kept ? KW_RECORD_KEPT : 0u);
 }
 
 size_t kw_record_put_head(unsigned char out[KW_RECORD_HEAD_MAX], const kw_record *record)
@@ -67,6 +68,7 @@ static bool is_sound(const kw_record *record, unsigned flags)
            (record->floor > 0 || record->recent > 0 || (flags & KW_RECORD_FLOOR) == 0) &&
            (!kw_stamp_is_zero(record->promise) || (flags & KW_RECORD_PROMISE) == 0) &&
            (!record->is_tombstone || (record->value.len == 0 && !record->is_mortal)) &&
+           (!record->is_kept || record->is_tombstone || record->linger_ms >= KW_RECORD_KEPT_MS) &&
            (!kw_stamp_is_zero(record->stamp) || (record->is_tombstone && !has_origin));
 }
 
@@ -85,6 +87,7 @@ bool kw_record_get(kw_record *record, kw_bytes bytes)
     read.is_tombstone = (flags & KW_RECORD_TOMBSTONE) != 0;
     read.is_copied = (flags & KW_RECORD_COPIED) != 0;
     read.is_mortal = (flags & KW_RECORD_MORTAL) != 0;
+    read.is_kept = (flags & KW_RECORD_KEPT) != 0;
     read.stamp = kw_stamp_get(data + 3);
     read.origin = read.stamp;
     size_t at = KW_RECORD_HEAD_MIN;

@@ -10,6 +10,11 @@
  *   6 bytes      KW_RECORD_MORTAL: milliseconds that it stays when its life is over
  *   16 bytes     KW_RECORD_FLOOR: two times, floor and recent
  *   16 bytes     KW_RECORD_PROMISE: version
+ *
+ * KW_RECORD_KEPT alone adds no bytes: some copy may still hold what this one ended, so it does
+ * not end until all copies were seen to hold it. A kept tombstone's key has no TTL; a kept
+ * value stays for KW_RECORD_KEPT_MS longer when its life is over.
+ *
  *   the rest     the value
  *
  * A plain value without a life of its own has 19 bytes of header. */
@@ -25,11 +30,13 @@
 #define KW_RECORD_MORTAL    0x08u
 #define KW_RECORD_FLOOR     0x10u
 #define KW_RECORD_PROMISE   0x20u
-#define KW_RECORD_FLAGS     0x3fu
+#define KW_RECORD_KEPT      0x40u
+#define KW_RECORD_FLAGS     0x7fu
 
 #define KW_RECORD_HEAD_MIN      19u
 #define KW_RECORD_HEAD_MAX      73u
 #define KW_RECORD_LINGER_MAX_MS ((UINT64_C(1) << 48) - 1)
+#define KW_RECORD_KEPT_MS       (UINT64_C(1) << 40)
 
 typedef struct kw_record {
     kw_stamp stamp;     /* orders the records of a key */
@@ -43,6 +50,7 @@ typedef struct kw_record {
     bool is_tombstone;
     bool is_copied; /* came by repair or as a hint, not from its writer */
     bool is_mortal; /* the key ends, linger_ms after the value does */
+    bool is_kept;   /* a tombstone, or a mortal one */
     kw_bytes value; /* borrowed */
 } kw_record;
 

@@ -20,6 +20,7 @@
 #include "support/server.h"
 
 #define LINGER_MS 1000000u
+#define AGES_MS   UINT64_C(4000000000000) /* no version is so far behind */
 #define KEYS_N    4u
 #define SLACK_MS  30000 /* the machine may be slow; lives are far longer, or far shorter */
 
@@ -69,19 +70,23 @@ static redisContext *connect_to(kw_test_server *server)
 static void assert_same(const kw_quorum_answer *a, const kw_quorum_answer *b)
 {
     assert_int_equal(a->is_taken, b->is_taken);
+    assert_int_equal(a->is_kept, b->is_kept);
     assert_int_equal(a->has_record, b->has_record);
     if (!a->has_record) {
         return;
     }
     assert_true(kw_stamp_equal(a->record.stamp, b->record.stamp));
     assert_true(kw_stamp_equal(a->record.origin, b->record.origin));
-    assert_true(kw_stamp_equal(a->record.promise, b->record.promise));
+    bool is_by_clock = a->record.promise.writer == 0 && a->record.promise.time != 0;
+    assert_true(is_by_clock || kw_stamp_equal(a->record.promise, b->record.promise));
+    assert_int_equal(is_by_clock, b->record.promise.writer == 0 && b->record.promise.time != 0);
     assert_true(a->record.floor == b->record.floor);
     assert_true(a->record.recent == b->record.recent);
     assert_true(llabs((long long)(a->record.linger_ms - b->record.linger_ms)) < SLACK_MS);
     assert_int_equal(a->record.is_tombstone, b->record.is_tombstone);
     assert_int_equal(a->record.is_copied, b->record.is_copied);
     assert_int_equal(a->record.is_mortal, b->record.is_mortal);
+    assert_int_equal(a->record.is_kept, b->record.is_kept);
     assert_int_equal(a->record.value.len, b->record.value.len);
     assert_memory_equal(a->record.value.data, b->record.value.data, a->record.value.len);
     assert_int_equal(a->is_mortal, b->is_mortal);
@@ -118,10 +123,11 @@ static kw_quorum_ask some_ask(kw_random *random, char *value)
 {
     kw_quorum_ask ask;
     memset(&ask, 0, sizeof(ask));
-    ask.kind = (kw_quorum_ask_kind)kw_random_below(random, 3);
+    ask.kind = (kw_quorum_ask_kind)kw_random_below(random, 4);
+    ask.linger_ms = LINGER_MS;
+    ask.behind_ms = kw_random_below(random, 8) == 0 ? 0 : AGES_MS;
     ask.record.stamp = some_stamp(random);
     ask.record.origin = ask.record.stamp;
-    ask.life_ms = LINGER_MS;
     if (ask.kind != KW_QUORUM_PUT) {
         return ask;
     }
@@ -135,6 +141,12 @@ static kw_quorum_ask some_ask(kw_random *random, char *value)
     ask.life_ms = sort > 2 ? 0 : sort == 1 ? LINGER_MS * 2 : LINGER_MS / 2;
     ask.record.is_copied = kw_random_below(random, 2) == 0;
     ask.wants_value = kw_random_below(random, 2) == 0;
+    ask.record.is_kept =
+        (ask.record.is_mortal || ask.record.is_tombstone) && kw_random_below(random, 3) == 0;
+    if (ask.record.is_kept) { /* as a repair does */
+        ask.record.linger_ms += ask.record.is_mortal ? KW_RECORD_KEPT_MS : 0;
+        ask.life_ms = ask.record.is_mortal ? ask.life_ms + KW_RECORD_KEPT_MS : 0;
+    }
     if (kw_random_below(random, 4) == 0) { /* as a repair does */
         ask.record.floor = some_stamp(random).time;
     }
@@ -146,6 +158,30 @@ static kw_quorum_ask some_ask(kw_random *random, char *value)
         }
     }
     return ask;
+}
+
+static uint64_t real_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* Now and then a life, or a key, ends on both sides; or nearly. */
+static void end_one(redisContext *context, kw_random *random, const char *key, kw_test_copy *copy)
+{
+    kw_record record;
+    kw_bytes bytes = {copy->bytes, copy->len};
+    uint64_t dice = kw_random_below(random, 12);
+    if (!copy->has_key || copy->ends_ms == 0 || dice > 2) {
+        return;
+    }
+    assert_true(kw_record_get(&record, bytes));
+    uint64_t left_ms = dice == 0 ? 0 : dice == 1 ? record.linger_ms : record.linger_ms / 2;
+    left_ms = dice == 2 && !record.is_mortal ? SLACK_MS * 4 : left_ms;
+    copy->has_key = left_ms > 0;
+    copy->ends_ms = left_ms > 0 ? now_ms() + left_ms : 0;
+    freeReplyObject(redisCommand(context, "PEXPIRE %s %llu", key, (unsigned long long)left_ms));
 }
 
 static void test_quorum_script_does_as_the_rules_say(void **state)
@@ -164,6 +200,8 @@ static void test_quorum_script_does_as_the_rules_say(void **state)
             freeReplyObject(redisCommand(context, "DEL %s", key));
         }
         kw_quorum_ask ask = some_ask(&random, value);
+        end_one(context, &random, key, &copies[number]);
+        copies[number].past.time = ask.behind_ms == 0 ? (real_ms() - 1000) << 16 : 0;
         kw_test_copy_do(&copies[number], &expected, &ask, now_ms());
         redisReply *reply = ask_server(context, key, "", &ask);
         kw_quorum_answer answer;
@@ -204,11 +242,12 @@ static void test_quorum_script_promise_outlives_what_was_there(void **state)
         ask.record.origin = ask.record.stamp;
         ask.record.is_tombstone = true;
         ask.life_ms = ends_ms;
+        ask.behind_ms = AGES_MS;
         freeReplyObject(redisCommand(context, "DEL promised"));
         freeReplyObject(ask_server(context, "promised", "", &ask));
         ask.kind = KW_QUORUM_PREPARE;
         ask.record.stamp.time = 20;
-        ask.life_ms = LINGER_MS;
+        ask.linger_ms = LINGER_MS;
         freeReplyObject(ask_server(context, "promised", "", &ask));
         redisReply *left = redisCommand(context, "PTTL promised");
         assert_true(left->integer > LINGER_MS - SLACK_MS && left->integer <= LINGER_MS);

@@ -384,7 +384,8 @@ static void test_repair_settles_promises_by_a_ballot(void **state)
     (void)RUN(&a_repair, "ggg", {E_HOLDS, 0, 40, 0, 1, "", WAITS}, {E_BARS, 1, 60, 0, 1, "", WAITS},
               {E_HOLDS, 2, 0, 0, 1, "ppp", WAITS}, {E_HOLDS, 0, 40, 0, 2, "", WAITS},
               {E_HOLDS, 1, 0, 0, 2, "", WAITS}, {E_HOLDS, 2, 0, 0, 2, "sss", WAITS},
-              {E_TAKES, 0, 0, 0, 3, "", WAITS}, {E_TAKES, 2, 0, 0, 3, "", DONE});
+              {E_TAKES, 0, 0, 0, 3, "", WAITS}, {E_TAKES, 2, 0, 0, 3, "", WAITS},
+              {E_TAKES, 1, 0, 0, 3, "", DONE});
 }
 
 static void test_rule_numbers_that_do_not_meet_are_refused(void **state)

@@ -147,18 +147,24 @@ static void relink(entry *at)
     }
 }
 
+#define EXPIRED (UINT64_C(1) << 63)
+
 static bool can_happen(uint64_t *value, const kw_test_act *act)
 {
+    uint64_t there = (*value & EXPIRED) != 0 ? 0 : *value;
     switch (act->kind) {
     case KW_TEST_READ:
-        return *value == act->value;
+        return there == act->value;
     case KW_TEST_MISMATCH:
-        return *value == act->value && *value != act->expected;
+        return there == act->value && there != act->expected;
     case KW_TEST_SWAP:
-        if (*value != act->expected) {
+        if (there != act->expected && (*value & ~EXPIRED) != act->expected) {
             return false;
         }
         break;
+    case KW_TEST_EXPIRE:
+        *value |= EXPIRED;
+        return there == act->value && there != 0;
     case KW_TEST_WRITE:
         break;
     }
@@ -230,6 +236,9 @@ static bool is_unseen(const kw_test_act *acts, size_t acts_n, const kw_test_act 
     if (act->kind == KW_TEST_READ || act->kind == KW_TEST_MISMATCH) {
         return true;
     }
+    if (act->kind == KW_TEST_EXPIRE) {
+        return false;
+    }
     for (size_t i = 0; i < acts_n; i++) {
         bool is_write = acts[i].kind == KW_TEST_WRITE || acts[i].kind == KW_TEST_SWAP;
         if ((!is_write && acts[i].value == act->value) ||
@@ -274,7 +283,7 @@ kw_test_verdict kw_test_history_check(const kw_test_act *acts, size_t acts_n, si
 
 void kw_test_history_print(const kw_test_act *acts, size_t acts_n)
 {
-    static const char *const names[] = {"read", "write", "swap", "mismatch"};
+    static const char *const names[] = {"read", "write", "swap", "mismatch", "expire"};
     for (uint64_t from = 0; from < KW_TEST_NEVER;) {
         uint64_t next = KW_TEST_NEVER;
         for (size_t i = 0; i < acts_n; i++) {

@@ -12,13 +12,16 @@
 #define KW_TEST_NEVER UINT64_MAX
 
 typedef enum kw_test_act_kind {
-    KW_TEST_READ,    /* value was there */
-    KW_TEST_WRITE,   /* value was written; 0: deleted */
-    KW_TEST_SWAP,    /* value was written, since expected was there */
-    KW_TEST_MISMATCH /* nothing written: value was there, not expected */
+    KW_TEST_READ,     /* value was there */
+    KW_TEST_WRITE,    /* value was written; 0: deleted */
+    KW_TEST_SWAP,     /* value was written, since expected was there */
+    KW_TEST_MISMATCH, /* nothing written: value was there, not expected */
+    KW_TEST_EXPIRE    /* the life of value ends, once, or has not yet: end is KW_TEST_NEVER */
 } kw_test_act_kind;
 
-/* Values are numbers, no two written ones the same; 0: none there. */
+/* Values are numbers below 2^63, no two written ones the same; 0: none there. Time ends a life, and
+ * is no act of anybody's: a swap that has found the value may still be done when others find
+ * it gone. */
 typedef struct kw_test_act {
     kw_test_act_kind kind;
     uint64_t value;

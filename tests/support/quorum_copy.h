@@ -6,13 +6,16 @@
 
 #include "engine/quorum.h"
 
-#define KW_TEST_COPY_MAX 256u
+#define KW_TEST_COPY_MAX 128u
 
 /* Faults planted in a copy. */
 typedef enum kw_test_copy_planted {
     KW_TEST_COPY_SOUND,
     KW_TEST_COPY_PROMISE_EXPIRES, /* a promise lives as long as what was there before it */
-    KW_TEST_COPY_TAKES_ALL        /* no version check */
+    KW_TEST_COPY_TAKES_ALL,       /* no version check */
+    KW_TEST_COPY_NO_FLOOR,        /* forgets what came by other hands */
+    KW_TEST_COPY_REFUSAL_EXPIRES, /* what a write was refused for ends at its old time */
+    KW_TEST_COPY_KEEPS_NOTHING    /* a tombstone ends, whatever it ended */
 } kw_test_copy_planted;
 
 typedef struct kw_test_copy {
@@ -21,6 +24,8 @@ typedef struct kw_test_copy {
     char bytes[KW_TEST_COPY_MAX]; /* the record, as a server would hold it */
     size_t len;
     uint64_t ends_ms; /* of the key; 0: never */
+    kw_stamp past;    /* without the key it takes no version below, but by repair */
+    bool is_set_anew; /* that, by the last request */
 } kw_test_copy;
 
 typedef struct kw_test_copy_answer {

@@ -14,17 +14,17 @@
 
 typedef struct row {
     const char *reply;
-    bool is_good[3]; /* for a get, a put, a prepare */
+    bool is_good[4]; /* for a get, a put, a prepare */
 } row;
 
 static const row rows[] = {
-    {"nil", {true, false, false}},
+    {"nil", {true, false, false, false}},
     {RECORD, {true, false, false}},
     {MORTAL, {false, false, false}}, /* its life is missing */
     {"'plain'", {false, false, false}},
-    {"1", {false, true, false}},
+    {"1", {false, true, false, true}},
     {"0", {false, false, false}},
-    {"2", {false, false, false}},
+    {"2", {false, true, false, false}},
     {"[]", {false, false, false}},
     {"[1]", {false, false, true}},
     {"[0]", {false, false, false}},
@@ -49,7 +49,7 @@ static void test_script_replies_are_read_or_refused(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         kw_reply *reply = reply_of(rows[i].reply);
-        for (int kind = 0; kind < 3; kind++) {
+        for (int kind = 0; kind < 4; kind++) {
             kw_quorum_answer answer;
             kw_error error = KW_ERROR_INIT;
             kw_err code = kw_quorum_script_read(&answer, &error, (kw_quorum_ask_kind)kind, reply);
@@ -93,14 +93,17 @@ static void test_script_commands_are_as_written_here(void **state)
     ask.record.is_copied = true;
     ask.record.value = kw_bytes_of("value");
     ask.life_ms = 1500;
+    ask.linger_ms = 1000;
+    ask.behind_ms = 500;
     kw_quorum_place place = {kw_bytes_of("key"), kw_bytes_of("mark"), true, false};
     kw_buf buf;
     kw_buf_init(&buf, kw_mem_default(), NULL, 0);
     assert_true(kw_quorum_script_encode(&buf, &place, &ask));
     char expected[400];
     int len = snprintf(expected, sizeof(expected),
-                       "*9\r\n$7\r\nEVALSHA\r\n$40\r\n%s\r\n$1\r\n2\r\n$3\r\nkey\r\n$4\r\nmark\r\n"
-                       "$1\r\ns\r\n$24\r\n" VALUE STAMP "value\r\n$4\r\n1500\r\n$1\r\nh\r\n",
+                       "*11\r\n$7\r\nEVALSHA\r\n$40\r\n%s\r\n$1\r\n2\r\n$3\r\nkey\r\n$4\r\nmark\r\n"
+                       "$1\r\ns\r\n$24\r\n" VALUE STAMP
+                       "value\r\n$4\r\n1500\r\n$1\r\nh\r\n$4\r\n1000\r\n$3\r\n500\r\n",
                        kw_quorum_script_sha1());
     assert_int_equal(buf.len, len);
     assert_memory_equal(buf.data, expected, buf.len);
