@@ -17,11 +17,13 @@ V ?= 0
 
 comma = ,
 
-PREFIX ?= /usr/local
-LIBDIR ?= $(PREFIX)/lib
-INCLUDEDIR ?= $(PREFIX)/include
-MANDIR ?= $(PREFIX)/share/man
-DOCDIR ?= $(PREFIX)/share/doc/keyway
+# GNU's names of places (make install prefix=/usr libdir=/usr/lib64) are those in capitals.
+gnu_name = $(if $(filter command line,$(origin $(1))),$($(1)),$(2))
+PREFIX ?= $(call gnu_name,prefix,/usr/local)
+LIBDIR ?= $(call gnu_name,libdir,$(PREFIX)/lib)
+INCLUDEDIR ?= $(call gnu_name,includedir,$(PREFIX)/include)
+MANDIR ?= $(call gnu_name,mandir,$(PREFIX)/share/man)
+DOCDIR ?= $(call gnu_name,docdir,$(PREFIX)/share/doc/keyway)
 BUILD = build
 
 # The version lives in include/keyway/version.h alone.
@@ -31,17 +33,17 @@ VERSION := $(MAJOR).$(call version_part,MINOR).$(call version_part,PATCH)
 
 # A relative LIBDIR, INCLUDEDIR, MANDIR or DOCDIR (lib/x86_64-linux-gnu) is taken from PREFIX.
 under_prefix = $(if $(filter /%,$(1)),$(1),$(PREFIX)/$(1))
-libdir = $(call under_prefix,$(LIBDIR))
-includedir = $(call under_prefix,$(INCLUDEDIR))
-mandir = $(call under_prefix,$(MANDIR))
-docdir = $(call under_prefix,$(DOCDIR))
+lib_place = $(call under_prefix,$(LIBDIR))
+include_place = $(call under_prefix,$(INCLUDEDIR))
+man_place = $(call under_prefix,$(MANDIR))
+doc_place = $(call under_prefix,$(DOCDIR))
 
 # What differs between systems.
 ifeq ($(shell uname -s),Darwin)
 SHARED_NAME = libkeyway.$(VERSION).dylib
 SHARED_SONAME = libkeyway.$(MAJOR).dylib
 SHARED_LINK = libkeyway.dylib
-SHARED_FLAGS = -dynamiclib -install_name $(libdir)/$(SHARED_SONAME) \
+SHARED_FLAGS = -dynamiclib -install_name $(lib_place)/$(SHARED_SONAME) \
 	-compatibility_version $(MAJOR) -current_version $(VERSION)
 else
 SHARED_NAME = libkeyway.so.$(VERSION)
@@ -52,8 +54,8 @@ SHARED_FLAGS = -shared -Wl,-soname,$(SHARED_SONAME) -Wl,--version-script,lib/key
 endif
 
 # hiredis puts bare names on the include path, so its folders come last and quietly.
-HIREDIS_CFLAGS := $(patsubst -I%,-isystem %,$(shell $(PKG_CONFIG) --cflags hiredis))
-HIREDIS_LIBS := $(shell $(PKG_CONFIG) --libs hiredis)
+HIREDIS_CFLAGS := $(patsubst -I%,-isystem %,$(shell $(PKG_CONFIG) --cflags hiredis 2> /dev/null))
+HIREDIS_LIBS := $(shell $(PKG_CONFIG) --libs hiredis 2> /dev/null)
 
 # static: a copy of hiredis' reader is linked in, under names of its own, so that a host's hiredis and
 # ours never meet. shared: libhiredis is a library that keyway needs, as distributions want it.
@@ -65,7 +67,7 @@ ifneq ($(filter-out auto static shared,$(HIREDIS)),)
 $(error HIREDIS=$(HIREDIS): it is auto, static or shared)
 endif
 ifneq ($(HIREDIS),shared)
-HIREDIS_ARCHIVE := $(shell $(HIREDIS_TOOL) find $(HIREDIS_LIBS))
+HIREDIS_ARCHIVE := $(shell $(HIREDIS_TOOL) find $(HIREDIS_LIBS) 2> /dev/null)
 endif
 ifneq ($(HIREDIS_ARCHIVE),)
 HIREDIS_KIND = static
@@ -197,7 +199,22 @@ FLAGS = $(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(LIB_CFLAGS) $(COLD_CFLAGS) $(LDFLA
 $(BUILD)/flags: FORCE
 	@mkdir -p $(@D); \
 	printf '%s\n' '$(subst ','\'',$(FLAGS))' > $@.$$$$; \
-	if cmp -s $@.$$$$ $@; then rm -f $@.$$$$; else mv $@.$$$$ $@; fi
+	if cmp -s $@.$$$$ $@; then rm -f $@.$$$$; \
+	elif $(NEED_BUILD) sh tests/support/need_build.sh; then mv $@.$$$$ $@; \
+	else rm -f $@.$$$$; exit 1; fi
+
+# Before anything is compiled for tests.
+NEED_BUILD = CC='$(CC)' PKG_CONFIG='$(PKG_CONFIG)' FLAGS='$(CPPFLAGS)'
+HAS_CMOCKA = $(BUILD)/has_cmocka
+
+$(HAS_CMOCKA):
+	@mkdir -p $(@D)
+	@$(NEED_BUILD) sh tests/support/need_build.sh cmocka
+	@: > $@
+
+ifneq ($(filter check check-%,$(MAKECMDGOALS)),)
+$(OBJECTS) $(SUPPORT_OBJECTS): | $(HAS_CMOCKA)
+endif
 
 $(BUILD)/lib/%.o: lib/%.c $(BUILD)/flags
 	$(call say,CC,$<)
@@ -294,19 +311,20 @@ $(BUILD)/examples/%: examples/%.c $(STATIC)
 
 # Tests. check.sh runs what it is given in order, stops at the first failure, and counts.
 
-CHECK_ENV = CC='$(CC)' CPPFLAGS='$(CPPFLAGS)' CFLAGS='$(CFLAGS)' LDFLAGS='$(LDFLAGS)' TLS='$(TLS)' CXX='$(CXX)' MAKE='$(MAKE)' PKG_CONFIG='$(PKG_CONFIG)' BUILD='$(BUILD)' OBJECTS='$(OBJECTS)' SIZES='$(SIZES)' VERSION='$(VERSION)' \
+CHECK_ENV = CC='$(CC)' CPPFLAGS='$(CPPFLAGS)' CFLAGS='$(CFLAGS)' LDFLAGS='$(LDFLAGS)' TLS='$(TLS)' HIREDIS='$(HIREDIS)' CXX='$(CXX)' MAKE='$(MAKE)' PKG_CONFIG='$(PKG_CONFIG)' BUILD='$(BUILD)' OBJECTS='$(OBJECTS)' SIZES='$(SIZES)' VERSION='$(VERSION)' \
 	SHARED='$(SHARED)' CPPFLAGS_ALL='$(CPPFLAGS_ALL)' CFLAGS_ALL='$(CFLAGS_ALL)' EXAMPLES='$(EXAMPLES)' \
 	LOOPS='$(LOOPS)' CLANG_FORMAT='$(CLANG_FORMAT)' CLANG_TIDY='$(CLANG_TIDY)' HAS_TLS='$(HAS_TLS)' HIREDIS_KIND='$(HIREDIS_KIND)' V='$(V)'
 RUN = @env -u MAKEFLAGS $(CHECK_ENV) sh tests/support/check.sh
 VECTORS = tests/unit/ring_vectors.sh
 STYLE_CHECKS = $(patsubst %,tests/support/%.sh,lint format headers rooms calls sources exports docstrings manual)
+INSTALL_CHECKS = $(patsubst %,tests/install/%.sh,install make setup)
 # Counts need a linker that has --wrap.
 COUNT_CHECKS = $(if $(filter Linux,$(shell uname -s)),tests/support/counts.sh tests/support/sizes.sh)
 EXAMPLE_CHECKS = tests/support/examples.sh tests/live/quickstart.sh
 
 check: all $(UNIT) $(SCENE) $(FAKE) $(LIVE) $(FAULT) $(EXAMPLES) $(TOOLS) $(if $(COUNT_CHECKS),$(COUNTS) $(SIZES))
-	$(RUN) --servers $(UNIT) $(VECTORS) $(SCENE) $(STYLE_CHECKS) $(COUNT_CHECKS) tests/install/install.sh tests/install/hiredis.sh \
-		$(FAKE) $(LIVE) tests/live/tls.sh $(FAULT) $(EXAMPLE_CHECKS)
+	$(RUN) --servers $(UNIT) $(VECTORS) $(SCENE) $(STYLE_CHECKS) $(COUNT_CHECKS) $(INSTALL_CHECKS) tests/install/hiredis.sh \
+		$(FAKE) $(LIVE) tests/live/server_name.sh tests/live/tls.sh $(FAULT) $(EXAMPLE_CHECKS)
 
 check-unit: $(UNIT)
 	$(RUN) $(UNIT) $(VECTORS)
@@ -318,7 +336,7 @@ check-fake: $(FAKE)
 	$(RUN) $(FAKE)
 
 check-live: $(LIVE)
-	$(RUN) --servers $(LIVE)
+	$(RUN) --servers $(LIVE) tests/live/server_name.sh
 
 check-fault: $(FAULT)
 	$(RUN) --servers $(FAULT)
@@ -331,7 +349,7 @@ check-quorum: $(BUILD)/tests/live/test_quorum_crowd $(BUILD)/tests/scene/test_qu
 	@KW_TEST_SECONDS=$(QUORUM_SECONDS) $(BUILD)/tests/live/test_quorum_crowd
 
 check-build: all
-	$(RUN) $(STYLE_CHECKS) tests/install/install.sh tests/install/hiredis.sh
+	$(RUN) $(STYLE_CHECKS) $(INSTALL_CHECKS) tests/install/hiredis.sh
 
 check-examples: all $(EXAMPLES) $(TOOLS)
 	$(RUN) --servers $(EXAMPLE_CHECKS)
@@ -396,34 +414,37 @@ exports: $(SHARED)
 in_prefix = $(patsubst $(PREFIX)/%,$${prefix}/%,$(1))
 
 install: all
-	@mkdir -p '$(DESTDIR)$(includedir)/keyway/adapters' '$(DESTDIR)$(libdir)/pkgconfig' \
-		'$(DESTDIR)$(mandir)/man7' '$(DESTDIR)$(docdir)'
-	$(Q)install -m 644 include/keyway.h '$(DESTDIR)$(includedir)/keyway.h'
-	$(Q)install -m 644 $(PUBLIC_HEADERS) '$(DESTDIR)$(includedir)/keyway/'
-	$(Q)install -m 644 $(ADAPTERS) '$(DESTDIR)$(includedir)/keyway/adapters/'
-	$(Q)install -m 644 $(STATIC) '$(DESTDIR)$(libdir)/libkeyway.a'
-	$(Q)install -m 755 $(SHARED) '$(DESTDIR)$(libdir)/$(SHARED_NAME)'
-	$(Q)ln -sf $(SHARED_NAME) '$(DESTDIR)$(libdir)/$(SHARED_SONAME)'
-	$(Q)ln -sf $(SHARED_SONAME) '$(DESTDIR)$(libdir)/$(SHARED_LINK)'
-	$(Q)sed -e 's|@prefix@|$(PREFIX)|' -e 's|@libdir@|$(call in_prefix,$(libdir))|' \
-		-e 's|@includedir@|$(call in_prefix,$(includedir))|' -e 's|@version@|$(VERSION)|' \
+	@mkdir -p '$(DESTDIR)$(include_place)/keyway/adapters' '$(DESTDIR)$(lib_place)/pkgconfig' \
+		'$(DESTDIR)$(man_place)/man7' '$(DESTDIR)$(doc_place)'
+	$(Q)install -m 644 include/keyway.h '$(DESTDIR)$(include_place)/keyway.h'
+	$(Q)install -m 644 $(PUBLIC_HEADERS) '$(DESTDIR)$(include_place)/keyway/'
+	$(Q)install -m 644 $(ADAPTERS) '$(DESTDIR)$(include_place)/keyway/adapters/'
+	$(Q)install -m 644 $(STATIC) '$(DESTDIR)$(lib_place)/libkeyway.a'
+	$(Q)install -m 755 $(SHARED) '$(DESTDIR)$(lib_place)/$(SHARED_NAME)'
+	$(Q)ln -sf $(SHARED_NAME) '$(DESTDIR)$(lib_place)/$(SHARED_SONAME)'
+	$(Q)ln -sf $(SHARED_SONAME) '$(DESTDIR)$(lib_place)/$(SHARED_LINK)'
+	$(Q)sed -e 's|@prefix@|$(PREFIX)|' -e 's|@libdir@|$(call in_prefix,$(lib_place))|' \
+		-e 's|@includedir@|$(call in_prefix,$(include_place))|' -e 's|@version@|$(VERSION)|' \
 		-e 's|@requires@|$(TLS_REQUIRES)|' -e 's|@libs@|$(if $(HIREDIS_OBJECT),,$(HIREDIS_LIBS) )|' \
-		pkgconfig/keyway.pc.in > '$(DESTDIR)$(libdir)/pkgconfig/keyway.pc'
-	@chmod 644 '$(DESTDIR)$(libdir)/pkgconfig/keyway.pc'
-	$(Q)install -m 644 lib/man/keyway.7 '$(DESTDIR)$(mandir)/man7/keyway.7'
-	$(Q)install -m 644 COPYING '$(DESTDIR)$(docdir)/COPYING'
+		pkgconfig/keyway.pc.in > '$(DESTDIR)$(lib_place)/pkgconfig/keyway.pc'
+	@chmod 644 '$(DESTDIR)$(lib_place)/pkgconfig/keyway.pc'
+	$(Q)install -m 644 lib/man/keyway.7 '$(DESTDIR)$(man_place)/man7/keyway.7'
+ifneq ($(shell uname -s),Darwin)
+	@DESTDIR='$(DESTDIR)' sh pkgconfig/ldconfig.sh '$(lib_place)' $(SHARED_SONAME)
+endif
+	$(Q)install -m 644 COPYING '$(DESTDIR)$(doc_place)/COPYING'
 ifneq ($(HIREDIS_OBJECT),)
-	$(Q)$(HIREDIS_TOOL) licence $(HIREDIS_CFLAGS) > '$(DESTDIR)$(docdir)/COPYING.hiredis'
-	@chmod 644 '$(DESTDIR)$(docdir)/COPYING.hiredis'
+	$(Q)$(HIREDIS_TOOL) licence $(HIREDIS_CFLAGS) > '$(DESTDIR)$(doc_place)/COPYING.hiredis'
+	@chmod 644 '$(DESTDIR)$(doc_place)/COPYING.hiredis'
 endif
 
 uninstall:
-	$(Q)rm -f '$(DESTDIR)$(includedir)/keyway.h' '$(DESTDIR)$(libdir)/libkeyway.a' \
-		'$(DESTDIR)$(libdir)/$(SHARED_NAME)' '$(DESTDIR)$(libdir)/$(SHARED_SONAME)' \
-		'$(DESTDIR)$(libdir)/$(SHARED_LINK)' '$(DESTDIR)$(libdir)/pkgconfig/keyway.pc' \
-		'$(DESTDIR)$(mandir)/man7/keyway.7'
-	$(Q)rm -rf '$(DESTDIR)$(includedir)/keyway' '$(DESTDIR)$(docdir)'
-	@rmdir '$(DESTDIR)$(libdir)/pkgconfig' 2> /dev/null || true
+	$(Q)rm -f '$(DESTDIR)$(include_place)/keyway.h' '$(DESTDIR)$(lib_place)/libkeyway.a' \
+		'$(DESTDIR)$(lib_place)/$(SHARED_NAME)' '$(DESTDIR)$(lib_place)/$(SHARED_SONAME)' \
+		'$(DESTDIR)$(lib_place)/$(SHARED_LINK)' '$(DESTDIR)$(lib_place)/pkgconfig/keyway.pc' \
+		'$(DESTDIR)$(man_place)/man7/keyway.7'
+	$(Q)rm -rf '$(DESTDIR)$(include_place)/keyway' '$(DESTDIR)$(doc_place)'
+	@rmdir '$(DESTDIR)$(lib_place)/pkgconfig' 2> /dev/null || true
 
 # A release: the files that git knows (outside git: all but build/), one order, one time, one owner.
 

@@ -1,8 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-3-Clause
-# Installs what is missing: setup.sh [build] [servers] [tests]
+# Installs what is missing: setup.sh [build] [servers] [tests] [sanitizers]
 # build: compiler, make, hiredis, xxHash; servers: redis-server and redis-cli, without a
-# service; tests: cmocka, a C++ compiler, nutcracker, event loops, OpenSSL. Without words: all of them.
+# service; tests: cmocka, a C++ compiler, nutcracker, event loops, OpenSSL;
+# sanitizers: clang with what make asan, tsan and fuzz need. Without words: build, servers and tests.
 # Debian and Ubuntu; asks for sudo only if something is missing. Elsewhere it names the
 # packages and stops.
 
@@ -57,13 +58,40 @@ check_tests() {
         # Nor without these, but that TLS is not tested.
         pkg-config --exists openssl 2> /dev/null || wants libssl-dev
         has openssl || wants openssl
+        check_static
     fi
 }
 
+# What pkg-config --static asks for beside OpenSSL (Debian 13: -lzstd).
+check_static() {
+    asked=" $(pkg-config --static --libs openssl 2> /dev/null) "
+    for library in zstd:libzstd-dev z:zlib1g-dev; do
+        case $asked in
+        *" -l${library%:*} "*) can_link "-l${library%:*}" || wants "${library#*:}" ;;
+        esac
+    done
+}
+
+can_link() {
+    echo 'int main(void) { return 0; }' | "${CC:-cc}" -x c - "$@" -o /dev/null 2> /dev/null
+}
+
+check_sanitizers() {
+    echo 'int LLVMFuzzerTestOneInput(void) { return 0; }' |
+        "${CLANG:-clang}" -x c - -fsanitize=address,undefined,fuzzer -o /dev/null 2> /dev/null ||
+        wants "clang libclang-rt-dev"
+    # Names the functions in what the sanitizers report.
+    has llvm-symbolizer || wants llvm
+}
+
 [ $# -gt 0 ] || set -- build servers tests
-for part in "$@"; do
-    "check_$part"
-done
+find_missing() {
+    missing=
+    for part in "$@"; do
+        "check_$part"
+    done
+}
+find_missing "$@"
 [ -n "$missing" ] || exit 0
 
 if ! has apt-get; then
@@ -81,19 +109,35 @@ if [ "$(id -u)" -ne 0 ]; then
     sudo=sudo
     echo "installing$missing with sudo" >&2
 fi
-# No package may start a service: nutcracker brings one.
-policy=/usr/sbin/policy-rc.d
-if [ ! -e "$policy" ]; then
-    trap '$sudo rm -f "$policy"' EXIT
-    printf '#!/bin/sh\nexit 101\n' | $sudo tee "$policy" > /dev/null
+# No package may start a service: nutcracker brings one. A file of an earlier run that was killed is ours as well.
+policy=${KW_POLICY_RC_D:-/usr/sbin/policy-rc.d}
+mark='keyway: nothing starts while packages are installed'
+clean_up() {
+    [ -z "$has_policy" ] || $sudo rm -f "$policy"
+}
+has_policy=
+if [ ! -e "$policy" ] || grep -q "$mark" "$policy"; then
+    has_policy=yes
+    # sh runs no EXIT trap when a signal ends it.
+    trap clean_up EXIT
+    trap 'exit 129' HUP
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
+    printf '#!/bin/sh\n# %s\nexit 101\n' "$mark" | $sudo tee "$policy" > /dev/null
     $sudo chmod 755 "$policy"
 fi
-# The packages are words.
-# shellcheck disable=SC2086
+install_missing() {
+    # The packages are words.
+    # shellcheck disable=SC2086
+    $sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $missing > /dev/null
+}
 {
     $sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq update
-    $sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $missing > /dev/null
+    install_missing
 } >&2
 case $missing in
 *nutcracker*) ! has systemctl || $sudo systemctl -q disable nutcracker 2> /dev/null || true ;;
 esac
+# What has come may ask for more.
+find_missing "$@"
+[ -z "$missing" ] || install_missing >&2

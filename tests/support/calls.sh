@@ -9,8 +9,8 @@ trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM
 
 pairs=$(sed -n 's/^allowed pair \([^ ]*\).*/\1/p' "${HOUSE_EXCEPTIONS:-$here/house_exceptions.txt}")
-# Objects are words.
-# shellcheck disable=SC2086
+# Objects and pairs are words.
+# shellcheck disable=SC2086,SC2116
 nm -A -g $OBJECTS | awk -v rooms="$(sh "$here/rooms.sh" --list)" -v prefix="$BUILD/" -v pairs="$(echo $pairs)" \
     -f "$here/calls.awk" > "$work/offenders"
 sh "$here/exceptions.sh" "climbing-call circle pair" "$work/offenders"

@@ -72,6 +72,8 @@ done | awk '
 
 # calls ROOMS NAMES: no object of the rooms may call a function of these names
 calls() {
+    # Objects are words.
+    # shellcheck disable=SC2086
     nm -A -u $OBJECTS | awk -v rooms=" $1 " -v names="^($2)\$" '{
         file = $1
         sub(/:$/, "", file)

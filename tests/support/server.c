@@ -89,7 +89,10 @@ static void find_program(void)
     char line[300] = "";
     const char *given = getenv("KW_TEST_SERVER");
     if (given != NULL && *given != '\0') {
-        snprintf(found.path, sizeof(found.path), "%s", given);
+        /* A name is looked for as a shell would. */
+        if (strchr(given, '/') != NULL || !find_in_path(found.path, sizeof(found.path), given)) {
+            snprintf(found.path, sizeof(found.path), "%s", given);
+        }
     } else if (!find_in_path(found.path, sizeof(found.path), "redis-server") &&
                !find_in_path(found.path, sizeof(found.path), "valkey-server") &&
                !find_check_rdb(found.path, sizeof(found.path))) {
