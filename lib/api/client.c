@@ -9,6 +9,7 @@
 #include "settings/options_check.h"
 
 #include <time.h>
+#include <unistd.h>
 
 static kw_client *no_memory(kw_error *error)
 {
@@ -34,7 +35,7 @@ static kw_client *make(kw_topology *topology, kw_error *error)
     }
     client->mem = topology->env.mem;
     client->topology = topology;
-    atomic_flag_clear(&client->is_reopening);
+    atomic_init(&client->reopener, 0);
     return client;
 }
 
@@ -116,10 +117,16 @@ static void free_client(kw_client *client)
     kw_mem_free(&mem, client);
 }
 
+/* Before any lock is taken: a child whose count is 0 finds no lock held. */
+static void count_in(kw_client *client)
+{
+    atomic_fetch_add(&client->calls_n, 1);
+}
+
 void kw_client_close(kw_client *client)
 {
     atomic_store(&client->topology->env.is_closing, true);
-    while (atomic_load(&client->calls_n) > 0) {
+    while (atomic_load(&client->calls_n) > 1) { /* this thread is inside, for who forks now */
         kw_topology_wake_all(client->topology);
         wake_parts(client);
         pause_ms(1);
@@ -149,9 +156,11 @@ void kw_close(kw_client *client)
         free_in_child(client);
         return;
     }
+    count_in(client);
     if (defers_close(client)) {
         atomic_store(&client->topology->env.is_closing,
                      true); /* the rest when the callback is over */
+        kw_client_leave(client);
         return;
     }
     kw_client_close(client);
@@ -189,13 +198,20 @@ static kw_err enter_in_child(kw_client *client, kw_error *error)
                             "set after-fork=reopen");
     }
     kw_err code = KW_OK;
-    while (atomic_flag_test_and_set(&client->is_reopening)) {
+    pid_t none = 0;
+    while (!atomic_compare_exchange_strong(&client->reopener, &none, getpid())) {
+        if (none != getpid()) {
+            return kw_error_set(error, KW_ERR_FORKED, KW_EFFECT_NONE,
+                                "the process forked while another thread reopened the handle; "
+                                "open one in the child");
+        }
+        none = 0;
         pause_ms(1);
     }
     if (kw_fork_has_happened(&client->topology->fork)) {
         code = reopen(client);
     }
-    atomic_flag_clear(&client->is_reopening);
+    atomic_store(&client->reopener, 0);
     if (code != KW_OK) {
         kw_error_set(error, code, KW_EFFECT_NONE, "no memory to reopen the handle after fork");
     }
@@ -210,8 +226,17 @@ kw_err kw_client_enter(kw_client *client, kw_error *error)
             return code;
         }
     }
-    atomic_fetch_add_explicit(&client->calls_n, 1, memory_order_acquire);
+    count_in(client);
     return KW_OK;
+}
+
+bool kw_client_enter_at_home(kw_client *client)
+{
+    if (kw_fork_has_happened(&client->topology->fork)) {
+        return false;
+    }
+    count_in(client);
+    return true;
 }
 
 void kw_client_leave(kw_client *client)

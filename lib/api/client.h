@@ -9,6 +9,7 @@
 #include "topology/topology.h"
 
 #include <stdatomic.h>
+#include <sys/types.h>
 
 /* What a handle has only once it is used, reached through its own entry points alone: a program
  * that uses neither callbacks nor tickets does not carry them. */
@@ -30,9 +31,9 @@ typedef enum kw_client_part_kind {
 struct kw_client {
     kw_allocator mem;
     kw_topology *topology;          /* a reference */
-    atomic_size_t calls_n;          /* threads inside a call */
+    atomic_size_t calls_n;          /* threads inside a call, any that may hold a lock */
     bool is_bare;                   /* in a child that had no memory to start anew */
-    atomic_flag is_reopening;       /* a child's first call is starting anew */
+    _Atomic(pid_t) reopener;        /* the process that starts anew in its first call, or 0 */
     _Atomic(struct kw_loop *) loop; /* of the callbacks; NULL until it is used */
     kw_ticket_loop ticket_loop;
     _Atomic(const kw_client_part *) parts[KW_CLIENT_PARTS_N]; /* NULL: not used yet */
@@ -44,11 +45,14 @@ struct kw_client {
 kw_err kw_client_enter(kw_client *client, kw_error *error);
 void kw_client_leave(kw_client *client);
 
+/* As kw_client_enter, of what has nothing to do in a forked child: false there. */
+bool kw_client_enter_at_home(kw_client *client);
+
 /* kw_client_leave behind commands of which failures_n ended without a reply; goes on with tickets
  * that nobody waits for, first. */
 void kw_client_leave_calls(kw_client *client, uint64_t commands_n, uint64_t failures_n);
 
-/* kw_close of a handle that is in no callback. */
+/* kw_close of a handle that is in no callback. The handle was entered. */
 void kw_client_close(kw_client *client);
 
 #endif

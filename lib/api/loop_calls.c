@@ -27,7 +27,7 @@ static void abandon(kw_client *client)
 {
     kw_loop *loop = atomic_exchange(&client->loop, NULL);
     if (loop != NULL) {
-        kw_loop_abandon(loop);
+        kw_loop_abandon(loop, NULL);
     }
 }
 
@@ -163,9 +163,13 @@ int kw_fd(kw_client *client, kw_error *error)
 
 int kw_timeout(kw_client *client)
 {
-    kw_loop *loop = client != NULL ? kw_loop_at(&client->loop) : NULL;
-    return loop != NULL && !kw_fork_has_happened(&client->topology->fork) ? kw_loop_timeout(loop)
-                                                                          : -1;
+    int timeout_ms = -1;
+    if (client != NULL && kw_client_enter_at_home(client)) {
+        kw_loop *loop = kw_loop_at(&client->loop);
+        timeout_ms = loop != NULL ? kw_loop_timeout(loop) : -1;
+        kw_client_leave(client);
+    }
+    return timeout_ms;
 }
 
 kw_err kw_process(kw_client *client, kw_error *error)
@@ -186,9 +190,10 @@ kw_err kw_process(kw_client *client, kw_error *error)
     if (code == KW_ERR_FORKED && kw_loop_at(&client->loop) != loop) {
         return code; /* the child has started anew, and counts its own calls */
     }
-    kw_client_leave(client);
     if (code == KW_ERR_CANCELLED) {
         kw_client_close(client);
+    } else {
+        kw_client_leave(client);
     }
     return code;
 }

@@ -121,11 +121,16 @@ void kw_quorum_free(kw_quorum *quorum)
         return;
     }
     const kw_allocator mem = quorum->client->topology->env.mem;
-    bool is_child = kw_fork_has_happened(&quorum->fork);
-    while (quorum->idle != NULL && !is_child) { /* a child's connections are its parent's */
+    /* A child's connections are its parent's. */
+    bool is_inside =
+        !kw_fork_has_happened(&quorum->fork) && kw_client_enter_at_home(quorum->client);
+    while (quorum->idle != NULL && is_inside) {
         kw_quorum_exchange *exchange = quorum->idle;
         quorum->idle = *kw_quorum_exchange_next(exchange);
         kw_quorum_exchange_free(exchange);
+    }
+    if (is_inside) {
+        kw_client_leave(quorum->client);
     }
     kw_fork_fini(&quorum->fork);
     kw_monitor_fini(&quorum->monitor);

@@ -29,8 +29,7 @@ static kw_ticket *new_ticket(kw_client *client, kw_error *error)
     ticket->client = client;
     ticket->ticket_loop = &client->ticket_loop;
     ticket->generation = client->generations_n;
-    atomic_init(&ticket->has_ended, false);
-    ticket->is_abandoned = false;
+    atomic_init(&ticket->state, KW_TICKET_OPEN);
     atomic_init(&ticket->reply, NULL);
     ticket->failure.size = sizeof(ticket->failure);
     ticket->failure.code = KW_OK;
@@ -61,6 +60,12 @@ static kw_async_command *new_async(kw_client *client, kw_error *error, const kw_
     return command;
 }
 
+static kw_err foreign(kw_error *error)
+{
+    return kw_error_set(error, KW_ERR_FORKED, KW_EFFECT_MAYBE,
+                        "the ticket belongs to the parent process");
+}
+
 /* Ends the tickets that are left. */
 static void end(kw_client *client)
 {
@@ -75,7 +80,9 @@ static void abandon(kw_client *client)
 {
     kw_loop *loop = atomic_exchange(&client->ticket_loop.loop, NULL);
     if (loop != NULL) {
-        kw_loop_abandon(loop);
+        kw_error told = KW_ERROR_INIT;
+        foreign(&told);
+        kw_loop_abandon(loop, &told);
     }
 }
 
@@ -166,11 +173,6 @@ kw_ticket *kw_submit_call(kw_client *client, kw_error *error, const kw_call_opti
     return ticket;
 }
 
-static bool has_ended(const kw_ticket *ticket)
-{
-    return atomic_load_explicit(&ticket->has_ended, memory_order_acquire);
-}
-
 /* True where a forked child holds a ticket of its parent, whose handle works on it. */
 static bool is_foreign(const kw_ticket *ticket)
 {
@@ -180,13 +182,12 @@ static bool is_foreign(const kw_ticket *ticket)
 
 static kw_err wait_until(kw_ticket *ticket, kw_error *error, uint64_t until_ns)
 {
-    if (has_ended(ticket)) {
+    if (kw_ticket_has_ended(ticket)) {
         return KW_OK;
     }
     kw_client *client = ticket->client;
     if (is_foreign(ticket)) {
-        return kw_error_set(error, KW_ERR_FORKED, KW_EFFECT_MAYBE,
-                            "the ticket belongs to the parent process");
+        return foreign(error);
     }
     kw_err code = kw_client_enter(client, error);
     if (code != KW_OK) {
@@ -223,8 +224,8 @@ bool kw_ticket_wait(kw_ticket *ticket, uint64_t timeout_ms)
     if (ticket == NULL) {
         return false;
     }
-    if (has_ended(ticket)) {
-        return true;
+    if (kw_ticket_has_ended(ticket)) {
+        return ticket->failure.code != KW_ERR_FORKED; /* given up, in a child */
     }
     if (is_foreign(ticket)) {
         return false;
@@ -235,7 +236,7 @@ bool kw_ticket_wait(kw_ticket *ticket, uint64_t timeout_ms)
             kw_ticket_loop_look(ticket->ticket_loop);
             kw_client_leave(ticket->client);
         }
-        return has_ended(ticket);
+        return kw_ticket_has_ended(ticket);
     }
     return wait_until(ticket, NULL, kw_plan_deadline_ns(now_ns, timeout_ms)) == KW_OK;
 }
@@ -245,8 +246,8 @@ void kw_ticket_free(kw_ticket *ticket)
     if (ticket == NULL) {
         return;
     }
-    if (!has_ended(ticket) && !is_foreign(ticket) && kw_ticket_loop_abandon(ticket)) {
-        return; /* freed when its command ends */
+    if (kw_ticket_loop_abandon(ticket)) {
+        return; /* freed when its command ends, or a child gives up the parent's */
     }
     kw_allocator mem = ticket->mem;
     kw_reply_free(atomic_load(&ticket->reply));

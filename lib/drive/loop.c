@@ -526,7 +526,7 @@ void kw_loop_end(kw_loop *self)
     free_loop(self, false);
 }
 
-void kw_loop_abandon(kw_loop *self)
+void kw_loop_abandon(kw_loop *self, const kw_error *told)
 {
     atomic_bool *is_closing = &self->topology->env.is_closing;
     bool was_closing = atomic_exchange(is_closing, true);
@@ -534,7 +534,12 @@ void kw_loop_abandon(kw_loop *self)
     end_all(self);
     kw_async_command *command;
     while ((command = kw_async_commands_pop(&self->done)) != NULL) {
+        kw_reply_fn fn = command->fn;
+        void *arg = command->arg;
         free_async(self, command);
+        if (told != NULL) {
+            fn(arg, NULL, told);
+        }
     }
     free_loop(self, true);
     atomic_store(is_closing, was_closing);

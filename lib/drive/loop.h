@@ -73,7 +73,8 @@ bool kw_loop_defers_close(kw_loop *loop);
 /* The handle is closed: every command that is left ends with KW_ERR_CANCELLED. */
 void kw_loop_end(kw_loop *self);
 
-/* In a forked child: frees the memory, calls nobody and touches no descriptor. */
-void kw_loop_abandon(kw_loop *self);
+/* In a forked child: frees the memory, and touches no descriptor. Those who gave commands hear
+ * what is told, or where that is NULL nothing. */
+void kw_loop_abandon(kw_loop *self, const kw_error *told);
 
 #endif

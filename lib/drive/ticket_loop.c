@@ -21,11 +21,6 @@ static void wake_first(kw_ticket_loop *ticket_loop, kw_wake_list *wakes)
     }
 }
 
-static bool has_ended(const kw_ticket *ticket)
-{
-    return atomic_load_explicit(&ticket->has_ended, memory_order_acquire);
-}
-
 void kw_ticket_loop_end(kw_ticket *ticket, kw_reply *reply, const kw_error *error)
 {
     kw_ticket_loop *ticket_loop = ticket->ticket_loop;
@@ -42,10 +37,8 @@ void kw_ticket_loop_end(kw_ticket *ticket, kw_reply *reply, const kw_error *erro
             kw_wait_queue_wake(&ticket_loop->seats, &wakes, &ticket_loop->monitor, sleeper, true);
         }
     }
-    bool is_abandoned = ticket->is_abandoned;
-    if (!is_abandoned) {
-        atomic_store_explicit(&ticket->has_ended, true, memory_order_release);
-    }
+    bool is_abandoned = atomic_exchange_explicit(&ticket->state, KW_TICKET_ENDED,
+                                                 memory_order_acq_rel) == KW_TICKET_ABANDONED;
     kw_monitor_unlock(&ticket_loop->monitor);
     kw_wake_list_send(&wakes, &ticket_loop->monitor);
     if (is_abandoned) {
@@ -132,7 +125,7 @@ void kw_ticket_loop_submit(kw_ticket *ticket, kw_async_command *command, uint64_
     }
     (void)kw_loop_process(loop, NULL);
     uint64_t now_ns = kw_env_now(&topology->env);
-    while (!has_ended(ticket) && is_queued(command) && now_ns < deadline_ns &&
+    while (!kw_ticket_has_ended(ticket) && is_queued(command) && now_ns < deadline_ns &&
            !is_closing(topology)) {
         work(topology, loop, now_ns, deadline_ns);
         now_ns = kw_env_now(&topology->env);
@@ -146,7 +139,7 @@ static void wait_turn(kw_ticket_loop *ticket_loop, kw_ticket_waiter *seat, uint6
 {
     const kw_topology *topology = ticket_loop->topology;
     kw_monitor_lock(&ticket_loop->monitor);
-    if (has_ended(seat->ticket)) {
+    if (kw_ticket_has_ended(seat->ticket)) {
         kw_monitor_unlock(&ticket_loop->monitor);
         return;
     }
@@ -154,7 +147,7 @@ static void wait_turn(kw_ticket_loop *ticket_loop, kw_ticket_waiter *seat, uint6
         ticket_loop->is_worked = true;
         kw_monitor_unlock(&ticket_loop->monitor);
         kw_loop *loop = kw_loop_at(&ticket_loop->loop);
-        while (!has_ended(seat->ticket) && now_ns < until_ns && !is_closing(topology)) {
+        while (!kw_ticket_has_ended(seat->ticket) && now_ns < until_ns && !is_closing(topology)) {
             work(topology, loop, now_ns, until_ns);
             now_ns = kw_env_now(&topology->env);
         }
@@ -167,8 +160,8 @@ static void wait_turn(kw_ticket_loop *ticket_loop, kw_ticket_waiter *seat, uint6
     kw_wake_list wakes = {.n = 0};
     kw_monitor_lock(&ticket_loop->monitor);
     kw_wait_queue_remove(&ticket_loop->seats, &seat->sleeper);
-    bool is_over =
-        has_ended(seat->ticket) || is_closing(topology) || kw_env_now(&topology->env) >= until_ns;
+    bool is_over = kw_ticket_has_ended(seat->ticket) || is_closing(topology) ||
+                   kw_env_now(&topology->env) >= until_ns;
     if (is_over && !ticket_loop->is_worked) {
         wake_first(ticket_loop, &wakes); /* the work was offered to this thread */
     }
@@ -181,7 +174,7 @@ kw_err kw_ticket_loop_wait(kw_ticket_loop *ticket_loop, const kw_ticket *ticket,
     const kw_topology *topology = ticket_loop->topology;
     kw_ticket_waiter seat = {.ticket = ticket};
     uint64_t now_ns = kw_env_now(&topology->env);
-    while (!has_ended(ticket)) {
+    while (!kw_ticket_has_ended(ticket)) {
         if (is_closing(topology)) {
             return KW_ERR_CANCELLED;
         }
@@ -205,12 +198,8 @@ void kw_ticket_loop_look(kw_ticket_loop *ticket_loop)
 
 bool kw_ticket_loop_abandon(kw_ticket *ticket)
 {
-    kw_ticket_loop *ticket_loop = ticket->ticket_loop;
-    kw_monitor_lock(&ticket_loop->monitor);
-    bool is_open = !has_ended(ticket);
-    ticket->is_abandoned = is_open;
-    kw_monitor_unlock(&ticket_loop->monitor);
-    return is_open;
+    return atomic_exchange_explicit(&ticket->state, KW_TICKET_ABANDONED, memory_order_acq_rel) ==
+           KW_TICKET_OPEN;
 }
 
 void kw_ticket_loop_tend(kw_ticket_loop *ticket_loop)

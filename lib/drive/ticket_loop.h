@@ -33,15 +33,20 @@ typedef struct kw_ticket_loop {
     _Atomic(struct kw_loop *) loop;
 } kw_ticket_loop;
 
+typedef enum kw_ticket_state {
+    KW_TICKET_OPEN,
+    KW_TICKET_ENDED,    /* the ticket is its holder's alone */
+    KW_TICKET_ABANDONED /* it is the ticket loop's alone */
+} kw_ticket_state;
+
 struct kw_ticket {
     kw_allocator mem;
-    kw_ticket_loop *ticket_loop; /* the handle's */
-    kw_client *client;           /* for api */
-    unsigned generation;         /* of the handle, when the ticket was made */
-    atomic_bool has_ended;       /* the last thing that the ticket_loop writes */
-    bool is_abandoned;
-    _Atomic(kw_reply *) reply; /* who takes it first has it */
-    kw_error failure;          /* where there is none */
+    kw_ticket_loop *ticket_loop;    /* the handle's */
+    kw_client *client;              /* for api */
+    unsigned generation;            /* of the handle, when the ticket was made */
+    _Atomic(kw_ticket_state) state; /* the last thing that the ticket_loop writes */
+    _Atomic(kw_reply *) reply;      /* who takes it first has it */
+    kw_error failure;               /* where there is none */
 };
 
 /* In the header, so that a handle that has no tickets does not bring their loop along. ticket_loop
@@ -62,6 +67,11 @@ static inline void kw_ticket_loop_fini(kw_ticket_loop *ticket_loop)
     kw_monitor_fini(&ticket_loop->monitor);
 }
 
+static inline bool kw_ticket_has_ended(const kw_ticket *ticket)
+{
+    return atomic_load_explicit(&ticket->state, memory_order_acquire) == KW_TICKET_ENDED;
+}
+
 /* Hands the ticket's command over and sees it sent, until the deadline. */
 void kw_ticket_loop_submit(kw_ticket *ticket, struct kw_async_command *command,
                            uint64_t deadline_ns);
@@ -75,7 +85,8 @@ void kw_ticket_loop_look(kw_ticket_loop *ticket_loop);
 /* Looks now and then, where there are tickets at all: cheap for whoever passes by. */
 void kw_ticket_loop_tend(kw_ticket_loop *ticket_loop);
 
-/* Nobody waits for the ticket any more: it is freed when it ends. False where it has ended. */
+/* Nobody waits for the ticket any more: it is freed when it ends. False where it has ended.
+ * Touches nothing but the ticket: the handle may be closed meanwhile. */
 bool kw_ticket_loop_abandon(kw_ticket *ticket);
 
 /* The command of the ticket has ended: takes the reply, or the reason why there is none. Frees
