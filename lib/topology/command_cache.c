@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Remembers what servers said of commands that the built-in table does not know. */
 #include "topology/command_cache.h"
 
 #include <string.h>
@@ -110,7 +111,7 @@ bool kw_command_cache_learn(kw_command_cache *lookup, kw_learnt *learnt, kw_byte
         learnt->first = kw_reply_int(kw_reply_at(row, FIELD_FIRST));
         learnt->last = kw_reply_int(kw_reply_at(row, FIELD_LAST));
         learnt->step = kw_reply_int(kw_reply_at(row, FIELD_STEP));
-        remember(lookup, learnt, name); /* what no server knows may be loaded later */
+        remember(lookup, learnt, name); /* but not that it is unknown: a module may be loaded */
     }
     return true;
 }

@@ -26,7 +26,7 @@ typedef struct kw_command_cache_entry kw_command_cache_entry;
 #define KW_COMMAND_CACHE_MAX 128
 
 typedef struct kw_command_cache {
-    kw_monitor monitor;
+    kw_monitor monitor; /* guards all below */
     const kw_allocator *mem;
     kw_command_cache_entry *entries; /* newest first */
     size_t entries_n;

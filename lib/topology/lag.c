@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Measures how far replicas are behind: asks primaries and replicas in turn, and compares. */
 #include "topology/lag.h"
 
 #include "topology/topology.h"
 
 #include <string.h>
 
-/* While a question is under way. */
+/* The next look comes so soon while a question is under way. */
 #define SOON_NS KW_NS_PER_MS
 
-/* Nobody who reads has come by for so long: the replicas are left alone. */
+/* Replicas that nobody wanted to read from for so long are not measured any more. */
 #define KEEP_NS (10000 * KW_NS_PER_MS)
 
 /* Between questions: a part of the bound, or so long where there is none. */
@@ -35,7 +36,7 @@ static void look_again(turn *self, uint64_t at_ns)
     self->next_ns = at_ns < self->next_ns ? at_ns : self->next_ns;
 }
 
-/* True once the node has said what its replication is like. */
+/* Asks the node, and goes on with the question; true once its answer is in *found. */
 static bool ask(turn *self, kw_node *node, kw_replication *found)
 {
     kw_node_lag *lag = &node->lag;
@@ -69,7 +70,7 @@ static bool ask(turn *self, kw_node *node, kw_replication *found)
     return is_read;
 }
 
-/* For reads that want so much of a stream, see kw_node_has. */
+/* Makes stream and offset known to kw_node_has, which reads them without a lock. */
 static void publish(kw_node_lag *lag)
 {
     uint64_t stream = lag->said.is_linked ? kw_replid_hash(lag->said.replid) : 0;
@@ -80,7 +81,8 @@ static void publish(kw_node_lag *lag)
     atomic_store(&lag->stream, stream);
 }
 
-/* What is sure of the replica by now. It stays true while the stream is the same. */
+/* Works out since when the replica is up to date at least. That stays true while the stream is the
+ * same. */
 static void conclude(const kw_node *primary, kw_node *replica)
 {
     kw_node_lag *lag = &replica->lag;
@@ -96,7 +98,7 @@ static void conclude(const kw_node *primary, kw_node *replica)
     }
     atomic_store_explicit(&lag->behind, behind, memory_order_relaxed);
     publish(lag);
-    /* Else a connection was lost meanwhile: it is measured again. */
+    /* Where a connection was lost meanwhile it is 0 by now, and stays so until the next answer. */
     (void)atomic_compare_exchange_strong(&lag->known_ns, &before_ns, known_ns);
 }
 
@@ -118,7 +120,7 @@ static void look_at(turn *self, const kw_map_shard *shard)
     for (size_t i = 0; i < shard->replicas_n; i++) {
         kw_node *replica = self->snapshot->nodes[kw_map_replica(self->snapshot->map, shard, i)];
         if (has_news) {
-            replica->lag.due_ns = 0; /* asked behind the primary it can have all of that */
+            replica->lag.due_ns = 0; /* asked after its primary, it can have all that that had */
         }
         if (ask(self, replica, &said)) {
             replica->lag.said = said;
@@ -137,7 +139,7 @@ static uint64_t period_of(const kw_options *options)
     return part_ns > FLOOR_NS ? part_ns : FLOOR_NS;
 }
 
-/* The seat is taken. */
+/* Looks at all nodes; this thread is the one that does (lag_is_taken). */
 static void look(kw_topology *topology)
 {
     kw_snapshot *snapshot = kw_topology_snapshot(topology);
@@ -150,7 +152,7 @@ static void look(kw_topology *topology)
     for (size_t i = 0; i < kw_map_shards_n(snapshot->map); i++) {
         look_at(&self, kw_map_shard_at(snapshot->map, i));
     }
-    /* Who has begun to read meanwhile has set it to 0. */
+    /* A thread that began to read meanwhile has set it to 0: then the next look is due at once. */
     uint64_t never_ns = UINT64_MAX;
     (void)atomic_compare_exchange_strong(&topology->env.lag_ns, &never_ns, self.next_ns);
     kw_snapshot_unref(snapshot);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Lag: asks primaries and replicas that are read from how far they are, in the time of
- * callers who pass by. */
+/* Lag: asks primaries and replicas that are read from how far they are in the replication stream.
+ * It runs inside callers' calls. */
 #ifndef TOPOLOGY_LAG_H
 #define TOPOLOGY_LAG_H
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Puts another map in the place of the one in use, and retires nodes that it lacks. */
 #include "topology/map_publish.h"
 
 #include "topology/node_registry.h"

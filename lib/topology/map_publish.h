@@ -12,7 +12,7 @@ kw_map *kw_map_publish_map(void *arg);
  * KW_ERR_NOMEM: the one before stays. */
 kw_err kw_map_publish(void *arg, bool *has_news, kw_map *map);
 
-/* The same for who holds the topology's monitor for publishing. */
+/* kw_map_publish for a thread that holds topology->publishing already. */
 kw_err kw_map_publish_locked(kw_topology *topology, bool *has_news, kw_map *map);
 
 /* Tells the host's log of the map in use; with no lock held. */

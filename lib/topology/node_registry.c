@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Finds nodes by their endpoints, and makes those that are not known yet. */
 #include "topology/node_registry.h"
 
 /* The seeds' nodes, made at first use; the monitor is held. */

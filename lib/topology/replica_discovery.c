@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Reads the replicas of a ring's node from its answer to ROLE. */
 #include "topology/replica_discovery.h"
 
 #include "topology/map_publish.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* The members of a ring in use, and the maps that follow from each change of them. */
 #include "topology/ring_state.h"
 
 #include "topology/map_publish.h"
@@ -127,7 +128,7 @@ kw_err kw_ring_state_publish(const kw_ring_state *self, kw_topology *topology, k
     return code;
 }
 
-/* The place of a server's mark, or NULL where it is no member. */
+/* Where down says of a server whether it is down; NULL where it is no member. */
 static unsigned char *mark_of(const kw_ring_state *self, const kw_endpoint *server)
 {
     for (size_t i = 0; i < self->ring_members.n; i++) {
@@ -182,7 +183,7 @@ static bool has_replica(const kw_member *member, const kw_endpoint *replica)
     return false;
 }
 
-/* In whatever order. */
+/* True for equal replicas, in whatever order. */
 static bool has_same_replicas(const kw_member *a, const kw_member *b)
 {
     bool is_same = a->replicas_n == b->replicas_n;

@@ -12,7 +12,7 @@ typedef struct kw_ring_state {
     kw_ring_members ring_members; /* in no order that matters, all with names */
     kw_ring *ring;                /* of all of them, with their own weights */
     unsigned char *down;          /* one for each node of ring: 1 for one that is down */
-    uint64_t commits_n;
+    uint64_t commits_n;           /* changes of the members so far */
 } kw_ring_state;
 
 struct kw_topology;
@@ -57,11 +57,12 @@ kw_err kw_ring_state_set_replicas(kw_ring_state *self, struct kw_topology *topol
 kw_err kw_ring_state_set_group(kw_ring_state *self, struct kw_topology *topology, kw_error *error,
                                const kw_member *group, const kw_map *map, bool *has_news);
 
-/* Groups of both are, in self, what they are known to be in from. KW_ERR_NOMEM. */
+/* Copies what is known of groups (primary, replicas) from from into self, for groups that are in
+ * both. KW_ERR_NOMEM. */
 kw_err kw_ring_state_take_groups(kw_ring_state *self, const kw_ring_state *from,
                                  const kw_allocator *mem);
 
-/* Servers that are down in from are so in self, a change of it. */
+/* Marks servers of self as down that are down in from, which self is a change of. */
 void kw_ring_state_take_down(kw_ring_state *self, const kw_ring_state *from);
 
 #endif

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Turns what was heard from sentinels into events for the host. */
 #include "topology/sentinel_events.h"
 
 #include "topology/topology.h"

@@ -5,7 +5,8 @@
 
 struct kw_topology;
 
-/* Tells what has not been told; never waits. One thread at a time tells, others pass by. */
+/* Tells the host what it has not been told yet. Never waits: while one thread tells, others return
+ * at once. */
 void kw_sentinel_events_tend(struct kw_topology *topology);
 
 #endif

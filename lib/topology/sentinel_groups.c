@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Gives the refresher the groups on a ring, and takes what their sentinels answered. */
 #include "topology/sentinel_groups.h"
 
 #include "topology/node_registry.h"
@@ -15,7 +16,7 @@ void kw_sentinel_groups_begin(kw_topology *topology)
     }
     kw_monitor_unlock(&topology->publishing);
     if (has_groups) {
-        /* Stays, so that those that leave are forgotten by the next fetch. */
+        /* Stays true, so that the next fetch also forgets groups that have left. */
         atomic_store_explicit(&topology->env.has_groups, true, memory_order_relaxed);
         (void)kw_refresher_want(&topology->refresher);
     }

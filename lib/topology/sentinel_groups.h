@@ -6,7 +6,7 @@
 
 #include "topology/topology.h"
 
-/* The members of the ring may have become others: groups among them are asked for. */
+/* The members of the ring may have changed: asks the refresher for the groups among them. */
 void kw_sentinel_groups_begin(kw_topology *topology);
 
 /* Waits until the sentinels of every group in the snapshot have been asked; *snapshot may be
@@ -14,12 +14,12 @@ void kw_sentinel_groups_begin(kw_topology *topology);
 kw_err kw_sentinel_groups_need(kw_topology *topology, kw_snapshot **snapshot, kw_error *error,
                                uint64_t deadline_ns);
 
-/* The owner's part of a fetch (kw_fetch_owner). */
+/* groups_fn, found_fn and lost_fn of kw_fetch_owner. */
 kw_err kw_sentinel_groups_list(void *arg, kw_ring_members *groups, uint64_t *version);
 void kw_sentinel_groups_found(void *arg, bool *has_news, const kw_member *group, const kw_map *map);
 void kw_sentinel_groups_lost(void *arg, const kw_member *group, const kw_error *failure);
 
-/* In place of kw_map_publish: the maps of groups were told already. */
+/* publish_fn of a ring: does nothing, as each group's map was taken by found. */
 kw_err kw_sentinel_groups_publish(void *arg, bool *has_news, kw_map *map);
 
 #endif

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* A map with its nodes: owners by slot and position, and the server that a read goes to. */
 #include "topology/snapshot.h"
 
 #include <string.h>
@@ -73,8 +74,8 @@ bool kw_snapshot_is_down(const kw_snapshot *snapshot, const kw_node *node)
     return member->is_primary && kw_map_is_down(snapshot->map, member->shard);
 }
 
-/* A node of a ring that gets no keys, that is down, or of which nobody knows where it is, is the
- * last choice. */
+/* False for a node that any node would be better than: one of a ring that gets no keys, that is
+ * down, or whose address is not known. */
 static bool is_inviting(const kw_snapshot *snapshot, size_t shard)
 {
     const kw_ring *ring = kw_map_ring(snapshot->map);

@@ -18,6 +18,7 @@
 /* Nodes that a redirect named and no map does (a new one that gets its first slots). */
 #define KW_TOPOLOGY_EXTRAS_MAX 16
 
+/* Counts of a handle, as kw_stats has them. */
 typedef struct kw_counters {
     atomic_uint_fast64_t commands;
     atomic_uint_fast64_t failures;
@@ -33,14 +34,14 @@ typedef struct kw_topology {
     atomic_size_t refs;
     kw_env env;
     kw_fork fork;
-    bool is_bare;           /* in a child that had no memory to start anew: settings alone */
+    bool is_bare; /* a forked child had no memory to start anew: only settings are there */
     atomic_flag is_telling; /* a thread tells the host of events */
     kw_monitor publishing;  /* one publisher at a time; taken before monitor */
     kw_monitor monitor;     /* guards snapshot, seeds, extras */
     kw_snapshot *snapshot;  /* NULL: no map yet */
     kw_node **seeds;        /* options.seeds_n of them; NULL until needed */
     kw_node *extras[KW_TOPOLOGY_EXTRAS_MAX];
-    size_t extra_at; /* the next to be replaced */
+    size_t extra_at; /* the entry to be replaced next */
     kw_refresher refresher;
     atomic_uint_fast64_t sweep_ns;  /* when idle connections are looked for next */
     kw_ring *placement;             /* of a ring: what hashes keys; never changes. Else NULL */
@@ -67,7 +68,7 @@ void kw_topology_close_in_child(kw_topology *topology);
  * settings, and the next try starts from there. */
 kw_err kw_topology_reopen(kw_topology *topology, bool is_trusted);
 
-/* Lets everybody go who waits inside; calls it until they are gone. */
+/* Wakes everybody who waits inside. kw_close calls it again and again, until all have left. */
 void kw_topology_wake_all(kw_topology *topology);
 
 /* A reference to the snapshot in use; NULL: no map yet. */
