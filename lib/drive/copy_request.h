@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Copy request: one ask of a quorum op on its way to one copy; or one for the sake of hints. */
+/* Copy request: what a quorum op asks of one copy, on its way there; or a request that leaves,
+ * looks for, hands over or drops hints. */
 #ifndef DRIVE_COPY_REQUEST_H
 #define DRIVE_COPY_REQUEST_H
 
@@ -19,8 +20,8 @@ typedef struct kw_quorum_call {
     size_t open_n;                            /* requests under way */
     uint64_t start_ns;
     uint64_t deadline_ns;
-    bool is_left;     /* the call has gone: the op's own value is not there any more */
-    kw_error failure; /* the last of a copy */
+    bool is_left;     /* the caller has gone, and with it the op's own value */
+    kw_error failure; /* why a copy did not answer, the last one */
 } kw_quorum_call;
 
 /* A call without nodes; NULL when there is no memory. */
@@ -56,7 +57,7 @@ typedef struct kw_hint_round {
 } kw_hint_round;
 
 struct kw_copy_request {
-    kw_item item;         /* first */
+    kw_item item;         /* first: the pipeline's item is the request */
     kw_quorum_call *call; /* NULL: forgotten, and still on a connection; or of no op */
     kw_copy_request_aim aim;
     kw_hint_round *round; /* LOOK, HAND: a reference */
@@ -67,17 +68,17 @@ struct kw_copy_request {
     kw_quorum_ask ask;
     kw_buf encoded;
     kw_copy_request_way way;
-    bool is_listed;  /* among the ended ones of a exchange */
-    bool is_dropped; /* and off its connection meanwhile */
-    bool is_silent;  /* counted as one that its node owes an answer to */
+    bool is_listed;  /* in the exchange's list of ended requests */
+    bool is_dropped; /* and it has left its connection meanwhile */
+    bool is_silent;  /* counted among the answers that its node owes */
 };
 
 /* A new request of the call. NULL when there is no memory. */
 kw_copy_request *kw_copy_request_new(kw_topology *topology, kw_quorum_call *call,
                                      const kw_quorum_ask *ask, kw_copy_request_way way);
 
-/* The same request with the text of the script, for a server that lacks it. NULL when there
- * is no memory. */
+/* A request like the given one, with the text of the script, for a server that lacks it. NULL when
+ * there is no memory. */
 kw_copy_request *kw_copy_request_expand(kw_topology *topology, const kw_copy_request *request);
 
 /* A new request of no op: to the node, with what is encoded, which it takes over. NULL when

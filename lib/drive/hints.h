@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Hints: what a exchange does for copies that are away, beside the calls that it carries: it
+/* Hints: what a quorum exchange does for copies that are away, beside the calls that it carries: it
  * leaves hints, looks for some now and then, and hands them back. Nobody waits for it. */
 #ifndef DRIVE_HINTS_H
 #define DRIVE_HINTS_H
@@ -21,15 +21,15 @@ void kw_hints_init(kw_hints *self, kw_topology *topology, kw_quorum_exchange *ex
 /* Frees the requests that the pipeline, which is gone, has not ended. */
 void kw_hints_fini(kw_hints *self);
 
-/* Leaves what the call has asked, and a copy has missed. request: the one that carried it; NULL:
- * none, and the ask has all of the record. True where a hint is on its way. */
+/* Leaves as a hint what the call asked and a copy missed. request carried it; NULL: none did, and
+ * the ask has all of the record. True where a hint is on its way. */
 bool kw_hints_leave(kw_hints *hints, const kw_quorum_call *call, const kw_quorum_ask *ask,
                     const kw_copy_request *request, uint64_t now_ns);
 
 /* Looks for hints at all nodes, for those that are up, when it is time. */
 void kw_hints_look(kw_hints *self, uint64_t now_ns);
 
-/* An request for hints is back; it is freed by the caller. */
+/* A request for hints is back; the caller frees it. */
 void kw_hints_take_back(kw_hints *self, kw_copy_request *request, uint64_t now_ns);
 
 #endif

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Counts answers that nodes owe and nobody waits for. */
 #include "drive/owed_replies.h"
 
 static size_t find(const kw_owed_replies *self, const kw_node *node)

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Plans commands that the table does not know, by COMMAND INFO and COMMAND GETKEYS. */
 #include "drive/plan_lookup.h"
 
 #include "topology/first_map.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Plans on a ring: the owner of all keys, of each part, or a node near a key. */
 #include "drive/plan_ring.h"
 
 #include "base/error.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Session parts: what session.c, session_plan.c and session_run.c share. */
+/* Session: what its sources share: session_plan.c and session_run.c, and api's session.c. */
 #ifndef DRIVE_SESSION_PRIVATE_H
 #define DRIVE_SESSION_PRIVATE_H
 
@@ -39,7 +39,7 @@ typedef enum kw_session_effect {
 } kw_session_effect;
 
 /* A request that follows a command in the same write and asks about it, whatever becomes of
- * the command; its answer is waited for where the command has pipeline. */
+ * the command; its answer is waited for where the command has run. */
 typedef struct kw_followup kw_followup;
 struct kw_followup {
     /* Appends the request as it is at that time; false: no memory. */
@@ -69,8 +69,8 @@ kw_err kw_session_pin(kw_session *session, kw_error *error, const kw_plan *plan)
 kw_reply *kw_session_run(kw_session *session, kw_error *error, const kw_plan *plan,
                          kw_session_effect effect, kw_bytes encoded);
 
-/* The same for a command on a clean session, and its followup, which is appended to encoded. NULL
- * or a server's error: the followup has no reply. */
+/* kw_session_run of a command on a clean session, with its followup, which is appended to encoded.
+ * NULL or a server's error: the followup has no reply. */
 kw_reply *kw_session_run_followed(kw_session *session, kw_error *error, const kw_plan *plan,
                                   kw_buf *encoded, kw_followup *followup);
 

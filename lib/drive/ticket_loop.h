@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Ticket loop: where the tickets of one handle are worked on. The library has no thread for them:
- * one of those who wait for a ticket works for all, and hands the work on when it leaves. */
+/* Ticket loop: works on the tickets of one handle. The library has no thread for them: one of the
+ * threads that wait for a ticket works for all, and hands the work on when it leaves. */
 #ifndef DRIVE_TICKET_LOOP_H
 #define DRIVE_TICKET_LOOP_H
 
@@ -24,12 +24,12 @@ struct kw_ticket_waiter {
 };
 
 typedef struct kw_ticket_loop {
-    kw_topology *topology; /* the handle's */
-    kw_monitor monitor;    /* guards all below, and what tickets say of themselves */
-    bool is_worked;
-    kw_wait_queue seats;          /* those who sleep */
+    kw_topology *topology;        /* the handle's */
+    kw_monitor monitor;           /* guards all below, and what tickets say of themselves */
+    bool is_worked;               /* a thread works for all */
+    kw_wait_queue seats;          /* threads that wait and sleep */
     atomic_size_t open_n;         /* tickets that have not ended */
-    atomic_uint_fast64_t tend_ns; /* who passes by looks in, not before this */
+    atomic_uint_fast64_t tend_ns; /* other calls look after tickets then, not before */
     _Atomic(struct kw_loop *) loop;
 } kw_ticket_loop;
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* A write followed by INFO replication, whose offset becomes the token. */
 #include "drive/token.h"
 
 #include "drive/wait_acks.h"

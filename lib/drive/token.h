@@ -5,8 +5,8 @@
 
 #include "drive/plan.h"
 
-/* Runs the command by its plan (of a kind that means one node); *options->token_out is of the
- * write, or of nothing. */
+/* Runs the command by its plan (of a kind that means one node), and fills *options->token_out:
+ * empty where INFO gave no offset. */
 kw_reply *kw_token_run(kw_topology *topology, kw_error *error, const kw_plan *plan,
                        const kw_call_options *options, kw_buf *encoded);
 

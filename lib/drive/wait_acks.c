@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* A write followed by WAIT or WAITAOF, and what the answer says of its durability. */
 #include "drive/wait_acks.h"
 
 #include "drive/session_private.h"
