@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Arguments and options of public calls, checked and brought into the library's own form. */
 #include "api/args.h"
 
 #include "base/error.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* keyway/command.h: one command, planned and run while its caller waits. */
 #include <keyway/command.h>
 
 #include "api/client.h"
@@ -18,7 +19,7 @@
 
 static const kw_call_options default_options = KW_CALL_OPTIONS_INIT;
 
-/* The token is of nothing, until the write has been made. */
+/* Empties token_out before the write is made; a wrong size, and acks beside it, are errors. */
 static bool take_token(kw_error *error, const kw_plan *plan, const kw_call_options *options,
                        bool is_refused)
 {
@@ -101,14 +102,15 @@ static kw_reply *plan_and_run(kw_client *client, kw_error *error, const kw_call_
     return reply;
 }
 
-/* True where the call leaves nothing to the handle, and nothing is to be written for it. */
+/* True where the call's options are used as they are: none is left to the handle's settings. */
 static bool is_settled(const kw_client *client, const kw_call_options *options)
 {
     return options->acks == 0 && client->topology->env.options.acks == 0 &&
            options->acked == NULL && options->acked_local == NULL;
 }
 
-/* What the call leaves to the handle, and the counts as of a call that nobody waits for. */
+/* Fills in from the handle's settings what the call's options leave open, and sets acked counts to
+ * 0. */
 static kw_call_options settle(const kw_client *client, const kw_call_options *options)
 {
     kw_call_options settled = *options;

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* keyway/config.h: settings by name and by URI. */
 #include "api/config.h"
 
 #include "settings/option_table.h"

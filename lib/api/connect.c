@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* keyway/client.h: connecting ahead of the first command, and who owns a slot or a key. */
 #include <keyway/client.h>
 
 #include "topology/first_map.h"

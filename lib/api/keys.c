@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* keyway/keys.h: a command's key positions, without a connection. */
 #include <keyway/keys.h>
 
 #include <string.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* keyway/loop.h: commands with callbacks, and the host's loop. */
 #include <keyway/loop.h>
 
 #include "topology/topology_tend.h"

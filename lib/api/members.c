@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* keyway/members.h: a ring's members are changed in one step. */
 #include <keyway/members.h>
 
 #include "api/client.h"
@@ -244,8 +245,8 @@ kw_ring *kw_members_ring(kw_members *members, kw_error *error)
     return kw_ring_change_commit(members->change, error);
 }
 
-/* With the monitor for publishing. *fresh becomes the handle's, and the members before it
- * the caller's. */
+/* Commits; topology->publishing is held. *fresh becomes the handle's, and *fresh then has the
+ * members before it, the caller's to free. */
 static kw_err commit_locked(kw_members *members, kw_error *error, kw_ring_state **fresh)
 {
     kw_client *client = members->client;

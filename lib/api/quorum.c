@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* keyway/quorum.h: values on several copies, and the exchanges that threads take turns with. */
 #include <keyway/quorum.h>
 
 #include "api/client.h"
@@ -13,7 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* A caller that waits for a exchange looks this often whether the handle is closed. */
+/* A caller that waits for an exchange looks this often whether the handle is closed. */
 #define WAIT_MAX_NS (50 * KW_NS_PER_MS)
 
 /* A version that is further ahead of this clock is not believed. */
@@ -59,7 +60,8 @@ static void learn_stamp(void *arg, kw_stamp seen)
     kw_monitor_unlock(&self->monitor);
 }
 
-/* What no clock that is right, to within a day, can have given yet. */
+/* The latest time of a version that is believed: a clock that gave a later one is more than a day
+ * ahead of this one. */
 static uint64_t latest_time(kw_quorum *self)
 {
     uint64_t now_ms = wall_ms(self);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* keyway/quorum.h: what became of requests. */
 #include "api/quorum_results.h"
 
 #include "base/error.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* keyway/session.h: a connection of one's own. */
 #include <keyway/session.h>
 
 #include "api/client.h"

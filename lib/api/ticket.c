@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* keyway/submit.h: commands that are waited for later. */
 #include <keyway/submit.h>
 
 #include "api/client.h"
