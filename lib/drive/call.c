@@ -85,6 +85,7 @@ static kw_step on_left_conn(call *self, kw_err code)
     kw_request *request = &self->waiter.request;
     kw_error *failure = &self->wait.failure;
     self->conn = NULL;
+    code = kw_conn_end_of(request, code);
     if (!self->was_ready && conn->was_ready) {
         kw_node_on_ready(self->node, conn);
     }
@@ -94,6 +95,9 @@ static kw_step on_left_conn(call *self, kw_err code)
     }
     kw_try_end end = {code, true, conn->was_ready, kw_conn_has_sent(conn, request),
                       self->wait.now_ns};
+    if (kw_conn_has_half(conn, request)) {
+        kw_op_on_half_sent(&self->op);
+    }
     conn->state = KW_CONN_DEAD;
     if (code == KW_ERR_TIMEOUT || code == KW_ERR_CANCELLED) {
         /* The caller's time, not the node's fault. */

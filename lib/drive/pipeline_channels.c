@@ -118,6 +118,9 @@ void kw_pipeline_fail_channel(kw_pipeline *self, kw_channel *channel, kw_err cod
     kw_try_end loss = {code, channel->conn != NULL, channel->is_counted, false, 0};
     for (kw_item *item = flight.head; item != NULL; item = item->next) {
         item->request.is_done = kw_conn_has_sent(channel->conn, &item->request);
+        if (item->retry_state != NULL && kw_conn_has_half(channel->conn, &item->request)) {
+            kw_op_on_half_sent(&item->retry_state->op);
+        }
     }
     if (channel->conn != NULL) {
         channel->conn->state = KW_CONN_DEAD;

@@ -243,6 +243,7 @@ static kw_step carry(exchange *self, kw_conn *conn, bool is_asked)
     kw_err code = queue(self, conn, is_asked);
     code = code == KW_OK ? kw_conn_flush(conn, &wait->failure) : code;
     code = code == KW_OK ? kw_blocking_wait_reply(wait, conn, self->node, &self->request) : code;
+    code = kw_conn_end_of(&self->request, code);
     wait->now_ns = kw_env_now(&session->topology->env);
     conn->idle_since_ns = wait->now_ns;
     kw_try_end end = {code, true, true, kw_conn_has_sent(conn, &self->request), 0};
@@ -253,6 +254,9 @@ static kw_step carry(exchange *self, kw_conn *conn, bool is_asked)
         drop_unsent(self);
     }
     if (code != KW_OK) {
+        if (kw_conn_has_half(conn, &self->request)) {
+            kw_op_on_half_sent(&self->op);
+        }
         conn->state = KW_CONN_DEAD;
         kw_reply_free(self->request.reply); /* answered, and then the stream went wrong */
         self->request.reply = NULL;

@@ -137,6 +137,7 @@ kw_step kw_op_start(kw_op *op, const kw_op_spec *spec, uint64_t seed)
     op->redirects_n = 0;
     op->sends_n = 0;
     op->losses_n = 0;
+    op->halves_n = 0;
     op->effect = KW_EFFECT_NONE;
     op->obstacle = KW_OK;
     return send_to_owner(op);
@@ -306,6 +307,9 @@ static kw_step end_of_unsent(kw_op *op, uint64_t now_ns, const kw_try_end *end)
 {
     /* A greeting that was answered is no failure to connect. */
     kw_err code = end->was_ready && is_of_unsent(end->code) ? KW_ERR_CLOSED : end->code;
+    if (op->halves_n >= KW_OP_HALVES_MAX) {
+        return fail_suspect(op, KW_ERR_CLOSED, KW_EFFECT_NONE);
+    }
     switch ((int)code) {
     case KW_ERR_CONNECT:
     case KW_ERR_RESOLVE:
@@ -329,6 +333,11 @@ static kw_step end_of_unsent(kw_op *op, uint64_t now_ns, const kw_try_end *end)
         break;
     }
     return fail(op, code, KW_EFFECT_NONE);
+}
+
+void kw_op_on_half_sent(kw_op *op)
+{
+    op->halves_n++;
 }
 
 kw_step kw_op_on_failed(kw_op *op, uint64_t now_ns, const kw_try_end *end)

@@ -66,6 +66,7 @@ typedef struct kw_op {
     unsigned redirects_n; /* in this try */
     unsigned sends_n;     /* in all; one of which nothing left is not counted */
     unsigned losses_n;    /* of them, those whose reply was lost with the connection */
+    unsigned halves_n;    /* sends that ended in the middle of the command */
     kw_effect effect;     /* worst of what earlier sends may have done */
     kw_err obstacle;      /* what the call waits for; its code at the deadline */
 } kw_op;
@@ -74,6 +75,10 @@ typedef struct kw_op {
  * any more whose reply was lost so often. */
 #define KW_OP_SENDS_MAX  40u
 #define KW_OP_LOSSES_MAX 5u
+
+/* Nor is a command sent again that the server hung up on so often before it had it whole: it does
+ * not want it, and half a large command is much. */
+#define KW_OP_HALVES_MAX 3u
 
 /* Starts the op; the first step is a SEND. seed: any number, for the jitter. */
 kw_step kw_op_start(kw_op *op, const kw_op_spec *spec, uint64_t seed);
@@ -114,6 +119,10 @@ typedef struct kw_try_end {
     bool has_left;     /* all of the command may have reached the server */
     uint64_t retry_ns; /* before this it is no use to try that node again; 0: not known */
 } kw_try_end;
+
+/* The server was sent a part of the command, and not all of it, before the connection was lost;
+ * kw_op_on_failed follows. */
+void kw_op_on_half_sent(kw_op *op);
 
 /* The try ended so. Drivers say what happened; what it means is decided here. */
 kw_step kw_op_on_failed(kw_op *op, uint64_t now_ns, const kw_try_end *end);

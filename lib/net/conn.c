@@ -8,9 +8,6 @@
 #include <errno.h>
 #include <string.h>
 
-/* One recv takes at most this much; a large reply takes several. */
-#define RECV_LEN ((size_t)16 * 1024)
-
 /* Bytes that one call receives, or hands to the system, before its caller looks at the clock again.
  */
 #define RECV_TURN_LEN ((size_t)256 * 1024)
@@ -42,6 +39,13 @@ bool kw_conn_has_sent(const kw_conn *conn, const kw_request *request)
     return kw_conn_sent_at(conn) >= request->end_at;
 }
 
+bool kw_conn_has_half(const kw_conn *conn, const kw_request *request)
+{
+    uint64_t sent_at = kw_conn_sent_at(conn);
+    return request->end_at != UINT64_MAX && sent_at < request->end_at &&
+           sent_at > request->end_at - request->bytes.len;
+}
+
 bool kw_conn_has_room(const kw_conn *conn)
 {
     return conn->rest.len == 0 && waiting_len(conn) < ROOM_LEN;
@@ -58,15 +62,6 @@ short kw_conn_events(const kw_conn *conn)
     return kw_conn_has_bytes(conn) ? POLLIN | POLLOUT : POLLIN;
 }
 
-/* What a lost connection means: to a call, or to the greeting. */
-static kw_err code_of_loss(const kw_conn *conn)
-{
-    if (conn->state == KW_CONN_READY) {
-        return KW_ERR_CLOSED;
-    }
-    return conn->tls != NULL && conn->state == KW_CONN_GREETING ? KW_ERR_HANDSHAKE : KW_ERR_CONNECT;
-}
-
 static kw_err on_connected(kw_conn *conn, kw_error *error)
 {
     int status = conn->env->transport->opened_fn(conn->env->transport->arg, conn->socket,
@@ -76,6 +71,28 @@ static kw_err on_connected(kw_conn *conn, kw_error *error)
     }
     conn->state = KW_CONN_GREETING;
     return KW_OK;
+}
+
+/* A send has failed. What the server said before it hung up is there to be read all the same: why
+ * it does not take a large command. Its replies go to their owners. */
+static kw_err die_of_send(kw_conn *conn, kw_error *error, ssize_t status)
+{
+    kw_err code = kw_conn_code_of_loss(conn);
+    if (conn->state == KW_CONN_CONNECTING) {
+        return kw_conn_die_of_errno(conn, error, code, "cannot connect", status);
+    }
+    bool is_heard = !conn->is_shared && conn->tls == NULL; /* a lane has a reader, who hears it */
+    size_t got = is_heard ? KW_CONN_RECV_LEN : 0;
+    size_t turn_len = 0;
+    kw_err heard = KW_OK;
+    while (heard == KW_OK && got > 0 && turn_len < RECV_TURN_LEN) {
+        heard = kw_conn_take_in(conn, error, &got, false);
+        turn_len += got;
+    }
+    if (heard == KW_ERR_DESYNC || heard == KW_ERR_PROTOCOL || heard == KW_ERR_LIMIT) {
+        return heard;
+    }
+    return kw_conn_die_of_errno(conn, error, code, "connection lost while sending", status);
 }
 
 /* Sends up to len bytes, as many as are sent in a turn: *sent says how many the system took. */
@@ -89,10 +106,7 @@ static kw_err send_some(kw_conn *conn, kw_error *error, size_t *sent, const char
             return KW_OK;
         }
         if (status < 0) {
-            bool is_connecting = conn->state == KW_CONN_CONNECTING;
-            return kw_conn_die_of_errno(
-                conn, error, code_of_loss(conn),
-                is_connecting ? "cannot connect" : "connection lost while sending", status);
+            return die_of_send(conn, error, status);
         }
         *sent += (size_t)status;
         kw_err code = conn->state == KW_CONN_CONNECTING ? on_connected(conn, error) : KW_OK;
@@ -110,8 +124,8 @@ static kw_err flush_sealed(kw_conn *conn, kw_error *error)
     if (status == 0 || status == -EAGAIN) {
         return KW_OK;
     }
-    return kw_conn_die_of_errno(conn, error, code_of_loss(conn), "connection lost while sending",
-                                status);
+    return kw_conn_die_of_errno(conn, error, kw_conn_code_of_loss(conn),
+                                "connection lost while sending", status);
 }
 
 static kw_err flush(kw_conn *conn, kw_error *error)
@@ -137,152 +151,6 @@ static kw_err flush(kw_conn *conn, kw_error *error)
         return code;
     }
     return flush_sealed(conn, error);
-}
-
-/* The greeting is over once no answer to it is awaited any more. */
-static void end_greeting(kw_conn *conn)
-{
-    const kw_owner *next = kw_fifo_peek(&conn->owners);
-    if (next == NULL || next->kind == KW_OWNER_REQUEST || next->kind == KW_OWNER_NOBODY) {
-        conn->state = KW_CONN_READY;
-        conn->was_ready = true;
-    }
-}
-
-kw_err kw_conn_give(kw_conn *conn, kw_error *error, kw_reply *reply)
-{
-    kw_owner owner;
-    if (!kw_fifo_pop(&conn->owners, &owner)) {
-        kw_reply_free(reply);
-        return kw_error_set(error, KW_ERR_DESYNC, KW_EFFECT_MAYBE,
-                            "the server sent a reply that nothing asked for");
-    }
-    if (owner.kind == KW_OWNER_REQUEST) {
-        owner.request->reply = reply;
-        owner.request->is_done = true;
-        return KW_OK;
-    }
-    kw_err code = KW_OK;
-    if (conn->state == KW_CONN_GREETING) {
-        code = kw_greeting_on_reply(conn, error, &owner, reply);
-        end_greeting(conn);
-    }
-    kw_reply_free(reply);
-    return code;
-}
-
-static kw_err next_reply(kw_conn *conn, kw_reply **reply, kw_error *error)
-{
-    kw_err code = kw_reader_next(&conn->reader, reply, error);
-    if (conn->reader.pushes_n > 0) {
-        atomic_fetch_add_explicit(&conn->env->pushes_n, conn->reader.pushes_n,
-                                  memory_order_relaxed);
-        conn->reader.pushes_n = 0;
-    }
-    return code;
-}
-
-/* Gives every whole reply to its owner. */
-static kw_err parse(kw_conn *conn, kw_error *error)
-{
-    kw_reply *reply = NULL;
-    size_t given_n = 0;
-    conn->is_cut = false;
-    do {
-        if (given_n++ == conn->gives_max && conn->gives_max > 0) {
-            conn->is_cut = true;
-            break;
-        }
-        const kw_owner *next = kw_fifo_peek(&conn->owners);
-        bool is_callers = next != NULL && next->kind == KW_OWNER_REQUEST && !conn->is_internal;
-        conn->reader.is_internal = !is_callers;
-        conn->reader.pools = is_callers && next->request->pools;
-        conn->reader.sink = is_callers ? next->request->sink : NULL;
-        kw_err code = next_reply(conn, &reply, error);
-        if (code == KW_OK && reply != NULL) {
-            code = kw_conn_give(conn, error, reply);
-        }
-        if (code != KW_OK) {
-            return kw_conn_die(conn, code);
-        }
-    } while (reply != NULL && kw_reader_has_rest(&conn->reader));
-    if (conn->owners.count == 0 && kw_reader_has_reply_rest(&conn->reader)) {
-        kw_error_set(error, KW_ERR_DESYNC, KW_EFFECT_MAYBE, "the server sent more than its reply");
-        return kw_conn_die(conn, KW_ERR_DESYNC);
-    }
-    return KW_OK;
-}
-
-kw_err kw_conn_parse(kw_conn *conn, kw_error *error, kw_reply **replies, size_t max, size_t *n)
-{
-    conn->reader.is_internal = false;
-    conn->reader.pools = false;
-    conn->reader.sink = NULL;
-    for (*n = 0; *n < max; (*n)++) {
-        kw_err code = KW_OK;
-        replies[*n] = NULL;
-        if (*n == 0 || kw_reader_has_rest(&conn->reader)) {
-            code = next_reply(conn, &replies[*n], error);
-        }
-        if (code != KW_OK || replies[*n] == NULL) {
-            return code;
-        }
-    }
-    return KW_OK;
-}
-
-static kw_err die_of_end(kw_conn *conn, kw_error *error)
-{
-    kw_err code = code_of_loss(conn);
-    if (conn->tls != NULL && kw_tls_is_shaking(conn->tls)) {
-        kw_error_set(error, code, KW_EFFECT_NONE,
-                     "the server closed the connection in the TLS handshake; does it speak TLS at "
-                     "this port?");
-    } else {
-        kw_error_set(error, code, KW_EFFECT_MAYBE, "the server closed the connection%s",
-                     kw_conn_loss_hint(conn, 0));
-    }
-    return kw_conn_die(conn, code);
-}
-
-/* Takes the bytes that TLS opened beyond what data had room for. An error among them is met again,
- * and reported, by the next recv. */
-static kw_err receive_rest(kw_conn *conn, kw_error *error, size_t *got, char *data, size_t len)
-{
-    ssize_t status;
-    kw_err code = KW_OK;
-    while (code == KW_OK && (status = kw_tls_recv_rest(conn->tls, data, len)) > 0) {
-        *got += (size_t)status;
-        code = kw_reader_feed(&conn->reader, error, data, (size_t)status);
-    }
-    return code;
-}
-
-kw_err kw_conn_receive(kw_conn *conn, kw_error *error, size_t *got, bool waits)
-{
-    char data[RECV_LEN];
-    *got = 0;
-    ssize_t status = kw_conn_recv(conn, data, sizeof(data), waits);
-    if (status == -EAGAIN) {
-        return KW_OK;
-    }
-    if (status <= 0) {
-        return status < 0 ? kw_conn_die_of_errno(conn, error, code_of_loss(conn), "connection lost",
-                                                 status)
-                          : die_of_end(conn, error);
-    }
-    *got = (size_t)status;
-    kw_err code = kw_reader_feed(&conn->reader, error, data, *got);
-    if (code == KW_OK && conn->tls != NULL) {
-        code = receive_rest(conn, error, got, data, sizeof(data));
-    }
-    return code == KW_OK ? KW_OK : kw_conn_die(conn, code);
-}
-
-kw_err kw_conn_take_in(kw_conn *conn, kw_error *error, size_t *got, bool waits)
-{
-    kw_err code = kw_conn_receive(conn, error, got, waits);
-    return code == KW_OK && *got > 0 ? parse(conn, error) : code;
 }
 
 /* poll has said something of a connect under way. */
@@ -313,9 +181,9 @@ kw_err kw_conn_progress(kw_conn *conn, kw_error *error, short revents)
         }
     }
     code = flush(conn, error);
-    size_t got = (revents & (POLLIN | POLLHUP | POLLERR)) != 0 ? RECV_LEN : 0;
+    size_t got = (revents & (POLLIN | POLLHUP | POLLERR)) != 0 ? KW_CONN_RECV_LEN : 0;
     size_t turn_len = 0;
-    while (code == KW_OK && got >= RECV_LEN && turn_len < RECV_TURN_LEN && !conn->is_cut) {
+    while (code == KW_OK && got >= KW_CONN_RECV_LEN && turn_len < RECV_TURN_LEN && !conn->is_cut) {
         code = kw_conn_take_in(conn, error, &got, false);
         turn_len += got;
     }
@@ -323,11 +191,6 @@ kw_err kw_conn_progress(kw_conn *conn, kw_error *error, short revents)
         code = flush(conn, error); /* an answer may have asked for more */
     }
     return code;
-}
-
-kw_err kw_conn_go_on(kw_conn *conn, kw_error *error)
-{
-    return parse(conn, error);
 }
 
 /* Appends to the bytes that wait to be sent; those that were sent make room first. */

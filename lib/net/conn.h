@@ -119,6 +119,17 @@ uint64_t kw_conn_sent_at(const kw_conn *conn);
 /* True once the last byte of the request was handed to the system. */
 bool kw_conn_has_sent(const kw_conn *conn, const kw_request *request);
 
+/* True where a part of the request was handed to the system, and not all of it. */
+bool kw_conn_has_half(const kw_conn *conn, const kw_request *request);
+
+/* How a request ended on a connection that ended with code: one that was answered before the
+ * connection was lost has its answer. Where the stream itself is wrong, no reply is trusted. */
+static inline kw_err kw_conn_end_of(const kw_request *request, kw_err code)
+{
+    bool is_loss = code == KW_ERR_CLOSED || code == KW_ERR_CONNECT || code == KW_ERR_HANDSHAKE;
+    return request->is_done && is_loss ? KW_OK : code;
+}
+
 /* Waits for the request's reply. KW_OK when it is done, KW_ERR_TIMEOUT (conn alive)
  * when until_ns has come; anything else made the connection DEAD. */
 kw_err kw_conn_wait(kw_conn *conn, kw_error *error, kw_request *request, uint64_t now_ns,

@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Conn: what its sources share: conn_open.c opens, conn.c sends and receives, conn_wait.c waits. */
+/* Conn: what its sources share: conn_open.c opens, conn_read.c receives, conn.c
+ * sends and goes on, conn_wait.c waits. */
 #ifndef NET_CONN_PRIVATE_H
 #define NET_CONN_PRIVATE_H
 
 #include "net/conn.h"
+
+/* One recv takes at most this much; a large reply takes several. */
+#define KW_CONN_RECV_LEN ((size_t)16 * 1024)
 
 /* Makes the connection DEAD, and gives code back; error is set already. The state of a shared
  * connection is its lane's to change. */
@@ -19,6 +23,9 @@ const char *kw_conn_loss_hint(const kw_conn *conn, ssize_t status);
 
 /* Tries the next address that takes a connect. status: why the one before did not. */
 kw_err kw_conn_dial(kw_conn *conn, kw_error *error, int status);
+
+/* What a lost connection means: to a call, or to the greeting. */
+kw_err kw_conn_code_of_loss(const kw_conn *conn);
 
 /* One recv, and the replies that it brings to their owners. *got: bytes, 0 when none came. */
 kw_err kw_conn_take_in(kw_conn *conn, kw_error *error, size_t *got, bool waits);

@@ -143,7 +143,7 @@ kw_err kw_conn_wait(kw_conn *conn, kw_error *error, kw_request *request, uint64_
             return KW_ERR_TIMEOUT;
         }
         if (code != KW_OK || request->is_done) {
-            return code;
+            return kw_conn_end_of(request, code);
         }
         if (is_closing(conn)) {
             return die_of_time(conn, error, KW_ERR_CANCELLED, "the handle was closed");

@@ -253,6 +253,128 @@ static void test_connection_that_stays_full_does_not_keep_the_clock_away(void **
     free(value);
 }
 
+/* A way to send: the reply's text, or "" and why there is none. */
+typedef struct outcome {
+    char text[100];
+    kw_err code;
+    kw_effect effect;
+} outcome;
+
+static void note(outcome *it, const kw_reply *reply, const kw_error *error)
+{
+    const char *text = kw_reply_str(reply, NULL);
+    snprintf(it->text, sizeof(it->text), "%s", text != NULL ? text : "");
+    it->code = reply != NULL ? KW_OK : error->code;
+    it->effect = reply != NULL ? KW_EFFECT_DONE : error->effect;
+}
+
+static void by_call(outcome *it, kw_client *kw, kw_argv command)
+{
+    kw_error error = KW_ERROR_INIT;
+    kw_reply *reply = kw_call(kw, &error, NULL, command);
+    note(it, reply, &error);
+    kw_reply_free(reply);
+}
+
+static void by_batch(outcome *it, kw_client *kw, kw_argv command)
+{
+    kw_error error = KW_ERROR_INIT;
+    kw_batch *all = kw_batch_new(kw, &error);
+    assert_int_equal(kw_batch_add_argv(all, &error, command.argc, command.argv, command.argvlen),
+                     KW_OK);
+    (void)kw_batch_run(all, NULL, 0);
+    note(it, kw_batch_reply(all, &error, 0), &error);
+    kw_batch_free(all);
+}
+
+static void by_ticket(outcome *it, kw_client *kw, kw_argv command)
+{
+    kw_error error = KW_ERROR_INIT;
+    kw_ticket *one = kw_submit_call(kw, &error, NULL, command);
+    assert_non_null(one);
+    kw_reply *reply = kw_ticket_await(one, &error);
+    note(it, reply, &error);
+    kw_reply_free(reply);
+    kw_ticket_free(one);
+}
+
+typedef void (*way)(outcome *it, kw_client *kw, kw_argv command);
+static const way all_ways[] = {by_call, by_batch, by_ticket};
+enum { WAYS = 3 };
+
+#define PROTOCOL_ERROR "ERR Protocol error: invalid bulk length"
+
+/* A server that refuses a command by its head says so, and hangs up on the rest of it. */
+static void test_connection_that_is_hung_up_on_has_heard_why(void **state)
+{
+    (void)state;
+    char *value = malloc(LARGE);
+    assert_non_null(value);
+    memset(value, 'v', LARGE);
+    const char *set[] = {"SET", "large", value};
+    const size_t lens[] = {3, 5, LARGE};
+    for (size_t i = 0; i < WAYS; i++) {
+        kw_fake_reset(fake);
+        kw_fake_on(fake, KW_FAKE_ALWAYS, "CLIENT SETINFO LIB-VER *",
+                   KW_FAKE_STEPS(KW_FAKE_SEND("+OK\r\n"), KW_FAKE_PART(100000),
+                                 KW_FAKE_SEND("-" PROTOCOL_ERROR "\r\n"), KW_FAKE_CLOSE));
+        kw_client *kw = kw_test_open("%s?timeout=20s", kw_fake_uri(fake));
+        unsigned before_n = kw_fake_accepted(fake);
+        outcome it;
+        all_ways[i](&it, kw, (kw_argv){3, set, lens});
+        assert_string_equal(it.text, PROTOCOL_ERROR);
+        assert_int_equal(kw_fake_accepted(fake) - before_n, 1);
+        kw_close(kw);
+    }
+    free(value);
+}
+
+/* A server that hangs up in the middle without a word gets the command a few times, no more. */
+static void test_connection_large_command_is_not_sent_again_and_again(void **state)
+{
+    (void)state;
+    enum { SENDS_MAX = 4 };
+    char *value = malloc(LARGE);
+    assert_non_null(value);
+    memset(value, 'v', LARGE);
+    const char *set[] = {"SET", "large", value};
+    const size_t lens[] = {3, 5, LARGE};
+    for (size_t i = 0; i < WAYS; i++) {
+        kw_fake_reset(fake);
+        kw_fake_on(fake, KW_FAKE_ALWAYS, "CLIENT SETINFO LIB-VER *",
+                   KW_FAKE_STEPS(KW_FAKE_SEND("+OK\r\n"), KW_FAKE_PART(100000), KW_FAKE_RESET));
+        kw_client *kw = kw_test_open("%s?timeout=20s", kw_fake_uri(fake));
+        unsigned before_n = kw_fake_accepted(fake);
+        outcome it;
+        all_ways[i](&it, kw, (kw_argv){3, set, lens});
+        assert_int_equal(it.code, KW_ERR_CLOSED);
+        assert_int_equal(it.effect, KW_EFFECT_NONE);
+        assert_in_range(kw_fake_accepted(fake) - before_n, 1, SENDS_MAX);
+        kw_close(kw);
+    }
+    free(value);
+}
+
+/* A read whose reply makes the server hang up: the loss is CLOSED, and it is not repeated for
+ * ever. */
+static void test_connection_lost_behind_its_greeting_is_closed(void **state)
+{
+    (void)state;
+    const char *get[] = {"GET", "poison"};
+    for (size_t i = 0; i < WAYS; i++) {
+        kw_fake_reset(fake);
+        kw_fake_log_clear(fake);
+        kw_fake_on(fake, KW_FAKE_ALWAYS, "GET poison", KW_FAKE_STEPS(KW_FAKE_CLOSE));
+        kw_client *kw = kw_test_open("%s?timeout=20s", kw_fake_uri(fake));
+        outcome it;
+        all_ways[i](&it, kw, (kw_argv){2, get, NULL});
+        assert_int_equal(it.code, KW_ERR_CLOSED);
+        assert_int_equal(it.effect, KW_EFFECT_MAYBE);
+        assert_in_range(kw_fake_count(fake, "GET poison"), 1, 5);
+        kw_close(kw);
+    }
+}
+
 #define TEST(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
@@ -260,6 +382,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_connection_leaves_no_password_in_freed_memory),
         TEST(test_connection_that_stays_full_does_not_keep_the_clock_away),
+        TEST(test_connection_that_is_hung_up_on_has_heard_why),
+        TEST(test_connection_large_command_is_not_sent_again_and_again),
+        TEST(test_connection_lost_behind_its_greeting_is_closed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

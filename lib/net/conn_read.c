@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What a connection receives: bytes, the replies in them, and whose they are. */
+#include "net/conn_private.h"
+
+#include "base/error.h"
+#include "net/greeting.h"
+
+#include <errno.h>
+
+/* What a lost connection means: to a call, or to the greeting. */
+kw_err kw_conn_code_of_loss(const kw_conn *conn)
+{
+    if (conn->state == KW_CONN_READY) {
+        return KW_ERR_CLOSED;
+    }
+    return conn->tls != NULL && conn->state == KW_CONN_GREETING ? KW_ERR_HANDSHAKE : KW_ERR_CONNECT;
+}
+
+/* The greeting is over once no answer to it is awaited any more. */
+static void end_greeting(kw_conn *conn)
+{
+    const kw_owner *next = kw_fifo_peek(&conn->owners);
+    if (next == NULL || next->kind == KW_OWNER_REQUEST || next->kind == KW_OWNER_NOBODY) {
+        conn->state = KW_CONN_READY;
+        conn->was_ready = true;
+    }
+}
+
+kw_err kw_conn_give(kw_conn *conn, kw_error *error, kw_reply *reply)
+{
+    kw_owner owner;
+    if (!kw_fifo_pop(&conn->owners, &owner)) {
+        kw_reply_free(reply);
+        return kw_error_set(error, KW_ERR_DESYNC, KW_EFFECT_MAYBE,
+                            "the server sent a reply that nothing asked for");
+    }
+    if (owner.kind == KW_OWNER_REQUEST) {
+        owner.request->reply = reply;
+        owner.request->is_done = true;
+        return KW_OK;
+    }
+    kw_err code = KW_OK;
+    if (conn->state == KW_CONN_GREETING) {
+        code = kw_greeting_on_reply(conn, error, &owner, reply);
+        end_greeting(conn);
+    }
+    kw_reply_free(reply);
+    return code;
+}
+
+static kw_err next_reply(kw_conn *conn, kw_reply **reply, kw_error *error)
+{
+    kw_err code = kw_reader_next(&conn->reader, reply, error);
+    if (conn->reader.pushes_n > 0) {
+        atomic_fetch_add_explicit(&conn->env->pushes_n, conn->reader.pushes_n,
+                                  memory_order_relaxed);
+        conn->reader.pushes_n = 0;
+    }
+    return code;
+}
+
+/* Gives every whole reply to its owner. */
+static kw_err parse(kw_conn *conn, kw_error *error)
+{
+    kw_reply *reply = NULL;
+    size_t given_n = 0;
+    conn->is_cut = false;
+    do {
+        if (given_n++ == conn->gives_max && conn->gives_max > 0) {
+            conn->is_cut = true;
+            break;
+        }
+        const kw_owner *next = kw_fifo_peek(&conn->owners);
+        bool is_callers = next != NULL && next->kind == KW_OWNER_REQUEST && !conn->is_internal;
+        conn->reader.is_internal = !is_callers;
+        conn->reader.pools = is_callers && next->request->pools;
+        conn->reader.sink = is_callers ? next->request->sink : NULL;
+        kw_err code = next_reply(conn, &reply, error);
+        if (code == KW_OK && reply != NULL) {
+            code = kw_conn_give(conn, error, reply);
+        }
+        if (code != KW_OK) {
+            return kw_conn_die(conn, code);
+        }
+    } while (reply != NULL && kw_reader_has_rest(&conn->reader));
+    if (conn->owners.count == 0 && kw_reader_has_reply_rest(&conn->reader)) {
+        kw_error_set(error, KW_ERR_DESYNC, KW_EFFECT_MAYBE, "the server sent more than its reply");
+        return kw_conn_die(conn, KW_ERR_DESYNC);
+    }
+    return KW_OK;
+}
+
+kw_err kw_conn_parse(kw_conn *conn, kw_error *error, kw_reply **replies, size_t max, size_t *n)
+{
+    conn->reader.is_internal = false;
+    conn->reader.pools = false;
+    conn->reader.sink = NULL;
+    for (*n = 0; *n < max; (*n)++) {
+        kw_err code = KW_OK;
+        replies[*n] = NULL;
+        if (*n == 0 || kw_reader_has_rest(&conn->reader)) {
+            code = next_reply(conn, &replies[*n], error);
+        }
+        if (code != KW_OK || replies[*n] == NULL) {
+            return code;
+        }
+    }
+    return KW_OK;
+}
+
+static kw_err die_of_end(kw_conn *conn, kw_error *error)
+{
+    kw_err code = kw_conn_code_of_loss(conn);
+    if (conn->tls != NULL && kw_tls_is_shaking(conn->tls)) {
+        kw_error_set(error, code, KW_EFFECT_NONE,
+                     "the server closed the connection in the TLS handshake; does it speak TLS at "
+                     "this port?");
+    } else {
+        kw_error_set(error, code, KW_EFFECT_MAYBE, "the server closed the connection%s",
+                     kw_conn_loss_hint(conn, 0));
+    }
+    return kw_conn_die(conn, code);
+}
+
+/* Takes the bytes that TLS opened beyond what data had room for. An error among them is met again,
+ * and reported, by the next recv. */
+static kw_err receive_rest(kw_conn *conn, kw_error *error, size_t *got, char *data, size_t len)
+{
+    ssize_t status;
+    kw_err code = KW_OK;
+    while (code == KW_OK && (status = kw_tls_recv_rest(conn->tls, data, len)) > 0) {
+        *got += (size_t)status;
+        code = kw_reader_feed(&conn->reader, error, data, (size_t)status);
+    }
+    return code;
+}
+
+kw_err kw_conn_receive(kw_conn *conn, kw_error *error, size_t *got, bool waits)
+{
+    char data[KW_CONN_RECV_LEN];
+    *got = 0;
+    ssize_t status = kw_conn_recv(conn, data, sizeof(data), waits);
+    if (status == -EAGAIN) {
+        return KW_OK;
+    }
+    if (status <= 0) {
+        return status < 0 ? kw_conn_die_of_errno(conn, error, kw_conn_code_of_loss(conn),
+                                                 "connection lost", status)
+                          : die_of_end(conn, error);
+    }
+    *got = (size_t)status;
+    kw_err code = kw_reader_feed(&conn->reader, error, data, *got);
+    if (code == KW_OK && conn->tls != NULL) {
+        code = receive_rest(conn, error, got, data, sizeof(data));
+    }
+    return code == KW_OK ? KW_OK : kw_conn_die(conn, code);
+}
+
+kw_err kw_conn_take_in(kw_conn *conn, kw_error *error, size_t *got, bool waits)
+{
+    kw_err code = kw_conn_receive(conn, error, got, waits);
+    return code == KW_OK && *got > 0 ? parse(conn, error) : code;
+}
+
+kw_err kw_conn_go_on(kw_conn *conn, kw_error *error)
+{
+    return parse(conn, error);
+}
