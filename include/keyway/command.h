@@ -131,13 +131,15 @@ typedef struct kw_call_options {
     const kw_token *after;    /* of a read: it finds the write that the token is of, at a replica
                                  that is known to have it, else at the primary; with KW_TOKEN_INIT
                                  at the primary. NULL: it need not */
+    bool fail_fast;           /* a server that cannot be reached is an error at once, with the
+                                 effect none: neither its return nor an election is waited for */
 } kw_call_options;
 
 /* For kw_call_options.acks: do not wait for replicas, whatever the handle's options say. */
 #define KW_ACKS_NONE ((unsigned)-1)
 
 /* clang-format off */
-#define KW_CALL_OPTIONS_INIT { sizeof(kw_call_options), 0, KW_ROUTE_AUTO, NULL, 0, 0, NULL, false, KW_READ_DEFAULT, NULL, 0, 0, NULL, 0, NULL, NULL, NULL }
+#define KW_CALL_OPTIONS_INIT { sizeof(kw_call_options), 0, KW_ROUTE_AUTO, NULL, 0, 0, NULL, false, KW_READ_DEFAULT, NULL, 0, 0, NULL, 0, NULL, NULL, NULL, false }
 /* clang-format on */
 
 /* Sends one command, given as its arguments, and waits for its reply, which the caller frees with

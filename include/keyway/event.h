@@ -21,10 +21,10 @@ extern "C" {
 
 /* What happened. More kinds may follow: pass over those that are unknown. */
 typedef enum kw_event_kind {
-    KW_EVENT_NODE_DOWN = 1,       /* a node of the ring is down (on-node-down=fail, next) */
+    KW_EVENT_NODE_DOWN = 1,       /* a server is down (on-node-down=fail, wait, next) */
     KW_EVENT_NODE_EJECTED = 2,    /* a node of the ring is down, and its keys have other owners now
                                      (on-node-down=eject) */
-    KW_EVENT_NODE_UP = 3,         /* a node of the ring is back, and has its keys again */
+    KW_EVENT_NODE_UP = 3,         /* a server is back, and has its keys again */
     KW_EVENT_MEMBERS_CHANGED = 4, /* a change of the members was committed */
     KW_EVENT_PRIMARY_CHANGED = 5, /* Sentinel: node is the primary now; on a ring, that of member */
     KW_EVENT_PRIMARY_DOWN = 6,    /* Sentinel: the group agrees that node, the primary, is down */

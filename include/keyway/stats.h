@@ -41,9 +41,9 @@ typedef struct kw_stats {
     uint64_t disconnects;      /* connections lost or closed after a failure */
     uint64_t connections;      /* open now */
     uint64_t nodes;            /* known now */
-    uint64_t downs;            /* nodes of a ring that went down */
-    uint64_t ups;              /* nodes of a ring that came back */
-    uint64_t nodes_down;       /* nodes of a ring that are down now */
+    uint64_t downs;            /* servers that were found to be down */
+    uint64_t ups;              /* servers that came back */
+    uint64_t nodes_down;       /* primaries that are down now */
     uint64_t pushes;           /* messages that servers pushed (protocol=3), dropped */
 } kw_stats;
 
@@ -69,7 +69,7 @@ typedef struct kw_node_stats {
     uint32_t weight;    /* of a ring's member: its weight */
     double share;       /* of a ring's member: part of all hashes that it owns while no node is
                            down, 0 to 1 */
-    bool is_down;       /* a ring's member that is down now: see the option on-node-down */
+    bool is_down;       /* the server is down now: see the option on-node-down */
     bool has_lag;       /* lag_bytes and lag_ms are known: of a replica, measured while its
                            replication link was up, where read-preference or max-staleness is set */
     uint64_t lag_bytes; /* bytes of the primary's replication stream that the replica had not

@@ -73,7 +73,9 @@ static void read_stats(kw_client *client, kw_stats *stats, kw_node **nodes, size
     stats->pushes = load(&client->topology->env.pushes_n);
     kw_snapshot *snapshot = kw_topology_snapshot(client->topology);
     for (size_t i = 0; snapshot != NULL && i < kw_map_shards_n(snapshot->map); i++) {
-        stats->nodes_down += kw_map_is_down(snapshot->map, i) ? 1 : 0;
+        kw_node *primary = snapshot->nodes[kw_map_shard_at(snapshot->map, i)->primary];
+        bool is_down = kw_map_is_down(snapshot->map, i) || kw_node_faults_is_down(&primary->faults);
+        stats->nodes_down += is_down ? 1 : 0;
     }
     kw_snapshot_unref(snapshot);
     kw_departed *departed = &client->topology->env.departed;
@@ -145,7 +147,7 @@ static void read_member(kw_node_stats *stats, const kw_map *map, size_t shard)
     memcpy(stats->member, name, stats->member_len + 1);
     stats->weight = kw_ring_node_weight(ring, number);
     stats->share = kw_ring_node_share(ring, number);
-    stats->is_down = kw_map_is_down(map, shard);
+    stats->is_down = stats->is_down || kw_map_is_down(map, shard);
 }
 
 /* What the map says of the node. */
@@ -193,6 +195,7 @@ static void read_node(kw_client *client, kw_node_stats *stats, kw_node *node)
     len = len < sizeof(stats->node) ? len : sizeof(stats->node) - 1;
     memcpy(stats->node, node->name, len);
     stats->node[len] = '\0';
+    stats->is_down = kw_node_faults_is_down(&node->faults);
     read_role(client, stats, node);
     read_lag(client, stats, node);
 }

@@ -219,6 +219,10 @@ kw_reply *kw_call_run(kw_topology *topology, kw_error *error, const kw_plan *pla
     kw_op_spec spec = kw_driver_spec(topology, plan);
     kw_step step = kw_op_start(&self.op, &spec, self.wait.now_ns ^ (uint64_t)(uintptr_t)&self);
     while (step.kind != KW_STEP_DONE && step.kind != KW_STEP_FAIL) {
+        step = kw_driver_temper(topology, &self.op, self.node, step);
+        if (step.kind == KW_STEP_FAIL) {
+            break;
+        }
         uint64_t fetch = kw_driver_heed(topology, &self.op, &step);
         self.wait.fetch = fetch > 0 ? fetch : self.wait.fetch;
         step = step.kind == KW_STEP_SEND ? do_send(&self, &step)

@@ -27,6 +27,7 @@ kw_op_spec kw_driver_spec(const kw_topology *topology, const kw_plan *plan)
         .avoids_primary = plan->read == KW_READ_OF_REPLICA,
         .has_bound = topology->env.options.max_staleness_ms > 0 || plan->after.size > 0,
         .is_script = plan->is_script,
+        .fails_fast = plan->fails_fast,
         .slot = plan->slot,
         .suspect_ns = plan->is_blocking
                           ? UINT64_MAX
@@ -52,9 +53,12 @@ static kw_node *look_for_owner(const kw_snapshot *snapshot, const kw_plan *plan)
                : NULL;
 }
 
+/* Where its keys do not move, kw_driver_choose has the last word of a node that is down. */
 static kw_node *unless_down(const kw_snapshot *snapshot, kw_node *node)
 {
-    return node != NULL && !kw_snapshot_is_down(snapshot, node) ? node : NULL;
+    bool is_left = node != NULL && kw_options_moves_keys(&node->env->options) &&
+                   kw_snapshot_is_down(snapshot, node);
+    return is_left ? NULL : node;
 }
 
 static bool is_usable(const kw_snapshot *snapshot, kw_node *node)
@@ -72,7 +76,7 @@ static kw_node *look_for_primary(const kw_snapshot *snapshot, const kw_plan *pla
     case KW_PLAN_POSITION:
         return unless_down(snapshot, look_for_owner(snapshot, plan));
     case KW_PLAN_NODE:
-        return kw_snapshot_is_down(snapshot, plan->node) && !plan->is_internal ? NULL : plan->node;
+        return plan->is_internal ? plan->node : unless_down(snapshot, plan->node);
     case KW_PLAN_SPLIT:
     case KW_PLAN_ANY:
     case KW_PLAN_ALL_PRIMARIES:
@@ -139,10 +143,63 @@ static void tell_obstacle(const kw_snapshot *snapshot, const kw_plan *plan, kw_o
     }
 }
 
+/* The code of a call that does not wait for a node that is down. */
+static kw_err code_of_down(kw_node *node)
+{
+    kw_error failure = KW_ERROR_INIT;
+    kw_err code = kw_node_last_failure(node, &failure);
+    bool is_refused = kw_node_faults_read(&node->faults).kind == KW_FAULT_REFUSED;
+    return is_refused && code != KW_OK ? code : KW_ERR_CONNECT;
+}
+
+/* True where the command may go to the node, which may be down. */
+static bool is_admitted(kw_topology *topology, const kw_plan *plan, kw_op *op, kw_node *node)
+{
+    bool is_told = plan->is_internal && plan->kind == KW_PLAN_NODE;
+    if (!kw_node_faults_is_down(&node->faults) || is_told) {
+        return true;
+    }
+    uint64_t until_ns;
+    uint64_t now_ns = kw_env_now(&topology->env);
+    kw_admission admission = kw_failure_watch_admit(topology, node, now_ns, &until_ns);
+    op->is_down = admission == KW_ADMITTED_NOT;
+    op->soon_ns = admission == KW_ADMITTED_SOON ? until_ns : 0;
+    op->obstacle = op->is_down ? code_of_down(node) : op->obstacle;
+    return admission == KW_ADMITTED || admission == KW_ADMITTED_AS_PROBE;
+}
+
+/* The node by the snapshot, or NULL. A replica that is down leaves the read to the primary. */
+static kw_node *choose_by(const kw_snapshot *snapshot, kw_topology *topology, const kw_plan *plan,
+                          kw_op *op)
+{
+    kw_node *node = op->has_left ? look_for_primary(snapshot, plan, &op->random)
+                                 : kw_driver_look(snapshot, plan, &op->random);
+    if (node == NULL) {
+        if (kw_topology_is_ring(topology)) {
+            tell_obstacle(snapshot, plan, op);
+        }
+        return NULL;
+    }
+    kw_driver_note_node(op, plan, node);
+    if (is_admitted(topology, plan, op, node)) {
+        return node;
+    }
+    if (!op->is_at_replica || op->spec.avoids_primary) {
+        return NULL;
+    }
+    node = look_for_primary(snapshot, plan, &op->random);
+    if (node != NULL) {
+        kw_driver_note_node(op, plan, node);
+    }
+    return node != NULL && is_admitted(topology, plan, op, node) ? node : NULL;
+}
+
 kw_node *kw_driver_choose(kw_topology *topology, const kw_plan *plan, kw_op *op,
                           const kw_step *step)
 {
     op->is_at_replica = false;
+    op->is_down = false;
+    op->soon_ns = 0;
     if (step->is_redirected) {
         return kw_topology_node(topology, &op->target);
     }
@@ -150,14 +207,8 @@ kw_node *kw_driver_choose(kw_topology *topology, const kw_plan *plan, kw_op *op,
     if (snapshot == NULL) {
         return plan->kind == KW_PLAN_NODE ? kw_node_ref(plan->node) : NULL;
     }
-    kw_node *node = op->has_left ? look_for_primary(snapshot, plan, &op->random)
-                                 : kw_driver_look(snapshot, plan, &op->random);
-    if (node != NULL) {
-        node = kw_node_ref(node);
-        kw_driver_note_node(op, plan, node);
-    } else if (kw_topology_is_ring(topology)) {
-        tell_obstacle(snapshot, plan, op);
-    }
+    kw_node *node = choose_by(snapshot, topology, plan, op);
+    node = node != NULL ? kw_node_ref(node) : NULL;
     kw_snapshot_unref(snapshot);
     return node;
 }
@@ -167,19 +218,67 @@ kw_step kw_driver_on_unserved(kw_topology *topology, kw_op *op, uint64_t now_ns)
     kw_snapshot *snapshot = kw_topology_snapshot(topology);
     bool has_map = snapshot != NULL;
     kw_snapshot_unref(snapshot);
+    if (op->is_down) {
+        return kw_op_on_refused(op, op->obstacle);
+    }
+    if (op->soon_ns > 0) {
+        return kw_op_on_doubt(op, now_ns, op->soon_ns);
+    }
     if (has_map && op->spec.avoids_primary && op->spec.has_bound) {
         return kw_op_on_stale(op, now_ns); /* those that there are may be measured yet */
     }
     if (kw_topology_is_ring(topology)) {
         return kw_op_on_refused(op, op->obstacle);
     }
-    return has_map ? kw_op_on_unserved(op, now_ns) : kw_op_on_mapless(op, now_ns);
+    if (has_map) {
+        return kw_op_on_unserved(op, now_ns);
+    }
+    kw_error failure = KW_ERROR_INIT;
+    kw_admission admission = kw_refresher_admit(&topology->refresher, &failure, now_ns);
+    return admission == KW_ADMITTED_NOT ? kw_op_on_refused(op, failure.code)
+                                        : kw_op_on_mapless(op, now_ns);
+}
+
+static bool is_of_reach(kw_err code)
+{
+    return code == KW_ERR_CONNECT || code == KW_ERR_RESOLVE || code == KW_ERR_HANDSHAKE;
+}
+
+/* The node cannot be reached, and the command is about to wait for it. */
+static kw_step wait_for_node(kw_topology *topology, kw_op *op, kw_node *node, kw_step step)
+{
+    uint64_t now_ns = kw_env_now(&topology->env);
+    if (op->spec.fails_fast ||
+        kw_failure_watch_check(topology, node, now_ns, &step.until_ns) == KW_ADMITTED_NOT) {
+        return kw_op_on_refused(op, op->spec.fails_fast ? op->obstacle : code_of_down(node));
+    }
+    return step;
+}
+
+/* There is no map, and the command is about to wait for one. */
+static kw_step wait_for_map(kw_topology *topology, kw_op *op, kw_step step)
+{
+    kw_error failure = KW_ERROR_INIT;
+    uint64_t now_ns = kw_env_now(&topology->env);
+    kw_snapshot *snapshot = kw_topology_snapshot(topology);
+    bool is_hopeless = snapshot == NULL && kw_refresher_admit(&topology->refresher, &failure,
+                                                              now_ns) == KW_ADMITTED_NOT;
+    kw_snapshot_unref(snapshot);
+    return is_hopeless ? kw_op_on_refused(op, failure.code) : step;
+}
+
+kw_step kw_driver_temper(kw_topology *topology, kw_op *op, kw_node *node, kw_step step)
+{
+    if (step.kind == KW_STEP_SLEEP && node == NULL && kw_env_has_fetch(&topology->env)) {
+        return wait_for_map(topology, op, step);
+    }
+    bool is_wait = step.kind == KW_STEP_SLEEP && is_of_reach(op->obstacle);
+    return is_wait && node != NULL ? wait_for_node(topology, op, node, step) : step;
 }
 
 uint64_t kw_driver_heed(kw_topology *topology, const kw_op *op, const kw_step *step)
 {
-    if (kw_topology_is_ring(topology) &&
-        atomic_load_explicit(&topology->env.failure_watch_ns, memory_order_relaxed) != UINT64_MAX) {
+    if (atomic_load_explicit(&topology->env.failure_watch_ns, memory_order_relaxed) != UINT64_MAX) {
         kw_failure_watch_tend(topology, kw_env_now(&topology->env));
     }
     if (atomic_load_explicit(&topology->env.lag_ns, memory_order_relaxed) != UINT64_MAX) {
@@ -276,9 +375,9 @@ kw_step kw_driver_on_failed(kw_topology *topology, kw_op *op, kw_node *node, uin
         told.code = KW_ERR_CANCELLED;
         return kw_op_on_failed(op, now_ns, &told);
     }
-    if (node != NULL && end->has_left &&
-        (end->code == KW_ERR_CLOSED || (is_late && now_ns >= op->spec.suspect_ns))) {
-        kw_node_fault(node);
+    bool is_slow = is_late && op->spec.suspect_ns != UINT64_MAX;
+    if (node != NULL && end->has_left && (end->code == KW_ERR_CLOSED || is_slow)) {
+        kw_node_fault(node, now_ns, is_slow ? KW_FAULT_LATE : KW_FAULT_LOST);
     }
     if (is_late) {
         count(&topology->counters.timeouts);
@@ -325,73 +424,4 @@ bool kw_driver_has_lost_owner(kw_topology *topology, const kw_plan *plan, const 
     bool is_other = owner != NULL && owner != node;
     kw_snapshot_unref(snapshot);
     return is_other;
-}
-
-/* What is wrong with a ring, where no server has said anything. */
-static const char *detail_of(const kw_step *step)
-{
-    switch ((int)step->code) {
-    case KW_ERR_CROSSSLOT:
-        return "the ring was changed, and the keys have different owners now; send it again";
-    case KW_ERR_NOT_SERVED:
-        return "no node of the ring has weight";
-    case KW_ERR_CONNECT:
-        return "the node is down, and its keys wait for its return (on-node-down=fail)";
-    default:
-        return "";
-    }
-}
-
-static const char *hint_of(const kw_step *step, const kw_plan *plan, bool is_ring)
-{
-    if (step->effect == KW_EFFECT_MAYBE) {
-        return "; the command may have run";
-    }
-    if (step->code == KW_ERR_NOT_SERVED && plan->read == KW_READ_OF_REPLICA) {
-        return "; no replica of its owner is known, or as far as max-staleness or "
-               "the token wants (read-preference=replica)";
-    }
-    if (step->code == KW_ERR_NOT_SERVED && !is_ring) {
-        return "; assign the slot to a node";
-    }
-    return "";
-}
-
-/* The node that a ring has the command for, where it was not sent to any: a reference. */
-static kw_node *find_owner(kw_topology *topology, const kw_plan *plan)
-{
-    if (!kw_topology_is_ring(topology) || plan->kind != KW_PLAN_POSITION) {
-        return plan->node != NULL ? kw_node_ref(plan->node) : NULL;
-    }
-    kw_snapshot *snapshot = kw_topology_snapshot(topology);
-    kw_node *node = kw_snapshot_at_position(snapshot, plan->position);
-    node = node != NULL ? kw_node_ref(node) : NULL;
-    kw_snapshot_unref(snapshot);
-    return node;
-}
-
-void kw_driver_explain(kw_topology *topology, kw_error *error, const kw_driver_story *story)
-{
-    char slot[24] = "";
-    if (story->plan->kind == KW_PLAN_SLOT && kw_driver_has_slots(topology)) {
-        snprintf(slot, sizeof(slot), " in slot %u", (unsigned)story->plan->slot);
-    }
-    const kw_step *step = story->step;
-    const char *node = story->node != NULL ? story->node->name : story->failure->node;
-    bool is_ring = kw_topology_is_ring(topology);
-    kw_node *owner = is_ring && node[0] == '\0' ? find_owner(topology, story->plan) : NULL;
-    node = owner != NULL ? owner->name : node;
-    const char *detail = story->failure->text;
-    bool is_hinted = step->code == KW_ERR_NOT_SERVED && story->plan->read == KW_READ_OF_REPLICA;
-    detail = is_ring && !is_hinted && detail[0] == '\0' ? detail_of(step) : detail;
-    kw_error_set(error, step->code, step->effect, "%s%s%s%.140s: %s%s%s%s", story->plan->name, slot,
-                 node[0] != '\0' ? " at " : "", node, kw_err_text(step->code),
-                 detail[0] != '\0' ? ": " : "", detail, hint_of(step, story->plan, is_ring));
-    if (kw_error_has_room(error)) {
-        uint64_t end_ns = kw_env_now(&topology->env);
-        error->attempts = story->sends_n;
-        error->elapsed_ms = (unsigned)((end_ns - story->plan->start_ns) / KW_NS_PER_MS);
-        kw_error_set_node(error, node);
-    }
-    kw_node_unref(owner);
 }

@@ -36,6 +36,10 @@ void kw_driver_note_node(kw_op *op, const kw_plan *plan, const kw_node *node);
 /* kw_driver_choose found no node. */
 kw_step kw_driver_on_unserved(kw_topology *topology, kw_op *op, uint64_t now_ns);
 
+/* The step again, or an end where it would wait for a node that is down. node: the one that the
+ * command was at; may be NULL. */
+kw_step kw_driver_temper(kw_topology *topology, kw_op *op, kw_node *node, kw_step step);
+
 /* Does what a step asks for on the side. Returns the number of the fetch that it wants;
  * 0: none. */
 uint64_t kw_driver_heed(kw_topology *topology, const kw_op *op, const kw_step *step);

@@ -241,6 +241,7 @@ static void put_to_sleep(kw_pipeline *self, kw_item *item, const kw_step *step, 
 /* Does what the op of the command says. */
 void kw_pipeline_apply(kw_pipeline *self, kw_item *item, kw_step step)
 {
+    step = kw_driver_temper(self->topology, &item->retry_state->op, item->node, step);
     uint64_t fetch = kw_driver_heed(self->topology, &item->retry_state->op, &step);
     item->fetch = fetch > 0 ? fetch : item->fetch;
     switch (step.kind) {

@@ -69,7 +69,7 @@ void kw_pipeline_add(kw_pipeline *self, kw_item *item, const kw_snapshot *snapsh
     if (snapshot != NULL && !item->is_map_only) {
         node = kw_driver_look(snapshot, &item->plan, &self->random);
     }
-    if (node == NULL) {
+    if (node == NULL || kw_node_faults_is_down(&node->faults)) {
         kw_pipeline_route(self, item);
     } else if (self->long_lived == NULL || !kw_pipeline_is_held_up(self, item, node)) {
         kw_pipeline_put(self, item, node);

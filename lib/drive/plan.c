@@ -312,6 +312,7 @@ kw_err kw_plan_start(kw_plan *plan, kw_plan_need *need, kw_topology *topology, k
         return refuse(plan, error, flags);
     }
     plan->is_repeatable = options->idempotent || (flags & KW_COMMAND_READ) != 0;
+    plan->fails_fast = options->fail_fast;
     plan->is_script = (flags & KW_COMMAND_SCRIPT) != 0;
     plan->is_blocking = (flags & KW_COMMAND_BLOCKING) != 0;
     kw_err code = check_acks(plan, topology, error, task);

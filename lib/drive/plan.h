@@ -38,6 +38,7 @@ typedef struct kw_plan {
     bool is_repeatable;
     bool is_script;
     bool is_blocking;
+    bool fails_fast;   /* it does not wait for a server that cannot be reached */
     bool is_internal;  /* a question of the library's own */
     uint64_t start_ns; /* when the plan was made: the call begins */
     uint64_t deadline_ns;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Failure detector: whether a node of a ring is down, and when it is asked again. */
+/* Failure detector: whether a server is down, and when it is asked again. Servers of every
+ * topology have one. */
 #ifndef ENGINE_FAILURE_DETECTOR_H
 #define ENGINE_FAILURE_DETECTOR_H
 
@@ -9,14 +10,39 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* How a try failed. */
+typedef enum kw_fault_kind {
+    KW_FAULT_LATE,       /* a command had no answer in time: no proof, it may only be a slow one */
+    KW_FAULT_UNANSWERED, /* a connect, a greeting or a probe had none */
+    KW_FAULT_LOST,       /* a connection was lost with a command on it */
+    KW_FAULT_REFUSED     /* a connect was refused, or its address cannot be reached or found */
+} kw_fault_kind;
+
+/* Failures in a row, with no answer on any connection between them. */
+typedef struct kw_faults {
+    uint64_t n;         /* 0: it answers */
+    uint64_t since_ns;  /* of the first */
+    kw_fault_kind kind; /* of the last */
+    bool is_proven;     /* one of them is more than a late command */
+} kw_faults;
+
 typedef struct kw_failure_detector_rule {
-    uint64_t down_after; /* failures in a row, at least 1 */
+    uint64_t down_after; /* failures in a row, at least 1 .. */
+    uint64_t span_ns;    /* .. over at least so long */
     uint64_t up_after;   /* answered probes in a row, at least 1 */
+    bool is_wary;        /* one that comes and goes is to stay away: its keys move each time */
 } kw_failure_detector_rule;
 
+/* A server that failed for a moment is not down. */
+#define KW_FAILURE_SPAN_NS (1000 * KW_NS_PER_MS)
+
+/* A server that is down is tried again after so long: by the call that comes then where it
+ * refuses, by a probe that nobody waits for where it is silent. */
+#define KW_FAILURE_RETRY_NS (1000 * KW_NS_PER_MS)
+
 /* Down after some failures in a row, of callers or of probes; up again after some answered
- * probes in a row. One that goes down soon after it came up needs twice as many the next
- * time, up to 16 times as many: a node that comes and goes stays away. */
+ * probes in a row. With is_wary one that goes down soon after it came up needs twice as many the
+ * next time, up to 16 times as many. */
 typedef struct kw_failure_detector {
     kw_backoff backoff; /* between probes that are not answered */
     uint64_t probe_ns;  /* when the next probe is due */
@@ -29,15 +55,48 @@ typedef struct kw_failure_detector {
 
 void kw_failure_detector_init(kw_failure_detector *outage);
 
-/* The node has failed failures_n times in a row. True where it is down from now on. */
-bool kw_failure_detector_on_failures(kw_failure_detector *outage,
-                                     const kw_failure_detector_rule *rule, uint64_t now_ns,
-                                     uint64_t failures_n);
+/* What has failed so far, looked at now. True where the server is down from now on. */
+bool kw_failure_detector_on_faults(kw_failure_detector *outage,
+                                   const kw_failure_detector_rule *rule, uint64_t now_ns,
+                                   const kw_faults *faults);
 
-/* A probe was answered, or was not. True where the node is up from now on. */
+/* When a server that has failed, and is not down, is to be looked at again. */
+uint64_t kw_failure_detector_due_ns(const kw_failure_detector_rule *rule, uint64_t now_ns,
+                                    const kw_faults *faults);
+
+/* A probe was answered, or was not. True where the server is up from now on. */
 bool kw_failure_detector_on_answer(kw_failure_detector *outage,
                                    const kw_failure_detector_rule *rule, uint64_t now_ns);
 void kw_failure_detector_on_silence(kw_failure_detector *outage, uint64_t now_ns,
                                     kw_random *random);
+
+/* It has answered a caller: one that is not wary takes its word. True where it is up from now
+ * on. */
+bool kw_failure_detector_on_well(kw_failure_detector *outage, const kw_failure_detector_rule *rule,
+                                 uint64_t now_ns);
+
+/* How long after its first failure a primary with replicas may be replaced yet. timeout_ms: what
+ * the servers are told to wait before they call it down (cluster-node-timeout, or
+ * down-after-milliseconds of sentinels); 0: not known. */
+uint64_t kw_failure_election_ns(bool is_cluster, uint64_t timeout_ms);
+
+/* What calls are to know of a server that is down. */
+typedef struct kw_outage_view {
+    kw_fault_kind kind;
+    uint64_t hopeless_ns; /* until then another server may take its place: calls wait */
+    uint64_t probe_ns;    /* when it was tried last */
+    uint64_t sign_ns;     /* a probe gives hope: its answer is expected by then; 0: none does */
+    bool is_probed;       /* by a connect that is under way */
+} kw_outage_view;
+
+typedef enum kw_admission {
+    KW_ADMITTED,          /* the call goes on as to any server */
+    KW_ADMITTED_AS_PROBE, /* the same; by it the others will know */
+    KW_ADMITTED_SOON,     /* ask again in a moment: a probe is about to be answered */
+    KW_ADMITTED_NOT       /* an error at once */
+} kw_admission;
+
+/* What becomes of a call to a server that is down. */
+kw_admission kw_failure_detector_admit(const kw_outage_view *outage, uint64_t now_ns);
 
 #endif

@@ -140,6 +140,8 @@ kw_step kw_op_start(kw_op *op, const kw_op_spec *spec, uint64_t seed)
     op->halves_n = 0;
     op->effect = KW_EFFECT_NONE;
     op->obstacle = KW_OK;
+    op->is_down = false;
+    op->soon_ns = 0;
     return send_to_owner(op);
 }
 
@@ -257,6 +259,12 @@ kw_step kw_op_on_mapless(kw_op *op, uint64_t now_ns)
     kw_step step = refresh(op, now_ns, has_code ? op->obstacle : KW_ERR_TOPOLOGY);
     step.wakes_on_map = step.kind == KW_STEP_REFRESH; /* one under way will do as well */
     return step;
+}
+
+kw_step kw_op_on_doubt(kw_op *op, uint64_t now_ns, uint64_t until_ns)
+{
+    op->obstacle = KW_ERR_CONNECT;
+    return sleep_until(op, now_ns, until_ns);
 }
 
 kw_step kw_op_on_refused(kw_op *op, kw_err code)

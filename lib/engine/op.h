@@ -48,6 +48,7 @@ typedef struct kw_op_spec {
     bool avoids_primary;    /* it reads, and from replicas only */
     bool has_bound;         /* it reads from replicas that are measured first */
     bool is_script;         /* its error text may be an inner command's */
+    bool fails_fast;        /* a server that cannot be reached is an error at once */
     uint16_t slot;
     uint64_t suspect_ns; /* no answer by then is the node's fault */
 } kw_op_spec;
@@ -69,6 +70,9 @@ typedef struct kw_op {
     unsigned halves_n;    /* sends that ended in the middle of the command */
     kw_effect effect;     /* worst of what earlier sends may have done */
     kw_err obstacle;      /* what the call waits for; its code at the deadline */
+    bool is_down;         /* the driver's: its node is down, and not waited for */
+    uint64_t soon_ns;     /* the driver's: its node will be known to be back, or not, by then; 0:
+                             nothing is expected */
 } kw_op;
 
 /* No command is sent more often than this, whatever the servers answer; and none is repeated
@@ -104,6 +108,9 @@ kw_step kw_op_on_mapless(kw_op *op, uint64_t now_ns);
 
 /* It reads from replicas only, and none is known to be far enough. */
 kw_step kw_op_on_stale(kw_op *op, uint64_t now_ns);
+
+/* The node is down, and may be known to be back at until_ns. */
+kw_step kw_op_on_doubt(kw_op *op, uint64_t now_ns, uint64_t until_ns);
 
 /* There is no node to try, and another map would not help: code says why. */
 kw_step kw_op_on_refused(kw_op *op, kw_err code);

@@ -27,6 +27,9 @@ void kw_refresh_init(kw_refresh *refresh, uint64_t interval_ns, uint64_t now_ns,
     refresh->started_n = 0;
     refresh->ended_n = 0;
     refresh->is_wanted = false;
+    refresh->started_ns = 0;
+    refresh->failed_n = 0;
+    refresh->failing_ns = 0;
     plan_periodic(refresh, now_ns);
 }
 
@@ -50,18 +53,33 @@ uint64_t kw_refresh_due_ns(const kw_refresh *refresh)
 void kw_refresh_on_start(kw_refresh *refresh, uint64_t now_ns)
 {
     refresh->started_n++;
+    refresh->started_ns = now_ns;
     refresh->is_wanted = false;
     uint64_t pause = kw_backoff_next(&refresh->backoff, &refresh->random);
     refresh->allowed_ns = now_ns + (pause > KW_REFRESH_FLOOR_NS ? pause : KW_REFRESH_FLOOR_NS);
 }
 
-void kw_refresh_on_end(kw_refresh *refresh, uint64_t now_ns, bool has_news)
+void kw_refresh_on_end(kw_refresh *refresh, uint64_t now_ns, bool has_map, bool has_news)
 {
     refresh->ended_n++;
+    if (has_map) {
+        refresh->failed_n = 0;
+    } else if (refresh->failed_n++ == 0) {
+        refresh->failing_ns = refresh->started_ns;
+    }
     if (has_news) {
         kw_backoff_reset(&refresh->backoff);
     }
     plan_periodic(refresh, now_ns);
+}
+
+kw_admission kw_refresh_admit(const kw_refresh *refresh, uint64_t now_ns, uint64_t down_after)
+{
+    if (refresh->failed_n < down_after || now_ns < refresh->failing_ns + KW_FAILURE_SPAN_NS) {
+        return KW_ADMITTED;
+    }
+    return now_ns >= refresh->started_ns + KW_FAILURE_RETRY_NS ? KW_ADMITTED_AS_PROBE
+                                                               : KW_ADMITTED_NOT;
 }
 
 static unsigned rank(const kw_refresh_candidate *candidate)

@@ -5,6 +5,7 @@
 
 #include "base/random.h"
 #include "engine/backoff.h"
+#include "engine/failure_detector.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -21,6 +22,9 @@ typedef struct kw_refresh {
     uint64_t started_n;   /* fetches begun */
     uint64_t ended_n;     /* fetches ended, with or without a map */
     bool is_wanted;       /* a fetch begins as soon as it may */
+    uint64_t started_ns;  /* the last one; 0: none yet */
+    uint64_t failed_n;    /* in a row, without a map */
+    uint64_t failing_ns;  /* since when they fail */
 } kw_refresh;
 
 #define KW_REFRESH_FLOOR_NS (100 * KW_NS_PER_MS)
@@ -37,8 +41,13 @@ uint64_t kw_refresh_due_ns(const kw_refresh *refresh);
 
 void kw_refresh_on_start(kw_refresh *refresh, uint64_t now_ns);
 
-/* has_news: the fetch gave a map that differs from the one in use. */
-void kw_refresh_on_end(kw_refresh *refresh, uint64_t now_ns, bool has_news);
+/* has_map: the fetch gave a map; has_news: one that differs from the one in use. */
+void kw_refresh_on_end(kw_refresh *refresh, uint64_t now_ns, bool has_map, bool has_news);
+
+/* What becomes of a call that needs a first map. Once fetches have failed down_after times in a
+ * row over at least a second it is an error at once, but for the call that finds the last fetch a
+ * second old, which waits for the next. */
+kw_admission kw_refresh_admit(const kw_refresh *refresh, uint64_t now_ns, uint64_t down_after);
 
 /* A node that could be asked for the map. */
 typedef struct kw_refresh_candidate {

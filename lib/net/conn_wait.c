@@ -36,6 +36,7 @@ static bool is_closing(const kw_conn *conn)
 
 static kw_err die_unready(kw_conn *conn, kw_error *error)
 {
+    conn->is_overdue = true;
     if (conn->state == KW_CONN_CONNECTING) {
         return die_of_time(conn, error, KW_ERR_CONNECT, "connecting took too long");
     }

@@ -43,8 +43,9 @@ typedef struct kw_env {
     kw_descriptors descriptors; /* open sockets, for a forked child to close */
     atomic_bool is_closing;     /* kw_close has begun */
     atomic_bool is_suspect; /* under Sentinel: a connection was lost, the map is to be asked for */
-    atomic_uint_fast64_t seeds;            /* gives every user of random numbers its own */
-    atomic_uint_fast64_t pushes_n;         /* messages that servers pushed, dropped */
+    atomic_bool wants_timeout;     /* a cluster: its cluster-node-timeout is to be asked for */
+    atomic_uint_fast64_t seeds;    /* gives every user of random numbers its own */
+    atomic_uint_fast64_t pushes_n; /* messages that servers pushed, dropped */
     atomic_uint_fast64_t failure_watch_ns; /* when the nodes of a ring are to be looked at next */
     atomic_uint_fast64_t lag_ns;           /* when the lag of replicas is to be measured next */
     atomic_bool has_groups;                /* Sentinel groups are, or were, nodes of the ring */

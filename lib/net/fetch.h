@@ -31,6 +31,9 @@ typedef struct kw_fetch_owner {
     void (*found_fn)(void *arg, bool *has_news, const kw_member *group, const kw_map *map);
     /* Tells that the sentinels of a group led to no primary. */
     void (*lost_fn)(void *arg, const kw_member *group, const kw_error *failure);
+    /* What the servers wait before they call a primary down (kw_failure_election_ns); 0: they do
+     * not say. */
+    void (*timeout_fn)(void *arg, uint64_t timeout_ms);
 } kw_fetch_owner;
 
 /* Commands that go to one server together. */

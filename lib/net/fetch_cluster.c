@@ -40,7 +40,7 @@ static size_t begin(void *arg, kw_node **nodes)
 
 static bool ask(void *arg, kw_fetch_questions *questions, kw_buf *encoded)
 {
-    const kw_fetch_cluster *self = arg;
+    kw_fetch_cluster *self = arg;
     kw_bytes argv[2] = {kw_bytes_of("CLUSTER"),
                         kw_bytes_of(self->asks_shards ? "SHARDS" : "SLOTS")};
     if (!kw_resp_append(encoded, argv, 2)) {
@@ -49,6 +49,16 @@ static bool ask(void *arg, kw_fetch_questions *questions, kw_buf *encoded)
     questions->name = "CLUSTER SLOTS";
     questions->n = 1;
     questions->ends[0] = encoded->len;
+    if (atomic_load_explicit(&self->env->wants_timeout, memory_order_relaxed) &&
+        !self->asks_shards) {
+        kw_bytes config[3] = {kw_bytes_of("CONFIG"), kw_bytes_of("GET"),
+                              kw_bytes_of("cluster-node-timeout")};
+        if (!kw_resp_append(encoded, config, 3)) {
+            return false;
+        }
+        questions->ends[questions->n++] = encoded->len;
+    }
+    self->has_asked_timeout = questions->n > 1;
     questions->wait_ns = ASK_NS;
     questions->is_for_primary = false;
     return true;
@@ -81,10 +91,23 @@ static kw_err read_map(kw_fetch_cluster *self, kw_map **map, kw_error *error, co
     return code;
 }
 
+/* ["cluster-node-timeout", "15000"], or nothing where that may not be asked: asked once. */
+static void take_timeout(const kw_fetch_cluster *self, const kw_reply *reply)
+{
+    uint64_t timeout_ms = 0;
+    (void)kw_bytes_to_uint(&timeout_ms, kw_reply_bytes(kw_reply_at(reply, 1)), UINT32_MAX);
+    atomic_store_explicit(&self->env->wants_timeout, false, memory_order_relaxed);
+    self->owner->timeout_fn(self->owner->arg, timeout_ms);
+}
+
 static kw_err take(void *arg, kw_fetch_step *step, kw_error *error, const kw_node *from,
                    kw_reply *const *replies)
 {
     kw_fetch_cluster *self = arg;
+    if (self->has_asked_timeout) {
+        self->has_asked_timeout = false;
+        take_timeout(self, replies[1]);
+    }
     kw_err code = read_map(self, &step->map, error, from, replies[0]);
     if (code == KW_OK || code == KW_ERR_UNSUPPORTED || self->asks_shards) {
         return code;

@@ -229,6 +229,9 @@ static kw_err take_group(kw_fetch_sentinel *self, kw_fetch_step *step, kw_error 
         return KW_OK;
     }
     code = kw_topology_sentinel_replicas(&self->replicas, &self->heir, error, mem, replies[1]);
+    if (code == KW_OK) {
+        self->owner->timeout_fn(self->owner->arg, kw_topology_sentinel_timeout_ms(replies[1]));
+    }
     return code == KW_OK ? go_to_primary(self, step, error) : code;
 }
 

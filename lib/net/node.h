@@ -7,8 +7,8 @@
 
 #include "engine/health.h"
 #include "engine/lag.h"
-#include "engine/failure_detector.h"
 #include "net/conn.h"
+#include "net/node_faults.h"
 #include "net/probe.h"
 #include "net/lane.h"
 #include "net/sync.h"
@@ -38,15 +38,16 @@ struct kw_node {
     atomic_size_t refs;
     kw_endpoint endpoint;
     char name[KW_ENDPOINT_TEXT];
-    atomic_uint near_n;            /* calls under way that chose it for their key's sake, and
-                                      might have chosen another */
-    atomic_uint_fast64_t faults_n; /* failures in a row, of any connection */
-    kw_failure_detector
-        outage;       /* of a ring's node; this and the next two are the failure watch's alone */
-    uint64_t role_ns; /* when ROLE is asked next */
-    kw_probe probe;
-    atomic_int role;                           /* kw_conn_role of the connections that are opened */
-    atomic_uint_fast64_t zone;                 /* kw_zone_hash; 0: not known */
+    atomic_uint near_n; /* calls under way that chose it for their key's sake, and
+                           might have chosen another */
+    kw_node_faults faults;
+    kw_failure_detector outage; /* this and the next three: used only by the thread that watches
+                                   over nodes just now */
+    uint64_t role_ns;           /* when ROLE is asked next */
+    kw_probe probe;             /* a question under way */
+    bool takes_connects;        /* a probe was connected, whether answered or not */
+    atomic_int role;            /* kw_conn_role of the connections that are opened */
+    atomic_uint_fast64_t zone;  /* kw_zone_hash; 0: not known */
     atomic_uint_fast64_t unavailable_until_ns; /* of a replica: not to be read from before this */
     atomic_uint_fast64_t latency_ns;           /* of calls, a moving mean; 0: not measured */
     kw_node_lag lag;
@@ -109,6 +110,9 @@ void kw_node_release(kw_node *node, kw_conn *conn, uint64_t now_ns, const kw_err
 void kw_node_retire(kw_node *node);
 void kw_node_unretire(kw_node *node);
 
+/* Why the last connect failed; KW_OK where none did. error may be NULL. */
+kw_err kw_node_last_failure(kw_node *node, kw_error *error);
+
 /* What the node is to be from now on. Where it was something else, connections are closed as
  * those of a retired node are, and new ones opened. */
 void kw_node_set_role(kw_node *node, kw_conn_role role);
@@ -142,13 +146,29 @@ void kw_node_sweep(kw_node *node, uint64_t now_ns);
 bool kw_node_is_failing(kw_node *node);
 
 /* A call to the node failed in a way that is its fault; or it has answered. Any thread. */
-void kw_node_fault(kw_node *node);
+static inline void kw_node_fault(kw_node *node, uint64_t now_ns, kw_fault_kind kind)
+{
+    kw_node_faults_add(&node->faults, node->env, now_ns, kind);
+}
 static inline void kw_node_well(kw_node *node)
 {
-    if (atomic_load_explicit(&node->faults_n, memory_order_relaxed) != 0) {
-        atomic_store_explicit(&node->faults_n, 0, memory_order_relaxed);
+    if (atomic_load_explicit(&node->faults.n, memory_order_relaxed) != 0) {
+        kw_node_faults_clear(&node->faults, node->env);
     }
 }
+
+/* A greeting was answered: so is whatever was awaited, but for a server that answers greetings
+ * and hangs up on commands. */
+static inline void kw_node_on_greeted(kw_node *node)
+{
+    int kind = atomic_load_explicit(&node->faults.kind, memory_order_relaxed);
+    if (kind != (int)KW_FAULT_LOST && !kw_options_moves_keys(&node->env->options)) {
+        kw_node_well(node);
+    }
+}
+
+/* The next connect need not wait for the end of the pause that the last one began. */
+void kw_node_hasten(kw_node *node);
 
 /* Before when it is no use to try to connect; 0: it is. */
 uint64_t kw_node_retry_ns(kw_node *node, uint64_t now_ns);

@@ -2,6 +2,8 @@
 /* What is known of a node beside its connections: failures, lag, latency and figures. */
 #include "net/node.h"
 
+#include "base/error.h"
+
 /* A replica that turned a read away is left alone for so long. */
 #define AVOID_NS ((uint64_t)500000000)
 
@@ -16,12 +18,20 @@ bool kw_node_is_failing(kw_node *node)
     return is_failing;
 }
 
-void kw_node_fault(kw_node *node)
+kw_err kw_node_last_failure(kw_node *node, kw_error *error)
 {
-    atomic_fetch_add_explicit(&node->faults_n, 1, memory_order_relaxed);
-    if (node->env->options.scheme == KW_SCHEME_RING) {
-        atomic_store_explicit(&node->env->failure_watch_ns, 0, memory_order_release);
-    }
+    kw_monitor_lock(&node->monitor);
+    kw_err code = node->failure.code;
+    kw_error_copy(error, &node->failure);
+    kw_monitor_unlock(&node->monitor);
+    return code;
+}
+
+void kw_node_hasten(kw_node *node)
+{
+    kw_monitor_lock(&node->monitor);
+    node->health.retry_ns = 0;
+    kw_monitor_unlock(&node->monitor);
 }
 
 void kw_node_avoid(kw_node *node, uint64_t now_ns)

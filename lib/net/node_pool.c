@@ -146,9 +146,16 @@ void kw_pool_end_open(kw_node *node, const kw_conn *conn)
     }
     kw_health_on_connected(&node->health);
     node->stats.connects++;
+    kw_node_on_greeted(node);
 }
 
-void kw_pool_fail_open(kw_node *node, uint64_t now_ns, const kw_error *failure)
+/* A login that is refused is the word of a server that is well. */
+static bool is_fault(const kw_node *node, kw_err code)
+{
+    return code != KW_ERR_AUTH || kw_options_moves_keys(&node->env->options);
+}
+
+void kw_pool_fail_open(kw_node *node, uint64_t now_ns, const kw_error *failure, bool is_overdue)
 {
     if (failure->code == KW_ERR_ROLE) {
         kw_node_avoid(node, now_ns);
@@ -161,7 +168,9 @@ void kw_pool_fail_open(kw_node *node, uint64_t now_ns, const kw_error *failure)
         node->failure = *failure;
         kw_error_set_node(&node->failure, node->name);
         node->stats.connect_failures++;
-        kw_node_fault(node);
+        if (is_fault(node, failure->code)) {
+            kw_node_fault(node, now_ns, is_overdue ? KW_FAULT_UNANSWERED : KW_FAULT_REFUSED);
+        }
     }
     node->conns_n--;
 }
@@ -211,7 +220,7 @@ void kw_node_release(kw_node *node, kw_conn *conn, uint64_t now_ns, const kw_err
     kw_conn *closed = kw_pool_take_expired(node, now_ns);
     unlink_in_use(node, conn);
     if (failure != NULL) {
-        kw_pool_fail_open(node, now_ns, failure);
+        kw_pool_fail_open(node, now_ns, failure, conn->is_overdue);
     } else {
         if (is_good && !is_spare && kw_pool_is_current(node, conn)) {
             kw_pool_put_idle(node, conn, now_ns);

@@ -20,12 +20,19 @@ static const question_row questions[] = {
     [KW_PROBE_INFO] = {"INFO", "*2\r\n$4\r\nINFO\r\n$11\r\nreplication\r\n"},
 };
 
+/* What each step is given: the connect, the greeting, the answer. */
+static uint64_t wait_of(const kw_probe *probe)
+{
+    return probe->wait_ns > 0 ? probe->wait_ns : ANSWER_NS;
+}
+
 void kw_probe_begin(kw_probe *probe, kw_conn *conn, uint64_t now_ns)
 {
     probe->conn = conn;
-    probe->deadline_ns = now_ns + ANSWER_NS;
+    probe->deadline_ns = now_ns + wait_of(probe);
     probe->is_counted = conn->state == KW_CONN_READY;
     probe->is_sent = false;
+    probe->is_overdue = false;
 }
 
 static kw_err ask(kw_probe *probe, kw_error *error, uint64_t now_ns)
@@ -59,9 +66,11 @@ kw_err kw_probe_go_on(kw_probe *probe, kw_error *error, uint64_t now_ns)
         return code;
     }
     if (conn->state != state || probe->is_sent != was_sent) {
-        probe->deadline_ns = now_ns + ANSWER_NS; /* callers may be rarer than answers */
+        probe->deadline_ns = now_ns + wait_of(probe); /* callers may be rarer than answers */
     }
     if (now_ns >= probe->deadline_ns) {
+        conn->is_overdue = true;
+        probe->is_overdue = true;
         return kw_error_set(error, KW_ERR_HANDSHAKE, KW_EFFECT_NONE, "no answer to %s in time",
                             questions[probe->question].name);
     }

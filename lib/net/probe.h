@@ -13,11 +13,13 @@ typedef struct kw_probe {
     kw_conn *conn; /* NULL: none under way */
     kw_request request;
     kw_reply *answer; /* to all but PING, until it is taken; else NULL */
+    uint64_t wait_ns; /* what each of its steps is given; 0: the usual */
     uint64_t deadline_ns;
     uint64_t sent_ns;           /* when it was sent, or shortly before */
     kw_probe_question question; /* set while none is under way */
     bool is_counted;            /* the node knows that conn became ready */
     bool is_sent;
+    bool is_overdue; /* the last one ended for want of an answer in time */
 } kw_probe;
 
 /* Asks on the connection, which is READY or on its way. */

@@ -248,6 +248,20 @@ static kw_err copy_result(const kw_refresher *self, kw_error *error)
     return self->failure.code;
 }
 
+kw_admission kw_refresher_admit(kw_refresher *self, kw_error *error, uint64_t now_ns)
+{
+    if (self->env->options.on_node_down == KW_NODE_DOWN_WAIT) {
+        return KW_ADMITTED;
+    }
+    kw_monitor_lock(&self->monitor);
+    kw_admission admission = kw_refresh_admit(&self->policy, now_ns, self->env->options.down_after);
+    if (admission == KW_ADMITTED_NOT) {
+        (void)copy_result(self, error);
+    }
+    kw_monitor_unlock(&self->monitor);
+    return admission;
+}
+
 kw_err kw_refresher_result(kw_refresher *self, kw_error *error)
 {
     kw_monitor_lock(&self->monitor);

@@ -90,6 +90,10 @@ bool kw_refresher_has_ended(kw_refresher *self, uint64_t fetch);
 /* How the last fetch ended: KW_OK, or why it gave no map, with error set. Any thread. */
 kw_err kw_refresher_result(kw_refresher *self, kw_error *error);
 
+/* What becomes of a call that needs a first map (kw_refresh_admit); KW_ADMITTED_NOT: why the last
+ * fetch gave none is in error. Any thread. */
+kw_admission kw_refresher_admit(kw_refresher *self, kw_error *error, uint64_t now_ns);
+
 /* Wakes everybody who waits here. */
 void kw_refresher_wake_all(kw_refresher *self);
 

@@ -59,6 +59,7 @@ static void drop_conn(kw_refresher *self, uint64_t now_ns, const kw_error *failu
     if (!was_ready && failure != NULL && failure->code == KW_ERR_TOPOLOGY) {
         /* To the node it was no fetch, but a connection that did not come up in time. */
         kw_error_set(&unready, KW_ERR_HANDSHAKE, KW_EFFECT_NONE, "no answer to HELLO in time");
+        self->conn->is_overdue = true;
         failure = &unready;
     }
     kw_node_release(asked(self), self->conn, now_ns, was_ready ? NULL : failure);
@@ -106,7 +107,7 @@ static void end(kw_refresher *self, uint64_t now_ns, kw_map *map, const kw_error
     drop_nodes(self);
     kw_monitor_lock(&self->monitor);
     self->is_running = false;
-    kw_refresh_on_end(&self->policy, now_ns, has_news);
+    kw_refresh_on_end(&self->policy, now_ns, map != NULL, has_news);
     self->fetches_n += map != NULL ? 1 : 0;
     self->failures_n += map != NULL ? 0 : 1;
     if (has_news) {

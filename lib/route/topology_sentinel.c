@@ -201,6 +201,20 @@ kw_err kw_topology_sentinel_replicas(kw_endpoints *replicas, kw_endpoint *heir, 
     return code;
 }
 
+uint64_t kw_topology_sentinel_timeout_ms(const kw_reply *reply)
+{
+    const kw_reply *entry = kw_reply_at(reply, 0);
+    uint64_t timeout_ms = 0;
+    for (size_t i = 0; i + 1 < kw_reply_count(entry); i += 2) {
+        kw_bytes name = kw_reply_bytes(kw_reply_at(entry, i));
+        if (kw_bytes_equal(name, kw_bytes_of("down-after-milliseconds"))) {
+            (void)kw_bytes_to_uint(&timeout_ms, kw_reply_bytes(kw_reply_at(entry, i + 1)),
+                                   UINT32_MAX);
+        }
+    }
+    return timeout_ms;
+}
+
 kw_err kw_topology_sentinel_peers(kw_endpoints *peers, kw_error *error, const kw_allocator *mem,
                                   const kw_reply *reply)
 {

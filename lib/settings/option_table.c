@@ -76,9 +76,9 @@ static const kw_option_row rows[] = {
     {"vnodes", KW_OPTION_COUNT, AT(vnodes), 0, 65536, "0",
      "ring: points for each unit of weight in kw1; 0 is as the placement says, or 150"},
     {"on-node-down", KW_OPTION_NODE_DOWN, AT(on_node_down), 0, 0, "fail",
-     "ring: what becomes of the keys of a node that is down: fail, next or eject"},
+     "what becomes of calls to a server that is down: fail, wait, or on a ring next or eject"},
     {"down-after", KW_OPTION_COUNT, AT(down_after), 1, 1000, "3",
-     "ring: failures in a row that make a node one that is down"},
+     "failures in a row, over at least 1s, that make a server one that is down"},
     {"up-after", KW_OPTION_COUNT, AT(up_after), 1, 1000, "2",
      "ring: answered probes in a row that bring a node back"},
     {"copies", KW_OPTION_COUNT, AT(copies_n), 1, 15, "1",
@@ -162,7 +162,8 @@ static const char *const split_words[] = {"split", "refuse"};
 static const char *const quorum_words[] = {"strict", "weak"};
 static const char *const guard_words[] = {"off", "on"};
 static const char *const resolver_words[] = {"system", "thread"};
-static const char *const outage_words[] = {"fail", "next", "eject"}; /* as kw_node_down_policy */
+static const char *const outage_words[] = {"fail", "next", "eject",
+                                           "wait"}; /* as kw_node_down_policy */
 
 static const char *const verify_words[] = {"full", "ca", "none"};      /* as kw_tls_verify */
 static const char *const sentinel_tls_words[] = {"same", "off", "on"}; /* as kw_sentinel_tls */
@@ -315,7 +316,7 @@ static kw_err set_outage(kw_options *options, kw_error *error, const kw_option_r
             return KW_OK;
         }
     }
-    return wrong(error, row, value, "fail, next or eject");
+    return wrong(error, row, value, "fail, wait, next or eject");
 }
 
 static kw_err set_verify(kw_options *options, kw_error *error, const kw_option_row *row,

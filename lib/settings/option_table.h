@@ -19,7 +19,7 @@ typedef enum kw_option_kind {
     KW_OPTION_RESOLVER,     /* "system" or "thread" */
     KW_OPTION_SPLIT,        /* "split" or "refuse" */
     KW_OPTION_PLACEMENT,    /* as kw_ring_change_new takes it */
-    KW_OPTION_NODE_DOWN,    /* "fail", "next" or "eject" */
+    KW_OPTION_NODE_DOWN,    /* "fail", "wait", "next" or "eject" */
     KW_OPTION_QUORUM,       /* "strict" or "weak" */
     KW_OPTION_GUARD,        /* "off" or "on" */
     KW_OPTION_READ,         /* "primary", "replica", "zone:name", ... */

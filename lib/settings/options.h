@@ -19,11 +19,12 @@ typedef enum kw_scheme {
     KW_SCHEME_RING
 } kw_scheme;
 
-/* What becomes of a ring node's keys while it is down. */
+/* What becomes of a server's keys while it is down. */
 typedef enum kw_node_down_policy {
-    KW_NODE_DOWN_FAIL, /* an error at once */
-    KW_NODE_DOWN_NEXT, /* the next node of each key's preference list has them */
-    KW_NODE_DOWN_EJECT /* the ring is built anew without the node */
+    KW_NODE_DOWN_FAIL,  /* an error at once, where no other server may take its place */
+    KW_NODE_DOWN_NEXT,  /* a ring: the next node of each key's preference list has them */
+    KW_NODE_DOWN_EJECT, /* a ring: it is built anew without the node */
+    KW_NODE_DOWN_WAIT   /* calls wait for its return until their deadline */
 } kw_node_down_policy;
 
 /* What of a server's certificate is looked at. */
@@ -71,8 +72,8 @@ typedef struct kw_options {
     kw_ring_members ring_members; /* members of a ring, in place of seeds */
     char *placement;              /* of a ring; NULL: the default */
     uint64_t vnodes;              /* points for each unit of weight; 0: as placement says */
-    uint64_t down_after;          /* failures in a row that make a ring node one that is down */
-    uint64_t up_after;            /* answered probes in a row that bring it back */
+    uint64_t down_after;          /* failures in a row that make a server one that is down */
+    uint64_t up_after;            /* answered probes in a row that bring a ring's node back */
     kw_node_down_policy on_node_down;
     uint64_t copies_n;     /* servers of a ring that keep a key; 1: one, as a plain value */
     uint64_t write_quorum; /* copies that a write is done at; 0: more than half */
@@ -124,6 +125,14 @@ typedef struct kw_options {
     kw_address_pair *address_map;
     size_t address_map_n;
 } kw_options;
+
+/* True where the keys of a server that is down have another one meanwhile: each change moves
+ * them. */
+static inline bool kw_options_moves_keys(const kw_options *options)
+{
+    return options->on_node_down == KW_NODE_DOWN_NEXT ||
+           options->on_node_down == KW_NODE_DOWN_EJECT;
+}
 
 static inline bool kw_options_has_sentinel_tls(const kw_options *options)
 {

@@ -30,5 +30,10 @@ kw_err kw_options_check(const kw_options *options, kw_error *error)
                             "certificates are given, but the scheme has no TLS; with it the URI "
                             "begins with rediss");
     }
+    if (kw_options_moves_keys(options) && options->scheme != KW_SCHEME_RING) {
+        return kw_error_set(error, KW_ERR_CONFIG, KW_EFFECT_NONE,
+                            "on-node-down=next and eject give keys to other nodes, which only a "
+                            "ring can; here it is fail or wait");
+    }
     return kw_quorum_check(options, error);
 }

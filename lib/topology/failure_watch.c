@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Looks after the servers of a handle: which are down, which are back, and what calls are to know
+ * of them. */
 #include "topology/failure_watch.h"
 
 #include "topology/topology.h"
@@ -24,11 +26,21 @@
 typedef struct turn {
     kw_topology *topology;
     const kw_snapshot *snapshot;
+    kw_failure_detector_rule rule;
     uint64_t now_ns;
     uint64_t next_ns;                   /* when the next look is due */
     struct pollfd sockets[SOCKETS_MAX]; /* of probes under way */
     size_t sockets_n;
 } turn;
+
+/* A server, and what it is in the map. */
+typedef struct place {
+    kw_node *node;
+    size_t shard;
+    bool is_primary;
+    bool is_marked_in_map; /* of a ring: what it is, down or not, is a part of the map */
+    uint64_t election_ns;  /* so long after its first failure another may take its place */
+} place;
 
 static void look_again(turn *self, uint64_t at_ns)
 {
@@ -37,7 +49,7 @@ static void look_again(turn *self, uint64_t at_ns)
     self->next_ns = at_ns < self->next_ns ? at_ns : self->next_ns;
 }
 
-static const char *effect_of(const kw_topology *topology)
+static const char *effect_of(const kw_topology *topology, const place *at)
 {
     switch (topology->env.options.on_node_down) {
     case KW_NODE_DOWN_FAIL:
@@ -46,47 +58,54 @@ static const char *effect_of(const kw_topology *topology)
         return "the next nodes have its keys";
     case KW_NODE_DOWN_EJECT:
         return "the ring is built without it";
+    case KW_NODE_DOWN_WAIT:
+        return "calls wait for it";
     }
-    return "its keys fail at once";
+    return at->election_ns > 0 ? "calls wait while another may take its place, then fail at once"
+                               : "its keys fail at once";
 }
 
-/* Tells the host what the node has become. */
-static void tell(const turn *self, size_t shard, bool is_down)
+/* Tells the host what the server has become. */
+static void tell(const turn *self, const place *at, bool is_down)
 {
     kw_topology *topology = self->topology;
-    const kw_node *node =
-        self->snapshot->nodes[kw_map_shard_at(self->snapshot->map, shard)->primary];
-    char shown[80];
+    const kw_ring *ring = kw_map_ring(self->snapshot->map);
+    char shown[100] = "";
     char text[400];
     kw_event event;
     memset(&event, 0, sizeof(event));
-    event.member =
-        kw_ring_node_name(kw_map_ring(self->snapshot->map), &event.member_len, (uint32_t)shard);
-    event.node = node->name;
+    event.member = "";
+    event.node = at->node->name;
     event.text = text;
-    kw_bytes name = {event.member, event.member_len};
-    kw_bytes_show(shown, sizeof(shown), name);
+    if (ring != NULL && at->is_primary) {
+        event.member = kw_ring_node_name(ring, &event.member_len, (uint32_t)at->shard);
+        kw_bytes name = {event.member, event.member_len};
+        char member[80];
+        kw_bytes_show(member, sizeof(member), name);
+        snprintf(shown, sizeof(shown), "ring: node %s at ", member);
+    }
     event.kind = KW_EVENT_NODE_UP;
     if (is_down) {
         bool is_ejected = topology->env.options.on_node_down == KW_NODE_DOWN_EJECT;
         event.kind = is_ejected ? KW_EVENT_NODE_EJECTED : KW_EVENT_NODE_DOWN;
-        snprintf(text, sizeof(text), "ring: node %s at %.200s is down: %s until it answers again",
-                 shown, node->name, effect_of(topology));
+        snprintf(text, sizeof(text), "%s%.200s is down: %s until it answers again", shown,
+                 at->node->name, effect_of(topology, at));
     } else {
-        snprintf(text, sizeof(text), "ring: node %s at %.200s is back", shown, node->name);
+        snprintf(text, sizeof(text), "%s%.200s is back", shown, at->node->name);
     }
     kw_topology_tell(topology, &event);
 }
 
-/* Makes the change, as a new map. False where it has to be tried again. */
-static bool change(turn *self, size_t shard, bool is_down)
+/* Makes the change; on a ring it is a new map. False where it has to be tried again. */
+static bool change(turn *self, const place *at, bool is_down)
 {
     kw_topology *topology = self->topology;
-    const kw_node *node =
-        self->snapshot->nodes[kw_map_shard_at(self->snapshot->map, shard)->primary];
-    kw_monitor_lock(&topology->publishing);
-    kw_err code = kw_ring_state_set_down(topology->ring_state, topology, &node->endpoint, is_down);
-    kw_monitor_unlock(&topology->publishing);
+    kw_err code = KW_OK;
+    if (at->is_marked_in_map) {
+        kw_monitor_lock(&topology->publishing);
+        code = kw_ring_state_set_down(topology->ring_state, topology, &at->node->endpoint, is_down);
+        kw_monitor_unlock(&topology->publishing);
+    }
     if (code == KW_ERR_ARGUMENT) {
         return true; /* it has left the ring meanwhile */
     }
@@ -94,23 +113,24 @@ static bool change(turn *self, size_t shard, bool is_down)
         look_again(self, self->now_ns + SOON_NS);
         return false;
     }
+    atomic_store_explicit(&at->node->faults.is_down, is_down, memory_order_relaxed);
     atomic_fetch_add_explicit(is_down ? &topology->failure_watch.downs_n
                                       : &topology->failure_watch.ups_n,
                               1, memory_order_relaxed);
-    kw_refresher_on_publish(&topology->refresher);
-    tell(self, shard, is_down);
+    if (at->is_marked_in_map) {
+        kw_refresher_on_publish(&topology->refresher);
+    }
+    tell(self, at, is_down);
     return true;
 }
 
-static void on_answer(turn *self, kw_node *node, size_t shard)
+static void on_answer(turn *self, const place *at)
 {
-    kw_failure_detector before = node->outage;
-    kw_failure_detector_rule rule = {self->topology->env.options.down_after,
-                                     self->topology->env.options.up_after};
-    kw_node_well(node);
-    if (kw_failure_detector_on_answer(&node->outage, &rule, self->now_ns) &&
-        !change(self, shard, false)) {
-        node->outage = before;
+    kw_failure_detector before = at->node->outage;
+    kw_node_well(at->node);
+    if (kw_failure_detector_on_answer(&at->node->outage, &self->rule, self->now_ns) &&
+        !change(self, at, false)) {
+        at->node->outage = before;
     }
 }
 
@@ -123,28 +143,93 @@ static void on_role(turn *self, kw_node *node)
 }
 
 /* True where a node that is well is to be asked for its replicas. */
-static bool wants_role(turn *self, kw_node *node, bool is_well)
+static bool wants_role(turn *self, const place *at, bool is_well)
 {
-    if (!kw_replica_discovery_is_on(self->topology) || !is_well) {
+    if (!kw_replica_discovery_is_on(self->topology) || !is_well || !at->is_marked_in_map) {
         return false;
     }
-    look_again(self, node->role_ns);
-    return self->now_ns >= node->role_ns;
+    look_again(self, at->node->role_ns);
+    return self->now_ns >= at->node->role_ns;
+}
+
+/* What one step of a probe is given. One of a silent server stays open until the next: an answer
+ * that comes late is an answer. */
+static uint64_t probe_wait_ns(const turn *self, const kw_node *node)
+{
+    uint64_t stall_ns = self->topology->env.options.stall_ms * KW_NS_PER_MS;
+    return node->outage.is_down && stall_ns < KW_FAILURE_RETRY_NS ? KW_FAILURE_RETRY_NS : stall_ns;
+}
+
+/* The state of a probe before it went on. */
+typedef struct probe_state {
+    bool was_open;
+    bool was_connecting;
+    bool was_sent;
+} probe_state;
+
+static probe_state state_of(const kw_probe *probe)
+{
+    probe_state state = {probe->conn != NULL, false, false};
+    state.was_connecting = state.was_open && probe->conn->state == KW_CONN_CONNECTING;
+    state.was_sent = state.was_open && probe->is_sent;
+    return state;
+}
+
+/* A probe that went on may be about to be answered: it was greeted; or it was connected by a
+ * server that took no connects before, as a stopped process goes on to do. */
+static void note_sign(const turn *self, kw_node *node, const probe_state *before)
+{
+    const kw_probe *probe = &node->probe;
+    bool is_connected = probe->conn->state != KW_CONN_CONNECTING;
+    bool is_greeted = probe->is_sent && !before->was_sent;
+    bool is_new = before->was_connecting && is_connected && !node->takes_connects;
+    if (is_greeted || is_new) {
+        atomic_store_explicit(&node->faults.sign_ns, self->now_ns + HELP_NS, memory_order_relaxed);
+    }
+}
+
+static void on_under_way(turn *self, kw_node *node, const probe_state *before)
+{
+    note_sign(self, node, before);
+    if (!before->was_open) {
+        kw_node_faults_on_probe(&node->faults, self->now_ns);
+    }
+    look_again(self, self->now_ns + SOON_NS);
+    if (self->sockets_n < SOCKETS_MAX) {
+        self->sockets[self->sockets_n].fd = node->probe.conn->socket;
+        self->sockets[self->sockets_n++].events = kw_conn_events(node->probe.conn);
+    }
+}
+
+/* What could not be opened was counted as a fault by whoever tried. */
+static void on_silence(turn *self, const place *at, const probe_state *before)
+{
+    kw_node *node = at->node;
+    node->takes_connects = before->was_open && !before->was_connecting;
+    if (before->was_sent) {
+        kw_node_fault(node, self->now_ns,
+                      node->probe.is_overdue ? KW_FAULT_UNANSWERED : KW_FAULT_LOST);
+    }
+    kw_failure_detector_on_silence(&node->outage, self->now_ns,
+                                   &self->topology->failure_watch.random);
+    if (node->probe.is_overdue && node->outage.is_down && !self->rule.is_wary) {
+        node->outage.probe_ns = self->now_ns; /* it had its time; one is always under way */
+        kw_node_hasten(node);
+    }
 }
 
 /* The probe of a node that is down, or that may be, or that is asked for its replicas. */
-static void probe(turn *self, kw_node *node, size_t shard)
+static void probe(turn *self, const place *at)
 {
+    kw_node *node = at->node;
+    probe_state before = state_of(&node->probe);
+    node->probe.wait_ns = probe_wait_ns(self, node);
     switch (kw_node_probe(node, &node->probe, self->now_ns)) {
     case KW_PROBE_UNDER_WAY:
-        look_again(self, self->now_ns + SOON_NS);
-        if (self->sockets_n < SOCKETS_MAX) {
-            self->sockets[self->sockets_n].fd = node->probe.conn->socket;
-            self->sockets[self->sockets_n++].events = kw_conn_events(node->probe.conn);
-        }
+        on_under_way(self, node, &before);
         return;
     case KW_PROBE_ANSWERED:
-        on_answer(self, node, shard);
+        on_answer(self, at);
         if (node->probe.question == KW_PROBE_ROLE) {
             on_role(self, node);
         }
@@ -154,9 +239,7 @@ static void probe(turn *self, kw_node *node, size_t shard)
         node->outage.probe_ns = self->now_ns + 20 * SOON_NS;
         break;
     case KW_PROBE_SILENT:
-        kw_node_fault(node);
-        kw_failure_detector_on_silence(&node->outage, self->now_ns,
-                                       &self->topology->failure_watch.random);
+        on_silence(self, at, &before);
         break;
     case KW_PROBE_LATER:
         node->outage.probe_ns = kw_node_retry_ns(node, self->now_ns);
@@ -164,44 +247,150 @@ static void probe(turn *self, kw_node *node, size_t shard)
     }
 }
 
-static void look_at(turn *self, kw_node *node, size_t shard)
+/* A server that is late, and a silent one that is down, is probed at once. Others are dialled by
+ * their callers, and probed where none comes or their failures are too few. */
+static uint64_t probe_due_ns(const turn *self, kw_node *node, const kw_faults *faults)
 {
-    if (kw_node_is_of_group(node)) {
-        return; /* its sentinels replace it; until then its keys wait */
+    const kw_failure_detector *outage = &node->outage;
+    bool is_silent =
+        faults->kind == KW_FAULT_LATE || (outage->is_down && faults->kind != KW_FAULT_REFUSED);
+    if (self->rule.is_wary || is_silent) {
+        return outage->probe_ns;
     }
-    uint64_t faults_n = atomic_load_explicit(&node->faults_n, memory_order_relaxed);
-    kw_failure_detector *outage = &node->outage;
-    bool is_marked = kw_map_is_down(self->snapshot->map, shard);
-    if (outage->is_down != is_marked) { /* a node that was made anew, or was a replica */
-        outage->is_down = is_marked;
+    uint64_t due_ns = faults->since_ns + self->rule.span_ns;
+    if (outage->is_down) {
+        due_ns = kw_node_faults_probe_ns(&node->faults) + KW_FAILURE_RETRY_NS * 3 / 2;
+    }
+    return due_ns > outage->probe_ns ? due_ns : outage->probe_ns;
+}
+
+/* What the node is may have been told by another: its mark in the map, or an answer to a call. */
+static void heed_others(turn *self, const place *at)
+{
+    kw_failure_detector *outage = &at->node->outage;
+    bool is_marked = at->is_marked_in_map && kw_map_is_down(self->snapshot->map, at->shard);
+    if (at->is_marked_in_map && outage->is_down != is_marked) {
+        outage->is_down = is_marked; /* a node that was made anew, or was a replica */
         outage->answers_n = 0;
+        atomic_store_explicit(&at->node->faults.is_down, is_marked, memory_order_relaxed);
+        return;
     }
-    bool is_well = faults_n == 0 && !outage->is_down;
+    kw_failure_detector before = *outage;
+    if (outage->is_down && !kw_node_faults_is_down(&at->node->faults) &&
+        kw_failure_detector_on_well(outage, &self->rule, self->now_ns) &&
+        !change(self, at, false)) {
+        *outage = before;
+    }
+}
+
+/* Its failures so far, weighed. */
+static void weigh(turn *self, const place *at, const kw_faults *faults)
+{
+    kw_failure_detector *outage = &at->node->outage;
+    kw_failure_detector before = *outage;
+    atomic_store_explicit(&at->node->faults.hopeless_ns, faults->since_ns + at->election_ns,
+                          memory_order_relaxed);
+    if (kw_failure_detector_on_faults(outage, &self->rule, self->now_ns, faults)) {
+        if (!change(self, at, true)) {
+            *outage = before;
+        } else if (!self->rule.is_wary) {
+            outage->probe_ns = self->now_ns; /* a probe is under way from now on */
+            kw_node_hasten(at->node);
+        }
+    }
+    if (!outage->is_down) {
+        uint64_t due_ns = kw_failure_detector_due_ns(&self->rule, self->now_ns, faults);
+        atomic_store_explicit(&at->node->faults.due_ns, due_ns, memory_order_relaxed);
+        look_again(self, due_ns);
+    }
+}
+
+/* How long an election may take is asked for once, when it is of use. */
+static void ask_timeout(kw_topology *topology, const place *at)
+{
+    if (at->election_ns > 0 && topology->env.options.scheme == KW_SCHEME_CLUSTER &&
+        !atomic_load_explicit(&topology->failure_watch.has_asked, memory_order_relaxed)) {
+        atomic_store_explicit(&topology->env.wants_timeout, true, memory_order_relaxed);
+    }
+}
+
+static void look_at(turn *self, const place *at)
+{
+    kw_node *node = at->node;
+    kw_failure_detector *outage = &node->outage;
+    heed_others(self, at);
+    kw_faults faults = kw_node_faults_read(&node->faults);
+    bool is_well = faults.n == 0 && !outage->is_down;
     if (node->probe.conn == NULL) {
-        bool asks_role = wants_role(self, node, is_well);
+        bool asks_role = wants_role(self, at, is_well);
         node->probe.question = asks_role ? KW_PROBE_ROLE : KW_PROBE_PING;
         if (is_well && !asks_role) {
             return;
         }
         node->role_ns = asks_role ? self->now_ns + ROLE_PAUSE_NS : node->role_ns;
     }
-    kw_failure_detector_rule rule = {self->topology->env.options.down_after,
-                                     self->topology->env.options.up_after};
-    kw_failure_detector before = *outage;
-    if (kw_failure_detector_on_failures(outage, &rule, self->now_ns, faults_n) &&
-        !change(self, shard, true)) {
-        *outage = before;
+    if (faults.n > 0) {
+        ask_timeout(self->topology, at);
+        weigh(self, at, &faults);
     }
-    if (node->probe.conn != NULL || self->now_ns >= outage->probe_ns) {
-        probe(self, node, shard);
+    bool is_asking = node->probe.conn != NULL || node->probe.question == KW_PROBE_ROLE;
+    if (is_asking || self->now_ns >= probe_due_ns(self, node, &faults)) {
+        probe(self, at);
     }
-    faults_n = atomic_load_explicit(&node->faults_n, memory_order_relaxed);
-    if (kw_replica_discovery_is_on(self->topology) && !outage->is_down && faults_n == 0) {
+    faults = kw_node_faults_read(&node->faults);
+    if (outage->is_down || faults.n > 0) {
+        look_again(self, probe_due_ns(self, node, &faults));
+    } else if (kw_replica_discovery_is_on(self->topology) && at->is_marked_in_map) {
         look_again(self, node->role_ns);
     }
-    if (outage->is_down || faults_n > 0) {
-        look_again(self, outage->probe_ns);
+}
+
+/* So long after the first failure of the primary another may take its place; 0: none will. */
+static uint64_t election_of(const turn *self, const kw_map_shard *shard)
+{
+    const kw_snapshot *snapshot = self->snapshot;
+    kw_scheme scheme = self->topology->env.options.scheme;
+    if (scheme != KW_SCHEME_CLUSTER && scheme != KW_SCHEME_SENTINEL &&
+        !kw_node_is_of_group(snapshot->nodes[shard->primary])) {
+        return 0;
     }
+    for (size_t i = 0; i < shard->replicas_n; i++) {
+        kw_node *replica = snapshot->nodes[kw_map_replica(snapshot->map, shard, i)];
+        if (!kw_node_faults_is_down(&replica->faults)) {
+            return atomic_load_explicit(&self->topology->failure_watch.election_ns,
+                                        memory_order_relaxed);
+        }
+    }
+    return 0;
+}
+
+static void look_at_shard(turn *self, size_t number)
+{
+    const kw_topology *topology = self->topology;
+    const kw_map_shard *shard = kw_map_shard_at(self->snapshot->map, number);
+    place at = {.node = self->snapshot->nodes[shard->primary], .shard = number};
+    at.is_primary = true;
+    at.is_marked_in_map = kw_topology_is_ring(topology) && !kw_node_is_of_group(at.node) &&
+                          topology->env.options.on_node_down != KW_NODE_DOWN_WAIT;
+    at.election_ns = election_of(self, shard);
+    look_at(self, &at);
+    for (size_t i = 0; i < shard->replicas_n; i++) {
+        place replica = {.node = NULL, .shard = number};
+        replica.node = self->snapshot->nodes[kw_map_replica(self->snapshot->map, shard, i)];
+        look_at(self, &replica);
+    }
+}
+
+static kw_failure_detector_rule rule_of(const kw_options *options)
+{
+    uint64_t stall_ns = options->stall_ms * KW_NS_PER_MS;
+    kw_failure_detector_rule rule = {
+        .down_after = options->down_after,
+        .span_ns = stall_ns > KW_FAILURE_SPAN_NS ? stall_ns : KW_FAILURE_SPAN_NS,
+        .up_after = kw_options_moves_keys(options) ? options->up_after : 1,
+        .is_wary = kw_options_moves_keys(options),
+    };
+    return rule;
 }
 
 /* The seat is taken. */
@@ -210,13 +399,14 @@ static void look(turn *self, kw_topology *topology, uint64_t now_ns)
     kw_snapshot *snapshot = kw_topology_snapshot(topology);
     self->topology = topology;
     self->snapshot = snapshot;
+    self->rule = rule_of(&topology->env.options);
     self->now_ns = now_ns;
     self->next_ns = UINT64_MAX;
     self->sockets_n = 0;
     atomic_store_explicit(&topology->failure_watch.looked_ns, now_ns, memory_order_relaxed);
     atomic_store_explicit(&topology->env.failure_watch_ns, UINT64_MAX, memory_order_relaxed);
-    for (size_t i = 0; i < kw_map_shards_n(snapshot->map); i++) {
-        look_at(self, snapshot->nodes[kw_map_shard_at(snapshot->map, i)->primary], i);
+    for (size_t i = 0; snapshot != NULL && i < kw_map_shards_n(snapshot->map); i++) {
+        look_at_shard(self, i);
     }
     /* Who has found a fault meanwhile has set it to 0. */
     uint64_t never_ns = UINT64_MAX;
@@ -227,7 +417,6 @@ static void look(turn *self, kw_topology *topology, uint64_t now_ns)
 void kw_failure_watch_tend(kw_topology *topology, uint64_t now_ns)
 {
     if (now_ns < atomic_load_explicit(&topology->env.failure_watch_ns, memory_order_acquire) ||
-        topology->env.options.scheme != KW_SCHEME_RING ||
         atomic_exchange(&topology->failure_watch.is_taken, true)) {
         return;
     }
@@ -239,7 +428,7 @@ void kw_failure_watch_tend(kw_topology *topology, uint64_t now_ns)
 void kw_failure_watch_help(kw_topology *topology)
 {
     uint64_t due_ns = atomic_load_explicit(&topology->env.failure_watch_ns, memory_order_acquire);
-    if (due_ns == UINT64_MAX || topology->env.options.scheme != KW_SCHEME_RING) {
+    if (due_ns == UINT64_MAX || !kw_options_moves_keys(&topology->env.options)) {
         return;
     }
     uint64_t now_ns = kw_env_now(&topology->env);

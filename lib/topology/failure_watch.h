@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Failure watch: notices which nodes of a ring are down, and when they are back, in the time of
- * callers who pass by. */
+/* Failure watch: notices which servers are down, and when they are back, inside the calls of
+ * the host: the library has no thread. */
 #ifndef TOPOLOGY_FAILURE_WATCH_H
 #define TOPOLOGY_FAILURE_WATCH_H
 
 #include "base/random.h"
+#include "net/node.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -19,10 +20,26 @@ typedef struct kw_failure_watch {
     kw_random random;               /* of that thread */
     atomic_uint_fast64_t downs_n;
     atomic_uint_fast64_t ups_n;
+    atomic_bool has_asked;            /* the servers were asked for what follows */
+    atomic_uint_fast64_t election_ns; /* how long the servers may take to replace a primary */
 } kw_failure_watch;
 
 /* Does what is due; cheap where nothing is. Never waits. */
 void kw_failure_watch_tend(struct kw_topology *topology, uint64_t now_ns);
+
+/* What becomes of a call to the node, which may be down; KW_ADMITTED_SOON: not before *until_ns.
+ * Never waits. Any thread. */
+kw_admission kw_failure_watch_admit(struct kw_topology *topology, kw_node *node, uint64_t now_ns,
+                                    uint64_t *until_ns);
+
+/* What becomes of a call that is about to wait for the node until *until_ns: KW_ADMITTED_NOT, an
+ * error at once; else it waits, no longer than until that may have changed. */
+kw_admission kw_failure_watch_check(struct kw_topology *topology, kw_node *node, uint64_t now_ns,
+                                    uint64_t *until_ns);
+
+/* For the refresher, of which arg is the topology: what servers wait before they call a primary
+ * down; 0: they do not say. */
+void kw_failure_watch_take_timeout(void *arg, uint64_t timeout_ms);
 
 /* For a call that may wait, before it chooses its node: where callers are rare, so that
  * probes would take many of them, goes on with what is due for some milliseconds. */

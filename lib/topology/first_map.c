@@ -16,7 +16,7 @@ static bool may_pass(kw_err code)
 static kw_err no_map_in_time(const kw_topology *topology, kw_error *error, const kw_error *failure)
 {
     bool is_sentinel = topology->env.options.scheme == KW_SCHEME_SENTINEL;
-    kw_err code = KW_ERR_TOPOLOGY;
+    kw_err code = failure->code == KW_ERR_RESOLVE ? KW_ERR_RESOLVE : KW_ERR_TOPOLOGY;
     if (is_sentinel) {
         code = failure->code != KW_OK ? failure->code : KW_ERR_NO_SENTINEL;
     }
@@ -28,6 +28,16 @@ static kw_err no_map_in_time(const kw_topology *topology, kw_error *error, const
     return code;
 }
 
+/* Fetches have failed for so long that calls do not wait for the next. */
+static kw_err no_map_for_long(kw_error *error, const kw_error *failure)
+{
+    kw_error_set(error, failure->code, KW_EFFECT_NONE,
+                 "there is no map, and none is waited for until a server answers again: %s",
+                 failure->text);
+    kw_error_set_node(error, failure->node);
+    return failure->code;
+}
+
 kw_err kw_topology_need_snapshot(kw_topology *topology, kw_snapshot **snapshot, kw_error *error,
                                  uint64_t deadline_ns)
 {
@@ -37,6 +47,11 @@ kw_err kw_topology_need_snapshot(kw_topology *topology, kw_snapshot **snapshot, 
         *snapshot = kw_topology_snapshot(topology);
         if (*snapshot != NULL) {
             return KW_OK;
+        }
+        kw_admission admission =
+            kw_refresher_admit(&topology->refresher, &failure, kw_env_now(&topology->env));
+        if (admission == KW_ADMITTED_NOT) {
+            return no_map_for_long(error, &failure);
         }
         kw_refresher_goal goal = {.until_ns = deadline_ns,
                                   .fetch = kw_refresher_want(&topology->refresher)};

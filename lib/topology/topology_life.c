@@ -59,7 +59,8 @@ static kw_err init_parts(kw_topology *topology)
                             kw_map_publish,
                             kw_sentinel_groups_list,
                             kw_sentinel_groups_found,
-                            kw_sentinel_groups_lost};
+                            kw_sentinel_groups_lost,
+                            kw_failure_watch_take_timeout};
     if (topology->env.options.scheme == KW_SCHEME_RING) {
         owner.publish_fn = kw_sentinel_groups_publish;
     }
@@ -144,6 +145,7 @@ static void set_env(kw_env *env, const kw_host *host)
     kw_descriptors_init(&env->descriptors);
     atomic_init(&env->is_closing, false);
     atomic_init(&env->is_suspect, false);
+    atomic_init(&env->wants_timeout, false);
     atomic_init(&env->has_groups, false);
     atomic_init(&env->departed.connects, 0);
     atomic_init(&env->departed.connect_failures, 0);
@@ -180,6 +182,8 @@ static kw_topology *make(const kw_options *options, const kw_host *host)
     atomic_init(&topology->refs, 1);
     set_env(env, host);
     atomic_init(&env->failure_watch_ns, kw_replica_discovery_is_on(topology) ? 0 : UINT64_MAX);
+    atomic_init(&topology->failure_watch.election_ns,
+                kw_failure_election_ns(options->scheme == KW_SCHEME_CLUSTER, 0));
     kw_random_init(&topology->failure_watch.random, kw_env_now(env));
     kw_fork_init(&topology->fork);
     atomic_init(&env->seeds, kw_env_now(env) ^ (uint64_t)topology->fork.pid << 40);

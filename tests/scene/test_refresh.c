@@ -28,7 +28,7 @@ static void test_refresh_is_one_at_a_time_and_numbered(void **state)
     uint64_t second = kw_refresh_want(&refresh); /* what runs may have read too early */
     assert_int_equal(second, first + 1);
     assert_true(kw_refresh_due_ns(&refresh) == UINT64_MAX);
-    kw_refresh_on_end(&refresh, 8 * MS, false);
+    kw_refresh_on_end(&refresh, 8 * MS, true, false);
     assert_int_equal(refresh.ended_n, first);
     assert_in_range(kw_refresh_due_ns(&refresh), 106 * MS, 256 * MS + 6 * MS);
 }
@@ -48,7 +48,7 @@ static void test_refresh_starts_keep_the_floor_and_the_ceiling(void **state)
         }
         before_ns = now_ns;
         kw_refresh_on_start(&refresh, now_ns);
-        kw_refresh_on_end(&refresh, now_ns + MS, i % 7 == 0);
+        kw_refresh_on_end(&refresh, now_ns + MS, true, i % 7 == 0);
     }
     assert_in_range(now_ns, 199 * KW_REFRESH_FLOOR_NS, 199 * 250 * MS); /* at most 10 a second */
 }
@@ -59,7 +59,7 @@ static uint64_t fetch_at_once(kw_refresh *refresh, bool has_news)
     kw_refresh_want(refresh);
     uint64_t now_ns = kw_refresh_due_ns(refresh);
     kw_refresh_on_start(refresh, now_ns);
-    kw_refresh_on_end(refresh, now_ns + MS, has_news);
+    kw_refresh_on_end(refresh, now_ns + MS, true, has_news);
     kw_refresh_want(refresh);
     return kw_refresh_due_ns(refresh) - now_ns;
 }
@@ -108,7 +108,7 @@ static void test_refresh_periodic_keeps_the_floor(void **state)
     uint64_t before_ns = kw_refresh_due_ns(&refresh);
     for (int i = 0; i < 20; i++) {
         kw_refresh_on_start(&refresh, before_ns);
-        kw_refresh_on_end(&refresh, before_ns + MS, true);
+        kw_refresh_on_end(&refresh, before_ns + MS, true, true);
         assert_in_range(kw_refresh_due_ns(&refresh) - before_ns, KW_REFRESH_FLOOR_NS, 250 * MS);
         before_ns = kw_refresh_due_ns(&refresh);
     }
@@ -220,6 +220,28 @@ static void test_backoff_grows_to_its_ceiling_with_jitter(void **state)
     assert_in_range(kw_backoff_next(&backoff, &random), 0, 10 * MS);
 }
 
+static void test_refresh_without_a_map_for_a_second_keeps_nobody_waiting(void **state)
+{
+    (void)state;
+    kw_refresh refresh;
+    kw_refresh_init(&refresh, 0, 0, 1);
+    for (uint64_t i = 0; i < 3; i++) { /* fetches at 0, 400 and 800 ms, of 10 ms each */
+        assert_int_equal(kw_refresh_admit(&refresh, i * 400 * MS, 3), KW_ADMITTED);
+        (void)kw_refresh_want(&refresh);
+        kw_refresh_on_start(&refresh, i * 400 * MS);
+        kw_refresh_on_end(&refresh, (i * 400 + 10) * MS, false, false);
+    }
+    assert_int_equal(kw_refresh_admit(&refresh, 999 * MS, 3), KW_ADMITTED);
+    assert_int_equal(kw_refresh_admit(&refresh, 1000 * MS, 3), KW_ADMITTED_NOT);
+    assert_int_equal(kw_refresh_admit(&refresh, 1000 * MS, 9), KW_ADMITTED);
+    assert_int_equal(kw_refresh_admit(&refresh, 1799 * MS, 3), KW_ADMITTED_NOT);
+    assert_int_equal(kw_refresh_admit(&refresh, 1800 * MS, 3), KW_ADMITTED_AS_PROBE);
+    kw_refresh_on_start(&refresh, 1800 * MS);
+    assert_int_equal(kw_refresh_admit(&refresh, 1801 * MS, 3), KW_ADMITTED_NOT);
+    kw_refresh_on_end(&refresh, 1810 * MS, true, true);
+    assert_int_equal(kw_refresh_admit(&refresh, 1811 * MS, 3), KW_ADMITTED);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -232,6 +254,7 @@ int main(void)
         cmocka_unit_test(test_health_failing_node_is_probed_by_one_and_rarely),
         cmocka_unit_test(test_health_connects_of_better_days_may_still_end),
         cmocka_unit_test(test_backoff_grows_to_its_ceiling_with_jitter),
+        cmocka_unit_test(test_refresh_without_a_map_for_a_second_keeps_nobody_waiting),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -122,7 +122,7 @@ static void end_fetch(kw_sim_client *client, kw_err code, const uint8_t *view)
     if (has_news) {
         memcpy(client->view, view, sizeof(client->view));
     }
-    kw_refresh_on_end(&client->refresh, now_of(client), has_news);
+    kw_refresh_on_end(&client->refresh, now_of(client), view != NULL, has_news);
     for (unsigned i = 0; i < KW_SIM_OPS; i++) {
         kw_sim_op *op = &client->ops[i];
         if (op->phase == KW_SIM_FETCHING && op->fetch_n <= client->refresh.ended_n) {

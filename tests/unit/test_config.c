@@ -265,7 +265,7 @@ static void test_uri_bad_ones_name_what_and_where(void **state)
         {"redis-ring://a=;service=m", KW_ERR_CONFIG, "host name is missing"},
         {"redis-ring://a=h:1?placement=kw2", KW_ERR_CONFIG, "kw2"},
         {"redis-ring://a=h:1?vnodes=65537", KW_ERR_CONFIG, "range"},
-        {"redis-ring://a=h:1?on-node-down=wait", KW_ERR_CONFIG, "fail, next or eject"},
+        {"redis-ring://a=h:1?on-node-down=stay", KW_ERR_CONFIG, "fail, wait, next or eject"},
         {"redis-ring://a=h:1?down-after=0", KW_ERR_CONFIG, "range"},
         {"redis-cluster://a:1;b:2", KW_ERR_CONFIG,
          "character 20: servers are separated by a comma"},

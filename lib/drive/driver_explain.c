@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The text of a command that failed: where, why, and what may be done. */
+#include "drive/driver.h"
+
+#include "base/error.h"
+
+#include <stdio.h>
+
+/* What is wrong with a ring, where no server has said anything. */
+static const char *detail_of(const kw_step *step)
+{
+    switch ((int)step->code) {
+    case KW_ERR_CROSSSLOT:
+        return "the ring was changed, and the keys have different owners now; send it again";
+    case KW_ERR_NOT_SERVED:
+        return "no node of the ring has weight";
+    case KW_ERR_CONNECT:
+        return "every node of the ring is down";
+    default:
+        return "";
+    }
+}
+
+static const char *hint_of(const kw_step *step, const kw_plan *plan, bool is_ring)
+{
+    if (step->effect == KW_EFFECT_MAYBE) {
+        return "; the command may have run";
+    }
+    if (step->code == KW_ERR_NOT_SERVED && plan->read == KW_READ_OF_REPLICA) {
+        return "; no replica of its owner is known, or as far as max-staleness or "
+               "the token wants (read-preference=replica)";
+    }
+    if (step->code == KW_ERR_NOT_SERVED && !is_ring) {
+        return "; assign the slot to a node";
+    }
+    return "";
+}
+
+/* The node that the command was for, where it was not sent to any: a reference. */
+static kw_node *find_owner(kw_topology *topology, const kw_plan *plan)
+{
+    kw_node *node = plan->node;
+    kw_snapshot *snapshot = node == NULL ? kw_topology_snapshot(topology) : NULL;
+    if (snapshot != NULL && plan->kind == KW_PLAN_POSITION) {
+        node = kw_snapshot_at_position(snapshot, plan->position);
+    } else if (snapshot != NULL && plan->kind == KW_PLAN_SLOT) {
+        node = kw_snapshot_owner(snapshot, plan->slot);
+    } else if (snapshot != NULL && topology->env.options.scheme == KW_SCHEME_SINGLE) {
+        node = kw_snapshot_any(snapshot, 0);
+    }
+    node = node != NULL ? kw_node_ref(node) : NULL;
+    kw_snapshot_unref(snapshot);
+    return node;
+}
+
+/* Why the owner, which is down, is not waited for. */
+static const char *detail_of_down(char *text, size_t text_len, kw_node *owner)
+{
+    kw_error failure = KW_ERROR_INIT;
+    (void)kw_node_last_failure(owner, &failure);
+    snprintf(text, text_len, "it is down, and not waited for until it answers again%s%.150s",
+             failure.text[0] != '\0' ? ": " : "", failure.text);
+    return text;
+}
+
+/* Why there is no map, where there is none. */
+static const char *detail_of_mapless(char *text, size_t text_len, kw_topology *topology)
+{
+    kw_error failure = KW_ERROR_INIT;
+    kw_snapshot *snapshot = kw_topology_snapshot(topology);
+    bool is_mapless = snapshot == NULL;
+    kw_snapshot_unref(snapshot);
+    text[0] = '\0';
+    if (is_mapless && kw_refresher_result(&topology->refresher, &failure) != KW_OK) {
+        snprintf(text, text_len,
+                 "there is no map, and none is waited for until a server answers: %.90s%s%.120s",
+                 failure.node, failure.node[0] != '\0' ? ": " : "", failure.text);
+    }
+    return text;
+}
+
+void kw_driver_explain(kw_topology *topology, kw_error *error, const kw_driver_story *story)
+{
+    char slot[24] = "";
+    if (story->plan->kind == KW_PLAN_SLOT && kw_driver_has_slots(topology)) {
+        snprintf(slot, sizeof(slot), " in slot %u", (unsigned)story->plan->slot);
+    }
+    const kw_step *step = story->step;
+    const char *node = story->node != NULL ? story->node->name : story->failure->node;
+    bool is_ring = kw_topology_is_ring(topology);
+    kw_node *owner = node[0] == '\0' ? find_owner(topology, story->plan) : NULL;
+    node = owner != NULL ? owner->name : node;
+    char down[320];
+    const char *detail = story->failure->text;
+    bool is_hinted = step->code == KW_ERR_NOT_SERVED && story->plan->read == KW_READ_OF_REPLICA;
+    if (detail[0] == '\0' && owner != NULL && kw_node_faults_is_down(&owner->faults)) {
+        detail = detail_of_down(down, sizeof(down), owner);
+    } else if (detail[0] == '\0' && story->node == NULL && owner == NULL && !is_ring) {
+        detail = detail_of_mapless(down, sizeof(down), topology);
+    } else if (detail[0] == '\0' && is_ring && !is_hinted) {
+        detail = detail_of(step);
+    }
+    kw_error_set(error, step->code, step->effect, "%s%s%s%.140s: %s%s%s%s", story->plan->name, slot,
+                 node[0] != '\0' ? " at " : "", node, kw_err_text(step->code),
+                 detail[0] != '\0' ? ": " : "", detail, hint_of(step, story->plan, is_ring));
+    if (kw_error_has_room(error)) {
+        uint64_t end_ns = kw_env_now(&topology->env);
+        error->attempts = story->sends_n;
+        error->elapsed_ms = (unsigned)((end_ns - story->plan->start_ns) / KW_NS_PER_MS);
+        kw_error_set_node(error, node);
+    }
+    kw_node_unref(owner);
+}

@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Primaries of a cluster and of Sentinel that are down: a shard without a replica fails at once
+ * after a second; one with a replica waits while an election may help, and fails then; where
+ * nobody at all answers, calls do not wait for a map. In every way of sending. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <keyway.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "support/ask.h"
+#include "support/check.h"
+#include "support/fake.h"
+#include "support/ways.h"
+
+#define AT_ONCE_US (20000 * KW_TEST_SLOWNESS)
+#define SPAN_MS    1000
+#define BACK_MS    1000
+#define LATE_MS    (1500 * KW_TEST_SLOWNESS)
+#define MANY       100
+
+/* foo is in the upper half, bar in the lower one. */
+#define UPPER "foo"
+#define LOWER "bar"
+
+enum { FAKES = 3 };
+
+static kw_fake *fakes[FAKES];
+
+static int set_up(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < FAKES; i++) {
+        fakes[i] = kw_fake_start();
+    }
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < FAKES; i++) {
+        kw_fake_free(fakes[i]);
+    }
+    return 0;
+}
+
+static void answer(void)
+{
+    for (size_t i = 0; i < FAKES; i++) {
+        kw_fake_on_reply(fakes[i], KW_FAKE_ALWAYS, "INCR *", ":%zu", i);
+    }
+}
+
+/* Two shards, the upper one with or without a replica; fakes[1] and fakes[2] are of it. */
+static void make_cluster(bool has_replica)
+{
+    const kw_fake_range ranges[] = {{0, 8000, fakes[0], NULL},
+                                    {8001, 16383, fakes[1], has_replica ? fakes[2] : NULL}};
+    for (size_t i = 0; i < FAKES; i++) {
+        kw_fake_up(fakes[i]);
+        kw_fake_reset(fakes[i]);
+        kw_fake_log_clear(fakes[i]);
+    }
+    kw_fake_set_cluster(fakes, FAKES, ranges, 2);
+    answer();
+}
+
+static kw_client *open_cluster(const char *options)
+{
+    return kw_test_open("redis-cluster://%s?%s", kw_fake_address(fakes[0]), options);
+}
+
+static void expect_answer(kw_client *client, kw_test_way way, const char *key)
+{
+    kw_test_end end = kw_test_send(client, way, "INCR", key);
+    if (!end.is_answered) {
+        fail_msg("%s by %s: %s", key, kw_test_way_name(way), end.error.text);
+    }
+}
+
+/* Calls until one ends without waiting; when, from the first failure on. */
+static uint64_t ms_until_down(kw_client *client, kw_test_way way, uint64_t limit_ms)
+{
+    uint64_t start_ms = kw_test_now_ms();
+    kw_test_end end;
+    do {
+        end = kw_test_send(client, way, "INCR", UPPER);
+        assert_false(end.is_answered);
+        assert_int_equal(end.error.effect, KW_EFFECT_NONE);
+    } while (end.took_us > AT_ONCE_US && kw_test_now_ms() - start_ms < limit_ms + LATE_MS);
+    return kw_test_now_ms() - start_ms;
+}
+
+static void expect_failures_at_once(kw_client *client, kw_test_way way, kw_err code)
+{
+    unsigned late_n = 0;
+    uint64_t start_ms = kw_test_now_ms();
+    uint64_t dials_n = kw_test_stats(client).connect_failures;
+    for (int i = 0; i < MANY; i++) {
+        kw_test_end end = kw_test_send(client, way, "INCR", UPPER);
+        assert_false(end.is_answered);
+        if (end.error.code != code || end.error.effect != KW_EFFECT_NONE) {
+            fail_msg("by %s: %s", kw_test_way_name(way), end.error.text);
+        }
+        late_n += end.took_us > AT_ONCE_US ? 1 : 0;
+    }
+    assert_in_range(late_n, 0, MANY / 10);
+    uint64_t seconds = (kw_test_now_ms() - start_ms) / 1000 + 1;
+    assert_in_range(kw_test_stats(client).connect_failures - dials_n, 0, 4 * seconds);
+}
+
+static void test_shard_without_a_replica_fails_at_once_after_a_second(void **state)
+{
+    (void)state;
+    for (int way = 0; way < KW_TEST_WAYS_N; way++) {
+        make_cluster(false);
+        kw_client *client = open_cluster("timeout=20s");
+        expect_answer(client, (kw_test_way)way, UPPER);
+        kw_fake_down(fakes[1]);
+        assert_in_range(ms_until_down(client, (kw_test_way)way, SPAN_MS), SPAN_MS - 200,
+                        SPAN_MS + LATE_MS);
+        expect_failures_at_once(client, (kw_test_way)way, KW_ERR_CONNECT);
+        expect_answer(client, (kw_test_way)way, LOWER);
+        kw_fake_up(fakes[1]);
+        kw_test_sleep_ms(BACK_MS);
+        expect_answer(client, (kw_test_way)way, UPPER);
+        kw_close(client);
+    }
+}
+
+/* cluster-node-timeout is 100 ms: 2 x 100 ms + 2 s. */
+static void test_shard_with_a_replica_waits_for_an_election_and_no_longer(void **state)
+{
+    (void)state;
+    const uint64_t election_ms = 2200;
+    for (int way = 0; way < KW_TEST_WAYS_N; way++) {
+        make_cluster(true);
+        for (size_t i = 0; i < FAKES; i++) {
+            kw_fake_on_reply(fakes[i], KW_FAKE_ALWAYS, "CONFIG GET cluster-node-timeout",
+                             "*2\r\n$20\r\ncluster-node-timeout\r\n$3\r\n100");
+        }
+        kw_client *client = open_cluster("timeout=20s");
+        expect_answer(client, (kw_test_way)way, UPPER);
+        assert_int_equal(kw_fake_count(fakes[0], "CONFIG *"), 0); /* not without need */
+        kw_fake_down(fakes[1]);
+        assert_in_range(ms_until_down(client, (kw_test_way)way, election_ms), election_ms - 300,
+                        election_ms + LATE_MS);
+        assert_int_equal(kw_fake_count(fakes[0], "CONFIG *") + kw_fake_count(fakes[2], "CONFIG *"),
+                         1); /* once, of whoever is asked for the map */
+        expect_failures_at_once(client, (kw_test_way)way, KW_ERR_CONNECT);
+        kw_fake_up(fakes[1]);
+        kw_test_sleep_ms(BACK_MS);
+        expect_answer(client, (kw_test_way)way, UPPER);
+        kw_close(client);
+    }
+}
+
+static void test_election_that_comes_in_time_is_waited_for(void **state)
+{
+    (void)state;
+    for (int way = 0; way < KW_TEST_WAYS_N; way++) {
+        make_cluster(true);
+        kw_client *client = open_cluster("timeout=20s&refresh-interval=100ms");
+        expect_answer(client, (kw_test_way)way, UPPER);
+        kw_fake_down(fakes[1]);
+        kw_call_options options = KW_CALL_OPTIONS_INIT;
+        const char *argv[] = {"INCR", UPPER};
+        options.timeout_ms = 1500; /* past the second of a shard without a replica */
+        kw_error error = KW_ERROR_INIT;
+        assert_null(kw_call(client, &error, &options, (kw_argv){2, argv, NULL}));
+        assert_in_range(error.elapsed_ms, 1300, 1500 + LATE_MS);
+        const kw_fake_range promoted[] = {{0, 8000, fakes[0], NULL}, {8001, 16383, fakes[2], NULL}};
+        kw_fake_set_cluster(fakes, FAKES, promoted, 2);
+        answer();
+        expect_answer(client, (kw_test_way)way, UPPER);
+        kw_close(client);
+    }
+}
+
+/* Nobody answers when the handle is new: the map is waited for, for a second. */
+static void test_cluster_of_which_nobody_answers_is_not_waited_for(void **state)
+{
+    (void)state;
+    for (int way = 0; way < KW_TEST_WAYS_N; way++) {
+        make_cluster(false);
+        for (size_t i = 0; i < FAKES; i++) {
+            kw_fake_down(fakes[i]);
+        }
+        kw_client *client = open_cluster("timeout=20s");
+        assert_in_range(ms_until_down(client, (kw_test_way)way, SPAN_MS), SPAN_MS - 200,
+                        SPAN_MS + LATE_MS);
+        expect_failures_at_once(client, (kw_test_way)way, KW_ERR_CONNECT);
+        for (size_t i = 0; i < FAKES; i++) {
+            kw_fake_up(fakes[i]);
+        }
+        kw_test_sleep_ms(BACK_MS);
+        expect_answer(client, (kw_test_way)way, UPPER);
+        kw_close(client);
+    }
+}
+
+/* fakes[0] is the sentinel, fakes[1] the primary, fakes[2] its replica, where it has one. */
+static void make_group(bool has_replica)
+{
+    for (size_t i = 0; i < FAKES; i++) {
+        kw_fake_up(fakes[i]);
+        kw_fake_reset(fakes[i]);
+        kw_fake_log_clear(fakes[i]);
+    }
+    kw_fake_on_reply(fakes[0], KW_FAKE_ALWAYS, "SENTINEL GET-MASTER-ADDR-BY-NAME group",
+                     "*2\r\n$9\r\n127.0.0.1\r\n$5\r\n%05u", (unsigned)kw_fake_port(fakes[1]));
+    kw_fake_on_reply(fakes[0], KW_FAKE_ALWAYS, "SENTINEL SENTINELS group", "*0");
+    if (!has_replica) {
+        kw_fake_on_reply(fakes[0], KW_FAKE_ALWAYS, "SENTINEL REPLICAS group", "*0");
+    } else {
+        kw_fake_on_reply(fakes[0], KW_FAKE_ALWAYS, "SENTINEL REPLICAS group",
+                         "*1\r\n*8\r\n$2\r\nip\r\n$9\r\n127.0.0.1\r\n$4\r\nport\r\n$5\r\n%05u\r\n"
+                         "$5\r\nflags\r\n$5\r\nslave\r\n$23\r\ndown-after-milliseconds\r\n$4\r\n%s",
+                         (unsigned)kw_fake_port(fakes[2]), "9000");
+    }
+    kw_fake_on_reply(fakes[2], KW_FAKE_ALWAYS, "ROLE",
+                     "*5\r\n$5\r\nslave\r\n$9\r\n127.0.0.1\r\n:1\r\n$9\r\nconnected\r\n:7");
+    answer();
+}
+
+static kw_client *open_group(const char *options)
+{
+    return kw_test_open("redis-sentinel://%s/group?%s", kw_fake_address(fakes[0]), options);
+}
+
+static void test_primary_without_a_replica_fails_at_once_after_a_second(void **state)
+{
+    (void)state;
+    for (int way = 0; way < KW_TEST_WAYS_N; way++) {
+        make_group(false);
+        kw_client *client = open_group("timeout=20s");
+        expect_answer(client, (kw_test_way)way, UPPER);
+        kw_fake_down(fakes[1]);
+        assert_in_range(ms_until_down(client, (kw_test_way)way, SPAN_MS), SPAN_MS - 200,
+                        SPAN_MS + LATE_MS);
+        expect_failures_at_once(client, (kw_test_way)way, KW_ERR_CONNECT);
+        kw_fake_up(fakes[1]);
+        kw_test_sleep_ms(BACK_MS);
+        expect_answer(client, (kw_test_way)way, UPPER);
+        kw_close(client);
+    }
+}
+
+/* down-after-milliseconds is 9 s: 19 s in all, past each call's own end. */
+static void test_primary_with_a_replica_is_waited_for(void **state)
+{
+    (void)state;
+    make_group(true);
+    kw_client *client = open_group("timeout=2s");
+    expect_answer(client, KW_TEST_CALL, UPPER);
+    kw_fake_down(fakes[1]);
+    for (int way = 0; way < KW_TEST_WAYS_N; way++) {
+        kw_test_end end = kw_test_send(client, (kw_test_way)way, "INCR", UPPER);
+        assert_false(end.is_answered);
+        assert_int_equal(end.error.effect, KW_EFFECT_NONE);
+        assert_in_range(end.took_us, 1800 * 1000, (2000 + LATE_MS) * 1000);
+    }
+    kw_fake_up(fakes[1]);
+    kw_test_sleep_ms(BACK_MS);
+    expect_answer(client, KW_TEST_CALL, UPPER);
+    kw_close(client);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_shard_without_a_replica_fails_at_once_after_a_second),
+        cmocka_unit_test(test_shard_with_a_replica_waits_for_an_election_and_no_longer),
+        cmocka_unit_test(test_election_that_comes_in_time_is_waited_for),
+        cmocka_unit_test(test_cluster_of_which_nobody_answers_is_not_waited_for),
+        cmocka_unit_test(test_primary_without_a_replica_fails_at_once_after_a_second),
+        cmocka_unit_test(test_primary_with_a_replica_is_waited_for),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
