@@ -164,6 +164,8 @@ all: $(STATIC) $(SHARED)
 ## check-house: rooms, calls between files, measures of the sources
 ## check-build: headers, rooms, exported symbols, installed copy
 ## check-examples: each example, and the quickstart's tour
+## check-loaded: all tests, three times, beside eight busy loops
+## coverage: lines and branches that the tests run, by room (gcov)
 ## bench: speed against raw hiredis on this machine
 ## demo: a throwaway cluster, and what keyway does on it
 ## install, uninstall: with DESTDIR, PREFIX (/usr/local), LIBDIR, INCLUDEDIR, MANDIR, DOCDIR
@@ -390,12 +392,27 @@ fuzz:
 		CFLAGS='-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=all'
 
 fuzz-run: $(FUZZ)
-	@set -e; for f in $(FUZZ); do \
+	@rm -f $(BUILD)/check.count; good=0; bad=0; for f in $(FUZZ); do \
 		name=$$(basename $$f); mkdir -p $(BUILD)/corpus/$$name; \
 		echo "  $$name: $(FUZZ_SECONDS) s"; \
-		$$f -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=$(BUILD)/$$name. -print_final_stats=0 \
-			-verbosity=0 $(BUILD)/corpus/$$name; \
-	done
+		if $$f -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=$(BUILD)/$$name. -print_final_stats=0 \
+			-verbosity=0 $(BUILD)/corpus/$$name; then good=$$((good + 1)); else bad=$$((bad + 1)); fi; \
+	done; echo "$$good passed, $$bad failed" | tee $(BUILD)/check.count; [ $$bad -eq 0 ]
+
+# gcov's figures by room, of all tests but the scripts.
+COVERAGE_TESTS = $(UNIT) $(SCENE) $(FAKE) $(LIVE) $(FAULT)
+
+coverage:
+	@$(MAKE) coverage-run BUILD=build/coverage CFLAGS='-O0 -g --coverage -fprofile-update=atomic'
+
+coverage-run: $(COVERAGE_TESTS)
+	@find $(BUILD) -name '*.gcda' -exec rm -f {} +
+	-@env -u MAKEFLAGS $(CHECK_ENV) KEEP_GOING=1 sh tests/support/check.sh --servers $(COVERAGE_TESTS)
+	@sh tests/support/coverage.sh $(OBJECTS)
+
+# Whether tests are right on a machine that is busy: before a piece of work is called done.
+check-loaded: all
+	@BUILD='$(BUILD)' sh tests/support/loaded.sh 3 8 $(MAKE) check
 
 bench: $(BENCH)
 	@sh tests/support/need.sh
@@ -469,7 +486,7 @@ lint:
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all help check check-tls check-quorum check-unit check-scene check-fake check-live check-fault check-build check-examples check-quick check-counts check-sizes check-house gates \
+.PHONY: all help check check-tls check-quorum check-unit check-scene check-fake check-live check-fault check-build check-examples check-quick check-counts check-sizes check-house check-loaded coverage coverage-run gates \
 	asan tsan fuzz fuzz-run bench tour demo exports install uninstall dist format format-check lint clean FORCE
 .SECONDARY:
 .DELETE_ON_ERROR:
