@@ -61,7 +61,9 @@ KW_API bool kw_reply_is_nil(const kw_reply *reply);
  * for NULL. Any thread. */
 KW_API const char *kw_reply_str(const kw_reply *reply, size_t *len);
 
-/* Value of an integer or boolean reply; 0 for every other kind, and for NULL. Any thread. */
+/* Value of an integer or boolean reply; of an error with elements (a part of a DEL, EXISTS, TOUCH
+ * or UNLINK of many keys failed) the number that the other parts counted. 0 for every other kind,
+ * and for NULL. Any thread. */
 KW_API long long kw_reply_int(const kw_reply *reply);
 
 /* Number of elements of an array, a set or a map, whose keys and values count each; also of the
@@ -118,9 +120,9 @@ typedef enum kw_outcome {
  *       fprintf(stderr, "%s\n", error.text);
  *
  * reply is what the call returned, and error (NULL is allowed) the one that was given to it. Of a
- * server's error it becomes KW_ERR_SERVER with the server's words, cut where they are long, and with
- * effect none; maybe, where the words speak of a script, a part of which may have run. Else error
- * stays as the call has left it. Any thread. */
+ * server's error it becomes KW_ERR_SERVER with the server's words, cut where they are long, and
+ * with effect none; maybe, where the words speak of a script, a part of which may have run. Else
+ * error stays as the call has left it. Any thread. */
 KW_API kw_outcome kw_reply_outcome(const kw_reply *reply, kw_error *error);
 
 /* Frees a reply that keyway handed over, with all its elements. NULL is allowed; an element of

@@ -28,19 +28,17 @@ void kw_ring_unref(kw_ring *ring)
 }
 
 /* The part of a key with an opening character that is hashed: what stands between it and
- * the first closing one behind it, at least one byte, else the whole key. Jedis' pattern,
- * "\{(.+?)\}", finds the first closing one that leaves a byte between. */
+ * the first closing one behind it, at least one byte, else the whole key. */
 static kw_bytes routed(const kw_ring_rules *rules, const char *key, size_t key_len, size_t open)
 {
     kw_bytes whole = {key, key_len};
-    size_t skip = rules->method == KW_RING_JEDIS ? 1 : 0;
-    if (key_len - open - 1 < skip) {
-        return whole;
+    if (rules->method == KW_RING_JEDIS) {
+        return kw_jedis_tag(whole, open);
     }
-    const char *from = key + open + 1 + skip;
-    size_t left = key_len - open - 1 - skip;
+    const char *from = key + open + 1;
+    size_t left = key_len - open - 1;
     size_t close = kw_find_byte(from, left, rules->tag[1]);
-    kw_bytes tag = {key + open + 1, close + skip};
+    kw_bytes tag = {from, close};
     return close < left && tag.len > 0 ? tag : whole;
 }
 

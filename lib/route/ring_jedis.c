@@ -7,6 +7,42 @@
 /* Longest text: "SHARD-10000-NODE-16777216", or a name, a star and two numbers. */
 #define TEXT_MAX (KW_RING_NAME_MAX + 1 + 2 * 20)
 
+/* Length of the line terminator at the front of text, which a dot of Java's does not match; 0 where
+ * there is none. In UTF-8, as Jedis' keys are: next line is C2 85, the separators are E2 80 A8 and
+ * A9. */
+static size_t line_end_len(const char *text, size_t len)
+{
+    if (text[0] == '\n' || text[0] == '\r') {
+        return 1;
+    }
+    if (len >= 2 && memcmp(text, "\xC2\x85", 2) == 0) {
+        return 2;
+    }
+    bool is_separator = len >= 3 && memcmp(text, "\xE2\x80", 2) == 0 &&
+                        ((unsigned char)text[2] == 0xA8 || (unsigned char)text[2] == 0xA9);
+    return is_separator ? 3 : 0;
+}
+
+kw_bytes kw_jedis_tag(kw_bytes key, size_t open)
+{
+    while (open < key.len) {
+        size_t at = open + 1;
+        while (at < key.len && line_end_len(key.data + at, key.len - at) == 0) {
+            if (at > open + 1 && key.data[at] == '}') {
+                kw_bytes tag = {key.data + open + 1, at - open - 1};
+                return tag;
+            }
+            at++;
+        }
+        /* No brace in front of the line's end begins a match: the next one behind it may. */
+        while (at < key.len && key.data[at] != '{') {
+            at++;
+        }
+        open = at;
+    }
+    return key;
+}
+
 static size_t put(char *text, size_t at, const char *more, size_t more_len)
 {
     memcpy(text + at, more, more_len);

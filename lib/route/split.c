@@ -186,6 +186,14 @@ static kw_bytes text_of(const kw_split_result *result)
     return kw_bytes_of(result->reply != NULL ? "ERR a reply of an unexpected kind" : result->text);
 }
 
+/* Of a part whose number of keys says it of each of them: none, or all. */
+static bool is_told_by_number(const kw_split_part *part, const kw_split_result *result)
+{
+    long long number = kw_reply_int(result->reply);
+    return kw_reply_type(result->reply) == KW_REPLY_INTEGER &&
+           (number == 0 || number == (long long)part->count);
+}
+
 static bool join_part(kw_reply *root, const kw_split *split, const kw_split_part *part,
                       const kw_split_result *result, bool good)
 {
@@ -195,8 +203,13 @@ static bool join_part(kw_reply *root, const kw_split *split, const kw_split_part
     kw_bytes text = good ? kw_bytes_of("OK") : text_of(result);
     kw_reply_kind kind = good ? KW_REPLY_STATUS : KW_REPLY_ERROR;
     bool has_values = good && kw_reply_type(result->reply) == KW_REPLY_ARRAY;
+    bool has_number = good && is_told_by_number(part, result);
     for (size_t i = 0; i < part->count; i++) {
         kw_reply *element = kw_reply_slot(root, split->order[part->at + i]);
+        if (has_number) {
+            kw_reply_set_integer(element, KW_REPLY_INTEGER, kw_reply_int(result->reply) > 0);
+            continue;
+        }
         bool is_set = has_values ? kw_reply_copy(root, element, kw_reply_at(result->reply, i))
                                  : kw_reply_set_string(root, element, kind, text);
         if (!is_set) {
@@ -219,31 +232,57 @@ static bool join_keys(kw_reply *root, const kw_split *split, kw_response_policy 
     return true;
 }
 
-/* Makes the array of all keys an error that counts them. */
-static bool make_partial(kw_reply *root, const kw_split *split, size_t failed_n, size_t first)
+/* What failed, and what the parts that did not fail have counted. */
+typedef struct outcome {
+    size_t failed_n; /* keys */
+    size_t first;    /* part that failed */
+    long long sum;   /* of the others' numbers */
+} outcome;
+
+static outcome outcome_of(const kw_split *split, kw_response_policy policy,
+                          const kw_split_result *results)
+{
+    outcome found = {0, 0, 0};
+    for (size_t i = 0; i < split->parts_n; i++) {
+        if (is_good(&split->parts[i], policy, &results[i])) {
+            found.sum += kw_reply_int(results[i].reply); /* at most the number of keys */
+        } else {
+            found.first = found.failed_n == 0 ? i : found.first;
+            found.failed_n += split->parts[i].count;
+        }
+    }
+    return found;
+}
+
+/* Makes the array of all keys an error that counts them; its number is that of the parts that did
+ * not fail. */
+static bool make_partial(kw_reply *root, const kw_split *split, kw_response_policy policy,
+                         const outcome *found)
 {
     char shown[160];
-    char text[300];
-    kw_reply *element = kw_reply_slot(root, split->order[split->parts[first].at]);
+    char counted[60] = "";
+    char text[360];
+    kw_reply *element = kw_reply_slot(root, split->order[split->parts[found->first].at]);
     kw_bytes_show(shown, sizeof(shown), kw_reply_bytes(element));
-    int len = snprintf(text, sizeof(text), "PARTIAL %zu of %zu keys failed, the first with: %s",
-                       failed_n, split->keys.count, shown);
+    if (policy == KW_RESPONSE_AGG_SUM) {
+        snprintf(counted, sizeof(counted), ", the others count %lld", found->sum);
+    }
+    int len = snprintf(text, sizeof(text), "PARTIAL %zu of %zu keys failed%s, the first with: %s",
+                       found->failed_n, split->keys.count, counted, shown);
     kw_bytes bytes = {text, len > 0 ? (size_t)len : 0};
-    return kw_reply_make_error(root, bytes);
+    bool is_made = kw_reply_make_error(root, bytes);
+    root->hiredis.integer = found->sum;
+    return is_made;
 }
 
 static bool join_whole(kw_reply *root, const kw_split *split, kw_response_policy policy,
-                       const kw_split_result *results)
+                       const kw_split_result *results, long long sum)
 {
     if (policy == KW_RESPONSE_DEFAULT_KEYED) {
         return join_keys(root, split, policy, results, true);
     }
     if (policy == KW_RESPONSE_ALL_SUCCEEDED) {
         return kw_reply_copy(root, root, results[0].reply);
-    }
-    long long sum = 0;
-    for (size_t i = 0; i < split->parts_n; i++) {
-        sum += kw_reply_int(results[i].reply); /* at most the number of keys */
     }
     kw_reply_set_integer(root, KW_REPLY_INTEGER, sum);
     return true;
@@ -270,21 +309,14 @@ kw_err kw_split_join(kw_reply **joined, kw_split *split, const kw_command_info *
                      const kw_split_result *results)
 {
     kw_response_policy policy = kw_command_response(command);
-    size_t failed_n = 0;
-    size_t first = 0;
-    for (size_t i = 0; i < split->parts_n; i++) {
-        if (!is_good(&split->parts[i], policy, &results[i])) {
-            first = failed_n == 0 ? i : first;
-            failed_n += split->parts[i].count;
-        }
-    }
-    kw_reply *root = take_root(split, failed_n > 0 || policy == KW_RESPONSE_DEFAULT_KEYED);
+    outcome found = outcome_of(split, policy, results);
+    kw_reply *root = take_root(split, found.failed_n > 0 || policy == KW_RESPONSE_DEFAULT_KEYED);
     if (root == NULL) {
         return KW_ERR_NOMEM;
     }
-    bool is_joined = failed_n == 0 ? join_whole(root, split, policy, results)
-                                   : join_keys(root, split, policy, results, false) &&
-                                         make_partial(root, split, failed_n, first);
+    bool is_joined = found.failed_n == 0 ? join_whole(root, split, policy, results, found.sum)
+                                         : join_keys(root, split, policy, results, false) &&
+                                               make_partial(root, split, policy, &found);
     if (!is_joined) {
         kw_reply_free(root);
         return KW_ERR_NOMEM;

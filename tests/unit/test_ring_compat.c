@@ -74,15 +74,35 @@ static void test_jedis_nodes_keep_the_order_of_adding(void **state)
     kw_ring_unref(next);
 }
 
-/* Jedis' default pattern wants one byte between the braces, and takes any. */
+/* Jedis' default pattern wants one character between the braces, and takes any but the ends of
+ * lines. */
 static void test_jedis_tags_are_those_of_its_pattern(void **state)
 {
     (void)state;
     kw_ring *plain = ring_of("jedis", "a b");
     kw_ring *ring = ring_of("jedis/tag", "a b");
     static const char *const keys[][2] = {
-        {"x{tag}y", "tag"}, {"{}a}", "}a"}, {"{}", "{}"},   {"{", "{"},
-        {"{a", "{a"},       {"{{a}", "{a"}, {"}x{a}", "a"}, {"{}}", "}"},
+        {"x{tag}y", "tag"},
+        {"{}a}", "}a"},
+        {"{}", "{}"},
+        {"{", "{"},
+        {"{a", "{a"},
+        {"{{a}", "{a"},
+        {"}x{a}", "a"},
+        {"{}}", "}"},
+        {"{\n}x", "{\n}x"},
+        {"{a\n}", "{a\n}"},
+        {"{a\r{b}", "b"},
+        {"{}\n}{c}", "c"},
+        {"{\xC2\x85}", "{\xC2\x85}"},
+        {"{\xC2\x86}", "\xC2\x86"},
+        {"{\n", "{\n"},
+        {"{a\xE2\x80\xA8}", "{a\xE2\x80\xA8}"},
+        {"{a\xE2\x80\xA9{b}", "b"},
+        {"{\xE2\x80", "{\xE2\x80"},
+        {"{a\xE2\x80\xAA}", "a\xE2\x80\xAA"},
+        {"{\v}", "\v"},
+        {"{a{\n{b}c}", "b"},
     };
     for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
         assert_true(kw_ring_hash(ring, keys[i][0], strlen(keys[i][0])) ==

@@ -277,6 +277,40 @@ static void test_split_failed_part_is_told_for_each_key(void **state)
     kw_split_fini(&it.split);
 }
 
+static void test_split_numbers_of_the_parts_that_worked_are_told(void **state)
+{
+    (void)state;
+    static const char *const list[] = {"EXISTS", "a", "{x}1", "b", "{x}2", "{y}1", "{y}2", NULL};
+    fixture it;
+    start(&it, list);
+    kw_reply *one = reply_of(KW_REPLY_INTEGER, 1, NULL);
+    kw_reply *two = reply_of(KW_REPLY_INTEGER, 2, NULL);
+    kw_reply *none = reply_of(KW_REPLY_INTEGER, 0, NULL);
+    kw_split_result results[4] = {{NULL, NULL}};
+    size_t x = part_of(&it, 1);
+    assert_int_equal(it.split.parts_n, 4);
+    results[part_of(&it, 0)] = (kw_split_result){none, NULL};
+    results[part_of(&it, 2)] = (kw_split_result){NULL, "lost"};
+    results[part_of(&it, 4)] = (kw_split_result){two, NULL};
+    results[x] = (kw_split_result){one, NULL}; /* of two keys: which of them is not known */
+    kw_reply *joined;
+    assert_int_equal(kw_split_join(&joined, &it.split, it.command, results), KW_OK);
+    assert_string_equal(kw_reply_str(joined, NULL),
+                        "PARTIAL 1 of 6 keys failed, the others count 3, the first with: lost");
+    assert_int_equal(kw_reply_int(joined), 3);
+    static const int kinds[] = {KW_REPLY_INTEGER, KW_REPLY_STATUS,  KW_REPLY_ERROR,
+                                KW_REPLY_STATUS,  KW_REPLY_INTEGER, KW_REPLY_INTEGER};
+    for (size_t i = 0; i < 6; i++) {
+        assert_int_equal(kw_reply_type(kw_reply_at(joined, i)), kinds[i]);
+        assert_int_equal(kw_reply_int(kw_reply_at(joined, i)), i >= 4);
+    }
+    kw_reply_free(joined);
+    kw_reply_free(none);
+    kw_reply_free(one);
+    kw_reply_free(two);
+    kw_split_fini(&it.split);
+}
+
 static void test_split_only_what_can_be_is(void **state)
 {
     (void)state;
@@ -330,6 +364,7 @@ int main(void)
         cmocka_unit_test(test_split_mset_part_has_keys_with_their_values),
         cmocka_unit_test(test_split_sums_and_statuses_are_joined),
         cmocka_unit_test(test_split_failed_part_is_told_for_each_key),
+        cmocka_unit_test(test_split_numbers_of_the_parts_that_worked_are_told),
         cmocka_unit_test(test_split_only_what_can_be_is),
         cmocka_unit_test(test_split_each_allocation_failing_leaks_nothing),
     };
