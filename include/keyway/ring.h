@@ -170,7 +170,8 @@ KW_API uint32_t kw_ring_node_weight(const kw_ring *ring, uint32_t node);
  * thread. */
 KW_API size_t kw_ring_node_points(const kw_ring *ring, uint32_t node);
 
-/* Exact part of all hashes that node number node owns, 0 to 1; 0 past the last. Reads all points.
+/* Exact part of all hashes that keys can have which node number node owns, 0 to 1; 0 past the last.
+ * (twemproxy's crc32 gives 15 bits only.) Reads all points.
  * Any thread. */
 KW_API double kw_ring_node_share(const kw_ring *ring, uint32_t node);
 

@@ -135,17 +135,17 @@ static uint32_t jenkins(const char *key, size_t key_len, bool signed_bytes)
 }
 
 static const kw_hash_compat table[] = {
-    {"one_at_a_time", one_at_a_time},
-    {"md5", md5},
-    {"crc16", crc16},
-    {"crc32", crc32},
-    {"crc32a", crc32a},
-    {"fnv1_64", fnv1_64},
-    {"fnv1a_64", fnv1a_64},
-    {"fnv1_32", fnv1_32},
-    {"fnv1a_32", fnv1a_32},
-    {"murmur", murmur},
-    {"jenkins", jenkins},
+    {"one_at_a_time", one_at_a_time, 32},
+    {"md5", md5, 32},
+    {"crc16", crc16, 32},
+    {"crc32", crc32, 15},
+    {"crc32a", crc32a, 32},
+    {"fnv1_64", fnv1_64, 32},
+    {"fnv1a_64", fnv1a_64, 32},
+    {"fnv1_32", fnv1_32, 32},
+    {"fnv1a_32", fnv1a_32, 32},
+    {"murmur", murmur, 32},
+    {"jenkins", jenkins, 32},
 };
 
 const kw_hash_compat *kw_hash_compat_at(size_t index)

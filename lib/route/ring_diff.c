@@ -54,7 +54,7 @@ static uint32_t *match_nodes(const kw_ring *from, const kw_ring *to)
 static size_t compare_arcs(kw_ring_move *moves, const kw_ring *from, const kw_ring *to,
                            const uint32_t *numbers)
 {
-    uint64_t highest = UINT64_MAX >> (64 - kw_ring_rules_bits(&from->rules));
+    uint64_t highest = kw_ring_rules_highest(&from->rules);
     kw_ring_move move = {sizeof(move), 0, 0, KW_RING_NO_NODE, KW_RING_NO_NODE};
     size_t n = 0;
     size_t i = 0;
@@ -64,6 +64,7 @@ static size_t compare_arcs(kw_ring_move *moves, const kw_ring *from, const kw_ri
         uint32_t a = kw_ring_arc(from, &ends[0], i);
         uint32_t b = kw_ring_arc(to, &ends[1], k);
         uint64_t last = ends[0] < ends[1] ? ends[0] : ends[1];
+        last = last < highest ? last : highest;
         /* A node that is gone has the number of no node, which is no owner it stays with. */
         bool is_same = a == b && a == KW_RING_NO_NODE;
         if (a != KW_RING_NO_NODE && b != KW_RING_NO_NODE) {
@@ -144,10 +145,18 @@ void kw_ring_diff_free(kw_ring_diff *diff)
     }
 }
 
-/* Hashes of the ring's space. */
+/* Hashes that keys can have. */
 static double space(const kw_ring *ring)
 {
-    return 2.0 * (double)(UINT64_C(1) << (kw_ring_rules_bits(&ring->rules) - 1));
+    return (double)kw_ring_rules_highest(&ring->rules) + 1;
+}
+
+/* So few hashes are looked at one by one. */
+#define FEW_HASHES ((uint64_t)1 << 16)
+
+static bool has_few_hashes(const kw_ring *ring)
+{
+    return kw_ring_rules_highest(&ring->rules) < FEW_HASHES;
 }
 
 static kw_err moved_arcs(const kw_ring *from, const kw_ring *to, double *fraction)
@@ -173,6 +182,16 @@ static size_t greatest_divisor(size_t a, size_t b)
         b = rest;
     }
     return a;
+}
+
+/* Two lists, of which not every place comes equally often. */
+static double moved_few(const kw_ring *from, const kw_ring *to, const uint32_t *numbers)
+{
+    size_t moved_n = 0;
+    for (uint64_t hash = 0; hash <= kw_ring_rules_highest(&from->rules); hash++) {
+        moved_n += numbers[from->owners[hash % from->owners_n]] != to->owners[hash % to->owners_n];
+    }
+    return (double)moved_n / space(from);
 }
 
 /* By the Chinese remainder theorem the places i and k of two lists meet, equally often,
@@ -231,6 +250,8 @@ kw_err kw_ring_moved(const kw_ring *from, kw_error *error, double *fraction, con
     }
     if (kw_ring_rules_has_arcs(&from->rules)) {
         err = moved_arcs(from, to, fraction);
+    } else if (has_few_hashes(from)) {
+        *fraction = moved_few(from, to, numbers);
     } else if (from->rules.method == KW_RING_RENDEZVOUS) {
         *fraction = moved_rendezvous(from, to, numbers);
     } else {
@@ -240,19 +261,35 @@ kw_err kw_ring_moved(const kw_ring *from, kw_error *error, double *fraction, con
     return err == KW_OK ? KW_OK : no_memory(error);
 }
 
+/* Of a node in a list: its places, by how many hashes come to each where these are few. */
+static double share_of_list(const kw_ring *ring, uint32_t node)
+{
+    if (!has_few_hashes(ring)) {
+        return (double)ring->nodes[node].points_n / (double)ring->owners_n;
+    }
+    size_t hashes_n = (size_t)kw_ring_rules_highest(&ring->rules) + 1;
+    size_t own_n = 0;
+    for (size_t i = 0; i < ring->owners_n && i < hashes_n; i++) {
+        own_n += ring->owners[i] == node ? (hashes_n - i - 1) / ring->owners_n + 1 : 0;
+    }
+    return (double)own_n / space(ring);
+}
+
 double kw_ring_node_share(const kw_ring *ring, uint32_t node)
 {
     if (node >= ring->nodes_n || ring->live_n == 0) {
         return 0;
     }
     if (!kw_ring_rules_has_arcs(&ring->rules)) {
-        return (double)ring->nodes[node].points_n / (double)ring->owners_n;
+        return share_of_list(ring, node);
     }
+    uint64_t highest = kw_ring_rules_highest(&ring->rules);
     double sum = 0;
     uint64_t first = 0;
-    for (size_t i = 0; i < kw_ring_arcs_n(ring); i++) {
+    for (size_t i = 0; i < kw_ring_arcs_n(ring) && first <= highest; i++) {
         uint64_t last;
         uint32_t owner = kw_ring_arc(ring, &last, i);
+        last = last < highest ? last : highest;
         if (last >= first && owner == node) {
             sum += (double)(last - first) + 1;
         }

@@ -51,6 +51,12 @@ unsigned kw_ring_rules_bits(const kw_ring_rules *rules)
     return rules->method == KW_RING_KW1 ? 48 : 64;
 }
 
+uint64_t kw_ring_rules_highest(const kw_ring_rules *rules)
+{
+    unsigned bits = rules->hash != NULL ? rules->hash->bits : kw_ring_rules_bits(rules);
+    return UINT64_MAX >> (64 - bits);
+}
+
 bool kw_ring_rules_has_arcs(const kw_ring_rules *rules)
 {
     return rules->method == KW_RING_KW1 || rules->method == KW_RING_KETAMA ||

@@ -51,6 +51,10 @@ kw_err kw_ring_rules_parse(kw_ring_rules *rules, kw_error *error, const char *pl
 /* Bits of a key's hash that count: 48, 32 or 64. */
 unsigned kw_ring_rules_bits(const kw_ring_rules *rules);
 
+/* The highest hash that a key can have: less than the bits allow where a placement's hash is
+ * narrower (twemproxy's crc32 has 15). */
+uint64_t kw_ring_rules_highest(const kw_ring_rules *rules);
+
 /* True where points divide the hashes into arcs. */
 bool kw_ring_rules_has_arcs(const kw_ring_rules *rules);
 

@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "route/hash_compat.h"
 #include "unit/ring_make.h"
 
 /* Five nodes, names of any bytes, several weights. */
@@ -136,6 +137,76 @@ static void test_ring_order_of_adding_does_not_matter(void **state)
         kw_ring_unref(a);
         kw_ring_unref(b);
     }
+}
+
+/* Shares and moved parts against what happens to keys, with every hash of every placement. */
+static void check_figures(const char *placement)
+{
+    enum { KEYS_N = 20000, NODES_N = 4 };
+    kw_ring *before = ring_of(placement, "a b*2 c d");
+    kw_ring *after = ring_of(placement, "a b*2 c");
+    size_t counts[NODES_N] = {0};
+    size_t moved_n = 0;
+    double moved = -1;
+    for (uint32_t i = 0; i < KEYS_N; i++) {
+        uint64_t key[2] = {(i + 1) * UINT64_C(0x9e3779b97f4a7c15),
+                           (i + 7) * UINT64_C(0xbf58476d1ce4e5b9)};
+        uint32_t node = 0;
+        assert_int_equal(kw_ring_lookup(before, &node, (const char *)key, sizeof(key)), KW_OK);
+        counts[node]++;
+        moved_n += strcmp(kw_ring_node_name(before, NULL, node),
+                          ring_owner(after, (const char *)key, sizeof(key))) != 0;
+    }
+    for (uint32_t node = 0; node < NODES_N; node++) {
+        double share = (double)counts[node] / KEYS_N - kw_ring_node_share(before, node);
+        if (share < -0.02 || share > 0.02) {
+            fail_msg("%s: node %u has %zu of %d keys, and a share of %f", placement, node,
+                     counts[node], KEYS_N, kw_ring_node_share(before, node));
+        }
+    }
+    assert_int_equal(kw_ring_moved(before, NULL, &moved, after), KW_OK);
+    if (moved < (double)moved_n / KEYS_N - 0.02 || moved > (double)moved_n / KEYS_N + 0.02) {
+        fail_msg("%s: %zu of %d keys moved, %f is told", placement, moved_n, KEYS_N, moved);
+    }
+    kw_ring_unref(before);
+    kw_ring_unref(after);
+}
+
+static void test_ring_figures_are_those_of_its_hash(void **state)
+{
+    (void)state;
+    static const char *const others[] = {"kw1", "modulo", "jedis", "go-redis"};
+    static const char *const ways[] = {"ketama", "modula"};
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+        check_figures(others[i]);
+    }
+    for (size_t i = 0; kw_hash_compat_at(i) != NULL; i++) {
+        for (size_t k = 0; k < 2; k++) {
+            char placement[60];
+            snprintf(placement, sizeof(placement), "twemproxy:%s:%s", ways[k],
+                     kw_hash_compat_at(i)->name);
+            check_figures(placement);
+        }
+    }
+}
+
+/* crc32 has 15 bits in twemproxy: exactly, over all hashes. */
+static void test_ring_figures_of_a_narrow_hash_are_exact(void **state)
+{
+    (void)state;
+    kw_ring *before = ring_of("twemproxy:modula:crc32", "a b c d e f g");
+    kw_ring *after = ring_of("twemproxy:modula:crc32", "a b c d e");
+    size_t moved_n = 0;
+    double moved = 0;
+    for (size_t hash = 0; hash < 32768; hash++) {
+        moved_n += hash % 7 != hash % 5;
+    }
+    assert_true(kw_ring_node_share(before, 0) == 4682.0 / 32768); /* 0, 7, ... 32767 */
+    assert_true(kw_ring_node_share(before, 1) == 4681.0 / 32768);
+    assert_int_equal(kw_ring_moved(before, NULL, &moved, after), KW_OK);
+    assert_true(moved == (double)moved_n / 32768);
+    kw_ring_unref(before);
+    kw_ring_unref(after);
 }
 
 static void test_ring_without_points_owns_nothing(void **state)
@@ -277,6 +348,8 @@ int main(void)
         cmocka_unit_test(test_ring_placement_and_fingerprint_are_frozen),
         cmocka_unit_test(test_ring_nodes_tell_what_they_are),
         cmocka_unit_test(test_ring_order_of_adding_does_not_matter),
+        cmocka_unit_test(test_ring_figures_are_those_of_its_hash),
+        cmocka_unit_test(test_ring_figures_of_a_narrow_hash_are_exact),
         cmocka_unit_test(test_ring_without_points_owns_nothing),
         cmocka_unit_test(test_ring_of_one_node_gives_it_everything),
         cmocka_unit_test(test_ring_lookup_agrees_with_arcs_at_every_size),
