@@ -3,6 +3,7 @@
 
 #include "topology/node_registry.h"
 #include "drive/plan_lookup.h"
+#include "drive/plan_refuse.h"
 #include "drive/plan_ring.h"
 #include "base/error.h"
 #include "base/resp.h"
@@ -196,19 +197,6 @@ static kw_err route_as_told(kw_plan *plan, kw_plan_need *need, kw_topology *topo
                         (int)options->route);
 }
 
-static kw_err refuse(const kw_plan *plan, kw_error *error, unsigned flags)
-{
-    if ((flags & KW_COMMAND_SESSION) != 0) {
-        return kw_error_set(error, KW_ERR_REFUSED, KW_EFFECT_NONE,
-                            "%s changes or binds its connection, and the handle's connections "
-                            "are shared between calls; transactions and the like need a session "
-                            "(kw_session_open)",
-                            plan->name);
-    }
-    return kw_error_set(error, KW_ERR_REFUSED, KW_EFFECT_NONE,
-                        "%s cannot be sent through a shared handle", plan->name);
-}
-
 uint64_t kw_plan_deadline_ns(uint64_t now_ns, uint64_t timeout_ms)
 {
     timeout_ms = timeout_ms < 2 * BLOCK_MAX_MS ? timeout_ms : 2 * BLOCK_MAX_MS;
@@ -309,7 +297,7 @@ kw_err kw_plan_start(kw_plan *plan, kw_plan_need *need, kw_topology *topology, k
     plan->name = plan->command != NULL ? kw_command_name(plan->command) : "command";
     unsigned flags = plan->command != NULL ? kw_command_flags(plan->command) : 0;
     if ((flags & (KW_COMMAND_SESSION | KW_COMMAND_REFUSED)) != 0) {
-        return refuse(plan, error, flags);
+        return kw_plan_refuse(plan, error, false);
     }
     plan->is_repeatable = options->idempotent || (flags & KW_COMMAND_READ) != 0;
     plan->fails_fast = options->fail_fast;

@@ -2,6 +2,7 @@
 #include "drive/session_private.h"
 
 #include "drive/driver.h"
+#include "drive/plan_refuse.h"
 #include "drive/plan_ring.h"
 #include "base/error.h"
 #include "route/keys.h"
@@ -191,14 +192,6 @@ static kw_err plan_known(kw_plan *plan, const kw_session *session, kw_error *err
     return has_owners ? check_keys(plan, session, error, argv, argc) : KW_OK;
 }
 
-static kw_err refuse(const kw_plan *plan, kw_error *error)
-{
-    return kw_error_set(error, KW_ERR_REFUSED, KW_EFFECT_NONE,
-                        "%s changes who gets which reply on its connection (publish/subscribe, "
-                        "monitoring, replication, login), which no session can follow",
-                        plan->name);
-}
-
 kw_err kw_session_plan(kw_plan *plan, kw_session_effect *effect, const kw_session *session,
                        kw_error *error, const kw_bytes *argv, size_t argc)
 {
@@ -211,7 +204,7 @@ kw_err kw_session_plan(kw_plan *plan, kw_session_effect *effect, const kw_sessio
     *effect = bond_of(kw_command_name(plan->command), kw_command_flags(plan->command));
     kw_err code = plan_known(plan, session, error, argv, argc);
     if (*effect == KW_SESSION_EFFECT_REFUSED) {
-        code = refuse(plan, error);
+        code = kw_plan_refuse(plan, error, true);
     } else if (code == KW_OK && *effect == KW_SESSION_EFFECT_WAIT && session->has_left_writes) {
         code = kw_error_set(error, KW_ERR_REFUSED, KW_EFFECT_NONE,
                             "%s would not cover the last write: the session has moved to another "

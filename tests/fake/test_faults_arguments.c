@@ -232,6 +232,43 @@ static void test_refused_commands_are_refused_by_every_way(void **state)
     kw_close(single);
 }
 
+/* Who gives a command that is refused reads what to use in its place. */
+static void test_refused_commands_name_what_takes_their_place(void **state)
+{
+    (void)state;
+    static const char *const texts[][3] = {
+        /* command, in a call, in a session (NULL: it is taken there) */
+        {"SUBSCRIBE news", "connection of your own", "connection of your own"},
+        {"MONITOR", "redis-cli", "redis-cli"},
+        {"HELLO 3", "options protocol, user, password", "options protocol, user, password"},
+        {"AUTH secret", "by the options user and password", "by the options user and password"},
+        {"SELECT 1", "option db", NULL},
+        {"WAIT 1 100", "acks", NULL},
+        {"WAITAOF 1 0 100", "acks_local", NULL},
+        {"MULTI", "kw_session_open", NULL},
+        {"QUIT", "kw_close", "kw_session_close"},
+        {"READONLY", "read-preference", NULL},
+    };
+    reset_fakes();
+    kw_session *session = kw_session_open(kw, NULL, "k", 1);
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        kw_error error = KW_ERROR_INIT;
+        assert_null(kw_command(kw, &error, texts[i][0]));
+        assert_refused(texts[i][0], error.code, &error);
+        if (strstr(error.text, texts[i][1]) == NULL) {
+            fail_msg("%s: %s", texts[i][0], error.text);
+        }
+        if (texts[i][2] != NULL) {
+            assert_null(kw_session_command(session, &error, texts[i][0]));
+            assert_refused(texts[i][0], error.code, &error);
+            if (strstr(error.text, texts[i][2]) == NULL) {
+                fail_msg("%s, in a session: %s", texts[i][0], error.text);
+            }
+        }
+    }
+    kw_session_close(session);
+}
+
 static void test_routes_any_and_all_nodes_go_where_they_say(void **state)
 {
     (void)state;
@@ -362,6 +399,7 @@ int main(void)
         cmocka_unit_test(test_arguments_that_no_memory_holds_are_refused),
         cmocka_unit_test(test_arguments_of_endless_time_do_not_overflow),
         cmocka_unit_test(test_refused_commands_are_refused_by_every_way),
+        cmocka_unit_test(test_refused_commands_name_what_takes_their_place),
         cmocka_unit_test(test_routes_any_and_all_nodes_go_where_they_say),
         cmocka_unit_test(test_unknown_command_is_learnt_by_many_at_once),
         cmocka_unit_test(test_unknown_command_goes_where_nobody_can_tell),

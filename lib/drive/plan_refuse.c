@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Texts for commands that change or bind their connection: each says what to use instead. */
+#include "drive/plan_refuse.h"
+
+#include "base/error.h"
+
+#include <string.h>
+
+#define SHARED                                                                                     \
+    "it changes or binds its connection, and the handle's connections are shared between calls"
+
+#define IN_SESSION "open a session for it (kw_session_open)"
+#define SUBSCRIBING                                                                                \
+    "subscribe on a connection of your own, for instance with hiredis or redis-cli; PUBLISH "      \
+    "works here"
+#define RAW       "use a connection of your own, for instance with redis-cli"
+#define LOGIN     "give user and password in the URI, or by the options user and password"
+#define BY_HANDLE "the handle does it by itself"
+
+typedef struct advice_row {
+    const char *name;
+    const char *in_call;
+    const char *in_session; /* NULL: the same text */
+} advice_row;
+
+static const advice_row rows[] = {
+    {"SUBSCRIBE", SUBSCRIBING, NULL},
+    {"PSUBSCRIBE", SUBSCRIBING, NULL},
+    {"SSUBSCRIBE", SUBSCRIBING, NULL},
+    {"UNSUBSCRIBE", SUBSCRIBING, NULL},
+    {"PUNSUBSCRIBE", SUBSCRIBING, NULL},
+    {"SUNSUBSCRIBE", SUBSCRIBING, NULL},
+    {"MONITOR", RAW, NULL},
+    {"SYNC", RAW, NULL},
+    {"PSYNC", RAW, NULL},
+    {"REPLCONF", RAW, NULL},
+    {"SCRIPT DEBUG", RAW, NULL},
+    {"CLUSTER SYNCSLOTS", RAW, NULL},
+    {"HELLO",
+     "each connection is greeted with the options protocol, user, password and client-name", NULL},
+    {"AUTH", LOGIN, NULL},
+    {"SELECT",
+     "choose the database in the URI (redis://host/1) or by the option db, a handle for each, or "
+     "open a session for it (kw_session_open)",
+     NULL},
+    {"WAIT",
+     "give kw_call the option acks, or the handle (acks=1): the write then waits on its own "
+     "connection; or write and wait in a session (kw_session_open)",
+     NULL},
+    {"WAITAOF",
+     "give kw_call acks and acks_local: the write then waits on its own connection; or write and "
+     "wait in a session (kw_session_open)",
+     NULL},
+    {"QUIT", "kw_close ends the connections", "kw_session_close ends it"},
+    {"RESET", "each connection is given back as it was taken",
+     "close the session, and open another"},
+    {"CLIENT REPLY", "wait for no reply by kw_submit and kw_ticket_free", NULL},
+    {"CLIENT SETNAME", "the option client-name names every connection", NULL},
+    {"READONLY", "the option read-preference chooses replicas, and " BY_HANDLE, NULL},
+    {"READWRITE", "the option read-preference chooses replicas, and " BY_HANDLE, NULL},
+    {"ASKING", "redirects are followed, and " BY_HANDLE, NULL},
+};
+
+static const char *advice_of(const char *name, bool is_in_session)
+{
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        if (strcmp(rows[i].name, name) == 0) {
+            bool is_own = is_in_session && rows[i].in_session != NULL;
+            return is_own ? rows[i].in_session : rows[i].in_call;
+        }
+    }
+    return is_in_session ? RAW : IN_SESSION;
+}
+
+kw_err kw_plan_refuse(const kw_plan *plan, kw_error *error, bool is_in_session)
+{
+    return kw_error_set(
+        error, KW_ERR_REFUSED, KW_EFFECT_NONE, "%s cannot be sent here: %s; %s", plan->name,
+        is_in_session ? "it changes who gets which reply on its connection" : SHARED,
+        advice_of(plan->name, is_in_session));
+}

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Plan refuse: what is said to who gives a command that changes or binds its connection, and what
+ * takes its place here. */
+#ifndef DRIVE_PLAN_REFUSE_H
+#define DRIVE_PLAN_REFUSE_H
+
+#include "drive/plan.h"
+
+/* KW_ERR_REFUSED, with a text for the command in a shared call, or in a session. */
+kw_err kw_plan_refuse(const kw_plan *plan, kw_error *error, bool is_in_session);
+
+#endif
