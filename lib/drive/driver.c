@@ -331,8 +331,25 @@ static void count_verdict(kw_topology *topology, kw_node *node, kw_verdict_kind 
     }
 }
 
+/* A MOVED that nobody follows is the caller's to read: it says what the server is. */
+static void add_cluster_hint(kw_topology *topology, const kw_node *node, kw_reply *reply)
+{
+    char text[400];
+    char place[KW_ENDPOINT_TEXT];
+    kw_bytes said = kw_reply_bytes(reply);
+    int len = snprintf(text, sizeof(text),
+                       "%.*s (%s is a cluster's node%s; open the cluster with redis-cluster://%s)",
+                       (int)(said.len < 120 ? said.len : 120), said.data, node->name,
+                       kw_topology_is_ring(topology) ? ", and no member of a ring" : "",
+                       kw_endpoint_text(place, &node->endpoint));
+    kw_bytes hint = {text, len > 0 && (size_t)len < sizeof(text) ? (size_t)len : 0};
+    if (hint.len > 0) {
+        (void)kw_reply_make_error(reply, hint); /* without memory it stays as it was */
+    }
+}
+
 kw_step kw_driver_on_reply(kw_topology *topology, const kw_plan *plan, kw_op *op, kw_node *node,
-                           uint64_t now_ns, const kw_reply *reply, kw_error *failure)
+                           uint64_t now_ns, kw_reply *reply, kw_error *failure)
 {
     kw_node_well(node);
     if (plan->read == KW_READ_OF_NEAREST && op->sends_n == 1) {
@@ -347,11 +364,9 @@ kw_step kw_driver_on_reply(kw_topology *topology, const kw_plan *plan, kw_op *op
     kw_verdict verdict = kw_verdict_of(text, plan->is_script);
     note_group(op, node);
     kw_step step = kw_op_on_reply(op, now_ns, &verdict, &node->endpoint);
-    if (verdict.kind == KW_VERDICT_MOVED && kw_topology_is_ring(topology)) {
-        kw_env_log(&topology->env, KW_LOG_WARNING,
-                   "%s answers MOVED: it is a cluster's node, and no member of a ring; use "
-                   "redis-cluster://",
-                   node->name);
+    bool is_stray = verdict.kind == KW_VERDICT_MOVED && step.kind == KW_STEP_DONE;
+    if (is_stray && plan->kind != KW_PLAN_NODE) {
+        add_cluster_hint(topology, node, reply);
     }
     kw_driver_heed_readonly(topology, node, reply);
     if (step.kind != KW_STEP_DONE) {

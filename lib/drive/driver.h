@@ -51,7 +51,7 @@ void kw_driver_heed_readonly(kw_topology *topology, kw_node *node, const kw_repl
 /* What the reply of node means for the op. Counts it, and writes the server's words into
  * failure where it is not the caller's. */
 kw_step kw_driver_on_reply(kw_topology *topology, const kw_plan *plan, kw_op *op, kw_node *node,
-                           uint64_t now_ns, const kw_reply *reply, kw_error *failure);
+                           uint64_t now_ns, kw_reply *reply, kw_error *failure);
 
 /* What it means for the op, and for the node, that a try ended without a reply. node is NULL only
  * where nothing has left. */

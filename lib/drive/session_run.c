@@ -117,7 +117,7 @@ static void take_reply(exchange *self, bool is_asked)
 static kw_step on_reply(exchange *self, bool is_asked)
 {
     kw_step step = {.kind = KW_STEP_DONE};
-    const kw_reply *reply = self->request.reply;
+    kw_reply *reply = self->request.reply;
     /* What is watched on the way to another node's keys would be lost with the ASKING. */
     bool is_asked_watch = self->effect == KW_SESSION_EFFECT_WATCH && kw_reply_is_error(reply) &&
                           kw_verdict_of(kw_reply_bytes(reply), false).kind == KW_VERDICT_ASK;

@@ -198,9 +198,11 @@ static void warn_of_cluster(const kw_conn *conn, kw_bytes mode)
 {
     if (conn->env->options.scheme != KW_SCHEME_CLUSTER &&
         kw_bytes_equal(mode, kw_bytes_of("cluster"))) {
+        char node[KW_ENDPOINT_TEXT];
+        kw_endpoint_text(node, &conn->endpoint);
         kw_env_log(conn->env, KW_LOG_WARNING,
-                   "%s is a cluster's node and will answer MOVED: use redis-cluster://",
-                   conn->endpoint.host);
+                   "%s is a cluster's node and will answer MOVED: use redis-cluster://%s", node,
+                   node);
     }
 }
 

@@ -217,6 +217,43 @@ static void test_faults_states(void **state)
     run_faults(ROWS(rows));
 }
 
+static void assert_hint(const char *way, kw_reply *reply)
+{
+    char uri[60];
+    snprintf(uri, sizeof(uri), "redis-cluster://%s)", kw_fake_address(fake));
+    const char *text = kw_reply_is_error(reply) ? kw_reply_str(reply, NULL) : "no error";
+    if (strncmp(text, "MOVED 1 h:1 (", strlen("MOVED 1 h:1 (")) != 0 || strstr(text, uri) == NULL) {
+        fail_msg("%s: %s", way, text);
+    }
+    kw_reply_free(reply);
+}
+
+/* Who opened one server, or a ring, and gave a cluster's node reads what to open, with the port. */
+static void test_faults_moved_without_a_cluster_says_what_to_open(void **state)
+{
+    (void)state;
+    static const char *const uris[] = {"redis://%s?timeout=2s", "redis-ring://a=%s?timeout=2s"};
+    kw_fake_reset(fake);
+    kw_fake_on_reply(fake, KW_FAKE_ALWAYS, "INCR *", "-MOVED 1 h:1");
+    for (size_t i = 0; i < 2; i++) {
+        kw_client *kw = kw_test_open(uris[i], kw_fake_address(fake));
+        assert_hint("call", kw_command(kw, NULL, "INCR a"));
+        kw_ticket *ticket = kw_submit(kw, NULL, "INCR a");
+        assert_hint("ticket", kw_ticket_await(ticket, NULL));
+        kw_ticket_free(ticket);
+        kw_batch *batch = kw_batch_new(kw, NULL);
+        assert_int_equal(kw_batch_add(batch, NULL, "INCR a"), KW_OK);
+        assert_int_equal(kw_batch_run(batch, NULL, 0), KW_OK);
+        assert_hint("batch", kw_batch_take(batch, NULL, 0));
+        kw_batch_free(batch);
+        kw_session *session = kw_session_open(kw, NULL, "a", 1);
+        assert_hint("session", kw_session_command(session, NULL, "INCR a"));
+        kw_session_close(session);
+        kw_close(kw);
+    }
+    kw_fake_reset(fake);
+}
+
 static void test_faults_late_reply_never_reaches_the_next_command(void **state)
 {
     (void)state;
@@ -280,6 +317,7 @@ int main(void)
         cmocka_unit_test(test_faults_framing),
         cmocka_unit_test(test_faults_matching),
         cmocka_unit_test(test_faults_states),
+        cmocka_unit_test(test_faults_moved_without_a_cluster_says_what_to_open),
         cmocka_unit_test(test_faults_late_reply_never_reaches_the_next_command),
         cmocka_unit_test(test_faults_unasked_reply_ends_the_idle_connection),
         cmocka_unit_test(test_faults_server_that_does_not_read_holds_no_writer),
