@@ -218,10 +218,8 @@ static kw_item *find_item(const kw_batch *batch, kw_error *error, size_t index)
         return NULL;
     }
     kw_item *item = &batch->items[index];
-    if (item->code != KW_OK && item->retry_state != NULL) {
-        kw_error_copy(error, &item->retry_state->failure);
-    } else if (item->code != KW_OK) {
-        kw_error_set(error, item->code, KW_EFFECT_MAYBE, "%s", kw_err_text(item->code));
+    if (item->code != KW_OK) {
+        kw_item_tell(item, error);
     } else if (item->request.reply == NULL) {
         refuse(error, KW_ERR_ARGUMENT, "the reply was taken already");
     }

@@ -62,19 +62,17 @@ static kw_err submit(kw_client *client, kw_error *error, kw_plan_task *task, kw_
     if (loop == NULL) {
         return KW_ERR_NOMEM;
     }
-    size_t room;
     bool is_inside = false;
-    kw_async_command *command = NULL;
-    if (kw_async_command_room(&room, task)) {
-        command = kw_loop_block(loop, room, &is_inside);
-    }
+    kw_error failure = KW_ERROR_INIT;
+    kw_async_command *command = kw_loop_block(loop, &failure, task, &is_inside);
     if (command == NULL) {
-        return refuse(error, KW_ERR_NOMEM, "no memory for a command");
+        kw_error_copy(error, &failure);
+        return failure.code;
     }
     task->is_timed_later = is_inside; /* at once, by the loop's own look at the clock */
     kw_err code = kw_async_command_init(command, client->topology, error, task);
     if (code != KW_OK) {
-        kw_mem_free(&client->topology->env.mem, command);
+        kw_loop_unblock(loop, command);
         return code;
     }
     command->fn = callback.fn;
@@ -109,7 +107,8 @@ kw_err kw_vcommand_async(kw_client *client, kw_error *error, kw_callback callbac
     kw_args_init(&args, &client->topology->env.mem);
     kw_err code = kw_args_format(&args, error, format, values);
     if (code == KW_OK) {
-        kw_plan_task task = {.options = &options, .argv = args.argv, .argc = args.argc};
+        kw_plan_task task = {
+            .options = &options, .argv = args.argv, .argc = args.argc, .is_ordered = true};
         code = call_args(client, error, &task, callback);
     }
     kw_args_fini(&args);
@@ -140,7 +139,8 @@ kw_err kw_call_async(kw_client *client, kw_error *error, kw_callback callback,
     }
     kw_err code = kw_arg_bytes_init(&args, error, &client->topology->env.mem, command);
     if (code == KW_OK) {
-        kw_plan_task task = {.options = options, .argv = args.argv, .argc = args.argc};
+        kw_plan_task task = {
+            .options = options, .argv = args.argv, .argc = args.argc, .is_ordered = true};
         code = call_args(client, error, &task, callback);
         kw_arg_bytes_fini(&args);
     }

@@ -47,15 +47,12 @@ static uint64_t deadline_of(kw_client *client, const kw_plan_task *task)
 static kw_async_command *new_async(kw_client *client, kw_error *error, const kw_plan_task *task,
                                    kw_loop *loop)
 {
-    size_t room;
-    kw_async_command *command =
-        kw_async_command_room(&room, task) ? kw_loop_block(loop, room, NULL) : NULL;
+    kw_async_command *command = kw_loop_block(loop, error, task, NULL);
     if (command == NULL) {
-        kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for a command");
         return NULL;
     }
     if (kw_async_command_init(command, client->topology, error, task) != KW_OK) {
-        kw_mem_free(&client->topology->env.mem, command);
+        kw_loop_unblock(loop, command);
         return NULL;
     }
     return command;
@@ -139,7 +136,8 @@ kw_ticket *kw_vsubmit(kw_client *client, kw_error *error, const char *format, va
     kw_args_init(&args, &client->topology->env.mem);
     kw_ticket *ticket = NULL;
     if (kw_args_format(&args, error, format, values) == KW_OK) {
-        kw_plan_task task = {.options = &options, .argv = args.argv, .argc = args.argc};
+        kw_plan_task task = {
+            .options = &options, .argv = args.argv, .argc = args.argc, .is_ordered = true};
         ticket = submit_args(client, error, &task);
     }
     kw_args_fini(&args);
@@ -168,7 +166,8 @@ kw_ticket *kw_submit_call(kw_client *client, kw_error *error, const kw_call_opti
         kw_arg_bytes_init(&args, error, &client->topology->env.mem, command) != KW_OK) {
         return NULL;
     }
-    kw_plan_task task = {.options = options, .argv = args.argv, .argc = args.argc};
+    kw_plan_task task = {
+        .options = options, .argv = args.argv, .argc = args.argc, .is_ordered = true};
     kw_ticket *ticket = submit_args(client, error, &task);
     kw_arg_bytes_fini(&args);
     return ticket;

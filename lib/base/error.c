@@ -49,6 +49,8 @@ static const code_row code_rows[] = {
     CODE_ROW(KW_ERR_REFUSED, "command cannot run on this handle"),
     CODE_ROW(KW_ERR_CANCELLED, "handle closed during the call"),
     CODE_ROW(KW_ERR_FORKED, "handle belongs to the parent process"),
+    CODE_ROW(KW_ERR_QUEUE_FULL, "too much is under way already"),
+    CODE_ROW(KW_ERR_ORDER, "a later command of its key has run"),
     CODE_ROW(KW_ERR_NO_SENTINEL, "no sentinel could be reached"),
     CODE_ROW(KW_ERR_NO_SERVICE, "no sentinel knows the name"),
     CODE_ROW(KW_ERR_ROLE, "server has another role"),

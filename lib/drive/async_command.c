@@ -190,8 +190,10 @@ kw_err kw_async_command_init(kw_async_command *command, kw_topology *topology, k
                              const kw_plan_task *task)
 {
     size_t room = command->room;
+    size_t charged_len = command->charged_len;
     memset(command, 0, sizeof(*command));
     command->room = room;
+    command->charged_len = charged_len;
     command->is_kept = room == KW_ASYNC_COMMAND_ROOM;
     command->item.owner = command;
     kw_plan_need need;
@@ -256,15 +258,13 @@ static kw_err on_answer(kw_topology *topology, kw_async_command *command, kw_err
     task.reply = command->item.request.reply;
     if (command->item.code != KW_OK) {
         kw_err code = command->item.code;
-        if (command->item.retry_state == NULL) {
-            return kw_error_set(failure, code, KW_EFFECT_NONE, "%s", kw_err_text(code));
-        }
-        const kw_error *story = &command->item.retry_state->failure;
+        kw_error story = KW_ERROR_INIT;
+        kw_item_tell(&command->item, &story);
         if (command->item.is_map_only) {
-            kw_error_copy(failure, story);
+            kw_error_copy(failure, &story);
             return code;
         }
-        return kw_plan_unanswered(failure, story);
+        return kw_plan_unanswered(failure, &story);
     }
     kw_err code = kw_plan_go_on(&more->plan, &more->need, topology, failure, &task);
     if (code == KW_OK) {
@@ -301,11 +301,7 @@ kw_reply *kw_async_command_take(kw_async_command *command, kw_error *error)
         item->request.reply = NULL;
         return reply;
     }
-    if (item->retry_state != NULL) {
-        kw_error_copy(error, &item->retry_state->failure);
-    } else {
-        kw_error_set(error, item->code, KW_EFFECT_MAYBE, "%s", kw_err_text(item->code));
-    }
+    kw_item_tell(item, error);
     return NULL;
 }
 

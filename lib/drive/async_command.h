@@ -28,12 +28,13 @@ struct kw_async_command {
     kw_reply_fn fn;
     void *arg;
     kw_async_command_more *more;
-    size_t room;       /* of bytes */
-    uint32_t open_n;   /* items that have not ended */
-    bool is_delivered; /* its callback was called: items stay for their late replies */
-    bool is_kept;      /* a block of KW_ASYNC_COMMAND_ROOM */
-    kw_item item;      /* the command, or what more says; its owner is this */
-    char bytes[];      /* the encoded command */
+    size_t room;        /* of bytes */
+    size_t charged_len; /* what it counts for among what is under way */
+    uint32_t open_n;    /* items that have not ended */
+    bool is_delivered;  /* its callback was called: items stay for their late replies */
+    bool is_kept;       /* a block of KW_ASYNC_COMMAND_ROOM */
+    kw_item item;       /* the command, or what more says; its owner is this */
+    char bytes[];       /* the encoded command */
 };
 
 /* A command up to this length is in a block that can be used again. */

@@ -1,130 +1,148 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* The loop of a command that blocks its caller, and its waits: for a connection, a reply, a pause,
+ * a map. Calls and sessions share it; they differ in how they send. */
 #include "drive/blocking_wait.h"
 
-#include "drive/driver.h"
 #include "base/error.h"
+#include "drive/driver.h"
+#include "engine/patience.h"
 
-/* A blocking command may be silent for long; the map is looked at again at growing
- * intervals, at most this. */
-#define BLOCKED_CHECK_MAX_NS ((uint64_t)10000 * KW_NS_PER_MS)
+/* No wait is longer without a look at what others have found out. */
+#define SLICE_NS (50 * KW_NS_PER_MS)
 
-/* A thread that waits for a late answer looks after the map this often. */
-#define SLICE_NS (10 * KW_NS_PER_MS)
+/* A thread that waits for a late answer on a lane looks after the map this often. */
+#define LATE_SLICE_NS (10 * KW_NS_PER_MS)
 
 /* While one thread dials a failing node, the others wait for it this long before they look
  * elsewhere. */
 #define PROBE_WAIT_NS (50 * KW_NS_PER_MS)
 
-void kw_blocking_wait_init(kw_blocking_wait *self, kw_topology *topology, const kw_plan *plan,
-                           kw_op *op)
+void kw_blocking_wait_init(kw_blocking_wait *self, kw_topology *topology, const kw_plan *plan)
 {
     self->topology = topology;
     self->plan = plan;
-    self->op = op;
     self->now_ns = plan->start_ns;
     self->failure.size = sizeof(self->failure);
     self->failure.code = KW_OK;
     self->failure.text[0] = '\0';
     self->failure.node[0] = '\0';
+    self->node = NULL;
+    self->is_asking = false;
     self->sent_ns = plan->start_ns;
     self->fetch = 0;
     self->changes_n = 0;
 }
 
-/* Until when to wait without a look at the map. */
-static uint64_t patient_until_ns(const kw_blocking_wait *self)
+void kw_blocking_wait_fini(kw_blocking_wait *self)
 {
-    uint64_t deadline_ns = self->plan->deadline_ns;
-    uint64_t stall_ns = self->sent_ns + self->topology->env.options.stall_ms * KW_NS_PER_MS;
-    return kw_driver_has_map(self->topology) && stall_ns < deadline_ns ? stall_ns : deadline_ns;
+    kw_node_unref(self->node);
+    self->node = NULL;
 }
-
-kw_err kw_blocking_wait_acquire(kw_blocking_wait *self, kw_node *node, kw_conn **conn,
-                                uint64_t *retry_ns, kw_acquire_options *options)
-{
-    self->sent_ns = self->now_ns;
-    options->now_ns = self->now_ns;
-    options->deadline_ns = patient_until_ns(self);
-    *retry_ns = self->now_ns;
-    kw_err code = kw_node_acquire(node, conn, &self->failure, retry_ns, options);
-    if (code != KW_OK) {
-        self->now_ns = kw_env_now(&self->topology->env);
-    }
-    return code;
-}
-
-/* One answer that is late. */
-typedef struct patience {
-    uint64_t until_ns;    /* of the wait */
-    uint64_t interval_ns; /* between two looks at the map */
-    uint64_t lost_ns;     /* when the owner was first seen to be another; 0: it is not */
-} patience;
 
 static uint64_t sooner(uint64_t a_ns, uint64_t b_ns)
 {
     return a_ns < b_ns ? a_ns : b_ns;
 }
 
-/* True where waiting on is no use. */
-static bool is_hopeless(kw_blocking_wait *self, patience *late, const kw_node *node)
+bool kw_blocking_wait_choose(kw_blocking_wait *self, kw_step *next, const kw_step *step)
 {
-    if (!kw_driver_has_lost_owner(self->topology, self->plan, self->op, node)) {
+    self->changes_n = kw_refresher_changes_n(&self->topology->refresher);
+    kw_node *node = kw_driver_choose(self->topology, self->plan, &self->op, step);
+    if (node == NULL) {
+        *next = kw_driver_on_unserved(self->topology, self->plan, &self->op, self->now_ns);
         return false;
     }
-    const kw_options *options = &self->topology->env.options;
-    uint64_t grace_ns = options->grace_ms * KW_NS_PER_MS;
-    late->lost_ns = late->lost_ns != 0 ? late->lost_ns : self->now_ns;
-    return self->now_ns - self->sent_ns >= options->stall_ms * KW_NS_PER_MS + grace_ns ||
-           self->now_ns - late->lost_ns >= grace_ns;
+    kw_node_unref(self->node);
+    self->node = node;
+    self->is_asking = step->is_asking;
+    self->sent_ns = self->now_ns;
+    return true;
 }
 
-static kw_err check_owner(kw_blocking_wait *self, patience *late, const kw_node *node)
+void kw_blocking_wait_on_send(kw_blocking_wait *self)
 {
-    if (!is_hopeless(self, late, node)) {
-        return KW_OK;
-    }
-    return kw_error_set(&self->failure, KW_ERR_CLOSED, KW_EFFECT_MAYBE,
-                        "no answer, and the slot belongs to another node now");
+    kw_op_on_send(&self->op);
+    self->op.spec.deadline_ns = self->plan->deadline_ns; /* it has its place */
 }
 
-/* Waits for bytes on the socket, or for news of the map. */
-static kw_err wait_for_news(kw_blocking_wait *self, patience *late, const kw_conn *conn)
+kw_step kw_blocking_wait_on_failed(kw_blocking_wait *self, const kw_try_end *end)
+{
+    return kw_driver_on_failed(self->topology, &self->op, self->node, self->now_ns, end);
+}
+
+kw_err kw_blocking_wait_acquire(kw_blocking_wait *self, kw_conn **conn, uint64_t *retry_ns,
+                                kw_acquire_options *options)
+{
+    uint64_t stall_ns = self->topology->env.options.stall_ms * KW_NS_PER_MS;
+    uint64_t until_ns = self->op.spec.deadline_ns;
+    if (kw_driver_has_map(self->topology)) {
+        until_ns = sooner(until_ns, self->now_ns + stall_ns);
+    }
+    options->now_ns = self->now_ns;
+    options->deadline_ns = until_ns;
+    *retry_ns = self->now_ns;
+    kw_err code = kw_node_acquire(self->node, conn, &self->failure, retry_ns, options);
+    if (code != KW_OK) {
+        self->now_ns = kw_env_now(&self->topology->env);
+    }
+    return code;
+}
+
+static void start_patience(const kw_blocking_wait *self, kw_patience *patience)
+{
+    const kw_options *options = &self->topology->env.options;
+    kw_patience_rule rule = {.stall_ns = options->stall_ms * KW_NS_PER_MS,
+                             .grace_ns = options->grace_ms * KW_NS_PER_MS,
+                             .timeout_ns = self->plan->deadline_ns - self->plan->start_ns,
+                             .has_others = self->op.is_at_replica,
+                             .is_blocking = self->plan->is_blocking};
+    kw_patience_init(patience, &rule, self->sent_ns);
+}
+
+/* What there is to do about an answer that is not there yet, and until when to wait on.
+ * KW_ERR_CLOSED: it is not to be expected any more. */
+static kw_err heed_patience(kw_blocking_wait *self, kw_patience *patience, uint64_t *until_ns)
+{
+    kw_refresher *refresher = &self->topology->refresher;
+    bool is_old = kw_refresher_changes_n(refresher) != self->changes_n;
+    uint64_t lost_ns =
+        is_old ? kw_driver_lost_ns(self->topology, self->plan, self->node, self->is_asking) : 0;
+    kw_patience_step step = kw_patience_on_time(patience, self->now_ns, lost_ns);
+    *until_ns = sooner(step.until_ns, self->plan->deadline_ns);
+    if (step.kind == KW_PATIENCE_GIVE_UP) {
+        return kw_error_set(&self->failure, KW_ERR_CLOSED, KW_EFFECT_MAYBE, "no answer%s",
+                            lost_ns != 0 ? ", and the slot belongs to another node now" : "");
+    }
+    if (step.kind == KW_PATIENCE_LOOK && kw_driver_has_map(self->topology)) {
+        (void)kw_refresher_want(refresher);
+    }
+    return KW_OK;
+}
+
+/* Waits for bytes on the socket, or for news of the map, which it fetches meanwhile. */
+static kw_err wait_for_news(kw_blocking_wait *self, const kw_conn *conn, uint64_t until_ns)
 {
     kw_refresher *refresher = &self->topology->refresher;
     struct pollfd sockets[2] = {{conn->socket, kw_conn_events(conn), 0}};
-    kw_refresher_goal goal = {
-        .until_ns = self->now_ns + late->interval_ns, .sockets = sockets, .sockets_n = 1};
-    if (late->lost_ns != 0) {
-        goal.until_ns = late->lost_ns + self->topology->env.options.grace_ms * KW_NS_PER_MS;
-    } else {
-        goal.wakes_on_map = true;
-        goal.changes_n = kw_refresher_changes_n(refresher);
-        (void)kw_refresher_want(refresher);
-    }
-    if (self->plan->is_blocking) {
-        late->interval_ns *= 2;
-        if (late->interval_ns > BLOCKED_CHECK_MAX_NS) {
-            late->interval_ns = BLOCKED_CHECK_MAX_NS;
-        }
-    }
-    goal.until_ns = sooner(goal.until_ns, late->until_ns);
+    kw_refresher_goal goal = {.until_ns = until_ns, .sockets = sockets, .sockets_n = 1};
+    goal.wakes_on_map = true;
+    goal.changes_n = kw_refresher_changes_n(refresher);
     kw_err code = kw_refresher_wait(refresher, &self->failure, &goal);
     return code == KW_ERR_CANCELLED ? code : KW_OK;
 }
 
-static kw_err wait_stalled(kw_blocking_wait *self, kw_conn *conn, const kw_node *node,
-                           const kw_request *request, uint64_t until_ns)
+static kw_err wait_stalled(kw_blocking_wait *self, kw_conn *conn, const kw_request *request,
+                           kw_patience *patience)
 {
-    uint64_t stall_ns = self->topology->env.options.stall_ms * KW_NS_PER_MS;
-    patience late = {until_ns, stall_ns, 0};
     while (!request->is_done) {
+        uint64_t until_ns;
         self->now_ns = kw_env_now(&self->topology->env);
-        if (self->now_ns >= until_ns) {
+        if (self->now_ns >= self->plan->deadline_ns) {
             return KW_ERR_TIMEOUT;
         }
         kw_err code = kw_conn_check_overdue(conn, &self->failure, self->now_ns);
-        code = code == KW_OK ? check_owner(self, &late, node) : code;
-        code = code == KW_OK ? wait_for_news(self, &late, conn) : code;
+        code = code == KW_OK ? heed_patience(self, patience, &until_ns) : code;
+        code = code == KW_OK ? wait_for_news(self, conn, until_ns) : code;
         code = code == KW_OK ? kw_conn_progress(conn, &self->failure, POLLIN) : code;
         if (code != KW_OK) {
             return code;
@@ -133,55 +151,73 @@ static kw_err wait_stalled(kw_blocking_wait *self, kw_conn *conn, const kw_node 
     return KW_OK;
 }
 
-kw_err kw_blocking_wait_reply(kw_blocking_wait *self, kw_conn *conn, const kw_node *node,
-                              kw_request *request)
+/* Most answers come by then, and nothing else is thought of before. */
+static uint64_t first_slice_ns(const kw_blocking_wait *self)
 {
-    uint64_t until_ns = self->plan->deadline_ns;
-    uint64_t patient_ns = sooner(until_ns, patient_until_ns(self));
-    kw_err code = kw_conn_wait(conn, &self->failure, request, self->now_ns, patient_ns);
-    if (code == KW_ERR_TIMEOUT && patient_ns < until_ns) {
-        code = wait_stalled(self, conn, node, request, until_ns);
+    uint64_t part_ns = (self->plan->deadline_ns - self->plan->start_ns) / 8;
+    return sooner(self->plan->deadline_ns,
+                  self->now_ns + (part_ns < SLICE_NS ? part_ns : SLICE_NS));
+}
+
+/* The system's own wait, in slices, until the answer is late or the map is another. */
+static kw_err wait_calmly(kw_blocking_wait *self, kw_conn *conn, kw_request *request,
+                          uint64_t until_ns)
+{
+    kw_err code = KW_ERR_TIMEOUT;
+    until_ns = sooner(until_ns, self->plan->deadline_ns);
+    while (code == KW_ERR_TIMEOUT && self->now_ns < until_ns &&
+           kw_refresher_changes_n(&self->topology->refresher) == self->changes_n) {
+        code = kw_conn_wait(conn, &self->failure, request, self->now_ns,
+                            sooner(until_ns, self->now_ns + SLICE_NS));
+        self->now_ns = kw_env_now(&self->topology->env);
     }
     return code;
+}
+
+kw_err kw_blocking_wait_reply(kw_blocking_wait *self, kw_conn *conn, kw_request *request)
+{
+    kw_err code = kw_conn_wait(conn, &self->failure, request, self->now_ns, first_slice_ns(self));
+    if (code != KW_ERR_TIMEOUT) {
+        return code;
+    }
+    kw_patience patience;
+    start_patience(self, &patience);
+    self->now_ns = kw_env_now(&self->topology->env);
+    code = wait_calmly(self, conn, request, kw_patience_next_ns(&patience));
+    return code == KW_ERR_TIMEOUT ? wait_stalled(self, conn, request, &patience) : code;
 }
 
 /* Waits on the lane in slices, and goes on with a fetch of the map in between. */
-static kw_err wait_stalled_on_lane(kw_blocking_wait *self, kw_node *node, kw_lane_waiter *waiter,
-                                   uint64_t until_ns)
+static kw_err wait_in_slices(kw_blocking_wait *self, kw_lane_waiter *waiter)
 {
-    uint64_t stall_ns = self->topology->env.options.stall_ms * KW_NS_PER_MS;
-    patience late = {until_ns, stall_ns, 0};
-    uint64_t want_ns = self->now_ns;
+    kw_patience patience;
+    start_patience(self, &patience);
     kw_err code = KW_ERR_TIMEOUT;
-    while (code == KW_ERR_TIMEOUT && self->now_ns < until_ns) {
-        if (is_hopeless(self, &late, node)) {
+    while (code == KW_ERR_TIMEOUT && self->now_ns < self->plan->deadline_ns) {
+        uint64_t until_ns;
+        bool is_late = self->now_ns >= self->sent_ns + patience.stall_ns;
+        if (heed_patience(self, &patience, &until_ns) != KW_OK) {
             return KW_ERR_CLOSED;
         }
-        if (self->now_ns >= want_ns) {
-            want_ns = self->now_ns + stall_ns;
-            (void)kw_refresher_want(&self->topology->refresher);
+        if (is_late) {
+            kw_refresher_poke(&self->topology->refresher, self->now_ns);
         }
-        kw_refresher_poke(&self->topology->refresher, self->now_ns);
-        code = kw_lane_wait(&node->lane, waiter, &self->now_ns,
-                            sooner(until_ns, self->now_ns + SLICE_NS));
+        uint64_t slice_ns = self->now_ns + (is_late ? LATE_SLICE_NS : SLICE_NS);
+        code = kw_lane_wait(&self->node->lane, waiter, &self->now_ns, sooner(until_ns, slice_ns));
     }
     return code;
 }
 
-kw_err kw_blocking_wait_lane(kw_blocking_wait *self, kw_node *node, kw_lane_waiter *waiter)
+kw_err kw_blocking_wait_lane(kw_blocking_wait *self, kw_lane_waiter *waiter)
 {
-    uint64_t until_ns = self->plan->deadline_ns;
-    uint64_t patient_ns = sooner(until_ns, patient_until_ns(self));
-    if (waiter->is_opening && kw_node_is_failing(node)) {
-        patient_ns = sooner(patient_ns, self->now_ns + PROBE_WAIT_NS);
-        kw_err code = kw_lane_wait(&node->lane, waiter, &self->now_ns, patient_ns);
-        return code == KW_ERR_TIMEOUT ? KW_ERR_CONNECT : code;
+    bool is_probing = waiter->is_opening && kw_node_is_failing(self->node);
+    uint64_t until_ns = is_probing ? sooner(self->plan->deadline_ns, self->now_ns + PROBE_WAIT_NS)
+                                   : first_slice_ns(self);
+    kw_err code = kw_lane_wait(&self->node->lane, waiter, &self->now_ns, until_ns);
+    if (code != KW_ERR_TIMEOUT) {
+        return code;
     }
-    kw_err code = kw_lane_wait(&node->lane, waiter, &self->now_ns, patient_ns);
-    if (code == KW_ERR_TIMEOUT && patient_ns < until_ns) {
-        code = wait_stalled_on_lane(self, node, waiter, until_ns);
-    }
-    return code;
+    return is_probing ? KW_ERR_CONNECT : wait_in_slices(self, waiter);
 }
 
 static kw_step do_refresh(kw_blocking_wait *self, const kw_step *step)
@@ -195,7 +231,7 @@ static kw_step do_refresh(kw_blocking_wait *self, const kw_step *step)
         self->failure = failure;
     }
     self->now_ns = kw_env_now(&self->topology->env);
-    return kw_op_on_refreshed(self->op, self->now_ns, code);
+    return kw_op_on_refreshed(&self->op, self->now_ns, code);
 }
 
 static kw_step do_sleep(kw_blocking_wait *self, const kw_step *step)
@@ -207,14 +243,45 @@ static kw_step do_sleep(kw_blocking_wait *self, const kw_step *step)
     kw_err code = kw_refresher_wait(&self->topology->refresher, &failure, &goal);
     self->now_ns = kw_env_now(&self->topology->env);
     if (code == KW_ERR_CANCELLED) {
-        self->failure = failure;
         kw_try_end end = {.code = code};
-        return kw_op_on_failed(self->op, self->now_ns, &end);
+        self->failure = failure;
+        return kw_op_on_failed(&self->op, self->now_ns, &end);
     }
-    return kw_op_on_woke(self->op, self->now_ns);
+    return kw_op_on_woke(&self->op, self->now_ns);
 }
 
-kw_step kw_blocking_wait_step(kw_blocking_wait *self, const kw_step *step)
+kw_step kw_blocking_wait_run(kw_blocking_wait *self, kw_blocking_send_fn send, void *arg,
+                             bool is_repeatable)
 {
-    return step->kind == KW_STEP_REFRESH ? do_refresh(self, step) : do_sleep(self, step);
+    kw_failure_watch_help(self->topology);
+    kw_op_spec spec = kw_driver_spec(self->topology, self->plan);
+    spec.is_repeatable = is_repeatable;
+    spec.deadline_ns = kw_plan_place_ns(self->plan);
+    kw_step step = kw_op_start(&self->op, &spec, self->now_ns ^ (uint64_t)(uintptr_t)self);
+    while (step.kind != KW_STEP_DONE) {
+        step = kw_driver_temper(self->topology, &self->op, self->node, step);
+        uint64_t fetch = kw_driver_heed(self->topology, &self->op, &step);
+        self->fetch = fetch > 0 ? fetch : self->fetch;
+        switch (step.kind) {
+        case KW_STEP_SEND:
+            step = send(arg, &step);
+            break;
+        case KW_STEP_REFRESH:
+            step = do_refresh(self, &step);
+            break;
+        case KW_STEP_SLEEP:
+            step = do_sleep(self, &step);
+            break;
+        case KW_STEP_FAIL:
+        case KW_STEP_DONE:
+            return step;
+        }
+    }
+    return step;
+}
+
+void kw_blocking_wait_explain(const kw_blocking_wait *self, kw_error *error, const kw_step *step)
+{
+    kw_driver_story story = {self->plan, step, &self->failure, self->node, self->op.sends_n};
+    kw_driver_explain(self->topology, error, &story);
 }

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* How a blocking call sends its command: on the node's lane, or on a connection of its own. */
 #include "drive/call.h"
 
 #include "topology/topology_tend.h"
@@ -13,9 +14,7 @@
  * its own. */
 typedef struct call {
     kw_blocking_wait wait;
-    kw_op op;
     kw_lane_waiter waiter; /* its request: the command; all else is of use on a lane only */
-    kw_node *node;         /* the last one sent to: a reference */
     kw_conn *conn;         /* its own; NULL: none */
     bool is_on_lane;
     bool was_ready; /* conn, when it was acquired */
@@ -24,18 +23,14 @@ typedef struct call {
 static kw_step on_reply(call *self)
 {
     kw_reply *reply = self->waiter.request.reply;
-    kw_step step = kw_driver_on_reply(self->wait.topology, self->wait.plan, &self->op, self->node,
-                                      self->wait.now_ns, reply, &self->wait.failure);
+    kw_step step =
+        kw_driver_on_reply(self->wait.topology, self->wait.plan, &self->wait.op, self->wait.node,
+                           self->wait.now_ns, reply, &self->wait.failure);
     if (step.kind != KW_STEP_DONE) {
         kw_reply_free(reply);
         self->waiter.request.reply = NULL;
     }
     return step;
-}
-
-static kw_step on_failed(call *self, const kw_try_end *end)
-{
-    return kw_driver_on_failed(self->wait.topology, &self->op, self->node, self->wait.now_ns, end);
 }
 
 /* How the command left the lane. */
@@ -58,14 +53,14 @@ static kw_step on_left_lane(call *self)
     case KW_LANE_WAITER_TAKEN:
         break;
     }
-    return on_failed(self, &end);
+    return kw_blocking_wait_on_failed(&self->wait, &end);
 }
 
 /* The wait on the lane has ended without a result: code says why. */
 static kw_step give_up_lane(call *self, kw_err code)
 {
     kw_lane_waiter *waiter = &self->waiter;
-    if (kw_lane_abandon(&self->node->lane, waiter, self->wait.now_ns)) {
+    if (kw_lane_abandon(&self->wait.node->lane, waiter, self->wait.now_ns)) {
         return on_left_lane(self);
     }
     if (code != KW_ERR_CANCELLED && !waiter->has_left) {
@@ -75,7 +70,7 @@ static kw_step give_up_lane(call *self, kw_err code)
     kw_error_set(&self->wait.failure, code, KW_EFFECT_NONE, "no answer%s",
                  code == KW_ERR_CLOSED ? ", and the slot belongs to another node now" : "");
     kw_try_end end = {code, true, true, waiter->has_left, 0};
-    return on_failed(self, &end);
+    return kw_blocking_wait_on_failed(&self->wait, &end);
 }
 
 /* How the command left its own connection. */
@@ -87,16 +82,16 @@ static kw_step on_left_conn(call *self, kw_err code)
     self->conn = NULL;
     code = kw_conn_end_of(request, code);
     if (!self->was_ready && conn->was_ready) {
-        kw_node_on_ready(self->node, conn);
+        kw_node_on_ready(self->wait.node, conn);
     }
     if (code == KW_OK) {
-        kw_node_release(self->node, conn, self->wait.now_ns, NULL);
+        kw_node_release(self->wait.node, conn, self->wait.now_ns, NULL);
         return on_reply(self);
     }
     kw_try_end end = {code, true, conn->was_ready, kw_conn_has_sent(conn, request),
                       self->wait.now_ns};
     if (kw_conn_has_half(conn, request)) {
-        kw_op_on_half_sent(&self->op);
+        kw_op_on_half_sent(&self->wait.op);
     }
     conn->state = KW_CONN_DEAD;
     if (code == KW_ERR_TIMEOUT || code == KW_ERR_CANCELLED) {
@@ -105,10 +100,10 @@ static kw_step on_left_conn(call *self, kw_err code)
                      end.was_ready || end.has_left ? "no answer"
                                                    : "the deadline came while connecting");
     }
-    kw_node_release(self->node, conn, self->wait.now_ns, end.was_ready ? NULL : failure);
+    kw_node_release(self->wait.node, conn, self->wait.now_ns, end.was_ready ? NULL : failure);
     kw_reply_free(request->reply); /* answered, and then the stream went wrong */
     request->reply = NULL;
-    return on_failed(self, &end);
+    return kw_blocking_wait_on_failed(&self->wait, &end);
 }
 
 /* Sends the command on its own connection. */
@@ -119,11 +114,11 @@ static kw_step send_alone(call *self, bool is_asking)
     self->was_ready = conn->was_ready;
     conn->is_internal = wait->plan->is_internal;
     self->waiter.request.is_shared = false; /* the lane may have had it before */
-    kw_op_on_send(&self->op);
+    kw_blocking_wait_on_send(wait);
     kw_err code = kw_conn_queue(conn, &wait->failure, &self->waiter.request, is_asking);
     code = code == KW_OK ? kw_conn_flush(conn, &wait->failure) : code;
     if (code == KW_OK) {
-        code = kw_blocking_wait_reply(wait, conn, self->node, &self->waiter.request);
+        code = kw_blocking_wait_reply(wait, conn, &self->waiter.request);
     }
     wait->now_ns = kw_env_now(&wait->topology->env);
     return on_left_conn(self, code);
@@ -139,8 +134,8 @@ static kw_err submit(call *self, bool is_asking)
     waiter->request = request;
     waiter->failure = &wait->failure;
     waiter->is_asking = is_asking;
-    waiter->is_early = kw_op_is_early(&self->op);
-    kw_err code = kw_lane_submit(&self->node->lane, waiter->failure, waiter, wait->now_ns,
+    waiter->is_early = kw_op_is_early(&self->wait.op);
+    kw_err code = kw_lane_submit(&self->wait.node->lane, waiter->failure, waiter, wait->now_ns,
                                  wait->plan->deadline_ns);
     self->is_on_lane = code == KW_OK;
     return code;
@@ -148,8 +143,8 @@ static kw_err submit(call *self, bool is_asking)
 
 static kw_step wait_on_lane(call *self)
 {
-    kw_op_on_send(&self->op);
-    kw_err code = kw_blocking_wait_lane(&self->wait, self->node, &self->waiter);
+    kw_blocking_wait_on_send(&self->wait);
+    kw_err code = kw_blocking_wait_lane(&self->wait, &self->waiter);
     return code == KW_OK ? on_left_lane(self) : give_up_lane(self, code);
 }
 
@@ -166,34 +161,31 @@ static kw_err find_place(call *self, uint64_t *retry_ns, bool is_asking)
 {
     kw_blocking_wait *wait = &self->wait;
     bool fits = fits_lane(self);
-    bool is_crowded = atomic_load_explicit(&self->node->is_crowded, memory_order_relaxed);
-    kw_acquire_options options = {.is_early = kw_op_is_early(&self->op), .may_share = fits};
+    bool is_crowded = atomic_load_explicit(&self->wait.node->is_crowded, memory_order_relaxed);
+    kw_acquire_options options = {.is_early = kw_op_is_early(&self->wait.op), .may_share = fits};
     kw_err code = KW_ERR_BUSY;
     *retry_ns = wait->now_ns;
     if (!fits || !is_crowded) {
-        code = kw_blocking_wait_acquire(wait, self->node, &self->conn, retry_ns, &options);
+        code = kw_blocking_wait_acquire(wait, &self->conn, retry_ns, &options);
     }
     if (code == KW_ERR_BUSY) {
         code = submit(self, is_asking);
     }
     if (code == KW_ERR_BUSY) {
         options.may_share = false;
-        code = kw_blocking_wait_acquire(wait, self->node, &self->conn, retry_ns, &options);
+        code = kw_blocking_wait_acquire(wait, &self->conn, retry_ns, &options);
     }
     return code;
 }
 
-static kw_step do_send(call *self, const kw_step *step)
+static kw_step do_send(void *arg, const kw_step *step)
 {
+    call *self = arg;
     kw_blocking_wait *wait = &self->wait;
-    wait->changes_n = kw_refresher_changes_n(&wait->topology->refresher);
-    kw_node *node = kw_driver_choose(wait->topology, wait->plan, &self->op, step);
-    if (node == NULL) {
-        return kw_driver_on_unserved(wait->topology, &self->op, wait->now_ns);
+    kw_step next;
+    if (!kw_blocking_wait_choose(wait, &next, step)) {
+        return next;
     }
-    kw_node_unref(self->node);
-    self->node = node;
-    wait->sent_ns = wait->now_ns;
     self->is_on_lane = false;
     self->waiter.request.is_done = false;
     self->waiter.request.reply = NULL;
@@ -202,7 +194,7 @@ static kw_step do_send(call *self, const kw_step *step)
     if (code != KW_OK) {
         wait->now_ns = kw_env_now(&wait->topology->env);
         kw_try_end end = {code, false, false, false, retry_ns};
-        return on_failed(self, &end);
+        return kw_blocking_wait_on_failed(wait, &end);
     }
     return self->is_on_lane ? wait_on_lane(self) : send_alone(self, step->is_asking);
 }
@@ -210,31 +202,15 @@ static kw_step do_send(call *self, const kw_step *step)
 kw_reply *kw_call_run(kw_topology *topology, kw_error *error, const kw_plan *plan, kw_bytes encoded)
 {
     call self;
-    kw_blocking_wait_init(&self.wait, topology, plan, &self.op);
+    kw_blocking_wait_init(&self.wait, topology, plan);
     memset(&self.waiter.request, 0, sizeof(self.waiter.request));
     self.waiter.request.bytes = encoded;
-    self.node = NULL;
     self.conn = NULL;
-    kw_failure_watch_help(topology);
-    kw_op_spec spec = kw_driver_spec(topology, plan);
-    kw_step step = kw_op_start(&self.op, &spec, self.wait.now_ns ^ (uint64_t)(uintptr_t)&self);
-    while (step.kind != KW_STEP_DONE && step.kind != KW_STEP_FAIL) {
-        step = kw_driver_temper(topology, &self.op, self.node, step);
-        if (step.kind == KW_STEP_FAIL) {
-            break;
-        }
-        uint64_t fetch = kw_driver_heed(topology, &self.op, &step);
-        self.wait.fetch = fetch > 0 ? fetch : self.wait.fetch;
-        step = step.kind == KW_STEP_SEND ? do_send(&self, &step)
-                                         : kw_blocking_wait_step(&self.wait, &step);
-    }
+    kw_step step = kw_blocking_wait_run(&self.wait, do_send, &self, plan->is_repeatable);
     if (step.kind == KW_STEP_FAIL) {
-        (void)kw_driver_heed(topology, &self.op, &step);
-        kw_driver_story story = {plan, &step, &self.wait.failure, self.node, self.op.sends_n};
-        kw_driver_explain(topology, error, &story);
-        self.waiter.request.reply = NULL;
+        kw_blocking_wait_explain(&self.wait, error, &step);
     }
-    kw_node_unref(self.node);
+    kw_blocking_wait_fini(&self.wait);
     kw_topology_tend(topology, self.wait.now_ns);
-    return self.waiter.request.reply;
+    return step.kind == KW_STEP_DONE ? self.waiter.request.reply : NULL;
 }

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Moves the commands of one node from a queue onto a connection, and takes their replies off it. */
 #include "drive/channel.h"
 
 #include "base/error.h"
+
+#include <string.h>
 
 /* A pool without a free connection is looked at again after this. */
 #define POOL_RETRY_NS (1 * KW_NS_PER_MS)
@@ -10,9 +13,16 @@
  * enough for what they touch to stay in the processor's first cache. */
 #define GIVES_MAX 16
 
+/* A connection that was silent for longer than this is looked at before it is used. */
+#define FRESH_NS (1 * KW_NS_PER_MS)
+
+/* One pump fills the connection's buffer at most so often. */
+#define FILLS_MAX 16
+
 void kw_items_push(kw_items *list, kw_item *item)
 {
     item->next = NULL;
+    item->before = list->tail;
     if (list->tail != NULL) {
         list->tail->next = item;
     } else {
@@ -21,31 +31,109 @@ void kw_items_push(kw_items *list, kw_item *item)
     list->tail = item;
 }
 
+void kw_items_push_front(kw_items *list, kw_item *item)
+{
+    item->before = NULL;
+    item->next = list->head;
+    if (list->head != NULL) {
+        list->head->before = item;
+    } else {
+        list->tail = item;
+    }
+    list->head = item;
+}
+
+void kw_items_remove(kw_items *list, kw_item *item)
+{
+    *(item->before != NULL ? &item->before->next : &list->head) = item->next;
+    *(item->next != NULL ? &item->next->before : &list->tail) = item->before;
+    item->next = NULL;
+    item->before = NULL;
+}
+
 kw_item *kw_items_pop(kw_items *list)
 {
     kw_item *item = list->head;
     if (item != NULL) {
         list->head = item->next;
-        list->tail = list->head != NULL ? list->tail : NULL;
+        if (list->head != NULL) {
+            list->head->before = NULL;
+        } else {
+            list->tail = NULL;
+        }
         item->next = NULL;
     }
     return item;
 }
 
+void kw_items_append(kw_items *list, kw_items *behind)
+{
+    if (behind->head == NULL) {
+        return;
+    }
+    behind->head->before = list->tail;
+    if (list->tail != NULL) {
+        list->tail->next = behind->head;
+    } else {
+        list->head = behind->head;
+    }
+    list->tail = behind->tail;
+    memset(behind, 0, sizeof(*behind));
+}
+
+bool kw_channel_keeps(const kw_channel_scan *scan, const kw_item *item)
+{
+    bool has_choice =
+        item->plan.kind == KW_PLAN_ANY && scan->topology->env.options.scheme != KW_SCHEME_SINGLE;
+    return item->retry_state == NULL && !item->is_redirected && !has_choice &&
+           !item->plan.fails_fast && item->plan.read == KW_READ_OF_PRIMARY;
+}
+
+void kw_channel_enqueue(kw_channel *channel, const kw_channel_scan *scan, kw_item *item)
+{
+    item->channel = channel;
+    item->state = KW_ITEM_QUEUED;
+    item->is_choosy = !kw_channel_keeps(scan, item);
+    kw_items_push(&channel->queue, item);
+    channel->choosy_n += item->is_choosy ? 1 : 0;
+}
+
+void kw_channel_dequeue(kw_channel *channel, kw_item *item)
+{
+    kw_items_remove(&channel->queue, item);
+    channel->choosy_n -= item->is_choosy ? 1 : 0;
+}
+
+/* A long-lived pipeline goes on whatever callers keep busy, and takes nothing from them: its
+ * connection is beyond pool-max. That of a command which may block is not. */
+static kw_err open_or_take(kw_channel *channel, kw_channel_scan *scan)
+{
+    uint64_t now_ns = scan->now_ns;
+    channel->is_spare = scan->poller != NULL && !channel->is_exclusive;
+    channel->retry_ns = now_ns;
+    if (channel->is_spare) {
+        return kw_node_open_shared(channel->node, &channel->conn, &scan->failure,
+                                   &channel->retry_ns, now_ns);
+    }
+    kw_err code = kw_node_try_acquire(channel->node, &channel->conn, &scan->failure, now_ns, false);
+    if (code != KW_OK) {
+        channel->retry_ns = kw_node_retry_ns(channel->node, now_ns);
+    }
+    return code;
+}
+
 static kw_err acquire(kw_channel *channel, kw_channel_scan *scan)
 {
-    /* Callers that wait may keep the whole pool busy; a long-lived pipeline must go on. */
-    bool is_spare = scan->poller != NULL && !channel->is_exclusive;
-    kw_err code =
-        kw_node_try_acquire(channel->node, &channel->conn, &scan->failure, scan->now_ns, is_spare);
+    kw_err code = open_or_take(channel, scan);
     if (code == KW_OK) {
         channel->is_counted = channel->conn->was_ready;
         channel->heard_ns = scan->now_ns;
         channel->has_unsent = false;
         channel->conn->gives_max = scan->poller != NULL ? GIVES_MAX : 0;
-    } else {
-        channel->conn = NULL;
+        return KW_OK;
     }
+    channel->conn = NULL;
+    channel->failure = code;
     if (code == KW_ERR_POOL_FULL) {
         channel->retry_ns = scan->now_ns + POOL_RETRY_NS;
         return KW_OK; /* the commands stay here until the deadline */
@@ -59,30 +147,84 @@ static bool may_queue(const kw_channel *channel, const kw_channel_scan *scan)
 {
     const kw_conn *conn = channel->conn;
     const kw_item *item = channel->queue.head;
-    return item != NULL && kw_conn_has_room(conn) &&
-           (conn->state == KW_CONN_READY ||
-            (scan->poller == NULL && item->plan.is_repeatable && kw_conn_takes_requests(conn)));
+    if (item == NULL || !kw_conn_has_room(conn)) {
+        return false;
+    }
+    bool is_early = item->retry_state != NULL ? kw_op_is_early(&item->retry_state->op)
+                                              : item->plan.is_repeatable;
+    return conn->state == KW_CONN_READY ||
+           (scan->poller == NULL && is_early && kw_conn_takes_requests(conn));
+}
+
+/* The next command that may leave now; NULL: none is there. */
+static kw_item *take_next(kw_channel *channel, kw_channel_scan *scan)
+{
+    while (may_queue(channel, scan)) {
+        kw_item *item = channel->queue.head;
+        kw_channel_dequeue(channel, item);
+        kw_order_answer answer = KW_ORDER_GO;
+        if (scan->ordering != NULL && !kw_ordered_is_alone(&item->ordered)) {
+            answer = kw_ordering_ask(scan->ordering, &item->ordered, channel);
+        }
+        switch (answer) {
+        case KW_ORDER_GO:
+            return item;
+        case KW_ORDER_WAIT:
+            item->state = KW_ITEM_HELD;
+            kw_items_push(&scan->held, item);
+            break;
+        case KW_ORDER_OVERTAKEN:
+            kw_items_push(&scan->overtaken, item);
+            break;
+        }
+    }
+    return NULL;
+}
+
+static kw_patience_rule rule_of(const kw_channel *channel, const kw_channel_scan *scan,
+                                const kw_item *item)
+{
+    const kw_options *options = &scan->topology->env.options;
+    kw_patience_rule rule = {.stall_ns = options->stall_ms * KW_NS_PER_MS,
+                             .grace_ns = options->grace_ms * KW_NS_PER_MS,
+                             .timeout_ns = item->plan.deadline_ns - item->plan.start_ns,
+                             .has_others = item->plan.read != KW_READ_OF_PRIMARY &&
+                                           kw_driver_is_replica(channel->node),
+                             .is_blocking = channel->is_exclusive};
+    return rule;
+}
+
+static void on_sent(kw_channel *channel, kw_channel_scan *scan, kw_item *item)
+{
+    item->request.bytes = item->encoded;
+    item->request.is_done = false;
+    item->request.joins = true;
+    item->state = KW_ITEM_SENT;
+    item->sends_n++;
+    if (item->retry_state != NULL) {
+        kw_op_on_send(&item->retry_state->op);
+        item->retry_state->op.spec.deadline_ns = item->plan.deadline_ns;
+        kw_node_unref(item->node);
+        (void)kw_node_ref(channel->node);
+    }
+    item->node = channel->node;
+    if (scan->ordering != NULL) {
+        kw_ordering_on_left(scan->ordering, &item->ordered, channel);
+    }
+    if (channel->flight.head == NULL) {
+        kw_patience_rule rule = rule_of(channel, scan, item);
+        channel->heard_ns = scan->now_ns;
+        kw_patience_init(&channel->patience, &rule, scan->now_ns);
+    }
+    channel->has_unsent = true;
+    kw_items_push(&channel->flight, item);
 }
 
 static kw_err queue_some(kw_channel *channel, kw_channel_scan *scan)
 {
-    while (may_queue(channel, scan)) {
-        kw_item *item = kw_items_pop(&channel->queue);
-        item->request.bytes = item->encoded;
-        item->request.is_done = false;
-        item->request.joins = true;
-        item->state = KW_ITEM_SENT;
-        item->node = channel->node;
-        item->sends_n++;
-        if (item->retry_state != NULL) {
-            kw_op_on_send(&item->retry_state->op);
-        }
-        if (channel->flight.head == NULL) {
-            channel->heard_ns = scan->now_ns;
-            channel->look_ns = 0;
-        }
-        channel->has_unsent = true;
-        kw_items_push(&channel->flight, item);
+    kw_item *item;
+    while ((item = take_next(channel, scan)) != NULL) {
+        on_sent(channel, scan, item);
         kw_err code = kw_conn_queue(channel->conn, &scan->failure, &item->request, item->is_asking);
         if (code != KW_OK) {
             return code;
@@ -97,6 +239,23 @@ static kw_err flush(kw_channel *channel, kw_channel_scan *scan)
     return kw_conn_flush(channel->conn, &scan->failure);
 }
 
+/* A connection on which nothing is awaited: has the server ended it meanwhile? Then what is sent
+ * would be lost. */
+static void look(kw_channel *channel, kw_channel_scan *scan)
+{
+    kw_conn *conn = channel->conn;
+    if (conn == NULL || channel->queue.head == NULL || channel->flight.head != NULL ||
+        conn->state != KW_CONN_READY || scan->now_ns <= channel->heard_ns + FRESH_NS) {
+        return;
+    }
+    if (kw_conn_is_quiet(conn)) {
+        channel->heard_ns = scan->now_ns;
+        return;
+    }
+    conn->state = KW_CONN_DEAD;
+    kw_channel_release(channel, scan, NULL);
+}
+
 /* Connects where there is something to send and no connection yet. */
 static kw_err connect_channel(kw_channel *channel, kw_channel_scan *scan)
 {
@@ -104,14 +263,21 @@ static kw_err connect_channel(kw_channel *channel, kw_channel_scan *scan)
     return channel->conn == NULL && is_due ? acquire(channel, scan) : KW_OK;
 }
 
+bool kw_channel_has_more(const kw_channel *channel, const kw_channel_scan *scan)
+{
+    return channel->conn != NULL && (channel->has_unsent || may_queue(channel, scan));
+}
+
 kw_err kw_channel_pump(kw_channel *channel, kw_channel_scan *scan)
 {
+    look(channel, scan);
     kw_err code = connect_channel(channel, scan);
     if (code != KW_OK || channel->conn == NULL) {
         return code;
     }
     code = kw_conn_check_overdue(channel->conn, &scan->failure, scan->now_ns);
-    while (code == KW_OK && (channel->has_unsent || may_queue(channel, scan))) {
+    for (unsigned n = 0; code == KW_OK && n < FILLS_MAX && kw_channel_has_more(channel, scan);
+         n++) {
         code = queue_some(channel, scan);
         code = code == KW_OK ? flush(channel, scan) : code;
     }
@@ -133,18 +299,25 @@ kw_err kw_channel_progress(kw_channel *channel, kw_channel_scan *scan, short rev
     if (channel->conn->was_ready && !channel->is_counted) {
         kw_node_on_ready(channel->node, channel->conn);
         channel->is_counted = true;
+        channel->failure = KW_OK;
     }
     return code;
 }
 
-kw_item *kw_channel_answered(kw_channel *channel, uint64_t now_ns)
+kw_item *kw_channel_answered(kw_channel *channel)
 {
-    if (channel->flight.head == NULL || !channel->flight.head->request.is_done) {
-        return NULL;
-    }
+    bool is_answered = channel->flight.head != NULL && channel->flight.head->request.is_done;
+    return is_answered ? kw_items_pop(&channel->flight) : NULL;
+}
+
+void kw_channel_on_heard(kw_channel *channel, uint64_t now_ns)
+{
     channel->heard_ns = now_ns;
-    channel->look_ns = 0;
-    return kw_items_pop(&channel->flight);
+    kw_backoff_reset(&channel->backoff);
+    kw_patience_on_heard(&channel->patience, now_ns);
+    if (channel->flight.head != NULL && channel->flight.head->state == KW_ITEM_GONE) {
+        kw_patience_on_left(&channel->patience, now_ns);
+    }
 }
 
 bool kw_channel_is_waiting(const kw_channel *channel)
@@ -169,6 +342,15 @@ kw_err kw_channel_watch(kw_channel *channel, kw_channel_scan *scan)
                          kw_conn_events(channel->conn));
 }
 
+static void give_back(kw_channel *channel, kw_channel_scan *scan, const kw_error *failure)
+{
+    if (channel->is_spare) {
+        kw_node_release_shared(channel->node, channel->conn, scan->now_ns, failure);
+    } else {
+        kw_node_release(channel->node, channel->conn, scan->now_ns, failure);
+    }
+}
+
 void kw_channel_release(kw_channel *channel, kw_channel_scan *scan, const kw_error *failure)
 {
     if (channel->conn == NULL) {
@@ -183,7 +365,7 @@ void kw_channel_release(kw_channel *channel, kw_channel_scan *scan, const kw_err
         kw_error_set(&unready, KW_ERR_TIMEOUT, KW_EFFECT_NONE, "given up before it was ready");
         failure = &unready;
     }
-    kw_node_release(channel->node, channel->conn, scan->now_ns,
-                    channel->is_counted ? NULL : failure);
+    give_back(channel, scan, channel->is_counted ? NULL : failure);
     channel->conn = NULL;
+    channel->is_counted = false;
 }

@@ -4,16 +4,22 @@
 #define DRIVE_CHANNEL_H
 
 #include "drive/pipeline.h"
+#include "engine/patience.h"
 #include "net/poller.h"
 
-/* First in, first out, by kw_item.next. */
+/* First in, first out; any one can be taken out. */
 typedef struct kw_items {
     kw_item *head;
     kw_item *tail;
 } kw_items;
 
 void kw_items_push(kw_items *list, kw_item *item);
+void kw_items_push_front(kw_items *list, kw_item *item);
+void kw_items_remove(kw_items *list, kw_item *item);
 kw_item *kw_items_pop(kw_items *list); /* NULL: empty */
+
+/* All of behind, which is empty then, to the end of the list. */
+void kw_items_append(kw_items *list, kw_items *behind);
 
 typedef struct kw_channel {
     kw_node *node;     /* a reference */
@@ -21,26 +27,52 @@ typedef struct kw_channel {
     kw_items queue;    /* not on the connection yet */
     kw_items flight;   /* sent, in the order of their replies */
     kw_watch watch;    /* of conn's socket, where the turn has a poller */
+    size_t at;         /* its place among the pipeline's channels */
     bool is_counted;   /* the node knows that conn became ready */
     bool is_exclusive; /* of one command, which may block */
+    bool is_spare;     /* conn is beyond the node's pool-max */
     bool has_unsent;   /* what kw_channel_fill put on conn is still to be sent */
-    uint64_t retry_ns; /* the pool was empty: not before this */
-    uint64_t heard_ns; /* last reply, or last send into silence */
-    uint64_t look_ns;  /* silent: the map is looked at again at this time .. */
-    uint64_t pause_ns; /* .. and then after this long */
+    bool is_listed;    /* among those that have something to do */
+    size_t choosy_n;   /* of the queue: those that kw_channel_keeps does not */
+    bool is_rerouting; /* what is queued chooses its node again, at the next time */
+    struct kw_channel *next_listed;
+    kw_heap_entry timer;  /* when it is to be looked at without its socket's word */
+    uint64_t retry_ns;    /* no connection was had: not before this */
+    uint64_t rerouted_ns; /* when the queue has chosen its nodes again */
+    uint64_t heard_ns;    /* last reply, or last send into silence */
+    kw_backoff backoff;   /* between connections that could not be had, or were lost */
+    kw_err failure;       /* why there is no connection; KW_OK: no reason yet */
+    kw_loss *loss;        /* the same in words; NULL: none yet, or no memory */
+    kw_loss *waited;      /* what is queued waited for, as it was told last; or NULL */
+    kw_loss *late;        /* of those whose answer did not come in time; or NULL */
+    kw_patience patience; /* with what is on the connection */
 } kw_channel;
 
-/* What is needed to move a channel on. */
+/* What is needed to move a channel on, and what it gives back. */
 typedef struct kw_channel_scan {
     kw_topology *topology;
     kw_poller *poller; /* NULL: the pipeline waits by itself */
     uint64_t now_ns;
-    kw_error failure; /* why the channel failed */
+    kw_error failure;      /* why the channel failed */
+    kw_ordering *ordering; /* NULL: each leaves in its turn */
+    kw_items held;         /* taken from queues: they wait for others of their keys */
+    kw_items overtaken;    /* and those that may not be sent any more */
 } kw_channel_scan;
 
+/* To the end of the queue, and out of it. */
+void kw_channel_enqueue(kw_channel *channel, const kw_channel_scan *scan, kw_item *item);
+void kw_channel_dequeue(kw_channel *channel, kw_item *item);
+
+/* True for a command that waits here while no connection can be had: all others ask their op. */
+bool kw_channel_keeps(const kw_channel_scan *scan, const kw_item *item);
+
 /* Gets a connection where there is something to send, puts on it what it takes, and sends
- * it. Never waits. Failure: the connection, or the way to it, is lost. */
+ * it; bounded, where the socket takes all. Never waits. Failure: the connection, or the way to it,
+ * is lost. */
 kw_err kw_channel_pump(kw_channel *channel, kw_channel_scan *scan);
+
+/* True where the pump has more to do at once. */
+bool kw_channel_has_more(const kw_channel *channel, const kw_channel_scan *scan);
 
 /* Puts what waits on the connection, where there is one, to be sent by the next pump. */
 kw_err kw_channel_fill(kw_channel *channel, kw_channel_scan *scan);
@@ -48,8 +80,10 @@ kw_err kw_channel_fill(kw_channel *channel, kw_channel_scan *scan);
 /* Reads what poll announced, and tells the node of a connection that became ready. */
 kw_err kw_channel_progress(kw_channel *channel, kw_channel_scan *scan, short revents);
 
-/* The next sent command that has its reply, taken out; NULL: none. */
-kw_item *kw_channel_answered(kw_channel *channel, uint64_t now_ns);
+/* The next sent command that has its reply, taken out; NULL: none. Behind those that were taken
+ * kw_channel_on_heard follows. */
+kw_item *kw_channel_answered(kw_channel *channel);
+void kw_channel_on_heard(kw_channel *channel, uint64_t now_ns);
 
 /* True where poll has something to wait for. */
 bool kw_channel_is_waiting(const kw_channel *channel);

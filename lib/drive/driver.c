@@ -67,6 +67,12 @@ static bool is_usable(const kw_snapshot *snapshot, kw_node *node)
            !kw_snapshot_is_down(snapshot, node) && !kw_node_is_failing(node);
 }
 
+/* The node that the caller named has left the map meanwhile. */
+static bool has_left(const kw_plan *plan)
+{
+    return !plan->is_outside && kw_node_is_retired(plan->node);
+}
+
 static kw_node *look_for_primary(const kw_snapshot *snapshot, const kw_plan *plan,
                                  kw_random *random)
 {
@@ -76,7 +82,9 @@ static kw_node *look_for_primary(const kw_snapshot *snapshot, const kw_plan *pla
     case KW_PLAN_POSITION:
         return unless_down(snapshot, look_for_owner(snapshot, plan));
     case KW_PLAN_NODE:
-        return plan->is_internal ? plan->node : unless_down(snapshot, plan->node);
+        return plan->is_internal ? plan->node
+               : has_left(plan)  ? NULL
+                                 : unless_down(snapshot, plan->node);
     case KW_PLAN_SPLIT:
     case KW_PLAN_ANY:
     case KW_PLAN_ALL_PRIMARIES:
@@ -213,8 +221,12 @@ kw_node *kw_driver_choose(kw_topology *topology, const kw_plan *plan, kw_op *op,
     return node;
 }
 
-kw_step kw_driver_on_unserved(kw_topology *topology, kw_op *op, uint64_t now_ns)
+kw_step kw_driver_on_unserved(kw_topology *topology, const kw_plan *plan, kw_op *op,
+                              uint64_t now_ns)
 {
+    if (plan->kind == KW_PLAN_NODE && !kw_topology_is_ring(topology)) {
+        return kw_op_on_refused(op, KW_ERR_CONNECT); /* it has left the map */
+    }
     kw_snapshot *snapshot = kw_topology_snapshot(topology);
     bool has_map = snapshot != NULL;
     kw_snapshot_unref(snapshot);
@@ -421,22 +433,28 @@ static bool was_replaced(const kw_snapshot *snapshot, const kw_plan *plan, const
     return owner != NULL && owner != node && kw_node_is_of_group(owner);
 }
 
-bool kw_driver_has_lost_owner(kw_topology *topology, const kw_plan *plan, const kw_op *op,
-                              const kw_node *node)
+static bool has_other_owner(const kw_snapshot *snapshot, const kw_plan *plan, kw_node *node)
 {
-    bool is_of_group = plan->kind == KW_PLAN_POSITION && kw_node_is_of_group(node);
-    if ((plan->kind != KW_PLAN_SLOT && !is_of_group) || op->is_asking) {
-        return false;
+    if (plan->kind == KW_PLAN_NODE) {
+        return !plan->is_outside && kw_node_is_retired(node);
+    }
+    if (plan->kind == KW_PLAN_POSITION) {
+        return was_replaced(snapshot, plan, node);
+    }
+    const kw_node *owner = kw_snapshot_owner(snapshot, plan->slot);
+    return owner != NULL && owner != node;
+}
+
+uint64_t kw_driver_lost_ns(kw_topology *topology, const kw_plan *plan, kw_node *node,
+                           bool is_asking)
+{
+    bool may_move = plan->kind == KW_PLAN_SLOT || plan->kind == KW_PLAN_NODE ||
+                    (plan->kind == KW_PLAN_POSITION && kw_node_is_of_group(node));
+    if (!may_move || is_asking || kw_driver_is_replica(node)) {
+        return 0;
     }
     kw_snapshot *snapshot = kw_topology_snapshot(topology);
-    if (is_of_group) {
-        bool is_replaced =
-            snapshot != NULL && !op->is_at_replica && was_replaced(snapshot, plan, node);
-        kw_snapshot_unref(snapshot);
-        return is_replaced;
-    }
-    kw_node *owner = snapshot != NULL ? kw_snapshot_owner(snapshot, plan->slot) : NULL;
-    bool is_other = owner != NULL && owner != node;
+    bool is_lost = snapshot != NULL && has_other_owner(snapshot, plan, node);
     kw_snapshot_unref(snapshot);
-    return is_other;
+    return is_lost ? kw_refresher_changed_ns(&topology->refresher) : 0;
 }

@@ -34,7 +34,8 @@ kw_node *kw_driver_choose(kw_topology *topology, const kw_plan *plan, kw_op *op,
 void kw_driver_note_node(kw_op *op, const kw_plan *plan, const kw_node *node);
 
 /* kw_driver_choose found no node. */
-kw_step kw_driver_on_unserved(kw_topology *topology, kw_op *op, uint64_t now_ns);
+kw_step kw_driver_on_unserved(kw_topology *topology, const kw_plan *plan, kw_op *op,
+                              uint64_t now_ns);
 
 /* The step again, or an end where it would wait for a node that is down. node: the one that the
  * command was at; may be NULL. */
@@ -58,9 +59,17 @@ kw_step kw_driver_on_reply(kw_topology *topology, const kw_plan *plan, kw_op *op
 kw_step kw_driver_on_failed(kw_topology *topology, kw_op *op, kw_node *node, uint64_t now_ns,
                             const kw_try_end *end);
 
-/* True where the map now names another owner than the node that the command is at. */
-bool kw_driver_has_lost_owner(kw_topology *topology, const kw_plan *plan, const kw_op *op,
-                              const kw_node *node);
+/* True for a node that is read from in the place of a primary. */
+static inline bool kw_driver_is_replica(const kw_node *node)
+{
+    int role = atomic_load_explicit(&node->role, memory_order_relaxed);
+    return role == KW_CONN_REPLICA || role == KW_CONN_GROUP_REPLICA;
+}
+
+/* When the map was published by which another node owns what was sent to this one; 0: it is
+ * where it belongs. */
+uint64_t kw_driver_lost_ns(kw_topology *topology, const kw_plan *plan, kw_node *node,
+                           bool is_asking);
 
 /* The story of a command that failed. node may be NULL. */
 typedef struct kw_driver_story {
@@ -70,6 +79,18 @@ typedef struct kw_driver_story {
     const kw_node *node;     /* the last one; or NULL */
     unsigned sends_n;
 } kw_driver_story;
+
+/* A story of which all is at hand. */
+typedef struct kw_driver_told {
+    const kw_plan *plan;
+    const kw_step *step; /* FAIL */
+    const char *node;    /* "" where there is none */
+    const char *detail;
+    bool has_slots;
+    bool is_ring;
+} kw_driver_told;
+
+void kw_driver_tell(kw_error *error, const kw_driver_told *told);
 
 void kw_driver_explain(kw_topology *topology, kw_error *error, const kw_driver_story *story);
 

@@ -79,12 +79,22 @@ static const char *detail_of_mapless(char *text, size_t text_len, kw_topology *t
     return text;
 }
 
-void kw_driver_explain(kw_topology *topology, kw_error *error, const kw_driver_story *story)
+void kw_driver_tell(kw_error *error, const kw_driver_told *told)
 {
     char slot[24] = "";
-    if (story->plan->kind == KW_PLAN_SLOT && kw_driver_has_slots(topology)) {
-        snprintf(slot, sizeof(slot), " in slot %u", (unsigned)story->plan->slot);
+    const kw_step *step = told->step;
+    if (told->plan->kind == KW_PLAN_SLOT && told->has_slots) {
+        snprintf(slot, sizeof(slot), " in slot %u", (unsigned)told->plan->slot);
     }
+    kw_error_set(error, step->code, step->effect, "%s%s%s%.140s: %s%s%s%s", told->plan->name, slot,
+                 told->node[0] != '\0' ? " at " : "", told->node, kw_err_text(step->code),
+                 told->detail[0] != '\0' ? ": " : "", told->detail,
+                 hint_of(step, told->plan, told->is_ring));
+    kw_error_set_node(error, told->node);
+}
+
+void kw_driver_explain(kw_topology *topology, kw_error *error, const kw_driver_story *story)
+{
     const kw_step *step = story->step;
     const char *node = story->node != NULL ? story->node->name : story->failure->node;
     bool is_ring = kw_topology_is_ring(topology);
@@ -100,14 +110,15 @@ void kw_driver_explain(kw_topology *topology, kw_error *error, const kw_driver_s
     } else if (detail[0] == '\0' && is_ring && !is_hinted) {
         detail = detail_of(step);
     }
-    kw_error_set(error, step->code, step->effect, "%s%s%s%.140s: %s%s%s%s", story->plan->name, slot,
-                 node[0] != '\0' ? " at " : "", node, kw_err_text(step->code),
-                 detail[0] != '\0' ? ": " : "", detail, hint_of(step, story->plan, is_ring));
+    kw_driver_told told = {.plan = story->plan, .step = step, .is_ring = is_ring};
+    told.node = node;
+    told.detail = detail;
+    told.has_slots = kw_driver_has_slots(topology);
+    kw_driver_tell(error, &told);
     if (kw_error_has_room(error)) {
         uint64_t end_ns = kw_env_now(&topology->env);
         error->attempts = story->sends_n;
         error->elapsed_ms = (unsigned)((end_ns - story->plan->start_ns) / KW_NS_PER_MS);
-        kw_error_set_node(error, node);
     }
     kw_node_unref(owner);
 }

@@ -38,14 +38,11 @@ void kw_fanout_fini(kw_fanout *self)
     }
 }
 
-static const char *text_of(const kw_item *item)
-{
-    return item->retry_state != NULL ? item->retry_state->failure.text : kw_err_text(item->code);
-}
-
 static kw_effect effect_of(const kw_item *item)
 {
-    return item->retry_state != NULL ? item->retry_state->failure.effect : KW_EFFECT_MAYBE;
+    kw_error story = KW_ERROR_INIT;
+    kw_item_tell(item, &story);
+    return story.effect;
 }
 
 /* Tells of items[at], which has no reply, as part of the whole: what others did counts. */
@@ -57,11 +54,16 @@ static kw_reply *fail_of(kw_fanout *self, kw_error *error, size_t at)
         kw_effect part = items[i].code == KW_OK ? KW_EFFECT_MAYBE : effect_of(&items[i]);
         effect = part > effect && !self->plan->is_repeatable ? part : effect;
     }
-    effect = effect_of(&items[at]) > effect ? effect_of(&items[at]) : effect;
+    kw_error story = KW_ERROR_INIT;
+    kw_item_tell(&items[at], &story);
+    effect = story.effect > effect ? story.effect : effect;
     kw_error_set(error, items[at].code, effect, "part %zu of %zu: %s", at + 1, self->items_n,
-                 text_of(&items[at]));
-    if (items[at].retry_state != NULL) {
-        kw_error_set_node(error, items[at].retry_state->failure.node);
+                 story.text);
+    kw_error_set_node(error, story.node);
+    if (kw_error_has_room(error)) {
+        uint64_t end_ns = kw_env_now(&self->topology->env);
+        error->attempts = story.attempts; /* of the part; the time is the call's */
+        error->elapsed_ms = (unsigned)((end_ns - self->plan->start_ns) / KW_NS_PER_MS);
     }
     return NULL;
 }
@@ -96,26 +98,43 @@ static bool encode_parts(kw_fanout *self)
     return true;
 }
 
+/* What each part brought; stories: of those that brought nothing, failed_n of them. */
+static void take_results(kw_fanout *self, kw_split_result *results, kw_error *stories)
+{
+    size_t k = 0;
+    for (size_t i = 0; i < self->items_n; i++) {
+        results[i].reply = self->items[i].request.reply;
+        if (self->items[i].code != KW_OK) {
+            stories[k].size = sizeof(stories[k]);
+            kw_item_tell(&self->items[i], &stories[k]);
+            results[i].text = stories[k++].text;
+        }
+    }
+}
+
 static kw_reply *join_parts(kw_fanout *self, kw_error *error)
 {
+    const kw_allocator *mem = &self->topology->env.mem;
     size_t n = self->items_n;
     size_t failed_n = 0;
-    kw_split_result *results = kw_mem_calloc(&self->topology->env.mem, n, sizeof(results[0]));
     kw_reply *joined = NULL;
-    for (size_t i = 0; results != NULL && i < n; i++) {
-        results[i].reply = self->items[i].request.reply;
-        results[i].text = text_of(&self->items[i]);
+    for (size_t i = 0; i < n; i++) {
         failed_n += self->items[i].code != KW_OK ? 1 : 0;
     }
     if (failed_n == n) {
-        kw_mem_free(&self->topology->env.mem, results);
         return fail_of(self, error, 0);
     }
-    if (results == NULL ||
-        kw_split_join(&joined, &self->split, self->plan->command, results) != KW_OK) {
+    kw_split_result *results = kw_mem_calloc(mem, n, sizeof(results[0]));
+    kw_error *stories = failed_n > 0 ? kw_mem_calloc(mem, failed_n, sizeof(stories[0])) : NULL;
+    bool has_room = results != NULL && (failed_n == 0 || stories != NULL);
+    if (has_room) {
+        take_results(self, results, stories);
+    }
+    if (!has_room || kw_split_join(&joined, &self->split, self->plan->command, results) != KW_OK) {
         no_memory(error, KW_EFFECT_DONE);
     }
-    kw_mem_free(&self->topology->env.mem, results);
+    kw_mem_free(mem, results);
+    kw_mem_free(mem, stories);
     return joined;
 }
 

@@ -66,12 +66,10 @@ static kw_loop *new_loop(kw_topology *topology, kw_error *error)
     }
     kw_pipeline_init(&self->pipeline, topology);
     self->pipeline.owner = self;
-    self->pipeline.long_lived = &self->long_lived;
     self->pipeline.scan.poller = &self->poller;
     self->long_lived.on_ended = on_ended;
     self->long_lived.on_dropped = on_dropped;
-    self->long_lived.due_ns = UINT64_MAX;
-    self->long_lived.fence_changes_n = self->pipeline.changes_n;
+    kw_pipeline_live_long(&self->pipeline, &self->long_lived, false);
     self->next_ns = UINT64_MAX;
     self->told_ns = UINT64_MAX;
     self->sleeper = pthread_self();
@@ -121,25 +119,82 @@ static bool is_inside(const kw_loop *self)
     return self->is_processing && pthread_equal(self->processor, pthread_self());
 }
 
-kw_async_command *kw_loop_block(kw_loop *self, size_t room, bool *is_in_callback)
+/* Counts a command of so many bytes among what is under way; the monitor is held. */
+static bool admit(kw_loop *self, size_t len)
 {
-    kw_async_command *command = NULL;
+    const kw_options *options = &self->topology->env.options;
+    bool is_own = is_inside(self); /* then what was told of, and not counted yet, is at hand */
+    size_t open_n = self->open_n - (is_own ? self->told_n : 0);
+    size_t open_len = self->open_len - (is_own ? self->told_len : 0);
+    if (open_n >= options->queue_max || open_len + len > options->queue_bytes_max) {
+        return false;
+    }
+    self->open_n++;
+    self->open_len += len;
+    return true;
+}
+
+static kw_async_command *take_block(kw_loop *self, size_t room)
+{
+    if (room > KW_ASYNC_COMMAND_ROOM) {
+        return NULL;
+    }
+    if (is_inside(self) && self->used_n > 0) { /* just used, and still at hand */
+        self->used_n--;
+        return kw_async_commands_pop(&self->used);
+    }
+    self->blocks_n -= self->blocks_n > 0 ? 1 : 0;
+    return kw_async_commands_pop(&self->blocks);
+}
+
+static void discharge(kw_loop *self, size_t n, size_t len)
+{
+    self->open_n -= n;
+    self->open_len -= len;
+}
+
+kw_async_command *kw_loop_block(kw_loop *self, kw_error *error, const kw_plan_task *task,
+                                bool *is_in_callback)
+{
+    size_t room;
+    if (!kw_async_command_room(&room, task)) {
+        kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for a command");
+        return NULL;
+    }
     kw_monitor_lock(&self->monitor);
     bool is_own = is_inside(self);
-    if (room > KW_ASYNC_COMMAND_ROOM) {
-        command = NULL;
-    } else if (is_own && self->used_n > 0) { /* just used, and still at hand */
-        command = kw_async_commands_pop(&self->used);
-        self->used_n--;
-    } else if (self->blocks_n > 0) {
-        command = kw_async_commands_pop(&self->blocks);
-        self->blocks_n--;
-    }
+    bool is_admitted = admit(self, room);
+    kw_async_command *command = is_admitted ? take_block(self, room) : NULL;
     kw_monitor_unlock(&self->monitor);
     if (is_in_callback != NULL) {
         *is_in_callback = is_own;
     }
-    return command != NULL ? command : kw_async_command_new(&self->topology->env.mem, room);
+    if (!is_admitted) {
+        kw_error_set(error, KW_ERR_QUEUE_FULL, KW_EFFECT_NONE,
+                     "as many commands, or bytes, are under way as queue-max (%llu) and "
+                     "queue-bytes-max (%llu) allow; take answers first, or raise them",
+                     (unsigned long long)self->topology->env.options.queue_max,
+                     (unsigned long long)self->topology->env.options.queue_bytes_max);
+        return NULL;
+    }
+    command = command != NULL ? command : kw_async_command_new(&self->topology->env.mem, room);
+    if (command == NULL) {
+        kw_monitor_lock(&self->monitor);
+        discharge(self, 1, room);
+        kw_monitor_unlock(&self->monitor);
+        kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for a command");
+        return NULL;
+    }
+    command->charged_len = room;
+    return command;
+}
+
+void kw_loop_unblock(kw_loop *self, kw_async_command *command)
+{
+    kw_monitor_lock(&self->monitor);
+    discharge(self, 1, command->charged_len);
+    kw_monitor_unlock(&self->monitor);
+    kw_mem_free(&self->topology->env.mem, command);
 }
 
 void kw_loop_submit(kw_loop *self, kw_async_command *command, bool wakes)
@@ -180,6 +235,9 @@ static kw_channel *only_reader(const kw_pipeline *pipeline)
 /* What the processing thread has used goes back to all; the monitor is held. */
 static void return_blocks(kw_loop *self)
 {
+    discharge(self, self->told_n, self->told_len);
+    self->told_n = 0;
+    self->told_len = 0;
     self->kept_n = self->blocks_n + self->used_n;
     if (self->used.head == NULL) {
         return;
@@ -204,12 +262,16 @@ static void add_items(kw_loop *self, kw_async_command *command, const kw_snapsho
     }
 }
 
-static void add_all(kw_loop *self, kw_async_commands *accepted)
+/* Gives the pipeline what was accepted, as far as the turn has time. */
+static void add_some(kw_loop *self)
 {
+    if (self->backlog.head == NULL) {
+        return;
+    }
     kw_snapshot *snapshot = kw_topology_snapshot(self->topology);
-    kw_async_command *command;
-    while ((command = kw_async_commands_pop(accepted)) != NULL) {
-        add_items(self, command, snapshot);
+    for (size_t n = 0; self->backlog.head != NULL && kw_pipeline_may_work(&self->pipeline, n);
+         n++) {
+        add_items(self, kw_async_commands_pop(&self->backlog), snapshot);
     }
     kw_snapshot_unref(snapshot);
 }
@@ -236,6 +298,12 @@ static bool is_over(const kw_loop *self)
            kw_loop_at(self->place) != self;
 }
 
+static void count_told(kw_loop *self, const kw_async_command *command)
+{
+    self->told_n++;
+    self->told_len += command->charged_len;
+}
+
 /* A reply that is not simply the item's, or none. */
 static void tell(kw_loop *self, kw_async_command *command)
 {
@@ -244,6 +312,7 @@ static void tell(kw_loop *self, kw_async_command *command)
     void *arg = command->arg;
     kw_reply *reply = kw_async_command_take(command, &error);
     kw_topology_count(self->topology, 1, reply == NULL ? 1 : 0);
+    count_told(self, command);
     command->is_delivered = true;
     if (!kw_async_command_is_held(command)) {
         free_async(self, command);
@@ -254,9 +323,9 @@ static void tell(kw_loop *self, kw_async_command *command)
 static void deliver_one(kw_loop *self, kw_async_command *command)
 {
     if (kw_async_command_go_on(self->topology, command)) {
-        kw_async_commands again = {NULL, NULL};
-        kw_async_commands_push(&again, command);
-        add_all(self, &again);
+        kw_snapshot *snapshot = kw_topology_snapshot(self->topology);
+        add_items(self, command, snapshot);
+        kw_snapshot_unref(snapshot);
         return;
     }
     if (command->more != NULL || command->item.code != KW_OK) {
@@ -268,27 +337,35 @@ static void deliver_one(kw_loop *self, kw_async_command *command)
     kw_reply *reply = command->item.request.reply;
     command->item.request.reply = NULL;
     kw_topology_count(self->topology, 1, 0);
+    count_told(self, command);
     free_async(self, command);
     fn(arg, reply, NULL);
+}
+
+/* What is left of those that have ended comes before what ended meanwhile. */
+static void put_back(kw_loop *self, kw_async_commands *ended)
+{
+    kw_async_commands_append(ended, &self->done);
+    self->done = *ended;
 }
 
 /* False where a callback has ended it all. */
 static bool deliver(kw_loop *self)
 {
+    if (self->done.head == NULL) {
+        return true;
+    }
     /* What ends while these are told of is told in the next round. */
     kw_async_commands ended = self->done;
-    self->done.head = NULL;
-    self->done.tail = NULL;
-    kw_async_command *command;
-    while ((command = kw_async_commands_pop(&ended)) != NULL) {
-        deliver_one(self, command);
+    memset(&self->done, 0, sizeof(self->done));
+    for (size_t n = 0; ended.head != NULL && kw_pipeline_may_work(&self->pipeline, n); n++) {
+        deliver_one(self, kw_async_commands_pop(&ended));
         if (is_over(self)) {
-            while ((command = kw_async_commands_pop(&ended)) != NULL) {
-                kw_async_commands_push(&self->done, command);
-            }
+            put_back(self, &ended);
             return false;
         }
     }
+    put_back(self, &ended);
     return true;
 }
 
@@ -334,29 +411,37 @@ typedef enum inbox_act {
 } inbox_act;
 
 /* Everything that was accepted; the monitor is held. */
-static void take_accepted(kw_loop *self, kw_async_commands *accepted)
+static void take_accepted(kw_loop *self)
 {
-    *accepted = self->inbox;
-    kw_async_commands_append(accepted, &self->given);
+    kw_async_commands_append(&self->backlog, &self->inbox);
+    kw_async_commands_append(&self->backlog, &self->given);
     memset(&self->inbox, 0, sizeof(self->inbox));
     memset(&self->given, 0, sizeof(self->given));
 }
 
+/* True where something is to be done at once; the monitor is held. */
+static bool has_more(const kw_loop *self)
+{
+    return self->inbox.head != NULL || self->given.head != NULL || self->done.head != NULL ||
+           self->backlog.head != NULL || self->has_cut ||
+           kw_pipeline_is_unfinished(&self->pipeline);
+}
+
 /* False: another thread may process now. */
-static bool take_inbox(kw_loop *self, kw_async_commands *accepted, inbox_act act)
+static bool take_inbox(kw_loop *self, inbox_act act)
 {
     bool wakes = false;
     kw_monitor_lock(&self->monitor);
     return_blocks(self);
-    bool has_more = self->inbox.head != NULL || self->given.head != NULL || self->done.head != NULL;
-    bool goes_on = act == INBOX_TAKE || (act == INBOX_TAKE_OR_LEAVE && has_more);
+    bool is_more = has_more(self);
+    bool goes_on = act == INBOX_TAKE || (act == INBOX_TAKE_OR_LEAVE && is_more);
     if (goes_on) {
-        take_accepted(self, accepted);
+        take_accepted(self);
     } else {
         self->next_ns = next_ns(self);
         /* A host that sleeps has to hear of an earlier time. */
         bool is_other = !pthread_equal(self->sleeper, self->processor);
-        wakes = has_more || (is_other && self->next_ns < self->told_ns);
+        wakes = is_more || (is_other && self->next_ns < self->told_ns);
         self->is_processing = false;
         self->is_signalled = wakes;
     }
@@ -367,36 +452,34 @@ static bool take_inbox(kw_loop *self, kw_async_commands *accepted, inbox_act act
     return goes_on;
 }
 
-static void add_accepted(kw_loop *self, kw_async_commands *accepted)
-{
-    if (accepted->head != NULL) {
-        add_all(self, accepted);
-    }
-}
-
 /* Before more is read: callbacks for what is there, and the next commands. False where a
  * callback ended it all. */
 static bool feed(kw_loop *self)
 {
-    kw_async_commands accepted = {NULL, NULL};
     if (self->done.head == NULL) {
         return true;
     }
     if (!deliver(self)) {
         return false;
     }
-    (void)take_inbox(self, &accepted, INBOX_TAKE);
+    (void)take_inbox(self, INBOX_TAKE);
     self->pipeline.scan.now_ns = kw_env_now(&self->topology->env); /* callbacks take time */
-    add_accepted(self, &accepted);
+    add_some(self);
     kw_pipeline_fill(&self->pipeline);
     return true;
 }
 
-/* All that one socket has, some replies at a time. */
+/* All that one socket has, some replies at a time, as far as the turn has time. */
 static bool read_channel(kw_loop *self, kw_channel *channel, short revents)
 {
-    kw_pipeline_on_ready(&self->pipeline, channel, revents);
-    while (kw_pipeline_has_left(channel)) {
+    if (!kw_pipeline_has_left(channel)) {
+        kw_pipeline_on_ready(&self->pipeline, channel, revents);
+    }
+    for (size_t n = 0; kw_pipeline_has_left(channel); n++) {
+        if (!kw_pipeline_may_work(&self->pipeline, n)) {
+            self->has_cut = true;
+            return true;
+        }
         if (!feed(self)) {
             return false;
         }
@@ -416,7 +499,8 @@ static bool look(kw_loop *self)
         kw_channel *channel = pipeline->channels[i];
         short revents = channel->watch.revents;
         channel->watch.revents = 0;
-        if (revents != 0 && (!read_channel(self, channel, revents) || !feed(self))) {
+        bool has_something = revents != 0 || kw_pipeline_has_left(channel);
+        if (has_something && (!read_channel(self, channel, revents) || !feed(self))) {
             return false;
         }
     }
@@ -428,6 +512,7 @@ static bool read_sockets(kw_loop *self, bool is_signalled)
     /* With one socket the question whether it has something and the answer are one system
      * call. */
     kw_channel *reader = is_signalled ? NULL : only_reader(&self->pipeline);
+    self->has_cut = false;
     if (reader != NULL) {
         bool goes_on = read_channel(self, reader, POLLIN);
         if (!goes_on || self->done.head != NULL) {
@@ -442,9 +527,8 @@ static bool read_sockets(kw_loop *self, bool is_signalled)
 /* False where a callback ended the handle, or its process. */
 static bool turn(kw_loop *self, bool was_signalled)
 {
-    kw_async_commands accepted = {NULL, NULL};
     inbox_act act = INBOX_TAKE;
-    self->pipeline.scan.now_ns = kw_env_now(&self->topology->env);
+    kw_pipeline_begin_turn(&self->pipeline);
     if (!read_sockets(self, was_signalled)) {
         return false;
     }
@@ -452,12 +536,13 @@ static bool turn(kw_loop *self, bool was_signalled)
         if (!deliver(self)) {
             return false;
         }
-        if (!take_inbox(self, &accepted, act)) {
+        if (!take_inbox(self, act)) {
             return true;
         }
-        act = round < ROUNDS_MAX ? INBOX_TAKE_OR_LEAVE : INBOX_LEAVE;
+        bool goes_on = round < ROUNDS_MAX && !self->pipeline.is_late;
+        act = goes_on ? INBOX_TAKE_OR_LEAVE : INBOX_LEAVE;
         self->pipeline.scan.now_ns = kw_env_now(&self->topology->env); /* callbacks take time */
-        add_accepted(self, &accepted);
+        add_some(self);
         advance(self);
     }
 }
@@ -503,14 +588,15 @@ bool kw_loop_defers_close(kw_loop *self)
 /* Ends every command; what a turn would do is done without a socket. */
 static void end_all(kw_loop *self)
 {
-    kw_async_commands accepted = {NULL, NULL};
     kw_monitor_lock(&self->monitor);
     self->is_processing = true;
     self->processor = pthread_self();
-    take_accepted(self, &accepted);
+    take_accepted(self);
     kw_monitor_unlock(&self->monitor);
-    self->pipeline.scan.now_ns = kw_env_now(&self->topology->env);
-    add_all(self, &accepted);
+    while (self->backlog.head != NULL) {
+        kw_pipeline_begin_turn(&self->pipeline);
+        add_some(self);
+    }
     kw_pipeline_end_all(&self->pipeline, KW_ERR_CANCELLED);
 }
 

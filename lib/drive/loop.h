@@ -26,14 +26,20 @@ struct kw_loop {
     uint64_t told_ns;         /* what kw_timeout said of it */
     kw_async_commands blocks; /* to be used again, of KW_ASYNC_COMMAND_ROOM */
     size_t blocks_n;
+    size_t open_n;   /* commands that were accepted and not told of yet */
+    size_t open_len; /* and their bytes */
     /* The processing thread's alone: */
     kw_poller poller;
     kw_pipeline pipeline;
     kw_pipeline_long_lived long_lived;
-    kw_async_commands given; /* accepted in callbacks */
-    kw_async_commands done;  /* ended, and not told yet */
-    kw_async_commands used;  /* blocks that nobody needs any more */
+    kw_async_commands backlog; /* accepted, and not given to the pipeline yet */
+    bool has_cut;              /* replies were read that nobody has got yet */
+    kw_async_commands given;   /* accepted in callbacks */
+    kw_async_commands done;    /* ended, and not told yet */
+    kw_async_commands used;    /* blocks that nobody needs any more */
     size_t used_n;
+    size_t told_n; /* commands that were told of, and still count as open */
+    size_t told_len;
     size_t kept_n;      /* blocks of both kinds, as far as it knows */
     bool wants_closing; /* a callback called kw_close */
 };
@@ -48,9 +54,14 @@ static inline kw_loop *kw_loop_at(kw_loop_place *place)
     return atomic_load_explicit(place, memory_order_acquire);
 }
 
-/* A block for a command that needs so much room; NULL when there is no memory.
- * *is_in_callback (NULL is allowed): the caller is in one. Any thread. */
-kw_async_command *kw_loop_block(kw_loop *self, size_t room, bool *is_in_callback);
+/* A block for the command of the task; NULL, with error set: KW_ERR_NOMEM, or KW_ERR_QUEUE_FULL
+ * where as much is under way as the options allow. *is_in_callback (NULL is allowed): the caller is
+ * in one. Any thread. */
+kw_async_command *kw_loop_block(kw_loop *self, kw_error *error, const kw_plan_task *task,
+                                bool *is_in_callback);
+
+/* Takes a block back that is not handed over. Any thread. */
+void kw_loop_unblock(kw_loop *self, kw_async_command *command);
 
 /* Hands a command over. wakes: whoever processes next is to be told. Any thread. */
 void kw_loop_submit(kw_loop *self, kw_async_command *command, bool wakes);

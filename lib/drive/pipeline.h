@@ -3,57 +3,87 @@
 #ifndef DRIVE_PIPELINE_H
 #define DRIVE_PIPELINE_H
 
+#include "base/heap.h"
 #include "drive/driver.h"
+#include "drive/loss.h"
+#include "engine/ordering.h"
 
-/* What is only needed once a command did not simply get its reply. */
+/* What is only needed once a command is to be sent again, or waits for something. */
 typedef struct kw_retry_state {
     kw_op op;
-    kw_error failure; /* what stood in the way last; in the end the story of the failure */
+    kw_error failure;     /* what stood in the way last; in the end the story of the failure */
+    struct kw_item *item; /* whose it is */
+    kw_heap_entry wake;
+    uint64_t fetch;     /* the refresh that its op asked for; 0: none */
+    uint64_t changes_n; /* maps published when its node was chosen */
+    bool wakes_on_map;
 } kw_retry_state;
 
 typedef enum kw_item_state {
     KW_ITEM_NEW,
+    KW_ITEM_ROUTING,    /* its node is to be chosen */
+    KW_ITEM_MAPLESS,    /* came before the first map */
     KW_ITEM_QUEUED,     /* on a channel, not on its connection yet */
     KW_ITEM_SENT,       /* on a connection */
+    KW_ITEM_LOST,       /* its connection was lost; its op has not been told yet */
     KW_ITEM_SLEEPING,   /* its op sleeps */
-    KW_ITEM_BEHIND,     /* an earlier command of its slot sleeps */
     KW_ITEM_REFRESHING, /* its op waits for a map */
+    KW_ITEM_HELD,       /* waits for earlier commands of its keys */
     KW_ITEM_ENDED,      /* with a reply, or without: see code */
     KW_ITEM_GONE        /* ended by its deadline, and still on a connection */
 } kw_item_state;
 
+struct kw_channel;
+
 /* One command of a pipeline. What the end of a command touches comes first: thousands are under
  * way at once, and not in the processor's first cache. */
 typedef struct kw_item {
-    struct kw_item *next;        /* in the list that its state says */
+    struct kw_item *next; /* in the list that its state says */
+    struct kw_item *before;
     void *owner;                 /* for whoever made it */
-    uint64_t order;              /* its place among the pipeline's commands */
     kw_retry_state *retry_state; /* NULL: none yet */
-    kw_node *node;               /* the last one; its channel has the reference */
+    kw_loss *loss;               /* why it is LOST; of an ended one without a reply: its story,
+                                    unless retry_state has one */
+    kw_node *node;               /* the last one: a reference where there is a retry_state, else
+                                    its channel has one */
+    struct kw_channel *channel;  /* QUEUED, SENT, GONE */
     kw_request request;          /* its reply is the caller's, in the end */
     kw_item_state state;
     kw_err code; /* of an ended one: KW_OK, it has a reply */
     unsigned sends_n;
+    kw_effect effect;   /* of an ended one whose story is in loss */
     bool is_redirected; /* as the last SEND step said */
     bool is_asking;
-    bool wakes_on_map;
-    bool is_fenced;   /* BEHIND one that is on a connection */
-    bool is_map_only; /* ends with KW_OK, and without a reply, once there is a map */
-    kw_plan plan;     /* of kind SLOT, ANY or NODE, with its deadline */
-    kw_bytes encoded; /* borrowed */
-    uint64_t wake_ns;
-    uint64_t fetch;
-    uint64_t changes_n;
+    bool has_left;     /* LOST: it may have reached the server */
+    bool has_half;     /* LOST: some of it has left, and not all */
+    bool is_overtaken; /* LOST: later commands of its keys may have run: it is not repeated */
+    bool is_map_only;  /* ends with KW_OK, and without a reply, once there is a map */
+    bool is_choosy;    /* QUEUED: it does not wait where no connection can be had */
+    bool is_due;       /* among those whose deadlines are watched */
+    kw_plan plan;      /* of kind SLOT, ANY or NODE, with its deadline */
+    kw_bytes encoded;  /* borrowed */
+    kw_ordered ordered;
+    struct kw_item *due_next; /* by the deadlines */
+    struct kw_item *due_before;
+    kw_heap_entry due;
 } kw_item;
 
+/* When it ends; of a blocking command that has never had a connection, when it is to have one. */
+static inline uint64_t kw_item_deadline_ns(const kw_item *item)
+{
+    return item->sends_n > 0 ? item->plan.deadline_ns : kw_plan_place_ns(&item->plan);
+}
+
 /* Sends all commands, in their order to each node, to all nodes before any is read, and
- * waits until each has ended: with a reply, or with a code and (where there was memory for
- * it) a retry_state that tells the story. deadline_ns is for all of them. Plans and encoded
- * bytes are set; everything else is zero. KW_OK where each has a reply, else the code of
- * the first that has none. */
+ * waits until each has ended: with a reply, or with a code and its story (kw_item_tell).
+ * deadline_ns is for all of them. Plans and encoded bytes are set; everything else is zero.
+ * KW_OK where each has a reply, else the code of the first that has none. */
 kw_err kw_pipeline_all(kw_topology *topology, kw_item *items, size_t items_n, uint64_t deadline_ns);
 
-/* Frees what a pipeline left in an item: reply, retry_state and plan. */
+/* The story of a command that ended without a reply. */
+void kw_item_tell(const kw_item *item, kw_error *error);
+
+/* Frees what a pipeline left in an item: reply, story and plan. */
 void kw_item_fini(kw_item *item, const kw_allocator *mem);
 
 #endif

@@ -1,13 +1,95 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* The channels of a pipeline: which there are, what is to be done with them, and when. */
 #include "drive/pipeline_private.h"
 
 #include "base/error.h"
 
 #include <string.h>
 
-/* Connections that could not be looked at, since commands sleep, are looked at again after
- * this. */
+/* Connections that could not be looked at, since commands wait to be told of a loss, are looked
+ * at again after this. */
 #define TIDY_LATER_NS (100 * KW_NS_PER_MS)
+
+/* What is queued for a node that cannot be had chooses its node again at most so often. */
+#define REROUTE_NS (50 * KW_NS_PER_MS)
+
+/* Between connections that could not be had. */
+#define PAUSE_FIRST_NS (5 * KW_NS_PER_MS)
+#define PAUSE_MAX_NS   (250 * KW_NS_PER_MS)
+
+/* So few channels are looked through one by one. */
+#define FEW_MAX   8
+#define TABLE_MIN 32
+
+static size_t home_of(const kw_channel_table *table, const kw_node *node)
+{
+    uint64_t hash = (uint64_t)(uintptr_t)node * UINT64_C(0x9e3779b97f4a7c15);
+    return (size_t)(hash >> 32) & (table->slots_n - 1);
+}
+
+/* The slot of the node's channel, or the free one that it would have. */
+static size_t slot_of(const kw_channel_table *table, const kw_node *node)
+{
+    size_t at = home_of(table, node);
+    while (table->slots[at] != NULL && table->slots[at]->node != node) {
+        at = (at + 1) & (table->slots_n - 1);
+    }
+    return at;
+}
+
+static bool grow_table(kw_channel_table *table, const kw_allocator *mem)
+{
+    kw_channel_table fresh = {.slots_n = table->slots_n > 0 ? 2 * table->slots_n : TABLE_MIN,
+                              .n = table->n};
+    fresh.slots = kw_mem_calloc(mem, fresh.slots_n, sizeof(fresh.slots[0]));
+    if (fresh.slots == NULL) {
+        return false;
+    }
+    for (size_t i = 0; i < table->slots_n; i++) {
+        if (table->slots[i] != NULL) {
+            fresh.slots[slot_of(&fresh, table->slots[i]->node)] = table->slots[i];
+        }
+    }
+    kw_mem_free(mem, table->slots);
+    *table = fresh;
+    return true;
+}
+
+/* Room for one more; the first ones are put into the table when they are no longer few. */
+static bool reserve_table(kw_pipeline *self)
+{
+    kw_channel_table *table = &self->shared;
+    const kw_allocator *mem = &self->topology->env.mem;
+    if (table->slots_n == 0) {
+        if (self->channels_n < FEW_MAX) {
+            return true;
+        }
+        if (!grow_table(table, mem)) {
+            return false;
+        }
+        for (size_t i = 0; i < self->channels_n; i++) {
+            if (!self->channels[i]->is_exclusive) {
+                table->slots[slot_of(table, self->channels[i]->node)] = self->channels[i];
+                table->n++;
+            }
+        }
+    }
+    return table->slots_n >= 2 * (table->n + 1) || grow_table(table, mem);
+}
+
+/* Those behind it may have been put there because its place was taken. */
+static void remove_from_table(kw_channel_table *table, const kw_channel *channel)
+{
+    size_t at = slot_of(table, channel->node);
+    table->slots[at] = NULL;
+    table->n--;
+    for (at = (at + 1) & (table->slots_n - 1); table->slots[at] != NULL;
+         at = (at + 1) & (table->slots_n - 1)) {
+        kw_channel *moved = table->slots[at];
+        table->slots[at] = NULL;
+        table->slots[slot_of(table, moved->node)] = moved;
+    }
+}
 
 static bool grow(kw_pipeline *self)
 {
@@ -24,228 +106,260 @@ static bool grow(kw_pipeline *self)
 
 static kw_channel *add_channel(kw_pipeline *self, kw_node *node)
 {
+    const kw_allocator *mem = &self->topology->env.mem;
     if (self->channels_n == self->channels_capacity && !grow(self)) {
         return NULL;
     }
-    kw_channel *channel = kw_mem_calloc(&self->topology->env.mem, 1, sizeof(*channel));
+    kw_channel *channel = kw_mem_calloc(mem, 1, sizeof(*channel));
     if (channel != NULL) {
         channel->node = kw_node_ref(node);
         channel->watch.socket = -1;
+        channel->at = self->channels_n;
+        kw_backoff_init(&channel->backoff, PAUSE_FIRST_NS, PAUSE_MAX_NS);
         self->channels[self->channels_n++] = channel;
     }
     return channel;
 }
 
-kw_channel *kw_pipeline_channel(kw_pipeline *self, kw_node *node, bool is_exclusive)
+static kw_channel *find_channel(const kw_pipeline *self, const kw_node *node)
 {
-    for (size_t i = self->channels_n; !is_exclusive && i > 0; i--) {
-        kw_channel *channel = self->channels[i - 1];
-        if (channel->node == node && !channel->is_exclusive) {
-            return channel;
+    if (self->shared.slots_n > 0) {
+        return self->shared.slots[slot_of(&self->shared, node)];
+    }
+    for (size_t i = 0; i < self->channels_n; i++) {
+        if (self->channels[i]->node == node && !self->channels[i]->is_exclusive) {
+            return self->channels[i];
         }
     }
-    kw_channel *channel = add_channel(self, node);
-    if (channel != NULL && is_exclusive) {
-        channel->is_exclusive = true;
-        self->long_lived->exclusives_n++;
+    return NULL;
+}
+
+kw_channel *kw_pipeline_channel(kw_pipeline *self, kw_node *node, bool is_exclusive)
+{
+    kw_channel *channel;
+    if (is_exclusive) {
+        channel = reserve_table(self) ? add_channel(self, node) : NULL;
+        if (channel != NULL) {
+            channel->is_exclusive = true;
+        }
+        return channel;
     }
+    if (self->latest != NULL && self->latest->node == node) {
+        return self->latest;
+    }
+    channel = find_channel(self, node);
+    if (channel == NULL && reserve_table(self) && (channel = add_channel(self, node)) != NULL &&
+        self->shared.slots_n > 0) {
+        self->shared.slots[slot_of(&self->shared, node)] = channel;
+        self->shared.n++;
+    }
+    self->latest = channel;
     return channel;
 }
 
-/* What was kept for a late reply is not needed any more. */
-static void drop(kw_pipeline *self, kw_item *item)
+void kw_pipeline_remove_channel(kw_pipeline *self, kw_channel *channel)
 {
-    kw_reply_free(item->request.reply);
-    item->request.reply = NULL;
-    item->state = KW_ITEM_ENDED;
-    self->long_lived->on_dropped(self, item);
+    const kw_allocator *mem = &self->topology->env.mem;
+    self->channels[channel->at] = self->channels[--self->channels_n];
+    self->channels[channel->at]->at = channel->at;
+    if (!channel->is_exclusive && self->shared.slots_n > 0) {
+        remove_from_table(&self->shared, channel);
+    }
+    self->latest = self->latest == channel ? NULL : self->latest;
+    kw_heap_remove(&self->timers, &channel->timer);
+    kw_channel_release(channel, &self->scan, NULL);
+    kw_loss_unref(channel->loss, mem);
+    kw_loss_unref(channel->waited, mem);
+    kw_loss_unref(channel->late, mem);
+    kw_node_unref(channel->node);
+    kw_mem_free(mem, channel);
 }
 
-void kw_pipeline_collect(kw_pipeline *self, kw_channel *channel)
+void kw_pipeline_list_channel(kw_pipeline *self, kw_channel *channel)
 {
+    if (!channel->is_listed) {
+        channel->is_listed = true;
+        channel->next_listed = self->listed;
+        self->listed = channel;
+    }
+}
+
+void kw_pipeline_set_timer(kw_pipeline *self, kw_channel *channel, uint64_t at_ns)
+{
+    if (at_ns == UINT64_MAX || (kw_heap_has(&channel->timer) && channel->timer.at_ns <= at_ns)) {
+        return;
+    }
+    kw_heap_remove(&self->timers, &channel->timer);
+    if (!kw_heap_push(&self->timers, &channel->timer, at_ns)) {
+        self->has_no_memory = true;
+    }
+}
+
+static bool has_nothing(const kw_channel *channel)
+{
+    return channel->queue.head == NULL && channel->flight.head == NULL;
+}
+
+/* When the channel is to be looked at without its socket's word. */
+static uint64_t due_ns_of(const kw_channel *channel)
+{
+    if (channel->is_rerouting) {
+        return channel->rerouted_ns + REROUTE_NS;
+    }
+    if (channel->conn == NULL) {
+        return channel->queue.head != NULL ? channel->retry_ns : UINT64_MAX;
+    }
+    if (channel->conn->state != KW_CONN_READY) {
+        return channel->conn->deadline_ns;
+    }
+    return channel->flight.head != NULL ? kw_patience_next_ns(&channel->patience) : UINT64_MAX;
+}
+
+/* What was put aside while the channel was pumped. */
+static void settle(kw_pipeline *self)
+{
+    kw_pipeline_take_freed(self);
+    if (self->scan.overtaken.head == NULL) {
+        return;
+    }
     kw_item *item;
-    while ((item = kw_channel_answered(channel, self->scan.now_ns)) != NULL) {
-        if (item->state == KW_ITEM_GONE) {
-            drop(self, item);
-        } else {
-            kw_pipeline_on_answer(self, item);
+    while ((item = kw_items_pop(&self->scan.overtaken)) != NULL) {
+        item->state = KW_ITEM_ROUTING;
+        if (kw_pipeline_has_op(self, item)) {
+            kw_error_set(&item->retry_state->failure, KW_OK, KW_EFFECT_NONE,
+                         "it was refused before, and not sent again");
+            kw_pipeline_apply(self, item, kw_op_on_overtaken(&item->retry_state->op));
         }
     }
 }
 
-/* A reply over a limit was one command's; to those behind it, its connection is lost. */
-static kw_err code_behind(kw_pipeline *self, kw_err code)
+static void pump(kw_pipeline *self, kw_channel *channel)
 {
-    if (code != KW_ERR_LIMIT) {
-        return code;
-    }
-    return kw_error_set(&self->scan.failure, KW_ERR_CLOSED, KW_EFFECT_NONE,
-                        "the reply to a command before it was over a limit");
-}
-
-/* What was on the connection, and what was to follow. */
-static void lose_all(kw_pipeline *self, kw_channel *channel, kw_items *flight, kw_items *queue,
-                     kw_try_end *loss)
-{
-    kw_item *item;
-    while ((item = kw_items_pop(flight)) != NULL) {
-        loss->has_left = item->request.is_done;
-        if (item->state == KW_ITEM_GONE) {
-            drop(self, item);
-        } else {
-            kw_pipeline_on_lost(self, item, loss);
-        }
-        loss->code = code_behind(self, loss->code);
-    }
-    loss->code = code_behind(self, loss->code);
-    loss->has_left = false;
-    while ((item = kw_items_pop(queue)) != NULL) {
-        item->node = channel->node; /* where it would have gone */
-        kw_pipeline_on_lost(self, item, loss);
-    }
-}
-
-void kw_pipeline_fail_channel(kw_pipeline *self, kw_channel *channel, kw_err code)
-{
-    /* With a reply too many, or garbage behind one, none that came with it is trusted. */
-    if (code != KW_ERR_DESYNC && code != KW_ERR_PROTOCOL) {
-        kw_pipeline_collect(self, channel);
-    }
-    kw_items flight = channel->flight;
-    kw_items queue = channel->queue;
-    memset(&channel->flight, 0, sizeof(channel->flight));
-    memset(&channel->queue, 0, sizeof(channel->queue));
-    kw_try_end loss = {code, channel->conn != NULL, channel->is_counted, false, 0};
-    for (kw_item *item = flight.head; item != NULL; item = item->next) {
-        item->request.is_done = kw_conn_has_sent(channel->conn, &item->request);
-        if (item->retry_state != NULL && kw_conn_has_half(channel->conn, &item->request)) {
-            kw_op_on_half_sent(&item->retry_state->op);
-        }
-    }
-    if (channel->conn != NULL) {
-        channel->conn->state = KW_CONN_DEAD;
-    }
-    bool is_internal = code == KW_ERR_TIMEOUT || code == KW_ERR_CANCELLED;
-    kw_channel_release(channel, &self->scan, is_internal ? NULL : &self->scan.failure);
-    channel->is_counted = false;
-    lose_all(self, channel, &flight, &queue, &loss);
-}
-
-/* What has come. */
-static void take(kw_pipeline *self, kw_channel *channel, kw_err code)
-{
+    kw_err code = kw_channel_pump(channel, &self->scan);
+    code = code == KW_OK ? kw_channel_watch(channel, &self->scan) : code;
     if (code != KW_OK) {
         kw_pipeline_fail_channel(self, channel, code);
-    } else {
-        kw_pipeline_collect(self, channel);
+    } else if (kw_channel_has_more(channel, &self->scan)) {
+        kw_pipeline_list_channel(self, channel);
     }
-}
-
-void kw_pipeline_on_ready(kw_pipeline *self, kw_channel *channel, short revents)
-{
-    if (channel->conn == NULL) {
+    settle(self);
+    bool is_done = channel->is_exclusive && has_nothing(channel) && !channel->is_listed;
+    if (is_done && self->lost.head == NULL) {
+        kw_pipeline_remove_channel(self, channel);
         return;
     }
-    take(self, channel, kw_channel_progress(channel, &self->scan, revents));
+    kw_pipeline_set_timer(self, channel, due_ns_of(channel));
 }
 
-void kw_pipeline_go_on(kw_pipeline *self, kw_channel *channel)
+void kw_pipeline_pump(kw_pipeline *self)
 {
-    take(self, channel, kw_conn_go_on(channel->conn, &self->scan.failure));
+    kw_channel *listed = self->listed;
+    self->listed = NULL;
+    while (listed != NULL) {
+        kw_channel *channel = listed;
+        listed = channel->next_listed;
+        channel->is_listed = false;
+        pump(self, channel);
+    }
 }
 
-/* The deadline of one that waits to be sent: what it waits for is the obstacle. */
-static void expire_queued(kw_pipeline *self, kw_channel *channel, kw_item *item)
+void kw_pipeline_fill(kw_pipeline *self)
 {
-    if (!kw_pipeline_has_op(self, item)) {
+    for (kw_channel *channel = self->listed; channel != NULL; channel = channel->next_listed) {
+        kw_err code = kw_channel_fill(channel, &self->scan);
+        if (code != KW_OK) {
+            kw_pipeline_fail_channel(self, channel, code);
+        }
+        settle(self);
+    }
+}
+
+/* What is queued for a node that cannot be had. */
+static void reroute(kw_pipeline *self, kw_channel *channel)
+{
+    bool is_waiting = channel->conn == NULL || channel->conn->state != KW_CONN_READY;
+    channel->is_rerouting = is_waiting && channel->queue.head != NULL;
+    if (!channel->is_rerouting || self->scan.now_ns < channel->rerouted_ns + REROUTE_NS) {
         return;
     }
-    kw_try_end end = {KW_ERR_TIMEOUT, true, true, false, 0};
-    const char *text = "the connection took nothing";
-    if (channel->conn == NULL) {
-        end.code = KW_ERR_POOL_FULL;
-        end.was_opened = false;
-        end.was_ready = false;
-        text = "all connections stayed busy; raise pool-max or timeout";
-    } else if (channel->conn->state != KW_CONN_READY) {
-        end.was_ready = false;
-        text = "the deadline came while connecting";
+    channel->is_rerouting = false;
+    channel->rerouted_ns = self->scan.now_ns;
+    for (kw_item *item = channel->queue.head; item != NULL; item = item->next) {
+        item->state = KW_ITEM_ROUTING;
     }
-    item->node = channel->node;
-    kw_error_set(&item->retry_state->failure, end.code, KW_EFFECT_NONE, "%s", text);
-    kw_pipeline_fail_try(self, item, &end);
+    kw_items_append(&self->routing, &channel->queue);
+    channel->choosy_n = 0;
 }
 
-static void expire_queue(kw_pipeline *self, kw_channel *channel)
+/* A node that is silent for too long makes the map suspect, and loses its commands once their slot
+ * has another owner; a connection that owes answers to nobody but them is given up. */
+static void check_silence(kw_pipeline *self, kw_channel *channel)
 {
-    kw_items queue = channel->queue;
-    memset(&channel->queue, 0, sizeof(channel->queue));
-    kw_item *item;
-    while ((item = kw_items_pop(&queue)) != NULL) {
-        uint64_t deadline_ns = item->plan.deadline_ns;
-        if (self->scan.now_ns >= deadline_ns) {
-            expire_queued(self, channel, item);
+    kw_item *first = channel->flight.head;
+    if (first == NULL || channel->conn->state != KW_CONN_READY) {
+        return;
+    }
+    uint64_t lost_ns = 0;
+    if (first->state != KW_ITEM_GONE) {
+        lost_ns = kw_driver_lost_ns(self->topology, &first->plan, channel->node, first->is_asking);
+    }
+    kw_patience_step step = kw_patience_on_time(&channel->patience, self->scan.now_ns, lost_ns);
+    if (step.kind == KW_PATIENCE_LOOK && kw_driver_has_map(self->topology)) {
+        (void)kw_refresher_want(&self->topology->refresher);
+    }
+    if (step.kind == KW_PATIENCE_GIVE_UP) {
+        kw_error_set(&self->scan.failure, KW_ERR_CLOSED, KW_EFFECT_MAYBE, "%s",
+                     lost_ns != 0 ? "no answer, and the slot belongs to another node now"
+                                  : "no answer to a command before it, for too long");
+        kw_pipeline_fail_channel(self, channel, KW_ERR_CLOSED);
+    }
+}
+
+static void on_time(kw_pipeline *self, kw_channel *channel)
+{
+    if (channel->is_rerouting) {
+        reroute(self, channel);
+    }
+    check_silence(self, channel);
+    kw_pipeline_list_channel(self, channel);
+}
+
+void kw_pipeline_run_timers(kw_pipeline *self)
+{
+    for (size_t n = 0; kw_heap_first_ns(&self->timers) != UINT64_MAX; n++) {
+        kw_heap_entry *entry = kw_heap_first(&self->timers);
+        kw_channel *channel = (kw_channel *)(void *)((char *)entry - offsetof(kw_channel, timer));
+        uint64_t due_ns = due_ns_of(channel);
+        /* One that is early does no harm, but to a host that has nothing else to do. */
+        if (entry->at_ns > self->scan.now_ns && (due_ns == entry->at_ns || self->open_n > 0)) {
+            break;
+        }
+        kw_heap_remove(&self->timers, entry);
+        if (due_ns <= self->scan.now_ns) {
+            on_time(self, channel); /* its pump sets the timer again */
         } else {
-            kw_items_push(&channel->queue, item);
-            self->long_lived->due_ns =
-                deadline_ns < self->long_lived->due_ns ? deadline_ns : self->long_lived->due_ns;
+            kw_pipeline_set_timer(self, channel, due_ns);
+        }
+        if (!kw_pipeline_may_work(self, n)) {
+            break;
         }
     }
 }
 
-/* One on the connection stays there: its late reply is nobody else's. */
-static void expire_flight(kw_pipeline *self, kw_channel *channel)
+void kw_pipeline_on_map(kw_pipeline *self)
 {
-    for (kw_item *item = channel->flight.head; item != NULL; item = item->next) {
-        uint64_t deadline_ns = item->plan.deadline_ns;
-        if (item->state == KW_ITEM_GONE || item->request.is_done) {
-            continue;
-        }
-        if (self->scan.now_ns < deadline_ns) {
-            self->long_lived->due_ns =
-                deadline_ns < self->long_lived->due_ns ? deadline_ns : self->long_lived->due_ns;
-            continue;
-        }
-        if (kw_pipeline_has_op(self, item)) {
-            kw_error_set(&item->retry_state->failure, KW_OK, KW_EFFECT_NONE, "no answer");
-            kw_try_end end = {KW_ERR_TIMEOUT, true, true, true, 0};
-            kw_pipeline_fail_try(self, item, &end);
-        }
-        item->state = KW_ITEM_GONE;
-    }
-}
-
-void kw_pipeline_expire(kw_pipeline *self)
-{
-    if (self->long_lived == NULL || self->scan.now_ns < self->long_lived->due_ns) {
-        return;
-    }
-    self->long_lived->due_ns = UINT64_MAX;
     for (size_t i = 0; i < self->channels_n; i++) {
         kw_channel *channel = self->channels[i];
-        expire_queue(self, channel);
-        expire_flight(self, channel);
-        if (channel->is_exclusive && channel->flight.head != NULL &&
-            channel->flight.head->state == KW_ITEM_GONE) {
-            kw_pipeline_fail_channel(self, channel, KW_ERR_TIMEOUT); /* nobody else needs it */
-        }
+        reroute(self, channel);
+        check_silence(self, channel);
+        kw_pipeline_set_timer(self, channel, due_ns_of(channel));
     }
-}
-
-static void remove_channel(kw_pipeline *self, size_t at)
-{
-    kw_channel *channel = self->channels[at];
-    self->channels[at] = self->channels[--self->channels_n];
-    self->long_lived->exclusives_n -= channel->is_exclusive ? 1 : 0;
-    kw_channel_release(channel, &self->scan, NULL);
-    kw_node_unref(channel->node);
-    kw_mem_free(&self->topology->env.mem, channel);
 }
 
 static bool is_needless(const kw_pipeline *self, const kw_channel *channel,
                         const kw_snapshot *snapshot)
 {
-    if (channel->queue.head != NULL || channel->flight.head != NULL) {
+    if (!has_nothing(channel) || channel->is_listed) {
         return false;
     }
     uint64_t idle_ns = self->topology->env.options.pool_idle_ms * KW_NS_PER_MS;
@@ -259,25 +373,22 @@ void kw_pipeline_tidy(kw_pipeline *self)
     kw_pipeline_long_lived *long_lived = self->long_lived;
     uint64_t changes_n = kw_refresher_changes_n(&self->topology->refresher);
     bool is_late = self->scan.now_ns >= long_lived->tidy_ns;
-    bool is_due = long_lived->tidied_changes_n != changes_n || is_late;
     uint64_t pause_ns = self->topology->env.options.pool_idle_ms * KW_NS_PER_MS / 2 + 1;
-    /* A sleeper may name the node of a channel that has nothing to do. */
-    if ((!is_due && long_lived->exclusives_n == 0) || self->sleepers.head != NULL) {
-        if (is_late) { /* else it would be due all the time */
-            pause_ns = pause_ns < TIDY_LATER_NS ? pause_ns : TIDY_LATER_NS;
-            long_lived->tidy_ns = self->scan.now_ns + pause_ns;
-        }
+    if (long_lived->tidied_changes_n == changes_n && !is_late) {
         return;
     }
-    kw_snapshot *snapshot = is_due ? kw_topology_snapshot(self->topology) : NULL;
+    if (self->lost.head != NULL) { /* they may name the node of a channel with nothing to do */
+        pause_ns = pause_ns < TIDY_LATER_NS ? pause_ns : TIDY_LATER_NS;
+        long_lived->tidy_ns = self->scan.now_ns + pause_ns;
+        return;
+    }
+    kw_snapshot *snapshot = kw_topology_snapshot(self->topology);
     for (size_t i = self->channels_n; i > 0; i--) {
         if (is_needless(self, self->channels[i - 1], snapshot)) {
-            remove_channel(self, i - 1);
+            kw_pipeline_remove_channel(self, self->channels[i - 1]);
         }
     }
     kw_snapshot_unref(snapshot);
-    if (is_due) {
-        long_lived->tidied_changes_n = changes_n;
-        long_lived->tidy_ns = self->scan.now_ns + pause_ns;
-    }
+    long_lived->tidied_changes_n = changes_n;
+    long_lived->tidy_ns = self->scan.now_ns + pause_ns;
 }

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* The life of one command of a pipeline: where it goes, what its reply means, how it ends. */
 #include "drive/pipeline_private.h"
 
 #include "base/error.h"
+#include "drive/item_keys.h"
 
 #include <string.h>
 
@@ -11,30 +13,87 @@ void kw_item_fini(kw_item *item, const kw_allocator *mem)
     item->request.reply = NULL;
     kw_mem_free(mem, item->retry_state);
     item->retry_state = NULL;
+    if (item->loss != NULL) {
+        kw_loss_unref(item->loss, mem);
+        item->loss = NULL;
+    }
     kw_plan_fini(&item->plan);
+}
+
+void kw_item_tell(const kw_item *item, kw_error *error)
+{
+    if (item->retry_state != NULL) {
+        kw_error_copy(error, &item->retry_state->failure);
+        return;
+    }
+    if (item->loss == NULL) {
+        kw_error_set(error, item->code, KW_EFFECT_MAYBE, "%s", kw_err_text(item->code));
+        return;
+    }
+    kw_step step = {.kind = KW_STEP_FAIL, .code = item->code, .effect = item->effect};
+    kw_driver_told told = {.plan = &item->plan, .step = &step};
+    told.node = item->loss->failure.node;
+    told.detail = item->loss->failure.text;
+    told.has_slots = item->loss->has_slots;
+    kw_driver_tell(error, &told);
+    if (kw_error_has_room(error)) {
+        error->attempts = item->sends_n;
+        error->elapsed_ms = (unsigned)((item->due.at_ns - item->plan.start_ns) / KW_NS_PER_MS);
+    }
+}
+
+/* The one that waits for the first map has ended: how is told to those behind it, unless it was
+ * but its own deadline. */
+static void end_leader(kw_pipeline *self, const kw_item *item, kw_err code)
+{
+    self->leader = NULL;
+    bool is_own = code == KW_OK || self->scan.now_ns >= item->plan.deadline_ns;
+    self->mapless_code = is_own ? KW_OK : code;
+}
+
+/* Whether it has run, for those behind it. */
+static kw_order_end order_end(const kw_item *item, kw_err code)
+{
+    if (code == KW_OK) {
+        return KW_ORDER_RAN;
+    }
+    kw_effect effect = item->retry_state != NULL ? item->retry_state->failure.effect : item->effect;
+    return effect == KW_EFFECT_NONE ? KW_ORDER_NOT_RUN : KW_ORDER_MAY_RUN;
 }
 
 void kw_pipeline_end_item(kw_pipeline *self, kw_item *item, kw_err code)
 {
-    kw_pipeline_long_lived *long_lived = self->long_lived;
     item->state = KW_ITEM_ENDED;
     item->code = code;
+    if (self->is_ordered) {
+        kw_ordering_on_end(&self->ordering, &item->ordered, order_end(item, code));
+        kw_pipeline_take_freed(self);
+    }
+    if (item == self->leader) {
+        end_leader(self, item, code);
+    }
     if (code != KW_OK) {
         kw_reply_free(item->request.reply);
         item->request.reply = NULL;
     }
+    if (item->retry_state != NULL) {
+        kw_node_unref(item->node);
+    }
+    item->node = NULL;
     self->open_n--;
-    if (long_lived != NULL) {
-        long_lived->by_slot[kw_pipeline_place(&item->plan)]--;
-        long_lived->fenced_n -= item->order < long_lived->fence_order ? 1 : 0;
-        long_lived->retried_n -= item->retry_state != NULL ? 1 : 0;
-        long_lived->on_ended(self, item);
+    if (self->long_lived != NULL) {
+        kw_pipeline_unwatch_deadline(self, item);
+        item->due.at_ns = self->scan.now_ns;
+        self->long_lived->on_ended(self, item);
+    } else {
+        item->due.at_ns = self->scan.now_ns;
     }
 }
 
 /* Without memory for the op a command ends where it is. */
 static void end_without_memory(kw_pipeline *self, kw_item *item)
 {
+    item->effect = item->sends_n > 0 ? KW_EFFECT_MAYBE : KW_EFFECT_NONE;
     if (item->retry_state != NULL) {
         kw_error_set(&item->retry_state->failure, KW_ERR_NOMEM, item->retry_state->op.effect,
                      "no memory to go on with %s", item->plan.name);
@@ -42,78 +101,46 @@ static void end_without_memory(kw_pipeline *self, kw_item *item)
     kw_pipeline_end_item(self, item, KW_ERR_NOMEM);
 }
 
-/* The op of a command, brought to where the command is; NULL when there is no memory. */
-static kw_op *need_op(kw_pipeline *self, kw_item *item)
+/* An op that is where the command is. */
+static void start_op(kw_pipeline *self, const kw_item *item, kw_op *op)
 {
-    if (item->retry_state == NULL) {
-        item->retry_state = kw_mem_calloc(&self->topology->env.mem, 1, sizeof(*item->retry_state));
-        if (item->retry_state == NULL) {
-            return NULL;
-        }
-        item->retry_state->failure.size = sizeof(item->retry_state->failure);
-        kw_op_spec spec = kw_driver_spec(self->topology, &item->plan);
-        (void)kw_op_start(&item->retry_state->op, &spec, kw_random_next(&self->random));
-        for (unsigned i = 0; i < item->sends_n; i++) {
-            kw_op_on_send(&item->retry_state->op);
-        }
-        kw_driver_note_node(&item->retry_state->op, &item->plan, item->node);
-        if (self->long_lived != NULL) {
-            self->long_lived->retried_n++;
-        }
+    kw_op_spec spec = kw_driver_spec(self->topology, &item->plan);
+    spec.deadline_ns = kw_item_deadline_ns(item);
+    (void)kw_op_start(op, &spec, kw_random_next(&self->random));
+    for (unsigned i = 0; i < item->sends_n; i++) {
+        kw_op_on_send(op);
     }
-    return &item->retry_state->op;
+    kw_driver_note_node(op, &item->plan, item->node);
 }
 
-static bool is_before(const kw_item *other, const kw_item *item)
+/* Memory for the op; false when there is none. A command that has one may be sent again: from
+ * now on the order of keys matters. */
+static bool need_retry_state(kw_pipeline *self, kw_item *item)
 {
-    return other->order < item->order && kw_plan_is_ordered(&other->plan, &item->plan) &&
-           !other->plan.is_blocking && other->state != KW_ITEM_GONE;
-}
-
-/* An earlier command of the same keys that sleeps: order is kept behind it. */
-static const kw_item *sleeper_before(const kw_pipeline *self, const kw_item *item)
-{
-    for (const kw_item *other = self->sleepers.head; other != NULL; other = other->next) {
-        if (is_before(other, item)) {
-            return other;
-        }
-    }
-    return NULL;
-}
-
-/* Sent once more, or about to be. */
-static bool is_again(const kw_item *item)
-{
-    return item->sends_n > (item->state == KW_ITEM_SENT ? 1 : 0);
-}
-
-static bool is_one_before(const kw_items *list, const kw_item *item, bool is_other_node)
-{
-    for (const kw_item *other = list->head; other != NULL; other = other->next) {
-        if ((is_other_node || (item->sends_n == 0 && is_again(other))) && is_before(other, item)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* An earlier command of the same keys that may run after this one: it is at another node, by
- * an older map, or it was refused before and may be again. */
-static bool is_overtaking(const kw_pipeline *self, const kw_item *item, const kw_node *node)
-{
-    bool is_fenced = self->long_lived->fenced_n > 0;
-    if (!is_fenced && self->long_lived->retried_n == 0) {
+    if (!kw_pipeline_need_ordering(self)) {
         return false;
     }
-    for (size_t i = 0; i < self->channels_n; i++) {
-        const kw_channel *channel = self->channels[i];
-        bool is_other = is_fenced && channel->node != node;
-        if (!channel->is_exclusive && (is_one_before(&channel->flight, item, is_other) ||
-                                       is_one_before(&channel->queue, item, is_other))) {
-            return true;
-        }
+    item->retry_state = kw_mem_calloc(&self->topology->env.mem, 1, sizeof(*item->retry_state));
+    if (item->retry_state == NULL) {
+        return false;
     }
-    return false;
+    item->retry_state->failure.size = sizeof(item->retry_state->failure);
+    item->retry_state->item = item;
+    item->node = item->node != NULL ? kw_node_ref(item->node) : NULL;
+    return true;
+}
+
+bool kw_pipeline_has_op(kw_pipeline *self, kw_item *item)
+{
+    if (item->retry_state != NULL) {
+        return true;
+    }
+    if (!need_retry_state(self, item)) {
+        end_without_memory(self, item);
+        return false;
+    }
+    start_op(self, item, &item->retry_state->op);
+    return true;
 }
 
 void kw_pipeline_put(kw_pipeline *self, kw_item *item, kw_node *node)
@@ -124,100 +151,95 @@ void kw_pipeline_put(kw_pipeline *self, kw_item *item, kw_node *node)
         end_without_memory(self, item);
         return;
     }
-    if (self->long_lived != NULL && item->plan.deadline_ns < self->long_lived->due_ns) {
-        self->long_lived->due_ns = item->plan.deadline_ns;
-    }
-    item->state = KW_ITEM_QUEUED;
-    kw_items_push(&channel->queue, item);
+    kw_channel_enqueue(channel, &self->scan, item);
+    kw_pipeline_list_channel(self, channel);
 }
 
-/* Sleepers stay in the order of the commands, which is mostly the order they come in. */
-static void push_sleeper(kw_pipeline *self, kw_item *item)
+/* Its own deadline came while it had no node. */
+static void end_homeless(kw_pipeline *self, kw_item *item)
 {
-    self->wake_ns = item->wake_ns < self->wake_ns ? item->wake_ns : self->wake_ns;
-    self->has_fenced = self->has_fenced || item->is_fenced;
-    if (item->wakes_on_map && item->changes_n != self->changes_n) {
-        self->wake_ns = 0; /* the map that it waits for may be here already */
-    }
-    if (item->state == KW_ITEM_REFRESHING && (self->fetch == 0 || item->fetch < self->fetch)) {
-        self->fetch = item->fetch;
-    }
-    kw_item **link = &self->sleepers.head;
-    if (self->sleepers.tail == NULL || self->sleepers.tail->order < item->order) {
-        kw_items_push(&self->sleepers, item);
-        return;
-    }
-    while ((*link)->order < item->order) {
-        link = &(*link)->next;
-    }
-    item->next = *link;
-    *link = item;
-}
-
-/* before NULL: until those that are elsewhere have ended. */
-static void put_behind(kw_pipeline *self, kw_item *item, const kw_item *before)
-{
-    uint64_t deadline_ns = item->plan.deadline_ns;
-    item->state = KW_ITEM_BEHIND;
-    item->is_fenced = before == NULL || before->is_fenced;
-    item->wake_ns = before != NULL && before->wake_ns < deadline_ns ? before->wake_ns : deadline_ns;
-    item->wakes_on_map = before != NULL && before->wakes_on_map;
-    item->changes_n = before != NULL ? before->changes_n : self->changes_n;
-    push_sleeper(self, item);
-}
-
-bool kw_pipeline_is_held_up(kw_pipeline *self, kw_item *item, const kw_node *node)
-{
-    const kw_pipeline_long_lived *long_lived = self->long_lived;
-    if (item->plan.is_blocking ||
-        (long_lived != NULL && long_lived->by_slot[kw_pipeline_place(&item->plan)] < 2)) {
-        return false;
-    }
-    const kw_item *before = self->sleepers.head != NULL ? sleeper_before(self, item) : NULL;
-    bool is_fenced =
-        before == NULL && node != NULL && long_lived != NULL && is_overtaking(self, item, node);
-    if (before == NULL && !is_fenced) {
-        return false;
-    }
-    put_behind(self, item, before);
-    return true;
-}
-
-static bool is_past_deadline(const kw_pipeline *self, const kw_item *item)
-{
-    return self->long_lived != NULL && self->scan.now_ns >= item->plan.deadline_ns;
-}
-
-/* Where the last SEND step, or the map, sends the command. */
-void kw_pipeline_route(kw_pipeline *self, kw_item *item)
-{
-    item->is_fenced = false;
-    if (!is_past_deadline(self, item) && kw_pipeline_is_held_up(self, item, NULL)) {
-        return;
-    }
-    item->changes_n = kw_refresher_changes_n(&self->topology->refresher);
-    kw_op *op = need_op(self, item);
-    if (op == NULL) {
-        end_without_memory(self, item);
-        return;
-    }
-    if (is_past_deadline(self, item)) {
+    if (kw_pipeline_has_op(self, item)) {
         kw_try_end end = {.code = KW_ERR_TIMEOUT};
-        kw_pipeline_fail_try(self, item, &end);
-        return;
+        kw_pipeline_apply(self, item,
+                          kw_driver_on_failed(self->topology, &item->retry_state->op, item->node,
+                                              self->scan.now_ns, &end));
     }
+}
+
+/* By the snapshot alone, which is all that most commands need; NULL: its op has to say more. */
+static kw_node *look(kw_pipeline *self, const kw_item *item, const kw_snapshot *snapshot)
+{
+    if (item->retry_state != NULL || item->is_redirected) {
+        return NULL;
+    }
+    kw_node *node =
+        snapshot != NULL ? kw_driver_look(snapshot, &item->plan, &self->random) : item->plan.node;
+    return node != NULL && !kw_node_faults_is_down(&node->faults) ? node : NULL;
+}
+
+static void route_by_op(kw_pipeline *self, kw_item *item)
+{
+    kw_retry_state *state = item->retry_state;
+    state->changes_n = kw_refresher_changes_n(&self->topology->refresher);
     kw_step step = {.kind = KW_STEP_SEND, .is_redirected = item->is_redirected};
-    kw_node *node = kw_driver_choose(self->topology, &item->plan, op, &step);
+    kw_node *node = kw_driver_choose(self->topology, &item->plan, &state->op, &step);
     if (node == NULL) {
-        kw_pipeline_apply(self, item, kw_driver_on_unserved(self->topology, op, self->scan.now_ns));
+        kw_pipeline_apply(
+            self, item,
+            kw_driver_on_unserved(self->topology, &item->plan, &state->op, self->scan.now_ns));
         return;
     }
     if (item->is_map_only) {
         kw_pipeline_end_item(self, item, KW_OK);
-    } else if (!kw_pipeline_is_held_up(self, item, node)) {
+    } else {
+        self->leader = item != self->leader ? self->leader : NULL;
         kw_pipeline_put(self, item, node);
     }
     kw_node_unref(node); /* the channel has its own reference */
+}
+
+void kw_pipeline_route(kw_pipeline *self, kw_item *item, const kw_snapshot *snapshot)
+{
+    item->state = KW_ITEM_ROUTING;
+    if (self->long_lived != NULL && self->scan.now_ns >= kw_item_deadline_ns(item)) {
+        end_homeless(self, item);
+        return;
+    }
+    if (item->is_map_only && snapshot != NULL) {
+        kw_pipeline_end_item(self, item, KW_OK);
+        return;
+    }
+    kw_node *node = look(self, item, snapshot);
+    if (node != NULL && !item->is_map_only) {
+        kw_pipeline_put(self, item, node);
+    } else if (snapshot == NULL && item->retry_state == NULL) {
+        kw_pipeline_wait_for_map(self, item);
+    } else if (kw_pipeline_has_op(self, item)) {
+        route_by_op(self, item);
+    }
+}
+
+void kw_pipeline_add(kw_pipeline *self, kw_item *item, const kw_snapshot *snapshot)
+{
+    self->open_n++;
+    item->state = KW_ITEM_ROUTING;
+    /* Reads from replicas are at other nodes than writes: nothing but this keeps their order. */
+    bool is_apart = item->plan.read != KW_READ_OF_PRIMARY;
+    if ((self->long_lived != NULL && !kw_pipeline_watch_deadline(self, item)) ||
+        (is_apart && !self->is_ordered && !kw_pipeline_need_ordering(self)) ||
+        (self->is_ordered && item->ordered.links == NULL &&
+         !kw_item_keys_add(item, &self->ordering))) {
+        end_without_memory(self, item);
+        return;
+    }
+    kw_node *node = snapshot != NULL && !item->is_map_only
+                        ? kw_driver_look(snapshot, &item->plan, &self->random)
+                        : NULL;
+    if (node != NULL && !kw_node_faults_is_down(&node->faults)) {
+        kw_pipeline_put(self, item, node);
+    } else {
+        kw_pipeline_route(self, item, snapshot);
+    }
 }
 
 static void fail_item(kw_pipeline *self, kw_item *item, const kw_step *step)
@@ -226,35 +248,42 @@ static void fail_item(kw_pipeline *self, kw_item *item, const kw_step *step)
     kw_driver_story told = {&item->plan, step, &item->retry_state->failure, item->node,
                             item->sends_n};
     kw_driver_explain(self->topology, &story, &told);
+    if (item == self->leader) {
+        self->mapless_failure = item->retry_state->failure;
+    }
     item->retry_state->failure = story;
     kw_pipeline_end_item(self, item, step->code);
 }
 
-static void put_to_sleep(kw_pipeline *self, kw_item *item, const kw_step *step, kw_item_state state)
+/* What was sent, and is to be sent again, is behind nothing that was added later. */
+static void take_back(kw_pipeline *self, kw_item *item)
 {
-    item->state = state;
-    item->wake_ns = step->until_ns;
-    item->wakes_on_map = step->wakes_on_map;
-    push_sleeper(self, item);
+    if (self->is_ordered && item->ordered.has_left) {
+        kw_ordering_on_back(&self->ordering, &item->ordered);
+        kw_pipeline_take_freed(self);
+    }
 }
 
 /* Does what the op of the command says. */
 void kw_pipeline_apply(kw_pipeline *self, kw_item *item, kw_step step)
 {
-    step = kw_driver_temper(self->topology, &item->retry_state->op, item->node, step);
-    uint64_t fetch = kw_driver_heed(self->topology, &item->retry_state->op, &step);
-    item->fetch = fetch > 0 ? fetch : item->fetch;
+    kw_retry_state *state = item->retry_state;
+    step = kw_driver_temper(self->topology, &state->op, item->node, step);
+    uint64_t fetch = kw_driver_heed(self->topology, &state->op, &step);
+    state->fetch = fetch > 0 ? fetch : state->fetch;
+    item->sends_n = state->op.sends_n; /* of what did not leave it counts nothing */
     switch (step.kind) {
     case KW_STEP_SEND:
+        take_back(self, item);
         item->is_redirected = step.is_redirected;
         item->is_asking = step.is_asking;
-        kw_pipeline_route(self, item);
+        item->state = KW_ITEM_ROUTING;
+        route_by_op(self, item);
         break;
     case KW_STEP_SLEEP:
-        put_to_sleep(self, item, &step, KW_ITEM_SLEEPING);
-        break;
     case KW_STEP_REFRESH:
-        put_to_sleep(self, item, &step, KW_ITEM_REFRESHING);
+        take_back(self, item);
+        kw_pipeline_put_to_sleep(self, item, &step);
         break;
     case KW_STEP_DONE:
         kw_pipeline_end_item(self, item, KW_OK);
@@ -263,16 +292,6 @@ void kw_pipeline_apply(kw_pipeline *self, kw_item *item, kw_step step)
         fail_item(self, item, &step);
         break;
     }
-}
-
-/* A command whose op is asked for the first time; true where it has one. */
-bool kw_pipeline_has_op(kw_pipeline *self, kw_item *item)
-{
-    if (need_op(self, item) != NULL) {
-        return true;
-    }
-    end_without_memory(self, item);
-    return false;
 }
 
 void kw_pipeline_on_answer(kw_pipeline *self, kw_item *item)
@@ -295,99 +314,62 @@ void kw_pipeline_on_answer(kw_pipeline *self, kw_item *item)
     kw_pipeline_apply(self, item, step);
 }
 
-void kw_pipeline_fail_try(kw_pipeline *self, kw_item *item, const kw_try_end *end)
+/* A command that ends as many others do, which share its story. */
+static void end_by_loss(kw_pipeline *self, kw_item *item, kw_loss *loss, const kw_step *step)
 {
-    kw_op *op = &item->retry_state->op;
-    kw_step step = kw_driver_on_failed(self->topology, op, item->node, self->scan.now_ns, end);
-    item->sends_n = op->sends_n; /* of what did not leave it counts nothing */
+    (void)kw_driver_heed(self->topology, NULL, step);
+    kw_loss *before = item->loss;
+    item->loss = kw_loss_ref(loss);
+    kw_loss_unref(before, &self->topology->env.mem);
+    item->effect = step->effect;
+    kw_pipeline_end_item(self, item, step->code);
+}
+
+/* Of a command that has no op yet: most end so. */
+static void fail_first_try(kw_pipeline *self, kw_item *item, kw_loss *loss, const kw_try_end *end)
+{
+    kw_op op;
+    start_op(self, item, &op);
+    op.spec.is_repeatable = op.spec.is_repeatable && !item->is_overtaken;
+    if (item->has_half) {
+        kw_op_on_half_sent(&op);
+    }
+    kw_step step = kw_driver_on_failed(self->topology, &op, item->node, self->scan.now_ns, end);
+    step = kw_driver_temper(self->topology, &op, item->node, step);
+    item->sends_n = op.sends_n;
+    if (step.kind == KW_STEP_FAIL) {
+        end_by_loss(self, item, loss, &step);
+        return;
+    }
+    if (!need_retry_state(self, item)) {
+        end_without_memory(self, item);
+        return;
+    }
+    item->retry_state->op = op;
+    item->retry_state->failure = loss->failure;
     kw_pipeline_apply(self, item, step);
 }
 
-void kw_pipeline_on_lost(kw_pipeline *self, kw_item *item, const kw_try_end *end)
+void kw_pipeline_fail_try(kw_pipeline *self, kw_item *item, kw_loss *loss, bool has_left)
 {
-    if (!kw_pipeline_has_op(self, item)) {
-        return;
-    }
-    item->retry_state->failure = self->scan.failure;
     kw_reply_free(item->request.reply);
     item->request.reply = NULL;
-    kw_pipeline_fail_try(self, item, end);
-}
-
-/* A wait of an op that may be over. */
-static bool is_woken(kw_pipeline *self, const kw_item *item)
-{
-    kw_refresher *refresher = &self->topology->refresher;
-    if (self->scan.now_ns >= item->wake_ns || item->is_fenced) {
-        return true;
-    }
-    if (item->state == KW_ITEM_REFRESHING && kw_refresher_has_ended(refresher, item->fetch)) {
-        return true;
-    }
-    return item->wakes_on_map && kw_refresher_changes_n(refresher) != item->changes_n;
-}
-
-static void wake(kw_pipeline *self, kw_item *item)
-{
-    kw_error failure = KW_ERROR_INIT;
-    kw_err code = KW_ERR_TIMEOUT;
-    switch (item->state) {
-    case KW_ITEM_SLEEPING:
-        kw_pipeline_apply(self, item, kw_op_on_woke(&item->retry_state->op, self->scan.now_ns));
-        break;
-    case KW_ITEM_REFRESHING:
-        if (kw_refresher_has_ended(&self->topology->refresher, item->fetch)) {
-            code = kw_refresher_result(&self->topology->refresher, &failure);
-            item->retry_state->failure = failure;
-        } else if (self->scan.now_ns < item->wake_ns) {
-            code = KW_OK; /* another map was published */
-        }
-        kw_pipeline_apply(self, item,
-                          kw_op_on_refreshed(&item->retry_state->op, self->scan.now_ns, code));
-        break;
-    case KW_ITEM_BEHIND:
-        kw_pipeline_route(self, item);
-        break;
-    case KW_ITEM_NEW:
-    case KW_ITEM_QUEUED:
-    case KW_ITEM_SENT:
-    case KW_ITEM_ENDED:
-    case KW_ITEM_GONE:
-        break;
-    }
-}
-
-bool kw_pipeline_has_map_news(const kw_pipeline *self)
-{
-    kw_refresher *refresher = &self->topology->refresher;
-    return self->sleepers.head != NULL &&
-           (self->changes_n != kw_refresher_changes_n(refresher) ||
-            (self->fetch > 0 && kw_refresher_has_ended(refresher, self->fetch)));
-}
-
-/* True where a look at the sleepers may be worth it. */
-static bool may_wake(const kw_pipeline *self)
-{
-    return self->scan.now_ns >= self->wake_ns || self->has_fenced || kw_pipeline_has_map_news(self);
-}
-
-void kw_pipeline_wake_all(kw_pipeline *self)
-{
-    if (self->sleepers.head == NULL || !may_wake(self)) {
+    if (loss == NULL) {
+        end_without_memory(self, item);
         return;
     }
-    self->wake_ns = UINT64_MAX;
-    self->fetch = 0;
-    self->has_fenced = false;
-    self->changes_n = kw_refresher_changes_n(&self->topology->refresher);
-    kw_items sleepers = self->sleepers;
-    memset(&self->sleepers, 0, sizeof(self->sleepers));
-    kw_item *item;
-    while ((item = kw_items_pop(&sleepers)) != NULL) {
-        if (is_woken(self, item)) {
-            wake(self, item);
-        } else {
-            push_sleeper(self, item);
-        }
+    kw_try_end end = loss->end;
+    end.has_left = has_left;
+    if (item->retry_state == NULL) {
+        fail_first_try(self, item, loss, &end);
+        return;
     }
+    kw_op *op = &item->retry_state->op;
+    op->spec.is_repeatable = op->spec.is_repeatable && !item->is_overtaken;
+    if (item->has_half) {
+        kw_op_on_half_sent(op);
+    }
+    item->retry_state->failure = loss->failure;
+    kw_pipeline_apply(self, item,
+                      kw_driver_on_failed(self->topology, op, item->node, self->scan.now_ns, &end));
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Pipeline, its parts: what the driver of many commands is made of. A pipeline is told which
- * commands there are and which sockets are ready, and says when it wants to go on; it never waits.
- * A batch waits for it (pipeline.c), an event loop does not (loop.c). */
+ * commands there are and which sockets are ready, and says when it wants to go on; it never waits,
+ * and does bounded work at a time. A batch waits for it (pipeline.c), an event loop does not
+ * (loop.c). */
 #ifndef DRIVE_PIPELINE_PRIVATE_H
 #define DRIVE_PIPELINE_PRIVATE_H
 
@@ -10,62 +11,95 @@
 
 typedef struct kw_pipeline kw_pipeline;
 
-#define KW_PIPELINE_SLOTS_N 1024u
-
 /* What a pipeline has besides whose commands come and go, each with its own deadline. */
 typedef struct kw_pipeline_long_lived {
     /* A command has ended, and is the caller's again unless its state becomes GONE: then it
      * stays until on_dropped. They may not call the pipeline. */
     void (*on_ended)(kw_pipeline *pipeline, kw_item *item);
     void (*on_dropped)(kw_pipeline *pipeline, kw_item *item);
-    uint64_t due_ns;      /* no command on a channel has an earlier deadline */
-    uint64_t fence_order; /* commands before this one were sent by an older map .. */
-    size_t fenced_n;      /* .. and so many of them are under way */
-    uint64_t fence_changes_n;
-    size_t retried_n; /* commands under way that have an op */
+    kw_item *due_head; /* by their deadlines: mostly those who come later end later .. */
+    kw_item *due_tail;
+    kw_heap due; /* .. and the others */
     uint64_t tidied_changes_n;
     uint64_t tidy_ns; /* idle connections are looked at next */
-    size_t exclusives_n;
-    uint32_t by_slot[KW_PIPELINE_SLOTS_N]; /* commands under way, by their slot's last bits */
 } kw_pipeline_long_lived;
 
-/* Where by_slot counts the command: what shares no place has no key in common. */
-static inline size_t kw_pipeline_place(const kw_plan *plan)
-{
-    return plan->kind == KW_PLAN_SLOT ? plan->slot % KW_PIPELINE_SLOTS_N : 0;
-}
+/* Channels by their nodes. */
+typedef struct kw_channel_table {
+    kw_channel **slots; /* open addressing; a power of two of them, or none */
+    size_t slots_n;
+    size_t n;
+} kw_channel_table;
 
 /* A pipeline on its way. */
 struct kw_pipeline {
     kw_topology *topology;
     kw_pipeline_long_lived *long_lived; /* NULL: of a batch */
     void *owner;                        /* for whoever made it long_lived */
-    kw_channel_scan scan;               /* with the time of this turn */
+    kw_channel_scan scan;               /* with the time of this turn; its held ones are all that
+                                           are */
     kw_channel **channels;
     size_t channels_n;
     size_t channels_capacity;
-    kw_items sleepers;  /* SLEEPING, BEHIND and REFRESHING ones, by their order */
-    uint64_t wake_ns;   /* none of them is to be woken before, unless .. */
-    uint64_t fetch;     /* .. this fetch has ended (0: none is waited for) .. */
-    bool has_fenced;    /* .. or some wait for others .. */
-    uint64_t changes_n; /* .. or the map is not this one any more */
-    size_t open_n;      /* not ended */
-    uint64_t orders_n;
+    kw_channel_table shared; /* those of many commands */
+    kw_channel *latest;      /* the one of them that was found last; or NULL */
+    kw_channel *listed;      /* those that have something to do */
+    kw_heap timers;          /* of channels */
+    kw_ordering ordering;
+    bool is_ordered;    /* a batch is, once anything goes wrong */
+    bool is_unordered;  /* and this one never is */
+    bool has_no_memory; /* to keep the order: all that is left ends */
+    kw_item *items;     /* of a batch */
+    size_t items_n;
+    kw_items routing;
+    kw_items mapless; /* came before the first map, behind .. */
+    kw_item *leader;  /* .. the one whose op waits for it; NULL: none */
+    kw_err mapless_code;
+    kw_error mapless_failure; /* why its op has failed, for those behind it; else KW_OK */
+    kw_items lost;
+    kw_items asleep; /* SLEEPING and REFRESHING ones .. */
+    kw_heap wakes;   /* .. by their times */
+    kw_item *told;   /* the next of them to be told of a new map; NULL: all have been */
+    uint64_t fetch;  /* a fetch that some of them wait for (0: none) */
+    uint64_t changes_n;
+    size_t open_n; /* not ended */
+    uint64_t turn_end_ns;
+    unsigned work_n;
+    bool is_late; /* the turn has taken its time */
     kw_random random;
 };
 
 void kw_pipeline_init(kw_pipeline *self, kw_topology *topology);
 
+/* Its commands come and go; long_lived's callbacks are set. is_unordered: whoever gives them keeps
+ * what order there is. */
+void kw_pipeline_live_long(kw_pipeline *self, kw_pipeline_long_lived *long_lived,
+                           bool is_unordered);
+
 /* Gives all connections back. Every command has ended. */
 void kw_pipeline_fini(kw_pipeline *self);
+
+/* A new turn: what follows is bounded by its time. */
+void kw_pipeline_begin_turn(kw_pipeline *self);
+
+/* True while the turn has time; n: what has been done of this kind of work, of which some is done
+ * in each turn. */
+bool kw_pipeline_look_at_clock(kw_pipeline *self, size_t n);
+static inline bool kw_pipeline_may_work(kw_pipeline *self, size_t n)
+{
+    /* So many pieces of work go between two looks at the clock. */
+    return (!self->is_late && ++self->work_n % 128 != 0) || kw_pipeline_look_at_clock(self, n);
+}
 
 /* A new command, by snapshot (NULL: no map yet). Its plan and encoded bytes are set; everything
  * else but owner is zero. It may end at once. */
 void kw_pipeline_add(kw_pipeline *self, kw_item *item, const kw_snapshot *snapshot);
 
-/* Goes on with everything that waits for no socket: sleepers, deadlines, what is to be
- * sent. */
+/* Goes on with what waits for no socket: sleepers, deadlines, what is to be sent. */
 void kw_pipeline_advance(kw_pipeline *self);
+
+/* True where the turn has left something to be done at once. */
+bool kw_pipeline_is_unfinished(const kw_pipeline *self);
 
 /* Puts what waits to be sent on connections; kw_pipeline_advance sends it. */
 void kw_pipeline_fill(kw_pipeline *self);
@@ -90,45 +124,82 @@ void kw_pipeline_end_all(kw_pipeline *self, kw_err code);
  * nodes that left the map. */
 void kw_pipeline_tidy(kw_pipeline *self);
 
-/* Parts of the above, in run_items.c: the life of one command. */
+/* Parts of the above, in pipeline_items.c: the life of one command. */
 
 /* The op of a command, brought to where the command is; false, and the command has ended,
  * when there is no memory. */
-bool kw_pipeline_has_op(kw_pipeline *pipeline, kw_item *item);
+bool kw_pipeline_has_op(kw_pipeline *self, kw_item *item);
 
 void kw_pipeline_end_item(kw_pipeline *self, kw_item *item, kw_err code);
 
 /* To the end of what is to be sent to the node. */
 void kw_pipeline_put(kw_pipeline *self, kw_item *item, kw_node *node);
 
-/* Where the last SEND step, or the map, sends the command. */
-void kw_pipeline_route(kw_pipeline *self, kw_item *item);
-
-/* True where the command has to wait for an earlier one of its slot; it then does. */
-bool kw_pipeline_is_held_up(kw_pipeline *pipeline, kw_item *item, const kw_node *node);
+/* Where the last SEND step, or the map, sends the command. snapshot: that of this moment, or
+ * NULL. */
+void kw_pipeline_route(kw_pipeline *self, kw_item *item, const kw_snapshot *snapshot);
 
 /* Does what the op of the command says. */
 void kw_pipeline_apply(kw_pipeline *self, kw_item *item, kw_step step);
 
-/* What a reply other than an error of the server's means. */
+/* A command has its reply. */
 void kw_pipeline_on_answer(kw_pipeline *self, kw_item *item);
 
-/* The try of a command that has an op has ended without a reply. */
-void kw_pipeline_fail_try(kw_pipeline *self, kw_item *item, const kw_try_end *end);
+/* The try of a command has ended without a reply, as loss says; has_left: its own. */
+void kw_pipeline_fail_try(kw_pipeline *self, kw_item *item, kw_loss *loss, bool has_left);
 
-/* A command whose connection, or the way to it, is lost, for the reason in scan.failure. */
-void kw_pipeline_on_lost(kw_pipeline *self, kw_item *item, const kw_try_end *end);
+/* In pipeline_waits.c: commands that wait for something else than their reply. */
 
-/* Goes on with every command whose pause is over. */
-void kw_pipeline_wake_all(kw_pipeline *self);
+/* Its op sleeps, or waits for a map. */
+void kw_pipeline_put_to_sleep(kw_pipeline *self, kw_item *item, const kw_step *step);
+
+/* A command without a map. */
+void kw_pipeline_wait_for_map(kw_pipeline *self, kw_item *item);
+
+/* From now on commands of one key are in order; false when there is no memory. */
+bool kw_pipeline_need_ordering(kw_pipeline *self);
+
+/* What the ordering has freed chooses its node again. */
+void kw_pipeline_route_freed(kw_pipeline *self);
+static inline void kw_pipeline_take_freed(kw_pipeline *self)
+{
+    if (self->ordering.freed != NULL) {
+        kw_pipeline_route_freed(self);
+    }
+}
+
+/* Takes the command out of whatever list its state says. */
+void kw_pipeline_unlist(kw_pipeline *self, kw_item *item);
+
+/* Watches the deadline of the command, of a long-lived pipeline; false when there is no memory. */
+bool kw_pipeline_watch_deadline(kw_pipeline *self, kw_item *item);
+void kw_pipeline_unwatch_deadline(kw_pipeline *self, kw_item *item);
+
+/* The deadline of the command is now. */
+void kw_pipeline_hurry(kw_pipeline *self, kw_item *item);
+
+/* When the first deadline comes. */
+uint64_t kw_pipeline_due_ns(const kw_pipeline *self);
+
+/* Ends the commands whose deadline has come. */
+void kw_pipeline_expire(kw_pipeline *self);
+
+/* Goes on with those whose pause is over, whose map is there, or whose node is to be chosen. */
+void kw_pipeline_wake(kw_pipeline *self);
 
 /* True where sleepers have not been told yet of a new map, or of the end of a fetch. */
-bool kw_pipeline_has_map_news(const kw_pipeline *pipeline);
+bool kw_pipeline_has_map_news(const kw_pipeline *self);
 
-/* In run_channels.c: the life of connections. */
+/* In pipeline_channels.c: the life of connections. */
 
 /* The channel to the node, new if need be; NULL when there is no memory. */
 kw_channel *kw_pipeline_channel(kw_pipeline *self, kw_node *node, bool is_exclusive);
+
+/* The channel has something to do. */
+void kw_pipeline_list_channel(kw_pipeline *self, kw_channel *channel);
+
+/* The channel is looked at again at that time, or before. */
+void kw_pipeline_set_timer(kw_pipeline *self, kw_channel *channel, uint64_t at_ns);
 
 /* Ends, or sends on, every command of the channel that was answered. */
 void kw_pipeline_collect(kw_pipeline *self, kw_channel *channel);
@@ -136,7 +207,23 @@ void kw_pipeline_collect(kw_pipeline *self, kw_channel *channel);
 /* The channel's connection, or the way to it, is lost: code says why. */
 void kw_pipeline_fail_channel(kw_pipeline *self, kw_channel *channel, kw_err code);
 
-/* Ends the commands on channels whose own deadline has come. */
-void kw_pipeline_expire(kw_pipeline *self);
+/* A story for what is lost now, as scan.failure tells it; NULL when there is no memory. */
+kw_loss *kw_pipeline_new_loss(kw_pipeline *self, const kw_try_end *end, const kw_node *node);
+
+/* What a command that waits on the channel's queue waits for, at its deadline; and why one that
+ * was sent has no answer then. The channel's; NULL when there is no memory. */
+kw_loss *kw_pipeline_loss_of_queued(kw_pipeline *self, kw_channel *channel);
+kw_loss *kw_pipeline_loss_of_late(kw_pipeline *self, kw_channel *channel);
+
+/* Takes the channel, which has nothing to do, away. */
+void kw_pipeline_remove_channel(kw_pipeline *self, kw_channel *channel);
+
+/* The map has changed: who is silent may have lost its slots, and what waits for a connection
+ * chooses its node again. */
+void kw_pipeline_on_map(kw_pipeline *self);
+
+/* Goes on with channels whose time has come, or that have something to do. */
+void kw_pipeline_run_timers(kw_pipeline *self);
+void kw_pipeline_pump(kw_pipeline *self);
 
 #endif

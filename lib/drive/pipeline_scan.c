@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* The turns of a pipeline: what is done in one, how long it may take, when the next one is due. */
 #include "drive/pipeline_private.h"
 
 #include "base/error.h"
 
 #include <string.h>
 
-/* A blocking command may be silent for long; the map is looked at again at growing
- * intervals, at most this. */
-#define BLOCKED_LOOK_MAX_NS ((uint64_t)10000 * KW_NS_PER_MS)
+/* A turn ends after this time, once it looks at the clock. */
+#define TURN_NS (6 * KW_NS_PER_MS)
+
+/* Of each kind of work so much is done in every turn, however late it is. */
+#define LEAST_N 16u
 
 /* While a fetch of the map is under way, a pipeline that cannot watch its socket looks again
  * after this; sooner where a command waits for the map. */
@@ -16,219 +19,197 @@
 
 void kw_pipeline_init(kw_pipeline *self, kw_topology *topology)
 {
+    const kw_allocator *mem = &topology->env.mem;
     memset(self, 0, sizeof(*self));
     self->topology = topology;
     self->scan.topology = topology;
     self->scan.failure.size = sizeof(self->scan.failure);
-    self->scan.now_ns = kw_env_now(&topology->env);
-    self->wake_ns = UINT64_MAX;
+    self->mapless_failure.size = sizeof(self->mapless_failure);
     self->changes_n = kw_refresher_changes_n(&topology->refresher);
+    kw_heap_init(&self->timers, mem);
+    kw_heap_init(&self->wakes, mem);
+    kw_ordering_init(&self->ordering, mem, topology->env.options.is_order_strict);
+    self->scan.now_ns = kw_env_now(&topology->env);
+    self->turn_end_ns = self->scan.now_ns + TURN_NS;
     kw_random_init(&self->random, self->scan.now_ns ^ (uint64_t)(uintptr_t)self);
+}
+
+void kw_pipeline_live_long(kw_pipeline *self, kw_pipeline_long_lived *long_lived, bool is_unordered)
+{
+    self->long_lived = long_lived;
+    self->is_unordered = is_unordered;
+    kw_heap_init(&long_lived->due, &self->topology->env.mem);
+    self->is_ordered = !self->is_unordered;
+    self->scan.ordering = self->is_ordered ? &self->ordering : NULL;
 }
 
 void kw_pipeline_fini(kw_pipeline *self)
 {
-    const kw_allocator *mem = &self->topology->env.mem;
-    for (size_t i = 0; i < self->channels_n; i++) {
-        kw_channel_release(self->channels[i], &self->scan, NULL);
-        kw_node_unref(self->channels[i]->node);
-        kw_mem_free(mem, self->channels[i]);
+    while (self->channels_n > 0) {
+        kw_pipeline_remove_channel(self, self->channels[self->channels_n - 1]);
     }
-    kw_mem_free(mem, self->channels);
+    kw_mem_free(&self->topology->env.mem, self->channels);
+    kw_mem_free(&self->topology->env.mem, self->shared.slots);
     self->channels = NULL;
-    self->channels_n = 0;
-}
-
-/* Commands that were routed by the map before this one are told apart from now on. */
-static void check_fence(kw_pipeline *self)
-{
-    kw_pipeline_long_lived *long_lived = self->long_lived;
-    uint64_t changes_n = kw_refresher_changes_n(&self->topology->refresher);
-    if (long_lived->fence_changes_n != changes_n) {
-        long_lived->fence_changes_n = changes_n;
-        long_lived->fence_order = self->orders_n;
-        long_lived->fenced_n = self->open_n;
-    }
-}
-
-static void begin(kw_pipeline *self, kw_item *item)
-{
-    kw_pipeline_long_lived *long_lived = self->long_lived;
-    if (long_lived != NULL) {
-        check_fence(self);
-        long_lived->by_slot[kw_pipeline_place(&item->plan)]++;
-    }
-    item->order = self->orders_n++;
-    self->open_n++;
-}
-
-void kw_pipeline_add(kw_pipeline *self, kw_item *item, const kw_snapshot *snapshot)
-{
-    begin(self, item);
-    kw_node *node = NULL;
-    if (snapshot != NULL && !item->is_map_only) {
-        node = kw_driver_look(snapshot, &item->plan, &self->random);
-    }
-    if (node == NULL || kw_node_faults_is_down(&node->faults)) {
-        kw_pipeline_route(self, item);
-    } else if (self->long_lived == NULL || !kw_pipeline_is_held_up(self, item, node)) {
-        kw_pipeline_put(self, item, node);
-    }
-}
-
-static void pump_all(kw_pipeline *self)
-{
-    for (size_t i = 0; i < self->channels_n; i++) {
-        kw_channel *channel = self->channels[i];
-        kw_err code = kw_channel_pump(channel, &self->scan);
-        code = code == KW_OK ? kw_channel_watch(channel, &self->scan) : code;
-        if (code != KW_OK) {
-            kw_pipeline_fail_channel(self, channel, code);
-        }
-    }
-}
-
-void kw_pipeline_fill(kw_pipeline *self)
-{
-    for (size_t i = 0; i < self->channels_n; i++) {
-        kw_channel *channel = self->channels[i];
-        kw_err code = kw_channel_fill(channel, &self->scan);
-        if (code != KW_OK) {
-            kw_pipeline_fail_channel(self, channel, code);
-        }
-    }
-}
-
-/* The time for which a silent channel is left alone between two looks at the map. */
-static void plan_look(kw_pipeline *self, kw_channel *channel)
-{
-    const kw_options *options = &self->topology->env.options;
-    uint64_t stall_ns = options->stall_ms * KW_NS_PER_MS;
-    uint64_t grace_ns = options->grace_ms * KW_NS_PER_MS;
-    if (channel->look_ns == 0) {
-        channel->look_ns = channel->heard_ns + stall_ns;
-        channel->pause_ns = grace_ns > 0 && grace_ns < stall_ns / 2 ? grace_ns : stall_ns / 2;
-        return;
-    }
-    channel->look_ns = self->scan.now_ns + channel->pause_ns;
-    if (channel->is_exclusive && channel->pause_ns < BLOCKED_LOOK_MAX_NS) {
-        channel->pause_ns *= 2;
-    }
-}
-
-/* A silent node loses its commands once their slot has another owner, and a connection on
- * which a command's deadline has passed is given up in the end. */
-static void check_silence(kw_pipeline *self, kw_channel *channel, kw_item *first)
-{
-    const kw_options *options = &self->topology->env.options;
-    uint64_t silent_ms = (self->scan.now_ns - channel->heard_ns) / KW_NS_PER_MS;
-    const char *text = NULL;
-    if (first->state == KW_ITEM_GONE) {
-        text = silent_ms >= options->timeout_ms + options->stall_ms
-                   ? "no answer to a command before it, for longer than the timeout"
-                   : NULL;
-    } else if (silent_ms >= options->stall_ms + options->grace_ms &&
-               kw_pipeline_has_op(self, first) &&
-               kw_driver_has_lost_owner(self->topology, &first->plan, &first->retry_state->op,
-                                        channel->node)) {
-        text = "no answer, and the slot belongs to another node now";
-    }
-    if (text != NULL) {
-        kw_error_set(&self->scan.failure, KW_ERR_CLOSED, KW_EFFECT_MAYBE, "%s", text);
-        kw_pipeline_fail_channel(self, channel, KW_ERR_CLOSED);
-    }
-}
-
-/* A node that is silent for too long makes the map suspect. */
-static void check_stalled(kw_pipeline *self)
-{
-    bool has_map = kw_driver_has_map(self->topology);
-    if (!has_map && self->long_lived == NULL) {
-        return;
-    }
-    for (size_t i = 0; i < self->channels_n; i++) {
-        kw_channel *channel = self->channels[i];
-        kw_item *first = channel->flight.head;
-        if (first == NULL) {
-            continue;
-        }
-        if (channel->look_ns == 0) {
-            plan_look(self, channel);
-        }
-        if (self->scan.now_ns >= channel->look_ns) {
-            plan_look(self, channel);
-            if (has_map) {
-                (void)kw_refresher_want(&self->topology->refresher);
-            }
-            check_silence(self, channel, first);
-        }
-    }
-}
-
-/* When the channel is to be looked at without its socket's word. */
-static uint64_t channel_next_ns(const kw_channel *channel)
-{
-    if (channel->conn == NULL) {
-        return channel->queue.head != NULL ? channel->retry_ns : UINT64_MAX;
-    }
-    if (channel->conn->state != KW_CONN_READY) {
-        return channel->conn->deadline_ns;
-    }
-    return channel->flight.head != NULL && channel->look_ns > 0 ? channel->look_ns : UINT64_MAX;
-}
-
-/* The map's fetches, whose sockets a long-lived pipeline does not watch. */
-static uint64_t lasting_next_ns(const kw_pipeline *self)
-{
-    const kw_pipeline_long_lived *long_lived = self->long_lived;
-    uint64_t due_ns = atomic_load_explicit(&self->topology->refresher.due_ns, memory_order_relaxed);
-    if (!kw_driver_has_map(self->topology)) {
-        due_ns = UINT64_MAX;
-    } else if (due_ns == 0) { /* one is under way */
-        due_ns = self->scan.now_ns + (self->fetch > 0 ? MAP_LOOK_NS : FETCH_LOOK_NS);
-    }
-    due_ns = long_lived->due_ns < due_ns ? long_lived->due_ns : due_ns;
-    return self->channels_n > 0 && long_lived->tidy_ns < due_ns ? long_lived->tidy_ns : due_ns;
-}
-
-uint64_t kw_pipeline_next_ns(const kw_pipeline *self)
-{
-    if (kw_pipeline_has_map_news(self)) {
-        return self->scan.now_ns + 1;
-    }
-    uint64_t next_ns = self->sleepers.head != NULL ? self->wake_ns : UINT64_MAX;
-    for (size_t i = 0; i < self->channels_n; i++) {
-        uint64_t at_ns = channel_next_ns(self->channels[i]);
-        next_ns = at_ns < next_ns ? at_ns : next_ns;
-    }
+    kw_heap_fini(&self->timers);
+    kw_heap_fini(&self->wakes);
+    kw_ordering_fini(&self->ordering);
     if (self->long_lived != NULL) {
-        uint64_t at_ns = lasting_next_ns(self);
-        next_ns = at_ns < next_ns ? at_ns : next_ns;
+        kw_heap_fini(&self->long_lived->due);
     }
-    return next_ns > self->scan.now_ns ? next_ns : self->scan.now_ns + 1;
+}
+
+void kw_pipeline_begin_turn(kw_pipeline *self)
+{
+    self->scan.now_ns = kw_env_now(&self->topology->env);
+    self->turn_end_ns = self->scan.now_ns + TURN_NS;
+    self->work_n = 0;
+    self->is_late = false;
+}
+
+bool kw_pipeline_look_at_clock(kw_pipeline *self, size_t n)
+{
+    self->is_late = self->is_late || kw_env_now(&self->topology->env) >= self->turn_end_ns;
+    return !self->is_late || n < LEAST_N;
+}
+
+static void heed_map(kw_pipeline *self)
+{
+    uint64_t changes_n = kw_refresher_changes_n(&self->topology->refresher);
+    if (!kw_pipeline_has_map_news(self)) {
+        return;
+    }
+    self->fetch = 0;
+    self->told = self->asleep.head;
+    if (changes_n != self->changes_n) {
+        self->changes_n = changes_n;
+        kw_pipeline_on_map(self);
+    }
 }
 
 void kw_pipeline_advance(kw_pipeline *self)
 {
-    kw_pipeline_wake_all(self);
-    kw_pipeline_expire(self);
-    pump_all(self);
-    check_stalled(self);
+    heed_map(self);
+    kw_pipeline_run_timers(self);
+    kw_pipeline_wake(self);
+    if (self->long_lived != NULL) {
+        kw_pipeline_expire(self);
+    }
+    kw_pipeline_pump(self);
+}
+
+bool kw_pipeline_is_unfinished(const kw_pipeline *self)
+{
+    bool has_mapless = self->mapless.head != NULL && self->leader == NULL;
+    return self->listed != NULL || self->routing.head != NULL || self->lost.head != NULL ||
+           self->told != NULL || has_mapless || kw_pipeline_has_map_news(self);
+}
+
+/* The map's fetches, whose sockets a long-lived pipeline does not watch. */
+static uint64_t fetch_ns(const kw_pipeline *self)
+{
+    if (self->long_lived == NULL || !kw_driver_has_map(self->topology)) {
+        return UINT64_MAX;
+    }
+    uint64_t due_ns = atomic_load_explicit(&self->topology->refresher.due_ns, memory_order_relaxed);
+    if (due_ns == 0) { /* one is under way */
+        due_ns = self->scan.now_ns + (self->fetch > 0 ? MAP_LOOK_NS : FETCH_LOOK_NS);
+    }
+    return due_ns;
+}
+
+uint64_t kw_pipeline_next_ns(const kw_pipeline *self)
+{
+    if (kw_pipeline_is_unfinished(self)) {
+        return self->scan.now_ns + 1;
+    }
+    const uint64_t times[] = {
+        kw_heap_first_ns(&self->wakes),
+        kw_heap_first_ns(&self->timers),
+        kw_pipeline_due_ns(self),
+        fetch_ns(self),
+        self->long_lived != NULL && self->channels_n > 0 ? self->long_lived->tidy_ns : UINT64_MAX,
+    };
+    uint64_t next_ns = UINT64_MAX;
+    for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++) {
+        next_ns = times[i] < next_ns ? times[i] : next_ns;
+    }
+    return next_ns > self->scan.now_ns ? next_ns : self->scan.now_ns + 1;
+}
+
+/* All of one list; each ends, or goes to another list, which comes later. */
+static void end_list(kw_pipeline *self, kw_items *list, const kw_try_end *end)
+{
+    kw_item *item;
+    while ((item = kw_items_pop(list)) != NULL) {
+        item->state = KW_ITEM_ROUTING;
+        if (kw_pipeline_has_op(self, item)) {
+            kw_op *op = &item->retry_state->op;
+            op->spec.deadline_ns = 0; /* nothing is waited for any more */
+            kw_pipeline_apply(
+                self, item,
+                kw_driver_on_failed(self->topology, op, item->node, self->scan.now_ns, end));
+        }
+    }
+}
+
+static void end_sleepers(kw_pipeline *self, const kw_try_end *end)
+{
+    kw_items asleep = self->asleep;
+    memset(&self->asleep, 0, sizeof(self->asleep));
+    self->told = NULL;
+    for (kw_item *item = asleep.head; item != NULL; item = item->next) {
+        kw_heap_remove(&self->wakes, &item->retry_state->wake);
+    }
+    end_list(self, &asleep, end);
+}
+
+/* What waits for its turn on the channel, or for its reply. */
+static void end_channel(kw_pipeline *self, kw_channel *channel, kw_err code)
+{
+    kw_loss *queued = code == KW_ERR_TIMEOUT ? kw_pipeline_loss_of_queued(self, channel) : NULL;
+    kw_item *item;
+    while (queued != NULL && (item = channel->queue.head) != NULL) {
+        kw_channel_dequeue(channel, item);
+        if (item->retry_state == NULL) {
+            item->node = channel->node;
+        }
+        kw_pipeline_fail_try(self, item, queued, false);
+    }
+    kw_error_set(&self->scan.failure, KW_OK, KW_EFFECT_NONE, "no answer");
+    if (channel->conn != NULL || channel->queue.head != NULL) {
+        kw_pipeline_fail_channel(self, channel, code);
+    }
+}
+
+/* Those that were told last, or kept for another connection, which will not be. */
+static void end_lost(kw_pipeline *self, const kw_try_end *end)
+{
+    kw_item *item;
+    while ((item = kw_items_pop(&self->lost)) != NULL) {
+        kw_loss *loss = item->loss;
+        item->loss = NULL;
+        kw_pipeline_fail_try(self, item, loss, item->has_left);
+        kw_loss_unref(loss, &self->topology->env.mem);
+    }
+    end_sleepers(self, end);
+    end_list(self, &self->routing, end);
 }
 
 void kw_pipeline_end_all(kw_pipeline *self, kw_err code)
 {
+    kw_try_end end = {.code = code};
     kw_error_set(&self->scan.failure, KW_OK, KW_EFFECT_NONE, "no answer");
+    self->leader = NULL;
     for (size_t i = 0; i < self->channels_n; i++) {
-        kw_pipeline_fail_channel(self, self->channels[i], code);
+        end_channel(self, self->channels[i], code);
     }
-    kw_items sleepers = self->sleepers;
-    memset(&self->sleepers, 0, sizeof(self->sleepers));
-    kw_item *item;
-    while ((item = kw_items_pop(&sleepers)) != NULL) {
-        if (kw_pipeline_has_op(self, item)) {
-            kw_try_end end = {.code = code};
-            kw_pipeline_fail_try(self, item, &end);
-        }
+    end_lost(self, &end);
+    end_list(self, &self->mapless, &end);
+    end_list(self, &self->scan.held, &end);
+    for (size_t i = 0; i < self->channels_n; i++) {
+        end_list(self, &self->channels[i]->queue, &end);
+        self->channels[i]->choosy_n = 0;
     }
+    end_lost(self, &end);
 }

@@ -7,6 +7,7 @@
 #include "drive/plan_ring.h"
 #include "base/error.h"
 #include "base/resp.h"
+#include "engine/ordering.h"
 #include "route/keys.h"
 #include "route/slot.h"
 #include "route/split.h"
@@ -58,8 +59,10 @@ static kw_err take_ring_keys(kw_plan *plan, kw_topology *topology, kw_error *err
 }
 
 static kw_err route_by_keys(kw_plan *plan, kw_topology *topology, kw_error *error,
-                            const kw_bytes *argv, size_t argc)
+                            const kw_plan_task *task)
 {
+    const kw_bytes *argv = task->argv;
+    size_t argc = task->argc;
     bool refuses_split = topology->env.options.refuses_split;
     kw_keys keys;
     kw_err code = kw_keys_find(&keys, error, plan->command, argv, argc);
@@ -69,11 +72,15 @@ static kw_err route_by_keys(kw_plan *plan, kw_topology *topology, kw_error *erro
     if (keys.ranges_n == 0) {
         return take_policy(plan, topology, error);
     }
+    bool is_one = keys.ranges_n == 1 && keys.ranges[0].count == 1; /* of most commands */
+    const kw_bytes *key = &argv[keys.ranges[0].at];
+    if (is_one && task->is_ordered) {
+        plan->key_hash = kw_order_hash(*key, 0);
+    }
     if (kw_topology_is_ring(topology)) {
         return take_ring_keys(plan, topology, error, &keys, argv, argc);
     }
-    if (keys.ranges_n == 1 && keys.ranges[0].count == 1) { /* most commands */
-        const kw_bytes *key = &argv[keys.ranges[0].at];
+    if (is_one) {
         kw_plan_take_slot(plan, kw_slot_of(key->data, key->len));
         return KW_OK;
     }
@@ -135,6 +142,7 @@ static kw_err route_to_node(kw_plan *plan, kw_plan_need *need, kw_topology *topo
         return kw_error_set(error, KW_ERR_ARGUMENT, KW_EFFECT_NONE,
                             "options.node %.128s is no node that the handle knows", name);
     }
+    plan->is_outside = kw_node_is_retired(plan->node);
     return KW_OK;
 }
 
@@ -212,7 +220,9 @@ static void take_deadline(kw_plan *plan, const kw_topology *topology, const kw_p
     } else if (plan->is_blocking) {
         /* The server may answer that late, and no earlier. */
         uint64_t block_ms = kw_command_block_ms(plan->command, task->argv, task->argc);
-        timeout_ms += block_ms < BLOCK_MAX_MS ? block_ms : BLOCK_MAX_MS;
+        block_ms = block_ms < BLOCK_MAX_MS ? block_ms : BLOCK_MAX_MS;
+        timeout_ms += block_ms;
+        plan->block_ns = block_ms * KW_NS_PER_MS;
     }
     bool is_now = !task->is_timed_later || plan->command == NULL;
     plan->start_ns = is_now ? kw_env_now(&topology->env) : 0;
@@ -322,7 +332,7 @@ kw_err kw_plan_start(kw_plan *plan, kw_plan_need *need, kw_topology *topology, k
         kw_plan_take_slot(plan, 0); /* one primary has every key */
         return KW_OK;
     }
-    return plan->command != NULL ? route_by_keys(plan, topology, error, argv, argc)
+    return plan->command != NULL ? route_by_keys(plan, topology, error, task)
                                  : kw_plan_look_up(plan, need, topology, error, task);
 }
 

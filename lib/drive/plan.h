@@ -29,12 +29,15 @@ typedef struct kw_plan {
                                    known to have one owner; 0: any */
     kw_node *node;                  /* of KW_PLAN_NODE: a reference; of KW_PLAN_ANY: the one
                                        that is to be preferred, or NULL */
+    bool is_outside;                /* node was in no map even then */
     bool is_near;                   /* node counts the call until the plan's end */
     const kw_command_info *command; /* NULL: not in the table */
     const char *name;               /* for error texts: the table's, or "command" */
     kw_read_preference read;        /* whom it may be sent to; PRIMARY for all but reads */
-    uint64_t zone;                  /* of KW_READ_OF_ZONE */
-    kw_token after;                 /* whose write the read finds; size 0: none */
+    uint64_t key_hash; /* kw_order_hash of its only key, where the task wanted it; 0: its
+                          keys are to be looked for */
+    uint64_t zone;     /* of KW_READ_OF_ZONE */
+    kw_token after;    /* whose write the read finds; size 0: none */
     bool is_repeatable;
     bool is_script;
     bool is_blocking;
@@ -42,7 +45,14 @@ typedef struct kw_plan {
     bool is_internal;  /* a question of the library's own */
     uint64_t start_ns; /* when the plan was made: the call begins */
     uint64_t deadline_ns;
+    uint64_t block_ns; /* the part of that for which the server may keep the command */
 } kw_plan;
+
+/* By then the command has a connection: its time in the server is not waited for before. */
+static inline uint64_t kw_plan_place_ns(const kw_plan *plan)
+{
+    return plan->deadline_ns - plan->block_ns;
+}
 
 static inline void kw_plan_take_slot(kw_plan *plan, uint16_t slot)
 {
@@ -65,6 +75,7 @@ typedef struct kw_plan_task {
     kw_reply *reply;     /* to the question that the plan needed to have answered */
     bool is_timed_later; /* the time of the plan is set when it is run (kw_plan_set_time); an
                             unknown command gets one at once, for the look-up */
+    bool is_ordered;     /* the plan is to know its key's hash */
     bool takes_acks;     /* the caller heeds options->acks; for others they, and writes on a
                             handle with acks, are an error */
 } kw_plan_task;

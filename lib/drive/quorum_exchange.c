@@ -4,6 +4,7 @@
 #include "topology/topology_tend.h"
 #include "drive/hints.h"
 #include "drive/owed_replies.h"
+#include "drive/run_wait.h"
 #include "base/error.h"
 #include "engine/hint.h"
 #include "engine/quorum_script.h"
@@ -33,10 +34,9 @@ struct kw_quorum_exchange {
     kw_quorum_call *left; /* calls whose call is over, the oldest last */
     size_t left_n;
     kw_owed_replies owed_replies;
-    bool is_warm;           /* has made a call */
-    uint64_t tidy_ns;       /* connections are looked at next, by a call that is done */
-    struct pollfd *sockets; /* one more than there are channels */
-    size_t sockets_n;
+    bool is_warm;     /* has made a call */
+    uint64_t tidy_ns; /* connections are looked at next, by a call that is done */
+    kw_run_wait wait;
 };
 
 kw_quorum_exchange **kw_quorum_exchange_next(kw_quorum_exchange *self)
@@ -84,12 +84,11 @@ kw_quorum_exchange *kw_quorum_exchange_new(kw_topology *topology, atomic_uint_fa
     kw_hints_init(&self->hints, topology, self, look_ns);
     self->ended_link = &self->ended;
     kw_pipeline_init(&self->pipeline, topology);
-    self->pipeline.long_lived = &self->long_lived;
     self->long_lived.on_ended = on_ended;
     self->long_lived.on_dropped = on_dropped;
-    self->long_lived.due_ns = UINT64_MAX;
+    kw_pipeline_live_long(&self->pipeline, &self->long_lived, true);
+    kw_run_wait_init(&self->wait, &self->pipeline);
     self->long_lived.tidy_ns = UINT64_MAX; /* nobody waits for it */
-    self->long_lived.fence_changes_n = self->pipeline.changes_n;
     return self;
 }
 
@@ -165,11 +164,7 @@ static void pump(kw_quorum_exchange *self, kw_quorum_call *call)
 static kw_effect effect_of(kw_quorum_call *call, const kw_copy_request *request)
 {
     const kw_item *item = &request->item;
-    if (item->retry_state == NULL) {
-        kw_error_set(&call->failure, item->code, KW_EFFECT_NONE, "%s", kw_err_text(item->code));
-        return item->sends_n > 0 ? KW_EFFECT_MAYBE : KW_EFFECT_NONE;
-    }
-    call->failure = item->retry_state->failure;
+    kw_item_tell(item, &call->failure);
     return call->failure.effect;
 }
 
@@ -274,55 +269,6 @@ static void advance(kw_quorum_exchange *self)
     } while (take_all_back(self));
 }
 
-/* Room for every channel's socket and the one behind; false when there is no memory. */
-static bool reserve(kw_quorum_exchange *self)
-{
-    size_t wanted_n = self->pipeline.channels_n + 1;
-    if (wanted_n <= self->sockets_n) {
-        return true;
-    }
-    struct pollfd *sockets =
-        kw_mem_resize(&self->topology->env.mem, self->sockets, 2 * wanted_n, sizeof(sockets[0]));
-    if (sockets == NULL) {
-        return false;
-    }
-    self->sockets = sockets;
-    self->sockets_n = 2 * wanted_n;
-    return true;
-}
-
-/* Waits for sockets, until until_ns, and reads what they have. */
-static void read_sockets(kw_quorum_exchange *self, uint64_t until_ns)
-{
-    kw_pipeline *pipeline = &self->pipeline;
-    size_t n = 0;
-    for (size_t i = 0; i < pipeline->channels_n; i++) {
-        const kw_channel *channel = pipeline->channels[i];
-        if (kw_channel_is_waiting(channel)) {
-            self->sockets[n].fd = channel->conn->socket;
-            self->sockets[n++].events = kw_conn_events(channel->conn);
-        }
-    }
-    kw_refresher_goal goal = {.until_ns = until_ns};
-    goal.sockets = self->sockets;
-    goal.sockets_n = n;
-    goal.wakes_on_map = pipeline->sleepers.head != NULL;
-    goal.changes_n = kw_refresher_changes_n(&self->topology->refresher);
-    (void)kw_refresher_wait(&self->topology->refresher, &pipeline->scan.failure, &goal);
-    pipeline->scan.now_ns = kw_env_now(&self->topology->env);
-    size_t k = 0;
-    for (size_t i = 0; i < pipeline->channels_n && k < n; i++) {
-        kw_channel *channel = pipeline->channels[i];
-        if (channel->conn == NULL || channel->conn->socket != self->sockets[k].fd) {
-            continue;
-        }
-        short revents = self->sockets[k++].revents;
-        if (revents != 0) {
-            kw_pipeline_on_ready(pipeline, channel, revents);
-        }
-    }
-}
-
 static size_t count_open(kw_quorum_call *const *calls, size_t calls_n)
 {
     size_t n = 0;
@@ -374,9 +320,7 @@ static void warm_up(kw_quorum_exchange *self, uint64_t deadline_ns)
     uint64_t until_ns = self->pipeline.scan.now_ns + WARM_NS;
     until_ns = until_ns < deadline_ns ? until_ns : deadline_ns;
     while (!self->is_warm && has_unsent(&self->pipeline) && self->pipeline.scan.now_ns < until_ns &&
-           reserve(self)) {
-        uint64_t next_ns = kw_pipeline_next_ns(&self->pipeline);
-        read_sockets(self, next_ns < until_ns ? next_ns : until_ns);
+           kw_run_wait_turn(&self->wait, until_ns)) {
         (void)take_all_back(self);
         advance(self);
     }
@@ -396,7 +340,7 @@ void kw_quorum_exchange_run(kw_quorum_exchange *self, kw_quorum_call *const *cal
                             uint64_t deadline_ns)
 {
     kw_pipeline *pipeline = &self->pipeline;
-    pipeline->scan.now_ns = kw_env_now(&self->topology->env);
+    kw_pipeline_begin_turn(pipeline);
     for (size_t i = 0; i < calls_n; i++) {
         pump(self, calls[i]);
     }
@@ -408,16 +352,17 @@ void kw_quorum_exchange_run(kw_quorum_exchange *self, kw_quorum_call *const *cal
         if (count_open(calls, calls_n) == 0) {
             break;
         }
-        if (is_closing || pipeline->scan.now_ns >= deadline_ns || !reserve(self)) {
+        if (is_closing || pipeline->scan.now_ns >= deadline_ns || self->pipeline.has_no_memory) {
             end_jobs(self, calls, calls_n,
                      is_closing                             ? KW_ERR_CANCELLED
                      : pipeline->scan.now_ns >= deadline_ns ? KW_ERR_TIMEOUT
                                                             : KW_ERR_NOMEM);
             break;
         }
-        uint64_t next_ns = kw_pipeline_next_ns(pipeline);
-        next_ns = next_ns < until_ns ? next_ns : until_ns;
-        read_sockets(self, next_ns < deadline_ns ? next_ns : deadline_ns);
+        if (!kw_run_wait_turn(&self->wait, until_ns < deadline_ns ? until_ns : deadline_ns)) {
+            end_jobs(self, calls, calls_n, KW_ERR_NOMEM);
+            break;
+        }
         (void)take_all_back(self);
     }
     for (size_t i = 0; i < calls_n; i++) {
@@ -436,14 +381,9 @@ void kw_quorum_exchange_run(kw_quorum_exchange *self, kw_quorum_call *const *cal
 /* Ends the requests of a call as if their deadline had come. */
 static void hurry(kw_quorum_exchange *self, kw_quorum_call *call)
 {
-    uint64_t now_ns = self->pipeline.scan.now_ns;
     for (kw_copy_request *request = call->requests; request != NULL; request = request->next) {
-        kw_item *item = &request->item;
-        item->plan.deadline_ns = now_ns;
-        item->wake_ns = item->wake_ns < now_ns ? item->wake_ns : now_ns;
+        kw_pipeline_hurry(&self->pipeline, &request->item);
     }
-    self->pipeline.wake_ns = now_ns;
-    self->long_lived.due_ns = now_ns;
     advance(self);
 }
 
@@ -483,6 +423,6 @@ void kw_quorum_exchange_free(kw_quorum_exchange *self)
     while (self->left != NULL) {
         remove_left(self, self->left);
     }
-    kw_mem_free(mem, self->sockets);
+    kw_run_wait_fini(&self->wait);
     kw_mem_free(mem, self);
 }

@@ -79,6 +79,9 @@ static void take_deadline(kw_plan *plan, const kw_session *session, uint64_t blo
     timeout_ms = block_ms < UINT64_MAX - timeout_ms ? timeout_ms + block_ms : UINT64_MAX;
     plan->start_ns = kw_env_now(&session->topology->env);
     plan->deadline_ns = kw_plan_deadline_ns(plan->start_ns, timeout_ms);
+    uint64_t place_ns =
+        kw_plan_deadline_ns(plan->start_ns, session->topology->env.options.timeout_ms);
+    plan->block_ns = plan->deadline_ns > place_ns ? plan->deadline_ns - place_ns : 0;
 }
 
 void kw_session_plan_open(kw_plan *plan, const kw_session *session)

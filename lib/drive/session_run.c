@@ -16,9 +16,7 @@ typedef struct exchange {
     kw_request request;
     kw_followup *followup; /* NULL: none */
     kw_buf *encoded; /* with a followup: the command, and the followup of the last try behind it */
-    kw_op op;
     kw_blocking_wait wait;
-    kw_node *node; /* the last one sent to: a reference */
 } exchange;
 
 bool kw_session_is_clean(const kw_session *session)
@@ -40,12 +38,6 @@ void kw_session_drop(kw_session *session)
     session->has_written = false;
     session->conn = NULL;
     session->node = NULL;
-}
-
-static void set_node(exchange *self, kw_node *node)
-{
-    kw_node_unref(self->node);
-    self->node = node;
 }
 
 static bool is_write(const exchange *self)
@@ -122,10 +114,10 @@ static kw_step on_reply(exchange *self, bool is_asked)
     bool is_asked_watch = self->effect == KW_SESSION_EFFECT_WATCH && kw_reply_is_error(reply) &&
                           kw_verdict_of(kw_reply_bytes(reply), false).kind == KW_VERDICT_ASK;
     if (self->is_free && !is_asked_watch) {
-        step = kw_driver_on_reply(self->session->topology, self->plan, &self->op, self->node,
-                                  self->wait.now_ns, reply, &self->wait.failure);
+        step = kw_driver_on_reply(self->session->topology, self->plan, &self->wait.op,
+                                  self->wait.node, self->wait.now_ns, reply, &self->wait.failure);
     } else {
-        kw_driver_heed_readonly(self->session->topology, self->node, reply);
+        kw_driver_heed_readonly(self->session->topology, self->wait.node, reply);
     }
     if (step.kind == KW_STEP_DONE) {
         take_reply(self, is_asked);
@@ -138,14 +130,13 @@ static kw_step on_reply(exchange *self, bool is_asked)
 
 static kw_step on_failed(exchange *self, const kw_try_end *end)
 {
-    kw_topology *topology = self->session->topology;
     kw_err code = end->code;
     if (end->was_opened && (code == KW_ERR_TIMEOUT || code == KW_ERR_CANCELLED)) {
         /* The caller's time, not the node's fault. */
         kw_error_set(&self->wait.failure, code, KW_EFFECT_NONE, "no answer");
     }
     if (self->is_free || end->has_left || code == KW_ERR_TIMEOUT || code == KW_ERR_CANCELLED) {
-        return kw_driver_on_failed(topology, &self->op, self->node, self->wait.now_ns, end);
+        return kw_blocking_wait_on_failed(&self->wait, end);
     }
     /* Nothing was sent; but what the session stood for went with its connection. */
     kw_step step = {.kind = KW_STEP_FAIL, .code = code, .effect = KW_EFFECT_NONE};
@@ -202,7 +193,7 @@ static kw_step finish_followed(exchange *self, kw_conn *conn, kw_err code, bool 
     kw_step step = on_reply(self, is_asked);
     bool has_run = step.kind == KW_STEP_DONE && !kw_reply_is_error(self->request.reply);
     if (has_run && code == KW_OK) {
-        code = kw_blocking_wait_reply(wait, conn, self->node, &followup->request);
+        code = kw_blocking_wait_reply(wait, conn, &followup->request);
         followup->failure = wait->failure;
         wait->now_ns = kw_env_now(&self->session->topology->env);
         conn->idle_since_ns = wait->now_ns;
@@ -216,13 +207,13 @@ static kw_step finish_followed(exchange *self, kw_conn *conn, kw_err code, bool 
         kw_error_set(&followup->failure, followup->code, KW_EFFECT_DONE,
                      "no answer by the deadline");
     }
-    kw_error_set_node(&followup->failure, self->node->name);
+    kw_error_set_node(&followup->failure, self->wait.node->name);
     bool is_kept = code == KW_OK && kw_conn_is_settled(conn);
     if (!is_kept) {
         conn->state = KW_CONN_DEAD;
     }
     if (is_asked) {
-        kw_node_release(self->node, conn, wait->now_ns, NULL);
+        kw_node_release(self->wait.node, conn, wait->now_ns, NULL);
     } else if (!is_kept) {
         kw_session_drop(self->session);
     }
@@ -238,11 +229,11 @@ static kw_step carry(exchange *self, kw_conn *conn, bool is_asked)
     self->request.is_done = false;
     self->request.reply = NULL;
     self->request.end_at = UINT64_MAX;
-    kw_op_on_send(&self->op);
+    kw_blocking_wait_on_send(wait);
     wait->sent_ns = wait->now_ns;
     kw_err code = queue(self, conn, is_asked);
     code = code == KW_OK ? kw_conn_flush(conn, &wait->failure) : code;
-    code = code == KW_OK ? kw_blocking_wait_reply(wait, conn, self->node, &self->request) : code;
+    code = code == KW_OK ? kw_blocking_wait_reply(wait, conn, &self->request) : code;
     code = kw_conn_end_of(&self->request, code);
     wait->now_ns = kw_env_now(&session->topology->env);
     conn->idle_since_ns = wait->now_ns;
@@ -255,14 +246,14 @@ static kw_step carry(exchange *self, kw_conn *conn, bool is_asked)
     }
     if (code != KW_OK) {
         if (kw_conn_has_half(conn, &self->request)) {
-            kw_op_on_half_sent(&self->op);
+            kw_op_on_half_sent(&self->wait.op);
         }
         conn->state = KW_CONN_DEAD;
         kw_reply_free(self->request.reply); /* answered, and then the stream went wrong */
         self->request.reply = NULL;
     }
     if (is_asked) {
-        kw_node_release(self->node, conn, wait->now_ns, NULL);
+        kw_node_release(self->wait.node, conn, wait->now_ns, NULL);
     } else if (code != KW_OK) {
         self->is_lost = true;
         kw_session_drop(session);
@@ -289,7 +280,10 @@ static bool is_alive(exchange *self)
 
 static kw_step send_pinned(exchange *self)
 {
-    set_node(self, kw_node_ref(self->session->node));
+    kw_node_unref(self->wait.node);
+    self->wait.node = kw_node_ref(self->session->node);
+    self->wait.is_asking = false;
+    self->wait.changes_n = kw_refresher_changes_n(&self->session->topology->refresher);
     if (is_alive(self)) {
         return carry(self, self->session->conn, false);
     }
@@ -301,18 +295,18 @@ static kw_step send_pinned(exchange *self)
     return on_failed(self, &end);
 }
 
-static kw_step do_send(exchange *self, const kw_step *step)
+static kw_step do_send(void *arg, const kw_step *step)
 {
+    exchange *self = arg;
     kw_session *session = self->session;
+    kw_step next;
     if (!self->is_free) {
         return send_pinned(self);
     }
-    self->wait.changes_n = kw_refresher_changes_n(&session->topology->refresher);
-    kw_node *node = kw_driver_choose(session->topology, self->plan, &self->op, step);
-    if (node == NULL) {
-        return kw_driver_on_unserved(session->topology, &self->op, self->wait.now_ns);
+    if (!kw_blocking_wait_choose(&self->wait, &next, step)) {
+        return next;
     }
-    set_node(self, node);
+    kw_node *node = self->wait.node;
     bool is_there = !step->is_asking && session->node == node && is_alive(self);
     kw_conn *conn = session->conn;
     if (!is_there) {
@@ -321,7 +315,7 @@ static kw_step do_send(exchange *self, const kw_step *step)
         }
         uint64_t retry_ns;
         kw_acquire_options options = {.is_early = false};
-        kw_err code = kw_blocking_wait_acquire(&self->wait, node, &conn, &retry_ns, &options);
+        kw_err code = kw_blocking_wait_acquire(&self->wait, &conn, &retry_ns, &options);
         if (code != KW_OK) {
             kw_try_end end = {code, false, false, false, retry_ns};
             return on_failed(self, &end);
@@ -351,34 +345,19 @@ static bool is_harmless(const exchange *self)
 static kw_err run(exchange *self, kw_error *error)
 {
     kw_session *session = self->session;
-    kw_topology *topology = session->topology;
-    kw_blocking_wait_init(&self->wait, topology, self->plan, &self->op);
-    kw_failure_watch_help(topology);
-    kw_op_spec spec = kw_driver_spec(topology, self->plan);
-    spec.is_repeatable = spec.is_repeatable && self->is_free;
-    kw_step step = kw_op_start(&self->op, &spec, self->wait.now_ns ^ (uint64_t)(uintptr_t)self);
-    while (step.kind != KW_STEP_DONE && step.kind != KW_STEP_FAIL) {
-        step = kw_driver_temper(topology, &self->op, self->node, step);
-        if (step.kind == KW_STEP_FAIL) {
-            break;
-        }
-        uint64_t fetch = kw_driver_heed(topology, &self->op, &step);
-        self->wait.fetch = fetch > 0 ? fetch : self->wait.fetch;
-        step = step.kind == KW_STEP_SEND ? do_send(self, &step)
-                                         : kw_blocking_wait_step(&self->wait, &step);
-    }
+    kw_blocking_wait *wait = &self->wait;
+    kw_blocking_wait_init(wait, session->topology, self->plan);
+    kw_step step =
+        kw_blocking_wait_run(wait, do_send, self, self->plan->is_repeatable && self->is_free);
     if (step.kind == KW_STEP_FAIL) {
-        (void)kw_driver_heed(topology, &self->op, &step);
         step.effect = is_harmless(self) ? KW_EFFECT_NONE : step.effect;
-        kw_driver_story story = {self->plan, &step, &self->wait.failure, self->node,
-                                 self->op.sends_n};
-        kw_driver_explain(topology, error, &story);
+        kw_blocking_wait_explain(wait, error, &step);
         if (self->is_lost) {
             session->broken = step.code;
         }
     }
-    kw_node_unref(self->node);
-    kw_topology_tend(topology, self->wait.now_ns);
+    kw_blocking_wait_fini(wait);
+    kw_topology_tend(session->topology, wait->now_ns);
     return step.kind == KW_STEP_FAIL ? step.code : KW_OK;
 }
 

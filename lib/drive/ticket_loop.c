@@ -79,16 +79,20 @@ static void work(const kw_topology *topology, kw_loop *loop, uint64_t now_ns, ui
     (void)kw_loop_process(loop, NULL);
 }
 
-/* Stops working, unless there is mail that whoever brought it left to this thread. */
+/* Stops working. There may be mail that whoever brought it has left to this thread: it goes on
+ * until there is none, or until somebody else is here to take the work on, which the next one to
+ * bring mail is. */
 static void stop_work(kw_ticket_loop *ticket_loop, kw_loop *loop)
 {
     kw_wake_list wakes = {.n = 0};
     kw_monitor_lock(&ticket_loop->monitor);
-    while (kw_loop_has_mail(loop)) {
+    ticket_loop->is_leaving = true;
+    while (ticket_loop->seats.first == NULL && kw_loop_has_mail(loop)) {
         kw_monitor_unlock(&ticket_loop->monitor);
         (void)kw_loop_process(loop, NULL);
         kw_monitor_lock(&ticket_loop->monitor);
     }
+    ticket_loop->is_leaving = false;
     leave_work(ticket_loop, &wakes);
     kw_monitor_unlock(&ticket_loop->monitor);
     kw_wake_list_send(&wakes, &ticket_loop->monitor);
@@ -105,22 +109,53 @@ static bool is_queued(kw_async_command *command)
     size_t n;
     const kw_item *items = kw_async_command_items(command, &n);
     for (size_t i = 0; i < n; i++) {
-        if (items[i].state == KW_ITEM_QUEUED) {
+        bool is_on_its_way =
+            items[i].state == KW_ITEM_NEW || items[i].state == KW_ITEM_ROUTING ||
+            (items[i].state == KW_ITEM_QUEUED && items[i].channel->failure == KW_OK);
+        if (is_on_its_way) {
             return true;
         }
     }
     return false;
 }
 
+/* Sleeps until the work is offered, or the ticket has ended; the monitor is held. */
+static void sleep_until(kw_ticket_loop *ticket_loop, kw_ticket_waiter *seat, uint64_t wait_ns)
+{
+    kw_wait_queue_add(&ticket_loop->seats, &seat->sleeper);
+    kw_monitor_unlock(&ticket_loop->monitor);
+    (void)kw_sleeper_wait(&seat->sleeper, &ticket_loop->monitor, wait_ns);
+    kw_monitor_lock(&ticket_loop->monitor);
+    kw_wait_queue_remove(&ticket_loop->seats, &seat->sleeper);
+}
+
+/* Takes the work, for the mail that was brought, where nobody does it, or who does it wants to
+ * leave. False: whoever works sees the mail. */
+static bool take_work_on(kw_ticket_loop *ticket_loop, const kw_ticket *ticket, uint64_t deadline_ns)
+{
+    kw_ticket_waiter seat = {.ticket = ticket};
+    kw_monitor_lock(&ticket_loop->monitor);
+    uint64_t now_ns = 0;
+    if (ticket_loop->is_worked && ticket_loop->is_leaving && !kw_ticket_has_ended(ticket) &&
+        (now_ns = kw_env_now(&ticket_loop->topology->env)) < deadline_ns) {
+        sleep_until(ticket_loop, &seat, deadline_ns - now_ns);
+    }
+    bool is_mine = !ticket_loop->is_worked;
+    ticket_loop->is_worked = true;
+    kw_monitor_unlock(&ticket_loop->monitor);
+    return is_mine;
+}
+
 void kw_ticket_loop_submit(kw_ticket *ticket, kw_async_command *command, uint64_t deadline_ns)
 {
     kw_ticket_loop *ticket_loop = ticket->ticket_loop;
-    const kw_topology *topology = ticket_loop->topology;
+    kw_topology *topology = ticket_loop->topology;
     kw_loop *loop = kw_loop_at(&ticket_loop->loop);
     atomic_fetch_add_explicit(&ticket_loop->open_n, 1, memory_order_relaxed);
+    kw_failure_watch_help(topology);
     bool is_mine = take_work(ticket_loop);
     kw_loop_submit(loop, command, !is_mine);
-    if (!is_mine && !take_work(ticket_loop)) {
+    if (!is_mine && !take_work_on(ticket_loop, ticket, deadline_ns)) {
         return; /* whoever works has seen it, or looks once more */
     }
     (void)kw_loop_process(loop, NULL);
@@ -154,12 +189,8 @@ static void wait_turn(kw_ticket_loop *ticket_loop, kw_ticket_waiter *seat, uint6
         stop_work(ticket_loop, loop);
         return;
     }
-    kw_wait_queue_add(&ticket_loop->seats, &seat->sleeper);
-    kw_monitor_unlock(&ticket_loop->monitor);
-    (void)kw_sleeper_wait(&seat->sleeper, &ticket_loop->monitor, until_ns - now_ns);
     kw_wake_list wakes = {.n = 0};
-    kw_monitor_lock(&ticket_loop->monitor);
-    kw_wait_queue_remove(&ticket_loop->seats, &seat->sleeper);
+    sleep_until(ticket_loop, seat, until_ns - now_ns);
     bool is_over = kw_ticket_has_ended(seat->ticket) || is_closing(topology) ||
                    kw_env_now(&topology->env) >= until_ns;
     if (is_over && !ticket_loop->is_worked) {

@@ -27,6 +27,7 @@ typedef struct kw_ticket_loop {
     kw_topology *topology;        /* the handle's */
     kw_monitor monitor;           /* guards all below, and what tickets say of themselves */
     bool is_worked;               /* a thread works for all */
+    bool is_leaving;              /* and has nothing of its own to wait for any more */
     kw_wait_queue seats;          /* threads that wait and sleep */
     atomic_size_t open_n;         /* tickets that have not ended */
     atomic_uint_fast64_t tend_ns; /* other calls look after tickets then, not before */
@@ -55,6 +56,7 @@ static inline kw_err kw_ticket_loop_init(kw_ticket_loop *ticket_loop, kw_topolog
 {
     ticket_loop->topology = topology;
     ticket_loop->is_worked = false;
+    ticket_loop->is_leaving = false;
     ticket_loop->seats.first = NULL;
     ticket_loop->seats.last = NULL;
     atomic_init(&ticket_loop->open_n, 0);

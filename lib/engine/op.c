@@ -272,6 +272,12 @@ kw_step kw_op_on_refused(kw_op *op, kw_err code)
     return fail(op, code, KW_EFFECT_NONE);
 }
 
+kw_step kw_op_on_overtaken(kw_op *op)
+{
+    kw_err code = op->effect != KW_EFFECT_NONE ? KW_ERR_CLOSED : KW_ERR_ORDER;
+    return fail(op, code, KW_EFFECT_NONE);
+}
+
 /* Another try, of a command of which nothing is known to have run. */
 static kw_step try_again(kw_op *op, uint64_t now_ns, kw_err obstacle, uint64_t retry_ns)
 {

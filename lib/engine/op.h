@@ -115,6 +115,10 @@ kw_step kw_op_on_doubt(kw_op *op, uint64_t now_ns, uint64_t until_ns);
 /* There is no node to try, and another map would not help: code says why. */
 kw_step kw_op_on_refused(kw_op *op, kw_err code);
 
+/* It was refused, or lost, and may not be sent again: a later command of its key has run meanwhile,
+ * or may have. */
+kw_step kw_op_on_overtaken(kw_op *op);
+
 /* How a try ended without a whole reply. */
 typedef struct kw_try_end {
     kw_err code;       /* why: CONNECT, RESOLVE, HANDSHAKE, ROLE, AUTH, POOL_FULL, QUEUE_TIMEOUT: no

@@ -23,22 +23,36 @@ static kw_order_list *list_of(kw_order_key *key, const kw_ordered *command)
     return command->is_read ? &key->reads : &key->writes;
 }
 
-/* Into the list of pending ones, by its number: new ones are the last, what comes back mostly is
- * the first. */
+static bool is_behind(const kw_order_link *link, const kw_order_link *other)
+{
+    return other->command->number > link->command->number;
+}
+
+/* The first pending one behind the link; NULL: it is the last. What comes back together comes
+ * one behind the other: the next one's place is mostly behind the latest. */
+static kw_order_link *find_behind(const kw_order_list *list, const kw_order_link *link)
+{
+    if (list->tail == NULL || !is_behind(link, list->tail)) {
+        return NULL;
+    }
+    bool is_near = list->latest != NULL && !is_behind(link, list->latest);
+    kw_order_link *behind = is_near ? list->latest->next : list->head;
+    while (!is_behind(link, behind)) {
+        behind = behind->next;
+    }
+    return behind;
+}
+
+/* Into the list of pending ones, by its number. */
 static void push_pending(kw_order_key *key, kw_order_link *link)
 {
     kw_order_list *list = list_of(key, link->command);
-    kw_order_link *behind = NULL;
-    if (list->tail != NULL && list->tail->command->number > link->command->number) {
-        behind = list->head;
-        while (behind->command->number < link->command->number) {
-            behind = behind->next;
-        }
-    }
+    kw_order_link *behind = find_behind(list, link);
     link->next = behind;
     link->before = behind != NULL ? behind->before : list->tail;
     *(link->before != NULL ? &link->before->next : &list->head) = link;
     *(behind != NULL ? &behind->before : &list->tail) = link;
+    list->latest = behind != NULL ? link : list->latest;
 }
 
 static void remove_pending(kw_order_key *key, kw_order_link *link)
@@ -46,6 +60,7 @@ static void remove_pending(kw_order_key *key, kw_order_link *link)
     kw_order_list *list = list_of(key, link->command);
     *(link->before != NULL ? &link->before->next : &list->head) = link->next;
     *(link->next != NULL ? &link->next->before : &list->tail) = link->before;
+    list->latest = list->latest == link ? link->before : list->latest;
 }
 
 static void count_left(kw_order_key *key, const kw_ordered *command)
@@ -186,7 +201,7 @@ static bool add_link(kw_ordering *self, kw_ordered *command, uint64_t hash)
 {
     kw_order_link *link = &command->links[command->links_n];
     kw_order_entry **place = kw_order_table_find(self, hash);
-    memset(link, 0, sizeof(*link));
+    link->key = NULL;
     link->command = command;
     link->entry.hash = hash & ~KW_ORDER_IS_KEY;
     if (place != NULL && is_twice(*place, command)) {
@@ -245,6 +260,9 @@ void kw_ordering_on_left(kw_ordering *self, kw_ordered *command, const void *pla
 {
     command->place = place;
     command->has_left = true;
+    if (kw_ordered_is_alone(command)) {
+        return;
+    }
     for (uint32_t i = 0; i < command->links_n; i++) {
         kw_order_link *link = &command->links[i];
         if (link->key != NULL) {

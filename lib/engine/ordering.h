@@ -14,7 +14,10 @@
 #ifndef ENGINE_ORDERING_H
 #define ENGINE_ORDERING_H
 
+#include "base/bytes.h"
 #include "base/memory.h"
+
+#include <string.h>
 
 typedef struct kw_ordered kw_ordered;
 typedef struct kw_order_key kw_order_key;
@@ -69,10 +72,37 @@ void kw_ordering_init(kw_ordering *ordering, const kw_allocator *mem, bool is_st
 /* Every command has ended. */
 void kw_ordering_fini(kw_ordering *ordering);
 
+/* The hash of a key. seed: what the key is of, where there are several places for it. Never 0. */
+static inline uint64_t kw_order_hash(kw_bytes key, uint64_t seed)
+{
+    const uint64_t factor = UINT64_C(0x9e3779b97f4a7c15);
+    uint64_t hash = (key.len ^ seed) * factor;
+    size_t i = 0;
+    for (; i + 8 <= key.len; i += 8) {
+        uint64_t word;
+        memcpy(&word, key.data + i, sizeof(word));
+        hash = (hash ^ word) * factor;
+        hash ^= hash >> 32;
+    }
+    uint64_t rest = 0;
+    if (i < key.len) {
+        memcpy(&rest, key.data + i, key.len - i);
+    }
+    hash = (hash ^ rest) * factor;
+    return (hash ^ hash >> 29) | 2; /* the lowest bit is the table's */
+}
+
 /* A command behind all that were added before. hashes: of its keys; the same one may come twice.
  * False, and it is not ordered, when there is no memory. */
 bool kw_ordering_add(kw_ordering *ordering, kw_ordered *command, bool is_read,
                      const uint64_t *hashes, size_t hashes_n);
+
+/* True for a command that shares no key with any other that is under way: it may leave. */
+static inline bool kw_ordered_is_alone(const kw_ordered *command)
+{
+    return command->links_n == 0 ||
+           (command->links_n == 1 && command->own.key == NULL && command->links == &command->own);
+}
 
 typedef enum kw_order_answer {
     KW_ORDER_GO,
@@ -90,8 +120,7 @@ void kw_ordering_on_left(kw_ordering *ordering, kw_ordered *command, const void 
  * comes first. True where it may be sent again, if it may run twice at all. */
 bool kw_ordering_on_lost(kw_ordering *ordering, kw_ordered *command, bool is_repeatable);
 
-/* It has not run, or may run twice: it is pending again. Of those that come back together, the
- * last one comes first. */
+/* It has not run, or may run twice: it is pending again. */
 void kw_ordering_on_back(kw_ordering *ordering, kw_ordered *command);
 
 typedef enum kw_order_end {

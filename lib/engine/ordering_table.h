@@ -13,6 +13,7 @@
 typedef struct kw_order_list {
     kw_order_link *head;
     kw_order_link *tail;
+    kw_order_link *latest; /* that was put between others; NULL: none, or gone */
 } kw_order_list;
 
 /* The commands under way that have one key. Numbers are greater by one than the commands', 0

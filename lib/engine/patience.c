@@ -10,7 +10,7 @@
 
 /* Parts of a call's timeout. */
 #define STALL_PART 4
-#define GRACE_PART 8
+#define GRACE_PART 4
 
 /* An answer that is owed to nobody is waited for this many stalls of the rule, however short the
  * timeout of those who have left. */
@@ -24,6 +24,7 @@ static uint64_t least(uint64_t a, uint64_t b)
 void kw_patience_init(kw_patience *self, const kw_patience_rule *rule, uint64_t now_ns)
 {
     self->is_blocking = rule->is_blocking;
+    self->has_others = rule->has_others;
     self->stall_ns = least(rule->stall_ns, rule->timeout_ns / STALL_PART);
     self->owed_max_ns = OWED_STALLS * rule->stall_ns;
     self->grace_ns = least(rule->grace_ns, rule->timeout_ns / GRACE_PART);
@@ -36,6 +37,7 @@ void kw_patience_on_sent(kw_patience *self, uint64_t now_ns)
     self->pause_ns = self->stall_ns;
     self->look_ns = now_ns + self->stall_ns;
     self->owed_ns = 0;
+    self->lost_ns = 0;
 }
 
 void kw_patience_on_heard(kw_patience *self, uint64_t now_ns)
@@ -50,9 +52,12 @@ void kw_patience_on_left(kw_patience *self, uint64_t now_ns)
 
 /* From when on no answer is expected of a node that has lost the slot: a blocked client is told by
  * the server, and mostly later than an answer would come. */
-static uint64_t end_of_grace(const kw_patience *self, uint64_t lost_ns)
+static uint64_t end_of_grace(const kw_patience *self)
 {
-    uint64_t from_ns = lost_ns > self->heard_ns ? lost_ns : self->heard_ns;
+    if (self->lost_ns == 0) {
+        return UINT64_MAX;
+    }
+    uint64_t from_ns = self->lost_ns > self->heard_ns ? self->lost_ns : self->heard_ns;
     return from_ns + (self->is_blocking ? self->stall_ns : self->grace_ns);
 }
 
@@ -61,16 +66,19 @@ static uint64_t end_of_owed(const kw_patience *self)
     return self->owed_ns != 0 ? self->owed_ns + self->owed_max_ns : UINT64_MAX;
 }
 
+/* From when on it is given up, whatever else happens. */
+static uint64_t end_of(const kw_patience *self)
+{
+    uint64_t silent_ns = self->has_others ? self->heard_ns + self->stall_ns : UINT64_MAX;
+    return least(silent_ns, least(end_of_owed(self), end_of_grace(self)));
+}
+
 kw_patience_step kw_patience_on_time(kw_patience *self, uint64_t now_ns, uint64_t lost_ns)
 {
-    kw_patience_step step = {KW_PATIENCE_WAIT, kw_patience_next_ns(self)};
-    uint64_t end_ns = end_of_owed(self);
-    if (lost_ns != 0) {
-        end_ns = least(end_ns, end_of_grace(self, lost_ns));
-    }
-    if (now_ns >= end_ns) {
+    self->lost_ns = lost_ns;
+    kw_patience_step step = {KW_PATIENCE_WAIT, now_ns};
+    if (now_ns >= end_of(self)) {
         step.kind = KW_PATIENCE_GIVE_UP;
-        step.until_ns = now_ns;
         return step;
     }
     if (now_ns >= self->look_ns) {
@@ -80,11 +88,11 @@ kw_patience_step kw_patience_on_time(kw_patience *self, uint64_t now_ns, uint64_
             self->pause_ns = least(2 * self->pause_ns, BLOCKED_PAUSE_MAX_NS);
         }
     }
-    step.until_ns = least(end_ns, self->look_ns);
+    step.until_ns = kw_patience_next_ns(self);
     return step;
 }
 
 uint64_t kw_patience_next_ns(const kw_patience *self)
 {
-    return least(self->look_ns, end_of_owed(self));
+    return least(self->look_ns, end_of(self));
 }

@@ -11,8 +11,10 @@ typedef struct kw_patience_rule {
     uint64_t stall_ns;   /* a silence so long makes the map suspect */
     uint64_t grace_ns;   /* so long an answer may come after its node has lost the slot */
     uint64_t timeout_ns; /* of a call: stall and grace are parts of it where it is short */
-    bool is_blocking;    /* the command waits for something: silence means little, and a server
-                            that loses the slot says so */
+    bool has_others;  /* other nodes have the answer as well: a silence so long as stall is enough
+                         to ask them */
+    bool is_blocking; /* the command waits for something: silence means little, and a server
+                         that loses the slot says so */
 } kw_patience_rule;
 
 typedef enum kw_patience_kind {
@@ -33,8 +35,10 @@ typedef struct kw_patience {
     uint64_t heard_ns;    /* the last answer, or the last send into silence */
     uint64_t look_ns;     /* when the map is asked for next */
     uint64_t pause_ns;    /* between that and the next time */
+    uint64_t lost_ns;     /* as on_time was told last; 0: it has its owner */
     uint64_t owed_ns;     /* since when an answer is owed to nobody; 0: none is */
     uint64_t owed_max_ns; /* and how long it may stay so */
+    bool has_others;
     bool is_blocking;
 } kw_patience;
 

@@ -57,7 +57,7 @@ struct kw_node {
     kw_conn *idle;      /* the last one released comes first */
     kw_conn *in_use;    /* ready, in the hands of a call */
     size_t conns_n;     /* idle, in use and being opened; the lane's is one of them */
-    size_t shared_n;    /* of the lane: beyond pool-max */
+    size_t shared_n;    /* of the lane, and of pipelines that live long: beyond pool-max */
     size_t in_use_n;    /* the lane's is one of them */
     unsigned crowding;  /* grows when too many callers meet, shrinks when few do */
     atomic_bool is_crowded; /* callers share the lane */
@@ -99,6 +99,14 @@ kw_err kw_node_try_acquire(kw_node *node, kw_conn **conn, kw_error *error, uint6
 kw_err kw_node_try_acquire_as(kw_node *node, kw_conn **conn, kw_error *error, uint64_t now_ns,
                               kw_conn_role role);
 
+/* As kw_node_try_acquire, for a connection that many commands share: it is beyond pool-max, which
+ * it leaves to others. On failure *retry_ns says before when it is no use to come again. */
+kw_err kw_node_open_shared(kw_node *node, kw_conn **conn, kw_error *error, uint64_t *retry_ns,
+                           uint64_t now_ns);
+
+/* As kw_node_release, of such a one. */
+void kw_node_release_shared(kw_node *node, kw_conn *conn, uint64_t now_ns, const kw_error *failure);
+
 /* The connection that was acquired before its greeting was answered became READY. */
 void kw_node_on_ready(kw_node *node, kw_conn *conn);
 
@@ -112,6 +120,8 @@ void kw_node_unretire(kw_node *node);
 
 /* Why the last connect failed; KW_OK where none did. error may be NULL. */
 kw_err kw_node_last_failure(kw_node *node, kw_error *error);
+/* True where it has left the map. */
+bool kw_node_is_retired(kw_node *node);
 
 /* What the node is to be from now on. Where it was something else, connections are closed as
  * those of a retired node are, and new ones opened. */

@@ -241,6 +241,14 @@ void kw_node_release(kw_node *node, kw_conn *conn, uint64_t now_ns, const kw_err
     kw_pool_free_list(closed);
 }
 
+bool kw_node_is_retired(kw_node *node)
+{
+    kw_monitor_lock(&node->monitor);
+    bool is_retired = node->is_retired;
+    kw_monitor_unlock(&node->monitor);
+    return is_retired;
+}
+
 uint64_t kw_node_retry_ns(kw_node *node, uint64_t now_ns)
 {
     kw_monitor_lock(&node->monitor);

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The connection that a node's lane has: from the node's pool, and back to it. */
+/* Connections that many commands share, those of a lane and of a pipeline that lives long: from the
+ * node's pool, beyond its bound, and back to it. */
 #include "net/node_private.h"
 
 #include "base/error.h"
 
-static kw_err open_shared(void *arg, kw_conn **conn, kw_error *error, uint64_t *retry_ns,
-                          uint64_t now_ns)
+kw_err kw_node_open_shared(kw_node *node, kw_conn **conn, kw_error *error, uint64_t *retry_ns,
+                           uint64_t now_ns)
 {
-    kw_node *node = arg;
     kw_monitor_lock(&node->monitor);
     node->shared_n++; /* at no moment does it count against pool-max */
     kw_monitor_unlock(&node->monitor);
@@ -23,8 +23,7 @@ static kw_err open_shared(void *arg, kw_conn **conn, kw_error *error, uint64_t *
     return code;
 }
 
-/* Of a connection that is over, or that became READY. */
-static void release_shared(kw_node *node, kw_conn *conn, uint64_t now_ns, const kw_error *failure)
+void kw_node_release_shared(kw_node *node, kw_conn *conn, uint64_t now_ns, const kw_error *failure)
 {
     kw_monitor_lock(&node->monitor);
     node->shared_n--;
@@ -59,10 +58,16 @@ static void park_shared(kw_node *node, kw_conn *conn, uint64_t now_ns)
 static void take_back(void *arg, kw_conn *conn, uint64_t now_ns, const kw_error *failure)
 {
     if (failure == NULL || failure->code != KW_OK) {
-        release_shared(arg, conn, now_ns, failure);
+        kw_node_release_shared(arg, conn, now_ns, failure);
     } else {
         park_shared(arg, conn, now_ns);
     }
+}
+
+static kw_err open_for_lane(void *arg, kw_conn **conn, kw_error *error, uint64_t *retry_ns,
+                            uint64_t now_ns)
+{
+    return kw_node_open_shared(arg, conn, error, retry_ns, now_ns);
 }
 
 static void on_ready(void *arg, kw_conn *conn)
@@ -72,6 +77,6 @@ static void on_ready(void *arg, kw_conn *conn)
 
 kw_lane_pool kw_node_lane_pool(kw_node *node)
 {
-    kw_lane_pool pool = {node, open_shared, on_ready, take_back, &node->is_crowded};
+    kw_lane_pool pool = {node, open_for_lane, on_ready, take_back, &node->is_crowded};
     return pool;
 }

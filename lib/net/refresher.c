@@ -65,6 +65,7 @@ kw_err kw_refresher_init(kw_refresher *self, kw_env *env, const kw_fetch_owner *
     kw_buf_init(&self->encoded, &env->mem, NULL, 0);
     atomic_init(&self->due_ns, UINT64_MAX);
     atomic_init(&self->changes_n, 0);
+    atomic_init(&self->changed_ns, 0);
     atomic_init(&self->listen_ns, self->way->listen_fn != NULL ? 0 : UINT64_MAX);
     atomic_init(&self->has_news, false);
     return KW_OK;
@@ -82,9 +83,14 @@ void kw_refresher_fini(kw_refresher *self)
 void kw_refresher_on_publish(kw_refresher *self)
 {
     kw_monitor_lock(&self->monitor);
-    atomic_fetch_add_explicit(&self->changes_n, 1, memory_order_relaxed);
+    kw_refresher_note_change(self);
     kw_monitor_unlock(&self->monitor);
     kw_refresher_wake_all(self);
+}
+
+uint64_t kw_refresher_changed_ns(kw_refresher *self)
+{
+    return atomic_load_explicit(&self->changed_ns, memory_order_relaxed);
 }
 
 uint64_t kw_refresher_changes_n(kw_refresher *self)

@@ -19,11 +19,12 @@ typedef struct kw_refresher {
     kw_leader driver; /* drives the fetch; its followers wait for what it brings */
     uint64_t fetches_n;
     uint64_t failures_n;
-    kw_error failure;               /* why the last fetch gave no map; KW_OK where it did */
-    atomic_uint_fast64_t changes_n; /* maps published, patches included */
-    atomic_uint_fast64_t due_ns;    /* when a call has something to do here */
-    atomic_uint_fast64_t listen_ns; /* when to listen to servers; UINT64_MAX: never */
-    atomic_bool has_news;           /* for kw_refresher_news */
+    kw_error failure;                /* why the last fetch gave no map; KW_OK where it did */
+    atomic_uint_fast64_t changes_n;  /* maps published, patches included */
+    atomic_uint_fast64_t changed_ns; /* when the last of them was */
+    atomic_uint_fast64_t due_ns;     /* when a call has something to do here */
+    atomic_uint_fast64_t listen_ns;  /* when to listen to servers; UINT64_MAX: never */
+    atomic_bool has_news;            /* for kw_refresher_news */
     kw_fetch_cluster cluster;
     kw_fetch_sentinel sentinel;
     kw_fetch_groups groups; /* of a ring */
@@ -58,6 +59,9 @@ void kw_refresher_on_publish(kw_refresher *self);
 
 /* Number of maps published so far. Any thread. */
 uint64_t kw_refresher_changes_n(kw_refresher *self);
+
+/* When the last map was published; 0: none was. Any thread. */
+uint64_t kw_refresher_changed_ns(kw_refresher *self);
 
 /* Goes on with a fetch as far as it can without waiting; cheap when there is nothing
  * to do. Any thread. */

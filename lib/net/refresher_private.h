@@ -18,4 +18,11 @@ void kw_refresher_note_news(kw_refresher *self);
 /* Drops the fetch under way. */
 void kw_refresher_abandon(kw_refresher *self);
 
+/* A map was published. */
+static inline void kw_refresher_note_change(kw_refresher *self)
+{
+    atomic_store_explicit(&self->changed_ns, kw_env_now(self->env), memory_order_relaxed);
+    atomic_fetch_add_explicit(&self->changes_n, 1, memory_order_release);
+}
+
 #endif

@@ -111,7 +111,7 @@ static void end(kw_refresher *self, uint64_t now_ns, kw_map *map, const kw_error
     self->fetches_n += map != NULL ? 1 : 0;
     self->failures_n += map != NULL ? 0 : 1;
     if (has_news) {
-        atomic_fetch_add_explicit(&self->changes_n, 1, memory_order_relaxed);
+        kw_refresher_note_change(self);
     }
     if (map != NULL) {
         self->failure.code = KW_OK;

@@ -69,6 +69,12 @@ static const kw_option_row rows[] = {
      "what a forked child's calls do: refuse or reopen"},
     {"cross-slot", KW_OPTION_SPLIT, AT(refuses_split), 0, 0, "split",
      "MGET, MSET, DEL, UNLINK, EXISTS, TOUCH of keys in different slots: split or refuse"},
+    {"order", KW_OPTION_ORDER, AT(is_order_strict), 0, 0, "pipelined",
+     "batches, tickets, callbacks: strict has one command of a key on its way at a time"},
+    {"queue-max", KW_OPTION_COUNT, AT(queue_max), 1, UINT64_C(1) << 32, "1000000",
+     "tickets and callbacks: most commands under way on a handle"},
+    {"queue-bytes-max", KW_OPTION_SIZE, AT(queue_bytes_max), 1024, UINT64_C(1) << 40, "256mb",
+     "tickets and callbacks: most bytes of commands under way on a handle"},
     {"resolver", KW_OPTION_RESOLVER, AT(has_resolver_thread), 0, 0, "system",
      "look host names up in the caller's thread, or in one of the library's own"},
     {"placement", KW_OPTION_PLACEMENT, AT(placement), 0, 0, NULL,
@@ -159,6 +165,7 @@ const char *kw_option_nearest(kw_bytes name)
 
 static const char *const fork_words[] = {"refuse", "reopen"};
 static const char *const split_words[] = {"split", "refuse"};
+static const char *const order_words[] = {"pipelined", "strict"};
 static const char *const quorum_words[] = {"strict", "weak"};
 static const char *const guard_words[] = {"off", "on"};
 static const char *const resolver_words[] = {"system", "thread"};
@@ -483,6 +490,8 @@ kw_err kw_option_set(kw_options *options, kw_error *error, const kw_allocator *m
         return set_choice(options, error, row, value, fork_words);
     case KW_OPTION_SPLIT:
         return set_choice(options, error, row, value, split_words);
+    case KW_OPTION_ORDER:
+        return set_choice(options, error, row, value, order_words);
     case KW_OPTION_RESOLVER:
         return set_choice(options, error, row, value, resolver_words);
     case KW_OPTION_PLACEMENT:

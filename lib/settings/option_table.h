@@ -18,6 +18,7 @@ typedef enum kw_option_kind {
     KW_OPTION_FORK,         /* "refuse" or "reopen" */
     KW_OPTION_RESOLVER,     /* "system" or "thread" */
     KW_OPTION_SPLIT,        /* "split" or "refuse" */
+    KW_OPTION_ORDER,        /* "pipelined" or "strict" */
     KW_OPTION_PLACEMENT,    /* as kw_ring_change_new takes it */
     KW_OPTION_NODE_DOWN,    /* "fail", "wait", "next" or "eject" */
     KW_OPTION_QUORUM,       /* "strict" or "weak" */

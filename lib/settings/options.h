@@ -112,6 +112,9 @@ typedef struct kw_options {
     uint64_t reply_bytes_max;
     uint64_t reply_items_max; /* array elements in one reply, nested ones included */
     uint64_t reply_depth_max;
+    uint64_t queue_max;          /* commands under way of tickets and callbacks, each .. */
+    uint64_t queue_bytes_max;    /* .. and their bytes */
+    bool is_order_strict;        /* of each key, one command is on its way at a time */
     bool refuses_split;          /* keys in different slots are an error, always */
     bool has_resolver_thread;    /* names are looked up in threads of the library's own */
     bool is_reopened_after_fork; /* a forked child opens connections of its own */

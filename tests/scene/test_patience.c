@@ -63,10 +63,11 @@ static void play(const char *name, const kw_patience_rule *rule, const scene_tur
     play(name, rule, (const scene_turn[]){__VA_ARGS__},                                            \
          sizeof((const scene_turn[]){__VA_ARGS__}) / sizeof(scene_turn))
 
-static const kw_patience_rule long_call = {500 * MS, 200 * MS, 5000 * MS, false};
-static const kw_patience_rule short_call = {500 * MS, 200 * MS, 400 * MS, false};
-static const kw_patience_rule hasty = {500 * MS, 0, 5000 * MS, false};
-static const kw_patience_rule blocked = {500 * MS, 200 * MS, 100000 * MS, true};
+static const kw_patience_rule long_call = {500 * MS, 200 * MS, 5000 * MS, false, false};
+static const kw_patience_rule short_call = {500 * MS, 200 * MS, 400 * MS, false, false};
+static const kw_patience_rule hasty = {500 * MS, 0, 5000 * MS, false, false};
+static const kw_patience_rule of_replica = {500 * MS, 200 * MS, 5000 * MS, true, false};
+static const kw_patience_rule blocked = {500 * MS, 200 * MS, 100000 * MS, false, true};
 
 /* clang-format off */
 static void test_patience_silence_asks_for_maps(void **state)
@@ -129,14 +130,26 @@ static void test_patience_blocked_command_is_given_a_stall(void **state)
         {E_TIME, 9600, 9100, GIVE_UP});
 }
 
+static void test_patience_with_a_replica_ends_with_its_silence(void **state)
+{
+    (void)state;
+    PLAY("others have the answer", &of_replica,
+        {E_TIME, 499, 0, WAIT, 500},
+        {E_TIME, 500, 0, GIVE_UP});
+    PLAY("unless it says something", &of_replica,
+        {E_HEARD, 400, 0, WAIT, 0},
+        {E_TIME, 500, 0, WAIT, 900},
+        {E_TIME, 900, 0, GIVE_UP});
+}
+
 static void test_patience_is_a_part_of_a_short_timeout(void **state)
 {
     (void)state;
-    PLAY("a quarter, and an eighth", &short_call,
+    PLAY("a quarter", &short_call,
         {E_TIME, 10, 0, WAIT, 100},
         {E_TIME, 100, 0, LOOK, 200},
-        {E_TIME, 120, 110, WAIT, 160},
-        {E_TIME, 160, 110, GIVE_UP});
+        {E_TIME, 120, 110, WAIT, 200},
+        {E_TIME, 210, 110, GIVE_UP});
 }
 
 static void test_patience_answers_owed_to_nobody_are_not_waited_for_long(void **state)
@@ -177,6 +190,7 @@ int main(void)
         cmocka_unit_test(test_patience_silence_asks_for_maps),
         cmocka_unit_test(test_patience_grace_counts_from_the_new_map),
         cmocka_unit_test(test_patience_blocked_command_is_given_a_stall),
+        cmocka_unit_test(test_patience_with_a_replica_ends_with_its_silence),
         cmocka_unit_test(test_patience_is_a_part_of_a_short_timeout),
         cmocka_unit_test(test_patience_answers_owed_to_nobody_are_not_waited_for_long),
         cmocka_unit_test(test_patience_next_time_is_that_of_the_step),

@@ -1,0 +1,416 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Commands of a pipeline that wait for something else than their reply: a pause, a map, commands of
+ * their keys, their deadline. Nothing here looks at more of them than it has something for. */
+#include "drive/pipeline_private.h"
+
+#include "base/error.h"
+#include "drive/item_keys.h"
+
+#include <string.h>
+
+static kw_item *item_of_due(kw_heap_entry *entry)
+{
+    return (kw_item *)(void *)((char *)entry - offsetof(kw_item, due));
+}
+
+static kw_item *item_of_ordered(kw_ordered *ordered)
+{
+    return (kw_item *)(void *)((char *)ordered - offsetof(kw_item, ordered));
+}
+
+bool kw_pipeline_watch_deadline(kw_pipeline *self, kw_item *item)
+{
+    kw_pipeline_long_lived *long_lived = self->long_lived;
+    uint64_t at_ns = kw_item_deadline_ns(item);
+    kw_item *tail = long_lived->due_tail;
+    if (tail != NULL && tail->due.at_ns > at_ns) {
+        item->is_due = kw_heap_push(&long_lived->due, &item->due, at_ns);
+        return item->is_due;
+    }
+    item->due.at_ns = at_ns;
+    item->due_next = NULL;
+    item->due_before = tail;
+    *(tail != NULL ? &tail->due_next : &long_lived->due_head) = item;
+    long_lived->due_tail = item;
+    item->is_due = true;
+    return true;
+}
+
+void kw_pipeline_unwatch_deadline(kw_pipeline *self, kw_item *item)
+{
+    kw_pipeline_long_lived *long_lived = self->long_lived;
+    if (!item->is_due) {
+        return;
+    }
+    item->is_due = false;
+    if (kw_heap_has(&item->due)) {
+        kw_heap_remove(&long_lived->due, &item->due);
+        return;
+    }
+    *(item->due_before != NULL ? &item->due_before->due_next : &long_lived->due_head) =
+        item->due_next;
+    *(item->due_next != NULL ? &item->due_next->due_before : &long_lived->due_tail) =
+        item->due_before;
+}
+
+void kw_pipeline_hurry(kw_pipeline *self, kw_item *item)
+{
+    if (!item->is_due) {
+        return; /* it has ended */
+    }
+    kw_pipeline_unwatch_deadline(self, item);
+    item->plan.deadline_ns = self->scan.now_ns;
+    item->plan.block_ns = 0;
+    if (item->retry_state != NULL) {
+        item->retry_state->op.spec.deadline_ns = self->scan.now_ns;
+    }
+    if (!kw_pipeline_watch_deadline(self, item)) {
+        self->has_no_memory = true; /* it ends later */
+    }
+}
+
+/* The one whose deadline comes first; NULL: there is none. */
+static kw_item *first_due(const kw_pipeline_long_lived *long_lived)
+{
+    kw_item *item = long_lived->due_head;
+    kw_heap_entry *entry = kw_heap_first(&long_lived->due);
+    bool is_of_heap = entry != NULL && (item == NULL || entry->at_ns < item->due.at_ns);
+    return is_of_heap ? item_of_due(entry) : item;
+}
+
+uint64_t kw_pipeline_due_ns(const kw_pipeline *self)
+{
+    const kw_item *item = self->long_lived != NULL ? first_due(self->long_lived) : NULL;
+    return item != NULL ? item->due.at_ns : UINT64_MAX;
+}
+
+bool kw_pipeline_need_ordering(kw_pipeline *self)
+{
+    if (self->is_ordered || self->is_unordered) {
+        return true;
+    }
+    self->is_ordered = true;
+    self->scan.ordering = &self->ordering;
+    for (size_t i = 0; i < self->items_n; i++) {
+        kw_item *item = &self->items[i];
+        if (item->state == KW_ITEM_NEW || item->state == KW_ITEM_ENDED) {
+            continue;
+        }
+        if (!kw_item_keys_add(item, &self->ordering)) {
+            self->has_no_memory = true;
+            return false;
+        }
+        if (item->state == KW_ITEM_SENT) {
+            kw_ordering_on_left(&self->ordering, &item->ordered, item->channel);
+        }
+    }
+    return true;
+}
+
+void kw_pipeline_route_freed(kw_pipeline *self)
+{
+    kw_ordered *freed;
+    while ((freed = kw_ordering_next_freed(&self->ordering)) != NULL) {
+        kw_item *item = item_of_ordered(freed);
+        kw_items_remove(&self->scan.held, item);
+        item->state = KW_ITEM_ROUTING;
+        kw_items_push(&self->routing, item);
+    }
+}
+
+void kw_pipeline_put_to_sleep(kw_pipeline *self, kw_item *item, const kw_step *step)
+{
+    kw_retry_state *state = item->retry_state;
+    item->state = step->kind == KW_STEP_SLEEP ? KW_ITEM_SLEEPING : KW_ITEM_REFRESHING;
+    state->wakes_on_map = step->wakes_on_map;
+    if (!kw_heap_push(&self->wakes, &state->wake, step->until_ns)) {
+        item->state = KW_ITEM_ROUTING;
+        kw_error_set(&state->failure, KW_ERR_NOMEM, state->op.effect, "no memory to wait");
+        kw_pipeline_end_item(self, item, KW_ERR_NOMEM);
+        return;
+    }
+    kw_items_push(&self->asleep, item);
+    bool is_map_there = state->wakes_on_map &&
+                        state->changes_n != kw_refresher_changes_n(&self->topology->refresher);
+    if (is_map_there && self->told == NULL) {
+        self->told = item;
+    }
+    if (item->state == KW_ITEM_REFRESHING && (self->fetch == 0 || state->fetch < self->fetch)) {
+        self->fetch = state->fetch;
+    }
+}
+
+static void remove_sleeper(kw_pipeline *self, kw_item *item)
+{
+    self->told = self->told == item ? item->next : self->told;
+    kw_heap_remove(&self->wakes, &item->retry_state->wake);
+    kw_items_remove(&self->asleep, item);
+}
+
+void kw_pipeline_wait_for_map(kw_pipeline *self, kw_item *item)
+{
+    if (self->leader != NULL || self->mapless.head != NULL) {
+        item->state = KW_ITEM_MAPLESS;
+        kw_items_push(&self->mapless, item);
+        return;
+    }
+    self->leader = item;
+    self->mapless_code = KW_OK;
+    if (kw_pipeline_has_op(self, item)) {
+        item->retry_state->changes_n = kw_refresher_changes_n(&self->topology->refresher);
+        kw_pipeline_apply(self, item, kw_op_on_mapless(&item->retry_state->op, self->scan.now_ns));
+    }
+}
+
+void kw_pipeline_unlist(kw_pipeline *self, kw_item *item)
+{
+    switch (item->state) {
+    case KW_ITEM_ROUTING:
+        kw_items_remove(&self->routing, item);
+        break;
+    case KW_ITEM_MAPLESS:
+        kw_items_remove(&self->mapless, item);
+        break;
+    case KW_ITEM_QUEUED:
+        kw_channel_dequeue(item->channel, item);
+        break;
+    case KW_ITEM_LOST:
+        kw_items_remove(&self->lost, item);
+        break;
+    case KW_ITEM_SLEEPING:
+    case KW_ITEM_REFRESHING:
+        remove_sleeper(self, item);
+        break;
+    case KW_ITEM_HELD:
+        kw_items_remove(&self->scan.held, item);
+        break;
+    case KW_ITEM_NEW:
+    case KW_ITEM_SENT:
+    case KW_ITEM_ENDED:
+    case KW_ITEM_GONE:
+        break;
+    }
+}
+
+/* A wait of an op is over. */
+static void wake(kw_pipeline *self, kw_item *item)
+{
+    kw_retry_state *state = item->retry_state;
+    kw_error failure = KW_ERROR_INIT;
+    kw_err code = KW_ERR_TIMEOUT;
+    bool is_asleep = item->state == KW_ITEM_SLEEPING;
+    uint64_t until_ns = state->wake.at_ns;
+    remove_sleeper(self, item);
+    item->state = KW_ITEM_ROUTING;
+    if (is_asleep) {
+        kw_pipeline_apply(self, item, kw_op_on_woke(&state->op, self->scan.now_ns));
+        return;
+    }
+    if (kw_refresher_has_ended(&self->topology->refresher, state->fetch)) {
+        code = kw_refresher_result(&self->topology->refresher, &failure);
+        state->failure = failure;
+    } else if (self->scan.now_ns < until_ns) {
+        code = KW_OK; /* another map was published */
+    }
+    kw_pipeline_apply(self, item, kw_op_on_refreshed(&state->op, self->scan.now_ns, code));
+}
+
+/* True where the news of a map, or of the end of a fetch, is for the sleeper. */
+static bool is_told(kw_pipeline *self, const kw_item *item)
+{
+    kw_refresher *refresher = &self->topology->refresher;
+    const kw_retry_state *state = item->retry_state;
+    return (item->state == KW_ITEM_REFRESHING && kw_refresher_has_ended(refresher, state->fetch)) ||
+           (state->wakes_on_map && kw_refresher_changes_n(refresher) != state->changes_n);
+}
+
+bool kw_pipeline_has_map_news(const kw_pipeline *self)
+{
+    kw_refresher *refresher = &self->topology->refresher;
+    return self->changes_n != kw_refresher_changes_n(refresher) ||
+           (self->fetch > 0 && kw_refresher_has_ended(refresher, self->fetch));
+}
+
+static void tell_sleepers(kw_pipeline *self)
+{
+    for (size_t n = 0; self->told != NULL && kw_pipeline_may_work(self, n); n++) {
+        kw_item *item = self->told;
+        if (is_told(self, item)) {
+            wake(self, item);
+            continue;
+        }
+        self->told = item->next;
+        if (item->state == KW_ITEM_REFRESHING &&
+            (self->fetch == 0 || item->retry_state->fetch < self->fetch)) {
+            self->fetch = item->retry_state->fetch;
+        }
+    }
+}
+
+static void wake_sleepers(kw_pipeline *self)
+{
+    for (size_t n = 0;
+         kw_heap_first_ns(&self->wakes) <= self->scan.now_ns && kw_pipeline_may_work(self, n);
+         n++) {
+        kw_heap_entry *entry = kw_heap_first(&self->wakes);
+        kw_retry_state *state =
+            (kw_retry_state *)(void *)((char *)entry - offsetof(kw_retry_state, wake));
+        wake(self, state->item);
+    }
+}
+
+/* The one before it waited for the map, and has failed for a reason that is everybody's. */
+static void fail_mapless(kw_pipeline *self, kw_item *item)
+{
+    if (kw_pipeline_has_op(self, item)) {
+        kw_op *op = &item->retry_state->op;
+        item->retry_state->failure = self->mapless_failure;
+        (void)kw_op_on_mapless(op, self->scan.now_ns);
+        kw_pipeline_apply(self, item,
+                          kw_op_on_refreshed(op, self->scan.now_ns, self->mapless_code));
+    }
+}
+
+static void go_on_without_map(kw_pipeline *self, const kw_snapshot *snapshot)
+{
+    for (size_t n = 0;
+         self->mapless.head != NULL && self->leader == NULL && kw_pipeline_may_work(self, n); n++) {
+        kw_item *item = kw_items_pop(&self->mapless);
+        item->state = KW_ITEM_ROUTING;
+        if (snapshot != NULL) {
+            kw_pipeline_route(self, item, snapshot);
+        } else if (self->mapless_code != KW_OK) {
+            fail_mapless(self, item);
+        } else {
+            kw_items rest = self->mapless;
+            memset(&self->mapless, 0, sizeof(self->mapless));
+            kw_pipeline_wait_for_map(self, item);
+            kw_items_append(&rest, &self->mapless);
+            self->mapless = rest;
+        }
+    }
+}
+
+static void route_some(kw_pipeline *self, const kw_snapshot *snapshot)
+{
+    for (size_t n = 0; self->routing.head != NULL && kw_pipeline_may_work(self, n); n++) {
+        kw_pipeline_route(self, kw_items_pop(&self->routing), snapshot);
+    }
+}
+
+static void tell_lost(kw_pipeline *self)
+{
+    for (size_t n = 0; self->lost.head != NULL && kw_pipeline_may_work(self, n); n++) {
+        kw_item *item = kw_items_pop(&self->lost);
+        kw_loss *loss = item->loss;
+        item->loss = NULL;
+        kw_pipeline_fail_try(self, item, loss, item->has_left);
+        kw_loss_unref(loss, &self->topology->env.mem);
+    }
+}
+
+void kw_pipeline_wake(kw_pipeline *self)
+{
+    tell_lost(self);
+    wake_sleepers(self);
+    tell_sleepers(self);
+    if (self->mapless.head != NULL || self->routing.head != NULL) {
+        kw_snapshot *snapshot = kw_topology_snapshot(self->topology);
+        go_on_without_map(self, snapshot);
+        route_some(self, snapshot);
+        kw_snapshot_unref(snapshot);
+    }
+}
+
+/* One on a connection stays there: its late reply is nobody else's. */
+static void expire_sent(kw_pipeline *self, kw_item *item)
+{
+    kw_channel *channel = item->channel;
+    kw_pipeline_fail_try(self, item, kw_pipeline_loss_of_late(self, channel), true);
+    item->state = KW_ITEM_GONE;
+    if (channel->is_exclusive) {
+        kw_pipeline_fail_channel(self, channel, KW_ERR_TIMEOUT); /* nobody else needs it */
+    } else if (channel->flight.head == item) {
+        kw_patience_on_left(&channel->patience, self->scan.now_ns);
+        kw_pipeline_set_timer(self, channel, kw_patience_next_ns(&channel->patience));
+    }
+}
+
+static void expire_queued(kw_pipeline *self, kw_item *item)
+{
+    kw_channel *channel = item->channel;
+    if (item->retry_state == NULL) {
+        item->node = channel->node;
+    }
+    kw_pipeline_fail_try(self, item, kw_pipeline_loss_of_queued(self, channel), false);
+}
+
+static void expire_held(kw_pipeline *self, kw_item *item)
+{
+    kw_try_end end = {.code = KW_ERR_TIMEOUT};
+    kw_error_set(&self->scan.failure, KW_OK, KW_EFFECT_NONE,
+                 "it waited for an earlier command of its key");
+    kw_loss *loss = kw_pipeline_new_loss(self, &end, NULL);
+    kw_pipeline_fail_try(self, item, loss, false);
+    kw_loss_unref(loss, &self->topology->env.mem);
+}
+
+/* Ends a command whose deadline has come, wherever it is. */
+static void expire(kw_pipeline *self, kw_item *item)
+{
+    kw_item_state state = item->state;
+    uint64_t now_ns = self->scan.now_ns;
+    if (state == KW_ITEM_SLEEPING || state == KW_ITEM_REFRESHING) {
+        wake(self, item);
+        return;
+    }
+    kw_pipeline_unlist(self, item);
+    switch (state) {
+    case KW_ITEM_QUEUED:
+        expire_queued(self, item);
+        break;
+    case KW_ITEM_SENT:
+        expire_sent(self, item);
+        break;
+    case KW_ITEM_HELD:
+        expire_held(self, item);
+        break;
+    case KW_ITEM_MAPLESS:
+    case KW_ITEM_ROUTING:
+        if (kw_pipeline_has_op(self, item)) {
+            kw_op *op = &item->retry_state->op;
+            kw_error failure = KW_ERROR_INIT;
+            (void)kw_refresher_result(&self->topology->refresher, &failure);
+            item->retry_state->failure = failure;
+            kw_pipeline_apply(self, item, kw_op_on_mapless(op, now_ns));
+        }
+        break;
+    case KW_ITEM_LOST: {
+        kw_loss *loss = item->loss;
+        item->loss = NULL;
+        kw_pipeline_fail_try(self, item, loss, item->has_left);
+        kw_loss_unref(loss, &self->topology->env.mem);
+        break;
+    }
+    case KW_ITEM_NEW:
+    case KW_ITEM_SLEEPING:
+    case KW_ITEM_REFRESHING:
+    case KW_ITEM_ENDED:
+    case KW_ITEM_GONE:
+        break;
+    }
+}
+
+void kw_pipeline_expire(kw_pipeline *self)
+{
+    for (size_t n = 0;
+         kw_pipeline_due_ns(self) <= self->scan.now_ns && kw_pipeline_may_work(self, n); n++) {
+        kw_item *item = first_due(self->long_lived);
+        kw_pipeline_unwatch_deadline(self, item);
+        if (self->scan.now_ns < kw_item_deadline_ns(item)) {
+            (void)kw_pipeline_watch_deadline(self, item); /* it has its place meanwhile */
+            continue;
+        }
+        expire(self, item);
+    }
+}

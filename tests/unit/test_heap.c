@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The heap gives what is due first, whatever was put in and taken out in between. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "base/heap.h"
+#include "base/random.h"
+#include "support/check.h"
+
+#define ENTRIES_N 200
+
+static void test_heap_gives_the_first_one_whatever_was_taken_out(void **state)
+{
+    (void)state;
+    kw_heap heap;
+    kw_heap_entry entries[ENTRIES_N] = {{0, 0}};
+    kw_random random;
+    kw_random_init(&random, kw_test_seed("heap"));
+    kw_heap_init(&heap, kw_mem_default());
+    assert_null(kw_heap_first(&heap));
+    assert_true(kw_heap_first_ns(&heap) == UINT64_MAX);
+    for (unsigned turn = 0; turn < 20000; turn++) {
+        kw_heap_entry *entry = &entries[kw_random_below(&random, ENTRIES_N)];
+        if (kw_heap_has(entry)) {
+            kw_heap_remove(&heap, entry);
+        } else {
+            assert_true(kw_heap_push(&heap, entry, kw_random_below(&random, 50)));
+        }
+        uint64_t least_ns = UINT64_MAX;
+        size_t n = 0;
+        for (size_t i = 0; i < ENTRIES_N; i++) {
+            bool is_in = kw_heap_has(&entries[i]);
+            n += is_in ? 1 : 0;
+            least_ns = is_in && entries[i].at_ns < least_ns ? entries[i].at_ns : least_ns;
+        }
+        assert_int_equal(heap.n, n);
+        assert_true(kw_heap_first_ns(&heap) == least_ns);
+    }
+    for (uint64_t before_ns = 0; kw_heap_first(&heap) != NULL;) {
+        kw_heap_entry *first = kw_heap_first(&heap);
+        assert_true(first->at_ns >= before_ns);
+        before_ns = first->at_ns;
+        kw_heap_remove(&heap, first);
+        kw_heap_remove(&heap, first); /* once more is nothing */
+    }
+    kw_heap_fini(&heap);
+}
+
+static void test_heap_without_memory_is_as_before(void **state)
+{
+    (void)state;
+    kw_test_memory memory;
+    kw_heap heap;
+    kw_heap_entry entries[32] = {{0, 0}};
+    kw_test_memory_init(&memory, 2);
+    kw_heap_init(&heap, &memory.allocator);
+    size_t n = 0;
+    while (n < 32 && kw_heap_push(&heap, &entries[n], 32 - n)) {
+        n++;
+    }
+    assert_in_range(n, 1, 31);
+    assert_false(kw_heap_has(&entries[n]));
+    assert_int_equal(heap.n, n);
+    kw_heap_fini(&heap);
+    assert_int_equal(kw_test_memory_live(&memory), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_heap_gives_the_first_one_whatever_was_taken_out),
+        cmocka_unit_test(test_heap_without_memory_is_as_before),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
