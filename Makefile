@@ -162,6 +162,7 @@ all: $(STATIC) $(SHARED)
 ## check-sizes: bytes of programs that use a little or much, and of the shared library, beside their gates
 ## gates: write the gates anew, from what is measured now
 ## check-house: rooms, calls between files, measures of the sources
+## model: every order of events of small cases of values on several copies, and MODEL_OPS by chance
 ## check-build: headers, rooms, exported symbols, installed copy
 ## check-examples: each example, and the quickstart's tour
 ## check-loaded: all tests, three times, beside eight busy loops
@@ -350,6 +351,13 @@ check-quorum: $(BUILD)/tests/live/test_quorum_crowd $(BUILD)/tests/scene/test_qu
 	@KW_TEST_RUNS=60000 $(BUILD)/tests/scene/test_quorum_simulation
 	@KW_TEST_SECONDS=$(QUORUM_SECONDS) $(BUILD)/tests/live/test_quorum_crowd
 
+# States of the small cases are kept in memory, at most 8 GB.
+MODEL_OPS ?= 100000000
+MODEL_STATES ?= 400000000
+
+model: $(BUILD)/tests/scene/test_quorum_model
+	@KW_TEST_MODEL=all KW_TEST_STATES=$(MODEL_STATES) KW_TEST_OPS=$(MODEL_OPS) $(BUILD)/tests/scene/test_quorum_model
+
 check-build: all
 	$(RUN) $(STYLE_CHECKS) $(INSTALL_CHECKS) tests/install/hiredis.sh
 
@@ -486,7 +494,7 @@ lint:
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all help check check-tls check-quorum check-unit check-scene check-fake check-live check-fault check-build check-examples check-quick check-counts check-sizes check-house check-loaded coverage coverage-run gates \
+.PHONY: all help check check-tls check-quorum model check-unit check-scene check-fake check-live check-fault check-build check-examples check-quick check-counts check-sizes check-house check-loaded coverage coverage-run gates \
 	asan tsan fuzz fuzz-run bench tour demo exports install uninstall dist format format-check lint clean FORCE
 .SECONDARY:
 .DELETE_ON_ERROR:
