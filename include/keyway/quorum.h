@@ -20,6 +20,31 @@
  * before it serves again. Keys are separate: there is no order between them, and no command on
  * several is atomic.
  *
+ * What is assumed, and what comes of it where it does not hold:
+ *
+ * - Nothing is evicted (maxmemory-policy noeviction): an evicted copy is a copy that lost its data.
+ * - A message arrives within a quarter of tombstone-ttl after its call's deadline, or never: a
+ *   server that hung for longer is restarted before it goes on, else a write that waited in its
+ *   sockets may be seen late. How long a server is away does not matter: what it missed, deletions
+ *   and ends of lives included, is remembered by the others until it has it.
+ * - Data that comes back is no older than tombstone-ttl: a server that is restored from an older
+ *   dump, or joins again with what it once held, is emptied first. One that came back empty, or
+ *   with any dump, is repaired before it serves (quorum-guard=on and examples/quorum_repair.c).
+ * - Servers' clocks differ by less than a quarter of tombstone-ttl, and do not jump by more.
+ *   Where one does, a promise that a conditional write is under way by may be forgotten.
+ * - Members are changed one at a time, with quorum-guard=on, by all processes, and quorum_repair
+ * runs before the new node is marked as in service.
+ * - The end of a life is nobody's write: once one read has seen it no later one sees the value, but
+ *   a write on the version of a value whose life ends while it is under way may still succeed.
+ *
+ * Clocks. A version that is further ahead of the reader's clock than version-ahead (a quarter of
+ * tombstone-ttl) is not believed: such a copy counts as one without an answer,
+ * KW_EVENT_VERSION_AHEAD and versions_ahead of kw_stats tell of it, and where too few others are
+ * left the call fails with KW_ERR_QUORUM, effect none, and a text that says so. A clock that is
+ * further ahead harms the keys that it wrote; to heal one, stop that writer and remove the key from
+ * its servers (DEL). A process whose clock is further behind can neither read nor write; nothing is
+ * lost by it.
+ *
  * How values are kept (19 bytes of header each, for the version) and how it works is written in
  * lib/engine/record.h and lib/engine/quorum.h. Lua scripts run on the servers. */
 #ifndef KEYWAY_QUORUM_H
@@ -70,7 +95,8 @@ KW_API kw_quorum *kw_quorum_new(kw_client *client, kw_error *error);
 KW_API void kw_quorum_free(kw_quorum *quorum);
 
 /* The host's clock for versions: milliseconds since 1970. It may jump, and differ from the clocks
- * of other processes. Called from any thread that uses the kw_quorum. */
+ * of other processes, by up to the option version-ahead: see "Clocks" above. Called from any thread
+ * that uses the kw_quorum. */
 typedef uint64_t (*kw_quorum_clock_fn)(void *arg);
 
 /* Sets the clock that versions are made by; it is called with arg. Default, and NULL: the system's.
@@ -117,8 +143,9 @@ typedef struct kw_quorum_request {
 typedef struct kw_quorum_results kw_quorum_results;
 
 /* Does requests_n requests at once, each by itself, within timeout_ms milliseconds (0: the handle's
- * timeout). The caller frees the results with kw_quorum_results_free. Where a request failed, error
- * tells of the first that did, and kw_quorum_result of each.
+ * timeout; at most a quarter of tombstone-ttl). The caller frees the results with
+ * kw_quorum_results_free. Where a request failed, error tells of the first that did, and
+ * kw_quorum_result of each.
  *
  * NULL where no request was begun. Errors of that kind: KW_ERR_ARGUMENT (a wrong request, or NULL),
  * KW_ERR_UNSUPPORTED (a condition with quorum=weak), KW_ERR_QUORUM (the ring has fewer nodes with

@@ -45,6 +45,7 @@ typedef struct kw_stats {
     uint64_t ups;              /* servers that came back */
     uint64_t nodes_down;       /* primaries that are down now */
     uint64_t pushes;           /* messages that servers pushed (protocol=3), dropped */
+    uint64_t versions_ahead;   /* copies: answers with versions too far ahead, not believed */
 } kw_stats;
 
 /* Figures of one node: counts since it is known, but for those that say "now". */

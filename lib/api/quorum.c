@@ -7,82 +7,40 @@
 #include "drive/plan_ring.h"
 #include "api/quorum_results.h"
 #include "settings/quorum_check.h"
+#include "drive/version_clock.h"
 #include "base/error.h"
-#include "net/clock.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 /* A caller that waits for an exchange looks this often whether the handle is closed. */
 #define WAIT_MAX_NS (50 * KW_NS_PER_MS)
-
-/* A version that is further ahead of this clock is not believed. */
-#define AHEAD_MAX_MS UINT64_C(86400000)
 
 struct kw_quorum {
     kw_client *client;
     kw_quorum_rule rule;
     kw_fork fork;
-    kw_quorum_clock_fn clock; /* NULL: the system's */
-    void *clock_arg;
+    kw_version_clock clock;
     atomic_uint_fast64_t look_ns; /* when hints are looked for next */
     kw_monitor monitor;           /* guards what follows */
-    kw_stamper stamper;
     uint64_t couriers_n;
     kw_quorum_exchange *idle; /* exchanges without a caller, the last one used first */
 };
 
-static uint64_t wall_ms(const kw_quorum *self)
+static bool init(kw_quorum *self, kw_client *client)
 {
-    return self->clock != NULL ? self->clock(self->clock_arg) : kw_clock_wall_ms();
-}
-
-static kw_stamp next_stamp(void *arg, kw_stamp past)
-{
-    kw_quorum *self = arg;
-    uint64_t now_ms = wall_ms(self);
-    kw_monitor_lock(&self->monitor);
-    kw_stamp stamp = kw_stamper_next(&self->stamper, now_ms, past);
-    kw_monitor_unlock(&self->monitor);
-    return stamp;
-}
-
-static void learn_stamp(void *arg, kw_stamp seen)
-{
-    kw_quorum *self = arg;
-    if (kw_stamp_is_zero(seen)) {
-        return;
+    if (!kw_version_clock_init(&self->clock, &client->topology->env)) {
+        return false;
     }
-    uint64_t now_ms = wall_ms(self);
-    kw_monitor_lock(&self->monitor);
-    kw_stamper_learn(&self->stamper, now_ms, seen);
-    kw_monitor_unlock(&self->monitor);
-}
-
-/* The latest time of a version that is believed: a clock that gave a later one is more than a day
- * ahead of this one. */
-static uint64_t latest_time(kw_quorum *self)
-{
-    uint64_t now_ms = wall_ms(self);
-    kw_monitor_lock(&self->monitor);
-    uint64_t latest = kw_stamper_latest(&self->stamper, now_ms, AHEAD_MAX_MS);
-    kw_monitor_unlock(&self->monitor);
-    return latest;
-}
-
-/* A number that no other writer has. */
-static uint64_t new_writer(kw_client *client)
-{
-    uint64_t number = 0;
-    if (getentropy(&number, sizeof(number)) != 0 || number == 0) {
-        number = kw_env_seed(&client->topology->env) ^ kw_clock_wall_ms() << 20 ^
-                 (uint64_t)getpid() << 48;
-        kw_random random;
-        kw_random_init(&random, number);
-        number = kw_random_next(&random);
+    if (kw_monitor_init(&self->monitor) != KW_OK) {
+        kw_version_clock_fini(&self->clock);
+        return false;
     }
-    return number;
+    self->client = client;
+    self->rule = kw_quorum_rule_of(&client->topology->env.options);
+    kw_fork_init(&self->fork);
+    return true;
 }
 
 kw_quorum *kw_quorum_new(kw_client *client, kw_error *error)
@@ -97,23 +55,19 @@ kw_quorum *kw_quorum_new(kw_client *client, kw_error *error)
         return NULL;
     }
     kw_quorum *self = kw_mem_calloc(&client->topology->env.mem, 1, sizeof(*self));
-    if (self == NULL || kw_monitor_init(&self->monitor) != KW_OK) {
+    if (self == NULL || !init(self, client)) {
         kw_mem_free(&client->topology->env.mem, self);
         kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for a quorum");
         return NULL;
     }
-    self->client = client;
-    self->rule = kw_quorum_rule_of(&client->topology->env.options);
-    kw_fork_init(&self->fork);
-    kw_stamper_init(&self->stamper, new_writer(client));
     return self;
 }
 
 void kw_quorum_set_clock(kw_quorum *quorum, kw_quorum_clock_fn clock, void *arg)
 {
     if (quorum != NULL) {
-        quorum->clock = clock;
-        quorum->clock_arg = arg;
+        quorum->clock.clock = clock;
+        quorum->clock.clock_arg = arg;
     }
 }
 
@@ -136,6 +90,7 @@ void kw_quorum_free(kw_quorum *quorum)
     }
     kw_fork_fini(&quorum->fork);
     kw_monitor_fini(&quorum->monitor);
+    kw_version_clock_fini(&quorum->clock);
     kw_mem_free(&mem, quorum);
 }
 
@@ -245,10 +200,10 @@ static void start_job(kw_quorum *self, kw_quorum_call *call, const kw_quorum_req
     }
     spec.is_tombstone = request->act == KW_QUORUM_ACT_DELETE;
     spec.life_ms = request->ttl_ms;
-    spec.latest = latest_time(self);
+    spec.latest = kw_version_clock_latest(&self->clock);
     spec.value.data = request->value;
     spec.value.len = request->act == KW_QUORUM_ACT_SET ? request->value_len : 0;
-    kw_quorum_clock clock = {next_stamp, learn_stamp, self};
+    kw_quorum_clock clock = kw_version_clock_face(&self->clock);
     kw_quorum_start(&call->op, &spec, &clock, call->start_ns,
                     kw_env_seed(&self->client->topology->env));
 }
@@ -273,9 +228,9 @@ static void tell_failure(const kw_quorum *self, kw_quorum_result_row *out,
     }
     if (op->ahead_n > 0 || op->is_beyond) {
         kw_error_set(&out->error, out->code, op->effect,
-                     "quorum: %u answers told of versions more than a day ahead of this clock, and "
-                     "were not believed: a clock is wrong, here or where they were written",
-                     op->ahead_n);
+                     "quorum: a version is %" PRIu64 " ms ahead of this clock, and version-ahead "
+                     "allows %" PRIu64 "; a clock is wrong, here or where it was written",
+                     kw_version_clock_ahead_ms(&self->clock, op->ahead), self->clock.ahead_ms);
         return;
     }
     kw_error_set(&out->error, out->code, op->effect,
@@ -287,6 +242,31 @@ static void tell_failure(const kw_quorum *self, kw_quorum_result_row *out,
     uint64_t passed_ns = kw_env_now(&self->client->topology->env) - call->start_ns;
     out->error.elapsed_ms = (unsigned)(passed_ns / KW_NS_PER_MS);
     out->error.attempts = op->tries_n;
+}
+
+/* Tells the host of versions that were not believed. */
+static void tell_ahead(kw_quorum *self, const kw_quorum_call *call)
+{
+    const kw_quorum_op *op = &call->op;
+    kw_topology *topology = self->client->topology;
+    if (op->ahead_n == 0) {
+        return;
+    }
+    atomic_fetch_add_explicit(&topology->env.ahead_n, op->ahead_n, memory_order_relaxed);
+    if (!kw_version_clock_may_tell(&self->clock)) {
+        return;
+    }
+    char text[160];
+    snprintf(text, sizeof(text),
+             "copies: a version is %" PRIu64 " ms ahead of this clock, and was not believed",
+             kw_version_clock_ahead_ms(&self->clock, op->ahead));
+    kw_event event;
+    memset(&event, 0, sizeof(event));
+    event.kind = KW_EVENT_VERSION_AHEAD;
+    event.member = "";
+    event.node = call->nodes[op->ahead_copy]->name;
+    event.text = text;
+    kw_topology_tell(topology, &event);
 }
 
 static void take_result(const kw_quorum *self, kw_quorum_result_row *out,
@@ -359,6 +339,7 @@ static void run_jobs(kw_quorum *self, kw_quorum_exchange *exchange, kw_quorum_re
     kw_quorum_exchange_run(exchange, calls, results->n, deadline_ns);
     size_t failures_n = 0;
     for (size_t i = 0; i < results->n; i++) {
+        tell_ahead(self, calls[i]);
         take_result(self, &results->items[i], calls[i]);
         failures_n += results->items[i].code != KW_OK ? 1 : 0;
         kw_quorum_exchange_leave(exchange, calls[i]);
@@ -417,6 +398,11 @@ kw_quorum_results *kw_quorum_run(kw_quorum *quorum, kw_error *error,
     if (kw_fork_has_happened(&quorum->fork)) {
         kw_error_set(error, KW_ERR_FORKED, KW_EFFECT_NONE,
                      "the quorum belongs to the parent process; make one in the child");
+        return NULL;
+    }
+    if (timeout_ms > quorum->rule.linger_ms / 4) {
+        kw_error_set(error, KW_ERR_ARGUMENT, KW_EFFECT_NONE,
+                     "timeout_ms may be a quarter of tombstone-ttl at most");
         return NULL;
     }
     for (size_t i = 0; i < requests_n; i++) {

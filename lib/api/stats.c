@@ -71,6 +71,7 @@ static void read_stats(kw_client *client, kw_stats *stats, kw_node **nodes, size
     stats->downs = load(&client->topology->failure_watch.downs_n);
     stats->ups = load(&client->topology->failure_watch.ups_n);
     stats->pushes = load(&client->topology->env.pushes_n);
+    stats->versions_ahead = load(&client->topology->env.ahead_n);
     kw_snapshot *snapshot = kw_topology_snapshot(client->topology);
     for (size_t i = 0; snapshot != NULL && i < kw_map_shards_n(snapshot->map); i++) {
         kw_node *primary = snapshot->nodes[kw_map_shard_at(snapshot->map, i)->primary];

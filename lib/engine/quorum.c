@@ -356,7 +356,7 @@ static void note(kw_quorum_op *op, kw_quorum_copy *copy, const kw_quorum_answer 
 
 /* A version from so far in the future is a broken clock's, or nobody's. Whoever believed it
  * would have to go beyond it, and so would whoever reads that. */
-static bool is_ahead(kw_quorum_op *op, const kw_quorum_answer *answer)
+static bool is_ahead(kw_quorum_op *op, unsigned copy, const kw_quorum_answer *answer)
 {
     uint64_t latest = latest_of(op);
     const kw_record *record = &answer->record;
@@ -364,6 +364,7 @@ static bool is_ahead(kw_quorum_op *op, const kw_quorum_answer *answer)
         return false;
     }
     op->ahead_n++;
+    op->ahead_copy = copy < op->spec.rule.copies_n ? copy : 0;
     op->ahead = record->stamp.time > latest ? record->stamp : record->promise;
     return true;
 }
@@ -371,7 +372,7 @@ static bool is_ahead(kw_quorum_op *op, const kw_quorum_answer *answer)
 void kw_quorum_on_answer(kw_quorum_op *op, unsigned copy, unsigned round,
                          const kw_quorum_answer *answer, uint64_t now_ns)
 {
-    if (is_ahead(op, answer)) { /* a copy that gives its record has not taken the request */
+    if (is_ahead(op, copy, answer)) { /* a copy that gives its record has not taken the request */
         bool may_have_run = answer->is_taken && op->phase == KW_QUORUM_PREPARING;
         kw_quorum_on_lost(op, copy, round, may_have_run ? KW_EFFECT_MAYBE : KW_EFFECT_NONE, now_ns);
         return;

@@ -172,7 +172,8 @@ typedef struct kw_quorum_op {
     bool is_unclear;  /* FAILED: later writes hide what became of the op's own */
     bool is_beyond;   /* FAILED: no version is left below the latest one */
     unsigned ahead_n; /* answers that told of versions beyond the latest, and were not believed */
-    kw_stamp ahead;   /* one of those */
+    kw_stamp ahead;   /* one of those .. */
+    unsigned ahead_copy; /* .. and who holds it */
     unsigned repaired_n; /* copies that a repair has brought up */
     kw_effect effect;    /* FAILED */
     unsigned got_n;      /* FAILED: copies that answered as wanted */

@@ -47,6 +47,12 @@ typedef struct kw_stamper {
 /* A clock that is ahead by more than this changes the next stamp, but not the offset. */
 #define KW_STAMPER_OFFSET_MAX_MS 60000u
 
+/* Milliseconds since 1970 of the clock that gave it. */
+static inline uint64_t kw_stamp_ms(kw_stamp stamp)
+{
+    return stamp.time >> 16;
+}
+
 void kw_stamper_init(kw_stamper *stamper, uint64_t writer);
 
 /* A new stamp, above past; past KW_STAMP_TIME_MAX where there is none left, and then no stamp

@@ -46,6 +46,7 @@ typedef struct kw_env {
     atomic_bool wants_timeout;     /* a cluster: its cluster-node-timeout is to be asked for */
     atomic_uint_fast64_t seeds;    /* gives every user of random numbers its own */
     atomic_uint_fast64_t pushes_n; /* messages that servers pushed, dropped */
+    atomic_uint_fast64_t ahead_n;  /* versions of copies that were not believed */
     atomic_uint_fast64_t failure_watch_ns; /* when the nodes of a ring are to be looked at next */
     atomic_uint_fast64_t lag_ns;           /* when the lag of replicas is to be measured next */
     atomic_bool has_groups;                /* Sentinel groups are, or were, nodes of the ring */

@@ -101,6 +101,8 @@ static const kw_option_row rows[] = {
      "ring: on leaves a write that a copy misses with the next node, until that copy is back"},
     {"tombstone-ttl", KW_OPTION_DURATION, AT(tombstone_ms), 1, 365 * DAY_MS, "24h",
      "ring: how long copies remember that a value was deleted or has expired"},
+    {"version-ahead", KW_OPTION_DURATION, AT(version_ahead_ms), 0, 365 * DAY_MS, "0",
+     "ring: a version further ahead of this clock is an error; 0 is a quarter of tombstone-ttl"},
     {"read-preference", KW_OPTION_READ, AT(read), 0, 0, "primary",
      "which servers reads go to: primary, prefer-replica, replica, nearest or zone:name"},
     {"acks", KW_OPTION_COUNT, AT(acks), 0, 1000, "0",

@@ -81,6 +81,7 @@ typedef struct kw_options {
     bool is_weak_quorum;   /* reads and writes need not meet */
     bool has_quorum_guard; /* a copy without its marker has lost its data, and says nothing */
     bool has_quorum_hints; /* what a copy misses is left with the next node */
+    uint64_t version_ahead_ms; /* versions further ahead are not believed; 0: a quarter of: */
     uint64_t tombstone_ms; /* how long what is deleted is remembered */
     char *user;            /* NULL: none */
     char *password;        /* NULL: none */

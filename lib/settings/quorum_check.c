@@ -24,6 +24,23 @@ kw_err kw_quorum_refuse_group(kw_error *error, const kw_member *member)
                         (int)(member->name_len < 80 ? member->name_len : 80), member->name);
 }
 
+/* What copies remember has to outlast every call and what is late of it, and clocks that differ as
+ * far as is allowed. */
+static kw_err check_times(const kw_options *options, kw_error *error)
+{
+    if (options->copies_n > 1 && options->timeout_ms > options->tombstone_ms / 4) {
+        return kw_error_set(error, KW_ERR_CONFIG, KW_EFFECT_NONE,
+                            "tombstone-ttl has to be at least four times timeout, so that copies "
+                            "remember for longer than a call and what is late of it");
+    }
+    if (options->copies_n > 1 && options->version_ahead_ms > options->tombstone_ms / 4) {
+        return kw_error_set(error, KW_ERR_CONFIG, KW_EFFECT_NONE,
+                            "version-ahead may be a quarter of tombstone-ttl at most, so that what "
+                            "has ended is older than what is written then");
+    }
+    return KW_OK;
+}
+
 kw_err kw_quorum_check(const kw_options *options, kw_error *error)
 {
     bool has_quorums =
@@ -45,6 +62,10 @@ kw_err kw_quorum_check(const kw_options *options, kw_error *error)
         if (kw_member_is_group(&options->ring_members.members[i])) {
             return kw_quorum_refuse_group(error, &options->ring_members.members[i]);
         }
+    }
+    kw_err timed = check_times(options, error);
+    if (timed != KW_OK) {
+        return timed;
     }
     unsigned write_n = number_of(options->write_quorum, options->copies_n);
     unsigned read_n = number_of(options->read_quorum, options->copies_n);

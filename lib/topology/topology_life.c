@@ -151,6 +151,7 @@ static void set_env(kw_env *env, const kw_host *host)
     atomic_init(&env->departed.connect_failures, 0);
     atomic_init(&env->departed.disconnects, 0);
     atomic_init(&env->pushes_n, 0);
+    atomic_init(&env->ahead_n, 0);
 }
 
 static void free_topology(kw_topology *topology)

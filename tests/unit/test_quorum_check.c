@@ -46,6 +46,11 @@ static void test_quorum_options_are_checked_together(void **state)
     assert_uri("copies=0", "out of range");
     assert_uri("copies=3&quorum=none", "strict or weak");
     assert_uri("write-quorum=2", "as many copies");
+    assert_uri("copies=3&tombstone-ttl=8s", NULL);
+    assert_uri("copies=3&tombstone-ttl=7s", "four times timeout");
+    assert_uri("copies=3&tombstone-ttl=7s&timeout=1s", NULL);
+    assert_uri("copies=3&tombstone-ttl=1h&version-ahead=16m", "a quarter of tombstone-ttl");
+    assert_uri("copies=3&tombstone-ttl=1h&version-ahead=15m", NULL);
     assert_uri("copies=4&quorum-hints=on", NULL);
     assert_uri("copies=5&quorum-hints=on", "a node beyond the copies");
     assert_uri("copies=5&quorum-hints=off", NULL);
