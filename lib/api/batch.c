@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* keyway/batch.h: commands are collected, run as one pipeline, and read one by one. */
 #include <keyway/batch.h>
 
 #include <keyway/command.h>

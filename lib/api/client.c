@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The life of a handle: opened, entered and left by calls, started anew in a forked child, closed.
- */
+/* The life of a handle: opened, entered and left by calls, anew in a forked child, closed. */
 #include "api/client.h"
 
 #include "drive/ticket_loop.h"

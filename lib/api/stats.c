@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* keyway/stats.h: figures of a handle and of its nodes. */
 #include <keyway/stats.h>
 
 #include <keyway/slot.h>

@@ -6,7 +6,7 @@
 
 #include <stdio.h>
 
-/* What is wrong with a ring, where no server has said anything. */
+/* What to say of a ring where no server has said anything. */
 static const char *detail_of(const kw_step *step)
 {
     switch ((int)step->code) {

@@ -30,7 +30,7 @@ typedef struct kw_failure_detector_rule {
     uint64_t down_after; /* failures in a row, at least 1 .. */
     uint64_t span_ns;    /* .. over at least so long */
     uint64_t up_after;   /* answered probes in a row, at least 1 */
-    bool is_wary;        /* one that comes and goes is to stay away: its keys move each time */
+    bool is_wary; /* a server that comes and goes stays away longer: its keys move each time */
 } kw_failure_detector_rule;
 
 /* A server that failed for a moment is not down. */
@@ -70,8 +70,8 @@ bool kw_failure_detector_on_answer(kw_failure_detector *outage,
 void kw_failure_detector_on_silence(kw_failure_detector *outage, uint64_t now_ns,
                                     kw_random *random);
 
-/* It has answered a caller: one that is not wary takes its word. True where it is up from now
- * on. */
+/* The server has answered a caller: where the rule is not wary, that is enough. True where it is up
+ * from now on. */
 bool kw_failure_detector_on_well(kw_failure_detector *outage, const kw_failure_detector_rule *rule,
                                  uint64_t now_ns);
 
@@ -91,7 +91,7 @@ typedef struct kw_outage_view {
 
 typedef enum kw_admission {
     KW_ADMITTED,          /* the call goes on as to any server */
-    KW_ADMITTED_AS_PROBE, /* the same; by it the others will know */
+    KW_ADMITTED_AS_PROBE, /* the call goes on, and what becomes of it tells all others */
     KW_ADMITTED_SOON,     /* ask again in a moment: a probe is about to be answered */
     KW_ADMITTED_NOT       /* an error at once */
 } kw_admission;

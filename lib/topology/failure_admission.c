@@ -4,7 +4,7 @@
 
 #include "topology/topology.h"
 
-/* Before a call asks again, of a server whose probe is about to be answered. */
+/* A call to a server whose probe is about to be answered asks again after this. */
 #define SOON_NS (2 * KW_NS_PER_MS)
 
 kw_admission kw_failure_watch_admit(kw_topology *topology, kw_node *node, uint64_t now_ns,

@@ -10,16 +10,16 @@
 #include <stdio.h>
 #include <string.h>
 
-/* While a probe is under way, or a change could not be published for want of memory. */
+/* The next look comes so soon while a probe is under way, or while a change waits for memory. */
 #define SOON_NS KW_NS_PER_MS
 
-/* Callers that come less often than this are asked to wait for a probe, so long at most. */
+/* Where calls come less often than RARE_NS, one waits for a probe, HELP_NS at most. */
 #define RARE_NS (100 * KW_NS_PER_MS)
 #define HELP_NS (30 * KW_NS_PER_MS)
 
 #define SOCKETS_MAX 16
 
-/* Before a node that did not answer is asked for its replicas again. */
+/* The pause before a node that did not answer ROLE is asked again. */
 #define ROLE_PAUSE_NS (1000 * KW_NS_PER_MS)
 
 /* One look at all nodes. */
@@ -39,12 +39,12 @@ typedef struct place {
     size_t shard;
     bool is_primary;
     bool is_marked_in_map; /* of a ring: what it is, down or not, is a part of the map */
-    uint64_t election_ns;  /* so long after its first failure another may take its place */
+    uint64_t election_ns;  /* how long after its first failure another may take its place */
 } place;
 
 static void look_again(turn *self, uint64_t at_ns)
 {
-    uint64_t soon_ns = self->now_ns + SOON_NS; /* an event loop must not spin */
+    uint64_t soon_ns = self->now_ns + SOON_NS; /* never now: an event loop would spin */
     at_ns = at_ns > soon_ns ? at_ns : soon_ns;
     self->next_ns = at_ns < self->next_ns ? at_ns : self->next_ns;
 }
@@ -134,7 +134,7 @@ static void on_answer(turn *self, const place *at)
     }
 }
 
-/* Never again where nothing is asked for now and then. */
+/* Takes an answer to ROLE, and sets when it is asked next: with refresh-interval=0 never again. */
 static void on_role(turn *self, kw_node *node)
 {
     uint64_t interval_ms = self->topology->env.options.refresh_interval_ms;
@@ -152,8 +152,8 @@ static bool wants_role(turn *self, const place *at, bool is_well)
     return self->now_ns >= at->node->role_ns;
 }
 
-/* What one step of a probe is given. One of a silent server stays open until the next: an answer
- * that comes late is an answer. */
+/* How long one step of a probe may take. The probe of a silent server stays open until the next one
+ * is due: an answer that comes late is an answer, too. */
 static uint64_t probe_wait_ns(const turn *self, const kw_node *node)
 {
     uint64_t stall_ns = self->topology->env.options.stall_ms * KW_NS_PER_MS;
@@ -201,7 +201,8 @@ static void on_under_way(turn *self, kw_node *node, const probe_state *before)
     }
 }
 
-/* What could not be opened was counted as a fault by whoever tried. */
+/* A probe has failed. Where its connection could not be opened, that was counted as a fault
+ * already. */
 static void on_silence(turn *self, const place *at, const probe_state *before)
 {
     kw_node *node = at->node;
@@ -213,7 +214,7 @@ static void on_silence(turn *self, const place *at, const probe_state *before)
     kw_failure_detector_on_silence(&node->outage, self->now_ns,
                                    &self->topology->failure_watch.random);
     if (node->probe.is_overdue && node->outage.is_down && !self->rule.is_wary) {
-        node->outage.probe_ns = self->now_ns; /* it had its time; one is always under way */
+        node->outage.probe_ns = self->now_ns; /* the next one at once: one is always under way */
         kw_node_hasten(node);
     }
 }
@@ -270,7 +271,7 @@ static void heed_others(turn *self, const place *at)
     kw_failure_detector *outage = &at->node->outage;
     bool is_marked = at->is_marked_in_map && kw_map_is_down(self->snapshot->map, at->shard);
     if (at->is_marked_in_map && outage->is_down != is_marked) {
-        outage->is_down = is_marked; /* a node that was made anew, or was a replica */
+        outage->is_down = is_marked; /* the node was made anew, or was a replica before */
         outage->answers_n = 0;
         atomic_store_explicit(&at->node->faults.is_down, is_marked, memory_order_relaxed);
         return;
@@ -283,7 +284,7 @@ static void heed_others(turn *self, const place *at)
     }
 }
 
-/* Its failures so far, weighed. */
+/* Weighs the failures of a server so far: it may go down by them. */
 static void weigh(turn *self, const place *at, const kw_faults *faults)
 {
     kw_failure_detector *outage = &at->node->outage;
@@ -345,7 +346,7 @@ static void look_at(turn *self, const place *at)
     }
 }
 
-/* So long after the first failure of the primary another may take its place; 0: none will. */
+/* How long after its first failure a primary may be replaced by another; 0: it will not be. */
 static uint64_t election_of(const turn *self, const kw_map_shard *shard)
 {
     const kw_snapshot *snapshot = self->snapshot;
@@ -393,7 +394,7 @@ static kw_failure_detector_rule rule_of(const kw_options *options)
     return rule;
 }
 
-/* The seat is taken. */
+/* Looks at all nodes; this thread is the one that does (is_taken). */
 static void look(turn *self, kw_topology *topology, uint64_t now_ns)
 {
     kw_snapshot *snapshot = kw_topology_snapshot(topology);
@@ -408,7 +409,7 @@ static void look(turn *self, kw_topology *topology, uint64_t now_ns)
     for (size_t i = 0; snapshot != NULL && i < kw_map_shards_n(snapshot->map); i++) {
         look_at_shard(self, i);
     }
-    /* Who has found a fault meanwhile has set it to 0. */
+    /* A thread that met a fault meanwhile has set it to 0: then the next look is due at once. */
     uint64_t never_ns = UINT64_MAX;
     (void)atomic_compare_exchange_strong(&topology->env.failure_watch_ns, &never_ns, self->next_ns);
     kw_snapshot_unref(snapshot);

@@ -15,12 +15,12 @@ struct kw_topology;
 
 /* Part of a handle; zero is a new one. */
 typedef struct kw_failure_watch {
-    atomic_uint_fast64_t looked_ns; /* when somebody did last */
-    atomic_bool is_taken;           /* one thread at a time looks after the nodes */
-    kw_random random;               /* of that thread */
-    atomic_uint_fast64_t downs_n;
-    atomic_uint_fast64_t ups_n;
-    atomic_bool has_asked;            /* the servers were asked for what follows */
+    atomic_uint_fast64_t looked_ns;   /* when the nodes were looked at last */
+    atomic_bool is_taken;             /* a thread is looking; one at a time does */
+    kw_random random;                 /* used by that thread alone */
+    atomic_uint_fast64_t downs_n;     /* nodes that went down, .. */
+    atomic_uint_fast64_t ups_n;       /* .. and that came back, since the start */
+    atomic_bool has_asked;            /* the servers were asked for election_ns */
     atomic_uint_fast64_t election_ns; /* how long the servers may take to replace a primary */
 } kw_failure_watch;
 
@@ -41,8 +41,8 @@ kw_admission kw_failure_watch_check(struct kw_topology *topology, kw_node *node,
  * down; 0: they do not say. */
 void kw_failure_watch_take_timeout(void *arg, uint64_t timeout_ms);
 
-/* For a call that may wait, before it chooses its node: where callers are rare, so that
- * probes would take many of them, goes on with what is due for some milliseconds. */
+/* For a call that may wait, before it chooses its node: where calls are rare, a probe would take
+ * several of them to be answered, so this one gives it some milliseconds. */
 void kw_failure_watch_help(struct kw_topology *topology);
 
 #endif

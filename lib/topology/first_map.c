@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Fetches again and again, until a map is there or the deadline has come. */
+/* The wait for the first map: fetches follow each other until one brings it, or the deadline comes.
+ */
 #include "topology/first_map.h"
 
 #include "base/error.h"

@@ -19,6 +19,7 @@
 #define KW_TOPOLOGY_EXTRAS_MAX 16
 
 /* Counts of a handle, as kw_stats has them. */
+/* Counts of a handle, as kw_stats has them. */
 typedef struct kw_counters {
     atomic_uint_fast64_t commands;
     atomic_uint_fast64_t failures;
