@@ -231,7 +231,7 @@ static kw_step do_refresh(kw_blocking_wait *self, const kw_step *step)
         self->failure = failure;
     }
     self->now_ns = kw_env_now(&self->topology->env);
-    return kw_op_on_refreshed(&self->op, self->now_ns, code);
+    return kw_driver_on_refreshed(self->topology, &self->op, self->now_ns, code);
 }
 
 static kw_step do_sleep(kw_blocking_wait *self, const kw_step *step)

@@ -49,6 +49,9 @@ uint64_t kw_driver_heed(kw_topology *topology, const kw_op *op, const kw_step *s
  * again, and the sentinels asked, whoever the reply is for. */
 void kw_driver_heed_readonly(kw_topology *topology, kw_node *node, const kw_reply *reply);
 
+/* A fetch that the op waited for has ended with code. */
+kw_step kw_driver_on_refreshed(kw_topology *topology, kw_op *op, uint64_t now_ns, kw_err code);
+
 /* What the reply of node means for the op. Counts it, and writes the server's words into
  * failure where it is not the caller's. */
 kw_step kw_driver_on_reply(kw_topology *topology, const kw_plan *plan, kw_op *op, kw_node *node,

@@ -212,7 +212,8 @@ static void wake(kw_pipeline *self, kw_item *item)
     } else if (self->scan.now_ns < until_ns) {
         code = KW_OK; /* another map was published */
     }
-    kw_pipeline_apply(self, item, kw_op_on_refreshed(&state->op, self->scan.now_ns, code));
+    kw_pipeline_apply(self, item,
+                      kw_driver_on_refreshed(self->topology, &state->op, self->scan.now_ns, code));
 }
 
 /* True where the news of a map, or of the end of a fetch, is for the sleeper. */
@@ -266,8 +267,9 @@ static void fail_mapless(kw_pipeline *self, kw_item *item)
         kw_op *op = &item->retry_state->op;
         item->retry_state->failure = self->mapless_failure;
         (void)kw_op_on_mapless(op, self->scan.now_ns);
-        kw_pipeline_apply(self, item,
-                          kw_op_on_refreshed(op, self->scan.now_ns, self->mapless_code));
+        kw_pipeline_apply(
+            self, item,
+            kw_driver_on_refreshed(self->topology, op, self->scan.now_ns, self->mapless_code));
     }
 }
 

@@ -68,6 +68,8 @@ typedef struct kw_op {
     unsigned sends_n;     /* in all; one of which nothing left is not counted */
     unsigned losses_n;    /* of them, those whose reply was lost with the connection */
     unsigned halves_n;    /* sends that ended in the middle of the command */
+    unsigned unfit_n;     /* nodes that refuse what the settings ask for */
+    bool is_unfit;        /* the node of this try is one */
     kw_effect effect;     /* worst of what earlier sends may have done */
     kw_err obstacle;      /* what the call waits for; its code at the deadline */
     bool is_down;         /* the driver's: its node is down, and not waited for */
@@ -83,6 +85,9 @@ typedef struct kw_op {
 /* Nor is a command sent again that the server hung up on so often before it had it whole: it does
  * not want it, and half a large command is much. */
 #define KW_OP_HALVES_MAX 3u
+
+/* So many nodes that refuse what the settings ask for are tried, where any will do. */
+#define KW_OP_UNFIT_MAX 3u
 
 /* Starts the op; the first step is a SEND. seed: any number, for the jitter. */
 kw_step kw_op_start(kw_op *op, const kw_op_spec *spec, uint64_t seed);
@@ -134,6 +139,10 @@ typedef struct kw_try_end {
 /* The server was sent a part of the command, and not all of it, before the connection was lost;
  * kw_op_on_failed follows. */
 void kw_op_on_half_sent(kw_op *op);
+
+/* The node refuses what the settings ask for (a database, a certificate), so that only another one
+ * can help; kw_op_on_failed follows. */
+void kw_op_on_unfit(kw_op *op);
 
 /* The try ended so. Drivers say what happened; what it means is decided here. */
 kw_step kw_op_on_failed(kw_op *op, uint64_t now_ns, const kw_try_end *end);

@@ -42,7 +42,9 @@ kw_err kw_conn_give(kw_conn *conn, kw_error *error, kw_reply *reply)
     kw_err code = KW_OK;
     if (conn->state == KW_CONN_GREETING) {
         code = kw_greeting_on_reply(conn, error, &owner, reply);
-        end_greeting(conn);
+        if (code == KW_OK) {
+            end_greeting(conn);
+        }
     }
     kw_reply_free(reply);
     return code;

@@ -194,6 +194,16 @@ static kw_err on_error(kw_conn *conn, kw_error *error, const kw_owner *owner, co
     return KW_OK;
 }
 
+/* What the settings ask for, such as a database that the server does not have. */
+static kw_err refuse_setting(kw_conn *conn, kw_error *error, const kw_owner *owner,
+                             const kw_reply *reply)
+{
+    bool is_select = strcmp(owner->what, "SELECT") == 0;
+    conn->is_unfit = kw_verdict_of(kw_reply_bytes(reply), false).kind == KW_VERDICT_FINAL;
+    return refuse(error, KW_ERR_HANDSHAKE, owner->what, reply,
+                  is_select ? "; check the database (option db)" : "");
+}
+
 static void warn_of_cluster(const kw_conn *conn, kw_bytes mode)
 {
     if (conn->env->options.scheme != KW_SCHEME_CLUSTER &&
@@ -234,6 +244,7 @@ static kw_err on_hello(kw_conn *conn, kw_error *error, const kw_reply *reply)
         return on_description(conn, error, reply);
     }
     if (is_resp3(conn)) {
+        conn->is_unfit = true;
         return refuse(error, KW_ERR_HANDSHAKE, "HELLO 3", reply,
                       "; RESP3 needs Redis 6 and a user that may say HELLO: set protocol=2");
     }
@@ -286,10 +297,7 @@ kw_err kw_greeting_on_reply(kw_conn *conn, kw_error *error, const kw_owner *owne
     case KW_OWNER_HELLO:
         return on_hello(conn, error, reply);
     case KW_OWNER_OK:
-        if (is_error) {
-            return refuse(error, KW_ERR_HANDSHAKE, owner->what, reply, "");
-        }
-        return KW_OK;
+        return is_error ? refuse_setting(conn, error, owner, reply) : KW_OK;
     case KW_OWNER_ROLE:
         return on_role(conn, error, reply);
     case KW_OWNER_OPTIONAL:

@@ -57,7 +57,7 @@ kw_err kw_pool_open_conn(kw_node *node, kw_conn **conn, kw_error *error, uint64_
         kw_pool_link_in_use(node, fresh);
         node->stats.sends++;
     } else {
-        kw_pool_fail_open(node, now_ns, &failure, fresh != NULL && fresh->is_overdue);
+        kw_pool_fail_open(node, now_ns, &failure, fresh);
         code = failure.code;
         *retry_ns = node->health.is_failing ? node->health.retry_ns : now_ns;
     }
@@ -89,7 +89,7 @@ static kw_err open_unready(kw_node *node, kw_conn **conn, kw_error *error, kw_co
         return KW_OK;
     }
     kw_monitor_lock(&node->monitor);
-    kw_pool_fail_open(node, now_ns, &failure, false);
+    kw_pool_fail_open(node, now_ns, &failure, fresh);
     kw_monitor_unlock(&node->monitor);
     kw_conn_free(fresh);
     kw_error_set(error, failure.code, KW_EFFECT_NONE, "%s", failure.text);

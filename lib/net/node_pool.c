@@ -144,6 +144,7 @@ void kw_pool_end_open(kw_node *node, const kw_conn *conn)
     if (conn->zone != 0) {
         atomic_store_explicit(&node->zone, conn->zone, memory_order_relaxed);
     }
+    atomic_store_explicit(&node->is_unfit, false, memory_order_relaxed);
     kw_health_on_connected(&node->health);
     node->stats.connects++;
     kw_node_on_greeted(node);
@@ -155,8 +156,10 @@ static bool is_fault(const kw_node *node, kw_err code)
     return code != KW_ERR_AUTH || kw_options_moves_keys(&node->env->options);
 }
 
-void kw_pool_fail_open(kw_node *node, uint64_t now_ns, const kw_error *failure, bool is_overdue)
+void kw_pool_fail_open(kw_node *node, uint64_t now_ns, const kw_error *failure, const kw_conn *conn)
 {
+    bool is_overdue = conn != NULL && conn->is_overdue;
+    atomic_store_explicit(&node->is_unfit, conn != NULL && conn->is_unfit, memory_order_relaxed);
     if (failure->code == KW_ERR_ROLE) {
         kw_node_avoid(node, now_ns);
     }
@@ -220,7 +223,7 @@ void kw_node_release(kw_node *node, kw_conn *conn, uint64_t now_ns, const kw_err
     kw_conn *closed = kw_pool_take_expired(node, now_ns);
     unlink_in_use(node, conn);
     if (failure != NULL) {
-        kw_pool_fail_open(node, now_ns, failure, conn->is_overdue);
+        kw_pool_fail_open(node, now_ns, failure, conn);
     } else {
         if (is_good && !is_spare && kw_pool_is_current(node, conn)) {
             kw_pool_put_idle(node, conn, now_ns);

@@ -36,7 +36,8 @@ bool kw_pool_is_current(const kw_node *node, const kw_conn *conn);
 /* A connect begins; and ends, one way or the other. */
 void kw_pool_begin_open(kw_node *node);
 void kw_pool_end_open(kw_node *node, const kw_conn *conn);
-void kw_pool_fail_open(kw_node *node, uint64_t now_ns, const kw_error *failure, bool is_overdue);
+void kw_pool_fail_open(kw_node *node, uint64_t now_ns, const kw_error *failure,
+                       const kw_conn *conn);
 
 /* Why the last connect failed. */
 kw_err kw_pool_copy_failure(const kw_node *node, kw_error *error);

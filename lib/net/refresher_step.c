@@ -94,6 +94,16 @@ static void begin(kw_refresher *self, uint64_t now_ns)
     kw_monitor_unlock(&self->monitor);
 }
 
+/* True where each node that was asked refuses what the settings ask for. */
+static bool are_unfit(const kw_refresher *self)
+{
+    size_t unfit_n = 0;
+    for (size_t i = 0; i < self->nodes_n; i++) {
+        unfit_n += kw_node_is_unfit(self->nodes[i]) ? 1 : 0;
+    }
+    return self->nodes_n > 0 && unfit_n == self->nodes_n;
+}
+
 /* The fetch is over: with a map, or with the reason why there is none. */
 static void end(kw_refresher *self, uint64_t now_ns, kw_map *map, const kw_error *failure)
 {
@@ -104,6 +114,7 @@ static void end(kw_refresher *self, uint64_t now_ns, kw_map *map, const kw_error
         failure = &no_room;
         map = NULL;
     }
+    atomic_store_explicit(&self->is_unfit, map == NULL && are_unfit(self), memory_order_relaxed);
     drop_nodes(self);
     kw_monitor_lock(&self->monitor);
     self->is_running = false;
