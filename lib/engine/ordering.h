@@ -67,10 +67,10 @@ typedef struct kw_ordering {
     kw_ordered *freed_tail;
 } kw_ordering;
 
-void kw_ordering_init(kw_ordering *ordering, const kw_allocator *mem, bool is_strict);
+void kw_ordering_init(kw_ordering *self, const kw_allocator *mem, bool is_strict);
 
 /* Every command has ended. */
-void kw_ordering_fini(kw_ordering *ordering);
+void kw_ordering_fini(kw_ordering *self);
 
 /* The hash of a key. seed: what the key is of, where there are several places for it. Never 0. */
 static inline uint64_t kw_order_hash(kw_bytes key, uint64_t seed)
@@ -111,17 +111,17 @@ typedef enum kw_order_answer {
 } kw_order_answer;
 
 /* May the pending command leave by the place? */
-kw_order_answer kw_ordering_ask(kw_ordering *ordering, kw_ordered *command, const void *place);
+kw_order_answer kw_ordering_ask(kw_ordering *self, kw_ordered *command, const void *place);
 
 /* It leaves by the place. */
-void kw_ordering_on_left(kw_ordering *ordering, kw_ordered *command, const void *place);
+void kw_ordering_on_left(kw_ordering *self, kw_ordered *command, const void *place);
 
 /* Its connection was lost, and it may have run. Of those that were lost together, the last one
  * comes first. True where it may be sent again, if it may run twice at all. */
 bool kw_ordering_on_lost(kw_ordering *ordering, kw_ordered *command, bool is_repeatable);
 
 /* It has not run, or may run twice: it is pending again. */
-void kw_ordering_on_back(kw_ordering *ordering, kw_ordered *command);
+void kw_ordering_on_back(kw_ordering *self, kw_ordered *command);
 
 typedef enum kw_order_end {
     KW_ORDER_RAN,
@@ -130,9 +130,9 @@ typedef enum kw_order_end {
 } kw_order_end;
 
 /* It has ended, pending or not; nothing is kept of it. */
-void kw_ordering_on_end(kw_ordering *ordering, kw_ordered *command, kw_order_end end);
+void kw_ordering_on_end(kw_ordering *self, kw_ordered *command, kw_order_end end);
 
 /* The next command that was told to wait and is to ask again; NULL: none. */
-kw_ordered *kw_ordering_next_freed(kw_ordering *ordering);
+kw_ordered *kw_ordering_next_freed(kw_ordering *self);
 
 #endif

@@ -41,21 +41,21 @@ static inline kw_order_key *kw_order_key_of(kw_order_entry *entry)
 }
 
 /* Where the table points at the hash's entry; NULL: it has none. */
-kw_order_entry **kw_order_table_find(kw_ordering *ordering, uint64_t hash);
+kw_order_entry **kw_order_table_find(kw_ordering *self, uint64_t hash);
 
 /* A new entry. False when there is no memory. */
 bool kw_order_table_add(kw_ordering *ordering, kw_order_entry *entry);
 
 /* Puts a new key of one member, which is not counted further, in the place of a link. NULL when
  * there is no memory. */
-kw_order_key *kw_order_table_share(kw_ordering *ordering, kw_order_entry **place);
+kw_order_key *kw_order_table_share(kw_ordering *self, kw_order_entry **place);
 
-void kw_order_table_remove(kw_ordering *ordering, kw_order_entry *entry);
+void kw_order_table_remove(kw_ordering *self, kw_order_entry *entry);
 
 /* Removes a key without members. */
-void kw_order_table_drop(kw_ordering *ordering, kw_order_key *key);
+void kw_order_table_drop(kw_ordering *self, kw_order_key *key);
 
 /* Frees the table, which is empty. */
-void kw_order_table_fini(kw_ordering *ordering);
+void kw_order_table_fini(kw_ordering *self);
 
 #endif

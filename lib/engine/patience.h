@@ -42,21 +42,21 @@ typedef struct kw_patience {
     bool is_blocking;
 } kw_patience;
 
-void kw_patience_init(kw_patience *patience, const kw_patience_rule *rule, uint64_t now_ns);
+void kw_patience_init(kw_patience *self, const kw_patience_rule *rule, uint64_t now_ns);
 
 /* Something was sent where nothing was awaited; an answer came. */
-void kw_patience_on_sent(kw_patience *patience, uint64_t now_ns);
-void kw_patience_on_heard(kw_patience *patience, uint64_t now_ns);
+void kw_patience_on_sent(kw_patience *self, uint64_t now_ns);
+void kw_patience_on_heard(kw_patience *self, uint64_t now_ns);
 
 /* The caller of the oldest command has left: its answer is owed to nobody. What comes behind it
  * is not to wait for that as long as for its own. */
-void kw_patience_on_left(kw_patience *patience, uint64_t now_ns);
+void kw_patience_on_left(kw_patience *self, uint64_t now_ns);
 
 /* What to do now. lost_ns: when the map was published by which another node owns what is
  * awaited; 0: it is where it belongs. */
-kw_patience_step kw_patience_on_time(kw_patience *patience, uint64_t now_ns, uint64_t lost_ns);
+kw_patience_step kw_patience_on_time(kw_patience *self, uint64_t now_ns, uint64_t lost_ns);
 
 /* Before that there is nothing to do, as far as the map stays as it is. */
-uint64_t kw_patience_next_ns(const kw_patience *patience);
+uint64_t kw_patience_next_ns(const kw_patience *self);
 
 #endif

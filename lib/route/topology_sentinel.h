@@ -30,8 +30,8 @@ kw_err kw_topology_sentinel_primary(kw_endpoint *primary, kw_error *error, const
 kw_err kw_topology_sentinel_replicas(kw_endpoints *replicas, kw_endpoint *heir, kw_error *error,
                                      const kw_allocator *mem, const kw_reply *reply);
 
-/* The same answer: what the sentinel waits before it calls the primary down, in milliseconds; 0
- * where it does not say. */
+/* From an answer to SENTINEL REPLICAS: what the sentinel waits before it calls the
+ * primary down, in milliseconds; 0 where it does not say. */
 uint64_t kw_topology_sentinel_timeout_ms(const kw_reply *reply);
 
 /* SENTINEL SENTINELS: the other sentinels that watch the name. */

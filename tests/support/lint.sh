@@ -11,6 +11,13 @@ if [ "$found" != 14 ] && [ -z "${LINT_ANY:-}" ]; then
 fi
 [ -n "$found" ] || { echo "$CLANG_TIDY is not installed" >&2; exit 1; }
 
+# Where nothing has changed since all was right, nothing is looked for again.
+stamp=${BUILD:-build}/lint.stamp
+if [ -e "$stamp" ] && [ -z "$(find .clang-tidy lib include tests examples -newer "$stamp" -name '*[.-][cht]*' | head -n 1)" ]; then
+    exit 0
+fi
+: > "$stamp.new"
+
 # lint FLAGS FILE...: with the flags of the compiler
 lint() {
     flags=$1
@@ -33,4 +40,5 @@ lint "-Iinclude -D_POSIX_C_SOURCE=200809L" \
     $(printf '%s\n' examples/*.c examples/*/*.c | grep -v examples/loop/) $(for loop in $LOOPS; do
         [ "$loop" = glib ] || echo "examples/loop/$loop.c"
     done) || status=1
+[ "$status" -ne 0 ] || mv "$stamp.new" "$stamp"
 exit $status
