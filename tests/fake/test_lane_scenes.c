@@ -338,26 +338,25 @@ static void test_lane_unasked_reply_behind_many_tombstones_is_noticed(void **sta
     const kw_fake_step late[] = {KW_FAKE_GATE, KW_FAKE_BYTES(large, len), KW_FAKE_END};
     kw_fake_on(stage.fake, KW_FAKE_ALWAYS, "ECHO n:0001*", late);
     expect_right(1);
-    size_t left_n = 0; /* sent, and given up */
-    for (unsigned i = 0; left_n < TOMBSTONES; i++) {
+    /* Where this machine stood still for long a connection may have been replaced. */
+    for (unsigned i = 0; locked(&stage.lane->stream.tombstones_n) < TOMBSTONES; i++) {
         assert_in_range(i, 0, 99);
         open_gate();
         kw_test_rider *rider = kw_test_rider_new(100 + i);
         assert_int_equal(kw_test_rider_run(&stage, rider, 5), KW_ERR_TIMEOUT);
-        left_n += rider->waiter.has_left ? 1 : 0;
         kw_test_rider_free(rider);
     }
-    assert_int_equal(stage.lane->stream.tombstones_n, TOMBSTONES);
+    kw_fake_await_open(stage.fake, 1);
+    unsigned accepted_n = kw_fake_accepted(stage.fake);
     for (size_t i = 0; i < TOMBSTONES; i++) {
         kw_fake_pass(stage.fake);
     }
-    KW_TEST_AWAIT(kw_fake_count(stage.fake, "ECHO n:0001*") == TOMBSTONES &&
-                  arrived_n() == TOMBSTONES * len)
+    KW_TEST_AWAIT(arrived_n() == TOMBSTONES * len)
     kw_fake_push(stage.fake, "+wrong\r\n", 8);
     KW_TEST_AWAIT(arrived_n() == TOMBSTONES * len + 8)
     expect_right(2);
     expect_right(3);
-    assert_int_equal(kw_fake_accepted(stage.fake), 2);
+    assert_int_equal(kw_fake_accepted(stage.fake), accepted_n + 1);
 }
 
 #define SCENE(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)

@@ -2,24 +2,32 @@
 /* The calm clock: a thread that ticks, and what others read between two ticks. */
 #include "support/calm.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "support/check.h"
 
 #define TICK_NS     1000000
 #define TICK_MAX_NS ((uint64_t)2000000)
 
+/* However busy the machine is, tests come to their end. */
+#define SHARE_MIN 300u
+
 /* The only clock of the program; lock guards what follows it. */
 static struct {
     bool is_on; /* written before any thread reads it */
     bool is_forbidden;
+    int load_fd; /* /proc/loadavg; stays open, so that tests may count descriptors */
     pthread_mutex_t lock;
     bool is_child;    /* nobody ticks */
+    unsigned share;   /* of a thousandth of real time, how many go by until the next tick */
     uint64_t real_ns; /* of the last tick, by the system's clock */
     uint64_t calm_ns; /* of the last tick */
-} calm = {.lock = PTHREAD_MUTEX_INITIALIZER};
+} calm = {.lock = PTHREAD_MUTEX_INITIALIZER, .share = 1000};
 
 static uint64_t real_now_ns(void)
 {
@@ -32,10 +40,26 @@ static uint64_t real_now_ns(void)
 static uint64_t now_locked(uint64_t real_ns)
 {
     uint64_t since_ns = real_ns > calm.real_ns ? real_ns - calm.real_ns : 0;
-    if (!calm.is_child && since_ns > TICK_MAX_NS) {
-        since_ns = TICK_MAX_NS;
+    if (calm.is_child) {
+        return calm.calm_ns + since_ns;
     }
-    return calm.calm_ns + since_ns;
+    return calm.calm_ns + (since_ns < TICK_MAX_NS ? since_ns : TICK_MAX_NS) * calm.share / 1000;
+}
+
+/* What a thread that wants to run gets of a processor now, of a thousand; 1000 where the system
+ * does not tell. */
+static unsigned read_share(void)
+{
+    char text[100] = "";
+    unsigned running_n = 0;
+    long processors_n = sysconf(_SC_NPROCESSORS_ONLN);
+    bool is_told = calm.load_fd >= 0 && pread(calm.load_fd, text, sizeof(text) - 1, 0) > 0 &&
+                   sscanf(text, "%*s %*s %*s %u", &running_n) == 1;
+    if (!is_told || processors_n < 1 || running_n <= (unsigned long)processors_n) {
+        return 1000;
+    }
+    unsigned share = 1000 * (unsigned)processors_n / running_n;
+    return share > SHARE_MIN ? share : SHARE_MIN;
 }
 
 static void *tick(void *arg)
@@ -44,10 +68,12 @@ static void *tick(void *arg)
     (void)arg;
     for (;;) {
         nanosleep(&pause, NULL);
+        unsigned share = read_share();
         pthread_mutex_lock(&calm.lock);
         uint64_t real_ns = real_now_ns();
         calm.calm_ns = now_locked(real_ns);
         calm.real_ns = real_ns;
+        calm.share = share;
         pthread_mutex_unlock(&calm.lock);
     }
     return NULL;
@@ -77,6 +103,7 @@ void kw_test_calm_start(void)
     if (calm.is_on || calm.is_forbidden) {
         return;
     }
+    calm.load_fd = open("/proc/loadavg", O_RDONLY | O_CLOEXEC);
     calm.real_ns = real_now_ns();
     calm.calm_ns = calm.real_ns;
     calm.is_on = true;
@@ -94,6 +121,11 @@ void kw_test_calm_start(void)
 void kw_test_calm_forbid(void)
 {
     calm.is_forbidden = true;
+}
+
+int kw_test_calm_fds(void)
+{
+    return calm.is_on && calm.load_fd >= 0 ? 1 : 0;
 }
 
 bool kw_test_calm_is_on(void)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The calm clock: real time without the moments in which this machine let the test wait. A thread
- * sleeps a millisecond at a time; however late it is woken, the clock goes on by two at the most.
- * On an idle machine it is the system's clock; beside busy programs it is slower, as the threads of
- * the test and of the library are, so that what they do within so many milliseconds stays the same.
+ * sleeps a millisecond at a time; however late it is woken, the clock goes on by two at the most,
+ * and by less where more threads want to run than there are processors. On an idle machine it is
+ * the system's clock; beside busy programs it is slower, as the threads of the test and of the
+ * library are, so that what they do within so many milliseconds stays the same.
  *
  * Once started it is the time of kw_test_now_ns, kw_test_now_ms and kw_test_sleep_ms, of fakes, and
  * of handles opened by kw_test_open and kw_test_try_open, or from settings of kw_test_config_new
@@ -20,6 +21,9 @@
 void kw_test_calm_start(void);
 
 bool kw_test_calm_is_on(void);
+
+/* Descriptors that it keeps open. */
+int kw_test_calm_fds(void);
 
 /* The time: a kw_clock_fn. Only while it is on. */
 uint64_t kw_test_calm_ns(void *arg);

@@ -123,6 +123,12 @@ void kw_fake_respond(kw_fake *fake, kw_fake_fn fn, void *arg);
 /* Forgets rules, scripts, accept steps and responder; the map stays. */
 void kw_fake_reset(kw_fake *fake);
 
+/* Starts and frees several; and makes them as new, but for their maps: up, without rules, and with
+ * an empty log. */
+void kw_fake_start_all(kw_fake **fakes, size_t fakes_n);
+void kw_fake_free_all(kw_fake **fakes, size_t fakes_n);
+void kw_fake_renew_all(kw_fake *const *fakes, size_t fakes_n);
+
 /* Answers to CLUSTER SLOTS and CLUSTER SHARDS, as bytes of the protocol. NULL: an error
  * that says cluster support is disabled (SLOTS), or unknown subcommand (SHARDS). */
 void kw_fake_set_map(kw_fake *fake, const char *slots, const char *shards);

@@ -106,13 +106,32 @@ void kw_fake_set_cluster(kw_fake *const *fakes, size_t fakes_n, const kw_fake_ra
     free(shards.data);
 }
 
-void kw_fake_halves(kw_fake *const *fakes, size_t fakes_n)
+void kw_fake_start_all(kw_fake **fakes, size_t fakes_n)
 {
-    const kw_fake_range ranges[] = {{0, 8000, fakes[0], NULL}, {8001, 16383, fakes[1], NULL}};
+    for (size_t i = 0; i < fakes_n; i++) {
+        fakes[i] = kw_fake_start();
+    }
+}
+
+void kw_fake_free_all(kw_fake **fakes, size_t fakes_n)
+{
+    for (size_t i = 0; i < fakes_n; i++) {
+        kw_fake_free(fakes[i]);
+    }
+}
+
+void kw_fake_renew_all(kw_fake *const *fakes, size_t fakes_n)
+{
     for (size_t i = 0; i < fakes_n; i++) {
         kw_fake_up(fakes[i]);
         kw_fake_reset(fakes[i]);
         kw_fake_log_clear(fakes[i]);
     }
+}
+
+void kw_fake_halves(kw_fake *const *fakes, size_t fakes_n)
+{
+    const kw_fake_range ranges[] = {{0, 8000, fakes[0], NULL}, {8001, 16383, fakes[1], NULL}};
+    kw_fake_renew_all(fakes, fakes_n);
     kw_fake_set_cluster(fakes, fakes_n, ranges, 2);
 }

@@ -38,7 +38,11 @@ kw_err kw_test_turn(kw_client *kw, int wait_ms)
     if (timeout_ms < 0 || timeout_ms > wait_ms) {
         timeout_ms = wait_ms;
     }
-    (void)poll(&entry, 1, timeout_ms);
+    uint64_t end_ms = kw_test_now_ms() + (uint64_t)timeout_ms;
+    while (poll(&entry, 1, timeout_ms) == 0 && kw_test_now_ms() < end_ms) {
+        timeout_ms = (int)(end_ms - kw_test_now_ms()); /* the calm clock is behind poll's */
+        timeout_ms = timeout_ms < 0 ? 0 : timeout_ms;
+    }
     return kw_process(kw, NULL);
 }
 

@@ -2,33 +2,21 @@
 /* Servers that do a random one of many wrong things with each command, under threads that
  * know what each of their commands must answer. Every reply is its own command's, no
  * write runs twice, and the effect of each failure is true. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
+#include "fake/fixture.h"
 #include "base/random.h"
-#include "support/ask.h"
-#include "support/check.h"
-#include "support/fake.h"
 
-#include <keyway.h>
-
-#include <pthread.h>
 #include <stdatomic.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
-#define TIMEOUT_MS   120
-#define LATE_MS      2500
-#define SPAN_MS      1500
-#define THREADS_N    6
+#define TIMEOUT_MS 120
+#define LATEST_MS  2500
+
+#define SPAN_MS   1500
+#define THREADS_N 6
+
 #define COMMANDS_MAX 400000
 #define BATCH_N      8
-#define STRAY        999999999u
+
+#define STRAY 999999999u
 
 /* What became of one command; each has a number of its own, which it asks for. */
 typedef enum outcome { NEVER_SENT, REPLIED, FAILED_NONE, FAILED_MAYBE, FAILED_DONE } outcome;
@@ -278,7 +266,7 @@ static void *run_caller(void *arg)
             call_once(self);
         }
         uint64_t end_ms = kw_test_now_ms();
-        if (end_ms - now_ms > TIMEOUT_MS + LATE_MS) {
+        if (end_ms - now_ms > TIMEOUT_MS + LATEST_MS) {
             atomic_fetch_add(&self->all->late_n, 1);
         }
         now_ms = end_ms;

@@ -1,45 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* One server that answers wrongly, late, or not at all: each fault ends within the deadline
  * with the right code and effect, nothing is run twice, and the handle works afterwards. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
-#include "support/ask.h"
-#include "support/check.h"
-#include "support/fake.h"
-
-#include <keyway.h>
-
-#include <stdio.h>
-#include <string.h>
+#include "fake/fakes.h"
 
 #define TIMEOUT_MS 250
-/* Past the deadline, on a machine that is busy elsewhere. */
-#define LATE_MS    1500
-
-static kw_fake *fake;
-
-static int set_up(void **state)
-{
-    (void)state;
-    fake = kw_fake_start();
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    kw_fake_free(fake);
-    return 0;
-}
 
 static kw_client *open_handle(const char *options)
 {
-    return kw_test_open("%s?timeout=%dms%s", kw_fake_uri(fake), TIMEOUT_MS, options);
+    return kw_test_open("%s?timeout=%dms%s", kw_fake_uri(fakes[0]), TIMEOUT_MS, options);
 }
 
 /* A fault: what the server does with a command, and what the caller must get. */
@@ -67,20 +35,20 @@ static void check_failure(const fault *row, const kw_error *error)
     if (row->text != NULL && strstr(error->text, row->text) == NULL) {
         fail_msg("%s says: %s", row->name, error->text);
     }
-    assert_string_equal(error->node, kw_fake_address(fake));
-    assert_non_null(strstr(error->text, kw_fake_address(fake)));
+    assert_string_equal(error->node, kw_fake_address(fakes[0]));
+    assert_non_null(strstr(error->text, kw_fake_address(fakes[0])));
 }
 
 static void run_fault(const fault *row)
 {
     kw_client *kw = open_handle("&reply-bytes-max=64kb");
-    kw_fake_reset(fake);
-    kw_fake_log_clear(fake);
+    kw_fake_reset(fakes[0]);
+    kw_fake_log_clear(fakes[0]);
     char pattern[40];
     snprintf(pattern, sizeof(pattern), "%s", row->command);
     kw_reply_free(kw_command(kw, NULL, "PING"));
-    kw_fake_on(fake, row->times, pattern, row->steps);
-    kw_fake_on_reply(fake, KW_FAKE_ALWAYS, pattern, ":7");
+    kw_fake_on(fakes[0], row->times, pattern, row->steps);
+    kw_fake_on_reply(fakes[0], KW_FAKE_ALWAYS, pattern, ":7");
     kw_error error = KW_ERROR_INIT;
     uint64_t start_ms = kw_test_now_ms();
     kw_reply *reply = kw_command(kw, &error, row->command);
@@ -97,13 +65,13 @@ static void run_fault(const fault *row)
         check_failure(row, &error);
     }
     kw_reply_free(reply);
-    size_t received_n = kw_fake_count(fake, pattern);
+    size_t received_n = kw_fake_count(fakes[0], pattern);
     if (received_n < row->received_min || received_n > row->received_max) {
         fail_msg("%s: received %zu times", row->name, received_n);
     }
     /* The next command gets its own reply. */
-    kw_fake_reset(fake);
-    kw_fake_on_reply(fake, KW_FAKE_ALWAYS, "STRLEN *", ":42");
+    kw_fake_reset(fakes[0]);
+    kw_fake_on_reply(fakes[0], KW_FAKE_ALWAYS, "STRLEN *", ":42");
     reply = kw_command(kw, &error, "STRLEN after");
     if (reply == NULL) {
         fail_msg("after %s: %s", row->name, error.text);
@@ -119,7 +87,7 @@ static void run_faults(const fault *rows, size_t n)
     for (size_t i = 0; i < n; i++) {
         run_fault(&rows[i]);
     }
-    for (int i = 0; i < 200 && kw_fake_open(fake) > 0; i++) {
+    for (int i = 0; i < 200 && kw_fake_open(fakes[0]) > 0; i++) {
         kw_test_sleep_ms(5);
     }
     assert_in_range(kw_test_fd_count(), 0, descriptors_n);
@@ -127,7 +95,7 @@ static void run_faults(const fault *rows, size_t n)
 
 #define ROWS(rows) (rows), sizeof(rows) / sizeof((rows)[0])
 
-static void test_faults_framing(void **state)
+static void test_server_framing(void **state)
 {
     (void)state;
     static char large[80 * 1024];
@@ -161,7 +129,7 @@ static void test_faults_framing(void **state)
     run_faults(ROWS(rows));
 }
 
-static void test_faults_matching(void **state)
+static void test_server_matching(void **state)
 {
     (void)state;
     const fault rows[] = {
@@ -181,7 +149,7 @@ static void test_faults_matching(void **state)
     run_faults(ROWS(rows));
 }
 
-static void test_faults_states(void **state)
+static void test_server_states(void **state)
 {
     (void)state;
 #define SAYS(text) KW_FAKE_STEPS(KW_FAKE_SEND(text "\r\n"))
@@ -220,7 +188,7 @@ static void test_faults_states(void **state)
 static void assert_hint(const char *way, kw_reply *reply)
 {
     char uri[60];
-    snprintf(uri, sizeof(uri), "redis-cluster://%s)", kw_fake_address(fake));
+    snprintf(uri, sizeof(uri), "redis-cluster://%s)", kw_fake_address(fakes[0]));
     const char *text = kw_reply_is_error(reply) ? kw_reply_str(reply, NULL) : "no error";
     if (strncmp(text, "MOVED 1 h:1 (", strlen("MOVED 1 h:1 (")) != 0 || strstr(text, uri) == NULL) {
         fail_msg("%s: %s", way, text);
@@ -229,14 +197,14 @@ static void assert_hint(const char *way, kw_reply *reply)
 }
 
 /* Who opened one server, or a ring, and gave a cluster's node reads what to open, with the port. */
-static void test_faults_moved_without_a_cluster_says_what_to_open(void **state)
+static void test_server_moved_without_a_cluster_says_what_to_open(void **state)
 {
     (void)state;
     static const char *const uris[] = {"redis://%s?timeout=2s", "redis-ring://a=%s?timeout=2s"};
-    kw_fake_reset(fake);
-    kw_fake_on_reply(fake, KW_FAKE_ALWAYS, "INCR *", "-MOVED 1 h:1");
+    renew_servers();
+    kw_fake_on_reply(fakes[0], KW_FAKE_ALWAYS, "INCR *", "-MOVED 1 h:1");
     for (size_t i = 0; i < 2; i++) {
-        kw_client *kw = kw_test_open(uris[i], kw_fake_address(fake));
+        kw_client *kw = kw_test_open(uris[i], kw_fake_address(fakes[0]));
         assert_hint("call", kw_command(kw, NULL, "INCR a"));
         kw_ticket *ticket = kw_submit(kw, NULL, "INCR a");
         assert_hint("ticket", kw_ticket_await(ticket, NULL));
@@ -251,17 +219,17 @@ static void test_faults_moved_without_a_cluster_says_what_to_open(void **state)
         kw_session_close(session);
         kw_close(kw);
     }
-    kw_fake_reset(fake);
+    kw_fake_reset(fakes[0]);
 }
 
-static void test_faults_late_reply_never_reaches_the_next_command(void **state)
+static void test_server_late_reply_never_reaches_the_next_command(void **state)
 {
     (void)state;
     kw_client *kw = open_handle("");
-    kw_fake_reset(fake);
-    kw_fake_on(fake, 1, "INCR late",
+    kw_fake_reset(fakes[0]);
+    kw_fake_on(fakes[0], 1, "INCR late",
                KW_FAKE_STEPS(KW_FAKE_DELAY(TIMEOUT_MS + 100), KW_FAKE_SEND(":666\r\n")));
-    kw_fake_on_reply(fake, KW_FAKE_ALWAYS, "INCR own", ":1");
+    kw_fake_on_reply(fakes[0], KW_FAKE_ALWAYS, "INCR own", ":1");
     kw_error error = KW_ERROR_INIT;
     assert_null(kw_command(kw, &error, "INCR late"));
     assert_int_equal(error.code, KW_ERR_TIMEOUT);
@@ -274,33 +242,33 @@ static void test_faults_late_reply_never_reaches_the_next_command(void **state)
     kw_close(kw);
 }
 
-static void test_faults_unasked_reply_ends_the_idle_connection(void **state)
+static void test_server_unasked_reply_ends_the_idle_connection(void **state)
 {
     (void)state;
     kw_client *kw = open_handle("");
-    kw_fake_reset(fake);
-    kw_fake_on_reply(fake, KW_FAKE_ALWAYS, "INCR own", ":1");
+    kw_fake_reset(fakes[0]);
+    kw_fake_on_reply(fakes[0], KW_FAKE_ALWAYS, "INCR own", ":1");
     kw_reply_free(kw_command(kw, NULL, "INCR own"));
-    unsigned accepted_n = kw_fake_accepted(fake);
-    kw_fake_push(fake, ":666\r\n", 6);
+    unsigned accepted_n = kw_fake_accepted(fakes[0]);
+    kw_fake_push(fakes[0], ":666\r\n", 6);
     kw_test_sleep_ms(20);
     kw_reply *reply = kw_command(kw, NULL, "INCR own");
     assert_int_equal(kw_reply_int(reply), 1);
     kw_reply_free(reply);
-    assert_int_equal(kw_fake_accepted(fake), accepted_n + 1);
+    assert_int_equal(kw_fake_accepted(fakes[0]), accepted_n + 1);
     kw_close(kw);
 }
 
-static void test_faults_server_that_does_not_read_holds_no_writer(void **state)
+static void test_server_server_that_does_not_read_holds_no_writer(void **state)
 {
     (void)state;
     static char value[16 << 20];
     memset(value, 'v', sizeof(value) - 1);
     kw_client *kw = open_handle("");
-    kw_fake_reset(fake);
+    kw_fake_reset(fakes[0]);
     kw_reply_free(kw_command(kw, NULL, "PING"));
-    kw_fake_on(fake, KW_FAKE_ALWAYS, "INCR first", KW_FAKE_STEPS(KW_FAKE_DEAF));
-    kw_fake_on_accept(fake, KW_FAKE_ALWAYS, KW_FAKE_STEPS(KW_FAKE_DEAF));
+    kw_fake_on(fakes[0], KW_FAKE_ALWAYS, "INCR first", KW_FAKE_STEPS(KW_FAKE_DEAF));
+    kw_fake_on_accept(fakes[0], KW_FAKE_ALWAYS, KW_FAKE_STEPS(KW_FAKE_DEAF));
     kw_error error = KW_ERROR_INIT;
     assert_null(kw_command(kw, &error, "INCR first"));
     uint64_t start_ms = kw_test_now_ms();
@@ -308,19 +276,19 @@ static void test_faults_server_that_does_not_read_holds_no_writer(void **state)
     assert_in_range(kw_test_now_ms() - start_ms, 0, TIMEOUT_MS + LATE_MS);
     assert_int_equal(error.effect, KW_EFFECT_NONE); /* never sent whole */
     kw_close(kw);
-    kw_fake_reset(fake);
+    kw_fake_reset(fakes[0]);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_faults_framing),
-        cmocka_unit_test(test_faults_matching),
-        cmocka_unit_test(test_faults_states),
-        cmocka_unit_test(test_faults_moved_without_a_cluster_says_what_to_open),
-        cmocka_unit_test(test_faults_late_reply_never_reaches_the_next_command),
-        cmocka_unit_test(test_faults_unasked_reply_ends_the_idle_connection),
-        cmocka_unit_test(test_faults_server_that_does_not_read_holds_no_writer),
+        cmocka_unit_test(test_server_framing),
+        cmocka_unit_test(test_server_matching),
+        cmocka_unit_test(test_server_states),
+        cmocka_unit_test(test_server_moved_without_a_cluster_says_what_to_open),
+        cmocka_unit_test(test_server_late_reply_never_reaches_the_next_command),
+        cmocka_unit_test(test_server_unasked_reply_ends_the_idle_connection),
+        cmocka_unit_test(test_server_server_that_does_not_read_holds_no_writer),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, start_fakes, stop_fakes);
 }

@@ -1,50 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Reads from replicas that are away, loading, cut off, or turn reads away: where they go, and
  * that nothing else does. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
-#include "support/ask.h"
-#include "support/check.h"
-#include "support/fake.h"
-
-#include <keyway.h>
-
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#define LATE_MS (300 * KW_TEST_SLOWNESS)
-
-static kw_fake *fakes[3]; /* a primary, its replica, and another primary */
+#include "fake/fakes.h"
 
 #define PRIMARY fakes[0]
 #define REPLICA fakes[1]
-#define OTHER   fakes[2]
 
-static int set_up(void **state)
-{
-    (void)state;
-    for (size_t i = 0; i < 3; i++) {
-        fakes[i] = kw_fake_start();
-    }
-    return 0;
-}
+#define OTHER fakes[2]
 
-static int tear_down(void **state)
-{
-    (void)state;
-    for (size_t i = 0; i < 3; i++) {
-        kw_fake_free(fakes[i]);
-    }
-    return 0;
-}
-
-static void answer_numbers(size_t i)
+static void answer_reads(size_t i)
 {
     kw_fake_on_reply(fakes[i], KW_FAKE_ALWAYS, "INCR *", ":%zu", i);
     kw_fake_on_reply(fakes[i], KW_FAKE_ALWAYS, "GET *", ":%zu", i);
@@ -55,19 +19,14 @@ static void answer_numbers(size_t i)
 }
 
 /* All slots are the primary's. */
-static void reset_fakes(void)
+static void renew_cluster(void)
 {
     const kw_fake_range all[] = {{0, 16383, PRIMARY, REPLICA}};
-    kw_fake_halves(fakes, 3);
-    kw_fake_set_cluster(fakes, 3, all, 1);
+    renew_fakes();
+    kw_fake_set_cluster(fakes, FAKES_N, all, 1);
     for (size_t i = 0; i < 3; i++) {
-        answer_numbers(i);
+        answer_reads(i);
     }
-}
-
-static kw_client *open_cluster(const char *options)
-{
-    return kw_test_open("redis-cluster://%s?timeout=3s&%s", kw_fake_address(PRIMARY), options);
 }
 
 static void expect(kw_client *kw, const char *command, long long number)
@@ -82,11 +41,11 @@ static void expect(kw_client *kw, const char *command, long long number)
     kw_reply_free(reply);
 }
 
-static void test_only_reads_go_to_replicas(void **state)
+static void test_replicas_only_reads_go_to_replicas(void **state)
 {
     (void)state;
-    reset_fakes();
-    kw_client *kw = open_cluster("read-preference=prefer-replica");
+    renew_cluster();
+    kw_client *kw = open_cluster("timeout=3s&read-preference=prefer-replica");
     for (int i = 0; i < 3; i++) {
         expect(kw, "GET foo", 1);
         expect(kw, "INCR foo", 0);
@@ -99,16 +58,16 @@ static void test_only_reads_go_to_replicas(void **state)
     assert_true(kw_fake_count(REPLICA, "READONLY") > 0);
     assert_int_equal(kw_fake_count(PRIMARY, "READONLY"), 0);
     kw_close(kw);
-    kw = open_cluster("pool-max=8");
+    kw = open_cluster("timeout=3s&pool-max=8");
     expect(kw, "GET foo", 0);
     kw_close(kw);
 }
 
-static void test_readonly_is_said_on_every_connection(void **state)
+static void test_replicas_readonly_is_said_on_every_connection(void **state)
 {
     (void)state;
-    reset_fakes();
-    kw_client *kw = open_cluster("read-preference=replica");
+    renew_cluster();
+    kw_client *kw = open_cluster("timeout=3s&read-preference=replica");
     unsigned before = kw_fake_accepted(REPLICA);
     kw_fake_log_clear(REPLICA);
     for (int i = 0; i < 3; i++) {
@@ -121,11 +80,11 @@ static void test_readonly_is_said_on_every_connection(void **state)
     kw_close(kw);
 }
 
-static void test_call_says_where_it_reads(void **state)
+static void test_replicas_call_says_where_it_reads(void **state)
 {
     (void)state;
-    reset_fakes();
-    kw_client *kw = open_cluster("pool-max=8");
+    renew_cluster();
+    kw_client *kw = open_cluster("timeout=3s&pool-max=8");
     static const struct {
         kw_read read;
         const char *zone;
@@ -161,7 +120,7 @@ static void test_call_says_where_it_reads(void **state)
 }
 
 /* Whatever the replica does, the read is answered by the primary, soon. */
-static void test_replica_that_turns_away_is_left_for_the_primary(void **state)
+static void test_replicas_one_that_turns_away_is_left_for_the_primary(void **state)
 {
     (void)state;
     static const char *const answers[] = {
@@ -174,28 +133,28 @@ static void test_replica_that_turns_away_is_left_for_the_primary(void **state)
         "-READONLY You can't write against a read only replica.",
     };
     for (size_t i = 0; i < sizeof(answers) / sizeof(answers[0]); i++) {
-        reset_fakes();
+        renew_cluster();
         kw_fake_reset(REPLICA);
         kw_fake_on_reply(REPLICA, KW_FAKE_ALWAYS, "GET *", "%s", answers[i]);
-        kw_client *kw = open_cluster("read-preference=prefer-replica");
+        kw_client *kw = open_cluster("timeout=3s&read-preference=prefer-replica");
         uint64_t start_ms = kw_test_now_ms();
         expect(kw, "GET foo", 0);
         expect(kw, "GET foo", 0);
         assert_in_range(kw_test_now_ms() - start_ms, 0, LATE_MS);
         assert_in_range(kw_fake_count(REPLICA, "GET *"), 1, 1); /* it is left alone for a while */
         kw_fake_reset(REPLICA);
-        answer_numbers(1);
+        answer_reads(1);
         kw_test_sleep_ms(600);
         expect(kw, "GET foo", 1);
         kw_close(kw);
     }
 }
 
-static void test_replica_that_is_away_is_left_for_the_primary(void **state)
+static void test_replicas_one_that_is_away_is_left_for_the_primary(void **state)
 {
     (void)state;
-    reset_fakes();
-    kw_client *kw = open_cluster("read-preference=prefer-replica");
+    renew_cluster();
+    kw_client *kw = open_cluster("timeout=3s&read-preference=prefer-replica");
     expect(kw, "GET foo", 1);
     kw_fake_down(REPLICA);
     for (int i = 0; i < 10; i++) {
@@ -220,13 +179,13 @@ static void test_replica_that_is_away_is_left_for_the_primary(void **state)
     kw_close(kw);
 }
 
-static void test_read_lost_with_its_replica_runs_at_the_primary(void **state)
+static void test_replicas_read_lost_with_its_replica_runs_at_the_primary(void **state)
 {
     (void)state;
-    reset_fakes();
+    renew_cluster();
     kw_fake_reset(REPLICA);
     kw_fake_on(REPLICA, KW_FAKE_ALWAYS, "GET *", KW_FAKE_STEPS(KW_FAKE_RESET));
-    kw_client *kw = open_cluster("read-preference=prefer-replica");
+    kw_client *kw = open_cluster("timeout=3s&read-preference=prefer-replica");
     expect(kw, "GET foo", 0);
     kw_batch *batch = kw_batch_new(kw, NULL);
     kw_test_sleep_ms(600);
@@ -242,10 +201,10 @@ static void test_read_lost_with_its_replica_runs_at_the_primary(void **state)
     kw_close(kw);
 }
 
-static void test_nothing_but_replicas_waits_for_one(void **state)
+static void test_replicas_nothing_but_replicas_waits_for_one(void **state)
 {
     (void)state;
-    reset_fakes();
+    renew_cluster();
     kw_fake_down(REPLICA);
     kw_client *kw = kw_test_open("redis-cluster://%s?timeout=400ms&read-preference=replica",
                                  kw_fake_address(PRIMARY));
@@ -265,10 +224,10 @@ static void test_nothing_but_replicas_waits_for_one(void **state)
     kw_close(kw);
 }
 
-static void test_zones_are_those_of_settings(void **state)
+static void test_replicas_zones_are_those_of_settings(void **state)
 {
     (void)state;
-    reset_fakes();
+    renew_cluster();
     char options[200];
     snprintf(options, sizeof(options), "read-preference=zone:east&zones=%s>west,%s>east",
              kw_fake_address(REPLICA), kw_fake_address(PRIMARY));
@@ -293,7 +252,7 @@ static kw_reply *call_durable(kw_client *kw, kw_error *error, unsigned *acked, c
 }
 
 /* Whatever becomes of WAIT, the write's reply is the caller's, and it ran once. */
-static void test_write_stands_whatever_becomes_of_wait(void **state)
+static void test_replicas_write_stands_whatever_becomes_of_wait(void **state)
 {
     (void)state;
     const struct {
@@ -314,7 +273,7 @@ static void test_write_stands_whatever_becomes_of_wait(void **state)
         {(const kw_fake_step[]){KW_FAKE_SEND("HTTP\r\n"), KW_FAKE_END}, KW_ERR_DURABILITY, 0},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        reset_fakes();
+        renew_cluster();
         kw_fake_on(PRIMARY, KW_FAKE_ALWAYS, "WAIT *", rows[i].steps);
         kw_client *kw = kw_test_open("redis-cluster://%s?timeout=1s", kw_fake_address(PRIMARY));
         kw_error error = KW_ERROR_INIT;
@@ -332,11 +291,11 @@ static void test_write_stands_whatever_becomes_of_wait(void **state)
     }
 }
 
-static void test_acks_are_refused_where_nobody_waits(void **state)
+static void test_replicas_acks_are_refused_where_nobody_waits(void **state)
 {
     (void)state;
-    reset_fakes();
-    kw_client *kw = open_cluster("pool-max=8");
+    renew_cluster();
+    kw_client *kw = open_cluster("timeout=3s&pool-max=8");
     kw_call_options options = KW_CALL_OPTIONS_INIT;
     kw_error error = KW_ERROR_INIT;
     options.acks = 1;
@@ -350,11 +309,11 @@ static void test_acks_are_refused_where_nobody_waits(void **state)
     kw_close(kw);
 }
 
-static void test_promoted_replica_is_told_nothing_as_a_primary(void **state)
+static void test_replicas_promoted_replica_is_told_nothing_as_a_primary(void **state)
 {
     (void)state;
-    reset_fakes();
-    kw_client *kw = open_cluster("read-preference=prefer-replica");
+    renew_cluster();
+    kw_client *kw = open_cluster("timeout=3s&read-preference=prefer-replica");
     expect(kw, "GET foo", 1);
     const kw_fake_range turned[] = {{0, 16383, REPLICA, PRIMARY}};
     kw_fake_set_cluster(fakes, 3, turned, 1);
@@ -362,7 +321,7 @@ static void test_promoted_replica_is_told_nothing_as_a_primary(void **state)
     kw_fake_log_clear(PRIMARY);
     kw_fake_reset(PRIMARY);
     kw_fake_on_reply(PRIMARY, 1, "INCR *", "-MOVED 12182 %s", kw_fake_address(REPLICA));
-    answer_numbers(0);
+    answer_reads(0);
     expect(kw, "INCR foo", 1);
     uint64_t end_ms = kw_test_now_ms() + 2000 + LATE_MS;
     while (kw_fake_count(PRIMARY, "GET *") == 0) {
@@ -377,17 +336,17 @@ static void test_promoted_replica_is_told_nothing_as_a_primary(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_only_reads_go_to_replicas),
-        cmocka_unit_test(test_readonly_is_said_on_every_connection),
-        cmocka_unit_test(test_call_says_where_it_reads),
-        cmocka_unit_test(test_replica_that_turns_away_is_left_for_the_primary),
-        cmocka_unit_test(test_replica_that_is_away_is_left_for_the_primary),
-        cmocka_unit_test(test_read_lost_with_its_replica_runs_at_the_primary),
-        cmocka_unit_test(test_nothing_but_replicas_waits_for_one),
-        cmocka_unit_test(test_zones_are_those_of_settings),
-        cmocka_unit_test(test_write_stands_whatever_becomes_of_wait),
-        cmocka_unit_test(test_acks_are_refused_where_nobody_waits),
-        cmocka_unit_test(test_promoted_replica_is_told_nothing_as_a_primary),
+        cmocka_unit_test(test_replicas_only_reads_go_to_replicas),
+        cmocka_unit_test(test_replicas_readonly_is_said_on_every_connection),
+        cmocka_unit_test(test_replicas_call_says_where_it_reads),
+        cmocka_unit_test(test_replicas_one_that_turns_away_is_left_for_the_primary),
+        cmocka_unit_test(test_replicas_one_that_is_away_is_left_for_the_primary),
+        cmocka_unit_test(test_replicas_read_lost_with_its_replica_runs_at_the_primary),
+        cmocka_unit_test(test_replicas_nothing_but_replicas_waits_for_one),
+        cmocka_unit_test(test_replicas_zones_are_those_of_settings),
+        cmocka_unit_test(test_replicas_write_stands_whatever_becomes_of_wait),
+        cmocka_unit_test(test_replicas_acks_are_refused_where_nobody_waits),
+        cmocka_unit_test(test_replicas_promoted_replica_is_told_nothing_as_a_primary),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, start_fakes, stop_fakes);
 }

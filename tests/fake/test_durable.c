@@ -1,63 +1,21 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Writes that wait for their replicas: the write and WAIT leave together, and each has its own
  * answer, whatever comes between the two. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
-#include "support/ask.h"
-#include "support/check.h"
-#include "support/fake.h"
-
-#include <keyway.h>
-
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#define LATE_MS (300 * KW_TEST_SLOWNESS)
+#include "fake/fakes.h"
 
 /* What the reply is: a number, or one of these. */
-#define NO_REPLY    (-1)
+#define NO_REPLY (-1)
+
 #define ERROR_REPLY (-2)
+#define PRIMARY     fakes[0]
 
-static kw_fake *fakes[2];
-
-#define PRIMARY fakes[0]
-#define OTHER   fakes[1]
-
-static int set_up(void **state)
-{
-    (void)state;
-    for (size_t i = 0; i < 2; i++) {
-        fakes[i] = kw_fake_start();
-    }
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    for (size_t i = 0; i < 2; i++) {
-        kw_fake_free(fakes[i]);
-    }
-    return 0;
-}
+#define OTHER fakes[1]
 
 /* All slots are the primary's. */
-static void reset_fakes(void)
+static void renew_cluster(void)
 {
-    const kw_fake_range all[] = {{0, 16383, PRIMARY, NULL}};
-    kw_fake_halves(fakes, 2);
-    kw_fake_set_cluster(fakes, 2, all, 1);
-}
-
-static kw_client *open_cluster(const char *options)
-{
-    return kw_test_open("redis-cluster://%s?timeout=3s&%s", kw_fake_address(PRIMARY), options);
+    renew_fakes();
+    own_all(PRIMARY);
 }
 
 /* "INCR foo" that asks for one acknowledgement, within 200 ms; errors as NO_REPLY and
@@ -155,7 +113,7 @@ static void check_pair(const pair_row *row)
     kw_fake_free(fake);
 }
 
-static void test_write_and_wait_leave_together_and_have_answers_of_their_own(void **state)
+static void test_durable_write_and_wait_leave_together_and_have_answers_of_their_own(void **state)
 {
     (void)state;
     for (size_t i = 0; i < sizeof(pair_rows) / sizeof(pair_rows[0]); i++) {
@@ -174,7 +132,7 @@ static size_t find_in_log(kw_fake *fake, size_t from, const char *text)
     return at;
 }
 
-static void test_write_that_is_turned_away_takes_no_answer_of_wait(void **state)
+static void test_durable_write_that_is_turned_away_takes_no_answer_of_wait(void **state)
 {
     (void)state;
     static const struct {
@@ -188,7 +146,7 @@ static void test_write_that_is_turned_away_takes_no_answer_of_wait(void **state)
         {"-LOADING Redis is loading the dataset in memory", false, false},
     };
     for (size_t i = 0; i < 2 * sizeof(rows) / sizeof(rows[0]); i++) {
-        reset_fakes();
+        renew_cluster();
         kw_fake_on_reply(OTHER, KW_FAKE_ALWAYS, "INCR *", ":5");
         kw_fake_on_reply(OTHER, KW_FAKE_ALWAYS, "WAIT *", ":4");
         char text[120];
@@ -205,7 +163,7 @@ static void test_write_that_is_turned_away_takes_no_answer_of_wait(void **state)
         }
         kw_fake_on_reply(PRIMARY, KW_FAKE_ALWAYS, "INCR *", ":5");
         kw_fake_on_reply(PRIMARY, KW_FAKE_ALWAYS, "WAIT *", ":4");
-        kw_client *kw = open_cluster("pool-max=8");
+        kw_client *kw = open_cluster("timeout=3s&pool-max=8");
         kw_error error = KW_ERROR_INIT;
         unsigned acked = 99;
         long long number = incr(kw, &error, &acked);
@@ -224,15 +182,15 @@ static void test_write_that_is_turned_away_takes_no_answer_of_wait(void **state)
     }
 }
 
-static void test_wait_has_an_end_before_the_deadline(void **state)
+static void test_durable_wait_has_an_end_before_the_deadline(void **state)
 {
     (void)state;
-    reset_fakes();
+    renew_cluster();
     kw_fake_on(PRIMARY, 1, "INCR *",
                KW_FAKE_STEPS(KW_FAKE_DELAY(100), KW_FAKE_SEND("-TRYAGAIN later\r\n")));
     kw_fake_on_reply(PRIMARY, KW_FAKE_ALWAYS, "INCR *", ":5");
     kw_fake_on_reply(PRIMARY, KW_FAKE_ALWAYS, "WAIT *", ":1");
-    kw_client *kw = open_cluster("pool-max=8");
+    kw_client *kw = open_cluster("timeout=3s&pool-max=8");
     const char *argv[] = {"INCR", "foo"};
     kw_call_options options = KW_CALL_OPTIONS_INIT;
     options.timeout_ms = 2000;
@@ -257,7 +215,7 @@ static void test_wait_has_an_end_before_the_deadline(void **state)
     kw_close(kw);
 }
 
-static void test_disk_is_asked_for_where_the_call_says_so(void **state)
+static void test_durable_disk_is_asked_for_where_the_call_says_so(void **state)
 {
     (void)state;
     static const struct {
@@ -281,10 +239,10 @@ static void test_disk_is_asked_for_where_the_call_says_so(void **state)
          KW_ERR_DURABILITY, 0, 0, "appendonly is disabled"},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        reset_fakes();
+        renew_cluster();
         kw_fake_on_reply(PRIMARY, KW_FAKE_ALWAYS, "INCR *", ":5");
         kw_fake_on_reply(PRIMARY, KW_FAKE_ALWAYS, "WAITAOF 1 1 200", "%s", rows[i].answer);
-        kw_client *kw = open_cluster("pool-max=8");
+        kw_client *kw = open_cluster("timeout=3s&pool-max=8");
         kw_error error = KW_ERROR_INIT;
         unsigned acked = 99;
         unsigned local = 99;
@@ -324,15 +282,15 @@ static kw_err call(kw_client *kw, unsigned acks, int argc, const char **argv)
 
 static kw_client *open_durable(void)
 {
-    reset_fakes();
+    renew_cluster();
     kw_fake_on_reply(PRIMARY, KW_FAKE_ALWAYS, "INCR *", ":5");
     kw_fake_on_reply(PRIMARY, KW_FAKE_ALWAYS, "MSET *", "+OK");
     kw_fake_on_reply(PRIMARY, KW_FAKE_ALWAYS, "GET *", "$1\r\nv");
     kw_fake_on_reply(PRIMARY, KW_FAKE_ALWAYS, "WAIT *", ":1");
-    return open_cluster("acks=1&acks-timeout=150ms");
+    return open_cluster("timeout=3s&acks=1&acks-timeout=150ms");
 }
 
-static void test_handle_waits_for_all_its_single_writes(void **state)
+static void test_durable_handle_waits_for_all_its_single_writes(void **state)
 {
     (void)state;
     kw_client *kw = open_durable();
@@ -361,7 +319,7 @@ static void on_reply(void *arg, kw_reply *reply, const kw_error *error)
     (void)arg;
 }
 
-static void test_handle_that_waits_refuses_writes_that_nobody_blocks_for(void **state)
+static void test_durable_handle_that_waits_refuses_writes_that_nobody_blocks_for(void **state)
 {
     (void)state;
     kw_client *kw = open_durable();
@@ -413,7 +371,7 @@ static kw_client *open_with(const kw_test_memory *memory)
 
 /* Without memory from any one place on: the write is not run twice, and its reply, once it is
  * there, is kept. */
-static void test_no_memory_takes_nothing_from_a_write_that_has_run(void **state)
+static void test_durable_no_memory_takes_nothing_from_a_write_that_has_run(void **state)
 {
     (void)state;
     static char value[3000];
@@ -426,7 +384,7 @@ static void test_no_memory_takes_nothing_from_a_write_that_has_run(void **state)
     kw_test_memory memory;
     kw_test_memory_init(&memory, 0);
     memory.fail_on = true; /* there is more than one way to read a reply */
-    reset_fakes();
+    renew_cluster();
     char answer[2000];
     int answer_len = snprintf(answer, sizeof(answer), "$1500\r\n%.*s\r\n", 1500, value);
     kw_fake_on(PRIMARY, KW_FAKE_ALWAYS, "SET *",
@@ -466,13 +424,13 @@ static void test_no_memory_takes_nothing_from_a_write_that_has_run(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_write_and_wait_leave_together_and_have_answers_of_their_own),
-        cmocka_unit_test(test_write_that_is_turned_away_takes_no_answer_of_wait),
-        cmocka_unit_test(test_wait_has_an_end_before_the_deadline),
-        cmocka_unit_test(test_disk_is_asked_for_where_the_call_says_so),
-        cmocka_unit_test(test_handle_waits_for_all_its_single_writes),
-        cmocka_unit_test(test_handle_that_waits_refuses_writes_that_nobody_blocks_for),
-        cmocka_unit_test(test_no_memory_takes_nothing_from_a_write_that_has_run),
+        cmocka_unit_test(test_durable_write_and_wait_leave_together_and_have_answers_of_their_own),
+        cmocka_unit_test(test_durable_write_that_is_turned_away_takes_no_answer_of_wait),
+        cmocka_unit_test(test_durable_wait_has_an_end_before_the_deadline),
+        cmocka_unit_test(test_durable_disk_is_asked_for_where_the_call_says_so),
+        cmocka_unit_test(test_durable_handle_waits_for_all_its_single_writes),
+        cmocka_unit_test(test_durable_handle_that_waits_refuses_writes_that_nobody_blocks_for),
+        cmocka_unit_test(test_durable_no_memory_takes_nothing_from_a_write_that_has_run),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, start_fakes, stop_fakes);
 }

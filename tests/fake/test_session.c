@@ -1,46 +1,30 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Sessions against scripted servers: what is lost at which moment, and what is waited
  * out. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "fake/fakes.h"
 
-#include <cmocka.h>
-
-#include <keyway.h>
-
-#include <string.h>
-
-#include "support/ask.h"
-#include "support/check.h"
-#include "support/fake.h"
-
-static kw_fake *fake;
 static kw_client *kw;
+
 static kw_session *session;
 
 static int set_up(void **state)
 {
-    (void)state;
-    fake = kw_fake_start();
-    kw = kw_test_open("%s?timeout=1s", kw_fake_uri(fake));
+    start_fakes(state);
+    kw = kw_test_open("%s?timeout=1s", kw_fake_uri(fakes[0]));
     session = kw_session_open(kw, NULL, "k", 1);
     return session == NULL;
 }
 
 static int tear_down(void **state)
 {
-    (void)state;
     kw_session_close(session);
     kw_close(kw);
-    kw_fake_free(fake);
-    return 0;
+    return stop_fakes(state);
 }
 
 static void always(const char *pattern, const char *reply)
 {
-    kw_fake_on_reply(fake, KW_FAKE_ALWAYS, pattern, "%s", reply);
+    kw_fake_on_reply(fakes[0], KW_FAKE_ALWAYS, pattern, "%s", reply);
 }
 
 static void is_text(const char *text, const char *command)
@@ -63,11 +47,11 @@ static void breaks(kw_err code, kw_effect effect, const char *command)
         fail_msg("%s, effect %s: %s", kw_err_name(error.code), kw_effect_name(error.effect),
                  error.text);
     }
-    size_t sent_n = kw_fake_log_count(fake);
+    size_t sent_n = kw_fake_log_count(fakes[0]);
     assert_null(kw_session_command(session, &error, "PING"));
     assert_int_equal(error.code, KW_ERR_CLOSED);
     assert_int_equal(error.effect, KW_EFFECT_NONE);
-    assert_int_equal(kw_fake_log_count(fake), sent_n);
+    assert_int_equal(kw_fake_log_count(fakes[0]), sent_n);
 }
 
 static void begin_multi(void)
@@ -80,27 +64,27 @@ static void test_session_exec_lost_may_have_run_and_is_not_sent_again(void **sta
 {
     (void)state;
     begin_multi();
-    kw_fake_on(fake, 1, "EXEC", KW_FAKE_STEPS(KW_FAKE_CLOSE));
+    kw_fake_on(fakes[0], 1, "EXEC", KW_FAKE_STEPS(KW_FAKE_CLOSE));
     breaks(KW_ERR_CLOSED, KW_EFFECT_MAYBE, "EXEC");
-    assert_int_equal(kw_fake_count(fake, "EXEC"), 1);
-    assert_int_equal(kw_fake_accepted(fake), 1);
+    assert_int_equal(kw_fake_count(fakes[0], "EXEC"), 1);
+    assert_int_equal(kw_fake_accepted(fakes[0]), 1);
 }
 
 static void test_session_queued_command_lost_has_not_run(void **state)
 {
     (void)state;
     begin_multi();
-    kw_fake_on(fake, 1, "INCR *", KW_FAKE_STEPS(KW_FAKE_RESET));
+    kw_fake_on(fakes[0], 1, "INCR *", KW_FAKE_STEPS(KW_FAKE_RESET));
     breaks(KW_ERR_CLOSED, KW_EFFECT_NONE, "INCR k");
-    assert_int_equal(kw_fake_count(fake, "INCR *"), 1);
+    assert_int_equal(kw_fake_count(fakes[0], "INCR *"), 1);
 }
 
 static void test_session_write_lost_outside_of_multi_may_have_run(void **state)
 {
     (void)state;
-    kw_fake_on(fake, 1, "INCR *", KW_FAKE_STEPS(KW_FAKE_CLOSE));
+    kw_fake_on(fakes[0], 1, "INCR *", KW_FAKE_STEPS(KW_FAKE_CLOSE));
     breaks(KW_ERR_CLOSED, KW_EFFECT_MAYBE, "INCR k");
-    assert_int_equal(kw_fake_count(fake, "INCR *"), 1);
+    assert_int_equal(kw_fake_count(fakes[0], "INCR *"), 1);
 }
 
 static void test_session_read_lost_after_watch_is_not_sent_again(void **state)
@@ -108,40 +92,40 @@ static void test_session_read_lost_after_watch_is_not_sent_again(void **state)
     (void)state;
     always("WATCH *", "+OK");
     is_text("OK", "WATCH k");
-    kw_fake_on(fake, 1, "GET *", KW_FAKE_STEPS(KW_FAKE_CLOSE));
+    kw_fake_on(fakes[0], 1, "GET *", KW_FAKE_STEPS(KW_FAKE_CLOSE));
     breaks(KW_ERR_CLOSED, KW_EFFECT_MAYBE, "GET k");
-    assert_int_equal(kw_fake_count(fake, "GET *"), 1);
+    assert_int_equal(kw_fake_count(fakes[0], "GET *"), 1);
 }
 
 static void test_session_first_watch_lost_is_sent_again(void **state)
 {
     (void)state;
-    kw_fake_on(fake, 1, "WATCH *", KW_FAKE_STEPS(KW_FAKE_CLOSE));
+    kw_fake_on(fakes[0], 1, "WATCH *", KW_FAKE_STEPS(KW_FAKE_CLOSE));
     always("WATCH *", "+OK");
     is_text("OK", "WATCH k");
-    assert_int_equal(kw_fake_count(fake, "WATCH *"), 2);
-    assert_int_equal(kw_fake_accepted(fake), 2);
+    assert_int_equal(kw_fake_count(fakes[0], "WATCH *"), 2);
+    assert_int_equal(kw_fake_accepted(fakes[0]), 2);
 }
 
 static void test_session_loading_is_waited_out_while_clean_only(void **state)
 {
     (void)state;
-    kw_fake_on_reply(fake, 2, "SET *", "%s", "-LOADING data set");
+    kw_fake_on_reply(fakes[0], 2, "SET *", "%s", "-LOADING data set");
     always("SET *", "+OK");
     always("WATCH *", "+OK");
     is_text("OK", "SET k v");
-    assert_int_equal(kw_fake_count(fake, "SET *"), 3);
+    assert_int_equal(kw_fake_count(fakes[0], "SET *"), 3);
     is_text("OK", "WATCH k");
-    kw_fake_on_reply(fake, KW_FAKE_ALWAYS, "GET *", "%s", "-LOADING data set");
+    kw_fake_on_reply(fakes[0], KW_FAKE_ALWAYS, "GET *", "%s", "-LOADING data set");
     is_text("LOADING data set", "GET k");
-    assert_int_equal(kw_fake_count(fake, "GET *"), 1);
+    assert_int_equal(kw_fake_count(fakes[0], "GET *"), 1);
 }
 
 static void test_session_two_replies_for_one_command_break_it(void **state)
 {
     (void)state;
     begin_multi();
-    kw_fake_on(fake, 1, "EXEC", KW_FAKE_STEPS(KW_FAKE_SEND("*0\r\n+MORE\r\n")));
+    kw_fake_on(fakes[0], 1, "EXEC", KW_FAKE_STEPS(KW_FAKE_SEND("*0\r\n+MORE\r\n")));
     breaks(KW_ERR_DESYNC, KW_EFFECT_MAYBE, "EXEC");
 }
 
@@ -149,7 +133,7 @@ static void test_session_two_replies_for_one_command_break_it(void **state)
 static void exec_and_close(const char *reply, unsigned disconnects)
 {
     begin_multi();
-    kw_fake_on_reply(fake, 1, "EXEC", "%s", reply);
+    kw_fake_on_reply(fakes[0], 1, "EXEC", "%s", reply);
     kw_reply_free(kw_session_command(session, NULL, "EXEC"));
     kw_session_close(session);
     session = NULL;
@@ -172,10 +156,10 @@ static void test_session_unasked_bytes_while_idle_are_noticed(void **state)
 {
     (void)state;
     begin_multi();
-    kw_fake_push(fake, "+STRAY\r\n", 8);
+    kw_fake_push(fakes[0], "+STRAY\r\n", 8);
     kw_test_sleep_ms(20);
     breaks(KW_ERR_CLOSED, KW_EFFECT_NONE, "EXEC");
-    assert_int_equal(kw_fake_count(fake, "EXEC"), 0);
+    assert_int_equal(kw_fake_count(fakes[0], "EXEC"), 0);
 }
 
 static void test_session_waits_for_a_server_that_comes_back(void **state)
@@ -183,13 +167,13 @@ static void test_session_waits_for_a_server_that_comes_back(void **state)
     (void)state;
     always("SET *", "+OK");
     is_text("OK", "SET k v");
-    kw_fake_down(fake);
+    kw_fake_down(fakes[0]);
     kw_test_sleep_ms(20);
     kw_error error = KW_ERROR_INIT;
     assert_null(kw_session_command(session, &error, "SET k v"));
     assert_int_equal(error.code, KW_ERR_CONNECT);
     assert_int_equal(error.effect, KW_EFFECT_NONE);
-    kw_fake_up(fake);
+    kw_fake_up(fakes[0]);
     kw_test_sleep_ms(1000);   /* one that is down is tried once a second */
     is_text("OK", "SET k v"); /* nothing was bound: the session goes on */
 }

@@ -1,70 +1,29 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The handle as a guest of its process: forked, interrupted, and short of descriptors, with
  * scripted servers that see what arrives. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
-#include "support/ask.h"
-#include "support/check.h"
-#include "support/fake.h"
-
-#include <keyway.h>
+#include "fake/fakes.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <pthread.h>
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define STALL   KW_FAKE_STEPS(KW_FAKE_STALL)
-#define LATE_MS 1500
-
-static kw_fake *fakes[2];
+#define STALL KW_FAKE_STEPS(KW_FAKE_STALL)
 
 /* Descriptors that the program was started with. */
 static int first_descriptors_n;
-
-static int set_up(void **state)
-{
-    (void)state;
-    fakes[0] = kw_fake_start();
-    fakes[1] = kw_fake_start();
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    kw_fake_free(fakes[0]);
-    kw_fake_free(fakes[1]);
-    return 0;
-}
-
-static void reset_fakes(void)
-{
-    kw_fake_halves(fakes, 2);
-}
 
 static kw_client *open_at(const char *scheme, const char *address, const char *options)
 {
     return kw_test_open("%s://%s?%s", scheme, address, options);
 }
-
-/* Forking. */
 
 /* One thread in a call. */
 typedef struct waiter {
@@ -97,7 +56,7 @@ static void wait_for_child(pid_t child)
 static void test_fork_child_leaves_the_parents_connections_alone(void **state)
 {
     (void)state;
-    reset_fakes();
+    renew_fakes();
     kw_fake_on_reply(fakes[0], KW_FAKE_ALWAYS, "INCR *", ":1");
     kw_client *kw = open_at("redis", kw_fake_address(fakes[0]), "timeout=2s");
     kw_reply_free(kw_command(kw, NULL, "INCR before"));
@@ -130,7 +89,7 @@ static void test_fork_child_reopens_while_the_parent_waits(void **state)
     (void)state;
     static const char *const schemes[] = {"redis", "redis-cluster"};
     for (size_t i = 0; i < 2; i++) {
-        reset_fakes();
+        renew_fakes();
         kw_client *kw =
             open_at(schemes[i], kw_fake_address(fakes[0]), "timeout=5s&after-fork=reopen");
         for (size_t k = 0; k < 2; k++) {
@@ -170,8 +129,6 @@ static void test_fork_child_reopens_while_the_parent_waits(void **state)
     }
 }
 
-/* Signals. */
-
 static void on_alarm(int number)
 {
     (void)number;
@@ -180,7 +137,7 @@ static void on_alarm(int number)
 static void test_signals_change_no_call(void **state)
 {
     (void)state;
-    reset_fakes();
+    renew_fakes();
     struct sigaction action;
     struct sigaction old;
     const struct itimerval often = {{0, 1000}, {0, 1000}};
@@ -220,7 +177,7 @@ static void test_signals_sigpipe_is_never_raised(void **state)
     static char value[4 << 20];
     struct sigaction before;
     struct sigaction after;
-    reset_fakes();
+    renew_fakes();
     sigaction(SIGPIPE, NULL, &before);
     assert_true(before.sa_handler == SIG_DFL);
     kw_client *kw = open_at("redis", kw_fake_address(fakes[0]), "timeout=200ms");
@@ -252,7 +209,7 @@ static void test_signals_sigpipe_is_never_raised(void **state)
 static void test_descriptors_have_their_options(void **state)
 {
     (void)state;
-    reset_fakes();
+    renew_fakes();
     kw_fake_on_reply(fakes[0], KW_FAKE_ALWAYS, "INCR *", ":1");
     kw_client *kw = open_at("redis", kw_fake_address(fakes[0]), "timeout=2s");
     kw_reply_free(kw_command(kw, NULL, "INCR a"));
@@ -282,8 +239,6 @@ static void test_descriptors_have_their_options(void **state)
     assert_int_equal(found_n, 1);
     kw_close(kw);
 }
-
-/* Descriptors: this program once more, with 24 of them and 40 threads. */
 
 #define CHILD_THREADS 40
 
@@ -358,7 +313,7 @@ static int run_with_few_descriptors(const char *address, int descriptors_n)
 static void test_descriptors_few_are_a_named_error(void **state)
 {
     (void)state;
-    reset_fakes();
+    renew_fakes();
     kw_fake_on(fakes[0], KW_FAKE_ALWAYS, "BLPOP slow 0",
                KW_FAKE_STEPS(KW_FAKE_DELAY(20), KW_FAKE_SEND("*-1\r\n")));
     kw_fake_on_reply(fakes[0], KW_FAKE_ALWAYS, "INCR quick", ":1");
@@ -391,5 +346,5 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_descriptors_have_their_options),
         cmocka_unit_test(test_descriptors_few_are_a_named_error),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, start_fakes, stop_fakes);
 }

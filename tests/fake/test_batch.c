@@ -1,69 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Faults under batches, split commands and visits of all nodes: each command has its own
  * result, effect and redirects, nothing is run twice, and no reply is another's. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
-#include "support/ask.h"
-#include "support/check.h"
-#include "support/fake.h"
-
-#include <keyway.h>
-
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include "fake/fakes.h"
 
 #define TIMEOUT_MS 300
-#define LATE_MS    1500
-
-/* "foo" is in slot 12182 of the second fake; "bar", 5061, in the first one's. */
-#define FOO_SLOT 12182u
-
-static kw_fake *fakes[3];
-
-static int set_up(void **state)
-{
-    (void)state;
-    for (size_t i = 0; i < 3; i++) {
-        fakes[i] = kw_fake_start();
-    }
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    for (size_t i = 0; i < 3; i++) {
-        kw_fake_free(fakes[i]);
-    }
-    return 0;
-}
-
-static void answer(kw_fake *fake, const char *pattern, const char *reply)
-{
-    kw_fake_on_reply(fake, KW_FAKE_ALWAYS, pattern, "%s", reply);
-}
-
-static void reset_fakes(void)
-{
-    kw_fake_halves(fakes, 3);
-}
-
-static kw_client *open_cluster(void)
-{
-    char uri[200];
-    snprintf(uri, sizeof(uri), "redis-cluster://%s?timeout=%dms", kw_fake_address(fakes[0]),
-             TIMEOUT_MS);
-    kw_client *kw = kw_test_try_open(uri, NULL);
-    assert_non_null(kw);
-    assert_int_equal(kw_connect(kw, NULL), KW_OK);
-    return kw;
-}
 
 /* A batch of n commands by a format with the number. */
 static kw_batch *batch_of(kw_client *kw, const char *format, int n)
@@ -140,8 +80,8 @@ static void test_batch_cut_off_says_maybe_of_what_was_not_answered(void **state)
          KW_EFFECT_DONE, KW_ERR_CLOSED},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        reset_fakes();
-        kw_client *kw = open_cluster();
+        renew_fakes();
+        kw_client *kw = open_connected("timeout=300ms");
         kw_fake_on(fakes[1], 2, "INCR foo*", KW_FAKE_STEPS(KW_FAKE_END));
         kw_fake_step steps[8] = {KW_FAKE_SEND(":1\r\n:1\r\n")}; /* all three in one piece */
         size_t n = 1;
@@ -175,8 +115,8 @@ static void test_batch_cut_off_says_maybe_of_what_was_not_answered(void **state)
 static void test_batch_reads_go_again_on_a_new_connection(void **state)
 {
     (void)state;
-    reset_fakes();
-    kw_client *kw = open_cluster();
+    renew_fakes();
+    kw_client *kw = open_connected("timeout=300ms");
     kw_fake_on_reply(fakes[1], 2, "STRLEN *", ":7");
     kw_fake_on(fakes[1], 1, "STRLEN *", KW_FAKE_STEPS(KW_FAKE_RESET));
     answer(fakes[1], "STRLEN *", ":7");
@@ -196,8 +136,8 @@ static void test_batch_reads_go_again_on_a_new_connection(void **state)
 static void test_batch_commands_follow_their_own_redirects(void **state)
 {
     (void)state;
-    reset_fakes();
-    kw_client *kw = open_cluster();
+    renew_fakes();
+    kw_client *kw = open_connected("timeout=300ms");
     kw_fake_on_reply(fakes[1], 1, "INCR moved{foo}", "-MOVED %u %s", FOO_SLOT,
                      kw_fake_address(fakes[2]));
     kw_fake_on_reply(fakes[0], 1, "INCR asked{bar}", "-ASK 5061 %s", kw_fake_address(fakes[2]));
@@ -244,8 +184,8 @@ static void test_batch_states_are_waited_out_for_each_command(void **state)
     static const char *const says[] = {"-LOADING data", "-BUSY script", "-CLUSTERDOWN down",
                                        "-MASTERDOWN link", "-READONLY replica"};
     for (size_t i = 0; i < sizeof(says) / sizeof(says[0]); i++) {
-        reset_fakes();
-        kw_client *kw = open_cluster();
+        renew_fakes();
+        kw_client *kw = open_connected("timeout=300ms");
         kw_fake_on_reply(fakes[1], 25, "INCR *", "%s", says[i]);
         answer(fakes[1], "INCR *", ":1");
         kw_batch *batch = batch_of(kw, "INCR {foo}%d", 20);
@@ -266,12 +206,12 @@ static void test_batch_states_are_waited_out_for_each_command(void **state)
 static void test_batch_waits_for_all_nodes_at_once(void **state)
 {
     (void)state;
-    reset_fakes();
+    renew_fakes();
     const kw_fake_range thirds[] = {
         {0, 5000, fakes[2], NULL}, {5001, 10000, fakes[0], NULL}, {10001, 16383, fakes[1], NULL}};
     kw_fake_set_cluster(fakes, 3, thirds, 3);
-    kw_client *kw = open_cluster();
-    for (size_t i = 0; i < 3; i++) {
+    kw_client *kw = open_connected("timeout=300ms");
+    for (size_t i = 0; i < FAKES_N; i++) {
         kw_fake_on(fakes[i], KW_FAKE_ALWAYS, "INCR *",
                    KW_FAKE_STEPS(KW_FAKE_DELAY(100), KW_FAKE_SEND(":1\r\n")));
     }
@@ -311,8 +251,8 @@ static void test_batch_waits_for_all_nodes_at_once(void **state)
 static void test_batch_late_answers_never_reach_the_next(void **state)
 {
     (void)state;
-    reset_fakes();
-    kw_client *kw = open_cluster();
+    renew_fakes();
+    kw_client *kw = open_connected("timeout=300ms");
     kw_fake_on(fakes[1], 5, "INCR late*",
                KW_FAKE_STEPS(KW_FAKE_DELAY(30), KW_FAKE_SEND(":666\r\n")));
     answer(fakes[1], "INCR own*", ":1");
@@ -335,8 +275,8 @@ static void test_batch_late_answers_never_reach_the_next(void **state)
 static void test_batch_with_a_surplus_answer_uses_the_connection_no_more(void **state)
 {
     (void)state;
-    reset_fakes();
-    kw_client *kw = open_cluster();
+    renew_fakes();
+    kw_client *kw = open_connected("timeout=300ms");
     kw_fake_on_reply(fakes[1], 2, "INCR *", ":1");
     kw_fake_on(fakes[1], 1, "INCR *", KW_FAKE_STEPS(KW_FAKE_SEND(":1\r\n:666\r\n")));
     answer(fakes[1], "INCR *", ":1");
@@ -365,8 +305,8 @@ static void test_batch_reads_while_it_writes(void **state)
     (void)state;
     static char value[20000];
     static char reply[20100];
-    reset_fakes();
-    kw_client *kw = open_cluster();
+    renew_fakes();
+    kw_client *kw = open_connected("timeout=300ms");
     memset(value, 'v', sizeof(value) - 1);
     size_t reply_len = kw_fake_bulk(reply, value, sizeof(value) - 1);
     kw_fake_on(fakes[1], KW_FAKE_ALWAYS, "GETSET *",
@@ -384,58 +324,6 @@ static void test_batch_reads_while_it_writes(void **state)
     kw_close(kw);
 }
 
-/* Split commands, and those that visit all nodes: one node that fails. */
-static void test_parts_of_a_failing_node_are_told_apart(void **state)
-{
-    (void)state;
-    reset_fakes();
-    kw_client *kw = open_cluster();
-    answer(fakes[0], "DEL bar", ":1");
-    kw_fake_on(fakes[1], 1, "DEL foo", KW_FAKE_STEPS(KW_FAKE_RESET));
-    answer(fakes[1], "DEL foo", ":1");
-    kw_error error = KW_ERROR_INIT;
-    kw_reply *reply = kw_command(kw, &error, "DEL foo bar");
-    assert_true(kw_reply_is_error(reply));
-    assert_non_null(strstr(kw_reply_str(reply, NULL), "PARTIAL 1 of 2"));
-    assert_true(kw_reply_is_error(kw_reply_at(reply, 0)));
-    assert_non_null(strstr(kw_reply_str(kw_reply_at(reply, 0), NULL), "may have run"));
-    assert_string_equal(kw_reply_str(kw_reply_at(reply, 1), NULL), "OK");
-    kw_reply_free(reply);
-    assert_int_equal(kw_fake_count(fakes[1], "DEL *"), 1);
-    assert_int_equal(kw_fake_count(fakes[0], "DEL *"), 1);
-    /* Read in parts, one of them after a reset. */
-    kw_fake_on(fakes[0], KW_FAKE_ALWAYS, "MGET bar",
-               KW_FAKE_STEPS(KW_FAKE_SEND("*1\r\n$1\r\nb\r\n")));
-    kw_fake_on(fakes[1], 1, "MGET foo", KW_FAKE_STEPS(KW_FAKE_RESET));
-    kw_fake_on(fakes[1], KW_FAKE_ALWAYS, "MGET foo",
-               KW_FAKE_STEPS(KW_FAKE_SEND("*1\r\n$1\r\nf\r\n")));
-    reply = kw_command(kw, &error, "MGET bar foo");
-    assert_int_equal(kw_reply_count(reply), 2);
-    assert_string_equal(kw_reply_str(kw_reply_at(reply, 0), NULL), "b");
-    assert_string_equal(kw_reply_str(kw_reply_at(reply, 1), NULL), "f");
-    kw_reply_free(reply);
-    /* A part of the wrong shape is never shifted into another's place. */
-    reset_fakes();
-    kw_fake_on(fakes[0], KW_FAKE_ALWAYS, "MGET bar",
-               KW_FAKE_STEPS(KW_FAKE_SEND("*2\r\n$1\r\nb\r\n$1\r\nx\r\n")));
-    kw_fake_on(fakes[1], KW_FAKE_ALWAYS, "MGET foo",
-               KW_FAKE_STEPS(KW_FAKE_SEND("*1\r\n$1\r\nf\r\n")));
-    reply = kw_command(kw, &error, "MGET bar foo");
-    if (reply != NULL && !kw_reply_is_error(reply)) {
-        fail_msg("%zu elements", kw_reply_count(reply));
-    }
-    kw_reply_free(reply);
-    /* All nodes: one is gone. */
-    reset_fakes();
-    answer(fakes[0], "DBSIZE", ":5");
-    kw_fake_down(fakes[1]);
-    assert_null(kw_command(kw, &error, "DBSIZE"));
-    assert_int_equal(error.code, KW_ERR_CONNECT);
-    assert_string_equal(error.node, kw_fake_address(fakes[1]));
-    assert_int_equal(error.effect, KW_EFFECT_NONE);
-    kw_close(kw);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -447,7 +335,6 @@ int main(void)
         cmocka_unit_test(test_batch_late_answers_never_reach_the_next),
         cmocka_unit_test(test_batch_with_a_surplus_answer_uses_the_connection_no_more),
         cmocka_unit_test(test_batch_reads_while_it_writes),
-        cmocka_unit_test(test_parts_of_a_failing_node_are_told_apart),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, start_fakes, stop_fakes);
 }

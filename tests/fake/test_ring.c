@@ -1,46 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Servers of a ring that say what plain servers do not: redirects are the caller's, LOADING
  * is waited out, and only what is a node's own fault makes it one that is down. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
-#include "support/ask.h"
-#include "support/check.h"
-#include "support/fake.h"
-
-#include <keyway.h>
-
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#define LATE_MS 1500
-
-static kw_fake *fake;
-
-static int set_up(void **state)
-{
-    (void)state;
-    fake = kw_fake_start();
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    kw_fake_free(fake);
-    return 0;
-}
+#include "fake/fakes.h"
 
 static kw_client *open_ring(const char *options)
 {
-    kw_fake_reset(fake);
-    kw_fake_log_clear(fake);
-    return kw_test_open("redis-ring://a=%s?%s", kw_fake_address(fake), options);
+    kw_fake_reset(fakes[0]);
+    kw_fake_log_clear(fakes[0]);
+    return kw_test_open("redis-ring://a=%s?%s", kw_fake_address(fakes[0]), options);
 }
 
 /* Lines of the host's log that hold a word. */
@@ -65,10 +32,10 @@ static void test_ring_redirects_and_readonly_are_the_callers(void **state)
         lines seen = {"redis-cluster://", 0};
         char uri[100];
         kw_error error = KW_ERROR_INIT;
-        kw_fake_reset(fake);
-        kw_fake_on_reply(fake, KW_FAKE_ALWAYS, "SET *", "%s", replies[i]);
+        kw_fake_reset(fakes[0]);
+        kw_fake_on_reply(fakes[0], KW_FAKE_ALWAYS, "SET *", "%s", replies[i]);
         kw_config *config = kw_test_config_new(NULL);
-        snprintf(uri, sizeof(uri), "redis-ring://%s", kw_fake_address(fake));
+        snprintf(uri, sizeof(uri), "redis-ring://%s", kw_fake_address(fakes[0]));
         assert_int_equal(kw_config_set_uri(config, &error, uri), KW_OK);
         kw_config_set_log(config, KW_LOG_WARNING, write_line, &seen);
         kw_client *client = kw_open_config(config, &error);
@@ -79,7 +46,7 @@ static void test_ring_redirects_and_readonly_are_the_callers(void **state)
         assert_int_equal(seen.n, i == 0 ? 1 : 0); /* MOVED says what to do */
         assert_int_equal(kw_test_stats(client).moved, 0);
         assert_int_equal(kw_test_stats(client).nodes_down, 0);
-        assert_int_equal(kw_fake_count(fake, "CLUSTER *"), 0);
+        assert_int_equal(kw_fake_count(fakes[0], "CLUSTER *"), 0);
         kw_close(client);
     }
 }
@@ -88,8 +55,8 @@ static void test_ring_loading_is_waited_out_and_no_outage(void **state)
 {
     (void)state;
     kw_client *client = open_ring("timeout=5s&down-after=1");
-    kw_fake_on_reply(fake, 5, "GET *", "-LOADING Redis is loading the dataset in memory");
-    kw_fake_on_reply(fake, KW_FAKE_ALWAYS, "GET *", "+value");
+    kw_fake_on_reply(fakes[0], 5, "GET *", "-LOADING Redis is loading the dataset in memory");
+    kw_fake_on_reply(fakes[0], KW_FAKE_ALWAYS, "GET *", "+value");
     char *text = kw_test_ask_text(client, "GET a");
     assert_string_equal(text, "value");
     free(text);
@@ -101,8 +68,8 @@ static void test_ring_lost_answers_are_an_outage_with_their_effects(void **state
 {
     (void)state;
     kw_client *client = open_ring("timeout=5s&down-after=3");
-    kw_fake_on(fake, KW_FAKE_ALWAYS, "INCR *", KW_FAKE_STEPS(KW_FAKE_CLOSE));
-    kw_fake_on(fake, KW_FAKE_ALWAYS, "PING", KW_FAKE_STEPS(KW_FAKE_CLOSE));
+    kw_fake_on(fakes[0], KW_FAKE_ALWAYS, "INCR *", KW_FAKE_STEPS(KW_FAKE_CLOSE));
+    kw_fake_on(fakes[0], KW_FAKE_ALWAYS, "PING", KW_FAKE_STEPS(KW_FAKE_CLOSE));
     kw_error error = KW_ERROR_INIT;
     uint64_t start_ms = kw_test_now_ms();
     unsigned maybe_n = 0;
@@ -113,7 +80,7 @@ static void test_ring_lost_answers_are_an_outage_with_their_effects(void **state
     }
     assert_in_range(kw_test_now_ms() - start_ms, 900, 3 * LATE_MS); /* not before a second */
     assert_true(maybe_n >= 3);
-    assert_int_equal(kw_fake_count(fake, "INCR *"), maybe_n); /* none was sent twice */
+    assert_int_equal(kw_fake_count(fakes[0], "INCR *"), maybe_n); /* none was sent twice */
     assert_null(kw_command(client, &error, "INCR a"));
     assert_int_equal(error.effect, KW_EFFECT_NONE);
     assert_int_equal(error.code, KW_ERR_CONNECT);
@@ -127,7 +94,7 @@ static void test_ring_errors_of_commands_are_no_outage(void **state)
                                           "-MISCONF no"};
     kw_client *client = open_ring("timeout=5s&down-after=1");
     for (size_t i = 0; i < sizeof(replies) / sizeof(replies[0]); i++) {
-        kw_fake_on_reply(fake, 1, "SET *", "%s", replies[i]);
+        kw_fake_on_reply(fakes[0], 1, "SET *", "%s", replies[i]);
         char *text = kw_test_ask_error(client, "SET a 1");
         assert_string_equal(text, replies[i] + 1);
         free(text);
@@ -140,7 +107,7 @@ static void test_ring_a_late_answer_is_no_outage_before_its_time(void **state)
 {
     (void)state;
     kw_client *client = open_ring("timeout=250ms&stall-timeout=10s&down-after=1");
-    kw_fake_on(fake, KW_FAKE_ALWAYS, "GET *",
+    kw_fake_on(fakes[0], KW_FAKE_ALWAYS, "GET *",
                KW_FAKE_STEPS(KW_FAKE_DELAY(500), KW_FAKE_SEND("+v\r\n")));
     kw_error error = KW_ERROR_INIT;
     for (int i = 0; i < 3; i++) {
@@ -160,5 +127,5 @@ int main(void)
         cmocka_unit_test(test_ring_errors_of_commands_are_no_outage),
         cmocka_unit_test(test_ring_a_late_answer_is_no_outage_before_its_time),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, start_fakes, stop_fakes);
 }

@@ -1,88 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Many callers of sick nodes: how often maps are fetched and servers dialled, what the other
  * nodes' keys notice, and what becomes of calls at a node that loses its slot. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
-#include "support/ask.h"
-#include "support/check.h"
-#include "support/fake.h"
-
-#include <keyway.h>
-
-#include <pthread.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#define LATE_MS 1500
-
-/* "foo" is in slot 12182 of the second fake; "bar", 5061, in the first one's. */
-#define FOO_SLOT 12182u
-
-static kw_fake *fakes[3];
-
-static int set_up(void **state)
-{
-    (void)state;
-    for (size_t i = 0; i < 3; i++) {
-        fakes[i] = kw_fake_start();
-    }
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    for (size_t i = 0; i < 3; i++) {
-        kw_fake_free(fakes[i]);
-    }
-    return 0;
-}
-
-static void answer(kw_fake *fake, const char *pattern, const char *reply)
-{
-    kw_fake_on_reply(fake, KW_FAKE_ALWAYS, pattern, "%s", reply);
-}
-
-static void own_all(kw_fake *owner)
-{
-    const kw_fake_range all[] = {{0, 16383, owner, NULL}};
-    kw_fake_set_cluster(fakes, 3, all, 1);
-}
-
-static void reset_fakes(void)
-{
-    kw_fake_halves(fakes, 3);
-}
-
-static kw_client *open_cluster(const char *options)
-{
-    return kw_test_open("redis-cluster://%s?%s", kw_fake_address(fakes[0]), options);
-}
-
-static void expect(kw_client *kw, const char *command, long long number)
-{
-    kw_error error = KW_ERROR_INIT;
-    kw_reply *reply = kw_command(kw, &error, command);
-    if (reply == NULL || kw_reply_is_error(reply) || kw_reply_int(reply) != number) {
-        fail_msg("%s: %s %s", command, error.text, reply != NULL ? kw_reply_str(reply, NULL) : "");
-    }
-    kw_reply_free(reply);
-}
-
-static size_t maps_asked(void)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < 3; i++) {
-        n += kw_fake_count(fakes[i], "CLUSTER *");
-    }
-    return n;
-}
+#include "fake/fakes.h"
 
 /* A thread that calls for a while. */
 typedef struct user {
@@ -122,13 +41,13 @@ static uint64_t use_by_many(kw_client *kw, const char *command, size_t users_n, 
     return kw_test_now_ms() - start_ms;
 }
 
-static void test_map_is_fetched_by_one_caller_at_a_time(void **state)
+static void test_load_map_is_fetched_by_one_caller_at_a_time(void **state)
 {
     (void)state;
-    reset_fakes();
+    renew_fakes();
     kw_client *kw = open_cluster("timeout=700ms");
     assert_int_equal(kw_connect(kw, NULL), KW_OK);
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < FAKES_N; i++) {
         kw_fake_on_reply(fakes[i], KW_FAKE_ALWAYS, "INCR foo", "-MOVED %u %s", FOO_SLOT,
                          kw_fake_address(fakes[(i + 1) % 3]));
         kw_fake_log_clear(fakes[i]);
@@ -138,11 +57,11 @@ static void test_map_is_fetched_by_one_caller_at_a_time(void **state)
     kw_close(kw);
 }
 
-static void test_connects_to_a_refusing_server_are_few(void **state)
+static void test_load_connects_to_a_refusing_server_are_few(void **state)
 {
     (void)state;
     for (int k = 0; k < 2; k++) {
-        reset_fakes();
+        renew_fakes();
         kw_fake_on_accept(fakes[0], KW_FAKE_ALWAYS, KW_FAKE_STEPS(KW_FAKE_RESET));
         char uri[200];
         snprintf(uri, sizeof(uri), "%s://%s?timeout=100ms", k == 0 ? "redis" : "redis-cluster",
@@ -169,10 +88,10 @@ static bool have_four_places(void *arg, kw_fake_call *call)
 }
 
 /* A server without places for more connections serves callers by those it has given. */
-static void test_full_server_serves_by_the_places_it_gave(void **state)
+static void test_load_full_server_serves_by_the_places_it_gave(void **state)
 {
     (void)state;
-    reset_fakes();
+    renew_fakes();
     unsigned first = kw_fake_accepted(fakes[0]);
     kw_fake_respond(fakes[0], have_four_places, &first);
     kw_fake_on(fakes[0], KW_FAKE_ALWAYS, "BLPOP *",
@@ -190,14 +109,14 @@ static void test_full_server_serves_by_the_places_it_gave(void **state)
 }
 
 /* Callers hang on a silent node; the others' keys notice nothing. */
-static void test_sick_node_costs_only_its_own_keys(void **state)
+static void test_load_sick_node_costs_only_its_own_keys(void **state)
 {
     (void)state;
-    reset_fakes();
+    renew_fakes();
     kw_client *kw = open_cluster("timeout=300ms&stall-timeout=50ms");
     kw_fake_on(fakes[1], KW_FAKE_ALWAYS, "INCR *", KW_FAKE_STEPS(KW_FAKE_STALL));
     answer(fakes[0], "INCR bar", ":0");
-    expect(kw, "INCR bar", 0);
+    expect_number(kw, "INCR bar", 0);
     user hanging[8];
     for (size_t i = 0; i < 8; i++) {
         hanging[i] = (user){.kw = kw, .command = "INCR foo", .until_ms = kw_test_now_ms() + 600};
@@ -220,12 +139,12 @@ static void test_sick_node_costs_only_its_own_keys(void **state)
 }
 
 /* The owner changes under calls that wait: they are given a grace, then cut. */
-static void test_owner_change_cuts_calls_on_the_old_one(void **state)
+static void test_load_owner_change_cuts_calls_on_the_old_one(void **state)
 {
     (void)state;
     static const char *const commands[] = {"GET foo", "INCR foo"};
     for (size_t i = 0; i < 2; i++) {
-        reset_fakes();
+        renew_fakes();
         kw_client *kw = open_cluster("timeout=4s&stall-timeout=50ms&grace=50ms");
         assert_int_equal(kw_connect(kw, NULL), KW_OK);
         kw_fake_on(fakes[1], KW_FAKE_ALWAYS, "* foo", KW_FAKE_STEPS(KW_FAKE_STALL));
@@ -252,11 +171,11 @@ static void test_owner_change_cuts_calls_on_the_old_one(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_map_is_fetched_by_one_caller_at_a_time),
-        cmocka_unit_test(test_connects_to_a_refusing_server_are_few),
-        cmocka_unit_test(test_full_server_serves_by_the_places_it_gave),
-        cmocka_unit_test(test_sick_node_costs_only_its_own_keys),
-        cmocka_unit_test(test_owner_change_cuts_calls_on_the_old_one),
+        cmocka_unit_test(test_load_map_is_fetched_by_one_caller_at_a_time),
+        cmocka_unit_test(test_load_connects_to_a_refusing_server_are_few),
+        cmocka_unit_test(test_load_full_server_serves_by_the_places_it_gave),
+        cmocka_unit_test(test_load_sick_node_costs_only_its_own_keys),
+        cmocka_unit_test(test_load_owner_change_cuts_calls_on_the_old_one),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, start_fakes, stop_fakes);
 }

@@ -1,31 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Each reply to its own command, whatever a server sends when it was not asked, too late, or
  * in parts; and idle connections that a server closes cost no command. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
-#include "support/ask.h"
-#include "support/check.h"
-#include "support/fake.h"
-
-#include <keyway.h>
-
-#include <pthread.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include "fake/fakes.h"
 
 /* Longer than a connection may be idle without being looked at before its next use. */
 #define IDLE_MS 5
 
 #define THREADS_N 8
 #define CALLS_N   60
-
-static kw_fake *fake;
 
 /* GET answers with the key, INCR with a number of its own. */
 static bool echo(void *arg, kw_fake_call *call)
@@ -47,27 +29,18 @@ static bool echo(void *arg, kw_fake_call *call)
 
 static int incr_count;
 
-static int set_up(void **state)
+static int start_echo(void **state)
 {
-    (void)state;
-    fake = kw_fake_start();
-    kw_fake_respond(fake, echo, &incr_count);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    kw_fake_free(fake);
+    start_fakes(state);
+    kw_fake_respond(fakes[0], echo, &incr_count);
     return 0;
 }
 
 static void start_anew(void)
 {
-    kw_fake_reset(fake);
-    kw_fake_log_clear(fake);
+    renew_servers();
     incr_count = 0;
-    kw_fake_respond(fake, echo, &incr_count);
+    kw_fake_respond(fakes[0], echo, &incr_count);
 }
 
 static void expect_own(kw_client *kw, const char *key)
@@ -94,20 +67,20 @@ static void test_matching_unasked_bytes_of_any_kind_end_an_idle_connection(void 
                                           "\0",
                                           ":1\r\n:2\r\n"};
     start_anew();
-    kw_client *kw = kw_test_open("%s?timeout=1s", kw_fake_uri(fake));
+    kw_client *kw = kw_test_open("%s?timeout=1s", kw_fake_uri(fakes[0]));
     expect_own(kw, "first");
     int descriptors_n = kw_test_fd_count();
     for (size_t i = 0; i < sizeof(unasked) / sizeof(unasked[0]); i++) {
-        unsigned accepted_n = kw_fake_accepted(fake);
+        unsigned accepted_n = kw_fake_accepted(fakes[0]);
         size_t len = strlen(unasked[i]);
-        kw_fake_push(fake, unasked[i], len > 0 ? len : 1);
+        kw_fake_push(fakes[0], unasked[i], len > 0 ? len : 1);
         kw_test_sleep_ms(IDLE_MS);
         expect_own(kw, "own");
         assert_int_equal(kw_test_ask_integer(kw, "INCR a"), (long long)i + 1);
-        assert_int_equal(kw_fake_accepted(fake), accepted_n + 1);
+        assert_int_equal(kw_fake_accepted(fakes[0]), accepted_n + 1);
     }
-    assert_int_equal(kw_fake_count(fake, "INCR *"), incr_count);
-    kw_fake_await_open(fake, 1);
+    assert_int_equal(kw_fake_count(fakes[0], "INCR *"), incr_count);
+    kw_fake_await_open(fakes[0], 1);
     assert_in_range(kw_test_fd_count(), 0, descriptors_n);
     kw_close(kw);
 }
@@ -117,13 +90,13 @@ static void test_matching_server_that_closes_idle_connections_costs_no_command(v
 {
     (void)state;
     start_anew();
-    kw_client *kw = kw_test_open("%s?timeout=1s", kw_fake_uri(fake));
+    kw_client *kw = kw_test_open("%s?timeout=1s", kw_fake_uri(fakes[0]));
     for (int i = 0; i < 20; i++) {
         assert_int_equal(kw_test_ask_integer(kw, "INCR a"), i + 1);
-        kw_fake_disconnect(fake, i % 2 == 0);
+        kw_fake_disconnect(fakes[0], i % 2 == 0);
         kw_test_sleep_ms(IDLE_MS);
     }
-    assert_int_equal(kw_fake_count(fake, "INCR *"), 20);
+    assert_int_equal(kw_fake_count(fakes[0], "INCR *"), 20);
     kw_stats stats = kw_test_stats(kw);
     assert_int_equal(stats.failures, 0);
     assert_int_equal(stats.retries, 0);
@@ -136,11 +109,11 @@ static void test_matching_second_part_of_a_reply_is_nobodys(void **state)
     (void)state;
     static const char reply[] = "*2\r\n$3\r\nabc\r\n:666\r\n";
     start_anew();
-    kw_client *kw = kw_test_open("%s?timeout=40ms", kw_fake_uri(fake));
+    kw_client *kw = kw_test_open("%s?timeout=40ms", kw_fake_uri(fakes[0]));
     for (size_t i = 1; i + 1 < sizeof(reply); i++) {
         kw_error error = KW_ERROR_INIT;
         expect_own(kw, "before");
-        kw_fake_on(fake, 1, "LPOP *",
+        kw_fake_on(fakes[0], 1, "LPOP *",
                    KW_FAKE_STEPS(KW_FAKE_BYTES(reply, i), KW_FAKE_DELAY(60),
                                  KW_FAKE_BYTES(reply + i, sizeof(reply) - 1 - i)));
         assert_null(kw_command(kw, &error, "LPOP a"));
@@ -148,7 +121,7 @@ static void test_matching_second_part_of_a_reply_is_nobodys(void **state)
         assert_int_equal(error.effect, KW_EFFECT_MAYBE);
         expect_own(kw, "after");
     }
-    assert_int_equal(kw_fake_count(fake, "LPOP *"), sizeof(reply) - 2);
+    assert_int_equal(kw_fake_count(fakes[0], "LPOP *"), sizeof(reply) - 2);
     kw_close(kw);
 }
 
@@ -204,9 +177,9 @@ static void test_matching_late_replies_of_many_threads_never_mix(void **state)
 {
     (void)state;
     start_anew();
-    kw_fake_respond(fake, echo_late, NULL);
+    kw_fake_respond(fakes[0], echo_late, NULL);
     kw_client *kw =
-        kw_test_open("%s?timeout=10ms&pool-max=4&connect-timeout=10ms", kw_fake_uri(fake));
+        kw_test_open("%s?timeout=10ms&pool-max=4&connect-timeout=10ms", kw_fake_uri(fakes[0]));
     asker askers[THREADS_N];
     memset(askers, 0, sizeof(askers));
     int own_n = 0;
@@ -223,7 +196,7 @@ static void test_matching_late_replies_of_many_threads_never_mix(void **state)
     }
     assert_true(own_n > 0);
     kw_close(kw);
-    kw_fake_await_open(fake, 0);
+    kw_fake_await_open(fakes[0], 0);
 }
 
 /* A pipeline with a reply too many: which one is the stray cannot be told, so that none of
@@ -232,10 +205,10 @@ static void test_matching_surplus_reply_spoils_the_replies_that_came_with_it(voi
 {
     (void)state;
     start_anew();
-    kw_client *kw = kw_test_open("%s?timeout=1s", kw_fake_uri(fake));
+    kw_client *kw = kw_test_open("%s?timeout=1s", kw_fake_uri(fakes[0]));
     expect_own(kw, "first");
-    kw_fake_on(fake, 1, "INCR one", KW_FAKE_STEPS(KW_FAKE_DELAY(1)));
-    kw_fake_on(fake, 1, "INCR two", KW_FAKE_STEPS(KW_FAKE_SEND(":1\r\n:666\r\n:2\r\n")));
+    kw_fake_on(fakes[0], 1, "INCR one", KW_FAKE_STEPS(KW_FAKE_DELAY(1)));
+    kw_fake_on(fakes[0], 1, "INCR two", KW_FAKE_STEPS(KW_FAKE_SEND(":1\r\n:666\r\n:2\r\n")));
     kw_batch *batch = kw_batch_new(kw, NULL);
     assert_int_equal(kw_batch_add(batch, NULL, "INCR one"), KW_OK);
     assert_int_equal(kw_batch_add(batch, NULL, "INCR two"), KW_OK);
@@ -246,7 +219,7 @@ static void test_matching_surplus_reply_spoils_the_replies_that_came_with_it(voi
     assert_int_equal(error.code, KW_ERR_DESYNC);
     assert_int_equal(error.effect, KW_EFFECT_MAYBE);
     kw_batch_free(batch);
-    assert_int_equal(kw_fake_count(fake, "INCR *"), 2);
+    assert_int_equal(kw_fake_count(fakes[0], "INCR *"), 2);
     expect_own(kw, "after");
     kw_close(kw);
 }
@@ -256,8 +229,8 @@ static void test_matching_pipeline_cut_short_keeps_what_was_answered(void **stat
 {
     (void)state;
     start_anew();
-    kw_client *kw = kw_test_open("%s?timeout=150ms", kw_fake_uri(fake));
-    kw_fake_on(fake, 1, "INCR stop", KW_FAKE_STEPS(KW_FAKE_SEND("$9\r\nhalf"), KW_FAKE_STALL));
+    kw_client *kw = kw_test_open("%s?timeout=150ms", kw_fake_uri(fakes[0]));
+    kw_fake_on(fakes[0], 1, "INCR stop", KW_FAKE_STEPS(KW_FAKE_SEND("$9\r\nhalf"), KW_FAKE_STALL));
     kw_batch *batch = kw_batch_new(kw, NULL);
     const char *const commands[] = {"INCR a", "GET x", "INCR stop", "INCR b", "GET y"};
     for (size_t i = 0; i < 5; i++) {
@@ -274,7 +247,7 @@ static void test_matching_pipeline_cut_short_keeps_what_was_answered(void **stat
     }
     kw_batch_free(batch);
     expect_own(kw, "after");
-    assert_int_equal(kw_fake_count(fake, "INCR *"), 3);
+    assert_int_equal(kw_fake_count(fakes[0], "INCR *"), 3);
     kw_close(kw);
 }
 
@@ -287,8 +260,8 @@ static void test_matching_reply_over_a_limit_is_one_commands(void **state)
     start_anew();
     memset(large, 'x', sizeof(large));
     memcpy(large, "$8000\r\n", 7);
-    kw_client *kw = kw_test_open("%s?timeout=1s&reply-bytes-max=4kb", kw_fake_uri(fake));
-    kw_fake_on(fake, 1, "LPOP *", KW_FAKE_STEPS(KW_FAKE_BYTES(large, sizeof(large))));
+    kw_client *kw = kw_test_open("%s?timeout=1s&reply-bytes-max=4kb", kw_fake_uri(fakes[0]));
+    kw_fake_on(fakes[0], 1, "LPOP *", KW_FAKE_STEPS(KW_FAKE_BYTES(large, sizeof(large))));
     kw_batch *batch = kw_batch_new(kw, NULL);
     const char *const commands[] = {"INCR a", "LPOP large", "GET x", "INCR b", "GET y"};
     for (size_t i = 0; i < 5; i++) {
@@ -307,7 +280,7 @@ static void test_matching_reply_over_a_limit_is_one_commands(void **state)
     assert_non_null(strstr(error.text, "over a limit"));
     assert_string_equal(kw_reply_str(kw_batch_reply(batch, &error, 4), NULL), "y");
     kw_batch_free(batch);
-    assert_in_range(kw_fake_count(fake, "INCR b"), 0, 1);
+    assert_in_range(kw_fake_count(fakes[0], "INCR b"), 0, 1);
     kw_close(kw);
 }
 
@@ -322,14 +295,14 @@ static void test_matching_command_answered_before_it_is_sent_ends_the_connection
     memset(value, 'v', LEN);
     for (int k = 0; k < 3; k++) {
         start_anew();
-        kw_client *kw = kw_test_open("%s?timeout=2s", kw_fake_uri(fake));
+        kw_client *kw = kw_test_open("%s?timeout=2s", kw_fake_uri(fakes[0]));
         kw_session *session = k > 0 ? kw_session_open(kw, NULL, "a", 1) : NULL;
         /* Large and blocking commands have a connection of their own. */
         const char *first = session == NULL ? "BLPOP first 0" : "GET first";
-        kw_fake_on(fake, 1, first,
+        kw_fake_on(fakes[0], 1, first,
                    KW_FAKE_STEPS(KW_FAKE_SEND("+v\r\n"), KW_FAKE_PART(1 << 20),
                                  KW_FAKE_SEND("-ERR Protocol error: too large\r\n"), KW_FAKE_GATE));
-        kw_fake_on_reply(fake, KW_FAKE_ALWAYS, "MULTI", "+OK");
+        kw_fake_on_reply(fakes[0], KW_FAKE_ALWAYS, "MULTI", "+OK");
         const char *argv[] = {"SET", "a", value};
         const size_t lens[] = {3, 1, LEN};
         kw_error error = KW_ERROR_INIT;
@@ -344,7 +317,7 @@ static void test_matching_command_answered_before_it_is_sent_ends_the_connection
         }
         assert_string_equal(kw_reply_str(reply, NULL), "ERR Protocol error: too large");
         kw_reply_free(reply);
-        kw_fake_pass(fake); /* it reads the rest, and the connection's end */
+        kw_fake_pass(fakes[0]); /* it reads the rest, and the connection's end */
         if (session == NULL) {
             assert_int_equal(kw_test_ask_integer(kw, "INCR b"), 1);
         } else if (k == 1) {
@@ -356,11 +329,11 @@ static void test_matching_command_answered_before_it_is_sent_ends_the_connection
             assert_int_equal(error.code, KW_ERR_CLOSED);
             assert_int_equal(error.effect, KW_EFFECT_NONE);
         }
-        assert_int_equal(kw_fake_count(fake, "SET *"), 0);
+        assert_int_equal(kw_fake_count(fakes[0], "SET *"), 0);
         kw_session_close(session);
         expect_own(kw, "after");
         kw_close(kw);
-        kw_fake_await_open(fake, 0);
+        kw_fake_await_open(fakes[0], 0);
     }
     free(value);
 }
@@ -377,5 +350,5 @@ int main(void)
         cmocka_unit_test(test_matching_reply_over_a_limit_is_one_commands),
         cmocka_unit_test(test_matching_command_answered_before_it_is_sent_ends_the_connection),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, start_echo, stop_fakes);
 }

@@ -1,44 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Bytes that are no reply, or one without measure: refused by name, in bounded memory and
  * time; and replies at their limits, which pass. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
-#include "support/ask.h"
-#include "support/check.h"
-#include "support/fake.h"
-
-#include <keyway.h>
-
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include "fake/fakes.h"
 
 #define TIMEOUT_MS 200
-#define LATE_MS    1500
 
 /* What a hostile reply may cost at most, besides the limits that are set here. */
 #define MEMORY_LEN ((size_t)24 << 20)
-
-static kw_fake *fake;
-
-static int set_up(void **state)
-{
-    (void)state;
-    fake = kw_fake_start();
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    kw_fake_free(fake);
-    return 0;
-}
 
 typedef struct row {
     const char *bytes;
@@ -67,10 +35,11 @@ static const char *shown(const row *at)
 /* One INCR that is answered by the row's bytes. */
 static void run_row(const row *at, kw_client *kw)
 {
-    kw_fake_reset(fake);
-    kw_fake_log_clear(fake);
-    kw_fake_on(fake, KW_FAKE_ALWAYS, "INCR *", KW_FAKE_STEPS(KW_FAKE_BYTES(at->bytes, at->len)));
-    kw_fake_on_reply(fake, KW_FAKE_ALWAYS, "STRLEN *", ":42");
+    kw_fake_reset(fakes[0]);
+    kw_fake_log_clear(fakes[0]);
+    kw_fake_on(fakes[0], KW_FAKE_ALWAYS, "INCR *",
+               KW_FAKE_STEPS(KW_FAKE_BYTES(at->bytes, at->len)));
+    kw_fake_on_reply(fakes[0], KW_FAKE_ALWAYS, "STRLEN *", ":42");
     kw_error error = KW_ERROR_INIT;
     uint64_t start_ms = kw_test_now_ms();
     kw_reply *reply = kw_command(kw, &error, "INCR a");
@@ -81,9 +50,9 @@ static void run_row(const row *at, kw_client *kw)
     if (code != at->code && !(at->code == KW_ERR_LIMIT && code == KW_ERR_PROTOCOL)) {
         fail_msg("%s: %s %s", shown(at), kw_err_name(code), error.text);
     }
-    assert_int_equal(kw_fake_count(fake, "INCR *"), 1);
+    assert_int_equal(kw_fake_count(fakes[0], "INCR *"), 1);
     if (code != KW_OK) {
-        assert_string_equal(error.node, kw_fake_address(fake));
+        assert_string_equal(error.node, kw_fake_address(fakes[0]));
         assert_int_equal(error.effect, code == KW_ERR_LIMIT ? KW_EFFECT_DONE : KW_EFFECT_MAYBE);
     }
     assert_int_equal(kw_test_ask_integer(kw, "STRLEN after"), 42);
@@ -91,7 +60,7 @@ static void run_row(const row *at, kw_client *kw)
 
 static void run_rows(const row *rows, size_t rows_n, const char *options)
 {
-    kw_client *kw = kw_test_open("%s?timeout=%dms%s", kw_fake_uri(fake), TIMEOUT_MS, options);
+    kw_client *kw = kw_test_open("%s?timeout=%dms%s", kw_fake_uri(fakes[0]), TIMEOUT_MS, options);
     kw_reply_free(kw_test_ask(kw, "PING"));
     int descriptors_n = kw_test_fd_count();
     size_t memory_len = kw_test_rss_bytes();
@@ -101,7 +70,7 @@ static void run_rows(const row *rows, size_t rows_n, const char *options)
     if (memory_len > 0) {
         assert_in_range(kw_test_rss_bytes(), 0, memory_len + MEMORY_LEN);
     }
-    for (int i = 0; i < 400 && kw_fake_open(fake) > 1; i++) {
+    for (int i = 0; i < 400 && kw_fake_open(fakes[0]) > 1; i++) {
         kw_test_sleep_ms(5);
     }
     assert_in_range(kw_test_fd_count(), 0, descriptors_n);
@@ -243,20 +212,20 @@ static void test_framing_limits_are_not_about_greetings_and_maps(void **state)
     size_t len = strlen(slots);
     for (unsigned i = 0; i < 64; i++) {
         len += (size_t)sprintf(slots + len, "*3\r\n:%u\r\n:%u\r\n*2\r\n$9\r\n127.0.0.1\r\n:%u\r\n",
-                               i * 256, i * 256 + 255, (unsigned)kw_fake_port(fake));
+                               i * 256, i * 256 + 255, (unsigned)kw_fake_port(fakes[0]));
     }
-    kw_fake_reset(fake);
-    kw_fake_on(fake, KW_FAKE_ALWAYS, "CLUSTER SLOTS", KW_FAKE_STEPS(KW_FAKE_BYTES(slots, len)));
-    kw_fake_on_reply(fake, KW_FAKE_ALWAYS, "COMMAND INFO *", "%s",
+    kw_fake_reset(fakes[0]);
+    kw_fake_on(fakes[0], KW_FAKE_ALWAYS, "CLUSTER SLOTS", KW_FAKE_STEPS(KW_FAKE_BYTES(slots, len)));
+    kw_fake_on_reply(fakes[0], KW_FAKE_ALWAYS, "COMMAND INFO *", "%s",
                      "*1\r\n*6\r\n$7\r\nmod.get\r\n:2\r\n*1\r\n+readonly\r\n:1\r\n:1\r\n:1");
-    kw_fake_on_reply(fake, KW_FAKE_ALWAYS, "mod.get *", ":7");
-    kw_fake_on_reply(fake, KW_FAKE_ALWAYS, "LRANGE *", "*2\r\n:1\r\n:2");
-    kw_fake_on_reply(fake, KW_FAKE_ALWAYS, "STRLEN *", ":42");
+    kw_fake_on_reply(fakes[0], KW_FAKE_ALWAYS, "mod.get *", ":7");
+    kw_fake_on_reply(fakes[0], KW_FAKE_ALWAYS, "LRANGE *", "*2\r\n:1\r\n:2");
+    kw_fake_on_reply(fakes[0], KW_FAKE_ALWAYS, "STRLEN *", ":42");
     static const char *const schemes[] = {"redis", "redis-cluster"};
     for (size_t i = 0; i < 2; i++) {
         kw_client *kw = kw_test_open("%s://%s?timeout=%dms&reply-bytes-max=1kb&reply-items-max=1"
                                      "&reply-depth-max=1",
-                                     schemes[i], kw_fake_address(fake), TIMEOUT_MS);
+                                     schemes[i], kw_fake_address(fakes[0]), TIMEOUT_MS);
         for (int k = 0; k < 2; k++) {
             assert_int_equal(kw_test_ask_integer(kw, "STRLEN a"), 42);
             kw_error error = KW_ERROR_INIT;
@@ -284,11 +253,12 @@ static void test_framing_newer_types_break_nothing(void **state)
                                           ">1\r\n+x\r\n",
                                           "!3\r\nERR\r\n",
                                           "|1\r\n+a\r\n:1\r\n:2\r\n"};
-    kw_client *kw = kw_test_open("%s?timeout=%dms", kw_fake_uri(fake), TIMEOUT_MS);
+    kw_client *kw = kw_test_open("%s?timeout=%dms", kw_fake_uri(fakes[0]), TIMEOUT_MS);
     for (size_t i = 0; i < sizeof(replies) / sizeof(replies[0]); i++) {
-        kw_fake_reset(fake);
-        kw_fake_on(fake, 1, "INCR *", KW_FAKE_STEPS(KW_FAKE_BYTES(replies[i], strlen(replies[i]))));
-        kw_fake_on_reply(fake, KW_FAKE_ALWAYS, "STRLEN *", ":42");
+        kw_fake_reset(fakes[0]);
+        kw_fake_on(fakes[0], 1, "INCR *",
+                   KW_FAKE_STEPS(KW_FAKE_BYTES(replies[i], strlen(replies[i]))));
+        kw_fake_on_reply(fakes[0], KW_FAKE_ALWAYS, "STRLEN *", ":42");
         kw_error error = KW_ERROR_INIT;
         kw_reply *reply = kw_command(kw, &error, "INCR a");
         assert_true(reply != NULL || error.effect == KW_EFFECT_MAYBE);
@@ -303,10 +273,10 @@ static void test_framing_newer_types_break_nothing(void **state)
 static void test_framing_reply_that_ends_in_garbage_is_not_given(void **state)
 {
     (void)state;
-    kw_fake_reset(fake);
-    kw_fake_on(fake, 1, "INCR *", KW_FAKE_STEPS(KW_FAKE_DELAY(1)));
-    kw_fake_on(fake, 1, "LPOP *", KW_FAKE_STEPS(KW_FAKE_SEND(":1\r\n$3\r\nabcde\r\n")));
-    kw_client *kw = kw_test_open("%s?timeout=%dms", kw_fake_uri(fake), TIMEOUT_MS);
+    kw_fake_reset(fakes[0]);
+    kw_fake_on(fakes[0], 1, "INCR *", KW_FAKE_STEPS(KW_FAKE_DELAY(1)));
+    kw_fake_on(fakes[0], 1, "LPOP *", KW_FAKE_STEPS(KW_FAKE_SEND(":1\r\n$3\r\nabcde\r\n")));
+    kw_client *kw = kw_test_open("%s?timeout=%dms", kw_fake_uri(fakes[0]), TIMEOUT_MS);
     kw_reply_free(kw_test_ask(kw, "PING"));
     kw_batch *batch = kw_batch_new(kw, NULL);
     assert_int_equal(kw_batch_add(batch, NULL, "INCR a"), KW_OK);
@@ -324,11 +294,11 @@ static void test_framing_reply_that_ends_in_garbage_is_not_given(void **state)
 static void test_framing_reply_byte_by_byte_is_the_reply(void **state)
 {
     (void)state;
-    kw_fake_reset(fake);
+    kw_fake_reset(fakes[0]);
     kw_fake_on(
-        fake, 1, "LRANGE *",
+        fakes[0], 1, "LRANGE *",
         KW_FAKE_STEPS(KW_FAKE_PIECES("*5\r\n$3\r\na\0\n\r\n:-12\r\n$-1\r\n*0\r\n+OK\r\n", 1)));
-    kw_client *kw = kw_test_open("%s?timeout=5s", kw_fake_uri(fake));
+    kw_client *kw = kw_test_open("%s?timeout=5s", kw_fake_uri(fakes[0]));
     kw_reply *reply = kw_test_ask(kw, "LRANGE a 0 -1");
     assert_int_equal(kw_reply_count(reply), 5);
     size_t len;
@@ -349,11 +319,11 @@ int main(void)
         cmocka_unit_test(test_framing_bytes_that_never_end_have_the_deadline),
         cmocka_unit_test(test_framing_claims_over_the_limits_cost_no_memory),
         cmocka_unit_test(test_framing_limits_are_exact),
-        cmocka_unit_test(test_framing_limits_are_not_about_greetings_and_maps),
         cmocka_unit_test(test_framing_floods_end_in_bounded_memory),
+        cmocka_unit_test(test_framing_limits_are_not_about_greetings_and_maps),
         cmocka_unit_test(test_framing_newer_types_break_nothing),
         cmocka_unit_test(test_framing_reply_that_ends_in_garbage_is_not_given),
         cmocka_unit_test(test_framing_reply_byte_by_byte_is_the_reply),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, start_fakes, stop_fakes);
 }

@@ -1,49 +1,26 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Commands that become many, and nodes that answer their parts in shapes that do not fit: no
  * value reaches another key, and no number is made up. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "fake/fakes.h"
 
-#include <cmocka.h>
-
-#include "support/ask.h"
-#include "support/check.h"
-#include "support/fake.h"
-
-#include <keyway.h>
-
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-/* foo is the second fake's, bar the first one's. */
-static kw_fake *fakes[2];
 static kw_client *kw;
 
 static int set_up(void **state)
 {
-    (void)state;
-    fakes[0] = kw_fake_start();
-    fakes[1] = kw_fake_start();
-    const kw_fake_range ranges[] = {{0, 8000, fakes[0], NULL}, {8001, 16383, fakes[1], NULL}};
-    kw_fake_set_cluster(fakes, 2, ranges, 2);
+    start_fakes(state);
+    renew_fakes();
     kw = kw_test_open("redis-cluster://%s?timeout=2s", kw_fake_address(fakes[0]));
     return kw_connect(kw, NULL) != KW_OK;
 }
 
 static int tear_down(void **state)
 {
-    (void)state;
     kw_close(kw);
-    kw_fake_free(fakes[0]);
-    kw_fake_free(fakes[1]);
-    return 0;
+    return stop_fakes(state);
 }
 
 /* What each node says to whatever matches; the first one says what fits. */
-static void answer(const char *pattern, const char *first, const char *second)
+static void answer_both(const char *pattern, const char *first, const char *second)
 {
     for (size_t i = 0; i < 2; i++) {
         kw_fake_reset(fakes[i]);
@@ -68,7 +45,7 @@ static void test_parts_values_of_the_wrong_number_reach_no_key(void **state)
                                         "+OK\r\n",
                                         "-ERR no\r\n"};
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
-        answer("MGET *", "*1\r\n$3\r\nown\r\n", wrong[i]);
+        answer_both("MGET *", "*1\r\n$3\r\nown\r\n", wrong[i]);
         kw_reply *reply = kw_test_ask(kw, "MGET {foo}1 bar {foo}2");
         assert_true(kw_reply_is_error(reply));
         assert_int_equal(kw_reply_count(reply), 3);
@@ -77,7 +54,7 @@ static void test_parts_values_of_the_wrong_number_reach_no_key(void **state)
         assert_true(kw_reply_is_error(kw_reply_at(reply, 2)));
         kw_reply_free(reply);
     }
-    answer("MGET *", "*1\r\n$3\r\nown\r\n", "*2\r\n$-1\r\n$5\r\nthird\r\n");
+    answer_both("MGET *", "*1\r\n$3\r\nown\r\n", "*2\r\n$-1\r\n$5\r\nthird\r\n");
     kw_reply *reply = kw_test_ask(kw, "MGET {foo}1 bar {foo}2");
     assert_false(kw_reply_is_error(reply));
     assert_true(kw_reply_is_nil(kw_reply_at(reply, 0)));
@@ -101,7 +78,7 @@ static void test_parts_numbers_that_cannot_be_are_not_added(void **state)
     static const char *const commands[] = {"DEL", "UNLINK", "EXISTS", "TOUCH"};
     for (size_t k = 0; k < 4; k++) {
         for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
-            answer("*foo*", "", wrong[i]);
+            answer_both("*foo*", "", wrong[i]);
             kw_fake_on_reply(fakes[0], KW_FAKE_ALWAYS, "* bar", ":1");
             kw_reply *reply = kw_test_ask(kw, "%s {foo}1 bar {foo}2", commands[k]);
             if (!kw_reply_is_error(reply)) {
@@ -113,7 +90,7 @@ static void test_parts_numbers_that_cannot_be_are_not_added(void **state)
             assert_true(kw_reply_is_error(kw_reply_at(reply, 2)));
             kw_reply_free(reply);
         }
-        answer("*foo*", "", ":2\r\n");
+        answer_both("*foo*", "", ":2\r\n");
         kw_fake_on_reply(fakes[0], KW_FAKE_ALWAYS, "* bar", ":1");
         assert_int_equal(kw_test_ask_integer(kw, "%s {foo}1 bar {foo}2", commands[k]), 3);
     }
@@ -124,7 +101,7 @@ static void test_parts_of_mset_say_what_was_not_set(void **state)
     (void)state;
     static const char *const wrong[] = {":1\r\n", "$2\r\nOK\r\n", "*0\r\n", "-OOM no\r\n"};
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
-        answer("MSET *", "+OK\r\n", wrong[i]);
+        answer_both("MSET *", "+OK\r\n", wrong[i]);
         kw_reply *reply = kw_test_ask(kw, "MSET {foo}1 a bar b");
         assert_true(kw_reply_is_error(reply));
         assert_int_equal(kw_reply_count(reply), 2);
@@ -141,22 +118,22 @@ static void test_parts_of_mset_say_what_was_not_set(void **state)
 static void test_parts_of_all_nodes_differ_and_are_not_combined(void **state)
 {
     (void)state;
-    answer("DBSIZE", ":9223372036854775807\r\n", ":9223372036854775807\r\n");
+    answer_both("DBSIZE", ":9223372036854775807\r\n", ":9223372036854775807\r\n");
     assert_true(kw_test_ask_integer(kw, "DBSIZE") == INT64_MAX);
     static const char *const wrong[] = {"+OK\r\n", "*1\r\n:1\r\n", "$-1\r\n", "*0\r\n"};
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
-        answer("DBSIZE", ":5\r\n", wrong[i]);
+        answer_both("DBSIZE", ":5\r\n", wrong[i]);
         free(kw_test_ask_error(kw, "DBSIZE"));
-        answer("DBSIZE", wrong[i], ":5\r\n");
+        answer_both("DBSIZE", wrong[i], ":5\r\n");
         free(kw_test_ask_error(kw, "DBSIZE"));
     }
-    answer("SCRIPT EXISTS *", "*2\r\n:1\r\n:1\r\n", "*1\r\n:1\r\n");
+    answer_both("SCRIPT EXISTS *", "*2\r\n:1\r\n:1\r\n", "*1\r\n:1\r\n");
     free(kw_test_ask_error(kw, "SCRIPT EXISTS a b"));
-    answer("KEYS *", "*1\r\n$1\r\na\r\n", "*2\r\n$1\r\nb\r\n$1\r\nc\r\n");
+    answer_both("KEYS *", "*1\r\n$1\r\na\r\n", "*2\r\n$1\r\nb\r\n$1\r\nc\r\n");
     kw_reply *reply = kw_test_ask(kw, "KEYS *");
     assert_int_equal(kw_reply_count(reply), 3);
     kw_reply_free(reply);
-    answer("KEYS *", "*1\r\n$1\r\na\r\n", "-ERR no\r\n");
+    answer_both("KEYS *", "*1\r\n$1\r\na\r\n", "-ERR no\r\n");
     char *text = kw_test_ask_error(kw, "KEYS *");
     assert_string_equal(text, "ERR no");
     free(text);
@@ -166,7 +143,7 @@ static void test_parts_of_all_nodes_differ_and_are_not_combined(void **state)
 static void test_parts_of_all_nodes_with_one_gone_may_have_run(void **state)
 {
     (void)state;
-    answer("FLUSHALL", "+OK\r\n", "+OK\r\n");
+    answer_both("FLUSHALL", "+OK\r\n", "+OK\r\n");
     kw_fake_down(fakes[1]);
     kw_error error = KW_ERROR_INIT;
     const char *argv[] = {"FLUSHALL"};
@@ -183,6 +160,58 @@ static void test_parts_of_all_nodes_with_one_gone_may_have_run(void **state)
     kw_reply_free(reply);
 }
 
+/* Split commands, and those that visit all nodes: one node that fails. */
+static void test_parts_of_a_failing_node_are_told_apart(void **state)
+{
+    (void)state;
+    renew_fakes();
+    kw_client *client = open_connected("timeout=300ms");
+    answer(fakes[0], "DEL bar", ":1");
+    kw_fake_on(fakes[1], 1, "DEL foo", KW_FAKE_STEPS(KW_FAKE_RESET));
+    answer(fakes[1], "DEL foo", ":1");
+    kw_error error = KW_ERROR_INIT;
+    kw_reply *reply = kw_command(client, &error, "DEL foo bar");
+    assert_true(kw_reply_is_error(reply));
+    assert_non_null(strstr(kw_reply_str(reply, NULL), "PARTIAL 1 of 2"));
+    assert_true(kw_reply_is_error(kw_reply_at(reply, 0)));
+    assert_non_null(strstr(kw_reply_str(kw_reply_at(reply, 0), NULL), "may have run"));
+    assert_string_equal(kw_reply_str(kw_reply_at(reply, 1), NULL), "OK");
+    kw_reply_free(reply);
+    assert_int_equal(kw_fake_count(fakes[1], "DEL *"), 1);
+    assert_int_equal(kw_fake_count(fakes[0], "DEL *"), 1);
+    /* Read in parts, one of them after a reset. */
+    kw_fake_on(fakes[0], KW_FAKE_ALWAYS, "MGET bar",
+               KW_FAKE_STEPS(KW_FAKE_SEND("*1\r\n$1\r\nb\r\n")));
+    kw_fake_on(fakes[1], 1, "MGET foo", KW_FAKE_STEPS(KW_FAKE_RESET));
+    kw_fake_on(fakes[1], KW_FAKE_ALWAYS, "MGET foo",
+               KW_FAKE_STEPS(KW_FAKE_SEND("*1\r\n$1\r\nf\r\n")));
+    reply = kw_command(client, &error, "MGET bar foo");
+    assert_int_equal(kw_reply_count(reply), 2);
+    assert_string_equal(kw_reply_str(kw_reply_at(reply, 0), NULL), "b");
+    assert_string_equal(kw_reply_str(kw_reply_at(reply, 1), NULL), "f");
+    kw_reply_free(reply);
+    /* A part of the wrong shape is never shifted into another's place. */
+    renew_fakes();
+    kw_fake_on(fakes[0], KW_FAKE_ALWAYS, "MGET bar",
+               KW_FAKE_STEPS(KW_FAKE_SEND("*2\r\n$1\r\nb\r\n$1\r\nx\r\n")));
+    kw_fake_on(fakes[1], KW_FAKE_ALWAYS, "MGET foo",
+               KW_FAKE_STEPS(KW_FAKE_SEND("*1\r\n$1\r\nf\r\n")));
+    reply = kw_command(client, &error, "MGET bar foo");
+    if (reply != NULL && !kw_reply_is_error(reply)) {
+        fail_msg("%zu elements", kw_reply_count(reply));
+    }
+    kw_reply_free(reply);
+    /* All nodes: one is gone. */
+    renew_fakes();
+    answer(fakes[0], "DBSIZE", ":5");
+    kw_fake_down(fakes[1]);
+    assert_null(kw_command(client, &error, "DBSIZE"));
+    assert_int_equal(error.code, KW_ERR_CONNECT);
+    assert_string_equal(error.node, kw_fake_address(fakes[1]));
+    assert_int_equal(error.effect, KW_EFFECT_NONE);
+    kw_close(client);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -191,6 +220,7 @@ int main(void)
         cmocka_unit_test(test_parts_of_mset_say_what_was_not_set),
         cmocka_unit_test(test_parts_of_all_nodes_differ_and_are_not_combined),
         cmocka_unit_test(test_parts_of_all_nodes_with_one_gone_may_have_run),
+        cmocka_unit_test(test_parts_of_a_failing_node_are_told_apart),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -1,159 +1,77 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Redirects beside the plain ones: to the newer address family, to nowhere, for another slot,
- * out of a batch, in storms; and what they leave behind. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+/* Redirects to nowhere, in circles, out of a batch and in storms; and what they leave behind. */
+#include "fake/fakes.h"
 
-#include <cmocka.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
-#include "support/ask.h"
-#include "support/check.h"
-#include "support/fake.h"
+/* The number that INCR foo gives; -1 and error where it gives none. */
+static long long incr_foo(kw_client *kw, kw_error *error)
+{
+    kw_reply *reply = kw_command(kw, error, "INCR foo");
+    long long number = reply != NULL ? kw_reply_int(reply) : -1;
+    kw_reply_free(reply);
+    return number;
+}
 
-#include <keyway.h>
-
-#include <pthread.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#define LATE_MS  1500
-#define FOO_SLOT 12182u
-#define BAR_SLOT 5061u
-
-/* foo is the second fake's, bar the first one's; the third has no slots. */
-static kw_fake *fakes[3];
-
-static int set_up(void **state)
+static void test_redirect_circles_are_bounded_and_named(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < 3; i++) {
-        fakes[i] = kw_fake_start();
+    renew_fakes();
+    kw_client *kw = open_cluster("timeout=300ms&redirects-max=4");
+    kw_error error = KW_ERROR_INIT;
+    for (size_t i = 1; i < FAKES_N; i++) {
+        kw_fake_on_reply(fakes[i], KW_FAKE_ALWAYS, "INCR foo", "-MOVED %u 127.0.0.1:%u", FOO_SLOT,
+                         (unsigned)kw_fake_port(fakes[3 - i]));
     }
-    return 0;
+    assert_int_equal(incr_foo(kw, &error), -1);
+    assert_int_equal(error.code, KW_ERR_REDIRECT);
+    assert_int_equal(error.effect, KW_EFFECT_NONE);
+    assert_int_equal(error.attempts, 5);
+    assert_non_null(strstr(error.text, "MOVED 12182"));
+    /* To itself. */
+    renew_fakes();
+    kw_fake_on_reply(fakes[1], KW_FAKE_ALWAYS, "INCR foo", "-MOVED %u 127.0.0.1:%u", FOO_SLOT,
+                     (unsigned)kw_fake_port(fakes[1]));
+    kw_fake_on_reply(fakes[2], KW_FAKE_ALWAYS, "INCR foo", "-MOVED %u 127.0.0.1:%u", FOO_SLOT,
+                     (unsigned)kw_fake_port(fakes[1]));
+    assert_int_equal(incr_foo(kw, &error), -1);
+    assert_int_equal(error.code, KW_ERR_REDIRECT);
+    assert_in_range(kw_fake_count(fakes[1], "INCR foo"), 1, 6);
+    kw_close(kw);
 }
 
-static int tear_down(void **state)
+static void test_redirect_to_unknown_or_dead_node_asks_for_the_map(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < 3; i++) {
-        kw_fake_free(fakes[i]);
-    }
-    return 0;
+    renew_fakes();
+    kw_client *kw = open_cluster("timeout=300ms");
+    kw_error error = KW_ERROR_INIT;
+    kw_fake_on_reply(fakes[1], 1, "INCR foo", "-MOVED %u ?:7000", FOO_SLOT);
+    answer(fakes[1], "INCR foo", ":1");
+    assert_int_equal(incr_foo(kw, &error), 1);
+    renew_fakes();
+    kw_fake_down(fakes[2]);
+    kw_fake_on_reply(fakes[1], 1, "INCR foo", "-MOVED %u 127.0.0.1:%u", FOO_SLOT,
+                     (unsigned)kw_fake_port(fakes[2]));
+    answer(fakes[1], "INCR foo", ":1");
+    assert_int_equal(incr_foo(kw, &error), 1);
+    kw_close(kw);
 }
 
-static void start_anew(void)
+static void refuse_maps(void)
 {
-    kw_fake_halves(fakes, 3);
-}
-
-static kw_client *open_cluster(const char *options)
-{
-    kw_client *kw =
-        kw_test_open("redis-cluster://%s?timeout=1s%s", kw_fake_address(fakes[0]), options);
-    assert_int_equal(kw_connect(kw, NULL), KW_OK);
-    return kw;
-}
-
-/* Each answers INCR with its own number. */
-static void answer_all(void)
-{
-    for (size_t i = 0; i < 3; i++) {
-        kw_fake_on_reply(fakes[i], KW_FAKE_ALWAYS, "INCR *", ":%zu", i);
-    }
-}
-
-static void no_more_maps(void)
-{
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < FAKES_N; i++) {
         kw_fake_on_reply(fakes[i], KW_FAKE_ALWAYS, "CLUSTER *", "-ERR not now");
     }
-}
-
-/* Without a new map the one slot is known anew, and no other. */
-static void test_redirect_moved_patches_one_slot(void **state)
-{
-    (void)state;
-    start_anew();
-    kw_client *kw = open_cluster("");
-    no_more_maps();
-    kw_fake_on_reply(fakes[1], 1, "INCR foo", "-MOVED %u %s", FOO_SLOT, kw_fake_address(fakes[2]));
-    answer_all();
-    for (int i = 0; i < 5; i++) {
-        assert_int_equal(kw_test_ask_integer(kw, "INCR foo"), 2);
-    }
-    assert_int_equal(kw_fake_count(fakes[1], "INCR foo"), 1);
-    assert_int_equal(kw_test_ask_integer(kw, "INCR bar"), 0);
-    assert_int_equal(kw_test_ask_integer(kw, "INCR hello"), 0);
-    char node[100];
-    assert_int_equal(kw_client_slot_node(kw, NULL, node, sizeof(node), FOO_SLOT + 1), KW_OK);
-    assert_string_equal(node, kw_fake_address(fakes[1]));
-    assert_int_equal(kw_test_stats(kw).moved, 1);
-    kw_close(kw);
-}
-
-/* A server that speaks of another slot is followed, and believed nothing about either. */
-static void test_redirect_for_another_slot_changes_no_map(void **state)
-{
-    (void)state;
-    start_anew();
-    kw_client *kw = open_cluster("");
-    no_more_maps();
-    kw_fake_on_reply(fakes[1], 1, "INCR foo", "-MOVED %u %s", BAR_SLOT, kw_fake_address(fakes[2]));
-    answer_all();
-    assert_int_equal(kw_test_ask_integer(kw, "INCR foo"), 2);
-    assert_int_equal(kw_test_ask_integer(kw, "INCR bar"), 0);
-    assert_int_equal(kw_test_ask_integer(kw, "INCR foo"), 1);
-    kw_close(kw);
-}
-
-static void test_redirect_malformed_is_the_callers_to_read(void **state)
-{
-    (void)state;
-    static const char *const says[] = {"-MOVED 12182 127.0.0.1:-1",
-                                       "-MOVED 12182  127.0.0.1:7000",
-                                       "-MOVED 12182 127.0.0.1:7000 x",
-                                       "-MOVED 12182 [::1:7000",
-                                       "-MOVED 12182 ::1]:7000",
-                                       "-MOVED 12182 []:7000",
-                                       "-MOVED 12182 a b:7000",
-                                       "-MOVED 99999999999 a:7000",
-                                       "-MOVED 12182 a:",
-                                       "-MOVED 12182 :",
-                                       "-MOVED 12182 a:7000x",
-                                       "-MOVED 0x10 a:7000",
-                                       "-MOVED +1 a:7000",
-                                       "-MOVED 12182 a\x01:7000",
-                                       "-ASK",
-                                       "-ASK 12182",
-                                       "-ASK 16384 127.0.0.1:7000",
-                                       "-ASK 12182 127.0.0.1:0",
-                                       "-ASK 12182 127.0.0.1:65536",
-                                       "-ASK -1 127.0.0.1:7000",
-                                       "-ask 12182 127.0.0.1:7000"};
-    start_anew();
-    kw_client *kw = open_cluster("");
-    size_t maps_n = kw_fake_count(fakes[0], "CLUSTER *");
-    for (size_t i = 0; i < sizeof(says) / sizeof(says[0]); i++) {
-        kw_fake_on_reply(fakes[1], 1, "INCR foo", "%s", says[i]);
-        char *text = kw_test_ask_error(kw, "INCR foo");
-        assert_string_equal(text, says[i] + 1);
-        free(text);
-    }
-    answer_all();
-    assert_int_equal(kw_test_ask_integer(kw, "INCR foo"), 1);
-    assert_int_equal(kw_test_stats(kw).moved + kw_test_stats(kw).ask, 0);
-    assert_int_equal(kw_fake_count(fakes[0], "CLUSTER *"), maps_n);
-    kw_close(kw);
 }
 
 /* Nobody listens there, on either address family: the owner is asked again. */
 static void test_redirect_to_nowhere_is_survived(void **state)
 {
     (void)state;
-    start_anew();
+    renew_fakes();
     kw_fake_down(fakes[2]);
     char forms[6][80];
     unsigned port = kw_fake_port(fakes[2]);
@@ -164,9 +82,9 @@ static void test_redirect_to_nowhere_is_survived(void **state)
     snprintf(forms[4], sizeof(forms[4]), "-ASK %u ?:%u", FOO_SLOT, port);
     snprintf(forms[5], sizeof(forms[5]), "-MOVED %u ?:%u", FOO_SLOT, port);
     for (size_t i = 0; i < 6; i++) {
-        kw_client *kw = open_cluster("");
+        kw_client *kw = open_connected("timeout=1s");
         kw_fake_on_reply(fakes[1], 1, "INCR foo", "%s", forms[i]);
-        answer_all();
+        answer_numbers();
         kw_error error = KW_ERROR_INIT;
         kw_reply *reply = kw_command(kw, &error, "INCR foo");
         if (reply == NULL) {
@@ -175,7 +93,7 @@ static void test_redirect_to_nowhere_is_survived(void **state)
         assert_int_equal(kw_reply_int(reply), 1);
         kw_reply_free(reply);
         kw_close(kw);
-        start_anew();
+        renew_fakes();
         kw_fake_down(fakes[2]);
     }
 }
@@ -184,12 +102,12 @@ static void test_redirect_to_nowhere_is_survived(void **state)
 static void test_redirect_answer_to_asking_is_never_the_commands(void **state)
 {
     (void)state;
-    start_anew();
-    kw_client *kw = open_cluster("");
+    renew_fakes();
+    kw_client *kw = open_connected("timeout=1s");
     kw_fake_on_reply(fakes[1], 3, "INCR foo", "-ASK %u %s", FOO_SLOT, kw_fake_address(fakes[2]));
     kw_fake_on_reply(fakes[2], 1, "ASKING", "-ERR unknown command 'ASKING'");
     kw_fake_on_reply(fakes[2], 1, "ASKING", ":666");
-    answer_all();
+    answer_numbers();
     assert_int_equal(kw_test_ask_integer(kw, "INCR foo"), 2);
     assert_int_equal(kw_test_ask_integer(kw, "INCR foo"), 2);
     /* Lost behind ASKING: the write may have run, and is not sent again. */
@@ -210,11 +128,11 @@ static void test_redirect_answer_to_asking_is_never_the_commands(void **state)
 static void test_redirect_out_of_a_batch_is_for_that_command(void **state)
 {
     (void)state;
-    start_anew();
-    kw_client *kw = open_cluster("");
+    renew_fakes();
+    kw_client *kw = open_connected("timeout=1s");
     kw_fake_on_reply(fakes[1], 1, "GET foo", "-MOVED %u %s", FOO_SLOT, kw_fake_address(fakes[2]));
     kw_fake_on_reply(fakes[1], 1, "GET {foo}x", "-ASK %u %s", FOO_SLOT, kw_fake_address(fakes[2]));
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < FAKES_N; i++) {
         kw_fake_on_reply(fakes[i], KW_FAKE_ALWAYS, "GET *", ":%zu", i);
     }
     kw_batch *batch = kw_batch_new(kw, NULL);
@@ -240,12 +158,12 @@ static void test_redirect_out_of_a_batch_is_for_that_command(void **state)
 static void test_redirect_storm_leaves_nothing_behind(void **state)
 {
     (void)state;
-    start_anew();
-    kw_client *kw = open_cluster("");
+    renew_fakes();
+    kw_client *kw = open_connected("timeout=1s");
     kw_fake_on_reply(fakes[1], 1, "INCR foo", "-ASK %u %s", FOO_SLOT, kw_fake_address(fakes[2]));
     kw_fake_on_reply(fakes[1], 1, "INCR foo", "-MOVED %u %s", FOO_SLOT, kw_fake_address(fakes[2]));
-    answer_all();
-    no_more_maps();
+    answer_numbers();
+    refuse_maps();
     assert_int_equal(kw_test_ask_integer(kw, "INCR foo"), 2);
     assert_int_equal(kw_test_ask_integer(kw, "INCR foo"), 2);
     int descriptors_n = kw_test_fd_count();
@@ -271,10 +189,10 @@ static void test_redirect_storm_leaves_nothing_behind(void **state)
 static void test_redirect_targets_connection_is_closed_when_idle(void **state)
 {
     (void)state;
-    start_anew();
-    kw_client *kw = open_cluster("&pool-idle=200ms");
+    renew_fakes();
+    kw_client *kw = open_connected("timeout=1s&pool-idle=200ms");
     kw_fake_on_reply(fakes[1], 1, "INCR foo", "-ASK %u %s", FOO_SLOT, kw_fake_address(fakes[2]));
-    answer_all();
+    answer_numbers();
     assert_int_equal(kw_test_ask_integer(kw, "INCR foo"), 2);
     assert_int_equal(kw_fake_open(fakes[2]), 1);
     uint64_t start_ms = kw_test_now_ms();
@@ -298,14 +216,14 @@ static void *ask_foo(void *arg)
 static void test_redirect_of_many_callers_asks_for_few_maps(void **state)
 {
     (void)state;
-    start_anew();
-    kw_client *kw = open_cluster("");
+    renew_fakes();
+    kw_client *kw = open_connected("timeout=1s");
     for (size_t i = 0; i < 2; i++) {
         kw_fake_on_reply(fakes[i], KW_FAKE_ALWAYS, "INCR foo", "-MOVED %u %s", FOO_SLOT,
                          kw_fake_address(fakes[2]));
     }
-    answer_all();
-    for (size_t i = 0; i < 3; i++) {
+    answer_numbers();
+    for (size_t i = 0; i < FAKES_N; i++) {
         kw_fake_log_clear(fakes[i]);
     }
     pthread_t threads[32];
@@ -318,7 +236,7 @@ static void test_redirect_of_many_callers_asks_for_few_maps(void **state)
     }
     uint64_t elapsed_ms = kw_test_now_ms() - start_ms;
     size_t maps_n = 0;
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < FAKES_N; i++) {
         maps_n += kw_fake_count(fakes[i], "CLUSTER *");
     }
     assert_in_range(maps_n, 0, 2 + elapsed_ms / 100);
@@ -326,18 +244,67 @@ static void test_redirect_of_many_callers_asks_for_few_maps(void **state)
     kw_close(kw);
 }
 
+/* A server that sends callers to ever new places costs neither descriptors nor memory. */
+static void test_redirect_moved_storm_costs_nothing_that_stays(void **state)
+{
+    (void)state;
+    renew_fakes();
+    kw_client *kw = open_cluster("timeout=60ms&redirects-max=3");
+    assert_int_equal(kw_connect(kw, NULL), KW_OK);
+    int descriptors_n = kw_test_fd_count();
+    for (unsigned i = 0; i < 40; i++) {
+        kw_fake_reset(fakes[1]);
+        kw_fake_on_reply(fakes[1], KW_FAKE_ALWAYS, "INCR foo", "-%s %u 127.0.0.1:%u",
+                         i % 2 == 0 ? "MOVED" : "ASK", FOO_SLOT, 1 + i);
+        kw_error error = KW_ERROR_INIT;
+        uint64_t start_ms = kw_test_now_ms();
+        assert_null(kw_command(kw, &error, "INCR foo"));
+        assert_in_range(kw_test_now_ms() - start_ms, 0, 60 + LATE_MS);
+        assert_int_equal(error.effect, KW_EFFECT_NONE);
+    }
+    kw_stats stats = {.size = sizeof(stats)};
+    assert_int_equal(kw_client_stats(kw, &stats), KW_OK);
+    assert_in_range(stats.nodes, 2, 30); /* a few places are remembered */
+    assert_in_range(kw_test_fd_count(), 0, descriptors_n + 8);
+    renew_fakes();
+    answer_numbers();
+    kw_error error = KW_ERROR_INIT;
+    kw_reply *reply = NULL;
+    uint64_t start_ms = kw_test_now_ms();
+    while (reply == NULL && kw_test_now_ms() - start_ms < 1000 + LATE_MS) {
+        reply = kw_command(kw, &error, "INCR foo");
+    }
+    assert_int_equal(kw_reply_int(reply), 1);
+    kw_reply_free(reply);
+    kw_close(kw);
+}
+
+static void test_redirect_ask_to_a_dead_node_goes_back_to_the_owner(void **state)
+{
+    (void)state;
+    renew_fakes();
+    kw_client *kw = open_cluster("timeout=2s");
+    kw_fake_on_reply(fakes[1], 2, "INCR foo", "-ASK %u 127.0.0.1:1", FOO_SLOT);
+    answer_numbers();
+    expect_number(kw, "INCR foo", 1);
+    assert_int_equal(kw_fake_count(fakes[1], "INCR foo"), 3);
+    assert_int_equal(kw_fake_count(fakes[1], "ASKING"), 0);
+    kw_close(kw);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_redirect_moved_patches_one_slot),
-        cmocka_unit_test(test_redirect_for_another_slot_changes_no_map),
-        cmocka_unit_test(test_redirect_malformed_is_the_callers_to_read),
+        cmocka_unit_test(test_redirect_circles_are_bounded_and_named),
+        cmocka_unit_test(test_redirect_to_unknown_or_dead_node_asks_for_the_map),
         cmocka_unit_test(test_redirect_to_nowhere_is_survived),
         cmocka_unit_test(test_redirect_answer_to_asking_is_never_the_commands),
         cmocka_unit_test(test_redirect_out_of_a_batch_is_for_that_command),
         cmocka_unit_test(test_redirect_storm_leaves_nothing_behind),
         cmocka_unit_test(test_redirect_targets_connection_is_closed_when_idle),
         cmocka_unit_test(test_redirect_of_many_callers_asks_for_few_maps),
+        cmocka_unit_test(test_redirect_moved_storm_costs_nothing_that_stays),
+        cmocka_unit_test(test_redirect_ask_to_a_dead_node_goes_back_to_the_owner),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, start_fakes, stop_fakes);
 }

@@ -1,55 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Many threads at one server that misbehaves: each gets its own reply or the right outcome
  * by its own deadline, whatever becomes of the commands beside it. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
-#include "support/ask.h"
-#include "support/check.h"
+#include "fake/fakes.h"
 #include "support/crew.h"
-#include "support/fake.h"
-
-#include <keyway.h>
 
 #include <stdatomic.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 enum { THREADS = 16 };
-
-/* "foo" is in slot 12182 of the second fake; "bar", 5061, in the first one's. */
-static kw_fake *fakes[3];
-
-static int set_up(void **state)
-{
-    (void)state;
-    for (size_t i = 0; i < 3; i++) {
-        fakes[i] = kw_fake_start();
-    }
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    for (size_t i = 0; i < 3; i++) {
-        kw_fake_free(fakes[i]);
-    }
-    return 0;
-}
-
-static void reset_fakes(void)
-{
-    kw_fake_halves(fakes, 3);
-}
-
-/* Faults under calls that each have a key of their own, so that the fake's log tells what
- * it got of each. */
 
 enum { TURNS = 400, FAULTS = 10 };
 
@@ -154,7 +111,7 @@ static void run_row(const fault_row *row)
 {
     play it = {.row = row, .over = kw_test_times_new()};
     unsigned answered_n = 0;
-    reset_fakes();
+    renew_fakes();
     kw_fake_on(fakes[0], FAULTS, "* k:*5", row->steps);
     kw_fake_respond(fakes[0], say_number, NULL);
     it.kw = kw_test_open("redis://%s?timeout=1s", kw_fake_address(fakes[0]));
@@ -178,7 +135,7 @@ static void run_row(const fault_row *row)
     kw_test_times_free(it.over);
 }
 
-static void test_faults_give_each_caller_its_own_outcome(void **state)
+static void test_lanes_give_each_caller_its_own_outcome(void **state)
 {
     (void)state;
     const fault_row rows[] = {
@@ -204,8 +161,6 @@ static void test_faults_give_each_caller_its_own_outcome(void **state)
         run_row(&rows[i]);
     }
 }
-
-/* Replies that come when their callers have left, whole or in part. */
 
 enum { KEYS = 32, REPLY_MAX = 3000 };
 
@@ -282,10 +237,10 @@ static void set_rules(kw_fake *fake, bool has_pauses)
     }
 }
 
-static void test_late_replies_reach_nobody(void **state)
+static void test_lanes_late_replies_reach_nobody(void **state)
 {
     (void)state;
-    reset_fakes();
+    renew_fakes();
     set_rules(fakes[0], true);
     late_play it = {.over = kw_test_times_new()};
     it.kw = kw_test_open("redis://%s?timeout=10s", kw_fake_address(fakes[0]));
@@ -320,11 +275,11 @@ static void take_late_then_next(void *arg, unsigned thread)
     }
 }
 
-static void test_late_reply_is_not_the_next_commands(void **state)
+static void test_lanes_late_reply_is_not_the_next_commands(void **state)
 {
     (void)state;
     for (unsigned threads_n = 1; threads_n <= THREADS; threads_n *= 4) {
-        reset_fakes();
+        renew_fakes();
         set_rules(fakes[0], true);
         late_play it = {.over = kw_test_times_new()};
         it.kw = kw_test_open("redis://%s?timeout=10s", kw_fake_address(fakes[0]));
@@ -339,10 +294,10 @@ static void test_late_reply_is_not_the_next_commands(void **state)
 }
 
 /* Bytes that nobody asked for come while all connections are idle. */
-static void test_unasked_replies_reach_none_of_many(void **state)
+static void test_lanes_unasked_replies_reach_none_of_many(void **state)
 {
     (void)state;
-    reset_fakes();
+    renew_fakes();
     set_rules(fakes[0], false);
     late_play it = {.over = kw_test_times_new()};
     it.kw = kw_test_open("redis://%s?timeout=10s", kw_fake_address(fakes[0]));
@@ -374,10 +329,10 @@ static void leave_one_behind(void *arg, unsigned thread)
 }
 
 /* The same behind replies whose callers have left, and that nobody has read yet. */
-static void test_unasked_reply_behind_late_ones_reaches_nobody(void **state)
+static void test_lanes_unasked_reply_behind_late_ones_reaches_nobody(void **state)
 {
     (void)state;
-    reset_fakes();
+    renew_fakes();
     set_rules(fakes[0], true);
     late_play it = {.kw = kw_test_open("redis://%s?timeout=10s", kw_fake_address(fakes[0]))};
     for (unsigned round = 0; round < 10; round++) {
@@ -390,8 +345,6 @@ static void test_unasked_reply_behind_late_ones_reaches_nobody(void **state)
     assert_int_equal(atomic_load(&it.wrong_n), 0);
     kw_close(it.kw);
 }
-
-/* Large writes to a server that stops reading: what was not handed over whole is none. */
 
 enum { LARGE = 200 * 1024, LARGE_TURNS = 48 };
 
@@ -420,14 +373,14 @@ static void write_large(void *arg, unsigned thread)
     }
 }
 
-static void test_large_writes_to_a_deaf_server_end_on_time(void **state)
+static void test_lanes_large_writes_to_a_deaf_server_end_on_time(void **state)
 {
     (void)state;
     static large_play it;
     memset(&it, 0, sizeof(it));
     it.over = kw_test_times_new();
     memset(it.value, 'x', LARGE);
-    reset_fakes();
+    renew_fakes();
     kw_fake_on(fakes[0], 6, "SET large:?5 *", KW_FAKE_STEPS(KW_FAKE_DEAF));
     kw_fake_on_reply(fakes[0], KW_FAKE_ALWAYS, "SET *", "+OK");
     kw_fake_on_reply(fakes[0], KW_FAKE_ALWAYS, "GET k:7", ":7");
@@ -450,19 +403,12 @@ static void test_large_writes_to_a_deaf_server_end_on_time(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_faults_give_each_caller_its_own_outcome),
-        cmocka_unit_test(test_late_replies_reach_nobody),
-        cmocka_unit_test(test_late_reply_is_not_the_next_commands),
-        cmocka_unit_test(test_unasked_replies_reach_none_of_many),
-        cmocka_unit_test(test_unasked_reply_behind_late_ones_reaches_nobody),
-        cmocka_unit_test(test_large_writes_to_a_deaf_server_end_on_time),
+        cmocka_unit_test(test_lanes_give_each_caller_its_own_outcome),
+        cmocka_unit_test(test_lanes_late_replies_reach_nobody),
+        cmocka_unit_test(test_lanes_late_reply_is_not_the_next_commands),
+        cmocka_unit_test(test_lanes_unasked_replies_reach_none_of_many),
+        cmocka_unit_test(test_lanes_unasked_reply_behind_late_ones_reaches_nobody),
+        cmocka_unit_test(test_lanes_large_writes_to_a_deaf_server_end_on_time),
     };
-    const struct CMUnitTest of_few[] = {
-        cmocka_unit_test(test_late_reply_is_not_the_next_commands),
-        cmocka_unit_test(test_unasked_replies_reach_none_of_many),
-        cmocka_unit_test(test_unasked_reply_behind_late_ones_reaches_nobody),
-    };
-    int failed = cmocka_run_group_tests(tests, set_up, tear_down);
-    kw_test_share_always();
-    return failed + cmocka_run_group_tests_name("on lanes", of_few, set_up, tear_down);
+    return cmocka_run_group_tests(tests, start_fakes, stop_fakes);
 }

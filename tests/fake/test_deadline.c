@@ -1,51 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Whatever a server does not do, a call ends at its deadline: not before where waiting may
  * still help, and not later than 50 ms after it. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
-#include "support/ask.h"
-#include "support/check.h"
-#include "support/fake.h"
-
-#include <keyway.h>
-
-#include <pthread.h>
-#include <stdio.h>
-#include <string.h>
+#include "fake/fakes.h"
 
 #define TIMEOUT_MS 120
+
 /* What is promised, and what a machine that is busy elsewhere may add to one of the tries. */
-#define LATE_MS    (50 * KW_TEST_SLOWNESS)
-#define BUSY_MS    1500
-#define TRIES      6
+#define LATEST_MS (50 * KW_TEST_SLOWNESS)
 
-static kw_fake *fakes[2];
-
-static int set_up(void **state)
-{
-    (void)state;
-    fakes[0] = kw_fake_start();
-    fakes[1] = kw_fake_start();
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    kw_fake_free(fakes[0]);
-    kw_fake_free(fakes[1]);
-    return 0;
-}
-
-static void reset_fakes(void)
-{
-    kw_fake_halves(fakes, 2);
-}
+#define BUSY_MS 1500
+#define TRIES   6
 
 static kw_client *open_handle(const char *scheme, const char *options)
 {
@@ -132,7 +96,7 @@ static kw_err connect_handle(kw_client *kw, kw_error *error)
 /* How long the call took; checks everything else. */
 static uint64_t measure(const wait_row *row)
 {
-    reset_fakes();
+    renew_fakes();
     for (size_t i = 0; i < 2; i++) {
         kw_fake_on(fakes[i], KW_FAKE_ALWAYS, row->pattern, row->steps);
     }
@@ -191,14 +155,14 @@ static void test_deadline_ends_every_wait(void **state)
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         uint64_t best_ms = UINT64_MAX;
-        for (int k = 0; k < TRIES && best_ms > TIMEOUT_MS + LATE_MS; k++) {
+        for (int k = 0; k < TRIES && best_ms > TIMEOUT_MS + LATEST_MS; k++) {
             uint64_t elapsed_ms = measure(&rows[i]);
             best_ms = elapsed_ms < best_ms ? elapsed_ms : best_ms;
-            if (elapsed_ms + 2 < TIMEOUT_MS || elapsed_ms > TIMEOUT_MS + LATE_MS + BUSY_MS) {
+            if (elapsed_ms + 2 < TIMEOUT_MS || elapsed_ms > TIMEOUT_MS + LATEST_MS + BUSY_MS) {
                 fail_msg("%s: %llu ms", rows[i].name, (unsigned long long)elapsed_ms);
             }
         }
-        if (best_ms > TIMEOUT_MS + LATE_MS) {
+        if (best_ms > TIMEOUT_MS + LATEST_MS) {
             fail_msg("%s: never below %llu ms", rows[i].name, (unsigned long long)best_ms);
         }
     }
@@ -216,7 +180,7 @@ static void test_deadline_holds_where_connects_are_swallowed(void **state)
     static const char *const schemes[] = {"redis", "redis-cluster"};
     for (size_t i = 0; i < 2; i++) {
         uint64_t best_ms = UINT64_MAX;
-        for (int k = 0; k < TRIES && best_ms > TIMEOUT_MS + LATE_MS; k++) {
+        for (int k = 0; k < TRIES && best_ms > TIMEOUT_MS + LATEST_MS; k++) {
             char uri[120];
             snprintf(uri, sizeof(uri), "%s://127.0.0.1:%u?timeout=%dms&connect-timeout=1s",
                      schemes[i], (unsigned)hole.port, TIMEOUT_MS);
@@ -232,7 +196,7 @@ static void test_deadline_holds_where_connects_are_swallowed(void **state)
             assert_int_equal(error.effect, KW_EFFECT_NONE);
             kw_close(kw);
         }
-        assert_in_range(best_ms, TIMEOUT_MS - 2, TIMEOUT_MS + LATE_MS);
+        assert_in_range(best_ms, TIMEOUT_MS - 2, TIMEOUT_MS + LATEST_MS);
     }
     kw_test_hole_close(&hole);
 }
@@ -247,7 +211,7 @@ static void *hold(void *arg)
 static void test_deadline_holds_where_the_pool_stays_empty(void **state)
 {
     (void)state;
-    reset_fakes();
+    renew_fakes();
     kw_client *kw = open_handle("redis", "timeout=1s&pool-max=1");
     kw_fake_on(fakes[0], KW_FAKE_ALWAYS, "BLPOP held *", KW_FAKE_STEPS(KW_FAKE_STALL));
     pthread_t holder;
@@ -276,5 +240,5 @@ int main(void)
         cmocka_unit_test(test_deadline_holds_where_connects_are_swallowed),
         cmocka_unit_test(test_deadline_holds_where_the_pool_stays_empty),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, start_fakes, stop_fakes);
 }

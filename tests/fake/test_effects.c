@@ -2,48 +2,9 @@
 /* Effect and story of a failed call: what may have run is said to have, and nothing else;
  * the error names the node and what the server said, without secrets and without trusting
  * the server's text. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
-#include "support/ask.h"
-#include "support/check.h"
-#include "support/fake.h"
-
-#include <keyway.h>
-
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include "fake/fakes.h"
 
 #define TIMEOUT_MS 200
-#define LATE_MS    1500
-
-static kw_fake *fakes[2];
-
-static int set_up(void **state)
-{
-    (void)state;
-    fakes[0] = kw_fake_start();
-    fakes[1] = kw_fake_start();
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    kw_fake_free(fakes[0]);
-    kw_fake_free(fakes[1]);
-    return 0;
-}
-
-static void reset_fakes(void)
-{
-    kw_fake_halves(fakes, 2);
-}
 
 static kw_client *open_handle(const char *scheme, const char *options)
 {
@@ -67,7 +28,7 @@ static void test_effect_behind_an_unanswered_greeting_is_maybe(void **state)
     const kw_fake_step *const greetings[] = {
         KW_FAKE_STEPS(KW_FAKE_STALL), KW_FAKE_STEPS(KW_FAKE_CLOSE), KW_FAKE_STEPS(KW_FAKE_RESET)};
     for (size_t i = 0; i < 3; i++) {
-        reset_fakes();
+        renew_fakes();
         kw_fake_on(fakes[0], KW_FAKE_ALWAYS, "HELLO *", greetings[i]);
         kw_client *kw = open_handle("redis://", "");
         kw_error error = KW_ERROR_INIT;
@@ -84,7 +45,7 @@ static void test_effect_behind_an_unanswered_greeting_is_maybe(void **state)
         kw_close(kw);
     }
     /* A server that refuses the greeting refuses what follows. */
-    reset_fakes();
+    renew_fakes();
     kw_fake_on_reply(fakes[0], KW_FAKE_ALWAYS, "*", "-NOAUTH Authentication required.");
     kw_client *kw = open_handle("redis://", "");
     kw_error error = KW_ERROR_INIT;
@@ -100,7 +61,7 @@ static void test_effect_of_what_never_left_counts_no_attempt(void **state)
     (void)state;
     static const char *const commands[] = {"GET foo", "INCR foo"};
     for (size_t i = 0; i < 2; i++) {
-        reset_fakes();
+        renew_fakes();
         kw_client *kw = open_handle("redis://", "");
         kw_fake_down(fakes[0]);
         kw_error error = KW_ERROR_INIT;
@@ -117,7 +78,7 @@ static void test_effect_of_half_a_command_is_none(void **state)
 {
     (void)state;
     static char value[16 << 20];
-    reset_fakes();
+    renew_fakes();
     kw_client *kw = open_handle("redis://", "");
     kw_fake_on(fakes[0], 1, "CLIENT SETINFO LIB-VER *",
                KW_FAKE_STEPS(KW_FAKE_SEND("+OK\r\n"), KW_FAKE_DEAF));
@@ -142,7 +103,7 @@ static void test_effect_of_half_a_command_is_none(void **state)
 static void test_effect_maybe_is_retried_only_by_leave(void **state)
 {
     (void)state;
-    reset_fakes();
+    renew_fakes();
     kw_client *kw = open_handle("redis://", "");
     kw_fake_on(fakes[0], 2, "SET *", KW_FAKE_STEPS(KW_FAKE_RESET));
     kw_fake_on_reply(fakes[0], KW_FAKE_ALWAYS, "SET *", "+OK");
@@ -151,7 +112,7 @@ static void test_effect_maybe_is_retried_only_by_leave(void **state)
     assert_string_equal(kw_reply_str(reply, NULL), "OK");
     kw_reply_free(reply);
     assert_int_equal(kw_fake_count(fakes[0], "SET *"), 3);
-    reset_fakes();
+    renew_fakes();
     kw_fake_on(fakes[0], 1, "SET *", KW_FAKE_STEPS(KW_FAKE_RESET));
     kw_fake_on_reply(fakes[0], KW_FAKE_ALWAYS, "SET *", "+OK");
     assert_null(kw_command(kw, &error, "SET foo v"));
@@ -166,7 +127,7 @@ static void test_effect_maybe_is_retried_only_by_leave(void **state)
 static void test_effect_maybe_is_not_forgotten_by_later_tries(void **state)
 {
     (void)state;
-    reset_fakes();
+    renew_fakes();
     kw_client *kw = open_handle("redis://", "");
     kw_fake_on(fakes[0], 1, "SET *", KW_FAKE_STEPS(KW_FAKE_RESET));
     kw_fake_on_reply(fakes[0], KW_FAKE_ALWAYS, "SET *", "-LOADING data");
@@ -184,7 +145,7 @@ static void test_effect_of_scripts_is_the_callers_to_judge(void **state)
     static const char *const inner[] = {"-BUSY running",   "-READONLY replica", "-OOM full",
                                         "-NOREPLICAS few", "-MISCONF disk",     "-UNBLOCKED role"};
     for (size_t i = 0; i < sizeof(inner) / sizeof(inner[0]); i++) {
-        reset_fakes();
+        renew_fakes();
         kw_client *kw = open_handle("redis-cluster://", "");
         kw_fake_on_reply(fakes[1], 1, "EVAL *", "%s", inner[i]);
         kw_error error = KW_ERROR_INIT;
@@ -210,7 +171,7 @@ static void test_effect_read_only_is_waited_out_in_a_cluster(void **state)
                                        "-TRYAGAIN Multiple keys request",
                                        "-ERR max number of clients reached"};
     for (size_t i = 0; i < sizeof(says) / sizeof(says[0]); i++) {
-        reset_fakes();
+        renew_fakes();
         kw_client *kw = open_handle("redis-cluster://", "");
         kw_fake_on_reply(fakes[1], 3, "INCR *", "%s", says[i]);
         kw_fake_on_reply(fakes[1], KW_FAKE_ALWAYS, "INCR *", ":1");
@@ -240,7 +201,7 @@ static bool is_printable(const char *text)
 static void test_story_shows_a_servers_text_safely(void **state)
 {
     (void)state;
-    reset_fakes();
+    renew_fakes();
     kw_client *kw = open_handle("redis://", "");
     static char line[50000];
     memset(line, 'x', sizeof(line) - 3);
@@ -270,7 +231,7 @@ static void test_story_of_refused_passwords_is_short(void **state)
     static const char *const schemes[] = {"redis://me:sesame@", "redis-cluster://me:sesame@",
                                           "redis://:sesame@"};
     for (size_t i = 0; i < 3; i++) {
-        reset_fakes();
+        renew_fakes();
         kw_fake_on_reply(fakes[0], KW_FAKE_ALWAYS, "HELLO *", "-WRONGPASS invalid sesame-pair");
         kw_client *kw = open_handle(schemes[i], "");
         unsigned accepted_n = kw_fake_accepted(fakes[0]);
@@ -306,7 +267,7 @@ static void test_story_of_a_missing_map_names_the_reason(void **state)
         {KW_FAKE_STEPS(KW_FAKE_CLOSE), "closed the connection"},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        reset_fakes();
+        renew_fakes();
         if (rows[i].steps == NULL) {
             kw_fake_down(fakes[0]);
         } else {
@@ -345,5 +306,5 @@ int main(void)
         cmocka_unit_test(test_story_of_refused_passwords_is_short),
         cmocka_unit_test(test_story_of_a_missing_map_names_the_reason),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, start_fakes, stop_fakes);
 }

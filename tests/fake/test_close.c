@@ -1,46 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Closing a handle while other threads are in calls: all come back at once, cancelled. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
-#include "support/ask.h"
-#include "support/check.h"
-#include "support/fake.h"
-
-#include <keyway.h>
-
-#include <pthread.h>
-#include <stdio.h>
-#include <string.h>
+#include "fake/fakes.h"
 
 #define CLOSE_MS (100 * KW_TEST_SLOWNESS)
-
-static kw_fake *fakes[2];
-
-static int set_up(void **state)
-{
-    (void)state;
-    fakes[0] = kw_fake_start();
-    fakes[1] = kw_fake_start();
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    kw_fake_free(fakes[0]);
-    kw_fake_free(fakes[1]);
-    return 0;
-}
-
-static void reset_fakes(void)
-{
-    kw_fake_halves(fakes, 2);
-}
 
 static kw_client *open_at(const char *scheme, const char *address, const char *options)
 {
@@ -109,7 +71,7 @@ static void run_close_row(const close_row *row)
 {
     uint64_t best_ms = UINT64_MAX;
     for (int k = 0; k < 5 && best_ms > CLOSE_MS; k++) {
-        reset_fakes();
+        renew_fakes();
         for (size_t i = 0; i < 2; i++) {
             kw_fake_on(fakes[i], KW_FAKE_ALWAYS, row->pattern, row->steps);
         }
@@ -183,7 +145,7 @@ static void test_close_ends_connects_that_are_swallowed(void **state)
 static void test_close_ends_calls_on_nodes_that_left_the_map(void **state)
 {
     (void)state;
-    reset_fakes();
+    renew_fakes();
     kw_client *kw =
         open_at("redis-cluster", kw_fake_address(fakes[0]), "timeout=5s&stall-timeout=4s");
     kw_fake_on(fakes[1], KW_FAKE_ALWAYS, "INCR foo", STALL);
@@ -216,5 +178,5 @@ int main(void)
         cmocka_unit_test(test_close_ends_connects_that_are_swallowed),
         cmocka_unit_test(test_close_ends_calls_on_nodes_that_left_the_map),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, start_fakes, stop_fakes);
 }

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Three fakes, which are a cluster or servers of their own. A test makes them as new before it
+ * begins: renew_fakes or renew_servers. */
+#ifndef FAKE_FAKES_H
+#define FAKE_FAKES_H
+
+#include "fake/fixture.h"
+
+/* In a cluster "foo" is in a slot of the second fake, "bar" in one of the first. The third has no
+ * slots, and is no node until a test says so. */
+#define FAKES_N  3
+#define FOO_SLOT 12182u
+#define BAR_SLOT 5061u
+
+static kw_fake *fakes[FAKES_N];
+
+static inline int start_fakes(void **state)
+{
+    (void)state;
+    kw_fake_start_all(fakes, FAKES_N);
+    return 0;
+}
+
+static inline int stop_fakes(void **state)
+{
+    (void)state;
+    kw_fake_free_all(fakes, FAKES_N);
+    return 0;
+}
+
+/* A cluster of the first two. */
+static inline void renew_fakes(void)
+{
+    kw_fake_halves(fakes, FAKES_N);
+}
+
+/* Servers of their own. */
+static inline void renew_servers(void)
+{
+    kw_fake_renew_all(fakes, FAKES_N);
+    for (size_t i = 0; i < FAKES_N; i++) {
+        kw_fake_set_map(fakes[i], NULL, NULL);
+    }
+}
+
+/* All slots belong to one. */
+static inline void own_all(kw_fake *owner)
+{
+    const kw_fake_range all[] = {{0, 16383, owner, NULL}};
+    kw_fake_set_cluster(fakes, FAKES_N, all, 1);
+}
+
+/* Each answers INCR with its number, from here on. */
+static inline void answer_numbers(void)
+{
+    for (size_t i = 0; i < FAKES_N; i++) {
+        kw_fake_on_reply(fakes[i], KW_FAKE_ALWAYS, "INCR *", ":%zu", i);
+    }
+}
+
+/* A handle that knows the first fake, with these options. */
+static inline kw_client *open_cluster(const char *options)
+{
+    return kw_test_open("redis-cluster://%s?%s", kw_fake_address(fakes[0]), options);
+}
+
+/* A handle that has the map. */
+static inline kw_client *open_connected(const char *options)
+{
+    kw_client *kw = open_cluster(options);
+    assert_int_equal(kw_connect(kw, NULL), KW_OK);
+    return kw;
+}
+
+/* Commands that the fakes got. */
+static inline size_t received(const char *pattern)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < FAKES_N; i++) {
+        n += kw_fake_count(fakes[i], pattern);
+    }
+    return n;
+}
+
+static inline size_t maps_asked(void)
+{
+    return received("CLUSTER *");
+}
+
+#endif
