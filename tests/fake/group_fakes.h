@@ -3,15 +3,7 @@
 #ifndef FAKE_GROUP_FAKES_H
 #define FAKE_GROUP_FAKES_H
 
-#include <keyway.h>
-
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include "support/ask.h"
-#include "support/check.h"
-#include "support/fake.h"
+#include "fake/fixture.h"
 
 enum { SENTINELS = 2, SERVERS = 3 };
 
@@ -25,24 +17,16 @@ static kw_fake *servers[SERVERS]; /* a member of its own, the group's primary, a
 static inline int set_up(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < SENTINELS; i++) {
-        sentinels[i] = kw_fake_start();
-    }
-    for (size_t i = 0; i < SERVERS; i++) {
-        servers[i] = kw_fake_start();
-    }
+    kw_fake_start_all(sentinels, SENTINELS);
+    kw_fake_start_all(servers, SERVERS);
     return 0;
 }
 
 static inline int tear_down(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < SENTINELS; i++) {
-        kw_fake_free(sentinels[i]);
-    }
-    for (size_t i = 0; i < SERVERS; i++) {
-        kw_fake_free(servers[i]);
-    }
+    kw_fake_free_all(sentinels, SENTINELS);
+    kw_fake_free_all(servers, SERVERS);
     return 0;
 }
 

@@ -3,24 +3,7 @@
 #ifndef FAKE_SENTINEL_FAKES_H
 #define FAKE_SENTINEL_FAKES_H
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
-#include "support/ask.h"
-#include "support/check.h"
-#include "support/fake.h"
-
-#include <keyway.h>
-
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#define LATE_MS (300 * KW_TEST_SLOWNESS)
+#include "fake/fixture.h"
 
 enum { SENTINELS = 3, SERVERS = 2 };
 
@@ -33,24 +16,16 @@ static kw_fake *servers[SERVERS];
 static int set_up(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < SENTINELS; i++) {
-        sentinels[i] = kw_fake_start();
-    }
-    for (size_t i = 0; i < SERVERS; i++) {
-        servers[i] = kw_fake_start();
-    }
+    kw_fake_start_all(sentinels, SENTINELS);
+    kw_fake_start_all(servers, SERVERS);
     return 0;
 }
 
 static int tear_down(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < SENTINELS; i++) {
-        kw_fake_free(sentinels[i]);
-    }
-    for (size_t i = 0; i < SERVERS; i++) {
-        kw_fake_free(servers[i]);
-    }
+    kw_fake_free_all(sentinels, SENTINELS);
+    kw_fake_free_all(servers, SERVERS);
     return 0;
 }
 
@@ -97,11 +72,7 @@ static void answer_numbers(void)
 /* Everybody is up and names the first server. */
 static void reset_fakes(void)
 {
-    for (size_t i = 0; i < SERVERS; i++) {
-        kw_fake_up(servers[i]);
-        kw_fake_reset(servers[i]);
-        kw_fake_log_clear(servers[i]);
-    }
+    kw_fake_renew_all(servers, SERVERS);
     for (size_t i = 0; i < SENTINELS; i++) {
         kw_fake_up(sentinels[i]);
         kw_fake_log_clear(sentinels[i]);
@@ -119,16 +90,6 @@ static kw_client *open_n(size_t n, const char *options)
         strcat(list, kw_fake_address(sentinels[i]));
     }
     return kw_test_open("redis-sentinel://%s/group?%s", list, options);
-}
-
-static void expect(kw_client *kw, const char *command, long long number)
-{
-    kw_error error = KW_ERROR_INIT;
-    kw_reply *reply = kw_command(kw, &error, command);
-    if (reply == NULL || kw_reply_is_error(reply) || kw_reply_int(reply) != number) {
-        fail_msg("%s: %s %s", command, error.text, reply != NULL ? kw_reply_str(reply, NULL) : "");
-    }
-    kw_reply_free(reply);
 }
 
 static kw_error expect_failure(kw_client *kw, const char *command, kw_err code)

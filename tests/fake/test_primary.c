@@ -11,11 +11,11 @@ static void test_role_is_asked_on_every_new_connection(void **state)
     kw_fake_log_clear(PRIMARY);
     unsigned before = kw_fake_accepted(PRIMARY);
     for (int i = 0; i < 3; i++) {
-        expect(kw, "INCR a", 0);
+        expect_number(kw, "INCR a", 0);
         kw_fake_disconnect(PRIMARY, i % 2 == 0);
         kw_test_sleep_ms(20);
     }
-    expect(kw, "INCR a", 0);
+    expect_number(kw, "INCR a", 0);
     size_t opened = kw_fake_accepted(PRIMARY) - before;
     assert_true(opened >= 4);
     assert_true(kw_fake_count(PRIMARY, "ROLE") >= opened);
@@ -29,15 +29,15 @@ static void test_sentinels_are_asked_at_every_reconnect(void **state)
     reset_fakes();
     kw_client *kw = open_n(1, "timeout=2s");
     for (int i = 0; i < 3; i++) {
-        expect(kw, "INCR a", 0);
+        expect_number(kw, "INCR a", 0);
         kw_test_sleep_ms(300);
-        expect(kw, "INCR a", 0); /* what is due of the poll */
+        expect_number(kw, "INCR a", 0); /* what is due of the poll */
         size_t asked = kw_fake_count(sentinels[0], "SENTINEL GET-*");
         kw_fake_disconnect(PRIMARY, false);
         kw_test_sleep_ms(30);
         uint64_t start_ms = kw_test_now_ms();
         while (kw_fake_count(sentinels[0], "SENTINEL GET-*") == asked) {
-            expect(kw, "INCR a", 0);
+            expect_number(kw, "INCR a", 0);
             kw_test_sleep_ms(5);
             assert_in_range(kw_test_now_ms() - start_ms, 0, 300 + LATE_MS);
         }
@@ -50,12 +50,12 @@ static void test_connection_to_a_demoted_primary_is_not_used(void **state)
     (void)state;
     reset_fakes();
     kw_client *kw = open_n(1, "timeout=2s");
-    expect(kw, "INCR a", 0);
+    expect_number(kw, "INCR a", 0);
     be_replica(PRIMARY, "connected");
     name(sentinels[0], OTHER, NULL, "", NULL);
     kw_fake_disconnect(PRIMARY, false);
     kw_test_sleep_ms(20);
-    expect(kw, "INCR a", 1); /* sent nowhere else */
+    expect_number(kw, "INCR a", 1); /* sent nowhere else */
     assert_int_equal(kw_fake_count(PRIMARY, "INCR *"), 1);
     kw_close(kw);
 }
@@ -65,14 +65,14 @@ static void test_readonly_asks_the_sentinels_again(void **state)
     (void)state;
     reset_fakes();
     kw_client *kw = open_n(1, "timeout=2s");
-    expect(kw, "INCR a", 0);
+    expect_number(kw, "INCR a", 0);
     kw_fake_reset(PRIMARY);
     kw_fake_on_reply(PRIMARY, KW_FAKE_ALWAYS, "INCR *",
                      "-READONLY You can't write against a read only replica.");
     be_replica(PRIMARY, "connected");
     name(sentinels[0], OTHER, PRIMARY, "slave", NULL);
     uint64_t start_ms = kw_test_now_ms();
-    expect(kw, "INCR a", 1);
+    expect_number(kw, "INCR a", 1);
     assert_in_range(kw_test_now_ms() - start_ms, 0, 400 + LATE_MS);
     assert_int_equal(kw_fake_count(OTHER, "INCR *"), 1);
     kw_close(kw);
@@ -101,7 +101,7 @@ static void test_all_connections_to_the_old_primary_are_closed(void **state)
     (void)state;
     reset_fakes();
     kw_client *kw = open_n(1, "timeout=2s");
-    expect(kw, "INCR a", 0);
+    expect_number(kw, "INCR a", 0);
     assert_true(kw_fake_open(PRIMARY) > 0);
     name(sentinels[0], OTHER, PRIMARY, "slave", NULL);
     uint64_t end_ms = kw_test_now_ms() + 3000;
@@ -121,7 +121,7 @@ static void test_demoted_primary_that_goes_on_answering_is_left(void **state)
     (void)state;
     reset_fakes();
     kw_client *kw = open_n(2, "timeout=2s");
-    expect(kw, "GET a", 0);
+    expect_number(kw, "GET a", 0);
     be_replica(PRIMARY, "connected");
     name(sentinels[1], OTHER, NULL, "", NULL);
     uint64_t end_ms = kw_test_now_ms() + 2000 + LATE_MS;
@@ -139,7 +139,7 @@ static void test_heir_takes_over_when_it_says_so_itself(void **state)
     reset_fakes();
     be_replica(OTHER, "connect");
     kw_client *kw = open_n(1, "timeout=3s");
-    expect(kw, "INCR a", 0);
+    expect_number(kw, "INCR a", 0);
     kw_fake_down(PRIMARY);
     name(sentinels[0], PRIMARY, OTHER, "slave,promoted", NULL);
     const char *argv[] = {"INCR", "a", NULL};
@@ -151,7 +151,7 @@ static void test_heir_takes_over_when_it_says_so_itself(void **state)
     kw_fake_reset(OTHER);
     answer_numbers();
     uint64_t start_ms = kw_test_now_ms();
-    expect(kw, "INCR a", 1); /* while the sentinel still names the old one */
+    expect_number(kw, "INCR a", 1); /* while the sentinel still names the old one */
     assert_in_range(kw_test_now_ms() - start_ms, 0, 400 + LATE_MS);
     kw_close(kw);
 }
@@ -299,7 +299,7 @@ static void test_nonsense_of_a_subscription_costs_nothing(void **state)
         kw_fake_push(sentinels[0], pushes[i], strlen(pushes[i]));
         kw_fake_push(sentinels[1], pushes[i], strlen(pushes[i]));
         for (int k = 0; k < 20; k++) {
-            expect(kw, "GET a", 0);
+            expect_number(kw, "GET a", 0);
             kw_test_sleep_ms(2);
         }
     }
@@ -330,7 +330,7 @@ static void test_calls_go_on_without_sentinels_and_ask_for_them_rarely(void **st
     (void)state;
     reset_fakes();
     kw_client *kw = open_n(2, "timeout=1s");
-    expect(kw, "INCR a", 0);
+    expect_number(kw, "INCR a", 0);
     kw_fake_down(sentinels[0]);
     kw_fake_on_accept(sentinels[1], KW_FAKE_ALWAYS, KW_FAKE_STEPS(KW_FAKE_CLOSE));
     kw_fake_disconnect(sentinels[1], true);
@@ -338,7 +338,7 @@ static void test_calls_go_on_without_sentinels_and_ask_for_them_rarely(void **st
     uint64_t start_ms = kw_test_now_ms();
     while (kw_test_now_ms() - start_ms < 2500) {
         uint64_t call_ms = kw_test_now_ms();
-        expect(kw, "GET a", 0);
+        expect_number(kw, "GET a", 0);
         assert_in_range(kw_test_now_ms() - call_ms, 0, LATE_MS);
         kw_test_sleep_ms(5);
     }
@@ -351,12 +351,12 @@ static void test_stalled_primary_loses_its_calls_once_replaced(void **state)
     (void)state;
     reset_fakes();
     kw_client *kw = open_n(1, "timeout=5s");
-    expect(kw, "INCR a", 0);
+    expect_number(kw, "INCR a", 0);
     kw_fake_reset(PRIMARY);
     kw_fake_on(PRIMARY, KW_FAKE_ALWAYS, "*", KW_FAKE_STEPS(KW_FAKE_STALL));
     name(sentinels[0], OTHER, NULL, "", NULL);
     uint64_t start_ms = kw_test_now_ms();
-    expect(kw, "GET a", 1); /* a read goes to the new one */
+    expect_number(kw, "GET a", 1); /* a read goes to the new one */
     assert_in_range(kw_test_now_ms() - start_ms, 0, 1500 + LATE_MS);
     kw_close(kw);
 }

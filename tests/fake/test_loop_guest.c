@@ -1,134 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Commands with callbacks as guests of a process: forks, memory that is not there, a full
  * pool, and calls that wait beside them. With each way of watching sockets. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
-#include "api/client.h"
-#include "net/poller.h"
-#include "support/ask.h"
-#include "support/check.h"
-#include "support/fake.h"
-#include "support/turn.h"
-
-#include <keyway.h>
+#include "fake/loop_fakes.h"
 
 #include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#define TIMEOUT_MS 300
-#define LATE_MS    (1500 * KW_TEST_SLOWNESS)
-#define ANSWERS_N  20
-
-/* "foo" is in slot 12182 of the second fake; "bar", 5061, in the first one's. */
-static kw_fake *fakes[2];
-static kw_client *kw;
-static kw_test_answer answers[ANSWERS_N];
-static bool is_on_poll;
-
-static int set_up(void **state)
-{
-    (void)state;
-    for (size_t i = 0; i < 2; i++) {
-        fakes[i] = kw_fake_start();
-    }
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    for (size_t i = 0; i < 2; i++) {
-        kw_fake_free(fakes[i]);
-    }
-    return 0;
-}
-
-static int begin(void **state)
-{
-    (void)state;
-    is_on_poll = false;
-    kw_fake_halves(fakes, 2);
-    return 0;
-}
-
-static int begin_on_poll(void **state)
-{
-    begin(state);
-    is_on_poll = true;
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    kw_close(kw);
-    kw = NULL;
-    for (size_t i = 0; i < ANSWERS_N; i++) {
-        kw_test_answer_clear(&answers[i]);
-    }
-    return 0;
-}
-
-static void answer(kw_fake *fake, const char *pattern, const char *reply)
-{
-    kw_fake_on_reply(fake, KW_FAKE_ALWAYS, pattern, "%s", reply);
-}
-
-static void open_cluster(const char *options)
-{
-    kw = kw_test_open("redis-cluster://%s?timeout=%dms%s", kw_fake_address(fakes[0]), TIMEOUT_MS,
-                      options);
-    kw->topology->env.poller = is_on_poll ? kw_poller_poll() : NULL;
-}
-
-static void give(size_t at, const char *format, ...)
-{
-    va_list values;
-    va_start(values, format);
-    kw_error error = KW_ERROR_INIT;
-    kw_err code = kw_vcommand_async(kw, &error, (kw_callback){kw_test_on_reply, &answers[at]},
-                                    format, values);
-    va_end(values);
-    if (code != KW_OK) {
-        fail_msg("%s: %s", format, error.text);
-    }
-}
-
-static void wait_for(size_t first, size_t n)
-{
-    if (!kw_test_turns(kw, &answers[first], n, TIMEOUT_MS + LATE_MS)) {
-        fail_msg("not every callback was called");
-    }
-}
-
-static void is_number(size_t at, long long number)
-{
-    const kw_test_answer *told = &answers[at];
-    assert_int_equal(told->calls_n, 1);
-    if (told->reply == NULL || kw_reply_int(told->reply) != number) {
-        fail_msg("command %zu: %s%s", at, told->error.text,
-                 told->reply != NULL ? kw_reply_str(told->reply, NULL) : "");
-    }
-}
-
-static void is_failure(size_t at, kw_err code, kw_effect effect)
-{
-    const kw_error *error = &answers[at].error;
-    assert_int_equal(answers[at].calls_n, 1);
-    if (error->code != code || error->effect != effect) {
-        fail_msg("command %zu: %s, %s: %s", at, kw_err_name(error->code),
-                 kw_effect_name(error->effect), error->text);
-    }
-}
 
 static void wait_for_child(pid_t child)
 {
@@ -145,7 +22,7 @@ static void wait_for_child(pid_t child)
 static void test_loop_fork_leaves_the_commands_to_the_parent(void **state)
 {
     (void)state;
-    open_cluster("");
+    open_handle("");
     answer(fakes[1], "INCR *", ":1");
     kw_fake_on(fakes[1], 1, "GET foo", KW_FAKE_STEPS(KW_FAKE_DELAY(100), KW_FAKE_SEND(":7\r\n")));
     give(0, "INCR foo");
@@ -176,7 +53,7 @@ static void test_loop_fork_leaves_the_commands_to_the_parent(void **state)
 static void test_loop_fork_child_may_start_anew(void **state)
 {
     (void)state;
-    open_cluster("&after-fork=reopen");
+    open_handle("&after-fork=reopen");
     answer(fakes[1], "INCR *", ":1");
     kw_fake_on(fakes[1], 1, "GET foo", KW_FAKE_STEPS(KW_FAKE_DELAY(150), KW_FAKE_SEND(":7\r\n")));
     give(0, "INCR foo");
@@ -206,7 +83,7 @@ static void fork_in_callback(void *arg, kw_reply *reply, const kw_error *error)
 static void test_loop_fork_in_a_callback_ends_the_childs_turn(void **state)
 {
     (void)state;
-    open_cluster("");
+    open_handle("");
     answer(fakes[1], "INCR *", ":1");
     pid_t child = -1;
     assert_int_equal(
@@ -230,7 +107,7 @@ static void test_loop_fork_in_a_callback_ends_the_childs_turn(void **state)
 static void test_loop_calls_that_wait_travel_beside_it(void **state)
 {
     (void)state;
-    open_cluster("");
+    open_handle("");
     kw_fake_on(fakes[1], 1, "INCR foo", KW_FAKE_STEPS(KW_FAKE_STALL));
     answer(fakes[1], "GET foo", ":7");
     give(0, "INCR foo");
@@ -249,7 +126,7 @@ static void test_loop_calls_that_wait_travel_beside_it(void **state)
 static void test_loop_a_full_pool_holds_only_blocking_commands_up(void **state)
 {
     (void)state;
-    open_cluster("&pool-max=1");
+    open_handle("&pool-max=1");
     answer(fakes[1], "INCR *", ":1");
     kw_fake_on(fakes[1], KW_FAKE_ALWAYS, "BLPOP *", KW_FAKE_STEPS(KW_FAKE_STALL));
     give(0, "BLPOP foo 0.1");
@@ -332,7 +209,7 @@ static void test_loop_survives_every_failed_allocation(void **state)
 static void test_loop_with_a_sleeper_is_not_busy(void **state)
 {
     (void)state;
-    open_cluster("&pool-idle=40ms");
+    open_handle("&pool-idle=40ms");
     answer(fakes[1], "INCR *", ":1");
     answer(fakes[1], "GET *", "-LOADING data");
     give(0, "INCR foo");
@@ -361,5 +238,5 @@ int main(void)
         TEST(test_loop_survives_every_failed_allocation),
     };
 #undef TEST
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, start_fakes, stop_fakes);
 }

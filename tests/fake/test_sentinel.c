@@ -11,17 +11,17 @@ static void test_sentinels_are_asked_in_turn_and_the_good_one_first(void **state
     kw_fake_on_accept(sentinels[1], KW_FAKE_ALWAYS, KW_FAKE_STEPS(KW_FAKE_STALL));
     kw_client *kw = open_n(3, "timeout=2s");
     uint64_t start_ms = kw_test_now_ms();
-    expect(kw, "INCR a", 0);
+    expect_number(kw, "INCR a", 0);
     assert_in_range(kw_test_now_ms() - start_ms, 290, 300 + LATE_MS);
     unsigned accepted = kw_fake_accepted(sentinels[1]);
     size_t asked = kw_fake_count(sentinels[2], "SENTINEL GET-MASTER*");
     assert_int_equal(asked, 1);
     kw_fake_disconnect(PRIMARY, false); /* reason to ask again */
     kw_test_sleep_ms(20);
-    expect(kw, "GET a", 0);
+    expect_number(kw, "GET a", 0);
     for (int i = 0; i < 150 && kw_fake_count(sentinels[2], "SENTINEL GET-MASTER*") == asked; i++) {
         kw_test_sleep_ms(10);
-        expect(kw, "GET a", 0);
+        expect_number(kw, "GET a", 0);
     }
     assert_true(kw_fake_count(sentinels[2], "SENTINEL GET-MASTER*") > asked);
     assert_in_range(kw_fake_accepted(sentinels[1]) - accepted, 0, 6); /* it is listened to */
@@ -35,7 +35,7 @@ static void test_stale_sentinel_is_caught_by_role(void **state)
     be_replica(PRIMARY, "connected");
     name(sentinels[1], OTHER, NULL, "", NULL);
     kw_client *kw = open_n(2, "timeout=2s");
-    expect(kw, "INCR a", 1);
+    expect_number(kw, "INCR a", 1);
     assert_int_equal(kw_fake_count(PRIMARY, "INCR *"), 0);
     assert_true(kw_fake_count(PRIMARY, "ROLE") > 0);
     kw_close(kw);
@@ -52,7 +52,7 @@ static void test_stale_sentinels_alone_are_never_believed(void **state)
     assert_int_equal(kw_fake_count(PRIMARY, "INCR *"), 0);
     kw_fake_reset(PRIMARY); /* promoted at last */
     answer_numbers();
-    expect(kw, "INCR a", 0);
+    expect_number(kw, "INCR a", 0);
     kw_close(kw);
 }
 
@@ -64,7 +64,7 @@ static void test_sentinel_that_names_a_dead_address_is_passed_over(void **state)
     name(sentinels[2], OTHER, NULL, "", NULL);
     kw_client *kw = open_n(3, "timeout=2s");
     uint64_t start_ms = kw_test_now_ms();
-    expect(kw, "INCR a", 1);
+    expect_number(kw, "INCR a", 1);
     assert_in_range(kw_test_now_ms() - start_ms, 0, LATE_MS);
     kw_close(kw);
 }
@@ -84,7 +84,7 @@ static void test_unknown_name_is_an_error_of_its_own(void **state)
     assert_non_null(strstr(error.text, "\"group\""));
     assert_in_range(kw_test_now_ms() - start_ms, 0, LATE_MS);
     name(sentinels[1], PRIMARY, NULL, "", NULL); /* one that knows it is enough */
-    expect(kw, "INCR a", 0);
+    expect_number(kw, "INCR a", 0);
     kw_close(kw);
     kw_fake_down(sentinels[1]);
     kw_fake_down(sentinels[2]);
@@ -156,7 +156,7 @@ static void test_nonsense_of_a_sentinel_is_refused_and_another_asked(void **stat
         }
         kw_fake_on_reply(sentinels[0], KW_FAKE_ALWAYS, "SENTINEL *", "*0");
         kw_client *kw = open_n(2, "timeout=2s");
-        expect(kw, "INCR a", 0);
+        expect_number(kw, "INCR a", 0);
         assert_int_equal(kw_fake_count(PRIMARY, "INCR *"), 1);
         kw_close(kw);
     }
@@ -183,7 +183,7 @@ static void test_nonsense_about_replicas_and_sentinels_refuses_the_whole(void **
                          lists[i / 2]);
         kw_fake_on_reply(sentinels[0], KW_FAKE_ALWAYS, "SENTINEL *", "*0");
         kw_client *kw = open_n(2, "timeout=2s");
-        expect(kw, "INCR a", 0);
+        expect_number(kw, "INCR a", 0);
         assert_int_equal(kw_fake_count(OTHER, "*"), 0);
         kw_close(kw);
     }
@@ -202,7 +202,7 @@ static void test_older_sentinels_are_asked_by_older_names(void **state)
     kw_fake_on_reply(sentinels[0], KW_FAKE_ALWAYS, "SENTINEL *",
                      "-ERR Unknown sentinel subcommand");
     kw_client *kw = open_n(1, "timeout=2s");
-    expect(kw, "INCR a", 0);
+    expect_number(kw, "INCR a", 0);
     assert_int_equal(kw_test_stats(kw).nodes, 2);
     kw_close(kw);
 }
@@ -214,16 +214,16 @@ static void test_sentinels_of_the_group_are_learnt_and_configured_ones_kept(void
     name(sentinels[0], PRIMARY, NULL, "", sentinels[2]);
     name(sentinels[2], OTHER, NULL, "", NULL);
     kw_client *kw = open_n(1, "timeout=3s");
-    expect(kw, "INCR a", 0);
+    expect_number(kw, "INCR a", 0);
     kw_fake_down(sentinels[0]);
     kw_fake_down(PRIMARY);
-    expect(kw, "INCR a", 1); /* the learnt one knows the heir */
+    expect_number(kw, "INCR a", 1); /* the learnt one knows the heir */
     name(sentinels[0], PRIMARY, NULL, "", NULL);
     kw_fake_up(sentinels[0]);
     kw_fake_up(PRIMARY);
     kw_fake_down(sentinels[2]);
     kw_fake_down(OTHER);
-    expect(kw, "INCR a", 0);
+    expect_number(kw, "INCR a", 0);
     kw_close(kw);
 }
 
@@ -236,7 +236,7 @@ static void test_logins_are_not_mixed_up(void **state)
     kw_client *kw = kw_test_open("redis-sentinel://us:server-secret@%s/group?timeout=2s&"
                                  "sentinel-user=su&sentinel-password=sentinel-secret&db=0",
                                  list);
-    expect(kw, "INCR a", 0);
+    expect_number(kw, "INCR a", 0);
     assert_int_equal(kw_fake_count(sentinels[0], "*server-secret*"), 0);
     assert_int_equal(kw_fake_count(sentinels[0], "HELLO 2 AUTH su sentinel-secret"), 1);
     assert_int_equal(kw_fake_count(PRIMARY, "*sentinel-secret*"), 0);
@@ -244,7 +244,7 @@ static void test_logins_are_not_mixed_up(void **state)
     kw_close(kw);
     kw_fake_log_clear(sentinels[0]);
     kw = kw_test_open("redis-sentinel://:server-secret@%s/group/4?timeout=2s", list);
-    expect(kw, "INCR a", 0);
+    expect_number(kw, "INCR a", 0);
     assert_int_equal(kw_fake_count(sentinels[0], "*AUTH*"), 0);
     assert_int_equal(kw_fake_count(sentinels[0], "SELECT *"), 0);
     assert_true(kw_fake_count(PRIMARY, "SELECT 4") > 0);

@@ -1,16 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Sentinel groups as nodes of a ring, whose sentinels are away, silent or behind: what their
  * own keys get, and that others' keys have nothing to do with it. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 
 #include "fake/group_fakes.h"
-
-#define LATE_MS (300 * KW_TEST_SLOWNESS)
 
 static kw_error expect_failure(kw_client *kw, kw_err code)
 {

@@ -2,106 +2,7 @@
 /* Faults under commands with callbacks: deadlines, late answers, lost connections, garbage,
  * redirects and order. No reply is another's, nothing runs twice, and every callback is
  * called once. With each way of watching sockets. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
-#include "api/client.h"
-#include "net/poller.h"
-#include "support/ask.h"
-#include "support/check.h"
-#include "support/fake.h"
-#include "support/turn.h"
-
-#include <keyway.h>
-
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#define TIMEOUT_MS 300
-#define LATE_MS    (1500 * KW_TEST_SLOWNESS)
-#define ANSWERS_N  100
-
-/* "foo" is in slot 12182 of the second fake; "bar", 5061, in the first one's. */
-#define FOO_SLOT 12182u
-
-static kw_fake *fakes[3];
-static kw_client *kw;
-static kw_test_answer answers[ANSWERS_N];
-static bool is_on_poll;
-
-static int set_up(void **state)
-{
-    (void)state;
-    for (size_t i = 0; i < 3; i++) {
-        fakes[i] = kw_fake_start();
-    }
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    for (size_t i = 0; i < 3; i++) {
-        kw_fake_free(fakes[i]);
-    }
-    return 0;
-}
-
-static int begin(void **state)
-{
-    (void)state;
-    is_on_poll = false;
-    kw_fake_halves(fakes, 3);
-    return 0;
-}
-
-static int begin_on_poll(void **state)
-{
-    begin(state);
-    is_on_poll = true;
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    kw_close(kw);
-    kw = NULL;
-    for (size_t i = 0; i < ANSWERS_N; i++) {
-        kw_test_answer_clear(&answers[i]);
-    }
-    return 0;
-}
-
-static void answer(kw_fake *fake, const char *pattern, const char *reply)
-{
-    kw_fake_on_reply(fake, KW_FAKE_ALWAYS, pattern, "%s", reply);
-}
-
-static void open_cluster(const char *options)
-{
-    kw = kw_test_open("redis-cluster://%s?timeout=%dms%s", kw_fake_address(fakes[0]), TIMEOUT_MS,
-                      options);
-    kw->topology->env.poller = is_on_poll ? kw_poller_poll() : NULL;
-}
-
-static void give(size_t at, const char *format, ...)
-{
-    va_list values;
-    va_start(values, format);
-    kw_error error = KW_ERROR_INIT;
-    kw_err code = kw_vcommand_async(kw, &error, (kw_callback){kw_test_on_reply, &answers[at]},
-                                    format, values);
-    va_end(values);
-    if (code != KW_OK) {
-        fail_msg("%s: %s", format, error.text);
-    }
-}
+#include "fake/loop_fakes.h"
 
 /* With a deadline of its own. */
 static void give_within(size_t at, uint64_t timeout_ms, const char *name, const char *key)
@@ -114,39 +15,12 @@ static void give_within(size_t at, uint64_t timeout_ms, const char *name, const 
                      KW_OK);
 }
 
-static void wait_for(size_t first, size_t n)
-{
-    if (!kw_test_turns(kw, &answers[first], n, TIMEOUT_MS + LATE_MS)) {
-        fail_msg("not every callback was called");
-    }
-}
-
-static void is_number(size_t at, long long number)
-{
-    const kw_test_answer *told = &answers[at];
-    assert_int_equal(told->calls_n, 1);
-    if (told->reply == NULL || kw_reply_int(told->reply) != number) {
-        fail_msg("command %zu: %s%s", at, told->error.text,
-                 told->reply != NULL ? kw_reply_str(told->reply, NULL) : "");
-    }
-}
-
-static void is_failure(size_t at, kw_err code, kw_effect effect)
-{
-    const kw_error *error = &answers[at].error;
-    assert_int_equal(answers[at].calls_n, 1);
-    if (error->code != code || error->effect != effect) {
-        fail_msg("command %zu: %s, %s: %s", at, kw_err_name(error->code),
-                 kw_effect_name(error->effect), error->text);
-    }
-}
-
 /* Each at its own deadline, in whatever order they were given; a late reply is nobody's, and
  * the connection goes on. */
 static void test_loop_late_answers_are_nobodys(void **state)
 {
     (void)state;
-    open_cluster("");
+    open_handle("");
     kw_fake_on(fakes[1], 3, "INCR late*",
                KW_FAKE_STEPS(KW_FAKE_DELAY(60), KW_FAKE_SEND(":666\r\n")));
     answer(fakes[1], "INCR own*", ":1");
@@ -189,7 +63,7 @@ static void test_loop_late_answers_are_nobodys(void **state)
 static void test_loop_connection_that_stays_silent_is_given_up(void **state)
 {
     (void)state;
-    open_cluster("&stall-timeout=50ms");
+    open_handle("&stall-timeout=50ms");
     answer(fakes[0], "INCR bar", ":9");
     kw_fake_on(fakes[1], 1, "INCR foo", KW_FAKE_STEPS(KW_FAKE_STALL));
     answer(fakes[1], "INCR foo", ":1");
@@ -236,7 +110,7 @@ static void check_cut(const cut *row)
 static void try_cut(const cut *row)
 {
     begin(NULL);
-    open_cluster("");
+    open_handle("");
     answer(fakes[1], "PING", "+PONG");
     answer(fakes[1], "GET *", ":0");
     give(20, "GET foo"); /* the connection is there */
@@ -292,7 +166,7 @@ static void test_loop_cut_off_says_maybe_of_what_was_not_answered(void **state)
 static void test_loop_reads_go_again_on_a_new_connection(void **state)
 {
     (void)state;
-    open_cluster("");
+    open_handle("");
     kw_fake_on_reply(fakes[1], 2, "STRLEN *", ":7");
     kw_fake_on(fakes[1], 1, "STRLEN *", KW_FAKE_STEPS(KW_FAKE_RESET));
     answer(fakes[1], "STRLEN *", ":7");
@@ -308,7 +182,7 @@ static void test_loop_reads_go_again_on_a_new_connection(void **state)
 static void test_loop_refused_connects_end_at_the_deadline(void **state)
 {
     (void)state;
-    open_cluster("");
+    open_handle("");
     assert_int_equal(kw_connect(kw, NULL), KW_OK);
     kw_fake_down(fakes[1]);
     answer(fakes[0], "INCR bar", ":9");
@@ -333,7 +207,7 @@ static void test_loop_refused_connects_end_at_the_deadline(void **state)
 static void test_loop_without_a_map_ends_at_the_deadline(void **state)
 {
     (void)state;
-    open_cluster("");
+    open_handle("");
     for (size_t i = 0; i < 3; i++) {
         kw_fake_down(fakes[i]);
     }
@@ -353,7 +227,7 @@ static void test_loop_without_a_map_ends_at_the_deadline(void **state)
 static void test_loop_commands_follow_their_own_redirects(void **state)
 {
     (void)state;
-    open_cluster("");
+    open_handle("");
     kw_fake_on_reply(fakes[1], 1, "INCR moved{foo}", "-MOVED %u %s", FOO_SLOT,
                      kw_fake_address(fakes[2]));
     kw_fake_on_reply(fakes[0], 1, "INCR asked{bar}", "-ASK 5061 %s", kw_fake_address(fakes[2]));
@@ -419,7 +293,7 @@ static void test_loop_order_is_kept_behind_a_slow_redirect(void **state)
 static void test_loop_order_is_kept_behind_a_pause(void **state)
 {
     (void)state;
-    open_cluster("");
+    open_handle("");
     kw_fake_on_reply(fakes[1], 3, "APPEND foo a", "-TRYAGAIN later");
     answer(fakes[1], "APPEND *", ":1");
     give(0, "APPEND foo a");
@@ -438,7 +312,7 @@ static void test_loop_order_is_kept_behind_a_pause(void **state)
 static void test_loop_unasked_reply_ends_the_connection(void **state)
 {
     (void)state;
-    open_cluster("");
+    open_handle("");
     answer(fakes[1], "INCR *", ":1");
     give(0, "INCR foo");
     wait_for(0, 1);
@@ -455,7 +329,7 @@ static void test_loop_unasked_reply_ends_the_connection(void **state)
 static void test_loop_idle_connection_that_closes_is_left(void **state)
 {
     (void)state;
-    open_cluster("");
+    open_handle("");
     answer(fakes[1], "INCR *", ":1");
     for (size_t i = 0; i < 10; i++) {
         give(i, "INCR foo");
@@ -486,5 +360,5 @@ int main(void)
         TEST(test_loop_idle_connection_that_closes_is_left),
     };
 #undef TEST
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, start_fakes, stop_fakes);
 }
