@@ -426,7 +426,8 @@ static void test_connect_cluster_node_as_single_server_is_named(void **state)
     kw_client *kw = kw_open_config(config, NULL);
     kw_config_free(config);
     char *text = kw_test_ask_error(kw, "INCR foo");
-    assert_string_equal(text, "MOVED 12182 127.0.0.1:1");
+    assert_int_equal(strncmp(text, "MOVED 12182 127.0.0.1:1 (", 25), 0);
+    assert_non_null(strstr(text, "redis-cluster://"));
     free(text);
     assert_non_null(strstr(line, "redis-cluster://"));
     assert_int_equal(kw_fake_count(fakes[0], "INCR *"), 1);
