@@ -30,6 +30,14 @@ typedef enum kw_conn_role {
     KW_CONN_GROUP_REPLICA  /* of a group in a ring: only where ROLE agrees */
 } kw_conn_role;
 
+/* Whom to dial and how, as its node knows it. */
+typedef struct kw_dial {
+    const kw_endpoint *endpoint;
+    kw_conn_role role;
+    bool is_old;     /* it hangs up at HELLO: greeted with the older commands */
+    kw_address good; /* the address that took a connect last, tried first; len is 0: none */
+} kw_dial;
+
 /* Used by one thread at a time. */
 typedef struct kw_conn kw_conn;
 struct kw_conn {
@@ -53,6 +61,8 @@ struct kw_conn {
     uint64_t idle_since_ns;   /* of a pooled connection */
     bool is_plain;            /* no command depends on the greeting: no password, no
                                  database, no name, no role */
+    bool is_old;              /* greeted without HELLO */
+    bool was_hung_up;         /* on HELLO: lost before any answer to it */
     bool was_ready;           /* its greeting was answered, whatever came after */
     bool is_overdue;          /* it was not answered in time, which is why it ended */
     bool is_unfit;            /* the settings were refused: waiting is no help */
@@ -66,8 +76,7 @@ struct kw_conn {
 
 /* Begins to connect; the result is CONNECTING or DEAD, with error set. Never waits,
  * but for the look-up of a host name. NULL when there is no memory. */
-kw_conn *kw_conn_new(kw_env *env, kw_error *error, const kw_endpoint *endpoint, kw_conn_role role,
-                     uint64_t now_ns);
+kw_conn *kw_conn_new(kw_env *env, kw_error *error, const kw_dial *dial, uint64_t now_ns);
 void kw_conn_free(kw_conn *conn);
 
 /* What to poll the socket for. */

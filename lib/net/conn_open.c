@@ -56,10 +56,20 @@ static bool has_farewell(kw_conn *conn, ssize_t status)
     return kw_conn_recv(conn, &byte, 1, false) == -EPROTO;
 }
 
+/* The server, or a proxy that does not know the command, hangs up on HELLO. */
+void kw_conn_note_hang_up(kw_conn *conn)
+{
+    const kw_owner *next = kw_fifo_peek(&conn->owners);
+    bool is_shaking = conn->tls != NULL && kw_tls_is_shaking(conn->tls);
+    conn->was_hung_up = conn->state == KW_CONN_GREETING && !is_shaking && next != NULL &&
+                        next->kind == KW_OWNER_HELLO;
+}
+
 kw_err kw_conn_die_of_errno(kw_conn *conn, kw_error *error, kw_err code, const char *what,
                             ssize_t status)
 {
     bool is_connected = conn->state == KW_CONN_READY;
+    kw_conn_note_hang_up(conn);
     kw_effect effect = is_connected ? KW_EFFECT_MAYBE : KW_EFFECT_NONE;
     const char *failure = has_farewell(conn, status) ? kw_tls_failure(conn->tls) : NULL;
     if (failure != NULL) {
@@ -138,8 +148,21 @@ static kw_err find_addresses(kw_conn *conn, kw_error *error, uint64_t now_ns)
     return kw_address_find(&conn->addresses, error, &conn->endpoint);
 }
 
-kw_conn *kw_conn_new(kw_env *env, kw_error *error, const kw_endpoint *endpoint, kw_conn_role role,
-                     uint64_t now_ns)
+/* The address that was good before is tried before the others. */
+static void put_first(kw_addresses *addresses, const kw_address *good)
+{
+    for (size_t i = 1; i < addresses->n && good->len > 0; i++) {
+        kw_address *at = &addresses->at[i];
+        if (at->len == good->len && memcmp(&at->storage, &good->storage, good->len) == 0) {
+            kw_address first = *at;
+            memmove(&addresses->at[1], &addresses->at[0], i * sizeof(first));
+            addresses->at[0] = first;
+            return;
+        }
+    }
+}
+
+kw_conn *kw_conn_new(kw_env *env, kw_error *error, const kw_dial *dial, uint64_t now_ns)
 {
     kw_conn *conn = kw_mem_alloc(&env->mem, sizeof(*conn));
     if (conn == NULL) {
@@ -148,8 +171,9 @@ kw_conn *kw_conn_new(kw_env *env, kw_error *error, const kw_endpoint *endpoint, 
     }
     memset(conn, 0, sizeof(*conn));
     conn->env = env;
-    conn->endpoint = *endpoint;
-    conn->role = role;
+    conn->endpoint = *dial->endpoint;
+    conn->role = dial->role;
+    conn->is_old = dial->is_old;
     apply_address_map(&conn->endpoint, &env->options);
     conn->socket = -1;
     conn->state = KW_CONN_CONNECTING;
@@ -168,6 +192,7 @@ kw_conn *kw_conn_new(kw_env *env, kw_error *error, const kw_endpoint *endpoint, 
         kw_conn_die(conn, code);
         return conn;
     }
+    put_first(&conn->addresses, &dial->good);
     (void)kw_conn_dial(conn, error, 0);
     return conn;
 }

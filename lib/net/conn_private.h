@@ -24,6 +24,9 @@ const char *kw_conn_loss_hint(const kw_conn *conn, ssize_t status);
 /* Tries the next address that takes a connect. status: why the one before did not. */
 kw_err kw_conn_dial(kw_conn *conn, kw_error *error, int status);
 
+/* The connection is lost: did the server hang up on HELLO? */
+void kw_conn_note_hang_up(kw_conn *conn);
+
 /* What a lost connection means: to a call, or to the greeting. */
 kw_err kw_conn_code_of_loss(const kw_conn *conn);
 

@@ -113,6 +113,7 @@ kw_err kw_conn_parse(kw_conn *conn, kw_error *error, kw_reply **replies, size_t 
 static kw_err die_of_end(kw_conn *conn, kw_error *error)
 {
     kw_err code = kw_conn_code_of_loss(conn);
+    kw_conn_note_hang_up(conn);
     if (conn->tls != NULL && kw_tls_is_shaking(conn->tls)) {
         kw_error_set(error, code, KW_EFFECT_NONE,
                      "the server closed the connection in the TLS handshake; does it speak TLS at "

@@ -121,17 +121,6 @@ static bool append_role(kw_conn *conn)
     return true;
 }
 
-bool kw_greeting_begin(kw_conn *conn)
-{
-    const kw_options *options = &conn->env->options;
-    bool has_database = options->database != 0 && conn->role != KW_CONN_SENTINEL;
-    conn->is_plain = password_of(conn) == NULL && options->client_name == NULL && !has_database &&
-                     !asks_role(conn) && !is_resp3(conn);
-    conn->reader.is_resp3 = is_resp3(conn);
-    return append_hello(conn) && append_about(conn, "LIB-NAME", "keyway") &&
-           append_about(conn, "LIB-VER", KW_VERSION) && append_select(conn) && append_role(conn);
-}
-
 /* The greeting of a server that does not know HELLO (before Redis 6). */
 static bool begin_old(kw_conn *conn)
 {
@@ -148,7 +137,7 @@ static bool begin_old(kw_conn *conn)
             return false;
         }
     }
-    if (options->client_name != NULL) {
+    if (options->client_name != NULL && !conn->is_old) { /* who hangs up at HELLO may at this */
         words command = {.argc = 0};
         add(&command, "CLIENT");
         add(&command, "SETNAME");
@@ -158,6 +147,28 @@ static bool begin_old(kw_conn *conn)
         }
     }
     return append_select(conn) && append_role(conn);
+}
+
+/* The least that says that a server is there. */
+static bool append_ping(kw_conn *conn)
+{
+    words command = {.argc = 0};
+    add(&command, "PING");
+    return append(conn, &command, KW_OWNER_OK, "PING");
+}
+
+bool kw_greeting_begin(kw_conn *conn)
+{
+    const kw_options *options = &conn->env->options;
+    bool has_database = options->database != 0 && conn->role != KW_CONN_SENTINEL;
+    conn->is_plain = password_of(conn) == NULL && options->client_name == NULL && !has_database &&
+                     !asks_role(conn) && !is_resp3(conn);
+    conn->reader.is_resp3 = is_resp3(conn);
+    if (conn->is_old) {
+        return begin_old(conn) && (conn->owners.count > 0 || append_ping(conn));
+    }
+    return append_hello(conn) && append_about(conn, "LIB-NAME", "keyway") &&
+           append_about(conn, "LIB-VER", KW_VERSION) && append_select(conn) && append_role(conn);
 }
 
 static kw_err refuse(kw_error *error, kw_err code, const char *what, const kw_reply *reply,

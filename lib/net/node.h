@@ -67,6 +67,8 @@ struct kw_node {
     kw_health health;
     kw_random random;
     kw_error failure; /* of the last connect that failed */
+    bool is_old;      /* it hung up at HELLO, and the next greeting is to do without */
+    kw_address good;  /* that took the last connect; len is 0: none yet */
     kw_node_stats stats;
 };
 

@@ -8,7 +8,12 @@
 static kw_conn *dial(kw_node *node, kw_error *error, kw_conn_role role, uint64_t now_ns)
 {
     unsigned generation = atomic_load(&node->generation);
-    kw_conn *conn = kw_conn_new(node->env, error, &node->endpoint, role, now_ns);
+    kw_dial dialled = {.endpoint = &node->endpoint, .role = role};
+    kw_monitor_lock(&node->monitor);
+    dialled.is_old = node->is_old;
+    dialled.good = node->good;
+    kw_monitor_unlock(&node->monitor);
+    kw_conn *conn = kw_conn_new(node->env, error, &dialled, now_ns);
     if (conn != NULL) {
         conn->generation = generation;
     }

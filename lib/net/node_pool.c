@@ -145,6 +145,9 @@ void kw_pool_end_open(kw_node *node, const kw_conn *conn)
         atomic_store_explicit(&node->zone, conn->zone, memory_order_relaxed);
     }
     atomic_store_explicit(&node->is_unfit, false, memory_order_relaxed);
+    if (conn->address_at < conn->addresses.n) {
+        node->good = conn->addresses.at[conn->address_at];
+    }
     kw_health_on_connected(&node->health);
     node->stats.connects++;
     kw_node_on_greeted(node);
@@ -156,6 +159,16 @@ static bool is_fault(const kw_node *node, kw_err code)
     return code != KW_ERR_AUTH || kw_options_moves_keys(&node->env->options);
 }
 
+/* True where the failure is no more than that the server does not know HELLO, which the next
+ * greeting does without. Where the older greeting fails as well, HELLO is tried again. */
+static bool is_of_hello(kw_node *node, const kw_conn *conn)
+{
+    bool was_old = node->is_old;
+    node->is_old =
+        conn != NULL && conn->was_hung_up && !conn->is_old && node->env->options.protocol != 3;
+    return node->is_old && !was_old;
+}
+
 void kw_pool_fail_open(kw_node *node, uint64_t now_ns, const kw_error *failure, const kw_conn *conn)
 {
     bool is_overdue = conn != NULL && conn->is_overdue;
@@ -164,7 +177,7 @@ void kw_pool_fail_open(kw_node *node, uint64_t now_ns, const kw_error *failure, 
         kw_node_avoid(node, now_ns);
     }
     if (failure->code == KW_ERR_CANCELLED || failure->code == KW_ERR_TIMEOUT ||
-        failure->code == KW_ERR_NOMEM || failure->code == KW_ERR_ROLE) {
+        failure->code == KW_ERR_NOMEM || failure->code == KW_ERR_ROLE || is_of_hello(node, conn)) {
         kw_health_on_abandoned(&node->health);
     } else {
         kw_health_on_failed(&node->health, now_ns, &node->random);

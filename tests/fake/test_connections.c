@@ -375,6 +375,41 @@ static void test_connection_lost_behind_its_greeting_is_closed(void **state)
     }
 }
 
+/* A proxy that does not know HELLO hangs up: it is greeted with older commands, from then on. */
+static void test_connection_to_who_hangs_up_at_hello_is_greeted_without(void **state)
+{
+    (void)state;
+    static const char *const queries[] = {"", "&password=" PASSWORD, "&db=3", "&share-above=0"};
+    for (size_t i = 0; i < sizeof(queries) / sizeof(queries[0]); i++) {
+        kw_fake_reset(fake);
+        kw_fake_log_clear(fake);
+        kw_fake_on(fake, KW_FAKE_ALWAYS, "HELLO *", KW_FAKE_STEPS(KW_FAKE_CLOSE));
+        kw_fake_on_reply(fake, KW_FAKE_ALWAYS, "SET *", "+OK");
+        kw_client *kw = kw_test_open("%s?timeout=10s%s", kw_fake_uri(fake), queries[i]);
+        for (int k = 0; k < 3; k++) {
+            kw_test_ask_ok(kw, "SET a b");
+            kw_fake_disconnect(fake, false);
+            kw_fake_await_open(fake, 0);
+            kw_test_sleep_ms(5); /* a connection used a moment ago is not looked at */
+        }
+        assert_in_range(kw_fake_count(fake, "HELLO *"), 1, 2);
+        assert_int_equal(kw_fake_count(fake, "SET a b"), 3);
+        kw_close(kw);
+    }
+}
+
+/* Where the older greeting fails as well, it was another trouble: HELLO is tried again. */
+static void test_connection_hello_is_tried_again_where_nothing_works(void **state)
+{
+    (void)state;
+    kw_fake_on_accept(fake, 4, KW_FAKE_STEPS(KW_FAKE_CLOSE));
+    kw_fake_on_reply(fake, KW_FAKE_ALWAYS, "SET *", "+OK");
+    kw_client *kw = kw_test_open("%s?timeout=10s", kw_fake_uri(fake));
+    kw_test_ask_ok(kw, "SET a b");
+    assert_int_equal(kw_fake_count(fake, "HELLO *"), 1);
+    kw_close(kw);
+}
+
 #define TEST(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
@@ -385,6 +420,8 @@ int main(void)
         TEST(test_connection_that_is_hung_up_on_has_heard_why),
         TEST(test_connection_large_command_is_not_sent_again_and_again),
         TEST(test_connection_lost_behind_its_greeting_is_closed),
+        TEST(test_connection_to_who_hangs_up_at_hello_is_greeted_without),
+        TEST(test_connection_hello_is_tried_again_where_nothing_works),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
