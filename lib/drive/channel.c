@@ -275,6 +275,9 @@ kw_err kw_channel_pump(kw_channel *channel, kw_channel_scan *scan)
     if (code != KW_OK || channel->conn == NULL) {
         return code;
     }
+    if (scan->poller != NULL && kw_conn_is_racing(channel->conn, scan->now_ns)) {
+        kw_poller_remove(scan->poller, &channel->watch); /* it may go on with another socket */
+    }
     code = kw_conn_check_overdue(channel->conn, &scan->failure, scan->now_ns);
     for (unsigned n = 0; code == KW_OK && n < FILLS_MAX && kw_channel_has_more(channel, scan);
          n++) {

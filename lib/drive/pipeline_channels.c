@@ -210,7 +210,7 @@ static uint64_t due_ns_of(const kw_channel *channel)
         return channel->queue.head != NULL ? channel->retry_ns : UINT64_MAX;
     }
     if (channel->conn->state != KW_CONN_READY) {
-        return channel->conn->deadline_ns;
+        return kw_conn_due_ns(channel->conn);
     }
     return channel->flight.head != NULL ? kw_patience_next_ns(&channel->patience) : UINT64_MAX;
 }

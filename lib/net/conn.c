@@ -69,6 +69,7 @@ static kw_err on_connected(kw_conn *conn, kw_error *error)
     if (status != 0) {
         return kw_conn_die_of_errno(conn, error, KW_ERR_CONNECT, "cannot connect", status);
     }
+    kw_conn_close_rivals(conn);
     conn->state = KW_CONN_GREETING;
     return KW_OK;
 }
@@ -160,12 +161,7 @@ static kw_err on_connect_polled(kw_conn *conn, kw_error *error, short revents)
         return on_connected(conn, error);
     }
     const kw_transport *transport = conn->env->transport;
-    int status = transport->error_fn(transport->arg, conn->socket);
-    if (conn->address_at + 1 == conn->addresses.n) {
-        return kw_conn_die_of_errno(conn, error, KW_ERR_CONNECT, "cannot connect", status);
-    }
-    conn->address_at++;
-    return kw_conn_dial(conn, error, status);
+    return kw_conn_dial(conn, error, transport->error_fn(transport->arg, conn->socket));
 }
 
 kw_err kw_conn_progress(kw_conn *conn, kw_error *error, short revents)

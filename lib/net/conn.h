@@ -50,7 +50,12 @@ struct kw_conn {
     kw_tls *tls;         /* NULL: bytes go to the socket as they are */
     kw_conn_state state;
     kw_addresses addresses;
-    size_t address_at;    /* the one being tried */
+    size_t address_at;            /* the one that socket is for */
+    size_t begun_n;               /* addresses that a connect was begun to */
+    int rivals[KW_ADDRESSES_MAX]; /* sockets of connects that go on beside, by address; -1: none */
+    size_t rivals_n;
+    uint64_t pause_ns;    /* between the beginnings of two connects */
+    uint64_t next_ns;     /* when the next address is begun, where there is one */
     uint64_t deadline_ns; /* ready by then, or dead */
     kw_reader reader;
     kw_fifo owners;           /* whom the next replies belong to */
@@ -102,7 +107,27 @@ bool kw_conn_takes_requests(const kw_conn *conn);
 /* When a deadline came that was before the connection's own, in words. */
 const char *kw_conn_lateness(const kw_env *env, bool is_greeting);
 
-/* Ends a connection that is not READY by its deadline; KW_OK while it may go on. */
+/* Begins the connect to the next address where it is time, beside those under way, and goes on with
+ * that which was the first to succeed. The socket may be another one then: where a poller watches
+ * it, it is to be taken off before, if kw_conn_is_racing. */
+void kw_conn_race(kw_conn *conn, uint64_t now_ns);
+
+static inline bool kw_conn_is_racing(const kw_conn *conn, uint64_t now_ns)
+{
+    return conn->state == KW_CONN_CONNECTING &&
+           (conn->rivals_n > 0 || (conn->begun_n < conn->addresses.n && now_ns >= conn->next_ns));
+}
+
+/* When a connection that is not READY is to be looked at, whether its socket has something or not.
+ */
+static inline uint64_t kw_conn_due_ns(const kw_conn *conn)
+{
+    bool has_next = conn->state == KW_CONN_CONNECTING && conn->begun_n < conn->addresses.n;
+    return has_next && conn->next_ns < conn->deadline_ns ? conn->next_ns : conn->deadline_ns;
+}
+
+/* Ends a connection that is not READY by its deadline; KW_OK while it may go on. Races, where it is
+ * time. */
 kw_err kw_conn_check_overdue(kw_conn *conn, kw_error *error, uint64_t now_ns);
 
 /* True where another request may be queued: little waits to be sent. */

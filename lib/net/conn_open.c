@@ -8,16 +8,40 @@
 #include <errno.h>
 #include <string.h>
 
+/* "Connection Attempt Delay", RFC 8305, section 5: what it recommends; less where time is short. */
+#define PAUSE_MAX_NS ((uint64_t)250000000)
+
+static void close_one(kw_conn *conn, int socket)
+{
+    if (kw_descriptors_remove(&conn->env->descriptors, socket)) {
+        conn->env->transport->close_fn(conn->env->transport->arg, socket);
+    }
+}
+
 static void close_socket(kw_conn *conn)
 {
     if (conn->socket >= 0) {
-        if (kw_descriptors_remove(&conn->env->descriptors, conn->socket)) {
-            conn->env->transport->close_fn(conn->env->transport->arg, conn->socket);
-        }
+        close_one(conn, conn->socket);
         conn->socket = -1;
     }
     kw_tls_free(conn->tls);
     conn->tls = NULL;
+}
+
+static void close_rival(kw_conn *conn, size_t at)
+{
+    close_one(conn, conn->rivals[at]);
+    conn->rivals[at] = -1;
+    conn->rivals_n--;
+}
+
+void kw_conn_close_rivals(kw_conn *conn)
+{
+    for (size_t i = 0; i < KW_ADDRESSES_MAX && conn->rivals_n > 0; i++) {
+        if (conn->rivals[i] >= 0) {
+            close_rival(conn, i);
+        }
+    }
 }
 
 kw_err kw_conn_die(kw_conn *conn, kw_err code)
@@ -106,26 +130,98 @@ static kw_err begin_tls(kw_conn *conn, kw_error *error)
     return conn->tls != NULL ? KW_OK : kw_conn_die_of_memory(conn, error);
 }
 
-kw_err kw_conn_dial(kw_conn *conn, kw_error *error, int status)
+/* A connect to the next address that takes one: its socket, or why there is none. */
+static int open_next(kw_conn *conn, int status)
 {
     const kw_transport *transport = conn->env->transport;
-    close_socket(conn);
-    while (conn->address_at < conn->addresses.n) {
-        const kw_address *address = &conn->addresses.at[conn->address_at];
+    while (conn->begun_n < conn->addresses.n) {
+        const kw_address *address = &conn->addresses.at[conn->begun_n++];
         int socket = transport->open_fn(transport->arg, address, &conn->env->options);
         if (socket < 0) {
             status = socket;
-            conn->address_at++;
             continue;
         }
         if (!kw_descriptors_add(&conn->env->descriptors, &conn->env->mem, socket)) {
             transport->close_fn(transport->arg, socket);
-            return kw_conn_die_of_memory(conn, error);
+            return -ENOMEM;
         }
-        conn->socket = socket;
-        return is_sealed(conn) ? begin_tls(conn, error) : KW_OK;
+        return socket;
     }
-    return kw_conn_die_of_errno(conn, error, KW_ERR_CONNECT, "cannot connect", status);
+    return status;
+}
+
+/* Goes on with this socket, which is for that address. */
+static kw_err use_socket(kw_conn *conn, kw_error *error, int socket, size_t address_at)
+{
+    conn->socket = socket;
+    conn->address_at = address_at;
+    return is_sealed(conn) ? begin_tls(conn, error) : KW_OK;
+}
+
+static kw_err use_rival(kw_conn *conn, kw_error *error, size_t at)
+{
+    int socket = conn->rivals[at];
+    close_socket(conn);
+    conn->rivals[at] = -1;
+    conn->rivals_n--;
+    return use_socket(conn, error, socket, at);
+}
+
+kw_err kw_conn_dial(kw_conn *conn, kw_error *error, int status)
+{
+    close_socket(conn);
+    int socket = open_next(conn, status);
+    if (socket >= 0) {
+        return use_socket(conn, error, socket, conn->begun_n - 1);
+    }
+    for (size_t i = KW_ADDRESSES_MAX; i > 0 && conn->rivals_n > 0; i--) {
+        if (conn->rivals[i - 1] >= 0) {
+            return use_rival(conn, error, i - 1);
+        }
+    }
+    if (socket == -ENOMEM) {
+        return kw_conn_die_of_memory(conn, error);
+    }
+    return kw_conn_die_of_errno(conn, error, KW_ERR_CONNECT, "cannot connect", socket);
+}
+
+/* What became of the connects that go on beside. True where one has succeeded, which is used now.
+ */
+static bool look_at_rivals(kw_conn *conn)
+{
+    const kw_transport *transport = conn->env->transport;
+    for (size_t i = 0; i < conn->begun_n && conn->rivals_n > 0; i++) {
+        struct pollfd entry = {conn->rivals[i], POLLOUT, 0};
+        if (entry.fd < 0 || transport->poll_fn(transport->arg, &entry, 1, 0) <= 0) {
+            continue;
+        }
+        if ((entry.revents & (POLLERR | POLLHUP | POLLNVAL)) != 0) {
+            close_rival(conn, i);
+        } else {
+            (void)use_rival(conn, NULL, i); /* without memory for TLS it is DEAD, and noticed */
+            return true;
+        }
+    }
+    return false;
+}
+
+/* "Happy Eyeballs Version 2", RFC 8305: a connect begins a while after the one before, which goes
+ * on; the first that succeeds is used. */
+void kw_conn_race(kw_conn *conn, uint64_t now_ns)
+{
+    if (!kw_conn_is_racing(conn, now_ns) || look_at_rivals(conn) || now_ns < conn->next_ns) {
+        return;
+    }
+    int socket = open_next(conn, 0);
+    conn->next_ns = now_ns + conn->pause_ns;
+    if (socket < 0) {
+        return;
+    }
+    conn->rivals[conn->address_at] = conn->socket;
+    conn->rivals_n++;
+    conn->socket = -1;
+    close_socket(conn); /* its TLS: that is begun anew on the socket that is used */
+    (void)use_socket(conn, NULL, socket, conn->begun_n - 1);
 }
 
 static void apply_address_map(kw_endpoint *endpoint, const kw_options *options)
@@ -162,6 +258,14 @@ static void put_first(kw_addresses *addresses, const kw_address *good)
     }
 }
 
+/* Each address gets its turn within the time there is for all of them. */
+static void set_pace(kw_conn *conn, uint64_t now_ns)
+{
+    uint64_t share_ns = (conn->deadline_ns - now_ns) / (conn->addresses.n + 1);
+    conn->pause_ns = share_ns < PAUSE_MAX_NS ? share_ns : PAUSE_MAX_NS;
+    conn->next_ns = now_ns + conn->pause_ns;
+}
+
 kw_conn *kw_conn_new(kw_env *env, kw_error *error, const kw_dial *dial, uint64_t now_ns)
 {
     kw_conn *conn = kw_mem_alloc(&env->mem, sizeof(*conn));
@@ -176,6 +280,9 @@ kw_conn *kw_conn_new(kw_env *env, kw_error *error, const kw_dial *dial, uint64_t
     conn->is_old = dial->is_old;
     apply_address_map(&conn->endpoint, &env->options);
     conn->socket = -1;
+    for (size_t i = 0; i < KW_ADDRESSES_MAX; i++) {
+        conn->rivals[i] = -1;
+    }
     conn->state = KW_CONN_CONNECTING;
     conn->deadline_ns = now_ns + kw_options_connect_timeout_ms(&env->options) * (uint64_t)1000000;
     kw_fifo_init(&conn->owners, &env->mem);
@@ -193,6 +300,7 @@ kw_conn *kw_conn_new(kw_env *env, kw_error *error, const kw_dial *dial, uint64_t
         return conn;
     }
     put_first(&conn->addresses, &dial->good);
+    set_pace(conn, now_ns);
     (void)kw_conn_dial(conn, error, 0);
     return conn;
 }
@@ -203,6 +311,7 @@ void kw_conn_free(kw_conn *conn)
         return;
     }
     close_socket(conn);
+    kw_conn_close_rivals(conn);
     kw_reader_fini(&conn->reader);
     kw_fifo_fini(&conn->owners);
     kw_buf_fini(&conn->out);

@@ -21,6 +21,9 @@ kw_err kw_conn_die_of_memory(kw_conn *conn, kw_error *error);
 /* What may be behind a loss; "" for nothing special. status: the negative errno, or 0. */
 const char *kw_conn_loss_hint(const kw_conn *conn, ssize_t status);
 
+/* Gives up the connects that go on beside. */
+void kw_conn_close_rivals(kw_conn *conn);
+
 /* Tries the next address that takes a connect. status: why the one before did not. */
 kw_err kw_conn_dial(kw_conn *conn, kw_error *error, int status);
 

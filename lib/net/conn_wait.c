@@ -14,13 +14,19 @@
 /* One poll of at most a slice, and what it brings. */
 static kw_err poll_once(kw_conn *conn, kw_error *error, uint64_t now_ns, uint64_t until_ns)
 {
-    struct pollfd entry = {conn->socket, kw_conn_events(conn), 0};
+    struct pollfd entries[1 + KW_ADDRESSES_MAX] = {{conn->socket, kw_conn_events(conn), 0}};
+    size_t n = 1;
+    for (size_t i = 0; conn->rivals_n > 0 && i < conn->begun_n;
+         i++) { /* a negative one is no socket */
+        entries[n].fd = conn->rivals[i];
+        entries[n++].events = POLLOUT;
+    }
     int wait_ms = kw_clock_ms_until(now_ns, until_ns, SLICE_MS);
-    int status = conn->env->transport->poll_fn(conn->env->transport->arg, &entry, 1, wait_ms);
+    int status = conn->env->transport->poll_fn(conn->env->transport->arg, entries, n, wait_ms);
     if (status < 0) {
         return kw_conn_die_of_errno(conn, error, KW_ERR_CLOSED, "poll failed", status);
     }
-    return status > 0 ? kw_conn_progress(conn, error, entry.revents) : KW_OK;
+    return entries[0].revents != 0 ? kw_conn_progress(conn, error, entries[0].revents) : KW_OK;
 }
 
 static kw_err die_of_time(kw_conn *conn, kw_error *error, kw_err code, const char *what)
@@ -62,7 +68,7 @@ bool kw_conn_takes_requests(const kw_conn *conn)
 {
     switch (conn->state) {
     case KW_CONN_CONNECTING:
-        return conn->is_plain && conn->address_at + 1 == conn->addresses.n;
+        return conn->is_plain && conn->begun_n == conn->addresses.n && conn->rivals_n == 0;
     case KW_CONN_GREETING:
         return conn->is_plain;
     case KW_CONN_READY:
@@ -75,7 +81,11 @@ bool kw_conn_takes_requests(const kw_conn *conn)
 
 kw_err kw_conn_check_overdue(kw_conn *conn, kw_error *error, uint64_t now_ns)
 {
-    if (conn->state == KW_CONN_READY || now_ns < conn->deadline_ns) {
+    if (conn->state == KW_CONN_READY) {
+        return KW_OK;
+    }
+    if (now_ns < conn->deadline_ns) {
+        kw_conn_race(conn, now_ns);
         return KW_OK;
     }
     return die_unready(conn, error);
@@ -90,7 +100,8 @@ kw_err kw_conn_establish(kw_conn *conn, kw_error *error, uint64_t until_ns, bool
 {
     while (!is_established(conn, is_early)) {
         uint64_t now_ns = kw_env_now(conn->env);
-        uint64_t wait_ns = until_ns < conn->deadline_ns ? until_ns : conn->deadline_ns;
+        uint64_t due_ns = kw_conn_due_ns(conn);
+        uint64_t wait_ns = until_ns < due_ns ? until_ns : due_ns;
         kw_err code = poll_once(conn, error, now_ns, wait_ns);
         if (code != KW_OK || is_established(conn, is_early)) {
             return code;

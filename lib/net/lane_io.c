@@ -106,7 +106,7 @@ static void greet(kw_lane *lane, kw_lane_after *after, kw_lane_waiter *waiter, u
     kw_conn *conn = lane->stream.conn;
     kw_error failure = KW_ERROR_INIT;
     short events = 0;
-    until_ns = conn->deadline_ns < until_ns ? conn->deadline_ns : until_ns;
+    until_ns = kw_conn_due_ns(conn) < until_ns ? kw_conn_due_ns(conn) : until_ns;
     kw_err code = send_early(lane, after, waiter, *now_ns);
     if (code == KW_OK) {
         events = kw_conn_events(conn);

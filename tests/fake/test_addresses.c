@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* A name with several addresses, of which some swallow packets or refuse: all are tried within the
+ * deadline, the good one is remembered, whatever the way of sending and the topology. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "api/client.h"
+#include "support/ask.h"
+#include "support/check.h"
+#include "support/fake.h"
+#include "support/strain.h"
+
+#include <keyway.h>
+
+#include <arpa/inet.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { ADDRESSES_MAX = 4 };
+
+static kw_fake *fake;
+static kw_test_hole hole;
+static uint16_t ports[ADDRESSES_MAX]; /* of the addresses of every name, in order */
+static size_t ports_n;
+
+typedef struct entry {
+    struct addrinfo info;
+    struct sockaddr_in address;
+} entry;
+
+/* In the place of the C library's: every name has the addresses that the test says. */
+int getaddrinfo(const char *host, const char *service, const struct addrinfo *hints,
+                struct addrinfo **found)
+{
+    (void)host;
+    (void)service;
+    (void)hints;
+    entry *all = calloc(ADDRESSES_MAX, sizeof(*all));
+    for (size_t i = 0; i < ports_n; i++) {
+        all[i].address.sin_family = AF_INET;
+        all[i].address.sin_port = htons(ports[i]);
+        all[i].address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        all[i].info.ai_family = AF_INET;
+        all[i].info.ai_addrlen = sizeof(all[i].address);
+        all[i].info.ai_addr = (struct sockaddr *)&all[i].address;
+        all[i].info.ai_next = i + 1 < ports_n ? &all[i + 1].info : NULL;
+    }
+    *found = &all->info;
+    return 0;
+}
+
+void freeaddrinfo(struct addrinfo *found)
+{
+    free(found);
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    fake = kw_fake_start();
+    kw_fake_on_reply(fake, KW_FAKE_ALWAYS, "GET *", "+v");
+    if (!kw_test_hole_open(&hole)) {
+        kw_test_die("no address that swallows packets");
+    }
+    ports_n = 0;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    kw_test_hole_close(&hole);
+    kw_fake_free(fake);
+    return 0;
+}
+
+static void by_call(kw_client *kw)
+{
+    kw_reply_free(kw_test_ask(kw, "GET a"));
+}
+
+static void by_batch(kw_client *kw)
+{
+    kw_error error = KW_ERROR_INIT;
+    kw_batch *batch = kw_batch_new(kw, &error);
+    assert_int_equal(kw_batch_add(batch, &error, "GET a"), KW_OK);
+    assert_int_equal(kw_batch_run(batch, &error, 0), KW_OK);
+    kw_batch_free(batch);
+}
+
+static void by_ticket(kw_client *kw)
+{
+    kw_error error = KW_ERROR_INIT;
+    kw_ticket *ticket = kw_submit(kw, &error, "GET a");
+    assert_non_null(ticket);
+    kw_reply *reply = kw_ticket_await(ticket, &error);
+    if (reply == NULL) {
+        kw_test_die("%s", error.text);
+    }
+    kw_reply_free(reply);
+    kw_ticket_free(ticket);
+}
+
+typedef struct way {
+    const char *name;
+    void (*ask)(kw_client *kw);
+    const char *query;
+} way;
+
+static const way ways[] = {
+    {"call", by_call, ""},
+    {"lane", by_call, "&share-above=0"},
+    {"call with a name", by_call, "&client-name=somebody"},
+    {"batch", by_batch, ""},
+    {"ticket", by_ticket, ""},
+};
+
+/* The addresses that are bad come first; the deadline is far over what is needed. */
+static void check_all_ways(void)
+{
+    for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
+        kw_test_strain strain;
+        kw_test_strain_init(&strain, 1);
+        kw_client *kw =
+            kw_test_open("redis://some.test:7000?timeout=60s&connect-timeout=20s%s", ways[i].query);
+        kw->topology->env.transport = &strain.transport;
+        ways[i].ask(kw);
+        kw_fake_disconnect(fake, false);
+        kw_fake_await_open(fake, 0);
+        kw_test_sleep_ms(5); /* a connection used a moment ago is not looked at */
+        unsigned long opens_n = kw_test_strain_count(&strain, KW_TEST_OPEN);
+        ways[i].ask(kw);
+        if (kw_test_strain_count(&strain, KW_TEST_OPEN) != opens_n + 1) {
+            kw_test_die("%s: the good address was not remembered", ways[i].name);
+        }
+        kw_close(kw);
+    }
+}
+
+static void add(uint16_t port)
+{
+    ports[ports_n++] = port;
+}
+
+static void test_address_behind_one_that_swallows_is_tried(void **state)
+{
+    (void)state;
+    add(hole.port);
+    add(kw_fake_port(fake));
+    uint64_t start_ms = kw_test_now_ms();
+    check_all_ways();
+    assert_true(kw_test_now_ms() - start_ms < 20000); /* connect-timeout of one */
+}
+
+static void test_address_behind_refusing_and_swallowing_ones_is_tried(void **state)
+{
+    (void)state;
+    kw_fake *refusing = kw_fake_start();
+    kw_fake_down(refusing);
+    add(kw_fake_port(refusing));
+    add(hole.port);
+    add(kw_fake_port(refusing));
+    add(kw_fake_port(fake));
+    check_all_ways();
+    kw_fake_free(refusing);
+}
+
+/* The first one answers: no connect to another is begun. */
+static void test_address_that_answers_is_not_left_for_others(void **state)
+{
+    (void)state;
+    add(kw_fake_port(fake));
+    add(hole.port);
+    add(hole.port);
+    for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
+        kw_client *kw =
+            kw_test_open("redis://some.test:7000?timeout=60s&connect-timeout=20s%s", ways[i].query);
+        ways[i].ask(kw);
+        kw_close(kw);
+    }
+}
+
+/* All of them swallow: the call ends at its deadline, with nothing left open. */
+static void test_address_where_none_answers_ends_in_time(void **state)
+{
+    (void)state;
+    add(hole.port);
+    add(hole.port);
+    add(hole.port);
+    int before_n = kw_test_fd_count();
+    kw_error error = KW_ERROR_INIT;
+    kw_client *kw = kw_test_open("redis://some.test:7000?timeout=300ms");
+    assert_null(kw_command(kw, &error, "GET a"));
+    assert_int_equal(error.effect, KW_EFFECT_NONE);
+    kw_close(kw);
+    assert_int_equal(kw_test_fd_count(), before_n);
+}
+
+/* The map of a cluster, whose only seed is a name. */
+static void test_address_of_a_seed_behind_one_that_swallows_is_tried(void **state)
+{
+    (void)state;
+    kw_fake_range all = {0, 16383, fake, NULL};
+    kw_fake_set_cluster(&fake, 1, &all, 1);
+    add(hole.port);
+    add(kw_fake_port(fake));
+    kw_client *kw = kw_test_open("redis-cluster://some.test:7000?timeout=60s&connect-timeout=20s");
+    by_call(kw);
+    kw_close(kw);
+}
+
+#define TEST(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_address_behind_one_that_swallows_is_tried),
+        TEST(test_address_behind_refusing_and_swallowing_ones_is_tried),
+        TEST(test_address_that_answers_is_not_left_for_others),
+        TEST(test_address_where_none_answers_ends_in_time),
+        TEST(test_address_of_a_seed_behind_one_that_swallows_is_tried),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
