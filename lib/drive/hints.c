@@ -12,15 +12,15 @@
 /* A handle looks for hints this often. */
 #define LOOK_NS (1000 * KW_NS_PER_MS)
 
-/* Errands of a exchange; beyond that no hint is left, and nobody looks. */
+/* Requests of one exchange; beyond that no hint is left, and nobody looks. */
 #define OPEN_MAX 512u
 
-void kw_hints_init(kw_hints *self, kw_topology *topology, kw_quorum_exchange *exchange,
+void kw_hints_init(kw_hints *self, kw_topology *topology, kw_hints_carrier carrier,
                    atomic_uint_fast64_t *look_ns)
 {
     memset(self, 0, sizeof(*self));
     self->topology = topology;
-    self->exchange = exchange;
+    self->carrier = carrier;
     self->look_ns = look_ns;
 }
 
@@ -45,7 +45,7 @@ static void send_out(kw_hints *self, kw_copy_request *request)
     request->next = self->open;
     self->open = request;
     self->open_n++;
-    (void)kw_quorum_exchange_send(self->exchange, request);
+    (void)self->carrier.send(self->carrier.arg, request);
 }
 
 static kw_node *node_at(const kw_snapshot *snapshot, uint32_t number)
@@ -168,7 +168,7 @@ static void look_at(kw_hints *self, const kw_snapshot *snapshot, uint32_t keeper
     for (uint32_t i = 1; i < nodes_n && round->targets_n < KW_HINT_TARGETS_MAX; i++) {
         uint32_t number = (keeper + i) % nodes_n;
         kw_node *node = node_at(snapshot, number);
-        if (kw_quorum_exchange_is_up(self->exchange, node) &&
+        if (self->carrier.is_up(self->carrier.arg, node) &&
             append_hint_key(&round->hint_keys, ring, number)) {
             round->hint_key_ends[round->targets_n] = round->hint_keys.len;
             round->targets[round->targets_n++] = kw_node_ref(node);
@@ -190,7 +190,7 @@ void kw_hints_look(kw_hints *self, uint64_t now_ns)
     kw_snapshot *snapshot = kw_topology_snapshot(self->topology);
     uint32_t nodes_n = (uint32_t)kw_ring_nodes_n(kw_map_ring(snapshot->map));
     for (uint32_t i = 0; i < nodes_n; i++) {
-        if (kw_quorum_exchange_is_up(self->exchange, node_at(snapshot, i))) {
+        if (self->carrier.is_up(self->carrier.arg, node_at(snapshot, i))) {
             look_at(self, snapshot, i, now_ns);
         }
     }

@@ -4,18 +4,27 @@
 #ifndef DRIVE_HINTS_H
 #define DRIVE_HINTS_H
 
-#include "drive/quorum_exchange.h"
+#include "drive/copy_request.h"
+
+#include <stdatomic.h>
+
+/* Who carries requests for hints: the exchange that they are of. */
+typedef struct kw_hints_carrier {
+    void *arg;
+    bool (*send)(void *arg, kw_copy_request *request); /* false where there was none */
+    bool (*is_up)(void *arg, const kw_node *node);     /* connected, and owes nobody an answer */
+} kw_hints_carrier;
 
 typedef struct kw_hints {
     kw_topology *topology;
-    kw_quorum_exchange *exchange;
+    kw_hints_carrier carrier;
     atomic_uint_fast64_t *look_ns;
     kw_copy_request *open; /* requests under way */
     size_t open_n;
     bool is_over; /* nothing is sent any more */
 } kw_hints;
 
-void kw_hints_init(kw_hints *self, kw_topology *topology, kw_quorum_exchange *exchange,
+void kw_hints_init(kw_hints *self, kw_topology *topology, kw_hints_carrier carrier,
                    atomic_uint_fast64_t *look_ns);
 
 /* Frees the requests that the pipeline, which is gone, has not ended. */

@@ -283,7 +283,9 @@ void kw_pipeline_apply(kw_pipeline *self, kw_item *item, kw_step step)
     case KW_STEP_SLEEP:
     case KW_STEP_REFRESH:
         take_back(self, item);
-        kw_pipeline_put_to_sleep(self, item, &step);
+        if (!kw_pipeline_put_to_sleep(self, item, &step)) {
+            end_without_memory(self, item);
+        }
         break;
     case KW_STEP_DONE:
         kw_pipeline_end_item(self, item, KW_OK);
@@ -372,4 +374,19 @@ void kw_pipeline_fail_try(kw_pipeline *self, kw_item *item, kw_loss *loss, bool 
     item->retry_state->failure = loss->failure;
     kw_pipeline_apply(self, item,
                       kw_driver_on_failed(self->topology, op, item->node, self->scan.now_ns, &end));
+}
+
+void kw_pipeline_wait_for_map(kw_pipeline *self, kw_item *item)
+{
+    if (self->leader != NULL || self->mapless.head != NULL) {
+        item->state = KW_ITEM_MAPLESS;
+        kw_items_push(&self->mapless, item);
+        return;
+    }
+    self->leader = item;
+    self->mapless_code = KW_OK;
+    if (kw_pipeline_has_op(self, item)) {
+        item->retry_state->changes_n = kw_refresher_changes_n(&self->topology->refresher);
+        kw_pipeline_apply(self, item, kw_op_on_mapless(&item->retry_state->op, self->scan.now_ns));
+    }
 }

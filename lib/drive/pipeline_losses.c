@@ -7,60 +7,6 @@
 
 #include <string.h>
 
-kw_loss *kw_pipeline_new_loss(kw_pipeline *self, const kw_try_end *end, const kw_node *node)
-{
-    kw_loss *loss = kw_loss_new(&self->topology->env.mem);
-    if (loss != NULL) {
-        loss->end = *end;
-        loss->has_slots = kw_driver_has_slots(self->topology);
-        loss->failure = self->scan.failure;
-        if (node != NULL) {
-            kw_error_set_node(&loss->failure, node->name);
-        }
-    }
-    return loss;
-}
-
-/* The channel's story of that kind, made anew where it told something else. */
-static kw_loss *need_loss(kw_pipeline *self, kw_channel *channel, kw_loss **place,
-                          const kw_try_end *end, const char *text)
-{
-    kw_loss *loss = *place;
-    if (loss != NULL && loss->end.code == end->code && loss->end.was_opened == end->was_opened &&
-        loss->end.was_ready == end->was_ready) {
-        return loss;
-    }
-    kw_loss_unref(loss, &self->topology->env.mem);
-    kw_error_set(&self->scan.failure, end->code, KW_EFFECT_NONE, "%s", text);
-    *place = kw_pipeline_new_loss(self, end, channel->node);
-    return *place;
-}
-
-kw_loss *kw_pipeline_loss_of_late(kw_pipeline *self, kw_channel *channel)
-{
-    kw_try_end end = {KW_ERR_TIMEOUT, true, true, true, 0};
-    return need_loss(self, channel, &channel->late, &end, "no answer");
-}
-
-kw_loss *kw_pipeline_loss_of_queued(kw_pipeline *self, kw_channel *channel)
-{
-    kw_try_end end = {KW_ERR_TIMEOUT, true, true, false, 0};
-    if (channel->conn == NULL && channel->failure != KW_ERR_POOL_FULL && channel->loss != NULL) {
-        return channel->loss;
-    }
-    if (channel->conn == NULL) {
-        end.code = KW_ERR_POOL_FULL;
-        end.was_opened = false;
-        end.was_ready = false;
-        return need_loss(self, channel, &channel->waited, &end,
-                         "all connections stayed busy; raise pool-max or timeout");
-    }
-    end.was_ready = channel->conn->state == KW_CONN_READY;
-    return need_loss(self, channel, &channel->waited, &end,
-                     end.was_ready ? "the connection took nothing"
-                                   : "the deadline came while connecting");
-}
-
 /* What was kept for a late reply is not needed any more. */
 static void drop(kw_pipeline *self, kw_item *item)
 {

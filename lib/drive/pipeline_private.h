@@ -150,8 +150,8 @@ void kw_pipeline_fail_try(kw_pipeline *self, kw_item *item, kw_loss *loss, bool 
 
 /* In pipeline_waits.c: commands that wait for something else than their reply. */
 
-/* Its op sleeps, or waits for a map. */
-void kw_pipeline_put_to_sleep(kw_pipeline *self, kw_item *item, const kw_step *step);
+/* Its op sleeps, or waits for a map; false when there is no memory. */
+bool kw_pipeline_put_to_sleep(kw_pipeline *self, kw_item *item, const kw_step *step);
 
 /* A command without a map. */
 void kw_pipeline_wait_for_map(kw_pipeline *self, kw_item *item);
@@ -177,6 +177,12 @@ void kw_pipeline_unwatch_deadline(kw_pipeline *self, kw_item *item);
 
 /* The deadline of the command is now. */
 void kw_pipeline_hurry(kw_pipeline *self, kw_item *item);
+
+/* Takes one out that sleeps. */
+void kw_pipeline_remove_sleeper(kw_pipeline *self, kw_item *item);
+
+/* The command whose deadline comes first; NULL: there is none. */
+kw_item *kw_pipeline_first_due(const kw_pipeline_long_lived *long_lived);
 
 /* When the first deadline comes. */
 uint64_t kw_pipeline_due_ns(const kw_pipeline *self);

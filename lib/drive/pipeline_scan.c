@@ -9,9 +9,6 @@
 /* A turn ends after this time, once it looks at the clock. */
 #define TURN_NS (6 * KW_NS_PER_MS)
 
-/* Of each kind of work so much is done in every turn, however late it is. */
-#define LEAST_N 16u
-
 /* While a fetch of the map is under way, a pipeline that cannot watch its socket looks again
  * after this; sooner where a command waits for the map. */
 #define FETCH_LOOK_NS (10 * KW_NS_PER_MS)
@@ -65,12 +62,6 @@ void kw_pipeline_begin_turn(kw_pipeline *self)
     self->turn_end_ns = self->scan.now_ns + TURN_NS;
     self->work_n = 0;
     self->is_late = false;
-}
-
-bool kw_pipeline_look_at_clock(kw_pipeline *self, size_t n)
-{
-    self->is_late = self->is_late || kw_env_now(&self->topology->env) >= self->turn_end_ns;
-    return !self->is_late || n < LEAST_N;
 }
 
 static void heed_map(kw_pipeline *self)

@@ -74,26 +74,10 @@ static void on_dropped(kw_pipeline *pipeline, kw_item *item)
     }
 }
 
-kw_quorum_exchange *kw_quorum_exchange_new(kw_topology *topology, atomic_uint_fast64_t *look_ns)
+/* Sends it, or, when it is NULL, does not: false. */
+static bool send_request(void *arg, kw_copy_request *request)
 {
-    kw_quorum_exchange *self = kw_mem_calloc(&topology->env.mem, 1, sizeof(*self));
-    if (self == NULL) {
-        return NULL;
-    }
-    self->topology = topology;
-    kw_hints_init(&self->hints, topology, self, look_ns);
-    self->ended_link = &self->ended;
-    kw_pipeline_init(&self->pipeline, topology);
-    self->long_lived.on_ended = on_ended;
-    self->long_lived.on_dropped = on_dropped;
-    kw_pipeline_live_long(&self->pipeline, &self->long_lived, true);
-    kw_run_wait_init(&self->wait, &self->pipeline);
-    self->long_lived.tidy_ns = UINT64_MAX; /* nobody waits for it */
-    return self;
-}
-
-bool kw_quorum_exchange_send(kw_quorum_exchange *self, kw_copy_request *request)
-{
+    kw_quorum_exchange *self = arg;
     if (request == NULL) {
         return false;
     }
@@ -105,8 +89,10 @@ bool kw_quorum_exchange_send(kw_quorum_exchange *self, kw_copy_request *request)
     return true;
 }
 
-bool kw_quorum_exchange_is_up(kw_quorum_exchange *self, const kw_node *node)
+/* True for a node that is connected, and owes no answer that nobody waits for. */
+static bool is_up(void *arg, const kw_node *node)
 {
+    const kw_quorum_exchange *self = arg;
     if (kw_owed_replies_count(&self->owed_replies, node) > 0) {
         return false;
     }
@@ -117,6 +103,25 @@ bool kw_quorum_exchange_is_up(kw_quorum_exchange *self, const kw_node *node)
         }
     }
     return false;
+}
+
+kw_quorum_exchange *kw_quorum_exchange_new(kw_topology *topology, atomic_uint_fast64_t *look_ns)
+{
+    kw_quorum_exchange *self = kw_mem_calloc(&topology->env.mem, 1, sizeof(*self));
+    if (self == NULL) {
+        return NULL;
+    }
+    self->topology = topology;
+    kw_hints_carrier carrier = {self, send_request, is_up};
+    kw_hints_init(&self->hints, topology, carrier, look_ns);
+    self->ended_link = &self->ended;
+    kw_pipeline_init(&self->pipeline, topology);
+    self->long_lived.on_ended = on_ended;
+    self->long_lived.on_dropped = on_dropped;
+    kw_pipeline_live_long(&self->pipeline, &self->long_lived, true);
+    kw_run_wait_init(&self->wait, &self->pipeline);
+    self->long_lived.tidy_ns = UINT64_MAX; /* nobody waits for it */
+    return self;
 }
 
 /* The copy has missed what was asked, or may have. What that is, once it is left as a hint:
@@ -136,7 +141,7 @@ static bool send_ask(kw_quorum_exchange *self, kw_quorum_call *call, const kw_qu
     self->has_lives = self->has_lives || ask->record.is_mortal;
     bool is_plain = ask->kind == KW_QUORUM_GET && !self->has_lives;
     kw_copy_request_way way = is_plain ? KW_COPY_REQUEST_PLAIN : KW_COPY_REQUEST_SHORT;
-    return kw_quorum_exchange_send(self, kw_copy_request_new(self->topology, call, ask, way));
+    return send_request(self, kw_copy_request_new(self->topology, call, ask, way));
 }
 
 /* Sends what the op asks for now. */
@@ -174,7 +179,7 @@ static void on_reply(kw_quorum_exchange *self, kw_quorum_call *call, kw_copy_req
     uint64_t now_ns = self->pipeline.scan.now_ns;
     kw_reply *reply = request->item.request.reply;
     if (kw_quorum_script_is_missing(reply) && request->way == KW_COPY_REQUEST_SHORT &&
-        kw_quorum_exchange_send(self, kw_copy_request_expand(self->topology, request))) {
+        send_request(self, kw_copy_request_expand(self->topology, request))) {
         return;
     }
     if (request->way == KW_COPY_REQUEST_PLAIN && kw_quorum_script_is_mortal(reply)) {

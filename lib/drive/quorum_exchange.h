@@ -24,12 +24,6 @@ void kw_quorum_exchange_run(kw_quorum_exchange *self, kw_quorum_call *const *cal
 /* The call is over: frees the call, or keeps it until its last request is back. */
 void kw_quorum_exchange_leave(kw_quorum_exchange *self, kw_quorum_call *call);
 
-/* Sends it, or, when it is NULL, does not: false. */
-bool kw_quorum_exchange_send(kw_quorum_exchange *exchange, kw_copy_request *request);
-
-/* True for a node that is connected, and owes no answer that nobody waits for. */
-bool kw_quorum_exchange_is_up(kw_quorum_exchange *exchange, const kw_node *node);
-
 /* For a list of exchanges that have nothing to do. */
 kw_quorum_exchange **kw_quorum_exchange_next(kw_quorum_exchange *self);
 
