@@ -36,8 +36,9 @@ typedef struct kw_channel {
     size_t choosy_n;   /* of the queue: those that kw_channel_keeps does not */
     bool is_rerouting; /* what is queued chooses its node again, at the next time */
     struct kw_channel *next_listed;
-    kw_heap_entry timer;  /* when it is to be looked at without its socket's word */
-    uint64_t retry_ns;    /* no connection was had: not before this */
+    kw_heap_entry timer; /* when it is to be looked at without its socket's word */
+    uint64_t retry_ns;   /* no connection was had: not before this */
+    uint64_t hope_ns; /* likewise: then it may be known that nobody waits for the node any more */
     uint64_t rerouted_ns; /* when the queue has chosen its nodes again */
     uint64_t heard_ns;    /* last reply, or last send into silence */
     kw_backoff backoff;   /* between connections that could not be had, or were lost */

@@ -24,7 +24,9 @@ static uint64_t due_ns_of(const kw_channel *channel)
         return channel->rerouted_ns + REROUTE_NS;
     }
     if (channel->conn == NULL) {
-        return channel->queue.head != NULL ? channel->retry_ns : UINT64_MAX;
+        uint64_t at_ns =
+            channel->hope_ns < channel->retry_ns ? channel->hope_ns : channel->retry_ns;
+        return channel->queue.head != NULL ? at_ns : UINT64_MAX;
     }
     if (channel->conn->state != KW_CONN_READY) {
         return kw_conn_due_ns(channel->conn);
@@ -132,8 +134,19 @@ static void check_silence(kw_pipeline *self, kw_channel *channel)
     }
 }
 
+/* Whether the node is still waited for is asked when that may have changed. */
+static void check_hope(kw_pipeline *self, kw_channel *channel)
+{
+    bool is_due = channel->conn == NULL && self->scan.now_ns >= channel->hope_ns;
+    if (is_due && channel->queue.head != NULL && channel->loss != NULL) {
+        self->scan.failure = channel->loss->failure;
+        kw_pipeline_fail_channel(self, channel, channel->failure);
+    }
+}
+
 static void on_time(kw_pipeline *self, kw_channel *channel)
 {
+    check_hope(self, channel);
     if (channel->is_rerouting) {
         reroute(self, channel);
     }

@@ -387,6 +387,8 @@ void kw_pipeline_wait_for_map(kw_pipeline *self, kw_item *item)
     self->mapless_code = KW_OK;
     if (kw_pipeline_has_op(self, item)) {
         item->retry_state->changes_n = kw_refresher_changes_n(&self->topology->refresher);
-        kw_pipeline_apply(self, item, kw_op_on_mapless(&item->retry_state->op, self->scan.now_ns));
+        kw_pipeline_apply(self, item,
+                          kw_driver_on_unserved(self->topology, &item->plan, &item->retry_state->op,
+                                                self->scan.now_ns));
     }
 }

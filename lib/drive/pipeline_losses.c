@@ -95,12 +95,11 @@ static void sort_flight(kw_pipeline *self, kw_channel *channel, kw_loss *loss, k
 }
 
 /* The node is down, and not waited for: what is queued is told so. */
-static bool is_hopeless(kw_pipeline *self, const kw_channel *channel)
+static bool is_hopeless(kw_pipeline *self, kw_channel *channel)
 {
-    uint64_t until_ns;
-    return kw_node_faults_is_down(&channel->node->faults) &&
-           kw_failure_watch_check(self->topology, channel->node, self->scan.now_ns, &until_ns) ==
-               KW_ADMITTED_NOT;
+    channel->hope_ns = UINT64_MAX;
+    return kw_failure_watch_check(self->topology, channel->node, self->scan.now_ns,
+                                  &channel->hope_ns) == KW_ADMITTED_NOT;
 }
 
 /* What was to follow. */

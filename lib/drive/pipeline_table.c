@@ -110,6 +110,7 @@ static kw_channel *add_channel(kw_pipeline *self, kw_node *node)
         channel->node = kw_node_ref(node);
         channel->watch.socket = -1;
         channel->at = self->channels_n;
+        channel->hope_ns = UINT64_MAX;
         kw_backoff_init(&channel->backoff, PAUSE_FIRST_NS, PAUSE_MAX_NS);
         self->channels[self->channels_n++] = channel;
     }
