@@ -338,8 +338,8 @@ bool kw_channel_is_reading(const kw_channel *channel)
 
 kw_err kw_channel_watch(kw_channel *channel, kw_channel_scan *scan)
 {
-    if (scan->poller == NULL || channel->conn == NULL) {
-        return KW_OK;
+    if (scan->poller == NULL || channel->conn == NULL || channel->conn->socket < 0) {
+        return KW_OK; /* without a socket: its name is looked up */
     }
     return kw_poller_set(scan->poller, &scan->failure, &channel->watch, channel->conn->socket,
                          kw_conn_events(channel->conn));

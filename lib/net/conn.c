@@ -168,7 +168,7 @@ kw_err kw_conn_progress(kw_conn *conn, kw_error *error, short revents)
 {
     kw_err code = KW_OK;
     if (conn->state == KW_CONN_CONNECTING) {
-        if (revents == 0) {
+        if (revents == 0 || conn->socket < 0) {
             return KW_OK;
         }
         code = on_connect_polled(conn, error, revents);

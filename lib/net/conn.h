@@ -49,6 +49,8 @@ struct kw_conn {
     int socket;          /* -1: none */
     kw_tls *tls;         /* NULL: bytes go to the socket as they are */
     kw_conn_state state;
+    kw_lookup *lookup; /* of the endpoint's name, while that is looked up; else NULL */
+    kw_address good;   /* tried before the others, once they are known; len is 0: none */
     kw_addresses addresses;
     size_t address_at;            /* the one that socket is for */
     size_t begun_n;               /* addresses that a connect was begun to */
@@ -107,22 +109,25 @@ bool kw_conn_takes_requests(const kw_conn *conn);
 /* When a deadline came that was before the connection's own, in words. */
 const char *kw_conn_lateness(const kw_env *env, bool is_greeting);
 
-/* Begins the connect to the next address where it is time, beside those under way, and goes on with
- * that which was the first to succeed. The socket may be another one then: where a poller watches
- * it, it is to be taken off before, if kw_conn_is_racing. */
-void kw_conn_race(kw_conn *conn, uint64_t now_ns);
+/* Begins to connect once the name is looked up; begins the connect to the next address where it is
+ * time, beside those under way, and goes on with that which was the first to succeed. The socket
+ * may be another one then: where a poller watches it, it is to be taken off before, if
+ * kw_conn_is_racing. */
+kw_err kw_conn_race(kw_conn *conn, kw_error *error, uint64_t now_ns);
 
 static inline bool kw_conn_is_racing(const kw_conn *conn, uint64_t now_ns)
 {
     return conn->state == KW_CONN_CONNECTING &&
-           (conn->rivals_n > 0 || (conn->begun_n < conn->addresses.n && now_ns >= conn->next_ns));
+           (conn->lookup != NULL || conn->rivals_n > 0 ||
+            (conn->begun_n < conn->addresses.n && now_ns >= conn->next_ns));
 }
 
 /* When a connection that is not READY is to be looked at, whether its socket has something or not.
  */
 static inline uint64_t kw_conn_due_ns(const kw_conn *conn)
 {
-    bool has_next = conn->state == KW_CONN_CONNECTING && conn->begun_n < conn->addresses.n;
+    bool has_next = conn->state == KW_CONN_CONNECTING &&
+                    (conn->lookup != NULL || conn->begun_n < conn->addresses.n);
     return has_next && conn->next_ns < conn->deadline_ns ? conn->next_ns : conn->deadline_ns;
 }
 

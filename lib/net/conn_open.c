@@ -8,6 +8,9 @@
 #include <errno.h>
 #include <string.h>
 
+/* Between two looks whether a name has been looked up. */
+#define LOOK_NS ((uint64_t)1000000)
+
 /* "Connection Attempt Delay", RFC 8305, section 5: what it recommends; less where time is short. */
 #define PAUSE_MAX_NS ((uint64_t)250000000)
 
@@ -205,25 +208,6 @@ static bool look_at_rivals(kw_conn *conn)
     return false;
 }
 
-/* "Happy Eyeballs Version 2", RFC 8305: a connect begins a while after the one before, which goes
- * on; the first that succeeds is used. */
-void kw_conn_race(kw_conn *conn, uint64_t now_ns)
-{
-    if (!kw_conn_is_racing(conn, now_ns) || look_at_rivals(conn) || now_ns < conn->next_ns) {
-        return;
-    }
-    int socket = open_next(conn, 0);
-    conn->next_ns = now_ns + conn->pause_ns;
-    if (socket < 0) {
-        return;
-    }
-    conn->rivals[conn->address_at] = conn->socket;
-    conn->rivals_n++;
-    conn->socket = -1;
-    close_socket(conn); /* its TLS: that is begun anew on the socket that is used */
-    (void)use_socket(conn, NULL, socket, conn->begun_n - 1);
-}
-
 static void apply_address_map(kw_endpoint *endpoint, const kw_options *options)
 {
     for (size_t i = 0; i < options->address_map_n; i++) {
@@ -234,14 +218,20 @@ static void apply_address_map(kw_endpoint *endpoint, const kw_options *options)
     }
 }
 
-static kw_err find_addresses(kw_conn *conn, kw_error *error, uint64_t now_ns)
+/* Finds the addresses of the endpoint, or begins to look for them: conn->lookup. */
+static kw_err find_addresses(kw_conn *conn, kw_error *error)
 {
     kw_resolver *resolver = conn->env->resolver;
-    if (resolver != NULL && kw_address_is_name(&conn->endpoint)) {
-        return kw_resolver_find(resolver, &conn->addresses, error, &conn->endpoint,
-                                conn->deadline_ns - now_ns);
+    if (resolver == NULL || !kw_address_is_name(&conn->endpoint)) {
+        return kw_address_find(&conn->addresses, error, &conn->endpoint);
     }
-    return kw_address_find(&conn->addresses, error, &conn->endpoint);
+    kw_error failure = KW_ERROR_INIT;
+    conn->lookup = kw_resolver_begin(resolver, &failure, &conn->endpoint);
+    if (conn->lookup == NULL) {
+        kw_error_copy(error, &failure);
+        return failure.code;
+    }
+    return KW_OK;
 }
 
 /* The address that was good before is tried before the others. */
@@ -266,6 +256,59 @@ static void set_pace(kw_conn *conn, uint64_t now_ns)
     conn->next_ns = now_ns + conn->pause_ns;
 }
 
+/* The addresses are known: the first connect begins. */
+static kw_err begin_connect(kw_conn *conn, kw_error *error, uint64_t now_ns)
+{
+    put_first(&conn->addresses, &conn->good);
+    set_pace(conn, now_ns);
+    return kw_conn_dial(conn, error, 0);
+}
+
+static uint64_t connect_ns(const kw_env *env)
+{
+    return kw_options_connect_timeout_ms(&env->options) * (uint64_t)1000000;
+}
+
+/* Looks whether the name has been looked up. */
+static kw_err take_lookup(kw_conn *conn, kw_error *error, uint64_t now_ns)
+{
+    kw_err code = kw_lookup_take(conn->lookup, &conn->addresses, error);
+    if (code == KW_ERR_TIMEOUT) {
+        conn->next_ns = now_ns + LOOK_NS;
+        return KW_OK;
+    }
+    kw_lookup_unref(conn->lookup);
+    conn->lookup = NULL;
+    conn->deadline_ns = now_ns + connect_ns(conn->env);
+    return code == KW_OK ? begin_connect(conn, error, now_ns) : kw_conn_die(conn, code);
+}
+
+/* "Happy Eyeballs Version 2", RFC 8305: a connect begins a while after the one before, which goes
+ * on; the first that succeeds is used. */
+kw_err kw_conn_race(kw_conn *conn, kw_error *error, uint64_t now_ns)
+{
+    if (!kw_conn_is_racing(conn, now_ns)) {
+        return KW_OK;
+    }
+    if (conn->lookup != NULL) {
+        return take_lookup(conn, error, now_ns);
+    }
+    bool has_next = conn->begun_n < conn->addresses.n && now_ns >= conn->next_ns;
+    if (look_at_rivals(conn) || !has_next) {
+        return KW_OK;
+    }
+    int socket = open_next(conn, 0);
+    conn->next_ns = now_ns + conn->pause_ns;
+    if (socket < 0) {
+        return KW_OK;
+    }
+    conn->rivals[conn->address_at] = conn->socket;
+    conn->rivals_n++;
+    conn->socket = -1;
+    close_socket(conn); /* its TLS: that is begun anew on the socket that is used */
+    return use_socket(conn, error, socket, conn->begun_n - 1);
+}
+
 kw_conn *kw_conn_new(kw_env *env, kw_error *error, const kw_dial *dial, uint64_t now_ns)
 {
     kw_conn *conn = kw_mem_alloc(&env->mem, sizeof(*conn));
@@ -284,7 +327,7 @@ kw_conn *kw_conn_new(kw_env *env, kw_error *error, const kw_dial *dial, uint64_t
         conn->rivals[i] = -1;
     }
     conn->state = KW_CONN_CONNECTING;
-    conn->deadline_ns = now_ns + kw_options_connect_timeout_ms(&env->options) * (uint64_t)1000000;
+    conn->deadline_ns = now_ns + connect_ns(env);
     kw_fifo_init(&conn->owners, &env->mem);
     kw_buf_init(&conn->out, &env->mem, NULL, 0);
     kw_reader_limits limits = {env->options.reply_bytes_max, env->options.reply_items_max,
@@ -294,14 +337,14 @@ kw_conn *kw_conn_new(kw_env *env, kw_error *error, const kw_dial *dial, uint64_t
         kw_conn_die_of_memory(conn, error);
         return conn;
     }
-    code = find_addresses(conn, error, now_ns);
+    code = find_addresses(conn, error);
     if (code != KW_OK) {
         kw_conn_die(conn, code);
         return conn;
     }
-    put_first(&conn->addresses, &dial->good);
-    set_pace(conn, now_ns);
-    (void)kw_conn_dial(conn, error, 0);
+    conn->good = dial->good;
+    (void)(conn->lookup != NULL ? take_lookup(conn, error, now_ns)
+                                : begin_connect(conn, error, now_ns));
     return conn;
 }
 
@@ -312,6 +355,7 @@ void kw_conn_free(kw_conn *conn)
     }
     close_socket(conn);
     kw_conn_close_rivals(conn);
+    kw_lookup_unref(conn->lookup);
     kw_reader_fini(&conn->reader);
     kw_fifo_fini(&conn->owners);
     kw_buf_fini(&conn->out);

@@ -43,6 +43,12 @@ static bool is_closing(const kw_conn *conn)
 static kw_err die_unready(kw_conn *conn, kw_error *error)
 {
     conn->is_overdue = true;
+    if (conn->lookup != NULL) {
+        kw_error_set(error, KW_ERR_RESOLVE, KW_EFFECT_NONE,
+                     "no answer in time about host name \"%s\"; is a name server down?",
+                     conn->endpoint.host);
+        return kw_conn_die(conn, KW_ERR_RESOLVE);
+    }
     if (conn->state == KW_CONN_CONNECTING) {
         return die_of_time(conn, error, KW_ERR_CONNECT, "connecting took too long");
     }
@@ -68,7 +74,8 @@ bool kw_conn_takes_requests(const kw_conn *conn)
 {
     switch (conn->state) {
     case KW_CONN_CONNECTING:
-        return conn->is_plain && conn->begun_n == conn->addresses.n && conn->rivals_n == 0;
+        return conn->is_plain && conn->lookup == NULL && conn->rivals_n == 0 &&
+               conn->begun_n == conn->addresses.n;
     case KW_CONN_GREETING:
         return conn->is_plain;
     case KW_CONN_READY:
@@ -84,11 +91,10 @@ kw_err kw_conn_check_overdue(kw_conn *conn, kw_error *error, uint64_t now_ns)
     if (conn->state == KW_CONN_READY) {
         return KW_OK;
     }
-    if (now_ns < conn->deadline_ns) {
-        kw_conn_race(conn, now_ns);
-        return KW_OK;
-    }
-    return die_unready(conn, error);
+    /* An answer about the name that came late is as good: the time to connect begins with it. */
+    bool is_late = now_ns >= conn->deadline_ns && conn->lookup == NULL;
+    kw_err code = is_late ? KW_OK : kw_conn_race(conn, error, now_ns);
+    return code != KW_OK || now_ns < conn->deadline_ns ? code : die_unready(conn, error);
 }
 
 static bool is_established(const kw_conn *conn, bool is_early)

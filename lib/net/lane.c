@@ -140,7 +140,8 @@ static void tell_why_queued(const kw_lane *lane, kw_lane_waiter *waiter)
         return;
     }
     bool is_greeting = lane->stream.is_greeting;
-    waiter->code = is_greeting ? KW_ERR_HANDSHAKE : KW_ERR_CONNECT;
+    waiter->code = lane->stream.is_resolving ? KW_ERR_RESOLVE : KW_ERR_CONNECT;
+    waiter->code = is_greeting ? KW_ERR_HANDSHAKE : waiter->code;
     kw_error_set(waiter->failure, waiter->code, KW_EFFECT_NONE,
                  "the deadline came %s; raise timeout", kw_conn_lateness(lane->env, is_greeting));
 }

@@ -123,6 +123,7 @@ static void greet(kw_lane *lane, kw_lane_after *after, kw_lane_waiter *waiter, u
     }
     kw_monitor_lock(&lane->monitor);
     lane->stream.is_greeting = conn->state == KW_CONN_GREETING;
+    lane->stream.is_resolving = conn->lookup != NULL;
     if (conn->was_ready) {
         end_greeting(lane, *now_ns);
         end_early(lane, after, waiter, code, &failure);

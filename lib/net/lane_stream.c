@@ -66,6 +66,7 @@ void kw_lane_stream_attach(kw_lane_stream *stream, kw_conn *conn, uint64_t now_n
 {
     stream->conn = conn;
     stream->is_ready = conn->state == KW_CONN_READY;
+    stream->is_resolving = conn->lookup != NULL;
     conn->is_shared = stream->is_ready;
     stream->heard_ns = now_ns;
 }

@@ -19,6 +19,7 @@ typedef struct kw_lane_stream {
     kw_conn *conn;        /* NULL: none; changes only where no other thread has a role */
     bool is_ready;        /* its greeting was answered */
     bool is_greeting;     /* connected, and not ready yet */
+    bool is_resolving;    /* its name is being looked up */
     bool is_outdated;     /* conn takes no more commands */
     bool has_rest;        /* bytes are left to be sent, and nobody is the writer */
     atomic_bool is_dying; /* the connection is lost; who leaves the last role ends its commands */

@@ -25,11 +25,12 @@ static kw_conn *dial(kw_node *node, kw_error *error, kw_conn_role role, uint64_t
 static kw_err park(kw_node *node, kw_conn *conn, kw_error *error, uint64_t now_ns)
 {
     bool is_greeting = conn->state == KW_CONN_GREETING;
+    kw_err unready = conn->lookup != NULL ? KW_ERR_RESOLVE : KW_ERR_CONNECT;
     kw_monitor_lock(&node->monitor);
     kw_pool_put_idle(node, conn, now_ns);
     kw_monitor_unlock(&node->monitor);
-    kw_err code = kw_error_set(error, is_greeting ? KW_ERR_HANDSHAKE : KW_ERR_CONNECT,
-                               KW_EFFECT_NONE, "the deadline came %s; raise timeout",
+    kw_err code = kw_error_set(error, is_greeting ? KW_ERR_HANDSHAKE : unready, KW_EFFECT_NONE,
+                               "the deadline came %s; raise timeout",
                                kw_conn_lateness(node->env, is_greeting));
     kw_error_set_node(error, node->name);
     return code;

@@ -58,8 +58,8 @@ kw_err kw_probe_go_on(kw_probe *probe, kw_error *error, uint64_t now_ns)
     kw_conn *conn = probe->conn;
     kw_conn_state state = conn->state;
     bool was_sent = probe->is_sent;
-    kw_conn_race(conn, now_ns);
-    kw_err code = kw_conn_progress(conn, error, ready_events(probe));
+    kw_err code = kw_conn_race(conn, error, now_ns);
+    code = code != KW_OK ? code : kw_conn_progress(conn, error, ready_events(probe));
     if (code == KW_OK && !probe->is_sent && conn->state == KW_CONN_READY) {
         code = ask(probe, error, now_ns);
     }

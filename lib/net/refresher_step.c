@@ -242,8 +242,8 @@ static kw_err go_on(kw_refresher *self, kw_map **map, kw_error *error, uint64_t 
         /* No caller drove the fetch for so long that an answer would be out of date. */
         return kw_error_set(error, KW_ERR_TOPOLOGY, KW_EFFECT_NONE, "the fetch was left alone");
     }
-    kw_conn_race(conn, now_ns);
-    kw_err code = kw_conn_progress(conn, error, revents);
+    kw_err code = kw_conn_race(conn, error, now_ns);
+    code = code != KW_OK ? code : kw_conn_progress(conn, error, revents);
     if (conn->was_ready && !self->is_counted) {
         kw_node_on_ready(asked(self), conn);
         self->is_counted = true;

@@ -10,87 +10,86 @@
 #include <stdatomic.h>
 #include <string.h>
 
-struct kw_resolver {
-    atomic_size_t refs;   /* the handle's, and one of each look-up */
-    atomic_size_t jobs_n; /* look-ups under way */
-};
+/* An answer that nobody looked for is believed for this long: what name servers usually allow. */
+#define KEEP_NS ((uint64_t)60000000000)
 
-/* One look-up; the caller and the thread have a reference each. */
-typedef struct job {
-    kw_resolver *resolver;
+/* One look-up. Its thread has a reference, its resolver while it lists it, and each that looks. */
+struct kw_lookup {
     atomic_size_t refs;
     kw_endpoint endpoint;
-    kw_monitor monitor; /* guards all below */
-    bool is_done;
+    atomic_bool is_done; /* what follows is written, and does not change any more */
     kw_err code;
     kw_error error;
     kw_addresses addresses;
-} job;
+    uint64_t done_ns;
+    atomic_bool is_taken; /* somebody had the answer: the next one looks anew */
+};
+
+struct kw_resolver {
+    kw_monitor monitor;                          /* guards the list */
+    kw_lookup *lookups[KW_RESOLVER_LOOKUPS_MAX]; /* that run, or whose answer nobody had; or NULL */
+};
 
 kw_resolver *kw_resolver_new(void)
 {
     kw_resolver *resolver = kw_mem_calloc(kw_mem_default(), 1, sizeof(*resolver));
-    if (resolver != NULL) {
-        atomic_init(&resolver->refs, 1);
+    if (resolver != NULL && kw_monitor_init(&resolver->monitor) != KW_OK) {
+        kw_mem_free(kw_mem_default(), resolver);
+        return NULL;
     }
     return resolver;
 }
 
-void kw_resolver_unref(kw_resolver *resolver)
+void kw_lookup_unref(kw_lookup *lookup)
 {
-    if (resolver != NULL && atomic_fetch_sub(&resolver->refs, 1) == 1) {
-        kw_mem_free(kw_mem_default(), resolver);
+    if (lookup != NULL && atomic_fetch_sub(&lookup->refs, 1) == 1) {
+        kw_mem_free(kw_mem_default(), lookup);
     }
 }
 
-static job *job_new(kw_resolver *resolver, const kw_endpoint *endpoint)
+void kw_resolver_free(kw_resolver *resolver)
 {
-    job *self = kw_mem_calloc(kw_mem_default(), 1, sizeof(*self));
-    if (self == NULL) {
-        return NULL;
+    if (resolver == NULL) {
+        return;
     }
-    if (kw_monitor_init(&self->monitor) != KW_OK) {
-        kw_mem_free(kw_mem_default(), self);
-        return NULL;
+    for (size_t i = 0; i < KW_RESOLVER_LOOKUPS_MAX; i++) {
+        kw_lookup_unref(resolver->lookups[i]);
     }
-    atomic_fetch_add(&resolver->refs, 1);
-    atomic_fetch_add(&resolver->jobs_n, 1);
-    self->resolver = resolver;
-    atomic_init(&self->refs, 1);
-    self->endpoint = *endpoint;
-    self->error.size = sizeof(self->error);
+    kw_monitor_fini(&resolver->monitor);
+    kw_mem_free(kw_mem_default(), resolver);
+}
+
+static kw_lookup *lookup_new(const kw_endpoint *endpoint)
+{
+    kw_lookup *self = kw_mem_calloc(kw_mem_default(), 1, sizeof(*self));
+    if (self != NULL) {
+        atomic_init(&self->refs, 1);
+        atomic_init(&self->is_done, false);
+        atomic_init(&self->is_taken, false);
+        self->endpoint = *endpoint;
+        self->error.size = sizeof(self->error);
+    }
     return self;
 }
 
-static void job_unref(job *self)
+static uint64_t now(void)
 {
-    if (atomic_fetch_sub(&self->refs, 1) == 1) {
-        atomic_fetch_sub(&self->resolver->jobs_n, 1);
-        kw_resolver_unref(self->resolver);
-        kw_monitor_fini(&self->monitor);
-        kw_mem_free(kw_mem_default(), self);
-    }
+    kw_clock clock = {NULL, NULL};
+    return kw_clock_now(&clock);
 }
 
 static void *run(void *arg)
 {
-    job *self = arg;
-    kw_addresses addresses = {.n = 0};
-    kw_error error = KW_ERROR_INIT;
-    kw_err code = kw_address_find(&addresses, &error, &self->endpoint);
-    kw_monitor_lock(&self->monitor);
-    self->is_done = true;
-    self->code = code;
-    self->error = error;
-    self->addresses = addresses;
-    kw_monitor_wake_all(&self->monitor);
-    kw_monitor_unlock(&self->monitor);
-    job_unref(self);
+    kw_lookup *self = arg;
+    self->code = kw_address_find(&self->addresses, &self->error, &self->endpoint);
+    self->done_ns = now();
+    atomic_store(&self->is_done, true);
+    kw_lookup_unref(self);
     return NULL;
 }
 
 /* A detached thread that takes none of the process's signals. */
-static bool start(job *self)
+static bool start(kw_lookup *self)
 {
     pthread_attr_t attr;
     if (pthread_attr_init(&attr) != 0) {
@@ -107,62 +106,93 @@ static bool start(job *self)
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attr);
     if (!is_started) {
-        job_unref(self);
+        kw_lookup_unref(self);
     }
     return is_started;
 }
 
-/* The lock of the job is held. */
-static void wait_for(job *self, uint64_t wait_ns)
+/* True where whoever begins now may have its answer: it runs, or nobody had it. An old failure is
+ * nobody's any more. */
+static bool is_of_use(kw_lookup *self)
 {
-    kw_clock clock = {NULL, NULL};
-    uint64_t now_ns = kw_clock_now(&clock);
-    uint64_t until_ns = now_ns + wait_ns;
-    while (!self->is_done && now_ns < until_ns) {
-        kw_monitor_wait(&self->monitor, until_ns - now_ns);
-        now_ns = kw_clock_now(&clock);
+    if (!atomic_load(&self->is_done)) {
+        return true;
     }
+    return self->code == KW_OK && !atomic_load(&self->is_taken) && now() <= self->done_ns + KEEP_NS;
 }
 
-static kw_err take(job *self, kw_addresses *addresses, kw_error *error, uint64_t wait_ns)
+/* The endpoint's place in the list, with what is of no use taken out of it; NULL: there is none. */
+static kw_lookup **find_place(kw_resolver *resolver, const kw_endpoint *endpoint)
 {
-    kw_monitor_lock(&self->monitor);
-    wait_for(self, wait_ns);
-    kw_err code = self->is_done ? self->code : KW_ERR_TIMEOUT;
-    if (code == KW_OK) {
-        *addresses = self->addresses;
+    kw_lookup **place = NULL;
+    for (size_t i = 0; i < KW_RESOLVER_LOOKUPS_MAX; i++) {
+        kw_lookup **at = &resolver->lookups[i];
+        if (*at != NULL && !is_of_use(*at)) {
+            kw_lookup_unref(*at);
+            *at = NULL;
+        }
+        if (*at != NULL && kw_endpoint_equal(&(*at)->endpoint, endpoint)) {
+            return at;
+        }
+        place = place == NULL && *at == NULL ? at : place;
     }
-    kw_monitor_unlock(&self->monitor);
-    if (code == KW_ERR_TIMEOUT) {
-        return kw_error_set(error, KW_ERR_RESOLVE, KW_EFFECT_NONE,
-                            "no answer in time about host name \"%s\"; is a name server down?",
-                            self->endpoint.host);
+    for (size_t i = 0; place == NULL && i < KW_RESOLVER_LOOKUPS_MAX; i++) {
+        kw_lookup **at = &resolver->lookups[i];
+        if (atomic_load(&(*at)->is_done)) { /* kept for later, perhaps for nothing */
+            kw_lookup_unref(*at);
+            *at = NULL;
+            place = at;
+        }
     }
-    if (code != KW_OK) {
-        kw_error_set(error, code, KW_EFFECT_NONE, "%s", self->error.text);
-    }
-    return code;
+    return place;
 }
 
-kw_err kw_resolver_find(kw_resolver *resolver, kw_addresses *addresses, kw_error *error,
-                        const kw_endpoint *endpoint, uint64_t wait_ns)
+/* A new look-up in an empty place. The monitor is held. */
+static kw_err fill(kw_lookup **place, kw_error *error, const kw_endpoint *endpoint)
 {
-    if (atomic_load(&resolver->jobs_n) >= KW_RESOLVER_JOBS_MAX) {
-        return kw_error_set(error, KW_ERR_RESOLVE, KW_EFFECT_NONE,
-                            "%d look-ups of host names are waiting for an answer already",
-                            KW_RESOLVER_JOBS_MAX);
-    }
-    job *self = job_new(resolver, endpoint);
-    if (self == NULL) {
+    kw_lookup *fresh = lookup_new(endpoint);
+    if (fresh == NULL) {
         return kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for a look-up");
     }
-    kw_err code;
-    if (start(self)) {
-        code = take(self, addresses, error, wait_ns);
-    } else {
-        code = kw_error_set(error, KW_ERR_RESOLVE, KW_EFFECT_NONE,
+    if (!start(fresh)) {
+        kw_lookup_unref(fresh);
+        return kw_error_set(error, KW_ERR_RESOLVE, KW_EFFECT_NONE,
                             "no thread for the look-up of host name \"%s\"", endpoint->host);
     }
-    job_unref(self);
-    return code;
+    *place = fresh;
+    return KW_OK;
+}
+
+kw_lookup *kw_resolver_begin(kw_resolver *resolver, kw_error *error, const kw_endpoint *endpoint)
+{
+    kw_lookup *found = NULL;
+    kw_err code = KW_OK;
+    kw_monitor_lock(&resolver->monitor);
+    kw_lookup **place = find_place(resolver, endpoint);
+    if (place == NULL) {
+        code = kw_error_set(error, KW_ERR_RESOLVE, KW_EFFECT_NONE,
+                            "%d look-ups of host names are waiting for an answer already",
+                            KW_RESOLVER_LOOKUPS_MAX);
+    } else if (*place == NULL) {
+        code = fill(place, error, endpoint);
+    }
+    if (code == KW_OK) {
+        found = *place;
+        atomic_fetch_add(&found->refs, 1);
+    }
+    kw_monitor_unlock(&resolver->monitor);
+    return found;
+}
+
+kw_err kw_lookup_take(kw_lookup *lookup, kw_addresses *addresses, kw_error *error)
+{
+    if (!atomic_load(&lookup->is_done)) {
+        return KW_ERR_TIMEOUT;
+    }
+    atomic_store(&lookup->is_taken, true);
+    if (lookup->code != KW_OK) {
+        return kw_error_set(error, lookup->code, KW_EFFECT_NONE, "%s", lookup->error.text);
+    }
+    *addresses = lookup->addresses;
+    return KW_OK;
 }

@@ -157,7 +157,7 @@ static void set_env(kw_env *env, const kw_host *host)
 static void free_topology(kw_topology *topology)
 {
     kw_allocator mem = topology->env.mem;
-    kw_resolver_unref(topology->env.resolver);
+    kw_resolver_free(topology->env.resolver);
     kw_tls_context_free(topology->env.tls);
     kw_ring_state_free(topology->ring_state, &mem);
     kw_ring_unref(topology->placement);
