@@ -192,7 +192,8 @@ void kw_quorum_weigh_reading(kw_quorum_op *op, uint64_t now_ns)
         op->bar = op->newest.stamp;
     }
     /* Nothing at all is older than everything, so no later read can see less. */
-    if (rule->is_weak || kw_stamp_is_zero(op->newest.stamp) || take_sight(op)) {
+    if (rule->is_weak || kw_stamp_is_zero(op->newest.stamp) || take_sight(op) ||
+        tally.exact_n >= rule->agree_n) {
         finish_reading(op);
         return;
     }

@@ -99,6 +99,16 @@ static kw_model_setup some_setup(kw_random *random, kw_model_planted planted)
         setup.write_n = setup.read_n = 2;
         setup.start = planted == KW_MODEL_NO_FLOOR ? KW_MODEL_VALUE : KW_MODEL_ENDING;
     }
+    if (planted == KW_MODEL_SHORT_TOMBSTONE) {
+        setup.faults = KW_MODEL_HINT;
+        setup.start = KW_MODEL_EMPTY;
+        setup.acts[0][0] = KW_MODEL_SET;
+        setup.acts[0][1] = KW_MODEL_DELETE;
+        setup.acts[1][0] = setup.acts[1][1] = KW_MODEL_NONE;
+        setup.acts[2][0] = setup.acts[2][1] = KW_MODEL_NONE;
+        setup.faults_n = 1;
+        setup.ends_n = 6;
+    }
     return setup;
 }
 

@@ -123,6 +123,7 @@ typedef struct model {
     const kw_model_setup *setup;
     kw_model_result *result;
     kw_quorum_rule rule;
+    uint64_t salt; /* a number of what the clients do: histories of others are others */
 } model;
 
 /* Begins with what the setup says. */

@@ -142,6 +142,14 @@ static void begin(walk *self, kw_model_result *result, const kw_model_setup *set
         exit(1);
     }
     self->model.rule.linger_ms = LINGER_MS;
+    self->model.salt = UINT64_C(0x9e3779b97f4a7c15) + (uint64_t)setup->start;
+    for (unsigned i = 0; i < KW_MODEL_CLIENTS_MAX; i++) {
+        for (unsigned k = 0; k < KW_MODEL_ACTS_MAX; k++) {
+            self->model.salt = (self->model.salt ^ (uint64_t)setup->acts[i][k]) *
+                               UINT64_C(0xff51afd7ed558ccd);
+            self->model.salt ^= self->model.salt >> 29;
+        }
+    }
     self->states = need(calloc(DEPTH_MAX, sizeof(self->states[0])));
     model_begin(&self->model, &self->states[0]);
 }
