@@ -18,7 +18,22 @@
  * Writes on a condition take a ballot as in CASPaxos (Rystsov 2018): agree_n copies
  * promise to take nothing below it and say what they hold; that is made safe if it is not;
  * the condition is checked; write_n copies take the new record. Plain writes are ballots
- * of their own, which skip the first round because they do not depend on what was. */
+ * of their own, which skip the first round because they do not depend on what was.
+ *
+ * What is built on a record must not outlive it. So:
+ * - A promise, and what a write was refused for, stay for linger_ms from then on; no call takes
+ *   longer than a quarter of that.
+ * - A record with an end that replaces one that would outlive it is kept without end, by as many
+ *   copies as make it done (quorum_keep.c): a copy that missed it may still hold the other.
+ *   A SEAL, sent when all copies were seen to hold it, lets it end. It may be lost, or its
+ *   sender die: then the record stays, until a read or a repair sees all copies.
+ * - It still ends on one copy first. A copy without the key therefore takes no version that is
+ *   more than behind_ms behind its clock, so that an older record comes back by a ballot only,
+ *   above what other copies still remember.
+ * - A life is over where any copy of the value says so, and nobody makes it longer.
+ * - Versions beyond spec.latest are neither believed nor given.
+ *
+ * tests/support/quorum_model.h walks through all this, event by event. */
 #ifndef ENGINE_QUORUM_H
 #define ENGINE_QUORUM_H
 

@@ -51,6 +51,18 @@ static void test_crowd_with_servers_that_come_back_empty_is_linearizable(void **
     assert_sound(&plan, "empty servers");
 }
 
+/* Values end, tombstones too, and more than once while a server is away. */
+static void test_crowd_with_lives_that_end_is_linearizable(void **state)
+{
+    (void)state;
+    kw_test_crowd_plan plan = {.options = "copies=3&tombstone-ttl=2s",
+                               .seconds = seconds() * 2 / 3,
+                               .has_checked = true,
+                               .has_lives = true,
+                               .skew_ms = 200};
+    assert_sound(&plan, "faults, lives");
+}
+
 /* Planted faults are found: most by each run of two seconds, the server that is not repaired
  * by two runs of three. */
 static void assert_found(kw_test_crowd_plan plan, const char *name)
@@ -101,6 +113,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_crowd_under_faults_is_linearizable),
         cmocka_unit_test(test_crowd_with_servers_that_come_back_empty_is_linearizable),
+        cmocka_unit_test(test_crowd_with_lives_that_end_is_linearizable),
         cmocka_unit_test(test_crowd_empty_servers_that_are_not_repaired_are_found),
         cmocka_unit_test(test_crowd_writes_to_one_copy_are_found),
         cmocka_unit_test(test_crowd_reads_without_writing_back_are_found),

@@ -48,7 +48,8 @@ static uint64_t skewed_clock(void *arg)
 
 static void jump(person *self)
 {
-    self->skew_ms = (int64_t)kw_random_below(&self->random, 2 * SKEW_MS + 1) - SKEW_MS;
+    uint64_t most_ms = self->crowd->plan->skew_ms > 0 ? self->crowd->plan->skew_ms : SKEW_MS;
+    self->skew_ms = (int64_t)kw_random_below(&self->random, 2 * most_ms + 1) - (int64_t)most_ms;
 }
 
 static uint64_t number_of(const kw_quorum_results *results)
@@ -118,12 +119,23 @@ static void act_once(person *self)
         request.condition = seen->value == 0 ? KW_QUORUM_IF_ABSENT : KW_QUORUM_IF_VERSION;
         request.expected = seen->version;
     }
+    if (self->crowd->plan->has_lives && act.value != 0 && kw_random_below(&self->random, 2) == 0) {
+        request.ttl_ms =
+            1 + kw_random_below(&self->random, kw_random_below(&self->random, 4) == 0 ? 3000 : 100);
+    }
     uint64_t written = act.value; /* request.value points to it until the call is over */
     request.value = request.value != NULL ? (const char *)&written : NULL;
     kw_error error = KW_ERROR_INIT;
     act.begin = kw_test_now_ns();
     kw_quorum_results *results = kw_quorum_run(self->quorum, &error, &request, 1, 0);
+    bool has_life = request.ttl_ms > 0;
     finish_act(self, seen, &act, results, &error);
+    if (has_life) { /* at some time, if it was written at all */
+        act.kind = KW_TEST_EXPIRE;
+        act.value = written;
+        act.end = KW_TEST_NEVER;
+        kw_test_crowd_note(self->crowd->board, key, &act);
+    }
     kw_quorum_results_free(results);
 }
 

@@ -18,6 +18,8 @@ typedef struct kw_test_crowd_plan {
     unsigned seconds;    /* at most */
     uint64_t acts_n;     /* ends when so many are done; 0: by time alone */
     bool has_checked;    /* writes on a condition as well */
+    bool has_lives;      /* some values have a life, mostly a short one */
+    unsigned skew_ms;    /* clocks differ by so much; 0: 5 s */
     bool is_calm;        /* nothing happens to servers */
     bool empties;        /* servers lose all data, are repaired, and then marked; no other fault */
     bool skips_repair;   /* planted: they are marked at once, with another copy behind */
