@@ -224,7 +224,7 @@ void kw_pipeline_add(kw_pipeline *self, kw_item *item, const kw_snapshot *snapsh
     self->open_n++;
     item->state = KW_ITEM_ROUTING;
     /* Reads from replicas are at other nodes than writes: nothing but this keeps their order. */
-    bool is_apart = item->plan.read != KW_READ_OF_PRIMARY;
+    bool is_apart = item->plan.read != KW_READ_OF_PRIMARY || self->ordering.is_strict;
     if ((self->long_lived != NULL && !kw_pipeline_watch_deadline(self, item)) ||
         (is_apart && !self->is_ordered && !kw_pipeline_need_ordering(self)) ||
         (self->is_ordered && item->ordered.links == NULL &&

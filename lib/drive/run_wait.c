@@ -164,6 +164,15 @@ static void read_many(kw_run_wait *self, uint64_t until_ns)
     }
 }
 
+/* A fetch of the map is under way, or due: it goes on while a pipeline waits for sockets. */
+static bool has_fetch(const kw_pipeline *pipeline)
+{
+    kw_topology *topology = pipeline->topology;
+    return kw_driver_has_map(topology) &&
+           atomic_load_explicit(&topology->refresher.due_ns, memory_order_relaxed) <=
+               pipeline->scan.now_ns;
+}
+
 bool kw_run_wait_turn(kw_run_wait *self, uint64_t until_ns)
 {
     if (!reserve(self)) {
@@ -172,7 +181,7 @@ bool kw_run_wait_turn(kw_run_wait *self, uint64_t until_ns)
     uint64_t next_ns = kw_pipeline_next_ns(self->pipeline);
     until_ns = next_ns < until_ns ? next_ns : until_ns;
     readers found = find_readers(self->pipeline);
-    if (found.is_all && found.n == 1) {
+    if (found.is_all && found.n == 1 && !has_fetch(self->pipeline)) {
         read_one(self, found.only, until_ns);
     } else if (found.is_all && found.n > 1 && !self->has_waited) {
         self->has_waited = true;

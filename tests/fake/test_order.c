@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Order per key in batches, tickets and callbacks: the order of adding, or an error, never another
+ * order in silence; and the bounds of what may be under way. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <keyway.h>
+
+#include "support/ask.h"
+#include "support/check.h"
+#include "support/fake.h"
+#include "support/turn.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { FAKES = 3, VALUES = 4 };
+
+static kw_fake *fakes[FAKES];
+
+/* foo is in the upper half of the slots, fakes[1]'s. */
+#define KEY "foo"
+
+typedef enum way { BY_BATCH, BY_TICKETS, BY_CALLBACKS, WAYS_N } way;
+
+static const char *const way_names[] = {"batch", "tickets", "callbacks"};
+
+/* How each of the values fared. */
+typedef struct fate {
+    bool is_answered;
+    kw_error error;
+} fate;
+
+static kw_client *open_cluster(const char *options)
+{
+    for (size_t i = 0; i < FAKES; i++) {
+        kw_fake_up(fakes[i]);
+        kw_fake_reset(fakes[i]);
+        kw_fake_log_clear(fakes[i]);
+    }
+    kw_fake_halves(fakes, FAKES);
+    return kw_test_open("redis-cluster://%s?timeout=3s%s", kw_fake_address(fakes[0]), options);
+}
+
+static void answer_pushes(void)
+{
+    for (size_t i = 0; i < FAKES; i++) {
+        kw_fake_on_reply(fakes[i], KW_FAKE_ALWAYS, "RPUSH *", ":1");
+        kw_fake_on_reply(fakes[i], KW_FAKE_ALWAYS, "GET *", "$1\r\nv");
+    }
+}
+
+static void take(fate *self, const kw_reply *reply)
+{
+    self->is_answered = reply != NULL && !kw_reply_is_error(reply);
+}
+
+static void push_by_batch(kw_client *kw, fate fates[VALUES])
+{
+    kw_batch *batch = kw_batch_new(kw, NULL);
+    for (int i = 0; i < VALUES; i++) {
+        assert_int_equal(kw_batch_add(batch, NULL, "RPUSH " KEY " v%d", i), KW_OK);
+    }
+    (void)kw_batch_run(batch, NULL, 0);
+    for (size_t i = 0; i < VALUES; i++) {
+        take(&fates[i], kw_batch_reply(batch, &fates[i].error, i));
+    }
+    kw_batch_free(batch);
+}
+
+static void push_by_tickets(kw_client *kw, fate fates[VALUES])
+{
+    kw_ticket *tickets[VALUES];
+    for (int i = 0; i < VALUES; i++) {
+        tickets[i] = kw_submit(kw, NULL, "RPUSH " KEY " v%d", i);
+        assert_non_null(tickets[i]);
+    }
+    for (size_t i = 0; i < VALUES; i++) {
+        kw_reply *reply = kw_ticket_await(tickets[i], &fates[i].error);
+        take(&fates[i], reply);
+        kw_reply_free(reply);
+        kw_ticket_free(tickets[i]);
+    }
+}
+
+static void push_by_callbacks(kw_client *kw, fate fates[VALUES])
+{
+    kw_test_answer answers[VALUES] = {{0}};
+    for (int i = 0; i < VALUES; i++) {
+        kw_callback callback = {kw_test_on_reply, &answers[i]};
+        assert_int_equal(kw_command_async(kw, NULL, callback, "RPUSH " KEY " v%d", i), KW_OK);
+    }
+    assert_true(kw_test_turns(kw, answers, VALUES, 10000));
+    for (size_t i = 0; i < VALUES; i++) {
+        take(&fates[i], answers[i].reply);
+        fates[i].error = answers[i].error;
+        kw_test_answer_clear(&answers[i]);
+    }
+}
+
+static void push(kw_client *kw, way by, fate fates[VALUES])
+{
+    for (size_t i = 0; i < VALUES; i++) {
+        fates[i].is_answered = false;
+        fates[i].error = (kw_error)KW_ERROR_INIT;
+    }
+    switch (by) {
+    case BY_BATCH:
+        push_by_batch(kw, fates);
+        break;
+    case BY_TICKETS:
+        push_by_tickets(kw, fates);
+        break;
+    case BY_CALLBACKS:
+        push_by_callbacks(kw, fates);
+        break;
+    case WAYS_N:
+        break;
+    }
+}
+
+/* The last time that the fakes have seen the value; 0: never. */
+static size_t last_seen(kw_fake *fake, size_t value)
+{
+    char text[40];
+    size_t at = 0;
+    snprintf(text, sizeof(text), "RPUSH " KEY " v%zu", value);
+    for (size_t i = 0; i < kw_fake_log_count(fake); i++) {
+        kw_fake_entry entry;
+        kw_fake_log_at(fake, i, &entry);
+        at = strcmp(entry.text, text) == 0 ? i + 1 : at;
+    }
+    return at;
+}
+
+/* Those that were answered ran last in the order of adding. */
+static void judge_order(kw_fake *fake, const char *name, way by, const fate fates[VALUES])
+{
+    for (size_t i = 0; i < VALUES; i++) {
+        for (size_t k = i + 1; k < VALUES; k++) {
+            if (fates[i].is_answered && fates[k].is_answered &&
+                last_seen(fake, i) > last_seen(fake, k)) {
+                fail_msg("%s, %s: v%zu ran after v%zu", name, way_names[by], i, k);
+            }
+        }
+        bool is_told = fates[i].is_answered || (fates[i].error.code == KW_ERR_ORDER &&
+                                                fates[i].error.effect == KW_EFFECT_NONE);
+        if (!is_told) {
+            fail_msg("%s, %s: v%zu: %s %s", name, way_names[by], i,
+                     kw_err_name(fates[i].error.code), fates[i].error.text);
+        }
+    }
+}
+
+static const char *const states[] = {"LOADING data", "CLUSTERDOWN it is", "TRYAGAIN later",
+                                     "BUSY a script", "MASTERDOWN it is"};
+
+static void test_order_one_refused_in_a_pipeline_is_overtaken_and_says_so(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++) {
+        for (int by = 0; by < WAYS_N; by++) {
+            fate fates[VALUES];
+            kw_client *kw = open_cluster("");
+            assert_int_equal(kw_connect(kw, NULL), KW_OK);
+            kw_fake_on_reply(fakes[1], 1, "RPUSH * v0", "-%s", states[i]);
+            answer_pushes();
+            push(kw, (way)by, fates);
+            judge_order(fakes[1], states[i], (way)by, fates);
+            if (by == BY_BATCH) { /* all four had left before the first was answered */
+                assert_int_equal(fates[0].error.code, KW_ERR_ORDER);
+                assert_int_equal(kw_fake_count(fakes[1], "RPUSH * v0"), 1);
+            }
+            kw_close(kw);
+        }
+    }
+}
+
+static void test_order_all_refused_are_sent_again_in_their_order(void **state)
+{
+    (void)state;
+    for (int by = 0; by < WAYS_N; by++) {
+        fate fates[VALUES];
+        kw_client *kw = open_cluster("");
+        assert_int_equal(kw_connect(kw, NULL), KW_OK);
+        kw_fake_on_reply(fakes[1], VALUES, "RPUSH *", "-LOADING data");
+        answer_pushes();
+        push(kw, (way)by, fates);
+        for (size_t i = 0; i < VALUES; i++) {
+            assert_true(fates[i].is_answered);
+        }
+        judge_order(fakes[1], "all refused", (way)by, fates);
+        kw_close(kw);
+    }
+}
+
+static void test_order_strict_waits_for_each(void **state)
+{
+    (void)state;
+    for (int by = 0; by < WAYS_N; by++) {
+        fate fates[VALUES];
+        kw_client *kw = open_cluster("&order=strict");
+        assert_int_equal(kw_connect(kw, NULL), KW_OK);
+        kw_fake_on_reply(fakes[1], 1, "RPUSH * v0", "-LOADING data");
+        answer_pushes();
+        push(kw, (way)by, fates);
+        for (size_t i = 0; i < VALUES; i++) {
+            assert_true(fates[i].is_answered);
+        }
+        judge_order(fakes[1], "strict", (way)by, fates);
+        kw_close(kw);
+    }
+}
+
+/* The connection ends with some of them on it: what may have run is not repeated, and nothing
+ * behind it comes before it. */
+static void test_order_lost_in_a_pipeline_keeps_it(void **state)
+{
+    (void)state;
+    for (int by = 0; by < WAYS_N; by++) {
+        fate fates[VALUES];
+        kw_client *kw = open_cluster("");
+        assert_int_equal(kw_connect(kw, NULL), KW_OK);
+        kw_fake_on(fakes[1], 1, "RPUSH * v1", KW_FAKE_STEPS(KW_FAKE_RESET));
+        answer_pushes();
+        push(kw, (way)by, fates);
+        for (size_t i = 0; i < VALUES; i++) {
+            if (!fates[i].is_answered) {
+                assert_int_equal(fates[i].error.code, KW_ERR_CLOSED);
+                assert_int_equal(fates[i].error.effect, KW_EFFECT_MAYBE);
+                assert_true(kw_fake_count(fakes[1], "RPUSH * v1") == 1);
+            }
+        }
+        kw_close(kw);
+    }
+}
+
+static void test_order_is_by_key_not_by_slot(void **state)
+{
+    (void)state;
+    kw_client *kw = open_cluster("");
+    assert_int_equal(kw_connect(kw, NULL), KW_OK);
+    kw_fake_on_reply(fakes[1], 1, "RPUSH a{foo} x", "-TRYAGAIN later");
+    answer_pushes();
+    kw_batch *batch = kw_batch_new(kw, NULL);
+    assert_int_equal(kw_batch_add(batch, NULL, "RPUSH a{foo} x"), KW_OK);
+    assert_int_equal(kw_batch_add(batch, NULL, "RPUSH b{foo} x"), KW_OK);
+    assert_int_equal(kw_batch_run(batch, NULL, 0), KW_OK); /* another key: nothing overtakes */
+    assert_int_equal(kw_fake_count(fakes[1], "RPUSH a{foo} x"), 2);
+    kw_batch_free(batch);
+    kw_close(kw);
+}
+
+static void test_queue_is_full_at_its_bounds(void **state)
+{
+    (void)state;
+    static const char *const options[] = {"&queue-max=3", "&queue-bytes-max=1kb"};
+    for (size_t k = 0; k < 2; k++) {
+        kw_client *kw = open_cluster(options[k]);
+        kw_test_answer answers[64] = {{0}};
+        kw_error error = KW_ERROR_INIT;
+        size_t n = 0;
+        answer_pushes();
+        while (n < 64 && kw_command_async(kw, &error, (kw_callback){kw_test_on_reply, &answers[n]},
+                                          "GET %s", KEY) == KW_OK) {
+            n++;
+        }
+        assert_in_range(n, 3, k == 0 ? 3 : 40);
+        assert_int_equal(error.code, KW_ERR_QUEUE_FULL);
+        assert_int_equal(error.effect, KW_EFFECT_NONE);
+        assert_true(kw_test_turns(kw, answers, n, 10000));
+        for (size_t i = 0; i < n; i++) {
+            assert_non_null(answers[i].reply);
+            kw_test_answer_clear(&answers[i]);
+        }
+        /* There is room again, for tickets of their own as well. */
+        assert_int_equal(kw_command_async(kw, &error, (kw_callback){kw_test_on_reply, &answers[0]},
+                                          "GET %s", KEY),
+                         KW_OK);
+        assert_true(kw_test_turns(kw, answers, 1, 10000));
+        kw_test_answer_clear(&answers[0]);
+        kw_close(kw);
+    }
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < FAKES; i++) {
+        fakes[i] = kw_fake_start();
+    }
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < FAKES; i++) {
+        kw_fake_free(fakes[i]);
+    }
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_order_one_refused_in_a_pipeline_is_overtaken_and_says_so),
+        cmocka_unit_test(test_order_all_refused_are_sent_again_in_their_order),
+        cmocka_unit_test(test_order_strict_waits_for_each),
+        cmocka_unit_test(test_order_lost_in_a_pipeline_keeps_it),
+        cmocka_unit_test(test_order_is_by_key_not_by_slot),
+        cmocka_unit_test(test_queue_is_full_at_its_bounds),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
