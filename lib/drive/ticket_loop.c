@@ -12,15 +12,6 @@
 /* No wait is longer, so that a closed handle is noticed. */
 #define SLICE_MS 50
 
-/* Wakes who has slept longest, to take the work on. The monitor is held. */
-static void wake_first(kw_ticket_loop *ticket_loop, kw_wake_list *wakes)
-{
-    if (ticket_loop->seats.first != NULL) {
-        kw_wait_queue_wake(&ticket_loop->seats, wakes, &ticket_loop->monitor,
-                           ticket_loop->seats.first, false);
-    }
-}
-
 void kw_ticket_loop_end(kw_ticket *ticket, kw_reply *reply, const kw_error *error)
 {
     kw_ticket_loop *ticket_loop = ticket->ticket_loop;
@@ -31,10 +22,12 @@ void kw_ticket_loop_end(kw_ticket *ticket, kw_reply *reply, const kw_error *erro
     if (reply == NULL) {
         ticket->failure = *error;
     }
-    for (kw_sleeper *sleeper = ticket_loop->seats.first, *next; sleeper != NULL; sleeper = next) {
+    for (kw_sleeper *sleeper = ticket_loop->worker.followers.first, *next; sleeper != NULL;
+         sleeper = next) {
         next = sleeper->next;
         if (((const kw_ticket_waiter *)sleeper)->ticket == ticket) {
-            kw_wait_queue_wake(&ticket_loop->seats, &wakes, &ticket_loop->monitor, sleeper, true);
+            kw_wait_queue_wake(&ticket_loop->worker.followers, &wakes, &ticket_loop->monitor,
+                               sleeper, true);
         }
     }
     bool is_abandoned = atomic_exchange_explicit(&ticket->state, KW_TICKET_ENDED,
@@ -46,23 +39,6 @@ void kw_ticket_loop_end(kw_ticket *ticket, kw_reply *reply, const kw_error *erro
         kw_reply_free(reply);
         kw_mem_free(&mem, ticket);
     }
-}
-
-/* Takes the work where nobody does it. */
-static bool take_work(kw_ticket_loop *ticket_loop)
-{
-    kw_monitor_lock(&ticket_loop->monitor);
-    bool is_mine = !ticket_loop->is_worked;
-    ticket_loop->is_worked = true;
-    kw_monitor_unlock(&ticket_loop->monitor);
-    return is_mine;
-}
-
-/* Gives the work back; somebody who sleeps takes it on. The monitor is held. */
-static void leave_work(kw_ticket_loop *ticket_loop, kw_wake_list *wakes)
-{
-    ticket_loop->is_worked = false;
-    wake_first(ticket_loop, wakes);
 }
 
 /* Waits for the sockets at most until until_ns, then does what is to be done. The work is the
@@ -87,13 +63,14 @@ static void stop_work(kw_ticket_loop *ticket_loop, kw_loop *loop)
     kw_wake_list wakes = {.n = 0};
     kw_monitor_lock(&ticket_loop->monitor);
     ticket_loop->is_leaving = true;
-    while (ticket_loop->seats.first == NULL && kw_loop_has_mail(loop)) {
+    while (ticket_loop->worker.followers.first == NULL && kw_loop_has_mail(loop)) {
         kw_monitor_unlock(&ticket_loop->monitor);
         (void)kw_loop_process(loop, NULL);
         kw_monitor_lock(&ticket_loop->monitor);
     }
     ticket_loop->is_leaving = false;
-    leave_work(ticket_loop, &wakes);
+    kw_leader_leave(&ticket_loop->worker);
+    kw_leader_hand_on(&ticket_loop->worker, &wakes, &ticket_loop->monitor);
     kw_monitor_unlock(&ticket_loop->monitor);
     kw_wake_list_send(&wakes, &ticket_loop->monitor);
 }
@@ -122,11 +99,11 @@ static bool is_queued(kw_async_command *command)
 /* Sleeps until the work is offered, or the ticket has ended; the monitor is held. */
 static void sleep_until(kw_ticket_loop *ticket_loop, kw_ticket_waiter *seat, uint64_t wait_ns)
 {
-    kw_wait_queue_add(&ticket_loop->seats, &seat->sleeper);
+    kw_wait_queue_add(&ticket_loop->worker.followers, &seat->sleeper);
     kw_monitor_unlock(&ticket_loop->monitor);
     (void)kw_sleeper_wait(&seat->sleeper, &ticket_loop->monitor, wait_ns);
     kw_monitor_lock(&ticket_loop->monitor);
-    kw_wait_queue_remove(&ticket_loop->seats, &seat->sleeper);
+    kw_wait_queue_remove(&ticket_loop->worker.followers, &seat->sleeper);
 }
 
 /* Takes the work, for the mail that was brought, where nobody does it, or who does it wants to
@@ -136,14 +113,13 @@ static bool take_work_on(kw_ticket_loop *ticket_loop, const kw_ticket *ticket, u
     kw_ticket_waiter seat = {.ticket = ticket};
     kw_monitor_lock(&ticket_loop->monitor);
     uint64_t now_ns = 0;
-    if (ticket_loop->is_worked && ticket_loop->is_leaving && !kw_ticket_has_ended(ticket) &&
+    if (kw_leader_is_led(&ticket_loop->worker) && ticket_loop->is_leaving &&
+        !kw_ticket_has_ended(ticket) &&
         (now_ns = kw_env_now(&ticket_loop->topology->env)) < deadline_ns) {
         sleep_until(ticket_loop, &seat, deadline_ns - now_ns);
     }
-    bool is_mine = !ticket_loop->is_worked;
-    ticket_loop->is_worked = true;
     kw_monitor_unlock(&ticket_loop->monitor);
-    return is_mine;
+    return kw_leader_try(&ticket_loop->worker);
 }
 
 void kw_ticket_loop_submit(kw_ticket *ticket, kw_async_command *command, uint64_t deadline_ns)
@@ -153,7 +129,7 @@ void kw_ticket_loop_submit(kw_ticket *ticket, kw_async_command *command, uint64_
     kw_loop *loop = kw_loop_at(&ticket_loop->loop);
     atomic_fetch_add_explicit(&ticket_loop->open_n, 1, memory_order_relaxed);
     kw_failure_watch_help(topology);
-    bool is_mine = take_work(ticket_loop);
+    bool is_mine = kw_leader_try(&ticket_loop->worker);
     kw_loop_submit(loop, command, !is_mine);
     if (!is_mine && !take_work_on(ticket_loop, ticket, deadline_ns)) {
         return; /* whoever works has seen it, or looks once more */
@@ -178,8 +154,7 @@ static void wait_turn(kw_ticket_loop *ticket_loop, kw_ticket_waiter *seat, uint6
         kw_monitor_unlock(&ticket_loop->monitor);
         return;
     }
-    if (!ticket_loop->is_worked) {
-        ticket_loop->is_worked = true;
+    if (kw_leader_try(&ticket_loop->worker)) {
         kw_monitor_unlock(&ticket_loop->monitor);
         kw_loop *loop = kw_loop_at(&ticket_loop->loop);
         while (!kw_ticket_has_ended(seat->ticket) && now_ns < until_ns && !is_closing(topology)) {
@@ -193,8 +168,9 @@ static void wait_turn(kw_ticket_loop *ticket_loop, kw_ticket_waiter *seat, uint6
     sleep_until(ticket_loop, seat, until_ns - now_ns);
     bool is_over = kw_ticket_has_ended(seat->ticket) || is_closing(topology) ||
                    kw_env_now(&topology->env) >= until_ns;
-    if (is_over && !ticket_loop->is_worked) {
-        wake_first(ticket_loop, &wakes); /* the work was offered to this thread */
+    if (is_over && !kw_leader_is_led(&ticket_loop->worker)) {
+        kw_leader_hand_on(&ticket_loop->worker, &wakes,
+                          &ticket_loop->monitor); /* the work was offered to this thread */
     }
     kw_monitor_unlock(&ticket_loop->monitor);
     kw_wake_list_send(&wakes, &ticket_loop->monitor);
@@ -221,7 +197,7 @@ kw_err kw_ticket_loop_wait(kw_ticket_loop *ticket_loop, const kw_ticket *ticket,
 void kw_ticket_loop_look(kw_ticket_loop *ticket_loop)
 {
     kw_loop *loop = kw_loop_at(&ticket_loop->loop);
-    if (loop != NULL && take_work(ticket_loop)) {
+    if (loop != NULL && kw_leader_try(&ticket_loop->worker)) {
         (void)kw_loop_process(loop, NULL);
         stop_work(ticket_loop, loop);
     }
@@ -251,9 +227,7 @@ void kw_ticket_loop_wake_all(kw_ticket_loop *ticket_loop)
 {
     kw_wake_list wakes = {.n = 0};
     kw_monitor_lock(&ticket_loop->monitor);
-    while (ticket_loop->seats.first != NULL) {
-        wake_first(ticket_loop, &wakes);
-    }
+    kw_leader_wake_all(&ticket_loop->worker, &wakes, &ticket_loop->monitor);
     kw_monitor_unlock(&ticket_loop->monitor);
     kw_wake_list_send(&wakes, &ticket_loop->monitor);
 }

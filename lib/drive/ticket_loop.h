@@ -4,7 +4,7 @@
 #ifndef DRIVE_TICKET_LOOP_H
 #define DRIVE_TICKET_LOOP_H
 
-#include "net/wait_queue.h"
+#include "net/leader.h"
 #include "topology/topology.h"
 
 #include "base/memory.h"
@@ -26,9 +26,8 @@ struct kw_ticket_waiter {
 typedef struct kw_ticket_loop {
     kw_topology *topology;        /* the handle's */
     kw_monitor monitor;           /* guards all below, and what tickets say of themselves */
-    bool is_worked;               /* a thread works for all */
-    bool is_leaving;              /* and has nothing of its own to wait for any more */
-    kw_wait_queue seats;          /* threads that wait and sleep */
+    kw_leader worker;             /* works for all; its followers are kw_ticket_waiters */
+    bool is_leaving;              /* it has nothing of its own to wait for any more */
     atomic_size_t open_n;         /* tickets that have not ended */
     atomic_uint_fast64_t tend_ns; /* other calls look after tickets then, not before */
     _Atomic(struct kw_loop *) loop;
@@ -55,10 +54,8 @@ struct kw_ticket {
 static inline kw_err kw_ticket_loop_init(kw_ticket_loop *ticket_loop, kw_topology *topology)
 {
     ticket_loop->topology = topology;
-    ticket_loop->is_worked = false;
+    kw_leader_init(&ticket_loop->worker);
     ticket_loop->is_leaving = false;
-    ticket_loop->seats.first = NULL;
-    ticket_loop->seats.last = NULL;
     atomic_init(&ticket_loop->open_n, 0);
     atomic_init(&ticket_loop->tend_ns, 0);
     return kw_monitor_init(&ticket_loop->monitor);

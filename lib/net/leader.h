@@ -17,6 +17,15 @@ typedef struct kw_leader {
     kw_wait_queue followers;
 } kw_leader;
 
+/* Nobody leads, and nobody sleeps: for a forked child, whose parent's threads are not there. */
+static inline void kw_leader_init(kw_leader *leader)
+{
+    atomic_init(&leader->is_led, false);
+    atomic_init(&leader->is_called, false);
+    leader->followers.first = NULL;
+    leader->followers.last = NULL;
+}
+
 static inline bool kw_leader_is_led(const kw_leader *leader)
 {
     return atomic_load_explicit(&leader->is_led, memory_order_acquire);

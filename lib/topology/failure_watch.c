@@ -394,7 +394,7 @@ static kw_failure_detector_rule rule_of(const kw_options *options)
     return rule;
 }
 
-/* Looks at all nodes; this thread is the one that does (is_taken). */
+/* Looks at all nodes; this thread is the one that does (watcher). */
 static void look(turn *self, kw_topology *topology, uint64_t now_ns)
 {
     kw_snapshot *snapshot = kw_topology_snapshot(topology);
@@ -418,12 +418,12 @@ static void look(turn *self, kw_topology *topology, uint64_t now_ns)
 void kw_failure_watch_tend(kw_topology *topology, uint64_t now_ns)
 {
     if (now_ns < atomic_load_explicit(&topology->env.failure_watch_ns, memory_order_acquire) ||
-        atomic_exchange(&topology->failure_watch.is_taken, true)) {
+        !kw_leader_try(&topology->failure_watch.watcher)) {
         return;
     }
     turn self;
     look(&self, topology, now_ns);
-    atomic_store(&topology->failure_watch.is_taken, false);
+    kw_leader_leave(&topology->failure_watch.watcher);
 }
 
 void kw_failure_watch_help(kw_topology *topology)
@@ -436,7 +436,7 @@ void kw_failure_watch_help(kw_topology *topology)
     uint64_t looked_ns =
         atomic_load_explicit(&topology->failure_watch.looked_ns, memory_order_relaxed);
     if (now_ns < due_ns || now_ns < looked_ns + RARE_NS ||
-        atomic_exchange(&topology->failure_watch.is_taken, true)) {
+        !kw_leader_try(&topology->failure_watch.watcher)) {
         return;
     }
     turn self;
@@ -450,5 +450,5 @@ void kw_failure_watch_help(kw_topology *topology)
         now_ns = kw_env_now(&topology->env);
         look(&self, topology, now_ns);
     }
-    atomic_store(&topology->failure_watch.is_taken, false);
+    kw_leader_leave(&topology->failure_watch.watcher);
 }

@@ -5,6 +5,7 @@
 #define TOPOLOGY_FAILURE_WATCH_H
 
 #include "base/random.h"
+#include "net/leader.h"
 #include "net/node.h"
 
 #include <stdatomic.h>
@@ -16,7 +17,7 @@ struct kw_topology;
 /* Part of a handle; zero is a new one. */
 typedef struct kw_failure_watch {
     atomic_uint_fast64_t looked_ns;   /* when the nodes were looked at last */
-    atomic_bool is_taken;             /* a thread is looking; one at a time does */
+    kw_leader watcher;                /* looks at all nodes; one thread at a time */
     kw_random random;                 /* used by that thread alone */
     atomic_uint_fast64_t downs_n;     /* nodes that went down, .. */
     atomic_uint_fast64_t ups_n;       /* .. and that came back, since the start */

@@ -139,7 +139,7 @@ static uint64_t period_of(const kw_options *options)
     return part_ns > FLOOR_NS ? part_ns : FLOOR_NS;
 }
 
-/* Looks at all nodes; this thread is the one that does (lag_is_taken). */
+/* Looks at all nodes; this thread is the one that does (lag_leader). */
 static void look(kw_topology *topology)
 {
     kw_snapshot *snapshot = kw_topology_snapshot(topology);
@@ -161,11 +161,11 @@ static void look(kw_topology *topology)
 void kw_lag_tend(kw_topology *topology, uint64_t now_ns)
 {
     if (now_ns < atomic_load_explicit(&topology->env.lag_ns, memory_order_acquire) ||
-        atomic_exchange(&topology->lag_is_taken, true)) {
+        !kw_leader_try(&topology->lag_leader)) {
         return;
     }
     look(topology);
-    atomic_store(&topology->lag_is_taken, false);
+    kw_leader_leave(&topology->lag_leader);
 }
 
 void kw_lag_want_all(kw_topology *topology, uint64_t now_ns)

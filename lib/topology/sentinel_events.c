@@ -44,12 +44,12 @@ void kw_sentinel_events_tend(kw_topology *topology)
 {
     kw_sentinel_told told;
     if (!atomic_load_explicit(&topology->refresher.has_news, memory_order_relaxed) ||
-        atomic_flag_test_and_set(&topology->is_telling)) {
+        !kw_leader_try(&topology->teller)) {
         return;
     }
     kw_member group = {.name_len = 0};
     while (kw_refresher_news(&topology->refresher, &told, &group)) {
         tell(topology, &told, &group);
     }
-    atomic_flag_clear(&topology->is_telling);
+    kw_leader_leave(&topology->teller);
 }

@@ -35,12 +35,12 @@ typedef struct kw_topology {
     atomic_size_t refs;
     kw_env env;
     kw_fork fork;
-    bool is_bare; /* a forked child had no memory to start anew: only settings are there */
-    atomic_flag is_telling; /* a thread tells the host of events */
-    kw_monitor publishing;  /* one publisher at a time; taken before monitor */
-    kw_monitor monitor;     /* guards snapshot, seeds, extras */
-    kw_snapshot *snapshot;  /* NULL: no map yet */
-    kw_node **seeds;        /* options.seeds_n of them; NULL until needed */
+    bool is_bare;          /* a forked child had no memory to start anew: only settings are there */
+    kw_leader teller;      /* a thread tells the host of events */
+    kw_monitor publishing; /* one publisher at a time; taken before monitor */
+    kw_monitor monitor;    /* guards snapshot, seeds, extras */
+    kw_snapshot *snapshot; /* NULL: no map yet */
+    kw_node **seeds;       /* options.seeds_n of them; NULL until needed */
     kw_node *extras[KW_TOPOLOGY_EXTRAS_MAX];
     size_t extra_at; /* the entry to be replaced next */
     kw_refresher refresher;
@@ -48,7 +48,7 @@ typedef struct kw_topology {
     kw_ring *placement;             /* of a ring: what hashes keys; never changes. Else NULL */
     kw_ring_state *ring_state;      /* of a ring, guarded by publishing. Else NULL */
     kw_failure_watch failure_watch; /* of a ring */
-    atomic_bool lag_is_taken;       /* one thread at a time measures replicas */
+    kw_leader lag_leader;           /* one thread at a time measures replicas */
     kw_command_cache command_cache;
     kw_counters counters;
 } kw_topology;

@@ -188,7 +188,7 @@ static kw_topology *make(const kw_options *options, const kw_host *host)
     kw_random_init(&topology->failure_watch.random, kw_env_now(env));
     kw_fork_init(&topology->fork);
     atomic_init(&env->seeds, kw_env_now(env) ^ (uint64_t)topology->fork.pid << 40);
-    atomic_flag_clear(&topology->is_telling);
+    kw_leader_init(&topology->teller);
     return topology;
 }
 
@@ -254,9 +254,9 @@ kw_err kw_topology_reopen(kw_topology *topology, bool is_trusted)
         memset(topology->extras, 0, sizeof(topology->extras));
     }
     kw_fork_fini(&topology->fork);
-    atomic_store(&topology->failure_watch.is_taken, false);
-    atomic_store(&topology->lag_is_taken, false);
-    atomic_flag_clear(&topology->is_telling);
+    kw_leader_init(&topology->failure_watch.watcher);
+    kw_leader_init(&topology->lag_leader);
+    kw_leader_init(&topology->teller);
     atomic_store(&topology->env.failure_watch_ns, 0); /* this process asks what is down */
     kw_err code = init_parts(topology);
     if (code == KW_OK && (code = publish_first(topology, NULL)) != KW_OK) {
