@@ -26,7 +26,7 @@ static const code_row code_rows[] = {
     CODE_ROW(KW_ERR_UNSUPPORTED, "not supported by this build or topology"),
     CODE_ROW(KW_ERR_CONNECT, "no connection"),
     CODE_ROW(KW_ERR_RESOLVE, "no address for the host name"),
-    CODE_ROW(KW_ERR_HANDSHAKE, "greeting refused by the server"),
+    CODE_ROW(KW_ERR_HANDSHAKE, "no connection could be made ready"),
     CODE_ROW(KW_ERR_AUTH, "user, password or permission refused"),
     CODE_ROW(KW_ERR_QUEUE_TIMEOUT, "deadline reached before anything was sent"),
     CODE_ROW(KW_ERR_POOL_FULL, "every connection to the node stayed busy"),

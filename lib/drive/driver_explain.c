@@ -5,6 +5,7 @@
 #include "base/error.h"
 
 #include <stdio.h>
+#include <string.h>
 
 /* What to say of a ring where no server has said anything. */
 static const char *detail_of(const kw_step *step)
@@ -79,6 +80,21 @@ static const char *detail_of_mapless(char *text, size_t text_len, kw_topology *t
     return text;
 }
 
+/* A code's text in front of a detail that says the same: only one of them is said. */
+static const char *said_once(kw_err code, const char **detail)
+{
+    static const char lost[] = "connection lost: ";
+    if (code == KW_ERR_CONNECT &&
+        strncmp(*detail, "cannot connect", strlen("cannot connect")) == 0) {
+        return "";
+    }
+    if ((code == KW_ERR_CLOSED || code == KW_ERR_CONNECT) &&
+        strncmp(*detail, lost, strlen(lost)) == 0) {
+        *detail += strlen(lost);
+    }
+    return kw_err_text(code);
+}
+
 void kw_driver_tell(kw_error *error, const kw_driver_told *told)
 {
     char slot[24] = "";
@@ -86,9 +102,11 @@ void kw_driver_tell(kw_error *error, const kw_driver_told *told)
     if (told->plan->kind == KW_PLAN_SLOT && told->has_slots) {
         snprintf(slot, sizeof(slot), " in slot %u", (unsigned)told->plan->slot);
     }
+    const char *detail = told->detail;
+    const char *said = said_once(step->code, &detail);
     kw_error_set(error, step->code, step->effect, "%s%s%s%.140s: %s%s%s%s", told->plan->name, slot,
-                 told->node[0] != '\0' ? " at " : "", told->node, kw_err_text(step->code),
-                 told->detail[0] != '\0' ? ": " : "", told->detail,
+                 told->node[0] != '\0' ? " at " : "", told->node, said,
+                 said[0] != '\0' && detail[0] != '\0' ? ": " : "", detail,
                  hint_of(step, told->plan, told->is_ring));
     kw_error_set_node(error, told->node);
 }

@@ -109,6 +109,10 @@ bool kw_conn_takes_requests(const kw_conn *conn);
 /* When a deadline came that was before the connection's own, in words. */
 const char *kw_conn_lateness(const kw_env *env, bool is_greeting);
 
+/* Notes that a connection that is not READY took too long, and says which step had no answer. The
+ * code is what that is to its node: KW_ERR_CONNECT or KW_ERR_HANDSHAKE. */
+kw_err kw_conn_tell_overdue(kw_conn *conn, kw_error *error);
+
 /* Begins to connect once the name is looked up; begins the connect to the next address where it is
  * time, beside those under way, and goes on with that which was the first to succeed. The socket
  * may be another one then: where a poller watches it, it is to be taken off before, if

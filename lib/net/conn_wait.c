@@ -40,7 +40,7 @@ static bool is_closing(const kw_conn *conn)
     return atomic_load_explicit(&conn->env->is_closing, memory_order_relaxed);
 }
 
-static kw_err die_unready(kw_conn *conn, kw_error *error)
+kw_err kw_conn_tell_overdue(kw_conn *conn, kw_error *error)
 {
     conn->is_overdue = true;
     if (conn->lookup != NULL) {
@@ -50,15 +50,20 @@ static kw_err die_unready(kw_conn *conn, kw_error *error)
         return kw_conn_die(conn, KW_ERR_RESOLVE);
     }
     if (conn->state == KW_CONN_CONNECTING) {
-        return die_of_time(conn, error, KW_ERR_CONNECT, "connecting took too long");
+        return kw_error_set(error, KW_ERR_CONNECT, KW_EFFECT_NONE, "connecting took too long");
     }
-    if (conn->tls != NULL && kw_tls_is_shaking(conn->tls)) {
-        return die_of_time(conn, error, KW_ERR_HANDSHAKE,
-                           "connected, but the server did not answer the TLS handshake in time; "
-                           "does it speak TLS at this port?");
-    }
-    return die_of_time(conn, error, KW_ERR_HANDSHAKE,
-                       "connected, but the server did not answer HELLO in time");
+    bool is_shaking = conn->tls != NULL && kw_tls_is_shaking(conn->tls);
+    const kw_owner *next = kw_fifo_peek(&conn->owners);
+    const char *step = next != NULL && next->what != NULL ? next->what : "HELLO";
+    return kw_error_set(error, KW_ERR_HANDSHAKE, KW_EFFECT_NONE,
+                        "connected, but the server did not answer %s in time%s",
+                        is_shaking ? "the TLS handshake" : step,
+                        is_shaking ? "; does it speak TLS at this port?" : "");
+}
+
+static kw_err die_unready(kw_conn *conn, kw_error *error)
+{
+    return kw_conn_die(conn, kw_conn_tell_overdue(conn, error));
 }
 
 const char *kw_conn_lateness(const kw_env *env, bool is_greeting)
@@ -66,8 +71,8 @@ const char *kw_conn_lateness(const kw_env *env, bool is_greeting)
     if (!is_greeting) {
         return "while connecting";
     }
-    return env->tls != NULL ? "before the TLS handshake and HELLO were answered"
-                            : "before the answer to HELLO";
+    return env->tls != NULL ? "before the TLS handshake and the greeting (HELLO) were answered"
+                            : "before the greeting (HELLO) was answered";
 }
 
 bool kw_conn_takes_requests(const kw_conn *conn)

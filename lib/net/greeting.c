@@ -64,6 +64,34 @@ static bool is_resp3(const kw_conn *conn)
     return conn->env->options.protocol == 3 && conn->role != KW_CONN_SENTINEL;
 }
 
+/* What a server answers to before any login, if it wants none: then it takes any password, which
+ * who gave one should know. Asked once a handle. */
+static const char door_question[] = "PING";
+
+static bool append_door(kw_conn *conn)
+{
+    const char *user = user_of(conn);
+    bool is_default = user == NULL || strcmp(user, "default") == 0;
+    if (password_of(conn) == NULL || !is_default ||
+        atomic_exchange_explicit(&conn->env->is_door_known, true, memory_order_relaxed)) {
+        return true;
+    }
+    words command = {.argc = 0};
+    add(&command, door_question);
+    return append(conn, &command, KW_OWNER_OPTIONAL, door_question);
+}
+
+static void on_door(const kw_conn *conn, const kw_owner *owner, const kw_reply *reply)
+{
+    if (owner->what == door_question && !kw_reply_is_error(reply)) {
+        char node[KW_ENDPOINT_TEXT];
+        kw_env_log(conn->env, KW_LOG_WARNING,
+                   "%s wants no password: it takes any, and anybody; is requirepass, or its "
+                   "default user, set?",
+                   kw_endpoint_text(node, &conn->endpoint));
+    }
+}
+
 static bool append_hello(kw_conn *conn)
 {
     const kw_options *options = &conn->env->options;
@@ -167,7 +195,7 @@ bool kw_greeting_begin(kw_conn *conn)
     if (conn->is_old) {
         return begin_old(conn) && (conn->owners.count > 0 || append_ping(conn));
     }
-    return append_hello(conn) && append_about(conn, "LIB-NAME", "keyway") &&
+    return append_door(conn) && append_hello(conn) && append_about(conn, "LIB-NAME", "keyway") &&
            append_about(conn, "LIB-VER", KW_VERSION) && append_select(conn) && append_role(conn);
 }
 
@@ -312,6 +340,8 @@ kw_err kw_greeting_on_reply(kw_conn *conn, kw_error *error, const kw_owner *owne
     case KW_OWNER_ROLE:
         return on_role(conn, error, reply);
     case KW_OWNER_OPTIONAL:
+        on_door(conn, owner, reply);
+        return KW_OK;
     case KW_OWNER_NOBODY:
     case KW_OWNER_REQUEST:
         return KW_OK;

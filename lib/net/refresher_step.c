@@ -58,8 +58,7 @@ static void drop_conn(kw_refresher *self, uint64_t now_ns, const kw_error *failu
     kw_error unready = KW_ERROR_INIT;
     if (!was_ready && failure != NULL && failure->code == KW_ERR_TOPOLOGY) {
         /* To the node it was no fetch, but a connection that did not come up in time. */
-        kw_error_set(&unready, KW_ERR_HANDSHAKE, KW_EFFECT_NONE, "no answer to HELLO in time");
-        self->conn->is_overdue = true;
+        (void)kw_conn_tell_overdue(self->conn, &unready);
         failure = &unready;
     }
     kw_node_release(asked(self), self->conn, now_ns, was_ready ? NULL : failure);
@@ -233,6 +232,18 @@ static kw_err take_answers(kw_refresher *self, kw_map **map, kw_error *error, ui
     return code == KW_OK ? ask(self, error) : code;
 }
 
+/* Which step had no answer in time. */
+static kw_err tell_late(const kw_refresher *self, kw_error *error)
+{
+    kw_error unready = KW_ERROR_INIT;
+    if (self->conn->state == KW_CONN_READY) {
+        return kw_error_set(error, KW_ERR_TOPOLOGY, KW_EFFECT_NONE, "no answer to %s in time",
+                            self->questions.name);
+    }
+    (void)kw_conn_tell_overdue(self->conn, &unready);
+    return kw_error_set(error, KW_ERR_TOPOLOGY, KW_EFFECT_NONE, "%s", unready.text);
+}
+
 /* Goes on with the connection. KW_OK with *map NULL: not there yet. */
 static kw_err go_on(kw_refresher *self, kw_map **map, kw_error *error, uint64_t now_ns,
                     short revents)
@@ -255,8 +266,7 @@ static kw_err go_on(kw_refresher *self, kw_map **map, kw_error *error, uint64_t 
         return take_answers(self, map, error, now_ns);
     }
     if (code == KW_OK && now_ns >= self->step_deadline_ns) {
-        return kw_error_set(error, KW_ERR_TOPOLOGY, KW_EFFECT_NONE, "no answer to %s in time",
-                            self->questions.name);
+        return tell_late(self, error);
     }
     return code;
 }

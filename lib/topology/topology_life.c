@@ -145,6 +145,7 @@ static void set_env(kw_env *env, const kw_host *host)
     kw_descriptors_init(&env->descriptors);
     atomic_init(&env->is_closing, false);
     atomic_init(&env->is_suspect, false);
+    atomic_init(&env->is_door_known, false);
     atomic_init(&env->wants_timeout, false);
     atomic_init(&env->has_groups, false);
     atomic_init(&env->departed.connects, 0);
