@@ -101,7 +101,8 @@ static bool step_on(walk *self, unsigned depth)
     return true;
 }
 
-static void explore(walk *self, unsigned depth)
+/* From each state in another order, so that what is cut short is not one corner. */
+static void explore(walk *self, unsigned depth, uint64_t hash)
 {
     kw_model_result *result = self->model.result;
     model_step steps[STEPS_MAX];
@@ -116,12 +117,13 @@ static void explore(walk *self, unsigned depth)
                 result->is_whole = false;
                 return;
             }
-            self->steps[depth] = steps[i];
+            self->steps[depth] = steps[(i + hash % n) % n];
             self->steps[depth].clock = (uint8_t)clock;
-            if (step_on(self, depth) &&
-                remember(&self->seen, model_hash(&self->model, &self->states[depth + 1]))) {
+            uint64_t next =
+                step_on(self, depth) ? model_hash(&self->model, &self->states[depth + 1]) : 0;
+            if (next != 0 && remember(&self->seen, next)) {
                 result->states_n++;
-                explore(self, depth + 1);
+                explore(self, depth + 1, next);
             }
             if (!self->steps[depth].was_asked) {
                 break; /* no clock was looked at */
@@ -145,8 +147,8 @@ static void begin(walk *self, kw_model_result *result, const kw_model_setup *set
     self->model.salt = UINT64_C(0x9e3779b97f4a7c15) + (uint64_t)setup->start;
     for (unsigned i = 0; i < KW_MODEL_CLIENTS_MAX; i++) {
         for (unsigned k = 0; k < KW_MODEL_ACTS_MAX; k++) {
-            self->model.salt = (self->model.salt ^ (uint64_t)setup->acts[i][k]) *
-                               UINT64_C(0xff51afd7ed558ccd);
+            self->model.salt =
+                (self->model.salt ^ (uint64_t)setup->acts[i][k]) * UINT64_C(0xff51afd7ed558ccd);
             self->model.salt ^= self->model.salt >> 29;
         }
     }
@@ -161,7 +163,7 @@ void kw_model_explore(kw_model_result *result, const kw_model_setup *setup)
     self.seen.capacity = 1u << 16;
     self.seen.places = need(calloc(self.seen.capacity, sizeof(self.seen.places[0])));
     result->is_whole = true;
-    explore(&self, 0);
+    explore(&self, 0, 0);
     free(self.seen.places);
     free(self.states);
 }
