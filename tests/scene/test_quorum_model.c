@@ -92,10 +92,17 @@ static kw_model_setup some_setup(kw_random *random, kw_model_planted planted)
         setup.acts[i][0] = (kw_model_act)(KW_MODEL_GET + kw_random_below(random, 8));
         setup.acts[i][1] = (kw_model_act)(KW_MODEL_GET + kw_random_below(random, 9));
     }
+    if (shape == 3 || planted == KW_MODEL_UNREPAIRED) { /* one client repairs when all know */
+        setup.has_join = true;
+        setup.copies_n = 3;
+        setup.write_n = setup.read_n = 2;
+        setup.acts[clients_n - 1][1] = KW_MODEL_REPAIR;
+    }
     if (planted == KW_MODEL_PROMISE_EXPIRES || planted == KW_MODEL_REFUSAL_EXPIRES ||
         planted == KW_MODEL_NO_FLOOR) { /* these need no other fault, and little room */
         setup.faults_n = 0;
         setup.copies_n = 3;
+        setup.has_join = false;
         setup.write_n = setup.read_n = 2;
         setup.start = planted == KW_MODEL_NO_FLOOR ? KW_MODEL_VALUE : KW_MODEL_ENDING;
     }

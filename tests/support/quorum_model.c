@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Quorum model: how it begins, and what its clients and copies do with a message. */
+/* Quorum model: what its clients and copies do with a message. */
 #include "support/quorum_model_private.h"
 
 #include <stdio.h>
@@ -9,6 +9,11 @@
 /* Values are one byte each, and stay where they are: records borrow them. */
 static const char values[] =
     "\0\1\2\3\4\5\6\7\10\11\12\13\14\15\16\17\20\21\22\23\24\25\26\27\30\31\32";
+
+const char *model_value_byte(unsigned value)
+{
+    return &values[value];
+}
 
 uint8_t model_value(unsigned client, unsigned act, kw_model_act what)
 {
@@ -112,7 +117,7 @@ static void add_event(model_state *state, unsigned client, unsigned act, unsigne
     event->value = (uint8_t)value;
 }
 
-void model_send(model_state *state, unsigned client, const kw_quorum_ask *ask)
+void model_send(const model *self, model_state *state, unsigned client, const kw_quorum_ask *ask)
 {
     if (state->messages_n == MESSAGES_MAX) {
         fputs("quorum_model: too many messages\n", stderr);
@@ -122,7 +127,7 @@ void model_send(model_state *state, unsigned client, const kw_quorum_ask *ask)
     memset(sent, 0, sizeof(*sent));
     sent->client = (uint8_t)client;
     sent->act = state->clients[client].act;
-    sent->copy = (uint8_t)ask->copy;
+    sent->copy = (uint8_t)model_place(self, state->clients[client].view, ask->copy);
     sent->kind = ask->kind;
     sent->round = ask->round;
     sent->life_ms = ask->life_ms;
@@ -262,13 +267,13 @@ static bool answer_of(const model_message *back, kw_quorum_answer *answer)
 }
 
 /* What the op asks becomes messages; where its act is over, clients saw that. */
-static bool look_at(model_state *state, unsigned client, kw_model_act what)
+static bool look_at(const model *self, model_state *state, unsigned client, kw_model_act what)
 {
     model_client *who = &state->clients[client];
     kw_quorum_op *op = &who->op;
     kw_quorum_ask ask;
     while (kw_quorum_next(op, &ask, who->now_ns)) {
-        model_send(state, client, &ask);
+        model_send(self, state, client, &ask);
     }
     if (!who->is_busy || op->state == KW_QUORUM_WAITING) {
         return false;
@@ -316,7 +321,8 @@ static bool end_turn(turn *now)
 {
     model_client *who = &now->state->clients[now->client];
     now->step->was_asked = now->clock.was_asked && now->clock.variant < 2;
-    return look_at(now->state, now->client, now->self->setup->acts[now->client][who->act]);
+    return look_at(now->self, now->state, now->client,
+                   now->self->setup->acts[now->client][who->act]);
 }
 
 bool model_start_act(const model *self, model_state *state, model_step *step)
@@ -327,6 +333,9 @@ bool model_start_act(const model *self, model_state *state, model_step *step)
     kw_quorum_spec spec =
         spec_of(self, step->who, who->act, self->setup->acts[step->who][who->act]);
     kw_quorum_clock clock = {next_stamp, learn_stamp, &now.clock};
+    bool is_repair = self->setup->acts[step->who][who->act] == KW_MODEL_REPAIR;
+    who->view = step->variant;
+    state->is_joined = state->is_joined || (self->setup->has_join && is_repair);
     add_event(state, step->who, who->act, EVENT_BEGIN, 0);
     who->is_busy = true;
     who->has_op = true;
@@ -346,11 +355,12 @@ bool model_answer(const model *self, model_state *state, model_step *step,
     model_client *who = &state->clients[back->client];
     turn now = begin_turn(self, state, back->client, step);
     kw_quorum_answer answer;
+    unsigned copy = model_copy_at(self, back->copy);
     who->op.clock.arg = &now.clock;
     if (answer_of(back, &answer)) {
-        kw_quorum_on_answer(&who->op, back->copy, back->round, &answer, who->now_ns);
+        kw_quorum_on_answer(&who->op, copy, back->round, &answer, who->now_ns);
     } else {
-        kw_quorum_on_lost(&who->op, back->copy, back->round, KW_EFFECT_MAYBE, who->now_ns);
+        kw_quorum_on_lost(&who->op, copy, back->round, KW_EFFECT_MAYBE, who->now_ns);
     }
     return end_turn(&now);
 }
@@ -361,7 +371,7 @@ bool model_lose(const model *self, model_state *state, model_step *step, const m
     model_client *who = &state->clients[lost->client];
     turn now = begin_turn(self, state, lost->client, step);
     who->op.clock.arg = &now.clock;
-    kw_quorum_on_lost(&who->op, lost->copy, lost->round, effect, who->now_ns);
+    kw_quorum_on_lost(&who->op, model_copy_at(self, lost->copy), lost->round, effect, who->now_ns);
     return end_turn(&now);
 }
 
@@ -380,8 +390,10 @@ bool model_pass_time(const model *self, model_state *state, model_step *step, bo
 }
 
 /* A read that nothing comes between: which of the copies answer it is all there is to it. */
-void model_read_at_once(const model *self, model_state *state, unsigned copies)
+void model_read_at_once(const model *self, model_state *state, unsigned variant)
 {
+    unsigned view = variant / LOOK_VIEW;
+    unsigned copies = variant % LOOK_VIEW;
     kw_quorum_op op;
     uint64_t now_ns = 0;
     uint64_t last = 0;
@@ -400,7 +412,7 @@ void model_read_at_once(const model *self, model_state *state, unsigned copies)
                 kw_quorum_on_lost(&op, ask.copy, ask.round, KW_EFFECT_NONE, now_ns);
                 continue;
             }
-            do_at_copy(self, state, ask.copy, &out, &ask);
+            do_at_copy(self, state, model_place(self, view, ask.copy), &out, &ask);
             kw_quorum_answer answer = out.answer;
             if (answer.has_record && answer.record.value.len > 0) {
                 answer.record.value.data = &values[(unsigned char)answer.record.value.data[0]];
@@ -428,66 +440,5 @@ void model_read_at_once(const model *self, model_state *state, unsigned copies)
         bool is_lame =
             has_room && !self->setup->has_mad_clock && copies == (1u << self->rule.copies_n) - 1;
         add_event(state, LOOKER, act, is_lame ? EVENT_MISMATCH : EVENT_VOID, 0);
-    }
-}
-
-static void put_first(model_copy *copy, uint64_t time, unsigned value, uint64_t life_ms)
-{
-    kw_quorum_ask ask;
-    kw_test_copy_answer out;
-    memset(&ask, 0, sizeof(ask));
-    ask.kind = KW_QUORUM_PUT;
-    ask.record.stamp.time = time;
-    ask.record.origin = ask.record.stamp;
-    ask.record.is_tombstone = value == 0;
-    ask.record.is_mortal = life_ms == LIFE_MS;
-    ask.record.linger_ms = ask.record.is_mortal ? LINGER_MS : 0;
-    ask.record.value.data = &values[value];
-    ask.record.value.len = value != 0 ? 1 : 0;
-    ask.life_ms = life_ms + ask.record.linger_ms;
-    kw_test_copy_do(&copy->key, &out, &ask, NOW_MS);
-}
-
-void model_begin(const model *self, model_state *state)
-{
-    static const kw_test_copy_planted faults[KW_MODEL_PLANTED_N] = {
-        [KW_MODEL_NO_FLOOR] = KW_TEST_COPY_NO_FLOOR,
-        [KW_MODEL_PROMISE_EXPIRES] = KW_TEST_COPY_PROMISE_EXPIRES,
-        [KW_MODEL_NO_VERSION_CHECK] = KW_TEST_COPY_TAKES_ALL,
-        [KW_MODEL_NO_BRINGING_HOME] = KW_TEST_COPY_KEEPS_NOTHING,
-        [KW_MODEL_REFUSAL_EXPIRES] = KW_TEST_COPY_REFUSAL_EXPIRES,
-    };
-    const kw_model_setup *setup = self->setup;
-    memset(state, 0, sizeof(*state));
-    state->time = FIRST_TIME;
-    for (unsigned i = 0; i < setup->copies_n; i++) {
-        model_copy *copy = &state->copies[i];
-        bool is_last = i + 1 == setup->copies_n;
-        copy->key.planted = faults[setup->planted];
-        switch (setup->start) {
-        case KW_MODEL_EMPTY:
-        case KW_MODEL_STARTS_N:
-            break;
-        case KW_MODEL_ALONE:
-            if (is_last) {
-                put_first(copy, FIRST_TIME - 2, 2, 0);
-            }
-            break;
-        case KW_MODEL_VALUE:
-            put_first(copy, FIRST_TIME, 1, 0);
-            break;
-        case KW_MODEL_MORTAL:
-            put_first(copy, FIRST_TIME, 1, LIFE_MS);
-            break;
-        case KW_MODEL_ENDING:
-            put_first(copy, FIRST_TIME, 0, 1);
-            break;
-        case KW_MODEL_BEHIND:
-            put_first(copy, is_last ? FIRST_TIME - 2 : FIRST_TIME, is_last ? 2 : 1, 0);
-            break;
-        case KW_MODEL_MAD:
-            put_first(copy, is_last ? BOUND : FIRST_TIME, is_last ? 3 : 1, 0);
-            break;
-        }
     }
 }

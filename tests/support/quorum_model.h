@@ -7,7 +7,8 @@
  * (its client gives it up, and it comes all the same); an op's time comes, or its deadline; a
  * client dies; the life of a value ends on one copy; what remembers it, or a tombstone or a
  * promise, ends on one copy; a copy stops, comes back with its data, empty, or with what it
- * held earlier; a hint is left and handed over; a clock is behind, ahead, or far beyond.
+ * held earlier; a member joins; a hint is left and handed over; a clock is behind, ahead, or far
+ * beyond.
  *
  * What is assumed is built in: what remembers something on a copy does not end before the
  * calls that were under way when it was set, and their messages, are gone; nor before the life
@@ -73,6 +74,7 @@ typedef enum kw_model_planted {
     KW_MODEL_STAMP_UNCHECKED,  /* versions are given beyond what readers take */
     KW_MODEL_REFUSAL_EXPIRES,  /* what a refusal was built on ends at its old time */
     KW_MODEL_CLOCK_UNCHECKED,  /* versions are taken that are older than what has ended */
+    KW_MODEL_UNREPAIRED,       /* a member that joins answers before it is repaired */
     KW_MODEL_PLANTED_N
 } kw_model_planted;
 
@@ -82,11 +84,13 @@ typedef struct kw_model_setup {
     unsigned read_n;
     kw_model_start start;
     kw_model_act acts[KW_MODEL_CLIENTS_MAX][KW_MODEL_ACTS_MAX];
-    unsigned faults_n;  /* at most so many happen .. */
-    unsigned faults;    /* .. of these kinds */
-    unsigned ends_n;    /* ends of lives, and of what remembers */
-    unsigned rounds_n;  /* of an op; beyond that a walk is not followed */
-    unsigned looks_n;   /* reads at the end */
+    unsigned faults_n; /* at most so many happen .. */
+    unsigned faults;   /* .. of these kinds */
+    unsigned ends_n;   /* ends of lives, and of what remembers */
+    unsigned rounds_n; /* of an op; beyond that a walk is not followed */
+    unsigned looks_n;  /* reads at the end */
+    bool has_join;     /* a member joins: the last copy's place goes over to it, process by process,
+                          and a repair begins when all know; it is silent until that is done */
     bool has_mad_clock; /* of the first client */
     kw_model_planted planted;
     uint64_t states_max;

@@ -105,10 +105,12 @@ static void put_view(sheet *out, const kw_quorum_op *op, unsigned number)
     put(out, keepers);
 }
 
-static void put_copy(const model_state *state, sheet *out, unsigned number)
+static void put_copy(const model *self, const model_state *state, sheet *out, unsigned number)
 {
     const model_copy *copy = &state->copies[number];
     put(out, (copy->is_down ? 1u : 0u) | (copy->is_silent ? 2u : 0u) | (copy->has_old ? 4u : 0u));
+    bool has_role = self->setup->has_join && number + 1 >= self->setup->copies_n;
+    put(out, has_role ? number : 0); /* others may change places */
     put_key(out, &copy->key);
     put(out, copy->guards & 0xffu);
     put(out, copy->guards >> 8 & 0xffu);
@@ -117,7 +119,12 @@ static void put_copy(const model_state *state, sheet *out, unsigned number)
     }
     for (unsigned i = 0; i < KW_MODEL_CLIENTS_MAX; i++) {
         if (state->clients[i].has_op && !state->clients[i].is_dead) {
-            put_view(out, &state->clients[i].op, number);
+            unsigned seat = model_copy_at(self, number);
+            bool is_asked = model_place(self, state->clients[i].view, seat) == number;
+            put(out, is_asked ? 1 : 0);
+            if (is_asked) {
+                put_view(out, &state->clients[i].op, seat);
+            }
         }
     }
     for (unsigned i = 0; i < state->messages_n; i++) {
@@ -160,6 +167,7 @@ static void put_rest(const model_state *state, sheet *out)
         const model_client *who = &state->clients[i];
         put(out, (who->is_busy ? 1u : 0u) | (who->has_op ? 2u : 0u) | (who->is_dead ? 4u : 0u));
         put(out, who->act);
+        put(out, who->view);
         if (who->has_op && !who->is_dead) {
             put(out, who->last);
             put_op(out, &who->op, who->now_ns);
@@ -170,6 +178,7 @@ static void put_rest(const model_state *state, sheet *out)
     put(out, state->looks_n);
     put(out, state->time);
     put(out, state->past);
+    put(out, state->is_joined ? 1 : 0);
     for (unsigned i = 0; i < state->events_n; i++) {
         const model_event *event = &state->events[i];
         put(out, event->client * 16u + event->act);
@@ -197,10 +206,10 @@ uint64_t model_hash(const model *self, const model_state *state)
     static sheet sheets[KW_MODEL_COPIES_MAX];
     static sheet rest;
     unsigned order[KW_MODEL_COPIES_MAX];
-    unsigned copies_n = self->setup->copies_n;
+    unsigned copies_n = model_places(self);
     for (unsigned i = 0; i < copies_n; i++) {
         sheets[i].len = 0;
-        put_copy(state, &sheets[i], i);
+        put_copy(self, state, &sheets[i], i);
         unsigned at = i;
         while (at > 0) {
             const sheet *a = &sheets[order[at - 1]];

@@ -36,7 +36,8 @@ const char *kw_model_planted_name(kw_model_planted planted)
                                         "no bringing home",
                                         "stamp unchecked",
                                         "refusal that expires",
-                                        "clock unchecked"};
+                                        "clock unchecked",
+                                        "member that joins unrepaired"};
     return names[planted];
 }
 

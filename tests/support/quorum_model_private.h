@@ -48,6 +48,7 @@ typedef struct model_client {
     bool is_busy;  /* with it */
     bool has_op;   /* which may still ask, behind its answer */
     bool is_dead;
+    uint8_t view; /* 1: knows of the member that joins */
 } model_client;
 
 typedef struct model_copy {
@@ -81,6 +82,7 @@ typedef struct model_state {
     unsigned looks_n;
     unsigned kinds; /* faults of these kinds happened */
     uint64_t time;  /* highest time given to anybody */
+    bool is_joined; /* all know of it, or soon will */
     uint64_t past;  /* and of what has ended: copies' clocks are beyond it */
 } model_state;
 
@@ -126,6 +128,27 @@ typedef struct model {
     uint64_t salt; /* a number of what the clients do: histories of others are others */
 } model;
 
+/* Copies, one that joins included. */
+static inline unsigned model_places(const model *self)
+{
+    return self->setup->copies_n + (self->setup->has_join ? 1 : 0);
+}
+
+/* Where a copy of an op is, and back. */
+static inline unsigned model_place(const model *self, unsigned view, unsigned copy)
+{
+    unsigned last = self->setup->copies_n - 1;
+    return view == 1 && copy == last ? last + 1 : copy;
+}
+
+static inline unsigned model_copy_at(const model *self, unsigned place)
+{
+    unsigned last = self->setup->copies_n - 1;
+    return place > last ? last : place;
+}
+
+#define LOOK_VIEW 32u /* of a LOOK's variant: by who knows of it */
+
 /* Begins with what the setup says. */
 void model_begin(const model *self, model_state *state);
 
@@ -150,11 +173,17 @@ bool model_is_sound(const model *self, const model_state *state);
 void model_tell_step(char *out, size_t room, const model_state *state, const model_step *step);
 
 /* A request of a client becomes a message; an answer of a copy too. */
-void model_send(model_state *state, unsigned client, const kw_quorum_ask *ask);
+void model_send(const model *self, model_state *state, unsigned client, const kw_quorum_ask *ask);
 void model_reach(const model *self, model_state *state, unsigned message);
 bool model_is_alive(const kw_test_copy *key);
 bool model_get_record(const kw_test_copy *key, kw_record *record);
 void model_read_at_once(const model *self, model_state *state, unsigned copies);
+
+/* True for a message whose client waits for what comes of it. */
+bool model_is_awaited(const model_state *state, const model_message *sent);
+
+/* The byte of a value, which stays where it is. */
+const char *model_value_byte(unsigned value);
 
 /* What becomes of an op; each true where an act has ended with an answer. */
 bool model_start_act(const model *self, model_state *state, model_step *step);
