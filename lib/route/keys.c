@@ -142,17 +142,16 @@ static kw_err find_georadius(kw_keys *keys, const keys_search *search)
     if (err != KW_OK) {
         return err;
     }
-    bool has_store = false;
-    bool has_storedist = false;
+    /* Servers store to the last key that is named by either option. */
+    size_t store = 0;
     for (size_t i = (size_t)search->command->keys.last; i + 1 < search->argc; i++) {
-        if (!has_store && kw_bytes_equal_nocase(search->argv[i], kw_bytes_of("STORE"))) {
-            has_store = true;
-            keys_add(keys, ++i, 1, 1);
-        } else if (!has_storedist &&
-                   kw_bytes_equal_nocase(search->argv[i], kw_bytes_of("STOREDIST"))) {
-            has_storedist = true;
-            keys_add(keys, ++i, 1, 1);
+        if (kw_bytes_equal_nocase(search->argv[i], kw_bytes_of("STORE")) ||
+            kw_bytes_equal_nocase(search->argv[i], kw_bytes_of("STOREDIST"))) {
+            store = ++i;
         }
+    }
+    if (store > 0) {
+        keys_add(keys, store, 1, 1);
     }
     return KW_OK;
 }

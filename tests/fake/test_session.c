@@ -146,6 +146,27 @@ static void test_session_exec_aborted_leaves_it_clean(void **state)
     exec_and_close("-EXECABORT Transaction discarded because of previous errors.", 0);
 }
 
+/* A transaction whose slot has moved, or is on its way (Valkey 9.1): nothing has run, the redirect
+ * is the caller's to read, and the session goes on with the next command. */
+static void test_session_exec_redirected_leaves_it_clean(void **state)
+{
+    (void)state;
+    static const char *const replies[] = {"-ASK 12182 127.0.0.1:1", "-MOVED 12182 127.0.0.1:1"};
+    for (size_t i = 0; i < 2; i++) {
+        begin_multi();
+        kw_fake_on_reply(fakes[0], 1, "EXEC", "%s", replies[i]);
+        kw_reply *reply = kw_session_command(session, NULL, "EXEC");
+        assert_true(kw_reply_is_error(reply));
+        assert_non_null(strstr(kw_reply_str(reply, NULL), replies[i] + 1));
+        kw_reply_free(reply);
+        always("ECHO after", "+OK");
+        is_text("OK", "ECHO after");
+    }
+    kw_session_close(session);
+    session = NULL;
+    assert_int_equal(kw_test_stats(kw).disconnects, 0); /* it was given back */
+}
+
 static void test_session_exec_with_an_unknown_error_is_not_trusted(void **state)
 {
     (void)state;
@@ -191,6 +212,7 @@ int main(void)
         CASE(test_session_loading_is_waited_out_while_clean_only),
         CASE(test_session_two_replies_for_one_command_break_it),
         CASE(test_session_exec_aborted_leaves_it_clean),
+        CASE(test_session_exec_redirected_leaves_it_clean),
         CASE(test_session_exec_with_an_unknown_error_is_not_trusted),
         CASE(test_session_unasked_bytes_while_idle_are_noticed),
         CASE(test_session_waits_for_a_server_that_comes_back),
