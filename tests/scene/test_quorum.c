@@ -20,6 +20,7 @@ typedef enum event {
     E_HOLDS,   /* the copy answers a get or a promise: it holds time, 0: nothing */
     E_GONE,    /* the same, and what it holds is deleted */
     E_TAKES,   /* the copy took what it was given */
+    E_KEEPS,   /* and keeps it without end */
     E_REFUSES, /* since it holds time, with floor */
     E_BARS,    /* the same for a promise of time; it holds nothing later */
     E_LOST,    /* no answer; nothing was sent */
@@ -70,7 +71,10 @@ static void collect(play *self, char out[4], uint64_t now_ns)
     memcpy(out, "---", 4);
     bool has_any = false;
     while (kw_quorum_next(&self->op, &ask, now_ns)) {
-        out[ask.copy] = ask.kind == KW_QUORUM_GET ? 'g' : ask.kind == KW_QUORUM_PUT ? 's' : 'p';
+        out[ask.copy] = ask.kind == KW_QUORUM_GET    ? 'g'
+                        : ask.kind == KW_QUORUM_PUT  ? 's'
+                        : ask.kind == KW_QUORUM_SEAL ? 'e'
+                                                     : 'p';
         self->asks[ask.copy] = ask;
         has_any = true;
     }
@@ -84,7 +88,8 @@ static void happen(play *self, const turn *now)
     kw_quorum_answer answer;
     memset(&answer, 0, sizeof(answer));
     answer.is_taken = now->event != E_REFUSES && now->event != E_BARS;
-    answer.has_record = now->time > 0 && now->event != E_TAKES;
+    answer.is_kept = now->event == E_KEEPS;
+    answer.has_record = now->time > 0 && now->event != E_TAKES && now->event != E_KEEPS;
     answer.record.stamp.time = now->event == E_BARS ? 0 : now->time;
     answer.record.stamp.writer = now->time == self->op.origin.time ? 1 : 0; /* its own write */
     answer.record.promise.time = now->event == E_BARS ? now->time : 0;
@@ -96,6 +101,7 @@ static void happen(play *self, const turn *now)
     case E_HOLDS:
     case E_GONE:
     case E_TAKES:
+    case E_KEEPS:
     case E_REFUSES:
     case E_BARS:
         kw_quorum_on_answer(&self->op, now->copy, round, &answer, now->at_ms * MS);
@@ -323,6 +329,29 @@ static void test_swap_that_another_ballot_overtakes_finds_its_own_write(void **s
     assert_int_equal(op.effect, KW_EFFECT_MAYBE);
 }
 
+static const kw_quorum_spec a_deletion = {.kind = KW_QUORUM_WRITE, .is_tombstone = true};
+
+/* Copy 1 held what would outlive the tombstone, so as many keep it as make the write done; when all
+ * have it, those that keep it are told. */
+static void test_deletion_that_a_copy_keeps_is_kept_by_enough_and_sealed_by_all(void **state)
+{
+    (void)state;
+    kw_quorum_op op = RUN(&a_deletion, "sss", {E_TAKES, 0, 0, 0, 1, "", WAITS},
+                          {E_KEEPS, 1, 0, 0, 1, "s--", WAITS}, {E_KEEPS, 0, 0, 0, 2, "", DONE},
+                          {E_TAKES, 2, 0, 0, 9, "ee-", DONE}, {E_TAKES, 0, 0, 0, 10, "", DONE},
+                          {E_TAKES, 1, 0, 0, 10, "", DONE});
+    assert_true(op.is_sealed);
+    /* A copy that missed it may hold the other value for ever: nobody is told. */
+    op = RUN(&a_deletion, "sss", {E_KEEPS, 0, 0, 0, 1, "", WAITS}, {E_KEEPS, 1, 0, 0, 1, "", DONE},
+             {E_SILENT, 2, 0, 0, 9, "", DONE});
+    assert_false(op.is_sealed);
+    /* Given again, it is refused: this copy had it, so it is not one that never held it. */
+    op = RUN(&a_deletion, "sss", {E_TAKES, 0, 0, 0, 1, "", WAITS},
+             {E_KEEPS, 1, 0, 0, 1, "s--", WAITS}, {E_REFUSES, 0, 100, 0, 2, "", WAITS},
+             {E_REFUSES, 2, 100, 0, 2, "ppp", WAITS});
+    assert_true(op.may_have_run);
+}
+
 /* One copy holds the greatest version that the format can: nothing can be written above it that
  * anybody reads, so nothing is, and the two other copies serve the key. */
 static void test_version_at_the_end_of_time_harms_one_copy_only(void **state)
@@ -424,6 +453,7 @@ int main(void)
         cmocka_unit_test(test_swap_takes_two_rounds),
         cmocka_unit_test(test_swap_that_finds_another_version_changes_nothing),
         cmocka_unit_test(test_swap_that_another_ballot_overtakes_finds_its_own_write),
+        cmocka_unit_test(test_deletion_that_a_copy_keeps_is_kept_by_enough_and_sealed_by_all),
         cmocka_unit_test(test_version_at_the_end_of_time_harms_one_copy_only),
         cmocka_unit_test(test_version_past_the_bound_is_not_sent),
         cmocka_unit_test(test_repair_brings_up_every_copy),

@@ -17,6 +17,7 @@
 #define ZEROS  "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
 #define BEYOND "\x80\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x03\x04"
 #define LINGER "\x00\x00\x00\x00\x10\x01"
+#define KEPT   "\x01\x00\x00\x00\x10\x01"
 #define FLOOR  "\x00\x00\x00\x00\x00\x00\x00\x09\x00\x00\x00\x00\x00\x00\x00\x0a"
 
 typedef struct row {
@@ -46,6 +47,9 @@ static const row rows[] = {
     GOOD("\x93\x01\x20" STAMP LATE "value"),
     GOOD("\x93\x01\x3e" STAMP EARLY LINGER FLOOR LATE "value"),
     GOOD("\x93\x01\x21" ZEROS LATE),
+    GOOD("\x93\x01\x41" STAMP),
+    GOOD("\x93\x01\x48" STAMP KEPT "value"),
+    BAD("\x93\x01\x48" STAMP LINGER "value"), /* kept, and about to end */
     BAD(""),
     BAD("\x93"),
     BAD("\x94\x01\x00" STAMP "value"),  /* another first byte */

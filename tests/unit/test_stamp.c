@@ -92,6 +92,23 @@ static void test_stamper_mad_clock_is_followed_only_once(void **state)
     assert_true(kw_stamper_next(&stamper, NOW, zero).time <= KW_STAMP_TIME_MAX);
 }
 
+static void test_stamper_latest_is_a_bound_for_what_others_give(void **state)
+{
+    (void)state;
+    kw_stamper stamper;
+    kw_stamper_init(&stamper, 7);
+    uint64_t latest = kw_stamper_latest(&stamper, NOW, 1000);
+    assert_true(latest >> 16 == NOW + 1000);
+    kw_stamper ahead;
+    kw_stamper_init(&ahead, 9);
+    assert_true(kw_stamper_next(&ahead, NOW + 1000, zero).time <= latest);
+    assert_true(kw_stamper_next(&ahead, NOW + 1001, zero).time > latest);
+    /* With a clock at the end of the format nothing is beyond it. */
+    assert_true(kw_stamper_latest(&stamper, UINT64_MAX, UINT64_MAX) == KW_STAMP_TIME_MAX);
+    kw_stamp last = {KW_STAMP_TIME_MAX, 9};
+    assert_true(kw_stamper_next(&stamper, NOW, last).time > KW_STAMP_TIME_MAX);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -100,6 +117,7 @@ int main(void)
         cmocka_unit_test(test_stamper_goes_past_what_it_is_told),
         cmocka_unit_test(test_stamper_slow_clock_keeps_up_after_one_meeting),
         cmocka_unit_test(test_stamper_mad_clock_is_followed_only_once),
+        cmocka_unit_test(test_stamper_latest_is_a_bound_for_what_others_give),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
