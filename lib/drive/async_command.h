@@ -38,7 +38,7 @@ struct kw_async_command {
 };
 
 /* A command up to this length is in a block that can be used again. */
-#define KW_ASYNC_COMMAND_ROOM ((size_t)256)
+#define KW_ASYNC_COMMAND_ROOM ((size_t)160)
 
 /* First in, first out. */
 typedef struct kw_async_commands {

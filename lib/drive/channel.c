@@ -17,7 +17,7 @@
 #define FRESH_NS (1 * KW_NS_PER_MS)
 
 /* One pump fills the connection's buffer at most so often. */
-#define FILLS_MAX 16
+#define FILLS_MAX 4
 
 void kw_items_push(kw_items *list, kw_item *item)
 {

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Much under way at once: what one command costs its thread with few and with very many under way,
+ * what a fresh handle adds, how long a kw_process lasts, and the memory of a command. --gate: exit
+ * status 1 where a goal is missed. */
+#include "support/bench.h"
+
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define KEYS_N ((size_t)1000)
+#define MUCH_N ((size_t)200000)
+#define FEW_N  ((size_t)1000)
+
+static kw_bench bench;
+
+static double cpu_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
+}
+
+/* Bytes that the library holds. */
+typedef struct meter {
+    size_t live_len;
+    size_t most_len;
+} meter;
+
+typedef union head {
+    size_t len;
+    max_align_t align;
+} head;
+
+static void *meter_malloc(void *ctx, size_t len)
+{
+    meter *self = ctx;
+    head *block = malloc(sizeof(head) + len);
+    if (block == NULL) {
+        return NULL;
+    }
+    block->len = len;
+    self->live_len += len;
+    self->most_len = self->live_len > self->most_len ? self->live_len : self->most_len;
+    return block + 1;
+}
+
+static void meter_free(void *ctx, void *data)
+{
+    meter *self = ctx;
+    if (data != NULL) {
+        head *block = (head *)data - 1;
+        self->live_len -= block->len;
+        free(block);
+    }
+}
+
+static void *meter_realloc(void *ctx, void *data, size_t len)
+{
+    void *moved = meter_malloc(ctx, len);
+    if (moved != NULL && data != NULL) {
+        size_t before_len = ((head *)data - 1)->len;
+        memcpy(moved, data, before_len < len ? before_len : len);
+        meter_free(ctx, data);
+    }
+    return moved;
+}
+
+/* One round: n commands, at most under_way_n at a time. */
+typedef struct run_state {
+    kw_client *kw;
+    size_t n;
+    size_t given_n;
+    size_t answered_n;
+    double turn_ms;
+} run_state;
+
+static void give(run_state *self);
+
+static void on_reply(void *arg, kw_reply *reply, const kw_error *error)
+{
+    run_state *self = arg;
+    kw_bench_die_if(reply == NULL, error != NULL ? error->text : "GET");
+    kw_reply_free(reply);
+    self->answered_n++;
+    if (self->given_n < self->n) {
+        give(self);
+    }
+}
+
+static void give(run_state *self)
+{
+    const char *argv[] = {"GET", bench.keys[self->given_n++ % KEYS_N]};
+    kw_callback callback = {on_reply, self};
+    kw_error error = KW_ERROR_INIT;
+    kw_err code = kw_call_async(self->kw, &error, callback, NULL, (kw_argv){2, argv, NULL});
+    kw_bench_die_if(code != KW_OK, error.text);
+}
+
+/* Milliseconds of the thread. */
+static double run(run_state *self, kw_client *kw, size_t n, size_t under_way_n)
+{
+    memset(self, 0, sizeof(*self));
+    self->kw = kw;
+    self->n = n;
+    double start_ms = cpu_ms();
+    for (size_t i = 0; i < under_way_n && i < n; i++) {
+        give(self);
+    }
+    while (self->answered_n < n) {
+        struct pollfd entry = {kw_fd(kw, NULL), POLLIN, 0};
+        (void)poll(&entry, 1, kw_timeout(kw));
+        double before_ms = cpu_ms();
+        kw_bench_die_if(kw_process(kw, NULL) != KW_OK, "kw_process");
+        double turn_ms = cpu_ms() - before_ms;
+        self->turn_ms = turn_ms > self->turn_ms ? turn_ms : self->turn_ms;
+    }
+    return cpu_ms() - start_ms;
+}
+
+static kw_client *open_handle(const kw_allocator *allocator)
+{
+    kw_error error = KW_ERROR_INIT;
+    kw_config *config = kw_config_new(allocator);
+    kw_bench_die_if(kw_config_set_uri(config, &error, kw_test_cluster_uri(bench.cluster)) != KW_OK,
+                    error.text);
+    kw_bench_die_if(kw_config_set(config, &error, "timeout", "60s") != KW_OK, error.text);
+    kw_client *kw = kw_open_config(config, &error);
+    kw_bench_die_if(kw == NULL, error.text);
+    kw_config_free(config);
+    return kw;
+}
+
+static double least_of(double values[3])
+{
+    double least = values[0];
+    for (size_t i = 1; i < 3; i++) {
+        least = values[i] < least ? values[i] : least;
+    }
+    return least;
+}
+
+int main(int argc, char **argv)
+{
+    run_state state;
+    double fresh_ms[3];
+    double warm_ms[3];
+    double few_ms[3];
+    double many_ms[3];
+    double turn_ms = 0;
+    double memory_len = 0;
+    kw_bench_init(&bench, KEYS_N, NULL);
+    for (size_t i = 0; i < 3; i++) {
+        meter memory = {0, 0};
+        kw_allocator allocator = {sizeof(allocator), &memory, meter_malloc, meter_realloc,
+                                  meter_free};
+        kw_client *kw = open_handle(&allocator);
+        fresh_ms[i] = run(&state, kw, MUCH_N, MUCH_N);
+        turn_ms = state.turn_ms > turn_ms ? state.turn_ms : turn_ms;
+        memory_len = (double)memory.most_len / (double)MUCH_N;
+        warm_ms[i] = run(&state, kw, MUCH_N, MUCH_N);
+        few_ms[i] = run(&state, kw, MUCH_N, FEW_N);
+        many_ms[i] = run(&state, kw, MUCH_N, MUCH_N / 2);
+        kw_close(kw);
+    }
+    printf("%zu under way: %.2f us a command fresh, %.2f warm; 1,000: %.2f us; 100,000: %.2f us\n",
+           MUCH_N, least_of(fresh_ms) * 1e3 / (double)MUCH_N,
+           least_of(warm_ms) * 1e3 / (double)MUCH_N, least_of(few_ms) * 1e3 / (double)MUCH_N,
+           least_of(many_ms) * 1e3 / (double)MUCH_N);
+    kw_bench_goal(&bench, "fresh handle / warm one", least_of(fresh_ms) / least_of(warm_ms),
+                  "<=", 1.3);
+    kw_bench_goal(&bench, "100,000 under way / 1,000", least_of(many_ms) / least_of(few_ms),
+                  "<=", 1.2);
+    kw_bench_goal(&bench, "longest kw_process, ms", turn_ms, "<=", 20);
+    kw_bench_goal(&bench, "bytes a command", memory_len, "<=", 400 + 36);
+    return kw_bench_end(&bench, argc, argv);
+}
