@@ -259,7 +259,9 @@ kw_step kw_blocking_wait_run(kw_blocking_wait *self, kw_blocking_send_fn send, v
     spec.deadline_ns = kw_plan_place_ns(self->plan);
     kw_step step = kw_op_start(&self->op, &spec, self->now_ns ^ (uint64_t)(uintptr_t)self);
     while (step.kind != KW_STEP_DONE) {
-        step = kw_driver_temper(self->topology, &self->op, self->node, step);
+        if (step.kind == KW_STEP_SLEEP) {
+            step = kw_driver_temper(self->topology, &self->op, self->node, step);
+        }
         uint64_t fetch = kw_driver_heed(self->topology, &self->op, &step);
         self->fetch = fetch > 0 ? fetch : self->fetch;
         switch (step.kind) {
