@@ -373,7 +373,7 @@ check-counts: all $(COUNTS)
 	@env $(CHECK_ENV) sh tests/support/counts.sh
 
 check-house: all
-	$(RUN) tests/support/rooms.sh tests/support/calls.sh tests/support/sources.sh
+	$(RUN) tests/support/rooms.sh tests/support/calls.sh tests/support/sources.sh tests/support/times.sh
 
 check-sizes: all $(SIZES)
 	@env $(CHECK_ENV) sh tests/support/sizes.sh

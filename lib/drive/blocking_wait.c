@@ -123,7 +123,7 @@ static kw_err heed_patience(kw_blocking_wait *self, kw_patience *patience, uint6
 static kw_err wait_for_news(kw_blocking_wait *self, const kw_conn *conn, uint64_t until_ns)
 {
     kw_refresher *refresher = &self->topology->refresher;
-    struct pollfd sockets[2] = {{conn->socket, kw_conn_events(conn), 0}};
+    struct pollfd sockets[1 + KW_FETCH_ASKS_MAX] = {{conn->socket, kw_conn_events(conn), 0}};
     kw_refresher_goal goal = {.until_ns = until_ns, .sockets = sockets, .sockets_n = 1};
     goal.wakes_on_map = true;
     goal.changes_n = kw_refresher_changes_n(refresher);

@@ -28,7 +28,7 @@ void kw_run_wait_fini(kw_run_wait *self)
 /* Room for every channel's socket and the one behind; false when there is no memory. */
 static bool reserve(kw_run_wait *self)
 {
-    size_t wanted_n = self->pipeline->channels_n + 1;
+    size_t wanted_n = self->pipeline->channels_n + KW_FETCH_ASKS_MAX;
     if (wanted_n <= self->sockets_n) {
         return true;
     }

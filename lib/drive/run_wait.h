@@ -10,7 +10,7 @@
 
 typedef struct kw_run_wait {
     kw_pipeline *pipeline;
-    struct pollfd *sockets; /* one more than there are channels */
+    struct pollfd *sockets; /* of the channels, and of a fetch */
     size_t sockets_n;
     struct pollfd space[KW_RUN_WAIT_INLINE];
     bool has_waited; /* for the node that was sent to last */

@@ -87,6 +87,23 @@ static unsigned rank(const kw_refresh_candidate *candidate)
     return (candidate->is_seed ? 2u : 0u) + (candidate->is_suspect ? 1u : 0u);
 }
 
+/* A seed comes behind the first node, and one behind each of the next: all the others may be gone.
+ */
+static void mix_seeds_in(kw_refresh_candidate *candidates, size_t candidates_n)
+{
+    size_t seed = 0;
+    while (seed < candidates_n && !candidates[seed].is_seed) {
+        seed++;
+    }
+    for (size_t to = 1; to < seed && seed < candidates_n; to += 2, seed++) {
+        kw_refresh_candidate moving = candidates[seed];
+        for (size_t i = seed; i > to; i--) {
+            candidates[i] = candidates[i - 1];
+        }
+        candidates[to] = moving;
+    }
+}
+
 void kw_refresh_order(kw_refresh_candidate *candidates, size_t candidates_n, kw_random *random)
 {
     /* Fisher-Yates, then a stable insertion by rank. */
@@ -105,4 +122,5 @@ void kw_refresh_order(kw_refresh_candidate *candidates, size_t candidates_n, kw_
         }
         candidates[k] = moving;
     }
+    mix_seeds_in(candidates, candidates_n);
 }

@@ -56,8 +56,8 @@ typedef struct kw_refresh_candidate {
     bool is_seed;    /* given by the URI */
 } kw_refresh_candidate;
 
-/* Sorts the candidates into the order in which to ask: healthy nodes, suspect ones,
- * seeds last but always; at random among equals, so that no node answers for all
+/* Sorts the candidates into the order in which to ask: healthy nodes, then suspect ones, with a
+ * seed behind each of the first; at random among equals, so that no node answers for all
  * clients. */
 void kw_refresh_order(kw_refresh_candidate *candidates, size_t candidates_n, kw_random *random);
 

@@ -71,6 +71,7 @@ static kw_err on_connected(kw_conn *conn, kw_error *error)
     }
     kw_conn_close_rivals(conn);
     conn->state = KW_CONN_GREETING;
+    kw_conn_note_trip(conn);
     return KW_OK;
 }
 

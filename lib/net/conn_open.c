@@ -8,6 +8,13 @@
 #include <errno.h>
 #include <string.h>
 
+void kw_conn_note_trip(kw_conn *conn)
+{
+    uint64_t now_ns = kw_env_now(conn->env);
+    kw_env_on_trip(conn->env, now_ns > conn->begun_ns ? now_ns - conn->begun_ns : 0);
+    conn->begun_ns = now_ns;
+}
+
 /* Between two looks whether a name has been looked up. */
 #define LOOK_NS ((uint64_t)1000000)
 
@@ -264,9 +271,12 @@ static kw_err begin_connect(kw_conn *conn, kw_error *error, uint64_t now_ns)
     return kw_conn_dial(conn, error, 0);
 }
 
-static uint64_t connect_ns(const kw_env *env)
+/* What one connection is given: the option, or a part of a call's timeout that grows with the round
+ * trips of the handle. */
+static uint64_t connect_ns(kw_env *env)
 {
-    return kw_options_connect_timeout_ms(&env->options) * (uint64_t)1000000;
+    uint64_t wait_ns = kw_options_connect_timeout_ms(&env->options) * (uint64_t)1000000;
+    return env->options.connect_timeout_ms > 0 ? wait_ns : kw_env_patience_ns(env, wait_ns);
 }
 
 /* Looks whether the name has been looked up. */
@@ -279,6 +289,7 @@ static kw_err take_lookup(kw_conn *conn, kw_error *error, uint64_t now_ns)
     }
     kw_lookup_unref(conn->lookup);
     conn->lookup = NULL;
+    conn->begun_ns = now_ns;
     conn->deadline_ns = now_ns + connect_ns(conn->env);
     return code == KW_OK ? begin_connect(conn, error, now_ns) : kw_conn_die(conn, code);
 }
@@ -327,6 +338,7 @@ kw_conn *kw_conn_new(kw_env *env, kw_error *error, const kw_dial *dial, uint64_t
         conn->rivals[i] = -1;
     }
     conn->state = KW_CONN_CONNECTING;
+    conn->begun_ns = now_ns;
     conn->deadline_ns = now_ns + connect_ns(env);
     kw_fifo_init(&conn->owners, &env->mem);
     kw_buf_init(&conn->out, &env->mem, NULL, 0);

@@ -18,6 +18,9 @@ kw_err kw_conn_die_of_errno(kw_conn *conn, kw_error *error, kw_err code, const c
                             ssize_t status);
 kw_err kw_conn_die_of_memory(kw_conn *conn, kw_error *error);
 
+/* A step of opening the connection was answered: the connect, or the greeting. */
+void kw_conn_note_trip(kw_conn *conn);
+
 /* What may be behind a loss; "" for nothing special. status: the negative errno, or 0. */
 const char *kw_conn_loss_hint(const kw_conn *conn, ssize_t status);
 

@@ -23,6 +23,7 @@ static void end_greeting(kw_conn *conn)
     if (next == NULL || next->kind == KW_OWNER_REQUEST || next->kind == KW_OWNER_NOBODY) {
         conn->state = KW_CONN_READY;
         conn->was_ready = true;
+        kw_conn_note_trip(conn);
     }
 }
 

@@ -10,6 +10,24 @@ uint64_t kw_env_now(const kw_env *env)
     return kw_clock_now(&env->clock);
 }
 
+/* Round trips of one step: a connect, TLS, a greeting and a question. */
+#define STEP_TRIPS 5u
+
+void kw_env_on_trip(kw_env *env, uint64_t trip_ns)
+{
+    uint64_t before_ns = atomic_load_explicit(&env->trip_ns, memory_order_relaxed);
+    if (trip_ns < before_ns) {
+        trip_ns = before_ns - (before_ns - trip_ns) / 2; /* one near server is not all */
+    }
+    atomic_store_explicit(&env->trip_ns, trip_ns, memory_order_relaxed);
+}
+
+uint64_t kw_env_patience_ns(kw_env *env, uint64_t base_ns)
+{
+    uint64_t trips_ns = STEP_TRIPS * atomic_load_explicit(&env->trip_ns, memory_order_relaxed);
+    return trips_ns > base_ns ? trips_ns : base_ns;
+}
+
 uint64_t kw_env_seed(kw_env *env)
 {
     return atomic_fetch_add_explicit(&env->seeds, 0x9e3779b97f4a7c15u, memory_order_relaxed);

@@ -45,6 +45,7 @@ typedef struct kw_env {
     atomic_bool is_door_known; /* a server was asked, in this handle, whether it wants a password */
     atomic_bool is_suspect; /* under Sentinel: a connection was lost, the map is to be asked for */
     atomic_bool wants_timeout;     /* a cluster: its cluster-node-timeout is to be asked for */
+    atomic_uint_fast64_t trip_ns;  /* what connects have taken lately; 0: none was made */
     atomic_uint_fast64_t seeds;    /* gives every user of random numbers its own */
     atomic_uint_fast64_t pushes_n; /* messages that servers pushed, dropped */
     atomic_uint_fast64_t ahead_n;  /* versions of copies that were not believed */
@@ -66,6 +67,13 @@ static inline bool kw_env_has_fetch(const kw_env *env)
 }
 
 uint64_t kw_env_now(const kw_env *env);
+
+/* A connect took so long: a round trip to a server, or less. Any thread. */
+void kw_env_on_trip(kw_env *env, uint64_t trip_ns);
+
+/* How long to wait for a server: base_ns, or as long as a few round trips take where servers are
+ * far away. Any thread. */
+uint64_t kw_env_patience_ns(kw_env *env, uint64_t base_ns);
 
 /* A seed that no other part got. Any thread. */
 uint64_t kw_env_seed(kw_env *env);

@@ -43,18 +43,21 @@ typedef struct kw_fetch_questions {
     size_t ends[KW_FETCH_QUESTIONS_MAX]; /* of each, in the encoded bytes */
     uint64_t wait_ns;                    /* for all answers, the connect included */
     bool is_for_primary;                 /* the server is to be one, whatever the map says */
+    bool is_other_form;                  /* the server has refused the first form */
 } kw_fetch_questions;
 
 /* What follows from answers: a map, or another node to ask; with neither, more is asked of the same
  * server. */
 typedef struct kw_fetch_step {
-    kw_map *map;   /* a reference: the fetch is over */
-    bool is_brief; /* a failover is under way: the next fetch comes soon */
-    kw_node *node; /* a reference: this one is asked next */
+    kw_map *map;               /* a reference: the fetch is over */
+    bool is_brief;             /* a failover is under way: the next fetch comes soon */
+    kw_node *node;             /* a reference: this one is asked next */
+    kw_fetch_questions *asked; /* what the answers are to */
 } kw_fetch_step;
 
 /* Called by the driving thread only. */
 typedef struct kw_fetch_way {
+    size_t asks_max; /* servers that are asked at once, at most KW_FETCH_ASKS_MAX */
     /* A fetch begins: the servers to ask in step, with a reference each, until one leads to
      * a map. Returns their number, at most KW_FETCH_NODES_MAX. */
     size_t (*begin_fn)(void *arg, kw_node **nodes);

@@ -2,6 +2,8 @@
 /* CLUSTER SLOTS, or CLUSTER SHARDS, of one node after the other, until one gives a map. */
 #include "net/fetch_cluster.h"
 
+#include "net/fetch_ask.h"
+
 #include "base/error.h"
 #include "base/resp.h"
 #include "engine/refresh.h"
@@ -14,7 +16,6 @@ void kw_fetch_cluster_init(kw_fetch_cluster *self, kw_env *env, const kw_fetch_o
 {
     self->env = env;
     self->owner = owner;
-    self->asks_shards = false;
     kw_random_init(&self->random, kw_env_seed(env));
 }
 
@@ -34,15 +35,14 @@ static size_t begin(void *arg, kw_node **nodes)
     for (size_t i = 0; i < n; i++) {
         nodes[i] = known[candidates[i].node];
     }
-    self->asks_shards = false;
     return n;
 }
 
 static bool ask(void *arg, kw_fetch_questions *questions, kw_buf *encoded)
 {
-    kw_fetch_cluster *self = arg;
+    const kw_fetch_cluster *self = arg;
     kw_bytes argv[2] = {kw_bytes_of("CLUSTER"),
-                        kw_bytes_of(self->asks_shards ? "SHARDS" : "SLOTS")};
+                        kw_bytes_of(questions->is_other_form ? "SHARDS" : "SLOTS")};
     if (!kw_resp_append(encoded, argv, 2)) {
         return false;
     }
@@ -50,7 +50,7 @@ static bool ask(void *arg, kw_fetch_questions *questions, kw_buf *encoded)
     questions->n = 1;
     questions->ends[0] = encoded->len;
     if (atomic_load_explicit(&self->env->wants_timeout, memory_order_relaxed) &&
-        !self->asks_shards) {
+        !questions->is_other_form) {
         kw_bytes config[3] = {kw_bytes_of("CONFIG"), kw_bytes_of("GET"),
                               kw_bytes_of("cluster-node-timeout")};
         if (!kw_resp_append(encoded, config, 3)) {
@@ -58,7 +58,6 @@ static bool ask(void *arg, kw_fetch_questions *questions, kw_buf *encoded)
         }
         questions->ends[questions->n++] = encoded->len;
     }
-    self->has_asked_timeout = questions->n > 1;
     questions->wait_ns = ASK_NS;
     questions->is_for_primary = false;
     return true;
@@ -75,15 +74,16 @@ static kw_err refused(kw_error *error, kw_bytes text)
                                       : "");
 }
 
-static kw_err read_map(kw_fetch_cluster *self, kw_map **map, kw_error *error, const kw_node *from,
-                       const kw_reply *reply)
+static kw_err read_map(kw_fetch_cluster *self, kw_fetch_step *step, kw_error *error,
+                       const kw_node *from, const kw_reply *reply)
 {
+    kw_map **map = &step->map;
     if (kw_reply_is_error(reply)) {
         return refused(error, kw_reply_bytes(reply));
     }
     const kw_allocator *mem = &self->env->mem;
     kw_map *previous = self->owner->map_fn(self->owner->arg);
-    kw_err code = self->asks_shards
+    kw_err code = step->asked->is_other_form
                       ? kw_topology_from_shards(map, error, mem, reply, &from->endpoint, previous,
                                                 self->env->options.has_tls)
                       : kw_topology_from_slots(map, error, mem, reply, &from->endpoint, previous);
@@ -104,15 +104,14 @@ static kw_err take(void *arg, kw_fetch_step *step, kw_error *error, const kw_nod
                    kw_reply *const *replies)
 {
     kw_fetch_cluster *self = arg;
-    if (self->has_asked_timeout) {
-        self->has_asked_timeout = false;
+    if (step->asked->n > 1) {
         take_timeout(self, replies[1]);
     }
-    kw_err code = read_map(self, &step->map, error, from, replies[0]);
-    if (code == KW_OK || code == KW_ERR_UNSUPPORTED || self->asks_shards) {
+    kw_err code = read_map(self, step, error, from, replies[0]);
+    if (code == KW_OK || code == KW_ERR_UNSUPPORTED || step->asked->is_other_form) {
         return code;
     }
-    self->asks_shards = true;
+    step->asked->is_other_form = true;
     return KW_OK;
 }
 
@@ -120,7 +119,6 @@ static kw_node *fail(void *arg, kw_node *node, const kw_error *failure)
 {
     kw_fetch_cluster *self = arg;
     kw_env_log(self->env, KW_LOG_WARNING, "no map from %s: %s", node->name, failure->text);
-    self->asks_shards = false;
     return NULL;
 }
 
@@ -131,4 +129,4 @@ static bool end(void *arg, kw_error *failure)
     return false;
 }
 
-const kw_fetch_way kw_fetch_cluster_way = {begin, ask, take, fail, end, NULL};
+const kw_fetch_way kw_fetch_cluster_way = {KW_FETCH_ASKS_MAX, begin, ask, take, fail, end, NULL};

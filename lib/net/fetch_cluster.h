@@ -10,8 +10,6 @@ typedef struct kw_fetch_cluster {
     kw_env *env;
     const kw_fetch_owner *owner;
     kw_random random;
-    bool has_asked_timeout; /* behind the map */
-    bool asks_shards;       /* the node that is asked refused CLUSTER SLOTS */
 } kw_fetch_cluster;
 
 /* owner must outlive it. */

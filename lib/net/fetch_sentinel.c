@@ -330,7 +330,7 @@ static void give_up(kw_fetch_sentinel *self, const kw_node *node, const kw_error
 static kw_node *fail(void *arg, kw_node *node, const kw_error *failure)
 {
     kw_fetch_sentinel *self = arg;
-    kw_fetch_step step = {NULL, false, NULL};
+    kw_fetch_step step = {NULL, false, NULL, NULL};
     kw_error again = KW_ERROR_INIT;
     kw_error_copy(&again, failure);
     if (self->step == KW_SENTINEL_ASKS_HEIR && go_to_primary(self, &step, &again) == KW_OK) {
@@ -454,4 +454,4 @@ bool kw_fetch_sentinel_news(kw_fetch_sentinel *self, kw_sentinel_told *news)
     return true;
 }
 
-const kw_fetch_way kw_fetch_sentinel_way = {begin, ask, take, fail, end, hear_out};
+const kw_fetch_way kw_fetch_sentinel_way = {1, begin, ask, take, fail, end, hear_out};

@@ -29,6 +29,9 @@ typedef struct kw_node_lag {
     kw_lag_history history; /* of a primary */
 } kw_node_lag;
 
+/* What a connect is given is doubled so often at most. */
+#define KW_NODE_OVERDUE_MAX 4u
+
 /* Shared by threads and reference counted. */
 typedef struct kw_node kw_node;
 struct kw_node {
@@ -66,9 +69,10 @@ struct kw_node {
     bool is_retired; /* left the map: no connection is kept */
     kw_health health;
     kw_random random;
-    kw_error failure; /* of the last connect that failed */
-    bool is_old;      /* it hung up at HELLO, and the next greeting is to do without */
-    kw_address good;  /* that took the last connect; len is 0: none yet */
+    unsigned overdue_n; /* connects in a row that were not answered in time: the next has more */
+    kw_error failure;   /* of the last connect that failed */
+    bool is_old;        /* it hung up at HELLO, and the next greeting is to do without */
+    kw_address good;    /* that took the last connect; len is 0: none yet */
     kw_node_stats stats;
 };
 
@@ -116,6 +120,9 @@ void kw_node_on_ready(kw_node *node, kw_conn *conn);
 /* Gives a connection back; one that is not READY, or still owes a reply, is closed.
  * failure: why a connection never became READY, else NULL. */
 void kw_node_release(kw_node *node, kw_conn *conn, uint64_t now_ns, const kw_error *failure);
+
+/* Leaves a connection that is on its way to the node: whoever comes next goes on with it. */
+void kw_node_park(kw_node *node, kw_conn *conn, uint64_t now_ns);
 
 /* The node left the map: idle connections are closed, others when they come back. */
 void kw_node_retire(kw_node *node);

@@ -150,6 +150,7 @@ void kw_pool_end_open(kw_node *node, const kw_conn *conn)
     }
     kw_health_on_connected(&node->health);
     node->stats.connects++;
+    node->overdue_n = 0;
     kw_node_on_greeted(node);
 }
 
@@ -184,6 +185,7 @@ void kw_pool_fail_open(kw_node *node, uint64_t now_ns, const kw_error *failure, 
         node->failure = *failure;
         kw_error_set_node(&node->failure, node->name);
         node->stats.connect_failures++;
+        node->overdue_n += is_overdue && node->overdue_n < KW_NODE_OVERDUE_MAX ? 1 : 0;
         if (is_fault(node, failure->code)) {
             kw_node_fault(node, now_ns, is_overdue ? KW_FAULT_UNANSWERED : KW_FAULT_REFUSED);
         }

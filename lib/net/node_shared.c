@@ -34,11 +34,9 @@ void kw_node_release_shared(kw_node *node, kw_conn *conn, uint64_t now_ns, const
     kw_node_release(node, conn, now_ns, failure);
 }
 
-/* Keeps a connection that is not READY yet, for whoever comes next. */
-static void park_shared(kw_node *node, kw_conn *conn, uint64_t now_ns)
+void kw_node_park(kw_node *node, kw_conn *conn, uint64_t now_ns)
 {
     kw_monitor_lock(&node->monitor);
-    node->shared_n--;
     bool is_spare = node->conns_n > node->env->options.pool_max + node->shared_n;
     bool is_kept = !is_spare && kw_pool_is_current(node, conn);
     if (is_kept) {
@@ -53,6 +51,15 @@ static void park_shared(kw_node *node, kw_conn *conn, uint64_t now_ns)
         failure.code = KW_ERR_CANCELLED;
         kw_node_release(node, conn, now_ns, &failure);
     }
+}
+
+/* Keeps a connection that is not READY yet, for whoever comes next. */
+static void park_shared(kw_node *node, kw_conn *conn, uint64_t now_ns)
+{
+    kw_monitor_lock(&node->monitor);
+    node->shared_n--;
+    kw_monitor_unlock(&node->monitor);
+    kw_node_park(node, conn, now_ns);
 }
 
 static void take_back(void *arg, kw_conn *conn, uint64_t now_ns, const kw_error *failure)

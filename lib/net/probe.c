@@ -23,7 +23,7 @@ static const question_row questions[] = {
 /* What each step is given: the connect, the greeting, the answer. */
 static uint64_t wait_of(const kw_probe *probe)
 {
-    return probe->wait_ns > 0 ? probe->wait_ns : ANSWER_NS;
+    return probe->wait_ns > 0 ? probe->wait_ns : kw_env_patience_ns(probe->conn->env, ANSWER_NS);
 }
 
 void kw_probe_begin(kw_probe *probe, kw_conn *conn, uint64_t now_ns)

@@ -27,21 +27,21 @@ static uint64_t interval_ms(const kw_options *options)
 static kw_err choose_way(kw_refresher *self)
 {
     if (self->env->options.scheme == KW_SCHEME_SENTINEL) {
-        self->way = &kw_fetch_sentinel_way;
-        self->way_arg = &self->sentinel;
+        self->manner.way = &kw_fetch_sentinel_way;
+        self->manner.way_arg = &self->sentinel;
         const kw_options *options = &self->env->options;
         kw_sentinel_group group = {options->seeds, options->seeds_n, options->service};
         return kw_fetch_sentinel_init(&self->sentinel, self->env, &self->owner, &group);
     }
     if (self->env->options.scheme == KW_SCHEME_RING) {
-        self->way = &kw_fetch_groups_way;
-        self->way_arg = &self->groups;
+        self->manner.way = &kw_fetch_groups_way;
+        self->manner.way_arg = &self->groups;
         kw_fetch_groups_init(&self->groups, self->env, &self->owner);
         return KW_OK;
     }
     kw_fetch_cluster_init(&self->cluster, self->env, &self->owner);
-    self->way = &kw_fetch_cluster_way;
-    self->way_arg = &self->cluster;
+    self->manner.way = &kw_fetch_cluster_way;
+    self->manner.way_arg = &self->cluster;
     return KW_OK;
 }
 
@@ -62,12 +62,15 @@ kw_err kw_refresher_init(kw_refresher *self, kw_env *env, const kw_fetch_owner *
         kw_monitor_fini(&self->monitor);
         return code;
     }
-    kw_buf_init(&self->encoded, &env->mem, NULL, 0);
+    self->manner.env = env;
+    for (size_t i = 0; i < KW_FETCH_ASKS_MAX; i++) {
+        kw_fetch_ask_init(&self->asks[i], &env->mem);
+    }
     atomic_init(&self->due_ns, UINT64_MAX);
     atomic_init(&self->changes_n, 0);
     atomic_init(&self->changed_ns, 0);
     atomic_init(&self->is_unfit, false);
-    atomic_init(&self->listen_ns, self->way->listen_fn != NULL ? 0 : UINT64_MAX);
+    atomic_init(&self->listen_ns, self->manner.way->listen_fn != NULL ? 0 : UINT64_MAX);
     atomic_init(&self->has_news, false);
     return KW_OK;
 }
@@ -77,7 +80,9 @@ void kw_refresher_fini(kw_refresher *self)
     kw_refresher_abandon(self);
     kw_fetch_sentinel_fini(&self->sentinel);
     kw_fetch_groups_fini(&self->groups);
-    kw_buf_fini(&self->encoded);
+    for (size_t i = 0; i < KW_FETCH_ASKS_MAX; i++) {
+        kw_fetch_ask_fini(&self->asks[i]);
+    }
     kw_monitor_fini(&self->monitor);
 }
 
@@ -127,14 +132,11 @@ void kw_refresher_poke(kw_refresher *self, uint64_t now_ns)
     if (!kw_leader_try(&self->driver)) {
         return;
     }
-    short revents = 0;
-    if (self->conn != NULL) {
-        struct pollfd entry = {self->conn->socket, kw_conn_events(self->conn), 0};
-        if (self->env->transport->poll_fn(self->env->transport->arg, &entry, 1, 0) > 0) {
-            revents = entry.revents;
-        }
-    }
-    kw_refresher_drive(self, now_ns, revents);
+    struct pollfd entries[KW_FETCH_ASKS_MAX];
+    const kw_transport *transport = self->env->transport;
+    size_t n = kw_refresher_sockets(self, entries);
+    bool is_ready = n > 0 && transport->poll_fn(transport->arg, entries, n, 0) > 0;
+    kw_refresher_drive(self, now_ns, is_ready ? entries : NULL);
     leave(self);
 }
 
@@ -165,26 +167,23 @@ static bool is_reached(kw_refresher *self, const kw_refresher_goal *goal)
 static bool poll_both(kw_refresher *self, const kw_refresher_goal *goal, bool is_driver,
                       uint64_t now_ns)
 {
-    struct pollfd single;
-    struct pollfd *entries = goal->sockets != NULL ? goal->sockets : &single;
+    struct pollfd own[KW_FETCH_ASKS_MAX];
+    struct pollfd *entries = goal->sockets != NULL ? goal->sockets : own;
     size_t n = goal->sockets_n;
     for (size_t i = 0; i < n; i++) {
         entries[i].revents = 0;
     }
-    bool has_fetch = is_driver && self->conn != NULL;
-    if (has_fetch) {
-        entries[n].fd = self->conn->socket;
-        entries[n].events = kw_conn_events(self->conn);
-        entries[n].revents = 0;
-    }
+    size_t asks_n = is_driver ? kw_refresher_sockets(self, &entries[n]) : 0;
     int wait_ms = kw_clock_ms_until(now_ns, goal->until_ns, SLICE_MS);
-    int ready = self->env->transport->poll_fn(self->env->transport->arg, entries,
-                                              n + (has_fetch ? 1 : 0), wait_ms);
-    short fetch_revents = has_fetch && ready > 0 ? entries[n].revents : 0;
-    if (is_driver) {
-        kw_refresher_drive(self, kw_env_now(self->env), fetch_revents);
+    int ready =
+        self->env->transport->poll_fn(self->env->transport->arg, entries, n + asks_n, wait_ms);
+    for (size_t i = n; i < n + asks_n && ready > 0; i++) {
+        ready -= entries[i].revents != 0 ? 1 : 0;
     }
-    return ready > (fetch_revents != 0 ? 1 : 0);
+    if (is_driver) {
+        kw_refresher_drive(self, kw_env_now(self->env), asks_n > 0 ? &entries[n] : NULL);
+    }
+    return ready > 0;
 }
 
 /* How long a wait without a socket may be; what is due is looked at by a driver. */
@@ -207,10 +206,10 @@ static bool wait_step(kw_refresher *self, const kw_refresher_goal *goal, uint64_
     bool is_driver = kw_leader_try(&self->driver);
     if (is_driver) {
         kw_monitor_unlock(&self->monitor);
-        kw_refresher_drive(self, now_ns, 0);
+        kw_refresher_drive(self, now_ns, NULL);
         kw_monitor_lock(&self->monitor);
     }
-    bool has_sockets = goal->sockets_n > 0 || (is_driver && self->conn != NULL);
+    bool has_sockets = goal->sockets_n > 0 || (is_driver && kw_refresher_has_sockets(self));
     bool is_ready = false;
     if (!is_reached(self, goal) && has_sockets) {
         kw_monitor_unlock(&self->monitor);

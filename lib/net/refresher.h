@@ -5,7 +5,7 @@
 #define NET_REFRESHER_H
 
 #include "engine/refresh.h"
-#include "net/fetch.h"
+#include "net/fetch_ask.h"
 #include "net/fetch_cluster.h"
 #include "net/fetch_groups.h"
 #include "net/fetch_sentinel.h"
@@ -30,22 +30,15 @@ typedef struct kw_refresher {
     kw_fetch_sentinel sentinel;
     kw_fetch_groups groups; /* of a ring */
     /* The fetch under way; only the driver touches it. */
-    const kw_fetch_way *way;
-    void *way_arg;
     kw_node *nodes[KW_FETCH_NODES_MAX]; /* to be asked in turn */
     size_t nodes_n;
     size_t node_at;
-    kw_node *led_to; /* the server that answers led to, asked now instead of the one whose turn it
-                        is; NULL: none */
-    kw_conn *conn;   /* NULL: none */
-    bool is_sent;
-    bool is_counted; /* the node knows that conn became ready */
-    kw_fetch_questions questions;
-    kw_request requests[KW_FETCH_QUESTIONS_MAX];
-    kw_buf encoded;
-    bool is_brief;             /* the map that was found is about to change */
-    uint64_t step_deadline_ns; /* of the server being asked */
-    bool is_running;           /* written by the driver alone, with the lock held */
+    kw_fetch_ask asks[KW_FETCH_ASKS_MAX];
+    kw_fetch_manner manner;
+    uint64_t next_ask_ns; /* when another server is asked besides those that are */
+    kw_error told;        /* why the last server that was given up gave no map */
+    bool were_late;       /* none of those that were given up had answered in time */
+    bool is_running;      /* written by the driver alone, with the lock held */
 } kw_refresher;
 
 /* owner is copied. */
@@ -78,8 +71,8 @@ typedef struct kw_refresher_goal {
     uint64_t fetch;         /* number of kw_refresher_want, or 0 */
     bool wakes_on_map;      /* changes_n is no longer .. */
     uint64_t changes_n;     /* .. this */
-    struct pollfd *sockets; /* ready for what they are to be polled for, or NULL; one more
-                               element is there behind them */
+    struct pollfd *sockets; /* ready for what they are to be polled for, or NULL;
+                               KW_FETCH_ASKS_MAX more elements are there behind them */
     size_t sockets_n;
 } kw_refresher_goal;
 

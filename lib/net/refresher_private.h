@@ -8,9 +8,14 @@
 /* Says when the next caller that passes by has something to do. The lock is held. */
 void kw_refresher_plan(kw_refresher *self);
 
-/* Does what can be done without waiting. Only the driver calls it. revents: of the
- * connection under way. */
-void kw_refresher_drive(kw_refresher *self, uint64_t now_ns, short revents);
+/* Does what can be done without waiting. Only the driver calls it. polled: what
+ * kw_refresher_sockets gave, polled since; NULL: nothing has happened. */
+void kw_refresher_drive(kw_refresher *self, uint64_t now_ns, const struct pollfd *polled);
+
+/* The sockets of the fetch under way, at most KW_FETCH_ASKS_MAX; their number. Only the driver
+ * calls it. */
+size_t kw_refresher_sockets(const kw_refresher *self, struct pollfd *entries);
+bool kw_refresher_has_sockets(const kw_refresher *self);
 
 /* Says whether there is news. Only the driver calls it. */
 void kw_refresher_note_news(kw_refresher *self);

@@ -9,6 +9,13 @@
 /* Between two looks at what servers say of their own accord. */
 #define LISTEN_NS ((uint64_t)10000000)
 
+/* Another server is asked as well where the one before has not answered for so long, or for some
+ * round trips. */
+#define HEDGE_NS ((uint64_t)50000000)
+
+/* What servers are given is doubled so often at most. */
+#define PATIENCE_MAX 4u
+
 void kw_refresher_plan(kw_refresher *self)
 {
     uint64_t due_ns = self->is_running ? 0 : kw_refresh_due_ns(&self->policy);
@@ -33,48 +40,8 @@ uint64_t kw_refresher_want(kw_refresher *self)
     return number;
 }
 
-/* The server that is asked now. */
-static kw_node *asked(const kw_refresher *self)
-{
-    return self->led_to != NULL ? self->led_to : self->nodes[self->node_at];
-}
-
-static void drop_replies(kw_refresher *self)
-{
-    for (size_t i = 0; i < self->questions.n; i++) {
-        kw_reply_free(self->requests[i].reply);
-        self->requests[i].reply = NULL;
-    }
-    self->is_sent = false;
-}
-
-static void drop_conn(kw_refresher *self, uint64_t now_ns, const kw_error *failure)
-{
-    if (self->conn == NULL) {
-        return;
-    }
-    bool was_ready = self->is_counted;
-    drop_replies(self);
-    kw_error unready = KW_ERROR_INIT;
-    if (!was_ready && failure != NULL && failure->code == KW_ERR_TOPOLOGY) {
-        /* To the node it was no fetch, but a connection that did not come up in time. */
-        (void)kw_conn_tell_overdue(self->conn, &unready);
-        failure = &unready;
-    }
-    kw_node_release(asked(self), self->conn, now_ns, was_ready ? NULL : failure);
-    self->conn = NULL;
-    self->is_counted = false;
-}
-
-static void drop_led_to(kw_refresher *self)
-{
-    kw_node_unref(self->led_to);
-    self->led_to = NULL;
-}
-
 static void drop_nodes(kw_refresher *self)
 {
-    drop_led_to(self);
     for (size_t i = 0; i < self->nodes_n; i++) {
         kw_node_unref(self->nodes[i]);
     }
@@ -84,10 +51,16 @@ static void drop_nodes(kw_refresher *self)
 /* The driver begins a fetch: whom to ask, in which order. */
 static void begin(kw_refresher *self, uint64_t now_ns)
 {
-    self->nodes_n = self->way->begin_fn(self->way_arg, self->nodes);
+    self->nodes_n = self->manner.way->begin_fn(self->manner.way_arg, self->nodes);
     self->node_at = 0;
+    self->next_ask_ns = now_ns;
+    self->were_late = true;
+    memset(&self->told, 0, sizeof(self->told));
+    self->told.size = sizeof(self->told);
+    kw_error_set(&self->told, KW_ERR_TOPOLOGY, KW_EFFECT_NONE, "no node to ask for a map");
     kw_monitor_lock(&self->monitor);
     self->is_running = true;
+    self->manner.is_probe = self->policy.failed_n >= self->env->options.down_after;
     kw_refresh_on_start(&self->policy, now_ns);
     kw_refresher_plan(self);
     kw_monitor_unlock(&self->monitor);
@@ -115,6 +88,11 @@ static void end(kw_refresher *self, uint64_t now_ns, kw_map *map, const kw_error
     }
     atomic_store_explicit(&self->is_unfit, map == NULL && are_unfit(self), memory_order_relaxed);
     drop_nodes(self);
+    if (map != NULL) {
+        self->manner.patience = 0;
+    } else if (self->were_late && self->manner.patience < PATIENCE_MAX) {
+        self->manner.patience++; /* what was too short for all is longer the next time */
+    }
     kw_monitor_lock(&self->monitor);
     self->is_running = false;
     kw_refresh_on_end(&self->policy, now_ns, map != NULL, has_news);
@@ -139,197 +117,174 @@ void kw_refresher_note_news(kw_refresher *self)
     atomic_store_explicit(&self->has_news, has_news, memory_order_relaxed);
 }
 
-static kw_err no_memory(kw_error *error)
+/* The server has led to no map; another one may take its place. True where that is so. */
+static bool give_up(kw_refresher *self, kw_fetch_ask *ask, uint64_t now_ns, kw_error *failure)
 {
-    return kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory to ask for a map");
+    kw_error_set_node(failure, kw_fetch_ask_node(ask)->name);
+    self->were_late = self->were_late && ask->conn != NULL && failure->code == KW_ERR_TOPOLOGY;
+    kw_fetch_ask_drop(ask, now_ns, failure);
+    kw_node *other = self->manner.way->fail_fn(self->manner.way_arg, ask->turn, failure);
+    kw_node_unref(ask->led_to);
+    ask->led_to = other;
+    ask->turn = other != NULL ? ask->turn : NULL;
+    self->told = *failure;
+    return other != NULL;
 }
 
-/* What is to be asked next. */
-static kw_err prepare(kw_refresher *self, kw_error *error)
+/* Goes on with one server, and with those that it leads to. */
+static void go_on(kw_refresher *self, kw_fetch_ask *ask, kw_fetch_step *step,
+                  const kw_fetch_ask_event *event)
 {
-    self->encoded.len = 0;
-    self->is_sent = false;
-    bool is_ready = self->way->ask_fn(self->way_arg, &self->questions, &self->encoded);
-    return is_ready ? KW_OK : no_memory(error);
+    kw_error failure = KW_ERROR_INIT;
+    kw_err code = KW_OK;
+    if (ask->conn != NULL) {
+        code = kw_fetch_ask_go_on(ask, &self->manner, step, &failure, event);
+    } else {
+        code = kw_fetch_ask_open(ask, &self->manner, &failure, event->now_ns);
+    }
+    while (code != KW_OK && give_up(self, ask, event->now_ns, &failure)) {
+        code = kw_fetch_ask_open(ask, &self->manner, &failure, event->now_ns);
+    }
 }
 
-/* Writes the questions to the connection, which takes requests. */
-static kw_err ask(kw_refresher *self, kw_error *error)
+static short revents_of(const kw_fetch_ask *ask, const struct pollfd *polled, size_t *at)
 {
-    self->is_sent = true;
-    self->conn->is_internal = true;
-    size_t start = 0;
-    for (size_t i = 0; i < self->questions.n; i++) {
-        kw_request *request = &self->requests[i];
-        memset(request, 0, sizeof(*request));
-        request->bytes.data = self->encoded.data + start;
-        request->bytes.len = self->questions.ends[i] - start;
-        request->joins = self->questions.n > 1;
-        start = self->questions.ends[i];
-        kw_err code = kw_conn_queue(self->conn, error, request, false);
-        if (code != KW_OK) {
-            self->questions.n = i + 1; /* those behind hold no reply */
-            return code;
+    if (polled == NULL || ask->conn == NULL || polled[*at].fd != ask->conn->socket) {
+        return 0;
+    }
+    return polled[(*at)++].revents;
+}
+
+/* Goes on with all servers that are asked; their number. */
+static size_t go_on_with_all(kw_refresher *self, kw_fetch_step *step, uint64_t now_ns,
+                             const struct pollfd *polled)
+{
+    size_t asked_n = 0;
+    size_t at = 0;
+    for (size_t i = 0; i < KW_FETCH_ASKS_MAX && step->map == NULL; i++) {
+        kw_fetch_ask *ask = &self->asks[i];
+        if (ask->turn != NULL) {
+            kw_fetch_ask_event event = {now_ns, revents_of(ask, polled, &at)};
+            go_on(self, ask, step, &event);
+            asked_n += ask->turn != NULL ? 1 : 0;
         }
     }
-    return kw_conn_flush(self->conn, error);
+    return asked_n;
 }
 
-static bool is_answered(const kw_refresher *self)
+static kw_fetch_ask *free_ask(kw_refresher *self)
 {
-    return self->is_sent && self->requests[self->questions.n - 1].is_done;
+    for (size_t i = 0; i < KW_FETCH_ASKS_MAX; i++) {
+        if (self->asks[i].turn == NULL) {
+            return &self->asks[i];
+        }
+    }
+    return NULL;
 }
 
-static kw_err open_conn(kw_refresher *self, kw_error *error, uint64_t now_ns)
+/* Asks the next servers: one where none is asked, one more where those are late. */
+static size_t ask_more(kw_refresher *self, size_t asked_n, uint64_t now_ns)
 {
-    self->questions.n = 0;
-    kw_err code = prepare(self, error);
-    if (code != KW_OK) {
-        return code;
+    while (self->node_at < self->nodes_n && asked_n < self->manner.way->asks_max &&
+           (asked_n == 0 || now_ns >= self->next_ask_ns)) {
+        kw_fetch_ask *ask = free_ask(self);
+        kw_fetch_ask_event event = {now_ns, 0};
+        kw_fetch_step step = {NULL, false, NULL, NULL};
+        ask->turn = self->nodes[self->node_at++];
+        self->next_ask_ns = now_ns + kw_env_patience_ns(self->env, HEDGE_NS);
+        go_on(self, ask, &step, &event);
+        asked_n += ask->turn != NULL ? 1 : 0;
     }
-    self->step_deadline_ns = now_ns + self->questions.wait_ns;
-    /* Callers may keep the whole pool busy, and be in need of this very map. */
-    if (self->questions.is_for_primary) {
-        bool is_ring = self->env->options.scheme == KW_SCHEME_RING;
-        code = kw_node_try_acquire_as(asked(self), &self->conn, error, now_ns,
-                                      is_ring ? KW_CONN_GROUP_PRIMARY : KW_CONN_PRIMARY);
-    } else {
-        code = kw_node_try_acquire(asked(self), &self->conn, error, now_ns, true);
-    }
-    if (code != KW_OK) {
-        return code;
-    }
-    self->is_counted = self->conn->state == KW_CONN_READY;
-    return kw_conn_takes_requests(self->conn) ? ask(self, error) : KW_OK;
+    return asked_n;
 }
 
-/* All answers are there. KW_OK with *map NULL: there is more to ask. */
-static kw_err take_answers(kw_refresher *self, kw_map **map, kw_error *error, uint64_t now_ns)
+/* All servers that are asked yet are left alone. */
+static void drop_asks(kw_refresher *self, uint64_t now_ns, const kw_error *failure)
 {
-    kw_reply *replies[KW_FETCH_QUESTIONS_MAX];
-    for (size_t i = 0; i < self->questions.n; i++) {
-        replies[i] = self->requests[i].reply;
+    for (size_t i = 0; i < KW_FETCH_ASKS_MAX; i++) {
+        kw_fetch_ask *ask = &self->asks[i];
+        if (ask->turn != NULL) {
+            kw_fetch_ask_drop(ask, now_ns, failure);
+            kw_node_unref(ask->led_to);
+            ask->led_to = NULL;
+            ask->turn = NULL;
+        }
     }
-    kw_fetch_step step = {NULL, false, NULL};
-    kw_err code = self->way->take_fn(self->way_arg, &step, error, asked(self), replies);
-    *map = step.map;
-    self->is_brief = step.is_brief;
-    if (code != KW_OK || step.map != NULL) {
-        return code;
-    }
-    drop_replies(self);
-    if (step.node != NULL) {
-        drop_conn(self, now_ns, NULL);
-        drop_led_to(self);
-        self->led_to = step.node;
-        return open_conn(self, error, now_ns);
-    }
-    if (!kw_conn_is_settled(self->conn)) {
-        return kw_error_set(error, KW_ERR_DESYNC, KW_EFFECT_NONE,
-                            "the server answered before it was asked");
-    }
-    code = prepare(self, error);
-    return code == KW_OK ? ask(self, error) : code;
 }
 
-/* Which step had no answer in time. */
-static kw_err tell_late(const kw_refresher *self, kw_error *error)
+size_t kw_refresher_sockets(const kw_refresher *self, struct pollfd *entries)
 {
-    kw_error unready = KW_ERROR_INIT;
-    if (self->conn->state == KW_CONN_READY) {
-        return kw_error_set(error, KW_ERR_TOPOLOGY, KW_EFFECT_NONE, "no answer to %s in time",
-                            self->questions.name);
+    size_t n = 0;
+    for (size_t i = 0; i < KW_FETCH_ASKS_MAX; i++) {
+        const kw_fetch_ask *ask = &self->asks[i];
+        if (ask->turn != NULL && ask->conn != NULL) {
+            entries[n].fd = ask->conn->socket;
+            entries[n].events = kw_conn_events(ask->conn);
+            entries[n++].revents = 0;
+        }
     }
-    (void)kw_conn_tell_overdue(self->conn, &unready);
-    return kw_error_set(error, KW_ERR_TOPOLOGY, KW_EFFECT_NONE, "%s", unready.text);
+    return n;
 }
 
-/* Goes on with the connection. KW_OK with *map NULL: not there yet. */
-static kw_err go_on(kw_refresher *self, kw_map **map, kw_error *error, uint64_t now_ns,
-                    short revents)
+bool kw_refresher_has_sockets(const kw_refresher *self)
 {
-    kw_conn *conn = self->conn;
-    if (now_ns >= self->step_deadline_ns + self->questions.wait_ns) {
-        /* No caller drove the fetch for so long that an answer would be out of date. */
-        return kw_error_set(error, KW_ERR_TOPOLOGY, KW_EFFECT_NONE, "the fetch was left alone");
-    }
-    kw_err code = kw_conn_race(conn, error, now_ns);
-    code = code != KW_OK ? code : kw_conn_progress(conn, error, revents);
-    if (conn->was_ready && !self->is_counted) {
-        kw_node_on_ready(asked(self), conn);
-        self->is_counted = true;
-    }
-    if (code == KW_OK && kw_conn_takes_requests(conn) && !self->is_sent) {
-        code = ask(self, error);
-    }
-    if (code == KW_OK && is_answered(self)) {
-        return take_answers(self, map, error, now_ns);
-    }
-    if (code == KW_OK && now_ns >= self->step_deadline_ns) {
-        return tell_late(self, error);
-    }
-    return code;
-}
-
-/* The server whose turn it is has led to no map. */
-static void give_up(kw_refresher *self, uint64_t now_ns, kw_error *failure)
-{
-    kw_error_set_node(failure, asked(self)->name);
-    if (self->conn != NULL && self->is_sent && !is_answered(self)) {
-        self->conn->state = KW_CONN_DEAD; /* it still owes an answer */
-    }
-    drop_conn(self, now_ns, failure);
-    kw_node *other = self->way->fail_fn(self->way_arg, self->nodes[self->node_at], failure);
-    drop_led_to(self);
-    self->led_to = other;
-    self->node_at += other == NULL ? 1 : 0;
+    struct pollfd entries[KW_FETCH_ASKS_MAX];
+    return kw_refresher_sockets(self, entries) > 0;
 }
 
 static void listen_to_servers(kw_refresher *self, uint64_t now_ns)
 {
-    if (self->way->listen_fn(self->way_arg, now_ns)) {
+    if (self->manner.way->listen_fn(self->manner.way_arg, now_ns)) {
         (void)kw_refresher_want(self);
     }
     atomic_store_explicit(&self->listen_ns, now_ns + LISTEN_NS, memory_order_relaxed);
     kw_refresher_note_news(self);
 }
 
-void kw_refresher_drive(kw_refresher *self, uint64_t now_ns, short revents)
+/* A server has led to a map. */
+static void end_with(kw_refresher *self, const kw_fetch_step *step, uint64_t now_ns)
 {
-    if (now_ns >= atomic_load_explicit(&self->listen_ns, memory_order_relaxed)) {
-        listen_to_servers(self, now_ns);
+    drop_asks(self, now_ns, NULL);
+    end(self, now_ns, step->map, NULL);
+    kw_refresher_note_news(self);
+    if (step->is_brief) {
+        (void)kw_refresher_want(self);
     }
+}
+
+static void drive_fetch(kw_refresher *self, uint64_t now_ns, const struct pollfd *polled)
+{
     if (!self->is_running) {
         if (now_ns < atomic_load_explicit(&self->due_ns, memory_order_relaxed)) {
             return;
         }
         begin(self, now_ns);
     }
-    kw_error failure = KW_ERROR_INIT;
-    kw_error_set(&failure, KW_ERR_TOPOLOGY, KW_EFFECT_NONE, "no node to ask for a map");
-    while (self->node_at < self->nodes_n) {
-        kw_map *map = NULL;
-        kw_err code = self->conn == NULL ? open_conn(self, &failure, now_ns)
-                                         : go_on(self, &map, &failure, now_ns, revents);
-        revents = 0;
-        if (code == KW_OK && map == NULL) {
-            return; /* wait for the socket */
-        }
-        if (code == KW_OK) {
-            drop_conn(self, now_ns, NULL);
-            end(self, now_ns, map, NULL);
-            kw_refresher_note_news(self);
-            if (self->is_brief) {
-                (void)kw_refresher_want(self);
-            }
-            return;
-        }
-        give_up(self, now_ns, &failure);
+    kw_fetch_step step = {NULL, false, NULL, NULL};
+    size_t asked_n = go_on_with_all(self, &step, now_ns, polled);
+    if (step.map != NULL) {
+        end_with(self, &step, now_ns);
+        return;
     }
-    bool is_urgent = self->way->end_fn(self->way_arg, &failure);
-    end(self, now_ns, NULL, &failure);
+    if (ask_more(self, asked_n, now_ns) > 0) {
+        return; /* wait for their sockets */
+    }
+    bool is_urgent = self->manner.way->end_fn(self->manner.way_arg, &self->told);
+    end(self, now_ns, NULL, &self->told);
     if (is_urgent) {
         (void)kw_refresher_want(self);
+    }
+}
+
+void kw_refresher_drive(kw_refresher *self, uint64_t now_ns, const struct pollfd *polled)
+{
+    bool listens = now_ns >= atomic_load_explicit(&self->listen_ns, memory_order_relaxed);
+    if (listens && self->policy.failed_n == 0) {
+        listen_to_servers(self, now_ns); /* what they say may want a fetch now */
+    }
+    drive_fetch(self, now_ns, polled);
+    if (listens && self->policy.failed_n > 0) {
+        listen_to_servers(self, now_ns); /* where servers fail, the fetch dials them first */
     }
 }
 
@@ -337,6 +292,6 @@ void kw_refresher_abandon(kw_refresher *self)
 {
     kw_error abandoned = KW_ERROR_INIT;
     kw_error_set(&abandoned, KW_ERR_CANCELLED, KW_EFFECT_NONE, "the handle was closed");
-    drop_conn(self, kw_env_now(self->env), &abandoned);
+    drop_asks(self, kw_env_now(self->env), &abandoned);
     drop_nodes(self);
 }

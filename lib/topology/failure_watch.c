@@ -156,8 +156,12 @@ static bool wants_role(turn *self, const place *at, bool is_well)
  * is due: an answer that comes late is an answer, too. */
 static uint64_t probe_wait_ns(const turn *self, const kw_node *node)
 {
-    uint64_t stall_ns = self->topology->env.options.stall_ms * KW_NS_PER_MS;
-    return node->outage.is_down && stall_ns < KW_FAILURE_RETRY_NS ? KW_FAILURE_RETRY_NS : stall_ns;
+    kw_env *env = &self->topology->env;
+    uint64_t wait_ns = env->options.stall_ms * KW_NS_PER_MS;
+    if (node->outage.is_down && wait_ns < KW_FAILURE_RETRY_NS) {
+        wait_ns = KW_FAILURE_RETRY_NS;
+    }
+    return kw_env_patience_ns(env, wait_ns);
 }
 
 /* The state of a probe before it went on. */
@@ -184,7 +188,8 @@ static void note_sign(const turn *self, kw_node *node, const probe_state *before
     bool is_greeted = probe->is_sent && !before->was_sent;
     bool is_new = before->was_connecting && is_connected && !node->takes_connects;
     if (is_greeted || is_new) {
-        atomic_store_explicit(&node->faults.sign_ns, self->now_ns + HELP_NS, memory_order_relaxed);
+        uint64_t until_ns = self->now_ns + kw_env_patience_ns(node->env, HELP_NS);
+        atomic_store_explicit(&node->faults.sign_ns, until_ns, memory_order_relaxed);
     }
 }
 

@@ -147,6 +147,7 @@ static void set_env(kw_env *env, const kw_host *host)
     atomic_init(&env->is_suspect, false);
     atomic_init(&env->is_door_known, false);
     atomic_init(&env->wants_timeout, false);
+    atomic_init(&env->trip_ns, 0);
     atomic_init(&env->has_groups, false);
     atomic_init(&env->departed.connects, 0);
     atomic_init(&env->departed.connect_failures, 0);

@@ -108,6 +108,7 @@ static void test_no_sentinel_reachable_is_an_error_of_its_own(void **state)
     kw_error error = KW_ERROR_INIT;
     assert_int_equal(kw_connect(kw, &error), KW_ERR_NO_SENTINEL);
     kw_fake_up(sentinels[0]);
+    kw_test_sleep_ms(1000); /* the first call a second later */
     const char *argv[] = {"INCR", "a", NULL};
     kw_test_deadline late = {1500, NULL};
     kw_reply *reply = kw_test_call(kw, &error, late, argv); /* it is tried once a second */

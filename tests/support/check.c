@@ -243,7 +243,7 @@ bool kw_test_hole_open(kw_test_hole *hole)
     struct pollfd last = {-1, POLLOUT, 0};
     memset(&address, 0, sizeof(address));
     address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    address.sin_addr.s_addr = htonl(INADDR_ANY); /* 127.0.0.2 and all the others, too */
     hole->listener = nonblocking_socket();
     if (bind(hole->listener, (const struct sockaddr *)&address, len) != 0 ||
         listen(hole->listener, 0) != 0 ||
@@ -251,6 +251,7 @@ bool kw_test_hole_open(kw_test_hole *hole)
         kw_test_die("listen");
     }
     hole->port = ntohs(address.sin_port);
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     for (size_t i = 0; i < fillers_n; i++) {
         hole->fillers[i] = nonblocking_socket();
         if (connect(hole->fillers[i], (const struct sockaddr *)&address, len) != 0 &&

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Servers that are far away or slow, and maps whose nodes are all gone: no wait is a fixed time,
+ * and several servers are asked at once. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <keyway.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "support/ask.h"
+#include "support/check.h"
+#include "support/fake.h"
+#include "support/far.h"
+#include "support/ways.h"
+
+enum { FAKES = 3 };
+
+static kw_fake *fakes[FAKES];
+static kw_test_far *fars[FAKES];
+
+static void start_all(unsigned trip_ms)
+{
+    for (size_t i = 0; i < FAKES; i++) {
+        fakes[i] = kw_fake_start();
+        kw_fake_on_reply(fakes[i], KW_FAKE_ALWAYS, "INCR *", ":1");
+        fars[i] = kw_test_far_start(kw_fake_port(fakes[i]), trip_ms);
+    }
+}
+
+static void end_all(void)
+{
+    for (size_t i = 0; i < FAKES; i++) {
+        kw_test_far_free(fars[i]);
+        kw_fake_free(fakes[i]);
+    }
+}
+
+/* Servers announce themselves; the relay is dialled. */
+static kw_client *open_far(const char *scheme, const char *path, const char *options)
+{
+    char map[400] = "";
+    for (size_t i = 0; i < FAKES; i++) {
+        snprintf(map + strlen(map), sizeof(map) - strlen(map), "%s%s>%s", i > 0 ? "," : "",
+                 kw_fake_address(fakes[i]), kw_test_far_address(fars[i]));
+    }
+    return kw_test_open("%s://%s%s?%s&address-map=%s", scheme, kw_fake_address(fakes[0]), path,
+                        options, map);
+}
+
+static kw_client *open_cluster(const char *options)
+{
+    const kw_fake_range ranges[] = {{0, 8000, fakes[0], NULL}, {8001, 16383, fakes[1], NULL}};
+    kw_fake_set_cluster(fakes, FAKES, ranges, 2);
+    return open_far("redis-cluster", "", options);
+}
+
+/* fakes[0] is the sentinel, fakes[1] the primary. */
+static kw_client *open_group(const char *options)
+{
+    kw_fake_on_reply(fakes[0], KW_FAKE_ALWAYS, "SENTINEL GET-MASTER-ADDR-BY-NAME group",
+                     "*2\r\n$9\r\n127.0.0.1\r\n$5\r\n%05u", (unsigned)kw_fake_port(fakes[1]));
+    kw_fake_on_reply(fakes[0], KW_FAKE_ALWAYS, "SENTINEL SENTINELS group", "*0");
+    kw_fake_on_reply(fakes[0], KW_FAKE_ALWAYS, "SENTINEL REPLICAS group", "*0");
+    return open_far("redis-sentinel", "/group", options);
+}
+
+static kw_client *open_one(const char *options)
+{
+    return open_far("redis", "", options);
+}
+
+typedef struct far_row {
+    unsigned trip_ms;
+    unsigned calls_max; /* the first of which succeeds at the latest */
+    const char *options;
+} far_row;
+
+static void test_far_servers_are_reached(void **state)
+{
+    (void)state;
+    static const far_row rows[] = {
+        {160, 1, "timeout=5s&password=sesame"},
+        {300, 1, "timeout=5s&password=sesame"},
+        {800, 2, "timeout=5s&password=sesame"},
+        {320, 2, "timeout=2s"},
+    };
+    kw_client *(*const forms[])(const char *) = {open_one, open_cluster, open_group};
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        for (size_t form = 0; form < sizeof(forms) / sizeof(forms[0]); form++) {
+            start_all(rows[i].trip_ms);
+            kw_client *client = forms[form](rows[i].options);
+            kw_test_end end = {.is_answered = false};
+            kw_test_way way = (kw_test_way)((i + form) % KW_TEST_WAYS_N);
+            for (unsigned call = 0; call < rows[i].calls_max && !end.is_answered; call++) {
+                end = kw_test_send(client, way, "INCR", "foo");
+            }
+            if (!end.is_answered) {
+                fail_msg("form %zu, %u ms, by %s: %s", form, rows[i].trip_ms, kw_test_way_name(way),
+                         end.error.text);
+            }
+            kw_close(client);
+            end_all();
+        }
+    }
+}
+
+/* CLUSTER SLOTS alone takes its time. */
+static void test_map_that_comes_late_is_taken(void **state)
+{
+    (void)state;
+    static const unsigned delays_ms[] = {320, 700};
+    for (size_t i = 0; i < sizeof(delays_ms) / sizeof(delays_ms[0]); i++) {
+        start_all(0);
+        const kw_fake_range ranges[] = {{0, 16383, fakes[0], NULL}};
+        char slots[200];
+        kw_fake_set_cluster(fakes, FAKES, ranges, 1);
+        snprintf(slots, sizeof(slots),
+                 "*1\r\n*3\r\n:0\r\n:16383\r\n*2\r\n$9\r\n127.0.0.1\r\n:%u\r\n",
+                 (unsigned)kw_fake_port(fakes[0]));
+        kw_fake_on(fakes[0], KW_FAKE_ALWAYS, "CLUSTER SLOTS",
+                   KW_FAKE_STEPS(KW_FAKE_DELAY(delays_ms[i]), KW_FAKE_BYTES(slots, strlen(slots))));
+        kw_client *client =
+            kw_test_open("redis-cluster://%s?timeout=2s", kw_fake_address(fakes[0]));
+        kw_test_end end = kw_test_send(client, KW_TEST_CALL, "INCR", "foo");
+        if (!end.is_answered) {
+            end = kw_test_send(client, KW_TEST_CALL, "INCR", "foo");
+        }
+        if (!end.is_answered) {
+            fail_msg("%u ms: %s", delays_ms[i], end.error.text);
+        }
+        kw_close(client);
+        end_all();
+    }
+}
+
+/* A map of n nodes at addresses that swallow everything; the seed answers with the next map. */
+static void test_map_of_nodes_that_are_all_gone_is_replaced_in_a_second(void **state)
+{
+    (void)state;
+    static const unsigned sizes[] = {3, 6, 12, 24, 60};
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        kw_test_hole hole;
+        if (!kw_test_hole_open(&hole)) {
+            skip();
+        }
+        start_all(0);
+        char *slots = malloc(sizes[i] * 100 + 100);
+        size_t len = (size_t)sprintf(slots, "*%u\r\n", sizes[i]);
+        for (unsigned k = 0; k < sizes[i]; k++) {
+            unsigned first = 16384 * k / sizes[i];
+            unsigned last = 16384 * (k + 1) / sizes[i] - 1;
+            len += (size_t)sprintf(
+                slots + len, "*3\r\n:%u\r\n:%u\r\n*2\r\n$%zu\r\n127.0.0.%u\r\n:%u\r\n", first, last,
+                strlen("127.0.0.") + (k + 2 > 9 ? 2u : 1u), k + 2, (unsigned)hole.port);
+        }
+        kw_fake_set_map(fakes[0], slots, NULL);
+        kw_client *client = kw_test_open("redis-cluster://%s?timeout=5s&refresh-interval=0",
+                                         kw_fake_address(fakes[0]));
+        assert_int_equal(kw_connect(client, NULL), KW_OK);
+        const kw_fake_range ranges[] = {{0, 16383, fakes[0], NULL}};
+        kw_fake_set_cluster(fakes, 1, ranges, 1);
+        kw_test_end end = kw_test_send(client, KW_TEST_CALL, "INCR", "foo");
+        if (!end.is_answered || end.took_us > 1000000 * KW_TEST_SLOWNESS + 500000) {
+            fail_msg("%u nodes: %u ms: %s", sizes[i], (unsigned)(end.took_us / 1000),
+                     end.error.text);
+        }
+        kw_close(client);
+        free(slots);
+        end_all();
+        kw_test_hole_close(&hole);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_far_servers_are_reached),
+        cmocka_unit_test(test_map_that_comes_late_is_taken),
+        cmocka_unit_test(test_map_of_nodes_that_are_all_gone_is_replaced_in_a_second),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
