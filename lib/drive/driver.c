@@ -221,6 +221,14 @@ kw_node *kw_driver_choose(kw_topology *topology, const kw_plan *plan, kw_op *op,
     return node;
 }
 
+kw_step kw_driver_on_mapless(kw_topology *topology, kw_op *op, uint64_t now_ns)
+{
+    kw_error failure = KW_ERROR_INIT;
+    kw_admission admission = kw_refresher_admit(&topology->refresher, &failure, now_ns);
+    return admission == KW_ADMITTED_NOT ? kw_op_on_refused(op, failure.code)
+                                        : kw_op_on_mapless(op, now_ns);
+}
+
 kw_step kw_driver_on_unserved(kw_topology *topology, const kw_plan *plan, kw_op *op,
                               uint64_t now_ns)
 {
@@ -231,7 +239,9 @@ kw_step kw_driver_on_unserved(kw_topology *topology, const kw_plan *plan, kw_op 
     bool has_map = snapshot != NULL;
     kw_snapshot_unref(snapshot);
     if (op->is_down) {
-        return kw_op_on_refused(op, op->obstacle);
+        kw_step step = kw_op_on_refused(op, op->obstacle);
+        step.wants_refresh = op->spec.has_map; /* it may be replaced after all */
+        return step;
     }
     if (op->soon_ns > 0) {
         return kw_op_on_doubt(op, now_ns, op->soon_ns);
@@ -245,10 +255,7 @@ kw_step kw_driver_on_unserved(kw_topology *topology, const kw_plan *plan, kw_op 
     if (has_map) {
         return kw_op_on_unserved(op, now_ns);
     }
-    kw_error failure = KW_ERROR_INIT;
-    kw_admission admission = kw_refresher_admit(&topology->refresher, &failure, now_ns);
-    return admission == KW_ADMITTED_NOT ? kw_op_on_refused(op, failure.code)
-                                        : kw_op_on_mapless(op, now_ns);
+    return kw_driver_on_mapless(topology, op, now_ns);
 }
 
 static bool is_of_reach(kw_err code)
@@ -325,6 +332,7 @@ static void count_verdict(kw_topology *topology, kw_node *node, kw_verdict_kind 
     case KW_VERDICT_MOVED:
         count(&topology->counters.moved);
         kw_node_count(node, KW_NODE_MOVED);
+        kw_refresher_on_moved(&topology->refresher);
         break;
     case KW_VERDICT_ASK:
         count(&topology->counters.ask);

@@ -37,6 +37,9 @@ void kw_driver_note_node(kw_op *op, const kw_plan *plan, const kw_node *node);
 kw_step kw_driver_on_unserved(kw_topology *topology, const kw_plan *plan, kw_op *op,
                               uint64_t now_ns);
 
+/* There is no map yet: one is waited for, unless fetches have failed for long. */
+kw_step kw_driver_on_mapless(kw_topology *topology, kw_op *op, uint64_t now_ns);
+
 /* The step again, or an end where it would wait for a node that is down. node: the one that the
  * command was at; may be NULL. */
 kw_step kw_driver_temper(kw_topology *topology, kw_op *op, kw_node *node, kw_step step);

@@ -192,7 +192,7 @@ static void expire(kw_pipeline *self, kw_item *item)
             kw_error failure = KW_ERROR_INIT;
             (void)kw_refresher_result(&self->topology->refresher, &failure);
             item->retry_state->failure = failure;
-            kw_pipeline_apply(self, item, kw_op_on_mapless(op, now_ns));
+            kw_pipeline_apply(self, item, kw_driver_on_mapless(self->topology, op, now_ns));
         }
         break;
     case KW_ITEM_LOST: {

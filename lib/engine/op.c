@@ -257,7 +257,8 @@ kw_step kw_op_on_stale(kw_op *op, uint64_t now_ns)
 
 kw_step kw_op_on_mapless(kw_op *op, uint64_t now_ns)
 {
-    bool has_code = op->obstacle == KW_ERR_NO_SENTINEL || op->obstacle == KW_ERR_ROLE;
+    bool has_code = op->obstacle == KW_ERR_NO_SENTINEL || op->obstacle == KW_ERR_ROLE ||
+                    op->obstacle == KW_ERR_RESOLVE;
     kw_step step = refresh(op, now_ns, has_code ? op->obstacle : KW_ERR_TOPOLOGY);
     step.wakes_on_map = step.kind == KW_STEP_REFRESH; /* one under way will do as well */
     return step;

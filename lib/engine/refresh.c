@@ -8,6 +8,10 @@
 #define DOUBT_FIRST_NS KW_REFRESH_FLOOR_NS
 #define DOUBT_MAX_NS   (250 * KW_NS_PER_MS)
 
+/* An outage is long after this; then the pauses are as long as errors may last after its end. */
+#define STALE_AFTER_NS (5000 * KW_NS_PER_MS)
+#define STALE_PAUSE_NS (1000 * KW_NS_PER_MS)
+
 static void plan_periodic(kw_refresh *refresh, uint64_t now_ns)
 {
     if (refresh->interval_ns == 0) {
@@ -30,6 +34,7 @@ void kw_refresh_init(kw_refresh *refresh, uint64_t interval_ns, uint64_t now_ns,
     refresh->started_ns = 0;
     refresh->failed_n = 0;
     refresh->failing_ns = 0;
+    refresh->stale_ns = 0;
     plan_periodic(refresh, now_ns);
 }
 
@@ -54,9 +59,15 @@ void kw_refresh_on_start(kw_refresh *refresh, uint64_t now_ns)
 {
     refresh->started_n++;
     refresh->started_ns = now_ns;
+    if (!refresh->is_wanted) {
+        refresh->stale_ns = 0; /* a slow periodic one: nobody is in need */
+    } else if (refresh->stale_ns == 0) {
+        refresh->stale_ns = now_ns;
+    }
     refresh->is_wanted = false;
     uint64_t pause = kw_backoff_next(&refresh->backoff, &refresh->random);
-    refresh->allowed_ns = now_ns + (pause > KW_REFRESH_FLOOR_NS ? pause : KW_REFRESH_FLOOR_NS);
+    pause = pause > KW_REFRESH_FLOOR_NS ? pause : KW_REFRESH_FLOOR_NS;
+    refresh->allowed_ns = now_ns + (kw_refresh_is_stale(refresh, now_ns) ? STALE_PAUSE_NS : pause);
 }
 
 void kw_refresh_on_end(kw_refresh *refresh, uint64_t now_ns, bool has_map, bool has_news)
@@ -69,8 +80,22 @@ void kw_refresh_on_end(kw_refresh *refresh, uint64_t now_ns, bool has_map, bool 
     }
     if (has_news) {
         kw_backoff_reset(&refresh->backoff);
+        refresh->stale_ns = 0;
     }
     plan_periodic(refresh, now_ns);
+}
+
+bool kw_refresh_is_stale(const kw_refresh *refresh, uint64_t now_ns)
+{
+    return refresh->stale_ns != 0 && refresh->failed_n == 0 &&
+           now_ns >= refresh->stale_ns + STALE_AFTER_NS;
+}
+
+void kw_refresh_on_moved(kw_refresh *refresh)
+{
+    uint64_t soon_ns = refresh->started_ns + KW_REFRESH_FLOOR_NS;
+    refresh->stale_ns = 0;
+    refresh->allowed_ns = refresh->allowed_ns < soon_ns ? refresh->allowed_ns : soon_ns;
 }
 
 kw_admission kw_refresh_admit(const kw_refresh *refresh, uint64_t now_ns, uint64_t down_after)

@@ -25,6 +25,7 @@ typedef struct kw_refresh {
     uint64_t started_ns;  /* the last one; 0: none yet */
     uint64_t failed_n;    /* in a row, without a map */
     uint64_t failing_ns;  /* since when they fail */
+    uint64_t stale_ns;    /* since when they are wanted, and bring nothing new; 0: they do */
 } kw_refresh;
 
 #define KW_REFRESH_FLOOR_NS (100 * KW_NS_PER_MS)
@@ -43,6 +44,13 @@ void kw_refresh_on_start(kw_refresh *refresh, uint64_t now_ns);
 
 /* has_map: the fetch gave a map; has_news: one that differs from the one in use. */
 void kw_refresh_on_end(kw_refresh *refresh, uint64_t now_ns, bool has_map, bool has_news);
+
+/* True in a long outage: fetches were wanted again and again and brought nothing new. Then it is
+ * asked once a second whether there is anything new, before the map itself is. */
+bool kw_refresh_is_stale(const kw_refresh *refresh, uint64_t now_ns);
+
+/* A server named another owner: the next fetch may begin as if none had been in vain. */
+void kw_refresh_on_moved(kw_refresh *refresh);
 
 /* What becomes of a call that needs a first map. Once fetches have failed down_after times in a
  * row over at least a second it is an error at once, but for the call that finds the last fetch a

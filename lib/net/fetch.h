@@ -44,6 +44,8 @@ typedef struct kw_fetch_questions {
     uint64_t wait_ns;                    /* for all answers, the connect included */
     bool is_for_primary;                 /* the server is to be one, whatever the map says */
     bool is_other_form;                  /* the server has refused the first form */
+    bool is_for_news;                    /* it is asked whether anything has changed, first */
+    bool has_news;                       /* it has, or does not say */
 } kw_fetch_questions;
 
 /* What follows from answers: a map, or another node to ask; with neither, more is asked of the same

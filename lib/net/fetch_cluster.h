@@ -10,6 +10,8 @@ typedef struct kw_fetch_cluster {
     kw_env *env;
     const kw_fetch_owner *owner;
     kw_random random;
+    bool asks_info;     /* this fetch asks first whether anything has changed */
+    uint64_t info_hash; /* of what the last one said; 0: none did */
 } kw_fetch_cluster;
 
 /* owner must outlive it. */

@@ -216,6 +216,12 @@ static kw_err take_group(kw_fetch_sentinel *self, kw_fetch_step *step, kw_error 
 {
     const kw_allocator *mem = &self->env->mem;
     self->sentinel = from->endpoint;
+    if (kw_reply_is_error(replies[0]) &&
+        kw_bytes_starts(kw_reply_bytes(replies[0]), "ERR unknown command")) {
+        return kw_error_set(error, KW_ERR_UNSUPPORTED, KW_EFFECT_NONE,
+                            "it is no sentinel: a server is redis://, a node of a cluster "
+                            "redis-cluster://");
+    }
     kw_err code = kw_topology_sentinel_primary(&self->primary, error, replies[0]);
     self->has_answered = code == KW_OK || code == KW_ERR_NO_SERVICE;
     if (code == KW_OK && !kw_reply_is_error(replies[2])) {
@@ -351,6 +357,10 @@ static bool end(void *arg, kw_error *failure)
     }
     if (self->told_rank == 0) {
         told = *failure;
+    }
+    if (told.code == KW_ERR_UNSUPPORTED) {
+        *failure = told;
+        return false;
     }
     kw_err code = kw_sentinel_watch_on_end(&self->watch, told.code);
     switch ((int)code) {

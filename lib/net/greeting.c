@@ -268,6 +268,11 @@ static kw_err on_description(kw_conn *conn, kw_error *error, const kw_reply *rep
     for (size_t i = 0; i + 1 < count; i += 2) {
         kw_bytes name = kw_reply_bytes(kw_reply_at(reply, i));
         kw_bytes value = kw_reply_bytes(kw_reply_at(reply, i + 1));
+        if (kw_bytes_equal(name, kw_bytes_of("mode")) && conn->role != KW_CONN_SENTINEL &&
+            kw_bytes_equal(value, kw_bytes_of("sentinel"))) {
+            return kw_error_set(error, KW_ERR_UNSUPPORTED, KW_EFFECT_NONE,
+                                "it is a sentinel: use redis-sentinel://host:port/name");
+        }
         if (kw_bytes_equal(name, kw_bytes_of("mode"))) {
             warn_of_cluster(conn, value);
         } else if (kw_bytes_equal(name, kw_bytes_of("availability_zone")) && value.len > 0) {

@@ -48,6 +48,10 @@ void kw_refresher_fini(kw_refresher *self);
 /* Asks for a new map; returns the number for kw_refresher_wait. Any thread. */
 uint64_t kw_refresher_want(kw_refresher *self);
 
+/* A server named another owner: asks for a new map, whatever was asked for in vain before. Any
+ * thread. */
+void kw_refresher_on_moved(kw_refresher *self);
+
 /* A map was published by somebody else: wakes those who wait for one. Any thread. */
 void kw_refresher_on_publish(kw_refresher *self);
 

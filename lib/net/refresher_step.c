@@ -48,6 +48,15 @@ static void drop_nodes(kw_refresher *self)
     self->nodes_n = 0;
 }
 
+void kw_refresher_on_moved(kw_refresher *self)
+{
+    kw_monitor_lock(&self->monitor);
+    (void)kw_refresh_want(&self->policy);
+    kw_refresh_on_moved(&self->policy);
+    kw_refresher_plan(self);
+    kw_monitor_unlock(&self->monitor);
+}
+
 /* The driver begins a fetch: whom to ask, in which order. */
 static void begin(kw_refresher *self, uint64_t now_ns)
 {
@@ -60,6 +69,7 @@ static void begin(kw_refresher *self, uint64_t now_ns)
     kw_error_set(&self->told, KW_ERR_TOPOLOGY, KW_EFFECT_NONE, "no node to ask for a map");
     kw_monitor_lock(&self->monitor);
     self->is_running = true;
+    self->cluster.asks_info = kw_refresh_is_stale(&self->policy, now_ns);
     self->manner.is_probe = self->policy.failed_n >= self->env->options.down_after;
     kw_refresh_on_start(&self->policy, now_ns);
     kw_refresher_plan(self);

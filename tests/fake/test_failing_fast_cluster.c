@@ -207,6 +207,53 @@ static void test_cluster_of_which_nobody_answers_is_not_waited_for(void **state)
     }
 }
 
+static size_t count_all(const char *pattern)
+{
+    return kw_fake_count(fakes[0], pattern) + kw_fake_count(fakes[2], pattern);
+}
+
+/* What a node says of the cluster, and whether it changes: nothing but that is asked in a long
+ * outage, once a second, and the map when it has changed. */
+static void test_map_is_not_fetched_again_and_again_in_a_long_outage(void **state)
+{
+    (void)state;
+    make_cluster(false);
+    for (size_t i = 0; i < FAKES; i++) {
+        kw_fake_on_reply(fakes[i], KW_FAKE_ALWAYS, "CLUSTER INFO",
+                         "$45\r\ncluster_state:fail\r\ncluster_current_epoch:3\r\n");
+    }
+    kw_client *client = open_cluster("timeout=20s");
+    expect_answer(client, KW_TEST_CALL, UPPER);
+    kw_fake_down(fakes[1]);
+    uint64_t start_ms = kw_test_now_ms();
+    size_t maps_n = 0;
+    size_t infos_n = 0;
+    while (kw_test_now_ms() - start_ms < 11000) {
+        if (kw_test_now_ms() - start_ms < 8000) {
+            maps_n = count_all("CLUSTER SLOTS");
+            infos_n = count_all("CLUSTER INFO");
+        }
+        kw_test_end end = kw_test_send(client, KW_TEST_CALL, "INCR", UPPER);
+        assert_false(end.is_answered);
+        kw_test_sleep_ms(2);
+    }
+    assert_in_range(count_all("CLUSTER SLOTS") - maps_n, 0, 1);
+    assert_in_range(count_all("CLUSTER INFO") - infos_n, 1, 5);
+    const kw_fake_range promoted[] = {{0, 8000, fakes[0], NULL}, {8001, 16383, fakes[2], NULL}};
+    for (size_t i = 0; i < FAKES; i++) {
+        kw_fake_reset(fakes[i]);
+        kw_fake_on_reply(fakes[i], KW_FAKE_ALWAYS, "CLUSTER INFO",
+                         "$43\r\ncluster_state:ok\r\ncluster_current_epoch:4\r\n");
+    }
+    kw_fake_set_cluster(fakes, FAKES, promoted, 2);
+    answer();
+    start_ms = kw_test_now_ms();
+    while (!kw_test_send(client, KW_TEST_CALL, "INCR", UPPER).is_answered) {
+        assert_true(kw_test_now_ms() - start_ms < 1000 + LATE_MS);
+    }
+    kw_close(client);
+}
+
 /* fakes[0] is the sentinel, fakes[1] the primary, fakes[2] its replica, where it has one. */
 static void make_group(bool has_replica)
 {
@@ -281,6 +328,7 @@ int main(void)
         cmocka_unit_test(test_shard_with_a_replica_waits_for_an_election_and_no_longer),
         cmocka_unit_test(test_election_that_comes_in_time_is_waited_for),
         cmocka_unit_test(test_cluster_of_which_nobody_answers_is_not_waited_for),
+        cmocka_unit_test(test_map_is_not_fetched_again_and_again_in_a_long_outage),
         cmocka_unit_test(test_primary_without_a_replica_fails_at_once_after_a_second),
         cmocka_unit_test(test_primary_with_a_replica_is_waited_for),
     };

@@ -242,6 +242,38 @@ static void test_refresh_without_a_map_for_a_second_keeps_nobody_waiting(void **
     assert_int_equal(kw_refresh_admit(&refresh, 1811 * MS, 3), KW_ADMITTED);
 }
 
+static void test_refresh_in_a_long_outage_is_once_a_second(void **state)
+{
+    (void)state;
+    kw_refresh refresh;
+    kw_refresh_init(&refresh, 0, 10 * MS, 1);
+    uint64_t now_ns = 0;
+    uint64_t fetches_n[20] = {0};
+    while (now_ns < 20000 * MS) { /* somebody wants one all the time, and nothing is new */
+        (void)kw_refresh_want(&refresh);
+        now_ns = kw_refresh_due_ns(&refresh);
+        if (now_ns < 20000 * MS) {
+            fetches_n[now_ns / (1000 * MS)]++;
+        }
+        bool is_stale = now_ns >= 5010 * MS;
+        kw_refresh_on_start(&refresh, now_ns);
+        assert_int_equal(kw_refresh_is_stale(&refresh, now_ns), is_stale);
+        kw_refresh_on_end(&refresh, now_ns + MS, true, false);
+    }
+    assert_true(fetches_n[3] >= 3);
+    for (size_t second = 7; second < 20; second++) {
+        assert_in_range(fetches_n[second], 0, 1);
+    }
+    (void)kw_refresh_want(&refresh);
+    kw_refresh_on_moved(&refresh); /* a server named another owner: at once */
+    assert_true(kw_refresh_due_ns(&refresh) <= now_ns + 101 * MS);
+    assert_false(kw_refresh_is_stale(&refresh, now_ns + MS));
+    kw_refresh_on_start(&refresh, now_ns + 100 * MS);
+    kw_refresh_on_end(&refresh, now_ns + 101 * MS, true, true);
+    (void)kw_refresh_want(&refresh);
+    assert_true(kw_refresh_due_ns(&refresh) <= now_ns + 500 * MS);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -255,6 +287,7 @@ int main(void)
         cmocka_unit_test(test_health_connects_of_better_days_may_still_end),
         cmocka_unit_test(test_backoff_grows_to_its_ceiling_with_jitter),
         cmocka_unit_test(test_refresh_without_a_map_for_a_second_keeps_nobody_waiting),
+        cmocka_unit_test(test_refresh_in_a_long_outage_is_once_a_second),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

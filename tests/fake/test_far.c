@@ -178,11 +178,47 @@ static void test_map_of_nodes_that_are_all_gone_is_replaced_in_a_second(void **s
     }
 }
 
+/* Another kind of server than the scheme says: at once, with the scheme that is right. */
+static void test_connect_wrong_scheme_is_named_at_once(void **state)
+{
+    (void)state;
+    kw_error error = KW_ERROR_INIT;
+    kw_fake *fake = kw_fake_start();
+    char uri[100];
+    for (size_t i = 0; i < 2; i++) {
+        kw_fake_reset(fake);
+        kw_fake_on_reply(fake, KW_FAKE_ALWAYS, "HELLO *",
+                         "*4\r\n$6\r\nserver\r\n$5\r\nredis\r\n$4\r\nmode\r\n$8\r\nsentinel");
+        snprintf(uri, sizeof(uri),
+                 i == 0 ? "redis://%s?timeout=5s" : "redis-cluster://%s?timeout=5s",
+                 kw_fake_address(fake));
+        kw_client *kw = kw_test_open("%s", uri);
+        assert_null(kw_command(kw, &error, "GET a"));
+        assert_int_equal(error.code, KW_ERR_UNSUPPORTED);
+        assert_non_null(strstr(error.text, "redis-sentinel://"));
+        assert_in_range(error.elapsed_ms, 0, 1500);
+        kw_close(kw);
+    }
+    kw_fake_reset(fake);
+    kw_client *kw = kw_test_open("redis-sentinel://%s/group?timeout=5s", kw_fake_address(fake));
+    assert_null(kw_command(kw, &error, "GET a"));
+    assert_int_equal(error.code, KW_ERR_UNSUPPORTED);
+    assert_non_null(strstr(error.text, "no sentinel"));
+    assert_in_range(error.elapsed_ms, 0, 1500);
+    kw_close(kw);
+    kw = kw_test_open("redis-cluster://nowhere.invalid:1?timeout=500ms");
+    assert_null(kw_command(kw, &error, "GET a"));
+    assert_int_equal(error.code, KW_ERR_RESOLVE);
+    kw_close(kw);
+    kw_fake_free(fake);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_far_servers_are_reached),
         cmocka_unit_test(test_map_that_comes_late_is_taken),
+        cmocka_unit_test(test_connect_wrong_scheme_is_named_at_once),
         cmocka_unit_test(test_map_of_nodes_that_are_all_gone_is_replaced_in_a_second),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
