@@ -326,7 +326,7 @@ COUNT_CHECKS = $(if $(filter Linux,$(shell uname -s)),tests/support/counts.sh te
 EXAMPLE_CHECKS = tests/support/examples.sh tests/live/quickstart.sh
 
 check: all $(UNIT) $(SCENE) $(FAKE) $(LIVE) $(FAULT) $(EXAMPLES) $(TOOLS) $(if $(COUNT_CHECKS),$(COUNTS) $(SIZES))
-	$(RUN) --servers $(UNIT) $(VECTORS) $(SCENE) $(STYLE_CHECKS) $(COUNT_CHECKS) $(INSTALL_CHECKS) tests/install/hiredis.sh \
+	$(RUN) --servers $(UNIT) $(VECTORS) $(SCENE) $(STYLE_CHECKS) $(COUNT_CHECKS) $(INSTALL_CHECKS) tests/install/hiredis.sh tests/install/quickstart.sh \
 		$(FAKE) $(LIVE) tests/live/server_name.sh tests/live/tls.sh $(FAULT) $(EXAMPLE_CHECKS)
 
 check-unit: $(UNIT)
@@ -360,7 +360,7 @@ model: $(BUILD)/tests/scene/test_quorum_model
 	@KW_TEST_MODEL=all KW_TEST_STATES=$(MODEL_STATES) KW_TEST_OPS=$(MODEL_OPS) $(BUILD)/tests/scene/test_quorum_model
 
 check-build: all
-	$(RUN) $(STYLE_CHECKS) $(INSTALL_CHECKS) tests/install/hiredis.sh
+	$(RUN) $(STYLE_CHECKS) $(INSTALL_CHECKS) tests/install/hiredis.sh tests/install/quickstart.sh
 
 check-examples: all $(EXAMPLES) $(TOOLS)
 	$(RUN) --servers $(EXAMPLE_CHECKS)

@@ -3,15 +3,16 @@
 # From nothing to a Redis Cluster that changes under a client's feet, in a minute:
 #   sh examples/quickstart.sh
 # Installs what is missing, builds keyway, starts three primaries and three replicas on
-# free loopback ports in a temporary folder, shows what keyway does with them, and
-# removes everything again. No system service and no port 6379 is touched.
-# --tour-only: everything is installed and built already.
+# free loopback ports in a temporary folder, shows what keyway does with them, and ends and
+# removes these again; the packages and build/ stay. No system service and no port 6379 is touched.
+# --tour-only: everything is installed and built already. --build-only: ends when it is.
 
 set -e
 cd "$(dirname "$0")/.."
 
 place=
 pids=
+lock=
 make=${MAKE:-make}
 
 clean_up() {
@@ -23,6 +24,7 @@ clean_up() {
         wait "$pid" 2> /dev/null || true
     done
     [ -z "$place" ] || rm -rf "$place"
+    [ -z "$lock" ] || rm -rf "$lock"
 }
 trap clean_up EXIT
 trap 'exit 130' INT
@@ -57,16 +59,64 @@ has() {
 
 # Build
 
-if [ "${1:-}" != --tour-only ]; then
-    title "keyway"
-    say "installing what is missing, building"
-    sh examples/setup.sh build servers
-    mkdir -p build
-    "$make" -s -j2 all tour V=1 > build/quickstart.log 2>&1 || {
+# One build of a tree at a time: a second quickstart waits for the first one's.
+take_lock() {
+    waits=
+    until mkdir build/quickstart.lock 2> /dev/null; do
+        owner=$(cat build/quickstart.lock/pid 2> /dev/null || true)
+        if [ -n "$owner" ] && ! kill -0 "$owner" 2> /dev/null; then
+            rm -rf build/quickstart.lock # its owner was killed
+            continue
+        fi
+        [ -n "$waits" ] || say "another quickstart builds here: waiting for it"
+        waits=yes
+        sleep 1
+    done
+    lock=build/quickstart.lock
+    echo $$ > $lock/pid
+}
+
+# Says how far the build is: in one line of a terminal, else now and then.
+show_build() {
+    seconds=0
+    all=$(find lib examples/tour -name '*.c' | wc -l)
+    while kill -0 "$1" 2> /dev/null; do
+        sleep 1
+        seconds=$((seconds + 1))
+        done=$(grep -c '^  CC ' build/quickstart.log || true)
+        if [ -t 1 ]; then
+            printf '\r     %sbuilding: %d of %d files%s' "$faint" "$done" "$all" "$plain"
+        elif [ $((seconds % 10)) -eq 0 ]; then
+            say "building: $((done)) of $((all)) files"
+        fi
+    done
+    [ ! -t 1 ] || printf '\r%40s\r' ''
+}
+
+build() {
+    "$make" -s -j2 all tour > build/quickstart.log 2>&1 &
+    pid=$!
+    pids="$pids $pid"
+    show_build $pid
+    wait $pid || {
         cat build/quickstart.log
         fail "the build failed"
     }
+    pids=
+}
+
+if [ "${1:-}" != --tour-only ]; then
+    title "keyway"
+    mkdir -p build
+    take_lock
+    say "looking for what is missing, and installing it"
+    sh examples/setup.sh build servers
+    say "building the library and the tour, about a minute the first time"
+    build
+    rm -rf $lock
+    lock=
 fi
+[ "${1:-}" != --build-only ] || exit 0
 
 # Cluster
 

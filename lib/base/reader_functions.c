@@ -61,7 +61,7 @@ static void *create_array_of(const redisReadTask *task, size_t count)
         reader->has_nested_aside = true;
         return NULL;
     }
-    size_t limit = (size_t)limits.items;
+    size_t limit = limits.items < SIZE_MAX ? (size_t)limits.items : SIZE_MAX; /* 32 bits */
     size_t items_n = task->parent != NULL ? reader->items_n : 0;
     if (depth_of(task) > limits.depth || count > limit || items_n > limit - count) {
         reader->is_over_limit = true;

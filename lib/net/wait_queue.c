@@ -6,10 +6,14 @@ enum { AWAKE, ASLEEP, NUDGED, DONE };
 
 #if defined(__linux__) && defined(__LP64__)
 
-#include <linux/futex.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
+
+/* FUTEX_WAIT_PRIVATE and FUTEX_WAKE_PRIVATE of futex(2), whose header is a package of its own on
+ * some systems (Alpine's linux-headers). */
+#define FUTEX_WAIT_NUMBER 128
+#define FUTEX_WAKE_NUMBER 129
 
 #define NS_PER_S ((uint64_t)1000000000)
 
@@ -21,7 +25,7 @@ static void sleep_on(kw_sleeper *sleeper, kw_monitor *monitor, uint64_t wait_ns)
     (void)monitor;
     wait_ns = wait_ns < WAIT_MAX_NS ? wait_ns : WAIT_MAX_NS;
     struct timespec span = {(time_t)(wait_ns / NS_PER_S), (long)(wait_ns % NS_PER_S)};
-    (void)syscall(SYS_futex, &sleeper->word, FUTEX_WAIT_PRIVATE, ASLEEP, &span, NULL, 0);
+    (void)syscall(SYS_futex, &sleeper->word, FUTEX_WAIT_NUMBER, ASLEEP, &span, NULL, 0);
 }
 
 /* Wakes whoever sleeps at the address. Where the sleeper is gone that is nobody, or another one,
@@ -29,7 +33,7 @@ static void sleep_on(kw_sleeper *sleeper, kw_monitor *monitor, uint64_t wait_ns)
 static void rouse(kw_sleeper *sleeper, kw_monitor *monitor)
 {
     (void)monitor;
-    (void)syscall(SYS_futex, &sleeper->word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+    (void)syscall(SYS_futex, &sleeper->word, FUTEX_WAKE_NUMBER, 1, NULL, NULL, 0);
 }
 
 static void rouse_all(const kw_wake_list *wakes, kw_monitor *monitor)

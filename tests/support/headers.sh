@@ -11,6 +11,12 @@ for file in Makefile .ci/run pkgconfig/*.in pkgconfig/*.sh lib/*.map $(find incl
     }
 done
 
+# Headers of the kernel are no part of a C library: musl systems have them in a package of their own.
+if grep -rn '#include <linux/' include lib >&2; then
+    echo "a header of the kernel is included" >&2
+    status=1
+fi
+
 # compile FLAGS LANGUAGE HEADER: a file that includes nothing else
 compile() {
     # The flags are words.

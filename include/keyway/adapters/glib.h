@@ -5,7 +5,9 @@
  *   g_main_loop_run(loop);
  *   kw_glib_detach(handle);
  *
- * What is given in between is <keyway/loop.h>. */
+ * What is given in between is <keyway/loop.h>. The handle is watched until it is detached, whether
+ * commands are under way or not: the loop does not end by itself. Stop it where it is to end, for
+ * instance in a callback, with g_main_loop_quit. */
 #ifndef KEYWAY_ADAPTERS_GLIB_H
 #define KEYWAY_ADAPTERS_GLIB_H
 

@@ -5,7 +5,9 @@
  *   ev_run(loop, 0);
  *   kw_libev_detach(handle);
  *
- * What is given in between is <keyway/loop.h>. */
+ * What is given in between is <keyway/loop.h>. The handle is watched until it is detached, whether
+ * commands are under way or not: the loop does not end by itself. Stop it where it is to end, for
+ * instance in a callback, with ev_break. */
 #ifndef KEYWAY_ADAPTERS_LIBEV_H
 #define KEYWAY_ADAPTERS_LIBEV_H
 

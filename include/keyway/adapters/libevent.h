@@ -5,7 +5,9 @@
  *   event_base_dispatch(base);
  *   kw_libevent_detach(handle);
  *
- * What is given in between is <keyway/loop.h>. */
+ * What is given in between is <keyway/loop.h>. The handle is watched until it is detached, whether
+ * commands are under way or not: the loop does not end by itself. Stop it where it is to end, for
+ * instance in a callback, with event_base_loopbreak. */
 #ifndef KEYWAY_ADAPTERS_LIBEVENT_H
 #define KEYWAY_ADAPTERS_LIBEVENT_H
 

@@ -5,7 +5,9 @@
  *   uv_run(loop, UV_RUN_DEFAULT);
  *   kw_libuv_detach(handle);
  *
- * What is given in between is <keyway/loop.h>. */
+ * What is given in between is <keyway/loop.h>. The handle is watched until it is detached, whether
+ * commands are under way or not: the loop does not end by itself. Stop it where it is to end, for
+ * instance in a callback, with uv_stop. */
 #ifndef KEYWAY_ADAPTERS_LIBUV_H
 #define KEYWAY_ADAPTERS_LIBUV_H
 
