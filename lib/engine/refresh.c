@@ -98,6 +98,11 @@ void kw_refresh_on_moved(kw_refresh *refresh)
     refresh->allowed_ns = refresh->allowed_ns < soon_ns ? refresh->allowed_ns : soon_ns;
 }
 
+void kw_refresh_on_full(kw_refresh *refresh)
+{
+    refresh->failed_n = 0;
+}
+
 kw_admission kw_refresh_admit(const kw_refresh *refresh, uint64_t now_ns, uint64_t down_after)
 {
     if (refresh->failed_n < down_after || now_ns < refresh->failing_ns + KW_FAILURE_SPAN_NS) {

@@ -225,6 +225,7 @@ static kw_err on_error(kw_conn *conn, kw_error *error, const kw_owner *owner, co
 {
     kw_verdict verdict = kw_verdict_of(kw_reply_bytes(reply), false);
     if (verdict.kind == KW_VERDICT_FULL) {
+        conn->is_full = true;
         return refuse(error, KW_ERR_CONNECT, "the connection", reply, "");
     }
     if (verdict.kind == KW_VERDICT_AUTH && !kw_bytes_starts(kw_reply_bytes(reply), "NOPERM")) {

@@ -64,6 +64,7 @@ struct kw_node {
     size_t in_use_n;    /* the lane's is one of them */
     unsigned crowding;  /* grows when too many callers meet, shrinks when few do */
     atomic_bool is_crowded; /* callers share the lane */
+    atomic_bool is_full;    /* it has refused a connection, having as many as it takes */
     atomic_bool is_unfit;   /* its last greeting was refused for good: database, certificate */
     size_t waiters_n;
     bool is_retired; /* left the map: no connection is kept */
@@ -166,6 +167,11 @@ void kw_node_sweep(kw_node *node, uint64_t now_ns);
 bool kw_node_is_failing(kw_node *node);
 
 /* True where its last greeting was refused for good. */
+static inline bool kw_node_is_full(const kw_node *node)
+{
+    return atomic_load_explicit(&node->is_full, memory_order_relaxed);
+}
+
 static inline bool kw_node_is_unfit(const kw_node *node)
 {
     return atomic_load_explicit(&node->is_unfit, memory_order_relaxed);

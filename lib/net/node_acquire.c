@@ -63,7 +63,10 @@ static bool becomes_crowded(kw_node *node)
 {
     const kw_options *options = &node->env->options;
     size_t callers_n = node->in_use_n + node->health.dialling_n;
-    bool is_full = node->idle == NULL && node->conns_n >= options->pool_max + node->shared_n;
+    /* A server that takes no more connections still serves the lane's. */
+    bool is_refused = node->health.is_failing && node->shared_n > 0;
+    bool is_full =
+        node->idle == NULL && (is_refused || node->conns_n >= options->pool_max + node->shared_n);
     if (callers_n < options->share_above + node->shared_n && !is_full) {
         node->crowding -= node->crowding > 0 ? 1 : 0;
         return false;

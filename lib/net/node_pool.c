@@ -145,6 +145,7 @@ void kw_pool_end_open(kw_node *node, const kw_conn *conn)
         atomic_store_explicit(&node->zone, conn->zone, memory_order_relaxed);
     }
     atomic_store_explicit(&node->is_unfit, false, memory_order_relaxed);
+    atomic_store_explicit(&node->is_full, false, memory_order_relaxed);
     if (conn->address_at < conn->addresses.n) {
         node->good = conn->addresses.at[conn->address_at];
     }
@@ -173,7 +174,9 @@ static bool is_of_hello(kw_node *node, const kw_conn *conn)
 void kw_pool_fail_open(kw_node *node, uint64_t now_ns, const kw_error *failure, const kw_conn *conn)
 {
     bool is_overdue = conn != NULL && conn->is_overdue;
+    bool is_full = conn != NULL && conn->is_full;
     atomic_store_explicit(&node->is_unfit, conn != NULL && conn->is_unfit, memory_order_relaxed);
+    atomic_store_explicit(&node->is_full, is_full, memory_order_relaxed);
     if (failure->code == KW_ERR_ROLE) {
         kw_node_avoid(node, now_ns);
     }
@@ -186,7 +189,7 @@ void kw_pool_fail_open(kw_node *node, uint64_t now_ns, const kw_error *failure, 
         kw_error_set_node(&node->failure, node->name);
         node->stats.connect_failures++;
         node->overdue_n += is_overdue && node->overdue_n < KW_NODE_OVERDUE_MAX ? 1 : 0;
-        if (is_fault(node, failure->code)) {
+        if (is_fault(node, failure->code) && !is_full) {
             kw_node_fault(node, now_ns, is_overdue ? KW_FAULT_UNANSWERED : KW_FAULT_REFUSED);
         }
     }

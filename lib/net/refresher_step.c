@@ -86,6 +86,18 @@ static bool are_unfit(const kw_refresher *self)
     return self->nodes_n > 0 && unfit_n == self->nodes_n;
 }
 
+/* True where a node that was asked takes no more connections: it is well, and may take this one
+ * soon. */
+static bool is_any_full(const kw_refresher *self)
+{
+    for (size_t i = 0; i < self->nodes_n; i++) {
+        if (kw_node_is_full(self->nodes[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* The fetch is over: with a map, or with the reason why there is none. */
 static void end(kw_refresher *self, uint64_t now_ns, kw_map *map, const kw_error *failure)
 {
@@ -97,6 +109,7 @@ static void end(kw_refresher *self, uint64_t now_ns, kw_map *map, const kw_error
         map = NULL;
     }
     atomic_store_explicit(&self->is_unfit, map == NULL && are_unfit(self), memory_order_relaxed);
+    bool is_full = map == NULL && is_any_full(self);
     drop_nodes(self);
     if (map != NULL) {
         self->manner.patience = 0;
@@ -106,6 +119,9 @@ static void end(kw_refresher *self, uint64_t now_ns, kw_map *map, const kw_error
     kw_monitor_lock(&self->monitor);
     self->is_running = false;
     kw_refresh_on_end(&self->policy, now_ns, map != NULL, has_news);
+    if (is_full) {
+        kw_refresh_on_full(&self->policy);
+    }
     self->fetches_n += map != NULL ? 1 : 0;
     self->failures_n += map != NULL ? 0 : 1;
     if (has_news) {
