@@ -53,6 +53,12 @@ kw_err kw_reader_feed(kw_reader *reader, kw_error *error, const char *data, size
  */
 kw_err kw_reader_next(kw_reader *reader, kw_reply **reply, kw_error *error);
 
+/* Bytes that have come of a reply that is not whole. */
+static inline size_t kw_reader_unfinished_len(const kw_reader *reader)
+{
+    return reader->pending_len + (reader->input.len - reader->input_at);
+}
+
 /* True where bytes behind the last whole reply are there. */
 bool kw_reader_has_rest(const kw_reader *reader);
 

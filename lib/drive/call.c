@@ -141,10 +141,31 @@ static kw_err submit(call *self, bool is_asking)
     return code;
 }
 
+/* The command left the lane unsent, since a long reply is being read there. */
+static kw_step go_alone(call *self)
+{
+    kw_blocking_wait *wait = &self->wait;
+    kw_acquire_options options = {.is_early = kw_op_is_early(&wait->op), .may_share = false};
+    uint64_t retry_ns = wait->now_ns;
+    kw_op_on_unsent(&wait->op);
+    self->is_on_lane = false;
+    kw_err code = kw_blocking_wait_acquire(wait, &self->conn, &retry_ns, &options);
+    if (code != KW_OK) {
+        wait->now_ns = kw_env_now(&wait->topology->env);
+        kw_try_end end = {code, false, false, false, retry_ns};
+        return kw_blocking_wait_on_failed(wait, &end);
+    }
+    return send_alone(self, self->waiter.is_asking);
+}
+
 static kw_step wait_on_lane(call *self)
 {
     kw_blocking_wait_on_send(&self->wait);
     kw_err code = kw_blocking_wait_lane(&self->wait, &self->waiter);
+    if (code == KW_OK && self->waiter.state == KW_LANE_WAITER_UNAVAILABLE &&
+        self->waiter.code == KW_ERR_BUSY) {
+        return go_alone(self);
+    }
     return code == KW_OK ? on_left_lane(self) : give_up_lane(self, code);
 }
 

@@ -370,6 +370,12 @@ void kw_op_on_unfit(kw_op *op)
     op->unfit_n++;
 }
 
+void kw_op_on_unsent(kw_op *op)
+{
+    op->sends_n -= op->is_sent ? 1 : 0;
+    op->is_sent = false;
+}
+
 void kw_op_on_half_sent(kw_op *op)
 {
     op->halves_n++;

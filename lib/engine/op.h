@@ -136,6 +136,9 @@ typedef struct kw_try_end {
     uint64_t retry_ns; /* before this it is no use to try that node again; 0: not known */
 } kw_try_end;
 
+/* The send that was announced did not happen: the driver finds the command another connection. */
+void kw_op_on_unsent(kw_op *op);
+
 /* The server was sent a part of the command, and not all of it, before the connection was lost;
  * kw_op_on_failed follows. */
 void kw_op_on_half_sent(kw_op *op);

@@ -54,7 +54,8 @@ static kw_err admit(kw_lane *lane, kw_error *error, kw_lane_waiter *waiter, uint
 kw_err kw_lane_check_room(kw_lane *lane, kw_error *error, kw_lane_waiter *waiter, uint64_t now_ns,
                           uint64_t until_ns)
 {
-    if (is_late(lane, now_ns)) {
+    bool is_long = lane->stream.is_long && kw_lane_roles_is_read(&lane->roles);
+    if (is_late(lane, now_ns) || is_long) {
         return KW_ERR_BUSY;
     }
     kw_err code = is_full(lane, waiter) ? admit(lane, error, waiter, now_ns, until_ns) : KW_OK;

@@ -171,6 +171,23 @@ static void deliver(kw_lane *lane, kw_lane_after *after, kw_reply **replies, siz
     }
 }
 
+/* A reply that has grown so long, and is not whole yet, is a long one. */
+#define LONG_LEN ((size_t)64 * 1024)
+
+/* Commands that were not sent do not wait for a long reply: they end, to go on a connection of
+ * their own, as those do that come meanwhile. The monitor is held. */
+static void end_behind_long(kw_lane *lane, kw_lane_after *after, uint64_t now_ns)
+{
+    kw_lane_stream *stream = &lane->stream;
+    stream->is_long = !kw_lane_stream_is_dying(stream) &&
+                      kw_reader_unfinished_len(&stream->conn->reader) >= LONG_LEN;
+    if (stream->is_long && lane->queue.head != NULL) {
+        kw_error failure = KW_ERROR_INIT;
+        kw_error_set(&failure, KW_ERR_BUSY, KW_EFFECT_NONE, "a long reply is being read");
+        kw_lane_end_queue(lane, after, KW_LANE_WAITER_UNAVAILABLE, &failure, now_ns);
+    }
+}
+
 /* What a recv has brought. Ends with the monitor held. */
 static void deliver_all(kw_lane *lane, kw_lane_after *after, uint64_t now_ns)
 {
@@ -184,6 +201,7 @@ static void deliver_all(kw_lane *lane, kw_lane_after *after, uint64_t now_ns)
         kw_batching_on_answers(&lane->batching, n, now_ns);
         lane->stream.heard_ns = n > 0 ? now_ns : lane->stream.heard_ns;
         if (n < REPLIES_MAX || kw_lane_stream_is_dying(&lane->stream)) {
+            end_behind_long(lane, after, now_ns);
             return;
         }
         kw_lane_unlock(lane, after, now_ns);

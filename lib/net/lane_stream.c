@@ -101,6 +101,7 @@ void kw_lane_stream_detach(kw_lane_stream *stream, kw_lane_leaving *leaving)
     stream->is_greeting = false;
     stream->is_outdated = false;
     stream->has_rest = false;
+    stream->is_long = false;
     stream->mark_n = 0;
     stream->tombstones_n = 0;
     stream->is_owed = false;

@@ -21,6 +21,7 @@ typedef struct kw_lane_stream {
     bool is_greeting;     /* connected, and not ready yet */
     bool is_resolving;    /* its name is being looked up */
     bool is_outdated;     /* conn takes no more commands */
+    bool is_long;         /* a long reply is being read: others go elsewhere */
     bool has_rest;        /* bytes are left to be sent, and nobody is the writer */
     atomic_bool is_dying; /* the connection is lost; who leaves the last role ends its commands */
     kw_error death;       /* why it is dying */

@@ -13,7 +13,8 @@ typedef enum kw_lane_waiter_state {
     KW_LANE_WAITER_QUEUED,      /* nothing of it has been handed to the connection */
     KW_LANE_WAITER_TAKEN,       /* on the connection; it may have left */
     KW_LANE_WAITER_ANSWERED,    /* request.reply is its owner's */
-    KW_LANE_WAITER_UNAVAILABLE, /* there is no connection: nothing was sent */
+    KW_LANE_WAITER_UNAVAILABLE, /* there is no connection, or (KW_ERR_BUSY) a long reply on it:
+                                   nothing was sent */
     KW_LANE_WAITER_UNREADY,     /* lost with a greeting that was not answered: see has_left */
     KW_LANE_WAITER_BROKEN       /* lost with its connection: see has_left */
 } kw_lane_waiter_state;

@@ -16,6 +16,7 @@
 
 #include <keyway.h>
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -410,6 +411,94 @@ static void test_connection_hello_is_tried_again_where_nothing_works(void **stat
     kw_close(kw);
 }
 
+static uint64_t stand_still(void *arg)
+{
+    (void)arg;
+    return 1000000000u;
+}
+
+typedef struct asker {
+    kw_client *kw;
+    const char *command;
+    atomic_bool is_over;
+    pthread_t thread;
+} asker;
+
+static void *ask_one(void *arg)
+{
+    asker *self = arg;
+    kw_reply_free(kw_test_ask(self->kw, self->command));
+    atomic_store(&self->is_over, true);
+    return NULL;
+}
+
+static void asker_start(asker *self, kw_client *kw, const char *command)
+{
+    self->kw = kw;
+    self->command = command;
+    atomic_init(&self->is_over, false);
+    assert_int_equal(pthread_create(&self->thread, NULL, ask_one, self), 0);
+}
+
+static bool is_reading_long(kw_lane *lane)
+{
+    kw_monitor_lock(&lane->monitor);
+    bool is_long = lane->stream.is_long;
+    kw_monitor_unlock(&lane->monitor);
+    return is_long;
+}
+
+static size_t queued_n(kw_lane *lane)
+{
+    kw_monitor_lock(&lane->monitor);
+    size_t n = lane->queue.n;
+    kw_monitor_unlock(&lane->monitor);
+    return n;
+}
+
+/* Short commands do not wait for a long reply on the connection that they share: neither what comes
+ * while it is read, nor what was queued before it was known to be long. The clock stands still, so
+ * that nothing is but what the reply's length does. */
+static void test_connection_long_reply_holds_no_short_one_up(void **state)
+{
+    (void)state;
+    enum { LONG = 1000000, PART = 300000 };
+    char *reply = malloc(LONG + 64);
+    char *value = calloc(1, LONG);
+    assert_non_null(reply);
+    assert_non_null(value);
+    size_t len = kw_fake_bulk(reply, value, LONG);
+    const kw_fake_step steps[] = {KW_FAKE_GATE, KW_FAKE_BYTES(reply, PART), KW_FAKE_GATE,
+                                  KW_FAKE_BYTES(reply + PART, len - PART), KW_FAKE_END};
+    kw_fake_on_reply(fake, KW_FAKE_ALWAYS, "GET short*", "+v");
+    kw_fake_on(fake, KW_FAKE_ALWAYS, "GET long", steps);
+    kw_client *kw =
+        kw_test_open("%s?share-above=0&timeout=60s&stall-timeout=60s", kw_fake_uri(fake));
+    kw_reply_free(kw_test_ask(kw, "GET short"));
+    kw->topology->env.clock.now_fn = stand_still;
+    kw_lane *lane = &kw->topology->env.nodes->lane;
+    asker long_one, queued, later;
+    asker_start(&long_one, kw, "GET long");
+    KW_TEST_AWAIT(kw_fake_at_gates(fake) == 1)
+    asker_start(&queued, kw, "GET short:1");
+    KW_TEST_AWAIT(queued_n(lane) == 1)
+    kw_fake_pass(fake);
+    KW_TEST_AWAIT(is_reading_long(lane))
+    KW_TEST_AWAIT(atomic_load(&queued.is_over))
+    asker_start(&later, kw, "GET short:2");
+    KW_TEST_AWAIT(atomic_load(&later.is_over))
+    assert_false(atomic_load(&long_one.is_over));
+    kw_fake_pass(fake);
+    KW_TEST_AWAIT(atomic_load(&long_one.is_over))
+    pthread_join(long_one.thread, NULL);
+    pthread_join(queued.thread, NULL);
+    pthread_join(later.thread, NULL);
+    assert_false(is_reading_long(lane));
+    kw_close(kw);
+    free(reply);
+    free(value);
+}
+
 #define TEST(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
@@ -422,6 +511,7 @@ int main(void)
         TEST(test_connection_lost_behind_its_greeting_is_closed),
         TEST(test_connection_to_who_hangs_up_at_hello_is_greeted_without),
         TEST(test_connection_hello_is_tried_again_where_nothing_works),
+        TEST(test_connection_long_reply_holds_no_short_one_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
