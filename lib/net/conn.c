@@ -91,8 +91,8 @@ static kw_err die_of_send(kw_conn *conn, kw_error *error, ssize_t status)
         heard = kw_conn_take_in(conn, error, &got, false);
         turn_len += got;
     }
-    if (heard == KW_ERR_DESYNC || heard == KW_ERR_PROTOCOL || heard == KW_ERR_LIMIT) {
-        return heard;
+    if (heard != KW_OK) {
+        return heard; /* the server's word, or its end, says more than the send's failure */
     }
     return kw_conn_die_of_errno(conn, error, code, "connection lost while sending", status);
 }
