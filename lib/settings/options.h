@@ -75,18 +75,18 @@ typedef struct kw_options {
     uint64_t down_after;          /* failures in a row that make a server one that is down */
     uint64_t up_after;            /* answered probes in a row that bring a ring's node back */
     kw_node_down_policy on_node_down;
-    uint64_t copies_n;     /* servers of a ring that keep a key; 1: one, as a plain value */
-    uint64_t write_quorum; /* copies that a write is done at; 0: more than half */
-    uint64_t read_quorum;  /* copies that a read asks at least; 0: more than half */
-    bool is_weak_quorum;   /* reads and writes need not meet */
-    bool has_quorum_guard; /* a copy without its marker has lost its data, and says nothing */
-    bool has_quorum_hints; /* what a copy misses is left with the next node */
+    uint64_t copies_n;         /* servers of a ring that keep a key; 1: one, as a plain value */
+    uint64_t write_quorum;     /* copies that a write is done at; 0: more than half */
+    uint64_t read_quorum;      /* copies that a read asks at least; 0: more than half */
+    bool is_weak_quorum;       /* reads and writes need not meet */
+    bool has_quorum_guard;     /* a copy without its marker has lost its data, and says nothing */
+    bool has_quorum_hints;     /* what a copy misses is left with the next node */
     uint64_t version_ahead_ms; /* versions further ahead are not believed; 0: a quarter of: */
-    uint64_t tombstone_ms; /* how long what is deleted is remembered */
-    char *user;            /* NULL: none */
-    char *password;        /* NULL: none */
-    char *client_name;     /* NULL: none */
-    char *service;         /* what sentinels call the primary and its replicas; NULL: none */
+    uint64_t tombstone_ms;     /* how long what is deleted is remembered */
+    char *user;                /* NULL: none */
+    char *password;            /* NULL: none */
+    char *client_name;         /* NULL: none */
+    char *service;             /* what sentinels call the primary and its replicas; NULL: none */
     char *sentinel_user;
     char *sentinel_password; /* both of the sentinels alone, not of the servers; NULL: none */
     bool has_tls;            /* of the scheme: rediss:// and its like */
