@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* A command for a callback: planned, encoded, looked up or fanned out, and its reply taken. */
 #include "drive/async_command.h"
 
 #include "drive/plan_lookup.h"

@@ -62,7 +62,7 @@ bool kw_blocking_wait_choose(kw_blocking_wait *self, kw_step *next, const kw_ste
 void kw_blocking_wait_on_send(kw_blocking_wait *self)
 {
     kw_op_on_send(&self->op);
-    self->op.spec.deadline_ns = self->plan->deadline_ns; /* it has its place */
+    self->op.spec.deadline_ns = self->plan->deadline_ns; /* it has a connection now */
 }
 
 kw_step kw_blocking_wait_on_failed(kw_blocking_wait *self, const kw_try_end *end)
@@ -151,7 +151,7 @@ static kw_err wait_stalled(kw_blocking_wait *self, kw_conn *conn, const kw_reque
     return KW_OK;
 }
 
-/* Most answers come by then, and nothing else is thought of before. */
+/* The first wait for an answer, in which nothing else is looked at: most answers come by then. */
 static uint64_t first_slice_ns(const kw_blocking_wait *self)
 {
     uint64_t part_ns = (self->plan->deadline_ns - self->plan->start_ns) / 8;
@@ -159,7 +159,7 @@ static uint64_t first_slice_ns(const kw_blocking_wait *self)
                   self->now_ns + (part_ns < SLICE_NS ? part_ns : SLICE_NS));
 }
 
-/* The system's own wait, in slices, until the answer is late or the map is another. */
+/* Waits in the system, in slices, until the answer is late or another map was published. */
 static kw_err wait_calmly(kw_blocking_wait *self, kw_conn *conn, kw_request *request,
                           uint64_t until_ns)
 {

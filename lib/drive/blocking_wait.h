@@ -57,7 +57,7 @@ kw_err kw_blocking_wait_acquire(kw_blocking_wait *self, kw_conn **conn, uint64_t
  * deadline. */
 kw_err kw_blocking_wait_reply(kw_blocking_wait *self, kw_conn *conn, kw_request *request);
 
-/* The same for a command on the node's lane; KW_OK when it has ended. */
+/* kw_blocking_wait_reply for a command on the node's lane; KW_OK when it has ended. */
 kw_err kw_blocking_wait_lane(kw_blocking_wait *self, kw_lane_waiter *waiter);
 
 #endif

@@ -95,13 +95,13 @@ static kw_step on_left_conn(call *self, kw_err code)
     }
     conn->state = KW_CONN_DEAD;
     if (code == KW_ERR_TIMEOUT || code == KW_ERR_CANCELLED) {
-        /* The caller's time, not the node's fault. */
+        /* The caller's time is over: that is no fault of the node. */
         kw_error_set(failure, code, KW_EFFECT_NONE, "%s",
                      end.was_ready || end.has_left ? "no answer"
                                                    : "the deadline came while connecting");
     }
     kw_node_release(self->wait.node, conn, self->wait.now_ns, end.was_ready ? NULL : failure);
-    kw_reply_free(request->reply); /* answered, and then the stream went wrong */
+    kw_reply_free(request->reply); /* it came, and behind it something that makes it doubtful */
     request->reply = NULL;
     return kw_blocking_wait_on_failed(&self->wait, &end);
 }

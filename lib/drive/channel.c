@@ -156,7 +156,7 @@ static bool may_queue(const kw_channel *channel, const kw_channel_scan *scan)
            (scan->poller == NULL && is_early && kw_conn_takes_requests(conn));
 }
 
-/* The next command that may leave now; NULL: none is there. */
+/* The next command that may leave now; NULL: there is none. */
 static kw_item *take_next(kw_channel *channel, kw_channel_scan *scan)
 {
     while (may_queue(channel, scan)) {
@@ -239,7 +239,7 @@ static kw_err flush(kw_channel *channel, kw_channel_scan *scan)
     return kw_conn_flush(channel->conn, &scan->failure);
 }
 
-/* A connection on which nothing is awaited: has the server ended it meanwhile? Then what is sent
+/* Looks whether the server has ended a connection on which nothing is awaited: what is sent on it
  * would be lost. */
 static void look(kw_channel *channel, kw_channel_scan *scan)
 {

@@ -26,20 +26,20 @@ typedef struct kw_channel {
     kw_conn *conn;     /* NULL: none yet, or lost */
     kw_items queue;    /* not on the connection yet */
     kw_items flight;   /* sent, in the order of their replies */
-    kw_watch watch;    /* of conn's socket, where the turn has a poller */
+    kw_watch watch;    /* of conn's socket, where the pipeline has a poller */
     size_t at;         /* its place among the pipeline's channels */
     bool is_counted;   /* the node knows that conn became ready */
-    bool is_exclusive; /* of one command, which may block */
+    bool is_exclusive; /* for one command alone, which may block in the server */
     bool is_spare;     /* conn is beyond the node's pool-max */
     bool has_unsent;   /* what kw_channel_fill put on conn is still to be sent */
-    bool is_listed;    /* among those that have something to do */
-    size_t choosy_n;   /* of the queue: those that kw_channel_keeps does not */
-    bool is_rerouting; /* what is queued chooses its node again, at the next time */
+    bool is_listed;    /* in the pipeline's list of channels that have something to do */
+    size_t choosy_n;   /* commands of the queue that kw_channel_keeps says no of */
+    bool is_rerouting; /* commands of the queue will choose their node again */
     struct kw_channel *next_listed;
     kw_heap_entry timer; /* when it is to be looked at without its socket's word */
     uint64_t retry_ns;   /* no connection was had: not before this */
     uint64_t hope_ns; /* likewise: then it may be known that nobody waits for the node any more */
-    uint64_t rerouted_ns; /* when the queue has chosen its nodes again */
+    uint64_t rerouted_ns; /* when they did so last */
     uint64_t heard_ns;    /* last reply, or last send into silence */
     kw_backoff backoff;   /* between connections that could not be had, or were lost */
     kw_err failure;       /* why there is no connection; KW_OK: no reason yet */
@@ -56,11 +56,11 @@ typedef struct kw_channel_scan {
     uint64_t now_ns;
     kw_error failure;      /* why the channel failed */
     kw_ordering *ordering; /* NULL: each leaves in its turn */
-    kw_items held;         /* taken from queues: they wait for others of their keys */
-    kw_items overtaken;    /* and those that may not be sent any more */
+    kw_items held;         /* commands taken from queues, which wait for others of their keys */
+    kw_items overtaken;    /* commands that may not be sent any more: later ones have run */
 } kw_channel_scan;
 
-/* To the end of the queue, and out of it. */
+/* Puts a command at the end of the queue, and takes one out of it. */
 void kw_channel_enqueue(kw_channel *channel, const kw_channel_scan *scan, kw_item *item);
 void kw_channel_dequeue(kw_channel *channel, kw_item *item);
 
@@ -92,7 +92,7 @@ bool kw_channel_is_waiting(const kw_channel *channel);
 /* True where nothing but replies of a ready connection is awaited. */
 bool kw_channel_is_reading(const kw_channel *channel);
 
-/* Has the turn's poller watch what the connection waits for. */
+/* Makes the poller watch what the connection waits for. */
 kw_err kw_channel_watch(kw_channel *channel, kw_channel_scan *scan);
 
 /* Gives the connection back: to the pool where it owes nothing, else it is closed. */

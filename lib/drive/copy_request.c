@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Requests to single copies: made from what a quorum op asks, or for hints; and freed. */
 #include "drive/copy_request.h"
 
 #include <keyway/quorum.h>

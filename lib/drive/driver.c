@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* What all drivers of the op machine share: choosing a node, and telling the op what happened
+ * there. */
 #include "drive/driver.h"
 
 #include "topology/node_registry.h"

@@ -30,10 +30,10 @@ kw_node *kw_driver_look(const kw_snapshot *snapshot, const kw_plan *plan, kw_ran
 kw_node *kw_driver_choose(kw_topology *topology, const kw_plan *plan, kw_op *op,
                           const kw_step *step);
 
-/* The command, whose op is new, has been sent to the node; NULL: to none yet. */
+/* Tells a new op which node its command went to; NULL: to none yet. */
 void kw_driver_note_node(kw_op *op, const kw_plan *plan, const kw_node *node);
 
-/* kw_driver_choose found no node. */
+/* Tells the op that kw_driver_choose found no node. */
 kw_step kw_driver_on_unserved(kw_topology *topology, const kw_plan *plan, kw_op *op,
                               uint64_t now_ns);
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Splits a call into commands for several nodes, and makes one reply of theirs. */
 #include "drive/fanout.h"
 
 #include "topology/first_map.h"

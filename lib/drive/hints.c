@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Leaves hints for copies that are away, looks for them, and hands them over. */
 #include "drive/hints.h"
 
 #include <keyway/quorum.h>
@@ -66,7 +67,8 @@ static bool append_hint_key(kw_buf *buf, const kw_ring *ring, uint32_t number)
     return true;
 }
 
-/* The name of the hint_key for the node; false where the ring does not have it any more. */
+/* Appends the name of the hash with hints for the node; false where the ring does not have the node
+ * any more. */
 static bool find_hint_key(const kw_hints *self, kw_buf *buf, const kw_node *node)
 {
     kw_snapshot *snapshot = kw_topology_snapshot(self->topology);

@@ -50,7 +50,7 @@ static bool take_apart(parts *self, kw_bytes encoded)
     return self->argv != NULL;
 }
 
-/* Where each key is, of a command that the table knows; else every argument. */
+/* Finds the keys of a command that the table knows; of others every argument counts as one. */
 static bool find_keys(kw_keys *keys, const kw_item *item, const parts *found)
 {
     if (item->plan.command != NULL) {
@@ -63,7 +63,7 @@ static bool find_keys(kw_keys *keys, const kw_item *item, const parts *found)
     return true;
 }
 
-/* The caller may name the node: the same key is another one elsewhere. */
+/* The seed of a key's hash: where the caller names the node, the key is another than elsewhere. */
 static uint64_t seed_of(const kw_item *item)
 {
     return item->plan.kind == KW_PLAN_NODE ? (uint64_t)(uintptr_t)item->plan.node : 0;
@@ -101,7 +101,8 @@ static bool add(kw_item *item, kw_ordering *ordering, const kw_keys *keys, const
     return is_added;
 }
 
-/* Keys that the plan does not name: of many, or of none, or to a node of the caller's choice. */
+/* Adds the keys of a command whose plan does not name them: several, or to a node of the caller's
+ * choice. */
 static bool add_parts(kw_item *item, kw_ordering *ordering)
 {
     parts found;

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* The commands with callbacks: accepted from any thread, carried by one, told outside of every
+ * lock. */
 #include "drive/loop.h"
 
 #include "topology/topology_tend.h"
@@ -16,10 +18,10 @@
 /* No host sleeps longer. */
 #define TIMEOUT_MAX_MS (3600 * 1000)
 
-/* So many commands under way are much. */
+/* From so many commands under way on, a second look at the sockets pays. */
 #define MUCH_N 10
 
-/* Blocks that are kept for the next commands. */
+/* Blocks that are kept for the next commands at most. */
 #define BLOCKS_MAX 1024
 
 static void free_async(kw_loop *self, kw_async_command *command)

@@ -69,7 +69,7 @@ void kw_loop_submit(kw_loop *self, kw_async_command *command, bool wakes);
 /* True where commands were handed over that no kw_loop_process has seen. Any thread. */
 bool kw_loop_has_mail(kw_loop *loop);
 
-/* The same in a callback. */
+/* kw_loop_submit of the thread that is in a callback: no lock is needed. */
 void kw_loop_give(kw_loop *self, kw_async_command *command);
 
 /* One kw_process; KW_ERR_CANCELLED: a callback wants the handle closed. */

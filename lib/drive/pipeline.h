@@ -8,7 +8,7 @@
 #include "drive/loss.h"
 #include "engine/ordering.h"
 
-/* What is only needed once a command is to be sent again, or waits for something. */
+/* What only a command needs that is to be sent again, or waits for something. */
 typedef struct kw_retry_state {
     kw_op op;
     kw_error failure;     /* what stood in the way last; in the end the story of the failure */
@@ -59,7 +59,7 @@ typedef struct kw_item {
     bool is_overtaken; /* LOST: later commands of its keys may have run: it is not repeated */
     bool is_map_only;  /* ends with KW_OK, and without a reply, once there is a map */
     bool is_choosy;    /* QUEUED: it does not wait where no connection can be had */
-    bool is_due;       /* among those whose deadlines are watched */
+    bool is_due;       /* its deadline is watched */
     kw_plan plan;      /* of kind SLOT, ANY or NODE, with its deadline */
     kw_bytes encoded;  /* borrowed */
     kw_ordered ordered;

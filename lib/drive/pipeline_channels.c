@@ -34,7 +34,7 @@ static uint64_t due_ns_of(const kw_channel *channel)
     return channel->flight.head != NULL ? kw_patience_next_ns(&channel->patience) : UINT64_MAX;
 }
 
-/* What was put aside while the channel was pumped. */
+/* Deals with the commands that the pump put aside: held, or overtaken. */
 static void settle(kw_pipeline *self)
 {
     kw_pipeline_take_freed(self);
@@ -93,7 +93,7 @@ void kw_pipeline_fill(kw_pipeline *self)
     }
 }
 
-/* What is queued for a node that cannot be had. */
+/* Lets the commands that are queued for a node that cannot be had choose their nodes again. */
 static void reroute(kw_pipeline *self, kw_channel *channel)
 {
     bool is_waiting = channel->conn == NULL || channel->conn->state != KW_CONN_READY;

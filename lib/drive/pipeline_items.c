@@ -51,7 +51,7 @@ static void end_leader(kw_pipeline *self, const kw_item *item, kw_err code)
     self->mapless_code = is_own ? KW_OK : code;
 }
 
-/* Whether it has run, for those behind it. */
+/* What the ordering is told of a command that has ended. */
 static kw_order_end order_end(const kw_item *item, kw_err code)
 {
     if (code == KW_OK) {
@@ -101,7 +101,7 @@ static void end_without_memory(kw_pipeline *self, kw_item *item)
     kw_pipeline_end_item(self, item, KW_ERR_NOMEM);
 }
 
-/* An op that is where the command is. */
+/* Starts an op, and tells it where the command is. */
 static void start_op(kw_pipeline *self, const kw_item *item, kw_op *op)
 {
     kw_op_spec spec = kw_driver_spec(self->topology, &item->plan);
@@ -155,7 +155,7 @@ void kw_pipeline_put(kw_pipeline *self, kw_item *item, kw_node *node)
     kw_pipeline_list_channel(self, channel);
 }
 
-/* Its own deadline came while it had no node. */
+/* Ends a command whose deadline came while it had no node. */
 static void end_homeless(kw_pipeline *self, kw_item *item)
 {
     if (kw_pipeline_has_op(self, item)) {
@@ -166,7 +166,8 @@ static void end_homeless(kw_pipeline *self, kw_item *item)
     }
 }
 
-/* By the snapshot alone, which is all that most commands need; NULL: its op has to say more. */
+/* The node by the snapshot alone, which is all that most commands need; NULL: the op has to say
+ * more. */
 static kw_node *look(kw_pipeline *self, const kw_item *item, const kw_snapshot *snapshot)
 {
     if (item->retry_state != NULL || item->is_redirected) {
@@ -327,7 +328,7 @@ static void end_by_loss(kw_pipeline *self, kw_item *item, kw_loss *loss, const k
     kw_pipeline_end_item(self, item, step->code);
 }
 
-/* Of a command that has no op yet: most end so. */
+/* Tells a command that has no op yet of a failed try: most that end, end so. */
 static void fail_first_try(kw_pipeline *self, kw_item *item, kw_loss *loss, const kw_try_end *end)
 {
     kw_op op;

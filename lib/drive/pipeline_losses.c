@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-/* What was kept for a late reply is not needed any more. */
+/* Frees what was kept for a late reply that nobody waits for any more. */
 static void drop(kw_pipeline *self, kw_item *item)
 {
     kw_reply_free(item->request.reply);
@@ -32,7 +32,7 @@ void kw_pipeline_collect(kw_pipeline *self, kw_channel *channel)
     kw_channel_on_heard(channel, self->scan.now_ns);
 }
 
-/* A loss after which another connection may do. */
+/* True for a loss after which another connection may do. */
 static bool may_pass(kw_err code)
 {
     return code == KW_ERR_CONNECT || code == KW_ERR_RESOLVE || code == KW_ERR_HANDSHAKE ||
@@ -47,7 +47,7 @@ static void put_lost(kw_pipeline *self, kw_items *lost, kw_item *item, kw_loss *
     kw_items_push_front(lost, item);
 }
 
-/* One that was on the connection, the last one first. */
+/* Sorts a command that was on the connection; they come last one first. */
 static void sort_sent(kw_pipeline *self, kw_channel *channel, kw_item *item, kw_items *lost,
                       kw_loss *loss)
 {
@@ -75,7 +75,8 @@ static void sort_sent(kw_pipeline *self, kw_channel *channel, kw_item *item, kw_
     }
 }
 
-/* What was on the connection. The first one's loss may be its own: a reply over a limit. */
+/* Sorts the commands that were on the connection. The first one's loss may be its own: a reply over
+ * a limit. */
 static void sort_flight(kw_pipeline *self, kw_channel *channel, kw_loss *loss, kw_loss *behind)
 {
     kw_items lost = {NULL, NULL};
@@ -102,7 +103,7 @@ static bool is_hopeless(kw_pipeline *self, kw_channel *channel)
                                   &channel->hope_ns) == KW_ADMITTED_NOT;
 }
 
-/* What was to follow. */
+/* Sorts the commands that were to follow on the connection. */
 static void sort_queue(kw_pipeline *self, kw_channel *channel, kw_loss *behind)
 {
     bool is_final = behind == NULL || !may_pass(behind->end.code) || is_hopeless(self, channel);
@@ -127,7 +128,8 @@ static void sort_queue(kw_pipeline *self, kw_channel *channel, kw_loss *behind)
     kw_items_append(&self->lost, &lost);
 }
 
-/* A reply over a limit was one command's; to those behind it, its connection is lost. */
+/* Where a reply over a limit ended the connection: the command that it was for is told so; those
+ * behind it are told that the connection was lost. */
 static kw_loss *loss_behind(kw_pipeline *self, kw_channel *channel, kw_loss *loss)
 {
     if (loss == NULL || loss->end.code != KW_ERR_LIMIT) {
@@ -182,7 +184,7 @@ void kw_pipeline_fail_channel(kw_pipeline *self, kw_channel *channel, kw_err cod
     kw_pipeline_list_channel(self, channel);
 }
 
-/* What has come. */
+/* Takes what has come: whole replies first, then the failure behind them. */
 static void take(kw_pipeline *self, kw_channel *channel, kw_err code)
 {
     if (code != KW_OK) {

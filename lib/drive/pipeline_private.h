@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Pipeline, its parts: what the driver of many commands is made of. A pipeline is told which
- * commands there are and which sockets are ready, and says when it wants to go on; it never waits,
- * and does bounded work at a time. A batch waits for it (pipeline.c), an event loop does not
- * (loop.c). */
+/* Pipeline: what its sources share. A pipeline is told which commands there are and which sockets
+ * are ready, and says when it wants to go on; it never waits, and does bounded work at a time. A
+ * batch waits for it (pipeline.c), an event loop does not (loop.c). */
 #ifndef DRIVE_PIPELINE_PRIVATE_H
 #define DRIVE_PIPELINE_PRIVATE_H
 
@@ -11,7 +10,7 @@
 
 typedef struct kw_pipeline kw_pipeline;
 
-/* What a pipeline has besides whose commands come and go, each with its own deadline. */
+/* What a long-lived pipeline has besides: its commands come and go, each with its own deadline. */
 typedef struct kw_pipeline_long_lived {
     /* A command has ended, and is the caller's again unless its state becomes GONE: then it
      * stays until on_dropped. They may not call the pipeline. */
@@ -19,9 +18,9 @@ typedef struct kw_pipeline_long_lived {
     void (*on_dropped)(kw_pipeline *pipeline, kw_item *item);
     kw_item *due_head; /* by their deadlines: mostly those who come later end later .. */
     kw_item *due_tail;
-    kw_heap due; /* .. and the others */
-    uint64_t tidied_changes_n;
-    uint64_t tidy_ns; /* idle connections are looked at next */
+    kw_heap due;               /* .. and the others */
+    uint64_t tidied_changes_n; /* the map by which connections were tidied last */
+    uint64_t tidy_ns;          /* when idle connections are looked at next */
 } kw_pipeline_long_lived;
 
 /* Channels by their nodes. */
@@ -51,21 +50,21 @@ struct kw_pipeline {
     bool has_no_memory; /* to keep the order: all that is left ends */
     kw_item *items;     /* of a batch */
     size_t items_n;
-    kw_items routing;
+    kw_items routing; /* ROUTING ones: their node is to be chosen */
     kw_items mapless; /* came before the first map, behind .. */
     kw_item *leader;  /* .. the one whose op waits for it; NULL: none */
     kw_err mapless_code;
     kw_error mapless_failure; /* why its op has failed, for those behind it; else KW_OK */
-    kw_items lost;
-    kw_items asleep; /* SLEEPING and REFRESHING ones .. */
-    kw_heap wakes;   /* .. by their times */
-    kw_item *told;   /* the next of them to be told of a new map; NULL: all have been */
-    uint64_t fetch;  /* a fetch that some of them wait for (0: none) */
-    uint64_t changes_n;
-    size_t open_n; /* not ended */
+    kw_items lost;            /* LOST ones: their ops are to be told */
+    kw_items asleep;          /* SLEEPING and REFRESHING ones .. */
+    kw_heap wakes;            /* .. by their times */
+    kw_item *told;            /* the next of them to be told of a new map; NULL: all have been */
+    uint64_t fetch;           /* a fetch that some of them wait for (0: none) */
+    uint64_t changes_n;       /* the map that commands were told of last */
+    size_t open_n;            /* commands that have not ended */
     uint64_t turn_end_ns;
-    unsigned work_n;
-    bool is_late; /* the turn has taken its time */
+    unsigned work_n; /* pieces of work since the clock was looked at */
+    bool is_late;    /* the turn has taken its time */
     kw_random random;
 };
 
@@ -124,7 +123,7 @@ void kw_pipeline_end_all(kw_pipeline *self, kw_err code);
  * nodes that left the map. */
 void kw_pipeline_tidy(kw_pipeline *self);
 
-/* Parts of the above, in pipeline_items.c: the life of one command. */
+/* In pipeline_items.c: the life of one command. */
 
 /* The op of a command, brought to where the command is; false, and the command has ended,
  * when there is no memory. */

@@ -96,7 +96,7 @@ bool kw_pipeline_is_unfinished(const kw_pipeline *self)
            self->told != NULL || has_mapless || kw_pipeline_has_map_news(self);
 }
 
-/* The map's fetches, whose sockets a long-lived pipeline does not watch. */
+/* When to look after a fetch of the map, whose socket a long-lived pipeline does not watch. */
 static uint64_t fetch_ns(const kw_pipeline *self)
 {
     if (self->long_lived == NULL || !kw_driver_has_map(self->topology)) {
@@ -128,7 +128,7 @@ uint64_t kw_pipeline_next_ns(const kw_pipeline *self)
     return next_ns > self->scan.now_ns ? next_ns : self->scan.now_ns + 1;
 }
 
-/* All of one list; each ends, or goes to another list, which comes later. */
+/* Ends all commands of one list; each ends, or goes to another list, which comes later. */
 static void end_list(kw_pipeline *self, kw_items *list, const kw_try_end *end)
 {
     kw_item *item;
@@ -155,7 +155,7 @@ static void end_sleepers(kw_pipeline *self, const kw_try_end *end)
     end_list(self, &asleep, end);
 }
 
-/* What waits for its turn on the channel, or for its reply. */
+/* Ends the commands of one channel, sent or not. */
 static void end_channel(kw_pipeline *self, kw_channel *channel, kw_err code)
 {
     kw_loss *queued = code == KW_ERR_TIMEOUT ? kw_pipeline_loss_of_queued(self, channel) : NULL;
@@ -173,7 +173,7 @@ static void end_channel(kw_pipeline *self, kw_channel *channel, kw_err code)
     }
 }
 
-/* Those that were told last, or kept for another connection, which will not be. */
+/* Ends the commands that wait to be told of a loss, or for a connection that will not be. */
 static void end_lost(kw_pipeline *self, const kw_try_end *end)
 {
     kw_item *item;

@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-/* A wait of an op is over. */
+/* Goes on with a command whose op has waited long enough. */
 static void wake(kw_pipeline *self, kw_item *item)
 {
     kw_retry_state *state = item->retry_state;
@@ -68,7 +68,8 @@ static void wake_sleepers(kw_pipeline *self)
     }
 }
 
-/* The one before it waited for the map, and has failed for a reason that is everybody's. */
+/* Fails a command like the one that waited for the first map before it: the reason is the same for
+ * all. */
 static void fail_mapless(kw_pipeline *self, kw_item *item)
 {
     if (kw_pipeline_has_op(self, item)) {
@@ -132,7 +133,8 @@ void kw_pipeline_wake(kw_pipeline *self)
     }
 }
 
-/* One on a connection stays there: its late reply is nobody else's. */
+/* Ends a command that is on a connection, and leaves its place there: the late reply is no other
+ * command's. */
 static void expire_sent(kw_pipeline *self, kw_item *item)
 {
     kw_channel *channel = item->channel;

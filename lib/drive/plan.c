@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Decides where a command goes: by the caller's route, its keys, or the policy of the table. */
 #include "drive/plan.h"
 
 #include "topology/node_registry.h"
@@ -43,7 +44,7 @@ static kw_err take_policy(kw_plan *plan, const kw_topology *topology, kw_error *
     return KW_OK;
 }
 
-/* The same for keys of which servers and the ring have their own opinion. */
+/* Routes by keys on a ring, whose owners are nodes and not slots. */
 static kw_err take_ring_keys(kw_plan *plan, kw_topology *topology, kw_error *error,
                              const kw_keys *keys, const kw_bytes *argv, size_t argc)
 {
@@ -264,7 +265,8 @@ static kw_err take_read(kw_plan *plan, const kw_topology *topology, kw_error *er
     return KW_OK;
 }
 
-/* Calls that nobody blocks for do not wait for replicas, and none is let off in silence. */
+/* Refuses acks where nobody waits for replicas: batches, callbacks, tickets, calls to many nodes. A
+ * write that was to be acknowledged never goes without in silence. */
 static kw_err check_acks(const kw_plan *plan, const kw_topology *topology, kw_error *error,
                          const kw_plan_task *task)
 {

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Runs quorum ops: sends what they ask to the copies, and tells them what came back. */
 #include "drive/quorum_exchange.h"
 
 #include "topology/topology_tend.h"
@@ -11,14 +12,14 @@
 
 #include <string.h>
 
-/* A silent copy keeps at most so many ended ops of a exchange alive. */
+/* Calls whose caller has gone that are kept for late answers, at most. */
 #define LEFT_MAX 128u
 
 /* A node that owes so many answers, for which nobody waits any more, is not asked until it
  * has given some of them, or its connection ends. */
 #define SILENT_MAX 256u
 
-/* The first call of a exchange leaves connections to slower copies this time to open, so that
+/* The first call of an exchange waits so long for connections to slower copies to open, so that
  * they get its writes as well. */
 #define WARM_NS (20 * KW_NS_PER_MS)
 
@@ -31,7 +32,7 @@ struct kw_quorum_exchange {
     kw_copy_request **ended_link;
     bool has_lives; /* has seen values with a life of their own, of which GET is not enough */
     kw_hints hints;
-    kw_quorum_call *left; /* calls whose call is over, the oldest last */
+    kw_quorum_call *left; /* calls whose caller has gone, the oldest last */
     size_t left_n;
     kw_owed_replies owed_replies;
     bool is_warm;     /* has made a call */
@@ -165,7 +166,7 @@ static void pump(kw_quorum_exchange *self, kw_quorum_call *call)
     }
 }
 
-/* What an request without a reply did at its copy. */
+/* What a request without a reply did at its copy. */
 static kw_effect effect_of(kw_quorum_call *call, const kw_copy_request *request)
 {
     const kw_item *item = &request->item;
@@ -211,7 +212,7 @@ static void remove_left(kw_quorum_exchange *self, kw_quorum_call *call)
     kw_quorum_call_free(call, &self->topology->env.mem);
 }
 
-/* One of no op. */
+/* Takes back a request of no op, for hints. */
 static void take_hint_back(kw_quorum_exchange *self, kw_copy_request *request,
                            bool is_on_connection)
 {
@@ -251,7 +252,7 @@ static void take_back(kw_quorum_exchange *self, kw_copy_request *request)
     }
 }
 
-/* True where anything was there. */
+/* Takes all ended requests back to their ops; true where there were any. */
 static bool take_all_back(kw_quorum_exchange *self)
 {
     bool had_any = self->ended != NULL;
@@ -266,7 +267,7 @@ static bool take_all_back(kw_quorum_exchange *self)
     return had_any;
 }
 
-/* Until nothing more happens without a socket. */
+/* Goes on until nothing more happens without a socket. */
 static void advance(kw_quorum_exchange *self)
 {
     do {

@@ -4,7 +4,7 @@
 
 #include "base/error.h"
 
-/* So long a pipeline waits for the node that it was sent to last alone. */
+/* A pipeline waits so long for the node that it was sent to last, before it polls all. */
 #define LAST_WAIT_NS (1 * KW_NS_PER_MS)
 
 /* No wait for one reader is longer: a map that others have fetched is to be noticed. */
@@ -102,7 +102,7 @@ static size_t fill_sockets(kw_run_wait *self)
     return n;
 }
 
-/* What sockets have just now, where there is other work to be done. */
+/* Reads what sockets have just now, without a wait: there is other work to be done. */
 static void look_at(kw_pipeline *pipeline, struct pollfd *sockets, size_t n)
 {
     kw_env *env = &pipeline->topology->env;

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* What a command does to a session's connection, and whether its keys belong there. */
 #include "drive/session_private.h"
 
 #include "drive/driver.h"

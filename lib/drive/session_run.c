@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Runs one command on a session's connection, or pins one; with its follow-up in the same write. */
 #include "topology/topology_tend.h"
 #include "drive/session_private.h"
 
@@ -132,7 +133,7 @@ static kw_step on_failed(exchange *self, const kw_try_end *end)
 {
     kw_err code = end->code;
     if (end->was_opened && (code == KW_ERR_TIMEOUT || code == KW_ERR_CANCELLED)) {
-        /* The caller's time, not the node's fault. */
+        /* The caller's time is over: that is no fault of the node. */
         kw_error_set(&self->wait.failure, code, KW_EFFECT_NONE, "no answer");
     }
     if (self->is_free || end->has_left || code == KW_ERR_TIMEOUT || code == KW_ERR_CANCELLED) {

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* Threads that wait for tickets: one works for all, the others sleep until theirs has ended. */
 #include "drive/ticket_loop.h"
 
 #include "drive/loop.h"

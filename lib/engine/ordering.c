@@ -88,7 +88,7 @@ static void count_out(kw_order_key *key, const kw_ordered *command)
     key->last_left_write = key->left_writes_n > 0 ? key->last_left_write : 0;
 }
 
-/* It has run, or may have. */
+/* Notes that the command has run, or may have. */
 static void note_run(kw_order_key *key, const kw_ordered *command)
 {
     uint64_t number = command->number + 1;
@@ -108,7 +108,7 @@ static bool is_pending_before(const kw_order_list *list, const kw_ordered *comma
     return list->head != NULL && list->head->command->number < command->number;
 }
 
-/* May it leave by the place, as far as this key is concerned? */
+/* Whether the command may leave by the place, as far as this key is concerned. */
 static kw_order_answer look(const kw_ordering *self, const kw_order_key *key,
                             const kw_ordered *command, const void *place)
 {
@@ -135,7 +135,8 @@ static bool is_held_by(const kw_order_link *link)
     return command->is_held && &command->links[command->at] == link;
 }
 
-/* False where it has to wait on, or for another key, or will ask by itself. */
+/* Frees the command of a link; false where it has to wait on, or for another key, or will ask by
+ * itself. */
 static bool try_free(kw_ordering *self, kw_order_key *key, kw_order_link *link)
 {
     kw_ordered *command = link->command;

@@ -110,17 +110,17 @@ typedef enum kw_order_answer {
     KW_ORDER_OVERTAKEN /* a later command of its key has run, or may have */
 } kw_order_answer;
 
-/* May the pending command leave by the place? */
+/* Whether the pending command may leave by the place. */
 kw_order_answer kw_ordering_ask(kw_ordering *self, kw_ordered *command, const void *place);
 
-/* It leaves by the place. */
+/* The command leaves by the place. */
 void kw_ordering_on_left(kw_ordering *self, kw_ordered *command, const void *place);
 
-/* Its connection was lost, and it may have run. Of those that were lost together, the last one
- * comes first. True where it may be sent again, if it may run twice at all. */
+/* The command's connection was lost, and it may have run. Of those that were lost together, the
+ * last one comes first. True where it may be sent again, if it may run twice at all. */
 bool kw_ordering_on_lost(kw_ordering *ordering, kw_ordered *command, bool is_repeatable);
 
-/* It has not run, or may run twice: it is pending again. */
+/* The command has not run, or may run twice: it is pending again. */
 void kw_ordering_on_back(kw_ordering *self, kw_ordered *command);
 
 typedef enum kw_order_end {
@@ -129,7 +129,7 @@ typedef enum kw_order_end {
     KW_ORDER_NOT_RUN
 } kw_order_end;
 
-/* It has ended, pending or not; nothing is kept of it. */
+/* The command has ended, pending or not; nothing is kept of it. */
 void kw_ordering_on_end(kw_ordering *self, kw_ordered *command, kw_order_end end);
 
 /* The next command that was told to wait and is to ask again; NULL: none. */

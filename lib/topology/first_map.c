@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The wait for the first map: fetches follow each other until one brings it, or the deadline comes.
- */
+/* The wait for the first map: fetches follow each other until one brings it, or time is over. */
 #include "topology/first_map.h"
 
 #include "base/error.h"

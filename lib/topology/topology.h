@@ -20,6 +20,7 @@
 
 /* Counts of a handle, as kw_stats has them. */
 /* Counts of a handle, as kw_stats has them. */
+/* Counts of a handle, as kw_stats has them. */
 typedef struct kw_counters {
     atomic_uint_fast64_t commands;
     atomic_uint_fast64_t failures;
