@@ -168,7 +168,7 @@ static void test_deadline_ends_every_wait(void **state)
     }
 }
 
-/* The same where nobody takes the connection. */
+/* Deadlines where nobody takes the connection. */
 static void test_deadline_holds_where_connects_are_swallowed(void **state)
 {
     (void)state;

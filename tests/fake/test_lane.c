@@ -322,7 +322,7 @@ static void test_lane_reset_at_each_call_ends_every_waiter(void **state)
     }
 }
 
-/* The same for memory. */
+/* Every allocation of a crowd fails once: no waiter is left behind. */
 static void test_lane_without_memory_ends_every_waiter(void **state)
 {
     enum { SMALL = 40, PLACES_MAX = 400 };

@@ -275,7 +275,7 @@ static void test_lane_answer_to_half_a_command_ends_the_connection(void **state)
     assert_int_equal(kw_fake_accepted(stage.fake), 2);
 }
 
-/* The same while another thread reads, and the writer is inside of send. */
+/* An early answer, read by another thread while the writer is inside of send. */
 static void test_lane_writer_sees_that_it_was_answered_early(void **state)
 {
     (void)state;
@@ -325,7 +325,7 @@ static size_t arrived_n(void)
     return (size_t)n;
 }
 
-/* The same behind replies whose callers have left, and that fill more than one recv: they are
+/* An unasked reply behind those whose callers have left, which fill more than one recv: they are
  * all read before anything is sent. */
 static void test_lane_unasked_reply_behind_many_tombstones_is_noticed(void **state)
 {

@@ -328,7 +328,7 @@ static void leave_one_behind(void *arg, unsigned thread)
     kw_reply_free(kw_test_call(it->kw, &error, (kw_test_deadline){3, NULL}, late));
 }
 
-/* The same behind replies whose callers have left, and that nobody has read yet. */
+/* An unasked reply behind those whose callers have left, and that nobody has read yet. */
 static void test_lanes_unasked_reply_behind_late_ones_reaches_nobody(void **state)
 {
     (void)state;

@@ -134,7 +134,7 @@ static void assert_refused_at_once(kw_client *client, const char *says)
     assert_in_range(kw_test_now_ms() - start_ms, 0, AT_ONCE_MS * KW_TEST_SLOWNESS);
 }
 
-/* The same of each way to a first connection: seeds of a cluster, a ring's member. */
+/* Refused at once by each way to a first connection: seeds of a cluster, a member of a ring. */
 static void assert_schemes_refuse_at_once(const kw_test_certs *certs, unsigned port,
                                           const char *says)
 {

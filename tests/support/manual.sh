@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-3-Clause
-# The manual page is well-formed, where mandoc is here to say so, and has every option and every error code.
+# The manual page is well-formed, where mandoc is here to say so, and has every option and every error
+# code. lib/README.md names functions, types and files that are there.
 
 manual=lib/man/keyway.7
 status=0
@@ -26,6 +27,19 @@ codes=$(sed -n 's/^    \(KW_ERR_[A-Z_]*\) = .*/\1/p' include/keyway/error.h)
     lists option $options
     lists "error code" $codes
 }
+# What lib/README.md says of the inside: its functions, types and files are there.
+for name in $(grep -o '`kw_[a-z_]*`' lib/README.md | tr -d '`' | sort -u); do
+    grep -r -q -w "$name" lib include --include='*.[ch]' || {
+        echo "lib/README.md: there is no $name" >&2
+        status=1
+    }
+done
+for file in $(grep -o '[a-z_]*[a-z]\.[ch]\b' lib/README.md | sort -u); do
+    [ -n "$(find lib include tests -name "$file")" ] || {
+        echo "lib/README.md: there is no file $file" >&2
+        status=1
+    }
+done
 if command -v mandoc > /dev/null 2>&1; then
     mandoc -T lint "$manual" >&2 || status=1
 fi
