@@ -226,7 +226,7 @@ static void test_resolver_silent_name_server_holds_nobody_else_up(void **state)
     }
     kw_close(kw);
     atomic_store(&is_stuck, true);
-    kw = kw_open("redis://known.test:7000?resolver=thread&timeout=300ms", &error);
+    kw = kw_open("redis://known.test:7000?resolver=thread&timeout=300ms&down-after=1000", &error);
     assert_null(kw_command(kw, &error, "GET a"));
     assert_int_equal(error.code, KW_ERR_RESOLVE);
     wait_for_threads(); /* the answer has come */
