@@ -119,7 +119,8 @@ static void reshard(stage *it, kw_test_server *from, kw_test_server *to, unsigne
 {
     char command[500];
     snprintf(command, sizeof(command),
-             "redis-cli --cluster reshard %s --cluster-from %s --cluster-to %s --cluster-slots %u "
+             "cli=redis-cli; command -v $cli > /dev/null || cli=valkey-cli; "
+             "$cli --cluster reshard %s --cluster-from %s --cluster-to %s --cluster-slots %u "
              "--cluster-yes > /dev/null",
              kw_test_server_address(from), kw_test_cluster_id(it->cluster, from),
              kw_test_cluster_id(it->cluster, to), slots_n);

@@ -168,7 +168,9 @@ static size_t count_up(kw_test_server *sentinel, const char *list)
         char port[20] = "0";
         bool is_whole = field_of(flags, sizeof(flags), reply->element[i], "flags") &&
                         field_of(port, sizeof(port), reply->element[i], "port");
-        bool is_up = strstr(flags, "down") == NULL && strstr(flags, "disconnected") == NULL;
+        /* master_down is what a sentinel says of the primary. */
+        bool is_up = strstr(flags, "s_down") == NULL && strstr(flags, "o_down") == NULL &&
+                     strstr(flags, "disconnected") == NULL;
         n += is_whole && is_up && atoi(port) > 0 ? 1 : 0;
     }
     freeReplyObject(reply);
