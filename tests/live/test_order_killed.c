@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Connections that are killed again and again while lists are written to: what was acknowledged is
+ * in the lists in the order of adding, by batches and by tickets. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <keyway.h>
+
+#include "support/ask.h"
+#include "support/check.h"
+#include "support/server.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define THREADS  8
+#define BATCH    16
+#define ROUND_MS 2500u
+#define KILL_MS  30u
+
+typedef struct storm {
+    kw_client *kw;
+    kw_client *killer;
+    bool by_ticket;
+    atomic_bool is_over;
+    atomic_size_t acked_n;
+    atomic_size_t failed_n;
+    atomic_size_t wrong_n; /* acknowledged ones that are behind a later one */
+} storm;
+
+typedef struct writer {
+    storm *storm;
+    unsigned number;
+    pthread_t thread;
+    unsigned next;
+    unsigned char *is_acked; /* of each value */
+    size_t room;
+} writer;
+
+static void note(writer *self, unsigned value, bool is_acked)
+{
+    if (value >= self->room) {
+        self->room = 2 * value + 1024;
+        self->is_acked = realloc(self->is_acked, self->room);
+        assert_non_null(self->is_acked);
+    }
+    self->is_acked[value] = is_acked;
+    atomic_fetch_add(is_acked ? &self->storm->acked_n : &self->storm->failed_n, 1);
+}
+
+static void write_batch(writer *self)
+{
+    unsigned first = self->next;
+    kw_batch *batch = kw_batch_new(self->storm->kw, NULL);
+    for (size_t i = 0; i < BATCH; i++) {
+        (void)kw_batch_add(batch, NULL, "RPUSH list:%u %u", self->number, self->next++);
+    }
+    (void)kw_batch_run(batch, NULL, 0);
+    for (unsigned i = 0; i < BATCH; i++) {
+        const kw_reply *reply = kw_batch_reply(batch, NULL, i);
+        note(self, first + i, reply != NULL && !kw_reply_is_error(reply));
+    }
+    kw_batch_free(batch);
+}
+
+static void write_tickets(writer *self)
+{
+    kw_ticket *tickets[BATCH];
+    unsigned first = self->next;
+    for (size_t i = 0; i < BATCH; i++) {
+        tickets[i] =
+            kw_submit(self->storm->kw, NULL, "RPUSH list:%u %u", self->number, self->next++);
+    }
+    for (unsigned i = 0; i < BATCH; i++) {
+        kw_reply *reply = kw_ticket_await(tickets[i], NULL);
+        note(self, first + i, reply != NULL && !kw_reply_is_error(reply));
+        kw_reply_free(reply);
+        kw_ticket_free(tickets[i]);
+    }
+}
+
+static void *write_lists(void *arg)
+{
+    writer *self = arg;
+    while (!atomic_load(&self->storm->is_over)) {
+        if (self->storm->by_ticket) {
+            write_tickets(self);
+        } else {
+            write_batch(self);
+        }
+    }
+    return NULL;
+}
+
+static void *kill_connections(void *arg)
+{
+    storm *self = arg;
+    while (!atomic_load(&self->is_over)) {
+        kw_reply_free(kw_command(self->killer, NULL, "CLIENT KILL TYPE normal SKIPME yes"));
+        kw_test_sleep_ms(KILL_MS);
+    }
+    return NULL;
+}
+
+static void judge(writer *self, kw_client *kw)
+{
+    kw_reply *list = kw_test_ask(kw, "LRANGE list:%u 0 -1", self->number);
+    long long last = -1;
+    for (size_t i = 0; i < kw_reply_count(list); i++) {
+        long long value = atoll(kw_reply_str(kw_reply_at(list, i), NULL));
+        if (!self->is_acked[value]) {
+            continue; /* its end was an error: it may be anywhere */
+        }
+        atomic_fetch_add(&self->storm->wrong_n, value < last ? 1 : 0);
+        last = value > last ? value : last;
+    }
+    kw_reply_free(list);
+}
+
+static void run(const char *address, bool by_ticket)
+{
+    storm self = {.by_ticket = by_ticket};
+    writer writers[THREADS];
+    pthread_t killer;
+    self.kw = kw_test_open("redis://%s?timeout=5s", address);
+    self.killer = kw_test_open("redis://%s?timeout=5s", address);
+    kw_test_ask_ok(self.killer, "FLUSHALL");
+    for (unsigned i = 0; i < THREADS; i++) {
+        writers[i] = (writer){.storm = &self, .number = i};
+        assert_int_equal(pthread_create(&writers[i].thread, NULL, write_lists, &writers[i]), 0);
+    }
+    assert_int_equal(pthread_create(&killer, NULL, kill_connections, &self), 0);
+    kw_test_sleep_ms(ROUND_MS);
+    atomic_store(&self.is_over, true);
+    pthread_join(killer, NULL);
+    for (unsigned i = 0; i < THREADS; i++) {
+        pthread_join(writers[i].thread, NULL);
+        judge(&writers[i], self.killer);
+        free(writers[i].is_acked);
+    }
+    fprintf(stderr, "%s: %zu acknowledged, %zu not, %zu in another order\n",
+            by_ticket ? "tickets" : "batches", atomic_load(&self.acked_n),
+            atomic_load(&self.failed_n), atomic_load(&self.wrong_n));
+    assert_true(atomic_load(&self.acked_n) > 1000);
+    assert_true(atomic_load(&self.failed_n) > 0); /* the kills were worth the name */
+    assert_int_equal(atomic_load(&self.wrong_n), 0);
+    kw_close(self.kw);
+    kw_close(self.killer);
+}
+
+static void test_killed_connections_keep_the_order_of_what_was_acknowledged(void **state)
+{
+    (void)state;
+    kw_test_server *server = kw_test_server_start("");
+    run(kw_test_server_address(server), false);
+    run(kw_test_server_address(server), true);
+    kw_test_server_free(server);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_killed_connections_keep_the_order_of_what_was_acknowledged),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
