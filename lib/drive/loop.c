@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The commands with callbacks: accepted from any thread, carried by one, told outside of every
  * lock. */
-#include "drive/loop.h"
+#include "drive/loop_private.h"
 
 #include "topology/topology_tend.h"
 #include "base/error.h"
@@ -14,9 +14,6 @@
 
 /* Where nothing tells that a socket has something, it is looked for this often. */
 #define CALLS_NS (1 * KW_NS_PER_MS)
-
-/* No host sleeps longer. */
-#define TIMEOUT_MAX_MS (3600 * 1000)
 
 /* From so many commands under way on, a second look at the sockets pays. */
 #define MUCH_N 10
@@ -115,116 +112,6 @@ kw_loop *kw_loop_need(kw_topology *topology, kw_error *error, kw_loop_place *pla
     return fresh;
 }
 
-/* The monitor is held. */
-static bool is_inside(const kw_loop *self)
-{
-    return self->is_processing && pthread_equal(self->processor, pthread_self());
-}
-
-/* Counts a command of so many bytes among what is under way; the monitor is held. */
-static bool admit(kw_loop *self, size_t len)
-{
-    const kw_options *options = &self->topology->env.options;
-    bool is_own = is_inside(self); /* then what was told of, and not counted yet, is at hand */
-    size_t open_n = self->open_n - (is_own ? self->told_n : 0);
-    size_t open_len = self->open_len - (is_own ? self->told_len : 0);
-    if (open_n >= options->queue_max || open_len + len > options->queue_bytes_max) {
-        return false;
-    }
-    self->open_n++;
-    self->open_len += len;
-    return true;
-}
-
-static kw_async_command *take_block(kw_loop *self, size_t room)
-{
-    if (room > KW_ASYNC_COMMAND_ROOM) {
-        return NULL;
-    }
-    if (is_inside(self) && self->used_n > 0) { /* just used, and still at hand */
-        self->used_n--;
-        return kw_async_commands_pop(&self->used);
-    }
-    self->blocks_n -= self->blocks_n > 0 ? 1 : 0;
-    return kw_async_commands_pop(&self->blocks);
-}
-
-static void discharge(kw_loop *self, size_t n, size_t len)
-{
-    self->open_n -= n;
-    self->open_len -= len;
-}
-
-kw_async_command *kw_loop_block(kw_loop *self, kw_error *error, const kw_plan_task *task,
-                                bool *is_in_callback)
-{
-    size_t room;
-    if (!kw_async_command_room(&room, task)) {
-        kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for a command");
-        return NULL;
-    }
-    kw_monitor_lock(&self->monitor);
-    bool is_own = is_inside(self);
-    bool is_admitted = admit(self, room);
-    kw_async_command *command = is_admitted ? take_block(self, room) : NULL;
-    kw_monitor_unlock(&self->monitor);
-    if (is_in_callback != NULL) {
-        *is_in_callback = is_own;
-    }
-    if (!is_admitted) {
-        kw_error_set(error, KW_ERR_QUEUE_FULL, KW_EFFECT_NONE,
-                     "as many commands, or bytes, are under way as queue-max (%llu) and "
-                     "queue-bytes-max (%llu) allow; take answers first, or raise them",
-                     (unsigned long long)self->topology->env.options.queue_max,
-                     (unsigned long long)self->topology->env.options.queue_bytes_max);
-        return NULL;
-    }
-    command = command != NULL ? command : kw_async_command_new(&self->topology->env.mem, room);
-    if (command == NULL) {
-        kw_monitor_lock(&self->monitor);
-        discharge(self, 1, room);
-        kw_monitor_unlock(&self->monitor);
-        kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for a command");
-        return NULL;
-    }
-    command->charged_len = room;
-    return command;
-}
-
-void kw_loop_unblock(kw_loop *self, kw_async_command *command)
-{
-    kw_monitor_lock(&self->monitor);
-    discharge(self, 1, command->charged_len);
-    kw_monitor_unlock(&self->monitor);
-    kw_mem_free(&self->topology->env.mem, command);
-}
-
-void kw_loop_submit(kw_loop *self, kw_async_command *command, bool wakes)
-{
-    kw_monitor_lock(&self->monitor);
-    kw_async_commands_push(&self->inbox, command);
-    /* Whoever processes looks into the inbox again before it leaves. */
-    wakes = wakes && !self->is_processing && !self->is_signalled;
-    self->is_signalled = self->is_signalled || wakes;
-    kw_monitor_unlock(&self->monitor);
-    if (wakes) {
-        kw_poller_wake(&self->poller);
-    }
-}
-
-void kw_loop_give(kw_loop *self, kw_async_command *command)
-{
-    kw_async_commands_push(&self->given, command); /* this thread's own: no lock */
-}
-
-bool kw_loop_has_mail(kw_loop *self)
-{
-    kw_monitor_lock(&self->monitor);
-    bool has_mail = self->inbox.head != NULL;
-    kw_monitor_unlock(&self->monitor);
-    return has_mail;
-}
-
 /* The only channel there is, where it can have nothing but bytes to read; else NULL. */
 static kw_channel *only_reader(const kw_pipeline *pipeline)
 {
@@ -237,7 +124,7 @@ static kw_channel *only_reader(const kw_pipeline *pipeline)
 /* What the processing thread has used goes back to all; the monitor is held. */
 static void return_blocks(kw_loop *self)
 {
-    discharge(self, self->told_n, self->told_len);
+    kw_loop_discharge(self, self->told_n, self->told_len);
     self->told_n = 0;
     self->told_len = 0;
     self->kept_n = self->blocks_n + self->used_n;
@@ -381,7 +268,7 @@ static kw_err begin(kw_loop *self, kw_error *error, bool *is_mine, bool *was_sig
         self->processor = pthread_self();
         *was_signalled = self->is_signalled;
         self->is_signalled = false;
-    } else if (is_inside(self)) {
+    } else if (kw_loop_is_inside(self)) {
         code = KW_ERR_REFUSED;
     }
     kw_monitor_unlock(&self->monitor);
@@ -563,28 +450,6 @@ kw_err kw_loop_process(kw_loop *self, kw_error *error)
     }
     return kw_error_set(error, KW_ERR_FORKED, KW_EFFECT_NONE,
                         "a callback has forked; the commands under way are the parent's");
-}
-
-int kw_loop_timeout(kw_loop *self)
-{
-    kw_monitor_lock(&self->monitor);
-    uint64_t at_ns = self->next_ns;
-    self->told_ns = at_ns;
-    self->sleeper = pthread_self();
-    kw_monitor_unlock(&self->monitor);
-    if (at_ns == UINT64_MAX) {
-        return -1;
-    }
-    return kw_clock_ms_until(kw_env_now(&self->topology->env), at_ns, TIMEOUT_MAX_MS);
-}
-
-bool kw_loop_defers_close(kw_loop *self)
-{
-    kw_monitor_lock(&self->monitor);
-    bool is_deferred = is_inside(self);
-    self->wants_closing = self->wants_closing || is_deferred;
-    kw_monitor_unlock(&self->monitor);
-    return is_deferred;
 }
 
 /* Ends every command; what a turn would do is done without a socket. */

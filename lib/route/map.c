@@ -56,42 +56,6 @@ static void *carve(char **at, size_t len)
     return piece;
 }
 
-/* One value for four slots, in one word. */
-static uint64_t four_of(uint16_t value)
-{
-    return value * UINT64_C(0x0001000100010001);
-}
-
-size_t kw_map_run_end(const uint16_t *slots, size_t from, size_t end)
-{
-    uint64_t run = four_of(slots[from]);
-    size_t at = from + 1;
-    while (at + 4 <= end) {
-        uint64_t four;
-        memcpy(&four, &slots[at], sizeof(four));
-        if (four != run) {
-            break;
-        }
-        at += 4;
-    }
-    while (at < end && slots[at] == slots[from]) {
-        at++;
-    }
-    return at;
-}
-
-void kw_map_run_fill(uint16_t *slots, size_t from, size_t end, uint16_t value)
-{
-    uint64_t four = four_of(value);
-    size_t at = from;
-    for (; at + 4 <= end; at += 4) {
-        memcpy(&slots[at], &four, sizeof(four));
-    }
-    for (; at < end; at++) {
-        slots[at] = value;
-    }
-}
-
 static void renumber_shards(renumbering *numbers, const kw_map_parts *parts)
 {
     for (size_t shard = 0; shard < parts->shards_n; shard++) {
