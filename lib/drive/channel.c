@@ -245,10 +245,12 @@ static void look(kw_channel *channel, kw_channel_scan *scan)
 {
     kw_conn *conn = channel->conn;
     if (conn == NULL || channel->queue.head == NULL || channel->flight.head != NULL ||
-        conn->state != KW_CONN_READY || scan->now_ns <= channel->heard_ns + FRESH_NS) {
+        conn->state != KW_CONN_READY ||
+        (scan->now_ns <= channel->heard_ns + FRESH_NS &&
+         kw_node_is_of_generation(channel->node, conn))) {
         return;
     }
-    if (kw_conn_is_quiet(conn)) {
+    if (kw_node_is_of_generation(channel->node, conn) && kw_conn_is_quiet(conn)) {
         channel->heard_ns = scan->now_ns;
         return;
     }

@@ -385,6 +385,8 @@ kw_step kw_driver_on_reply(kw_topology *topology, const kw_plan *plan, kw_op *op
     kw_bytes text = kw_reply_bytes(reply);
     kw_verdict verdict = kw_verdict_of(text, plan->is_script);
     note_group(op, node);
+    op->awaits_primary = verdict.kind == KW_VERDICT_READONLY && !kw_env_has_fetch(&topology->env) &&
+                         !op->is_at_replica && kw_node_on_readonly(node, now_ns);
     kw_step step = kw_op_on_reply(op, now_ns, &verdict, &node->endpoint);
     bool is_stray = verdict.kind == KW_VERDICT_MOVED && step.kind == KW_STEP_DONE;
     if (is_stray && plan->kind != KW_PLAN_NODE) {

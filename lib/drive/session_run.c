@@ -270,7 +270,12 @@ static bool is_alive(exchange *self)
     /* What a server takes that is the primary no more, whatever it says, will be lost. */
     bool is_watched = self->session->topology->env.options.scheme == KW_SCHEME_SENTINEL ||
                       kw_node_is_of_group(self->session->node);
-    bool is_good = !is_watched || kw_node_is_current(self->session->node, conn);
+    bool is_good = true;
+    if (is_watched) {
+        is_good = kw_node_is_current(self->session->node, conn);
+    } else if (!kw_env_has_fetch(&self->session->topology->env)) {
+        is_good = kw_node_is_of_generation(self->session->node, conn);
+    }
     if (is_good && (kw_conn_is_fresh(conn, self->wait.now_ns) || kw_conn_is_quiet(conn))) {
         return true;
     }

@@ -142,6 +142,7 @@ kw_step kw_op_start(kw_op *op, const kw_op_spec *spec, uint64_t seed)
     op->is_unfit = false;
     op->effect = KW_EFFECT_NONE;
     op->obstacle = KW_OK;
+    op->awaits_primary = false;
     op->is_down = false;
     op->soon_ns = 0;
     return send_to_owner(op);
@@ -197,7 +198,7 @@ static bool is_callers(const kw_op *op, kw_verdict_kind kind)
         return op->spec.is_pinned || !op->spec.has_redirects;
     }
     if (kind == KW_VERDICT_READONLY) {
-        return op->spec.is_pinned || !op->spec.has_map;
+        return op->spec.is_pinned || (!op->spec.has_map && !op->awaits_primary);
     }
     return kind == KW_VERDICT_FINAL || kind == KW_VERDICT_AUTH;
 }

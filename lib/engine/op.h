@@ -72,6 +72,8 @@ typedef struct kw_op {
     bool is_unfit;        /* the node of this try is one */
     kw_effect effect;     /* worst of what earlier sends may have done */
     kw_err obstacle;      /* what the call waits for; its code at the deadline */
+    bool awaits_primary;  /* the driver's: the server is a replica for now, or another one is at its
+                             address: READONLY is no answer yet */
     bool is_down;         /* the driver's: its node is down, and not waited for */
     uint64_t soon_ns;     /* the driver's: its node will be known to be back, or not, by then; 0:
                              nothing is expected */

@@ -69,6 +69,9 @@ kw_node *kw_node_new(kw_env *env, const kw_endpoint *endpoint)
     atomic_init(&node->is_crowded, env->options.share_above == 0);
     atomic_init(&node->zone, zone_of(env, endpoint));
     atomic_init(&node->unavailable_until_ns, 0);
+    atomic_init(&node->readonly_ns, 0);
+    atomic_init(&node->readonly_last_ns, 0);
+    atomic_init(&node->readonly_renewed_ns, 0);
     atomic_init(&node->latency_ns, 0);
     atomic_init(&node->lag.wanted_ns, 0);
     atomic_init(&node->lag.known_ns, 0);

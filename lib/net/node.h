@@ -52,7 +52,10 @@ struct kw_node {
     atomic_int role;            /* kw_conn_role of the connections that are opened */
     atomic_uint_fast64_t zone;  /* kw_zone_hash; 0: not known */
     atomic_uint_fast64_t unavailable_until_ns; /* of a replica: not to be read from before this */
-    atomic_uint_fast64_t latency_ns;           /* of calls, a moving mean; 0: not measured */
+    atomic_uint_fast64_t readonly_ns;          /* its first READONLY of a run; 0: none yet .. */
+    atomic_uint_fast64_t readonly_last_ns;     /* .. and the last one .. */
+    atomic_uint_fast64_t readonly_renewed_ns; /* .. and when its connections were given up for it */
+    atomic_uint_fast64_t latency_ns;          /* of calls, a moving mean; 0: not measured */
     kw_node_lag lag;
     atomic_uint generation; /* connections of an earlier one are not used again */
     kw_lane lane;       /* has a monitor of its own, never taken inside the node's or around it */
@@ -138,6 +141,11 @@ bool kw_node_is_retired(kw_node *node);
  * those of a retired node are, and new ones opened. */
 void kw_node_set_role(kw_node *node, kw_conn_role role);
 
+/* A server that is to be a primary, and that nobody replaces, has answered READONLY: its
+ * connections are given up, so that the next one finds who is there now. True while it is worth to
+ * ask again: for a second. Any thread. */
+bool kw_node_on_readonly(kw_node *node, uint64_t now_ns);
+
 /* True where it is, or is to be, in a Sentinel group that is a ring's node. */
 static inline bool kw_node_is_of_group(const kw_node *node)
 {
@@ -155,6 +163,13 @@ void kw_node_set_refusal(kw_node *node, const kw_error *failure);
 /* What the open connections stand for is in doubt: they are closed, and new ones opened, as for
  * another role. */
 void kw_node_renew(kw_node *node);
+
+/* True where what the connection stands for was not put in doubt since it was opened. Any thread.
+ */
+static inline bool kw_node_is_of_generation(kw_node *node, const kw_conn *conn)
+{
+    return conn->generation == atomic_load_explicit(&node->generation, memory_order_relaxed);
+}
 
 /* True where nothing has put the connection in doubt since it was opened, and the node is in
  * the map. */

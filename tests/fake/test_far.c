@@ -213,12 +213,59 @@ static void test_connect_wrong_scheme_is_named_at_once(void **state)
     kw_fake_free(fake);
 }
 
+/* Behind a name or an address that moved: the old server lives on as a replica, and its connections
+ * stay open. The next connection reaches the new one, by which the command is sent again. */
+static void test_readonly_of_a_plain_server_is_asked_again_by_a_new_connection(void **state)
+{
+    (void)state;
+    static const char *const forms[] = {"redis://", "redis-ring://a="};
+    for (int i = 0; i < 2 * KW_TEST_WAYS_N; i++) {
+        kw_test_way way = (kw_test_way)(i / 2);
+        kw_fake *fake = kw_fake_start();
+        kw_fake_on_reply(fake, 1, "INCR *", ":1");
+        kw_fake_on_reply(fake, 2, "INCR *",
+                         "-READONLY You can't write against a read only replica.");
+        kw_fake_on_reply(fake, KW_FAKE_ALWAYS, "INCR *", ":2");
+        kw_client *client = kw_test_open("%s%s?timeout=5s", forms[i % 2], kw_fake_address(fake));
+        kw_test_end end = kw_test_send(client, KW_TEST_CALL, "INCR", "foo");
+        assert_true(end.is_answered);
+        unsigned before_n = kw_fake_accepted(fake);
+        end = kw_test_send(client, way, "INCR", "foo");
+        if (!end.is_answered) {
+            fail_msg("%s by %s: %s", forms[i % 2], kw_test_way_name(way), end.error.text);
+        }
+        assert_true(kw_fake_accepted(fake) > before_n);
+        kw_close(client);
+        kw_fake_free(fake);
+    }
+}
+
+/* One that stays a replica: its own words after a second, and at once from then on. */
+static void test_readonly_that_stays_is_the_servers_word(void **state)
+{
+    (void)state;
+    kw_fake *fake = kw_fake_start();
+    kw_fake_on_reply(fake, KW_FAKE_ALWAYS, "INCR *",
+                     "-READONLY You can't write against a read only replica.");
+    kw_client *client = kw_test_open("redis://%s?timeout=10s", kw_fake_address(fake));
+    for (int i = 0; i < 5; i++) {
+        kw_test_end end = kw_test_send(client, KW_TEST_CALL, "INCR", "foo");
+        assert_false(end.is_answered);
+        assert_non_null(strstr(end.error.text, "READONLY"));
+        assert_in_range(end.took_us, i == 0 ? 700000 : 0, i == 0 ? 3000000 : 500000);
+    }
+    kw_close(client);
+    kw_fake_free(fake);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_far_servers_are_reached),
         cmocka_unit_test(test_map_that_comes_late_is_taken),
         cmocka_unit_test(test_connect_wrong_scheme_is_named_at_once),
+        cmocka_unit_test(test_readonly_of_a_plain_server_is_asked_again_by_a_new_connection),
+        cmocka_unit_test(test_readonly_that_stays_is_the_servers_word),
         cmocka_unit_test(test_map_of_nodes_that_are_all_gone_is_replaced_in_a_second),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
