@@ -53,13 +53,13 @@ typedef enum kw_err {
     KW_ERR_CANCELLED = -33,     /* the handle was closed during the call */
     KW_ERR_FORKED = -34,        /* the handle belongs to the parent process */
     KW_ERR_QUEUE_FULL = -35,    /* too much is under way on the handle already */
-    KW_ERR_ORDER = -36,         /* refused by a server, and overtaken by a later command of its key */
-    KW_ERR_NO_SENTINEL = -40,   /* no sentinel could be reached */
-    KW_ERR_NO_SERVICE = -41,    /* no sentinel knows the name */
-    KW_ERR_ROLE = -42,          /* the server is not the primary, or the replica, it was named */
-    KW_ERR_DURABILITY = -43,    /* run, but acknowledged by fewer replicas than asked for */
-    KW_ERR_QUORUM = -44,        /* too few copies of the key answered as needed */
-    KW_ERR_SERVER = -50         /* a server's error reply, as kw_reply_outcome tells it */
+    KW_ERR_ORDER = -36,       /* refused by a server, and overtaken by a later command of its key */
+    KW_ERR_NO_SENTINEL = -40, /* no sentinel could be reached */
+    KW_ERR_NO_SERVICE = -41,  /* no sentinel knows the name */
+    KW_ERR_ROLE = -42,        /* the server is not the primary, or the replica, it was named */
+    KW_ERR_DURABILITY = -43,  /* run, but acknowledged by fewer replicas than asked for */
+    KW_ERR_QUORUM = -44,      /* too few copies of the key answered as needed */
+    KW_ERR_SERVER = -50       /* a server's error reply, as kw_reply_outcome tells it */
 } kw_err;
 
 /* What a failed call did on the servers. */

@@ -35,6 +35,7 @@ typedef struct entry {
 } entry;
 
 /* In the place of the C library's: every name has the addresses that the test says. */
+/* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name): the C library's */
 int getaddrinfo(const char *host, const char *service, const struct addrinfo *hints,
                 struct addrinfo **found)
 {
@@ -55,6 +56,7 @@ int getaddrinfo(const char *host, const char *service, const struct addrinfo *hi
     return 0;
 }
 
+/* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name): the C library's */
 void freeaddrinfo(struct addrinfo *found)
 {
     free(found);

@@ -30,6 +30,8 @@ static void test_effect_behind_an_unanswered_greeting_is_maybe(void **state)
     for (size_t i = 0; i < 3; i++) {
         renew_fakes();
         kw_fake_on(fakes[0], KW_FAKE_ALWAYS, "HELLO *", greetings[i]);
+        kw_fake_on(fakes[0], KW_FAKE_ALWAYS, "PING", greetings[i]); /* of the older greeting */
+        kw_fake_on(fakes[0], KW_FAKE_ALWAYS, "CLIENT *", greetings[i]);
         kw_client *kw = open_handle("redis://", "");
         kw_error error = KW_ERROR_INIT;
         assert_null(set_idempotent(kw, &error));

@@ -177,7 +177,7 @@ void model_send(const model *self, model_state *state, unsigned client, const kw
 void model_reach(const model *self, model_state *state, unsigned message);
 bool model_is_alive(const kw_test_copy *key);
 bool model_get_record(const kw_test_copy *key, kw_record *record);
-void model_read_at_once(const model *self, model_state *state, unsigned copies);
+void model_read_at_once(const model *self, model_state *state, unsigned variant);
 
 /* True for a message whose client waits for what comes of it. */
 bool model_is_awaited(const model_state *state, const model_message *sent);

@@ -25,6 +25,7 @@ static int threads_before;      /* a sanitizer may have one of its own */
 
 /* In the place of the C library's: "known.test" has an address, everything else has
  * none; while is_stuck, nothing is answered. */
+/* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name): the C library's */
 int getaddrinfo(const char *host, const char *service, const struct addrinfo *hints,
                 struct addrinfo **found)
 {
@@ -48,6 +49,7 @@ int getaddrinfo(const char *host, const char *service, const struct addrinfo *hi
     return 0;
 }
 
+/* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name): the C library's */
 void freeaddrinfo(struct addrinfo *found)
 {
     free(found->ai_addr);
