@@ -96,6 +96,23 @@ static void tend(kw_client *client)
 
 static const kw_client_part tickets = {end, abandon, wake, tend, NULL};
 
+/* Where too much is under way, this caller works on it where nobody else does, and tries once more:
+ * else callers that only submit would find the queue full for ever. */
+static kw_async_command *take_room(kw_client *client, kw_error *error, const kw_plan_task *task,
+                                   kw_loop *loop)
+{
+    kw_error full = KW_ERROR_INIT;
+    kw_async_command *command = new_async(client, &full, task, loop);
+    if (command != NULL || full.code != KW_ERR_QUEUE_FULL) {
+        if (command == NULL) {
+            kw_error_copy(error, &full);
+        }
+        return command;
+    }
+    kw_ticket_loop_look(&client->ticket_loop);
+    return new_async(client, error, task, loop);
+}
+
 /* The handle was entered. */
 static kw_ticket *submit(kw_client *client, kw_error *error, const kw_plan_task *task)
 {
@@ -105,7 +122,7 @@ static kw_ticket *submit(kw_client *client, kw_error *error, const kw_plan_task 
         return NULL;
     }
     kw_ticket *ticket = new_ticket(client, error);
-    kw_async_command *command = ticket != NULL ? new_async(client, error, task, loop) : NULL;
+    kw_async_command *command = ticket != NULL ? take_room(client, error, task, loop) : NULL;
     if (command == NULL) {
         kw_mem_free(&client->topology->env.mem, ticket);
         return NULL;

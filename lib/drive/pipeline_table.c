@@ -240,6 +240,11 @@ kw_loss *kw_pipeline_loss_of_queued(kw_pipeline *self, kw_channel *channel)
                          "all connections stayed busy; raise pool-max or timeout");
     }
     end.was_ready = channel->conn->state == KW_CONN_READY;
+    if (channel->conn->state == KW_CONN_GREETING) {
+        end.code = KW_ERR_HANDSHAKE;
+        return need_loss(self, channel, &channel->waited, &end,
+                         "the deadline came before the greeting was answered; raise timeout");
+    }
     return need_loss(self, channel, &channel->waited, &end,
                      end.was_ready ? "the connection took nothing"
                                    : "the deadline came while connecting");
