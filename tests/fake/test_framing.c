@@ -70,10 +70,13 @@ static void run_rows(const row *rows, size_t rows_n, const char *options)
     if (memory_len > 0) {
         assert_in_range(kw_test_rss_bytes(), 0, memory_len + MEMORY_LEN);
     }
-    for (int i = 0; i < 400 && kw_fake_open(fakes[0]) > 1; i++) {
+    /* A probe of a server that was silent ends in the time of callers, and leaves its connection in
+     * the pool. */
+    for (int i = 0; i < 400 && kw_fake_open(fakes[0]) > 2; i++) {
+        kw_reply_free(kw_test_ask(kw, "PING"));
         kw_test_sleep_ms(5);
     }
-    assert_in_range(kw_test_fd_count(), 0, descriptors_n);
+    assert_in_range(kw_test_fd_count(), 0, descriptors_n + 2); /* both ends of it */
     kw_close(kw);
 }
 
