@@ -241,11 +241,9 @@ bool kw_ordering_add(kw_ordering *self, kw_ordered *command, bool is_read, const
 
 kw_order_answer kw_ordering_ask(kw_ordering *self, kw_ordered *command, const void *place)
 {
-    if (command->place != place) {
-        command->place = place;
-        command->at = 0;
-    }
-    for (; command->at < command->links_n; command->at++) {
+    command->place = place;
+    /* From the first key again: commands before it may have come back meanwhile. */
+    for (command->at = 0; command->at < command->links_n; command->at++) {
         const kw_order_key *key = command->links[command->at].key;
         kw_order_answer answer = key != NULL ? look(self, key, command, place) : KW_ORDER_GO;
         if (answer != KW_ORDER_GO) {
