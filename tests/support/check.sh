@@ -5,8 +5,8 @@
 #   check.sh [--servers] test...
 # A test is a cmocka program, or a script (*.sh) that counts as one test. What a test
 # prints is shown when it fails, or with V=1. The last line is "N passed, N failed".
-# KEEP_GOING=1 runs the rest as well; TEST_SECONDS limits each test (300); JOBS=1 runs one
-# at a time.
+# KEEP_GOING=1 runs the rest as well; AGAIN=2 runs what failed up to twice more, and says so;
+# TEST_SECONDS limits each test (300); JOBS=1 runs one at a time.
 
 build=${BUILD:-build}
 mkdir -p "$build"
@@ -51,7 +51,16 @@ run_test() {
     # The words of $run are a command.
     # shellcheck disable=SC2086
     $run > "$work/$1.log" 2>&1
-    echo "$? $(($(date +%s) - start))" > "$work/$1.ending"
+    status=$?
+    tries=0
+    while [ "$status" -ne 0 ] && [ "$tries" -lt "${AGAIN:-0}" ]; do
+        tries=$((tries + 1))
+        mv "$work/$1.log" "$work/$1.before"
+        # shellcheck disable=SC2086
+        $run > "$work/$1.log" 2>&1
+        status=$?
+    done
+    echo "$status $(($(date +%s) - start))" > "$work/$1.ending"
     mv "$work/$1.ending" "$work/$1.end"
 }
 
@@ -93,6 +102,10 @@ for test in "$@"; do
         [ "$good" -gt 0 ] || good=1
         passed=$((passed + good))
         printf '  ok     %-40s %4s tests  %3s s\n' "$name" "$good" "$seconds"
+        if [ -e "$work/$number.before" ]; then
+            echo "         $name failed before, and passed when it was run again:"
+            grep -E 'ERROR|LINE|FAILED' "$work/$number.before" | head -n 8
+        fi
         [ "${V:-0}" = 0 ] || cat "$log"
         continue
     fi
