@@ -123,6 +123,15 @@ char *kw_bytes_show(char *out, size_t out_len, kw_bytes bytes)
     return out;
 }
 
+uint64_t kw_bytes_hash(kw_bytes bytes)
+{
+    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+    for (size_t i = 0; i < bytes.len; i++) {
+        hash = (hash ^ (unsigned char)bytes.data[i]) * UINT64_C(0x100000001b3);
+    }
+    return hash;
+}
+
 void kw_buf_init(kw_buf *buf, const kw_allocator *mem, char *inline_data, size_t inline_len)
 {
     buf->mem = mem;

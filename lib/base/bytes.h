@@ -82,4 +82,8 @@ static inline size_t kw_uint_to_text(char *out, uint64_t value)
     return kw_uint_to_text_long(out, value);
 }
 
+/* FNV-1a of 64 bits (Fowler, Noll, Vo): short names and keys that are only compared. Not for
+ * hostile input, and not for placement. */
+uint64_t kw_bytes_hash(kw_bytes bytes);
+
 #endif

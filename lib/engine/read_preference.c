@@ -4,10 +4,7 @@
 
 uint64_t kw_zone_hash(kw_bytes name)
 {
-    uint64_t hash = UINT64_C(0xcbf29ce484222325); /* FNV-1a, 64 bits */
-    for (size_t i = 0; i < name.len; i++) {
-        hash = (hash ^ (unsigned char)name.data[i]) * UINT64_C(0x100000001b3);
-    }
+    uint64_t hash = kw_bytes_hash(name);
     return hash != 0 ? hash : 1;
 }
 

@@ -206,16 +206,6 @@ static kw_err by_default(kw_reply **combined, const combination *parts)
     return appended(combined, parts);
 }
 
-/* FNV-1a. */
-static uint64_t hash_of(kw_bytes text)
-{
-    uint64_t hash = UINT64_C(0xcbf29ce484222325);
-    for (size_t i = 0; i < text.len; i++) {
-        hash = (hash ^ (unsigned char)text.data[i]) * UINT64_C(0x100000001b3);
-    }
-    return hash;
-}
-
 /* RANDOMKEY: a node without keys says nil. Of several keys the one with the least hash, so that no
  * node is preferred. */
 static kw_err any_value(kw_reply **combined, const combination *parts)
@@ -224,8 +214,8 @@ static kw_err any_value(kw_reply **combined, const combination *parts)
     for (size_t i = 0; i < parts->replies_n; i++) {
         const kw_reply *reply = parts->replies[i];
         bool has_value = !kw_reply_is_error(reply) && !kw_reply_is_nil(reply);
-        if (has_value &&
-            (best == NULL || hash_of(kw_reply_bytes(reply)) < hash_of(kw_reply_bytes(best)))) {
+        if (has_value && (best == NULL || kw_bytes_hash(kw_reply_bytes(reply)) <
+                                              kw_bytes_hash(kw_reply_bytes(best)))) {
             best = reply;
         }
     }
