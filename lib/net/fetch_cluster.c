@@ -95,16 +95,15 @@ static kw_err refused(kw_error *error, kw_bytes text)
 static kw_err read_map(kw_fetch_cluster *self, kw_fetch_step *step, kw_error *error,
                        const kw_node *from, const kw_reply *reply)
 {
-    kw_map **map = &step->map;
     if (kw_reply_is_error(reply)) {
         return refused(error, kw_reply_bytes(reply));
     }
-    const kw_allocator *mem = &self->env->mem;
     kw_map *previous = self->owner->map_fn(self->owner->arg);
+    kw_topology_source source = {&self->env->mem, &from->endpoint, previous,
+                                 self->env->options.has_tls};
     kw_err code = step->asked->is_other_form
-                      ? kw_topology_from_shards(map, error, mem, reply, &from->endpoint, previous,
-                                                self->env->options.has_tls)
-                      : kw_topology_from_slots(map, error, mem, reply, &from->endpoint, previous);
+                      ? kw_topology_from_shards(&step->map, error, &source, reply)
+                      : kw_topology_from_slots(&step->map, error, &source, reply);
     kw_map_unref(previous);
     return code;
 }

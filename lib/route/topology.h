@@ -9,13 +9,22 @@
 #include "base/reply.h"
 #include "route/map.h"
 
+#include <stdbool.h>
+
+/* Where an answer comes from, and what it is read beside; all borrowed. */
+typedef struct kw_topology_source {
+    const kw_allocator *mem;
+    const kw_endpoint *from; /* who answered: an empty or null host in the answer means its host */
+    const kw_map *previous;  /* the map in use, or NULL: where primaries of the answer claim one
+                                slot, its owner keeps the slot if it is one of them, else the first
+                                has it */
+    bool use_tls;            /* CLUSTER SHARDS: "tls-port" counts instead of "port" */
+} kw_topology_source;
+
 /* Both functions make a new map from a whole answer, or refuse the whole answer: *map is
  * written only on success; KW_ERR_TOPOLOGY with an error that says what is wrong and
- * where in the answer, or KW_ERR_NOMEM. from is the server that answered: an empty or
- * null host means its host. Host "?" and port 0 mean an unknown address and leave that
- * node out; without an address for their primary slots become holes. previous (may be
- * NULL) is the map in use: where primaries of the answer claim one slot, its owner
- * keeps the slot if it is one of them, else the first has it. Replicas that the answer
+ * where in the answer, or KW_ERR_NOMEM. Host "?" and port 0 mean an unknown address and leave
+ * that node out; without an address for their primary slots become holes. Replicas that the answer
  * marks as failed or loading are left out; a primary marked failed keeps its slots
  * (only the cluster takes them away). Primaries without slots are left out. An answer
  * without any served slot, and one that no true cluster gives (more than
@@ -23,15 +32,12 @@
  * refused. */
 
 /* CLUSTER SLOTS, Redis 3.0 and later, with the metadata of 7.0. */
-kw_err kw_topology_from_slots(kw_map **map, kw_error *error, const kw_allocator *mem,
-                              const kw_reply *reply, const kw_endpoint *from,
-                              const kw_map *previous);
+kw_err kw_topology_from_slots(kw_map **map, kw_error *error, const kw_topology_source *source,
+                              const kw_reply *reply);
 
-/* CLUSTER SHARDS, Redis 7.0 and later. use_tls takes "tls-port" instead of "port". Of
- * several primaries in one shard the online one counts, else the one with the greater
- * replication offset, else the first. */
-kw_err kw_topology_from_shards(kw_map **map, kw_error *error, const kw_allocator *mem,
-                               const kw_reply *reply, const kw_endpoint *from,
-                               const kw_map *previous, bool use_tls);
+/* CLUSTER SHARDS, Redis 7.0 and later. Of several primaries in one shard the online one counts,
+ * else the one with the greater replication offset, else the first. */
+kw_err kw_topology_from_shards(kw_map **map, kw_error *error, const kw_topology_source *source,
+                               const kw_reply *reply);
 
 #endif

@@ -12,20 +12,23 @@
 #define REASON_LEN     256
 #define SHOWN_LEN      80
 
-static kw_topology_builder *draft_new(const kw_topology_source *source)
+static kw_topology_builder *builder_new(const kw_topology_source *source, kw_error *error,
+                                        const char *name)
 {
     kw_topology_builder *builder = kw_mem_calloc(source->mem, 1, sizeof(*builder));
     if (builder == NULL) {
         return NULL;
     }
     builder->source = *source;
+    builder->error = error;
+    builder->name = name;
     builder->entry = KW_TOPOLOGY_NOWHERE;
     builder->node = KW_TOPOLOGY_NOWHERE;
     kw_map_run_fill(builder->slots, 0, KW_SLOTS_N, KW_MAP_NO_SHARD);
     return builder;
 }
 
-static void draft_free(kw_topology_builder *builder)
+static void builder_free(kw_topology_builder *builder)
 {
     if (builder == NULL) {
         return;
@@ -49,8 +52,8 @@ kw_err kw_topology_builder_refuse(kw_topology_builder *builder, const char *form
     va_end(args);
     const kw_err code = KW_ERR_TOPOLOGY;
     const kw_effect effect = KW_EFFECT_NONE;
-    kw_error *error = builder->source.error;
-    const char *answer = builder->source.answer;
+    kw_error *error = builder->error;
+    const char *answer = builder->name;
     if (builder->entry == KW_TOPOLOGY_NOWHERE) {
         return kw_error_set(error, code, effect, "%s: %s", answer, reason);
     }
@@ -62,10 +65,9 @@ kw_err kw_topology_builder_refuse(kw_topology_builder *builder, const char *form
                         builder->node, reason);
 }
 
-static kw_err no_memory(const kw_topology_source *source)
+static kw_err no_memory(kw_error *error, const char *name)
 {
-    return kw_error_set(source->error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for the map of %s",
-                        source->answer);
+    return kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for the map of %s", name);
 }
 
 /* The host that a node has: its own, or with a null or empty one that of the server
@@ -156,7 +158,7 @@ static kw_err add_node(kw_topology_builder *builder, size_t *node, const kw_endp
         return kw_topology_builder_refuse(builder, "more than %zu nodes", KW_MAP_NODES_MAX);
     }
     if (!reserve_node(builder)) {
-        return no_memory(&builder->source);
+        return no_memory(builder->error, builder->name);
     }
     kw_map_member nothing = {KW_MAP_NO_SHARD, false, false};
     *node = kw_node_set_add(&builder->set, endpoint);
@@ -264,7 +266,7 @@ static bool has_owner(const kw_topology_builder *builder)
 }
 
 static kw_err read_entries(kw_topology_builder *builder, const kw_reply *reply,
-                           kw_topology_reader read_entry)
+                           const kw_topology_form *form)
 {
     if (kw_reply_is_error(reply)) {
         char shown[SHOWN_LEN];
@@ -281,7 +283,7 @@ static kw_err read_entries(kw_topology_builder *builder, const kw_reply *reply,
     for (size_t i = 0; i < kw_reply_count(reply); i++) {
         builder->entry = i;
         builder->node = KW_TOPOLOGY_NOWHERE;
-        kw_err err = read_entry(builder, kw_reply_at(reply, i));
+        kw_err err = form->read_entry(builder, kw_reply_at(reply, i));
         if (err != KW_OK) {
             return err;
         }
@@ -301,20 +303,20 @@ static kw_err make_map(kw_map **map, kw_topology_builder *builder)
                           .shards_n = builder->shards_n,
                           .slots = builder->slots};
     kw_err err = kw_map_new(map, builder->source.mem, &parts);
-    return err == KW_OK ? KW_OK : no_memory(&builder->source);
+    return err == KW_OK ? KW_OK : no_memory(builder->error, builder->name);
 }
 
-kw_err kw_topology_builder_read(kw_map **map, const kw_topology_source *source,
-                                const kw_reply *reply, kw_topology_reader read_entry)
+kw_err kw_topology_builder_read(kw_map **map, kw_error *error, const kw_topology_source *source,
+                                const kw_reply *reply, const kw_topology_form *form)
 {
-    kw_topology_builder *builder = draft_new(source);
+    kw_topology_builder *builder = builder_new(source, error, form->name);
     if (builder == NULL) {
-        return no_memory(source);
+        return no_memory(error, form->name);
     }
-    kw_err err = read_entries(builder, reply, read_entry);
+    kw_err err = read_entries(builder, reply, form);
     if (err == KW_OK) {
         err = make_map(map, builder);
     }
-    draft_free(builder);
+    builder_free(builder);
     return err;
 }

@@ -8,6 +8,7 @@
 #include "base/endpoint.h"
 #include "base/reply.h"
 #include "route/map.h"
+#include "route/topology.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -20,18 +21,10 @@
 /* No entry, or no node of the entry. */
 #define KW_TOPOLOGY_NOWHERE SIZE_MAX
 
-/* Where an answer comes from; borrowed. */
-typedef struct kw_topology_source {
-    const kw_allocator *mem;
-    kw_error *error;         /* the caller's, may be NULL */
-    const char *answer;      /* name of the command that was answered */
-    const kw_endpoint *from; /* who answered */
-    const kw_map *previous;  /* may be NULL */
-    bool use_tls;            /* CLUSTER SHARDS: which of two ports to take */
-} kw_topology_source;
-
 typedef struct kw_topology_builder {
     kw_topology_source source;
+    kw_error *error;  /* the caller's, may be NULL */
+    const char *name; /* of the command that was answered */
 
     /* Where the reader is, for the text of an error; set by the reader. */
     size_t entry;
@@ -49,13 +42,17 @@ typedef struct kw_topology_builder {
     uint16_t slots[KW_SLOTS_N];
 } kw_topology_builder;
 
-/* Reads one element of the answer into the builder. */
-typedef kw_err (*kw_topology_reader)(kw_topology_builder *builder, const kw_reply *entry);
+/* A form in which clusters answer. */
+typedef struct kw_topology_form {
+    const char *name; /* the command */
+    /* Reads one element of the answer into the builder. */
+    kw_err (*read_entry)(kw_topology_builder *builder, const kw_reply *entry);
+} kw_topology_form;
 
 /* Reads every element of the answer, then makes the map. An answer where no slot gets
  * an owner is refused. */
-kw_err kw_topology_builder_read(kw_map **map, const kw_topology_source *source,
-                                const kw_reply *reply, kw_topology_reader read_entry);
+kw_err kw_topology_builder_read(kw_map **map, kw_error *error, const kw_topology_source *source,
+                                const kw_reply *reply, const kw_topology_form *form);
 
 /* Refuses the answer: fills in the error, with the place in the answer before the
  * text, and returns KW_ERR_TOPOLOGY. */

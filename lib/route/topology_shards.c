@@ -231,10 +231,9 @@ static kw_err read_entry(kw_topology_builder *builder, const kw_reply *entry)
     return err == KW_OK ? read_slots(builder, shard, slots) : err;
 }
 
-kw_err kw_topology_from_shards(kw_map **map, kw_error *error, const kw_allocator *mem,
-                               const kw_reply *reply, const kw_endpoint *from,
-                               const kw_map *previous, bool use_tls)
+kw_err kw_topology_from_shards(kw_map **map, kw_error *error, const kw_topology_source *source,
+                               const kw_reply *reply)
 {
-    kw_topology_source source = {mem, error, "CLUSTER SHARDS", from, previous, use_tls};
-    return kw_topology_builder_read(map, &source, reply, read_entry);
+    static const kw_topology_form form = {"CLUSTER SHARDS", read_entry};
+    return kw_topology_builder_read(map, error, source, reply, &form);
 }

@@ -64,10 +64,9 @@ static kw_err read_entry(kw_topology_builder *builder, const kw_reply *entry)
     return kw_topology_builder_claim(builder, shard, kw_reply_int(first), kw_reply_int(last));
 }
 
-kw_err kw_topology_from_slots(kw_map **map, kw_error *error, const kw_allocator *mem,
-                              const kw_reply *reply, const kw_endpoint *from,
-                              const kw_map *previous)
+kw_err kw_topology_from_slots(kw_map **map, kw_error *error, const kw_topology_source *source,
+                              const kw_reply *reply)
 {
-    kw_topology_source source = {mem, error, "CLUSTER SLOTS", from, previous, false};
-    return kw_topology_builder_read(map, &source, reply, read_entry);
+    static const kw_topology_form form = {"CLUSTER SLOTS", read_entry};
+    return kw_topology_builder_read(map, error, source, reply, &form);
 }

@@ -50,15 +50,17 @@ static void check_result(kw_err err, kw_map *map, const kw_error *error)
 static void check_reply(const kw_reply *reply)
 {
     static const kw_endpoint from = {"seed", 7000};
-    const kw_allocator *mem = kw_mem_default();
+    kw_topology_source source = {kw_mem_default(), &from, NULL, false};
     kw_map *slots = NULL;
     kw_error error = KW_ERROR_INIT;
-    kw_err err = kw_topology_from_slots(&slots, &error, mem, reply, &from, NULL);
+    kw_err err = kw_topology_from_slots(&slots, &error, &source, reply);
     check_result(err, slots, &error);
     for (int use_tls = 0; use_tls <= 1; use_tls++) {
         kw_map *shards = NULL;
         kw_error fresh = KW_ERROR_INIT;
-        err = kw_topology_from_shards(&shards, &fresh, mem, reply, &from, slots, use_tls != 0);
+        source.previous = slots;
+        source.use_tls = use_tls != 0;
+        err = kw_topology_from_shards(&shards, &fresh, &source, reply);
         check_result(err, shards, &fresh);
         kw_map_unref(shards);
     }

@@ -20,10 +20,9 @@ typedef enum answer { SLOTS, SHARDS, SHARDS_TLS } answer;
 static kw_err read_answer(answer kind, kw_map **map, kw_error *error, const kw_allocator *mem,
                           const kw_reply *reply, const kw_map *previous)
 {
-    if (kind == SLOTS) {
-        return kw_topology_from_slots(map, error, mem, reply, &from, previous);
-    }
-    return kw_topology_from_shards(map, error, mem, reply, &from, previous, kind == SHARDS_TLS);
+    kw_topology_source source = {mem, &from, previous, kind == SHARDS_TLS};
+    return kind == SLOTS ? kw_topology_from_slots(map, error, &source, reply)
+                         : kw_topology_from_shards(map, error, &source, reply);
 }
 
 static void append(char *out, size_t out_len, const char *text)
@@ -322,8 +321,8 @@ static void test_topology_empty_host_over_a_path_is_refused(void **state)
     kw_reply *reply = reply_of("[[0,1,['',1]]]");
     kw_error error = KW_ERROR_INIT;
     kw_map *map = NULL;
-    assert_int_equal(kw_topology_from_slots(&map, &error, kw_mem_default(), reply, &path, NULL),
-                     KW_ERR_TOPOLOGY);
+    kw_topology_source source = {kw_mem_default(), &path, NULL, false};
+    assert_int_equal(kw_topology_from_slots(&map, &error, &source, reply), KW_ERR_TOPOLOGY);
     assert_non_null(strstr(error.text, "entry 0, node 0: the host is empty"));
     kw_reply_free(reply);
 }
