@@ -103,7 +103,7 @@ static bool change(turn *self, const place *at, bool is_down)
     kw_err code = KW_OK;
     if (at->is_marked_in_map) {
         kw_monitor_lock(&topology->publishing);
-        code = kw_ring_state_set_down(topology->ring_state, topology, &at->node->endpoint, is_down);
+        code = kw_ring_state_set_down(topology, &at->node->endpoint, is_down);
         kw_monitor_unlock(&topology->publishing);
     }
     if (code == KW_ERR_ARGUMENT) {

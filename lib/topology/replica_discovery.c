@@ -34,13 +34,12 @@ static bool is_primary(const kw_reply *role)
            kw_reply_type(kw_reply_at(role, REPLICAS_AT)) == KW_REPLY_ARRAY;
 }
 
-static void take(kw_topology *topology, const kw_node *node, const kw_member *found)
+static void take(kw_topology *topology, const kw_node *node, kw_member *found)
 {
     kw_error error = KW_ERROR_INIT;
     bool has_news;
     kw_monitor_lock(&topology->publishing);
-    kw_err code = kw_ring_state_set_replicas(topology->ring_state, topology, &error,
-                                             &node->endpoint, found, &has_news);
+    kw_err code = kw_ring_state_set_replicas(topology, &error, found, &has_news);
     kw_monitor_unlock(&topology->publishing);
     if (has_news) {
         kw_map_publish_tell(topology);
@@ -57,6 +56,7 @@ void kw_replica_discovery_take(kw_topology *topology, kw_node *node)
     kw_reply *role = node->probe.answer;
     kw_member found;
     memset(&found, 0, sizeof(found));
+    found.server = node->endpoint;
     node->probe.answer = NULL;
     if (is_primary(role) && read_replicas(&found, role, &topology->env.mem)) {
         take(topology, node, &found);

@@ -142,16 +142,15 @@ static unsigned char *mark_of(const kw_ring_state *self, const kw_endpoint *serv
     return NULL;
 }
 
-kw_err kw_ring_state_set_down(kw_ring_state *self, kw_topology *topology, const kw_endpoint *server,
-                              bool is_down)
+kw_err kw_ring_state_set_down(kw_topology *topology, const kw_endpoint *server, bool is_down)
 {
-    unsigned char *mark = mark_of(self, server);
+    unsigned char *mark = mark_of(topology->ring_state, server);
     if (mark == NULL) {
         return KW_ERR_ARGUMENT;
     }
     unsigned char before = *mark;
     *mark = is_down ? 1 : 0;
-    kw_err code = kw_ring_state_publish(self, topology, NULL);
+    kw_err code = kw_ring_state_publish(topology->ring_state, topology, NULL);
     if (code != KW_OK) {
         *mark = before;
     }
@@ -193,42 +192,46 @@ static bool has_same_replicas(const kw_member *a, const kw_member *b)
     return is_same;
 }
 
-static kw_member *member_at(const kw_ring_state *self, const kw_endpoint *server)
+static void swap_servers(kw_member *a, kw_member *b)
 {
-    for (size_t i = 0; i < self->ring_members.n; i++) {
-        if (kw_endpoint_equal(&self->ring_members.members[i].server, server)) {
-            return &self->ring_members.members[i];
-        }
-    }
-    return NULL;
+    kw_member before = *a;
+    a->server = b->server;
+    a->replicas = b->replicas;
+    a->replicas_n = b->replicas_n;
+    b->server = before.server;
+    b->replicas = before.replicas;
+    b->replicas_n = before.replicas_n;
 }
 
-kw_err kw_ring_state_set_replicas(kw_ring_state *self, kw_topology *topology, kw_error *error,
-                                  const kw_endpoint *server, const kw_member *found, bool *has_news)
+/* Publishes the member with the servers of found, if they are news; found has the old ones then. */
+static kw_err take_servers(kw_topology *topology, kw_error *error, kw_member *member,
+                           kw_member *found, bool *has_news)
 {
-    kw_member *member = member_at(self, server);
-    *has_news = false;
-    if (member == NULL || member->lists_replicas) {
-        return KW_ERR_ARGUMENT;
-    }
-    if (has_same_replicas(member, found)) {
-        return KW_OK;
-    }
-    kw_member before = *member;
     kw_err code = KW_OK;
-    member->replicas = NULL;
-    member->replicas_n = 0;
-    for (size_t i = 0; code == KW_OK && i < found->replicas_n; i++) {
-        bool is_added = kw_member_add_replica(member, &found->replicas[i], &topology->env.mem);
-        code = is_added ? KW_OK : KW_ERR_NOMEM;
+    *has_news =
+        !kw_endpoint_equal(&found->server, &member->server) || !has_same_replicas(found, member);
+    if (*has_news) {
+        swap_servers(member, found);
+        code = kw_ring_state_publish(topology->ring_state, topology, error);
     }
-    code = code == KW_OK ? kw_ring_state_publish(self, topology, error) : code;
-    kw_member_fini(code == KW_OK ? &before : member, &topology->env.mem);
     if (code != KW_OK) {
-        *member = before;
+        swap_servers(member, found);
+        *has_news = false;
     }
-    *has_news = code == KW_OK;
     return code;
+}
+
+kw_err kw_ring_state_set_replicas(kw_topology *topology, kw_error *error, kw_member *found,
+                                  bool *has_news)
+{
+    *has_news = false;
+    for (size_t i = 0; i < topology->ring_state->ring_members.n; i++) {
+        kw_member *member = &topology->ring_state->ring_members.members[i];
+        if (kw_endpoint_equal(&member->server, &found->server) && !member->lists_replicas) {
+            return take_servers(topology, error, member, found, has_news);
+        }
+    }
+    return KW_ERR_ARGUMENT;
 }
 
 /* The member that is that group; NULL: none is. */
@@ -239,59 +242,44 @@ static kw_member *find_group(const kw_ring_state *self, const kw_member *group)
     return member != NULL && kw_member_is_same_group(member, group) ? member : NULL;
 }
 
-/* The group as the map of its one shard has it. Servers that are elsewhere in the ring are no
- * replicas of it. False where there is no memory. */
-static bool read_group(kw_member *fresh, const kw_ring_state *self, const kw_member *member,
-                       const kw_map *map, const kw_allocator *mem)
+static bool is_of_other(const kw_ring_state *self, const kw_member *member,
+                        const kw_endpoint *server)
 {
-    const kw_map_shard *shard = kw_map_shard_at(map, 0);
-    if (!kw_member_copy(fresh, member, mem)) {
-        return false;
-    }
-    fresh->server = *kw_map_node(map, shard->primary);
-    fresh->replicas_n = 0;
-    for (size_t i = 0; i < shard->replicas_n && fresh->replicas_n < KW_MEMBER_REPLICAS_MAX; i++) {
-        const kw_endpoint *replica = kw_map_node(map, kw_map_replica(map, shard, i));
-        bool is_elsewhere = false;
-        for (size_t k = 0; k < self->ring_members.n; k++) {
-            const kw_member *other = &self->ring_members.members[k];
-            is_elsewhere =
-                is_elsewhere || (other != member && (kw_endpoint_equal(&other->server, replica) ||
-                                                     has_replica(other, replica)));
-        }
-        if (!is_elsewhere && !kw_member_add_replica(fresh, replica, mem)) {
-            kw_member_fini(fresh, mem);
-            return false;
+    for (size_t i = 0; i < self->ring_members.n; i++) {
+        const kw_member *other = &self->ring_members.members[i];
+        if (other != member &&
+            (kw_endpoint_equal(&other->server, server) || has_replica(other, server))) {
+            return true;
         }
     }
-    return true;
+    return false;
 }
 
-kw_err kw_ring_state_set_group(kw_ring_state *self, kw_topology *topology, kw_error *error,
-                               const kw_member *group, const kw_map *map, bool *has_news)
+kw_err kw_ring_state_set_group(kw_topology *topology, kw_error *error, const kw_member *group,
+                               const kw_map *map, bool *has_news)
 {
     const kw_allocator *mem = &topology->env.mem;
-    kw_member *member = find_group(self, group);
-    kw_member fresh;
+    const kw_map_shard *shard = kw_map_shard_at(map, 0);
+    kw_member *member = find_group(topology->ring_state, group);
     *has_news = false;
     if (member == NULL) {
         return KW_ERR_ARGUMENT;
     }
-    if (!read_group(&fresh, self, member, map, mem)) {
-        return kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for a group");
+    kw_member found;
+    bool is_whole = true;
+    memset(&found, 0, sizeof(found));
+    found.server = *kw_map_node(map, shard->primary);
+    for (size_t i = 0; is_whole && i < shard->replicas_n; i++) {
+        const kw_endpoint *replica = kw_map_node(map, kw_map_replica(map, shard, i));
+        if (found.replicas_n < KW_MEMBER_REPLICAS_MAX &&
+            !is_of_other(topology->ring_state, member, replica)) {
+            is_whole = kw_member_add_replica(&found, replica, mem);
+        }
     }
-    if (kw_endpoint_equal(&fresh.server, &member->server) && has_same_replicas(&fresh, member)) {
-        kw_member_fini(&fresh, mem);
-        return KW_OK;
-    }
-    kw_member before = *member;
-    *member = fresh;
-    kw_err code = kw_ring_state_publish(self, topology, error);
-    kw_member_fini(code == KW_OK ? &before : member, mem);
-    if (code != KW_OK) {
-        *member = before;
-    }
-    *has_news = code == KW_OK;
+    kw_err code = is_whole
+                      ? take_servers(topology, error, member, &found, has_news)
+                      : kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for a group");
+    kw_member_fini(&found, mem);
     return code;
 }
 

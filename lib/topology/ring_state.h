@@ -37,24 +37,23 @@ void kw_ring_state_free(kw_ring_state *self, const kw_allocator *mem); /* NULL i
 kw_err kw_ring_state_publish(const kw_ring_state *self, struct kw_topology *topology,
                              kw_error *error);
 
-/* The member at that server is down, or is not: one new map. The monitor is held.
- * KW_ERR_ARGUMENT where no member is at that server (any more), KW_ERR_NOMEM, with nothing
+/* What happens to members of the topology's own ring: one new map, if that is news. The monitor is
+ * held. KW_ERR_ARGUMENT where there is no such member (any more), KW_ERR_NOMEM, with nothing
  * changed. */
-kw_err kw_ring_state_set_down(kw_ring_state *self, struct kw_topology *topology,
-                              const kw_endpoint *server, bool is_down);
 
-/* The member at that server has these replicas, found by ROLE: one new map, if that is news.
- * The monitor is held. KW_ERR_ARGUMENT where it is no member (any more), or has listed others
- * itself; KW_ERR_CONFIG, with an error, where one of them is another member's; KW_ERR_NOMEM. */
-kw_err kw_ring_state_set_replicas(kw_ring_state *self, struct kw_topology *topology,
-                                  kw_error *error, const kw_endpoint *server,
-                                  const kw_member *found, bool *has_news);
+/* The member at that server is down, or is not. */
+kw_err kw_ring_state_set_down(struct kw_topology *topology, const kw_endpoint *server,
+                              bool is_down);
 
-/* What the sentinels of a group say of it: one new map, if that is news; replicas that are
- * servers of the ring already are left out. The monitor is held. KW_ERR_ARGUMENT where no member is
- * that group (any more); KW_ERR_CONFIG, with an error, where its primary is another member's;
- * KW_ERR_NOMEM. */
-kw_err kw_ring_state_set_group(kw_ring_state *self, struct kw_topology *topology, kw_error *error,
+/* The member at found->server has the replicas of found, as ROLE says; found has then the old
+ * ones. KW_ERR_ARGUMENT also where the member has listed others itself; KW_ERR_CONFIG, with an
+ * error, where one of them is another member's. */
+kw_err kw_ring_state_set_replicas(struct kw_topology *topology, kw_error *error, kw_member *found,
+                                  bool *has_news);
+
+/* What the sentinels of a group say of it; replicas that are servers of the ring already are left
+ * out. KW_ERR_CONFIG, with an error, where its primary is another member's. */
+kw_err kw_ring_state_set_group(struct kw_topology *topology, kw_error *error,
                                const kw_member *group, const kw_map *map, bool *has_news);
 
 /* Copies what is known of groups (primary, replicas) from from into self, for groups that are in

@@ -92,8 +92,7 @@ void kw_sentinel_groups_found(void *arg, bool *has_news, const kw_member *group,
     kw_topology *topology = arg;
     kw_error error = KW_ERROR_INIT;
     kw_monitor_lock(&topology->publishing);
-    kw_err code =
-        kw_ring_state_set_group(topology->ring_state, topology, &error, group, map, has_news);
+    kw_err code = kw_ring_state_set_group(topology, &error, group, map, has_news);
     kw_monitor_unlock(&topology->publishing);
     if (*has_news) {
         kw_map_publish_tell(topology);
