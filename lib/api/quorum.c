@@ -24,8 +24,8 @@ struct kw_quorum {
     kw_version_clock clock;
     atomic_uint_fast64_t look_ns; /* when hints are looked for next */
     kw_monitor monitor;           /* guards what follows */
-    uint64_t couriers_n;
-    kw_quorum_exchange *idle; /* exchanges without a caller, the last one used first */
+    uint64_t exchanges_n;         /* made so far */
+    kw_quorum_exchange *idle;     /* exchanges without a caller, the last one used first */
 };
 
 static bool init(kw_quorum *self, kw_client *client)
@@ -102,18 +102,18 @@ static kw_quorum_exchange *acquire(kw_quorum *self, kw_error *error, uint64_t de
     kw_client *client = self->client;
     kw_monitor_lock(&self->monitor);
     uint64_t now_ns = kw_env_now(&client->topology->env);
-    while (self->idle == NULL && self->couriers_n >= client->topology->env.options.pool_max &&
+    while (self->idle == NULL && self->exchanges_n >= client->topology->env.options.pool_max &&
            now_ns < deadline_ns && !atomic_load(&client->topology->env.is_closing)) {
         uint64_t wait_ns = deadline_ns - now_ns;
         kw_monitor_wait(&self->monitor, wait_ns < WAIT_MAX_NS ? wait_ns : WAIT_MAX_NS);
         now_ns = kw_env_now(&client->topology->env);
     }
     kw_quorum_exchange *exchange = self->idle;
-    bool may_make = exchange == NULL && self->couriers_n < client->topology->env.options.pool_max;
+    bool may_make = exchange == NULL && self->exchanges_n < client->topology->env.options.pool_max;
     if (exchange != NULL) {
         self->idle = *kw_quorum_exchange_next(exchange);
     }
-    self->couriers_n += may_make ? 1 : 0;
+    self->exchanges_n += may_make ? 1 : 0;
     kw_monitor_unlock(&self->monitor);
     if (exchange == NULL && !may_make) {
         kw_error_set(
@@ -124,7 +124,7 @@ static kw_quorum_exchange *acquire(kw_quorum *self, kw_error *error, uint64_t de
     exchange = may_make ? kw_quorum_exchange_new(client->topology, &self->look_ns) : exchange;
     if (exchange == NULL) {
         kw_monitor_lock(&self->monitor);
-        self->couriers_n--;
+        self->exchanges_n--;
         kw_monitor_unlock(&self->monitor);
         kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for requests");
     }
@@ -182,7 +182,7 @@ static unsigned choose_copies(kw_quorum_call *call, const kw_snapshot *snapshot,
     return (unsigned)(n < copies_n ? n : copies_n);
 }
 
-static void start_job(kw_quorum *self, kw_quorum_call *call, const kw_quorum_request *request)
+static void start_call(kw_quorum *self, kw_quorum_call *call, const kw_quorum_request *request)
 {
     kw_quorum_spec spec;
     memset(&spec, 0, sizeof(spec));
@@ -299,92 +299,90 @@ static void take_result(const kw_quorum *self, kw_quorum_result_row *out,
     out->left_ms = kw_quorum_left_ms(op, kw_env_now(&self->client->topology->env));
 }
 
-/* Jobs of all requests, started; false, with error set, where one cannot be. */
-static bool make_jobs(kw_quorum *self, kw_error *error, kw_quorum_call **calls,
-                      const kw_quorum_request *requests, size_t n)
+/* Requests under way, each with a call of the exchange. */
+typedef struct quorum_run {
+    kw_quorum *quorum;
+    const kw_quorum_request *requests;
+    size_t n;
+    uint64_t deadline_ns;
+    kw_quorum_exchange *exchange;
+    kw_quorum_call **calls; /* n, NULL: none */
+    kw_quorum_results *results;
+} quorum_run;
+
+/* False, with error set, where a request cannot have its copies. */
+static bool make_calls(quorum_run *run, kw_error *error)
 {
-    kw_client *client = self->client;
-    kw_snapshot *snapshot = kw_topology_snapshot(client->topology);
-    bool is_whole = true;
-    for (size_t i = 0; i < n && is_whole; i++) {
-        kw_bytes key = {requests[i].key, requests[i].key_len};
-        calls[i] = kw_quorum_call_new(&client->topology->env.mem, key);
-        if (calls[i] == NULL) {
-            kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for a request");
-            is_whole = false;
+    unsigned wanted_n = run->quorum->rule.copies_n;
+    kw_topology *topology = run->quorum->client->topology;
+    kw_snapshot *snapshot = kw_topology_snapshot(topology);
+    kw_err code = KW_OK;
+    for (size_t i = 0; i < run->n && code == KW_OK; i++) {
+        kw_bytes key = {run->requests[i].key, run->requests[i].key_len};
+        run->calls[i] = kw_quorum_call_new(&topology->env.mem, key);
+        if (run->calls[i] == NULL) {
+            code = kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for a request");
             break;
         }
-        unsigned copies_n = choose_copies(calls[i], snapshot, self->rule.copies_n);
-        if (copies_n < self->rule.copies_n) {
-            kw_error_set(error, KW_ERR_QUORUM, KW_EFFECT_NONE,
-                         "the ring has %u nodes with weight, and copies is %u", copies_n,
-                         self->rule.copies_n);
-            is_whole = false;
+        unsigned copies_n = choose_copies(run->calls[i], snapshot, wanted_n);
+        if (copies_n < wanted_n) {
+            code = kw_error_set(error, KW_ERR_QUORUM, KW_EFFECT_NONE,
+                                "the ring has %u nodes with weight, and copies is %u", copies_n,
+                                wanted_n);
         }
     }
     kw_snapshot_unref(snapshot);
-    return is_whole;
+    return code == KW_OK;
 }
 
-static void run_jobs(kw_quorum *self, kw_quorum_exchange *exchange, kw_quorum_results *results,
-                     kw_quorum_call **calls, const kw_quorum_request *requests,
-                     uint64_t deadline_ns)
+static void run_calls(quorum_run *run)
 {
-    uint64_t now_ns = kw_env_now(&self->client->topology->env);
-    for (size_t i = 0; i < results->n; i++) {
-        calls[i]->start_ns = now_ns;
-        calls[i]->deadline_ns = deadline_ns;
-        start_job(self, calls[i], &requests[i]);
+    kw_topology *topology = run->quorum->client->topology;
+    uint64_t now_ns = kw_env_now(&topology->env);
+    for (size_t i = 0; i < run->n; i++) {
+        run->calls[i]->start_ns = now_ns;
+        run->calls[i]->deadline_ns = run->deadline_ns;
+        start_call(run->quorum, run->calls[i], &run->requests[i]);
     }
-    kw_quorum_exchange_run(exchange, calls, results->n, deadline_ns);
+    kw_quorum_exchange_run(run->exchange, run->calls, run->n, run->deadline_ns);
     size_t failures_n = 0;
-    for (size_t i = 0; i < results->n; i++) {
-        tell_ahead(self, calls[i]);
-        take_result(self, &results->items[i], calls[i]);
-        failures_n += results->items[i].code != KW_OK ? 1 : 0;
-        kw_quorum_exchange_leave(exchange, calls[i]);
-        calls[i] = NULL;
+    for (size_t i = 0; i < run->n; i++) {
+        tell_ahead(run->quorum, run->calls[i]);
+        take_result(run->quorum, &run->results->items[i], run->calls[i]);
+        failures_n += run->results->items[i].code != KW_OK ? 1 : 0;
+        kw_quorum_exchange_leave(run->exchange, run->calls[i]);
+        run->calls[i] = NULL;
     }
-    kw_topology_count(self->client->topology, results->n, failures_n);
+    kw_topology_count(topology, run->n, failures_n);
 }
 
-static kw_quorum_results *run_inside(kw_quorum *self, kw_error *error,
-                                     const kw_quorum_request *requests, size_t n,
-                                     uint64_t timeout_ms)
+/* Has results in run, or NULL with error set. */
+static void run_inside(quorum_run *run, kw_error *error)
 {
-    kw_client *client = self->client;
-    const kw_allocator *mem = &client->topology->env.mem;
-    uint64_t default_ms = client->topology->env.options.timeout_ms;
-    uint64_t deadline_ns = kw_plan_deadline_ns(kw_env_now(&client->topology->env),
-                                               timeout_ms > 0 ? timeout_ms : default_ms);
-    kw_quorum_results *results = kw_quorum_results_new(mem, n);
-    kw_quorum_call **calls = kw_mem_calloc(mem, n + 1, sizeof(calls[0]));
-    kw_quorum_exchange *exchange = NULL;
-    if (results == NULL || calls == NULL) {
+    const kw_allocator *mem = &run->quorum->client->topology->env.mem;
+    run->results = kw_quorum_results_new(mem, run->n);
+    run->calls = kw_mem_calloc(mem, run->n + 1, sizeof(run->calls[0]));
+    if (run->results == NULL || run->calls == NULL) {
         kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for requests");
     } else {
-        exchange = acquire(self, error, deadline_ns);
+        run->exchange = acquire(run->quorum, error, run->deadline_ns);
     }
-    bool is_ready = exchange != NULL;
+    bool is_ready = run->exchange != NULL && make_calls(run, error);
     if (is_ready) {
-        is_ready = make_jobs(self, error, calls, requests, n);
+        run_calls(run);
+        kw_quorum_results_tell(run->results, error);
     }
-    if (is_ready) {
-        run_jobs(self, exchange, results, calls, requests, deadline_ns);
-        kw_quorum_results_tell(results, error);
+    for (size_t i = 0; run->calls != NULL && i < run->n; i++) {
+        kw_quorum_call_free(run->calls[i], mem);
     }
-    for (size_t i = 0; calls != NULL && i < n; i++) {
-        kw_quorum_call_free(calls[i], mem);
+    if (run->exchange != NULL) {
+        release(run->quorum, run->exchange);
     }
-    if (exchange != NULL) {
-        release(self, exchange);
-    }
-    kw_mem_free(mem, calls);
+    kw_mem_free(mem, run->calls);
     if (!is_ready) {
-        kw_quorum_results_free(results);
-        return NULL;
+        kw_quorum_results_free(run->results);
+        run->results = NULL;
     }
-    return results;
 }
 
 kw_quorum_results *kw_quorum_run(kw_quorum *quorum, kw_error *error,
@@ -413,9 +411,13 @@ kw_quorum_results *kw_quorum_run(kw_quorum *quorum, kw_error *error,
     if (kw_client_enter(quorum->client, error) != KW_OK) {
         return NULL;
     }
-    kw_quorum_results *results = run_inside(quorum, error, requests, requests_n, timeout_ms);
+    const kw_env *env = &quorum->client->topology->env;
+    quorum_run run = {.quorum = quorum, .requests = requests, .n = requests_n};
+    run.deadline_ns =
+        kw_plan_deadline_ns(kw_env_now(env), timeout_ms > 0 ? timeout_ms : env->options.timeout_ms);
+    run_inside(&run, error);
     kw_client_leave(quorum->client);
-    return results;
+    return run.results;
 }
 
 static kw_quorum_results *run_one(kw_quorum *self, kw_error *error,
