@@ -119,8 +119,10 @@ static kw_err heed_patience(kw_blocking_wait *self, kw_patience *patience, uint6
     return KW_OK;
 }
 
-/* Waits for bytes on the socket, or for news of the map, which it fetches meanwhile. */
-static kw_err wait_for_news(kw_blocking_wait *self, const kw_conn *conn, uint64_t until_ns)
+/* Waits for bytes on the socket, or for news of the map, which it fetches meanwhile. *revents: what
+ * poll has said of the socket. */
+static kw_err wait_for_news(kw_blocking_wait *self, const kw_conn *conn, uint64_t until_ns,
+                            short *revents)
 {
     kw_refresher *refresher = &self->topology->refresher;
     struct pollfd sockets[1 + KW_FETCH_ASKS_MAX] = {{conn->socket, kw_conn_events(conn), 0}};
@@ -128,6 +130,7 @@ static kw_err wait_for_news(kw_blocking_wait *self, const kw_conn *conn, uint64_
     goal.wakes_on_map = true;
     goal.changes_n = kw_refresher_changes_n(refresher);
     kw_err code = kw_refresher_wait(refresher, &self->failure, &goal);
+    *revents = sockets[0].revents;
     return code == KW_ERR_CANCELLED ? code : KW_OK;
 }
 
@@ -136,14 +139,15 @@ static kw_err wait_stalled(kw_blocking_wait *self, kw_conn *conn, const kw_reque
 {
     while (!request->is_done) {
         uint64_t until_ns;
+        short revents = 0;
         self->now_ns = kw_env_now(&self->topology->env);
         if (self->now_ns >= self->plan->deadline_ns) {
             return KW_ERR_TIMEOUT;
         }
         kw_err code = kw_conn_check_overdue(conn, &self->failure, self->now_ns);
         code = code == KW_OK ? heed_patience(self, patience, &until_ns) : code;
-        code = code == KW_OK ? wait_for_news(self, conn, until_ns) : code;
-        code = code == KW_OK ? kw_conn_progress(conn, &self->failure, POLLIN) : code;
+        code = code == KW_OK ? wait_for_news(self, conn, until_ns, &revents) : code;
+        code = code == KW_OK ? kw_conn_progress(conn, &self->failure, revents) : code;
         if (code != KW_OK) {
             return code;
         }

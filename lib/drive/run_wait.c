@@ -96,6 +96,7 @@ static size_t fill_sockets(kw_run_wait *self)
         const kw_channel *channel = self->pipeline->channels[i];
         if (kw_channel_is_waiting(channel)) {
             self->sockets[n].fd = channel->conn->socket;
+            self->sockets[n].revents = 0;
             self->sockets[n++].events = kw_conn_events(channel->conn);
         }
     }

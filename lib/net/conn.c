@@ -169,8 +169,9 @@ kw_err kw_conn_progress(kw_conn *conn, kw_error *error, short revents)
 {
     kw_err code = KW_OK;
     if (conn->state == KW_CONN_CONNECTING) {
-        if (revents == 0 || conn->socket < 0) {
-            return KW_OK;
+        bool is_told = (revents & (POLLOUT | POLLERR | POLLHUP | POLLNVAL)) != 0;
+        if (!is_told || conn->socket < 0) {
+            return KW_OK; /* what is readable says nothing of a connect */
         }
         code = on_connect_polled(conn, error, revents);
         if (code != KW_OK || conn->state == KW_CONN_CONNECTING) {

@@ -132,6 +132,7 @@ static void test_connect_old_server_is_greeted_by_auth_and_select(void **state)
     kw_close(kw);
 }
 
+/* What waits for a connect knows of nothing but the connect, however long it takes. */
 static void test_connect_swallowing_address_has_the_deadline(void **state)
 {
     (void)state;
@@ -140,17 +141,21 @@ static void test_connect_swallowing_address_has_the_deadline(void **state)
         print_message("no address that swallows connects can be made here\n");
         return;
     }
-    char uri[100];
-    snprintf(uri, sizeof(uri), "redis://127.0.0.1:%u?timeout=%dms", (unsigned)hole.port,
-             TIMEOUT_MS);
-    kw_client *kw = kw_test_try_open(uri, NULL);
-    kw_error error = KW_ERROR_INIT;
-    uint64_t start_ms = kw_test_now_ms();
-    assert_null(kw_command(kw, &error, "GET a"));
-    assert_in_range(kw_test_now_ms() - start_ms, TIMEOUT_MS - 5, TIMEOUT_MS + LATE_MS);
-    assert_int_equal(error.code, KW_ERR_CONNECT);
-    assert_int_equal(error.effect, KW_EFFECT_NONE);
-    kw_close(kw);
+    for (int timeout_ms = TIMEOUT_MS; timeout_ms >= TIMEOUT_MS / 10; timeout_ms /= 2) {
+        char uri[100];
+        snprintf(uri, sizeof(uri), "redis://127.0.0.1:%u?timeout=%dms", (unsigned)hole.port,
+                 timeout_ms);
+        kw_client *kw = kw_test_try_open(uri, NULL);
+        kw_error error = KW_ERROR_INIT;
+        uint64_t start_ms = kw_test_now_ms();
+        assert_null(kw_command(kw, &error, "GET a"));
+        assert_in_range(kw_test_now_ms() - start_ms, timeout_ms - 5, timeout_ms + LATE_MS);
+        if (error.code != KW_ERR_CONNECT) {
+            fail_msg("timeout=%dms: %s", timeout_ms, error.text);
+        }
+        assert_int_equal(error.effect, KW_EFFECT_NONE);
+        kw_close(kw);
+    }
     kw_test_hole_close(&hole);
 }
 
