@@ -10,6 +10,7 @@
 
 #include <keyway.h>
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -76,11 +77,63 @@ static kw_client *open_one(const char *options)
     return open_far("redis", "", options);
 }
 
+static kw_client *open_ring(const char *options)
+{
+    return open_far("redis-ring", "", options);
+}
+
 typedef struct far_row {
     unsigned trip_ms;
     unsigned calls_max; /* the first of which succeeds at the latest */
     const char *options;
 } far_row;
+
+static kw_client *(*const forms[])(const char *) = {open_one, open_cluster, open_group, open_ring};
+
+enum { FORMS = sizeof(forms) / sizeof(forms[0]), TRAVELLERS = FORMS * KW_TEST_WAYS_N };
+
+/* One handle, whose commands go by one way. */
+typedef struct traveller {
+    pthread_t thread;
+    kw_client *client;
+    kw_test_way way;
+    unsigned calls_max;
+    kw_test_end end;
+} traveller;
+
+static void *travel(void *arg)
+{
+    traveller *self = arg;
+    for (unsigned call = 0; call < self->calls_max && !self->end.is_answered; call++) {
+        self->end = kw_test_send(self->client, self->way, "INCR", "foo");
+    }
+    return NULL;
+}
+
+/* All forms by all ways, at once. */
+static void travel_all(const far_row *row)
+{
+    traveller all[TRAVELLERS];
+    memset(all, 0, sizeof(all));
+    for (size_t i = 0; i < TRAVELLERS; i++) {
+        all[i].client = forms[i % FORMS](row->options);
+        all[i].way = (kw_test_way)(i / FORMS);
+        all[i].calls_max = row->calls_max;
+    }
+    for (size_t i = 0; i < TRAVELLERS; i++) {
+        assert_int_equal(pthread_create(&all[i].thread, NULL, travel, &all[i]), 0);
+    }
+    for (size_t i = 0; i < TRAVELLERS; i++) {
+        pthread_join(all[i].thread, NULL);
+        kw_close(all[i].client);
+    }
+    for (size_t i = 0; i < TRAVELLERS; i++) {
+        if (!all[i].end.is_answered) {
+            fail_msg("form %zu, %u ms, by %s: %s", i % FORMS, row->trip_ms,
+                     kw_test_way_name(all[i].way), all[i].end.error.text);
+        }
+    }
+}
 
 static void test_far_servers_are_reached(void **state)
 {
@@ -91,23 +144,36 @@ static void test_far_servers_are_reached(void **state)
         {800, 2, "timeout=5s&password=sesame"},
         {320, 2, "timeout=2s"},
     };
-    kw_client *(*const forms[])(const char *) = {open_one, open_cluster, open_group};
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        for (size_t form = 0; form < sizeof(forms) / sizeof(forms[0]); form++) {
-            start_all(rows[i].trip_ms);
-            kw_client *client = forms[form](rows[i].options);
-            kw_test_end end = {.is_answered = false};
-            kw_test_way way = (kw_test_way)((i + form) % KW_TEST_WAYS_N);
-            for (unsigned call = 0; call < rows[i].calls_max && !end.is_answered; call++) {
-                end = kw_test_send(client, way, "INCR", "foo");
-            }
-            if (!end.is_answered) {
-                fail_msg("form %zu, %u ms, by %s: %s", form, rows[i].trip_ms, kw_test_way_name(way),
-                         end.error.text);
-            }
-            kw_close(client);
-            end_all();
+        start_all(rows[i].trip_ms);
+        travel_all(&rows[i]);
+        end_all();
+    }
+}
+
+/* A primary is gone, 150 ms away, and its replica has its slots: whoever was served by the old one
+ * is served by the new one, in the call under way. */
+static void test_far_failover_is_followed(void **state)
+{
+    (void)state;
+    for (kw_test_way way = 0; way < KW_TEST_WAYS_N; way++) {
+        start_all(150);
+        kw_client *client = open_cluster("timeout=5s&password=sesame");
+        kw_test_end first = kw_test_send(client, way, "INCR", "foo");
+        assert_true(first.is_answered);
+        size_t owner = kw_fake_count(fakes[0], "INCR *") > 0 ? 0 : 1;
+        const kw_fake_range ranges[] = {{0, 8000, fakes[owner == 0 ? 2 : 0], NULL},
+                                        {8001, 16383, fakes[owner == 1 ? 2 : 1], NULL}};
+        kw_fake_set_cluster(fakes, FAKES, ranges, 2);
+        kw_fake_down(fakes[owner]);
+        kw_test_sleep_ms(300); /* its end is known here by then: nothing is sent into it */
+        kw_test_end end = kw_test_send(client, way, "INCR", "foo");
+        if (!end.is_answered) {
+            fail_msg("by %s: %s", kw_test_way_name(way), end.error.text);
         }
+        assert_int_equal(kw_fake_count(fakes[2], "INCR *"), 1);
+        kw_close(client);
+        end_all();
     }
 }
 
@@ -218,7 +284,7 @@ static void test_connect_wrong_scheme_is_named_at_once(void **state)
 static void test_readonly_of_a_plain_server_is_asked_again_by_a_new_connection(void **state)
 {
     (void)state;
-    static const char *const forms[] = {"redis://", "redis-ring://a="};
+    static const char *const schemes[] = {"redis://", "redis-ring://a="};
     for (int i = 0; i < 2 * KW_TEST_WAYS_N; i++) {
         kw_test_way way = (kw_test_way)(i / 2);
         kw_fake *fake = kw_fake_start();
@@ -226,13 +292,13 @@ static void test_readonly_of_a_plain_server_is_asked_again_by_a_new_connection(v
         kw_fake_on_reply(fake, 2, "INCR *",
                          "-READONLY You can't write against a read only replica.");
         kw_fake_on_reply(fake, KW_FAKE_ALWAYS, "INCR *", ":2");
-        kw_client *client = kw_test_open("%s%s?timeout=5s", forms[i % 2], kw_fake_address(fake));
+        kw_client *client = kw_test_open("%s%s?timeout=5s", schemes[i % 2], kw_fake_address(fake));
         kw_test_end end = kw_test_send(client, KW_TEST_CALL, "INCR", "foo");
         assert_true(end.is_answered);
         unsigned before_n = kw_fake_accepted(fake);
         end = kw_test_send(client, way, "INCR", "foo");
         if (!end.is_answered) {
-            fail_msg("%s by %s: %s", forms[i % 2], kw_test_way_name(way), end.error.text);
+            fail_msg("%s by %s: %s", schemes[i % 2], kw_test_way_name(way), end.error.text);
         }
         assert_true(kw_fake_accepted(fake) > before_n);
         kw_close(client);
@@ -262,6 +328,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_far_servers_are_reached),
+        cmocka_unit_test(test_far_failover_is_followed),
         cmocka_unit_test(test_map_that_comes_late_is_taken),
         cmocka_unit_test(test_connect_wrong_scheme_is_named_at_once),
         cmocka_unit_test(test_readonly_of_a_plain_server_is_asked_again_by_a_new_connection),
