@@ -37,6 +37,13 @@ grep -q 'install .*libc6-dev' "$place/asked" || fail "does not ask for libc6-dev
 grep -q 101 "$place/policy-says" || fail "services could start"
 [ ! -e "$place/policy-rc.d" ] || fail "policy-rc.d is left"
 
+# Where nothing at all is there, pkg-config neither, all is asked for.
+printf '#!/bin/sh\nexit 1\n' > "$place/bin/pkg-config"
+chmod 755 "$place/bin/pkg-config"
+setup build servers tests || fail "without pkg-config it ends with $?: $(cat "$place/log")"
+grep -q 'install .*libcmocka-dev.*libssl-dev' "$place/asked" || fail "does not ask for all that is missing"
+rm "$place/bin/pkg-config"
+
 # Killed while packages are installed, and the run behind one that could not clean up.
 for round in killed after; do
     rm -f "$place/waits" "$place/go"
