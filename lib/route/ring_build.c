@@ -41,7 +41,7 @@ static kw_err refuse_points(kw_error *error, uint64_t points_n)
 }
 
 /* points_n of every node, weight x each; and their sum. */
-static kw_err count_points(uint64_t *points_n, kw_error *error, kw_ring *ring, uint32_t each)
+static kw_err count_points(size_t *points_n, kw_error *error, kw_ring *ring, uint32_t each)
 {
     uint64_t sum = 0;
     for (size_t i = 0; i < ring->nodes_n; i++) {
@@ -53,7 +53,7 @@ static kw_err count_points(uint64_t *points_n, kw_error *error, kw_ring *ring, u
     for (size_t i = 0; i < ring->nodes_n; i++) {
         ring->nodes[i].points_n = ring->nodes[i].weight * each;
     }
-    *points_n = sum;
+    *points_n = (size_t)sum; /* at most KW_RING_POINTS_MAX */
     return KW_OK;
 }
 
@@ -143,7 +143,7 @@ static kw_err build_kw1(kw_ring *ring, kw_error *error, const kw_ring *base,
                         const uint32_t *origins)
 {
     work w = {NULL, NULL, NULL};
-    uint64_t points_n;
+    size_t points_n;
     kw_err err = count_points(&points_n, error, ring, ring->rules.vnodes);
     if (err != KW_OK || points_n == 0) {
         return err;
@@ -183,10 +183,11 @@ done:
 static kw_err build_ketama(kw_ring *ring, kw_error *error)
 {
     work w = {NULL, NULL, NULL};
-    uint64_t points_n = kw_ketama_count(ring);
-    if (points_n > KW_RING_POINTS_MAX) {
-        return refuse_points(error, points_n);
+    uint64_t counted_n = kw_ketama_count(ring);
+    if (counted_n > KW_RING_POINTS_MAX) {
+        return refuse_points(error, counted_n);
     }
+    size_t points_n = (size_t)counted_n;
     if (points_n == 0) {
         return KW_OK;
     }
@@ -202,7 +203,7 @@ static kw_err build_ketama(kw_ring *ring, kw_error *error)
 /* Each node weight times, in the order of nodes. */
 static kw_err build_list(kw_ring *ring, kw_error *error)
 {
-    uint64_t places_n;
+    size_t places_n;
     kw_err err = count_points(&places_n, error, ring, 1);
     if (err != KW_OK || places_n == 0) {
         return err;
@@ -241,7 +242,7 @@ static kw_err build_rendezvous(kw_ring *ring)
 static kw_err build_method(kw_ring *ring, kw_error *error, const kw_ring *base,
                            const uint32_t *origins)
 {
-    uint64_t points_n;
+    size_t points_n;
     kw_err err = KW_OK;
     switch (ring->rules.method) {
     case KW_RING_KW1:
