@@ -160,15 +160,15 @@ static void redo_stale_split(kw_fanout *self)
 }
 
 /* The keys by their owners. */
-static kw_err init_split(kw_fanout *self, const kw_keys *keys, const kw_bytes *argv)
+static kw_err init_split(kw_fanout *self, const kw_keys *keys)
 {
     const kw_allocator *mem = &self->topology->env.mem;
     if (!kw_topology_is_ring(self->topology)) {
-        return kw_split_init(&self->split, mem, keys, argv, NULL);
+        return kw_split_init(&self->split, mem, keys, NULL);
     }
     kw_snapshot *snapshot = kw_topology_snapshot(self->topology);
     kw_split_groups groups = kw_plan_ring_groups(snapshot);
-    kw_err code = kw_split_init(&self->split, mem, keys, argv, &groups);
+    kw_err code = kw_split_init(&self->split, mem, keys, &groups);
     self->snapshot_n = snapshot->number;
     kw_snapshot_unref(snapshot);
     return code;
@@ -183,7 +183,7 @@ kw_err kw_fanout_init_split(kw_fanout *self, kw_topology *topology, kw_error *er
     if (code != KW_OK) {
         return code;
     }
-    self->is_split = init_split(self, &keys, argv) == KW_OK;
+    self->is_split = init_split(self, &keys) == KW_OK;
     if (self->is_split) {
         self->items =
             kw_mem_calloc(&topology->env.mem, self->split.parts_n, sizeof(self->items[0]));

@@ -56,6 +56,7 @@ static bool find_keys(kw_keys *keys, const kw_item *item, const parts *found)
     if (item->plan.command != NULL) {
         return kw_keys_find(keys, NULL, item->plan.command, found->argv, found->argc) == KW_OK;
     }
+    keys->argv = found->argv;
     keys->ranges_n = found->argc > 1 ? 1 : 0;
     keys->ranges[0].at = 1;
     keys->ranges[0].count = found->argc - 1 < UNKNOWN_MAX ? found->argc - 1 : UNKNOWN_MAX;
@@ -75,28 +76,19 @@ static bool is_read(const kw_plan *plan)
     return (flags & (KW_COMMAND_READ | KW_COMMAND_WRITE)) == KW_COMMAND_READ;
 }
 
-static bool add(kw_item *item, kw_ordering *ordering, const kw_keys *keys, const parts *found)
+static bool add(kw_item *item, kw_ordering *ordering, const kw_keys *keys)
 {
+    const kw_allocator *mem = ordering->mem;
     uint64_t space[INLINE_N];
-    uint64_t *hashes = space;
-    size_t room = 0;
-    size_t n = 0;
-    for (size_t i = 0; i < keys->ranges_n; i++) {
-        room += keys->ranges[i].count;
-    }
-    if (room > INLINE_N) {
-        hashes = kw_mem_calloc(found->mem, room, sizeof(hashes[0]));
-    }
-    for (size_t i = 0; hashes != NULL && i < keys->ranges_n; i++) {
-        const kw_key_range *range = &keys->ranges[i];
-        for (size_t k = 0; k < range->count; k++) {
-            hashes[n++] = kw_order_hash(found->argv[range->at + k * range->step], seed_of(item));
-        }
+    size_t n = kw_keys_count(keys);
+    uint64_t *hashes = n > INLINE_N ? kw_mem_calloc(mem, n, sizeof(hashes[0])) : space;
+    for (size_t i = 0; hashes != NULL && i < n; i++) {
+        hashes[i] = kw_order_hash(kw_keys_at(keys, i), seed_of(item));
     }
     bool is_added = hashes != NULL &&
                     kw_ordering_add(ordering, &item->ordered, is_read(&item->plan), hashes, n);
     if (hashes != space) {
-        kw_mem_free(found->mem, hashes);
+        kw_mem_free(mem, hashes);
     }
     return is_added;
 }
@@ -115,7 +107,7 @@ static bool add_parts(kw_item *item, kw_ordering *ordering)
     if (!find_keys(&keys, item, &found)) {
         keys.ranges_n = 0; /* a server says what is wrong with it */
     }
-    bool is_added = keys.ranges_n == 0 || add(item, ordering, &keys, &found);
+    bool is_added = keys.ranges_n == 0 || add(item, ordering, &keys);
     if (found.argv != found.space) {
         kw_mem_free(found.mem, found.argv);
     }

@@ -46,17 +46,17 @@ static kw_err take_policy(kw_plan *plan, const kw_topology *topology, kw_error *
 
 /* Routes by keys on a ring, whose owners are nodes and not slots. */
 static kw_err take_ring_keys(kw_plan *plan, kw_topology *topology, kw_error *error,
-                             const kw_keys *keys, const kw_bytes *argv, size_t argc)
+                             const kw_keys *keys, size_t argc)
 {
     bool refuses_split = topology->env.options.refuses_split;
     bool is_multi = kw_command_request(plan->command) == KW_REQUEST_MULTI_SHARD && !refuses_split;
     bool may_split = is_multi && kw_split_can(plan->command, keys, argc);
     if (is_multi && !may_split) {
         /* MSET with a key that lacks its value: a server has the words for it. */
-        kw_plan_ring_key(plan, topology, kw_keys_at(keys, argv, 0));
+        kw_plan_ring_key(plan, topology, kw_keys_at(keys, 0));
         return kw_plan_ring_check(topology, error);
     }
-    return kw_plan_ring_keys(plan, topology, error, keys, argv, may_split);
+    return kw_plan_ring_keys(plan, topology, error, keys, may_split);
 }
 
 static kw_err route_by_keys(kw_plan *plan, kw_topology *topology, kw_error *error,
@@ -79,7 +79,7 @@ static kw_err route_by_keys(kw_plan *plan, kw_topology *topology, kw_error *erro
         plan->key_hash = kw_order_hash(*key, 0);
     }
     if (kw_topology_is_ring(topology)) {
-        return take_ring_keys(plan, topology, error, &keys, argv, argc);
+        return take_ring_keys(plan, topology, error, &keys, argc);
     }
     if (is_one) {
         kw_plan_take_slot(plan, kw_slot_of(key->data, key->len));
@@ -88,7 +88,7 @@ static kw_err route_by_keys(kw_plan *plan, kw_topology *topology, kw_error *erro
     uint16_t slot;
     bool may_split = !refuses_split && kw_split_can(plan->command, &keys, argc);
     bool is_multi = kw_command_request(plan->command) == KW_REQUEST_MULTI_SHARD;
-    code = kw_keys_slot(&slot, is_multi && !refuses_split ? NULL : error, &keys, argv);
+    code = kw_keys_slot(&slot, is_multi && !refuses_split ? NULL : error, &keys);
     if (code == KW_ERR_CROSSSLOT && is_multi && !refuses_split && !may_split) {
         /* MSET with a key that lacks its value: a server has the words for it. */
         slot = kw_slot_of(argv[1].data, argv[1].len);

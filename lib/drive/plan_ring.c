@@ -68,14 +68,14 @@ typedef struct survey {
     size_t foreign; /* the first key with another owner than the first one; keys_n: none */
 } survey;
 
-static survey look(const kw_snapshot *snapshot, const kw_keys *keys, const kw_bytes *argv)
+static survey look(const kw_snapshot *snapshot, const kw_keys *keys)
 {
     survey found = {kw_keys_count(keys), true, 0};
-    kw_bytes first = kw_keys_at(keys, argv, 0);
+    kw_bytes first = kw_keys_at(keys, 0);
     uint64_t position = kw_ring_position_of(kw_map_ring(snapshot->map), first);
     uint16_t owner = kw_map_shard_at_position(snapshot->map, position);
     for (found.foreign = 1; found.foreign < found.keys_n; found.foreign++) {
-        kw_bytes key = kw_keys_at(keys, argv, found.foreign);
+        kw_bytes key = kw_keys_at(keys, found.foreign);
         uint64_t other = kw_ring_position_of(kw_map_ring(snapshot->map), key);
         found.is_one_position = found.is_one_position && other == position;
         if (other != position && kw_map_shard_at_position(snapshot->map, other) != owner) {
@@ -86,29 +86,27 @@ static survey look(const kw_snapshot *snapshot, const kw_keys *keys, const kw_by
 }
 
 kw_err kw_plan_ring_keys(kw_plan *plan, kw_topology *topology, kw_error *error, const kw_keys *keys,
-                         const kw_bytes *argv, bool may_split)
+                         bool may_split)
 {
     if (kw_plan_ring_check(topology, error) != KW_OK) {
         return KW_ERR_REFUSED;
     }
-    kw_plan_ring_key(plan, topology, kw_keys_at(keys, argv, 0));
+    kw_plan_ring_key(plan, topology, kw_keys_at(keys, 0));
     size_t n = kw_keys_count(keys);
     if (n == 1) {
         return KW_OK;
     }
     kw_snapshot *snapshot = kw_topology_snapshot(topology);
-    survey found = look(snapshot, keys, argv);
+    survey found = look(snapshot, keys);
     kw_err code = KW_OK;
     if (found.foreign < n && may_split) {
         plan->kind = KW_PLAN_SPLIT;
     } else if (found.foreign < n) {
-        code = refuse(error, snapshot, kw_keys_at(keys, argv, 0),
-                      kw_keys_at(keys, argv, found.foreign));
+        code = refuse(error, snapshot, kw_keys_at(keys, 0), kw_keys_at(keys, found.foreign));
     } else if (!found.is_one_position) {
         plan->positions = kw_ring_positions_new(&topology->env.mem, n);
         for (size_t i = 0; plan->positions != NULL && i < n; i++) {
-            plan->positions->at[i] =
-                kw_ring_position_of(topology->placement, kw_keys_at(keys, argv, i));
+            plan->positions->at[i] = kw_ring_position_of(topology->placement, kw_keys_at(keys, i));
         }
         code = plan->positions != NULL ? KW_OK : KW_ERR_NOMEM;
     }

@@ -17,7 +17,7 @@ void kw_plan_ring_key(kw_plan *plan, const kw_topology *topology, kw_bytes key);
  * to each its own (KW_PLAN_SPLIT) if may_split, else KW_ERR_CROSSSLOT, with an error that
  * names two keys and their nodes. KW_ERR_NOMEM. */
 kw_err kw_plan_ring_keys(kw_plan *plan, kw_topology *topology, kw_error *error, const kw_keys *keys,
-                         const kw_bytes *argv, bool may_split);
+                         bool may_split);
 
 /* To a node that any would do for, near the key: the first of its preference list that has
  * no more than its share of such calls (kw_ring_lookup_bounded). KW_ERR_NOMEM. */

@@ -131,12 +131,11 @@ static kw_err check_position(const kw_session *session, kw_error *error, const c
 }
 
 static kw_err check_ring_keys(const kw_plan *plan, const kw_session *session, kw_error *error,
-                              const kw_keys *keys, const kw_bytes *argv)
+                              const kw_keys *keys)
 {
     kw_err code = KW_OK;
     for (size_t i = 0; code == KW_OK && i < kw_keys_count(keys); i++) {
-        uint64_t position =
-            kw_ring_position_of(session->topology->placement, kw_keys_at(keys, argv, i));
+        uint64_t position = kw_ring_position_of(session->topology->placement, kw_keys_at(keys, i));
         code = check_position(session, error, plan->name, position);
     }
     return code;
@@ -151,10 +150,10 @@ static kw_err check_keys(const kw_plan *plan, const kw_session *session, kw_erro
         return code;
     }
     if (kw_topology_is_ring(session->topology)) {
-        return check_ring_keys(plan, session, error, &keys, argv);
+        return check_ring_keys(plan, session, error, &keys);
     }
     uint16_t slot;
-    code = kw_keys_slot(&slot, error, &keys, argv);
+    code = kw_keys_slot(&slot, error, &keys);
     if (code == KW_OK && slot != session->slot) {
         char shown[SHOWN_LEN];
         char what[SHOWN_LEN + 16] = "key \"";

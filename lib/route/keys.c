@@ -211,6 +211,7 @@ kw_err kw_keys_find(kw_keys *keys, kw_error *error, const kw_command_info *comma
                     const kw_bytes *argv, size_t argc)
 {
     const kw_key_rule *rule = &command->keys;
+    keys->argv = argv;
     if (rule->finder == KW_KEYS_RANGE && rule->last == rule->first && rule->first < argc) {
         kw_key_range only = {rule->first, 1, 1}; /* most commands: one key */
         keys->ranges[0] = only;
@@ -242,6 +243,24 @@ kw_err kw_keys_find(kw_keys *keys, kw_error *error, const kw_command_info *comma
     return KW_OK;
 }
 
+size_t kw_keys_count(const kw_keys *keys)
+{
+    size_t n = 0;
+    for (size_t r = 0; r < keys->ranges_n; r++) {
+        n += keys->ranges[r].count;
+    }
+    return n;
+}
+
+kw_bytes kw_keys_at(const kw_keys *keys, size_t index)
+{
+    size_t r = 0;
+    while (index >= keys->ranges[r].count) {
+        index -= keys->ranges[r++].count;
+    }
+    return keys->argv[keys->ranges[r].at + index * keys->ranges[r].step];
+}
+
 static uint16_t slot_of(kw_bytes key)
 {
     return (uint16_t)kw_slot(key.data, key.len);
@@ -258,14 +277,14 @@ static kw_err set_crossslot(kw_error *error, kw_bytes a, kw_bytes b)
                         kw_bytes_show(shown_b, sizeof(shown_b), b), (unsigned)slot_of(b));
 }
 
-kw_err kw_keys_slot(uint16_t *slot, kw_error *error, const kw_keys *keys, const kw_bytes *argv)
+kw_err kw_keys_slot(uint16_t *slot, kw_error *error, const kw_keys *keys)
 {
-    kw_bytes first = argv[keys->ranges[0].at];
+    kw_bytes first = keys->argv[keys->ranges[0].at];
     uint16_t first_slot = slot_of(first);
     for (size_t r = 0; r < keys->ranges_n; r++) {
         const kw_key_range *range = &keys->ranges[r];
         for (size_t i = r == 0 ? 1 : 0; i < range->count; i++) {
-            kw_bytes key = argv[range->at + i * range->step];
+            kw_bytes key = keys->argv[range->at + i * range->step];
             if (slot_of(key) != first_slot) {
                 return set_crossslot(error, first, key);
             }

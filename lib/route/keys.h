@@ -18,6 +18,7 @@ typedef struct kw_key_range {
 #define KW_KEY_RANGES_MAX 4
 
 typedef struct kw_keys {
+    const kw_bytes *argv; /* the command's arguments, borrowed */
     size_t ranges_n;
     kw_key_range ranges[KW_KEY_RANGES_MAX];
 } kw_keys;
@@ -29,9 +30,13 @@ typedef struct kw_keys {
 kw_err kw_keys_find(kw_keys *keys, kw_error *error, const kw_command_info *command,
                     const kw_bytes *argv, size_t argc);
 
+/* The number of keys, and key number index. */
+size_t kw_keys_count(const kw_keys *keys);
+kw_bytes kw_keys_at(const kw_keys *keys, size_t index);
+
 /* Slot of all the keys: *slot is written. KW_ERR_CROSSSLOT where they differ, with
  * an error that names the first two keys that differ and their slots (bytes made
  * printable, long keys cut). keys has at least one key. */
-kw_err kw_keys_slot(uint16_t *slot, kw_error *error, const kw_keys *keys, const kw_bytes *argv);
+kw_err kw_keys_slot(uint16_t *slot, kw_error *error, const kw_keys *keys);
 
 #endif

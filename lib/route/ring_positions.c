@@ -21,21 +21,3 @@ void kw_ring_positions_free(kw_ring_positions *positions)
         kw_mem_free(&mem, positions);
     }
 }
-
-size_t kw_keys_count(const kw_keys *keys)
-{
-    size_t n = 0;
-    for (size_t r = 0; r < keys->ranges_n; r++) {
-        n += keys->ranges[r].count;
-    }
-    return n;
-}
-
-kw_bytes kw_keys_at(const kw_keys *keys, const kw_bytes *argv, size_t index)
-{
-    size_t r = 0;
-    while (index >= keys->ranges[r].count) {
-        index -= keys->ranges[r++].count;
-    }
-    return argv[keys->ranges[r].at + index * keys->ranges[r].step];
-}

@@ -5,7 +5,6 @@
 
 #include "base/bytes.h"
 #include "base/memory.h"
-#include "route/keys.h"
 #include "route/ring.h"
 
 /* Positions of a command's keys, kw_ring_hash_of each, where they are not all one. */
@@ -25,9 +24,5 @@ static inline uint64_t kw_ring_position_of(const kw_ring *ring, kw_bytes key)
 {
     return kw_ring_hash_of(ring, key.data, key.len);
 }
-
-/* The number of keys, and key number index. */
-size_t kw_keys_count(const kw_keys *keys);
-kw_bytes kw_keys_at(const kw_keys *keys, const kw_bytes *argv, size_t index);
 
 #endif

@@ -69,11 +69,11 @@ static void group_keys(kw_split *split, const uint16_t *slots)
 }
 
 kw_err kw_split_init(kw_split *split, const kw_allocator *mem, const kw_keys *keys,
-                     const kw_bytes *argv, const kw_split_groups *groups)
+                     const kw_split_groups *groups)
 {
     memset(split, 0, sizeof(*split));
     split->mem = mem;
-    split->argv = argv;
+    split->argv = keys->argv;
     split->keys = keys->ranges[0];
     size_t n = split->keys.count;
     uint32_t *half = kw_mem_resize(mem, NULL, n, sizeof(half[0]));
@@ -84,7 +84,7 @@ kw_err kw_split_init(kw_split *split, const kw_allocator *mem, const kw_keys *ke
     bool is_whole = half != NULL && slots != NULL && split->parts != NULL && split->order != NULL &&
                     split->scratch != NULL;
     for (size_t i = 0; is_whole && i < n; i++) {
-        const kw_bytes *key = &argv[split->keys.at + i * split->keys.step];
+        const kw_bytes *key = &split->argv[split->keys.at + i * split->keys.step];
         slots[i] =
             groups != NULL ? groups->group_fn(groups->arg, *key) : kw_slot_of(key->data, key->len);
     }

@@ -39,9 +39,9 @@ typedef struct kw_split {
  * key. */
 bool kw_split_can(const kw_command_info *command, const kw_keys *keys, size_t argc);
 
-/* argv is borrowed until kw_split_fini; groups may be NULL: by slots. KW_ERR_NOMEM. */
+/* keys->argv is borrowed until kw_split_fini; groups may be NULL: by slots. KW_ERR_NOMEM. */
 kw_err kw_split_init(kw_split *split, const kw_allocator *mem, const kw_keys *keys,
-                     const kw_bytes *argv, const kw_split_groups *groups);
+                     const kw_split_groups *groups);
 void kw_split_fini(kw_split *split);
 
 /* The command of one part, by its arguments: split->scratch; returns their number. */

@@ -27,7 +27,7 @@ static size_t split(kw_bytes *argv, const uint8_t *data, size_t len)
     return argc;
 }
 
-static void check(const kw_keys *keys, const kw_bytes *argv, size_t argc)
+static void check(const kw_keys *keys, size_t argc)
 {
     for (size_t r = 0; r < keys->ranges_n; r++) {
         const kw_key_range *range = &keys->ranges[r];
@@ -38,8 +38,7 @@ static void check(const kw_keys *keys, const kw_bytes *argv, size_t argc)
     }
     uint16_t slot;
     kw_error error = KW_ERROR_INIT;
-    if (keys->ranges_n > 0 && kw_keys_slot(&slot, &error, keys, argv) == KW_OK &&
-        slot >= KW_SLOTS_N) {
+    if (keys->ranges_n > 0 && kw_keys_slot(&slot, &error, keys) == KW_OK && slot >= KW_SLOTS_N) {
         abort();
     }
 }
@@ -61,7 +60,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         kw_error error = KW_ERROR_INIT;
         kw_err err = kw_keys_find(&keys, &error, command, argv, argc);
         if (err == KW_OK) {
-            check(&keys, argv, argc);
+            check(&keys, argc);
         } else if (err != KW_ERR_KEYS) {
             abort();
         }

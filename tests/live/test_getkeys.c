@@ -279,15 +279,13 @@ static int compare_text(const void *a, const void *b)
 }
 
 /* True where the keys that the server and the table see are the same; order aside. */
-static bool is_same_keys(const redisReply *theirs, const kw_keys *keys, const kw_bytes *argv)
+static bool is_same_keys(const redisReply *theirs, const kw_keys *keys)
 {
     const char *a[ARGS_MAX];
     const char *b[ARGS_MAX];
-    size_t n = 0;
-    for (size_t r = 0; r < keys->ranges_n; r++) {
-        for (size_t i = 0; i < keys->ranges[r].count; i++) {
-            a[n++] = argv[keys->ranges[r].at + i * keys->ranges[r].step].data;
-        }
+    size_t n = kw_keys_count(keys);
+    for (size_t i = 0; i < n; i++) {
+        a[i] = kw_keys_at(keys, i).data;
     }
     if (theirs->elements != n) {
         return false;
@@ -329,7 +327,7 @@ static int compare_keys(scene *self, size_t *agreed_n, const char **argv, size_t
     redisReply *theirs = ask(self, (int)argc + 2, question);
     const kw_command_info *row = kw_command_find(bytes, argc);
     assert_non_null(row);
-    kw_keys keys = {0, {{0, 0, 0}}};
+    kw_keys keys = {NULL, 0, {{0, 0, 0}}};
     kw_error error = KW_ERROR_INIT;
     kw_err err = kw_keys_find(&keys, &error, row, bytes, argc);
     bool is_same = false;
@@ -338,7 +336,7 @@ static int compare_keys(scene *self, size_t *agreed_n, const char **argv, size_t
         bool is_arity = strstr(theirs->str, "number of arguments specified") != NULL;
         is_same = err != KW_OK || keys.ranges_n == 0 || is_internal || is_arity;
     } else if (err == KW_OK) {
-        is_same = is_same_keys(theirs, &keys, bytes);
+        is_same = is_same_keys(theirs, &keys);
         *agreed_n += is_same && keys.ranges_n > 0 ? 1 : 0;
     } else {
         is_same = theirs->elements == 0; /* EVAL with a wrong numkeys: none for the server */

@@ -231,7 +231,7 @@ static void check_indices(const kw_command_info *command, const kw_bytes *argv, 
             assert_true((range->count - 1) <= (argc - 1 - range->at) / range->step);
         }
         uint16_t slot;
-        if (keys.ranges_n > 0 && kw_keys_slot(&slot, NULL, &keys, exact) == KW_OK) {
+        if (keys.ranges_n > 0 && kw_keys_slot(&slot, NULL, &keys) == KW_OK) {
             assert_true(slot < KW_SLOTS_N);
         }
     }
@@ -305,7 +305,7 @@ static kw_err slot_of(uint16_t *slot, kw_error *error, const kw_bytes *argv, siz
     const kw_command_info *command = kw_command_find(argv, argc);
     assert_non_null(command);
     assert_int_equal(kw_keys_find(&keys, error, command, argv, argc), KW_OK);
-    return kw_keys_slot(slot, error, &keys, argv);
+    return kw_keys_slot(slot, error, &keys);
 }
 
 static void test_keys_slot_one_slot_gives_it(void **state)

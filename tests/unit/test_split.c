@@ -40,7 +40,7 @@ static void start(fixture *it, const char *const *list)
 {
     words(it, list);
     assert_true(kw_split_can(it->command, &it->keys, it->argc));
-    assert_int_equal(kw_split_init(&it->split, kw_mem_default(), &it->keys, it->argv, NULL), KW_OK);
+    assert_int_equal(kw_split_init(&it->split, kw_mem_default(), &it->keys, NULL), KW_OK);
 }
 
 /* The part of a key, by its number in the command. */
@@ -132,10 +132,10 @@ static void test_split_many_keys_are_in_order(void **state)
     }
     for (size_t n = 1; n <= KEYS_N; n = n * 3 + 1) {
         static bool seen[KEYS_N];
-        kw_keys keys = {1, {{1, n, 1}}};
+        kw_keys keys = {argv, 1, {{1, n, 1}}};
         kw_split split;
         memset(seen, 0, sizeof(seen));
-        assert_int_equal(kw_split_init(&split, kw_mem_default(), &keys, argv, NULL), KW_OK);
+        assert_int_equal(kw_split_init(&split, kw_mem_default(), &keys, NULL), KW_OK);
         size_t at = 0;
         for (size_t i = 0; i < split.parts_n; i++) {
             const kw_split_part *part = &split.parts[i];
@@ -338,7 +338,7 @@ static void test_split_each_allocation_failing_leaks_nothing(void **state)
     for (unsigned long k = 1; !is_done; k++) {
         kw_test_memory memory;
         kw_test_memory_init(&memory, k);
-        kw_err code = kw_split_init(&it.split, &memory.allocator, &it.keys, it.argv, NULL);
+        kw_err code = kw_split_init(&it.split, &memory.allocator, &it.keys, NULL);
         if (code == KW_OK) {
             kw_reply *value = reply_of(KW_REPLY_ERROR, 0, "ERR no");
             kw_split_result results[] = {{value, NULL}, {value, NULL}, {value, NULL}};
