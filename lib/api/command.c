@@ -84,13 +84,13 @@ static kw_reply *plan_and_run(kw_client *client, kw_error *error, const kw_call_
                               const kw_bytes *argv, size_t argc)
 {
     kw_plan plan;
-    kw_plan_task task = {.options = options, .argv = argv, .argc = argc};
+    kw_plan_task task = {.options = options, .argv = argv, .argc = argc, .takes_acks = true};
     kw_reply *reply = NULL;
     uint64_t start_ns = 0;
     uint64_t deadline_ns = 0;
     bool is_stale_split = true;
     while (reply == NULL && is_stale_split &&
-           kw_plan_init(&plan, client->topology, error, options, argv, argc) == KW_OK) {
+           kw_plan_make(&plan, client->topology, error, &task) == KW_OK) {
         plan.deadline_ns = deadline_ns > 0 ? deadline_ns : plan.deadline_ns;
         plan.start_ns = start_ns > 0 ? start_ns : plan.start_ns;
         start_ns = plan.start_ns;

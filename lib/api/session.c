@@ -90,9 +90,8 @@ static kw_err check(const kw_session *session, kw_error *error)
 
 static kw_reply *send_args(kw_session *session, kw_error *error, const kw_bytes *argv, size_t argc)
 {
-    kw_plan plan;
-    kw_session_effect effect;
-    if (kw_session_plan(&plan, &effect, session, error, argv, argc) != KW_OK) {
+    kw_session_request request;
+    if (kw_session_plan(&request, session, error, argv, argc) != KW_OK) {
         return NULL;
     }
     char space[ENCODED_INLINE];
@@ -101,12 +100,13 @@ static kw_reply *send_args(kw_session *session, kw_error *error, const kw_bytes 
     kw_reply *reply = NULL;
     if (kw_resp_append(&encoded, argv, argc)) {
         kw_bytes bytes = {encoded.data, encoded.len};
-        reply = kw_session_run(session, error, &plan, effect, bytes);
+        reply = kw_session_run(session, error, &request, bytes);
     } else {
-        kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory to encode %s", plan.name);
+        kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory to encode %s",
+                     request.plan.name);
     }
     kw_buf_fini(&encoded);
-    kw_plan_fini(&plan);
+    kw_plan_fini(&request.plan);
     return reply;
 }
 

@@ -132,7 +132,7 @@ static kw_err ask(kw_error *error, kw_async_command *command)
     kw_async_command_more *more = command->more;
     kw_plan_task task = {.options = &more->options, .argv = more->argv, .argc = more->argc};
     more->question.len = 0;
-    if (!kw_plan_question(&command->item.plan, &more->question, &more->plan, more->need, &task)) {
+    if (!kw_plan_question(&command->item.plan, &more->question, &more->plan, &task)) {
         return no_memory(error);
     }
     kw_bytes bytes = {more->question.data, more->question.len};
@@ -144,19 +144,18 @@ static kw_err ask(kw_error *error, kw_async_command *command)
 static kw_err prepare(kw_topology *topology, kw_error *error, kw_async_command *command)
 {
     kw_async_command_more *more = command->more;
-    if (more->need == KW_PLAN_NEEDS_MAP) {
+    if (more->plan.need == KW_PLAN_NEEDS_MAP) {
         wait_for_map(command);
         return KW_OK;
     }
-    if (more->need != KW_PLAN_NEEDS_NOTHING) {
+    if (more->plan.need != KW_PLAN_NEEDS_NOTHING) {
         return ask(error, command);
     }
     if (more->plan.kind == KW_PLAN_SPLIT || is_visit(&more->plan)) {
-        kw_err code =
-            is_visit(&more->plan)
-                ? kw_fanout_init_visit(&more->fanout, topology, error, &more->plan, more->encoded)
-                : kw_fanout_init_split(&more->fanout, topology, error, &more->plan, more->argv,
-                                       more->argc);
+        kw_fanout_init(&more->fanout, topology, &more->plan);
+        kw_err code = is_visit(&more->plan)
+                          ? kw_fanout_visit(&more->fanout, error, more->encoded)
+                          : kw_fanout_split(&more->fanout, error, more->argv, more->argc);
         more->has_fanout = code == KW_OK;
         return code;
     }
@@ -168,18 +167,17 @@ static kw_err prepare(kw_topology *topology, kw_error *error, kw_async_command *
 }
 
 static kw_err take_plan(kw_topology *topology, kw_error *error, kw_async_command *command,
-                        kw_plan_need need, const kw_plan_task *task)
+                        const kw_plan_task *task)
 {
-    kw_plan_kind kind = command->item.plan.kind;
+    const kw_plan *plan = &command->item.plan;
     bool is_simple =
-        need == KW_PLAN_NEEDS_NOTHING && kind != KW_PLAN_SPLIT && !is_visit(&command->item.plan);
+        plan->need == KW_PLAN_NEEDS_NOTHING && plan->kind != KW_PLAN_SPLIT && !is_visit(plan);
     if (is_simple) {
         return KW_OK;
     }
     if (!add_more(topology, command, task)) {
         return no_memory(error);
     }
-    command->more->need = need;
     if (is_visit(&command->more->plan)) {
         wait_for_map(command); /* prepared once it is there */
         return KW_OK;
@@ -197,8 +195,7 @@ kw_err kw_async_command_init(kw_async_command *command, kw_topology *topology, k
     command->charged_len = charged_len;
     command->is_kept = room == KW_ASYNC_COMMAND_ROOM;
     command->item.owner = command;
-    kw_plan_need need;
-    kw_err code = kw_plan_start(&command->item.plan, &need, topology, error, task);
+    kw_err code = kw_plan_start(&command->item.plan, topology, error, task);
     if (code != KW_OK) {
         return code;
     }
@@ -207,7 +204,7 @@ kw_err kw_async_command_init(kw_async_command *command, kw_topology *topology, k
     if (kw_resp_append(&encoded, task->argv, task->argc)) { /* there is room: it fits */
         command->item.encoded.data = encoded.data;
         command->item.encoded.len = encoded.len;
-        code = take_plan(topology, error, command, need, task);
+        code = take_plan(topology, error, command, task);
     } else {
         code = no_memory(error);
     }
@@ -267,7 +264,7 @@ static kw_err on_answer(kw_topology *topology, kw_async_command *command, kw_err
         }
         return kw_plan_unanswered(failure, &story);
     }
-    kw_err code = kw_plan_go_on(&more->plan, &more->need, topology, failure, &task);
+    kw_err code = kw_plan_go_on(&more->plan, topology, failure, &task);
     if (code == KW_OK) {
         renew(topology, command);
         code = prepare(topology, failure, command);
@@ -279,7 +276,7 @@ bool kw_async_command_go_on(kw_topology *topology, kw_async_command *command)
 {
     kw_async_command_more *more = command->more;
     bool is_final = more == NULL || more->has_fanout ||
-                    (more->need == KW_PLAN_NEEDS_NOTHING && !command->item.is_map_only);
+                    (more->plan.need == KW_PLAN_NEEDS_NOTHING && !command->item.is_map_only);
     if (is_final) {
         return false;
     }

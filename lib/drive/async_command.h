@@ -9,8 +9,7 @@
 
 /* What a command has that is not simply sent: it is looked up first, or becomes fanout. */
 typedef struct kw_async_command_more {
-    kw_plan plan;
-    kw_plan_need need; /* item is the question, or a wait for the map */
+    kw_plan plan; /* while it needs something, item is the question, or a wait for the map */
     kw_call_options options;
     char *node;       /* options.node */
     kw_bytes encoded; /* in the block */
@@ -86,7 +85,7 @@ bool kw_async_command_room(size_t *room, const kw_plan_task *task);
 kw_async_command *kw_async_command_new(const kw_allocator *mem, size_t room);
 
 /* Plans and encodes a command into a new or a used block. Never waits. Failure is what
- * kw_plan_init refuses, or KW_ERR_NOMEM; the block is as before. */
+ * kw_plan_start refuses, or KW_ERR_NOMEM; the block is as before. */
 kw_err kw_async_command_init(kw_async_command *command, kw_topology *topology, kw_error *error,
                              const kw_plan_task *task);
 

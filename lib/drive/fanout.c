@@ -17,7 +17,7 @@ static kw_reply *no_memory(kw_error *error, kw_effect effect)
     return NULL;
 }
 
-static void init(kw_fanout *self, kw_topology *topology, const kw_plan *plan)
+void kw_fanout_init(kw_fanout *self, kw_topology *topology, const kw_plan *plan)
 {
     memset(self, 0, sizeof(*self));
     self->topology = topology;
@@ -174,22 +174,21 @@ static kw_err init_split(kw_fanout *self, const kw_keys *keys)
     return code;
 }
 
-kw_err kw_fanout_init_split(kw_fanout *self, kw_topology *topology, kw_error *error,
-                            const kw_plan *plan, const kw_bytes *argv, size_t argc)
+kw_err kw_fanout_split(kw_fanout *self, kw_error *error, const kw_bytes *argv, size_t argc)
 {
-    init(self, topology, plan);
+    const kw_command_info *command = self->plan->command;
     kw_keys keys;
-    kw_err code = kw_keys_find(&keys, error, plan->command, argv, argc);
+    kw_err code = kw_keys_find(&keys, error, command, argv, argc);
     if (code != KW_OK) {
         return code;
     }
     self->is_split = init_split(self, &keys) == KW_OK;
     if (self->is_split) {
         self->items =
-            kw_mem_calloc(&topology->env.mem, self->split.parts_n, sizeof(self->items[0]));
+            kw_mem_calloc(&self->topology->env.mem, self->split.parts_n, sizeof(self->items[0]));
         self->items_n = self->split.parts_n;
     }
-    if (self->items == NULL || !kw_split_open(&self->split, plan->command) || !encode_parts(self)) {
+    if (self->items == NULL || !kw_split_open(&self->split, command) || !encode_parts(self)) {
         no_memory(error, KW_EFFECT_NONE);
         kw_fanout_fini(self);
         return KW_ERR_NOMEM;
@@ -220,10 +219,10 @@ static void add_visit(kw_fanout *self, kw_node *node, kw_bytes encoded)
     item->encoded = encoded;
 }
 
-kw_err kw_fanout_init_visit(kw_fanout *self, kw_topology *topology, kw_error *error,
-                            const kw_plan *plan, kw_bytes encoded)
+kw_err kw_fanout_visit(kw_fanout *self, kw_error *error, kw_bytes encoded)
 {
-    init(self, topology, plan);
+    kw_topology *topology = self->topology;
+    const kw_plan *plan = self->plan;
     const kw_allocator *mem = &topology->env.mem;
     kw_snapshot *snapshot;
     kw_err code = kw_topology_need_snapshot(topology, &snapshot, error, plan->deadline_ns);
@@ -279,7 +278,8 @@ kw_reply *kw_call_run_split(kw_topology *topology, kw_error *error, const kw_pla
                             const kw_bytes *argv, size_t argc)
 {
     kw_fanout self;
-    if (kw_fanout_init_split(&self, topology, error, plan, argv, argc) != KW_OK) {
+    kw_fanout_init(&self, topology, plan);
+    if (kw_fanout_split(&self, error, argv, argc) != KW_OK) {
         return NULL;
     }
     if (kw_pipeline_all(topology, self.items, self.items_n, plan->deadline_ns) != KW_OK) {
@@ -294,7 +294,8 @@ kw_reply *kw_call_run_all(kw_topology *topology, kw_error *error, const kw_plan 
                           kw_bytes encoded)
 {
     kw_fanout self;
-    if (kw_fanout_init_visit(&self, topology, error, plan, encoded) != KW_OK) {
+    kw_fanout_init(&self, topology, plan);
+    if (kw_fanout_visit(&self, error, encoded) != KW_OK) {
         return NULL;
     }
     (void)kw_pipeline_all(topology, self.items, self.items_n, plan->deadline_ns);

@@ -17,15 +17,16 @@ typedef struct kw_fanout {
     kw_buf encoded; /* of split parts, one behind the other */
 } kw_fanout;
 
-/* One command a slot, for a plan of kind SPLIT. argv and plan are borrowed until
- * kw_fanout_fini, which follows success only. */
-kw_err kw_fanout_init_split(kw_fanout *self, kw_topology *topology, kw_error *error,
-                            const kw_plan *plan, const kw_bytes *argv, size_t argc);
+/* plan is borrowed until kw_fanout_fini. */
+void kw_fanout_init(kw_fanout *self, kw_topology *topology, const kw_plan *plan);
 
-/* One command a node, for a plan of kind ALL_PRIMARIES or ALL_NODES. encoded and plan are
- * borrowed. Waits for a first map, where there is none. */
-kw_err kw_fanout_init_visit(kw_fanout *self, kw_topology *topology, kw_error *error,
-                            const kw_plan *plan, kw_bytes encoded);
+/* Items: one command a slot, for a plan of kind SPLIT. argv is borrowed until kw_fanout_fini, which
+ * follows success only. */
+kw_err kw_fanout_split(kw_fanout *self, kw_error *error, const kw_bytes *argv, size_t argc);
+
+/* Items: one command a node, for a plan of kind ALL_PRIMARIES or ALL_NODES. encoded is borrowed.
+ * Waits for a first map, where there is none. */
+kw_err kw_fanout_visit(kw_fanout *self, kw_error *error, kw_bytes encoded);
 
 /* The one reply, joined in the order of the keys or combined by the command's policy; NULL
  * with error set. */

@@ -117,8 +117,7 @@ static kw_node *find_member(kw_topology *topology, const char *name)
     return node;
 }
 
-static kw_err route_to_node(kw_plan *plan, kw_plan_need *need, kw_topology *topology,
-                            kw_error *error, const char *name)
+static kw_err route_to_node(kw_plan *plan, kw_topology *topology, kw_error *error, const char *name)
 {
     kw_endpoint endpoint;
     plan->node = find_member(topology, name);
@@ -134,7 +133,7 @@ static kw_err route_to_node(kw_plan *plan, kw_plan_need *need, kw_topology *topo
     kw_snapshot *snapshot = kw_topology_snapshot(topology);
     kw_snapshot_unref(snapshot);
     if (snapshot == NULL) {
-        *need = KW_PLAN_NEEDS_MAP;
+        plan->need = KW_PLAN_NEEDS_MAP;
         return KW_OK;
     }
     plan->kind = KW_PLAN_NODE;
@@ -148,8 +147,8 @@ static kw_err route_to_node(kw_plan *plan, kw_plan_need *need, kw_topology *topo
 }
 
 /* The caller's own route; KW_ROUTE_AUTO is not for this. */
-static kw_err route_as_told(kw_plan *plan, kw_plan_need *need, kw_topology *topology,
-                            kw_error *error, const kw_call_options *options)
+static kw_err route_as_told(kw_plan *plan, kw_topology *topology, kw_error *error,
+                            const kw_call_options *options)
 {
     switch (options->route) {
     case KW_ROUTE_KEY:
@@ -180,7 +179,7 @@ static kw_err route_as_told(kw_plan *plan, kw_plan_need *need, kw_topology *topo
         if (options->node == NULL) {
             break;
         }
-        return route_to_node(plan, need, topology, error, options->node);
+        return route_to_node(plan, topology, error, options->node);
     case KW_ROUTE_ALL_PRIMARIES:
         plan->kind = KW_PLAN_ALL_PRIMARIES;
         return KW_OK;
@@ -297,13 +296,12 @@ static kw_err check_acks(const kw_plan *plan, const kw_topology *topology, kw_er
     return KW_OK;
 }
 
-kw_err kw_plan_start(kw_plan *plan, kw_plan_need *need, kw_topology *topology, kw_error *error,
+kw_err kw_plan_start(kw_plan *plan, kw_topology *topology, kw_error *error,
                      const kw_plan_task *task)
 {
     const kw_call_options *options = task->options;
     const kw_bytes *argv = task->argv;
     size_t argc = task->argc;
-    *need = KW_PLAN_NEEDS_NOTHING;
     memset(plan, 0, sizeof(*plan));
     plan->command = kw_command_find(argv, argc);
     plan->name = plan->command != NULL ? kw_command_name(plan->command) : "command";
@@ -324,7 +322,7 @@ kw_err kw_plan_start(kw_plan *plan, kw_plan_need *need, kw_topology *topology, k
     }
     take_deadline(plan, topology, task);
     if (options->route != KW_ROUTE_AUTO) {
-        return route_as_told(plan, need, topology, error, options);
+        return route_as_told(plan, topology, error, options);
     }
     if (topology->env.options.scheme == KW_SCHEME_SINGLE) {
         plan->kind = KW_PLAN_ANY;
@@ -335,21 +333,21 @@ kw_err kw_plan_start(kw_plan *plan, kw_plan_need *need, kw_topology *topology, k
         return KW_OK;
     }
     return plan->command != NULL ? route_by_keys(plan, topology, error, task)
-                                 : kw_plan_look_up(plan, need, topology, error, task);
+                                 : kw_plan_look_up(plan, topology, error, task);
 }
 
-kw_err kw_plan_go_on(kw_plan *plan, kw_plan_need *need, kw_topology *topology, kw_error *error,
+kw_err kw_plan_go_on(kw_plan *plan, kw_topology *topology, kw_error *error,
                      const kw_plan_task *task)
 {
-    kw_plan_need before = *need;
-    *need = KW_PLAN_NEEDS_NOTHING;
+    kw_plan_need before = plan->need;
+    plan->need = KW_PLAN_NEEDS_NOTHING;
     switch (before) {
     case KW_PLAN_NEEDS_NOTHING:
         break;
     case KW_PLAN_NEEDS_MAP:
-        return route_to_node(plan, need, topology, error, task->options->node);
+        return route_to_node(plan, topology, error, task->options->node);
     case KW_PLAN_NEEDS_INFO:
-        return kw_plan_on_info(plan, need, topology, error, task);
+        return kw_plan_on_info(plan, topology, error, task);
     case KW_PLAN_NEEDS_KEYS:
         return kw_plan_on_keys(plan, topology, error, task);
     }
@@ -358,22 +356,14 @@ kw_err kw_plan_go_on(kw_plan *plan, kw_plan_need *need, kw_topology *topology, k
 
 kw_err kw_plan_make(kw_plan *plan, kw_topology *topology, kw_error *error, kw_plan_task *task)
 {
-    kw_plan_need need;
-    kw_err code = kw_plan_start(plan, &need, topology, error, task);
-    while (code == KW_OK && need != KW_PLAN_NEEDS_NOTHING) {
-        code = kw_plan_ask(plan, need, topology, error, task);
-        code = code == KW_OK ? kw_plan_go_on(plan, &need, topology, error, task) : code;
+    kw_err code = kw_plan_start(plan, topology, error, task);
+    while (code == KW_OK && plan->need != KW_PLAN_NEEDS_NOTHING) {
+        code = kw_plan_ask(plan, topology, error, task);
+        code = code == KW_OK ? kw_plan_go_on(plan, topology, error, task) : code;
         kw_reply_free(task->reply);
         task->reply = NULL;
     }
     return code;
-}
-
-kw_err kw_plan_init(kw_plan *plan, kw_topology *topology, kw_error *error,
-                    const kw_call_options *options, const kw_bytes *argv, size_t argc)
-{
-    kw_plan_task task = {.options = options, .argv = argv, .argc = argc, .takes_acks = true};
-    return kw_plan_make(plan, topology, error, &task);
 }
 
 void kw_plan_fini(kw_plan *plan)

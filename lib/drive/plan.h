@@ -19,6 +19,14 @@ typedef enum kw_plan_kind {
     KW_PLAN_ALL_NODES
 } kw_plan_kind;
 
+/* What a plan lacks, and only a server or the first map can tell. */
+typedef enum kw_plan_need {
+    KW_PLAN_NEEDS_NOTHING,
+    KW_PLAN_NEEDS_MAP,  /* the first one */
+    KW_PLAN_NEEDS_INFO, /* COMMAND INFO of an unknown command */
+    KW_PLAN_NEEDS_KEYS  /* COMMAND GETKEYS */
+} kw_plan_need;
+
 typedef struct kw_plan {
     kw_plan_kind kind;
     uint16_t slot;                  /* of KW_PLAN_SLOT */
@@ -33,6 +41,7 @@ typedef struct kw_plan {
     bool is_near;                   /* node counts the call until the plan's end */
     const kw_command_info *command; /* NULL: not in the table */
     const char *name;               /* for error texts: the table's, or "command" */
+    kw_plan_need need;              /* it is not made yet where it lacks something */
     kw_read_preference read;        /* whom it may be sent to; PRIMARY for all but reads */
     uint64_t key_hash; /* kw_order_hash of its only key, where the task wanted it; 0: its
                           keys are to be looked for */
@@ -89,28 +98,16 @@ static inline void kw_plan_set_time(kw_plan *plan, uint64_t now_ns)
     }
 }
 
-/* What a plan lacks, and only a server or the first map can tell. */
-typedef enum kw_plan_need {
-    KW_PLAN_NEEDS_NOTHING,
-    KW_PLAN_NEEDS_MAP,  /* the first one */
-    KW_PLAN_NEEDS_INFO, /* COMMAND INFO of an unknown command */
-    KW_PLAN_NEEDS_KEYS  /* COMMAND GETKEYS */
-} kw_plan_need;
-
-/* kw_plan_init in steps that never wait: start, and go_on with what *need says until that is
- * nothing. A failure is the end. */
-kw_err kw_plan_start(kw_plan *plan, kw_plan_need *need, kw_topology *topology, kw_error *error,
+/* Makes a plan in steps that never wait: start, and go_on with what plan->need says until that is
+ * nothing. KW_ERR_ARGUMENT, KW_ERR_REFUSED, KW_ERR_KEYS, KW_ERR_CROSSSLOT, or what a look-up of an
+ * unknown command at a server failed with: a failure is the end. After success kw_plan_fini. */
+kw_err kw_plan_start(kw_plan *plan, kw_topology *topology, kw_error *error,
                      const kw_plan_task *task);
-kw_err kw_plan_go_on(kw_plan *plan, kw_plan_need *need, kw_topology *topology, kw_error *error,
+kw_err kw_plan_go_on(kw_plan *plan, kw_topology *topology, kw_error *error,
                      const kw_plan_task *task);
 
-/* Start and all steps behind it, with the waits between them. After success kw_plan_fini. */
+/* Start and all steps behind it, with the waits between them. */
 kw_err kw_plan_make(kw_plan *plan, kw_topology *topology, kw_error *error, kw_plan_task *task);
-
-/* KW_ERR_ARGUMENT, KW_ERR_REFUSED, KW_ERR_KEYS, KW_ERR_CROSSSLOT, or what a look-up of
- * an unknown command at a server failed with. After success kw_plan_fini. */
-kw_err kw_plan_init(kw_plan *plan, kw_topology *topology, kw_error *error,
-                    const kw_call_options *options, const kw_bytes *argv, size_t argc);
 void kw_plan_fini(kw_plan *plan);
 
 /* True where two commands of a batch run in their order: they may have a key in common. */

@@ -16,11 +16,10 @@ static kw_err no_memory(kw_error *error)
     return kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory to look a command up");
 }
 
-static bool encode_question(kw_buf *encoded, const kw_allocator *mem, kw_plan_need need,
-                            const kw_plan_task *task)
+static bool encode_question(kw_buf *encoded, kw_plan_need need, const kw_plan_task *task)
 {
     size_t argc = need == KW_PLAN_NEEDS_KEYS ? task->argc : 1;
-    kw_bytes *argv = kw_mem_calloc(mem, argc + 2, sizeof(*argv));
+    kw_bytes *argv = kw_mem_calloc(encoded->mem, argc + 2, sizeof(*argv));
     if (argv == NULL) {
         return false;
     }
@@ -28,11 +27,11 @@ static bool encode_question(kw_buf *encoded, const kw_allocator *mem, kw_plan_ne
     argv[1] = kw_bytes_of(need == KW_PLAN_NEEDS_KEYS ? "GETKEYS" : "INFO");
     memcpy(argv + 2, task->argv, argc * sizeof(*argv));
     bool is_done = kw_resp_append(encoded, argv, argc + 2);
-    kw_mem_free(mem, argv);
+    kw_mem_free(encoded->mem, argv);
     return is_done;
 }
 
-bool kw_plan_question(kw_plan *question, kw_buf *encoded, const kw_plan *plan, kw_plan_need need,
+bool kw_plan_question(kw_plan *question, kw_buf *encoded, const kw_plan *plan,
                       const kw_plan_task *task)
 {
     memset(question, 0, sizeof(*question));
@@ -42,7 +41,7 @@ bool kw_plan_question(kw_plan *question, kw_buf *encoded, const kw_plan *plan, k
     question->is_internal = true;
     question->start_ns = plan->start_ns;
     question->deadline_ns = plan->deadline_ns;
-    return encode_question(encoded, encoded->mem, need, task);
+    return encode_question(encoded, plan->need, task);
 }
 
 kw_err kw_plan_unanswered(kw_error *error, const kw_error *failure)
@@ -53,10 +52,9 @@ kw_err kw_plan_unanswered(kw_error *error, const kw_error *failure)
     return code;
 }
 
-kw_err kw_plan_ask(kw_plan *plan, kw_plan_need need, kw_topology *topology, kw_error *error,
-                   kw_plan_task *task)
+kw_err kw_plan_ask(kw_plan *plan, kw_topology *topology, kw_error *error, kw_plan_task *task)
 {
-    if (need == KW_PLAN_NEEDS_MAP) {
+    if (plan->need == KW_PLAN_NEEDS_MAP) {
         kw_snapshot *snapshot;
         kw_err code = kw_topology_need_snapshot(topology, &snapshot, error, plan->deadline_ns);
         if (code == KW_OK) {
@@ -69,7 +67,7 @@ kw_err kw_plan_ask(kw_plan *plan, kw_plan_need need, kw_topology *topology, kw_e
     kw_plan question;
     kw_buf_init(&encoded, &topology->env.mem, space, sizeof(space));
     kw_err code = KW_OK;
-    if (kw_plan_question(&question, &encoded, plan, need, task)) {
+    if (kw_plan_question(&question, &encoded, plan, task)) {
         kw_bytes bytes = {encoded.data, encoded.len};
         kw_error failure = KW_ERROR_INIT;
         question.start_ns = kw_env_now(&topology->env);
@@ -82,15 +80,15 @@ kw_err kw_plan_ask(kw_plan *plan, kw_plan_need need, kw_topology *topology, kw_e
     return code;
 }
 
-static kw_err route_learnt(kw_plan *plan, kw_plan_need *need, kw_topology *topology,
-                           kw_error *error, const kw_plan_task *task, const kw_learnt *learnt)
+static kw_err route_learnt(kw_plan *plan, kw_topology *topology, kw_error *error,
+                           const kw_plan_task *task, const kw_learnt *learnt)
 {
     size_t argc = task->argc;
     plan->is_repeatable = plan->is_repeatable || (learnt->is_read && !learnt->is_write);
     plan->kind = KW_PLAN_ANY;
     if (learnt->is_movable || (learnt->first == 0 && argc > 1 && learnt->is_known &&
                                (learnt->is_read || learnt->is_write))) {
-        *need = KW_PLAN_NEEDS_KEYS; /* they depend on the arguments: the server finds them */
+        plan->need = KW_PLAN_NEEDS_KEYS; /* they depend on the arguments: the server finds them */
         return KW_OK;
     }
     long long last = learnt->last >= 0 ? learnt->last : (long long)argc + learnt->last;
@@ -111,25 +109,25 @@ static kw_err route_learnt(kw_plan *plan, kw_plan_need *need, kw_topology *topol
     return code;
 }
 
-kw_err kw_plan_look_up(kw_plan *plan, kw_plan_need *need, kw_topology *topology, kw_error *error,
+kw_err kw_plan_look_up(kw_plan *plan, kw_topology *topology, kw_error *error,
                        const kw_plan_task *task)
 {
     kw_learnt learnt;
     if (!kw_command_cache_find(&topology->command_cache, &learnt, task->argv[0])) {
-        *need = KW_PLAN_NEEDS_INFO;
+        plan->need = KW_PLAN_NEEDS_INFO;
         return KW_OK;
     }
-    return route_learnt(plan, need, topology, error, task, &learnt);
+    return route_learnt(plan, topology, error, task, &learnt);
 }
 
-kw_err kw_plan_on_info(kw_plan *plan, kw_plan_need *need, kw_topology *topology, kw_error *error,
+kw_err kw_plan_on_info(kw_plan *plan, kw_topology *topology, kw_error *error,
                        const kw_plan_task *task)
 {
     kw_learnt learnt;
     if (!kw_command_cache_learn(&topology->command_cache, &learnt, task->argv[0], task->reply)) {
         memset(&learnt, 0, sizeof(learnt)); /* COMMAND is not allowed here: any node */
     }
-    return route_learnt(plan, need, topology, error, task, &learnt);
+    return route_learnt(plan, topology, error, task, &learnt);
 }
 
 /* Slot of the first and of every other key that a server found. */

@@ -16,14 +16,14 @@
 /* Keys are shown in error texts up to this length. */
 #define SHOWN_LEN 64
 
-typedef struct bond_row {
+typedef struct effect_row {
     const char *name;
     kw_session_effect effect;
-} bond_row;
+} effect_row;
 
 /* Of the commands that bind their connection (KW_COMMAND_SESSION), those that leave one
  * request one reply. The others are refused. */
-static const bond_row bond_rows[] = {
+static const effect_row effect_rows[] = {
     {"MULTI", KW_SESSION_EFFECT_MULTI},
     {"EXEC", KW_SESSION_EFFECT_EXEC},
     {"DISCARD", KW_SESSION_EFFECT_DISCARD},
@@ -45,7 +45,7 @@ static const bond_row bond_rows[] = {
     {"SELECT", KW_SESSION_EFFECT_SETTING},
 };
 
-static kw_session_effect bond_of(const char *name, unsigned flags)
+static kw_session_effect effect_of(const char *name, unsigned flags)
 {
     if ((flags & KW_COMMAND_REFUSED) != 0) {
         return KW_SESSION_EFFECT_REFUSED;
@@ -53,9 +53,9 @@ static kw_session_effect bond_of(const char *name, unsigned flags)
     if ((flags & KW_COMMAND_SESSION) == 0) {
         return KW_SESSION_EFFECT_NONE;
     }
-    for (size_t i = 0; i < sizeof(bond_rows) / sizeof(bond_rows[0]); i++) {
-        if (strcmp(name, bond_rows[i].name) == 0) {
-            return bond_rows[i].effect;
+    for (size_t i = 0; i < sizeof(effect_rows) / sizeof(effect_rows[0]); i++) {
+        if (strcmp(name, effect_rows[i].name) == 0) {
+            return effect_rows[i].effect;
         }
     }
     return KW_SESSION_EFFECT_REFUSED;
@@ -169,7 +169,8 @@ static kw_err plan_unknown(kw_plan *plan, const kw_session *session, kw_error *e
                            const kw_bytes *argv, size_t argc)
 {
     static const kw_call_options defaults = KW_CALL_OPTIONS_INIT;
-    kw_err code = kw_plan_init(plan, session->topology, error, &defaults, argv, argc);
+    kw_plan_task task = {.options = &defaults, .argv = argv, .argc = argc, .takes_acks = true};
+    kw_err code = kw_plan_make(plan, session->topology, error, &task);
     if (code == KW_OK && plan->kind == KW_PLAN_POSITION) {
         code = check_position(session, error, plan->name, plan->position);
     } else if (code == KW_OK && plan->kind == KW_PLAN_SLOT && plan->slot != session->slot) {
@@ -195,20 +196,23 @@ static kw_err plan_known(kw_plan *plan, const kw_session *session, kw_error *err
     return has_owners ? check_keys(plan, session, error, argv, argc) : KW_OK;
 }
 
-kw_err kw_session_plan(kw_plan *plan, kw_session_effect *effect, const kw_session *session,
-                       kw_error *error, const kw_bytes *argv, size_t argc)
+kw_err kw_session_plan(kw_session_request *request, const kw_session *session, kw_error *error,
+                       const kw_bytes *argv, size_t argc)
 {
+    kw_plan *plan = &request->plan;
     memset(plan, 0, sizeof(*plan));
-    *effect = KW_SESSION_EFFECT_NONE;
+    request->effect = KW_SESSION_EFFECT_NONE;
     plan->command = kw_command_find(argv, argc);
     if (plan->command == NULL) {
         return plan_unknown(plan, session, error, argv, argc);
     }
-    *effect = bond_of(kw_command_name(plan->command), kw_command_flags(plan->command));
+    kw_session_effect effect =
+        effect_of(kw_command_name(plan->command), kw_command_flags(plan->command));
+    request->effect = effect;
     kw_err code = plan_known(plan, session, error, argv, argc);
-    if (*effect == KW_SESSION_EFFECT_REFUSED) {
+    if (effect == KW_SESSION_EFFECT_REFUSED) {
         code = kw_plan_refuse(plan, error, true);
-    } else if (code == KW_OK && *effect == KW_SESSION_EFFECT_WAIT && session->has_left_writes) {
+    } else if (code == KW_OK && effect == KW_SESSION_EFFECT_WAIT && session->has_left_writes) {
         code = kw_error_set(error, KW_ERR_REFUSED, KW_EFFECT_NONE,
                             "%s would not cover the last write: the session has moved to another "
                             "connection since",
@@ -216,8 +220,8 @@ kw_err kw_session_plan(kw_plan *plan, kw_session_effect *effect, const kw_sessio
     }
     /* What a lost connection takes along may be asked for again on the next one. */
     plan->is_repeatable =
-        plan->is_repeatable || *effect == KW_SESSION_EFFECT_MULTI ||
-        *effect == KW_SESSION_EFFECT_DISCARD || *effect == KW_SESSION_EFFECT_WATCH ||
-        *effect == KW_SESSION_EFFECT_UNWATCH || *effect == KW_SESSION_EFFECT_SETTING;
+        plan->is_repeatable || effect == KW_SESSION_EFFECT_MULTI ||
+        effect == KW_SESSION_EFFECT_DISCARD || effect == KW_SESSION_EFFECT_WATCH ||
+        effect == KW_SESSION_EFFECT_UNWATCH || effect == KW_SESSION_EFFECT_SETTING;
     return code;
 }

@@ -38,6 +38,12 @@ typedef enum kw_session_effect {
     KW_SESSION_EFFECT_REFUSED  /* changes who gets which reply */
 } kw_session_effect;
 
+/* One command, as its session sees it. */
+typedef struct kw_session_request {
+    kw_plan plan;
+    kw_session_effect effect;
+} kw_session_request;
+
 /* A request that follows a command in the same write and asks about it, whatever becomes of
  * the command; its answer is waited for where the command has run. */
 typedef struct kw_followup kw_followup;
@@ -57,17 +63,17 @@ void kw_session_drop(kw_session *session);
 /* The plan of pinning the connection. */
 void kw_session_plan_open(kw_plan *plan, const kw_session *session);
 
-/* The plan of one command; KW_ERR_CROSSSLOT, KW_ERR_KEYS, KW_ERR_REFUSED, or what a look-up
+/* Plans one command; KW_ERR_CROSSSLOT, KW_ERR_KEYS, KW_ERR_REFUSED, or what a look-up
  * of an unknown command at a server failed with. */
-kw_err kw_session_plan(kw_plan *plan, kw_session_effect *effect, const kw_session *session,
-                       kw_error *error, const kw_bytes *argv, size_t argc);
+kw_err kw_session_plan(kw_session_request *request, const kw_session *session, kw_error *error,
+                       const kw_bytes *argv, size_t argc);
 
 /* Acquires the connection. */
 kw_err kw_session_pin(kw_session *session, kw_error *error, const kw_plan *plan);
 
 /* Sends one encoded command and waits for its reply; NULL with error set. */
-kw_reply *kw_session_run(kw_session *session, kw_error *error, const kw_plan *plan,
-                         kw_session_effect effect, kw_bytes encoded);
+kw_reply *kw_session_run(kw_session *session, kw_error *error, const kw_session_request *request,
+                         kw_bytes encoded);
 
 /* kw_session_run of a command on a clean session, with its followup, which is appended to encoded.
  * NULL or a server's error: the followup has no reply. */

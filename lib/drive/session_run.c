@@ -373,10 +373,12 @@ kw_err kw_session_pin(kw_session *session, kw_error *error, const kw_plan *plan)
     return run(&self, error);
 }
 
-kw_reply *kw_session_run(kw_session *session, kw_error *error, const kw_plan *plan,
-                         kw_session_effect effect, kw_bytes encoded)
+kw_reply *kw_session_run(kw_session *session, kw_error *error, const kw_session_request *request,
+                         kw_bytes encoded)
 {
-    exchange self = {.session = session, .plan = plan, .effect = effect, .request.bytes = encoded};
+    kw_session_effect effect = request->effect;
+    exchange self = {.session = session, .plan = &request->plan, .effect = effect};
+    self.request.bytes = encoded;
     self.is_free =
         kw_session_is_clean(session) && (effect != KW_SESSION_EFFECT_WAIT || session->conn == NULL);
     return run(&self, error) == KW_OK ? self.request.reply : NULL;
