@@ -65,6 +65,12 @@ void kw_blocking_wait_on_send(kw_blocking_wait *self)
     self->op.spec.deadline_ns = self->plan->deadline_ns; /* it has a connection now */
 }
 
+kw_step kw_blocking_wait_on_reply(kw_blocking_wait *self, kw_request *request)
+{
+    kw_driver_answer answer = {self->node, self->now_ns, request, &self->failure};
+    return kw_driver_on_reply(self->topology, self->plan, &self->op, &answer);
+}
+
 kw_step kw_blocking_wait_on_failed(kw_blocking_wait *self, const kw_try_end *end)
 {
     return kw_driver_on_failed(self->topology, &self->op, self->node, self->now_ns, end);

@@ -43,6 +43,9 @@ bool kw_blocking_wait_choose(kw_blocking_wait *self, kw_step *next, const kw_ste
 /* The command goes onto a connection now. */
 void kw_blocking_wait_on_send(kw_blocking_wait *self);
 
+/* The request has a reply: DONE where it is the caller's, else it is freed. */
+kw_step kw_blocking_wait_on_reply(kw_blocking_wait *self, kw_request *request);
+
 /* The try has ended without a reply. */
 kw_step kw_blocking_wait_on_failed(kw_blocking_wait *self, const kw_try_end *end);
 

@@ -22,15 +22,7 @@ typedef struct call {
 
 static kw_step on_reply(call *self)
 {
-    kw_reply *reply = self->waiter.request.reply;
-    kw_step step =
-        kw_driver_on_reply(self->wait.topology, self->wait.plan, &self->wait.op, self->wait.node,
-                           self->wait.now_ns, reply, &self->wait.failure);
-    if (step.kind != KW_STEP_DONE) {
-        kw_reply_free(reply);
-        self->waiter.request.reply = NULL;
-    }
-    return step;
+    return kw_blocking_wait_on_reply(&self->wait, &self->waiter.request);
 }
 
 /* How the command left the lane. */

@@ -370,9 +370,22 @@ static void add_cluster_hint(kw_topology *topology, const kw_node *node, kw_repl
     }
 }
 
-kw_step kw_driver_on_reply(kw_topology *topology, const kw_plan *plan, kw_op *op, kw_node *node,
-                           uint64_t now_ns, kw_reply *reply, kw_error *failure)
+/* The reply is not the caller's: the server's words are the failure. */
+static void keep_words(const kw_driver_answer *answer)
 {
+    char shown[200];
+    kw_bytes_show(shown, sizeof(shown), kw_reply_bytes(answer->request->reply));
+    kw_error_set(answer->failure, KW_OK, KW_EFFECT_NONE, "the server says: %s", shown);
+    kw_reply_free(answer->request->reply);
+    answer->request->reply = NULL;
+}
+
+kw_step kw_driver_on_reply(kw_topology *topology, const kw_plan *plan, kw_op *op,
+                           const kw_driver_answer *answer)
+{
+    kw_node *node = answer->node;
+    kw_reply *reply = answer->request->reply;
+    uint64_t now_ns = answer->now_ns;
     kw_node_well(node);
     if (plan->read == KW_READ_OF_NEAREST && op->sends_n == 1) {
         kw_node_on_latency(node, now_ns - plan->start_ns);
@@ -382,8 +395,7 @@ kw_step kw_driver_on_reply(kw_topology *topology, const kw_plan *plan, kw_op *op
         return done;
     }
     bool is_at_replica = op->is_at_replica;
-    kw_bytes text = kw_reply_bytes(reply);
-    kw_verdict verdict = kw_verdict_of(text, plan->is_script);
+    kw_verdict verdict = kw_verdict_of(kw_reply_bytes(reply), plan->is_script);
     note_group(op, node);
     op->awaits_primary = verdict.kind == KW_VERDICT_READONLY && !kw_env_has_fetch(&topology->env) &&
                          !op->is_at_replica && kw_node_on_readonly(node, now_ns);
@@ -393,13 +405,12 @@ kw_step kw_driver_on_reply(kw_topology *topology, const kw_plan *plan, kw_op *op
         add_cluster_hint(topology, node, reply);
     }
     kw_driver_heed_readonly(topology, node, reply);
-    if (step.kind != KW_STEP_DONE) {
-        char shown[200];
-        kw_bytes_show(shown, sizeof(shown), text);
-        kw_error_set(failure, KW_OK, KW_EFFECT_NONE, "the server says: %s", shown);
-        count_verdict(topology, node, verdict.kind);
+    if (step.kind == KW_STEP_DONE) {
+        return step;
     }
-    if (is_at_replica && step.kind != KW_STEP_DONE) {
+    keep_words(answer);
+    count_verdict(topology, node, verdict.kind);
+    if (is_at_replica) {
         kw_node_avoid(node, now_ns);
     }
     return step;

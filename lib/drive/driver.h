@@ -55,10 +55,17 @@ void kw_driver_heed_readonly(kw_topology *topology, kw_node *node, const kw_repl
 /* A fetch that the op waited for has ended with code. */
 kw_step kw_driver_on_refreshed(kw_topology *topology, kw_op *op, uint64_t now_ns, kw_err code);
 
-/* What the reply of node means for the op. Counts it, and writes the server's words into
- * failure where it is not the caller's. */
-kw_step kw_driver_on_reply(kw_topology *topology, const kw_plan *plan, kw_op *op, kw_node *node,
-                           uint64_t now_ns, kw_reply *reply, kw_error *failure);
+/* What a node has answered. */
+typedef struct kw_driver_answer {
+    kw_node *node;
+    uint64_t now_ns;
+    kw_request *request; /* has the reply, which is freed where it is not the caller's */
+    kw_error *failure;   /* gets the server's words then */
+} kw_driver_answer;
+
+/* What the answer means for the op; it is the caller's where the step is DONE. Counts it. */
+kw_step kw_driver_on_reply(kw_topology *topology, const kw_plan *plan, kw_op *op,
+                           const kw_driver_answer *answer);
 
 /* What it means for the op, and for the node, that a try ended without a reply. node is NULL only
  * where nothing has left. */

@@ -307,14 +307,10 @@ void kw_pipeline_on_answer(kw_pipeline *self, kw_item *item)
     if (!kw_pipeline_has_op(self, item)) {
         return;
     }
-    kw_step step =
-        kw_driver_on_reply(self->topology, &item->plan, &item->retry_state->op, item->node,
-                           self->scan.now_ns, item->request.reply, &item->retry_state->failure);
-    if (step.kind != KW_STEP_DONE) {
-        kw_reply_free(item->request.reply);
-        item->request.reply = NULL;
-    }
-    kw_pipeline_apply(self, item, step);
+    kw_retry_state *retry = item->retry_state;
+    kw_driver_answer answer = {item->node, self->scan.now_ns, &item->request, &retry->failure};
+    kw_pipeline_apply(self, item,
+                      kw_driver_on_reply(self->topology, &item->plan, &retry->op, &answer));
 }
 
 /* A command that ends as many others do, which share its story. */

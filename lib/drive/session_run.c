@@ -115,16 +115,12 @@ static kw_step on_reply(exchange *self, bool is_asked)
     bool is_asked_watch = self->effect == KW_SESSION_EFFECT_WATCH && kw_reply_is_error(reply) &&
                           kw_verdict_of(kw_reply_bytes(reply), false).kind == KW_VERDICT_ASK;
     if (self->is_free && !is_asked_watch) {
-        step = kw_driver_on_reply(self->session->topology, self->plan, &self->wait.op,
-                                  self->wait.node, self->wait.now_ns, reply, &self->wait.failure);
+        step = kw_blocking_wait_on_reply(&self->wait, &self->request);
     } else {
         kw_driver_heed_readonly(self->session->topology, self->wait.node, reply);
     }
     if (step.kind == KW_STEP_DONE) {
         take_reply(self, is_asked);
-    } else {
-        kw_reply_free(self->request.reply);
-        self->request.reply = NULL;
     }
     return step;
 }

@@ -6,20 +6,18 @@
 
 list=${HOUSE_EXCEPTIONS:-$(dirname "$0")/house_exceptions.txt}
 sort -u "$2" | awk -v rules=" $1 " -v list="$list" '
-    # "today RULE SUBJECT" waits to be mended; "allowed RULE SUBJECT" is for good, and these so
-    # many times at most.
+    # So many times at most.
     BEGIN {
         most["parameters"] = 5
         most["pair"] = 3
         most["long-file"] = 5
         while ((getline line < list) > 0) {
             split(line, words, " ")
-            if (line !~ /^(today|allowed) / || !index(rules, " " words[2] " ")) {
+            if (line !~ /^allowed / || !index(rules, " " words[2] " ")) {
                 continue
             }
-            excepted[words[2] " " words[3]] = words[1]
-            n[words[2]] += words[1] == "allowed"
-            if (words[1] == "allowed" && n[words[2]] > most[words[2]]) {
+            excepted[words[2] " " words[3]] = 1
+            if (++n[words[2]] > most[words[2]]) {
                 print list ": more than " (most[words[2]] + 0) " are allowed of " words[2]
                 bad = 1
             }
@@ -30,7 +28,7 @@ sort -u "$2" | awk -v rules=" $1 " -v list="$list" '
         if (!(key in excepted)) {
             print $0
             bad = 1
-        } else if (excepted[key] == "allowed" && $1 == "parameters" && $3 > 6) {
+        } else if ($1 == "parameters" && $3 > 6) {
             print $0 ": more than six are never allowed"
             bad = 1
         }
@@ -39,7 +37,7 @@ sort -u "$2" | awk -v rules=" $1 " -v list="$list" '
     END {
         for (key in excepted) {
             if (!(key in needed)) {
-                print "\"" excepted[key] " " key "\" is not needed any more: remove it from " list
+                print "\"allowed " key "\" is not needed any more: remove it from " list
                 bad = 1
             }
         }
