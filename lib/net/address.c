@@ -8,6 +8,7 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/un.h>
 
 static kw_err find_path(kw_address *address, kw_error *error, const char *path)
@@ -50,6 +51,22 @@ static bool find_number(kw_address *address, const kw_endpoint *endpoint)
     return false;
 }
 
+/* "localhost" is this machine, also where no file and no name server says so: RFC 6761, section 6.3.
+ */
+static bool find_localhost(kw_addresses *addresses, const kw_endpoint *endpoint)
+{
+    static const char *const numbers[] = {"127.0.0.1", "::1"};
+    kw_endpoint here = {.port = endpoint->port};
+    if (strcasecmp(endpoint->host, "localhost") != 0) {
+        return false;
+    }
+    for (addresses->n = 0; addresses->n < 2; addresses->n++) {
+        memcpy(here.host, numbers[addresses->n], strlen(numbers[addresses->n]) + 1);
+        (void)find_number(&addresses->at[addresses->n], &here);
+    }
+    return true;
+}
+
 static kw_err find_name(kw_addresses *addresses, kw_error *error, const kw_endpoint *endpoint)
 {
     char port[21];
@@ -60,6 +77,9 @@ static kw_err find_name(kw_addresses *addresses, kw_error *error, const kw_endpo
     hints.ai_flags = AI_ADDRCONFIG;
     struct addrinfo *found = NULL;
     int status = getaddrinfo(endpoint->host, port, &hints, &found);
+    if (status != 0 && find_localhost(addresses, endpoint)) {
+        return KW_OK;
+    }
     if (status != 0) {
         return kw_error_set(error, KW_ERR_RESOLVE, KW_EFFECT_NONE,
                             "no address for host name \"%s\": %s", endpoint->host,

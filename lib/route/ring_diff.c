@@ -284,20 +284,22 @@ double kw_ring_node_share(const kw_ring *ring, uint32_t node)
         return share_of_list(ring, node);
     }
     uint64_t highest = kw_ring_rules_highest(&ring->rules);
-    double sum = 0;
+    uint64_t own_n = 0; /* hashes */
+    bool has_some = false;
     uint64_t first = 0;
     for (size_t i = 0; i < kw_ring_arcs_n(ring) && first <= highest; i++) {
         uint64_t last;
         uint32_t owner = kw_ring_arc(ring, &last, i);
         last = last < highest ? last : highest;
         if (last >= first && owner == node) {
-            sum += (double)(last - first) + 1;
+            own_n += last - first + 1; /* all 2^64 of them are 0 */
+            has_some = true;
         }
         if (last >= first) {
             first = last + 1; /* 0 behind the very last arc */
         }
     }
-    return sum / space(ring);
+    return has_some && own_n == 0 ? 1 : (double)own_n / space(ring);
 }
 
 /* One entry of the fingerprint. */

@@ -612,7 +612,8 @@ static void test_reader_string_over_the_limit_is_refused_at_once(void **state)
         kw_err expected;
     } cases[] = {
         {"$41\r\n", KW_ERR_LIMIT},
-        {"$1000000000000\r\n", KW_ERR_LIMIT},
+        /* what no memory of the machine can hold is hiredis' to refuse */
+        {"$1000000000000\r\n", sizeof(size_t) < 8 ? KW_ERR_PROTOCOL : KW_ERR_LIMIT},
         {"$40\r\n", KW_ERR_LIMIT}, /* with its head and its end */
         {"$30\r\n",
          KW_OK}, /* with its head it will be over the limit; not known to be sent whole */
