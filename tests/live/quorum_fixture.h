@@ -107,7 +107,7 @@ static inline size_t count_copies(const fixture *fix, const char *key)
 
 static inline void pause_ms(unsigned ms)
 {
-    struct timespec span = {ms / 1000, (long)(ms % 1000) * 1000000};
+    struct timespec span = {(time_t)(ms / 1000), (long)(ms % 1000) * 1000000};
     nanosleep(&span, NULL);
 }
 

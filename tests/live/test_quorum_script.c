@@ -151,7 +151,7 @@ static kw_quorum_ask some_ask(kw_random *random, char *value)
         ask.record.floor = some_stamp(random).time;
     }
     if (!ask.record.is_tombstone) {
-        ask.record.value.len = kw_random_below(random, 30);
+        ask.record.value.len = (size_t)kw_random_below(random, 30);
         ask.record.value.data = value;
         for (size_t i = 0; i < ask.record.value.len; i++) {
             value[i] = (char)kw_random_below(random, 256);

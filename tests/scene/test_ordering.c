@@ -425,7 +425,7 @@ static void life_answer(life *self, size_t place)
 /* The connection is lost: some in line have run, the rest has not. */
 static void life_lose(life *self, size_t place)
 {
-    size_t ran_n = kw_random_below(&self->random, self->line_n[place] + 1);
+    size_t ran_n = (size_t)kw_random_below(&self->random, self->line_n[place] + 1);
     for (size_t i = 0; i < ran_n; i++) {
         self->turn_n++;
         self->commands[self->line[place][i]].ran_last = self->turn_n;
@@ -446,9 +446,9 @@ static void life_lose(life *self, size_t place)
 static bool life_turn(life *self)
 {
     life_wake(self);
-    size_t at = kw_random_below(&self->random, LIFE_N);
+    size_t at = (size_t)kw_random_below(&self->random, LIFE_N);
     life_command *command = &self->commands[at];
-    size_t place = kw_random_below(&self->random, PLACES_N);
+    size_t place = (size_t)kw_random_below(&self->random, PLACES_N);
     self->turn_n++;
     if (one_in(self, 40)) {
         self->places[kw_random_below(&self->random, KEYS_N)] = place;

@@ -247,7 +247,7 @@ static void random_tree(kw_random *random, kw_reply *root, kw_reply *reply, unsi
     case KW_REPLY_SET:
     case KW_REPLY_ATTR:
     case KW_REPLY_PUSH: {
-        size_t count = depth > 0 ? kw_random_below(random, 4) : 0;
+        size_t count = depth > 0 ? (size_t)kw_random_below(random, 4) : 0;
         assert_true(kw_reply_set_array(root, reply, kind, count));
         for (size_t i = 0; i < count; i++) {
             random_tree(random, root, kw_reply_slot(reply, i), depth - 1);
@@ -260,7 +260,7 @@ static void random_tree(kw_random *random, kw_reply *root, kw_reply *reply, unsi
     case KW_REPLY_DOUBLE:
     case KW_REPLY_BIGNUM:
     case KW_REPLY_VERB:
-        text.len = kw_random_below(random, text.len);
+        text.len = (size_t)kw_random_below(random, text.len);
         assert_true(kw_reply_set_string(root, reply, kind, text));
         return;
     case KW_REPLY_INTEGER:
@@ -282,7 +282,7 @@ static void test_combine_random_replies_give_a_reply(void **state)
     kw_random_init(&random, kw_test_seed("test_combine"));
     for (unsigned turn = 0; turn < 20000; turn++) {
         kw_reply *replies[REPLIES_MAX];
-        size_t n = 1 + kw_random_below(&random, 4);
+        size_t n = 1 + (size_t)kw_random_below(&random, 4);
         for (size_t i = 0; i < n; i++) {
             replies[i] = kw_reply_new(kw_mem_default(), 0);
             assert_non_null(replies[i]);

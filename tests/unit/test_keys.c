@@ -292,7 +292,7 @@ static void test_keys_find_random_arguments_stay_inside(void **state)
         }
         kw_bytes argv[ARGS_MAX];
         size_t argc = split(argv, command->name);
-        for (size_t n = kw_random_below(&random, 14); n > 0; n--) {
+        for (size_t n = (size_t)kw_random_below(&random, 14); n > 0; n--) {
             split(&argv[argc++], words[kw_random_below(&random, sizeof(words) / sizeof(words[0]))]);
         }
         check_indices(command, argv, argc);

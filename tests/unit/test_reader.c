@@ -62,7 +62,7 @@ static void read_stream(reading *self, const kw_reader_limits *limits, kw_bytes 
     memset(self, 0, sizeof(*self));
     assert_int_equal(kw_reader_init(&reader, kw_mem_default(), limits), KW_OK);
     for (size_t at = 0; at < stream.len && self->code == KW_OK;) {
-        size_t len = random != NULL ? 1 + kw_random_next(random) % piece_max : piece_max;
+        size_t len = random != NULL ? 1 + (size_t)(kw_random_next(random) % piece_max) : piece_max;
         len = len < stream.len - at ? len : stream.len - at;
         char *copy = malloc(len); /* so that reads past the end are seen */
         assert_non_null(copy);
@@ -369,7 +369,7 @@ static void test_reader_without_memory_says_so(void **state)
 static size_t put_random(char *out, kw_random *random, unsigned depth)
 {
     uint64_t what = kw_random_next(random) % (depth < 3 ? 9 : 7);
-    size_t n = kw_random_next(random) % 12;
+    size_t n = (size_t)(kw_random_next(random) % 12);
     switch (what) {
     case 0:
         return (size_t)sprintf(out, "+status %zu\r\n", n);
@@ -380,7 +380,7 @@ static size_t put_random(char *out, kw_random *random, unsigned depth)
     case 3:
         return (size_t)sprintf(out, "$-1\r\n");
     case 4:
-        n = kw_random_next(random) % 900;
+        n = (size_t)(kw_random_next(random) % 900);
         return (size_t)sprintf(out, "$%zu\r\n%0*d\r\n", n + 1, (int)n + 1, 1);
     case 5:
     case 6:
