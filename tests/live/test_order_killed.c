@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Connections that are killed again and again while lists are written to: what was acknowledged is
- * in the lists in the order of adding, by batches and by tickets. */
+ * in the lists in the order of adding, by batches, tickets and callbacks. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -13,6 +13,7 @@
 #include "support/check.h"
 #include "support/server.h"
 
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -23,24 +24,33 @@
 #define ROUND_MS 2500u
 #define KILL_MS  30u
 
+typedef struct writer writer;
+
+/* A way of writing BATCH values, and by how many threads: callbacks are one thread's. */
+typedef struct writing {
+    const char *name;
+    void (*write)(writer *self);
+    unsigned threads_n;
+} writing;
+
 typedef struct storm {
     kw_client *kw;
     kw_client *killer;
-    bool by_ticket;
+    const writing *form;
     atomic_bool is_over;
     atomic_size_t acked_n;
     atomic_size_t failed_n;
     atomic_size_t wrong_n; /* acknowledged ones that are behind a later one */
 } storm;
 
-typedef struct writer {
+struct writer {
     storm *storm;
     unsigned number;
     pthread_t thread;
     unsigned next;
     unsigned char *is_acked; /* of each value */
     size_t room;
-} writer;
+};
 
 static void note(writer *self, unsigned value, bool is_acked)
 {
@@ -84,15 +94,45 @@ static void write_tickets(writer *self)
     }
 }
 
+typedef struct heard {
+    writer *writer;
+    unsigned value;
+    unsigned *left_n;
+} heard;
+
+static void hear(void *arg, kw_reply *reply, const kw_error *error)
+{
+    heard *self = arg;
+    (void)error;
+    note(self->writer, self->value, reply != NULL && !kw_reply_is_error(reply));
+    kw_reply_free(reply);
+    --*self->left_n;
+}
+
+static void write_callbacks(writer *self)
+{
+    kw_client *kw = self->storm->kw;
+    heard all[BATCH];
+    unsigned left_n = BATCH;
+    for (size_t i = 0; i < BATCH; i++) {
+        all[i] = (heard){self, self->next++, &left_n};
+        if (kw_command_async(kw, NULL, (kw_callback){hear, &all[i]}, "RPUSH list:%u %u",
+                             self->number, all[i].value) != KW_OK) {
+            kw_test_die("not taken");
+        }
+    }
+    while (left_n > 0) { /* each has its deadline */
+        struct pollfd entry = {kw_fd(kw, NULL), POLLIN, 0};
+        (void)poll(&entry, 1, kw_timeout(kw));
+        (void)kw_process(kw, NULL);
+    }
+}
+
 static void *write_lists(void *arg)
 {
     writer *self = arg;
     while (!atomic_load(&self->storm->is_over)) {
-        if (self->storm->by_ticket) {
-            write_tickets(self);
-        } else {
-            write_batch(self);
-        }
+        self->storm->form->write(self);
     }
     return NULL;
 }
@@ -122,15 +162,15 @@ static void judge(writer *self, kw_client *kw)
     kw_reply_free(list);
 }
 
-static void run(const char *address, bool by_ticket)
+static void run(const char *address, const writing *form)
 {
-    storm self = {.by_ticket = by_ticket};
+    storm self = {.form = form};
     writer writers[THREADS];
     pthread_t killer;
     self.kw = kw_test_open("redis://%s?timeout=5s", address);
     self.killer = kw_test_open("redis://%s?timeout=5s", address);
     kw_test_ask_ok(self.killer, "FLUSHALL");
-    for (unsigned i = 0; i < THREADS; i++) {
+    for (unsigned i = 0; i < form->threads_n; i++) {
         writers[i] = (writer){.storm = &self, .number = i};
         assert_int_equal(pthread_create(&writers[i].thread, NULL, write_lists, &writers[i]), 0);
     }
@@ -138,14 +178,13 @@ static void run(const char *address, bool by_ticket)
     kw_test_sleep_ms(ROUND_MS);
     atomic_store(&self.is_over, true);
     pthread_join(killer, NULL);
-    for (unsigned i = 0; i < THREADS; i++) {
+    for (unsigned i = 0; i < form->threads_n; i++) {
         pthread_join(writers[i].thread, NULL);
         judge(&writers[i], self.killer);
         free(writers[i].is_acked);
     }
-    fprintf(stderr, "%s: %zu acknowledged, %zu not, %zu in another order\n",
-            by_ticket ? "tickets" : "batches", atomic_load(&self.acked_n),
-            atomic_load(&self.failed_n), atomic_load(&self.wrong_n));
+    fprintf(stderr, "%s: %zu acknowledged, %zu not, %zu in another order\n", form->name,
+            atomic_load(&self.acked_n), atomic_load(&self.failed_n), atomic_load(&self.wrong_n));
     assert_true(atomic_load(&self.acked_n) > 1000);
     assert_true(atomic_load(&self.failed_n) > 0); /* the kills were worth the name */
     assert_int_equal(atomic_load(&self.wrong_n), 0);
@@ -157,8 +196,12 @@ static void test_killed_connections_keep_the_order_of_what_was_acknowledged(void
 {
     (void)state;
     kw_test_server *server = kw_test_server_start("");
-    run(kw_test_server_address(server), false);
-    run(kw_test_server_address(server), true);
+    static const writing forms[] = {{"batches", write_batch, THREADS},
+                                 {"tickets", write_tickets, THREADS},
+                                 {"callbacks", write_callbacks, 1}};
+    for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
+        run(kw_test_server_address(server), &forms[i]);
+    }
     kw_test_server_free(server);
 }
 
