@@ -197,8 +197,8 @@ static void test_killed_connections_keep_the_order_of_what_was_acknowledged(void
     (void)state;
     kw_test_server *server = kw_test_server_start("");
     static const writing forms[] = {{"batches", write_batch, THREADS},
-                                 {"tickets", write_tickets, THREADS},
-                                 {"callbacks", write_callbacks, 1}};
+                                    {"tickets", write_tickets, THREADS},
+                                    {"callbacks", write_callbacks, 1}};
     for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
         run(kw_test_server_address(server), &forms[i]);
     }
