@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* One policy, whatever the way of sending: each failure ends with one code, effect and number of
- * sends, and as late, by a call, a batch, a ticket, a callback and a session. */
+ * sends, and as late, by a call, a batch, a ticket, a callback, a session, and a call that waits
+ * for its acknowledgements. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -141,6 +142,7 @@ static kw_client *begin(const row *self)
     for (size_t i = 0; i < FAKES; i++) {
         kw_fake_on_reply(fakes[i], KW_FAKE_ALWAYS, "INCR *", ":1");
         kw_fake_on_reply(fakes[i], KW_FAKE_ALWAYS, "GET *", "$1\r\nv");
+        kw_fake_on_reply(fakes[i], KW_FAKE_ALWAYS, "WAIT *", ":1");
     }
     return client;
 }
@@ -154,6 +156,34 @@ static size_t count_sends(const row *self)
         n += kw_fake_count(fakes[i], pattern);
     }
     return n;
+}
+
+#define ACKED ((kw_test_way)KW_TEST_WAYS_N)
+
+static const char *name_of(kw_test_way way)
+{
+    return way == ACKED ? "acknowledged call" : kw_test_way_name(way);
+}
+
+/* By each way, and ACKED, which sends WAIT behind a write. */
+static kw_test_end send_by(kw_client *client, kw_test_way way, const char *verb)
+{
+    if (way != ACKED) {
+        return kw_test_send(client, way, verb, KEY);
+    }
+    kw_test_end end = {.error = KW_ERROR_INIT};
+    uint64_t start_ns = kw_test_now_ns();
+    kw_call_options options = KW_CALL_OPTIONS_INIT;
+    options.acks = 1;
+    const char *argv[] = {verb, KEY};
+    kw_reply *reply = kw_call(client, &end.error, &options, (kw_argv){2, argv, NULL});
+    end.is_answered = reply != NULL && !kw_reply_is_error(reply);
+    if (end.is_answered && end.error.code != KW_OK) {
+        fail_msg("acknowledged, and yet: %s", end.error.text);
+    }
+    kw_reply_free(reply);
+    end.took_us = (kw_test_now_ns() - start_ns) / 1000;
+    return end;
 }
 
 /* What is not as the row says; NULL: nothing. */
@@ -194,14 +224,14 @@ static void test_ways_each_failure_ends_alike_by_all_of_them(void **state)
     (void)state;
     unsigned faults_n = 0;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        for (int way = 0; way < KW_TEST_WAYS_N; way++) {
+        for (int way = 0; way <= (int)ACKED; way++) {
             kw_client *client = begin(&rows[i]);
-            kw_test_end end = kw_test_send(client, (kw_test_way)way, rows[i].verb, KEY);
+            kw_test_end end = send_by(client, (kw_test_way)way, rows[i].verb);
             const char *fault = judge(&rows[i], &end);
             if (fault != NULL) {
                 faults_n++;
                 print_error("%s, by %s: %s: %s %s, %u attempts, %zu seen, %llu ms: %s\n",
-                            rows[i].name, kw_test_way_name((kw_test_way)way), fault,
+                            rows[i].name, name_of((kw_test_way)way), fault,
                             kw_err_name(end.error.code), kw_effect_name(end.error.effect),
                             end.error.attempts, count_sends(&rows[i]),
                             (unsigned long long)(end.took_us / 1000), end.error.text);
