@@ -103,9 +103,9 @@ static const char *name_of(kw_quorum_ask_kind kind)
     return "quorum";
 }
 
-static kw_copy_request *new_errand(kw_topology *topology, kw_quorum_call *call,
-                                   const kw_quorum_ask *ask, kw_copy_request_way way,
-                                   const kw_copy_request *from)
+static kw_copy_request *make_request(kw_topology *topology, kw_quorum_call *call,
+                                     const kw_quorum_ask *ask, kw_copy_request_way way,
+                                     const kw_copy_request *from)
 {
     const kw_allocator *mem = &topology->env.mem;
     kw_copy_request *request = kw_mem_calloc(mem, 1, sizeof(*request));
@@ -138,12 +138,12 @@ static kw_copy_request *new_errand(kw_topology *topology, kw_quorum_call *call,
 kw_copy_request *kw_copy_request_new(kw_topology *topology, kw_quorum_call *call,
                                      const kw_quorum_ask *ask, kw_copy_request_way way)
 {
-    return new_errand(topology, call, ask, way, NULL);
+    return make_request(topology, call, ask, way, NULL);
 }
 
 kw_copy_request *kw_copy_request_expand(kw_topology *topology, const kw_copy_request *request)
 {
-    return new_errand(topology, request->call, &request->ask, KW_COPY_REQUEST_FULL, request);
+    return make_request(topology, request->call, &request->ask, KW_COPY_REQUEST_FULL, request);
 }
 
 kw_copy_request *kw_copy_request_new_hint(kw_topology *topology, kw_copy_request_aim aim,

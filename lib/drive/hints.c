@@ -279,7 +279,7 @@ static void drop(kw_hints *self, const kw_copy_request *request, uint64_t now_ns
     send_out(self, fresh);
 }
 
-static void close_errand(kw_hints *self, const kw_copy_request *request)
+static void close_request(kw_hints *self, const kw_copy_request *request)
 {
     kw_copy_request **link = &self->open;
     while (*link != request) {
@@ -293,7 +293,7 @@ void kw_hints_take_back(kw_hints *self, kw_copy_request *request, uint64_t now_n
 {
     const kw_reply *reply = request->item.code == KW_OK ? request->item.request.reply : NULL;
     kw_hint_round *round = request->round;
-    close_errand(self, request);
+    close_request(self, request);
     if (self->is_over || round == NULL) {
         return;
     }
