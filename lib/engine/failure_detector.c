@@ -23,36 +23,36 @@
 #define CLUSTER_TIMEOUT_MS  15000
 #define SENTINEL_TIMEOUT_MS 20000
 
-void kw_failure_detector_init(kw_failure_detector *outage)
+void kw_failure_detector_init(kw_failure_detector *detector)
 {
-    kw_backoff_init(&outage->backoff, PAUSE_FIRST_NS, PAUSE_MAX_NS);
-    outage->probe_ns = 0;
-    outage->up_ns = 0;
-    outage->answers_n = 0;
-    outage->patience = 1;
-    outage->downs_n = 0;
-    outage->is_down = false;
+    kw_backoff_init(&detector->backoff, PAUSE_FIRST_NS, PAUSE_MAX_NS);
+    detector->probe_ns = 0;
+    detector->up_ns = 0;
+    detector->answers_n = 0;
+    detector->patience = 1;
+    detector->downs_n = 0;
+    detector->is_down = false;
 }
 
-bool kw_failure_detector_on_faults(kw_failure_detector *outage,
+bool kw_failure_detector_on_faults(kw_failure_detector *detector,
                                    const kw_failure_detector_rule *rule, uint64_t now_ns,
                                    const kw_faults *faults)
 {
-    if (outage->is_down || faults->n < rule->down_after || !faults->is_proven ||
+    if (detector->is_down || faults->n < rule->down_after || !faults->is_proven ||
         now_ns < faults->since_ns + rule->span_ns) {
         return false;
     }
-    bool is_relapse = outage->up_ns != 0 && now_ns - outage->up_ns < STEADY_NS;
+    bool is_relapse = detector->up_ns != 0 && now_ns - detector->up_ns < STEADY_NS;
     if (!is_relapse || !rule->is_wary) {
-        outage->patience = 1;
-    } else if (outage->patience < PATIENCE_MAX) {
-        outage->patience *= 2;
+        detector->patience = 1;
+    } else if (detector->patience < PATIENCE_MAX) {
+        detector->patience *= 2;
     }
-    outage->is_down = true;
-    outage->downs_n++;
-    outage->answers_n = 0;
-    kw_backoff_reset(&outage->backoff);
-    outage->probe_ns = now_ns + PAUSE_FIRST_NS;
+    detector->is_down = true;
+    detector->downs_n++;
+    detector->answers_n = 0;
+    kw_backoff_reset(&detector->backoff);
+    detector->probe_ns = now_ns + PAUSE_FIRST_NS;
     return true;
 }
 
@@ -64,34 +64,35 @@ uint64_t kw_failure_detector_due_ns(const kw_failure_detector_rule *rule, uint64
 }
 
 /* It is up from now on. */
-static bool come_up(kw_failure_detector *outage, uint64_t now_ns)
+static bool come_up(kw_failure_detector *detector, uint64_t now_ns)
 {
-    outage->is_down = false;
-    outage->up_ns = now_ns;
+    detector->is_down = false;
+    detector->up_ns = now_ns;
     return true;
 }
 
-bool kw_failure_detector_on_answer(kw_failure_detector *outage,
+bool kw_failure_detector_on_answer(kw_failure_detector *detector,
                                    const kw_failure_detector_rule *rule, uint64_t now_ns)
 {
-    outage->probe_ns = now_ns + GAP_NS;
-    kw_backoff_reset(&outage->backoff);
-    if (!outage->is_down || ++outage->answers_n < rule->up_after * outage->patience) {
+    detector->probe_ns = now_ns + GAP_NS;
+    kw_backoff_reset(&detector->backoff);
+    if (!detector->is_down || ++detector->answers_n < rule->up_after * detector->patience) {
         return false;
     }
-    return come_up(outage, now_ns);
+    return come_up(detector, now_ns);
 }
 
-void kw_failure_detector_on_silence(kw_failure_detector *outage, uint64_t now_ns, kw_random *random)
+void kw_failure_detector_on_silence(kw_failure_detector *detector, uint64_t now_ns,
+                                    kw_random *random)
 {
-    outage->answers_n = 0;
-    outage->probe_ns = now_ns + kw_backoff_next(&outage->backoff, random);
+    detector->answers_n = 0;
+    detector->probe_ns = now_ns + kw_backoff_next(&detector->backoff, random);
 }
 
-bool kw_failure_detector_on_well(kw_failure_detector *outage, const kw_failure_detector_rule *rule,
-                                 uint64_t now_ns)
+bool kw_failure_detector_on_well(kw_failure_detector *detector,
+                                 const kw_failure_detector_rule *rule, uint64_t now_ns)
 {
-    return outage->is_down && !rule->is_wary && come_up(outage, now_ns);
+    return detector->is_down && !rule->is_wary && come_up(detector, now_ns);
 }
 
 uint64_t kw_failure_election_ns(bool is_cluster, uint64_t timeout_ms)
@@ -104,18 +105,18 @@ uint64_t kw_failure_election_ns(bool is_cluster, uint64_t timeout_ms)
     return (timeout_ms + 10000) * KW_NS_PER_MS;
 }
 
-kw_admission kw_failure_detector_admit(const kw_outage_view *outage, uint64_t now_ns)
+kw_admission kw_failure_detector_admit(const kw_failure_sight *sight, uint64_t now_ns)
 {
-    if (now_ns < outage->hopeless_ns) {
+    if (now_ns < sight->hopeless_ns) {
         return KW_ADMITTED;
     }
-    if (outage->kind != KW_FAULT_REFUSED) {
-        return now_ns < outage->sign_ns ? KW_ADMITTED_SOON : KW_ADMITTED_NOT;
+    if (sight->kind != KW_FAULT_REFUSED) {
+        return now_ns < sight->sign_ns ? KW_ADMITTED_SOON : KW_ADMITTED_NOT;
     }
     /* A refusal comes at once: it costs a call nothing to be the one that finds out, and those
      * that come meanwhile nothing to wait for it. */
-    if (now_ns >= outage->probe_ns + KW_FAILURE_RETRY_NS) {
+    if (now_ns >= sight->probe_ns + KW_FAILURE_RETRY_NS) {
         return KW_ADMITTED_AS_PROBE;
     }
-    return outage->is_probed ? KW_ADMITTED_SOON : KW_ADMITTED_NOT;
+    return sight->is_probed ? KW_ADMITTED_SOON : KW_ADMITTED_NOT;
 }

@@ -53,10 +53,10 @@ typedef struct kw_failure_detector {
     bool is_down;
 } kw_failure_detector;
 
-void kw_failure_detector_init(kw_failure_detector *outage);
+void kw_failure_detector_init(kw_failure_detector *detector);
 
 /* What has failed so far, looked at now. True where the server is down from now on. */
-bool kw_failure_detector_on_faults(kw_failure_detector *outage,
+bool kw_failure_detector_on_faults(kw_failure_detector *detector,
                                    const kw_failure_detector_rule *rule, uint64_t now_ns,
                                    const kw_faults *faults);
 
@@ -65,15 +65,15 @@ uint64_t kw_failure_detector_due_ns(const kw_failure_detector_rule *rule, uint64
                                     const kw_faults *faults);
 
 /* A probe was answered, or was not. True where the server is up from now on. */
-bool kw_failure_detector_on_answer(kw_failure_detector *outage,
+bool kw_failure_detector_on_answer(kw_failure_detector *detector,
                                    const kw_failure_detector_rule *rule, uint64_t now_ns);
-void kw_failure_detector_on_silence(kw_failure_detector *outage, uint64_t now_ns,
+void kw_failure_detector_on_silence(kw_failure_detector *detector, uint64_t now_ns,
                                     kw_random *random);
 
 /* The server has answered a caller: where the rule is not wary, that is enough. True where it is up
  * from now on. */
-bool kw_failure_detector_on_well(kw_failure_detector *outage, const kw_failure_detector_rule *rule,
-                                 uint64_t now_ns);
+bool kw_failure_detector_on_well(kw_failure_detector *detector,
+                                 const kw_failure_detector_rule *rule, uint64_t now_ns);
 
 /* How long after its first failure a primary with replicas may be replaced yet. timeout_ms: what
  * the servers are told to wait before they call it down (cluster-node-timeout, or
@@ -81,13 +81,13 @@ bool kw_failure_detector_on_well(kw_failure_detector *outage, const kw_failure_d
 uint64_t kw_failure_election_ns(bool is_cluster, uint64_t timeout_ms);
 
 /* What calls are to know of a server that is down. */
-typedef struct kw_outage_view {
+typedef struct kw_failure_sight {
     kw_fault_kind kind;
     uint64_t hopeless_ns; /* until then another server may take its place: calls wait */
     uint64_t probe_ns;    /* when it was tried last */
     uint64_t sign_ns;     /* a probe gives hope: its answer is expected by then; 0: none does */
     bool is_probed;       /* by a connect that is under way */
-} kw_outage_view;
+} kw_failure_sight;
 
 typedef enum kw_admission {
     KW_ADMITTED,          /* the call goes on as to any server */
@@ -97,6 +97,6 @@ typedef enum kw_admission {
 } kw_admission;
 
 /* What becomes of a call to a server that is down. */
-kw_admission kw_failure_detector_admit(const kw_outage_view *outage, uint64_t now_ns);
+kw_admission kw_failure_detector_admit(const kw_failure_sight *sight, uint64_t now_ns);
 
 #endif

@@ -81,7 +81,7 @@ kw_node *kw_node_new(kw_env *env, const kw_endpoint *endpoint)
     node->endpoint = *endpoint;
     kw_endpoint_text(node->name, endpoint);
     kw_health_init(&node->health);
-    kw_failure_detector_init(&node->outage);
+    kw_failure_detector_init(&node->detector);
     kw_node_faults_init(&node->faults);
     atomic_init(&node->near_n, 0);
     kw_random_init(&node->random, kw_env_seed(env));

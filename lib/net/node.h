@@ -44,13 +44,13 @@ struct kw_node {
     atomic_uint near_n; /* calls under way that chose it for their key's sake, and
                            might have chosen another */
     kw_node_faults faults;
-    kw_failure_detector outage; /* this and the next three: used only by the thread that watches
+    kw_failure_detector detector; /* this and the next three: used only by the thread that watches
                                    over nodes just now */
-    uint64_t role_ns;           /* when ROLE is asked next */
-    kw_probe probe;             /* a question under way */
-    bool takes_connects;        /* a probe was connected, whether answered or not */
-    atomic_int role;            /* kw_conn_role of the connections that are opened */
-    atomic_uint_fast64_t zone;  /* kw_zone_hash; 0: not known */
+    uint64_t role_ns;             /* when ROLE is asked next */
+    kw_probe probe;               /* a question under way */
+    bool takes_connects;          /* a probe was connected, whether answered or not */
+    atomic_int role;              /* kw_conn_role of the connections that are opened */
+    atomic_uint_fast64_t zone;    /* kw_zone_hash; 0: not known */
     atomic_uint_fast64_t unavailable_until_ns; /* of a replica: not to be read from before this */
     atomic_uint_fast64_t readonly_ns;          /* its first READONLY of a run; 0: none yet .. */
     atomic_uint_fast64_t readonly_last_ns;     /* .. and the last one .. */

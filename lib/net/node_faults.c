@@ -68,14 +68,14 @@ kw_faults kw_node_faults_read(kw_node_faults *faults)
 kw_admission kw_node_faults_admit(kw_node_faults *faults, uint64_t now_ns)
 {
     uint64_t probe_ns = get(&faults->probe_ns);
-    kw_outage_view view = {
+    kw_failure_sight sight = {
         .kind = (kw_fault_kind)atomic_load_explicit(&faults->kind, memory_order_relaxed),
         .hopeless_ns = get(&faults->hopeless_ns),
         .probe_ns = probe_ns,
         .sign_ns = get(&faults->sign_ns),
         .is_probed = atomic_load_explicit(&faults->is_probed, memory_order_relaxed),
     };
-    kw_admission admission = kw_failure_detector_admit(&view, now_ns);
+    kw_admission admission = kw_failure_detector_admit(&sight, now_ns);
     if (admission != KW_ADMITTED_AS_PROBE) {
         return admission;
     }

@@ -126,11 +126,11 @@ static bool change(turn *self, const place *at, bool is_down)
 
 static void on_answer(turn *self, const place *at)
 {
-    kw_failure_detector before = at->node->outage;
+    kw_failure_detector before = at->node->detector;
     kw_node_well(at->node);
-    if (kw_failure_detector_on_answer(&at->node->outage, &self->rule, self->now_ns) &&
+    if (kw_failure_detector_on_answer(&at->node->detector, &self->rule, self->now_ns) &&
         !change(self, at, false)) {
-        at->node->outage = before;
+        at->node->detector = before;
     }
 }
 
@@ -158,7 +158,7 @@ static uint64_t probe_wait_ns(const turn *self, const kw_node *node)
 {
     kw_env *env = &self->topology->env;
     uint64_t wait_ns = env->options.stall_ms * KW_NS_PER_MS;
-    if (node->outage.is_down && wait_ns < KW_FAILURE_RETRY_NS) {
+    if (node->detector.is_down && wait_ns < KW_FAILURE_RETRY_NS) {
         wait_ns = KW_FAILURE_RETRY_NS;
     }
     return kw_env_patience_ns(env, wait_ns);
@@ -216,10 +216,10 @@ static void on_silence(turn *self, const place *at, const probe_state *before)
         kw_node_fault(node, self->now_ns,
                       node->probe.is_overdue ? KW_FAULT_UNANSWERED : KW_FAULT_LOST);
     }
-    kw_failure_detector_on_silence(&node->outage, self->now_ns,
+    kw_failure_detector_on_silence(&node->detector, self->now_ns,
                                    &self->topology->failure_watch.random);
-    if (node->probe.is_overdue && node->outage.is_down && !self->rule.is_wary) {
-        node->outage.probe_ns = self->now_ns; /* the next one at once: one is always under way */
+    if (node->probe.is_overdue && node->detector.is_down && !self->rule.is_wary) {
+        node->detector.probe_ns = self->now_ns; /* the next one at once: one is always under way */
         kw_node_hasten(node);
     }
 }
@@ -242,13 +242,13 @@ static void probe(turn *self, const place *at)
         break;
     case KW_PROBE_LOADING:
         kw_node_well(node);
-        node->outage.probe_ns = self->now_ns + 20 * SOON_NS;
+        node->detector.probe_ns = self->now_ns + 20 * SOON_NS;
         break;
     case KW_PROBE_SILENT:
         on_silence(self, at, &before);
         break;
     case KW_PROBE_LATER:
-        node->outage.probe_ns = kw_node_retry_ns(node, self->now_ns);
+        node->detector.probe_ns = kw_node_retry_ns(node, self->now_ns);
         break;
     }
 }
@@ -257,54 +257,54 @@ static void probe(turn *self, const place *at)
  * their callers, and probed where none comes or their failures are too few. */
 static uint64_t probe_due_ns(const turn *self, kw_node *node, const kw_faults *faults)
 {
-    const kw_failure_detector *outage = &node->outage;
+    const kw_failure_detector *detector = &node->detector;
     bool is_silent =
-        faults->kind == KW_FAULT_LATE || (outage->is_down && faults->kind != KW_FAULT_REFUSED);
+        faults->kind == KW_FAULT_LATE || (detector->is_down && faults->kind != KW_FAULT_REFUSED);
     if (self->rule.is_wary || is_silent) {
-        return outage->probe_ns;
+        return detector->probe_ns;
     }
     uint64_t due_ns = faults->since_ns + self->rule.span_ns;
-    if (outage->is_down) {
+    if (detector->is_down) {
         due_ns = kw_node_faults_probe_ns(&node->faults) + KW_FAILURE_RETRY_NS * 3 / 2;
     }
-    return due_ns > outage->probe_ns ? due_ns : outage->probe_ns;
+    return due_ns > detector->probe_ns ? due_ns : detector->probe_ns;
 }
 
 /* What the node is may have been told by another: its mark in the map, or an answer to a call. */
 static void heed_others(turn *self, const place *at)
 {
-    kw_failure_detector *outage = &at->node->outage;
+    kw_failure_detector *detector = &at->node->detector;
     bool is_marked = at->is_marked_in_map && kw_map_is_down(self->snapshot->map, at->shard);
-    if (at->is_marked_in_map && outage->is_down != is_marked) {
-        outage->is_down = is_marked; /* the node was made anew, or was a replica before */
-        outage->answers_n = 0;
+    if (at->is_marked_in_map && detector->is_down != is_marked) {
+        detector->is_down = is_marked; /* the node was made anew, or was a replica before */
+        detector->answers_n = 0;
         atomic_store_explicit(&at->node->faults.is_down, is_marked, memory_order_relaxed);
         return;
     }
-    kw_failure_detector before = *outage;
-    if (outage->is_down && !kw_node_faults_is_down(&at->node->faults) &&
-        kw_failure_detector_on_well(outage, &self->rule, self->now_ns) &&
+    kw_failure_detector before = *detector;
+    if (detector->is_down && !kw_node_faults_is_down(&at->node->faults) &&
+        kw_failure_detector_on_well(detector, &self->rule, self->now_ns) &&
         !change(self, at, false)) {
-        *outage = before;
+        *detector = before;
     }
 }
 
 /* Weighs the failures of a server so far: it may go down by them. */
 static void weigh(turn *self, const place *at, const kw_faults *faults)
 {
-    kw_failure_detector *outage = &at->node->outage;
-    kw_failure_detector before = *outage;
+    kw_failure_detector *detector = &at->node->detector;
+    kw_failure_detector before = *detector;
     atomic_store_explicit(&at->node->faults.hopeless_ns, faults->since_ns + at->election_ns,
                           memory_order_relaxed);
-    if (kw_failure_detector_on_faults(outage, &self->rule, self->now_ns, faults)) {
+    if (kw_failure_detector_on_faults(detector, &self->rule, self->now_ns, faults)) {
         if (!change(self, at, true)) {
-            *outage = before;
+            *detector = before;
         } else if (!self->rule.is_wary) {
-            outage->probe_ns = self->now_ns; /* a probe is under way from now on */
+            detector->probe_ns = self->now_ns; /* a probe is under way from now on */
             kw_node_hasten(at->node);
         }
     }
-    if (!outage->is_down) {
+    if (!detector->is_down) {
         uint64_t due_ns = kw_failure_detector_due_ns(&self->rule, self->now_ns, faults);
         atomic_store_explicit(&at->node->faults.due_ns, due_ns, memory_order_relaxed);
         look_again(self, due_ns);
@@ -323,10 +323,10 @@ static void ask_timeout(kw_topology *topology, const place *at)
 static void look_at(turn *self, const place *at)
 {
     kw_node *node = at->node;
-    kw_failure_detector *outage = &node->outage;
+    kw_failure_detector *detector = &node->detector;
     heed_others(self, at);
     kw_faults faults = kw_node_faults_read(&node->faults);
-    bool is_well = faults.n == 0 && !outage->is_down;
+    bool is_well = faults.n == 0 && !detector->is_down;
     if (node->probe.conn == NULL) {
         bool asks_role = wants_role(self, at, is_well);
         node->probe.question = asks_role ? KW_PROBE_ROLE : KW_PROBE_PING;
@@ -344,7 +344,7 @@ static void look_at(turn *self, const place *at)
         probe(self, at);
     }
     faults = kw_node_faults_read(&node->faults);
-    if (outage->is_down || faults.n > 0) {
+    if (detector->is_down || faults.n > 0) {
         look_again(self, probe_due_ns(self, node, &faults));
     } else if (kw_replica_discovery_is_on(self->topology) && at->is_marked_in_map) {
         look_again(self, node->role_ns);

@@ -102,7 +102,7 @@ static void test_failure_detector_gives_elections_their_time(void **state)
 }
 
 typedef struct admit_row {
-    kw_outage_view view;
+    kw_failure_sight view;
     uint64_t now_ms;
     kw_admission admission;
 } admit_row;
