@@ -98,26 +98,26 @@ static bool is_queued(kw_async_command *command)
 }
 
 /* Sleeps until the work is offered, or the ticket has ended; the monitor is held. */
-static void sleep_until(kw_ticket_loop *ticket_loop, kw_ticket_waiter *seat, uint64_t wait_ns)
+static void sleep_until(kw_ticket_loop *ticket_loop, kw_ticket_waiter *waiter, uint64_t wait_ns)
 {
-    kw_wait_queue_add(&ticket_loop->worker.followers, &seat->sleeper);
+    kw_wait_queue_add(&ticket_loop->worker.followers, &waiter->sleeper);
     kw_monitor_unlock(&ticket_loop->monitor);
-    (void)kw_sleeper_wait(&seat->sleeper, &ticket_loop->monitor, wait_ns);
+    (void)kw_sleeper_wait(&waiter->sleeper, &ticket_loop->monitor, wait_ns);
     kw_monitor_lock(&ticket_loop->monitor);
-    kw_wait_queue_remove(&ticket_loop->worker.followers, &seat->sleeper);
+    kw_wait_queue_remove(&ticket_loop->worker.followers, &waiter->sleeper);
 }
 
 /* Takes the work, for the mail that was brought, where nobody does it, or who does it wants to
  * leave. False: whoever works sees the mail. */
 static bool take_work_on(kw_ticket_loop *ticket_loop, const kw_ticket *ticket, uint64_t deadline_ns)
 {
-    kw_ticket_waiter seat = {.ticket = ticket};
+    kw_ticket_waiter waiter = {.ticket = ticket};
     kw_monitor_lock(&ticket_loop->monitor);
     uint64_t now_ns = 0;
     if (kw_leader_is_led(&ticket_loop->worker) && ticket_loop->is_leaving &&
         !kw_ticket_has_ended(ticket) &&
         (now_ns = kw_env_now(&ticket_loop->topology->env)) < deadline_ns) {
-        sleep_until(ticket_loop, &seat, deadline_ns - now_ns);
+        sleep_until(ticket_loop, &waiter, deadline_ns - now_ns);
     }
     kw_monitor_unlock(&ticket_loop->monitor);
     return kw_leader_try(&ticket_loop->worker);
@@ -145,20 +145,20 @@ void kw_ticket_loop_submit(kw_ticket *ticket, kw_async_command *command, uint64_
     stop_work(ticket_loop, loop);
 }
 
-/* One turn: works, or sleeps while somebody else does. */
-static void wait_turn(kw_ticket_loop *ticket_loop, kw_ticket_waiter *seat, uint64_t now_ns,
-                      uint64_t until_ns)
+/* Works, or sleeps while somebody else does. */
+static void work_or_sleep(kw_ticket_loop *ticket_loop, kw_ticket_waiter *waiter, uint64_t now_ns,
+                          uint64_t until_ns)
 {
     const kw_topology *topology = ticket_loop->topology;
     kw_monitor_lock(&ticket_loop->monitor);
-    if (kw_ticket_has_ended(seat->ticket)) {
+    if (kw_ticket_has_ended(waiter->ticket)) {
         kw_monitor_unlock(&ticket_loop->monitor);
         return;
     }
     if (kw_leader_try(&ticket_loop->worker)) {
         kw_monitor_unlock(&ticket_loop->monitor);
         kw_loop *loop = kw_loop_at(&ticket_loop->loop);
-        while (!kw_ticket_has_ended(seat->ticket) && now_ns < until_ns && !is_closing(topology)) {
+        while (!kw_ticket_has_ended(waiter->ticket) && now_ns < until_ns && !is_closing(topology)) {
             work(topology, loop, now_ns, until_ns);
             now_ns = kw_env_now(&topology->env);
         }
@@ -166,8 +166,8 @@ static void wait_turn(kw_ticket_loop *ticket_loop, kw_ticket_waiter *seat, uint6
         return;
     }
     kw_wake_list wakes = {.n = 0};
-    sleep_until(ticket_loop, seat, until_ns - now_ns);
-    bool is_over = kw_ticket_has_ended(seat->ticket) || is_closing(topology) ||
+    sleep_until(ticket_loop, waiter, until_ns - now_ns);
+    bool is_over = kw_ticket_has_ended(waiter->ticket) || is_closing(topology) ||
                    kw_env_now(&topology->env) >= until_ns;
     if (is_over && !kw_leader_is_led(&ticket_loop->worker)) {
         kw_leader_hand_on(&ticket_loop->worker, &wakes,
@@ -180,7 +180,7 @@ static void wait_turn(kw_ticket_loop *ticket_loop, kw_ticket_waiter *seat, uint6
 kw_err kw_ticket_loop_wait(kw_ticket_loop *ticket_loop, const kw_ticket *ticket, uint64_t until_ns)
 {
     const kw_topology *topology = ticket_loop->topology;
-    kw_ticket_waiter seat = {.ticket = ticket};
+    kw_ticket_waiter waiter = {.ticket = ticket};
     uint64_t now_ns = kw_env_now(&topology->env);
     while (!kw_ticket_has_ended(ticket)) {
         if (is_closing(topology)) {
@@ -189,7 +189,7 @@ kw_err kw_ticket_loop_wait(kw_ticket_loop *ticket_loop, const kw_ticket *ticket,
         if (now_ns >= until_ns) {
             return KW_ERR_TIMEOUT;
         }
-        wait_turn(ticket_loop, &seat, now_ns, until_ns);
+        work_or_sleep(ticket_loop, &waiter, now_ns, until_ns);
         now_ns = kw_env_now(&topology->env);
     }
     return KW_OK;
