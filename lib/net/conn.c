@@ -10,8 +10,8 @@
 
 /* Bytes that one call receives, or hands to the system, before its caller looks at the clock again.
  */
-#define RECV_TURN_LEN ((size_t)256 * 1024)
-#define SEND_TURN_LEN ((size_t)1024 * 1024)
+#define RECV_ROUND_LEN ((size_t)256 * 1024)
+#define SEND_ROUND_LEN ((size_t)1024 * 1024)
 
 /* A request up to this size is copied, so that many leave in one send. */
 #define JOIN_MAX_LEN ((size_t)16 * 1024)
@@ -85,11 +85,11 @@ static kw_err die_of_send(kw_conn *conn, kw_error *error, ssize_t status)
     }
     bool is_heard = !conn->is_shared && conn->tls == NULL; /* a lane has a reader, who hears it */
     size_t got = is_heard ? KW_CONN_RECV_LEN : 0;
-    size_t turn_len = 0;
+    size_t taken_len = 0;
     kw_err heard = KW_OK;
-    while (heard == KW_OK && got > 0 && turn_len < RECV_TURN_LEN) {
+    while (heard == KW_OK && got > 0 && taken_len < RECV_ROUND_LEN) {
         heard = kw_conn_take_in(conn, error, &got, false);
-        turn_len += got;
+        taken_len += got;
     }
     if (heard != KW_OK) {
         return heard; /* the server's word, or its end, says more than the send's failure */
@@ -97,11 +97,11 @@ static kw_err die_of_send(kw_conn *conn, kw_error *error, ssize_t status)
     return kw_conn_die_of_errno(conn, error, code, "connection lost while sending", status);
 }
 
-/* Sends up to len bytes, as many as are sent in a turn: *sent says how many the system took. */
+/* Sends up to len bytes, as many as are sent at a time: *sent says how many the system took. */
 static kw_err send_some(kw_conn *conn, kw_error *error, size_t *sent, const char *data, size_t len)
 {
     *sent = 0;
-    len = len < SEND_TURN_LEN ? len : SEND_TURN_LEN;
+    len = len < SEND_ROUND_LEN ? len : SEND_ROUND_LEN;
     while (*sent < len) {
         ssize_t status = kw_conn_send(conn, data + *sent, len - *sent);
         if (status == -EAGAIN) {
@@ -180,10 +180,11 @@ kw_err kw_conn_progress(kw_conn *conn, kw_error *error, short revents)
     }
     code = flush(conn, error);
     size_t got = (revents & (POLLIN | POLLHUP | POLLERR)) != 0 ? KW_CONN_RECV_LEN : 0;
-    size_t turn_len = 0;
-    while (code == KW_OK && got >= KW_CONN_RECV_LEN && turn_len < RECV_TURN_LEN && !conn->is_cut) {
+    size_t taken_len = 0;
+    while (code == KW_OK && got >= KW_CONN_RECV_LEN && taken_len < RECV_ROUND_LEN &&
+           !conn->is_cut) {
         code = kw_conn_take_in(conn, error, &got, false);
-        turn_len += got;
+        taken_len += got;
     }
     if (code == KW_OK && conn->state == KW_CONN_GREETING) {
         code = flush(conn, error); /* an answer may have asked for more */

@@ -63,7 +63,7 @@ typedef struct kw_fetch_way {
     /* A fetch begins: the servers to ask in step, with a reference each, until one leads to
      * a map. Returns their number, at most KW_FETCH_NODES_MAX. */
     size_t (*begin_fn)(void *arg, kw_node **nodes);
-    /* Appends what is to be asked now, of the server named or where the last turn led. False
+    /* Appends what is to be asked now, of the server named or where the last answer led. False
      * when there is no memory. */
     bool (*ask_fn)(void *arg, kw_fetch_questions *questions, kw_buf *encoded);
     /* Answers, one for each question. A failure goes on with the next server. */

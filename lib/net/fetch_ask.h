@@ -11,7 +11,7 @@
 
 /* Only the driver of the fetch touches it. */
 typedef struct kw_fetch_ask {
-    kw_node *turn; /* whose turn it is, borrowed; NULL: this ask is free */
+    kw_node *server; /* whose turn it is, borrowed; NULL: this ask is free */
     kw_node
         *led_to;   /* the server that answers led to, asked now instead: a reference; NULL: none */
     kw_conn *conn; /* NULL: none */
@@ -34,7 +34,7 @@ typedef struct kw_fetch_manner {
 
 static inline kw_node *kw_fetch_ask_node(const kw_fetch_ask *ask)
 {
-    return ask->led_to != NULL ? ask->led_to : ask->turn;
+    return ask->led_to != NULL ? ask->led_to : ask->server;
 }
 
 void kw_fetch_ask_init(kw_fetch_ask *ask, const kw_allocator *mem);

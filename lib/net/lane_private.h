@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Lane: what its sources share, from the lowest to the highest: how commands and connections end
- * (lane_end.c), how commands are sent (lane_send.c), how replies are read (lane_io.c), one turn of
+ * (lane_end.c), how commands are sent (lane_send.c), how replies are read (lane_io.c), one step of
  * a waiter (lane_step.c). */
 #ifndef NET_LANE_PRIVATE_H
 #define NET_LANE_PRIVATE_H
@@ -99,13 +99,13 @@ void kw_lane_send_queue(kw_lane *lane, kw_lane_after *after, kw_lane_waiter *wai
 
 /* In lane_io.c. */
 
-/* One turn of the waiter that has the reader's role: waits at most until until_ns, opens,
+/* One step of the waiter that has the reader's role: waits at most until until_ns, opens,
  * greets or reads, and gives replies to their owners. The monitor is not held before, and is
  * held after it. */
 void kw_lane_read(kw_lane *lane, kw_lane_after *after, kw_lane_waiter *waiter, uint64_t *now_ns,
                   uint64_t until_ns);
 
-/* One turn of a waiter that has the writer's role only; the monitor as for kw_lane_read. */
+/* One step of a waiter that has the writer's role only; the monitor as for kw_lane_read. */
 void kw_lane_write(kw_lane *lane, kw_lane_waiter *waiter, uint64_t *now_ns, uint64_t until_ns);
 
 /* In lane_step.c. */
@@ -116,7 +116,7 @@ void kw_lane_take_reader_role(kw_lane *lane, kw_lane_waiter *waiter, uint64_t no
 void kw_lane_leave_roles(kw_lane *lane, kw_lane_after *after, kw_lane_waiter *waiter,
                          uint64_t now_ns);
 
-/* One turn of a waiter: as reader or writer, or asleep while others do the work; the monitor is
+/* One step of a waiter: as reader or writer, or asleep while others do the work; the monitor is
  * left meanwhile. False where it has ended, as seen without the monitor: then that is not held. */
 bool kw_lane_step(kw_lane *lane, kw_lane_after *after, kw_lane_waiter *waiter, uint64_t *now_ns,
                   uint64_t until_ns);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* One turn of a waiter on a lane: it takes a role that is free, or sleeps. */
+/* One step of a waiter on a lane: it takes a role that is free, or sleeps. */
 #include "net/lane_private.h"
 
 void kw_lane_take_reader_role(kw_lane *lane, kw_lane_waiter *waiter, uint64_t now_ns)

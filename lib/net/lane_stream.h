@@ -28,8 +28,8 @@ typedef struct kw_lane_stream {
     /* Of the thread that has the role alone: */
     kw_error read_failure; /* of the reader's last call */
     kw_error write_failure;
-    size_t got_len; /* bytes that the reader's last turn brought */
-    bool is_owed;   /* replies were due when the reader's turn began */
+    size_t got_len; /* bytes that the reader's last step brought */
+    bool is_owed;   /* replies were due when the reader's step began */
     /* Places in what the connection sends, by which a server is caught that answers before it
      * was asked: */
     atomic_uint_fast64_t stuck_at;    /* from here on nothing is sent; UINT64_MAX: a send is

@@ -149,10 +149,10 @@ static bool give_up(kw_refresher *self, kw_fetch_ask *ask, uint64_t now_ns, kw_e
     kw_error_set_node(failure, kw_fetch_ask_node(ask)->name);
     self->were_late = self->were_late && ask->conn != NULL && failure->code == KW_ERR_TOPOLOGY;
     kw_fetch_ask_drop(ask, now_ns, failure);
-    kw_node *other = self->manner.way->fail_fn(self->manner.way_arg, ask->turn, failure);
+    kw_node *other = self->manner.way->fail_fn(self->manner.way_arg, ask->server, failure);
     kw_node_unref(ask->led_to);
     ask->led_to = other;
-    ask->turn = other != NULL ? ask->turn : NULL;
+    ask->server = other != NULL ? ask->server : NULL;
     self->told = *failure;
     return other != NULL;
 }
@@ -189,10 +189,10 @@ static size_t go_on_with_all(kw_refresher *self, kw_fetch_step *step, uint64_t n
     size_t at = 0;
     for (size_t i = 0; i < KW_FETCH_ASKS_MAX && step->map == NULL; i++) {
         kw_fetch_ask *ask = &self->asks[i];
-        if (ask->turn != NULL) {
+        if (ask->server != NULL) {
             kw_fetch_ask_event event = {now_ns, revents_of(ask, polled, &at)};
             go_on(self, ask, step, &event);
-            asked_n += ask->turn != NULL ? 1 : 0;
+            asked_n += ask->server != NULL ? 1 : 0;
         }
     }
     return asked_n;
@@ -201,7 +201,7 @@ static size_t go_on_with_all(kw_refresher *self, kw_fetch_step *step, uint64_t n
 static kw_fetch_ask *free_ask(kw_refresher *self)
 {
     for (size_t i = 0; i < KW_FETCH_ASKS_MAX; i++) {
-        if (self->asks[i].turn == NULL) {
+        if (self->asks[i].server == NULL) {
             return &self->asks[i];
         }
     }
@@ -216,10 +216,10 @@ static size_t ask_more(kw_refresher *self, size_t asked_n, uint64_t now_ns)
         kw_fetch_ask *ask = free_ask(self);
         kw_fetch_ask_event event = {now_ns, 0};
         kw_fetch_step step = {NULL, false, NULL, NULL};
-        ask->turn = self->nodes[self->node_at++];
+        ask->server = self->nodes[self->node_at++];
         self->next_ask_ns = now_ns + kw_env_patience_ns(self->env, HEDGE_NS);
         go_on(self, ask, &step, &event);
-        asked_n += ask->turn != NULL ? 1 : 0;
+        asked_n += ask->server != NULL ? 1 : 0;
     }
     return asked_n;
 }
@@ -229,11 +229,11 @@ static void drop_asks(kw_refresher *self, uint64_t now_ns, const kw_error *failu
 {
     for (size_t i = 0; i < KW_FETCH_ASKS_MAX; i++) {
         kw_fetch_ask *ask = &self->asks[i];
-        if (ask->turn != NULL) {
+        if (ask->server != NULL) {
             kw_fetch_ask_drop(ask, now_ns, failure);
             kw_node_unref(ask->led_to);
             ask->led_to = NULL;
-            ask->turn = NULL;
+            ask->server = NULL;
         }
     }
 }
@@ -243,7 +243,7 @@ size_t kw_refresher_sockets(const kw_refresher *self, struct pollfd *entries)
     size_t n = 0;
     for (size_t i = 0; i < KW_FETCH_ASKS_MAX; i++) {
         const kw_fetch_ask *ask = &self->asks[i];
-        if (ask->turn != NULL && ask->conn != NULL) {
+        if (ask->server != NULL && ask->conn != NULL) {
             entries[n].fd = ask->conn->socket;
             entries[n].events = kw_conn_events(ask->conn);
             entries[n++].revents = 0;

@@ -17,7 +17,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Plain bytes of one record, which is what one turn of sending seals. */
+/* Plain bytes of one record, which is what is sealed and sent at a time. */
 #define RECORD_LEN ((size_t)16 * 1024)
 
 /* Sealed bytes that one recv takes. */

@@ -23,7 +23,7 @@
 #define ROLE_PAUSE_NS (1000 * KW_NS_PER_MS)
 
 /* One look at all nodes. */
-typedef struct turn {
+typedef struct tick {
     kw_topology *topology;
     const kw_snapshot *snapshot;
     kw_failure_detector_rule rule;
@@ -31,7 +31,7 @@ typedef struct turn {
     uint64_t next_ns;                   /* when the next look is due */
     struct pollfd sockets[SOCKETS_MAX]; /* of probes under way */
     size_t sockets_n;
-} turn;
+} tick;
 
 /* A server, and what it is in the map. */
 typedef struct place {
@@ -42,7 +42,7 @@ typedef struct place {
     uint64_t election_ns;  /* how long after its first failure another may take its place */
 } place;
 
-static void look_again(turn *self, uint64_t at_ns)
+static void look_again(tick *self, uint64_t at_ns)
 {
     uint64_t soon_ns = self->now_ns + SOON_NS; /* never now: an event loop would spin */
     at_ns = at_ns > soon_ns ? at_ns : soon_ns;
@@ -66,7 +66,7 @@ static const char *effect_of(const kw_topology *topology, const place *at)
 }
 
 /* Tells the host what the server has become. */
-static void tell(const turn *self, const place *at, bool is_down)
+static void tell(const tick *self, const place *at, bool is_down)
 {
     kw_topology *topology = self->topology;
     const kw_ring *ring = kw_map_ring(self->snapshot->map);
@@ -97,7 +97,7 @@ static void tell(const turn *self, const place *at, bool is_down)
 }
 
 /* Makes the change; on a ring it is a new map. False where it has to be tried again. */
-static bool change(turn *self, const place *at, bool is_down)
+static bool change(tick *self, const place *at, bool is_down)
 {
     kw_topology *topology = self->topology;
     kw_err code = KW_OK;
@@ -124,7 +124,7 @@ static bool change(turn *self, const place *at, bool is_down)
     return true;
 }
 
-static void on_answer(turn *self, const place *at)
+static void on_answer(tick *self, const place *at)
 {
     kw_failure_detector before = at->node->detector;
     kw_node_well(at->node);
@@ -135,7 +135,7 @@ static void on_answer(turn *self, const place *at)
 }
 
 /* Takes an answer to ROLE, and sets when it is asked next: with refresh-interval=0 never again. */
-static void on_role(turn *self, kw_node *node)
+static void on_role(tick *self, kw_node *node)
 {
     uint64_t interval_ms = self->topology->env.options.refresh_interval_ms;
     node->role_ns = interval_ms > 0 ? self->now_ns + interval_ms * KW_NS_PER_MS : UINT64_MAX;
@@ -143,7 +143,7 @@ static void on_role(turn *self, kw_node *node)
 }
 
 /* True where a node that is well is to be asked for its replicas. */
-static bool wants_role(turn *self, const place *at, bool is_well)
+static bool wants_role(tick *self, const place *at, bool is_well)
 {
     if (!kw_replica_discovery_is_on(self->topology) || !is_well || !at->is_marked_in_map) {
         return false;
@@ -154,7 +154,7 @@ static bool wants_role(turn *self, const place *at, bool is_well)
 
 /* How long one step of a probe may take. The probe of a silent server stays open until the next one
  * is due: an answer that comes late is an answer, too. */
-static uint64_t probe_wait_ns(const turn *self, const kw_node *node)
+static uint64_t probe_wait_ns(const tick *self, const kw_node *node)
 {
     kw_env *env = &self->topology->env;
     uint64_t wait_ns = env->options.stall_ms * KW_NS_PER_MS;
@@ -181,7 +181,7 @@ static probe_state state_of(const kw_probe *probe)
 
 /* A probe that went on may be about to be answered: it was greeted; or it was connected by a
  * server that took no connects before, as a stopped process goes on to do. */
-static void note_sign(const turn *self, kw_node *node, const probe_state *before)
+static void note_sign(const tick *self, kw_node *node, const probe_state *before)
 {
     const kw_probe *probe = &node->probe;
     bool is_connected = probe->conn->state != KW_CONN_CONNECTING;
@@ -193,7 +193,7 @@ static void note_sign(const turn *self, kw_node *node, const probe_state *before
     }
 }
 
-static void on_under_way(turn *self, kw_node *node, const probe_state *before)
+static void on_under_way(tick *self, kw_node *node, const probe_state *before)
 {
     note_sign(self, node, before);
     if (!before->was_open) {
@@ -208,7 +208,7 @@ static void on_under_way(turn *self, kw_node *node, const probe_state *before)
 
 /* A probe has failed. Where its connection could not be opened, that was counted as a fault
  * already. */
-static void on_silence(turn *self, const place *at, const probe_state *before)
+static void on_silence(tick *self, const place *at, const probe_state *before)
 {
     kw_node *node = at->node;
     node->takes_connects = before->was_open && !before->was_connecting;
@@ -225,7 +225,7 @@ static void on_silence(turn *self, const place *at, const probe_state *before)
 }
 
 /* The probe of a node that is down, or that may be, or that is asked for its replicas. */
-static void probe(turn *self, const place *at)
+static void probe(tick *self, const place *at)
 {
     kw_node *node = at->node;
     probe_state before = state_of(&node->probe);
@@ -255,7 +255,7 @@ static void probe(turn *self, const place *at)
 
 /* A server that is late, and a silent one that is down, is probed at once. Others are dialled by
  * their callers, and probed where none comes or their failures are too few. */
-static uint64_t probe_due_ns(const turn *self, kw_node *node, const kw_faults *faults)
+static uint64_t probe_due_ns(const tick *self, kw_node *node, const kw_faults *faults)
 {
     const kw_failure_detector *detector = &node->detector;
     bool is_silent =
@@ -271,7 +271,7 @@ static uint64_t probe_due_ns(const turn *self, kw_node *node, const kw_faults *f
 }
 
 /* What the node is may have been told by another: its mark in the map, or an answer to a call. */
-static void heed_others(turn *self, const place *at)
+static void heed_others(tick *self, const place *at)
 {
     kw_failure_detector *detector = &at->node->detector;
     bool is_marked = at->is_marked_in_map && kw_map_is_down(self->snapshot->map, at->shard);
@@ -290,7 +290,7 @@ static void heed_others(turn *self, const place *at)
 }
 
 /* Weighs the failures of a server so far: it may go down by them. */
-static void weigh(turn *self, const place *at, const kw_faults *faults)
+static void weigh(tick *self, const place *at, const kw_faults *faults)
 {
     kw_failure_detector *detector = &at->node->detector;
     kw_failure_detector before = *detector;
@@ -320,7 +320,7 @@ static void ask_timeout(kw_topology *topology, const place *at)
     }
 }
 
-static void look_at(turn *self, const place *at)
+static void look_at(tick *self, const place *at)
 {
     kw_node *node = at->node;
     kw_failure_detector *detector = &node->detector;
@@ -352,7 +352,7 @@ static void look_at(turn *self, const place *at)
 }
 
 /* How long after its first failure a primary may be replaced by another; 0: it will not be. */
-static uint64_t election_of(const turn *self, const kw_map_shard *shard)
+static uint64_t election_of(const tick *self, const kw_map_shard *shard)
 {
     const kw_snapshot *snapshot = self->snapshot;
     kw_scheme scheme = self->topology->env.options.scheme;
@@ -370,7 +370,7 @@ static uint64_t election_of(const turn *self, const kw_map_shard *shard)
     return 0;
 }
 
-static void look_at_shard(turn *self, size_t number)
+static void look_at_shard(tick *self, size_t number)
 {
     const kw_topology *topology = self->topology;
     const kw_map_shard *shard = kw_map_shard_at(self->snapshot->map, number);
@@ -400,7 +400,7 @@ static kw_failure_detector_rule rule_of(const kw_options *options)
 }
 
 /* Looks at all nodes; this thread is the one that does (watcher). */
-static void look(turn *self, kw_topology *topology, uint64_t now_ns)
+static void look(tick *self, kw_topology *topology, uint64_t now_ns)
 {
     kw_snapshot *snapshot = kw_topology_snapshot(topology);
     self->topology = topology;
@@ -426,7 +426,7 @@ void kw_failure_watch_tend(kw_topology *topology, uint64_t now_ns)
         !kw_leader_try(&topology->failure_watch.watcher)) {
         return;
     }
-    turn self;
+    tick self;
     look(&self, topology, now_ns);
     kw_leader_leave(&topology->failure_watch.watcher);
 }
@@ -444,7 +444,7 @@ void kw_failure_watch_help(kw_topology *topology)
         !kw_leader_try(&topology->failure_watch.watcher)) {
         return;
     }
-    turn self;
+    tick self;
     const kw_transport *transport = topology->env.transport;
     uint64_t until_ns = now_ns + HELP_NS;
     look(&self, topology, now_ns);

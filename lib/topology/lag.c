@@ -21,15 +21,15 @@
 #define ASKED_MAX 32u
 
 /* One look at all nodes. */
-typedef struct turn {
+typedef struct tick {
     const kw_snapshot *snapshot;
     uint64_t now_ns;
     uint64_t next_ns; /* when the next look is due */
     uint64_t period_ns;
     size_t asked_n;
-} turn;
+} tick;
 
-static void look_again(turn *self, uint64_t at_ns)
+static void look_again(tick *self, uint64_t at_ns)
 {
     uint64_t soon_ns = self->now_ns + SOON_NS;
     at_ns = at_ns > soon_ns ? at_ns : soon_ns;
@@ -37,7 +37,7 @@ static void look_again(turn *self, uint64_t at_ns)
 }
 
 /* Asks the node, and goes on with the question; true once its answer is in *found. */
-static bool ask(turn *self, kw_node *node, kw_replication *found)
+static bool ask(tick *self, kw_node *node, kw_replication *found)
 {
     kw_node_lag *lag = &node->lag;
     if (lag->probe.conn == NULL && (self->now_ns < lag->due_ns || self->asked_n >= ASKED_MAX)) {
@@ -102,7 +102,7 @@ static void conclude(const kw_node *primary, kw_node *replica)
     (void)atomic_compare_exchange_strong(&lag->known_ns, &before_ns, known_ns);
 }
 
-static void look_at(turn *self, const kw_map_shard *shard)
+static void look_at(tick *self, const kw_map_shard *shard)
 {
     kw_node *primary = self->snapshot->nodes[shard->primary];
     uint64_t wanted_ns = atomic_load_explicit(&primary->lag.wanted_ns, memory_order_relaxed);
@@ -146,7 +146,7 @@ static void look(kw_topology *topology)
     if (snapshot == NULL) {
         return;
     }
-    turn self = {snapshot, kw_env_now(&topology->env), UINT64_MAX,
+    tick self = {snapshot, kw_env_now(&topology->env), UINT64_MAX,
                  period_of(&topology->env.options), 0};
     atomic_store(&topology->env.lag_ns, UINT64_MAX);
     for (size_t i = 0; i < kw_map_shards_n(snapshot->map); i++) {
