@@ -70,7 +70,7 @@ struct kw_copy_request {
     kw_copy_request_way way;
     bool is_listed;  /* in the exchange's list of ended requests */
     bool is_dropped; /* and it has left its connection meanwhile */
-    bool is_silent;  /* counted among the answers that its node owes */
+    bool is_owed;    /* counted among the answers that its node owes */
 };
 
 /* A new request of the call. NULL when there is no memory. */

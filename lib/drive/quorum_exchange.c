@@ -17,7 +17,7 @@
 
 /* A node that owes so many answers, for which nobody waits any more, is not asked until it
  * has given some of them, or its connection ends. */
-#define SILENT_MAX 256u
+#define OWED_MAX 256u
 
 /* The first call of an exchange waits so long for connections to slower copies to open, so that
  * they get its writes as well. */
@@ -56,18 +56,18 @@ static void on_ended(kw_pipeline *pipeline, kw_item *item)
     self->ended_link = &request->next_ended;
 }
 
-static void count_silent(kw_quorum_exchange *self, kw_copy_request *request)
+static void count_owed(kw_quorum_exchange *self, kw_copy_request *request)
 {
-    request->is_silent = kw_owed_replies_add(&self->owed_replies, request->item.plan.node);
+    request->is_owed = kw_owed_replies_add(&self->owed_replies, request->item.plan.node);
 }
 
 static void on_dropped(kw_pipeline *pipeline, kw_item *item)
 {
     kw_copy_request *request = (kw_copy_request *)(void *)item;
     kw_quorum_exchange *self = item->owner;
-    if (request->is_silent) {
+    if (request->is_owed) {
         kw_owed_replies_remove(&self->owed_replies, item->plan.node);
-        request->is_silent = false;
+        request->is_owed = false;
     }
     request->is_dropped = true;
     if (!request->is_listed && request->call == NULL) {
@@ -151,7 +151,7 @@ static void pump(kw_quorum_exchange *self, kw_quorum_call *call)
     kw_quorum_ask ask;
     uint64_t now_ns = self->pipeline.scan.now_ns;
     while (kw_quorum_next(&call->op, &ask, now_ns)) {
-        if (kw_owed_replies_count(&self->owed_replies, call->nodes[ask.copy]) >= SILENT_MAX) {
+        if (kw_owed_replies_count(&self->owed_replies, call->nodes[ask.copy]) >= OWED_MAX) {
             kw_error_set(&call->failure, KW_ERR_TIMEOUT, KW_EFFECT_NONE,
                          "the node owes many answers, and is not asked for now");
             kw_error_set_node(&call->failure, call->nodes[ask.copy]->name);
@@ -218,7 +218,7 @@ static void take_hint_back(kw_quorum_exchange *self, kw_copy_request *request,
 {
     kw_hints_take_back(&self->hints, request, self->pipeline.scan.now_ns);
     if (is_on_connection) {
-        count_silent(self, request); /* and on_dropped frees it */
+        count_owed(self, request); /* and on_dropped frees it */
         return;
     }
     kw_copy_request_free(request, &self->topology->env.mem);
@@ -244,7 +244,7 @@ static void take_back(kw_quorum_exchange *self, kw_copy_request *request)
     }
     if (is_on_connection) {
         kw_copy_request_forget(request);
-        count_silent(self, request);
+        count_owed(self, request);
     }
     pump(self, call);
     if (call->is_left && call->open_n == 0) {
