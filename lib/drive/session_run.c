@@ -151,7 +151,7 @@ static void drop_unsent(exchange *self)
     }
 }
 
-static void forget_tail(kw_followup *followup)
+static void forget_followup(kw_followup *followup)
 {
     kw_reply_free(followup->request.reply);
     followup->request.reply = NULL;
@@ -168,7 +168,7 @@ static kw_err queue(exchange *self, kw_conn *conn, bool is_asked)
         return kw_conn_queue(conn, &wait->failure, &self->request, is_asked);
     }
     size_t len = self->request.bytes.len;
-    forget_tail(followup);
+    forget_followup(followup);
     self->encoded->len = len;
     if (!followup->encode(followup, self->encoded, wait->now_ns)) {
         return kw_error_set(&wait->failure, KW_ERR_NOMEM, KW_EFFECT_NONE,
@@ -390,7 +390,7 @@ kw_reply *kw_session_run_followed(kw_session *session, kw_error *error, const kw
     self.encoded = encoded;
     kw_err code = run(&self, error);
     if (code != KW_OK) {
-        forget_tail(followup);
+        forget_followup(followup);
     }
     return code == KW_OK ? self.request.reply : NULL;
 }
