@@ -45,8 +45,8 @@ static kw_reply *run(kw_client *client, kw_error *error, const kw_plan *plan,
     const kw_bytes *argv = task->argv;
     size_t argc = task->argc;
     bool is_all = plan->kind == KW_PLAN_ALL_PRIMARIES || plan->kind == KW_PLAN_ALL_NODES;
-    bool is_durable = kw_wait_acks_is_wanted(plan, task->options);
-    if (is_durable && (is_all || plan->kind == KW_PLAN_SPLIT)) {
+    bool wants_acks = kw_wait_acks_is_wanted(plan, task->options);
+    if (wants_acks && (is_all || plan->kind == KW_PLAN_SPLIT)) {
         kw_error_set(error, KW_ERR_UNSUPPORTED, KW_EFFECT_NONE,
                      "acks are for a command to one node, and %s goes to several; acks = "
                      "KW_ACKS_NONE is for it",
@@ -54,7 +54,7 @@ static kw_reply *run(kw_client *client, kw_error *error, const kw_plan *plan,
         return NULL;
     }
     bool has_token = task->options->token_out != NULL && kw_plan_may_write(plan);
-    if (has_token && !take_token(error, plan, task->options, is_durable || is_all)) {
+    if (has_token && !take_token(error, plan, task->options, wants_acks || is_all)) {
         return NULL;
     }
     if (plan->kind == KW_PLAN_SPLIT) {
@@ -68,7 +68,7 @@ static kw_reply *run(kw_client *client, kw_error *error, const kw_plan *plan,
         kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory to encode %s", plan->name);
     } else {
         kw_bytes bytes = {encoded.data, encoded.len};
-        reply = is_durable
+        reply = wants_acks
                     ? kw_wait_acks_run(client->topology, error, plan, task->options, &encoded)
                 : has_token ? kw_token_run(client->topology, error, plan, task->options, &encoded)
                 : is_all    ? kw_call_run_all(client->topology, error, plan, bytes)

@@ -10,12 +10,12 @@
 #include <string.h>
 
 /* The question behind a write. */
-typedef struct durable {
+typedef struct acks_wait {
     kw_followup followup; /* first: it is what the session knows */
     const kw_topology *topology;
     const kw_plan *plan;
     const kw_call_options *options;
-} durable;
+} acks_wait;
 
 /* Who has the write. */
 typedef struct acks {
@@ -30,7 +30,7 @@ bool kw_wait_acks_is_wanted(const kw_plan *plan, const kw_call_options *options)
 
 /* How long the replicas have: what the call or the handle says, and not past the deadline; never
  * 0, which would be without an end. */
-static uint64_t wait_ms_of(const durable *self, uint64_t now_ns)
+static uint64_t wait_ms_of(const acks_wait *self, uint64_t now_ns)
 {
     const kw_call_options *options = self->options;
     uint64_t deadline_ns = self->plan->deadline_ns;
@@ -50,7 +50,7 @@ static kw_bytes number_text(char *out, uint64_t number)
 /* "WAIT acks ms", or "WAITAOF local acks ms". */
 static bool encode(const kw_followup *followup, kw_buf *encoded, uint64_t now_ns)
 {
-    const durable *self = (const durable *)followup;
+    const acks_wait *self = (const acks_wait *)followup;
     const kw_call_options *options = self->options;
     char texts[3][20];
     kw_bytes argv[4];
@@ -70,7 +70,7 @@ static unsigned count_of(const kw_reply *reply)
     return n < 0 ? 0 : n > UINT_MAX ? UINT_MAX : (unsigned)n;
 }
 
-static acks acks_of(const durable *self)
+static acks acks_of(const acks_wait *self)
 {
     const kw_reply *reply = self->followup.request.reply;
     acks got = {0, 0};
@@ -84,7 +84,7 @@ static acks acks_of(const durable *self)
 }
 
 /* The write stands; its durability is less than asked for, or not known. */
-static void fall_short(const durable *self, kw_error *error, acks got)
+static void fall_short(const acks_wait *self, kw_error *error, acks got)
 {
     const kw_call_options *options = self->options;
     const char *name = self->plan->name;
@@ -115,7 +115,7 @@ static void fall_short(const durable *self, kw_error *error, acks got)
     kw_error_set_node(error, self->followup.failure.node);
 }
 
-static void report(const durable *self, kw_error *error)
+static void report(const acks_wait *self, kw_error *error)
 {
     const kw_call_options *options = self->options;
     acks got = acks_of(self);
@@ -151,7 +151,7 @@ kw_reply *kw_wait_acks_send(kw_topology *topology, kw_error *error, const kw_pla
 kw_reply *kw_wait_acks_run(kw_topology *topology, kw_error *error, const kw_plan *plan,
                            const kw_call_options *options, kw_buf *encoded)
 {
-    durable self = {.topology = topology, .plan = plan, .options = options};
+    acks_wait self = {.topology = topology, .plan = plan, .options = options};
     self.followup.encode = encode;
     kw_reply *reply = kw_wait_acks_send(topology, error, plan, encoded, &self.followup);
     if (reply != NULL && !kw_reply_is_error(reply)) {
