@@ -18,35 +18,34 @@ struct kw_command_cache_entry {
 #define FIELD_STEP  5
 #define FIELDS_MIN  6
 
-kw_err kw_command_cache_init(kw_command_cache *lookup, const kw_allocator *mem)
+kw_err kw_command_cache_init(kw_command_cache *cache, const kw_allocator *mem)
 {
-    lookup->mem = mem;
-    lookup->entries = NULL;
-    lookup->entries_n = 0;
-    return kw_monitor_init(&lookup->monitor);
+    cache->mem = mem;
+    cache->entries = NULL;
+    cache->entries_n = 0;
+    return kw_monitor_init(&cache->monitor);
 }
 
-static void free_entries(const kw_command_cache *lookup, kw_command_cache_entry *entry)
+static void free_entries(const kw_command_cache *cache, kw_command_cache_entry *entry)
 {
     while (entry != NULL) {
         kw_command_cache_entry *next = entry->next;
-        kw_mem_free(lookup->mem, entry);
+        kw_mem_free(cache->mem, entry);
         entry = next;
     }
 }
 
-void kw_command_cache_fini(kw_command_cache *lookup)
+void kw_command_cache_fini(kw_command_cache *cache)
 {
-    free_entries(lookup, lookup->entries);
-    kw_monitor_fini(&lookup->monitor);
+    free_entries(cache, cache->entries);
+    kw_monitor_fini(&cache->monitor);
 }
 
-bool kw_command_cache_find(kw_command_cache *lookup, kw_learnt *learnt, kw_bytes name)
+bool kw_command_cache_find(kw_command_cache *cache, kw_learnt *learnt, kw_bytes name)
 {
     bool is_found = false;
-    kw_monitor_lock(&lookup->monitor);
-    for (const kw_command_cache_entry *entry = lookup->entries; entry != NULL;
-         entry = entry->next) {
+    kw_monitor_lock(&cache->monitor);
+    for (const kw_command_cache_entry *entry = cache->entries; entry != NULL; entry = entry->next) {
         kw_bytes known = {entry->name, entry->name_len};
         if (kw_bytes_equal_nocase(known, name)) {
             *learnt = entry->learnt;
@@ -54,13 +53,13 @@ bool kw_command_cache_find(kw_command_cache *lookup, kw_learnt *learnt, kw_bytes
             break;
         }
     }
-    kw_monitor_unlock(&lookup->monitor);
+    kw_monitor_unlock(&cache->monitor);
     return is_found;
 }
 
-static void remember(kw_command_cache *lookup, const kw_learnt *learnt, kw_bytes name)
+static void remember(kw_command_cache *cache, const kw_learnt *learnt, kw_bytes name)
 {
-    kw_command_cache_entry *entry = kw_mem_alloc(lookup->mem, sizeof(*entry) + name.len);
+    kw_command_cache_entry *entry = kw_mem_alloc(cache->mem, sizeof(*entry) + name.len);
     if (entry == NULL) {
         return;
     }
@@ -68,20 +67,20 @@ static void remember(kw_command_cache *lookup, const kw_learnt *learnt, kw_bytes
     entry->name_len = name.len;
     memcpy(entry->name, name.data, name.len);
     kw_command_cache_entry *oldest = NULL;
-    kw_monitor_lock(&lookup->monitor);
-    entry->next = lookup->entries;
-    lookup->entries = entry;
-    if (++lookup->entries_n > KW_COMMAND_CACHE_MAX) {
-        kw_command_cache_entry **link = &lookup->entries;
+    kw_monitor_lock(&cache->monitor);
+    entry->next = cache->entries;
+    cache->entries = entry;
+    if (++cache->entries_n > KW_COMMAND_CACHE_MAX) {
+        kw_command_cache_entry **link = &cache->entries;
         while ((*link)->next != NULL) {
             link = &(*link)->next;
         }
         oldest = *link;
         *link = NULL;
-        lookup->entries_n--;
+        cache->entries_n--;
     }
-    kw_monitor_unlock(&lookup->monitor);
-    free_entries(lookup, oldest);
+    kw_monitor_unlock(&cache->monitor);
+    free_entries(cache, oldest);
 }
 
 static bool has_flag(const kw_reply *flags, const char *name)
@@ -94,7 +93,7 @@ static bool has_flag(const kw_reply *flags, const char *name)
     return false;
 }
 
-bool kw_command_cache_learn(kw_command_cache *lookup, kw_learnt *learnt, kw_bytes name,
+bool kw_command_cache_learn(kw_command_cache *cache, kw_learnt *learnt, kw_bytes name,
                             const kw_reply *reply)
 {
     if (kw_reply_type(reply) != KW_REPLY_ARRAY || kw_reply_count(reply) != 1) {
@@ -111,7 +110,7 @@ bool kw_command_cache_learn(kw_command_cache *lookup, kw_learnt *learnt, kw_byte
         learnt->first = kw_reply_int(kw_reply_at(row, FIELD_FIRST));
         learnt->last = kw_reply_int(kw_reply_at(row, FIELD_LAST));
         learnt->step = kw_reply_int(kw_reply_at(row, FIELD_STEP));
-        remember(lookup, learnt, name); /* but not that it is unknown: a module may be loaded */
+        remember(cache, learnt, name); /* but not that it is unknown: a module may be loaded */
     }
     return true;
 }
