@@ -18,7 +18,8 @@
 #define READ_LEN     ((size_t)4096)
 #define MESSAGES_MAX 64
 
-/* Asks for everything that a sentinel publishes: it is little, and comes only in trouble. */
+/* Asks for everything that a sentinel publishes: it is little, and comes only when something fails.
+ */
 static const char subscribe[] = "*2\r\n$10\r\nPSUBSCRIBE\r\n$1\r\n*\r\n";
 
 void kw_listener_init(kw_listener *listener, kw_env *env)

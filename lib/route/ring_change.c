@@ -13,16 +13,16 @@
 
 #define NODES_FIRST 8
 
-typedef struct draft_node {
+typedef struct added_node {
     kw_ring_node node;
     uint32_t origin; /* its number in base, or KW_RING_NO_NODE */
-} draft_node;
+} added_node;
 
 struct kw_ring_change {
     kw_allocator mem;
     kw_ring_rules rules;
     kw_ring *base; /* the ring that it began from, whose points are reused; a reference, or NULL */
-    draft_node *nodes;
+    added_node *nodes;
     size_t nodes_n;
     size_t capacity;
     kw_ring_zone zones[KW_RING_ZONES_MAX];
@@ -91,7 +91,7 @@ static bool reserve(kw_ring_change *change, size_t count)
     if (capacity == change->capacity) {
         return true;
     }
-    draft_node *nodes =
+    added_node *nodes =
         kw_mem_resize(&change->mem, change->nodes, capacity, sizeof(change->nodes[0]));
     if (nodes == NULL) {
         return false;
@@ -124,7 +124,7 @@ kw_ring_change *kw_ring_change_of(kw_ring *ring, kw_error *error)
 }
 
 /* NULL where there is no node of that name. */
-static draft_node *find(kw_ring_change *change, const char *name, size_t name_len)
+static added_node *find(kw_ring_change *change, const char *name, size_t name_len)
 {
     uint64_t id = kw_xxh3(name, name_len, 0);
     for (size_t i = 0; i < change->nodes_n; i++) {
@@ -152,7 +152,7 @@ kw_err kw_ring_change_add(kw_ring_change *change, kw_error *error, const char *n
     if (!reserve(change, change->nodes_n + 1)) {
         return no_memory(error);
     }
-    draft_node *added = &change->nodes[change->nodes_n++];
+    added_node *added = &change->nodes[change->nodes_n++];
     memset(added, 0, sizeof(*added));
     added->origin = KW_RING_NO_NODE;
     added->node.id = kw_xxh3(name, name_len, 0);
@@ -176,7 +176,7 @@ kw_err kw_ring_change_add_server(kw_ring_change *change, kw_error *error, const 
 kw_err kw_ring_change_remove(kw_ring_change *change, kw_error *error, const char *name,
                              size_t name_len)
 {
-    draft_node *node = find(change, name, name_len);
+    added_node *node = find(change, name, name_len);
     if (node == NULL) {
         return refuse(error, "no node of this name", name, name_len);
     }
@@ -189,7 +189,7 @@ kw_err kw_ring_change_remove(kw_ring_change *change, kw_error *error, const char
 kw_err kw_ring_change_reweight(kw_ring_change *change, kw_error *error, const char *name,
                                size_t name_len, uint32_t weight)
 {
-    draft_node *node = find(change, name, name_len);
+    added_node *node = find(change, name, name_len);
     if (node == NULL) {
         return refuse(error, "no node of this name", name, name_len);
     }
@@ -200,7 +200,7 @@ kw_err kw_ring_change_reweight(kw_ring_change *change, kw_error *error, const ch
 kw_err kw_ring_change_set_zone(kw_ring_change *change, kw_error *error, const char *name,
                                size_t name_len, const char *zone)
 {
-    draft_node *node = find(change, name, name_len);
+    added_node *node = find(change, name, name_len);
     size_t zone_len = strlen(zone);
     if (node == NULL) {
         return refuse(error, "no node of this name", name, name_len);
@@ -288,7 +288,7 @@ static kw_ring *ring_new(const kw_ring_change *change, const uint32_t *order)
 static void find_origins(uint32_t *origins, const kw_ring_change *change, const uint32_t *order)
 {
     for (size_t i = 0; i < change->nodes_n; i++) {
-        const draft_node *node = &change->nodes[order[i]];
+        const added_node *node = &change->nodes[order[i]];
         bool is_same = node->origin != KW_RING_NO_NODE &&
                        node->node.weight == change->base->nodes[node->origin].weight;
         origins[i] = is_same ? node->origin : KW_RING_NO_NODE;
