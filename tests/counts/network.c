@@ -188,7 +188,7 @@ void serve_counts(int fd)
 /* Called by its address, so that no compiler makes it a part of others. */
 static void (*volatile serve)(int fd) = serve_counts;
 
-static bool is_ours(int fd)
+static bool is_internal(int fd)
 {
     return fd >= 0 && fd < SOCKETS_MAX && peers[fd] != 0;
 }
@@ -196,7 +196,7 @@ static bool is_ours(int fd)
 static ssize_t sent(int fd, ssize_t len)
 {
     counts_network.sends++;
-    if (is_ours(fd) && len > 0) {
+    if (is_internal(fd) && len > 0) {
         serve(fd);
     }
     return len;
@@ -225,7 +225,7 @@ int __wrap_connect(int fd, const struct sockaddr *address, socklen_t len)
     (void)address;
     (void)len;
     counts_network.others++;
-    return is_ours(fd) ? 0 : -1;
+    return is_internal(fd) ? 0 : -1;
 }
 
 int __wrap_setsockopt(int fd, int level, int name, const void *value, socklen_t len)
@@ -237,7 +237,7 @@ int __wrap_setsockopt(int fd, int level, int name, const void *value, socklen_t 
 int __wrap_close(int fd)
 {
     counts_network.others++;
-    if (is_ours(fd)) {
+    if (is_internal(fd)) {
         (void)__real_close(peers[fd]);
         peers[fd] = 0;
     }

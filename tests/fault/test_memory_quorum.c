@@ -117,7 +117,7 @@ static void test_quorum_without_memory(void **state)
     printf("  %lu allocations failed, one a pass\n", fail_at - 1);
 }
 
-static size_t count_boxes(const ring_servers *servers)
+static size_t count_hint_keys(const ring_servers *servers)
 {
     size_t n = 0;
     for (size_t i = 0; i < RING_SERVERS; i++) {
@@ -163,11 +163,11 @@ static void drain(const ring_servers *servers, const kw_test_memory *memory)
 {
     kw_client *client;
     kw_quorum *quorum = open_hints(&client, servers, memory);
-    for (int i = 0; i < 2000 && count_boxes(servers) > 0; i++) {
+    for (int i = 0; i < 2000 && count_hint_keys(servers) > 0; i++) {
         pass_by(quorum, false);
         kw_test_sleep_ms(5);
     }
-    assert_int_equal(count_boxes(servers), 0);
+    assert_int_equal(count_hint_keys(servers), 0);
     kw_quorum_free(quorum);
     kw_close(client);
 }
@@ -180,7 +180,7 @@ static bool run_hints(const ring_servers *servers, unsigned long fail_at)
     kw_test_server_ok(servers->servers[0], "CONFIG SET min-replicas-to-write 1");
     run_client(servers, &memory, true);
     kw_test_server_ok(servers->servers[0], "CONFIG SET min-replicas-to-write 0");
-    size_t left_n = count_boxes(servers);
+    size_t left_n = count_hint_keys(servers);
     run_client(servers, &memory, false);
     long live = kw_test_memory_live(&memory);
     if (live != 0) {

@@ -176,10 +176,10 @@ typedef struct finish {
 
 static void *finish_move(void *arg)
 {
-    finish *job = arg;
+    finish *move = arg;
     kw_test_sleep_ms(200);
-    kw_test_cluster_move_keys(job->it->cluster, job->slot, job->to, 100);
-    kw_test_cluster_move_end(job->it->cluster, job->slot, job->to);
+    kw_test_cluster_move_keys(move->it->cluster, move->slot, move->to, 100);
+    kw_test_cluster_move_end(move->it->cluster, move->slot, move->to);
     return NULL;
 }
 
@@ -187,12 +187,12 @@ static void test_tryagain_is_waited_out(void **state)
 {
     stage *it = *state;
     pthread_t thread;
-    finish job = {it, kw_slot("{t}", 3), node(it, 1)};
+    finish move = {it, kw_slot("{t}", 3), node(it, 1)};
     kw_error error = KW_ERROR_INIT;
-    assert_true(job.slot > 10922);
+    assert_true(move.slot > 10922);
     kw_test_ask_ok(it->client, "MSET {t}:a 1 {t}:b 2 {t}:c 3");
-    kw_test_cluster_move_begin(it->cluster, job.slot, job.to);
-    assert_int_equal(kw_test_cluster_move_keys(it->cluster, job.slot, job.to, 1), 1);
+    kw_test_cluster_move_begin(it->cluster, move.slot, move.to);
+    assert_int_equal(kw_test_cluster_move_keys(it->cluster, move.slot, move.to, 1), 1);
     kw_call_options options = KW_CALL_OPTIONS_INIT;
     const char *argv[] = {"MGET", "{t}:a", "{t}:b", "{t}:c"};
     options.timeout_ms = 100;
@@ -201,7 +201,7 @@ static void test_tryagain_is_waited_out(void **state)
     assert_int_equal(error.effect, KW_EFFECT_NONE);
     assert_true(error.attempts > 1);
     kw_stats before = kw_test_stats(it->client);
-    pthread_create(&thread, NULL, finish_move, &job);
+    pthread_create(&thread, NULL, finish_move, &move);
     kw_reply *reply = kw_test_ask(it->client, "MGET {t}:a {t}:b {t}:c");
     pthread_join(thread, NULL);
     assert_int_equal(kw_reply_count(reply), 3);
@@ -209,7 +209,7 @@ static void test_tryagain_is_waited_out(void **state)
     kw_reply_free(reply);
     assert_true(kw_test_stats(it->client).waits > before.waits);
     kw_test_cluster_wait(it->cluster, 10000);
-    kw_test_cluster_move(it->cluster, job.slot, job.slot, node(it, 2));
+    kw_test_cluster_move(it->cluster, move.slot, move.slot, node(it, 2));
     kw_test_cluster_wait(it->cluster, 10000);
 }
 

@@ -10,7 +10,7 @@
 #define KEYS_N 8u
 
 /* Hashes of hints, on all servers that answer. */
-static size_t count_boxes(const fixture *fix)
+static size_t count_hint_keys(const fixture *fix)
 {
     size_t n = 0;
     for (size_t i = 0; i < RING_SERVERS; i++) {
@@ -23,7 +23,7 @@ static size_t count_boxes(const fixture *fix)
 }
 
 /* The name of the hash of hints for the server. */
-static const char *box_of(const fixture *fix, const kw_test_server *server)
+static const char *hint_key_of(const fixture *fix, const kw_test_server *server)
 {
     static char hint_key[40];
     char name = 'a';
@@ -38,7 +38,7 @@ static const char *box_of(const fixture *fix, const kw_test_server *server)
 static long long count_hints(const fixture *fix, const char *key, kw_test_server *away)
 {
     kw_test_server *keeper = copy_of(fix, key, 3);
-    long long n = kw_test_server_integer(keeper, "HLEN %s", box_of(fix, away));
+    long long n = kw_test_server_integer(keeper, "HLEN %s", hint_key_of(fix, away));
     return n > 0 ? n - 1 : 0; /* the field of the size */
 }
 
@@ -54,12 +54,12 @@ static void pass_by(const fixture *fix)
     pause_ms(5);
 }
 
-static void wait_for_no_boxes(const fixture *fix)
+static void wait_for_no_hints(const fixture *fix)
 {
-    for (int i = 0; i < 2000 && count_boxes(fix) > 0; i++) {
+    for (int i = 0; i < 2000 && count_hint_keys(fix) > 0; i++) {
         pass_by(fix);
     }
-    assert_int_equal(count_boxes(fix), 0);
+    assert_int_equal(count_hint_keys(fix), 0);
 }
 
 /* The value that one server has, behind its header. */
@@ -94,7 +94,7 @@ static void test_hints_bring_a_copy_up_that_was_stopped(void **state)
     set(&fix, "k", "newer");
     pass_by(&fix);
     kw_test_server_restart(away);
-    wait_for_no_boxes(&fix);
+    wait_for_no_hints(&fix);
     assert_has(away, "k", "newer");
     shut(&fix);
 }
@@ -108,7 +108,7 @@ static void test_hints_bring_a_copy_up_that_hung(void **state)
     kw_test_server_pause(away);
     write_until_hinted(&fix, "k", "new", away);
     kw_test_server_resume(away);
-    wait_for_no_boxes(&fix);
+    wait_for_no_hints(&fix);
     assert_has(away, "k", "new");
     shut(&fix);
 }
@@ -126,7 +126,7 @@ static void test_hints_are_handed_back_by_whoever_passes_by(void **state)
     kw_test_server_restart(away);
     assert_int_equal(kw_test_server_integer(away, "EXISTS k"), 0);
     fix = open_with(state, OPEN);
-    wait_for_no_boxes(&fix);
+    wait_for_no_hints(&fix);
     assert_has(away, "k", "new");
     shut(&fix);
 }
@@ -149,7 +149,7 @@ static void test_hints_never_go_over_what_is_newer(void **state)
     }
     shut(&fix);
     fix = open_with(state, OPEN);
-    wait_for_no_boxes(&fix);
+    wait_for_no_hints(&fix);
     assert_has(away, "k", "newest");
     shut(&fix);
 }
@@ -168,7 +168,7 @@ static void test_hints_do_not_count_towards_the_quorum(void **state)
     assert_int_equal(error.effect, KW_EFFECT_MAYBE);
     kw_test_server_restart(first);
     kw_test_server_restart(second);
-    wait_for_no_boxes(&fix);
+    wait_for_no_hints(&fix);
     shut(&fix);
 }
 
@@ -189,7 +189,7 @@ static void test_hints_keep_lives_and_deletions(void **state)
         pass_by(&fix);
     }
     kw_test_server_restart(away);
-    wait_for_no_boxes(&fix);
+    wait_for_no_hints(&fix);
     long long life_ms = kw_test_server_integer(away, "PTTL gone");
     assert_in_range(life_ms, 86400000 + 1, 86400000 + 100000); /* tombstone-ttl and its own */
     assert_has(away, "gone", "brief");
@@ -206,7 +206,7 @@ static void test_hints_are_off_unless_asked_for(void **state)
         pass_by(&fix);
     }
     kw_test_server_restart(away);
-    assert_int_equal(count_boxes(&fix), 0);
+    assert_int_equal(count_hint_keys(&fix), 0);
     shut(&fix);
 }
 

@@ -251,16 +251,16 @@ static void test_a_batch_whose_keys_came_apart_is_told_so(void **state)
     add_d(members, servers);
     commit(members);
     assert_int_equal(kw_batch_run(batch, &error, 0), KW_ERR_CROSSSLOT);
-    size_t torn_n = 0;
+    size_t stale_n = 0;
     for (size_t i = 0; i < added_n; i++) {
         if (kw_batch_reply(batch, &error, i) == NULL) {
             assert_int_equal(error.code, KW_ERR_CROSSSLOT);
             assert_int_equal(error.effect, KW_EFFECT_NONE);
             assert_non_null(strstr(error.text, "ring was changed"));
-            torn_n++;
+            stale_n++;
         }
     }
-    assert_in_range(torn_n, 1, added_n - 1);
+    assert_in_range(stale_n, 1, added_n - 1);
     kw_batch_free(batch);
     kw_members_free(members);
     kw_close(client);

@@ -14,9 +14,9 @@
 
 #include <keyway/ring.h>
 
-/* A roster of "name=port" words; every member has the server h:port, and r:port as its
+/* Adds members of "name=port" words; every member has the server h:port, and r:port as its
  * replica where the port is even. */
-static void add_members(kw_ring_members *roster, const char *words)
+static void add_members(kw_ring_members *members, const char *words)
 {
     char name[64];
     unsigned port;
@@ -29,25 +29,25 @@ static void add_members(kw_ring_members *roster, const char *words)
             assert_true(kw_endpoint_set(&replica, kw_bytes_of("r"), port));
             assert_true(kw_member_add_replica(&member, &replica, kw_mem_default()));
         }
-        assert_true(kw_ring_members_add(roster, &member, kw_mem_default()));
+        assert_true(kw_ring_members_add(members, &member, kw_mem_default()));
     }
 }
 
-static kw_map *map_of(const kw_ring_members *roster, const kw_map_parts *parts)
+static kw_map *map_of(const kw_ring_members *members, const kw_map_parts *parts)
 {
     kw_map *map = NULL;
     kw_error error = KW_ERROR_INIT;
-    if (kw_ring_map_new(&map, &error, kw_mem_default(), roster, parts) != KW_OK) {
+    if (kw_ring_map_new(&map, &error, kw_mem_default(), members, parts) != KW_OK) {
         kw_test_die("%s", error.text);
     }
     return map;
 }
 
-static kw_ring *ring_of_roster(const kw_ring_members *roster, const char *placement)
+static kw_ring *ring_of(const kw_ring_members *members, const char *placement)
 {
     kw_error error = KW_ERROR_INIT;
     kw_ring *empty = ring_of(placement, "");
-    kw_ring *ring = kw_ring_map_ring(roster, empty, &error);
+    kw_ring *ring = kw_ring_map_ring(members, empty, &error);
     kw_ring_unref(empty);
     if (ring == NULL) {
         kw_test_die("%s", error.text);
@@ -66,10 +66,10 @@ static unsigned port_at(const kw_map *map, uint64_t place)
 static void test_ring_map_shards_are_nodes_with_their_replicas(void **state)
 {
     (void)state;
-    kw_ring_members roster = {0};
-    add_members(&roster, "c=3 a=1 b=2 d=4");
-    kw_map_parts parts = {.ring = ring_of_roster(&roster, "kw1")};
-    kw_map *map = map_of(&roster, &parts);
+    kw_ring_members members = {0};
+    add_members(&members, "c=3 a=1 b=2 d=4");
+    kw_map_parts parts = {.ring = ring_of(&members, "kw1")};
+    kw_map *map = map_of(&members, &parts);
     assert_false(kw_map_is_cluster(map));
     assert_int_equal(kw_map_shards_n(map), 4);
     assert_int_equal(kw_map_nodes_n(map), 6);
@@ -87,7 +87,7 @@ static void test_ring_map_shards_are_nodes_with_their_replicas(void **state)
     }
     kw_map_unref(map);
     kw_ring_unref(parts.ring);
-    kw_ring_members_fini(&roster, kw_mem_default());
+    kw_ring_members_fini(&members, kw_mem_default());
 }
 
 static void test_ring_map_places_are_those_of_the_ring(void **state)
@@ -95,10 +95,10 @@ static void test_ring_map_places_are_those_of_the_ring(void **state)
     (void)state;
     static const char *const placements[] = {"kw1", "modulo", "twemproxy", "go-redis", "jedis"};
     for (size_t p = 0; p < sizeof(placements) / sizeof(placements[0]); p++) {
-        kw_ring_members roster = {0};
-        add_members(&roster, "a=1 b=2 c=3");
-        kw_map_parts parts = {.ring = ring_of_roster(&roster, placements[p])};
-        kw_map *map = map_of(&roster, &parts);
+        kw_ring_members members = {0};
+        add_members(&members, "a=1 b=2 c=3");
+        kw_map_parts parts = {.ring = ring_of(&members, placements[p])};
+        kw_map *map = map_of(&members, &parts);
         for (int i = 0; i < 500; i++) {
             char key[24];
             kw_bytes bytes = {key, (size_t)snprintf(key, sizeof(key), "{%d}key", i)};
@@ -110,7 +110,7 @@ static void test_ring_map_places_are_those_of_the_ring(void **state)
         }
         kw_map_unref(map);
         kw_ring_unref(parts.ring);
-        kw_ring_members_fini(&roster, kw_mem_default());
+        kw_ring_members_fini(&members, kw_mem_default());
     }
 }
 
@@ -118,19 +118,19 @@ static void test_ring_map_places_are_those_of_the_ring(void **state)
 static void test_ring_map_next_is_the_first_of_the_list_that_is_up(void **state)
 {
     (void)state;
-    kw_ring_members roster = {0};
-    add_members(&roster, "a=1 b=2 c=3 d=4 e=5");
-    snprintf(roster.members[0].zone, sizeof(roster.members[0].zone), "x");
-    snprintf(roster.members[1].zone, sizeof(roster.members[1].zone), "x");
-    snprintf(roster.members[2].zone, sizeof(roster.members[2].zone), "y");
-    kw_map_parts parts = {.ring = ring_of_roster(&roster, "kw1"), .skips_down = true};
+    kw_ring_members members = {0};
+    add_members(&members, "a=1 b=2 c=3 d=4 e=5");
+    snprintf(members.members[0].zone, sizeof(members.members[0].zone), "x");
+    snprintf(members.members[1].zone, sizeof(members.members[1].zone), "x");
+    snprintf(members.members[2].zone, sizeof(members.members[2].zone), "y");
+    kw_map_parts parts = {.ring = ring_of(&members, "kw1"), .skips_down = true};
     for (unsigned mask = 0; mask < 32; mask++) {
         unsigned char is_down[5];
         for (unsigned i = 0; i < 5; i++) {
             is_down[i] = mask >> i & 1;
         }
         parts.is_down = is_down;
-        kw_map *map = map_of(&roster, &parts);
+        kw_map *map = map_of(&members, &parts);
         for (int i = 0; i < 100; i++) {
             char key[24];
             size_t len = (size_t)snprintf(key, sizeof(key), "key:%d", i);
@@ -146,7 +146,7 @@ static void test_ring_map_next_is_the_first_of_the_list_that_is_up(void **state)
         kw_map_unref(map);
     }
     kw_ring_unref(parts.ring);
-    kw_ring_members_fini(&roster, kw_mem_default());
+    kw_ring_members_fini(&members, kw_mem_default());
 }
 
 static void test_ring_map_an_ejected_node_has_nothing_and_keeps_its_shard(void **state)
@@ -154,14 +154,14 @@ static void test_ring_map_an_ejected_node_has_nothing_and_keeps_its_shard(void *
     (void)state;
     static const char *const placements[] = {"kw1", "modulo", "twemproxy", "go-redis"};
     for (size_t p = 0; p < sizeof(placements) / sizeof(placements[0]); p++) {
-        kw_ring_members roster = {0};
-        add_members(&roster, "a=1 b=2 c=3");
-        kw_map_parts parts = {.ring = ring_of_roster(&roster, placements[p])};
+        kw_ring_members members = {0};
+        add_members(&members, "a=1 b=2 c=3");
+        kw_map_parts parts = {.ring = ring_of(&members, placements[p])};
         kw_ring_change *change = kw_ring_change_of(parts.ring, NULL);
         assert_int_equal(kw_ring_change_remove(change, NULL, "b", 1), KW_OK);
         parts.live = ring_commit(change);
         kw_ring_change_free(change);
-        kw_map *map = map_of(&roster, &parts);
+        kw_map *map = map_of(&members, &parts);
         for (int i = 0; i < 500; i++) {
             char key[24];
             size_t len = (size_t)snprintf(key, sizeof(key), "%d:key", i);
@@ -173,16 +173,16 @@ static void test_ring_map_an_ejected_node_has_nothing_and_keeps_its_shard(void *
         kw_map_unref(map);
         kw_ring_unref(parts.live);
         kw_ring_unref(parts.ring);
-        kw_ring_members_fini(&roster, kw_mem_default());
+        kw_ring_members_fini(&members, kw_mem_default());
     }
 }
 
 static void test_ring_map_without_members_places_nothing(void **state)
 {
     (void)state;
-    kw_ring_members roster = {0};
-    kw_map_parts parts = {.ring = ring_of_roster(&roster, "kw1")};
-    kw_map *map = map_of(&roster, &parts);
+    kw_ring_members members = {0};
+    kw_map_parts parts = {.ring = ring_of(&members, "kw1")};
+    kw_map *map = map_of(&members, &parts);
     assert_int_equal(kw_map_shards_n(map), 0);
     assert_int_equal(kw_map_shard_at_position(map, 0), KW_MAP_NO_SHARD);
     assert_int_equal(kw_map_shard_of_key(map, kw_bytes_of("key")), KW_MAP_NO_SHARD);
@@ -219,16 +219,16 @@ static void test_ring_map_a_name_is_made_of_the_address(void **state)
 static void test_ring_map_each_allocation_failing_leaks_nothing(void **state)
 {
     (void)state;
-    kw_ring_members roster = {0};
-    add_members(&roster, "a=1 b=2 c=3");
-    kw_map_parts parts = {.ring = ring_of_roster(&roster, "kw1")};
+    kw_ring_members members = {0};
+    add_members(&members, "a=1 b=2 c=3");
+    kw_map_parts parts = {.ring = ring_of(&members, "kw1")};
     kw_err code = KW_ERR_NOMEM;
     for (unsigned long fail_at = 1; code != KW_OK; fail_at++) {
         kw_test_memory memory;
         kw_test_memory_init(&memory, fail_at);
         kw_map *map = NULL;
         kw_ring_members copy = {0};
-        code = kw_ring_members_copy(&copy, &roster, &memory.allocator) ? KW_OK : KW_ERR_NOMEM;
+        code = kw_ring_members_copy(&copy, &members, &memory.allocator) ? KW_OK : KW_ERR_NOMEM;
         if (code == KW_OK) {
             code = kw_ring_map_new(&map, NULL, &memory.allocator, &copy, &parts);
         }
@@ -238,7 +238,7 @@ static void test_ring_map_each_allocation_failing_leaks_nothing(void **state)
         assert_true(fail_at < 100);
     }
     kw_ring_unref(parts.ring);
-    kw_ring_members_fini(&roster, kw_mem_default());
+    kw_ring_members_fini(&members, kw_mem_default());
 }
 
 int main(void)

@@ -401,7 +401,7 @@ static void test_topology_huge_answers_are_bounded(void **state)
 static void test_topology_without_memory_leaves_nothing(void **state)
 {
     (void)state;
-    /* More nodes than the first arrays of the draft hold. */
+    /* More nodes than the first arrays of the builder hold. */
     kw_reply *reply = big_slots(40, 40, false);
     kw_err err = KW_ERR_NOMEM;
     for (unsigned long k = 1; err == KW_ERR_NOMEM; k++) {
