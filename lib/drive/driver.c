@@ -418,7 +418,8 @@ kw_step kw_driver_on_reply(kw_topology *topology, const kw_plan *plan, kw_op *op
 
 kw_step kw_driver_on_refreshed(kw_topology *topology, kw_op *op, uint64_t now_ns, kw_err code)
 {
-    if (code != KW_OK && code != KW_ERR_TIMEOUT && kw_refresher_is_unfit(&topology->refresher)) {
+    if (code != KW_OK && code != KW_ERR_TIMEOUT &&
+        kw_refresher_is_incompatible(&topology->refresher)) {
         return kw_op_on_refused(op, code);
     }
     return kw_op_on_refreshed(op, now_ns, code);
@@ -428,8 +429,8 @@ kw_step kw_driver_on_failed(kw_topology *topology, kw_op *op, kw_node *node, uin
                             const kw_try_end *end)
 {
     kw_try_end told = *end;
-    if (node != NULL && end->code == KW_ERR_HANDSHAKE && kw_node_is_unfit(node)) {
-        kw_op_on_unfit(op);
+    if (node != NULL && end->code == KW_ERR_HANDSHAKE && kw_node_is_incompatible(node)) {
+        kw_op_on_incompatible(op);
     }
     bool is_late = end->code == KW_ERR_TIMEOUT && end->has_left;
     if (atomic_load_explicit(&topology->env.is_closing, memory_order_relaxed)) {

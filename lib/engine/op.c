@@ -138,8 +138,8 @@ kw_step kw_op_start(kw_op *op, const kw_op_spec *spec, uint64_t seed)
     op->sends_n = 0;
     op->losses_n = 0;
     op->halves_n = 0;
-    op->unfit_n = 0;
-    op->is_unfit = false;
+    op->incompatible_n = 0;
+    op->is_incompatible = false;
     op->effect = KW_EFFECT_NONE;
     op->obstacle = KW_OK;
     op->awaits_primary = false;
@@ -324,20 +324,20 @@ static kw_step end_of_lost(kw_op *op, uint64_t now_ns, const kw_try_end *end)
 static bool can_go_elsewhere(const kw_op *op)
 {
     bool is_free = op->spec.has_map && !op->spec.has_slot && !op->spec.is_pinned;
-    return op->is_at_replica || (is_free && op->unfit_n < KW_OP_UNFIT_MAX);
+    return op->is_at_replica || (is_free && op->incompatible_n < KW_OP_INCOMPATIBLE_MAX);
 }
 
 /* None of it, or not all of it, has left. */
 static kw_step end_of_unsent(kw_op *op, uint64_t now_ns, const kw_try_end *end)
 {
-    bool is_unfit = op->is_unfit;
-    op->is_unfit = false;
+    bool is_incompatible = op->is_incompatible;
+    op->is_incompatible = false;
     /* A greeting that was answered is no failure to connect. */
     kw_err code = end->was_ready && is_of_unsent(end->code) ? KW_ERR_CLOSED : end->code;
     if (op->halves_n >= KW_OP_HALVES_MAX) {
         return fail_suspect(op, KW_ERR_CLOSED, KW_EFFECT_NONE);
     }
-    if (is_unfit && !can_go_elsewhere(op)) {
+    if (is_incompatible && !can_go_elsewhere(op)) {
         return fail(op, code, KW_EFFECT_NONE);
     }
     switch ((int)code) {
@@ -365,10 +365,10 @@ static kw_step end_of_unsent(kw_op *op, uint64_t now_ns, const kw_try_end *end)
     return fail(op, code, KW_EFFECT_NONE);
 }
 
-void kw_op_on_unfit(kw_op *op)
+void kw_op_on_incompatible(kw_op *op)
 {
-    op->is_unfit = true;
-    op->unfit_n++;
+    op->is_incompatible = true;
+    op->incompatible_n++;
 }
 
 void kw_op_on_unsent(kw_op *op)

@@ -57,26 +57,26 @@ typedef struct kw_op {
     kw_op_spec spec;
     kw_random random;
     kw_backoff backoff;
-    kw_endpoint target;   /* of the last MOVED or ASK */
-    bool is_asking;       /* target came from ASK */
-    bool is_at_replica;   /* the driver's: where the command was last sent */
-    bool has_left;        /* a replica failed it: to the primary, until the next pause */
-    bool has_target;      /* the send after the pause goes to target */
-    bool has_fetched;     /* a map was fetched, and nothing was tried since */
-    bool is_sent;         /* the last send is counted, and has not ended */
-    unsigned redirects_n; /* in this try */
-    unsigned sends_n;     /* in all; one of which nothing left is not counted */
-    unsigned losses_n;    /* of them, those whose reply was lost with the connection */
-    unsigned halves_n;    /* sends that ended in the middle of the command */
-    unsigned unfit_n;     /* nodes that refuse what the settings ask for */
-    bool is_unfit;        /* the node of this try is one */
-    kw_effect effect;     /* worst of what earlier sends may have done */
-    kw_err obstacle;      /* what the call waits for; its code at the deadline */
-    bool awaits_primary;  /* the driver's: the server is a replica for now, or another one is at its
-                             address: READONLY is no answer yet */
-    bool is_down;         /* the driver's: its node is down, and not waited for */
-    uint64_t soon_ns;     /* the driver's: its node will be known to be back, or not, by then; 0:
-                             nothing is expected */
+    kw_endpoint target;      /* of the last MOVED or ASK */
+    bool is_asking;          /* target came from ASK */
+    bool is_at_replica;      /* the driver's: where the command was last sent */
+    bool has_left;           /* a replica failed it: to the primary, until the next pause */
+    bool has_target;         /* the send after the pause goes to target */
+    bool has_fetched;        /* a map was fetched, and nothing was tried since */
+    bool is_sent;            /* the last send is counted, and has not ended */
+    unsigned redirects_n;    /* in this try */
+    unsigned sends_n;        /* in all; one of which nothing left is not counted */
+    unsigned losses_n;       /* of them, those whose reply was lost with the connection */
+    unsigned halves_n;       /* sends that ended in the middle of the command */
+    unsigned incompatible_n; /* nodes that refuse what the settings ask for */
+    bool is_incompatible;    /* the node of this try is one */
+    kw_effect effect;        /* worst of what earlier sends may have done */
+    kw_err obstacle;         /* what the call waits for; its code at the deadline */
+    bool awaits_primary; /* the driver's: the server is a replica for now, or another one is at its
+                            address: READONLY is no answer yet */
+    bool is_down;        /* the driver's: its node is down, and not waited for */
+    uint64_t soon_ns;    /* the driver's: its node will be known to be back, or not, by then; 0:
+                            nothing is expected */
 } kw_op;
 
 /* No command is sent more often than this, whatever the servers answer; and none is repeated
@@ -89,7 +89,7 @@ typedef struct kw_op {
 #define KW_OP_HALVES_MAX 3u
 
 /* So many nodes that refuse what the settings ask for are tried, where any will do. */
-#define KW_OP_UNFIT_MAX 3u
+#define KW_OP_INCOMPATIBLE_MAX 3u
 
 /* Starts the op; the first step is a SEND. seed: any number, for the jitter. */
 kw_step kw_op_start(kw_op *op, const kw_op_spec *spec, uint64_t seed);
@@ -147,7 +147,7 @@ void kw_op_on_half_sent(kw_op *op);
 
 /* The node refuses what the settings ask for (a database, a certificate), so that only another one
  * can help; kw_op_on_failed follows. */
-void kw_op_on_unfit(kw_op *op);
+void kw_op_on_incompatible(kw_op *op);
 
 /* The try ended so. Drivers say what happened; what it means is decided here. */
 kw_step kw_op_on_failed(kw_op *op, uint64_t now_ns, const kw_try_end *end);

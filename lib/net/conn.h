@@ -74,7 +74,7 @@ struct kw_conn {
     bool was_ready;           /* its greeting was answered, whatever came after */
     bool is_overdue;          /* it was not answered in time, which is why it ended */
     bool is_full;             /* the server takes no more connections: it serves those it has */
-    bool is_unfit;            /* the settings were refused: waiting is no help */
+    bool is_incompatible;     /* the settings were refused: waiting is no help */
     bool is_shared;           /* several threads use it at once: a lane's, READY */
     bool is_internal;         /* carries a question of the library's own */
     size_t gives_max;         /* replies that one kw_conn_progress gives at most; 0: all */

@@ -108,7 +108,7 @@ kw_err kw_conn_die_of_errno(kw_conn *conn, kw_error *error, kw_err code, const c
     const char *failure = has_farewell(conn, status) ? kw_tls_failure(conn->tls) : NULL;
     if (failure != NULL) {
         code = is_connected ? code : KW_ERR_HANDSHAKE;
-        conn->is_unfit = !is_connected;
+        conn->is_incompatible = !is_connected;
         kw_error_set(error, code, effect, "%s", failure);
         return kw_conn_die(conn, code);
     }

@@ -239,7 +239,7 @@ static kw_err refuse_setting(kw_conn *conn, kw_error *error, const kw_owner *own
                              const kw_reply *reply)
 {
     bool is_select = strcmp(owner->what, "SELECT") == 0;
-    conn->is_unfit = kw_verdict_of(kw_reply_bytes(reply), false).kind == KW_VERDICT_FINAL;
+    conn->is_incompatible = kw_verdict_of(kw_reply_bytes(reply), false).kind == KW_VERDICT_FINAL;
     return refuse(error, KW_ERR_HANDSHAKE, owner->what, reply,
                   is_select ? "; check the database (option db)" : "");
 }
@@ -289,7 +289,7 @@ static kw_err on_hello(kw_conn *conn, kw_error *error, const kw_reply *reply)
         return on_description(conn, error, reply);
     }
     if (is_resp3(conn)) {
-        conn->is_unfit = true;
+        conn->is_incompatible = true;
         return refuse(error, KW_ERR_HANDSHAKE, "HELLO 3", reply,
                       "; RESP3 needs Redis 6 and a user that may say HELLO: set protocol=2");
     }

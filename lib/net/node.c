@@ -64,7 +64,7 @@ kw_node *kw_node_new(kw_env *env, const kw_endpoint *endpoint)
     atomic_init(&node->refs, 1);
     atomic_init(&node->role, KW_CONN_ANY);
     atomic_init(&node->generation, 0);
-    atomic_init(&node->is_unfit, false);
+    atomic_init(&node->is_incompatible, false);
     atomic_init(&node->is_full, false);
     atomic_init(&node->is_crowded, env->options.share_above == 0);
     atomic_init(&node->zone, zone_of(env, endpoint));

@@ -66,9 +66,9 @@ struct kw_node {
     size_t shared_n;    /* of the lane, and of pipelines that live long: beyond pool-max */
     size_t in_use_n;    /* the lane's is one of them */
     unsigned crowding;  /* grows when too many callers meet, shrinks when few do */
-    atomic_bool is_crowded; /* callers share the lane */
-    atomic_bool is_full;    /* it has refused a connection, having as many as it takes */
-    atomic_bool is_unfit;   /* its last greeting was refused for good: database, certificate */
+    atomic_bool is_crowded;      /* callers share the lane */
+    atomic_bool is_full;         /* it has refused a connection, having as many as it takes */
+    atomic_bool is_incompatible; /* its last greeting was refused for good: database, certificate */
     size_t waiters_n;
     bool is_retired; /* left the map: no connection is kept */
     kw_health health;
@@ -187,9 +187,9 @@ static inline bool kw_node_is_full(const kw_node *node)
     return atomic_load_explicit(&node->is_full, memory_order_relaxed);
 }
 
-static inline bool kw_node_is_unfit(const kw_node *node)
+static inline bool kw_node_is_incompatible(const kw_node *node)
 {
-    return atomic_load_explicit(&node->is_unfit, memory_order_relaxed);
+    return atomic_load_explicit(&node->is_incompatible, memory_order_relaxed);
 }
 
 /* A call to the node failed in a way that is its fault; or it has answered. Any thread. */

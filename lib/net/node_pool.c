@@ -144,7 +144,7 @@ void kw_pool_end_open(kw_node *node, const kw_conn *conn)
     if (conn->zone != 0) {
         atomic_store_explicit(&node->zone, conn->zone, memory_order_relaxed);
     }
-    atomic_store_explicit(&node->is_unfit, false, memory_order_relaxed);
+    atomic_store_explicit(&node->is_incompatible, false, memory_order_relaxed);
     atomic_store_explicit(&node->is_full, false, memory_order_relaxed);
     if (conn->address_at < conn->addresses.n) {
         node->good = conn->addresses.at[conn->address_at];
@@ -175,7 +175,8 @@ void kw_pool_fail_open(kw_node *node, uint64_t now_ns, const kw_error *failure, 
 {
     bool is_overdue = conn != NULL && conn->is_overdue;
     bool is_full = conn != NULL && conn->is_full;
-    atomic_store_explicit(&node->is_unfit, conn != NULL && conn->is_unfit, memory_order_relaxed);
+    atomic_store_explicit(&node->is_incompatible, conn != NULL && conn->is_incompatible,
+                          memory_order_relaxed);
     atomic_store_explicit(&node->is_full, is_full, memory_order_relaxed);
     if (failure->code == KW_ERR_ROLE) {
         kw_node_avoid(node, now_ns);

@@ -69,7 +69,7 @@ kw_err kw_refresher_init(kw_refresher *self, kw_env *env, const kw_fetch_owner *
     atomic_init(&self->due_ns, UINT64_MAX);
     atomic_init(&self->changes_n, 0);
     atomic_init(&self->changed_ns, 0);
-    atomic_init(&self->is_unfit, false);
+    atomic_init(&self->is_incompatible, false);
     atomic_init(&self->listen_ns, self->manner.way->listen_fn != NULL ? 0 : UINT64_MAX);
     atomic_init(&self->has_news, false);
     return KW_OK;

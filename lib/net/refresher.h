@@ -20,7 +20,7 @@ typedef struct kw_refresher {
     uint64_t fetches_n;
     uint64_t failures_n;
     kw_error failure;                /* why the last fetch gave no map; KW_OK where it did */
-    atomic_bool is_unfit;            /* it failed, as all who were asked refuse the settings */
+    atomic_bool is_incompatible;     /* it failed, as all who were asked refuse the settings */
     atomic_uint_fast64_t changes_n;  /* maps published, patches included */
     atomic_uint_fast64_t changed_ns; /* when the last of them was */
     atomic_uint_fast64_t due_ns;     /* when a call has something to do here */
@@ -91,9 +91,9 @@ bool kw_refresher_has_ended(kw_refresher *self, uint64_t fetch);
 
 /* True where the last fetch failed because all who were asked refuse what the settings ask for (a
  * certificate): the next one will fail as well. */
-static inline bool kw_refresher_is_unfit(const kw_refresher *self)
+static inline bool kw_refresher_is_incompatible(const kw_refresher *self)
 {
-    return atomic_load_explicit(&self->is_unfit, memory_order_relaxed);
+    return atomic_load_explicit(&self->is_incompatible, memory_order_relaxed);
 }
 
 /* How the last fetch ended: KW_OK, or why it gave no map, with error set. Any thread. */

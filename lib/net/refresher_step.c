@@ -77,13 +77,13 @@ static void begin(kw_refresher *self, uint64_t now_ns)
 }
 
 /* True where each node that was asked refuses what the settings ask for. */
-static bool are_unfit(const kw_refresher *self)
+static bool are_incompatible(const kw_refresher *self)
 {
-    size_t unfit_n = 0;
+    size_t incompatible_n = 0;
     for (size_t i = 0; i < self->nodes_n; i++) {
-        unfit_n += kw_node_is_unfit(self->nodes[i]) ? 1 : 0;
+        incompatible_n += kw_node_is_incompatible(self->nodes[i]) ? 1 : 0;
     }
-    return self->nodes_n > 0 && unfit_n == self->nodes_n;
+    return self->nodes_n > 0 && incompatible_n == self->nodes_n;
 }
 
 /* True where a node that was asked takes no more connections: it is well, and may take this one
@@ -108,7 +108,8 @@ static void end(kw_refresher *self, uint64_t now_ns, kw_map *map, const kw_error
         failure = &no_room;
         map = NULL;
     }
-    atomic_store_explicit(&self->is_unfit, map == NULL && are_unfit(self), memory_order_relaxed);
+    atomic_store_explicit(&self->is_incompatible, map == NULL && are_incompatible(self),
+                          memory_order_relaxed);
     bool is_full = map == NULL && is_any_full(self);
     drop_nodes(self);
     if (map != NULL) {

@@ -64,7 +64,7 @@ kw_err kw_topology_need_snapshot(kw_topology *topology, kw_snapshot **snapshot, 
         if (code == KW_ERR_TIMEOUT) {
             return no_map_in_time(topology, error, &failure);
         }
-        if (may_pass(code) && !kw_refresher_is_unfit(&topology->refresher)) {
+        if (may_pass(code) && !kw_refresher_is_incompatible(&topology->refresher)) {
             kw_refresher_goal pause = {.until_ns = deadline_ns, .fetch = 0};
             uint64_t soon_ns = kw_env_now(&topology->env) + KW_REFRESH_FLOOR_NS;
             pause.until_ns = soon_ns < deadline_ns ? soon_ns : deadline_ns;

@@ -94,7 +94,7 @@ static kw_step happen(kw_op *op, const scene_turn *turn)
     case E_UNAVAILABLE:
         return kw_op_on_failed(op, now_ns, &(kw_try_end){code, false, false, false, now_ns});
     case E_UNFIT:
-        kw_op_on_unfit(op);
+        kw_op_on_incompatible(op);
         return kw_op_on_failed(op, now_ns,
                                &(kw_try_end){KW_ERR_HANDSHAKE, true, false, false, now_ns});
     case E_BROKEN:
@@ -706,7 +706,7 @@ static void test_op_settings_that_are_refused_are_not_waited_for(void **state)
          {E_UNFIT, 0, 51, FAIL(KW_ERR_HANDSHAKE, KW_EFFECT_NONE)});
     PLAY("a replica: the next one, or the primary", CLUSTER | AT_REPLICA,
          {E_UNFIT, 0, 1, SEND(FETCH)});
-    PLAY("behind a node that was unfit others are as ever", CLUSTER | NO_SLOT,
+    PLAY("behind a node that was incompatible others are as ever", CLUSTER | NO_SLOT,
          {E_UNFIT, 0, 1, SLEEP(FETCH)}, {E_WOKE, 0, 20, SEND(0)},
          {E_UNAVAILABLE, KW_ERR_CONNECT, 21, SLEEP(FETCH)});
 }
