@@ -246,7 +246,7 @@ kw_step kw_driver_on_unserved(kw_topology *topology, const kw_plan *plan, kw_op 
         return step;
     }
     if (op->soon_ns > 0) {
-        return kw_op_on_doubt(op, now_ns, op->soon_ns);
+        return kw_op_on_suspect(op, now_ns, op->soon_ns);
     }
     if (has_map && op->spec.avoids_primary && op->spec.has_bound) {
         return kw_op_on_stale(op, now_ns); /* those that there are may be measured yet */

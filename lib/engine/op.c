@@ -265,7 +265,7 @@ kw_step kw_op_on_mapless(kw_op *op, uint64_t now_ns)
     return step;
 }
 
-kw_step kw_op_on_doubt(kw_op *op, uint64_t now_ns, uint64_t until_ns)
+kw_step kw_op_on_suspect(kw_op *op, uint64_t now_ns, uint64_t until_ns)
 {
     op->obstacle = KW_ERR_CONNECT;
     return sleep_until(op, now_ns, until_ns);

@@ -117,7 +117,7 @@ kw_step kw_op_on_mapless(kw_op *op, uint64_t now_ns);
 kw_step kw_op_on_stale(kw_op *op, uint64_t now_ns);
 
 /* The node is down, and may be known to be back at until_ns. */
-kw_step kw_op_on_doubt(kw_op *op, uint64_t now_ns, uint64_t until_ns);
+kw_step kw_op_on_suspect(kw_op *op, uint64_t now_ns, uint64_t until_ns);
 
 /* There is no node to try, and another map would not help: code says why. */
 kw_step kw_op_on_refused(kw_op *op, kw_err code);

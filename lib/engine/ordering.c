@@ -77,7 +77,7 @@ static void count_left(kw_order_key *key, const kw_ordered *command)
         key->left_writes_n++;
         key->last_left_write = number > key->last_left_write ? number : key->last_left_write;
     }
-    key->is_doubtful = key->is_doubtful || command->is_again;
+    key->is_suspect = key->is_suspect || command->is_again;
 }
 
 static void count_out(kw_order_key *key, const kw_ordered *command)
@@ -125,7 +125,7 @@ static kw_order_answer look(const kw_ordering *self, const kw_order_key *key,
         return KW_ORDER_GO;
     }
     bool is_in_line = key->place == place && !key->is_spread && last_left < command->number + 1;
-    return is_in_line && !key->is_doubtful && !self->is_strict ? KW_ORDER_GO : KW_ORDER_WAIT;
+    return is_in_line && !key->is_suspect && !self->is_strict ? KW_ORDER_GO : KW_ORDER_WAIT;
 }
 
 /* True where the link's command waits, and for this key. */
@@ -296,7 +296,7 @@ void kw_ordering_on_back(kw_ordering *self, kw_ordered *command)
         kw_order_link *link = &command->links[i];
         if (link->key != NULL) {
             count_out(link->key, command);
-            link->key->is_doubtful = true;
+            link->key->is_suspect = true;
             push_pending(link->key, link);
             free_waiting(self, link->key);
         }
@@ -318,7 +318,7 @@ static void end_link(kw_ordering *self, kw_order_link *link, kw_order_end end)
     if (end != KW_ORDER_NOT_RUN) {
         note_run(key, link->command);
     }
-    key->is_doubtful = key->is_doubtful && end != KW_ORDER_RAN;
+    key->is_suspect = key->is_suspect && end != KW_ORDER_RAN;
     if (--key->members_n == 0) {
         kw_order_table_drop(self, key);
     } else {

@@ -30,8 +30,8 @@ struct kw_order_key {
     uint32_t members_n;
     uint32_t left_n; /* have left, and not ended */
     uint32_t left_writes_n;
-    bool is_spread;   /* those that have left are at several places: reads */
-    bool is_doubtful; /* one at a time, until one has run */
+    bool is_spread;  /* those that have left are at several places: reads */
+    bool is_suspect; /* one at a time, until one has run */
 };
 
 /* The entry as a key; NULL: it is a link. */

@@ -131,7 +131,7 @@ kw_err kw_lane_stream_send(kw_lane_stream *stream)
 
 /* True for what makes the replies that came with it doubtful: one too many, or garbage
  * behind them. */
-static bool is_doubtful(const kw_lane_stream *stream, size_t n, kw_err code)
+static bool is_suspect(const kw_lane_stream *stream, size_t n, kw_err code)
 {
     const kw_conn *conn = stream->conn;
     if (code == KW_ERR_PROTOCOL || n > conn->owners.count) {
@@ -142,7 +142,7 @@ static bool is_doubtful(const kw_lane_stream *stream, size_t n, kw_err code)
 
 kw_err kw_lane_stream_check(kw_lane_stream *stream, size_t n, kw_err code)
 {
-    if (!is_doubtful(stream, n, code)) {
+    if (!is_suspect(stream, n, code)) {
         return KW_OK;
     }
     if (code == KW_OK) {
