@@ -23,13 +23,13 @@ typedef enum event {
     E_UNSERVED,
     E_STALE,
     E_MAPLESS,
-    E_UNAVAILABLE, /* number: code */
-    E_UNFIT,       /* the greeting was refused for good */
-    E_UNREADY,     /* number: code; the command went with the greeting */
-    E_UNGREETED,   /* number: code; it waited for the greeting */
-    E_BROKEN,      /* number: code; nothing of the command had left */
-    E_LOST,        /* number: code; it had left */
-    E_FETCHED,     /* number: code of the fetch */
+    E_UNAVAILABLE,  /* number: code */
+    E_INCOMPATIBLE, /* the greeting was refused for good */
+    E_UNREADY,      /* number: code; the command went with the greeting */
+    E_UNGREETED,    /* number: code; it waited for the greeting */
+    E_BROKEN,       /* number: code; nothing of the command had left */
+    E_LOST,         /* number: code; it had left */
+    E_FETCHED,      /* number: code of the fetch */
     E_WOKE,
     E_DEADLINE,    /* while nothing was under way */
     E_UNCONNECTED, /* the deadline, while its connection was being opened */
@@ -93,7 +93,7 @@ static kw_step happen(kw_op *op, const scene_turn *turn)
         return kw_op_on_failed(op, now_ns, &(kw_try_end){code, true, false, false, 0});
     case E_UNAVAILABLE:
         return kw_op_on_failed(op, now_ns, &(kw_try_end){code, false, false, false, now_ns});
-    case E_UNFIT:
+    case E_INCOMPATIBLE:
         kw_op_on_incompatible(op);
         return kw_op_on_failed(op, now_ns,
                                &(kw_try_end){KW_ERR_HANDSHAKE, true, false, false, now_ns});
@@ -121,7 +121,7 @@ static kw_step happen(kw_op *op, const scene_turn *turn)
 static bool is_before_sending(event happened)
 {
     return happened == E_UNSERVED || happened == E_STALE || happened == E_MAPLESS ||
-           happened == E_UNAVAILABLE || happened == E_UNFIT || happened == E_DEADLINE;
+           happened == E_UNAVAILABLE || happened == E_INCOMPATIBLE || happened == E_DEADLINE;
 }
 
 static unsigned flags_of(const kw_step *step)
@@ -697,17 +697,18 @@ static void test_op_deadline_says_what_was_waited_for(void **state)
 static void test_op_settings_that_are_refused_are_not_waited_for(void **state)
 {
     (void)state;
-    PLAY("one server", 0, {E_UNFIT, 0, 1, FAIL(KW_ERR_HANDSHAKE, KW_EFFECT_NONE)});
-    PLAY("the owner of the slot", CLUSTER, {E_UNFIT, 0, 1, FAIL(KW_ERR_HANDSHAKE, KW_EFFECT_NONE)});
+    PLAY("one server", 0, {E_INCOMPATIBLE, 0, 1, FAIL(KW_ERR_HANDSHAKE, KW_EFFECT_NONE)});
+    PLAY("the owner of the slot", CLUSTER,
+         {E_INCOMPATIBLE, 0, 1, FAIL(KW_ERR_HANDSHAKE, KW_EFFECT_NONE)});
     PLAY("the node that the caller named", CLUSTER | NO_SLOT | PINNED,
-         {E_UNFIT, 0, 1, FAIL(KW_ERR_HANDSHAKE, KW_EFFECT_NONE)});
-    PLAY("any node: three of them", CLUSTER | NO_SLOT, {E_UNFIT, 0, 1, SLEEP(FETCH)},
-         {E_WOKE, 0, 20, SEND(0)}, {E_UNFIT, 0, 21, SLEEP(FETCH)}, {E_WOKE, 0, 50, SEND(0)},
-         {E_UNFIT, 0, 51, FAIL(KW_ERR_HANDSHAKE, KW_EFFECT_NONE)});
+         {E_INCOMPATIBLE, 0, 1, FAIL(KW_ERR_HANDSHAKE, KW_EFFECT_NONE)});
+    PLAY("any node: three of them", CLUSTER | NO_SLOT, {E_INCOMPATIBLE, 0, 1, SLEEP(FETCH)},
+         {E_WOKE, 0, 20, SEND(0)}, {E_INCOMPATIBLE, 0, 21, SLEEP(FETCH)}, {E_WOKE, 0, 50, SEND(0)},
+         {E_INCOMPATIBLE, 0, 51, FAIL(KW_ERR_HANDSHAKE, KW_EFFECT_NONE)});
     PLAY("a replica: the next one, or the primary", CLUSTER | AT_REPLICA,
-         {E_UNFIT, 0, 1, SEND(FETCH)});
+         {E_INCOMPATIBLE, 0, 1, SEND(FETCH)});
     PLAY("behind a node that was incompatible others are as ever", CLUSTER | NO_SLOT,
-         {E_UNFIT, 0, 1, SLEEP(FETCH)}, {E_WOKE, 0, 20, SEND(0)},
+         {E_INCOMPATIBLE, 0, 1, SLEEP(FETCH)}, {E_WOKE, 0, 20, SEND(0)},
          {E_UNAVAILABLE, KW_ERR_CONNECT, 21, SLEEP(FETCH)});
 }
 
