@@ -43,7 +43,7 @@ static kw_map *map_of(const kw_ring_members *members, const kw_map_parts *parts)
     return map;
 }
 
-static kw_ring *ring_of(const kw_ring_members *members, const char *placement)
+static kw_ring *ring_of_members(const kw_ring_members *members, const char *placement)
 {
     kw_error error = KW_ERROR_INIT;
     kw_ring *empty = ring_of(placement, "");
@@ -68,7 +68,7 @@ static void test_ring_map_shards_are_nodes_with_their_replicas(void **state)
     (void)state;
     kw_ring_members members = {0};
     add_members(&members, "c=3 a=1 b=2 d=4");
-    kw_map_parts parts = {.ring = ring_of(&members, "kw1")};
+    kw_map_parts parts = {.ring = ring_of_members(&members, "kw1")};
     kw_map *map = map_of(&members, &parts);
     assert_false(kw_map_is_cluster(map));
     assert_int_equal(kw_map_shards_n(map), 4);
@@ -97,7 +97,7 @@ static void test_ring_map_places_are_those_of_the_ring(void **state)
     for (size_t p = 0; p < sizeof(placements) / sizeof(placements[0]); p++) {
         kw_ring_members members = {0};
         add_members(&members, "a=1 b=2 c=3");
-        kw_map_parts parts = {.ring = ring_of(&members, placements[p])};
+        kw_map_parts parts = {.ring = ring_of_members(&members, placements[p])};
         kw_map *map = map_of(&members, &parts);
         for (int i = 0; i < 500; i++) {
             char key[24];
@@ -123,7 +123,7 @@ static void test_ring_map_next_is_the_first_of_the_list_that_is_up(void **state)
     snprintf(members.members[0].zone, sizeof(members.members[0].zone), "x");
     snprintf(members.members[1].zone, sizeof(members.members[1].zone), "x");
     snprintf(members.members[2].zone, sizeof(members.members[2].zone), "y");
-    kw_map_parts parts = {.ring = ring_of(&members, "kw1"), .skips_down = true};
+    kw_map_parts parts = {.ring = ring_of_members(&members, "kw1"), .skips_down = true};
     for (unsigned mask = 0; mask < 32; mask++) {
         unsigned char is_down[5];
         for (unsigned i = 0; i < 5; i++) {
@@ -156,7 +156,7 @@ static void test_ring_map_an_ejected_node_has_nothing_and_keeps_its_shard(void *
     for (size_t p = 0; p < sizeof(placements) / sizeof(placements[0]); p++) {
         kw_ring_members members = {0};
         add_members(&members, "a=1 b=2 c=3");
-        kw_map_parts parts = {.ring = ring_of(&members, placements[p])};
+        kw_map_parts parts = {.ring = ring_of_members(&members, placements[p])};
         kw_ring_change *change = kw_ring_change_of(parts.ring, NULL);
         assert_int_equal(kw_ring_change_remove(change, NULL, "b", 1), KW_OK);
         parts.live = ring_commit(change);
@@ -181,7 +181,7 @@ static void test_ring_map_without_members_places_nothing(void **state)
 {
     (void)state;
     kw_ring_members members = {0};
-    kw_map_parts parts = {.ring = ring_of(&members, "kw1")};
+    kw_map_parts parts = {.ring = ring_of_members(&members, "kw1")};
     kw_map *map = map_of(&members, &parts);
     assert_int_equal(kw_map_shards_n(map), 0);
     assert_int_equal(kw_map_shard_at_position(map, 0), KW_MAP_NO_SHARD);
@@ -221,7 +221,7 @@ static void test_ring_map_each_allocation_failing_leaks_nothing(void **state)
     (void)state;
     kw_ring_members members = {0};
     add_members(&members, "a=1 b=2 c=3");
-    kw_map_parts parts = {.ring = ring_of(&members, "kw1")};
+    kw_map_parts parts = {.ring = ring_of_members(&members, "kw1")};
     kw_err code = KW_ERR_NOMEM;
     for (unsigned long fail_at = 1; code != KW_OK; fail_at++) {
         kw_test_memory memory;
