@@ -51,7 +51,8 @@ static bool find_number(kw_address *address, const kw_endpoint *endpoint)
     return false;
 }
 
-/* "localhost" is this machine, also where no file and no name server says so: RFC 6761, section 6.3.
+/* "localhost" is this machine, also where no file and no name server says so: RFC 6761,
+ * section 6.3.
  */
 static bool find_localhost(kw_addresses *addresses, const kw_endpoint *endpoint)
 {
