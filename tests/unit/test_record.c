@@ -118,7 +118,7 @@ static void test_record_header_of_a_plain_value_is_short(void **state)
     assert_int_equal(kw_record_put_head(head, &record), 19);
     memset(&record, 0xff, sizeof(record));
     record.origin.time = 1;
-    record.is_tombstone = record.is_copied = record.is_mortal = true;
+    record.is_tombstone = record.is_copied = record.is_mortal = record.is_kept = true;
     assert_int_equal(kw_record_put_head(head, &record), KW_RECORD_HEAD_MAX);
 }
 
