@@ -6,15 +6,15 @@
 
 #include <string.h>
 
-static bool take(kw_arg_bytes *args, const kw_argv *from)
+/* False where a NULL is among them; with a length of 0 it is an empty argument. */
+static bool take(kw_bytes *to, size_t argc, const char *const *argv, const size_t *lens)
 {
-    for (size_t i = 0; i < args->argc; i++) {
-        const char *data = from->argv[i];
-        if (data == NULL && (from->argvlen == NULL || from->argvlen[i] > 0)) {
+    for (size_t i = 0; i < argc; i++) {
+        if (argv[i] == NULL && (lens == NULL || lens[i] > 0)) {
             return false;
         }
-        args->argv[i].data = data;
-        args->argv[i].len = from->argvlen != NULL ? from->argvlen[i] : strlen(data);
+        to[i].data = argv[i];
+        to[i].len = lens != NULL ? lens[i] : strlen(argv[i]);
     }
     return true;
 }
@@ -36,7 +36,7 @@ kw_err kw_arg_bytes_init(kw_arg_bytes *args, kw_error *error, const kw_allocator
                                 args->argc);
         }
     }
-    if (!take(args, &command)) {
+    if (!take(args->argv, args->argc, command.argv, command.argvlen)) {
         kw_arg_bytes_fini(args);
         return kw_error_set(error, KW_ERR_ARGUMENT, KW_EFFECT_NONE, "an argument in argv is NULL");
     }

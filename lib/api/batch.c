@@ -92,7 +92,7 @@ static kw_err add_entered(kw_batch *batch, kw_error *error, const kw_bytes *argv
 {
     static const kw_call_options options = KW_CALL_OPTIONS_INIT;
     kw_item *item = &batch->items[batch->items_n];
-    memset(item, 0, sizeof(*item));
+    kw_item_init(item);
     item->request.pools = true;
     kw_plan_task task = {.options = &options, .argv = argv, .argc = argc, .is_timed_later = true};
     kw_err code = kw_plan_make(&item->plan, batch->client->topology, error, &task);
@@ -200,7 +200,7 @@ kw_err kw_batch_run(kw_batch *batch, kw_error *error, uint64_t timeout_ms)
     for (size_t i = 0; i < batch->items_n; i++) {
         size_t start = i > 0 ? batch->ends[i - 1] : 0;
         kw_bytes bytes = {batch->encoded.data + start, batch->ends[i] - start};
-        batch->items[i].encoded = bytes;
+        batch->items[i].request.bytes = bytes;
         batch->items[i].plan.start_ns = now_ns;
     }
     batch->has_run = true;

@@ -116,12 +116,6 @@ static void free_client(kw_client *client)
     kw_mem_free(&mem, client);
 }
 
-/* Before any lock is taken: a child whose count is 0 finds no lock held. */
-static void count_in(kw_client *client)
-{
-    atomic_fetch_add(&client->calls_n, 1);
-}
-
 void kw_client_close(kw_client *client)
 {
     atomic_store(&client->topology->env.is_closing, true);
@@ -155,7 +149,7 @@ void kw_close(kw_client *client)
         free_in_child(client);
         return;
     }
-    count_in(client);
+    kw_client_count_in(client);
     if (defers_close(client)) {
         atomic_store(&client->topology->env.is_closing,
                      true); /* the rest when the callback is over */
@@ -217,16 +211,13 @@ static kw_err enter_in_child(kw_client *client, kw_error *error)
     return code;
 }
 
-kw_err kw_client_enter(kw_client *client, kw_error *error)
+kw_err kw_client_enter_child(kw_client *client, kw_error *error)
 {
-    if (kw_fork_has_happened(&client->topology->fork)) {
-        kw_err code = enter_in_child(client, error);
-        if (code != KW_OK) {
-            return code;
-        }
+    kw_err code = enter_in_child(client, error);
+    if (code == KW_OK) {
+        kw_client_count_in(client);
     }
-    count_in(client);
-    return KW_OK;
+    return code;
 }
 
 bool kw_client_enter_at_home(kw_client *client)
@@ -234,13 +225,8 @@ bool kw_client_enter_at_home(kw_client *client)
     if (kw_fork_has_happened(&client->topology->fork)) {
         return false;
     }
-    count_in(client);
+    kw_client_count_in(client);
     return true;
-}
-
-void kw_client_leave(kw_client *client)
-{
-    atomic_fetch_sub_explicit(&client->calls_n, 1, memory_order_release);
 }
 
 void kw_client_leave_calls(kw_client *client, uint64_t commands_n, uint64_t failures_n)

@@ -40,10 +40,30 @@ struct kw_client {
     unsigned generations_n; /* how often a forked child has started anew */
 };
 
+/* Before any lock is taken: a child whose count is 0 finds no lock held. */
+static inline void kw_client_count_in(kw_client *client)
+{
+    atomic_fetch_add(&client->calls_n, 1);
+}
+
+/* kw_client_enter in a forked child. */
+kw_err kw_client_enter_child(kw_client *client, kw_error *error);
+
 /* Every public call begins with enter (KW_ERR_FORKED in a child, unless the child may
  * open its own) and ends with leave, its last touch of the handle. */
-kw_err kw_client_enter(kw_client *client, kw_error *error);
-void kw_client_leave(kw_client *client);
+static inline kw_err kw_client_enter(kw_client *client, kw_error *error)
+{
+    if (kw_fork_has_happened(&client->topology->fork)) {
+        return kw_client_enter_child(client, error);
+    }
+    kw_client_count_in(client);
+    return KW_OK;
+}
+
+static inline void kw_client_leave(kw_client *client)
+{
+    atomic_fetch_sub_explicit(&client->calls_n, 1, memory_order_release);
+}
 
 /* As kw_client_enter, of what has nothing to do in a forked child: false there. */
 bool kw_client_enter_at_home(kw_client *client);

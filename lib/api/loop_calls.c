@@ -63,14 +63,13 @@ static kw_err submit(kw_client *client, kw_error *error, kw_plan_task *task, kw_
         return KW_ERR_NOMEM;
     }
     bool is_inside = false;
-    kw_error failure = KW_ERROR_INIT;
-    kw_async_command *command = kw_loop_block(loop, &failure, task, &is_inside);
-    if (command == NULL) {
-        kw_error_copy(error, &failure);
-        return failure.code;
+    kw_async_command *command;
+    kw_err code = kw_loop_block(loop, &command, error, task, &is_inside);
+    if (code != KW_OK) {
+        return code;
     }
     task->is_timed_later = is_inside; /* at once, by the loop's own look at the clock */
-    kw_err code = kw_async_command_init(command, client->topology, error, task);
+    code = kw_async_command_init(command, client->topology, error, task);
     if (code != KW_OK) {
         kw_loop_unblock(loop, command);
         return code;

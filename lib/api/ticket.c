@@ -47,8 +47,8 @@ static uint64_t deadline_of(kw_client *client, const kw_plan_task *task)
 static kw_async_command *new_async(kw_client *client, kw_error *error, const kw_plan_task *task,
                                    kw_loop *loop)
 {
-    kw_async_command *command = kw_loop_block(loop, error, task, NULL);
-    if (command == NULL) {
+    kw_async_command *command;
+    if (kw_loop_block(loop, &command, error, task, NULL) != KW_OK) {
         return NULL;
     }
     if (kw_async_command_init(command, client->topology, error, task) != KW_OK) {

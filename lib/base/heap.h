@@ -11,6 +11,13 @@ typedef struct kw_heap_entry {
     size_t place; /* in the heap, and one; 0: it is in none */
 } kw_heap_entry;
 
+/* In no heap. */
+static inline void kw_heap_entry_init(kw_heap_entry *entry)
+{
+    entry->at_ns = 0;
+    entry->place = 0;
+}
+
 /* So many entries need no memory of their own. A heap stays where it is. */
 #define KW_HEAP_INLINE 8
 

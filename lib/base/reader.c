@@ -208,13 +208,16 @@ static kw_err read_piece(kw_reader *reader, kw_reply **reply, kw_error *error)
     return KW_OK;
 }
 
-/* The next whole object at the top of the stream: a reply, a push or an attribute. */
+/* The next reply where it is plain, and all there; else NULL. */
+static inline kw_reply *next_plain(kw_reader *reader)
+{
+    bool is_at_start = reader->pending_len == 0 && reader->input_at < reader->input.len;
+    return is_at_start ? kw_reader_plain(reader) : NULL;
+}
+
+/* The next whole object at the top of the stream, by hiredis: a reply, a push or an attribute. */
 static kw_err next_object(kw_reader *reader, kw_reply **reply, kw_error *error)
 {
-    *reply = NULL;
-    if (reader->pending_len == 0 && reader->input_at < reader->input.len) {
-        *reply = kw_reader_plain(reader);
-    }
     kw_err code = KW_OK;
     while (code == KW_OK && *reply == NULL && reader->input_at < reader->input.len) {
         code = read_piece(reader, reply, error);
@@ -225,8 +228,7 @@ static kw_err next_object(kw_reader *reader, kw_reply **reply, kw_error *error)
 /* True for a push or an attribute: what a server may send without being asked. */
 static bool is_aside(const kw_reply *reply)
 {
-    kw_reply_kind kind = kw_reply_type(reply);
-    return kind == KW_REPLY_PUSH || kind == KW_REPLY_ATTR;
+    return kw_reply_is(reply, KW_REPLY_PUSH) || kw_reply_is(reply, KW_REPLY_ATTR);
 }
 
 static kw_err drop_aside(kw_reader *reader, kw_reply *aside, kw_error *error)
@@ -244,13 +246,24 @@ static kw_err drop_aside(kw_reader *reader, kw_reply *aside, kw_error *error)
     return KW_OK;
 }
 
-kw_err kw_reader_next(kw_reader *reader, kw_reply **reply, kw_error *error)
+/* The next reply, which is not plain, or behind something else. */
+static kw_err next_by_hiredis(kw_reader *reader, kw_reply **reply, kw_error *error)
 {
     kw_err code = next_object(reader, reply, error);
     while (*reply != NULL && is_aside(*reply)) {
         code = drop_aside(reader, *reply, error);
-        *reply = NULL;
+        *reply = code == KW_OK ? next_plain(reader) : NULL;
         code = code == KW_OK ? next_object(reader, reply, error) : code;
+    }
+    return code;
+}
+
+kw_err kw_reader_next(kw_reader *reader, kw_reply **reply, kw_error *error)
+{
+    kw_err code = KW_OK;
+    *reply = next_plain(reader);
+    if (*reply == NULL) {
+        code = next_by_hiredis(reader, reply, error);
     }
     if (*reply != NULL) {
         reader->pools = false;
@@ -261,11 +274,6 @@ kw_err kw_reader_next(kw_reader *reader, kw_reply **reply, kw_error *error)
         kw_reply_pool_close(&reader->pool);
     }
     return code;
-}
-
-bool kw_reader_has_rest(const kw_reader *reader)
-{
-    return reader->pending_len > 0 || reader->input_at < reader->input.len;
 }
 
 bool kw_reader_has_reply_rest(const kw_reader *reader)

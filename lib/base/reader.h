@@ -60,7 +60,10 @@ static inline size_t kw_reader_unfinished_len(const kw_reader *reader)
 }
 
 /* True where bytes behind the last whole reply are there. */
-bool kw_reader_has_rest(const kw_reader *reader);
+static inline bool kw_reader_has_rest(const kw_reader *reader)
+{
+    return reader->pending_len > 0 || reader->input_at < reader->input.len;
+}
 
 /* True where bytes behind the last whole reply are there, and are not of a message that the server
  * pushes: that is no reply. */

@@ -13,13 +13,11 @@ static uint64_t at_least(uint64_t limit, uint64_t floor)
     return limit > floor ? limit : floor;
 }
 
-kw_reader_limits kw_reader_limits_of(const kw_reader *reader)
+kw_reader_limits kw_reader_own_limits(const kw_reader *reader)
 {
     kw_reader_limits limits = reader->limits;
-    if (reader->is_internal) {
-        limits.bytes = at_least(limits.bytes, OWN_BYTES_MAX);
-        limits.items = at_least(limits.items, OWN_ITEMS_MAX);
-        limits.depth = at_least(limits.depth, OWN_DEPTH_MAX);
-    }
+    limits.bytes = at_least(limits.bytes, OWN_BYTES_MAX);
+    limits.items = at_least(limits.items, OWN_ITEMS_MAX);
+    limits.depth = at_least(limits.depth, OWN_DEPTH_MAX);
     return limits;
 }

@@ -6,7 +6,8 @@
 
 #include <string.h>
 
-/* A longer number may be out of range: hiredis judges it. */
+/* A longer number may be out of range: hiredis judges it. No line ends behind so many digits then.
+ */
 #define DIGITS_MAX 18
 
 /* Memory that replies take for a byte on the wire, and what one of them takes at least. */
@@ -41,16 +42,13 @@ static inline bool read_line_end(cursor *self)
 static inline bool read_number(cursor *self, long long *value)
 {
     const char *at = self->at;
-    const char *end = self->end;
-    bool is_negative = at < end && *at == '-';
+    bool is_negative = at < self->end && *at == '-';
     at += is_negative;
     const char *first = at;
+    const char *stop = self->end - at > DIGITS_MAX ? at + DIGITS_MAX : self->end;
     unsigned digit;
     long long number = 0;
-    while (at < end && (digit = (unsigned)(*at - '0')) <= 9) {
-        if (at++ - first == DIGITS_MAX) {
-            return false;
-        }
+    for (; at < stop && (digit = (unsigned)(*at - '0')) <= 9; at++) {
         number = number * 10 + digit;
     }
     if (at == first || (*first == '0' && (at - first > 1 || is_negative))) {
@@ -129,13 +127,18 @@ static bool has_text(const item *found)
            found->kind == KW_REPLY_ERROR;
 }
 
+static void set_number(kw_reply *reply, const item *found)
+{
+    kw_reply_set_integer(reply, found->kind, found->kind == KW_REPLY_INTEGER ? found->value : 0);
+}
+
 /* The memory there was room for; false never happens then. */
 static bool build_item(kw_reply *root, kw_reply *reply, const item *found)
 {
     if (has_text(found)) {
         return kw_reply_set_string(root, reply, found->kind, found->text);
     }
-    kw_reply_set_integer(reply, found->kind, found->kind == KW_REPLY_INTEGER ? found->value : 0);
+    set_number(reply, found);
     return true;
 }
 
@@ -179,25 +182,28 @@ static bool build_elements(kw_reply *root, elements *self, size_t count)
     return true;
 }
 
-/* A root with room. A piece of the pool is for what else is there, as far as one can tell. */
-static kw_reply *new_root(kw_reader *reader, const cursor *self, size_t room)
+/* A piece of the pool is for what else is there, as far as one can tell. */
+static size_t piece_len(size_t rest_len)
 {
-    if (!reader->pools) {
-        return kw_reply_new(reader->mem, room);
-    }
-    size_t len = SLAB_MIN_LEN + SLAB_RATIO * (size_t)(self->end - self->at);
-    return kw_reply_pool_new(&reader->pool, reader->mem, room,
-                             len < SLAB_MAX_LEN ? len : SLAB_MAX_LEN);
+    size_t len = SLAB_MIN_LEN + SLAB_RATIO * rest_len;
+    return len < SLAB_MAX_LEN ? len : SLAB_MAX_LEN;
+}
+
+/* A root with room. */
+static kw_reply *new_root(kw_reader *reader, size_t rest_len, size_t room)
+{
+    return reader->pools ? kw_reply_pool_new(&reader->pool, reader->mem, room, piece_len(rest_len))
+                         : kw_reply_new(reader->mem, room);
 }
 
 static kw_reply *read_array(kw_reader *reader, cursor *self, size_t count)
 {
     elements found;
-    cursor start = *self;
+    size_t rest_len = (size_t)(self->end - self->at);
     if (!measure(&found, self, count)) {
         return NULL;
     }
-    kw_reply *root = new_root(reader, &start, found.room + kw_reply_array_room(count));
+    kw_reply *root = new_root(reader, rest_len, found.room + kw_reply_array_room(count));
     if (root != NULL && (!kw_reply_set_array(root, root, KW_REPLY_ARRAY, count) ||
                          !build_elements(root, &found, count))) {
         kw_reply_free(root);
@@ -223,43 +229,50 @@ static kw_reply *sink_array(const kw_reply_sink *sink, cursor *self)
 /* An array of n elements takes at least this many bytes for each. */
 #define ELEMENT_MIN_LEN 3
 
-static kw_reply *read_root(kw_reader *reader, cursor *self)
+/* The reply whose first line is head. */
+static kw_reply *read_root_array(kw_reader *reader, cursor *self, const item *head)
 {
-    item found;
-    cursor start = *self;
-    if (!read_item(self, &found)) {
+    size_t count = (size_t)head->value;
+    kw_reader_limits limits = kw_reader_limits_of(reader);
+    bool is_allowed = count <= limits.items && limits.depth > 0 &&
+                      count <= (size_t)(self->end - self->at) / ELEMENT_MIN_LEN;
+    if (!is_allowed) {
         return NULL;
     }
-    if (found.kind == KW_REPLY_ARRAY) {
-        size_t count = (size_t)found.value;
-        kw_reader_limits limits = kw_reader_limits_of(reader);
-        bool is_allowed = count <= limits.items && limits.depth > 0 &&
-                          count <= (size_t)(self->end - self->at) / ELEMENT_MIN_LEN;
-        if (!is_allowed) {
-            return NULL;
-        }
-        bool sinks = reader->sink != NULL && reader->sink->count == count;
-        return sinks ? sink_array(reader->sink, self) : read_array(reader, self, count);
+    bool sinks = reader->sink != NULL && reader->sink->count == count;
+    return sinks ? sink_array(reader->sink, self) : read_array(reader, self, count);
+}
+
+static kw_reply *new_item(kw_reader *reader, const item *found, size_t rest_len)
+{
+    if (has_text(found)) {
+        return kw_reply_new_string(reader->pools ? &reader->pool : NULL, reader->mem,
+                                   piece_len(rest_len), found->kind, found->text);
     }
-    size_t room = has_text(&found) ? kw_reply_room(found.text.len + 1) : 0;
-    kw_reply *root = new_root(reader, &start, room);
-    if (root != NULL && !build_item(root, root, &found)) {
-        kw_reply_free(root);
-        return NULL;
+    kw_reply *root = new_root(reader, rest_len, 0);
+    if (root != NULL) {
+        set_number(root, found);
     }
     return root;
 }
 
 kw_reply *kw_reader_plain(kw_reader *reader)
 {
-    cursor self = {reader->input.data + reader->input_at, reader->input.data + reader->input.len};
-    const char *start = self.at;
-    kw_reply *root = read_root(reader, &self);
+    const char *start = reader->input.data + reader->input_at;
+    cursor self = {start, reader->input.data + reader->input.len};
+    size_t rest_len = (size_t)(self.end - start);
+    item found;
+    if (!read_item(&self, &found)) {
+        return NULL;
+    }
+    bool is_array = found.kind == KW_REPLY_ARRAY;
+    kw_reply *root = is_array ? read_root_array(reader, &self, &found) : NULL;
     size_t used = (size_t)(self.at - start);
-    if (root != NULL && used > kw_reader_limits_of(reader).bytes) {
+    if ((is_array && root == NULL) || used > kw_reader_limits_of(reader).bytes) {
         kw_reply_free(root);
         return NULL;
     }
+    root = is_array ? root : new_item(reader, &found, rest_len);
     reader->input_at += root != NULL ? used : 0;
     return root;
 }

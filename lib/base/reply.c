@@ -4,7 +4,6 @@
 
 #include <keyway/hiredis.h>
 
-#include <stdalign.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <string.h>
@@ -39,7 +38,6 @@ struct kw_reply_slab {
 
 #define SLAB_FILLING (SIZE_MAX / 2)
 
-#define ARENA_ALIGN     (alignof(max_align_t))
 #define ARENA_PIECE     ((size_t)1024)
 #define ARENA_PIECE_MAX ((size_t)64 * 1024)
 
@@ -54,29 +52,28 @@ static arena *arena_of(kw_reply *root)
 
 static bool align_up(size_t *aligned, size_t len)
 {
-    size_t padded;
-    if (!kw_size_add(&padded, len, ARENA_ALIGN - 1)) {
-        return false;
-    }
-    *aligned = padded - padded % ARENA_ALIGN;
-    return true;
+    *aligned = kw_reply_room(len);
+    return *aligned >= len;
 }
 
-size_t kw_reply_room(size_t len)
+/* Makes reply a kind without text, number and elements of what it was before. */
+static void reset(kw_reply *reply, kw_reply_kind kind)
 {
-    return (len + ARENA_ALIGN - 1) / ARENA_ALIGN * ARENA_ALIGN;
+    memset(&reply->hiredis, 0, sizeof(reply->hiredis));
+    reply->hiredis.type = (int)kind;
 }
 
-static kw_reply *start_arena(arena *self, const kw_allocator *mem, char *at, char *end)
+static kw_reply *start_arena(arena *self, const kw_allocator *mem, char *end, kw_reply_slab *slab)
 {
-    memset(self, 0, sizeof(*self));
-    self->at = at;
+    self->blocks = NULL;
+    self->at = (char *)self + kw_reply_room(sizeof(arena));
     self->end = end;
     self->next_len = ARENA_PIECE;
     self->mem_arg = mem->arg;
     self->malloc_fn = mem->malloc_fn;
     self->free_fn = mem->free_fn;
-    self->root.hiredis.type = KW_REPLY_NIL;
+    self->slab = slab;
+    reset(&self->root, KW_REPLY_NIL);
     return &self->root;
 }
 
@@ -96,8 +93,7 @@ kw_reply *kw_reply_new(const kw_allocator *mem, size_t room)
     if (self == NULL) {
         return NULL;
     }
-    return start_arena(self, mem, (char *)self + kw_reply_room(sizeof(arena)),
-                       (char *)self + total);
+    return start_arena(self, mem, (char *)self + total, NULL);
 }
 
 static void slab_unref(kw_reply_slab *slab, size_t n)
@@ -131,6 +127,14 @@ static bool pool_grow(kw_reply_pool *pool, const kw_allocator *mem, size_t len)
     return true;
 }
 
+static inline kw_reply *start_in_pool(kw_reply_pool *pool, const kw_allocator *mem, size_t total)
+{
+    arena *self = (arena *)(void *)pool->at;
+    pool->at += total;
+    pool->used_n++;
+    return start_arena(self, mem, pool->at, pool->slab);
+}
+
 kw_reply *kw_reply_pool_new(kw_reply_pool *pool, const kw_allocator *mem, size_t room,
                             size_t piece_len)
 {
@@ -147,12 +151,7 @@ kw_reply *kw_reply_pool_new(kw_reply_pool *pool, const kw_allocator *mem, size_t
             return NULL;
         }
     }
-    arena *self = (arena *)(void *)pool->at;
-    pool->at += total;
-    pool->used_n++;
-    kw_reply *root = start_arena(self, mem, (char *)self + kw_reply_room(sizeof(arena)), pool->at);
-    self->slab = pool->slab;
-    return root;
+    return start_in_pool(pool, mem, total);
 }
 
 static bool arena_grow(arena *self, size_t len)
@@ -177,37 +176,25 @@ static bool arena_grow(arena *self, size_t len)
     return true;
 }
 
-void *kw_reply_alloc(kw_reply *root, size_t len)
+static inline void *take(arena *self, size_t len)
 {
-    arena *self = arena_of(root);
-    if (!align_up(&len, len)) {
-        return NULL;
-    }
-    if (len > (size_t)(self->end - self->at) && !arena_grow(self, len)) {
+    size_t room;
+    if (!align_up(&room, len) ||
+        (room > (size_t)(self->end - self->at) && !arena_grow(self, room))) {
         return NULL;
     }
     void *block = self->at;
-    self->at += len;
+    self->at += room;
     return block;
 }
 
-/* Makes reply a kind without text, number and elements of what it was before. */
-static void reset(kw_reply *reply, kw_reply_kind kind)
+void *kw_reply_alloc(kw_reply *root, size_t len)
 {
-    memset(&reply->hiredis, 0, sizeof(reply->hiredis));
-    reply->hiredis.type = (int)kind;
+    return take(arena_of(root), len);
 }
 
-bool kw_reply_set_string(kw_reply *root, kw_reply *reply, kw_reply_kind kind, kw_bytes text)
+static inline void put_string(kw_reply *reply, char *copy, kw_reply_kind kind, kw_bytes text)
 {
-    size_t total;
-    if (!kw_size_add(&total, text.len, 1)) {
-        return false;
-    }
-    char *copy = kw_reply_alloc(root, total);
-    if (copy == NULL) {
-        return false;
-    }
     if (text.len > 0) {
         memcpy(copy, text.data, text.len);
     }
@@ -215,6 +202,35 @@ bool kw_reply_set_string(kw_reply *root, kw_reply *reply, kw_reply_kind kind, kw
     reset(reply, kind);
     reply->hiredis.str = copy;
     reply->hiredis.len = text.len;
+}
+
+kw_reply *kw_reply_new_string(kw_reply_pool *pool, const kw_allocator *mem, size_t piece_len,
+                              kw_reply_kind kind, kw_bytes text)
+{
+    size_t total;
+    size_t room = text.len < SIZE_MAX ? text.len + 1 : SIZE_MAX;
+    if (!arena_size(&total, room)) {
+        return NULL;
+    }
+    kw_reply *root = pool == NULL ? kw_reply_new(mem, room)
+                     : total <= (size_t)(pool->end - pool->at)
+                         ? start_in_pool(pool, mem, total)
+                         : kw_reply_pool_new(pool, mem, room, piece_len);
+    if (root != NULL) {
+        arena *self = arena_of(root);
+        put_string(root, self->at, kind, text);
+        self->at = self->end;
+    }
+    return root;
+}
+
+bool kw_reply_set_string(kw_reply *root, kw_reply *reply, kw_reply_kind kind, kw_bytes text)
+{
+    char *copy = text.len < SIZE_MAX ? take(arena_of(root), text.len + 1) : NULL;
+    if (copy == NULL) {
+        return false;
+    }
+    put_string(reply, copy, kind, text);
     return true;
 }
 

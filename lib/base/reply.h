@@ -10,9 +10,13 @@
 #include "base/bytes.h"
 #include "base/memory.h"
 
+#include <stdalign.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+/* What is in a reply's memory is aligned for any type. */
+#define KW_REPLY_ALIGN (alignof(max_align_t))
 
 /* A kw_reply is a redisReply in memory of ours, and so is each of its elements. */
 struct kw_reply {
@@ -38,6 +42,11 @@ typedef struct kw_reply_pool {
 kw_reply *kw_reply_pool_new(kw_reply_pool *pool, const kw_allocator *mem, size_t room,
                             size_t piece_len);
 
+/* A new root, a string, status or error with a copy of the bytes, by kw_reply_pool_new; or, where
+ * pool is NULL, by kw_reply_new. NULL when there is no memory. */
+kw_reply *kw_reply_new_string(kw_reply_pool *pool, const kw_allocator *mem, size_t piece_len,
+                              kw_reply_kind kind, kw_bytes text);
+
 /* Begins no reply in the piece any more: the pool is empty again. */
 void kw_reply_pool_close(kw_reply_pool *pool);
 
@@ -62,7 +71,10 @@ kw_reply *kw_reply_clone(const kw_allocator *mem, const kw_reply *from);
 
 /* How much of a reply's room is used up: by kw_reply_alloc of len bytes, by kw_reply_set_array,
  * and by kw_reply_copy. Unchecked sums: the sizes are of what is in memory already. */
-size_t kw_reply_room(size_t len);
+static inline size_t kw_reply_room(size_t len)
+{
+    return (len + KW_REPLY_ALIGN - 1) / KW_REPLY_ALIGN * KW_REPLY_ALIGN;
+}
 size_t kw_reply_array_room(size_t count);
 size_t kw_reply_copy_room(const kw_reply *from);
 
@@ -95,6 +107,12 @@ bool kw_reply_copy(kw_reply *root, kw_reply *reply, const kw_reply *from);
 /* Makes root an error with a copy of the text, and leaves it its elements. False when
  * there is no memory. */
 bool kw_reply_make_error(kw_reply *root, kw_bytes text);
+
+/* kw_reply_type of a reply that is there. */
+static inline bool kw_reply_is(const kw_reply *reply, kw_reply_kind kind)
+{
+    return reply->hiredis.type == (int)kind;
+}
 
 /* Element to be written while the tree is built; index is below the count. */
 kw_reply *kw_reply_slot(kw_reply *reply, size_t index);

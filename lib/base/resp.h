@@ -8,6 +8,12 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+/* The bytes of one encoded command; false on overflow. */
+bool kw_resp_len(size_t *len, const kw_bytes *argv, size_t argc);
+
+/* Writes one command to at, kw_resp_len bytes, and returns its end. */
+char *kw_resp_write(char *at, const kw_bytes *argv, size_t argc);
+
 /* Appends one command ("*2\r\n$3\r\nGET\r\n$1\r\na\r\n"). False, with buf unchanged,
  * when there is no memory or the size overflows. */
 bool kw_resp_append(kw_buf *buf, const kw_bytes *argv, size_t argc);

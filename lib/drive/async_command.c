@@ -8,35 +8,22 @@
 
 #include <string.h>
 
-/* An encoded argument takes at most this much besides its bytes; so does the head. */
-#define PER_ARGUMENT ((size_t)25)
-
 static kw_err no_memory(kw_error *error)
 {
     return kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for a command");
 }
 
-bool kw_async_command_room(size_t *room, const kw_plan_task *task)
+kw_async_command *kw_async_command_new(const kw_allocator *mem, size_t len)
 {
-    size_t sum = PER_ARGUMENT;
-    for (size_t i = 0; i < task->argc; i++) {
-        if (!kw_size_add(&sum, sum, task->argv[i].len) || !kw_size_add(&sum, sum, PER_ARGUMENT)) {
-            return false;
-        }
-    }
-    *room = sum;
-    return true;
-}
-
-kw_async_command *kw_async_command_new(const kw_allocator *mem, size_t room)
-{
-    room = room > KW_ASYNC_COMMAND_ROOM ? room : KW_ASYNC_COMMAND_ROOM;
-    size_t len;
+    kw_block_size size = kw_block_size_of(len);
+    size_t room = size == KW_BLOCK_SMALL    ? KW_BLOCK_SMALL_ROOM
+                  : size == KW_BLOCK_MEDIUM ? KW_BLOCK_MEDIUM_ROOM
+                                            : len;
+    size_t total;
     kw_async_command *command =
-        kw_size_add(&len, room, sizeof(*command)) ? kw_mem_alloc(mem, len) : NULL;
+        kw_size_add(&total, room, sizeof(*command)) ? kw_mem_alloc(mem, total) : NULL;
     if (command != NULL) {
-        command->room = room;
-        command->is_kept = room == KW_ASYNC_COMMAND_ROOM;
+        command->size = (uint8_t)size;
     }
     return command;
 }
@@ -104,7 +91,7 @@ static bool add_more(kw_topology *topology, kw_async_command *command, const kw_
         free_more(topology, more);
         return false;
     }
-    more->encoded = command->item.encoded;
+    more->encoded = command->item.request.bytes;
     point_at_encoded(more, task);
     more->plan = command->item.plan;
     memset(&command->item.plan, 0, sizeof(command->item.plan));
@@ -136,7 +123,7 @@ static kw_err ask(kw_error *error, kw_async_command *command)
         return no_memory(error);
     }
     kw_bytes bytes = {more->question.data, more->question.len};
-    command->item.encoded = bytes;
+    command->item.request.bytes = bytes;
     return KW_OK;
 }
 
@@ -162,7 +149,7 @@ static kw_err prepare(kw_topology *topology, kw_error *error, kw_async_command *
     command->item.plan = more->plan;
     more->plan.node = NULL; /* the item's now */
     more->plan.positions = NULL;
-    command->item.encoded = more->encoded;
+    command->item.request.bytes = more->encoded;
     return KW_OK;
 }
 
@@ -188,26 +175,18 @@ static kw_err take_plan(kw_topology *topology, kw_error *error, kw_async_command
 kw_err kw_async_command_init(kw_async_command *command, kw_topology *topology, kw_error *error,
                              const kw_plan_task *task)
 {
-    size_t room = command->room;
-    size_t charged_len = command->charged_len;
-    memset(command, 0, sizeof(*command));
-    command->room = room;
-    command->charged_len = charged_len;
-    command->is_kept = room == KW_ASYNC_COMMAND_ROOM;
+    command->more = NULL;
+    command->is_delivered = false;
+    kw_item_init(&command->item);
     command->item.owner = command;
     kw_err code = kw_plan_start(&command->item.plan, topology, error, task);
     if (code != KW_OK) {
         return code;
     }
-    kw_buf encoded;
-    kw_buf_init(&encoded, &topology->env.mem, command->bytes, room);
-    if (kw_resp_append(&encoded, task->argv, task->argc)) { /* there is room: it fits */
-        command->item.encoded.data = encoded.data;
-        command->item.encoded.len = encoded.len;
-        code = take_plan(topology, error, command, task);
-    } else {
-        code = no_memory(error);
-    }
+    (void)kw_resp_write(command->bytes, task->argv, task->argc);
+    command->item.request.bytes.data = command->bytes;
+    command->item.request.bytes.len = command->len;
+    code = take_plan(topology, error, command, task);
     if (code != KW_OK) {
         kw_async_command_fini(command, topology);
     }
@@ -244,7 +223,7 @@ void kw_async_command_set_time(kw_async_command *command, uint64_t now_ns)
 static void renew(kw_topology *topology, kw_async_command *command)
 {
     kw_item_fini(&command->item, &topology->env.mem);
-    memset(&command->item, 0, sizeof(command->item));
+    kw_item_init(&command->item);
     command->item.owner = command;
 }
 

@@ -27,17 +27,32 @@ struct kw_async_command {
     kw_reply_fn fn;
     void *arg;
     kw_async_command_more *more;
-    size_t room;        /* of bytes */
-    size_t charged_len; /* what it counts for among what is under way */
-    uint32_t open_n;    /* items that have not ended */
-    bool is_delivered;  /* its callback was called: items stay for their late replies */
-    bool is_kept;       /* a block of KW_ASYNC_COMMAND_ROOM */
-    kw_item item;       /* the command, or what more says; its owner is this */
-    char bytes[];       /* the encoded command */
+    size_t len;        /* of the encoded command */
+    uint32_t open_n;   /* items that have not ended */
+    uint8_t size;      /* of the block: a kw_block_size */
+    bool is_delivered; /* its callback was called: items stay for their late replies */
+    kw_item item;      /* the command, or what more says; its owner is this */
+    char bytes[];      /* the encoded command */
 };
 
-/* A command up to this length is in a block that can be used again. */
-#define KW_ASYNC_COMMAND_ROOM ((size_t)160)
+/* Blocks with room for short commands are used again: for a read with its key, and for a write with
+ * a small value. */
+typedef enum kw_block_size {
+    KW_BLOCK_SMALL,
+    KW_BLOCK_MEDIUM,
+    KW_BLOCK_SIZES_N,
+    KW_BLOCK_OF_ITS_OWN = KW_BLOCK_SIZES_N /* as large as its command, and used once */
+} kw_block_size;
+#define KW_BLOCK_SMALL_ROOM  ((size_t)48)
+#define KW_BLOCK_MEDIUM_ROOM ((size_t)112)
+
+/* The smallest with room for len bytes. */
+static inline kw_block_size kw_block_size_of(size_t len)
+{
+    return len <= KW_BLOCK_SMALL_ROOM    ? KW_BLOCK_SMALL
+           : len <= KW_BLOCK_MEDIUM_ROOM ? KW_BLOCK_MEDIUM
+                                         : KW_BLOCK_OF_ITS_OWN;
+}
 
 /* First in, first out. */
 typedef struct kw_async_commands {
@@ -78,14 +93,11 @@ static inline kw_async_command *kw_async_commands_pop(kw_async_commands *list)
     return command;
 }
 
-/* The room that an encoded command needs at most; false on overflow. */
-bool kw_async_command_room(size_t *room, const kw_plan_task *task);
+/* A block for an encoded command of len bytes; NULL when there is no memory. */
+kw_async_command *kw_async_command_new(const kw_allocator *mem, size_t len);
 
-/* A block with room, or more; NULL when there is no memory. */
-kw_async_command *kw_async_command_new(const kw_allocator *mem, size_t room);
-
-/* Plans and encodes a command into a new or a used block. Never waits. Failure is what
- * kw_plan_start refuses, or KW_ERR_NOMEM; the block is as before. */
+/* Plans and encodes a command, of kw_resp_len bytes, into a new or a used block. Never waits.
+ * Failure is what kw_plan_start refuses, or KW_ERR_NOMEM; the block is as before. */
 kw_err kw_async_command_init(kw_async_command *command, kw_topology *topology, kw_error *error,
                              const kw_plan_task *task);
 

@@ -263,7 +263,9 @@ static kw_step do_sleep(kw_blocking_wait *self, const kw_step *step)
 kw_step kw_blocking_wait_run(kw_blocking_wait *self, kw_blocking_send_fn send, void *arg,
                              bool is_repeatable)
 {
-    kw_failure_watch_help(self->topology);
+    if (kw_topology_is_watching(self->topology)) {
+        kw_failure_watch_help(self->topology);
+    }
     kw_op_spec spec = kw_driver_spec(self->topology, self->plan);
     spec.is_repeatable = is_repeatable;
     spec.deadline_ns = kw_plan_place_ns(self->plan);

@@ -196,7 +196,6 @@ static kw_patience_rule rule_of(const kw_channel *channel, const kw_channel_scan
 
 static void on_sent(kw_channel *channel, kw_channel_scan *scan, kw_item *item)
 {
-    item->request.bytes = item->encoded;
     item->request.is_done = false;
     item->request.joins = true;
     item->state = KW_ITEM_SENT;

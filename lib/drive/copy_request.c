@@ -77,14 +77,14 @@ static bool encode(kw_topology *topology, kw_copy_request *request, const kw_cop
     }
     kw_buf_init(&request->encoded, &topology->env.mem, NULL, 0);
     bool is_whole = from != NULL
-                        ? kw_quorum_script_expand(&request->encoded, from->item.encoded)
+                        ? kw_quorum_script_expand(&request->encoded, from->item.request.bytes)
                         : kw_quorum_script_encode(&request->encoded, &place, &request->ask);
     if (!is_whole) {
         kw_buf_fini(&request->encoded);
         return false;
     }
-    request->item.encoded.data = request->encoded.data;
-    request->item.encoded.len = request->encoded.len;
+    request->item.request.bytes.data = request->encoded.data;
+    request->item.request.bytes.len = request->encoded.len;
     return true;
 }
 
@@ -158,8 +158,8 @@ kw_copy_request *kw_copy_request_new_hint(kw_topology *topology, kw_copy_request
     request->encoded = *encoded;
     kw_buf_init(encoded, mem, NULL, 0);
     kw_buf_init(&request->key, mem, NULL, 0);
-    request->item.encoded.data = request->encoded.data;
-    request->item.encoded.len = request->encoded.len;
+    request->item.request.bytes.data = request->encoded.data;
+    request->item.request.bytes.len = request->encoded.len;
     kw_plan *plan = &request->item.plan;
     plan->kind = KW_PLAN_NODE;
     plan->node = kw_node_ref(node);

@@ -99,7 +99,7 @@ static kw_node *look_for_primary(const kw_snapshot *snapshot, const kw_plan *pla
     return kw_snapshot_any(snapshot, kw_random_next(random) >> 32);
 }
 
-kw_node *kw_driver_look(const kw_snapshot *snapshot, const kw_plan *plan, kw_random *random)
+kw_node *kw_driver_look_further(const kw_snapshot *snapshot, const kw_plan *plan, kw_random *random)
 {
     kw_node *node = look_for_primary(snapshot, plan, random);
     if (node == NULL && plan->kind == KW_PLAN_POSITION && plan->read != KW_READ_OF_PRIMARY &&
@@ -299,7 +299,7 @@ kw_step kw_driver_temper(kw_topology *topology, kw_op *op, kw_node *node, kw_ste
 
 uint64_t kw_driver_heed(kw_topology *topology, const kw_op *op, const kw_step *step)
 {
-    if (atomic_load_explicit(&topology->env.failure_watch_ns, memory_order_relaxed) != UINT64_MAX) {
+    if (kw_topology_is_watching(topology)) {
         kw_failure_watch_tend(topology, kw_env_now(&topology->env));
     }
     if (atomic_load_explicit(&topology->env.lag_ns, memory_order_relaxed) != UINT64_MAX) {
@@ -390,7 +390,7 @@ kw_step kw_driver_on_reply(kw_topology *topology, const kw_plan *plan, kw_op *op
     if (plan->read == KW_READ_OF_NEAREST && op->sends_n == 1) {
         kw_node_on_latency(node, now_ns - plan->start_ns);
     }
-    if (!kw_reply_is_error(reply)) {
+    if (!kw_reply_is(reply, KW_REPLY_ERROR)) {
         kw_step done = {.kind = KW_STEP_DONE}; /* as the op says of every FINAL verdict */
         return done;
     }

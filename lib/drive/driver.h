@@ -22,9 +22,19 @@ static inline bool kw_driver_has_slots(const kw_topology *topology)
 
 kw_op_spec kw_driver_spec(const kw_topology *topology, const kw_plan *plan);
 
+/* kw_driver_look for what is not simply at a slot's primary. */
+kw_node *kw_driver_look_further(const kw_snapshot *snapshot, const kw_plan *plan,
+                                kw_random *random);
+
 /* The node that a plan means by the snapshot, borrowed; NULL where it has none, and where
  * kw_driver_choose has to say why. */
-kw_node *kw_driver_look(const kw_snapshot *snapshot, const kw_plan *plan, kw_random *random);
+static inline kw_node *kw_driver_look(const kw_snapshot *snapshot, const kw_plan *plan,
+                                      kw_random *random)
+{
+    return plan->kind == KW_PLAN_SLOT && plan->read == KW_READ_OF_PRIMARY
+               ? kw_snapshot_owner(snapshot, plan->slot)
+               : kw_driver_look_further(snapshot, plan, random);
+}
 
 /* A reference to the node that a SEND step means; NULL where the map has none. */
 kw_node *kw_driver_choose(kw_topology *topology, const kw_plan *plan, kw_op *op,

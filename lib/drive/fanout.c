@@ -74,14 +74,15 @@ static bool encode_parts(kw_fanout *self)
 {
     kw_split *split = &self->split;
     for (size_t i = 0; i < split->parts_n; i++) {
-        kw_item *item = &self->items[i];
-        item->encoded.len = self->encoded.len; /* where it begins, until the buffer rests */
+        kw_item *item = &self->items[self->items_n++];
+        kw_item_init(item);
+        item->plan = *self->plan;
+        item->request.bytes.len = self->encoded.len; /* where it begins, until the buffer rests */
         if (!kw_split_encode(split, &self->encoded, &split->parts[i])) {
             return false;
         }
         item->request.pools = true;
         item->request.sink = kw_split_sink(split, i);
-        item->plan = *self->plan;
         if (kw_topology_is_ring(self->topology)) {
             kw_plan_ring_part(&item->plan, self->topology, self->snapshot_n, split,
                               &split->parts[i]);
@@ -91,10 +92,11 @@ static bool encode_parts(kw_fanout *self)
         item->plan.slot = split->parts[i].slot;
     }
     for (size_t i = 0; i < split->parts_n; i++) {
-        size_t start = self->items[i].encoded.len;
-        size_t end = i + 1 < split->parts_n ? self->items[i + 1].encoded.len : self->encoded.len;
+        size_t start = self->items[i].request.bytes.len;
+        size_t end =
+            i + 1 < split->parts_n ? self->items[i + 1].request.bytes.len : self->encoded.len;
         kw_bytes bytes = {self->encoded.data + start, end - start};
-        self->items[i].encoded = bytes;
+        self->items[i].request.bytes = bytes;
     }
     return true;
 }
@@ -184,9 +186,8 @@ kw_err kw_fanout_split(kw_fanout *self, kw_error *error, const kw_bytes *argv, s
     }
     self->is_split = init_split(self, &keys) == KW_OK;
     if (self->is_split) {
-        self->items =
-            kw_mem_calloc(&self->topology->env.mem, self->split.parts_n, sizeof(self->items[0]));
-        self->items_n = self->split.parts_n;
+        self->items = kw_mem_resize(&self->topology->env.mem, NULL, self->split.parts_n,
+                                    sizeof(self->items[0]));
     }
     if (self->items == NULL || !kw_split_open(&self->split, command) || !encode_parts(self)) {
         no_memory(error, KW_EFFECT_NONE);
@@ -213,10 +214,11 @@ static size_t choose_nodes(kw_node **nodes, const kw_snapshot *snapshot, kw_plan
 static void add_visit(kw_fanout *self, kw_node *node, kw_bytes encoded)
 {
     kw_item *item = &self->items[self->items_n++];
+    kw_item_init(item);
     item->plan = *self->plan;
     item->plan.kind = KW_PLAN_NODE;
     item->plan.node = kw_node_ref(node);
-    item->encoded = encoded;
+    item->request.bytes = encoded;
 }
 
 kw_err kw_fanout_visit(kw_fanout *self, kw_error *error, kw_bytes encoded)
@@ -230,7 +232,7 @@ kw_err kw_fanout_visit(kw_fanout *self, kw_error *error, kw_bytes encoded)
         return code;
     }
     kw_node **nodes = kw_mem_calloc(mem, snapshot->nodes_n, sizeof(nodes[0]));
-    self->items = kw_mem_calloc(mem, snapshot->nodes_n, sizeof(self->items[0]));
+    self->items = kw_mem_resize(mem, NULL, snapshot->nodes_n, sizeof(self->items[0]));
     size_t n = nodes != NULL ? choose_nodes(nodes, snapshot, plan->kind) : 0;
     if (nodes == NULL || self->items == NULL) {
         no_memory(error, KW_EFFECT_NONE);

@@ -110,7 +110,8 @@ bool kw_hints_leave(kw_hints *self, const kw_quorum_call *call, const kw_quorum_
         kw_bytes built = {record.data, record.len};
         kw_bytes name = {hint_key.data, hint_key.len};
         hint.hint_key = name;
-        hint.record = request != NULL ? kw_quorum_script_record(request->item.encoded) : built;
+        hint.record =
+            request != NULL ? kw_quorum_script_record(request->item.request.bytes) : built;
         if (kw_hint_encode_leave(&encoded, &hint, rule->linger_ms)) {
             fresh = kw_copy_request_new_hint(self->topology, KW_COPY_REQUEST_LEAVE, keeper,
                                              &encoded, now_ns);

@@ -100,7 +100,7 @@ static bool add_parts(kw_item *item, kw_ordering *ordering)
     parts found;
     kw_keys keys;
     found.mem = ordering->mem;
-    if (!take_apart(&found, item->encoded)) {
+    if (!take_apart(&found, item->request.bytes)) {
         return false;
     }
     keys.ranges_n = 0;

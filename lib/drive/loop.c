@@ -24,12 +24,12 @@
 static void free_async(kw_loop *self, kw_async_command *command)
 {
     kw_async_command_fini(command, self->topology);
-    if (!command->is_kept || self->used_n + self->kept_n >= BLOCKS_MAX) {
+    if (command->size == KW_BLOCK_OF_ITS_OWN || self->used.n + self->kept_n >= BLOCKS_MAX) {
         kw_mem_free(&self->topology->env.mem, command);
         return;
     }
-    kw_async_commands_push(&self->used, command);
-    self->used_n++;
+    kw_async_commands_push(&self->used.of_size[command->size], command);
+    self->used.n++;
 }
 
 static void on_ended(kw_pipeline *pipeline, kw_item *item)
@@ -75,11 +75,13 @@ static kw_loop *new_loop(kw_topology *topology, kw_error *error)
     return self;
 }
 
-static void free_blocks(const kw_allocator *mem, kw_async_commands *blocks)
+static void free_blocks(const kw_allocator *mem, kw_loop_blocks *blocks)
 {
     kw_async_command *command;
-    while ((command = kw_async_commands_pop(blocks)) != NULL) {
-        kw_mem_free(mem, command);
+    for (size_t size = 0; size < KW_BLOCK_SIZES_N; size++) {
+        while ((command = kw_async_commands_pop(&blocks->of_size[size])) != NULL) {
+            kw_mem_free(mem, command);
+        }
     }
 }
 
@@ -127,17 +129,17 @@ static void return_blocks(kw_loop *self)
     kw_loop_discharge(self, self->told_n, self->told_len);
     self->told_n = 0;
     self->told_len = 0;
-    self->kept_n = self->blocks_n + self->used_n;
-    if (self->used.head == NULL) {
+    self->kept_n = self->blocks.n + self->used.n;
+    if (self->used.n == 0) {
         return;
     }
-    self->used.tail->next = self->blocks.head;
-    self->blocks.tail = self->blocks.tail != NULL ? self->blocks.tail : self->used.tail;
-    self->blocks.head = self->used.head;
-    self->blocks_n += self->used_n;
-    self->used.head = NULL;
-    self->used.tail = NULL;
-    self->used_n = 0;
+    for (size_t size = 0; size < KW_BLOCK_SIZES_N; size++) {
+        /* Those that were used last are used first. */
+        kw_async_commands_append(&self->used.of_size[size], &self->blocks.of_size[size]);
+        self->blocks.of_size[size] = self->used.of_size[size];
+    }
+    self->blocks.n += self->used.n;
+    memset(&self->used, 0, sizeof(self->used));
 }
 
 static void add_items(kw_loop *self, kw_async_command *command, const kw_snapshot *snapshot)
@@ -190,7 +192,7 @@ static bool is_over(const kw_loop *self)
 static void count_told(kw_loop *self, const kw_async_command *command)
 {
     self->told_n++;
-    self->told_len += command->charged_len;
+    self->told_len += command->len;
 }
 
 /* A reply that is not simply the item's, or none. */

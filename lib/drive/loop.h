@@ -13,6 +13,12 @@ typedef struct kw_loop kw_loop;
 /* Where a handle keeps one: its event loop, or that of its tickets. */
 typedef _Atomic(kw_loop *) kw_loop_place;
 
+/* Blocks of commands that have ended, by their size. */
+typedef struct kw_loop_blocks {
+    kw_async_commands of_size[KW_BLOCK_SIZES_N];
+    size_t n;
+} kw_loop_blocks;
+
 struct kw_loop {
     kw_topology *topology;
     kw_loop_place *place;
@@ -20,14 +26,13 @@ struct kw_loop {
     kw_async_commands inbox; /* accepted, and not seen by the pipeline */
     bool is_signalled;       /* the descriptor was made readable for the inbox */
     bool is_processing;
-    pthread_t processor;      /* who is */
-    pthread_t sleeper;        /* who has asked kw_timeout last */
-    uint64_t next_ns;         /* when kw_process wants to be called; UINT64_MAX: never */
-    uint64_t told_ns;         /* what kw_timeout said of it */
-    kw_async_commands blocks; /* to be used again, of KW_ASYNC_COMMAND_ROOM */
-    size_t blocks_n;
-    size_t open_n;   /* commands that were accepted and not told of yet */
-    size_t open_len; /* and their bytes */
+    pthread_t processor;   /* who is */
+    pthread_t sleeper;     /* who has asked kw_timeout last */
+    uint64_t next_ns;      /* when kw_process wants to be called; UINT64_MAX: never */
+    uint64_t told_ns;      /* what kw_timeout said of it */
+    kw_loop_blocks blocks; /* to be used again */
+    size_t open_n;         /* commands that were accepted and not told of yet */
+    size_t open_len;       /* and their bytes */
     /* The processing thread's alone: */
     kw_poller poller;
     kw_pipeline pipeline;
@@ -36,9 +41,8 @@ struct kw_loop {
     bool has_cut;              /* replies were read that nobody has got yet */
     kw_async_commands given;   /* accepted in callbacks */
     kw_async_commands done;    /* ended, and not told yet */
-    kw_async_commands used;    /* blocks that nobody needs any more */
-    size_t used_n;
-    size_t told_n; /* commands that were told of, and still count as open */
+    kw_loop_blocks used;       /* blocks that nobody needs any more */
+    size_t told_n;             /* commands that were told of, and still count as open */
     size_t told_len;
     size_t kept_n;      /* blocks of both kinds, as far as it knows */
     bool wants_closing; /* a callback called kw_close */
@@ -54,11 +58,10 @@ static inline kw_loop *kw_loop_at(kw_loop_place *place)
     return atomic_load_explicit(place, memory_order_acquire);
 }
 
-/* A block for the command of the task; NULL, with error set: KW_ERR_NOMEM, or KW_ERR_QUEUE_FULL
- * where as much is under way as the options allow. *is_in_callback (NULL is allowed): the caller is
- * in one. Any thread. */
-kw_async_command *kw_loop_block(kw_loop *self, kw_error *error, const kw_plan_task *task,
-                                bool *is_in_callback);
+/* A block for the command of the task. KW_ERR_NOMEM, or KW_ERR_QUEUE_FULL where as much is under
+ * way as the options allow. *is_in_callback (NULL is allowed): the caller is in one. Any thread. */
+kw_err kw_loop_block(kw_loop *self, kw_async_command **command, kw_error *error,
+                     const kw_plan_task *task, bool *is_in_callback);
 
 /* Takes a block back that is not handed over. Any thread. */
 void kw_loop_unblock(kw_loop *self, kw_async_command *command);

@@ -4,13 +4,13 @@
 #include "drive/loop_private.h"
 
 #include "base/error.h"
+#include "base/resp.h"
 
-/* Counts a command of so many bytes among what is under way; the monitor is held. */
-static bool admit(kw_loop *self, size_t len)
+/* Counts a command of so many bytes among what is under way. is_own: what was told of, and is not
+ * counted yet, is at hand. The monitor is held. */
+static bool admit(kw_loop *self, size_t len, bool is_own)
 {
     const kw_options *options = &self->topology->env.options;
-    bool is_own =
-        kw_loop_is_inside(self); /* then what was told of, and not counted yet, is at hand */
     size_t open_n = self->open_n - (is_own ? self->told_n : 0);
     size_t open_len = self->open_len - (is_own ? self->told_len : 0);
     if (open_n >= options->queue_max || open_len + len > options->queue_bytes_max) {
@@ -21,60 +21,80 @@ static bool admit(kw_loop *self, size_t len)
     return true;
 }
 
-static kw_async_command *take_block(kw_loop *self, size_t room)
+/* The smallest block with room for len bytes; NULL: there is none. */
+static kw_async_command *take_from(kw_loop_blocks *blocks, size_t len)
 {
-    if (room > KW_ASYNC_COMMAND_ROOM) {
-        return NULL;
+    for (size_t size = kw_block_size_of(len); size < KW_BLOCK_SIZES_N; size++) {
+        kw_async_command *command = kw_async_commands_pop(&blocks->of_size[size]);
+        if (command != NULL) {
+            blocks->n--;
+            return command;
+        }
     }
-    if (kw_loop_is_inside(self) && self->used_n > 0) { /* just used, and still at hand */
-        self->used_n--;
-        return kw_async_commands_pop(&self->used);
-    }
-    self->blocks_n -= self->blocks_n > 0 ? 1 : 0;
-    return kw_async_commands_pop(&self->blocks);
+    return NULL;
 }
 
-kw_async_command *kw_loop_block(kw_loop *self, kw_error *error, const kw_plan_task *task,
-                                bool *is_in_callback)
+/* is_own: of the thread that carries the commands. The monitor is held. */
+static kw_async_command *take_block(kw_loop *self, size_t len, bool is_own)
 {
-    size_t room;
-    if (!kw_async_command_room(&room, task)) {
-        kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for a command");
-        return NULL;
+    kw_async_command *used = is_own ? take_from(&self->used, len) : NULL; /* still at hand */
+    return used != NULL ? used : take_from(&self->blocks, len);
+}
+
+/* A command that was admitted is given up. */
+static void discharge(kw_loop *self, size_t len)
+{
+    kw_monitor_lock(&self->monitor);
+    kw_loop_discharge(self, 1, len);
+    kw_monitor_unlock(&self->monitor);
+}
+
+static kw_err refuse(const kw_loop *self, kw_error *error)
+{
+    const kw_options *options = &self->topology->env.options;
+    return kw_error_set(error, KW_ERR_QUEUE_FULL, KW_EFFECT_NONE,
+                        "as many commands, or bytes, are under way as queue-max (%llu) and "
+                        "queue-bytes-max (%llu) allow; take answers first, or raise them",
+                        (unsigned long long)options->queue_max,
+                        (unsigned long long)options->queue_bytes_max);
+}
+
+static kw_err no_memory(kw_error *error)
+{
+    return kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for a command");
+}
+
+kw_err kw_loop_block(kw_loop *self, kw_async_command **command, kw_error *error,
+                     const kw_plan_task *task, bool *is_in_callback)
+{
+    size_t len;
+    if (!kw_resp_len(&len, task->argv, task->argc)) {
+        return no_memory(error);
     }
     kw_monitor_lock(&self->monitor);
     bool is_own = kw_loop_is_inside(self);
-    bool is_admitted = admit(self, room);
-    kw_async_command *command = is_admitted ? take_block(self, room) : NULL;
+    bool is_admitted = admit(self, len, is_own);
+    kw_async_command *block = is_admitted ? take_block(self, len, is_own) : NULL;
     kw_monitor_unlock(&self->monitor);
     if (is_in_callback != NULL) {
         *is_in_callback = is_own;
     }
     if (!is_admitted) {
-        kw_error_set(error, KW_ERR_QUEUE_FULL, KW_EFFECT_NONE,
-                     "as many commands, or bytes, are under way as queue-max (%llu) and "
-                     "queue-bytes-max (%llu) allow; take answers first, or raise them",
-                     (unsigned long long)self->topology->env.options.queue_max,
-                     (unsigned long long)self->topology->env.options.queue_bytes_max);
-        return NULL;
+        return refuse(self, error);
     }
-    command = command != NULL ? command : kw_async_command_new(&self->topology->env.mem, room);
-    if (command == NULL) {
-        kw_monitor_lock(&self->monitor);
-        kw_loop_discharge(self, 1, room);
-        kw_monitor_unlock(&self->monitor);
-        kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for a command");
-        return NULL;
+    block = block != NULL ? block : kw_async_command_new(&self->topology->env.mem, len);
+    if (block == NULL) {
+        discharge(self, len);
+        return no_memory(error);
     }
-    command->charged_len = room;
-    return command;
+    block->len = len;
+    *command = block;
+    return KW_OK;
 }
 
 void kw_loop_unblock(kw_loop *self, kw_async_command *command)
 {
-    kw_monitor_lock(&self->monitor);
-    kw_loop_discharge(self, 1, command->charged_len);
-    kw_monitor_unlock(&self->monitor);
+    discharge(self, command->len);
     kw_mem_free(&self->topology->env.mem, command);
 }
 

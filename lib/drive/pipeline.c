@@ -64,7 +64,9 @@ kw_err kw_pipeline_all(kw_topology *topology, kw_item *items, size_t items_n, ui
     for (size_t i = 0; i < items_n; i++) {
         items[i].plan.deadline_ns = deadline_ns;
     }
-    kw_failure_watch_help(topology);
+    if (kw_topology_is_watching(topology)) {
+        kw_failure_watch_help(topology);
+    }
     kw_err code = kw_topology_need_snapshot(topology, &snapshot, &failure, deadline_ns);
     kw_pipeline_init(&pipeline, topology);
     pipeline.items = items;

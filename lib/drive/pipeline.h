@@ -47,7 +47,8 @@ typedef struct kw_item {
     kw_node *node;               /* the last one: a reference where there is a retry_state, else
                                     its channel has one */
     struct kw_channel *channel;  /* QUEUED, SENT, GONE */
-    kw_request request;          /* its reply is the caller's, in the end */
+    kw_request request;          /* the encoded command, borrowed; its reply is the caller's, in the
+                                    end */
     kw_item_state state;
     kw_err code; /* of an ended one: KW_OK, it has a reply */
     unsigned sends_n;
@@ -61,12 +62,39 @@ typedef struct kw_item {
     bool is_choosy;    /* QUEUED: it does not wait where no connection can be had */
     bool is_due;       /* its deadline is watched */
     kw_plan plan;      /* of kind SLOT, ANY or NODE, with its deadline */
-    kw_bytes encoded;  /* borrowed */
     kw_ordered ordered;
     struct kw_item *due_next; /* by the deadlines */
     struct kw_item *due_before;
     kw_heap_entry due;
 } kw_item;
+
+/* A new item, whose plan and encoded bytes are to be set. Each field by itself: thousands are made,
+ * and most of what is in them is written later, if ever. */
+static inline void kw_item_init(kw_item *item)
+{
+    item->next = NULL;
+    item->before = NULL;
+    item->owner = NULL;
+    item->retry_state = NULL;
+    item->loss = NULL;
+    item->node = NULL;
+    item->channel = NULL;
+    kw_request_init(&item->request);
+    item->state = KW_ITEM_NEW;
+    item->code = KW_OK;
+    item->sends_n = 0;
+    item->effect = KW_EFFECT_NONE;
+    item->is_redirected = false;
+    item->is_asking = false;
+    item->has_left = false;
+    item->has_half = false;
+    item->is_overtaken = false;
+    item->is_map_only = false;
+    item->is_choosy = false;
+    item->is_due = false;
+    kw_ordered_init(&item->ordered);
+    kw_heap_entry_init(&item->due);
+}
 
 /* When it ends; of a blocking command that has never had a connection, when it is to have one. */
 static inline uint64_t kw_item_deadline_ns(const kw_item *item)
@@ -76,7 +104,7 @@ static inline uint64_t kw_item_deadline_ns(const kw_item *item)
 
 /* Sends all commands, in their order to each node, to all nodes before any is read, and
  * waits until each has ended: with a reply, or with a code and its story (kw_item_tell).
- * deadline_ns is for all of them. Plans and encoded bytes are set; everything else is zero.
+ * deadline_ns is for all of them. Plans and encoded bytes are set; everything else is new.
  * KW_OK where each has a reply, else the code of the first that has none. */
 kw_err kw_pipeline_all(kw_topology *topology, kw_item *items, size_t items_n, uint64_t deadline_ns);
 

@@ -300,7 +300,7 @@ void kw_pipeline_apply(kw_pipeline *self, kw_item *item, kw_step step)
 void kw_pipeline_on_answer(kw_pipeline *self, kw_item *item)
 {
     kw_node_well(item->node);
-    if (!kw_reply_is_error(item->request.reply)) {
+    if (!kw_reply_is(item->request.reply, KW_REPLY_ERROR)) {
         kw_pipeline_end_item(self, item, KW_OK); /* as the op says of everything that is no error */
         return;
     }

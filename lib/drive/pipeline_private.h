@@ -90,8 +90,8 @@ static inline bool kw_pipeline_may_work(kw_pipeline *self, size_t n)
     return (!self->is_late && ++self->work_n % 128 != 0) || kw_pipeline_look_at_clock(self, n);
 }
 
-/* A new command, by snapshot (NULL: no map yet). Its plan and encoded bytes are set; everything
- * else but owner is zero. It may end at once. */
+/* A new command, by snapshot (NULL: no map yet). Its plan, encoded bytes and owner are set. It may
+ * end at once. */
 void kw_pipeline_add(kw_pipeline *self, kw_item *item, const kw_snapshot *snapshot);
 
 /* Goes on with what waits for no socket: sleepers, deadlines, what is to be sent. */

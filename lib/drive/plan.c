@@ -59,8 +59,9 @@ static kw_err take_ring_keys(kw_plan *plan, kw_topology *topology, kw_error *err
     return kw_plan_ring_keys(plan, topology, error, keys, may_split);
 }
 
-static kw_err route_by_keys(kw_plan *plan, kw_topology *topology, kw_error *error,
-                            const kw_plan_task *task)
+/* Keys that are several, or may be, or on a ring. */
+static kw_err route_by_all_keys(kw_plan *plan, kw_topology *topology, kw_error *error,
+                                const kw_plan_task *task)
 {
     const kw_bytes *argv = task->argv;
     size_t argc = task->argc;
@@ -73,17 +74,12 @@ static kw_err route_by_keys(kw_plan *plan, kw_topology *topology, kw_error *erro
     if (keys.ranges_n == 0) {
         return take_policy(plan, topology, error);
     }
-    bool is_one = keys.ranges_n == 1 && keys.ranges[0].count == 1; /* of most commands */
-    const kw_bytes *key = &argv[keys.ranges[0].at];
+    bool is_one = keys.ranges_n == 1 && keys.ranges[0].count == 1;
     if (is_one && task->is_ordered) {
-        plan->key_hash = kw_order_hash(*key, 0);
+        plan->key_hash = kw_order_hash(argv[keys.ranges[0].at], 0);
     }
     if (kw_topology_is_ring(topology)) {
         return take_ring_keys(plan, topology, error, &keys, argc);
-    }
-    if (is_one) {
-        kw_plan_take_slot(plan, kw_slot_of(key->data, key->len));
-        return KW_OK;
     }
     uint16_t slot;
     bool may_split = !refuses_split && kw_split_can(plan->command, &keys, argc);
@@ -101,6 +97,19 @@ static kw_err route_by_keys(kw_plan *plan, kw_topology *topology, kw_error *erro
         code = KW_OK;
     }
     return code;
+}
+
+static kw_err route_by_keys(kw_plan *plan, kw_topology *topology, kw_error *error,
+                            const kw_plan_task *task)
+{
+    size_t only = kw_keys_only(plan->command, task->argc);
+    if (only == 0 || kw_topology_is_ring(topology)) {
+        return route_by_all_keys(plan, topology, error, task);
+    }
+    const kw_bytes *key = &task->argv[only];
+    kw_plan_take_slot(plan, kw_slot_of(key->data, key->len));
+    plan->key_hash = task->is_ordered ? kw_order_hash(*key, 0) : 0;
+    return KW_OK;
 }
 
 /* A member of a ring goes by its name as well. */
@@ -296,13 +305,42 @@ static kw_err check_acks(const kw_plan *plan, const kw_topology *topology, kw_er
     return KW_OK;
 }
 
+/* Each field by itself, which takes less than zeros for all of it, in every call. */
+static void clear(kw_plan *plan)
+{
+    static const kw_token none;
+    plan->kind = KW_PLAN_ANY;
+    plan->need = KW_PLAN_NEEDS_NOTHING;
+    plan->read = KW_READ_OF_PRIMARY;
+    plan->slot = 0;
+    plan->is_outside = false;
+    plan->is_near = false;
+    plan->is_repeatable = false;
+    plan->is_script = false;
+    plan->is_blocking = false;
+    plan->fails_fast = false;
+    plan->is_internal = false;
+    plan->position = 0;
+    plan->positions = NULL;
+    plan->snapshot_n = 0;
+    plan->node = NULL;
+    plan->command = NULL;
+    plan->name = NULL;
+    plan->key_hash = 0;
+    plan->zone = 0;
+    plan->after = none;
+    plan->start_ns = 0;
+    plan->deadline_ns = 0;
+    plan->block_ns = 0;
+}
+
 kw_err kw_plan_start(kw_plan *plan, kw_topology *topology, kw_error *error,
                      const kw_plan_task *task)
 {
     const kw_call_options *options = task->options;
     const kw_bytes *argv = task->argv;
     size_t argc = task->argc;
-    memset(plan, 0, sizeof(*plan));
+    clear(plan);
     plan->command = kw_command_find(argv, argc);
     plan->name = plan->command != NULL ? kw_command_name(plan->command) : "command";
     unsigned flags = plan->command != NULL ? kw_command_flags(plan->command) : 0;
@@ -354,9 +392,10 @@ kw_err kw_plan_go_on(kw_plan *plan, kw_topology *topology, kw_error *error,
     return KW_OK;
 }
 
-kw_err kw_plan_make(kw_plan *plan, kw_topology *topology, kw_error *error, kw_plan_task *task)
+/* Asks for what the plan needs, until it needs nothing more. */
+static kw_err ask_on(kw_plan *plan, kw_topology *topology, kw_error *error, kw_plan_task *task)
 {
-    kw_err code = kw_plan_start(plan, topology, error, task);
+    kw_err code = KW_OK;
     while (code == KW_OK && plan->need != KW_PLAN_NEEDS_NOTHING) {
         code = kw_plan_ask(plan, topology, error, task);
         code = code == KW_OK ? kw_plan_go_on(plan, topology, error, task) : code;
@@ -366,7 +405,14 @@ kw_err kw_plan_make(kw_plan *plan, kw_topology *topology, kw_error *error, kw_pl
     return code;
 }
 
-void kw_plan_fini(kw_plan *plan)
+kw_err kw_plan_make(kw_plan *plan, kw_topology *topology, kw_error *error, kw_plan_task *task)
+{
+    kw_err code = kw_plan_start(plan, topology, error, task);
+    bool is_whole = code != KW_OK || plan->need == KW_PLAN_NEEDS_NOTHING;
+    return is_whole ? code : ask_on(plan, topology, error, task);
+}
+
+void kw_plan_give_back(kw_plan *plan)
 {
     if (plan->node != NULL && plan->is_near) {
         atomic_fetch_sub_explicit(&plan->node->near_n, 1, memory_order_relaxed);

@@ -29,7 +29,16 @@ typedef enum kw_plan_need {
 
 typedef struct kw_plan {
     kw_plan_kind kind;
-    uint16_t slot;                  /* of KW_PLAN_SLOT */
+    kw_plan_need need;       /* it is not made yet where it lacks something */
+    kw_read_preference read; /* whom it may be sent to; PRIMARY for all but reads */
+    uint16_t slot;           /* of KW_PLAN_SLOT */
+    bool is_outside;         /* node was in no map even then */
+    bool is_near;            /* node counts the call until the plan's end */
+    bool is_repeatable;
+    bool is_script;
+    bool is_blocking;
+    bool fails_fast;                /* it does not wait for a server that cannot be reached */
+    bool is_internal;               /* a question of the library's own */
     uint64_t position;              /* of KW_PLAN_POSITION: of its first key */
     kw_ring_positions *positions;   /* of KW_PLAN_POSITION: those of all its keys, which must have
                             one owner; NULL: there is but one position */
@@ -37,21 +46,12 @@ typedef struct kw_plan {
                                    known to have one owner; 0: any */
     kw_node *node;                  /* of KW_PLAN_NODE: a reference; of KW_PLAN_ANY: the one
                                        that is to be preferred, or NULL */
-    bool is_outside;                /* node was in no map even then */
-    bool is_near;                   /* node counts the call until the plan's end */
     const kw_command_info *command; /* NULL: not in the table */
     const char *name;               /* for error texts: the table's, or "command" */
-    kw_plan_need need;              /* it is not made yet where it lacks something */
-    kw_read_preference read;        /* whom it may be sent to; PRIMARY for all but reads */
     uint64_t key_hash; /* kw_order_hash of its only key, where the task wanted it; 0: its
                           keys are to be looked for */
     uint64_t zone;     /* of KW_READ_OF_ZONE */
     kw_token after;    /* whose write the read finds; size 0: none */
-    bool is_repeatable;
-    bool is_script;
-    bool is_blocking;
-    bool fails_fast;   /* it does not wait for a server that cannot be reached */
-    bool is_internal;  /* a question of the library's own */
     uint64_t start_ns; /* when the plan was made: the call begins */
     uint64_t deadline_ns;
     uint64_t block_ns; /* the part of that for which the server may keep the command */
@@ -108,7 +108,16 @@ kw_err kw_plan_go_on(kw_plan *plan, kw_topology *topology, kw_error *error,
 
 /* Start and all steps behind it, with the waits between them. */
 kw_err kw_plan_make(kw_plan *plan, kw_topology *topology, kw_error *error, kw_plan_task *task);
-void kw_plan_fini(kw_plan *plan);
+
+/* What kw_plan_fini has to do of a plan that has a node or several positions. */
+void kw_plan_give_back(kw_plan *plan);
+
+static inline void kw_plan_fini(kw_plan *plan)
+{
+    if (plan->node != NULL || plan->positions != NULL) {
+        kw_plan_give_back(plan);
+    }
+}
 
 /* True where two commands of a batch run in their order: they may have a key in common. */
 bool kw_plan_is_ordered(const kw_plan *a, const kw_plan *b);

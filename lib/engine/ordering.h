@@ -31,14 +31,18 @@ typedef struct kw_order_entry {
 
 /* One key of one command. */
 typedef struct kw_order_link {
-    kw_order_entry entry;
+    union {
+        kw_order_entry entry; /* no other command has the key: what the table holds; else .. */
+        struct {
+            struct kw_order_link *next; /* .. its place in its key's list of pending ones */
+            struct kw_order_link *before;
+        };
+    };
     kw_order_key *key; /* NULL: no other command has it */
     kw_ordered *command;
-    struct kw_order_link *next; /* in its key's list of pending ones */
-    struct kw_order_link *before;
 } kw_order_link;
 
-/* One command, a part of whatever its owner keeps for it. Zeros: it is not ordered. */
+/* One command, a part of whatever its owner keeps for it. */
 struct kw_ordered {
     uint64_t number;      /* its place in the order of adding */
     const void *place;    /* where it has left to, or last wanted to; only compared */
@@ -52,6 +56,18 @@ struct kw_ordered {
     bool is_held;  /* waits to be freed */
     bool is_again; /* has left before, and came back */
 };
+
+/* It is not ordered yet. */
+static inline void kw_ordered_init(kw_ordered *command)
+{
+    command->links = NULL;
+    command->links_n = 0;
+    command->at = 0;
+    command->is_read = false;
+    command->has_left = false;
+    command->is_held = false;
+    command->is_again = false;
+}
 
 typedef struct kw_ordering {
     const kw_allocator *mem;

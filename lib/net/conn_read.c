@@ -27,18 +27,14 @@ static void end_greeting(kw_conn *conn)
     }
 }
 
-kw_err kw_conn_give(kw_conn *conn, kw_error *error, kw_reply *reply)
+/* Takes a reply that no command waits for: of the greeting, or to be dropped. */
+static kw_err take_reply(kw_conn *conn, kw_error *error, kw_reply *reply)
 {
     kw_owner owner;
     if (!kw_fifo_pop(&conn->owners, &owner)) {
         kw_reply_free(reply);
         return kw_error_set(error, KW_ERR_DESYNC, KW_EFFECT_MAYBE,
                             "the server sent a reply that nothing asked for");
-    }
-    if (owner.kind == KW_OWNER_REQUEST) {
-        owner.request->reply = reply;
-        owner.request->is_done = true;
-        return KW_OK;
     }
     kw_err code = KW_OK;
     if (conn->state == KW_CONN_GREETING) {
@@ -49,6 +45,18 @@ kw_err kw_conn_give(kw_conn *conn, kw_error *error, kw_reply *reply)
     }
     kw_reply_free(reply);
     return code;
+}
+
+kw_err kw_conn_give(kw_conn *conn, kw_error *error, kw_reply *reply)
+{
+    const kw_owner *next = kw_fifo_peek(&conn->owners);
+    if (next == NULL || next->kind != KW_OWNER_REQUEST) {
+        return take_reply(conn, error, reply);
+    }
+    next->request->reply = reply;
+    next->request->is_done = true;
+    kw_fifo_drop_first(&conn->owners);
+    return KW_OK;
 }
 
 static kw_err next_reply(kw_conn *conn, kw_reply **reply, kw_error *error)

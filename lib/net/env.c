@@ -5,11 +5,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-uint64_t kw_env_now(const kw_env *env)
-{
-    return kw_clock_now(&env->clock);
-}
-
 /* Round trips of one step: a connect, TLS, a greeting and a question. */
 #define STEP_TRIPS 5u
 

@@ -66,7 +66,10 @@ static inline bool kw_env_has_fetch(const kw_env *env)
            atomic_load_explicit(&env->has_groups, memory_order_relaxed);
 }
 
-uint64_t kw_env_now(const kw_env *env);
+static inline uint64_t kw_env_now(const kw_env *env)
+{
+    return kw_clock_now(&env->clock);
+}
 
 /* A connect took so long: a round trip to a server, or less. Any thread. */
 void kw_env_on_trip(kw_env *env, uint64_t trip_ns);

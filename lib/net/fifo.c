@@ -39,34 +39,13 @@ static bool grow(kw_fifo *fifo)
     return true;
 }
 
-bool kw_fifo_reserve(kw_fifo *fifo, size_t n)
+bool kw_fifo_grow(kw_fifo *fifo, size_t n)
 {
     while (fifo->capacity - fifo->count < n) {
         if (!grow(fifo)) {
             return false;
         }
     }
-    return true;
-}
-
-bool kw_fifo_push(kw_fifo *fifo, kw_owner owner)
-{
-    if (fifo->count == fifo->capacity && !grow(fifo)) {
-        return false;
-    }
-    fifo->owners[(fifo->head + fifo->count) & (fifo->capacity - 1)] = owner;
-    fifo->count++;
-    return true;
-}
-
-bool kw_fifo_pop(kw_fifo *fifo, kw_owner *owner)
-{
-    if (fifo->count == 0) {
-        return false;
-    }
-    *owner = fifo->owners[fifo->head];
-    fifo->head = (fifo->head + 1) & (fifo->capacity - 1);
-    fifo->count--;
     return true;
 }
 

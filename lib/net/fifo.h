@@ -21,6 +21,18 @@ typedef struct kw_request {
     bool is_shared; /* on a shared connection: its bytes are copied whatever their size */
 } kw_request;
 
+/* Nothing was sent; the bytes are to be set. */
+static inline void kw_request_init(kw_request *request)
+{
+    request->reply = NULL;
+    request->sink = NULL;
+    request->end_at = 0;
+    request->is_done = false;
+    request->pools = false;
+    request->joins = false;
+    request->is_shared = false;
+}
+
 typedef enum kw_owner_kind {
     KW_OWNER_HELLO,    /* must be the server's description of itself */
     KW_OWNER_OK,       /* must be +OK: AUTH, SELECT, READONLY */
@@ -49,20 +61,48 @@ typedef struct kw_fifo {
 void kw_fifo_init(kw_fifo *fifo, const kw_allocator *mem);
 void kw_fifo_fini(kw_fifo *fifo);
 
+/* The slow way of kw_fifo_reserve: there is no room yet. */
+bool kw_fifo_grow(kw_fifo *fifo, size_t n);
+
 /* Makes room for n more; false when there is no memory. */
-bool kw_fifo_reserve(kw_fifo *fifo, size_t n);
+static inline bool kw_fifo_reserve(kw_fifo *fifo, size_t n)
+{
+    return fifo->capacity - fifo->count >= n || kw_fifo_grow(fifo, n);
+}
 
 /* False when there is no memory. */
-bool kw_fifo_push(kw_fifo *fifo, kw_owner owner);
-
-/* The owner of the next reply, taken out; false when nobody waits for one. */
-bool kw_fifo_pop(kw_fifo *fifo, kw_owner *owner);
+static inline bool kw_fifo_push(kw_fifo *fifo, kw_owner owner)
+{
+    if (!kw_fifo_reserve(fifo, 1)) {
+        return false;
+    }
+    fifo->owners[(fifo->head + fifo->count++) & (fifo->capacity - 1)] = owner;
+    return true;
+}
 
 /* The owner of the next reply, left there and borrowed until the next push; NULL when nobody waits.
  */
 static inline const kw_owner *kw_fifo_peek(const kw_fifo *fifo)
 {
     return fifo->count > 0 ? &fifo->owners[fifo->head] : NULL;
+}
+
+/* Takes the owner of the next reply, which somebody waits for, out. */
+static inline void kw_fifo_drop_first(kw_fifo *fifo)
+{
+    fifo->head = (fifo->head + 1) & (fifo->capacity - 1);
+    fifo->count--;
+}
+
+/* The owner of the next reply, taken out; false when nobody waits for one. */
+static inline bool kw_fifo_pop(kw_fifo *fifo, kw_owner *owner)
+{
+    if (fifo->count == 0) {
+        return false;
+    }
+    *owner = fifo->owners[fifo->head];
+    kw_fifo_drop_first(fifo);
+    return true;
 }
 
 /* The owner of the reply behind the next at ones. */

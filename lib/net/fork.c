@@ -45,10 +45,7 @@ void kw_fork_fini(kw_fork *self)
     }
 }
 
-bool kw_fork_has_happened(const kw_fork *self)
+bool kw_fork_is_other_process(const kw_fork *self)
 {
-    if (self->page != NULL) {
-        return *self->page == 0;
-    }
     return getpid() != self->pid;
 }

@@ -5,6 +5,7 @@
 #define NET_FORK_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <sys/types.h>
 
 typedef struct kw_fork {
@@ -15,7 +16,13 @@ typedef struct kw_fork {
 void kw_fork_init(kw_fork *self);
 void kw_fork_fini(kw_fork *self);
 
+/* kw_fork_has_happened where the kernel cannot wipe a page. */
+bool kw_fork_is_other_process(const kw_fork *self);
+
 /* True in a child process. Any thread. */
-bool kw_fork_has_happened(const kw_fork *self);
+static inline bool kw_fork_has_happened(const kw_fork *self)
+{
+    return self->page != NULL ? *self->page == 0 : kw_fork_is_other_process(self);
+}
 
 #endif

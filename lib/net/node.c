@@ -90,17 +90,8 @@ kw_node *kw_node_new(kw_env *env, const kw_endpoint *endpoint)
     return node;
 }
 
-kw_node *kw_node_ref(kw_node *node)
+void kw_node_free(kw_node *node)
 {
-    atomic_fetch_add_explicit(&node->refs, 1, memory_order_relaxed);
-    return node;
-}
-
-void kw_node_unref(kw_node *node)
-{
-    if (node == NULL || atomic_fetch_sub_explicit(&node->refs, 1, memory_order_acq_rel) != 1) {
-        return;
-    }
     unlink_node(node);
     kw_departed *departed = &node->env->departed;
     atomic_fetch_add_explicit(&departed->connects, node->stats.connects, memory_order_relaxed);

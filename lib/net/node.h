@@ -82,8 +82,22 @@ struct kw_node {
 
 /* NULL when there is no memory. */
 kw_node *kw_node_new(kw_env *env, const kw_endpoint *endpoint);
-kw_node *kw_node_ref(kw_node *node);
-void kw_node_unref(kw_node *node);
+
+static inline kw_node *kw_node_ref(kw_node *node)
+{
+    atomic_fetch_add_explicit(&node->refs, 1, memory_order_relaxed);
+    return node;
+}
+
+/* For kw_node_unref alone: the last reference is gone. */
+void kw_node_free(kw_node *node);
+
+static inline void kw_node_unref(kw_node *node)
+{
+    if (node != NULL && atomic_fetch_sub_explicit(&node->refs, 1, memory_order_acq_rel) == 1) {
+        kw_node_free(node);
+    }
+}
 
 /* What kw_node_acquire is told. */
 typedef struct kw_acquire_options {

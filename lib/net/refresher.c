@@ -99,11 +99,6 @@ uint64_t kw_refresher_changed_ns(kw_refresher *self)
     return atomic_load_explicit(&self->changed_ns, memory_order_relaxed);
 }
 
-uint64_t kw_refresher_changes_n(kw_refresher *self)
-{
-    return atomic_load_explicit(&self->changes_n, memory_order_relaxed);
-}
-
 /* The monitor is held. A fetch that is under way needs another driver, where somebody waits. */
 static void hand_on(kw_refresher *self, kw_wake_list *wakes)
 {
@@ -123,12 +118,8 @@ static void leave(kw_refresher *self)
     kw_wake_list_send(&wakes, &self->monitor);
 }
 
-void kw_refresher_poke(kw_refresher *self, uint64_t now_ns)
+void kw_refresher_go_on(kw_refresher *self, uint64_t now_ns)
 {
-    if (now_ns < atomic_load_explicit(&self->due_ns, memory_order_relaxed) &&
-        now_ns < atomic_load_explicit(&self->listen_ns, memory_order_relaxed)) {
-        return;
-    }
     if (!kw_leader_try(&self->driver)) {
         return;
     }

@@ -56,14 +56,25 @@ void kw_refresher_on_moved(kw_refresher *self);
 void kw_refresher_on_publish(kw_refresher *self);
 
 /* Number of maps published so far. Any thread. */
-uint64_t kw_refresher_changes_n(kw_refresher *self);
+static inline uint64_t kw_refresher_changes_n(kw_refresher *self)
+{
+    return atomic_load_explicit(&self->changes_n, memory_order_relaxed);
+}
 
 /* When the last map was published; 0: none was. Any thread. */
 uint64_t kw_refresher_changed_ns(kw_refresher *self);
 
-/* Goes on with a fetch as far as it can without waiting; cheap when there is nothing
- * to do. Any thread. */
-void kw_refresher_poke(kw_refresher *self, uint64_t now_ns);
+/* Goes on with a fetch as far as it can without waiting: poke where something is due. Any thread.
+ */
+void kw_refresher_go_on(kw_refresher *self, uint64_t now_ns);
+
+static inline void kw_refresher_poke(kw_refresher *self, uint64_t now_ns)
+{
+    if (now_ns >= atomic_load_explicit(&self->due_ns, memory_order_relaxed) ||
+        now_ns >= atomic_load_explicit(&self->listen_ns, memory_order_relaxed)) {
+        kw_refresher_go_on(self, now_ns);
+    }
+}
 
 /* The oldest news of servers that was not taken yet; false where there is none, or somebody
  * drives just now. Of a ring, group gets the name of the node that it is about. Any thread. */

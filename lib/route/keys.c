@@ -207,17 +207,17 @@ static kw_err find_migrate(kw_keys *keys, const keys_search *search)
     return find_first(keys, search);
 }
 
+size_t kw_keys_only(const kw_command_info *command, size_t argc)
+{
+    const kw_key_rule *rule = &command->keys;
+    bool is_only = rule->finder == KW_KEYS_RANGE && rule->last == rule->first && rule->first < argc;
+    return is_only ? rule->first : 0;
+}
+
 kw_err kw_keys_find(kw_keys *keys, kw_error *error, const kw_command_info *command,
                     const kw_bytes *argv, size_t argc)
 {
-    const kw_key_rule *rule = &command->keys;
     keys->argv = argv;
-    if (rule->finder == KW_KEYS_RANGE && rule->last == rule->first && rule->first < argc) {
-        kw_key_range only = {rule->first, 1, 1}; /* most commands: one key */
-        keys->ranges[0] = only;
-        keys->ranges_n = 1;
-        return KW_OK;
-    }
     keys_search search = {command, argv, argc, error};
     keys->ranges_n = 0;
     switch ((kw_key_finder)command->keys.finder) {

@@ -315,6 +315,16 @@ uint16_t kw_map_shard_of(const kw_map *map, unsigned slot)
     return map->slots != NULL ? atomic_load_explicit(&map->slots[slot], memory_order_relaxed) : 0;
 }
 
+bool kw_map_owner_of(const kw_map *map, size_t *node, unsigned slot)
+{
+    uint16_t shard = kw_map_shard_of(map, slot);
+    if (shard == KW_MAP_NO_SHARD) {
+        return false;
+    }
+    *node = kw_map_shard_at(map, shard)->primary;
+    return true;
+}
+
 uint16_t kw_map_shard_of_key(const kw_map *map, kw_bytes key)
 {
     uint32_t owner;

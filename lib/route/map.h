@@ -84,6 +84,9 @@ size_t kw_map_replica(const kw_map *map, const kw_map_shard *shard, size_t index
 /* Shard that owns the slot, or KW_MAP_NO_SHARD for a hole and past the last slot. */
 uint16_t kw_map_shard_of(const kw_map *map, unsigned slot);
 
+/* That shard's primary; false where there is none. */
+bool kw_map_owner_of(const kw_map *map, size_t *node, unsigned slot);
+
 /* The ring of all shards; NULL where slots place keys. Borrowed. */
 kw_ring *kw_map_ring(const kw_map *map);
 

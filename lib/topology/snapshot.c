@@ -28,30 +28,11 @@ kw_snapshot *kw_snapshot_new(const kw_allocator *mem, kw_map *map, kw_node **nod
     return snapshot;
 }
 
-kw_snapshot *kw_snapshot_ref(kw_snapshot *snapshot)
+void kw_snapshot_free(kw_snapshot *snapshot)
 {
-    atomic_fetch_add_explicit(&snapshot->refs, 1, memory_order_relaxed);
-    return snapshot;
-}
-
-void kw_snapshot_unref(kw_snapshot *snapshot)
-{
-    if (snapshot == NULL ||
-        atomic_fetch_sub_explicit(&snapshot->refs, 1, memory_order_acq_rel) != 1) {
-        return;
-    }
     unref_all(snapshot->map, snapshot->nodes, snapshot->nodes_n);
     kw_allocator mem = snapshot->mem;
     kw_mem_free(&mem, snapshot);
-}
-
-kw_node *kw_snapshot_owner(const kw_snapshot *snapshot, unsigned slot)
-{
-    uint16_t shard = kw_map_shard_of(snapshot->map, slot);
-    if (shard == KW_MAP_NO_SHARD) {
-        return NULL;
-    }
-    return snapshot->nodes[kw_map_shard_at(snapshot->map, shard)->primary];
 }
 
 kw_node *kw_snapshot_at_position(const kw_snapshot *snapshot, uint64_t position)

@@ -23,11 +23,30 @@ typedef struct kw_snapshot {
 
 /* Takes over the references to map and nodes (also when there is no memory: NULL). */
 kw_snapshot *kw_snapshot_new(const kw_allocator *mem, kw_map *map, kw_node **nodes, size_t nodes_n);
-kw_snapshot *kw_snapshot_ref(kw_snapshot *snapshot);
-void kw_snapshot_unref(kw_snapshot *snapshot);
+
+static inline kw_snapshot *kw_snapshot_ref(kw_snapshot *snapshot)
+{
+    atomic_fetch_add_explicit(&snapshot->refs, 1, memory_order_relaxed);
+    return snapshot;
+}
+
+/* For kw_snapshot_unref alone: the last reference is gone. */
+void kw_snapshot_free(kw_snapshot *snapshot);
+
+static inline void kw_snapshot_unref(kw_snapshot *snapshot)
+{
+    if (snapshot != NULL &&
+        atomic_fetch_sub_explicit(&snapshot->refs, 1, memory_order_acq_rel) == 1) {
+        kw_snapshot_free(snapshot);
+    }
+}
 
 /* The primary that owns the slot, borrowed from snapshot; NULL for a hole. */
-kw_node *kw_snapshot_owner(const kw_snapshot *snapshot, unsigned slot);
+static inline kw_node *kw_snapshot_owner(const kw_snapshot *snapshot, unsigned slot)
+{
+    size_t node;
+    return kw_map_owner_of(snapshot->map, &node, slot) ? snapshot->nodes[node] : NULL;
+}
 
 /* The primary that has the keys at a position of the ring, borrowed; NULL: none. */
 kw_node *kw_snapshot_at_position(const kw_snapshot *snapshot, uint64_t position);

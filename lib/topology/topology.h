@@ -19,8 +19,6 @@
 #define KW_TOPOLOGY_EXTRAS_MAX 16
 
 /* Counts of a handle, as kw_stats has them. */
-/* Counts of a handle, as kw_stats has them. */
-/* Counts of a handle, as kw_stats has them. */
 typedef struct kw_counters {
     atomic_uint_fast64_t commands;
     atomic_uint_fast64_t failures;
@@ -81,6 +79,13 @@ void kw_topology_count(kw_topology *topology, uint64_t commands_n, uint64_t fail
 
 /* Tells the host's log and event callback; with no lock held. event->size is set here. */
 void kw_topology_tell(kw_topology *topology, kw_event *event);
+
+/* True where nodes are to be looked at some time, since one has failed. */
+static inline bool kw_topology_is_watching(const kw_topology *topology)
+{
+    return atomic_load_explicit(&topology->env.failure_watch_ns, memory_order_relaxed) !=
+           UINT64_MAX;
+}
 
 /* True where a ring places keys. */
 static inline bool kw_topology_is_ring(const kw_topology *topology)

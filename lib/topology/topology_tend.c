@@ -7,6 +7,11 @@
 #include "topology/node_registry.h"
 #include "topology/sentinel_events.h"
 
+static inline bool is_due(const atomic_uint_fast64_t *at_ns, uint64_t now_ns)
+{
+    return now_ns >= atomic_load_explicit(at_ns, memory_order_relaxed);
+}
+
 void kw_topology_tend(kw_topology *topology, uint64_t now_ns)
 {
     if (kw_env_has_fetch(&topology->env)) {
@@ -15,9 +20,17 @@ void kw_topology_tend(kw_topology *topology, uint64_t now_ns)
             (void)kw_refresher_want(&topology->refresher);
         }
         kw_refresher_poke(&topology->refresher, now_ns);
-        kw_sentinel_events_tend(topology);
+        if (atomic_load_explicit(&topology->refresher.has_news, memory_order_relaxed)) {
+            kw_sentinel_events_tend(topology);
+        }
     }
-    kw_failure_watch_tend(topology, now_ns);
-    kw_lag_tend(topology, now_ns);
-    kw_node_registry_sweep(topology, now_ns);
+    if (is_due(&topology->env.failure_watch_ns, now_ns)) {
+        kw_failure_watch_tend(topology, now_ns);
+    }
+    if (is_due(&topology->env.lag_ns, now_ns)) {
+        kw_lag_tend(topology, now_ns);
+    }
+    if (is_due(&topology->sweep_ns, now_ns)) {
+        kw_node_registry_sweep(topology, now_ns);
+    }
 }

@@ -268,7 +268,7 @@ static void test_queue_is_full_at_its_bounds(void **state)
                                           "GET %s", KEY) == KW_OK) {
             n++;
         }
-        assert_in_range(n, 3, k == 0 ? 3 : 40);
+        assert_in_range(n, 3, k == 0 ? 3 : 63);
         assert_int_equal(error.code, KW_ERR_QUEUE_FULL);
         assert_int_equal(error.effect, KW_EFFECT_NONE);
         assert_true(kw_test_turns(kw, answers, n, 10000));
