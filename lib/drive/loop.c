@@ -28,8 +28,7 @@ static void free_async(kw_loop *self, kw_async_command *command)
         kw_mem_free(&self->topology->env.mem, command);
         return;
     }
-    kw_async_commands_push(&self->used.of_size[command->size], command);
-    self->used.n++;
+    kw_loop_blocks_put(&self->used, command);
 }
 
 static void on_ended(kw_pipeline *pipeline, kw_item *item)
@@ -75,23 +74,13 @@ static kw_loop *new_loop(kw_topology *topology, kw_error *error)
     return self;
 }
 
-static void free_blocks(const kw_allocator *mem, kw_loop_blocks *blocks)
-{
-    kw_async_command *command;
-    for (size_t size = 0; size < KW_BLOCK_SIZES_N; size++) {
-        while ((command = kw_async_commands_pop(&blocks->of_size[size])) != NULL) {
-            kw_mem_free(mem, command);
-        }
-    }
-}
-
 static void free_loop(kw_loop *self, bool has_forked)
 {
     const kw_allocator *mem = &self->topology->env.mem;
     kw_pipeline_fini(&self->pipeline);
     kw_poller_fini(&self->poller, has_forked);
-    free_blocks(mem, &self->blocks);
-    free_blocks(mem, &self->used);
+    kw_loop_blocks_fini(&self->blocks, mem);
+    kw_loop_blocks_fini(&self->used, mem);
     kw_monitor_fini(&self->monitor);
     kw_mem_free(mem, self);
 }
@@ -130,16 +119,7 @@ static void return_blocks(kw_loop *self)
     self->told_n = 0;
     self->told_len = 0;
     self->kept_n = self->blocks.n + self->used.n;
-    if (self->used.n == 0) {
-        return;
-    }
-    for (size_t size = 0; size < KW_BLOCK_SIZES_N; size++) {
-        /* Those that were used last are used first. */
-        kw_async_commands_append(&self->used.of_size[size], &self->blocks.of_size[size]);
-        self->blocks.of_size[size] = self->used.of_size[size];
-    }
-    self->blocks.n += self->used.n;
-    memset(&self->used, 0, sizeof(self->used));
+    kw_loop_blocks_move(&self->blocks, &self->used);
 }
 
 static void add_items(kw_loop *self, kw_async_command *command, const kw_snapshot *snapshot)

@@ -3,7 +3,7 @@
 #ifndef DRIVE_LOOP_H
 #define DRIVE_LOOP_H
 
-#include "drive/async_command.h"
+#include "drive/loop_blocks.h"
 #include "drive/pipeline_private.h"
 
 #include <pthread.h>
@@ -12,12 +12,6 @@ typedef struct kw_loop kw_loop;
 
 /* Where a handle keeps one: its event loop, or that of its tickets. */
 typedef _Atomic(kw_loop *) kw_loop_place;
-
-/* Blocks of commands that have ended, by their size. */
-typedef struct kw_loop_blocks {
-    kw_async_commands of_size[KW_BLOCK_SIZES_N];
-    size_t n;
-} kw_loop_blocks;
 
 struct kw_loop {
     kw_topology *topology;

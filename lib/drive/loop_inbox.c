@@ -21,24 +21,11 @@ static bool admit(kw_loop *self, size_t len, bool is_own)
     return true;
 }
 
-/* The smallest block with room for len bytes; NULL: there is none. */
-static kw_async_command *take_from(kw_loop_blocks *blocks, size_t len)
-{
-    for (size_t size = kw_block_size_of(len); size < KW_BLOCK_SIZES_N; size++) {
-        kw_async_command *command = kw_async_commands_pop(&blocks->of_size[size]);
-        if (command != NULL) {
-            blocks->n--;
-            return command;
-        }
-    }
-    return NULL;
-}
-
 /* is_own: of the thread that carries the commands. The monitor is held. */
 static kw_async_command *take_block(kw_loop *self, size_t len, bool is_own)
 {
-    kw_async_command *used = is_own ? take_from(&self->used, len) : NULL; /* still at hand */
-    return used != NULL ? used : take_from(&self->blocks, len);
+    kw_async_command *used = is_own ? kw_loop_blocks_take(&self->used, len) : NULL;
+    return used != NULL ? used : kw_loop_blocks_take(&self->blocks, len);
 }
 
 /* A command that was admitted is given up. */
