@@ -54,6 +54,13 @@ void kw_node_faults_clear(kw_node_faults *faults, kw_env *env)
     }
 }
 
+void kw_node_faults_on_abandoned(kw_node_faults *faults, kw_env *env)
+{
+    if (kw_node_faults_is_down(faults)) {
+        atomic_store_explicit(&env->failure_watch_ns, 0, memory_order_release);
+    }
+}
+
 kw_faults kw_node_faults_read(kw_node_faults *faults)
 {
     kw_faults read = {

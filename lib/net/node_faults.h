@@ -32,6 +32,9 @@ void kw_node_faults_add(kw_node_faults *faults, kw_env *env, uint64_t now_ns, kw
  * (on-node-down=next, eject). */
 void kw_node_faults_clear(kw_node_faults *faults, kw_env *env);
 
+/* A connect was given up, which is no failure: one that is down may be dialled by its probe now. */
+void kw_node_faults_on_abandoned(kw_node_faults *faults, kw_env *env);
+
 /* What has failed so far. */
 kw_faults kw_node_faults_read(kw_node_faults *faults);
 

@@ -184,6 +184,7 @@ void kw_pool_fail_open(kw_node *node, uint64_t now_ns, const kw_error *failure, 
     if (failure->code == KW_ERR_CANCELLED || failure->code == KW_ERR_TIMEOUT ||
         failure->code == KW_ERR_NOMEM || failure->code == KW_ERR_ROLE || is_of_hello(node, conn)) {
         kw_health_on_abandoned(&node->health);
+        kw_node_faults_on_abandoned(&node->faults, node->env);
     } else {
         kw_health_on_failed(&node->health, now_ns, &node->random);
         node->failure = *failure;

@@ -426,8 +426,10 @@ void kw_failure_watch_tend(kw_topology *topology, uint64_t now_ns)
         !kw_leader_try(&topology->failure_watch.watcher)) {
         return;
     }
+    /* Where something has failed meanwhile the caller's time is before what is noted of that. */
+    uint64_t noted_ns = kw_env_now(&topology->env);
     tick self;
-    look(&self, topology, now_ns);
+    look(&self, topology, noted_ns > now_ns ? noted_ns : now_ns);
     kw_leader_leave(&topology->failure_watch.watcher);
 }
 
