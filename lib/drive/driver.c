@@ -485,7 +485,7 @@ uint64_t kw_driver_lost_ns(kw_topology *topology, const kw_plan *plan, kw_node *
 {
     bool may_move = plan->kind == KW_PLAN_SLOT || plan->kind == KW_PLAN_NODE ||
                     (plan->kind == KW_PLAN_POSITION && kw_node_is_of_group(node));
-    if (!may_move || is_asking || kw_driver_is_replica(node)) {
+    if (!may_move || is_asking) {
         return 0;
     }
     kw_snapshot *snapshot = kw_topology_snapshot(topology);

@@ -75,7 +75,7 @@ static uint64_t end_of(const kw_patience *self)
 
 kw_patience_step kw_patience_on_time(kw_patience *self, uint64_t now_ns, uint64_t lost_ns)
 {
-    self->lost_ns = lost_ns;
+    self->lost_ns = self->has_others ? 0 : lost_ns;
     kw_patience_step step = {KW_PATIENCE_WAIT, now_ns};
     if (now_ns >= end_of(self)) {
         step.kind = KW_PATIENCE_GIVE_UP;

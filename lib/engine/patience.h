@@ -11,10 +11,10 @@ typedef struct kw_patience_rule {
     uint64_t stall_ns;   /* a silence so long makes the map suspect */
     uint64_t grace_ns;   /* so long an answer may come after its node has lost the slot */
     uint64_t timeout_ns; /* of a call: stall and grace are parts of it where it is short */
-    bool has_others;  /* other nodes have the answer as well: a silence so long as stall is enough
-                         to ask them */
-    bool is_blocking; /* the command waits for something: silence means little, and a server
-                         that loses the slot says so */
+    bool has_others;     /* sent to one that owns no slot, as others are: a silence so long as stall
+                            is enough to ask them */
+    bool is_blocking;    /* the command waits for something: silence means little, and a server
+                            that loses the slot says so */
 } kw_patience_rule;
 
 typedef enum kw_patience_kind {
@@ -53,7 +53,7 @@ void kw_patience_on_heard(kw_patience *self, uint64_t now_ns);
 void kw_patience_on_left(kw_patience *self, uint64_t now_ns);
 
 /* What to do now. lost_ns: when the map was published by which another node owns what is
- * awaited; 0: it is where it belongs. */
+ * awaited; 0: it is where it belongs. Of no meaning where it was not sent to its owner. */
 kw_patience_step kw_patience_on_time(kw_patience *self, uint64_t now_ns, uint64_t lost_ns);
 
 /* Before that there is nothing to do, as far as the map stays as it is. */

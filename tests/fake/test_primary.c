@@ -2,6 +2,7 @@
 /* Primaries under Sentinel that are replaced, demoted or stalled: what becomes of their
  * connections, calls and sessions, how soon the heir is used, and what the host is told. */
 #include "fake/sentinel_fakes.h"
+#include "support/ways.h"
 
 static void test_role_is_asked_on_every_new_connection(void **state)
 {
@@ -361,6 +362,29 @@ static void test_stalled_primary_loses_its_calls_once_replaced(void **state)
     kw_close(kw);
 }
 
+/* One that says nothing is a replica by the map, until the sentinels note that it is down. */
+static void test_stalled_primary_that_is_a_replica_by_then_loses_its_calls(void **state)
+{
+    (void)state;
+    for (int way = 0; way < KW_TEST_WAYS_N; way++) {
+        reset_fakes();
+        kw_client *kw = open_n(1, "timeout=20s&read-preference=prefer-replica");
+        expect_number(kw, "INCR a", 0);
+        kw_fake_reset(PRIMARY);
+        kw_fake_on(PRIMARY, KW_FAKE_ALWAYS, "INCR *", KW_FAKE_STEPS(KW_FAKE_STALL));
+        name(sentinels[0], OTHER, PRIMARY, "slave", NULL);
+        kw_test_end end = kw_test_send(kw, (kw_test_way)way, "INCR", "b");
+        bool is_lost = !end.is_answered && end.error.code == KW_ERR_CLOSED &&
+                       end.error.effect == KW_EFFECT_MAYBE;
+        if (end.took_us > 10000000 || (!is_lost && kw_fake_count(PRIMARY, "INCR b") > 0)) {
+            fail_msg("by %s, after %lu ms: %s", kw_test_way_name((kw_test_way)way),
+                     (unsigned long)(end.took_us / 1000), end.error.text);
+        }
+        assert_int_equal(kw_test_stats(kw).nodes, 2); /* it is in the map */
+        kw_close(kw);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -378,6 +402,7 @@ int main(void)
         cmocka_unit_test(test_role_that_is_not_allowed_is_told),
         cmocka_unit_test(test_calls_go_on_without_sentinels_and_ask_for_them_rarely),
         cmocka_unit_test(test_stalled_primary_loses_its_calls_once_replaced),
+        cmocka_unit_test(test_stalled_primary_that_is_a_replica_by_then_loses_its_calls),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

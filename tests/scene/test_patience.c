@@ -140,6 +140,10 @@ static void test_patience_with_a_replica_ends_with_its_silence(void **state)
         {E_HEARD, 400, 0, WAIT, 0},
         {E_TIME, 500, 0, WAIT, 900},
         {E_TIME, 900, 0, GIVE_UP});
+    PLAY("that others own the slot is nothing new", &of_replica,
+        {E_TIME, 20, 10, WAIT, 500},
+        {E_TIME, 499, 10, WAIT, 500},
+        {E_TIME, 500, 10, GIVE_UP});
 }
 
 static void test_patience_is_a_part_of_a_short_timeout(void **state)
