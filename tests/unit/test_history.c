@@ -44,7 +44,8 @@ static kw_test_act mismatch_of(uint64_t expected, uint64_t value, uint64_t begin
 
 static void assert_verdict(kw_test_verdict verdict, const kw_test_act *acts, size_t n)
 {
-    assert_int_equal(kw_test_history_check(acts, n, 100000), verdict);
+    kw_test_verdict found = kw_test_history_check(acts, n, 100000);
+    assert_int_equal(found, verdict);
 }
 
 static void test_history_that_a_register_could_give_is_linearizable(void **state)
@@ -76,11 +77,30 @@ static void test_history_that_no_register_could_give_is_a_violation(void **state
     WRONG(write_of(1, 1, 2), mismatch_of(1, 0, 3, 4));
 }
 
+/* Writes that perhaps were, and that somebody sees much later, each at any time in between. */
+static void test_history_of_many_unknown_writes_is_judged(void **state)
+{
+    (void)state;
+    enum { N = 40 };
+    kw_test_act acts[3 * N + 1];
+    for (unsigned i = 0; i < N; i++) {
+        acts[3 * i] = write_of(i + 1, 1 + i % 3, NEVER);
+        acts[3 * i + 1] = (kw_test_act){KW_TEST_EXPIRE, i + 1, 0, 1, NEVER, 0};
+        acts[3 * i + 2] = i % 4 == 0 ? read_of(0, 100 + 10 * i, 101 + 10 * i)
+                                     : read_of(i + 1, 100 + 10 * i, 109 + 10 * i);
+    }
+    acts[3 * N] = read_of(N, 1000, 1001);
+    assert_verdict(KW_TEST_LINEARIZABLE, acts, 3 * N + 1);
+    acts[3 * N] = read_of(2, 1000, 1001);
+    assert_verdict(KW_TEST_VIOLATION, acts, 3 * N + 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_history_that_a_register_could_give_is_linearizable),
         cmocka_unit_test(test_history_that_no_register_could_give_is_a_violation),
+        cmocka_unit_test(test_history_of_many_unknown_writes_is_judged),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
