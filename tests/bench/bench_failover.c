@@ -11,6 +11,7 @@
 
 #include "support/ask.h"
 #include "support/bench.h"
+#include "support/calm.h"
 #include "support/crew.h"
 #include "support/group.h"
 #include "support/link.h"
@@ -341,6 +342,7 @@ static void run_all(kw_bench *bench, bool is_cluster)
 int main(int argc, char **argv)
 {
     static kw_bench bench; /* for its goals alone */
+    kw_test_calm_forbid();
     printf("failovers, %d threads, a deadline of %d s\n", THREADS_N, TIMEOUT_MS / 1000);
     run_all(&bench, false);
     run_all(&bench, true);

@@ -5,6 +5,7 @@
  * callgrind. --gate: exit status 1 where a goal is missed. */
 #include <keyway.h>
 
+#include "support/calm.h"
 #include "support/check.h"
 #include "support/cluster.h"
 
@@ -243,6 +244,7 @@ static bool compare(const char *program)
 
 int main(int argc, char **argv)
 {
+    kw_test_calm_forbid();
     make_keys();
     if (argc == 4) {
         size_t number = strtoul(argv[2], NULL, 10);

@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "support/bench.h"
+#include "support/calm.h"
 #include "support/server.h"
 
 #define SERVERS_N 3u
@@ -130,6 +131,7 @@ int main(int argc, char **argv)
 {
     static world self;
     static kw_bench bench; /* for its goals alone */
+    kw_test_calm_forbid();
     for (unsigned i = 0; i < SERVERS_N; i++) {
         self.servers[i] = kw_test_server_start("save \"\"\n");
     }

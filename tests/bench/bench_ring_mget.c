@@ -7,6 +7,7 @@
 
 #include "live/ring_servers.h"
 #include "support/bench.h"
+#include "support/calm.h"
 
 #include <hiredis.h>
 
@@ -165,6 +166,7 @@ static void compare(bench *self, size_t n)
 int main(int argc, char **argv)
 {
     static bench self;
+    kw_test_calm_forbid();
     start(&self);
     compare(&self, 100);
     compare(&self, 1000);

@@ -72,7 +72,7 @@ static void actor_start(actor *self, unsigned number, unsigned timeout_ms)
 
 static void actor_end(actor *self)
 {
-    pthread_join(self->thread, NULL);
+    kw_test_join(self->thread);
     kw_test_rider_free(self->rider);
 }
 
@@ -153,9 +153,7 @@ static void hold_up(void *arg, kw_test_syscall what, bool is_after)
     }
     self->thread = pthread_self();
     atomic_store(&self->is_held, true);
-    while (!atomic_load(&self->is_released)) {
-        kw_test_sleep_ms(1);
-    }
+    KW_TEST_AWAIT(atomic_load(&self->is_released))
 }
 
 static void hold_next(hold *self, kw_test_syscall what, bool is_after, int left_n)

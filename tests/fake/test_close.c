@@ -56,7 +56,7 @@ static uint64_t close_under_callers(const char *name, kw_client *kw, const char 
     uint64_t start_ms = kw_test_now_ms();
     kw_close(kw);
     for (size_t i = 0; i < 8; i++) {
-        pthread_join(waiters[i].thread, NULL);
+        kw_test_join(waiters[i].thread);
     }
     uint64_t elapsed_ms = kw_test_now_ms() - start_ms;
     for (size_t i = 0; i < 8; i++) {
@@ -165,7 +165,7 @@ static void test_close_ends_calls_on_nodes_that_left_the_map(void **state)
     assert_string_equal(node, kw_fake_address(fakes[0]));
     uint64_t start_ms = kw_test_now_ms();
     kw_close(kw);
-    pthread_join(self.thread, NULL);
+    kw_test_join(self.thread);
     assert_in_range(kw_test_now_ms() - start_ms, 0, CLOSE_MS);
     assert_int_equal(self.error.code, KW_ERR_CANCELLED);
     assert_int_equal(self.error.effect, KW_EFFECT_MAYBE);

@@ -259,7 +259,7 @@ static void call_for_a_while(kw_client *kw, kw_err code)
         assert_int_equal(pthread_create(&callers[i].thread, NULL, call_until, &callers[i]), 0);
     }
     for (size_t i = 0; i < THREADS_N; i++) {
-        pthread_join(callers[i].thread, NULL);
+        kw_test_join(callers[i].thread);
         assert_int_equal(callers[i].effect, KW_EFFECT_NONE);
         if (callers[i].code != code) {
             fail_msg("%s", kw_err_name(callers[i].code));

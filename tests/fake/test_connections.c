@@ -490,9 +490,9 @@ static void test_connection_long_reply_holds_no_short_one_up(void **state)
     assert_false(atomic_load(&long_one.is_over));
     kw_fake_pass(fake);
     KW_TEST_AWAIT(atomic_load(&long_one.is_over))
-    pthread_join(long_one.thread, NULL);
-    pthread_join(queued.thread, NULL);
-    pthread_join(later.thread, NULL);
+    kw_test_join(long_one.thread);
+    kw_test_join(queued.thread);
+    kw_test_join(later.thread);
     assert_false(is_reading_long(lane));
     kw_close(kw);
     free(reply);

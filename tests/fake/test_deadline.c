@@ -228,7 +228,7 @@ static void test_deadline_holds_where_the_pool_stays_empty(void **state)
     assert_int_equal(error.effect, KW_EFFECT_NONE);
     assert_non_null(strstr(error.text, "pool-max"));
     assert_string_equal(error.node, kw_fake_address(fakes[0]));
-    pthread_join(holder, NULL);
+    kw_test_join(holder);
     assert_int_equal(kw_fake_count(fakes[0], "BLPOP foo *"), 0);
     kw_close(kw);
 }

@@ -81,8 +81,9 @@ static void *process(void *arg)
         }
         (void)kw_process(self->kw, NULL);
     }
-    while (open_n > 0) {
-        (void)kw_process(self->kw, NULL); /* the count is this thread's */
+    KW_TEST_UNTIL(open_n == 0)
+    { /* the count is this thread's */
+        (void)kw_process(self->kw, NULL);
     }
     return NULL;
 }
@@ -125,7 +126,7 @@ static void stop(load *self)
 {
     atomic_store(&self->is_over, true);
     for (size_t i = 0; i < THREADS_N; i++) {
-        pthread_join(self->threads[i], NULL);
+        kw_test_join(self->threads[i]);
     }
     kw_close(self->kw);
 }

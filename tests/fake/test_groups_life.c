@@ -76,8 +76,7 @@ static void test_forked_child_finds_the_group_itself(void **state)
         kw_reply *reply = kw_call(kw, NULL, NULL, (kw_argv){2, argv, NULL});
         _exit(reply != NULL && kw_reply_int(reply) == 1 ? 0 : 1);
     }
-    int status = -1;
-    assert_int_equal(waitpid(child, &status, 0), child);
+    int status = kw_test_wait_child(child);
     assert_int_equal(status, 0);
     expect(kw, "INCR", 'b', 1);
     kw_close(kw);
@@ -114,9 +113,7 @@ static void *read_on(void *arg)
 static void wait_for_answers(crowd *self, unsigned n)
 {
     unsigned before = atomic_load(&self->answers_n);
-    while (atomic_load(&self->answers_n) - before < n) {
-        kw_test_sleep_ms(1);
-    }
+    KW_TEST_AWAIT(atomic_load(&self->answers_n) - before >= n)
 }
 
 static void test_threads_go_on_through_switches_and_commits(void **state)
@@ -149,7 +146,7 @@ static void test_threads_go_on_through_switches_and_commits(void **state)
     }
     atomic_store(&self.is_over, true);
     for (size_t i = 0; i < 4; i++) {
-        pthread_join(threads[i], NULL);
+        kw_test_join(threads[i]);
     }
     assert_int_equal(kw_test_stats(self.kw).downs, 0);
     kw_close(self.kw);

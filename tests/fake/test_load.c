@@ -36,7 +36,7 @@ static uint64_t use_by_many(kw_client *kw, const char *command, size_t users_n, 
         assert_int_equal(pthread_create(&users[i].thread, NULL, use_handle, &users[i]), 0);
     }
     for (size_t i = 0; i < users_n; i++) {
-        pthread_join(users[i].thread, NULL);
+        kw_test_join(users[i].thread);
     }
     return kw_test_now_ms() - start_ms;
 }
@@ -131,7 +131,7 @@ static void test_load_sick_node_costs_only_its_own_keys(void **state)
         calls_n += self.calls_n;
     }
     for (size_t i = 0; i < 8; i++) {
-        pthread_join(hanging[i].thread, NULL);
+        kw_test_join(hanging[i].thread);
     }
     assert_in_range(best_ms, 0, 50 * KW_TEST_SLOWNESS);
     assert_true(calls_n > 50);

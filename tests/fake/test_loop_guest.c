@@ -9,11 +9,8 @@
 
 static void wait_for_child(pid_t child)
 {
-    int status;
     assert_true(child > 0);
-    while (waitpid(child, &status, 0) < 0) {
-        assert_int_equal(errno, EINTR);
-    }
+    int status = kw_test_wait_child(child);
     assert_true(WIFEXITED(status));
     assert_int_equal(WEXITSTATUS(status), 0);
 }
@@ -90,7 +87,8 @@ static void test_loop_fork_in_a_callback_ends_the_childs_turn(void **state)
         kw_command_async(kw, NULL, (kw_callback){fork_in_callback, &child}, "INCR foo"), KW_OK);
     give(1, "INCR foo");
     kw_err code = KW_OK;
-    while (child < 0 && code == KW_OK) {
+    KW_TEST_UNTIL(child >= 0 || code != KW_OK)
+    {
         code = kw_test_turn(kw, 50);
     }
     if (child == 0) {
@@ -111,7 +109,8 @@ static void test_loop_calls_that_wait_travel_beside_it(void **state)
     kw_fake_on(fakes[1], 1, "INCR foo", KW_FAKE_STEPS(KW_FAKE_STALL));
     answer(fakes[1], "GET foo", ":7");
     give(0, "INCR foo");
-    while (kw_fake_count(fakes[1], "INCR foo") == 0) {
+    KW_TEST_UNTIL(kw_fake_count(fakes[1], "INCR foo") > 0)
+    {
         kw_test_turn(kw, 5);
     }
     kw_reply *reply = kw_command(kw, NULL, "GET foo");

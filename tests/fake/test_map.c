@@ -90,7 +90,7 @@ static void test_map_hole_that_is_filled_serves_who_waits(void **state)
     uint64_t start_ms = kw_test_now_ms();
     assert_int_equal(incr_foo(kw, &error), 1);
     assert_in_range(kw_test_now_ms() - start_ms, 200, 1300 + LATE_MS);
-    pthread_join(thread, NULL);
+    kw_test_join(thread);
     kw_close(kw);
 }
 
@@ -118,7 +118,7 @@ static void test_map_fetches_are_few_however_many_calls_fail(void **state)
         assert_int_equal(pthread_create(&threads[i], NULL, fail_in_thread, kw), 0);
     }
     for (size_t i = 0; i < 64; i++) {
-        pthread_join(threads[i], NULL);
+        kw_test_join(threads[i]);
     }
     uint64_t elapsed_ms = kw_test_now_ms() - start_ms;
     assert_in_range(elapsed_ms, 900, 1000 + LATE_MS);
@@ -154,7 +154,7 @@ static uint64_t start_together(void)
         assert_int_equal(pthread_create(&threads[i], NULL, ask_foo, kw), 0);
     }
     for (size_t i = 0; i < 64; i++) {
-        pthread_join(threads[i], NULL);
+        kw_test_join(threads[i]);
     }
     uint64_t elapsed_ms = kw_test_now_ms() - start_ms;
     assert_in_range(maps_asked(), 1, 1 + elapsed_ms / 100);
@@ -250,7 +250,7 @@ static void test_map_is_fetched_past_a_busy_pool(void **state)
     assert_int_equal(kw_test_ask_integer(kw, "INCR foo"), 2);
     uint64_t elapsed_ms = kw_test_now_ms() - start_ms;
     for (size_t i = 0; i < 8; i++) {
-        pthread_join(callers[i].thread, NULL);
+        kw_test_join(callers[i].thread);
     }
     assert_in_range(elapsed_ms, 0, 600 * KW_TEST_SLOWNESS);
     kw_close(kw);

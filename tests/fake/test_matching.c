@@ -189,7 +189,7 @@ static void test_matching_late_replies_of_many_threads_never_mix(void **state)
         assert_int_equal(pthread_create(&askers[i].thread, NULL, ask_many, &askers[i]), 0);
     }
     for (int i = 0; i < THREADS_N; i++) {
-        pthread_join(askers[i].thread, NULL);
+        kw_test_join(askers[i].thread);
         assert_int_equal(askers[i].wrong_n, 0);
         assert_int_equal(askers[i].own_n + askers[i].late_n, CALLS_N);
         own_n += askers[i].own_n;

@@ -44,11 +44,8 @@ static void *wait_in_call(void *arg)
 
 static void wait_for_child(pid_t child)
 {
-    int status;
     assert_true(child > 0);
-    while (waitpid(child, &status, 0) < 0) {
-        assert_int_equal(errno, EINTR);
-    }
+    int status = kw_test_wait_child(child);
     assert_true(WIFEXITED(status));
     assert_int_equal(WEXITSTATUS(status), 0);
 }
@@ -118,7 +115,7 @@ static void test_fork_child_reopens_while_the_parent_waits(void **state)
             _exit(is_good ? 0 : 1);
         }
         wait_for_child(child);
-        pthread_join(self.thread, NULL);
+        kw_test_join(self.thread);
         assert_true(self.has_reply); /* the child's end cost the parent nothing */
         assert_int_equal(
             kw_fake_count(fakes[0], "INCR child") + kw_fake_count(fakes[1], "INCR child"), 3);
@@ -297,7 +294,7 @@ static int run_with_few_descriptors(const char *address, int descriptors_n)
     unsigned named_n = 0;
     unsigned bad_n = 0;
     for (size_t i = 0; i < CHILD_THREADS; i++) {
-        pthread_join(users[i].thread, NULL);
+        kw_test_join(users[i].thread);
         replies_n += users[i].replies_n;
         named_n += users[i].named_n;
         bad_n += users[i].bad_n;

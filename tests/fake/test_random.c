@@ -340,7 +340,7 @@ static void run_world(const char *scheme, int share_above, uint64_t seed)
         assert_int_equal(pthread_create(&callers[i].thread, NULL, run_caller, &callers[i]), 0);
     }
     for (size_t i = 0; i < THREADS_N; i++) {
-        pthread_join(callers[i].thread, NULL);
+        kw_test_join(callers[i].thread);
     }
     assert_in_range(kw_test_memory_live(&memory), 1, 2000); /* a few connections */
     kw_close(all.kw);

@@ -232,7 +232,7 @@ static void test_redirect_of_many_callers_asks_for_few_maps(void **state)
         assert_int_equal(pthread_create(&threads[i], NULL, ask_foo, kw), 0);
     }
     for (size_t i = 0; i < 32; i++) {
-        pthread_join(threads[i], NULL);
+        kw_test_join(threads[i]);
     }
     uint64_t elapsed_ms = kw_test_now_ms() - start_ms;
     size_t maps_n = 0;

@@ -2,8 +2,7 @@
 /* What the settings ask for and a server refuses: waiting does not bring it, so that every way of
  * sending fails at once. */
 #include "fake/fakes.h"
-
-#include <poll.h>
+#include "support/turn.h"
 
 static void on_failure(void *arg, kw_reply *reply, const kw_error *error)
 {
@@ -16,10 +15,9 @@ static kw_err by_callback(kw_client *kw)
     kw_err code = KW_ERR_BUSY;
     kw_callback callback = {on_failure, &code};
     assert_int_equal(kw_command_async(kw, NULL, callback, "INCR a"), KW_OK);
-    while (code == KW_ERR_BUSY) {
-        struct pollfd entry = {kw_fd(kw, NULL), POLLIN, 0};
-        (void)poll(&entry, 1, kw_timeout(kw));
-        assert_int_equal(kw_process(kw, NULL), KW_OK);
+    KW_TEST_UNTIL(code != KW_ERR_BUSY)
+    {
+        assert_int_equal(kw_test_turn(kw, 100), KW_OK);
     }
     return code;
 }

@@ -221,7 +221,7 @@ static void test_states_of_one_node_cost_only_its_own_keys(void **state)
         calls_n++;
     }
     for (size_t i = 0; i < 8; i++) {
-        pthread_join(threads[i], NULL);
+        kw_test_join(threads[i]);
     }
     assert_true(calls_n > 50);
     assert_in_range(slow_n, 0, calls_n / 20);

@@ -77,7 +77,7 @@ static void test_unknown_command_is_learnt_by_many_at_once(void **state)
         assert_int_equal(pthread_create(&threads[i], NULL, call_module, &good_n), 0);
     }
     for (size_t i = 0; i < 16; i++) {
-        pthread_join(threads[i], NULL);
+        kw_test_join(threads[i]);
     }
     assert_int_equal(atomic_load(&good_n), 16);
     assert_in_range(received("COMMAND INFO *"), 1, 16);
@@ -171,7 +171,7 @@ static void test_unknown_command_of_many_threads_is_looked_up(void **state)
             assert_int_equal(pthread_create(&threads[i], NULL, ask_module, client), 0);
         }
         for (size_t i = 0; i < 16; i++) {
-            pthread_join(threads[i], NULL);
+            kw_test_join(threads[i]);
         }
         assert_in_range(received("COMMAND INFO *"), 1, 16); /* those who were first */
     }

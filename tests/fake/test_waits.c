@@ -108,7 +108,7 @@ static void test_wait_grace_counts_from_the_new_map(void **state)
         pthread_t thread;
         assert_int_equal(pthread_create(&thread, NULL, change_owner, &change), 0);
         kw_test_end end = kw_test_send(kw, (kw_test_way)way, "INCR", KEY);
-        pthread_join(thread, NULL);
+        kw_test_join(thread);
         if (end.is_answered || end.error.code != KW_ERR_CLOSED ||
             end.error.effect != KW_EFFECT_MAYBE || end.took_us / 1000 > 1000 + LATE_MS / 2) {
             fail_msg("by %s: %s after %llu us", kw_test_way_name((kw_test_way)way), end.error.text,
@@ -136,7 +136,7 @@ static void test_wait_slot_without_an_owner_holds_nobody_longer_than_it_lasts(vo
         assert_int_equal(kw_command_async(kw, NULL, callback, "INCR " KEY), KW_OK);
     }
     assert_true(kw_test_turns(kw, answers, N, 10000));
-    pthread_join(thread, NULL);
+    kw_test_join(thread);
     assert_in_range(kw_test_now_ms() - start_ms, 0, 2000 + LATE_MS);
     for (size_t i = 0; i < N; i++) {
         bool is_told = answers[i].reply != NULL || answers[i].error.code == KW_ERR_ORDER;
@@ -246,7 +246,7 @@ static void test_wait_pinned_node_that_leaves_the_map_is_not_waited_for(void **s
     kw_error error = KW_ERROR_INIT;
     static const char *argv[] = {"INCR", "x"};
     kw_reply *reply = kw_call(kw, &error, &options, (kw_argv){2, argv, NULL});
-    pthread_join(thread, NULL);
+    kw_test_join(thread);
     assert_null(reply);
     assert_int_equal(error.effect, KW_EFFECT_NONE);
     assert_in_range(error.elapsed_ms, 150, 1500 + LATE_MS);

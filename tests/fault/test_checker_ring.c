@@ -37,9 +37,7 @@ static uint64_t answered(kw_checker *checker)
 static void wait_for_answers(kw_checker *checker, uint64_t more)
 {
     uint64_t until = answered(checker) + more;
-    while (answered(checker) < until) {
-        kw_test_sleep_ms(1);
-    }
+    KW_TEST_AWAIT(answered(checker) >= until)
 }
 
 /* The checker's own calls are those that pass by. */

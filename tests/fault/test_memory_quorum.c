@@ -24,7 +24,7 @@ static kw_client *open_with(const ring_servers *servers, const kw_allocator *all
 {
     char uri[400];
     kw_error error = KW_ERROR_INIT;
-    kw_config *config = kw_config_new(allocator);
+    kw_config *config = kw_test_config_new(allocator);
     kw_client *client = NULL;
     ring_uri(uri, sizeof(uri), servers, RING_SERVERS, tail);
     if (config != NULL && kw_config_set_uri(config, &error, uri) == KW_OK) {

@@ -396,7 +396,7 @@ static void run_child(kw_client *kw, bool is_refused)
         kw_close(kw);
         _exit(good_n == 5 ? 0 : 1);
     }
-    assert_int_equal(waitpid(child, &status, 0), child);
+    status = kw_test_wait_child(child);
     assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
 
@@ -443,7 +443,7 @@ static uint64_t close_under_waiters(kw_test_server *server)
     kw_test_memory memory;
     kw_test_memory_init(&memory, 0);
     int descriptors_n = kw_test_fd_count();
-    kw_config *config = kw_config_new(&memory.allocator);
+    kw_config *config = kw_test_config_new(&memory.allocator);
     assert_int_equal(kw_config_set_uri(config, NULL, kw_test_server_uri(server)), KW_OK);
     assert_int_equal(kw_config_set(config, NULL, "timeout", "20s"), KW_OK);
     it.kw = kw_open_config(config, NULL);

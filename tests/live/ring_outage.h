@@ -45,7 +45,7 @@ static inline kw_client *open_with(const ring_servers *servers, diary *events, c
     char uri[1000];
     kw_error error = KW_ERROR_INIT;
     memset(events, 0, sizeof(*events));
-    kw_config *config = kw_config_new(NULL);
+    kw_config *config = kw_test_config_new(NULL);
     ring_uri(uri, sizeof(uri), servers, RING_SERVERS, tail);
     if (kw_config_set_uri(config, &error, uri) != KW_OK) {
         kw_test_die("%s", error.text);

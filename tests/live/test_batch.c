@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "support/ask.h"
 #include "support/check.h"
 #include "support/cluster.h"
 
@@ -28,7 +29,7 @@ static int set_up(void **state)
     cluster = kw_test_cluster_start(3, 1, 1000, NULL);
     char uri[300];
     snprintf(uri, sizeof(uri), "%s?timeout=20s", kw_test_cluster_uri(cluster));
-    kw = kw_open(uri, NULL);
+    kw = kw_test_try_open(uri, NULL);
     return kw == NULL;
 }
 
@@ -182,7 +183,7 @@ static void test_batch_slots_moving_in_the_middle_keep_order_per_key(void **stat
     }
     kw_batch_free(batch);
     atomic_store(&mover.stops, true);
-    pthread_join(mover.thread, NULL);
+    kw_test_join(mover.thread);
     kw_stats stats = {.size = sizeof(stats)};
     assert_int_equal(kw_client_stats(kw, &stats), KW_OK);
     assert_true(mover.moves_n > 0 && stats.moved > 0);

@@ -203,7 +203,7 @@ static void test_tryagain_is_waited_out(void **state)
     kw_stats before = kw_test_stats(it->client);
     pthread_create(&thread, NULL, finish_move, &move);
     kw_reply *reply = kw_test_ask(it->client, "MGET {t}:a {t}:b {t}:c");
-    pthread_join(thread, NULL);
+    kw_test_join(thread);
     assert_int_equal(kw_reply_count(reply), 3);
     assert_string_equal(kw_reply_str(kw_reply_at(reply, 2), NULL), "3");
     kw_reply_free(reply);

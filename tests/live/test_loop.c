@@ -11,6 +11,7 @@
 #include "api/client.h"
 #include "net/poller.h"
 #include "net/transport.h"
+#include "support/ask.h"
 #include "support/check.h"
 #include "support/cluster.h"
 #include "support/turn.h"
@@ -50,7 +51,7 @@ static int open_handle(void **state)
     (void)state;
     char uri[300];
     snprintf(uri, sizeof(uri), "%s?timeout=10s&redirects-max=30", kw_test_cluster_uri(cluster));
-    kw = kw_open(uri, NULL);
+    kw = kw_test_try_open(uri, NULL);
     return kw == NULL;
 }
 
@@ -132,10 +133,9 @@ static void test_loop_map_that_comes_at_once_wakes_who_waits_for_it(void **state
     patient.poll_fn = poll_patiently;
     kw->topology->env.transport = &patient;
     give(&answers[0], "SET first:map value");
-    while (answers[0].calls_n == 0) { /* called when it asks for that, and not before */
-        struct pollfd entry = {kw_fd(kw, NULL), POLLIN, 0};
-        (void)poll(&entry, 1, kw_timeout(kw));
-        assert_int_equal(kw_process(kw, NULL), KW_OK);
+    KW_TEST_UNTIL(answers[0].calls_n > 0)
+    { /* called when it asks for that, and not before */
+        assert_int_equal(kw_test_turn(kw, KW_TEST_PATIENCE_MS), KW_OK);
     }
     assert_int_equal(kw_reply_type(answers[0].reply), KW_REPLY_STATUS);
     kw_close(kw); /* before its transport is gone */
@@ -343,7 +343,7 @@ static void test_loop_other_threads_wake_the_descriptor(void **state)
     assert_int_equal(pthread_create(&thread, NULL, give_from_thread, &answers[1]), 0);
     assert_int_equal(poll(&entry, 1, ENOUGH_MS), 1);
     wait_for(2);
-    pthread_join(thread, NULL);
+    kw_test_join(thread);
 }
 
 static void test_loop_more_bytes_than_sockets_hold(void **state)

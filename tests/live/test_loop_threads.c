@@ -9,6 +9,7 @@
 
 #include "api/client.h"
 #include "net/poller.h"
+#include "support/ask.h"
 #include "support/check.h"
 #include "support/checker.h"
 #include "support/cluster.h"
@@ -16,10 +17,12 @@
 
 #include <keyway.h>
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 #include <string.h>
 
 #define ENOUGH_MS 20000
@@ -52,7 +55,7 @@ static int open_handle(void **state)
     (void)state;
     char uri[300];
     snprintf(uri, sizeof(uri), "%s?timeout=10s&redirects-max=30", kw_test_cluster_uri(cluster));
-    kw = kw_open(uri, NULL);
+    kw = kw_test_try_open(uri, NULL);
     return kw == NULL;
 }
 
@@ -151,7 +154,7 @@ static void test_loop_threads_give_wait_and_process_at_once(void **state)
         kw_reply_free(reply);
     }
     for (size_t i = 0; i < 4; i++) {
-        pthread_join(givers[i].thread, NULL);
+        kw_test_join(givers[i].thread);
     }
     kw_reply *last = NULL;
     uint64_t end_ms = kw_test_now_ms() + ENOUGH_MS;
@@ -167,7 +170,7 @@ static void test_loop_threads_give_wait_and_process_at_once(void **state)
     kw_test_sleep_ms(50);
     atomic_store(&stops, true);
     for (size_t i = 0; i < 2; i++) {
-        pthread_join(processors[i], NULL);
+        kw_test_join(processors[i]);
     }
     wait_for(2000);
     for (size_t i = 0; i < 2000; i++) {
@@ -231,7 +234,7 @@ static void test_loop_slots_moving_keep_order_per_key(void **state)
         rounds_n++;
     }
     atomic_store(&stops, true);
-    pthread_join(thread, NULL);
+    kw_test_join(thread);
     assert_int_equal(kw_client_stats(kw, &stats), KW_OK);
     assert_true(moves_n > 0 && stats.moved > 0);
 }
@@ -270,8 +273,13 @@ static kw_reply *call_async(void *arg, unsigned thread, kw_client *client, kw_er
     if (kw_call_async(client, error, (kw_callback){on_called, &self}, options,
                       (kw_argv){argc, argv, argvlen}) == KW_OK) {
         pthread_mutex_lock(&self.lock);
+        struct timespec end;
+        clock_gettime(CLOCK_REALTIME, &end);
+        end.tv_sec += 4 * KW_TEST_PATIENCE_MS / 1000;
         while (!self.is_done) {
-            pthread_cond_wait(&self.cond, &self.lock);
+            if (pthread_cond_timedwait(&self.cond, &self.lock, &end) == ETIMEDOUT) {
+                kw_test_die("a command with a deadline has not called back");
+            }
         }
         pthread_mutex_unlock(&self.lock);
     }
@@ -328,7 +336,7 @@ static void test_loop_under_disturbances_is_never_wrong(void **state)
     assert_int_equal(report.failed_none + report.failed_maybe + report.failed_done, 0);
     assert_true(report.calls > 0);
     atomic_store(&stops, true);
-    pthread_join(processor, NULL);
+    kw_test_join(processor);
 }
 
 int main(void)

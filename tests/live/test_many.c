@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "base/random.h"
+#include "support/ask.h"
 #include "support/check.h"
 #include "support/cluster.h"
 
@@ -29,8 +30,8 @@ static int set_up(void **state)
     (void)state;
     cluster = kw_test_cluster_start(3, 0, 0, NULL);
     single = kw_test_server_start(NULL);
-    many = kw_open(kw_test_cluster_uri(cluster), NULL);
-    one = kw_open(kw_test_server_uri(single), NULL);
+    many = kw_test_try_open(kw_test_cluster_uri(cluster), NULL);
+    one = kw_test_try_open(kw_test_server_uri(single), NULL);
     return many == NULL || one == NULL;
 }
 
@@ -153,7 +154,7 @@ static void test_many_strict_handle_refuses(void **state)
     (void)state;
     char uri[300];
     snprintf(uri, sizeof(uri), "%s?cross-slot=refuse", kw_test_cluster_uri(cluster));
-    kw_client *strict = kw_open(uri, NULL);
+    kw_client *strict = kw_test_try_open(uri, NULL);
     kw_error error = KW_ERROR_INIT;
     assert_null(kw_command(strict, &error, "MGET a b"));
     assert_int_equal(error.code, KW_ERR_CROSSSLOT);

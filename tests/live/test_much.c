@@ -23,8 +23,12 @@
 
 #define MUCH_N 200000u
 
-/* A call of kw_process is to leave after a few milliseconds; the callbacks are the host's. */
-#define TURN_MAX_MS 60.0 /* the promise is 20, which bench_much measures on a quiet machine */
+/* A call of kw_process leaves before that, by the handle's clock; the callbacks are the host's. */
+#define TURN_MAX_MS 20.0
+
+/* What a processor of a guest does for others counts as its thread's: the least of so many runs is
+ * what the library takes. */
+#define ROUNDS 3
 
 static kw_test_cluster *cluster;
 
@@ -82,6 +86,22 @@ static tally run(kw_client *kw, size_t n, const char *format)
     return self;
 }
 
+/* By the system's clock: the calm one would make turns longer beside busy programs. */
+static kw_client *open_really(const char *uri)
+{
+    kw_error error = KW_ERROR_INIT;
+    kw_client *kw = kw_open(uri, &error);
+    if (kw == NULL) {
+        fail_msg("%s", error.text);
+    }
+    return kw;
+}
+
+static double least(double a, double b)
+{
+    return a < b ? a : b;
+}
+
 static kw_client *open_handle(const char *options)
 {
     return kw_test_open("%s?%s", kw_test_cluster_uri(cluster), options);
@@ -92,22 +112,28 @@ static void test_much_on_a_fresh_handle_is_answered_as_on_a_warm_one(void **stat
     (void)state;
     double least_fresh_ms = 1e9;
     double least_warm_ms = 1e9;
-    for (int round = 0; round < 3; round++) { /* the first one makes the memory warm */
-        kw_client *fresh_kw = open_handle("timeout=60s");
+    double fresh_turn_ms = 1e9;
+    double warm_turn_ms = 1e9;
+    char uri[300];
+    snprintf(uri, sizeof(uri), "%s?timeout=60s", kw_test_cluster_uri(cluster));
+    for (int round = 0; round < ROUNDS; round++) { /* the first one makes the memory warm */
+        kw_client *fresh_kw = open_really(uri);
         tally fresh = run(fresh_kw, MUCH_N, "SET much:%zu x");
         kw_close(fresh_kw);
-        kw_client *warm_kw = open_handle("timeout=60s");
+        kw_client *warm_kw = open_really(uri);
         assert_int_equal(kw_connect(warm_kw, NULL), KW_OK);
         (void)run(warm_kw, 100, "SET warm:%zu x");
         tally warm = run(warm_kw, MUCH_N, "SET much:%zu x");
         kw_close(warm_kw);
         assert_int_equal(fresh.failures_n, 0);
         assert_int_equal(warm.failures_n, 0);
-        assert_true(fresh.turn_ms <= TURN_MAX_MS);
-        assert_true(warm.turn_ms <= TURN_MAX_MS);
-        least_fresh_ms = fresh.ms < least_fresh_ms ? fresh.ms : least_fresh_ms;
-        least_warm_ms = warm.ms < least_warm_ms ? warm.ms : least_warm_ms;
+        fresh_turn_ms = least(fresh_turn_ms, fresh.turn_ms);
+        warm_turn_ms = least(warm_turn_ms, warm.turn_ms);
+        least_fresh_ms = least(least_fresh_ms, fresh.ms);
+        least_warm_ms = least(least_warm_ms, warm.ms);
     }
+    assert_true(fresh_turn_ms <= TURN_MAX_MS);
+    assert_true(warm_turn_ms <= TURN_MAX_MS);
     assert_true(least_fresh_ms <= 1.3 * least_warm_ms);
 }
 
@@ -117,14 +143,20 @@ static void test_much_with_a_dead_node_costs_only_its_keys(void **state)
     enum { N = 20000 };
     kw_test_server *a = kw_test_server_start("");
     kw_test_server *b = kw_test_server_start("");
-    kw_client *kw = kw_test_open("redis-ring://a=%s,b=%s,c=127.0.0.1:1?timeout=2s",
-                                 kw_test_server_address(a), kw_test_server_address(b));
-    tally all = run(kw, N, "SET much:%zu x");
-    assert_in_range(all.failures_n, N / 5, N / 2); /* the dead one's share */
-    assert_int_equal(all.failure.code, KW_ERR_CONNECT);
-    assert_int_equal(all.failure.effect, KW_EFFECT_NONE);
-    assert_true(all.turn_ms <= TURN_MAX_MS);
-    kw_close(kw);
+    double turn_ms = 1e9;
+    char uri[300];
+    snprintf(uri, sizeof(uri), "redis-ring://a=%s,b=%s,c=127.0.0.1:1?timeout=2s",
+             kw_test_server_address(a), kw_test_server_address(b));
+    for (int round = 0; round < ROUNDS; round++) {
+        kw_client *kw = open_really(uri);
+        tally all = run(kw, N, "SET much:%zu x");
+        assert_in_range(all.failures_n, N / 5, N / 2); /* the dead one's share */
+        assert_int_equal(all.failure.code, KW_ERR_CONNECT);
+        assert_int_equal(all.failure.effect, KW_EFFECT_NONE);
+        turn_ms = least(turn_ms, all.turn_ms);
+        kw_close(kw);
+    }
+    assert_true(turn_ms <= TURN_MAX_MS);
     kw_test_server_free(a);
     kw_test_server_free(b);
 }
@@ -197,7 +229,7 @@ static void end_storm(storm *self, pthread_t *threads, size_t n)
 {
     atomic_store(&self->is_over, true);
     for (size_t i = 0; i < n; i++) {
-        pthread_join(threads[i], NULL);
+        kw_test_join(threads[i]);
     }
 }
 
@@ -209,7 +241,8 @@ static void test_much_of_others_does_not_keep_who_waits(void **state)
     start_storm(&self, threads, fire_and_forget);
     for (int i = 0; i < 5; i++) {
         kw_ticket *ticket = NULL;
-        while (ticket == NULL) { /* the others have filled the queue */
+        KW_TEST_UNTIL(ticket != NULL)
+        { /* the others have filled the queue */
             ticket = kw_submit(self.kw, NULL, "BLPOP nothing 3");
         }
         uint64_t start_ms = kw_test_now_ms();

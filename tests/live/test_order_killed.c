@@ -177,9 +177,9 @@ static void run(const char *address, const writing *form)
     assert_int_equal(pthread_create(&killer, NULL, kill_connections, &self), 0);
     kw_test_sleep_ms(ROUND_MS);
     atomic_store(&self.is_over, true);
-    pthread_join(killer, NULL);
+    kw_test_join(killer);
     for (unsigned i = 0; i < form->threads_n; i++) {
-        pthread_join(writers[i].thread, NULL);
+        kw_test_join(writers[i].thread);
         judge(&writers[i], self.killer);
         free(writers[i].is_acked);
     }

@@ -35,7 +35,7 @@ static void run_child(child_fn fn, kw_client *client)
     if (child == 0) {
         _exit(fn(client) ? 0 : 1);
     }
-    assert_int_equal(waitpid(child, &status, 0), child);
+    status = kw_test_wait_child(child);
     assert_true(WIFEXITED(status));
     assert_int_equal(WEXITSTATUS(status), 0);
 }
@@ -116,7 +116,7 @@ static void test_fork_in_the_middle_of_traffic_hurts_nobody(void **state)
     }
     atomic_store(&it.is_over, true);
     for (size_t i = 0; i < 3; i++) {
-        pthread_join(threads[i], NULL);
+        kw_test_join(threads[i]);
     }
     assert_int_equal(atomic_load(&it.failed_n), 0);
     assert_int_equal(kw_test_ask_integer(it.client, "INCR n"), 101);

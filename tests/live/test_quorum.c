@@ -297,7 +297,7 @@ static void test_quorum_more_threads_than_connections_take_turns(void **state)
         assert_int_equal(pthread_create(&threads[i], NULL, write_in_turns, &fix), 0);
     }
     for (int i = 0; i < THREADS; i++) {
-        pthread_join(threads[i], NULL);
+        kw_test_join(threads[i]);
     }
     assert_value(&fix, "shared", "value");
     shut(&fix);
@@ -313,9 +313,7 @@ static void test_quorum_many_threads_count_by_versions(void **state)
     }
     bool is_known = true;
     for (int i = 0; i < THREADS; i++) {
-        void *unknown;
-        pthread_join(threads[i], &unknown);
-        is_known = is_known && unknown == NULL;
+        is_known = kw_test_join(threads[i]) == NULL && is_known;
     }
     if (is_known) {
         assert_value(&fix, "count", "100");

@@ -50,8 +50,7 @@ static void test_quorum_in_a_forked_child_is_refused_and_goes_on_in_the_parent(v
         shut(&fix);
         _exit(is_refused ? 0 : 1);
     }
-    int status = 1;
-    assert_int_equal(waitpid(child, &status, 0), child);
+    int status = kw_test_wait_child(child);
     assert_int_equal(status, 0);
     assert_value(&fix, "k", "before");
     set(&fix, "k", "after");

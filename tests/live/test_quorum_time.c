@@ -104,7 +104,7 @@ static void count_event(void *arg, const kw_event *event)
 static kw_client *open_with_events(void **state, unsigned *events_n)
 {
     kw_error error = KW_ERROR_INIT;
-    kw_config *config = kw_config_new(NULL);
+    kw_config *config = kw_test_config_new(NULL);
     char uri[1000];
     ring_uri(uri, sizeof(uri), *state, RING_SERVERS, "?copies=3&timeout=2s");
     assert_int_equal(kw_config_set_uri(config, &error, uri), KW_OK);

@@ -11,7 +11,6 @@
 #include <keyway/loop.h>
 #include <keyway/session.h>
 
-#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +19,7 @@
 #include "live/ring_servers.h"
 #include "support/ask.h"
 #include "support/check.h"
+#include "support/turn.h"
 
 static ring_servers *servers_of(void **state)
 {
@@ -210,11 +210,9 @@ static void on_reply(void *arg, kw_reply *reply, const kw_error *error)
 
 static void process_until(kw_client *client, const told *self, size_t replies_n)
 {
-    kw_error error = KW_ERROR_INIT;
-    struct pollfd entry = {kw_fd(client, &error), POLLIN, 0};
-    while (self->replies_n < replies_n) {
-        (void)poll(&entry, 1, kw_timeout(client));
-        assert_int_equal(kw_process(client, &error), KW_OK);
+    KW_TEST_UNTIL(self->replies_n >= replies_n)
+    {
+        assert_int_equal(kw_test_turn(client, 100), KW_OK);
     }
 }
 
@@ -362,9 +360,7 @@ static void test_calls_near_a_key_spread_when_its_node_has_its_share(void **stat
     for (int i = 0; i < POPPERS; i++) {
         poppers[i].client = client;
         assert_int_equal(pthread_create(&poppers[i].thread, NULL, pop, &poppers[i]), 0);
-        while (blocked_n(servers) <= i) {
-            kw_test_sleep_ms(1);
-        }
+        KW_TEST_AWAIT(blocked_n(servers) > i)
     }
     size_t used[RING_SERVERS] = {0};
     kw_test_server *owner = ring_owner(servers, client, "same", 4, used);
@@ -376,7 +372,7 @@ static void test_calls_near_a_key_spread_when_its_node_has_its_share(void **stat
         }
     }
     for (int i = 0; i < POPPERS; i++) {
-        assert_int_equal(pthread_join(poppers[i].thread, NULL), 0);
+        kw_test_join(poppers[i].thread);
     }
     for (int i = 0; i < 20; i++) { /* the calls have ended: the owner is free again */
         kw_call_options options = KW_CALL_OPTIONS_INIT;
@@ -462,7 +458,7 @@ static void test_what_no_ring_can_be_is_said_when_it_is_opened(void **state)
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         kw_error error = KW_ERROR_INIT;
-        assert_null(kw_open(rows[i].uri, &error));
+        assert_null(kw_test_try_open(rows[i].uri, &error));
         if (error.code != rows[i].code || strstr(error.text, rows[i].says) == NULL) {
             fail_msg("%s: %s: %s", rows[i].uri, kw_err_name(error.code), error.text);
         }

@@ -110,13 +110,11 @@ static void test_members_change_under_32_threads_and_no_call_fails(void **state)
     for (unsigned turn = 0; turn < CHANGES; turn++) {
         change_once(self.client, servers, turn);
         unsigned long before = atomic_load(&self.calls_n);
-        while (atomic_load(&self.calls_n) < before + 20) {
-            kw_test_sleep_ms(1);
-        }
+        KW_TEST_AWAIT(atomic_load(&self.calls_n) >= before + 20)
     }
     atomic_store(&self.is_over, true);
     for (size_t i = 0; i < THREADS; i++) {
-        assert_int_equal(pthread_join(threads[i], NULL), 0);
+        kw_test_join(threads[i]);
     }
     assert_int_equal(atomic_load(&self.failures_n), 0);
     assert_int_equal(kw_test_stats(self.client).map_changes, CHANGES + 1);
@@ -130,7 +128,7 @@ static bool commit_without_memory(const ring_servers *servers, unsigned long fai
     kw_test_memory_init(&memory, 0);
     char uri[1000];
     kw_error error = KW_ERROR_INIT;
-    kw_config *config = kw_config_new(&memory.allocator);
+    kw_config *config = kw_test_config_new(&memory.allocator);
     ring_uri(uri, sizeof(uri), servers, 3, "");
     assert_int_equal(kw_config_set_uri(config, &error, uri), KW_OK);
     kw_client *client = kw_open_config(config, &error);
@@ -201,7 +199,7 @@ static void test_a_forked_child_without_memory_starts_anew_later(void **state)
     kw_error error = KW_ERROR_INIT;
     kw_test_memory memory;
     kw_test_memory_init(&memory, 0);
-    kw_config *config = kw_config_new(&memory.allocator);
+    kw_config *config = kw_test_config_new(&memory.allocator);
     ring_uri(uri, sizeof(uri), servers_of(state), 3, "?after-fork=reopen");
     assert_int_equal(kw_config_set_uri(config, &error, uri), KW_OK);
     kw_client *client = kw_open_config(config, &error);
@@ -213,7 +211,7 @@ static void test_a_forked_child_without_memory_starts_anew_later(void **state)
         if (pid == 0) {
             _exit(call_in_child(client, &memory, fail_at));
         }
-        assert_int_equal(waitpid(pid, &status, 0), pid);
+        status = kw_test_wait_child(pid);
         assert_true(WIFEXITED(status));
         status = WEXITSTATUS(status);
         if (status == 1) {

@@ -57,9 +57,7 @@ static void *call_on(void *arg)
 static void wait_for_answers(atomic_ulong *answers_n, unsigned long more)
 {
     unsigned long until = atomic_load(answers_n) + more;
-    while (atomic_load(answers_n) < until) {
-        kw_test_sleep_ms(1);
-    }
+    KW_TEST_AWAIT(atomic_load(answers_n) >= until)
 }
 
 static void test_nodes_die_and_return_empty_under_load(void **state)
@@ -94,7 +92,7 @@ static void test_nodes_die_and_return_empty_under_load(void **state)
         atomic_store(&is_over, true);
         unsigned long wrong_n = 0;
         for (unsigned k = 0; k < CALLERS; k++) {
-            assert_int_equal(pthread_join(callers[k].thread, NULL), 0);
+            kw_test_join(callers[k].thread);
             wrong_n += callers[k].wrong_n;
         }
         assert_int_equal(wrong_n, 0);

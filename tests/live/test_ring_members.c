@@ -227,8 +227,7 @@ static void test_a_call_under_way_finishes_where_it_was_sent(void **state)
     commit(members);
     assert_true(ring_owner(servers, client, "list", 4, used) != owner);
     assert_int_equal(kw_test_server_integer(owner, "RPUSH list here"), 1);
-    void *reply;
-    assert_int_equal(pthread_join(thread, &reply), 0);
+    void *reply = kw_test_join(thread);
     assert_string_equal(kw_reply_str(kw_reply_at(reply, 1), NULL), "here");
     kw_reply_free(reply);
     kw_members_free(members);
@@ -333,7 +332,7 @@ static void test_keys_of_a_node_that_leaves_while_they_wait_are_split_anew(void 
         KW_TEST_AWAIT(failures_at_b(client) > failures_n)
         assert_int_equal(kw_members_remove(members, &error, "b", 1), KW_OK);
         commit(members);
-        assert_int_equal(pthread_join(thread, NULL), 0);
+        kw_test_join(thread);
         if (it.reply == NULL || kw_reply_is_error(it.reply)) {
             fail_msg("%s: %s", commands[i],
                      it.reply != NULL ? kw_reply_str(it.reply, NULL) : it.error.text);
@@ -379,8 +378,7 @@ static void test_a_forked_child_has_the_members_of_that_moment(void **state)
         kw_close(client);
         _exit(is_good ? 0 : 1);
     }
-    int status;
-    assert_int_equal(waitpid(pid, &status, 0), pid);
+    int status = kw_test_wait_child(pid);
     assert_true(WIFEXITED(status));
     assert_int_equal(WEXITSTATUS(status), 0);
     kw_test_ask_ok(client, "SET key:0 1");

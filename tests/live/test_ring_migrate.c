@@ -97,6 +97,7 @@ static void test_keys_that_moved_are_at_their_new_owner(void **state)
     do {
         newer += 4;
         snprintf(key, sizeof(key), "key:%d", newer);
+        assert_in_range(newer, 4, 10000);
     } while (ring_owner(servers, three, key, strlen(key), used) != c);
     kw_test_ask_ok(three, "SET %s newer", key);
     assert_int_equal(run(servers, NULL), 0);

@@ -9,7 +9,6 @@
 
 #include <keyway.h>
 
-#include <poll.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +17,7 @@
 #include <unistd.h>
 
 #include "live/ring_outage.h"
+#include "support/turn.h"
 
 static void test_fail_gives_an_error_at_once_and_moves_nothing(void **state)
 {
@@ -172,7 +172,6 @@ static void test_an_event_loop_finds_a_node_down_and_back(void **state)
     kw_error error = KW_ERROR_INIT;
     kw_client *client = open_with(servers, &events, "?on-node-down=next");
     key_of(client, of_b, "b");
-    struct pollfd entry = {kw_fd(client, &error), POLLIN, 0};
     kw_test_server_kill(servers->servers[1]);
     size_t replies_n = 0;
     assert_int_equal(
@@ -180,16 +179,14 @@ static void test_an_event_loop_finds_a_node_down_and_back(void **state)
         KW_OK);
     uint64_t until_ms = kw_test_now_ms() + SLACK_MS;
     while (replies_n == 0) {
-        (void)poll(&entry, 1, kw_timeout(client));
-        assert_int_equal(kw_process(client, &error), KW_OK);
+        assert_int_equal(kw_test_turn(client, 100), KW_OK);
         assert_true(kw_test_now_ms() < until_ms);
     }
     assert_true(is_down(client, "b")); /* and the key went to the next node */
     kw_test_server_restart(servers->servers[1]);
     until_ms = kw_test_now_ms() + SLACK_MS;
     while (is_down(client, "b")) {
-        (void)poll(&entry, 1, kw_timeout(client));
-        assert_int_equal(kw_process(client, &error), KW_OK);
+        assert_int_equal(kw_test_turn(client, 100), KW_OK);
         assert_true(kw_test_now_ms() < until_ms);
     }
     assert_int_equal(atomic_load(&events.ups), 1);
@@ -292,10 +289,8 @@ static void test_replicas_of_a_node_that_is_down_are_read(void **state)
              kw_test_server_address(servers->servers[0]), kw_test_server_address(replica));
     kw_client *client = kw_test_open("%s", uri);
     kw_test_ask_ok(client, "SET key value");
-    while (kw_test_server_integer(replica, "EXISTS key") == 0 ||
-           !kw_test_server_is_info(replica, "master_link_status", "up")) {
-        kw_test_sleep_ms(1);
-    }
+    KW_TEST_AWAIT(kw_test_server_integer(replica, "EXISTS key") > 0 &&
+                  kw_test_server_is_info(replica, "master_link_status", "up"))
     kw_test_server_ok(replica, "CONFIG SET replica-serve-stale-data yes");
     kw_test_server_kill(servers->servers[0]);
     uint64_t until_ms = kw_test_now_ms() + SLACK_MS;
@@ -340,8 +335,7 @@ static void test_a_forked_child_finds_a_node_back_that_was_down(void **state)
     }
     kw_test_sleep_ms(50);
     kw_test_server_restart(servers->servers[1]);
-    int status;
-    assert_int_equal(waitpid(pid, &status, 0), pid);
+    int status = kw_test_wait_child(pid);
     assert_int_equal(status, 0);
     call_until(client, "b", false);
     kw_close(client);

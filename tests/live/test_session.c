@@ -254,7 +254,7 @@ static void test_session_blocking_commands_outlast_the_timeout(void **state)
     kw_reply *reply = kw_session_command(session, NULL, "BLPOP {block}:list 5");
     assert_int_equal(kw_reply_count(reply), 2);
     kw_reply_free(reply);
-    pthread_join(pusher, NULL);
+    kw_test_join(pusher);
     reply = kw_session_command(session, NULL, "BLPOP {block}:list 0.3");
     assert_true(kw_reply_is_nil(reply));
     kw_reply_free(reply);
@@ -312,7 +312,8 @@ static void *increment(void *arg)
 {
     counters *it = arg;
     kw_session *session = open_session(it->client, "many");
-    while (!atomic_load(&it->is_over) || atomic_load(&it->done_n) < INCREMENTS_N) {
+    KW_TEST_UNTIL(atomic_load(&it->is_over) && atomic_load(&it->done_n) >= INCREMENTS_N)
+    {
         atomic_fetch_add(&it->done_n, try_increment(session) ? 1 : 0);
     }
     kw_session_close(session);
@@ -335,7 +336,7 @@ static void count_together(unsigned moves_n)
     }
     atomic_store(&it.is_over, true);
     for (size_t i = 0; i < THREADS_N; i++) {
-        pthread_join(threads[i], NULL);
+        kw_test_join(threads[i]);
     }
     char *total = kw_test_ask_text(it.client, "GET many");
     assert_int_equal(atoi(total), atomic_load(&it.done_n));

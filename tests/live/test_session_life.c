@@ -146,7 +146,7 @@ static void test_session_call_is_woken_by_kw_close(void **state)
     uint64_t start_ms = kw_test_now_ms();
     kw_close(kw);
     assert_in_range(kw_test_now_ms() - start_ms, 0, 500);
-    pthread_join(thread, NULL);
+    kw_test_join(thread);
     kw_session_close(session);
 }
 
@@ -176,8 +176,7 @@ static void fork_with_session(const char *options, bool reopens)
         kw_close(kw);
         _exit(is_good ? 0 : 1);
     }
-    int status;
-    assert_int_equal(waitpid(child, &status, 0), child);
+    int status = kw_test_wait_child(child);
     assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
     assert_int_equal(exec(session), 1);
     kw_session_close(session);
@@ -196,7 +195,7 @@ static bool run_without_memory(const kw_test_cluster *cluster, kw_test_memory *m
                                unsigned long fail_at)
 {
     kw_test_memory_init(memory, 0);
-    kw_config *config = kw_config_new(&memory->allocator);
+    kw_config *config = kw_test_config_new(&memory->allocator);
     assert_int_equal(kw_config_set_uri(config, NULL, kw_test_cluster_uri(cluster)), KW_OK);
     kw_client *kw = kw_open_config(config, NULL);
     kw_config_free(config);

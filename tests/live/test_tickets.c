@@ -236,7 +236,7 @@ static void test_tickets_are_waited_for_by_any_thread(void **state)
     kw_test_sleep_ms(20);
     kw_reply_free(await(submit(it.kw, "RPUSH awaited x")));
     for (int i = 0; i < 8; i++) {
-        pthread_join(threads[i], NULL);
+        kw_test_join(threads[i]);
     }
     assert_int_equal(atomic_load(&it.got_n), 1);
     assert_int_equal(atomic_load(&it.refused_n), 7);
@@ -275,7 +275,7 @@ static void test_tickets_of_many_threads(void **state)
         assert_int_equal(pthread_create(&threads[i], NULL, submit_and_await, &it), 0);
     }
     for (int i = 0; i < 16; i++) {
-        pthread_join(threads[i], NULL);
+        kw_test_join(threads[i]);
     }
     assert_int_equal(atomic_load(&it.wrong_n), 0);
     kw_close(it.kw);
@@ -306,7 +306,7 @@ static void test_tickets_end_with_their_handle(void **state)
     kw_test_sleep_ms(20);
     kw_close(it.kw);
     for (int i = 0; i < 4; i++) {
-        pthread_join(threads[i], NULL);
+        kw_test_join(threads[i]);
     }
     assert_int_equal(atomic_load(&it.refused_n), 4);
     assert_failed(it.ticket, KW_ERR_CANCELLED);
@@ -338,8 +338,7 @@ static void test_tickets_in_a_forked_child_are_the_parents(void **state)
             kw_close(kw);
             _exit(is_good ? 0 : 1);
         }
-        int status;
-        assert_int_equal(waitpid(child, &status, 0), child);
+        int status = kw_test_wait_child(child);
         assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
         kw_reply_free(await(submit(kw, "RPUSH child 1 2")));
         kw_reply_free(await(ticket));

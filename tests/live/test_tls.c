@@ -26,6 +26,7 @@
 #include "support/group.h"
 #include "support/relay.h"
 #include "support/server.h"
+#include "support/turn.h"
 
 /* How late the machine may be at most, in milliseconds. */
 #define SLACK_MS 1000
@@ -41,7 +42,7 @@ static void test_schemes_are_known_or_refused_clearly(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof(sealed_schemes) / sizeof(sealed_schemes[0]); i++) {
         kw_error error = KW_ERROR_INIT;
-        kw_config *config = kw_config_new(NULL);
+        kw_config *config = kw_test_config_new(NULL);
         assert_non_null(config);
         kw_err code = kw_config_set_uri(config, &error, sealed_schemes[i]);
         assert_int_equal(code, kw_tls_is_built() ? KW_OK : KW_ERR_UNSUPPORTED);
@@ -61,7 +62,7 @@ static void test_certificates_without_tls_are_an_error(void **state)
 {
     (void)state;
     kw_error error = KW_ERROR_INIT;
-    assert_null(kw_open("redis://127.0.0.1:1?tls-ca=/nowhere", &error));
+    assert_null(kw_test_try_open("redis://127.0.0.1:1?tls-ca=/nowhere", &error));
     assert_int_equal(error.code, KW_ERR_CONFIG);
     assert_non_null(strstr(error.text, "rediss"));
 }
@@ -203,7 +204,7 @@ static void test_wrong_files_are_named_at_once(void **state)
         kw_error error = KW_ERROR_INIT;
         char uri[200];
         snprintf(uri, sizeof(uri), "rediss://127.0.0.1:1?%s", options[i][0]);
-        assert_null(kw_open(uri, &error));
+        assert_null(kw_test_try_open(uri, &error));
         assert_int_equal(error.code, KW_ERR_CONFIG);
         assert_non_null(strstr(error.text, options[i][1]));
     }
@@ -335,7 +336,7 @@ static void test_threads_share_a_sealed_connection(void **state)
         assert_int_equal(pthread_create(&threads[i], NULL, work, &workers[i]), 0);
     }
     for (unsigned i = 0; i < THREADS_N; i++) {
-        pthread_join(threads[i], NULL);
+        kw_test_join(threads[i]);
         assert_int_equal(workers[i].wrong_n, 0);
     }
     kw_close(client);
@@ -363,12 +364,10 @@ static void test_event_loop_drives_sealed_connections(void **state)
             kw_command_async(client, &error, (kw_callback){on_reply, &done_n}, "ECHO %0300d", i),
             KW_OK);
     }
-    struct pollfd entry = {kw_fd(client, &error), POLLIN, 0};
     size_t turns = 0;
     uint64_t end_ms = kw_test_now_ms() + 30000;
     while (done_n < 1000 && kw_test_now_ms() < end_ms) {
-        (void)poll(&entry, 1, kw_timeout(client));
-        assert_int_equal(kw_process(client, &error), KW_OK);
+        assert_int_equal(kw_test_turn(client, 1000), KW_OK);
         turns++;
     }
     assert_int_equal(done_n, 1000);

@@ -406,7 +406,7 @@ static kw_client *open_pool(const pool *p, const char *tail)
     full_placement(placement, p);
     size_t len = strlen(uri);
     snprintf(uri + len, sizeof(uri) - len, "?placement=%s%s", placement, tail);
-    kw_client *client = n <= SERVERS_N ? kw_open(uri, &error) : NULL;
+    kw_client *client = n <= SERVERS_N ? kw_test_try_open(uri, &error) : NULL;
     assert_true(client != NULL || n > SERVERS_N);
     return client;
 }
@@ -480,7 +480,8 @@ static void test_twemproxy_ejecting_a_server_equals_removing_a_node(void **state
     cross(ring, server_of, through, at + 1, true);
     cross(ring, server_of, through, at + 1, false);
     kw_client *client = open_pool(&pools[at], "&on-node-down=eject&down-after=1");
-    while (kw_test_stats(client).nodes_down == 0) {
+    KW_TEST_UNTIL(kw_test_stats(client).nodes_down > 0)
+    {
         kw_reply_free(kw_command(client, NULL, "MGET 1 2 3 4 5 6 7 8 9"));
     }
     cross_handle(client, through, "ejected");

@@ -3,6 +3,7 @@
 #include "support/bench.h"
 
 #include "api/client.h"
+#include "support/calm.h"
 
 #include <hiredis.h>
 
@@ -36,6 +37,7 @@ static void fill_key(kw_bench *bench, size_t i)
 void kw_bench_init(kw_bench *bench, size_t keys_n, const char *tag)
 {
     memset(bench, 0, sizeof(*bench));
+    kw_test_calm_forbid();
     bench->cluster = kw_test_cluster_start(KW_BENCH_NODES_N, 0, 0, NULL);
     bench->kw = kw_open(kw_test_cluster_uri(bench->cluster), NULL);
     bench->keys_n = keys_n;

@@ -16,8 +16,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Starts the clock, once for the program; before threads that look at it. A forked child goes on by
- * the system's clock. */
+/* Starts the clock, once for the program; before threads that look at it. The first fake does, and
+ * the first server. A forked child goes on by the system's clock. */
 void kw_test_calm_start(void);
 
 bool kw_test_calm_is_on(void);

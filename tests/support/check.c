@@ -9,11 +9,14 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -36,14 +39,30 @@ __attribute__((constructor)) static void pick_tests(void)
 /* Guards the counters of every kw_test_memory. */
 static pthread_mutex_t memory_lock = PTHREAD_MUTEX_INITIALIZER;
 
-uint64_t kw_test_now_ns(void)
+/* Joins under way. */
+#define JOINS_MAX 16
+typedef struct join_wait {
+    atomic_uint_fast64_t end_ms; /* 0: a free place; written last */
+    const char *file;
+    int line;
+} join_wait;
+static join_wait joins[JOINS_MAX];
+
+static uint64_t real_now_ns(void)
 {
-    if (kw_test_calm_is_on()) {
-        return kw_test_calm_ns(NULL);
-    }
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
+}
+
+uint64_t kw_test_real_ms(void)
+{
+    return real_now_ns() / NS_PER_MS;
+}
+
+uint64_t kw_test_now_ns(void)
+{
+    return kw_test_calm_is_on() ? kw_test_calm_ns(NULL) : real_now_ns();
 }
 
 uint64_t kw_test_now_ms(void)
@@ -87,12 +106,80 @@ kw_test_wait kw_test_wait_begin(const char *file, int line)
     return (kw_test_wait){file, line, kw_test_now_ms() + KW_TEST_PATIENCE_MS};
 }
 
-void kw_test_wait_more(const kw_test_wait *wait, const char *what)
+void kw_test_wait_check(const kw_test_wait *wait, const char *what)
 {
     if (kw_test_now_ms() > wait->end_ms) {
         kw_test_die("%s:%d: not in time: %s", wait->file, wait->line, what);
     }
+}
+
+void kw_test_wait_more(const kw_test_wait *wait, const char *what)
+{
+    kw_test_wait_check(wait, what);
     kw_test_sleep_ms(1);
+}
+
+/* How long threads may still work is a setting of some programs. */
+static uint64_t seconds_ms(void)
+{
+    const char *text = getenv("KW_TEST_SECONDS");
+    return text != NULL ? strtoull(text, NULL, 10) * 1000 : 0;
+}
+
+/* A place among the joins under way; NULL: all are taken. */
+static join_wait *begin_join(const char *file, int line)
+{
+    for (size_t i = 0; i < JOINS_MAX; i++) {
+        uint64_t none = 0;
+        if (atomic_compare_exchange_strong(&joins[i].end_ms, &none, UINT64_MAX)) {
+            joins[i].file = file;
+            joins[i].line = line;
+            atomic_store(&joins[i].end_ms,
+                         kw_test_now_ms() + 2 * KW_TEST_PATIENCE_MS + seconds_ms());
+            return &joins[i];
+        }
+    }
+    return NULL;
+}
+
+void *kw_test_join_at(pthread_t thread, const char *file, int line)
+{
+    void *result = NULL;
+    join_wait *wait = begin_join(file, line);
+    if (pthread_join(thread, &result) != 0) {
+        kw_test_die("%s:%d: no thread to join", file, line);
+    }
+    if (wait != NULL) {
+        atomic_store(&wait->end_ms, 0);
+    }
+    return result;
+}
+
+void kw_test_joins_check(void)
+{
+    for (size_t i = 0; i < JOINS_MAX; i++) {
+        uint64_t end_ms = atomic_load(&joins[i].end_ms);
+        if (end_ms != 0 && kw_test_now_ms() > end_ms) {
+            kw_test_die("%s:%d: not in time: the end of a thread", joins[i].file, joins[i].line);
+        }
+    }
+}
+
+int kw_test_wait_child_at(pid_t child, const char *file, int line)
+{
+    int status = -1;
+    pid_t ended;
+    kw_test_wait wait = kw_test_wait_begin(file, line);
+    while ((ended = waitpid(child, &status, WNOHANG)) == 0 || (ended < 0 && errno == EINTR)) {
+        if (kw_test_now_ms() > wait.end_ms) {
+            kill(child, SIGKILL);
+        }
+        kw_test_wait_more(&wait, "the end of a child");
+    }
+    if (ended != child) {
+        kw_test_die("%s:%d: no child to wait for", file, line);
+    }
+    return status;
 }
 
 static int entries_count(const char *path)

@@ -7,9 +7,11 @@
 #include <keyway/export.h>
 #include <keyway/memory.h>
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 /* Bounds of time are multiplied by this: what a sanitizer slows the program down by. */
 #if defined(__has_feature)
@@ -25,6 +27,9 @@
 uint64_t kw_test_now_ns(void);
 uint64_t kw_test_now_ms(void);
 
+/* The system's clock, which real servers go by. */
+uint64_t kw_test_real_ms(void);
+
 void kw_test_sleep_ms(unsigned ms);
 
 /* How long this thread has been ready, and waited for a processor; 0 where the system does not
@@ -38,9 +43,15 @@ uint64_t kw_test_queued_ns(void);
          kw_test_wait_more(&wait_, #condition)) {                                                  \
     }
 
+/* KW_TEST_AWAIT with a body, which brings the condition about: nothing else pauses. */
+#define KW_TEST_UNTIL(condition)                                                                   \
+    for (kw_test_wait wait_ = kw_test_wait_begin(__FILE__, __LINE__); !(condition);                \
+         kw_test_wait_check(&wait_, #condition))
+
 enum { KW_TEST_PATIENCE_MS = 60000 * KW_TEST_SLOWNESS };
 
-/* A wait that has an end. more: a pause, or the end of the program. */
+/* A wait that has an end. check: the end of the program, where it has come; more: that, or a
+ * pause. */
 typedef struct kw_test_wait {
     const char *file;
     int line;
@@ -48,7 +59,17 @@ typedef struct kw_test_wait {
 } kw_test_wait;
 
 kw_test_wait kw_test_wait_begin(const char *file, int line);
+void kw_test_wait_check(const kw_test_wait *wait, const char *what);
 void kw_test_wait_more(const kw_test_wait *wait, const char *what);
+
+/* pthread_join and waitpid (the status of a child that ended), by KW_TEST_AWAIT's rule. */
+#define kw_test_join(thread)      kw_test_join_at(thread, __FILE__, __LINE__)
+#define kw_test_wait_child(child) kw_test_wait_child_at(child, __FILE__, __LINE__)
+void *kw_test_join_at(pthread_t thread, const char *file, int line);
+int kw_test_wait_child_at(pid_t child, const char *file, int line);
+
+/* For who ticks (calm.c): ends the program where a join has no end. */
+void kw_test_joins_check(void);
 
 /* Open descriptors of this process; those of a folder scan are not counted. -1 where
  * the system does not tell. */

@@ -210,9 +210,9 @@ void kw_checker_stop(kw_checker *checker, kw_checker_report *report)
 {
     atomic_store(&checker->is_ending, true);
     for (unsigned i = 0; i < checker->setup.threads_n; i++) {
-        pthread_join(checker->threads[i].thread, NULL);
+        kw_test_join(checker->threads[i].thread);
     }
-    pthread_join(checker->watcher, NULL);
+    kw_test_join(checker->watcher);
     for (unsigned i = 0; i < checker->setup.threads_n; i++) {
         kw_checker_read_all(&checker->threads[i]);
     }

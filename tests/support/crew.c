@@ -94,10 +94,10 @@ kw_test_crew *kw_test_crew_start(unsigned threads_n, kw_test_crew_fn fn, void *a
 uint64_t kw_test_crew_join(kw_test_crew *crew)
 {
     for (unsigned i = 0; i < crew->members_n; i++) {
-        pthread_join(crew->members[i].thread, NULL);
+        kw_test_join(crew->members[i].thread);
     }
     atomic_store(&crew->is_over, true);
-    pthread_join(crew->watcher, NULL);
+    kw_test_join(crew->watcher);
     long processors_n = sysconf(_SC_NPROCESSORS_ONLN);
     uint64_t turns_us = (uint64_t)crew->members_n * TURN_US;
     uint64_t tardy_us =

@@ -202,7 +202,7 @@ void kw_test_door_free(kw_test_door *self)
     }
     if (self->is_running) {
         atomic_store(&self->ends, true);
-        pthread_join(self->thread, NULL);
+        kw_test_join(self->thread);
     }
     while (self->pairs_n > 0) {
         end_pair(self, self->pairs_n - 1);

@@ -353,7 +353,7 @@ void kw_fake_free(kw_fake *fake)
         return;
     }
     fake_order(fake, FAKE_ORDER_STOP, NULL, 0);
-    pthread_join(fake->thread, NULL);
+    kw_test_join(fake->thread);
     kw_fake_reset(fake);
     fake_pool_free(fake);
     pthread_cond_destroy(&fake->changed);

@@ -211,7 +211,7 @@ void kw_test_far_free(kw_test_far *far)
         return;
     }
     atomic_store(&far->is_over, true);
-    pthread_join(far->thread, NULL);
+    kw_test_join(far->thread);
     for (size_t i = 0; i < PASSAGES_MAX; i++) {
         end_passage(&far->passages[i]);
     }

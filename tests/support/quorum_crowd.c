@@ -11,10 +11,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "support/calm.h"
 #include "support/check.h"
 #include "support/quorum_harm.h"
 
@@ -191,8 +191,8 @@ static void let_live(kw_test_crowd *self)
     }
     atomic_store(&self->board->ends, true);
     for (unsigned i = 0; i < CLIENTS_N; i++) {
-        int status = 0;
-        if (waitpid(self->clients[i], &status, 0) < 0 || status != 0) {
+        int status = kw_test_wait_child(self->clients[i]);
+        if (status != 0) {
             kw_test_die("a client ended with status %d", status);
         }
     }
@@ -250,6 +250,7 @@ kw_test_crowd_result kw_test_crowd_run(const kw_test_crowd_plan *plan, const cha
                                        bool prints)
 {
     kw_test_crowd self = {.plan = plan};
+    kw_test_calm_forbid(); /* acts of several processes have one clock */
     kw_random_init(&self.random, kw_test_seed(name));
     self.board = mmap(NULL, sizeof(kw_test_board), PROT_READ | PROT_WRITE,
                       MAP_SHARED | MAP_ANONYMOUS, -1, 0);

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "engine/quorum_script.h"
+#include "support/ask.h"
 #include "support/check.h"
 #include "support/keeper.h"
 
@@ -107,7 +108,7 @@ static void empty(kw_test_crowd *self)
     restart_empty(server);
     kw_test_sleep_ms((unsigned)kw_random_below(&self->random, 100));
     kw_error error = KW_ERROR_INIT;
-    kw_client *client = kw_open(self->uri, &error);
+    kw_client *client = kw_test_try_open(self->uri, &error);
     kw_quorum *quorum = client != NULL ? kw_quorum_new(client, &error) : NULL;
     if (quorum == NULL) {
         kw_test_die("%s", error.text);

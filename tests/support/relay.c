@@ -152,7 +152,7 @@ static void *run_relay(void *arg)
     while (relay->passages != NULL) {
         passage *first = relay->passages;
         relay->passages = first->next;
-        pthread_join(first->thread, NULL);
+        kw_test_join(first->thread);
         free(first);
     }
     return NULL;
@@ -183,7 +183,7 @@ void kw_test_relay_free(kw_test_relay *relay)
 {
     if (relay != NULL) {
         atomic_store(&relay->is_over, true);
-        pthread_join(relay->thread, NULL);
+        kw_test_join(relay->thread);
         close(relay->listener);
         free(relay);
     }

@@ -18,6 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "support/calm.h"
 #include "support/check.h"
 #include "support/keeper.h"
 #include "support/link.h"
@@ -294,6 +295,7 @@ static pid_t spawn_server(const kw_test_server *server)
 
 static kw_test_server *start(const char *config, bool is_sentinel)
 {
+    kw_test_calm_start();
     kw_test_server *server = calloc(1, sizeof(*server));
     if (server == NULL) {
         kw_test_die("no memory");

@@ -10,6 +10,9 @@
 #include <stdio.h>
 #include <string.h>
 
+/* A wait is no longer, whatever the handle says. */
+#define TURN_MS 1000
+
 const char *kw_test_way_name(kw_test_way way)
 {
     static const char *const names[] = {"call", "batch", "ticket", "callback", "session"};
@@ -65,8 +68,10 @@ static void by_callback(kw_test_end *end, kw_client *client, const char *verb, c
     struct pollfd entry = {kw_fd(client, &end->error), POLLIN, 0};
     kw_err code =
         kw_command_async(client, &end->error, (kw_callback){hear, &self}, "%s %s", verb, key);
-    while (code == KW_OK && !self.is_over) {
-        (void)poll(&entry, 1, kw_timeout(client));
+    KW_TEST_UNTIL(code != KW_OK || self.is_over)
+    {
+        int wait_ms = kw_timeout(client);
+        (void)poll(&entry, 1, wait_ms < 0 || wait_ms > TURN_MS ? TURN_MS : wait_ms);
         code = kw_process(client, &end->error);
     }
 }

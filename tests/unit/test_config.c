@@ -67,14 +67,16 @@ static void test_uri_good_ones_give_servers(void **state)
         }
         assert_int_equal(code, KW_OK);
         assert_int_equal(config->options.scheme, rows[i].scheme);
-        char seeds[1000] = "";
+        const char *expected = rows[i].seeds;
         for (size_t k = 0; k < config->options.seeds_n; k++) {
             char text[KW_ENDPOINT_TEXT];
             kw_endpoint_text(text, &config->options.seeds[k]);
-            snprintf(seeds + strlen(seeds), sizeof(seeds) - strlen(seeds), "%s%s", k > 0 ? " " : "",
-                     text);
+            size_t len = strcspn(expected, " ");
+            assert_int_equal(strlen(text), len);
+            assert_memory_equal(text, expected, len);
+            expected += len + (expected[len] == ' ' ? 1 : 0);
         }
-        assert_string_equal(seeds, rows[i].seeds);
+        assert_string_equal(expected, "");
         kw_config_free(config);
     }
 }
