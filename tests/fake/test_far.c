@@ -125,7 +125,7 @@ static void travel_all(const far_row *row)
         assert_int_equal(pthread_create(&all[i].thread, NULL, travel, &all[i]), 0);
     }
     for (size_t i = 0; i < TRAVELLERS; i++) {
-        pthread_join(all[i].thread, NULL);
+        kw_test_join(all[i].thread);
         kw_close(all[i].client);
     }
     for (size_t i = 0; i < TRAVELLERS; i++) {
