@@ -52,6 +52,7 @@ static uint64_t close_under_callers(const char *name, kw_client *kw, const char 
         waiters[i] = (waiter){.kw = kw, .command = command, .error = KW_ERROR_INIT};
         assert_int_equal(pthread_create(&waiters[i].thread, NULL, wait_in_call, &waiters[i]), 0);
     }
+    kw_test_await_calls(kw, 8);
     kw_test_sleep_ms(60 * KW_TEST_SLOWNESS);
     uint64_t start_ms = kw_test_now_ms();
     kw_close(kw);

@@ -451,6 +451,7 @@ static uint64_t close_under_waiters(kw_test_server *server)
     kw_test_ask_ok(it.kw, "SET k x");
     kw_test_server_pause(server);
     kw_test_crew *crew = kw_test_crew_start(WAITERS, wait_for_end, &it);
+    kw_test_await_calls(it.kw, WAITERS);
     kw_test_sleep_ms(60 * KW_TEST_SLOWNESS);
     uint64_t start_ms = kw_test_now_ms();
     kw_close(it.kw);

@@ -142,6 +142,7 @@ static void test_session_call_is_woken_by_kw_close(void **state)
     kw_session *session = open_session(kw, "empty");
     pthread_t thread;
     assert_int_equal(pthread_create(&thread, NULL, block, session), 0);
+    kw_test_await_calls(kw, 1);
     kw_test_sleep_ms(100);
     uint64_t start_ms = kw_test_now_ms();
     kw_close(kw);

@@ -342,6 +342,7 @@ static void test_closing_the_handle_ends_a_call_without_end(void **state)
     kw_client *client = kw_test_open("%s", kw_test_server_uri(server_of(state)));
     caller blocked;
     start(&blocked, client, "BLPOP nothing 0", 1);
+    kw_test_await_calls(client, 1);
     kw_test_sleep_ms(200);
     uint64_t start_ms = kw_test_now_ms();
     kw_close(client);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/client.h"
 #include "support/calm.h"
 #include "support/check.h"
 #include "support/crew.h"
@@ -161,6 +162,9 @@ kw_stats kw_test_stats(kw_client *client)
     }
     return stats;
 }
+
+void kw_test_await_calls(kw_client *client,
+                         unsigned calls_n){KW_TEST_AWAIT(atomic_load(&client->calls_n) == calls_n)}
 
 kw_reply *kw_test_call(kw_client *client, kw_error *error, kw_test_deadline deadline,
                        const char *const *argv)

@@ -30,6 +30,9 @@ char *kw_test_ask_error(kw_client *client, const char *format, ...);
 
 kw_stats kw_test_stats(kw_client *client);
 
+/* Until so many threads are in calls of the handle: one that comes after kw_close has none. */
+void kw_test_await_calls(kw_client *client, unsigned calls_n);
+
 /* A call's deadline from its start, and where to add by how much it was missed, without the
  * time in which this thread waited for a processor (crew.h). */
 struct kw_test_times;
