@@ -170,15 +170,13 @@ static uint64_t real_ms(void)
 /* Now and then a life, or a key, ends on both sides; or nearly. */
 static void end_one(redisContext *context, kw_random *random, const char *key, kw_test_copy *copy)
 {
-    kw_record record;
-    kw_bytes bytes = {copy->bytes, copy->len};
+    const kw_record *record = &copy->record;
     uint64_t dice = kw_random_below(random, 12);
     if (!copy->has_key || copy->ends_ms == 0 || dice > 2) {
         return;
     }
-    assert_true(kw_record_get(&record, bytes));
-    uint64_t left_ms = dice == 0 ? 0 : dice == 1 ? record.linger_ms : record.linger_ms / 2;
-    left_ms = dice == 2 && !record.is_mortal ? SLACK_MS * 4 : left_ms;
+    uint64_t left_ms = dice == 0 ? 0 : dice == 1 ? record->linger_ms : record->linger_ms / 2;
+    left_ms = dice == 2 && !record->is_mortal ? SLACK_MS * 4 : left_ms;
     copy->has_key = left_ms > 0;
     copy->ends_ms = left_ms > 0 ? now_ms() + left_ms : 0;
     freeReplyObject(redisCommand(context, "PEXPIRE %s %llu", key, (unsigned long long)left_ms));

@@ -6,25 +6,23 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void put(kw_test_copy *copy, const kw_record *told, uint64_t ends_ms)
+/* Keeps the record, whose value may be the copy's own. */
+static void put(kw_test_copy *copy, const kw_record *record, uint64_t ends_ms)
 {
-    kw_record forgetful = *told;
-    forgetful.floor = 0;
-    forgetful.recent = 0;
-    const kw_record *record = copy->planted == KW_TEST_COPY_NO_FLOOR ? &forgetful : told;
-    unsigned char head[KW_RECORD_HEAD_MAX];
-    char value[KW_TEST_COPY_MAX]; /* the record's may be in the copy itself */
-    size_t head_len = kw_record_put_head(head, record);
-    if (head_len + record->value.len > sizeof(copy->bytes)) {
+    size_t len = record->value.len;
+    if (len > sizeof(copy->value)) {
         fputs("quorum_copy: value too long\n", stderr);
         exit(1);
     }
-    if (record->value.len > 0) {
-        memcpy(value, record->value.data, record->value.len);
+    if (len > 0) {
+        memmove(copy->value, record->value.data, len);
     }
-    memcpy(copy->bytes, head, head_len);
-    memcpy(copy->bytes + head_len, value, record->value.len);
-    copy->len = head_len + record->value.len;
+    copy->record = *record;
+    copy->record.value.data = NULL;
+    copy->record.linger_ms = record->is_mortal ? record->linger_ms : 0;
+    if (copy->planted == KW_TEST_COPY_NO_FLOOR) {
+        copy->record.floor = copy->record.recent = 0;
+    }
     copy->has_key = true;
     copy->ends_ms = ends_ms;
     copy->is_set_anew = true;
@@ -35,12 +33,11 @@ static void answer_with(const kw_test_copy *copy, kw_test_copy_answer *out, uint
     if (!copy->has_key) {
         return;
     }
-    memcpy(out->bytes, copy->bytes, copy->len);
-    kw_bytes bytes = {out->bytes, copy->len};
     kw_quorum_answer *answer = &out->answer;
-    if (!kw_record_get(&answer->record, bytes)) {
-        fputs("quorum_copy: holds what is no record\n", stderr);
-        exit(1);
+    answer->record = copy->record;
+    answer->record.value.data = out->value;
+    if (copy->record.value.len > 0) {
+        memcpy(out->value, copy->value, copy->record.value.len);
     }
     answer->has_record = true;
     answer->is_mortal = answer->record.is_mortal;
@@ -180,7 +177,7 @@ static void see_nothing(const kw_test_copy *copy, kw_test_copy_answer *out,
 void kw_test_copy_do(kw_test_copy *copy, kw_test_copy_answer *out, const kw_quorum_ask *ask,
                      uint64_t now_ms)
 {
-    memset(out, 0, sizeof(*out));
+    memset(&out->answer, 0, sizeof(out->answer));
     copy->is_set_anew = false;
     if (copy->planted == KW_TEST_COPY_TAKES_ALL && ask->kind == KW_QUORUM_PUT) {
         copy->has_key = false;

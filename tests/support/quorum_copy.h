@@ -6,7 +6,7 @@
 
 #include "engine/quorum.h"
 
-#define KW_TEST_COPY_MAX 128u
+#define KW_TEST_COPY_MAX 64u /* bytes of a value */
 
 /* Faults planted in a copy. */
 typedef enum kw_test_copy_planted {
@@ -21,16 +21,16 @@ typedef enum kw_test_copy_planted {
 typedef struct kw_test_copy {
     kw_test_copy_planted planted;
     bool has_key;
-    char bytes[KW_TEST_COPY_MAX]; /* the record, as a server would hold it */
-    size_t len;
+    kw_record record; /* its value is in value, whatever it says */
+    char value[KW_TEST_COPY_MAX];
     uint64_t ends_ms; /* of the key; 0: never */
     kw_stamp past;    /* without the key it takes no version below, but by repair */
     bool is_set_anew; /* that, by the last request */
 } kw_test_copy;
 
 typedef struct kw_test_copy_answer {
-    kw_quorum_answer answer; /* its record is borrowed from bytes */
-    char bytes[KW_TEST_COPY_MAX];
+    kw_quorum_answer answer; /* its record's value is in value */
+    char value[KW_TEST_COPY_MAX];
 } kw_test_copy_answer;
 
 /* Does what an ask says. */

@@ -103,6 +103,12 @@ static kw_quorum_spec spec_of(const model *self, unsigned client, unsigned act, 
     return spec;
 }
 
+static bool is_begin(const model_event *event)
+{
+    return event->what == EVENT_BEGIN;
+}
+
+/* Beginnings that no end comes between, and ends that no beginning does, have no order. */
 static void add_event(model_state *state, unsigned client, unsigned act, unsigned what,
                       unsigned value)
 {
@@ -110,11 +116,31 @@ static void add_event(model_state *state, unsigned client, unsigned act, unsigne
         fputs("quorum_model: too many events\n", stderr);
         exit(1);
     }
-    model_event *event = &state->events[state->events_n++];
-    event->client = (uint8_t)client;
-    event->act = (uint8_t)act;
-    event->what = (uint8_t)what;
-    event->value = (uint8_t)value;
+    model_event event = {(uint8_t)client, (uint8_t)act, (uint8_t)what, (uint8_t)value};
+    unsigned at = state->events_n++;
+    for (; at > 0; at--) {
+        const model_event *before = &state->events[at - 1];
+        bool is_alike = is_begin(before) == is_begin(&event);
+        if (!is_alike || before->client < client ||
+            (before->client == client && before->act < act)) {
+            break;
+        }
+        state->events[at] = *before;
+    }
+    state->events[at] = event;
+}
+
+/* Nobody will ever know of an act that came to nothing. */
+static void forget_event(model_state *state, unsigned client, unsigned act)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < state->events_n; i++) {
+        if (state->events[i].client != client || state->events[i].act != act) {
+            state->events[n++] = state->events[i];
+        }
+    }
+    memset(&state->events[n], 0, (state->events_n - n) * sizeof(state->events[0]));
+    state->events_n = n;
 }
 
 void model_send(const model *self, model_state *state, unsigned client, const kw_quorum_ask *ask)
@@ -133,50 +159,23 @@ void model_send(const model *self, model_state *state, unsigned client, const kw
     sent->life_ms = ask->life_ms;
     sent->linger_ms = ask->linger_ms;
     sent->wants_value = ask->wants_value;
-    if (ask->kind != KW_QUORUM_GET) {
-        unsigned char head[KW_RECORD_HEAD_MAX];
-        size_t len = kw_record_put_head(head, &ask->record);
-        memcpy(sent->bytes, head, len);
-        if (ask->record.value.len > 0) {
-            sent->bytes[len++] = ask->record.value.data[0];
-        }
-        sent->len = (uint8_t)len;
+    sent->has_record = ask->kind != KW_QUORUM_GET;
+    if (sent->has_record) {
+        sent->record = ask->record;
     }
-}
-
-static void get_record(kw_record *record, const char *data, size_t len)
-{
-    kw_bytes bytes = {data, len};
-    if (!kw_record_get(record, bytes)) {
-        fputs("quorum_model: what is no record\n", stderr);
-        exit(1);
-    }
-    if (record->value.len > 0) {
-        record->value.data = &values[(unsigned char)record->value.data[0]];
-    }
-}
-
-bool model_get_record(const kw_test_copy *key, kw_record *record)
-{
-    if (key->has_key) {
-        get_record(record, key->bytes, key->len);
-    }
-    return key->has_key;
 }
 
 bool model_is_alive(const kw_test_copy *key)
 {
-    kw_record record;
-    return model_get_record(key, &record) && record.is_mortal &&
-           key->ends_ms > NOW_MS + record.linger_ms;
+    return key->has_key && key->record.is_mortal &&
+           key->ends_ms > NOW_MS + key->record.linger_ms;
 }
 
 /* Lives pass by events alone: what is left of one is all of it. */
 static void even_out(kw_test_copy *key)
 {
-    kw_record record;
-    if (model_is_alive(key) && model_get_record(key, &record)) {
-        key->ends_ms = NOW_MS + LIFE_MS + record.linger_ms;
+    if (model_is_alive(key)) {
+        key->ends_ms = NOW_MS + LIFE_MS + key->record.linger_ms;
     }
 }
 
@@ -224,8 +223,16 @@ static void ask_of(const model_message *sent, kw_quorum_ask *ask)
     ask->life_ms = sent->life_ms;
     ask->linger_ms = sent->linger_ms;
     ask->wants_value = sent->wants_value;
-    if (sent->len > 0) {
-        get_record(&ask->record, sent->bytes, sent->len);
+    if (sent->has_record) {
+        ask->record = sent->record;
+    }
+}
+
+/* The record's value is the one that stays. */
+static void stay(kw_record *record)
+{
+    if (record->value.len > 0) {
+        record->value.data = &values[(unsigned char)record->value.data[0]];
     }
 }
 
@@ -240,15 +247,10 @@ void model_reach(const model *self, model_state *state, unsigned message)
     sent->is_mortal = out.answer.is_mortal;
     sent->is_kept = out.answer.is_kept;
     sent->left_ms = out.answer.left_ms > 0 ? LIFE_MS : 0;
-    sent->len = 0;
-    if (out.answer.has_record) {
-        unsigned char head[KW_RECORD_HEAD_MAX];
-        size_t len = kw_record_put_head(head, &out.answer.record);
-        memcpy(sent->bytes, head, len);
-        if (out.answer.record.value.len > 0) {
-            sent->bytes[len++] = out.answer.record.value.data[0];
-        }
-        sent->len = (uint8_t)len;
+    sent->has_record = out.answer.has_record;
+    if (sent->has_record) {
+        sent->record = out.answer.record;
+        stay(&sent->record);
     }
 }
 
@@ -259,9 +261,9 @@ static bool answer_of(const model_message *back, kw_quorum_answer *answer)
     answer->is_mortal = back->is_mortal;
     answer->is_kept = back->is_kept;
     answer->left_ms = back->left_ms;
-    answer->has_record = back->len > 0;
+    answer->has_record = back->has_record;
     if (answer->has_record) {
-        get_record(&answer->record, back->bytes, back->len);
+        answer->record = back->record;
     }
     return answer->record.stamp.time <= BOUND && answer->record.promise.time <= BOUND;
 }
@@ -285,10 +287,13 @@ static bool look_at(const model *self, model_state *state, unsigned client, kw_m
     unsigned act = who->act;
     if (op->state == KW_QUORUM_FAILED) {
         if (is_read || op->effect == KW_EFFECT_NONE) {
-            add_event(state, client, act, EVENT_VOID, 0);
+            forget_event(state, client, act);
         }
     } else if (is_read) {
         add_event(state, client, act, EVENT_DONE, there);
+        for (unsigned i = 0; what == KW_MODEL_REPAIR && i < model_places(self); i++) {
+            state->copies[i].is_silent = false;
+        }
     } else if (op->has_mismatch) {
         add_event(state, client, act, EVENT_MISMATCH, there);
     } else {
@@ -414,9 +419,7 @@ void model_read_at_once(const model *self, model_state *state, unsigned variant)
             }
             do_at_copy(self, state, model_place(self, view, ask.copy), &out, &ask);
             kw_quorum_answer answer = out.answer;
-            if (answer.has_record && answer.record.value.len > 0) {
-                answer.record.value.data = &values[(unsigned char)answer.record.value.data[0]];
-            }
+            stay(&answer.record);
             if (answer.record.stamp.time > BOUND || answer.record.promise.time > BOUND) {
                 kw_quorum_on_lost(&op, ask.copy, ask.round, KW_EFFECT_MAYBE, now_ns);
             } else {
@@ -439,6 +442,10 @@ void model_read_at_once(const model *self, model_state *state, unsigned variant)
                         (self->setup->start != KW_MODEL_MAD && !self->setup->has_mad_clock);
         bool is_lame =
             has_room && !self->setup->has_mad_clock && copies == (1u << self->rule.copies_n) - 1;
-        add_event(state, LOOKER, act, is_lame ? EVENT_MISMATCH : EVENT_VOID, 0);
+        if (is_lame) {
+            add_event(state, LOOKER, act, EVENT_MISMATCH, 0);
+        } else {
+            forget_event(state, LOOKER, act);
+        }
     }
 }

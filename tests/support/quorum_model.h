@@ -92,6 +92,8 @@ typedef struct kw_model_setup {
     bool has_join;     /* a member joins: the last copy's place goes over to it, process by process,
                           and a repair begins when all know; it is silent until that is done */
     bool has_mad_clock; /* of the first client */
+    bool is_plain;      /* every order of all events, and every difference of states: nothing of
+                           quorum_model_reduce.c is spared */
     kw_model_planted planted;
     uint64_t states_max;
 } kw_model_setup;
@@ -100,6 +102,8 @@ typedef struct kw_model_result {
     uint64_t states_n;
     uint64_t steps_n;
     uint64_t checks_n; /* histories judged */
+    uint64_t told_n;   /* different ones, what clients were told .. */
+    uint64_t told_sum; /* .. and all of them as one number, whatever their order */
     uint64_t cut_n;    /* walks that were not followed */
     uint64_t ops_n;    /* ended, by chance */
     bool has_violation;

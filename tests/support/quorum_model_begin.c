@@ -1,8 +1,30 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Quorum model: what copies hold at first. */
+/* Quorum model: what a setup means, and what copies hold at first. */
 #include "support/quorum_model_private.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+void model_init(model *self, kw_model_result *result, const kw_model_setup *setup)
+{
+    memset(result, 0, sizeof(*result));
+    memset(self, 0, sizeof(*self));
+    self->setup = setup;
+    self->result = result;
+    if (!kw_quorum_rule_set(&self->rule, setup->copies_n, setup->write_n, setup->read_n, false)) {
+        fputs("quorum_model: quorums do not meet\n", stderr);
+        exit(1);
+    }
+    self->rule.linger_ms = LINGER_MS;
+    self->salt = UINT64_C(0x9e3779b97f4a7c15) + (uint64_t)setup->start;
+    for (unsigned i = 0; i < KW_MODEL_CLIENTS_MAX; i++) {
+        for (unsigned k = 0; k < KW_MODEL_ACTS_MAX; k++) {
+            self->salt = (self->salt ^ (uint64_t)setup->acts[i][k]) * UINT64_C(0xff51afd7ed558ccd);
+            self->salt ^= self->salt >> 29;
+        }
+    }
+}
 
 static void put_first(model_copy *copy, uint64_t time, unsigned value, uint64_t life_ms)
 {

@@ -11,23 +11,36 @@
 #define SHEET_MAX 2048u
 
 typedef struct sheet {
-    unsigned char bytes[SHEET_MAX];
+    unsigned char bytes[SHEET_MAX + 8];
     size_t len;
 } sheet;
 
-static void put(sheet *out, uint64_t number)
+/* Room for n more bytes, which the caller writes. */
+static unsigned char *make_room(sheet *out, size_t n)
 {
-    if (out->len == SHEET_MAX) {
+    if (out->len + n > SHEET_MAX) {
         fputs("quorum_model: sheet too small\n", stderr);
         exit(1);
     }
-    out->bytes[out->len++] = (unsigned char)(number < 255 ? number : 255);
+    out->len += n;
+    return out->bytes + out->len - n;
+}
+
+static unsigned char byte_of(uint64_t number)
+{
+    return (unsigned char)(number < 255 ? number : 255);
+}
+
+static void put(sheet *out, uint64_t number)
+{
+    *make_room(out, 1) = byte_of(number);
 }
 
 static void put_stamp(sheet *out, kw_stamp stamp)
 {
-    put(out, stamp.time);
-    put(out, stamp.writer);
+    unsigned char *at = make_room(out, 2);
+    at[0] = byte_of(stamp.time);
+    at[1] = byte_of(stamp.writer);
 }
 
 /* Numbers of milliseconds are of a few sizes. */
@@ -36,65 +49,91 @@ static unsigned span_of(uint64_t ms)
     return ms == 0 ? 0 : ms < LINGER_MS ? 1 : ms < LIFE_MS / 2 ? 2 : ms < 2 * LIFE_MS ? 3 : 4;
 }
 
-static void put_record(sheet *out, const kw_record *record)
+static void put_record(sheet *out, const kw_record *record, const char *value)
 {
-    put_stamp(out, record->stamp);
-    put_stamp(out, record->origin);
-    put_stamp(out, record->promise);
-    put(out, record->floor);
-    put(out, record->recent);
-    put(out, span_of(record->linger_ms));
-    put(out, (record->is_tombstone ? 1u : 0u) | (record->is_copied ? 2u : 0u) |
-                 (record->is_mortal ? 4u : 0u) | (record->is_kept ? 8u : 0u));
-    put(out, record->value.len > 0 ? (unsigned char)record->value.data[0] : 0);
+    unsigned char *at = make_room(out, 11);
+    at[0] = byte_of(record->stamp.time);
+    at[1] = byte_of(record->stamp.writer);
+    at[2] = byte_of(record->origin.time);
+    at[3] = byte_of(record->origin.writer);
+    at[4] = byte_of(record->promise.time);
+    at[5] = byte_of(record->promise.writer);
+    at[6] = byte_of(record->floor);
+    at[7] = byte_of(record->recent);
+    at[8] = byte_of(span_of(record->linger_ms));
+    at[9] = byte_of((record->is_tombstone ? 1u : 0u) | (record->is_copied ? 2u : 0u) |
+                    (record->is_mortal ? 4u : 0u) | (record->is_kept ? 8u : 0u));
+    at[10] = value != NULL ? (unsigned char)value[0] : 0;
+}
+
+static void put_found(sheet *out, const kw_record *record)
+{
+    put_record(out, record, record->value.len > 0 ? record->value.data : NULL);
 }
 
 static void put_key(sheet *out, const kw_test_copy *key)
 {
-    kw_record record;
     put(out, key->has_key ? 1 : 0);
-    if (!model_get_record(key, &record)) {
+    if (!key->has_key) {
         return;
     }
-    put_record(out, &record);
+    put_record(out, &key->record, key->record.value.len > 0 ? key->value : NULL);
     put(out, model_is_alive(key) ? 1 : 0);
     put(out, key->ends_ms == 0 ? 0 : span_of(key->ends_ms - NOW_MS));
 }
 
-static void put_message(sheet *out, const model_message *sent)
+/* A late one is anybody's, once it holds up no end. */
+static void put_message(const model *self, const model_state *state, sheet *out,
+                        const model_message *sent)
 {
+    bool is_anybodys = sent->state == MESSAGE_LATE && model_is_endless(self, state);
+    bool is_awaited = sent->state != MESSAGE_LATE && model_is_awaited(state, sent);
+    bool is_told = self->setup->is_plain || is_awaited;
     put(out, 200u + (unsigned)sent->state);
-    put(out, sent->client);
-    put(out, sent->act);
-    put(out, (sent->wants_value ? 1u : 0u) | (sent->is_taken ? 2u : 0u) |
+    put(out, is_anybodys ? 0 : sent->client);
+    put(out, is_anybodys ? 0 : sent->act);
+    put(out, (is_told && sent->wants_value ? 1u : 0u) | (sent->is_taken ? 2u : 0u) |
                  (sent->is_mortal ? 4u : 0u) | (sent->is_hint ? 8u : 0u) |
                  (sent->is_kept ? 16u : 0u));
     put(out, (unsigned)sent->kind);
-    put(out, sent->round);
+    put(out, is_told ? sent->round : 0);
     put(out, span_of(sent->life_ms));
     put(out, sent->left_ms > 0 ? 1 : 0);
-    if (sent->len > 0) {
-        kw_record record;
-        kw_bytes bytes = {sent->bytes, sent->len};
-        if (kw_record_get(&record, bytes)) {
-            put_record(out, &record);
-        }
+    if (sent->has_record) {
+        put_found(out, &sent->record);
     }
 }
 
-/* What an op knows of a copy. */
-static void put_view(sheet *out, const kw_quorum_op *op, unsigned number)
+/* What an op knows of a copy. A pause is followed by a new round, which forgets all of it; what a
+ * copy holds that has refused a write is asked of it again; promises are looked at by reads. */
+static void put_view(const model *self, sheet *out, const kw_quorum_op *op, unsigned number)
 {
     const kw_quorum_copy *copy = &op->copies[number];
+    bool is_plain = self->setup->is_plain;
+    bool is_writing = op->phase == KW_QUORUM_SETTING || op->phase == KW_QUORUM_ACCEPTING;
+    if (op->phase == KW_QUORUM_PAUSING && !is_plain) {
+        return;
+    }
     put(out, (unsigned)copy->mark);
+    if (is_writing && copy->mark == KW_QUORUM_REFUSED && !is_plain) {
+        put(out, copy->is_clean ? 1 : 0);
+        return;
+    }
     put(out, (unsigned)copy->asked);
-    put_stamp(out, copy->put);
+    if (copy->mark == KW_QUORUM_ASKED || is_plain) {
+        put_stamp(out, copy->put);
+    }
     put_stamp(out, copy->held);
-    put_stamp(out, copy->promise);
+    if (!is_writing || is_plain) {
+        put_stamp(out, copy->promise);
+    }
     put(out, (copy->puts_dead ? 1u : 0u) | (copy->is_known ? 2u : 0u) | (copy->is_dead ? 4u : 0u) |
                  (copy->is_clean ? 8u : 0u) | (copy->is_kept ? 16u : 0u) |
                  (copy->has_taken ? 32u : 0u));
     put(out, copy->mark == KW_QUORUM_LOST ? (unsigned)copy->effect : 9u);
+    if (op->phase != KW_QUORUM_READING && !is_plain) {
+        return;
+    }
     unsigned sights = 0;
     unsigned keepers = 0;
     for (unsigned i = 0; i < op->sights_n; i++) {
@@ -105,6 +144,14 @@ static void put_view(sheet *out, const kw_quorum_op *op, unsigned number)
     put(out, keepers);
 }
 
+/* True where something depends on what the op of the client knows. */
+static bool is_live(const model *self, const model_state *state, unsigned client)
+{
+    const model_client *who = &state->clients[client];
+    return who->has_op && !who->is_dead &&
+           (self->setup->is_plain || model_may_hear(state, client));
+}
+
 static void put_copy(const model *self, const model_state *state, sheet *out, unsigned number)
 {
     const model_copy *copy = &state->copies[number];
@@ -112,30 +159,36 @@ static void put_copy(const model *self, const model_state *state, sheet *out, un
     bool has_role = self->setup->has_join && number + 1 >= self->setup->copies_n;
     put(out, has_role ? number : 0); /* others may change places */
     put_key(out, &copy->key);
-    put(out, copy->guards & 0xffu);
-    put(out, copy->guards >> 8 & 0xffu);
+    if (!model_is_endless(self, state)) {
+        put(out, copy->guards & 0xffu);
+        put(out, copy->guards >> 8 & 0xffu);
+    }
     if (copy->has_old) {
         put_key(out, &copy->old);
     }
     for (unsigned i = 0; i < KW_MODEL_CLIENTS_MAX; i++) {
-        if (state->clients[i].has_op && !state->clients[i].is_dead) {
+        if (is_live(self, state, i)) {
             unsigned seat = model_copy_at(self, number);
             bool is_asked = model_place(self, state->clients[i].view, seat) == number;
             put(out, is_asked ? 1 : 0);
             if (is_asked) {
-                put_view(out, &state->clients[i].op, seat);
+                put_view(self, out, &state->clients[i].op, seat);
             }
         }
     }
     for (unsigned i = 0; i < state->messages_n; i++) {
         if (state->messages[i].copy == number) {
-            put_message(out, &state->messages[i]);
+            put_message(self, state, out, &state->messages[i]);
         }
     }
 }
 
-static void put_op(sheet *out, const kw_quorum_op *op, uint64_t now_ns)
+static void put_op(const model *self, sheet *out, const kw_quorum_op *op, uint64_t now_ns)
 {
+    bool is_plain = self->setup->is_plain;
+    /* Only writes of the record found, and reads, look at the newest one again. */
+    bool is_own = op->phase == KW_QUORUM_SETTING || op->phase == KW_QUORUM_PAUSING ||
+                  (op->phase == KW_QUORUM_ACCEPTING && !op->is_identity);
     put(out, (unsigned)op->phase);
     put(out, (unsigned)op->state);
     put(out, op->round);
@@ -148,35 +201,49 @@ static void put_op(sheet *out, const kw_quorum_op *op, uint64_t now_ns)
     put_stamp(out, op->past);
     put_stamp(out, op->bar);
     put(out, (op->has_bar ? 1u : 0u) | (op->is_identity ? 2u : 0u) | (op->is_own ? 4u : 0u) |
-                 (op->is_balloting ? 8u : 0u) | (op->may_have_run ? 16u : 0u) |
-                 (op->has_newest ? 32u : 0u) | (op->is_dead ? 64u : 0u));
+                 (op->is_balloting ? 8u : 0u) | (op->may_have_run ? 16u : 0u));
     put(out, (op->is_kept ? 1u : 0u) | (op->is_sealed ? 2u : 0u));
-    if (op->has_newest) {
-        put_record(out, &op->newest);
-        put(out, op->left_ms > 0 ? 1 : 0);
+    bool has_newest = op->has_newest && (is_plain || !is_own);
+    put(out, has_newest ? 1 : 0);
+    if (has_newest) {
+        put_found(out, &op->newest);
+        put(out, (op->left_ms > 0 ? 1 : 0) | (op->is_dead ? 2 : 0));
     }
-    for (unsigned i = 0; i < op->sights_n; i++) {
-        put_record(out, &op->sights[i].record);
+    for (unsigned i = 0; i < op->sights_n && (is_plain || op->phase == KW_QUORUM_READING); i++) {
+        put_found(out, &op->sights[i].record);
         put(out, op->sights[i].is_dead ? 1 : 0);
     }
 }
 
-static void put_rest(const model_state *state, sheet *out)
+static void put_client(const model *self, const model_state *state, sheet *out, unsigned number)
+{
+    const model_client *who = &state->clients[number];
+    bool is_plain = self->setup->is_plain;
+    put(out, (who->is_busy ? 1u : 0u) | (who->has_op ? 2u : 0u) | (who->is_dead ? 4u : 0u));
+    if (who->is_dead && !is_plain) {
+        return;
+    }
+    put(out, who->act);
+    put(out, who->view);
+    if (is_plain ? who->has_op : model_may_stamp(self, state, number)) {
+        put(out, who->last);
+    }
+    if (is_live(self, state, number)) {
+        put_op(self, out, &who->op, who->now_ns);
+    }
+}
+
+static void put_rest(const model *self, const model_state *state, sheet *out)
 {
     for (unsigned i = 0; i < KW_MODEL_CLIENTS_MAX; i++) {
-        const model_client *who = &state->clients[i];
-        put(out, (who->is_busy ? 1u : 0u) | (who->has_op ? 2u : 0u) | (who->is_dead ? 4u : 0u));
-        put(out, who->act);
-        put(out, who->view);
-        if (who->has_op && !who->is_dead) {
-            put(out, who->last);
-            put_op(out, &who->op, who->now_ns);
-        }
+        put_client(self, state, out, i);
     }
     put(out, state->faults_n);
     put(out, state->ends_n);
     put(out, state->looks_n);
-    put(out, state->time);
+    if (self->setup->is_plain || !model_is_over(self, state)) {
+        put(out, state->time); /* reads at the end are above all there is */
+    }
     put(out, state->past);
     put(out, state->is_joined ? 1 : 0);
     for (unsigned i = 0; i < state->events_n; i++) {
@@ -186,22 +253,24 @@ static void put_rest(const model_state *state, sheet *out)
     }
 }
 
-static uint64_t mix(uint64_t hash, const unsigned char *bytes, size_t len)
+static uint64_t mix(uint64_t hash, const sheet *in)
 {
-    uint64_t word = 0;
-    for (size_t i = 0; i < len; i += 8) {
-        size_t n = len - i < 8 ? len - i : 8;
-        word = 0;
-        memcpy(&word, bytes + i, n);
+    for (size_t i = 0; i < in->len; i += 8) {
+        uint64_t word;
+        memcpy(&word, in->bytes + i, sizeof(word));
         hash = (hash ^ word) * UINT64_C(0xff51afd7ed558ccd);
         hash ^= hash >> 32;
-        hash *= UINT64_C(0x9e3779b97f4a7c15);
-        hash ^= hash >> 29;
     }
-    return hash ^ len;
+    return (hash ^ in->len) * UINT64_C(0x9e3779b97f4a7c15);
 }
 
-uint64_t model_hash(const model *self, const model_state *state)
+/* Whole words are read of it. */
+static void end_sheet(sheet *out)
+{
+    memset(out->bytes + out->len, 0, 8);
+}
+
+uint64_t model_hash(const model *self, const model_state *state, const model_block *block)
 {
     static sheet sheets[KW_MODEL_COPIES_MAX];
     static sheet rest;
@@ -210,6 +279,8 @@ uint64_t model_hash(const model *self, const model_state *state)
     for (unsigned i = 0; i < copies_n; i++) {
         sheets[i].len = 0;
         put_copy(self, state, &sheets[i], i);
+        put(&sheets[i], (int)i == block->copy ? 1 : 0);
+        end_sheet(&sheets[i]);
         unsigned at = i;
         while (at > 0) {
             const sheet *a = &sheets[order[at - 1]];
@@ -225,10 +296,16 @@ uint64_t model_hash(const model *self, const model_state *state)
         order[at] = i;
     }
     rest.len = 0;
-    put_rest(state, &rest);
-    uint64_t hash = mix(UINT64_C(0x243f6a8885a308d3), rest.bytes, rest.len);
+    put(&rest, (unsigned)(block->client + 1));
+    put(&rest, (unsigned)(block->last_client + 1));
+    put(&rest, (block->is_answered ? 1u : 0u) | (block->is_mixed ? 2u : 0u) |
+                   (block->is_idle ? 4u : 0u));
+    put_rest(self, state, &rest);
+    end_sheet(&rest);
+    uint64_t hash = mix(UINT64_C(0x243f6a8885a308d3), &rest);
     for (unsigned i = 0; i < copies_n; i++) {
-        hash = mix(hash, sheets[order[i]].bytes, sheets[order[i]].len);
+        hash = mix(hash, &sheets[order[i]]);
     }
+    hash ^= hash >> 29;
     return hash != 0 ? hash : 1;
 }

@@ -83,8 +83,8 @@ static bool has_life(kw_model_act what)
     return what == KW_MODEL_SET_TTL || what == KW_MODEL_ADD_TTL;
 }
 
-/* The act that began with the event; false where nobody will ever know of it. */
-static bool make_act(const model *self, const model_state *state, size_t index, kw_test_act *act)
+/* The act that began with the event. */
+static void make_act(const model *self, const model_state *state, size_t index, kw_test_act *act)
 {
     const model_event *begin = &state->events[index];
     kw_model_act what =
@@ -103,15 +103,11 @@ static bool make_act(const model *self, const model_state *state, size_t index, 
         if (end->client != begin->client || end->act != begin->act) {
             continue;
         }
-        if (end->what == EVENT_VOID) {
-            return false;
-        }
         act->end = 10 + i;
         act->kind = end->what == EVENT_MISMATCH ? KW_TEST_MISMATCH : act->kind;
         act->value = is_read || end->what == EVENT_MISMATCH ? end->value : act->value;
         break;
     }
-    return true;
 }
 
 /* The first value, once it was seen to be gone, is found by no swap that begins after that. */
@@ -140,10 +136,11 @@ static bool judge(const model *self, const model_state *state)
         if (event->client == LOOKER && event->what == EVENT_MISMATCH) {
             return false; /* what was written can be read by nobody */
         }
-        kw_test_act act;
-        if (event->what != EVENT_BEGIN || !make_act(self, state, i, &act)) {
+        if (event->what != EVENT_BEGIN) {
             continue;
         }
+        kw_test_act act;
+        make_act(self, state, i, &act);
         add_act(acts, &n, act.kind, act.value, act.expected, act.begin, act.end);
         if (event->client != LOOKER && has_life(self->setup->acts[event->client][event->act])) {
             add_act(acts, &n, KW_TEST_EXPIRE, act.value, 0, act.begin, KW_TEST_NEVER);
@@ -153,17 +150,23 @@ static bool judge(const model *self, const model_state *state)
            kw_test_history_check(acts, n, STATES_MAX) != KW_TEST_VIOLATION;
 }
 
-/* Most histories were judged before. */
-bool model_is_sound(const model *self, const model_state *state)
+uint64_t model_told(const model_state *state)
 {
-    static uint64_t known[MEMORY_N]; /* their last bit says how */
-    uint64_t hash = self->salt;
+    uint64_t hash = UINT64_C(0x9e3779b97f4a7c15);
     for (unsigned i = 0; i < state->events_n; i++) {
         uint32_t word = 0;
         memcpy(&word, &state->events[i], sizeof(word));
         hash = (hash ^ word) * UINT64_C(0xff51afd7ed558ccd);
         hash ^= hash >> 32;
     }
+    return hash != 0 ? hash : 1;
+}
+
+/* Most histories were judged before. */
+bool model_is_sound(const model *self, const model_state *state)
+{
+    static uint64_t known[MEMORY_N]; /* their last bit says how */
+    uint64_t hash = model_told(state) ^ self->salt;
     uint64_t *place = &known[hash >> 44];
     if ((*place | 1u) == (hash | 1u)) {
         return (*place & 1u) != 0;
@@ -177,9 +180,8 @@ bool model_is_sound(const model *self, const model_state *state)
 static void tell_record(char *out, size_t room, const model_message *sent)
 {
     static const char *const kinds[] = {"get", "put", "prepare", "seal"};
-    kw_record record;
-    kw_bytes bytes = {sent->bytes, sent->len};
-    if (sent->len == 0 || !kw_record_get(&record, bytes)) {
+    kw_record record = sent->record;
+    if (!sent->has_record) {
         snprintf(out, room, "%s%s", kinds[sent->kind], sent->state == MESSAGE_BACK ? " back" : "");
         return;
     }
@@ -213,4 +215,23 @@ void model_tell_step(char *out, size_t room, const model_state *state, const mod
     tell_record(text, sizeof(text), sent);
     snprintf(out, room, "  client %u act %u copy %u: %s %s (%u)\n", sent->client, sent->act,
              sent->copy, text, names[step->kind], step->variant + 10u * step->clock);
+}
+
+void model_tell_story(const model *self, const model_state *states, const model_step *steps,
+                      unsigned depth)
+{
+    char *story = self->result->story;
+    size_t room = sizeof(self->result->story);
+    size_t len = 0;
+    for (unsigned i = 0; i <= depth && len + 200 < room; i++) {
+        model_tell_step(story + len, room - len, &states[i], &steps[i]);
+        len += strlen(story + len);
+    }
+    const model_state *last = &states[depth + 1];
+    for (unsigned i = 0; i < last->events_n && len + 60 < room; i++) {
+        const model_event *event = &last->events[i];
+        static const char *const names[] = {"begins", "done", "mismatch"};
+        len += (size_t)snprintf(story + len, room - len, "    client %u act %u %s %u\n",
+                                event->client, event->act, names[event->what], event->value);
+    }
 }

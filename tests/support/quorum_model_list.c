@@ -20,7 +20,7 @@ static void add(list *out, model_step_kind kind, unsigned who, unsigned variant)
     out->steps[out->n++] = step;
 }
 
-static bool may_fault(const model *self, const model_state *state, unsigned kinds)
+bool model_may_fault(const model *self, const model_state *state, unsigned kinds)
 {
     return state->faults_n < self->setup->faults_n && (self->setup->faults & kinds) != 0;
 }
@@ -35,7 +35,7 @@ static kw_model_act next_act(const model *self, const model_state *state, unsign
                : self->setup->acts[client][next];
 }
 
-static bool is_over(const model *self, const model_state *state)
+bool model_is_over(const model *self, const model_state *state)
 {
     for (unsigned i = 0; i < KW_MODEL_CLIENTS_MAX; i++) {
         bool is_busy = state->clients[i].is_busy && !state->clients[i].is_dead;
@@ -67,6 +67,36 @@ static void list_start(const model *self, const model_state *state, list *out, u
     }
 }
 
+bool model_may_stamp(const model *self, const model_state *state, unsigned client)
+{
+    const model_client *who = &state->clients[client];
+    return !who->is_dead && (who->is_busy || next_act(self, state, client) != KW_MODEL_NONE);
+}
+
+bool model_may_hear(const model_state *state, unsigned client)
+{
+    const model_client *who = &state->clients[client];
+    for (unsigned i = 0; i < state->messages_n; i++) {
+        const model_message *sent = &state->messages[i];
+        if (sent->client == client && sent->state != MESSAGE_LATE &&
+            model_is_awaited(state, sent)) {
+            return who->has_op;
+        }
+    }
+    return who->is_busy && !who->is_dead;
+}
+
+/* A client that is done, and whose messages are there, dies without anybody's notice. */
+static bool has_to_lose(const model *self, const model_state *state, unsigned client)
+{
+    bool has_sent = false;
+    for (unsigned i = 0; i < state->messages_n; i++) {
+        const model_message *sent = &state->messages[i];
+        has_sent = has_sent || (sent->client == client && sent->state == MESSAGE_ASK);
+    }
+    return has_sent || model_may_stamp(self, state, client);
+}
+
 static void list_client(const model *self, const model_state *state, list *out, unsigned client)
 {
     const model_client *who = &state->clients[client];
@@ -77,10 +107,10 @@ static void list_client(const model *self, const model_state *state, list *out, 
     if (who->is_busy && who->op.until_ns != UINT64_MAX) {
         add(out, STEP_TIME, client, 0);
     }
-    if (who->is_busy && may_fault(self, state, KW_MODEL_DEADLINE)) {
+    if (who->is_busy && model_may_fault(self, state, KW_MODEL_DEADLINE)) {
         add(out, STEP_DEADLINE, client, 0);
     }
-    if (may_fault(self, state, KW_MODEL_DEATH)) {
+    if (model_may_fault(self, state, KW_MODEL_DEATH) && has_to_lose(self, state, client)) {
         add(out, STEP_DIE, client, 0);
     }
 }
@@ -115,17 +145,17 @@ static void list_ask(const model *self, const model_state *state, list *out, uns
     if (!model_is_awaited(state, sent)) {
         return;
     }
-    if (may_fault(self, state, KW_MODEL_LOSS)) {
+    if (model_may_fault(self, state, KW_MODEL_LOSS)) {
         add(out, STEP_LOSE, number, 0);
     }
-    if (sent->kind != KW_QUORUM_GET && may_fault(self, state, KW_MODEL_LATE)) {
+    if (sent->kind != KW_QUORUM_GET && model_may_fault(self, state, KW_MODEL_LATE)) {
         add(out, STEP_DELAY, number, 0);
     }
-    if (sent->kind != KW_QUORUM_GET && may_fault(self, state, KW_MODEL_DOUBLE)) {
+    if (sent->kind != KW_QUORUM_GET && model_may_fault(self, state, KW_MODEL_DOUBLE)) {
         add(out, STEP_DOUBLE, number, 0);
     }
     if (sent->kind == KW_QUORUM_PUT && spec->kind != KW_QUORUM_READ &&
-        may_fault(self, state, KW_MODEL_HINT)) {
+        model_may_fault(self, state, KW_MODEL_HINT)) {
         add(out, STEP_HINT, number, 0);
     }
 }
@@ -143,7 +173,7 @@ static void list_message(const model *self, const model_state *state, list *out,
     case MESSAGE_BACK:
         if (is_first(state, number)) {
             add(out, STEP_ANSWER, number, 0);
-            if (may_fault(self, state, KW_MODEL_LOSS)) {
+            if (model_may_fault(self, state, KW_MODEL_LOSS)) {
                 add(out, STEP_LOSE, number, 0);
             }
         }
@@ -157,7 +187,7 @@ static void list_message(const model *self, const model_state *state, list *out,
         if (!copy->is_down && !copy->is_silent) {
             add(out, STEP_REACH, number, 0);
         }
-        if (is_in_the_way) {
+        if (is_in_the_way && !model_is_endless(self, state)) {
             add(out, STEP_DROP, number, 0);
         }
         break;
@@ -169,11 +199,9 @@ static void list_message(const model *self, const model_state *state, list *out,
  * was as long, before. */
 static bool is_alive_elsewhere(const model *self, const model_state *state, kw_stamp stamp)
 {
-    kw_record other;
     for (unsigned i = 0; i < model_places(self); i++) {
         const kw_test_copy *key = &state->copies[i].key;
-        if (model_is_alive(key) && model_get_record(key, &other) &&
-            kw_stamp_compare(other.stamp, stamp) <= 0) {
+        if (model_is_alive(key) && kw_stamp_compare(key->record.stamp, stamp) <= 0) {
             return true;
         }
     }
@@ -182,13 +210,11 @@ static bool is_alive_elsewhere(const model *self, const model_state *state, kw_s
 
 static bool may_end(const model *self, const model_state *state, const model_copy *copy)
 {
-    kw_record record;
     const kw_test_copy *key = &copy->key;
     if (!key->has_key || key->ends_ms == 0 || model_is_alive(key)) {
         return false;
     }
-    (void)model_get_record(key, &record);
-    if (record.is_kept || is_alive_elsewhere(self, state, record.stamp)) {
+    if (key->record.is_kept || is_alive_elsewhere(self, state, key->record.stamp)) {
         return false;
     }
     return copy->guards == 0 || key->ends_ms < NOW_MS + LINGER_MS;
@@ -210,10 +236,10 @@ static void list_copy(const model *self, const model_state *state, list *out, un
             add(out, STEP_KEY_ENDS, number, 0);
         }
     }
-    if (!has_away && may_fault(self, state, KW_MODEL_STOP | KW_MODEL_WIPE | KW_MODEL_DUMP)) {
+    if (!has_away && model_may_fault(self, state, KW_MODEL_STOP | KW_MODEL_WIPE | KW_MODEL_DUMP)) {
         add(out, STEP_STOP, number, 0);
     }
-    if (!has_old && may_fault(self, state, KW_MODEL_DUMP)) {
+    if (!has_old && model_may_fault(self, state, KW_MODEL_DUMP)) {
         add(out, STEP_REMEMBER, number, 0);
     }
     if (copy->is_down && (self->setup->faults & KW_MODEL_STOP) != 0) {
@@ -267,7 +293,7 @@ unsigned model_steps(const model *self, const model_state *state, model_step ste
     for (unsigned i = 0; i < model_places(self); i++) {
         list_copy(self, state, &out, i);
     }
-    if (state->looks_n < self->setup->looks_n && is_over(self, state)) {
+    if (state->looks_n < self->setup->looks_n && model_is_over(self, state)) {
         list_looks(self, state, &out);
     }
     return out.n;

@@ -6,6 +6,8 @@
 #include "support/quorum_copy.h"
 #include "support/quorum_model.h"
 
+#include <stddef.h>
+
 #define MESSAGES_MAX 48u
 #define EVENTS_MAX   96u
 #define NOW_MS       UINT64_C(1000000000) /* of the copies; ends are events, so it stands */
@@ -26,7 +28,7 @@ typedef struct model_message {
     uint8_t client;
     uint8_t act; /* of the client, counted */
     uint8_t copy;
-    uint8_t len; /* of bytes; 0: no record */
+    bool has_record;
     bool wants_value;
     bool is_taken;
     bool is_mortal;
@@ -37,7 +39,7 @@ typedef struct model_message {
     uint64_t life_ms;
     uint64_t linger_ms;
     int64_t left_ms;
-    char bytes[96]; /* the record */
+    kw_record record; /* its value stays where it is: model_value_byte */
 } model_message;
 
 typedef struct model_client {
@@ -68,7 +70,7 @@ typedef struct model_event {
     uint8_t value;
 } model_event;
 
-enum { EVENT_BEGIN, EVENT_DONE, EVENT_MISMATCH, EVENT_VOID };
+enum { EVENT_BEGIN, EVENT_DONE, EVENT_MISMATCH };
 
 typedef struct model_state {
     model_client clients[KW_MODEL_CLIENTS_MAX];
@@ -118,7 +120,8 @@ typedef struct model_step {
     bool was_asked;  /* out: a version was made that the other clock would not have made */
 } model_step;
 
-#define STEPS_MAX 160u
+#define STEPS_MAX       160u
+#define MODEL_DEPTH_MAX 400u /* steps of a walk */
 
 /* The model that is walked through. */
 typedef struct model {
@@ -149,6 +152,39 @@ static inline unsigned model_copy_at(const model *self, unsigned place)
 
 #define LOOK_VIEW 32u /* of a LOOK's variant: by who knows of it */
 
+/* What has been done since the last state that is kept in mind, and what may follow it
+ * (quorum_model_reduce.c). */
+typedef struct model_block {
+    int client; /* whose steps may follow; -1: not said yet */
+    int copy;   /* requests have reached it, and another of its steps has to follow; -1: none */
+    int last_client;  /* whose request was the last of those .. */
+    bool is_answered; /* .. and whether it waits for the answer */
+    bool is_idle;     /* and it has changed nothing */
+    bool is_mixed;    /* requests have reached several, or were dropped, and an end has to follow,
+                         or an act's beginning */
+} model_block;
+
+static const model_block model_block_none = {-1, -1, -1, false, false, false};
+
+/* True where the step may follow. */
+bool model_may_follow(const model *self, const model_state *state, const model_block *block,
+                      const model_step *step);
+
+typedef enum model_way {
+    WAY_KEEP, /* the block is at its end: the state is kept in mind, and all may follow */
+    WAY_ON,   /* what the block says may follow */
+    WAY_VAIN  /* other walks have the same outcome, whatever follows */
+} model_way;
+
+/* What may follow the step, from before to after. */
+model_way model_way_on(const model *self, model_block *block, const model_state *before,
+                       const model_state *after, const model_step *step);
+
+void model_copy_state(model_state *out, const model_state *state);
+
+/* Reads the setup, and clears the result. */
+void model_init(model *self, kw_model_result *result, const kw_model_setup *setup);
+
 /* Begins with what the setup says. */
 void model_begin(const model *self, model_state *state);
 
@@ -158,25 +194,52 @@ unsigned model_steps(const model *self, const model_state *state, model_step ste
 /* Does one; true where an act has ended with an answer. */
 bool model_do(const model *self, model_state *state, model_step *step);
 
+/* Nothing ends any more, so that no step depends on when what remembers may end. */
+static inline bool model_is_endless(const model *self, const model_state *state)
+{
+    return !self->setup->is_plain && state->ends_n >= self->setup->ends_n;
+}
+
+/* True where all clients are done, but for reads at the end. */
+bool model_is_over(const model *self, const model_state *state);
+
+/* True where a fault of one of these kinds may still happen. */
+bool model_may_fault(const model *self, const model_state *state, unsigned kinds);
+
+/* True where the client may take a stamp yet. */
+bool model_may_stamp(const model *self, const model_state *state, unsigned client);
+
+/* True where the op of the client may hear an answer yet, or time. */
+bool model_may_hear(const model_state *state, unsigned client);
+
+/* Puts away what no step depends on any more. */
+void model_tidy(const model *self, model_state *state);
+
 /* True where an op goes on for longer than is followed. */
 bool model_is_cut(const model *self, const model_state *state);
 
 /* The value that an act writes; 0: none. */
 uint8_t model_value(unsigned client, unsigned act, kw_model_act what);
 
-/* A number of the state, the same for states that differ in the order of copies only. */
-uint64_t model_hash(const model *self, const model_state *state);
+/* A number of the state and the block, the same for those that differ in the order of copies
+ * only. */
+uint64_t model_hash(const model *self, const model_state *state, const model_block *block);
+
+/* What clients saw, as a number. */
+uint64_t model_told(const model_state *state);
 
 /* True where one register could have told what clients saw. */
 bool model_is_sound(const model *self, const model_state *state);
 
+/* Writes the steps to the state behind depth, and what clients saw, into the result. */
+void model_tell_story(const model *self, const model_state *states, const model_step *steps,
+                      unsigned depth);
 void model_tell_step(char *out, size_t room, const model_state *state, const model_step *step);
 
 /* A request of a client becomes a message; an answer of a copy too. */
 void model_send(const model *self, model_state *state, unsigned client, const kw_quorum_ask *ask);
 void model_reach(const model *self, model_state *state, unsigned message);
 bool model_is_alive(const kw_test_copy *key);
-bool model_get_record(const kw_test_copy *key, kw_record *record);
 void model_read_at_once(const model *self, model_state *state, unsigned variant);
 
 /* True for a message whose client waits for what comes of it. */

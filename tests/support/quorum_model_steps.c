@@ -60,18 +60,9 @@ static bool do_message(const model *self, model_state *state, model_step *step)
         remove_message(state, step->who);
         return model_lose(self, state, step, &sent, KW_EFFECT_MAYBE);
     case STEP_HINT: { /* as another hand would bring it */
-        kw_record record;
-        kw_bytes bytes = {sent.bytes, sent.len};
-        (void)kw_record_get(&record, bytes);
-        char value = record.value.len > 0 ? record.value.data[0] : '\0';
-        record.is_copied = true;
-        record.floor = record.recent = 0;
         model_message *hint = &state->messages[step->who];
-        size_t len = kw_record_put_head((unsigned char *)hint->bytes, &record);
-        if (record.value.len > 0) {
-            hint->bytes[len++] = value;
-        }
-        hint->len = (uint8_t)len;
+        hint->record.is_copied = true;
+        hint->record.floor = hint->record.recent = 0;
         hint->is_hint = true;
         hint->state = MESSAGE_LATE;
         return model_lose(self, state, step, &sent, KW_EFFECT_MAYBE);
@@ -80,7 +71,6 @@ static bool do_message(const model *self, model_state *state, model_step *step)
         state->messages[step->who].state = MESSAGE_LATE;
         return model_lose(self, state, step, &sent, KW_EFFECT_MAYBE);
     case STEP_DOUBLE:
-        (void)reach(self, state, step->who);
         if (state->messages_n == MESSAGES_MAX) {
             fputs("quorum_model: too many messages\n", stderr);
             exit(1);
@@ -97,9 +87,8 @@ static bool do_message(const model *self, model_state *state, model_step *step)
 static void end_life(const model *self, model_state *state, unsigned number)
 {
     model_copy *copy = &state->copies[number];
-    kw_record record;
-    if (model_get_record(&copy->key, &record)) {
-        copy->key.ends_ms = NOW_MS + record.linger_ms;
+    if (copy->key.has_key) {
+        copy->key.ends_ms = NOW_MS + copy->key.record.linger_ms;
         copy->guards = model_active_acts(self, state);
     }
 }
@@ -114,12 +103,12 @@ static void forget_key(kw_test_copy *key)
 /* The copies' clocks are far beyond what was there for as long as it takes to end. */
 static void pass_time(model_state *state, const kw_test_copy *key)
 {
-    kw_record record;
-    if (model_get_record(key, &record)) {
+    if (key->has_key) {
+        const kw_record *record = &key->record;
         bool is_all_old = key->ends_ms >= NOW_MS + LINGER_MS;
-        uint64_t latest = is_all_old && record.promise.time > record.stamp.time
-                              ? record.promise.time
-                              : record.stamp.time;
+        uint64_t latest = is_all_old && record->promise.time > record->stamp.time
+                              ? record->promise.time
+                              : record->stamp.time;
         state->past = latest >= state->past ? latest + 1 : state->past;
     }
 }
@@ -158,24 +147,6 @@ static void do_copy(const model *self, model_state *state, const model_step *ste
     default:
         copy->is_down = false;
         break;
-    }
-}
-
-/* What no longer matters is put away, so that states are alike that do alike. */
-static void tidy(const model *self, model_state *state)
-{
-    unsigned n = 0;
-    for (unsigned i = 0; i < state->messages_n; i++) {
-        const model_message *sent = &state->messages[i];
-        if (sent->state != MESSAGE_BACK || model_is_awaited(state, sent)) {
-            state->messages[n++] = *sent;
-        }
-    }
-    memset(&state->messages[n], 0, (state->messages_n - n) * sizeof(state->messages[0]));
-    state->messages_n = n;
-    uint32_t active = model_active_acts(self, state);
-    for (unsigned i = 0; i < model_places(self); i++) {
-        state->copies[i].guards &= active;
     }
 }
 
@@ -247,14 +218,7 @@ bool model_do(const model *self, model_state *state, model_step *step)
         break;
     }
     bool has_ended = do_step(self, state, step);
-    if (has_ended && step->kind != STEP_LOOK) {
-        const model_event *last = &state->events[state->events_n - 1];
-        bool is_repair = self->setup->acts[last->client][last->act] == KW_MODEL_REPAIR;
-        for (unsigned i = 0; is_repair && i < model_places(self); i++) {
-            state->copies[i].is_silent = false;
-        }
-    }
-    tidy(self, state);
+    model_tidy(self, state);
     return has_ended;
 }
 

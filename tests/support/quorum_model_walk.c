@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Quorum model: through all states, or by chance. */
+/* Quorum model: through all states. */
 #include "support/quorum_model_private.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define DEPTH_MAX 400u
+#define LATELY_BITS 20u
 
 /* States that were seen, by number; 0: none. */
 typedef struct memory {
@@ -18,8 +18,10 @@ typedef struct memory {
 typedef struct walk {
     model model;
     memory seen;
+    memory told; /* what clients were told, a number for each */
+    uint64_t *lately;    /* states inside of blocks, by number */
     model_state *states; /* one a depth */
-    model_step steps[DEPTH_MAX];
+    model_step steps[MODEL_DEPTH_MAX];
 } walk;
 
 static void *need(void *room)
@@ -63,22 +65,20 @@ static bool remember(memory *seen, uint64_t hash)
     return place(seen, hash);
 }
 
-/* The steps that led here. */
-static void tell(walk *self, unsigned depth)
+static void begin_memory(memory *seen)
 {
-    char *story = self->model.result->story;
-    size_t room = sizeof(self->model.result->story);
-    size_t len = 0;
-    for (unsigned i = 0; i <= depth && len + 200 < room; i++) {
-        model_tell_step(story + len, room - len, &self->states[i], &self->steps[i]);
-        len += strlen(story + len);
-    }
-    const model_state *last = &self->states[depth + 1];
-    for (unsigned i = 0; i < last->events_n && len + 60 < room; i++) {
-        const model_event *event = &last->events[i];
-        static const char *const names[] = {"begins", "done", "mismatch", "void"};
-        len += (size_t)snprintf(story + len, room - len, "    client %u act %u %s %u\n",
-                                event->client, event->act, names[event->what], event->value);
+    seen->n = 0;
+    seen->capacity = 1u << 16;
+    seen->places = need(calloc(seen->capacity, sizeof(seen->places[0])));
+}
+
+/* What all clients were told so far, as a number of the result. */
+static void note_told(walk *self, const model_state *state)
+{
+    uint64_t number = model_told(state);
+    if (remember(&self->told, number)) {
+        self->model.result->told_n++;
+        self->model.result->told_sum += number;
     }
 }
 
@@ -87,12 +87,19 @@ static bool step_on(walk *self, unsigned depth)
 {
     kw_model_result *result = self->model.result;
     model_state *next = &self->states[depth + 1];
-    memcpy(next, &self->states[depth], sizeof(*next));
+    model_step *step = &self->steps[depth];
+    model_copy_state(next, &self->states[depth]);
     result->steps_n++;
-    if (model_do(&self->model, next, &self->steps[depth]) && !model_is_sound(&self->model, next)) {
-        result->has_violation = true;
-        tell(self, depth);
-        return false;
+    if (model_do(&self->model, next, step)) {
+        note_told(self, next);
+        if (!model_is_sound(&self->model, next)) {
+            result->has_violation = true;
+            model_tell_story(&self->model, self->states, self->steps, depth);
+            return false;
+        }
+    }
+    if (step->kind == STEP_LOOK && next->looks_n >= self->model.setup->looks_n) {
+        return false; /* nobody is told anything any more */
     }
     if (model_is_cut(&self->model, next)) {
         result->cut_n++;
@@ -101,96 +108,84 @@ static bool step_on(walk *self, unsigned depth)
     return true;
 }
 
+static bool has_ended(walk *self)
+{
+    kw_model_result *result = self->model.result;
+    if (result->has_violation || result->states_n >= self->model.setup->states_max) {
+        result->is_whole = false;
+        return true;
+    }
+    return false;
+}
+
+/* True unless the state inside of a block was there lately, and all behind it walked through. */
+static bool is_fresh(walk *self, uint64_t number)
+{
+    uint64_t *lately = &self->lately[number >> (64 - LATELY_BITS)];
+    bool is_fresh = *lately != number;
+    *lately = number;
+    return is_fresh;
+}
+
 /* From each state in another order, so that what is cut short is not one corner. */
-static void explore(walk *self, unsigned depth, uint64_t hash)
+static void explore(walk *self, unsigned depth, const model_block *block, uint64_t hash)
 {
     kw_model_result *result = self->model.result;
     model_step steps[STEPS_MAX];
-    if (depth + 1 == DEPTH_MAX) {
+    if (depth + 1 == MODEL_DEPTH_MAX) {
         fputs("quorum_model: too deep\n", stderr);
         exit(1);
     }
-    unsigned n = model_steps(&self->model, &self->states[depth], steps);
-    for (unsigned i = 0; i < n; i++) {
-        for (unsigned clock = 0; clock < 2; clock++) {
-            if (result->has_violation || result->states_n >= self->model.setup->states_max) {
-                result->is_whole = false;
-                return;
+    const model_state *state = &self->states[depth];
+    unsigned n = model_steps(&self->model, state, steps);
+    unsigned from = n > 0 ? (unsigned)(hash % n) : 0;
+    for (unsigned i = 0; i < 2 * n && !has_ended(self); i++) {
+        model_step *step = &self->steps[depth];
+        uint8_t clock = i % 2;
+        if (clock == 1 && !step->was_asked) {
+            continue; /* no clock was looked at */
+        }
+        *step = steps[i / 2 + from < n ? i / 2 + from : i / 2 + from - n];
+        step->clock = clock;
+        if (!model_may_follow(&self->model, state, block, step) || !step_on(self, depth)) {
+            continue;
+        }
+        model_block then = *block;
+        const model_state *next = &self->states[depth + 1];
+        model_way way = model_way_on(&self->model, &then, state, next, step);
+        if (way == WAY_VAIN) {
+            continue;
+        }
+        const model_block *follows = way == WAY_ON ? &then : &model_block_none;
+        uint64_t number = model_hash(&self->model, next, follows);
+        if (way == WAY_ON) {
+            if (is_fresh(self, number)) {
+                explore(self, depth + 1, &then, hash);
+                step->was_asked = false;
             }
-            self->steps[depth] = steps[(i + hash % n) % n];
-            self->steps[depth].clock = (uint8_t)clock;
-            uint64_t next =
-                step_on(self, depth) ? model_hash(&self->model, &self->states[depth + 1]) : 0;
-            if (next != 0 && remember(&self->seen, next)) {
-                result->states_n++;
-                explore(self, depth + 1, next);
-            }
-            if (!self->steps[depth].was_asked) {
-                break; /* no clock was looked at */
-            }
+        } else if (remember(&self->seen, number)) {
+            result->states_n++;
+            bool was_asked = step->was_asked;
+            explore(self, depth + 1, &model_block_none, number);
+            step->was_asked = was_asked;
         }
     }
-}
-
-static void begin(walk *self, kw_model_result *result, const kw_model_setup *setup)
-{
-    memset(result, 0, sizeof(*result));
-    memset(self, 0, sizeof(*self));
-    self->model.setup = setup;
-    self->model.result = result;
-    if (!kw_quorum_rule_set(&self->model.rule, setup->copies_n, setup->write_n, setup->read_n,
-                            false)) {
-        fputs("quorum_model: quorums do not meet\n", stderr);
-        exit(1);
-    }
-    self->model.rule.linger_ms = LINGER_MS;
-    self->model.salt = UINT64_C(0x9e3779b97f4a7c15) + (uint64_t)setup->start;
-    for (unsigned i = 0; i < KW_MODEL_CLIENTS_MAX; i++) {
-        for (unsigned k = 0; k < KW_MODEL_ACTS_MAX; k++) {
-            self->model.salt =
-                (self->model.salt ^ (uint64_t)setup->acts[i][k]) * UINT64_C(0xff51afd7ed558ccd);
-            self->model.salt ^= self->model.salt >> 29;
-        }
-    }
-    self->states = need(calloc(DEPTH_MAX, sizeof(self->states[0])));
-    model_begin(&self->model, &self->states[0]);
 }
 
 void kw_model_explore(kw_model_result *result, const kw_model_setup *setup)
 {
     static walk self;
-    begin(&self, result, setup);
-    self.seen.capacity = 1u << 16;
-    self.seen.places = need(calloc(self.seen.capacity, sizeof(self.seen.places[0])));
+    memset(&self, 0, sizeof(self));
+    model_init(&self.model, result, setup);
+    self.states = need(calloc(MODEL_DEPTH_MAX, sizeof(self.states[0])));
+    model_begin(&self.model, &self.states[0]);
+    begin_memory(&self.seen);
+    begin_memory(&self.told);
+    self.lately = need(calloc(1u << LATELY_BITS, sizeof(self.lately[0])));
     result->is_whole = true;
-    explore(&self, 0, 0);
+    explore(&self, 0, &model_block_none, 1);
     free(self.seen.places);
-    free(self.states);
-}
-
-void kw_model_wander(kw_model_result *result, const kw_model_setup *setup, uint64_t ops_n,
-                     uint64_t seed)
-{
-    static walk self;
-    kw_random random;
-    kw_random_init(&random, seed);
-    begin(&self, result, setup);
-    while (result->ops_n < ops_n && !result->has_violation) {
-        unsigned depth = 0;
-        model_step steps[STEPS_MAX];
-        unsigned n = model_steps(&self.model, &self.states[0], steps);
-        while (n > 0 && depth + 2 < DEPTH_MAX) {
-            self.steps[depth] = steps[kw_random_below(&random, n)];
-            self.steps[depth].clock = (uint8_t)kw_random_below(&random, 2);
-            if (!step_on(&self, depth)) {
-                break;
-            }
-            depth++;
-            n = model_steps(&self.model, &self.states[depth], steps);
-        }
-        for (unsigned i = 0; i < self.states[depth].events_n; i++) {
-            result->ops_n += self.states[depth].events[i].what == EVENT_BEGIN ? 1 : 0;
-        }
-    }
+    free(self.told.places);
+    free(self.lately);
     free(self.states);
 }
