@@ -167,8 +167,7 @@ void model_send(const model *self, model_state *state, unsigned client, const kw
 
 bool model_is_alive(const kw_test_copy *key)
 {
-    return key->has_key && key->record.is_mortal &&
-           key->ends_ms > NOW_MS + key->record.linger_ms;
+    return key->has_key && key->record.is_mortal && key->ends_ms > NOW_MS + key->record.linger_ms;
 }
 
 /* Lives pass by events alone: what is left of one is all of it. */
@@ -179,8 +178,7 @@ static void even_out(kw_test_copy *key)
     }
 }
 
-/* Acts that something under way belongs to, a bit each. */
-uint32_t model_active_acts(const model *self, const model_state *state)
+uint32_t model_busy_acts(const model_state *state)
 {
     uint32_t acts = 0;
     for (unsigned i = 0; i < KW_MODEL_CLIENTS_MAX; i++) {
@@ -188,6 +186,12 @@ uint32_t model_active_acts(const model *self, const model_state *state)
             acts |= UINT32_C(1) << (i * KW_MODEL_ACTS_MAX + state->clients[i].act);
         }
     }
+    return acts;
+}
+
+uint32_t model_active_acts(const model *self, const model_state *state)
+{
+    uint32_t acts = model_busy_acts(state);
     for (unsigned i = 0; i < state->messages_n; i++) {
         const model_message *sent = &state->messages[i];
         if (sent->state != MESSAGE_BACK &&
@@ -292,7 +296,9 @@ static bool look_at(const model *self, model_state *state, unsigned client, kw_m
     } else if (is_read) {
         add_event(state, client, act, EVENT_DONE, there);
         for (unsigned i = 0; what == KW_MODEL_REPAIR && i < model_places(self); i++) {
-            state->copies[i].is_silent = false;
+            model_copy *copy = &state->copies[i];
+            bool is_blind = self->setup->planted == KW_MODEL_BLIND_REPAIR;
+            copy->is_silent = copy->is_silent && !copy->is_marked && !is_blind;
         }
     } else if (op->has_mismatch) {
         add_event(state, client, act, EVENT_MISMATCH, there);
@@ -341,6 +347,9 @@ bool model_start_act(const model *self, model_state *state, model_step *step)
     bool is_repair = self->setup->acts[step->who][who->act] == KW_MODEL_REPAIR;
     who->view = step->variant;
     state->is_joined = state->is_joined || (self->setup->has_join && is_repair);
+    for (unsigned i = 0; is_repair && i < model_places(self); i++) {
+        state->copies[i].is_marked = state->copies[i].lost == 0;
+    }
     add_event(state, step->who, who->act, EVENT_BEGIN, 0);
     who->is_busy = true;
     who->has_op = true;

@@ -75,6 +75,7 @@ typedef enum kw_model_planted {
     KW_MODEL_REFUSAL_EXPIRES,  /* what a refusal was built on ends at its old time */
     KW_MODEL_CLOCK_UNCHECKED,  /* versions are taken that are older than what has ended */
     KW_MODEL_UNREPAIRED,       /* a member that joins answers before it is repaired */
+    KW_MODEL_BLIND_REPAIR,     /* a repair puts a copy into service that has lost its data since */
     KW_MODEL_PLANTED_N
 } kw_model_planted;
 

@@ -37,7 +37,8 @@ const char *kw_model_planted_name(kw_model_planted planted)
                                         "stamp unchecked",
                                         "refusal that expires",
                                         "clock unchecked",
-                                        "member that joins unrepaired"};
+                                        "member that joins unrepaired",
+                                        "repair that began too early"};
     return names[planted];
 }
 

@@ -59,6 +59,10 @@ typedef struct model_copy {
     uint32_t guards;  /* acts that were under way when its end was set: a bit each */
     bool is_down;
     bool is_silent; /* back, and not repaired */
+    bool is_marked; /* by a repair when it began: what has been lost since is not brought back by it
+                     */
+    uint32_t lost; /* acts under way when data was lost, and still: a repair that begins before they
+                      end does not see what they have been told */
     bool has_old;
 } model_copy;
 
@@ -255,6 +259,9 @@ bool model_answer(const model *self, model_state *state, model_step *step,
 bool model_lose(const model *self, model_state *state, model_step *step, const model_message *lost,
                 kw_effect effect);
 bool model_pass_time(const model *self, model_state *state, model_step *step, bool is_deadline);
+
+/* Acts that clients wait for, and those that anything under way belongs to: a bit each. */
+uint32_t model_busy_acts(const model_state *state);
 uint32_t model_active_acts(const model *self, const model_state *state);
 
 #endif

@@ -16,16 +16,15 @@
  * - STOP, BACK and REMEMBER: one copy; and whether there is another that is away.
  * - LOOK: all copies; it comes when all clients are done, and REACH is not moved then.
  *
- * So a quiet step may be moved behind all that follows, up to the next step of its client; and REACH
- * up to the next step that touches its copy, or that takes its answer. Where none follows it may be
- * left out: nobody ever looks at what it changed. What then is left of all walks are those made of
- * blocks:
+ * So a quiet step may be moved behind all that follows, up to the next step of its client; and
+ * REACH up to the next step that touches its copy, or that takes its answer. Where none follows it
+ * may be left out: nobody ever looks at what it changed. What then is left of all walks are those
+ * made of blocks:
  *
- *   block   = ( contact | a quiet step of the client )*  then a step of the client that is not quiet,
- *             or quiet LOSE, DELAY, HINT, REFUSED, which change what others see
- *   contact = REACH+ at one copy, the last of them the client's, and its ANSWER or LOSE
- *   block   = REACH* at one copy, then STOP or REMEMBER of it
- *   block   = any other step
+ *   block   = ( contact | a quiet step of the client )*  then a step of the client that is not
+ * quiet, or quiet LOSE, DELAY, HINT, REFUSED, which change what others see contact = REACH+ at one
+ * copy, the last of them the client's, and its ANSWER or LOSE block   = REACH* at one copy, then
+ * STOP or REMEMBER of it block   = any other step
  *
  * and states need to be kept in mind, and told apart, between blocks only. Each walk has such a one
  * with the same acts in the same order, the same answers to clients and the same state of copies
@@ -107,8 +106,8 @@ static bool may_another_end(const model *self, const model_state *state, int num
     return false;
 }
 
-/* An end on another copy may depend on what reaches this one: where it holds no key, and so looks at
- * its clock; where the life of its value is not over; where the end waits for a request to be
+/* An end on another copy may depend on what reaches this one: where it holds no key, and so looks
+ * at its clock; where the life of its value is not over; where the end waits for a request to be
  * gone. */
 static bool is_tied(const model *self, const model_state *state, unsigned number)
 {
@@ -215,11 +214,20 @@ static bool is_quiet(const model_state *before, const model_state *after, const 
            old->op.round == new->op.round;
 }
 
+static bool is_same_record(const kw_record *a, const kw_record *b)
+{
+    return kw_stamp_equal(a->stamp, b->stamp) && kw_stamp_equal(a->origin, b->origin) &&
+           kw_stamp_equal(a->promise, b->promise) && a->floor == b->floor &&
+           a->recent == b->recent && a->linger_ms == b->linger_ms &&
+           a->is_tombstone == b->is_tombstone && a->is_copied == b->is_copied &&
+           a->is_mortal == b->is_mortal && a->is_kept == b->is_kept && a->value.len == b->value.len;
+}
+
 static bool is_same_copy(const model_copy *a, const model_copy *b)
 {
     return a->key.has_key == b->key.has_key && a->key.ends_ms == b->key.ends_ms &&
            a->key.value[0] == b->key.value[0] && a->guards == b->guards &&
-           memcmp(&a->key.record, &b->key.record, sizeof(a->key.record)) == 0;
+           (!a->key.has_key || is_same_record(&a->key.record, &b->key.record));
 }
 
 /* A request has reached a copy, and another step of the copy is to follow. Of two that change

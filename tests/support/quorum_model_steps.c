@@ -113,6 +113,15 @@ static void pass_time(model_state *state, const kw_test_copy *key)
     }
 }
 
+/* Back, and kept out until a repair. */
+static void lose_data(model_state *state, model_copy *copy)
+{
+    copy->is_silent = true;
+    copy->is_down = false;
+    copy->is_marked = false;
+    copy->lost = model_busy_acts(state);
+}
+
 static void do_copy(const model *self, model_state *state, const model_step *step)
 {
     model_copy *copy = &state->copies[step->who];
@@ -136,13 +145,11 @@ static void do_copy(const model *self, model_state *state, const model_step *ste
         break;
     case STEP_BACK_EMPTY:
         forget_key(&copy->key);
-        copy->is_silent = true;
-        copy->is_down = false;
+        lose_data(state, copy);
         break;
     case STEP_BACK_OLD:
         copy->key = copy->old;
-        copy->is_silent = true;
-        copy->is_down = false;
+        lose_data(state, copy);
         break;
     default:
         copy->is_down = false;

@@ -80,9 +80,11 @@ void model_tidy(const model *self, model_state *state)
     }
     bool is_endless = model_is_endless(self, state);
     bool may_dump = model_may_fault(self, state, KW_MODEL_DUMP);
+    uint32_t busy = model_busy_acts(state);
     uint32_t active = is_endless ? 0 : model_active_acts(self, state);
     for (unsigned i = 0; i < model_places(self); i++) {
         model_copy *copy = &state->copies[i];
+        copy->lost &= busy;
         bool may_end = copy->key.has_key && copy->key.ends_ms != 0;
         copy->guards = may_end || self->setup->is_plain ? copy->guards & active : 0;
         if (copy->has_old && !copy->is_down && !may_dump && !self->setup->is_plain) {

@@ -18,7 +18,7 @@ typedef struct memory {
 typedef struct walk {
     model model;
     memory seen;
-    memory told; /* what clients were told, a number for each */
+    memory told;         /* what clients were told, a number for each */
     uint64_t *lately;    /* states inside of blocks, by number */
     model_state *states; /* one a depth */
     model_step steps[MODEL_DEPTH_MAX];
