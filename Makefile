@@ -162,7 +162,7 @@ all: $(STATIC) $(SHARED)
 ## check-sizes: bytes of programs that use a little or much, and of the shared library, beside their gates
 ## gates: write the gates anew, from what is measured now
 ## check-house: rooms, calls between files, measures of the sources
-## model: every order of events of small cases of values on several copies, and MODEL_OPS by chance
+## model: every order of events of small cases of values on several copies, and MODEL_OPS (10^8) by chance
 ## check-build: headers, rooms, exported symbols, installed copy
 ## check-examples: each example, and the quickstart's tour
 ## check-loaded: all tests, three times, beside eight busy loops
@@ -351,13 +351,14 @@ check-quorum: $(BUILD)/tests/live/test_quorum_crowd $(BUILD)/tests/scene/test_qu
 	@KW_TEST_RUNS=60000 $(BUILD)/tests/scene/test_quorum_simulation
 	@KW_TEST_SECONDS=$(QUORUM_SECONDS) $(BUILD)/tests/live/test_quorum_crowd
 
-# Each small case is walked through to its end or to MODEL_STATES states, 8 bytes each: two million take an hour for
-# all, 400 million (8 GB) days.
+# Each small case is walked through to its end, or to MODEL_STATES states, 8 bytes each (up to 24 while their table grows).
 MODEL_OPS ?= 100000000
-MODEL_STATES ?= 2000000
+MODEL_STATES ?= 100000000
+MODEL_JOBS ?= 2
 
 model: $(BUILD)/tests/scene/test_quorum_model
-	@KW_TEST_MODEL=all KW_TEST_STATES=$(MODEL_STATES) KW_TEST_OPS=$(MODEL_OPS) $(BUILD)/tests/scene/test_quorum_model
+	@KW_TEST_MODEL=all KW_TEST_STATES=$(MODEL_STATES) KW_TEST_OPS=$(MODEL_OPS) KW_TEST_JOBS=$(MODEL_JOBS) \
+		$(BUILD)/tests/scene/test_quorum_model
 
 check-build: all
 	$(RUN) $(STYLE_CHECKS) $(INSTALL_CHECKS) tests/install/hiredis.sh tests/install/quickstart.sh

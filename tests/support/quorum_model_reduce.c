@@ -2,35 +2,45 @@
 /* Quorum model: which orders of events need not be walked through, since another that is has the
  * same outcome.
  *
- * A walk is a sequence of steps. Two steps that follow each other and touch nothing in common may
- * change places: the state behind them is the same, and so is what clients were told. What a step
- * touches:
- * - ANSWER and TIME of a client: what its op knows, and the answer itself, which only its client
- *   and model_tidy look at. Such a step is quiet where the op sends nothing, takes no stamp, does
- *   not end, and stays in its round.
- * - REACH: one copy, and the request. Its answer is looked at by ANSWER and LOSE of its client.
- *   While something may end yet, it also touches who is under way (model_copy.guards), and REACH is
- *   not moved then.
- * - START, and a step that is not quiet: the client, and all that has to do with time or who is
- *   under way.
- * - STOP, BACK and REMEMBER: one copy; and whether there is another that is away.
- * - LOOK: all copies; it comes when all clients are done, and REACH is not moved then.
+ * Two steps that follow each other and touch nothing in common may change places: the state behind
+ * them is the same, and so is what clients were told. What a step touches:
+ * - ANSWER and TIME of a client: what its op knows, and the answer, which only its client and
+ *   model_tidy look at. Quiet is such a step where the op sends nothing, takes no stamp, does not
+ *   end, and stays in its round.
+ * - REACH: one copy, the request, and its answer, which ANSWER and LOSE of its client look at. The
+ *   copy also notes who is under way (model_copy.guards), but only acts that have begun before it
+ * and are not over when the copy may end count: so that of all clients' steps START alone matters,
+ * and that only where the key has an end.
+ * - KEY_ENDS: its copy; the life of the value on others, their clocks where they hold no key, and
+ *   requests of acts that it waits for. DROP is there for it alone.
+ * - STOP, REMEMBER: one copy, and whether there is another that is away.
+ * - any other step of a client: the client, and all that has to do with stamps or who is under way.
+ * - LOOK: all copies. It comes when all clients are done; from then on REACH is not moved.
  *
- * So a quiet step may be moved behind all that follows, up to the next step of its client; and
- * REACH up to the next step that touches its copy, or that takes its answer. Where none follows it
- * may be left out: nobody ever looks at what it changed. What then is left of all walks are those
- * made of blocks:
+ * So a quiet step may be moved behind all that follows it, up to the next step of its client. REACH
+ * may, up to the next step that touches its copy or takes its answer, up to START where the key has
+ * an end, and up to KEY_ENDS of another copy that is tied to it (is_tied). Where no such step
+ * follows, it may be left out: nothing that is told depends on it. The walks that are left are made
+ * of blocks, and states are told apart between blocks only:
  *
- *   block   = ( contact | a quiet step of the client )*  then a step of the client that is not
- * quiet, or quiet LOSE, DELAY, HINT, REFUSED, which change what others see contact = REACH+ at one
- * copy, the last of them the client's, and its ANSWER or LOSE block   = REACH* at one copy, then
- * STOP or REMEMBER of it block   = any other step
+ *   block   = ( contact | quiet step )*, all of one client, and a step of it that is not quiet
+ *   contact = REACH+ of one copy, the last of them the client's, and ANSWER or LOSE of that
+ *   block   = REACH* of one copy, and STOP, REMEMBER, or an end of it
+ *   block   = ( REACH | DROP )*, and START or an end; none where nothing ends any more
+ *   block   = one other step
  *
- * and states need to be kept in mind, and told apart, between blocks only. Each walk has such a one
- * with the same acts in the same order, the same answers to clients and the same state of copies
- * before each LOOK: model_told says so where both were walked through (test_quorum_model.c).
+ * In a row of REACH of one copy, of two that change nothing the first may be moved behind the
+ * second; and one that changes nothing, and whose answer nobody waits for, may be left out
+ * (WAY_VAIN).
  *
- * No walk goes on for ever, since each step uses up something: so none is put off for ever. */
+ * Each step uses something up, so no walk goes on for ever, and none is put off for ever. A walk of
+ * blocks is a walk of the model: what it finds is true. That it finds all is what the lines above
+ * say; test_model_spares_nothing_that_clients_could_tell compares, where both can be walked
+ * through, all that clients were told (model_told) with is_plain and without.
+ *
+ * Besides, states are one that differ in the numbers of copies only, or in what no step looks at
+ * any more (quorum_model_hash.c, quorum_model_tidy.c). They are kept as 64 bits each: of 10^7
+ * states two have the same number with a chance of 3 in a million. */
 #include "support/quorum_model_private.h"
 
 #include <string.h>
