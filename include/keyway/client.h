@@ -66,6 +66,20 @@ KW_API void kw_close(kw_client *client);
  * KW_ERR_LIMIT, KW_ERR_NO_SENTINEL, KW_ERR_NO_SERVICE, KW_ERR_ROLE. Any thread. */
 KW_API kw_err kw_connect(kw_client *client, kw_error *error);
 
+/* Changes the login of the servers, while the handle is in use: new connections are greeted with
+ * it, open ones are sent AUTH in front of their next command, between commands (never inside a
+ * MULTI). user NULL: the default one; password NULL: none, for new connections. Texts are copied.
+ * No call fails of it where servers take both logins for a while, or change at any time after this
+ * call: where a server refuses the new one, an open connection keeps what it has, a greeting tries
+ * the one before, for as long as the option login-overlap says, KW_EVENT_LOGIN_REFUSED tells of it,
+ * and the new one is tried there again, more and more seldom. What was replaced for good is written
+ * over. Sentinels have a login of their own (sentinel-user, sentinel-password), which stays.
+ *
+ * Errors: KW_ERR_ARGUMENT (client is NULL, or a user without a password), KW_ERR_FORKED,
+ * KW_ERR_CANCELLED, KW_ERR_NOMEM. Any thread. */
+KW_API kw_err kw_client_set_login(kw_client *client, kw_error *error, const char *user,
+                                  const char *password);
+
 /* Writes "host:port" of the primary that owns a slot into node, a text of the caller's with room
  * for node_len bytes, cut to fit with its zero byte. slot is 0 to 16383; of a single server any
  * number will do. Where there is no map yet it is fetched, within the handle's timeout.

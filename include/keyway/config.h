@@ -43,6 +43,18 @@ typedef void (*kw_log_fn)(void *arg, kw_log_level level, const char *text);
  * that uses the handle. */
 typedef uint64_t (*kw_clock_fn)(void *arg);
 
+/* What the host's callback for logins gives its login to; lives until that returns. */
+typedef struct kw_login kw_login;
+
+/* The host's callback for logins that end, such as tokens: gives the one to use now by
+ * kw_login_give, and returns KW_OK. Anything else, and one that gives none: the login before goes
+ * on. Asked at each greeting of a server (not of sentinels, which have a login of their own), and
+ * when the time that it gave is over. A login that is not the one in use changes it, as
+ * kw_client_set_login does. Called from any thread that uses the handle, in the middle of that
+ * thread's own call and at its cost, with no lock held; several threads may be in it at once. It
+ * must not call back into that handle. */
+typedef kw_err (*kw_login_fn)(void *arg, kw_login *login);
+
 /* Makes settings that have every default. The caller frees them with kw_config_free. allocator is
  * copied, and gives the memory of the settings and of the handles opened from them; NULL: malloc
  * and free. NULL where there is no memory. Any thread. */
@@ -80,6 +92,21 @@ KW_API void kw_config_set_log(kw_config *config, kw_log_level level, kw_log_fn l
  * system's monotonic clock. arg must outlive the handles opened from the settings. One thread per
  * object. */
 KW_API void kw_config_set_clock(kw_config *config, kw_clock_fn clock, void *arg);
+
+/* Sets whom to ask for user and password at each greeting; login is called with arg. Default, and
+ * NULL: nobody, the options user and password are used. arg must outlive the handles opened from
+ * the settings. One thread per object. */
+KW_API void kw_config_set_login(kw_config *config, kw_login_fn login, void *arg);
+
+/* Gives user and password, in a kw_login_fn: both are copied. user NULL: the default one; password
+ * NULL: none. renew_ms: milliseconds after which the host is asked again, with some call of any
+ * thread, so that open connections have the next login before this one ends: give less than its
+ * life, and leave more than pool-idle; 0: at greetings only.
+ *
+ * Errors: KW_ERR_ARGUMENT (login is NULL, or a user without a password), KW_ERR_NOMEM. In that
+ * callback. */
+KW_API kw_err kw_login_give(kw_login *login, kw_error *error, const char *user,
+                            const char *password, uint64_t renew_ms);
 
 /* Frees the settings; handles that were opened from them live on. NULL is allowed. One thread per
  * object. */

@@ -31,8 +31,10 @@ typedef enum kw_event_kind {
     KW_EVENT_PRIMARY_UP = 7,      /* Sentinel: the primary is not down any more */
     KW_EVENT_REPLICA_DOWN = 8,    /* Sentinel: a replica is down, says one of the sentinels */
     KW_EVENT_REPLICA_UP = 9,      /* Sentinel: a replica is up again, says one of the sentinels */
-    KW_EVENT_VERSION_AHEAD = 10   /* copies: node holds a version that is further ahead of this
+    KW_EVENT_VERSION_AHEAD = 10,  /* copies: node holds a version that is further ahead of this
                                      clock than version-ahead; once a second at most */
+    KW_EVENT_LOGIN_REFUSED = 11   /* node does not take a login that was changed
+                                     (kw_client_set_login): the one before goes on there */
 } kw_event_kind;
 
 /* One event. All that it points to is borrowed until the callback returns. */

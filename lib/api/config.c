@@ -7,6 +7,7 @@
 #include "settings/uri.h"
 #include "base/error.h"
 #include "base/reader_functions.h"
+#include "net/logins.h"
 #include "net/tls.h"
 
 kw_config *kw_config_new(const kw_allocator *allocator)
@@ -105,6 +106,27 @@ void kw_config_set_event(kw_config *config, kw_event_fn event, void *arg)
     }
     config->host.event = event;
     config->host.event_arg = arg;
+}
+
+void kw_config_set_login(kw_config *config, kw_login_fn login, void *arg)
+{
+    if (config == NULL) {
+        return;
+    }
+    config->host.login = login;
+    config->host.login_arg = arg;
+}
+
+kw_err kw_login_give(kw_login *login, kw_error *error, const char *user, const char *password,
+                     uint64_t renew_ms)
+{
+    if (login == NULL || (user != NULL && password == NULL)) {
+        return kw_error_set(error, KW_ERR_ARGUMENT, KW_EFFECT_NONE,
+                            "login is NULL, or a user has no password");
+    }
+    kw_err code = kw_logins_give(login, user, password, renew_ms);
+    return code == KW_OK ? KW_OK
+                         : kw_error_set(error, code, KW_EFFECT_NONE, "no memory for a login");
 }
 
 void kw_config_set_clock(kw_config *config, kw_clock_fn clock, void *arg)

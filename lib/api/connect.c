@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* keyway/client.h: connecting ahead of the first command, and who owns a slot or a key. */
+/* keyway/client.h: connecting ahead of the first command, the login, and who owns a slot or a key.
+ */
 #include <keyway/client.h>
 
 #include "topology/first_map.h"
+#include "topology/login_watch.h"
 #include "api/client.h"
 #include "topology/sentinel_groups.h"
 #include "drive/plan_ring.h"
@@ -73,6 +75,25 @@ kw_err kw_connect(kw_client *client, kw_error *error)
             code = connect_all(client, error, snapshot, deadline_ns);
         }
         kw_snapshot_unref(snapshot);
+    }
+    kw_client_leave(client);
+    return code;
+}
+
+kw_err kw_client_set_login(kw_client *client, kw_error *error, const char *user,
+                           const char *password)
+{
+    if (client == NULL || (user != NULL && password == NULL)) {
+        return kw_error_set(error, KW_ERR_ARGUMENT, KW_EFFECT_NONE,
+                            "client is NULL, or a user has no password");
+    }
+    kw_err code = kw_client_enter(client, error);
+    if (code != KW_OK) {
+        return code;
+    }
+    code = kw_login_watch_set(client->topology, user, password);
+    if (code != KW_OK) {
+        kw_error_set(error, code, KW_EFFECT_NONE, "no memory for a login");
     }
     kw_client_leave(client);
     return code;

@@ -31,8 +31,8 @@ static const effect_row effect_rows[] = {
     {"UNWATCH", KW_SESSION_EFFECT_UNWATCH},
     {"WAIT", KW_SESSION_EFFECT_WAIT},
     {"WAITAOF", KW_SESSION_EFFECT_WAIT},
-    {"ASKING", KW_SESSION_EFFECT_SETTING},
-    {"CLIENT CACHING", KW_SESSION_EFFECT_SETTING},
+    {"ASKING", KW_SESSION_EFFECT_BEFORE},
+    {"CLIENT CACHING", KW_SESSION_EFFECT_BEFORE},
     {"CLIENT CAPA", KW_SESSION_EFFECT_SETTING},
     {"CLIENT IMPORT-SOURCE", KW_SESSION_EFFECT_SETTING},
     {"CLIENT NO-EVICT", KW_SESSION_EFFECT_SETTING},
@@ -222,6 +222,7 @@ kw_err kw_session_plan(kw_session_request *request, const kw_session *session, k
     plan->is_repeatable =
         plan->is_repeatable || effect == KW_SESSION_EFFECT_MULTI ||
         effect == KW_SESSION_EFFECT_DISCARD || effect == KW_SESSION_EFFECT_WATCH ||
-        effect == KW_SESSION_EFFECT_UNWATCH || effect == KW_SESSION_EFFECT_SETTING;
+        effect == KW_SESSION_EFFECT_UNWATCH || effect == KW_SESSION_EFFECT_BEFORE ||
+        effect == KW_SESSION_EFFECT_SETTING;
     return code;
 }

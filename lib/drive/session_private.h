@@ -20,6 +20,7 @@ struct kw_session {
     kw_err broken;        /* why no command can be sent any more; KW_OK: one can */
     bool is_multi;        /* the server queues commands */
     bool is_watching;     /* keys are watched */
+    bool is_before;       /* the last command concerns the next one: ASKING, CLIENT CACHING */
     bool is_altered;      /* a command has left a setting on the connection */
     bool has_written;     /* conn has carried writes */
     bool has_left_writes; /* the last write went over a connection other than conn */
@@ -34,6 +35,7 @@ typedef enum kw_session_effect {
     KW_SESSION_EFFECT_WATCH,
     KW_SESSION_EFFECT_UNWATCH,
     KW_SESSION_EFFECT_WAIT,    /* asks about what the connection has written */
+    KW_SESSION_EFFECT_BEFORE,  /* concerns the next command; else as: */
     KW_SESSION_EFFECT_SETTING, /* leaves something behind for good */
     KW_SESSION_EFFECT_REFUSED  /* changes who gets which reply */
 } kw_session_effect;

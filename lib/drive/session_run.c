@@ -72,6 +72,7 @@ static void take_reply(exchange *self, bool is_asked)
 {
     kw_session *session = self->session;
     bool is_good = !kw_reply_is_error(self->request.reply);
+    session->is_before = self->effect == KW_SESSION_EFFECT_BEFORE;
     if (is_write(self)) {
         session->has_written = session->has_written || !is_asked;
         session->has_left_writes = is_asked;
@@ -97,6 +98,7 @@ static void take_reply(exchange *self, bool is_asked)
             session->is_watching = false;
         }
         break;
+    case KW_SESSION_EFFECT_BEFORE:
     case KW_SESSION_EFFECT_SETTING:
         session->is_altered = true;
         break;
@@ -160,7 +162,7 @@ static void forget_followup(kw_followup *followup)
 }
 
 /* The command, and its followup as it is now, in one write. */
-static kw_err queue(exchange *self, kw_conn *conn, bool is_asked)
+static kw_err queue_both(exchange *self, kw_conn *conn, bool is_asked)
 {
     kw_blocking_wait *wait = &self->wait;
     kw_followup *followup = self->followup;
@@ -178,6 +180,16 @@ static kw_err queue(exchange *self, kw_conn *conn, bool is_asked)
     followup->request.bytes.data = self->encoded->data + len;
     followup->request.bytes.len = self->encoded->len - len;
     return kw_conn_queue_pair(conn, &wait->failure, &self->request, &followup->request, is_asked);
+}
+
+/* Inside a transaction an AUTH would be queued; and nothing comes between ASKING, or CLIENT
+ * CACHING, and its command. */
+static kw_err queue(exchange *self, kw_conn *conn, bool is_asked)
+{
+    conn->is_bound = !is_asked && (self->session->is_multi || self->session->is_before);
+    kw_err code = queue_both(self, conn, is_asked);
+    conn->is_bound = false;
+    return code;
 }
 
 /* The command was answered; code: what became of the connection since. Its followup may keep the

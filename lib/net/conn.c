@@ -198,6 +198,9 @@ static bool append(kw_conn *conn, const char *data, size_t len)
     if (conn->out_at >= ROOM_LEN) {
         conn->out.len -= conn->out_at;
         memmove(conn->out.data, conn->out.data + conn->out_at, conn->out.len);
+        if (conn->out.is_secret) {
+            kw_mem_wipe(conn->out.data + conn->out.len, conn->out_at);
+        }
         conn->out_at = 0;
     }
     return kw_buf_append(&conn->out, data, len);
@@ -208,6 +211,9 @@ kw_err kw_conn_queue(kw_conn *conn, kw_error *error, kw_request *request, bool i
     kw_owner owner = {KW_OWNER_REQUEST, NULL, request, 0};
     kw_owner before = {KW_OWNER_OPTIONAL, "ASKING", NULL, 0};
     request->end_at = UINT64_MAX; /* not sent, where there is no memory for it */
+    if (kw_conn_has_old_login(conn)) {
+        kw_conn_renew_login(conn, 0);
+    }
     if (is_asking) {
         /* One append for both, so that nothing comes between. */
         if (!append(conn, asking, sizeof(asking) - 1) || !kw_fifo_push(&conn->owners, before)) {
@@ -268,7 +274,13 @@ kw_err kw_conn_flush(kw_conn *conn, kw_error *error)
 
 bool kw_conn_make_room(kw_conn *conn, size_t len)
 {
-    return kw_fifo_reserve(&conn->owners, 2) && kw_buf_reserve(&conn->out, sizeof(asking) + len);
+    if (!kw_fifo_reserve(&conn->owners, 2) || !kw_buf_reserve(&conn->out, sizeof(asking) + len)) {
+        return false;
+    }
+    if (kw_conn_has_old_login(conn)) {
+        kw_conn_renew_login(conn, sizeof(asking) + len);
+    }
+    return true;
 }
 
 bool kw_conn_is_settled(const kw_conn *conn)

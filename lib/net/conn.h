@@ -34,7 +34,8 @@ typedef enum kw_conn_role {
 typedef struct kw_dial {
     const kw_endpoint *endpoint;
     kw_conn_role role;
-    bool is_old;     /* it hangs up at HELLO: greeted with the older commands */
+    bool is_old;                 /* it hangs up at HELLO: greeted with the older commands */
+    kw_login_doubt *login_doubt; /* the node's; outlives the connection */
     kw_address good; /* the address that took a connect last, tried first; len is 0: none */
 } kw_dial;
 
@@ -56,10 +57,16 @@ struct kw_conn {
     size_t begun_n;               /* addresses that a connect was begun to */
     int rivals[KW_ADDRESSES_MAX]; /* sockets of connects that go on beside, by address; -1: none */
     size_t rivals_n;
-    uint64_t pause_ns;    /* between the beginnings of two connects */
-    uint64_t next_ns;     /* when the next address is begun, where there is one */
-    uint64_t begun_ns;    /* when the connect, or then the greeting, began */
-    uint64_t deadline_ns; /* ready by then, or dead */
+    kw_login_doubt *login_doubt; /* its node's */
+    kw_credentials *login;       /* a reference, while the greeting is under way; else NULL */
+    uint64_t login_revision;     /* of the login that the server has taken, or was given */
+    uint64_t login_asked;        /* of the one that AUTH is under way for; 0: none */
+    unsigned login_refusals_n;   /* in the greeting */
+    bool is_bound;               /* the next command belongs to the last one: no AUTH before it */
+    uint64_t pause_ns;           /* between the beginnings of two connects */
+    uint64_t next_ns;            /* when the next address is begun, where there is one */
+    uint64_t begun_ns;           /* when the connect, or then the greeting, began */
+    uint64_t deadline_ns;        /* ready by then, or dead */
     kw_reader reader;
     kw_fifo owners;           /* whom the next replies belong to */
     kw_buf out;               /* the library's own bytes, and what did not fit */
@@ -143,6 +150,16 @@ kw_err kw_conn_check_overdue(kw_conn *conn, kw_error *error, uint64_t now_ns);
 
 /* True where another request may be queued: little waits to be sent. */
 bool kw_conn_has_room(const kw_conn *conn);
+
+/* Puts AUTH behind what waits to be sent, where the login has changed since the connection had its
+ * own, and nothing stands in the way: the next command's send takes it along. spare: room that is
+ * left for that command. Without memory for it the next command sees to it. Not while is_bound. */
+void kw_conn_renew_login(kw_conn *conn, size_t spare);
+
+static inline bool kw_conn_has_old_login(const kw_conn *conn)
+{
+    return conn->login_revision != kw_logins_revision(&conn->env->logins);
+}
 
 /* Puts the request behind what waits to be sent, behind ASKING if asked to. The connection
  * takes requests and has room. request and its bytes stay until

@@ -332,6 +332,7 @@ kw_conn *kw_conn_new(kw_env *env, kw_error *error, const kw_dial *dial, uint64_t
     conn->endpoint = *dial->endpoint;
     conn->role = dial->role;
     conn->is_old = dial->is_old;
+    conn->login_doubt = dial->login_doubt;
     apply_address_map(&conn->endpoint, &env->options);
     conn->socket = -1;
     for (size_t i = 0; i < KW_ADDRESSES_MAX; i++) {
@@ -368,6 +369,7 @@ void kw_conn_free(kw_conn *conn)
     close_socket(conn);
     kw_conn_close_rivals(conn);
     kw_lookup_unref(conn->lookup);
+    kw_credentials_unref(conn->login);
     kw_reader_fini(&conn->reader);
     kw_fifo_fini(&conn->owners);
     kw_buf_fini(&conn->out);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Conn: what its sources share: conn_open.c opens, conn_read.c receives, conn.c
- * sends and goes on, conn_wait.c waits. */
+ * sends and goes on, conn_wait.c waits, conn_login.c logs in anew. */
 #ifndef NET_CONN_PRIVATE_H
 #define NET_CONN_PRIVATE_H
 
@@ -42,6 +42,10 @@ kw_err kw_conn_take_in(kw_conn *conn, kw_error *error, size_t *got, bool waits);
 /* No wait of the system is longer, so that who waits sees what others have found out meanwhile: a
  * new map, a closed handle. */
 #define KW_CONN_SLICE_MS ((uint64_t)50)
+
+/* In conn_login.c: the greeting's login was taken; and the answer to an AUTH behind it. */
+void kw_conn_end_login(kw_conn *conn);
+void kw_conn_on_login(kw_conn *conn, const kw_reply *reply);
 
 /* How long the socket itself lets a recv wait. */
 static inline uint64_t kw_conn_recv_wait_ms(const kw_options *options)

@@ -22,6 +22,7 @@ static void end_greeting(kw_conn *conn)
     const kw_owner *next = kw_fifo_peek(&conn->owners);
     if (next == NULL || next->kind == KW_OWNER_REQUEST || next->kind == KW_OWNER_NOBODY) {
         conn->state = KW_CONN_READY;
+        kw_conn_end_login(conn);
         conn->was_ready = true;
         kw_conn_note_trip(conn);
     }
@@ -37,7 +38,9 @@ static kw_err take_reply(kw_conn *conn, kw_error *error, kw_reply *reply)
                             "the server sent a reply that nothing asked for");
     }
     kw_err code = KW_OK;
-    if (conn->state == KW_CONN_GREETING) {
+    if (owner.kind == KW_OWNER_LOGIN) {
+        kw_conn_on_login(conn, reply);
+    } else if (conn->state == KW_CONN_GREETING) {
         code = kw_greeting_on_reply(conn, error, &owner, reply);
         if (code == KW_OK) {
             end_greeting(conn);

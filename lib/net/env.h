@@ -9,6 +9,7 @@
 #include "settings/options.h"
 #include "net/clock.h"
 #include "net/descriptors.h"
+#include "net/logins.h"
 #include "net/resolver.h"
 #include "net/sync.h"
 #include "net/tls.h"
@@ -27,12 +28,13 @@ typedef struct kw_departed {
 struct kw_node;
 struct kw_poller_backend;
 
-/* Written once, before the first thread uses the handle; afterwards only the atomics and the list
- * of nodes change. */
+/* Written once, before the first thread uses the handle; afterwards only the atomics, the logins
+ * and the list of nodes change. */
 typedef struct kw_env {
     kw_allocator mem;
     kw_options options;
     kw_clock clock;
+    kw_logins logins; /* of the servers */
     const kw_transport *transport;
     kw_tls_context *tls;                    /* NULL: nothing of this handle is sealed */
     const struct kw_poller_backend *poller; /* of an event loop; NULL: the system's best */

@@ -37,6 +37,7 @@ typedef enum kw_owner_kind {
     KW_OWNER_HELLO,    /* must be the server's description of itself */
     KW_OWNER_OK,       /* must be +OK: AUTH, SELECT, READONLY */
     KW_OWNER_ROLE,     /* must be the role that the connection is for */
+    KW_OWNER_LOGIN,    /* AUTH on a connection that has a login already, which it keeps on error */
     KW_OWNER_OPTIONAL, /* any reply will do */
     KW_OWNER_NOBODY,   /* a command whose caller has left: a tombstone, whose reply is dropped */
     KW_OWNER_REQUEST   /* a command whose caller waits */

@@ -38,14 +38,12 @@ static bool append(kw_conn *conn, const words *command, kw_owner_kind kind, cons
 /* Sentinels have a login of their own. */
 static const char *user_of(const kw_conn *conn)
 {
-    const kw_options *options = &conn->env->options;
-    return conn->role == KW_CONN_SENTINEL ? options->sentinel_user : options->user;
+    return conn->login == NULL ? conn->env->options.sentinel_user : conn->login->user;
 }
 
 static const char *password_of(const kw_conn *conn)
 {
-    const kw_options *options = &conn->env->options;
-    return conn->role == KW_CONN_SENTINEL ? options->sentinel_password : options->password;
+    return conn->login == NULL ? conn->env->options.sentinel_password : conn->login->password;
 }
 
 /* True where the server's own word for its role is asked for. */
@@ -185,18 +183,52 @@ static bool append_ping(kw_conn *conn)
     return append(conn, &command, KW_OWNER_OK, "PING");
 }
 
+static void take_login(kw_conn *conn, kw_credentials *login)
+{
+    kw_credentials_unref(conn->login);
+    conn->login = login;
+    conn->login_revision = login->revision;
+}
+
+/* The login in use, as the host says it now; or that of before, where this server is known not to
+ * take it yet. */
+static void choose_login(kw_conn *conn)
+{
+    kw_logins *logins = &conn->env->logins;
+    uint64_t now_ns = kw_env_now(conn->env);
+    if (!kw_logins_ask(logins, now_ns)) {
+        kw_env_log(conn->env, KW_LOG_WARNING,
+                   "the host gave no login for a greeting; that of before is used");
+    }
+    take_login(conn, kw_logins_current(logins));
+    if (kw_logins_is_refused(logins, conn->login_doubt, now_ns)) {
+        kw_credentials *other = kw_logins_other(logins, conn->login_revision);
+        if (other != NULL) {
+            take_login(conn, other);
+        }
+    }
+}
+
+static bool append_all(kw_conn *conn)
+{
+    if (conn->is_old) {
+        return begin_old(conn) && (conn->owners.count > 0 || append_ping(conn));
+    }
+    return append_hello(conn) && append_about(conn, "LIB-NAME", "keyway") &&
+           append_about(conn, "LIB-VER", KW_VERSION) && append_select(conn) && append_role(conn);
+}
+
 bool kw_greeting_begin(kw_conn *conn)
 {
     const kw_options *options = &conn->env->options;
+    if (conn->role != KW_CONN_SENTINEL) {
+        choose_login(conn);
+    }
     bool has_database = options->database != 0 && conn->role != KW_CONN_SENTINEL;
     conn->is_plain = password_of(conn) == NULL && options->client_name == NULL && !has_database &&
                      !asks_role(conn) && !is_resp3(conn);
     conn->reader.is_resp3 = is_resp3(conn);
-    if (conn->is_old) {
-        return begin_old(conn) && (conn->owners.count > 0 || append_ping(conn));
-    }
-    return append_door(conn) && append_hello(conn) && append_about(conn, "LIB-NAME", "keyway") &&
-           append_about(conn, "LIB-VER", KW_VERSION) && append_select(conn) && append_role(conn);
+    return (conn->is_old || append_door(conn)) && append_all(conn);
 }
 
 static kw_err refuse(kw_error *error, kw_err code, const char *what, const kw_reply *reply,
@@ -219,19 +251,47 @@ static const char *login_hint(const kw_conn *conn)
                         : "; give user and password, as in redis://user:password@host";
 }
 
+/* The one in use, the one before, and the one in use again: the server may change between two. */
+#define LOGIN_TRIES 3u
+
+/* The server has refused the login. True where there is another one, which was given in its place:
+ * what the first one's greeting asked besides is asked anew. */
+static bool try_other_login(kw_conn *conn)
+{
+    if (conn->login == NULL) {
+        return false;
+    }
+    kw_logins *logins = &conn->env->logins;
+    kw_logins_on_refused(logins, conn->login_doubt, conn->login_revision, kw_env_now(conn->env));
+    kw_credentials *other = kw_logins_other(logins, conn->login_revision);
+    if (other == NULL || ++conn->login_refusals_n == LOGIN_TRIES) {
+        kw_credentials_unref(other);
+        return false;
+    }
+    take_login(conn, other);
+    kw_fifo_make_optional(&conn->owners);
+    return append_all(conn);
+}
+
 /* Errors that end the greeting whatever was asked: no place for a client, a login that is
- * refused. */
-static kw_err on_error(kw_conn *conn, kw_error *error, const kw_owner *owner, const kw_reply *reply)
+ * refused, unless there is another: then *is_again. */
+static kw_err on_error(kw_conn *conn, kw_error *error, bool *is_again, const kw_owner *owner,
+                       const kw_reply *reply)
 {
     kw_verdict verdict = kw_verdict_of(kw_reply_bytes(reply), false);
     if (verdict.kind == KW_VERDICT_FULL) {
         conn->is_full = true;
+        *is_again = false;
         return refuse(error, KW_ERR_CONNECT, "the connection", reply, "");
     }
-    if (verdict.kind == KW_VERDICT_AUTH && !kw_bytes_starts(kw_reply_bytes(reply), "NOPERM")) {
-        return refuse(error, KW_ERR_AUTH, owner->what, reply, login_hint(conn));
-    }
-    return KW_OK;
+    bool is_refused =
+        verdict.kind == KW_VERDICT_AUTH && !kw_bytes_starts(kw_reply_bytes(reply), "NOPERM");
+    /* Servers before Redis 6 answer AUTH with "ERR invalid password". */
+    bool is_auth = owner->kind == KW_OWNER_OK && strcmp(owner->what, "AUTH") == 0;
+    *is_again = (is_refused || is_auth) && try_other_login(conn);
+    return is_refused && !*is_again
+               ? refuse(error, KW_ERR_AUTH, owner->what, reply, login_hint(conn))
+               : KW_OK;
 }
 
 /* What the settings ask for, such as a database that the server does not have. */
@@ -333,8 +393,9 @@ kw_err kw_greeting_on_reply(kw_conn *conn, kw_error *error, const kw_owner *owne
 {
     bool is_error = kw_reply_is_error(reply);
     if (is_error && owner->kind != KW_OWNER_OPTIONAL) {
-        kw_err code = on_error(conn, error, owner, reply);
-        if (code != KW_OK) {
+        bool is_again;
+        kw_err code = on_error(conn, error, &is_again, owner, reply);
+        if (code != KW_OK || is_again) {
             return code;
         }
     }
@@ -348,6 +409,7 @@ kw_err kw_greeting_on_reply(kw_conn *conn, kw_error *error, const kw_owner *owne
     case KW_OWNER_OPTIONAL:
         on_door(conn, owner, reply);
         return KW_OK;
+    case KW_OWNER_LOGIN:
     case KW_OWNER_NOBODY:
     case KW_OWNER_REQUEST:
         return KW_OK;

@@ -83,6 +83,10 @@ kw_node *kw_node_new(kw_env *env, const kw_endpoint *endpoint)
     kw_health_init(&node->health);
     kw_failure_detector_init(&node->detector);
     kw_node_faults_init(&node->faults);
+    atomic_init(&node->login_doubt.revision, 0);
+    atomic_init(&node->login_doubt.retry_ns, 0);
+    atomic_init(&node->login_doubt.refusals_n, 0);
+    atomic_init(&node->login_doubt.is_news, false);
     atomic_init(&node->near_n, 0);
     kw_random_init(&node->random, kw_env_seed(env));
     node->failure.size = sizeof(node->failure);

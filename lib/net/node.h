@@ -44,6 +44,7 @@ struct kw_node {
     atomic_uint near_n; /* calls under way that chose it for their key's sake, and
                            might have chosen another */
     kw_node_faults faults;
+    kw_login_doubt login_doubt;
     kw_failure_detector detector; /* this and the next three: used only by the thread that watches
                                    over nodes just now */
     uint64_t role_ns;             /* when ROLE is asked next */
@@ -233,6 +234,9 @@ void kw_node_hasten(kw_node *node);
 
 /* Before when it is no use to try to connect; 0: it is. */
 uint64_t kw_node_retry_ns(kw_node *node, uint64_t now_ns);
+
+/* The login has changed: a greeting that was refused is tried again at once. */
+void kw_node_on_login(kw_node *node);
 
 /* A replica turned a read away, or cannot be told to be one: reads go elsewhere for a while. */
 void kw_node_avoid(kw_node *node, uint64_t now_ns);

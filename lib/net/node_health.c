@@ -34,6 +34,20 @@ void kw_node_hasten(kw_node *node)
     kw_monitor_unlock(&node->monitor);
 }
 
+void kw_node_on_login(kw_node *node)
+{
+    kw_monitor_lock(&node->monitor);
+    bool is_refused = node->failure.code == KW_ERR_AUTH;
+    if (is_refused) {
+        node->health.retry_ns = 0;
+        kw_monitor_wake_all(&node->monitor);
+    }
+    kw_monitor_unlock(&node->monitor);
+    if (is_refused) {
+        kw_node_well(node);
+    }
+}
+
 void kw_node_avoid(kw_node *node, uint64_t now_ns)
 {
     atomic_store_explicit(&node->unavailable_until_ns, now_ns + AVOID_NS, memory_order_relaxed);

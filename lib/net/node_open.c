@@ -8,7 +8,8 @@
 static kw_conn *dial(kw_node *node, kw_error *error, kw_conn_role role, uint64_t now_ns)
 {
     unsigned generation = atomic_load(&node->generation);
-    kw_dial dialled = {.endpoint = &node->endpoint, .role = role};
+    kw_dial dialled = {
+        .endpoint = &node->endpoint, .role = role, .login_doubt = &node->login_doubt};
     kw_monitor_lock(&node->monitor);
     dialled.is_old = node->is_old;
     dialled.good = node->good;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Host: what the host application gives a handle besides options: memory, log, events, clock. */
+/* Host: what the host application gives a handle besides options: memory, log, events, login,
+ * clock. */
 #ifndef SETTINGS_HOST_H
 #define SETTINGS_HOST_H
 
@@ -14,6 +15,8 @@ typedef struct kw_host {
     void *log_arg;
     kw_event_fn event; /* NULL: nobody listens */
     void *event_arg;
+    kw_login_fn login; /* NULL: the options say it */
+    void *login_arg;
     kw_clock_fn clock; /* NULL: the system's monotonic clock */
     void *clock_arg;
 } kw_host;

@@ -43,6 +43,8 @@ static const kw_option_row rows[] = {
      "deepest nesting of one reply"},
     {"user", KW_OPTION_TEXT, AT(user), 0, 0, NULL, "user name for AUTH"},
     {"password", KW_OPTION_TEXT, AT(password), 0, 0, NULL, "password for AUTH"},
+    {"login-overlap", KW_OPTION_DURATION, AT(login_overlap_ms), 0, DAY_MS, "1h",
+     "how long a login that was changed is still tried where the new one is refused"},
     {"service", KW_OPTION_NAME, AT(service), 0, 0, NULL,
      "Sentinel: the name of the primary and its replicas, as the path of the URI"},
     {"sentinel-user", KW_OPTION_TEXT, AT(sentinel_user), 0, 0, NULL, "user name for the sentinels"},

@@ -85,6 +85,7 @@ typedef struct kw_options {
     uint64_t tombstone_ms;     /* how long what is deleted is remembered */
     char *user;                /* NULL: none */
     char *password;            /* NULL: none */
+    uint64_t login_overlap_ms; /* how long a login is still tried that a newer one has replaced */
     char *client_name;         /* NULL: none */
     char *service;             /* what sentinels call the primary and its replicas; NULL: none */
     char *sentinel_user;

@@ -23,7 +23,8 @@ void kw_topology_tell(kw_topology *topology, kw_event *event)
     const kw_env *env = &topology->env;
     event->size = sizeof(*event);
     bool is_bad = event->kind == KW_EVENT_NODE_DOWN || event->kind == KW_EVENT_NODE_EJECTED ||
-                  event->kind == KW_EVENT_PRIMARY_DOWN || event->kind == KW_EVENT_REPLICA_DOWN;
+                  event->kind == KW_EVENT_PRIMARY_DOWN || event->kind == KW_EVENT_REPLICA_DOWN ||
+                  event->kind == KW_EVENT_LOGIN_REFUSED;
     kw_env_log(env, is_bad ? KW_LOG_WARNING : KW_LOG_INFO, "%s", event->text);
     if (env->event != NULL) {
         env->event(env->event_arg, event);

@@ -141,6 +141,8 @@ static void set_env(kw_env *env, const kw_host *host)
     env->log_arg = host->log_arg;
     env->event = host->event;
     env->event_arg = host->event_arg;
+    env->logins.ask = host->login;
+    env->logins.ask_arg = host->login_arg;
     atomic_init(&env->lag_ns, UINT64_MAX);
     kw_descriptors_init(&env->descriptors);
     atomic_init(&env->is_closing, false);
@@ -156,6 +158,21 @@ static void set_env(kw_env *env, const kw_host *host)
     atomic_init(&env->ahead_n, 0);
 }
 
+/* The options' login becomes the first one of the handle; no copy of the password is left. */
+static kw_err take_login(kw_env *env)
+{
+    kw_options *options = &env->options;
+    kw_err code = kw_logins_init(&env->logins, &env->mem, options->user, options->password);
+    env->logins.overlap_ms = options->login_overlap_ms;
+    if (options->password != NULL) {
+        kw_options_free_text(options->password, strlen(options->password), &env->mem);
+    }
+    kw_mem_free(&env->mem, options->user);
+    options->user = NULL;
+    options->password = NULL;
+    return code;
+}
+
 static void free_topology(kw_topology *topology)
 {
     kw_allocator mem = topology->env.mem;
@@ -166,6 +183,7 @@ static void free_topology(kw_topology *topology)
     kw_descriptors_fini(&topology->env.descriptors, &mem);
     kw_fork_fini(&topology->fork);
     kw_options_fini(&topology->env.options, &mem);
+    kw_logins_fini(&topology->env.logins);
     kw_mem_free(&mem, topology);
 }
 
@@ -179,6 +197,11 @@ static kw_topology *make(const kw_options *options, const kw_host *host)
     kw_env *env = &topology->env;
     env->mem = host->mem;
     if (!kw_options_copy(&env->options, options, &host->mem)) {
+        kw_mem_free(&host->mem, topology);
+        return NULL;
+    }
+    if (take_login(env) != KW_OK) {
+        kw_options_fini(&env->options, &host->mem);
         kw_mem_free(&host->mem, topology);
         return NULL;
     }
@@ -260,7 +283,8 @@ kw_err kw_topology_reopen(kw_topology *topology, bool is_trusted)
     kw_leader_init(&topology->lag_leader);
     kw_leader_init(&topology->teller);
     atomic_store(&topology->env.failure_watch_ns, 0); /* this process asks what is down */
-    kw_err code = init_parts(topology);
+    kw_err code = kw_logins_reopen(&topology->env.logins);
+    code = code == KW_OK ? init_parts(topology) : code;
     if (code == KW_OK && (code = publish_first(topology, NULL)) != KW_OK) {
         fini_parts(topology);
     }

@@ -4,6 +4,7 @@
 #include "topology/topology_tend.h"
 
 #include "topology/lag.h"
+#include "topology/login_watch.h"
 #include "topology/node_registry.h"
 #include "topology/sentinel_events.h"
 
@@ -32,5 +33,8 @@ void kw_topology_tend(kw_topology *topology, uint64_t now_ns)
     }
     if (is_due(&topology->sweep_ns, now_ns)) {
         kw_node_registry_sweep(topology, now_ns);
+    }
+    if (kw_logins_is_due(&topology->env.logins, now_ns)) {
+        kw_login_watch_tend(topology, now_ns);
     }
 }
