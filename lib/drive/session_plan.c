@@ -219,10 +219,10 @@ kw_err kw_session_plan(kw_session_request *request, const kw_session *session, k
                             plan->name);
     }
     /* What a lost connection takes along may be asked for again on the next one. */
-    plan->is_repeatable =
-        plan->is_repeatable || effect == KW_SESSION_EFFECT_MULTI ||
-        effect == KW_SESSION_EFFECT_DISCARD || effect == KW_SESSION_EFFECT_WATCH ||
-        effect == KW_SESSION_EFFECT_UNWATCH || effect == KW_SESSION_EFFECT_BEFORE ||
-        effect == KW_SESSION_EFFECT_SETTING;
+    plan->is_repeatable = plan->is_repeatable || effect == KW_SESSION_EFFECT_MULTI ||
+                          effect == KW_SESSION_EFFECT_DISCARD ||
+                          effect == KW_SESSION_EFFECT_WATCH ||
+                          effect == KW_SESSION_EFFECT_UNWATCH ||
+                          effect == KW_SESSION_EFFECT_BEFORE || effect == KW_SESSION_EFFECT_SETTING;
     return code;
 }
