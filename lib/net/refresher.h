@@ -36,7 +36,9 @@ typedef struct kw_refresher {
     kw_fetch_ask asks[KW_FETCH_ASKS_MAX];
     kw_fetch_manner manner;
     uint64_t next_ask_ns; /* when another server is asked besides those that are */
-    kw_error told;        /* why the last server that was given up gave no map */
+    kw_error told;        /* why the last server that was given up gave no map, or that there was
+                             no memory */
+    bool has_told;        /* one was given up */
     bool were_late;       /* none of those that were given up had answered in time */
     bool is_running;      /* written by the driver alone, with the lock held */
 } kw_refresher;

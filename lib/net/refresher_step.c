@@ -64,9 +64,11 @@ static void begin(kw_refresher *self, uint64_t now_ns)
     self->node_at = 0;
     self->next_ask_ns = now_ns;
     self->were_late = true;
+    self->has_told = false;
     memset(&self->told, 0, sizeof(self->told));
     self->told.size = sizeof(self->told);
-    kw_error_set(&self->told, KW_ERR_TOPOLOGY, KW_EFFECT_NONE, "no node to ask for a map");
+    /* There is always somebody to ask, where there is the memory for it. */
+    kw_error_set(&self->told, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory to ask for a map");
     kw_monitor_lock(&self->monitor);
     self->is_running = true;
     self->cluster.asks_info = kw_refresh_is_stale(&self->policy, now_ns);
@@ -154,7 +156,13 @@ static bool give_up(kw_refresher *self, kw_fetch_ask *ask, uint64_t now_ns, kw_e
     kw_node_unref(ask->led_to);
     ask->led_to = other;
     ask->server = other != NULL ? ask->server : NULL;
-    self->told = *failure;
+    if (self->told.code != KW_ERR_NOMEM || !self->has_told) {
+        self->told = *failure;
+        self->has_told = true;
+    }
+    if (failure->code == KW_ERR_NOMEM) {
+        self->node_at = self->nodes_n; /* no other server is of help */
+    }
     return other != NULL;
 }
 
@@ -296,8 +304,10 @@ static void drive_fetch(kw_refresher *self, uint64_t now_ns, const struct pollfd
     if (ask_more(self, asked_n, now_ns) > 0) {
         return; /* wait for their sockets */
     }
-    bool is_urgent = self->manner.way->end_fn(self->manner.way_arg, &self->told);
-    end(self, now_ns, NULL, &self->told);
+    kw_error told = self->told;
+    bool is_urgent = self->manner.way->end_fn(self->manner.way_arg, &told);
+    bool has_no_room = self->told.code == KW_ERR_NOMEM && told.code != KW_OK;
+    end(self, now_ns, NULL, has_no_room ? &self->told : &told);
     if (is_urgent) {
         (void)kw_refresher_want(self);
     }

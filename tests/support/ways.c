@@ -66,6 +66,9 @@ static void by_callback(kw_test_end *end, kw_client *client, const char *verb, c
 {
     heard self = {end, false};
     struct pollfd entry = {kw_fd(client, &end->error), POLLIN, 0};
+    if (entry.fd < 0) {
+        return;
+    }
     kw_err code =
         kw_command_async(client, &end->error, (kw_callback){hear, &self}, "%s %s", verb, key);
     KW_TEST_UNTIL(code != KW_OK || self.is_over)
