@@ -6,6 +6,7 @@
 #include "topology/node_registry.h"
 #include "topology/map_publish.h"
 #include "topology/lag.h"
+#include "topology/server_handover.h"
 #include "drive/plan_ring.h"
 #include "base/error.h"
 
@@ -240,6 +241,9 @@ kw_step kw_driver_on_unserved(kw_topology *topology, const kw_plan *plan, kw_op 
     kw_snapshot *snapshot = kw_topology_snapshot(topology);
     bool has_map = snapshot != NULL;
     kw_snapshot_unref(snapshot);
+    if (op->is_down && kw_server_handover_end(topology, NULL)) {
+        return kw_op_on_doubt(op, now_ns, now_ns); /* at the server that was named first */
+    }
     if (op->is_down) {
         kw_step step = kw_op_on_refused(op, op->obstacle);
         step.wants_refresh = op->spec.has_map; /* it may be replaced after all */
@@ -294,7 +298,8 @@ kw_step kw_driver_temper(kw_topology *topology, kw_op *op, kw_node *node, kw_ste
         return wait_for_map(topology, op, step);
     }
     bool is_wait = step.kind == KW_STEP_SLEEP && is_of_reach(op->obstacle);
-    return is_wait && node != NULL ? wait_for_node(topology, op, node, step) : step;
+    bool has_place = node != NULL && !kw_node_is_retired(node); /* else it has left the map */
+    return is_wait && has_place ? wait_for_node(topology, op, node, step) : step;
 }
 
 uint64_t kw_driver_heed(kw_topology *topology, const kw_op *op, const kw_step *step)
@@ -319,37 +324,10 @@ void kw_driver_heed_readonly(kw_topology *topology, kw_node *node, const kw_repl
     bool is_watched =
         topology->env.options.scheme == KW_SCHEME_SENTINEL || kw_node_is_of_group(node);
     if (is_watched && kw_reply_is_error(reply) &&
-        kw_bytes_starts(kw_reply_bytes(reply), "READONLY ")) {
+        (kw_bytes_starts(kw_reply_bytes(reply), "READONLY ") ||
+         kw_bytes_starts(kw_reply_bytes(reply), "REDIRECT "))) {
         kw_node_renew(node);
         (void)kw_refresher_want(&topology->refresher);
-    }
-}
-
-static void count_verdict(kw_topology *topology, kw_node *node, kw_verdict_kind kind)
-{
-    switch (kind) {
-    case KW_VERDICT_FINAL:
-    case KW_VERDICT_AUTH:
-        break;
-    case KW_VERDICT_MOVED:
-        count(&topology->counters.moved);
-        kw_node_count(node, KW_NODE_MOVED);
-        kw_refresher_on_moved(&topology->refresher);
-        break;
-    case KW_VERDICT_ASK:
-        count(&topology->counters.ask);
-        kw_node_count(node, KW_NODE_ASK);
-        break;
-    case KW_VERDICT_TRY_AGAIN:
-    case KW_VERDICT_CLUSTER_DOWN:
-    case KW_VERDICT_LOADING:
-    case KW_VERDICT_MASTER_DOWN:
-    case KW_VERDICT_READONLY:
-    case KW_VERDICT_BUSY:
-    case KW_VERDICT_UNBLOCKED:
-    case KW_VERDICT_FULL:
-        count(&topology->counters.waits);
-        break;
     }
 }
 
@@ -408,8 +386,11 @@ kw_step kw_driver_on_reply(kw_topology *topology, const kw_plan *plan, kw_op *op
     if (step.kind == KW_STEP_DONE) {
         return step;
     }
+    if (verdict.kind == KW_VERDICT_REDIRECT && !verdict.is_unknown) {
+        kw_server_handover_follow(topology, &op->target);
+    }
     keep_words(answer);
-    count_verdict(topology, node, verdict.kind);
+    kw_driver_count_verdict(topology, node, verdict.kind);
     if (is_at_replica) {
         kw_node_avoid(node, now_ns);
     }
@@ -436,6 +417,9 @@ kw_step kw_driver_on_failed(kw_topology *topology, kw_op *op, kw_node *node, uin
     if (atomic_load_explicit(&topology->env.is_closing, memory_order_relaxed)) {
         told.code = KW_ERR_CANCELLED;
         return kw_op_on_failed(op, now_ns, &told);
+    }
+    if (node != NULL && (is_of_reach(end->code) || kw_node_faults_is_down(&node->faults))) {
+        kw_server_handover_end(topology, node);
     }
     bool is_slow = is_late && op->spec.suspect_ns != UINT64_MAX;
     if (node != NULL && end->has_left && (end->code == KW_ERR_CLOSED || is_slow)) {

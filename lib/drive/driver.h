@@ -58,8 +58,11 @@ kw_step kw_driver_temper(kw_topology *topology, kw_op *op, kw_node *node, kw_ste
  * 0: none. */
 uint64_t kw_driver_heed(kw_topology *topology, const kw_op *op, const kw_step *step);
 
-/* Under Sentinel READONLY says that a primary became a replica: its connections are not used
- * again, and the sentinels asked, whoever the reply is for. */
+/* Counts what the server answered in place of a reply, and asks for a map where it was MOVED. */
+void kw_driver_count_verdict(kw_topology *topology, kw_node *node, kw_verdict_kind kind);
+
+/* Under Sentinel READONLY, or REDIRECT, says that a primary became a replica: its connections are
+ * not used again, and the sentinels asked, whoever the reply is for. */
 void kw_driver_heed_readonly(kw_topology *topology, kw_node *node, const kw_reply *reply);
 
 /* A fetch that the op waited for has ended with code. */

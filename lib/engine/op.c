@@ -168,7 +168,11 @@ static kw_step on_redirect(kw_op *op, uint64_t now_ns, const kw_verdict *verdict
                            const kw_endpoint *from)
 {
     bool is_moved = verdict->kind == KW_VERDICT_MOVED;
+    bool is_handed = verdict->kind == KW_VERDICT_REDIRECT;
     op->redirects_n++;
+    if (is_handed && (op->redirects_n > op->spec.redirects_max || verdict->is_unknown)) {
+        return wait_and_retry(op, now_ns, KW_ERR_REDIRECT, true); /* they change places yet */
+    }
     if (op->redirects_n > op->spec.redirects_max) {
         return fail_suspect(op, KW_ERR_REDIRECT, KW_EFFECT_NONE);
     }
@@ -176,7 +180,7 @@ static kw_step on_redirect(kw_op *op, uint64_t now_ns, const kw_verdict *verdict
         return refresh(op, now_ns, KW_ERR_REDIRECT);
     }
     op->has_target = true;
-    op->is_asking = !is_moved;
+    op->is_asking = verdict->kind == KW_VERDICT_ASK;
     kw_step step = send_to_target(op);
     /* At the deadline the pause is the failure: what is sent now could only end unknown. */
     if (op->redirects_n >= PAUSED_REDIRECT || now_ns >= op->spec.deadline_ns) {
@@ -185,8 +189,8 @@ static kw_step on_redirect(kw_op *op, uint64_t now_ns, const kw_verdict *verdict
     }
     if (is_moved) {
         step.is_patch = op->spec.has_slot && verdict->slot == op->spec.slot;
-        step.wants_refresh = true;
     }
+    step.wants_refresh = is_moved || (is_handed && op->spec.has_map);
     return step;
 }
 
@@ -196,6 +200,9 @@ static bool is_callers(const kw_op *op, kw_verdict_kind kind)
 {
     if (kind == KW_VERDICT_MOVED || kind == KW_VERDICT_ASK) {
         return op->spec.is_pinned || !op->spec.has_redirects;
+    }
+    if (kind == KW_VERDICT_REDIRECT) {
+        return op->spec.is_pinned;
     }
     if (kind == KW_VERDICT_READONLY) {
         return op->spec.is_pinned || (!op->spec.has_map && !op->awaits_primary);
@@ -222,6 +229,7 @@ kw_step kw_op_on_reply(kw_op *op, uint64_t now_ns, const kw_verdict *verdict,
     switch (verdict->kind) {
     case KW_VERDICT_MOVED:
     case KW_VERDICT_ASK:
+    case KW_VERDICT_REDIRECT:
         return on_redirect(op, now_ns, verdict, from);
     case KW_VERDICT_READONLY:
     case KW_VERDICT_CLUSTER_DOWN:

@@ -39,7 +39,7 @@ typedef struct kw_step {
 /* What the driver knows of the command before it starts. */
 typedef struct kw_op_spec {
     uint64_t deadline_ns;
-    unsigned redirects_max; /* MOVED and ASK in one try */
+    unsigned redirects_max; /* MOVED, ASK and REDIRECT in one try */
     bool has_map;           /* a map can be fetched, and name another node */
     bool has_redirects;     /* MOVED and ASK are followed; implies has_map */
     bool is_pinned;         /* the caller named the node: redirects are the caller's to read */
@@ -57,7 +57,7 @@ typedef struct kw_op {
     kw_op_spec spec;
     kw_random random;
     kw_backoff backoff;
-    kw_endpoint target;      /* of the last MOVED or ASK */
+    kw_endpoint target;      /* of the last MOVED, ASK or REDIRECT */
     bool is_asking;          /* target came from ASK */
     bool is_at_replica;      /* the driver's: where the command was last sent */
     bool has_left;           /* a replica failed it: to the primary, until the next pause */

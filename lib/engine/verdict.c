@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The table of error replies and their meaning, and the reading of MOVED and ASK. */
+/* The table of error replies and their meaning, and the reading of MOVED, ASK and REDIRECT. */
 #include "engine/verdict.h"
 
 #include "base/endpoint.h"
@@ -20,6 +20,7 @@ typedef struct verdict_row {
 static const verdict_row verdict_rows[] = {
     {"MOVED", KW_VERDICT_MOVED, false, true},
     {"ASK", KW_VERDICT_ASK, false, true},
+    {"REDIRECT", KW_VERDICT_REDIRECT, false, true}, /* Valkey 8, behind CLIENT CAPA redirect */
     {"TRYAGAIN", KW_VERDICT_TRY_AGAIN, false, true},
     {"CLUSTERDOWN", KW_VERDICT_CLUSTER_DOWN, false, true},
     {"LOADING", KW_VERDICT_LOADING, false, true},
@@ -95,31 +96,44 @@ static bool parse_host(kw_bytes *host, kw_bytes text, uint64_t port)
     return true;
 }
 
-/* "MOVED slot host:port", single spaces, nothing behind. */
-static bool parse_redirect(kw_verdict *verdict, kw_bytes text)
+/* "host:port", and nothing behind. */
+static bool parse_address(kw_verdict *verdict, kw_bytes text)
+{
+    kw_bytes host_text;
+    kw_bytes port_text;
+    kw_bytes host;
+    uint64_t port;
+    if (!kw_bytes_split_last(&host_text, &port_text, text, ':') ||
+        !kw_bytes_to_uint(&port, port_text, UINT16_MAX) || port == 0 ||
+        !parse_host(&host, host_text, port)) {
+        return false;
+    }
+    verdict->port = (uint16_t)port;
+    verdict->host = host;
+    verdict->is_unknown = kw_bytes_equal(host, kw_bytes_of("?"));
+    return true;
+}
+
+/* "MOVED slot host:port", or "REDIRECT host:port", single spaces. */
+static bool parse_redirect(kw_verdict *verdict, kw_verdict_kind kind, kw_bytes text)
 {
     kw_bytes word;
     kw_bytes rest;
     kw_bytes slot_text;
     kw_bytes address;
-    kw_bytes host_text;
-    kw_bytes port_text;
-    kw_bytes host;
     uint64_t slot;
-    uint64_t port;
-    if (!kw_bytes_split(&word, &rest, text, ' ') ||
-        !kw_bytes_split(&slot_text, &address, rest, ' ') ||
-        !kw_bytes_split_last(&host_text, &port_text, address, ':') ||
-        !kw_bytes_to_uint(&slot, slot_text, SLOT_MAX) ||
-        !kw_bytes_to_uint(&port, port_text, UINT16_MAX) || port == 0 ||
-        !parse_host(&host, host_text, port)) {
+    if (!kw_bytes_split(&word, &rest, text, ' ')) {
+        return false;
+    }
+    if (kind == KW_VERDICT_REDIRECT) {
+        return parse_address(verdict, rest);
+    }
+    if (!kw_bytes_split(&slot_text, &address, rest, ' ') ||
+        !kw_bytes_to_uint(&slot, slot_text, SLOT_MAX)) {
         return false;
     }
     verdict->slot = (uint16_t)slot;
-    verdict->port = (uint16_t)port;
-    verdict->host = host;
-    verdict->is_unknown = kw_bytes_equal(host, kw_bytes_of("?"));
-    return true;
+    return parse_address(verdict, address);
 }
 
 kw_verdict kw_verdict_of(kw_bytes text, bool is_script)
@@ -130,8 +144,9 @@ kw_verdict kw_verdict_of(kw_bytes text, bool is_script)
     if (row == NULL || (is_script && !row->is_before_run)) {
         return final_verdict;
     }
-    bool is_redirect = row->kind == KW_VERDICT_MOVED || row->kind == KW_VERDICT_ASK;
-    if (is_redirect && !parse_redirect(&verdict, text)) {
+    bool is_redirect = row->kind == KW_VERDICT_MOVED || row->kind == KW_VERDICT_ASK ||
+                       row->kind == KW_VERDICT_REDIRECT;
+    if (is_redirect && !parse_redirect(&verdict, row->kind, text)) {
         return final_verdict;
     }
     verdict.kind = row->kind;
@@ -143,6 +158,7 @@ kw_err kw_verdict_code(kw_verdict_kind kind)
     switch (kind) {
     case KW_VERDICT_MOVED:
     case KW_VERDICT_ASK:
+    case KW_VERDICT_REDIRECT:
         return KW_ERR_REDIRECT;
     case KW_VERDICT_TRY_AGAIN:
         return KW_ERR_TRY_AGAIN;

@@ -14,6 +14,7 @@ typedef enum kw_verdict_kind {
     KW_VERDICT_FINAL,        /* the caller's to read, as the server sent it */
     KW_VERDICT_MOVED,        /* slot now lives at host:port */
     KW_VERDICT_ASK,          /* this one command: at host:port, behind ASKING */
+    KW_VERDICT_REDIRECT,     /* server without a cluster is a replica of host:port: there */
     KW_VERDICT_TRY_AGAIN,    /* keys are between two nodes: wait */
     KW_VERDICT_CLUSTER_DOWN, /* slot or cluster not served now: wait, fetch the map */
     KW_VERDICT_LOADING,      /* node reads its data set: wait, fetch the map */
@@ -28,8 +29,8 @@ typedef enum kw_verdict_kind {
 typedef struct kw_verdict {
     kw_verdict_kind kind;
     uint16_t slot;   /* MOVED and ASK: 0 .. 16383 */
-    uint16_t port;   /* MOVED and ASK: 1 .. 65535 */
-    kw_bytes host;   /* MOVED and ASK: borrowed from text; empty: the node that
+    uint16_t port;   /* MOVED, ASK and REDIRECT: 1 .. 65535 */
+    kw_bytes host;   /* MOVED, ASK and REDIRECT: borrowed from text; empty: the node that
                         answered; never longer than KW_HOST_MAX */
     bool is_unknown; /* MOVED and ASK: host is "?": nobody to dial, fetch the map */
 } kw_verdict;
@@ -37,7 +38,7 @@ typedef struct kw_verdict {
 /* Reads an error reply's text ("MOVED 3999 127.0.0.1:6381"). Malformed redirects
  * (slot, port, host, missing or further words) are FINAL. is_script: the command was
  * EVAL, FCALL, EXEC or the like, whose text may be an inner command's error: then
- * only what the server checks before running (MOVED, ASK, TRYAGAIN, CLUSTERDOWN,
+ * only what the server checks before running (MOVED, ASK, REDIRECT, TRYAGAIN, CLUSTERDOWN,
  * LOADING, MASTERDOWN) is a verdict, BUSY, READONLY and the like are FINAL. The
  * table of prefixes is in verdict.c. */
 kw_verdict kw_verdict_of(kw_bytes text, bool is_script);

@@ -162,7 +162,8 @@ static kw_err take(void *arg, kw_fetch_step *step, kw_error *error, const kw_nod
         take_timeout(self, replies[1]);
     }
     kw_err code = read_map(self, step, error, from, replies[0]);
-    if (code == KW_OK || code == KW_ERR_UNSUPPORTED || code == KW_ERR_NOMEM || step->asked->is_other_form) {
+    if (code == KW_OK || code == KW_ERR_UNSUPPORTED || code == KW_ERR_NOMEM ||
+        step->asked->is_other_form) {
         return code;
     }
     step->asked->is_other_form = true;

@@ -119,6 +119,26 @@ static bool append_about(kw_conn *conn, const char *name, const char *value)
     return append(conn, &command, KW_OWNER_OPTIONAL, "CLIENT SETINFO");
 }
 
+/* Since Valkey 8 a replica outside of a cluster names its primary instead of answering READONLY,
+ * and reads go there as well, but where READONLY was said: a server that the host has named may be
+ * a replica on purpose. */
+static bool append_capabilities(kw_conn *conn)
+{
+    bool is_single = conn->env->options.scheme == KW_SCHEME_SINGLE;
+    bool is_primary = conn->role == KW_CONN_PRIMARY || conn->role == KW_CONN_GROUP_PRIMARY;
+    if (conn->env->options.scheme == KW_SCHEME_CLUSTER || !is_primary) {
+        return true;
+    }
+    words command = {.argc = 0};
+    words readonly = {.argc = 0};
+    add(&command, "CLIENT");
+    add(&command, "CAPA");
+    add(&command, "redirect");
+    add(&readonly, "READONLY");
+    return append(conn, &command, KW_OWNER_OPTIONAL, "CLIENT CAPA") &&
+           (!is_single || append(conn, &readonly, KW_OWNER_OPTIONAL, "READONLY"));
+}
+
 static bool append_select(kw_conn *conn)
 {
     uint64_t database = conn->env->options.database;
@@ -215,7 +235,8 @@ static bool append_all(kw_conn *conn)
         return begin_old(conn) && (conn->owners.count > 0 || append_ping(conn));
     }
     return append_hello(conn) && append_about(conn, "LIB-NAME", "keyway") &&
-           append_about(conn, "LIB-VER", KW_VERSION) && append_select(conn) && append_role(conn);
+           append_about(conn, "LIB-VER", KW_VERSION) && append_capabilities(conn) &&
+           append_select(conn) && append_role(conn);
 }
 
 bool kw_greeting_begin(kw_conn *conn)

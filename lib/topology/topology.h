@@ -40,6 +40,7 @@ typedef struct kw_topology {
     kw_monitor monitor;    /* guards snapshot, seeds, extras */
     kw_snapshot *snapshot; /* NULL: no map yet */
     kw_node **seeds;       /* options.seeds_n of them; NULL until needed */
+    atomic_bool is_handed_over; /* one server: it is in use that the first one has named */
     kw_node *extras[KW_TOPOLOGY_EXTRAS_MAX];
     size_t extra_at; /* the entry to be replaced next */
     kw_refresher refresher;

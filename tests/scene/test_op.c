@@ -189,7 +189,33 @@ static void test_op_reply_is_the_callers(void **state)
     PLAY("moved, pinned", CLUSTER | PINNED, {E_REPLY, KW_VERDICT_MOVED, 1, DONE});
     PLAY("read-only, single server", 0, {E_REPLY, KW_VERDICT_READONLY, 1, DONE});
     PLAY("moved, no redirects", MAP, {E_REPLY, KW_VERDICT_MOVED, 1, DONE});
+    PLAY("handed over, pinned", PINNED, {E_REPLY, KW_VERDICT_REDIRECT, 1, DONE});
     PLAY("read-only, pinned", MAP | PINNED, {E_REPLY, KW_VERDICT_READONLY, 1, DONE});
+}
+
+/* REDIRECT of a server without a cluster: where two name each other, until one of them is right. */
+static void test_op_handover_is_followed(void **state)
+{
+    (void)state;
+    PLAY("handed over", 0,
+        {E_REPLY, KW_VERDICT_REDIRECT, 1, SEND(REDIRECT)},
+        {E_REPLY, KW_VERDICT_FINAL, 2, DONE});
+    PLAY("handed over, sentinel", MAP,
+        {E_REPLY, KW_VERDICT_REDIRECT, 1, SEND(REDIRECT | FETCH)},
+        {E_REPLY, KW_VERDICT_FINAL, 2, DONE});
+    PLAY("each names the other", 0,
+        {E_REPLY, KW_VERDICT_REDIRECT, 1, SEND(REDIRECT)},
+        {E_REPLY, KW_VERDICT_REDIRECT, 2, SEND(REDIRECT)},
+        {E_REPLY, KW_VERDICT_REDIRECT, 3, SLEEP(0)},
+        {E_WOKE, 0, 20, SEND(REDIRECT)},
+        {E_REPLY, KW_VERDICT_REDIRECT, 21, SLEEP(0)},
+        {E_WOKE, 0, 60, SEND(REDIRECT)},
+        {E_REPLY, KW_VERDICT_REDIRECT, 61, SLEEP(0)},
+        {E_WOKE, 0, 120, SEND(REDIRECT)},
+        {E_REPLY, KW_VERDICT_REDIRECT, 121, SLEEP(0)},
+        {E_WOKE, 0, 300, SEND(0)},
+        {E_REPLY, KW_VERDICT_REDIRECT, 301, SEND(REDIRECT)},
+        {E_REPLY, KW_VERDICT_FINAL, 302, DONE});
 }
 
 static void test_op_redirects_are_followed(void **state)
@@ -717,6 +743,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_op_settings_that_are_refused_are_not_waited_for),
         cmocka_unit_test(test_op_reply_is_the_callers),
+        cmocka_unit_test(test_op_handover_is_followed),
         cmocka_unit_test(test_op_redirects_are_followed),
         cmocka_unit_test(test_op_server_states_are_waited_out),
         cmocka_unit_test(test_op_map_without_redirects_is_asked_for_again),
