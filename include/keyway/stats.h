@@ -28,7 +28,7 @@ typedef struct kw_stats {
     size_t size;               /* sizeof(kw_stats), set by the caller */
     uint64_t commands;         /* calls that ended, with a reply or not */
     uint64_t failures;         /* calls that ended without a reply */
-    uint64_t moved;            /* MOVED followed */
+    uint64_t moved;            /* MOVED and REDIRECT followed */
     uint64_t ask;              /* ASK followed */
     uint64_t waits;            /* TRYAGAIN, CLUSTERDOWN, LOADING, BUSY, ... waited out */
     uint64_t retries;          /* sends after a lost connection */
@@ -55,7 +55,7 @@ typedef struct kw_node_stats {
     bool is_primary;           /* now */
     bool is_failing;           /* now: its last connect failed */
     uint64_t sends;            /* commands sent to it */
-    uint64_t moved;            /* MOVED that it answered, followed */
+    uint64_t moved;            /* MOVED and REDIRECT that it answered, followed */
     uint64_t ask;              /* ASK that it answered, followed */
     uint64_t retries;          /* sends after a connection to it was lost */
     uint64_t timeouts;         /* calls that met their deadline after sending to it */

@@ -242,7 +242,7 @@ kw_step kw_driver_on_unserved(kw_topology *topology, const kw_plan *plan, kw_op 
     bool has_map = snapshot != NULL;
     kw_snapshot_unref(snapshot);
     if (op->is_down && kw_server_handover_end(topology, NULL)) {
-        return kw_op_on_doubt(op, now_ns, now_ns); /* at the server that was named first */
+        return kw_op_on_suspect(op, now_ns, now_ns); /* at the server that was named first */
     }
     if (op->is_down) {
         kw_step step = kw_op_on_refused(op, op->obstacle);
