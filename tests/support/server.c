@@ -227,15 +227,16 @@ static pid_t spawn(const char *path, const char *config_path, const char *mode)
     return pid;
 }
 
-/* True where our own process answers at the port. */
+/* True where our own process answers at the port, and has its data. */
 static bool answers(const kw_test_server *server)
 {
     bool is_internal = false;
     kw_test_link *link = kw_test_link_open(server->port, server->password);
-    redisReply *reply = link == NULL ? NULL : kw_test_link_ask(link, "INFO server");
+    redisReply *reply = link == NULL ? NULL : kw_test_link_ask(link, "INFO");
     if (reply != NULL && reply->type == REDIS_REPLY_STRING) {
         const char *at = strstr(reply->str, "process_id:");
-        is_internal = at != NULL && strtol(at + 11, NULL, 10) == (long)server->pid;
+        is_internal = at != NULL && strtol(at + 11, NULL, 10) == (long)server->pid &&
+                      strstr(reply->str, "\r\nloading:1") == NULL;
     }
     if (reply != NULL) {
         freeReplyObject(reply);
