@@ -33,8 +33,11 @@ typedef enum kw_event_kind {
     KW_EVENT_REPLICA_UP = 9,      /* Sentinel: a replica is up again, says one of the sentinels */
     KW_EVENT_VERSION_AHEAD = 10,  /* copies: node holds a version that is further ahead of this
                                      clock than version-ahead; once a second at most */
-    KW_EVENT_LOGIN_REFUSED = 11   /* node does not take a login that was changed
+    KW_EVENT_LOGIN_REFUSED = 11,  /* node does not take a login that was changed
                                      (kw_client_set_login): the one before goes on there */
+    KW_EVENT_CLUSTER_REPLACED = 12 /* node answers in the place of servers that were known, and has
+                                      nothing in common with them: another cluster, group or
+                                      server, or its data was lost; it is followed (identity) */
 } kw_event_kind;
 
 /* One event. All that it points to is borrowed until the callback returns. */

@@ -132,6 +132,12 @@ uint64_t kw_bytes_hash(kw_bytes bytes)
     return hash;
 }
 
+uint64_t kw_bytes_id(kw_bytes bytes)
+{
+    uint64_t hash = kw_bytes_hash(bytes);
+    return hash != 0 ? hash : 1;
+}
+
 void kw_buf_init(kw_buf *buf, const kw_allocator *mem, char *inline_data, size_t inline_len)
 {
     buf->mem = mem;

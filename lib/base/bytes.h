@@ -86,4 +86,7 @@ static inline size_t kw_uint_to_text(char *out, uint64_t value)
  * hostile input, and not for placement. */
 uint64_t kw_bytes_hash(kw_bytes bytes);
 
+/* As kw_bytes_hash, but never 0: for names where 0 says that there is none. */
+uint64_t kw_bytes_id(kw_bytes bytes);
+
 #endif

@@ -56,6 +56,7 @@ static const code_row code_rows[] = {
     CODE_ROW(KW_ERR_ROLE, "server has another role"),
     CODE_ROW(KW_ERR_DURABILITY, "acknowledged by too few replicas"),
     CODE_ROW(KW_ERR_QUORUM, "too few copies answered as needed"),
+    CODE_ROW(KW_ERR_IDENTITY, "another server answers at the address"),
     CODE_ROW(KW_ERR_SERVER, "error reply of the server"),
 };
 

@@ -36,7 +36,8 @@ void kw_pipeline_collect(kw_pipeline *self, kw_channel *channel)
 static bool may_pass(kw_err code)
 {
     return code == KW_ERR_CONNECT || code == KW_ERR_RESOLVE || code == KW_ERR_HANDSHAKE ||
-           code == KW_ERR_ROLE || code == KW_ERR_CLOSED || code == KW_ERR_POOL_FULL;
+           code == KW_ERR_ROLE || code == KW_ERR_IDENTITY || code == KW_ERR_CLOSED ||
+           code == KW_ERR_POOL_FULL;
 }
 
 static void put_lost(kw_pipeline *self, kw_items *lost, kw_item *item, kw_loss *loss)

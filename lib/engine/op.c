@@ -27,7 +27,8 @@ static kw_step step_of(kw_step_kind kind)
 static bool is_of_unsent(kw_err code)
 {
     return code == KW_ERR_CONNECT || code == KW_ERR_RESOLVE || code == KW_ERR_HANDSHAKE ||
-           code == KW_ERR_ROLE || code == KW_ERR_POOL_FULL || code == KW_ERR_QUEUE_TIMEOUT;
+           code == KW_ERR_ROLE || code == KW_ERR_IDENTITY || code == KW_ERR_POOL_FULL ||
+           code == KW_ERR_QUEUE_TIMEOUT;
 }
 
 static kw_step fail(const kw_op *op, kw_err code, kw_effect effect)
@@ -267,7 +268,7 @@ kw_step kw_op_on_stale(kw_op *op, uint64_t now_ns)
 kw_step kw_op_on_mapless(kw_op *op, uint64_t now_ns)
 {
     bool has_code = op->obstacle == KW_ERR_NO_SENTINEL || op->obstacle == KW_ERR_ROLE ||
-                    op->obstacle == KW_ERR_RESOLVE;
+                    op->obstacle == KW_ERR_IDENTITY || op->obstacle == KW_ERR_RESOLVE;
     kw_step step = refresh(op, now_ns, has_code ? op->obstacle : KW_ERR_TOPOLOGY);
     step.wakes_on_map = step.kind == KW_STEP_REFRESH; /* one under way will do as well */
     return step;
@@ -353,6 +354,7 @@ static kw_step end_of_unsent(kw_op *op, uint64_t now_ns, const kw_try_end *end)
     case KW_ERR_RESOLVE:
     case KW_ERR_HANDSHAKE:
     case KW_ERR_ROLE:
+    case KW_ERR_IDENTITY:
     case KW_ERR_POOL_FULL:
     case KW_ERR_QUEUE_TIMEOUT:
     case KW_ERR_CLOSED:
@@ -416,7 +418,7 @@ kw_step kw_op_on_failed(kw_op *op, uint64_t now_ns, const kw_try_end *end)
 
 kw_step kw_op_on_refreshed(kw_op *op, uint64_t now_ns, kw_err code)
 {
-    if (code == KW_ERR_NO_SENTINEL || code == KW_ERR_ROLE) {
+    if (code == KW_ERR_NO_SENTINEL || code == KW_ERR_ROLE || code == KW_ERR_IDENTITY) {
         op->obstacle = code;
     }
     if (now_ns >= op->spec.deadline_ns) {

@@ -4,8 +4,7 @@
 
 uint64_t kw_zone_hash(kw_bytes name)
 {
-    uint64_t hash = kw_bytes_hash(name);
-    return hash != 0 ? hash : 1;
+    return kw_bytes_id(name);
 }
 
 bool kw_read_preference_parse(kw_read_preference *read, uint64_t *zone, kw_bytes text)

@@ -6,6 +6,7 @@
 #include <keyway/error.h>
 
 #include "base/reader.h"
+#include "engine/lineage.h"
 #include "net/env.h"
 #include "net/fifo.h"
 #include "net/tls.h"
@@ -30,6 +31,12 @@ typedef enum kw_conn_role {
     KW_CONN_GROUP_REPLICA  /* of a group in a ring: only where ROLE agrees */
 } kw_conn_role;
 
+/* Who answers, or is to answer, at an address. Zeros: nothing is known. */
+typedef struct kw_identity {
+    uint64_t id; /* hash of the own id of a cluster's node, or of a sentinel */
+    kw_lineage lineage;
+} kw_identity;
+
 /* Whom to dial and how, as its node knows it. */
 typedef struct kw_dial {
     const kw_endpoint *endpoint;
@@ -37,6 +44,7 @@ typedef struct kw_dial {
     bool is_old;                 /* it hangs up at HELLO: greeted with the older commands */
     kw_login_doubt *login_doubt; /* the node's; outlives the connection */
     kw_address good; /* the address that took a connect last, tried first; len is 0: none */
+    kw_identity identity;
 } kw_dial;
 
 /* Used by one thread at a time. */
@@ -80,6 +88,11 @@ struct kw_conn {
     bool was_hung_up;         /* on HELLO: lost before any answer to it */
     bool was_ready;           /* its greeting was answered, whatever came after */
     bool is_overdue;          /* it was not answered in time, which is why it ended */
+    kw_identity expected;     /* who is to answer */
+    kw_identity said;         /* who does, once the greeting was answered */
+    bool allows_strangers;    /* it carries a question for the map, which anybody may be asked */
+    bool is_stranger;         /* another one answers than is expected */
+    bool is_unproved;         /* who answers could not be asked just now: it is not used again */
     bool is_full;             /* the server takes no more connections: it serves those it has */
     bool is_incompatible;     /* the settings were refused: waiting is no help */
     bool is_shared;           /* several threads use it at once: a lane's, READY */

@@ -333,6 +333,7 @@ kw_conn *kw_conn_new(kw_env *env, kw_error *error, const kw_dial *dial, uint64_t
     conn->role = dial->role;
     conn->is_old = dial->is_old;
     conn->login_doubt = dial->login_doubt;
+    conn->expected = dial->identity;
     apply_address_map(&conn->endpoint, &env->options);
     conn->socket = -1;
     for (size_t i = 0; i < KW_ADDRESSES_MAX; i++) {

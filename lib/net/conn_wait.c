@@ -3,6 +3,7 @@
 #include "net/conn_private.h"
 
 #include "base/error.h"
+#include "net/identity.h"
 
 /* While something else may want the thread's attention (the handle is closed), no
  * wait is longer than this. */
@@ -77,12 +78,13 @@ const char *kw_conn_lateness(const kw_env *env, bool is_greeting)
 
 bool kw_conn_takes_requests(const kw_conn *conn)
 {
+    bool is_early = conn->is_plain && !kw_identity_is_checked(conn);
     switch (conn->state) {
     case KW_CONN_CONNECTING:
-        return conn->is_plain && conn->lookup == NULL && conn->rivals_n == 0 &&
+        return is_early && conn->lookup == NULL && conn->rivals_n == 0 &&
                conn->begun_n == conn->addresses.n;
     case KW_CONN_GREETING:
-        return conn->is_plain;
+        return is_early;
     case KW_CONN_READY:
         return true;
     case KW_CONN_DEAD:

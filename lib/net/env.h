@@ -9,6 +9,7 @@
 #include "settings/options.h"
 #include "net/clock.h"
 #include "net/descriptors.h"
+#include "net/identity.h"
 #include "net/logins.h"
 #include "net/resolver.h"
 #include "net/sync.h"
@@ -30,7 +31,8 @@ struct kw_poller_backend;
 
 /* Written once, before the first thread uses the handle; afterwards only the atomics, the logins
  * and the list of nodes change. */
-typedef struct kw_env {
+typedef struct kw_env kw_env;
+struct kw_env {
     kw_allocator mem;
     kw_options options;
     kw_clock clock;
@@ -56,10 +58,14 @@ typedef struct kw_env {
     atomic_bool has_groups;                /* Sentinel groups are, or were, nodes of the ring */
     kw_event_fn event;                     /* the host's; NULL: none */
     void *event_arg;
+    kw_monitor told_monitor; /* guards the next two; may be taken under any other lock */
+    kw_identity_told told[KW_IDENTITY_TOLD_MAX]; /* servers that were replaced, oldest first */
+    size_t told_n;
+    atomic_bool has_told;
     kw_departed departed;
     kw_monitor nodes_monitor; /* guards nodes; a node's own monitor may be taken behind it */
     struct kw_node *nodes;    /* all there are, those that left the map included */
-} kw_env;
+};
 
 /* True where servers are asked for the map, again and again. */
 static inline bool kw_env_has_fetch(const kw_env *env)

@@ -18,6 +18,8 @@ typedef struct kw_fetch_owner {
     size_t (*candidates_fn)(void *arg, kw_node **nodes, bool *is_seed, size_t max);
     /* A reference to the node at the endpoint; NULL when there is no memory. */
     kw_node *(*node_fn)(void *arg, const kw_endpoint *endpoint);
+    /* A reference to the node at the endpoint where there is one already; else NULL. */
+    kw_node *(*known_fn)(void *arg, const kw_endpoint *endpoint);
     /* A reference to the map in use, or NULL. */
     kw_map *(*map_fn)(void *arg);
     /* Takes the new map (and its reference) into use; *has_news: it differs from the one
@@ -43,6 +45,7 @@ typedef struct kw_fetch_questions {
     size_t ends[KW_FETCH_QUESTIONS_MAX]; /* of each, in the encoded bytes */
     uint64_t wait_ns;                    /* for all answers, the connect included */
     bool is_for_primary;                 /* the server is to be one, whatever the map says */
+    bool allows_strangers;               /* whoever answers may be asked */
     bool is_other_form;                  /* the server has refused the first form */
     bool is_for_news;                    /* it is asked whether anything has changed, first */
     bool has_news;                       /* it has, or does not say */
@@ -55,6 +58,8 @@ typedef struct kw_fetch_step {
     bool is_brief;             /* a failover is under way: the next fetch comes soon */
     kw_node *node;             /* a reference: this one is asked next */
     kw_fetch_questions *asked; /* what the answers are to */
+    const kw_identity *said;   /* who gave them */
+    uint64_t now_ns;
 } kw_fetch_step;
 
 /* Called by the driving thread only. */
@@ -76,6 +81,10 @@ typedef struct kw_fetch_way {
      * better. True where the servers are about to agree: the next fetch comes soon, whether
      * anybody asks for it or not. */
     bool (*end_fn)(void *arg, kw_error *failure);
+    /* A map that answers gave and that was doubtful (their take_fn has failed), where it is to go
+     * into use now: a reference. is_over: nobody is asked any more. NULL: there is none, or others
+     * are waited for; failure is written where it is refused. The function may be NULL. */
+    kw_map *(*held_fn)(void *arg, kw_error *failure, uint64_t now_ns, bool is_over);
     /* Between fetches, and while one waits: what servers say of their own accord. True where
      * a fetch is wanted. NULL: they do not. */
     bool (*listen_fn)(void *arg, uint64_t now_ns);

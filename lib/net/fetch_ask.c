@@ -42,7 +42,7 @@ void kw_fetch_ask_drop(kw_fetch_ask *ask, uint64_t now_ns, const kw_error *failu
     if (ask->is_sent && !is_answered(ask)) {
         conn->state = KW_CONN_DEAD; /* it still owes an answer */
     }
-    bool is_parked = is_late && is_on_its_way && !ask->is_sent;
+    bool is_parked = is_late && is_on_its_way && !ask->is_sent && !conn->is_stranger;
     drop_replies(ask);
     kw_error unready = KW_ERROR_INIT;
     if (!ask->is_counted && failure == NULL) {
@@ -124,8 +124,8 @@ kw_err kw_fetch_ask_open(kw_fetch_ask *ask, const kw_fetch_manner *manner, kw_er
         return code;
     }
     kw_node *node = kw_fetch_ask_node(ask);
-    if (manner->is_probe) {
-        kw_node_hasten(node);
+    if (manner->is_probe || kw_node_last_failure(node, NULL) == KW_ERR_IDENTITY) {
+        kw_node_hasten(node); /* whom nothing is sent to may be asked */
     }
     /* Callers may keep the whole pool busy, and be in need of this very map. */
     if (ask->questions.is_for_primary) {
@@ -140,6 +140,7 @@ kw_err kw_fetch_ask_open(kw_fetch_ask *ask, const kw_fetch_manner *manner, kw_er
         return code;
     }
     ask->is_counted = ask->conn->state == KW_CONN_READY;
+    ask->conn->allows_strangers = ask->questions.allows_strangers && !ask->is_counted;
     return may_send(ask, manner) ? send_all(ask, error) : KW_OK;
 }
 
@@ -152,6 +153,8 @@ static kw_err take_answers(kw_fetch_ask *ask, const kw_fetch_manner *manner, kw_
         replies[i] = ask->requests[i].reply;
     }
     step->asked = &ask->questions;
+    step->said = &ask->conn->said;
+    step->now_ns = now_ns;
     kw_err code =
         manner->way->take_fn(manner->way_arg, step, error, kw_fetch_ask_node(ask), replies);
     if (code != KW_OK || step->map != NULL) {

@@ -271,4 +271,4 @@ bool kw_fetch_groups_news(kw_fetch_groups *self, kw_sentinel_told *news, kw_memb
     return false;
 }
 
-const kw_fetch_way kw_fetch_groups_way = {1, begin, ask, take, fail, end, hear_out};
+const kw_fetch_way kw_fetch_groups_way = {1, begin, ask, take, fail, end, NULL, hear_out};

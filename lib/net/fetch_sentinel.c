@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/resp.h"
+#include "net/sentinel_nodes.h"
 #include "route/role.h"
 
 #include <string.h>
@@ -14,8 +15,6 @@
 
 /* The time-out of a primary that did not answer the last time. */
 #define SUSPECT_NS ((uint64_t)100000000)
-
-#define NODES_MAX(self) ((self)->watch.configured_n + KW_SENTINELS_LEARNT_MAX)
 
 kw_err kw_fetch_sentinel_init(kw_fetch_sentinel *self, kw_env *env, const kw_fetch_owner *owner,
                               const kw_sentinel_group *group)
@@ -30,7 +29,7 @@ kw_err kw_fetch_sentinel_init(kw_fetch_sentinel *self, kw_env *env, const kw_fet
     if (code != KW_OK) {
         return code;
     }
-    self->nodes = kw_mem_calloc(&env->mem, NODES_MAX(self), sizeof(self->nodes[0]));
+    self->nodes = kw_mem_calloc(&env->mem, KW_SENTINEL_NODES_MAX(self), sizeof(self->nodes[0]));
     if (self->nodes == NULL) {
         kw_sentinel_watch_fini(&self->watch);
         return KW_ERR_NOMEM;
@@ -65,57 +64,18 @@ void kw_fetch_sentinel_fini(kw_fetch_sentinel *self)
     kw_sentinel_watch_fini(&self->watch);
 }
 
-static bool is_watched(const kw_fetch_sentinel *self, const kw_node *node)
-{
-    for (size_t i = 0; i < self->watch.entries_n; i++) {
-        if (kw_endpoint_equal(&self->watch.entries[i].endpoint, &node->endpoint)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* Drops the nodes of sentinels that left the group. */
-static void drop_left(kw_fetch_sentinel *self)
-{
-    size_t kept_n = 0;
-    for (size_t i = 0; i < self->nodes_n; i++) {
-        if (is_watched(self, self->nodes[i])) {
-            self->nodes[kept_n++] = self->nodes[i];
-        } else {
-            kw_node_unref(self->nodes[i]);
-        }
-    }
-    self->nodes_n = kept_n;
-}
-
-/* The node of a sentinel, borrowed; NULL when there is no memory. */
-static kw_node *need_node(kw_fetch_sentinel *self, const kw_endpoint *endpoint)
-{
-    for (size_t i = 0; i < self->nodes_n; i++) {
-        if (kw_endpoint_equal(&self->nodes[i]->endpoint, endpoint)) {
-            return self->nodes[i];
-        }
-    }
-    kw_node *node = self->nodes_n < NODES_MAX(self) ? kw_node_new(self->env, endpoint) : NULL;
-    if (node != NULL) {
-        kw_node_set_role(node, KW_CONN_SENTINEL);
-        self->nodes[self->nodes_n++] = node;
-    }
-    return node;
-}
-
 static size_t begin(void *arg, kw_node **nodes)
 {
     kw_fetch_sentinel *self = arg;
     size_t n = 0;
     forget(self);
-    drop_left(self);
+    kw_sentinel_nodes_drop_left(self);
     kw_sentinel_watch_on_start(&self->watch);
+    kw_sentinel_trust_begin(&self->trust);
     self->told_rank = 0;
     self->asked_n = 0;
     for (size_t i = 0; i < self->watch.entries_n && n < KW_FETCH_NODES_MAX; i++) {
-        kw_node *node = need_node(self, &self->watch.entries[i].endpoint);
+        kw_node *node = kw_sentinel_nodes_need(self, &self->watch.entries[i].endpoint);
         if (node != NULL) {
             nodes[n++] = kw_node_ref(node);
         }
@@ -138,10 +98,12 @@ static bool ask(void *arg, kw_fetch_questions *questions, kw_buf *encoded)
 {
     kw_fetch_sentinel *self = arg;
     kw_bytes role[1] = {kw_bytes_of("ROLE")};
+    kw_bytes info[2] = {kw_bytes_of("INFO"), kw_bytes_of("replication")};
     bool is_whole = false;
     questions->n = 0;
     questions->wait_ns = self->is_fast ? SUSPECT_NS : ASK_NS;
     questions->is_for_primary = self->step >= KW_SENTINEL_ASKS_HEIR;
+    questions->allows_strangers = questions->is_for_primary || self->trust.follows_stranger;
     questions->name = "SENTINEL";
     switch (self->step) {
     case KW_SENTINEL_ASKS_GROUP:
@@ -157,6 +119,10 @@ static bool ask(void *arg, kw_fetch_questions *questions, kw_buf *encoded)
         questions->name = "ROLE";
         is_whole = kw_resp_append(encoded, role, 1);
         questions->ends[questions->n++] = encoded->len;
+        if (self->env->options.identity != KW_IDENTITY_OFF) {
+            is_whole = is_whole && kw_resp_append(encoded, info, 2);
+            questions->ends[questions->n++] = encoded->len;
+        }
         break;
     }
     return is_whole;
@@ -230,6 +196,7 @@ static kw_err take_group(kw_fetch_sentinel *self, kw_fetch_step *step, kw_error 
     if (code != KW_OK) {
         return code;
     }
+    kw_sentinel_nodes_note_ids(self, replies[2]);
     if (kw_reply_is_error(replies[1])) {
         self->step = KW_SENTINEL_ASKS_REPLICAS;
         return KW_OK;
@@ -255,10 +222,10 @@ static kw_err take_replicas(kw_fetch_sentinel *self, kw_fetch_step *step, kw_err
 }
 
 static kw_err take_role(kw_fetch_sentinel *self, kw_fetch_step *step, kw_error *error,
-                        const kw_reply *reply)
+                        const kw_node *from, kw_reply *const *replies)
 {
     kw_role role;
-    kw_err code = kw_role_read(&role, error, reply);
+    kw_err code = kw_role_read(&role, error, replies[0]);
     if (code != KW_OK) {
         return code;
     }
@@ -266,6 +233,10 @@ static kw_err take_role(kw_fetch_sentinel *self, kw_fetch_step *step, kw_error *
         return kw_error_set(error, KW_ERR_ROLE, KW_EFFECT_NONE,
                             "named as the primary, but it says that it is a %s",
                             kw_role_name(role.kind));
+    }
+    code = kw_sentinel_nodes_check(self, step, error, from, step->asked->n > 1 ? replies[1] : NULL);
+    if (code != KW_OK) {
+        return code;
     }
     bool is_heir = self->step == KW_SENTINEL_ASKS_HEIR;
     step->map = kw_topology_sentinel_map(&self->env->mem, is_heir ? &self->heir : &self->primary,
@@ -287,12 +258,13 @@ static kw_err take(void *arg, kw_fetch_step *step, kw_error *error, const kw_nod
         break;
     case KW_SENTINEL_ASKS_HEIR:
     case KW_SENTINEL_ASKS_ROLE:
-        code = take_role(self, step, error, replies[0]);
+        code = take_role(self, step, error, from, replies);
         break;
     }
     if (code == KW_OK && step->map != NULL) {
         step->is_brief = self->step == KW_SENTINEL_ASKS_ROLE && self->heir.host[0] != '\0';
         kw_sentinel_watch_on_success(&self->watch, &self->sentinel);
+        kw_sentinel_trust_on_success(&self->trust);
         kw_sentinel_watch_learn(&self->watch, self->peers.items, self->peers.n);
         note_primary(self);
         forget(self);
@@ -320,9 +292,12 @@ static void give_up(kw_fetch_sentinel *self, const kw_node *node, const kw_error
         self->told = *failure;
         self->told_rank = rank;
     }
-    if (self->step == KW_SENTINEL_ASKS_ROLE) {
+    bool is_other = failure->code == KW_ERR_IDENTITY;
+    if (self->step == KW_SENTINEL_ASKS_ROLE && !is_other) {
         kw_sentinel_watch_on_tried(&self->watch, &self->primary);
     }
+    self->trust.vain_n += self->step == KW_SENTINEL_ASKS_ROLE && !is_other ? 1 : 0;
+    self->trust.has_stranger = self->trust.has_stranger || (is_other && !self->has_answered);
     kw_sentinel_watch_on_failure(&self->watch, failure->code, self->has_answered);
     if (self->step == KW_SENTINEL_ASKS_ROLE) {
         kw_env_log(self->env, KW_LOG_WARNING, "sentinel %s names %s: %s", node->name, failure->node,
@@ -336,7 +311,7 @@ static void give_up(kw_fetch_sentinel *self, const kw_node *node, const kw_error
 static kw_node *fail(void *arg, kw_node *node, const kw_error *failure)
 {
     kw_fetch_sentinel *self = arg;
-    kw_fetch_step step = {NULL, false, NULL, NULL};
+    kw_fetch_step step = {.map = NULL};
     kw_error again = KW_ERROR_INIT;
     kw_error_copy(&again, failure);
     if (self->step == KW_SENTINEL_ASKS_HEIR && go_to_primary(self, &step, &again) == KW_OK) {
@@ -380,8 +355,11 @@ static bool end(void *arg, kw_error *failure)
         break;
     }
     kw_error_set_node(failure, told.node);
+    bool is_strict = self->env->options.identity == KW_IDENTITY_STRICT;
+    bool believes = kw_sentinel_trust_on_end(&self->trust, self->asked_n,
+                                             self->watch.tally.answered_n, is_strict);
     /* They are about to name another one. */
-    return self->watch.tally.has_named;
+    return self->watch.tally.has_named || believes;
 }
 
 /* Each sentinel tells the same: the host hears of a server when something else is said of
@@ -439,7 +417,7 @@ static bool hear_out(void *arg, uint64_t now_ns)
         return false;
     }
     for (size_t i = 0; i < self->watch.entries_n && n < KW_LISTENER_SUBSCRIPTIONS_MAX; i++) {
-        kw_node *node = need_node(self, &self->watch.entries[i].endpoint);
+        kw_node *node = kw_sentinel_nodes_need(self, &self->watch.entries[i].endpoint);
         if (node != NULL) {
             nodes[n++] = node;
         }
@@ -464,4 +442,4 @@ bool kw_fetch_sentinel_news(kw_fetch_sentinel *self, kw_sentinel_told *news)
     return true;
 }
 
-const kw_fetch_way kw_fetch_sentinel_way = {1, begin, ask, take, fail, end, hear_out};
+const kw_fetch_way kw_fetch_sentinel_way = {1, begin, ask, take, fail, end, NULL, hear_out};

@@ -6,6 +6,7 @@
 
 #include "engine/sentinel_watch.h"
 #include "engine/sentinel_event.h"
+#include "engine/sentinel_trust.h"
 #include "net/fetch.h"
 #include "net/listener.h"
 #include "route/topology_sentinel.h"
@@ -40,6 +41,7 @@ typedef struct kw_fetch_sentinel {
     kw_sentinel_watch watch;
     kw_node **nodes; /* of the sentinels of the watch, in no order; a reference each */
     size_t nodes_n;
+    kw_sentinel_trust trust;
     kw_endpoint last; /* the primary that was found last; host is empty: none yet */
     kw_listener listener;
     bool has_news;                                /* this look heard a reason to ask anew */

@@ -38,6 +38,7 @@ typedef enum kw_owner_kind {
     KW_OWNER_OK,       /* must be +OK: AUTH, SELECT, READONLY */
     KW_OWNER_ROLE,     /* must be the role that the connection is for */
     KW_OWNER_LOGIN,    /* AUTH on a connection that has a login already, which it keeps on error */
+    KW_OWNER_IDENTITY, /* tells who answers, where it may be asked */
     KW_OWNER_OPTIONAL, /* any reply will do */
     KW_OWNER_NOBODY,   /* a command whose caller has left: a tombstone, whose reply is dropped */
     KW_OWNER_REQUEST   /* a command whose caller waits */
@@ -118,7 +119,8 @@ bool kw_fifo_forget(kw_fifo *fifo, const kw_request *request);
 /* Drops the last n owners, the last of which is the request's. False where it is not. */
 bool kw_fifo_drop_last(kw_fifo *fifo, const kw_request *request, size_t n);
 
-/* Makes all owners KW_OWNER_OPTIONAL: whatever the replies are, they are dropped. */
+/* Makes owners KW_OWNER_OPTIONAL, but for requests and KW_OWNER_IDENTITY: whatever the replies are,
+ * they are dropped. */
 void kw_fifo_make_optional(kw_fifo *fifo);
 
 #endif

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/resp.h"
 #include "engine/verdict.h"
+#include "net/identity.h"
 #include "route/role.h"
 
 #include <string.h>
@@ -167,6 +168,33 @@ static bool append_role(kw_conn *conn)
     return true;
 }
 
+/* Who answers: asked each time, since an address may be somebody else's by now. */
+static bool append_identity(kw_conn *conn)
+{
+    words command = {.argc = 0};
+    words more = {.argc = 0};
+    switch (kw_identity_question_of(conn)) {
+    case KW_IDENTITY_UNASKED:
+        return true;
+    case KW_IDENTITY_OF_NODE:
+        add(&command, "CLUSTER");
+        add(&command, "MYID");
+        return append(conn, &command, KW_OWNER_IDENTITY, "CLUSTER MYID");
+    case KW_IDENTITY_OF_SENTINEL:
+        add(&command, "SENTINEL");
+        add(&command, "MYID");
+        return append(conn, &command, KW_OWNER_IDENTITY, "SENTINEL MYID");
+    case KW_IDENTITY_OF_DATA:
+        add(&command, "INFO");
+        add(&command, "server");
+        add(&more, "INFO");
+        add(&more, "replication");
+        return append(conn, &command, KW_OWNER_IDENTITY, "INFO server") &&
+               append(conn, &more, KW_OWNER_IDENTITY, "INFO replication");
+    }
+    return true;
+}
+
 /* The greeting of a server that does not know HELLO (before Redis 6). */
 static bool begin_old(kw_conn *conn)
 {
@@ -192,7 +220,9 @@ static bool begin_old(kw_conn *conn)
             return false;
         }
     }
-    return append_select(conn) && append_role(conn);
+    /* Without a login it was asked together with HELLO. */
+    bool asks_again = password_of(conn) != NULL;
+    return (!asks_again || append_identity(conn)) && append_select(conn) && append_role(conn);
 }
 
 /* The least that says that a server is there. */
@@ -234,9 +264,9 @@ static bool append_all(kw_conn *conn)
     if (conn->is_old) {
         return begin_old(conn) && (conn->owners.count > 0 || append_ping(conn));
     }
-    return append_hello(conn) && append_about(conn, "LIB-NAME", "keyway") &&
-           append_about(conn, "LIB-VER", KW_VERSION) && append_capabilities(conn) &&
-           append_select(conn) && append_role(conn);
+    return append_hello(conn) && append_identity(conn) &&
+           append_about(conn, "LIB-NAME", "keyway") && append_about(conn, "LIB-VER", KW_VERSION) &&
+           append_capabilities(conn) && append_select(conn) && append_role(conn);
 }
 
 bool kw_greeting_begin(kw_conn *conn)
@@ -413,7 +443,7 @@ kw_err kw_greeting_on_reply(kw_conn *conn, kw_error *error, const kw_owner *owne
                             const kw_reply *reply)
 {
     bool is_error = kw_reply_is_error(reply);
-    if (is_error && owner->kind != KW_OWNER_OPTIONAL) {
+    if (is_error && owner->kind != KW_OWNER_OPTIONAL && owner->kind != KW_OWNER_IDENTITY) {
         bool is_again;
         kw_err code = on_error(conn, error, &is_again, owner, reply);
         if (code != KW_OK || is_again) {
@@ -427,6 +457,8 @@ kw_err kw_greeting_on_reply(kw_conn *conn, kw_error *error, const kw_owner *owne
         return is_error ? refuse_setting(conn, error, owner, reply) : KW_OK;
     case KW_OWNER_ROLE:
         return on_role(conn, error, reply);
+    case KW_OWNER_IDENTITY:
+        return kw_identity_take(conn, error, owner, reply);
     case KW_OWNER_OPTIONAL:
         on_door(conn, owner, reply);
         return KW_OK;

@@ -62,6 +62,7 @@ kw_node *kw_node_new(kw_env *env, const kw_endpoint *endpoint)
     }
     node->env = env;
     atomic_init(&node->refs, 1);
+    atomic_init(&node->id, 0);
     atomic_init(&node->role, KW_CONN_ANY);
     atomic_init(&node->generation, 0);
     atomic_init(&node->is_incompatible, false);
@@ -162,6 +163,30 @@ void kw_node_set_role(kw_node *node, kw_conn_role role)
     if (atomic_exchange(&node->role, (int)role) != (int)role) {
         kw_node_renew(node);
     }
+}
+
+void kw_node_set_id(kw_node *node, uint64_t id)
+{
+    uint64_t before = atomic_exchange(&node->id, id);
+    if (before != id && before != 0 && id != 0) {
+        kw_node_renew(node);
+        kw_node_hasten(node);
+        kw_node_well(node);
+    }
+}
+
+void kw_node_set_lineage(kw_node *node, const kw_lineage *lineage)
+{
+    kw_monitor_lock(&node->monitor);
+    node->lineage = *lineage;
+    kw_monitor_unlock(&node->monitor);
+}
+
+void kw_node_learn_lineage(kw_node *node, const kw_lineage *lineage)
+{
+    kw_monitor_lock(&node->monitor);
+    kw_lineage_learn(&node->lineage, lineage);
+    kw_monitor_unlock(&node->monitor);
 }
 
 bool kw_node_is_current(kw_node *node, const kw_conn *conn)

@@ -50,6 +50,7 @@ struct kw_node {
     uint64_t role_ns;             /* when ROLE is asked next */
     kw_probe probe;               /* a question under way */
     bool takes_connects;          /* a probe was connected, whether answered or not */
+    atomic_uint_fast64_t id;      /* who is to answer there (kw_identity); 0: not known */
     atomic_int role;              /* kw_conn_role of the connections that are opened */
     atomic_uint_fast64_t zone;    /* kw_zone_hash; 0: not known */
     atomic_uint_fast64_t unavailable_until_ns; /* of a replica: not to be read from before this */
@@ -78,6 +79,7 @@ struct kw_node {
     kw_error failure;   /* of the last connect that failed */
     bool is_old;        /* it hung up at HELLO, and the next greeting is to do without */
     kw_address good;    /* that took the last connect; len is 0: none yet */
+    kw_lineage lineage; /* of the data that is there */
     kw_node_stats stats;
 };
 
@@ -155,6 +157,14 @@ bool kw_node_is_retired(kw_node *node);
 /* What the node is to be from now on. Where it was something else, connections are closed as
  * those of a retired node are, and new ones opened. */
 void kw_node_set_role(kw_node *node, kw_conn_role role);
+
+/* Who is to answer at the node's address from now on: the id of a cluster's node, or of a sentinel;
+ * 0: it is not known. Where it was somebody else, connections are closed as for another role. */
+void kw_node_set_id(kw_node *node, uint64_t id);
+
+/* By what the data there is known. */
+void kw_node_set_lineage(kw_node *node, const kw_lineage *lineage);
+void kw_node_learn_lineage(kw_node *node, const kw_lineage *lineage);
 
 /* A server that is to be a primary, and that nobody replaces, has answered READONLY: its
  * connections are given up, so that the next one finds who is there now. True while it is worth to

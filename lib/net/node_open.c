@@ -13,6 +13,8 @@ static kw_conn *dial(kw_node *node, kw_error *error, kw_conn_role role, uint64_t
     kw_monitor_lock(&node->monitor);
     dialled.is_old = node->is_old;
     dialled.good = node->good;
+    dialled.identity.id = atomic_load(&node->id);
+    dialled.identity.lineage = node->lineage;
     unsigned overdue_n = node->env->options.connect_timeout_ms > 0 ? 0 : node->overdue_n;
     kw_monitor_unlock(&node->monitor);
     kw_conn *conn = kw_conn_new(node->env, error, &dialled, now_ns);

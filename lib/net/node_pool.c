@@ -3,6 +3,7 @@
 #include "net/node_private.h"
 
 #include "base/error.h"
+#include "net/identity.h"
 
 void kw_pool_free_list(kw_conn *list)
 {
@@ -75,6 +76,7 @@ void kw_pool_put_idle(kw_node *node, kw_conn *conn, uint64_t now_ns)
 {
     conn->idle_since_ns = now_ns;
     conn->is_internal = false;
+    conn->allows_strangers = false;
     conn->next = node->idle;
     node->idle = conn;
 }
@@ -91,6 +93,14 @@ static void suspect(kw_node *node)
     }
 }
 
+/* False where another server answers than the one that is to. */
+static bool is_who_is_expected(const kw_node *node, const kw_conn *conn)
+{
+    uint64_t id = atomic_load_explicit(&node->id, memory_order_relaxed);
+    bool is_other = conn->said.id != 0 && id != 0 && conn->said.id != id;
+    return !is_other && !conn->is_stranger && !conn->is_unproved;
+}
+
 kw_conn *kw_pool_take_idle(kw_node *node, uint64_t now_ns)
 {
     while (node->idle != NULL) {
@@ -101,11 +111,12 @@ kw_conn *kw_pool_take_idle(kw_node *node, uint64_t now_ns)
             return conn;
         }
         kw_pool_link_in_use(node, conn);
-        if (kw_conn_is_fresh(conn, now_ns)) {
+        bool is_expected = is_who_is_expected(node, conn);
+        if (is_expected && kw_conn_is_fresh(conn, now_ns)) {
             return conn;
         }
         kw_monitor_unlock(&node->monitor);
-        bool is_quiet = kw_conn_is_quiet(conn);
+        bool is_quiet = is_expected && kw_conn_is_quiet(conn);
         kw_monitor_lock(&node->monitor);
         if (is_quiet) {
             return conn;
@@ -130,7 +141,7 @@ bool kw_pool_may_open(const kw_node *node, uint64_t now_ns, bool is_spare)
 bool kw_pool_is_current(const kw_node *node, const kw_conn *conn)
 {
     return !node->is_retired && conn->generation == atomic_load(&node->generation) &&
-           (int)conn->role == atomic_load(&node->role);
+           (int)conn->role == atomic_load(&node->role) && is_who_is_expected(node, conn);
 }
 
 void kw_pool_begin_open(kw_node *node)
@@ -139,8 +150,26 @@ void kw_pool_begin_open(kw_node *node)
     node->conns_n++;
 }
 
+/* Learns by what the data is known. Where the settings themselves name the server, another one in
+ * its place is followed. */
+static void learn_lineage(kw_node *node, const kw_conn *conn)
+{
+    if (conn->is_stranger && (conn->allows_strangers || kw_identity_is_checked(conn))) {
+        return; /* who asked for it decides */
+    }
+    if (kw_lineage_kinship(&node->lineage, &conn->said.lineage) == KW_KINSHIP_NONE) {
+        if (!kw_identity_is_of_settings(conn)) {
+            return;
+        }
+        node->lineage.n = 0;
+        kw_identity_tell(node->env, &node->endpoint, "the settings name it");
+    }
+    kw_lineage_learn(&node->lineage, &conn->said.lineage);
+}
+
 void kw_pool_end_open(kw_node *node, const kw_conn *conn)
 {
+    learn_lineage(node, conn);
     if (conn->zone != 0) {
         atomic_store_explicit(&node->zone, conn->zone, memory_order_relaxed);
     }

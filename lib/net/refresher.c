@@ -78,6 +78,7 @@ kw_err kw_refresher_init(kw_refresher *self, kw_env *env, const kw_fetch_owner *
 void kw_refresher_fini(kw_refresher *self)
 {
     kw_refresher_abandon(self);
+    kw_fetch_cluster_fini(&self->cluster);
     kw_fetch_sentinel_fini(&self->sentinel);
     kw_fetch_groups_fini(&self->groups);
     for (size_t i = 0; i < KW_FETCH_ASKS_MAX; i++) {

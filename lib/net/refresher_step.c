@@ -224,7 +224,7 @@ static size_t ask_more(kw_refresher *self, size_t asked_n, uint64_t now_ns)
            (asked_n == 0 || now_ns >= self->next_ask_ns)) {
         kw_fetch_ask *ask = free_ask(self);
         kw_fetch_ask_event event = {now_ns, 0};
-        kw_fetch_step step = {NULL, false, NULL, NULL};
+        kw_fetch_step step = {.map = NULL};
         ask->server = self->nodes[self->node_at++];
         self->next_ask_ns = now_ns + kw_env_patience_ns(self->env, HEDGE_NS);
         go_on(self, ask, &step, &event);
@@ -287,6 +287,14 @@ static void end_with(kw_refresher *self, const kw_fetch_step *step, uint64_t now
     }
 }
 
+/* A map that was doubtful, where it goes into use now. */
+static kw_map *held_map(kw_refresher *self, uint64_t now_ns, bool is_over)
+{
+    const kw_fetch_way *way = self->manner.way;
+    return way->held_fn != NULL ? way->held_fn(self->manner.way_arg, &self->told, now_ns, is_over)
+                                : NULL;
+}
+
 static void drive_fetch(kw_refresher *self, uint64_t now_ns, const struct pollfd *polled)
 {
     if (!self->is_running) {
@@ -295,14 +303,20 @@ static void drive_fetch(kw_refresher *self, uint64_t now_ns, const struct pollfd
         }
         begin(self, now_ns);
     }
-    kw_fetch_step step = {NULL, false, NULL, NULL};
+    kw_fetch_step step = {.map = NULL};
     size_t asked_n = go_on_with_all(self, &step, now_ns, polled);
+    if (step.map == NULL) {
+        step.map = held_map(self, now_ns, false);
+    }
+    if (step.map == NULL && ask_more(self, asked_n, now_ns) > 0) {
+        return; /* wait for their sockets */
+    }
+    if (step.map == NULL) {
+        step.map = held_map(self, now_ns, true);
+    }
     if (step.map != NULL) {
         end_with(self, &step, now_ns);
         return;
-    }
-    if (ask_more(self, asked_n, now_ns) > 0) {
-        return; /* wait for their sockets */
     }
     kw_error told = self->told;
     bool is_urgent = self->manner.way->end_fn(self->manner.way_arg, &told);

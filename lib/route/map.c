@@ -238,7 +238,7 @@ kw_map *kw_map_new_single(const kw_allocator *mem, const kw_endpoint *server)
     kw_endpoint node = *server;
     uint16_t sorted = 0;
     kw_node_set set = {&node, &sorted, 1};
-    kw_map_member member = {0, true, false};
+    kw_map_member member = {0, true, false, 0};
     kw_map_parts parts = {.set = &set, .members = &member, .shards_n = 1};
     kw_map *map = NULL;
     kw_err err = kw_map_new(&map, mem, &parts);
@@ -384,7 +384,11 @@ static kw_err copy_with_shard(const kw_map *map, kw_map **copy, unsigned slot,
         slots[i] = kw_map_shard_of(map, i);
     }
     slots[slot] = (uint16_t)map->shards_n;
-    kw_map_member primary = {(uint16_t)map->shards_n, true, false};
+    kw_map_member primary = {(uint16_t)map->shards_n, true, false, 0};
+    size_t known;
+    if (kw_map_find_node(map, &known, endpoint)) {
+        primary.id = map->members[known].id; /* a replica that is promoted */
+    }
     members[kw_node_set_add(&set, endpoint)] = primary;
     kw_map_parts parts = {
         .set = &set, .members = members, .shards_n = map->shards_n + 1, .slots = slots};
@@ -436,7 +440,7 @@ static bool has_equal_nodes(const kw_map *a, const kw_map *b)
         const kw_map_member *member_a = &a->members[node_a];
         const kw_map_member *member_b = &b->members[node_b];
         if (!kw_endpoint_equal(&a->set.nodes[node_a], &b->set.nodes[node_b]) ||
-            member_a->is_primary != member_b->is_primary ||
+            member_a->is_primary != member_b->is_primary || member_a->id != member_b->id ||
             !kw_endpoint_equal(primary_of(a, member_a->shard), primary_of(b, member_b->shard))) {
             return false;
         }
@@ -466,6 +470,13 @@ static bool has_equal_slots(const kw_map *a, const kw_map *b)
         last_b = owner_b;
     }
     return true;
+}
+
+void kw_map_forget_ids(kw_map *map)
+{
+    for (size_t i = 0; i < map->set.n; i++) {
+        map->members[i].id = 0;
+    }
 }
 
 bool kw_map_equal(const kw_map *a, const kw_map *b)

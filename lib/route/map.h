@@ -30,6 +30,7 @@ typedef struct kw_map_member {
     uint16_t shard; /* KW_MAP_NO_SHARD: none */
     bool is_primary;
     bool is_of_group; /* of a Sentinel group that is a ring's node */
+    uint64_t id;      /* hash of a cluster node's own id, never 0; 0: not known */
 } kw_map_member;
 
 typedef struct kw_map kw_map;
@@ -114,6 +115,20 @@ bool kw_map_is_down(const kw_map *map, size_t shard);
  * while another thread copies the map may be missing in the copy, and the next MOVED
  * of that slot repeats it. */
 kw_err kw_map_patch(kw_map *map, kw_map **patched, unsigned slot, const kw_endpoint *endpoint);
+
+/* Whether two maps are of one cluster, by the ids of their nodes. */
+typedef enum kw_kinship {
+    KW_KINSHIP_UNKNOWN, /* one of them has no ids */
+    KW_KINSHIP_COMMON,  /* a node is in both */
+    KW_KINSHIP_NONE     /* nothing in common */
+} kw_kinship;
+kw_kinship kw_map_kinship(const kw_map *known, const kw_map *other);
+
+/* True where a node of the map has this id. */
+bool kw_map_has_id(const kw_map *map, uint64_t id);
+
+/* Of a map that nobody else has seen yet: its ids tell nothing of who answers where. */
+void kw_map_forget_ids(kw_map *map);
 
 /* True where both name the same nodes, shards and owners, in whatever order. */
 bool kw_map_equal(const kw_map *a, const kw_map *b);

@@ -160,7 +160,7 @@ static kw_err add_node(kw_topology_builder *builder, size_t *node, const kw_endp
     if (!reserve_node(builder)) {
         return no_memory(builder->error, builder->name);
     }
-    kw_map_member nothing = {KW_MAP_NO_SHARD, false, false};
+    kw_map_member nothing = {KW_MAP_NO_SHARD, false, false, 0};
     *node = kw_node_set_add(&builder->set, endpoint);
     builder->members[*node] = nothing;
     return KW_OK;
@@ -204,6 +204,16 @@ kw_err kw_topology_builder_replica(kw_topology_builder *builder, uint16_t shard,
         builder->members[node].shard = shard;
     }
     return err;
+}
+
+void kw_topology_builder_id(kw_topology_builder *builder, const kw_endpoint *endpoint,
+                            const kw_reply *id)
+{
+    size_t node;
+    kw_bytes text = kw_reply_bytes(id);
+    if (id != NULL && text.len > 0 && kw_node_set_find(&builder->set, &node, endpoint)) {
+        builder->members[node].id = kw_bytes_id(text);
+    }
 }
 
 /* True where the previous map gives slot to the primary of shard. */

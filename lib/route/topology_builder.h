@@ -72,6 +72,10 @@ kw_err kw_topology_builder_primary(kw_topology_builder *builder, uint16_t *shard
 kw_err kw_topology_builder_replica(kw_topology_builder *builder, uint16_t shard,
                                    const kw_endpoint *endpoint);
 
+/* Notes the id of a node that was added, as the answer tells it; anything but a text is none. */
+void kw_topology_builder_id(kw_topology_builder *builder, const kw_endpoint *endpoint,
+                            const kw_reply *id);
+
 /* Gives first .. last to shard, which may be KW_MAP_NO_SHARD: then the numbers are only
  * checked. A slot with another owner stays with the owner of the previous map if that
  * is one of the two, else with the first. */

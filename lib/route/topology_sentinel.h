@@ -38,6 +38,10 @@ uint64_t kw_topology_sentinel_timeout_ms(const kw_reply *reply);
 kw_err kw_topology_sentinel_peers(kw_endpoints *peers, kw_error *error, const kw_allocator *mem,
                                   const kw_reply *reply);
 
+/* From an answer to SENTINEL SENTINELS: hash of the own id of the sentinel there; 0 where it is not
+ * said. */
+uint64_t kw_topology_sentinel_id(const kw_reply *reply, const kw_endpoint *sentinel);
+
 /* A map of one shard. NULL when there is no memory. */
 kw_map *kw_topology_sentinel_map(const kw_allocator *mem, const kw_endpoint *primary,
                                  const kw_endpoints *replicas);

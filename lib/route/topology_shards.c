@@ -17,6 +17,7 @@ static const char *const shard_fields[SHARD_FIELDS_N] = {
 };
 
 typedef enum node_field {
+    NODE_ID,
     NODE_ENDPOINT,
     NODE_IP,
     NODE_PORT,
@@ -28,14 +29,15 @@ typedef enum node_field {
 } node_field;
 
 static const char *const node_fields[NODE_FIELDS_N] = {
-    [NODE_ENDPOINT] = "endpoint",         [NODE_IP] = "ip",     [NODE_PORT] = "port",
-    [NODE_TLS_PORT] = "tls-port",         [NODE_ROLE] = "role", [NODE_HEALTH] = "health",
-    [NODE_OFFSET] = "replication-offset",
+    [NODE_ID] = "id",         [NODE_ENDPOINT] = "endpoint",         [NODE_IP] = "ip",
+    [NODE_PORT] = "port",     [NODE_TLS_PORT] = "tls-port",         [NODE_ROLE] = "role",
+    [NODE_HEALTH] = "health", [NODE_OFFSET] = "replication-offset",
 };
 
 typedef struct shard_node {
     kw_endpoint endpoint;
-    bool is_known; /* has an address to dial */
+    const kw_reply *id; /* NULL: none */
+    bool is_known;      /* has an address to dial */
     bool is_primary;
     bool is_online;
     long long offset; /* of replication: how much of the data it has */
@@ -123,6 +125,7 @@ static kw_err read_node(kw_topology_builder *builder, shard_node *node, const kw
     kw_err err =
         read_fields(builder, values, kw_reply_at(nodes, index), node_fields, NODE_FIELDS_N);
     if (err == KW_OK) {
+        node->id = values[NODE_ID];
         err = read_address(builder, node, values);
     }
     if (err == KW_OK) {
@@ -166,6 +169,7 @@ static kw_err add_replicas(kw_topology_builder *builder, uint16_t shard, const k
         kw_err err = read_node(builder, &node, nodes, i);
         if (err == KW_OK && !node.is_primary && node.is_known && node.is_online) {
             err = kw_topology_builder_replica(builder, shard, &node.endpoint);
+            kw_topology_builder_id(builder, &node.endpoint, node.id);
         }
         if (err != KW_OK) {
             return err;
@@ -184,6 +188,7 @@ static kw_err read_nodes(kw_topology_builder *builder, uint16_t *shard, const kw
     kw_err err = find_primary(builder, &primary, nodes);
     if (err == KW_OK && has_slots && primary.is_primary) {
         err = kw_topology_builder_primary(builder, shard, &primary.endpoint);
+        kw_topology_builder_id(builder, &primary.endpoint, primary.id);
         if (err == KW_OK) {
             err = add_replicas(builder, *shard, nodes);
         }

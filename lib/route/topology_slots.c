@@ -5,8 +5,8 @@
 #include "route/topology_builder.h"
 
 /* An entry is [first slot, last slot, primary, replica ...], a node is [host, port],
- * since Redis 4.0 with its id behind and since 7.0 with metadata behind that. Neither is
- * needed here: the host is the preferred endpoint already. */
+ * since Redis 4.0 with its id behind and since 7.0 with metadata behind that, which is not needed
+ * here: the host is the preferred endpoint already. */
 #define ENTRY_NODES_AT 2
 
 static kw_err read_node(kw_topology_builder *builder, kw_endpoint *endpoint, bool *is_known,
@@ -39,6 +39,9 @@ static kw_err read_nodes(kw_topology_builder *builder, uint16_t *shard, const kw
         }
         if (err != KW_OK) {
             return err;
+        }
+        if (is_known) {
+            kw_topology_builder_id(builder, &endpoint, kw_reply_at(kw_reply_at(entry, i), 2));
         }
     }
     builder->node = KW_TOPOLOGY_NOWHERE;

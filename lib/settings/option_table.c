@@ -67,6 +67,8 @@ static const kw_option_row rows[] = {
      "TLS: what of a certificate is checked: full (with the host name), ca or none"},
     {"sentinel-tls", KW_OPTION_SENTINEL_TLS, AT(sentinel_tls), 0, 0, "same",
      "TLS to the sentinels: same as to the servers, off or on"},
+    {"identity", KW_OPTION_IDENTITY, AT(identity), 0, 0, "follow",
+     "where all servers were replaced by others: follow them, or strict; off asks nobody"},
     {"after-fork", KW_OPTION_FORK, AT(is_reopened_after_fork), 0, 0, "refuse",
      "what a forked child's calls do: refuse or reopen"},
     {"cross-slot", KW_OPTION_SPLIT, AT(refuses_split), 0, 0, "split",
@@ -176,8 +178,9 @@ static const char *const resolver_words[] = {"system", "thread"};
 static const char *const outage_words[] = {"fail", "next", "eject",
                                            "wait"}; /* as kw_node_down_policy */
 
-static const char *const verify_words[] = {"full", "ca", "none"};      /* as kw_tls_verify */
-static const char *const sentinel_tls_words[] = {"same", "off", "on"}; /* as kw_sentinel_tls */
+static const char *const verify_words[] = {"full", "ca", "none"};        /* as kw_tls_verify */
+static const char *const identity_words[] = {"follow", "strict", "off"}; /* as kw_identity_rule */
+static const char *const sentinel_tls_words[] = {"same", "off", "on"};   /* as kw_sentinel_tls */
 
 typedef struct unit {
     const char *name;
@@ -340,6 +343,18 @@ static kw_err set_verify(kw_options *options, kw_error *error, const kw_option_r
         }
     }
     return wrong(error, row, value, "full, ca or none");
+}
+
+static kw_err set_identity(kw_options *options, kw_error *error, const kw_option_row *row,
+                           kw_bytes value)
+{
+    for (size_t i = 0; i < sizeof(identity_words) / sizeof(identity_words[0]); i++) {
+        if (kw_bytes_equal(value, kw_bytes_of(identity_words[i]))) {
+            options->identity = (kw_identity_rule)i;
+            return KW_OK;
+        }
+    }
+    return wrong(error, row, value, "follow, strict or off");
 }
 
 static kw_err set_sentinel_tls(kw_options *options, kw_error *error, const kw_option_row *row,
@@ -512,6 +527,8 @@ kw_err kw_option_set(kw_options *options, kw_error *error, const kw_allocator *m
         return set_verify(options, error, row, value);
     case KW_OPTION_SENTINEL_TLS:
         return set_sentinel_tls(options, error, row, value);
+    case KW_OPTION_IDENTITY:
+        return set_identity(options, error, row, value);
     case KW_OPTION_ZONES:
         return set_zones(options, error, mem, row, value);
     case KW_OPTION_ADDRESSES:

@@ -26,6 +26,7 @@ typedef enum kw_option_kind {
     KW_OPTION_READ,         /* "primary", "replica", "zone:name", ... */
     KW_OPTION_VERIFY,       /* "full", "ca" or "none" */
     KW_OPTION_SENTINEL_TLS, /* "same", "off" or "on" */
+    KW_OPTION_IDENTITY,     /* "follow", "strict" or "off" */
     KW_OPTION_ZONES,        /* "server>zone,server>zone" */
     KW_OPTION_ADDRESSES     /* "from>to,from>to" */
 } kw_option_kind;

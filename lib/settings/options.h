@@ -34,6 +34,13 @@ typedef enum kw_tls_verify {
     KW_TLS_VERIFY_NONE
 } kw_tls_verify;
 
+/* What becomes of a server that answers in the place of another one. */
+typedef enum kw_identity_rule {
+    KW_IDENTITY_FOLLOW, /* it is used where all were replaced */
+    KW_IDENTITY_STRICT, /* it is not, unless those that the settings name vouch for it */
+    KW_IDENTITY_OFF     /* nobody is asked who it is */
+} kw_identity_rule;
+
 /* Whether sentinels speak TLS. */
 typedef enum kw_sentinel_tls {
     KW_SENTINEL_TLS_SAME, /* as the servers do */
@@ -93,6 +100,7 @@ typedef struct kw_options {
     bool has_tls;            /* of the scheme: rediss:// and its like */
     kw_sentinel_tls sentinel_tls;
     kw_tls_verify tls_verify;
+    kw_identity_rule identity;
     char *tls_ca;          /* file of authorities; NULL: none */
     char *tls_ca_dir;      /* folder of them; NULL: none; neither: the system's */
     char *tls_cert;        /* file of the client's own certificate; NULL: none */

@@ -9,7 +9,7 @@ static bool may_pass(kw_err code)
 {
     return code == KW_ERR_CONNECT || code == KW_ERR_TOPOLOGY || code == KW_ERR_HANDSHAKE ||
            code == KW_ERR_RESOLVE || code == KW_ERR_CLOSED || code == KW_ERR_NO_SENTINEL ||
-           code == KW_ERR_ROLE;
+           code == KW_ERR_ROLE || code == KW_ERR_IDENTITY;
 }
 
 /* failure: of the last fetch that ended, if one did. */

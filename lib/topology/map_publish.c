@@ -45,7 +45,9 @@ static kw_conn_role role_of(const kw_map_member *member)
 static void retire_left(const kw_snapshot *old, const kw_snapshot *snapshot)
 {
     for (size_t i = 0; i < snapshot->nodes_n; i++) {
-        kw_node_set_role(snapshot->nodes[i], role_of(kw_map_member_at(snapshot->map, i)));
+        const kw_map_member *member = kw_map_member_at(snapshot->map, i);
+        kw_node_set_role(snapshot->nodes[i], role_of(member));
+        kw_node_set_id(snapshot->nodes[i], member->id);
         kw_node_unretire(snapshot->nodes[i]);
     }
     for (size_t i = 0; old != NULL && i < old->nodes_n; i++) {

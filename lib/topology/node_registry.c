@@ -62,6 +62,9 @@ kw_node *kw_topology_node(kw_topology *topology, const kw_endpoint *endpoint)
     kw_node *node = kw_node_registry_find(topology, endpoint);
     if (node != NULL) {
         node = kw_node_ref(node);
+        if (topology->snapshot == NULL || kw_snapshot_find(topology->snapshot, endpoint) == NULL) {
+            kw_node_set_id(node, 0); /* who is there now was not said */
+        }
     } else {
         node = kw_node_new(&topology->env, endpoint);
         if (node != NULL && topology->env.options.scheme == KW_SCHEME_SENTINEL) {
@@ -89,6 +92,11 @@ kw_node *kw_topology_node(kw_topology *topology, const kw_endpoint *endpoint)
 kw_node *kw_node_registry_node(void *arg, const kw_endpoint *endpoint)
 {
     return kw_topology_node(arg, endpoint);
+}
+
+kw_node *kw_node_registry_known(void *arg, const kw_endpoint *endpoint)
+{
+    return kw_topology_known_node(arg, endpoint);
 }
 
 size_t kw_node_registry_candidates(void *arg, kw_node **nodes, bool *is_seed, size_t max)

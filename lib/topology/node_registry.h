@@ -15,6 +15,9 @@ size_t kw_node_registry_candidates(void *arg, kw_node **nodes, bool *is_seed, si
 /* For the refresher too: kw_topology_node. */
 kw_node *kw_node_registry_node(void *arg, const kw_endpoint *endpoint);
 
+/* And kw_topology_known_node. */
+kw_node *kw_node_registry_known(void *arg, const kw_endpoint *endpoint);
+
 /* A reference to the node at the endpoint: of the map, a seed, or a new one. NULL when there is no
  * memory. Any thread. */
 kw_node *kw_topology_node(kw_topology *topology, const kw_endpoint *endpoint);

@@ -24,7 +24,7 @@ void kw_topology_tell(kw_topology *topology, kw_event *event)
     event->size = sizeof(*event);
     bool is_bad = event->kind == KW_EVENT_NODE_DOWN || event->kind == KW_EVENT_NODE_EJECTED ||
                   event->kind == KW_EVENT_PRIMARY_DOWN || event->kind == KW_EVENT_REPLICA_DOWN ||
-                  event->kind == KW_EVENT_LOGIN_REFUSED;
+                  event->kind == KW_EVENT_LOGIN_REFUSED || event->kind == KW_EVENT_CLUSTER_REPLACED;
     kw_env_log(env, is_bad ? KW_LOG_WARNING : KW_LOG_INFO, "%s", event->text);
     if (env->event != NULL) {
         env->event(env->event_arg, event);

@@ -55,6 +55,7 @@ static kw_err init_parts(kw_topology *topology)
     kw_fetch_owner owner = {topology,
                             kw_node_registry_candidates,
                             kw_node_registry_node,
+                            kw_node_registry_known,
                             kw_map_publish_map,
                             kw_map_publish,
                             kw_sentinel_groups_list,
@@ -68,6 +69,11 @@ static kw_err init_parts(kw_topology *topology)
     if (code != KW_OK) {
         return code;
     }
+    code = kw_monitor_init(&topology->env.told_monitor);
+    if (code != KW_OK) {
+        goto no_told;
+    }
+    topology->env.told_n = 0;
     code = kw_monitor_init(&topology->publishing);
     if (code != KW_OK) {
         goto no_publishing;
@@ -92,6 +98,8 @@ no_command_cache:
 no_monitor:
     kw_monitor_fini(&topology->publishing);
 no_publishing:
+    kw_monitor_fini(&topology->env.told_monitor);
+no_told:
     kw_monitor_fini(&topology->env.nodes_monitor);
     return code;
 }
@@ -113,6 +121,7 @@ static void fini_parts(kw_topology *topology)
     }
     kw_monitor_fini(&topology->monitor);
     kw_monitor_fini(&topology->publishing);
+    kw_monitor_fini(&topology->env.told_monitor);
     kw_monitor_fini(&topology->env.nodes_monitor);
 }
 
@@ -149,6 +158,7 @@ static void set_env(kw_env *env, const kw_host *host)
     atomic_init(&env->is_suspect, false);
     atomic_init(&env->is_door_known, false);
     atomic_init(&env->wants_timeout, false);
+    atomic_init(&env->has_told, false);
     atomic_init(&env->trip_ns, 0);
     atomic_init(&env->has_groups, false);
     atomic_init(&env->departed.connects, 0);

@@ -3,6 +3,7 @@
  * turn whether something is due. */
 #include "topology/topology_tend.h"
 
+#include "topology/identity_events.h"
 #include "topology/lag.h"
 #include "topology/login_watch.h"
 #include "topology/node_registry.h"
@@ -36,5 +37,8 @@ void kw_topology_tend(kw_topology *topology, uint64_t now_ns)
     }
     if (kw_logins_is_due(&topology->env.logins, now_ns)) {
         kw_login_watch_tend(topology, now_ns);
+    }
+    if (atomic_load_explicit(&topology->env.has_told, memory_order_relaxed)) {
+        kw_identity_events_tend(topology);
     }
 }

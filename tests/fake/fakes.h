@@ -84,7 +84,7 @@ static inline size_t received(const char *pattern)
 
 static inline size_t maps_asked(void)
 {
-    return received("CLUSTER *");
+    return received("CLUSTER S*");
 }
 
 #endif

@@ -273,7 +273,7 @@ static void test_story_of_a_missing_map_names_the_reason(void **state)
         if (rows[i].steps == NULL) {
             kw_fake_down(fakes[0]);
         } else {
-            kw_fake_on(fakes[0], KW_FAKE_ALWAYS, "CLUSTER *", rows[i].steps);
+            kw_fake_on(fakes[0], KW_FAKE_ALWAYS, "CLUSTER S*", rows[i].steps);
         }
         for (int k = 0; k < 2; k++) {
             kw_client *kw = open_handle("redis-cluster://", "");

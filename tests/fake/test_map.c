@@ -23,7 +23,7 @@ static void test_map_is_asked_of_another_node_when_one_stalls(void **state)
     char uri[300];
     snprintf(uri, sizeof(uri), "redis-cluster://%s,%s,%s?timeout=3s", kw_fake_address(fakes[0]),
              kw_fake_address(fakes[2]), kw_fake_address(fakes[1]));
-    kw_fake_on(fakes[0], KW_FAKE_ALWAYS, "CLUSTER *",
+    kw_fake_on(fakes[0], KW_FAKE_ALWAYS, "CLUSTER S*",
                KW_FAKE_STEPS(KW_FAKE_SEND("*3\r\n*3\r\n:0\r\n"), KW_FAKE_STALL));
     kw_fake_down(fakes[2]);
     answer(fakes[1], "INCR foo", ":1");
@@ -184,7 +184,7 @@ static void test_map_that_stalls_costs_no_other_call(void **state)
     kw_client *kw = open_cluster("timeout=2s");
     assert_int_equal(kw_connect(kw, NULL), KW_OK);
     for (size_t i = 0; i < FAKES_N; i++) {
-        kw_fake_on(fakes[i], KW_FAKE_ALWAYS, "CLUSTER *", KW_FAKE_STEPS(KW_FAKE_STALL));
+        kw_fake_on(fakes[i], KW_FAKE_ALWAYS, "CLUSTER S*", KW_FAKE_STEPS(KW_FAKE_STALL));
     }
     kw_fake_down(fakes[1]);
     answer_numbers();

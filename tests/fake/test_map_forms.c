@@ -144,7 +144,7 @@ static void test_map_nonsense_is_refused_and_the_next_good_one_taken(void **stat
         kw_client *kw = open_cluster("timeout=2s&refresh-interval=0");
         assert_int_equal(kw_connect(kw, NULL), KW_OK);
         for (size_t k = 0; k < 3; k++) {
-            kw_fake_on(fakes[k], KW_FAKE_ALWAYS, "CLUSTER *",
+            kw_fake_on(fakes[k], KW_FAKE_ALWAYS, "CLUSTER S*",
                        KW_FAKE_STEPS(KW_FAKE_BYTES(answers[i], strlen(answers[i]))));
         }
         kw_fake_on_reply(fakes[1], 2, "INCR foo", "-CLUSTERDOWN asks for a map");
@@ -283,7 +283,7 @@ static void test_map_cut_short_leaves_the_last_good_one(void **state)
         expect_number(kw, "INCR foo", 1);
         int descriptors_n = kw_test_fd_count();
         for (size_t k = 0; k < 3; k++) {
-            kw_fake_on(fakes[k], KW_FAKE_ALWAYS, "CLUSTER *", ends[i]);
+            kw_fake_on(fakes[k], KW_FAKE_ALWAYS, "CLUSTER S*", ends[i]);
         }
         make_it_ask(kw, 2);
         for (int k = 0; k < 5; k++) {

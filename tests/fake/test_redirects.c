@@ -147,7 +147,7 @@ static void test_redirect_and_map_go_through_the_address_map(void **state)
 static void refuse_maps(void)
 {
     for (size_t i = 0; i < FAKES_N; i++) {
-        kw_fake_on_reply(fakes[i], KW_FAKE_ALWAYS, "CLUSTER *", "-ERR not now");
+        kw_fake_on_reply(fakes[i], KW_FAKE_ALWAYS, "CLUSTER S*", "-ERR not now");
     }
 }
 
@@ -214,7 +214,7 @@ static void test_redirect_malformed_is_the_callers_to_read(void **state)
                                        "-ask 12182 127.0.0.1:7000"};
     renew_fakes();
     kw_client *kw = open_connected("timeout=1s");
-    size_t maps_n = kw_fake_count(fakes[0], "CLUSTER *");
+    size_t maps_n = kw_fake_count(fakes[0], "CLUSTER S*");
     for (size_t i = 0; i < sizeof(says) / sizeof(says[0]); i++) {
         kw_fake_on_reply(fakes[1], 1, "INCR foo", "%s", says[i]);
         char *text = kw_test_ask_error(kw, "INCR foo");
@@ -224,14 +224,14 @@ static void test_redirect_malformed_is_the_callers_to_read(void **state)
     answer_numbers();
     assert_int_equal(kw_test_ask_integer(kw, "INCR foo"), 1);
     assert_int_equal(kw_test_stats(kw).moved + kw_test_stats(kw).ask, 0);
-    assert_int_equal(kw_fake_count(fakes[0], "CLUSTER *"), maps_n);
+    assert_int_equal(kw_fake_count(fakes[0], "CLUSTER S*"), maps_n);
     kw_close(kw);
 }
 
 static void stall_maps(void)
 {
     for (size_t i = 0; i < FAKES_N; i++) {
-        kw_fake_on(fakes[i], KW_FAKE_ALWAYS, "CLUSTER *", KW_FAKE_STEPS(KW_FAKE_STALL));
+        kw_fake_on(fakes[i], KW_FAKE_ALWAYS, "CLUSTER S*", KW_FAKE_STEPS(KW_FAKE_STALL));
     }
 }
 

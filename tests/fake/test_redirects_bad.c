@@ -63,7 +63,7 @@ static void test_redirect_to_unknown_or_dead_node_asks_for_the_map(void **state)
 static void refuse_maps(void)
 {
     for (size_t i = 0; i < FAKES_N; i++) {
-        kw_fake_on_reply(fakes[i], KW_FAKE_ALWAYS, "CLUSTER *", "-ERR not now");
+        kw_fake_on_reply(fakes[i], KW_FAKE_ALWAYS, "CLUSTER S*", "-ERR not now");
     }
 }
 
@@ -172,7 +172,7 @@ static void test_redirect_storm_leaves_nothing_behind(void **state)
         kw_fake_reset(fakes[0]);
         kw_fake_on_reply(fakes[0], 1, "INCR bar", "-ASK %u 127.0.0.1:%u", BAR_SLOT, 1 + i);
         kw_fake_on_reply(fakes[0], KW_FAKE_ALWAYS, "INCR bar", ":0");
-        kw_fake_on_reply(fakes[0], KW_FAKE_ALWAYS, "CLUSTER *", "-ERR not now");
+        kw_fake_on_reply(fakes[0], KW_FAKE_ALWAYS, "CLUSTER S*", "-ERR not now");
         assert_int_equal(kw_test_ask_integer(kw, "INCR bar"), 0);
     }
     for (int i = 0; i < 10; i++) {
@@ -237,7 +237,7 @@ static void test_redirect_of_many_callers_asks_for_few_maps(void **state)
     uint64_t elapsed_ms = kw_test_now_ms() - start_ms;
     size_t maps_n = 0;
     for (size_t i = 0; i < FAKES_N; i++) {
-        maps_n += kw_fake_count(fakes[i], "CLUSTER *");
+        maps_n += kw_fake_count(fakes[i], "CLUSTER S*");
     }
     assert_in_range(maps_n, 0, 2 + elapsed_ms / 100);
     assert_int_equal(kw_test_stats(kw).failures, 0);

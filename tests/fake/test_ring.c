@@ -51,7 +51,7 @@ static void test_ring_redirects_and_readonly_are_the_callers(void **state)
         assert_int_equal(seen.n, 0); /* the caller is told, and not the log */
         assert_int_equal(kw_test_stats(client).moved, 0);
         assert_int_equal(kw_test_stats(client).nodes_down, 0);
-        assert_int_equal(kw_fake_count(fakes[0], "CLUSTER *"), 0);
+        assert_int_equal(kw_fake_count(fakes[0], "CLUSTER S*"), 0);
         kw_close(client);
     }
 }

@@ -6,7 +6,8 @@
  *   2. the first rule whose pattern matches and that has turns left (kw_fake_on);
  *   3. the responder (kw_fake_respond);
  *   4. the greeting: HELLO, AUTH, SELECT, CLIENT, PING, READONLY, READWRITE, ASKING,
- *      ROLE, COMMAND, QUIT and CLUSTER SLOTS/SHARDS as a healthy server would;
+ *      ROLE, COMMAND, QUIT, INFO server/replication and CLUSTER MYID/SLOTS/SHARDS as a healthy
+ *      server would;
  *   5. -ERR unknown command.
  *
  * Patterns are compared with the command as the log has it (kw_fake_entry), letter case
@@ -132,6 +133,11 @@ void kw_fake_renew_all(kw_fake *const *fakes, size_t fakes_n);
 /* Answers to CLUSTER SLOTS and CLUSTER SHARDS, as bytes of the protocol. NULL: an error
  * that says cluster support is disabled (SLOTS), or unknown subcommand (SHARDS). */
 void kw_fake_set_map(kw_fake *fake, const char *slots, const char *shards);
+
+/* Who the fake is from now on: its id in the maps of kw_fake_set_cluster that follow, and in its
+ * answers to CLUSTER MYID, INFO server and INFO replication. 0, as before: its port. */
+void kw_fake_set_id(kw_fake *fake, unsigned id);
+unsigned kw_fake_id(kw_fake *fake);
 
 /* A slot range of a fake cluster. */
 typedef struct kw_fake_range {

@@ -93,10 +93,36 @@ static void say_hello(const kw_fake *fake, fake_conn *conn, const fake_command *
     say(conn, text);
 }
 
+static unsigned own_id(const kw_fake *fake)
+{
+    return fake->id != 0 ? fake->id : fake->port;
+}
+
+/* Who it is, and what replication calls its data. */
+static void say_info(const kw_fake *fake, fake_conn *conn, const fake_command *command)
+{
+    char text[300];
+    char reply[340];
+    if (strcasecmp(command->argv[1], "server") == 0) {
+        snprintf(text, sizeof(text), "# Server\r\nrun_id:a%039u\r\n", own_id(fake));
+    } else {
+        snprintf(text, sizeof(text),
+                 "# Replication\r\nrole:master\r\nconnected_slaves:0\r\n"
+                 "master_replid:b%039u\r\nmaster_replid2:%040u\r\nmaster_repl_offset:0\r\n",
+                 own_id(fake), 0u);
+    }
+    snprintf(reply, sizeof(reply), "$%lu\r\n%s\r\n", (unsigned long)strlen(text), text);
+    say(conn, reply);
+}
+
 static void say_cluster(const kw_fake *fake, fake_conn *conn, const fake_command *command)
 {
     bool is_slots = strcasecmp(command->argv[1], "SLOTS") == 0;
-    if (is_slots) {
+    if (strcasecmp(command->argv[1], "MYID") == 0) {
+        char id[60];
+        snprintf(id, sizeof(id), "$40\r\n%040u\r\n", own_id(fake));
+        say(conn, fake->is_cluster ? id : "-ERR This instance has cluster support disabled\r\n");
+    } else if (is_slots) {
         say(conn, fake->slots != NULL ? fake->slots
                                       : "-ERR This instance has cluster support disabled\r\n");
     } else {
@@ -127,7 +153,15 @@ static bool is_map_question(const fake_command *command)
 {
     return strcasecmp(command->argv[0], "CLUSTER") == 0 && command->argc == 2 &&
            (strcasecmp(command->argv[1], "SLOTS") == 0 ||
+            strcasecmp(command->argv[1], "MYID") == 0 ||
             strcasecmp(command->argv[1], "SHARDS") == 0);
+}
+
+static bool is_identity_question(const fake_command *command)
+{
+    return strcasecmp(command->argv[0], "INFO") == 0 && command->argc == 2 &&
+           (strcasecmp(command->argv[1], "server") == 0 ||
+            strcasecmp(command->argv[1], "replication") == 0);
 }
 
 static const struct {
@@ -156,7 +190,8 @@ static const char *greeting_name(const fake_command *command, const char **reply
 bool fake_is_greeting(const fake_command *command)
 {
     const char *reply;
-    return is_map_question(command) || greeting_name(command, &reply) != NULL;
+    return is_map_question(command) || is_identity_question(command) ||
+           greeting_name(command, &reply) != NULL;
 }
 
 bool fake_greet(kw_fake *fake, fake_conn *conn, const fake_command *command)
@@ -165,6 +200,10 @@ bool fake_greet(kw_fake *fake, fake_conn *conn, const fake_command *command)
     const char *name = greeting_name(command, &reply);
     if (is_map_question(command)) {
         say_cluster(fake, conn, command);
+        return true;
+    }
+    if (is_identity_question(command)) {
+        say_info(fake, conn, command);
         return true;
     }
     if (name == NULL) {

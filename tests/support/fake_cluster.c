@@ -20,20 +20,20 @@ static void add(fake_bytes *text, const char *format, ...)
     fake_bytes_add(text, line, (size_t)len);
 }
 
-/* Node names are made of the port: 40 digits. */
-static void add_slots_node(fake_bytes *text, const kw_fake *node)
+/* Node names are made of the fake's id, or port: 40 digits. */
+static void add_slots_node(fake_bytes *text, kw_fake *node)
 {
     add(text, "*4\r\n$9\r\n127.0.0.1\r\n:%u\r\n$40\r\n%040u\r\n*0\r\n", kw_fake_port(node),
-        kw_fake_port(node));
+        kw_fake_id(node));
 }
 
-static void add_shards_node(fake_bytes *text, const kw_fake *node, bool is_primary)
+static void add_shards_node(fake_bytes *text, kw_fake *node, bool is_primary)
 {
     add(text,
         "*14\r\n$2\r\nid\r\n$40\r\n%040u\r\n$4\r\nport\r\n:%u\r\n$2\r\nip\r\n$9\r\n127.0.0.1\r\n"
         "$8\r\nendpoint\r\n$9\r\n127.0.0.1\r\n$4\r\nrole\r\n%s\r\n$18\r\nreplication-offset\r\n"
         ":100\r\n$6\r\nhealth\r\n$6\r\nonline\r\n",
-        kw_fake_port(node), kw_fake_port(node), is_primary ? "$6\r\nmaster" : "$7\r\nreplica");
+        kw_fake_id(node), kw_fake_port(node), is_primary ? "$6\r\nmaster" : "$7\r\nreplica");
 }
 
 static void make_slots(fake_bytes *text, const kw_fake_range *ranges, size_t ranges_n)

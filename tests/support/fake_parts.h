@@ -99,6 +99,7 @@ struct kw_fake {
     void *respond_arg;
     char *slots, *shards; /* answers of the protocol, or NULL */
     bool is_cluster;
+    unsigned id; /* what its names are made of; 0: the port */
     kw_fake_entry *log;
     size_t log_n, log_cap;
     fake_order_kind order; /* what a caller waits for the thread to do */

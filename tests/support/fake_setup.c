@@ -163,7 +163,23 @@ void kw_fake_reset(kw_fake *fake)
     fake->accept_rules = NULL;
     fake->respond = NULL;
     fake->passes_n = 0;
+    fake->id = 0;
     pthread_mutex_unlock(&fake->lock);
+}
+
+void kw_fake_set_id(kw_fake *fake, unsigned id)
+{
+    pthread_mutex_lock(&fake->lock);
+    fake->id = id;
+    pthread_mutex_unlock(&fake->lock);
+}
+
+unsigned kw_fake_id(kw_fake *fake)
+{
+    pthread_mutex_lock(&fake->lock);
+    unsigned id = fake->id != 0 ? fake->id : fake->port;
+    pthread_mutex_unlock(&fake->lock);
+    return id;
 }
 
 void kw_fake_set_map(kw_fake *fake, const char *slots, const char *shards)

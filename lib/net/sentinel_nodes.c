@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Nodes of a Sentinel group: those of its sentinels, and who answers at them and at its servers. */
+#include "net/sentinel_nodes.h"
+
+#include "base/error.h"
+#include "net/identity.h"
+
+static bool is_watched(const kw_fetch_sentinel *self, const kw_node *node)
+{
+    for (size_t i = 0; i < self->watch.entries_n; i++) {
+        if (kw_endpoint_equal(&self->watch.entries[i].endpoint, &node->endpoint)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Drops the nodes of sentinels that left the group. */
+void kw_sentinel_nodes_drop_left(kw_fetch_sentinel *self)
+{
+    size_t kept_n = 0;
+    for (size_t i = 0; i < self->nodes_n; i++) {
+        if (is_watched(self, self->nodes[i])) {
+            self->nodes[kept_n++] = self->nodes[i];
+        } else {
+            kw_node_unref(self->nodes[i]);
+        }
+    }
+    self->nodes_n = kept_n;
+}
+
+/* The node of a sentinel, borrowed; NULL when there is no memory. */
+kw_node *kw_sentinel_nodes_need(kw_fetch_sentinel *self, const kw_endpoint *endpoint)
+{
+    for (size_t i = 0; i < self->nodes_n; i++) {
+        if (kw_endpoint_equal(&self->nodes[i]->endpoint, endpoint)) {
+            return self->nodes[i];
+        }
+    }
+    kw_node *node =
+        self->nodes_n < KW_SENTINEL_NODES_MAX(self) ? kw_node_new(self->env, endpoint) : NULL;
+    if (node != NULL) {
+        kw_node_set_role(node, KW_CONN_SENTINEL);
+        self->nodes[self->nodes_n++] = node;
+    }
+    return node;
+}
+
+static bool is_configured(const kw_fetch_sentinel *self, const kw_endpoint *sentinel)
+{
+    for (size_t i = 0; i < self->watch.entries_n; i++) {
+        if (kw_endpoint_equal(&self->watch.entries[i].endpoint, sentinel)) {
+            return self->watch.entries[i].is_configured;
+        }
+    }
+    return false;
+}
+
+/* Who is at the addresses of the other sentinels. The settings vouch for those that they name. */
+void kw_sentinel_nodes_note_ids(kw_fetch_sentinel *self, const kw_reply *reply)
+{
+    for (size_t i = 0; i < self->peers.n; i++) {
+        const kw_endpoint *peer = &self->peers.items[i];
+        kw_node *node = is_configured(self, peer) ? NULL : kw_sentinel_nodes_need(self, peer);
+        if (node != NULL) {
+            kw_node_set_id(node, kw_topology_sentinel_id(reply, peer));
+        }
+    }
+}
+
+/* What is known of the group's data is known of the servers that have it. */
+static void share_lineage(const kw_fetch_sentinel *self, const kw_node *primary, bool is_replaced)
+{
+    const kw_lineage none = {.n = 0};
+    for (size_t i = 0; i <= self->replicas.n; i++) {
+        const kw_endpoint *at = i == 0 ? &primary->endpoint : &self->replicas.items[i - 1];
+        kw_node *node = self->owner->known_fn(self->owner->arg, at);
+        if (node != NULL && is_replaced) {
+            kw_node_set_lineage(node, &none);
+        }
+        if (node != NULL) {
+            kw_node_learn_lineage(node, &self->trust.lineage);
+        }
+        kw_node_unref(node);
+    }
+}
+
+/* The server that a sentinel named is a primary: with the data that was known? */
+kw_err kw_sentinel_nodes_check(kw_fetch_sentinel *self, const kw_fetch_step *step, kw_error *error,
+                               const kw_node *from, const kw_reply *info)
+{
+    kw_lineage said = step->said->lineage;
+    if (info != NULL && !kw_reply_is_error(info)) {
+        kw_lineage_read(&said, kw_reply_bytes(info));
+    }
+    switch (kw_sentinel_trust_weigh(&self->trust, &said)) {
+    case KW_SENTINEL_DOUBTED:
+        return kw_error_set(error, KW_ERR_IDENTITY, KW_EFFECT_NONE,
+                            "named as the primary, but its data has nothing in common with what "
+                            "was known");
+    case KW_SENTINEL_REPLACED:
+        kw_identity_tell(self->env, &from->endpoint, "the sentinels name it as the primary");
+        share_lineage(self, from, true);
+        break;
+    case KW_SENTINEL_BELIEVED:
+        share_lineage(self, from, false);
+        break;
+    }
+    return KW_OK;
+}

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* A Sentinel group whose addresses are somebody else's: a primary, a sentinel that was learnt, one
+ * that the settings name. Strangers get no command and lead nowhere; what all sentinels agree on is
+ * followed. In every way of sending. */
+#include "fake/sentinel_fakes.h"
+
+#include "fake/identity_diary.h"
+
+static kw_client *open_told(size_t n, const char *options, diary *it)
+{
+    char uri[400] = "redis-sentinel://";
+    for (size_t i = 0; i < n; i++) {
+        strcat(uri, i > 0 ? "," : "");
+        strcat(uri, kw_fake_address(sentinels[i]));
+    }
+    strcat(uri, "/group?timeout=2s&");
+    strcat(uri, options);
+    return open_diary(uri, it);
+}
+
+static void renew(void)
+{
+    (void)open_n;
+    (void)be_replica;
+    (void)expect_failure;
+    reset_fakes();
+    kw_fake_set_id(OTHER, NEW);
+}
+
+/* The server has the history of the first one, as its replica had it. */
+static void inherit(kw_fake *heir)
+{
+    kw_fake_on_reply(heir, KW_FAKE_ALWAYS, "INFO replication",
+                     "$87\r\nmaster_replid:an-heirs-history\r\nmaster_replid2:b%039u",
+                     (unsigned)kw_fake_port(PRIMARY));
+}
+
+static void test_stranger_at_the_primarys_address_gets_no_command(void **state)
+{
+    (void)state;
+    for (int way = 0; way < KW_TEST_WAYS_N; way++) {
+        diary it;
+        renew();
+        inherit(OTHER);
+        kw_client *kw = open_told(2, "identity=follow", &it);
+        expect(kw, (kw_test_way)way, "a");
+        for (size_t i = 0; i < SENTINELS; i++) {
+            name(sentinels[i], OTHER, NULL, "", NULL);
+        }
+        kw_fake_set_id(PRIMARY, STRANGER);
+        kw_fake_log_clear(PRIMARY);
+        lose(PRIMARY);
+        expect(kw, (kw_test_way)way, "a");
+        assert_int_equal(kw_fake_count(PRIMARY, "INCR *"), 0);
+        assert_int_equal(kw_fake_count(OTHER, "INCR *"), 1);
+        assert_int_equal(it.replaced_n, 0);
+        kw_close(kw);
+    }
+}
+
+/* The primary came back without its data, or the group was renamed: the sentinels agree on it. */
+static void test_primary_that_all_sentinels_name_is_followed_with_an_event(void **state)
+{
+    (void)state;
+    for (int way = 0; way < KW_TEST_WAYS_N; way++) {
+        for (int is_strict = 0; is_strict < 2; is_strict++) {
+            diary it;
+            renew();
+            kw_client *kw = open_told(2, is_strict ? "identity=strict" : "identity=follow", &it);
+            expect(kw, (kw_test_way)way, "a");
+            kw_fake_set_id(PRIMARY, STRANGER);
+            lose(PRIMARY);
+            expect(kw, (kw_test_way)way, "a");
+            lose(PRIMARY);
+            expect(kw, (kw_test_way)way, "a");
+            expect(kw, KW_TEST_CALL, "a");
+            assert_int_equal(it.replaced_n, 1);
+            kw_close(kw);
+        }
+    }
+}
+
+/* A sentinel of other people answers at an address of the settings, and knows such a name, too. */
+static void test_sentinel_that_leads_to_other_data_is_outvoted(void **state)
+{
+    (void)state;
+    for (int way = 0; way < KW_TEST_WAYS_N; way++) {
+        diary it;
+        renew();
+        kw_client *kw = open_told(2, "identity=follow", &it);
+        expect(kw, (kw_test_way)way, "a");
+        name(sentinels[0], OTHER, NULL, "", NULL);
+        for (int i = 0; i < 5; i++) {
+            lose(PRIMARY);
+            expect(kw, (kw_test_way)way, "a");
+            kw_test_sleep_ms(120);
+        }
+        assert_int_equal(kw_fake_count(OTHER, "INCR *"), 0);
+        assert_int_equal(it.replaced_n, 0);
+        kw_close(kw);
+    }
+}
+
+/* The third sentinel, which the first tells of with its id. */
+static void tell_of_third(void)
+{
+    kw_fake_reset(sentinels[0]);
+    kw_fake_on_reply(sentinels[0], KW_FAKE_ALWAYS, "SENTINEL SENTINELS group",
+                     "*1\r\n*8\r\n$2\r\nip\r\n$9\r\n127.0.0.1\r\n$4\r\nport\r\n$5\r\n%05u\r\n"
+                     "$5\r\nflags\r\n$8\r\nsentinel\r\n$5\r\nrunid\r\n$5\r\nthird",
+                     (unsigned)kw_fake_port(sentinels[2]));
+    kw_fake_on_reply(sentinels[0], KW_FAKE_ALWAYS, "SENTINEL GET-MASTER-ADDR-BY-NAME group",
+                     "*2\r\n$9\r\n127.0.0.1\r\n$5\r\n%05u", (unsigned)kw_fake_port(PRIMARY));
+    kw_fake_on_reply(sentinels[0], KW_FAKE_ALWAYS, "SENTINEL REPLICAS group", "*0");
+    kw_fake_on_reply(sentinels[2], KW_FAKE_ALWAYS, "SENTINEL MYID", "$5\r\nthird");
+}
+
+static void test_stranger_at_a_learnt_sentinels_address_leads_nowhere(void **state)
+{
+    (void)state;
+    for (int way = 0; way < KW_TEST_WAYS_N; way++) {
+        for (int is_strict = 0; is_strict < 2; is_strict++) {
+            diary it;
+            renew();
+            tell_of_third();
+            kw_client *kw = open_told(
+                1, is_strict ? "identity=strict&on-node-down=wait" : "identity=follow", &it);
+            expect(kw, (kw_test_way)way, "a");
+            name(sentinels[2], OTHER, NULL, "", NULL);
+            kw_fake_on_reply(sentinels[2], KW_FAKE_ALWAYS, "SENTINEL MYID", "$8\r\nstranger");
+            kw_fake_down(sentinels[0]);
+            kw_fake_disconnect(sentinels[2], false);
+            kw_fake_down(PRIMARY);
+            kw_test_end end = kw_test_send(kw, (kw_test_way)way, "INCR", "a");
+            assert_int_equal(end.is_answered, !is_strict);
+            assert_int_equal(kw_fake_count(OTHER, "INCR *"), is_strict ? 0 : 1);
+            kw_fake_up(PRIMARY);
+            (void)kw_test_send(kw, (kw_test_way)way, "INCR", "a");
+            assert_int_equal(it.replaced_n, is_strict ? 0 : 1);
+            kw_close(kw);
+        }
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_stranger_at_the_primarys_address_gets_no_command),
+        cmocka_unit_test(test_primary_that_all_sentinels_name_is_followed_with_an_event),
+        cmocka_unit_test(test_sentinel_that_leads_to_other_data_is_outvoted),
+        cmocka_unit_test(test_stranger_at_a_learnt_sentinels_address_leads_nowhere),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
