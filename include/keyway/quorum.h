@@ -29,11 +29,13 @@
  *   and ends of lives included, is remembered by the others until it has it.
  * - Data that comes back is no older than tombstone-ttl: a server that is restored from an older
  *   dump, or joins again with what it once held, is emptied first. One that came back empty, or
- *   with any dump, is repaired before it serves (quorum-guard=on and examples/quorum_repair.c).
+ *   with any dump, is repaired before it serves (quorum-guard=on and examples/quorum_repair.c), by
+ * a repair that began when it was back and no call was under way any more that had begun before.
+ * - Between two repairs fewer than write-quorum copies of a key lose their data.
  * - Servers' clocks differ by less than a quarter of tombstone-ttl, and do not jump by more.
  *   Where one does, a promise that a conditional write is under way by may be forgotten.
  * - Members are changed one at a time, with quorum-guard=on, by all processes, and quorum_repair
- * runs before the new node is marked as in service.
+ *   runs, once all go by the new ones, before the new node is marked as in service.
  * - The end of a life is nobody's write: once one read has seen it no later one sees the value, but
  *   a write on the version of a value whose life ends while it is under way may still succeed.
  *

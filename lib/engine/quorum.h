@@ -3,37 +3,86 @@
  * I/O, no clock, no memory, no threads: a driver carries what the op asks to the copies,
  * reports what comes back, and looks at the state.
  *
- * How it works. Each copy holds one record and only ever takes a later one. A write is sent
- * to all copies with a fresh stamp, and is done when write_n of them hold exactly it: since
- * two such sets meet, it is then later than every write that was done before it began. A
- * read is done when agree_n copies hold exactly the newest record it saw; it brings others
- * up to that first. So every later read and write meets it.
+ * WHAT IS PROMISED. Each key is one linearizable register with set, delete, get, and writes on a
+ * condition; include/keyway/quorum.h has the words for users. What follows is why.
  *
- * A write that some copies refuse, since they hold later ones, is tried again with a later
- * stamp only once nobody can have read it or ever will: when so many copies never held it
- * and never will that no agree_n are left. To know that, a copy remembers how late anything
- * came to it from another hand than its writer's (kw_record.floor). Else the value could
- * be read, overwritten, and come back. Where it cannot be known, the write fails as maybe.
+ * TERMS. N copies; a write is done with W of them (write_n), a read hears R (read_n), and A copies
+ * have to agree (agree_n = max(R, N - R + 1)). W + R > N and 2 W > N, so that each A meets each W,
+ * each R and each A, and each W meets each R and each W. A record has a stamp (time, writer), no
+ * two writes the same, and an origin, the stamp of the write whose value it is. It is safe once A
+ * copies hold it at one time or another, and done once W do.
  *
- * Writes on a condition take a ballot as in CASPaxos (Rystsov 2018): agree_n copies
- * promise to take nothing below it and say what they hold; that is made safe if it is not;
- * the condition is checked; write_n copies take the new record. Plain writes are ballots
- * of their own, which skip the first round because they do not depend on what was.
+ * WHAT A COPY DOES (the script, quorum_script.c), as long as its key lasts:
+ * C1 It takes a record where its stamp is not below what it holds, nor below what it has promised.
+ *    So both only go up, and to take one twice is to take it once.
+ * C2 It promises a ballot (PREPARE) above both, and says what it holds.
+ * C3 It remembers which records came from another hand than their writer's: floor and recent of
+ *    record.h. So it can say "I never held your write, and never will" (is_clean).
  *
- * What is built on a record must not outlive it. So:
- * - A promise, and what a write was refused for, stay for linger_ms from then on; no call takes
- *   longer than a quarter of that.
- * - A record with an end that replaces one that would outlive it is kept without end, by as many
- *   copies as make it done (quorum_keep.c): a copy that missed it may still hold the other.
- *   A SEAL, sent when all copies were seen to hold it, lets it end. It may be lost, or its
- *   sender die: then the record stays, until a read or a repair sees all copies.
- * - It still ends on one copy first. A copy without the key therefore takes no version that is
- *   more than behind_ms behind its clock, so that an older record comes back by a ballot only,
- *   above what other copies still remember.
- * - A life is over where any copy of the value says so, and nobody makes it longer.
- * - Versions beyond spec.latest are neither believed nor given.
+ * WHY IT HOLDS, step by step.
+ * S1 A plain write sends a fresh stamp to all, and is done by W copies that took exactly it. By C1
+ *    it is then above all that was done or safe before it began: A and W meet in a copy that would
+ *    have refused it.
+ * S2 A read hears R copies; the newest of these is its bar: all that was done or safe before it
+ * began is at or below that, since R meets W and A. It is done with a record at or above its bar
+ * that A copies held, each at its time (sights). Then that is safe: every later bar is at or above
+ * it, and by S1 every later write. Where copies differ, they are asked again, then given the
+ * newest. S3 A write that copies refuse, since they hold later ones, takes a later stamp only once
+ * nobody can have read it or will: when so many are clean (C3) that no A are left; otherwise it
+ * would be read, overwritten, and come back. Where that is not known, a ballot finds out: own
+ * record found and safe, done; older found, written again with the same origin, so that it can be
+ * there once; later ones found, nobody can tell any more, and it fails as maybe (is_unclear). S4 A
+ * write on a condition is a ballot (CASPaxos, Rystsov 2018): A copies promise the stamp and say
+ *    what they hold. Whatever was safe below the stamp is held by one of them, by A meets A, and
+ *    nothing below becomes done any more, by C1. The newest is made safe if it is not, by writing
+ * it again at the ballot's stamp; the condition is checked against it; W copies take the new
+ * record. Two ballots on one version: the later one's A has a copy that took the earlier one's
+ * record, or promised the later before and refused it. S5 Beside plain writes: one below the ballot
+ * is refused where it has been promised; one above is a later write, and linearized behind it.
  *
- * tests/support/quorum_model.h walks through all this, event by event. */
+ * WHAT ENDS. Memory of the protocol ends with keys, so what is built on it must not outlive it.
+ * E1 A promise, and what a write was refused for, stay for linger_ms from then on; no call takes
+ *    longer than a quarter of that, nor do its messages.
+ * E2 A record with an end that replaces one that would outlive it is kept without end, by as many
+ *    copies as make it done (quorum_keep.c): a copy that missed it may still hold the other. A
+ * SEAL, sent when all copies were seen to hold it, lets it end. It may be lost, or its sender die:
+ * then the record stays, until a read or a repair sees all copies. E3 It still ends on one copy
+ * first. A copy without the key therefore takes no version that is more than behind_ms behind its
+ * clock, as if it had promised that: an older record comes back by a ballot only, above what other
+ * copies still remember. E4 A life is over where any copy of the value says so, and nobody makes it
+ * longer.
+ *
+ * WHAT IS LOST. A copy that comes back with other data than it acknowledged breaks C1. It says
+ * nothing (quorum-guard) until all keys were repaired (is_repair):
+ * R1 A repair hears all N, so whatever was done is held by one that has lost nothing; it is given
+ * to all, with its floor at its stamp, as nobody knows what else was there. A promise in the way is
+ *    settled by a ballot with W = A = N.
+ * R2 It may have begun before the loss, and heard the copy as it was; or before the end of a call
+ * that counted the copy as one of its W, and becomes done by others behind the repair's back. So a
+ *    copy is put into service only where the repair began after the loss, and after all calls that
+ *    were under way then (examples/quorum_repair.c: a key that is lost with the rest, and a wait).
+ * R3 Fewer than W copies of a key lose their data between two repairs.
+ * A member that joins is such a copy: it is repaired when nobody goes by the old members any more.
+ *
+ * CLOCKS. Stamps need not be right: one that is behind is refused and learns (S3). Versions beyond
+ * spec.latest are neither believed nor given: reader's and writer's bound are one, so that what is
+ * acknowledged can be read, and one broken clock harms the keys that it wrote.
+ *
+ * WHAT IS ASSUMED: a message arrives within a quarter of linger_ms behind its call, or never;
+ * servers' clocks differ by less than that and do not jump by more (E1, E3); nothing is evicted;
+ * data that comes back is younger than what has ended since (else it is removed first); R2 and R3;
+ * members change one at a time.
+ *
+ * HOW IT IS CHECKED. tests/support/quorum_model.h drives these ops, event by event, against copies
+ * that do as the script (test_quorum_script.c compares them on a real server). All orders are
+ * walked through, up to what quorum_model_reduce.c proves to be the same: 2 clients with an act
+ * each, of set, delete, if-absent, compare-and-set, with and without lives, get, and repair; 3
+ * copies; 7 states to begin with; any one fault (a message lost, doubled, late, or left as a hint;
+ * a deadline; a death at any step, also behind the answer; a copy that stops and comes back, with
+ * its data, or, beside a repair, without or with older data), any one end, two rounds an op. Beyond
+ * that by chance: 2 or 3 clients with two acts, 3 to 5 copies, up to 3 faults, 6 ends and 6 rounds.
+ * Each of C1 to C3, E1 to E3, R1, R2, W, A and the bound of clocks, taken away, is found by name
+ * within a minute. */
 #ifndef ENGINE_QUORUM_H
 #define ENGINE_QUORUM_H
 

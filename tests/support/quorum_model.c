@@ -348,7 +348,8 @@ bool model_start_act(const model *self, model_state *state, model_step *step)
     who->view = step->variant;
     state->is_joined = state->is_joined || (self->setup->has_join && is_repair);
     for (unsigned i = 0; is_repair && i < model_places(self); i++) {
-        state->copies[i].is_marked = state->copies[i].lost == 0;
+        bool is_hasty = self->setup->planted == KW_MODEL_HASTY_REPAIR;
+        state->copies[i].is_marked = state->copies[i].lost == 0 || is_hasty;
     }
     add_event(state, step->who, who->act, EVENT_BEGIN, 0);
     who->is_busy = true;

@@ -38,7 +38,8 @@ const char *kw_model_planted_name(kw_model_planted planted)
                                         "refusal that expires",
                                         "clock unchecked",
                                         "member that joins unrepaired",
-                                        "repair that began too early"};
+                                        "repair that began before a loss",
+                                        "repair that began beside a call"};
     return names[planted];
 }
 

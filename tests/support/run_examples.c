@@ -57,8 +57,8 @@ static void choose(char *arguments, size_t len, const char *program, const char 
     } else if (strstr(program, "quorum_values") != NULL) {
         snprintf(arguments, len, "'redis-ring://a=%s,b=%s,c=%s/1?copies=3'", a, b, c);
     } else if (strstr(program, "quorum_repair") != NULL) {
-        snprintf(arguments, len, "'redis-ring://a=%s,b=%s,c=%s/1?copies=3' '%s/repair.state'", a, b,
-                 c, kw_test_folder());
+        snprintf(arguments, len, "'redis-ring://a=%s,b=%s,c=%s/1?copies=3' '%s/repair.state' 0", a,
+                 b, c, kw_test_folder());
     } else {
         snprintf(arguments, len, "'%s'", cluster);
     }
