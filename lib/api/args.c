@@ -3,6 +3,7 @@
 #include "api/args.h"
 
 #include "base/error.h"
+#include "drive/plan.h"
 
 #include <string.h>
 
@@ -53,9 +54,8 @@ void kw_arg_bytes_fini(kw_arg_bytes *args)
 const kw_call_options *kw_args_options(kw_call_options *space, kw_error *error,
                                        const kw_call_options *options)
 {
-    static const kw_call_options defaults = KW_CALL_OPTIONS_INIT;
     if (options == NULL) {
-        return &defaults;
+        return &kw_plan_defaults;
     }
     size_t len = options->size;
     if (len < offsetof(kw_call_options, key) || len > sizeof(*space)) {
@@ -63,7 +63,7 @@ const kw_call_options *kw_args_options(kw_call_options *space, kw_error *error,
                      "options->size is wrong: start with KW_CALL_OPTIONS_INIT");
         return NULL;
     }
-    *space = defaults;
+    *space = kw_plan_defaults;
     memcpy(space, options, len);
     return space;
 }

@@ -90,11 +90,11 @@ static kw_err check_plan(const kw_plan *plan, kw_error *error)
 /* Adds one command; the handle was entered. */
 static kw_err add_entered(kw_batch *batch, kw_error *error, const kw_bytes *argv, size_t argc)
 {
-    static const kw_call_options options = KW_CALL_OPTIONS_INIT;
     kw_item *item = &batch->items[batch->items_n];
     kw_item_init(item);
     item->request.pools = true;
-    kw_plan_task task = {.options = &options, .argv = argv, .argc = argc, .is_timed_later = true};
+    kw_plan_task task = {
+        .options = &kw_plan_defaults, .argv = argv, .argc = argc, .is_timed_later = true};
     kw_err code = kw_plan_make(&item->plan, batch->client->topology, error, &task);
     if (code != KW_OK) {
         return code;

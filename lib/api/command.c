@@ -17,8 +17,6 @@
 /* Encoded commands up to this size need no heap. */
 #define ENCODED_INLINE 512
 
-static const kw_call_options default_options = KW_CALL_OPTIONS_INIT;
-
 /* Empties token_out before the write is made; a wrong size, and acks beside it, are errors. */
 static bool take_token(kw_error *error, const kw_plan *plan, const kw_call_options *options,
                        bool is_refused)
@@ -159,7 +157,7 @@ kw_reply *kw_vcommand(kw_client *client, kw_error *error, const char *format, va
     kw_args_init(&args, &client->topology->env.mem);
     kw_reply *reply = NULL;
     if (kw_args_format(&args, error, format, values) == KW_OK) {
-        reply = call_args(client, error, &default_options, args.argv, args.argc);
+        reply = call_args(client, error, &kw_plan_defaults, args.argv, args.argc);
     }
     kw_args_fini(&args);
     return reply;

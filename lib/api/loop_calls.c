@@ -48,6 +48,10 @@ static const kw_client_part callbacks = {end, abandon, do_nothing, do_nothing, d
 
 static kw_loop *need_loop(kw_client *client, kw_error *error)
 {
+    kw_loop *loop = kw_loop_at(&client->loop);
+    if (loop != NULL) {
+        return loop;
+    }
     atomic_store_explicit(&client->parts[KW_CLIENT_CALLBACKS], &callbacks, memory_order_release);
     return kw_loop_need(client->topology, error, &client->loop);
 }
@@ -98,7 +102,6 @@ static kw_err call_args(kw_client *client, kw_error *error, kw_plan_task *task,
 kw_err kw_vcommand_async(kw_client *client, kw_error *error, kw_callback callback,
                          const char *format, va_list values)
 {
-    static const kw_call_options options = KW_CALL_OPTIONS_INIT;
     if (client == NULL || callback.fn == NULL || format == NULL) {
         return refuse(error, KW_ERR_ARGUMENT, "client, callback.fn or format is NULL");
     }
@@ -107,7 +110,7 @@ kw_err kw_vcommand_async(kw_client *client, kw_error *error, kw_callback callbac
     kw_err code = kw_args_format(&args, error, format, values);
     if (code == KW_OK) {
         kw_plan_task task = {
-            .options = &options, .argv = args.argv, .argc = args.argc, .is_ordered = true};
+            .options = &kw_plan_defaults, .argv = args.argv, .argc = args.argc, .is_ordered = true};
         code = call_args(client, error, &task, callback);
     }
     kw_args_fini(&args);

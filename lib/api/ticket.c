@@ -145,7 +145,6 @@ static kw_ticket *submit_args(kw_client *client, kw_error *error, const kw_plan_
 
 kw_ticket *kw_vsubmit(kw_client *client, kw_error *error, const char *format, va_list values)
 {
-    static const kw_call_options options = KW_CALL_OPTIONS_INIT;
     if (client == NULL || format == NULL) {
         return refuse(error, "client or format is NULL");
     }
@@ -154,7 +153,7 @@ kw_ticket *kw_vsubmit(kw_client *client, kw_error *error, const char *format, va
     kw_ticket *ticket = NULL;
     if (kw_args_format(&args, error, format, values) == KW_OK) {
         kw_plan_task task = {
-            .options = &options, .argv = args.argv, .argc = args.argc, .is_ordered = true};
+            .options = &kw_plan_defaults, .argv = args.argv, .argc = args.argc, .is_ordered = true};
         ticket = submit_args(client, error, &task);
     }
     kw_args_fini(&args);

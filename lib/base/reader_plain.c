@@ -72,28 +72,50 @@ static bool read_line(cursor *self, kw_bytes *text)
 }
 
 /* What stands behind "$" or "*" says that there is nothing. */
-static inline bool make_nil(item *found)
+static inline bool read_nil(cursor *self, item *found)
 {
     found->kind = KW_REPLY_NIL;
-    return found->value == -1;
-}
-
-static inline bool read_string(cursor *self, item *found)
-{
-    if (!read_number(self, &found->value)) {
+    found->value = -1;
+    if (self->end - self->at < 4 || memcmp(self->at, "-1\r\n", 4) != 0) {
         return false;
     }
-    if (found->value < 0) {
-        return make_nil(found);
+    self->at += 4;
+    return true;
+}
+
+/* A length, and so many bytes, each with the end of its line: what most replies are. */
+static inline bool read_string(cursor *self, item *found)
+{
+    const char *first = self->at;
+    const char *at = first;
+    const char *stop = self->end - at > DIGITS_MAX ? at + DIGITS_MAX : self->end;
+    unsigned digit;
+    size_t len = 0;
+    for (; at < stop && (digit = (unsigned)(*at - '0')) <= 9; at++) {
+        len = len * 10 + digit;
     }
-    if (found->value > self->end - self->at) {
+    if (at == first || (*first == '0' && at - first > 1)) {
+        return read_nil(self, found);
+    }
+    size_t rest_len = (size_t)(self->end - at);
+    if (rest_len < 4 || len > rest_len - 4 || memcmp(at, "\r\n", 2) != 0 ||
+        memcmp(at + 2 + len, "\r\n", 2) != 0) {
         return false;
     }
     found->kind = KW_REPLY_STRING;
-    found->text.data = self->at;
-    found->text.len = (size_t)found->value;
-    self->at += found->value;
-    return read_line_end(self);
+    found->text.data = at + 2;
+    found->text.len = len;
+    self->at = at + 4 + len;
+    return true;
+}
+
+static inline bool read_array_head(cursor *self, item *found)
+{
+    if (read_nil(self, found)) {
+        return true;
+    }
+    found->kind = KW_REPLY_ARRAY;
+    return read_number(self, &found->value) && found->value >= 0;
 }
 
 static inline bool read_item(cursor *self, item *found)
@@ -114,8 +136,7 @@ static inline bool read_item(cursor *self, item *found)
         found->kind = KW_REPLY_ERROR;
         return read_line(self, &found->text);
     case '*':
-        found->kind = KW_REPLY_ARRAY;
-        return read_number(self, &found->value) && (found->value >= 0 || make_nil(found));
+        return read_array_head(self, found);
     default:
         return false;
     }

@@ -15,6 +15,8 @@
 
 #include <string.h>
 
+const kw_call_options kw_plan_defaults = KW_CALL_OPTIONS_INIT;
+
 /* A command that blocks without end has an end after all. */
 #define BLOCK_MAX_MS ((uint64_t)10 * 365 * 24 * 3600 * 1000)
 
@@ -238,9 +240,9 @@ static void take_deadline(kw_plan *plan, const kw_topology *topology, const kw_p
     plan->deadline_ns = kw_plan_deadline_ns(plan->start_ns, timeout_ms);
 }
 
-/* Only commands that read, and do not wait for anything, go to replicas. */
-static kw_err take_read(kw_plan *plan, const kw_topology *topology, kw_error *error,
-                        const kw_call_options *options, unsigned flags)
+/* Where the call's options want a read to go. */
+static kw_err take_read(kw_plan *plan, kw_error *error, const kw_call_options *options,
+                        bool may_go_to_replica)
 {
     static const kw_read_preference preferences[] = {
         [KW_READ_PRIMARY] = KW_READ_OF_PRIMARY,
@@ -258,11 +260,9 @@ static kw_err take_read(kw_plan *plan, const kw_topology *topology, kw_error *er
         return kw_error_set(error, KW_ERR_ARGUMENT, KW_EFFECT_NONE,
                             "the call options' read %u is unknown, or lacks its zone", wanted);
     }
-    if ((flags & KW_COMMAND_READ) == 0 || (flags & (KW_COMMAND_WRITE | KW_COMMAND_BLOCKING)) != 0) {
+    if (!may_go_to_replica) {
         return KW_OK;
     }
-    plan->read = topology->env.options.read;
-    plan->zone = topology->env.options.read_zone;
     if (options->after != NULL) {
         plan->after = *options->after;
     }
@@ -351,12 +351,18 @@ kw_err kw_plan_start(kw_plan *plan, kw_topology *topology, kw_error *error,
     plan->fails_fast = options->fail_fast;
     plan->is_script = (flags & KW_COMMAND_SCRIPT) != 0;
     plan->is_blocking = (flags & KW_COMMAND_BLOCKING) != 0;
-    kw_err code = check_acks(plan, topology, error, task);
-    if (code != KW_OK) {
-        return code;
+    bool may_go_to_replica = (flags & (KW_COMMAND_READ | KW_COMMAND_WRITE | KW_COMMAND_BLOCKING)) ==
+                             KW_COMMAND_READ; /* it only reads, and does not wait for anything */
+    if (may_go_to_replica) {
+        plan->read = topology->env.options.read;
+        plan->zone = topology->env.options.read_zone;
     }
-    if (take_read(plan, topology, error, options, flags) != KW_OK) {
-        return KW_ERR_ARGUMENT;
+    if (options != &kw_plan_defaults || topology->env.options.acks > 0) {
+        kw_err code = check_acks(plan, topology, error, task);
+        code = code == KW_OK ? take_read(plan, error, options, may_go_to_replica) : code;
+        if (code != KW_OK) {
+            return code;
+        }
     }
     take_deadline(plan, topology, task);
     if (options->route != KW_ROUTE_AUTO) {
@@ -392,8 +398,7 @@ kw_err kw_plan_go_on(kw_plan *plan, kw_topology *topology, kw_error *error,
     return KW_OK;
 }
 
-/* Asks for what the plan needs, until it needs nothing more. */
-static kw_err ask_on(kw_plan *plan, kw_topology *topology, kw_error *error, kw_plan_task *task)
+kw_err kw_plan_ask_on(kw_plan *plan, kw_topology *topology, kw_error *error, kw_plan_task *task)
 {
     kw_err code = KW_OK;
     while (code == KW_OK && plan->need != KW_PLAN_NEEDS_NOTHING) {
@@ -403,13 +408,6 @@ static kw_err ask_on(kw_plan *plan, kw_topology *topology, kw_error *error, kw_p
         task->reply = NULL;
     }
     return code;
-}
-
-kw_err kw_plan_make(kw_plan *plan, kw_topology *topology, kw_error *error, kw_plan_task *task)
-{
-    kw_err code = kw_plan_start(plan, topology, error, task);
-    bool is_whole = code != KW_OK || plan->need == KW_PLAN_NEEDS_NOTHING;
-    return is_whole ? code : ask_on(plan, topology, error, task);
 }
 
 void kw_plan_give_back(kw_plan *plan)

@@ -76,6 +76,9 @@ static inline bool kw_plan_may_write(const kw_plan *plan)
            (kw_command_flags(plan->command) & (KW_COMMAND_WRITE | KW_COMMAND_SCRIPT)) != 0;
 }
 
+/* The options of a call that has none of its own: there is nothing in them to be checked. */
+extern const kw_call_options kw_plan_defaults;
+
 /* What a plan is made of. */
 typedef struct kw_plan_task {
     const kw_call_options *options;
@@ -106,8 +109,17 @@ kw_err kw_plan_start(kw_plan *plan, kw_topology *topology, kw_error *error,
 kw_err kw_plan_go_on(kw_plan *plan, kw_topology *topology, kw_error *error,
                      const kw_plan_task *task);
 
+/* Asks for what a plan lacks, and goes on, until it lacks nothing. */
+kw_err kw_plan_ask_on(kw_plan *plan, kw_topology *topology, kw_error *error, kw_plan_task *task);
+
 /* Start and all steps behind it, with the waits between them. */
-kw_err kw_plan_make(kw_plan *plan, kw_topology *topology, kw_error *error, kw_plan_task *task);
+static inline kw_err kw_plan_make(kw_plan *plan, kw_topology *topology, kw_error *error,
+                                  kw_plan_task *task)
+{
+    kw_err code = kw_plan_start(plan, topology, error, task);
+    bool is_whole = code != KW_OK || plan->need == KW_PLAN_NEEDS_NOTHING;
+    return is_whole ? code : kw_plan_ask_on(plan, topology, error, task);
+}
 
 /* What kw_plan_fini has to do of a plan that has a node or several positions. */
 void kw_plan_give_back(kw_plan *plan);

@@ -168,8 +168,8 @@ static kw_err check_keys(const kw_plan *plan, const kw_session *session, kw_erro
 static kw_err plan_unknown(kw_plan *plan, const kw_session *session, kw_error *error,
                            const kw_bytes *argv, size_t argc)
 {
-    static const kw_call_options defaults = KW_CALL_OPTIONS_INIT;
-    kw_plan_task task = {.options = &defaults, .argv = argv, .argc = argc, .takes_acks = true};
+    kw_plan_task task = {
+        .options = &kw_plan_defaults, .argv = argv, .argc = argc, .takes_acks = true};
     kw_err code = kw_plan_make(plan, session->topology, error, &task);
     if (code == KW_OK && plan->kind == KW_PLAN_POSITION) {
         code = check_position(session, error, plan->name, plan->position);

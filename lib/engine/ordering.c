@@ -201,14 +201,18 @@ static bool is_twice(kw_order_entry *entry, const kw_ordered *command)
 static bool add_link(kw_ordering *self, kw_ordered *command, uint64_t hash)
 {
     kw_order_link *link = &command->links[command->links_n];
-    kw_order_entry **place = kw_order_table_find(self, hash);
+    kw_order_entry **place = kw_order_table_place(self, hash);
     link->key = NULL;
     link->command = command;
     link->entry.hash = hash & ~KW_ORDER_IS_KEY;
-    if (place != NULL && is_twice(*place, command)) {
-        return true;
+    if (place == NULL) {
+        return false;
     }
-    if (place != NULL ? !join(self, place, link) : !kw_order_table_add(self, &link->entry)) {
+    if (*place == NULL) {
+        kw_order_table_add(self, place, &link->entry);
+    } else if (is_twice(*place, command)) {
+        return true;
+    } else if (!join(self, place, link)) {
         return false;
     }
     command->links_n++;

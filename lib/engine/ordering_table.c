@@ -56,35 +56,28 @@ static void split(kw_ordering *self)
     }
 }
 
-kw_order_entry **kw_order_table_find(kw_ordering *self, uint64_t hash)
+/* Room for one more entry; false when there is no memory. */
+static bool grow(kw_ordering *self)
 {
-    if (self->entries_n == 0) {
-        return NULL;
+    if (!reserve(self)) {
+        return false;
     }
-    for (kw_order_entry **link = &self->buckets[index_of(self, hash)]; *link != NULL;
-         link = &(*link)->next) {
-        if (((*link)->hash | KW_ORDER_IS_KEY) == (hash | KW_ORDER_IS_KEY)) {
-            return link;
-        }
+    if (self->buckets_n < self->capacity) {
+        split(self);
     }
-    return NULL;
+    return true;
 }
 
-bool kw_order_table_add(kw_ordering *self, kw_order_entry *entry)
+kw_order_entry **kw_order_table_place(kw_ordering *self, uint64_t hash)
 {
-    if (self->entries_n >= self->buckets_n) {
-        if (!reserve(self)) {
-            return false;
-        }
-        if (self->buckets_n < self->capacity) {
-            split(self);
-        }
+    if (self->entries_n >= self->buckets_n && !grow(self)) {
+        return NULL;
     }
-    kw_order_entry **bucket = &self->buckets[index_of(self, entry->hash)];
-    entry->next = *bucket;
-    *bucket = entry;
-    self->entries_n++;
-    return true;
+    kw_order_entry **link = &self->buckets[index_of(self, hash)];
+    while (*link != NULL && ((*link)->hash | KW_ORDER_IS_KEY) != (hash | KW_ORDER_IS_KEY)) {
+        link = &(*link)->next;
+    }
+    return link;
 }
 
 kw_order_key *kw_order_table_share(kw_ordering *self, kw_order_entry **place)

@@ -40,11 +40,18 @@ static inline kw_order_key *kw_order_key_of(kw_order_entry *entry)
     return (entry->hash & KW_ORDER_IS_KEY) != 0 ? (kw_order_key *)entry : NULL;
 }
 
-/* Where the table points at the hash's entry; NULL: it has none. */
-kw_order_entry **kw_order_table_find(kw_ordering *self, uint64_t hash);
+/* Where the table points at the hash's entry, or would point at it: at the end of its bucket. NULL
+ * when there is no memory. */
+kw_order_entry **kw_order_table_place(kw_ordering *self, uint64_t hash);
 
-/* A new entry. False when there is no memory. */
-bool kw_order_table_add(kw_ordering *ordering, kw_order_entry *entry);
+/* A new entry at its place. */
+static inline void kw_order_table_add(kw_ordering *ordering, kw_order_entry **place,
+                                      kw_order_entry *entry)
+{
+    entry->next = NULL;
+    *place = entry;
+    ordering->entries_n++;
+}
 
 /* Puts a new key of one member, which is not counted further, in the place of a link. NULL when
  * there is no memory. */

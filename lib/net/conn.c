@@ -192,18 +192,29 @@ kw_err kw_conn_progress(kw_conn *conn, kw_error *error, short revents)
     return code;
 }
 
-/* Appends to the bytes that wait to be sent; those that were sent make room first. */
-static bool append(kw_conn *conn, const char *data, size_t len)
+/* What was sent makes room for what waits behind it. */
+static void make_room(kw_conn *conn)
+{
+    conn->out.len -= conn->out_at;
+    memmove(conn->out.data, conn->out.data + conn->out_at, conn->out.len);
+    if (conn->out.is_secret) {
+        kw_mem_wipe(conn->out.data + conn->out.len, conn->out_at);
+    }
+    conn->out_at = 0;
+}
+
+/* Appends to the bytes that wait to be sent. */
+static inline bool append(kw_conn *conn, const char *data, size_t len)
 {
     if (conn->out_at >= ROOM_LEN) {
-        conn->out.len -= conn->out_at;
-        memmove(conn->out.data, conn->out.data + conn->out_at, conn->out.len);
-        if (conn->out.is_secret) {
-            kw_mem_wipe(conn->out.data + conn->out.len, conn->out_at);
-        }
-        conn->out_at = 0;
+        make_room(conn);
     }
-    return kw_buf_append(&conn->out, data, len);
+    if (!kw_buf_reserve(&conn->out, len)) {
+        return false;
+    }
+    memcpy(conn->out.data + conn->out.len, data, len);
+    conn->out.len += len;
+    return true;
 }
 
 kw_err kw_conn_queue(kw_conn *conn, kw_error *error, kw_request *request, bool is_asking)
