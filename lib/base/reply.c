@@ -249,9 +249,8 @@ bool kw_reply_set_array(kw_reply *root, kw_reply *reply, kw_reply_kind kind, siz
         if (elements == NULL) {
             return false;
         }
-        memset(elements, 0, elements_len);
         for (size_t i = 0; i < count; i++) {
-            elements[i].hiredis.type = KW_REPLY_NIL;
+            reset(&elements[i], KW_REPLY_NIL);
             pointers[i] = &elements[i].hiredis;
         }
     }
@@ -268,9 +267,8 @@ static bool add_elements(kw_reply *root, kw_reply *reply, size_t at, size_t end)
     if (elements == NULL) {
         return false;
     }
-    memset(elements, 0, (end - at) * sizeof(kw_reply));
     for (size_t i = at; i < end; i++) {
-        elements[i - at].hiredis.type = KW_REPLY_NIL;
+        reset(&elements[i - at], KW_REPLY_NIL);
         reply->hiredis.element[i] = &elements[i - at].hiredis;
     }
     return true;

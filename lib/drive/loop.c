@@ -246,8 +246,7 @@ static kw_err begin(kw_loop *self, kw_error *error, bool *is_mine, bool *was_sig
     kw_monitor_lock(&self->monitor);
     *is_mine = !self->is_processing;
     if (*is_mine) {
-        self->is_processing = true;
-        self->processor = pthread_self();
+        kw_loop_begin(self);
         *was_signalled = self->is_signalled;
         self->is_signalled = false;
     } else if (kw_loop_is_inside(self)) {
@@ -313,7 +312,7 @@ static bool take_inbox(kw_loop *self, inbox_act act)
         /* A host that sleeps has to hear of an earlier time. */
         bool is_other = !pthread_equal(self->sleeper, self->processor);
         wakes = is_more || (is_other && self->next_ns < self->told_ns);
-        self->is_processing = false;
+        atomic_store(&self->is_processing, false);
         self->is_signalled = wakes;
     }
     kw_monitor_unlock(&self->monitor);
@@ -438,8 +437,7 @@ kw_err kw_loop_process(kw_loop *self, kw_error *error)
 static void end_all(kw_loop *self)
 {
     kw_monitor_lock(&self->monitor);
-    self->is_processing = true;
-    self->processor = pthread_self();
+    kw_loop_begin(self);
     take_accepted(self);
     kw_monitor_unlock(&self->monitor);
     while (self->backlog.head != NULL) {

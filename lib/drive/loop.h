@@ -16,17 +16,17 @@ typedef _Atomic(kw_loop *) kw_loop_place;
 struct kw_loop {
     kw_topology *topology;
     kw_loop_place *place;
-    kw_monitor monitor;      /* guards all of this block */
-    kw_async_commands inbox; /* accepted, and not seen by the pipeline */
-    bool is_signalled;       /* the descriptor was made readable for the inbox */
-    bool is_processing;
-    pthread_t processor;   /* who is */
-    pthread_t sleeper;     /* who has asked kw_timeout last */
-    uint64_t next_ns;      /* when kw_process wants to be called; UINT64_MAX: never */
-    uint64_t told_ns;      /* what kw_timeout said of it */
-    kw_loop_blocks blocks; /* to be used again */
-    size_t open_n;         /* commands that were accepted and not told of yet */
-    size_t open_len;       /* and their bytes */
+    kw_monitor monitor;           /* guards all of this block */
+    kw_async_commands inbox;      /* accepted, and not seen by the pipeline */
+    bool is_signalled;            /* the descriptor was made readable for the inbox */
+    atomic_bool is_processing;    /* written with the monitor held, as is .. */
+    _Atomic(pthread_t) processor; /* .. who is, before it; both are read by any thread */
+    pthread_t sleeper;            /* who has asked kw_timeout last */
+    uint64_t next_ns;             /* when kw_process wants to be called; UINT64_MAX: never */
+    uint64_t told_ns;             /* what kw_timeout said of it */
+    kw_loop_blocks blocks;        /* to be used again */
+    atomic_size_t open_n;   /* commands that were accepted and not told of yet; any thread's */
+    atomic_size_t open_len; /* and their bytes */
     /* The processing thread's alone: */
     kw_poller poller;
     kw_pipeline pipeline;

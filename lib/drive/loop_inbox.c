@@ -6,34 +6,32 @@
 #include "base/error.h"
 #include "base/resp.h"
 
-/* Counts a command of so many bytes among what is under way. is_own: what was told of, and is not
- * counted yet, is at hand. The monitor is held. */
+/* Counts a command of so many bytes among what is under way. is_own: of the thread that carries the
+ * commands: what it told of, and has not counted yet, is at hand. */
 static bool admit(kw_loop *self, size_t len, bool is_own)
 {
     const kw_options *options = &self->topology->env.options;
-    size_t open_n = self->open_n - (is_own ? self->told_n : 0);
-    size_t open_len = self->open_len - (is_own ? self->told_len : 0);
-    if (open_n >= options->queue_max || open_len + len > options->queue_bytes_max) {
-        return false;
+    size_t open_n = atomic_fetch_add_explicit(&self->open_n, 1, memory_order_relaxed);
+    size_t open_len = atomic_fetch_add_explicit(&self->open_len, len, memory_order_relaxed);
+    open_n -= is_own ? self->told_n : 0;
+    open_len -= is_own ? self->told_len : 0;
+    bool is_admitted = open_n < options->queue_max && open_len + len <= options->queue_bytes_max;
+    if (!is_admitted) {
+        kw_loop_discharge(self, 1, len);
     }
-    self->open_n++;
-    self->open_len += len;
-    return true;
+    return is_admitted;
 }
 
-/* is_own: of the thread that carries the commands. The monitor is held. */
+/* A block that can be used again; NULL: there is none. is_own: as for admit. */
 static kw_async_command *take_block(kw_loop *self, size_t len, bool is_own)
 {
-    kw_async_command *used = is_own ? kw_loop_blocks_take(&self->used, len) : NULL;
-    return used != NULL ? used : kw_loop_blocks_take(&self->blocks, len);
-}
-
-/* A command that was admitted is given up. */
-static void discharge(kw_loop *self, size_t len)
-{
-    kw_monitor_lock(&self->monitor);
-    kw_loop_discharge(self, 1, len);
-    kw_monitor_unlock(&self->monitor);
+    kw_async_command *block = is_own ? kw_loop_blocks_take(&self->used, len) : NULL;
+    if (block == NULL) {
+        kw_monitor_lock(&self->monitor);
+        block = kw_loop_blocks_take(&self->blocks, len);
+        kw_monitor_unlock(&self->monitor);
+    }
+    return block;
 }
 
 static kw_err refuse(const kw_loop *self, kw_error *error)
@@ -58,20 +56,17 @@ kw_err kw_loop_block(kw_loop *self, kw_async_command **command, kw_error *error,
     if (!kw_resp_len(&len, task->argv, task->argc)) {
         return no_memory(error);
     }
-    kw_monitor_lock(&self->monitor);
     bool is_own = kw_loop_is_inside(self);
-    bool is_admitted = admit(self, len, is_own);
-    kw_async_command *block = is_admitted ? take_block(self, len, is_own) : NULL;
-    kw_monitor_unlock(&self->monitor);
     if (is_in_callback != NULL) {
         *is_in_callback = is_own;
     }
-    if (!is_admitted) {
+    if (!admit(self, len, is_own)) {
         return refuse(self, error);
     }
+    kw_async_command *block = take_block(self, len, is_own);
     block = block != NULL ? block : kw_async_command_new(&self->topology->env.mem, len);
     if (block == NULL) {
-        discharge(self, len);
+        kw_loop_discharge(self, 1, len);
         return no_memory(error);
     }
     block->len = len;
@@ -81,7 +76,7 @@ kw_err kw_loop_block(kw_loop *self, kw_async_command **command, kw_error *error,
 
 void kw_loop_unblock(kw_loop *self, kw_async_command *command)
 {
-    discharge(self, command->len);
+    kw_loop_discharge(self, 1, command->len);
     kw_mem_free(&self->topology->env.mem, command);
 }
 

@@ -5,17 +5,27 @@
 
 #include "drive/loop.h"
 
-/* True for the thread that carries the commands now. The monitor is held. */
-static inline bool kw_loop_is_inside(const kw_loop *self)
+/* True for the thread that carries the commands now: no other one finds its own name there. Any
+ * thread. */
+static inline bool kw_loop_is_inside(kw_loop *self)
 {
-    return self->is_processing && pthread_equal(self->processor, pthread_self());
+    return atomic_load_explicit(&self->is_processing, memory_order_acquire) &&
+           pthread_equal(atomic_load_explicit(&self->processor, memory_order_relaxed),
+                         pthread_self());
 }
 
-/* So many commands and bytes are not under way any more. The monitor is held. */
+/* This thread carries the commands from now on. The monitor is held. */
+static inline void kw_loop_begin(kw_loop *self)
+{
+    atomic_store_explicit(&self->processor, pthread_self(), memory_order_relaxed);
+    atomic_store_explicit(&self->is_processing, true, memory_order_release);
+}
+
+/* So many commands and bytes are not under way any more. Any thread. */
 static inline void kw_loop_discharge(kw_loop *self, size_t n, size_t len)
 {
-    self->open_n -= n;
-    self->open_len -= len;
+    atomic_fetch_sub_explicit(&self->open_n, n, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&self->open_len, len, memory_order_relaxed);
 }
 
 #endif
