@@ -105,6 +105,16 @@ static size_t owners_n(void)
     return n;
 }
 
+/* Somebody waits for replies, and nobody sends. */
+static bool is_read_alone(void)
+{
+    kw_monitor_lock(&stage.lane->monitor);
+    bool is_alone = kw_lane_roles_is_read(&stage.lane->roles) &&
+                    !kw_lane_roles_is_written(&stage.lane->roles);
+    kw_monitor_unlock(&stage.lane->monitor);
+    return is_alone;
+}
+
 static uint64_t sleeps_n(void)
 {
     kw_monitor_lock(&stage.lane->monitor);

@@ -111,14 +111,16 @@ static void test_lane_writer_that_leaves_looks_for_what_came(void **state)
     actor reader, writer, late;
     hold send_hold;
     kw_fake_on(stage.fake, 1, "ECHO n:000002",
-               KW_FAKE_STEPS(KW_FAKE_DELAY(50), KW_FAKE_SEND("+a\r\n")));
+               KW_FAKE_STEPS(KW_FAKE_GATE, KW_FAKE_SEND("+a\r\n")));
     expect_right(1);
     actor_start(&reader, 2, LONG_MS);
     WAIT_FOR(kw_fake_count(stage.fake, "ECHO n:000002") == 1);
+    WAIT_FOR(is_read_alone()); /* it has no part in the send that is held up */
     open_gate();
     hold_next(&send_hold, KW_TEST_SEND, true, 0);
     actor_start(&writer, 3, LONG_MS);
     WAIT_FOR(atomic_load(&send_hold.is_held));
+    kw_fake_pass(stage.fake);
     WAIT_FOR(atomic_load(&reader.is_over));
     /* Nobody reads now: the late one does, and the writer's reply comes to it. */
     actor_start(&late, 4, LONG_MS);
