@@ -152,6 +152,11 @@ static void *work(void *arg)
 {
     kw_checker_thread *self = arg;
     while (!atomic_load(&self->checker->is_ending)) {
+        unsigned sweeps_n = atomic_load(&self->checker->sweeps_n);
+        if (atomic_load(&self->swept_n) != sweeps_n) {
+            kw_checker_read_all(self);
+            atomic_store(&self->swept_n, sweeps_n);
+        }
         kw_checker_turn(self);
         kw_test_sleep_ms(1);
     }
@@ -203,6 +208,14 @@ void kw_checker_take(kw_checker *checker, kw_checker_report *report)
         for (unsigned bin = 0; bin < KW_CHECKER_BINS; bin++) {
             atomic_store(&checker->bins[group][bin], 0);
         }
+    }
+}
+
+void kw_checker_sweep(kw_checker *checker)
+{
+    unsigned sweep = atomic_fetch_add(&checker->sweeps_n, 1) + 1;
+    for (unsigned i = 0; i < checker->setup.threads_n; i++) {
+        KW_TEST_AWAIT(atomic_load(&checker->threads[i].swept_n) == sweep)
     }
 }
 

@@ -60,6 +60,10 @@ kw_checker *kw_checker_start(kw_client *client, const kw_checker_setup *setup);
 /* What was noticed since the last call of this; the figures start anew. */
 void kw_checker_take(kw_checker *checker, kw_checker_report *report);
 
+/* Waits until each thread has read all that it wrote: what is lost by now is noticed. Where calls
+ * are answered. */
+void kw_checker_sweep(kw_checker *checker);
+
 /* One line about the report, for people. */
 void kw_checker_print(const char *what, const kw_checker_report *report);
 

@@ -31,6 +31,7 @@ typedef struct kw_checker_thread {
     unsigned group; /* of all its keys; KW_CHECKER_GROUPS: any */
     bool is_long;   /* has the longer deadline */
     uint64_t random;
+    atomic_uint swept_n; /* sweeps that it has done */
     kw_checker_item counters[KW_CHECKER_ITEMS];
     kw_checker_item values[KW_CHECKER_ITEMS];
     kw_checker_item triples[KW_CHECKER_ITEMS];
@@ -47,7 +48,8 @@ struct kw_checker {
     kw_client *client;
     kw_checker_setup setup;
     atomic_bool is_ending;
-    pthread_t watcher; /* measures how late the machine wakes a thread */
+    atomic_uint sweeps_n; /* that were asked for */
+    pthread_t watcher;    /* measures how late the machine wakes a thread */
     kw_checker_thread *threads;
     kw_checker_shared shared[KW_CHECKER_SHARED];
     pthread_mutex_t lock; /* guards report */
