@@ -109,8 +109,8 @@ static size_t owners_n(void)
 static bool is_read_alone(void)
 {
     kw_monitor_lock(&stage.lane->monitor);
-    bool is_alone = kw_lane_roles_is_read(&stage.lane->roles) &&
-                    !kw_lane_roles_is_written(&stage.lane->roles);
+    bool is_alone =
+        kw_lane_roles_is_read(&stage.lane->roles) && !kw_lane_roles_is_written(&stage.lane->roles);
     kw_monitor_unlock(&stage.lane->monitor);
     return is_alone;
 }

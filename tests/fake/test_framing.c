@@ -73,7 +73,8 @@ static void run_rows(const row *rows, size_t rows_n, const char *options)
     }
     /* A probe of a server that was silent ends in the time of callers, and leaves its connection in
      * the pool until it has been idle for long. */
-    KW_TEST_UNTIL (kw_fake_open(fakes[0]) <= 1) {
+    KW_TEST_UNTIL(kw_fake_open(fakes[0]) <= 1)
+    {
         kw_reply_free(kw_test_ask(kw, "PING"));
         kw_test_sleep_ms(5);
     }

@@ -110,8 +110,7 @@ static void test_lane_writer_that_leaves_looks_for_what_came(void **state)
     (void)state;
     actor reader, writer, late;
     hold send_hold;
-    kw_fake_on(stage.fake, 1, "ECHO n:000002",
-               KW_FAKE_STEPS(KW_FAKE_GATE, KW_FAKE_SEND("+a\r\n")));
+    kw_fake_on(stage.fake, 1, "ECHO n:000002", KW_FAKE_STEPS(KW_FAKE_GATE, KW_FAKE_SEND("+a\r\n")));
     expect_right(1);
     actor_start(&reader, 2, LONG_MS);
     WAIT_FOR(kw_fake_count(stage.fake, "ECHO n:000002") == 1);
