@@ -222,12 +222,12 @@ static void test_waiting_is_a_choice(void **state)
 {
     (void)state;
     for (size_t form = 0; form < sizeof(forms) / sizeof(forms[0]); form++) {
-        kw_client *client = open_form(form, "timeout=2500ms&on-node-down=wait");
+        kw_client *client = open_form(form, "timeout=1500ms&on-node-down=wait");
         kw_test_server_kill(server);
         for (int way = 0; way < KW_TEST_WAYS_N; way++) {
             kw_test_end end = kw_test_send(client, (kw_test_way)way, "INCR", "key");
             assert_false(end.is_answered);
-            assert_in_range(end.took_us, 2300 * 1000, (2500 + SLACK_MS) * 1000);
+            assert_in_range(end.took_us, 1300 * 1000, (1500 + SLACK_MS) * 1000);
             assert_int_equal(end.error.code, KW_ERR_CONNECT);
         }
         kw_test_server_restart(server);
