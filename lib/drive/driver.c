@@ -302,6 +302,13 @@ kw_step kw_driver_temper(kw_topology *topology, kw_op *op, kw_node *node, kw_ste
     return is_wait && has_place ? wait_for_node(topology, op, node, step) : step;
 }
 
+/* False where the settings do not let a redirect lead there: the map is not made to. */
+static bool is_allowed(const kw_topology *topology, const kw_endpoint *target)
+{
+    const kw_options *options = &topology->env.options;
+    return kw_node_rules_allow(options->nodes_allowed, options->nodes_allowed_n, target);
+}
+
 uint64_t kw_driver_heed(kw_topology *topology, const kw_op *op, const kw_step *step)
 {
     if (kw_topology_is_watching(topology)) {
@@ -310,7 +317,7 @@ uint64_t kw_driver_heed(kw_topology *topology, const kw_op *op, const kw_step *s
     if (atomic_load_explicit(&topology->env.lag_ns, memory_order_relaxed) != UINT64_MAX) {
         kw_lag_tend(topology, kw_env_now(&topology->env));
     }
-    if (step->is_patch) {
+    if (step->is_patch && is_allowed(topology, &op->target)) {
         kw_topology_patch(topology, op->spec.slot, &op->target);
     }
     if (step->wants_refresh && kw_driver_has_map(topology)) {

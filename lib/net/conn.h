@@ -45,6 +45,7 @@ typedef struct kw_dial {
     kw_login_doubt *login_doubt; /* the node's; outlives the connection */
     kw_address good; /* the address that took a connect last, tried first; len is 0: none */
     kw_identity identity;
+    bool is_forbidden; /* nodes-allowed: the address was learnt, and is outside of it */
 } kw_dial;
 
 /* Used by one thread at a time. */

@@ -320,6 +320,19 @@ kw_err kw_conn_race(kw_conn *conn, kw_error *error, uint64_t now_ns)
     return use_socket(conn, error, socket, conn->begun_n - 1);
 }
 
+/* Somebody has named an address that the settings do not allow: it is not dialled. */
+static kw_conn *refuse_address(kw_conn *conn, kw_error *error, const kw_endpoint *endpoint)
+{
+    char node[KW_ENDPOINT_TEXT];
+    conn->is_incompatible = true;
+    kw_error_set(error, KW_ERR_CONNECT, KW_EFFECT_NONE,
+                 "%.300s is not dialled: the address was learnt from a server, and is outside of "
+                 "nodes-allowed",
+                 kw_endpoint_text(node, endpoint));
+    kw_conn_die(conn, KW_ERR_CONNECT);
+    return conn;
+}
+
 kw_conn *kw_conn_new(kw_env *env, kw_error *error, const kw_dial *dial, uint64_t now_ns)
 {
     kw_conn *conn = kw_mem_alloc(&env->mem, sizeof(*conn));
@@ -350,6 +363,9 @@ kw_conn *kw_conn_new(kw_env *env, kw_error *error, const kw_dial *dial, uint64_t
     if (code != KW_OK || !kw_greeting_begin(conn)) {
         kw_conn_die_of_memory(conn, error);
         return conn;
+    }
+    if (dial->is_forbidden) {
+        return refuse_address(conn, error, dial->endpoint);
     }
     code = find_addresses(conn, error);
     if (code != KW_OK) {

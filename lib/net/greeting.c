@@ -264,9 +264,9 @@ static bool append_all(kw_conn *conn)
     if (conn->is_old) {
         return begin_old(conn) && (conn->owners.count > 0 || append_ping(conn));
     }
-    return append_hello(conn) && append_identity(conn) &&
+    return append_hello(conn) && append_identity(conn) && append_capabilities(conn) &&
            append_about(conn, "LIB-NAME", "keyway") && append_about(conn, "LIB-VER", KW_VERSION) &&
-           append_capabilities(conn) && append_select(conn) && append_role(conn);
+           append_select(conn) && append_role(conn);
 }
 
 bool kw_greeting_begin(kw_conn *conn)

@@ -80,6 +80,7 @@ struct kw_node {
     bool is_old;        /* it hung up at HELLO, and the next greeting is to do without */
     kw_address good;    /* that took the last connect; len is 0: none yet */
     kw_lineage lineage; /* of the data that is there */
+    bool is_configured; /* a sentinel that the settings name; written before it is shared */
     kw_node_stats stats;
 };
 

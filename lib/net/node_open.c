@@ -4,6 +4,28 @@
 
 #include "base/error.h"
 
+/* True where the settings name the server themselves: one of the URI, or a ring's member. */
+static bool is_of_settings(const kw_node *node, kw_conn_role role)
+{
+    const kw_options *options = &node->env->options;
+    if (options->scheme == KW_SCHEME_RING) {
+        return role == KW_CONN_ANY || role == KW_CONN_PRIMARY || node->is_configured;
+    }
+    for (size_t i = 0; i < options->seeds_n; i++) {
+        if (kw_endpoint_equal(&options->seeds[i], &node->endpoint)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool is_forbidden(const kw_node *node, kw_conn_role role)
+{
+    const kw_options *options = &node->env->options;
+    return options->nodes_allowed_n > 0 && !is_of_settings(node, role) &&
+           !kw_node_rules_allow(options->nodes_allowed, options->nodes_allowed_n, &node->endpoint);
+}
+
 /* A connection on its way; NULL when there is no memory. */
 static kw_conn *dial(kw_node *node, kw_error *error, kw_conn_role role, uint64_t now_ns)
 {
@@ -13,6 +35,7 @@ static kw_conn *dial(kw_node *node, kw_error *error, kw_conn_role role, uint64_t
     kw_monitor_lock(&node->monitor);
     dialled.is_old = node->is_old;
     dialled.good = node->good;
+    dialled.is_forbidden = is_forbidden(node, role);
     dialled.identity.id = atomic_load(&node->id);
     dialled.identity.lineage = node->lineage;
     unsigned overdue_n = node->env->options.connect_timeout_ms > 0 ? 0 : node->overdue_n;

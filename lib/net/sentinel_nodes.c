@@ -5,6 +5,16 @@
 #include "base/error.h"
 #include "net/identity.h"
 
+static bool is_configured(const kw_fetch_sentinel *self, const kw_endpoint *sentinel)
+{
+    for (size_t i = 0; i < self->watch.entries_n; i++) {
+        if (kw_endpoint_equal(&self->watch.entries[i].endpoint, sentinel)) {
+            return self->watch.entries[i].is_configured;
+        }
+    }
+    return false;
+}
+
 static bool is_watched(const kw_fetch_sentinel *self, const kw_node *node)
 {
     for (size_t i = 0; i < self->watch.entries_n; i++) {
@@ -41,19 +51,10 @@ kw_node *kw_sentinel_nodes_need(kw_fetch_sentinel *self, const kw_endpoint *endp
         self->nodes_n < KW_SENTINEL_NODES_MAX(self) ? kw_node_new(self->env, endpoint) : NULL;
     if (node != NULL) {
         kw_node_set_role(node, KW_CONN_SENTINEL);
+        node->is_configured = is_configured(self, endpoint);
         self->nodes[self->nodes_n++] = node;
     }
     return node;
-}
-
-static bool is_configured(const kw_fetch_sentinel *self, const kw_endpoint *sentinel)
-{
-    for (size_t i = 0; i < self->watch.entries_n; i++) {
-        if (kw_endpoint_equal(&self->watch.entries[i].endpoint, sentinel)) {
-            return self->watch.entries[i].is_configured;
-        }
-    }
-    return false;
 }
 
 /* Who is at the addresses of the other sentinels. The settings vouch for those that they name. */

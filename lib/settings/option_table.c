@@ -119,6 +119,8 @@ static const kw_option_row rows[] = {
      "zones of servers that do not say it themselves: host:port>zone,host:port>zone"},
     {"address-map", KW_OPTION_ADDRESSES, AT(address_map), 0, 0, NULL,
      "dial other addresses than servers announce: from>to,from>to"},
+    {"nodes-allowed", KW_OPTION_NODES, AT(nodes_allowed), 0, 0, NULL,
+     "networks and ends of names that redirects and maps may lead to: 10.0.0.0/8,.example.com"},
 };
 
 #define ROWS_N (sizeof(rows) / sizeof(rows[0]))
@@ -492,6 +494,35 @@ static kw_err set_addresses(kw_options *options, kw_error *error, const kw_alloc
     return KW_OK;
 }
 
+static kw_err set_nodes(kw_options *options, kw_error *error, const kw_allocator *mem,
+                        const kw_option_row *row, kw_bytes value)
+{
+    size_t n = value.len > 0 ? count_pairs(value) : 0;
+    kw_node_rule *rules = NULL;
+    if (n > ADDRESS_MAX) {
+        return wrong(error, row, value, "a list of at most 1000 networks and names");
+    }
+    if (n > 0) {
+        rules = kw_mem_calloc(mem, n, sizeof(rules[0]));
+        if (rules == NULL) {
+            return no_memory(error);
+        }
+    }
+    kw_bytes rest = value;
+    for (size_t i = 0; i < n; i++) {
+        kw_bytes rule = rest;
+        (void)kw_bytes_split(&rule, &rest, rest, ',');
+        if (!kw_node_rule_parse(&rules[i], rule)) {
+            kw_mem_free(mem, rules);
+            return wrong(error, row, rule, "a network such as 10.0.0.0/8, or .example.com");
+        }
+    }
+    kw_mem_free(mem, options->nodes_allowed);
+    options->nodes_allowed = rules;
+    options->nodes_allowed_n = n;
+    return KW_OK;
+}
+
 kw_err kw_option_set(kw_options *options, kw_error *error, const kw_allocator *mem,
                      const kw_option_row *row, kw_bytes value)
 {
@@ -533,6 +564,8 @@ kw_err kw_option_set(kw_options *options, kw_error *error, const kw_allocator *m
         return set_zones(options, error, mem, row, value);
     case KW_OPTION_ADDRESSES:
         return set_addresses(options, error, mem, row, value);
+    case KW_OPTION_NODES:
+        return set_nodes(options, error, mem, row, value);
     }
     return KW_ERR_CONFIG;
 }

@@ -28,7 +28,8 @@ typedef enum kw_option_kind {
     KW_OPTION_SENTINEL_TLS, /* "same", "off" or "on" */
     KW_OPTION_IDENTITY,     /* "follow", "strict" or "off" */
     KW_OPTION_ZONES,        /* "server>zone,server>zone" */
-    KW_OPTION_ADDRESSES     /* "from>to,from>to" */
+    KW_OPTION_ADDRESSES,    /* "from>to,from>to" */
+    KW_OPTION_NODES         /* "10.0.0.0/8,.example.com" */
 } kw_option_kind;
 
 typedef struct kw_option_row {

@@ -55,6 +55,7 @@ bool kw_options_copy(kw_options *copy, const kw_options *options, const kw_alloc
     void *seeds = NULL;
     void *pairs = NULL;
     void *zones = NULL;
+    void *rules = NULL;
     bool is_whole = copy_text(&fresh.user, options->user, mem);
     is_whole = copy_text(&fresh.password, options->password, mem) && is_whole;
     is_whole = copy_text(&fresh.client_name, options->client_name, mem) && is_whole;
@@ -79,7 +80,11 @@ bool kw_options_copy(kw_options *copy, const kw_options *options, const kw_alloc
     is_whole =
         copy_array(&zones, options->zones, options->zones_n, sizeof(options->zones[0]), mem) &&
         is_whole;
+    is_whole = copy_array(&rules, options->nodes_allowed, options->nodes_allowed_n,
+                          sizeof(options->nodes_allowed[0]), mem) &&
+               is_whole;
     fresh.seeds = seeds;
+    fresh.nodes_allowed = rules;
     fresh.zones = zones;
     fresh.address_map = pairs;
     if (!is_whole) {
@@ -115,5 +120,6 @@ void kw_options_fini(kw_options *options, const kw_allocator *mem)
     kw_ring_members_fini(&options->ring_members, mem);
     kw_mem_free(mem, options->zones);
     kw_mem_free(mem, options->address_map);
+    kw_mem_free(mem, options->nodes_allowed);
     memset(options, 0, sizeof(*options));
 }

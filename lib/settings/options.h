@@ -6,6 +6,7 @@
 #include "base/endpoint.h"
 #include "base/memory.h"
 #include "engine/read_preference.h"
+#include "route/node_rules.h"
 #include "route/ring_members.h"
 
 #include <stdbool.h>
@@ -137,6 +138,8 @@ typedef struct kw_options {
     size_t zones_n;
     kw_address_pair *address_map;
     size_t address_map_n;
+    kw_node_rule *nodes_allowed; /* of addresses that somebody else than the settings names */
+    size_t nodes_allowed_n;      /* 0: all are */
 } kw_options;
 
 /* True where the keys of a server that is down have another one meanwhile: each change moves
