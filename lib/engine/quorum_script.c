@@ -7,39 +7,51 @@
 #include <assert.h>
 #include <string.h>
 
-/* KEYS: the key, and perhaps one that says that this server has all it should. ARGV: g for
- * get; s, record, TTL, h or f (head or full record when refused), linger, behind for a put;
- * p, ballot, linger, behind for a prepare; e, version, linger for the end of what was kept.
+/* KEYS: the key, and perhaps one that says that this server has all it should. ARGV: what is to be
+ * done, as a text, and a record or version. "g": get; "s1500 h 1000 500": put, with TTL, h or f
+ * (head or full record when refused), linger, behind; "p0 h 1000 500": prepare; "e0 h 1000 0": the
+ * end of what was kept. Each argument costs the server a tenth of a plain SET, so they are few.
  * behind: milliseconds that a version may be behind this server's clock where there is no key:
  * what was there, and has ended, was older than that. Numbers of records are compared as three
  * numbers of at most 48 bits: Lua's own order of strings depends on the server's locale, and
- * its numbers end at 53 bits. The script is part of the format: a change of its text changes
- * its name. */
+ * its numbers end at 53 bits. What most puts are, one without end over an older one without
+ * anything beside its version, is decided first, mostly by the first of the three. The script is
+ * part of the format: a change of its text changes its name. */
 static const char script[] =
-    "local key, op, arg = KEYS[1], ARGV[1], ARGV[2]\n"
+    "local key, todo, arg = KEYS[1], ARGV[1], ARGV[2]\n"
     "if KEYS[2] and redis.call('EXISTS', KEYS[2]) == 0 then\n"
     "return redis.error_reply('KWEMPTY this copy lost its data and is not repaired yet')\n"
     "end\n"
     "local old = redis.call('GET', key)\n"
+    "local unpack = struct.unpack\n"
     "local mark, form, bits\n"
     "if old then\n"
     "mark, form, bits = old:byte(1, 3)\n"
     "if mark ~= 147 or form ~= 1 or #old < 19 then\n"
     "return redis.error_reply('KWFORMAT the key holds a value that is no copy of a quorum')\n"
     "end\n"
-    "if op == 'g' and bits % 16 < 8 then return old end\n"
-    "elseif op == 'g' then\n"
+    "if bits < 2 and arg and todo:sub(1, 3) == 's0 ' then\n"
+    "local x, u = unpack('>I6', old, 4), unpack('>I6', arg, 4)\n"
+    "if x == u then\n"
+    "local y, z = unpack('>I6I4', old, 10)\n"
+    "local v, w = unpack('>I6I4', arg, 10)\n"
+    "if y < v or y == v and z < w then x = u - 1 end\n"
+    "end\n"
+    "if x < u then\n"
+    "redis.call('SET', key, arg)\n"
+    "return arg:byte(3) < 64 and 1 or 2\n"
+    "end\n"
+    "end\n"
+    "if todo == 'g' and bits % 16 < 8 then return old end\n"
+    "elseif todo == 'g' then\n"
     "return false\n"
     "end\n"
-    "local unpack = struct.unpack\n"
+    "local op, life, mode, linger, behind = todo:match('^(%a)(%d*) ?(%a?) ?(%d*) ?(%d*)$')\n"
+    "life, linger, behind = tonumber(life), tonumber(linger), tonumber(behind)\n"
     "local function less(a, b, i, k)\n"
     "local x, y, z = unpack('>I6I6I4', a, i)\n"
     "local u, v, w = unpack('>I6I6I4', b, k)\n"
     "return x < u or x == u and (y < v or y == v and z < w)\n"
-    "end\n"
-    "if old and bits < 2 and op == 's' and ARGV[3] == '0' and less(old, arg, 4, 4) then\n"
-    "redis.call('SET', key, arg)\n"
-    "return arg:byte(3) < 64 and 1 or 2\n"
     "end\n"
     "local zero, none, forever = ('\\0'):rep(16), ('\\0'):rep(8), 1099511627776\n"
     "local function has(flags, bit) return math.floor(flags / bit) % 2 == 1 end\n"
@@ -93,8 +105,7 @@ static const char script[] =
     "first = zero, value = 1}\n"
     "if op == 'p' or op == 's' then\n"
     "local t = redis.call('TIME')\n"
-    "local ms = t[1] * 1000 + math.floor(t[2] / 1000) - tonumber(op == 'p' and ARGV[4] or "
-    "ARGV[6])\n"
+    "local ms = t[1] * 1000 + math.floor(t[2] / 1000) - behind\n"
     "if ms > 0 then have.promise = struct.pack('>I6', ms) .. ('\\0'):rep(10) end\n"
     "end\n"
     "end\n"
@@ -104,12 +115,11 @@ static const char script[] =
     "have.kept = false\n"
     "if have.linger then have.linger, ends = have.linger - forever, math.max(ends - forever, 0) "
     "else ends = 0 end\n"
-    "hold(have, old, tonumber(ARGV[3]))\n"
+    "hold(have, old, linger)\n"
     "end\n"
     "return 1\n"
     "end\n"
     "if op == 'p' then\n"
-    "local linger = tonumber(ARGV[3])\n"
     "if not less(have.stamp, arg, 1, 1) or not less(have.promise, arg, 1, 1) then\n"
     "return give(0, old or head(have), have)\n"
     "end\n"
@@ -119,7 +129,7 @@ static const char script[] =
     "if old then hold(have, old, linger) else put(have, '', linger) end\n"
     "return answer\n"
     "end\n"
-    "local new, ms = parse(arg), tonumber(ARGV[3])\n"
+    "local new, ms = parse(arg), life\n"
     "if new.stamp == have.stamp then\n"
     "if new.kept and not have.kept and ends ~= -1 then\n"
     "have.kept = true\n"
@@ -134,8 +144,8 @@ static const char script[] =
     "end\n"
     "if less(new.stamp, have.stamp, 1, 1) or less(new.stamp, have.promise, 1, 1) then\n"
     "if not old then return {0, head(have)} end\n"
-    "local answer = ARGV[4] == 'h' and {0, old:sub(1, have.value - 1)} or give(0, old, have)\n"
-    "if ends ~= -1 and ends < tonumber(ARGV[5]) then hold(have, old, tonumber(ARGV[5])) end\n"
+    "local answer = mode == 'h' and {0, old:sub(1, have.value - 1)} or give(0, old, have)\n"
+    "if ends ~= -1 and ends < linger then hold(have, old, linger) end\n"
     "return answer\n"
     "end\n"
     "if new.linger and new.origin == have.origin then\n" /* nobody makes a life longer */
@@ -155,9 +165,10 @@ static const char script[] =
     "put(new, arg, ms)\n"
     "return new.kept and 2 or 1\n";
 
-#define SCRIPT_SHA1 "dd4c46248c8e2549eba9f042e71a2a8d8c8cd6c4"
+#define SCRIPT_SHA1 "43583cd10fd67402b5f49024ba7f60b735574835"
 
-#define ARGS_MAX 12u
+#define ARGS_MAX 7u
+#define TODO_MAX 72u /* three numbers of at most 20 digits */
 
 const char *kw_quorum_script_text(void)
 {
@@ -220,13 +231,28 @@ static bool append_all(kw_buf *buf, const piece *parts, size_t n)
     return is_whole;
 }
 
+/* What the script is to do, as a text: its op, and for all but a get TTL, mode, linger and behind.
+ */
+static kw_bytes write_todo(char *out, char op, const kw_quorum_ask *ask)
+{
+    size_t len = 0;
+    out[len++] = op;
+    len += kw_uint_to_text(out + len, ask->life_ms);
+    out[len++] = ' ';
+    out[len++] = ask->wants_value ? 'f' : 'h';
+    out[len++] = ' ';
+    len += kw_uint_to_text(out + len, ask->linger_ms);
+    out[len++] = ' ';
+    len += kw_uint_to_text(out + len, ask->behind_ms);
+    kw_bytes todo = {out, len};
+    return todo;
+}
+
 bool kw_quorum_script_encode(kw_buf *buf, const kw_quorum_place *place, const kw_quorum_ask *ask)
 {
     piece parts[ARGS_MAX];
     unsigned char head[KW_RECORD_HEAD_MAX];
-    char life[24];
-    char linger[24];
-    char behind[24];
+    char todo[TODO_MAX];
     size_t n = 0;
     if (place->is_plain) {
         parts[n++] = piece_of_text("GET");
@@ -241,35 +267,21 @@ bool kw_quorum_script_encode(kw_buf *buf, const kw_quorum_place *place, const kw
         parts[n++] = piece_of(place->marker);
     }
     kw_bytes head_bytes = {(const char *)head, KW_STAMP_BYTES};
-    kw_bytes life_bytes = {life, kw_uint_to_text(life, ask->life_ms)};
-    kw_bytes linger_bytes = {linger, kw_uint_to_text(linger, ask->linger_ms)};
-    kw_bytes behind_bytes = {behind, kw_uint_to_text(behind, ask->behind_ms)};
     switch (ask->kind) {
     case KW_QUORUM_GET:
         parts[n++] = piece_of_text("g");
-        break;
+        return append_all(buf, parts, n);
     case KW_QUORUM_PREPARE:
+    case KW_QUORUM_SEAL:
         kw_stamp_put(head, ask->record.stamp);
-        parts[n++] = piece_of_text("p");
+        parts[n++] = piece_of(write_todo(todo, ask->kind == KW_QUORUM_SEAL ? 'e' : 'p', ask));
         parts[n++] = piece_of(head_bytes);
-        parts[n++] = piece_of(linger_bytes);
-        parts[n++] = piece_of(behind_bytes);
         break;
     case KW_QUORUM_PUT:
         head_bytes.len = kw_record_put_head(head, &ask->record);
-        parts[n++] = piece_of_text("s");
+        parts[n++] = piece_of(write_todo(todo, 's', ask));
         parts[n] = piece_of(head_bytes);
         parts[n++].tail = ask->record.value;
-        parts[n++] = piece_of(life_bytes);
-        parts[n++] = piece_of_text(ask->wants_value ? "f" : "h");
-        parts[n++] = piece_of(linger_bytes);
-        parts[n++] = piece_of(behind_bytes);
-        break;
-    case KW_QUORUM_SEAL:
-        kw_stamp_put(head, ask->record.stamp);
-        parts[n++] = piece_of_text("e");
-        parts[n++] = piece_of(head_bytes);
-        parts[n++] = piece_of(linger_bytes);
         break;
     }
     return append_all(buf, parts, n);
@@ -315,7 +327,7 @@ kw_bytes kw_quorum_script_record(kw_bytes command)
                 1; /* behind "*9\r\n" */
     kw_bytes argument = {NULL, 0};
     size_t keys_n = 0;
-    for (size_t i = 0; i < 3 + keys_n + 2; i++) { /* name, script, number, keys, "s", record */
+    for (size_t i = 0; i < 3 + keys_n + 2; i++) { /* name, script, number, keys, what, record */
         argument = next_argument(command, &at);
         keys_n = i == 2 ? (size_t)(argument.data[0] - '0') : keys_n;
     }

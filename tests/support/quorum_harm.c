@@ -183,9 +183,9 @@ static void write_to_one(kw_test_crowd *self, uint32_t key, kw_test_server *serv
         memcpy(text + len, &act.value, sizeof(act.value));
         act.begin = kw_test_now_ns();
         kw_test_crowd_note(self->board, key, &act);
-        freeReplyObject(kw_test_server_command(server, "EVAL %s 1 key%u s %b 0 h 86400000 43200000",
-                                               kw_quorum_script_text(), key, text,
-                                               len + sizeof(act.value)));
+        freeReplyObject(
+            kw_test_server_command(server, "EVAL %s 1 key%u %s %b", kw_quorum_script_text(), key,
+                                   "s0 h 86400000 43200000", text, len + sizeof(act.value)));
     }
     freeReplyObject(old);
 }

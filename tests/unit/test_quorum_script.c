@@ -101,9 +101,8 @@ static void test_script_commands_are_as_written_here(void **state)
     assert_true(kw_quorum_script_encode(&buf, &place, &ask));
     char expected[400];
     int len = snprintf(expected, sizeof(expected),
-                       "*11\r\n$7\r\nEVALSHA\r\n$40\r\n%s\r\n$1\r\n2\r\n$3\r\nkey\r\n$4\r\nmark\r\n"
-                       "$1\r\ns\r\n$24\r\n" VALUE STAMP
-                       "value\r\n$4\r\n1500\r\n$1\r\nh\r\n$4\r\n1000\r\n$3\r\n500\r\n",
+                       "*7\r\n$7\r\nEVALSHA\r\n$40\r\n%s\r\n$1\r\n2\r\n$3\r\nkey\r\n$4\r\nmark\r\n"
+                       "$16\r\ns1500 h 1000 500\r\n$24\r\n" VALUE STAMP "value\r\n",
                        kw_quorum_script_sha1());
     assert_int_equal(buf.len, len);
     assert_memory_equal(buf.data, expected, buf.len);
