@@ -209,9 +209,6 @@ void kw_node_sweep(kw_node *node, uint64_t now_ns)
 static void wake_all(kw_node *node)
 {
     kw_monitor_lock(&node->monitor);
-    for (kw_conn *conn = node->in_use; conn != NULL; conn = conn->next) {
-        kw_conn_shutdown(conn);
-    }
     kw_monitor_wake_all(&node->monitor);
     kw_monitor_unlock(&node->monitor);
     kw_lane_wake_all(&node->lane);

@@ -286,7 +286,9 @@ typedef enum kw_probe_result {
  * without waiting. One thread at a time. */
 kw_probe_result kw_node_probe(kw_node *node, kw_probe *probe, uint64_t now_ns);
 
-/* Wakes everybody who waits at any node or on a connection in use. */
+/* Wakes everybody who waits for a place at a node, or at its lane. Who waits on a connection of his
+ * own looks up by himself, after a slice: a socket that is still being opened may be closed, and
+ * its number somebody else's. */
 void kw_nodes_wake_all(kw_env *env);
 
 #endif

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <time.h>
 #include <unistd.h>
@@ -22,7 +23,7 @@
 
 /* The only clock of the program; lock guards what follows it. */
 static struct {
-    bool is_on; /* written before any thread reads it */
+    atomic_bool is_on;
     bool is_forbidden;
     int load_fd; /* /proc/loadavg; stays open, so that tests may count descriptors */
     pthread_mutex_t lock;
