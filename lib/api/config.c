@@ -63,15 +63,7 @@ kw_err kw_config_set(kw_config *config, kw_error *error, const char *name, const
                             nearest != NULL ? "; did you mean " : "",
                             nearest != NULL ? nearest : "", nearest != NULL ? "?" : "");
     }
-    uint64_t database = config->options.database;
-    kw_err code =
-        kw_option_set(&config->options, error, &config->host.mem, row, kw_bytes_of(value));
-    if (config->options.scheme == KW_SCHEME_CLUSTER && config->options.database != 0) {
-        config->options.database = database;
-        return kw_error_set(error, KW_ERR_CONFIG, KW_EFFECT_NONE,
-                            "option db: a cluster has database 0 only; use key prefixes instead");
-    }
-    return code;
+    return kw_option_set(&config->options, error, &config->host.mem, row, kw_bytes_of(value));
 }
 
 const char *kw_config_option(size_t index, const char **description, const char **default_value)

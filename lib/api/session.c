@@ -35,6 +35,7 @@ static kw_session *new_session(kw_client *client, kw_error *error, const char *k
     session->client = client;
     session->topology = client->topology;
     session->pid = client->topology->fork.pid;
+    session->database = client->topology->env.options.database;
     session->slot = kw_driver_has_slots(client->topology) ? kw_slot_of(key, key_len) : 0;
     if (kw_topology_is_ring(client->topology)) {
         kw_bytes whole = {key, key_len};

@@ -42,7 +42,7 @@ static const effect_row effect_rows[] = {
     {"CLIENT TRACKING", KW_SESSION_EFFECT_SETTING}, /* to another connection, with RESP2 */
     {"READONLY", KW_SESSION_EFFECT_SETTING},
     {"READWRITE", KW_SESSION_EFFECT_SETTING},
-    {"SELECT", KW_SESSION_EFFECT_SETTING},
+    {"SELECT", KW_SESSION_EFFECT_SELECT},
 };
 
 static kw_session_effect effect_of(const char *name, unsigned flags)
@@ -208,6 +208,10 @@ kw_err kw_session_plan(kw_session_request *request, const kw_session *session, k
     }
     kw_session_effect effect =
         effect_of(kw_command_name(plan->command), kw_command_flags(plan->command));
+    if (effect == KW_SESSION_EFFECT_SELECT &&
+        (argc != 2 || !kw_bytes_to_uint(&request->database, argv[1], UINT32_MAX))) {
+        effect = KW_SESSION_EFFECT_SETTING; /* an error, or a word that is not known */
+    }
     request->effect = effect;
     kw_err code = plan_known(plan, session, error, argv, argc);
     if (effect == KW_SESSION_EFFECT_REFUSED) {
@@ -219,10 +223,10 @@ kw_err kw_session_plan(kw_session_request *request, const kw_session *session, k
                             plan->name);
     }
     /* What a lost connection takes along may be asked for again on the next one. */
-    plan->is_repeatable = plan->is_repeatable || effect == KW_SESSION_EFFECT_MULTI ||
-                          effect == KW_SESSION_EFFECT_DISCARD ||
-                          effect == KW_SESSION_EFFECT_WATCH ||
-                          effect == KW_SESSION_EFFECT_UNWATCH ||
-                          effect == KW_SESSION_EFFECT_BEFORE || effect == KW_SESSION_EFFECT_SETTING;
+    plan->is_repeatable =
+        plan->is_repeatable || effect == KW_SESSION_EFFECT_MULTI ||
+        effect == KW_SESSION_EFFECT_DISCARD || effect == KW_SESSION_EFFECT_WATCH ||
+        effect == KW_SESSION_EFFECT_UNWATCH || effect == KW_SESSION_EFFECT_SELECT ||
+        effect == KW_SESSION_EFFECT_BEFORE || effect == KW_SESSION_EFFECT_SETTING;
     return code;
 }

@@ -17,6 +17,7 @@ struct kw_session {
     uint64_t position;    /* of a ring */
     kw_node *node;        /* where conn is: a reference; NULL with conn */
     kw_conn *conn;        /* acquired from node; NULL: none now */
+    uint64_t database;    /* that its commands are for: the option's, or that of the last SELECT */
     kw_err broken;        /* why no command can be sent any more; KW_OK: one can */
     bool is_multi;        /* the server queues commands */
     bool is_watching;     /* keys are watched */
@@ -34,6 +35,7 @@ typedef enum kw_session_effect {
     KW_SESSION_EFFECT_DISCARD,
     KW_SESSION_EFFECT_WATCH,
     KW_SESSION_EFFECT_UNWATCH,
+    KW_SESSION_EFFECT_SELECT,  /* another database, which is selected again on the next one */
     KW_SESSION_EFFECT_WAIT,    /* asks about what the connection has written */
     KW_SESSION_EFFECT_BEFORE,  /* concerns the next command; else as: */
     KW_SESSION_EFFECT_SETTING, /* leaves something behind for good */
@@ -44,6 +46,7 @@ typedef enum kw_session_effect {
 typedef struct kw_session_request {
     kw_plan plan;
     kw_session_effect effect;
+    uint64_t database; /* of SELECT */
 } kw_session_request;
 
 /* A request that follows a command in the same write and asks about it, whatever becomes of

@@ -6,14 +6,16 @@
 #include "drive/blocking_wait.h"
 #include "drive/driver.h"
 #include "base/error.h"
+#include "base/resp.h"
 
 /* One command on its way; or, without encoded, one connection. */
 typedef struct exchange {
     kw_session *session;
     const kw_plan *plan;
     kw_session_effect effect;
-    bool is_free; /* the session may change its connection for it */
-    bool is_lost; /* the session's connection was, with the command on it */
+    uint64_t database; /* of SELECT */
+    bool is_free;      /* the session may change its connection for it */
+    bool is_lost;      /* the session's connection was, with the command on it */
     kw_request request;
     kw_followup *followup; /* NULL: none */
     kw_buf *encoded; /* with a followup: the command, and the followup of the last try behind it */
@@ -25,6 +27,15 @@ bool kw_session_is_clean(const kw_session *session)
     return !session->is_multi && !session->is_watching && !session->is_altered;
 }
 
+/* To the pool only where it is in the database of all others there. */
+static void give_back(kw_topology *topology, kw_node *node, kw_conn *conn)
+{
+    if (conn->database != topology->env.options.database) {
+        conn->state = KW_CONN_DEAD;
+    }
+    kw_node_release(node, conn, kw_env_now(&topology->env), NULL);
+}
+
 void kw_session_drop(kw_session *session)
 {
     if (session->conn == NULL) {
@@ -33,7 +44,7 @@ void kw_session_drop(kw_session *session)
     if (!kw_session_is_clean(session)) {
         session->conn->state = KW_CONN_DEAD;
     }
-    kw_node_release(session->node, session->conn, kw_env_now(&session->topology->env), NULL);
+    give_back(session->topology, session->node, session->conn);
     kw_node_unref(session->node);
     session->has_left_writes = session->has_left_writes || session->has_written;
     session->has_written = false;
@@ -96,6 +107,14 @@ static void take_reply(exchange *self, bool is_asked)
     case KW_SESSION_EFFECT_UNWATCH:
         if (is_good && !session->is_multi) {
             session->is_watching = false;
+        }
+        break;
+    case KW_SESSION_EFFECT_SELECT:
+        if (is_good && session->is_multi) {
+            session->is_altered = true; /* queued: EXEC says what becomes of it */
+        } else if (is_good) {
+            session->database = self->database;
+            session->conn->database = self->database;
         }
         break;
     case KW_SESSION_EFFECT_BEFORE:
@@ -222,7 +241,7 @@ static kw_step finish_followed(exchange *self, kw_conn *conn, kw_err code, bool 
         conn->state = KW_CONN_DEAD;
     }
     if (is_asked) {
-        kw_node_release(self->wait.node, conn, wait->now_ns, NULL);
+        give_back(self->session->topology, self->wait.node, conn);
     } else if (!is_kept) {
         kw_session_drop(self->session);
     }
@@ -262,7 +281,7 @@ static kw_step carry(exchange *self, kw_conn *conn, bool is_asked)
         self->request.reply = NULL;
     }
     if (is_asked) {
-        kw_node_release(self->wait.node, conn, wait->now_ns, NULL);
+        give_back(self->session->topology, self->wait.node, conn);
     } else if (code != KW_OK) {
         self->is_lost = true;
         kw_session_drop(session);
@@ -309,6 +328,64 @@ static kw_step send_pinned(exchange *self)
     return on_failed(self, &end);
 }
 
+/* The session's database, on a connection that is in another one. */
+static kw_err select_database(exchange *self, kw_conn *conn)
+{
+    static const char name[] = "SELECT";
+    char number[21];
+    size_t len = kw_uint_to_text(number, self->session->database);
+    kw_bytes argv[2] = {{name, sizeof(name) - 1}, {number, len}};
+    kw_blocking_wait *wait = &self->wait;
+    kw_request request = {.bytes = {NULL, 0}};
+    char space[64];
+    kw_buf encoded;
+    kw_buf_init(&encoded, &self->session->mem, space, sizeof(space));
+    if (!kw_resp_append(&encoded, argv, 2)) {
+        return kw_error_set(&wait->failure, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for SELECT");
+    }
+    request.bytes.data = encoded.data;
+    request.bytes.len = encoded.len;
+    kw_err code = kw_conn_queue(conn, &wait->failure, &request, false);
+    code = code == KW_OK ? kw_conn_flush(conn, &wait->failure) : code;
+    code = code == KW_OK ? kw_blocking_wait_reply(wait, conn, &request) : code;
+    if (code == KW_OK && kw_reply_is_error(request.reply)) {
+        char shown[200];
+        kw_bytes_show(shown, sizeof(shown), kw_reply_bytes(request.reply));
+        code = kw_error_set(&wait->failure, KW_ERR_HANDSHAKE, KW_EFFECT_NONE,
+                            "the server refused SELECT: %s", shown);
+    }
+    kw_reply_free(request.reply);
+    kw_buf_fini(&encoded);
+    if (code == KW_OK) {
+        conn->database = self->session->database;
+    } else {
+        conn->state = KW_CONN_DEAD;
+    }
+    return code;
+}
+
+/* Where the connection is in another database, and cannot be brought into the session's, it is
+ * given back: false, and *step. */
+static bool is_in_database(exchange *self, kw_step *step, kw_conn *conn, bool is_asked)
+{
+    if (conn->database == self->session->database) {
+        return true;
+    }
+    kw_err code = select_database(self, conn);
+    self->wait.now_ns = kw_env_now(&self->session->topology->env);
+    if (code == KW_OK) {
+        return true;
+    }
+    if (is_asked) {
+        give_back(self->session->topology, self->wait.node, conn);
+    } else {
+        kw_session_drop(self->session);
+    }
+    kw_try_end end = {code, true, true, false, 0};
+    *step = on_failed(self, &end);
+    return false;
+}
+
 static kw_step do_send(void *arg, const kw_step *step)
 {
     exchange *self = arg;
@@ -341,6 +418,9 @@ static kw_step do_send(void *arg, const kw_step *step)
         session->conn = conn;
         conn->idle_since_ns = self->wait.now_ns;
         self->is_lost = false;
+    }
+    if (!is_in_database(self, &next, conn, step->is_asking)) {
+        return next;
     }
     if (self->request.bytes.data == NULL) {
         kw_step done = {.kind = KW_STEP_DONE}; /* the connection is all that was wanted */
@@ -386,6 +466,7 @@ kw_reply *kw_session_run(kw_session *session, kw_error *error, const kw_session_
 {
     kw_session_effect effect = request->effect;
     exchange self = {.session = session, .plan = &request->plan, .effect = effect};
+    self.database = request->database;
     self.request.bytes = encoded;
     self.is_free =
         kw_session_is_clean(session) && (effect != KW_SESSION_EFFECT_WAIT || session->conn == NULL);

@@ -71,6 +71,7 @@ struct kw_conn {
     uint64_t login_revision;     /* of the login that the server has taken, or was given */
     uint64_t login_asked;        /* of the one that AUTH is under way for; 0: none */
     unsigned login_refusals_n;   /* in the greeting */
+    uint64_t database;           /* that is selected on it */
     bool is_bound;               /* the next command belongs to the last one: no AUTH before it */
     uint64_t pause_ns;           /* between the beginnings of two connects */
     uint64_t next_ns;            /* when the next address is begun, where there is one */

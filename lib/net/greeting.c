@@ -279,6 +279,7 @@ bool kw_greeting_begin(kw_conn *conn)
     conn->is_plain = password_of(conn) == NULL && options->client_name == NULL && !has_database &&
                      !asks_role(conn) && !is_resp3(conn);
     conn->reader.is_resp3 = is_resp3(conn);
+    conn->database = options->database;
     return (conn->is_old || append_door(conn)) && append_all(conn);
 }
 
@@ -351,8 +352,12 @@ static kw_err refuse_setting(kw_conn *conn, kw_error *error, const kw_owner *own
 {
     bool is_select = strcmp(owner->what, "SELECT") == 0;
     conn->is_incompatible = kw_verdict_of(kw_reply_bytes(reply), false).kind == KW_VERDICT_FINAL;
-    return refuse(error, KW_ERR_HANDSHAKE, owner->what, reply,
-                  is_select ? "; check the database (option db)" : "");
+    const char *hint =
+        conn->env->options.scheme == KW_SCHEME_CLUSTER
+            ? "; a cluster has database 0 only, but for one of Valkey 9 or later with "
+              "cluster-databases; use key prefixes (option db)"
+            : "; check the database (option db)";
+    return refuse(error, KW_ERR_HANDSHAKE, owner->what, reply, is_select ? hint : "");
 }
 
 static void warn_of_cluster(const kw_conn *conn, kw_bytes mode)

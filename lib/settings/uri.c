@@ -300,9 +300,5 @@ kw_err kw_uri_read(kw_options *options, kw_error *error, const kw_allocator *mem
     if (code == KW_OK) {
         code = read_query(&self, query);
     }
-    if (code == KW_OK && options->scheme == KW_SCHEME_CLUSTER && options->database != 0) {
-        return kw_error_set(error, KW_ERR_CONFIG, KW_EFFECT_NONE,
-                            "a cluster has database 0 only; use key prefixes instead");
-    }
     return code;
 }

@@ -289,8 +289,6 @@ static void test_uri_bad_ones_name_what_and_where(void **state)
         {"redis://[::1]x", KW_ERR_CONFIG, "]"},
         {"redis://h/x", KW_ERR_CONFIG, "database"},
         {"redis-cluster://a:1,,b:2", KW_ERR_CONFIG, "missing"},
-        {"redis-cluster://a:1/1", KW_ERR_CONFIG, "database 0"},
-        {"redis-cluster://a:1?db=2", KW_ERR_CONFIG, "database 0"},
         {"redis+unix://x", KW_ERR_CONFIG, "path"},
         {"redis://h?timeout", KW_ERR_CONFIG, "name=value"},
         {"redis://h?timeout=5", KW_ERR_CONFIG, "unit"},
@@ -454,15 +452,14 @@ static void test_uri_without_a_login_keeps_the_one_that_was_set(void **state)
     kw_config_free(config);
 }
 
-static void test_config_database_on_a_cluster_is_refused(void **state)
+/* Whether a cluster has more than one is its servers' to say. */
+static void test_config_database_on_a_cluster_is_taken(void **state)
 {
     (void)state;
-    kw_config *config = config_of("redis-cluster://h");
-    kw_error error = KW_ERROR_INIT;
-    assert_int_equal(kw_config_set(config, &error, "db", "3"), KW_ERR_CONFIG);
-    says(&error, "db=3", "database 0");
-    assert_int_equal(config->options.database, 0);
-    assert_int_equal(kw_config_set(config, &error, "db", "0"), KW_OK);
+    kw_config *config = config_of("redis-cluster://h/1");
+    assert_int_equal(config->options.database, 1);
+    assert_int_equal(kw_config_set(config, NULL, "db", "3"), KW_OK);
+    assert_int_equal(config->options.database, 3);
     kw_config_free(config);
 }
 
@@ -506,7 +503,7 @@ int main(void)
         cmocka_unit_test(test_uri_each_allocation_failing_changes_nothing),
         cmocka_unit_test(test_uri_without_a_login_keeps_the_one_that_was_set),
         cmocka_unit_test(test_uri_random_changes_are_taken_or_refused_whole),
-        cmocka_unit_test(test_config_database_on_a_cluster_is_refused),
+        cmocka_unit_test(test_config_database_on_a_cluster_is_taken),
         cmocka_unit_test(test_config_every_option_has_name_text_and_valid_default),
         cmocka_unit_test(test_config_later_uri_keeps_options_replaces_servers),
     };
