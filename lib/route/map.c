@@ -238,7 +238,7 @@ kw_map *kw_map_new_single(const kw_allocator *mem, const kw_endpoint *server)
     kw_endpoint node = *server;
     uint16_t sorted = 0;
     kw_node_set set = {&node, &sorted, 1};
-    kw_map_member member = {0, true, false, 0};
+    kw_map_member member = {.is_primary = true};
     kw_map_parts parts = {.set = &set, .members = &member, .shards_n = 1};
     kw_map *map = NULL;
     kw_err err = kw_map_new(&map, mem, &parts);
@@ -384,7 +384,7 @@ static kw_err copy_with_shard(const kw_map *map, kw_map **copy, unsigned slot,
         slots[i] = kw_map_shard_of(map, i);
     }
     slots[slot] = (uint16_t)map->shards_n;
-    kw_map_member primary = {(uint16_t)map->shards_n, true, false, 0};
+    kw_map_member primary = {.shard = (uint16_t)map->shards_n, .is_primary = true};
     size_t known;
     if (kw_map_find_node(map, &known, endpoint)) {
         primary.id = map->members[known].id; /* a replica that is promoted */

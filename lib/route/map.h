@@ -31,6 +31,8 @@ typedef struct kw_map_member {
     bool is_primary;
     bool is_of_group; /* of a Sentinel group that is a ring's node */
     uint64_t id;      /* hash of a cluster node's own id, never 0; 0: not known */
+    uint64_t zone; /* kw_bytes_id of its name, as the cluster says it; 0: it does not. Of no meaning
+                      to kw_map_equal */
 } kw_map_member;
 
 typedef struct kw_map kw_map;

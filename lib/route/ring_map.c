@@ -75,7 +75,7 @@ static kw_err add_all(kw_node_set *set, kw_map_member *members, kw_error *error,
         if (kw_ring_find(ring, &shard, from->name, from->name_len) != KW_OK) {
             continue; /* never: the ring is of these members */
         }
-        kw_map_member member = {(uint16_t)shard, true, kw_member_is_group(from), 0};
+        kw_map_member member = {(uint16_t)shard, true, kw_member_is_group(from), 0, 0};
         kw_err code = add_server(set, members, error, &from->server, &member);
         member.is_primary = false;
         for (size_t k = 0; code == KW_OK && k < from->replicas_n; k++) {

@@ -160,7 +160,7 @@ static kw_err add_node(kw_topology_builder *builder, size_t *node, const kw_endp
     if (!reserve_node(builder)) {
         return no_memory(builder->error, builder->name);
     }
-    kw_map_member nothing = {KW_MAP_NO_SHARD, false, false, 0};
+    kw_map_member nothing = {.shard = KW_MAP_NO_SHARD};
     *node = kw_node_set_add(&builder->set, endpoint);
     builder->members[*node] = nothing;
     return KW_OK;
@@ -213,6 +213,16 @@ void kw_topology_builder_id(kw_topology_builder *builder, const kw_endpoint *end
     kw_bytes text = kw_reply_bytes(id);
     if (id != NULL && text.len > 0 && kw_node_set_find(&builder->set, &node, endpoint)) {
         builder->members[node].id = kw_bytes_id(text);
+    }
+}
+
+void kw_topology_builder_zone(kw_topology_builder *builder, const kw_endpoint *endpoint,
+                              const kw_reply *zone)
+{
+    size_t node;
+    kw_bytes name = zone != NULL ? kw_reply_bytes(zone) : kw_bytes_of(NULL);
+    if (name.len > 0 && kw_node_set_find(&builder->set, &node, endpoint)) {
+        builder->members[node].zone = kw_bytes_id(name);
     }
 }
 

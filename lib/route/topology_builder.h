@@ -76,6 +76,10 @@ kw_err kw_topology_builder_replica(kw_topology_builder *builder, uint16_t shard,
 void kw_topology_builder_id(kw_topology_builder *builder, const kw_endpoint *endpoint,
                             const kw_reply *id);
 
+/* Notes the zone of a node that was added, where it has one ("availability-zone", Valkey 9.1). */
+void kw_topology_builder_zone(kw_topology_builder *builder, const kw_endpoint *endpoint,
+                              const kw_reply *zone);
+
 /* Gives first .. last to shard, which may be KW_MAP_NO_SHARD: then the numbers are only
  * checked. A slot with another owner stays with the owner of the previous map if that
  * is one of the two, else with the first. */

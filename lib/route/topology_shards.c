@@ -25,13 +25,20 @@ typedef enum node_field {
     NODE_ROLE,
     NODE_HEALTH,
     NODE_OFFSET,
+    NODE_ZONE,
     NODE_FIELDS_N
 } node_field;
 
 static const char *const node_fields[NODE_FIELDS_N] = {
-    [NODE_ID] = "id",         [NODE_ENDPOINT] = "endpoint",         [NODE_IP] = "ip",
-    [NODE_PORT] = "port",     [NODE_TLS_PORT] = "tls-port",         [NODE_ROLE] = "role",
-    [NODE_HEALTH] = "health", [NODE_OFFSET] = "replication-offset",
+    [NODE_ID] = "id",
+    [NODE_ENDPOINT] = "endpoint",
+    [NODE_IP] = "ip",
+    [NODE_PORT] = "port",
+    [NODE_TLS_PORT] = "tls-port",
+    [NODE_ROLE] = "role",
+    [NODE_HEALTH] = "health",
+    [NODE_OFFSET] = "replication-offset",
+    [NODE_ZONE] = "availability-zone",
 };
 
 typedef struct shard_node {
@@ -40,7 +47,8 @@ typedef struct shard_node {
     bool is_known;      /* has an address to dial */
     bool is_primary;
     bool is_online;
-    long long offset; /* of replication: how much of the data it has */
+    long long offset;     /* of replication: how much of the data it has */
+    const kw_reply *zone; /* NULL: it has none */
 } shard_node;
 
 /* values[i] is the value of names[i], or NULL where reply does not have it. */
@@ -111,6 +119,7 @@ static kw_err read_state(kw_topology_builder *builder, shard_node *node,
     kw_bytes health = kw_reply_bytes(values[NODE_HEALTH]);
     node->is_online = values[NODE_HEALTH] == NULL || kw_bytes_equal(health, kw_bytes_of("online"));
     node->offset = 0;
+    node->zone = values[NODE_ZONE];
     if (values[NODE_OFFSET] != NULL && !read_number(&node->offset, values[NODE_OFFSET])) {
         return kw_topology_builder_refuse(builder, "the replication offset is no integer");
     }
@@ -170,6 +179,7 @@ static kw_err add_replicas(kw_topology_builder *builder, uint16_t shard, const k
         if (err == KW_OK && !node.is_primary && node.is_known && node.is_online) {
             err = kw_topology_builder_replica(builder, shard, &node.endpoint);
             kw_topology_builder_id(builder, &node.endpoint, node.id);
+            kw_topology_builder_zone(builder, &node.endpoint, node.zone);
         }
         if (err != KW_OK) {
             return err;
@@ -190,6 +200,7 @@ static kw_err read_nodes(kw_topology_builder *builder, uint16_t *shard, const kw
         err = kw_topology_builder_primary(builder, shard, &primary.endpoint);
         kw_topology_builder_id(builder, &primary.endpoint, primary.id);
         if (err == KW_OK) {
+            kw_topology_builder_zone(builder, &primary.endpoint, primary.zone);
             err = add_replicas(builder, *shard, nodes);
         }
     }

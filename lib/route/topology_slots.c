@@ -5,9 +5,23 @@
 #include "route/topology_builder.h"
 
 /* An entry is [first slot, last slot, primary, replica ...], a node is [host, port],
- * since Redis 4.0 with its id behind and since 7.0 with metadata behind that, which is not needed
- * here: the host is the preferred endpoint already. */
+ * since Redis 4.0 with its id behind and since 7.0 with metadata behind that, of which only the
+ * zone is needed: the host is the preferred endpoint already. */
 #define ENTRY_NODES_AT 2
+#define NODE_META_AT   3
+
+/* Metadata are names and values; NULL where there is no zone. */
+static const kw_reply *zone_of(const kw_reply *node)
+{
+    const kw_reply *meta = kw_reply_at(node, NODE_META_AT);
+    for (size_t i = 0; i + 1 < kw_reply_count(meta); i += 2) {
+        if (kw_bytes_equal(kw_reply_bytes(kw_reply_at(meta, i)),
+                           kw_bytes_of("availability-zone"))) {
+            return kw_reply_at(meta, i + 1);
+        }
+    }
+    return NULL;
+}
 
 static kw_err read_node(kw_topology_builder *builder, kw_endpoint *endpoint, bool *is_known,
                         const kw_reply *node)
@@ -42,6 +56,7 @@ static kw_err read_nodes(kw_topology_builder *builder, uint16_t *shard, const kw
         }
         if (is_known) {
             kw_topology_builder_id(builder, &endpoint, kw_reply_at(kw_reply_at(entry, i), 2));
+            kw_topology_builder_zone(builder, &endpoint, zone_of(kw_reply_at(entry, i)));
         }
     }
     builder->node = KW_TOPOLOGY_NOWHERE;

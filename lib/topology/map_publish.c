@@ -57,11 +57,24 @@ static void retire_left(const kw_snapshot *old, const kw_snapshot *snapshot)
     }
 }
 
+/* Zones that the cluster tells of its nodes, before any of them was connected to. */
+static void take_zones(const kw_snapshot *snapshot, const kw_map *map)
+{
+    for (size_t i = 0; i < kw_map_nodes_n(map); i++) {
+        uint64_t zone = kw_map_member_at(map, i)->zone;
+        kw_node *node = zone != 0 ? kw_snapshot_find(snapshot, kw_map_node(map, i)) : NULL;
+        if (node != NULL) {
+            atomic_store_explicit(&node->zone, zone, memory_order_relaxed);
+        }
+    }
+}
+
 kw_err kw_map_publish_locked(kw_topology *topology, bool *has_news, kw_map *map)
 {
     *has_news = false;
     kw_snapshot *old = kw_topology_snapshot(topology);
     if (old != NULL && kw_map_equal(old->map, map)) {
+        take_zones(old, map);
         kw_snapshot_unref(old);
         kw_map_unref(map);
         return KW_OK;
@@ -84,6 +97,7 @@ kw_err kw_map_publish_locked(kw_topology *topology, bool *has_news, kw_map *map)
     }
     if (snapshot != NULL) {
         retire_left(old, snapshot);
+        take_zones(snapshot, map);
         atomic_fetch_add_explicit(&topology->counters.map_changes, 1, memory_order_relaxed);
     }
     kw_snapshot_unref(old);

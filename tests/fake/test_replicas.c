@@ -240,6 +240,51 @@ static void test_replicas_zones_are_those_of_settings(void **state)
     kw_close(kw);
 }
 
+/* Valkey 9.1 says them in its map: they are known before any replica was connected to, and may
+ * change while the map is the same. */
+static void test_replicas_zones_are_those_of_the_map(void **state)
+{
+    (void)state;
+    static const char slots[] =
+        "*1\r\n*4\r\n:0\r\n:16383\r\n"
+        "*4\r\n$9\r\n127.0.0.1\r\n:%u\r\n$1\r\na\r\n*2\r\n$17\r\navailability-zone\r\n$4\r\n%s\r\n"
+        "*4\r\n$9\r\n127.0.0.1\r\n:%u\r\n$1\r\nb\r\n*2\r\n$17\r\navailability-zone\r\n$4\r\n%s\r\n";
+    static const char shards[] =
+        "*1\r\n*4\r\n$5\r\nslots\r\n*2\r\n:0\r\n:16383\r\n$5\r\nnodes\r\n*2\r\n"
+        "*8\r\n$8\r\nendpoint\r\n$9\r\n127.0.0.1\r\n$4\r\nport\r\n:%u\r\n$4\r\nrole\r\n$6\r\n"
+        "master\r\n$17\r\navailability-zone\r\n$4\r\n%s\r\n"
+        "*8\r\n$8\r\nendpoint\r\n$9\r\n127.0.0.1\r\n$4\r\nport\r\n:%u\r\n$4\r\nrole\r\n$7\r\n"
+        "replica\r\n$17\r\navailability-zone\r\n$4\r\n%s\r\n";
+    for (int form = 0; form < 2; form++) {
+        char text[600];
+        const char *format = form == 0 ? slots : shards;
+        renew_cluster();
+        snprintf(text, sizeof(text), format, (unsigned)kw_fake_port(PRIMARY), "west",
+                 (unsigned)kw_fake_port(REPLICA), "east");
+        for (size_t i = 0; i < FAKES_N; i++) {
+            kw_fake_set_map(fakes[i], form == 0 ? text : NULL, form == 0 ? NULL : text);
+            if (form == 1) {
+                answer(fakes[i], "CLUSTER SLOTS", "-ERR unknown subcommand 'SLOTS'");
+            }
+        }
+        kw_client *kw = open_cluster("timeout=3s&read-preference=zone:east&refresh-interval=50ms");
+        expect(kw, "GET foo", 1); /* the first read already */
+        snprintf(text, sizeof(text), format, (unsigned)kw_fake_port(PRIMARY), "east",
+                 (unsigned)kw_fake_port(REPLICA), "west");
+        for (size_t i = 0; i < FAKES_N; i++) {
+            kw_fake_set_map(fakes[i], form == 0 ? text : NULL, form == 0 ? NULL : text);
+        }
+        kw_test_wait wait = kw_test_wait_begin(__FILE__, __LINE__);
+        for (bool is_moved = false; !is_moved;) {
+            kw_reply *reply = kw_test_ask(kw, "GET foo");
+            is_moved = kw_reply_int(reply) == 0;
+            kw_reply_free(reply);
+            kw_test_wait_more(&wait, "the zones have changed");
+        }
+        kw_close(kw);
+    }
+}
+
 /* One call that asks for one acknowledgement. */
 static kw_reply *call_durable(kw_client *kw, kw_error *error, unsigned *acked, const char *key)
 {
@@ -344,6 +389,7 @@ int main(void)
         cmocka_unit_test(test_replicas_read_lost_with_its_replica_runs_at_the_primary),
         cmocka_unit_test(test_replicas_nothing_but_replicas_waits_for_one),
         cmocka_unit_test(test_replicas_zones_are_those_of_settings),
+        cmocka_unit_test(test_replicas_zones_are_those_of_the_map),
         cmocka_unit_test(test_replicas_write_stands_whatever_becomes_of_wait),
         cmocka_unit_test(test_replicas_acks_are_refused_where_nobody_waits),
         cmocka_unit_test(test_replicas_promoted_replica_is_told_nothing_as_a_primary),

@@ -41,7 +41,7 @@ static kw_map *map_of(const kw_allocator *mem, const row *rows, size_t rows_n)
     for (size_t i = 0; i < rows_n; i++) {
         for (size_t k = 0; k < 4 && rows[i].servers[k] != NULL; k++) {
             kw_endpoint endpoint = endpoint_of(rows[i].servers[k]);
-            kw_map_member member = {(uint16_t)i, k == 0, false, 0};
+            kw_map_member member = {(uint16_t)i, k == 0, false, 0, 0};
             members[kw_node_set_add(&set, &endpoint)] = member;
         }
         for (unsigned slot = rows[i].first; slot <= rows[i].last; slot++) {

@@ -185,6 +185,43 @@ static void test_topology_shards_good_answers_give_maps(void **state)
     check_good(good_shards, COUNT(good_shards), NULL);
 }
 
+/* "availability-zone" of Valkey 9.1: of each node that has one, in both forms. */
+static void test_topology_zones_are_read(void **state)
+{
+    (void)state;
+    static const struct {
+        answer kind;
+        const char *text;
+    } rows[] = {
+        {SLOTS, "[[0,16383,['a',1,'id',['hostname','h','availability-zone','east']],"
+                "['ra',1,'id',['availability-zone','west']],['rb',1,'id',[]]]]"},
+        {SHARDS,
+         "[['slots',[0,16383],'nodes',[['id','x','port',1,'ip','a','endpoint','a','role',"
+         "'master','health','online','availability-zone','east'],['port',1,'endpoint','ra',"
+         "'role','replica','health','online','availability-zone','west']," REPLICA("rb") "]]]"},
+        /* What is no text is no zone. */
+        {SLOTS,
+         "[[0,16383,['a',1,'id',['availability-zone','east','availability-zone']],"
+         "['ra',1,'id',['availability-zone','west']],['rb',1,'id',['availability-zone',7]]]]"},
+    };
+    static const char *const zones[] = {"east", "west", NULL};
+    static const kw_endpoint nodes[] = {{"a", 1}, {"ra", 1}, {"rb", 1}};
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        kw_reply *reply = reply_of(rows[i].text);
+        kw_map *map = NULL;
+        assert_int_equal(read_answer(rows[i].kind, &map, NULL, kw_mem_default(), reply, NULL),
+                         KW_OK);
+        for (size_t k = 0; k < COUNT(nodes); k++) {
+            size_t node;
+            assert_true(kw_map_find_node(map, &node, &nodes[k]));
+            uint64_t zone = zones[k] != NULL ? kw_bytes_id(kw_bytes_of(zones[k])) : 0;
+            assert_true(kw_map_member_at(map, node)->zone == zone);
+        }
+        kw_map_unref(map);
+        kw_reply_free(reply);
+    }
+}
+
 static void test_topology_overlap_stays_with_previous_owner(void **state)
 {
     (void)state;
@@ -517,6 +554,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_topology_slots_good_answers_give_maps),
         cmocka_unit_test(test_topology_shards_good_answers_give_maps),
+        cmocka_unit_test(test_topology_zones_are_read),
         cmocka_unit_test(test_topology_overlap_stays_with_previous_owner),
         cmocka_unit_test(test_topology_bad_answers_are_refused_with_reason),
         cmocka_unit_test(test_topology_empty_host_over_a_path_is_refused),
