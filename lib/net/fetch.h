@@ -8,7 +8,7 @@
 #include "route/map.h"
 
 #define KW_FETCH_NODES_MAX     24
-#define KW_FETCH_QUESTIONS_MAX 3
+#define KW_FETCH_QUESTIONS_MAX 4
 
 /* What fetches ask of the handle. Called by the driving thread, with no lock held. */
 typedef struct kw_fetch_owner {

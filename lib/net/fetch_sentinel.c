@@ -16,6 +16,10 @@
 /* The time-out of a primary that did not answer the last time. */
 #define SUSPECT_NS ((uint64_t)100000000)
 
+/* An older configuration is believed once nobody has said a newer one for so long: the group was
+ * made anew. Sentinels that live tell each other theirs every 2 s. */
+#define RELENT_NS ((uint64_t)10000000000)
+
 kw_err kw_fetch_sentinel_init(kw_fetch_sentinel *self, kw_env *env, const kw_fetch_owner *owner,
                               const kw_sentinel_group *group)
 {
@@ -45,6 +49,7 @@ static void forget(kw_fetch_sentinel *self)
     memset(&self->replicas, 0, sizeof(self->replicas));
     memset(&self->peers, 0, sizeof(self->peers));
     self->heir.host[0] = '\0';
+    self->said_epoch = 0;
     self->step = KW_SENTINEL_ASKS_GROUP;
     self->has_answered = false;
     self->is_fast = false;
@@ -109,7 +114,8 @@ static bool ask(void *arg, kw_fetch_questions *questions, kw_buf *encoded)
     case KW_SENTINEL_ASKS_GROUP:
         is_whole = append(self, questions, encoded, "GET-MASTER-ADDR-BY-NAME") &&
                    append(self, questions, encoded, "REPLICAS") &&
-                   append(self, questions, encoded, "SENTINELS");
+                   append(self, questions, encoded, "SENTINELS") &&
+                   append(self, questions, encoded, "MASTER");
         break;
     case KW_SENTINEL_ASKS_REPLICAS:
         is_whole = append(self, questions, encoded, "SLAVES");
@@ -133,6 +139,19 @@ static kw_err no_memory(kw_error *error)
     return kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for a map");
 }
 
+/* True where the sentinel names another primary by an older configuration of the group than that
+ * which the one in use is from: it was away, and has not heard of the failover yet. */
+static bool is_behind(kw_fetch_sentinel *self)
+{
+    if (self->said_epoch == 0 || self->said_epoch >= self->epoch ||
+        kw_endpoint_equal(&self->primary, &self->last)) {
+        return false;
+    }
+    uint64_t now_ns = kw_env_now(self->env);
+    self->behind_ns = self->behind_ns != 0 ? self->behind_ns : now_ns;
+    return now_ns < self->behind_ns + RELENT_NS;
+}
+
 /* Whoever may be the primary is asked next: first the heir, which a sentinel that replaces a
  * primary has chosen and names up to a second after it took over, when it looks the next time;
  * then the one that the sentinel names, unless another sentinel did, and it was none. */
@@ -142,6 +161,11 @@ static kw_err go_to_primary(kw_fetch_sentinel *self, kw_fetch_step *step, kw_err
         self->step = KW_SENTINEL_ASKS_HEIR;
         step->node = self->owner->node_fn(self->owner->arg, &self->heir);
         return step->node != NULL ? KW_OK : no_memory(error);
+    }
+    if (is_behind(self)) {
+        return kw_error_set(error, KW_ERR_CONNECT, KW_EFFECT_NONE,
+                            "it is behind: its configuration of the group is older than the one "
+                            "that another sentinel has told");
     }
     if (kw_sentinel_watch_has_tried(&self->watch, &self->primary)) {
         kw_error_copy(error, &self->told);
@@ -175,6 +199,12 @@ static void note_primary(kw_fetch_sentinel *self)
         push(self, KW_SENTINEL_SWITCHED, primary);
     }
     self->last = *primary;
+    bool is_heir = self->step == KW_SENTINEL_ASKS_HEIR;
+    if (self->said_epoch != 0) { /* the configuration that names the heir is a later one */
+        uint64_t epoch = self->said_epoch + (is_heir ? 1 : 0);
+        self->epoch = is_heir && epoch < self->epoch ? self->epoch : epoch;
+    }
+    self->behind_ns = 0;
 }
 
 static kw_err take_group(kw_fetch_sentinel *self, kw_fetch_step *step, kw_error *error,
@@ -182,6 +212,7 @@ static kw_err take_group(kw_fetch_sentinel *self, kw_fetch_step *step, kw_error 
 {
     const kw_allocator *mem = &self->env->mem;
     self->sentinel = from->endpoint;
+    self->said_epoch = kw_topology_sentinel_epoch(replies[3]);
     if (kw_reply_is_error(replies[0]) &&
         kw_bytes_starts(kw_reply_bytes(replies[0]), "ERR unknown command")) {
         return kw_error_set(error, KW_ERR_UNSUPPORTED, KW_EFFECT_NONE,

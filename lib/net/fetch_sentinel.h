@@ -42,7 +42,9 @@ typedef struct kw_fetch_sentinel {
     kw_node **nodes; /* of the sentinels of the watch, in no order; a reference each */
     size_t nodes_n;
     kw_sentinel_trust trust;
-    kw_endpoint last; /* the primary that was found last; host is empty: none yet */
+    kw_endpoint last;   /* the primary that was found last; host is empty: none yet */
+    uint64_t epoch;     /* of the group's configuration that last is from; 0: not known */
+    uint64_t behind_ns; /* since when nobody has said anything but older ones; 0: not so */
     kw_listener listener;
     bool has_news;                                /* this look heard a reason to ask anew */
     kw_sentinel_told known[KW_SENTINEL_TOLD_MAX]; /* the last news of each server */
@@ -52,7 +54,8 @@ typedef struct kw_fetch_sentinel {
     /* Of the sentinel whose turn it is: */
     kw_endpoint sentinel; /* once it answered */
     kw_sentinel_step step;
-    bool has_answered; /* it has said whether it knows the name */
+    bool has_answered;   /* it has said whether it knows the name */
+    uint64_t said_epoch; /* of the configuration in its answer; 0: it did not say */
     kw_endpoint primary;
     kw_endpoint heir; /* host is empty: none */
     kw_endpoints replicas;

@@ -201,18 +201,26 @@ kw_err kw_topology_sentinel_replicas(kw_endpoints *replicas, kw_endpoint *heir, 
     return code;
 }
 
-uint64_t kw_topology_sentinel_timeout_ms(const kw_reply *reply)
+/* A number of an entry, which is names and values; 0 where it is not there. */
+static uint64_t number_of(const kw_reply *entry, const char *field, uint64_t max)
 {
-    const kw_reply *entry = kw_reply_at(reply, 0);
-    uint64_t timeout_ms = 0;
+    uint64_t number = 0;
     for (size_t i = 0; i + 1 < kw_reply_count(entry); i += 2) {
-        kw_bytes name = kw_reply_bytes(kw_reply_at(entry, i));
-        if (kw_bytes_equal(name, kw_bytes_of("down-after-milliseconds"))) {
-            (void)kw_bytes_to_uint(&timeout_ms, kw_reply_bytes(kw_reply_at(entry, i + 1)),
-                                   UINT32_MAX);
+        if (kw_bytes_equal(kw_reply_bytes(kw_reply_at(entry, i)), kw_bytes_of(field))) {
+            (void)kw_bytes_to_uint(&number, kw_reply_bytes(kw_reply_at(entry, i + 1)), max);
         }
     }
-    return timeout_ms;
+    return number;
+}
+
+uint64_t kw_topology_sentinel_timeout_ms(const kw_reply *reply)
+{
+    return number_of(kw_reply_at(reply, 0), "down-after-milliseconds", UINT32_MAX);
+}
+
+uint64_t kw_topology_sentinel_epoch(const kw_reply *reply)
+{
+    return number_of(reply, "config-epoch", UINT64_MAX / 2);
 }
 
 kw_err kw_topology_sentinel_peers(kw_endpoints *peers, kw_error *error, const kw_allocator *mem,

@@ -34,6 +34,10 @@ kw_err kw_topology_sentinel_replicas(kw_endpoints *replicas, kw_endpoint *heir, 
  * primary down, in milliseconds; 0 where it does not say. */
 uint64_t kw_topology_sentinel_timeout_ms(const kw_reply *reply);
 
+/* From an answer to SENTINEL MASTER: which configuration of the group the sentinel has; each
+ * failover makes one with a greater number. 0 where it does not say. */
+uint64_t kw_topology_sentinel_epoch(const kw_reply *reply);
+
 /* SENTINEL SENTINELS: the other sentinels that watch the name. */
 kw_err kw_topology_sentinel_peers(kw_endpoints *peers, kw_error *error, const kw_allocator *mem,
                                   const kw_reply *reply);

@@ -385,9 +385,68 @@ static void test_stalled_primary_that_is_a_replica_by_then_loses_its_calls(void 
     }
 }
 
+/* What the sentinel says of the age of its configuration. */
+static void say_epoch(kw_fake *sentinel, unsigned epoch)
+{
+    char digits[12];
+    int len = snprintf(digits, sizeof(digits), "%u", epoch);
+    kw_fake_on_reply(sentinel, KW_FAKE_ALWAYS, "SENTINEL MASTER group",
+                     "*4\r\n$4\r\nname\r\n$5\r\ngroup\r\n$12\r\nconfig-epoch\r\n$%d\r\n%s", len,
+                     digits);
+}
+
+/* A sentinel that was away names the old primary, which is one again, and empty: it is not believed
+ * while another one has told of a later configuration; but once nobody has for a while. */
+static void test_primary_of_an_older_configuration_is_not_used(void **state)
+{
+    (void)state;
+    reset_fakes();
+    for (size_t i = 0; i < 2; i++) {
+        name(sentinels[i], OTHER, NULL, "", NULL);
+        say_epoch(sentinels[i], 5);
+    }
+    kw_client *kw = open_n(2, "timeout=5s");
+    expect_number(kw, "INCR a", 1);
+    kw_fake_down(sentinels[0]);
+    name(sentinels[1], PRIMARY, NULL, "", NULL);
+    say_epoch(sentinels[1], 4);
+    size_t asked_n = kw_fake_count(sentinels[1], "SENTINEL GET-*");
+    for (int i = 0; i < 3; i++) {
+        kw_fake_disconnect(OTHER, false); /* so that the sentinels are asked */
+        kw_test_sleep_ms(20);
+        expect_number(kw, "INCR a", 1);
+        kw_test_wait wait = kw_test_wait_begin(__FILE__, __LINE__);
+        while (kw_fake_count(sentinels[1], "SENTINEL GET-*") <= asked_n + (size_t)i) {
+            expect_number(kw, "INCR a", 1);
+            kw_test_wait_more(&wait, "the sentinel is asked");
+        }
+    }
+    expect_number(kw, "INCR a", 1);
+    assert_int_equal(kw_fake_count(PRIMARY, "INCR *"), 0);
+    /* A failover that it has heard of is followed. */
+    name(sentinels[1], PRIMARY, NULL, "", NULL);
+    say_epoch(sentinels[1], 6);
+    kw_test_wait wait = kw_test_wait_begin(__FILE__, __LINE__);
+    while (kw_fake_count(PRIMARY, "INCR *") == 0) {
+        kw_reply_free(kw_test_ask(kw, "INCR a"));
+        kw_test_wait_more(&wait, "the later configuration is used");
+    }
+    /* A group that was made anew begins at a low number: nobody says a greater one any more. */
+    name(sentinels[1], OTHER, NULL, "", NULL);
+    say_epoch(sentinels[1], 1);
+    size_t before_n = kw_fake_count(OTHER, "INCR *");
+    wait = kw_test_wait_begin(__FILE__, __LINE__);
+    while (kw_fake_count(OTHER, "INCR *") == before_n) {
+        kw_reply_free(kw_test_ask(kw, "INCR a"));
+        kw_test_wait_more(&wait, "the new group is used");
+    }
+    kw_close(kw);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_primary_of_an_older_configuration_is_not_used),
         cmocka_unit_test(test_role_is_asked_on_every_new_connection),
         cmocka_unit_test(test_sentinels_are_asked_at_every_reconnect),
         cmocka_unit_test(test_connection_to_a_demoted_primary_is_not_used),
