@@ -96,7 +96,7 @@ static kw_err route_learnt(kw_plan *plan, kw_topology *topology, kw_error *error
     if (learnt->first <= 0 || last >= (long long)argc || learnt->first >= (long long)argc) {
         return KW_OK; /* no keys, or too few arguments: a server says what is wrong */
     }
-    kw_keys keys = {task->argv, 1, {{(size_t)learnt->first, 0, (size_t)step}}};
+    kw_keys keys = {task->argv, 1, {{(size_t)learnt->first, 0, (size_t)step}}, argc};
     keys.ranges[0].count = last >= learnt->first ? (size_t)((last - learnt->first) / step + 1) : 1;
     if (kw_topology_is_ring(topology)) {
         return kw_plan_ring_keys(plan, topology, error, &keys, false);
@@ -158,7 +158,7 @@ static kw_err take_on_ring(kw_plan *plan, kw_topology *topology, kw_error *error
     for (size_t i = 0; i < n; i++) {
         found[i] = kw_reply_bytes(kw_reply_at(reply, i));
     }
-    kw_keys keys = {found, 1, {{0, n, 1}}};
+    kw_keys keys = {found, 1, {{0, n, 1}}, n};
     kw_err code = kw_plan_ring_keys(plan, topology, error, &keys, false);
     kw_mem_free(&topology->env.mem, found);
     return code;

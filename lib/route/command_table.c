@@ -8,7 +8,8 @@
  * Where we go another way:
  * - READ also for what has no keys and changes nothing (PING, CLUSTER SLOTS), which the
  *   servers flag as neither read nor write;
- * - MSETNX and MSETEX are not split: they promise all or nothing;
+ * - MSETNX is not split: it promises all or nothing; nor is MSETEX with NX or XX, but else it is as
+ *   MSET is;
  * - SPUBLISH, SSUBSCRIBE and SUNSUBSCRIBE have shard channels, which go to the owner of
  *   their slot like keys;
  * - ONE_NODE for what concerns the node that runs it (CONFIG GET, CLIENT LIST, SAVE), which the
@@ -369,7 +370,7 @@ const kw_command_info kw_command_table[] = {
     NODE("MONITOR",                              SESSION | REFUSED)
     KEYED("MOVE",                                WRITE, KEY)
     SPLIT("MSET",                                WRITE, KEYS_STEP_2, ALL_SUCCEEDED)
-    KEYED("MSETEX",                              WRITE, COUNTED_PAIRS(1))
+    SPLIT("MSETEX",                              WRITE, COUNTED_PAIRS(1), ALL_SUCCEEDED)
     KEYED("MSETNX",                              WRITE, KEYS_STEP_2)
     NODE("MULTI",                                SESSION)
     CONTAINER("OBJECT")

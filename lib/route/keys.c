@@ -218,6 +218,7 @@ kw_err kw_keys_find(kw_keys *keys, kw_error *error, const kw_command_info *comma
                     const kw_bytes *argv, size_t argc)
 {
     keys->argv = argv;
+    keys->argc = argc;
     keys_search search = {command, argv, argc, error};
     keys->ranges_n = 0;
     switch ((kw_key_finder)command->keys.finder) {

@@ -21,6 +21,7 @@ typedef struct kw_keys {
     const kw_bytes *argv; /* the command's arguments, borrowed */
     size_t ranges_n;
     kw_key_range ranges[KW_KEY_RANGES_MAX];
+    size_t argc; /* of argv */
 } kw_keys;
 
 /* Key positions by the key specifications of the command (COMMAND DOCS). A command

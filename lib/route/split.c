@@ -8,11 +8,33 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Where the arguments behind the keys begin. */
+static size_t options_at(const kw_key_range *range)
+{
+    return range->at + range->count * range->step;
+}
+
+/* NX and XX of MSETEX: a condition that all keys have to meet. */
+static bool has_condition(const kw_keys *keys, size_t at)
+{
+    for (size_t i = at; i < keys->argc; i++) {
+        if (kw_bytes_equal_nocase(keys->argv[i], kw_bytes_of("NX")) ||
+            kw_bytes_equal_nocase(keys->argv[i], kw_bytes_of("XX"))) {
+            return true;
+        }
+    }
+    return false;
+}
+
 bool kw_split_can(const kw_command_info *command, const kw_keys *keys, size_t argc)
 {
-    return kw_command_request(command) == KW_REQUEST_MULTI_SHARD && keys->ranges_n == 1 &&
-           keys->ranges[0].at == 1 && keys->ranges[0].count <= UINT32_MAX &&
-           argc == 1 + keys->ranges[0].count * keys->ranges[0].step;
+    const kw_key_range *range = &keys->ranges[0];
+    if (kw_command_request(command) != KW_REQUEST_MULTI_SHARD || keys->ranges_n != 1 ||
+        range->count > UINT32_MAX || options_at(range) > argc) {
+        return false;
+    }
+    return range->at == 1 ? options_at(range) == argc
+                          : range->at == 2 && !has_condition(keys, options_at(range));
 }
 
 /* Slots are sorted by these bits of theirs at a time. */
@@ -74,13 +96,16 @@ kw_err kw_split_init(kw_split *split, const kw_allocator *mem, const kw_keys *ke
     memset(split, 0, sizeof(*split));
     split->mem = mem;
     split->argv = keys->argv;
+    split->argc = keys->argc;
     split->keys = keys->ranges[0];
     size_t n = split->keys.count;
+    size_t behind = options_at(&split->keys);
+    size_t room = behind + (split->argc > behind ? split->argc - behind : 0);
     uint32_t *half = kw_mem_resize(mem, NULL, n, sizeof(half[0]));
     uint16_t *slots = kw_mem_resize(mem, NULL, n, sizeof(slots[0]));
     split->parts = kw_mem_resize(mem, NULL, n, sizeof(split->parts[0]));
     split->order = kw_mem_resize(mem, NULL, n, sizeof(split->order[0]));
-    split->scratch = kw_mem_resize(mem, NULL, n * split->keys.step + 1, sizeof(split->scratch[0]));
+    split->scratch = kw_mem_resize(mem, NULL, room, sizeof(split->scratch[0]));
     bool is_whole = half != NULL && slots != NULL && split->parts != NULL && split->order != NULL &&
                     split->scratch != NULL;
     for (size_t i = 0; is_whole && i < n; i++) {
@@ -142,11 +167,18 @@ size_t kw_split_gather(kw_split *split, const kw_split_part *part)
 {
     size_t argc = 0;
     split->scratch[argc++] = split->argv[0];
+    if (split->keys.at == 2) {
+        kw_bytes number = {split->number, kw_uint_to_text(split->number, part->count)};
+        split->scratch[argc++] = number;
+    }
     for (size_t i = 0; i < part->count; i++) {
         size_t at = split->keys.at + split->order[part->at + i] * split->keys.step;
         for (size_t k = 0; k < split->keys.step; k++) {
             split->scratch[argc++] = split->argv[at + k];
         }
+    }
+    for (size_t at = options_at(&split->keys); at < split->argc; at++) {
+        split->scratch[argc++] = split->argv[at];
     }
     return argc;
 }
@@ -169,6 +201,9 @@ static bool is_good(const kw_split_part *part, kw_response_policy policy,
     case KW_REPLY_ARRAY:
         return policy == KW_RESPONSE_DEFAULT_KEYED && kw_reply_count(result->reply) == part->count;
     case KW_REPLY_INTEGER:
+        if (policy == KW_RESPONSE_ALL_SUCCEEDED) {
+            return kw_reply_int(result->reply) == 1; /* of MSETEX */
+        }
         return policy == KW_RESPONSE_AGG_SUM && kw_reply_int(result->reply) >= 0 &&
                (unsigned long long)kw_reply_int(result->reply) <= part->count;
     case KW_REPLY_STATUS:
@@ -203,7 +238,7 @@ static bool join_part(kw_reply *root, const kw_split *split, const kw_split_part
     kw_bytes text = good ? kw_bytes_of("OK") : text_of(result);
     kw_reply_kind kind = good ? KW_REPLY_STATUS : KW_REPLY_ERROR;
     bool has_values = good && kw_reply_type(result->reply) == KW_REPLY_ARRAY;
-    bool has_number = good && is_told_by_number(part, result);
+    bool has_number = good && split->is_counted && is_told_by_number(part, result);
     for (size_t i = 0; i < part->count; i++) {
         kw_reply *element = kw_reply_slot(root, split->order[part->at + i]);
         if (has_number) {
@@ -245,7 +280,9 @@ static outcome outcome_of(const kw_split *split, kw_response_policy policy,
     outcome found = {0, 0, 0};
     for (size_t i = 0; i < split->parts_n; i++) {
         if (is_good(&split->parts[i], policy, &results[i])) {
-            found.sum += kw_reply_int(results[i].reply); /* at most the number of keys */
+            bool is_counted = policy == KW_RESPONSE_AGG_SUM;
+            found.sum +=
+                is_counted ? kw_reply_int(results[i].reply) : 0; /* at most the number of keys */
         } else {
             found.first = found.failed_n == 0 ? i : found.first;
             found.failed_n += split->parts[i].count;
@@ -309,6 +346,7 @@ kw_err kw_split_join(kw_reply **joined, kw_split *split, const kw_command_info *
                      const kw_split_result *results)
 {
     kw_response_policy policy = kw_command_response(command);
+    split->is_counted = policy == KW_RESPONSE_AGG_SUM;
     outcome found = outcome_of(split, policy, results);
     kw_reply *root = take_root(split, found.failed_n > 0 || policy == KW_RESPONSE_DEFAULT_KEYED);
     if (root == NULL) {

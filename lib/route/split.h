@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Split: a command over keys of many slots becomes one command a slot (on a ring: a node),
- * and their replies one reply (MGET, MSET, DEL, UNLINK, EXISTS, TOUCH). */
+ * and their replies one reply (MGET, MSET, MSETEX, DEL, UNLINK, EXISTS, TOUCH). */
 #ifndef ROUTE_SPLIT_H
 #define ROUTE_SPLIT_H
 
@@ -26,17 +26,20 @@ typedef struct kw_split_part {
 typedef struct kw_split {
     const kw_allocator *mem;
     const kw_bytes *argv; /* borrowed */
-    kw_key_range keys;    /* positions in argv */
+    size_t argc;
+    kw_key_range keys; /* positions in argv; before them the name, and perhaps their number */
     size_t parts_n;
     kw_split_part *parts; /* in the order of their slots */
     uint32_t *order;      /* numbers of the keys, by slot, then as the caller has them */
     kw_bytes *scratch;    /* arguments of one part */
+    char number[21];      /* of keys, of the part that was gathered last */
+    bool is_counted;      /* replies are numbers of keys */
     kw_reply *root;       /* the joined reply, whose values the sinks fill in; or NULL */
     kw_reply_sink *sinks; /* of the parts, for root; or NULL */
 } kw_split;
 
-/* True where the command can be split at all: every argument behind its name belongs to a
- * key. */
+/* True where the command can be split at all: what stands before and behind its keys holds for any
+ * of them alone. */
 bool kw_split_can(const kw_command_info *command, const kw_keys *keys, size_t argc);
 
 /* keys->argv is borrowed until kw_split_fini; groups may be NULL: by slots. KW_ERR_NOMEM. */

@@ -73,7 +73,7 @@ static const kw_option_row rows[] = {
     {"after-fork", KW_OPTION_FORK, AT(is_reopened_after_fork), 0, 0, "refuse",
      "what a forked child's calls do: refuse or reopen"},
     {"cross-slot", KW_OPTION_SPLIT, AT(refuses_split), 0, 0, "split",
-     "MGET, MSET, DEL, UNLINK, EXISTS, TOUCH of keys in different slots: split or refuse"},
+     "MGET, MSET, MSETEX, DEL, UNLINK, EXISTS, TOUCH of keys in different slots: split or refuse"},
     {"order", KW_OPTION_ORDER, AT(is_order_strict), 0, 0, "pipelined",
      "batches, tickets, callbacks: strict has one command of a key on its way at a time"},
     {"queue-max", KW_OPTION_COUNT, AT(queue_max), 1, UINT64_C(1) << 32, "1000000",

@@ -118,6 +118,49 @@ static void test_split_mget_groups_by_slot_and_joins_in_order(void **state)
     kw_split_fini(&it.split);
 }
 
+/* MSETEX has the number of its keys before them and options behind, which go with each part; with a
+ * condition it is one command. */
+static void test_split_msetex_keeps_its_options(void **state)
+{
+    (void)state;
+    static const char *const list[] = {"MSETEX", "3", "a",  "1",  "{x}1", "2",
+                                       "{x}2",   "3", "EX", "10", NULL};
+    static const char *const conditional[] = {"MSETEX", "2",  "a", "1",  "b",
+                                              "2",      "EX", "9", "nx", NULL};
+    fixture it;
+    start(&it, list);
+    assert_int_equal(it.split.parts_n, 2);
+    kw_split_result results[ARGS_MAX] = {{NULL, NULL}};
+    for (size_t i = 0; i < 2; i++) {
+        bool is_a = part_of(&it, 0) == i;
+        size_t argc = kw_split_gather(&it.split, &it.split.parts[i]);
+        static const char *const words_of[2][9] = {
+            {"MSETEX", "2", "{x}1", "2", "{x}2", "3", "EX", "10"},
+            {"MSETEX", "1", "a", "1", "EX", "10"}};
+        assert_int_equal(argc, is_a ? 6 : 8);
+        for (size_t k = 0; k < argc; k++) {
+            assert_true(kw_bytes_equal(it.split.scratch[k], kw_bytes_of(words_of[is_a][k])));
+        }
+        results[i].reply = reply_of(KW_REPLY_INTEGER, 1, NULL);
+    }
+    kw_reply *joined;
+    assert_int_equal(kw_split_join(&joined, &it.split, it.command, results), KW_OK);
+    assert_int_equal(kw_reply_type(joined), KW_REPLY_INTEGER);
+    assert_int_equal(kw_reply_int(joined), 1);
+    kw_reply_free(joined);
+    kw_reply_free((kw_reply *)(uintptr_t)results[0].reply);
+    results[0].reply = NULL;
+    results[0].text = "lost";
+    assert_int_equal(kw_split_join(&joined, &it.split, it.command, results), KW_OK);
+    assert_true(kw_reply_is_error(joined));
+    assert_int_equal(kw_reply_count(joined), 3);
+    kw_reply_free(joined);
+    kw_reply_free((kw_reply *)(uintptr_t)results[1].reply);
+    kw_split_fini(&it.split);
+    words(&it, conditional);
+    assert_false(kw_split_can(it.command, &it.keys, it.argc));
+}
+
 /* Each key once, slots in their order, and keys of one slot in the caller's. */
 static void test_split_many_keys_are_in_order(void **state)
 {
@@ -132,7 +175,7 @@ static void test_split_many_keys_are_in_order(void **state)
     }
     for (size_t n = 1; n <= KEYS_N; n = n * 3 + 1) {
         static bool seen[KEYS_N];
-        kw_keys keys = {argv, 1, {{1, n, 1}}};
+        kw_keys keys = {argv, 1, {{1, n, 1}}, n + 1};
         kw_split split;
         memset(seen, 0, sizeof(seen));
         assert_int_equal(kw_split_init(&split, kw_mem_default(), &keys, NULL), KW_OK);
@@ -359,6 +402,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_split_mget_groups_by_slot_and_joins_in_order),
+        cmocka_unit_test(test_split_msetex_keeps_its_options),
         cmocka_unit_test(test_split_many_keys_are_in_order),
         cmocka_unit_test(test_split_sunk_parts_are_in_their_places),
         cmocka_unit_test(test_split_mset_part_has_keys_with_their_values),
