@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Arguments and options of public calls, checked and brought into the library's own form. */
+/* Arguments of public calls, checked and brought into the library's own form. */
 #include "api/args.h"
 
 #include "base/error.h"
-#include "drive/plan.h"
 
 #include <string.h>
 
@@ -49,21 +48,4 @@ void kw_arg_bytes_fini(kw_arg_bytes *args)
     if (args->argv != args->inline_argv) {
         kw_mem_free(args->mem, args->argv);
     }
-}
-
-const kw_call_options *kw_args_options(kw_call_options *space, kw_error *error,
-                                       const kw_call_options *options)
-{
-    if (options == NULL) {
-        return &kw_plan_defaults;
-    }
-    size_t len = options->size;
-    if (len < offsetof(kw_call_options, key) || len > sizeof(*space)) {
-        kw_error_set(error, KW_ERR_ARGUMENT, KW_EFFECT_NONE,
-                     "options->size is wrong: start with KW_CALL_OPTIONS_INIT");
-        return NULL;
-    }
-    *space = kw_plan_defaults;
-    memcpy(space, options, len);
-    return space;
 }

@@ -4,9 +4,6 @@
 
 #include "base/error.h"
 
-/* A pipeline waits so long for the node that it was sent to last, before it polls all. */
-#define LAST_WAIT_NS (1 * KW_NS_PER_MS)
-
 /* No wait for one reader is longer: a map that others have fetched is to be noticed. */
 #define READ_SLICE_NS (50 * KW_NS_PER_MS)
 
@@ -50,7 +47,7 @@ static bool has_waiting(const kw_pipeline *pipeline)
 
 /* What is awaited: replies of some channels alone, or more than that. */
 typedef struct readers {
-    kw_channel *only; /* where there is but one */
+    kw_channel *last; /* NULL: there is none */
     size_t n;
     bool is_all; /* nothing else is awaited */
 } readers;
@@ -65,21 +62,20 @@ static readers find_readers(const kw_pipeline *pipeline)
             found.is_all = false;
         }
         if (is_waiting) {
-            found.only = channel;
+            found.last = channel;
             found.n++;
         }
     }
     return found;
 }
 
-/* Waits for the replies of one channel, without a poll. */
-static void read_one(kw_run_wait *self, kw_channel *channel, uint64_t until_ns)
+/* Waits for the reply to one request of a channel, without a poll. */
+static void read_one(kw_run_wait *self, kw_channel *channel, kw_item *item, uint64_t until_ns)
 {
     kw_pipeline *pipeline = self->pipeline;
     uint64_t slice_ns = pipeline->scan.now_ns + READ_SLICE_NS;
-    kw_err code =
-        kw_conn_wait(channel->conn, &pipeline->scan.failure, &channel->flight.tail->request,
-                     pipeline->scan.now_ns, until_ns < slice_ns ? until_ns : slice_ns);
+    kw_err code = kw_conn_wait(channel->conn, &pipeline->scan.failure, &item->request,
+                               pipeline->scan.now_ns, until_ns < slice_ns ? until_ns : slice_ns);
     kw_pipeline_begin_turn(pipeline);
     if (code != KW_OK && code != KW_ERR_TIMEOUT) {
         kw_pipeline_fail_channel(pipeline, channel, code);
@@ -87,6 +83,19 @@ static void read_one(kw_run_wait *self, kw_channel *channel, uint64_t until_ns)
         kw_pipeline_collect(pipeline, channel);
     }
     kw_pipeline_list_channel(pipeline, channel);
+}
+
+/* The node that was sent to last mostly answers last: one wait for it, instead of one for
+ * each node, after which there may be something of every node. */
+static void read_last(kw_run_wait *self, kw_channel *last, uint64_t until_ns)
+{
+    kw_pipeline *pipeline = self->pipeline;
+    read_one(self, last, last->flight.head, until_ns);
+    for (size_t i = 0; i < pipeline->channels_n; i++) {
+        if (kw_channel_is_waiting(pipeline->channels[i])) {
+            kw_pipeline_on_ready(pipeline, pipeline->channels[i], POLLIN);
+        }
+    }
 }
 
 static size_t fill_sockets(kw_run_wait *self)
@@ -132,21 +141,6 @@ static void wait_for(kw_pipeline *pipeline, struct pollfd *sockets, size_t n, ui
     kw_pipeline_begin_turn(pipeline);
 }
 
-/* The node that was sent to last mostly answers last: one wait for it, instead of one for
- * each node, after which there may be something of every node. */
-static void wait_for_last(kw_run_wait *self, uint64_t until_ns)
-{
-    kw_pipeline *pipeline = self->pipeline;
-    size_t n = fill_sockets(self);
-    uint64_t last_ns = pipeline->scan.now_ns + LAST_WAIT_NS;
-    wait_for(pipeline, &self->sockets[n - 1], 1, last_ns < until_ns ? last_ns : until_ns);
-    for (size_t i = 0; i < pipeline->channels_n; i++) {
-        if (kw_channel_is_waiting(pipeline->channels[i])) {
-            kw_pipeline_on_ready(pipeline, pipeline->channels[i], POLLIN);
-        }
-    }
-}
-
 static void read_many(kw_run_wait *self, uint64_t until_ns)
 {
     kw_pipeline *pipeline = self->pipeline;
@@ -182,11 +176,12 @@ bool kw_run_wait_turn(kw_run_wait *self, uint64_t until_ns)
     uint64_t next_ns = kw_pipeline_next_ns(self->pipeline);
     until_ns = next_ns < until_ns ? next_ns : until_ns;
     readers found = find_readers(self->pipeline);
-    if (found.is_all && found.n == 1 && !has_fetch(self->pipeline)) {
-        read_one(self, found.only, until_ns);
-    } else if (found.is_all && found.n > 1 && !self->has_waited) {
+    bool is_free = found.is_all && !has_fetch(self->pipeline);
+    if (is_free && found.n == 1) {
+        read_one(self, found.last, found.last->flight.tail, until_ns);
+    } else if (is_free && found.n > 1 && !self->has_waited) {
         self->has_waited = true;
-        wait_for_last(self, until_ns);
+        read_last(self, found.last, until_ns);
     } else {
         read_many(self, until_ns);
     }
