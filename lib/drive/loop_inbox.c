@@ -22,16 +22,28 @@ static bool admit(kw_loop *self, size_t len, bool is_own)
     return is_admitted;
 }
 
-/* A block that can be used again; NULL: there is none. is_own: as for admit. */
-static kw_async_command *take_block(kw_loop *self, size_t len, bool is_own)
+/* Admits a command of the thread that carries them; *block is one to be used again, or NULL. */
+static bool admit_own(kw_loop *self, kw_async_command **block, size_t len)
 {
-    kw_async_command *block = is_own ? kw_loop_blocks_take(&self->used, len) : NULL;
-    if (block == NULL) {
+    bool is_admitted = admit(self, len, true);
+    *block = is_admitted ? kw_loop_blocks_take(&self->used, len) : NULL;
+    if (is_admitted && *block == NULL) {
         kw_monitor_lock(&self->monitor);
-        block = kw_loop_blocks_take(&self->blocks, len);
+        *block = kw_loop_blocks_take(&self->blocks, len);
         kw_monitor_unlock(&self->monitor);
     }
-    return block;
+    return is_admitted;
+}
+
+/* Admits any other's, one at a time: who is refused for ever waits for the lock, and burns nothing.
+ */
+static bool admit_other(kw_loop *self, kw_async_command **block, size_t len)
+{
+    kw_monitor_lock(&self->monitor);
+    bool is_admitted = admit(self, len, false);
+    *block = is_admitted ? kw_loop_blocks_take(&self->blocks, len) : NULL;
+    kw_monitor_unlock(&self->monitor);
+    return is_admitted;
 }
 
 static kw_err refuse(const kw_loop *self, kw_error *error)
@@ -60,10 +72,10 @@ kw_err kw_loop_block(kw_loop *self, kw_async_command **command, kw_error *error,
     if (is_in_callback != NULL) {
         *is_in_callback = is_own;
     }
-    if (!admit(self, len, is_own)) {
+    kw_async_command *block;
+    if (is_own ? !admit_own(self, &block, len) : !admit_other(self, &block, len)) {
         return refuse(self, error);
     }
-    kw_async_command *block = take_block(self, len, is_own);
     block = block != NULL ? block : kw_async_command_new(&self->topology->env.mem, len);
     if (block == NULL) {
         kw_loop_discharge(self, 1, len);
