@@ -2,80 +2,26 @@
 /* Primaries of a cluster and of Sentinel that are down: a shard without a replica fails at once
  * after a second; one with a replica waits while an election may help, and fails then; where
  * nobody at all answers, calls do not wait for a map. In every way of sending. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
-#include <keyway.h>
-
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include "support/ask.h"
-#include "support/check.h"
-#include "support/fake.h"
+#include "fake/fakes.h"
 #include "support/ways.h"
 
 #define AT_ONCE_US (20000 * KW_TEST_SLOWNESS)
 #define SPAN_MS    1000
 #define BACK_MS    1000
-#define LATE_MS    (1500 * KW_TEST_SLOWNESS)
 #define MANY       100
 
 /* foo is in the upper half, bar in the lower one. */
 #define UPPER "foo"
 #define LOWER "bar"
 
-enum { FAKES = 3 };
-
-static kw_fake *fakes[FAKES];
-
-static int set_up(void **state)
-{
-    (void)state;
-    for (size_t i = 0; i < FAKES; i++) {
-        fakes[i] = kw_fake_start();
-    }
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    for (size_t i = 0; i < FAKES; i++) {
-        kw_fake_free(fakes[i]);
-    }
-    return 0;
-}
-
-static void answer(void)
-{
-    for (size_t i = 0; i < FAKES; i++) {
-        kw_fake_on_reply(fakes[i], KW_FAKE_ALWAYS, "INCR *", ":%zu", i);
-    }
-}
-
 /* Two shards, the upper one with or without a replica; fakes[1] and fakes[2] are of it. */
 static void make_cluster(bool has_replica)
 {
     const kw_fake_range ranges[] = {{0, 8000, fakes[0], NULL},
                                     {8001, 16383, fakes[1], has_replica ? fakes[2] : NULL}};
-    for (size_t i = 0; i < FAKES; i++) {
-        kw_fake_up(fakes[i]);
-        kw_fake_reset(fakes[i]);
-        kw_fake_log_clear(fakes[i]);
-    }
-    kw_fake_set_cluster(fakes, FAKES, ranges, 2);
-    answer();
-}
-
-static kw_client *open_cluster(const char *options)
-{
-    return kw_test_open("redis-cluster://%s?%s", kw_fake_address(fakes[0]), options);
+    kw_fake_renew_all(fakes, FAKES_N);
+    kw_fake_set_cluster(fakes, FAKES_N, ranges, 2);
+    answer_numbers();
 }
 
 static void expect_answer(kw_client *client, kw_test_way way, const char *key)
@@ -143,7 +89,7 @@ static void test_shard_with_a_replica_waits_for_an_election_and_no_longer(void *
     const uint64_t election_ms = 2200;
     for (int way = 0; way < KW_TEST_WAYS_N; way++) {
         make_cluster(true);
-        for (size_t i = 0; i < FAKES; i++) {
+        for (size_t i = 0; i < FAKES_N; i++) {
             kw_fake_on_reply(fakes[i], KW_FAKE_ALWAYS, "CONFIG GET cluster-node-timeout",
                              "*2\r\n$20\r\ncluster-node-timeout\r\n$3\r\n100");
         }
@@ -178,8 +124,8 @@ static void test_election_that_comes_in_time_is_waited_for(void **state)
         assert_null(kw_call(client, &error, &options, (kw_argv){2, argv, NULL}));
         assert_in_range(error.elapsed_ms, 1300, 1500 + LATE_MS);
         const kw_fake_range promoted[] = {{0, 8000, fakes[0], NULL}, {8001, 16383, fakes[2], NULL}};
-        kw_fake_set_cluster(fakes, FAKES, promoted, 2);
-        answer();
+        kw_fake_set_cluster(fakes, FAKES_N, promoted, 2);
+        answer_numbers();
         expect_answer(client, (kw_test_way)way, UPPER);
         kw_close(client);
     }
@@ -191,14 +137,14 @@ static void test_cluster_of_which_nobody_answers_is_not_waited_for(void **state)
     (void)state;
     for (int way = 0; way < KW_TEST_WAYS_N; way++) {
         make_cluster(false);
-        for (size_t i = 0; i < FAKES; i++) {
+        for (size_t i = 0; i < FAKES_N; i++) {
             kw_fake_down(fakes[i]);
         }
         kw_client *client = open_cluster("timeout=20s");
         assert_in_range(ms_until_down(client, (kw_test_way)way, SPAN_MS), SPAN_MS - 200,
                         SPAN_MS + LATE_MS);
         expect_failures_at_once(client, (kw_test_way)way, KW_ERR_CONNECT);
-        for (size_t i = 0; i < FAKES; i++) {
+        for (size_t i = 0; i < FAKES_N; i++) {
             kw_fake_up(fakes[i]);
         }
         kw_test_sleep_ms(BACK_MS);
@@ -218,7 +164,7 @@ static void test_map_is_not_fetched_again_and_again_in_a_long_outage(void **stat
 {
     (void)state;
     make_cluster(false);
-    for (size_t i = 0; i < FAKES; i++) {
+    for (size_t i = 0; i < FAKES_N; i++) {
         kw_fake_on_reply(fakes[i], KW_FAKE_ALWAYS, "CLUSTER INFO",
                          "$45\r\ncluster_state:fail\r\ncluster_current_epoch:3\r\n");
     }
@@ -240,13 +186,13 @@ static void test_map_is_not_fetched_again_and_again_in_a_long_outage(void **stat
     assert_in_range(count_all("CLUSTER SLOTS") - maps_n, 0, 1);
     assert_in_range(count_all("CLUSTER INFO") - infos_n, 1, 5);
     const kw_fake_range promoted[] = {{0, 8000, fakes[0], NULL}, {8001, 16383, fakes[2], NULL}};
-    for (size_t i = 0; i < FAKES; i++) {
+    for (size_t i = 0; i < FAKES_N; i++) {
         kw_fake_reset(fakes[i]);
         kw_fake_on_reply(fakes[i], KW_FAKE_ALWAYS, "CLUSTER INFO",
                          "$43\r\ncluster_state:ok\r\ncluster_current_epoch:4\r\n");
     }
-    kw_fake_set_cluster(fakes, FAKES, promoted, 2);
-    answer();
+    kw_fake_set_cluster(fakes, FAKES_N, promoted, 2);
+    answer_numbers();
     start_ms = kw_test_now_ms();
     while (!kw_test_send(client, KW_TEST_CALL, "INCR", UPPER).is_answered) {
         assert_true(kw_test_now_ms() - start_ms < 1000 + LATE_MS);
@@ -257,11 +203,7 @@ static void test_map_is_not_fetched_again_and_again_in_a_long_outage(void **stat
 /* fakes[0] is the sentinel, fakes[1] the primary, fakes[2] its replica, where it has one. */
 static void make_group(bool has_replica)
 {
-    for (size_t i = 0; i < FAKES; i++) {
-        kw_fake_up(fakes[i]);
-        kw_fake_reset(fakes[i]);
-        kw_fake_log_clear(fakes[i]);
-    }
+    kw_fake_renew_all(fakes, FAKES_N);
     kw_fake_on_reply(fakes[0], KW_FAKE_ALWAYS, "SENTINEL GET-MASTER-ADDR-BY-NAME group",
                      "*2\r\n$9\r\n127.0.0.1\r\n$5\r\n%05u", (unsigned)kw_fake_port(fakes[1]));
     kw_fake_on_reply(fakes[0], KW_FAKE_ALWAYS, "SENTINEL SENTINELS group", "*0");
@@ -275,7 +217,7 @@ static void make_group(bool has_replica)
     }
     kw_fake_on_reply(fakes[2], KW_FAKE_ALWAYS, "ROLE",
                      "*5\r\n$5\r\nslave\r\n$9\r\n127.0.0.1\r\n:1\r\n$9\r\nconnected\r\n:7");
-    answer();
+    answer_numbers();
 }
 
 static kw_client *open_group(const char *options)
@@ -332,5 +274,5 @@ int main(void)
         cmocka_unit_test(test_primary_without_a_replica_fails_at_once_after_a_second),
         cmocka_unit_test(test_primary_with_a_replica_is_waited_for),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, start_fakes, stop_fakes);
 }

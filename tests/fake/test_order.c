@@ -1,25 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Order per key in batches, tickets and callbacks: the order of adding, or an error, never another
  * order in silence; and the bounds of what may be under way. */
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <stdint.h>
-#include <cmocka.h>
-
-#include <keyway.h>
-
-#include "support/ask.h"
-#include "support/check.h"
-#include "support/fake.h"
+#include "fake/fakes.h"
 #include "support/turn.h"
 
-#include <stdio.h>
-#include <string.h>
-
-enum { FAKES = 3, VALUES = 4 };
-
-static kw_fake *fakes[FAKES];
+enum { VALUES = 4 };
 
 /* foo is in the upper half of the slots, fakes[1]'s. */
 #define KEY "foo"
@@ -34,20 +19,15 @@ typedef struct fate {
     kw_error error;
 } fate;
 
-static kw_client *open_cluster(const char *options)
+static kw_client *open_anew(const char *options)
 {
-    for (size_t i = 0; i < FAKES; i++) {
-        kw_fake_up(fakes[i]);
-        kw_fake_reset(fakes[i]);
-        kw_fake_log_clear(fakes[i]);
-    }
-    kw_fake_halves(fakes, FAKES);
+    renew_fakes();
     return kw_test_open("redis-cluster://%s?timeout=3s%s", kw_fake_address(fakes[0]), options);
 }
 
 static void answer_pushes(void)
 {
-    for (size_t i = 0; i < FAKES; i++) {
+    for (size_t i = 0; i < FAKES_N; i++) {
         kw_fake_on_reply(fakes[i], KW_FAKE_ALWAYS, "RPUSH *", ":1");
         kw_fake_on_reply(fakes[i], KW_FAKE_ALWAYS, "GET *", "$1\r\nv");
     }
@@ -164,7 +144,7 @@ static void test_order_one_refused_in_a_pipeline_is_overtaken_and_says_so(void *
     for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++) {
         for (int by = 0; by < WAYS_N; by++) {
             fate fates[VALUES];
-            kw_client *kw = open_cluster("");
+            kw_client *kw = open_anew("");
             assert_int_equal(kw_connect(kw, NULL), KW_OK);
             kw_fake_on_reply(fakes[1], 1, "RPUSH * v0", "-%s", states[i]);
             answer_pushes();
@@ -184,7 +164,7 @@ static void test_order_all_refused_are_sent_again_in_their_order(void **state)
     (void)state;
     for (int by = 0; by < WAYS_N; by++) {
         fate fates[VALUES];
-        kw_client *kw = open_cluster("");
+        kw_client *kw = open_anew("");
         assert_int_equal(kw_connect(kw, NULL), KW_OK);
         kw_fake_on_reply(fakes[1], VALUES, "RPUSH *", "-LOADING data");
         answer_pushes();
@@ -202,7 +182,7 @@ static void test_order_strict_waits_for_each(void **state)
     (void)state;
     for (int by = 0; by < WAYS_N; by++) {
         fate fates[VALUES];
-        kw_client *kw = open_cluster("&order=strict");
+        kw_client *kw = open_anew("&order=strict");
         assert_int_equal(kw_connect(kw, NULL), KW_OK);
         kw_fake_on_reply(fakes[1], 1, "RPUSH * v0", "-LOADING data");
         answer_pushes();
@@ -222,7 +202,7 @@ static void test_order_lost_in_a_pipeline_keeps_it(void **state)
     (void)state;
     for (int by = 0; by < WAYS_N; by++) {
         fate fates[VALUES];
-        kw_client *kw = open_cluster("");
+        kw_client *kw = open_anew("");
         assert_int_equal(kw_connect(kw, NULL), KW_OK);
         kw_fake_on(fakes[1], 1, "RPUSH * v1", KW_FAKE_STEPS(KW_FAKE_RESET));
         answer_pushes();
@@ -241,7 +221,7 @@ static void test_order_lost_in_a_pipeline_keeps_it(void **state)
 static void test_order_is_by_key_not_by_slot(void **state)
 {
     (void)state;
-    kw_client *kw = open_cluster("");
+    kw_client *kw = open_anew("");
     assert_int_equal(kw_connect(kw, NULL), KW_OK);
     kw_fake_on_reply(fakes[1], 1, "RPUSH a{foo} x", "-TRYAGAIN later");
     answer_pushes();
@@ -259,7 +239,7 @@ static void test_queue_is_full_at_its_bounds(void **state)
     (void)state;
     static const char *const options[] = {"&queue-max=3", "&queue-bytes-max=1kb"};
     for (size_t k = 0; k < 2; k++) {
-        kw_client *kw = open_cluster(options[k]);
+        kw_client *kw = open_anew(options[k]);
         kw_test_answer answers[64] = {{0}};
         kw_error error = KW_ERROR_INIT;
         size_t n = 0;
@@ -286,24 +266,6 @@ static void test_queue_is_full_at_its_bounds(void **state)
     }
 }
 
-static int set_up(void **state)
-{
-    (void)state;
-    for (size_t i = 0; i < FAKES; i++) {
-        fakes[i] = kw_fake_start();
-    }
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    for (size_t i = 0; i < FAKES; i++) {
-        kw_fake_free(fakes[i]);
-    }
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -314,5 +276,5 @@ int main(void)
         cmocka_unit_test(test_order_is_by_key_not_by_slot),
         cmocka_unit_test(test_queue_is_full_at_its_bounds),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, start_fakes, stop_fakes);
 }

@@ -2,56 +2,30 @@
 /* What is waited for, and how long: owners that change while an answer is awaited, slots that
  * nobody serves, connections that fall silent, places that nobody leaves. By every way of sending
  * where they could differ. */
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <stdint.h>
-#include <cmocka.h>
-
-#include <keyway.h>
-
-#include "support/ask.h"
-#include "support/check.h"
-#include "support/fake.h"
+#include "fake/fakes.h"
 #include "support/turn.h"
 #include "support/ways.h"
-
-#include <pthread.h>
-#include <stdio.h>
-#include <string.h>
-
-enum { FAKES = 3 };
-
-#define LATE_MS (1500u * KW_TEST_SLOWNESS)
 
 /* foo is in the upper half of the slots, fakes[1]'s at first. */
 #define KEY "foo"
 
-static kw_fake *fakes[FAKES];
 static const kw_fake_step stalls[] = {KW_FAKE_STALL, KW_FAKE_END};
 
 static void own_upper(kw_fake *owner)
 {
     const kw_fake_range ranges[] = {{0, 8000, fakes[0], NULL}, {8001, 16383, owner, NULL}};
-    kw_fake_set_cluster(fakes, FAKES, ranges, owner != NULL ? 2 : 1);
+    kw_fake_set_cluster(fakes, FAKES_N, ranges, owner != NULL ? 2 : 1);
 }
 
-static kw_client *open_cluster(const char *options)
+static kw_client *open_anew(const char *options)
 {
-    for (size_t i = 0; i < FAKES; i++) {
-        kw_fake_up(fakes[i]);
-        kw_fake_reset(fakes[i]);
-        kw_fake_log_clear(fakes[i]);
-    }
-    own_upper(fakes[1]);
-    kw_client *kw = kw_test_open("redis-cluster://%s?%s", kw_fake_address(fakes[0]), options);
-    assert_int_equal(kw_connect(kw, NULL), KW_OK);
-    return kw;
+    renew_fakes();
+    return open_connected(options);
 }
 
 static void answer_all(void)
 {
-    for (size_t i = 0; i < FAKES; i++) {
+    for (size_t i = 0; i < FAKES_N; i++) {
         kw_fake_on_reply(fakes[i], KW_FAKE_ALWAYS, "INCR *", ":%zu", i);
         kw_fake_on_reply(fakes[i], KW_FAKE_ALWAYS, "GET *", "$1\r\nv");
         kw_fake_on_reply(fakes[i], KW_FAKE_ALWAYS, "BLPOP *", "*2\r\n$3\r\nfoo\r\n$1\r\n%zu", i);
@@ -80,7 +54,7 @@ static void test_wait_silent_node_that_lost_its_slot_is_left_within_a_short_time
 {
     (void)state;
     for (int way = 0; way < KW_TEST_WAYS_N; way++) {
-        kw_client *kw = open_cluster("timeout=450ms"); /* below stall-timeout */
+        kw_client *kw = open_anew("timeout=450ms"); /* below stall-timeout */
         kw_fake_on(fakes[1], KW_FAKE_ALWAYS, "GET *", stalls);
         answer_all();
         own_upper(fakes[2]);
@@ -99,7 +73,7 @@ static void test_wait_grace_counts_from_the_new_map(void **state)
 {
     (void)state;
     for (int way = 0; way < KW_TEST_WAYS_N; way++) {
-        kw_client *kw = open_cluster("timeout=5s");
+        kw_client *kw = open_anew("timeout=5s");
         kw_fake_on_reply(fakes[1], 1, "INCR told*", "-MOVED 12182 %s", kw_fake_address(fakes[2]));
         kw_fake_on(fakes[1], KW_FAKE_ALWAYS, "INCR foo",
                    KW_FAKE_STEPS(KW_FAKE_DELAY(2000), KW_FAKE_SEND(":9\r\n")));
@@ -122,7 +96,7 @@ static void test_wait_slot_without_an_owner_holds_nobody_longer_than_it_lasts(vo
 {
     (void)state;
     enum { N = 3 };
-    kw_client *kw = open_cluster("timeout=6s");
+    kw_client *kw = open_anew("timeout=6s");
     kw_test_answer answers[N] = {{0}};
     own_upper(NULL);
     kw_fake_on_reply(fakes[1], 1, "INCR *", "-CLUSTERDOWN Hash slot not served");
@@ -152,7 +126,7 @@ static void test_wait_slot_without_an_owner_holds_nobody_longer_than_it_lasts(vo
 static void test_wait_behind_a_silence_is_about_a_second(void **state)
 {
     (void)state;
-    kw_client *kw = open_cluster("timeout=400ms");
+    kw_client *kw = open_anew("timeout=400ms");
     kw_fake_on(fakes[1], 1, "GET *", stalls);
     answer_all();
     uint64_t start_ms = kw_test_now_ms();
@@ -171,7 +145,7 @@ static void test_wait_blocked_command_leaves_a_silent_owner(void **state)
 {
     (void)state;
     for (int by_ticket = 0; by_ticket <= 1; by_ticket++) {
-        kw_client *kw = open_cluster("timeout=5s");
+        kw_client *kw = open_anew("timeout=5s");
         kw_test_answer answer = {0};
         kw_ticket *ticket = NULL;
         kw_fake_on_reply(fakes[1], 1, "INCR told*", "-MOVED 12182 %s", kw_fake_address(fakes[2]));
@@ -206,7 +180,7 @@ static void test_wait_blocked_command_leaves_a_silent_owner(void **state)
 static void test_wait_for_a_place_is_bounded_by_timeout_for_blocking_commands(void **state)
 {
     (void)state;
-    kw_client *kw = open_cluster("timeout=500ms&pool-max=1");
+    kw_client *kw = open_anew("timeout=500ms&pool-max=1");
     kw_fake_on(fakes[1], 1, "BLPOP *", KW_FAKE_STEPS(KW_FAKE_DELAY(2500), KW_FAKE_SEND("*-1\r\n")));
     answer_all();
     kw_test_answer answers[2] = {{0}};
@@ -234,7 +208,7 @@ static void test_wait_for_a_place_is_bounded_by_timeout_for_blocking_commands(vo
 static void test_wait_pinned_node_that_leaves_the_map_is_not_waited_for(void **state)
 {
     (void)state;
-    kw_client *kw = open_cluster("timeout=10s");
+    kw_client *kw = open_anew("timeout=10s");
     kw_call_options options = KW_CALL_OPTIONS_INIT;
     options.route = KW_ROUTE_NODE;
     options.node = kw_fake_address(fakes[1]);
@@ -256,7 +230,7 @@ static void test_wait_pinned_node_that_leaves_the_map_is_not_waited_for(void **s
 static void test_wait_of_commands_to_all_nodes_is_told(void **state)
 {
     (void)state;
-    kw_client *kw = open_cluster("timeout=400ms");
+    kw_client *kw = open_anew("timeout=400ms");
     kw_fake_on(fakes[1], KW_FAKE_ALWAYS, "DBSIZE", stalls);
     kw_fake_on_reply(fakes[0], KW_FAKE_ALWAYS, "DBSIZE", ":1");
     kw_error error = KW_ERROR_INIT;
@@ -272,7 +246,7 @@ static void test_wait_idle_connection_that_was_closed_costs_no_write(void **stat
 {
     (void)state;
     for (int way = 0; way < KW_TEST_WAYS_N; way++) {
-        kw_client *kw = open_cluster("timeout=3s");
+        kw_client *kw = open_anew("timeout=3s");
         answer_all();
         for (int i = 0; i < 2; i++) {
             kw_test_end end = kw_test_send(kw, (kw_test_way)way, "INCR", KEY);
@@ -288,24 +262,6 @@ static void test_wait_idle_connection_that_was_closed_costs_no_write(void **stat
     }
 }
 
-static int set_up(void **state)
-{
-    (void)state;
-    for (size_t i = 0; i < FAKES; i++) {
-        fakes[i] = kw_fake_start();
-    }
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    for (size_t i = 0; i < FAKES; i++) {
-        kw_fake_free(fakes[i]);
-    }
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -319,5 +275,5 @@ int main(void)
         cmocka_unit_test(test_wait_of_commands_to_all_nodes_is_told),
         cmocka_unit_test(test_wait_idle_connection_that_was_closed_costs_no_write),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, start_fakes, stop_fakes);
 }

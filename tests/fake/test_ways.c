@@ -2,34 +2,15 @@
 /* One policy, whatever the way of sending: each failure ends with one code, effect and number of
  * sends, and as late, by a call, a batch, a ticket, a callback, a session, and a call that waits
  * for its acknowledgements. */
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <stdint.h>
-#include <cmocka.h>
-
-#include <keyway.h>
-
-#include "support/ask.h"
-#include "support/check.h"
-#include "support/fake.h"
+#include "fake/fakes.h"
 #include "support/ways.h"
-
-#include <stdio.h>
-#include <string.h>
-
-enum { FAKES = 3 };
 
 /* A call's deadline; what ends at once ends long before it. */
 #define TIMEOUT_MS 600u
 #define AT_ONCE_MS 200u
-#define LATE_MS    (1500u * KW_TEST_SLOWNESS)
 
 /* foo is in the upper half of the slots, fakes[1]'s. */
-#define KEY      "foo"
-#define KEY_SLOT 12182u
-
-static kw_fake *fakes[FAKES];
+#define KEY "foo"
 
 /* What goes wrong at the owner of the key. */
 typedef enum trouble {
@@ -104,8 +85,8 @@ static const row rows[] = {
 
 static void redirect_for_ever(const char *word)
 {
-    for (size_t i = 1; i < FAKES; i++) {
-        kw_fake_on_reply(fakes[i], KW_FAKE_ALWAYS, "INCR *", "-%s %u %s", word, KEY_SLOT,
+    for (size_t i = 1; i < FAKES_N; i++) {
+        kw_fake_on_reply(fakes[i], KW_FAKE_ALWAYS, "INCR *", "-%s %u %s", word, FOO_SLOT,
                          kw_fake_address(fakes[3 - i]));
     }
 }
@@ -114,12 +95,8 @@ static void redirect_for_ever(const char *word)
 static kw_client *begin(const row *self)
 {
     const kw_fake_range halves[] = {{0, 8000, fakes[0], NULL}, {8001, 16383, fakes[1], NULL}};
-    for (size_t i = 0; i < FAKES; i++) {
-        kw_fake_up(fakes[i]);
-        kw_fake_reset(fakes[i]);
-        kw_fake_log_clear(fakes[i]);
-    }
-    kw_fake_set_cluster(fakes, FAKES, halves, self->trouble == T_HOLE ? 1 : 2);
+    kw_fake_renew_all(fakes, FAKES_N);
+    kw_fake_set_cluster(fakes, FAKES_N, halves, self->trouble == T_HOLE ? 1 : 2);
     kw_client *client = kw_test_open("redis-cluster://%s?timeout=%ums&reply-bytes-max=1mb",
                                      kw_fake_address(fakes[0]), TIMEOUT_MS);
     assert_int_equal(kw_connect(client, NULL), KW_OK);
@@ -139,7 +116,7 @@ static kw_client *begin(const row *self)
     } else if (self->trouble == T_ASKED_FOR_EVER) {
         redirect_for_ever("ASK");
     }
-    for (size_t i = 0; i < FAKES; i++) {
+    for (size_t i = 0; i < FAKES_N; i++) {
         kw_fake_on_reply(fakes[i], KW_FAKE_ALWAYS, "INCR *", ":1");
         kw_fake_on_reply(fakes[i], KW_FAKE_ALWAYS, "GET *", "$1\r\nv");
         kw_fake_on_reply(fakes[i], KW_FAKE_ALWAYS, "WAIT *", ":1");
@@ -152,7 +129,7 @@ static size_t count_sends(const row *self)
     char pattern[20];
     size_t n = 0;
     snprintf(pattern, sizeof(pattern), "%s *", self->verb);
-    for (size_t i = 0; i < FAKES; i++) {
+    for (size_t i = 0; i < FAKES_N; i++) {
         n += kw_fake_count(fakes[i], pattern);
     }
     return n;
@@ -242,28 +219,10 @@ static void test_ways_each_failure_ends_alike_by_all_of_them(void **state)
     assert_int_equal(faults_n, 0);
 }
 
-static int set_up(void **state)
-{
-    (void)state;
-    for (size_t i = 0; i < FAKES; i++) {
-        fakes[i] = kw_fake_start();
-    }
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    for (size_t i = 0; i < FAKES; i++) {
-        kw_fake_free(fakes[i]);
-    }
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ways_each_failure_ends_alike_by_all_of_them),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, start_fakes, stop_fakes);
 }
