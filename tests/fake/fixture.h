@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 
 #include "support/ask.h"
 #include "support/check.h"
@@ -50,6 +51,15 @@ static inline void expect_error(const char *what, const kw_error *error, kw_err 
         fail_msg("%s: %s, %s: %s", what, kw_err_name(error->code), kw_effect_name(error->effect),
                  error->text);
     }
+}
+
+/* The child ends by itself, and well. */
+static inline void wait_for_child(pid_t child)
+{
+    assert_true(child > 0);
+    int status = kw_test_wait_child(child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
 }
 
 #endif

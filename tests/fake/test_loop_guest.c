@@ -7,14 +7,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static void wait_for_child(pid_t child)
-{
-    assert_true(child > 0);
-    int status = kw_test_wait_child(child);
-    assert_true(WIFEXITED(status));
-    assert_int_equal(WEXITSTATUS(status), 0);
-}
-
 /* The child touches nothing of the parent's, and is called for nothing of the parent's. */
 static void test_loop_fork_leaves_the_commands_to_the_parent(void **state)
 {

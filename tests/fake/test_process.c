@@ -42,14 +42,6 @@ static void *wait_in_call(void *arg)
     return NULL;
 }
 
-static void wait_for_child(pid_t child)
-{
-    assert_true(child > 0);
-    int status = kw_test_wait_child(child);
-    assert_true(WIFEXITED(status));
-    assert_int_equal(WEXITSTATUS(status), 0);
-}
-
 static void test_fork_child_leaves_the_parents_connections_alone(void **state)
 {
     (void)state;

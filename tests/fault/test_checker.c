@@ -1,22 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* A real cluster under load of many threads, disturbed in every way that operators and
  * accidents have; and the checker's own proof that it notices what it should. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
 #include <hiredis.h>
 #include <stdatomic.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "fault/checker_asserts.h"
 #include "support/ask.h"
-#include "support/check.h"
-#include "support/checker.h"
 #include "support/cluster.h"
 #include "support/link.h"
 
@@ -35,22 +25,6 @@ typedef struct stage {
     size_t recoveries_n;
     uint64_t elected_ms; /* last planned failover; see kw_test_cluster_failover */
 } stage;
-
-/* What must hold whatever happens. */
-static void assert_never(const kw_checker_report *report)
-{
-    assert_int_equal(report->wrong, 0);
-    assert_int_equal(report->doubled, 0);
-    assert_int_equal(report->late, 0);
-}
-
-/* Where the cluster can serve every call, every call is served. */
-static void assert_clean(const kw_checker_report *report)
-{
-    assert_never(report);
-    assert_int_equal(report->lost, 0);
-    assert_int_equal(report->failed_none + report->failed_maybe + report->failed_done, 0);
-}
 
 /* The node of the group's slots, and its replica. */
 static kw_test_server *primary_of(stage *it, unsigned group)
@@ -270,13 +244,6 @@ static void test_stopped_primary_that_comes_back_keeps_acknowledged_writes(void 
     run_outage(*state, 2, true);
 }
 
-static int compare(const void *a, const void *b)
-{
-    uint64_t x = *(const uint64_t *)a;
-    uint64_t y = *(const uint64_t *)b;
-    return x < y ? -1 : x > y;
-}
-
 static void test_handle_is_whole_after_all_faults(void **state)
 {
     stage *it = *state;
@@ -285,11 +252,7 @@ static void test_handle_is_whole_after_all_faults(void **state)
     it->checker = NULL;
     kw_checker_print("end", &report);
     assert_clean(&report);
-    qsort(it->recoveries_us, it->recoveries_n, sizeof(it->recoveries_us[0]), compare);
-    uint64_t median_us = it->recoveries_us[it->recoveries_n / 2];
-    fprintf(stderr, "first answer after a promotion: median %lu us, worst %lu us of %zu\n",
-            (unsigned long)median_us, (unsigned long)it->recoveries_us[it->recoveries_n - 1],
-            it->recoveries_n);
+    uint64_t median_us = tell_recoveries(it->recoveries_us, it->recoveries_n);
     assert_true(median_us <= 300000 + 2 * report.tardy_us);
     kw_stats stats = kw_test_stats(it->client);
     fprintf(stderr, "%lu connections for %lu nodes, %lu opened, %lu lost; %lu retries\n",

@@ -177,18 +177,6 @@ static void test_fairness_callers_after_a_silence_wait_for_nothing(void **state)
     }
 }
 
-static int start_server(void **state)
-{
-    *state = kw_test_server_start(NULL);
-    return 0;
-}
-
-static int free_server(void **state)
-{
-    kw_test_server_free(*state);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -196,5 +184,5 @@ int main(void)
         cmocka_unit_test(test_fairness_rare_callers_are_served_as_well),
         cmocka_unit_test(test_fairness_callers_after_a_silence_wait_for_nothing),
     };
-    return cmocka_run_group_tests(tests, start_server, free_server);
+    return cmocka_run_group_tests(tests, kw_test_server_begin, kw_test_server_end);
 }

@@ -219,18 +219,6 @@ static void test_narrow_way_lets_many_threads_share_it(void **state)
     run(*state, "&pool-max=3", run_one_of_all, 8);
 }
 
-static int start_server(void **state)
-{
-    *state = kw_test_server_start(NULL);
-    return 0;
-}
-
-static int free_server(void **state)
-{
-    kw_test_server_free(*state);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -238,5 +226,5 @@ int main(void)
         cmocka_unit_test(test_narrow_way_lets_many_threads_pass),
         cmocka_unit_test(test_narrow_way_lets_many_threads_share_it),
     };
-    return cmocka_run_group_tests(tests, start_server, free_server);
+    return cmocka_run_group_tests(tests, kw_test_server_begin, kw_test_server_end);
 }

@@ -476,18 +476,6 @@ static void test_close_cancels_the_calls_of_all_threads(void **state)
     assert_in_range(best_ms, 0, CLOSE_MS);
 }
 
-static int start_server(void **state)
-{
-    *state = kw_test_server_start(NULL);
-    return 0;
-}
-
-static int free_server(void **state)
-{
-    kw_test_server_free(*state);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -499,7 +487,8 @@ int main(void)
         cmocka_unit_test(test_threads_go_on_while_the_process_forks),
         cmocka_unit_test(test_close_cancels_the_calls_of_all_threads),
     };
-    int failed = cmocka_run_group_tests(tests, start_server, free_server);
+    int failed = cmocka_run_group_tests(tests, kw_test_server_begin, kw_test_server_end);
     kw_test_share_always();
-    return failed + cmocka_run_group_tests_name("on lanes", tests, start_server, free_server);
+    return failed +
+           cmocka_run_group_tests_name("on lanes", tests, kw_test_server_begin, kw_test_server_end);
 }

@@ -207,18 +207,6 @@ static void test_handle_without_descriptors_fails_by_name_and_recovers(void **st
     kw_close(client);
 }
 
-static int start_server(void **state)
-{
-    *state = kw_test_server_start(NULL);
-    return 0;
-}
-
-static int free_server(void **state)
-{
-    kw_test_server_free(*state);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -230,5 +218,5 @@ int main(void)
         cmocka_unit_test(test_handle_changes_no_signal_disposition),
         cmocka_unit_test(test_handle_without_descriptors_fails_by_name_and_recovers),
     };
-    return cmocka_run_group_tests(tests, start_server, free_server);
+    return cmocka_run_group_tests(tests, kw_test_server_begin, kw_test_server_end);
 }

@@ -464,14 +464,8 @@ static void test_no_descriptor_is_left(void **state)
 
 static int start_server(void **state)
 {
-    *state = kw_test_server_start(NULL);
+    kw_test_server_begin(state);
     fds_at_start = kw_test_fd_count();
-    return 0;
-}
-
-static int free_server(void **state)
-{
-    kw_test_server_free(*state);
     return 0;
 }
 
@@ -497,5 +491,5 @@ int main(void)
         cmocka_unit_test(test_statistics_add_up),
         cmocka_unit_test(test_no_descriptor_is_left),
     };
-    return cmocka_run_group_tests(tests, start_server, free_server);
+    return cmocka_run_group_tests(tests, start_server, kw_test_server_end);
 }

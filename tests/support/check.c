@@ -198,6 +198,13 @@ static int entries_count(const char *path)
     return count;
 }
 
+int kw_test_compare_uint64(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a;
+    uint64_t y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
 int kw_test_fd_count(void)
 {
     int count = entries_count("/proc/self/fd");

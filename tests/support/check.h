@@ -71,6 +71,9 @@ int kw_test_wait_child_at(pid_t child, const char *file, int line);
 /* For who ticks (calm.c): ends the program where a join has no end. */
 void kw_test_joins_check(void);
 
+/* For qsort: smaller numbers first. */
+int kw_test_compare_uint64(const void *a, const void *b);
+
 /* Open descriptors of this process; those of a folder scan are not counted. -1 where
  * the system does not tell. */
 int kw_test_fd_count(void);

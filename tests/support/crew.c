@@ -154,19 +154,12 @@ size_t kw_test_times_count(kw_test_times *times)
     return n;
 }
 
-static int compare(const void *a, const void *b)
-{
-    uint64_t x = *(const uint64_t *)a;
-    uint64_t y = *(const uint64_t *)b;
-    return x < y ? -1 : x > y;
-}
-
 uint64_t kw_test_times_at(kw_test_times *times, unsigned permille)
 {
     pthread_mutex_lock(&times->lock);
     uint64_t us = 0;
     if (times->n > 0) {
-        qsort(times->us, times->n, sizeof(times->us[0]), compare);
+        qsort(times->us, times->n, sizeof(times->us[0]), kw_test_compare_uint64);
         size_t at = times->n * permille / 1000;
         us = times->us[at < times->n ? at : times->n - 1];
     }

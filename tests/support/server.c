@@ -537,3 +537,15 @@ bool kw_test_server_is_info(kw_test_server *server, const char *field, const cha
     free(info);
     return is;
 }
+
+int kw_test_server_begin(void **state)
+{
+    *state = kw_test_server_start(NULL);
+    return 0;
+}
+
+int kw_test_server_end(void **state)
+{
+    kw_test_server_free(*state);
+    return 0;
+}

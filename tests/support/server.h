@@ -76,4 +76,8 @@ bool kw_test_server_is_info(kw_test_server *server, const char *field, const cha
 /* True where the server program is at least this version ("7.0"). */
 bool kw_test_server_has_version(unsigned major, unsigned minor);
 
+/* A group of tests on one server, with its defaults: *state is it. */
+int kw_test_server_begin(void **state);
+int kw_test_server_end(void **state);
+
 #endif

@@ -33,13 +33,6 @@ static uint64_t owner_of(const uint64_t *sorted, size_t points_n, uint64_t hash)
     return sorted[0] & 0xffff;
 }
 
-static int compare(const void *a, const void *b)
-{
-    uint64_t x = *(const uint64_t *)a;
-    uint64_t y = *(const uint64_t *)b;
-    return (x > y) - (x < y);
-}
-
 /* Sorts the points, makes cells of them, and asks for the hashes at and around each. */
 static void check(const uint64_t *points, size_t points_n)
 {
@@ -47,7 +40,7 @@ static void check(const uint64_t *points, size_t points_n)
     static uint64_t expected[POINTS_MAX];
     kw_ring ring = {.mem = *kw_mem_default(), .live_n = 1};
     memcpy(expected, points, points_n * sizeof(points[0]));
-    qsort(expected, points_n, sizeof(points[0]), compare);
+    qsort(expected, points_n, sizeof(points[0]), kw_test_compare_uint64);
     assert_true(kw_ring_sort(sorted, points, points_n, kw_mem_default()));
     assert_memory_equal(sorted, expected, points_n * sizeof(points[0]));
     sorted[points_n] = ~UINT64_C(0xffff) | (sorted[0] & 0xffff);
