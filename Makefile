@@ -282,12 +282,12 @@ $(COUNTS): tests/counts/counts.c tests/counts/network.c $(STATIC)
 size_program = $(CC) -Iinclude -D_POSIX_C_SOURCE=200809L $(CPPFLAGS) -std=c11 $(WARNINGS) $(CFLAGS) $(LDFLAGS) $(1) \
 	-o $@ $< $(STATIC) $(LIBS)
 
-$(BUILD)/tests/sizes/%_gc: tests/sizes/%.c $(STATIC)
+$(BUILD)/tests/sizes/%_gc: tests/sizes/%.c tests/sizes/uses.h $(STATIC)
 	$(call say,TEST,$<)
 	@mkdir -p $(@D)
 	$(Q)$(call size_program,-Wl$(comma)--gc-sections)
 
-$(BUILD)/tests/sizes/%: tests/sizes/%.c $(STATIC)
+$(BUILD)/tests/sizes/%: tests/sizes/%.c tests/sizes/uses.h $(STATIC)
 	$(call say,TEST,$<)
 	@mkdir -p $(@D)
 	$(Q)$(size_program)
