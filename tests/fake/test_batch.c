@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Faults under batches, split commands and visits of all nodes: each command has its own
  * result, effect and redirects, nothing is run twice, and no reply is another's. */
-#include "fake/fakes.h"
+#include "fake/cut.h"
 
 #define TIMEOUT_MS 300
 
@@ -33,15 +33,6 @@ static void assert_number(const kw_batch *batch, size_t index, long long number)
     }
 }
 
-/* The connection ends with the third of ten answers, or behind it. */
-typedef struct cut {
-    const kw_fake_step *steps; /* the third answer, and what follows */
-    size_t answered_n;         /* so many have a reply */
-    kw_err first;              /* of the first without a reply */
-    kw_effect first_effect;
-    kw_err others;
-} cut;
-
 static void check_cut(const kw_batch *batch, const cut *row)
 {
     for (size_t i = 0; i < row->answered_n; i++) {
@@ -49,56 +40,25 @@ static void check_cut(const kw_batch *batch, const cut *row)
     }
     for (size_t i = row->answered_n; i < 10; i++) {
         kw_error error = error_at(batch, i);
-        bool is_first = i == row->answered_n;
-        kw_effect effect = is_first ? row->first_effect : KW_EFFECT_MAYBE;
-        if (error.code != (is_first ? row->first : row->others) || error.effect != effect) {
-            fail_msg("command %zu: %s, %s: %s", i, kw_err_name(error.code),
-                     kw_effect_name(error.effect), error.text);
-        }
-        assert_int_equal(error.attempts, 1);
-        assert_string_equal(error.node, kw_fake_address(fakes[1]));
+        expect_cut(row, i, &error);
     }
-    for (int i = 0; i < 10; i++) {
-        char pattern[40];
-        snprintf(pattern, sizeof(pattern), "INCR foo{foo}%d", i);
-        assert_int_equal(kw_fake_count(fakes[1], pattern), 1);
-    }
+    expect_each_sent_once();
 }
 
 static void test_batch_cut_off_says_maybe_of_what_was_not_answered(void **state)
 {
     (void)state;
-    const cut rows[] = {
-        {KW_FAKE_STEPS(KW_FAKE_SEND(":3\r\n"), KW_FAKE_CLOSE), 3, KW_ERR_CLOSED, KW_EFFECT_MAYBE,
-         KW_ERR_CLOSED},
-        {KW_FAKE_STEPS(KW_FAKE_SEND(":3\r\n:"), KW_FAKE_STALL), 3, KW_ERR_TIMEOUT, KW_EFFECT_MAYBE,
-         KW_ERR_TIMEOUT},
-        /* Garbage that comes with answers takes them along. */
-        {KW_FAKE_STEPS(KW_FAKE_SEND(":3\r\nHTTP/1.1 400\r\n"), KW_FAKE_STALL), 0, KW_ERR_PROTOCOL,
-         KW_EFFECT_MAYBE, KW_ERR_PROTOCOL},
-        {KW_FAKE_STEPS(KW_FAKE_SEND(":3\r\n*1073741824\r\n"), KW_FAKE_STALL), 3, KW_ERR_LIMIT,
-         KW_EFFECT_DONE, KW_ERR_CLOSED},
-    };
-    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+    for (size_t i = 0; i < CUTS_N; i++) {
         renew_fakes();
         kw_client *kw = open_connected("timeout=300ms");
-        kw_fake_on(fakes[1], 2, "INCR foo*", KW_FAKE_STEPS(KW_FAKE_END));
-        kw_fake_step steps[8] = {KW_FAKE_SEND(":1\r\n:1\r\n")}; /* all three in one piece */
-        size_t n = 1;
-        for (size_t k = 0; rows[i].steps[k].act != KW_FAKE_DO_END; k++) {
-            steps[n++] = rows[i].steps[k];
-        }
-        kw_fake_on(fakes[1], 1, "INCR foo*", steps);
-        kw_fake_on(fakes[1], 7, "INCR foo*", KW_FAKE_STEPS(KW_FAKE_STALL));
-        answer(fakes[1], "INCR foo*", ":100");
-        answer(fakes[0], "INCR bar", ":9");
+        arrange_cut(&cuts[i]);
         kw_batch *batch = batch_of(kw, "INCR foo{foo}%d", 10);
         assert_int_equal(kw_batch_add(batch, NULL, "INCR bar"), KW_OK);
         kw_error error = KW_ERROR_INIT;
         uint64_t start_ms = kw_test_now_ms();
-        assert_int_equal(kw_batch_run(batch, &error, 0), rows[i].first);
+        assert_int_equal(kw_batch_run(batch, &error, 0), cuts[i].first);
         assert_in_range(kw_test_now_ms() - start_ms, 0, TIMEOUT_MS + LATE_MS);
-        check_cut(batch, &rows[i]);
+        check_cut(batch, &cuts[i]);
         assert_number(batch, 10, 9); /* the other node's keys notice nothing */
         /* The handle goes on, with nobody's late answers. */
         kw_batch_clear(batch);

@@ -2,6 +2,7 @@
 /* Faults under commands with callbacks: deadlines, late answers, lost connections, garbage,
  * redirects and order. No reply is another's, nothing runs twice, and every callback is
  * called once. With each way of watching sockets. */
+#include "fake/cut.h"
 #include "fake/loop_fakes.h"
 
 /* With a deadline of its own. */
@@ -79,32 +80,16 @@ static void test_loop_connection_that_stays_silent_is_given_up(void **state)
     assert_int_equal(kw_fake_count(fakes[1], "INCR foo"), 2);
 }
 
-/* The connection ends with the third of ten answers, or behind it. */
-typedef struct cut {
-    const kw_fake_step *steps; /* the third answer, and what follows */
-    size_t answered_n;         /* so many have a reply */
-    kw_err first;              /* of the first without a reply */
-    kw_effect first_effect;
-    kw_err others;
-} cut;
-
 static void check_cut(const cut *row)
 {
     for (size_t i = 0; i < row->answered_n; i++) {
         is_number(i, i < 2 ? 1 : 3);
     }
     for (size_t i = row->answered_n; i < 10; i++) {
-        bool is_first = i == row->answered_n;
-        is_failure(i, is_first ? row->first : row->others,
-                   is_first ? row->first_effect : KW_EFFECT_MAYBE);
-        assert_int_equal(answers[i].error.attempts, 1);
-        assert_string_equal(answers[i].error.node, kw_fake_address(fakes[1]));
+        assert_int_equal(answers[i].calls_n, 1);
+        expect_cut(row, i, &answers[i].error);
     }
-    for (int i = 0; i < 10; i++) {
-        char pattern[40];
-        snprintf(pattern, sizeof(pattern), "INCR foo{foo}%d", i);
-        assert_int_equal(kw_fake_count(fakes[1], pattern), 1);
-    }
+    expect_each_sent_once();
 }
 
 static void try_cut(const cut *row)
@@ -115,16 +100,7 @@ static void try_cut(const cut *row)
     answer(fakes[1], "GET *", ":0");
     give(20, "GET foo"); /* the connection is there */
     wait_for(20, 1);
-    kw_fake_on(fakes[1], 2, "INCR foo*", KW_FAKE_STEPS(KW_FAKE_END));
-    kw_fake_step steps[8] = {KW_FAKE_SEND(":1\r\n:1\r\n")}; /* all three in one piece */
-    size_t n = 1;
-    for (size_t k = 0; row->steps[k].act != KW_FAKE_DO_END; k++) {
-        steps[n++] = row->steps[k];
-    }
-    kw_fake_on(fakes[1], 1, "INCR foo*", steps);
-    kw_fake_on(fakes[1], 7, "INCR foo*", KW_FAKE_STEPS(KW_FAKE_STALL));
-    answer(fakes[1], "INCR foo*", ":100");
-    answer(fakes[0], "INCR bar", ":9");
+    arrange_cut(row);
     for (int i = 0; i < 10; i++) {
         give((size_t)i, "INCR foo{foo}%d", i);
     }
@@ -145,21 +121,10 @@ static void try_cut(const cut *row)
 static void test_loop_cut_off_says_maybe_of_what_was_not_answered(void **state)
 {
     (void)state;
-    const cut rows[] = {
-        {KW_FAKE_STEPS(KW_FAKE_SEND(":3\r\n"), KW_FAKE_CLOSE), 3, KW_ERR_CLOSED, KW_EFFECT_MAYBE,
-         KW_ERR_CLOSED},
-        {KW_FAKE_STEPS(KW_FAKE_SEND(":3\r\n:"), KW_FAKE_STALL), 3, KW_ERR_TIMEOUT, KW_EFFECT_MAYBE,
-         KW_ERR_TIMEOUT},
-        /* Garbage that comes with answers takes them along. */
-        {KW_FAKE_STEPS(KW_FAKE_SEND(":3\r\nHTTP/1.1 400\r\n"), KW_FAKE_STALL), 0, KW_ERR_PROTOCOL,
-         KW_EFFECT_MAYBE, KW_ERR_PROTOCOL},
-        {KW_FAKE_STEPS(KW_FAKE_SEND(":3\r\n*1073741824\r\n"), KW_FAKE_STALL), 3, KW_ERR_LIMIT,
-         KW_EFFECT_DONE, KW_ERR_CLOSED},
-    };
     bool was_on_poll = is_on_poll;
-    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+    for (size_t i = 0; i < CUTS_N; i++) {
         is_on_poll = was_on_poll;
-        try_cut(&rows[i]);
+        try_cut(&cuts[i]);
     }
 }
 
