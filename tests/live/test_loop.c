@@ -2,100 +2,16 @@
 /* Commands with callbacks on real servers: order, many under way, split commands, blocking
  * commands, and the handle's end. With each way of watching sockets that the system has.
  * KW_TEST_FAST */
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <stdint.h>
-#include <cmocka.h>
-
-#include "api/client.h"
-#include "net/poller.h"
+#include "live/loop_cluster.h"
 #include "net/transport.h"
-#include "support/ask.h"
-#include "support/check.h"
-#include "support/cluster.h"
-#include "support/turn.h"
-
-#include <keyway.h>
 
 #include <poll.h>
-#include <pthread.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#define ENOUGH_MS 20000
-#define MANY_N    5000
-
-static kw_test_cluster *cluster;
-static kw_client *kw;
-static kw_test_answer answers[MANY_N];
 
 static int set_up(void **state)
 {
     (void)state;
     cluster = kw_test_cluster_start(3, 0, 1000, NULL);
     return cluster == NULL;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    kw_test_cluster_free(cluster);
-    return 0;
-}
-
-/* A fresh handle for each test, on the system's best poller. */
-static int open_handle(void **state)
-{
-    (void)state;
-    char uri[300];
-    snprintf(uri, sizeof(uri), "%s?timeout=10s&redirects-max=30", kw_test_cluster_uri(cluster));
-    kw = kw_test_try_open(uri, NULL);
-    return kw == NULL;
-}
-
-/* The handle of a test on the poll backend, which every system has. */
-static int open_on_poll(void **state)
-{
-    int status = open_handle(state);
-    kw->topology->env.poller = kw_poller_poll();
-    return status;
-}
-
-static int close_handle(void **state)
-{
-    (void)state;
-    kw_close(kw);
-    for (size_t i = 0; i < MANY_N; i++) {
-        kw_test_answer_clear(&answers[i]);
-    }
-    return 0;
-}
-
-static void give(kw_test_answer *answer, const char *format, ...)
-{
-    va_list values;
-    va_start(values, format);
-    kw_error error = KW_ERROR_INIT;
-    if (kw_vcommand_async(kw, &error, (kw_callback){kw_test_on_reply, answer}, format, values) !=
-        KW_OK) {
-        fail_msg("%s: %s", format, error.text);
-    }
-    va_end(values);
-}
-
-static void wait_for(size_t n)
-{
-    if (!kw_test_turns(kw, answers, n, ENOUGH_MS)) {
-        fail_msg("not every callback was called");
-    }
-    for (size_t i = 0; i < n; i++) {
-        assert_int_equal(answers[i].calls_n, 1);
-        if (answers[i].reply == NULL) {
-            fail_msg("command %zu: %s", i, answers[i].error.text);
-        }
-    }
 }
 
 static void is_text(size_t at, const char *text)
@@ -148,14 +64,14 @@ static void test_loop_many_under_way_keep_order_per_key(void **state)
     give(&answers[0], "FLUSHALL");
     wait_for(1);
     kw_test_answer_clear(&answers[0]);
-    for (int i = 0; i < MANY_N; i++) {
+    for (int i = 0; i < ANSWERS_N; i++) {
         give(&answers[i], "INCR many:%d", i % 500);
     }
-    wait_for(MANY_N);
-    for (int i = 0; i < MANY_N; i++) {
+    wait_for(ANSWERS_N);
+    for (int i = 0; i < ANSWERS_N; i++) {
         assert_int_equal(kw_reply_int(answers[i].reply), i / 500 + 1);
     }
-    for (int i = 500; i < MANY_N; i++) {
+    for (int i = 500; i < ANSWERS_N; i++) {
         assert_true(answers[i].place > answers[i - 500].place);
     }
 }

@@ -1,105 +1,21 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Commands with callbacks of many threads on a real cluster, whose slots move and whose nodes
  * stop and die. */
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <stdint.h>
-#include <cmocka.h>
-
-#include "api/client.h"
-#include "net/poller.h"
-#include "support/ask.h"
-#include "support/check.h"
+#include "live/loop_cluster.h"
 #include "support/checker.h"
-#include "support/cluster.h"
-#include "support/turn.h"
-
-#include <keyway.h>
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdatomic.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <time.h>
-#include <string.h>
-
-#define ENOUGH_MS 20000
-#define MANY_N    5001 /* a multiple of 3 */
 
 /* Slots from 0 to this one are moved. */
 #define LAST_MOVING 40u
-
-static kw_test_cluster *cluster;
-static kw_client *kw;
-static kw_test_answer answers[MANY_N];
 
 static int set_up(void **state)
 {
     (void)state;
     cluster = kw_test_cluster_start(3, 1, 1000, NULL);
     return cluster == NULL;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    kw_test_cluster_free(cluster);
-    return 0;
-}
-
-/* A fresh handle for each test, on the system's best poller. */
-static int open_handle(void **state)
-{
-    (void)state;
-    char uri[300];
-    snprintf(uri, sizeof(uri), "%s?timeout=10s&redirects-max=30", kw_test_cluster_uri(cluster));
-    kw = kw_test_try_open(uri, NULL);
-    return kw == NULL;
-}
-
-/* The handle of a test on the poll backend, which every system has. */
-static int open_on_poll(void **state)
-{
-    int status = open_handle(state);
-    kw->topology->env.poller = kw_poller_poll();
-    return status;
-}
-
-static int close_handle(void **state)
-{
-    (void)state;
-    kw_close(kw);
-    for (size_t i = 0; i < MANY_N; i++) {
-        kw_test_answer_clear(&answers[i]);
-    }
-    return 0;
-}
-
-static void give(kw_test_answer *answer, const char *format, ...)
-{
-    va_list values;
-    va_start(values, format);
-    kw_error error = KW_ERROR_INIT;
-    if (kw_vcommand_async(kw, &error, (kw_callback){kw_test_on_reply, answer}, format, values) !=
-        KW_OK) {
-        fail_msg("%s: %s", format, error.text);
-    }
-    va_end(values);
-}
-
-static void wait_for(size_t n)
-{
-    if (!kw_test_turns(kw, answers, n, ENOUGH_MS)) {
-        fail_msg("not every callback was called");
-    }
-    for (size_t i = 0; i < n; i++) {
-        assert_int_equal(answers[i].calls_n, 1);
-        if (answers[i].reply == NULL) {
-            fail_msg("command %zu: %s", i, answers[i].error.text);
-        }
-    }
 }
 
 /* Threads that give commands, threads that wait for theirs, and two that process. */
@@ -209,8 +125,8 @@ static void pick_numbers(int *numbers, size_t n)
 static void test_loop_slots_moving_keep_order_per_key(void **state)
 {
     (void)state;
-    static int numbers[MANY_N / 3];
-    pick_numbers(numbers, MANY_N / 3);
+    static int numbers[ANSWERS_N / 3];
+    pick_numbers(numbers, ANSWERS_N / 3);
     pthread_t thread;
     unsigned moves_n = 0;
     kw_stats stats = {.size = sizeof(stats)};
@@ -222,12 +138,12 @@ static void test_loop_slots_moving_keep_order_per_key(void **state)
     uint64_t end_ms = kw_test_now_ms() + 4000;
     int rounds_n = 0;
     while (kw_test_now_ms() < end_ms) {
-        for (int i = 0; i < MANY_N; i++) {
+        for (int i = 0; i < ANSWERS_N; i++) {
             /* Three commands a key, one behind the other. */
             give(&answers[i], "INCR moving:%d", numbers[i / 3]);
         }
-        wait_for(MANY_N);
-        for (int i = 0; i < MANY_N; i++) {
+        wait_for(ANSWERS_N);
+        for (int i = 0; i < ANSWERS_N; i++) {
             assert_int_equal(kw_reply_int(answers[i].reply), 3 * rounds_n + i % 3 + 1);
             kw_test_answer_clear(&answers[i]);
         }
