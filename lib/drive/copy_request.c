@@ -179,3 +179,11 @@ void kw_copy_request_forget(kw_copy_request *request)
     *link = request->next;
     request->call = NULL;
 }
+
+void kw_copy_request_send(kw_copy_request *request, kw_pipeline *pipeline)
+{
+    request->item.plan.start_ns = pipeline->scan.now_ns;
+    kw_snapshot *snapshot = kw_topology_snapshot(pipeline->topology);
+    kw_pipeline_add(pipeline, &request->item, snapshot);
+    kw_snapshot_unref(snapshot);
+}

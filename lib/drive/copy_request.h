@@ -86,6 +86,9 @@ kw_copy_request *kw_copy_request_expand(kw_topology *topology, const kw_copy_req
 kw_copy_request *kw_copy_request_new_hint(kw_topology *topology, kw_copy_request_aim aim,
                                           kw_node *node, kw_buf *encoded, uint64_t now_ns);
 
+/* Puts the request on its way. */
+void kw_copy_request_send(kw_copy_request *request, kw_pipeline *pipeline);
+
 /* NULL is allowed. */
 void kw_hint_round_unref(kw_hint_round *round, const kw_allocator *mem);
 

@@ -16,12 +16,13 @@
 /* Requests of one exchange; beyond that no hint is left, and nobody looks. */
 #define OPEN_MAX 512u
 
-void kw_hints_init(kw_hints *self, kw_topology *topology, kw_hints_carrier carrier,
+void kw_hints_init(kw_hints *self, kw_pipeline *pipeline, const kw_owed_replies *owed_replies,
                    atomic_uint_fast64_t *look_ns)
 {
     memset(self, 0, sizeof(*self));
-    self->topology = topology;
-    self->carrier = carrier;
+    self->topology = pipeline->topology;
+    self->pipeline = pipeline;
+    self->owed_replies = owed_replies;
     self->look_ns = look_ns;
 }
 
@@ -46,7 +47,22 @@ static void send_out(kw_hints *self, kw_copy_request *request)
     request->next = self->open;
     self->open = request;
     self->open_n++;
-    (void)self->carrier.send(self->carrier.arg, request);
+    kw_copy_request_send(request, self->pipeline);
+}
+
+/* True for a node that is connected, and owes no answer that nobody waits for. */
+static bool is_up(const kw_hints *self, const kw_node *node)
+{
+    if (kw_owed_replies_count(self->owed_replies, node) > 0) {
+        return false;
+    }
+    for (size_t i = 0; i < self->pipeline->channels_n; i++) {
+        const kw_channel *channel = self->pipeline->channels[i];
+        if (channel->node == node && !channel->is_exclusive) {
+            return channel->conn != NULL && channel->conn->state == KW_CONN_READY;
+        }
+    }
+    return false;
 }
 
 static kw_node *node_at(const kw_snapshot *snapshot, uint32_t number)
@@ -171,8 +187,7 @@ static void look_at(kw_hints *self, const kw_snapshot *snapshot, uint32_t keeper
     for (uint32_t i = 1; i < nodes_n && round->targets_n < KW_HINT_TARGETS_MAX; i++) {
         uint32_t number = (keeper + i) % nodes_n;
         kw_node *node = node_at(snapshot, number);
-        if (self->carrier.is_up(self->carrier.arg, node) &&
-            append_hint_key(&round->hint_keys, ring, number)) {
+        if (is_up(self, node) && append_hint_key(&round->hint_keys, ring, number)) {
             round->hint_key_ends[round->targets_n] = round->hint_keys.len;
             round->targets[round->targets_n++] = kw_node_ref(node);
         }
@@ -193,7 +208,7 @@ void kw_hints_look(kw_hints *self, uint64_t now_ns)
     kw_snapshot *snapshot = kw_topology_snapshot(self->topology);
     uint32_t nodes_n = (uint32_t)kw_ring_nodes_n(kw_map_ring(snapshot->map));
     for (uint32_t i = 0; i < nodes_n; i++) {
-        if (self->carrier.is_up(self->carrier.arg, node_at(snapshot, i))) {
+        if (is_up(self, node_at(snapshot, i))) {
             look_at(self, snapshot, i, now_ns);
         }
     }

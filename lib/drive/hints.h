@@ -5,26 +5,22 @@
 #define DRIVE_HINTS_H
 
 #include "drive/copy_request.h"
+#include "drive/owed_replies.h"
 
 #include <stdatomic.h>
 
-/* Who carries requests for hints: the exchange that they are of. */
-typedef struct kw_hints_carrier {
-    void *arg;
-    bool (*send)(void *arg, kw_copy_request *request); /* false where there was none */
-    bool (*is_up)(void *arg, const kw_node *node);     /* connected, and owes nobody an answer */
-} kw_hints_carrier;
-
 typedef struct kw_hints {
     kw_topology *topology;
-    kw_hints_carrier carrier;
+    kw_pipeline *pipeline; /* the exchange's, which carries the requests for hints */
+    const kw_owed_replies *owed_replies;
     atomic_uint_fast64_t *look_ns;
     kw_copy_request *open; /* requests under way */
     size_t open_n;
     bool is_over; /* nothing is sent any more */
 } kw_hints;
 
-void kw_hints_init(kw_hints *self, kw_topology *topology, kw_hints_carrier carrier,
+/* All are borrowed. look_ns: when hints are looked for next, by whichever exchange. */
+void kw_hints_init(kw_hints *self, kw_pipeline *pipeline, const kw_owed_replies *owed_replies,
                    atomic_uint_fast64_t *look_ns);
 
 /* Frees the requests that the pipeline, which is gone, has not ended. */

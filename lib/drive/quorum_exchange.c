@@ -47,9 +47,8 @@ kw_quorum_exchange **kw_quorum_exchange_next(kw_quorum_exchange *self)
 
 static void on_ended(kw_pipeline *pipeline, kw_item *item)
 {
-    kw_quorum_exchange *self = item->owner;
+    kw_quorum_exchange *self = pipeline->owner;
     kw_copy_request *request = (kw_copy_request *)(void *)item;
-    (void)pipeline;
     request->is_listed = true;
     request->next_ended = NULL;
     *self->ended_link = request;
@@ -64,7 +63,7 @@ static void count_owed(kw_quorum_exchange *self, kw_copy_request *request)
 static void on_dropped(kw_pipeline *pipeline, kw_item *item)
 {
     kw_copy_request *request = (kw_copy_request *)(void *)item;
-    kw_quorum_exchange *self = item->owner;
+    kw_quorum_exchange *self = pipeline->owner;
     if (request->is_owed) {
         kw_owed_replies_remove(&self->owed_replies, item->plan.node);
         request->is_owed = false;
@@ -76,34 +75,12 @@ static void on_dropped(kw_pipeline *pipeline, kw_item *item)
 }
 
 /* Sends it, or, when it is NULL, does not: false. */
-static bool send_request(void *arg, kw_copy_request *request)
+static bool send_request(kw_quorum_exchange *self, kw_copy_request *request)
 {
-    kw_quorum_exchange *self = arg;
-    if (request == NULL) {
-        return false;
+    if (request != NULL) {
+        kw_copy_request_send(request, &self->pipeline);
     }
-    request->item.owner = self;
-    request->item.plan.start_ns = self->pipeline.scan.now_ns;
-    kw_snapshot *snapshot = kw_topology_snapshot(self->topology);
-    kw_pipeline_add(&self->pipeline, &request->item, snapshot);
-    kw_snapshot_unref(snapshot);
-    return true;
-}
-
-/* True for a node that is connected, and owes no answer that nobody waits for. */
-static bool is_up(void *arg, const kw_node *node)
-{
-    const kw_quorum_exchange *self = arg;
-    if (kw_owed_replies_count(&self->owed_replies, node) > 0) {
-        return false;
-    }
-    for (size_t i = 0; i < self->pipeline.channels_n; i++) {
-        const kw_channel *channel = self->pipeline.channels[i];
-        if (channel->node == node && !channel->is_exclusive) {
-            return channel->conn != NULL && channel->conn->state == KW_CONN_READY;
-        }
-    }
-    return false;
+    return request != NULL;
 }
 
 kw_quorum_exchange *kw_quorum_exchange_new(kw_topology *topology, atomic_uint_fast64_t *look_ns)
@@ -113,10 +90,10 @@ kw_quorum_exchange *kw_quorum_exchange_new(kw_topology *topology, atomic_uint_fa
         return NULL;
     }
     self->topology = topology;
-    kw_hints_carrier carrier = {self, send_request, is_up};
-    kw_hints_init(&self->hints, topology, carrier, look_ns);
     self->ended_link = &self->ended;
     kw_pipeline_init(&self->pipeline, topology);
+    self->pipeline.owner = self;
+    kw_hints_init(&self->hints, &self->pipeline, &self->owed_replies, look_ns);
     self->long_lived.on_ended = on_ended;
     self->long_lived.on_dropped = on_dropped;
     kw_pipeline_live_long(&self->pipeline, &self->long_lived, true);
