@@ -420,16 +420,3 @@ void kw_plan_give_back(kw_plan *plan)
     kw_ring_positions_free(plan->positions);
     plan->positions = NULL;
 }
-
-bool kw_plan_is_ordered(const kw_plan *a, const kw_plan *b)
-{
-    if (a->kind != b->kind) {
-        return false;
-    }
-    if (a->kind == KW_PLAN_POSITION) {
-        bool is_one = a->positions == NULL && b->positions == NULL && a->snapshot_n == 0 &&
-                      b->snapshot_n == 0;
-        return a->position == b->position || !is_one;
-    }
-    return a->kind == KW_PLAN_SLOT && a->slot == b->slot;
-}

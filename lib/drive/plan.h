@@ -131,9 +131,6 @@ static inline void kw_plan_fini(kw_plan *plan)
     }
 }
 
-/* True where two commands of a batch run in their order: they may have a key in common. */
-bool kw_plan_is_ordered(const kw_plan *a, const kw_plan *b);
-
 /* now_ns + timeout_ms, with an end where that would be none. */
 uint64_t kw_plan_deadline_ns(uint64_t now_ns, uint64_t timeout_ms);
 
