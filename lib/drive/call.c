@@ -93,7 +93,7 @@ static kw_step on_left_conn(call *self, kw_err code)
                                                    : "the deadline came while connecting");
     }
     kw_node_release(self->wait.node, conn, self->wait.now_ns, end.was_ready ? NULL : failure);
-    kw_reply_free(request->reply); /* it came, and behind it something that makes it doubtful */
+    kw_reply_free(request->reply); /* it came, but bytes behind it make it suspect */
     request->reply = NULL;
     return kw_blocking_wait_on_failed(&self->wait, &end);
 }

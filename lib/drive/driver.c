@@ -56,7 +56,8 @@ static kw_node *look_for_owner(const kw_snapshot *snapshot, const kw_plan *plan)
                : NULL;
 }
 
-/* Where its keys do not move, kw_driver_choose has the last word of a node that is down. */
+/* NULL for a node that is down and whose keys others have; where they stay, kw_driver_choose
+ * decides. */
 static kw_node *unless_down(const kw_snapshot *snapshot, kw_node *node)
 {
     bool is_left = node != NULL && kw_options_moves_keys(&node->env->options) &&

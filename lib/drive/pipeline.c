@@ -30,7 +30,7 @@ static void wait_all(kw_pipeline *pipeline, uint64_t deadline_ns)
     kw_run_wait_fini(&wait);
 }
 
-/* Every command ends like the look-up of the first map. */
+/* Without the first map no command can go anywhere: each ends as the wait for it did. */
 static void fail_all(kw_pipeline *pipeline, const kw_error *failure)
 {
     pipeline->open_n = pipeline->items_n;

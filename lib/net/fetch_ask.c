@@ -49,7 +49,7 @@ void kw_fetch_ask_drop(kw_fetch_ask *ask, uint64_t now_ns, const kw_error *failu
         kw_error_set(&unready, KW_ERR_CANCELLED, KW_EFFECT_NONE, "another server has answered");
         failure = &unready;
     } else if (!ask->is_counted && is_late) {
-        /* To the node it was no fetch, but a connection that did not come up in time. */
+        /* The node is told of a connection that did not come up in time, not of a fetch. */
         (void)kw_conn_tell_overdue(conn, &unready);
         conn->is_overdue = true;
         failure = &unready;
@@ -107,8 +107,8 @@ static kw_err send_all(kw_fetch_ask *ask, kw_error *error)
     return kw_conn_flush(ask->conn, error);
 }
 
-/* Questions leave together with the greeting. Where all servers were too slow to connect they do
- * not: what carries nothing yet can be left on its way for the next fetch. */
+/* Questions leave together with the greeting, but where all servers were too slow to connect the
+ * last time: a connection that carries nothing yet can be kept for the next fetch. */
 static bool may_send(const kw_fetch_ask *ask, const kw_fetch_manner *manner)
 {
     bool is_early = manner->patience == 0 || ask->conn->state != KW_CONN_CONNECTING;

@@ -63,8 +63,8 @@ static bool is_resp3(const kw_conn *conn)
     return conn->env->options.protocol == 3 && conn->role != KW_CONN_SENTINEL;
 }
 
-/* What a server answers to before any login, if it wants none: then it takes any password, which
- * who gave one should know. Asked once a handle. */
+/* Sent before the login: a server that answers it wants no login, and would take any password,
+ * which is told to who gave one. Asked once a handle. */
 static const char door_question[] = "PING";
 
 static bool append_door(kw_conn *conn)

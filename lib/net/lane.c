@@ -79,8 +79,8 @@ kw_err kw_lane_submit(kw_lane *lane, kw_error *error, kw_lane_waiter *waiter, ui
     return KW_OK;
 }
 
-/* A waiter goes. Where nobody else is there, what is queued is sent: it is of those who look
- * for their replies later. The monitor is held. */
+/* A waiter goes. Where nobody else reads it sends what is queued: those commands' owners wait for
+ * nothing at the moment, and look for their replies later. The monitor is held. */
 static void leave(kw_lane *lane, kw_lane_after *after, kw_lane_waiter *waiter, uint64_t now_ns)
 {
     if (!lane->stream.is_ready && waiter->state == KW_LANE_WAITER_TAKEN) {

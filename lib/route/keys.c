@@ -135,7 +135,7 @@ static kw_err find_sort(kw_keys *keys, const keys_search *search)
     return KW_OK;
 }
 
-/* The server takes the keys of both the first STORE and the first STOREDIST. */
+/* GEORADIUS key ... [STORE key] [STOREDIST key]: of several only one is written. */
 static kw_err find_georadius(kw_keys *keys, const keys_search *search)
 {
     kw_err err = find_first(keys, search);
