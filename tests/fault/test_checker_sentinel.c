@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* A real Sentinel group under load of many threads, disturbed in every way that operators and
  * accidents have. */
-
 #include <string.h>
 
 #include "fault/checker_asserts.h"
@@ -265,11 +264,7 @@ static void test_handle_is_whole_after_all_faults(void **state)
     it->checker = NULL;
     kw_checker_print("end", &report);
     assert_certain(&report);
-    qsort(it->recoveries_us, it->recoveries_n, sizeof(it->recoveries_us[0]), compare);
-    uint64_t median_us = it->recoveries_us[it->recoveries_n / 2];
-    fprintf(stderr, "first answer after a promotion: median %lu us, worst %lu us of %zu\n",
-            (unsigned long)median_us, (unsigned long)it->recoveries_us[it->recoveries_n - 1],
-            it->recoveries_n);
+    uint64_t median_us = tell_recoveries(it->recoveries_us, it->recoveries_n);
     kw_close(it->client);
     it->client = NULL;
     assert_int_equal(kw_test_fd_count(), it->fds_before);
