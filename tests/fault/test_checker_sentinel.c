@@ -264,7 +264,7 @@ static void test_handle_is_whole_after_all_faults(void **state)
     it->checker = NULL;
     kw_checker_print("end", &report);
     assert_certain(&report);
-    uint64_t median_us = tell_recoveries(it->recoveries_us, it->recoveries_n);
+    (void)tell_recoveries(it->recoveries_us, it->recoveries_n);
     kw_close(it->client);
     it->client = NULL;
     assert_int_equal(kw_test_fd_count(), it->fds_before);
