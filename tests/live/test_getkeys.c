@@ -327,7 +327,7 @@ static int compare_keys(scene *self, size_t *agreed_n, const char **argv, size_t
     redisReply *theirs = ask(self, (int)argc + 2, question);
     const kw_command_info *row = kw_command_find(bytes, argc);
     assert_non_null(row);
-    kw_keys keys = {NULL, 0, {{0, 0, 0}}};
+    kw_keys keys = {0};
     kw_error error = KW_ERROR_INIT;
     kw_err err = kw_keys_find(&keys, &error, row, bytes, argc);
     bool is_same = false;
