@@ -143,6 +143,9 @@ static kw_err wait_for_news(kw_blocking_wait *self, const kw_conn *conn, uint64_
 static kw_err wait_stalled(kw_blocking_wait *self, kw_conn *conn, const kw_request *request,
                            kw_patience *patience)
 {
+    if (!self->plan->is_blocking) {
+        kw_node_doubt(self->node, conn, kw_env_now(&self->topology->env));
+    }
     while (!request->is_done) {
         uint64_t until_ns;
         short revents = 0;

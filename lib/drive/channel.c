@@ -249,7 +249,9 @@ static void look(kw_channel *channel, kw_channel_scan *scan)
          kw_node_is_of_generation(channel->node, conn))) {
         return;
     }
-    if (kw_node_is_of_generation(channel->node, conn) && kw_conn_is_quiet(conn)) {
+    if (kw_node_is_of_generation(channel->node, conn) &&
+        !kw_node_is_doubted(channel->node, channel->heard_ns) && kw_conn_is_quiet(conn)) {
+        kw_conn_note_rest(conn, channel->heard_ns, scan->now_ns);
         channel->heard_ns = scan->now_ns;
         return;
     }

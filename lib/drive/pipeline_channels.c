@@ -123,6 +123,9 @@ static void check_silence(kw_pipeline *self, kw_channel *channel)
         lost_ns = kw_driver_lost_ns(self->topology, &first->plan, channel->node, first->is_asking);
     }
     kw_patience_step step = kw_patience_on_time(&channel->patience, self->scan.now_ns, lost_ns);
+    if (step.kind == KW_PATIENCE_LOOK && !channel->is_exclusive) {
+        kw_node_doubt(channel->node, channel->conn, self->scan.now_ns);
+    }
     if (step.kind == KW_PATIENCE_LOOK && kw_driver_has_map(self->topology)) {
         (void)kw_refresher_want(&self->topology->refresher);
     }

@@ -84,6 +84,7 @@ struct kw_conn {
     kw_bytes rest;            /* of a large request, borrowed: what is not sent yet, after out */
     uint64_t queued;          /* bytes to be sent since the start, sent ones included */
     uint64_t idle_since_ns;   /* of a pooled connection */
+    uint64_t rested_since_ns; /* of one in use: idle for long since then, before; 0: it was not */
     bool is_plain;            /* no command depends on the greeting: no password, no
                                  database, no name, no role */
     bool is_old;              /* greeted without HELLO */
@@ -260,6 +261,15 @@ kw_err kw_conn_give(kw_conn *conn, kw_error *error, kw_reply *reply);
 /* True where the connection is READY and neither side owes anything: no reply is awaited,
  * and no part of a command that was answered early is still to be sent. */
 bool kw_conn_is_settled(const kw_conn *conn);
+
+/* A connection that was idle for less is no reason to doubt others. */
+#define KW_CONN_REST_NS ((uint64_t)1000000000)
+
+/* It is used again, for the first time since then. */
+static inline void kw_conn_note_rest(kw_conn *conn, uint64_t since_ns, uint64_t now_ns)
+{
+    conn->rested_since_ns = now_ns >= since_ns + KW_CONN_REST_NS ? since_ns : 0;
+}
 
 /* True where it was used so lately that it is taken without a look. */
 bool kw_conn_is_fresh(const kw_conn *conn, uint64_t now_ns);

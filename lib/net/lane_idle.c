@@ -46,6 +46,9 @@ void kw_lane_look(kw_lane *lane, kw_lane_after *after, kw_lane_waiter *waiter, u
     kw_leader_leave(&lane->roles.reader);
     kw_leader_leave(&lane->roles.writer); /* what it was called for is looked for behind this */
     kw_lane_fail_all(lane, after);
+    if (is_good && lane->stream.conn == conn) {
+        kw_conn_note_rest(conn, lane->stream.heard_ns, now_ns);
+    }
     if (!is_good && lane->stream.conn == conn) {
         conn->state = KW_CONN_DEAD;
         kw_lane_detach(lane, after);

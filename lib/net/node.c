@@ -63,6 +63,7 @@ kw_node *kw_node_new(kw_env *env, const kw_endpoint *endpoint)
     node->env = env;
     atomic_init(&node->refs, 1);
     atomic_init(&node->id, 0);
+    atomic_init(&node->doubt_ns, 0);
     atomic_init(&node->role, KW_CONN_ANY);
     atomic_init(&node->generation, 0);
     atomic_init(&node->is_incompatible, false);

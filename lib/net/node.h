@@ -59,7 +59,8 @@ struct kw_node {
     atomic_uint_fast64_t readonly_renewed_ns; /* .. and when its connections were given up for it */
     atomic_uint_fast64_t latency_ns;          /* of calls, a moving mean; 0: not measured */
     kw_node_lag lag;
-    atomic_uint generation; /* connections of an earlier one are not used again */
+    atomic_uint_fast64_t doubt_ns; /* connections that nobody has used since then may be dead */
+    atomic_uint generation;        /* connections of an earlier one are not used again */
     kw_lane lane;       /* has a monitor of its own, never taken inside the node's or around it */
     kw_monitor monitor; /* guards all below */
     kw_conn *idle;      /* the last one released comes first */
@@ -166,6 +167,17 @@ void kw_node_set_id(kw_node *node, uint64_t id);
 /* By what the data there is known. */
 void kw_node_set_lineage(kw_node *node, const kw_lineage *lineage);
 void kw_node_learn_lineage(kw_node *node, const kw_lineage *lineage);
+
+/* A connection is silent, or was lost, on which a command was sent after a long rest: a firewall
+ * has forgotten it, perhaps. Its equals, which have rested for as long, are not used again. No lock
+ * is held. */
+void kw_node_doubt(kw_node *node, const kw_conn *conn, uint64_t now_ns);
+
+/* True where a connection that was used last at heard_ns is one of those. */
+static inline bool kw_node_is_doubted(const kw_node *node, uint64_t heard_ns)
+{
+    return heard_ns <= atomic_load_explicit(&node->doubt_ns, memory_order_relaxed);
+}
 
 /* A server that is to be a primary, and that nobody replaces, has answered READONLY: its
  * connections are given up, so that the next one finds who is there now. True while it is worth to

@@ -101,6 +101,18 @@ static bool is_who_is_expected(const kw_node *node, const kw_conn *conn)
     return !is_other && !conn->is_stranger && !conn->is_unproved;
 }
 
+void kw_node_doubt(kw_node *node, const kw_conn *conn, uint64_t now_ns)
+{
+    uint64_t since_ns = conn->rested_since_ns;
+    uint64_t before_ns = atomic_load_explicit(&node->doubt_ns, memory_order_relaxed);
+    while (before_ns < since_ns) {
+        if (atomic_compare_exchange_weak(&node->doubt_ns, &before_ns, since_ns)) {
+            kw_lane_sweep(&node->lane, now_ns, now_ns > since_ns ? now_ns - since_ns : 0);
+            return;
+        }
+    }
+}
+
 kw_conn *kw_pool_take_idle(kw_node *node, uint64_t now_ns)
 {
     while (node->idle != NULL) {
@@ -111,7 +123,9 @@ kw_conn *kw_pool_take_idle(kw_node *node, uint64_t now_ns)
             return conn;
         }
         kw_pool_link_in_use(node, conn);
-        bool is_expected = is_who_is_expected(node, conn);
+        bool is_expected =
+            is_who_is_expected(node, conn) && !kw_node_is_doubted(node, conn->idle_since_ns);
+        kw_conn_note_rest(conn, conn->idle_since_ns, now_ns);
         if (is_expected && kw_conn_is_fresh(conn, now_ns)) {
             return conn;
         }
@@ -289,6 +303,9 @@ void kw_node_release(kw_node *node, kw_conn *conn, uint64_t now_ns, const kw_err
         kw_monitor_wake_one(&node->monitor);
     }
     kw_monitor_unlock(&node->monitor);
+    if (conn != NULL && !is_good) {
+        kw_node_doubt(node, conn, now_ns);
+    }
     kw_conn_free(conn);
     kw_pool_free_list(closed);
 }
