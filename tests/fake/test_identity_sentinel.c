@@ -32,7 +32,7 @@ static void inherit(kw_fake *heir)
 {
     kw_fake_on_reply(heir, KW_FAKE_ALWAYS, "INFO replication",
                      "$87\r\nmaster_replid:an-heirs-history\r\nmaster_replid2:b%039u",
-                     (unsigned)kw_fake_port(PRIMARY));
+                     KW_FAKE_HISTORY);
 }
 
 static void test_stranger_at_the_primarys_address_gets_no_command(void **state)

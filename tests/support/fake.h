@@ -136,6 +136,7 @@ void kw_fake_set_map(kw_fake *fake, const char *slots, const char *shards);
 
 /* Who the fake is from now on: its id in the maps of kw_fake_set_cluster that follow, and in its
  * answers to CLUSTER MYID, INFO server and INFO replication. 0, as before: its port. */
+#define KW_FAKE_HISTORY 1u /* what the replication ids of all others are made of */
 void kw_fake_set_id(kw_fake *fake, unsigned id);
 unsigned kw_fake_id(kw_fake *fake);
 

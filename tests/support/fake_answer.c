@@ -98,7 +98,8 @@ static unsigned own_id(const kw_fake *fake)
     return fake->id != 0 ? fake->id : fake->port;
 }
 
-/* Who it is, and what replication calls its data. */
+/* Who it is, and what replication calls its data: the same for all that have no id of their own, as
+ * in a group of servers. */
 static void say_info(const kw_fake *fake, fake_conn *conn, const fake_command *command)
 {
     char text[300];
@@ -109,7 +110,7 @@ static void say_info(const kw_fake *fake, fake_conn *conn, const fake_command *c
         snprintf(text, sizeof(text),
                  "# Replication\r\nrole:master\r\nconnected_slaves:0\r\n"
                  "master_replid:b%039u\r\nmaster_replid2:%040u\r\nmaster_repl_offset:0\r\n",
-                 own_id(fake), 0u);
+                 fake->id != 0 ? fake->id : KW_FAKE_HISTORY, 0u);
     }
     snprintf(reply, sizeof(reply), "$%lu\r\n%s\r\n", (unsigned long)strlen(text), text);
     say(conn, reply);
