@@ -24,7 +24,8 @@ typedef struct kw_topology_source {
 /* Both functions make a new map from a whole answer, or refuse the whole answer: *map is
  * written only on success; KW_ERR_TOPOLOGY with an error that says what is wrong and
  * where in the answer, or KW_ERR_NOMEM. Host "?" and port 0 mean an unknown address and leave
- * that node out; without an address for their primary slots become holes. Replicas that the answer
+ * that node out; slots without an address for their primary stay with the owner that they have in
+ * the map in use, if the answer names a node of that, else become holes. Replicas that the answer
  * marks as failed or loading are left out; a primary marked failed keeps its slots
  * (only the cluster takes them away). Primaries without slots are left out. An answer
  * without any served slot, and one that no true cluster gives (more than

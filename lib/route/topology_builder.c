@@ -269,6 +269,7 @@ kw_err kw_topology_builder_claim(kw_topology_builder *builder, uint16_t shard, l
                                           KW_TOPOLOGY_CLAIMS_MAX);
     }
     if (shard == KW_MAP_NO_SHARD) {
+        memset(&builder->ownerless[first], 1, (size_t)(last - first) + 1);
         return KW_OK;
     }
     for (size_t slot = (size_t)first; slot <= (size_t)last;) {
@@ -313,8 +314,58 @@ static kw_err read_entries(kw_topology_builder *builder, const kw_reply *reply,
     return KW_OK;
 }
 
+/* True where the answer names a node of the map in use: both are of one cluster. */
+static bool is_of_previous(const kw_topology_builder *builder)
+{
+    const kw_map *previous = builder->source.previous;
+    size_t node;
+    for (size_t i = 0; i < builder->set.n && previous != NULL; i++) {
+        if (kw_map_find_node(previous, &node, &builder->set.nodes[i])) {
+            return kw_map_is_cluster(previous);
+        }
+    }
+    return false;
+}
+
+/* A primary of the map in use, with its id. */
+static kw_err add_previous(kw_topology_builder *builder, uint16_t *shard, size_t number)
+{
+    size_t node;
+    const kw_map *previous = builder->source.previous;
+    const kw_endpoint *endpoint = kw_map_node(previous, number);
+    kw_err err = kw_topology_builder_primary(builder, shard, endpoint);
+    if (err == KW_OK && kw_node_set_find(&builder->set, &node, endpoint)) {
+        builder->members[node].id = kw_map_member_at(previous, number)->id;
+    }
+    return err;
+}
+
+/* For a moment a node may have no address, and a shard no primary, as in a failover: the owner that
+ * is known keeps such slots. */
+static kw_err keep_owners(kw_topology_builder *builder)
+{
+    const kw_map *previous = builder->source.previous;
+    kw_err err = KW_OK;
+    if (!is_of_previous(builder)) {
+        return KW_OK;
+    }
+    for (unsigned slot = 0; slot < KW_SLOTS_N && err == KW_OK; slot++) {
+        uint16_t owner = kw_map_shard_of(previous, slot);
+        if (builder->ownerless[slot] != 0 && builder->slots[slot] == KW_MAP_NO_SHARD &&
+            owner != KW_MAP_NO_SHARD) {
+            size_t number = kw_map_shard_at(previous, owner)->primary;
+            err = add_previous(builder, &builder->slots[slot], number);
+        }
+    }
+    return err;
+}
+
 static kw_err make_map(kw_map **map, kw_topology_builder *builder)
 {
+    kw_err kept = keep_owners(builder);
+    if (kept != KW_OK) {
+        return kept;
+    }
     if (!has_owner(builder)) {
         return kw_topology_builder_refuse(builder, "no slot has a primary with a known address");
     }

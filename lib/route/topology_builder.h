@@ -40,6 +40,7 @@ typedef struct kw_topology_builder {
 
     size_t claims; /* slots claimed so far, repeated ones counted again */
     uint16_t slots[KW_SLOTS_N];
+    unsigned char ownerless[KW_SLOTS_N]; /* named, without a primary that has an address */
 } kw_topology_builder;
 
 /* A form in which clusters answer. */

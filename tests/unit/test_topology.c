@@ -222,6 +222,32 @@ static void test_topology_zones_are_read(void **state)
     }
 }
 
+/* For a moment a node has no address, and a shard no primary. */
+static void test_topology_slots_without_an_address_stay_with_previous_owner(void **state)
+{
+    (void)state;
+    static const row before = {SLOTS, "[[0,9,['a',1,'ida']],[10,19,['b',1,'idb'],['rb',1]]]", NULL};
+    static const row after[] = {
+        {SLOTS, "[[0,9,['?',1,'ida']],[10,19,['b',1,'idb']]]", "0-9 a:1; 10-19 b:1"},
+        {SLOTS, "[[0,9,['a',0,'ida']],[10,25,['b',1,'idb']]]", "0-9 a:1; 10-25 b:1"},
+        {SLOTS, "[[0,9,['a',1]],[10,25,['?',1]]]", "0-9 a:1; 10-19 b:1"},
+        {SLOTS, "[[0,9,['?',1]],[10,19,['a',1]]]", "0-19 a:1"},
+        {SLOTS, "[[10,19,['b',1]]]", "10-19 b:1"},
+        {SLOTS, "[[0,9,['?',1]],[10,19,['x',1]]]", "10-19 x:1"}, /* another cluster's, perhaps */
+        {SHARDS, "[['slots',[0,9],'nodes',[]],['slots',[10,19],'nodes',[" MASTER("b") "]]]",
+         "0-9 a:1; 10-19 b:1"},
+        {SHARDS,
+         "[['slots',[0,9],'nodes',[" REPLICA("r") "]],['slots',[10,19],'nodes',[" MASTER("b") "]]]",
+         "0-9 a:1; 10-19 b:1"},
+    };
+    kw_reply *reply = reply_of(before.text);
+    kw_map *previous = NULL;
+    assert_int_equal(read_answer(SLOTS, &previous, NULL, kw_mem_default(), reply, NULL), KW_OK);
+    check_good(after, COUNT(after), previous);
+    kw_map_unref(previous);
+    kw_reply_free(reply);
+}
+
 static void test_topology_overlap_stays_with_previous_owner(void **state)
 {
     (void)state;
@@ -556,6 +582,7 @@ int main(void)
         cmocka_unit_test(test_topology_shards_good_answers_give_maps),
         cmocka_unit_test(test_topology_zones_are_read),
         cmocka_unit_test(test_topology_overlap_stays_with_previous_owner),
+        cmocka_unit_test(test_topology_slots_without_an_address_stay_with_previous_owner),
         cmocka_unit_test(test_topology_bad_answers_are_refused_with_reason),
         cmocka_unit_test(test_topology_empty_host_over_a_path_is_refused),
         cmocka_unit_test(test_topology_host_length_has_a_bound),
