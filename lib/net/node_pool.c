@@ -77,6 +77,7 @@ void kw_pool_put_idle(kw_node *node, kw_conn *conn, uint64_t now_ns)
     conn->idle_since_ns = now_ns;
     conn->is_internal = false;
     conn->allows_strangers = false;
+    conn->rested_since_ns = 0;
     conn->next = node->idle;
     node->idle = conn;
 }
@@ -97,7 +98,7 @@ static void suspect(kw_node *node)
 static bool is_who_is_expected(const kw_node *node, const kw_conn *conn)
 {
     uint64_t id = atomic_load_explicit(&node->id, memory_order_relaxed);
-    bool is_other = conn->said.id != 0 && id != 0 && conn->said.id != id;
+    bool is_other = conn->said.id != id && conn->said.id != 0 && id != 0;
     return !is_other && !conn->is_stranger && !conn->is_unproved;
 }
 
@@ -123,12 +124,12 @@ kw_conn *kw_pool_take_idle(kw_node *node, uint64_t now_ns)
             return conn;
         }
         kw_pool_link_in_use(node, conn);
-        bool is_expected =
-            is_who_is_expected(node, conn) && !kw_node_is_doubted(node, conn->idle_since_ns);
-        kw_conn_note_rest(conn, conn->idle_since_ns, now_ns);
+        bool is_expected = is_who_is_expected(node, conn);
         if (is_expected && kw_conn_is_fresh(conn, now_ns)) {
             return conn;
         }
+        is_expected = is_expected && !kw_node_is_doubted(node, conn->idle_since_ns);
+        kw_conn_note_rest(conn, conn->idle_since_ns, now_ns);
         kw_monitor_unlock(&node->monitor);
         bool is_quiet = is_expected && kw_conn_is_quiet(conn);
         kw_monitor_lock(&node->monitor);
