@@ -32,15 +32,15 @@ typedef struct kw_command_cache {
     size_t entries_n;
 } kw_command_cache;
 
-kw_err kw_command_cache_init(kw_command_cache *lookup, const kw_allocator *mem);
-void kw_command_cache_fini(kw_command_cache *lookup);
+kw_err kw_command_cache_init(kw_command_cache *cache, const kw_allocator *mem);
+void kw_command_cache_fini(kw_command_cache *cache);
 
 /* False where the command was not learnt yet. Any thread. */
-bool kw_command_cache_find(kw_command_cache *lookup, kw_learnt *learnt, kw_bytes name);
+bool kw_command_cache_find(kw_command_cache *cache, kw_learnt *learnt, kw_bytes name);
 
 /* Reads COMMAND INFO's answer for one command and remembers it; without memory it is
  * learnt for this call only. False where the answer is none. */
-bool kw_command_cache_learn(kw_command_cache *lookup, kw_learnt *learnt, kw_bytes name,
+bool kw_command_cache_learn(kw_command_cache *cache, kw_learnt *learnt, kw_bytes name,
                             const kw_reply *reply);
 
 #endif
