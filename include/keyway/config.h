@@ -103,8 +103,8 @@ KW_API void kw_config_set_login(kw_config *config, kw_login_fn login, void *arg)
  * thread, so that open connections have the next login before this one ends: give less than its
  * life, and leave more than pool-idle; 0: at greetings only.
  *
- * Errors: KW_ERR_ARGUMENT (login is NULL, or a user without a password), KW_ERR_NOMEM. In that
- * callback. */
+ * Errors: KW_ERR_ARGUMENT (login is NULL, or a user without a password), KW_ERR_NOMEM. One thread:
+ * the one that the callback is called by. */
 KW_API kw_err kw_login_give(kw_login *login, kw_error *error, const char *user,
                             const char *password, uint64_t renew_ms);
 

@@ -190,10 +190,11 @@ bool kw_split_encode(kw_split *split, kw_buf *buf, const kw_split_part *part)
 }
 
 /* True where the part's reply is of the kind that its command gives: a value for each key, a
- * number of keys, a status. */
-static bool is_good(const kw_split_part *part, kw_response_policy policy,
+ * number of keys, a status; of MSETEX, whose keys are counted, 1. */
+static bool is_good(const kw_split *split, const kw_split_part *part, kw_response_policy policy,
                     const kw_split_result *result)
 {
+    bool has_count = split->keys.at == 2;
     if (result->reply == kw_reply_sunk()) {
         return true;
     }
@@ -202,12 +203,12 @@ static bool is_good(const kw_split_part *part, kw_response_policy policy,
         return policy == KW_RESPONSE_DEFAULT_KEYED && kw_reply_count(result->reply) == part->count;
     case KW_REPLY_INTEGER:
         if (policy == KW_RESPONSE_ALL_SUCCEEDED) {
-            return kw_reply_int(result->reply) == 1; /* of MSETEX */
+            return has_count && kw_reply_int(result->reply) == 1;
         }
         return policy == KW_RESPONSE_AGG_SUM && kw_reply_int(result->reply) >= 0 &&
                (unsigned long long)kw_reply_int(result->reply) <= part->count;
     case KW_REPLY_STATUS:
-        return policy == KW_RESPONSE_ALL_SUCCEEDED;
+        return policy == KW_RESPONSE_ALL_SUCCEEDED && !has_count;
     default:
         return false;
     }
@@ -259,7 +260,7 @@ static bool join_keys(kw_reply *root, const kw_split *split, kw_response_policy 
                       const kw_split_result *results, bool all_good)
 {
     for (size_t i = 0; i < split->parts_n; i++) {
-        bool good = all_good || is_good(&split->parts[i], policy, &results[i]);
+        bool good = all_good || is_good(split, &split->parts[i], policy, &results[i]);
         if (!join_part(root, split, &split->parts[i], &results[i], good)) {
             return false;
         }
@@ -279,7 +280,7 @@ static outcome outcome_of(const kw_split *split, kw_response_policy policy,
 {
     outcome found = {0, 0, 0};
     for (size_t i = 0; i < split->parts_n; i++) {
-        if (is_good(&split->parts[i], policy, &results[i])) {
+        if (is_good(split, &split->parts[i], policy, &results[i])) {
             bool is_counted = policy == KW_RESPONSE_AGG_SUM;
             found.sum +=
                 is_counted ? kw_reply_int(results[i].reply) : 0; /* at most the number of keys */

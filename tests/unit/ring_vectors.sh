@@ -37,8 +37,11 @@ check() {
     fi
 }
 
-check "signed char" "" "$CC" -O2 -fsigned-char
-check "unsigned char" "" "$CC" -O0 -funsigned-char
+# The compiler may be several words.
+# shellcheck disable=SC2086
+check "signed char" "" $CC -O2 -fsigned-char
+# shellcheck disable=SC2086
+check "unsigned char" "" $CC -O0 -funsigned-char
 ! has clang || check clang "" clang -O2
 ! has gcc || check "gcc -O3" "" gcc -O3 -march=native
 for machine in s390x powerpc powerpc64 aarch64 riscv64 i686; do
