@@ -21,6 +21,7 @@
 
 #define THREADS  8
 #define BATCH    16
+#define PAGE     100000
 #define ROUND_MS 2500u
 #define KILL_MS  30u
 
@@ -147,19 +148,28 @@ static void *kill_connections(void *arg)
     return NULL;
 }
 
-static void judge(writer *self, kw_client *kw)
+/* One page of the list. last: the highest acknowledged value so far. False behind its end. */
+static bool judge_page(writer *self, kw_client *kw, size_t from, long long *last)
 {
-    kw_reply *list = kw_test_ask(kw, "LRANGE list:%u 0 -1", self->number);
-    long long last = -1;
-    for (size_t i = 0; i < kw_reply_count(list); i++) {
-        long long value = atoll(kw_reply_str(kw_reply_at(list, i), NULL));
+    kw_reply *page = kw_test_ask(kw, "LRANGE list:%u %zu %zu", self->number, from, from + PAGE - 1);
+    size_t n = kw_reply_count(page);
+    for (size_t i = 0; i < n; i++) {
+        long long value = atoll(kw_reply_str(kw_reply_at(page, i), NULL));
         if (!self->is_acked[value]) {
             continue; /* its end was an error: it may be anywhere */
         }
-        atomic_fetch_add(&self->storm->wrong_n, value < last ? 1 : 0);
-        last = value > last ? value : last;
+        atomic_fetch_add(&self->storm->wrong_n, value < *last ? 1 : 0);
+        *last = value > *last ? value : *last;
     }
-    kw_reply_free(list);
+    kw_reply_free(page);
+    return n == PAGE;
+}
+
+static void judge(writer *self, kw_client *kw)
+{
+    long long last = -1;
+    for (size_t from = 0; judge_page(self, kw, from, &last); from += PAGE) {
+    }
 }
 
 static void run(const char *address, const writing *form)
