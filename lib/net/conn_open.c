@@ -93,10 +93,8 @@ static bool has_farewell(kw_conn *conn, ssize_t status)
 /* The server, or a proxy that does not know the command, hangs up on HELLO. */
 void kw_conn_note_hang_up(kw_conn *conn)
 {
-    const kw_owner *next = kw_fifo_peek(&conn->owners);
     bool is_shaking = conn->tls != NULL && kw_tls_is_shaking(conn->tls);
-    conn->was_hung_up = conn->state == KW_CONN_GREETING && !is_shaking && next != NULL &&
-                        next->kind == KW_OWNER_HELLO;
+    conn->was_hung_up = conn->state == KW_CONN_GREETING && !is_shaking && conn->awaits_hello;
 }
 
 kw_err kw_conn_die_of_errno(kw_conn *conn, kw_error *error, kw_err code, const char *what,
