@@ -380,7 +380,7 @@ static void test_connection_lost_behind_its_greeting_is_closed(void **state)
 static void test_connection_to_who_hangs_up_at_hello_is_greeted_without(void **state)
 {
     (void)state;
-    static const char *const queries[] = {"", "&password=" PASSWORD, "&db=3", "&share-above=0"};
+    static const char *const queries[] = {"", ("&password=" PASSWORD), "&db=3", "&share-above=0"};
     for (size_t i = 0; i < sizeof(queries) / sizeof(queries[0]); i++) {
         kw_fake_reset(fake);
         kw_fake_log_clear(fake);

@@ -103,7 +103,8 @@ static void test_login_changed_is_sent_before_the_next_command(void **state)
             if (kw_fake_count(fakes[0], "AUTH two") != 1 ||
                 !is_followed(fakes[0], "AUTH two", "GET a") ||
                 kw_fake_accepted(fakes[0]) != accepted_n) {
-                fail_msg("%s, share %d: %zu AUTH, %u connections", kw_test_way_name(way), share,
+                fail_msg("%s, share %d: %zu AUTH, %u connections",
+                         kw_test_way_name((kw_test_way)way), share,
                          kw_fake_count(fakes[0], "AUTH two"), kw_fake_accepted(fakes[0]));
             }
             assert_int_equal(kw_client_set_login(kw, NULL, "me", "one"), KW_OK);
