@@ -70,6 +70,23 @@ bool kw_bytes_split_last(kw_bytes *head, kw_bytes *tail, kw_bytes bytes, char se
     return false;
 }
 
+bool kw_bytes_next_field(kw_bytes *name, kw_bytes *value, kw_bytes *rest)
+{
+    while (rest->len > 0) {
+        kw_bytes line = *rest;
+        if (!kw_bytes_split(&line, rest, *rest, '\n')) {
+            rest->len = 0;
+        }
+        if (line.len > 0 && line.data[line.len - 1] == '\r') {
+            line.len--;
+        }
+        if (kw_bytes_split(name, value, line, ':')) {
+            return true;
+        }
+    }
+    return false;
+}
+
 bool kw_bytes_to_uint(uint64_t *value, kw_bytes bytes, uint64_t max)
 {
     if (bytes.len == 0) {

@@ -25,6 +25,10 @@ bool kw_bytes_starts(kw_bytes bytes, const char *prefix);
 bool kw_bytes_split(kw_bytes *head, kw_bytes *tail, kw_bytes bytes, char separator);
 bool kw_bytes_split_last(kw_bytes *head, kw_bytes *tail, kw_bytes bytes, char separator);
 
+/* The next "name:value" of an answer to INFO, whose lines *rest still has; other lines are passed
+ * over. False where there is none. */
+bool kw_bytes_next_field(kw_bytes *name, kw_bytes *value, kw_bytes *rest);
+
 /* A decimal number without sign, space or leading '+', at most max. False, with
  * nothing written, for anything else. */
 bool kw_bytes_to_uint(uint64_t *value, kw_bytes bytes, uint64_t max);

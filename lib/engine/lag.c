@@ -52,21 +52,11 @@ static void read_line(reading *self, kw_bytes name, kw_bytes value)
 bool kw_replication_parse(kw_replication *out, kw_bytes info)
 {
     reading self;
-    kw_bytes rest = info;
+    kw_bytes name;
+    kw_bytes value;
     memset(&self, 0, sizeof(self));
-    while (rest.len > 0) {
-        kw_bytes line = rest;
-        kw_bytes name;
-        kw_bytes value;
-        if (!kw_bytes_split(&line, &rest, rest, '\n')) {
-            rest.len = 0;
-        }
-        if (line.len > 0 && line.data[line.len - 1] == '\r') {
-            line.len--;
-        }
-        if (kw_bytes_split(&name, &value, line, ':')) {
-            read_line(&self, name, value);
-        }
+    while (kw_bytes_next_field(&name, &value, &info)) {
+        read_line(&self, name, value);
     }
     unsigned needs = self.found.is_primary ? PRIMARY_NEEDS : REPLICA_NEEDS;
     if ((self.has & needs) != needs) {

@@ -32,21 +32,12 @@ static bool is_empty(kw_bytes id)
 
 void kw_lineage_read(kw_lineage *said, kw_bytes info)
 {
-    kw_bytes rest = info;
-    while (rest.len > 0) {
-        kw_bytes line = rest;
-        kw_bytes name;
-        kw_bytes value;
-        if (!kw_bytes_split(&line, &rest, rest, '\n')) {
-            rest.len = 0;
-        }
-        if (line.len > 0 && line.data[line.len - 1] == '\r') {
-            line.len--;
-        }
-        if (kw_bytes_split(&name, &value, line, ':') && !is_empty(value) &&
-            (kw_bytes_equal(name, kw_bytes_of("run_id")) ||
-             kw_bytes_equal(name, kw_bytes_of("master_replid")) ||
-             kw_bytes_equal(name, kw_bytes_of("master_replid2")))) {
+    kw_bytes name;
+    kw_bytes value;
+    while (kw_bytes_next_field(&name, &value, &info)) {
+        if (!is_empty(value) && (kw_bytes_equal(name, kw_bytes_of("run_id")) ||
+                                 kw_bytes_equal(name, kw_bytes_of("master_replid")) ||
+                                 kw_bytes_equal(name, kw_bytes_of("master_replid2")))) {
             add(said, kw_bytes_id(value));
         }
     }

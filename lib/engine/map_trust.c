@@ -13,21 +13,10 @@
 
 void kw_map_said_info(kw_map_said *said, kw_bytes info)
 {
-    kw_bytes rest = info;
     bool has_state = false;
-    while (rest.len > 0) {
-        kw_bytes line = rest;
-        kw_bytes name;
-        kw_bytes value;
-        if (!kw_bytes_split(&line, &rest, rest, '\n')) {
-            rest.len = 0;
-        }
-        if (line.len > 0 && line.data[line.len - 1] == '\r') {
-            line.len--;
-        }
-        if (!kw_bytes_split(&name, &value, line, ':')) {
-            continue;
-        }
+    kw_bytes name;
+    kw_bytes value;
+    while (kw_bytes_next_field(&name, &value, &info)) {
         if (kw_bytes_equal(name, kw_bytes_of("cluster_state"))) {
             said->is_ok = kw_bytes_equal(value, kw_bytes_of("ok"));
             has_state = true;

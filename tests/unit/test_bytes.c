@@ -256,9 +256,26 @@ static void test_uint_to_text_writes_digits(void **state)
     }
 }
 
+static void test_bytes_fields_of_info_are_taken_one_by_one(void **state)
+{
+    (void)state;
+    kw_bytes rest = kw_bytes_of("# Server\r\nrun_id:a:b\r\n\r\nempty:\nno field\r\nlast:1");
+    static const char *const fields[][2] = {{"run_id", "a:b"}, {"empty", ""}, {"last", "1"}};
+    kw_bytes name;
+    kw_bytes value;
+    for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
+        assert_true(kw_bytes_next_field(&name, &value, &rest));
+        assert_true(kw_bytes_equal(name, kw_bytes_of(fields[i][0])));
+        assert_true(kw_bytes_equal(value, kw_bytes_of(fields[i][1])));
+    }
+    assert_false(kw_bytes_next_field(&name, &value, &rest));
+    assert_false(kw_bytes_next_field(&name, &value, &rest));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_bytes_fields_of_info_are_taken_one_by_one),
         cmocka_unit_test(test_bytes_of_null_is_empty),
         cmocka_unit_test(test_bytes_equal_sees_every_byte),
         cmocka_unit_test(test_bytes_equal_nocase_folds_ascii_letters_only),
