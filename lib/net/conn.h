@@ -88,7 +88,6 @@ struct kw_conn {
     bool is_plain;            /* no command depends on the greeting: no password, no
                                  database, no name, no role */
     bool is_old;              /* greeted without HELLO */
-    bool awaits_hello;        /* HELLO is not answered yet */
     bool was_hung_up;         /* on HELLO: lost before any answer to it */
     bool was_ready;           /* its greeting was answered, whatever came after */
     bool is_overdue;          /* it was not answered in time, which is why it ended */

@@ -90,11 +90,14 @@ static bool has_farewell(kw_conn *conn, ssize_t status)
     return kw_conn_recv(conn, &byte, 1, false) == -EPROTO;
 }
 
-/* The server, or a proxy that does not know the command, hangs up on HELLO. */
+/* The server, or a proxy that does not know the command, hangs up on HELLO. A shared connection
+ * is one thread's while it greets; behind that its owners are others' as well. */
 void kw_conn_note_hang_up(kw_conn *conn)
 {
     bool is_shaking = conn->tls != NULL && kw_tls_is_shaking(conn->tls);
-    conn->was_hung_up = conn->state == KW_CONN_GREETING && !is_shaking && conn->awaits_hello;
+    bool is_greeting = conn->state == KW_CONN_GREETING && !is_shaking;
+    const kw_owner *next = is_greeting ? kw_fifo_peek(&conn->owners) : NULL;
+    conn->was_hung_up = next != NULL && next->kind == KW_OWNER_HELLO;
 }
 
 kw_err kw_conn_die_of_errno(kw_conn *conn, kw_error *error, kw_err code, const char *what,

@@ -107,7 +107,6 @@ static bool append_hello(kw_conn *conn)
         add(&command, "SETNAME");
         add(&command, options->client_name);
     }
-    conn->awaits_hello = true;
     return append(conn, &command, KW_OWNER_HELLO, "HELLO");
 }
 
@@ -449,7 +448,6 @@ kw_err kw_greeting_on_reply(kw_conn *conn, kw_error *error, const kw_owner *owne
                             const kw_reply *reply)
 {
     bool is_error = kw_reply_is_error(reply);
-    conn->awaits_hello = conn->awaits_hello && owner->kind != KW_OWNER_HELLO;
     if (is_error && owner->kind != KW_OWNER_OPTIONAL && owner->kind != KW_OWNER_IDENTITY) {
         bool is_again;
         kw_err code = on_error(conn, error, &is_again, owner, reply);
