@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "support/bench.h"
 #include "support/calm.h"
@@ -24,25 +23,6 @@ typedef struct world {
     kw_quorum *quorum;
     double latencies[OPS_N];
 } world;
-
-static double now_s(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
-}
-
-static kw_client *open_ring(world *self, const char *tail)
-{
-    char uri[400];
-    snprintf(uri, sizeof(uri), "redis-ring://a=%s,b=%s,c=%s%s",
-             kw_test_server_address(self->servers[0]), kw_test_server_address(self->servers[1]),
-             kw_test_server_address(self->servers[2]), tail);
-    kw_error error = KW_ERROR_INIT;
-    kw_client *client = kw_open(uri, &error);
-    kw_bench_die_if(client == NULL, error.text);
-    return client;
-}
 
 typedef void (*act_fn)(world *self, const char *key);
 
@@ -85,13 +65,13 @@ typedef struct figure {
 
 static figure run_round(world *self, act_fn act, const char *prefix)
 {
-    double begin = now_s();
+    double begin = kw_bench_now_s();
     double last = begin;
     for (unsigned i = 0; i < OPS_N; i++) {
         char key[32];
         snprintf(key, sizeof(key), "%s:%011u", prefix, i % KEYS_N);
         act(self, key);
-        double here = now_s();
+        double here = kw_bench_now_s();
         self->latencies[i] = here - last;
         last = here;
     }
@@ -135,8 +115,8 @@ int main(int argc, char **argv)
     for (unsigned i = 0; i < SERVERS_N; i++) {
         self.servers[i] = kw_test_server_start("save \"\"\n");
     }
-    self.plain = open_ring(&self, "");
-    self.client = open_ring(&self, "?copies=3");
+    self.plain = kw_bench_open_ring(self.servers, "");
+    self.client = kw_bench_open_ring(self.servers, "?copies=3");
     self.quorum = kw_quorum_new(self.client, NULL);
     kw_bench_die_if(self.quorum == NULL, "no quorum");
     figure whole[4];

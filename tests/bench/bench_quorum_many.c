@@ -48,25 +48,6 @@ struct world {
     worker workers[THREADS_N];
 };
 
-static double now_s(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
-}
-
-static kw_client *open_ring(world *self, const char *tail)
-{
-    char uri[400];
-    snprintf(uri, sizeof(uri), "redis-ring://a=%s,b=%s,c=%s%s",
-             kw_test_server_address(self->servers[0]), kw_test_server_address(self->servers[1]),
-             kw_test_server_address(self->servers[2]), tail);
-    kw_error error = KW_ERROR_INIT;
-    kw_client *client = kw_open(uri, &error);
-    kw_bench_die_if(client == NULL, error.text);
-    return client;
-}
-
 static size_t name_key(char out[32], const worker *self, unsigned number)
 {
     return (size_t)snprintf(out, 32, "%s:%02u:%06u", self->by == PLAIN ? "plai" : "quor",
@@ -174,7 +155,7 @@ static void *work(void *arg)
 /* Ops a second. */
 static double run_round(world *self, way by, bool is_set, unsigned threads_n, unsigned batch_n)
 {
-    double begin = now_s();
+    double begin = kw_bench_now_s();
     for (unsigned i = 0; i < threads_n; i++) {
         worker *one = &self->workers[i];
         one->by = by;
@@ -186,7 +167,7 @@ static double run_round(world *self, way by, bool is_set, unsigned threads_n, un
     for (unsigned i = 0; i < threads_n; i++) {
         pthread_join(self->workers[i].thread, NULL);
     }
-    return OPS_N / (now_s() - begin);
+    return OPS_N / (kw_bench_now_s() - begin);
 }
 
 static void measure(world *self, kw_bench *bench, bool is_set, unsigned threads_n, unsigned batch_n)
@@ -216,8 +197,8 @@ int main(int argc, char **argv)
     for (unsigned i = 0; i < SERVERS_N; i++) {
         self.servers[i] = kw_test_server_start("save \"\"\n");
     }
-    self.plain = open_ring(&self, "");
-    self.client = open_ring(&self, "?copies=3");
+    self.plain = kw_bench_open_ring(self.servers, "");
+    self.client = kw_bench_open_ring(self.servers, "?copies=3");
     self.quorum = kw_quorum_new(self.client, NULL);
     kw_bench_die_if(self.quorum == NULL, "no quorum");
     for (unsigned i = 0; i < THREADS_N; i++) {

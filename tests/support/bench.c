@@ -19,6 +19,24 @@ void kw_bench_die_if(bool is_wrong, const char *what)
     }
 }
 
+double kw_bench_now_s(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+kw_client *kw_bench_open_ring(kw_test_server *const servers[3], const char *tail)
+{
+    char uri[400];
+    snprintf(uri, sizeof(uri), "redis-ring://a=%s,b=%s,c=%s%s", kw_test_server_address(servers[0]),
+             kw_test_server_address(servers[1]), kw_test_server_address(servers[2]), tail);
+    kw_error error = KW_ERROR_INIT;
+    kw_client *client = kw_open(uri, &error);
+    kw_bench_die_if(client == NULL, error.text);
+    return client;
+}
+
 struct redisContext *kw_bench_connect(const kw_bench *bench, size_t node)
 {
     uint16_t port = kw_test_server_port(kw_test_cluster_node(bench->cluster, node));

@@ -9,6 +9,7 @@
 #include "net/transport.h"
 #include "support/check.h"
 #include "support/cluster.h"
+#include "support/server.h"
 
 #include <stdatomic.h>
 
@@ -39,6 +40,11 @@ void kw_bench_die_if(bool is_wrong, const char *what);
 
 /* A raw connection to a node; never NULL. */
 struct redisContext *kw_bench_connect(const kw_bench *bench, size_t node);
+
+double kw_bench_now_s(void); /* seconds of the monotonic clock */
+
+/* A handle on a ring of three servers; tail: the rest of its URI. */
+kw_client *kw_bench_open_ring(kw_test_server *const servers[3], const char *tail);
 
 double kw_bench_median(double *values, size_t n); /* sorts them */
 
