@@ -9,7 +9,8 @@
  *   kw_err code = kw_batch_run(batch, &error, 0);
  *
  * Commands on one key run in the order in which they were added; between different keys there is
- * no order. A batch is no transaction. */
+ * no order. MGET, MSET, MSETEX, DEL, UNLINK, EXISTS and TOUCH over keys of several owners are split
+ * and joined, as by kw_command. A batch is no transaction. */
 #ifndef KEYWAY_BATCH_H
 #define KEYWAY_BATCH_H
 
@@ -40,11 +41,12 @@ KW_API kw_batch *kw_batch_new(kw_client *client, kw_error *error);
  * as it was.
  *
  * Errors: KW_ERR_ARGUMENT (a wrong format, or the batch has run and was not cleared),
- * KW_ERR_CROSSSLOT (the command's keys have different owners), KW_ERR_KEYS (its keys cannot be
- * found), KW_ERR_REFUSED (it blocks, it goes to many nodes, or it binds its connection),
- * KW_ERR_UNSUPPORTED (a write on a handle with the option acks), KW_ERR_FORKED, KW_ERR_NOMEM. A
- * command that keyway does not know is looked up at a server, and the errors of kw_command are
- * possible then. One thread per object. */
+ * KW_ERR_CROSSSLOT (the command's keys have different owners, and it is none of those that are
+ * split, or the option cross-slot refuses that), KW_ERR_KEYS (its keys cannot be found),
+ * KW_ERR_REFUSED (it blocks, it goes to many nodes, or it binds its connection), KW_ERR_UNSUPPORTED
+ * (a write on a handle with the option acks), KW_ERR_FORKED, KW_ERR_NOMEM. A command that keyway
+ * does not know is looked up at a server, and the errors of kw_command are possible then. One
+ * thread per object. */
 KW_API kw_err kw_batch_add(kw_batch *batch, kw_error *error, const char *format, ...);
 
 /* Adds one command as kw_batch_add does; what the format asks for comes as a va_list, which is
@@ -67,6 +69,9 @@ KW_API size_t kw_batch_count(const kw_batch *batch);
  * KW_OK where each command has a reply. Otherwise the code of the first command that has none,
  * with its story in error; the other commands have their replies all the same, and
  * kw_batch_reply tells of each. A batch that has run cannot run again before kw_batch_clear.
+ * A command that was split has a reply where any of its parts has one: where not all did what they
+ * should it is an error, whose elements (kw_reply_at) say for each key what happened: its value, or
+ * "OK", or an error.
  * While it runs it takes the commands' bytes, about 250 bytes for each command, 64 KB for each
  * node while that is being sent to, and the replies.
  *

@@ -6,6 +6,7 @@
 
 #include "api/client.h"
 #include "api/args.h"
+#include "api/batch_splits.h"
 #include "drive/pipeline.h"
 #include "base/error.h"
 #include "base/format.h"
@@ -16,10 +17,12 @@
 struct kw_batch {
     kw_allocator mem; /* the handle's; what is freed may be freed after it */
     kw_client *client;
-    kw_item *items;
-    size_t *ends; /* of each command, in encoded */
+    kw_item *items; /* a command each, or a part of one that is split */
+    size_t *ends;   /* of each command, in encoded */
     size_t items_n;
     size_t capacity;
+    size_t commands_n;
+    kw_batch_splits splits;
     kw_buf encoded;
     bool has_run;
 };
@@ -43,16 +46,19 @@ kw_batch *kw_batch_new(kw_client *client, kw_error *error)
     batch->mem = client->topology->env.mem;
     batch->client = client;
     kw_buf_init(&batch->encoded, &batch->mem, NULL, 0);
+    kw_batch_splits_init(&batch->splits, &batch->mem);
     return batch;
 }
 
-static bool reserve(kw_batch *batch)
+/* Room for n items more; n is at most the number of arguments. */
+static bool reserve(kw_batch *batch, size_t n)
 {
-    if (batch->items_n < batch->capacity) {
+    if (n <= batch->capacity - batch->items_n) {
         return true;
     }
     const kw_allocator *mem = &batch->mem;
     size_t capacity = batch->capacity > 0 ? 2 * batch->capacity : 16;
+    capacity = n <= capacity - batch->items_n ? capacity : batch->items_n + n;
     kw_item *items = kw_mem_resize(mem, batch->items, capacity, sizeof(items[0]));
     if (items == NULL) {
         return false;
@@ -69,12 +75,6 @@ static bool reserve(kw_batch *batch)
 
 static kw_err check_plan(const kw_plan *plan, kw_error *error)
 {
-    if (plan->kind == KW_PLAN_SPLIT) {
-        return kw_error_set(error, KW_ERR_CROSSSLOT, KW_EFFECT_NONE,
-                            "%s has keys of different owners: give them one {hash tag}, add one "
-                            "command per slot, or send it by kw_command",
-                            plan->name);
-    }
     if (plan->is_blocking) {
         return kw_error_set(error, KW_ERR_REFUSED, KW_EFFECT_NONE,
                             "%s would hold up the commands behind it; send it by kw_command",
@@ -83,6 +83,29 @@ static kw_err check_plan(const kw_plan *plan, kw_error *error)
     if (plan->kind == KW_PLAN_ALL_PRIMARIES || plan->kind == KW_PLAN_ALL_NODES) {
         return kw_error_set(error, KW_ERR_REFUSED, KW_EFFECT_NONE,
                             "%s goes to many nodes; send it by kw_command", plan->name);
+    }
+    return KW_OK;
+}
+
+/* Adds the parts of a command whose keys have several owners. */
+static kw_err add_split(kw_batch *batch, kw_error *error, const kw_plan_task *task,
+                        const kw_plan *plan)
+{
+    kw_batch_split *split =
+        kw_batch_split_new(&batch->splits, error, batch->client->topology, plan, task);
+    if (split == NULL) {
+        return KW_ERR_NOMEM;
+    }
+    size_t parts_n = split->fanout.items_n;
+    if (!reserve(batch, parts_n) || !kw_batch_splits_add(&batch->splits, split)) {
+        kw_batch_split_free(split, &batch->mem);
+        return refuse(error, KW_ERR_NOMEM, "no memory for a command of a batch");
+    }
+    split->number = batch->commands_n++;
+    split->first = batch->items_n;
+    kw_batch_split_move_parts(split, &batch->items[batch->items_n], &batch->mem);
+    for (size_t i = 0; i < parts_n; i++) {
+        batch->ends[batch->items_n++] = batch->encoded.len;
     }
     return KW_OK;
 }
@@ -99,6 +122,10 @@ static kw_err add_entered(kw_batch *batch, kw_error *error, const kw_bytes *argv
     if (code != KW_OK) {
         return code;
     }
+    if (item->plan.kind == KW_PLAN_SPLIT) {
+        kw_plan plan = item->plan;
+        return add_split(batch, error, &task, &plan);
+    }
     code = check_plan(&item->plan, error);
     if (code == KW_OK && !kw_resp_append(&batch->encoded, argv, argc)) {
         code = refuse(error, KW_ERR_NOMEM, "no memory for a command of a batch");
@@ -108,6 +135,7 @@ static kw_err add_entered(kw_batch *batch, kw_error *error, const kw_bytes *argv
         return code;
     }
     batch->ends[batch->items_n++] = batch->encoded.len;
+    batch->commands_n++;
     return KW_OK;
 }
 
@@ -116,7 +144,7 @@ static kw_err add(kw_batch *batch, kw_error *error, const kw_bytes *argv, size_t
     if (batch->has_run) {
         return refuse(error, KW_ERR_ARGUMENT, "the batch has run: call kw_batch_clear first");
     }
-    if (!reserve(batch)) {
+    if (!reserve(batch, 1)) {
         return refuse(error, KW_ERR_NOMEM, "no memory for a command of a batch");
     }
     kw_err code = kw_client_enter(batch->client, error);
@@ -168,15 +196,21 @@ kw_err kw_batch_add_argv(kw_batch *batch, kw_error *error, int argc, const char 
 
 size_t kw_batch_count(const kw_batch *batch)
 {
-    return batch != NULL ? batch->items_n : 0;
+    return batch != NULL ? batch->commands_n : 0;
 }
 
-/* Tells the story of the first command without a reply; returns how many have none. */
-static size_t tell_first(const kw_batch *batch, kw_error *error)
+/* Tells the story of the first command without a reply, and its code; returns how many have none.
+ */
+static size_t tell_first(const kw_batch *batch, kw_error *error, kw_err *code)
 {
     size_t failures_n = 0;
-    for (size_t i = 0; i < batch->items_n; i++) {
-        if (batch->items[i].code != KW_OK && failures_n++ == 0) {
+    *code = KW_OK;
+    for (size_t i = 0; i < batch->commands_n; i++) {
+        size_t at;
+        const kw_batch_split *split = kw_batch_splits_find(&batch->splits, i, &at);
+        kw_err own = split != NULL ? split->failure.code : batch->items[at].code;
+        if (own != KW_OK && failures_n++ == 0) {
+            *code = own;
             (void)kw_batch_reply(batch, error, i);
         }
     }
@@ -200,54 +234,63 @@ kw_err kw_batch_run(kw_batch *batch, kw_error *error, uint64_t timeout_ms)
     for (size_t i = 0; i < batch->items_n; i++) {
         size_t start = i > 0 ? batch->ends[i - 1] : 0;
         kw_bytes bytes = {batch->encoded.data + start, batch->ends[i] - start};
-        batch->items[i].request.bytes = bytes;
+        if (bytes.len > 0) { /* a part of a split command has bytes of its own */
+            batch->items[i].request.bytes = bytes;
+        }
         batch->items[i].plan.start_ns = now_ns;
     }
     batch->has_run = true;
     code = kw_pipeline_all(client->topology, batch->items, batch->items_n,
                            kw_plan_deadline_ns(now_ns, timeout_ms));
-    kw_topology_count(client->topology, batch->items_n,
-                      code != KW_OK ? tell_first(batch, error) : 0);
+    kw_batch_splits_join(&batch->splits, batch->items, now_ns);
+    kw_topology_count(client->topology, batch->commands_n,
+                      code != KW_OK || batch->splits.n > 0 ? tell_first(batch, error, &code) : 0);
     kw_client_leave(client);
     return code;
 }
 
-static kw_item *find_item(const kw_batch *batch, kw_error *error, size_t index)
+/* Where the reply of the command is kept; NULL, with error set, where it has none. */
+static kw_reply **find_reply(const kw_batch *batch, kw_error *error, size_t index)
 {
-    if (batch == NULL || index >= batch->items_n || !batch->has_run) {
+    if (batch == NULL || index >= batch->commands_n || !batch->has_run) {
         refuse(error, KW_ERR_ARGUMENT, "no such command in the batch, or it has not run");
         return NULL;
     }
-    kw_item *item = &batch->items[index];
-    if (item->code != KW_OK) {
+    size_t at;
+    kw_batch_split *split = kw_batch_splits_find(&batch->splits, index, &at);
+    kw_item *item = &batch->items[at];
+    kw_reply **reply = split != NULL ? &split->reply : &item->request.reply;
+    if (*reply != NULL) {
+        return reply;
+    }
+    if (split != NULL && split->failure.code != KW_OK) {
+        kw_error_copy(error, &split->failure);
+    } else if (split == NULL && item->code != KW_OK) {
         kw_item_tell(item, error);
-    } else if (item->request.reply == NULL) {
+    } else {
         refuse(error, KW_ERR_ARGUMENT, "the reply was taken already");
     }
-    return item;
+    return NULL;
 }
 
 const kw_reply *kw_batch_reply(const kw_batch *batch, kw_error *error, size_t index)
 {
-    const kw_item *item = find_item(batch, error, index);
-    return item != NULL ? item->request.reply : NULL;
+    kw_reply *const *reply = find_reply(batch, error, index);
+    return reply != NULL ? *reply : NULL;
 }
 
 kw_reply *kw_batch_take(kw_batch *batch, kw_error *error, size_t index)
 {
-    kw_item *item = find_item(batch, error, index);
-    if (item == NULL) {
+    kw_reply **kept = find_reply(batch, error, index);
+    if (kept == NULL) {
         return NULL;
     }
-    if (item->request.reply == NULL) {
-        return NULL;
-    }
-    kw_reply *reply = kw_reply_own(&batch->mem, item->request.reply);
+    kw_reply *reply = kw_reply_own(&batch->mem, *kept);
     if (reply == NULL) {
         refuse(error, KW_ERR_NOMEM, "no memory for a reply of one's own");
         return NULL;
     }
-    item->request.reply = NULL;
+    *kept = NULL;
     return reply;
 }
 
@@ -259,7 +302,9 @@ void kw_batch_clear(kw_batch *batch)
     for (size_t i = 0; i < batch->items_n; i++) {
         kw_item_fini(&batch->items[i], &batch->mem);
     }
+    kw_batch_splits_clear(&batch->splits);
     batch->items_n = 0;
+    batch->commands_n = 0;
     batch->encoded.len = 0;
     batch->has_run = false;
 }
@@ -272,6 +317,7 @@ void kw_batch_free(kw_batch *batch)
     kw_batch_clear(batch);
     kw_allocator mem = batch->mem;
     kw_buf_fini(&batch->encoded);
+    kw_batch_splits_fini(&batch->splits);
     kw_mem_free(&mem, batch->items);
     kw_mem_free(&mem, batch->ends);
     kw_mem_free(&mem, batch);

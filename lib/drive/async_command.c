@@ -139,7 +139,7 @@ static kw_err prepare(kw_topology *topology, kw_error *error, kw_async_command *
         return ask(error, command);
     }
     if (more->plan.kind == KW_PLAN_SPLIT || is_visit(&more->plan)) {
-        kw_fanout_init(&more->fanout, topology, &more->plan);
+        kw_fanout_init(&more->fanout, topology, &more->plan, &topology->env.mem);
         kw_err code = is_visit(&more->plan)
                           ? kw_fanout_visit(&more->fanout, error, more->encoded)
                           : kw_fanout_split(&more->fanout, error, more->argv, more->argc);

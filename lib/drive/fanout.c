@@ -17,17 +17,19 @@ static kw_reply *no_memory(kw_error *error, kw_effect effect)
     return NULL;
 }
 
-void kw_fanout_init(kw_fanout *self, kw_topology *topology, const kw_plan *plan)
+void kw_fanout_init(kw_fanout *self, kw_topology *topology, const kw_plan *plan,
+                    const kw_allocator *mem)
 {
     memset(self, 0, sizeof(*self));
+    self->mem = mem;
     self->topology = topology;
     self->plan = plan;
-    kw_buf_init(&self->encoded, &topology->env.mem, NULL, 0);
+    kw_buf_init(&self->encoded, mem, NULL, 0);
 }
 
 void kw_fanout_fini(kw_fanout *self)
 {
-    const kw_allocator *mem = &self->topology->env.mem;
+    const kw_allocator *mem = self->mem;
     for (size_t i = 0; self->items != NULL && i < self->items_n; i++) {
         kw_item_fini(&self->items[i], mem);
     }
@@ -117,7 +119,7 @@ static void take_results(kw_fanout *self, kw_split_result *results, kw_error *st
 
 static kw_reply *join_parts(kw_fanout *self, kw_error *error)
 {
-    const kw_allocator *mem = &self->topology->env.mem;
+    const kw_allocator *mem = self->mem;
     size_t n = self->items_n;
     size_t failed_n = 0;
     kw_reply *joined = NULL;
@@ -164,7 +166,7 @@ static void redo_stale_split(kw_fanout *self)
 /* The keys by their owners. */
 static kw_err init_split(kw_fanout *self, const kw_keys *keys)
 {
-    const kw_allocator *mem = &self->topology->env.mem;
+    const kw_allocator *mem = self->mem;
     if (!kw_topology_is_ring(self->topology)) {
         return kw_split_init(&self->split, mem, keys, NULL);
     }
@@ -186,8 +188,7 @@ kw_err kw_fanout_split(kw_fanout *self, kw_error *error, const kw_bytes *argv, s
     }
     self->is_split = init_split(self, &keys) == KW_OK;
     if (self->is_split) {
-        self->items = kw_mem_resize(&self->topology->env.mem, NULL, self->split.parts_n,
-                                    sizeof(self->items[0]));
+        self->items = kw_mem_resize(self->mem, NULL, self->split.parts_n, sizeof(self->items[0]));
     }
     if (self->items == NULL || !kw_split_open(&self->split, command) || !encode_parts(self)) {
         no_memory(error, KW_EFFECT_NONE);
@@ -225,7 +226,7 @@ kw_err kw_fanout_visit(kw_fanout *self, kw_error *error, kw_bytes encoded)
 {
     kw_topology *topology = self->topology;
     const kw_plan *plan = self->plan;
-    const kw_allocator *mem = &topology->env.mem;
+    const kw_allocator *mem = self->mem;
     kw_snapshot *snapshot;
     kw_err code = kw_topology_need_snapshot(topology, &snapshot, error, plan->deadline_ns);
     if (code != KW_OK) {
@@ -253,7 +254,7 @@ kw_err kw_fanout_visit(kw_fanout *self, kw_error *error, kw_bytes encoded)
 
 static kw_reply *combine(kw_fanout *self, kw_error *error)
 {
-    const kw_allocator *mem = &self->topology->env.mem;
+    const kw_allocator *mem = self->mem;
     size_t n = self->items_n;
     kw_reply **replies = kw_mem_calloc(mem, n, sizeof(replies[0]));
     kw_reply *combined = NULL;
@@ -280,7 +281,7 @@ kw_reply *kw_call_run_split(kw_topology *topology, kw_error *error, const kw_pla
                             const kw_bytes *argv, size_t argc)
 {
     kw_fanout self;
-    kw_fanout_init(&self, topology, plan);
+    kw_fanout_init(&self, topology, plan, &topology->env.mem);
     if (kw_fanout_split(&self, error, argv, argc) != KW_OK) {
         return NULL;
     }
@@ -296,7 +297,7 @@ kw_reply *kw_call_run_all(kw_topology *topology, kw_error *error, const kw_plan 
                           kw_bytes encoded)
 {
     kw_fanout self;
-    kw_fanout_init(&self, topology, plan);
+    kw_fanout_init(&self, topology, plan, &topology->env.mem);
     if (kw_fanout_visit(&self, error, encoded) != KW_OK) {
         return NULL;
     }

@@ -7,6 +7,7 @@
 #include "route/split.h"
 
 typedef struct kw_fanout {
+    const kw_allocator *mem; /* borrowed; it may outlive the topology */
     kw_topology *topology;
     const kw_plan *plan; /* borrowed */
     kw_item *items;      /* for a pipeline; each has ended before finish */
@@ -17,8 +18,9 @@ typedef struct kw_fanout {
     kw_buf encoded; /* of split parts, one behind the other */
 } kw_fanout;
 
-/* plan is borrowed until kw_fanout_fini. */
-void kw_fanout_init(kw_fanout *self, kw_topology *topology, const kw_plan *plan);
+/* plan and mem are borrowed until kw_fanout_fini, which does not touch the topology. */
+void kw_fanout_init(kw_fanout *self, kw_topology *topology, const kw_plan *plan,
+                    const kw_allocator *mem);
 
 /* Items: one command a slot, for a plan of kind SPLIT. argv is borrowed until kw_fanout_fini, which
  * follows success only. */

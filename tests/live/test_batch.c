@@ -119,6 +119,35 @@ static void test_batch_each_command_has_its_own_result(void **state)
     kw_reply_free(list);
 }
 
+/* Split over slots, in their turn among commands of their keys. */
+static void test_batch_splits_commands_over_slots(void **state)
+{
+    (void)state;
+    kw_batch *batch = new_batch();
+    for (int i = 0; i < 300; i++) {
+        add(batch, "SET parts:%d old", i);
+        add(batch, "MSET parts:%d %d parts:b:%d b", i, i, i);
+        add(batch, "MGET parts:b:%d parts:%d parts:none:%d", i, i, i);
+        add(batch, "DEL parts:%d parts:b:%d", i, i);
+        add(batch, "EXISTS parts:%d parts:b:%d", i, i);
+    }
+    run(batch);
+    for (size_t i = 0; i < 300; i++) {
+        char text[16];
+        snprintf(text, sizeof(text), "%zu", i);
+        is_text(batch, 5 * i, "OK");
+        is_text(batch, 5 * i + 1, "OK");
+        const kw_reply *list = kw_batch_reply(batch, NULL, 5 * i + 2);
+        assert_int_equal(kw_reply_count(list), 3);
+        assert_string_equal(kw_reply_str(kw_reply_at(list, 0), NULL), "b");
+        assert_string_equal(kw_reply_str(kw_reply_at(list, 1), NULL), text);
+        assert_true(kw_reply_is_nil(kw_reply_at(list, 2)));
+        assert_int_equal(kw_reply_int(kw_batch_reply(batch, NULL, 5 * i + 3)), 2);
+        assert_int_equal(kw_reply_int(kw_batch_reply(batch, NULL, 5 * i + 4)), 0);
+    }
+    kw_batch_free(batch);
+}
+
 static void test_batch_wrong_uses_are_refused(void **state)
 {
     (void)state;
@@ -274,6 +303,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_batch_results_come_in_order_of_adding),
         cmocka_unit_test(test_batch_each_command_has_its_own_result),
+        cmocka_unit_test(test_batch_splits_commands_over_slots),
         cmocka_unit_test(test_batch_wrong_uses_are_refused),
         cmocka_unit_test(test_batch_slots_moving_in_the_middle_keep_order_per_key),
         cmocka_unit_test(test_batch_more_bytes_than_sockets_hold),
