@@ -90,16 +90,29 @@ KW_API const char *kw_reply_code(const kw_reply *reply, size_t *len);
  * other kind, and for NULL. Any thread. */
 KW_API bool kw_reply_has_code(const kw_reply *reply, const char *code);
 
+/* The bytes of kw_reply_str, or otherwise where the reply has none: nil, a number, NULL. Borrowed
+ * from the reply. Any thread. */
+KW_API const char *kw_reply_text(const kw_reply *reply, const char *otherwise);
+
 /* The whole number that a reply is: an integer, a boolean, or text that is a decimal number and
- * nothing else, as GET of a counter gives. False, with nothing written, for everything else: other
- * kinds, NULL, text such as "1.5", " 1" or "", and numbers that a long long does not hold. Any
- * thread. */
-KW_API bool kw_reply_to_int(const kw_reply *reply, long long *value);
+ * nothing else, as GET of a counter gives. error is the one that was given to the call, so that one
+ * branch does for all that went wrong:
+ *
+ *   kw_reply *reply = kw_command(client, &error, "GET %s", key);
+ *   if (kw_reply_to_int(reply, &error, &visits) != KW_OK)
+ *       fprintf(stderr, "%s\n", error.text);
+ *
+ * Errors, with *value as it was: KW_ERR_REPLY (nil, another kind, text such as "1.5", " 1" or "",
+ * or a number that a long long does not hold; effect done, the text says which); KW_ERR_SERVER (a
+ * server's error, as kw_reply_outcome tells it); of NULL, what error holds already, or
+ * KW_ERR_ARGUMENT. Any thread. */
+KW_API kw_err kw_reply_to_int(const kw_reply *reply, kw_error *error, long long *value);
 
 /* The number that a reply is: a double, an integer, a boolean, or text that is a decimal number and
  * nothing else ("1.5", "3e10", "inf", "-inf"), as ZSCORE gives it with protocol=2; the process'
- * locale does not matter. False, with nothing written, for everything else. Any thread. */
-KW_API bool kw_reply_to_double(const kw_reply *reply, double *value);
+ * locale does not matter. Errors: those of kw_reply_to_int, for what a double does not hold. Any
+ * thread. */
+KW_API kw_err kw_reply_to_double(const kw_reply *reply, kw_error *error, double *value);
 
 /* Value of the field of that name, borrowed from the reply: in a map, or in an array of names and
  * values in turn, as HGETALL and CONFIG GET answer with protocol=2. NULL where there is none, for

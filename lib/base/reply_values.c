@@ -67,12 +67,47 @@ static bool is_text(const kw_reply *reply)
            kind == KW_REPLY_VERB;
 }
 
-bool kw_reply_to_int(const kw_reply *reply, long long *value)
+/* No value for whoever wanted a number: why. A server's error, and what a call has failed with,
+ * are told as kw_reply_outcome does; else the command has run. */
+static kw_err no_number(const kw_reply *reply, kw_error *error, const char *what)
+{
+    char shown[80];
+    if (reply == NULL) {
+        return error != NULL && error->code != KW_OK
+                   ? error->code
+                   : kw_error_set(error, KW_ERR_ARGUMENT, KW_EFFECT_NONE, "reply is NULL");
+    }
+    if (kw_reply_outcome(reply, error) == KW_OUTCOME_ERROR) {
+        return KW_ERR_SERVER;
+    }
+    if (kw_reply_is_nil(reply)) {
+        return kw_error_set(error, KW_ERR_REPLY, KW_EFFECT_DONE, "the reply is nil, and not %s",
+                            what);
+    }
+    if (kw_reply_str(reply, NULL) == NULL) {
+        return kw_error_set(error, KW_ERR_REPLY, KW_EFFECT_DONE, "the reply is of kind %s, not %s",
+                            kw_reply_kind_name(kw_reply_type(reply)), what);
+    }
+    return kw_error_set(error, KW_ERR_REPLY, KW_EFFECT_DONE, "the reply \"%s\" is not %s",
+                        kw_bytes_show(shown, sizeof(shown), kw_reply_bytes(reply)), what);
+}
+
+static bool is_digits(kw_bytes text)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        if (text.data[i] < '0' || text.data[i] > '9') {
+            return false;
+        }
+    }
+    return text.len > 0;
+}
+
+kw_err kw_reply_to_int(const kw_reply *reply, kw_error *error, long long *value)
 {
     kw_reply_kind kind = kw_reply_type(reply);
     if (kind == KW_REPLY_INTEGER || kind == KW_REPLY_BOOL) {
         *value = kw_reply_int(reply);
-        return true;
+        return KW_OK;
     }
     kw_bytes text = kw_reply_bytes(reply);
     bool is_negative = text.len > 0 && text.data[0] == '-';
@@ -82,11 +117,14 @@ bool kw_reply_to_int(const kw_reply *reply, long long *value)
         text.len--;
     }
     uint64_t max = (uint64_t)INT64_MAX + (is_negative ? 1 : 0);
-    if (!is_text(reply) || !kw_bytes_to_uint(&size, text, max)) {
-        return false;
+    if (!is_text(reply) || !is_digits(text)) {
+        return no_number(reply, error, "a whole number");
+    }
+    if (!kw_bytes_to_uint(&size, text, max)) {
+        return no_number(reply, error, "within the range of a long long");
     }
     *value = is_negative ? (long long)(0 - size) : (long long)size;
-    return true;
+    return KW_OK;
 }
 
 /* strtod with the point as it is on the wire, whatever the host's locale. */
@@ -104,21 +142,20 @@ static bool read_double(double *value, const char *text)
     return end != text && *end == '\0';
 }
 
-bool kw_reply_to_double(const kw_reply *reply, double *value)
+kw_err kw_reply_to_double(const kw_reply *reply, kw_error *error, double *value)
 {
     long long whole;
     kw_bytes bytes = kw_reply_bytes(reply);
     char text[DOUBLE_TEXT_MAX];
     double number;
-    if (!is_text(reply) && kw_reply_type(reply) != KW_REPLY_DOUBLE) {
-        if (!kw_reply_to_int(reply, &whole)) {
-            return false;
-        }
+    if (kw_reply_type(reply) == KW_REPLY_INTEGER || kw_reply_type(reply) == KW_REPLY_BOOL) {
+        (void)kw_reply_to_int(reply, error, &whole);
         *value = (double)whole;
-        return true;
+        return KW_OK;
     }
-    if (bytes.len == 0 || bytes.len >= sizeof(text)) {
-        return false;
+    bool is_numeric = is_text(reply) || kw_reply_type(reply) == KW_REPLY_DOUBLE;
+    if (!is_numeric || bytes.len == 0 || bytes.len >= sizeof(text)) {
+        return no_number(reply, error, "a number");
     }
     memcpy(text, bytes.data, bytes.len);
     text[bytes.len] = '\0';
@@ -127,11 +164,20 @@ bool kw_reply_to_double(const kw_reply *reply, double *value)
     int before = errno;
     bool is_read = (is_infinite || is_plain) && read_double(&number, text);
     errno = before;
-    if (!is_read || (isinf(number) && !is_infinite)) {
-        return false;
+    if (!is_read) {
+        return no_number(reply, error, "a number");
+    }
+    if (isinf(number) && !is_infinite) {
+        return no_number(reply, error, "within the range of a double");
     }
     *value = number;
-    return true;
+    return KW_OK;
+}
+
+const char *kw_reply_text(const kw_reply *reply, const char *otherwise)
+{
+    const char *text = kw_reply_str(reply, NULL);
+    return text != NULL ? text : otherwise;
 }
 
 const kw_reply *kw_reply_get(const kw_reply *reply, const char *name)
@@ -156,7 +202,8 @@ kw_outcome kw_reply_outcome(const kw_reply *reply, kw_error *error)
     }
     if (kw_reply_is_error(reply)) {
         char shown[300];
-        bool is_script = strstr(kw_reply_str(reply, NULL), "script") != NULL;
+        bool is_script = strstr(kw_reply_str(reply, NULL), "script") != NULL &&
+                         !kw_reply_has_code(reply, "NOSCRIPT"); /* the server has none to run */
         kw_effect effect = is_script ? KW_EFFECT_MAYBE : KW_EFFECT_NONE;
         kw_error_set(error, KW_ERR_SERVER, effect, "the server says: %s",
                      kw_bytes_show(shown, sizeof(shown), kw_reply_bytes(reply)));

@@ -53,7 +53,7 @@ static void test_reply_values_code_is_the_first_word_of_an_error(void **state)
 
 typedef struct int_row {
     const char *text;
-    bool is_int;
+    const char *said; /* NULL: it is a number */
     long long value;
 } int_row;
 
@@ -61,41 +61,80 @@ static void test_reply_values_whole_numbers_are_read_whole_or_not_at_all(void **
 {
     (void)state;
     static const int_row rows[] = {
-        {"7", true, 7},
-        {"'7'", true, 7},
-        {"'-7'", true, -7},
-        {"'0'", true, 0},
-        {"'9223372036854775807'", true, LLONG_MAX},
-        {"'-9223372036854775808'", true, LLONG_MIN},
-        {"'9223372036854775808'", false, 0},
-        {"'-9223372036854775809'", false, 0},
-        {"'1.5'", false, 0},
-        {"' 1'", false, 0},
-        {"'1 '", false, 0},
-        {"'+1'", false, 0},
-        {"'-'", false, 0},
-        {"''", false, 0},
-        {"'x'", false, 0},
-        {"nil", false, 0},
-        {"[1]", false, 0},
-        {"!'7'", false, 0},
+        {"7", NULL, 7},
+        {"'7'", NULL, 7},
+        {"'-7'", NULL, -7},
+        {"'0'", NULL, 0},
+        {"'9223372036854775807'", NULL, LLONG_MAX},
+        {"'-9223372036854775808'", NULL, LLONG_MIN},
+        {"'9223372036854775808'", "range of a long long", 0},
+        {"'-9223372036854775809'", "range of a long long", 0},
+        {"'99999999999999999999999'", "range of a long long", 0},
+        {"'1.5'", "the reply \"1.5\" is not a whole number", 0},
+        {"' 1'", "not a whole number", 0},
+        {"'1 '", "not a whole number", 0},
+        {"'+1'", "not a whole number", 0},
+        {"'-'", "not a whole number", 0},
+        {"''", "not a whole number", 0},
+        {"'x'", "not a whole number", 0},
+        {"nil", "the reply is nil", 0},
+        {"[1]", "the reply is of kind array", 0},
+        {"!'7'", "the server says: 7", 0},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         kw_reply *reply = reply_of(rows[i].text);
+        kw_error error = KW_ERROR_INIT;
         long long value = 123;
-        assert_int_equal(kw_reply_to_int(reply, &value), rows[i].is_int);
-        assert_true(value == (rows[i].is_int ? rows[i].value : 123));
+        kw_err code = kw_reply_to_int(reply, &error, &value);
+        assert_int_equal(code, rows[i].said == NULL       ? KW_OK
+                               : kw_reply_is_error(reply) ? KW_ERR_SERVER
+                                                          : KW_ERR_REPLY);
+        assert_int_equal(error.code, code);
+        assert_true(rows[i].said == NULL || strstr(error.text, rows[i].said) != NULL);
+        assert_true(code != KW_ERR_REPLY || error.effect == KW_EFFECT_DONE);
+        assert_true(value == (rows[i].said == NULL ? rows[i].value : 123));
+        assert_int_equal(kw_reply_to_int(reply, NULL, &value), code);
         kw_reply_free(reply);
     }
+}
+
+static void test_reply_values_number_of_a_failed_call_is_its_error(void **state)
+{
+    (void)state;
     long long value = 123;
-    assert_false(kw_reply_to_int(NULL, &value));
+    double number = 1.5;
+    kw_error error = KW_ERROR_INIT;
+    assert_int_equal(kw_reply_to_int(NULL, &error, &value), KW_ERR_ARGUMENT);
+    kw_error lost = KW_ERROR_INIT;
+    lost.code = KW_ERR_TIMEOUT;
+    lost.effect = KW_EFFECT_MAYBE;
+    assert_int_equal(kw_reply_to_int(NULL, &lost, &value), KW_ERR_TIMEOUT);
+    assert_int_equal(kw_reply_to_double(NULL, &lost, &number), KW_ERR_TIMEOUT);
+    assert_int_equal(lost.effect, KW_EFFECT_MAYBE);
+    assert_int_equal(kw_reply_to_int(NULL, NULL, &value), KW_ERR_ARGUMENT);
+    assert_true(value == 123);
+}
+
+static void test_reply_values_text_has_another_in_its_place(void **state)
+{
+    (void)state;
+    kw_reply *value = reply_of("'x'");
+    kw_reply *nil = reply_of("nil");
+    assert_string_equal(kw_reply_text(value, "-"), "x");
+    assert_string_equal(kw_reply_text(nil, "-"), "-");
+    assert_string_equal(kw_reply_text(NULL, "-"), "-");
+    assert_null(kw_reply_text(nil, NULL));
+    kw_reply_free(value);
+    kw_reply_free(nil);
 }
 
 static void expect_double(const char *text, bool is_double, double expected)
 {
     kw_reply *reply = reply_of(text);
     double value = 123;
-    assert_int_equal(kw_reply_to_double(reply, &value), is_double);
+    kw_error error = KW_ERROR_INIT;
+    assert_int_equal(kw_reply_to_double(reply, &error, &value) == KW_OK, is_double);
+    assert_int_equal(error.code == KW_OK, is_double);
     assert_true(value == (is_double ? expected : 123));
     kw_reply_free(reply);
 }
@@ -163,6 +202,10 @@ static void test_reply_values_outcome_is_one_of_three(void **state)
     assert_string_equal(error.text, "the server says: WRONGTYPE Operation");
     assert_int_equal(kw_reply_outcome(script, &error), KW_OUTCOME_ERROR);
     assert_int_equal(error.effect, KW_EFFECT_MAYBE);
+    kw_reply *missing = reply_of("!'NOSCRIPT No matching script. Please use EVAL.'");
+    assert_int_equal(kw_reply_outcome(missing, &error), KW_OUTCOME_ERROR);
+    assert_int_equal(error.effect, KW_EFFECT_NONE);
+    kw_reply_free(missing);
     kw_error lost = KW_ERROR_INIT;
     lost.code = KW_ERR_TIMEOUT;
     assert_int_equal(kw_reply_outcome(NULL, &lost), KW_OUTCOME_ERROR);
@@ -180,6 +223,8 @@ int main(void)
         cmocka_unit_test(test_reply_values_kinds_have_names),
         cmocka_unit_test(test_reply_values_code_is_the_first_word_of_an_error),
         cmocka_unit_test(test_reply_values_whole_numbers_are_read_whole_or_not_at_all),
+        cmocka_unit_test(test_reply_values_number_of_a_failed_call_is_its_error),
+        cmocka_unit_test(test_reply_values_text_has_another_in_its_place),
         cmocka_unit_test(test_reply_values_doubles_are_read_whatever_the_locale),
         cmocka_unit_test(test_reply_values_field_is_found_by_its_name),
         cmocka_unit_test(test_reply_values_outcome_is_one_of_three),
