@@ -33,6 +33,7 @@ typedef struct kw_client kw_client;
  *   redis-cluster://host:port,host:port              a cluster, found through any node
  *   redis-sentinel://host:26379,host/name[/database] one primary, found through sentinels
  *   redis-ring://a=host:port,b=host:port*2           plain servers, sharded here (members.h)
+ *   host:port, or /path/to/socket                    one server
  *
  * valkey, valkey+unix, valkey-cluster, valkey-sentinel and valkey-ring mean the same; rediss,
  * rediss-cluster, rediss-sentinel and rediss-ring (valkeys and so on) are with TLS. Nothing is

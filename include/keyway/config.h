@@ -60,22 +60,30 @@ typedef kw_err (*kw_login_fn)(void *arg, kw_login *login);
  * and free. NULL where there is no memory. Any thread. */
 KW_API kw_config *kw_config_new(const kw_allocator *allocator);
 
-/* Takes all that a URI says: scheme, user and password, servers, path and the options of its
- * query, each as by kw_config_set. No option may be given twice. What the URI does not name keeps
- * its setting; a later URI replaces the servers of an earlier one. A failure changes nothing, and
- * error names what is wrong and where, without showing passwords.
+/* Takes all that a URI says, as kw_open has them: scheme, user and password, servers, path and the
+ * options of its query, each as by kw_config_set. No option may be given twice. What the URI does
+ * not name keeps its setting; a later URI replaces the servers of an earlier one. A failure changes
+ * nothing, and error names what is wrong and where, without showing passwords.
  *
  * Errors: KW_ERR_CONFIG (wrong, or NULL), KW_ERR_UNSUPPORTED (what this build is without),
  * KW_ERR_NOMEM. One thread per object. */
 KW_API kw_err kw_config_set_uri(kw_config *config, kw_error *error, const char *uri);
 
 /* Sets one option by its name, "timeout" to "500ms". Durations have a unit (ms, s, m, h), sizes
- * may (kb, mb, gb). An empty value takes a text away. A failure changes nothing.
+ * may (kb, mb, gb). An empty value takes a text away. "server" takes "host:port", and all else that
+ * kw_config_set_uri does. A failure changes nothing.
  *
  * Errors: KW_ERR_CONFIG (an unknown name, a wrong value, a missing unit, or NULL),
  * KW_ERR_UNSUPPORTED (what this build is without), KW_ERR_NOMEM. One thread per object. */
 KW_API kw_err kw_config_set(kw_config *config, kw_error *error, const char *name,
                             const char *value);
+
+/* Writes text, of len bytes, with %HH in the place of every byte that means something in a URI: for
+ * users, passwords, names of members, paths of Unix sockets, values of options. out is a text of
+ * the caller's with room for room bytes (NULL only with 0): 3 * len + 1 always do, and where it is
+ * too little it becomes "". Returns the length of what was to be written, without the zero byte.
+ * Any thread. */
+KW_API size_t kw_uri_escape(char *out, size_t room, const char *text, size_t len);
 
 /* Name of option number index, counted from 0, for programs that list all options. *description
  * becomes one line that describes it, *default_value its default, "" without one; both may be

@@ -10,6 +10,8 @@
 #include "net/logins.h"
 #include "net/tls.h"
 
+#include <string.h>
+
 kw_config *kw_config_new(const kw_allocator *allocator)
 {
     const kw_allocator *mem = allocator != NULL ? allocator : kw_mem_default();
@@ -29,6 +31,18 @@ kw_config *kw_config_new(const kw_allocator *allocator)
     return config;
 }
 
+/* Puts fresh, a copy of the options that was changed with this result, in their place. */
+static kw_err commit(kw_config *config, kw_error *error, kw_options *fresh, kw_err code)
+{
+    code = code == KW_OK ? kw_quorum_check(fresh, error) : code;
+    kw_options *loser = code == KW_OK ? &config->options : fresh;
+    kw_options_fini(loser, &config->host.mem);
+    if (code == KW_OK) {
+        config->options = *fresh;
+    }
+    return code;
+}
+
 kw_err kw_config_set_uri(kw_config *config, kw_error *error, const char *uri)
 {
     if (config == NULL || uri == NULL) {
@@ -39,13 +53,16 @@ kw_err kw_config_set_uri(kw_config *config, kw_error *error, const char *uri)
         return kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for a URI");
     }
     kw_err code = kw_uri_read(&fresh, error, &config->host.mem, uri);
-    code = code == KW_OK ? kw_quorum_check(&fresh, error) : code;
-    if (code != KW_OK) {
-        kw_options_fini(&fresh, &config->host.mem);
-        return code;
+    return commit(config, error, &fresh, code);
+}
+
+/* The option server: a URI, or as if none had named any. */
+static kw_err set_server(kw_config *config, kw_error *error, const char *value)
+{
+    if (value[0] != '\0') {
+        return kw_config_set_uri(config, error, value);
     }
-    kw_options_fini(&config->options, &config->host.mem);
-    config->options = fresh;
+    kw_options_forget_servers(&config->options, &config->host.mem);
     return KW_OK;
 }
 
@@ -63,7 +80,32 @@ kw_err kw_config_set(kw_config *config, kw_error *error, const char *name, const
                             nearest != NULL ? "; did you mean " : "",
                             nearest != NULL ? nearest : "", nearest != NULL ? "?" : "");
     }
+    if (row->kind == KW_OPTION_SERVER) {
+        return set_server(config, error, value);
+    }
     return kw_option_set(&config->options, error, &config->host.mem, row, kw_bytes_of(value));
+}
+
+size_t kw_uri_escape(char *out, size_t room, const char *text, size_t len)
+{
+    static const char digits[] = "0123456789ABCDEF";
+    static const char plain[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
+    size_t out_len = 0;
+    for (size_t i = 0; text != NULL && i < len; i++) {
+        unsigned char byte = (unsigned char)text[i];
+        bool is_plain = byte != 0 && strchr(plain, byte) != NULL;
+        char escaped[3] = {'%', digits[byte >> 4], digits[byte & 15]};
+        size_t n = is_plain ? 1 : sizeof(escaped);
+        if (out_len + n < room) {
+            memcpy(out + out_len, is_plain ? text + i : escaped, n);
+        }
+        out_len += n;
+    }
+    if (room > 0) {
+        out[out_len < room ? out_len : 0] = '\0'; /* cut, it would be another text */
+    }
+    return out_len;
 }
 
 const char *kw_config_option(size_t index, const char **description, const char **default_value)

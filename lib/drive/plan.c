@@ -347,7 +347,8 @@ kw_err kw_plan_start(kw_plan *plan, kw_topology *topology, kw_error *error,
     if ((flags & (KW_COMMAND_SESSION | KW_COMMAND_REFUSED)) != 0) {
         return kw_plan_refuse(plan, error, false);
     }
-    plan->is_repeatable = options->idempotent || (flags & KW_COMMAND_READ) != 0;
+    plan->is_repeatable = options->idempotent ||
+                          ((flags & KW_COMMAND_READ) != 0 && topology->env.options.repeats_reads);
     plan->fails_fast = options->fail_fast;
     plan->is_script = (flags & KW_COMMAND_SCRIPT) != 0;
     plan->is_blocking = (flags & KW_COMMAND_BLOCKING) != 0;

@@ -185,7 +185,8 @@ static kw_err plan_known(kw_plan *plan, const kw_session *session, kw_error *err
 {
     unsigned flags = kw_command_flags(plan->command);
     plan->name = kw_command_name(plan->command);
-    plan->is_repeatable = (flags & KW_COMMAND_READ) != 0;
+    plan->is_repeatable =
+        (flags & KW_COMMAND_READ) != 0 && session->topology->env.options.repeats_reads;
     plan->is_script = (flags & KW_COMMAND_SCRIPT) != 0;
     plan->is_blocking = (flags & KW_COMMAND_BLOCKING) != 0;
     take_slot(plan, session);

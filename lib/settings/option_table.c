@@ -14,6 +14,8 @@
 #define AT(member) offsetof(kw_options, member)
 
 static const kw_option_row rows[] = {
+    {"server", KW_OPTION_SERVER, 0, 0, 0, NULL,
+     "host:port, or all that a URI says; in a URI it stands before the ?"},
     {"timeout", KW_OPTION_DURATION, AT(timeout_ms), 1, DAY_MS, "2s",
      "deadline of a call, everything included"},
     {"connect-timeout", KW_OPTION_DURATION, AT(connect_timeout_ms), 0, DAY_MS, "0",
@@ -53,6 +55,8 @@ static const kw_option_row rows[] = {
     {"client-name", KW_OPTION_NAME, AT(client_name), 0, 0, NULL, "name shown by CLIENT LIST"},
     {"db", KW_OPTION_COUNT, AT(database), 0, 1000000, "0",
      "database number; on a cluster where its servers have more than one"},
+    {"repeat-reads", KW_OPTION_YES, AT(repeats_reads), 0, 0, "yes",
+     "no: a read whose reply was lost is not sent again"},
     {"protocol", KW_OPTION_PROTOCOL, AT(protocol), 2, 3, "2",
      "protocol version of the servers' replies: 2, or 3 (RESP3, with hiredis 1.0 or later)"},
     {"tls-ca", KW_OPTION_TEXT, AT(tls_ca), 0, 0, NULL,
@@ -126,6 +130,8 @@ static const kw_option_row rows[] = {
 
 #define ROWS_N (sizeof(rows) / sizeof(rows[0]))
 
+_Static_assert(ROWS_N <= KW_OPTIONS_MAX, "more options than KW_OPTIONS_MAX");
+
 const kw_option_row *kw_option_row_at(size_t index)
 {
     return index < ROWS_N ? &rows[index] : NULL;
@@ -177,6 +183,7 @@ static const char *const split_words[] = {"split", "refuse"};
 static const char *const order_words[] = {"pipelined", "strict"};
 static const char *const quorum_words[] = {"strict", "weak"};
 static const char *const guard_words[] = {"off", "on"};
+static const char *const yes_words[] = {"no", "yes"};
 static const char *const resolver_words[] = {"system", "thread"};
 static const char *const outage_words[] = {"fail", "next", "eject",
                                            "wait"}; /* as kw_node_down_policy */
@@ -545,6 +552,12 @@ kw_err kw_option_set(kw_options *options, kw_error *error, const kw_allocator *m
         return set_choice(options, error, row, value, order_words);
     case KW_OPTION_RESOLVER:
         return set_choice(options, error, row, value, resolver_words);
+    case KW_OPTION_YES:
+        return set_choice(options, error, row, value, yes_words);
+    case KW_OPTION_SERVER:
+        return kw_error_set(error, KW_ERR_CONFIG, KW_EFFECT_NONE,
+                            "option %s: the servers stand before the ?, not in the options",
+                            row->name);
     case KW_OPTION_PLACEMENT:
         return set_placement(options, error, mem, row, value);
     case KW_OPTION_NODE_DOWN:

@@ -17,6 +17,7 @@ typedef enum kw_option_kind {
     KW_OPTION_NAME,         /* text without spaces and control bytes */
     KW_OPTION_FORK,         /* "refuse" or "reopen" */
     KW_OPTION_RESOLVER,     /* "system" or "thread" */
+    KW_OPTION_SERVER,       /* what kw_config_set_uri takes; not by kw_option_set */
     KW_OPTION_SPLIT,        /* "split" or "refuse" */
     KW_OPTION_ORDER,        /* "pipelined" or "strict" */
     KW_OPTION_PLACEMENT,    /* as kw_ring_change_new takes it */
@@ -29,7 +30,8 @@ typedef enum kw_option_kind {
     KW_OPTION_IDENTITY,     /* "follow", "strict" or "off" */
     KW_OPTION_ZONES,        /* "server>zone,server>zone" */
     KW_OPTION_ADDRESSES,    /* "from>to,from>to" */
-    KW_OPTION_NODES         /* "10.0.0.0/8,.example.com" */
+    KW_OPTION_NODES,        /* "10.0.0.0/8,.example.com" */
+    KW_OPTION_YES           /* "yes" or "no" */
 } kw_option_kind;
 
 typedef struct kw_option_row {
@@ -41,6 +43,9 @@ typedef struct kw_option_row {
     const char *default_value; /* NULL: none */
     const char *description;
 } kw_option_row;
+
+/* There are no more rows than this. */
+#define KW_OPTIONS_MAX 128
 
 /* NULL past the last row. */
 const kw_option_row *kw_option_row_at(size_t index);

@@ -102,6 +102,15 @@ static void free_secret(char *text, const kw_allocator *mem)
     }
 }
 
+void kw_options_forget_servers(kw_options *options, const kw_allocator *mem)
+{
+    kw_mem_free(mem, options->seeds);
+    options->seeds = NULL;
+    options->seeds_n = 0;
+    kw_ring_members_fini(&options->ring_members, mem);
+    memset(&options->ring_members, 0, sizeof(options->ring_members));
+}
+
 void kw_options_fini(kw_options *options, const kw_allocator *mem)
 {
     kw_mem_free(mem, options->seeds);

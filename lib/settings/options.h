@@ -126,6 +126,7 @@ typedef struct kw_options {
     uint64_t queue_max;          /* commands under way of tickets and callbacks, each .. */
     uint64_t queue_bytes_max;    /* .. and their bytes */
     bool is_order_strict;        /* of each key, one command is on its way at a time */
+    bool repeats_reads;          /* a read whose reply was lost is sent again */
     bool refuses_split;          /* keys in different slots are an error, always */
     bool has_resolver_thread;    /* names are looked up in threads of the library's own */
     bool is_reopened_after_fork; /* a forked child opens connections of its own */
@@ -168,6 +169,9 @@ uint64_t kw_options_connect_timeout_ms(const kw_options *options);
 
 /* Frees a text of len bytes that may be a secret, after writing over it. */
 void kw_options_free_text(char *text, size_t len, const kw_allocator *mem);
+
+/* As if none had been named. */
+void kw_options_forget_servers(kw_options *options, const kw_allocator *mem);
 
 /* Copies all of options with memory of mem; false (and nothing written) when there
  * is none. kw_options_fini frees what a copy or a config holds. */

@@ -66,11 +66,11 @@ static kw_err set_decoded(const kw_uri_reader *self, const kw_option_row *row, k
 /* Notes that the URI has the option; a second time is an error, whose place is at. */
 static kw_err see_once(kw_uri_reader *self, const kw_option_row *row, const char *at)
 {
-    uint64_t bit = UINT64_C(1) << (size_t)(row - kw_option_row_at(0));
-    if ((self->seen & bit) != 0) {
+    bool *has_seen = &self->has_seen[row - kw_option_row_at(0)];
+    if (*has_seen) {
         return kw_uri_wrong(self, at, "the option is given twice");
     }
-    self->seen |= bit;
+    *has_seen = true;
     return KW_OK;
 }
 
@@ -271,23 +271,32 @@ static kw_err read_place(kw_uri_reader *self, const scheme_row *row, kw_bytes pl
     return is_sentinel ? read_service(self, database) : read_database(self, database);
 }
 
+/* The scheme's row, and what stands behind it. Without a scheme it is one server: "host:port", or
+ * the path of a Unix socket. */
+static kw_err read_scheme(const kw_uri_reader *self, const scheme_row **row, kw_bytes *rest)
+{
+    const char *colon = strstr(self->uri, "://");
+    const char *question = strchr(self->uri, '?');
+    *rest = kw_bytes_of(self->uri);
+    if (colon == NULL || (question != NULL && question < colon)) {
+        return find_scheme(self, row, kw_bytes_of(self->uri[0] == '/' ? "redis+unix" : "redis"));
+    }
+    kw_bytes name = {self->uri, (size_t)(colon - self->uri)};
+    *rest = kw_bytes_of(colon + 3);
+    return find_scheme(self, row, name);
+}
+
 kw_err kw_uri_read(kw_options *options, kw_error *error, const kw_allocator *mem, const char *uri)
 {
-    kw_uri_reader self = {options, error, mem, "URI", uri, 0};
-    const char *colon = strstr(uri, "://");
-    if (colon == NULL) {
-        return kw_uri_wrong(&self, uri,
-                            "no \"://\"; a URI begins with redis:// or redis-cluster://");
-    }
-    kw_bytes name = {uri, (size_t)(colon - uri)};
+    kw_uri_reader self = {options, error, mem, "URI", uri, {false}};
     const scheme_row *row = NULL;
-    kw_err code = find_scheme(&self, &row, name);
+    kw_bytes rest;
+    kw_err code = read_scheme(&self, &row, &rest);
     if (code != KW_OK) {
         return code;
     }
     options->scheme = row->scheme;
     options->has_tls = row->has_tls;
-    kw_bytes rest = kw_bytes_of(colon + 3);
     const char *again = strstr(rest.data, "://");
     if (again != NULL && memchr(rest.data, '?', (size_t)(again - rest.data)) == NULL &&
         memchr(rest.data, '@', (size_t)(again - rest.data)) == NULL) {

@@ -235,6 +235,6 @@ kw_err kw_uri_read_member(kw_member *member, kw_error *error, const kw_allocator
                           const char *text)
 {
     kw_options ring = {.scheme = KW_SCHEME_RING}; /* for default ports; nothing goes into it */
-    kw_uri_reader self = {&ring, error, mem, "member", text, 0};
+    kw_uri_reader self = {&ring, error, mem, "member", text, {false}};
     return read_member(&self, member, kw_bytes_of(text));
 }

@@ -92,7 +92,10 @@ static kw_err read_name(const kw_uri_reader *self, kw_endpoint *server, kw_bytes
     if (code != KW_OK) {
         return code;
     }
-    if (text.len == 0 || text.data[0] == '/' || !kw_endpoint_set(server, text, port)) {
+    bool is_path = text.len > 0 && text.data[0] == '/';
+    bool may_be_path = self->options->scheme == KW_SCHEME_RING; /* of a member's Unix socket */
+    if (text.len == 0 || (is_path && !may_be_path) ||
+        !kw_endpoint_set(server, text, is_path ? 0 : port)) {
         code = kw_uri_wrong(self, host.data,
                             "the host name has a byte that is not allowed, or over 255 bytes");
     }
@@ -151,6 +154,9 @@ kw_err kw_uri_read_server(const kw_uri_reader *self, kw_endpoint *server, kw_byt
     if (port.data != NULL && (!kw_bytes_to_uint(&number, port, UINT16_MAX) || number == 0)) {
         return kw_uri_wrong(self, port.data, "the port is not a number from 1 to 65535");
     }
-    return text.data[0] == '[' ? read_ipv6(self, server, host, number)
+    code = text.data[0] == '[' ? read_ipv6(self, server, host, number)
                                : read_name(self, server, host, number);
+    bool is_path = code == KW_OK && server->port == 0;
+    return is_path && port.data != NULL ? kw_uri_wrong(self, port.data, "a Unix socket has no port")
+                                        : code;
 }

@@ -5,6 +5,7 @@
 
 #include <keyway/error.h>
 
+#include "settings/option_table.h"
 #include "settings/options.h"
 
 /* Where in the URI an error is. */
@@ -14,7 +15,7 @@ typedef struct kw_uri_reader {
     const kw_allocator *mem;
     const char *what; /* "URI" or "member", for error texts */
     const char *uri;
-    uint64_t seen; /* options that the URI has had, a bit a row of the table */
+    bool has_seen[KW_OPTIONS_MAX]; /* options that the URI has had, by rows of the table */
 } kw_uri_reader;
 
 kw_err kw_uri_wrong(const kw_uri_reader *self, const char *at, const char *what);

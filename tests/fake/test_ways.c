@@ -81,6 +81,11 @@ static const row rows[] = {
     {"slot of nobody", "INCR", T_HOLE, 0, NULL, false, KW_ERR_NOT_SERVED, NONE, 0, AT_DEADLINE},
     {"nothing wrong", "INCR", T_NONE, 0, NULL, true, KW_OK, NONE, 1, AT_ONCE},
 };
+
+static const row told_once[] = {
+    {"lost", "GET", T_STEPS, ALWAYS, resets, false, KW_ERR_CLOSED, MAYBE, 1, AT_ONCE},
+    {"loading once", "GET", T_STEPS, 1, SAYS("-LOADING data"), true, KW_OK, NONE, 2, AT_ONCE},
+};
 /* clang-format on */
 
 static void redirect_for_ever(const char *word)
@@ -92,13 +97,13 @@ static void redirect_for_ever(const char *word)
 }
 
 /* The fakes as a healthy cluster, which knows the key, and then what the row says. */
-static kw_client *begin(const row *self)
+static kw_client *begin(const row *self, const char *settings)
 {
     const kw_fake_range halves[] = {{0, 8000, fakes[0], NULL}, {8001, 16383, fakes[1], NULL}};
     kw_fake_renew_all(fakes, FAKES_N);
     kw_fake_set_cluster(fakes, FAKES_N, halves, self->trouble == T_HOLE ? 1 : 2);
-    kw_client *client = kw_test_open("redis-cluster://%s?timeout=%ums&reply-bytes-max=1mb",
-                                     kw_fake_address(fakes[0]), TIMEOUT_MS);
+    kw_client *client = kw_test_open("redis-cluster://%s?timeout=%ums&reply-bytes-max=1mb%s",
+                                     kw_fake_address(fakes[0]), TIMEOUT_MS, settings);
     assert_int_equal(kw_connect(client, NULL), KW_OK);
     if (self->steps != NULL) {
         char pattern[20];
@@ -196,25 +201,43 @@ static const char *judge(const row *self, const kw_test_end *end)
     return took_ms > TIMEOUT_MS + LATE_MS ? "time" : NULL;
 }
 
+/* The row's trouble by all ways; how many of them do not end as it says. */
+static unsigned count_faults(const row *self, const char *settings)
+{
+    unsigned faults_n = 0;
+    for (int way = 0; way <= (int)ACKED; way++) {
+        kw_client *client = begin(self, settings);
+        kw_test_end end = send_by(client, (kw_test_way)way, self->verb);
+        const char *fault = judge(self, &end);
+        if (fault != NULL) {
+            faults_n++;
+            print_error("%s, by %s: %s: %s %s, %u attempts, %zu seen, %llu ms: %s\n", self->name,
+                        name_of((kw_test_way)way), fault, kw_err_name(end.error.code),
+                        kw_effect_name(end.error.effect), end.error.attempts, count_sends(self),
+                        (unsigned long long)(end.took_us / 1000), end.error.text);
+        }
+        kw_close(client);
+    }
+    return faults_n;
+}
+
 static void test_ways_each_failure_ends_alike_by_all_of_them(void **state)
 {
     (void)state;
     unsigned faults_n = 0;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        for (int way = 0; way <= (int)ACKED; way++) {
-            kw_client *client = begin(&rows[i]);
-            kw_test_end end = send_by(client, (kw_test_way)way, rows[i].verb);
-            const char *fault = judge(&rows[i], &end);
-            if (fault != NULL) {
-                faults_n++;
-                print_error("%s, by %s: %s: %s %s, %u attempts, %zu seen, %llu ms: %s\n",
-                            rows[i].name, name_of((kw_test_way)way), fault,
-                            kw_err_name(end.error.code), kw_effect_name(end.error.effect),
-                            end.error.attempts, count_sends(&rows[i]),
-                            (unsigned long long)(end.took_us / 1000), end.error.text);
-            }
-            kw_close(client);
-        }
+        faults_n += count_faults(&rows[i], "");
+    }
+    assert_int_equal(faults_n, 0);
+}
+
+/* Refused, a read is sent again all the same: nothing has run. */
+static void test_ways_lost_reads_are_not_repeated_where_told(void **state)
+{
+    (void)state;
+    unsigned faults_n = 0;
+    for (size_t i = 0; i < sizeof(told_once) / sizeof(told_once[0]); i++) {
+        faults_n += count_faults(&told_once[i], "&repeat-reads=no");
     }
     assert_int_equal(faults_n, 0);
 }
@@ -223,6 +246,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ways_each_failure_ends_alike_by_all_of_them),
+        cmocka_unit_test(test_ways_lost_reads_are_not_repeated_where_told),
     };
     return cmocka_run_group_tests(tests, start_fakes, stop_fakes);
 }

@@ -52,6 +52,12 @@ static void test_uri_good_ones_give_servers(void **state)
         {"redis://[fe80::1%lo]:6390", KW_SCHEME_SINGLE, "[fe80::1%lo]:6390"},
         {"redis://ho%73t:1", KW_SCHEME_SINGLE, "host:1"},
         {"redis+unix:///run/redis.sock", KW_SCHEME_SINGLE, "/run/redis.sock"},
+        {"h", KW_SCHEME_SINGLE, "h:6379"},
+        {"127.0.0.1:7000", KW_SCHEME_SINGLE, "127.0.0.1:7000"},
+        {"[::1]:7000/2?timeout=1s", KW_SCHEME_SINGLE, "[::1]:7000"},
+        {"user:p%3Aw@h:1", KW_SCHEME_SINGLE, "h:1"},
+        {"h:1?password=a://b", KW_SCHEME_SINGLE, "h:1"},
+        {"/run/redis.sock?db=1", KW_SCHEME_SINGLE, "/run/redis.sock"},
         {"valkey+unix:///a%20b.sock?timeout=1s", KW_SCHEME_SINGLE, ""},
         {"redis-cluster://a:1,b,[::1]:3,a:1", KW_SCHEME_CLUSTER, "a:1 b:6379 [::1]:3"},
         {"valkey-cluster://a:1/0?timeout=5s", KW_SCHEME_CLUSTER, "a:1"},
@@ -229,8 +235,12 @@ static void test_uri_bad_ones_name_what_and_where(void **state)
 {
     (void)state;
     static const bad_row rows[] = {
-        {"", KW_ERR_CONFIG, "://"},
-        {"localhost:6379", KW_ERR_CONFIG, "redis://"},
+        {"", KW_ERR_CONFIG, "character 1: the host name is missing"},
+        {"localhost:x", KW_ERR_CONFIG, "character 11: the port"},
+        {"a:1,b:2", KW_ERR_CONFIG, "redis-cluster://"},
+        {"h?server=h:1", KW_ERR_CONFIG, "before the ?"},
+        {"h?repeat-reads=maybe", KW_ERR_CONFIG, "no or yes"},
+        {"redis-ring://a=%2Frun%2Fa.sock:1", KW_ERR_CONFIG, "no port"},
         {"http://h", KW_ERR_CONFIG, "unknown scheme"},
         {"redisss://h", KW_ERR_CONFIG, "unknown scheme"},
         {"redis://h?tls-verify=host", KW_ERR_CONFIG, "full, ca or none"},
@@ -489,6 +499,72 @@ static void test_uri_random_changes_are_taken_or_refused_whole(void **state)
     }
 }
 
+static void test_config_server_is_an_option(void **state)
+{
+    (void)state;
+    kw_config *config = kw_config_new(NULL);
+    kw_error error = KW_ERROR_INIT;
+    assert_int_equal(kw_config_set(config, &error, "server", "h:7"), KW_OK);
+    assert_string_equal(config->options.seeds[0].host, "h");
+    assert_int_equal(kw_config_set(config, &error, "timeout", "3s"), KW_OK);
+    assert_int_equal(kw_config_set(config, &error, "server", "redis-cluster://a:1,b:2"), KW_OK);
+    assert_int_equal(config->options.scheme, KW_SCHEME_CLUSTER);
+    assert_int_equal(config->options.seeds_n, 2);
+    assert_int_equal(config->options.timeout_ms, 3000);
+    assert_int_equal(kw_config_set(config, &error, "server", "redis-cluster://a:x"), KW_ERR_CONFIG);
+    says(&error, "server", "port");
+    assert_int_equal(config->options.seeds_n, 2);
+    assert_int_equal(kw_config_set(config, &error, "server", ""), KW_OK);
+    assert_null(kw_open_config(config, &error));
+    assert_int_equal(error.code, KW_ERR_CONFIG);
+    kw_config_free(config);
+}
+
+static void test_config_ring_has_unix_sockets_as_members(void **state)
+{
+    (void)state;
+    kw_config *config =
+        config_of("redis-ring://a=%2Frun%2Fa.sock*2,b=%2Frun%2Fb.sock;zone=z,c=h:1");
+    const kw_ring_members *members = &config->options.ring_members;
+    assert_int_equal(members->n, 3);
+    assert_string_equal(members->members[0].server.host, "/run/a.sock");
+    assert_int_equal(members->members[0].server.port, 0);
+    assert_int_equal(members->members[0].weight, 2);
+    assert_string_equal(members->members[1].server.host, "/run/b.sock");
+    assert_string_equal(members->members[1].zone, "z");
+    assert_int_equal(members->members[2].server.port, 1);
+    kw_client *client = kw_open_config(config, NULL);
+    assert_non_null(client);
+    kw_close(client);
+    kw_config_free(config);
+}
+
+static void test_uri_escape_makes_a_part_of_every_byte(void **state)
+{
+    (void)state;
+    char all[256];
+    char escaped[3 * sizeof(all) + 1];
+    char uri[sizeof(escaped) + 40];
+    for (size_t i = 0; i < sizeof(all); i++) {
+        all[i] = (char)i;
+    }
+    size_t len = kw_uri_escape(escaped, sizeof(escaped), all + 1, 255);
+    assert_int_equal(len, strlen(escaped));
+    snprintf(uri, sizeof(uri), "redis://u:%s@h", escaped);
+    kw_config *config = config_of(uri);
+    assert_int_equal(strlen(config->options.password), 255);
+    assert_memory_equal(config->options.password, all + 1, 255);
+    kw_config_free(config);
+    char small[4] = "xyz";
+    assert_int_equal(kw_uri_escape(small, 3, "@", 1), 3);
+    assert_string_equal(small, "");
+    assert_int_equal(kw_uri_escape(small, 4, "@", 1), 3);
+    assert_string_equal(small, "%40");
+    assert_int_equal(kw_uri_escape(NULL, 0, "a b", 3), 5);
+    assert_int_equal(kw_uri_escape(small, 4, NULL, 0), 0);
+    assert_string_equal(small, "");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -506,6 +582,9 @@ int main(void)
         cmocka_unit_test(test_config_database_on_a_cluster_is_taken),
         cmocka_unit_test(test_config_every_option_has_name_text_and_valid_default),
         cmocka_unit_test(test_config_later_uri_keeps_options_replaces_servers),
+        cmocka_unit_test(test_config_server_is_an_option),
+        cmocka_unit_test(test_config_ring_has_unix_sockets_as_members),
+        cmocka_unit_test(test_uri_escape_makes_a_part_of_every_byte),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
