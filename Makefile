@@ -312,7 +312,7 @@ $(BUILD)/examples/%: examples/%.c $(STATIC)
 	$(Q)$(CC) -Iinclude -D_POSIX_C_SOURCE=200809L $(CPPFLAGS) -std=c11 -pthread $(WARNINGS) $(CFLAGS) $(LDFLAGS) \
 		-MMD -MP -MF $@.d -MT $@ -o $@ $< $(STATIC) $(LIBS)
 
-# Tests. check.sh runs what it is given in order, stops at the first failure, and counts.
+# Tests. check.sh runs what it is given, the longest first, stops at the first failure, and counts.
 
 CHECK_ENV = CC='$(CC)' CPPFLAGS='$(CPPFLAGS)' CFLAGS='$(CFLAGS)' LDFLAGS='$(LDFLAGS)' TLS='$(TLS)' HIREDIS='$(HIREDIS)' CXX='$(CXX)' MAKE='$(MAKE)' PKG_CONFIG='$(PKG_CONFIG)' BUILD='$(BUILD)' OBJECTS='$(OBJECTS)' SIZES='$(SIZES)' VERSION='$(VERSION)' \
 	SHARED='$(SHARED)' CPPFLAGS_ALL='$(CPPFLAGS_ALL)' CFLAGS_ALL='$(CFLAGS_ALL)' EXAMPLES='$(EXAMPLES)' \

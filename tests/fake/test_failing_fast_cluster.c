@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Primaries of a cluster and of Sentinel that are down: a shard without a replica fails at once
  * after a second; one with a replica waits while an election may help, and fails then; where
- * nobody at all answers, calls do not wait for a map. In every way of sending. */
+ * nobody at all answers, calls do not wait for a map. In every way of sending, each a part of the
+ * program. */
 #include "fake/fakes.h"
+#include "support/parts.h"
 #include "support/ways.h"
 
 #define AT_ONCE_US (20000 * KW_TEST_SLOWNESS)
@@ -14,6 +16,9 @@
 #define UPPER "foo"
 #define LOWER "bar"
 
+/* This part's. */
+static kw_test_way way;
+
 /* Two shards, the upper one with or without a replica; fakes[1] and fakes[2] are of it. */
 static void make_cluster(bool has_replica)
 {
@@ -24,7 +29,7 @@ static void make_cluster(bool has_replica)
     answer_numbers();
 }
 
-static void expect_answer(kw_client *client, kw_test_way way, const char *key)
+static void expect_answer(kw_client *client, const char *key)
 {
     kw_test_end end = kw_test_send(client, way, "INCR", key);
     if (!end.is_answered) {
@@ -33,7 +38,7 @@ static void expect_answer(kw_client *client, kw_test_way way, const char *key)
 }
 
 /* Calls until one ends without waiting; when, from the first failure on. */
-static uint64_t ms_until_down(kw_client *client, kw_test_way way, uint64_t limit_ms)
+static uint64_t ms_until_down(kw_client *client, uint64_t limit_ms)
 {
     uint64_t start_ms = kw_test_now_ms();
     kw_test_end end;
@@ -45,7 +50,7 @@ static uint64_t ms_until_down(kw_client *client, kw_test_way way, uint64_t limit
     return kw_test_now_ms() - start_ms;
 }
 
-static void expect_failures_at_once(kw_client *client, kw_test_way way, kw_err code)
+static void expect_failures_at_once(kw_client *client, kw_err code)
 {
     unsigned late_n = 0;
     uint64_t start_ms = kw_test_now_ms();
@@ -66,20 +71,17 @@ static void expect_failures_at_once(kw_client *client, kw_test_way way, kw_err c
 static void test_shard_without_a_replica_fails_at_once_after_a_second(void **state)
 {
     (void)state;
-    for (int way = 0; way < KW_TEST_WAYS_N; way++) {
-        make_cluster(false);
-        kw_client *client = open_cluster("timeout=20s");
-        expect_answer(client, (kw_test_way)way, UPPER);
-        kw_fake_down(fakes[1]);
-        assert_in_range(ms_until_down(client, (kw_test_way)way, SPAN_MS), SPAN_MS - 200,
-                        SPAN_MS + LATE_MS);
-        expect_failures_at_once(client, (kw_test_way)way, KW_ERR_CONNECT);
-        expect_answer(client, (kw_test_way)way, LOWER);
-        kw_fake_up(fakes[1]);
-        kw_test_sleep_ms(BACK_MS);
-        expect_answer(client, (kw_test_way)way, UPPER);
-        kw_close(client);
-    }
+    make_cluster(false);
+    kw_client *client = open_cluster("timeout=20s");
+    expect_answer(client, UPPER);
+    kw_fake_down(fakes[1]);
+    assert_in_range(ms_until_down(client, SPAN_MS), SPAN_MS - 200, SPAN_MS + LATE_MS);
+    expect_failures_at_once(client, KW_ERR_CONNECT);
+    expect_answer(client, LOWER);
+    kw_fake_up(fakes[1]);
+    kw_test_sleep_ms(BACK_MS);
+    expect_answer(client, UPPER);
+    kw_close(client);
 }
 
 /* cluster-node-timeout is 100 ms: 2 x 100 ms + 2 s. */
@@ -87,70 +89,62 @@ static void test_shard_with_a_replica_waits_for_an_election_and_no_longer(void *
 {
     (void)state;
     const uint64_t election_ms = 2200;
-    for (int way = 0; way < KW_TEST_WAYS_N; way++) {
-        make_cluster(true);
-        for (size_t i = 0; i < FAKES_N; i++) {
-            kw_fake_on_reply(fakes[i], KW_FAKE_ALWAYS, "CONFIG GET cluster-node-timeout",
-                             "*2\r\n$20\r\ncluster-node-timeout\r\n$3\r\n100");
-        }
-        kw_client *client = open_cluster("timeout=20s");
-        expect_answer(client, (kw_test_way)way, UPPER);
-        assert_int_equal(kw_fake_count(fakes[0], "CONFIG *"), 0); /* not without need */
-        kw_fake_down(fakes[1]);
-        assert_in_range(ms_until_down(client, (kw_test_way)way, election_ms), election_ms - 300,
-                        election_ms + LATE_MS);
-        assert_int_equal(kw_fake_count(fakes[0], "CONFIG *") + kw_fake_count(fakes[2], "CONFIG *"),
-                         1); /* once, of whoever is asked for the map */
-        expect_failures_at_once(client, (kw_test_way)way, KW_ERR_CONNECT);
-        kw_fake_up(fakes[1]);
-        kw_test_sleep_ms(BACK_MS);
-        expect_answer(client, (kw_test_way)way, UPPER);
-        kw_close(client);
+    make_cluster(true);
+    for (size_t i = 0; i < FAKES_N; i++) {
+        kw_fake_on_reply(fakes[i], KW_FAKE_ALWAYS, "CONFIG GET cluster-node-timeout",
+                         "*2\r\n$20\r\ncluster-node-timeout\r\n$3\r\n100");
     }
+    kw_client *client = open_cluster("timeout=20s");
+    expect_answer(client, UPPER);
+    assert_int_equal(kw_fake_count(fakes[0], "CONFIG *"), 0); /* not without need */
+    kw_fake_down(fakes[1]);
+    assert_in_range(ms_until_down(client, election_ms), election_ms - 300, election_ms + LATE_MS);
+    assert_int_equal(kw_fake_count(fakes[0], "CONFIG *") + kw_fake_count(fakes[2], "CONFIG *"),
+                     1); /* once, of whoever is asked for the map */
+    expect_failures_at_once(client, KW_ERR_CONNECT);
+    kw_fake_up(fakes[1]);
+    kw_test_sleep_ms(BACK_MS);
+    expect_answer(client, UPPER);
+    kw_close(client);
 }
 
 static void test_election_that_comes_in_time_is_waited_for(void **state)
 {
     (void)state;
-    for (int way = 0; way < KW_TEST_WAYS_N; way++) {
-        make_cluster(true);
-        kw_client *client = open_cluster("timeout=20s&refresh-interval=100ms");
-        expect_answer(client, (kw_test_way)way, UPPER);
-        kw_fake_down(fakes[1]);
-        kw_call_options options = KW_CALL_OPTIONS_INIT;
-        const char *argv[] = {"INCR", UPPER};
-        options.timeout_ms = 1500; /* past the second of a shard without a replica */
-        kw_error error = KW_ERROR_INIT;
-        assert_null(kw_call(client, &error, &options, (kw_argv){2, argv, NULL}));
-        assert_in_range(error.elapsed_ms, 1300, 1500 + LATE_MS);
-        const kw_fake_range promoted[] = {{0, 8000, fakes[0], NULL}, {8001, 16383, fakes[2], NULL}};
-        kw_fake_set_cluster(fakes, FAKES_N, promoted, 2);
-        answer_numbers();
-        expect_answer(client, (kw_test_way)way, UPPER);
-        kw_close(client);
-    }
+    make_cluster(true);
+    kw_client *client = open_cluster("timeout=20s&refresh-interval=100ms");
+    expect_answer(client, UPPER);
+    kw_fake_down(fakes[1]);
+    kw_call_options options = KW_CALL_OPTIONS_INIT;
+    const char *argv[] = {"INCR", UPPER};
+    options.timeout_ms = 1500; /* past the second of a shard without a replica */
+    kw_error error = KW_ERROR_INIT;
+    assert_null(kw_call(client, &error, &options, (kw_argv){2, argv, NULL}));
+    assert_in_range(error.elapsed_ms, 1300, 1500 + LATE_MS);
+    const kw_fake_range promoted[] = {{0, 8000, fakes[0], NULL}, {8001, 16383, fakes[2], NULL}};
+    kw_fake_set_cluster(fakes, FAKES_N, promoted, 2);
+    answer_numbers();
+    expect_answer(client, UPPER);
+    kw_close(client);
 }
 
 /* Nobody answers when the handle is new: the map is waited for, for a second. */
 static void test_cluster_of_which_nobody_answers_is_not_waited_for(void **state)
 {
     (void)state;
-    for (int way = 0; way < KW_TEST_WAYS_N; way++) {
-        make_cluster(false);
-        for (size_t i = 0; i < FAKES_N; i++) {
-            kw_fake_down(fakes[i]);
-        }
-        kw_client *client = open_cluster("timeout=20s");
-        assert_in_range(ms_until_down(client, (kw_test_way)way, SPAN_MS), SPAN_MS - 200,
-                        SPAN_MS + LATE_MS);
-        expect_failures_at_once(client, (kw_test_way)way, KW_ERR_CONNECT);
-        for (size_t i = 0; i < FAKES_N; i++) {
-            kw_fake_up(fakes[i]);
-        }
-        kw_test_sleep_ms(BACK_MS);
-        expect_answer(client, (kw_test_way)way, UPPER);
-        kw_close(client);
+    make_cluster(false);
+    for (size_t i = 0; i < FAKES_N; i++) {
+        kw_fake_down(fakes[i]);
     }
+    kw_client *client = open_cluster("timeout=20s");
+    assert_in_range(ms_until_down(client, SPAN_MS), SPAN_MS - 200, SPAN_MS + LATE_MS);
+    expect_failures_at_once(client, KW_ERR_CONNECT);
+    for (size_t i = 0; i < FAKES_N; i++) {
+        kw_fake_up(fakes[i]);
+    }
+    kw_test_sleep_ms(BACK_MS);
+    expect_answer(client, UPPER);
+    kw_close(client);
 }
 
 static size_t count_all(const char *pattern)
@@ -169,7 +163,7 @@ static void test_map_is_not_fetched_again_and_again_in_a_long_outage(void **stat
                          "$45\r\ncluster_state:fail\r\ncluster_current_epoch:3\r\n");
     }
     kw_client *client = open_cluster("timeout=20s");
-    expect_answer(client, KW_TEST_CALL, UPPER);
+    expect_answer(client, UPPER);
     kw_fake_down(fakes[1]);
     uint64_t start_ms = kw_test_now_ms();
     size_t maps_n = 0;
@@ -228,19 +222,16 @@ static kw_client *open_group(const char *options)
 static void test_primary_without_a_replica_fails_at_once_after_a_second(void **state)
 {
     (void)state;
-    for (int way = 0; way < KW_TEST_WAYS_N; way++) {
-        make_group(false);
-        kw_client *client = open_group("timeout=20s");
-        expect_answer(client, (kw_test_way)way, UPPER);
-        kw_fake_down(fakes[1]);
-        assert_in_range(ms_until_down(client, (kw_test_way)way, SPAN_MS), SPAN_MS - 200,
-                        SPAN_MS + LATE_MS);
-        expect_failures_at_once(client, (kw_test_way)way, KW_ERR_CONNECT);
-        kw_fake_up(fakes[1]);
-        kw_test_sleep_ms(BACK_MS);
-        expect_answer(client, (kw_test_way)way, UPPER);
-        kw_close(client);
-    }
+    make_group(false);
+    kw_client *client = open_group("timeout=20s");
+    expect_answer(client, UPPER);
+    kw_fake_down(fakes[1]);
+    assert_in_range(ms_until_down(client, SPAN_MS), SPAN_MS - 200, SPAN_MS + LATE_MS);
+    expect_failures_at_once(client, KW_ERR_CONNECT);
+    kw_fake_up(fakes[1]);
+    kw_test_sleep_ms(BACK_MS);
+    expect_answer(client, UPPER);
+    kw_close(client);
 }
 
 /* down-after-milliseconds is 9 s: 19 s in all, past each call's own end. */
@@ -249,30 +240,38 @@ static void test_primary_with_a_replica_is_waited_for(void **state)
     (void)state;
     make_group(true);
     kw_client *client = open_group("timeout=2s");
-    expect_answer(client, KW_TEST_CALL, UPPER);
+    expect_answer(client, UPPER);
     kw_fake_down(fakes[1]);
-    for (int way = 0; way < KW_TEST_WAYS_N; way++) {
-        kw_test_end end = kw_test_send(client, (kw_test_way)way, "INCR", UPPER);
-        assert_false(end.is_answered);
-        assert_int_equal(end.error.effect, KW_EFFECT_NONE);
-        assert_in_range(end.took_us, 1800 * 1000, (2000 + LATE_MS) * 1000);
-    }
+    kw_test_end end = kw_test_send(client, way, "INCR", UPPER);
+    assert_false(end.is_answered);
+    assert_int_equal(end.error.effect, KW_EFFECT_NONE);
+    assert_in_range(end.took_us, 1800 * 1000, (2000 + LATE_MS) * 1000);
     kw_fake_up(fakes[1]);
     kw_test_sleep_ms(BACK_MS);
-    expect_answer(client, KW_TEST_CALL, UPPER);
+    expect_answer(client, UPPER);
     kw_close(client);
 }
 
-int main(void)
+static int run(size_t part)
 {
-    const struct CMUnitTest tests[] = {
+    const struct CMUnitTest of_each_way[] = {
         cmocka_unit_test(test_shard_without_a_replica_fails_at_once_after_a_second),
         cmocka_unit_test(test_shard_with_a_replica_waits_for_an_election_and_no_longer),
         cmocka_unit_test(test_election_that_comes_in_time_is_waited_for),
         cmocka_unit_test(test_cluster_of_which_nobody_answers_is_not_waited_for),
-        cmocka_unit_test(test_map_is_not_fetched_again_and_again_in_a_long_outage),
         cmocka_unit_test(test_primary_without_a_replica_fails_at_once_after_a_second),
         cmocka_unit_test(test_primary_with_a_replica_is_waited_for),
     };
-    return cmocka_run_group_tests(tests, start_fakes, stop_fakes);
+    const struct CMUnitTest of_calls[] = {
+        cmocka_unit_test(test_map_is_not_fetched_again_and_again_in_a_long_outage),
+    };
+    way = part < KW_TEST_WAYS_N ? (kw_test_way)part : KW_TEST_CALL;
+    return part < KW_TEST_WAYS_N ? cmocka_run_group_tests(of_each_way, start_fakes, stop_fakes)
+                                 : cmocka_run_group_tests(of_calls, start_fakes, stop_fakes);
+}
+
+int main(int argc, char **argv)
+{
+    (void)argc;
+    return kw_test_parts(argv, KW_TEST_WAYS_N + 1, run);
 }

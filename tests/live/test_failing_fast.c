@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Servers that are down: what a call comes to in the first second, after it, while an election is
- * overdue, and when the server is back; in every way of sending, for servers that refuse and for
- * servers that are silent. */
+ * overdue, and when the server is back; in every way of sending, each a part of the program, for
+ * servers that refuse and for servers that are silent. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -18,6 +18,7 @@
 #include "support/ask.h"
 #include "support/check.h"
 #include "support/fake.h"
+#include "support/parts.h"
 #include "support/server.h"
 #include "support/ways.h"
 
@@ -32,6 +33,9 @@
 #define MANY 200
 
 static kw_test_server *server;
+
+/* This part's. */
+static kw_test_way way;
 
 static int set_up(void **state)
 {
@@ -61,7 +65,7 @@ static kw_client *open_form(size_t form, const char *options)
     return kw_test_open("%s", uri);
 }
 
-static void expect_answer(kw_client *client, kw_test_way way)
+static void expect_answer(kw_client *client)
 {
     kw_test_end end = kw_test_send(client, way, "INCR", "key");
     if (!end.is_answered) {
@@ -70,7 +74,7 @@ static void expect_answer(kw_client *client, kw_test_way way)
 }
 
 /* Calls until one is refused because the server is down; the deadline of each is far away. */
-static void expect_down_after_a_second(kw_client *client, kw_test_way way)
+static void expect_down_after_a_second(kw_client *client)
 {
     uint64_t start_ms = kw_test_now_ms();
     kw_test_end end;
@@ -89,7 +93,7 @@ static void expect_down_after_a_second(kw_client *client, kw_test_way way)
 
 /* Many calls, each of which fails at once, with nothing sent; the server is dialled once a second
  * for all of them. */
-static void expect_failures_at_once(kw_client *client, kw_test_way way)
+static void expect_failures_at_once(kw_client *client)
 {
     uint64_t start_ms = kw_test_now_ms();
     uint64_t dials_n = kw_test_stats(client).connect_failures;
@@ -112,18 +116,16 @@ static void test_refusing_server_is_waited_for_a_second_and_dialled_once_a_secon
 {
     (void)state;
     for (size_t form = 0; form < sizeof(forms) / sizeof(forms[0]); form++) {
-        for (int way = 0; way < KW_TEST_WAYS_N; way++) {
-            kw_client *client = open_form(form, "timeout=20s");
-            expect_answer(client, (kw_test_way)way);
-            kw_test_server_kill(server);
-            expect_down_after_a_second(client, (kw_test_way)way);
-            expect_failures_at_once(client, (kw_test_way)way);
-            kw_test_server_restart(server);
-            kw_test_sleep_ms(BACK_MS);
-            expect_answer(client, (kw_test_way)way);
-            assert_int_equal(kw_test_stats(client).nodes_down, 0);
-            kw_close(client);
-        }
+        kw_client *client = open_form(form, "timeout=20s");
+        expect_answer(client);
+        kw_test_server_kill(server);
+        expect_down_after_a_second(client);
+        expect_failures_at_once(client);
+        kw_test_server_restart(server);
+        kw_test_sleep_ms(BACK_MS);
+        expect_answer(client);
+        assert_int_equal(kw_test_stats(client).nodes_down, 0);
+        kw_close(client);
     }
 }
 
@@ -131,18 +133,16 @@ static void test_caller_once_a_second_is_served_after_the_return(void **state)
 {
     (void)state;
     for (size_t form = 0; form < sizeof(forms) / sizeof(forms[0]); form++) {
-        for (int way = 0; way < KW_TEST_WAYS_N; way++) {
-            kw_client *client = open_form(form, "timeout=20s");
-            kw_test_server_kill(server);
-            expect_down_after_a_second(client, (kw_test_way)way);
-            kw_test_sleep_ms(BACK_MS);
-            kw_test_end end = kw_test_send(client, (kw_test_way)way, "INCR", "key");
-            assert_false(end.is_answered);
-            kw_test_server_restart(server);
-            kw_test_sleep_ms(BACK_MS);
-            expect_answer(client, (kw_test_way)way);
-            kw_close(client);
-        }
+        kw_client *client = open_form(form, "timeout=20s");
+        kw_test_server_kill(server);
+        expect_down_after_a_second(client);
+        kw_test_sleep_ms(BACK_MS);
+        kw_test_end end = kw_test_send(client, way, "INCR", "key");
+        assert_false(end.is_answered);
+        kw_test_server_restart(server);
+        kw_test_sleep_ms(BACK_MS);
+        expect_answer(client);
+        kw_close(client);
     }
 }
 
@@ -151,52 +151,48 @@ static void test_silent_server_costs_calls_nothing_after_a_second(void **state)
 {
     (void)state;
     for (size_t form = 0; form < sizeof(forms) / sizeof(forms[0]); form++) {
-        for (int way = 0; way < KW_TEST_WAYS_N; way++) {
-            kw_client *client = open_form(form, "timeout=200ms");
-            expect_answer(client, (kw_test_way)way);
-            kw_test_server_pause(server);
-            uint64_t start_ms = kw_test_now_ms();
-            kw_test_end end = {.is_answered = false};
-            while (strstr(end.error.text, "down") == NULL &&
-                   kw_test_now_ms() - start_ms < 2 * DOWN_MS + SLACK_MS) {
-                end = kw_test_send(client, (kw_test_way)way, "INCR", "key");
-                assert_false(end.is_answered);
-            }
-            if (strstr(end.error.text, "down") == NULL) {
-                fail_msg("by %s: %s", kw_test_way_name((kw_test_way)way), end.error.text);
-            }
-            expect_failures_at_once(client, (kw_test_way)way);
-            kw_test_server_resume(server);
-            kw_test_sleep_ms(BACK_MS);
-            expect_answer(client, (kw_test_way)way);
-            kw_close(client);
+        kw_client *client = open_form(form, "timeout=200ms");
+        expect_answer(client);
+        kw_test_server_pause(server);
+        uint64_t start_ms = kw_test_now_ms();
+        kw_test_end end = {.is_answered = false};
+        while (strstr(end.error.text, "down") == NULL &&
+               kw_test_now_ms() - start_ms < 2 * DOWN_MS + SLACK_MS) {
+            end = kw_test_send(client, way, "INCR", "key");
+            assert_false(end.is_answered);
         }
+        if (strstr(end.error.text, "down") == NULL) {
+            fail_msg("by %s: %s", kw_test_way_name(way), end.error.text);
+        }
+        expect_failures_at_once(client);
+        kw_test_server_resume(server);
+        kw_test_sleep_ms(BACK_MS);
+        expect_answer(client);
+        kw_close(client);
     }
 }
 
 static void test_silent_server_is_found_back_by_a_caller_once_a_second(void **state)
 {
     (void)state;
-    for (int way = 0; way < KW_TEST_WAYS_N; way++) {
-        kw_client *client = open_form(0, "timeout=200ms");
-        expect_answer(client, (kw_test_way)way);
-        kw_test_server_pause(server);
-        kw_test_end end = {.is_answered = false};
-        for (int i = 0; i < 30 && strstr(end.error.text, "down") == NULL; i++) {
-            end = kw_test_send(client, (kw_test_way)way, "INCR", "key");
-        }
-        assert_non_null(strstr(end.error.text, "down"));
-        for (int i = 0; i < 2; i++) {
-            kw_test_sleep_ms(BACK_MS);
-            end = kw_test_send(client, (kw_test_way)way, "INCR", "key");
-            assert_false(end.is_answered);
-            assert_in_range(end.took_us, 0, AT_ONCE_US);
-        }
-        kw_test_server_resume(server);
-        kw_test_sleep_ms(BACK_MS);
-        expect_answer(client, (kw_test_way)way);
-        kw_close(client);
+    kw_client *client = open_form(0, "timeout=200ms");
+    expect_answer(client);
+    kw_test_server_pause(server);
+    kw_test_end end = {.is_answered = false};
+    for (int i = 0; i < 30 && strstr(end.error.text, "down") == NULL; i++) {
+        end = kw_test_send(client, way, "INCR", "key");
     }
+    assert_non_null(strstr(end.error.text, "down"));
+    for (int i = 0; i < 2; i++) {
+        kw_test_sleep_ms(BACK_MS);
+        end = kw_test_send(client, way, "INCR", "key");
+        assert_false(end.is_answered);
+        assert_in_range(end.took_us, 0, AT_ONCE_US);
+    }
+    kw_test_server_resume(server);
+    kw_test_sleep_ms(BACK_MS);
+    expect_answer(client);
+    kw_close(client);
 }
 
 /* Slow commands are no outage: the server answers to PING all the time. */
@@ -224,14 +220,12 @@ static void test_waiting_is_a_choice(void **state)
     for (size_t form = 0; form < sizeof(forms) / sizeof(forms[0]); form++) {
         kw_client *client = open_form(form, "timeout=1500ms&on-node-down=wait");
         kw_test_server_kill(server);
-        for (int way = 0; way < KW_TEST_WAYS_N; way++) {
-            kw_test_end end = kw_test_send(client, (kw_test_way)way, "INCR", "key");
-            assert_false(end.is_answered);
-            assert_in_range(end.took_us, 1300 * 1000, (1500 + SLACK_MS) * 1000);
-            assert_int_equal(end.error.code, KW_ERR_CONNECT);
-        }
+        kw_test_end end = kw_test_send(client, way, "INCR", "key");
+        assert_false(end.is_answered);
+        assert_in_range(end.took_us, 1300 * 1000, (1500 + SLACK_MS) * 1000);
+        assert_int_equal(end.error.code, KW_ERR_CONNECT);
         kw_test_server_restart(server);
-        expect_answer(client, KW_TEST_CALL);
+        expect_answer(client);
         kw_close(client);
     }
 }
@@ -241,7 +235,7 @@ static void test_fail_fast_waits_for_nothing(void **state)
 {
     (void)state;
     kw_client *client = open_form(0, "timeout=20s");
-    expect_answer(client, KW_TEST_CALL);
+    expect_answer(client);
     kw_test_server_kill(server);
     kw_error error = KW_ERROR_INIT;
     kw_call_options options = KW_CALL_OPTIONS_INIT;
@@ -255,20 +249,30 @@ static void test_fail_fast_waits_for_nothing(void **state)
         assert_in_range(error.elapsed_ms, 0, 200 * KW_TEST_SLOWNESS);
     }
     kw_test_server_restart(server);
-    expect_answer(client, KW_TEST_CALL);
+    expect_answer(client);
     kw_close(client);
 }
 
-int main(void)
+static int run(size_t part)
 {
-    const struct CMUnitTest tests[] = {
+    const struct CMUnitTest of_each_way[] = {
         cmocka_unit_test(test_refusing_server_is_waited_for_a_second_and_dialled_once_a_second),
         cmocka_unit_test(test_caller_once_a_second_is_served_after_the_return),
         cmocka_unit_test(test_silent_server_costs_calls_nothing_after_a_second),
         cmocka_unit_test(test_silent_server_is_found_back_by_a_caller_once_a_second),
-        cmocka_unit_test(test_slow_answers_are_no_outage),
         cmocka_unit_test(test_waiting_is_a_choice),
+    };
+    const struct CMUnitTest of_calls[] = {
+        cmocka_unit_test(test_slow_answers_are_no_outage),
         cmocka_unit_test(test_fail_fast_waits_for_nothing),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    way = part < KW_TEST_WAYS_N ? (kw_test_way)part : KW_TEST_CALL;
+    return part < KW_TEST_WAYS_N ? cmocka_run_group_tests(of_each_way, set_up, tear_down)
+                                 : cmocka_run_group_tests(of_calls, set_up, tear_down);
+}
+
+int main(int argc, char **argv)
+{
+    (void)argc;
+    return kw_test_parts(argv, KW_TEST_WAYS_N + 1, run);
 }

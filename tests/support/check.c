@@ -211,6 +211,39 @@ int kw_test_fd_count(void)
     return count < 0 ? -1 : count - 1 - kw_test_calm_fds();
 }
 
+/* What a socket is connected to, or nothing. */
+static void tell_ends(int fd)
+{
+    struct sockaddr_in own;
+    struct sockaddr_in peer;
+    socklen_t own_len = sizeof(own);
+    socklen_t peer_len = sizeof(peer);
+    memset(&own, 0, sizeof(own));
+    memset(&peer, 0, sizeof(peer));
+    if (getsockname(fd, (struct sockaddr *)&own, &own_len) != 0 || own.sin_family != AF_INET) {
+        return;
+    }
+    (void)getpeername(fd, (struct sockaddr *)&peer, &peer_len);
+    fprintf(stderr, ", port %u to %u", ntohs(own.sin_port), ntohs(peer.sin_port));
+}
+
+int kw_test_fds_tell(int expected_n)
+{
+    int n = kw_test_fd_count();
+    for (int fd = 0; n != expected_n && fd < 4096; fd++) {
+        char name[40];
+        char target[200];
+        snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
+        ssize_t len = readlink(name, target, sizeof(target));
+        if (len >= 0) {
+            fprintf(stderr, "  descriptor %d: %.*s", fd, (int)len, target);
+            tell_ends(fd);
+            fputc('\n', stderr);
+        }
+    }
+    return n;
+}
+
 int kw_test_thread_count(void)
 {
     return entries_count("/proc/self/task");

@@ -78,6 +78,9 @@ int kw_test_compare_uint64(const void *a, const void *b);
  * the system does not tell. */
 int kw_test_fd_count(void);
 
+/* Their number; where it is not expected_n it is said what each of them is. */
+int kw_test_fds_tell(int expected_n);
+
 /* Resident memory of this process in bytes; 0 where the system does not tell, and where
  * a sanitizer makes it mean nothing. */
 size_t kw_test_rss_bytes(void);

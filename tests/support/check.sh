@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-3-Clause
-# Runs test programs and scripts, two at a time (most of a test is waiting), and stops at the
-# first that fails:
+# Runs test programs and scripts, two a processor at a time (most of a test is waiting), those of
+# longest.txt first, and stops at the first that fails:
 #   check.sh [--servers] test...
 # A test is a cmocka program, or a script (*.sh) that counts as one test. What a test
 # prints is shown when it fails, or with V=1. The last line is "N passed, N failed".
@@ -76,25 +76,47 @@ work() {
     done
 }
 
+# The longest begin first: what begins last does not keep everybody waiting.
+first=
+# The lines are words.
+# shellcheck disable=SC2013
+for long in $(sed '/^#/d' "$(dirname "$0")/longest.txt"); do
+    for test in "$@"; do
+        case $test in
+        */"$long") first="$first $test" ;;
+        esac
+    done
+done
+given=$#
+for test in "$@"; do
+    case "$first " in
+    *" $test "*) ;;
+    *) set -- "$@" "$test" ;;
+    esac
+done
+shift "$given"
+# The words of $first are tests.
+# shellcheck disable=SC2086
+set -- $first "$@"
+
+if [ -z "${JOBS:-}" ]; then
+    JOBS=$((2 * $(getconf _NPROCESSORS_ONLN 2> /dev/null || echo 1)))
+    [ "$JOBS" -le 8 ] || JOBS=8
+fi
 workers=
 jobs=0
-while [ "$jobs" -lt "${JOBS:-2}" ]; do
+while [ "$jobs" -lt "$JOBS" ]; do
     work "$@" &
     workers="$workers $!"
     jobs=$((jobs + 1))
 done
 
-# In the order in which they were given.
-number=0
-for test in "$@"; do
-    number=$((number + 1))
-    name=${test#"$build"/}
+# tell NUMBER TEST: how it ended; false where it failed
+tell() {
+    name=${2#"$build"/}
     name=${name#tests/}
-    while [ ! -e "$work/$number.end" ]; do
-        sleep 0.1
-    done
-    log=$work/$number.log
-    read -r status seconds < "$work/$number.end"
+    log=$work/$1.log
+    read -r status seconds < "$work/$1.end"
     good=$(sum PASSED "$log")
     bad=$(sum FAILED "$log")
     skipped=$(sum SKIPPED "$log")
@@ -102,12 +124,12 @@ for test in "$@"; do
         [ "$good" -gt 0 ] || good=1
         passed=$((passed + good))
         printf '  ok     %-40s %4s tests  %3s s\n' "$name" "$good" "$seconds"
-        if [ -e "$work/$number.before" ]; then
+        if [ -e "$work/$1.before" ]; then
             echo "         $name failed before, and passed when it was run again:"
-            grep -E 'ERROR|LINE|FAILED' "$work/$number.before" | head -n 8
+            grep -E 'ERROR|LINE|FAILED' "$work/$1.before" | head -n 8
         fi
         [ "${V:-0}" = 0 ] || cat "$log"
-        continue
+        return 0
     fi
     bad=$((bad + skipped))
     [ "$bad" -gt 0 ] || bad=1
@@ -121,6 +143,21 @@ for test in "$@"; do
     0) echo "$name: a test failed or was skipped" ;;
     *) echo "$name: status $status" ;;
     esac
-    [ -n "${KEEP_GOING:-}" ] || finish
+    return 1
+}
+
+# As they end.
+told=0
+while [ "$told" -lt $# ]; do
+    number=0
+    for test in "$@"; do
+        number=$((number + 1))
+        if [ -e "$work/$number.end" ] && [ ! -e "$work/$number.told" ]; then
+            : > "$work/$number.told"
+            told=$((told + 1))
+            tell "$number" "$test" || [ -n "${KEEP_GOING:-}" ] || finish
+        fi
+    done
+    sleep 0.1
 done
 finish
