@@ -13,6 +13,7 @@
 #include <keyway/event.h>
 #include <keyway/keys.h>
 #include <keyway/loop.h>
+#include <keyway/measure.h>
 #include <keyway/members.h>
 #include <keyway/memory.h>
 #include <keyway/quorum.h>
@@ -20,6 +21,7 @@
 #include <keyway/ring.h>
 #include <keyway/session.h>
 #include <keyway/slot.h>
+#include <keyway/slow.h>
 #include <keyway/stats.h>
 #include <keyway/submit.h>
 #include <keyway/version.h>

@@ -46,6 +46,10 @@ typedef struct kw_stats {
     uint64_t nodes_down;       /* primaries that are down now */
     uint64_t pushes;           /* messages that servers pushed (protocol=3), dropped */
     uint64_t versions_ahead;   /* copies: answers with versions too far ahead, not believed */
+    uint64_t connections_used; /* open now, and in use */
+    uint64_t waiting;          /* calls that wait for a connection now */
+    uint64_t map_number;       /* of the map in use, counted by the handle from 1; 0: none yet */
+    uint64_t map_age_ms;       /* milliseconds since that map was published */
 } kw_stats;
 
 /* Figures of one node: counts since it is known, but for those that say "now". */
@@ -79,7 +83,24 @@ typedef struct kw_node_stats {
     uint64_t lag_ms;    /* milliseconds since the latest moment of which it is certain that the
                            replica has everything that its primary had then; of an idle and
                            healthy replica the time since it was asked last */
+    char primary[128];  /* of a replica: "host:port" of its primary, cut to fit; else "" */
+    uint64_t connections_used; /* open now, and in use */
+    uint64_t waiting;          /* calls that wait for a connection now */
+    uint64_t down_ms;          /* milliseconds for which it has been down; 0: it is not */
+    uint64_t down_total_ms;    /* milliseconds for which it was down in all, this time included */
 } kw_node_stats;
+
+/* Slots first to last, both included. */
+typedef struct kw_slot_range {
+    uint16_t first;
+    uint16_t last;
+} kw_slot_range;
+
+/* How kw_stats_text writes. */
+typedef enum kw_stats_format {
+    KW_STATS_PROMETHEUS = 0, /* the text format of Prometheus, version 0.0.4 */
+    KW_STATS_JSON = 1        /* one JSON object, on one line */
+} kw_stats_format;
 
 /* Writes the figures of the handle to *stats, as far as stats->size reaches.
  *
@@ -95,6 +116,28 @@ KW_API kw_err kw_client_stats(struct kw_client *client, kw_stats *stats);
  * Errors: KW_ERR_ARGUMENT (index is past the last node, NULL, or stats->size is not set),
  * KW_ERR_FORKED, KW_ERR_NOMEM. Any thread. */
 KW_API kw_err kw_client_node_stats(struct kw_client *client, kw_node_stats *stats, size_t index);
+
+/* Writes the ranges of slots that node number index, as kw_client_node_stats counts them, owns by
+ * the map in use: the first ranges_max of them, ascending, to ranges (NULL only with 0), and how
+ * many there are, which may be more, to *ranges_n; 0 for a replica and without a cluster. An index
+ * past the last node has none.
+ *
+ * Errors: KW_ERR_ARGUMENT (NULL), KW_ERR_FORKED, KW_ERR_NOMEM. Any thread. */
+KW_API kw_err kw_client_node_slots(struct kw_client *client, kw_slot_range *ranges,
+                                   size_t ranges_max, size_t *ranges_n, size_t index);
+
+/* Commands that ended without a reply, with this code and this effect, since kw_open; 0 for what is
+ * no code or no effect, and in a forked child. Any thread. */
+KW_API uint64_t kw_client_failures(struct kw_client *client, kw_err code, kw_effect effect);
+
+/* Writes all figures of a handle and of its nodes, and what was measured (keyway/measure.h), as
+ * text for a monitoring system into text, which has room for text_len bytes: cut to fit, with a
+ * zero byte at the end where text_len is not 0 (text may be NULL only with 0). Returns the bytes of
+ * the whole text, without the zero byte, as snprintf does: with a result below text_len it fitted.
+ * 0 where it failed (NULL, no such format, a forked child, no memory). Texts differ from call to
+ * call: leave some room. Any thread. */
+KW_API size_t kw_stats_text(struct kw_client *client, char *text, size_t text_len,
+                            kw_stats_format format);
 
 #ifdef __cplusplus
 }

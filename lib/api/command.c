@@ -87,8 +87,12 @@ static kw_reply *plan_and_run(kw_client *client, kw_error *error, const kw_call_
     uint64_t start_ns = 0;
     uint64_t deadline_ns = 0;
     bool is_stale_split = true;
-    while (reply == NULL && is_stale_split &&
-           kw_plan_make(&plan, client->topology, error, &task) == KW_OK) {
+    while (reply == NULL && is_stale_split) {
+        kw_err code = kw_plan_make(&plan, client->topology, error, &task);
+        if (code != KW_OK) {
+            kw_topology_count_failure(client->topology, code, KW_EFFECT_NONE);
+            break;
+        }
         plan.deadline_ns = deadline_ns > 0 ? deadline_ns : plan.deadline_ns;
         plan.start_ns = start_ns > 0 ? start_ns : plan.start_ns;
         start_ns = plan.start_ns;

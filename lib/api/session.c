@@ -92,7 +92,9 @@ static kw_err check(const kw_session *session, kw_error *error)
 static kw_reply *send_args(kw_session *session, kw_error *error, const kw_bytes *argv, size_t argc)
 {
     kw_session_request request;
-    if (kw_session_plan(&request, session, error, argv, argc) != KW_OK) {
+    kw_err code = kw_session_plan(&request, session, error, argv, argc);
+    if (code != KW_OK) {
+        kw_topology_count_failure(session->topology, code, KW_EFFECT_NONE);
         return NULL;
     }
     char space[ENCODED_INLINE];

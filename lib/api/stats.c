@@ -5,37 +5,11 @@
 #include <keyway/slot.h>
 
 #include "api/client.h"
+#include "api/node_list.h"
 #include "topology/lag.h"
 
+#include <stdio.h>
 #include <string.h>
-
-/* Every node of the handle once, with a reference each; their number. */
-static size_t list_nodes(kw_client *client, kw_node **nodes, size_t max)
-{
-    size_t n = 0;
-    kw_monitor_lock(&client->topology->monitor);
-    const kw_snapshot *snapshot = client->topology->snapshot;
-    for (size_t i = 0; snapshot != NULL && i < snapshot->nodes_n && n < max; i++) {
-        nodes[n++] = kw_node_ref(snapshot->nodes[i]);
-    }
-    for (size_t i = 0;
-         client->topology->seeds != NULL && i < client->topology->env.options.seeds_n && n < max;
-         i++) {
-        kw_node *seed = client->topology->seeds[i];
-        if (snapshot == NULL || kw_snapshot_find(snapshot, &seed->endpoint) != seed) {
-            nodes[n++] = kw_node_ref(seed);
-        }
-    }
-    for (size_t i = 0; i < KW_TOPOLOGY_EXTRAS_MAX && n < max; i++) {
-        kw_node *extra = client->topology->extras[i];
-        if (extra != NULL &&
-            (snapshot == NULL || kw_snapshot_find(snapshot, &extra->endpoint) != extra)) {
-            nodes[n++] = kw_node_ref(extra);
-        }
-    }
-    kw_monitor_unlock(&client->topology->monitor);
-    return n;
-}
 
 static uint64_t load(atomic_uint_fast64_t *counter)
 {
@@ -49,10 +23,28 @@ static void add_node(kw_stats *stats, kw_node *node)
     stats->connect_failures += node->stats.connect_failures;
     stats->disconnects += node->stats.disconnects;
     stats->connections += node->conns_n - node->health.dialling_n;
+    stats->connections_used += node->in_use_n;
+    stats->waiting += node->waiters_n;
     kw_monitor_unlock(&node->monitor);
 }
 
-static void read_stats(kw_client *client, kw_stats *stats, kw_node **nodes, size_t nodes_n)
+static void read_map(kw_client *client, kw_stats *stats, const kw_snapshot *snapshot)
+{
+    if (snapshot == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < kw_map_shards_n(snapshot->map); i++) {
+        kw_node *primary = snapshot->nodes[kw_map_shard_at(snapshot->map, i)->primary];
+        bool is_down = kw_map_is_down(snapshot->map, i) || kw_node_faults_is_down(&primary->faults);
+        stats->nodes_down += is_down ? 1 : 0;
+    }
+    uint64_t now_ns = kw_env_now(&client->topology->env);
+    stats->map_number = snapshot->number;
+    stats->map_age_ms =
+        now_ns > snapshot->made_ns ? (now_ns - snapshot->made_ns) / KW_NS_PER_MS : 0;
+}
+
+static void read_stats(kw_client *client, kw_stats *stats, const kw_node_list *list)
 {
     kw_counters *counters = &client->topology->counters;
     memset(stats, 0, sizeof(*stats));
@@ -68,44 +60,21 @@ static void read_stats(kw_client *client, kw_stats *stats, kw_node **nodes, size
     stats->refreshes = client->topology->refresher.fetches_n;
     stats->refresh_failures = client->topology->refresher.failures_n;
     kw_monitor_unlock(&client->topology->refresher.monitor);
-    stats->nodes = nodes_n;
+    stats->nodes = list->n;
     stats->downs = load(&client->topology->failure_watch.downs_n);
     stats->ups = load(&client->topology->failure_watch.ups_n);
     stats->pushes = load(&client->topology->env.pushes_n);
     stats->versions_ahead = load(&client->topology->env.ahead_n);
     kw_snapshot *snapshot = kw_topology_snapshot(client->topology);
-    for (size_t i = 0; snapshot != NULL && i < kw_map_shards_n(snapshot->map); i++) {
-        kw_node *primary = snapshot->nodes[kw_map_shard_at(snapshot->map, i)->primary];
-        bool is_down = kw_map_is_down(snapshot->map, i) || kw_node_faults_is_down(&primary->faults);
-        stats->nodes_down += is_down ? 1 : 0;
-    }
+    read_map(client, stats, snapshot);
     kw_snapshot_unref(snapshot);
     kw_departed *departed = &client->topology->env.departed;
     stats->connects = load(&departed->connects);
     stats->connect_failures = load(&departed->connect_failures);
     stats->disconnects = load(&departed->disconnects);
-    for (size_t i = 0; i < nodes_n; i++) {
-        add_node(stats, nodes[i]);
+    for (size_t i = 0; i < list->n; i++) {
+        add_node(stats, list->nodes[i]);
     }
-}
-
-#define NODES_MAX (KW_MAP_NODES_MAX + 1000 + KW_TOPOLOGY_EXTRAS_MAX)
-
-static kw_node **new_list(kw_client *client, size_t *nodes_n)
-{
-    kw_node **nodes = kw_mem_calloc(&client->topology->env.mem, NODES_MAX, sizeof(nodes[0]));
-    if (nodes != NULL) {
-        *nodes_n = list_nodes(client, nodes, NODES_MAX);
-    }
-    return nodes;
-}
-
-static void free_list(kw_client *client, kw_node **nodes, size_t nodes_n)
-{
-    for (size_t i = 0; i < nodes_n; i++) {
-        kw_node_unref(nodes[i]);
-    }
-    kw_mem_free(&client->topology->env.mem, nodes);
 }
 
 /* A program that was compiled against another header has room for fewer or more. */
@@ -123,18 +92,22 @@ kw_err kw_client_stats(kw_client *client, kw_stats *stats)
     if (code != KW_OK) {
         return code;
     }
-    size_t nodes_n = 0;
-    kw_node **nodes = new_list(client, &nodes_n);
-    code = nodes != NULL ? KW_OK : KW_ERR_NOMEM;
+    kw_node_list list;
+    code = kw_node_list_init(&list, client);
     if (code == KW_OK) {
         kw_stats figures;
-        read_stats(client, &figures, nodes, nodes_n);
+        read_stats(client, &figures, &list);
         figures.size = stats->size;
         give(stats, stats->size, &figures, sizeof(figures));
-        free_list(client, nodes, nodes_n);
     }
+    kw_node_list_fini(&list);
     kw_client_leave(client);
     return code;
+}
+
+static void write_name(char *out, size_t out_len, const kw_node *node)
+{
+    snprintf(out, out_len, "%.*s", (int)out_len - 1, node->name);
 }
 
 /* What the ring says of a member. */
@@ -152,6 +125,18 @@ static void read_member(kw_node_stats *stats, const kw_map *map, size_t shard)
     stats->is_down = stats->is_down || kw_map_is_down(map, shard);
 }
 
+/* The member of a ring that a primary is, or the primary of a replica. */
+static void read_place(kw_node_stats *stats, const kw_snapshot *snapshot,
+                       const kw_map_member *member)
+{
+    if (member->is_primary) {
+        read_member(stats, snapshot->map, member->shard);
+        return;
+    }
+    const kw_map_shard *shard = kw_map_shard_at(snapshot->map, member->shard);
+    write_name(stats->primary, sizeof(stats->primary), snapshot->nodes[shard->primary]);
+}
+
 /* What the map says of the node. */
 static void read_role(kw_client *client, kw_node_stats *stats, const kw_node *node)
 {
@@ -159,10 +144,11 @@ static void read_role(kw_client *client, kw_node_stats *stats, const kw_node *no
     if (snapshot == NULL) {
         return;
     }
-    for (size_t i = 0; i < kw_map_shards_n(snapshot->map); i++) {
-        if (snapshot->nodes[kw_map_shard_at(snapshot->map, i)->primary] == node) {
-            stats->is_primary = true;
-            read_member(stats, snapshot->map, i);
+    for (size_t i = 0; i < snapshot->nodes_n; i++) {
+        const kw_map_member *member = kw_map_member_at(snapshot->map, i);
+        if (snapshot->nodes[i] == node && member->shard != KW_MAP_NO_SHARD) {
+            stats->is_primary = member->is_primary;
+            read_place(stats, snapshot, member);
         }
     }
     for (unsigned slot = 0; kw_map_is_cluster(snapshot->map) && slot < KW_SLOTS_N; slot++) {
@@ -183,21 +169,31 @@ static void read_lag(kw_client *client, kw_node_stats *stats, kw_node *node)
     }
 }
 
+/* Whether it is down, and how long it was. */
+static void read_down(kw_client *client, kw_node_stats *stats, kw_node *node)
+{
+    uint64_t now_ns = kw_env_now(&client->topology->env);
+    uint64_t since_ns = load(&node->faults.down_since_ns);
+    uint64_t down_ns = since_ns > 0 && now_ns > since_ns ? now_ns - since_ns : 0;
+    stats->is_down = kw_node_faults_is_down(&node->faults);
+    stats->down_ms = down_ns / KW_NS_PER_MS;
+    stats->down_total_ms = (load(&node->faults.down_total_ns) + down_ns) / KW_NS_PER_MS;
+}
+
 static void read_node(kw_client *client, kw_node_stats *stats, kw_node *node)
 {
     kw_monitor_lock(&node->monitor);
     *stats = node->stats;
     stats->is_failing = node->health.is_failing;
+    stats->connections_used = node->in_use_n;
+    stats->waiting = node->waiters_n;
     stats->connections = node->conns_n - node->health.dialling_n;
     kw_monitor_unlock(&node->monitor);
     kw_monitor_lock(&node->lane.monitor);
     stats->sends += node->lane.sends_n;
     kw_monitor_unlock(&node->lane.monitor);
-    size_t len = strlen(node->name);
-    len = len < sizeof(stats->node) ? len : sizeof(stats->node) - 1;
-    memcpy(stats->node, node->name, len);
-    stats->node[len] = '\0';
-    stats->is_down = kw_node_faults_is_down(&node->faults);
+    write_name(stats->node, sizeof(stats->node), node);
+    read_down(client, stats, node);
     read_role(client, stats, node);
     read_lag(client, stats, node);
 }
@@ -212,21 +208,76 @@ kw_err kw_client_node_stats(kw_client *client, kw_node_stats *stats, size_t inde
         return code;
     }
     kw_lag_want_all(client->topology, kw_env_now(&client->topology->env));
-    size_t nodes_n = 0;
-    kw_node **nodes = new_list(client, &nodes_n);
-    if (nodes == NULL) {
-        code = KW_ERR_NOMEM;
-    } else if (index >= nodes_n) {
+    kw_node_list list;
+    code = kw_node_list_init(&list, client);
+    if (code == KW_OK && index >= list.n) {
         code = KW_ERR_ARGUMENT;
-    } else {
+    }
+    if (code == KW_OK) {
         kw_node_stats figures;
-        read_node(client, &figures, nodes[index]);
+        read_node(client, &figures, list.nodes[index]);
         figures.size = stats->size;
         give(stats, stats->size, &figures, sizeof(figures));
     }
-    if (nodes != NULL) {
-        free_list(client, nodes, nodes_n);
-    }
+    kw_node_list_fini(&list);
     kw_client_leave(client);
     return code;
+}
+
+/* Counts the ranges of the node, and writes those that there is room for. */
+static size_t list_ranges(const kw_snapshot *snapshot, kw_slot_range *ranges, size_t ranges_max,
+                          const kw_node *node)
+{
+    size_t n = 0;
+    unsigned slot = 0;
+    while (slot < KW_SLOTS_N) {
+        unsigned first = slot;
+        const kw_node *owner = kw_snapshot_owner(snapshot, first);
+        while (slot < KW_SLOTS_N && kw_snapshot_owner(snapshot, slot) == owner) {
+            slot++;
+        }
+        if (owner == node) {
+            if (n < ranges_max) {
+                ranges[n].first = (uint16_t)first;
+                ranges[n].last = (uint16_t)(slot - 1);
+            }
+            n++;
+        }
+    }
+    return n;
+}
+
+kw_err kw_client_node_slots(kw_client *client, kw_slot_range *ranges, size_t ranges_max,
+                            size_t *ranges_n, size_t index)
+{
+    if (client == NULL || ranges_n == NULL || (ranges == NULL && ranges_max > 0)) {
+        return KW_ERR_ARGUMENT;
+    }
+    kw_err code = kw_client_enter(client, NULL);
+    if (code != KW_OK) {
+        return code;
+    }
+    kw_node_list list;
+    code = kw_node_list_init(&list, client);
+    if (code == KW_OK) {
+        kw_snapshot *snapshot = kw_topology_snapshot(client->topology);
+        bool has_slots = snapshot != NULL && kw_map_is_cluster(snapshot->map) && index < list.n;
+        *ranges_n = has_slots ? list_ranges(snapshot, ranges, ranges_max, list.nodes[index]) : 0;
+        kw_snapshot_unref(snapshot);
+    }
+    kw_node_list_fini(&list);
+    kw_client_leave(client);
+    return code;
+}
+
+uint64_t kw_client_failures(kw_client *client, kw_err code, kw_effect effect)
+{
+    size_t number = (size_t)-code;
+    if (client == NULL || number >= KW_COUNTED_CODES_N || (size_t)effect >= KW_COUNTED_EFFECTS_N ||
+        !kw_client_enter_at_home(client)) {
+        return 0;
+    }
+    uint64_t n = load(&client->topology->counters.failed[number][effect]);
+    kw_client_leave(client);
+    return n;
 }

@@ -29,6 +29,8 @@ void kw_blocking_wait_init(kw_blocking_wait *self, kw_topology *topology, const 
     self->node = NULL;
     self->is_asking = false;
     self->sent_ns = plan->start_ns;
+    self->placed_ns = 0;
+    self->story = NULL;
     self->fetch = 0;
     self->changes_n = 0;
 }
@@ -63,16 +65,25 @@ void kw_blocking_wait_on_send(kw_blocking_wait *self)
 {
     kw_op_on_send(&self->op);
     self->op.spec.deadline_ns = self->plan->deadline_ns; /* it has a connection now */
+    if (kw_topology_observer(self->topology) != NULL) {
+        self->placed_ns = kw_env_now(&self->topology->env);
+    }
 }
 
 kw_step kw_blocking_wait_on_reply(kw_blocking_wait *self, kw_request *request)
 {
+    if (kw_topology_observer(self->topology) != NULL) {
+        return kw_blocking_wait_show_reply(self, request);
+    }
     kw_driver_answer answer = {self->node, self->now_ns, request, &self->failure};
     return kw_driver_on_reply(self->topology, self->plan, &self->op, &answer);
 }
 
 kw_step kw_blocking_wait_on_failed(kw_blocking_wait *self, const kw_try_end *end)
 {
+    if (kw_topology_observer(self->topology) != NULL) {
+        kw_blocking_wait_show_try(self, NULL, end->code);
+    }
     return kw_driver_on_failed(self->topology, &self->op, self->node, self->now_ns, end);
 }
 
@@ -291,8 +302,12 @@ kw_step kw_blocking_wait_run(kw_blocking_wait *self, kw_blocking_send_fn send, v
             break;
         case KW_STEP_FAIL:
         case KW_STEP_DONE:
+            kw_blocking_wait_show_end(self, &step);
             return step;
         }
+    }
+    if (kw_topology_observer(self->topology) != NULL) {
+        kw_blocking_wait_show_end(self, &step);
     }
     return step;
 }

@@ -4,6 +4,7 @@
 #define DRIVE_BLOCKING_WAIT_H
 
 #include "topology/topology.h"
+#include "drive/observer.h"
 #include "drive/plan.h"
 #include "engine/op.h"
 
@@ -16,6 +17,8 @@ typedef struct kw_blocking_wait {
     kw_node *node;      /* the last one sent to: a reference; NULL: none yet */
     bool is_asking;     /* it went there behind ASKING */
     uint64_t sent_ns;   /* when the command went to its node */
+    uint64_t placed_ns; /* when it was handed to a connection, where somebody watches; 0: not yet */
+    kw_story *story;    /* for whoever watches; NULL: nothing is kept */
     uint64_t fetch;     /* the refresh that the op asked for; 0: none */
     uint64_t changes_n; /* maps published when the node was chosen */
 } kw_blocking_wait;
@@ -48,6 +51,15 @@ kw_step kw_blocking_wait_on_reply(kw_blocking_wait *self, kw_request *request);
 
 /* The try has ended without a reply. */
 kw_step kw_blocking_wait_on_failed(kw_blocking_wait *self, const kw_try_end *end);
+
+/* In blocking_show.c. Tells whoever watches how a try has ended: with a reply, or with code. */
+void kw_blocking_wait_show_try(kw_blocking_wait *self, const kw_reply *reply, kw_err code);
+
+/* kw_blocking_wait_on_reply, while somebody watches. */
+kw_step kw_blocking_wait_show_reply(kw_blocking_wait *self, kw_request *request);
+
+/* A command has ended: counts it where it has no reply, and tells whoever watches. */
+void kw_blocking_wait_show_end(kw_blocking_wait *self, const kw_step *step);
 
 /* A connection to the node, as kw_node_acquire; the times of options are set here. A pool that
  * stays empty is not waited for until the deadline: the slot may have a new owner by then. */

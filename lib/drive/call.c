@@ -29,6 +29,7 @@ static kw_step on_reply(call *self)
 static kw_step on_left_lane(call *self)
 {
     const kw_lane_waiter *waiter = &self->waiter;
+    self->wait.placed_ns = waiter->taken_ns;
     kw_try_end end = {waiter->code, false, false, false, waiter->retry_ns};
     switch (waiter->state) {
     case KW_LANE_WAITER_ANSWERED:

@@ -200,6 +200,7 @@ static void on_sent(kw_channel *channel, kw_channel_scan *scan, kw_item *item)
     item->request.joins = true;
     item->state = KW_ITEM_SENT;
     item->sends_n++;
+    item->sent_ns = scan->now_ns;
     if (item->retry_state != NULL) {
         kw_op_on_send(&item->retry_state->op);
         item->retry_state->op.spec.deadline_ns = item->plan.deadline_ns;

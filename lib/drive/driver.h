@@ -5,6 +5,7 @@
 #define DRIVE_DRIVER_H
 
 #include "topology/topology.h"
+#include "drive/observer.h"
 #include "drive/plan.h"
 #include "engine/op.h"
 

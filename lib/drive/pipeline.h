@@ -14,6 +14,7 @@ typedef struct kw_retry_state {
     kw_error failure;     /* what stood in the way last; in the end the story of the failure */
     struct kw_item *item; /* whose it is */
     kw_heap_entry wake;
+    kw_story *story;    /* for whoever watches; NULL: nothing is kept */
     uint64_t fetch;     /* the refresh that its op asked for; 0: none */
     uint64_t changes_n; /* maps published when its node was chosen */
     bool wakes_on_map;
@@ -52,6 +53,7 @@ typedef struct kw_item {
     kw_item_state state;
     kw_err code; /* of an ended one: KW_OK, it has a reply */
     unsigned sends_n;
+    uint64_t sent_ns;   /* when it was put on a connection last; 0: never */
     kw_effect effect;   /* of an ended one whose story is in loss */
     bool is_redirected; /* as the last SEND step said */
     bool is_asking;
@@ -83,6 +85,7 @@ static inline void kw_item_init(kw_item *item)
     item->state = KW_ITEM_NEW;
     item->code = KW_OK;
     item->sends_n = 0;
+    item->sent_ns = 0;
     item->effect = KW_EFFECT_NONE;
     item->is_redirected = false;
     item->is_asking = false;

@@ -11,6 +11,9 @@ void kw_item_fini(kw_item *item, const kw_allocator *mem)
 {
     kw_reply_free(item->request.reply);
     item->request.reply = NULL;
+    if (item->retry_state != NULL) {
+        kw_mem_free(mem, item->retry_state->story);
+    }
     kw_mem_free(mem, item->retry_state);
     item->retry_state = NULL;
     if (item->loss != NULL) {
@@ -57,14 +60,16 @@ static kw_order_end order_end(const kw_item *item, kw_err code)
     if (code == KW_OK) {
         return KW_ORDER_RAN;
     }
-    kw_effect effect = item->retry_state != NULL ? item->retry_state->failure.effect : item->effect;
-    return effect == KW_EFFECT_NONE ? KW_ORDER_NOT_RUN : KW_ORDER_MAY_RUN;
+    return kw_item_effect(item) == KW_EFFECT_NONE ? KW_ORDER_NOT_RUN : KW_ORDER_MAY_RUN;
 }
 
 void kw_pipeline_end_item(kw_pipeline *self, kw_item *item, kw_err code)
 {
     item->state = KW_ITEM_ENDED;
     item->code = code;
+    if (kw_topology_observer(self->topology) != NULL) {
+        kw_pipeline_show_end(self, item, code);
+    }
     if (self->is_ordered) {
         kw_ordering_on_end(&self->ordering, &item->ordered, order_end(item, code));
         kw_pipeline_take_freed(self);
@@ -73,6 +78,7 @@ void kw_pipeline_end_item(kw_pipeline *self, kw_item *item, kw_err code)
         end_leader(self, item, code);
     }
     if (code != KW_OK) {
+        kw_topology_count_failure(self->topology, code, kw_item_effect(item));
         kw_reply_free(item->request.reply);
         item->request.reply = NULL;
     }
@@ -126,6 +132,8 @@ static bool need_retry_state(kw_pipeline *self, kw_item *item)
     }
     item->retry_state->failure.size = sizeof(item->retry_state->failure);
     item->retry_state->item = item;
+    item->retry_state->story = self->story; /* its own, if there is one */
+    self->story = NULL;
     item->node = item->node != NULL ? kw_node_ref(item->node) : NULL;
     return true;
 }
@@ -308,6 +316,9 @@ void kw_pipeline_on_answer(kw_pipeline *self, kw_item *item)
         return;
     }
     kw_retry_state *retry = item->retry_state;
+    if (kw_topology_observer(self->topology) != NULL) {
+        kw_pipeline_show_try(self, item, KW_OK);
+    }
     kw_driver_answer answer = {item->node, self->scan.now_ns, &item->request, &retry->failure};
     kw_pipeline_apply(self, item,
                       kw_driver_on_reply(self->topology, &item->plan, &retry->op, &answer));
@@ -359,6 +370,9 @@ void kw_pipeline_fail_try(kw_pipeline *self, kw_item *item, kw_loss *loss, bool 
     }
     kw_try_end end = loss->end;
     end.has_left = has_left;
+    if (kw_topology_observer(self->topology) != NULL) {
+        kw_pipeline_show_try(self, item, end.code);
+    }
     if (item->retry_state == NULL) {
         fail_first_try(self, item, loss, &end);
         return;

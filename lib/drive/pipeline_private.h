@@ -65,6 +65,8 @@ struct kw_pipeline {
     uint64_t turn_end_ns;
     unsigned work_n; /* pieces of work since the clock was looked at */
     bool is_late;    /* the turn has taken its time */
+    kw_story *story; /* for whoever watches, of a command without a retry_state whose try has just
+                        ended; NULL: nothing is kept */
     kw_random random;
 };
 
@@ -146,6 +148,20 @@ void kw_pipeline_on_answer(kw_pipeline *self, kw_item *item);
 
 /* The try of a command has ended without a reply, as loss says; has_left: its own. */
 void kw_pipeline_fail_try(kw_pipeline *self, kw_item *item, kw_loss *loss, bool has_left);
+
+/* What a command that has ended without a reply has done. */
+static inline kw_effect kw_item_effect(const kw_item *item)
+{
+    return item->retry_state != NULL ? item->retry_state->failure.effect : item->effect;
+}
+
+/* In pipeline_show.c, for when somebody watches. */
+
+/* Tells how a try has ended: with a reply, or with code. */
+void kw_pipeline_show_try(kw_pipeline *self, kw_item *item, kw_err code);
+
+/* Tells that a command has ended, before other commands go on for it. */
+void kw_pipeline_show_end(kw_pipeline *self, kw_item *item, kw_err code);
 
 /* In pipeline_waits.c: commands that wait for something else than their reply. */
 

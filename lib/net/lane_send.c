@@ -19,6 +19,7 @@ bool kw_lane_take(kw_lane *lane, kw_lane_after *after, kw_lane_waiter *waiter, u
         kw_lane_end(lane, after, waiter, KW_LANE_WAITER_UNAVAILABLE, &failure);
         return false;
     }
+    waiter->taken_ns = now_ns;
     kw_batching_on_sent(batching, n);
     kw_lane_stream_mark(&lane->stream, batching->sent_n, batching->answered_n, now_ns);
     lane->sends_n++;

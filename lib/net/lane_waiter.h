@@ -30,6 +30,7 @@ struct kw_lane_waiter {
     kw_lane_waiter_state state;
     kw_err code;       /* of one that ended without a reply */
     bool has_left;     /* of such a one: the whole command may have reached the server */
+    uint64_t taken_ns; /* when it was handed to the connection; 0: not yet */
     uint64_t retry_ns; /* UNAVAILABLE: before this it is no use to come again */
     bool is_reader;    /* has the reader's role */
     bool is_writer;    /* has the writer's role: the socket did not take everything */

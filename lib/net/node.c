@@ -75,6 +75,7 @@ kw_node *kw_node_new(kw_env *env, const kw_endpoint *endpoint)
     atomic_init(&node->readonly_last_ns, 0);
     atomic_init(&node->readonly_renewed_ns, 0);
     atomic_init(&node->latency_ns, 0);
+    atomic_init(&node->latencies, NULL);
     atomic_init(&node->lag.wanted_ns, 0);
     atomic_init(&node->lag.known_ns, 0);
     atomic_init(&node->lag.behind, 0);
@@ -110,6 +111,7 @@ void kw_node_free(kw_node *node)
     kw_probe_fini(&node->lag.probe);
     kw_lane_fini(&node->lane);
     kw_monitor_fini(&node->monitor);
+    kw_mem_free(&node->env->mem, atomic_load(&node->latencies));
     kw_mem_free(&node->env->mem, node);
 }
 

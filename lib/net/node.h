@@ -29,6 +29,8 @@ typedef struct kw_node_lag {
     kw_lag_history history; /* of a primary */
 } kw_node_lag;
 
+struct kw_latencies;
+
 /* What a connect is given is doubled so often at most. */
 #define KW_NODE_OVERDUE_MAX 4u
 
@@ -59,6 +61,7 @@ struct kw_node {
     atomic_uint_fast64_t readonly_renewed_ns; /* .. and when its connections were given up for it */
     atomic_uint_fast64_t latency_ns;          /* of calls, a moving mean; 0: not measured */
     kw_node_lag lag;
+    _Atomic(struct kw_latencies *) latencies; /* NULL: never measured */
     atomic_uint_fast64_t doubt_ns; /* connections that nobody has used since then may be dead */
     atomic_uint generation;        /* connections of an earlier one are not used again */
     kw_lane lane;       /* has a monitor of its own, never taken inside the node's or around it */

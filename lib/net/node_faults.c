@@ -21,6 +21,8 @@ void kw_node_faults_init(kw_node_faults *faults)
     atomic_init(&faults->is_probed, false);
     atomic_init(&faults->probe_ns, 0);
     atomic_init(&faults->is_down, false);
+    atomic_init(&faults->down_since_ns, 0);
+    atomic_init(&faults->down_total_ns, 0);
     atomic_init(&faults->due_ns, 0);
     atomic_init(&faults->hopeless_ns, 0);
     atomic_init(&faults->sign_ns, 0);
@@ -41,15 +43,28 @@ void kw_node_faults_add(kw_node_faults *faults, kw_env *env, uint64_t now_ns, kw
     atomic_store_explicit(&env->failure_watch_ns, 0, memory_order_release);
 }
 
+bool kw_node_faults_set_down(kw_node_faults *faults, const kw_env *env, bool is_down)
+{
+    if (atomic_exchange_explicit(&faults->is_down, is_down, memory_order_relaxed) == is_down) {
+        return false;
+    }
+    uint64_t now_ns = kw_env_now(env);
+    uint64_t since_ns = atomic_exchange_explicit(&faults->down_since_ns, is_down ? now_ns : 0,
+                                                 memory_order_relaxed);
+    if (!is_down && since_ns > 0 && now_ns > since_ns) {
+        atomic_fetch_add_explicit(&faults->down_total_ns, now_ns - since_ns, memory_order_relaxed);
+    }
+    return true;
+}
+
 void kw_node_faults_clear(kw_node_faults *faults, kw_env *env)
 {
-
     set(&faults->n, 0);
     atomic_store_explicit(&faults->is_probed, false, memory_order_relaxed);
     if (kw_options_moves_keys(&env->options)) {
         return;
     }
-    if (atomic_exchange_explicit(&faults->is_down, false, memory_order_relaxed)) {
+    if (kw_node_faults_is_down(faults) && kw_node_faults_set_down(faults, env, false)) {
         atomic_store_explicit(&env->failure_watch_ns, 0, memory_order_release);
     }
 }

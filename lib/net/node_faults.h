@@ -9,7 +9,8 @@
 
 #include <stdatomic.h>
 
-/* Any thread; the last four are written by the failure watch, is_probed and probe_ns by all. */
+/* Any thread; is_down and what follows are written by the failure watch, is_probed and probe_ns by
+ * all. */
 typedef struct kw_node_faults {
     atomic_uint_fast64_t n;        /* failures in a row, of any connection */
     atomic_uint_fast64_t since_ns; /* the first of them */
@@ -18,9 +19,11 @@ typedef struct kw_node_faults {
     atomic_bool is_probed;         /* by a connect that is under way */
     atomic_uint_fast64_t probe_ns; /* when it was tried last */
     atomic_bool is_down;
-    atomic_uint_fast64_t due_ns;      /* when it may be found to be down; 0: not known */
-    atomic_uint_fast64_t hopeless_ns; /* while down: until then another may take its place */
-    atomic_uint_fast64_t sign_ns;     /* a probe's answer is expected by then; 0: none is */
+    atomic_uint_fast64_t down_since_ns; /* while down; 0: it is not */
+    atomic_uint_fast64_t down_total_ns; /* of earlier times */
+    atomic_uint_fast64_t due_ns;        /* when it may be found to be down; 0: not known */
+    atomic_uint_fast64_t hopeless_ns;   /* while down: until then another may take its place */
+    atomic_uint_fast64_t sign_ns;       /* a probe's answer is expected by then; 0: none is */
 } kw_node_faults;
 
 void kw_node_faults_init(kw_node_faults *faults);
@@ -53,6 +56,9 @@ static inline void kw_node_faults_on_probe(kw_node_faults *faults, uint64_t now_
     atomic_store_explicit(&faults->probe_ns, now_ns, memory_order_relaxed);
     atomic_store_explicit(&faults->is_probed, true, memory_order_relaxed);
 }
+
+/* It is down from now on, or not any more. True where that is news. */
+bool kw_node_faults_set_down(kw_node_faults *faults, const kw_env *env, bool is_down);
 
 static inline bool kw_node_faults_is_down(kw_node_faults *faults)
 {

@@ -7,6 +7,9 @@
 #include <keyway/config.h>
 #include <keyway/event.h>
 #include <keyway/memory.h>
+#include <keyway/slow.h>
+
+struct kw_observer;
 
 typedef struct kw_host {
     kw_allocator mem;
@@ -15,7 +18,10 @@ typedef struct kw_host {
     void *log_arg;
     kw_event_fn event; /* NULL: nobody listens */
     void *event_arg;
-    kw_login_fn login; /* NULL: the options say it */
+    kw_slow_call_fn slow; /* NULL: nobody listens */
+    void *slow_arg;
+    const struct kw_observer *observer; /* that tells slow; NULL: none */
+    kw_login_fn login;                  /* NULL: the options say it */
     void *login_arg;
     kw_clock_fn clock; /* NULL: the system's monotonic clock */
     void *clock_arg;

@@ -111,6 +111,7 @@ typedef struct kw_options {
     uint64_t protocol;            /* 2 or 3: RESP2 or RESP3 with the servers */
     uint64_t timeout_ms;          /* deadline of a call, from its start */
     uint64_t connect_timeout_ms;  /* as set; 0: see kw_options_connect_timeout_ms */
+    uint64_t slow_ms;             /* the host is told of calls that take longer; 0: of none */
     uint64_t stall_ms;            /* an answer later than this asks for a new map */
     uint64_t grace_ms;            /* life of calls on a node that lost their slot */
     uint64_t refresh_interval_ms; /* slow periodic map refresh; 0: never */

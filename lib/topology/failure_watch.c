@@ -113,7 +113,7 @@ static bool change(tick *self, const place *at, bool is_down)
         look_again(self, self->now_ns + SOON_NS);
         return false;
     }
-    atomic_store_explicit(&at->node->faults.is_down, is_down, memory_order_relaxed);
+    (void)kw_node_faults_set_down(&at->node->faults, &topology->env, is_down);
     atomic_fetch_add_explicit(is_down ? &topology->failure_watch.downs_n
                                       : &topology->failure_watch.ups_n,
                               1, memory_order_relaxed);
@@ -278,7 +278,7 @@ static void heed_others(tick *self, const place *at)
     if (at->is_marked_in_map && detector->is_down != is_marked) {
         detector->is_down = is_marked; /* the node was made anew, or was a replica before */
         detector->answers_n = 0;
-        atomic_store_explicit(&at->node->faults.is_down, is_marked, memory_order_relaxed);
+        (void)kw_node_faults_set_down(&at->node->faults, at->node->env, is_marked);
         return;
     }
     kw_failure_detector before = *detector;

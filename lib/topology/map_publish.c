@@ -85,6 +85,7 @@ kw_err kw_map_publish_locked(kw_topology *topology, bool *has_news, kw_map *map)
     bool is_whole = nodes != NULL && make_nodes(topology, nodes, map);
     kw_snapshot *snapshot = is_whole ? kw_snapshot_new(&topology->env.mem, map, nodes, n) : NULL;
     if (snapshot != NULL) {
+        snapshot->made_ns = kw_env_now(&topology->env);
         snapshot->number = topology->snapshot != NULL ? topology->snapshot->number + 1 : 1;
         kw_snapshot_unref(
             topology->snapshot); /* not the last reference: old has one, or it is NULL */

@@ -23,6 +23,7 @@ kw_snapshot *kw_snapshot_new(const kw_allocator *mem, kw_map *map, kw_node **nod
     snapshot->mem = *mem;
     snapshot->map = map;
     snapshot->number = 0;
+    snapshot->made_ns = 0;
     snapshot->nodes_n = nodes_n;
     memcpy(snapshot->nodes, nodes, nodes_n * sizeof(nodes[0]));
     return snapshot;

@@ -16,7 +16,8 @@ typedef struct kw_snapshot {
     atomic_size_t refs;
     kw_allocator mem;
     kw_map *map;
-    uint64_t number; /* counts the handle's snapshots, from 1 */
+    uint64_t number;  /* counts the handle's snapshots, from 1 */
+    uint64_t made_ns; /* when it was published */
     size_t nodes_n;
     kw_node *nodes[]; /* by the map's numbers; a reference each */
 } kw_snapshot;

@@ -18,6 +18,15 @@ void kw_topology_count(kw_topology *topology, uint64_t commands_n, uint64_t fail
     }
 }
 
+void kw_topology_count_failure(kw_topology *topology, kw_err code, kw_effect effect)
+{
+    size_t number = (size_t)-code;
+    if (number < KW_COUNTED_CODES_N && (size_t)effect < KW_COUNTED_EFFECTS_N) {
+        atomic_fetch_add_explicit(&topology->counters.failed[number][effect], 1,
+                                  memory_order_relaxed);
+    }
+}
+
 void kw_topology_tell(kw_topology *topology, kw_event *event)
 {
     const kw_env *env = &topology->env;

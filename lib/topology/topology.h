@@ -15,11 +15,19 @@
 
 #include <stdatomic.h>
 
+struct kw_heat;
+struct kw_observer;
+
 /* Nodes that a redirect named and no map does (a new one that gets its first slots). */
 #define KW_TOPOLOGY_EXTRAS_MAX 16
 
+/* Codes have numbers from 0 down to this one, and effects up to that one. */
+#define KW_COUNTED_CODES_N   64
+#define KW_COUNTED_EFFECTS_N 3
+
 /* Counts of a handle, as kw_stats has them. */
 typedef struct kw_counters {
+    atomic_uint_fast64_t failed[KW_COUNTED_CODES_N][KW_COUNTED_EFFECTS_N]; /* by -code, effect */
     atomic_uint_fast64_t commands;
     atomic_uint_fast64_t failures;
     atomic_uint_fast64_t moved;
@@ -51,6 +59,11 @@ typedef struct kw_topology {
     kw_leader lag_leader;           /* one thread at a time measures replicas */
     kw_command_cache command_cache;
     kw_counters counters;
+    _Atomic(const struct kw_observer *) observer; /* of tries and ends of calls; NULL: none */
+    atomic_uint measures;                         /* KW_MEASURE_...: what is measured now */
+    _Atomic(struct kw_heat *) heat;               /* NULL: never measured */
+    kw_slow_call_fn slow;                         /* the host's; NULL: none */
+    void *slow_arg;
 } kw_topology;
 
 /* A topology of checked options, with one reference; the map of one server, or of a ring, is
@@ -77,6 +90,15 @@ kw_snapshot *kw_topology_snapshot(kw_topology *topology);
 
 /* Commands that ended, and how many of them without a reply. */
 void kw_topology_count(kw_topology *topology, uint64_t commands_n, uint64_t failures_n);
+
+/* A command ended without a reply. */
+void kw_topology_count_failure(kw_topology *topology, kw_err code, kw_effect effect);
+
+/* Whoever watches over tries and ends of calls; NULL: nobody. */
+static inline const struct kw_observer *kw_topology_observer(kw_topology *topology)
+{
+    return atomic_load_explicit(&topology->observer, memory_order_acquire);
+}
 
 /* Tells the host's log and event callback; with no lock held. event->size is set here. */
 void kw_topology_tell(kw_topology *topology, kw_event *event);

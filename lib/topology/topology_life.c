@@ -192,6 +192,7 @@ static void free_topology(kw_topology *topology)
     kw_ring_unref(topology->placement);
     kw_descriptors_fini(&topology->env.descriptors, &mem);
     kw_fork_fini(&topology->fork);
+    kw_mem_free(&mem, atomic_load(&topology->heat));
     kw_options_fini(&topology->env.options, &mem);
     kw_logins_fini(&topology->env.logins);
     kw_mem_free(&mem, topology);
@@ -217,6 +218,10 @@ static kw_topology *make(const kw_options *options, const kw_host *host)
     }
     atomic_init(&topology->refs, 1);
     set_env(env, host);
+    topology->slow = host->slow;
+    topology->slow_arg = host->slow_arg;
+    bool is_told = host->slow != NULL && options->slow_ms > 0;
+    atomic_init(&topology->observer, is_told ? host->observer : NULL);
     atomic_init(&env->failure_watch_ns, kw_replica_discovery_is_on(topology) ? 0 : UINT64_MAX);
     atomic_init(&topology->failure_watch.election_ns,
                 kw_failure_election_ns(options->scheme == KW_SCHEME_CLUSTER, 0));
