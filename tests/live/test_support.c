@@ -15,6 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "support/calm.h"
 #include "support/check.h"
 #include "support/cluster.h"
 #include "support/keeper.h"
@@ -46,6 +47,18 @@ static void test_server_pause_and_resume_answers(void **state)
     free(pong);
     assert_int_equal(kw_test_fd_count(), fds);
     kw_test_server_free(server);
+}
+
+/* The thread of the calm clock opens none, not for a moment either: tests count theirs beside it.
+ */
+static void test_descriptors_are_as_many_at_every_moment(void **state)
+{
+    (void)state;
+    kw_test_calm_start();
+    int fds = kw_test_fd_count();
+    for (int i = 0; i < 50000; i++) {
+        assert_int_equal(kw_test_fds_tell(fds), fds);
+    }
 }
 
 /* A child that is killed cannot clean up; its keeper does. */
@@ -151,6 +164,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_server_kill_and_restart_serves_again),
         cmocka_unit_test(test_server_pause_and_resume_answers),
+        cmocka_unit_test(test_descriptors_are_as_many_at_every_moment),
         cmocka_unit_test(test_server_of_a_killed_test_is_gone),
         cmocka_unit_test(test_cluster_serves_moves_and_fails_over),
     };

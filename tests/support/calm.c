@@ -25,7 +25,8 @@
 static struct {
     atomic_bool is_on;
     bool is_forbidden;
-    int load_fd; /* /proc/loadavg; stays open, so that tests may count descriptors */
+    int load_fd;       /* /proc/loadavg; stays open, so that tests may count descriptors */
+    long processors_n; /* asked once: the C library opens a file for it */
     pthread_mutex_t lock;
     bool is_child;    /* nobody ticks */
     unsigned share;   /* of a thousandth of real time, how many go by until the next tick */
@@ -56,13 +57,12 @@ static unsigned read_share(void)
 {
     char text[100] = "";
     unsigned running_n = 0;
-    long processors_n = sysconf(_SC_NPROCESSORS_ONLN);
     bool is_told = calm.load_fd >= 0 && pread(calm.load_fd, text, sizeof(text) - 1, 0) > 0 &&
                    sscanf(text, "%*s %*s %*s %u", &running_n) == 1;
-    if (!is_told || processors_n < 1 || running_n <= (unsigned long)processors_n) {
+    if (!is_told || calm.processors_n < 1 || running_n <= (unsigned long)calm.processors_n) {
         return 1000;
     }
-    unsigned share = 1000 * (unsigned)processors_n / running_n;
+    unsigned share = 1000 * (unsigned)calm.processors_n / running_n;
     return share > SHARE_MIN ? share : SHARE_MIN;
 }
 
@@ -112,6 +112,7 @@ static void start(void)
         return;
     }
     calm.load_fd = open("/proc/loadavg", O_RDONLY | O_CLOEXEC);
+    calm.processors_n = sysconf(_SC_NPROCESSORS_ONLN);
     calm.real_ns = real_now_ns();
     calm.calm_ns = calm.real_ns;
     calm.is_on = true;
