@@ -450,11 +450,18 @@ const char *kw_test_server_password(const kw_test_server *server)
     return server->password;
 }
 
-static redisReply *ask(kw_test_server *server, const char *format, va_list args)
+/* NULL: the connection was lost, or there was no answer in time. */
+static redisReply *try_ask(kw_test_server *server, const char *format, va_list args)
 {
     kw_test_link *link = kw_test_server_link(server);
     redisReply *reply = kw_test_link_vask(link, format, args);
     kw_test_link_close(link);
+    return reply;
+}
+
+static redisReply *ask(kw_test_server *server, const char *format, va_list args)
+{
+    redisReply *reply = try_ask(server, format, args);
     if (reply == NULL) {
         kw_test_die("%s does not answer \"%s\"", server->address, format);
     }
@@ -502,12 +509,22 @@ long long kw_test_server_integer(kw_test_server *server, const char *format, ...
     return value;
 }
 
+/* A sentinel that gives a server another role closes all its connections: such a question, which
+ * changes nothing, is asked again. */
+#define TEXT_TRIES 3
+
 char *kw_test_server_text(kw_test_server *server, const char *format, ...)
 {
     va_list args;
-    va_start(args, format);
-    redisReply *reply = ask(server, format, args);
-    va_end(args);
+    redisReply *reply = NULL;
+    for (int tries = 0; reply == NULL && tries < TEXT_TRIES; tries++) {
+        va_start(args, format);
+        reply = try_ask(server, format, args);
+        va_end(args);
+    }
+    if (reply == NULL) {
+        kw_test_die("%s does not answer \"%s\"", server->address, format);
+    }
     if (reply->type != REDIS_REPLY_STRING && reply->type != REDIS_REPLY_STATUS) {
         die_of(server, format, reply);
     }
