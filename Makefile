@@ -389,10 +389,10 @@ check-quick: $(UNIT) $(SCENE) $(FAKE) $(FAST)
 SANITIZE = $(MAKE) check-quick CC='$(CLANG)'
 
 asan:
-	@$(SANITIZE) BUILD=build/asan CFLAGS='-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all'
+	+@$(SANITIZE) BUILD=build/asan CFLAGS='-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all'
 
 tsan:
-	@$(SANITIZE) BUILD=build/tsan CFLAGS='-O1 -g -fno-omit-frame-pointer -fsanitize=thread'
+	+@$(SANITIZE) BUILD=build/tsan CFLAGS='-O1 -g -fno-omit-frame-pointer -fsanitize=thread'
 
 FUZZ_SECONDS ?= 60
 FUZZ_FLAGS = -fsanitize=fuzzer

@@ -124,6 +124,16 @@ static bool has_promoted(stage *it, unsigned before_n, unsigned n)
     return found_n == n;
 }
 
+/* Behind what is not judged: until what is read is what was read before, so that what comes then is
+ * judged by itself. */
+static void forget_split(stage *it)
+{
+    kw_checker_report report = {.lost = 1};
+    for (int tries = 0; tries < 5 && report.lost + report.wrong + report.doubled > 0; tries++) {
+        settle(it, &report);
+    }
+}
+
 static void test_load_without_a_fault_is_clean(void **state)
 {
     stage *it = *state;
@@ -216,6 +226,8 @@ static void run_outage(stage *it, bool is_stop)
     if (has_promoted(it, before_n, 1)) {
         judge_outage(reports, most_n);
         assert_true(recovery_us <= (1000000 + 2 * reports[0].tardy_us) * KW_TEST_SLOWNESS);
+    } else {
+        forget_split(it);
     }
 }
 
@@ -262,6 +274,8 @@ static void test_failover_by_command_back_and_forth(void **state)
             assert_certain(&reports[1]);
             assert_true(has_parted || reports[0].lost + reports[1].lost == 0);
             assert_true(ms < 2300 * KW_TEST_SLOWNESS); /* the sentinels' second, and ours */
+        } else {
+            forget_split(it);
         }
     }
 }

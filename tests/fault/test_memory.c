@@ -34,14 +34,7 @@ typedef struct gate {
 
 static _Thread_local gate process;
 
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-
-#if defined(__GLIBC__) && !defined(SANITIZED) && !defined(__SANITIZE_ADDRESS__) &&                 \
-    !defined(__SANITIZE_THREAD__)
+#if defined(__GLIBC__) && !KW_TEST_IS_SANITIZED
 #define HAS_OWN_MALLOC true
 
 void *__libc_malloc(size_t len);

@@ -249,24 +249,12 @@ int kw_test_thread_count(void)
     return entries_count("/proc/self/task");
 }
 
-/* A sanitizer keeps freed blocks for a while. */
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define KEEPS_FREED_BLOCKS true
-#endif
-#endif
-#if defined(__SANITIZE_ADDRESS__)
-#define KEEPS_FREED_BLOCKS true
-#endif
-#if !defined(KEEPS_FREED_BLOCKS)
-#define KEEPS_FREED_BLOCKS false
-#endif
-
 size_t kw_test_rss_bytes(void)
 {
     unsigned long total = 0;
     unsigned long resident = 0;
-    FILE *file = KEEPS_FREED_BLOCKS ? NULL : fopen("/proc/self/statm", "r");
+    /* A sanitizer keeps freed blocks for a while. */
+    FILE *file = KW_TEST_IS_SANITIZED ? NULL : fopen("/proc/self/statm", "r");
     if (file == NULL) {
         return 0;
     }

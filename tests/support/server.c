@@ -301,7 +301,7 @@ static void hasten(kw_test_server *server)
 {
     if (server->is_sentinel && kw_test_server_has_version(7, 0)) {
         kw_test_server_ok(server, "SENTINEL DEBUG info-period 1000 publish-period 500 "
-                                  "tilt-period 2000 min-link-reconnect-period 2000");
+                                  "tilt-period 2000");
     }
 }
 
