@@ -14,6 +14,7 @@
 #define KEYWAY_CLIENT_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include <keyway/config.h>
 #include <keyway/error.h>
@@ -57,6 +58,21 @@ KW_API kw_client *kw_open_config(const kw_config *config, kw_error *error);
  * frees the child's copy and sends nothing. NULL is allowed. Any thread, once. */
 KW_API void kw_close(kw_client *client);
 
+/* An orderly end, to be followed by kw_close: from now on the handle takes nothing new, and the
+ * call returns when all that is under way has ended, or after timeout_ms milliseconds (0: the
+ * handle's timeout). New calls, batches, tickets, callbacks and sessions are refused with
+ * KW_ERR_DRAINING, effect none, for good. What was begun goes on by its own deadline: calls of
+ * other threads, tickets, also those that nobody waits for, callbacks, which this call works on and
+ * calls, and sessions, whose commands are taken until they are closed, so that a transaction can
+ * come to its end.
+ *
+ * KW_OK: all has ended, and kw_close will not wait. Errors: KW_ERR_TIMEOUT (what has not ended is
+ * told in error; it goes on, and the call may be repeated), KW_ERR_REFUSED (called in a callback of
+ * kw_process), KW_ERR_CANCELLED (kw_close was called meanwhile; where a callback did so the handle
+ * is freed, and not to be touched again), KW_ERR_ARGUMENT (client is NULL), KW_ERR_FORKED,
+ * KW_ERR_NOMEM. Any thread. */
+KW_API kw_err kw_drain(kw_client *client, kw_error *error, uint64_t timeout_ms);
+
 /* Makes the handle ready now, instead of with the first command: fetches the map of a cluster, or
  * connects to a single server, to the primary of a Sentinel group, or to each primary of a ring,
  * within the handle's timeout. Not needed; it tells early what is wrong.
@@ -80,6 +96,19 @@ KW_API kw_err kw_connect(kw_client *client, kw_error *error);
  * KW_ERR_CANCELLED, KW_ERR_NOMEM. Any thread. */
 KW_API kw_err kw_client_set_login(kw_client *client, kw_error *error, const char *user,
                                   const char *password);
+
+/* Changes one setting of a handle that is in use, by the name and value that kw_config_set takes:
+ * deadlines and pauses (timeout, connect-timeout, stall-timeout, grace, refresh-interval,
+ * down-after, up-after, redirects-max), sizes (pool-max, pool-idle, share-above, queue-max,
+ * queue-bytes-max), and what reads and writes ask for (read-preference, max-staleness, acks,
+ * acks-timeout, cross-slot). kw_config_option_is_live tells which. What begins from now on goes by
+ * it; what is under way keeps the deadline that it has, and connections over a lower limit are
+ * closed when they come back.
+ *
+ * Errors: KW_ERR_CONFIG (no such option, one that is fixed once the handle is open, or a wrong
+ * value; nothing is changed), KW_ERR_ARGUMENT (NULL), KW_ERR_FORKED. Any thread. */
+KW_API kw_err kw_client_set(kw_client *client, kw_error *error, const char *name,
+                            const char *value);
 
 /* Writes "host:port" of the primary that owns a slot into node, a text of the caller's with room
  * for node_len bytes, cut to fit with its zero byte. slot is 0 to 16383; of a single server any

@@ -12,6 +12,7 @@
 #ifndef KEYWAY_CONFIG_H
 #define KEYWAY_CONFIG_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -90,6 +91,10 @@ KW_API size_t kw_uri_escape(char *out, size_t room, const char *text, size_t len
  * NULL. All texts are constant. NULL past the last option. Any thread. */
 KW_API const char *kw_config_option(size_t index, const char **description,
                                     const char **default_value);
+
+/* True where option number index may change while a handle is in use (kw_client_set); false past
+ * the last option. Any thread. */
+KW_API bool kw_config_option_is_live(size_t index);
 
 /* Sets where to log: log is called with arg for each line that is as grave as level or graver.
  * Default, and NULL: nowhere. arg must outlive the handles opened from the settings. One thread

@@ -50,10 +50,11 @@ typedef enum kw_err {
     KW_ERR_KEYS = -30,          /* the command's keys cannot be found */
     KW_ERR_TOPOLOGY = -31,      /* no node gave a usable map of the cluster */
     KW_ERR_REFUSED = -32,       /* a command that cannot run on this handle */
-    KW_ERR_CANCELLED = -33,     /* the handle was closed during the call */
+    KW_ERR_CANCELLED = -33,     /* the handle was closed during the call, or the command given up */
     KW_ERR_FORKED = -34,        /* the handle belongs to the parent process */
     KW_ERR_QUEUE_FULL = -35,    /* too much is under way on the handle already */
     KW_ERR_ORDER = -36,       /* refused by a server, and overtaken by a later command of its key */
+    KW_ERR_DRAINING = -37,    /* kw_drain was called: the handle takes nothing new */
     KW_ERR_NO_SENTINEL = -40, /* no sentinel could be reached */
     KW_ERR_NO_SERVICE = -41,  /* no sentinel knows the name */
     KW_ERR_ROLE = -42,        /* the server is not the primary, or the replica, it was named */

@@ -75,6 +75,16 @@ KW_API kw_err kw_vcommand_async(kw_client *client, kw_error *error, kw_callback 
 KW_API kw_err kw_call_async(kw_client *client, kw_error *error, kw_callback callback,
                             const kw_call_options *options, kw_argv command);
 
+/* Gives up the commands that were given with this callback (the same fn, the same arg) and have not
+ * ended. Each of them is told KW_ERR_CANCELLED by its callback, in a later kw_process: with the
+ * effect none where it was not sent, else maybe, and its place on the connection stays for the late
+ * answer. One whose answer is there first is told of that, as ever. Commands that are given with
+ * the callback after this call are not meant. Never waits, and calls no callback.
+ *
+ * KW_OK also where no such command is under way. Errors: KW_ERR_ARGUMENT (client or callback.fn is
+ * NULL), KW_ERR_FORKED, KW_ERR_NOMEM. Any thread, also in a callback. */
+KW_API kw_err kw_cancel(kw_client *client, kw_error *error, kw_callback callback);
+
 /* The descriptor to watch for the whole handle: it is readable when kw_process has something to
  * do. It is the handle's: do nothing else with it, and stop watching it before kw_close. It is made
  * at first use and stays the same; only in a forked child it is closed, and with after-fork=reopen

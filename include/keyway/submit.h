@@ -69,6 +69,14 @@ KW_API kw_reply *kw_ticket_await(kw_ticket *ticket, kw_error *error);
  * ended, so that kw_ticket_await does not wait; false for NULL. Any thread, several at once. */
 KW_API bool kw_ticket_wait(kw_ticket *ticket, uint64_t timeout_ms);
 
+/* Gives up the ticket's command, unless it has ended: kw_ticket_await then says KW_ERR_CANCELLED,
+ * with the effect none where the command was not sent, else maybe. An answer that is there first
+ * stays the ticket's. The ticket is still to be freed.
+ *
+ * KW_OK also where it has ended. Errors: KW_ERR_ARGUMENT (ticket is NULL), KW_ERR_FORKED,
+ * KW_ERR_NOMEM. Any thread, until kw_ticket_free. */
+KW_API kw_err kw_ticket_cancel(kw_ticket *ticket, kw_error *error);
+
 /* Frees a ticket that nobody waits for, and its reply where that was not handed over. A command
  * that has not ended goes on by itself: it has been sent, and a redirect or a safe retry happens
  * when the handle is called next. Also allowed after kw_close, by which every ticket has ended

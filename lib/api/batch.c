@@ -225,7 +225,7 @@ kw_err kw_batch_run(kw_batch *batch, kw_error *error, uint64_t timeout_ms)
                                     : "the batch has run: call kw_batch_clear first");
     }
     kw_client *client = batch->client;
-    kw_err code = kw_client_enter(client, error);
+    kw_err code = kw_client_enter_new(client, error);
     if (code != KW_OK) {
         return code;
     }

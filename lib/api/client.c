@@ -171,6 +171,8 @@ static kw_err reopen(kw_client *client)
         atomic_store(&client->ticket_loop.loop, NULL);
         atomic_store(&client->calls_n, 0);
     }
+    atomic_store(&client->is_draining, false);
+    atomic_store(&client->sessions_n, 0); /* those that are open are the parent's */
     client->generations_n++;
     kw_err code = kw_ticket_loop_init(&client->ticket_loop, client->topology);
     if (code == KW_OK) {
@@ -218,6 +220,13 @@ kw_err kw_client_enter_child(kw_client *client, kw_error *error)
         kw_client_count_in(client);
     }
     return code;
+}
+
+kw_err kw_client_refuse_new(kw_client *client, kw_error *error)
+{
+    kw_client_leave(client);
+    return kw_error_set(error, KW_ERR_DRAINING, KW_EFFECT_NONE,
+                        "the handle takes nothing new since kw_drain was called");
 }
 
 bool kw_client_enter_at_home(kw_client *client)

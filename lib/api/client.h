@@ -18,6 +18,10 @@ typedef struct kw_client_part {
     void (*abandon_fn)(kw_client *client); /* in a forked child: what is there is the parent's */
     void (*wake_fn)(kw_client *client);    /* lets those go who wait */
     void (*tend_fn)(kw_client *client);    /* does what is due, without waiting */
+    /* Goes on with what is under way, without waiting; writes how much has not ended. Failure is
+     * that of kw_loop_process. */
+    kw_err (*work_fn)(kw_client *client, kw_error *error, size_t *open_n);
+    struct kw_loop *(*loop_fn)(kw_client *client); /* NULL: not there yet */
     /* True in a callback: kw_close is to wait for its end, and comes then. NULL: never. */
     bool (*defers_close_fn)(kw_client *client);
 } kw_client_part;
@@ -32,6 +36,8 @@ struct kw_client {
     kw_allocator mem;
     kw_topology *topology;          /* a reference */
     atomic_size_t calls_n;          /* threads inside a call, any that may hold a lock */
+    atomic_size_t sessions_n;       /* that are open */
+    atomic_bool is_draining;        /* nothing new begins */
     bool is_bare;                   /* in a child that had no memory to start anew */
     _Atomic(pid_t) reopener;        /* the process that starts anew in its first call, or 0 */
     _Atomic(struct kw_loop *) loop; /* of the callbacks; NULL until it is used */
@@ -58,6 +64,19 @@ static inline kw_err kw_client_enter(kw_client *client, kw_error *error)
     }
     kw_client_count_in(client);
     return KW_OK;
+}
+
+/* For kw_client_enter_new alone: leaves, with KW_ERR_DRAINING. */
+kw_err kw_client_refuse_new(kw_client *client, kw_error *error);
+
+/* As kw_client_enter, of what begins something new: refused once kw_drain was called. */
+static inline kw_err kw_client_enter_new(kw_client *client, kw_error *error)
+{
+    kw_err code = kw_client_enter(client, error);
+    if (code == KW_OK && atomic_load(&client->is_draining)) {
+        return kw_client_refuse_new(client, error);
+    }
+    return code;
 }
 
 static inline void kw_client_leave(kw_client *client)

@@ -133,7 +133,7 @@ static kw_call_options settle(const kw_client *client, const kw_call_options *op
 static kw_reply *call_args(kw_client *client, kw_error *error, const kw_call_options *options,
                            const kw_bytes *argv, size_t argc)
 {
-    if (kw_client_enter(client, error) != KW_OK) {
+    if (kw_client_enter_new(client, error) != KW_OK) {
         return NULL;
     }
     kw_call_options settled;

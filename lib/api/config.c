@@ -71,14 +71,9 @@ kw_err kw_config_set(kw_config *config, kw_error *error, const char *name, const
     if (config == NULL || name == NULL || value == NULL) {
         return kw_error_set(error, KW_ERR_CONFIG, KW_EFFECT_NONE, "config, name or value is NULL");
     }
-    const kw_option_row *row = kw_option_row_find(kw_bytes_of(name));
+    const kw_option_row *row = kw_option_row_need(error, kw_bytes_of(name));
     if (row == NULL) {
-        char shown[60];
-        const char *nearest = kw_option_nearest(kw_bytes_of(name));
-        return kw_error_set(error, KW_ERR_CONFIG, KW_EFFECT_NONE, "unknown option \"%s\"%s%s%s",
-                            kw_bytes_show(shown, sizeof(shown), kw_bytes_of(name)),
-                            nearest != NULL ? "; did you mean " : "",
-                            nearest != NULL ? nearest : "", nearest != NULL ? "?" : "");
+        return KW_ERR_CONFIG;
     }
     if (row->kind == KW_OPTION_SERVER) {
         return set_server(config, error, value);
@@ -121,6 +116,12 @@ const char *kw_config_option(size_t index, const char **description, const char 
         *default_value = row->default_value != NULL ? row->default_value : "";
     }
     return row->name;
+}
+
+bool kw_config_option_is_live(size_t index)
+{
+    const kw_option_row *row = kw_option_row_at(index);
+    return row != NULL && row->is_live;
 }
 
 void kw_config_set_log(kw_config *config, kw_log_level level, kw_log_fn log, void *arg)

@@ -44,7 +44,21 @@ static bool defers_close(kw_client *client)
     return loop != NULL && kw_loop_defers_close(loop);
 }
 
-static const kw_client_part callbacks = {end, abandon, do_nothing, do_nothing, defers_close};
+static kw_err work(kw_client *client, kw_error *error, size_t *open_n)
+{
+    kw_loop *loop = kw_loop_at(&client->loop);
+    kw_err code = loop != NULL ? kw_loop_process(loop, error) : KW_OK;
+    *open_n = code == KW_OK && loop != NULL ? atomic_load(&loop->open_n) : 0;
+    return code;
+}
+
+static kw_loop *loop_of(kw_client *client)
+{
+    return kw_loop_at(&client->loop);
+}
+
+static const kw_client_part callbacks = {end,  abandon, do_nothing,  do_nothing,
+                                         work, loop_of, defers_close};
 
 static kw_loop *need_loop(kw_client *client, kw_error *error)
 {
@@ -91,7 +105,7 @@ static kw_err submit(kw_client *client, kw_error *error, kw_plan_task *task, kw_
 static kw_err call_args(kw_client *client, kw_error *error, kw_plan_task *task,
                         kw_callback callback)
 {
-    kw_err code = kw_client_enter(client, error);
+    kw_err code = kw_client_enter_new(client, error);
     if (code == KW_OK) {
         code = submit(client, error, task, callback);
         kw_client_leave(client);
@@ -146,6 +160,23 @@ kw_err kw_call_async(kw_client *client, kw_error *error, kw_callback callback,
         code = call_args(client, error, &task, callback);
         kw_arg_bytes_fini(&args);
     }
+    return code;
+}
+
+kw_err kw_cancel(kw_client *client, kw_error *error, kw_callback callback)
+{
+    if (client == NULL || callback.fn == NULL) {
+        return refuse(error, KW_ERR_ARGUMENT, "client or callback.fn is NULL");
+    }
+    kw_err code = kw_client_enter(client, error);
+    if (code != KW_OK) {
+        return code;
+    }
+    kw_loop *loop = kw_loop_at(&client->loop);
+    if (loop != NULL && kw_loop_cancel(loop, callback) != KW_OK) {
+        code = refuse(error, KW_ERR_NOMEM, "no memory to give a command up");
+    }
+    kw_client_leave(client);
     return code;
 }
 

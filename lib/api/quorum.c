@@ -408,7 +408,7 @@ kw_quorum_results *kw_quorum_run(kw_quorum *quorum, kw_error *error,
             return NULL;
         }
     }
-    if (kw_client_enter(quorum->client, error) != KW_OK) {
+    if (kw_client_enter_new(quorum->client, error) != KW_OK) {
         return NULL;
     }
     const kw_env *env = &quorum->client->topology->env;

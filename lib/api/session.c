@@ -50,7 +50,7 @@ kw_session *kw_session_open(kw_client *client, kw_error *error, const char *key,
         refuse(error, KW_ERR_ARGUMENT, "client or key is NULL");
         return NULL;
     }
-    if (kw_client_enter(client, error) != KW_OK) {
+    if (kw_client_enter_new(client, error) != KW_OK) {
         return NULL;
     }
     kw_session *session = new_session(client, error, key, key_len);
@@ -60,6 +60,8 @@ kw_session *kw_session_open(kw_client *client, kw_error *error, const char *key,
         if (kw_session_pin(session, error, &plan) != KW_OK) {
             kw_mem_free(&client->topology->env.mem, session);
             session = NULL;
+        } else {
+            atomic_fetch_add(&client->sessions_n, 1);
         }
     }
     kw_client_leave(client);
@@ -126,6 +128,7 @@ static kw_reply *call_args(kw_session *session, kw_error *error, const kw_bytes 
     if (atomic_load_explicit(&client->topology->env.is_closing, memory_order_relaxed)) {
         kw_session_drop(session); /* the handle may be gone when the session is closed */
         session->client = NULL;
+        atomic_fetch_sub(&client->sessions_n, 1);
     }
     kw_client_leave_calls(client, 1, reply == NULL ? 1 : 0);
     return reply;
@@ -197,6 +200,7 @@ void kw_session_close(kw_session *session)
         drop_in_child(session);
     } else if (client != NULL && kw_client_enter(client, NULL) == KW_OK) {
         kw_session_drop(session);
+        atomic_fetch_sub(&client->sessions_n, 1);
         kw_client_leave(client);
     }
     kw_allocator mem = session->mem;

@@ -94,7 +94,20 @@ static void tend(kw_client *client)
     kw_ticket_loop_tend(&client->ticket_loop);
 }
 
-static const kw_client_part tickets = {end, abandon, wake, tend, NULL};
+static kw_err work(kw_client *client, kw_error *error, size_t *open_n)
+{
+    (void)error;
+    kw_ticket_loop_look(&client->ticket_loop);
+    *open_n = atomic_load(&client->ticket_loop.open_n);
+    return KW_OK;
+}
+
+static kw_loop *loop_of(kw_client *client)
+{
+    return kw_loop_at(&client->ticket_loop.loop);
+}
+
+static const kw_client_part tickets = {end, abandon, wake, tend, work, loop_of, NULL};
 
 /* Where too much is under way, this caller works on it where nobody else does, and tries once more:
  * else callers that only submit would find the queue full for ever. */
@@ -136,7 +149,7 @@ static kw_ticket *submit(kw_client *client, kw_error *error, const kw_plan_task 
 static kw_ticket *submit_args(kw_client *client, kw_error *error, const kw_plan_task *task)
 {
     kw_ticket *ticket = NULL;
-    if (kw_client_enter(client, error) == KW_OK) {
+    if (kw_client_enter_new(client, error) == KW_OK) {
         ticket = submit(client, error, task);
         kw_client_leave(client);
     }
@@ -255,6 +268,32 @@ bool kw_ticket_wait(kw_ticket *ticket, uint64_t timeout_ms)
         return kw_ticket_has_ended(ticket);
     }
     return wait_until(ticket, NULL, kw_plan_deadline_ns(now_ns, timeout_ms)) == KW_OK;
+}
+
+kw_err kw_ticket_cancel(kw_ticket *ticket, kw_error *error)
+{
+    if (ticket == NULL) {
+        return kw_error_set(error, KW_ERR_ARGUMENT, KW_EFFECT_NONE, "ticket is NULL");
+    }
+    if (kw_ticket_has_ended(ticket)) {
+        return KW_OK;
+    }
+    if (is_foreign(ticket)) {
+        return foreign(error);
+    }
+    kw_client *client = ticket->client;
+    kw_err code = kw_client_enter(client, error);
+    if (code != KW_OK) {
+        return code;
+    }
+    code = kw_loop_cancel(kw_loop_at(&client->ticket_loop.loop), (kw_callback){on_reply, ticket});
+    if (code == KW_OK) {
+        kw_ticket_loop_look(&client->ticket_loop);
+    } else {
+        kw_error_set(error, code, KW_EFFECT_NONE, "no memory to give a command up");
+    }
+    kw_client_leave(client);
+    return code;
 }
 
 void kw_ticket_free(kw_ticket *ticket)

@@ -98,3 +98,23 @@ void kw_heap_remove(kw_heap *heap, kw_heap_entry *entry)
         sink(heap, at, last);
     }
 }
+
+void kw_heap_take_out(kw_heap *heap, bool (*takes_fn)(void *arg, kw_heap_entry *entry), void *arg)
+{
+    size_t kept_n = 0;
+    for (size_t i = 0; i < heap->n; i++) {
+        kw_heap_entry *entry = heap->entries[i];
+        if (takes_fn(arg, entry)) {
+            entry->place = 0;
+        } else {
+            put(heap, kept_n++, entry);
+        }
+    }
+    if (kept_n == heap->n) {
+        return;
+    }
+    heap->n = kept_n;
+    for (size_t i = kept_n / 2; i > 0; i--) {
+        sink(heap, i - 1, heap->entries[i - 1]);
+    }
+}

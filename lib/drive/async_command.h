@@ -28,7 +28,8 @@ struct kw_async_command {
     void *arg;
     kw_async_command_more *more;
     size_t len;        /* of the encoded command */
-    uint32_t open_n;   /* items that have not ended */
+    uint32_t stamp;    /* of when it was accepted, among what was cancelled */
+    uint16_t open_n;   /* items that have not ended: no more than there are slots */
     uint8_t size;      /* of the block: a kw_block_size */
     bool is_delivered; /* its callback was called: items stay for their late replies */
     kw_item item;      /* the command, or what more says; its owner is this */

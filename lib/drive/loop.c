@@ -81,6 +81,8 @@ static void free_loop(kw_loop *self, bool has_forked)
     kw_poller_fini(&self->poller, has_forked);
     kw_loop_blocks_fini(&self->blocks, mem);
     kw_loop_blocks_fini(&self->used, mem);
+    kw_loop_cancels_fini(&self->cancels, mem);
+    kw_loop_cancels_fini(&self->cancelled, mem);
     kw_monitor_fini(&self->monitor);
     kw_mem_free(mem, self);
 }
@@ -122,17 +124,6 @@ static void return_blocks(kw_loop *self)
     kw_loop_blocks_move(&self->blocks, &self->used);
 }
 
-static void add_items(kw_loop *self, kw_async_command *command, const kw_snapshot *snapshot)
-{
-    size_t n;
-    kw_item *items = kw_async_command_items(command, &n);
-    command->open_n = (uint32_t)n;
-    kw_async_command_set_time(command, self->pipeline.scan.now_ns);
-    for (size_t i = 0; i < n; i++) {
-        kw_pipeline_add(&self->pipeline, &items[i], snapshot);
-    }
-}
-
 /* Gives the pipeline what was accepted, as far as the turn has time. */
 static void add_some(kw_loop *self)
 {
@@ -142,7 +133,7 @@ static void add_some(kw_loop *self)
     kw_snapshot *snapshot = kw_topology_snapshot(self->topology);
     for (size_t n = 0; self->backlog.head != NULL && kw_pipeline_may_work(&self->pipeline, n);
          n++) {
-        add_items(self, kw_async_commands_pop(&self->backlog), snapshot);
+        kw_loop_add_items(self, kw_async_commands_pop(&self->backlog), snapshot);
     }
     kw_snapshot_unref(snapshot);
 }
@@ -195,7 +186,7 @@ static void deliver_one(kw_loop *self, kw_async_command *command)
 {
     if (kw_async_command_go_on(self->topology, command)) {
         kw_snapshot *snapshot = kw_topology_snapshot(self->topology);
-        add_items(self, command, snapshot);
+        kw_loop_add_items(self, command, snapshot);
         kw_snapshot_unref(snapshot);
         return;
     }
@@ -287,13 +278,17 @@ static void take_accepted(kw_loop *self)
     kw_async_commands_append(&self->backlog, &self->given);
     memset(&self->inbox, 0, sizeof(self->inbox));
     memset(&self->given, 0, sizeof(self->given));
+    if (self->cancels.n > 0) {
+        self->cancelled = self->cancels; /* empty: what it had was done at once */
+        memset(&self->cancels, 0, sizeof(self->cancels));
+    }
 }
 
 /* True where something is to be done at once; the monitor is held. */
 static bool has_more(const kw_loop *self)
 {
     return self->inbox.head != NULL || self->given.head != NULL || self->done.head != NULL ||
-           self->backlog.head != NULL || self->has_cut ||
+           self->backlog.head != NULL || self->cancels.n > 0 || self->has_cut ||
            kw_pipeline_is_unfinished(&self->pipeline);
 }
 
@@ -316,6 +311,9 @@ static bool take_inbox(kw_loop *self, inbox_act act)
         self->is_signalled = wakes;
     }
     kw_monitor_unlock(&self->monitor);
+    if (self->cancelled.n > 0) {
+        kw_loop_give_up(self);
+    }
     if (wakes) {
         kw_poller_wake(&self->poller);
     }

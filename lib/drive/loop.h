@@ -4,6 +4,7 @@
 #define DRIVE_LOOP_H
 
 #include "drive/loop_blocks.h"
+#include "drive/loop_cancels.h"
 #include "drive/pipeline_private.h"
 
 #include <pthread.h>
@@ -25,6 +26,8 @@ struct kw_loop {
     uint64_t next_ns;             /* when kw_process wants to be called; UINT64_MAX: never */
     uint64_t told_ns;             /* what kw_timeout said of it */
     kw_loop_blocks blocks;        /* to be used again */
+    kw_loop_cancels cancels;      /* asked for, and not done yet */
+    atomic_uint stamp;            /* grows with each cancel: what is accepted later is not meant */
     atomic_size_t open_n;   /* commands that were accepted and not told of yet; any thread's */
     atomic_size_t open_len; /* and their bytes */
     /* The processing thread's alone: */
@@ -32,6 +35,7 @@ struct kw_loop {
     kw_pipeline pipeline;
     kw_pipeline_long_lived long_lived;
     kw_async_commands backlog; /* accepted, and not given to the pipeline yet */
+    kw_loop_cancels cancelled; /* taken from cancels */
     bool has_cut;              /* replies were read that nobody has got yet */
     kw_async_commands given;   /* accepted in callbacks */
     kw_async_commands done;    /* ended, and not told yet */
@@ -62,6 +66,11 @@ void kw_loop_unblock(kw_loop *self, kw_async_command *command);
 
 /* Hands a command over. wakes: whoever processes next is to be told. Any thread. */
 void kw_loop_submit(kw_loop *self, kw_async_command *command, bool wakes);
+
+/* Gives up the commands that were handed over before with this callback: they end with
+ * KW_ERR_CANCELLED, unless they have ended, in a later kw_loop_process. KW_ERR_NOMEM. Any
+ * thread. */
+kw_err kw_loop_cancel(kw_loop *self, kw_callback callback);
 
 /* True where commands were handed over that no kw_loop_process has seen. Any thread. */
 bool kw_loop_has_mail(kw_loop *loop);

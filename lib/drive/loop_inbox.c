@@ -94,6 +94,7 @@ void kw_loop_unblock(kw_loop *self, kw_async_command *command)
 
 void kw_loop_submit(kw_loop *self, kw_async_command *command, bool wakes)
 {
+    command->stamp = atomic_load_explicit(&self->stamp, memory_order_relaxed);
     kw_monitor_lock(&self->monitor);
     kw_async_commands_push(&self->inbox, command);
     /* Whoever processes looks into the inbox again before it leaves. */
@@ -107,7 +108,24 @@ void kw_loop_submit(kw_loop *self, kw_async_command *command, bool wakes)
 
 void kw_loop_give(kw_loop *self, kw_async_command *command)
 {
+    command->stamp = atomic_load_explicit(&self->stamp, memory_order_relaxed);
     kw_async_commands_push(&self->given, command); /* this thread's own: no lock */
+}
+
+kw_err kw_loop_cancel(kw_loop *self, kw_callback callback)
+{
+    kw_monitor_lock(&self->monitor);
+    uint32_t stamp = atomic_fetch_add_explicit(&self->stamp, 1, memory_order_relaxed);
+    kw_loop_cancel_entry entry = {callback, stamp};
+    bool is_added = kw_loop_cancels_add(&self->cancels, &self->topology->env.mem, &entry);
+    /* Whoever processes looks for them before it leaves. */
+    bool wakes = is_added && !self->is_processing && !self->is_signalled;
+    self->is_signalled = self->is_signalled || wakes;
+    kw_monitor_unlock(&self->monitor);
+    if (wakes) {
+        kw_poller_wake(&self->poller);
+    }
+    return is_added ? KW_OK : KW_ERR_NOMEM;
 }
 
 bool kw_loop_has_mail(kw_loop *self)
@@ -116,4 +134,15 @@ bool kw_loop_has_mail(kw_loop *self)
     bool has_mail = self->inbox.head != NULL;
     kw_monitor_unlock(&self->monitor);
     return has_mail;
+}
+
+void kw_loop_add_items(kw_loop *self, kw_async_command *command, const kw_snapshot *snapshot)
+{
+    size_t n;
+    kw_item *items = kw_async_command_items(command, &n);
+    command->open_n = (uint16_t)n;
+    kw_async_command_set_time(command, self->pipeline.scan.now_ns);
+    for (size_t i = 0; i < n; i++) {
+        kw_pipeline_add(&self->pipeline, &items[i], snapshot);
+    }
 }

@@ -21,6 +21,12 @@ static inline void kw_loop_begin(kw_loop *self)
     atomic_store_explicit(&self->is_processing, true, memory_order_release);
 }
 
+/* In loop_inbox.c: gives the pipeline a command; snapshot: that of this moment, or NULL. */
+void kw_loop_add_items(kw_loop *self, kw_async_command *command, const kw_snapshot *snapshot);
+
+/* In loop_cancel.c: gives up the commands that cancelled says, and empties it. */
+void kw_loop_give_up(kw_loop *self);
+
 /* So many commands and bytes are not under way any more. Any thread. */
 static inline void kw_loop_discharge(kw_loop *self, size_t n, size_t len)
 {

@@ -105,6 +105,18 @@ static inline uint64_t kw_item_deadline_ns(const kw_item *item)
     return item->sends_n > 0 ? item->plan.deadline_ns : kw_plan_place_ns(&item->plan);
 }
 
+/* True where nobody wants the command any more (kw_pipeline_cancel). */
+static inline bool kw_item_is_cancelled(const kw_item *item)
+{
+    return item->plan.deadline_ns == 0;
+}
+
+/* Why it ends before its answer, where nothing else has happened. */
+static inline kw_err kw_item_late_code(const kw_item *item)
+{
+    return kw_item_is_cancelled(item) ? KW_ERR_CANCELLED : KW_ERR_TIMEOUT;
+}
+
 /* Sends all commands, in their order to each node, to all nodes before any is read, and
  * waits until each has ended: with a reply, or with a code and its story (kw_item_tell).
  * deadline_ns is for all of them. Plans and encoded bytes are set; everything else is new.

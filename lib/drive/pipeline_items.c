@@ -167,7 +167,7 @@ void kw_pipeline_put(kw_pipeline *self, kw_item *item, kw_node *node)
 static void end_homeless(kw_pipeline *self, kw_item *item)
 {
     if (kw_pipeline_has_op(self, item)) {
-        kw_try_end end = {.code = KW_ERR_TIMEOUT};
+        kw_try_end end = {.code = kw_item_late_code(item)};
         kw_pipeline_apply(self, item,
                           kw_driver_on_failed(self->topology, &item->retry_state->op, item->node,
                                               self->scan.now_ns, &end));

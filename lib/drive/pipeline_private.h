@@ -205,6 +205,18 @@ uint64_t kw_pipeline_due_ns(const kw_pipeline *self);
 /* Ends the commands whose deadline has come. */
 void kw_pipeline_expire(kw_pipeline *self);
 
+/* In pipeline_cancel.c: */
+
+/* True for a command that is to be given up. */
+typedef bool (*kw_pipeline_match_fn)(const void *arg, const kw_item *item);
+
+/* Gives up those commands of a long-lived pipeline that match: they end with KW_ERR_CANCELLED in
+ * kw_pipeline_expire, which has to follow; first those that were not sent. */
+void kw_pipeline_cancel(kw_pipeline *self, kw_pipeline_match_fn match_fn, const void *arg);
+
+/* A story for a command that was given up; NULL when there is no memory. */
+kw_loss *kw_pipeline_loss_of_cancelled(kw_pipeline *self, const kw_item *item, bool has_left);
+
 /* Goes on with those whose pause is over, whose map is there, or whose node is to be chosen. */
 void kw_pipeline_wake(kw_pipeline *self);
 

@@ -133,12 +133,23 @@ void kw_pipeline_wake(kw_pipeline *self)
     }
 }
 
+static void fail_cancelled(kw_pipeline *self, kw_item *item, bool has_left)
+{
+    kw_loss *loss = kw_pipeline_loss_of_cancelled(self, item, has_left);
+    kw_pipeline_fail_try(self, item, loss, has_left);
+    kw_loss_unref(loss, &self->topology->env.mem);
+}
+
 /* Ends a command that is on a connection, and leaves its place there: the late reply is no other
  * command's. */
 static void expire_sent(kw_pipeline *self, kw_item *item)
 {
     kw_channel *channel = item->channel;
-    kw_pipeline_fail_try(self, item, kw_pipeline_loss_of_late(self, channel), true);
+    if (kw_item_is_cancelled(item)) {
+        fail_cancelled(self, item, true);
+    } else {
+        kw_pipeline_fail_try(self, item, kw_pipeline_loss_of_late(self, channel), true);
+    }
     item->state = KW_ITEM_GONE;
     if (channel->is_exclusive) {
         kw_pipeline_fail_channel(self, channel, KW_ERR_TIMEOUT); /* nobody else needs it */
@@ -167,16 +178,31 @@ static void expire_held(kw_pipeline *self, kw_item *item)
     kw_loss_unref(loss, &self->topology->env.mem);
 }
 
+/* Ends a command that was given up, and is in no list any more. */
+static void end_unsent(kw_pipeline *self, kw_item *item)
+{
+    kw_loss *before = item->loss; /* of one that was lost, and not told yet */
+    bool has_left = item->state == KW_ITEM_LOST && item->has_left;
+    item->loss = NULL;
+    fail_cancelled(self, item, has_left);
+    kw_loss_unref(before, &self->topology->env.mem);
+}
+
 /* Ends a command whose deadline has come, wherever it is. */
 static void expire(kw_pipeline *self, kw_item *item)
 {
     kw_item_state state = item->state;
     uint64_t now_ns = self->scan.now_ns;
-    if (state == KW_ITEM_SLEEPING || state == KW_ITEM_REFRESHING) {
+    bool is_cancelled = kw_item_is_cancelled(item);
+    if ((state == KW_ITEM_SLEEPING || state == KW_ITEM_REFRESHING) && !is_cancelled) {
         wake(self, item);
         return;
     }
     kw_pipeline_unlist(self, item);
+    if (is_cancelled && state != KW_ITEM_SENT) {
+        end_unsent(self, item);
+        return;
+    }
     switch (state) {
     case KW_ITEM_QUEUED:
         expire_queued(self, item);

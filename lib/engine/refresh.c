@@ -38,6 +38,12 @@ void kw_refresh_init(kw_refresh *refresh, uint64_t interval_ns, uint64_t now_ns,
     plan_periodic(refresh, now_ns);
 }
 
+void kw_refresh_set_interval(kw_refresh *refresh, uint64_t interval_ns, uint64_t now_ns)
+{
+    refresh->interval_ns = interval_ns;
+    plan_periodic(refresh, now_ns);
+}
+
 uint64_t kw_refresh_want(kw_refresh *refresh)
 {
     refresh->is_wanted = true;

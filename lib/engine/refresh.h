@@ -32,6 +32,9 @@ typedef struct kw_refresh {
 
 void kw_refresh_init(kw_refresh *refresh, uint64_t interval_ns, uint64_t now_ns, uint64_t seed);
 
+/* Another rhythm from now on. */
+void kw_refresh_set_interval(kw_refresh *refresh, uint64_t interval_ns, uint64_t now_ns);
+
 /* Somebody has reason to doubt the map. Returns the number of the fetch that will
  * answer the doubt: it has when ended_n has reached that number. */
 uint64_t kw_refresh_want(kw_refresh *refresh);

@@ -75,6 +75,15 @@ kw_err kw_refresher_init(kw_refresher *self, kw_env *env, const kw_fetch_owner *
     return KW_OK;
 }
 
+void kw_refresher_on_interval(kw_refresher *self)
+{
+    kw_monitor_lock(&self->monitor);
+    kw_refresh_set_interval(&self->policy, interval_ms(&self->env->options) * KW_NS_PER_MS,
+                            kw_env_now(self->env));
+    kw_refresher_plan(self);
+    kw_monitor_unlock(&self->monitor);
+}
+
 void kw_refresher_fini(kw_refresher *self)
 {
     kw_refresher_abandon(self);

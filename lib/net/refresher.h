@@ -47,6 +47,9 @@ typedef struct kw_refresher {
 kw_err kw_refresher_init(kw_refresher *self, kw_env *env, const kw_fetch_owner *owner);
 void kw_refresher_fini(kw_refresher *self);
 
+/* The option refresh-interval has changed. Any thread. */
+void kw_refresher_on_interval(kw_refresher *self);
+
 /* Asks for a new map; returns the number for kw_refresher_wait. Any thread. */
 uint64_t kw_refresher_want(kw_refresher *self);
 

@@ -11,29 +11,31 @@
 #define DAY_MS      UINT64_C(86400000)
 #define ADDRESS_MAX 1000
 
-#define AT(member) offsetof(kw_options, member)
+/* Where the value is, and whether it may change while a handle is in use. */
+#define AT(member)      offsetof(kw_options, member), false
+#define AT_LIVE(member) offsetof(kw_options, member), true
 
 static const kw_option_row rows[] = {
-    {"server", KW_OPTION_SERVER, 0, 0, 0, NULL,
+    {"server", KW_OPTION_SERVER, 0, false, 0, 0, NULL,
      "host:port, or all that a URI says; in a URI it stands before the ?"},
-    {"timeout", KW_OPTION_DURATION, AT(timeout_ms), 1, DAY_MS, "2s",
+    {"timeout", KW_OPTION_DURATION, AT_LIVE(timeout_ms), 1, DAY_MS, "2s",
      "deadline of a call, everything included"},
-    {"connect-timeout", KW_OPTION_DURATION, AT(connect_timeout_ms), 0, DAY_MS, "0",
+    {"connect-timeout", KW_OPTION_DURATION, AT_LIVE(connect_timeout_ms), 0, DAY_MS, "0",
      "cap for opening one connection; 0 is a quarter of timeout, at most 1s"},
-    {"stall-timeout", KW_OPTION_DURATION, AT(stall_ms), 1, DAY_MS, "500ms",
+    {"stall-timeout", KW_OPTION_DURATION, AT_LIVE(stall_ms), 1, DAY_MS, "500ms",
      "an answer later than this asks for a new map"},
     {"slow-call", KW_OPTION_DURATION, AT(slow_ms), 0, DAY_MS, "0",
      "calls that take longer are told to the callback for slow calls; 0 is none"},
-    {"grace", KW_OPTION_DURATION, AT(grace_ms), 0, DAY_MS, "200ms",
+    {"grace", KW_OPTION_DURATION, AT_LIVE(grace_ms), 0, DAY_MS, "200ms",
      "what a call on a node that lost its slot is given before it is cut"},
-    {"refresh-interval", KW_OPTION_DURATION, AT(refresh_interval_ms), 0, DAY_MS, "30s",
+    {"refresh-interval", KW_OPTION_DURATION, AT_LIVE(refresh_interval_ms), 0, DAY_MS, "30s",
      "slow periodic fetch of the map; 0 is never"},
-    {"pool-max", KW_OPTION_COUNT, AT(pool_max), 1, 65535, "64", "connections per node"},
-    {"share-above", KW_OPTION_COUNT, AT(share_above), 0, 65535, "3",
+    {"pool-max", KW_OPTION_COUNT, AT_LIVE(pool_max), 1, 65535, "64", "connections per node"},
+    {"share-above", KW_OPTION_COUNT, AT_LIVE(share_above), 0, 65535, "3",
      "callers per node with a connection each; more share one"},
-    {"pool-idle", KW_OPTION_DURATION, AT(pool_idle_ms), 1, DAY_MS, "60s",
+    {"pool-idle", KW_OPTION_DURATION, AT_LIVE(pool_idle_ms), 1, DAY_MS, "60s",
      "idle connections older than this are closed"},
-    {"redirects-max", KW_OPTION_COUNT, AT(redirects_max), 0, 100, "5",
+    {"redirects-max", KW_OPTION_COUNT, AT_LIVE(redirects_max), 0, 100, "5",
      "MOVED and ASK followed in one try"},
     {"keep-alive", KW_OPTION_DURATION, AT(keep_alive_ms), 0, DAY_MS, "15s",
      "idle time before TCP keep-alive probes; 0 is off"},
@@ -78,13 +80,13 @@ static const kw_option_row rows[] = {
      "where all servers were replaced by others: follow them, or strict; off asks nobody"},
     {"after-fork", KW_OPTION_FORK, AT(is_reopened_after_fork), 0, 0, "refuse",
      "what a forked child's calls do: refuse or reopen"},
-    {"cross-slot", KW_OPTION_SPLIT, AT(refuses_split), 0, 0, "split",
+    {"cross-slot", KW_OPTION_SPLIT, AT_LIVE(refuses_split), 0, 0, "split",
      "MGET, MSET, MSETEX, DEL, UNLINK, EXISTS, TOUCH of keys in different slots: split or refuse"},
     {"order", KW_OPTION_ORDER, AT(is_order_strict), 0, 0, "pipelined",
      "batches, tickets, callbacks: strict has one command of a key on its way at a time"},
-    {"queue-max", KW_OPTION_COUNT, AT(queue_max), 1, UINT64_C(1) << 32, "1000000",
+    {"queue-max", KW_OPTION_COUNT, AT_LIVE(queue_max), 1, UINT64_C(1) << 32, "1000000",
      "tickets and callbacks: most commands under way on a handle"},
-    {"queue-bytes-max", KW_OPTION_SIZE, AT(queue_bytes_max), 1024, UINT64_C(1) << 40, "256mb",
+    {"queue-bytes-max", KW_OPTION_SIZE, AT_LIVE(queue_bytes_max), 1024, UINT64_C(1) << 40, "256mb",
      "tickets and callbacks: most bytes of commands under way on a handle"},
     {"resolver", KW_OPTION_RESOLVER, AT(has_resolver_thread), 0, 0, "system",
      "look host names up in the caller's thread, or in one of the library's own"},
@@ -94,9 +96,9 @@ static const kw_option_row rows[] = {
      "ring: points for each unit of weight in kw1; 0 is as the placement says, or 150"},
     {"on-node-down", KW_OPTION_NODE_DOWN, AT(on_node_down), 0, 0, "fail",
      "what becomes of calls to a server that is down: fail, wait, or on a ring next or eject"},
-    {"down-after", KW_OPTION_COUNT, AT(down_after), 1, 1000, "3",
+    {"down-after", KW_OPTION_COUNT, AT_LIVE(down_after), 1, 1000, "3",
      "failures in a row, over at least 1s, that make a server one that is down"},
-    {"up-after", KW_OPTION_COUNT, AT(up_after), 1, 1000, "2",
+    {"up-after", KW_OPTION_COUNT, AT_LIVE(up_after), 1, 1000, "2",
      "ring: answered probes in a row that bring a node back"},
     {"copies", KW_OPTION_COUNT, AT(copies_n), 1, 15, "1",
      "ring: servers that keep a copy of each key, for the functions of keyway/quorum.h"},
@@ -114,13 +116,13 @@ static const kw_option_row rows[] = {
      "ring: how long copies remember that a value was deleted or has expired"},
     {"version-ahead", KW_OPTION_DURATION, AT(version_ahead_ms), 0, 365 * DAY_MS, "0",
      "ring: a version further ahead of this clock is an error; 0 is a quarter of tombstone-ttl"},
-    {"read-preference", KW_OPTION_READ, AT(read), 0, 0, "primary",
+    {"read-preference", KW_OPTION_READ, AT_LIVE(read), 0, 0, "primary",
      "which servers reads go to: primary, prefer-replica, replica, nearest or zone:name"},
-    {"acks", KW_OPTION_COUNT, AT(acks), 0, 1000, "0",
+    {"acks", KW_OPTION_COUNT, AT_LIVE(acks), 0, 1000, "0",
      "replicas that acknowledge each write of a single call before it returns"},
-    {"acks-timeout", KW_OPTION_DURATION, AT(acks_timeout_ms), 1, DAY_MS, "500ms",
+    {"acks-timeout", KW_OPTION_DURATION, AT_LIVE(acks_timeout_ms), 1, DAY_MS, "500ms",
      "what the replicas are given to acknowledge one write"},
-    {"max-staleness", KW_OPTION_DURATION, AT(max_staleness_ms), 0, DAY_MS, "0",
+    {"max-staleness", KW_OPTION_DURATION, AT_LIVE(max_staleness_ms), 0, DAY_MS, "0",
      "replicas that may lack what is older than this are not read from; 0 is no bound"},
     {"zones", KW_OPTION_ZONES, AT(zones), 0, 0, NULL,
      "zones of servers that do not say it themselves: host:port>zone,host:port>zone"},
@@ -178,6 +180,20 @@ const char *kw_option_nearest(kw_bytes name)
         }
     }
     return nearest;
+}
+
+const kw_option_row *kw_option_row_need(kw_error *error, kw_bytes name)
+{
+    const kw_option_row *row = kw_option_row_find(name);
+    if (row == NULL) {
+        char shown[60];
+        const char *nearest = kw_option_nearest(name);
+        kw_error_set(error, KW_ERR_CONFIG, KW_EFFECT_NONE, "unknown option \"%s\"%s%s%s",
+                     kw_bytes_show(shown, sizeof(shown), name),
+                     nearest != NULL ? "; did you mean " : "", nearest != NULL ? nearest : "",
+                     nearest != NULL ? "?" : "");
+    }
+    return row;
 }
 
 static const char *const fork_words[] = {"refuse", "reopen"};
@@ -426,9 +442,13 @@ static size_t count_pairs(kw_bytes value)
 static kw_err set_read(kw_options *options, kw_error *error, const kw_option_row *row,
                        kw_bytes value)
 {
-    if (!kw_read_preference_parse(&options->read, &options->read_zone, value)) {
+    kw_read_preference read;
+    uint64_t zone = options->read_zone;
+    if (!kw_read_preference_parse(&read, &zone, value)) {
         return wrong(error, row, value, "primary, prefer-replica, replica, nearest or zone:name");
     }
+    options->read_zone = zone;
+    options->read = read;
     return KW_OK;
 }
 

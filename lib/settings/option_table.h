@@ -38,6 +38,7 @@ typedef struct kw_option_row {
     const char *name;
     kw_option_kind kind;
     size_t offset; /* of the member of kw_options */
+    bool is_live;  /* it may change while a handle is in use; the member is atomic then */
     uint64_t min;  /* of a number; for a duration in milliseconds */
     uint64_t max;
     const char *default_value; /* NULL: none */
@@ -52,6 +53,9 @@ const kw_option_row *kw_option_row_at(size_t index);
 
 /* NULL for an unknown name. */
 const kw_option_row *kw_option_row_find(kw_bytes name);
+
+/* The row of a name; NULL, with error set, for an unknown one. */
+const kw_option_row *kw_option_row_need(kw_error *error, kw_bytes name);
 
 /* The known name that is nearest to an unknown one, or NULL where none is near. */
 const char *kw_option_nearest(kw_bytes name);

@@ -9,6 +9,7 @@
 #include "route/node_rules.h"
 #include "route/ring_members.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -72,6 +73,12 @@ typedef struct kw_build {
     "keyway was built without TLS; build it with hiredis 1.0 or later and its hiredis_ssl, or "    \
     "with make TLS=yes where OpenSSL's headers (libssl-dev) are"
 
+/* The types of settings that may change while a handle is in use (kw_option_change): any thread
+ * reads them. */
+typedef _Atomic(uint64_t) kw_live_number;
+typedef _Atomic(bool) kw_live_choice;
+typedef _Atomic(kw_read_preference) kw_live_read;
+
 typedef struct kw_options {
     kw_build build;
     kw_scheme scheme;
@@ -80,8 +87,8 @@ typedef struct kw_options {
     kw_ring_members ring_members; /* members of a ring, in place of seeds */
     char *placement;              /* of a ring; NULL: the default */
     uint64_t vnodes;              /* points for each unit of weight; 0: as placement says */
-    uint64_t down_after;          /* failures in a row that make a server one that is down */
-    uint64_t up_after;            /* answered probes in a row that bring a ring's node back */
+    kw_live_number down_after;    /* failures in a row that make a server one that is down */
+    kw_live_number up_after;      /* answered probes in a row that bring a ring's node back */
     kw_node_down_policy on_node_down;
     uint64_t copies_n;         /* servers of a ring that keep a key; 1: one, as a plain value */
     uint64_t write_quorum;     /* copies that a write is done at; 0: more than half */
@@ -108,34 +115,34 @@ typedef struct kw_options {
     char *tls_key;         /* file of its key; NULL: none */
     char *tls_server_name; /* whom certificates must name; NULL: the host that is dialled */
     uint64_t database;
-    uint64_t protocol;            /* 2 or 3: RESP2 or RESP3 with the servers */
-    uint64_t timeout_ms;          /* deadline of a call, from its start */
-    uint64_t connect_timeout_ms;  /* as set; 0: see kw_options_connect_timeout_ms */
-    uint64_t slow_ms;             /* the host is told of calls that take longer; 0: of none */
-    uint64_t stall_ms;            /* an answer later than this asks for a new map */
-    uint64_t grace_ms;            /* life of calls on a node that lost their slot */
-    uint64_t refresh_interval_ms; /* slow periodic map refresh; 0: never */
-    uint64_t keep_alive_ms;       /* TCP keep-alive idle time; 0: off */
-    uint64_t user_timeout_ms;     /* TCP user timeout; 0: the system's */
-    uint64_t pool_max;            /* connections per node */
-    uint64_t share_above;         /* callers of one node; more than these share a connection */
-    uint64_t pool_idle_ms;        /* an idle connection older than this is closed */
-    uint64_t redirects_max;       /* MOVED and ASK per try */
+    uint64_t protocol;                  /* 2 or 3: RESP2 or RESP3 with the servers */
+    kw_live_number timeout_ms;          /* deadline of a call, from its start */
+    kw_live_number connect_timeout_ms;  /* as set; 0: see kw_options_connect_timeout_ms */
+    uint64_t slow_ms;                   /* the host is told of calls that take longer; 0: of none */
+    kw_live_number stall_ms;            /* an answer later than this asks for a new map */
+    kw_live_number grace_ms;            /* life of calls on a node that lost their slot */
+    kw_live_number refresh_interval_ms; /* slow periodic map refresh; 0: never */
+    uint64_t keep_alive_ms;             /* TCP keep-alive idle time; 0: off */
+    uint64_t user_timeout_ms;           /* TCP user timeout; 0: the system's */
+    kw_live_number pool_max;            /* connections per node */
+    kw_live_number share_above;   /* callers of one node; more than these share a connection */
+    kw_live_number pool_idle_ms;  /* an idle connection older than this is closed */
+    kw_live_number redirects_max; /* MOVED and ASK per try */
     uint64_t reply_bytes_max;
     uint64_t reply_items_max; /* array elements in one reply, nested ones included */
     uint64_t reply_depth_max;
-    uint64_t queue_max;          /* commands under way of tickets and callbacks, each .. */
-    uint64_t queue_bytes_max;    /* .. and their bytes */
-    bool is_order_strict;        /* of each key, one command is on its way at a time */
-    bool repeats_reads;          /* a read whose reply was lost is sent again */
-    bool refuses_split;          /* keys in different slots are an error, always */
-    bool has_resolver_thread;    /* names are looked up in threads of the library's own */
-    bool is_reopened_after_fork; /* a forked child opens connections of its own */
-    kw_read_preference read;     /* of commands that only read */
-    uint64_t read_zone;          /* kw_zone_hash of the zone that read names */
-    uint64_t acks;               /* replicas that acknowledge each single write; 0: none */
-    uint64_t acks_timeout_ms;    /* that they have for it */
-    uint64_t max_staleness_ms;   /* what a replica that is read from may lack; 0: anything */
+    kw_live_number queue_max;        /* commands under way of tickets and callbacks, each .. */
+    kw_live_number queue_bytes_max;  /* .. and their bytes */
+    bool is_order_strict;            /* of each key, one command is on its way at a time */
+    bool repeats_reads;              /* a read whose reply was lost is sent again */
+    kw_live_choice refuses_split;    /* keys in different slots are an error, always */
+    bool has_resolver_thread;        /* names are looked up in threads of the library's own */
+    bool is_reopened_after_fork;     /* a forked child opens connections of its own */
+    kw_live_read read;               /* of commands that only read */
+    kw_live_number read_zone;        /* kw_zone_hash of the zone that read names */
+    kw_live_number acks;             /* replicas that acknowledge each single write; 0: none */
+    kw_live_number acks_timeout_ms;  /* that they have for it */
+    kw_live_number max_staleness_ms; /* what a replica that is read from may lack; 0: anything */
     kw_zone_pair *zones;
     size_t zones_n;
     kw_address_pair *address_map;

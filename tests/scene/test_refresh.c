@@ -100,6 +100,18 @@ static void test_refresh_periodic_has_jitter_below_its_interval(void **state)
     assert_true(differs);
 }
 
+static void test_refresh_takes_another_rhythm_at_once(void **state)
+{
+    (void)state;
+    kw_refresh refresh;
+    kw_refresh_init(&refresh, 0, 0, 1);
+    assert_true(kw_refresh_due_ns(&refresh) == UINT64_MAX);
+    kw_refresh_set_interval(&refresh, 1000 * MS, 5000 * MS);
+    assert_in_range(kw_refresh_due_ns(&refresh), 5750 * MS, 6000 * MS);
+    kw_refresh_set_interval(&refresh, 0, 5100 * MS);
+    assert_true(kw_refresh_due_ns(&refresh) == UINT64_MAX);
+}
+
 static void test_refresh_periodic_keeps_the_floor(void **state)
 {
     (void)state;
@@ -281,6 +293,7 @@ int main(void)
         cmocka_unit_test(test_refresh_starts_keep_the_floor_and_the_ceiling),
         cmocka_unit_test(test_refresh_pauses_grow_without_news_and_start_again_with_them),
         cmocka_unit_test(test_refresh_periodic_has_jitter_below_its_interval),
+        cmocka_unit_test(test_refresh_takes_another_rhythm_at_once),
         cmocka_unit_test(test_refresh_periodic_keeps_the_floor),
         cmocka_unit_test(test_refresh_order_is_healthy_then_suspect_with_seeds_between),
         cmocka_unit_test(test_health_failing_node_is_probed_by_one_and_rarely),

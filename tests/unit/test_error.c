@@ -52,6 +52,7 @@ static void test_error_codes_have_fixed_numbers_names_and_texts(void **state)
         {-32, "KW_ERR_REFUSED"},
         {-33, "KW_ERR_CANCELLED"},
         {-34, "KW_ERR_FORKED"},
+        {-37, "KW_ERR_DRAINING"},
         {-40, "KW_ERR_NO_SENTINEL"},
         {-41, "KW_ERR_NO_SERVICE"},
         {-42, "KW_ERR_ROLE"},

@@ -49,6 +49,43 @@ static void test_heap_gives_the_first_one_whatever_was_taken_out(void **state)
     kw_heap_fini(&heap);
 }
 
+static bool is_odd(void *arg, kw_heap_entry *entry)
+{
+    ++*(size_t *)arg;
+    return entry->at_ns % 2 == 1;
+}
+
+static void test_heap_gives_up_all_of_a_kind_at_once(void **state)
+{
+    (void)state;
+    kw_random random;
+    kw_random_init(&random, kw_test_seed("heap"));
+    for (size_t entries_n = 0; entries_n < 60; entries_n++) {
+        kw_heap heap;
+        kw_heap_entry entries[60] = {{0, 0}};
+        size_t odd_n = 0;
+        size_t asked_n = 0;
+        kw_heap_init(&heap, kw_mem_default());
+        for (size_t i = 0; i < entries_n; i++) {
+            assert_true(kw_heap_push(&heap, &entries[i], kw_random_below(&random, 50)));
+            odd_n += entries[i].at_ns % 2;
+        }
+        kw_heap_take_out(&heap, is_odd, &asked_n);
+        assert_int_equal(asked_n, entries_n);
+        assert_int_equal(heap.n, entries_n - odd_n);
+        for (uint64_t before_ns = 0; kw_heap_first(&heap) != NULL;) {
+            kw_heap_entry *first = kw_heap_first(&heap);
+            assert_true(first->at_ns >= before_ns && first->at_ns % 2 == 0);
+            before_ns = first->at_ns;
+            kw_heap_remove(&heap, first);
+        }
+        for (size_t i = 0; i < entries_n; i++) {
+            assert_false(kw_heap_has(&entries[i]));
+        }
+        kw_heap_fini(&heap);
+    }
+}
+
 static void test_heap_without_memory_is_as_before(void **state)
 {
     (void)state;
@@ -72,6 +109,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_heap_gives_the_first_one_whatever_was_taken_out),
+        cmocka_unit_test(test_heap_gives_up_all_of_a_kind_at_once),
         cmocka_unit_test(test_heap_without_memory_is_as_before),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* An orderly end: nothing new is taken, everything that was begun comes to its end, within a limit
+ * or without. */
+#include "fake/loop_fakes.h"
+
+#include "support/ways.h"
+
+static void open_patient(void)
+{
+    kw = kw_test_open("redis-cluster://%s?timeout=20s", kw_fake_address(fakes[0]));
+    kw->topology->env.poller = is_on_poll ? kw_poller_poll() : NULL;
+    assert_int_equal(kw_connect(kw, NULL), KW_OK);
+}
+
+static void drain(uint64_t timeout_ms)
+{
+    kw_error error = KW_ERROR_INIT;
+    if (kw_drain(kw, &error, timeout_ms) != KW_OK) {
+        fail_msg("%s", error.text);
+    }
+}
+
+/* Refused in every way, before anything is sent. */
+static void expect_refusals(void)
+{
+    kw_error error = KW_ERROR_INIT;
+    kw_batch *batch = kw_batch_new(kw, NULL);
+    assert_int_equal(kw_batch_add(batch, NULL, "INCR foo"), KW_OK);
+    assert_int_equal(kw_batch_run(batch, &error, 0), KW_ERR_DRAINING);
+    expect_error("batch", &error, KW_ERR_DRAINING, KW_EFFECT_NONE);
+    kw_batch_free(batch);
+    for (int way = 0; way < KW_TEST_WAYS_N; way++) {
+        if (way == KW_TEST_BATCH) {
+            continue;
+        }
+        kw_test_end end = kw_test_send(kw, (kw_test_way)way, "INCR", "foo");
+        assert_false(end.is_answered);
+        expect_error(kw_test_way_name((kw_test_way)way), &end.error, KW_ERR_DRAINING,
+                     KW_EFFECT_NONE);
+    }
+    assert_int_equal(received("INCR *"), 0);
+}
+
+static void test_drain_of_an_idle_handle_ends_at_once_and_takes_nothing_new(void **state)
+{
+    (void)state;
+    open_patient();
+    answer(fakes[1], "INCR *", ":1");
+    drain(0);
+    expect_refusals();
+    drain(1); /* once more is nothing */
+}
+
+static void test_drain_calls_the_callbacks_that_are_left(void **state)
+{
+    (void)state;
+    open_patient();
+    kw_fake_on(fakes[1], KW_FAKE_ALWAYS, "GET *",
+               KW_FAKE_STEPS(KW_FAKE_DELAY(20), KW_FAKE_SEND(":1\r\n")));
+    for (size_t i = 0; i < 20; i++) {
+        give(i, "GET foo");
+    }
+    drain(20000);
+    for (size_t i = 0; i < 20; i++) {
+        is_number(i, 1);
+    }
+    assert_int_equal(kw_process(kw, NULL), KW_OK); /* still allowed, with nothing to do */
+}
+
+/* Of a callback that gives a command: it is refused, as everybody's. */
+typedef struct chain {
+    kw_err code;
+    unsigned calls_n;
+} chain;
+
+static void go_on(void *arg, kw_reply *reply, const kw_error *error)
+{
+    chain *self = arg;
+    (void)error;
+    kw_reply_free(reply);
+    self->calls_n++;
+    self->code = kw_command_async(kw, NULL, (kw_callback){go_on, self}, "GET foo");
+}
+
+static void test_drain_ends_a_chain_of_callbacks(void **state)
+{
+    (void)state;
+    open_patient();
+    answer(fakes[1], "GET *", ":1");
+    chain self = {KW_OK, 0};
+    assert_int_equal(kw_command_async(kw, NULL, (kw_callback){go_on, &self}, "GET foo"), KW_OK);
+    drain(0);
+    assert_int_equal(self.calls_n, 1);
+    assert_int_equal(self.code, KW_ERR_DRAINING);
+}
+
+/* Also those that nobody waits for. */
+static void test_drain_waits_for_tickets(void **state)
+{
+    (void)state;
+    open_patient();
+    kw_fake_on(fakes[1], KW_FAKE_ALWAYS, "INCR *",
+               KW_FAKE_STEPS(KW_FAKE_DELAY(20), KW_FAKE_SEND(":7\r\n")));
+    kw_ticket *kept = kw_submit(kw, NULL, "INCR foo");
+    for (int i = 0; i < 10; i++) {
+        kw_ticket_free(kw_submit(kw, NULL, "INCR foo"));
+    }
+    drain(20000);
+    assert_int_equal(kw_fake_count(fakes[1], "INCR foo"), 11);
+    assert_true(kw_ticket_wait(kept, 0));
+    kw_reply *reply = kw_ticket_await(kept, NULL);
+    assert_int_equal(kw_reply_int(reply), 7);
+    kw_reply_free(reply);
+    kw_ticket_free(kept);
+}
+
+typedef struct caller {
+    pthread_t thread;
+    kw_error error;
+    long long number;
+} caller;
+
+static void *call(void *arg)
+{
+    caller *self = arg;
+    kw_reply *reply = kw_command(kw, &self->error, "INCR foo");
+    self->number = reply != NULL ? kw_reply_int(reply) : -1;
+    kw_reply_free(reply);
+    return NULL;
+}
+
+static void test_drain_waits_for_calls_of_other_threads(void **state)
+{
+    (void)state;
+    open_patient();
+    kw_fake_on(fakes[1], KW_FAKE_ALWAYS, "INCR *",
+               KW_FAKE_STEPS(KW_FAKE_GATE, KW_FAKE_SEND(":5\r\n")));
+    caller self = {.error = KW_ERROR_INIT};
+    assert_int_equal(pthread_create(&self.thread, NULL, call, &self), 0);
+    KW_TEST_AWAIT(kw_fake_at_gates(fakes[1]) == 1);
+    kw_error error = KW_ERROR_INIT;
+    assert_int_equal(kw_drain(kw, &error, 30), KW_ERR_TIMEOUT);
+    expect_error("late", &error, KW_ERR_TIMEOUT, KW_EFFECT_NONE);
+    assert_non_null(strstr(error.text, "1 calls"));
+    kw_fake_pass(fakes[1]);
+    drain(20000);
+    kw_test_join(self.thread);
+    assert_int_equal(self.number, 5);
+}
+
+/* The transaction comes to its end; no other begins. */
+static void test_drain_waits_for_sessions(void **state)
+{
+    (void)state;
+    open_patient();
+    answer(fakes[1], "MULTI", "+OK");
+    answer(fakes[1], "INCR *", "+QUEUED");
+    answer(fakes[1], "EXEC", "*1\r\n:1");
+    kw_session *session = kw_session_open(kw, NULL, "foo", 3);
+    kw_reply_free(kw_session_command(session, NULL, "MULTI"));
+    kw_error error = KW_ERROR_INIT;
+    assert_int_equal(kw_drain(kw, &error, 10), KW_ERR_TIMEOUT);
+    kw_reply_free(kw_session_command(session, NULL, "INCR foo"));
+    kw_reply *reply = kw_session_command(session, &error, "EXEC");
+    assert_int_equal(kw_reply_count(reply), 1);
+    kw_reply_free(reply);
+    kw_session_close(session);
+    drain(0);
+}
+
+static void drain_inside(void *arg, kw_reply *reply, const kw_error *error)
+{
+    (void)error;
+    kw_reply_free(reply);
+    *(kw_err *)arg = kw_drain(kw, NULL, 10);
+}
+
+static void test_drain_in_a_callback_is_refused(void **state)
+{
+    (void)state;
+    open_patient();
+    answer(fakes[1], "GET *", ":1");
+    kw_err code = KW_OK;
+    assert_int_equal(kw_command_async(kw, NULL, (kw_callback){drain_inside, &code}, "GET foo"),
+                     KW_OK);
+    KW_TEST_UNTIL(code != KW_OK)
+    {
+        kw_test_turn(kw, 10);
+    }
+    assert_int_equal(code, KW_ERR_REFUSED);
+}
+
+static void close_inside(void *arg, kw_reply *reply, const kw_error *error)
+{
+    (void)error;
+    kw_reply_free(reply);
+    kw_close(arg);
+}
+
+/* The handle is gone when the drain returns. */
+static void test_drain_whose_callback_closes_the_handle_says_so(void **state)
+{
+    (void)state;
+    open_patient();
+    answer(fakes[1], "GET *", ":1");
+    assert_int_equal(kw_command_async(kw, NULL, (kw_callback){close_inside, kw}, "GET foo"), KW_OK);
+    assert_int_equal(kw_drain(kw, NULL, 0), KW_ERR_CANCELLED);
+    kw = NULL;
+}
+
+static void test_drain_of_nothing_is_refused(void **state)
+{
+    (void)state;
+    assert_int_equal(kw_drain(NULL, NULL, 0), KW_ERR_ARGUMENT);
+}
+
+#define ON_BOTH(test)                                                                              \
+    cmocka_unit_test_setup_teardown(test, begin, end),                                             \
+        cmocka_unit_test_setup_teardown(test, begin_on_poll, end)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        ON_BOTH(test_drain_of_an_idle_handle_ends_at_once_and_takes_nothing_new),
+        ON_BOTH(test_drain_calls_the_callbacks_that_are_left),
+        ON_BOTH(test_drain_ends_a_chain_of_callbacks),
+        ON_BOTH(test_drain_waits_for_tickets),
+        ON_BOTH(test_drain_waits_for_calls_of_other_threads),
+        ON_BOTH(test_drain_waits_for_sessions),
+        ON_BOTH(test_drain_in_a_callback_is_refused),
+        ON_BOTH(test_drain_whose_callback_closes_the_handle_says_so),
+        ON_BOTH(test_drain_of_nothing_is_refused),
+    };
+    return cmocka_run_group_tests(tests, start_fakes, stop_fakes);
+}
