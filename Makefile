@@ -22,6 +22,8 @@ gnu_name = $(if $(filter command line,$(origin $(1))),$($(1)),$(2))
 PREFIX ?= $(call gnu_name,prefix,/usr/local)
 LIBDIR ?= $(call gnu_name,libdir,$(PREFIX)/lib)
 INCLUDEDIR ?= $(call gnu_name,includedir,$(PREFIX)/include)
+BINDIR ?= $(call gnu_name,bindir,$(PREFIX)/bin)
+DATADIR ?= $(call gnu_name,datadir,$(PREFIX)/share)
 MANDIR ?= $(call gnu_name,mandir,$(PREFIX)/share/man)
 DOCDIR ?= $(call gnu_name,docdir,$(PREFIX)/share/doc/keyway)
 BUILD = build
@@ -37,6 +39,9 @@ lib_place = $(call under_prefix,$(LIBDIR))
 include_place = $(call under_prefix,$(INCLUDEDIR))
 man_place = $(call under_prefix,$(MANDIR))
 doc_place = $(call under_prefix,$(DOCDIR))
+bin_place = $(call under_prefix,$(BINDIR))
+bash_place = $(call under_prefix,$(DATADIR))/bash-completion/completions
+zsh_place = $(call under_prefix,$(DATADIR))/zsh/site-functions
 
 # What differs between systems.
 ifeq ($(shell uname -s),Darwin)
@@ -138,8 +143,13 @@ LOOP_glib := $(call loop_flags,glib-2.0)
 LOOP_libev := $(shell printf '\043include <ev.h>\n' | $(CC) $(CPPFLAGS) -fsyntax-only -x c - 2> /dev/null && echo -lev)
 LOOPS := poll $(foreach loop,libevent libuv libev glib,$(if $(LOOP_$(loop)),$(loop)))
 BENCH := $(filter-out $(if $(LOOP_libevent),,$(BUILD)/tests/bench/bench_loop),$(BENCH))
-EXAMPLES := $(call programs,examples,*) $(filter-out $(BUILD)/examples/loop/%,$(call programs,examples/*,*)) \
+EXAMPLES := $(call programs,examples,*) \
+	$(filter-out $(BUILD)/examples/loop/% $(BUILD)/examples/keyway/%,$(call programs,examples/*,*)) \
 	$(LOOPS:%=$(BUILD)/examples/loop/%)
+# The program keyway, which is made of several sources, and uses public headers alone.
+PROGRAM := $(BUILD)/keyway
+PROGRAM_OBJECTS := $(call programs,examples/keyway,*)
+PROGRAM_OBJECTS := $(PROGRAM_OBJECTS:%=%.o)
 TOUR := $(call programs,examples/tour,*)
 TOOLS := $(call programs,tests/support,run_*)
 # Live and fault tests that say so are quick enough for the sanitizers.
@@ -151,9 +161,9 @@ Q = @
 say = @printf '  %-6s %s\n' $(1) $(2)
 endif
 
-all: $(STATIC) $(SHARED)
+all: $(STATIC) $(SHARED) $(PROGRAM)
 
-## all: the static and the shared library, in build/ (default)
+## all: the static and the shared library and the program keyway, in build/ (default)
 ## check: every test; needs redis-server, redis-cli and cmocka, no root and no network
 ## check-unit check-scene check-fake check-live check-fault: tests of one kind
 ## check-tls: TLS against real servers, also where hiredis is without it; needs libssl-dev and openssl
@@ -169,7 +179,7 @@ all: $(STATIC) $(SHARED)
 ## coverage: lines and branches that the tests run, by room (gcov)
 ## bench: speed against raw hiredis on this machine
 ## demo: a throwaway cluster, and what keyway does on it
-## install, uninstall: with DESTDIR, PREFIX (/usr/local), LIBDIR, INCLUDEDIR, MANDIR, DOCDIR
+## install, uninstall: with DESTDIR, PREFIX (/usr/local), BINDIR, LIBDIR, INCLUDEDIR, DATADIR, MANDIR, DOCDIR
 ## dist: build/keyway-VERSION.tar.gz, the same bytes for the same commit
 ## format, format-check: apply, or verify, the layout of .clang-format
 ## lint: what clang-tidy finds, by .clang-tidy
@@ -306,6 +316,17 @@ $(BUILD)/tests/%: tests/%.c $(STATIC) $(SUPPORT)
 
 $(LOOPS:%=$(BUILD)/examples/loop/%): LIBS += $(LOOP_$(@F))
 
+$(BUILD)/examples/keyway/%.o: examples/keyway/%.c $(BUILD)/flags
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -Iinclude -D_POSIX_C_SOURCE=200809L $(CPPFLAGS) -std=c11 -pthread $(WARNINGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+$(PROGRAM): $(PROGRAM_OBJECTS) $(STATIC)
+	$(call say,LD,$@)
+	$(Q)$(CC) -pthread $(CFLAGS) $(LDFLAGS) -o $@ $(PROGRAM_OBJECTS) $(STATIC) $(LIBS)
+
+$(BUILD)/tests/fake/test_program $(BUILD)/tests/live/test_program: | $(PROGRAM)
+
 $(BUILD)/examples/%: examples/%.c $(STATIC)
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
@@ -440,9 +461,17 @@ exports: $(SHARED)
 
 in_prefix = $(patsubst $(PREFIX)/%,$${prefix}/%,$(1))
 
-install: all
+# The program says its own completion; one for another machine cannot, and is installed without.
+$(BUILD)/completion.%: $(PROGRAM)
+	@$(PROGRAM) completion $* > $@ 2> /dev/null || : > $@
+
+install: all $(BUILD)/completion.bash $(BUILD)/completion.zsh
 	@mkdir -p '$(DESTDIR)$(include_place)/keyway/adapters' '$(DESTDIR)$(lib_place)/pkgconfig' \
-		'$(DESTDIR)$(man_place)/man7' '$(DESTDIR)$(doc_place)'
+		'$(DESTDIR)$(man_place)/man7' '$(DESTDIR)$(doc_place)' '$(DESTDIR)$(bin_place)' \
+		'$(DESTDIR)$(bash_place)' '$(DESTDIR)$(zsh_place)'
+	$(Q)install -m 755 $(PROGRAM) '$(DESTDIR)$(bin_place)/keyway'
+	$(Q)install -m 644 $(BUILD)/completion.bash '$(DESTDIR)$(bash_place)/keyway'
+	$(Q)install -m 644 $(BUILD)/completion.zsh '$(DESTDIR)$(zsh_place)/_keyway'
 	$(Q)install -m 644 include/keyway.h '$(DESTDIR)$(include_place)/keyway.h'
 	$(Q)install -m 644 $(PUBLIC_HEADERS) '$(DESTDIR)$(include_place)/keyway/'
 	$(Q)install -m 644 $(ADAPTERS) '$(DESTDIR)$(include_place)/keyway/adapters/'
@@ -469,7 +498,8 @@ uninstall:
 	$(Q)rm -f '$(DESTDIR)$(include_place)/keyway.h' '$(DESTDIR)$(lib_place)/libkeyway.a' \
 		'$(DESTDIR)$(lib_place)/$(SHARED_NAME)' '$(DESTDIR)$(lib_place)/$(SHARED_SONAME)' \
 		'$(DESTDIR)$(lib_place)/$(SHARED_LINK)' '$(DESTDIR)$(lib_place)/pkgconfig/keyway.pc' \
-		'$(DESTDIR)$(man_place)/man7/keyway.7'
+		'$(DESTDIR)$(man_place)/man7/keyway.7' '$(DESTDIR)$(bin_place)/keyway' \
+		'$(DESTDIR)$(bash_place)/keyway' '$(DESTDIR)$(zsh_place)/_keyway'
 	$(Q)rm -rf '$(DESTDIR)$(include_place)/keyway' '$(DESTDIR)$(doc_place)'
 	@rmdir '$(DESTDIR)$(lib_place)/pkgconfig' 2> /dev/null || true
 
@@ -501,5 +531,5 @@ clean:
 .SECONDARY:
 .DELETE_ON_ERROR:
 
--include $(OBJECTS:.o=.d) $(SUPPORT_OBJECTS:.o=.d)
+-include $(OBJECTS:.o=.d) $(SUPPORT_OBJECTS:.o=.d) $(PROGRAM_OBJECTS:.o=.d)
 -include $(patsubst %,%.d,$(UNIT) $(SCENE) $(FAKE) $(LIVE) $(FAULT) $(BENCH) $(FUZZ) $(EXAMPLES) $(TOOLS))

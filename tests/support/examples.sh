@@ -1,10 +1,12 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-3-Clause
-# Each example is at most 80 lines, is named in examples/README.md, and runs against a cluster.
+# Each example is at most 80 lines, is named in examples/README.md, and runs against a cluster. (The
+# program in examples/keyway is one of several sources, with tests of its own.)
 
 status=0
 for source in examples/*.c examples/*/*.c; do
     [ -f "$source" ] || continue
+    case $source in examples/keyway/*) continue ;; esac
     lines=$(grep -vc SPDX-License-Identifier "$source")
     [ "$lines" -le 80 ] || { echo "$source: $lines lines, more than 80" >&2; status=1; }
     grep -q -F "](${source#examples/})" examples/README.md || {

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The arguments of a subcommand: options anywhere, words in their order. Behind -- all are words.
+ */
+#include "program.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void take(app *self, int at, int n)
+{
+    self->argc -= n;
+    for (int i = at; i < self->argc; i++) {
+        self->argv[i] = self->argv[i + n];
+    }
+}
+
+/* Where the option is, or -1. */
+static int find(const app *self, const char *name)
+{
+    for (int i = 0; i < self->argc && strcmp(self->argv[i], "--") != 0; i++) {
+        if (strcmp(self->argv[i], name) == 0) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+bool args_flag(app *self, const char *name)
+{
+    int at = find(self, name);
+    if (at < 0) {
+        return false;
+    }
+    take(self, at, 1);
+    return true;
+}
+
+const char *args_value(app *self, const char *name, const char *otherwise)
+{
+    int at = find(self, name);
+    if (at < 0) {
+        return otherwise;
+    }
+    if (at + 1 >= self->argc) {
+        args_usage(self, "%s lacks its value", name);
+        self->is_wrong = true;
+        return otherwise;
+    }
+    const char *value = self->argv[at + 1];
+    take(self, at, 2);
+    return value;
+}
+
+uint64_t args_number(app *self, const char *name, uint64_t otherwise)
+{
+    const char *text = args_value(self, name, NULL);
+    if (text == NULL) {
+        return otherwise;
+    }
+    char *end = NULL;
+    errno = 0;
+    unsigned long long number = strtoull(text, &end, 10);
+    if (errno != 0 || *text < '0' || *text > '9' || *end != '\0') {
+        args_usage(self, "%s %s: that is no number", name, text);
+        self->is_wrong = true;
+    }
+    return number;
+}
+
+bool args_end(app *self, int min, int max)
+{
+    if (self->is_wrong) {
+        return false;
+    }
+    for (int i = 0; i < self->argc; i++) {
+        if (strcmp(self->argv[i], "--") == 0) {
+            take(self, i, 1);
+            break;
+        }
+        if (strncmp(self->argv[i], "--", 2) == 0) {
+            args_usage(self, "%s: no such option", self->argv[i]);
+            return false;
+        }
+    }
+    if (self->argc < min || self->argc > max) {
+        args_usage(self, self->argc < min ? "something is missing" : "too many arguments");
+        return false;
+    }
+    return true;
+}
+
+static const subcommand *find_subcommand(const char *name)
+{
+    const subcommand *at = NULL;
+    for (size_t i = 0; (at = subcommand_at(i)) != NULL && strcmp(at->name, name) != 0; i++) {
+    }
+    return at;
+}
+
+int args_usage(const app *self, const char *format, ...)
+{
+    const subcommand *what = find_subcommand(self->command);
+    va_list values;
+    va_start(values, format);
+    fprintf(stderr, "keyway %s: ", self->command);
+    vfprintf(stderr, format, values);
+    va_end(values);
+    fprintf(stderr, "\nusage: keyway %s %s\n", self->command, what != NULL ? what->usage : "");
+    return STATUS_USAGE;
+}

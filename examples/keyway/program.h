@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* keyway, the program: what its parts share. It uses the public headers alone. */
+#ifndef KEYWAY_PROGRAM_H
+#define KEYWAY_PROGRAM_H
+
+#include <keyway.h>
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+/* What the program ends with. */
+enum {
+    STATUS_GOOD = 0,
+    STATUS_FOUND = 1, /* something is wrong, and was said */
+    STATUS_USAGE = 2  /* it could not begin: wrong arguments, or nobody to ask */
+};
+
+/* One run of the program. */
+typedef struct app {
+    const char *command; /* the subcommand */
+    const char *uri;     /* NULL: not given */
+    bool is_json;
+    bool has_colour;
+    bool is_terminal; /* standard output is one */
+    char **argv;      /* what is left for the subcommand .. */
+    int argc;         /* .. and how many */
+    bool is_wrong;    /* an argument was, and was said to be */
+} app;
+
+/* args.c */
+
+/* Takes an option away from the arguments; true where it was there. */
+bool args_flag(app *self, const char *name);
+
+/* Takes an option with its value away; otherwise where it was not there. */
+const char *args_value(app *self, const char *name, const char *otherwise);
+uint64_t args_number(app *self, const char *name, uint64_t otherwise);
+
+/* False, and said, where options are left, or fewer or more words than that. */
+bool args_end(app *self, int min, int max);
+
+/* Says what is wrong with the arguments, and how the subcommand is used. */
+int args_usage(const app *self, const char *format, ...);
+
+/* client.c */
+
+/* The handle of the URI; NULL, and said, where there is none. */
+kw_client *client_open(const app *self, const char *uri);
+
+/* client_open, connected. */
+kw_client *client_connect(const app *self, const char *uri);
+
+/* Asks one node: "host:port", or the name of a ring's member. The words end with NULL. */
+kw_reply *client_ask(kw_client *client, kw_error *error, const char *node,
+                     const char *const *words);
+
+/* Nodes of the map: primaries in their order, each before its replicas. */
+typedef struct fleet {
+    kw_node_stats *nodes;
+    size_t *numbers; /* by which the handle knows them */
+    size_t n;
+} fleet;
+bool fleet_load(fleet *self, kw_client *client);
+void fleet_free(fleet *self);
+
+/* The name by which a node is asked, and shown. */
+const char *node_name(const kw_node_stats *node);
+
+/* A field of INFO's text, or NULL; number: 0 where it is not there. */
+const char *info_text(char *out, size_t out_len, const kw_reply *info, const char *field);
+double info_number(const kw_reply *info, const char *field);
+
+/* Nanoseconds of a clock that never goes back, and a pause. */
+uint64_t now_ns(void);
+void pause_ms(uint64_t ms);
+
+/* screen.c */
+
+typedef enum paint {
+    PLAIN = 0,
+    BOLD = 1,
+    FAINT = 2,
+    RED = 31,
+    GREEN = 32,
+    YELLOW = 33,
+    CYAN = 36
+} paint;
+
+/* Text for people: nothing with --json. */
+void say(const app *self, const char *format, ...);
+void say_painted(const app *self, paint colour, const char *format, ...);
+
+/* Numbers with units, in a text of the caller's. */
+#define UNIT_TEXT 24
+const char *unit_bytes(char out[UNIT_TEXT], double bytes);
+const char *unit_count(char out[UNIT_TEXT], double count);
+const char *unit_time(char out[UNIT_TEXT], double ns);
+const char *unit_share(char out[UNIT_TEXT], double share);
+
+/* A bar of so many columns, share of them full. */
+#define BAR_TEXT 200
+const char *unit_bar(char out[BAR_TEXT], int columns, double share);
+
+/* Bytes that may hold anything, as text without control characters. */
+void put_shown(FILE *out, const char *bytes, size_t len);
+
+/* How far a long piece of work is, on standard error where that is a terminal. */
+typedef struct progress {
+    const char *title;
+    double total; /* 0: not known */
+    uint64_t next_ns;
+    uint64_t begun_ns;
+    bool is_shown;
+} progress;
+void progress_begin(progress *self, const app *program, const char *title, double total);
+void progress_to(progress *self, double done);
+void progress_end(progress *self);
+
+/* table.c: rows for people, or JSON. */
+
+typedef struct column {
+    const char *title; /* NULL: in JSON only */
+    const char *name;  /* in JSON; NULL: for people only */
+    bool is_right;
+} column;
+
+typedef struct table table;
+table *table_new(const column *columns, size_t columns_n);
+void table_text(table *self, paint colour, const char *format, ...);
+void table_bytes(table *self, paint colour, const char *bytes, size_t len);
+void table_number(table *self, paint colour, double number, const char *text);
+void table_bool(table *self, bool is_true);
+void table_none(table *self); /* null, and a dash */
+
+/* Prints the rows, in JSON as a member of that name; and frees the table. */
+void table_print(table *self, const app *program, const char *name);
+
+/* The object that --json prints: opened and closed once, members between. */
+void json_open(const app *self);
+void json_text(const app *self, const char *name, const char *text);
+void json_number(const app *self, const char *name, double number);
+void json_close(const app *self);
+void json_string(FILE *out, const char *bytes, size_t len);
+
+/* walk.c: the keys of all primaries, page by page. */
+typedef struct walk {
+    kw_client *client;
+    const char *match; /* NULL: all */
+    const char *type;  /* NULL: all */
+    fleet nodes;
+    size_t at;        /* the node of the next page */
+    char cursor[32];  /* of it */
+    const char *node; /* of the page that was given last */
+    kw_reply *page;
+    double total; /* keys when it began */
+    double done;  /* keys looked at, about */
+} walk;
+bool walk_begin(walk *self, kw_client *client, const char *match, const char *type);
+
+/* The next page, an array of keys, good until the next call; NULL at the end, with error's code
+ * KW_OK, or because of an error. */
+const kw_reply *walk_next(walk *self, kw_error *error);
+void walk_end(walk *self);
+
+/* The file by which work goes on where it stopped: nothing where path is NULL. */
+void walk_resume(walk *self, const char *path);
+void walk_save(const walk *self, const char *path);
+
+/* The subcommands; each returns the status. */
+int run_slot(app *self);
+int run_why(app *self);
+int run_spread(app *self);
+int run_whatif(app *self);
+int run_nodes(app *self);
+int run_check(app *self);
+int run_top(app *self);
+int run_watch(app *self);
+int run_bench(app *self);
+int run_scan(app *self);
+int run_bigkeys(app *self);
+int run_del(app *self);
+int run_migrate(app *self);
+int run_repair(app *self);
+int run_plain(app *self);
+int run_completion(app *self);
+
+/* One row of the list of subcommands. */
+typedef struct subcommand {
+    const char *name;
+    int (*run)(app *self); /* NULL: help */
+    const char *usage;
+    const char *help;
+} subcommand;
+
+/* NULL past the last one. */
+const subcommand *subcommand_at(size_t index);
+
+#endif

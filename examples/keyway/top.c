@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* top: what nodes do now, from what INFO counts between two looks; and where the slots are hot. */
+#include "program.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MAP_COLUMNS 64
+#define MAP_ROWS    4
+
+/* What one look at a node has found. */
+typedef struct sample {
+    uint64_t at_ns;
+    bool is_there;
+    double calls;     /* commands processed */
+    double busy_us;   /* of them, in the server */
+    double redirects; /* MOVED and ASK answered */
+    double errors;    /* errors answered, all */
+    double clients;
+    double memory;
+    double keys;
+} sample;
+
+static volatile sig_atomic_t is_over;
+
+static void on_signal(int number)
+{
+    (void)number;
+    is_over = 1;
+}
+
+static double errors_of(const kw_reply *info, const char *name)
+{
+    char text[64];
+    const char *found = info_text(text, sizeof(text), info, name);
+    const char *count = found != NULL ? strstr(found, "count=") : NULL;
+    return count != NULL ? strtod(count + 6, NULL) : 0;
+}
+
+/* A number for each command in the text of INFO commandstats, added up. */
+static double sum_of(const kw_reply *info, const char *field)
+{
+    double sum = 0;
+    const char *text = kw_reply_str(info, NULL);
+    for (const char *at = text != NULL ? strstr(text, "cmdstat_") : NULL; at != NULL;
+         at = strstr(at + 1, "\ncmdstat_")) {
+        const char *found = strstr(at, field);
+        sum += found != NULL ? strtod(found + strlen(field), NULL) : 0;
+    }
+    return sum;
+}
+
+static sample look(kw_client *client, const char *node)
+{
+    static const char *const words[] = {"INFO", "all", NULL};
+    static const char *const size[] = {"DBSIZE", NULL};
+    sample now = {.at_ns = now_ns()};
+    kw_reply *info = client_ask(client, NULL, node, words);
+    now.is_there = info != NULL && !kw_reply_is_error(info);
+    if (now.is_there) {
+        kw_reply *keys = client_ask(client, NULL, node, size);
+        now.calls = info_number(info, "total_commands_processed");
+        now.busy_us = sum_of(info, ",usec=");
+        now.redirects = errors_of(info, "errorstat_MOVED") + errors_of(info, "errorstat_ASK");
+        now.errors = info_number(info, "total_error_replies");
+        now.clients = info_number(info, "connected_clients");
+        now.memory = info_number(info, "used_memory");
+        now.keys = (double)kw_reply_int(keys);
+        kw_reply_free(keys);
+    }
+    kw_reply_free(info);
+    return now;
+}
+
+static void add_rate(table *rows, double before, double after, double seconds, bool is_bad)
+{
+    char text[UNIT_TEXT];
+    double rate = after > before && seconds > 0 ? (after - before) / seconds : 0;
+    table_number(rows, is_bad && rate > 0 ? YELLOW : PLAIN, rate, unit_count(text, rate));
+}
+
+static void add_node(table *rows, const kw_node_stats *node, const sample *before,
+                     const sample *now)
+{
+    char text[UNIT_TEXT];
+    double seconds = (double)(now->at_ns - before->at_ns) / 1e9;
+    double calls = now->calls - before->calls;
+    double busy_ns = calls > 0 ? (now->busy_us - before->busy_us) * 1000 / calls : 0;
+    table_text(rows, node->is_primary ? BOLD : PLAIN, "%s", node_name(node));
+    table_text(rows, PLAIN, "%s", node->is_primary ? "primary" : "replica");
+    if (!now->is_there || !before->is_there) {
+        for (int i = 0; i < 7; i++) {
+            table_none(rows);
+        }
+        table_text(rows, RED, "no answer");
+        return;
+    }
+    add_rate(rows, before->calls, now->calls, seconds, false);
+    table_number(rows, PLAIN, busy_ns, unit_time(text, busy_ns > 0 ? busy_ns : 0));
+    add_rate(rows, before->redirects, now->redirects, seconds, true);
+    add_rate(rows, before->errors, now->errors, seconds, true);
+    table_number(rows, PLAIN, now->clients, NULL);
+    table_number(rows, PLAIN, now->keys, unit_count(text, now->keys));
+    table_number(rows, PLAIN, now->memory, unit_bytes(text, now->memory));
+    table_text(rows, GREEN, "ok");
+}
+
+/* Calls a second for each cell of the map of slots, by their owners. */
+static double heat_cells(double cells[MAP_COLUMNS * MAP_ROWS], kw_client *client, const fleet *all,
+                         const double *rates)
+{
+    double most = 0;
+    unsigned of_cell = KW_SLOTS_N / (MAP_COLUMNS * MAP_ROWS);
+    memset(cells, 0, MAP_COLUMNS * MAP_ROWS * sizeof(cells[0]));
+    for (size_t i = 0; i < all->n; i++) {
+        size_t n = 0;
+        double slots = 0;
+        static kw_slot_range ranges[KW_SLOTS_N];
+        (void)kw_client_node_slots(client, ranges, KW_SLOTS_N, &n, all->numbers[i]);
+        for (size_t k = 0; k < n; k++) {
+            slots += ranges[k].last - ranges[k].first + 1;
+        }
+        for (size_t k = 0; k < n; k++) {
+            for (unsigned slot = ranges[k].first; slot <= ranges[k].last; slot++) {
+                cells[slot / of_cell] += rates[i] / slots;
+            }
+        }
+        most = slots > 0 && rates[i] / slots * of_cell > most ? rates[i] / slots * of_cell : most;
+    }
+    return most;
+}
+
+/* The slots of a cluster, 64 to a cell, shaded by the calls of their owners for each slot. */
+static void put_heat(const app *self, kw_client *client, const fleet *all, const double *rates)
+{
+    static const char *const shades[] = {"·", "░", "▒", "▓", "█"};
+    double cells[MAP_COLUMNS * MAP_ROWS];
+    double most = heat_cells(cells, client, all, rates);
+    if (most <= 0) {
+        return;
+    }
+    say(self, "\n");
+    for (unsigned row = 0; row < MAP_ROWS; row++) {
+        say_painted(self, FAINT, "%6u ", row * (KW_SLOTS_N / MAP_ROWS));
+        for (unsigned at = 0; at < MAP_COLUMNS; at++) {
+            int shade = (int)(cells[row * MAP_COLUMNS + at] / most * 4 + 0.5);
+            shade = shade > 4 ? 4 : shade;
+            say_painted(self, shade > 3 ? RED : shade > 1 ? YELLOW : GREEN, "%s", shades[shade]);
+        }
+        say(self, "\n");
+    }
+}
+
+static void show(app *self, kw_client *client, const fleet *all, const sample *before,
+                 const sample *now)
+{
+    static const column columns[] = {
+        {"NODE", "node", false},          {"ROLE", "role", false},
+        {"CALLS/s", "calls", true},       {"SERVER", "server_ns", true},
+        {"MOVED/s", "redirects", true},   {"ERRORS/s", "errors", true},
+        {"CLIENTS", "clients", true},     {"KEYS", "keys", true},
+        {"MEMORY", "memory_bytes", true}, {"STATE", "state", false},
+    };
+    table *rows = table_new(columns, sizeof(columns) / sizeof(columns[0]));
+    double *rates = calloc(all->n + 1, sizeof(rates[0]));
+    for (size_t i = 0; i < all->n; i++) {
+        double seconds = (double)(now[i].at_ns - before[i].at_ns) / 1e9;
+        add_node(rows, &all->nodes[i], &before[i], &now[i]);
+        if (rates != NULL && now[i].calls > before[i].calls && seconds > 0) {
+            rates[i] = (now[i].calls - before[i].calls) / seconds;
+        }
+    }
+    json_open(self);
+    table_print(rows, self, "nodes");
+    json_close(self);
+    if (rates != NULL) {
+        put_heat(self, client, all, rates);
+    }
+    free(rates);
+    fflush(stdout);
+}
+
+static void refresh(app *self, kw_client *client, uint64_t every_ms, uint64_t times)
+{
+    fleet all;
+    kw_stats stats = {.size = sizeof(stats)};
+    sample *before = NULL;
+    uint64_t map = 0;
+    if (!fleet_load(&all, client)) {
+        return;
+    }
+    for (uint64_t i = 0; !is_over && i <= times; i++) {
+        (void)kw_client_stats(client, &stats);
+        if (map != stats.map_number && i > 0) { /* other nodes: begin anew */
+            fleet_free(&all);
+            free(before);
+            before = NULL;
+            if (!fleet_load(&all, client)) {
+                return;
+            }
+        }
+        map = stats.map_number;
+        sample *now = calloc(all.n + 1, sizeof(now[0]));
+        for (size_t k = 0; now != NULL && k < all.n; k++) {
+            now[k] = look(client, node_name(&all.nodes[k]));
+        }
+        if (before != NULL && now != NULL) {
+            say(self, self->is_terminal ? "\033[H\033[J" : i > 1 ? "\n" : "");
+            show(self, client, &all, before, now);
+        }
+        free(before);
+        before = now;
+        if (i < times && !is_over) {
+            pause_ms(every_ms);
+        }
+    }
+    free(before);
+    fleet_free(&all);
+}
+
+int run_top(app *self)
+{
+    uint64_t every_ms = args_number(self, "--every", 1000);
+    uint64_t times = args_number(self, "--times", self->is_terminal ? UINT64_MAX - 1 : 1);
+    if (!args_end(self, 0, 0)) {
+        return STATUS_USAGE;
+    }
+    kw_client *client = client_connect(self, self->uri);
+    if (client == NULL) {
+        return STATUS_USAGE;
+    }
+    struct sigaction action = {.sa_handler = on_signal};
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    bool is_screen = self->is_terminal && !self->is_json;
+    printf("%s", is_screen ? "\033[?1049h\033[?25l" : "");
+    refresh(self, client, every_ms, times);
+    printf("%s", is_screen ? "\033[?25h\033[?1049l" : "");
+    kw_close(client);
+    return STATUS_GOOD;
+}
