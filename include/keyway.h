@@ -19,6 +19,7 @@
 #include <keyway/quorum.h>
 #include <keyway/reply.h>
 #include <keyway/ring.h>
+#include <keyway/script.h>
 #include <keyway/session.h>
 #include <keyway/slot.h>
 #include <keyway/slow.h>

@@ -7,6 +7,7 @@
 #include "api/client.h"
 #include "api/args.h"
 #include "api/batch_splits.h"
+#include "api/command.h"
 #include "drive/pipeline.h"
 #include "base/error.h"
 #include "base/format.h"
@@ -111,35 +112,37 @@ static kw_err add_split(kw_batch *batch, kw_error *error, const kw_plan_task *ta
 }
 
 /* Adds one command; the handle was entered. */
-static kw_err add_entered(kw_batch *batch, kw_error *error, const kw_bytes *argv, size_t argc)
+static kw_err add_entered(kw_batch *batch, kw_error *error, kw_plan_task *task)
 {
     kw_item *item = &batch->items[batch->items_n];
     kw_item_init(item);
     item->request.pools = true;
-    kw_plan_task task = {
-        .options = &kw_plan_defaults, .argv = argv, .argc = argc, .is_timed_later = true};
-    kw_err code = kw_plan_make(&item->plan, batch->client->topology, error, &task);
+    task->is_timed_later = true;
+    kw_err code = kw_plan_make(&item->plan, batch->client->topology, error, task);
     if (code != KW_OK) {
         return code;
     }
     if (item->plan.kind == KW_PLAN_SPLIT) {
         kw_plan plan = item->plan;
-        return add_split(batch, error, &task, &plan);
+        return add_split(batch, error, task, &plan);
     }
     code = check_plan(&item->plan, error);
-    if (code == KW_OK && !kw_resp_append(&batch->encoded, argv, argc)) {
+    if (code == KW_OK && !kw_resp_append(&batch->encoded, task->argv, task->argc)) {
         code = refuse(error, KW_ERR_NOMEM, "no memory for a command of a batch");
     }
     if (code != KW_OK) {
         kw_plan_fini(&item->plan);
         return code;
     }
+    if (item->plan.script != NULL) {
+        item->plan.script->is_eager = true;
+    }
     batch->ends[batch->items_n++] = batch->encoded.len;
     batch->commands_n++;
     return KW_OK;
 }
 
-static kw_err add(kw_batch *batch, kw_error *error, const kw_bytes *argv, size_t argc)
+kw_err kw_batch_add_task(kw_batch *batch, kw_error *error, kw_plan_task *task)
 {
     if (batch->has_run) {
         return refuse(error, KW_ERR_ARGUMENT, "the batch has run: call kw_batch_clear first");
@@ -149,7 +152,7 @@ static kw_err add(kw_batch *batch, kw_error *error, const kw_bytes *argv, size_t
     }
     kw_err code = kw_client_enter(batch->client, error);
     if (code == KW_OK) {
-        code = add_entered(batch, error, argv, argc);
+        code = add_entered(batch, error, task);
         kw_client_leave(batch->client);
     }
     return code;
@@ -164,7 +167,8 @@ kw_err kw_batch_vadd(kw_batch *batch, kw_error *error, const char *format, va_li
     kw_args_init(&args, &batch->mem);
     kw_err code = kw_args_format(&args, error, format, values);
     if (code == KW_OK) {
-        code = add(batch, error, args.argv, args.argc);
+        kw_plan_task task = {.options = &kw_plan_defaults, .argv = args.argv, .argc = args.argc};
+        code = kw_batch_add_task(batch, error, &task);
     }
     kw_args_fini(&args);
     return code;
@@ -188,10 +192,16 @@ kw_err kw_batch_add_argv(kw_batch *batch, kw_error *error, int argc, const char 
     kw_arg_bytes args;
     kw_err code = kw_arg_bytes_init(&args, error, &batch->mem, (kw_argv){argc, argv, argvlen});
     if (code == KW_OK) {
-        code = add(batch, error, args.argv, args.argc);
+        kw_plan_task task = {.options = &kw_plan_defaults, .argv = args.argv, .argc = args.argc};
+        code = kw_batch_add_task(batch, error, &task);
         kw_arg_bytes_fini(&args);
     }
     return code;
+}
+
+const kw_allocator *kw_batch_memory(const kw_batch *batch)
+{
+    return batch != NULL ? &batch->mem : NULL;
 }
 
 size_t kw_batch_count(const kw_batch *batch)

@@ -4,6 +4,7 @@
 
 #include "api/client.h"
 #include "api/args.h"
+#include "api/command.h"
 #include "drive/call.h"
 #include "drive/wait_acks.h"
 #include "drive/plan_ring.h"
@@ -78,17 +79,15 @@ static kw_reply *run(kw_client *client, kw_error *error, const kw_plan *plan,
 
 /* Plans and runs, once more where the ring was changed under the plan before anything was
  * sent. */
-static kw_reply *plan_and_run(kw_client *client, kw_error *error, const kw_call_options *options,
-                              const kw_bytes *argv, size_t argc)
+static kw_reply *plan_and_run(kw_client *client, kw_error *error, kw_plan_task *task)
 {
     kw_plan plan;
-    kw_plan_task task = {.options = options, .argv = argv, .argc = argc, .takes_acks = true};
     kw_reply *reply = NULL;
     uint64_t start_ns = 0;
     uint64_t deadline_ns = 0;
     bool is_stale_split = true;
     while (reply == NULL && is_stale_split) {
-        kw_err code = kw_plan_make(&plan, client->topology, error, &task);
+        kw_err code = kw_plan_make(&plan, client->topology, error, task);
         if (code != KW_OK) {
             kw_topology_count_failure(client->topology, code, KW_EFFECT_NONE);
             break;
@@ -97,8 +96,11 @@ static kw_reply *plan_and_run(kw_client *client, kw_error *error, const kw_call_
         plan.start_ns = start_ns > 0 ? start_ns : plan.start_ns;
         start_ns = plan.start_ns;
         deadline_ns = plan.deadline_ns;
-        reply = run(client, error, &plan, &task);
+        reply = run(client, error, &plan, task);
         is_stale_split = kw_plan_is_stale_split(&plan);
+        if (is_stale_split) {
+            kw_plan_return_script(&plan, task);
+        }
         kw_plan_fini(&plan);
     }
     return reply;
@@ -130,18 +132,18 @@ static kw_call_options settle(const kw_client *client, const kw_call_options *op
     return settled;
 }
 
-static kw_reply *call_args(kw_client *client, kw_error *error, const kw_call_options *options,
-                           const kw_bytes *argv, size_t argc)
+kw_reply *kw_command_run(kw_client *client, kw_error *error, kw_plan_task *task)
 {
     if (kw_client_enter_new(client, error) != KW_OK) {
         return NULL;
     }
     kw_call_options settled;
-    if (!is_settled(client, options)) {
-        settled = settle(client, options);
-        options = &settled;
+    if (!is_settled(client, task->options)) {
+        settled = settle(client, task->options);
+        task->options = &settled;
     }
-    kw_reply *reply = plan_and_run(client, error, options, argv, argc);
+    task->takes_acks = true;
+    kw_reply *reply = plan_and_run(client, error, task);
     kw_client_leave_calls(client, 1, reply == NULL ? 1 : 0);
     return reply;
 }
@@ -161,7 +163,8 @@ kw_reply *kw_vcommand(kw_client *client, kw_error *error, const char *format, va
     kw_args_init(&args, &client->topology->env.mem);
     kw_reply *reply = NULL;
     if (kw_args_format(&args, error, format, values) == KW_OK) {
-        reply = call_args(client, error, &kw_plan_defaults, args.argv, args.argc);
+        kw_plan_task task = {.options = &kw_plan_defaults, .argv = args.argv, .argc = args.argc};
+        reply = kw_command_run(client, error, &task);
     }
     kw_args_fini(&args);
     return reply;
@@ -191,7 +194,8 @@ kw_reply *kw_call(kw_client *client, kw_error *error, const kw_call_options *opt
     if (kw_arg_bytes_init(&args, error, &client->topology->env.mem, command) != KW_OK) {
         return NULL;
     }
-    kw_reply *reply = call_args(client, error, options, args.argv, args.argc);
+    kw_plan_task task = {.options = options, .argv = args.argv, .argc = args.argc};
+    kw_reply *reply = kw_command_run(client, error, &task);
     kw_arg_bytes_fini(&args);
     return reply;
 }

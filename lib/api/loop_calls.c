@@ -5,6 +5,7 @@
 #include "topology/topology_tend.h"
 #include "api/client.h"
 #include "api/args.h"
+#include "api/command.h"
 #include "drive/loop.h"
 #include "base/error.h"
 #include "base/format.h"
@@ -102,9 +103,10 @@ static kw_err submit(kw_client *client, kw_error *error, kw_plan_task *task, kw_
     return KW_OK;
 }
 
-static kw_err call_args(kw_client *client, kw_error *error, kw_plan_task *task,
-                        kw_callback callback)
+kw_err kw_call_async_task(kw_client *client, kw_error *error, kw_callback callback,
+                          kw_plan_task *task)
 {
+    task->is_ordered = true;
     kw_err code = kw_client_enter_new(client, error);
     if (code == KW_OK) {
         code = submit(client, error, task, callback);
@@ -123,9 +125,8 @@ kw_err kw_vcommand_async(kw_client *client, kw_error *error, kw_callback callbac
     kw_args_init(&args, &client->topology->env.mem);
     kw_err code = kw_args_format(&args, error, format, values);
     if (code == KW_OK) {
-        kw_plan_task task = {
-            .options = &kw_plan_defaults, .argv = args.argv, .argc = args.argc, .is_ordered = true};
-        code = call_args(client, error, &task, callback);
+        kw_plan_task task = {.options = &kw_plan_defaults, .argv = args.argv, .argc = args.argc};
+        code = kw_call_async_task(client, error, callback, &task);
     }
     kw_args_fini(&args);
     return code;
@@ -155,9 +156,8 @@ kw_err kw_call_async(kw_client *client, kw_error *error, kw_callback callback,
     }
     kw_err code = kw_arg_bytes_init(&args, error, &client->topology->env.mem, command);
     if (code == KW_OK) {
-        kw_plan_task task = {
-            .options = options, .argv = args.argv, .argc = args.argc, .is_ordered = true};
-        code = call_args(client, error, &task, callback);
+        kw_plan_task task = {.options = options, .argv = args.argv, .argc = args.argc};
+        code = kw_call_async_task(client, error, callback, &task);
         kw_arg_bytes_fini(&args);
     }
     return code;

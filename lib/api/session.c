@@ -4,6 +4,7 @@
 
 #include "api/client.h"
 #include "api/args.h"
+#include "api/command.h"
 #include "drive/driver.h"
 #include "drive/plan_ring.h"
 #include "drive/session_private.h"
@@ -91,19 +92,23 @@ static kw_err check(const kw_session *session, kw_error *error)
     return KW_OK;
 }
 
-static kw_reply *send_args(kw_session *session, kw_error *error, const kw_bytes *argv, size_t argc)
+static kw_reply *send_task(kw_session *session, kw_error *error, const kw_plan_task *task)
 {
     kw_session_request request;
-    kw_err code = kw_session_plan(&request, session, error, argv, argc);
+    kw_err code = kw_session_plan(&request, session, error, task->argv, task->argc);
     if (code != KW_OK) {
         kw_topology_count_failure(session->topology, code, KW_EFFECT_NONE);
         return NULL;
+    }
+    if (task->script != NULL) {
+        request.plan.script = *task->script;
+        *task->script = NULL;
     }
     char space[ENCODED_INLINE];
     kw_buf encoded;
     kw_buf_init(&encoded, &session->mem, space, sizeof(space));
     kw_reply *reply = NULL;
-    if (kw_resp_append(&encoded, argv, argc)) {
+    if (kw_resp_append(&encoded, task->argv, task->argc)) {
         kw_bytes bytes = {encoded.data, encoded.len};
         reply = kw_session_run(session, error, &request, bytes);
     } else {
@@ -115,7 +120,7 @@ static kw_reply *send_args(kw_session *session, kw_error *error, const kw_bytes 
     return reply;
 }
 
-static kw_reply *call_args(kw_session *session, kw_error *error, const kw_bytes *argv, size_t argc)
+kw_reply *kw_session_run_task(kw_session *session, kw_error *error, const kw_plan_task *task)
 {
     if (check(session, error) != KW_OK) {
         return NULL;
@@ -124,7 +129,7 @@ static kw_reply *call_args(kw_session *session, kw_error *error, const kw_bytes 
     if (kw_client_enter(client, error) != KW_OK) {
         return NULL;
     }
-    kw_reply *reply = send_args(session, error, argv, argc);
+    kw_reply *reply = send_task(session, error, task);
     if (atomic_load_explicit(&client->topology->env.is_closing, memory_order_relaxed)) {
         kw_session_drop(session); /* the handle may be gone when the session is closed */
         session->client = NULL;
@@ -145,7 +150,8 @@ kw_reply *kw_session_vcommand(kw_session *session, kw_error *error, const char *
     kw_args_init(&args, &session->mem);
     kw_reply *reply = NULL;
     if (kw_args_format(&args, error, format, values) == KW_OK) {
-        reply = call_args(session, error, args.argv, args.argc);
+        kw_plan_task task = {.argv = args.argv, .argc = args.argc};
+        reply = kw_session_run_task(session, error, &task);
     }
     kw_args_fini(&args);
     return reply;
@@ -171,9 +177,20 @@ kw_reply *kw_session_command_argv(kw_session *session, kw_error *error, int argc
     if (kw_arg_bytes_init(&args, error, &session->mem, (kw_argv){argc, argv, argvlen}) != KW_OK) {
         return NULL;
     }
-    kw_reply *reply = call_args(session, error, args.argv, args.argc);
+    kw_plan_task task = {.argv = args.argv, .argc = args.argc};
+    kw_reply *reply = kw_session_run_task(session, error, &task);
     kw_arg_bytes_fini(&args);
     return reply;
+}
+
+const kw_allocator *kw_session_memory(const kw_session *session)
+{
+    return session != NULL ? &session->mem : NULL;
+}
+
+bool kw_session_is_held(const kw_session *session)
+{
+    return !kw_session_is_clean(session);
 }
 
 /* The child's copy. The socket's number is the handle's to close, or another socket's by

@@ -4,6 +4,7 @@
 
 #include "api/client.h"
 #include "api/args.h"
+#include "api/command.h"
 #include "drive/loop.h"
 #include "base/error.h"
 #include "base/format.h"
@@ -146,9 +147,10 @@ static kw_ticket *submit(kw_client *client, kw_error *error, const kw_plan_task 
     return ticket;
 }
 
-static kw_ticket *submit_args(kw_client *client, kw_error *error, const kw_plan_task *task)
+kw_ticket *kw_submit_task(kw_client *client, kw_error *error, kw_plan_task *task)
 {
     kw_ticket *ticket = NULL;
+    task->is_ordered = true;
     if (kw_client_enter_new(client, error) == KW_OK) {
         ticket = submit(client, error, task);
         kw_client_leave(client);
@@ -165,9 +167,8 @@ kw_ticket *kw_vsubmit(kw_client *client, kw_error *error, const char *format, va
     kw_args_init(&args, &client->topology->env.mem);
     kw_ticket *ticket = NULL;
     if (kw_args_format(&args, error, format, values) == KW_OK) {
-        kw_plan_task task = {
-            .options = &kw_plan_defaults, .argv = args.argv, .argc = args.argc, .is_ordered = true};
-        ticket = submit_args(client, error, &task);
+        kw_plan_task task = {.options = &kw_plan_defaults, .argv = args.argv, .argc = args.argc};
+        ticket = kw_submit_task(client, error, &task);
     }
     kw_args_fini(&args);
     return ticket;
@@ -195,9 +196,8 @@ kw_ticket *kw_submit_call(kw_client *client, kw_error *error, const kw_call_opti
         kw_arg_bytes_init(&args, error, &client->topology->env.mem, command) != KW_OK) {
         return NULL;
     }
-    kw_plan_task task = {
-        .options = options, .argv = args.argv, .argc = args.argc, .is_ordered = true};
-    kw_ticket *ticket = submit_args(client, error, &task);
+    kw_plan_task task = {.options = options, .argv = args.argv, .argc = args.argc};
+    kw_ticket *ticket = kw_submit_task(client, error, &task);
     kw_arg_bytes_fini(&args);
     return ticket;
 }

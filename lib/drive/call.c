@@ -200,6 +200,10 @@ static kw_step do_send(void *arg, const kw_step *step)
     if (!kw_blocking_wait_choose(wait, &next, step)) {
         return next;
     }
+    if (wait->plan->script != NULL) {
+        wait->plan->script->choose(wait->plan->script, wait->node, &self->waiter.request.bytes,
+                                   NULL);
+    }
     self->is_on_lane = false;
     self->waiter.request.is_done = false;
     self->waiter.request.reply = NULL;

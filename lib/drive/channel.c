@@ -224,6 +224,10 @@ static kw_err queue_some(kw_channel *channel, kw_channel_scan *scan)
 {
     kw_item *item;
     while ((item = take_next(channel, scan)) != NULL) {
+        if (item->plan.script != NULL) {
+            item->plan.script->choose(item->plan.script, channel->node, &item->request.bytes,
+                                      channel->conn);
+        }
         on_sent(channel, scan, item);
         kw_err code = kw_conn_queue(channel->conn, &scan->failure, &item->request, item->is_asking);
         if (code != KW_OK) {

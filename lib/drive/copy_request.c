@@ -68,17 +68,22 @@ void kw_quorum_call_free(kw_quorum_call *call, const kw_allocator *mem)
     kw_mem_free(mem, call);
 }
 
-static bool encode(kw_topology *topology, kw_copy_request *request, const kw_copy_request *from)
+bool kw_copy_request_use_script(kw_copy_request *request, const kw_allocator *mem)
+{
+    request->item.plan.script = kw_node_new_script_run(mem, kw_quorum_script());
+    return request->item.plan.script != NULL;
+}
+
+static bool encode(kw_topology *topology, kw_copy_request *request)
 {
     kw_quorum_call *call = request->call;
-    kw_quorum_place place = {call->key, {NULL, 0}, true, request->way == KW_COPY_REQUEST_PLAIN};
+    kw_quorum_place place = {call->key, {NULL, 0}, request->way == KW_COPY_REQUEST_PLAIN};
     if (topology->env.options.has_quorum_guard && !call->op.spec.is_repair) {
         place.marker = kw_bytes_of(KW_QUORUM_MARKER);
     }
     kw_buf_init(&request->encoded, &topology->env.mem, NULL, 0);
-    bool is_whole = from != NULL
-                        ? kw_quorum_script_expand(&request->encoded, from->item.request.bytes)
-                        : kw_quorum_script_encode(&request->encoded, &place, &request->ask);
+    bool is_whole = kw_quorum_script_encode(&request->encoded, &place, &request->ask) &&
+                    (place.is_plain || kw_copy_request_use_script(request, &topology->env.mem));
     if (!is_whole) {
         kw_buf_fini(&request->encoded);
         return false;
@@ -103,9 +108,8 @@ static const char *name_of(kw_quorum_ask_kind kind)
     return "quorum";
 }
 
-static kw_copy_request *make_request(kw_topology *topology, kw_quorum_call *call,
-                                     const kw_quorum_ask *ask, kw_copy_request_way way,
-                                     const kw_copy_request *from)
+kw_copy_request *kw_copy_request_new(kw_topology *topology, kw_quorum_call *call,
+                                     const kw_quorum_ask *ask, kw_copy_request_way way)
 {
     const kw_allocator *mem = &topology->env.mem;
     kw_copy_request *request = kw_mem_calloc(mem, 1, sizeof(*request));
@@ -116,8 +120,8 @@ static kw_copy_request *make_request(kw_topology *topology, kw_quorum_call *call
     kw_buf_init(&request->key, mem, NULL, 0);
     request->call = call;
     request->ask = *ask;
-    request->way = way == KW_COPY_REQUEST_PLAIN && needs_script ? KW_COPY_REQUEST_SHORT : way;
-    if (!encode(topology, request, from)) {
+    request->way = way == KW_COPY_REQUEST_PLAIN && needs_script ? KW_COPY_REQUEST_SCRIPT : way;
+    if (!encode(topology, request)) {
         kw_mem_free(mem, request);
         return NULL;
     }
@@ -133,17 +137,6 @@ static kw_copy_request *make_request(kw_topology *topology, kw_quorum_call *call
     call->requests = request;
     call->open_n++;
     return request;
-}
-
-kw_copy_request *kw_copy_request_new(kw_topology *topology, kw_quorum_call *call,
-                                     const kw_quorum_ask *ask, kw_copy_request_way way)
-{
-    return make_request(topology, call, ask, way, NULL);
-}
-
-kw_copy_request *kw_copy_request_expand(kw_topology *topology, const kw_copy_request *request)
-{
-    return make_request(topology, request->call, &request->ask, KW_COPY_REQUEST_FULL, request);
 }
 
 kw_copy_request *kw_copy_request_new_hint(kw_topology *topology, kw_copy_request_aim aim,

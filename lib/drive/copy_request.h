@@ -31,9 +31,8 @@ kw_quorum_call *kw_quorum_call_new(const kw_allocator *mem, kw_bytes key);
 void kw_quorum_call_free(kw_quorum_call *call, const kw_allocator *mem);
 
 typedef enum kw_copy_request_way {
-    KW_COPY_REQUEST_SHORT, /* by the script's name */
-    KW_COPY_REQUEST_FULL,  /* with the script's text */
-    KW_COPY_REQUEST_PLAIN  /* a GET, without the script */
+    KW_COPY_REQUEST_SCRIPT,
+    KW_COPY_REQUEST_PLAIN /* a GET, without the script */
 } kw_copy_request_way;
 
 typedef enum kw_copy_request_aim {
@@ -77,14 +76,13 @@ struct kw_copy_request {
 kw_copy_request *kw_copy_request_new(kw_topology *topology, kw_quorum_call *call,
                                      const kw_quorum_ask *ask, kw_copy_request_way way);
 
-/* A request like the given one, with the text of the script, for a server that lacks it. NULL when
- * there is no memory. */
-kw_copy_request *kw_copy_request_expand(kw_topology *topology, const kw_copy_request *request);
-
 /* A new request of no op: to the node, with what is encoded, which it takes over. NULL when
  * there is no memory. */
 kw_copy_request *kw_copy_request_new_hint(kw_topology *topology, kw_copy_request_aim aim,
                                           kw_node *node, kw_buf *encoded, uint64_t now_ns);
+
+/* The request runs the quorum's script by its name. False when there is no memory. */
+bool kw_copy_request_use_script(kw_copy_request *request, const kw_allocator *mem);
 
 /* Puts the request on its way. */
 void kw_copy_request_send(kw_copy_request *request, kw_pipeline *pipeline);

@@ -29,6 +29,7 @@ kw_op_spec kw_driver_spec(const kw_topology *topology, const kw_plan *plan)
         .is_repeatable = plan->is_repeatable,
         .avoids_primary = plan->read == KW_READ_OF_REPLICA,
         .has_bound = topology->env.options.max_staleness_ms > 0 || plan->after.size > 0,
+        .has_text = plan->script != NULL,
         .is_script = plan->is_script,
         .fails_fast = plan->fails_fast,
         .slot = plan->slot,
@@ -397,9 +398,12 @@ kw_step kw_driver_on_reply(kw_topology *topology, const kw_plan *plan, kw_op *op
     if (verdict.kind == KW_VERDICT_REDIRECT && !verdict.is_unknown) {
         kw_server_handover_follow(topology, &op->target);
     }
+    if (verdict.kind == KW_VERDICT_NO_SCRIPT) {
+        kw_script_run_missed(plan->script);
+    }
     keep_words(answer);
     kw_driver_count_verdict(topology, node, verdict.kind);
-    if (is_at_replica) {
+    if (is_at_replica && verdict.kind != KW_VERDICT_NO_SCRIPT) {
         kw_node_avoid(node, now_ns);
     }
     return step;

@@ -11,6 +11,7 @@ void kw_driver_count_verdict(kw_topology *topology, kw_node *node, kw_verdict_ki
 {
     switch (kind) {
     case KW_VERDICT_FINAL:
+    case KW_VERDICT_NO_SCRIPT:
     case KW_VERDICT_AUTH:
         break;
     case KW_VERDICT_MOVED:

@@ -220,7 +220,7 @@ static bool hand(kw_hints *self, kw_copy_request *from, size_t index, size_t tar
                  uint64_t now_ns)
 {
     kw_hint_round *round = from->round;
-    kw_quorum_place place = {.has_script = index > 0}; /* the first one brings it along */
+    kw_quorum_place place = {.is_plain = false};
     kw_quorum_ask ask;
     if (!kw_hint_at(from->item.request.reply, index, &place.key, &ask)) {
         return false;
@@ -243,7 +243,8 @@ static bool hand(kw_hints *self, kw_copy_request *from, size_t index, size_t tar
     request->ask = ask;
     memset(&request->ask.record.value, 0, sizeof(request->ask.record.value));
     request->target = target;
-    if (place.key.len > 0 && !kw_buf_append(&request->key, place.key.data, place.key.len)) {
+    if (!kw_copy_request_use_script(request, &self->topology->env.mem) ||
+        (place.key.len > 0 && !kw_buf_append(&request->key, place.key.data, place.key.len))) {
         kw_copy_request_free(request, &self->topology->env.mem);
         return false;
     }

@@ -324,6 +324,7 @@ static void clear(kw_plan *plan)
     plan->positions = NULL;
     plan->snapshot_n = 0;
     plan->node = NULL;
+    plan->script = NULL;
     plan->command = NULL;
     plan->name = NULL;
     plan->key_hash = 0;
@@ -334,8 +335,7 @@ static void clear(kw_plan *plan)
     plan->block_ns = 0;
 }
 
-kw_err kw_plan_start(kw_plan *plan, kw_topology *topology, kw_error *error,
-                     const kw_plan_task *task)
+static kw_err start(kw_plan *plan, kw_topology *topology, kw_error *error, const kw_plan_task *task)
 {
     const kw_call_options *options = task->options;
     const kw_bytes *argv = task->argv;
@@ -381,6 +381,17 @@ kw_err kw_plan_start(kw_plan *plan, kw_topology *topology, kw_error *error,
                                  : kw_plan_look_up(plan, topology, error, task);
 }
 
+kw_err kw_plan_start(kw_plan *plan, kw_topology *topology, kw_error *error,
+                     const kw_plan_task *task)
+{
+    kw_err code = start(plan, topology, error, task);
+    if (code == KW_OK && task->script != NULL) {
+        plan->script = *task->script;
+        *task->script = NULL;
+    }
+    return code;
+}
+
 kw_err kw_plan_go_on(kw_plan *plan, kw_topology *topology, kw_error *error,
                      const kw_plan_task *task)
 {
@@ -408,6 +419,9 @@ kw_err kw_plan_ask_on(kw_plan *plan, kw_topology *topology, kw_error *error, kw_
         kw_reply_free(task->reply);
         task->reply = NULL;
     }
+    if (code != KW_OK) {
+        kw_plan_return_script(plan, task);
+    }
     return code;
 }
 
@@ -418,6 +432,10 @@ void kw_plan_give_back(kw_plan *plan)
     }
     kw_node_unref(plan->node);
     plan->node = NULL;
+    if (plan->script != NULL) {
+        plan->script->free(plan->script);
+        plan->script = NULL;
+    }
     kw_ring_positions_free(plan->positions);
     plan->positions = NULL;
 }

@@ -5,6 +5,7 @@
 
 #include <keyway/command.h>
 
+#include "engine/script.h"
 #include "topology/topology.h"
 #include "route/command.h"
 #include "route/ring_positions.h"
@@ -46,6 +47,7 @@ typedef struct kw_plan {
                                    known to have one owner; 0: any */
     kw_node *node;                  /* of KW_PLAN_NODE: a reference; of KW_PLAN_ANY: the one
                                        that is to be preferred, or NULL */
+    kw_script_run_state *script;    /* it runs a script by its name; NULL: it does not */
     const kw_command_info *command; /* NULL: not in the table */
     const char *name;               /* for error texts: the table's, or "command" */
     uint64_t key_hash; /* kw_order_hash of its only key, where the task wanted it; 0: its
@@ -84,7 +86,9 @@ typedef struct kw_plan_task {
     const kw_call_options *options;
     const kw_bytes *argv;
     size_t argc;
-    kw_reply *reply;     /* to the question that the plan needed to have answered */
+    kw_script_run_state **script; /* NULL: none; else what the command runs by its name: the plan's,
+                                     once it is made, and NULL then */
+    kw_reply *reply;              /* to the question that the plan needed to have answered */
     bool is_timed_later; /* the time of the plan is set when it is run (kw_plan_set_time); an
                             unknown command gets one at once, for the look-up */
     bool is_ordered;     /* the plan is to know its key's hash */
@@ -121,12 +125,22 @@ static inline kw_err kw_plan_make(kw_plan *plan, kw_topology *topology, kw_error
     return is_whole ? code : kw_plan_ask_on(plan, topology, error, task);
 }
 
-/* What kw_plan_fini has to do of a plan that has a node or several positions. */
+/* The script's run is the task's again, for another plan. */
+static inline void kw_plan_return_script(kw_plan *plan, const kw_plan_task *task)
+{
+    if (plan->script != NULL) {
+        plan->script->named.data = NULL; /* it is encoded anew */
+        *task->script = plan->script;
+        plan->script = NULL;
+    }
+}
+
+/* What kw_plan_fini has to do of a plan that has a node, several positions or a script. */
 void kw_plan_give_back(kw_plan *plan);
 
 static inline void kw_plan_fini(kw_plan *plan)
 {
-    if (plan->node != NULL || plan->positions != NULL) {
+    if (plan->node != NULL || plan->positions != NULL || plan->script != NULL) {
         kw_plan_give_back(plan);
     }
 }

@@ -118,7 +118,7 @@ static bool send_ask(kw_quorum_exchange *self, kw_quorum_call *call, const kw_qu
 {
     self->has_lives = self->has_lives || ask->record.is_mortal;
     bool is_plain = ask->kind == KW_QUORUM_GET && !self->has_lives;
-    kw_copy_request_way way = is_plain ? KW_COPY_REQUEST_PLAIN : KW_COPY_REQUEST_SHORT;
+    kw_copy_request_way way = is_plain ? KW_COPY_REQUEST_PLAIN : KW_COPY_REQUEST_SCRIPT;
     return send_request(self, kw_copy_request_new(self->topology, call, ask, way));
 }
 
@@ -156,10 +156,6 @@ static void on_reply(kw_quorum_exchange *self, kw_quorum_call *call, kw_copy_req
     const kw_quorum_ask *ask = &request->ask;
     uint64_t now_ns = self->pipeline.scan.now_ns;
     kw_reply *reply = request->item.request.reply;
-    if (kw_quorum_script_is_missing(reply) && request->way == KW_COPY_REQUEST_SHORT &&
-        send_request(self, kw_copy_request_expand(self->topology, request))) {
-        return;
-    }
     if (request->way == KW_COPY_REQUEST_PLAIN && kw_quorum_script_is_mortal(reply)) {
         self->has_lives = true;
         if (send_ask(self, call, ask)) {

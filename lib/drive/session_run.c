@@ -257,6 +257,9 @@ static kw_step carry(exchange *self, kw_conn *conn, bool is_asked)
     self->request.is_done = false;
     self->request.reply = NULL;
     self->request.end_at = UINT64_MAX;
+    if (self->plan->script != NULL) {
+        self->plan->script->choose(self->plan->script, wait->node, &self->request.bytes, NULL);
+    }
     kw_blocking_wait_on_send(wait);
     wait->sent_ns = wait->now_ns;
     kw_err code = queue(self, conn, is_asked);

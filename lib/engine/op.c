@@ -139,6 +139,7 @@ kw_step kw_op_start(kw_op *op, const kw_op_spec *spec, uint64_t seed)
     op->sends_n = 0;
     op->losses_n = 0;
     op->halves_n = 0;
+    op->missed_n = 0;
     op->incompatible_n = 0;
     op->is_incompatible = false;
     op->effect = KW_EFFECT_NONE;
@@ -211,11 +212,29 @@ static bool is_callers(const kw_op *op, kw_verdict_kind kind)
     return kind == KW_VERDICT_FINAL || kind == KW_VERDICT_AUTH;
 }
 
+/* The server lacks the script, and has done nothing: once more there, with the text where the
+ * driver sees need. */
+static kw_step on_no_script(kw_op *op, uint64_t now_ns)
+{
+    if (!op->spec.has_text || op->sends_n >= KW_OP_SENDS_MAX || op->missed_n >= KW_OP_MISSED_MAX) {
+        return step_of(KW_STEP_DONE);
+    }
+    op->missed_n++;
+    if (now_ns >= op->spec.deadline_ns) {
+        op->obstacle = KW_OK;
+        return fail_waiting(op);
+    }
+    return op->has_target ? send_to_target(op) : send_to_owner(op);
+}
+
 kw_step kw_op_on_reply(kw_op *op, uint64_t now_ns, const kw_verdict *verdict,
                        const kw_endpoint *from)
 {
     kw_err code = kw_verdict_code(verdict->kind);
     op->is_sent = false;
+    if (verdict->kind == KW_VERDICT_NO_SCRIPT) {
+        return on_no_script(op, now_ns);
+    }
     bool is_final = verdict->kind == KW_VERDICT_FINAL || verdict->kind == KW_VERDICT_AUTH;
     bool is_turned_away = op->is_at_replica && !is_final;
     if (!is_turned_away && is_callers(op, verdict->kind)) {
@@ -243,6 +262,7 @@ kw_step kw_op_on_reply(kw_op *op, uint64_t now_ns, const kw_verdict *verdict,
     case KW_VERDICT_BUSY:
         return wait_and_retry(op, now_ns, code, false);
     case KW_VERDICT_FINAL:
+    case KW_VERDICT_NO_SCRIPT:
     case KW_VERDICT_AUTH:
         break;
     }

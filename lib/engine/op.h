@@ -47,6 +47,7 @@ typedef struct kw_op_spec {
     bool is_repeatable;     /* a second run does no harm: a read, or the caller says so */
     bool avoids_primary;    /* it reads, and from replicas only */
     bool has_bound;         /* it reads from replicas that are measured first */
+    bool has_text;          /* it runs a script by its name, and has the text as well */
     bool is_script;         /* its error text may be an inner command's */
     bool fails_fast;        /* a server that cannot be reached is an error at once */
     uint16_t slot;
@@ -68,6 +69,7 @@ typedef struct kw_op {
     unsigned sends_n;        /* in all; one of which nothing left is not counted */
     unsigned losses_n;       /* of them, those whose reply was lost with the connection */
     unsigned halves_n;       /* sends that ended in the middle of the command */
+    unsigned missed_n;       /* NOSCRIPT answered so often */
     unsigned incompatible_n; /* nodes that refuse what the settings ask for */
     bool is_incompatible;    /* the node of this try is one */
     kw_effect effect;        /* worst of what earlier sends may have done */
@@ -87,6 +89,9 @@ typedef struct kw_op {
 /* Nor is a command sent again that the server hung up on so often before it had it whole: it does
  * not want it, and half a large command is much. */
 #define KW_OP_HALVES_MAX 3u
+
+/* A script that a server lacks even so often is none that it takes. */
+#define KW_OP_MISSED_MAX 4u
 
 /* So many nodes that refuse what the settings ask for are tried, where any will do. */
 #define KW_OP_INCOMPATIBLE_MAX 3u

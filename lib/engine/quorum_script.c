@@ -170,14 +170,10 @@ static const char script[] =
 #define ARGS_MAX 7u
 #define TODO_MAX 72u /* three numbers of at most 20 digits */
 
-const char *kw_quorum_script_text(void)
+const kw_script *kw_quorum_script(void)
 {
-    return script;
-}
-
-const char *kw_quorum_script_sha1(void)
-{
-    return SCRIPT_SHA1;
+    static const kw_script constant = {.text = {script, sizeof(script) - 1}, .sha1 = SCRIPT_SHA1};
+    return &constant;
 }
 
 /* One argument in two pieces, the header of a record and its value, which need not be joined
@@ -259,8 +255,8 @@ bool kw_quorum_script_encode(kw_buf *buf, const kw_quorum_place *place, const kw
         parts[n++] = piece_of(place->key);
         return append_all(buf, parts, n);
     }
-    parts[n++] = piece_of_text(place->has_script ? "EVALSHA" : "EVAL");
-    parts[n++] = piece_of_text(place->has_script ? SCRIPT_SHA1 : script);
+    parts[n++] = piece_of_text("EVALSHA");
+    parts[n++] = piece_of_text(SCRIPT_SHA1);
     parts[n++] = piece_of_text(place->marker.len > 0 ? "2" : "1");
     parts[n++] = piece_of(place->key);
     if (place->marker.len > 0) {
@@ -287,27 +283,6 @@ bool kw_quorum_script_encode(kw_buf *buf, const kw_quorum_place *place, const kw
     return append_all(buf, parts, n);
 }
 
-bool kw_quorum_script_expand(kw_buf *buf, kw_bytes command)
-{
-    static const char short_name[] = "$7\r\nEVALSHA\r\n$40\r\n" SCRIPT_SHA1 "\r\n";
-    static const char full_name[] = "$4\r\nEVAL\r\n";
-    size_t count_len =
-        (size_t)((const char *)memchr(command.data, '\n', command.len) - command.data) +
-        1; /* "*6\r\n" */
-    size_t at = count_len + sizeof(short_name) - 1;
-    assert(command.len > at && memcmp(command.data + count_len, short_name, at - count_len) == 0);
-    piece text = piece_of_text(script);
-    size_t len = buf->len;
-    bool is_whole = kw_buf_append(buf, command.data, count_len) &&
-                    kw_buf_append(buf, full_name, sizeof(full_name) - 1) &&
-                    append_piece(buf, &text) &&
-                    kw_buf_append(buf, command.data + at, command.len - at);
-    if (!is_whole) {
-        buf->len = len;
-    }
-    return is_whole;
-}
-
 /* The next argument of a command of ours, from *at on. */
 static kw_bytes next_argument(kw_bytes command, size_t *at)
 {
@@ -332,11 +307,6 @@ kw_bytes kw_quorum_script_record(kw_bytes command)
         keys_n = i == 2 ? (size_t)(argument.data[0] - '0') : keys_n;
     }
     return argument;
-}
-
-bool kw_quorum_script_is_missing(const kw_reply *reply)
-{
-    return kw_reply_is_error(reply) && kw_bytes_starts(kw_reply_bytes(reply), "NOSCRIPT");
 }
 
 bool kw_quorum_script_is_mortal(const kw_reply *reply)

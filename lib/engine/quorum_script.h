@@ -5,34 +5,26 @@
 
 #include "base/reply.h"
 #include "engine/quorum.h"
+#include "engine/script.h"
 
-/* The script, and its SHA1 in hexadecimal digits. */
-const char *kw_quorum_script_text(void);
-const char *kw_quorum_script_sha1(void);
+/* The script: a constant. */
+const kw_script *kw_quorum_script(void);
 
 /* The key that an ask is about, and what is known of the server that it goes to. */
 typedef struct kw_quorum_place {
     kw_bytes key;
     kw_bytes marker; /* a key without which the copy says nothing; empty: none */
-    bool has_script; /* the server knows the script: EVALSHA is enough */
     bool is_plain;   /* of a get: a GET, which is cheaper, and cannot tell what is left of a
                         life */
 } kw_quorum_place;
 
-/* Appends the command. False, with buf unchanged, when there is no memory or the size
- * overflows. */
+/* Appends the command, with the script's name. False, with buf unchanged, when there is no memory
+ * or the size overflows. */
 bool kw_quorum_script_encode(kw_buf *buf, const kw_quorum_place *place, const kw_quorum_ask *ask);
 
-/* Appends command, which kw_quorum_script_encode made with has_script, with the text of the script
- * in place of its SHA1. False when there is no memory. */
-bool kw_quorum_script_expand(kw_buf *buf, kw_bytes command);
-
-/* The record in a command of a put, without marker or with one, that kw_quorum_script_encode or
- * kw_quorum_script_expand made. */
+/* The record in a command of a put, without marker or with one, that kw_quorum_script_encode made,
+ * or kw_script_run_full of it. */
 kw_bytes kw_quorum_script_record(kw_bytes command);
-
-/* True where the server lacks the script, and has done nothing. */
-bool kw_quorum_script_is_missing(const kw_reply *reply);
 
 /* True for the answer to a plain GET that finds a value with a life of its own: only the
  * script can tell what is left of it. */

@@ -8,6 +8,9 @@
 
 #define SLOT_MAX 16383
 
+/* As all servers begin it. */
+#define NO_SCRIPT_TEXT "NOSCRIPT No matching script"
+
 typedef struct verdict_row {
     const char *text; /* the first word, or the whole text */
     kw_verdict_kind kind;
@@ -27,6 +30,7 @@ static const verdict_row verdict_rows[] = {
     {"MASTERDOWN", KW_VERDICT_MASTER_DOWN, false, true},
     {"READONLY", KW_VERDICT_READONLY, false, false},
     {"BUSY", KW_VERDICT_BUSY, false, false},
+    {"NOSCRIPT", KW_VERDICT_NO_SCRIPT, false, true},
     /* An administrator's CLIENT UNBLOCK is meant; a role change is not. */
     {"UNBLOCKED client unblocked via CLIENT UNBLOCK", KW_VERDICT_FINAL, true, false},
     {"UNBLOCKED", KW_VERDICT_UNBLOCKED, false, false},
@@ -149,6 +153,10 @@ kw_verdict kw_verdict_of(kw_bytes text, bool is_script)
     if (is_redirect && !parse_redirect(&verdict, row->kind, text)) {
         return final_verdict;
     }
+    /* Said by the script itself, it has run. */
+    if (row->kind == KW_VERDICT_NO_SCRIPT && !kw_bytes_starts(text, NO_SCRIPT_TEXT)) {
+        return final_verdict;
+    }
     verdict.kind = row->kind;
     return verdict;
 }
@@ -176,6 +184,7 @@ kw_err kw_verdict_code(kw_verdict_kind kind)
     case KW_VERDICT_FULL:
         return KW_ERR_CONNECT;
     case KW_VERDICT_FINAL:
+    case KW_VERDICT_NO_SCRIPT:
     case KW_VERDICT_AUTH:
         return KW_OK;
     }

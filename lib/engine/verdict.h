@@ -22,6 +22,7 @@ typedef enum kw_verdict_kind {
     KW_VERDICT_READONLY,     /* node is a replica: fetch the map */
     KW_VERDICT_BUSY,         /* node runs a long script: wait */
     KW_VERDICT_UNBLOCKED,    /* blocking command thrown out by a role change: again */
+    KW_VERDICT_NO_SCRIPT,    /* the server does not have the script of that SHA1: with its text */
     KW_VERDICT_AUTH,         /* NOAUTH, WRONGPASS, NOPERM, DENIED: final, as FINAL */
     KW_VERDICT_FULL          /* "max number of clients reached": the connection is refused */
 } kw_verdict_kind;

@@ -112,6 +112,7 @@ void kw_node_free(kw_node *node)
     kw_lane_fini(&node->lane);
     kw_monitor_fini(&node->monitor);
     kw_mem_free(&node->env->mem, atomic_load(&node->latencies));
+    kw_mem_free(&node->env->mem, node->scripts);
     kw_mem_free(&node->env->mem, node);
 }
 

@@ -7,6 +7,7 @@
 
 #include "engine/health.h"
 #include "engine/lag.h"
+#include "engine/script.h"
 #include "net/conn.h"
 #include "net/node_faults.h"
 #include "net/probe.h"
@@ -85,8 +86,13 @@ struct kw_node {
     kw_address good;    /* that took the last connect; len is 0: none yet */
     kw_lineage lineage; /* of the data that is there */
     bool is_configured; /* a sentinel that the settings name; written before it is shared */
+    kw_script_memory *scripts; /* which it has; NULL: none was brought yet */
     kw_node_stats stats;
 };
+
+/* A run of a script whose bytes are chosen by what is known of the node that it leaves for. NULL
+ * when there is no memory. */
+kw_script_run_state *kw_node_new_script_run(const kw_allocator *mem, const kw_script *script);
 
 /* NULL when there is no memory. */
 kw_node *kw_node_new(kw_env *env, const kw_endpoint *endpoint);

@@ -34,7 +34,6 @@ typedef struct worker {
     unsigned batch_n;
     way by;
     bool is_set;
-    bool has_script;
     redisContext *raw[SERVERS_N];
     uint64_t last; /* time of the last version that raw has given */
     pthread_t thread;
@@ -69,8 +68,7 @@ static void encode(worker *self, kw_buf *buf, unsigned number)
     ask.record.stamp.writer = 1000 + self->number;
     ask.record.origin = ask.record.stamp;
     ask.record.value = kw_bytes_of(KW_BENCH_VALUE);
-    kw_quorum_place place = {{key, name_key(key, self, number)}, {NULL, 0}, true, !self->is_set};
-    place.has_script = self->has_script;
+    kw_quorum_place place = {{key, name_key(key, self, number)}, {NULL, 0}, !self->is_set};
     kw_bench_die_if(!kw_quorum_script_encode(buf, &place, &ask), "no memory");
 }
 
@@ -95,7 +93,6 @@ static void do_raw(worker *self, unsigned first)
             freeReplyObject(reply);
         }
     }
-    self->has_script = true;
     kw_buf_fini(&buf);
 }
 
@@ -208,6 +205,8 @@ int main(int argc, char **argv)
             self.workers[i].raw[s] =
                 redisConnect("127.0.0.1", kw_test_server_port(self.servers[s]));
             kw_bench_die_if(self.workers[i].raw[s] == NULL, "cannot connect");
+            freeReplyObject(redisCommand(self.workers[i].raw[s], "SCRIPT LOAD %s",
+                                         kw_quorum_script()->text.data));
         }
     }
     measure(&self, &bench, true, THREADS_N, 1);

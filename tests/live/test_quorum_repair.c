@@ -109,7 +109,7 @@ static void promise_at(kw_test_server *server, const char *key)
     kw_stamp stamp = {(uint64_t)time(NULL) * 1000 << 16, 7};
     kw_stamp_put((unsigned char *)ballot, stamp);
     redisReply *reply =
-        kw_test_server_command(server, "EVAL %s 1 %s %s %b", kw_quorum_script_text(), key,
+        kw_test_server_command(server, "EVAL %s 1 %s %s %b", kw_quorum_script()->text.data, key,
                                "p0 h 3600000 1800000", ballot, sizeof(ballot));
     assert_int_equal(reply->type, REDIS_REPLY_ARRAY);
     freeReplyObject(reply);

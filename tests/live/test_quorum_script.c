@@ -42,18 +42,18 @@ static redisReply *ask_server(redisContext *context, const char *key, const char
 {
     kw_buf buf;
     kw_buf_init(&buf, kw_mem_default(), NULL, 0);
-    kw_quorum_place place = {kw_bytes_of(key), kw_bytes_of(marker), true, false};
+    kw_quorum_place place = {kw_bytes_of(key), kw_bytes_of(marker), false};
     void *reply = NULL;
     for (int i = 0; i < 2; i++) {
         buf.len = 0;
         assert_true(kw_quorum_script_encode(&buf, &place, ask));
         assert_int_equal(redisAppendFormattedCommand(context, buf.data, buf.len), REDIS_OK);
         assert_int_equal(redisGetReply(context, &reply), REDIS_OK);
-        if (!kw_quorum_script_is_missing(reply)) {
+        if (!kw_reply_has_code(reply, "NOSCRIPT")) {
             break;
         }
         freeReplyObject(reply);
-        place.has_script = false;
+        freeReplyObject(redisCommand(context, "SCRIPT LOAD %s", kw_quorum_script()->text.data));
     }
     kw_buf_fini(&buf);
     return reply;
@@ -220,9 +220,9 @@ static void test_quorum_script_does_as_the_rules_say(void **state)
 static void test_quorum_script_has_the_name_that_is_used(void **state)
 {
     redisContext *context = connect_to(server_of(state));
-    redisReply *reply = redisCommand(context, "SCRIPT LOAD %s", kw_quorum_script_text());
+    redisReply *reply = redisCommand(context, "SCRIPT LOAD %s", kw_quorum_script()->text.data);
     assert_int_equal(reply->type, REDIS_REPLY_STRING);
-    assert_string_equal(reply->str, kw_quorum_script_sha1());
+    assert_string_equal(reply->str, kw_quorum_script()->sha1);
     freeReplyObject(reply);
     redisFree(context);
 }

@@ -60,6 +60,7 @@ typedef struct scene_turn {
 #define NO_REDIRECTS 16
 #define AT_REPLICA   64 /* each send goes to one, but the op says otherwise */
 #define ONLY_REPLICA 128
+#define TEXT         256 /* runs a script by its name */
 
 static kw_step happen(kw_op *op, const scene_turn *turn)
 {
@@ -140,6 +141,7 @@ static kw_op play(const char *name, unsigned traits, const scene_turn *turns, si
         .has_redirects = (traits & CLUSTER) != 0,
         .avoids_primary = (traits & ONLY_REPLICA) != 0,
         .is_pinned = (traits & PINNED) != 0,
+        .has_text = (traits & TEXT) != 0,
         .is_repeatable = (traits & REPEATABLE) != 0,
         .has_slot = (traits & NO_SLOT) == 0,
         .slot = SLOT,
@@ -216,6 +218,39 @@ static void test_op_handover_is_followed(void **state)
         {E_WOKE, 0, 300, SEND(0)},
         {E_REPLY, KW_VERDICT_REDIRECT, 301, SEND(REDIRECT)},
         {E_REPLY, KW_VERDICT_FINAL, 302, DONE});
+}
+
+/* NOSCRIPT has done nothing: the driver sends the text to the same node. */
+static void test_op_missing_script_is_sent_again(void **state)
+{
+    (void)state;
+    PLAY("missing, and the text is not at hand", CLUSTER,
+        {E_REPLY, KW_VERDICT_NO_SCRIPT, 1, DONE});
+    kw_op op = PLAY("missing", CLUSTER | TEXT,
+        {E_REPLY, KW_VERDICT_NO_SCRIPT, 1, SEND(0)},
+        {E_REPLY, KW_VERDICT_FINAL, 2, DONE});
+    assert_int_equal(op.sends_n, 2);
+    PLAY("missing, pinned, no map", PINNED | TEXT,
+        {E_REPLY, KW_VERDICT_NO_SCRIPT, 1, SEND(0)},
+        {E_REPLY, KW_VERDICT_FINAL, 2, DONE});
+    PLAY("missing where it was asked", CLUSTER | TEXT,
+        {E_REPLY, KW_VERDICT_ASK, 1, SEND(REDIRECT | ASKING)},
+        {E_REPLY, KW_VERDICT_NO_SCRIPT, 2, SEND(REDIRECT | ASKING)},
+        {E_REPLY, KW_VERDICT_FINAL, 3, DONE});
+    PLAY("missing at a replica", CLUSTER | TEXT | AT_REPLICA | REPEATABLE,
+        {E_REPLY, KW_VERDICT_NO_SCRIPT, 1, SEND(0)},
+        {E_REPLY, KW_VERDICT_FINAL, 2, DONE});
+    PLAY("missing, then lost", CLUSTER | TEXT,
+        {E_REPLY, KW_VERDICT_NO_SCRIPT, 1, SEND(0)},
+        {E_LOST, KW_ERR_CLOSED, 2, FAIL_FETCH(KW_ERR_CLOSED, KW_EFFECT_MAYBE)});
+    PLAY("missing for ever", CLUSTER | TEXT,
+        {E_REPLY, KW_VERDICT_NO_SCRIPT, 1, SEND(0)},
+        {E_REPLY, KW_VERDICT_NO_SCRIPT, 2, SEND(0)},
+        {E_REPLY, KW_VERDICT_NO_SCRIPT, 3, SEND(0)},
+        {E_REPLY, KW_VERDICT_NO_SCRIPT, 4, SEND(0)},
+        {E_REPLY, KW_VERDICT_NO_SCRIPT, 5, DONE});
+    PLAY("missing at the deadline", CLUSTER | TEXT,
+        {E_REPLY, KW_VERDICT_NO_SCRIPT, 1000, FAIL(KW_ERR_QUEUE_TIMEOUT, KW_EFFECT_NONE)});
 }
 
 static void test_op_redirects_are_followed(void **state)
@@ -744,6 +779,7 @@ int main(void)
         cmocka_unit_test(test_op_settings_that_are_refused_are_not_waited_for),
         cmocka_unit_test(test_op_reply_is_the_callers),
         cmocka_unit_test(test_op_handover_is_followed),
+        cmocka_unit_test(test_op_missing_script_is_sent_again),
         cmocka_unit_test(test_op_redirects_are_followed),
         cmocka_unit_test(test_op_server_states_are_waited_out),
         cmocka_unit_test(test_op_map_without_redirects_is_asked_for_again),

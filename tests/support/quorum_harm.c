@@ -184,8 +184,8 @@ static void write_to_one(kw_test_crowd *self, uint32_t key, kw_test_server *serv
         act.begin = kw_test_now_ns();
         kw_test_crowd_note(self->board, key, &act);
         freeReplyObject(
-            kw_test_server_command(server, "EVAL %s 1 key%u %s %b", kw_quorum_script_text(), key,
-                                   "s0 h 86400000 43200000", text, len + sizeof(act.value)));
+            kw_test_server_command(server, "EVAL %s 1 key%u %s %b", kw_quorum_script()->text.data,
+                                   key, "s0 h 86400000 43200000", text, len + sizeof(act.value)));
     }
     freeReplyObject(old);
 }

@@ -101,24 +101,22 @@ static void test_hint_takes_the_record_out_of_a_command(void **state)
     assert_true(kw_quorum_next(&op, &ask, 1));
     for (int i = 0; i < 4; i++) {
         kw_buf buf;
-        kw_buf full;
         kw_buf_init(&buf, kw_mem_default(), NULL, 0);
-        kw_buf_init(&full, kw_mem_default(), NULL, 0);
-        kw_quorum_place place = {kw_bytes_of("$3\r\nkey"), {NULL, 0}, true, false};
+        kw_script_run_state *run = kw_script_run_state_new(kw_mem_default(), kw_quorum_script());
+        kw_quorum_place place = {kw_bytes_of("$3\r\nkey"), {NULL, 0}, false};
         place.marker = kw_bytes_of(i % 2 == 0 ? "" : "marker");
         assert_true(kw_quorum_script_encode(&buf, &place, &ask));
         kw_bytes command = {buf.data, buf.len};
         if (i >= 2) {
-            assert_true(kw_quorum_script_expand(&full, command));
-            command.data = full.data;
-            command.len = full.len;
+            run->named = command;
+            command = kw_script_run_full(run);
         }
         kw_record record;
         assert_true(kw_record_get(&record, kw_quorum_script_record(command)));
         assert_true(kw_stamp_equal(record.stamp, ask.record.stamp));
         assert_true(kw_bytes_equal(record.value, kw_bytes_of("value")));
         kw_buf_fini(&buf);
-        kw_buf_fini(&full);
+        kw_script_run_state_free(run);
     }
 }
 

@@ -64,7 +64,10 @@ static const kind_row kinds[] = {
     {"OOM command not allowed when used memory > 'maxmemory'.", KW_VERDICT_FINAL, KW_VERDICT_FINAL},
     {"MISCONF Redis is configured to save RDB snapshots", KW_VERDICT_FINAL, KW_VERDICT_FINAL},
     {"NOREPLICAS Not enough good replicas to write.", KW_VERDICT_FINAL, KW_VERDICT_FINAL},
-    {"NOSCRIPT No matching script.", KW_VERDICT_FINAL, KW_VERDICT_FINAL},
+    {"NOSCRIPT No matching script. Please use EVAL.", KW_VERDICT_NO_SCRIPT, KW_VERDICT_NO_SCRIPT},
+    {"NOSCRIPT No matching script", KW_VERDICT_NO_SCRIPT, KW_VERDICT_NO_SCRIPT},
+    {"NOSCRIPT says a script", KW_VERDICT_FINAL, KW_VERDICT_FINAL},
+    {"NOSCRIPT", KW_VERDICT_FINAL, KW_VERDICT_FINAL},
     {"NOPROTO unsupported protocol version", KW_VERDICT_FINAL, KW_VERDICT_FINAL},
     {"EXECABORT Transaction discarded because of previous errors.", KW_VERDICT_FINAL,
      KW_VERDICT_FINAL},
@@ -243,7 +246,8 @@ static void test_verdict_code_is_ok_only_where_nothing_is_waited_for(void **stat
 {
     (void)state;
     for (int kind = KW_VERDICT_FINAL; kind <= KW_VERDICT_FULL; kind++) {
-        bool is_final = kind == KW_VERDICT_FINAL || kind == KW_VERDICT_AUTH;
+        bool is_final =
+            kind == KW_VERDICT_FINAL || kind == KW_VERDICT_AUTH || kind == KW_VERDICT_NO_SCRIPT;
         assert_int_equal(kw_verdict_code((kw_verdict_kind)kind) == KW_OK, is_final);
     }
     assert_int_equal(kw_verdict_code(KW_VERDICT_LOADING), KW_ERR_LOADING);

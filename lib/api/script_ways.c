@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* keyway/script.h: runs of scripts by batches, tickets, callbacks and sessions. */
+#include <keyway/script.h>
+
+#include "api/client.h"
+#include "api/command.h"
+#include "api/script_command.h"
+#include "base/error.h"
+
+static kw_err refuse(kw_error *error, const char *text)
+{
+    return kw_error_set(error, KW_ERR_ARGUMENT, KW_EFFECT_NONE, "%s", text);
+}
+
+static void fini(kw_script_command *command, kw_arg_bytes *args)
+{
+    kw_script_command_fini(command);
+    kw_script_args_fini(args);
+}
+
+kw_err kw_script_add(kw_batch *batch, kw_error *error, kw_script_input input)
+{
+    if (batch == NULL) {
+        return refuse(error, "batch is NULL");
+    }
+    kw_arg_bytes args;
+    kw_script_command command = {.mem = kw_batch_memory(batch)};
+    kw_err code = kw_script_command_take(&command, error, &args, &input, false);
+    if (code == KW_OK) {
+        code = kw_batch_add_task(batch, error, &command.task);
+        fini(&command, &args);
+    }
+    return code;
+}
+
+/* To many nodes a run leaves with its text at once. */
+static bool goes_to_many(const kw_call_options *options)
+{
+    return options->route == KW_ROUTE_ALL_PRIMARIES || options->route == KW_ROUTE_ALL_NODES;
+}
+
+kw_ticket *kw_script_submit(kw_client *client, kw_error *error, const kw_call_options *options,
+                            kw_script_input input)
+{
+    if (client == NULL) {
+        refuse(error, "client is NULL");
+        return NULL;
+    }
+    kw_call_options space;
+    options = kw_args_options(&space, error, options);
+    if (options == NULL) {
+        return NULL;
+    }
+    kw_arg_bytes args;
+    kw_script_command command = {.mem = &client->topology->env.mem};
+    kw_ticket *ticket = NULL;
+    if (kw_script_command_take(&command, error, &args, &input, goes_to_many(options)) == KW_OK) {
+        command.task.options = options;
+        ticket = kw_submit_task(client, error, &command.task);
+        fini(&command, &args);
+    }
+    return ticket;
+}
+
+kw_err kw_script_async(kw_client *client, kw_error *error, kw_callback callback,
+                       const kw_call_options *options, kw_script_input input)
+{
+    if (client == NULL || callback.fn == NULL) {
+        return refuse(error, "client or callback.fn is NULL");
+    }
+    kw_call_options space;
+    options = kw_args_options(&space, error, options);
+    if (options == NULL) {
+        return KW_ERR_ARGUMENT;
+    }
+    kw_arg_bytes args;
+    kw_script_command command = {.mem = &client->topology->env.mem};
+    kw_err code = kw_script_command_take(&command, error, &args, &input, goes_to_many(options));
+    if (code == KW_OK) {
+        command.task.options = options;
+        code = kw_call_async_task(client, error, callback, &command.task);
+        fini(&command, &args);
+    }
+    return code;
+}
+
+kw_reply *kw_script_in_session(kw_session *session, kw_error *error, kw_script_input input)
+{
+    if (session == NULL) {
+        refuse(error, "session is NULL");
+        return NULL;
+    }
+    kw_arg_bytes args;
+    kw_script_command command = {.mem = kw_session_memory(session)};
+    kw_reply *reply = NULL;
+    if (kw_script_command_take(&command, error, &args, &input, kw_session_is_held(session)) ==
+        KW_OK) {
+        reply = kw_session_run_task(session, error, &command.task);
+        fini(&command, &args);
+    }
+    return reply;
+}
