@@ -180,6 +180,7 @@ all: $(STATIC) $(SHARED) $(PROGRAM)
 ## bench: speed against raw hiredis on this machine
 ## demo: a throwaway cluster, and what keyway does on it
 ## install, uninstall: with DESTDIR, PREFIX (/usr/local), BINDIR, LIBDIR, INCLUDEDIR, DATADIR, MANDIR, DOCDIR
+## man: section 3 of the manual, made from the headers, in build/man
 ## dist: build/keyway-VERSION.tar.gz, the same bytes for the same commit
 ## format, format-check: apply, or verify, the layout of .clang-format
 ## lint: what clang-tidy finds, by .clang-tidy
@@ -341,7 +342,7 @@ CHECK_ENV = CC='$(CC)' CPPFLAGS='$(CPPFLAGS)' CFLAGS='$(CFLAGS)' LDFLAGS='$(LDFL
 RUN = @env -u MAKEFLAGS $(CHECK_ENV) sh tests/support/check.sh
 VECTORS = tests/unit/ring_vectors.sh
 STYLE_CHECKS = $(patsubst %,tests/support/%.sh,lint format headers rooms calls sources exports docstrings manual)
-INSTALL_CHECKS = $(patsubst %,tests/install/%.sh,install make setup)
+INSTALL_CHECKS = $(patsubst %,tests/install/%.sh,install make migration setup)
 # Counts need a linker that has --wrap.
 COUNT_CHECKS = $(if $(filter Linux,$(shell uname -s)),tests/support/counts.sh tests/support/sizes.sh)
 EXAMPLE_CHECKS = tests/support/examples.sh tests/live/quickstart.sh
@@ -461,13 +462,24 @@ exports: $(SHARED)
 
 in_prefix = $(patsubst $(PREFIX)/%,$${prefix}/%,$(1))
 
+# The manual: section 3 is made from the headers.
+MAN = $(BUILD)/man/stamp
+
+$(MAN): $(PUBLIC_HEADERS) lib/man/keyway.7 lib/man/pages.sh lib/man/pages.awk
+	$(call say,MAN,$(@D))
+	@rm -rf '$(@D)/man3'
+	$(Q)sh lib/man/pages.sh '$(@D)/man3'
+	@: > $@
+
+man: $(MAN)
+
 # The program says its own completion; one for another machine cannot, and is installed without.
 $(BUILD)/completion.%: $(PROGRAM)
 	@$(PROGRAM) completion $* > $@ 2> /dev/null || : > $@
 
-install: all $(BUILD)/completion.bash $(BUILD)/completion.zsh
+install: all $(MAN) $(BUILD)/completion.bash $(BUILD)/completion.zsh
 	@mkdir -p '$(DESTDIR)$(include_place)/keyway/adapters' '$(DESTDIR)$(lib_place)/pkgconfig' \
-		'$(DESTDIR)$(man_place)/man7' '$(DESTDIR)$(doc_place)' '$(DESTDIR)$(bin_place)' \
+		'$(DESTDIR)$(man_place)/man1' '$(DESTDIR)$(man_place)/man3' '$(DESTDIR)$(man_place)/man7' '$(DESTDIR)$(doc_place)' '$(DESTDIR)$(bin_place)' \
 		'$(DESTDIR)$(bash_place)' '$(DESTDIR)$(zsh_place)'
 	$(Q)install -m 755 $(PROGRAM) '$(DESTDIR)$(bin_place)/keyway'
 	$(Q)install -m 644 $(BUILD)/completion.bash '$(DESTDIR)$(bash_place)/keyway'
@@ -484,7 +496,9 @@ install: all $(BUILD)/completion.bash $(BUILD)/completion.zsh
 		-e 's|@requires@|$(TLS_REQUIRES)|' -e 's|@libs@|$(if $(HIREDIS_OBJECT),,$(HIREDIS_LIBS) )|' \
 		pkgconfig/keyway.pc.in > '$(DESTDIR)$(lib_place)/pkgconfig/keyway.pc'
 	@chmod 644 '$(DESTDIR)$(lib_place)/pkgconfig/keyway.pc'
-	$(Q)install -m 644 lib/man/keyway.7 '$(DESTDIR)$(man_place)/man7/keyway.7'
+	$(Q)install -m 644 lib/man/keyway.1 '$(DESTDIR)$(man_place)/man1/'
+	$(Q)install -m 644 $(BUILD)/man/man3/*.3 '$(DESTDIR)$(man_place)/man3/'
+	$(Q)install -m 644 lib/man/keyway.7 lib/man/keyway-migration.7 '$(DESTDIR)$(man_place)/man7/'
 ifneq ($(shell uname -s),Darwin)
 	@DESTDIR='$(DESTDIR)' sh pkgconfig/ldconfig.sh '$(lib_place)' $(SHARED_SONAME)
 endif
@@ -498,8 +512,10 @@ uninstall:
 	$(Q)rm -f '$(DESTDIR)$(include_place)/keyway.h' '$(DESTDIR)$(lib_place)/libkeyway.a' \
 		'$(DESTDIR)$(lib_place)/$(SHARED_NAME)' '$(DESTDIR)$(lib_place)/$(SHARED_SONAME)' \
 		'$(DESTDIR)$(lib_place)/$(SHARED_LINK)' '$(DESTDIR)$(lib_place)/pkgconfig/keyway.pc' \
-		'$(DESTDIR)$(man_place)/man7/keyway.7' '$(DESTDIR)$(bin_place)/keyway' \
+		'$(DESTDIR)$(man_place)/man1/keyway.1' '$(DESTDIR)$(man_place)/man7/keyway.7' \
+		'$(DESTDIR)$(man_place)/man7/keyway-migration.7' '$(DESTDIR)$(bin_place)/keyway' \
 		'$(DESTDIR)$(bash_place)/keyway' '$(DESTDIR)$(zsh_place)/_keyway'
+	$(Q)cd '$(DESTDIR)$(man_place)/man3' 2> /dev/null && rm -f $(shell sh lib/man/pages.sh --list) || true
 	$(Q)rm -rf '$(DESTDIR)$(include_place)/keyway' '$(DESTDIR)$(doc_place)'
 	@rmdir '$(DESTDIR)$(lib_place)/pkgconfig' 2> /dev/null || true
 
@@ -527,7 +543,7 @@ clean:
 	rm -rf $(BUILD)
 
 .PHONY: all help check check-tls check-quorum model check-unit check-scene check-fake check-live check-fault check-build check-examples check-quick check-counts check-sizes check-house check-loaded coverage coverage-run gates \
-	asan tsan fuzz fuzz-run bench tour demo exports install uninstall dist format format-check lint clean FORCE
+	asan tsan fuzz fuzz-run bench tour demo exports man install uninstall dist format format-check lint clean FORCE
 .SECONDARY:
 .DELETE_ON_ERROR:
 

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-3-Clause
-# The manual page is well-formed, where mandoc is here to say so, and has every option and every error
-# code. lib/README.md names functions, types and files that are there.
+# The manual pages are well-formed, where mandoc is here to say so; keyway.7 has every option and every error
+# code, keyway.1 every subcommand, and each public function a page. lib/README.md names functions, types and files that are there.
 
 manual=lib/man/keyway.7
 status=0
@@ -40,7 +40,27 @@ for file in $(grep -o '[a-z_]*[a-z]\.[ch]\b' lib/README.md | sort -u); do
         status=1
     }
 done
+for name in $(sed -n 's/^    {"\([a-z]*\)", run_.*/\1/p' examples/keyway/main.c); do
+    grep -q "^\.It Cm $name\b" lib/man/keyway.1 || {
+        echo "lib/man/keyway.1: $name is not described" >&2
+        status=1
+    }
+done
+pages=$(mktemp -d "${BUILD:-build}/manual.XXXXXX")
+trap 'rm -rf "$pages"' EXIT
+trap 'exit 130' INT TERM
+sh lib/man/pages.sh "$pages/man3" || status=1
+for name in $(cat tests/exports.txt); do
+    case $name in
+    kw_reply_hiredis_*) continue ;; # named by the release of hiredis: kw_reply_hiredis
+    esac
+    [ -s "$pages/man3/$name.3" ] || {
+        echo "$name has no page: it is in no public header, or not on the line of its KW_API" >&2
+        status=1
+    }
+done
 if command -v mandoc > /dev/null 2>&1; then
-    mandoc -T lint "$manual" >&2 || status=1
+    mandoc -T lint -W warning "$manual" lib/man/keyway.1 lib/man/keyway-migration.7 "$pages"/man3/keyway_*.3 >&2 ||
+        status=1
 fi
 exit $status
