@@ -6,6 +6,7 @@
 
 #include <keyway/argv.h>
 #include <keyway/batch.h>
+#include <keyway/cache.h>
 #include <keyway/client.h>
 #include <keyway/command.h>
 #include <keyway/config.h>

@@ -61,6 +61,7 @@ typedef enum kw_err {
     KW_ERR_DURABILITY = -43,  /* run, but acknowledged by fewer replicas than asked for */
     KW_ERR_QUORUM = -44,      /* too few copies of the key answered as needed */
     KW_ERR_IDENTITY = -45,    /* another server answers at the node's address */
+    KW_ERR_LOAD = -46,        /* the host's function that loads a value gave none */
     KW_ERR_SERVER = -50,      /* a server's error reply, as kw_reply_outcome tells it */
     KW_ERR_REPLY = -51        /* a reply that is not what the program reads it as */
 } kw_err;

@@ -5,13 +5,11 @@
 #include "api/client.h"
 #include "api/args.h"
 #include "api/command.h"
-#include "drive/driver.h"
 #include "drive/plan_ring.h"
 #include "drive/session_private.h"
 #include "base/error.h"
 #include "base/format.h"
 #include "base/resp.h"
-#include "route/slot.h"
 
 /* Encoded commands up to this size need no heap. */
 #define ENCODED_INLINE 512
@@ -32,16 +30,9 @@ static kw_session *new_session(kw_client *client, kw_error *error, const char *k
         refuse(error, KW_ERR_NOMEM, "no memory for a session");
         return NULL;
     }
-    session->mem = client->topology->env.mem;
+    kw_bytes whole = {key, key_len};
+    kw_session_init(session, client->topology, whole);
     session->client = client;
-    session->topology = client->topology;
-    session->pid = client->topology->fork.pid;
-    session->database = client->topology->env.options.database;
-    session->slot = kw_driver_has_slots(client->topology) ? kw_slot_of(key, key_len) : 0;
-    if (kw_topology_is_ring(client->topology)) {
-        kw_bytes whole = {key, key_len};
-        session->position = kw_ring_position_of(client->topology->placement, whole);
-    }
     return session;
 }
 

@@ -58,6 +58,7 @@ static const code_row code_rows[] = {
     CODE_ROW(KW_ERR_DURABILITY, "acknowledged by too few replicas"),
     CODE_ROW(KW_ERR_QUORUM, "too few copies answered as needed"),
     CODE_ROW(KW_ERR_IDENTITY, "another server answers at the address"),
+    CODE_ROW(KW_ERR_LOAD, "no value was loaded"),
     CODE_ROW(KW_ERR_SERVER, "error reply of the server"),
     CODE_ROW(KW_ERR_REPLY, "reply of another kind than it is read as"),
 };

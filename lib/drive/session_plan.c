@@ -85,6 +85,19 @@ static void take_deadline(kw_plan *plan, const kw_session *session, uint64_t blo
     plan->block_ns = plan->deadline_ns > place_ns ? plan->deadline_ns - place_ns : 0;
 }
 
+void kw_session_init(kw_session *session, kw_topology *topology, kw_bytes key)
+{
+    memset(session, 0, sizeof(*session));
+    session->mem = topology->env.mem;
+    session->topology = topology;
+    session->pid = topology->fork.pid;
+    session->database = topology->env.options.database;
+    session->slot = kw_driver_has_slots(topology) ? kw_slot_of(key.data, key.len) : 0;
+    if (kw_topology_is_ring(topology)) {
+        session->position = kw_ring_position_of(topology->placement, key);
+    }
+}
+
 void kw_session_plan_open(kw_plan *plan, const kw_session *session)
 {
     memset(plan, 0, sizeof(*plan));

@@ -60,6 +60,9 @@ struct kw_followup {
     kw_error failure;   /* the same in words, and the node that it went to */
 };
 
+/* A session for the key, without a connection yet. */
+void kw_session_init(kw_session *session, kw_topology *topology, kw_bytes key);
+
 bool kw_session_is_clean(const kw_session *session);
 
 /* Gives the connection back, if there is one: to the pool where the session is clean. */

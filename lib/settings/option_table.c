@@ -259,8 +259,8 @@ static kw_err out_of_range(kw_error *error, const kw_option_row *row, kw_bytes v
                         measure);
 }
 
-static kw_err set_number(kw_options *options, kw_error *error, const kw_option_row *row,
-                         kw_bytes value)
+kw_err kw_option_set_number(void *options, kw_error *error, const kw_option_row *row,
+                            kw_bytes value)
 {
     uint64_t number = 0;
     bool is_read = false;
@@ -291,7 +291,7 @@ static kw_err set_protocol(kw_options *options, kw_error *error, const kw_option
                            kw_bytes value)
 {
     uint64_t before = options->protocol;
-    kw_err code = set_number(options, error, row, value);
+    kw_err code = kw_option_set_number(options, error, row, value);
     if (code == KW_OK && options->protocol > 2 && !options->build.has_resp3) {
         options->protocol = before;
         code = kw_error_set(error, KW_ERR_UNSUPPORTED, KW_EFFECT_NONE,
@@ -560,7 +560,7 @@ kw_err kw_option_set(kw_options *options, kw_error *error, const kw_allocator *m
     case KW_OPTION_DURATION:
     case KW_OPTION_COUNT:
     case KW_OPTION_SIZE:
-        return set_number(options, error, row, value);
+        return kw_option_set_number(options, error, row, value);
     case KW_OPTION_PROTOCOL:
         return set_protocol(options, error, row, value);
     case KW_OPTION_TEXT:

@@ -65,4 +65,8 @@ const char *kw_option_nearest(kw_bytes name);
 kw_err kw_option_set(kw_options *options, kw_error *error, const kw_allocator *mem,
                      const kw_option_row *row, kw_bytes value);
 
+/* kw_option_set of a duration, count or size, in any struct that the row's offset is of. */
+kw_err kw_option_set_number(void *options, kw_error *error, const kw_option_row *row,
+                            kw_bytes value);
+
 #endif

@@ -58,6 +58,7 @@ static void test_error_codes_have_fixed_numbers_names_and_texts(void **state)
         {-42, "KW_ERR_ROLE"},
         {-43, "KW_ERR_DURABILITY"},
         {-45, "KW_ERR_IDENTITY"},
+        {-46, "KW_ERR_LOAD"},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         kw_err code = (kw_err)rows[i].number;

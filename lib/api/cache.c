@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* keyway/cache.h: arguments checked, the handle entered and left. */
+#include <keyway/cache.h>
+
+#include "api/client.h"
+#include "base/error.h"
+#include "cache/cache_fetch.h"
+
+#include <string.h>
+
+static kw_err wrong(kw_error *error, const char *text)
+{
+    return kw_error_set(error, KW_ERR_ARGUMENT, KW_EFFECT_NONE, "%s", text);
+}
+
+static kw_bytes bytes_of(kw_cache_bytes bytes)
+{
+    kw_bytes own = {bytes.data, bytes.len};
+    return own;
+}
+
+static bool is_wrong(kw_cache_bytes bytes)
+{
+    return bytes.data == NULL && bytes.len > 0;
+}
+
+kw_cache *kw_cache_open(kw_client *client, kw_error *error, const char *options)
+{
+    kw_cache_options own;
+    if (client == NULL) {
+        wrong(error, "client is NULL");
+        return NULL;
+    }
+    if (kw_cache_options_read(&own, error, options) != KW_OK) {
+        return NULL;
+    }
+    if (client->topology->env.options.copies_n > 1) {
+        kw_error_set(error, KW_ERR_UNSUPPORTED, KW_EFFECT_NONE,
+                     "a cache keeps one copy of a value, and the handle has copies: use kw_quorum, "
+                     "or a handle without copies");
+        return NULL;
+    }
+    if (kw_client_enter(client, error) != KW_OK) {
+        return NULL;
+    }
+    kw_cache *cache = kw_cache_new(client->topology, error, &own);
+    if (cache != NULL) {
+        cache->client = client;
+    }
+    kw_client_leave(client);
+    return cache;
+}
+
+void kw_cache_close(kw_cache *cache)
+{
+    if (cache != NULL) {
+        kw_cache_free(cache);
+    }
+}
+
+/* Every call begins with it: KW_ERR_ARGUMENT, KW_ERR_FORKED. After success kw_client_leave. */
+static kw_err enter(kw_cache *cache, kw_error *error, kw_cache_bytes key)
+{
+    if (cache == NULL || is_wrong(key)) {
+        return wrong(error, "cache or key is NULL");
+    }
+    if (kw_fork_has_happened(&cache->fork)) {
+        return kw_error_set(error, KW_ERR_FORKED, KW_EFFECT_NONE,
+                            "the cache belongs to the parent process; open one in the child");
+    }
+    return kw_client_enter(cache->client, error);
+}
+
+/* A value to be set; what it may hold is the caller's fault. */
+static kw_err clear(kw_cache_value *value, kw_error *error)
+{
+    if (value == NULL || value->size < sizeof(*value)) {
+        return wrong(error,
+                     "value is NULL, or its size is not set; start with KW_CACHE_VALUE_INIT");
+    }
+    kw_cache_value_set(value, NULL, KW_CACHE_FROM_NOWHERE);
+    return KW_OK;
+}
+
+kw_err kw_cache_get(kw_cache *cache, kw_error *error, kw_cache_value *value, kw_cache_bytes key)
+{
+    kw_err code = clear(value, error);
+    code = code == KW_OK ? enter(cache, error, key) : code;
+    if (code == KW_OK) {
+        code = kw_cache_do_get(cache, error, value, bytes_of(key));
+        kw_client_leave(cache->client);
+    }
+    return code;
+}
+
+kw_err kw_cache_fetch(kw_cache *cache, kw_error *error, kw_cache_value *value, kw_cache_bytes key,
+                      kw_cache_loader loader)
+{
+    kw_err code = clear(value, error);
+    if (code == KW_OK && loader.fn == NULL) {
+        code = wrong(error, "the loader's function is NULL");
+    }
+    code = code == KW_OK ? enter(cache, error, key) : code;
+    if (code == KW_OK) {
+        code = kw_cache_do_fetch(cache, error, value, bytes_of(key), &loader);
+        kw_client_leave(cache->client);
+    }
+    return code;
+}
+
+kw_err kw_cache_put(kw_cache *cache, kw_error *error, kw_cache_bytes key, kw_cache_bytes value)
+{
+    kw_err code = is_wrong(value) ? wrong(error, "value is NULL") : enter(cache, error, key);
+    if (code == KW_OK) {
+        code = kw_cache_do_put(cache, error, bytes_of(key), bytes_of(value));
+        kw_client_leave(cache->client);
+    }
+    return code;
+}
+
+kw_err kw_cache_forget(kw_cache *cache, kw_error *error, kw_cache_bytes key)
+{
+    kw_err code = enter(cache, error, key);
+    if (code == KW_OK) {
+        code = kw_cache_do_forget(cache, error, bytes_of(key));
+        kw_client_leave(cache->client);
+    }
+    return code;
+}
+
+void kw_cache_release(kw_cache_value *value)
+{
+    if (value != NULL && value->hold != NULL) {
+        kw_blob_unref(value->hold);
+        kw_cache_value_set(value, NULL, KW_CACHE_FROM_NOWHERE);
+    }
+}
+
+kw_cache_bytes kw_cache_load_key(const kw_cache_load *load)
+{
+    kw_cache_bytes key = {load->key.data, load->key.len};
+    return key;
+}
+
+kw_err kw_cache_load_give(kw_cache_load *load, const char *data, size_t len)
+{
+    if (data == NULL && len > 0) {
+        return KW_ERR_ARGUMENT;
+    }
+    kw_bytes bytes = {data, len};
+    kw_blob *blob = kw_blob_copy(&load->cache->mem, bytes);
+    if (blob == NULL) {
+        return KW_ERR_NOMEM;
+    }
+    kw_blob_unref(load->given);
+    load->given = blob;
+    return KW_OK;
+}
+
+static uint64_t read_counter(atomic_uint_fast64_t *counter)
+{
+    return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+kw_err kw_cache_stats(kw_cache *cache, kw_error *error, kw_cache_figures *figures)
+{
+    if (cache == NULL || figures == NULL || figures->size < sizeof(*figures)) {
+        return wrong(error, "cache or figures is NULL, or its size is not set");
+    }
+    kw_cache_counters *counters = &cache->counters;
+    figures->hits = read_counter(&counters->hits);
+    figures->misses = read_counter(&counters->misses);
+    figures->loads = read_counter(&counters->loads);
+    figures->load_failures = read_counter(&counters->load_failures);
+    figures->waits = read_counter(&counters->waits);
+    figures->stale = read_counter(&counters->stale);
+    figures->fills = read_counter(&counters->fills);
+    figures->fills_refused = read_counter(&counters->fills_refused);
+    figures->alone = read_counter(&counters->alone);
+    figures->loading = kw_flights_loading(&cache->flights);
+    return KW_OK;
+}

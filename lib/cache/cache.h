@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Cache: what one cache on a handle has, and how it asks servers. */
+#ifndef CACHE_CACHE_H
+#define CACHE_CACHE_H
+
+#include <keyway/cache.h>
+
+#include "base/random.h"
+#include "cache/cache_options.h"
+#include "cache/flights.h"
+#include "topology/topology.h"
+
+#include <stdatomic.h>
+
+typedef struct kw_cache_counters {
+    atomic_uint_fast64_t hits;
+    atomic_uint_fast64_t misses;
+    atomic_uint_fast64_t loads;
+    atomic_uint_fast64_t load_failures;
+    atomic_uint_fast64_t waits;
+    atomic_uint_fast64_t stale;
+    atomic_uint_fast64_t fills;
+    atomic_uint_fast64_t fills_refused;
+    atomic_uint_fast64_t alone;
+} kw_cache_counters;
+
+struct kw_cache {
+    kw_allocator mem;
+    kw_client *client; /* for api */
+    kw_topology *topology;
+    kw_fork fork;
+    kw_cache_options options;
+    kw_slot_tags *tags;
+    kw_flights flights;
+    kw_cache_counters counters;
+    uint64_t process;              /* begins its tokens */
+    atomic_uint_fast64_t tokens_n; /* and ends them */
+    atomic_uint_fast64_t cost_ms;  /* of loads, a moving mean; 0: none was made yet */
+};
+
+/* NULL, with error set. The topology stays with its handle, which outlives the cache. */
+kw_cache *kw_cache_new(kw_topology *topology, kw_error *error, const kw_cache_options *options);
+void kw_cache_free(kw_cache *cache);
+
+static inline void kw_cache_count(atomic_uint_fast64_t *counter)
+{
+    atomic_fetch_add_explicit(counter, 1, memory_order_relaxed);
+}
+
+/* 64 bits of chance. Any thread. */
+uint64_t kw_cache_random(kw_cache *cache);
+
+/* The end of a wait that begins now, and lasts as long as the handle's timeout. */
+uint64_t kw_cache_deadline_ns(const kw_cache *cache);
+
+/* What one command to the key's primary needs. */
+typedef struct kw_cache_command {
+    kw_bytes key; /* that it is routed by */
+    const kw_bytes *argv;
+    size_t argc;
+    uint64_t deadline_ns;
+    bool is_repeatable;
+} kw_cache_command;
+
+/* Sends it and waits for the reply, the caller's to free; NULL with error set. */
+kw_reply *kw_cache_send(kw_cache *cache, kw_error *error, const kw_cache_command *command);
+
+/* Asks by the script of leases, whose text follows where the server lacks it. As kw_cache_send. */
+kw_reply *kw_cache_ask(kw_cache *cache, kw_error *error, const kw_lease_ask *ask,
+                       uint64_t deadline_ns);
+
+/* Gives the caller a reference to the blob, or "there is none". */
+void kw_cache_value_set(kw_cache_value *value, kw_blob *blob, kw_cache_source source);
+
+#endif

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Calls that load nothing: get, put and forget. */
+#include "cache/cache_fetch.h"
+
+#include "base/error.h"
+#include "cache/life.h"
+
+static kw_err take_server_error(kw_error *error, kw_reply *reply)
+{
+    char shown[200];
+    kw_bytes_show(shown, sizeof(shown), kw_reply_bytes(reply));
+    kw_reply_free(reply);
+    return kw_error_set(error, KW_ERR_SERVER, KW_EFFECT_NONE, "%s", shown);
+}
+
+/* The reply to a plain GET. */
+static kw_err give_reply(kw_cache *cache, kw_error *error, kw_cache_value *value, kw_reply *reply)
+{
+    if (kw_reply_is_nil(reply)) {
+        kw_reply_free(reply);
+        kw_cache_count(&cache->counters.misses);
+        kw_cache_value_set(value, NULL, KW_CACHE_FROM_NOWHERE);
+        return KW_OK;
+    }
+    kw_blob *blob = kw_blob_of_reply(&cache->mem, reply, kw_reply_bytes(reply));
+    if (blob == NULL) {
+        return kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for a value");
+    }
+    kw_cache_count(&cache->counters.hits);
+    kw_cache_value_set(value, blob, KW_CACHE_FROM_SERVER);
+    kw_blob_unref(blob);
+    return KW_OK;
+}
+
+static kw_err get_plain(kw_cache *cache, kw_error *error, kw_cache_value *value, kw_bytes key)
+{
+    kw_bytes argv[2] = {kw_bytes_of("GET"), key};
+    kw_cache_command command = {key, argv, 2, kw_cache_deadline_ns(cache), true};
+    kw_error failure = KW_ERROR_INIT;
+    kw_reply *reply = kw_cache_send(cache, &failure, &command);
+    if (reply == NULL) {
+        kw_error_copy(error, &failure);
+        return failure.code;
+    }
+    return kw_reply_is_error(reply) ? take_server_error(error, reply)
+                                    : give_reply(cache, error, value, reply);
+}
+
+/* Asks by the script; NULL, with *code, for a failure and for the server's error. */
+static kw_reply *ask(kw_cache *cache, kw_err *code, kw_error *error, kw_lease_ask *ask)
+{
+    char space[256];
+    kw_buf name;
+    kw_buf_init(&name, &cache->mem, space, sizeof(space));
+    kw_reply *reply = NULL;
+    if (kw_lease_name(&name, cache->tags, ask->key)) {
+        kw_error failure = KW_ERROR_INIT;
+        ask->name.data = name.data;
+        ask->name.len = name.len;
+        reply = kw_cache_ask(cache, &failure, ask, kw_cache_deadline_ns(cache));
+        *code = failure.code;
+        if (reply == NULL) {
+            kw_error_copy(error, &failure);
+        }
+    } else {
+        *code = kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for a key");
+    }
+    kw_buf_fini(&name);
+    if (reply != NULL && kw_reply_is_error(reply)) {
+        *code = take_server_error(error, reply);
+        reply = NULL;
+    }
+    return reply;
+}
+
+/* With what is left of its life: behind its ttl a value is stale, or over. */
+static kw_err get_with_life(kw_cache *cache, kw_error *error, kw_cache_value *value, kw_bytes key)
+{
+    kw_err code;
+    kw_lease_answer answer;
+    kw_lease_ask asked = {.act = KW_LEASE_READ, .key = key};
+    kw_reply *reply = ask(cache, &code, error, &asked);
+    if (reply == NULL) {
+        return code;
+    }
+    if (!kw_lease_read(&answer, reply)) {
+        kw_reply_free(reply);
+        return kw_error_set(error, KW_ERR_PROTOCOL, KW_EFFECT_NONE,
+                            "an answer that no lease gives");
+    }
+    bool is_there = answer.value != NULL;
+    kw_life life = is_there ? kw_life_of(&cache->options, answer.left_ms, 0, 0) : KW_LIFE_OVER;
+    if (life == KW_LIFE_OVER) {
+        kw_reply_free(reply);
+        kw_cache_count(&cache->counters.misses);
+        kw_cache_value_set(value, NULL, KW_CACHE_FROM_NOWHERE);
+        return KW_OK;
+    }
+    kw_blob *blob = kw_blob_of_reply(&cache->mem, reply, kw_reply_bytes(answer.value));
+    if (blob == NULL) {
+        return kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for a value");
+    }
+    kw_cache_count(&cache->counters.hits);
+    if (life == KW_LIFE_STALE) {
+        kw_cache_count(&cache->counters.stale);
+    }
+    kw_cache_value_set(value, blob,
+                       life == KW_LIFE_STALE ? KW_CACHE_FROM_STALE : KW_CACHE_FROM_SERVER);
+    kw_blob_unref(blob);
+    return KW_OK;
+}
+
+kw_err kw_cache_do_get(kw_cache *cache, kw_error *error, kw_cache_value *value, kw_bytes key)
+{
+    return kw_cache_options_extra_ms(&cache->options) > 0 ? get_with_life(cache, error, value, key)
+                                                          : get_plain(cache, error, value, key);
+}
+
+kw_err kw_cache_do_put(kw_cache *cache, kw_error *error, kw_bytes key, kw_bytes value)
+{
+    kw_err code;
+    kw_lease_ask asked = {.act = KW_LEASE_PUT, .key = key, .value = value};
+    asked.ms = kw_life_draw_ms(&cache->options, kw_cache_random(cache));
+    kw_reply *reply = ask(cache, &code, error, &asked);
+    kw_reply_free(reply);
+    return reply != NULL ? KW_OK : code;
+}
+
+kw_err kw_cache_do_forget(kw_cache *cache, kw_error *error, kw_bytes key)
+{
+    kw_err code;
+    kw_lease_ask asked = {.act = KW_LEASE_FORGET, .key = key};
+    kw_reply *reply = ask(cache, &code, error, &asked);
+    kw_reply_free(reply);
+    return reply != NULL ? KW_OK : code;
+}

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The table of a cache's options, and how their text is read. */
+#include "cache/cache_options.h"
+
+#include "base/error.h"
+#include "settings/option_table.h"
+
+#include <string.h>
+
+#define DAY_MS UINT64_C(86400000)
+
+#define AT(member) offsetof(kw_cache_options, member), false
+
+static const kw_option_row rows[] = {
+    {"ttl", KW_OPTION_DURATION, AT(ttl_ms), 0, 3650 * DAY_MS, "5m",
+     "life of a value; 0 is without end"},
+    {"ttl-jitter", KW_OPTION_COUNT, AT(ttl_jitter), 0, 90, "10",
+     "per cent that lives are shortened by, by chance, so that they do not end together"},
+    {"stale", KW_OPTION_DURATION, AT(stale_ms), 0, 365 * DAY_MS, "0",
+     "behind ttl: an old value is served while one caller loads anew"},
+    {"stale-if-error", KW_OPTION_DURATION, AT(stale_if_error_ms), 0, 365 * DAY_MS, "0",
+     "behind ttl: an old value is served where loading fails"},
+    {"negative-ttl", KW_OPTION_DURATION, AT(negative_ttl_ms), 0, 365 * DAY_MS, "1s",
+     "how long it is remembered that there is no value; 0 is not at all"},
+    {"lease", KW_OPTION_DURATION, AT(lease_ms), 10, DAY_MS, "10s",
+     "how long one caller has a key to load, before another one may"},
+    {"loads-max", KW_OPTION_COUNT, AT(loads_max), 1, 65535, "32",
+     "loads at a time in this process"},
+    {"early", KW_OPTION_COUNT, AT(early), 0, 10000, "100",
+     "how early values are loaded anew, in per cent of what loads cost (XFetch); 0 is never"},
+};
+
+#define ROWS_N (sizeof(rows) / sizeof(rows[0]))
+
+static const kw_option_row *find(kw_bytes name)
+{
+    for (size_t i = 0; i < ROWS_N; i++) {
+        if (kw_bytes_equal(name, kw_bytes_of(rows[i].name))) {
+            return &rows[i];
+        }
+    }
+    return NULL;
+}
+
+static kw_err read_pair(kw_cache_options *options, kw_error *error, kw_bytes pair)
+{
+    kw_bytes name = pair;
+    kw_bytes value = {pair.data + pair.len, 0};
+    (void)kw_bytes_split(&name, &value, pair, '=');
+    const kw_option_row *row = find(name);
+    if (row == NULL) {
+        char shown[60];
+        kw_bytes_show(shown, sizeof(shown), name);
+        return kw_error_set(error, KW_ERR_CONFIG, KW_EFFECT_NONE,
+                            "a cache has no option \"%s\"; keyway(7) lists those that it has",
+                            shown);
+    }
+    return kw_option_set_number(options, error, row, value);
+}
+
+/* What no single option can say. */
+static kw_err check(const kw_cache_options *options, kw_error *error)
+{
+    if (options->ttl_ms == 0 && kw_cache_options_extra_ms(options) > 0) {
+        return kw_error_set(error, KW_ERR_CONFIG, KW_EFFECT_NONE,
+                            "stale and stale-if-error begin where ttl ends, and ttl=0 has no end");
+    }
+    return KW_OK;
+}
+
+kw_err kw_cache_options_read(kw_cache_options *options, kw_error *error, const char *text)
+{
+    kw_cache_options fresh;
+    memset(&fresh, 0, sizeof(fresh));
+    kw_err code = KW_OK;
+    for (size_t i = 0; i < ROWS_N && code == KW_OK; i++) {
+        code = kw_option_set_number(&fresh, error, &rows[i], kw_bytes_of(rows[i].default_value));
+    }
+    kw_bytes rest = kw_bytes_of(text);
+    bool has_more = rest.len > 0;
+    while (has_more && code == KW_OK) {
+        kw_bytes pair = rest;
+        has_more = kw_bytes_split(&pair, &rest, rest, '&');
+        code = read_pair(&fresh, error, pair);
+    }
+    code = code == KW_OK ? check(&fresh, error) : code;
+    if (code == KW_OK) {
+        *options = fresh;
+    }
+    return code;
+}

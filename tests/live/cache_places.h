@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Where a cache may stand: one server, a cluster of three, a ring of three, a Sentinel group. */
+#ifndef LIVE_CACHE_PLACES_H
+#define LIVE_CACHE_PLACES_H
+
+#include <keyway.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "support/ask.h"
+#include "support/check.h"
+#include "support/cluster.h"
+#include "support/group.h"
+#include "support/server.h"
+
+typedef struct cache_place {
+    const char *name;
+    char uri[400];
+    kw_test_server *servers[3]; /* NULL: those of cluster or group */
+    kw_test_cluster *cluster;
+    kw_test_group *group;
+} cache_place;
+
+static inline void cache_place_start(cache_place *place, const char *name)
+{
+    memset(place, 0, sizeof(*place));
+    place->name = name;
+    if (strcmp(name, "cluster") == 0) {
+        place->cluster = kw_test_cluster_start(3, 0, 0, NULL);
+        snprintf(place->uri, sizeof(place->uri), "%s", kw_test_cluster_uri(place->cluster));
+    } else if (strcmp(name, "sentinel") == 0) {
+        place->group = kw_test_group_start(1, NULL, NULL);
+        snprintf(place->uri, sizeof(place->uri), "%s", kw_test_group_uri(place->group));
+    } else if (strcmp(name, "ring") == 0) {
+        for (size_t i = 0; i < 3; i++) {
+            place->servers[i] = kw_test_server_start("save \"\"\n");
+        }
+        snprintf(place->uri, sizeof(place->uri), "redis-ring://a=%s,b=%s,c=%s",
+                 kw_test_server_address(place->servers[0]),
+                 kw_test_server_address(place->servers[1]),
+                 kw_test_server_address(place->servers[2]));
+    } else {
+        place->servers[0] = kw_test_server_start("save \"\"\n");
+        snprintf(place->uri, sizeof(place->uri), "%s", kw_test_server_uri(place->servers[0]));
+    }
+}
+
+static inline void cache_place_stop(cache_place *place)
+{
+    for (size_t i = 0; i < 3; i++) {
+        kw_test_server_free(place->servers[i]);
+    }
+    kw_test_cluster_free(place->cluster);
+    kw_test_group_free(place->group);
+}
+
+static inline kw_cache *cache_open(kw_client *client, const char *options)
+{
+    kw_error error = KW_ERROR_INIT;
+    kw_cache *cache = kw_cache_open(client, &error, options);
+    if (cache == NULL) {
+        fprintf(stderr, "kw_cache_open: %s\n", error.text);
+        abort();
+    }
+    return cache;
+}
+
+static inline kw_cache_figures cache_figures(kw_cache *cache)
+{
+    kw_cache_figures figures = {.size = sizeof(figures)};
+    if (kw_cache_stats(cache, NULL, &figures) != KW_OK) {
+        abort();
+    }
+    return figures;
+}
+
+#endif
