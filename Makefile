@@ -165,6 +165,7 @@ all: $(STATIC) $(SHARED) $(PROGRAM)
 
 ## all: the static and the shared library and the program keyway, in build/ (default)
 ## check: every test; needs redis-server, redis-cli and cmocka, no root and no network
+## check-package: what needs neither servers nor clocks, for build daemons
 ## check-unit check-scene check-fake check-live check-fault: tests of one kind
 ## check-tls: TLS against real servers, also where hiredis is without it; needs libssl-dev and openssl
 ## check-quorum: values on several copies under faults, for QUORUM_SECONDS (120)
@@ -186,6 +187,7 @@ all: $(STATIC) $(SHARED) $(PROGRAM)
 ## lint: what clang-tidy finds, by .clang-tidy
 ## asan, tsan: the quick tests under clang's sanitizers
 ## fuzz: each fuzz target for FUZZ_SECONDS (60)
+## abi: describe functions and types of a release in tests/install/keyway.abi, for later ones to be compared with
 ## exports: write tests/exports.txt anew
 ## clean: remove build/
 ## help: this list
@@ -342,7 +344,7 @@ CHECK_ENV = CC='$(CC)' CPPFLAGS='$(CPPFLAGS)' CFLAGS='$(CFLAGS)' LDFLAGS='$(LDFL
 RUN = @env -u MAKEFLAGS $(CHECK_ENV) sh tests/support/check.sh
 VECTORS = tests/unit/ring_vectors.sh
 STYLE_CHECKS = $(patsubst %,tests/support/%.sh,lint format headers rooms calls sources exports docstrings manual)
-INSTALL_CHECKS = $(patsubst %,tests/install/%.sh,install make migration setup)
+INSTALL_CHECKS = $(patsubst %,tests/install/%.sh,abi bindings debian install make migration setup users)
 # Counts need a linker that has --wrap.
 COUNT_CHECKS = $(if $(filter Linux,$(shell uname -s)),tests/support/counts.sh tests/support/sizes.sh)
 EXAMPLE_CHECKS = tests/support/examples.sh tests/live/quickstart.sh
@@ -353,6 +355,10 @@ check: all $(UNIT) $(SCENE) $(FAKE) $(LIVE) $(FAULT) $(EXAMPLES) $(TOOLS) $(if $
 
 check-unit: $(UNIT)
 	$(RUN) $(UNIT) $(VECTORS)
+
+# What build daemons run: no server, no network, and no clock but what a test gives.
+check-package: all $(UNIT) $(SCENE)
+	$(RUN) $(UNIT) $(VECTORS) $(SCENE) tests/support/exports.sh
 
 check-scene: $(SCENE)
 	$(RUN) $(SCENE)
@@ -455,12 +461,22 @@ tour: $(TOUR)
 demo: all $(TOUR)
 	@sh examples/quickstart.sh --tour-only
 
+abi: $(SHARED)
+	@env $(CHECK_ENV) sh tests/install/abi.sh --write
+
 exports: $(SHARED)
 	@env $(CHECK_ENV) sh tests/support/exports.sh --write
 
 # Installation. keyway.pc gets the final places, never DESTDIR.
 
 in_prefix = $(patsubst $(PREFIX)/%,$${prefix}/%,$(1))
+
+# Where headers are from the libraries' folder, so that an installed copy can be moved; in full outside of PREFIX.
+empty =
+space = $(empty) $(empty)
+up_from_lib = $(subst $(space),/,$(patsubst %,..,$(subst /,$(space),$(patsubst $(PREFIX)/%,%,$(lib_place)))))
+from_lib = $(if $(filter $(PREFIX)/%,$(lib_place)),$(patsubst $(PREFIX)/%,$(up_from_lib)/%,$(1)),$(1))
+CMAKE_LIBS = $(subst $(space),;,$(strip $(if $(HIREDIS_OBJECT),,$(HIREDIS_LIBS)) $(TLS_LIBS)))
 
 # The manual: section 3 is made from the headers.
 MAN = $(BUILD)/man/stamp
@@ -496,6 +512,12 @@ install: all $(MAN) $(BUILD)/completion.bash $(BUILD)/completion.zsh
 		-e 's|@requires@|$(TLS_REQUIRES)|' -e 's|@libs@|$(if $(HIREDIS_OBJECT),,$(HIREDIS_LIBS) )|' \
 		pkgconfig/keyway.pc.in > '$(DESTDIR)$(lib_place)/pkgconfig/keyway.pc'
 	@chmod 644 '$(DESTDIR)$(lib_place)/pkgconfig/keyway.pc'
+	@mkdir -p '$(DESTDIR)$(lib_place)/cmake/keyway'
+	$(Q)for name in keyway-config keyway-config-version; do \
+		sed -e 's|@includedir@|$(call from_lib,$(include_place))|' -e 's|@shared@|$(SHARED_NAME)|' \
+			-e 's|@soname@|$(SHARED_SONAME)|' -e 's|@libs@|$(CMAKE_LIBS)|' -e 's|@version@|$(VERSION)|' \
+			-e 's|@major@|$(MAJOR)|' pkgconfig/$$name.cmake.in > '$(DESTDIR)$(lib_place)'/cmake/keyway/$$name.cmake && \
+		chmod 644 '$(DESTDIR)$(lib_place)'/cmake/keyway/$$name.cmake || exit 1; done
 	$(Q)install -m 644 lib/man/keyway.1 '$(DESTDIR)$(man_place)/man1/'
 	$(Q)install -m 644 $(BUILD)/man/man3/*.3 '$(DESTDIR)$(man_place)/man3/'
 	$(Q)install -m 644 lib/man/keyway.7 lib/man/keyway-migration.7 '$(DESTDIR)$(man_place)/man7/'
@@ -517,7 +539,8 @@ uninstall:
 		'$(DESTDIR)$(bash_place)/keyway' '$(DESTDIR)$(zsh_place)/_keyway'
 	$(Q)cd '$(DESTDIR)$(man_place)/man3' 2> /dev/null && rm -f $(shell sh lib/man/pages.sh --list) || true
 	$(Q)rm -rf '$(DESTDIR)$(include_place)/keyway' '$(DESTDIR)$(doc_place)'
-	@rmdir '$(DESTDIR)$(lib_place)/pkgconfig' 2> /dev/null || true
+	$(Q)rm -rf '$(DESTDIR)$(lib_place)/cmake/keyway'
+	@rmdir '$(DESTDIR)$(lib_place)/pkgconfig' '$(DESTDIR)$(lib_place)/cmake' 2> /dev/null || true
 
 # A release: the files that git knows (outside git: all but build/), one order, one time, one owner.
 
@@ -542,7 +565,7 @@ lint:
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all help check check-tls check-quorum model check-unit check-scene check-fake check-live check-fault check-build check-examples check-quick check-counts check-sizes check-house check-loaded coverage coverage-run gates \
+.PHONY: abi all help check check-package check-tls check-quorum model check-unit check-scene check-fake check-live check-fault check-build check-examples check-quick check-counts check-sizes check-house check-loaded coverage coverage-run gates \
 	asan tsan fuzz fuzz-run bench tour demo exports man install uninstall dist format format-check lint clean FORCE
 .SECONDARY:
 .DELETE_ON_ERROR:
