@@ -20,6 +20,7 @@
 #include <keyway/quorum.h>
 #include <keyway/reply.h>
 #include <keyway/ring.h>
+#include <keyway/scan.h>
 #include <keyway/script.h>
 #include <keyway/session.h>
 #include <keyway/slot.h>

@@ -2,7 +2,7 @@
 /* keyway/submit.h: commands that are waited for later. */
 #include <keyway/submit.h>
 
-#include "api/client.h"
+#include "api/ticket.h"
 #include "api/args.h"
 #include "api/command.h"
 #include "drive/loop.h"
@@ -127,11 +127,16 @@ static kw_async_command *take_room(kw_client *client, kw_error *error, const kw_
     return new_async(client, error, task, loop);
 }
 
-/* The handle was entered. */
-static kw_ticket *submit(kw_client *client, kw_error *error, const kw_plan_task *task)
+static kw_loop *need_loop(kw_client *client, kw_error *error)
 {
     atomic_store_explicit(&client->parts[KW_CLIENT_TICKETS], &tickets, memory_order_release);
-    kw_loop *loop = kw_loop_need(client->topology, error, &client->ticket_loop.loop);
+    return kw_loop_need(client->topology, error, &client->ticket_loop.loop);
+}
+
+/* The handle was entered. waits: for its connection, until its deadline. */
+static kw_ticket *submit(kw_client *client, kw_error *error, const kw_plan_task *task, bool waits)
+{
+    kw_loop *loop = need_loop(client, error);
     if (loop == NULL) {
         return NULL;
     }
@@ -143,7 +148,7 @@ static kw_ticket *submit(kw_client *client, kw_error *error, const kw_plan_task 
     }
     command->fn = on_reply;
     command->arg = ticket;
-    kw_ticket_loop_submit(ticket, command, deadline_of(client, task));
+    kw_ticket_loop_submit(ticket, command, waits ? deadline_of(client, task) : 0);
     return ticket;
 }
 
@@ -152,7 +157,7 @@ kw_ticket *kw_submit_task(kw_client *client, kw_error *error, kw_plan_task *task
     kw_ticket *ticket = NULL;
     task->is_ordered = true;
     if (kw_client_enter_new(client, error) == KW_OK) {
-        ticket = submit(client, error, task);
+        ticket = submit(client, error, task, true);
         kw_client_leave(client);
     }
     return ticket;
@@ -202,6 +207,20 @@ kw_ticket *kw_submit_call(kw_client *client, kw_error *error, const kw_call_opti
     return ticket;
 }
 
+kw_ticket *kw_ticket_begin(kw_client *client, kw_error *error, const kw_plan_task *task)
+{
+    return submit(client, error, task, false);
+}
+
+kw_err kw_ticket_wait_any(kw_client *client, kw_error *error, kw_ticket *const *any, size_t any_n,
+                          uint64_t until_ns)
+{
+    if (need_loop(client, error) == NULL) {
+        return KW_ERR_NOMEM;
+    }
+    return kw_ticket_loop_wait(&client->ticket_loop, any, any_n, until_ns);
+}
+
 /* True where a forked child holds a ticket of its parent, whose handle works on it. */
 static bool is_foreign(const kw_ticket *ticket)
 {
@@ -222,7 +241,7 @@ static kw_err wait_until(kw_ticket *ticket, kw_error *error, uint64_t until_ns)
     if (code != KW_OK) {
         return code;
     }
-    code = kw_ticket_loop_wait(&client->ticket_loop, ticket, until_ns);
+    code = kw_ticket_loop_wait(&client->ticket_loop, &ticket, 1, until_ns);
     kw_client_leave(client);
     if (code == KW_ERR_CANCELLED) {
         kw_error_set(error, code, KW_EFFECT_MAYBE, "the handle was closed while a ticket waited");

@@ -195,6 +195,20 @@ kw_err kw_async_command_init(kw_async_command *command, kw_topology *topology, k
     return code;
 }
 
+void kw_async_command_init_pause(kw_async_command *command, uint64_t until_ns)
+{
+    command->more = NULL;
+    command->is_delivered = false;
+    kw_item_init(&command->item);
+    command->item.owner = command;
+    command->item.is_map_only = true;
+    command->item.is_pause = true;
+    memset(&command->item.plan, 0, sizeof(command->item.plan));
+    command->item.plan.name = "pause";
+    command->item.plan.start_ns = until_ns;
+    command->item.plan.deadline_ns = until_ns;
+}
+
 kw_item *kw_async_command_items(kw_async_command *command, size_t *items_n)
 {
     kw_async_command_more *more = command->more;

@@ -102,6 +102,9 @@ kw_async_command *kw_async_command_new(const kw_allocator *mem, size_t len);
 kw_err kw_async_command_init(kw_async_command *command, kw_topology *topology, kw_error *error,
                              const kw_plan_task *task);
 
+/* Makes a block a pause: its callback is called at until_ns with KW_ERR_TIMEOUT. */
+void kw_async_command_init_pause(kw_async_command *command, uint64_t until_ns);
+
 /* Frees all but the block. */
 void kw_async_command_fini(kw_async_command *command, kw_topology *topology);
 

@@ -173,7 +173,9 @@ static void tell(kw_loop *self, kw_async_command *command)
     kw_reply_fn fn = command->fn;
     void *arg = command->arg;
     kw_reply *reply = kw_async_command_take(command, &error);
-    kw_topology_count(self->topology, 1, reply == NULL ? 1 : 0);
+    if (!command->item.is_pause) {
+        kw_topology_count(self->topology, 1, reply == NULL ? 1 : 0);
+    }
     count_told(self, command);
     command->is_delivered = true;
     if (!kw_async_command_is_held(command)) {

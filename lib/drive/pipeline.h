@@ -61,6 +61,7 @@ typedef struct kw_item {
     bool has_half;     /* LOST: some of it has left, and not all */
     bool is_overtaken; /* LOST: later commands of its keys may have run: it is not repeated */
     bool is_map_only;  /* ends with KW_OK, and without a reply, once there is a map */
+    bool is_pause;     /* and besides: it is no command, and ends at its deadline */
     bool is_choosy;    /* QUEUED: it does not wait where no connection can be had */
     bool is_due;       /* its deadline is watched */
     kw_plan plan;      /* of kind SLOT, ANY or NODE, with its deadline */
@@ -93,6 +94,7 @@ static inline void kw_item_init(kw_item *item)
     item->has_half = false;
     item->is_overtaken = false;
     item->is_map_only = false;
+    item->is_pause = false;
     item->is_choosy = false;
     item->is_due = false;
     kw_ordered_init(&item->ordered);

@@ -210,6 +210,11 @@ static void route_by_op(kw_pipeline *self, kw_item *item)
 void kw_pipeline_route(kw_pipeline *self, kw_item *item, const kw_snapshot *snapshot)
 {
     item->state = KW_ITEM_ROUTING;
+    if (item->is_pause) {
+        item->state = KW_ITEM_HELD; /* by nothing but its deadline */
+        kw_items_push(&self->scan.held, item);
+        return;
+    }
     if (self->long_lived != NULL && self->scan.now_ns >= kw_item_deadline_ns(item)) {
         end_homeless(self, item);
         return;

@@ -170,6 +170,10 @@ static void expire_queued(kw_pipeline *self, kw_item *item)
 
 static void expire_held(kw_pipeline *self, kw_item *item)
 {
+    if (item->is_pause) {
+        kw_pipeline_end_item(self, item, KW_ERR_TIMEOUT);
+        return;
+    }
     kw_try_end end = {.code = KW_ERR_TIMEOUT};
     kw_error_set(&self->scan.failure, KW_OK, KW_EFFECT_NONE,
                  "it waited for an earlier command of its key");

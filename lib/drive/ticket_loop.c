@@ -13,6 +13,25 @@
 /* No wait is longer, so that a closed handle is noticed. */
 #define SLICE_MS 50
 
+static bool is_for(const kw_ticket_waiter *waiter, const kw_ticket *ticket)
+{
+    size_t i = 0;
+    while (i < waiter->tickets_n && waiter->tickets[i] != ticket) {
+        i++;
+    }
+    return i < waiter->tickets_n;
+}
+
+/* True where one of those that are waited for has ended. */
+static bool has_ended(const kw_ticket_waiter *waiter)
+{
+    size_t i = 0;
+    while (i < waiter->tickets_n && !kw_ticket_has_ended(waiter->tickets[i])) {
+        i++;
+    }
+    return i < waiter->tickets_n;
+}
+
 void kw_ticket_loop_end(kw_ticket *ticket, kw_reply *reply, const kw_error *error)
 {
     kw_ticket_loop *ticket_loop = ticket->ticket_loop;
@@ -26,7 +45,7 @@ void kw_ticket_loop_end(kw_ticket *ticket, kw_reply *reply, const kw_error *erro
     for (kw_sleeper *sleeper = ticket_loop->worker.followers.first, *next; sleeper != NULL;
          sleeper = next) {
         next = sleeper->next;
-        if (((const kw_ticket_waiter *)sleeper)->ticket == ticket) {
+        if (is_for((const kw_ticket_waiter *)sleeper, ticket)) {
             kw_wait_queue_wake(&ticket_loop->worker.followers, &wakes, &ticket_loop->monitor,
                                sleeper, true);
         }
@@ -109,9 +128,9 @@ static void sleep_until(kw_ticket_loop *ticket_loop, kw_ticket_waiter *waiter, u
 
 /* Takes the work, for the mail that was brought, where nobody does it, or who does it wants to
  * leave. False: whoever works sees the mail. */
-static bool take_work_on(kw_ticket_loop *ticket_loop, const kw_ticket *ticket, uint64_t deadline_ns)
+static bool take_work_on(kw_ticket_loop *ticket_loop, kw_ticket *ticket, uint64_t deadline_ns)
 {
-    kw_ticket_waiter waiter = {.ticket = ticket};
+    kw_ticket_waiter waiter = {.tickets = &ticket, .tickets_n = 1};
     kw_monitor_lock(&ticket_loop->monitor);
     uint64_t now_ns = 0;
     if (kw_leader_is_led(&ticket_loop->worker) && ticket_loop->is_leaving &&
@@ -151,14 +170,14 @@ static void work_or_sleep(kw_ticket_loop *ticket_loop, kw_ticket_waiter *waiter,
 {
     const kw_topology *topology = ticket_loop->topology;
     kw_monitor_lock(&ticket_loop->monitor);
-    if (kw_ticket_has_ended(waiter->ticket)) {
+    if (has_ended(waiter)) {
         kw_monitor_unlock(&ticket_loop->monitor);
         return;
     }
     if (kw_leader_try(&ticket_loop->worker)) {
         kw_monitor_unlock(&ticket_loop->monitor);
         kw_loop *loop = kw_loop_at(&ticket_loop->loop);
-        while (!kw_ticket_has_ended(waiter->ticket) && now_ns < until_ns && !is_closing(topology)) {
+        while (!has_ended(waiter) && now_ns < until_ns && !is_closing(topology)) {
             work(topology, loop, now_ns, until_ns);
             now_ns = kw_env_now(&topology->env);
         }
@@ -167,7 +186,7 @@ static void work_or_sleep(kw_ticket_loop *ticket_loop, kw_ticket_waiter *waiter,
     }
     kw_wake_list wakes = {.n = 0};
     sleep_until(ticket_loop, waiter, until_ns - now_ns);
-    bool is_over = kw_ticket_has_ended(waiter->ticket) || is_closing(topology) ||
+    bool is_over = has_ended(waiter) || is_closing(topology) ||
                    kw_env_now(&topology->env) >= until_ns;
     if (is_over && !kw_leader_is_led(&ticket_loop->worker)) {
         kw_leader_hand_on(&ticket_loop->worker, &wakes,
@@ -177,12 +196,13 @@ static void work_or_sleep(kw_ticket_loop *ticket_loop, kw_ticket_waiter *waiter,
     kw_wake_list_send(&wakes, &ticket_loop->monitor);
 }
 
-kw_err kw_ticket_loop_wait(kw_ticket_loop *ticket_loop, const kw_ticket *ticket, uint64_t until_ns)
+kw_err kw_ticket_loop_wait(kw_ticket_loop *ticket_loop, kw_ticket *const *tickets, size_t tickets_n,
+                           uint64_t until_ns)
 {
     const kw_topology *topology = ticket_loop->topology;
-    kw_ticket_waiter waiter = {.ticket = ticket};
+    kw_ticket_waiter waiter = {.tickets = tickets, .tickets_n = tickets_n};
     uint64_t now_ns = kw_env_now(&topology->env);
-    while (!kw_ticket_has_ended(ticket)) {
+    while (!has_ended(&waiter)) {
         if (is_closing(topology)) {
             return KW_ERR_CANCELLED;
         }

@@ -16,11 +16,12 @@
 struct kw_async_command;
 struct kw_loop;
 
-/* A thread that waits, in its own memory. */
+/* A thread that waits for one of several tickets, in its own memory. */
 typedef struct kw_ticket_waiter kw_ticket_waiter;
 struct kw_ticket_waiter {
     kw_sleeper sleeper; /* first: the list of those who sleep is one of sleepers */
-    const kw_ticket *ticket;
+    kw_ticket *const *tickets;
+    size_t tickets_n;
 };
 
 typedef struct kw_ticket_loop {
@@ -71,12 +72,14 @@ static inline bool kw_ticket_has_ended(const kw_ticket *ticket)
     return atomic_load_explicit(&ticket->state, memory_order_acquire) == KW_TICKET_ENDED;
 }
 
-/* Hands the ticket's command over and sees it sent, until the deadline. */
+/* Hands the ticket's command over and sees it sent, until the deadline; with 0 it does not wait. */
 void kw_ticket_loop_submit(kw_ticket *ticket, struct kw_async_command *command,
                            uint64_t deadline_ns);
 
-/* Waits for the ticket: KW_OK when it has ended, KW_ERR_TIMEOUT, KW_ERR_CANCELLED. */
-kw_err kw_ticket_loop_wait(kw_ticket_loop *ticket_loop, const kw_ticket *ticket, uint64_t until_ns);
+/* Waits for one of the tickets, of none until until_ns: KW_OK when one has ended, KW_ERR_TIMEOUT,
+ * KW_ERR_CANCELLED. */
+kw_err kw_ticket_loop_wait(kw_ticket_loop *ticket_loop, kw_ticket *const *tickets, size_t tickets_n,
+                           uint64_t until_ns);
 
 /* Works on what tickets need, without waiting. */
 void kw_ticket_loop_look(kw_ticket_loop *ticket_loop);
