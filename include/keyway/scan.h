@@ -86,7 +86,8 @@ typedef struct kw_scan_batch {
     const size_t *key_lens;    /* their bytes, without that */
     const char *const *values; /* values of fields, or scores as text; NULL for keys and sets */
     const size_t *value_lens;  /* bytes of values */
-    const char *node;          /* whom they were asked of: "host:port", or a ring's member */
+    const char *node;          /* whom they were asked of: "host:port", or a ring's member; NULL
+                                  for several */
     bool is_end;               /* everything was given */
 } kw_scan_batch;
 

@@ -76,11 +76,10 @@ static void put(kw_scan *scan, size_t at, kw_bytes bytes)
     scan->lens[at] = bytes.len;
 }
 
-/* Fills the arrays with what is wanted; how many that is. */
-static size_t fill(kw_scan_request *request, bool has_values)
+/* Puts what is wanted of the request behind the n keys that are there; how many there are then. */
+static size_t fill(kw_scan_request *request, bool has_values, size_t n)
 {
     kw_scan *scan = request->scan;
-    size_t n = 0;
     size_t width = has_values ? 2 : 1;
     size_t keys_n = kw_reply_count(request->keys) / width;
     for (size_t i = 0; i < keys_n; i++) {
@@ -122,31 +121,68 @@ static void commit(kw_scan_request *request)
     }
 }
 
+static bool is_of_slot(const kw_scan_request *request)
+{
+    return request != NULL && request->step.act == KW_SCAN_SLOT;
+}
+
+/* How many of those that are ready make one batch: one page, or slots of about as many keys. Fewer
+ * slots wait for others that are under way. */
+static size_t count_ready(const kw_scan *scan, size_t *keys_n)
+{
+    size_t n = 0;
+    const kw_scan_request *request = scan->ready.head;
+    *keys_n = 0;
+    if (request != NULL && !is_of_slot(request)) {
+        *keys_n = kw_reply_count(request->keys);
+        return 1;
+    }
+    for (; is_of_slot(request) && *keys_n < scan->wish.count; request = request->next) {
+        *keys_n += kw_reply_count(request->keys);
+        n++;
+    }
+    bool is_enough = *keys_n >= scan->wish.count || request != NULL || scan->under_way.n == 0 ||
+                     kw_scan_now(scan) >= scan->deadline_ns;
+    return is_enough ? n : 0;
+}
+
+/* Names whom the request was asked of; nobody where there are several. */
+static void name_node(kw_scan *scan, kw_scan_batch *batch, const kw_scan_request *request)
+{
+    const char *name = scan->walk.hosts[request->step.host].name;
+    if (scan->given.n == 1) {
+        snprintf(scan->node, sizeof(scan->node), "%s", name);
+        batch->node = scan->node;
+    } else if (batch->node != NULL && strcmp(batch->node, name) != 0) {
+        batch->node = NULL;
+    }
+}
+
 kw_scan_taken kw_scan_take(kw_scan *scan, kw_scan_batch *batch)
 {
     kw_scan_of of = scan->wish.of;
     bool has_values = of == KW_SCAN_FIELDS || of == KW_SCAN_SORTED_SET;
-    kw_scan_request_destroy(scan->given);
-    scan->given = NULL;
-    if (scan->ready.head == NULL || !reserve(scan, kw_reply_count(scan->ready.head->keys))) {
+    size_t keys_n;
+    size_t requests_n = count_ready(scan, &keys_n);
+    kw_scan_end_given(scan);
+    if (requests_n == 0 || !reserve(scan, keys_n)) {
         return KW_SCAN_TOOK_NONE;
     }
-    kw_scan_request *request = kw_scan_request_next(scan);
-    const char *name = scan->walk.hosts[request->step.host].name;
-    snprintf(scan->node, sizeof(scan->node), "%s", name);
-    size_t n = fill(request, has_values);
-    commit(request);
+    size_t n = 0;
+    for (; requests_n > 0; requests_n--) {
+        kw_scan_request *request = kw_scan_request_give(scan);
+        name_node(scan, batch, request);
+        n = fill(request, has_values, n);
+        commit(request);
+    }
     if (n == 0) {
-        kw_scan_request_destroy(request);
         return KW_SCAN_TOOK_EMPTY;
     }
-    scan->given = request;
     scan->figures.given_n += n;
     batch->count = n;
     batch->keys = scan->texts;
     batch->key_lens = scan->lens;
     batch->values = has_values ? scan->texts + scan->capacity : NULL;
     batch->value_lens = has_values ? scan->lens + scan->capacity : NULL;
-    batch->node = scan->node;
     return KW_SCAN_TOOK_KEYS;
 }

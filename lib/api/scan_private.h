@@ -85,7 +85,7 @@ struct kw_scan {
     kw_scan_walk walk;
     kw_scan_requests under_way;
     kw_scan_requests ready;
-    kw_scan_request *given; /* whose keys the last batch points at */
+    kw_scan_requests given; /* whose keys the last batch points at */
     const char **texts;     /* of the last batch: keys, and as many values behind them */
     size_t *lens;
     size_t capacity; /* keys that have room there */
@@ -132,10 +132,11 @@ void kw_scan_request_free(kw_scan_request *request);
 /* Moves it to the end of those that are ready. */
 void kw_scan_request_is_ready(kw_scan_request *request);
 
-/* The oldest of those that are ready, which leaves the list; NULL: none is. It is freed by
- * kw_scan_request_destroy, which takes NULL. */
-kw_scan_request *kw_scan_request_next(kw_scan *scan);
-void kw_scan_request_destroy(kw_scan_request *request);
+/* The oldest of those that are ready, of which there is one, is given. */
+kw_scan_request *kw_scan_request_give(kw_scan *scan);
+
+/* Frees all that were given. */
+void kw_scan_end_given(kw_scan *scan);
 
 /* Frees all requests, also those that callbacks may come for. */
 void kw_scan_end_requests(kw_scan *scan);
@@ -181,8 +182,8 @@ typedef enum kw_scan_taken {
     KW_SCAN_TOOK_KEYS
 } kw_scan_taken;
 
-/* Gives the keys of the oldest request that is ready: to the batch, where some are wanted, and the
- * walk hears of them. What the batch before points at is gone. */
+/* Gives the keys of the oldest request that is ready, or of several of slots: to the batch, where
+ * some are wanted, and the walk hears of them. What the batch before points at is gone. */
 kw_scan_taken kw_scan_take(kw_scan *scan, kw_scan_batch *batch);
 
 /* In scan_tell.c: */

@@ -71,32 +71,33 @@ void kw_scan_request_is_ready(kw_scan_request *request)
     push(&request->scan->ready, request);
 }
 
-kw_scan_request *kw_scan_request_next(kw_scan *scan)
+kw_scan_request *kw_scan_request_give(kw_scan *scan)
 {
     kw_scan_request *request = scan->ready.head;
-    if (request != NULL) {
-        take_out(&scan->ready, request);
-    }
+    take_out(&scan->ready, request);
+    push(&scan->given, request);
     return request;
 }
 
-void kw_scan_request_destroy(kw_scan_request *request)
+static void end_list(kw_scan_requests *list)
 {
-    if (request != NULL) {
+    while (list->head != NULL) {
+        kw_scan_request *request = list->head;
+        take_out(list, request);
         destroy(request);
     }
 }
 
+void kw_scan_end_given(kw_scan *scan)
+{
+    end_list(&scan->given);
+}
+
 void kw_scan_end_requests(kw_scan *scan)
 {
-    while (scan->under_way.head != NULL) {
-        kw_scan_request_free(scan->under_way.head);
-    }
-    while (scan->ready.head != NULL) {
-        destroy(kw_scan_request_next(scan));
-    }
-    kw_scan_request_destroy(scan->given);
-    scan->given = NULL;
+    end_list(&scan->under_way);
+    end_list(&scan->ready);
+    end_list(&scan->given);
 }
 
 /* The first command of a step. False, and the walk has heard of it, where it cannot be sent. */

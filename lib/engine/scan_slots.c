@@ -12,7 +12,7 @@
 #define COUNTS_MAX 8u
 
 /* Slots of one host that are under way at once. */
-#define BUSY_MAX 4u
+#define BUSY_MAX 16u
 
 /* A SCAN of a large slot has no more pages. */
 #define PAGES_MAX ((uint64_t)1 << 24)

@@ -9,6 +9,10 @@
 #define PAUSE_MAX_MS   1000u
 #define NS_PER_MS      UINT64_C(1000000)
 
+/* Slots of the first round: a walk that is gone on with by its cursor loses what it has of a round.
+ */
+#define ROUND_FIRST 64u
+
 /* A SCAN of more pages than this, and than its keys explain, has no end: a page goes through ten
  * times COUNT empty places of a table at most, which may have been larger once. */
 #define PAGES_MAX ((uint64_t)1 << 20)
@@ -18,7 +22,7 @@ bool kw_scan_walk_init(kw_scan_walk *self, const kw_allocator *mem, const kw_sca
     memset(self, 0, sizeof(*self));
     self->mem = mem;
     self->spec = *spec;
-    self->round_n = 256;
+    self->round_n = ROUND_FIRST;
     self->give_up_ns = UINT64_MAX;
     if (spec->kind != KW_SCAN_OF_CLUSTER) {
         return true;
