@@ -127,8 +127,7 @@ static kw_err submit(kw_client *client, kw_error *error, kw_plan_task *task, kw_
     return KW_OK;
 }
 
-kw_err kw_client_begin(kw_client *client, kw_error *error, kw_callback callback,
-                       kw_plan_task *task)
+kw_err kw_client_begin(kw_client *client, kw_error *error, kw_callback callback, kw_plan_task *task)
 {
     return submit(client, error, task, callback);
 }

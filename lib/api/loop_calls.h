@@ -12,8 +12,8 @@
 kw_err kw_client_begin(kw_client *client, kw_error *error, kw_callback callback,
                        kw_plan_task *task);
 
-/* Calls the callback in a kw_process at until_ns, or the next one behind it, with KW_ERR_TIMEOUT and
- * no reply. Errors: those of kw_call_async. */
+/* Calls the callback in a kw_process at until_ns, or the next one behind it, with KW_ERR_TIMEOUT
+ * and no reply. Errors: those of kw_call_async. */
 kw_err kw_client_pause(kw_client *client, kw_error *error, kw_callback callback, uint64_t until_ns);
 
 #endif

@@ -46,6 +46,7 @@ static kw_scan *open_scan(kw_client *client, kw_error *error, const kw_scan_opti
     scan->client = client;
     scan->pid = getpid();
     scan->call_ns = UINT64_MAX;
+    scan->reply_fn = kw_scan_on_end;
     scan->failure.size = sizeof(scan->failure);
     scan->trouble.size = sizeof(scan->trouble);
     atomic_init(&scan->is_cancelled, false);

@@ -103,6 +103,17 @@ static void refuse(kw_scan_request *request, const char *text, size_t at)
     kw_scan_on_failure(request, &error);
 }
 
+/* Sends the next command of the request; false, and the request has ended, where that fails. */
+static bool send_next(kw_scan_request *request)
+{
+    kw_error error = KW_ERROR_INIT;
+    bool is_sent = kw_scan_send(request, &error);
+    if (!is_sent) {
+        kw_scan_on_failure(request, &error);
+    }
+    return is_sent;
+}
+
 static void on_info(kw_scan_request *request, const kw_reply *reply)
 {
     kw_scan *scan = request->scan;
@@ -118,7 +129,7 @@ static void on_info(kw_scan_request *request, const kw_reply *reply)
         return;
     }
     request->question = KW_SCAN_ASKS_SIZE;
-    (void)kw_scan_send(request);
+    (void)send_next(request);
 }
 
 static void on_question(kw_scan_request *request, const kw_reply *reply)
@@ -132,7 +143,7 @@ static void on_question(kw_scan_request *request, const kw_reply *reply)
             return;
         }
         request->question = KW_SCAN_ASKS_INFO;
-        (void)kw_scan_send(request);
+        (void)send_next(request);
         return;
     case KW_SCAN_ASKS_INFO:
         on_info(request, reply);
@@ -196,7 +207,7 @@ static bool is_wanted(const kw_scan_request *request, size_t index)
     return wish->match.data == NULL || kw_glob_matches(wish->match, key);
 }
 
-void kw_scan_ask_types(kw_scan_request *request)
+static void ask_types(kw_scan_request *request)
 {
     kw_scan *scan = request->scan;
     size_t keys_n = kw_reply_count(request->keys);
@@ -214,7 +225,7 @@ void kw_scan_ask_types(kw_scan_request *request)
         child->index = index;
         request->types_open_n++;
         bool is_last = request->types_open_n == 1;
-        if (!kw_scan_send(child) && is_last) {
+        if (!send_next(child) && is_last) {
             return; /* the request has ended with it */
         }
     }
@@ -232,7 +243,7 @@ static void on_type(kw_scan_request *child, const kw_reply *reply)
     request->is_kept[child->index] = is_it ? 1 : 0;
     kw_scan_request_free(child);
     request->types_open_n--;
-    kw_scan_ask_types(request);
+    ask_types(request);
 }
 
 static void on_slot(kw_scan_request *request, kw_reply *reply)
@@ -257,7 +268,7 @@ static void on_slot(kw_scan_request *request, kw_reply *reply)
         kw_scan_on_failure(request, &error);
         return;
     }
-    kw_scan_ask_types(request);
+    ask_types(request);
 }
 
 static void on_step(kw_scan_request *request, kw_reply *reply)

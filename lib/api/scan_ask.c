@@ -154,12 +154,7 @@ static uint64_t time_left_ms(const kw_scan *scan, bool is_question)
     return left_ms > 0 ? left_ms : 1;
 }
 
-static void on_reply(void *arg, kw_reply *reply, const kw_error *error)
-{
-    kw_scan_on_end(arg, reply, error);
-}
-
-bool kw_scan_send(kw_scan_request *request)
+bool kw_scan_send(kw_scan_request *request, kw_error *error)
 {
     kw_scan *scan = request->scan;
     words command = {.n = 0};
@@ -172,19 +167,11 @@ bool kw_scan_send(kw_scan_request *request)
     choose_route(&options, request);
     kw_plan_task task = {
         .options = &options, .argv = command.argv, .argc = command.n, .is_ordered = true};
-    kw_error error = KW_ERROR_INIT;
     scan->figures.commands_n++;
     if (scan->is_async) {
-        kw_callback callback = {on_reply, request};
-        if (kw_client_begin(scan->client, &error, callback, &task) == KW_OK) {
-            return true;
-        }
-    } else {
-        request->ticket = kw_ticket_begin(scan->client, &error, &task);
-        if (request->ticket != NULL) {
-            return true;
-        }
+        kw_callback callback = {scan->reply_fn, request};
+        return kw_client_begin(scan->client, error, callback, &task) == KW_OK;
     }
-    kw_scan_on_failure(request, &error);
-    return false;
+    request->ticket = kw_ticket_begin(scan->client, error, &task);
+    return request->ticket != NULL;
 }

@@ -105,6 +105,7 @@ struct kw_scan {
     bool is_telling;
     bool is_closed;            /* it is freed with its last request */
     atomic_bool is_cancelled;  /* by any thread */
+    kw_reply_fn reply_fn;      /* kw_scan_on_end */
     kw_scan_callback callback; /* fn NULL: none is awaited */
     kw_scan_progress figures;  /* given_n, repeated_n, commands_n of it */
 };
@@ -116,20 +117,15 @@ struct kw_scan {
 kw_err kw_scan_wish_init(kw_scan *scan, kw_error *error, const kw_scan_options *options);
 void kw_scan_wish_fini(kw_scan *scan);
 
-/* In scan_run.c: requests, and the walk's steps. */
-
-static inline uint64_t kw_scan_now(const kw_scan *scan)
-{
-    return kw_env_now(&scan->client->topology->env);
-}
+/* In scan_request.c: */
 
 /* A request under way; NULL, with a failure, when there is no memory. */
 kw_scan_request *kw_scan_request_new(kw_scan *scan, kw_scan_need need, const kw_scan_step *step);
 
-/* Takes it out of its list, and frees it. */
+/* Takes one that is under way out of its list, and frees it. */
 void kw_scan_request_free(kw_scan_request *request);
 
-/* Moves it to the end of those that are ready. */
+/* Moves one that was under way to the end of those that are ready. */
 void kw_scan_request_is_ready(kw_scan_request *request);
 
 /* The oldest of those that are ready, of which there is one, is given. */
@@ -141,23 +137,11 @@ void kw_scan_end_given(kw_scan *scan);
 /* Frees all requests, also those that callbacks may come for. */
 void kw_scan_end_requests(kw_scan *scan);
 
-/* In an event loop: something is to be done at that time, or at the deadline, whatever comes.
- * False, with scan->failure, where that cannot be. */
-bool kw_scan_need_call(kw_scan *scan, uint64_t at_ns);
+/* In scan_ask.c: sends the next command of the request, whose end comes to scan->reply_fn; false,
+ * with error, where it cannot be sent. */
+bool kw_scan_send(kw_scan_request *request, kw_error *error);
 
-/* Does what the walk says, as far as that goes without waiting. */
-void kw_scan_pump(kw_scan *scan);
-
-/* The end of a command of the request: reply, the callee's now, or why there is none. */
-void kw_scan_on_end(kw_scan_request *request, kw_reply *reply, const kw_error *error);
-
-/* In scan_ask.c: commands. */
-
-/* Sends the next command of the request; false, with scan->failure or scan->trouble set, where it
- * cannot be sent. */
-bool kw_scan_send(kw_scan_request *request);
-
-/* In scan_answer.c: replies. */
+/* In scan_answer.c: */
 
 /* What an answer to the request means; the request may be gone behind it. */
 void kw_scan_on_answer(kw_scan_request *request, kw_reply *reply);
@@ -165,17 +149,13 @@ void kw_scan_on_answer(kw_scan_request *request, kw_reply *reply);
 /* The request ends without: the walk hears of it. */
 void kw_scan_on_failure(kw_scan_request *request, const kw_error *error);
 
-/* Asks for types of keys, as many at once as are allowed; the request is ready where all are told.
- */
-void kw_scan_ask_types(kw_scan_request *request);
-
 /* In scan_places.c: hands the walk whom the map names. False: there is no map yet, or no memory
  * (scan->failure). */
 bool kw_scan_find_places(kw_scan *scan);
 
 /* In scan_batch.c: */
 
-/* What comes of a request that is ready. */
+/* What comes of requests that are ready. */
 typedef enum kw_scan_taken {
     KW_SCAN_TOOK_NONE, /* there is none (scan->failure may be set) */
     KW_SCAN_TOOK_EMPTY,
@@ -186,10 +166,25 @@ typedef enum kw_scan_taken {
  * some are wanted, and the walk hears of them. What the batch before points at is gone. */
 kw_scan_taken kw_scan_take(kw_scan *scan, kw_scan_batch *batch);
 
+/* In scan_run.c: */
+
+static inline uint64_t kw_scan_now(const kw_scan *scan)
+{
+    return kw_env_now(&scan->client->topology->env);
+}
+
+/* Does what the walk says, as far as that goes without waiting. */
+void kw_scan_pump(kw_scan *scan);
+
+/* In an event loop: something is to be done at that time, or at the deadline, whatever comes.
+ * False, with scan->failure, where that cannot be. */
+bool kw_scan_need_call(kw_scan *scan, uint64_t at_ns);
+
 /* In scan_tell.c: */
 
-/* Calls the callback that is awaited, where there is something for it. The scan may be gone. */
-void kw_scan_tell(kw_scan *scan);
+/* The end of a command of the request arg: reply, the callee's now, or why there is none. In an
+ * event loop the caller's callback may be called, and the scan be gone behind it. */
+void kw_scan_on_end(void *arg, kw_reply *reply, const kw_error *error);
 
 /* The next batch, the end, or a failure, as it is known without waiting; false: nothing yet. */
 bool kw_scan_poll(kw_scan *scan, kw_error *error, kw_scan_batch *batch);

@@ -8,99 +8,15 @@
 
 #include <string.h>
 
-static void push(kw_scan_requests *list, kw_scan_request *request)
+static void begin(kw_scan_request *request)
 {
-    request->next = NULL;
-    request->before = list->tail;
-    *(list->tail != NULL ? &list->tail->next : &list->head) = request;
-    list->tail = request;
-    list->n++;
-}
-
-static void take_out(kw_scan_requests *list, kw_scan_request *request)
-{
-    *(request->before != NULL ? &request->before->next : &list->head) = request->next;
-    *(request->next != NULL ? &request->next->before : &list->tail) = request->before;
-    list->n--;
-}
-
-kw_scan_request *kw_scan_request_new(kw_scan *scan, kw_scan_need need, const kw_scan_step *step)
-{
-    kw_scan_request *request = kw_mem_calloc(&scan->mem, 1, sizeof(*request));
-    bool wants_seen = need == KW_SCAN_NEEDS_STEP && step->act == KW_SCAN_ASK;
-    kw_scan_seen *seen =
-        request != NULL && wants_seen ? kw_mem_alloc(&scan->mem, sizeof(*seen)) : NULL;
-    if (request == NULL || (wants_seen && seen == NULL)) {
-        kw_mem_free(&scan->mem, request);
-        kw_error_set(&scan->failure, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for a scan");
-        return NULL;
-    }
-    request->scan = scan;
-    request->need = need;
-    request->seen = seen;
-    if (seen != NULL) {
-        kw_scan_seen_init(seen);
-    }
-    if (step != NULL) {
-        request->step = *step;
-    }
-    push(&scan->under_way, request);
-    return request;
-}
-
-/* Frees it, which is in no list any more. */
-static void destroy(kw_scan_request *request)
-{
-    const kw_allocator *mem = &request->scan->mem;
-    kw_reply_free(request->reply);
-    kw_mem_free(mem, request->seen);
-    kw_mem_free(mem, request->is_kept);
-    kw_ticket_free(request->ticket);
-    kw_mem_free(mem, request);
-}
-
-void kw_scan_request_free(kw_scan_request *request)
-{
-    take_out(&request->scan->under_way, request);
-    destroy(request);
-}
-
-void kw_scan_request_is_ready(kw_scan_request *request)
-{
-    take_out(&request->scan->under_way, request);
-    push(&request->scan->ready, request);
-}
-
-kw_scan_request *kw_scan_request_give(kw_scan *scan)
-{
-    kw_scan_request *request = scan->ready.head;
-    take_out(&scan->ready, request);
-    push(&scan->given, request);
-    return request;
-}
-
-static void end_list(kw_scan_requests *list)
-{
-    while (list->head != NULL) {
-        kw_scan_request *request = list->head;
-        take_out(list, request);
-        destroy(request);
+    kw_error error = KW_ERROR_INIT;
+    if (!kw_scan_send(request, &error)) {
+        kw_scan_on_failure(request, &error);
     }
 }
 
-void kw_scan_end_given(kw_scan *scan)
-{
-    end_list(&scan->given);
-}
-
-void kw_scan_end_requests(kw_scan *scan)
-{
-    end_list(&scan->under_way);
-    end_list(&scan->ready);
-    end_list(&scan->given);
-}
-
-/* The first command of a step. False, and the walk has heard of it, where it cannot be sent. */
+/* The first command of a step; where it cannot be sent, the walk hears of that. */
 static void begin_step(kw_scan *scan, const kw_scan_step *step)
 {
     kw_scan_request *request = kw_scan_request_new(scan, KW_SCAN_NEEDS_STEP, step);
@@ -112,7 +28,7 @@ static void begin_step(kw_scan *scan, const kw_scan_step *step)
                       (scan->walk.spec.kind == KW_SCAN_OF_KEY &&
                        scan->client->topology->env.options.scheme == KW_SCHEME_CLUSTER);
     request->question = asks_nodes ? KW_SCAN_ASKS_NODES : KW_SCAN_ASKS_INFO;
-    (void)kw_scan_send(request);
+    begin(request);
 }
 
 /* Whom to ask; false where that is not known yet. */
@@ -127,15 +43,10 @@ static bool find_places(kw_scan *scan)
     if (scan->failure.code == KW_OK) {
         kw_scan_request *request = kw_scan_request_new(scan, KW_SCAN_NEEDS_MAP, NULL);
         if (request != NULL) {
-            (void)kw_scan_send(request);
+            begin(request);
         }
     }
     return false;
-}
-
-static void on_time(void *arg, kw_reply *reply, const kw_error *error)
-{
-    kw_scan_on_end(arg, reply, error);
 }
 
 bool kw_scan_need_call(kw_scan *scan, uint64_t at_ns)
@@ -148,7 +59,7 @@ bool kw_scan_need_call(kw_scan *scan, uint64_t at_ns)
     if (request == NULL) {
         return false;
     }
-    kw_callback callback = {on_time, request};
+    kw_callback callback = {scan->reply_fn, request};
     if (kw_client_pause(scan->client, &scan->failure, callback, until_ns) != KW_OK) {
         kw_scan_request_free(request);
         return false;
@@ -243,29 +154,4 @@ void kw_scan_pump(kw_scan *scan)
         }
         step = kw_scan_walk_next(&scan->walk, kw_scan_now(scan));
     } while (do_step(scan, &step));
-}
-
-void kw_scan_on_end(kw_scan_request *request, kw_reply *reply, const kw_error *error)
-{
-    kw_scan *scan = request->scan;
-    if (scan->is_closed) {
-        kw_reply_free(reply);
-        kw_scan_request_free(request);
-        kw_scan_free_if_over(scan);
-        return;
-    }
-    if (request->need == KW_SCAN_NEEDS_TIME) {
-        scan->call_ns = UINT64_MAX; /* of others that are under way nothing depends */
-        kw_scan_request_free(request);
-        if (error != NULL && error->code != KW_ERR_TIMEOUT) {
-            scan->failure = *error;
-        }
-    } else if (reply != NULL) {
-        kw_scan_on_answer(request, reply);
-    } else {
-        kw_scan_on_failure(request, error);
-    }
-    if (scan->is_async) {
-        kw_scan_tell(scan);
-    }
 }

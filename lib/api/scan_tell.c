@@ -51,25 +51,6 @@ bool kw_scan_poll(kw_scan *scan, kw_error *error, kw_scan_batch *batch)
     return scan->is_end || kw_scan_now(scan) >= scan->deadline_ns;
 }
 
-void kw_scan_tell(kw_scan *scan)
-{
-    kw_error error = KW_ERROR_INIT;
-    kw_scan_batch batch = KW_SCAN_BATCH_INIT;
-    if (scan->callback.fn == NULL) {
-        return; /* what has come is ready for the next call */
-    }
-    if (!kw_scan_poll(scan, &error, &batch)) {
-        return;
-    }
-    kw_scan_callback callback = scan->callback;
-    scan->callback.fn = NULL;
-    scan->is_telling = true;
-    bool is_well = error.code == KW_OK;
-    callback.fn(callback.arg, is_well ? &batch : NULL, is_well ? NULL : &error);
-    scan->is_telling = false;
-    kw_scan_free_if_over(scan);
-}
-
 void kw_scan_free(kw_scan *scan)
 {
     kw_allocator mem = scan->mem;
@@ -88,5 +69,51 @@ void kw_scan_free_if_over(kw_scan *scan)
     bool is_awaited = scan->is_async && scan->under_way.n > 0;
     if (scan->is_closed && !scan->is_telling && !is_awaited) {
         kw_scan_free(scan);
+    }
+}
+
+/* Calls the callback that is awaited, where there is something for it. The scan may be gone. */
+static void tell(kw_scan *scan)
+{
+    kw_error error = KW_ERROR_INIT;
+    kw_scan_batch batch = KW_SCAN_BATCH_INIT;
+    if (scan->callback.fn == NULL) {
+        return; /* what has come is ready for the next call */
+    }
+    if (!kw_scan_poll(scan, &error, &batch)) {
+        return;
+    }
+    kw_scan_callback callback = scan->callback;
+    scan->callback.fn = NULL;
+    scan->is_telling = true;
+    bool is_well = error.code == KW_OK;
+    callback.fn(callback.arg, is_well ? &batch : NULL, is_well ? NULL : &error);
+    scan->is_telling = false;
+    kw_scan_free_if_over(scan);
+}
+
+void kw_scan_on_end(void *arg, kw_reply *reply, const kw_error *error)
+{
+    kw_scan_request *request = arg;
+    kw_scan *scan = request->scan;
+    if (scan->is_closed) {
+        kw_reply_free(reply);
+        kw_scan_request_free(request);
+        kw_scan_free_if_over(scan);
+        return;
+    }
+    if (request->need == KW_SCAN_NEEDS_TIME) {
+        scan->call_ns = UINT64_MAX; /* of others that are under way nothing depends */
+        kw_scan_request_free(request);
+        if (error != NULL && error->code != KW_ERR_TIMEOUT) {
+            scan->failure = *error;
+        }
+    } else if (reply != NULL) {
+        kw_scan_on_answer(request, reply);
+    } else {
+        kw_scan_on_failure(request, error);
+    }
+    if (scan->is_async) {
+        tell(scan);
     }
 }

@@ -32,11 +32,13 @@ static kw_err take_policy(kw_plan *plan, const kw_topology *topology, kw_error *
     bool has_many = topology->env.options.scheme == KW_SCHEME_CLUSTER ||
                     topology->env.options.scheme == KW_SCHEME_RING;
     if (is_of_one && has_many) {
+        bool is_scan = strcmp(kw_command_name(command), "SCAN") == 0;
         return kw_error_set(error, KW_ERR_REFUSED, KW_EFFECT_NONE,
-                            "%s concerns one node: say which (kw_call with KW_ROUTE_NODE, for "
+                            "%s concerns one node: %ssay which (kw_call with KW_ROUTE_NODE, for "
                             "instance), or KW_ROUTE_ALL_PRIMARIES, KW_ROUTE_ALL_NODES or "
                             "KW_ROUTE_ANY",
-                            kw_command_name(command));
+                            kw_command_name(command),
+                            is_scan ? "walk the keys of all nodes by kw_scan_open; or " : "");
     }
     if (!is_of_one && request == KW_REQUEST_ALL_SHARDS) {
         plan->kind = KW_PLAN_ALL_PRIMARIES;

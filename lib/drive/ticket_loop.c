@@ -186,8 +186,8 @@ static void work_or_sleep(kw_ticket_loop *ticket_loop, kw_ticket_waiter *waiter,
     }
     kw_wake_list wakes = {.n = 0};
     sleep_until(ticket_loop, waiter, until_ns - now_ns);
-    bool is_over = has_ended(waiter) || is_closing(topology) ||
-                   kw_env_now(&topology->env) >= until_ns;
+    bool is_over =
+        has_ended(waiter) || is_closing(topology) || kw_env_now(&topology->env) >= until_ns;
     if (is_over && !kw_leader_is_led(&ticket_loop->worker)) {
         kw_leader_hand_on(&ticket_loop->worker, &wakes,
                           &ticket_loop->monitor); /* the work was offered to this thread */

@@ -17,7 +17,7 @@
 /* Bytes that become text of KW_SCAN_CURSOR_LEN, and what a pass takes of them where there are so
  * many that more is needed. */
 #define BYTES_MAX  ((KW_SCAN_CURSOR_LEN - PREFIX_LEN) / 4 * 3)
-#define BYTES_EACH ((size_t)36)
+#define BYTES_EACH ((size_t)30)
 
 #define STATE_OPEN   0u
 #define STATE_GIVEN  1u
@@ -99,23 +99,6 @@ static bool put_bits(kw_buf *out, const kw_scan_walk *walk)
     return put_varint(out, 1) && kw_buf_append(out, (const char *)given.bits, len);
 }
 
-/* Runs, as exact as they can be in the room; a bit for each slot where there is none even so. */
-static bool put_slots(kw_buf *out, const kw_scan_walk *walk, const uint32_t *numbers, size_t room)
-{
-    size_t start = out->len;
-    for (unsigned least = 1; least <= 2 * KW_SLOTS_N; least *= 2) {
-        out->len = start;
-        if (!put_runs(out, walk, numbers, least)) {
-            return false;
-        }
-        if (out->len <= room) {
-            return true;
-        }
-    }
-    out->len = start;
-    return put_bits(out, walk);
-}
-
 /* Passes, which get numbers: those that are in use, one behind the other. */
 static bool put_passes(kw_buf *out, const kw_scan_walk *walk, uint32_t *numbers)
 {
@@ -136,6 +119,34 @@ static bool put_passes(kw_buf *out, const kw_scan_walk *walk, uint32_t *numbers)
     return is_whole;
 }
 
+/* Passes and slots, as exact as they can be in the room: first fewer slots of passes, then none and
+ * no passes either, then a bit for each slot. */
+static bool put_state(kw_buf *out, const kw_scan_walk *walk, uint32_t *numbers, size_t room)
+{
+    size_t start = out->len;
+    for (unsigned least = 1; walk->slots != NULL && least < KW_SLOTS_N; least *= 2) {
+        out->len = start;
+        if (!put_passes(out, walk, numbers) || !put_runs(out, walk, numbers, least)) {
+            return false;
+        }
+        if (out->len <= room) {
+            return true;
+        }
+    }
+    out->len = start;
+    if (walk->slots == NULL) {
+        return put_passes(out, walk, numbers);
+    }
+    if (!put_varint(out, 0) || !put_runs(out, walk, numbers, 2 * KW_SLOTS_N)) {
+        return false;
+    }
+    if (out->len <= room) {
+        return true;
+    }
+    out->len = start;
+    return put_varint(out, 0) && put_bits(out, walk);
+}
+
 static uint64_t checksum(kw_bytes bytes)
 {
     uint64_t hash = kw_bytes_hash(bytes);
@@ -148,8 +159,7 @@ static bool put_all(kw_buf *raw, const kw_scan_walk *walk, uint32_t scope, uint3
     size_t room = (needed > BYTES_MAX ? needed : BYTES_MAX) - 4;
     bool is_whole = put_fixed(raw, walk->spec.kind, 1) && put_fixed(raw, scope, 4) &&
                     put_fixed(raw, walk->ring, 8) && put_fixed(raw, walk->is_begun ? 1 : 0, 1) &&
-                    put_passes(raw, walk, numbers) &&
-                    (walk->slots == NULL || put_slots(raw, walk, numbers, room));
+                    put_state(raw, walk, numbers, room);
     kw_bytes bytes = {raw->data, raw->len};
     return is_whole && put_fixed(raw, checksum(bytes), 4);
 }

@@ -55,6 +55,19 @@ bool kw_scan_view_has_failed(const kw_scan_walk *self)
     return self->hosts_n == 0;
 }
 
+/* A new pass, of which there is room since the roster. */
+static size_t new_pass(kw_scan_walk *self, uint64_t print, unsigned level)
+{
+    size_t at = 0;
+    while (at < self->passes_n && self->passes[at].is_known) {
+        at++;
+    }
+    self->passes_n += at == self->passes_n ? 1 : 0;
+    self->passes[at] =
+        (kw_scan_pass){.print = print, .level = level, .is_known = true, .host = KW_SCAN_NONE};
+    return at;
+}
+
 static size_t find_pass(const kw_scan_walk *self, uint64_t print)
 {
     for (size_t i = 0; i < self->passes_n; i++) {
@@ -136,7 +149,7 @@ static void end_hosts(kw_scan_walk *self)
         kw_scan_host *host = &self->hosts[i];
         if (host->state == KW_SCAN_HOST_TOLD && host->pass == KW_SCAN_NONE) {
             has_new = true;
-            host->pass = kw_scan_walk_new_pass(self, host->print, level);
+            host->pass = new_pass(self, host->print, level);
             self->passes[host->pass].host = i;
         }
     }
@@ -160,7 +173,7 @@ static void begin_cluster(kw_scan_walk *self)
     for (size_t i = 0; i < self->hosts_n; i++) {
         kw_scan_host *host = &self->hosts[i];
         if (host->state == KW_SCAN_HOST_TOLD) {
-            host->pass = kw_scan_walk_new_pass(self, host->print, 0);
+            host->pass = new_pass(self, host->print, 0);
             self->passes[host->pass].host = i;
         }
     }

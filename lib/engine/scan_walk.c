@@ -2,12 +2,13 @@
 /* The phases of a walk: who is asked what next, and what becomes of answers. */
 #include "engine/scan_walk.h"
 
+#include "engine/backoff.h"
+
 #include <string.h>
 
 /* Pauses while nothing can be done but to look again. */
 #define PAUSE_FIRST_MS 5u
 #define PAUSE_MAX_MS   1000u
-#define NS_PER_MS      UINT64_C(1000000)
 
 /* Slots of the first round: a walk that is gone on with by its cursor loses what it has of a round.
  */
@@ -62,18 +63,6 @@ void kw_scan_walk_fini(kw_scan_walk *self)
 void kw_scan_walk_stay(kw_scan_walk *self, uint64_t give_up_ns)
 {
     self->give_up_ns = give_up_ns;
-}
-
-size_t kw_scan_walk_new_pass(kw_scan_walk *self, uint64_t print, unsigned level)
-{
-    size_t at = 0;
-    while (at < self->passes_n && self->passes[at].is_known) {
-        at++;
-    }
-    self->passes_n += at == self->passes_n ? 1 : 0;
-    self->passes[at] =
-        (kw_scan_pass){.print = print, .level = level, .is_known = true, .host = KW_SCAN_NONE};
-    return at;
 }
 
 /* True where pages of the host are to be asked, some time. */
@@ -180,7 +169,7 @@ static void begin_pause(kw_scan_walk *self, uint64_t now_ns)
     unsigned longer_ms = self->pause_ms > 0 ? 2 * self->pause_ms : PAUSE_FIRST_MS;
     self->pause_ms = longer_ms < PAUSE_MAX_MS ? longer_ms : PAUSE_MAX_MS;
     self->phase = KW_SCAN_IN_PAUSE;
-    self->until_ns = now_ns + self->pause_ms * NS_PER_MS;
+    self->until_ns = now_ns + self->pause_ms * KW_NS_PER_MS;
 }
 
 /* Where to go on behind a view. */

@@ -251,9 +251,6 @@ unsigned kw_scan_walk_open_n(const kw_scan_walk *self);
 
 /* For the sources of the machine: */
 
-/* A new pass, of which there is room since the roster. */
-size_t kw_scan_walk_new_pass(kw_scan_walk *self, uint64_t print, unsigned level);
-
 /* A roster has come: the last view is that before, and a new one begins. */
 void kw_scan_view_begin(kw_scan_walk *self);
 

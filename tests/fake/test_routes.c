@@ -63,6 +63,7 @@ static void expect_refusal(kw_err code, const kw_error *error, const char *name)
     assert_int_equal(error->effect, KW_EFFECT_NONE);
     assert_non_null(strstr(error->text, name));
     assert_non_null(strstr(error->text, "KW_ROUTE_NODE"));
+    assert_true((strstr(error->text, "kw_scan_open") != NULL) == (strcmp(name, "SCAN") == 0));
 }
 
 /* In every way of sending, and before anything is sent. */
