@@ -157,7 +157,7 @@ static kw_err begin(kw_scan *scan, kw_error *error)
     if (scan->pid != getpid()) {
         return refuse(error, KW_ERR_FORKED, "the scan belongs to the parent process");
     }
-    kw_err code = kw_client_enter(scan->client, error);
+    kw_err code = kw_client_enter_new(scan->client, error);
     if (code == KW_OK) {
         scan->deadline_ns = kw_plan_deadline_ns(kw_scan_now(scan), scan->wish.timeout_ms);
         kw_scan_walk_stay(&scan->walk, scan->deadline_ns);
