@@ -28,8 +28,8 @@ static const char *hint_of(const kw_step *step, const kw_plan *plan, bool is_rin
         return "; the command may have run";
     }
     if (step->code == KW_ERR_NOT_SERVED && plan->read == KW_READ_OF_REPLICA) {
-        return "; no replica of its owner is known, or as far as max-staleness or "
-               "the token wants (read-preference=replica)";
+        return "; no replica of its owner is known that has its primary, and is as far as "
+               "max-staleness or the token wants (read-preference=replica)";
     }
     if (step->code == KW_ERR_NOT_SERVED && !is_ring) {
         return "; assign the slot to a node";

@@ -77,6 +77,8 @@ kw_node *kw_node_new(kw_env *env, const kw_endpoint *endpoint)
     atomic_init(&node->latency_ns, 0);
     atomic_init(&node->latencies, NULL);
     atomic_init(&node->lag.wanted_ns, 0);
+    atomic_init(&node->lag.read_ns, 0);
+    atomic_init(&node->lag.is_cut, false);
     atomic_init(&node->lag.known_ns, 0);
     atomic_init(&node->lag.behind, 0);
     atomic_init(&node->lag.stream, 0);

@@ -19,7 +19,10 @@
 /* How far the node is in its primary's replication stream, or a primary in its own. Any thread
  * reads the atomics; the rest belongs to the one thread that measures. */
 typedef struct kw_node_lag {
-    atomic_uint_fast64_t wanted_ns; /* of a primary: when a replica was looked for last; 0: never */
+    atomic_uint_fast64_t wanted_ns; /* of a primary: when a replica that is near enough was looked
+                                       for last; 0: never */
+    atomic_uint_fast64_t read_ns;   /* of a primary: when any replica was; 0: never */
+    atomic_bool is_cut;             /* of a replica: it has lost its primary, by its own word */
     atomic_uint_fast64_t known_ns;  /* of a replica: kw_lag_known_ns */
     atomic_uint_fast64_t behind;    /* bytes of the stream */
     atomic_uint_fast64_t stream;    /* of a replica: kw_replid_hash; 0: not known */
@@ -278,6 +281,10 @@ bool kw_node_is_available(kw_node *node, uint64_t now_ns);
 
 /* Asks for the lag of the primary's replicas to be measured from now on, for some seconds. */
 void kw_node_want_lag(kw_node *primary, uint64_t now_ns);
+
+/* Asks for the links of the primary's replicas to it to be looked at from now on, for some seconds.
+ */
+void kw_node_want_links(kw_node *primary, uint64_t now_ns);
 
 /* True where the replica is known to have the stream of that name up to offset. */
 bool kw_node_has(kw_node *node, uint64_t stream, uint64_t offset);

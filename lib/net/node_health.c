@@ -7,7 +7,7 @@
 /* A replica that turned a read away is left alone for so long. */
 #define AVOID_NS ((uint64_t)500000000)
 
-/* That somebody wants to know the lag is noted at most this often. */
+/* That somebody wants to know the lag, or the links, is noted at most this often. */
 #define WANT_NS ((uint64_t)1000000000)
 
 bool kw_node_is_failing(kw_node *node)
@@ -59,13 +59,23 @@ bool kw_node_is_available(kw_node *node, uint64_t now_ns)
            !kw_node_is_failing(node);
 }
 
+static void want(atomic_uint_fast64_t *at_ns, kw_env *env, uint64_t now_ns)
+{
+    uint64_t before_ns = atomic_load_explicit(at_ns, memory_order_relaxed);
+    if (before_ns == 0 || now_ns > before_ns + WANT_NS) {
+        atomic_store_explicit(at_ns, now_ns, memory_order_relaxed);
+        atomic_store_explicit(&env->lag_ns, 0, memory_order_release);
+    }
+}
+
 void kw_node_want_lag(kw_node *primary, uint64_t now_ns)
 {
-    uint64_t before_ns = atomic_load_explicit(&primary->lag.wanted_ns, memory_order_relaxed);
-    if (before_ns == 0 || now_ns > before_ns + WANT_NS) {
-        atomic_store_explicit(&primary->lag.wanted_ns, now_ns, memory_order_relaxed);
-        atomic_store_explicit(&primary->env->lag_ns, 0, memory_order_release);
-    }
+    want(&primary->lag.wanted_ns, primary->env, now_ns);
+}
+
+void kw_node_want_links(kw_node *primary, uint64_t now_ns)
+{
+    want(&primary->lag.read_ns, primary->env, now_ns);
 }
 
 bool kw_node_has(kw_node *node, uint64_t stream, uint64_t offset)

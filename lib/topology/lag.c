@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Measures how far replicas are behind: asks primaries and replicas in turn, and compares. */
+/* Measures how far replicas are behind: asks primaries and replicas in turn, and compares. Where no
+ * read wants to know that, replicas that are read from are asked whether their primary's stream
+ * still arrives. */
 #include "topology/lag.h"
 
 #include "topology/topology.h"
@@ -16,6 +18,7 @@
 #define PARTS     4u
 #define FLOOR_NS  (50 * KW_NS_PER_MS)
 #define FIGURE_NS (250 * KW_NS_PER_MS)
+#define LINK_NS   (1000 * KW_NS_PER_MS)
 
 /* Questions under way at one time. */
 #define ASKED_MAX 32u
@@ -24,8 +27,9 @@
 typedef struct tick {
     const kw_snapshot *snapshot;
     uint64_t now_ns;
-    uint64_t next_ns; /* when the next look is due */
-    uint64_t period_ns;
+    uint64_t next_ns;    /* when the next look is due */
+    uint64_t measure_ns; /* between questions, where lag is measured */
+    uint64_t period_ns;  /* the same, of the shard that is looked at */
     size_t asked_n;
 } tick;
 
@@ -102,30 +106,56 @@ static void conclude(const kw_node *primary, kw_node *replica)
     (void)atomic_compare_exchange_strong(&lag->known_ns, &before_ns, known_ns);
 }
 
+static bool is_wanted(const atomic_uint_fast64_t *at_ns, uint64_t now_ns)
+{
+    uint64_t wanted_ns = atomic_load_explicit(at_ns, memory_order_relaxed);
+    return wanted_ns != 0 && now_ns <= wanted_ns + KEEP_NS;
+}
+
+/* A replica says whether it has its primary; one that was promoted has none to lose. */
+static void note_link(kw_node *replica, const kw_replication *said)
+{
+    atomic_store_explicit(&replica->lag.is_cut, !said->is_primary && !said->is_linked,
+                          memory_order_relaxed);
+}
+
+/* Asks the shard's primary; true where it has said how far it is. */
+static bool measure_primary(tick *self, kw_node *primary)
+{
+    kw_replication said;
+    if (!ask(self, primary, &said) || !said.is_primary) {
+        return false;
+    }
+    primary->lag.said = said;
+    kw_lag_history_add(&primary->lag.history, &said, primary->lag.probe.sent_ns);
+    primary->lag.due_ns = primary->lag.probe.sent_ns + self->period_ns;
+    atomic_store_explicit(&primary->lag.known_ns, 0, memory_order_relaxed);
+    return true;
+}
+
 static void look_at(tick *self, const kw_map_shard *shard)
 {
     kw_node *primary = self->snapshot->nodes[shard->primary];
-    uint64_t wanted_ns = atomic_load_explicit(&primary->lag.wanted_ns, memory_order_relaxed);
-    if (shard->replicas_n == 0 || wanted_ns == 0 || self->now_ns > wanted_ns + KEEP_NS) {
+    bool is_measured = is_wanted(&primary->lag.wanted_ns, self->now_ns);
+    if (shard->replicas_n == 0 ||
+        (!is_measured && !is_wanted(&primary->lag.read_ns, self->now_ns))) {
         return;
     }
-    kw_replication said;
-    bool has_news = ask(self, primary, &said) && said.is_primary;
-    if (has_news) {
-        primary->lag.said = said;
-        kw_lag_history_add(&primary->lag.history, &said, primary->lag.probe.sent_ns);
-        primary->lag.due_ns = primary->lag.probe.sent_ns + self->period_ns;
-        atomic_store_explicit(&primary->lag.known_ns, 0, memory_order_relaxed);
-    }
+    self->period_ns = is_measured ? self->measure_ns : LINK_NS;
+    bool has_news = is_measured && measure_primary(self, primary);
     for (size_t i = 0; i < shard->replicas_n; i++) {
         kw_node *replica = self->snapshot->nodes[kw_map_replica(self->snapshot->map, shard, i)];
+        kw_replication said;
         if (has_news) {
             replica->lag.due_ns = 0; /* asked after its primary, it can have all that that had */
         }
         if (ask(self, replica, &said)) {
             replica->lag.said = said;
             replica->lag.due_ns = self->now_ns + self->period_ns;
-            conclude(primary, replica);
+            note_link(replica, &said);
+            if (is_measured) {
+                conclude(primary, replica);
+            }
         }
     }
 }
@@ -146,8 +176,9 @@ static void look(kw_topology *topology)
     if (snapshot == NULL) {
         return;
     }
-    tick self = {snapshot, kw_env_now(&topology->env), UINT64_MAX,
-                 period_of(&topology->env.options), 0};
+    tick self = {.snapshot = snapshot, .now_ns = kw_env_now(&topology->env)};
+    self.next_ns = UINT64_MAX;
+    self.measure_ns = period_of(&topology->env.options);
     atomic_store(&topology->env.lag_ns, UINT64_MAX);
     for (size_t i = 0; i < kw_map_shards_n(snapshot->map); i++) {
         look_at(&self, kw_map_shard_at(snapshot->map, i));

@@ -67,6 +67,17 @@ static bool is_inviting(const kw_snapshot *snapshot, size_t shard)
                                 snapshot->map, kw_map_shard_at(snapshot->map, shard)->primary)));
 }
 
+/* Has those that may be chosen looked after: how far they are behind where the read wants to know
+ * that, else whether they have their primary. */
+static void want_news(kw_node *primary, bool has_bound, uint64_t now_ns)
+{
+    if (has_bound) {
+        kw_node_want_lag(primary, now_ns);
+    } else {
+        kw_node_want_links(primary, now_ns);
+    }
+}
+
 kw_node *kw_snapshot_reader(const kw_snapshot *snapshot, kw_node *primary, kw_snapshot_read read,
                             kw_random *random)
 {
@@ -89,15 +100,18 @@ kw_node *kw_snapshot_reader(const kw_snapshot *snapshot, kw_node *primary, kw_sn
     }
     uint64_t bound_ns = primary->env->options.max_staleness_ms * KW_NS_PER_MS;
     bool has_after = read.after.size > 0;
-    if ((bound_ns > 0 || has_after) && n > 1) {
-        kw_node_want_lag(primary, now_ns);
+    if (n > 1) {
+        want_news(primary, bound_ns > 0 || has_after, now_ns);
     }
     for (size_t i = 0; i < n; i++) {
         uint64_t known_ns = atomic_load_explicit(&nodes[i]->lag.known_ns, memory_order_relaxed);
         bool is_late = bound_ns > 0 && !kw_lag_is_within(known_ns, now_ns, bound_ns);
         bool lacks = has_after && !kw_node_has(nodes[i], read.after.stream, read.after.offset);
-        candidates[i].is_barred = i > 0 && (is_late || lacks);
         candidates[i].is_available = kw_node_is_available(nodes[i], now_ns);
+        /* Where the primary is away, a replica without it is all that there is. */
+        bool is_cut = candidates[0].is_available &&
+                      atomic_load_explicit(&nodes[i]->lag.is_cut, memory_order_relaxed);
+        candidates[i].is_barred = i > 0 && (is_late || lacks || is_cut);
         candidates[i].is_in_zone =
             atomic_load_explicit(&nodes[i]->zone, memory_order_relaxed) == read.zone;
         candidates[i].latency_ns =

@@ -168,6 +168,7 @@ static void test_killed_sentinel_is_not_noticed(void **state)
     kw_test_sleep_ms(1500);
     stop_for_a_second(kw_test_group_sentinel(it->group, 1));
     kw_test_server_restart(kw_test_group_sentinel(it->group, 0));
+    kw_test_group_hasten(it->group);
     kw_checker_take(it->checker, &report);
     kw_checker_print("sentinels killed and stopped", &report);
     if (has_promoted(it, before_n, 0)) {
@@ -299,6 +300,7 @@ static int start_stage(void **state)
     static stage it; /* the program's only one */
     static const kw_checker_setup setup = {THREADS, {SHORT_MS, LONG_MS}, NULL, NULL};
     it.group = kw_test_group_start(2, NULL, NULL);
+    kw_test_group_hasten(it.group);
     it.fds_before = kw_test_fd_count();
     it.client = kw_test_open("%s?timeout=5000ms", kw_test_group_uri(it.group));
     it.checker = kw_checker_start(it.client, &setup);

@@ -34,6 +34,7 @@ static int start_stage(void **state)
     ring_start(&servers);
     it.servers = servers;
     it.group = kw_test_group_start(2, NULL, NULL);
+    kw_test_group_hasten(it.group);
     snprintf(it.member, sizeof(it.member), "c=%s;sentinel=%s;sentinel=%s;service=mymaster",
              kw_test_server_address(kw_test_group_sentinel(it.group, 0)),
              kw_test_server_address(kw_test_group_sentinel(it.group, 1)),

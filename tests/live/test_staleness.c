@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Reads with max-staleness from replicas whose replication is cut or stands still: none misses
+/* Reads from replicas whose replication is cut, or stands still: with max-staleness none misses
  * what was written longer ago than that. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -20,6 +20,7 @@
 #include "support/ask.h"
 #include "support/calm.h"
 #include "support/check.h"
+#include "support/cluster.h"
 #include "support/group.h"
 #include "support/relay.h"
 
@@ -139,7 +140,8 @@ static void test_sentinel_replicas_that_are_cut_off_are_not_read(void **state)
     run(values, found, clients, 4 * BOUND_MS);
     assert_int_equal(found[0].late_n, 0);
     assert_true(found[0].reads_n > 50);
-    assert_true(found[1].late_n > 0); /* else nothing was cut off */
+    assert_true(kw_test_server_is_info(replicas[0], "master_link_status", "down"));
+    assert_true(kw_test_server_is_info(replicas[1], "master_link_status", "down"));
     assert_false(figures_of(clients[0], replicas[0]).has_lag);
     kw_error error = KW_ERROR_INIT;
     kw_reply *reply = kw_command(strict, &error, "GET when");
@@ -314,11 +316,57 @@ static void test_ring_replica_whose_stream_stands_still_is_not_read(void **state
     kw_test_server_free(primary);
 }
 
+/* Reads until the replica has served one, and the primary none, or the other way round. */
+static void await_reads_at(kw_client *client, kw_test_server *server, kw_test_server *other)
+{
+    bool is_there = false;
+    KW_TEST_UNTIL(is_there)
+    {
+        long long before = gets_of(server);
+        long long before_other = gets_of(other);
+        for (int i = 0; i < 5; i++) {
+            kw_reply_free(kw_test_ask(client, "GET when"));
+        }
+        is_there = gets_of(server) == before + 5 && gets_of(other) == before_other;
+    }
+}
+
+/* Without a bound: old values are read until the replica has said that it lost its primary, which
+ * reads that go on ask it once a second; then none. */
+static void test_cluster_replica_that_loses_its_primary_is_not_read_from(void **state)
+{
+    (void)state;
+    kw_test_cluster *cluster = kw_test_cluster_start(1, 1, 15000, NULL);
+    kw_test_server *primary = kw_test_cluster_node(cluster, 0);
+    kw_test_server *replica = kw_test_cluster_node(cluster, 1);
+    kw_client *client =
+        kw_test_open("%s?timeout=5s&read-preference=prefer-replica", kw_test_cluster_uri(cluster));
+    kw_test_ask_ok(client, "SET when 0");
+    await_reads_at(client, replica, primary);
+    kw_test_server_ok(replica, "CONFIG SET masteruser nobody");
+    kw_test_server_ok(replica, "CONFIG SET masterauth wrong");
+    (void)kw_test_server_integer(primary, "CLIENT KILL TYPE replica");
+    KW_TEST_AWAIT(kw_test_server_is_info(replica, "master_link_status", "down"))
+    await_reads_at(client, primary, replica);
+    for (int i = 1; i <= 40; i++) {
+        kw_test_ask_ok(client, "SET when %d", i);
+        char *value = kw_test_ask_text(client, "GET when");
+        assert_int_equal(atoi(value), i);
+        free(value);
+    }
+    kw_test_server_ok(replica, "CONFIG SET masterauth %s", "");
+    kw_test_server_ok(replica, "CONFIG SET masteruser %s", "");
+    await_reads_at(client, replica, primary);
+    kw_close(client);
+    kw_test_cluster_free(cluster);
+}
+
 int main(void)
 {
     /* Sentinels lead replicas back after eight seconds of the system's clock. */
     kw_test_calm_forbid();
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_cluster_replica_that_loses_its_primary_is_not_read_from),
         cmocka_unit_test(test_sentinel_replicas_that_are_cut_off_are_not_read),
         cmocka_unit_test(test_sentinel_reads_find_what_their_token_is_of),
         cmocka_unit_test(test_ring_replica_whose_stream_stands_still_is_not_read),

@@ -79,6 +79,14 @@ kw_test_group *kw_test_group_start(size_t replicas_n, const char *config,
     return group;
 }
 
+void kw_test_group_hasten(kw_test_group *group)
+{
+    for (size_t i = 0; kw_test_server_has_version(7, 0) && i < KW_TEST_SENTINELS; i++) {
+        kw_test_server_ok(group->sentinels[i], "SENTINEL DEBUG info-period 1000 publish-period 500 "
+                                               "tilt-period 2000");
+    }
+}
+
 void kw_test_group_free(kw_test_group *group)
 {
     if (group == NULL) {

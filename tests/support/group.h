@@ -24,6 +24,11 @@ kw_test_group *kw_test_group_start(size_t replicas_n, const char *config,
 /* Kills everybody and removes the folders. NULL is allowed. */
 void kw_test_group_free(kw_test_group *group);
 
+/* Its sentinels do within a second what they do every ten, or every two, until they are started
+ * again; servers before 7.0 do not let themselves be told. A server that has another role than they
+ * want is left alone for two seconds then, not for eight. */
+void kw_test_group_hasten(kw_test_group *group);
+
 /* "redis-sentinel://127.0.0.1:26001,127.0.0.1:26002,127.0.0.1:26003/mymaster". Borrowed. */
 const char *kw_test_group_uri(const kw_test_group *group);
 

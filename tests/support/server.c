@@ -294,17 +294,6 @@ static pid_t spawn_server(const kw_test_server *server)
     return spawn(server_program()->path, server->config_path, mode);
 }
 
-/* What sentinels do every ten seconds, every two, and for thirty after they were stopped, is done
- * sooner, where they let themselves be told: tests wait for it. A server that comes back as a
- * primary stays one for four publish periods. */
-static void hasten(kw_test_server *server)
-{
-    if (server->is_sentinel && kw_test_server_has_version(7, 0)) {
-        kw_test_server_ok(server, "SENTINEL DEBUG info-period 1000 publish-period 500 "
-                                  "tilt-period 2000");
-    }
-}
-
 static kw_test_server *start(const char *config, bool is_sentinel)
 {
     kw_test_calm_start();
@@ -321,7 +310,6 @@ static kw_test_server *start(const char *config, bool is_sentinel)
         write_config(server, config);
         server->pid = spawn_server(server);
         if (wait_ready(server)) {
-            hasten(server);
             return server;
         }
         if (tries == START_TRIES) {
@@ -415,7 +403,6 @@ void kw_test_server_restart(kw_test_server *server)
     if (!wait_ready(server)) {
         die_with_log(server, "the server does not start again");
     }
-    hasten(server);
 }
 
 void kw_test_server_pause(kw_test_server *server)
