@@ -75,13 +75,26 @@ KW_API kw_err kw_drain(kw_client *client, kw_error *error, uint64_t timeout_ms);
 
 /* Makes the handle ready now, instead of with the first command: fetches the map of a cluster, or
  * connects to a single server, to the primary of a Sentinel group, or to each primary of a ring,
- * within the handle's timeout. Not needed; it tells early what is wrong.
+ * within the handle's timeout. Where there is a map already none is fetched: kw_refresh does that.
+ * Not needed; it tells early what is wrong.
  *
  * Errors: KW_ERR_ARGUMENT (client is NULL), KW_ERR_FORKED, KW_ERR_CANCELLED, KW_ERR_NOMEM, and what
  * stood in the way: KW_ERR_CONNECT, KW_ERR_RESOLVE, KW_ERR_HANDSHAKE, KW_ERR_AUTH,
  * KW_ERR_TOPOLOGY, KW_ERR_POOL_FULL, KW_ERR_QUEUE_TIMEOUT, KW_ERR_CLOSED, KW_ERR_PROTOCOL,
  * KW_ERR_LIMIT, KW_ERR_NO_SENTINEL, KW_ERR_NO_SERVICE, KW_ERR_ROLE. Any thread. */
 KW_API kw_err kw_connect(kw_client *client, kw_error *error);
+
+/* Fetches the map now: that of a cluster from its nodes, the primary of a Sentinel group, or of
+ * each group on a ring, from the sentinels. One fetch serves all who ask meanwhile, and callers of
+ * commands do not wait for it; between two there are at least 100 ms. timeout_ms: 0 is the handle's
+ * timeout. KW_OK also where no map is to be fetched: one server, a ring of plain servers. Not
+ * needed: the servers' own redirects and failures lead to a new map as well.
+ *
+ * Errors: KW_ERR_ARGUMENT (client is NULL), KW_ERR_FORKED, KW_ERR_CANCELLED, KW_ERR_NOMEM, and why
+ * nobody gave a map: KW_ERR_TOPOLOGY (also: not before the deadline), KW_ERR_CONNECT,
+ * KW_ERR_RESOLVE, KW_ERR_HANDSHAKE, KW_ERR_AUTH, KW_ERR_IDENTITY, KW_ERR_NO_SENTINEL,
+ * KW_ERR_NO_SERVICE, KW_ERR_ROLE. Any thread. */
+KW_API kw_err kw_refresh(kw_client *client, kw_error *error, uint64_t timeout_ms);
 
 /* Changes the login of the servers, while the handle is in use: new connections are greeted with
  * it, open ones are sent AUTH in front of their next command, between commands (never inside a

@@ -44,6 +44,20 @@ typedef void (*kw_log_fn)(void *arg, kw_log_level level, const char *text);
  * that uses the handle. */
 typedef uint64_t (*kw_clock_fn)(void *arg);
 
+/* A look-up of a host name, by the host's resolver. */
+typedef struct kw_lookup kw_lookup;
+
+/* The host's resolver: finds the addresses of host, a name without a port, borrowed until the
+ * function returns. It gives them by kw_lookup_add and ends the look-up by kw_lookup_end, exactly
+ * once: at once, or later, from any thread, and even after the handle was closed. Asked for every
+ * name that is dialled, and for no number. Nobody waits for it beyond his own deadline: who needs
+ * the name looks for the answer now and then, and one that comes later serves the next call.
+ *
+ * Called from any thread that uses the handle, in the middle of that thread's own call, with no
+ * lock held, for each name by one at a time. It must not call back into that handle, and should not
+ * block: that would hold up the call, and, in kw_process, the loop. */
+typedef void (*kw_resolve_fn)(void *arg, kw_lookup *lookup, const char *host);
+
 /* What the host's callback for logins gives its login to; lives until that returns. */
 typedef struct kw_login kw_login;
 
@@ -110,6 +124,20 @@ KW_API void kw_config_set_clock(kw_config *config, kw_clock_fn clock, void *arg)
  * NULL: nobody, the options user and password are used. arg must outlive the handles opened from
  * the settings. One thread per object. */
 KW_API void kw_config_set_login(kw_config *config, kw_login_fn login, void *arg);
+
+/* Sets who looks host names up; resolve is called with arg. Default, and NULL: the option resolver
+ * says who. arg must outlive the handles opened from the settings, and every look-up that has not
+ * ended. One thread per object. */
+KW_API void kw_config_set_resolver(kw_config *config, kw_resolve_fn resolve, void *arg);
+
+/* Gives one more address of a look-up, "192.0.2.7", "2001:db8::7" or "fe80::7%eth0"; those that
+ * were given first are tried first, 8 at the most. Errors: KW_ERR_ARGUMENT (NULL, no such address,
+ * or one too many). One thread per look-up. */
+KW_API kw_err kw_lookup_add(kw_lookup *lookup, kw_error *error, const char *address);
+
+/* Ends a look-up, once. failure is why there is no address, one line for people; NULL where they
+ * were given. NULL is allowed for lookup. One thread per look-up. */
+KW_API void kw_lookup_end(kw_lookup *lookup, const char *failure);
 
 /* Gives user and password, in a kw_login_fn: both are copied. user NULL: the default one; password
  * NULL: none. renew_ms: milliseconds after which the host is asked again, with some call of any

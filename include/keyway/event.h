@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* keyway: what happens to the servers of a handle, told to the host.
  *
- * A kw_event is a node that is down or back, a failover, or a change of a ring's members:
+ * A kw_event is a node that is down or back, a failover, another map, a connection that was opened
+ * or lost, or a change of a ring's members:
  *
  *   static void on_event(void *arg, const kw_event *event) { puts(event->text); }
  *   ...
@@ -35,9 +36,14 @@ typedef enum kw_event_kind {
                                      clock than version-ahead; once a second at most */
     KW_EVENT_LOGIN_REFUSED = 11,  /* node does not take a login that was changed
                                      (kw_client_set_login): the one before goes on there */
-    KW_EVENT_CLUSTER_REPLACED = 12 /* node answers in the place of servers that were known, and has
+    KW_EVENT_CLUSTER_REPLACED = 12, /* node answers in the place of servers that were known, and has
                                       nothing in common with them: another cluster, group or
                                       server, or its data was lost; it is followed (identity) */
+    KW_EVENT_MAP_CHANGED = 13,      /* a cluster: another map is in use, the first one too; text,
+                                       slots_n, joined_n, left_n: what is new since it was told last */
+    KW_EVENT_CONNECTED = 14,        /* a connection to node was opened, its greeting answered */
+    KW_EVENT_DISCONNECTED = 15 /* one was lost that had been open, in use or idle; text says why;
+                                  none for what is closed for good reason, as after pool-idle */
 } kw_event_kind;
 
 /* One event. All that it points to is borrowed until the callback returns. */
@@ -49,12 +55,16 @@ typedef struct kw_event {
     size_t member_len;  /* bytes of member */
     const char *node;   /* "host:port", or "" */
     const char *text;   /* one line for people */
+    size_t slots_n;     /* MAP_CHANGED: slots that have another primary, or none any more; else 0 */
+    size_t joined_n;    /* .. nodes that were not in the map before */
+    size_t left_n;      /* .. nodes that are not in it any more */
 } kw_event;
 
 /* The host's callback for events. Called from any thread that uses the handle, in the middle of
  * that thread's own call, with no lock held: it may use the handle, but not close it, and should be
  * quick. Events of one node come in their order, one at a time. Those of Sentinel are read by
- * calls, and by the event loop, as they come by: a handle that nobody uses tells them late. */
+ * calls, and by the event loop, as they come by: a handle that nobody uses tells them late. Those
+ * of connections and maps are told when the call that met them ends, the last 64 of connections. */
 typedef void (*kw_event_fn)(void *arg, const kw_event *event);
 
 /* Sets whom to tell of events: event is called with arg. Default, and NULL: nobody. arg must

@@ -143,6 +143,15 @@ void kw_config_set_event(kw_config *config, kw_event_fn event, void *arg)
     config->host.event_arg = arg;
 }
 
+void kw_config_set_resolver(kw_config *config, kw_resolve_fn resolve, void *arg)
+{
+    if (config == NULL) {
+        return;
+    }
+    config->host.resolve = resolve;
+    config->host.resolve_arg = arg;
+}
+
 void kw_config_set_login(kw_config *config, kw_login_fn login, void *arg)
 {
     if (config == NULL) {

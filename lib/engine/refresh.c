@@ -12,7 +12,7 @@
 #define STALE_AFTER_NS (5000 * KW_NS_PER_MS)
 #define STALE_PAUSE_NS (1000 * KW_NS_PER_MS)
 
-static void plan_periodic(kw_refresh *refresh, uint64_t now_ns)
+static void plan_periodic(kw_refresh_policy *refresh, uint64_t now_ns)
 {
     if (refresh->interval_ns == 0) {
         refresh->periodic_ns = UINT64_MAX;
@@ -22,7 +22,8 @@ static void plan_periodic(kw_refresh *refresh, uint64_t now_ns)
     refresh->periodic_ns = now_ns + refresh->interval_ns - jitter;
 }
 
-void kw_refresh_init(kw_refresh *refresh, uint64_t interval_ns, uint64_t now_ns, uint64_t seed)
+void kw_refresh_init(kw_refresh_policy *refresh, uint64_t interval_ns, uint64_t now_ns,
+                     uint64_t seed)
 {
     kw_random_init(&refresh->random, seed);
     kw_backoff_init(&refresh->backoff, DOUBT_FIRST_NS, DOUBT_MAX_NS);
@@ -38,19 +39,19 @@ void kw_refresh_init(kw_refresh *refresh, uint64_t interval_ns, uint64_t now_ns,
     plan_periodic(refresh, now_ns);
 }
 
-void kw_refresh_set_interval(kw_refresh *refresh, uint64_t interval_ns, uint64_t now_ns)
+void kw_refresh_set_interval(kw_refresh_policy *refresh, uint64_t interval_ns, uint64_t now_ns)
 {
     refresh->interval_ns = interval_ns;
     plan_periodic(refresh, now_ns);
 }
 
-uint64_t kw_refresh_want(kw_refresh *refresh)
+uint64_t kw_refresh_want(kw_refresh_policy *refresh)
 {
     refresh->is_wanted = true;
     return refresh->started_n + 1;
 }
 
-uint64_t kw_refresh_due_ns(const kw_refresh *refresh)
+uint64_t kw_refresh_due_ns(const kw_refresh_policy *refresh)
 {
     if (refresh->started_n != refresh->ended_n) {
         return UINT64_MAX;
@@ -61,7 +62,7 @@ uint64_t kw_refresh_due_ns(const kw_refresh *refresh)
     return refresh->periodic_ns;
 }
 
-void kw_refresh_on_start(kw_refresh *refresh, uint64_t now_ns)
+void kw_refresh_on_start(kw_refresh_policy *refresh, uint64_t now_ns)
 {
     refresh->started_n++;
     refresh->started_ns = now_ns;
@@ -76,7 +77,7 @@ void kw_refresh_on_start(kw_refresh *refresh, uint64_t now_ns)
     refresh->allowed_ns = now_ns + (kw_refresh_is_stale(refresh, now_ns) ? STALE_PAUSE_NS : pause);
 }
 
-void kw_refresh_on_end(kw_refresh *refresh, uint64_t now_ns, bool has_map, bool has_news)
+void kw_refresh_on_end(kw_refresh_policy *refresh, uint64_t now_ns, bool has_map, bool has_news)
 {
     refresh->ended_n++;
     if (has_map) {
@@ -91,25 +92,26 @@ void kw_refresh_on_end(kw_refresh *refresh, uint64_t now_ns, bool has_map, bool 
     plan_periodic(refresh, now_ns);
 }
 
-bool kw_refresh_is_stale(const kw_refresh *refresh, uint64_t now_ns)
+bool kw_refresh_is_stale(const kw_refresh_policy *refresh, uint64_t now_ns)
 {
     return refresh->stale_ns != 0 && refresh->failed_n == 0 &&
            now_ns >= refresh->stale_ns + STALE_AFTER_NS;
 }
 
-void kw_refresh_on_moved(kw_refresh *refresh)
+void kw_refresh_on_moved(kw_refresh_policy *refresh)
 {
     uint64_t soon_ns = refresh->started_ns + KW_REFRESH_FLOOR_NS;
     refresh->stale_ns = 0;
     refresh->allowed_ns = refresh->allowed_ns < soon_ns ? refresh->allowed_ns : soon_ns;
 }
 
-void kw_refresh_on_full(kw_refresh *refresh)
+void kw_refresh_on_full(kw_refresh_policy *refresh)
 {
     refresh->failed_n = 0;
 }
 
-kw_admission kw_refresh_admit(const kw_refresh *refresh, uint64_t now_ns, uint64_t down_after)
+kw_admission kw_refresh_admit(const kw_refresh_policy *refresh, uint64_t now_ns,
+                              uint64_t down_after)
 {
     if (refresh->failed_n < down_after || now_ns < refresh->failing_ns + KW_FAILURE_SPAN_NS) {
         return KW_ADMITTED;

@@ -13,7 +13,7 @@
 
 /* One fetch at a time; two never start within the floor; while fetches fail or the
  * map is asked for again and again, the pauses grow. */
-typedef struct kw_refresh {
+typedef struct kw_refresh_policy {
     kw_random random;
     kw_backoff backoff;
     uint64_t interval_ns; /* slow periodic fetch; 0: none */
@@ -26,42 +26,44 @@ typedef struct kw_refresh {
     uint64_t failed_n;    /* in a row, without a map */
     uint64_t failing_ns;  /* since when they fail */
     uint64_t stale_ns;    /* since when they are wanted, and bring nothing new; 0: they do */
-} kw_refresh;
+} kw_refresh_policy;
 
 #define KW_REFRESH_FLOOR_NS (100 * KW_NS_PER_MS)
 
-void kw_refresh_init(kw_refresh *refresh, uint64_t interval_ns, uint64_t now_ns, uint64_t seed);
+void kw_refresh_init(kw_refresh_policy *refresh, uint64_t interval_ns, uint64_t now_ns,
+                     uint64_t seed);
 
 /* Another rhythm from now on. */
-void kw_refresh_set_interval(kw_refresh *refresh, uint64_t interval_ns, uint64_t now_ns);
+void kw_refresh_set_interval(kw_refresh_policy *refresh, uint64_t interval_ns, uint64_t now_ns);
 
 /* Somebody has reason to doubt the map. Returns the number of the fetch that will
  * answer the doubt: it has when ended_n has reached that number. */
-uint64_t kw_refresh_want(kw_refresh *refresh);
+uint64_t kw_refresh_want(kw_refresh_policy *refresh);
 
 /* When the next fetch may start: UINT64_MAX while one runs and when none is
  * wanted. */
-uint64_t kw_refresh_due_ns(const kw_refresh *refresh);
+uint64_t kw_refresh_due_ns(const kw_refresh_policy *refresh);
 
-void kw_refresh_on_start(kw_refresh *refresh, uint64_t now_ns);
+void kw_refresh_on_start(kw_refresh_policy *refresh, uint64_t now_ns);
 
 /* has_map: the fetch gave a map; has_news: one that differs from the one in use. */
-void kw_refresh_on_end(kw_refresh *refresh, uint64_t now_ns, bool has_map, bool has_news);
+void kw_refresh_on_end(kw_refresh_policy *refresh, uint64_t now_ns, bool has_map, bool has_news);
 
 /* True in a long outage: fetches were wanted again and again and brought nothing new. Then it is
  * asked once a second whether there is anything new, before the map itself is. */
-bool kw_refresh_is_stale(const kw_refresh *refresh, uint64_t now_ns);
+bool kw_refresh_is_stale(const kw_refresh_policy *refresh, uint64_t now_ns);
 
 /* A server named another owner: the next fetch may begin as if none had been in vain. */
-void kw_refresh_on_moved(kw_refresh *refresh);
+void kw_refresh_on_moved(kw_refresh_policy *refresh);
 
 /* The fetch that has ended without a map was refused by a server that is well, and full. */
-void kw_refresh_on_full(kw_refresh *refresh);
+void kw_refresh_on_full(kw_refresh_policy *refresh);
 
 /* What becomes of a call that needs a first map. Once fetches have failed down_after times in a
  * row over at least a second it is an error at once, but for the call that finds the last fetch a
  * second old, which waits for the next. */
-kw_admission kw_refresh_admit(const kw_refresh *refresh, uint64_t now_ns, uint64_t down_after);
+kw_admission kw_refresh_admit(const kw_refresh_policy *refresh, uint64_t now_ns,
+                              uint64_t down_after);
 
 /* A node that could be asked for the map. */
 typedef struct kw_refresh_candidate {

@@ -107,7 +107,33 @@ static kw_err find_name(kw_addresses *addresses, kw_error *error, const kw_endpo
 bool kw_address_is_name(const kw_endpoint *endpoint)
 {
     kw_address address;
-    return endpoint->port != 0 && !find_number(&address, endpoint);
+    bool is_ipv6 = strchr(endpoint->host, ':') != NULL; /* perhaps with a zone */
+    return endpoint->port != 0 && !is_ipv6 && !find_number(&address, endpoint);
+}
+
+bool kw_address_parse(kw_address *address, const kw_endpoint *endpoint)
+{
+    if (endpoint->port == 0 || find_number(address, endpoint)) {
+        return endpoint->port != 0;
+    }
+    char port[21];
+    port[kw_uint_to_text(port, endpoint->port)] = '\0';
+    struct addrinfo hints;
+    memset(&hints, 0, sizeof(hints));
+    hints.ai_socktype = SOCK_STREAM;
+    hints.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV; /* for a zone: it asks nobody */
+    struct addrinfo *found = NULL;
+    if (strchr(endpoint->host, '%') == NULL ||
+        getaddrinfo(endpoint->host, port, &hints, &found) != 0) {
+        return false;
+    }
+    bool fits = found->ai_addrlen <= sizeof(address->storage);
+    if (fits) {
+        memcpy(&address->storage, found->ai_addr, found->ai_addrlen);
+        address->len = found->ai_addrlen;
+    }
+    freeaddrinfo(found);
+    return fits;
 }
 
 kw_err kw_address_find(kw_addresses *addresses, kw_error *error, const kw_endpoint *endpoint)

@@ -27,6 +27,10 @@ typedef struct kw_addresses {
 /* True for a host name, which only the system's resolver can turn into addresses. */
 bool kw_address_is_name(const kw_endpoint *endpoint);
 
+/* The address of an endpoint whose host is a number, an IPv6 one perhaps with a zone. False for a
+ * name, and for a path. */
+bool kw_address_parse(kw_address *address, const kw_endpoint *endpoint);
+
 /* All addresses of the endpoint. Numbers and paths never leave the process; names go through
  * getaddrinfo, which takes as long as the system lets it. KW_ERR_RESOLVE, with an error that names
  * the host. */

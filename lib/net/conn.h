@@ -59,6 +59,7 @@ struct kw_conn {
     int socket;          /* -1: none */
     kw_tls *tls;         /* NULL: bytes go to the socket as they are */
     kw_conn_state state;
+    kw_err lost;       /* why it is DEAD, where it broke by itself; else KW_OK */
     kw_lookup *lookup; /* of the endpoint's name, while that is looked up; else NULL */
     kw_address good;   /* tried before the others, once they are known; len is 0: none */
     kw_addresses addresses;

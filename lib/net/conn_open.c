@@ -58,6 +58,7 @@ kw_err kw_conn_die(kw_conn *conn, kw_err code)
 {
     if (!conn->is_shared) {
         conn->state = KW_CONN_DEAD;
+        conn->lost = code;
     }
     return code;
 }

@@ -27,6 +27,7 @@ typedef struct kw_departed {
 } kw_departed;
 
 struct kw_node;
+struct kw_conn_diary;
 struct kw_poller_backend;
 
 /* Written once, before the first thread uses the handle; afterwards only the atomics, the logins
@@ -58,10 +59,12 @@ struct kw_env {
     atomic_bool has_groups;                /* Sentinel groups are, or were, nodes of the ring */
     kw_event_fn event;                     /* the host's; NULL: none */
     void *event_arg;
-    kw_monitor told_monitor; /* guards the next two; may be taken under any other lock */
+    kw_monitor told_monitor;          /* guards the next four; may be taken under any other lock */
+    struct kw_conn_diary *conn_diary; /* connections opened and lost; NULL: none yet */
+    bool has_new_map;                 /* a map was published */
     kw_identity_told told[KW_IDENTITY_TOLD_MAX]; /* servers that were replaced, oldest first */
     size_t told_n;
-    atomic_bool has_told;
+    atomic_bool has_told; /* there is any of them */
     kw_departed departed;
     kw_monitor nodes_monitor; /* guards nodes; a node's own monitor may be taken behind it */
     struct kw_node *nodes;    /* all there are, those that left the map included */

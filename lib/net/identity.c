@@ -111,9 +111,6 @@ void kw_identity_tell(kw_env *env, const kw_endpoint *server, const char *why)
 
 bool kw_identity_next_told(kw_env *env, kw_identity_told *told)
 {
-    if (!atomic_load_explicit(&env->has_told, memory_order_acquire)) {
-        return false;
-    }
     kw_monitor_lock(&env->told_monitor);
     bool is_found = env->told_n > 0;
     if (is_found) {
@@ -121,7 +118,6 @@ bool kw_identity_next_told(kw_env *env, kw_identity_told *told)
         env->told_n--;
         memmove(&env->told[0], &env->told[1], env->told_n * sizeof(env->told[0]));
     }
-    atomic_store_explicit(&env->has_told, env->told_n > 0, memory_order_release);
     kw_monitor_unlock(&env->told_monitor);
     return is_found;
 }

@@ -109,5 +109,6 @@ void kw_lane_fail_all(kw_lane *lane, kw_lane_after *after)
                       stream->is_ready ? KW_LANE_WAITER_BROKEN : KW_LANE_WAITER_UNAVAILABLE,
                       &stream->death, 0);
     conn->state = KW_CONN_DEAD;
+    conn->lost = stream->death.code;
     kw_lane_detach(lane, after);
 }

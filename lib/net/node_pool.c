@@ -3,6 +3,7 @@
 #include "net/node_private.h"
 
 #include "base/error.h"
+#include "net/conn_diary.h"
 #include "net/identity.h"
 
 void kw_pool_free_list(kw_conn *list)
@@ -139,6 +140,8 @@ kw_conn *kw_pool_take_idle(kw_node *node, uint64_t now_ns)
         unlink_in_use(node, conn);
         node->conns_n--;
         node->stats.disconnects++;
+        kw_conn_diary_note(node->env, KW_EVENT_DISCONNECTED, node->name,
+                           "closed, or not fit for use any more, while nobody used it");
         suspect(node);
         kw_monitor_unlock(&node->monitor);
         kw_conn_free(conn);
@@ -195,6 +198,7 @@ void kw_pool_end_open(kw_node *node, const kw_conn *conn)
     }
     kw_health_on_connected(&node->health);
     node->stats.connects++;
+    kw_conn_diary_note(node->env, KW_EVENT_CONNECTED, node->name, "");
     node->overdue_n = 0;
     kw_node_on_greeted(node);
 }
@@ -296,6 +300,9 @@ void kw_node_release(kw_node *node, kw_conn *conn, uint64_t now_ns, const kw_err
             node->conns_n--;
             node->stats.disconnects += is_good ? 0 : 1;
             if (!is_good) {
+                kw_conn_diary_note(node->env, KW_EVENT_DISCONNECTED, node->name,
+                                   conn->lost != KW_OK ? kw_err_text(conn->lost)
+                                                       : "given up: an answer did not come");
                 suspect(node);
             }
         }

@@ -15,7 +15,7 @@ typedef struct kw_refresher {
     kw_env *env;
     kw_fetch_owner owner;
     kw_monitor monitor; /* guards policy, who sleeps, is_running, failure, counts */
-    kw_refresh policy;
+    kw_refresh_policy policy;
     kw_leader driver; /* drives the fetch; its followers wait for what it brings */
     uint64_t fetches_n;
     uint64_t failures_n;

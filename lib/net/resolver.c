@@ -26,13 +26,19 @@ struct kw_lookup {
 };
 
 struct kw_resolver {
+    kw_resolve_fn hosts; /* NULL: threads look names up */
+    void *arg;
     kw_monitor monitor;                          /* guards the list */
     kw_lookup *lookups[KW_RESOLVER_LOOKUPS_MAX]; /* that run, or whose answer nobody had; or NULL */
 };
 
-kw_resolver *kw_resolver_new(void)
+kw_resolver *kw_resolver_new(kw_resolve_fn hosts, void *arg)
 {
     kw_resolver *resolver = kw_mem_calloc(kw_mem_default(), 1, sizeof(*resolver));
+    if (resolver != NULL) {
+        resolver->hosts = hosts;
+        resolver->arg = arg;
+    }
     if (resolver != NULL && kw_monitor_init(&resolver->monitor) != KW_OK) {
         kw_mem_free(kw_mem_default(), resolver);
         return NULL;
@@ -78,12 +84,18 @@ static uint64_t now(void)
     return kw_clock_now(&clock);
 }
 
+/* The look-up's answer is there. */
+static void finish(kw_lookup *self, kw_err code)
+{
+    self->code = code;
+    self->done_ns = now();
+    atomic_store(&self->is_done, true);
+}
+
 static void *run(void *arg)
 {
     kw_lookup *self = arg;
-    self->code = kw_address_find(&self->addresses, &self->error, &self->endpoint);
-    self->done_ns = now();
-    atomic_store(&self->is_done, true);
+    finish(self, kw_address_find(&self->addresses, &self->error, &self->endpoint));
     kw_lookup_unref(self);
     return NULL;
 }
@@ -147,41 +159,71 @@ static kw_lookup **find_place(kw_resolver *resolver, const kw_endpoint *endpoint
     return place;
 }
 
-/* A new look-up in an empty place. The monitor is held. */
-static kw_err fill(kw_lookup **place, kw_error *error, const kw_endpoint *endpoint)
+/* A new look-up is on its way; no lock is held. */
+static void set_out(const kw_resolver *resolver, kw_lookup *self)
 {
-    kw_lookup *fresh = lookup_new(endpoint);
-    if (fresh == NULL) {
-        return kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for a look-up");
+    if (resolver->hosts != NULL) {
+        atomic_fetch_add(&self->refs, 1); /* the host's, until kw_lookup_end */
+        resolver->hosts(resolver->arg, self, self->endpoint.host);
+    } else if (!start(self)) {
+        kw_err code =
+            kw_error_set(&self->error, KW_ERR_RESOLVE, KW_EFFECT_NONE,
+                         "no thread for the look-up of host name \"%s\"", self->endpoint.host);
+        finish(self, code);
     }
-    if (!start(fresh)) {
-        kw_lookup_unref(fresh);
-        return kw_error_set(error, KW_ERR_RESOLVE, KW_EFFECT_NONE,
-                            "no thread for the look-up of host name \"%s\"", endpoint->host);
-    }
-    *place = fresh;
-    return KW_OK;
 }
 
 kw_lookup *kw_resolver_begin(kw_resolver *resolver, kw_error *error, const kw_endpoint *endpoint)
 {
     kw_lookup *found = NULL;
-    kw_err code = KW_OK;
     kw_monitor_lock(&resolver->monitor);
     kw_lookup **place = find_place(resolver, endpoint);
+    bool is_new = place != NULL && *place == NULL;
     if (place == NULL) {
-        code = kw_error_set(error, KW_ERR_RESOLVE, KW_EFFECT_NONE,
-                            "%d look-ups of host names are waiting for an answer already",
-                            KW_RESOLVER_LOOKUPS_MAX);
-    } else if (*place == NULL) {
-        code = fill(place, error, endpoint);
-    }
-    if (code == KW_OK) {
+        kw_error_set(error, KW_ERR_RESOLVE, KW_EFFECT_NONE,
+                     "%d look-ups of host names are waiting for an answer already",
+                     KW_RESOLVER_LOOKUPS_MAX);
+    } else if (is_new && (*place = lookup_new(endpoint)) == NULL) {
+        kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for a look-up");
+    } else {
         found = *place;
         atomic_fetch_add(&found->refs, 1);
     }
     kw_monitor_unlock(&resolver->monitor);
+    if (found != NULL && is_new) {
+        set_out(resolver, found);
+    }
     return found;
+}
+
+kw_err kw_lookup_add(kw_lookup *lookup, kw_error *error, const char *address)
+{
+    kw_endpoint endpoint;
+    size_t n = lookup != NULL ? lookup->addresses.n : 0;
+    kw_bytes text = kw_bytes_of(address != NULL ? address : "");
+    if (lookup == NULL || !kw_endpoint_set(&endpoint, text, lookup->endpoint.port) ||
+        n == KW_ADDRESSES_MAX || !kw_address_parse(&lookup->addresses.at[n], &endpoint)) {
+        return kw_error_set(error, KW_ERR_ARGUMENT, KW_EFFECT_NONE,
+                            "lookup is NULL, address is no IPv4 or IPv6 address, or there are %d",
+                            KW_ADDRESSES_MAX);
+    }
+    lookup->addresses.n++;
+    return KW_OK;
+}
+
+void kw_lookup_end(kw_lookup *lookup, const char *failure)
+{
+    if (lookup == NULL) {
+        return;
+    }
+    kw_err code = KW_OK;
+    if (failure != NULL || lookup->addresses.n == 0) {
+        code = kw_error_set(&lookup->error, KW_ERR_RESOLVE, KW_EFFECT_NONE,
+                            "no address for host name \"%s\": %s", lookup->endpoint.host,
+                            failure != NULL ? failure : "the program's resolver gave none");
+    }
+    finish(lookup, code);
+    kw_lookup_unref(lookup);
 }
 
 kw_err kw_lookup_take(kw_lookup *lookup, kw_addresses *addresses, kw_error *error)

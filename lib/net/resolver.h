@@ -3,23 +3,24 @@
 #ifndef NET_RESOLVER_H
 #define NET_RESOLVER_H
 
+#include <keyway/config.h>
+
 #include "net/address.h"
 
 #include <stdint.h>
 
 /* getaddrinfo cannot be told to give up. Where the host application allows threads
  * (option resolver=thread), each look-up runs in a short-lived one, which ends by itself, perhaps
- * after the handle. Who wants the answer looks for it now and then; an answer that comes when
- * nobody looks any more is the next one's. At most KW_RESOLVER_LOOKUPS_MAX of a handle run at once,
- * one for each name and port. */
+ * after the handle; or the host looks names up by itself (kw_config_set_resolver). Who wants the
+ * answer looks for it now and then; an answer that comes when nobody looks any more is the next
+ * one's. At most KW_RESOLVER_LOOKUPS_MAX of a handle run at once, one for each name and port. */
 #define KW_RESOLVER_LOOKUPS_MAX 8
 
 typedef struct kw_resolver kw_resolver;
-typedef struct kw_lookup kw_lookup;
 
-/* Memory is the C library's, since a thread that was left behind may outlive the host's
- * allocator. NULL when there is none. */
-kw_resolver *kw_resolver_new(void);
+/* hosts: who looks names up; NULL: threads do. Memory is the C library's, since what was left
+ * behind may outlive the host's allocator. NULL when there is none. */
+kw_resolver *kw_resolver_new(kw_resolve_fn hosts, void *arg);
 
 /* The handle is gone; look-ups that run end by themselves. Takes no lock: a forked child may do it.
  */

@@ -23,6 +23,8 @@ typedef struct kw_host {
     const struct kw_observer *observer; /* that tells slow; NULL: none */
     kw_login_fn login;                  /* NULL: the options say it */
     void *login_arg;
+    kw_resolve_fn resolve; /* NULL: the option resolver says it */
+    void *resolve_arg;
     kw_clock_fn clock; /* NULL: the system's monotonic clock */
     void *clock_arg;
 } kw_host;

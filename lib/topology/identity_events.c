@@ -21,10 +21,6 @@ static void set_member(kw_event *event, const kw_snapshot *snapshot, const kw_en
 void kw_identity_events_tend(kw_topology *topology)
 {
     kw_identity_told told;
-    if (!atomic_load_explicit(&topology->env.has_told, memory_order_relaxed) ||
-        !kw_leader_try(&topology->teller)) {
-        return;
-    }
     while (kw_identity_next_told(&topology->env, &told)) {
         kw_snapshot *snapshot = kw_topology_snapshot(topology);
         char node[KW_ENDPOINT_TEXT];
@@ -42,5 +38,4 @@ void kw_identity_events_tend(kw_topology *topology)
         kw_topology_tell(topology, &event);
         kw_snapshot_unref(snapshot);
     }
-    kw_leader_leave(&topology->teller);
 }

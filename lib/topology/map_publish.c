@@ -2,6 +2,7 @@
 /* Puts another map in the place of the one in use, and retires nodes that it lacks. */
 #include "topology/map_publish.h"
 
+#include "net/conn_diary.h"
 #include "topology/node_registry.h"
 
 kw_map *kw_map_publish_map(void *arg)
@@ -113,6 +114,9 @@ void kw_map_publish_tell(kw_topology *topology)
     if (snapshot != NULL) {
         kw_env_log(&topology->env, KW_LOG_INFO, "new map: %zu primaries, %zu nodes",
                    kw_map_shards_n(snapshot->map), snapshot->nodes_n);
+        if (topology->env.options.scheme == KW_SCHEME_CLUSTER) {
+            kw_conn_diary_note_map(&topology->env);
+        }
     }
     kw_snapshot_unref(snapshot);
 }

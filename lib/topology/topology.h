@@ -43,6 +43,7 @@ typedef struct kw_topology {
     kw_env env;
     kw_fork fork;
     bool is_bare;          /* a forked child had no memory to start anew: only settings are there */
+    kw_map *told_map;      /* of which the host was told last; the teller's; NULL: none yet */
     kw_leader teller;      /* a thread tells the host of events */
     kw_monitor publishing; /* one publisher at a time; taken before monitor */
     kw_monitor monitor;    /* guards snapshot, seeds, extras */

@@ -74,6 +74,8 @@ static kw_err init_parts(kw_topology *topology)
         goto no_told;
     }
     topology->env.told_n = 0;
+    topology->env.conn_diary = NULL;
+    topology->env.has_new_map = false;
     code = kw_monitor_init(&topology->publishing);
     if (code != KW_OK) {
         goto no_publishing;
@@ -193,6 +195,8 @@ static void free_topology(kw_topology *topology)
     kw_descriptors_fini(&topology->env.descriptors, &mem);
     kw_fork_fini(&topology->fork);
     kw_mem_free(&mem, atomic_load(&topology->heat));
+    kw_mem_free(&mem, topology->env.conn_diary);
+    kw_map_unref(topology->told_map);
     kw_options_fini(&topology->env.options, &mem);
     kw_logins_fini(&topology->env.logins);
     kw_mem_free(&mem, topology);
@@ -242,8 +246,9 @@ kw_topology *kw_topology_new(const kw_options *options, const kw_host *host, kw_
         return no_memory(error);
     }
     kw_env *env = &topology->env;
-    env->resolver = options->has_resolver_thread ? kw_resolver_new() : NULL;
-    if ((options->has_resolver_thread && env->resolver == NULL) || init_parts(topology) != KW_OK) {
+    bool has_resolver = host->resolve != NULL || options->has_resolver_thread;
+    env->resolver = has_resolver ? kw_resolver_new(host->resolve, host->resolve_arg) : NULL;
+    if ((has_resolver && env->resolver == NULL) || init_parts(topology) != KW_OK) {
         free_topology(topology);
         return no_memory(error);
     }

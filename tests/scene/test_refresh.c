@@ -17,7 +17,7 @@
 static void test_refresh_is_one_at_a_time_and_numbered(void **state)
 {
     (void)state;
-    kw_refresh refresh;
+    kw_refresh_policy refresh;
     kw_refresh_init(&refresh, 0, 5 * MS, 1);
     assert_true(kw_refresh_due_ns(&refresh) == UINT64_MAX); /* nobody wants one */
     uint64_t first = kw_refresh_want(&refresh);
@@ -36,7 +36,7 @@ static void test_refresh_is_one_at_a_time_and_numbered(void **state)
 static void test_refresh_starts_keep_the_floor_and_the_ceiling(void **state)
 {
     (void)state;
-    kw_refresh refresh;
+    kw_refresh_policy refresh;
     kw_refresh_init(&refresh, 0, 0, kw_test_seed("refresh"));
     uint64_t now_ns = 0;
     uint64_t before_ns = 0;
@@ -54,7 +54,7 @@ static void test_refresh_starts_keep_the_floor_and_the_ceiling(void **state)
 }
 
 /* A fetch as soon as one may start; returns the pause until the next one. */
-static uint64_t fetch_at_once(kw_refresh *refresh, bool has_news)
+static uint64_t fetch_at_once(kw_refresh_policy *refresh, bool has_news)
 {
     kw_refresh_want(refresh);
     uint64_t now_ns = kw_refresh_due_ns(refresh);
@@ -70,7 +70,7 @@ static void test_refresh_pauses_grow_without_news_and_start_again_with_them(void
     uint64_t seed = kw_test_seed("news");
     uint64_t longest_ns = 0;
     for (uint64_t round = 0; round < 50; round++) {
-        kw_refresh refresh;
+        kw_refresh_policy refresh;
         kw_refresh_init(&refresh, 0, 0, seed + round);
         assert_int_equal(fetch_at_once(&refresh, false), KW_REFRESH_FLOOR_NS);
         assert_in_range(fetch_at_once(&refresh, false), KW_REFRESH_FLOOR_NS, 200 * MS);
@@ -90,7 +90,7 @@ static void test_refresh_periodic_has_jitter_below_its_interval(void **state)
     bool differs = false;
     uint64_t first_ns = 0;
     for (uint64_t seed = 0; seed < 20; seed++) {
-        kw_refresh refresh;
+        kw_refresh_policy refresh;
         kw_refresh_init(&refresh, 1000 * MS, 0, seed);
         uint64_t due_ns = kw_refresh_due_ns(&refresh);
         assert_in_range(due_ns, 750 * MS, 1000 * MS);
@@ -103,7 +103,7 @@ static void test_refresh_periodic_has_jitter_below_its_interval(void **state)
 static void test_refresh_takes_another_rhythm_at_once(void **state)
 {
     (void)state;
-    kw_refresh refresh;
+    kw_refresh_policy refresh;
     kw_refresh_init(&refresh, 0, 0, 1);
     assert_true(kw_refresh_due_ns(&refresh) == UINT64_MAX);
     kw_refresh_set_interval(&refresh, 1000 * MS, 5000 * MS);
@@ -115,7 +115,7 @@ static void test_refresh_takes_another_rhythm_at_once(void **state)
 static void test_refresh_periodic_keeps_the_floor(void **state)
 {
     (void)state;
-    kw_refresh refresh;
+    kw_refresh_policy refresh;
     kw_refresh_init(&refresh, 2 * MS, 0, 3); /* no sane interval, but a legal one */
     uint64_t before_ns = kw_refresh_due_ns(&refresh);
     for (int i = 0; i < 20; i++) {
@@ -235,7 +235,7 @@ static void test_backoff_grows_to_its_ceiling_with_jitter(void **state)
 static void test_refresh_without_a_map_for_a_second_keeps_nobody_waiting(void **state)
 {
     (void)state;
-    kw_refresh refresh;
+    kw_refresh_policy refresh;
     kw_refresh_init(&refresh, 0, 0, 1);
     for (uint64_t i = 0; i < 3; i++) { /* fetches at 0, 400 and 800 ms, of 10 ms each */
         assert_int_equal(kw_refresh_admit(&refresh, i * 400 * MS, 3), KW_ADMITTED);
@@ -257,7 +257,7 @@ static void test_refresh_without_a_map_for_a_second_keeps_nobody_waiting(void **
 static void test_refresh_in_a_long_outage_is_once_a_second(void **state)
 {
     (void)state;
-    kw_refresh refresh;
+    kw_refresh_policy refresh;
     kw_refresh_init(&refresh, 0, 10 * MS, 1);
     uint64_t now_ns = 0;
     uint64_t fetches_n[20] = {0};

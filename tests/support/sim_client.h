@@ -58,7 +58,7 @@ typedef struct kw_sim_op {
 typedef struct kw_sim_client {
     kw_sim *sim;
     kw_sim_mistake mistake;
-    kw_refresh refresh;
+    kw_refresh_policy refresh;
     kw_health healths[KW_SIM_NODES];
     unsigned dials_n[KW_SIM_NODES]; /* under way */
     unsigned idle_n[KW_SIM_NODES];  /* connections */

@@ -83,7 +83,7 @@ static kw_err take(kw_lookup *lookup, kw_addresses *addresses, kw_error *error)
 static void test_resolver_name_known_gives_addresses(void **state)
 {
     (void)state;
-    kw_resolver *resolver = kw_resolver_new();
+    kw_resolver *resolver = kw_resolver_new(NULL, NULL);
     kw_addresses addresses = {.n = 0};
     kw_endpoint endpoint = endpoint_of("known.test:7000");
     assert_true(kw_address_is_name(&endpoint));
@@ -99,7 +99,7 @@ static void test_resolver_name_known_gives_addresses(void **state)
 static void test_resolver_name_unknown_gives_reason(void **state)
 {
     (void)state;
-    kw_resolver *resolver = kw_resolver_new();
+    kw_resolver *resolver = kw_resolver_new(NULL, NULL);
     kw_addresses addresses = {.n = 0};
     kw_error error = KW_ERROR_INIT;
     kw_endpoint endpoint = endpoint_of("unknown.test:7000");
@@ -115,7 +115,7 @@ static void test_resolver_name_unknown_gives_reason(void **state)
 static void test_resolver_stuck_look_ups_are_shared_and_bounded(void **state)
 {
     (void)state;
-    kw_resolver *resolver = kw_resolver_new();
+    kw_resolver *resolver = kw_resolver_new(NULL, NULL);
     kw_lookup *lookups[KW_RESOLVER_LOOKUPS_MAX];
     kw_addresses addresses = {.n = 0};
     kw_error error = KW_ERROR_INIT;
@@ -145,7 +145,7 @@ static void test_resolver_stuck_look_ups_are_shared_and_bounded(void **state)
 static void test_resolver_late_answer_serves_the_next(void **state)
 {
     (void)state;
-    kw_resolver *resolver = kw_resolver_new();
+    kw_resolver *resolver = kw_resolver_new(NULL, NULL);
     kw_addresses addresses = {.n = 0};
     kw_endpoint known = endpoint_of("known.test:7000");
     kw_endpoint unknown = endpoint_of("unknown.test:7000");

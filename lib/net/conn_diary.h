@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Connection diary: connections that were opened or lost, and maps, kept until somebody tells the
+ * host of them with no lock held. */
+#ifndef NET_CONN_DIARY_H
+#define NET_CONN_DIARY_H
+
+#include "net/env.h"
+
+/* Those that nobody has told yet; the oldest ones are given up. */
+#define KW_CONN_DIARY_MAX 64
+
+typedef struct kw_conn_event {
+    kw_event_kind kind;
+    char node[128];
+    char why[80];
+} kw_conn_event;
+
+typedef struct kw_conn_diary {
+    kw_conn_event at[KW_CONN_DIARY_MAX];
+    size_t first;
+    size_t n;
+} kw_conn_diary;
+
+/* A connection to the node was opened, or lost, and why; nothing where the host does not listen.
+ * Under any lock, by any thread. */
+void kw_conn_diary_note(kw_env *env, kw_event_kind kind, const char *node, const char *why);
+
+/* Another map is in use. */
+void kw_conn_diary_note_map(kw_env *env);
+
+/* The oldest one; false: there is none. */
+bool kw_conn_diary_next(kw_env *env, kw_conn_event *event);
+
+/* True where a map was noted since it was asked last. */
+bool kw_conn_diary_take_map(kw_env *env);
+
+#endif
