@@ -261,6 +261,7 @@ static bool begin(findings *self, kw_error *error)
     self->infos = calloc(self->nodes.n + 1, sizeof(self->infos[0]));
     if (!is_loaded || self->infos == NULL) {
         fprintf(stderr, "keyway check: %s\n", error->text);
+        free(self->infos);
         fleet_free(&self->nodes);
         kw_close(self->client);
         return false;

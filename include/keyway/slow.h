@@ -6,8 +6,9 @@
  *   kw_config_set(config, &error, "slow-call", "50ms");
  *   kw_config_set_slow_call(config, on_slow, NULL);
  *
- * The option slow-call says how long a call may take; without it, and without the callback, nothing
- * is kept of any call. Calls, sessions, batches, tickets and callbacks are all told of. */
+ * The option slow-call says how long a call may take, and may change while the handle is in use;
+ * without it, and without the callback, nothing is kept of any call. Calls, sessions, batches,
+ * tickets and callbacks are all told of. */
 #ifndef KEYWAY_SLOW_H
 #define KEYWAY_SLOW_H
 

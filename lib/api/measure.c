@@ -49,7 +49,7 @@ kw_err kw_client_measure(kw_client *client, kw_error *error, unsigned what)
     if (code != KW_OK) {
         kw_error_set(error, code, KW_EFFECT_NONE, "no memory for the heat of slots");
     } else {
-        bool is_told = topology->slow != NULL && topology->env.options.slow_ms > 0;
+        bool is_told = topology->slow != NULL;
         atomic_store_explicit(&topology->measures, what, memory_order_relaxed);
         atomic_store_explicit(&topology->observer, what != 0 || is_told ? kw_observer_get() : NULL,
                               memory_order_release);

@@ -18,6 +18,8 @@ typedef struct text {
     size_t len;
     kw_stats_format format;
     bool has_more; /* JSON: a comma comes first */
+    kw_node_stats *nodes;
+    size_t nodes_n;
 } text;
 
 KW_FORMAT(2, 3)
@@ -237,66 +239,79 @@ static void put_latencies(text *self, kw_client *client, const kw_node_stats *no
     }
 }
 
-/* The nodes, one after the other: false behind the last one. */
-static bool next_node(kw_client *client, kw_node_stats *node, size_t index)
+/* Figures of all nodes, in memory of the handle's; false when there is none. */
+static bool read_nodes(text *self, kw_client *client, size_t nodes_n)
 {
-    memset(node, 0, sizeof(*node));
-    node->size = sizeof(*node);
-    return kw_client_node_stats(client, node, index) == KW_OK;
+    size_t room = nodes_n + 16; /* some may come meanwhile */
+    self->nodes = kw_mem_calloc(&client->topology->env.mem, room, sizeof(self->nodes[0]));
+    if (self->nodes == NULL) {
+        return false;
+    }
+    for (; self->nodes_n < room; self->nodes_n++) {
+        kw_node_stats *node = &self->nodes[self->nodes_n];
+        node->size = sizeof(*node);
+        if (kw_client_node_stats(client, node, self->nodes_n) != KW_OK) {
+            break;
+        }
+    }
+    return true;
+}
+
+static bool is_told(const kw_node_stats *node, const figure *of)
+{
+    return node->has_lag || strncmp(of->name, "lag_", 4) != 0;
 }
 
 static void put_nodes_prometheus(text *self, kw_client *client)
 {
-    kw_node_stats node;
     for (size_t i = 0; i < N(node_figures); i++) {
-        put_head(self, "node_", &node_figures[i]);
-        bool is_lag = strncmp(node_figures[i].name, "lag_", 4) == 0;
-        for (size_t at = 0; next_node(client, &node, at); at++) {
-            if (!is_lag || node.has_lag) {
-                put(self, "keyway_node_%s%s{", node_figures[i].name,
-                    node_figures[i].is_counter ? "_total" : "");
-                put_labels(self, &node);
-                put(self, "} %" PRIu64 "\n", value_of(&node, &node_figures[i]));
+        const figure *of = &node_figures[i];
+        put_head(self, "node_", of);
+        for (size_t at = 0; at < self->nodes_n; at++) {
+            const kw_node_stats *node = &self->nodes[at];
+            if (is_told(node, of)) {
+                put(self, "keyway_node_%s%s{", of->name, of->is_counter ? "_total" : "");
+                put_labels(self, node);
+                put(self, "} %" PRIu64 "\n", value_of(node, of));
             }
         }
     }
     put(self, "# HELP keyway_node_up 0 while the node is down\n# TYPE keyway_node_up gauge\n");
-    for (size_t at = 0; next_node(client, &node, at); at++) {
+    for (size_t at = 0; at < self->nodes_n; at++) {
         put(self, "keyway_node_up{");
-        put_labels(self, &node);
-        put(self, "} %d\n", node.is_down ? 0 : 1);
+        put_labels(self, &self->nodes[at]);
+        put(self, "} %d\n", self->nodes[at].is_down ? 0 : 1);
     }
     put(self, "# HELP keyway_latency_seconds time of commands at a node\n"
               "# TYPE keyway_latency_seconds histogram\n");
-    for (size_t at = 0; next_node(client, &node, at); at++) {
-        put_latencies(self, client, &node, at);
+    for (size_t at = 0; at < self->nodes_n; at++) {
+        put_latencies(self, client, &self->nodes[at], at);
     }
 }
 
 static void put_nodes_json(text *self, kw_client *client)
 {
-    kw_node_stats node;
     put(self, ",\"nodes_list\":[");
-    for (size_t at = 0; next_node(client, &node, at); at++) {
+    for (size_t at = 0; at < self->nodes_n; at++) {
+        const kw_node_stats *node = &self->nodes[at];
         put(self, "%s{\"node\":\"", at > 0 ? "," : "");
-        put_escaped(self, node.node, strlen(node.node));
+        put_escaped(self, node->node, strlen(node->node));
         put(self, "\",\"member\":\"");
-        put_escaped(self, node.member, node.member_len);
+        put_escaped(self, node->member, node->member_len);
         put(self, "\",\"primary\":\"");
-        put_escaped(self, node.primary, strlen(node.primary));
+        put_escaped(self, node->primary, strlen(node->primary));
         put(self, "\",\"is_primary\":%s,\"is_failing\":%s,\"is_down\":%s",
-            node.is_primary ? "true" : "false", node.is_failing ? "true" : "false",
-            node.is_down ? "true" : "false");
-        put(self, ",\"weight\":%" PRIu32 ",\"share\":%.6f", node.weight, node.share);
+            node->is_primary ? "true" : "false", node->is_failing ? "true" : "false",
+            node->is_down ? "true" : "false");
+        put(self, ",\"weight\":%" PRIu32 ",\"share\":%.6f", node->weight, node->share);
         for (size_t i = 0; i < N(node_figures); i++) {
-            bool is_lag = strncmp(node_figures[i].name, "lag_", 4) == 0;
-            if (!is_lag || node.has_lag) {
+            if (is_told(node, &node_figures[i])) {
                 put(self, ",\"%s\":%" PRIu64, node_figures[i].name,
-                    value_of(&node, &node_figures[i]));
+                    value_of(node, &node_figures[i]));
             }
         }
         put(self, ",\"latency\":[");
-        put_latencies(self, client, &node, at);
+        put_latencies(self, client, node, at);
         put(self, "]}");
     }
     put(self, "]}");
@@ -310,6 +325,9 @@ size_t kw_stats_text(kw_client *client, char *out, size_t out_len, kw_stats_form
         return 0;
     }
     text self = {.at = out, .room = out_len, .format = format};
+    if (!read_nodes(&self, client, (size_t)stats.nodes)) {
+        return 0;
+    }
     for (size_t i = 0; i < N(figures); i++) {
         if (format == KW_STATS_JSON) {
             put(&self, "%s\"%s\":%" PRIu64, i > 0 ? "," : "{", figures[i].name,
@@ -326,5 +344,6 @@ size_t kw_stats_text(kw_client *client, char *out, size_t out_len, kw_stats_form
     } else {
         put_nodes_prometheus(&self, client);
     }
+    kw_mem_free(&client->topology->env.mem, self.nodes);
     return self.len;
 }

@@ -122,11 +122,11 @@ static void keep(kw_topology *topology, kw_story **story, const kw_seen_try *see
     self->end_ns = seen->now_ns;
 }
 
+/* Calls that take longer are told; UINT64_MAX: none is. */
 static uint64_t slow_ns(const kw_topology *topology)
 {
-    return topology->slow != NULL && topology->env.options.slow_ms > 0
-               ? topology->env.options.slow_ms * KW_NS_PER_MS
-               : UINT64_MAX;
+    uint64_t slow_ms = topology->slow != NULL ? topology->env.options.slow_ms : 0;
+    return slow_ms > 0 ? slow_ms * KW_NS_PER_MS : UINT64_MAX;
 }
 
 static void on_try(kw_topology *topology, kw_story **story, const kw_seen_try *seen)

@@ -24,7 +24,7 @@ static const kw_option_row rows[] = {
      "cap for opening one connection; 0 is a quarter of timeout, at most 1s"},
     {"stall-timeout", KW_OPTION_DURATION, AT_LIVE(stall_ms), 1, DAY_MS, "500ms",
      "an answer later than this asks for a new map"},
-    {"slow-call", KW_OPTION_DURATION, AT(slow_ms), 0, DAY_MS, "0",
+    {"slow-call", KW_OPTION_DURATION, AT_LIVE(slow_ms), 0, DAY_MS, "0",
      "calls that take longer are told to the callback for slow calls; 0 is none"},
     {"grace", KW_OPTION_DURATION, AT_LIVE(grace_ms), 0, DAY_MS, "200ms",
      "what a call on a node that lost its slot is given before it is cut"},

@@ -118,7 +118,7 @@ typedef struct kw_options {
     uint64_t protocol;                  /* 2 or 3: RESP2 or RESP3 with the servers */
     kw_live_number timeout_ms;          /* deadline of a call, from its start */
     kw_live_number connect_timeout_ms;  /* as set; 0: see kw_options_connect_timeout_ms */
-    uint64_t slow_ms;                   /* the host is told of calls that take longer; 0: of none */
+    kw_live_number slow_ms;             /* the host is told of calls that take longer; 0: of none */
     kw_live_number stall_ms;            /* an answer later than this asks for a new map */
     kw_live_number grace_ms;            /* life of calls on a node that lost their slot */
     kw_live_number refresh_interval_ms; /* slow periodic map refresh; 0: never */

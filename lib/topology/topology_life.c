@@ -224,8 +224,7 @@ static kw_topology *make(const kw_options *options, const kw_host *host)
     set_env(env, host);
     topology->slow = host->slow;
     topology->slow_arg = host->slow_arg;
-    bool is_told = host->slow != NULL && options->slow_ms > 0;
-    atomic_init(&topology->observer, is_told ? host->observer : NULL);
+    atomic_init(&topology->observer, host->observer);
     atomic_init(&env->failure_watch_ns, kw_replica_discovery_is_on(topology) ? 0 : UINT64_MAX);
     atomic_init(&topology->failure_watch.election_ns,
                 kw_failure_election_ns(options->scheme == KW_SCHEME_CLUSTER, 0));

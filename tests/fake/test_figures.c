@@ -74,6 +74,7 @@ static void test_latency_is_counted_of_batches_and_tickets(void **state)
     kw_batch_free(batch);
     kw_ticket *ticket = kw_submit(kw, NULL, "GET foo");
     kw_reply_free(kw_ticket_await(ticket, NULL));
+    kw_ticket_free(ticket);
     assert_int_equal(calls_of(kw, fakes[1], KW_LATENCY_SERVICE, KW_COMMAND_CLASS_READ), 4);
     uint64_t heat[KW_SLOTS_N];
     assert_int_equal(kw_client_heat(kw, NULL, heat, KW_SLOTS_N), KW_OK);
@@ -306,6 +307,79 @@ static void test_slow_call_is_silent_below_its_limit(void **state)
     assert_int_equal(last.n, 0);
 }
 
+static void test_slow_call_may_change_in_use(void **state)
+{
+    (void)state;
+    told last;
+    make_slow();
+    kw_client *kw = open_slow(&last, "0");
+    assert_int_equal(kw_client_set(kw, NULL, "slow-call", "50ms"), KW_OK);
+    kw_reply_free(kw_command(kw, NULL, "SET foo secret"));
+    expect_story(&last, 1);
+    assert_int_equal(kw_client_measure(kw, NULL, KW_MEASURE_LATENCY), KW_OK);
+    assert_int_equal(kw_client_measure(kw, NULL, 0), KW_OK); /* which leaves the stories alone */
+    make_slow();
+    kw_fake_on(fakes[0], 1, "SET *", KW_FAKE_STEPS(KW_FAKE_DELAY(60), KW_FAKE_SEND("+OK\r\n")));
+    kw_reply_free(kw_command(kw, NULL, "SET foo secret"));
+    assert_int_equal(last.n, 2);
+    kw_close(kw);
+}
+
+/* Gives memory while there is some left. */
+static void *give(void *arg, size_t len)
+{
+    atomic_int *left = arg;
+    return atomic_fetch_sub(left, 1) > 0 ? malloc(len) : NULL;
+}
+
+static void *resize(void *arg, void *block, size_t len)
+{
+    atomic_int *left = arg;
+    return atomic_fetch_sub(left, 1) > 0 ? realloc(block, len) : NULL;
+}
+
+static void take(void *arg, void *block)
+{
+    (void)arg;
+    free(block);
+}
+
+/* Without memory nothing is measured or told, and calls go on. */
+static void test_figures_without_memory_are_missing(void **state)
+{
+    (void)state;
+    atomic_int left = 1 << 30;
+    told last;
+    kw_allocator allocator = {.size = sizeof(allocator), .arg = &left};
+    allocator.malloc_fn = give;
+    allocator.realloc_fn = resize;
+    allocator.free_fn = take;
+    char uri[200];
+    snprintf(uri, sizeof(uri), "redis-cluster://%s?timeout=10s&slow-call=1ms",
+             kw_fake_address(fakes[0]));
+    kw_config *config = kw_config_new(&allocator);
+    assert_int_equal(kw_config_set_uri(config, NULL, uri), KW_OK);
+    memset(&last, 0, sizeof(last));
+    kw_config_set_slow_call(config, on_slow, &last);
+    kw_client *kw = kw_open_config(config, NULL);
+    kw_config_free(config);
+    for (int k = 0; k < 12; k++) {
+        make_slow();
+        kw_reply_free(kw_command(kw, NULL, "GET foo")); /* the map is there */
+        make_slow();
+        left = k;
+        kw_err code = kw_client_measure(kw, NULL, KW_MEASURE_LATENCY | KW_MEASURE_HEAT);
+        assert_true(code == KW_OK || code == KW_ERR_NOMEM);
+        kw_reply_free(kw_command(kw, NULL, "SET foo x"));
+        size_t n;
+        (void)kw_stats_text(kw, NULL, 0, KW_STATS_JSON);
+        (void)kw_client_node_slots(kw, NULL, 0, &n, 0);
+        left = 1 << 30;
+        assert_int_equal(kw_client_measure(kw, NULL, 0), KW_OK);
+    }
+    kw_close(kw);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -318,6 +392,8 @@ int main(void)
         cmocka_unit_test(test_slow_call_tells_each_try_of_a_batch),
         cmocka_unit_test(test_slow_call_tells_of_a_failure),
         cmocka_unit_test(test_slow_call_is_silent_below_its_limit),
+        cmocka_unit_test(test_slow_call_may_change_in_use),
+        cmocka_unit_test(test_figures_without_memory_are_missing),
     };
     return cmocka_run_group_tests(tests, start_fakes, stop_fakes);
 }
