@@ -12,8 +12,8 @@ static bool begin(walk *all, const app *self, const char *match, const char *typ
     if (client == NULL) {
         return false;
     }
-    if (!walk_begin(all, client, match, type)) {
-        fprintf(stderr, "keyway %s: no memory\n", self->command);
+    walk_of of = {.match = match, .type = type};
+    if (!walk_begin(all, self, client, &of)) {
         kw_close(client);
         return false;
     }
@@ -27,7 +27,7 @@ static int finish(walk *all, const app *self, const kw_error *error)
         fprintf(stderr, "keyway %s: %s\n", self->command, error->text);
         status = STATUS_FOUND;
     }
-    walk_end(all);
+    walk_end(all, status == STATUS_GOOD);
     kw_close(all->client);
     return status;
 }
@@ -47,11 +47,11 @@ int run_scan(app *self)
     shown.is_shown = shown.is_shown && !self->is_terminal; /* keys are there to be seen */
     json_open(self);
     printf("%s", self->is_json ? ",\"keys\":[" : "");
-    const kw_reply *page;
+    const kw_scan_batch *page;
     while (n < limit && (page = walk_next(&all, &error)) != NULL) {
-        for (size_t i = 0; i < kw_reply_count(page) && n < limit; i++) {
-            size_t len;
-            const char *key = kw_reply_str(kw_reply_at(page, i), &len);
+        for (size_t i = 0; i < page->count && n < limit; i++) {
+            const char *key = page->keys[i];
+            size_t len = page->key_lens[i];
             if (self->is_json) {
                 printf("%s", n > 0 ? "," : "");
                 json_string(stdout, key, len);
@@ -61,7 +61,7 @@ int run_scan(app *self)
             }
             n++;
         }
-        progress_to(&shown, all.done);
+        progress_to(&shown, walk_done(&all));
     }
     progress_end(&shown);
     printf("%s", self->is_json ? "]" : "");
@@ -86,7 +86,8 @@ typedef struct hall {
     double seen;
 } hall;
 
-static void enter(hall *self, const kw_reply *key, const char *type, const char *node, double bytes)
+static void enter(hall *self, const kw_scan_batch *page, size_t index, const char *type,
+                  double bytes)
 {
     size_t at = self->n;
     self->bytes += bytes;
@@ -97,14 +98,13 @@ static void enter(hall *self, const kw_reply *key, const char *type, const char 
     if (at >= self->max) {
         return;
     }
-    big fresh = {.bytes = bytes};
-    const char *name = kw_reply_str(key, &fresh.key_len);
+    big fresh = {.bytes = bytes, .key_len = page->key_lens[index]};
     if ((fresh.key = malloc(fresh.key_len + 1)) == NULL) {
         return;
     }
-    memcpy(fresh.key, name, fresh.key_len + 1);
+    memcpy(fresh.key, page->keys[index], fresh.key_len + 1);
     snprintf(fresh.type, sizeof(fresh.type), "%s", type);
-    snprintf(fresh.node, sizeof(fresh.node), "%s", node);
+    snprintf(fresh.node, sizeof(fresh.node), "%.127s", page->node != NULL ? page->node : "");
     if (self->n == self->max) {
         free(self->keys[--self->n].key);
     }
@@ -113,23 +113,22 @@ static void enter(hall *self, const kw_reply *key, const char *type, const char 
     self->n++;
 }
 
-static bool weigh(hall *self, const walk *all, const kw_reply *page, kw_error *error)
+static bool weigh(hall *self, const walk *all, const kw_scan_batch *page, kw_error *error)
 {
     kw_batch *batch = kw_batch_new(all->client, error);
     bool is_good = batch != NULL;
-    for (size_t i = 0; is_good && i < kw_reply_count(page); i++) {
-        size_t len;
-        const char *key = kw_reply_str(kw_reply_at(page, i), &len);
+    for (size_t i = 0; is_good && i < page->count; i++) {
+        const char *key = page->keys[i];
+        size_t len = page->key_lens[i];
         is_good = kw_batch_add(batch, error, "MEMORY USAGE %b", key, len) == KW_OK &&
                   kw_batch_add(batch, error, "TYPE %b", key, len) == KW_OK;
     }
     is_good = is_good && kw_batch_run(batch, error, 0) == KW_OK;
-    for (size_t i = 0; is_good && i < kw_reply_count(page); i++) {
+    for (size_t i = 0; is_good && i < page->count; i++) {
         const kw_reply *bytes = kw_batch_reply(batch, NULL, i * 2);
         const kw_reply *type = kw_batch_reply(batch, NULL, i * 2 + 1);
         if (kw_reply_type(bytes) == KW_REPLY_INTEGER) {
-            enter(self, kw_reply_at(page, i), kw_reply_text(type, "?"), all->node,
-                  (double)kw_reply_int(bytes));
+            enter(self, page, i, kw_reply_text(type, "?"), (double)kw_reply_int(bytes));
         }
     }
     kw_batch_free(batch);
@@ -178,9 +177,9 @@ int run_bigkeys(app *self)
     }
     progress shown;
     progress_begin(&shown, self, "bigkeys", all.total);
-    const kw_reply *page;
+    const kw_scan_batch *page;
     while ((page = walk_next(&all, &error)) != NULL && weigh(&best, &all, page, &error)) {
-        progress_to(&shown, all.done);
+        progress_to(&shown, walk_done(&all));
     }
     progress_end(&shown);
     show_hall(self, &best);
@@ -192,18 +191,18 @@ int run_bigkeys(app *self)
 }
 
 /* Deletes the keys of a page; how many were there, or -1. */
-static double drop(const walk *all, const kw_reply *page, kw_error *error)
+static double drop(const walk *all, const kw_scan_batch *page, kw_error *error)
 {
     kw_batch *batch = kw_batch_new(all->client, error);
     bool is_good = batch != NULL;
     double n = 0;
-    for (size_t i = 0; is_good && i < kw_reply_count(page); i++) {
-        size_t len;
-        const char *key = kw_reply_str(kw_reply_at(page, i), &len);
+    for (size_t i = 0; is_good && i < page->count; i++) {
+        const char *key = page->keys[i];
+        size_t len = page->key_lens[i];
         is_good = kw_batch_add(batch, error, "UNLINK %b", key, len) == KW_OK;
     }
     is_good = is_good && kw_batch_run(batch, error, 0) == KW_OK;
-    for (size_t i = 0; is_good && i < kw_reply_count(page); i++) {
+    for (size_t i = 0; is_good && i < page->count; i++) {
         const kw_reply *reply = kw_batch_reply(batch, error, i);
         is_good = kw_reply_outcome(reply, error) != KW_OUTCOME_ERROR;
         n += is_good ? (double)kw_reply_int(reply) : 0;
@@ -236,15 +235,15 @@ int run_del(app *self)
     progress shown;
     uint64_t begun_ns = now_ns();
     progress_begin(&shown, self, is_dry ? "del (dry run)" : "del", all.total);
-    const kw_reply *page;
+    const kw_scan_batch *page;
     while ((page = walk_next(&all, &error)) != NULL) {
-        matched += (double)kw_reply_count(page);
-        double gone = is_dry || kw_reply_count(page) == 0 ? 0 : drop(&all, page, &error);
+        matched += (double)page->count;
+        double gone = is_dry || page->count == 0 ? 0 : drop(&all, page, &error);
         if (gone < 0) {
             break;
         }
         n += gone;
-        progress_to(&shown, all.done);
+        progress_to(&shown, walk_done(&all));
         keep_rate(matched, is_dry ? 0 : rate, begun_ns);
     }
     progress_end(&shown);

@@ -5,7 +5,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 typedef struct migration {
     app *program;
@@ -20,55 +19,51 @@ typedef struct migration {
     double checked;
 } migration;
 
-/* True for a key that the old placement has where it was found, and the new one elsewhere. */
-static bool is_to_move(migration *self, const char *node, const char *key, size_t key_len)
+/* True for a key that the new placement has on another server than the old one. */
+static bool is_to_move(migration *self, const char *key, size_t key_len)
 {
     char owner[256];
     char next[256];
     kw_error error = KW_ERROR_INIT;
-    if (kw_client_key_node(self->from, &error, owner, sizeof(owner), key, key_len) != KW_OK ||
-        strcmp(owner, node) != 0) {
-        return false; /* left over from another placement */
-    }
-    bool moves = kw_client_key_node(self->to, &error, next, sizeof(next), key, key_len) != KW_OK ||
-                 strcmp(owner, next) != 0;
+    bool moves =
+        kw_client_key_node(self->from, &error, owner, sizeof(owner), key, key_len) != KW_OK ||
+        kw_client_key_node(self->to, &error, next, sizeof(next), key, key_len) != KW_OK ||
+        strcmp(owner, next) != 0;
     self->stayed += moves ? 0 : 1;
     return moves;
 }
 
 /* Asks for value and life of the keys that are to move; how many. */
-static size_t read_page(migration *self, kw_batch *batch, const walk *all, const kw_reply *page,
-                        const kw_reply **keys)
+static size_t read_page(migration *self, kw_batch *batch, const kw_scan_batch *page,
+                        size_t *numbers)
 {
     size_t n = 0;
-    for (size_t i = 0; i < kw_reply_count(page); i++) {
-        size_t len;
-        const char *key = kw_reply_str(kw_reply_at(page, i), &len);
-        if (is_to_move(self, all->node, key, len) &&
-            kw_batch_add(batch, NULL, "DUMP %b", key, len) == KW_OK &&
+    for (size_t i = 0; i < page->count; i++) {
+        const char *key = page->keys[i];
+        size_t len = page->key_lens[i];
+        if (is_to_move(self, key, len) && kw_batch_add(batch, NULL, "DUMP %b", key, len) == KW_OK &&
             kw_batch_add(batch, NULL, "PTTL %b", key, len) == KW_OK) {
-            keys[n++] = kw_reply_at(page, i);
+            numbers[n++] = i;
         }
     }
     return n;
 }
 
 /* Gives value and life to the new owner. */
-static bool write_one(migration *self, kw_batch *out, const kw_reply *key, const kw_reply *dump,
-                      const kw_reply *ttl)
+static bool write_one(migration *self, kw_batch *out, const kw_scan_batch *page, size_t number,
+                      const kw_reply *const read[2])
 {
-    size_t key_len;
     size_t len;
-    const char *name = kw_reply_str(key, &key_len);
-    const char *bytes = kw_reply_str(dump, &len);
-    long long life = kw_reply_int(ttl);
-    if (kw_reply_type(dump) != KW_REPLY_STRING || life == -2) {
+    const char *bytes = kw_reply_str(read[0], &len);
+    long long life = kw_reply_int(read[1]);
+    if (kw_reply_type(read[0]) != KW_REPLY_STRING || life == -2) {
         self->gone++;
         return true;
     }
     return kw_batch_add(out, NULL,
-                        self->replaces ? "RESTORE %b %lld %b REPLACE" : "RESTORE %b %lld %b", name,
-                        key_len, life > 0 ? life : 0LL, bytes, len) == KW_OK;
+                        self->replaces ? "RESTORE %b %lld %b REPLACE" : "RESTORE %b %lld %b",
+                        page->keys[number], page->key_lens[number], life > 0 ? life : 0LL, bytes,
+                        len) == KW_OK;
 }
 
 static bool take_results(migration *self, const kw_batch *out, kw_error *error)
@@ -86,26 +81,26 @@ static bool take_results(migration *self, const kw_batch *out, kw_error *error)
     return true;
 }
 
-static bool copy_page(migration *self, const walk *all, const kw_reply *page, kw_error *error)
+static bool copy_page(migration *self, const kw_scan_batch *page, kw_error *error)
 {
-    const kw_reply **keys = calloc(kw_reply_count(page) + 1, sizeof(keys[0]));
+    size_t *numbers = calloc(page->count + 1, sizeof(numbers[0]));
     kw_batch *in = kw_batch_new(self->from, error);
     kw_batch *out = kw_batch_new(self->to, error);
-    bool is_good = keys != NULL && in != NULL && out != NULL;
-    size_t n = is_good ? read_page(self, in, all, page, keys) : 0;
+    bool is_good = numbers != NULL && in != NULL && out != NULL;
+    size_t n = is_good ? read_page(self, in, page, numbers) : 0;
     is_good = is_good && (n == 0 || kw_batch_run(in, error, 0) == KW_OK);
     for (size_t i = 0; is_good && i < n; i++) {
-        const kw_reply *dump = kw_batch_reply(in, error, i * 2);
-        const kw_reply *ttl = kw_batch_reply(in, error, i * 2 + 1);
-        is_good = kw_reply_outcome(dump, error) != KW_OUTCOME_ERROR &&
-                  kw_reply_outcome(ttl, error) != KW_OUTCOME_ERROR &&
-                  write_one(self, out, keys[i], dump, ttl);
+        const kw_reply *const read[] = {kw_batch_reply(in, error, i * 2),
+                                        kw_batch_reply(in, error, i * 2 + 1)};
+        is_good = kw_reply_outcome(read[0], error) != KW_OUTCOME_ERROR &&
+                  kw_reply_outcome(read[1], error) != KW_OUTCOME_ERROR &&
+                  write_one(self, out, page, numbers[i], read);
     }
     is_good = is_good && (kw_batch_count(out) == 0 || kw_batch_run(out, error, 0) == KW_OK) &&
               take_results(self, out, error);
     kw_batch_free(in);
     kw_batch_free(out);
-    free(keys);
+    free(numbers);
     return is_good;
 }
 
@@ -141,12 +136,12 @@ static bool is_equal(migration *self, const char *key, size_t len)
     return is_same;
 }
 
-static bool verify_page(migration *self, const walk *all, const kw_reply *page)
+static void verify_page(migration *self, const kw_scan_batch *page)
 {
-    for (size_t i = 0; i < kw_reply_count(page); i++) {
-        size_t len;
-        const char *key = kw_reply_str(kw_reply_at(page, i), &len);
-        if (!is_to_move(self, all->node, key, len)) {
+    for (size_t i = 0; i < page->count; i++) {
+        const char *key = page->keys[i];
+        size_t len = page->key_lens[i];
+        if (!is_to_move(self, key, len)) {
             continue;
         }
         self->checked++;
@@ -157,37 +152,35 @@ static bool verify_page(migration *self, const walk *all, const kw_reply *page)
             fprintf(stderr, "\n");
         }
     }
-    return true;
 }
 
 /* Walks all keys once; with a file, from where it says. */
-static bool walk_all(migration *self, const char *match, const char *state, bool verifies)
+static bool walk_all(migration *self, const walk_of *of, bool verifies)
 {
     walk all;
     kw_error error = KW_ERROR_INIT;
     progress shown;
-    const kw_reply *page;
-    if (!walk_begin(&all, self->from, match, NULL)) {
+    const kw_scan_batch *page;
+    if (!walk_begin(&all, self->program, self->from, of)) {
         return false;
     }
-    walk_resume(&all, verifies ? NULL : state);
     progress_begin(&shown, self->program, verifies ? "verify" : "migrate", all.total);
     while ((page = walk_next(&all, &error)) != NULL) {
-        if (verifies ? !verify_page(self, &all, page) : !copy_page(self, &all, page, &error)) {
+        if (verifies) {
+            verify_page(self, page);
+        } else if (!copy_page(self, page, &error)) {
             break;
         }
-        walk_save(&all, verifies ? NULL : state);
-        progress_to(&shown, all.done);
+        walk_save(&all);
+        progress_to(&shown, walk_done(&all));
     }
     bool is_good = page == NULL && error.code == KW_OK;
     progress_end(&shown);
     if (!is_good) {
         fprintf(stderr, "keyway migrate: %s%s\n", error.text,
-                state != NULL ? "; the same command goes on from here" : "");
-    } else if (state != NULL && !verifies) {
-        unlink(state);
+                of->state != NULL ? "; the same command goes on from here" : "");
     }
-    walk_end(&all);
+    walk_end(&all, is_good);
     return is_good;
 }
 
@@ -226,10 +219,12 @@ int run_migrate(app *self)
         kw_close(all.from);
         return STATUS_USAGE;
     }
-    bool is_good = walk_all(&all, match, state, false);
+    walk_of of = {.match = match, .state = state};
+    bool is_good = walk_all(&all, &of, false);
     double stayed = all.stayed;
     if (is_good && verifies) {
-        is_good = walk_all(&all, match, NULL, true);
+        of.state = NULL;
+        is_good = walk_all(&all, &of, true);
         all.stayed = stayed;
     }
     show(&all, verifies);

@@ -144,29 +144,37 @@ void json_number(const app *self, const char *name, double number);
 void json_close(const app *self);
 void json_string(FILE *out, const char *bytes, size_t len);
 
-/* walk.c: the keys of all primaries, page by page. */
+/* walk.c: all keys, batch by batch. */
 typedef struct walk {
     kw_client *client;
-    const char *match; /* NULL: all */
-    const char *type;  /* NULL: all */
-    fleet nodes;
-    size_t at;        /* the node of the next page */
-    char cursor[32];  /* of it */
-    const char *node; /* of the page that was given last */
-    kw_reply *page;
-    double total; /* keys when it began */
-    double done;  /* keys looked at, about */
+    kw_scan *scan;
+    kw_scan_batch batch;
+    const char *state; /* the file by which a walk goes on where it stopped; NULL: none */
+    bool was_begun;    /* it goes on with that of an earlier run */
+    double total;      /* keys when it began */
 } walk;
-bool walk_begin(walk *self, kw_client *client, const char *match, const char *type);
 
-/* The next page, an array of keys, good until the next call; NULL at the end, with error's code
- * KW_OK, or because of an error. */
-const kw_reply *walk_next(walk *self, kw_error *error);
-void walk_end(walk *self);
+/* What is walked: all may be NULL. */
+typedef struct walk_of {
+    const char *match;
+    const char *type;
+    const char *node;
+    const char *state;
+} walk_of;
 
-/* The file by which work goes on where it stopped: nothing where path is NULL. */
-void walk_resume(walk *self, const char *path);
-void walk_save(const walk *self, const char *path);
+/* False, and said, where it cannot begin. */
+bool walk_begin(walk *self, const app *program, kw_client *client, const walk_of *of);
+
+/* The next batch with keys, good until the next call; NULL at the end, with error's code KW_OK, or
+ * because of an error. */
+const kw_scan_batch *walk_next(walk *self, kw_error *error);
+
+/* The batch was done: the walk may go on behind it, in another process too. */
+void walk_save(walk *self);
+
+/* Keys that are behind it, about. */
+double walk_done(const walk *self);
+void walk_end(walk *self, bool is_whole);
 
 /* The subcommands; each returns the status. */
 int run_slot(app *self);

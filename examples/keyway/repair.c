@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* repair: walks a ring's nodes, brings up copies that are missing or old, and puts all into service
- * but one that lost its data meanwhile. */
+/* repair: walks the keys of a ring's nodes, brings up copies that are missing or old, and puts all
+ * nodes into service but one that lost its data meanwhile. */
 #include "program.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 /* A node that still has this key at the end has lost nothing meanwhile. */
 #define BEGUN "keyway:quorum:repair"
@@ -15,30 +14,33 @@ typedef struct repair {
     app *program;
     kw_client *client;
     kw_quorum *quorum;
-    const char *state;
     double looked_n;
 } repair;
 
-static bool ask_all(const repair *self, const walk *all, const char *const *words, kw_error *error)
+/* Sends one command to each node. */
+static bool ask_all(const repair *self, const char *const *words, kw_error *error)
 {
-    bool is_good = true;
-    for (size_t i = 0; is_good && i < all->nodes.n; i++) {
-        kw_reply *reply = client_ask(self->client, error, node_name(&all->nodes.nodes[i]), words);
+    fleet nodes;
+    bool is_good = fleet_load(&nodes, self->client);
+    for (size_t i = 0; is_good && i < nodes.n; i++) {
+        kw_reply *reply = client_ask(self->client, error, nodes.nodes[i].node, words);
         is_good = kw_reply_outcome(reply, error) != KW_OUTCOME_ERROR;
         kw_reply_free(reply);
     }
+    fleet_free(&nodes);
     return is_good;
 }
 
-static bool repair_page(repair *self, const kw_reply *page, kw_error *error)
+static bool repair_page(repair *self, const kw_scan_batch *page, kw_error *error)
 {
     size_t n = 0;
     bool is_good = true;
-    kw_quorum_request *requests = calloc(kw_reply_count(page) + 1, sizeof(requests[0]));
-    for (size_t i = 0; requests != NULL && i < kw_reply_count(page); i++) {
+    kw_quorum_request *requests = calloc(page->count + 1, sizeof(requests[0]));
+    for (size_t i = 0; requests != NULL && i < page->count; i++) {
         requests[n].size = sizeof(requests[n]);
         requests[n].act = KW_QUORUM_ACT_REPAIR;
-        requests[n].key = kw_reply_str(kw_reply_at(page, i), &requests[n].key_len);
+        requests[n].key = page->keys[i];
+        requests[n].key_len = page->key_lens[i];
         n += strncmp(requests[n].key, OWN, strlen(OWN)) != 0 ? 1 : 0; /* no value */
     }
     kw_quorum_results *results = n > 0 ? kw_quorum_run(self->quorum, error, requests, n, 0) : NULL;
@@ -48,46 +50,46 @@ static bool repair_page(repair *self, const kw_reply *page, kw_error *error)
     self->looked_n += (double)n;
     kw_quorum_results_free(results);
     free(requests);
-    return is_good;
+    return is_good && requests != NULL;
 }
 
+/* The keys of all nodes, each once; the walk was begun. */
 static bool walk_all(repair *self, walk *all, kw_error *error)
 {
     static const char *const begin[] = {"SET", BEGUN, "1", NULL};
     static const char *const serve[] = {"RENAME", BEGUN, KW_QUORUM_MARKER, NULL};
     progress shown;
-    const kw_reply *page;
-    walk_resume(all, self->state);
-    bool is_new = all->at == 0 && strcmp(all->cursor, "0") == 0;
-    if (is_new && !ask_all(self, all, begin, error)) {
+    const kw_scan_batch *page;
+    bool is_new = !all->was_begun;
+    if (is_new && !ask_all(self, begin, error)) {
         return false;
     }
     pause_ms(is_new ? 2000 : 0); /* calls of others that began before are over then */
     progress_begin(&shown, self->program, "repair", all->total);
     while ((page = walk_next(all, error)) != NULL && repair_page(self, page, error)) {
-        walk_save(all, self->state);
-        progress_to(&shown, all->done);
+        walk_save(all);
+        progress_to(&shown, walk_done(all));
     }
     progress_end(&shown);
     bool is_good = page == NULL && error->code == KW_OK;
-    if (is_good && self->state != NULL) {
-        unlink(self->state);
-    }
-    return is_good && ask_all(self, all, serve, error); /* not there: begin anew */
+    return is_good && ask_all(self, serve, error); /* not there: begin anew */
 }
 
 int run_repair(app *self)
 {
-    repair all = {.program = self, .state = args_value(self, "--state", NULL)};
+    repair all = {.program = self};
     kw_error error = KW_ERROR_INIT;
+    walk_of of = {.state = args_value(self, "--state", NULL)};
     walk keys;
     if (!args_end(self, 0, 0)) {
         return STATUS_USAGE;
     }
     all.client = client_connect(self, self->uri);
     all.quorum = all.client != NULL ? kw_quorum_new(all.client, &error) : NULL;
-    if (all.quorum == NULL || !walk_begin(&keys, all.client, NULL, NULL)) {
-        fprintf(stderr, all.client != NULL ? "keyway repair: %s\n" : "%s", error.text);
+    if (all.client != NULL && all.quorum == NULL) {
+        fprintf(stderr, "keyway repair: %s\n", error.text);
+    }
+    if (all.quorum == NULL || !walk_begin(&keys, self, all.client, &of)) {
         kw_quorum_free(all.quorum);
         kw_close(all.client);
         return STATUS_USAGE;
@@ -102,7 +104,7 @@ int run_repair(app *self)
     } else {
         fprintf(stderr, "keyway repair: %s\n", error.text);
     }
-    walk_end(&keys);
+    walk_end(&keys, is_good);
     kw_quorum_free(all.quorum);
     kw_close(all.client);
     return is_good ? STATUS_GOOD : STATUS_FOUND;

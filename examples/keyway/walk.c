@@ -1,96 +1,110 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The keys of all primaries, page by page, from where an earlier walk has stopped. */
+/* All keys, batch by batch, from where an earlier walk has stopped. */
 #include "program.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-/* Keys that a server looks at for one page. */
-#define PAGE "500"
+/* A server that stays away is asked so often. */
+#define TRIES      10
+#define TRY_PAUSE  200
+#define CURSOR_MAX 65536
+#define UNIQUE_MAX ((size_t)64 << 20)
 
-bool walk_begin(walk *self, kw_client *client, const char *match, const char *type)
+/* Keys of all primaries. */
+static double count_keys(kw_client *client)
 {
-    static const char *const words[] = {"DBSIZE", NULL};
-    memset(self, 0, sizeof(*self));
-    self->client = client;
-    self->match = match;
-    self->type = type;
-    strcpy(self->cursor, "0");
-    if (!fleet_load(&self->nodes, client)) {
-        return false;
-    }
-    size_t n = 0;
-    for (size_t i = 0; i < self->nodes.n; i++) {
-        if (self->nodes.nodes[i].is_primary) {
-            kw_reply *size = client_ask(client, NULL, node_name(&self->nodes.nodes[i]), words);
-            self->total += kw_reply_type(size) == KW_REPLY_INTEGER ? (double)kw_reply_int(size) : 0;
-            kw_reply_free(size);
-            self->nodes.nodes[n++] = self->nodes.nodes[i];
-        }
-    }
-    self->nodes.n = n;
-    return true;
+    kw_reply *size = kw_command(client, NULL, "DBSIZE");
+    double n = kw_reply_type(size) == KW_REPLY_INTEGER ? (double)kw_reply_int(size) : 0;
+    kw_reply_free(size);
+    return n;
 }
 
-const kw_reply *walk_next(walk *self, kw_error *error)
-{
-    kw_reply_free(self->page);
-    self->page = NULL;
-    memset(error, 0, sizeof(*error));
-    if (self->at >= self->nodes.n) {
-        return NULL;
-    }
-    const char *words[10] = {"SCAN", self->cursor, "COUNT", PAGE};
-    size_t n = 4;
-    if (self->match != NULL) {
-        words[n++] = "MATCH";
-        words[n++] = self->match;
-    }
-    if (self->type != NULL) {
-        words[n++] = "TYPE";
-        words[n++] = self->type;
-    }
-    self->node = node_name(&self->nodes.nodes[self->at]);
-    self->page = client_ask(self->client, error, self->node, words);
-    if (kw_reply_outcome(self->page, error) == KW_OUTCOME_ERROR) {
-        return NULL;
-    }
-    const char *cursor = kw_reply_text(kw_reply_at(self->page, 0), "0");
-    snprintf(self->cursor, sizeof(self->cursor), "%s", cursor);
-    self->at += strcmp(cursor, "0") == 0 ? 1 : 0;
-    self->done += strtod(PAGE, NULL);
-    self->done = self->done < self->total ? self->done : self->total;
-    error->code = KW_OK;
-    return kw_reply_at(self->page, 1);
-}
-
-void walk_end(walk *self)
-{
-    kw_reply_free(self->page);
-    fleet_free(&self->nodes);
-}
-
-void walk_resume(walk *self, const char *path)
+/* The cursor that a file has, which the caller frees; NULL: none. */
+static char *read_cursor(const char *path)
 {
     FILE *file = path != NULL ? fopen(path, "r") : NULL;
-    unsigned long long at;
-    char cursor[32];
     if (file == NULL) {
-        return;
+        return NULL;
     }
-    if (fscanf(file, "%llu %31s", &at, cursor) == 2 && at <= self->nodes.n) {
-        self->at = (size_t)at;
-        strcpy(self->cursor, cursor);
-    }
+    char *text = calloc(1, CURSOR_MAX);
+    size_t len = text != NULL ? fread(text, 1, CURSOR_MAX - 1, file) : 0;
     fclose(file);
+    if (text != NULL) {
+        text[strcspn(text, "\n")] = '\0';
+    }
+    if (len == 0) {
+        free(text);
+        text = NULL;
+    }
+    return text;
 }
 
-void walk_save(const walk *self, const char *path)
+bool walk_begin(walk *self, const app *program, kw_client *client, const walk_of *of)
 {
-    FILE *file = path != NULL ? fopen(path, "w") : NULL;
-    if (file == NULL) {
-        return;
+    kw_error error = KW_ERROR_INIT;
+    kw_scan_options options = KW_SCAN_OPTIONS_INIT;
+    kw_scan_batch batch = KW_SCAN_BATCH_INIT;
+    char *cursor = read_cursor(of->state);
+    options.match = of->match;
+    options.match_len = of->match != NULL ? strlen(of->match) : 0;
+    options.type = of->type;
+    options.node = of->node;
+    options.cursor = cursor;
+    options.unique_bytes = UNIQUE_MAX;
+    self->client = client;
+    self->batch = batch;
+    self->state = of->state;
+    self->was_begun = cursor != NULL;
+    self->total = count_keys(client);
+    self->scan = kw_scan_open(client, &error, &options);
+    free(cursor);
+    if (self->scan == NULL) {
+        fprintf(stderr, "keyway %s: %s\n", program->command, error.text);
     }
-    fprintf(file, "%llu %s\n", (unsigned long long)self->at, self->cursor);
-    fclose(file);
+    return self->scan != NULL;
+}
+
+const kw_scan_batch *walk_next(walk *self, kw_error *error)
+{
+    for (int tries = 0; tries < TRIES; tries++) {
+        do {
+            memset(error, 0, sizeof(*error));
+            error->size = sizeof(*error);
+            error->code = kw_scan_next(self->scan, error, &self->batch);
+        } while (error->code == KW_OK && self->batch.count == 0 && !self->batch.is_end);
+        if (error->code == KW_OK) {
+            return self->batch.count > 0 ? &self->batch : NULL;
+        }
+        if (error->effect != KW_EFFECT_NONE || error->code == KW_ERR_SERVER) {
+            break;
+        }
+        pause_ms(TRY_PAUSE);
+    }
+    return NULL;
+}
+
+void walk_save(walk *self)
+{
+    const char *cursor = self->state != NULL ? kw_scan_cursor(self->scan, NULL) : NULL;
+    FILE *file = cursor != NULL ? fopen(self->state, "w") : NULL;
+    if (file != NULL) {
+        fprintf(file, "%s\n", cursor);
+        fclose(file);
+    }
+}
+
+double walk_done(const walk *self)
+{
+    kw_scan_progress so_far = {.size = sizeof(so_far)};
+    return kw_scan_get_progress(self->scan, NULL, &so_far) == KW_OK ? so_far.part * self->total : 0;
+}
+
+void walk_end(walk *self, bool is_whole)
+{
+    if (is_whole && self->state != NULL) {
+        unlink(self->state);
+    }
+    kw_scan_close(self->scan);
 }
