@@ -10,6 +10,8 @@
  *   kw_reply_free(reply);
  *   kw_script_free(take);
  *
+ * A kw_library is the same for functions (FUNCTION LOAD, FCALL).
+ *
  * A script may go by every way that a command can travel: a call, a batch, a ticket, a callback, a
  * session. All else is as of any command: keys, routes, deadlines, effects, order. Servers check
  * before a script runs whether they have it; an error that the script itself makes must not begin
@@ -102,6 +104,47 @@ KW_API kw_err kw_script_async(kw_client *client, kw_error *error, kw_callback ca
  * WATCH, it leaves with its text: by its name, EXEC could not be repeated. Errors: those of
  * kw_session_command_argv, and of kw_script_run. One thread per object. */
 KW_API kw_reply *kw_script_in_session(kw_session *session, kw_error *error, kw_script_input input);
+
+/* A library of functions: the text of FUNCTION LOAD (Redis 7), given once. It does not change: any
+ * thread may use it, on any handle, until kw_library_free. */
+typedef struct kw_library kw_library;
+
+/* A library of that text, "#!lua name=mylib" and so on, which is copied. allocator gives its
+ * memory; NULL: malloc and free. The caller frees it with kw_library_free.
+ *
+ * NULL where it fails. Errors: KW_ERR_ARGUMENT (text is NULL or empty), KW_ERR_NOMEM. Any thread.
+ */
+KW_API kw_library *kw_library_new(const kw_allocator *allocator, kw_error *error, const char *text,
+                                  size_t text_len);
+
+/* Loads the library at all primaries (FUNCTION LOAD REPLACE), in the place of one of its name.
+ *
+ * Errors: KW_ERR_SERVER with a server's words, and those of kw_call; some primaries may have it
+ * then. Any thread. */
+KW_API kw_err kw_library_load(kw_client *client, kw_error *error, const kw_library *library);
+
+/* A call of a function, and its keys and arguments; all is borrowed for the call. */
+typedef struct kw_function_input {
+    const kw_library *library;
+    const char *function; /* its name */
+    bool is_read_only;    /* FCALL_RO: it may go to replicas */
+    size_t keys_n;        /* of values, the first ones are the keys */
+    kw_argv values;       /* keys and arguments; an argc of 0 is allowed */
+} kw_function_input;
+
+/* Calls a function (FCALL) as kw_call sends a command; options may be NULL. Where a node says
+ * "Function not found", as one does that joined the cluster after kw_library_load, nothing has run:
+ * the library is loaded there (at all primaries, where there are no keys), not in the place of
+ * another version, and the function called once more. All of it within one deadline. FCALL is an
+ * ordinary command as well: batches and the like send it by kw_batch_add, without this care.
+ *
+ * Returns what kw_call returns, with the same errors; KW_ERR_ARGUMENT also where library or
+ * function is NULL, and where there are fewer values than keys. Any thread. */
+KW_API kw_reply *kw_library_call(kw_client *client, kw_error *error, const kw_call_options *options,
+                                 kw_function_input input);
+
+/* Frees the library. NULL is allowed. Any thread, once. */
+KW_API void kw_library_free(kw_library *library);
 
 /* Frees the script. What runs it goes on. NULL is allowed. Any thread, once. */
 KW_API void kw_script_free(kw_script *script);

@@ -27,17 +27,25 @@ typedef struct kw_script_values {
     size_t argc;
 } kw_script_values;
 
-/* Makes the command of a run, whose task borrows the values; by the script's text, or by its name,
- * where NOSCRIPT is answered. KW_ERR_ARGUMENT, KW_ERR_NOMEM. After success kw_script_command_fini;
- * it must not be moved. */
+/* Takes what a caller gives, which may be nothing; args keeps it. After success kw_arg_bytes_fini.
+ */
+kw_err kw_script_values_take(kw_script_values *values, kw_error *error, kw_arg_bytes *args,
+                             const kw_allocator *mem, kw_argv given);
+
+/* Makes the command "name what keys_n values", whose task borrows what and values; self->mem is
+ * set. KW_ERR_ARGUMENT, KW_ERR_NOMEM. After success kw_script_command_fini; it must not be moved.
+ */
+kw_err kw_script_command_make(kw_script_command *self, kw_error *error, const char *name,
+                              kw_bytes what, const kw_script_values *values);
+
+/* kw_script_command_make of a run; by the script's text, or by its name, where NOSCRIPT is
+ * answered. */
 kw_err kw_script_command_init(kw_script_command *self, kw_error *error, const kw_script *script,
                               const kw_script_values *values, bool brings_text);
 void kw_script_command_fini(kw_script_command *self);
 
-/* A caller's input as a command. args keeps its values; after success both have to be freed
- * (kw_script_command_fini, kw_script_args_fini). self->mem is set. */
+/* Both, of a caller's input; after success kw_script_command_fini and kw_arg_bytes_fini. */
 kw_err kw_script_command_take(kw_script_command *self, kw_error *error, kw_arg_bytes *args,
                               const kw_script_input *input, bool brings_text);
-void kw_script_args_fini(kw_arg_bytes *args);
 
 #endif

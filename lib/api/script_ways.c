@@ -15,7 +15,7 @@ static kw_err refuse(kw_error *error, const char *text)
 static void fini(kw_script_command *command, kw_arg_bytes *args)
 {
     kw_script_command_fini(command);
-    kw_script_args_fini(args);
+    kw_arg_bytes_fini(args);
 }
 
 kw_err kw_script_add(kw_batch *batch, kw_error *error, kw_script_input input)

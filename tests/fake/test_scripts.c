@@ -283,6 +283,101 @@ static void test_scripts_wrong_inputs_are_named(void **state)
     end(client);
 }
 
+/* A fake that has functions once they are loaded. */
+static bool serve_functions(void *arg, kw_fake_call *call)
+{
+    keeper *self = arg;
+    const char *name = kw_fake_call_arg(call, 0, NULL);
+    if (strcmp(name, "FUNCTION") == 0) {
+        if (self->lacks_always) {
+            kw_fake_call_replyf(call, "-ERR Error compiling function\r\n");
+        } else if (self->has_script && kw_fake_call_argc(call) == 3) {
+            kw_fake_call_replyf(call, "-ERR Library 'lib' already exists\r\n");
+        } else {
+            self->has_script = true;
+            kw_fake_call_replyf(call, "$3\r\nlib\r\n");
+        }
+        return true;
+    }
+    if (strncmp(name, "FCALL", 5) != 0) {
+        return false;
+    }
+    if (!self->has_script) {
+        kw_fake_call_replyf(call, "-ERR Function not found\r\n");
+        return true;
+    }
+    kw_fake_call_replyf(call, ":%d\r\n", ++self->runs_n);
+    return true;
+}
+
+static kw_client *begin_functions(kw_library **library)
+{
+    kw_client *client = begin("");
+    kw_error error = KW_ERROR_INIT;
+    for (size_t i = 0; i < FAKES_N; i++) {
+        kw_fake_respond(fakes[i], serve_functions, &keepers[i]);
+    }
+    *library = kw_library_new(NULL, &error, "#!lua name=lib", 14);
+    assert_non_null(*library);
+    return client;
+}
+
+static void test_functions_are_loaded_at_all_and_where_they_lack(void **state)
+{
+    (void)state;
+    kw_library *library;
+    kw_client *client = begin_functions(&library);
+    kw_error error = KW_ERROR_INIT;
+    const char *argv[] = {KEY, "argument"};
+    kw_function_input input = {library, "f", false, 1, {2, argv, NULL}};
+    assert_int_equal(kw_library_load(client, &error, library), KW_OK);
+    assert_true(keepers[0].has_script && keepers[1].has_script);
+    keepers[1].has_script = false; /* another node has joined */
+    for (int i = 1; i <= 2; i++) {
+        kw_reply *reply = kw_library_call(client, &error, NULL, input);
+        assert_int_equal(kw_reply_int(reply), i);
+        kw_reply_free(reply);
+    }
+    assert_int_equal(kw_fake_count(fakes[1], "FUNCTION LOAD #*"), 1);
+    assert_int_equal(kw_fake_count(fakes[0], "FUNCTION LOAD #*"), 0);
+    assert_int_equal(kw_fake_count(fakes[1], "FCALL f 1 foo argument"), 3);
+    keepers[0].has_script = keepers[1].has_script = false;
+    input.keys_n = 0;
+    kw_reply *reply = kw_library_call(client, &error, NULL, input); /* any node: all get it */
+    assert_false(reply == NULL || kw_reply_is_error(reply));
+    kw_reply_free(reply);
+    assert_true(keepers[0].has_script && keepers[1].has_script);
+    kw_library_free(library);
+    end(client);
+}
+
+static void test_functions_that_do_not_load_are_told(void **state)
+{
+    (void)state;
+    kw_library *library;
+    kw_client *client = begin_functions(&library);
+    kw_error error = KW_ERROR_INIT;
+    const char *argv[] = {KEY};
+    kw_function_input input = {library, "f", false, 1, {1, argv, NULL}};
+    keepers[1].lacks_always = true;
+    kw_reply *reply = kw_library_call(client, &error, NULL, input);
+    assert_true(kw_reply_is_error(reply));
+    assert_non_null(strstr(kw_reply_str(reply, NULL), "compiling"));
+    kw_reply_free(reply);
+    assert_int_equal(kw_library_load(client, &error, library), KW_ERR_SERVER);
+    assert_non_null(strstr(error.text, "compiling"));
+    input.keys_n = 2;
+    assert_null(kw_library_call(client, &error, NULL, input));
+    expect_error("keys_n", &error, KW_ERR_ARGUMENT, KW_EFFECT_NONE);
+    input.function = NULL;
+    assert_null(kw_library_call(client, &error, NULL, input));
+    assert_null(kw_library_new(NULL, &error, "", 0));
+    assert_int_equal(kw_library_load(client, &error, NULL), KW_ERR_ARGUMENT);
+    kw_library_free(NULL);
+    kw_library_free(library);
+    end(client);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -293,6 +388,8 @@ int main(void)
         cmocka_unit_test(test_scripts_of_held_sessions_bring_their_text),
         cmocka_unit_test(test_scripts_acked_or_for_all_nodes_bring_their_text),
         cmocka_unit_test(test_scripts_wrong_inputs_are_named),
+        cmocka_unit_test(test_functions_are_loaded_at_all_and_where_they_lack),
+        cmocka_unit_test(test_functions_that_do_not_load_are_told),
     };
     return cmocka_run_group_tests(tests, start_fakes, stop_fakes);
 }

@@ -401,6 +401,34 @@ static void test_scripts_wrong_numkeys_send_nothing(void **state)
     kw_close(client);
 }
 
+/* A node that joins after the library was loaded gets it when it says that it lacks it. */
+static void test_functions_reach_a_node_that_joined_later(void **state)
+{
+    kw_test_cluster *cluster = cluster_of(state);
+    static const char text[] = "#!lua name=counter\n"
+                               "redis.register_function('count', function(keys)"
+                               " return redis.call('INCR', keys[1]) end)";
+    kw_client *client = kw_test_open("%s?timeout=10s", kw_test_cluster_uri(cluster));
+    kw_error error = KW_ERROR_INIT;
+    kw_library *library = kw_library_new(NULL, &error, text, sizeof(text) - 1);
+    assert_int_equal(kw_library_load(client, &error, library), KW_OK);
+    assert_int_equal(kw_library_load(client, &error, library), KW_OK);
+    kw_test_server *fresh = kw_test_cluster_add(cluster);
+    unsigned slot = kw_test_cluster_slot(cluster, "counted");
+    kw_test_cluster_move(cluster, slot, slot, fresh);
+    const char *argv[] = {"counted"};
+    kw_function_input input = {library, "count", false, 1, {1, argv, NULL}};
+    for (int i = 1; i <= 3; i++) {
+        kw_reply *reply = kw_library_call(client, &error, NULL, input);
+        assert_int_equal(kw_reply_int(reply), i);
+        kw_reply_free(reply);
+    }
+    assert_int_equal(kw_test_server_integer(fresh, "EXISTS counted"), 1);
+    assert_int_equal(kw_test_ask_integer(client, "FCALL count 1 counted"), 4);
+    kw_library_free(library);
+    kw_close(client);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -413,6 +441,7 @@ int main(void)
         cmocka_unit_test_setup(test_scripts_own_errors_are_the_callers, clear),
         cmocka_unit_test_setup(test_scripts_wrong_numkeys_send_nothing, clear),
         cmocka_unit_test_setup(test_scripts_flushed_under_load_run_once_each, clear),
+        cmocka_unit_test_setup(test_functions_reach_a_node_that_joined_later, clear),
     };
     return cmocka_run_group_tests(tests, start, stop);
 }
