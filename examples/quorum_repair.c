@@ -13,7 +13,7 @@ static kw_error failure;
 static kw_client *kw;
 static kw_ring *ring;
 
-static kw_reply *ask(unsigned long node, kw_argv command)
+static void tell(unsigned long node, kw_argv command)
 {
     const char *name = kw_ring_node_name(ring, NULL, (uint32_t)node);
     kw_call_options options = {.size = sizeof(options), .route = KW_ROUTE_NODE, .node = name};
@@ -21,61 +21,59 @@ static kw_reply *ask(unsigned long node, kw_argv command)
     if (kw_reply_outcome(reply, &failure) == KW_OUTCOME_ERROR) {
         errx(EXIT_FAILURE, "%s: %s", name, failure.text);
     }
-    return reply;
+    kw_reply_free(reply);
 }
 
-static void repair(kw_quorum *quorum, const kw_reply *keys)
+static void repair(kw_quorum *quorum, const kw_scan_batch *keys)
 {
     size_t n = 0;
-    static kw_quorum_request requests[10000]; /* a page is a little more than COUNT */
-    for (size_t i = 0; i < kw_reply_count(keys) && i < 10000; i++) {
+    kw_quorum_request *requests = calloc(keys->count + 1, sizeof(*requests));
+    for (size_t i = 0; requests != NULL && i < keys->count; i++) {
         requests[n] = (kw_quorum_request){sizeof(requests[n]), .act = KW_QUORUM_ACT_REPAIR};
-        requests[n].key = kw_reply_str(kw_reply_at(keys, i), &requests[n].key_len);
+        requests[n].key = keys->keys[i];
+        requests[n].key_len = keys->key_lens[i];
         n += strncmp(requests[n].key, "keyway:quorum:", 14) != 0 ? 1 : 0; /* no value */
     }
     kw_quorum_results *results = kw_quorum_run(quorum, &failure, requests, n, 0);
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; requests == NULL || i < n; i++) {
         if (results == NULL || kw_quorum_result(results, &failure, i) != KW_OK) {
             errx(EXIT_FAILURE, "%s", failure.text);
         }
     }
     kw_quorum_results_free(results);
+    free(requests);
 }
 
 int main(int argc, char **argv)
 {
+    static char cursor[100000];
+    kw_scan_options options = {.size = sizeof(options), .count = 200, .parallel = 1};
+    kw_scan_batch keys = KW_SCAN_BATCH_INIT;
     kw = argc > 2 ? kw_open(argv[1], &failure) : NULL;
     kw_quorum *quorum = kw != NULL ? kw_quorum_new(kw, &failure) : NULL;
     ring = quorum != NULL ? kw_client_ring(kw, &failure) : NULL;
-    FILE *state = ring != NULL ? fopen(argv[2], "a+") : NULL;
-    if (state == NULL) {
+    FILE *state = ring != NULL ? fopen(argv[2], "a+") : NULL; /* read from its beginning */
+    while (state != NULL && fscanf(state, "%99999s", cursor) == 1) {
+        options.cursor = cursor;
+    }
+    kw_scan *scan = state != NULL ? kw_scan_open(kw, &failure, &options) : NULL;
+    if (scan == NULL) {
         errx(EXIT_FAILURE, "%s", failure.text[0] != '\0' ? failure.text : "URI STATE-FILE");
     }
-    unsigned long at = 0, nodes_n = kw_ring_nodes_n(ring);
-    char cursor[32] = "";
-    for (rewind(state); fscanf(state, "%lu %31s", &at, cursor) == 2;) {
+    for (unsigned long i = 0; i < kw_ring_nodes_n(ring) && options.cursor == NULL; i++) {
+        tell(i, (kw_argv){3, (const char *[]){"SET", BEGUN, "1"}, NULL});
     }
-    for (unsigned long i = 0; i < nodes_n && cursor[0] == '\0'; i++) {
-        kw_reply_free(ask(i, (kw_argv){3, (const char *[]){"SET", BEGUN, "1"}, NULL}));
-    }
-    sleep(cursor[0] != '\0' ? 0 : argc > 3 ? (unsigned)atoi(argv[3]) : 2);
-    for (; at < nodes_n; at += strcmp(cursor, "0") == 0 ? 1 : 0) {
-        const char *scan[] = {"SCAN", cursor[0] != '\0' ? cursor : "0", "COUNT", "200"};
-        kw_reply *page = ask(at, (kw_argv){4, scan, NULL});
-        repair(quorum, kw_reply_at(page, 1));
-        snprintf(cursor, sizeof(cursor), "%s", kw_reply_str(kw_reply_at(page, 0), NULL));
-        kw_reply_free(page);
-        fprintf(state, "%lu %s\n", at + (strcmp(cursor, "0") == 0), cursor);
-        printf("node %lu of %lu, cursor %s\n", at + 1, nodes_n, cursor);
+    sleep(options.cursor != NULL ? 0 : argc > 3 ? (unsigned)atoi(argv[3]) : 2);
+    for (; !keys.is_end; repair(quorum, &keys)) {
+        fprintf(state, "%s\n", kw_scan_cursor(scan, &failure)); /* behind what was repaired */
+        if (kw_scan_next(scan, &failure, &keys) != KW_OK) {
+            errx(EXIT_FAILURE, "%s", failure.text);
+        }
     }
     fclose(state);
-    for (at = remove(argv[2]) == 0 ? 0 : nodes_n; at < nodes_n; at++) {
-        const char *serve[] = {"RENAME", BEGUN, KW_QUORUM_MARKER};
-        kw_reply_free(ask(at, (kw_argv){3, serve, NULL})); /* not there: begin anew */
+    for (unsigned long i = remove(argv[2]) == 0 ? 0 : kw_ring_nodes_n(ring);
+         i < kw_ring_nodes_n(ring); i++) {
+        tell(i, (kw_argv){3, (const char *[]){"RENAME", BEGUN, KW_QUORUM_MARKER}, NULL});
     }
-    kw_ring_unref(ring);
-    kw_quorum_free(quorum);
-    kw_close(kw);
-    puts("all copies agree");
-    return EXIT_SUCCESS;
+    return puts("all copies agree") < 0; /* one that has lost BEGUN has failed: begin anew */
 }

@@ -54,6 +54,8 @@ static void choose(char *arguments, size_t len, const char *program, const char 
     } else if (strstr(program, "ring_migrate") != NULL) {
         snprintf(arguments, len, "'redis-ring://a=%s,b=%s' 'redis-ring://a=%s,b=%s,c=%s'", a, b, a,
                  b, c);
+    } else if (strstr(program, "delete_by_pattern") != NULL) {
+        snprintf(arguments, len, "'%s' 'user:*' 100000", cluster);
     } else if (strstr(program, "quorum_values") != NULL) {
         snprintf(arguments, len, "'redis-ring://a=%s,b=%s,c=%s/1?copies=3'", a, b, c);
     } else if (strstr(program, "quorum_repair") != NULL) {
