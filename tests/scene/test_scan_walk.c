@@ -23,6 +23,7 @@
 #define KEYS_N    400
 #define STEPS_MAX 64
 #define NOBODY    99u
+#define HOT_N     4u
 
 typedef struct host {
     char name[16];
@@ -50,9 +51,10 @@ typedef struct world {
     unsigned stage; /* 0: none */
 } world;
 
+/* Half of the keys are in the few slots that move most. */
 static unsigned slot_of(unsigned key)
 {
-    return key % SLOTS_N;
+    return key % 2 == 0 ? key / 2 % HOT_N : key % SLOTS_N;
 }
 
 static bool is_mortal(unsigned key)
@@ -109,11 +111,12 @@ static void move_on(world *self)
 {
     host *hosts = self->hosts;
     unsigned slot = self->slot;
-    bool has_moved = false;
+    unsigned moved_n = 0;
+    unsigned at_once = kw_random_below(&self->random, 8) > 0 ? 1 : 50;
+    bool is_hot = kw_random_below(&self->random, 4) > 0;
     switch (self->stage) {
     case 0:
-        self->slot = (unsigned)kw_random_below(&self->random,
-                                               kw_random_below(&self->random, 2) ? 4 : SLOTS_N);
+        self->slot = (unsigned)kw_random_below(&self->random, is_hot ? HOT_N : SLOTS_N);
         self->source = owner_of(self, self->slot);
         self->target = (unsigned)kw_random_below(&self->random, self->hosts_n);
         self->stage = self->source != self->target ? 1 : 0;
@@ -127,13 +130,13 @@ static void move_on(world *self)
         self->stage = 3;
         return;
     case 3:
-        for (unsigned key = slot; key < KEYS_N && !has_moved; key += SLOTS_N) {
-            if (self->at[key] == self->source) {
+        for (unsigned key = 0; key < KEYS_N && moved_n < at_once; key++) {
+            if (slot_of(key) == slot && self->at[key] == self->source) {
                 self->at[key] = self->target;
-                has_moved = true;
+                moved_n++;
             }
         }
-        self->stage = has_moved ? 3 : 4;
+        self->stage = moved_n > 0 ? 3 : 4;
         return;
     case 4: /* SETSLOT NODE at who imports, first */
         hosts[self->target].owns[slot] = true;
@@ -257,14 +260,14 @@ static void give_slot(world *self, kw_scan_walk *walk, const kw_scan_step *step,
 {
     unsigned h = host_of(self, walk, step->host);
     size_t n = 0;
-    for (unsigned key = step->slot; key < KEYS_N; key += SLOTS_N) {
-        n += self->at[key] == h ? 1 : 0;
+    for (unsigned key = 0; key < KEYS_N; key++) {
+        n += slot_of(key) == step->slot && self->at[key] == h ? 1 : 0;
     }
     if (!kw_scan_walk_is_whole(walk, step->job, is_large && step->count == 1000 ? 1000 : n)) {
         return;
     }
-    for (unsigned key = step->slot; key < KEYS_N; key += SLOTS_N) {
-        self->given[key] += is_there(self, key, h) ? 1 : 0;
+    for (unsigned key = 0; key < KEYS_N; key++) {
+        self->given[key] += slot_of(key) == step->slot && is_there(self, key, h) ? 1 : 0;
     }
     kw_scan_walk_on_slot(walk, step->job);
 }
