@@ -165,7 +165,7 @@ static void walk(kw_client *kw, scan_sight *sight, fate *acts, size_t acts_max)
     options.count = 100;
     options.timeout_ms = 5000;
     kw_scan *scan = scan_open(kw, &options);
-    size_t pace = keys_n / 100 / acts_max + 1;
+    size_t pace = keys_n / 200 / acts_max + 1; /* in the first half of it */
     KW_TEST_UNTIL(batch.is_end)
     {
         uint64_t start_ms = kw_test_now_ms();
@@ -200,7 +200,7 @@ static void walk(kw_client *kw, scan_sight *sight, fate *acts, size_t acts_max)
 /* What programs do without: SCAN of one primary after the other. */
 static void walk_plainly(kw_client *kw, scan_sight *sight, fate *acts, size_t acts_max)
 {
-    size_t pace = keys_n / 100 / acts_max + 1;
+    size_t pace = keys_n / 200 / acts_max + 1; /* in the first half of it */
     for (size_t i = 0; i < PRIMARIES; i++) {
         char cursor[32] = "0";
         do {
@@ -229,7 +229,7 @@ static int set_up(void **state)
 {
     const char *wish = getenv("KW_TEST_SCAN_KEYS");
     keys_n = wish != NULL ? (size_t)strtoul(wish, NULL, 10) : 20000;
-    *state = kw_test_cluster_start(PRIMARIES, 1, 1000, NULL);
+    *state = kw_test_cluster_start(PRIMARIES, 1, 2000, NULL);
     return 0;
 }
 
