@@ -19,9 +19,11 @@ static const char *host_of(const kw_scan_request *request)
 }
 
 /* True for what may be well soon: a host is asked again, until the caller's deadline. */
-static bool is_passing(kw_err code)
+static bool is_passing(const kw_scan *scan, kw_err code)
 {
     switch (code) {
+    case KW_ERR_ARGUMENT: /* no such node: it has left the map meanwhile */
+        return scan->wish.node.data == NULL;
     case KW_ERR_CONNECT:
     case KW_ERR_RESOLVE:
     case KW_ERR_HANDSHAKE:
@@ -85,7 +87,7 @@ void kw_scan_on_failure(kw_scan_request *request, const kw_error *error)
     }
     kw_scan_request *parent = request->parent;
     if (request->need == KW_SCAN_NEEDS_STEP) {
-        kw_scan_walk_on_failed(&scan->walk, &request->step, !is_passing(error->code));
+        kw_scan_walk_on_failed(&scan->walk, &request->step, !is_passing(scan, error->code));
     }
     kw_scan_request_free(request);
     if (parent != NULL) {
