@@ -2,7 +2,9 @@
 /* What a handle tells of itself: histograms by node and class, heat of slots, failures by code and
  * effect, ranges of slots, the text of all of them, and the stories of slow calls. */
 #include "fake/fakes.h"
+#include "net/node_faults.h"
 
+#include <sched.h>
 #include <stdatomic.h>
 
 /* Index of the node that the fake is. */
@@ -81,6 +83,72 @@ static void test_latency_is_counted_of_batches_and_tickets(void **state)
     assert_int_equal(heat[FOO_SLOT], 4);
     assert_int_equal(heat[BAR_SLOT], 0);
     kw_close(kw);
+}
+
+#define THREADS_N 3
+#define CALLS_N   200
+
+static void *read_often(void *arg)
+{
+    for (int i = 0; i < CALLS_N; i++) {
+        kw_reply_free(kw_command(arg, NULL, "GET foo"));
+    }
+    return NULL;
+}
+
+static void test_figures_are_read_while_calls_go_on(void **state)
+{
+    (void)state;
+    renew_fakes();
+    answer(fakes[1], "GET foo", "+OK");
+    kw_client *kw = open_cluster("share-above=1");
+    pthread_t threads[THREADS_N];
+    assert_int_equal(kw_client_measure(kw, NULL, KW_MEASURE_LATENCY | KW_MEASURE_HEAT), KW_OK);
+    for (size_t i = 0; i < THREADS_N; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, read_often, kw), 0);
+    }
+    uint64_t heat[KW_SLOTS_N] = {0};
+    while (heat[FOO_SLOT] < THREADS_N * CALLS_N) {
+        assert_true(kw_stats_text(kw, NULL, 0, KW_STATS_PROMETHEUS) > 0);
+        assert_int_equal(kw_client_heat(kw, NULL, heat, KW_SLOTS_N), KW_OK);
+        sched_yield();
+    }
+    for (size_t i = 0; i < THREADS_N; i++) {
+        pthread_join(threads[i], NULL);
+    }
+    assert_int_equal(calls_of(kw, fakes[1], KW_LATENCY_SERVICE, KW_COMMAND_CLASS_READ),
+                     THREADS_N * CALLS_N);
+    assert_int_equal(calls_of(kw, fakes[1], KW_LATENCY_QUEUE, KW_COMMAND_CLASS_READ),
+                     THREADS_N * CALLS_N);
+    kw_close(kw);
+}
+
+/* The clock of test_time_down_is_added_up. */
+static uint64_t told_time(void *arg)
+{
+    return *(const uint64_t *)arg;
+}
+
+static void test_time_down_is_added_up(void **state)
+{
+    (void)state;
+    uint64_t now_ns = 1000;
+    static kw_env env;
+    kw_node_faults faults;
+    env.clock.now_fn = told_time;
+    env.clock.arg = &now_ns;
+    kw_node_faults_init(&faults);
+    assert_false(kw_node_faults_set_down(&faults, &env, false));
+    assert_true(kw_node_faults_set_down(&faults, &env, true));
+    now_ns += 500;
+    assert_false(kw_node_faults_set_down(&faults, &env, true));
+    assert_true(kw_node_faults_set_down(&faults, &env, false));
+    now_ns += 70;
+    assert_true(kw_node_faults_set_down(&faults, &env, true));
+    now_ns += 30;
+    assert_true(kw_node_faults_set_down(&faults, &env, false));
+    assert_int_equal(faults.down_total_ns, 530);
+    assert_int_equal(faults.down_since_ns, 0);
 }
 
 static void test_failures_are_counted_by_code_and_effect(void **state)
@@ -191,6 +259,7 @@ typedef struct told {
     char text[1024];
     char verdicts[200];
     size_t tries_n;
+    uint64_t wait_us; /* of the first try */
     int slot;
     kw_err code;
     kw_effect effect;
@@ -206,6 +275,7 @@ static void on_slow(void *arg, const kw_slow_call *call)
     }
     snprintf(last->text, sizeof(last->text), "%s", call->text);
     last->tries_n = call->tries_n;
+    last->wait_us = call->tries_n > 0 ? call->tries[0]->wait_us : 0;
     last->slot = call->slot;
     last->code = call->code;
     last->effect = call->effect;
@@ -289,6 +359,22 @@ static void test_slow_call_tells_of_a_failure(void **state)
     assert_int_equal(last.code, KW_ERR_CLOSED);
     assert_int_equal(last.effect, KW_EFFECT_MAYBE);
     assert_int_equal(last.tries_n, 1);
+    kw_close(kw);
+}
+
+/* What it waits for before it is sent is told apart from the server's time. */
+static void test_slow_call_tells_of_the_wait_for_a_connection(void **state)
+{
+    (void)state;
+    told last;
+    renew_fakes();
+    answer(fakes[1], "INCR foo", ":1");
+    kw_client *kw = open_slow(&last, "50ms");
+    kw_fake_on_accept(fakes[1], KW_FAKE_ALWAYS, KW_FAKE_STEPS(KW_FAKE_DELAY(60)));
+    assert_int_equal(kw_connect(kw, NULL), KW_OK);
+    expect_number(kw, "INCR foo", 1);
+    assert_int_equal(last.n, 1);
+    assert_true(last.wait_us >= 55000);
     kw_close(kw);
 }
 
@@ -385,12 +471,15 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_latency_is_counted_by_node_and_class_once_measured),
         cmocka_unit_test(test_latency_is_counted_of_batches_and_tickets),
+        cmocka_unit_test(test_figures_are_read_while_calls_go_on),
+        cmocka_unit_test(test_time_down_is_added_up),
         cmocka_unit_test(test_failures_are_counted_by_code_and_effect),
         cmocka_unit_test(test_node_slots_are_told_in_ranges),
         cmocka_unit_test(test_stats_text_has_all_figures_and_is_cut_to_fit),
         cmocka_unit_test(test_slow_call_tells_each_try),
         cmocka_unit_test(test_slow_call_tells_each_try_of_a_batch),
         cmocka_unit_test(test_slow_call_tells_of_a_failure),
+        cmocka_unit_test(test_slow_call_tells_of_the_wait_for_a_connection),
         cmocka_unit_test(test_slow_call_is_silent_below_its_limit),
         cmocka_unit_test(test_slow_call_may_change_in_use),
         cmocka_unit_test(test_figures_without_memory_are_missing),

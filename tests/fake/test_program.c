@@ -183,6 +183,15 @@ static void test_program_ends_with_0_1_or_2(void **state)
     answer(fakes[1], "GET foo", "-WRONGTYPE no");
     answer(fakes[1], "SET foo *", "+OK");
     kw_fake_on(fakes[1], KW_FAKE_ALWAYS, "INCR foo", KW_FAKE_STEPS(KW_FAKE_CLOSE));
+    for (size_t i = 0; i < FAKES_N; i++) {
+        answer(fakes[i], "PING", "-ERR not now");
+        answer(fakes[i], "GET *", "-ERR not now");
+        answer(fakes[i], "SET *", "-ERR not now");
+        answer(fakes[i], "UNLINK *", "-ERR not now");
+        answer(fakes[i], "MEMORY *", ":1");
+        answer(fakes[i], "TYPE *", "+string");
+    }
+    kw_fake_on_reply(fakes[0], KW_FAKE_ALWAYS, "SCAN 0 *", "*2\r\n$1\r\n0\r\n*1\r\n$3\r\nbar");
     const struct {
         const char *line;
         int status;
@@ -217,7 +226,14 @@ static void test_program_ends_with_0_1_or_2(void **state)
         {"@ bigkeys --top 0", 2},
         {"@ migrate one", 2},
         {"@ repair", 2},
-        {"@ scan", 1}, /* SCAN is not known there */
+        {"@ scan", 1},            /* SCAN is not known there */
+        {"@ watch --times 1", 1}, /* below, each is what its servers answer */
+        {"@ bench --requests 4 --threads 1", 1},
+        {"$ del *", 1},
+        {"$ bigkeys", 0},
+        {"@ top --every soon", 2},
+        {"@ why", 2},
+        {"@ why foo", 0},
         {"completion", 2},
         {"completion fish", 2},
         {RING " whatif add", 2},
@@ -299,6 +315,25 @@ static void test_colours_are_for_terminals(void **state)
     assert_null(strstr(run.out, "\033["));
 }
 
+static void test_long_work_has_a_bar_on_terminals(void **state)
+{
+    (void)state;
+    char line[200];
+    renew_servers();
+    kw_fake_on(
+        fakes[0], KW_FAKE_ALWAYS, "SCAN 0 *",
+        KW_FAKE_STEPS(KW_FAKE_DELAY(150), KW_FAKE_SEND("*2\r\n$1\r\n7\r\n*1\r\n$3\r\nbar\r\n")));
+    answer_keys();
+    answer(fakes[0], "DBSIZE", ":2");
+    snprintf(line, sizeof(line), "-u redis://%s?timeout=10s del *", kw_fake_address(fakes[0]));
+    kw_program_run_line(&run, true, NULL, line);
+    assert_int_equal(run.status, 0);
+    assert_non_null(strstr(run.out, "\r\033[Kdel  "));
+    assert_non_null(strstr(run.out, "2 keys matched, 2 deleted"));
+    kw_program_run_line(&run, false, NULL, line);
+    assert_string_equal(run.err, "");
+}
+
 static void test_top_refreshes_its_screen_until_interrupted(void **state)
 {
     (void)state;
@@ -355,6 +390,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_program_ends_with_0_1_or_2),
         cmocka_unit_test(test_check_finds_planted_faults),
         cmocka_unit_test(test_colours_are_for_terminals),
+        cmocka_unit_test(test_long_work_has_a_bar_on_terminals),
         cmocka_unit_test(test_top_refreshes_its_screen_until_interrupted),
         cmocka_unit_test(test_migrate_copies_what_has_another_owner),
     };
