@@ -169,6 +169,7 @@ all: $(STATIC) $(SHARED) $(PROGRAM)
 ## check-unit check-scene check-fake check-live check-fault: tests of one kind
 ## check-tls: TLS against real servers, also where hiredis is without it; needs libssl-dev and openssl
 ## check-quorum: values on several copies under faults, for QUORUM_SECONDS (120)
+## check-cache: values in memory under faults, for SECONDS (120) on one server, a cluster and a ring
 ## check-counts: instructions, system calls and allocations of commands, beside their gates
 ## check-sizes: bytes of programs that use a little or much, and of the shared library, beside their gates
 ## gates: write the gates anew, from what is measured now
@@ -379,6 +380,12 @@ check-quorum: $(BUILD)/tests/live/test_quorum_crowd $(BUILD)/tests/scene/test_qu
 	@KW_TEST_RUNS=60000 $(BUILD)/tests/scene/test_quorum_simulation
 	@KW_TEST_SECONDS=$(QUORUM_SECONDS) $(BUILD)/tests/live/test_quorum_crowd
 
+SECONDS ?= 120
+check-cache: $(BUILD)/tests/live/test_cache_staleness $(BUILD)/tests/live/test_cache_herd
+	@sh tests/support/need.sh
+	@KW_TEST_HERD=64 $(BUILD)/tests/live/test_cache_herd
+	@KW_TEST_SECONDS=$(SECONDS) $(BUILD)/tests/live/test_cache_staleness
+
 # Each small case is walked through to its end, or to MODEL_STATES states, 8 bytes each (up to 24 while their table grows).
 MODEL_OPS ?= 100000000
 MODEL_STATES ?= 100000000
@@ -565,7 +572,7 @@ lint:
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: abi all help check check-package check-tls check-quorum model check-unit check-scene check-fake check-live check-fault check-build check-examples check-quick check-counts check-sizes check-house check-loaded coverage coverage-run gates \
+.PHONY: abi all help check check-cache check-package check-tls check-quorum model check-unit check-scene check-fake check-live check-fault check-build check-examples check-quick check-counts check-sizes check-house check-loaded coverage coverage-run gates \
 	asan tsan fuzz fuzz-run bench tour demo exports man install uninstall dist format format-check lint clean FORCE
 .SECONDARY:
 .DELETE_ON_ERROR:

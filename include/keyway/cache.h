@@ -32,8 +32,23 @@
  * - At most loads-max loads at a time in this process, also while no server answers: then each
  *   process loads for itself, and nothing is stored.
  *
- * Options, as "name=value&name=value": ttl, ttl-jitter, stale, stale-if-error, negative-ttl, lease,
- * loads-max and early are written in keyway(7). Caches that share keys should have equal ones. */
+ * - A value from this process' memory (near-bytes; KW_CACHE_FROM_NEAR) was the answer of the key's
+ *   owner, by this process' map, at some moment less than near-staleness before the call began. The
+ *   servers tell who writes the keys that were read (CLIENT TRACKING, two connections to each), and
+ *   a value is given only while answers to PING prove that no such message is missing; else the
+ * call asks the server. That holds through lost and silent connections, slots and members that
+ * move, FLUSHALL, lives that end, and a process or machine that was stopped. What a failover loses
+ * is lost for a plain GET, too. Where a server does not track for this user, all is read there.
+ * - A write through the handle, in any way of sending, is seen by each get that begins after it has
+ *   ended; while it is under way, nothing of its keys is given from memory.
+ * - Near values, their keys and all beside them stay within near-bytes, borrowed ones included.
+ *
+ * The library has no thread: calls on the cache look after connections in passing. Of a cache that
+ * nobody has used for longer than near-staleness, the first gets ask the servers.
+ *
+ * Options, as "name=value&name=value": near-bytes, near-ttl, near-staleness, ttl, ttl-jitter,
+ * stale, stale-if-error, negative-ttl, lease, loads-max and early are written in keyway(7). Caches
+ * that share keys should have equal ones. */
 #ifndef KEYWAY_CACHE_H
 #define KEYWAY_CACHE_H
 
@@ -75,7 +90,8 @@ typedef enum kw_cache_source {
     KW_CACHE_FROM_NOWHERE = 0, /* there is none */
     KW_CACHE_FROM_SERVER = 1,  /* its server had it */
     KW_CACHE_FROM_LOAD = 2,    /* it was loaded, by this call or one that it waited for */
-    KW_CACHE_FROM_STALE = 3    /* its server had it, and its ttl is over (stale, stale-if-error) */
+    KW_CACHE_FROM_STALE = 3,   /* its server had it, and its ttl is over (stale, stale-if-error) */
+    KW_CACHE_FROM_NEAR = 4     /* this process' memory had it (near-bytes) */
 } kw_cache_source;
 
 /* A value that a call gave. The bytes never change, and stay until kw_cache_release, also when the
@@ -85,11 +101,12 @@ typedef struct kw_cache_value {
     const char *data; /* NULL: there is no value */
     size_t len;       /* bytes of data */
     kw_cache_source source;
-    void *hold; /* the library's */
+    unsigned pin; /* the library's, as hold */
+    void *hold;
 } kw_cache_value;
 
 /* clang-format off */
-#define KW_CACHE_VALUE_INIT { sizeof(kw_cache_value), NULL, 0, KW_CACHE_FROM_NOWHERE, NULL }
+#define KW_CACHE_VALUE_INIT { sizeof(kw_cache_value), NULL, 0, KW_CACHE_FROM_NOWHERE, 0, NULL }
 /* clang-format on */
 
 /* Makes a cache on a handle, with options (NULL: all as they are by default). The caller ends it
@@ -97,8 +114,8 @@ typedef struct kw_cache_value {
  * KW_ERR_FORKED.
  *
  * NULL where it fails. Errors: KW_ERR_CONFIG (an option is unknown or wrong), KW_ERR_UNSUPPORTED (a
- * handle with copies: kw_quorum keeps its values), KW_ERR_ARGUMENT (client is NULL), KW_ERR_FORKED,
- * KW_ERR_NOMEM. Any thread. */
+ * handle with copies: kw_quorum keeps its values; near-bytes with protocol=3), KW_ERR_ARGUMENT
+ * (client is NULL), KW_ERR_FORKED, KW_ERR_NOMEM. Any thread. */
 KW_API kw_cache *kw_cache_open(kw_client *client, kw_error *error, const char *options);
 
 /* Frees a cache. No call on it may be in progress; values that were given stay until they are
@@ -136,9 +153,10 @@ KW_API kw_cache_bytes kw_cache_load_key(const kw_cache_load *load);
  * function. */
 KW_API kw_err kw_cache_load_give(kw_cache_load *load, const char *data, size_t len);
 
-/* Reads the value of a key. KW_OK also where there is none: value->data is NULL then. value is
- * the caller's to release (kw_cache_release); one that is over for longer than stale says counts as
- * none. Within the handle's timeout, from the key's primary.
+/* Reads the value of a key, from this process' memory where it may be. KW_OK also where there is
+ * none: value->data is NULL then. value is the caller's to release (kw_cache_release); one that is
+ * over for longer than stale says counts as none. Within the handle's timeout, from memory or the
+ * key's primary.
  *
  * Errors: those of kw_command; KW_ERR_SERVER (the server's error, WRONGTYPE for instance);
  * KW_ERR_ARGUMENT; KW_ERR_NOMEM. Any thread. */
@@ -190,6 +208,12 @@ typedef struct kw_cache_figures {
     uint64_t fills_refused; /* and that were not, as the key was written meanwhile */
     uint64_t alone;         /* loads without a lease, as no server answered */
     uint64_t loading;       /* loads now */
+    uint64_t near_hits;     /* gets and fetches that this process' memory answered */
+    uint64_t invalidations; /* keys that servers told of, which somebody has written */
+    uint64_t evictions;     /* values that left this process' memory for others */
+    uint64_t near_bytes;    /* of this process' memory, now: values, keys and what is beside them */
+    uint64_t near_servers;  /* servers whose values may be near, now; 0: near is off */
+    uint64_t proof_age_ms;  /* age of the oldest of their proofs, now; 0: none yet */
 } kw_cache_figures;
 
 /* Writes the figures into figures, whose size the caller has set.

@@ -89,12 +89,12 @@ static kw_err check_plan(const kw_plan *plan, kw_error *error)
 }
 
 /* Adds the parts of a command whose keys have several owners. */
-static kw_err add_split(kw_batch *batch, kw_error *error, const kw_plan_task *task,
-                        const kw_plan *plan)
+static kw_err add_split(kw_batch *batch, kw_error *error, const kw_plan_task *task, kw_plan *plan)
 {
     kw_batch_split *split =
         kw_batch_split_new(&batch->splits, error, batch->client->topology, plan, task);
     if (split == NULL) {
+        kw_plan_end_write(plan);
         return KW_ERR_NOMEM;
     }
     size_t parts_n = split->fanout.items_n;

@@ -63,6 +63,7 @@ kw_batch_split *kw_batch_split_new(const kw_batch_splits *splits, kw_error *erro
 void kw_batch_split_free(kw_batch_split *split, const kw_allocator *mem)
 {
     kw_fanout_fini(&split->fanout);
+    kw_plan_fini(&split->plan);
     kw_reply_free(split->reply);
     kw_mem_free(mem, split);
 }

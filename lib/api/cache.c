@@ -40,6 +40,11 @@ kw_cache *kw_cache_open(kw_client *client, kw_error *error, const char *options)
                      "or a handle without copies");
         return NULL;
     }
+    if (own.near_bytes > 0 && client->topology->env.options.protocol > 2) {
+        kw_error_set(error, KW_ERR_UNSUPPORTED, KW_EFFECT_NONE,
+                     "near-bytes hears of writes by protocol=2 alone, and the handle has 3");
+        return NULL;
+    }
     if (kw_client_enter(client, error) != KW_OK) {
         return NULL;
     }
@@ -53,8 +58,15 @@ kw_cache *kw_cache_open(kw_client *client, kw_error *error, const char *options)
 
 void kw_cache_close(kw_cache *cache)
 {
-    if (cache != NULL) {
-        kw_cache_free(cache);
+    if (cache == NULL) {
+        return;
+    }
+    /* A child's connections are its parent's. */
+    kw_client *client = cache->client;
+    bool is_inside = !kw_fork_has_happened(&cache->fork) && kw_client_enter_at_home(client);
+    kw_cache_free(cache);
+    if (is_inside) {
+        kw_client_leave(client);
     }
 }
 
@@ -82,9 +94,29 @@ static kw_err clear(kw_cache_value *value, kw_error *error)
     return KW_OK;
 }
 
+/* A value from memory, given without entering the handle; who finds it due looks after connections
+ * as well. */
+static bool is_near(kw_cache *cache, kw_cache_value *value, kw_cache_bytes key)
+{
+    bool may_be = cache != NULL && cache->near != NULL && !is_wrong(key) &&
+                  !kw_fork_has_happened(&cache->fork);
+    if (!may_be) {
+        return false;
+    }
+    uint64_t now_ns = kw_tracker_now(cache->tracker);
+    if (kw_tracker_is_due(cache->tracker, now_ns) && kw_client_enter_at_home(cache->client)) {
+        kw_tracker_tend(cache->tracker, now_ns);
+        kw_client_leave(cache->client);
+    }
+    return kw_cache_find_near(cache, value, bytes_of(key), now_ns);
+}
+
 kw_err kw_cache_get(kw_cache *cache, kw_error *error, kw_cache_value *value, kw_cache_bytes key)
 {
     kw_err code = clear(value, error);
+    if (code == KW_OK && is_near(cache, value, key)) {
+        return KW_OK;
+    }
     code = code == KW_OK ? enter(cache, error, key) : code;
     if (code == KW_OK) {
         code = kw_cache_do_get(cache, error, value, bytes_of(key));
@@ -99,6 +131,9 @@ kw_err kw_cache_fetch(kw_cache *cache, kw_error *error, kw_cache_value *value, k
     kw_err code = clear(value, error);
     if (code == KW_OK && loader.fn == NULL) {
         code = wrong(error, "the loader's function is NULL");
+    }
+    if (code == KW_OK && is_near(cache, value, key)) {
+        return KW_OK;
     }
     code = code == KW_OK ? enter(cache, error, key) : code;
     if (code == KW_OK) {
@@ -131,7 +166,11 @@ kw_err kw_cache_forget(kw_cache *cache, kw_error *error, kw_cache_bytes key)
 void kw_cache_release(kw_cache_value *value)
 {
     if (value != NULL && value->hold != NULL) {
-        kw_blob_unref(value->hold);
+        if (value->pin > 0) {
+            kw_near_give_back((kw_pin){value->hold, value->pin - 1});
+        } else {
+            kw_blob_unref(value->hold);
+        }
         kw_cache_value_set(value, NULL, KW_CACHE_FROM_NOWHERE);
     }
 }
@@ -178,5 +217,16 @@ kw_err kw_cache_stats(kw_cache *cache, kw_error *error, kw_cache_figures *figure
     figures->fills_refused = read_counter(&counters->fills_refused);
     figures->alone = read_counter(&counters->alone);
     figures->loading = kw_flights_loading(&cache->flights);
+    kw_near *near = cache->near;
+    kw_tracker_figures tracked = {0, 0};
+    if (near != NULL) {
+        tracked = kw_tracker_look(cache->tracker, kw_tracker_now(cache->tracker));
+    }
+    figures->near_hits = near != NULL ? kw_near_hits(near) : 0;
+    figures->invalidations = near != NULL ? read_counter(&near->invalidations) : 0;
+    figures->evictions = near != NULL ? read_counter(&near->evictions) : 0;
+    figures->near_bytes = near != NULL ? kw_near_bytes(near) : 0;
+    figures->near_servers = tracked.pairs_n;
+    figures->proof_age_ms = tracked.proof_age_ms;
     return KW_OK;
 }

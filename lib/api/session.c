@@ -107,6 +107,7 @@ static kw_reply *send_task(kw_session *session, kw_error *error, const kw_plan_t
                      request.plan.name);
     }
     kw_buf_fini(&encoded);
+    kw_session_keep_write(session, &request.plan);
     kw_plan_fini(&request.plan);
     return reply;
 }
@@ -211,6 +212,7 @@ void kw_session_close(kw_session *session)
         atomic_fetch_sub(&client->sessions_n, 1);
         kw_client_leave(client);
     }
+    kw_session_end_writes(session);
     kw_allocator mem = session->mem;
     kw_mem_free(&mem, session);
 }

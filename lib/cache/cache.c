@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/resp.h"
+#include "cache/own_writes.h"
 #include "drive/call.h"
 
 #include <string.h>
@@ -22,6 +23,28 @@ static kw_cache *no_memory(kw_cache *cache, kw_error *error)
     return NULL;
 }
 
+/* Values in this process' memory, where they are wanted. */
+static bool open_near(kw_cache *cache)
+{
+    const kw_cache_options *options = &cache->options;
+    if (options->near_bytes == 0) {
+        return true;
+    }
+    kw_write_stamps *stamps = kw_own_writes_watch(cache->topology);
+    kw_near_limits limits = {options->near_bytes, options->near_ttl_ms * KW_NS_PER_MS,
+                             options->near_staleness_ms * KW_NS_PER_MS};
+    cache->near = stamps != NULL ? kw_near_new(&cache->mem, &limits, stamps) : NULL;
+    if (cache->near == NULL) {
+        return false;
+    }
+    cache->tracker = kw_tracker_new(cache->topology, cache->near);
+    if (cache->tracker == NULL) {
+        kw_near_close(cache->near);
+        return false;
+    }
+    return true;
+}
+
 kw_cache *kw_cache_new(kw_topology *topology, kw_error *error, const kw_cache_options *options)
 {
     const kw_allocator *mem = &topology->env.mem;
@@ -36,6 +59,10 @@ kw_cache *kw_cache_new(kw_topology *topology, kw_error *error, const kw_cache_op
     if (cache->tags == NULL || kw_flights_init(&cache->flights, mem, options->loads_max) != KW_OK) {
         return no_memory(cache, error);
     }
+    if (!open_near(cache)) {
+        kw_flights_fini(&cache->flights);
+        return no_memory(cache, error);
+    }
     kw_slot_tags_init(cache->tags);
     kw_fork_init(&cache->fork);
     cache->process = kw_cache_random(cache);
@@ -45,6 +72,10 @@ kw_cache *kw_cache_new(kw_topology *topology, kw_error *error, const kw_cache_op
 void kw_cache_free(kw_cache *cache)
 {
     kw_allocator mem = cache->mem;
+    if (cache->near != NULL) {
+        kw_tracker_free(cache->tracker, kw_fork_has_happened(&cache->fork));
+        kw_near_close(cache->near);
+    }
     kw_flights_fini(&cache->flights);
     kw_fork_fini(&cache->fork);
     kw_mem_free(&mem, cache->tags);
@@ -122,11 +153,27 @@ kw_reply *kw_cache_ask(kw_cache *cache, kw_error *error, const kw_lease_ask *ask
     return reply;
 }
 
+bool kw_cache_find_near(kw_cache *cache, kw_cache_value *value, kw_bytes key, uint64_t now_ns)
+{
+    kw_pin pin;
+    kw_near_entry *entry = kw_near_find(cache->near, &pin, key, now_ns);
+    if (entry == NULL) {
+        return false;
+    }
+    value->data = entry->bytes + entry->key_len;
+    value->len = entry->value_len;
+    value->source = KW_CACHE_FROM_NEAR;
+    value->hold = pin.place;
+    value->pin = pin.at + 1;
+    return true;
+}
+
 void kw_cache_value_set(kw_cache_value *value, kw_blob *blob, kw_cache_source source)
 {
     value->data = NULL;
     value->len = 0;
     value->source = KW_CACHE_FROM_NOWHERE;
+    value->pin = 0;
     value->hold = kw_blob_ref(blob);
     if (blob != NULL) {
         value->data = blob->bytes.data != NULL ? blob->bytes.data : "";

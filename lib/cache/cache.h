@@ -8,6 +8,7 @@
 #include "base/random.h"
 #include "cache/cache_options.h"
 #include "cache/flights.h"
+#include "cache/tracker.h"
 #include "topology/topology.h"
 
 #include <stdatomic.h>
@@ -32,6 +33,8 @@ struct kw_cache {
     kw_cache_options options;
     kw_slot_tags *tags;
     kw_flights flights;
+    kw_near *near;       /* NULL: no values in memory */
+    kw_tracker *tracker; /* with near */
     kw_cache_counters counters;
     uint64_t process;              /* begins its tokens */
     atomic_uint_fast64_t tokens_n; /* and ends them */
@@ -68,6 +71,10 @@ kw_reply *kw_cache_send(kw_cache *cache, kw_error *error, const kw_cache_command
 /* Asks by the script of leases, whose text follows where the server lacks it. As kw_cache_send. */
 kw_reply *kw_cache_ask(kw_cache *cache, kw_error *error, const kw_lease_ask *ask,
                        uint64_t deadline_ns);
+
+/* Gives the value that is near, if it may be given now; a pin keeps it. now_ns was read
+ * when the call began. Only where there is near. */
+bool kw_cache_find_near(kw_cache *cache, kw_cache_value *value, kw_bytes key, uint64_t now_ns);
 
 /* Gives the caller a reference to the blob, or "there is none". */
 void kw_cache_value_set(kw_cache_value *value, kw_blob *blob, kw_cache_source source);

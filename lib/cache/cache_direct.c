@@ -110,10 +110,65 @@ static kw_err get_with_life(kw_cache *cache, kw_error *error, kw_cache_value *va
     return KW_OK;
 }
 
+/* A value that may be given, in a reply of its own. */
+static kw_err give_found(kw_cache *cache, kw_error *error, kw_cache_value *value, kw_reply *reply,
+                         kw_life life)
+{
+    kw_err code = give_reply(cache, error, value, reply);
+    if (code == KW_OK && life == KW_LIFE_STALE) {
+        kw_cache_count(&cache->counters.stale);
+        value->source = KW_CACHE_FROM_STALE;
+    }
+    return code;
+}
+
+/* Read at its owner, tracked, so that it may be near from now on; false: it was not. */
+static bool get_tracked(kw_cache *cache, kw_err *code, kw_error *error, kw_cache_value *value,
+                        kw_bytes key)
+{
+    kw_tracked found;
+    uint64_t extra_ms = kw_cache_options_extra_ms(&cache->options);
+    if (!kw_tracker_read(cache->tracker, &found, key, kw_cache_deadline_ns(cache), extra_ms)) {
+        return false;
+    }
+    bool is_there = !kw_reply_is_nil(found.value);
+    kw_life life = is_there ? kw_life_of(&cache->options, found.left_ms, 0, 0) : KW_LIFE_OVER;
+    if (is_there && life != KW_LIFE_OVER) {
+        *code = give_found(cache, error, value, found.value, life);
+        return true;
+    }
+    kw_reply_free(found.value);
+    kw_cache_count(&cache->counters.misses);
+    *code = KW_OK;
+    return true;
+}
+
 kw_err kw_cache_do_get(kw_cache *cache, kw_error *error, kw_cache_value *value, kw_bytes key)
 {
+    kw_err code;
+    if (cache->near != NULL && get_tracked(cache, &code, error, value, key)) {
+        return code;
+    }
     return kw_cache_options_extra_ms(&cache->options) > 0 ? get_with_life(cache, error, value, key)
                                                           : get_plain(cache, error, value, key);
+}
+
+bool kw_cache_get_fresh(kw_cache *cache, kw_cache_value *value, kw_bytes key)
+{
+    kw_tracked found;
+    uint64_t extra_ms = kw_cache_options_extra_ms(&cache->options);
+    if (!kw_tracker_read(cache->tracker, &found, key, kw_cache_deadline_ns(cache), extra_ms)) {
+        return false;
+    }
+    uint64_t cost_ms = atomic_load_explicit(&cache->cost_ms, memory_order_relaxed);
+    bool is_fresh = !kw_reply_is_nil(found.value) &&
+                    kw_life_of(&cache->options, found.left_ms, cost_ms, kw_cache_random(cache)) ==
+                        KW_LIFE_FRESH;
+    if (is_fresh) {
+        return give_reply(cache, NULL, value, found.value) == KW_OK;
+    }
+    kw_reply_free(found.value);
+    return false;
 }
 
 kw_err kw_cache_do_put(kw_cache *cache, kw_error *error, kw_bytes key, kw_bytes value)

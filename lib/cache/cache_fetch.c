@@ -385,6 +385,9 @@ static kw_err run(fetch *self)
 kw_err kw_cache_do_fetch(kw_cache *cache, kw_error *error, kw_cache_value *value, kw_bytes key,
                          const kw_cache_loader *loader)
 {
+    if (cache->near != NULL && kw_cache_get_fresh(cache, value, key)) {
+        return KW_OK;
+    }
     kw_error failure = KW_ERROR_INIT;
     fetch self = {.cache = cache, .error = &failure, .value = value, .loader = loader};
     kw_err code = KW_OK;

@@ -9,6 +9,9 @@
 
 #define DAY_MS UINT64_C(86400000)
 
+/* Of less, tables would leave nothing for values. */
+#define NEAR_BYTES_MIN 65536
+
 #define AT(member) offsetof(kw_cache_options, member), false
 
 static const kw_option_row rows[] = {
@@ -26,6 +29,12 @@ static const kw_option_row rows[] = {
      "how long one caller has a key to load, before another one may"},
     {"loads-max", KW_OPTION_COUNT, AT(loads_max), 1, 65535, "32",
      "loads at a time in this process"},
+    {"near-bytes", KW_OPTION_SIZE, AT(near_bytes), 0, UINT64_C(1) << 40, "0",
+     "memory of this process for values, all counted; 0 is none"},
+    {"near-ttl", KW_OPTION_DURATION, AT(near_ttl_ms), 1, 365 * DAY_MS, "1m",
+     "life of a value in this process' memory"},
+    {"near-staleness", KW_OPTION_DURATION, AT(near_staleness_ms), 10, DAY_MS, "200ms",
+     "bound on how old a value from this process' memory may be"},
     {"early", KW_OPTION_COUNT, AT(early), 0, 10000, "100",
      "how early values are loaded anew, in per cent of what loads cost (XFetch); 0 is never"},
 };
@@ -64,6 +73,10 @@ static kw_err check(const kw_cache_options *options, kw_error *error)
     if (options->ttl_ms == 0 && kw_cache_options_extra_ms(options) > 0) {
         return kw_error_set(error, KW_ERR_CONFIG, KW_EFFECT_NONE,
                             "stale and stale-if-error begin where ttl ends, and ttl=0 has no end");
+    }
+    if (options->near_bytes > 0 && options->near_bytes < NEAR_BYTES_MIN) {
+        return kw_error_set(error, KW_ERR_CONFIG, KW_EFFECT_NONE,
+                            "near-bytes is 0, or 64kb and more");
     }
     return KW_OK;
 }

@@ -15,6 +15,9 @@ typedef struct kw_cache_options {
     uint64_t negative_ttl_ms;   /* of "there is none" */
     uint64_t lease_ms;          /* for which one caller has a key to load */
     uint64_t loads_max;         /* at a time, in this process */
+    uint64_t near_bytes;        /* of values in this process' memory; 0: none */
+    uint64_t near_ttl_ms;       /* life of one */
+    uint64_t near_staleness_ms; /* how old it may be */
     uint64_t early;             /* beta of XFetch, in per cent; 0: never early */
 } kw_cache_options;
 

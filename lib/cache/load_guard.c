@@ -89,13 +89,8 @@ static kw_err take_answer(bool *is_stored, kw_error *error, kw_reply *reply)
     return code;
 }
 
-kw_err kw_load_guard_fill(kw_load_guard *guard, bool *is_stored, kw_error *error,
-                          const kw_lease_ask *ask)
+static kw_err fill(kw_load_guard *guard, bool *is_stored, kw_error *error, const kw_bytes *argv)
 {
-    kw_bytes argv[KW_LEASE_ARGC];
-    kw_lease_space space;
-    kw_lease_argv(argv, &space, ask, false);
-    *is_stored = false;
     kw_bytes multi = kw_bytes_of("MULTI");
     kw_bytes exec = kw_bytes_of("EXEC");
     kw_err code = run_good(guard, error, KW_SESSION_EFFECT_MULTI, &multi, 1);
@@ -106,6 +101,23 @@ kw_err kw_load_guard_fill(kw_load_guard *guard, bool *is_stored, kw_error *error
     }
     kw_reply *reply = run(guard, error, KW_SESSION_EFFECT_EXEC, &exec, 1);
     return reply != NULL ? take_answer(is_stored, error, reply) : KW_ERR_CLOSED;
+}
+
+kw_err kw_load_guard_fill(kw_load_guard *guard, bool *is_stored, kw_error *error,
+                          const kw_lease_ask *ask)
+{
+    kw_bytes argv[KW_LEASE_ARGC];
+    kw_lease_space space;
+    kw_lease_argv(argv, &space, ask, false);
+    *is_stored = false;
+    kw_plan own; /* for values near alone */
+    memset(&own, 0, sizeof(own));
+    own.command = kw_command_find(argv, KW_LEASE_ARGC);
+    kw_plan_task task = {.argv = argv, .argc = KW_LEASE_ARGC};
+    kw_err code = kw_plan_begin_write(&own, guard->session.topology, error, &task);
+    code = code == KW_OK ? fill(guard, is_stored, error, argv) : code;
+    kw_plan_end_write(&own);
+    return code;
 }
 
 void kw_load_guard_close(kw_load_guard *guard)

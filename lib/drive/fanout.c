@@ -79,6 +79,7 @@ static bool encode_parts(kw_fanout *self)
         kw_item *item = &self->items[self->items_n++];
         kw_item_init(item);
         item->plan = *self->plan;
+        item->plan.write = NULL;                     /* it is the whole command's */
         item->request.bytes.len = self->encoded.len; /* where it begins, until the buffer rests */
         if (!kw_split_encode(split, &self->encoded, &split->parts[i])) {
             return false;
@@ -217,6 +218,7 @@ static void add_visit(kw_fanout *self, kw_node *node, kw_bytes encoded)
     kw_item *item = &self->items[self->items_n++];
     kw_item_init(item);
     item->plan = *self->plan;
+    item->plan.write = NULL; /* it is the whole command's */
     item->plan.kind = KW_PLAN_NODE;
     item->plan.node = kw_node_ref(node);
     item->request.bytes = encoded;

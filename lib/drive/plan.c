@@ -327,6 +327,7 @@ static void clear(kw_plan *plan)
     plan->snapshot_n = 0;
     plan->node = NULL;
     plan->script = NULL;
+    plan->write = NULL;
     plan->command = NULL;
     plan->name = NULL;
     plan->key_hash = 0;
@@ -391,6 +392,11 @@ kw_err kw_plan_start(kw_plan *plan, kw_topology *topology, kw_error *error,
         plan->script = *task->script;
         *task->script = NULL;
     }
+    bool is_watched = atomic_load_explicit(&topology->write_stamps, memory_order_acquire) != NULL;
+    if (code == KW_OK && is_watched && (code = kw_plan_begin_write(plan, topology, error, task))) {
+        kw_plan_return_script(plan, task);
+        kw_plan_fini(plan);
+    }
     return code;
 }
 
@@ -423,8 +429,23 @@ kw_err kw_plan_ask_on(kw_plan *plan, kw_topology *topology, kw_error *error, kw_
     }
     if (code != KW_OK) {
         kw_plan_return_script(plan, task);
+        kw_plan_end_write(plan);
     }
     return code;
+}
+
+kw_err kw_plan_begin_write(kw_plan *plan, kw_topology *topology, kw_error *error,
+                           const kw_plan_task *task)
+{
+    kw_write_stamps *stamps = atomic_load_explicit(&topology->write_stamps, memory_order_acquire);
+    if (stamps == NULL || !kw_plan_may_write(plan)) {
+        return KW_OK;
+    }
+    kw_own_command command = {plan->command, task->argv, task->argc};
+    plan->write = stamps->begin_fn(stamps, &command);
+    return plan->write != NULL
+               ? KW_OK
+               : kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for a write");
 }
 
 void kw_plan_give_back(kw_plan *plan)
@@ -438,6 +459,7 @@ void kw_plan_give_back(kw_plan *plan)
         plan->script->free(plan->script);
         plan->script = NULL;
     }
+    kw_plan_end_write(plan);
     kw_ring_positions_free(plan->positions);
     plan->positions = NULL;
 }

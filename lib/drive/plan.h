@@ -50,6 +50,7 @@ typedef struct kw_plan {
     kw_script_run_state *script;    /* it runs a script by its name; NULL: it does not */
     const kw_command_info *command; /* NULL: not in the table */
     const char *name;               /* for error texts: the table's, or "command" */
+    kw_own_write *write;            /* that values near were told of; NULL: of none */
     uint64_t key_hash; /* kw_order_hash of its only key, where the task wanted it; 0: its
                           keys are to be looked for */
     uint64_t zone;     /* of KW_READ_OF_ZONE */
@@ -135,12 +136,27 @@ static inline void kw_plan_return_script(kw_plan *plan, const kw_plan_task *task
     }
 }
 
-/* What kw_plan_fini has to do of a plan that has a node, several positions or a script. */
+/* Values near are told of what the command writes, where there are any; they are told again by
+ * kw_plan_fini, when it has ended. KW_ERR_NOMEM. */
+kw_err kw_plan_begin_write(kw_plan *plan, kw_topology *topology, kw_error *error,
+                           const kw_plan_task *task);
+
+/* The plan's write has ended, in whatever way. */
+static inline void kw_plan_end_write(kw_plan *plan)
+{
+    if (plan->write != NULL) {
+        plan->write->end_fn(plan->write);
+        plan->write = NULL;
+    }
+}
+
+/* What kw_plan_fini has to do of a plan that has a node, several positions, a script or a write. */
 void kw_plan_give_back(kw_plan *plan);
 
 static inline void kw_plan_fini(kw_plan *plan)
 {
-    if (plan->node != NULL || plan->positions != NULL || plan->script != NULL) {
+    if (plan->node != NULL || plan->positions != NULL || plan->script != NULL ||
+        plan->write != NULL) {
         kw_plan_give_back(plan);
     }
 }

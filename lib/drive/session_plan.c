@@ -210,6 +210,26 @@ static kw_err plan_known(kw_plan *plan, const kw_session *session, kw_error *err
     return has_owners ? check_keys(plan, session, error, argv, argc) : KW_OK;
 }
 
+void kw_session_end_writes(kw_session *session)
+{
+    while (session->writes != NULL) {
+        kw_own_write *write = session->writes;
+        session->writes = write->next;
+        write->end_fn(write);
+    }
+}
+
+void kw_session_keep_write(kw_session *session, kw_plan *plan)
+{
+    if (session->is_multi && plan->write != NULL) {
+        plan->write->next = session->writes;
+        session->writes = plan->write;
+        plan->write = NULL;
+    } else if (!session->is_multi) {
+        kw_session_end_writes(session);
+    }
+}
+
 kw_err kw_session_plan(kw_session_request *request, const kw_session *session, kw_error *error,
                        const kw_bytes *argv, size_t argc)
 {
@@ -242,5 +262,9 @@ kw_err kw_session_plan(kw_session_request *request, const kw_session *session, k
         effect == KW_SESSION_EFFECT_DISCARD || effect == KW_SESSION_EFFECT_WATCH ||
         effect == KW_SESSION_EFFECT_UNWATCH || effect == KW_SESSION_EFFECT_SELECT ||
         effect == KW_SESSION_EFFECT_BEFORE || effect == KW_SESSION_EFFECT_SETTING;
+    if (code == KW_OK) {
+        kw_plan_task task = {.argv = argv, .argc = argc};
+        code = kw_plan_begin_write(plan, session->topology, error, &task);
+    }
     return code;
 }

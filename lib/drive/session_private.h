@@ -24,6 +24,7 @@ struct kw_session {
     bool is_before;       /* the last command concerns the next one: ASKING, CLIENT CACHING */
     bool is_altered;      /* a command has left a setting on the connection */
     bool has_written;     /* conn has carried writes */
+    kw_own_write *writes; /* that MULTI has queued */
     bool has_left_writes; /* the last write went over a connection other than conn */
 };
 
@@ -75,6 +76,13 @@ void kw_session_plan_open(kw_plan *plan, const kw_session *session);
  * of an unknown command at a server failed with. */
 kw_err kw_session_plan(kw_session_request *request, const kw_session *session, kw_error *error,
                        const kw_bytes *argv, size_t argc);
+
+/* The plan of a command that the server has taken, or not: what MULTI queues is a write until its
+ * transaction has ended. */
+void kw_session_keep_write(kw_session *session, kw_plan *plan);
+
+/* No transaction is open any more. */
+void kw_session_end_writes(kw_session *session);
 
 /* Acquires the connection. */
 kw_err kw_session_pin(kw_session *session, kw_error *error, const kw_plan *plan);

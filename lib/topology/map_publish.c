@@ -141,6 +141,7 @@ void kw_topology_patch(kw_topology *topology, unsigned slot, const kw_endpoint *
     bool has_news = false;
     bool is_done =
         snapshot != NULL && kw_map_patch(snapshot->map, &patched, slot, endpoint) == KW_OK;
+    topology->patches_n += is_done ? 1 : 0;
     if (is_done && patched != NULL) {
         is_done = kw_map_publish_locked(topology, &has_news, patched) == KW_OK;
     }

@@ -12,6 +12,7 @@
 #include "topology/failure_watch.h"
 #include "topology/ring_state.h"
 #include "topology/snapshot.h"
+#include "topology/write_stamps.h"
 
 #include <stdatomic.h>
 
@@ -48,6 +49,7 @@ typedef struct kw_topology {
     kw_monitor publishing; /* one publisher at a time; taken before monitor */
     kw_monitor monitor;    /* guards snapshot, seeds, extras */
     kw_snapshot *snapshot; /* NULL: no map yet */
+    uint64_t patches_n;    /* of a map in its place; guarded by publishing */
     kw_node **seeds;       /* options.seeds_n of them; NULL until needed */
     atomic_bool is_handed_over; /* one server: it is in use that the first one has named */
     kw_node *extras[KW_TOPOLOGY_EXTRAS_MAX];
@@ -62,6 +64,7 @@ typedef struct kw_topology {
     kw_counters counters;
     _Atomic(const struct kw_observer *) observer; /* of tries and ends of calls; NULL: none */
     atomic_uint measures;                         /* KW_MEASURE_...: what is measured now */
+    _Atomic(kw_write_stamps *) write_stamps;      /* NULL: no values are kept near */
     _Atomic(struct kw_heat *) heat;               /* NULL: never measured */
     kw_slow_call_fn slow;                         /* the host's; NULL: none */
     void *slow_arg;

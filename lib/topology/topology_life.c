@@ -194,6 +194,7 @@ static void free_topology(kw_topology *topology)
     kw_ring_unref(topology->placement);
     kw_descriptors_fini(&topology->env.descriptors, &mem);
     kw_fork_fini(&topology->fork);
+    kw_write_stamps_unref(atomic_load(&topology->write_stamps));
     kw_mem_free(&mem, atomic_load(&topology->heat));
     kw_mem_free(&mem, topology->env.conn_diary);
     kw_map_unref(topology->told_map);

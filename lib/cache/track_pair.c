@@ -1,0 +1,454 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Carries reads, pings and messages of a pair, in turns of whoever leads. */
+#include "cache/track_pair.h"
+
+#include "cache/track_open.h"
+#include "base/error.h"
+
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+/* Between two openings: after a loss, and where the server does not track for this user. */
+#define RETRY_NS   ((uint64_t)500000000)
+#define REFUSED_NS ((uint64_t)60000000000)
+
+/* Waits of one who leads are cut into such pieces. */
+#define SLICE_MS 50
+#define SLICE_NS ((uint64_t)SLICE_MS * KW_NS_PER_MS)
+
+/* Bytes that one turn hears at most, in pieces. */
+#define PIECE_LEN  ((size_t)16384)
+#define PIECES_MAX 64
+
+static const char ping[] = "*1\r\n$4\r\nPING\r\n";
+
+#if defined(CLOCK_BOOTTIME)
+#define PROOF_CLOCK CLOCK_BOOTTIME
+#else
+#define PROOF_CLOCK CLOCK_MONOTONIC
+#endif
+
+uint64_t kw_track_now(const kw_env *env)
+{
+    if (env->clock.now_fn != NULL) {
+        return kw_env_now(env);
+    }
+    struct timespec now;
+    clock_gettime(PROOF_CLOCK, &now);
+    return (uint64_t)now.tv_sec * 1000 * KW_NS_PER_MS + (uint64_t)now.tv_nsec;
+}
+
+kw_err kw_track_pair_init(kw_track_pair *pair, kw_near *near, uint16_t at)
+{
+    memset(pair, 0, sizeof(*pair));
+    pair->near = near;
+    pair->at = at;
+    return kw_monitor_init(&pair->monitor);
+}
+
+void kw_track_pair_fini(kw_track_pair *pair)
+{
+    kw_monitor_fini(&pair->monitor);
+}
+
+static void push(kw_track_reads *list, kw_track_read *read)
+{
+    read->next = NULL;
+    if (list->last != NULL) {
+        list->last->next = read;
+    } else {
+        list->first = read;
+    }
+    list->last = read;
+}
+
+static kw_track_read *pop(kw_track_reads *list)
+{
+    kw_track_read *read = list->first;
+    if (read != NULL) {
+        list->first = read->next;
+        list->last = read->next != NULL ? list->last : NULL;
+    }
+    return read;
+}
+
+/* The monitor is held. */
+static void drop_ref(kw_track_pair *pair, kw_track_read *read)
+{
+    if (--read->refs == 0) {
+        kw_allocator mem = pair->near->mem;
+        kw_reply_free(read->get.reply);
+        kw_reply_free(read->pttl.reply);
+        kw_buf_fini(&read->encoded);
+        kw_mem_free(&mem, read);
+    }
+}
+
+void kw_track_read_unref(kw_track_pair *pair, kw_track_read *read)
+{
+    kw_monitor_lock(&pair->monitor);
+    drop_ref(pair, read);
+    kw_monitor_unlock(&pair->monitor);
+}
+
+static void end_list(kw_track_pair *pair, kw_track_reads *list)
+{
+    kw_track_read *read;
+    while ((read = pop(list)) != NULL) {
+        read->is_done = read->is_lost = true;
+        drop_ref(pair, read);
+    }
+}
+
+static void release(kw_track_pair *pair, kw_conn **conn, bool was_known, const kw_error *failure)
+{
+    if (*conn != NULL) {
+        kw_error none = KW_ERROR_INIT;
+        kw_error_set(&none, KW_ERR_CANCELLED, KW_EFFECT_NONE, "not read from any more");
+        (*conn)->state = KW_CONN_DEAD; /* it has settings of its own */
+        kw_node_release_shared(pair->node, *conn, kw_env_now(pair->node->env),
+                               was_known         ? NULL
+                               : failure != NULL ? failure
+                                                 : &none);
+        *conn = NULL;
+    }
+}
+
+/* A connection is lost, or is not wanted any more: with it all values end. Reads end behind the
+ * connection that knows of them. */
+static void lose(kw_track_pair *pair, const kw_error *failure, uint64_t pause_ns)
+{
+    atomic_store(&pair->is_ready, false);
+    kw_near_end_epoch(pair->near, pair->at);
+    release(pair, &pair->data, pair->is_data_known, failure);
+    release(pair, &pair->inval, pair->is_inval_known, failure);
+    pair->is_data_known = pair->is_inval_known = pair->is_subscribed = false;
+    kw_reply_free(pair->request.reply);
+    pair->request.reply = NULL;
+    pair->step = KW_TRACK_DOWN;
+    pair->pinged_ns = 0;
+    pair->retry_ns = kw_env_now(pair->node->env) + pause_ns;
+    kw_monitor_lock(&pair->monitor);
+    end_list(pair, &pair->flight);
+    end_list(pair, &pair->pending);
+    kw_monitor_wake_all(&pair->monitor);
+    kw_monitor_unlock(&pair->monitor);
+}
+
+/* ["message", channel, [key, ...] or nil], ["subscribe", ...] or ["pong", ""]. */
+static kw_err take_message(kw_track_pair *pair, kw_error *error, const kw_reply *reply)
+{
+    kw_bytes kind = kw_reply_bytes(kw_reply_at(reply, 0));
+    if (kw_bytes_equal(kind, kw_bytes_of("message")) && kw_reply_count(reply) == 3) {
+        const kw_reply *keys = kw_reply_at(reply, 2);
+        if (kw_reply_is_nil(keys)) {
+            kw_near_end_epoch(pair->near, pair->at); /* FLUSHALL */
+        }
+        for (size_t i = 0; i < kw_reply_count(keys); i++) {
+            kw_near_kill(pair->near, kw_reply_bytes(kw_reply_at(keys, i)));
+        }
+        return KW_OK;
+    }
+    if (kw_bytes_equal(kind, kw_bytes_of("subscribe"))) {
+        pair->is_subscribed = true;
+        return KW_OK;
+    }
+    if (kw_bytes_equal(kind, kw_bytes_of("pong")) && pair->pinged_ns != 0) {
+        pair->has_pong = true;
+        return KW_OK;
+    }
+    return kw_error_set(error, KW_ERR_PROTOCOL, KW_EFFECT_NONE, "no message about keys");
+}
+
+static kw_err take_messages(kw_track_pair *pair, kw_error *error)
+{
+    kw_reader *reader = &pair->inval->reader;
+    kw_err code = KW_OK;
+    while (code == KW_OK && kw_reader_has_rest(reader)) {
+        kw_reply *reply = NULL;
+        reader->is_internal = true;
+        code = kw_reader_next(reader, &reply, error);
+        if (code != KW_OK || reply == NULL) {
+            break;
+        }
+        code = take_message(pair, error, reply);
+        kw_reply_free(reply);
+    }
+    return code;
+}
+
+/* What has come on the connection for messages, without waiting. */
+static kw_err hear(kw_track_pair *pair, kw_error *error)
+{
+    char data[PIECE_LEN];
+    for (int i = 0; i < PIECES_MAX; i++) {
+        ssize_t got = kw_conn_recv(pair->inval, data, sizeof(data), false);
+        if (got == -EAGAIN) {
+            return KW_OK;
+        }
+        if (got <= 0) {
+            return kw_error_set(error, KW_ERR_CLOSED, KW_EFFECT_NONE,
+                                "the connection for messages about keys was closed");
+        }
+        kw_err code = kw_reader_feed(&pair->inval->reader, error, data, (size_t)got);
+        code = code == KW_OK ? take_messages(pair, error) : code;
+        if (code != KW_OK) {
+            return code;
+        }
+    }
+    return KW_OK;
+}
+
+/* Asks both connections, where the proof is wanted and none is under way. */
+static kw_err ask_for_proof(kw_track_pair *pair, kw_error *error)
+{
+    kw_near_pair *near = &pair->near->pairs[pair->at];
+    uint64_t asked_ns = atomic_load(&pair->asked_ns);
+    if (pair->pinged_ns != 0 || asked_ns == 0 ||
+        !atomic_load_explicit(&near->is_wanted, memory_order_relaxed)) {
+        return KW_OK;
+    }
+    atomic_store_explicit(&near->is_wanted, false, memory_order_relaxed);
+    pair->pinged_ns = asked_ns;
+    pair->has_pong = false;
+    ssize_t sent = kw_conn_send(pair->inval, ping, sizeof(ping) - 1);
+    if (sent != (ssize_t)sizeof(ping) - 1) {
+        return kw_error_set(error, KW_ERR_CLOSED, KW_EFFECT_NONE, "PING could not be sent");
+    }
+    return kw_track_ask(pair, pair->data, error, ping);
+}
+
+/* Both have answered: nothing that was written before the pings is unknown. */
+static kw_err take_proof(kw_track_pair *pair, kw_error *error, uint64_t now_ns)
+{
+    if (pair->pinged_ns == 0) {
+        return KW_OK;
+    }
+    if (pair->has_pong && pair->request.is_done) {
+        kw_near_pair *near = &pair->near->pairs[pair->at];
+        atomic_store_explicit(&near->proof_ns, pair->pinged_ns, memory_order_release);
+        pair->pinged_ns = 0;
+        kw_reply_free(pair->request.reply);
+        kw_request_init(&pair->request);
+        return KW_OK;
+    }
+    uint64_t most_ns = 2 * pair->node->env->options.stall_ms * KW_NS_PER_MS;
+    return now_ns < pair->pinged_ns + most_ns
+               ? KW_OK
+               : kw_error_set(error, KW_ERR_CLOSED, KW_EFFECT_NONE,
+                              "no answer to PING on connections that track");
+}
+
+/* Puts what is pending on the connection, as far as there is room. */
+static kw_err take_pending(kw_track_pair *pair, kw_error *error)
+{
+    kw_err code = KW_OK;
+    while (code == KW_OK && kw_conn_has_room(pair->data)) {
+        kw_monitor_lock(&pair->monitor);
+        kw_track_read *read = pop(&pair->pending);
+        if (read != NULL) {
+            read->is_taken = true;
+            push(&pair->flight, read);
+        }
+        kw_monitor_unlock(&pair->monitor);
+        if (read == NULL) {
+            break;
+        }
+        code = kw_conn_queue_pair(pair->data, error, &read->get, &read->pttl, false);
+    }
+    return code == KW_OK ? kw_conn_flush(pair->data, error) : code;
+}
+
+/* Wakes those whose answers have come. */
+static void end_answered(kw_track_pair *pair)
+{
+    bool has_ended = false;
+    kw_monitor_lock(&pair->monitor);
+    while (pair->flight.first != NULL && pair->flight.first->pttl.is_done) {
+        kw_track_read *read = pop(&pair->flight);
+        read->is_done = true;
+        drop_ref(pair, read);
+        has_ended = true;
+    }
+    if (has_ended) {
+        kw_monitor_wake_all(&pair->monitor);
+    }
+    kw_monitor_unlock(&pair->monitor);
+}
+
+/* The node is what it was when the connections were opened, and in the map. */
+static kw_err check_current(kw_track_pair *pair, kw_error *error)
+{
+    bool is_good = kw_node_is_current(pair->node, pair->inval) &&
+                   (pair->data == NULL || kw_node_is_current(pair->node, pair->data));
+    return is_good ? KW_OK
+                   : kw_error_set(error, KW_ERR_CANCELLED, KW_EFFECT_NONE,
+                                  "the node has left the map, or has another role");
+}
+
+static kw_err work(kw_track_pair *pair, kw_error *error, int wait_ms)
+{
+    if (pair->step == KW_TRACK_DOWN) {
+        bool may_open =
+            kw_env_now(pair->node->env) >= pair->retry_ns && !kw_node_is_retired(pair->node);
+        return may_open ? kw_track_open_on(pair, error, 0, 0) : KW_OK;
+    }
+    kw_err code = check_current(pair, error);
+    if (code == KW_OK && pair->step == KW_TRACK_READY) {
+        code = ask_for_proof(pair, error);
+        code = code == KW_OK ? take_pending(pair, error) : code;
+    }
+    if (code != KW_OK) {
+        return code;
+    }
+    const kw_transport *transport = pair->node->env->transport;
+    bool is_deaf = pair->step < KW_TRACK_READING;
+    struct pollfd entries[2] = {
+        {pair->inval->socket, is_deaf ? kw_conn_events(pair->inval) : POLLIN, 0},
+        {pair->data != NULL ? pair->data->socket : -1,
+         pair->data != NULL ? kw_conn_events(pair->data) : (short)0, 0}};
+    int found = transport->poll_fn(transport->arg, entries, 2, wait_ms);
+    if (found < 0 && found != -EINTR) {
+        return kw_error_set(error, KW_ERR_CLOSED, KW_EFFECT_NONE, "poll failed");
+    }
+    if (!is_deaf && (entries[0].revents != 0 || kw_reader_has_rest(&pair->inval->reader))) {
+        code = hear(pair, error);
+    }
+    if (code == KW_OK && pair->step != KW_TRACK_READY) {
+        return kw_track_open_on(pair, error, entries[0].revents, entries[1].revents);
+    }
+    if (code == KW_OK && entries[1].revents != 0) {
+        code = kw_conn_progress(pair->data, error, entries[1].revents);
+        end_answered(pair);
+    }
+    return code == KW_OK ? take_proof(pair, error, kw_track_now(pair->node->env)) : code;
+}
+
+static bool try_to_lead(kw_track_pair *pair)
+{
+    kw_monitor_lock(&pair->monitor);
+    bool leads = !pair->is_led;
+    pair->is_led = true;
+    kw_monitor_unlock(&pair->monitor);
+    return leads;
+}
+
+static void leave(kw_track_pair *pair)
+{
+    kw_monitor_lock(&pair->monitor);
+    pair->is_led = false;
+    if (pair->pending.first != NULL || pair->flight.first != NULL) {
+        kw_monitor_wake_all(&pair->monitor); /* one of them leads */
+    }
+    kw_monitor_unlock(&pair->monitor);
+}
+
+/* Opening has its time, too. */
+static bool is_overdue(const kw_track_pair *pair)
+{
+    const kw_env *env = pair->node->env;
+    uint64_t most_ns = 4 * env->options.stall_ms * KW_NS_PER_MS;
+    return pair->step != KW_TRACK_DOWN && pair->step != KW_TRACK_READY &&
+           kw_env_now(env) > pair->begun_ns + most_ns;
+}
+
+/* The turn of who leads. */
+static void lead(kw_track_pair *pair, int wait_ms)
+{
+    kw_error failure = KW_ERROR_INIT;
+    bool was_refused = pair->is_refused;
+    kw_err code = work(pair, &failure, wait_ms);
+    if (code == KW_OK && is_overdue(pair)) {
+        code = kw_error_set(&failure, KW_ERR_CONNECT, KW_EFFECT_NONE,
+                            "connections that track were not open in time");
+    }
+    if (code == KW_OK) {
+        return;
+    }
+    bool is_refused = pair->is_refused && code == KW_ERR_UNSUPPORTED;
+    if (is_refused && !was_refused) {
+        kw_env_log(pair->node->env, KW_LOG_WARNING,
+                   "%s: no values near, the server does not track keys: %s", pair->node->name,
+                   failure.text);
+    }
+    if (pair->step == KW_TRACK_READY) {
+        kw_env_log(pair->node->env, KW_LOG_INFO, "%s: its values are not near any more: %s",
+                   pair->node->name, failure.text);
+    }
+    lose(pair, &failure, is_refused ? REFUSED_NS : RETRY_NS);
+}
+
+bool kw_track_pair_turn(kw_track_pair *pair, int wait_ms)
+{
+    if (!try_to_lead(pair)) {
+        return false;
+    }
+    lead(pair, wait_ms);
+    leave(pair);
+    return true;
+}
+
+/* Takes the read out of what is pending; the monitor is held. */
+static void take_back(kw_track_pair *pair, kw_track_read *read)
+{
+    kw_track_reads rest = {NULL, NULL};
+    kw_track_read *other;
+    while ((other = pop(&pair->pending)) != NULL) {
+        if (other != read) {
+            push(&rest, other);
+        }
+    }
+    pair->pending = rest;
+    drop_ref(pair, read);
+}
+
+static int wait_ms_of(uint64_t now_ns, uint64_t deadline_ns)
+{
+    return kw_clock_ms_until(now_ns, deadline_ns, SLICE_MS);
+}
+
+bool kw_track_pair_run(kw_track_pair *pair, kw_track_read *read, uint64_t deadline_ns)
+{
+    const kw_env *env = pair->node->env;
+    kw_monitor_lock(&pair->monitor);
+    if (!atomic_load(&pair->is_ready)) {
+        kw_monitor_unlock(&pair->monitor);
+        return false;
+    }
+    read->refs++;
+    push(&pair->pending, read);
+    while (!read->is_done) {
+        uint64_t now_ns = kw_env_now(env);
+        bool is_over = now_ns >= deadline_ns || atomic_load(&env->is_closing);
+        if (is_over) {
+            break;
+        }
+        if (!pair->is_led) {
+            pair->is_led = true;
+            kw_monitor_unlock(&pair->monitor);
+            lead(pair, wait_ms_of(now_ns, deadline_ns));
+            leave(pair);
+            kw_monitor_lock(&pair->monitor);
+        } else {
+            uint64_t left_ns = deadline_ns - now_ns;
+            kw_monitor_wait(&pair->monitor, left_ns < SLICE_NS ? left_ns : SLICE_NS);
+        }
+    }
+    bool is_done = read->is_done && !read->is_lost;
+    if (!read->is_done && !read->is_taken) {
+        take_back(pair, read);
+    }
+    kw_monitor_unlock(&pair->monitor);
+    return is_done;
+}
+
+void kw_track_pair_close(kw_track_pair *pair, bool is_forked)
+{
+    if (pair->node == NULL || is_forked) {
+        return;
+    }
+    lose(pair, NULL, 0);
+    kw_node_unref(pair->node);
+    pair->node = NULL;
+}

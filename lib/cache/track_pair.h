@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Track pair: the two connections to one server by which values may be near. */
+#ifndef CACHE_TRACK_PAIR_H
+#define CACHE_TRACK_PAIR_H
+
+#include "cache/near.h"
+#include "net/node.h"
+
+/* One read, of whoever waits for it and of the pair. */
+typedef struct kw_track_read {
+    struct kw_track_read *next;
+    unsigned refs; /* guarded by the pair's monitor, as all below */
+    bool is_taken; /* by who leads: it may be on the connection */
+    bool is_done;
+    bool is_lost;    /* with its connection */
+    kw_request get;  /* the value */
+    kw_request pttl; /* and what is left of its life: asked behind it */
+    kw_near_place place;
+    kw_buf encoded;
+    char space[256];
+} kw_track_read;
+
+typedef struct kw_track_reads {
+    kw_track_read *first;
+    kw_track_read *last;
+} kw_track_reads;
+
+typedef enum kw_track_state {
+    KW_TRACK_DOWN,    /* nothing is open */
+    KW_TRACK_HEARING, /* the connection for messages is being opened */
+    KW_TRACK_ASKING,  /* it is asked for its number */
+    KW_TRACK_READING, /* the connection for reads is being opened */
+    KW_TRACK_TURNING, /* it is told to track */
+    KW_TRACK_READY
+} kw_track_state;
+
+/* Who leads has all of it, but for what the monitor guards. */
+typedef struct kw_track_pair {
+    kw_near *near;
+    kw_node *node; /* a reference; NULL: the place is free. Guarded by the tracker's monitor */
+    uint16_t at;   /* in near->pairs */
+    kw_conn *data;
+    kw_conn *inval;
+    bool is_data_known; /* the node knows that it became ready */
+    bool is_inval_known;
+    bool is_subscribed;
+    kw_track_state step;
+    kw_request request;            /* of the opening, and pings on data */
+    char text[96];                 /* its bytes */
+    uint64_t retry_ns;             /* not opened before */
+    uint64_t begun_ns;             /* when opening began, by the handle's clock */
+    atomic_uint_fast64_t asked_ns; /* the time that a proof is asked for; 0: none is */
+    uint64_t pinged_ns; /* of the pings that are out: when the pings were sent, by the tracker's
+                           clock; 0: none is out */
+    bool has_pong;
+    bool is_refused;       /* the server does not track for us */
+    kw_track_reads flight; /* on the connection, in their order */
+    kw_monitor monitor;
+    bool is_led;
+    atomic_bool is_ready;
+    kw_track_reads pending; /* not taken yet */
+} kw_track_pair;
+
+/* KW_ERR_NOMEM. */
+kw_err kw_track_pair_init(kw_track_pair *pair, kw_near *near, uint16_t at);
+void kw_track_pair_fini(kw_track_pair *pair);
+
+/* Leads for one turn: opens, sends what is pending, hears, reads; waits for wait_ms at the most.
+ * False where another thread leads. */
+bool kw_track_pair_turn(kw_track_pair *pair, int wait_ms);
+
+/* Gives a read over, and waits for its end; false where it has none by deadline_ns of the handle's
+ * clock, or the pair is not ready. The reference stays the caller's. */
+bool kw_track_pair_run(kw_track_pair *pair, kw_track_read *read, uint64_t deadline_ns);
+
+void kw_track_read_unref(kw_track_pair *pair, kw_track_read *read);
+
+/* Ends what is on it and all its values. In a forked child is_forked: nothing is sent or closed. */
+void kw_track_pair_close(kw_track_pair *pair, bool is_forked);
+
+/* The time for proofs. */
+uint64_t kw_track_now(const kw_env *env);
+
+#endif

@@ -1,0 +1,404 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Writers with a version, readers of values in memory, and faults at random: is any value older
+ * than near-staleness allows, or than the handle's own last write? Then the same with mistakes that
+ * are planted, which must be found. KW_TEST_SECONDS is how long each place is tried.
+ *
+ * What is judged is sound whatever the machine does: a value that was replaced before the bound
+ * before the call began, as the writer saw it acknowledged, was not its owner's answer within it.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <hiredis.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <time.h>
+
+#include "api/client.h"
+#include "base/random.h"
+#include "cache/cache.h"
+#include "live/cache_places.h"
+#include "support/calm.h"
+
+#define BOUND_MS 100
+#define OPTIONS  "near-bytes=1mb&near-staleness=100ms&near-ttl=1h"
+
+#define KEYS     16
+#define OWN_KEYS 8 /* the first are written by the handle with the cache itself */
+#define READERS  3
+#define VERSIONS 65536
+
+static cache_place here;
+
+/* A mistake that a cache might have. */
+typedef enum planted {
+    NOTHING,
+    NO_PROOF,        /* what was read once is good */
+    UNFOUNDED_PROOF, /* a proof is taken that no server has given */
+    OWN_NOT_KILLED   /* own writes do nothing to values in memory */
+} planted;
+
+typedef struct checker {
+    planted plant;
+    kw_client *client;
+    kw_cache *cache;
+    kw_client *other;
+    atomic_bool is_over;
+    atomic_uint latest[KEYS];                      /* version that was given last */
+    atomic_uint_fast64_t acked_ns[KEYS][VERSIONS]; /* 0: not acknowledged */
+    atomic_uint violations_n;
+    atomic_uint reads_n;
+    atomic_uint near_n;
+    uint64_t seed;
+} checker;
+
+/* What hears messages is deaf while this is set: bytes are there and do not come. For the
+ * transport, which has no other place to look. */
+typedef struct network {
+    kw_transport face;
+    atomic_bool is_deaf;
+    atomic_bool hears[1024]; /* by sockets */
+} network;
+
+static ssize_t send_bytes(void *arg, int socket, const char *data, size_t len)
+{
+    network *self = arg;
+    if (len > 20 && memcmp(data, "*2\r\n$9\r\nSUBSCRIBE", 17) == 0 && socket < 1024) {
+        atomic_store(&self->hears[socket], true);
+    }
+    const kw_transport *real = kw_transport_sockets();
+    return real->send_fn(real->arg, socket, data, len);
+}
+
+static bool is_deaf(network *self, int socket)
+{
+    return socket >= 0 && socket < 1024 && atomic_load(&self->hears[socket]) &&
+           atomic_load(&self->is_deaf);
+}
+
+static ssize_t recv_bytes(void *arg, int socket, char *data, size_t len, bool waits)
+{
+    const kw_transport *real = kw_transport_sockets();
+    return is_deaf(arg, socket) ? -EAGAIN : real->recv_fn(real->arg, socket, data, len, waits);
+}
+
+static int poll_sockets(void *arg, struct pollfd *sockets, size_t n, int wait_ms)
+{
+    const kw_transport *real = kw_transport_sockets();
+    int found = real->poll_fn(real->arg, sockets, n, wait_ms);
+    for (size_t i = 0; found > 0 && i < n; i++) {
+        if (sockets[i].revents != 0 && is_deaf(arg, sockets[i].fd)) {
+            sockets[i].revents = 0;
+            found--;
+        }
+    }
+    return found;
+}
+
+static void close_socket(void *arg, int socket)
+{
+    network *self = arg;
+    if (socket >= 0 && socket < 1024) {
+        atomic_store(&self->hears[socket], false);
+    }
+    const kw_transport *real = kw_transport_sockets();
+    real->close_fn(real->arg, socket);
+}
+
+static int open_socket(void *arg, const kw_address *address, const kw_options *options)
+{
+    (void)arg;
+    const kw_transport *real = kw_transport_sockets();
+    return real->open_fn(real->arg, address, options);
+}
+
+static network *network_new(void)
+{
+    network *self = calloc(1, sizeof(*self));
+    self->face = *kw_transport_sockets();
+    self->face.arg = self;
+    self->face.open_fn = open_socket;
+    self->face.send_fn = send_bytes;
+    self->face.recv_fn = recv_bytes;
+    self->face.poll_fn = poll_sockets;
+    self->face.close_fn = close_socket;
+    return self;
+}
+
+static uint64_t now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_BOOTTIME, &now);
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+static void name_of(char *key, size_t len, size_t at)
+{
+    snprintf(key, len, "key:%zu", at);
+}
+
+/* A writer writes its keys, one at a time, and notes when it was told so. */
+static void write_one(checker *self, kw_client *client, size_t at)
+{
+    char key[20];
+    name_of(key, sizeof(key), at);
+    unsigned version = atomic_load(&self->latest[at]) + 1;
+    if (version >= VERSIONS) {
+        return;
+    }
+    atomic_store(&self->latest[at], version);
+    kw_reply *reply = kw_command(client, NULL, "SET %s %u", key, version);
+    if (reply != NULL && !kw_reply_is_error(reply)) {
+        atomic_store(&self->acked_ns[at][version], now_ns());
+    } else {
+        /* It may still come: nothing is written over it before it has. */
+        kw_test_sleep_ms(50);
+    }
+    kw_reply_free(reply);
+}
+
+static void *write_others(void *arg)
+{
+    checker *self = arg;
+    kw_random random;
+    kw_random_init(&random, self->seed + 1);
+    while (!atomic_load(&self->is_over)) {
+        write_one(self, self->other, OWN_KEYS + kw_random_below(&random, KEYS - OWN_KEYS));
+        kw_test_sleep_ms(1 + (unsigned)kw_random_below(&random, 5));
+    }
+    return NULL;
+}
+
+static void *write_own(void *arg)
+{
+    checker *self = arg;
+    kw_random random;
+    kw_random_init(&random, self->seed + 2);
+    while (!atomic_load(&self->is_over)) {
+        write_one(self, self->client, kw_random_below(&random, OWN_KEYS));
+        kw_test_sleep_ms(1 + (unsigned)kw_random_below(&random, 5));
+    }
+    return NULL;
+}
+
+/* The value is to be as new as whatever was acknowledged by then. */
+static void judge(checker *self, size_t at, unsigned version, uint64_t begun_ns, bool is_near)
+{
+    uint64_t bound_ns = at < OWN_KEYS ? 0 : (uint64_t)BOUND_MS * 1000000;
+    unsigned latest = atomic_load(&self->latest[at]);
+    for (unsigned later = version + 1; later <= latest; later++) {
+        uint64_t acked_ns = atomic_load(&self->acked_ns[at][later]);
+        if (acked_ns != 0 && acked_ns + bound_ns < begun_ns) {
+            if (atomic_fetch_add(&self->violations_n, 1) == 0 && self->plant == NOTHING) {
+                fprintf(stderr,
+                        "%s: key %zu, version %u %s, and %u was acknowledged %.3f ms before\n",
+                        here.name, at, version, is_near ? "from memory" : "from a server", later,
+                        (double)(begun_ns - acked_ns) / 1e6);
+            }
+            return;
+        }
+    }
+}
+
+static void *read_all(void *arg)
+{
+    checker *self = arg;
+    kw_random random;
+    kw_random_init(&random, self->seed + 3 + (uintptr_t)pthread_self());
+    while (!atomic_load(&self->is_over)) {
+        size_t at = kw_random_below(&random, KEYS);
+        char key[20];
+        name_of(key, sizeof(key), at);
+        kw_cache_value value = KW_CACHE_VALUE_INIT;
+        uint64_t begun_ns = now_ns();
+        if (kw_cache_get(self->cache, NULL, &value, kw_cache_text(key)) == KW_OK &&
+            value.data != NULL) {
+            char text[20];
+            snprintf(text, sizeof(text), "%.*s", (int)value.len, value.data);
+            bool is_near = value.source == KW_CACHE_FROM_NEAR;
+            judge(self, at, (unsigned)atoi(text), begun_ns, is_near);
+            atomic_fetch_add(&self->near_n, is_near ? 1 : 0);
+            atomic_fetch_add(&self->reads_n, 1);
+        }
+        kw_cache_release(&value);
+        if (self->plant == UNFOUNDED_PROOF) {
+            for (size_t i = 0; i < 3; i++) {
+                atomic_store(&self->cache->near->pairs[i].proof_ns, now_ns());
+            }
+        }
+        if (kw_random_below(&random, 64) == 0) {
+            kw_test_sleep_ms(1);
+        }
+    }
+    return NULL;
+}
+
+static kw_test_server *server_at(size_t at)
+{
+    return here.cluster != NULL ? kw_test_cluster_node(here.cluster, at) : here.servers[at];
+}
+
+static size_t servers_n(void)
+{
+    return here.cluster != NULL || here.servers[1] != NULL ? 3 : 1;
+}
+
+static void do_fault(network *net, kw_random *random)
+{
+    kw_test_server *server = server_at(kw_random_below(random, servers_n()));
+    switch (kw_random_below(random, 6)) {
+    case 0:
+        kw_test_server_integer(server, "CLIENT KILL TYPE pubsub");
+        break;
+    case 1:
+        kw_test_server_integer(server, "CLIENT KILL TYPE normal SKIPME yes");
+        break;
+    case 2:
+        kw_test_server_pause(server);
+        kw_test_sleep_ms(300);
+        kw_test_server_resume(server);
+        break;
+    case 3:
+        if (here.cluster != NULL) {
+            unsigned slot = kw_test_cluster_slot(here.cluster, "key:12");
+            kw_test_cluster_move(here.cluster, slot, slot, server);
+        }
+        break;
+    default:
+        atomic_store(&net->is_deaf, true);
+        kw_test_sleep_ms(400);
+        atomic_store(&net->is_deaf, false);
+        break;
+    }
+    kw_test_sleep_ms(50 + (unsigned)kw_random_below(random, 200));
+}
+
+/* A write of nothing. */
+static void end_nothing(kw_own_write *write)
+{
+    free(write);
+}
+
+static kw_own_write *begin_nothing(kw_write_stamps *stamps, const kw_own_command *command)
+{
+    (void)stamps;
+    (void)command;
+    kw_own_write *write = calloc(1, sizeof(*write));
+    write->end_fn = end_nothing;
+    return write;
+}
+
+static void plant_it(const checker *self)
+{
+    if (self->plant == NO_PROOF) {
+        self->cache->near->limits.staleness_ns = UINT64_C(3600000000000);
+    } else if (self->plant == OWN_NOT_KILLED) {
+        self->cache->near->stamps->begin_fn = begin_nothing;
+    }
+}
+
+static uint64_t seconds(void)
+{
+    const char *text = getenv("KW_TEST_SECONDS");
+    return text != NULL && atoi(text) > 0 ? (uint64_t)atoi(text) : 4;
+}
+
+/* Violations found; with a plant it ends at the first. */
+static unsigned check(planted plant)
+{
+    checker *self = calloc(1, sizeof(*self));
+    network *net = network_new();
+    char uri[500];
+    snprintf(uri, sizeof(uri), "%s%sstall-timeout=250ms", here.uri,
+             strchr(here.uri, '?') ? "&" : "?");
+    self->plant = plant;
+    self->seed = kw_test_seed("cache staleness");
+    self->client = kw_test_open("%s", uri);
+    self->other = kw_test_open("%s", uri);
+    self->client->topology->env.transport = &net->face;
+    self->cache = cache_open(self->client, OPTIONS);
+    kw_reply_free(kw_test_ask(self->other, "FLUSHALL"));
+    plant_it(self);
+    pthread_t threads[READERS + 2];
+    for (size_t i = 0; i < READERS; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, read_all, self), 0);
+    }
+    assert_int_equal(pthread_create(&threads[READERS], NULL, write_others, self), 0);
+    assert_int_equal(pthread_create(&threads[READERS + 1], NULL, write_own, self), 0);
+    kw_random random;
+    kw_random_init(&random, self->seed);
+    uint64_t end_ms = kw_test_real_ms() + (plant == NOTHING ? seconds() : 60) * 1000;
+    while (kw_test_real_ms() < end_ms &&
+           (plant == NOTHING || atomic_load(&self->violations_n) == 0)) {
+        do_fault(net, &random);
+    }
+    atomic_store(&self->is_over, true);
+    for (size_t i = 0; i < READERS + 2; i++) {
+        kw_test_join(threads[i]);
+    }
+    unsigned violations_n = atomic_load(&self->violations_n);
+    kw_cache_figures figures = cache_figures(self->cache);
+    printf("%s, plant %d: %u reads, %u from memory, %llu messages, %u too old\n", here.name,
+           (int)plant, atomic_load(&self->reads_n), atomic_load(&self->near_n),
+           (unsigned long long)figures.invalidations, violations_n);
+    assert_true(atomic_load(&self->near_n) > 0);
+    kw_cache_close(self->cache);
+    kw_close(self->client);
+    kw_close(self->other);
+    free(net);
+    free(self);
+    return violations_n;
+}
+
+static void test_no_value_is_too_old(void **state)
+{
+    (void)state;
+    assert_int_equal(check(NOTHING), 0);
+}
+
+static void test_planted_mistakes_are_found(void **state)
+{
+    (void)state;
+    assert_true(check(NO_PROOF) > 0);
+    assert_true(check(UNFOUNDED_PROOF) > 0);
+    assert_true(check(OWN_NOT_KILLED) > 0);
+}
+
+static int start(void **state)
+{
+    cache_place_start(&here, *state);
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    cache_place_stop(&here);
+    return 0;
+}
+
+static int run_at(const char *name, bool has_plants)
+{
+    char *place = (char *)(uintptr_t)name;
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_prestate_setup_teardown(test_no_value_is_too_old, start,
+                                                 has_plants ? NULL : stop, place),
+        cmocka_unit_test_prestate_setup_teardown(test_planted_mistakes_are_found, NULL, stop,
+                                                 place),
+    };
+    return has_plants ? cmocka_run_group_tests_name(name, tests, NULL, NULL)
+                      : _cmocka_run_group_tests(name, tests, 1, NULL, NULL);
+}
+
+int main(void)
+{
+    /* The bound is one of real time. */
+    kw_test_calm_forbid();
+    return run_at("server", true) + run_at("cluster", false) + run_at("ring", false);
+}

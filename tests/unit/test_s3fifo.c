@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* S3-FIFO beside a plain simulation of the paper's algorithm, and LRU, over Zipf loads with and
+ * without scans of cold keys. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/random.h"
+#include "cache/s3fifo.h"
+
+#define NAMES    100000u
+#define REQUESTS 1000000u
+
+/* A load: names from 0 by Zipf, and every so many requests a name that never comes again. */
+typedef struct load {
+    double *sums; /* of NAMES */
+    kw_random random;
+    unsigned scan_part; /* of 100 */
+    uint64_t cold;
+} load;
+
+static load load_new(double exponent, unsigned scan_part)
+{
+    load self = {malloc(NAMES * sizeof(double)), {0}, scan_part, NAMES};
+    double sum = 0;
+    for (unsigned i = 0; i < NAMES; i++) {
+        sum += 1 / pow(i + 1, exponent);
+        self.sums[i] = sum;
+    }
+    kw_random_init(&self.random, 42);
+    return self;
+}
+
+static uint64_t load_next(load *self)
+{
+    if (kw_random_below(&self->random, 100) < self->scan_part) {
+        return self->cold++;
+    }
+    double at =
+        (double)(kw_random_next(&self->random) >> 11) / 9007199254740992.0 * self->sums[NAMES - 1];
+    size_t low = 0;
+    size_t high = NAMES - 1;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (self->sums[middle] < at) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+/* What each sees of a request. */
+typedef bool (*request_fn)(void *arg, uint64_t name);
+
+static double hit_ratio(load *from, request_fn request, void *arg)
+{
+    unsigned hits = 0;
+    for (unsigned i = 0; i < REQUESTS; i++) {
+        hits += request(arg, load_next(from)) ? 1 : 0;
+    }
+    free(from->sums);
+    return 100.0 * hits / REQUESTS;
+}
+
+/* Names that the largest load has: all, and a cold one with each request. */
+#define ALL_NAMES (NAMES + REQUESTS)
+
+/* Ours: an entry of size 1 for each name. */
+typedef struct ours {
+    kw_s3fifo queues;
+    kw_s3_link *links;
+    bool *is_in;
+} ours;
+
+static bool request_ours(void *arg, uint64_t name)
+{
+    ours *self = arg;
+    kw_s3_link *link = &self->links[name];
+    if (self->is_in[name]) {
+        kw_s3fifo_hit(link);
+        return true;
+    }
+    link->hash = kw_random_next(&(kw_random){name});
+    link->size = 1;
+    self->is_in[name] = true;
+    kw_s3fifo_insert(&self->queues, link);
+    kw_s3_link *victim;
+    while ((victim = kw_s3fifo_evict(&self->queues)) != NULL) {
+        self->is_in[victim - self->links] = false;
+    }
+    return false;
+}
+
+static double ratio_of_ours(double exponent, unsigned scan_part, uint64_t room)
+{
+    load from = load_new(exponent, scan_part);
+    ours self = {.links = calloc(ALL_NAMES, sizeof(kw_s3_link)), .is_in = calloc(ALL_NAMES, 1)};
+    assert_true(kw_s3fifo_init(&self.queues, kw_mem_default(), room, room));
+    double ratio = hit_ratio(&from, request_ours, &self);
+    kw_s3fifo_fini(&self.queues, kw_mem_default());
+    free(self.links);
+    free(self.is_in);
+    return ratio;
+}
+
+/* The paper's, by arrays: queues are rings of names, ghosts the last names that were let go. */
+typedef struct ring {
+    uint64_t *names;
+    size_t size;
+    size_t head;
+    size_t n;
+} ring;
+
+static void ring_push(ring *self, uint64_t name)
+{
+    self->names[(self->head + self->n++) % self->size] = name;
+}
+
+static uint64_t ring_pop(ring *self)
+{
+    uint64_t name = self->names[self->head];
+    self->head = (self->head + 1) % self->size;
+    self->n--;
+    return name;
+}
+
+typedef struct plain {
+    ring small;
+    ring main;
+    ring ghosts;
+    uint8_t *where; /* 0: nowhere, 1: small, 2: main */
+    uint8_t *hits;
+    uint32_t *ghost_n; /* how often it is among the ghosts */
+    size_t room;
+} plain;
+
+static void remember(plain *self, uint64_t name)
+{
+    ring_push(&self->ghosts, name);
+    self->ghost_n[name]++;
+    while (self->ghosts.n > self->main.n) {
+        self->ghost_n[ring_pop(&self->ghosts)]--;
+    }
+}
+
+static void evict_main(plain *self)
+{
+    for (;;) {
+        uint64_t name = ring_pop(&self->main);
+        if (self->hits[name] == 0) {
+            self->where[name] = 0;
+            return;
+        }
+        self->hits[name]--;
+        ring_push(&self->main, name);
+    }
+}
+
+static void evict(plain *self)
+{
+    bool is_done = false;
+    while (!is_done && self->small.n > 0 && self->small.n > self->room / 10) {
+        uint64_t name = ring_pop(&self->small);
+        if (self->hits[name] > 1) {
+            self->hits[name] = 0;
+            self->where[name] = 2;
+            ring_push(&self->main, name);
+        } else {
+            self->where[name] = 0;
+            remember(self, name);
+            is_done = true;
+        }
+    }
+    if (!is_done) {
+        evict_main(self);
+    }
+}
+
+static bool request_plain(void *arg, uint64_t name)
+{
+    plain *self = arg;
+    if (self->where[name] != 0) {
+        self->hits[name] = (uint8_t)(self->hits[name] < 3 ? self->hits[name] + 1 : 3);
+        return true;
+    }
+    self->hits[name] = 0;
+    self->where[name] = self->ghost_n[name] > 0 ? 2 : 1;
+    ring_push(self->where[name] == 2 ? &self->main : &self->small, name);
+    while (self->small.n + self->main.n > self->room) {
+        evict(self);
+    }
+    return false;
+}
+
+static ring ring_new(size_t size)
+{
+    ring self = {malloc(size * sizeof(uint64_t)), size, 0, 0};
+    return self;
+}
+
+static double ratio_of_plain(double exponent, unsigned scan_part, uint64_t room)
+{
+    load from = load_new(exponent, scan_part);
+    plain self = {ring_new(2 * room + 4),
+                  ring_new(2 * room + 4),
+                  ring_new(2 * room + 4),
+                  calloc(ALL_NAMES, 1),
+                  calloc(ALL_NAMES, 1),
+                  calloc(ALL_NAMES, sizeof(uint32_t)),
+                  room};
+    double ratio = hit_ratio(&from, request_plain, &self);
+    free(self.small.names);
+    free(self.main.names);
+    free(self.ghosts.names);
+    free(self.where);
+    free(self.hits);
+    free(self.ghost_n);
+    return ratio;
+}
+
+/* LRU: a list through all names. */
+typedef struct lru {
+    uint32_t *newer;
+    uint32_t *older;
+    bool *is_in;
+    uint32_t newest;
+    uint32_t oldest;
+    size_t n;
+    size_t room;
+} lru;
+
+static void lru_take_out(lru *self, uint32_t name)
+{
+    *(self->newer[name] != UINT32_MAX ? &self->older[self->newer[name]] : &self->newest) =
+        self->older[name];
+    *(self->older[name] != UINT32_MAX ? &self->newer[self->older[name]] : &self->oldest) =
+        self->newer[name];
+}
+
+static bool request_lru(void *arg, uint64_t request)
+{
+    lru *self = arg;
+    uint32_t name = (uint32_t)request;
+    bool is_hit = self->is_in[name];
+    if (is_hit) {
+        lru_take_out(self, name);
+    } else if (self->n == self->room) {
+        uint32_t victim = self->oldest;
+        lru_take_out(self, victim);
+        self->is_in[victim] = false;
+    } else {
+        self->n++;
+    }
+    self->is_in[name] = true;
+    self->newer[name] = UINT32_MAX;
+    self->older[name] = self->newest;
+    *(self->newest != UINT32_MAX ? &self->newer[self->newest] : &self->oldest) = name;
+    self->newest = name;
+    return is_hit;
+}
+
+static double ratio_of_lru(double exponent, unsigned scan_part, uint64_t room)
+{
+    load from = load_new(exponent, scan_part);
+    lru self = {malloc(ALL_NAMES * sizeof(uint32_t)),
+                malloc(ALL_NAMES * sizeof(uint32_t)),
+                calloc(ALL_NAMES, 1),
+                UINT32_MAX,
+                UINT32_MAX,
+                0,
+                room};
+    double ratio = hit_ratio(&from, request_lru, &self);
+    free(self.newer);
+    free(self.older);
+    free(self.is_in);
+    return ratio;
+}
+
+static void test_s3fifo_hits_as_the_plain_simulation(void **state)
+{
+    (void)state;
+    static const double exponents[] = {0.8, 0.99, 1.2};
+    static const uint64_t rooms[] = {NAMES / 100, NAMES / 10};
+    for (size_t i = 0; i < 3; i++) {
+        for (size_t k = 0; k < 2; k++) {
+            for (unsigned scan = 0; scan <= 25; scan += 25) {
+                double own = ratio_of_ours(exponents[i], scan, rooms[k]);
+                double simulated = ratio_of_plain(exponents[i], scan, rooms[k]);
+                double by_lru = ratio_of_lru(exponents[i], scan, rooms[k]);
+                printf("zipf %.2f, room %2d %%, cold %2u %%: s3fifo %.2f %%, simulation %.2f %%, "
+                       "lru %.2f %%\n",
+                       exponents[i], k == 0 ? 1 : 10, scan, own, simulated, by_lru);
+                assert_true(fabs(own - simulated) < 1);
+                assert_true(own > by_lru - 1);
+            }
+        }
+    }
+}
+
+static void test_s3fifo_keeps_its_sums(void **state)
+{
+    (void)state;
+    kw_s3fifo queues;
+    kw_s3_link links[200];
+    bool is_in[200] = {false};
+    kw_random random;
+    kw_random_init(&random, 5);
+    assert_true(kw_s3fifo_init(&queues, kw_mem_default(), 1000, 16));
+    for (int i = 0; i < 100000; i++) {
+        size_t at = kw_random_below(&random, 200);
+        if (!is_in[at]) {
+            links[at].hash = at;
+            links[at].size = 1 + (uint32_t)kw_random_below(&random, 60);
+            kw_s3fifo_insert(&queues, &links[at]);
+            is_in[at] = true;
+        } else if (kw_random_below(&random, 4) == 0) {
+            kw_s3fifo_remove(&queues, &links[at]);
+            is_in[at] = false;
+        } else {
+            kw_s3fifo_hit(&links[at]);
+        }
+        kw_s3_link *victim;
+        while ((victim = kw_s3fifo_evict(&queues)) != NULL) {
+            assert_true(is_in[victim - links]);
+            is_in[victim - links] = false;
+        }
+        uint64_t size = 0;
+        uint64_t n = 0;
+        for (size_t k = 0; k < 200; k++) {
+            size += is_in[k] ? links[k].size : 0;
+            n += is_in[k] ? 1 : 0;
+        }
+        assert_int_equal(kw_s3fifo_size(&queues), size);
+        assert_int_equal(kw_s3fifo_n(&queues), n);
+        assert_true(size <= 1000);
+    }
+    kw_s3fifo_fini(&queues, kw_mem_default());
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_s3fifo_keeps_its_sums),
+        cmocka_unit_test(test_s3fifo_hits_as_the_plain_simulation),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
