@@ -73,10 +73,17 @@ KW_API void kw_close(kw_client *client);
  * KW_ERR_NOMEM. Any thread. */
 KW_API kw_err kw_drain(kw_client *client, kw_error *error, uint64_t timeout_ms);
 
-/* Makes the handle ready now, instead of with the first command: fetches the map of a cluster, or
- * connects to a single server, to the primary of a Sentinel group, or to each primary of a ring,
- * within the handle's timeout. Where there is a map already none is fetched: kw_refresh does that.
- * Not needed; it tells early what is wrong.
+/* Makes the handle ready now, instead of with the first command: fetches the map, where there is
+ * none yet, and connects to every primary of the cluster or ring, to the primary of a Sentinel
+ * group or to the one server, all at once, within the handle's timeout; also to the replicas, where
+ * read-preference has them read from. Each has been greeted, has said who it is, and has answered a
+ * PING. Where there is a map already none is fetched: kw_refresh does that. Not needed; it tells
+ * early what is wrong. The option pool-min keeps connections ready, also
+ * to a primary that takes over later.
+ *
+ * A server that cannot be reached is an error at once: neither its return nor an election is waited
+ * for. Where several primaries could not be had, error has the code of the first, and names them;
+ * the others are connected to all the same. A replica that cannot be had is no error.
  *
  * Errors: KW_ERR_ARGUMENT (client is NULL), KW_ERR_FORKED, KW_ERR_CANCELLED, KW_ERR_NOMEM, and what
  * stood in the way: KW_ERR_CONNECT, KW_ERR_RESOLVE, KW_ERR_HANDSHAKE, KW_ERR_AUTH,

@@ -3,6 +3,7 @@
  */
 #include <keyway/client.h>
 
+#include "drive/warm_up.h"
 #include "topology/first_map.h"
 #include "topology/login_watch.h"
 #include "api/client.h"
@@ -17,31 +18,6 @@ static uint64_t deadline_of(const kw_client *client)
 {
     return kw_env_now(&client->topology->env) +
            client->topology->env.options.timeout_ms * KW_NS_PER_MS;
-}
-
-static kw_err connect_node(kw_client *client, kw_error *error, kw_node *node, uint64_t deadline_ns)
-{
-    kw_conn *conn;
-    uint64_t retry_ns;
-    kw_acquire_options options = {.now_ns = kw_env_now(&client->topology->env),
-                                  .deadline_ns = deadline_ns};
-    kw_err code = kw_node_acquire(node, &conn, error, &retry_ns, &options);
-    if (code == KW_OK) {
-        kw_node_release(node, conn, kw_env_now(&client->topology->env), NULL);
-    }
-    return code;
-}
-
-/* Each primary in turn. */
-static kw_err connect_all(kw_client *client, kw_error *error, const kw_snapshot *snapshot,
-                          uint64_t deadline_ns)
-{
-    kw_err code = KW_OK;
-    for (size_t i = 0; code == KW_OK && i < kw_map_shards_n(snapshot->map); i++) {
-        kw_node *node = snapshot->nodes[kw_map_shard_at(snapshot->map, i)->primary];
-        code = connect_node(client, error, node, deadline_ns);
-    }
-    return code;
 }
 
 /* A snapshot in which it is known where the nodes are, as far as anybody knows. */
@@ -71,9 +47,7 @@ kw_err kw_connect(kw_client *client, kw_error *error)
     uint64_t deadline_ns = deadline_of(client);
     code = need_snapshot(client, error, &snapshot, deadline_ns);
     if (code == KW_OK) {
-        if (!kw_map_is_cluster(snapshot->map)) {
-            code = connect_all(client, error, snapshot, deadline_ns);
-        }
+        code = kw_warm_up(client->topology, error, snapshot, deadline_ns);
         kw_snapshot_unref(snapshot);
     }
     kw_client_leave(client);

@@ -24,7 +24,7 @@ static const char *detail_of(const kw_step *step)
 
 static const char *hint_of(const kw_step *step, const kw_plan *plan, bool is_ring)
 {
-    if (step->effect == KW_EFFECT_MAYBE) {
+    if (step->effect == KW_EFFECT_MAYBE && !plan->is_internal) {
         return "; the command may have run";
     }
     if (step->code == KW_ERR_NOT_SERVED && plan->read == KW_READ_OF_REPLICA) {

@@ -257,9 +257,11 @@ static kw_err begin(kw_loop *self, kw_error *error, bool *is_mine, bool *was_sig
 static uint64_t next_ns(const kw_loop *self)
 {
     uint64_t at_ns = kw_pipeline_next_ns(&self->pipeline);
-    uint64_t failure_watch_ns =
-        atomic_load_explicit(&self->topology->env.failure_watch_ns, memory_order_relaxed);
+    const kw_env *env = &self->topology->env;
+    uint64_t failure_watch_ns = atomic_load_explicit(&env->failure_watch_ns, memory_order_relaxed);
+    uint64_t keep_ns = atomic_load_explicit(&env->keep_ns, memory_order_relaxed);
     at_ns = failure_watch_ns < at_ns ? failure_watch_ns : at_ns;
+    at_ns = keep_ns < at_ns ? keep_ns : at_ns;
     uint64_t soon_ns = self->pipeline.scan.now_ns + CALLS_NS;
     bool is_soon =
         self->poller.backend->needs_calls && self->pipeline.open_n > 0 && soon_ns < at_ns;

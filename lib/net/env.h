@@ -55,6 +55,7 @@ struct kw_env {
     atomic_uint_fast64_t pushes_n; /* messages that servers pushed, dropped */
     atomic_uint_fast64_t ahead_n;  /* versions of copies that were not believed */
     atomic_uint_fast64_t failure_watch_ns; /* when the nodes of a ring are to be looked at next */
+    atomic_uint_fast64_t keep_ns;          /* when connections are made ahead of need next */
     atomic_uint_fast64_t lag_ns;           /* when the lag of replicas is to be measured next */
     atomic_bool has_groups;                /* Sentinel groups are, or were, nodes of the ring */
     kw_event_fn event;                     /* the host's; NULL: none */

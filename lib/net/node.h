@@ -136,6 +136,11 @@ kw_err kw_node_acquire(kw_node *node, kw_conn **conn, kw_error *error, uint64_t 
 kw_err kw_node_try_acquire(kw_node *node, kw_conn **conn, kw_error *error, uint64_t now_ns,
                            bool is_spare);
 
+/* A connection for a probe, of a node that is to have min_n at least: one that has begun to
+ * connect, where it has fewer, or one that has rested since before rested_ns, where it has no more;
+ * NULL where there is nothing to do. Never waits. */
+kw_conn *kw_node_take_to_keep(kw_node *node, size_t min_n, uint64_t now_ns, uint64_t rested_ns);
+
 /* As kw_node_try_acquire, beyond pool-max, of a server that is to have that role whatever the
  * node's is. A connection of another role than the node's is not kept when it comes back. */
 kw_err kw_node_try_acquire_as(kw_node *node, kw_conn **conn, kw_error *error, uint64_t now_ns,

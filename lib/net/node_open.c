@@ -178,3 +178,35 @@ kw_err kw_node_try_acquire_as(kw_node *node, kw_conn **conn, kw_error *error, ui
     attempt options = {now_ns, role, true};
     return try_acquire(node, conn, error, &options);
 }
+
+/* The idle connection that was used longest ago, in use now, where that was before rested_ns; NULL:
+ * there is none. The lock is held. */
+static kw_conn *take_rested(kw_node *node, uint64_t rested_ns)
+{
+    kw_conn **link = &node->idle;
+    while (*link != NULL && (*link)->next != NULL) {
+        link = &(*link)->next;
+    }
+    kw_conn *conn = *link;
+    if (conn == NULL || conn->state != KW_CONN_READY || conn->idle_since_ns >= rested_ns) {
+        return NULL;
+    }
+    *link = NULL;
+    kw_pool_link_in_use(node, conn);
+    return conn;
+}
+
+kw_conn *kw_node_take_to_keep(kw_node *node, size_t min_n, uint64_t now_ns, uint64_t rested_ns)
+{
+    kw_monitor_lock(&node->monitor);
+    size_t n = node->conns_n > node->shared_n ? node->conns_n - node->shared_n : 0;
+    bool is_known = kw_pool_check_known(node, NULL) == KW_OK && !node->is_retired;
+    kw_conn *conn = is_known && n <= min_n ? take_rested(node, rested_ns) : NULL;
+    bool is_short = conn == NULL && is_known && n < min_n && kw_pool_may_open(node, now_ns, false);
+    if (!is_short) {
+        kw_monitor_unlock(&node->monitor);
+        return conn;
+    }
+    (void)open_unready(node, &conn, NULL, kw_pool_role_of(node), now_ns);
+    return conn;
+}

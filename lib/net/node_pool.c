@@ -66,8 +66,14 @@ kw_conn *kw_pool_take_expired(kw_node *node, uint64_t now_ns)
 {
     uint64_t idle_ns = node->env->options.pool_idle_ms * (uint64_t)1000000;
     kw_conn **link = &node->idle; /* the oldest are last */
+    size_t others_n = node->conns_n > node->shared_n ? node->conns_n - node->shared_n : 0;
+    for (const kw_conn *conn = node->idle; conn != NULL && others_n > 0; conn = conn->next) {
+        others_n--;
+    }
+    uint64_t min_n = node->env->options.pool_min;
     /* Another thread's release may be later than this one's now. */
-    while (*link != NULL && now_ns <= (*link)->idle_since_ns + idle_ns) {
+    for (size_t n = others_n;
+         *link != NULL && (n < min_n || now_ns <= (*link)->idle_since_ns + idle_ns); n++) {
         link = &(*link)->next;
     }
     return kw_pool_cut_idle(node, link);

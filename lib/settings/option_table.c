@@ -30,6 +30,8 @@ static const kw_option_row rows[] = {
      "what a call on a node that lost its slot is given before it is cut"},
     {"refresh-interval", KW_OPTION_DURATION, AT_LIVE(refresh_interval_ms), 0, DAY_MS, "30s",
      "slow periodic fetch of the map; 0 is never"},
+    {"pool-min", KW_OPTION_COUNT, AT_LIVE(pool_min), 0, 65535, "0",
+     "connections per node that are made ahead of need, and kept"},
     {"pool-max", KW_OPTION_COUNT, AT_LIVE(pool_max), 1, 65535, "64", "connections per node"},
     {"share-above", KW_OPTION_COUNT, AT_LIVE(share_above), 0, 65535, "3",
      "callers per node with a connection each; more share one"},

@@ -124,6 +124,7 @@ typedef struct kw_options {
     kw_live_number refresh_interval_ms; /* slow periodic map refresh; 0: never */
     uint64_t keep_alive_ms;             /* TCP keep-alive idle time; 0: off */
     uint64_t user_timeout_ms;           /* TCP user timeout; 0: the system's */
+    kw_live_number pool_min;            /* connections per node that are made ahead, and kept */
     kw_live_number pool_max;            /* connections per node */
     kw_live_number share_above;   /* callers of one node; more than these share a connection */
     kw_live_number pool_idle_ms;  /* an idle connection older than this is closed */

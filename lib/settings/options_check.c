@@ -35,5 +35,10 @@ kw_err kw_options_check(const kw_options *options, kw_error *error)
                             "on-node-down=next and eject give keys to other nodes, which only a "
                             "ring can; here it is fail or wait");
     }
+    if (options->pool_min > options->pool_max) {
+        return kw_error_set(
+            error, KW_ERR_CONFIG, KW_EFFECT_NONE, "pool-min=%llu is more than pool-max=%llu",
+            (unsigned long long)options->pool_min, (unsigned long long)options->pool_max);
+    }
     return kw_quorum_check(options, error);
 }

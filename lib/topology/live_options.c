@@ -22,6 +22,7 @@ kw_err kw_live_options_set(kw_topology *topology, kw_error *error, kw_bytes name
     if (kw_replica_discovery_is_on(topology)) {
         atomic_store(&topology->env.failure_watch_ns, 0);
     }
+    kw_pool_keeper_on_change(topology);
     kw_topology_wake_all(topology); /* who waits for a place may have one now */
     return KW_OK;
 }

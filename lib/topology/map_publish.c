@@ -101,6 +101,7 @@ kw_err kw_map_publish_locked(kw_topology *topology, bool *has_news, kw_map *map)
         retire_left(old, snapshot);
         take_zones(snapshot, map);
         atomic_fetch_add_explicit(&topology->counters.map_changes, 1, memory_order_relaxed);
+        kw_pool_keeper_on_change(topology);
     }
     kw_snapshot_unref(old);
     kw_snapshot_unref(snapshot);

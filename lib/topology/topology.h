@@ -10,6 +10,7 @@
 #include "settings/host.h"
 #include "topology/command_cache.h"
 #include "topology/failure_watch.h"
+#include "topology/pool_keeper.h"
 #include "topology/ring_state.h"
 #include "topology/snapshot.h"
 #include "topology/write_stamps.h"
@@ -60,6 +61,8 @@ typedef struct kw_topology {
     kw_ring_state *ring_state;      /* of a ring, guarded by publishing. Else NULL */
     kw_failure_watch failure_watch; /* of a ring */
     kw_leader lag_leader;           /* one thread at a time measures replicas */
+    kw_leader keeper_leader;        /* one thread at a time makes connections ahead of need */
+    kw_pool_keeper *pool_keeper;    /* that thread's; NULL: nothing was to be kept yet */
     kw_command_cache command_cache;
     kw_counters counters;
     _Atomic(const struct kw_observer *) observer; /* of tries and ends of calls; NULL: none */

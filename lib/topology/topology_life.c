@@ -108,6 +108,7 @@ no_told:
 
 static void fini_parts(kw_topology *topology)
 {
+    kw_pool_keeper_end(topology);
     kw_refresher_fini(&topology->refresher);
     kw_command_cache_fini(&topology->command_cache);
     kw_snapshot_unref(topology->snapshot);
@@ -154,6 +155,7 @@ static void set_env(kw_env *env, const kw_host *host)
     env->event_arg = host->event_arg;
     env->logins.ask = host->login;
     env->logins.ask_arg = host->login_arg;
+    atomic_init(&env->keep_ns, UINT64_MAX);
     atomic_init(&env->lag_ns, UINT64_MAX);
     kw_descriptors_init(&env->descriptors);
     atomic_init(&env->is_closing, false);
@@ -294,6 +296,7 @@ kw_err kw_topology_reopen(kw_topology *topology, bool is_trusted)
         fini_parts(topology);
     } else {
         topology->snapshot = NULL;
+        topology->pool_keeper = NULL;
         topology->seeds = NULL;
         topology->env.nodes = NULL;
         memset(topology->extras, 0, sizeof(topology->extras));
@@ -301,6 +304,7 @@ kw_err kw_topology_reopen(kw_topology *topology, bool is_trusted)
     kw_fork_fini(&topology->fork);
     kw_leader_init(&topology->failure_watch.watcher);
     kw_leader_init(&topology->lag_leader);
+    kw_leader_init(&topology->keeper_leader);
     kw_leader_init(&topology->teller);
     atomic_store(&topology->env.failure_watch_ns, 0); /* this process asks what is down */
     kw_err code = kw_logins_reopen(&topology->env.logins);

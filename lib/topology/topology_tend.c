@@ -32,6 +32,9 @@ void kw_topology_tend(kw_topology *topology, uint64_t now_ns)
     if (is_due(&topology->env.lag_ns, now_ns)) {
         kw_lag_tend(topology, now_ns);
     }
+    if (is_due(&topology->env.keep_ns, now_ns)) {
+        kw_pool_keeper_tend(topology, now_ns);
+    }
     if (is_due(&topology->sweep_ns, now_ns)) {
         kw_node_registry_sweep(topology, now_ns);
     }

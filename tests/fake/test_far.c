@@ -229,7 +229,8 @@ static void test_map_of_nodes_that_are_all_gone_is_replaced_in_a_second(void **s
         kw_fake_set_map(fakes[0], slots, NULL);
         kw_client *client = kw_test_open("redis-cluster://%s?timeout=5s&refresh-interval=0",
                                          kw_fake_address(fakes[0]));
-        assert_int_equal(kw_connect(client, NULL), KW_OK);
+        char node[100];
+        assert_int_equal(kw_client_slot_node(client, NULL, node, sizeof(node), 0), KW_OK);
         const kw_fake_range ranges[] = {{0, 16383, fakes[0], NULL}};
         kw_fake_set_cluster(fakes, 1, ranges, 1);
         kw_test_end end = kw_test_send(client, KW_TEST_CALL, "INCR", "foo");
