@@ -52,6 +52,22 @@ KW_API kw_client *kw_open(const char *uri, kw_error *error);
  * server. Any thread, while no other changes the settings. */
 KW_API kw_client *kw_open_config(const kw_config *config, kw_error *error);
 
+/* Opens another handle beside the first one, for a host with an event loop in each thread: both
+ * share what is known of the servers, that is one map and one fetch of it, one watch over failures,
+ * one login, settings (kw_client_set too), log and events. Each has callbacks, tickets, their
+ * connections and descriptor (kw_fd) of its own, so that no loop waits for another; kw_drain and
+ * kw_close are about the one handle, in any order. Calls that wait, batches and sessions share the
+ * nodes' pools. Of the figures, commands and failures are the handle's, all others are of all that
+ * share. A handle takes some kilobytes, and its own connections.
+ *
+ * kw_close of a handle that is not the last one cancels its callbacks and tickets, and waits for
+ * calls of other threads in it to come to their own end; only the last one cancels them. In a
+ * forked child with after-fork=reopen each starts anew by itself.
+ *
+ * NULL where it fails. Errors: KW_ERR_ARGUMENT (first is NULL), KW_ERR_FORKED, KW_ERR_NOMEM. Any
+ * thread, before kw_close of the first one. */
+KW_API kw_client *kw_open_shared(kw_client *first, kw_error *error);
+
 /* Ends the handle: calls that other threads are in return KW_ERR_CANCELLED, callbacks that are due
  * are called with it, tickets end with it; then all is freed. No call may begin after it. Called
  * in a callback of kw_process, it takes effect when the callback returns. In a forked child it

@@ -23,7 +23,8 @@ extern "C" {
 
 struct kw_client;
 
-/* Figures of a handle: counts since kw_open, but for those that say "now". */
+/* Figures of a handle: counts since kw_open, but for those that say "now". Where handles share what
+ * is known of the servers (kw_open_shared), all but commands and failures are of all of them. */
 typedef struct kw_stats {
     size_t size;               /* sizeof(kw_stats), set by the caller */
     uint64_t commands;         /* calls that ended, with a reply or not */

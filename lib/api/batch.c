@@ -253,8 +253,8 @@ kw_err kw_batch_run(kw_batch *batch, kw_error *error, uint64_t timeout_ms)
     code = kw_pipeline_all(client->topology, batch->items, batch->items_n,
                            kw_plan_deadline_ns(now_ns, timeout_ms));
     kw_batch_splits_join(&batch->splits, batch->items, now_ns);
-    kw_topology_count(client->topology, batch->commands_n,
-                      code != KW_OK || batch->splits.n > 0 ? tell_first(batch, error, &code) : 0);
+    kw_call_counts_add(&client->counts, batch->commands_n,
+                       code != KW_OK || batch->splits.n > 0 ? tell_first(batch, error, &code) : 0);
     kw_client_leave(client);
     return code;
 }

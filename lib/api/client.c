@@ -34,7 +34,22 @@ static kw_client *make(kw_topology *topology, kw_error *error)
     }
     client->mem = topology->env.mem;
     client->topology = topology;
-    atomic_init(&client->reopener, 0);
+    kw_fork_init(&client->fork);
+    atomic_fetch_add(&topology->handles_n, 1);
+    return client;
+}
+
+kw_client *kw_open_shared(kw_client *first, kw_error *error)
+{
+    if (first == NULL) {
+        kw_error_set(error, KW_ERR_ARGUMENT, KW_EFFECT_NONE, "first is NULL");
+        return NULL;
+    }
+    if (kw_client_enter(first, error) != KW_OK) {
+        return NULL;
+    }
+    kw_client *client = make(kw_topology_ref(first->topology), error);
+    kw_client_leave(first);
     return client;
 }
 
@@ -112,13 +127,24 @@ static void free_client(kw_client *client)
     if (!client->is_bare) {
         kw_ticket_loop_fini(&client->ticket_loop);
     }
+    kw_fork_fini(&client->fork);
     kw_topology_unref(client->topology);
     kw_mem_free(&mem, client);
 }
 
+/* Nobody waits in the handle any more; in its topology, once the last one is closed. */
+static void begin_close(kw_client *client)
+{
+    atomic_store(&client->is_closing, true);
+    atomic_store(&client->ticket_loop.is_closing, true);
+    if (atomic_fetch_sub(&client->topology->handles_n, 1) == 1) {
+        atomic_store(&client->topology->env.is_closing, true);
+    }
+}
+
 void kw_client_close(kw_client *client)
 {
-    atomic_store(&client->topology->env.is_closing, true);
+    begin_close(client);
     while (atomic_load(&client->calls_n) > 1) { /* this thread is inside, for who forks now */
         kw_topology_wake_all(client->topology);
         wake_parts(client);
@@ -130,9 +156,14 @@ void kw_client_close(kw_client *client)
 
 static void free_in_child(kw_client *client)
 {
-    kw_topology_close_in_child(client->topology);
-    if (atomic_load(&client->calls_n) > 0) {
-        return; /* the parent's threads were inside: nothing here can be trusted */
+    kw_topology *topology = client->topology;
+    bool is_shared = atomic_fetch_sub(&topology->handles_n, 1) > 1;
+    bool is_first = kw_fork_has_happened(&topology->fork);
+    if (is_first) {
+        kw_topology_close_in_child(topology);
+    }
+    if (atomic_load(&client->calls_n) > 0 || is_shared || !is_first) {
+        return; /* the parent's threads were inside, or may have been: nothing can be trusted */
     }
     if (!client->is_bare) {
         abandon_parts(client);
@@ -145,24 +176,27 @@ void kw_close(kw_client *client)
     if (client == NULL) {
         return;
     }
-    if (kw_fork_has_happened(&client->topology->fork)) {
+    if (kw_fork_has_happened(&client->fork)) {
         free_in_child(client);
         return;
     }
     kw_client_count_in(client);
     if (defers_close(client)) {
-        atomic_store(&client->topology->env.is_closing,
-                     true); /* the rest when the callback is over */
+        atomic_store(&client->is_closing, true); /* the rest when the callback is over */
         kw_client_leave(client);
         return;
     }
     kw_client_close(client);
 }
 
-/* A forked child starts anew. What the parent's threads may have held is left alone. */
+/* A forked child starts anew. What the parent's threads may have held is left alone; so is all,
+ * where several handles share a topology, the first of which starts it anew for the others. */
 static kw_err reopen(kw_client *client)
 {
-    bool is_trusted = atomic_load(&client->calls_n) == 0;
+    kw_topology *topology = client->topology;
+    bool is_first = kw_fork_has_happened(&topology->fork);
+    bool is_trusted =
+        is_first && atomic_load(&client->calls_n) == 0 && atomic_load(&topology->handles_n) == 1;
     if (!client->is_bare && is_trusted) {
         abandon_parts(client);
         kw_ticket_loop_fini(&client->ticket_loop);
@@ -175,13 +209,17 @@ static kw_err reopen(kw_client *client)
     atomic_store(&client->sessions_n, 0); /* those that are open are the parent's */
     client->generations_n++;
     kw_err code = kw_ticket_loop_init(&client->ticket_loop, client->topology);
-    if (code == KW_OK) {
-        code = kw_topology_reopen(client->topology, is_trusted);
+    if (code == KW_OK && is_first) {
+        code = kw_topology_reopen(topology, is_trusted);
         if (code != KW_OK) {
             kw_ticket_loop_fini(&client->ticket_loop);
         }
     }
     client->is_bare = code != KW_OK;
+    if (code == KW_OK) {
+        kw_fork_fini(&client->fork);
+        kw_fork_init(&client->fork); /* else the next call tries again */
+    }
     return code;
 }
 
@@ -194,7 +232,7 @@ static kw_err enter_in_child(kw_client *client, kw_error *error)
     }
     kw_err code = KW_OK;
     pid_t none = 0;
-    while (!atomic_compare_exchange_strong(&client->reopener, &none, getpid())) {
+    while (!atomic_compare_exchange_strong(&client->topology->reopener, &none, getpid())) {
         if (none != getpid()) {
             return kw_error_set(error, KW_ERR_FORKED, KW_EFFECT_NONE,
                                 "the process forked while another thread reopened the handle; "
@@ -203,10 +241,10 @@ static kw_err enter_in_child(kw_client *client, kw_error *error)
         none = 0;
         pause_ms(1);
     }
-    if (kw_fork_has_happened(&client->topology->fork)) {
+    if (kw_fork_has_happened(&client->fork)) {
         code = reopen(client);
     }
-    atomic_store(&client->reopener, 0);
+    atomic_store(&client->topology->reopener, 0);
     if (code != KW_OK) {
         kw_error_set(error, code, KW_EFFECT_NONE, "no memory to reopen the handle after fork");
     }
@@ -231,7 +269,7 @@ kw_err kw_client_refuse_new(kw_client *client, kw_error *error)
 
 bool kw_client_enter_at_home(kw_client *client)
 {
-    if (kw_fork_has_happened(&client->topology->fork)) {
+    if (kw_fork_has_happened(&client->fork)) {
         return false;
     }
     kw_client_count_in(client);
@@ -240,7 +278,7 @@ bool kw_client_enter_at_home(kw_client *client)
 
 void kw_client_leave_calls(kw_client *client, uint64_t commands_n, uint64_t failures_n)
 {
-    kw_topology_count(client->topology, commands_n, failures_n);
+    kw_call_counts_add(&client->counts, commands_n, failures_n);
     const kw_client_part *part = part_at(client, KW_CLIENT_TICKETS);
     if (part != NULL) {
         part->tend_fn(client);

@@ -34,12 +34,14 @@ typedef enum kw_client_part_kind {
 
 struct kw_client {
     kw_allocator mem;
-    kw_topology *topology;          /* a reference */
+    kw_topology *topology; /* a reference; other handles may have one, too */
+    kw_fork fork;          /* of this handle: what it has of its own is a process's */
+    kw_call_counts counts;
     atomic_size_t calls_n;          /* threads inside a call, any that may hold a lock */
     atomic_size_t sessions_n;       /* that are open */
+    atomic_bool is_closing;         /* kw_close has begun */
     atomic_bool is_draining;        /* nothing new begins */
     bool is_bare;                   /* in a child that had no memory to start anew */
-    _Atomic(pid_t) reopener;        /* the process that starts anew in its first call, or 0 */
     _Atomic(struct kw_loop *) loop; /* of the callbacks; NULL until it is used */
     kw_ticket_loop ticket_loop;
     _Atomic(const kw_client_part *) parts[KW_CLIENT_PARTS_N]; /* NULL: not used yet */
@@ -59,7 +61,7 @@ kw_err kw_client_enter_child(kw_client *client, kw_error *error);
  * open its own) and ends with leave, its last touch of the handle. */
 static inline kw_err kw_client_enter(kw_client *client, kw_error *error)
 {
-    if (kw_fork_has_happened(&client->topology->fork)) {
+    if (kw_fork_has_happened(&client->fork)) {
         return kw_client_enter_child(client, error);
     }
     kw_client_count_in(client);

@@ -87,7 +87,7 @@ static kw_err drain(kw_client *client, kw_error *error, remains *left, uint64_t 
         if (code != KW_OK || is_empty(left)) {
             return code;
         }
-        if (atomic_load_explicit(&topology->env.is_closing, memory_order_relaxed)) {
+        if (atomic_load_explicit(&client->is_closing, memory_order_relaxed)) {
             return kw_error_set(error, KW_ERR_CANCELLED, KW_EFFECT_NONE,
                                 "the handle was closed meanwhile");
         }

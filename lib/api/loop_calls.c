@@ -68,14 +68,14 @@ static kw_loop *need_loop(kw_client *client, kw_error *error)
         return loop;
     }
     atomic_store_explicit(&client->parts[KW_CLIENT_CALLBACKS], &callbacks, memory_order_release);
-    return kw_loop_need(client->topology, error, &client->loop);
+    return kw_loop_need(client->topology, error, &client->loop, &client->counts);
 }
 
 /* A block for the command of the task, in *loop. */
 static kw_err begin(kw_client *client, kw_async_command **command, kw_error *error,
                     const kw_plan_task *task, bool *is_inside)
 {
-    if (atomic_load_explicit(&client->topology->env.is_closing, memory_order_relaxed)) {
+    if (atomic_load_explicit(&client->is_closing, memory_order_relaxed)) {
         return refuse(error, KW_ERR_CANCELLED, "the handle is being closed");
     }
     kw_loop *loop = need_loop(client, error);

@@ -353,7 +353,7 @@ static void run_calls(quorum_run *run)
         kw_quorum_exchange_leave(run->exchange, run->calls[i]);
         run->calls[i] = NULL;
     }
-    kw_topology_count(topology, run->n, failures_n);
+    kw_call_counts_add(&run->quorum->client->counts, run->n, failures_n);
 }
 
 /* Has results in run, or NULL with error set. */

@@ -62,7 +62,7 @@ kw_session *kw_session_open(kw_client *client, kw_error *error, const char *key,
 
 static bool is_in_child(const kw_session *session)
 {
-    const kw_fork *fork = &session->client->topology->fork;
+    const kw_fork *fork = &session->client->fork;
     return kw_fork_has_happened(fork) || fork->pid != session->pid;
 }
 
@@ -122,7 +122,7 @@ kw_reply *kw_session_run_task(kw_session *session, kw_error *error, const kw_pla
         return NULL;
     }
     kw_reply *reply = send_task(session, error, task);
-    if (atomic_load_explicit(&client->topology->env.is_closing, memory_order_relaxed)) {
+    if (atomic_load_explicit(&client->is_closing, memory_order_relaxed)) {
         kw_session_drop(session); /* the handle may be gone when the session is closed */
         session->client = NULL;
         atomic_fetch_sub(&client->sessions_n, 1);

@@ -48,8 +48,8 @@ static void read_stats(kw_client *client, kw_stats *stats, const kw_node_list *l
 {
     kw_counters *counters = &client->topology->counters;
     memset(stats, 0, sizeof(*stats));
-    stats->commands = load(&counters->commands);
-    stats->failures = load(&counters->failures);
+    stats->commands = load(&client->counts.commands) + load(&counters->calls.commands);
+    stats->failures = load(&client->counts.failures) + load(&counters->calls.failures);
     stats->moved = load(&counters->moved);
     stats->ask = load(&counters->ask);
     stats->waits = load(&counters->waits);

@@ -130,7 +130,7 @@ static kw_async_command *take_room(kw_client *client, kw_error *error, const kw_
 static kw_loop *need_loop(kw_client *client, kw_error *error)
 {
     atomic_store_explicit(&client->parts[KW_CLIENT_TICKETS], &tickets, memory_order_release);
-    return kw_loop_need(client->topology, error, &client->ticket_loop.loop);
+    return kw_loop_need(client->topology, error, &client->ticket_loop.loop, &client->counts);
 }
 
 /* The handle was entered. waits: for its connection, until its deadline. */
@@ -224,7 +224,7 @@ kw_err kw_ticket_wait_any(kw_client *client, kw_error *error, kw_ticket *const *
 /* True where a forked child holds a ticket of its parent, whose handle works on it. */
 static bool is_foreign(const kw_ticket *ticket)
 {
-    return kw_fork_has_happened(&ticket->client->topology->fork) ||
+    return kw_fork_has_happened(&ticket->client->fork) ||
            ticket->generation != ticket->client->generations_n;
 }
 

@@ -87,7 +87,8 @@ static void free_loop(kw_loop *self, bool has_forked)
     kw_mem_free(mem, self);
 }
 
-kw_loop *kw_loop_need(kw_topology *topology, kw_error *error, kw_loop_place *place)
+kw_loop *kw_loop_need(kw_topology *topology, kw_error *error, kw_loop_place *place,
+                      kw_call_counts *counts)
 {
     kw_loop *loop = kw_loop_at(place);
     if (loop != NULL) {
@@ -98,6 +99,7 @@ kw_loop *kw_loop_need(kw_topology *topology, kw_error *error, kw_loop_place *pla
         return NULL;
     }
     fresh->place = place;
+    fresh->counts = counts;
     if (!atomic_compare_exchange_strong(place, &loop, fresh)) {
         free_loop(fresh, false); /* another thread was first */
         return loop;
@@ -174,7 +176,7 @@ static void tell(kw_loop *self, kw_async_command *command)
     void *arg = command->arg;
     kw_reply *reply = kw_async_command_take(command, &error);
     if (!command->item.is_pause) {
-        kw_topology_count(self->topology, 1, reply == NULL ? 1 : 0);
+        kw_call_counts_add(self->counts, 1, reply == NULL ? 1 : 0);
     }
     count_told(self, command);
     command->is_delivered = true;
@@ -200,7 +202,7 @@ static void deliver_one(kw_loop *self, kw_async_command *command)
     void *arg = command->arg;
     kw_reply *reply = command->item.request.reply;
     command->item.request.reply = NULL;
-    kw_topology_count(self->topology, 1, 0);
+    kw_call_counts_add(self->counts, 1, 0);
     count_told(self, command);
     free_async(self, command);
     fn(arg, reply, NULL);

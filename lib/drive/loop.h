@@ -16,6 +16,7 @@ typedef _Atomic(kw_loop *) kw_loop_place;
 
 struct kw_loop {
     kw_topology *topology;
+    kw_call_counts *counts; /* the handle's */
     kw_loop_place *place;
     kw_monitor monitor;           /* guards all of this block */
     kw_async_commands inbox;      /* accepted, and not seen by the pipeline */
@@ -48,7 +49,8 @@ struct kw_loop {
 
 /* The one at the place, made at first use; NULL, with error set, where it cannot be. Any
  * thread. */
-kw_loop *kw_loop_need(kw_topology *topology, kw_error *error, kw_loop_place *place);
+kw_loop *kw_loop_need(kw_topology *topology, kw_error *error, kw_loop_place *place,
+                      kw_call_counts *counts);
 
 /* The one at the place, or NULL. */
 static inline kw_loop *kw_loop_at(kw_loop_place *place)

@@ -95,9 +95,9 @@ static void stop_work(kw_ticket_loop *ticket_loop, kw_loop *loop)
     kw_wake_list_send(&wakes, &ticket_loop->monitor);
 }
 
-static bool is_closing(const kw_topology *topology)
+static bool is_closing(const kw_ticket_loop *ticket_loop)
 {
-    return atomic_load_explicit(&topology->env.is_closing, memory_order_relaxed);
+    return atomic_load_explicit(&ticket_loop->is_closing, memory_order_relaxed);
 }
 
 /* True while a part of the command waits for its connection. */
@@ -157,7 +157,7 @@ void kw_ticket_loop_submit(kw_ticket *ticket, kw_async_command *command, uint64_
     (void)kw_loop_process(loop, NULL);
     uint64_t now_ns = kw_env_now(&topology->env);
     while (!kw_ticket_has_ended(ticket) && is_queued(command) && now_ns < deadline_ns &&
-           !is_closing(topology)) {
+           !is_closing(ticket_loop)) {
         work(topology, loop, now_ns, deadline_ns);
         now_ns = kw_env_now(&topology->env);
     }
@@ -177,7 +177,7 @@ static void work_or_sleep(kw_ticket_loop *ticket_loop, kw_ticket_waiter *waiter,
     if (kw_leader_try(&ticket_loop->worker)) {
         kw_monitor_unlock(&ticket_loop->monitor);
         kw_loop *loop = kw_loop_at(&ticket_loop->loop);
-        while (!has_ended(waiter) && now_ns < until_ns && !is_closing(topology)) {
+        while (!has_ended(waiter) && now_ns < until_ns && !is_closing(ticket_loop)) {
             work(topology, loop, now_ns, until_ns);
             now_ns = kw_env_now(&topology->env);
         }
@@ -187,7 +187,7 @@ static void work_or_sleep(kw_ticket_loop *ticket_loop, kw_ticket_waiter *waiter,
     kw_wake_list wakes = {.n = 0};
     sleep_until(ticket_loop, waiter, until_ns - now_ns);
     bool is_over =
-        has_ended(waiter) || is_closing(topology) || kw_env_now(&topology->env) >= until_ns;
+        has_ended(waiter) || is_closing(ticket_loop) || kw_env_now(&topology->env) >= until_ns;
     if (is_over && !kw_leader_is_led(&ticket_loop->worker)) {
         kw_leader_hand_on(&ticket_loop->worker, &wakes,
                           &ticket_loop->monitor); /* the work was offered to this thread */
@@ -203,7 +203,7 @@ kw_err kw_ticket_loop_wait(kw_ticket_loop *ticket_loop, kw_ticket *const *ticket
     kw_ticket_waiter waiter = {.tickets = tickets, .tickets_n = tickets_n};
     uint64_t now_ns = kw_env_now(&topology->env);
     while (!has_ended(&waiter)) {
-        if (is_closing(topology)) {
+        if (is_closing(ticket_loop)) {
             return KW_ERR_CANCELLED;
         }
         if (now_ns >= until_ns) {

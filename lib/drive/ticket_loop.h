@@ -28,6 +28,7 @@ typedef struct kw_ticket_loop {
     kw_topology *topology;        /* the handle's */
     kw_monitor monitor;           /* guards all below, and what tickets say of themselves */
     kw_leader worker;             /* works for all; its followers are kw_ticket_waiters */
+    atomic_bool is_closing;       /* the handle is: nobody waits any more */
     bool is_leaving;              /* it has nothing of its own to wait for any more */
     atomic_size_t open_n;         /* tickets that have not ended */
     atomic_uint_fast64_t tend_ns; /* other calls look after tickets then, not before */
@@ -56,6 +57,7 @@ static inline kw_err kw_ticket_loop_init(kw_ticket_loop *ticket_loop, kw_topolog
 {
     ticket_loop->topology = topology;
     kw_leader_init(&ticket_loop->worker);
+    atomic_init(&ticket_loop->is_closing, false);
     ticket_loop->is_leaving = false;
     atomic_init(&ticket_loop->open_n, 0);
     atomic_init(&ticket_loop->tend_ns, 0);

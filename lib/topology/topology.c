@@ -10,14 +10,6 @@ kw_snapshot *kw_topology_snapshot(kw_topology *topology)
     return snapshot;
 }
 
-void kw_topology_count(kw_topology *topology, uint64_t commands_n, uint64_t failures_n)
-{
-    atomic_fetch_add_explicit(&topology->counters.commands, commands_n, memory_order_relaxed);
-    if (failures_n > 0) {
-        atomic_fetch_add_explicit(&topology->counters.failures, failures_n, memory_order_relaxed);
-    }
-}
-
 void kw_topology_count_failure(kw_topology *topology, kw_err code, kw_effect effect)
 {
     size_t number = (size_t)-code;

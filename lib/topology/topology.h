@@ -27,11 +27,26 @@ struct kw_observer;
 #define KW_COUNTED_CODES_N   64
 #define KW_COUNTED_EFFECTS_N 3
 
-/* Counts of a handle, as kw_stats has them. */
-typedef struct kw_counters {
-    atomic_uint_fast64_t failed[KW_COUNTED_CODES_N][KW_COUNTED_EFFECTS_N]; /* by -code, effect */
+/* Calls of one handle, as kw_stats has them. */
+typedef struct kw_call_counts {
     atomic_uint_fast64_t commands;
     atomic_uint_fast64_t failures;
+} kw_call_counts;
+
+/* Commands that ended, and how many of them without a reply. */
+static inline void kw_call_counts_add(kw_call_counts *counts, uint64_t commands_n,
+                                      uint64_t failures_n)
+{
+    atomic_fetch_add_explicit(&counts->commands, commands_n, memory_order_relaxed);
+    if (failures_n > 0) {
+        atomic_fetch_add_explicit(&counts->failures, failures_n, memory_order_relaxed);
+    }
+}
+
+/* Counts of all handles of a topology, as kw_stats has them. */
+typedef struct kw_counters {
+    kw_call_counts calls; /* of nobody's handle: a cache's */
+    atomic_uint_fast64_t failed[KW_COUNTED_CODES_N][KW_COUNTED_EFFECTS_N]; /* by -code, effect */
     atomic_uint_fast64_t moved;
     atomic_uint_fast64_t ask;
     atomic_uint_fast64_t waits;
@@ -42,6 +57,8 @@ typedef struct kw_counters {
 
 typedef struct kw_topology {
     atomic_size_t refs;
+    atomic_size_t handles_n; /* that are open */
+    _Atomic(pid_t) reopener; /* the process that starts anew in its first call, or 0 */
     kw_env env;
     kw_fork fork;
     bool is_bare;          /* a forked child had no memory to start anew: only settings are there */
@@ -77,6 +94,12 @@ typedef struct kw_topology {
  * published at once, any other is fetched when it is needed. NULL, with error set. */
 kw_topology *kw_topology_new(const kw_options *options, const kw_host *host, kw_error *error);
 
+static inline kw_topology *kw_topology_ref(kw_topology *topology)
+{
+    atomic_fetch_add_explicit(&topology->refs, 1, memory_order_relaxed);
+    return topology;
+}
+
 /* NULL is allowed. The last reference frees it: nobody is inside any more. In a forked child
  * kw_topology_close_in_child comes first. */
 void kw_topology_unref(kw_topology *topology);
@@ -95,9 +118,6 @@ void kw_topology_wake_all(kw_topology *topology);
 /* A reference to the snapshot in use; NULL: no map yet. */
 kw_snapshot *kw_topology_snapshot(kw_topology *topology);
 
-/* Commands that ended, and how many of them without a reply. */
-void kw_topology_count(kw_topology *topology, uint64_t commands_n, uint64_t failures_n);
-
 /* A command ended without a reply. */
 void kw_topology_count_failure(kw_topology *topology, kw_err code, kw_effect effect);
 
@@ -105,6 +125,13 @@ void kw_topology_count_failure(kw_topology *topology, kw_err code, kw_effect eff
 static inline const struct kw_observer *kw_topology_observer(kw_topology *topology)
 {
     return atomic_load_explicit(&topology->observer, memory_order_acquire);
+}
+
+/* Commands that ended, of nobody's handle, and how many of them without a reply. */
+static inline void kw_topology_count(kw_topology *topology, uint64_t commands_n,
+                                     uint64_t failures_n)
+{
+    kw_call_counts_add(&topology->counters.calls, commands_n, failures_n);
 }
 
 /* Tells the host's log and event callback; with no lock held. event->size is set here. */

@@ -224,6 +224,8 @@ static kw_topology *make(const kw_options *options, const kw_host *host)
         return NULL;
     }
     atomic_init(&topology->refs, 1);
+    atomic_init(&topology->handles_n, 0);
+    atomic_init(&topology->reopener, 0);
     set_env(env, host);
     topology->slow = host->slow;
     topology->slow_arg = host->slow_arg;
