@@ -199,6 +199,9 @@ help:
 
 # Each function in a section of its own, so that a program linked with -Wl,--gc-sections carries only
 # what it calls. What runs once for a setting, a connection or a map is built small.
+# Unwind tables (.eh_frame, 75 KB of a program with calls, batches and a loop, read only where somebody unwinds) stay:
+# without them a host's own backtrace, perf and debuggers of stripped programs end at the library's frames, behind which
+# callbacks are. Who counts bytes leaves them out: make CFLAGS='-O2 -g -fno-asynchronous-unwind-tables'.
 LIB_CFLAGS = -ffunction-sections -fdata-sections
 COLD_SOURCES = $(filter-out $(HOT),$(wildcard lib/settings/*.c lib/topology/*.c lib/engine/sentinel*.c \
 	lib/net/fetch*.c lib/net/refresher*.c lib/route/topology*.c lib/route/ring_*.c)) $(addprefix lib/,$(addsuffix .c, \

@@ -32,7 +32,7 @@ static const char *hint_of(const kw_step *step, const kw_plan *plan, bool is_rin
                "max-staleness or the token wants (read-preference=replica)";
     }
     if (step->code == KW_ERR_NOT_SERVED && !is_ring) {
-        return "; assign the slot to a node";
+        return "; assign them to a node";
     }
     return "";
 }
@@ -78,6 +78,35 @@ static const char *detail_of_mapless(char *text, size_t text_len, kw_topology *t
                  failure.node, failure.node[0] != '\0' ? ": " : "", failure.text);
     }
     return text;
+}
+
+/* Which slots the cluster has given to nobody, behind what a server has said of it. */
+static const char *detail_of_hole(char *text, size_t text_len, kw_topology *topology,
+                                  const char *said, unsigned slot)
+{
+    kw_snapshot *snapshot = kw_topology_snapshot(topology);
+    kw_map_hole hole = {0, 0, 0};
+    if (snapshot != NULL && kw_map_is_cluster(snapshot->map)) {
+        hole = kw_map_hole_at(snapshot->map, slot);
+    }
+    kw_snapshot_unref(snapshot);
+    if (hole.slots_n == 0) {
+        return said;
+    }
+    unsigned others_n = hole.slots_n - (hole.last - hole.first + 1);
+    char others[40] = "";
+    if (others_n > 0) {
+        snprintf(others, sizeof(others), " and %u others", others_n);
+    }
+    snprintf(text, text_len, "%.200s%sthe map has no owner of slots %u-%u%s", said,
+             said[0] != '\0' ? "; " : "", hole.first, hole.last, others);
+    return text;
+}
+
+static bool is_of_slots(const kw_step *step, const kw_plan *plan)
+{
+    return plan->kind == KW_PLAN_SLOT && plan->read != KW_READ_OF_REPLICA &&
+           (step->code == KW_ERR_NOT_SERVED || step->code == KW_ERR_CLUSTER_DOWN);
 }
 
 /* A code's text in front of a detail that says the same: only one of them is said. */
@@ -127,6 +156,10 @@ void kw_driver_explain(kw_topology *topology, kw_error *error, const kw_driver_s
         detail = detail_of_mapless(down, sizeof(down), topology);
     } else if (detail[0] == '\0' && is_ring && !is_hinted) {
         detail = detail_of(step);
+    }
+    char hole[320];
+    if (!is_ring && is_of_slots(step, story->plan)) {
+        detail = detail_of_hole(hole, sizeof(hole), topology, detail, story->plan->slot);
     }
     kw_driver_told told = {.plan = story->plan, .step = step, .is_ring = is_ring};
     told.node = node;

@@ -87,6 +87,16 @@ size_t kw_map_replica(const kw_map *map, const kw_map_shard *shard, size_t index
 /* Shard that owns the slot, or KW_MAP_NO_SHARD for a hole and past the last slot. */
 uint16_t kw_map_shard_of(const kw_map *map, unsigned slot);
 
+/* Slots without an owner, and one run of them. */
+typedef struct kw_map_hole {
+    unsigned first;
+    unsigned last;
+    unsigned slots_n; /* in all; 0: every slot has an owner, and the two above say nothing */
+} kw_map_hole;
+
+/* The run is the one with the slot, where that has no owner, else the first. */
+kw_map_hole kw_map_hole_at(const kw_map *map, unsigned slot);
+
 /* That shard's primary; false where there is none. */
 bool kw_map_owner_of(const kw_map *map, size_t *node, unsigned slot);
 

@@ -72,17 +72,17 @@ static void on_reply(void *arg, kw_reply *reply, const kw_error *error)
 static void *process(void *arg)
 {
     load *self = arg;
-    size_t open_n = 0;
+    size_t open[1] = {0}; /* their number, which is this thread's */
     while (!atomic_load(&self->is_over)) {
-        kw_callback callback = {on_reply, &open_n};
-        if (open_n < OPEN_MAX_N &&
+        kw_callback callback = {on_reply, open};
+        if (open[0] < OPEN_MAX_N &&
             kw_command_async(self->kw, NULL, callback, "INCR callback") == KW_OK) {
-            open_n++;
+            open[0]++;
         }
         (void)kw_process(self->kw, NULL);
     }
-    KW_TEST_UNTIL(open_n == 0)
-    { /* the count is this thread's */
+    KW_TEST_UNTIL(open[0] == 0)
+    {
         (void)kw_process(self->kw, NULL);
     }
     return NULL;

@@ -26,7 +26,7 @@ static void test_greeting_password_that_nobody_asks_for_is_logged(void **state)
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         renew_servers();
-        kw_fake_on_reply(fakes[0], KW_FAKE_ALWAYS, "PING", rows[i].door);
+        kw_fake_on_reply(fakes[0], KW_FAKE_ALWAYS, "PING", "%s", rows[i].door);
         kw_fake_on_reply(fakes[0], KW_FAKE_ALWAYS, "INCR *", ":1");
         char uri[100];
         unsigned lines_n = 0;

@@ -61,7 +61,27 @@ static void test_map_hole_is_asked_for_until_the_deadline(void **state)
     assert_int_equal(error.attempts, 0);
     assert_in_range(error.elapsed_ms, 800, 800 + LATE_MS);
     assert_non_null(strstr(error.text, "12182"));
+    assert_non_null(strstr(error.text, "the map has no owner of slots 8001-16383; assign them"));
     assert_in_range(count_fetches() - before_n, 2, 10); /* not faster than the refresh goes */
+    kw_close(kw);
+}
+
+/* One lost shard stops a whole cluster (cluster-require-full-coverage): which it is, is said beside
+ * the server's words. */
+static void test_map_hole_is_named_where_the_cluster_is_down(void **state)
+{
+    (void)state;
+    renew_fakes();
+    const kw_fake_range parts[] = {
+        {0, 99, fakes[0], NULL}, {200, 12000, fakes[0], NULL}, {12100, 16383, fakes[0], NULL}};
+    kw_fake_set_cluster(fakes, 3, parts, 3);
+    kw_client *kw = kw_test_open("redis-cluster://%s?timeout=300ms", kw_fake_address(fakes[0]));
+    kw_error error = KW_ERROR_INIT;
+    answer(fakes[0], "INCR foo", "-CLUSTERDOWN The cluster is down");
+    assert_int_equal(incr_foo(kw, &error), -1);
+    assert_int_equal(error.code, KW_ERR_CLUSTER_DOWN);
+    assert_non_null(strstr(error.text, "CLUSTERDOWN The cluster is down; the map has no owner of "
+                                       "slots 100-199 and 99 others"));
     kw_close(kw);
 }
 
@@ -334,6 +354,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_map_is_asked_of_another_node_when_one_stalls),
         cmocka_unit_test(test_map_hole_is_asked_for_until_the_deadline),
+        cmocka_unit_test(test_map_hole_is_named_where_the_cluster_is_down),
         cmocka_unit_test(test_map_hole_that_is_filled_serves_who_waits),
         cmocka_unit_test(test_map_fetches_are_few_however_many_calls_fail),
         cmocka_unit_test(test_map_first_one_is_fetched_once_for_all_callers),

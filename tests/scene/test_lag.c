@@ -49,8 +49,8 @@ static void test_replication_that_lacks_something_is_refused(void **state)
         "role:sentinel\r\nmaster_replid:aaaa\r\nmaster_repl_offset:1\r\n",
         "role:slave\r\nmaster_replid:aaaa\r\nslave_repl_offset:1\r\n",
         "role:slave\r\nmaster_link_status:up\r\nslave_repl_offset:1\r\n",
-        "role:slave\r\nmaster_link_status:up\r\nslave_repl_offset:1\r\n"
-        "master_replid:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n",
+        ("role:slave\r\nmaster_link_status:up\r\nslave_repl_offset:1\r\n"
+         "master_replid:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n"),
         "role\r\n:\r\n\n\r\nmaster_repl_offset",
     };
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {

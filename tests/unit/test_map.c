@@ -211,6 +211,26 @@ static void test_map_patch_slot_past_the_last_is_refused(void **state)
     kw_map_unref(map);
 }
 
+static void test_map_hole_is_the_run_of_the_slot_or_the_first(void **state)
+{
+    (void)state;
+    kw_map *whole = map_of(kw_mem_default(), three, 3);
+    assert_int_equal(kw_map_hole_at(whole, 5).slots_n, 0);
+    kw_map_unref(whole);
+    const row parts[] = {{1, 99, {"a:1"}}, {200, 16382, {"b:1"}}};
+    kw_map *map = map_of(kw_mem_default(), parts, 2);
+    const struct {
+        unsigned slot, first, last;
+    } rows[] = {{0, 0, 0}, {5, 0, 0}, {100, 100, 199}, {199, 100, 199}, {16383, 16383, 16383}};
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        kw_map_hole hole = kw_map_hole_at(map, rows[i].slot);
+        assert_int_equal(hole.first, rows[i].first);
+        assert_int_equal(hole.last, rows[i].last);
+        assert_int_equal(hole.slots_n, 102);
+    }
+    kw_map_unref(map);
+}
+
 static void test_map_patch_fills_a_hole(void **state)
 {
     (void)state;
@@ -484,6 +504,7 @@ int main(void)
         cmocka_unit_test(test_map_new_leaves_out_shards_without_slots),
         cmocka_unit_test(test_map_patch_known_primary_stores_in_place),
         cmocka_unit_test(test_map_patch_slot_past_the_last_is_refused),
+        cmocka_unit_test(test_map_hole_is_the_run_of_the_slot_or_the_first),
         cmocka_unit_test(test_map_patch_fills_a_hole),
         cmocka_unit_test(test_map_patch_unknown_primary_makes_a_copy),
         cmocka_unit_test(test_map_patch_replica_becomes_a_primary),
