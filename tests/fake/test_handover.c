@@ -182,6 +182,47 @@ static void test_handover_of_a_rings_member_is_followed(void **state)
 }
 
 /* Servers before Valkey 8 answer an error, once a connection, and READONLY as ever. */
+/* The first is a sentinel, which names that one as the primary. */
+static void name_primary(const kw_fake *primary)
+{
+    kw_fake_reset(fakes[0]);
+    kw_fake_on_reply(fakes[0], KW_FAKE_ALWAYS, "SENTINEL GET-MASTER-ADDR-BY-NAME group",
+                     "*2\r\n$9\r\n127.0.0.1\r\n$5\r\n%05u", (unsigned)kw_fake_port(primary));
+    kw_fake_on_reply(fakes[0], KW_FAKE_ALWAYS, "SENTINEL SENTINELS group", "*0");
+    kw_fake_on_reply(fakes[0], KW_FAKE_ALWAYS, "SENTINEL REPLICAS group", "*0");
+}
+
+/* The sentinels learn of it later: until then each command goes where the old primary says. */
+static void test_handover_under_sentinel_is_followed_before_the_sentinels_know(void **state)
+{
+    (void)state;
+    for (int way = 0; way < KW_TEST_WAYS_N; way++) {
+        start_servers();
+        kw_fake_respond(fakes[0], NULL, NULL);
+        name_primary(fakes[1]);
+        kw_client *kw = kw_test_open("redis-sentinel://%s/group?timeout=5s&refresh-interval=0",
+                                     kw_fake_address(fakes[0]));
+        kw_test_end end = kw_test_send(kw, (kw_test_way)way, "INCR", "key");
+        assert_true(end.is_answered && kw_fake_count(fakes[1], "INCR *") == 1);
+        atomic_store(&servers[1].primary, fakes[2]);
+        for (size_t i = 1; i <= 3; i++) {
+            end = kw_test_send(kw, (kw_test_way)way, "INCR", "key");
+            if (!end.is_answered || kw_fake_count(fakes[2], "INCR *") != i) {
+                fail_msg("by %s: %s", kw_test_way_name((kw_test_way)way), end.error.text);
+            }
+        }
+        name_primary(fakes[2]);
+        size_t before_n = 0;
+        KW_TEST_UNTIL(kw_fake_count(fakes[1], "INCR *") == before_n)
+        {
+            before_n = kw_fake_count(fakes[1], "INCR *");
+            end = kw_test_send(kw, (kw_test_way)way, "INCR", "key");
+            assert_true(end.is_answered);
+        }
+        kw_close(kw);
+    }
+}
+
 static void test_handover_unknown_to_the_server_costs_nothing(void **state)
 {
     (void)state;
@@ -219,6 +260,7 @@ int main(void)
         cmocka_unit_test(test_handover_under_way_is_waited_for),
         cmocka_unit_test(test_handover_leaves_reads_of_a_replica_alone),
         cmocka_unit_test(test_handover_of_a_rings_member_is_followed),
+        cmocka_unit_test(test_handover_under_sentinel_is_followed_before_the_sentinels_know),
         cmocka_unit_test(test_handover_unknown_to_the_server_costs_nothing),
     };
     return cmocka_run_group_tests(tests, start_fakes, stop_fakes);
