@@ -6,8 +6,6 @@
 #include "api/loop_calls.h"
 #include "base/error.h"
 
-#include <string.h>
-
 static void begin(kw_scan_request *request)
 {
     kw_error error = KW_ERROR_INIT;
@@ -34,7 +32,7 @@ static void begin_step(kw_scan *scan, const kw_scan_step *step)
 /* Whom to ask; false where that is not known yet. */
 static bool find_places(kw_scan *scan)
 {
-    if (scan->walk.wants_map) {
+    if (scan->walk.wants_map && kw_env_has_fetch(&scan->client->topology->env)) {
         (void)kw_refresher_want(&scan->client->topology->refresher);
     }
     if (kw_scan_find_places(scan)) {
@@ -86,6 +84,11 @@ static void fail_by_slot(kw_scan *scan, unsigned slot)
 {
     const kw_scan_view *view = scan->walk.views[0];
     unsigned open_n = kw_scan_walk_open_n(&scan->walk);
+    if (scan->walk.spec.kind == KW_SCAN_OF_HOSTS) {
+        kw_error_set(&scan->failure, KW_ERR_NOT_SERVED, KW_EFFECT_NONE,
+                     "there is no node whose keys could be walked");
+        return;
+    }
     if (view == NULL) { /* of one key */
         kw_error_set(&scan->failure, KW_ERR_TRY_AGAIN, KW_EFFECT_NONE,
                      "slot %u of the key is on its way to another node all the time; go on later",

@@ -46,7 +46,7 @@ static bool put_fixed(kw_buf *out, uint64_t value, size_t len)
     return kw_buf_append(out, bytes, len);
 }
 
-/* Slots of a pass in runs shorter than least are written as open. */
+/* The state of a slot as it is written; numbers: those of passes. */
 static uint64_t state_at(const kw_scan_walk *walk, unsigned slot, const uint32_t *numbers)
 {
     uint16_t at = walk->slots[slot];
