@@ -243,8 +243,8 @@ kw_err kw_batch_run(kw_batch *batch, kw_error *error, uint64_t timeout_ms)
     uint64_t now_ns = kw_env_now(&client->topology->env);
     for (size_t i = 0; i < batch->items_n; i++) {
         size_t start = i > 0 ? batch->ends[i - 1] : 0;
-        kw_bytes bytes = {batch->encoded.data + start, batch->ends[i] - start};
-        if (bytes.len > 0) { /* a part of a split command has bytes of its own */
+        if (batch->ends[i] > start) { /* a part of a split command has bytes of its own */
+            kw_bytes bytes = {batch->encoded.data + start, batch->ends[i] - start};
             batch->items[i].request.bytes = bytes;
         }
         batch->items[i].plan.start_ns = now_ns;

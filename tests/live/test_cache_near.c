@@ -147,6 +147,7 @@ static void write_by_ticket(kw_client *client, const char *value)
 {
     kw_ticket *ticket = kw_submit(client, NULL, "SET key %s", value);
     kw_reply_free(kw_ticket_await(ticket, NULL));
+    kw_ticket_free(ticket);
 }
 
 static void write_by_callback(kw_client *client, const char *value)
