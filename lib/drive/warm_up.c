@@ -61,7 +61,7 @@ static bool choose(pings *self, const kw_topology *topology, const kw_snapshot *
     return true;
 }
 
-/* One failure is told as it is; of several all nodes are named. */
+/* One failure is told as it is; of several all nodes are named. KW_OK: it was but replicas. */
 static kw_err tell(const pings *self, kw_error *error)
 {
     kw_error first = KW_ERROR_INIT;
@@ -83,8 +83,11 @@ static kw_err tell(const pings *self, kw_error *error)
             len += n > 0 && (size_t)n < sizeof(names) - len ? (size_t)n : 0;
         }
     }
+    if (failed_n == 0) {
+        return KW_OK;
+    }
     first.effect = KW_EFFECT_NONE; /* whether a PING has run is nobody's question */
-    if (failed_n <= 1) {
+    if (failed_n == 1) {
         kw_error_copy(error, &first);
         return first.code;
     }
