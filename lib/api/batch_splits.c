@@ -90,7 +90,7 @@ void kw_batch_split_move_parts(kw_batch_split *split, kw_item *items, const kw_a
     split->fanout.items = NULL;
 }
 
-kw_batch_split *kw_batch_splits_find(const kw_batch_splits *splits, size_t number, size_t *at)
+kw_batch_split *kw_batch_splits_search(const kw_batch_splits *splits, size_t number, size_t *at)
 {
     size_t low = 0; /* those before it have lower numbers */
     size_t high = splits->n;
@@ -102,7 +102,6 @@ kw_batch_split *kw_batch_splits_find(const kw_batch_splits *splits, size_t numbe
             high = middle;
         }
     }
-    *at = number;
     if (low < splits->n && splits->list[low]->number == number) {
         *at = splits->list[low]->first;
         return splits->list[low];

@@ -46,8 +46,17 @@ bool kw_batch_splits_add(kw_batch_splits *splits, kw_batch_split *split);
 /* Its parts become items of the batch. */
 void kw_batch_split_move_parts(kw_batch_split *split, kw_item *items, const kw_allocator *mem);
 
-/* The split that is the command of that number, or NULL: its item is *at then. */
-kw_batch_split *kw_batch_splits_find(const kw_batch_splits *splits, size_t number, size_t *at);
+/* For kw_batch_splits_find alone: there are splits. */
+kw_batch_split *kw_batch_splits_search(const kw_batch_splits *splits, size_t number, size_t *at);
+
+/* The split that is the command of that number, or NULL: its item is *at then. Most batches have
+ * none. */
+static inline kw_batch_split *kw_batch_splits_find(const kw_batch_splits *splits, size_t number,
+                                                   size_t *at)
+{
+    *at = number;
+    return splits->n > 0 ? kw_batch_splits_search(splits, number, at) : NULL;
+}
 
 /* The batch, of these items, has run, from start_ns on: makes the replies. */
 void kw_batch_splits_join(kw_batch_splits *splits, kw_item *items, uint64_t start_ns);
