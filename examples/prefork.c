@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Pre-forking server: the parent opens the handle and listens, its children serve. With
- * after-fork=reopen each child goes on with connections of its own.
+/* Pre-forking server: the parent reads the settings once, opens the handle and listens, its
+ * children serve. With after-fork=reopen each goes on by the same settings, with connections of its
+ * own.
  *
  *   cc prefork.c $(pkg-config --cflags --libs keyway) -o prefork
  *   ./prefork redis-cluster://127.0.0.1:7000
  */
 #include <keyway.h>
 
-#include <arpa/inet.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
@@ -23,21 +23,21 @@ static _Noreturn void serve(kw_client *kw, int listener)
 {
     for (int visitor; (visitor = accept(listener, NULL, NULL)) >= 0; close(visitor)) {
         kw_error error = {0};
+        long long visits = 0;
         kw_reply *reply = kw_command(kw, &error, "INCR prefork:visits");
-        dprintf(visitor, "%lld visits, process %d %s\n", kw_reply_int(reply), (int)getpid(),
-                error.text);
+        (void)kw_reply_to_int(reply, &error, &visits);
+        dprintf(visitor, "%lld visits, process %d %s\n", visits, (int)getpid(), error.text);
         kw_reply_free(reply);
     }
     _exit(EXIT_FAILURE);
 }
 
 /* One visitor, to see the server work. */
-static bool visit(const struct sockaddr_in *address)
+static bool visit(const struct sockaddr *address, socklen_t address_len)
 {
     char line[500];
     int fd = socket(AF_INET, SOCK_STREAM, 0);
-    bool ok = connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0;
-    ssize_t len = ok ? read(fd, line, sizeof(line)) : 0;
+    ssize_t len = connect(fd, address, address_len) == 0 ? read(fd, line, sizeof(line)) : 0;
     close(fd);
     return len > 0 && fwrite(line, 1, (size_t)len, stdout) > 0 && line[0] != '0';
 }
@@ -46,8 +46,8 @@ int main(int argc, char **argv)
 {
     kw_error error = {0};
     kw_config *config = kw_config_new(NULL);
-    const char *uri = argc > 1 ? argv[1] : "redis-cluster://127.0.0.1:7000";
-    bool ok = config != NULL && kw_config_set_uri(config, &error, uri) == KW_OK &&
+    const char *server = argc > 1 ? argv[1] : "redis-cluster://127.0.0.1:7000";
+    bool ok = kw_config_set(config, &error, "server", server) == KW_OK &&
               kw_config_set(config, &error, "after-fork", "reopen") == KW_OK;
     kw_client *kw = ok ? kw_open_config(config, &error) : NULL;
     kw_config_free(config);
@@ -56,9 +56,8 @@ int main(int argc, char **argv)
         kw_close(kw);
         return EXIT_FAILURE;
     }
-    struct sockaddr_in address = {.sin_family = AF_INET}; /* port 0: any that is free */
-    socklen_t len = sizeof(address);
-    address.sin_addr.s_addr = inet_addr("127.0.0.1");
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    socklen_t len = sizeof(address); /* and port 0: any that is free */
     int listener = socket(AF_INET, SOCK_STREAM, 0);
     ok = bind(listener, (struct sockaddr *)&address, len) == 0 && listen(listener, 16) == 0 &&
          getsockname(listener, (struct sockaddr *)&address, &len) == 0;
@@ -70,7 +69,7 @@ int main(int argc, char **argv)
         }
     }
     for (int i = 0; children_n > 0 && ok && i < VISITS; i++) {
-        ok = visit(&address);
+        ok = visit((struct sockaddr *)&address, len);
     }
     while (children_n > 0) {
         kill(children[--children_n], SIGTERM);

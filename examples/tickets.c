@@ -11,16 +11,14 @@
 
 enum { USERS = 5 };
 
-/* The reply as an integer, the caller's error where there is none. */
+/* The reply as a number; false, and why is said, where it is none. */
 static bool take_integer(kw_ticket *ticket, long long *value)
 {
     kw_error error = {0};
     kw_reply *reply = kw_ticket_await(ticket, &error);
-    bool is_good = kw_reply_type(reply) == KW_REPLY_INTEGER;
-    if (is_good) {
-        *value = kw_reply_int(reply);
-    } else {
-        fprintf(stderr, "%s\n", reply != NULL ? kw_reply_str(reply, NULL) : error.text);
+    bool is_good = kw_reply_to_int(reply, &error, value) == KW_OK;
+    if (!is_good) {
+        fprintf(stderr, "%s\n", error.text);
     }
     kw_reply_free(reply);
     kw_ticket_free(ticket);

@@ -8,67 +8,44 @@
 
 #define KEYS_N 10
 
-/* What the callbacks need. */
-typedef struct program {
-    kw_client *kw;
-    int left;
-    int failed;
-} program;
+static int left; /* callbacks that are due */
+static int failed;
 
-/* Either a reply or an error. */
 static void on_reply(void *arg, kw_reply *reply, const kw_error *error)
 {
-    program *self = arg;
-    if (reply == NULL) {
-        fprintf(stderr, "%s\n", error->text);
-        self->failed = 1;
-    } else {
-        printf("%s\n", kw_reply_str(reply, NULL));
-        self->failed |= kw_reply_is_error(reply);
-    }
+    kw_error told = reply == NULL ? *error : (kw_error){0};
+    bool is_failure = kw_reply_outcome(reply, &told) == KW_OUTCOME_ERROR;
+    printf("%s %s\n", (const char *)arg, is_failure ? told.text : kw_reply_text(reply, "-"));
+    failed += is_failure;
+    left--;
     kw_reply_free(reply);
-    if (--self->left == 0) {
-        printf("done\n");
-    }
 }
 
 /* Both are under way at once; what shares a key runs in this order. */
-static void give(program *self, int number)
+static bool give(kw_client *kw, kw_error *err, int number)
 {
-    kw_error err = {0};
-    self->left += 2;
-    kw_callback callback = {on_reply, self};
-    if (kw_command_async(self->kw, &err, callback, "SET loop:%d value%d", number, number) !=
-            KW_OK ||
-        kw_command_async(self->kw, &err, callback, "GET loop:%d", number) != KW_OK) {
-        fprintf(stderr, "%s\n", err.text);
-        exit(EXIT_FAILURE);
-    }
+    kw_callback set = {on_reply, "set"};
+    kw_callback get = {on_reply, "get"};
+    left += 2;
+    return kw_command_async(kw, err, set, "SET loop:%d value%d", number, number) == KW_OK &&
+           kw_command_async(kw, err, get, "GET loop:%d", number) == KW_OK;
 }
 
 int main(int argc, char **argv)
 {
     kw_error err = {0};
-    program self = {.left = 0};
-    self.kw = kw_open(argc > 1 ? argv[1] : "redis-cluster://127.0.0.1:7000", &err);
-    if (self.kw == NULL) {
+    kw_client *kw = kw_open(argc > 1 ? argv[1] : "redis-cluster://127.0.0.1:7000", &err);
+    struct pollfd entry = {kw != NULL ? kw_fd(kw, &err) : -1, POLLIN, 0};
+    bool ok = entry.fd >= 0;
+    for (int i = 0; ok && i < KEYS_N; i++) {
+        ok = give(kw, &err, i);
+    }
+    while (ok && left > 0) {
+        ok = poll(&entry, 1, kw_timeout(kw)) >= 0 && kw_process(kw, &err) == KW_OK;
+    }
+    if (!ok) {
         fprintf(stderr, "%s\n", err.text);
-        return EXIT_FAILURE;
     }
-    struct pollfd entry = {kw_fd(self.kw, &err), POLLIN, 0};
-    if (entry.fd < 0) {
-        fprintf(stderr, "%s\n", err.text);
-        return EXIT_FAILURE;
-    }
-    for (int i = 0; i < KEYS_N; i++) {
-        give(&self, i);
-    }
-    while (self.left > 0) {
-        if (poll(&entry, 1, kw_timeout(self.kw)) < 0 || kw_process(self.kw, &err) != KW_OK) {
-            fprintf(stderr, "%s\n", err.text[0] != '\0' ? err.text : "poll has failed");
-            return EXIT_FAILURE;
-        }
-    }
-    kw_close(self.kw);
-    return self.failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    kw_close(kw);
+    return ok && failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -144,6 +144,13 @@ static void survive_all(const char *program, kw_test_cluster *cluster)
     survive(program, kw_test_cluster_uri(cluster), kill_in_cluster, cluster);
 }
 
+static void survive_failover(const char *program)
+{
+    kw_test_group *group = kw_test_group_start(2, NULL, NULL);
+    survive(program, kw_test_group_uri(group), kill_in_group, group);
+    kw_test_group_free(group);
+}
+
 int main(int argc, char **argv)
 {
     const char *last = NULL;
@@ -156,6 +163,10 @@ int main(int argc, char **argv)
         char arguments[600];
         if (strstr(argv[i], "one_program") != NULL) {
             last = argv[i]; /* it leaves the cluster with a node less */
+            continue;
+        }
+        if (strstr(argv[i], "sentinel_failover") != NULL) {
+            survive_failover(argv[i]);
             continue;
         }
         choose(arguments, sizeof(arguments), argv[i], kw_test_cluster_uri(cluster), plain);
