@@ -141,7 +141,7 @@ LOOP_libevent := $(call loop_flags,libevent)
 LOOP_libuv := $(call loop_flags,libuv)
 LOOP_glib := $(call loop_flags,glib-2.0)
 LOOP_libev := $(shell printf '\043include <ev.h>\n' | $(CC) $(CPPFLAGS) -fsyntax-only -x c - 2> /dev/null && echo -lev)
-LOOPS := poll $(foreach loop,libevent libuv libev glib,$(if $(LOOP_$(loop)),$(loop)))
+LOOPS := poll subscribe $(foreach loop,libevent libuv libev glib,$(if $(LOOP_$(loop)),$(loop)))
 BENCH := $(filter-out $(if $(LOOP_libevent),,$(BUILD)/tests/bench/bench_loop),$(BENCH))
 EXAMPLES := $(call programs,examples,*) \
 	$(filter-out $(BUILD)/examples/loop/% $(BUILD)/examples/keyway/%,$(call programs,examples/*,*)) \

@@ -17,6 +17,7 @@
 #include <keyway/measure.h>
 #include <keyway/members.h>
 #include <keyway/memory.h>
+#include <keyway/message.h>
 #include <keyway/quorum.h>
 #include <keyway/reply.h>
 #include <keyway/ring.h>
@@ -27,6 +28,7 @@
 #include <keyway/slow.h>
 #include <keyway/stats.h>
 #include <keyway/submit.h>
+#include <keyway/subscriber.h>
 #include <keyway/version.h>
 
 #endif

@@ -80,7 +80,7 @@ KW_API void kw_close(kw_client *client);
  * KW_ERR_DRAINING, effect none, for good. What was begun goes on by its own deadline: calls of
  * other threads, tickets, also those that nobody waits for, callbacks, which this call works on and
  * calls, and sessions, whose commands are taken until they are closed, so that a transaction can
- * come to its end.
+ * come to its end. Subscribers hand out what they have, and wait for nothing more.
  *
  * KW_OK: all has ended, and kw_close will not wait. Errors: KW_ERR_TIMEOUT (what has not ended is
  * told in error; it goes on, and the call may be repeated), KW_ERR_REFUSED (called in a callback of

@@ -203,6 +203,7 @@ static kw_err reopen(kw_client *client)
     } else if (!client->is_bare) {
         atomic_store(&client->loop, NULL);
         atomic_store(&client->ticket_loop.loop, NULL);
+        atomic_store(&client->subscribers, NULL);
         atomic_store(&client->calls_n, 0);
     }
     atomic_store(&client->is_draining, false);
@@ -276,12 +277,30 @@ bool kw_client_enter_at_home(kw_client *client)
     return true;
 }
 
+void kw_client_need_part(kw_client *client, kw_client_part_kind kind, const kw_client_part *part,
+                         bool is_tended)
+{
+    atomic_store_explicit(&client->parts[kind], part, memory_order_release);
+    if (is_tended) {
+        atomic_store_explicit(&client->is_tended, true, memory_order_release);
+    }
+}
+
+static void tend_parts(kw_client *client)
+{
+    for (size_t i = 0; i < KW_CLIENT_PARTS_N; i++) {
+        const kw_client_part *part = part_at(client, i);
+        if (part != NULL) {
+            part->tend_fn(client);
+        }
+    }
+}
+
 void kw_client_leave_calls(kw_client *client, uint64_t commands_n, uint64_t failures_n)
 {
     kw_call_counts_add(&client->counts, commands_n, failures_n);
-    const kw_client_part *part = part_at(client, KW_CLIENT_TICKETS);
-    if (part != NULL) {
-        part->tend_fn(client);
+    if (atomic_load_explicit(&client->is_tended, memory_order_acquire)) {
+        tend_parts(client);
     }
     kw_client_leave(client);
 }

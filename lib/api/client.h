@@ -29,6 +29,7 @@ typedef struct kw_client_part {
 typedef enum kw_client_part_kind {
     KW_CLIENT_CALLBACKS,
     KW_CLIENT_TICKETS,
+    KW_CLIENT_SUBSCRIBERS,
     KW_CLIENT_PARTS_N
 } kw_client_part_kind;
 
@@ -45,7 +46,9 @@ struct kw_client {
     _Atomic(struct kw_loop *) loop; /* of the callbacks; NULL until it is used */
     kw_ticket_loop ticket_loop;
     _Atomic(const kw_client_part *) parts[KW_CLIENT_PARTS_N]; /* NULL: not used yet */
-    unsigned generations_n; /* how often a forked child has started anew */
+    atomic_bool is_tended; /* a part is there whose tend_fn has something to do */
+    _Atomic(struct kw_subscriber_set *) subscribers; /* NULL until one is opened */
+    unsigned generations_n;                          /* how often a forked child has started anew */
 };
 
 /* Before any lock is taken: a child whose count is 0 finds no lock held. */
@@ -89,8 +92,12 @@ static inline void kw_client_leave(kw_client *client)
 /* As kw_client_enter, of what has nothing to do in a forked child: false there. */
 bool kw_client_enter_at_home(kw_client *client);
 
+/* The handle has the part from now on. is_tended: callers who pass by do what is due. */
+void kw_client_need_part(kw_client *client, kw_client_part_kind kind, const kw_client_part *part,
+                         bool is_tended);
+
 /* kw_client_leave behind commands of which failures_n ended without a reply; goes on with tickets
- * that nobody waits for, first. */
+ * that nobody waits for, and with subscribers, first. */
 void kw_client_leave_calls(kw_client *client, uint64_t commands_n, uint64_t failures_n);
 
 /* kw_close of a handle that is in no callback. The handle was entered. */

@@ -61,13 +61,13 @@ static kw_loop *loop_of(kw_client *client)
 static const kw_client_part callbacks = {end,  abandon, do_nothing,  do_nothing,
                                          work, loop_of, defers_close};
 
-static kw_loop *need_loop(kw_client *client, kw_error *error)
+kw_loop *kw_client_need_loop(kw_client *client, kw_error *error)
 {
     kw_loop *loop = kw_loop_at(&client->loop);
     if (loop != NULL) {
         return loop;
     }
-    atomic_store_explicit(&client->parts[KW_CLIENT_CALLBACKS], &callbacks, memory_order_release);
+    kw_client_need_part(client, KW_CLIENT_CALLBACKS, &callbacks, false);
     return kw_loop_need(client->topology, error, &client->loop, &client->counts);
 }
 
@@ -78,7 +78,7 @@ static kw_err begin(kw_client *client, kw_async_command **command, kw_error *err
     if (atomic_load_explicit(&client->is_closing, memory_order_relaxed)) {
         return refuse(error, KW_ERR_CANCELLED, "the handle is being closed");
     }
-    kw_loop *loop = need_loop(client, error);
+    kw_loop *loop = kw_client_need_loop(client, error);
     return loop != NULL ? kw_loop_block(loop, command, error, task, is_inside) : KW_ERR_NOMEM;
 }
 
@@ -217,7 +217,7 @@ int kw_fd(kw_client *client, kw_error *error)
     }
     int fd = -1;
     if (kw_client_enter(client, error) == KW_OK) {
-        const kw_loop *loop = need_loop(client, error);
+        const kw_loop *loop = kw_client_need_loop(client, error);
         fd = loop != NULL ? loop->poller.fd : -1;
         kw_client_leave(client);
     }

@@ -6,7 +6,12 @@
 #include <keyway/loop.h>
 
 #include "api/client.h"
+#include "drive/loop.h"
 #include "drive/plan.h"
+
+/* The handle's event loop, made at first use; NULL, with error set, where it cannot be. The handle
+ * was entered. Any thread. */
+kw_loop *kw_client_need_loop(kw_client *client, kw_error *error);
 
 /* kw_call_async, as a task. */
 kw_err kw_client_begin(kw_client *client, kw_error *error, kw_callback callback,

@@ -129,7 +129,7 @@ static kw_async_command *take_room(kw_client *client, kw_error *error, const kw_
 
 static kw_loop *need_loop(kw_client *client, kw_error *error)
 {
-    atomic_store_explicit(&client->parts[KW_CLIENT_TICKETS], &tickets, memory_order_release);
+    kw_client_need_part(client, KW_CLIENT_TICKETS, &tickets, true);
     return kw_loop_need(client->topology, error, &client->ticket_loop.loop, &client->counts);
 }
 

@@ -4,6 +4,7 @@
 #include "drive/loop_private.h"
 
 #include "topology/topology_tend.h"
+#include "drive/loop_guests.h"
 #include "base/error.h"
 
 #include <string.h>
@@ -242,6 +243,7 @@ static kw_err begin(kw_loop *self, kw_error *error, bool *is_mine, bool *was_sig
     *is_mine = !self->is_processing;
     if (*is_mine) {
         kw_loop_begin(self);
+        self->has_guests = self->guests != NULL;
         *was_signalled = self->is_signalled;
         self->is_signalled = false;
     } else if (kw_loop_is_inside(self)) {
@@ -264,6 +266,7 @@ static uint64_t next_ns(const kw_loop *self)
     uint64_t keep_ns = atomic_load_explicit(&env->keep_ns, memory_order_relaxed);
     at_ns = failure_watch_ns < at_ns ? failure_watch_ns : at_ns;
     at_ns = keep_ns < at_ns ? keep_ns : at_ns;
+    at_ns = self->has_guests && self->guests_ns < at_ns ? self->guests_ns : at_ns;
     uint64_t soon_ns = self->pipeline.scan.now_ns + CALLS_NS;
     bool is_soon =
         self->poller.backend->needs_calls && self->pipeline.open_n > 0 && soon_ns < at_ns;
@@ -295,6 +298,7 @@ static bool has_more(const kw_loop *self)
 {
     return self->inbox.head != NULL || self->given.head != NULL || self->done.head != NULL ||
            self->backlog.head != NULL || self->cancels.n > 0 || self->has_cut ||
+           (self->guests != NULL && !self->has_guests) ||
            kw_pipeline_is_unfinished(&self->pipeline);
 }
 
@@ -405,6 +409,12 @@ static bool turn(kw_loop *self, bool was_signalled)
     kw_pipeline_begin_turn(&self->pipeline);
     if (!read_sockets(self, was_signalled)) {
         return false;
+    }
+    if (self->has_guests) {
+        kw_loop_guests_process(self);
+        if (is_over(self)) {
+            return false;
+        }
     }
     for (unsigned round = 0;; round++) {
         if (!deliver(self)) {

@@ -10,6 +10,7 @@
 #include <pthread.h>
 
 typedef struct kw_loop kw_loop;
+typedef struct kw_loop_guest kw_loop_guest;
 
 /* Where a handle keeps one: its event loop, or that of its tickets. */
 typedef _Atomic(kw_loop *) kw_loop_place;
@@ -29,6 +30,8 @@ struct kw_loop {
     kw_loop_blocks blocks;        /* to be used again */
     kw_loop_cancels cancels;      /* asked for, and not done yet */
     atomic_uint stamp;            /* grows with each cancel: what is accepted later is not meant */
+    kw_loop_guest *guests;        /* loop_guests.h; NULL: none */
+    kw_loop_guest *next_guest;    /* the one that is served next */
     atomic_size_t open_n;   /* commands that were accepted and not told of yet; any thread's */
     atomic_size_t open_len; /* and their bytes */
     /* The processing thread's alone: */
@@ -44,6 +47,8 @@ struct kw_loop {
     size_t told_n;             /* commands that were told of, and still count as open */
     size_t told_len;
     size_t kept_n;      /* blocks of both kinds, as far as it knows */
+    bool has_guests;    /* when this turn began */
+    uint64_t guests_ns; /* when they are to be served again */
     bool wants_closing; /* a callback called kw_close */
 };
 

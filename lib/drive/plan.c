@@ -63,6 +63,12 @@ static kw_err take_ring_keys(kw_plan *plan, kw_topology *topology, kw_error *err
     return kw_plan_ring_keys(plan, topology, error, keys, may_split);
 }
 
+/* On a ring a channel belongs to the owner of its name, though a server knows it as no key. */
+static bool is_publish(const kw_command_info *command)
+{
+    return strcmp(kw_command_name(command), "PUBLISH") == 0;
+}
+
 /* Keys that are several, or may be, or on a ring. */
 static kw_err route_by_all_keys(kw_plan *plan, kw_topology *topology, kw_error *error,
                                 const kw_plan_task *task)
@@ -76,6 +82,10 @@ static kw_err route_by_all_keys(kw_plan *plan, kw_topology *topology, kw_error *
         return code;
     }
     if (keys.ranges_n == 0) {
+        if (kw_topology_is_ring(topology) && is_publish(plan->command) && argc > 1) {
+            kw_plan_ring_key(plan, topology, argv[1]); /* where its subscribers are */
+            return KW_OK;
+        }
         return take_policy(plan, topology, error);
     }
     bool is_one = keys.ranges_n == 1 && keys.ranges[0].count == 1;

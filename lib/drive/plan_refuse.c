@@ -11,8 +11,8 @@
 
 #define IN_SESSION "open a session for it (kw_session_open)"
 #define SUBSCRIBING                                                                                \
-    "subscribe on a connection of your own, for instance with hiredis or redis-cli; PUBLISH "      \
-    "works here"
+    "subscribe by a kw_subscriber (kw_subscriber_open, kw_subscribe); PUBLISH and SPUBLISH work "  \
+    "here"
 #define RAW       "use a connection of your own, for instance with redis-cli"
 #define LOGIN     "give user and password in the URI, or by the options user and password"
 #define BY_HANDLE "the handle does it by itself"

@@ -188,7 +188,7 @@ static void test_refused_commands_name_what_takes_their_place(void **state)
     (void)state;
     static const char *const texts[][3] = {
         /* command, in a call, in a session (NULL: it is taken there) */
-        {"SUBSCRIBE news", "connection of your own", "connection of your own"},
+        {"SUBSCRIBE news", "kw_subscriber_open", "kw_subscriber_open"},
         {"MONITOR", "redis-cli", "redis-cli"},
         {"HELLO 3", "options protocol, user, password", "options protocol, user, password"},
         {"AUTH secret", "by the options user and password", "by the options user and password"},

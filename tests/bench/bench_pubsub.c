@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Messages of 64 bytes that one thread takes: kw_subscriber_take, and a callback in a poll loop,
+ * against raw hiredis' redisGetReply in the same run, from a server of the program's own that sends
+ * as fast as it is read; and allocations a message. --gate: exit status 1 where a goal is missed.
+ */
+#include "support/bench.h"
+
+#include <hiredis.h>
+
+#include <netinet/in.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define MESSAGES_N ((size_t)400000)
+#define ROUNDS_N   ((size_t)9)
+#define CHUNK_N    ((size_t)1000) /* messages of one send */
+
+static const char message[] =
+    "*3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$64\r\n"
+    "0123456789012345678901234567890123456789012345678901234567890123\r\n";
+static const char confirmed[] = "*3\r\n$9\r\nsubscribe\r\n$4\r\nnews\r\n:1\r\n";
+
+static void send_all(int fd, const char *data, size_t len)
+{
+    while (len > 0) {
+        ssize_t sent = send(fd, data, len, MSG_NOSIGNAL);
+        if (sent <= 0) {
+            return;
+        }
+        data += sent;
+        len -= (size_t)sent;
+    }
+}
+
+/* Answers what a subscriber says: the greeting with errors, which is allowed, SUBSCRIBE with the
+ * messages of a round behind it. */
+static void *serve_one(void *arg)
+{
+    int fd = (int)(intptr_t)arg;
+    char data[4096];
+    static char chunk[CHUNK_N * (sizeof(message) - 1)];
+    for (size_t i = 0; i < CHUNK_N; i++) {
+        memcpy(chunk + i * (sizeof(message) - 1), message, sizeof(message) - 1);
+    }
+    size_t len = 0;
+    ssize_t got;
+    while ((got = recv(fd, data + len, sizeof(data) - 1 - len, 0)) > 0) {
+        len += (size_t)got;
+        data[len] = '\0';
+        for (char *at = data; (at = strchr(at, '*')) != NULL; at++) {
+            bool is_subscribe = strstr(at, "\r\nSUBSCRIBE") == at + 6;
+            if (!is_subscribe) {
+                send_all(fd, "-ERR no\r\n", 9);
+                continue;
+            }
+            send_all(fd, confirmed, sizeof(confirmed) - 1);
+            for (size_t n = 0; n < MESSAGES_N; n += CHUNK_N) {
+                send_all(fd, chunk, sizeof(chunk));
+            }
+        }
+        len = 0;
+    }
+    close(fd);
+    return NULL;
+}
+
+static void *serve(void *arg)
+{
+    int listener = (int)(intptr_t)arg;
+    int fd;
+    while ((fd = accept(listener, NULL, NULL)) >= 0) {
+        pthread_t thread;
+        kw_bench_die_if(pthread_create(&thread, NULL, serve_one, (void *)(intptr_t)fd) != 0,
+                        "thread");
+        pthread_detach(thread);
+    }
+    return NULL;
+}
+
+static uint16_t listen_here(void)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET};
+    socklen_t len = sizeof(address);
+    int listener = socket(AF_INET, SOCK_STREAM, 0);
+    pthread_t thread;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    bool is_wrong = bind(listener, (struct sockaddr *)&address, sizeof(address)) != 0 ||
+                    listen(listener, 16) != 0 ||
+                    getsockname(listener, (struct sockaddr *)&address, &len) != 0 ||
+                    pthread_create(&thread, NULL, serve, (void *)(intptr_t)listener) != 0;
+    kw_bench_die_if(is_wrong, "no server");
+    pthread_detach(thread);
+    return ntohs(address.sin_port);
+}
+
+static double rate_of(uint64_t start_ns)
+{
+    return (double)MESSAGES_N * 1e9 / (double)(kw_test_now_ns() - start_ns);
+}
+
+static double take_raw(uint16_t port)
+{
+    redisContext *raw = redisConnect("127.0.0.1", port);
+    kw_bench_die_if(raw == NULL || raw->err != 0, "raw connect");
+    redisReply *reply = redisCommand(raw, "SUBSCRIBE news");
+    kw_bench_die_if(reply == NULL, "raw SUBSCRIBE");
+    freeReplyObject(reply);
+    uint64_t start_ns = kw_test_now_ns();
+    for (size_t i = 0; i < MESSAGES_N; i++) {
+        void *message_reply;
+        kw_bench_die_if(redisGetReply(raw, &message_reply) != REDIS_OK, "raw message");
+        freeReplyObject(message_reply);
+    }
+    double rate = rate_of(start_ns);
+    redisFree(raw);
+    return rate;
+}
+
+static kw_client *open_handle(uint16_t port, const kw_allocator *allocator)
+{
+    char uri[64];
+    kw_config *config = kw_config_new(allocator);
+    snprintf(uri, sizeof(uri), "redis://127.0.0.1:%u", port);
+    kw_bench_die_if(kw_config_set_uri(config, NULL, uri) != KW_OK, "URI");
+    kw_client *client = kw_open_config(config, NULL);
+    kw_bench_die_if(client == NULL, "handle");
+    kw_config_free(config);
+    return client;
+}
+
+/* Room for all: nothing is dropped. */
+static kw_subscriber_options wide(void)
+{
+    kw_subscriber_options options = KW_SUBSCRIBER_OPTIONS_INIT;
+    options.messages_max = MESSAGES_N;
+    options.bytes_max = (size_t)1 << 30;
+    return options;
+}
+
+/* allocations_n: a message. */
+static double take_kw(uint16_t port, double *allocations_n)
+{
+    kw_test_memory memory;
+    kw_test_memory_init(&memory, 0);
+    kw_client *client = open_handle(port, allocations_n != NULL ? &memory.allocator : NULL);
+    kw_subscriber_options options = wide();
+    kw_subscriber *subscriber = kw_subscriber_open(client, NULL, &options);
+    kw_bench_die_if(subscriber == NULL, "subscriber");
+    kw_bench_die_if(kw_subscribe(subscriber, NULL, KW_TOPIC_CHANNEL, "news", 4) != KW_OK, "topic");
+    kw_message_free(kw_subscriber_take(subscriber, NULL, 10000)); /* all is under way */
+    uint64_t start_ns = kw_test_now_ns();
+    unsigned long calls = kw_test_memory_calls(&memory);
+    for (size_t i = 1; i < MESSAGES_N; i++) {
+        kw_message *taken = kw_subscriber_take(subscriber, NULL, 10000);
+        kw_bench_die_if(taken == NULL || kw_message_type(taken) != KW_MESSAGE_CHANNEL, "message");
+        kw_message_free(taken);
+    }
+    double rate = rate_of(start_ns);
+    if (allocations_n != NULL) {
+        *allocations_n = (double)(kw_test_memory_calls(&memory) - calls) / (double)MESSAGES_N;
+    }
+    kw_subscriber_close(subscriber);
+    kw_close(client);
+    return rate;
+}
+
+static void count(void *arg, kw_message *taken)
+{
+    *(size_t *)arg += 1;
+    kw_message_free(taken);
+}
+
+static double take_in_loop(uint16_t port)
+{
+    size_t taken_n = 0;
+    kw_client *client = open_handle(port, NULL);
+    kw_subscriber_options options = wide();
+    options.fn = count;
+    options.arg = &taken_n;
+    kw_subscriber *subscriber = kw_subscriber_open(client, NULL, &options);
+    kw_bench_die_if(subscriber == NULL, "subscriber");
+    kw_bench_die_if(kw_subscribe(subscriber, NULL, KW_TOPIC_CHANNEL, "news", 4) != KW_OK, "topic");
+    struct pollfd entry = {kw_fd(client, NULL), POLLIN, 0};
+    uint64_t start_ns = 0;
+    while (taken_n < MESSAGES_N) {
+        poll(&entry, 1, kw_timeout(client));
+        kw_bench_die_if(kw_process(client, NULL) != KW_OK, "process");
+        start_ns = start_ns == 0 && taken_n > 0 ? kw_test_now_ns() : start_ns;
+    }
+    double rate = rate_of(start_ns);
+    kw_subscriber_close(subscriber);
+    kw_close(client);
+    return rate;
+}
+
+int main(int argc, char **argv)
+{
+    kw_bench bench = {.is_missed = false};
+    double rates[3][ROUNDS_N];
+    double ratios[2][ROUNDS_N];
+    double allocations_n;
+    uint16_t port = listen_here();
+    for (size_t round = 0; round < ROUNDS_N; round++) {
+        for (size_t k = 0; k < 3; k++) {
+            size_t way = (k + round) % 3;
+            rates[way][round] = way == 0   ? take_raw(port)
+                                : way == 1 ? take_kw(port, NULL)
+                                           : take_in_loop(port);
+        }
+        ratios[0][round] = rates[1][round] / rates[0][round];
+        ratios[1][round] = rates[2][round] / rates[0][round];
+    }
+    (void)take_kw(port, &allocations_n);
+    printf("\nmessages of 64 bytes, one thread, medians of %zu rounds of %zu\n", ROUNDS_N,
+           MESSAGES_N);
+    printf("  %-24s %9.0f per second\n", "hiredis, redisGetReply",
+           kw_bench_median(rates[0], ROUNDS_N));
+    printf("  %-24s %9.0f per second\n", "kw_subscriber_take", kw_bench_median(rates[1], ROUNDS_N));
+    printf("  %-24s %9.0f per second\n", "callback, poll loop",
+           kw_bench_median(rates[2], ROUNDS_N));
+    kw_bench_goal(&bench, "messages taken, keyway / hiredis", kw_bench_median(ratios[0], ROUNDS_N),
+                  ">=", 1.2);
+    kw_bench_goal(&bench, "messages by callback, keyway / hiredis",
+                  kw_bench_median(ratios[1], ROUNDS_N), ">=", 1.0);
+    kw_bench_goal(&bench, "allocations a message, its own included", allocations_n, "<=", 1.01);
+    bool is_gate = argc > 1 && strcmp(argv[1], "--gate") == 0;
+    return is_gate && bench.is_missed ? EXIT_FAILURE : EXIT_SUCCESS;
+}

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Subscribers of real servers under faults: numbered messages rise, none comes twice, and every
+ * hole lies where a gap was told. KW_TEST_SECONDS: how long each storm lasts (default 6). */
+#include "live/message_ledger.h"
+
+#include "route/slot.h"
+#include "support/cluster.h"
+#include "support/server.h"
+
+static unsigned seconds(void)
+{
+    const char *text = getenv("KW_TEST_SECONDS");
+    return text != NULL ? (unsigned)strtoul(text, NULL, 10) : 6;
+}
+
+static kw_subscriber *open_subscriber(kw_client *client, uint64_t silence_ms)
+{
+    kw_error error = KW_ERROR_INIT;
+    kw_subscriber_options options = KW_SUBSCRIBER_OPTIONS_INIT;
+    options.silence_ms = silence_ms;
+    options.messages_max = 1000000;
+    options.bytes_max = (size_t)1 << 30;
+    kw_subscriber *subscriber = kw_subscriber_open(client, &error, &options);
+    assert_non_null(subscriber);
+    return subscriber;
+}
+
+/* Kills its subscribers' connections again and again. */
+typedef struct killer {
+    kw_test_server *server;
+    atomic_bool stops;
+    unsigned kills_n;
+} killer;
+
+static void *kill_subscribers(void *arg)
+{
+    killer *self = arg;
+    while (!atomic_load(&self->stops)) {
+        kw_test_sleep_ms(100);
+        self->kills_n += kw_test_server_integer(self->server, "CLIENT KILL TYPE pubsub") > 0;
+    }
+    return NULL;
+}
+
+static void test_subscriber_killed_connections_lose_nothing_untold(void **state)
+{
+    (void)state;
+    kw_test_server *server = kw_test_server_start(NULL);
+    kw_client *client = kw_test_try_open(kw_test_server_uri(server), NULL);
+    kw_subscriber *subscriber = open_subscriber(client, 0);
+    static ledger book;
+    ledger_publisher publishers[LEDGER_PUBLISHERS];
+    killer killing = {.server = server};
+    ledger_init(&book, "PUBLISH", KW_TOPIC_CHANNEL);
+    ledger_subscribe(&book, subscriber);
+    ledger_start(&book, publishers, kw_test_server_uri(server));
+    ledger_listen(&book, subscriber, 500);
+    assert_int_equal(book.gaps_n, 0); /* never without reason */
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, kill_subscribers, &killing), 0);
+    ledger_listen(&book, subscriber, 1000 * seconds());
+    atomic_store(&killing.stops, true);
+    kw_test_join(thread);
+    ledger_finish(&book, subscriber, publishers);
+    print_message("%llu messages, %u kills, %llu gaps, %llu missing in them\n",
+                  (unsigned long long)book.messages_n, killing.kills_n,
+                  (unsigned long long)book.gaps_n, (unsigned long long)book.missing_n);
+    assert_true(killing.kills_n > 0);
+    assert_true(book.gaps_n > 0 && book.gaps_n <= (uint64_t)killing.kills_n * LEDGER_CHANNELS);
+    ledger_fini(&book);
+    kw_subscriber_close(subscriber);
+    kw_close(client);
+    kw_test_server_free(server);
+}
+
+/* What is done to a cluster while messages come. */
+typedef void (*act_fn)(kw_test_cluster *cluster, const ledger *book);
+
+static unsigned slot_of(const ledger *book, size_t channel)
+{
+    return kw_slot_of(book->channels[channel], strlen(book->channels[channel]));
+}
+
+static void move_slots(kw_test_cluster *cluster, const ledger *book)
+{
+    for (size_t i = 0; i < LEDGER_CHANNELS; i++) {
+        unsigned slot = slot_of(book, i);
+        kw_test_server *owner = kw_test_cluster_owner(cluster, slot);
+        kw_test_server *to = NULL;
+        for (unsigned k = 0; k < KW_TEST_SLOTS && (to == NULL || to == owner); k += 1000) {
+            to = kw_test_cluster_owner(cluster, (slot + k) % KW_TEST_SLOTS);
+        }
+        if (owner != NULL && to != NULL) {
+            kw_test_cluster_move(cluster, slot, slot, to);
+        }
+    }
+}
+
+static void kill_clients(kw_test_cluster *cluster, const ledger *book)
+{
+    (void)book;
+    for (size_t i = 0; i < kw_test_cluster_count(cluster); i++) {
+        kw_test_server *node = kw_test_cluster_node(cluster, i);
+        if (!kw_test_server_is_dead(node)) {
+            (void)kw_test_server_integer(node, "CLIENT KILL TYPE pubsub");
+        }
+    }
+}
+
+static void fail_over(kw_test_cluster *cluster, const ledger *book)
+{
+    kw_test_server *owner = kw_test_cluster_owner(cluster, slot_of(book, 0));
+    kw_test_server *replica = owner != NULL ? kw_test_cluster_replica(cluster, owner) : NULL;
+    if (replica != NULL) {
+        kw_test_cluster_failover(cluster, replica);
+    }
+}
+
+static void kill_owner(kw_test_cluster *cluster, const ledger *book)
+{
+    unsigned slot = slot_of(book, 1);
+    kw_test_server *owner = kw_test_cluster_owner(cluster, slot);
+    if (owner == NULL || kw_test_cluster_replica(cluster, owner) == NULL) {
+        return;
+    }
+    kw_test_server_kill(owner);
+    (void)kw_test_cluster_wait_owner(cluster, slot, owner, 30000);
+    kw_test_server_restart(owner);
+    kw_test_cluster_wait(cluster, 60000);
+}
+
+static void stop_owner(kw_test_cluster *cluster, const ledger *book)
+{
+    unsigned slot = slot_of(book, 2);
+    kw_test_server *owner = kw_test_cluster_owner(cluster, slot);
+    if (owner == NULL || kw_test_cluster_replica(cluster, owner) == NULL) {
+        return;
+    }
+    kw_test_server_pause(owner);
+    (void)kw_test_cluster_wait_owner(cluster, slot, owner, 30000);
+    kw_test_server_resume(owner);
+    kw_test_cluster_wait(cluster, 60000);
+}
+
+/* Elections need their pause: see kw_test_cluster_failover. */
+static const struct {
+    const char *name;
+    act_fn act;
+    unsigned pause_ms;
+} acts[] = {
+    {"slots move", move_slots, 200},
+    {"connections are killed", kill_clients, 200},
+    {"slots move", move_slots, 200},
+    {"a primary is killed", kill_owner, 6000},
+    {"slots move back", move_slots, 200},
+    {"a failover is asked for", fail_over, 6000},
+    {"a primary is stopped", stop_owner, 6000},
+};
+#define ACTS_N (sizeof(acts) / sizeof(acts[0]))
+
+typedef struct storm {
+    kw_test_cluster *cluster;
+    ledger *book;
+    atomic_bool is_over;
+    unsigned acts_n;
+} storm;
+
+static void *make_storm(void *arg)
+{
+    storm *self = arg;
+    uint64_t end_ms = kw_test_real_ms() + 1000 * (uint64_t)seconds();
+    for (size_t i = 0; i < ACTS_N || kw_test_real_ms() < end_ms; i++) {
+        print_message("%s\n", acts[i % ACTS_N].name);
+        acts[i % ACTS_N].act(self->cluster, self->book);
+        self->acts_n++;
+        kw_test_sleep_ms(acts[i % ACTS_N].pause_ms);
+    }
+    atomic_store(&self->is_over, true);
+    return NULL;
+}
+
+static void test_subscriber_sharded_channels_follow_the_cluster(void **state)
+{
+    (void)state;
+    kw_test_cluster *cluster = kw_test_cluster_start(3, 1, 1000, NULL);
+    char uri[300];
+    snprintf(uri, sizeof(uri), "%s?timeout=10s", kw_test_cluster_uri(cluster));
+    kw_client *client = kw_test_try_open(uri, NULL);
+    kw_subscriber *subscriber = open_subscriber(client, 2000);
+    static ledger book;
+    ledger_publisher publishers[LEDGER_PUBLISHERS];
+    ledger_init(&book, "SPUBLISH", KW_TOPIC_SHARDED);
+    book.pause_ms = 2;
+    book.has_two_owners = true; /* while one is replaced */
+    ledger_subscribe(&book, subscriber);
+    ledger_start(&book, publishers, uri);
+    ledger_listen(&book, subscriber, 500);
+    assert_int_equal(book.gaps_n, 0);
+    storm weather = {.cluster = cluster, .book = &book};
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, make_storm, &weather), 0);
+    while (!atomic_load(&weather.is_over)) {
+        ledger_listen(&book, subscriber, 100);
+    }
+    kw_test_join(thread);
+    ledger_finish(&book, subscriber, publishers);
+    print_message(
+        "%llu messages, %u acts, %llu gaps, %llu missing in them, %llu published by who was not "
+        "the owner\n",
+        (unsigned long long)book.messages_n, weather.acts_n, (unsigned long long)book.gaps_n,
+        (unsigned long long)book.missing_n, (unsigned long long)book.elsewhere_n);
+    assert_true(book.gaps_n > 0);
+    ledger_fini(&book);
+    kw_subscriber_close(subscriber);
+    kw_close(client);
+    kw_test_cluster_free(cluster);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_subscriber_killed_connections_lose_nothing_untold),
+        cmocka_unit_test(test_subscriber_sharded_channels_follow_the_cluster),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
