@@ -44,7 +44,7 @@ static double slots_of(kw_client *client, size_t number, char *text, size_t text
     return slots;
 }
 
-/* Slots of a cluster's primary; the share of a ring's member. */
+/* The share of a cluster's primary and its slots, or of a ring's member and its name. */
 static void add_place(table *rows, kw_client *client, const kw_node_stats *node, size_t number)
 {
     char text[UNIT_TEXT];
@@ -54,7 +54,7 @@ static void add_place(table *rows, kw_client *client, const kw_node_stats *node,
         table_number(rows, PLAIN, node->share, unit_share(text, node->share));
         table_bytes(rows, PLAIN, node->member, node->member_len);
     } else if (slots > 0) {
-        table_number(rows, PLAIN, slots, NULL);
+        table_number(rows, PLAIN, slots / KW_SLOTS_N, unit_share(text, slots / KW_SLOTS_N));
         table_text(rows, PLAIN, "%s", ranges);
     } else {
         table_none(rows);

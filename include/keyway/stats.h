@@ -128,7 +128,9 @@ KW_API kw_err kw_client_node_slots(struct kw_client *client, kw_slot_range *rang
                                    size_t ranges_max, size_t *ranges_n, size_t index);
 
 /* Commands that ended without a reply, with this code and this effect, since kw_open; 0 for what is
- * no code or no effect, and in a forked child. Any thread. */
+ * no code or no effect, and in a forked child. Each part of a command that is split, and each copy
+ * of a value that is asked, counts by itself, so that there may be more of them than failures of
+ * kw_stats. Any thread. */
 KW_API uint64_t kw_client_failures(struct kw_client *client, kw_err code, kw_effect effect);
 
 /* Writes all figures of a handle and of its nodes, and what was measured (keyway/measure.h), as
