@@ -371,7 +371,6 @@ static void test_slow_call_tells_of_the_wait_for_a_connection(void **state)
     answer(fakes[1], "INCR foo", ":1");
     kw_client *kw = open_slow(&last, "50ms");
     kw_fake_on_accept(fakes[1], KW_FAKE_ALWAYS, KW_FAKE_STEPS(KW_FAKE_DELAY(60)));
-    assert_int_equal(kw_connect(kw, NULL), KW_OK);
     expect_number(kw, "INCR foo", 1);
     assert_int_equal(last.n, 1);
     assert_true(last.wait_us >= 55000);
