@@ -296,6 +296,26 @@ $(COUNTS): tests/counts/counts.c tests/counts/network.c $(STATIC)
 	$(Q)$(CC) -D_GNU_SOURCE -Iinclude -Itests $(CPPFLAGS) $(CFLAGS_ALL) $(LDFLAGS) -o $@ \
 		tests/counts/counts.c tests/counts/network.c $(WRAPPED:%=-Wl,--wrap=%) $(STATIC) $(LIBS)
 
+# The simulator, in a build of its own (make sim): its system calls, and its locks, are the library's, and
+# the compiler calls it between any two basic blocks of the library.
+SIM_WRAPPED = clock_gettime close connect epoll_create1 epoll_ctl epoll_wait eventfd fcntl fcntl64 freeaddrinfo freelocale \
+	getaddrinfo getentropy getpid getsockopt nanosleep newlocale poll pthread_cond_broadcast pthread_cond_destroy \
+	pthread_cond_init pthread_cond_signal pthread_cond_timedwait pthread_create pthread_mutex_destroy pthread_mutex_init \
+	pthread_mutex_lock pthread_mutex_unlock pthread_self read recv sched_yield send setsockopt shutdown socket syscall \
+	uselocale write
+SIM_BLOCKS = -fsanitize-coverage=trace-pc
+SIM_SOURCES := $(sort $(wildcard tests/sim/*.c))
+SIM_OBJECTS := $(SIM_SOURCES:%.c=$(BUILD)/%.o)
+
+$(BUILD)/tests/sim/%.o: tests/sim/%.c $(BUILD)/flags
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS_ALL) -Itests $(filter-out $(SIM_BLOCKS),$(CFLAGS_ALL)) -MMD -MP -c -o $@ $<
+
+$(BUILD)/tests/sim/sim: $(SIM_OBJECTS) $(STATIC)
+	$(call say,TEST,$@)
+	$(Q)$(CC) $(filter-out $(SIM_BLOCKS),$(CFLAGS_ALL)) $(LDFLAGS) -o $@ $(SIM_OBJECTS) $(SIM_WRAPPED:%=-Wl,--wrap=%) $(STATIC) $(LIBS)
+
 # A program with nothing of its own, as a user builds it.
 size_program = $(CC) -Iinclude -D_POSIX_C_SOURCE=200809L $(CPPFLAGS) -std=c11 $(WARNINGS) $(CFLAGS) $(LDFLAGS) $(1) \
 	-o $@ $< $(STATIC) $(LIBS)
@@ -430,6 +450,12 @@ check-quick: $(UNIT) $(SCENE) $(FAKE) $(FAST)
 	$(RUN) --servers $(UNIT) $(SCENE) $(FAKE) $(FAST)
 
 SANITIZE = $(MAKE) check-quick CC='$(CLANG)'
+
+SIM_FLAGS ?= -O1 -g $(SIM_BLOCKS)
+SIM = $(BUILD)/sim/tests/sim/sim
+
+$(SIM): FORCE
+	@$(MAKE) $@ BUILD=$(BUILD)/sim CFLAGS='$(SIM_FLAGS)'
 
 asan:
 	+@$(SANITIZE) BUILD=build/asan CFLAGS='-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all'

@@ -1,0 +1,449 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The ways in which callers give their commands and get what comes of them. */
+#include "sim/callers.h"
+
+#include "sim/world.h"
+
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+
+sim_crew sim_the_crew;
+
+#define C sim_the_crew
+
+/* How much later than its deadline a call may return: poll(2) waits in whole milliseconds, and the
+ * receive of a socket, which is a little longer (conn_wait.c, TOLERANCE_NS). */
+#define GRAIN_NS (2 * SIM_MS)
+
+/* What BLPOP is given, in milliseconds: a number of the command's own. */
+static uint64_t block_ms(const sim_command *command)
+{
+    return 100 + command->id % 7 * 150;
+}
+
+void sim_words_of(sim_words *words, const sim_command *command)
+{
+    static const char *const names[SIM_ACTS_N] = {"HGET", "RPUSH", "SET", "MGET", "MSET", "BLPOP"};
+    words->argc = 0;
+    words->argv[words->argc++] = names[command->act];
+    bool has_parts = command->act == SIM_MANY || command->act == SIM_STORES;
+    for (unsigned i = 0; has_parts && i < command->parts_n; i++) {
+        char *key = words->text[words->argc];
+        snprintf(key, sizeof(words->text[0]), "{k%u}:%u", (command->key + i) % SIM_KEYS,
+                 command->id + i);
+        words->argv[words->argc++] = key;
+        if (command->act == SIM_STORES) {
+            words->argv[words->argc++] = "v";
+        }
+    }
+    if (has_parts) {
+        return;
+    }
+    bool blocks = command->act == SIM_BLOCK;
+    char *key = words->text[words->argc];
+    if (blocks) {
+        snprintf(key, sizeof(words->text[0]), "{k%u}:%u", command->key, command->id);
+    } else {
+        snprintf(key, sizeof(words->text[0]), "k%u", command->key);
+    }
+    words->argv[words->argc++] = key;
+    char *value = words->text[words->argc];
+    if (blocks) {
+        snprintf(value, sizeof(words->text[0]), "%.3f", (double)block_ms(command) / 1000);
+    } else {
+        snprintf(value, sizeof(words->text[0]), "%u", command->id);
+    }
+    words->argv[words->argc++] = value;
+}
+
+static kw_argv argv_of(const sim_words *words)
+{
+    return (kw_argv){words->argc, (const char **)words->argv, NULL};
+}
+
+/* Results. */
+
+void sim_result_begin(const sim_command *command)
+{
+    static unsigned given;
+    sim_say("gives %u: %s k%u", command->id, sim_act_name(command->act), command->key);
+    for (unsigned i = 0; i < command->parts_n; i++) {
+        sim_result *result = &C.results[command->id + i];
+        result->end = SIM_UNDER_WAY;
+        result->begin_ns = sim_now();
+        result->given = ++given;
+    }
+}
+
+/* "17.4": command 17, run 4. */
+static unsigned run_of(const sim_command *command, unsigned part, const kw_reply *value)
+{
+    unsigned id = 0;
+    unsigned run = 0;
+    const char *text = kw_reply_str(value, NULL);
+    unsigned wanted = command->id + part;
+    if (text == NULL || sscanf(text, "%u.%u", &id, &run) != 2 || id != wanted) {
+        sim_fail("command %u got the reply \"%s\", which is another's", wanted,
+                 text != NULL ? text : "(no text)");
+    }
+    return run;
+}
+
+static unsigned run_in_reply(const sim_command *command, unsigned part, const kw_reply *reply)
+{
+    switch (command->act) {
+    case SIM_READ:
+        return run_of(command, part, reply);
+    case SIM_PUSH:
+        return (unsigned)kw_reply_int(reply);
+    case SIM_BLOCK:
+        return run_of(command, part, kw_reply_at(reply, 1));
+    case SIM_MANY:
+        return run_of(command, part, kw_reply_at(reply, part));
+    case SIM_STORE:
+    case SIM_STORES:
+    case SIM_ACTS_N:
+        break;
+    }
+    if (kw_reply_str(reply, NULL) == NULL || strcmp(kw_reply_str(reply, NULL), "OK") != 0) {
+        sim_fail("command %u got a reply that is another's, in place of OK", command->id);
+    }
+    return 0;
+}
+
+static void check_run(unsigned id, unsigned run)
+{
+    if (run > sim_the_world.runs_n || (run > 0 && sim_the_world.run_ids[run] != id)) {
+        sim_fail("command %u got run %u, which is of command %u", id, run,
+                 run <= sim_the_world.runs_n ? sim_the_world.run_ids[run] : 0);
+    }
+}
+
+static void end_part(const sim_command *command, unsigned part, const kw_reply *reply,
+                     const kw_error *error)
+{
+    sim_result *result = &C.results[command->id + part];
+    const kw_reply *element = command->act == SIM_MANY ? kw_reply_at(reply, part) : reply;
+    result->end_ns = sim_now();
+    if (reply == NULL) {
+        result->end = SIM_FAILED;
+        result->code = error->code;
+        result->effect = error->effect;
+        if (error->code >= KW_OK || error->text[0] == '\0') {
+            sim_fail("command %u has no reply, and code %d with the text \"%s\"", command->id,
+                     (int)error->code, error->text);
+        }
+    } else if (kw_reply_is_error(reply) || kw_reply_is_error(element)) {
+        result->end = SIM_REFUSED;
+    } else if (kw_reply_is_nil(reply) && command->act == SIM_BLOCK) {
+        result->end = SIM_REFUSED;
+    } else {
+        result->end = SIM_ANSWERED;
+        result->run = run_in_reply(command, part, reply);
+        check_run(command->id + part, result->run);
+    }
+}
+
+void sim_result_end(const sim_command *command, const kw_reply *reply, const kw_error *error)
+{
+    if (C.results[command->id].end != SIM_UNDER_WAY) {
+        sim_fail("command %u has ended twice", command->id);
+    }
+    for (unsigned i = 0; i < command->parts_n; i++) {
+        end_part(command, i, reply, error);
+    }
+    if (reply == NULL) {
+        sim_say("ends %u: %s, %s: %s", command->id, kw_err_name(error->code),
+                kw_effect_name(error->effect), error->text);
+    } else {
+        sim_say("ends %u: %s", command->id,
+                kw_reply_is_error(reply) ? kw_reply_str(reply, NULL) : "a reply");
+    }
+}
+
+void sim_result_check_time(const sim_command *command, uint64_t begin_ns, uint64_t timeout_ms)
+{
+    uint64_t limit_ms = timeout_ms > 0 ? timeout_ms : C.plan->timeout_ms;
+    limit_ms += command->act == SIM_BLOCK ? block_ms(command) : 0;
+    uint64_t took_ns = sim_now() - begin_ns;
+    if (took_ns > limit_ms * SIM_MS + GRAIN_NS) {
+        sim_fail("command %u took %lu us; its deadline was %lu ms", command->id,
+                 (unsigned long)(took_ns / SIM_US), (unsigned long)limit_ms);
+    }
+}
+
+/* One call after the other. */
+
+static void run_call(const sim_command *command)
+{
+    sim_words words;
+    kw_error error = KW_ERROR_INIT;
+    kw_call_options options = KW_CALL_OPTIONS_INIT;
+    sim_words_of(&words, command);
+    options.timeout_ms = command->timeout_ms;
+    uint64_t begin_ns = sim_now();
+    sim_result_begin(command);
+    kw_reply *reply = kw_call(C.client, &error, &options, argv_of(&words));
+    sim_result_end(command, reply, &error);
+    sim_result_check_time(command, begin_ns, command->timeout_ms);
+    kw_reply_free(reply);
+}
+
+/* Groups. */
+
+static void run_batch(const sim_command *const *commands, unsigned n)
+{
+    kw_error error = KW_ERROR_INIT;
+    kw_batch *batch = kw_batch_new(C.client, &error);
+    const sim_command *added[8];
+    unsigned added_n = 0;
+    uint64_t begin_ns = sim_now();
+    for (unsigned i = 0; batch != NULL && i < n; i++) {
+        sim_words words;
+        sim_words_of(&words, commands[i]);
+        if (kw_batch_add_argv(batch, &error, words.argc, (const char **)words.argv, NULL) ==
+            KW_OK) {
+            sim_result_begin(commands[i]);
+            added[added_n++] = commands[i];
+        }
+    }
+    uint64_t run_ns = sim_now();
+    if (added_n > 0) {
+        (void)kw_batch_run(batch, &error, commands[0]->timeout_ms);
+        sim_result_check_time(commands[0], run_ns, commands[0]->timeout_ms);
+    }
+    (void)begin_ns;
+    for (unsigned i = 0; i < added_n; i++) {
+        kw_error why = KW_ERROR_INIT;
+        const kw_reply *reply = kw_batch_reply(batch, &why, i);
+        sim_result_end(added[i], reply, &why);
+    }
+    kw_batch_free(batch);
+}
+
+static void forget(const sim_command *command)
+{
+    sim_say("forgets %u", command->id);
+    for (unsigned i = 0; i < command->parts_n; i++) {
+        C.results[command->id + i].end = SIM_FORGOTTEN;
+    }
+}
+
+static void run_tickets(const sim_command *const *commands, unsigned n)
+{
+    kw_ticket *tickets[8];
+    uint64_t begin_ns[8];
+    for (unsigned i = 0; i < n; i++) {
+        sim_words words;
+        kw_error error = KW_ERROR_INIT;
+        kw_call_options options = KW_CALL_OPTIONS_INIT;
+        sim_words_of(&words, commands[i]);
+        options.timeout_ms = commands[i]->timeout_ms;
+        begin_ns[i] = sim_now();
+        sim_result_begin(commands[i]);
+        tickets[i] = kw_submit_call(C.client, &error, &options, argv_of(&words));
+        sim_result_check_time(commands[i], begin_ns[i], commands[i]->timeout_ms);
+        if (tickets[i] == NULL) {
+            sim_result_end(commands[i], NULL, &error);
+        } else if (commands[i]->is_given_up) {
+            forget(commands[i]);
+            kw_ticket_free(tickets[i]);
+            tickets[i] = NULL;
+        }
+    }
+    for (unsigned i = 0; i < n; i++) {
+        kw_error error = KW_ERROR_INIT;
+        if (tickets[i] == NULL) {
+            continue;
+        }
+        uint64_t await_ns = sim_now();
+        kw_reply *reply = kw_ticket_await(tickets[i], &error);
+        sim_result_end(commands[i], reply, &error);
+        if (sim_now() > await_ns) {
+            sim_result_check_time(commands[i], begin_ns[i], commands[i]->timeout_ms);
+        }
+        kw_reply_free(reply);
+        kw_ticket_free(tickets[i]);
+    }
+}
+
+/* Callbacks: the caller waits for its own. */
+
+typedef struct expected {
+    const sim_command *command;
+    uint64_t begin_ns;
+    unsigned *left;
+    sim_tasks waiter;
+} expected;
+
+static void on_reply(void *arg, kw_reply *reply, const kw_error *error)
+{
+    expected *self = arg;
+    if (sim_locks_n() > 0) {
+        sim_fail("a callback is called with a lock held");
+    }
+    sim_result_end(self->command, reply, error);
+    sim_result_check_time(self->command, self->begin_ns, self->command->timeout_ms);
+    kw_reply_free(reply);
+    --*self->left;
+    sim_wake(self->waiter);
+}
+
+static void run_callbacks(const sim_command *const *commands, unsigned n)
+{
+    expected all[8];
+    unsigned left = 0;
+    for (unsigned i = 0; i < n; i++) {
+        sim_words words;
+        kw_error error = KW_ERROR_INIT;
+        kw_call_options options = KW_CALL_OPTIONS_INIT;
+        sim_words_of(&words, commands[i]);
+        options.timeout_ms = commands[i]->timeout_ms;
+        all[i] = (expected){commands[i], sim_now(), &left, sim_self_bit()};
+        sim_result_begin(commands[i]);
+        left++;
+        if (kw_call_async(C.client, &error, (kw_callback){on_reply, &all[i]}, &options,
+                          argv_of(&words)) != KW_OK) {
+            sim_result_end(commands[i], NULL, &error);
+            left--;
+        }
+    }
+    while (left > 0) {
+        sim_park(SIM_NEVER);
+    }
+}
+
+/* Sessions: one command alone, or a transaction. */
+
+static void end_all(const sim_command *const *commands, unsigned n, const kw_reply *reply,
+                    const kw_error *error)
+{
+    for (unsigned i = 0; i < n; i++) {
+        sim_command one = *commands[i];
+        one.act = SIM_PUSH;
+        const kw_reply *element = kw_reply_type(reply) == KW_REPLY_ARRAY && !kw_reply_is_error(reply)
+                                      ? kw_reply_at(reply, i)
+                                      : reply;
+        sim_result_end(&one, element, error);
+    }
+}
+
+static const sim_result nothing;
+
+static void run_transaction(kw_session *session, const sim_command *const *commands, unsigned n)
+{
+    kw_error error = KW_ERROR_INIT;
+    kw_reply *reply = kw_session_command(session, &error, "MULTI");
+    bool is_open = reply != NULL && !kw_reply_is_error(reply);
+    kw_reply_free(reply);
+    unsigned queued_n = 0;
+    while (is_open && queued_n < n) {
+        reply = kw_session_command(session, &error, "RPUSH k%u %u", commands[0]->key,
+                                   commands[queued_n]->id);
+        queued_n++;
+        if (reply == NULL && error.effect != KW_EFFECT_NONE) {
+            sim_fail("command %u is lost inside MULTI, with the effect %s", commands[0]->id,
+                     kw_effect_name(error.effect));
+        }
+        is_open = reply != NULL;
+        kw_reply_free(reply);
+    }
+    if (!is_open) {
+        for (unsigned i = 0; i < n; i++) { /* EXEC was never said: nothing has run */
+            C.results[commands[i]->id] = nothing;
+        }
+        return;
+    }
+    uint64_t begin_ns = sim_now();
+    reply = kw_session_command(session, &error, "EXEC");
+    sim_result_check_time(commands[0], begin_ns, 0);
+    if (reply != NULL && kw_reply_is_nil(reply)) {
+        sim_fail("EXEC has no reply without WATCH");
+    }
+    end_all(commands, n, reply, &error);
+    kw_reply_free(reply);
+}
+
+static void run_session(const sim_command *const *commands, unsigned n)
+{
+    kw_error error = KW_ERROR_INIT;
+    char key[8];
+    int len = snprintf(key, sizeof(key), "k%u", commands[0]->key);
+    uint64_t begin_ns = sim_now();
+    for (unsigned i = 0; i < n; i++) {
+        sim_result_begin(commands[i]);
+    }
+    kw_session *session = kw_session_open(C.client, &error, key, (size_t)len);
+    sim_result_check_time(commands[0], begin_ns, 0);
+    if (session == NULL) {
+        for (unsigned i = 0; i < n; i++) {
+            sim_result_end(commands[i], NULL, &error);
+        }
+        return;
+    }
+    if (n > 1) {
+        run_transaction(session, commands, n);
+    } else {
+        begin_ns = sim_now();
+        kw_reply *reply = kw_session_command(session, &error, "RPUSH %s %u", key, commands[0]->id);
+        sim_result_check_time(commands[0], begin_ns, 0);
+        end_all(commands, 1, reply, &error);
+        kw_reply_free(reply);
+    }
+    kw_session_close(session);
+}
+
+static void run_group(const sim_caller *caller, const sim_command *const *commands, unsigned n)
+{
+    switch (caller->way) {
+    case SIM_CALL:
+        for (unsigned i = 0; i < n; i++) {
+            run_call(commands[i]);
+        }
+        return;
+    case SIM_BATCH:
+        run_batch(commands, n);
+        return;
+    case SIM_TICKET:
+        run_tickets(commands, n);
+        return;
+    case SIM_CALLBACK:
+        run_callbacks(commands, n);
+        return;
+    case SIM_SESSION:
+        run_session(commands, n);
+        return;
+    case SIM_WAYS_N:
+        return;
+    }
+}
+
+void sim_caller_run(const sim_caller *caller)
+{
+    const sim_command *group[8];
+    unsigned at = caller->first;
+    unsigned end = at + caller->commands_n;
+    unsigned group_n = caller->way == SIM_CALL ? 1 : caller->group_n;
+    while (at < end) {
+        unsigned n = 0;
+        for (; at < end && n < group_n; at++) {
+            if (!C.plan->commands[at].is_off) {
+                group[n++] = &C.plan->commands[at];
+            }
+        }
+        if (n == 0) {
+            return;
+        }
+        uint64_t until_ns = sim_now() + group[0]->pause_ns;
+        while (sim_now() < until_ns) {
+            sim_park(until_ns);
+        }
+        if (C.is_closing) {
+            return;
+        }
+        C.inside_n++;
+        run_group(caller, group, n);
+        C.inside_n--;
+    }
+}

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Callers: threads of a program that use one handle, each in its way, and what they got. */
+#ifndef SIM_CALLERS_H
+#define SIM_CALLERS_H
+
+#include "sim/plan.h"
+
+#include <keyway.h>
+
+typedef enum sim_end {
+    SIM_NOT_GIVEN,
+    SIM_UNDER_WAY,
+    SIM_ANSWERED, /* run, by its reply */
+    SIM_REFUSED,  /* an error of the server's, which stands for not run */
+    SIM_FAILED,   /* code and effect */
+    SIM_FORGOTTEN /* given up: anything may have come of it */
+} sim_end;
+
+/* What came of one part of a command. */
+typedef struct sim_result {
+    sim_end end;
+    kw_err code;
+    kw_effect effect;
+    unsigned run; /* the number in the reply; 0: there was no room */
+    uint64_t begin_ns;
+    uint64_t end_ns;
+    unsigned given; /* in which order its caller gave them, from 1 */
+} sim_result;
+
+typedef struct sim_crew {
+    const sim_plan *plan;
+    kw_client *client;
+    bool is_closing; /* no call begins any more */
+    unsigned callers_left;
+    unsigned inside_n; /* callers that are in a call */
+    bool has_loop;
+    bool is_loop_over;
+    sim_result results[SIM_COMMANDS * SIM_PARTS + 64];
+    uint64_t most_blocks; /* of the library's work in one kw_process */
+    unsigned probes_done;
+} sim_crew;
+
+extern sim_crew sim_the_crew;
+
+/* One task a caller, one for the loop where there are callbacks. */
+void sim_crew_begin(const sim_plan *plan, kw_client *client);
+
+/* All have ended: the handle is closed by whoever is the last. */
+bool sim_crew_is_over(void);
+
+/* How the one way of each caller is done, in a task of its own. */
+void sim_caller_run(const sim_caller *caller);
+
+/* Commands as arguments. */
+typedef struct sim_words {
+    const char *argv[2 * SIM_PARTS + 2];
+    char text[2 * SIM_PARTS + 2][24];
+    int argc;
+} sim_words;
+void sim_words_of(sim_words *words, const sim_command *command);
+
+/* Notes the end of a command, by its reply (which is not freed) or error. */
+void sim_result_begin(const sim_command *command);
+void sim_result_end(const sim_command *command, const kw_reply *reply, const kw_error *error);
+
+/* Until when the command must have ended: its deadline, as far as poll's milliseconds allow. */
+void sim_result_check_time(const sim_command *command, uint64_t begin_ns, uint64_t timeout_ms);
+
+#endif

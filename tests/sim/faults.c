@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What goes wrong in a run, each with the end of it. */
+#include "sim/run.h"
+#include "sim/world.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define W sim_the_world
+
+static const sim_plan *the_plan;
+
+static sim_server *target_of(const sim_fault *fault)
+{
+    return &W.servers[fault->target % W.servers_n];
+}
+
+static void end_fault(void *arg, uint64_t number)
+{
+    (void)number;
+    const sim_fault *fault = arg;
+    sim_server *server = target_of(fault);
+    switch (fault->kind) {
+    case SIM_SWALLOW:
+        server->host->is_cut = false;
+        return;
+    case SIM_SLOWNESS:
+        server->host->latency_ns = the_plan->latency_ns;
+        return;
+    case SIM_KILL:
+        sim_server_start(server);
+        return;
+    case SIM_STOP:
+        sim_server_stop(server, false);
+        return;
+    case SIM_STATE:
+        server->condition = SIM_WELL;
+        return;
+    case SIM_TRICKLE:
+        sim_system_shorten(0);
+        return;
+    case SIM_NUMBERS:
+        sim_fds_left = -1;
+        return;
+    case SIM_NAMES_AWAY:
+        sim_names_wait(the_plan->latency_ns);
+        return;
+    default:
+        return;
+    }
+}
+
+/* Streams of the target, by chance; one in so many. */
+static void harm_streams(const sim_fault *fault, unsigned one_in)
+{
+    const sim_host *host = target_of(fault)->host;
+    for (unsigned i = 0; i < sim_net_sockets_n(); i++) {
+        sim_socket *socket = sim_net_socket_at(i);
+        if (socket->host != host || socket->state != SIM_OPEN || !sim_one_in(one_in)) {
+            continue;
+        }
+        if (fault->kind == SIM_SILENCE) {
+            sim_say("socket %u to port %u is half open", i, host->port);
+            socket->is_silent = true;
+        } else if (sim_one_in(2)) {
+            socket->up.cut_after = (size_t)sim_random(120);
+        } else {
+            socket->down.cut_after = (size_t)sim_random(120);
+        }
+    }
+}
+
+static void send_garbage(const sim_fault *fault)
+{
+    static const char *const texts[] = {"\x16\x03\x01", "HTTP/1.1 400\r\n", "*1073741824\r\n",
+                                        "$-7\r\n", ":12x\r\n", "*3\r\n*3\r\n"};
+    const sim_host *host = target_of(fault)->host;
+    for (unsigned i = 0; i < sim_net_sockets_n(); i++) {
+        sim_socket *socket = sim_net_socket_at(i);
+        if (socket->host == host && socket->state == SIM_OPEN && socket->session != NULL &&
+            sim_one_in(2)) {
+            const char *text = texts[fault->value % 6];
+            sim_say("garbage on socket %u of port %u", i, host->port);
+            sim_net_answer(socket, text, strlen(text));
+        }
+    }
+}
+
+/* A reply that nobody has asked for, while nothing is outstanding, and nobody is about to ask: none
+ * runs, and the connection was looked at last a while ago. */
+static void send_unasked(const sim_fault *fault)
+{
+    static const char *const texts[] = {"+OK\r\n", ":1\r\n", "$1\r\nx\r\n", "-ERR what\r\n"};
+    for (unsigned i = 0; i < sim_net_sockets_n() && sim_ready_n() == 0; i++) {
+        sim_socket *socket = sim_net_socket_at(i);
+        const sim_peer *peer = socket->session;
+        if (socket->state == SIM_OPEN && sim_net_is_quiet(socket) && peer != NULL &&
+            !peer->is_blocked && peer->served_n > 0 && sim_now() > socket->quiet_ns + 2 * SIM_MS &&
+            sim_one_in(2)) {
+            const char *text = texts[fault->value % 4];
+            sim_say("unasked: %.3s on socket %u", text, i);
+            sim_net_inject(socket, text, strlen(text));
+        }
+    }
+}
+
+static void harm_cluster(const sim_fault *fault)
+{
+    unsigned first = fault->target % W.servers_n;
+    unsigned second = (unsigned)(fault->value % W.servers_n);
+    if (fault->kind == SIM_MOVE) {
+        unsigned unit = (unsigned)(fault->value / 64 % W.units_n);
+        for (unsigned i = 0; i < W.units_n; i++) {
+            /* Slots of keys, that somebody notices. */
+            if (W.units[i].first == W.key_slots[fault->target % SIM_KEYS]) {
+                unit = i;
+            }
+        }
+        sim_cluster_move(unit, second, fault->length_ns);
+    } else if (fault->kind == SIM_MOVE_ALL) {
+        sim_cluster_move_all(first, second);
+    } else if (fault->kind == SIM_FAILOVER) {
+        sim_cluster_failover(W.servers[first].primary);
+    } else if (W.servers_n < SIM_SERVERS && fault->kind == SIM_REPLACE) {
+        sim_cluster_replace(first);
+    }
+}
+
+/* Dead or still: its replica takes over after a while. */
+static void on_election(void *arg, uint64_t number)
+{
+    const sim_server *server = arg;
+    (void)number;
+    if (!server->is_there || server->is_stopped) {
+        sim_cluster_failover(server->number);
+    }
+}
+
+static void elect_later(sim_server *server, const sim_fault *fault)
+{
+    if (the_plan->kind == SIM_CLUSTER && fault->value % 2 == 0) {
+        sim_at(sim_now() + 200 * SIM_MS + fault->value % SIM_S, on_election, server, 0);
+    }
+}
+
+static void begin_fault(void *arg, uint64_t number)
+{
+    sim_fault *fault = arg;
+    sim_server *server = target_of(fault);
+    sim_say("fault %lu: %s at server %u", (unsigned long)number, sim_fault_name(fault->kind),
+            server->number);
+    switch (fault->kind) {
+    case SIM_RESETS:
+        sim_host_reset(server->host);
+        break;
+    case SIM_CUTS:
+    case SIM_SILENCE:
+        harm_streams(fault, 2);
+        break;
+    case SIM_SWALLOW:
+        server->host->is_cut = true;
+        break;
+    case SIM_SLOWNESS:
+        server->host->latency_ns = the_plan->latency_ns * 4 + fault->value % (400 * SIM_MS);
+        break;
+    case SIM_KILL:
+        sim_server_kill(server);
+        elect_later(server, fault);
+        break;
+    case SIM_STOP:
+        sim_server_stop(server, true);
+        elect_later(server, fault);
+        break;
+    case SIM_STATE:
+        server->condition = (sim_condition)(1 + fault->value % (SIM_CONDITIONS_N - 1));
+        if (server->condition == SIM_CLUSTER_DOWN && the_plan->kind != SIM_CLUSTER) {
+            server->condition = SIM_LOADING;
+        }
+        break;
+    case SIM_GARBAGE:
+        send_garbage(fault);
+        break;
+    case SIM_UNASKED:
+        send_unasked(fault);
+        break;
+    case SIM_TRICKLE:
+        sim_system_shorten(1 + fault->value % 20);
+        break;
+    case SIM_CLOCK:
+        sim_wall_step((int64_t)(fault->value % 200000000) - 100000000);
+        break;
+    case SIM_NUMBERS:
+        sim_fds_left = (long)(fault->value % 3);
+        break;
+    case SIM_NAMES_AWAY:
+        sim_names_wait(fault->value % (3 * SIM_S));
+        break;
+    case SIM_MOVE:
+    case SIM_MOVE_ALL:
+    case SIM_FAILOVER:
+    case SIM_REPLACE:
+        harm_cluster(fault);
+        break;
+    case SIM_NO_FAULT:
+    case SIM_MEMORY:
+    case SIM_CLOSE:
+    case SIM_FAULTS_N:
+        break;
+    }
+    sim_at(sim_now() + fault->length_ns, end_fault, fault, number);
+}
+
+void sim_faults_begin(const sim_plan *plan)
+{
+    static sim_fault begun[SIM_FAULTS];
+    the_plan = plan;
+    memcpy(begun, plan->faults, sizeof(begun));
+    for (unsigned i = 0; i < plan->faults_n; i++) {
+        if (!plan->faults[i].is_off) {
+            sim_at(sim_now() + plan->faults[i].at_ns, begin_fault, &begun[i], i);
+        }
+    }
+}
+
+void sim_faults_end(void)
+{
+    sim_system_shorten(0);
+    sim_fds_left = -1;
+    sim_names_wait(the_plan->latency_ns);
+}

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Switches between stacks: by ucontext, whose signal masks cost a system call each time, only where a
+ * fiber begins or AddressSanitizer watches; else by setjmp, which is without. */
+#undef _FORTIFY_SOURCE /* a longjmp to another stack is what is wanted */
+#include "sim/fiber.h"
+
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#define STACK_LEN ((size_t)512 * 1024)
+
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define HAS_ASAN
+#endif
+#elif defined(__SANITIZE_ADDRESS__)
+#define HAS_ASAN
+#endif
+
+#if defined(HAS_ASAN)
+#include <sanitizer/common_interface_defs.h>
+#endif
+
+static sim_fiber *starting;
+
+#if defined(HAS_ASAN)
+
+/* Who was left last: its stack is told to whoever runs next. */
+static sim_fiber *left;
+
+static void arrive(sim_fiber *self)
+{
+    const void *bottom;
+    size_t len;
+    __sanitizer_finish_switch_fiber(self->shadow, &bottom, &len);
+    if (left->stack == NULL) { /* the program's own stack */
+        left->stack = (char *)(uintptr_t)bottom;
+        left->stack_len = len;
+    }
+}
+
+static void enter(void)
+{
+    sim_fiber *self = starting;
+    self->shadow = NULL;
+    arrive(self);
+    self->fn(self->arg);
+}
+
+void sim_fiber_switch(sim_fiber *from, sim_fiber *to, bool is_over)
+{
+    left = from;
+    starting = to;
+    __sanitizer_start_switch_fiber(is_over ? NULL : &from->shadow, to->stack, to->stack_len);
+    swapcontext(&from->context, &to->context);
+    arrive(from);
+}
+
+#else
+
+static void enter(void)
+{
+    sim_fiber *self = starting;
+    self->fn(self->arg);
+}
+
+void sim_fiber_switch(sim_fiber *from, sim_fiber *to, bool is_over)
+{
+    (void)is_over;
+    if (_setjmp(from->point) != 0) {
+        return;
+    }
+    if (to->stack == NULL || to->is_begun) {
+        _longjmp(to->point, 1);
+    }
+    to->is_begun = true;
+    starting = to;
+    setcontext(&to->context);
+}
+
+#endif
+
+void sim_fiber_begin(sim_fiber *fiber, void (*fn)(void *arg), void *arg)
+{
+    if (fiber->stack == NULL) {
+        void *stack =
+            mmap(NULL, STACK_LEN, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (stack == MAP_FAILED) {
+            perror("sim: a stack");
+            exit(EXIT_FAILURE);
+        }
+        fiber->stack = stack;
+        fiber->stack_len = STACK_LEN;
+    }
+    fiber->fn = fn;
+    fiber->arg = arg;
+    fiber->is_begun = false;
+    getcontext(&fiber->context);
+    fiber->context.uc_stack.ss_sp = fiber->stack;
+    fiber->context.uc_stack.ss_size = fiber->stack_len;
+    fiber->context.uc_link = NULL;
+    makecontext(&fiber->context, enter, 0);
+}

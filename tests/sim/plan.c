@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Plans are made of a seed alone, and shown as one line a part. */
+#include "sim/plan.h"
+
+#include "sim/chance.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const char *const kinds[SIM_KINDS_N] = {"plain", "cluster", "ring", "sentinel"};
+static const char *const ways[SIM_WAYS_N] = {"call", "batch", "ticket", "callback", "session"};
+static const char *const acts[SIM_ACTS_N] = {"read", "push", "store", "many", "stores", "block"};
+static const char *const faults[SIM_FAULTS_N] = {
+    [SIM_NO_FAULT] = "none",      [SIM_RESETS] = "reset",       [SIM_CUTS] = "cut",
+    [SIM_SILENCE] = "half-open",  [SIM_SWALLOW] = "loss",       [SIM_SLOWNESS] = "slow",
+    [SIM_KILL] = "kill",          [SIM_STOP] = "stop",          [SIM_STATE] = "state",
+    [SIM_GARBAGE] = "garbage",    [SIM_UNASKED] = "unasked",    [SIM_TRICKLE] = "trickle",
+    [SIM_CLOCK] = "clock",        [SIM_MEMORY] = "memory",      [SIM_NUMBERS] = "descriptors",
+    [SIM_NAMES_AWAY] = "names",   [SIM_MOVE] = "move",          [SIM_MOVE_ALL] = "move-all",
+    [SIM_FAILOVER] = "failover",  [SIM_REPLACE] = "replace",    [SIM_CLOSE] = "close",
+};
+
+const char *sim_kind_name(sim_kind kind)
+{
+    return kind < SIM_KINDS_N ? kinds[kind] : "any";
+}
+
+const char *sim_way_name(sim_way way)
+{
+    return ways[way];
+}
+
+const char *sim_act_name(sim_act act)
+{
+    return acts[act];
+}
+
+const char *sim_fault_name(sim_fault_kind kind)
+{
+    return faults[kind];
+}
+
+static uint64_t below(sim_chance *random, uint64_t bound)
+{
+    return sim_chance_below(random, bound);
+}
+
+static uint64_t between(sim_chance *random, uint64_t least, uint64_t most)
+{
+    return least + below(random, most - least + 1);
+}
+
+static bool one_in(sim_chance *random, unsigned n)
+{
+    return below(random, n) == 0;
+}
+
+/* Numbers of all sizes alike, between the two. */
+static uint64_t of_any_size(sim_chance *random, uint64_t least, uint64_t most)
+{
+    uint64_t most_here = least;
+    while (most_here < most && !one_in(random, 4)) {
+        most_here *= 2;
+    }
+    return between(random, least, most_here < most ? most_here : most);
+}
+
+static void make_world(sim_plan *plan, sim_chance *random, sim_kind kind)
+{
+    static const unsigned switches[] = {1, 2, 8, 64};
+    static const unsigned blocks[] = {0, 0, 20, 100, 1000};
+    plan->mix.seed = sim_chance_next(random);
+    plan->mix.switch_in = switches[below(random, 4)];
+    plan->mix.blocks_n = blocks[below(random, 5)];
+    plan->mix.spurious = one_in(random, 4) ? 10 : 0;
+    plan->kind = kind < SIM_KINDS_N ? kind : (sim_kind)below(random, SIM_CLUSTER + 1);
+    plan->primaries_n = plan->kind == SIM_PLAIN ? 1 : (unsigned)between(random, 2, 4);
+    plan->replicas_n = plan->kind == SIM_CLUSTER ? (unsigned)below(random, 3) : 0;
+    plan->latency_ns = of_any_size(random, 100 * SIM_US, 100 * SIM_MS);
+    plan->jitter_ns = one_in(random, 2) ? 0 : plan->latency_ns / 2;
+    plan->bandwidth = one_in(random, 4) ? between(random, 50000, 5000000) : 0;
+    plan->service_ns = of_any_size(random, 2 * SIM_US, 500 * SIM_US);
+    plan->has_names = one_in(random, 4);
+    plan->has_thread = plan->has_names && one_in(random, 2);
+    plan->protocol = one_in(random, 4) ? 3 : 2;
+    plan->is_old = plan->protocol == 2 && one_in(random, 10);
+    plan->is_strict = one_in(random, 6);
+    plan->share_above = one_in(random, 2) ? 1 : 0;
+    plan->pool_max = one_in(random, 4) ? (unsigned)between(random, 1, 3) : 0;
+    plan->timeout_ms = of_any_size(random, 100, 4000) + plan->latency_ns / SIM_MS * 10;
+}
+
+static void make_command(sim_plan *plan, sim_chance *random, sim_way way)
+{
+    static const sim_act by_way[SIM_WAYS_N][6] = {
+        [SIM_CALL] = {SIM_READ, SIM_PUSH, SIM_STORE, SIM_MANY, SIM_STORES, SIM_BLOCK},
+        [SIM_BATCH] = {SIM_READ, SIM_PUSH, SIM_PUSH, SIM_STORE, SIM_PUSH, SIM_READ},
+        [SIM_TICKET] = {SIM_READ, SIM_PUSH, SIM_PUSH, SIM_STORE, SIM_PUSH, SIM_BLOCK},
+        [SIM_CALLBACK] = {SIM_READ, SIM_PUSH, SIM_PUSH, SIM_STORE, SIM_PUSH, SIM_BLOCK},
+        [SIM_SESSION] = {SIM_PUSH, SIM_PUSH, SIM_PUSH, SIM_READ, SIM_PUSH, SIM_READ},
+    };
+    sim_command *command = &plan->commands[plan->commands_n++];
+    command->act = by_way[way][below(random, 6)];
+    command->key = (unsigned)below(random, one_in(random, 2) ? 2 : SIM_KEYS);
+    bool has_parts = command->act == SIM_MANY || command->act == SIM_STORES;
+    command->parts_n = has_parts ? (unsigned)between(random, 2, SIM_PARTS) : 1;
+    command->id = plan->ids_n + 1;
+    plan->ids_n += command->parts_n;
+    command->pause_ns = one_in(random, 2) ? 0 : of_any_size(random, SIM_US, 500 * SIM_MS);
+    command->timeout_ms = one_in(random, 4) ? of_any_size(random, 20, 5000) : 0;
+    command->is_given_up = way == SIM_TICKET && one_in(random, 8);
+}
+
+static void make_callers(sim_plan *plan, sim_chance *random)
+{
+    plan->callers_n = (unsigned)of_any_size(random, 1, SIM_CALLERS);
+    sim_way favourite = (sim_way)below(random, SIM_WAYS_N);
+    bool has_one = one_in(random, 2);
+    for (unsigned i = 0; i < plan->callers_n; i++) {
+        sim_caller *caller = &plan->callers[i];
+        caller->way = has_one ? favourite : (sim_way)below(random, SIM_WAYS_N);
+        caller->first = plan->commands_n;
+        caller->commands_n = (unsigned)between(random, 1, SIM_COMMANDS / SIM_CALLERS);
+        caller->group_n = (unsigned)between(random, 1, 8);
+        caller->begin_ns = one_in(random, 2) ? 0 : of_any_size(random, SIM_US, 2 * SIM_S);
+        for (unsigned k = 0; k < caller->commands_n; k++) {
+            make_command(plan, random, caller->way);
+        }
+    }
+}
+
+static sim_fault_kind fault_of(const sim_plan *plan, sim_chance *random)
+{
+    bool is_cluster = plan->kind == SIM_CLUSTER;
+    sim_fault_kind kind = (sim_fault_kind)between(random, 1, SIM_FAULTS_N - 1);
+    bool is_clusters = kind >= SIM_MOVE && kind <= SIM_REPLACE;
+    bool is_rare = kind == SIM_CLOSE && !one_in(random, 3);
+    return is_rare || (is_clusters && !is_cluster) ? SIM_RESETS : kind;
+}
+
+static void make_faults(sim_plan *plan, sim_chance *random)
+{
+    uint64_t end_ns = of_any_size(random, 100 * SIM_MS, 6 * SIM_S);
+    plan->faults_n = one_in(random, 8) ? 0 : (unsigned)of_any_size(random, 1, SIM_FAULTS);
+    for (unsigned i = 0; i < plan->faults_n; i++) {
+        sim_fault *fault = &plan->faults[i];
+        fault->kind = fault_of(plan, random);
+        fault->at_ns = below(random, end_ns);
+        fault->length_ns = of_any_size(random, SIM_MS, 3 * SIM_S);
+        fault->target = (unsigned)below(random, 1000);
+        fault->value = sim_chance_next(random) >> 16;
+        if (fault->kind == SIM_MEMORY) {
+            plan->memory_at = (unsigned)of_any_size(random, 1, 4000);
+        }
+    }
+    plan->heal_ns = end_ns + 3 * SIM_S;
+}
+
+void sim_plan_make(sim_plan *plan, uint64_t seed, sim_kind kind)
+{
+    sim_chance random;
+    random.state = seed;
+    memset(plan, 0, sizeof(*plan));
+    plan->seed = seed;
+    make_world(plan, &random, kind);
+    make_callers(plan, &random);
+    make_faults(plan, &random);
+}
+
+static void show_caller(const sim_plan *plan, unsigned number)
+{
+    const sim_caller *caller = &plan->callers[number];
+    if (caller->is_off) {
+        return;
+    }
+    fprintf(stderr, "  caller %u: %s, up to %u at once, from %lu us:", number,
+            sim_way_name(caller->way), caller->group_n, (unsigned long)(caller->begin_ns / SIM_US));
+    for (unsigned i = caller->first; i < caller->first + caller->commands_n; i++) {
+        const sim_command *command = &plan->commands[i];
+        if (!command->is_off) {
+            fprintf(stderr, " %u=%s(k%u", command->id, sim_act_name(command->act), command->key);
+            if (command->parts_n > 1) {
+                fprintf(stderr, " x%u", command->parts_n);
+            }
+            if (command->timeout_ms > 0) {
+                fprintf(stderr, " %lums", (unsigned long)command->timeout_ms);
+            }
+            fprintf(stderr, "%s)", command->is_given_up ? " given up" : "");
+        }
+    }
+    fputc('\n', stderr);
+}
+
+void sim_plan_show(const sim_plan *plan)
+{
+    fprintf(stderr,
+            "  seed %lu: %s, %u primaries, %u replicas each, latency %lu us, timeout %lu ms, "
+            "protocol %u%s%s%s%s, share-above %u, pool-max %u\n",
+            (unsigned long)plan->seed, sim_kind_name(plan->kind), plan->primaries_n,
+            plan->replicas_n, (unsigned long)(plan->latency_ns / SIM_US),
+            (unsigned long)plan->timeout_ms, plan->protocol, plan->is_old ? ", no HELLO" : "",
+            plan->has_names ? ", names" : "", plan->has_thread ? ", resolver=thread" : "",
+            plan->is_strict ? ", order=strict" : "", plan->share_above, plan->pool_max);
+    for (unsigned i = 0; i < plan->callers_n; i++) {
+        show_caller(plan, i);
+    }
+    for (unsigned i = 0; i < plan->faults_n; i++) {
+        const sim_fault *fault = &plan->faults[i];
+        if (!fault->is_off) {
+            fprintf(stderr, "  fault %u: %s at %lu us for %lu us, target %u\n", i,
+                    sim_fault_name(fault->kind), (unsigned long)(fault->at_ns / SIM_US),
+                    (unsigned long)(fault->length_ns / SIM_US), fault->target);
+        }
+    }
+}

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Plan: all that a run will be, made of its seed: the world, the callers and their commands, and what
+ * goes wrong. Parts of it can be left out, so that a failure is shown with what it needs alone. */
+#ifndef SIM_PLAN_H
+#define SIM_PLAN_H
+
+#include "sim/sched.h"
+
+#define SIM_CALLERS  12
+#define SIM_COMMANDS 160
+#define SIM_PARTS    4
+#define SIM_FAULTS   12
+#define SIM_KEYS     8
+
+typedef enum sim_kind { SIM_PLAIN, SIM_CLUSTER, SIM_RING, SIM_SENTINEL, SIM_KINDS_N } sim_kind;
+
+typedef enum sim_way {
+    SIM_CALL,
+    SIM_BATCH,
+    SIM_TICKET,
+    SIM_CALLBACK,
+    SIM_SESSION,
+    SIM_WAYS_N
+} sim_way;
+
+typedef enum sim_act {
+    SIM_READ,   /* HGET k id */
+    SIM_PUSH,   /* RPUSH k id: runs once */
+    SIM_STORE,  /* SET k id */
+    SIM_MANY,   /* MGET of keys of several owners */
+    SIM_STORES, /* MSET of such */
+    SIM_BLOCK,  /* BLPOP */
+    SIM_ACTS_N
+} sim_act;
+
+typedef enum sim_fault_kind {
+    SIM_NO_FAULT,
+    SIM_RESETS,   /* all streams of a server */
+    SIM_CUTS,     /* a stream, in the middle of what it carries */
+    SIM_SILENCE,  /* streams that are half open */
+    SIM_SWALLOW,  /* packets of a host, for a while */
+    SIM_SLOWNESS, /* a host is far away for a while */
+    SIM_KILL,     /* a server dies, and comes back */
+    SIM_STOP,     /* a server stands still for a while */
+    SIM_STATE,    /* LOADING, BUSY and the like, for a while */
+    SIM_GARBAGE,  /* bytes that are no reply */
+    SIM_UNASKED,  /* a reply while nothing is asked */
+    SIM_TRICKLE,  /* short sends and receives */
+    SIM_CLOCK,    /* the wall clock jumps */
+    SIM_MEMORY,   /* an allocation fails */
+    SIM_NUMBERS,  /* descriptors are used up, for a while */
+    SIM_NAMES_AWAY, /* the name server says nothing for a while */
+    SIM_MOVE,     /* a slot moves */
+    SIM_MOVE_ALL, /* slots move as a whole */
+    SIM_FAILOVER,
+    SIM_REPLACE, /* a server goes for good, another one comes in its place */
+    SIM_CLOSE,    /* the handle is closed while calls are under way */
+    SIM_FAULTS_N
+} sim_fault_kind;
+
+typedef struct sim_command {
+    sim_act act;
+    unsigned key;
+    unsigned parts_n; /* keys, or 1; each part has an id of its own */
+    unsigned id;      /* of the first part */
+    uint64_t pause_ns;
+    uint64_t timeout_ms; /* 0: the handle's */
+    bool is_given_up;    /* a ticket that nobody waits for */
+    bool is_off;
+} sim_command;
+
+typedef struct sim_caller {
+    sim_way way;
+    unsigned first; /* of its commands */
+    unsigned commands_n;
+    unsigned group_n; /* commands that are given together */
+    uint64_t begin_ns; /* after the run's begin */
+    bool is_off;
+} sim_caller;
+
+typedef struct sim_fault {
+    sim_fault_kind kind;
+    uint64_t at_ns; /* after the run's begin */
+    uint64_t length_ns;
+    unsigned target;
+    uint64_t value;
+    bool is_off;
+} sim_fault;
+
+typedef struct sim_plan {
+    uint64_t seed;
+    sim_mix mix;
+    sim_kind kind;
+    unsigned primaries_n;
+    unsigned replicas_n; /* of each */
+    uint64_t latency_ns;
+    uint64_t jitter_ns;
+    uint64_t bandwidth;
+    uint64_t service_ns; /* of a command, at a server */
+    bool has_names;
+    bool is_old;      /* HELLO is refused */
+    bool has_thread;  /* resolver=thread */
+    unsigned protocol;
+    unsigned share_above; /* option lane-share-above, or as given; 0: default */
+    unsigned pool_max;
+    uint64_t timeout_ms;
+    bool is_strict; /* order=strict */
+    sim_caller callers[SIM_CALLERS];
+    unsigned callers_n;
+    sim_command commands[SIM_COMMANDS];
+    unsigned commands_n;
+    sim_fault faults[SIM_FAULTS];
+    unsigned faults_n;
+    unsigned ids_n;     /* from 1 */
+    uint64_t heal_ns;   /* after the run's begin: all is well from here on */
+    unsigned memory_at; /* the allocation that fails; 0: none */
+} sim_plan;
+
+/* What seeds are to be of. SIM_KINDS_N: any. */
+void sim_plan_make(sim_plan *plan, uint64_t seed, sim_kind kind);
+
+/* Prints it, for people. */
+void sim_plan_show(const sim_plan *plan);
+
+const char *sim_kind_name(sim_kind kind);
+const char *sim_way_name(sim_way way);
+const char *sim_act_name(sim_act act);
+const char *sim_fault_name(sim_fault_kind kind);
+
+#endif

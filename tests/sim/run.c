@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* One run: world, handle, callers, faults, the end of the faults, and whether all is well then. */
+#include "sim/run.h"
+
+#include "sim/callers.h"
+#include "sim/system.h"
+#include "sim/world.h"
+
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define C sim_the_crew
+
+/* Once the world is well calls succeed so soon: 1 s, and some round trips where those are long. */
+#define RECOVERY_NS SIM_S
+#define TRIPS       24
+
+/* What is under way at the end of a run has arrived by then. */
+#define AFTER_NS (6 * SIM_S)
+
+sim_tally sim_the_tally;
+
+/* Memory of the handle: counted, and refused once where the plan says so. */
+
+static struct {
+    long live;
+    unsigned asked_n;
+    unsigned refused_at;
+} memory;
+
+static bool is_refused(void)
+{
+    memory.asked_n++;
+    if (memory.asked_n == memory.refused_at) {
+        sim_say("allocation %u fails", memory.asked_n);
+    }
+    return memory.asked_n == memory.refused_at;
+}
+
+static void *give(void *arg, size_t len)
+{
+    (void)arg;
+    void *block = is_refused() ? NULL : malloc(len);
+    memory.live += block != NULL ? 1 : 0;
+    return block;
+}
+
+static void *change(void *arg, void *block, size_t len)
+{
+    (void)arg;
+    void *other = is_refused() ? NULL : realloc(block, len);
+    memory.live += other != NULL && block == NULL ? 1 : 0;
+    return other;
+}
+
+static void take_back(void *arg, void *block)
+{
+    (void)arg;
+    memory.live -= block != NULL ? 1 : 0;
+    free(block);
+}
+
+static void on_log(void *arg, kw_log_level level, const char *text)
+{
+    (void)arg;
+    (void)level;
+    if (sim_locks_n() > 0) {
+        sim_fail("a log line with a lock held: %s", text);
+    }
+    sim_say("log: %s", text);
+}
+
+/* The handle. */
+
+static kw_client *open_handle(const sim_plan *plan)
+{
+    char text[1024];
+    kw_error error = KW_ERROR_INIT;
+    kw_allocator allocator = {sizeof(allocator), NULL, give, change, take_back};
+    kw_config *config = kw_config_new(&allocator);
+    sim_world_uri(text, sizeof(text));
+    if (config == NULL || kw_config_set_uri(config, &error, text) != KW_OK) {
+        sim_fail("settings: %s", error.text);
+    }
+    snprintf(text, sizeof(text), "%lums", (unsigned long)plan->timeout_ms);
+    (void)kw_config_set(config, &error, "timeout", text);
+    (void)kw_config_set(config, &error, "protocol", plan->protocol == 3 ? "3" : "2");
+    (void)kw_config_set(config, &error, "resolver", plan->has_thread ? "thread" : "system");
+    (void)kw_config_set(config, &error, "order", plan->is_strict ? "strict" : "pipelined");
+    if (plan->share_above > 0) {
+        snprintf(text, sizeof(text), "%u", plan->share_above);
+        (void)kw_config_set(config, &error, "share-above", text);
+    }
+    if (plan->pool_max > 0) {
+        snprintf(text, sizeof(text), "%u", plan->pool_max);
+        (void)kw_config_set(config, &error, "pool-max", text);
+    }
+    kw_config_set_log(config, KW_LOG_DEBUG, on_log, NULL);
+    kw_client *client = kw_open_config(config, &error);
+    if (client == NULL) {
+        sim_fail("no handle: %s", error.text);
+    }
+    kw_config_free(config);
+    return client;
+}
+
+/* Callers. */
+
+static sim_tasks keeper;
+
+static void run_caller(void *arg)
+{
+    const sim_caller *caller = arg;
+    uint64_t until_ns = sim_now() + caller->begin_ns;
+    while (sim_now() < until_ns) {
+        sim_park(until_ns);
+    }
+    sim_caller_run(caller);
+    C.callers_left--;
+    sim_wake(keeper);
+}
+
+/* The host's loop, for those who have callbacks. */
+static void run_loop(void *arg)
+{
+    kw_error error = KW_ERROR_INIT;
+    (void)arg;
+    int fd = kw_fd(C.client, &error);
+    while (fd < 0 && C.callers_left > 0) { /* no descriptor just now */
+        sim_park(sim_now() + 10 * SIM_MS);
+        fd = C.is_closing ? -1 : kw_fd(C.client, &error);
+    }
+    while (C.callers_left > 0 && !C.is_closing) {
+        struct pollfd entry = {fd, POLLIN, 0};
+        int wait_ms = kw_timeout(C.client);
+        (void)poll(&entry, 1, wait_ms < 0 || wait_ms > 20 ? 20 : wait_ms);
+        if (C.is_closing) {
+            break;
+        }
+        uint64_t blocks = sim_blocks();
+        (void)kw_process(C.client, &error);
+        blocks = sim_blocks() - blocks;
+        C.most_blocks = blocks > C.most_blocks ? blocks : C.most_blocks;
+    }
+    C.is_loop_over = true;
+    sim_wake(keeper);
+}
+
+/* After the faults: each key is read and written, by a thread of its own. */
+static unsigned probes_left;
+
+static void run_probe(void *arg)
+{
+    unsigned key = (unsigned)(uintptr_t)arg;
+    for (unsigned i = 0; i < 2; i++) {
+        kw_error error = KW_ERROR_INIT;
+        unsigned id = C.plan->ids_n + 1 + 2 * key + i;
+        kw_reply *reply = kw_command(C.client, &error, "%s k%u %u", i == 0 ? "HGET" : "RPUSH", key, id);
+        if (reply == NULL || kw_reply_is_error(reply)) {
+            sim_fail("all is well for %lu ms, and a call on k%u fails: %s",
+                     (unsigned long)(RECOVERY_NS / SIM_MS), key,
+                     reply != NULL ? kw_reply_str(reply, NULL) : error.text);
+        }
+        kw_reply_free(reply);
+    }
+    probes_left--;
+    sim_wake(keeper);
+}
+
+static void probe(const sim_plan *plan)
+{
+    uint64_t until_ns = sim_now() + RECOVERY_NS + TRIPS * plan->latency_ns;
+    while (sim_now() < until_ns) {
+        sim_park(until_ns);
+    }
+    probes_left = SIM_KEYS;
+    for (unsigned i = 0; i < SIM_KEYS; i++) {
+        sim_spawn("probe", run_probe, (void *)(uintptr_t)i);
+    }
+    while (probes_left > 0) {
+        sim_park(SIM_NEVER);
+    }
+}
+
+/* Closes while calls are under way: at a moment when each that has begun is inside. */
+static bool closes_early(const sim_plan *plan, uint64_t *at_ns)
+{
+    for (unsigned i = 0; i < plan->faults_n; i++) {
+        if (plan->faults[i].kind == SIM_CLOSE && !plan->faults[i].is_off) {
+            *at_ns = plan->faults[i].at_ns;
+            return true;
+        }
+    }
+    return false;
+}
+
+static void close_handle(void)
+{
+    uint64_t before_ns = sim_now();
+    C.is_closing = true;
+    kw_close(C.client);
+    if (sim_now() > before_ns + 100 * SIM_MS) {
+        sim_fail("kw_close took %lu us", (unsigned long)((sim_now() - before_ns) / SIM_US));
+    }
+}
+
+static void heal(const sim_plan *plan, uint64_t begin_ns)
+{
+    uint64_t heal_ns = begin_ns + plan->heal_ns;
+    while (sim_now() < heal_ns) {
+        sim_park(heal_ns);
+    }
+    memory.refused_at = 0;
+    sim_faults_end();
+    sim_world_heal();
+}
+
+static void wait_for_callers(void)
+{
+    while (C.callers_left > 0 || (C.has_loop && !C.is_loop_over)) {
+        sim_park(SIM_NEVER);
+    }
+}
+
+/* The host's loop is over, and each call that has begun is inside: nobody runs. */
+static void wait_to_close(uint64_t close_ns)
+{
+    while (sim_now() < close_ns) {
+        sim_park(close_ns);
+    }
+    C.is_closing = true;
+    while (C.has_loop && !C.is_loop_over) {
+        sim_park(SIM_NEVER);
+    }
+    while (sim_ready_n() > 0) {
+        sim_park(sim_now() + SIM_US);
+    }
+}
+
+/* Sees the run through: the main thread of the program. */
+static void keep(void *arg)
+{
+    const sim_plan *plan = arg;
+    uint64_t begin_ns = sim_now();
+    uint64_t close_ns = SIM_NEVER;
+    bool is_early = closes_early(plan, &close_ns);
+    close_ns = is_early ? begin_ns + close_ns : SIM_NEVER;
+    keeper = sim_self_bit();
+    if (!is_early) {
+        heal(plan, begin_ns);
+        probe(plan);
+    }
+    if (is_early) {
+        wait_to_close(close_ns);
+    } else {
+        wait_for_callers();
+    }
+    close_handle();
+    wait_for_callers();
+    if (is_early) {
+        heal(plan, begin_ns);
+    }
+    uint64_t end_ns = sim_now() + AFTER_NS;
+    while (sim_now() < end_ns) {
+        sim_park(end_ns);
+    }
+}
+
+static void begin_crew(const sim_plan *plan)
+{
+    memset(&C, 0, sizeof(C));
+    C.plan = plan;
+    for (unsigned i = 0; i < plan->callers_n; i++) {
+        if (!plan->callers[i].is_off) {
+            C.callers_left++;
+            C.has_loop = C.has_loop || plan->callers[i].way == SIM_CALLBACK;
+        }
+    }
+}
+
+void sim_run(const sim_plan *plan)
+{
+    memset(&memory, 0, sizeof(memory));
+    sim_sched_begin(&plan->mix);
+    sim_system_begin();
+    sim_net_begin();
+    sim_world_begin(plan);
+    begin_crew(plan);
+    C.client = open_handle(plan);
+    memory.asked_n = 0;
+    for (unsigned i = 0; i < plan->faults_n; i++) {
+        bool is_memory = plan->faults[i].kind == SIM_MEMORY && !plan->faults[i].is_off;
+        memory.refused_at = is_memory ? plan->memory_at : memory.refused_at;
+    }
+    sim_spawn("keeper", keep, (void *)(uintptr_t)plan);
+    for (unsigned i = 0; i < plan->callers_n; i++) {
+        if (!plan->callers[i].is_off) {
+            sim_spawn(sim_way_name(plan->callers[i].way), run_caller,
+                      (void *)(uintptr_t)&plan->callers[i]);
+        }
+    }
+    if (C.has_loop) {
+        sim_spawn("loop", run_loop, NULL);
+    }
+    sim_faults_begin(plan);
+    uint64_t begin_ns = sim_now();
+    sim_sched_run();
+    sim_the_tally.virtual_s += (sim_now() - begin_ns) / SIM_S;
+    sim_judge(plan);
+    sim_net_end();
+    sim_system_end();
+    sim_sched_end();
+    if (memory.live != 0) {
+        sim_fail("%ld blocks of memory are left", memory.live);
+    }
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* System: what the library asks of the operating system, given by the simulator: the linker puts
+ * __wrap_NAME in the place of NAME (--wrap), for the library as it is built for everybody. */
+#ifndef SIM_SYSTEM_H
+#define SIM_SYSTEM_H
+
+#include "sim/sched.h"
+
+#define SIM_NAMES     16
+#define SIM_NAME_IPS  4
+#define SIM_EPOCH_MS  ((uint64_t)1700000000000) /* the wall clock when a run begins */
+
+/* What the name servers know. */
+typedef struct sim_name {
+    char name[40];
+    uint32_t ips[SIM_NAME_IPS];
+    unsigned ips_n;
+    uint64_t wait_ns; /* until an answer comes */
+    bool is_unknown;
+} sim_name;
+
+void sim_system_begin(void);
+
+/* What is wrong with what is left: a lock that is held, a thread that looks up a name for ever. */
+void sim_system_end(void);
+
+sim_name *sim_name_add(const char *name);
+
+/* From now on the name servers take so long to answer. */
+void sim_names_wait(uint64_t wait_ns);
+
+/* The clock that people set goes so much forward, or back. */
+void sim_wall_step(int64_t ms);
+
+/* Receives and sends take at most so many bytes at a time; 0: what there is. */
+void sim_system_shorten(size_t bytes);
+
+#endif

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* World: the servers of a run, what they know of each other, and what they have run. */
+#ifndef SIM_WORLD_H
+#define SIM_WORLD_H
+
+#include "sim/net.h"
+#include "sim/plan.h"
+#include "sim/system.h"
+
+#define SIM_SERVERS 24
+#define SIM_UNITS   40
+#define SIM_PEERS   SIM_SOCKETS
+#define SIM_IDS     (SIM_COMMANDS * SIM_PARTS + 64)
+#define SIM_RUNS    8192
+#define SIM_QUEUED  8
+
+#define SIM_NO_SERVER 255
+
+/* Slots that move together. */
+typedef struct sim_unit {
+    unsigned first;
+    unsigned last;
+    unsigned char from; /* SIM_NO_SERVER: it does not move */
+    unsigned char to;
+    bool is_gone; /* its keys have moved already */
+} sim_unit;
+
+typedef enum sim_condition {
+    SIM_WELL,
+    SIM_LOADING,
+    SIM_BUSY,
+    SIM_READONLY,
+    SIM_MASTER_DOWN,
+    SIM_CLUSTER_DOWN,
+    SIM_TRY_AGAIN,
+    SIM_OUT_OF_MEMORY,
+    SIM_NO_AUTH,
+    SIM_CONDITIONS_N
+} sim_condition;
+
+typedef struct sim_server {
+    sim_host *host;
+    unsigned number;
+    bool is_there;   /* it runs */
+    bool is_stopped; /* it stands still */
+    bool is_turning; /* its next turn is due */
+    bool is_gone;    /* for good */
+    bool hangs_up_at_hello;
+    unsigned lives_n;
+    sim_condition condition;
+    unsigned char primary; /* whom it replicates; itself: a primary */
+    unsigned epoch;
+    unsigned char owners[SIM_UNITS]; /* as this server sees it; SIM_NO_SERVER: nobody */
+    unsigned epochs[SIM_UNITS];
+} sim_server;
+
+/* A connection, at the server. */
+typedef struct sim_peer {
+    sim_server *server; /* NULL: no peer */
+    sim_socket *socket;
+    bool has_more;  /* bytes that were not looked at */
+    bool is_asking;
+    bool is_readonly;
+    bool is_resp3;
+    bool is_in_multi;
+    bool is_spoilt; /* EXEC will say EXECABORT */
+    bool is_blocked;
+    bool is_listening; /* a subscriber */
+    unsigned lives_n;
+    unsigned queued[SIM_QUEUED];
+    unsigned queued_n;
+    unsigned blocked_id;
+    uint64_t blocks_n;
+    uint64_t served_n;
+} sim_peer;
+
+/* What came of one command. */
+typedef struct sim_account {
+    unsigned runs_n;
+    unsigned first_run; /* numbers of runs, from 1, over all servers */
+    unsigned last_run;
+} sim_account;
+
+typedef struct sim_world {
+    const sim_plan *plan;
+    sim_server servers[SIM_SERVERS];
+    unsigned servers_n;
+    sim_unit units[SIM_UNITS];
+    unsigned units_n;
+    unsigned epoch; /* the greatest */
+    unsigned key_slots[SIM_KEYS];
+    sim_peer peers[SIM_PEERS];
+    sim_account accounts[SIM_IDS];
+    unsigned run_ids[SIM_RUNS];
+    unsigned runs_n;
+    unsigned connects_n;
+    unsigned maps_n;
+} sim_world;
+
+extern sim_world sim_the_world;
+
+void sim_world_begin(const sim_plan *plan);
+
+/* The URI of its servers; options follow behind '?'. */
+void sim_world_uri(char *text, size_t len);
+
+/* Whatever was wrong ends, and everybody learns the truth. */
+void sim_world_heal(void);
+
+/* Servers. */
+sim_server *sim_server_add(void);
+void sim_server_start(sim_server *server);
+void sim_server_kill(sim_server *server);
+void sim_server_stop(sim_server *server, bool stops);
+void sim_server_peers(sim_server *server, void (*fn)(sim_peer *peer));
+
+/* Commands: answers one, of argc words. */
+typedef struct sim_word {
+    const char *data;
+    size_t len;
+} sim_word;
+
+void sim_peer_run(sim_peer *peer, const sim_word *argv, size_t argc);
+void sim_peer_say(sim_peer *peer, const char *format, ...) KW_FORMAT(2, 3);
+bool sim_word_is(const sim_word *word, const char *text);
+unsigned sim_word_number(const sim_word *word); /* 0: none */
+
+/* Notes that the command runs now; the number of the run. */
+unsigned sim_account_run(sim_server *server, unsigned id);
+
+/* Cluster: what it says of a slot; true where it has answered with an error. */
+bool sim_cluster_redirects(sim_peer *peer, const unsigned *slots, size_t slots_n, bool reads);
+void sim_cluster_begin(void);
+void sim_cluster_answer(sim_peer *peer, const sim_word *argv, size_t argc);
+void sim_cluster_move(unsigned unit, unsigned to, uint64_t length_ns);
+void sim_cluster_move_all(unsigned from, unsigned to);
+void sim_cluster_failover(unsigned primary);
+void sim_cluster_replace(unsigned server);
+void sim_cluster_heal(void);
+sim_server *sim_cluster_owner(unsigned unit); /* by the greatest epoch */
+
+#endif
