@@ -99,9 +99,7 @@ kw_err kw_blocking_wait_acquire(kw_blocking_wait *self, kw_conn **conn, uint64_t
     options->deadline_ns = until_ns;
     *retry_ns = self->now_ns;
     kw_err code = kw_node_acquire(self->node, conn, &self->failure, retry_ns, options);
-    if (code != KW_OK) {
-        self->now_ns = kw_env_now(&self->topology->env);
-    }
+    self->now_ns = code == KW_OK ? options->now_ns : kw_env_now(&self->topology->env);
     return code;
 }
 

@@ -39,7 +39,7 @@ bool kw_failure_detector_on_faults(kw_failure_detector *detector,
                                    const kw_faults *faults)
 {
     if (detector->is_down || faults->n < rule->down_after || !faults->is_proven ||
-        now_ns < faults->since_ns + rule->span_ns) {
+        faults->last_ns < faults->since_ns + rule->span_ns) {
         return false;
     }
     bool is_relapse = detector->up_ns != 0 && now_ns - detector->up_ns < STEADY_NS;

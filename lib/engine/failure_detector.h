@@ -22,6 +22,7 @@ typedef enum kw_fault_kind {
 typedef struct kw_faults {
     uint64_t n;         /* 0: it answers */
     uint64_t since_ns;  /* of the first */
+    uint64_t last_ns;   /* of the last: what came at once, and was not tried again, is no outage */
     kw_fault_kind kind; /* of the last */
     bool is_proven;     /* one of them is more than a late command */
 } kw_faults;

@@ -118,7 +118,7 @@ static inline void kw_node_unref(kw_node *node)
 
 /* What kw_node_acquire is told. */
 typedef struct kw_acquire_options {
-    uint64_t now_ns;
+    uint64_t now_ns;      /* kept up: where a connection was waited for, it is later afterwards */
     uint64_t deadline_ns; /* the connection is there by then, or not at all */
     bool is_early;        /* the request may go out together with the greeting */
     bool may_share;       /* it may as well go on the lane */
@@ -129,7 +129,7 @@ typedef struct kw_acquire_options {
  * text, where it may share and the node has become crowded. On other failure
  * *retry_ns says before when it is no use to come again. */
 kw_err kw_node_acquire(kw_node *node, kw_conn **conn, kw_error *error, uint64_t *retry_ns,
-                       const kw_acquire_options *options);
+                       kw_acquire_options *options);
 
 /* An idle connection, or one that has begun to connect (kw_conn_progress takes it
  * on); never waits. is_spare: also beyond pool-max. */

@@ -16,10 +16,11 @@
 /* Waits for a connection to come back, or for the time to dial; the monitor is held. KW_OK: it has
  * waited, look again. */
 static kw_err wait_for_conn(kw_node *node, kw_error *error, uint64_t *retry_ns,
-                            const kw_acquire_options *options, uint64_t now_ns)
+                            const kw_acquire_options *options, uint64_t begin_ns)
 {
+    uint64_t now_ns = options->now_ns;
     uint64_t deadline_ns = options->deadline_ns;
-    uint64_t probe_ns = options->now_ns + PROBE_WAIT_NS;
+    uint64_t probe_ns = begin_ns + PROBE_WAIT_NS;
     bool is_failing = node->health.is_failing;
     bool is_dialled = node->health.dialling_n > 0;
     /* At maxclients a server still serves the connections that are open. */
@@ -81,9 +82,9 @@ static bool becomes_crowded(kw_node *node)
 }
 
 kw_err kw_node_acquire(kw_node *node, kw_conn **conn, kw_error *error, uint64_t *retry_ns,
-                       const kw_acquire_options *options)
+                       kw_acquire_options *options)
 {
-    uint64_t now_ns = options->now_ns;
+    uint64_t begin_ns = options->now_ns;
     kw_monitor_lock(&node->monitor);
     for (;;) {
         if (atomic_load_explicit(&node->env->is_closing, memory_order_relaxed)) {
@@ -99,24 +100,24 @@ kw_err kw_node_acquire(kw_node *node, kw_conn **conn, kw_error *error, uint64_t 
             kw_monitor_unlock(&node->monitor);
             return KW_ERR_BUSY;
         }
-        *conn = kw_pool_take_idle(node, now_ns);
+        *conn = kw_pool_take_idle(node, options->now_ns);
         if (*conn != NULL && (*conn)->state == KW_CONN_READY) {
             node->stats.sends++;
             kw_monitor_unlock(&node->monitor);
             return KW_OK;
         }
-        if (*conn != NULL || kw_pool_may_open(node, now_ns, false)) {
+        if (*conn != NULL || kw_pool_may_open(node, options->now_ns, false)) {
             if (*conn == NULL) {
                 kw_pool_begin_open(node);
             }
             kw_monitor_unlock(&node->monitor);
             return kw_pool_open_conn(node, conn, error, retry_ns, options);
         }
-        kw_err code = wait_for_conn(node, error, retry_ns, options, now_ns);
+        kw_err code = wait_for_conn(node, error, retry_ns, options, begin_ns);
         if (code != KW_OK) {
             kw_monitor_unlock(&node->monitor);
             return code;
         }
-        now_ns = kw_env_now(node->env);
+        options->now_ns = kw_env_now(node->env);
     }
 }

@@ -16,6 +16,7 @@ void kw_node_faults_init(kw_node_faults *faults)
 {
     atomic_init(&faults->n, 0);
     atomic_init(&faults->since_ns, 0);
+    atomic_init(&faults->last_ns, 0);
     atomic_init(&faults->kind, KW_FAULT_LATE);
     atomic_init(&faults->is_proven, false);
     atomic_init(&faults->is_probed, false);
@@ -34,6 +35,7 @@ void kw_node_faults_add(kw_node_faults *faults, kw_env *env, uint64_t now_ns, kw
         set(&faults->since_ns, now_ns);
         atomic_store_explicit(&faults->is_proven, false, memory_order_relaxed);
     }
+    set(&faults->last_ns, now_ns);
     atomic_store_explicit(&faults->kind, (int)kind, memory_order_relaxed);
     if (kind != KW_FAULT_LATE) {
         atomic_store_explicit(&faults->is_proven, true, memory_order_relaxed);
@@ -81,6 +83,7 @@ kw_faults kw_node_faults_read(kw_node_faults *faults)
     kw_faults read = {
         .n = get(&faults->n),
         .since_ns = get(&faults->since_ns),
+        .last_ns = get(&faults->last_ns),
         .kind = (kw_fault_kind)atomic_load_explicit(&faults->kind, memory_order_relaxed),
         .is_proven = atomic_load_explicit(&faults->is_proven, memory_order_relaxed),
     };

@@ -14,6 +14,7 @@
 typedef struct kw_node_faults {
     atomic_uint_fast64_t n;        /* failures in a row, of any connection */
     atomic_uint_fast64_t since_ns; /* the first of them */
+    atomic_uint_fast64_t last_ns;
     atomic_int kind;               /* of the last: kw_fault_kind */
     atomic_bool is_proven;         /* one of them is more than a late command */
     atomic_bool is_probed;         /* by a connect that is under way */

@@ -65,7 +65,7 @@ static kw_err park(kw_node *node, kw_conn *conn, kw_error *error, uint64_t now_n
 }
 
 kw_err kw_pool_open_conn(kw_node *node, kw_conn **conn, kw_error *error, uint64_t *retry_ns,
-                         const kw_acquire_options *options)
+                         kw_acquire_options *options)
 {
     kw_error failure = KW_ERROR_INIT;
     kw_conn *fresh = *conn;
@@ -82,6 +82,7 @@ kw_err kw_pool_open_conn(kw_node *node, kw_conn **conn, kw_error *error, uint64_
     }
     bool is_good = fresh != NULL && fresh->state != KW_CONN_DEAD;
     uint64_t now_ns = kw_env_now(node->env);
+    options->now_ns = now_ns;
     kw_monitor_lock(&node->monitor);
     kw_err code = KW_OK;
     if (is_good) {

@@ -57,7 +57,7 @@ static inline kw_err kw_pool_check_known(const kw_node *node, kw_error *error)
 
 /* Opens a connection for the caller, or goes on with one that was parked (*conn). */
 kw_err kw_pool_open_conn(kw_node *node, kw_conn **conn, kw_error *error, uint64_t *retry_ns,
-                         const kw_acquire_options *options);
+                         kw_acquire_options *options);
 
 /* In node_shared.c. */
 

@@ -17,7 +17,7 @@ static const kw_failure_detector_rule wary = {3, 1000 * MS, 2, true};
 /* Calls fail while a node is down: its first answer is taken. */
 static const kw_failure_detector_rule quick = {3, 1000 * MS, 1, false};
 
-static const kw_faults refused = {3, 0, KW_FAULT_REFUSED, true};
+static const kw_faults refused = {3, 0, 1000 * MS, KW_FAULT_REFUSED, true};
 
 typedef struct fault_row {
     kw_faults faults;
@@ -29,15 +29,16 @@ static void test_failure_detector_needs_failures_in_a_row_over_a_second_and_a_pr
 {
     (void)state;
     static const fault_row rows[] = {
-        {{1, 0, KW_FAULT_REFUSED, true}, 5000, false},
-        {{2, 0, KW_FAULT_REFUSED, true}, 5000, false},
-        {{3, 0, KW_FAULT_REFUSED, true}, 999, false},
-        {{3, 0, KW_FAULT_REFUSED, true}, 1000, true},
-        {{3, 500 * MS, KW_FAULT_REFUSED, true}, 1499, false},
-        {{3, 500 * MS, KW_FAULT_LOST, true}, 1500, true},
-        {{9, 0, KW_FAULT_LATE, false}, 5000, false}, /* slow commands, nothing else was asked */
-        {{9, 0, KW_FAULT_LATE, true}, 5000, true},   /* and a PING that had no answer */
-        {{9, 0, KW_FAULT_UNANSWERED, true}, 5000, true},
+        {{1, 0, 5000 * MS, KW_FAULT_REFUSED, true}, 5000, false},
+        {{2, 0, 5000 * MS, KW_FAULT_REFUSED, true}, 5000, false},
+        {{3, 0, 999 * MS, KW_FAULT_REFUSED, true}, 999, false},
+        {{3, 0, 1000 * MS, KW_FAULT_REFUSED, true}, 1000, true},
+        {{3, 0, 10 * MS, KW_FAULT_LOST, true}, 5000, false}, /* a moment, and nobody tried since */
+        {{3, 500 * MS, 1499 * MS, KW_FAULT_REFUSED, true}, 1499, false},
+        {{3, 500 * MS, 1500 * MS, KW_FAULT_LOST, true}, 1500, true},
+        {{9, 0, 5000 * MS, KW_FAULT_LATE, false}, 5000, false}, /* slow commands, nothing else */
+        {{9, 0, 5000 * MS, KW_FAULT_LATE, true}, 5000, true},   /* and a PING without an answer */
+        {{9, 0, 5000 * MS, KW_FAULT_UNANSWERED, true}, 5000, true},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         kw_failure_detector outage;
@@ -57,7 +58,7 @@ static void test_failure_detector_needs_failures_in_a_row_over_a_second_and_a_pr
 static void test_failure_detector_is_looked_at_again_when_the_second_is_over(void **state)
 {
     (void)state;
-    const kw_faults faults = {1, 300 * MS, KW_FAULT_REFUSED, true};
+    const kw_faults faults = {1, 300 * MS, 300 * MS, KW_FAULT_REFUSED, true};
     assert_int_equal(kw_failure_detector_due_ns(&quick, 400 * MS, &faults), 1300 * MS);
     assert_true(kw_failure_detector_due_ns(&quick, 1300 * MS, &faults) > 1300 * MS);
 }

@@ -201,7 +201,7 @@ static void close_handle(void)
     uint64_t before_ns = sim_now();
     C.is_closing = true;
     kw_close(C.client);
-    if (sim_now() > before_ns + 100 * SIM_MS) {
+    if (sim_now() > before_ns + 100 * SIM_MS && (C.plan->has_thread || !C.plan->has_names)) {
         sim_fail("kw_close took %lu us", (unsigned long)((sim_now() - before_ns) / SIM_US));
     }
 }

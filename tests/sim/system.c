@@ -41,6 +41,7 @@ static struct {
         bool is_used;
     } threads[THREADS_MAX];
     long lookups_n; /* results that were not freed */
+    uint64_t waited_ns;
 } host;
 
 void sim_system_begin(void)
@@ -178,6 +179,11 @@ void sim_names_wait(uint64_t wait_ns)
     }
 }
 
+uint64_t sim_names_waited_ns(void)
+{
+    return host.waited_ns;
+}
+
 typedef struct answer {
     struct addrinfo info; /* the first member: freed by it */
     struct sockaddr_in address;
@@ -215,10 +221,12 @@ int __wrap_getaddrinfo(const char *node, const char *service, const struct addri
     if (sim_locks_n() > 0) {
         sim_fail("a name is looked up with a lock held");
     }
-    uint64_t until_ns = sim_now() + (name != NULL ? name->wait_ns : SIM_MS);
+    uint64_t begin_ns = sim_now();
+    uint64_t until_ns = begin_ns + (name != NULL ? name->wait_ns : SIM_MS);
     while (sim_now() < until_ns) {
         sim_park(until_ns);
     }
+    host.waited_ns += sim_now() - begin_ns;
     sim_say("looked up %s", node);
     if (name == NULL || name->is_unknown) {
         return EAI_NONAME;

@@ -29,6 +29,9 @@ sim_name *sim_name_add(const char *name);
 /* From now on the name servers take so long to answer. */
 void sim_names_wait(uint64_t wait_ns);
 
+/* What all look-ups together have taken. */
+uint64_t sim_names_waited_ns(void);
+
 /* The clock that people set goes so much forward, or back. */
 void sim_wall_step(int64_t ms);
 
