@@ -37,6 +37,9 @@ typedef struct kw_failure_detector_rule {
 /* A server that failed for a moment is not down. */
 #define KW_FAILURE_SPAN_NS (1000 * KW_NS_PER_MS)
 
+/* Failures further apart are no row: nobody has tried meanwhile. */
+#define KW_FAILURE_GAP_NS (2000 * KW_NS_PER_MS)
+
 /* A server that is down is tried again after so long: by the call that comes then where it
  * refuses, by a probe that nobody waits for where it is silent. */
 #define KW_FAILURE_RETRY_NS (1000 * KW_NS_PER_MS)

@@ -219,7 +219,8 @@ kw_err kw_fetch_ask_go_on(kw_fetch_ask *ask, const kw_fetch_manner *manner, kw_f
     if (code == KW_OK && may_send(ask, manner)) {
         code = send_all(ask, error);
     }
-    if (code == KW_OK && is_answered(ask)) {
+    /* Where HELLO is refused, some of the greeting is asked again behind the questions. */
+    if (code == KW_OK && is_answered(ask) && conn->owners.count == 0) {
         return take_answers(ask, manner, step, error, now_ns);
     }
     code = code == KW_OK ? kw_conn_check_overdue(conn, error, now_ns) : code;

@@ -108,7 +108,7 @@ kw_err kw_node_acquire(kw_node *node, kw_conn **conn, kw_error *error, uint64_t 
         }
         if (*conn != NULL || kw_pool_may_open(node, options->now_ns, false)) {
             if (*conn == NULL) {
-                kw_pool_begin_open(node);
+                kw_pool_begin_open(node, options->now_ns);
             }
             kw_monitor_unlock(&node->monitor);
             return kw_pool_open_conn(node, conn, error, retry_ns, options);

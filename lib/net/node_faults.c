@@ -31,6 +31,11 @@ void kw_node_faults_init(kw_node_faults *faults)
 
 void kw_node_faults_add(kw_node_faults *faults, kw_env *env, uint64_t now_ns, kw_fault_kind kind)
 {
+    bool is_apart =
+        now_ns > get(&faults->last_ns) + KW_FAILURE_GAP_NS && !kw_node_faults_is_down(faults);
+    if (is_apart) {
+        set(&faults->n, 0);
+    }
     if (atomic_fetch_add_explicit(&faults->n, 1, memory_order_relaxed) == 0) {
         set(&faults->since_ns, now_ns);
         atomic_store_explicit(&faults->is_proven, false, memory_order_relaxed);

@@ -115,7 +115,7 @@ kw_err kw_pool_open_conn(kw_node *node, kw_conn **conn, kw_error *error, uint64_
 static kw_err open_unready(kw_node *node, kw_conn **conn, kw_error *error, kw_conn_role role,
                            uint64_t now_ns)
 {
-    kw_pool_begin_open(node);
+    kw_pool_begin_open(node, now_ns);
     kw_monitor_unlock(&node->monitor);
     kw_error failure = KW_ERROR_INIT;
     kw_conn *fresh = dial(node, &failure, role, now_ns);

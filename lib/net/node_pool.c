@@ -168,9 +168,9 @@ bool kw_pool_is_current(const kw_node *node, const kw_conn *conn)
            (int)conn->role == atomic_load(&node->role) && is_who_is_expected(node, conn);
 }
 
-void kw_pool_begin_open(kw_node *node)
+void kw_pool_begin_open(kw_node *node, uint64_t now_ns)
 {
-    kw_health_on_dial(&node->health);
+    kw_health_on_dial(&node->health, now_ns);
     node->conns_n++;
 }
 
@@ -255,6 +255,9 @@ void kw_pool_fail_open(kw_node *node, uint64_t now_ns, const kw_error *failure, 
 kw_err kw_pool_copy_failure(const kw_node *node, kw_error *error)
 {
     kw_err code = node->failure.code != KW_OK ? node->failure.code : KW_ERR_CONNECT;
+    if (code == KW_ERR_AUTH && node->health.dialling_n > 0) {
+        code = KW_ERR_CONNECT; /* it may be over: another thread is finding that out just now */
+    }
     kw_error_set(error, code, KW_EFFECT_NONE, "%s", node->failure.text);
     kw_error_set_node(error, node->name);
     return code;

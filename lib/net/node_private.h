@@ -34,7 +34,7 @@ bool kw_pool_may_open(const kw_node *node, uint64_t now_ns, bool is_spare);
 bool kw_pool_is_current(const kw_node *node, const kw_conn *conn);
 
 /* A connect begins; and ends, one way or the other. */
-void kw_pool_begin_open(kw_node *node);
+void kw_pool_begin_open(kw_node *node, uint64_t now_ns);
 void kw_pool_end_open(kw_node *node, const kw_conn *conn);
 void kw_pool_fail_open(kw_node *node, uint64_t now_ns, const kw_error *failure,
                        const kw_conn *conn);

@@ -5,6 +5,9 @@
 
 #include "base/error.h"
 
+/* While another thread dials a failing node, one that does not wait for it looks again so often. */
+#define DIAL_LOOK_NS ((uint64_t)5000000)
+
 kw_err kw_node_open_shared(kw_node *node, kw_conn **conn, kw_error *error, uint64_t *retry_ns,
                            uint64_t now_ns)
 {
@@ -17,8 +20,12 @@ kw_err kw_node_open_shared(kw_node *node, kw_conn **conn, kw_error *error, uint6
     }
     kw_monitor_lock(&node->monitor);
     node->shared_n--;
-    bool is_later = node->health.is_failing && node->health.retry_ns > now_ns;
-    *retry_ns = is_later ? node->health.retry_ns : now_ns;
+    *retry_ns = now_ns;
+    if (node->health.is_failing && node->health.retry_ns > now_ns) {
+        *retry_ns = node->health.retry_ns;
+    } else if (node->health.is_failing && node->health.dialling_n > 0) {
+        *retry_ns = now_ns + DIAL_LOOK_NS;
+    }
     kw_monitor_unlock(&node->monitor);
     return code;
 }

@@ -162,7 +162,7 @@ static void test_health_failing_node_is_probed_by_one_and_rarely(void **state)
     kw_random_init(&random, kw_test_seed("health"));
     for (unsigned i = 0; i < KW_HEALTH_DIALS_MAX; i++) {
         assert_true(kw_health_may_dial(&health, 0));
-        kw_health_on_dial(&health);
+        kw_health_on_dial(&health, 0);
     }
     assert_false(kw_health_may_dial(&health, 0));
     for (unsigned i = 0; i < KW_HEALTH_DIALS_MAX; i++) {
@@ -173,7 +173,7 @@ static void test_health_failing_node_is_probed_by_one_and_rarely(void **state)
     unsigned dials_n = 0;
     for (uint64_t now_ns = 0; now_ns < 1000 * MS; now_ns += MS) {
         if (kw_health_may_dial(&health, now_ns)) {
-            kw_health_on_dial(&health);
+            kw_health_on_dial(&health, now_ns);
             assert_true(!health.is_failing || !kw_health_may_dial(&health, now_ns));
             kw_health_on_failed(&health, now_ns, &random);
             dials_n++;
@@ -182,11 +182,11 @@ static void test_health_failing_node_is_probed_by_one_and_rarely(void **state)
     assert_in_range(dials_n, 3, 20);
     uint64_t retry_ns = health.retry_ns;
     assert_in_range(retry_ns, 1000 * MS, 2000 * MS); /* back within a second */
-    kw_health_on_dial(&health);
+    kw_health_on_dial(&health, 1000 * MS);
     kw_health_on_connected(&health);
     assert_true(kw_health_may_dial(&health, 1000 * MS));
     assert_false(health.is_failing);
-    kw_health_on_dial(&health);
+    kw_health_on_dial(&health, 0);
     kw_health_on_abandoned(&health);
     assert_false(health.is_failing);
     assert_int_equal(health.dialling_n, 0);
@@ -200,17 +200,18 @@ static void test_health_connects_of_better_days_may_still_end(void **state)
     kw_random_init(&random, 3);
     kw_health_init(&health);
     for (int i = 0; i < 3; i++) {
-        kw_health_on_dial(&health);
+        kw_health_on_dial(&health, 0);
     }
     kw_health_on_failed(&health, 10 * MS, &random);
     assert_true(health.is_failing);
-    assert_false(kw_health_may_dial(&health, 1000 * MS)); /* two are under way */
+    assert_false(kw_health_may_dial(&health, 499 * MS)); /* two are under way */
+    assert_true(kw_health_may_dial(&health, 1000 * MS));  /* or left alone: nobody waits for them */
     kw_health_on_abandoned(&health);
     assert_true(health.is_failing);
     kw_health_on_connected(&health);
     assert_false(health.is_failing); /* it answers after all */
     assert_true(kw_health_may_dial(&health, 10 * MS));
-    kw_health_on_dial(&health);
+    kw_health_on_dial(&health, 0);
     kw_health_on_failed(&health, 11 * MS, &random);
     assert_in_range(health.retry_ns, 11 * MS, 61 * MS); /* the first pause again */
 }

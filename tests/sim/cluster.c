@@ -219,11 +219,21 @@ void sim_cluster_failover(unsigned primary)
     }
 }
 
+/* True where no other server of the settings would be left: nobody could find the cluster any more. */
+static bool is_last_seed(unsigned number)
+{
+    unsigned left_n = 0;
+    for (unsigned i = 0; i < W.plan->primaries_n; i++) {
+        left_n += i != number && !W.servers[i].is_gone ? 1 : 0;
+    }
+    return left_n == 0;
+}
+
 /* Another server takes all that this one had, which goes for good. */
 void sim_cluster_replace(unsigned number)
 {
     if (W.servers_n == SIM_SERVERS || W.servers[number].primary != number ||
-        W.servers[number].is_gone) {
+        W.servers[number].is_gone || is_last_seed(number)) {
         return;
     }
     sim_server *fresh = sim_server_add();

@@ -168,6 +168,14 @@ static bool arrive(sim_pipe *pipe, size_t n)
     return true;
 }
 
+static void on_reset(void *arg, uint64_t life)
+{
+    sim_socket *socket = arg;
+    if (!is_in_vain(socket, life, on_reset)) {
+        sim_socket_break(socket, ECONNRESET);
+    }
+}
+
 static void on_up(void *arg, uint64_t value)
 {
     sim_socket *socket = arg;
@@ -181,6 +189,8 @@ static void on_up(void *arg, uint64_t value)
     sim_net_tell(socket); /* there is room again */
     if (socket->session != NULL) {
         socket->host->on_bytes(socket->host->owner, socket);
+    } else { /* nobody is there any more, as the host's system says */
+        later(socket, sim_now() + socket->host->latency_ns, on_reset);
     }
 }
 
@@ -219,14 +229,6 @@ static void on_down_end(void *arg, uint64_t life)
     if (!is_in_vain(socket, life, on_down_end)) {
         socket->down.is_ended = true;
         sim_net_tell(socket);
-    }
-}
-
-static void on_reset(void *arg, uint64_t life)
-{
-    sim_socket *socket = arg;
-    if (!is_in_vain(socket, life, on_reset)) {
-        sim_socket_break(socket, ECONNRESET);
     }
 }
 

@@ -231,6 +231,9 @@ static void make_ready(unsigned at)
 static void leave(void)
 {
     task *self = &sim.tasks[sim.current];
+    if (sim.same_n > CIRCLE) {
+        sim_fail("nothing gets on: %u tasks are busy, and no time passes", sim.ready_n);
+    }
     self->error = errno;
     self->blocks_n += blocks_given - blocks_left;
     blocks_given = blocks_left;
@@ -277,9 +280,7 @@ static void switch_to(unsigned at)
     next->state = RUNNING;
     set_pace();
     sim_mix_in(at ^ next->blocks_n << 8);
-    if (++sim.same_n > CIRCLE) {
-        sim_fail("nothing gets on: %u tasks are busy, and no time passes", sim.ready_n + 1);
-    }
+    sim.same_n++;
     sim_fiber_switch(&sim.home, &next->fiber, false);
     sim.current = SIM_NOBODY;
 }
