@@ -243,15 +243,22 @@ static kw_err flush(kw_channel *channel, kw_channel_scan *scan)
     return kw_conn_flush(channel->conn, &scan->failure);
 }
 
+/* True where commands wait for a connection that nobody has listened to lately. */
+static bool is_to_be_looked_at(const kw_channel *channel, const kw_channel_scan *scan)
+{
+    const kw_conn *conn = channel->conn;
+    return conn != NULL && channel->queue.head != NULL && channel->flight.head == NULL &&
+           conn->state == KW_CONN_READY &&
+           (scan->now_ns > channel->heard_ns + FRESH_NS ||
+            !kw_node_is_of_generation(channel->node, conn));
+}
+
 /* Looks whether the server has ended a connection on which nothing is awaited: what is sent on it
  * would be lost. */
 static void look(kw_channel *channel, kw_channel_scan *scan)
 {
     kw_conn *conn = channel->conn;
-    if (conn == NULL || channel->queue.head == NULL || channel->flight.head != NULL ||
-        conn->state != KW_CONN_READY ||
-        (scan->now_ns <= channel->heard_ns + FRESH_NS &&
-         kw_node_is_of_generation(channel->node, conn))) {
+    if (!is_to_be_looked_at(channel, scan)) {
         return;
     }
     if (kw_node_is_of_generation(channel->node, conn) &&
@@ -297,7 +304,8 @@ kw_err kw_channel_pump(kw_channel *channel, kw_channel_scan *scan)
 
 kw_err kw_channel_fill(kw_channel *channel, kw_channel_scan *scan)
 {
-    bool has_room = channel->conn != NULL && may_queue(channel, scan);
+    bool has_room = channel->conn != NULL && may_queue(channel, scan) &&
+                    !is_to_be_looked_at(channel, scan); /* which kw_channel_pump does */
     return has_room ? queue_some(channel, scan) : KW_OK;
 }
 
@@ -362,6 +370,18 @@ static void give_back(kw_channel *channel, kw_channel_scan *scan, const kw_error
     }
 }
 
+/* The pool takes a connection for one that was listened to just now, which it was not while other
+ * nodes were waited for. */
+static void look_once_more(const kw_channel *channel, const kw_channel_scan *scan)
+{
+    kw_conn *conn = channel->conn;
+    bool is_stale = conn->state == KW_CONN_READY && conn->owners.count == 0 &&
+                    scan->now_ns > channel->heard_ns + FRESH_NS;
+    if (is_stale && !kw_conn_is_quiet(conn)) {
+        conn->state = KW_CONN_DEAD;
+    }
+}
+
 void kw_channel_release(kw_channel *channel, kw_channel_scan *scan, const kw_error *failure)
 {
     if (channel->conn == NULL) {
@@ -371,6 +391,7 @@ void kw_channel_release(kw_channel *channel, kw_channel_scan *scan, const kw_err
         kw_poller_remove(scan->poller, &channel->watch);
     }
     channel->conn->gives_max = 0;
+    look_once_more(channel, scan);
     kw_error unready = KW_ERROR_INIT;
     if (failure == NULL && !channel->is_counted) {
         kw_error_set(&unready, KW_ERR_TIMEOUT, KW_EFFECT_NONE, "given up before it was ready");
