@@ -257,6 +257,10 @@ static kw_err begin(kw_loop *self, kw_error *error, bool *is_mine, bool *was_sig
     return code;
 }
 
+/* The servers are looked at by another thread, which a look-up of a name may hold up: this loop looks
+ * again so often whether it is its turn. */
+#define WATCHED_NS (10 * KW_NS_PER_MS)
+
 /* The next moment at which the host has to call, whatever its sockets do. */
 static uint64_t next_ns(const kw_loop *self)
 {
@@ -264,6 +268,10 @@ static uint64_t next_ns(const kw_loop *self)
     const kw_env *env = &self->topology->env;
     uint64_t failure_watch_ns = atomic_load_explicit(&env->failure_watch_ns, memory_order_relaxed);
     uint64_t keep_ns = atomic_load_explicit(&env->keep_ns, memory_order_relaxed);
+    uint64_t watched_ns = self->pipeline.scan.now_ns + WATCHED_NS;
+    if (failure_watch_ns < watched_ns && kw_leader_is_led(&self->topology->failure_watch.watcher)) {
+        failure_watch_ns = watched_ns;
+    }
     at_ns = failure_watch_ns < at_ns ? failure_watch_ns : at_ns;
     at_ns = keep_ns < at_ns ? keep_ns : at_ns;
     at_ns = self->has_guests && self->guests_ns < at_ns ? self->guests_ns : at_ns;

@@ -255,7 +255,8 @@ void kw_pool_fail_open(kw_node *node, uint64_t now_ns, const kw_error *failure, 
 kw_err kw_pool_copy_failure(const kw_node *node, kw_error *error)
 {
     kw_err code = node->failure.code != KW_OK ? node->failure.code : KW_ERR_CONNECT;
-    if (code == KW_ERR_AUTH && node->health.dialling_n > 0) {
+    bool ends_calls = code != KW_ERR_RESOLVE && code != KW_ERR_HANDSHAKE;
+    if (ends_calls && node->health.dialling_n > 0) {
         code = KW_ERR_CONNECT; /* it may be over: another thread is finding that out just now */
     }
     kw_error_set(error, code, KW_EFFECT_NONE, "%s", node->failure.text);

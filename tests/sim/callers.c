@@ -66,13 +66,12 @@ static kw_argv argv_of(const sim_words *words)
 
 void sim_result_begin(const sim_command *command)
 {
-    static unsigned given;
     sim_say("gives %u: %s k%u", command->id, sim_act_name(command->act), command->key);
     for (unsigned i = 0; i < command->parts_n; i++) {
         sim_result *result = &C.results[command->id + i];
         result->end = SIM_UNDER_WAY;
         result->begin_ns = sim_now();
-        result->given = ++given;
+        result->given = ++C.given_n;
     }
 }
 

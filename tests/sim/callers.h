@@ -37,7 +37,7 @@ typedef struct sim_crew {
     bool is_loop_over;
     sim_result results[SIM_COMMANDS * SIM_PARTS + 64];
     uint64_t most_blocks; /* of the library's work in one kw_process */
-    unsigned probes_done;
+    unsigned given_n;
 } sim_crew;
 
 extern sim_crew sim_the_crew;

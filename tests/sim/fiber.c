@@ -4,28 +4,19 @@
 #undef _FORTIFY_SOURCE /* a longjmp to another stack is what is wanted */
 #include "sim/fiber.h"
 
+#include "sim/arena.h"
+
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/mman.h>
 
 #define STACK_LEN ((size_t)512 * 1024)
 
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define HAS_ASAN
-#endif
-#elif defined(__SANITIZE_ADDRESS__)
-#define HAS_ASAN
-#endif
-
-#if defined(HAS_ASAN)
+#if defined(SIM_HAS_ASAN)
 #include <sanitizer/common_interface_defs.h>
 #endif
 
 static sim_fiber *starting;
 
-#if defined(HAS_ASAN)
+#if defined(SIM_HAS_ASAN)
 
 /* Who was left last: its stack is told to whoever runs next. */
 static sim_fiber *left;
@@ -85,13 +76,8 @@ void sim_fiber_switch(sim_fiber *from, sim_fiber *to, bool is_over)
 void sim_fiber_begin(sim_fiber *fiber, void (*fn)(void *arg), void *arg)
 {
     if (fiber->stack == NULL) {
-        void *stack =
-            mmap(NULL, STACK_LEN, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        if (stack == MAP_FAILED) {
-            perror("sim: a stack");
-            exit(EXIT_FAILURE);
-        }
-        fiber->stack = stack;
+        static unsigned stacks_n;
+        fiber->stack = sim_map_at(SIM_STACK_AT + 2 * STACK_LEN * stacks_n++, STACK_LEN);
         fiber->stack_len = STACK_LEN;
     }
     fiber->fn = fn;

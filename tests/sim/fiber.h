@@ -8,6 +8,14 @@
 #include <stddef.h>
 #include <ucontext.h>
 
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define SIM_HAS_ASAN
+#endif
+#elif defined(__SANITIZE_ADDRESS__)
+#define SIM_HAS_ASAN
+#endif
+
 /* Zero at first; a stack is made once, and used again. */
 typedef struct sim_fiber {
     ucontext_t context; /* where it begins; under a sanitizer, where it goes on, too */
