@@ -171,6 +171,7 @@ all: $(STATIC) $(SHARED) $(PROGRAM)
 ## check-tls: TLS against real servers, also where hiredis is without it; needs libssl-dev and openssl
 ## check-quorum: values on several copies under faults, for QUORUM_SECONDS (120)
 ## check-cache: values in memory under faults, for SECONDS (120) on one server, a cluster and a ring
+## sim: the whole client in a simulator, for SECONDS (60), from SEED on; WORLD=plain or cluster alone, RUNS seeds
 ## check-counts: instructions, system calls and allocations of commands, beside their gates
 ## check-sizes: bytes of programs that use a little or much, and of the shared library, beside their gates
 ## gates: write the gates anew, from what is measured now
@@ -372,10 +373,12 @@ STYLE_CHECKS = $(patsubst %,tests/support/%.sh,lint format headers rooms calls s
 INSTALL_CHECKS = $(patsubst %,tests/install/%.sh,abi bindings install make migration setup users)
 # Counts need a linker that has --wrap.
 COUNT_CHECKS = $(if $(filter Linux,$(shell uname -s)),tests/support/counts.sh tests/support/sizes.sh)
+# So does the simulator, and epoll.
+SIM_CHECKS = $(if $(filter Linux,$(shell uname -s)),tests/sim/check.sh)
 EXAMPLE_CHECKS = tests/support/examples.sh tests/live/quickstart.sh
 
-check: all $(UNIT) $(SCENE) $(FAKE) $(LIVE) $(FAULT) $(EXAMPLES) $(TOOLS) $(if $(COUNT_CHECKS),$(COUNTS) $(SIZES))
-	$(RUN) --servers $(UNIT) $(VECTORS) $(SCENE) $(STYLE_CHECKS) $(COUNT_CHECKS) $(INSTALL_CHECKS) tests/install/hiredis.sh tests/install/quickstart.sh \
+check: all $(if $(SIM_CHECKS),$(SIM)) $(UNIT) $(SCENE) $(FAKE) $(LIVE) $(FAULT) $(EXAMPLES) $(TOOLS) $(if $(COUNT_CHECKS),$(COUNTS) $(SIZES))
+	$(RUN) --servers $(UNIT) $(VECTORS) $(SCENE) $(SIM_CHECKS) $(STYLE_CHECKS) $(COUNT_CHECKS) $(INSTALL_CHECKS) tests/install/hiredis.sh tests/install/quickstart.sh \
 		$(FAKE) $(LIVE) tests/live/server_name.sh tests/live/tls.sh $(FAULT) $(EXAMPLE_CHECKS)
 
 check-unit: $(UNIT)
@@ -456,6 +459,9 @@ SIM = $(BUILD)/sim/tests/sim/sim
 
 $(SIM): FORCE
 	@$(MAKE) $@ BUILD=$(BUILD)/sim CFLAGS='$(SIM_FLAGS)'
+
+sim: $(SIM)
+	@env SECONDS='$(or $(SECONDS),60)' SEED='$(SEED)' RUNS='$(RUNS)' WORLD='$(WORLD)' $(SIM)
 
 asan:
 	+@$(SANITIZE) BUILD=build/asan CFLAGS='-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all'
@@ -611,5 +617,5 @@ clean:
 .SECONDARY:
 .DELETE_ON_ERROR:
 
--include $(OBJECTS:.o=.d) $(SUPPORT_OBJECTS:.o=.d) $(PROGRAM_OBJECTS:.o=.d)
+-include $(OBJECTS:.o=.d) $(SUPPORT_OBJECTS:.o=.d) $(SIM_OBJECTS:.o=.d) $(PROGRAM_OBJECTS:.o=.d)
 -include $(patsubst %,%.d,$(UNIT) $(SCENE) $(FAKE) $(LIVE) $(FAULT) $(BENCH) $(FUZZ) $(EXAMPLES) $(TOOLS))

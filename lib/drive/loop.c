@@ -257,8 +257,8 @@ static kw_err begin(kw_loop *self, kw_error *error, bool *is_mine, bool *was_sig
     return code;
 }
 
-/* The servers are looked at by another thread, which a look-up of a name may hold up: this loop looks
- * again so often whether it is its turn. */
+/* The servers are looked at by another thread, which a look-up of a name may hold up: this loop
+ * looks again so often whether it is its turn. */
 #define WATCHED_NS (10 * KW_NS_PER_MS)
 
 /* The next moment at which the host has to call, whatever its sockets do. */

@@ -18,8 +18,7 @@ void kw_health_init(kw_health *health)
 bool kw_health_may_dial(const kw_health *health, uint64_t now_ns)
 {
     if (health->is_failing) {
-        bool is_dialled =
-            health->dialling_n > 0 && now_ns < health->dialled_ns + KW_HEALTH_DIAL_NS;
+        bool is_dialled = health->dialling_n > 0 && now_ns < health->dialled_ns + KW_HEALTH_DIAL_NS;
         return !is_dialled && now_ns >= health->retry_ns;
     }
     return health->dialling_n < KW_HEALTH_DIALS_MAX;

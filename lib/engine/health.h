@@ -23,8 +23,8 @@ typedef struct kw_health {
 /* Connects under way at once to a healthy node. */
 #define KW_HEALTH_DIALS_MAX 8u
 
-/* A connect that is under way for so long may have been left alone: whoever drives it, an event loop
- * or a caller of tickets, need not come again. Others do not wait for it any more. */
+/* A connect that is under way for so long may have been left alone: whoever drives it, an event
+ * loop or a caller of tickets, need not come again. Others do not wait for it any more. */
 #define KW_HEALTH_DIAL_NS ((uint64_t)500000000)
 
 void kw_health_init(kw_health *health);

@@ -58,6 +58,7 @@ kw_err kw_probe_go_on(kw_probe *probe, kw_error *error, uint64_t now_ns)
     kw_conn *conn = probe->conn;
     kw_conn_state state = conn->state;
     bool was_sent = probe->is_sent;
+    bool had_name = conn->lookup == NULL;
     kw_err code = kw_conn_race(conn, error, now_ns);
     code = code != KW_OK ? code : kw_conn_progress(conn, error, ready_events(probe));
     if (code == KW_OK && !probe->is_sent && conn->state == KW_CONN_READY) {
@@ -66,7 +67,8 @@ kw_err kw_probe_go_on(kw_probe *probe, kw_error *error, uint64_t now_ns)
     if (code != KW_OK || kw_probe_is_answered(probe)) {
         return code;
     }
-    if (conn->state != state || probe->is_sent != was_sent) {
+    bool has_name = conn->lookup == NULL;
+    if (conn->state != state || probe->is_sent != was_sent || has_name != had_name) {
         probe->deadline_ns = now_ns + wait_of(probe); /* callers may be rarer than answers */
     }
     if (now_ns >= probe->deadline_ns) {

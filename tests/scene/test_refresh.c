@@ -205,7 +205,7 @@ static void test_health_connects_of_better_days_may_still_end(void **state)
     kw_health_on_failed(&health, 10 * MS, &random);
     assert_true(health.is_failing);
     assert_false(kw_health_may_dial(&health, 499 * MS)); /* two are under way */
-    assert_true(kw_health_may_dial(&health, 1000 * MS));  /* or left alone: nobody waits for them */
+    assert_true(kw_health_may_dial(&health, 1000 * MS)); /* or left alone: nobody waits for them */
     kw_health_on_abandoned(&health);
     assert_true(health.is_failing);
     kw_health_on_connected(&health);

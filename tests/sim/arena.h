@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Arena: memory of one run, at the same addresses in each run: what depends on an address (a table of
- * nodes, a seed) is the same for the same seed. */
+/* Arena: memory of one run, at the same addresses in each run: what depends on an address (a table
+ * of nodes, a seed) is the same for the same seed. */
 #ifndef SIM_ARENA_H
 #define SIM_ARENA_H
 

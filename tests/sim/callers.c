@@ -327,9 +327,10 @@ static void end_all(const sim_command *const *commands, unsigned n, const kw_rep
     for (unsigned i = 0; i < n; i++) {
         sim_command one = *commands[i];
         one.act = SIM_PUSH;
-        const kw_reply *element = kw_reply_type(reply) == KW_REPLY_ARRAY && !kw_reply_is_error(reply)
-                                      ? kw_reply_at(reply, i)
-                                      : reply;
+        const kw_reply *element =
+            kw_reply_type(reply) == KW_REPLY_ARRAY && !kw_reply_is_error(reply)
+                ? kw_reply_at(reply, i)
+                : reply;
         sim_result_end(&one, element, error);
     }
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A cluster: what each node knows of who owns which slots, by epochs; moves, failovers, and news that
- * travel from node to node. */
+/* A cluster: what each node knows of who owns which slots, by epochs; moves, failovers, and news
+ * that travel from node to node. */
 #include "sim/world.h"
 
 #include "route/slot.h"
@@ -219,7 +219,8 @@ void sim_cluster_failover(unsigned primary)
     }
 }
 
-/* True where no other server of the settings would be left: nobody could find the cluster any more. */
+/* True where no other server of the settings would be left: nobody could find the cluster any more.
+ */
 static bool is_last_seed(unsigned number)
 {
     unsigned left_n = 0;

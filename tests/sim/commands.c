@@ -256,7 +256,8 @@ static void hello(sim_peer *peer, const sim_word *argv, size_t argc)
         return;
     }
     if (peer->server->condition == SIM_NO_AUTH) {
-        sim_peer_say(peer, "-NOAUTH HELLO must be called with the client already authenticated\r\n");
+        sim_peer_say(peer,
+                     "-NOAUTH HELLO must be called with the client already authenticated\r\n");
         return;
     }
     peer->is_resp3 = argc > 1 && sim_word_is(&argv[1], "3");
@@ -299,7 +300,8 @@ static void role(sim_peer *peer)
 
 static bool run_plain(sim_peer *peer, const sim_word *argv, size_t argc)
 {
-    static const char *const ok[] = {"CLIENT", "SELECT", "READONLY", "READWRITE", "AUTH", "UNWATCH"};
+    static const char *const ok[] = {"CLIENT",    "SELECT", "READONLY",
+                                     "READWRITE", "AUTH",   "UNWATCH"};
     for (size_t i = 0; i < sizeof(ok) / sizeof(ok[0]); i++) {
         if (sim_word_is(&argv[0], ok[i])) {
             peer->is_readonly = peer->is_readonly || sim_word_is(&argv[0], "READONLY");

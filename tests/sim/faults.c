@@ -73,7 +73,7 @@ static void harm_streams(const sim_fault *fault, unsigned one_in)
 static void send_garbage(const sim_fault *fault)
 {
     static const char *const texts[] = {"\x16\x03\x01", "HTTP/1.1 400\r\n", "*1073741824\r\n",
-                                        "$-7\r\n", ":12x\r\n", "*3\r\n*3\r\n"};
+                                        "$-7\r\n",      ":12x\r\n",         "*3\r\n*3\r\n"};
     const sim_host *host = target_of(fault)->host;
     for (unsigned i = 0; i < sim_net_sockets_n(); i++) {
         sim_socket *socket = sim_net_socket_at(i);

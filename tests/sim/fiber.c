@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Switches between stacks: by ucontext, whose signal masks cost a system call each time, only where a
- * fiber begins or AddressSanitizer watches; else by setjmp, which is without. */
+/* Switches between stacks: by ucontext, whose signal masks cost a system call each time, only where
+ * a fiber begins or AddressSanitizer watches; else by setjmp, which is without. */
 #undef _FORTIFY_SOURCE /* a longjmp to another stack is what is wanted */
 #include "sim/fiber.h"
 

@@ -44,7 +44,13 @@ typedef struct sim_pipe {
     bool is_reset;
 } sim_pipe;
 
-typedef enum sim_socket_state { SIM_UNUSED, SIM_FRESH, SIM_DIALLING, SIM_OPEN, SIM_BROKEN } sim_socket_state;
+typedef enum sim_socket_state {
+    SIM_UNUSED,
+    SIM_FRESH,
+    SIM_DIALLING,
+    SIM_OPEN,
+    SIM_BROKEN
+} sim_socket_state;
 
 struct sim_socket {
     sim_host *host;

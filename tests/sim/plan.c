@@ -11,13 +11,13 @@ static const char *const kinds[SIM_KINDS_N] = {"plain", "cluster", "ring", "sent
 static const char *const ways[SIM_WAYS_N] = {"call", "batch", "ticket", "callback", "session"};
 static const char *const acts[SIM_ACTS_N] = {"read", "push", "store", "many", "stores", "block"};
 static const char *const faults[SIM_FAULTS_N] = {
-    [SIM_NO_FAULT] = "none",      [SIM_RESETS] = "reset",       [SIM_CUTS] = "cut",
-    [SIM_SILENCE] = "half-open",  [SIM_SWALLOW] = "loss",       [SIM_SLOWNESS] = "slow",
-    [SIM_KILL] = "kill",          [SIM_STOP] = "stop",          [SIM_STATE] = "state",
-    [SIM_GARBAGE] = "garbage",    [SIM_UNASKED] = "unasked",    [SIM_TRICKLE] = "trickle",
-    [SIM_CLOCK] = "clock",        [SIM_MEMORY] = "memory",      [SIM_NUMBERS] = "descriptors",
-    [SIM_NAMES_AWAY] = "names",   [SIM_MOVE] = "move",          [SIM_MOVE_ALL] = "move-all",
-    [SIM_FAILOVER] = "failover",  [SIM_REPLACE] = "replace",    [SIM_CLOSE] = "close",
+    [SIM_NO_FAULT] = "none",     [SIM_RESETS] = "reset",    [SIM_CUTS] = "cut",
+    [SIM_SILENCE] = "half-open", [SIM_SWALLOW] = "loss",    [SIM_SLOWNESS] = "slow",
+    [SIM_KILL] = "kill",         [SIM_STOP] = "stop",       [SIM_STATE] = "state",
+    [SIM_GARBAGE] = "garbage",   [SIM_UNASKED] = "unasked", [SIM_TRICKLE] = "trickle",
+    [SIM_CLOCK] = "clock",       [SIM_MEMORY] = "memory",   [SIM_NUMBERS] = "descriptors",
+    [SIM_NAMES_AWAY] = "names",  [SIM_MOVE] = "move",       [SIM_MOVE_ALL] = "move-all",
+    [SIM_FAILOVER] = "failover", [SIM_REPLACE] = "replace", [SIM_CLOSE] = "close",
 };
 
 const char *sim_kind_name(sim_kind kind)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Plan: all that a run will be, made of its seed: the world, the callers and their commands, and what
- * goes wrong. Parts of it can be left out, so that a failure is shown with what it needs alone. */
+/* Plan: all that a run will be, made of its seed: the world, the callers and their commands, and
+ * what goes wrong. Parts of it can be left out, so that a failure is shown with what it needs
+ * alone. */
 #ifndef SIM_PLAN_H
 #define SIM_PLAN_H
 
@@ -35,26 +36,26 @@ typedef enum sim_act {
 
 typedef enum sim_fault_kind {
     SIM_NO_FAULT,
-    SIM_RESETS,   /* all streams of a server */
-    SIM_CUTS,     /* a stream, in the middle of what it carries */
-    SIM_SILENCE,  /* streams that are half open */
-    SIM_SWALLOW,  /* packets of a host, for a while */
-    SIM_SLOWNESS, /* a host is far away for a while */
-    SIM_KILL,     /* a server dies, and comes back */
-    SIM_STOP,     /* a server stands still for a while */
-    SIM_STATE,    /* LOADING, BUSY and the like, for a while */
-    SIM_GARBAGE,  /* bytes that are no reply */
-    SIM_UNASKED,  /* a reply while nothing is asked */
-    SIM_TRICKLE,  /* short sends and receives */
-    SIM_CLOCK,    /* the wall clock jumps */
-    SIM_MEMORY,   /* an allocation fails */
-    SIM_NUMBERS,  /* descriptors are used up, for a while */
+    SIM_RESETS,     /* all streams of a server */
+    SIM_CUTS,       /* a stream, in the middle of what it carries */
+    SIM_SILENCE,    /* streams that are half open */
+    SIM_SWALLOW,    /* packets of a host, for a while */
+    SIM_SLOWNESS,   /* a host is far away for a while */
+    SIM_KILL,       /* a server dies, and comes back */
+    SIM_STOP,       /* a server stands still for a while */
+    SIM_STATE,      /* LOADING, BUSY and the like, for a while */
+    SIM_GARBAGE,    /* bytes that are no reply */
+    SIM_UNASKED,    /* a reply while nothing is asked */
+    SIM_TRICKLE,    /* short sends and receives */
+    SIM_CLOCK,      /* the wall clock jumps */
+    SIM_MEMORY,     /* an allocation fails */
+    SIM_NUMBERS,    /* descriptors are used up, for a while */
     SIM_NAMES_AWAY, /* the name server says nothing for a while */
-    SIM_MOVE,     /* a slot moves */
-    SIM_MOVE_ALL, /* slots move as a whole */
+    SIM_MOVE,       /* a slot moves */
+    SIM_MOVE_ALL,   /* slots move as a whole */
     SIM_FAILOVER,
     SIM_REPLACE, /* a server goes for good, another one comes in its place */
-    SIM_CLOSE,    /* the handle is closed while calls are under way */
+    SIM_CLOSE,   /* the handle is closed while calls are under way */
     SIM_FAULTS_N
 } sim_fault_kind;
 
@@ -73,7 +74,7 @@ typedef struct sim_caller {
     sim_way way;
     unsigned first; /* of its commands */
     unsigned commands_n;
-    unsigned group_n; /* commands that are given together */
+    unsigned group_n;  /* commands that are given together */
     uint64_t begin_ns; /* after the run's begin */
     bool is_off;
 } sim_caller;
@@ -98,8 +99,8 @@ typedef struct sim_plan {
     uint64_t bandwidth;
     uint64_t service_ns; /* of a command, at a server */
     bool has_names;
-    bool is_old;      /* HELLO is refused */
-    bool has_thread;  /* resolver=thread */
+    bool is_old;     /* HELLO is refused */
+    bool has_thread; /* resolver=thread */
     unsigned protocol;
     unsigned share_above; /* option lane-share-above, or as given; 0: default */
     unsigned pool_max;

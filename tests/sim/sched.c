@@ -406,9 +406,8 @@ int sim_locks_n(void)
 
 uint64_t sim_blocks(void)
 {
-    return sim.current < SIM_TASKS
-               ? sim.tasks[sim.current].blocks_n + (blocks_given - blocks_left)
-               : 0;
+    return sim.current < SIM_TASKS ? sim.tasks[sim.current].blocks_n + (blocks_given - blocks_left)
+                                   : 0;
 }
 
 /* What the compiler puts before each basic block of the library (-fsanitize-coverage=trace-pc). */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Runs seed after seed in a child process; a seed that fails is made smaller, and shown. Settings by
- * the environment: SEED, RUNS, SECONDS, WORLD; JOBS children at once. */
+/* Runs seed after seed in a child process; a seed that fails is made smaller, and shown. Settings
+ * by the environment: SEED, RUNS, SECONDS, WORLD; JOBS children at once. */
 #include "sim/run.h"
 
 #include <signal.h>
@@ -154,7 +154,8 @@ static void show_failure(uint64_t seed, sim_kind kind)
     (void)try_plan(&plan, true);
     fprintf(stderr, "sim: seed %lu: %s\n", (unsigned long)seed, shared->failure);
     fprintf(stderr, "again: make sim SEED=%lu RUNS=1%s%s\n", (unsigned long)seed,
-            getenv("WORLD") != NULL ? " WORLD=" : "", getenv("WORLD") != NULL ? getenv("WORLD") : "");
+            getenv("WORLD") != NULL ? " WORLD=" : "",
+            getenv("WORLD") != NULL ? getenv("WORLD") : "");
 }
 
 /* A child that runs seeds, until the time is over or one is wrong. */

@@ -6,9 +6,9 @@
 
 #include "sim/sched.h"
 
-#define SIM_NAMES     16
-#define SIM_NAME_IPS  4
-#define SIM_EPOCH_MS  ((uint64_t)1700000000000) /* the wall clock when a run begins */
+#define SIM_NAMES    16
+#define SIM_NAME_IPS 4
+#define SIM_EPOCH_MS ((uint64_t)1700000000000) /* the wall clock when a run begins */
 
 /* What the name servers know. */
 typedef struct sim_name {

@@ -58,7 +58,7 @@ typedef struct sim_server {
 typedef struct sim_peer {
     sim_server *server; /* NULL: no peer */
     sim_socket *socket;
-    bool has_more;  /* bytes that were not looked at */
+    bool has_more; /* bytes that were not looked at */
     bool is_asking;
     bool is_readonly;
     bool is_resp3;
