@@ -18,7 +18,7 @@ void *sim_map_at(uintptr_t at, size_t len);
 void sim_arena_begin(void);
 
 void *sim_arena_give(size_t len);
-void *sim_arena_change(void *block, size_t len);
-void sim_arena_take_back(void *block);
+void *sim_arena_change(void *old, size_t len);
+void sim_arena_take_back(void *old);
 
 #endif

@@ -135,7 +135,7 @@ void sim_cluster_answer(sim_peer *peer, const sim_word *argv, size_t argc);
 void sim_cluster_move(unsigned unit, unsigned to, uint64_t length_ns);
 void sim_cluster_move_all(unsigned from, unsigned to);
 void sim_cluster_failover(unsigned primary);
-void sim_cluster_replace(unsigned server);
+void sim_cluster_replace(unsigned number);
 void sim_cluster_heal(void);
 sim_server *sim_cluster_owner(unsigned unit); /* by the greatest epoch */
 
