@@ -131,11 +131,11 @@ static void run_loop(void *arg)
     kw_error error = KW_ERROR_INIT;
     (void)arg;
     int fd = kw_fd(C.client, &error);
-    while (fd < 0 && C.callers_left > 0) { /* no descriptor just now */
+    while (fd < 0 && C.callers_left > 0 && !C.is_closing) { /* no descriptor just now */
         sim_park(sim_now() + 10 * SIM_MS);
         fd = C.is_closing ? -1 : kw_fd(C.client, &error);
     }
-    while (C.callers_left > 0 && !C.is_closing) {
+    while (fd >= 0 && C.callers_left > 0 && !C.is_closing) {
         struct pollfd entry = {fd, POLLIN, 0};
         int wait_ms = kw_timeout(C.client);
         (void)poll(&entry, 1, wait_ms < 0 || wait_ms > 20 ? 20 : wait_ms);
