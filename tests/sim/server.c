@@ -37,6 +37,7 @@ static void on_open(void *owner, sim_socket *socket)
     for (unsigned i = 0; i < SIM_PEERS; i++) {
         sim_peer *peer = &sim_the_world.peers[i];
         if (peer->server == NULL) {
+            sim_the_world.peers_n = i >= sim_the_world.peers_n ? i + 1 : sim_the_world.peers_n;
             memset(peer, 0, sizeof(*peer));
             peer->server = server;
             peer->socket = socket;
@@ -106,7 +107,7 @@ void sim_server_kill(sim_server *server)
     server->lives_n++;
     server->host->is_listening = false;
     sim_host_reset(server->host);
-    for (unsigned i = 0; i < SIM_PEERS; i++) {
+    for (unsigned i = 0; i < sim_the_world.peers_n; i++) {
         if (sim_the_world.peers[i].server == server) {
             drop(&sim_the_world.peers[i]);
         }
@@ -124,7 +125,7 @@ void sim_server_stop(sim_server *server, bool stops)
 
 void sim_server_peers(sim_server *server, void (*fn)(sim_peer *peer))
 {
-    for (unsigned i = 0; i < SIM_PEERS; i++) {
+    for (unsigned i = 0; i < sim_the_world.peers_n; i++) {
         if (sim_the_world.peers[i].server == server) {
             fn(&sim_the_world.peers[i]);
         }
@@ -240,11 +241,12 @@ static void turn(void *arg, uint64_t lives_n)
     if (!is_alive(server)) {
         return;
     }
-    unsigned first = (unsigned)sim_random(SIM_PEERS);
+    unsigned peers_n = sim_the_world.peers_n;
+    unsigned first = (unsigned)sim_random(peers_n);
     bool has_served = false;
     bool has_more = false;
-    for (unsigned i = 0; i < SIM_PEERS; i++) {
-        sim_peer *peer = &sim_the_world.peers[(first + i) % SIM_PEERS];
+    for (unsigned i = 0; i < peers_n; i++) {
+        sim_peer *peer = &sim_the_world.peers[(first + i) % peers_n];
         if (peer->server == server && peer->has_more) {
             if (has_served) {
                 has_more = true;

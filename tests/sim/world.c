@@ -20,7 +20,8 @@ void sim_world_begin(const sim_plan *plan)
     W.runs_n = 0;
     W.connects_n = 0;
     W.maps_n = 0;
-    memset(W.peers, 0, sizeof(W.peers));
+    memset(W.peers, 0, W.peers_n * sizeof(W.peers[0]));
+    W.peers_n = 0;
     memset(W.accounts, 0, sizeof(W.accounts));
     for (unsigned i = 0; i < SIM_KEYS; i++) {
         char key[8];

@@ -90,6 +90,7 @@ typedef struct sim_world {
     unsigned epoch; /* the greatest */
     unsigned key_slots[SIM_KEYS];
     sim_peer peers[SIM_PEERS];
+    unsigned peers_n; /* none is used from here on */
     sim_account accounts[SIM_IDS];
     unsigned run_ids[SIM_RUNS];
     unsigned runs_n;
