@@ -172,6 +172,7 @@ all: $(STATIC) $(SHARED) $(PROGRAM)
 ## check-quorum: values on several copies under faults, for QUORUM_SECONDS (120)
 ## check-cache: values in memory under faults, for SECONDS (120) on one server, a cluster and a ring
 ## sim: the whole client in a simulator, for SECONDS (60), from SEED on; WORLD=plain or cluster alone, RUNS seeds
+## sim-mistakes: whether the simulator finds each mistake of tests/sim/mistakes
 ## check-counts: instructions, system calls and allocations of commands, beside their gates
 ## check-sizes: bytes of programs that use a little or much, and of the shared library, beside their gates
 ## gates: write the gates anew, from what is measured now
@@ -462,6 +463,9 @@ $(SIM): FORCE
 
 sim: $(SIM)
 	@env SECONDS='$(or $(SECONDS),60)' SEED='$(SEED)' RUNS='$(RUNS)' WORLD='$(WORLD)' $(SIM)
+
+sim-mistakes:
+	@env BUILD='$(BUILD)' CC='$(CC)' MAKE='$(MAKE)' sh tests/sim/mistakes.sh
 
 asan:
 	+@$(SANITIZE) BUILD=build/asan CFLAGS='-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all'

@@ -1,0 +1,38 @@
+#!/bin/sh
+# SPDX-License-Identifier: BSD-3-Clause
+# Builds the library with each mistake of tests/sim/mistakes in turn, in a copy under build/, and sees that the simulator
+# finds it within MISTAKE_SECONDS (60). Names behind it: these alone.
+
+: "${MISTAKE_SECONDS:=60}"
+: "${MAKE:=make}"
+tree=${BUILD:-build}/mistakes
+from=$(pwd)
+[ "$#" -gt 0 ] || set -- tests/sim/mistakes/*.patch
+mkdir -p "$tree"
+for part in Makefile include lib pkgconfig tests; do
+    rm -rf "${tree:?}/$part"
+    cp -pR "$part" "$tree/$part"
+done
+cd "$tree" || exit 1
+found=0
+missed=0
+for patch in "$@"; do
+    name=$(basename "$patch" .patch)
+    patch=$from/tests/sim/mistakes/$name.patch
+    patch -p1 -s < "$patch" || exit 1
+    if ! env -u MAKEFLAGS "$MAKE" build/sim/tests/sim/sim BUILD=build > build.log 2>&1; then
+        echo "$name: does not compile" >&2
+        exit 1
+    fi
+    begun=$(date +%s)
+    if env SEED=1 RUNS= WORLD= SHRINK=0 SECONDS="$MISTAKE_SECONDS" build/sim/tests/sim/sim > found.log 2>&1; then
+        echo "  missed $name"
+        missed=$((missed + 1))
+    else
+        echo "  found  $name in $(($(date +%s) - begun)) s:$(sed -n 's/^sim: seed [0-9]* fails:/ /p' found.log | head -n 1 | cut -c 1-110)"
+        found=$((found + 1))
+    fi
+    patch -p1 -s -R < "$patch"
+done
+echo "$found passed, $missed failed"
+[ "$missed" -eq 0 ]
