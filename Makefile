@@ -171,7 +171,7 @@ all: $(STATIC) $(SHARED) $(PROGRAM)
 ## check-tls: TLS against real servers, also where hiredis is without it; needs libssl-dev and openssl
 ## check-quorum: values on several copies under faults, for QUORUM_SECONDS (120)
 ## check-cache: values in memory under faults, for SECONDS (120) on one server, a cluster and a ring
-## sim: the whole client in a simulator, for SECONDS (60), from SEED on; WORLD=plain or cluster alone, RUNS seeds
+## sim: the whole client in a simulator, for SECONDS (120), from SEED on; WORLD=plain or cluster alone, RUNS seeds
 ## sim-mistakes: whether the simulator finds each mistake of tests/sim/mistakes
 ## check-counts: instructions, system calls and allocations of commands, beside their gates
 ## check-sizes: bytes of programs that use a little or much, and of the shared library, beside their gates
@@ -462,7 +462,7 @@ $(SIM): FORCE
 	@$(MAKE) $@ BUILD=$(BUILD)/sim CFLAGS='$(SIM_FLAGS)'
 
 sim: $(SIM)
-	@env SECONDS='$(or $(SECONDS),60)' SEED='$(SEED)' RUNS='$(RUNS)' WORLD='$(WORLD)' $(SIM)
+	@env SECONDS='$(SECONDS)' SEED='$(SEED)' RUNS='$(RUNS)' WORLD='$(WORLD)' $(SIM)
 
 sim-mistakes:
 	@env BUILD='$(BUILD)' CC='$(CC)' MAKE='$(MAKE)' sh tests/sim/mistakes.sh
