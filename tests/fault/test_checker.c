@@ -111,11 +111,11 @@ static void test_resharding_back_and_forth_fails_no_call(void **state)
     uint64_t start_ms = kw_test_now_ms();
     kw_test_cluster_move(it->cluster, 0, 999, second);
     kw_test_cluster_move(it->cluster, 0, 999, first);
-    kw_test_cluster_wait(it->cluster, 10000);
+    kw_test_cluster_wait(it->cluster, 60000);
     reshard(it, first, second, 100);
-    kw_test_cluster_wait(it->cluster, 10000);
+    kw_test_cluster_wait(it->cluster, 60000);
     reshard(it, second, first, 100);
-    kw_test_cluster_wait(it->cluster, 10000);
+    kw_test_cluster_wait(it->cluster, 60000);
     uint64_t spent_ms = kw_test_now_ms() - start_ms;
     kw_checker_take(it->checker, &report);
     kw_checker_print("reshard", &report);
@@ -138,7 +138,7 @@ static void test_planned_failover_there_and_back_fails_no_call(void **state)
         kw_test_server *replica = kw_test_cluster_replica(it->cluster, old);
         assert_non_null(replica);
         kw_test_cluster_failover(it->cluster, replica);
-        kw_test_cluster_wait(it->cluster, 10000);
+        kw_test_cluster_wait(it->cluster, 60000);
         kw_test_sleep_ms(200);
     }
     it->elected_ms = kw_test_now_ms();
@@ -221,7 +221,7 @@ static void run_outage(stage *it, unsigned group, bool is_stop)
     } else {
         kw_test_server_resume(primary);
     }
-    kw_test_cluster_wait(it->cluster, 30000);
+    kw_test_cluster_wait(it->cluster, 60000);
     kw_test_sleep_ms(200);
     kw_stats now = kw_test_stats(it->client);
     assert_true(now.connects >= before.connects); /* also those of nodes that are gone */

@@ -154,7 +154,7 @@ static void test_stopped_node_costs_other_callers_nothing(void **state)
     assert_true(is_good);
     assert_int_equal(atomic_load(&load.failed_n), 0);
     kw_close(load.kw);
-    kw_test_cluster_wait(it->cluster, 30000);
+    kw_test_cluster_wait(it->cluster, 60000);
 }
 
 /* The checker's threads, while the cluster is disturbed. */
@@ -211,7 +211,7 @@ static void run_outage(stage *it, kw_checker *checker, unsigned slot, bool is_st
     } else {
         kw_test_server_restart(primary);
     }
-    kw_test_cluster_wait(it->cluster, 30000);
+    kw_test_cluster_wait(it->cluster, 60000);
     kw_test_sleep_ms(300);
     take(checker, is_stop ? "  continued" : "  restarted", 0, 0);
 }
@@ -228,7 +228,7 @@ static void test_64_threads_survive_a_disturbed_cluster(void **state)
     kw_test_server *second = kw_test_cluster_owner(it->cluster, 8000);
     kw_test_cluster_move(it->cluster, 0, 399, second);
     kw_test_cluster_move(it->cluster, 0, 399, first);
-    kw_test_cluster_wait(it->cluster, 10000);
+    kw_test_cluster_wait(it->cluster, 60000);
     take(checker, "resharded", 0, 0);
     run_outage(it, checker, 3000, false);
     run_outage(it, checker, 13000, true);

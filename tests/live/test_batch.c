@@ -276,7 +276,7 @@ static void test_batch_stopped_node_fails_its_own_commands_only(void **state)
 static void test_batch_killed_node_reads_survive_the_failover(void **state)
 {
     (void)state;
-    kw_test_cluster_wait(cluster, 20000);
+    kw_test_cluster_wait(cluster, 60000);
     kw_batch *batch = new_batch();
     for (int i = 0; i < 1000; i++) {
         add(batch, "SET killed:%d %d", i, i);

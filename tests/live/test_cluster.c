@@ -124,7 +124,7 @@ static void test_moved_slot_is_followed_and_patched_with_one_refresh(void **stat
     kw_test_ask_ok(it->client, "SET %s before", key);
     kw_stats before = kw_test_stats(it->client);
     kw_test_cluster_move(it->cluster, slot, slot, node(it, 1));
-    kw_test_cluster_wait(it->cluster, 10000);
+    kw_test_cluster_wait(it->cluster, 60000);
     assert_text(it, "before", key);
     kw_stats after = kw_test_stats(it->client);
     assert_int_equal(after.moved - before.moved, 1);
@@ -138,7 +138,7 @@ static void test_moved_slot_is_followed_and_patched_with_one_refresh(void **stat
     assert_int_equal(after.moved - before.moved, 1);
     assert_int_equal(after.refreshes - before.refreshes, 1);
     kw_test_cluster_move(it->cluster, slot, slot, node(it, 0));
-    kw_test_cluster_wait(it->cluster, 10000);
+    kw_test_cluster_wait(it->cluster, 60000);
     assert_text(it, "before", key);
 }
 
@@ -160,11 +160,11 @@ static void test_ask_is_followed_and_leaves_the_map_alone(void **state)
     assert_int_equal(after.moved, before.moved);
     assert_slot_node(it, slot, node(it, 1));
     kw_test_cluster_move_end(it->cluster, slot, node(it, 2));
-    kw_test_cluster_wait(it->cluster, 10000);
+    kw_test_cluster_wait(it->cluster, 60000);
     assert_text(it, "new", key);
     assert_int_equal(kw_test_server_integer(node(it, 2), "EXISTS {%s}:second", key), 1);
     kw_test_cluster_move(it->cluster, slot, slot, node(it, 1));
-    kw_test_cluster_wait(it->cluster, 10000);
+    kw_test_cluster_wait(it->cluster, 60000);
 }
 
 /* The rest of a slot's move, while a caller waits. */
@@ -208,9 +208,9 @@ static void test_tryagain_is_waited_out(void **state)
     assert_string_equal(kw_reply_str(kw_reply_at(reply, 2), NULL), "3");
     kw_reply_free(reply);
     assert_true(kw_test_stats(it->client).waits > before.waits);
-    kw_test_cluster_wait(it->cluster, 10000);
+    kw_test_cluster_wait(it->cluster, 60000);
     kw_test_cluster_move(it->cluster, move.slot, move.slot, node(it, 2));
-    kw_test_cluster_wait(it->cluster, 10000);
+    kw_test_cluster_wait(it->cluster, 60000);
 }
 
 static void test_broadcasts_combine_over_the_primaries(void **state)
@@ -331,7 +331,7 @@ static void test_slot_without_owner_is_waited_for_until_the_deadline(void **stat
     assert_false(kw_reply_is_error(reply));
     kw_reply_free(reply);
     kw_ticket_free(ticket);
-    kw_test_cluster_wait(it->cluster, 15000);
+    kw_test_cluster_wait(it->cluster, 60000);
     kw_test_ask_ok(client, "SET %s 1", key);
     kw_close(patient);
     kw_close(client);
@@ -344,17 +344,17 @@ static void test_new_node_gets_its_first_slots(void **state)
     unsigned slot = key_in(key, 0, 300);
     kw_test_ask_ok(it->client, "SET %s here", key);
     kw_test_server *added = kw_test_cluster_add(it->cluster);
-    kw_test_cluster_wait(it->cluster, 10000);
+    kw_test_cluster_wait(it->cluster, 60000);
     kw_test_cluster_move(it->cluster, slot, slot, added);
     assert_text(it, "here", key);
     assert_slot_node(it, slot, added);
-    kw_test_cluster_wait(it->cluster, 10000);
+    kw_test_cluster_wait(it->cluster, 60000);
     kw_test_sleep_ms(150);
     assert_text(it, "here", key);
     assert_int_equal(kw_test_ask_integer(it->client, "DBSIZE"), 63);
     kw_test_cluster_move(it->cluster, slot, slot, node(it, 0));
     kw_test_cluster_forget(it->cluster, added);
-    kw_test_cluster_wait(it->cluster, 15000);
+    kw_test_cluster_wait(it->cluster, 60000);
     assert_text(it, "here", key);
     assert_slot_node(it, slot, node(it, 0));
 }

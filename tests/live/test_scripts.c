@@ -45,7 +45,7 @@ static int stop(void **state)
 static int clear(void **state)
 {
     kw_test_cluster *cluster = cluster_of(state);
-    kw_test_cluster_wait(cluster, 30000);
+    kw_test_cluster_wait(cluster, 60000);
     for (size_t i = 0; i < kw_test_cluster_count(cluster); i++) {
         kw_test_server *node = kw_test_cluster_node(cluster, i);
         kw_test_server_ok(node, "SCRIPT FLUSH SYNC");

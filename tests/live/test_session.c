@@ -331,7 +331,7 @@ static void count_together(unsigned moves_n)
     for (unsigned i = 0; i < moves_n; i++) {
         unsigned slot = kw_slot("many", 4);
         kw_test_cluster_move(cluster, slot, slot, other_owner(slot));
-        kw_test_cluster_wait(cluster, 10000);
+        kw_test_cluster_wait(cluster, 60000);
         kw_test_sleep_ms(400); /* the nodes agree on the new owner's epoch, too */
     }
     atomic_store(&it.is_over, true);

@@ -120,21 +120,21 @@ static void test_cluster_serves_moves_and_fails_over(void **state)
     assert_string_equal(text, "x");
     free(text);
     assert_int_equal(kw_test_server_integer(to, "CLUSTER COUNTKEYSINSLOT %u", slot), 2);
-    kw_test_cluster_wait(cluster, 5000);
+    kw_test_cluster_wait(cluster, 60000);
 
     kw_test_cluster_move_begin(cluster, slot, old);
     assert_int_equal(kw_test_cluster_move_keys(cluster, slot, old, 1), 1);
     assert_int_equal(kw_test_server_integer(to, "CLUSTER COUNTKEYSINSLOT %u", slot), 1);
     kw_test_cluster_move_keys(cluster, slot, old, 10);
     kw_test_cluster_move_end(cluster, slot, old);
-    kw_test_cluster_wait(cluster, 5000);
+    kw_test_cluster_wait(cluster, 60000);
     fprintf(stderr, "moves after %lu ms\n", (unsigned long)(kw_test_now_ms() - start_ms));
 
     kw_test_server *replica = kw_test_cluster_replica(cluster, old);
     assert_non_null(replica);
     start_ms = kw_test_now_ms();
     kw_test_cluster_failover(cluster, replica);
-    kw_test_cluster_wait(cluster, 10000);
+    kw_test_cluster_wait(cluster, 60000);
     fprintf(stderr, "failover after %lu ms\n", (unsigned long)(kw_test_now_ms() - start_ms));
     assert_ptr_equal(kw_test_cluster_owner(cluster, slot), replica);
 
@@ -143,17 +143,17 @@ static void test_cluster_serves_moves_and_fails_over(void **state)
     assert_ptr_equal(kw_test_cluster_wait_owner(cluster, slot, replica, 15000), old);
     fprintf(stderr, "promotion after %lu ms\n", (unsigned long)(kw_test_now_ms() - start_ms));
     kw_test_server_restart(replica);
-    kw_test_cluster_wait(cluster, 20000);
+    kw_test_cluster_wait(cluster, 60000);
     fprintf(stderr, "old primary back as replica\n");
 
     start_ms = kw_test_now_ms();
     kw_test_server *added = kw_test_cluster_add(cluster);
     kw_test_cluster_move(cluster, 0, 99, added);
-    kw_test_cluster_wait(cluster, 10000);
+    kw_test_cluster_wait(cluster, 60000);
     fprintf(stderr, "slots at the new node\n");
     kw_test_cluster_move(cluster, 0, 99, old);
     kw_test_cluster_forget(cluster, added);
-    kw_test_cluster_wait(cluster, 10000);
+    kw_test_cluster_wait(cluster, 60000);
     fprintf(stderr, "node added and removed after %lu ms\n",
             (unsigned long)(kw_test_now_ms() - start_ms));
     kw_test_cluster_free(cluster);
