@@ -228,14 +228,14 @@ void kw_scan_walk_on_told(kw_scan_walk *self, size_t host, const kw_scan_seen *s
  * in a circle, or on without end: its SCAN cannot be trusted. */
 bool kw_scan_walk_on_page(kw_scan_walk *self, size_t host, uint64_t cursor);
 
-/* How many keys a slot has. */
-void kw_scan_walk_on_count(kw_scan_walk *self, size_t job, uint64_t keys_n);
+/* How many keys the slot of the job at that place has. */
+void kw_scan_walk_on_count(kw_scan_walk *self, size_t at, uint64_t keys_n);
 
 /* True where so many keys, as an answer to SLOT, are all; else there will be other steps for it. */
 bool kw_scan_walk_is_whole(kw_scan_walk *self, size_t job, size_t keys_n);
 
-/* All keys of a slot that its host has were given. */
-void kw_scan_walk_on_slot(kw_scan_walk *self, size_t job);
+/* All keys that the host of the job at that place has of its slot were given. */
+void kw_scan_walk_on_slot(kw_scan_walk *self, size_t at);
 
 /* Keys of a LARGE page were given; cursor: the next one. False as by kw_scan_walk_on_page. */
 bool kw_scan_walk_on_large(kw_scan_walk *self, size_t job, uint64_t cursor);
