@@ -35,7 +35,7 @@ void kw_subscriber_free(kw_subscriber *subscriber);
 
 /* Looks at the connections, and calls fn with what has come. Returns when it is to be called again.
  * For the thread that processes the loop. */
-uint64_t kw_subscriber_process(kw_subscriber *subscriber);
+uint64_t kw_subscriber_process(kw_subscriber *self);
 
 /* True for the thread that is in fn. */
 static inline bool kw_subscriber_is_delivering(kw_subscriber *subscriber)

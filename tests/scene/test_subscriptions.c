@@ -521,7 +521,7 @@ static void test_subscriptions_silence_is_asked_and_then_lost(void **state)
 static void test_subscriptions_hostile_streams_are_broken(void **state)
 {
     (void)state;
-#define BROKEN(what) {.name = what, .rows = SCENE( \
+#define BROKEN(what) {.name = (what), .rows = SCENE( \
         UP_A("c", "news"), \
         {0, SENT, "A", "SUBSCRIBE news"}, \
         {1, TELL, "A subscribe news :1", ""}, \
