@@ -134,15 +134,6 @@ void kw_config_set_log(kw_config *config, kw_log_level level, kw_log_fn log, voi
     config->host.log_arg = arg;
 }
 
-void kw_config_set_event(kw_config *config, kw_event_fn event, void *arg)
-{
-    if (config == NULL) {
-        return;
-    }
-    config->host.event = event;
-    config->host.event_arg = arg;
-}
-
 void kw_config_set_resolver(kw_config *config, kw_resolve_fn resolve, void *arg)
 {
     if (config == NULL) {

@@ -8,15 +8,11 @@
 static void mark(kw_env *env)
 {
     bool has_conns = env->conn_diary != NULL && env->conn_diary->n > 0;
-    atomic_store_explicit(&env->has_told, env->told_n > 0 || has_conns || env->has_new_map,
-                          memory_order_release);
+    atomic_store_explicit(&env->has_noted, has_conns || env->has_new_map, memory_order_release);
 }
 
 void kw_conn_diary_note(kw_env *env, kw_event_kind kind, const char *node, const char *why)
 {
-    if (env->event == NULL) {
-        return;
-    }
     kw_monitor_lock(&env->told_monitor);
     if (env->conn_diary == NULL) { /* without memory nobody is told */
         env->conn_diary = kw_mem_calloc(&env->mem, 1, sizeof(*env->conn_diary));
@@ -38,12 +34,10 @@ void kw_conn_diary_note(kw_env *env, kw_event_kind kind, const char *node, const
 
 void kw_conn_diary_note_map(kw_env *env)
 {
-    if (env->event != NULL) {
-        kw_monitor_lock(&env->told_monitor);
-        env->has_new_map = true;
-        mark(env);
-        kw_monitor_unlock(&env->told_monitor);
-    }
+    kw_monitor_lock(&env->told_monitor);
+    env->has_new_map = true;
+    mark(env);
+    kw_monitor_unlock(&env->told_monitor);
 }
 
 bool kw_conn_diary_next(kw_env *env, kw_conn_event *event)

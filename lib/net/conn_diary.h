@@ -6,6 +6,8 @@
 
 #include "net/env.h"
 
+struct kw_topology;
+
 /* Those that nobody has told yet; the oldest ones are given up. */
 #define KW_CONN_DIARY_MAX 64
 
@@ -21,8 +23,14 @@ typedef struct kw_conn_diary {
     size_t n;
 } kw_conn_diary;
 
-/* A connection to the node was opened, or lost, and why; nothing where the host does not listen.
- * Under any lock, by any thread. */
+/* What hangs on the host's callback for events: a program without one carries none of it. */
+typedef struct kw_event_part {
+    void (*note_fn)(kw_env *env, kw_event_kind kind, const char *node, const char *why);
+    void (*note_map_fn)(kw_env *env);
+    void (*tend_fn)(struct kw_topology *topology);
+} kw_event_part;
+
+/* A connection to the node was opened, or lost, and why. Under any lock, by any thread. */
 void kw_conn_diary_note(kw_env *env, kw_event_kind kind, const char *node, const char *why);
 
 /* Another map is in use. */

@@ -28,6 +28,7 @@ typedef struct kw_departed {
 
 struct kw_node;
 struct kw_conn_diary;
+struct kw_event_part;
 struct kw_poller_backend;
 
 /* Written once, before the first thread uses the handle; afterwards only the atomics, the logins
@@ -65,7 +66,9 @@ struct kw_env {
     bool has_new_map;                 /* a map was published */
     kw_identity_told told[KW_IDENTITY_TOLD_MAX]; /* servers that were replaced, oldest first */
     size_t told_n;
-    atomic_bool has_told; /* there is any of them */
+    atomic_bool has_told;
+    atomic_bool has_noted;              /* connections, or a map */
+    const struct kw_event_part *events; /* that notes them; NULL: the host does not listen */
     kw_departed departed;
     kw_monitor nodes_monitor; /* guards nodes; a node's own monitor may be taken behind it */
     struct kw_node *nodes;    /* all there are, those that left the map included */

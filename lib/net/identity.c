@@ -118,6 +118,7 @@ bool kw_identity_next_told(kw_env *env, kw_identity_told *told)
         env->told_n--;
         memmove(&env->told[0], &env->told[1], env->told_n * sizeof(env->told[0]));
     }
+    atomic_store_explicit(&env->has_told, env->told_n > 0, memory_order_release);
     kw_monitor_unlock(&env->told_monitor);
     return is_found;
 }

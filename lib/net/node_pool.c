@@ -89,6 +89,14 @@ void kw_pool_put_idle(kw_node *node, kw_conn *conn, uint64_t now_ns)
     node->idle = conn;
 }
 
+/* For the host, where it listens. */
+static void note(const kw_node *node, kw_event_kind kind, const char *why)
+{
+    if (node->env->events != NULL) {
+        node->env->events->note_fn(node->env, kind, node->name, why);
+    }
+}
+
 /* A connection was lost: another process may answer there now. Under Sentinel the map is asked for
  * again ("Re-resolve at every reconnect", Guidelines for Redis clients with support for
  * Sentinel). */
@@ -146,8 +154,8 @@ kw_conn *kw_pool_take_idle(kw_node *node, uint64_t now_ns)
         unlink_in_use(node, conn);
         node->conns_n--;
         node->stats.disconnects++;
-        kw_conn_diary_note(node->env, KW_EVENT_DISCONNECTED, node->name,
-                           "closed, or not fit for use any more, while nobody used it");
+        note(node, KW_EVENT_DISCONNECTED,
+             "closed, or not fit for use any more, while nobody used it");
         suspect(node);
         kw_monitor_unlock(&node->monitor);
         kw_conn_free(conn);
@@ -204,7 +212,7 @@ void kw_pool_end_open(kw_node *node, const kw_conn *conn)
     }
     kw_health_on_connected(&node->health);
     node->stats.connects++;
-    kw_conn_diary_note(node->env, KW_EVENT_CONNECTED, node->name, "");
+    note(node, KW_EVENT_CONNECTED, "");
     node->overdue_n = 0;
     kw_node_on_greeted(node);
 }
@@ -310,9 +318,9 @@ void kw_node_release(kw_node *node, kw_conn *conn, uint64_t now_ns, const kw_err
             node->conns_n--;
             node->stats.disconnects += is_good ? 0 : 1;
             if (!is_good) {
-                kw_conn_diary_note(node->env, KW_EVENT_DISCONNECTED, node->name,
-                                   conn->lost != KW_OK ? kw_err_text(conn->lost)
-                                                       : "given up: an answer did not come");
+                note(node, KW_EVENT_DISCONNECTED,
+                     conn->lost != KW_OK ? kw_err_text(conn->lost)
+                                         : "given up: an answer did not come");
                 suspect(node);
             }
         }

@@ -9,6 +9,7 @@
 #include <keyway/memory.h>
 #include <keyway/slow.h>
 
+struct kw_event_part;
 struct kw_observer;
 
 typedef struct kw_host {
@@ -18,7 +19,8 @@ typedef struct kw_host {
     void *log_arg;
     kw_event_fn event; /* NULL: nobody listens */
     void *event_arg;
-    kw_slow_call_fn slow; /* NULL: nobody listens */
+    const struct kw_event_part *event_part; /* that tells of connections and maps; NULL: none */
+    kw_slow_call_fn slow;                   /* NULL: nobody listens */
     void *slow_arg;
     const struct kw_observer *observer; /* that tells slow; NULL: none */
     kw_login_fn login;                  /* NULL: the options say it */

@@ -2,8 +2,6 @@
 /* Tells the host of connections that were opened or lost, and of what another map has changed. */
 #include "topology/host_events.h"
 
-#include "net/conn_diary.h"
-#include "topology/identity_events.h"
 #include "topology/topology.h"
 
 #include <stdio.h>
@@ -92,13 +90,14 @@ static void tell_map(kw_topology *topology)
     topology->told_map = map;
 }
 
-void kw_host_events_tend(kw_topology *topology)
+static void tend(kw_topology *topology)
 {
     if (!kw_leader_try(&topology->teller)) {
         return;
     }
     tell_conns(topology);
     tell_map(topology);
-    kw_identity_events_tend(topology);
     kw_leader_leave(&topology->teller);
 }
+
+const kw_event_part kw_host_events = {kw_conn_diary_note, kw_conn_diary_note_map, tend};

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Host events: what was noted of connections, maps and replaced servers, told to the host. */
+/* Host events: what is noted of connections and maps, told to the host with no lock held. */
 #ifndef TOPOLOGY_HOST_EVENTS_H
 #define TOPOLOGY_HOST_EVENTS_H
 
-struct kw_topology;
+#include "net/conn_diary.h"
 
-/* Tells what is not told yet, with no lock held. Any thread. */
-void kw_host_events_tend(struct kw_topology *topology);
+/* For handles whose host listens. */
+extern const kw_event_part kw_host_events;
 
 #endif

@@ -21,6 +21,9 @@ static void set_member(kw_event *event, const kw_snapshot *snapshot, const kw_en
 void kw_identity_events_tend(kw_topology *topology)
 {
     kw_identity_told told;
+    if (!kw_leader_try(&topology->teller)) {
+        return;
+    }
     while (kw_identity_next_told(&topology->env, &told)) {
         kw_snapshot *snapshot = kw_topology_snapshot(topology);
         char node[KW_ENDPOINT_TEXT];
@@ -38,4 +41,5 @@ void kw_identity_events_tend(kw_topology *topology)
         kw_topology_tell(topology, &event);
         kw_snapshot_unref(snapshot);
     }
+    kw_leader_leave(&topology->teller);
 }

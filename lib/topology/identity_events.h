@@ -5,7 +5,7 @@
 
 struct kw_topology;
 
-/* Tells what is not told yet, with no lock held; for kw_host_events_tend. */
+/* Tells what is not told yet, with no lock held; any thread. */
 void kw_identity_events_tend(struct kw_topology *topology);
 
 #endif

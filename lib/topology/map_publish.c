@@ -115,8 +115,8 @@ void kw_map_publish_tell(kw_topology *topology)
     if (snapshot != NULL) {
         kw_env_log(&topology->env, KW_LOG_INFO, "new map: %zu primaries, %zu nodes",
                    kw_map_shards_n(snapshot->map), snapshot->nodes_n);
-        if (topology->env.options.scheme == KW_SCHEME_CLUSTER) {
-            kw_conn_diary_note_map(&topology->env);
+        if (topology->env.options.scheme == KW_SCHEME_CLUSTER && topology->env.events != NULL) {
+            topology->env.events->note_map_fn(&topology->env);
         }
     }
     kw_snapshot_unref(snapshot);

@@ -153,6 +153,7 @@ static void set_env(kw_env *env, const kw_host *host)
     env->log_arg = host->log_arg;
     env->event = host->event;
     env->event_arg = host->event_arg;
+    env->events = host->event != NULL ? host->event_part : NULL;
     env->logins.ask = host->login;
     env->logins.ask_arg = host->login_arg;
     atomic_init(&env->keep_ns, UINT64_MAX);
@@ -163,6 +164,7 @@ static void set_env(kw_env *env, const kw_host *host)
     atomic_init(&env->is_door_known, false);
     atomic_init(&env->wants_timeout, false);
     atomic_init(&env->has_told, false);
+    atomic_init(&env->has_noted, false);
     atomic_init(&env->trip_ns, 0);
     atomic_init(&env->has_groups, false);
     atomic_init(&env->departed.connects, 0);

@@ -3,7 +3,8 @@
  * turn whether something is due. */
 #include "topology/topology_tend.h"
 
-#include "topology/host_events.h"
+#include "net/conn_diary.h"
+#include "topology/identity_events.h"
 #include "topology/lag.h"
 #include "topology/login_watch.h"
 #include "topology/node_registry.h"
@@ -42,6 +43,9 @@ void kw_topology_tend(kw_topology *topology, uint64_t now_ns)
         kw_login_watch_tend(topology, now_ns);
     }
     if (atomic_load_explicit(&topology->env.has_told, memory_order_relaxed)) {
-        kw_host_events_tend(topology);
+        kw_identity_events_tend(topology);
+    }
+    if (atomic_load_explicit(&topology->env.has_noted, memory_order_relaxed)) {
+        topology->env.events->tend_fn(topology);
     }
 }
