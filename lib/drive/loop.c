@@ -13,9 +13,6 @@
  * gets its turn. */
 #define ROUNDS_MAX 16
 
-/* Where nothing tells that a socket has something, it is looked for this often. */
-#define CALLS_NS (1 * KW_NS_PER_MS)
-
 /* From so many commands under way on, a second look at the sockets pays. */
 #define MUCH_N 10
 
@@ -257,30 +254,6 @@ static kw_err begin(kw_loop *self, kw_error *error, bool *is_mine, bool *was_sig
     return code;
 }
 
-/* The servers are looked at by another thread, which a look-up of a name may hold up: this loop
- * looks again so often whether it is its turn. */
-#define WATCHED_NS (10 * KW_NS_PER_MS)
-
-/* The next moment at which the host has to call, whatever its sockets do. */
-static uint64_t next_ns(const kw_loop *self)
-{
-    uint64_t at_ns = kw_pipeline_next_ns(&self->pipeline);
-    const kw_env *env = &self->topology->env;
-    uint64_t failure_watch_ns = atomic_load_explicit(&env->failure_watch_ns, memory_order_relaxed);
-    uint64_t keep_ns = atomic_load_explicit(&env->keep_ns, memory_order_relaxed);
-    uint64_t watched_ns = self->pipeline.scan.now_ns + WATCHED_NS;
-    if (failure_watch_ns < watched_ns && kw_leader_is_led(&self->topology->failure_watch.watcher)) {
-        failure_watch_ns = watched_ns;
-    }
-    at_ns = failure_watch_ns < at_ns ? failure_watch_ns : at_ns;
-    at_ns = keep_ns < at_ns ? keep_ns : at_ns;
-    at_ns = self->has_guests && self->guests_ns < at_ns ? self->guests_ns : at_ns;
-    uint64_t soon_ns = self->pipeline.scan.now_ns + CALLS_NS;
-    bool is_soon =
-        self->poller.backend->needs_calls && self->pipeline.open_n > 0 && soon_ns < at_ns;
-    return is_soon ? soon_ns : at_ns;
-}
-
 /* What a turn does with the inbox. */
 typedef enum inbox_act {
     INBOX_TAKE, /* go on in any case */
@@ -321,7 +294,7 @@ static bool take_inbox(kw_loop *self, inbox_act act)
     if (goes_on) {
         take_accepted(self);
     } else {
-        self->next_ns = next_ns(self);
+        self->next_ns = kw_loop_next_ns(self);
         /* A host that sleeps has to hear of an earlier time. */
         bool is_other = !pthread_equal(self->sleeper, self->processor);
         wakes = is_more || (is_other && self->next_ns < self->told_ns);

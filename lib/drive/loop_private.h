@@ -27,6 +27,9 @@ void kw_loop_add_items(kw_loop *self, kw_async_command *command, const kw_snapsh
 /* In loop_cancel.c: gives up the commands that cancelled says, and empties it. */
 void kw_loop_give_up(kw_loop *self);
 
+/* In loop_host.c: the next moment at which the host has to call, whatever its sockets do. */
+uint64_t kw_loop_next_ns(const kw_loop *self);
+
 /* So many commands and bytes are not under way any more. Any thread. */
 static inline void kw_loop_discharge(kw_loop *self, size_t n, size_t len)
 {

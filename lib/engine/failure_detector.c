@@ -34,6 +34,11 @@ void kw_failure_detector_init(kw_failure_detector *detector)
     detector->is_down = false;
 }
 
+bool kw_failure_detector_is_apart(uint64_t now_ns, uint64_t last_ns, uint64_t wait_ns)
+{
+    return now_ns > last_ns && now_ns - last_ns > KW_FAILURE_GAP_NS + wait_ns;
+}
+
 bool kw_failure_detector_on_faults(kw_failure_detector *detector,
                                    const kw_failure_detector_rule *rule, uint64_t now_ns,
                                    const kw_faults *faults)

@@ -37,7 +37,8 @@ typedef struct kw_failure_detector_rule {
 /* A server that failed for a moment is not down. */
 #define KW_FAILURE_SPAN_NS (1000 * KW_NS_PER_MS)
 
-/* Failures further apart are no row: nobody has tried meanwhile. */
+/* Failures further apart than this and the wait of a call are no row: nobody has tried meanwhile.
+ */
 #define KW_FAILURE_GAP_NS (2000 * KW_NS_PER_MS)
 
 /* A server that is down is tried again after so long: by the call that comes then where it
@@ -58,6 +59,10 @@ typedef struct kw_failure_detector {
 } kw_failure_detector;
 
 void kw_failure_detector_init(kw_failure_detector *detector);
+
+/* True where a failure begins a row of its own, so long after the last one; wait_ns: for how long a
+ * call may wait before it fails. */
+bool kw_failure_detector_is_apart(uint64_t now_ns, uint64_t last_ns, uint64_t wait_ns);
 
 /* What has failed so far, looked at now. True where the server is down from now on. */
 bool kw_failure_detector_on_faults(kw_failure_detector *detector,

@@ -31,9 +31,9 @@ void kw_node_faults_init(kw_node_faults *faults)
 
 void kw_node_faults_add(kw_node_faults *faults, kw_env *env, uint64_t now_ns, kw_fault_kind kind)
 {
-    bool is_apart =
-        now_ns > get(&faults->last_ns) + KW_FAILURE_GAP_NS && !kw_node_faults_is_down(faults);
-    if (is_apart) {
+    uint64_t wait_ns = env->options.timeout_ms * KW_NS_PER_MS;
+    if (kw_failure_detector_is_apart(now_ns, get(&faults->last_ns), wait_ns) &&
+        !kw_node_faults_is_down(faults)) {
         set(&faults->n, 0);
     }
     if (atomic_fetch_add_explicit(&faults->n, 1, memory_order_relaxed) == 0) {

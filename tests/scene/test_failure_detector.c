@@ -55,6 +55,20 @@ static void test_failure_detector_needs_failures_in_a_row_over_a_second_and_a_pr
     }
 }
 
+/* A lone caller of a silent server fails once a deadline: these are failures in a row. */
+static void test_failure_detector_begins_a_row_anew_where_nobody_has_tried(void **state)
+{
+    (void)state;
+    assert_false(kw_failure_detector_is_apart(7000 * MS, 7000 * MS, 0));
+    assert_false(
+        kw_failure_detector_is_apart(6000 * MS, 7000 * MS, 0)); /* told by another thread */
+    assert_false(kw_failure_detector_is_apart(2000 * MS, 0, 0));
+    assert_true(kw_failure_detector_is_apart(2001 * MS, 0, 0));
+    assert_false(kw_failure_detector_is_apart(15000 * MS, 10000 * MS, 5000 * MS));
+    assert_false(kw_failure_detector_is_apart(17000 * MS, 10000 * MS, 5000 * MS));
+    assert_true(kw_failure_detector_is_apart(17001 * MS, 10000 * MS, 5000 * MS));
+}
+
 static void test_failure_detector_is_looked_at_again_when_the_second_is_over(void **state)
 {
     (void)state;
@@ -184,6 +198,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_failure_detector_needs_failures_in_a_row_over_a_second_and_a_proof),
+        cmocka_unit_test(test_failure_detector_begins_a_row_anew_where_nobody_has_tried),
         cmocka_unit_test(test_failure_detector_is_looked_at_again_when_the_second_is_over),
         cmocka_unit_test(test_failure_detector_takes_the_first_answer_where_no_key_moves),
         cmocka_unit_test(test_failure_detector_gives_elections_their_time),
