@@ -68,7 +68,9 @@
  * spec.latest are neither believed nor given: reader's and writer's bound are one, so that what is
  * acknowledged can be read, and one broken clock harms the keys that it wrote.
  *
- * WHAT IS ASSUMED: a message arrives within a quarter of linger_ms behind its call, or never;
+ * WHAT IS ASSUMED: a message arrives within a quarter of linger_ms behind its call, or never; the
+ * answer to a PUT or PREPARE is that of the first time that it ran (drive/copy_request.c: what may
+ * have run is not sent again; else a copy could call itself clean of what it took and lost, C3);
  * servers' clocks differ by less than that and do not jump by more (E1, E3); nothing is evicted;
  * data that comes back is younger than what has ended since (else it is removed first); R2 and R3;
  * members change one at a time.

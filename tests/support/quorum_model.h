@@ -3,8 +3,10 @@
  * is a step of its own, and all their orders are walked through, or some by chance. What
  * clients were told has to be what one register could have told.
  *
- * Events: a request reaches a copy, an answer its client; a message is lost, doubled, or late
- * (its client gives it up, and it comes all the same); an op's time comes, or its deadline; a
+ * Events: a request reaches a copy, an answer its client; a message is lost, doubled (it reaches
+ * its copy, and once more later: the answer is that of the first time, since a client sends what
+ * may have run on one connection and only once), or late (its client gives it up, and it comes all
+ * the same); an op's time comes, or its deadline; a
  * client dies; the life of a value ends on one copy; what remembers it, or a tombstone or a
  * promise, ends on one copy; a copy stops, comes back with its data, empty, or with what it
  * held earlier; a member joins; a hint is left and handed over; a clock is behind, ahead, or far

@@ -77,7 +77,7 @@ static bool do_message(const model *self, model_state *state, model_step *step)
         }
         sent.state = MESSAGE_LATE;
         state->messages[state->messages_n++] = sent;
-        return false;
+        return reach(self, state, step->who);
     default:
         remove_message(state, step->who); /* DROP */
         return false;
