@@ -8,6 +8,13 @@
 #include <string.h>
 #include <unistd.h>
 
+static int run_version(app *self)
+{
+    printf(self->is_json ? "{\"command\":\"version\",\"version\":\"%s\"}\n" : "keyway %s\n",
+           kw_version());
+    return STATUS_GOOD;
+}
+
 static const subcommand subcommands[] = {
     {"slot", run_slot, "KEY...", "slot, or place on the ring, and owner of keys"},
     {"why", run_why, "KEY...", "how a key finds its owner, step by step"},
@@ -29,6 +36,7 @@ static const subcommand subcommands[] = {
      "copies all keys from one URI to another"},
     {"repair", run_repair, "[--state FILE]", "brings copies up that are missing or old (copies=N)"},
     {"completion", run_completion, "bash | zsh", "completion for a shell"},
+    {"version", run_version, "", "version of keyway"},
     {"help", NULL, "", "this list"},
 };
 
@@ -51,13 +59,29 @@ static int help(const app *self)
     return STATUS_GOOD;
 }
 
+/* As other programs are asked: the subcommand that does it. */
+static void read_alias(char **word)
+{
+    static char help_name[] = "help";
+    static char version_name[] = "version";
+    if (strcmp(*word, "--help") == 0 || strcmp(*word, "-h") == 0) {
+        *word = help_name;
+    } else if (strcmp(*word, "--version") == 0) {
+        *word = version_name;
+    }
+}
+
 /* Options before the command; false, and said, where one is wrong. *plain: behind --. */
 static bool read_globals(app *self, bool *is_plain)
 {
     const char *colour = "auto";
     *is_plain = false;
     while (self->argc > 0 && self->argv[0][0] == '-') {
+        read_alias(&self->argv[0]);
         const char *name = self->argv[0];
+        if (name[0] != '-') {
+            break;
+        }
         bool is_uri = strcmp(name, "-u") == 0 || strcmp(name, "--uri") == 0;
         bool is_colour = strcmp(name, "--color") == 0;
         int n = is_uri || is_colour ? 2 : 1;

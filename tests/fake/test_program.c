@@ -105,6 +105,8 @@ static const golden offline[] = {
     {"completion_bash", "completion bash", 0, false},
     {"completion_zsh", "completion zsh", 0, false},
     {"help", "help", 0, false},
+    {"help", "--help", 0, false},
+    {"help", "-h", 0, false},
 };
 
 static const golden live[] = {
