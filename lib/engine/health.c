@@ -10,7 +10,7 @@ void kw_health_init(kw_health *health)
 {
     kw_backoff_init(&health->backoff, PAUSE_FIRST_NS, PAUSE_MAX_NS);
     health->retry_ns = 0;
-    health->dialled_ns = 0;
+    health->dial_until_ns = 0;
     health->dialling_n = 0;
     health->is_failing = false;
 }
@@ -18,15 +18,15 @@ void kw_health_init(kw_health *health)
 bool kw_health_may_dial(const kw_health *health, uint64_t now_ns)
 {
     if (health->is_failing) {
-        bool is_dialled = health->dialling_n > 0 && now_ns < health->dialled_ns + KW_HEALTH_DIAL_NS;
+        bool is_dialled = health->dialling_n > 0 && now_ns < health->dial_until_ns;
         return !is_dialled && now_ns >= health->retry_ns;
     }
     return health->dialling_n < KW_HEALTH_DIALS_MAX;
 }
 
-void kw_health_on_dial(kw_health *health, uint64_t now_ns)
+void kw_health_on_dial(kw_health *health, uint64_t until_ns)
 {
-    health->dialled_ns = now_ns;
+    health->dial_until_ns = until_ns;
     health->dialling_n++;
 }
 

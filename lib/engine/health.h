@@ -13,26 +13,24 @@
  * is allowed, after growing pauses, until one succeeds. Connects that fail together
  * are one failure. */
 typedef struct kw_health {
-    kw_backoff backoff;  /* between connects to a failing node */
-    uint64_t retry_ns;   /* no connect to a failing node before this */
-    uint64_t dialled_ns; /* when the last one began */
-    unsigned dialling_n; /* connects under way */
+    kw_backoff backoff;     /* between connects to a failing node */
+    uint64_t retry_ns;      /* no connect to a failing node before this */
+    uint64_t dial_until_ns; /* by then the last one has ended, or was left alone */
+    unsigned dialling_n;    /* connects under way */
     bool is_failing;
 } kw_health;
 
 /* Connects under way at once to a healthy node. */
 #define KW_HEALTH_DIALS_MAX 8u
 
-/* A connect that is under way for so long may have been left alone: whoever drives it, an event
- * loop or a caller of tickets, need not come again. Others do not wait for it any more. */
-#define KW_HEALTH_DIAL_NS ((uint64_t)500000000)
-
 void kw_health_init(kw_health *health);
 
 /* True where a connect may start now. One that does is told by on_dial, and its end by one of
- * on_connected, on_failed and on_abandoned. */
+ * on_connected, on_failed and on_abandoned. until_ns: when its own time is over; it may have been
+ * left alone then, as whoever drives it, an event loop or a caller of tickets, need not come again:
+ * others do not wait for it any more. */
 bool kw_health_may_dial(const kw_health *health, uint64_t now_ns);
-void kw_health_on_dial(kw_health *health, uint64_t now_ns);
+void kw_health_on_dial(kw_health *health, uint64_t until_ns);
 void kw_health_on_connected(kw_health *health);
 void kw_health_on_failed(kw_health *health, uint64_t now_ns, kw_random *random);
 

@@ -107,6 +107,10 @@ struct kw_conn {
     struct kw_conn *previous; /* in its pool's list of connections in use */
 };
 
+/* What one connection is given until it is there: the option, or a part of a call's timeout that
+ * grows with the round trips of the handle. */
+uint64_t kw_conn_connect_ns(kw_env *env);
+
 /* Begins to connect; the result is CONNECTING or DEAD, with error set. Never waits,
  * but for the look-up of a host name. NULL when there is no memory. */
 kw_conn *kw_conn_new(kw_env *env, kw_error *error, const kw_dial *dial, uint64_t now_ns);

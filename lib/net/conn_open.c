@@ -273,9 +273,7 @@ static kw_err begin_connect(kw_conn *conn, kw_error *error, uint64_t now_ns)
     return kw_conn_dial(conn, error, 0);
 }
 
-/* What one connection is given: the option, or a part of a call's timeout that grows with the round
- * trips of the handle. */
-static uint64_t connect_ns(kw_env *env)
+uint64_t kw_conn_connect_ns(kw_env *env)
 {
     uint64_t wait_ns = kw_options_connect_timeout_ms(&env->options) * (uint64_t)1000000;
     return env->options.connect_timeout_ms > 0 ? wait_ns : kw_env_patience_ns(env, wait_ns);
@@ -292,7 +290,7 @@ static kw_err take_lookup(kw_conn *conn, kw_error *error, uint64_t now_ns)
     kw_lookup_unref(conn->lookup);
     conn->lookup = NULL;
     conn->begun_ns = now_ns;
-    conn->deadline_ns = now_ns + connect_ns(conn->env);
+    conn->deadline_ns = now_ns + kw_conn_connect_ns(conn->env);
     return code == KW_OK ? begin_connect(conn, error, now_ns) : kw_conn_die(conn, code);
 }
 
@@ -356,7 +354,7 @@ kw_conn *kw_conn_new(kw_env *env, kw_error *error, const kw_dial *dial, uint64_t
     }
     conn->state = KW_CONN_CONNECTING;
     conn->begun_ns = now_ns;
-    conn->deadline_ns = now_ns + connect_ns(env);
+    conn->deadline_ns = now_ns + kw_conn_connect_ns(env);
     kw_fifo_init(&conn->owners, &env->mem);
     kw_buf_init(&conn->out, &env->mem, NULL, 0);
     kw_reader_limits limits = {env->options.reply_bytes_max, env->options.reply_items_max,

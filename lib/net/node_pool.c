@@ -178,7 +178,7 @@ bool kw_pool_is_current(const kw_node *node, const kw_conn *conn)
 
 void kw_pool_begin_open(kw_node *node, uint64_t now_ns)
 {
-    kw_health_on_dial(&node->health, now_ns);
+    kw_health_on_dial(&node->health, now_ns + kw_conn_connect_ns(node->env));
     node->conns_n++;
 }
 

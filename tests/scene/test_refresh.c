@@ -173,7 +173,7 @@ static void test_health_failing_node_is_probed_by_one_and_rarely(void **state)
     unsigned dials_n = 0;
     for (uint64_t now_ns = 0; now_ns < 1000 * MS; now_ns += MS) {
         if (kw_health_may_dial(&health, now_ns)) {
-            kw_health_on_dial(&health, now_ns);
+            kw_health_on_dial(&health, now_ns + 500 * MS);
             assert_true(!health.is_failing || !kw_health_may_dial(&health, now_ns));
             kw_health_on_failed(&health, now_ns, &random);
             dials_n++;
@@ -200,7 +200,7 @@ static void test_health_connects_of_better_days_may_still_end(void **state)
     kw_random_init(&random, 3);
     kw_health_init(&health);
     for (int i = 0; i < 3; i++) {
-        kw_health_on_dial(&health, 0);
+        kw_health_on_dial(&health, 500 * MS);
     }
     kw_health_on_failed(&health, 10 * MS, &random);
     assert_true(health.is_failing);

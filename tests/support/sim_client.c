@@ -214,10 +214,10 @@ static void send_to(kw_sim_client *client, kw_sim_op *op, unsigned node)
         advance(client, op, kw_op_on_failed(&op->op, now_of(client), &end));
         return;
     }
-    bool is_late = now_of(client) >= health->dialled_ns + KW_HEALTH_DIAL_NS;
+    bool is_late = now_of(client) >= health->dial_until_ns;
     blame(client, health->is_failing && client->dials_n[node] > 0 && !is_late,
           "two dials to a failing node");
-    kw_health_on_dial(health, now_of(client));
+    kw_health_on_dial(health, now_of(client) + DIAL_LIMIT_NS);
     client->dials_n[node]++;
     op->phase = KW_SIM_DIALLING;
     bool is_hung = client->sim->nodes[node].state == KW_SIM_HUNG;
