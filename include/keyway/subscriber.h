@@ -17,17 +17,26 @@
  *
  * What is promised:
  *
- * - Messages come at most once, in the order of their channel's server, and never twice.
+ * - Messages come at most once, in the order in which the subscriber's server got them; what may
+ *   make a difference in a cluster is said below.
  * - Whatever may have been lost between the subscriber and its nodes is told: KW_MESSAGE_GAP comes
  *   before the first message behind it, with the topics, the length in time and the reason, and
  *   never without a reason. It comes once the topics are subscribed again: who reads what it has
  *   missed from elsewhere then misses nothing more. What a full queue drops is told in its place.
  * - What servers lose between each other, on the bus of a cluster or on the way to a replica,
- * nobody can tell. Nor is a message told of that was published before the subscription was
- * confirmed: kw_subscriber_wait waits for that.
- * - In a cluster a message of an ordinary channel may be on its way between servers while its node
- *   is lost; the subscriber waits for a tenth of a second before it subscribes elsewhere. A bus
- * that takes longer than that could bring one message twice. Sharded channels know no such case.
+ *   nobody can tell. Nor is a message told of that was published before the subscription was
+ *   confirmed: kw_subscriber_wait waits for that.
+ * - In a cluster a message may be on its way between servers while the subscriber's node is lost:
+ *   of an ordinary channel to all of them, of a sharded one to those of its shard. So the
+ *   subscriber waits for a tenth of a second before it subscribes elsewhere, or at the heir of a
+ *   sharded channel's owner. A bus that takes longer than that could bring one message twice.
+ * - In a cluster a sharded channel may have two servers for a while: the owner, and one that still
+ *   believes to be it (a primary that was replaced and is back) or has become its replica: that one
+ *   runs SPUBLISH as well, without MOVED, so a publisher whose map is old goes on there. The bus
+ *   carries what it runs to the subscriber's node. That comes once, but may come late, behind
+ *   messages that were published after it, or be lost on the bus untold. Whoever published it can
+ *   see that: the reply to SPUBLISH counts only receivers at the server that ran it (0 where there
+ *   are none but this one). A message that got no reply may be run, and come, late as well.
  *
  * Where topics are subscribed: with one server there; under Sentinel at the primary, or at a
  * replica where read-preference says so; on a ring at the owner of the channel's name, which

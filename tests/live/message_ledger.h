@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Numbered messages, and what a subscriber may get of them: per channel and publisher the numbers
- * rise, none comes twice, and every hole lies where a gap was told. */
+/* Numbered messages, and what a subscriber may get of them: none comes twice, per channel and
+ * publisher the numbers rise, and every hole lies where a gap was told.
+ *
+ * While servers of a cluster disagree on a slot's owner, two of them run SPUBLISH (and a replica
+ * does without MOVED), each at once for its own subscribers and over the bus for the other's. What
+ * was run by the one that the subscriber is not at may be lost on the bus, or come late: behind
+ * higher numbers that the other one ran. Its publisher knows: that server had nobody to tell. */
 #ifndef LIVE_MESSAGE_LEDGER_H
 #define LIVE_MESSAGE_LEDGER_H
 
@@ -26,11 +31,17 @@
 #define LEDGER_PUBLISHERS 2
 #define LEDGER_BATCH      10 /* messages of one channel in one run */
 
-/* What is known of one message. UNHEARD: the server that published it had nobody to tell; either
- * that is in a gap, or the server took itself for the owner still, though another one was. */
+/* What the publisher of a message knows of it. UNHEARD: the server that ran it had nobody to tell;
+ * either that is in a gap, or the server was not the owner, which had the subscriber.
+ * DOUBTED: no answer came, so it was run at any time, or never. */
 enum { LEDGER_PUBLISHED, LEDGER_DOUBTED, LEDGER_PENDING, LEDGER_UNHEARD };
 
-/* One that is missing, no gap was told, and its publisher has no answer yet. */
+typedef struct ledger_entry {
+    unsigned char what; /* LEDGER_PUBLISHED and so on */
+    bool has_come;
+} ledger_entry;
+
+/* One that is missing without a gap, or came late, and its publisher has no answer yet. */
 typedef struct ledger_suspect {
     size_t channel;
     size_t publisher;
@@ -41,10 +52,11 @@ typedef struct ledger_suspect {
 
 /* What one publisher has said in one channel. */
 typedef struct ledger_line {
-    unsigned char *doubts; /* by number: LEDGER_PUBLISHED and so on */
-    size_t doubts_n;
+    ledger_entry *entries; /* by number */
+    size_t entries_n;
     uint64_t sent_n;  /* numbers are 1 .. sent_n */
-    uint64_t heard_n; /* the last number that came */
+    uint64_t first;   /* the number that came first; 0: none has come */
+    uint64_t heard_n; /* the highest number that came */
     uint64_t gaps_n;  /* of the channel, when it came */
 } ledger_line;
 
@@ -58,9 +70,9 @@ typedef struct ledger {
     atomic_bool stops;
     uint64_t messages_n;
     uint64_t gaps_n;
-    uint64_t missing_n;   /* in gaps */
-    bool has_two_owners;  /* servers may disagree on who the owner is */
-    uint64_t elsewhere_n; /* published by one that was not */
+    uint64_t missing_n;  /* at the end */
+    bool has_two_owners; /* servers may disagree on who the owner is */
+    uint64_t late_n;     /* came late, run by one that was not */
     ledger_suspect suspects[LEDGER_SUSPECTS];
     size_t suspects_n;
     unsigned pause_ms; /* between two rounds of a publisher */
@@ -88,7 +100,7 @@ static inline void ledger_fini(ledger *self)
 {
     for (size_t i = 0; i < LEDGER_CHANNELS; i++) {
         for (size_t k = 0; k < LEDGER_PUBLISHERS; k++) {
-            free(self->lines[i][k].doubts);
+            free(self->lines[i][k].entries);
         }
     }
     pthread_mutex_destroy(&self->mutex);
@@ -102,12 +114,14 @@ static inline uint64_t ledger_begin(ledger *self, size_t channel, size_t publish
     pthread_mutex_lock(&self->mutex);
     uint64_t first = line->sent_n + 1;
     line->sent_n += n;
-    if (line->sent_n >= line->doubts_n) {
-        size_t wider_n = 2 * ((size_t)line->sent_n + 1000);
-        line->doubts = realloc(line->doubts, wider_n);
-        line->doubts_n = wider_n;
+    if (line->sent_n >= line->entries_n) {
+        line->entries_n = 2 * ((size_t)line->sent_n + 1000);
+        line->entries = realloc(line->entries, line->entries_n * sizeof(line->entries[0]));
+        assert_non_null(line->entries);
     }
-    memset(line->doubts + first, LEDGER_PENDING, n);
+    for (uint64_t i = first; i <= line->sent_n; i++) {
+        line->entries[i] = (ledger_entry){LEDGER_PENDING, false};
+    }
     pthread_mutex_unlock(&self->mutex);
     return first;
 }
@@ -116,7 +130,7 @@ static inline void ledger_end(ledger *self, size_t channel, size_t publisher, ui
                               unsigned char what)
 {
     pthread_mutex_lock(&self->mutex);
-    self->lines[channel][publisher].doubts[number] = what;
+    self->lines[channel][publisher].entries[number].what = what;
     pthread_mutex_unlock(&self->mutex);
 }
 
@@ -197,45 +211,102 @@ static inline void ledger_on_gap(ledger *self, const kw_message *message)
     assert_true(kw_message_gap_reason(message) != 0);
 }
 
+/* To be judged once the publishers have their answers. */
+static inline void ledger_suspect_one(ledger *self, size_t channel, size_t publisher,
+                                      uint64_t number)
+{
+    assert_true(self->suspects_n < LEDGER_SUSPECTS);
+    ledger_suspect suspect = {channel, publisher, number};
+    self->suspects[self->suspects_n++] = suspect;
+}
+
+/* Whether a message may be missing without a gap: it was not published, or may not have been, or
+ * was by a server that was not the owner. */
+static inline bool ledger_may_miss(const ledger *self, unsigned char what)
+{
+    return what == LEDGER_DOUBTED || (what == LEDGER_UNHEARD && self->has_two_owners);
+}
+
 /* Numbers below number that did not come are in a gap, or were not published. */
 static inline void ledger_check_hole(ledger *self, size_t channel, size_t publisher,
                                      uint64_t number)
 {
     ledger_line *line = &self->lines[channel][publisher];
     bool has_gap = line->gaps_n != self->channel_gaps_n[channel];
-    for (uint64_t i = line->heard_n + 1; i < number; i++) {
-        unsigned char what = line->doubts[i];
-        bool is_elsewhere = what == LEDGER_UNHEARD && self->has_two_owners && !has_gap;
-        self->missing_n += what == LEDGER_PUBLISHED || what == LEDGER_UNHEARD ? 1 : 0;
-        self->elsewhere_n += is_elsewhere ? 1 : 0;
-        if (has_gap || is_elsewhere || what == LEDGER_DOUBTED) {
-            continue;
-        }
-        if (what != LEDGER_PENDING) {
+    for (uint64_t i = line->heard_n + 1; i < number && !has_gap; i++) {
+        unsigned char what = line->entries[i].what;
+        if (what == LEDGER_PENDING) {
+            ledger_suspect_one(self, channel, publisher, i);
+        } else if (!ledger_may_miss(self, what)) {
             fail_msg("%s: number %llu of publisher %zu is missing before %llu, and no gap was told",
                      self->channels[channel], (unsigned long long)i, publisher,
                      (unsigned long long)number);
         }
-        assert_true(self->suspects_n < LEDGER_SUSPECTS);
-        ledger_suspect suspect = {channel, publisher, i};
-        self->suspects[self->suspects_n++] = suspect;
     }
 }
 
-/* What was missing before its publisher had an answer: it was not published, or may not have been.
- */
+/* A number that comes behind higher ones, for the first time: only one that another server ran than
+ * that of the subscriber, or of which nobody knows when it was run. */
+static inline void ledger_check_late(ledger *self, size_t channel, size_t publisher,
+                                     uint64_t number)
+{
+    ledger_line *line = &self->lines[channel][publisher];
+    unsigned char what = line->entries[number].what;
+    if (self->has_two_owners && what == LEDGER_PENDING) {
+        ledger_suspect_one(self, channel, publisher, number);
+    } else if (!self->has_two_owners || !ledger_may_miss(self, what)) {
+        fail_msg("%s: number %llu of publisher %zu came behind %llu", self->channels[channel],
+                 (unsigned long long)number, publisher, (unsigned long long)line->heard_n);
+    }
+    self->late_n++;
+}
+
 static inline void ledger_check_suspects(const ledger *self)
 {
     for (size_t i = 0; i < self->suspects_n; i++) {
         const ledger_suspect *suspect = &self->suspects[i];
-        const ledger_line *line = &self->lines[suspect->channel][suspect->publisher];
-        unsigned char what = line->doubts[suspect->number];
-        if (what != LEDGER_DOUBTED && !(what == LEDGER_UNHEARD && self->has_two_owners)) {
-            fail_msg("%s: number %llu of publisher %zu is missing, and no gap was told",
-                     self->channels[suspect->channel], (unsigned long long)suspect->number,
-                     suspect->publisher);
+        const ledger_entry *entry =
+            &self->lines[suspect->channel][suspect->publisher].entries[suspect->number];
+        if (!ledger_may_miss(self, entry->what)) {
+            fail_msg("%s: number %llu of publisher %zu %s", self->channels[suspect->channel],
+                     (unsigned long long)suspect->number, suspect->publisher,
+                     entry->has_come ? "came late" : "is missing, and no gap was told");
         }
     }
+}
+
+static inline void ledger_count_missing(ledger *self)
+{
+    for (size_t i = 0; i < LEDGER_CHANNELS * LEDGER_PUBLISHERS; i++) {
+        const ledger_line *line = &self->lines[i / LEDGER_PUBLISHERS][i % LEDGER_PUBLISHERS];
+        for (uint64_t k = line->first; k > 0 && k <= line->sent_n; k++) {
+            const ledger_entry *entry = &line->entries[k];
+            self->missing_n += !entry->has_come && entry->what != LEDGER_DOUBTED ? 1 : 0;
+        }
+    }
+}
+
+/* One message has come; the mutex is held. */
+static inline void ledger_note(ledger *self, size_t channel, size_t publisher, uint64_t number)
+{
+    ledger_line *line = &self->lines[channel][publisher];
+    assert_true(number > 0 && number <= line->sent_n);
+    if (line->entries[number].has_come) {
+        fail_msg("%s: number %llu of publisher %zu came twice, behind %llu",
+                 self->channels[channel], (unsigned long long)number, publisher,
+                 (unsigned long long)line->heard_n);
+    }
+    line->entries[number].has_come = true;
+    if (line->first == 0) { /* before it everything may be missing: nobody was subscribed */
+        line->first = number;
+    } else if (number < line->heard_n) {
+        ledger_check_late(self, channel, publisher, number);
+        return;
+    } else {
+        ledger_check_hole(self, channel, publisher, number);
+    }
+    line->heard_n = number;
+    line->gaps_n = self->channel_gaps_n[channel];
 }
 
 static inline void ledger_hear(ledger *self, const kw_message *message)
@@ -251,17 +322,7 @@ static inline void ledger_hear(ledger *self, const kw_message *message)
     uint64_t number = strtoull(end + 1, NULL, 10);
     assert_true(publisher < LEDGER_PUBLISHERS);
     pthread_mutex_lock(&self->mutex);
-    ledger_line *line = &self->lines[channel][publisher];
-    if (number <= line->heard_n) {
-        fail_msg("%s: number %llu of publisher %zu came behind %llu", self->channels[channel],
-                 (unsigned long long)number, publisher, (unsigned long long)line->heard_n);
-    }
-    /* Before the first one everything may be missing: nobody was subscribed. */
-    if (line->heard_n > 0) {
-        ledger_check_hole(self, channel, publisher, number);
-    }
-    line->heard_n = number;
-    line->gaps_n = self->channel_gaps_n[channel];
+    ledger_note(self, channel, publisher, number);
     pthread_mutex_unlock(&self->mutex);
     self->messages_n++;
 }
@@ -313,7 +374,7 @@ static inline void ledger_finish(ledger *self, kw_subscriber *subscriber,
         for (size_t k = 0; k < LEDGER_PUBLISHERS; k++) {
             ledger_publish(self, client, i, k, 1);
             ledger_line *line = &self->lines[i][k];
-            bool is_doubted = line->doubts[line->sent_n] != LEDGER_PUBLISHED;
+            bool is_doubted = line->entries[line->sent_n].what != LEDGER_PUBLISHED;
             KW_TEST_UNTIL(is_doubted || line->heard_n == line->sent_n)
             {
                 ledger_listen(self, subscriber, 10);
@@ -322,6 +383,7 @@ static inline void ledger_finish(ledger *self, kw_subscriber *subscriber,
     }
     kw_close(client);
     ledger_check_suspects(self);
+    ledger_count_missing(self);
 }
 
 #endif
