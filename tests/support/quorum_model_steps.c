@@ -84,12 +84,23 @@ static bool do_message(const model *self, model_state *state, model_step *step)
     }
 }
 
+/* Copies' clocks differ by less than a call may take and its messages, so who is under way now has
+ * ended before the keys of others that this life has ended on. */
 static void end_life(const model *self, model_state *state, unsigned number)
 {
     model_copy *copy = &state->copies[number];
-    if (copy->key.has_key) {
-        copy->key.ends_ms = NOW_MS + copy->key.record.linger_ms;
-        copy->guards = model_active_acts(self, state);
+    if (!copy->key.has_key) {
+        return;
+    }
+    uint32_t acts = model_active_acts(self, state);
+    copy->key.ends_ms = NOW_MS + copy->key.record.linger_ms;
+    for (unsigned i = 0; i < model_places(self); i++) {
+        model_copy *other = &state->copies[i];
+        bool has_ended =
+            other->key.has_key && other->key.ends_ms != 0 && !model_is_alive(&other->key);
+        if (has_ended && kw_stamp_equal(other->key.record.origin, copy->key.record.origin)) {
+            other->guards |= acts;
+        }
     }
 }
 
