@@ -306,6 +306,7 @@ SIM_WRAPPED = clock_gettime close connect epoll_create1 epoll_ctl epoll_wait eve
 	pthread_mutex_lock pthread_mutex_unlock pthread_self read recv sched_yield send setsockopt shutdown socket syscall \
 	uselocale write
 SIM_BLOCKS = -fsanitize-coverage=trace-pc
+SIM = $(BUILD)/sim/tests/sim/sim
 SIM_SOURCES := $(sort $(wildcard tests/sim/*.c))
 SIM_OBJECTS := $(SIM_SOURCES:%.c=$(BUILD)/%.o)
 
@@ -456,7 +457,6 @@ check-quick: $(UNIT) $(SCENE) $(FAKE) $(FAST)
 SANITIZE = $(MAKE) check-quick CC='$(CLANG)'
 
 SIM_FLAGS ?= -O1 -g $(SIM_BLOCKS)
-SIM = $(BUILD)/sim/tests/sim/sim
 
 $(SIM): FORCE
 	@$(MAKE) $@ BUILD=$(BUILD)/sim CFLAGS='$(SIM_FLAGS)'
