@@ -200,7 +200,7 @@ static bool run_without_memory(const kw_test_cluster *cluster, kw_test_memory *m
     assert_int_equal(kw_config_set_uri(config, NULL, kw_test_cluster_uri(cluster)), KW_OK);
     kw_client *kw = kw_open_config(config, NULL);
     kw_config_free(config);
-    assert_int_equal(kw_connect(kw, NULL), KW_OK);
+    assert_int_equal(kw_refresh(kw, NULL, 0), KW_OK); /* no connections yet */
     memory->fail_at = fail_at > 0 ? kw_test_memory_calls(memory) + fail_at : 0;
     kw_error error = KW_ERROR_INIT;
     kw_session *session = kw_session_open(kw, &error, "{mem}", 5);
