@@ -28,20 +28,15 @@ struct kw_batch {
     bool has_run;
 };
 
-static kw_err refuse(kw_error *error, kw_err code, const char *text)
-{
-    return kw_error_set(error, code, KW_EFFECT_NONE, "%s", text);
-}
-
 kw_batch *kw_batch_new(kw_client *client, kw_error *error)
 {
     if (client == NULL) {
-        refuse(error, KW_ERR_ARGUMENT, "client is NULL");
+        kw_error_refuse(error, KW_ERR_ARGUMENT, "client is NULL");
         return NULL;
     }
     kw_batch *batch = kw_mem_calloc(&client->topology->env.mem, 1, sizeof(*batch));
     if (batch == NULL) {
-        refuse(error, KW_ERR_NOMEM, "no memory for a batch");
+        kw_error_refuse(error, KW_ERR_NOMEM, "no memory for a batch");
         return NULL;
     }
     batch->mem = client->topology->env.mem;
@@ -100,7 +95,7 @@ static kw_err add_split(kw_batch *batch, kw_error *error, const kw_plan_task *ta
     size_t parts_n = split->fanout.items_n;
     if (!reserve(batch, parts_n) || !kw_batch_splits_add(&batch->splits, split)) {
         kw_batch_split_free(split, &batch->mem);
-        return refuse(error, KW_ERR_NOMEM, "no memory for a command of a batch");
+        return kw_error_refuse(error, KW_ERR_NOMEM, "no memory for a command of a batch");
     }
     split->number = batch->commands_n++;
     split->first = batch->items_n;
@@ -128,7 +123,7 @@ static kw_err add_entered(kw_batch *batch, kw_error *error, kw_plan_task *task)
     }
     code = check_plan(&item->plan, error);
     if (code == KW_OK && !kw_resp_append(&batch->encoded, task->argv, task->argc)) {
-        code = refuse(error, KW_ERR_NOMEM, "no memory for a command of a batch");
+        code = kw_error_refuse(error, KW_ERR_NOMEM, "no memory for a command of a batch");
     }
     if (code != KW_OK) {
         kw_plan_fini(&item->plan);
@@ -145,10 +140,11 @@ static kw_err add_entered(kw_batch *batch, kw_error *error, kw_plan_task *task)
 kw_err kw_batch_add_task(kw_batch *batch, kw_error *error, kw_plan_task *task)
 {
     if (batch->has_run) {
-        return refuse(error, KW_ERR_ARGUMENT, "the batch has run: call kw_batch_clear first");
+        return kw_error_refuse(error, KW_ERR_ARGUMENT,
+                               "the batch has run: call kw_batch_clear first");
     }
     if (!reserve(batch, 1)) {
-        return refuse(error, KW_ERR_NOMEM, "no memory for a command of a batch");
+        return kw_error_refuse(error, KW_ERR_NOMEM, "no memory for a command of a batch");
     }
     kw_err code = kw_client_enter(batch->client, error);
     if (code == KW_OK) {
@@ -161,7 +157,7 @@ kw_err kw_batch_add_task(kw_batch *batch, kw_error *error, kw_plan_task *task)
 kw_err kw_batch_vadd(kw_batch *batch, kw_error *error, const char *format, va_list values)
 {
     if (batch == NULL || format == NULL) {
-        return refuse(error, KW_ERR_ARGUMENT, "batch or format is NULL");
+        return kw_error_refuse(error, KW_ERR_ARGUMENT, "batch or format is NULL");
     }
     kw_args args;
     kw_args_init(&args, &batch->mem);
@@ -187,7 +183,7 @@ kw_err kw_batch_add_argv(kw_batch *batch, kw_error *error, int argc, const char 
                          const size_t *argvlen)
 {
     if (batch == NULL) {
-        return refuse(error, KW_ERR_ARGUMENT, "batch is NULL");
+        return kw_error_refuse(error, KW_ERR_ARGUMENT, "batch is NULL");
     }
     kw_arg_bytes args;
     kw_err code = kw_arg_bytes_init(&args, error, &batch->mem, (kw_argv){argc, argv, argvlen});
@@ -230,9 +226,9 @@ static size_t tell_first(const kw_batch *batch, kw_error *error, kw_err *code)
 kw_err kw_batch_run(kw_batch *batch, kw_error *error, uint64_t timeout_ms)
 {
     if (batch == NULL || batch->has_run) {
-        return refuse(error, KW_ERR_ARGUMENT,
-                      batch == NULL ? "batch is NULL"
-                                    : "the batch has run: call kw_batch_clear first");
+        return kw_error_refuse(error, KW_ERR_ARGUMENT,
+                               batch == NULL ? "batch is NULL"
+                                             : "the batch has run: call kw_batch_clear first");
     }
     kw_client *client = batch->client;
     kw_err code = kw_client_enter_new(client, error);
@@ -263,7 +259,7 @@ kw_err kw_batch_run(kw_batch *batch, kw_error *error, uint64_t timeout_ms)
 static kw_reply **find_reply(const kw_batch *batch, kw_error *error, size_t index)
 {
     if (batch == NULL || index >= batch->commands_n || !batch->has_run) {
-        refuse(error, KW_ERR_ARGUMENT, "no such command in the batch, or it has not run");
+        kw_error_refuse(error, KW_ERR_ARGUMENT, "no such command in the batch, or it has not run");
         return NULL;
     }
     size_t at;
@@ -278,7 +274,7 @@ static kw_reply **find_reply(const kw_batch *batch, kw_error *error, size_t inde
     } else if (split == NULL && item->code != KW_OK) {
         kw_item_tell(item, error);
     } else {
-        refuse(error, KW_ERR_ARGUMENT, "the reply was taken already");
+        kw_error_refuse(error, KW_ERR_ARGUMENT, "the reply was taken already");
     }
     return NULL;
 }
@@ -297,7 +293,7 @@ kw_reply *kw_batch_take(kw_batch *batch, kw_error *error, size_t index)
     }
     kw_reply *reply = kw_reply_own(&batch->mem, *kept);
     if (reply == NULL) {
-        refuse(error, KW_ERR_NOMEM, "no memory for a reply of one's own");
+        kw_error_refuse(error, KW_ERR_NOMEM, "no memory for a reply of one's own");
         return NULL;
     }
     *kept = NULL;

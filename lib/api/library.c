@@ -19,18 +19,13 @@ struct kw_library {
     kw_bytes text;
 };
 
-static kw_err refuse(kw_error *error, const char *text)
-{
-    return kw_error_set(error, KW_ERR_ARGUMENT, KW_EFFECT_NONE, "%s", text);
-}
-
 kw_library *kw_library_new(const kw_allocator *allocator, kw_error *error, const char *text,
                            size_t text_len)
 {
     const kw_allocator *mem = allocator != NULL ? allocator : kw_mem_default();
     size_t len;
     if (text == NULL || text_len == 0) {
-        refuse(error, "the library's text is NULL or empty");
+        kw_error_refuse(error, KW_ERR_ARGUMENT, "the library's text is NULL or empty");
         return NULL;
     }
     kw_library *library = NULL;
@@ -69,7 +64,7 @@ static kw_reply *load(kw_client *client, kw_error *error, const kw_call_options 
 kw_err kw_library_load(kw_client *client, kw_error *error, const kw_library *library)
 {
     if (client == NULL || library == NULL) {
-        return refuse(error, "client or library is NULL");
+        return kw_error_refuse(error, KW_ERR_ARGUMENT, "client or library is NULL");
     }
     kw_error failure = KW_ERROR_INIT;
     kw_reply *reply = load(client, &failure, &kw_plan_defaults, library, true);
@@ -158,7 +153,7 @@ kw_reply *kw_library_call(kw_client *client, kw_error *error, const kw_call_opti
                           kw_function_input input)
 {
     if (client == NULL || input.library == NULL || input.function == NULL) {
-        refuse(error, "client, library or function is NULL");
+        kw_error_refuse(error, KW_ERR_ARGUMENT, "client, library or function is NULL");
         return NULL;
     }
     kw_call_options space;

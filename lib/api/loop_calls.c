@@ -10,11 +10,6 @@
 #include "base/error.h"
 #include "base/format.h"
 
-static kw_err refuse(kw_error *error, kw_err code, const char *text)
-{
-    return kw_error_set(error, code, KW_EFFECT_NONE, "%s", text);
-}
-
 /* Tells the callbacks that are left. */
 static void end(kw_client *client)
 {
@@ -76,7 +71,7 @@ static kw_err begin(kw_client *client, kw_async_command **command, kw_error *err
                     const kw_plan_task *task, bool *is_inside)
 {
     if (atomic_load_explicit(&client->is_closing, memory_order_relaxed)) {
-        return refuse(error, KW_ERR_CANCELLED, "the handle is being closed");
+        return kw_error_refuse(error, KW_ERR_CANCELLED, "the handle is being closed");
     }
     kw_loop *loop = kw_client_need_loop(client, error);
     return loop != NULL ? kw_loop_block(loop, command, error, task, is_inside) : KW_ERR_NOMEM;
@@ -148,7 +143,7 @@ kw_err kw_vcommand_async(kw_client *client, kw_error *error, kw_callback callbac
                          const char *format, va_list values)
 {
     if (client == NULL || callback.fn == NULL || format == NULL) {
-        return refuse(error, KW_ERR_ARGUMENT, "client, callback.fn or format is NULL");
+        return kw_error_refuse(error, KW_ERR_ARGUMENT, "client, callback.fn or format is NULL");
     }
     kw_args args;
     kw_args_init(&args, &client->topology->env.mem);
@@ -175,7 +170,7 @@ kw_err kw_call_async(kw_client *client, kw_error *error, kw_callback callback,
                      const kw_call_options *options, kw_argv command)
 {
     if (client == NULL || callback.fn == NULL) {
-        return refuse(error, KW_ERR_ARGUMENT, "client or callback.fn is NULL");
+        return kw_error_refuse(error, KW_ERR_ARGUMENT, "client or callback.fn is NULL");
     }
     kw_call_options space;
     kw_arg_bytes args;
@@ -195,7 +190,7 @@ kw_err kw_call_async(kw_client *client, kw_error *error, kw_callback callback,
 kw_err kw_cancel(kw_client *client, kw_error *error, kw_callback callback)
 {
     if (client == NULL || callback.fn == NULL) {
-        return refuse(error, KW_ERR_ARGUMENT, "client or callback.fn is NULL");
+        return kw_error_refuse(error, KW_ERR_ARGUMENT, "client or callback.fn is NULL");
     }
     kw_err code = kw_client_enter(client, error);
     if (code != KW_OK) {
@@ -203,7 +198,7 @@ kw_err kw_cancel(kw_client *client, kw_error *error, kw_callback callback)
     }
     kw_loop *loop = kw_loop_at(&client->loop);
     if (loop != NULL && kw_loop_cancel(loop, callback) != KW_OK) {
-        code = refuse(error, KW_ERR_NOMEM, "no memory to give a command up");
+        code = kw_error_refuse(error, KW_ERR_NOMEM, "no memory to give a command up");
     }
     kw_client_leave(client);
     return code;
@@ -212,7 +207,7 @@ kw_err kw_cancel(kw_client *client, kw_error *error, kw_callback callback)
 int kw_fd(kw_client *client, kw_error *error)
 {
     if (client == NULL) {
-        refuse(error, KW_ERR_ARGUMENT, "client is NULL");
+        kw_error_refuse(error, KW_ERR_ARGUMENT, "client is NULL");
         return -1;
     }
     int fd = -1;
@@ -238,7 +233,7 @@ int kw_timeout(kw_client *client)
 kw_err kw_process(kw_client *client, kw_error *error)
 {
     if (client == NULL) {
-        return refuse(error, KW_ERR_ARGUMENT, "client is NULL");
+        return kw_error_refuse(error, KW_ERR_ARGUMENT, "client is NULL");
     }
     kw_err code = kw_client_enter(client, error);
     if (code != KW_OK) {

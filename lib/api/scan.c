@@ -12,11 +12,6 @@
 /* No wait is longer, so that kw_scan_cancel is noticed. */
 #define SLICE_NS (50 * KW_NS_PER_MS)
 
-static kw_err refuse(kw_error *error, kw_err code, const char *text)
-{
-    return kw_error_set(error, code, KW_EFFECT_NONE, "%s", text);
-}
-
 /* The options that a call was given, in space; NULL, with error set, where their size is wrong. */
 static const kw_scan_options *options_of(kw_scan_options *space, kw_error *error,
                                          const kw_scan_options *options)
@@ -27,7 +22,8 @@ static const kw_scan_options *options_of(kw_scan_options *space, kw_error *error
         return space;
     }
     if (options->size < offsetof(kw_scan_options, key) || options->size > sizeof(*space)) {
-        refuse(error, KW_ERR_ARGUMENT, "options->size is wrong: start with KW_SCAN_OPTIONS_INIT");
+        kw_error_refuse(error, KW_ERR_ARGUMENT,
+                        "options->size is wrong: start with KW_SCAN_OPTIONS_INIT");
         return NULL;
     }
     memcpy(space, options, options->size);
@@ -39,7 +35,7 @@ static kw_scan *open_scan(kw_client *client, kw_error *error, const kw_scan_opti
     const kw_allocator *mem = &client->topology->env.mem;
     kw_scan *scan = kw_mem_calloc(mem, 1, sizeof(*scan));
     if (scan == NULL) {
-        refuse(error, KW_ERR_NOMEM, "no memory for a scan");
+        kw_error_refuse(error, KW_ERR_NOMEM, "no memory for a scan");
         return NULL;
     }
     scan->mem = *mem;
@@ -65,7 +61,7 @@ kw_scan *kw_scan_open(kw_client *client, kw_error *error, const kw_scan_options 
     kw_scan_options space;
     kw_scan *scan = NULL;
     if (client == NULL) {
-        refuse(error, KW_ERR_ARGUMENT, "client is NULL");
+        kw_error_refuse(error, KW_ERR_ARGUMENT, "client is NULL");
         return NULL;
     }
     options = options_of(&space, error, options);
@@ -125,11 +121,11 @@ static kw_err wait_a_little(kw_scan *scan, kw_error *error)
     until_ns = scan->deadline_ns < until_ns ? scan->deadline_ns : until_ns;
     until_ns = scan->until_ns > 0 && scan->until_ns < until_ns ? scan->until_ns : until_ns;
     if (!list_tickets(scan, &n)) {
-        return refuse(error, KW_ERR_NOMEM, "no memory for the tickets of a scan");
+        return kw_error_refuse(error, KW_ERR_NOMEM, "no memory for the tickets of a scan");
     }
     kw_err code = kw_ticket_wait_any(scan->client, error, scan->tickets, n, until_ns);
     if (code == KW_ERR_CANCELLED) {
-        return refuse(error, code, "the handle was closed during the scan");
+        return kw_error_refuse(error, code, "the handle was closed during the scan");
     }
     return code == KW_ERR_NOMEM ? code : KW_OK;
 }
@@ -155,7 +151,7 @@ static kw_err next(kw_scan *scan, kw_error *error, kw_scan_batch *batch)
 static kw_err begin(kw_scan *scan, kw_error *error)
 {
     if (scan->pid != getpid()) {
-        return refuse(error, KW_ERR_FORKED, "the scan belongs to the parent process");
+        return kw_error_refuse(error, KW_ERR_FORKED, "the scan belongs to the parent process");
     }
     kw_err code = kw_client_enter_new(scan->client, error);
     if (code == KW_OK) {
@@ -168,11 +164,12 @@ static kw_err begin(kw_scan *scan, kw_error *error)
 kw_err kw_scan_next(kw_scan *scan, kw_error *error, kw_scan_batch *batch)
 {
     if (scan == NULL || batch == NULL || batch->size != sizeof(*batch)) {
-        return refuse(error, KW_ERR_ARGUMENT,
-                      "scan or batch is NULL, or its size is wrong: start with KW_SCAN_BATCH_INIT");
+        return kw_error_refuse(
+            error, KW_ERR_ARGUMENT,
+            "scan or batch is NULL, or its size is wrong: start with KW_SCAN_BATCH_INIT");
     }
     if (scan->is_async) {
-        return refuse(error, KW_ERR_REFUSED, "the scan is walked by kw_scan_next_async");
+        return kw_error_refuse(error, KW_ERR_REFUSED, "the scan is walked by kw_scan_next_async");
     }
     kw_err code = begin(scan, error);
     if (code != KW_OK) {
@@ -187,12 +184,12 @@ kw_err kw_scan_next(kw_scan *scan, kw_error *error, kw_scan_batch *batch)
 kw_err kw_scan_next_async(kw_scan *scan, kw_error *error, kw_scan_callback callback)
 {
     if (scan == NULL || callback.fn == NULL) {
-        return refuse(error, KW_ERR_ARGUMENT, "scan or callback.fn is NULL");
+        return kw_error_refuse(error, KW_ERR_ARGUMENT, "scan or callback.fn is NULL");
     }
     if (scan->is_sync || scan->callback.fn != NULL) {
-        return refuse(error, KW_ERR_REFUSED,
-                      scan->is_sync ? "the scan is walked by kw_scan_next"
-                                    : "a callback of the scan is awaited already");
+        return kw_error_refuse(error, KW_ERR_REFUSED,
+                               scan->is_sync ? "the scan is walked by kw_scan_next"
+                                             : "a callback of the scan is awaited already");
     }
     kw_err code = begin(scan, error);
     if (code != KW_OK) {
@@ -213,13 +210,13 @@ kw_err kw_scan_next_async(kw_scan *scan, kw_error *error, kw_scan_callback callb
 const char *kw_scan_cursor(kw_scan *scan, kw_error *error)
 {
     if (scan == NULL) {
-        refuse(error, KW_ERR_ARGUMENT, "scan is NULL");
+        kw_error_refuse(error, KW_ERR_ARGUMENT, "scan is NULL");
         return NULL;
     }
     scan->cursor.len = 0;
     if (!kw_scan_cursor_write(&scan->cursor, &scan->walk, scan->scope) ||
         !kw_buf_append(&scan->cursor, "", 1)) {
-        refuse(error, KW_ERR_NOMEM, "no memory for a cursor");
+        kw_error_refuse(error, KW_ERR_NOMEM, "no memory for a cursor");
         return NULL;
     }
     return scan->cursor.data;
@@ -228,7 +225,8 @@ const char *kw_scan_cursor(kw_scan *scan, kw_error *error)
 kw_err kw_scan_get_progress(const kw_scan *scan, kw_error *error, kw_scan_progress *progress)
 {
     if (scan == NULL || progress == NULL || progress->size < sizeof(progress->size)) {
-        return refuse(error, KW_ERR_ARGUMENT, "scan or progress is NULL, or its size is not set");
+        return kw_error_refuse(error, KW_ERR_ARGUMENT,
+                               "scan or progress is NULL, or its size is not set");
     }
     kw_scan_progress told = scan->figures;
     size_t len = progress->size < sizeof(told) ? progress->size : sizeof(told);

@@ -15,11 +15,6 @@
 /* A few slots of a cluster are walked by themselves, without a SCAN of their nodes. */
 #define FEW_SLOTS 1024u
 
-static kw_err refuse(kw_error *error, const char *text)
-{
-    return kw_error_set(error, KW_ERR_ARGUMENT, KW_EFFECT_NONE, "%s", text);
-}
-
 /* A copy of bytes, of which there is one at least, where data is not NULL. */
 static bool copy(kw_scan *scan, kw_bytes *to, const char *data, size_t len)
 {
@@ -145,7 +140,7 @@ kw_err kw_scan_wish_init(kw_scan *scan, kw_error *error, const kw_scan_options *
     const char *wrong = wrong_option(options);
     bool is_ring = kw_topology_is_ring(scan->client->topology);
     if (wrong != NULL) {
-        return refuse(error, wrong);
+        return kw_error_refuse(error, KW_ERR_ARGUMENT, wrong);
     }
     if (options->has_slots && is_ring) {
         return kw_error_set(error, KW_ERR_UNSUPPORTED, KW_EFFECT_NONE,

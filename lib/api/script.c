@@ -9,21 +9,16 @@
 #include "base/error.h"
 #include "base/format.h"
 
-static kw_err refuse(kw_error *error, const char *text)
-{
-    return kw_error_set(error, KW_ERR_ARGUMENT, KW_EFFECT_NONE, "%s", text);
-}
-
 kw_script *kw_script_new(const kw_allocator *allocator, kw_error *error, kw_script_kind kind,
                          const char *text, size_t text_len)
 {
     const kw_allocator *mem = allocator != NULL ? allocator : kw_mem_default();
     if (text == NULL || text_len == 0) {
-        refuse(error, "the script's text is NULL or empty");
+        kw_error_refuse(error, KW_ERR_ARGUMENT, "the script's text is NULL or empty");
         return NULL;
     }
     if (kind != KW_SCRIPT_WRITES && kind != KW_SCRIPT_READ_ONLY) {
-        refuse(error, "kind is none of kw_script_kind");
+        kw_error_refuse(error, KW_ERR_ARGUMENT, "kind is none of kw_script_kind");
         return NULL;
     }
     kw_bytes bytes = {text, text_len};
@@ -48,7 +43,7 @@ kw_reply *kw_script_run(kw_client *client, kw_error *error, const kw_script *scr
                         const char *format, ...)
 {
     if (client == NULL || format == NULL) {
-        refuse(error, "client or format is NULL");
+        kw_error_refuse(error, KW_ERR_ARGUMENT, "client or format is NULL");
         return NULL;
     }
     const kw_allocator *mem = &client->topology->env.mem;
@@ -86,7 +81,7 @@ kw_reply *kw_script_call(kw_client *client, kw_error *error, const kw_call_optio
                          kw_script_input input)
 {
     if (client == NULL) {
-        refuse(error, "client is NULL");
+        kw_error_refuse(error, KW_ERR_ARGUMENT, "client is NULL");
         return NULL;
     }
     kw_call_options space;

@@ -7,11 +7,6 @@
 #include "api/script_command.h"
 #include "base/error.h"
 
-static kw_err refuse(kw_error *error, const char *text)
-{
-    return kw_error_set(error, KW_ERR_ARGUMENT, KW_EFFECT_NONE, "%s", text);
-}
-
 static void fini(kw_script_command *command, kw_arg_bytes *args)
 {
     kw_script_command_fini(command);
@@ -21,7 +16,7 @@ static void fini(kw_script_command *command, kw_arg_bytes *args)
 kw_err kw_script_add(kw_batch *batch, kw_error *error, kw_script_input input)
 {
     if (batch == NULL) {
-        return refuse(error, "batch is NULL");
+        return kw_error_refuse(error, KW_ERR_ARGUMENT, "batch is NULL");
     }
     kw_arg_bytes args;
     kw_script_command command = {.mem = kw_batch_memory(batch)};
@@ -43,7 +38,7 @@ kw_ticket *kw_script_submit(kw_client *client, kw_error *error, const kw_call_op
                             kw_script_input input)
 {
     if (client == NULL) {
-        refuse(error, "client is NULL");
+        kw_error_refuse(error, KW_ERR_ARGUMENT, "client is NULL");
         return NULL;
     }
     kw_call_options space;
@@ -66,7 +61,7 @@ kw_err kw_script_async(kw_client *client, kw_error *error, kw_callback callback,
                        const kw_call_options *options, kw_script_input input)
 {
     if (client == NULL || callback.fn == NULL) {
-        return refuse(error, "client or callback.fn is NULL");
+        return kw_error_refuse(error, KW_ERR_ARGUMENT, "client or callback.fn is NULL");
     }
     kw_call_options space;
     options = kw_args_options(&space, error, options);
@@ -87,7 +82,7 @@ kw_err kw_script_async(kw_client *client, kw_error *error, kw_callback callback,
 kw_reply *kw_script_in_session(kw_session *session, kw_error *error, kw_script_input input)
 {
     if (session == NULL) {
-        refuse(error, "session is NULL");
+        kw_error_refuse(error, KW_ERR_ARGUMENT, "session is NULL");
         return NULL;
     }
     kw_arg_bytes args;

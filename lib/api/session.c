@@ -14,11 +14,6 @@
 /* Encoded commands up to this size need no heap. */
 #define ENCODED_INLINE 512
 
-static kw_err refuse(kw_error *error, kw_err code, const char *text)
-{
-    return kw_error_set(error, code, KW_EFFECT_NONE, "%s", text);
-}
-
 static kw_session *new_session(kw_client *client, kw_error *error, const char *key, size_t key_len)
 {
     if (kw_topology_is_ring(client->topology) &&
@@ -27,7 +22,7 @@ static kw_session *new_session(kw_client *client, kw_error *error, const char *k
     }
     kw_session *session = kw_mem_calloc(&client->topology->env.mem, 1, sizeof(*session));
     if (session == NULL) {
-        refuse(error, KW_ERR_NOMEM, "no memory for a session");
+        kw_error_refuse(error, KW_ERR_NOMEM, "no memory for a session");
         return NULL;
     }
     kw_bytes whole = {key, key_len};
@@ -39,7 +34,7 @@ static kw_session *new_session(kw_client *client, kw_error *error, const char *k
 kw_session *kw_session_open(kw_client *client, kw_error *error, const char *key, size_t key_len)
 {
     if (client == NULL || (key == NULL && key_len > 0)) {
-        refuse(error, KW_ERR_ARGUMENT, "client or key is NULL");
+        kw_error_refuse(error, KW_ERR_ARGUMENT, "client or key is NULL");
         return NULL;
     }
     if (kw_client_enter_new(client, error) != KW_OK) {
@@ -69,11 +64,11 @@ static bool is_in_child(const kw_session *session)
 static kw_err check(const kw_session *session, kw_error *error)
 {
     if (session->client == NULL) {
-        return refuse(error, KW_ERR_CANCELLED, "the handle of the session was closed");
+        return kw_error_refuse(error, KW_ERR_CANCELLED, "the handle of the session was closed");
     }
     if (is_in_child(session)) {
-        return refuse(error, KW_ERR_FORKED,
-                      "the session belongs to the parent process; open one in the child");
+        return kw_error_refuse(error, KW_ERR_FORKED,
+                               "the session belongs to the parent process; open one in the child");
     }
     if (session->broken != KW_OK) {
         return kw_error_set(error, KW_ERR_CLOSED, KW_EFFECT_NONE,
@@ -135,7 +130,7 @@ kw_reply *kw_session_vcommand(kw_session *session, kw_error *error, const char *
                               va_list values)
 {
     if (session == NULL || format == NULL) {
-        refuse(error, KW_ERR_ARGUMENT, "session or format is NULL");
+        kw_error_refuse(error, KW_ERR_ARGUMENT, "session or format is NULL");
         return NULL;
     }
     kw_args args;
@@ -162,7 +157,7 @@ kw_reply *kw_session_command_argv(kw_session *session, kw_error *error, int argc
                                   const size_t *argvlen)
 {
     if (session == NULL) {
-        refuse(error, KW_ERR_ARGUMENT, "session is NULL");
+        kw_error_refuse(error, KW_ERR_ARGUMENT, "session is NULL");
         return NULL;
     }
     kw_arg_bytes args;

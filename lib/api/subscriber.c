@@ -14,11 +14,6 @@
 #define BYTES_MAX    ((size_t)64 * 1024 * 1024)
 #define SILENCE_MS   ((uint64_t)10 * 1000)
 
-static kw_err refuse(kw_error *error, kw_err code, const char *text)
-{
-    return kw_error_set(error, code, KW_EFFECT_NONE, "%s", text);
-}
-
 static void leave(kw_subscriber *self, kw_client *client)
 {
     kw_client_leave(client);
@@ -30,15 +25,15 @@ static void leave(kw_subscriber *self, kw_client *client)
 static kw_client *enter(kw_subscriber *self, kw_error *error)
 {
     if (kw_fork_has_happened(&self->fork)) {
-        refuse(error, KW_ERR_FORKED,
-               "the subscriber belongs to the parent process; open one in the child");
+        kw_error_refuse(error, KW_ERR_FORKED,
+                        "the subscriber belongs to the parent process; open one in the child");
         return NULL;
     }
     atomic_fetch_add(&self->users_n, 1);
     kw_client *client = atomic_load(&self->client);
     if (client == NULL || !kw_client_enter_at_home(client)) {
         atomic_fetch_sub(&self->users_n, 1);
-        refuse(error, KW_ERR_CANCELLED, "the handle was closed");
+        kw_error_refuse(error, KW_ERR_CANCELLED, "the handle was closed");
         return NULL;
     }
     return client;
@@ -47,14 +42,14 @@ static kw_client *enter(kw_subscriber *self, kw_error *error)
 static kw_err check_options(kw_error *error, const kw_subscriber_options *options)
 {
     if (options->size < sizeof(*options)) {
-        return refuse(error, KW_ERR_ARGUMENT,
-                      "options.size is not set; start with KW_SUBSCRIBER_OPTIONS_INIT");
+        return kw_error_refuse(error, KW_ERR_ARGUMENT,
+                               "options.size is not set; start with KW_SUBSCRIBER_OPTIONS_INIT");
     }
     if ((unsigned)options->overflow > KW_OVERFLOW_STOP_READING) {
-        return refuse(error, KW_ERR_ARGUMENT, "options.overflow is none that there is");
+        return kw_error_refuse(error, KW_ERR_ARGUMENT, "options.overflow is none that there is");
     }
     if (options->silence_ms > UINT64_MAX / 4 / KW_NS_PER_MS) {
-        return refuse(error, KW_ERR_ARGUMENT, "options.silence_ms is too long");
+        return kw_error_refuse(error, KW_ERR_ARGUMENT, "options.silence_ms is too long");
     }
     return KW_OK;
 }
@@ -96,7 +91,7 @@ static kw_subscriber *make(kw_client *client, kw_error *error, const kw_subscrib
     const kw_allocator *mem = &client->topology->env.mem;
     kw_subscriber *self = kw_mem_calloc(mem, 1, sizeof(*self));
     if (self == NULL) {
-        refuse(error, KW_ERR_NOMEM, "no memory for a subscriber");
+        kw_error_refuse(error, KW_ERR_NOMEM, "no memory for a subscriber");
         return NULL;
     }
     kw_receiver_rule rule = rule_of(client, options);
@@ -119,7 +114,7 @@ static kw_subscriber *open_inside(kw_client *client, kw_error *error,
                                   const kw_subscriber_options *options)
 {
     if (atomic_load_explicit(&client->is_closing, memory_order_relaxed)) {
-        refuse(error, KW_ERR_CANCELLED, "the handle is being closed");
+        kw_error_refuse(error, KW_ERR_CANCELLED, "the handle is being closed");
         return NULL;
     }
     kw_loop *loop = options->fn != NULL ? kw_client_need_loop(client, error) : NULL;
@@ -131,7 +126,7 @@ static kw_subscriber *open_inside(kw_client *client, kw_error *error,
         return NULL;
     }
     if (!kw_subscriber_set_add(client, self)) {
-        refuse(error, KW_ERR_NOMEM, "no memory for a subscriber");
+        kw_error_refuse(error, KW_ERR_NOMEM, "no memory for a subscriber");
         kw_receiver_fini(&self->receiver, false);
         kw_fork_fini(&self->fork);
         kw_mem_free(&client->topology->env.mem, self);
@@ -149,7 +144,7 @@ kw_subscriber *kw_subscriber_open(kw_client *client, kw_error *error,
     static const kw_subscriber_options defaults = KW_SUBSCRIBER_OPTIONS_INIT;
     options = options != NULL ? options : &defaults;
     if (client == NULL) {
-        refuse(error, KW_ERR_ARGUMENT, "client is NULL");
+        kw_error_refuse(error, KW_ERR_ARGUMENT, "client is NULL");
         return NULL;
     }
     if (check_options(error, options) != KW_OK || kw_client_enter_new(client, error) != KW_OK) {
@@ -244,8 +239,8 @@ kw_err kw_subscribe(kw_subscriber *subscriber, kw_error *error, kw_topic_kind ki
                     const char *name, size_t name_len)
 {
     if (subscriber == NULL || (name == NULL && name_len > 0) || !is_kind(kind)) {
-        return refuse(error, KW_ERR_ARGUMENT,
-                      "subscriber or name is NULL, or kind is none that there is");
+        return kw_error_refuse(error, KW_ERR_ARGUMENT,
+                               "subscriber or name is NULL, or kind is none that there is");
     }
     kw_bytes bytes = {name, name_len};
     return add(subscriber, error, kind, bytes, KW_TOPIC_AT_ONE);
@@ -255,8 +250,8 @@ kw_err kw_subscribe_nodes(kw_subscriber *subscriber, kw_error *error, kw_subscri
                           const char *pattern, size_t pattern_len)
 {
     if (subscriber == NULL || (pattern == NULL && pattern_len > 0) || (unsigned)at > KW_AT_NODES) {
-        return refuse(error, KW_ERR_ARGUMENT,
-                      "subscriber or pattern is NULL, or at is none that there is");
+        return kw_error_refuse(error, KW_ERR_ARGUMENT,
+                               "subscriber or pattern is NULL, or at is none that there is");
     }
     kw_bytes bytes = {pattern, pattern_len};
     kw_topic_scope scope = at == KW_AT_NODES ? KW_TOPIC_AT_NODES : KW_TOPIC_AT_PRIMARIES;
@@ -267,8 +262,8 @@ kw_err kw_unsubscribe(kw_subscriber *subscriber, kw_error *error, kw_topic_kind 
                       const char *name, size_t name_len)
 {
     if (subscriber == NULL || (name == NULL && name_len > 0) || !is_kind(kind)) {
-        return refuse(error, KW_ERR_ARGUMENT,
-                      "subscriber or name is NULL, or kind is none that there is");
+        return kw_error_refuse(error, KW_ERR_ARGUMENT,
+                               "subscriber or name is NULL, or kind is none that there is");
     }
     kw_client *client = enter(subscriber, error);
     if (client == NULL) {
@@ -286,7 +281,7 @@ kw_err kw_unsubscribe(kw_subscriber *subscriber, kw_error *error, kw_topic_kind 
 kw_err kw_subscriber_wait(kw_subscriber *subscriber, kw_error *error, uint64_t timeout_ms)
 {
     if (subscriber == NULL) {
-        return refuse(error, KW_ERR_ARGUMENT, "subscriber is NULL");
+        return kw_error_refuse(error, KW_ERR_ARGUMENT, "subscriber is NULL");
     }
     kw_client *client = enter(subscriber, error);
     if (client == NULL) {
@@ -295,9 +290,10 @@ kw_err kw_subscriber_wait(kw_subscriber *subscriber, kw_error *error, uint64_t t
     const kw_env *env = &client->topology->env;
     timeout_ms = timeout_ms > 0 ? timeout_ms : env->options.timeout_ms;
     uint64_t until_ns = kw_plan_deadline_ns(kw_env_now(env), timeout_ms);
-    kw_err code = kw_subscriber_is_delivering(subscriber)
-                      ? refuse(error, KW_ERR_REFUSED, "the call is in a callback of kw_process")
-                      : kw_receiver_wait(&subscriber->receiver, error, until_ns);
+    kw_err code =
+        kw_subscriber_is_delivering(subscriber)
+            ? kw_error_refuse(error, KW_ERR_REFUSED, "the call is in a callback of kw_process")
+            : kw_receiver_wait(&subscriber->receiver, error, until_ns);
     leave(subscriber, client);
     return code;
 }
@@ -306,11 +302,11 @@ kw_message *kw_subscriber_take(kw_subscriber *subscriber, kw_error *error, uint6
 {
     kw_message *message = NULL;
     if (subscriber == NULL) {
-        refuse(error, KW_ERR_ARGUMENT, "subscriber is NULL");
+        kw_error_refuse(error, KW_ERR_ARGUMENT, "subscriber is NULL");
         return NULL;
     }
     if (subscriber->fn != NULL) {
-        refuse(error, KW_ERR_REFUSED, "kw_process hands this subscriber's messages out");
+        kw_error_refuse(error, KW_ERR_REFUSED, "kw_process hands this subscriber's messages out");
         return NULL;
     }
     kw_client *client = enter(subscriber, error);

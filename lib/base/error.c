@@ -132,6 +132,11 @@ kw_err kw_error_set(kw_error *error, kw_err code, kw_effect effect, const char *
     return code;
 }
 
+kw_err kw_error_refuse(kw_error *error, kw_err code, const char *text)
+{
+    return kw_error_set(error, code, KW_EFFECT_NONE, "%s", text);
+}
+
 void kw_error_copy(kw_error *error, const kw_error *from)
 {
     if (kw_error_has_room(error)) {

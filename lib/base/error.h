@@ -19,6 +19,9 @@ bool kw_error_has_room(const kw_error *error);
 KW_FORMAT(4, 5)
 kw_err kw_error_set(kw_error *error, kw_err code, kw_effect effect, const char *format, ...);
 
+/* kw_error_set for what was not begun: its effect is none, and text is taken as it is. */
+kw_err kw_error_refuse(kw_error *error, kw_err code, const char *text);
+
 /* Copies all but the size from one error into another, as far as the size of that reaches; it may
  * be NULL, or from itself. */
 void kw_error_copy(kw_error *error, const kw_error *from);
