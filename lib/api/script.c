@@ -67,14 +67,13 @@ kw_reply *kw_script_run(kw_client *client, kw_error *error, const kw_script *scr
     return reply;
 }
 
-/* Where a run goes to many nodes, or has another command behind it in the same write, it leaves
- * with its text at once. */
+/* So does a run that has another command behind it in the same write. */
 static bool needs_text(const kw_client *client, const kw_call_options *options)
 {
     bool is_acked =
         options->acks == 0 ? client->topology->env.options.acks > 0 : options->acks != KW_ACKS_NONE;
-    return options->route == KW_ROUTE_ALL_PRIMARIES || options->route == KW_ROUTE_ALL_NODES ||
-           options->token_out != NULL || options->acks_local > 0 || is_acked;
+    return kw_script_goes_to_many(options) || options->token_out != NULL ||
+           options->acks_local > 0 || is_acked;
 }
 
 kw_reply *kw_script_call(kw_client *client, kw_error *error, const kw_call_options *options,
@@ -96,8 +95,7 @@ kw_reply *kw_script_call(kw_client *client, kw_error *error, const kw_call_optio
         KW_OK) {
         command.task.options = options;
         reply = kw_command_run(client, error, &command.task);
-        kw_script_command_fini(&command);
-        kw_arg_bytes_fini(&args);
+        kw_script_command_give_back(&command, &args);
     }
     return reply;
 }

@@ -96,3 +96,9 @@ kw_err kw_script_command_take(kw_script_command *self, kw_error *error, kw_arg_b
     }
     return code;
 }
+
+void kw_script_command_give_back(kw_script_command *self, kw_arg_bytes *args)
+{
+    kw_script_command_fini(self);
+    kw_arg_bytes_fini(args);
+}

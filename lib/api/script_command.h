@@ -44,8 +44,15 @@ kw_err kw_script_command_init(kw_script_command *self, kw_error *error, const kw
                               const kw_script_values *values, bool brings_text);
 void kw_script_command_fini(kw_script_command *self);
 
-/* Both, of a caller's input; after success kw_script_command_fini and kw_arg_bytes_fini. */
+/* Both, of a caller's input; after success kw_script_command_give_back. */
 kw_err kw_script_command_take(kw_script_command *self, kw_error *error, kw_arg_bytes *args,
                               const kw_script_input *input, bool brings_text);
+void kw_script_command_give_back(kw_script_command *self, kw_arg_bytes *args);
+
+/* To many nodes a run leaves with its text at once. */
+static inline bool kw_script_goes_to_many(const kw_call_options *options)
+{
+    return options->route == KW_ROUTE_ALL_PRIMARIES || options->route == KW_ROUTE_ALL_NODES;
+}
 
 #endif

@@ -7,12 +7,6 @@
 #include "api/script_command.h"
 #include "base/error.h"
 
-static void fini(kw_script_command *command, kw_arg_bytes *args)
-{
-    kw_script_command_fini(command);
-    kw_arg_bytes_fini(args);
-}
-
 kw_err kw_script_add(kw_batch *batch, kw_error *error, kw_script_input input)
 {
     if (batch == NULL) {
@@ -23,15 +17,9 @@ kw_err kw_script_add(kw_batch *batch, kw_error *error, kw_script_input input)
     kw_err code = kw_script_command_take(&command, error, &args, &input, false);
     if (code == KW_OK) {
         code = kw_batch_add_task(batch, error, &command.task);
-        fini(&command, &args);
+        kw_script_command_give_back(&command, &args);
     }
     return code;
-}
-
-/* To many nodes a run leaves with its text at once. */
-static bool goes_to_many(const kw_call_options *options)
-{
-    return options->route == KW_ROUTE_ALL_PRIMARIES || options->route == KW_ROUTE_ALL_NODES;
 }
 
 kw_ticket *kw_script_submit(kw_client *client, kw_error *error, const kw_call_options *options,
@@ -49,10 +37,11 @@ kw_ticket *kw_script_submit(kw_client *client, kw_error *error, const kw_call_op
     kw_arg_bytes args;
     kw_script_command command = {.mem = &client->topology->env.mem};
     kw_ticket *ticket = NULL;
-    if (kw_script_command_take(&command, error, &args, &input, goes_to_many(options)) == KW_OK) {
+    if (kw_script_command_take(&command, error, &args, &input, kw_script_goes_to_many(options)) ==
+        KW_OK) {
         command.task.options = options;
         ticket = kw_submit_task(client, error, &command.task);
-        fini(&command, &args);
+        kw_script_command_give_back(&command, &args);
     }
     return ticket;
 }
@@ -70,11 +59,12 @@ kw_err kw_script_async(kw_client *client, kw_error *error, kw_callback callback,
     }
     kw_arg_bytes args;
     kw_script_command command = {.mem = &client->topology->env.mem};
-    kw_err code = kw_script_command_take(&command, error, &args, &input, goes_to_many(options));
+    kw_err code =
+        kw_script_command_take(&command, error, &args, &input, kw_script_goes_to_many(options));
     if (code == KW_OK) {
         command.task.options = options;
         code = kw_call_async_task(client, error, callback, &command.task);
-        fini(&command, &args);
+        kw_script_command_give_back(&command, &args);
     }
     return code;
 }
@@ -91,7 +81,7 @@ kw_reply *kw_script_in_session(kw_session *session, kw_error *error, kw_script_i
     if (kw_script_command_take(&command, error, &args, &input, kw_session_is_held(session)) ==
         KW_OK) {
         reply = kw_session_run_task(session, error, &command.task);
-        fini(&command, &args);
+        kw_script_command_give_back(&command, &args);
     }
     return reply;
 }
