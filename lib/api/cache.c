@@ -8,11 +8,6 @@
 
 #include <string.h>
 
-static kw_err wrong(kw_error *error, const char *text)
-{
-    return kw_error_set(error, KW_ERR_ARGUMENT, KW_EFFECT_NONE, "%s", text);
-}
-
 static kw_bytes bytes_of(kw_cache_bytes bytes)
 {
     kw_bytes own = {bytes.data, bytes.len};
@@ -28,7 +23,7 @@ kw_cache *kw_cache_open(kw_client *client, kw_error *error, const char *options)
 {
     kw_cache_options own;
     if (client == NULL) {
-        wrong(error, "client is NULL");
+        kw_error_refuse(error, KW_ERR_ARGUMENT, "client is NULL");
         return NULL;
     }
     if (kw_cache_options_read(&own, error, options) != KW_OK) {
@@ -74,7 +69,7 @@ void kw_cache_close(kw_cache *cache)
 static kw_err enter(kw_cache *cache, kw_error *error, kw_cache_bytes key)
 {
     if (cache == NULL || is_wrong(key)) {
-        return wrong(error, "cache or key is NULL");
+        return kw_error_refuse(error, KW_ERR_ARGUMENT, "cache or key is NULL");
     }
     if (kw_fork_has_happened(&cache->fork)) {
         return kw_error_set(error, KW_ERR_FORKED, KW_EFFECT_NONE,
@@ -87,8 +82,9 @@ static kw_err enter(kw_cache *cache, kw_error *error, kw_cache_bytes key)
 static kw_err clear(kw_cache_value *value, kw_error *error)
 {
     if (value == NULL || value->size < sizeof(*value)) {
-        return wrong(error,
-                     "value is NULL, or its size is not set; start with KW_CACHE_VALUE_INIT");
+        return kw_error_refuse(
+            error, KW_ERR_ARGUMENT,
+            "value is NULL, or its size is not set; start with KW_CACHE_VALUE_INIT");
     }
     kw_cache_value_set(value, NULL, KW_CACHE_FROM_NOWHERE);
     return KW_OK;
@@ -130,7 +126,7 @@ kw_err kw_cache_fetch(kw_cache *cache, kw_error *error, kw_cache_value *value, k
 {
     kw_err code = clear(value, error);
     if (code == KW_OK && loader.fn == NULL) {
-        code = wrong(error, "the loader's function is NULL");
+        code = kw_error_refuse(error, KW_ERR_ARGUMENT, "the loader's function is NULL");
     }
     if (code == KW_OK && is_near(cache, value, key)) {
         return KW_OK;
@@ -145,7 +141,8 @@ kw_err kw_cache_fetch(kw_cache *cache, kw_error *error, kw_cache_value *value, k
 
 kw_err kw_cache_put(kw_cache *cache, kw_error *error, kw_cache_bytes key, kw_cache_bytes value)
 {
-    kw_err code = is_wrong(value) ? wrong(error, "value is NULL") : enter(cache, error, key);
+    kw_err code = is_wrong(value) ? kw_error_refuse(error, KW_ERR_ARGUMENT, "value is NULL")
+                                  : enter(cache, error, key);
     if (code == KW_OK) {
         code = kw_cache_do_put(cache, error, bytes_of(key), bytes_of(value));
         kw_client_leave(cache->client);
@@ -204,7 +201,8 @@ static uint64_t read_counter(atomic_uint_fast64_t *counter)
 kw_err kw_cache_stats(kw_cache *cache, kw_error *error, kw_cache_figures *figures)
 {
     if (cache == NULL || figures == NULL || figures->size < sizeof(*figures)) {
-        return wrong(error, "cache or figures is NULL, or its size is not set");
+        return kw_error_refuse(error, KW_ERR_ARGUMENT,
+                               "cache or figures is NULL, or its size is not set");
     }
     kw_cache_counters *counters = &cache->counters;
     figures->hits = read_counter(&counters->hits);
