@@ -74,15 +74,12 @@ kw_err kw_client_latency(kw_client *client, kw_latency *latency, size_t index, k
         (size_t)part >= KW_LATENCY_PARTS_N || (size_t)of >= KW_COMMAND_CLASSES_N) {
         return KW_ERR_ARGUMENT;
     }
-    kw_err code = kw_client_enter(client, NULL);
+    kw_node_list list;
+    kw_err code = kw_node_list_init(&list, client);
     if (code != KW_OK) {
         return code;
     }
-    kw_node_list list;
-    code = kw_node_list_init(&list, client);
-    if (code == KW_OK && index >= list.n) {
-        code = KW_ERR_ARGUMENT;
-    }
+    code = index < list.n ? KW_OK : KW_ERR_ARGUMENT;
     if (code == KW_OK) {
         memset(latency, 0, sizeof(*latency));
         latency->size = sizeof(*latency);
@@ -93,7 +90,6 @@ kw_err kw_client_latency(kw_client *client, kw_latency *latency, size_t index, k
         }
     }
     kw_node_list_fini(&list);
-    kw_client_leave(client);
     return code;
 }
 

@@ -34,10 +34,14 @@ static size_t list_nodes(kw_client *client, kw_node **nodes, size_t max)
 
 kw_err kw_node_list_init(kw_node_list *self, kw_client *client)
 {
-    self->n = 0;
-    self->mem = &client->topology->env.mem;
-    self->nodes = kw_mem_calloc(self->mem, NODES_MAX, sizeof(self->nodes[0]));
+    kw_err code = kw_client_enter(client, NULL);
+    if (code != KW_OK) {
+        return code;
+    }
+    self->client = client;
+    self->nodes = kw_mem_calloc(&client->topology->env.mem, NODES_MAX, sizeof(self->nodes[0]));
     if (self->nodes == NULL) {
+        kw_client_leave(client);
         return KW_ERR_NOMEM;
     }
     self->n = list_nodes(client, self->nodes, NODES_MAX);
@@ -49,5 +53,6 @@ void kw_node_list_fini(kw_node_list *self)
     for (size_t i = 0; i < self->n; i++) {
         kw_node_unref(self->nodes[i]);
     }
-    kw_mem_free(self->mem, self->nodes);
+    kw_mem_free(&self->client->topology->env.mem, self->nodes);
+    kw_client_leave(self->client);
 }

@@ -88,21 +88,17 @@ kw_err kw_client_stats(kw_client *client, kw_stats *stats)
     if (client == NULL || stats == NULL || stats->size < sizeof(stats->size)) {
         return KW_ERR_ARGUMENT;
     }
-    kw_err code = kw_client_enter(client, NULL);
+    kw_node_list list;
+    kw_err code = kw_node_list_init(&list, client);
     if (code != KW_OK) {
         return code;
     }
-    kw_node_list list;
-    code = kw_node_list_init(&list, client);
-    if (code == KW_OK) {
-        kw_stats figures;
-        read_stats(client, &figures, &list);
-        figures.size = stats->size;
-        give(stats, stats->size, &figures, sizeof(figures));
-    }
+    kw_stats figures;
+    read_stats(client, &figures, &list);
+    figures.size = stats->size;
+    give(stats, stats->size, &figures, sizeof(figures));
     kw_node_list_fini(&list);
-    kw_client_leave(client);
-    return code;
+    return KW_OK;
 }
 
 static void write_name(char *out, size_t out_len, const kw_node *node)
@@ -203,16 +199,13 @@ kw_err kw_client_node_stats(kw_client *client, kw_node_stats *stats, size_t inde
     if (client == NULL || stats == NULL || stats->size < sizeof(stats->size)) {
         return KW_ERR_ARGUMENT;
     }
-    kw_err code = kw_client_enter(client, NULL);
+    kw_node_list list;
+    kw_err code = kw_node_list_init(&list, client);
     if (code != KW_OK) {
         return code;
     }
     kw_lag_want_all(client->topology, kw_env_now(&client->topology->env));
-    kw_node_list list;
-    code = kw_node_list_init(&list, client);
-    if (code == KW_OK && index >= list.n) {
-        code = KW_ERR_ARGUMENT;
-    }
+    code = index < list.n ? KW_OK : KW_ERR_ARGUMENT;
     if (code == KW_OK) {
         kw_node_stats figures;
         read_node(client, &figures, list.nodes[index]);
@@ -220,7 +213,6 @@ kw_err kw_client_node_stats(kw_client *client, kw_node_stats *stats, size_t inde
         give(stats, stats->size, &figures, sizeof(figures));
     }
     kw_node_list_fini(&list);
-    kw_client_leave(client);
     return code;
 }
 
@@ -253,21 +245,17 @@ kw_err kw_client_node_slots(kw_client *client, kw_slot_range *ranges, size_t ran
     if (client == NULL || ranges_n == NULL || (ranges == NULL && ranges_max > 0)) {
         return KW_ERR_ARGUMENT;
     }
-    kw_err code = kw_client_enter(client, NULL);
+    kw_node_list list;
+    kw_err code = kw_node_list_init(&list, client);
     if (code != KW_OK) {
         return code;
     }
-    kw_node_list list;
-    code = kw_node_list_init(&list, client);
-    if (code == KW_OK) {
-        kw_snapshot *snapshot = kw_topology_snapshot(client->topology);
-        bool has_slots = snapshot != NULL && kw_map_is_cluster(snapshot->map) && index < list.n;
-        *ranges_n = has_slots ? list_ranges(snapshot, ranges, ranges_max, list.nodes[index]) : 0;
-        kw_snapshot_unref(snapshot);
-    }
+    kw_snapshot *snapshot = kw_topology_snapshot(client->topology);
+    bool has_slots = snapshot != NULL && kw_map_is_cluster(snapshot->map) && index < list.n;
+    *ranges_n = has_slots ? list_ranges(snapshot, ranges, ranges_max, list.nodes[index]) : 0;
+    kw_snapshot_unref(snapshot);
     kw_node_list_fini(&list);
-    kw_client_leave(client);
-    return code;
+    return KW_OK;
 }
 
 uint64_t kw_client_failures(kw_client *client, kw_err code, kw_effect effect)
