@@ -2,6 +2,7 @@
 /* The handle, its nodes, and what they say of themselves. */
 #include "program.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -149,4 +150,24 @@ void pause_ms(uint64_t ms)
 {
     struct timespec span = {(time_t)(ms / 1000), (long)(ms % 1000) * 1000000L};
     nanosleep(&span, NULL);
+}
+
+static volatile sig_atomic_t is_over;
+
+static void on_signal(int number)
+{
+    (void)number;
+    is_over = 1;
+}
+
+void catch_signals(void)
+{
+    struct sigaction action = {.sa_handler = on_signal};
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
+bool is_interrupted(void)
+{
+    return is_over != 0;
 }

@@ -76,6 +76,10 @@ double info_number(const kw_reply *info, const char *field);
 uint64_t now_ns(void);
 void pause_ms(uint64_t ms);
 
+/* From now on SIGINT and SIGTERM do not end the program: whether one has come. */
+void catch_signals(void);
+bool is_interrupted(void);
+
 /* screen.c */
 
 typedef enum paint {

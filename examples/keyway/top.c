@@ -2,7 +2,6 @@
 /* top: what nodes do now, from what INFO counts between two looks; and where the slots are hot. */
 #include "program.h"
 
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,14 +20,6 @@ typedef struct sample {
     double memory;
     double keys;
 } sample;
-
-static volatile sig_atomic_t is_over;
-
-static void on_signal(int number)
-{
-    (void)number;
-    is_over = 1;
-}
 
 static double errors_of(const kw_reply *info, const char *name)
 {
@@ -190,7 +181,7 @@ static void refresh(app *self, kw_client *client, uint64_t every_ms, uint64_t ti
     if (!fleet_load(&all, client)) {
         return;
     }
-    for (uint64_t i = 0; !is_over && i <= times; i++) {
+    for (uint64_t i = 0; !is_interrupted() && i <= times; i++) {
         (void)kw_client_stats(client, &stats);
         if (map != stats.map_number && i > 0) { /* other nodes: begin anew */
             fleet_free(&all);
@@ -211,7 +202,7 @@ static void refresh(app *self, kw_client *client, uint64_t every_ms, uint64_t ti
         }
         free(before);
         before = now;
-        if (i < times && !is_over) {
+        if (i < times && !is_interrupted()) {
             pause_ms(every_ms);
         }
     }
@@ -230,9 +221,7 @@ int run_top(app *self)
     if (client == NULL) {
         return STATUS_USAGE;
     }
-    struct sigaction action = {.sa_handler = on_signal};
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
+    catch_signals();
     bool is_screen = self->is_terminal && !self->is_json;
     printf("%s", is_screen ? "\033[?1049h\033[?25l" : "");
     refresh(self, client, every_ms, times);

@@ -3,20 +3,11 @@
 #include "program.h"
 
 #include <inttypes.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #define PRIMARIES_MAX 64
-
-static volatile sig_atomic_t is_over;
-
-static void on_signal(int number)
-{
-    (void)number;
-    is_over = 1;
-}
 
 /* What is asked: the same slots or members all the time, whoever has them. */
 typedef struct target {
@@ -187,7 +178,7 @@ static int watch(const app *self, kw_client *client, uint64_t every_ms, uint64_t
     put_title(self, client, targets, n);
     bool is_good = true;
     uint64_t next_ns = now_ns();
-    for (uint64_t i = 0; !is_over && i < times; i++) {
+    for (uint64_t i = 0; !is_interrupted() && i < times; i++) {
         is_good = put_line(self, client, targets, n, writes ? keys : NULL) && is_good;
         next_ns += every_ms * UINT64_C(1000000);
         uint64_t now = now_ns();
@@ -214,9 +205,7 @@ int run_watch(app *self)
     if (client == NULL) {
         return STATUS_USAGE;
     }
-    struct sigaction action = {.sa_handler = on_signal};
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
+    catch_signals();
     int status = watch(self, client, every_ms, times, writes);
     kw_close(client);
     return status;
