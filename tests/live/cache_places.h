@@ -76,4 +76,44 @@ static inline kw_cache_figures cache_figures(kw_cache *cache)
     return figures;
 }
 
+/* The place of the tests that run; start and stop frame a group of them, whose state is its name.
+ */
+static cache_place here;
+
+static inline int cache_here_start(void **state)
+{
+    cache_place_start(&here, *state);
+    return 0;
+}
+
+static inline int cache_here_stop(void **state)
+{
+    (void)state;
+    cache_place_stop(&here);
+    return 0;
+}
+
+typedef struct stage {
+    kw_client *client;
+    kw_cache *cache;
+    kw_client *other; /* another program's */
+} stage;
+
+static inline stage begin(const char *options)
+{
+    stage self;
+    self.client = kw_test_open("%s", here.uri);
+    self.other = kw_test_open("%s", here.uri);
+    kw_reply_free(kw_test_ask(self.other, "FLUSHALL"));
+    self.cache = cache_open(self.client, options);
+    return self;
+}
+
+static inline void end(stage *self)
+{
+    kw_cache_close(self->cache);
+    kw_close(self->client);
+    kw_close(self->other);
+}
+
 #endif

@@ -14,8 +14,6 @@
 #include "cache/lease.h"
 #include "live/cache_places.h"
 
-static cache_place here;
-
 /* A loader whose acts a test says. */
 typedef struct source {
     const char *text; /* what it gives; NULL: there is none */
@@ -91,29 +89,6 @@ static const char *got(kw_cache *cache)
                                                      : "");
     kw_cache_release(&value);
     return shown;
-}
-
-typedef struct stage {
-    kw_client *client;
-    kw_cache *cache;
-    kw_client *other; /* another program's */
-} stage;
-
-static stage begin(const char *options)
-{
-    stage self;
-    self.client = kw_test_open("%s", here.uri);
-    self.other = kw_test_open("%s", here.uri);
-    kw_reply_free(kw_test_ask(self.other, "FLUSHALL"));
-    self.cache = cache_open(self.client, options);
-    return self;
-}
-
-static void end(stage *self)
-{
-    kw_cache_close(self->cache);
-    kw_close(self->client);
-    kw_close(self->other);
 }
 
 static void test_fetch_loads_once_and_leaves_a_plain_string(void **state)
@@ -451,26 +426,13 @@ static void test_the_script_has_its_name(void **state)
     kw_close(client);
 }
 
-static int start(void **state)
-{
-    cache_place_start(&here, *state);
-    return 0;
-}
-
-static int stop(void **state)
-{
-    (void)state;
-    cache_place_stop(&here);
-    return 0;
-}
-
 static int run_at(const char *name)
 {
     char *place = (char *)(uintptr_t)name;
 #define PLACED(test) cmocka_unit_test_prestate(test, place)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_prestate_setup_teardown(test_fetch_loads_once_and_leaves_a_plain_string,
-                                                 start, NULL, place),
+                                                 cache_here_start, NULL, place),
         PLACED(test_put_and_forget_are_seen),
         PLACED(test_any_bytes_and_an_empty_value),
         PLACED(test_no_value_is_remembered_for_its_time),
@@ -485,7 +447,8 @@ static int run_at(const char *name)
         PLACED(test_dead_servers_leave_loads_to_the_process),
         PLACED(test_wrong_arguments_are_refused),
         PLACED(test_values_outlive_cache_and_handle),
-        cmocka_unit_test_prestate_setup_teardown(test_the_script_has_its_name, NULL, stop, place),
+        cmocka_unit_test_prestate_setup_teardown(test_the_script_has_its_name, NULL,
+                                                 cache_here_stop, place),
     };
     return cmocka_run_group_tests_name(name, tests, NULL, NULL);
 }

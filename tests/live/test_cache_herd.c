@@ -20,8 +20,6 @@
 #define PROCESSES   8
 #define THREADS_MAX 256
 
-static cache_place here;
-
 /* What the threads of a process share. */
 typedef struct herd {
     kw_client *client;
@@ -287,27 +285,15 @@ static void test_without_servers_loads_are_bounded_too(void **state)
     kw_close(shared.herd.client);
 }
 
-static int start(void **state)
-{
-    cache_place_start(&here, *state);
-    return 0;
-}
-
-static int stop(void **state)
-{
-    (void)state;
-    cache_place_stop(&here);
-    return 0;
-}
-
 static int run_at(const char *name)
 {
     char *place = (char *)(uintptr_t)name;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_prestate_setup_teardown(test_a_herd_loads_once, start, NULL, place),
+        cmocka_unit_test_prestate_setup_teardown(test_a_herd_loads_once, cache_here_start, NULL,
+                                                 place),
         cmocka_unit_test_prestate(test_loads_at_a_time_are_bounded, place),
         cmocka_unit_test_prestate_setup_teardown(
-            test_a_loader_that_dies_is_replaced_when_its_lease_ends, NULL, stop, place),
+            test_a_loader_that_dies_is_replaced_when_its_lease_ends, NULL, cache_here_stop, place),
     };
     return cmocka_run_group_tests_name(name, tests, NULL, NULL);
 }

@@ -16,31 +16,6 @@
 /* Every wait for a value from memory, and for its end, is far below: an event ends it. */
 #define OPTIONS "near-bytes=4mb&near-ttl=1h&near-staleness=1s"
 
-static cache_place here;
-
-typedef struct stage {
-    kw_client *client;
-    kw_cache *cache;
-    kw_client *other; /* another program's */
-} stage;
-
-static stage begin(const char *options)
-{
-    stage self;
-    self.client = kw_test_open("%s", here.uri);
-    self.other = kw_test_open("%s", here.uri);
-    kw_reply_free(kw_test_ask(self.other, "FLUSHALL"));
-    self.cache = cache_open(self.client, options);
-    return self;
-}
-
-static void end(stage *self)
-{
-    kw_cache_close(self->cache);
-    kw_close(self->client);
-    kw_close(self->other);
-}
-
 /* The value as text, and where it came from. */
 static kw_cache_source get(kw_cache *cache, char text[100], const char *key)
 {
@@ -411,26 +386,13 @@ static void test_without_tracking_all_else_works(void **state)
     kw_test_server_integer(here.servers[0], "ACL DELUSER plain");
 }
 
-static int start(void **state)
-{
-    cache_place_start(&here, *state);
-    return 0;
-}
-
-static int stop(void **state)
-{
-    (void)state;
-    cache_place_stop(&here);
-    return 0;
-}
-
 static int run_at(const char *name)
 {
     char *place = (char *)(uintptr_t)name;
 #define PLACED(test) cmocka_unit_test_prestate(test, place)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_prestate_setup_teardown(
-            test_a_value_comes_near_and_goes_when_somebody_writes, start, NULL, place),
+            test_a_value_comes_near_and_goes_when_somebody_writes, cache_here_start, NULL, place),
         PLACED(test_a_hit_asks_nobody),
         PLACED(test_own_writes_of_every_way_are_seen_at_once),
         PLACED(test_what_multi_has_queued_is_a_write_until_its_end),
@@ -439,8 +401,8 @@ static int run_at(const char *name)
         PLACED(test_lost_connections_end_what_came_by_them),
         PLACED(test_memory_stays_within_near_bytes),
         PLACED(test_borrowed_values_outlive_write_and_close),
-        cmocka_unit_test_prestate_setup_teardown(test_without_tracking_all_else_works, NULL, stop,
-                                                 place),
+        cmocka_unit_test_prestate_setup_teardown(test_without_tracking_all_else_works, NULL,
+                                                 cache_here_stop, place),
     };
     return cmocka_run_group_tests_name(name, tests, NULL, NULL);
 }

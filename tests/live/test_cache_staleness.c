@@ -34,8 +34,6 @@
 #define READERS  3
 #define VERSIONS 65536
 
-static cache_place here;
-
 /* A mistake that a cache might have. */
 typedef enum planted {
     NOTHING,
@@ -370,27 +368,14 @@ static void test_planted_mistakes_are_found(void **state)
     assert_true(check(OWN_NOT_KILLED) > 0);
 }
 
-static int start(void **state)
-{
-    cache_place_start(&here, *state);
-    return 0;
-}
-
-static int stop(void **state)
-{
-    (void)state;
-    cache_place_stop(&here);
-    return 0;
-}
-
 static int run_at(const char *name, bool has_plants)
 {
     char *place = (char *)(uintptr_t)name;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_prestate_setup_teardown(test_no_value_is_too_old, start,
-                                                 has_plants ? NULL : stop, place),
-        cmocka_unit_test_prestate_setup_teardown(test_planted_mistakes_are_found, NULL, stop,
-                                                 place),
+        cmocka_unit_test_prestate_setup_teardown(test_no_value_is_too_old, cache_here_start,
+                                                 has_plants ? NULL : cache_here_stop, place),
+        cmocka_unit_test_prestate_setup_teardown(test_planted_mistakes_are_found, NULL,
+                                                 cache_here_stop, place),
     };
     return has_plants ? cmocka_run_group_tests_name(name, tests, NULL, NULL)
                       : _cmocka_run_group_tests(name, tests, 1, NULL, NULL);
