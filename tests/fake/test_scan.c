@@ -344,6 +344,25 @@ static void test_scan_cursors_of_strangers_are_refused(void **state)
     kw_close(kw);
 }
 
+/* A scan of it waits for one node, which does not answer. */
+static kw_client *open_stalled(void)
+{
+    begin_cluster();
+    kw_fake_on(fakes[1], KW_FAKE_ALWAYS, "CLUSTER NODES", KW_FAKE_STEPS(KW_FAKE_STALL));
+    say_all_nodes();
+    return open_cluster("timeout=60s");
+}
+
+/* The act of another thread ends what waits. */
+static void expect_cancelled(kw_scan *scan, void *(*act)(void *), void *arg)
+{
+    kw_scan_batch batch = KW_SCAN_BATCH_INIT;
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, act, arg), 0);
+    assert_int_equal(kw_scan_next(scan, NULL, &batch), KW_ERR_CANCELLED);
+    kw_test_join(thread);
+}
+
 static void *cancel_later(void *arg)
 {
     KW_TEST_AWAIT(received("CLUSTER NODES") > 0);
@@ -354,16 +373,10 @@ static void *cancel_later(void *arg)
 static void test_scan_is_cancelled_by_another_thread(void **state)
 {
     (void)state;
-    begin_cluster();
-    kw_fake_on(fakes[1], KW_FAKE_ALWAYS, "CLUSTER NODES", KW_FAKE_STEPS(KW_FAKE_STALL));
-    say_all_nodes();
-    kw_client *kw = open_cluster("timeout=60s");
-    kw_scan_batch batch = KW_SCAN_BATCH_INIT;
+    kw_client *kw = open_stalled();
     kw_scan *scan = kw_scan_open(kw, NULL, NULL);
-    pthread_t thread;
-    assert_int_equal(pthread_create(&thread, NULL, cancel_later, scan), 0);
-    assert_int_equal(kw_scan_next(scan, NULL, &batch), KW_ERR_CANCELLED);
-    kw_test_join(thread);
+    expect_cancelled(scan, cancel_later, scan);
+    kw_scan_batch batch = KW_SCAN_BATCH_INIT;
     assert_int_equal(kw_scan_next(scan, NULL, &batch), KW_ERR_CANCELLED);
     kw_scan_close(scan);
     kw_close(kw);
@@ -379,16 +392,9 @@ static void *close_later(void *arg)
 static void test_scan_ends_with_its_handle(void **state)
 {
     (void)state;
-    begin_cluster();
-    kw_fake_on(fakes[1], KW_FAKE_ALWAYS, "CLUSTER NODES", KW_FAKE_STEPS(KW_FAKE_STALL));
-    say_all_nodes();
-    kw_client *kw = open_cluster("timeout=60s");
-    kw_scan_batch batch = KW_SCAN_BATCH_INIT;
+    kw_client *kw = open_stalled();
     kw_scan *scan = kw_scan_open(kw, NULL, NULL);
-    pthread_t thread;
-    assert_int_equal(pthread_create(&thread, NULL, close_later, kw), 0);
-    assert_int_equal(kw_scan_next(scan, NULL, &batch), KW_ERR_CANCELLED);
-    kw_test_join(thread);
+    expect_cancelled(scan, close_later, kw);
     assert_non_null(kw_scan_cursor(scan, NULL));
     kw_scan_close(scan);
 }
