@@ -48,7 +48,7 @@ kw_err kw_reader_init(kw_reader *reader, const kw_allocator *mem, const kw_reade
     memset(reader, 0, sizeof(*reader));
     reader->mem = mem;
     reader->limits = *limits;
-    kw_buf_init(&reader->input, mem, NULL, 0);
+    kw_buf_init(&reader->kept, mem, NULL, 0);
     return start_anew(reader) ? KW_OK : KW_ERR_NOMEM;
 }
 
@@ -58,7 +58,7 @@ void kw_reader_fini(kw_reader *reader)
         redisReaderFree(reader->hiredis);
         reader->hiredis = NULL;
     }
-    kw_buf_fini(&reader->input);
+    kw_buf_fini(&reader->kept);
     kw_reply_pool_close(&reader->pool);
 }
 
@@ -91,8 +91,9 @@ static void shed_buffers(kw_reader *reader)
     if (reader->input_at == reader->input.len) {
         reader->input_at = 0;
         reader->input.len = 0;
-        if (reader->input.capacity > BUFFER_KEEP_LEN) {
-            kw_buf_fini(&reader->input);
+        reader->kept.len = 0;
+        if (reader->kept.capacity > BUFFER_KEEP_LEN) {
+            kw_buf_fini(&reader->kept);
         }
     }
 }
@@ -102,10 +103,44 @@ static kw_err no_memory(kw_error *error)
     return kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_MAYBE, "no memory to read a reply");
 }
 
+static bool keep(kw_reader *reader, const char *data, size_t len)
+{
+    if (!kw_buf_append(&reader->kept, data, len)) {
+        return false;
+    }
+    reader->input.data = reader->kept.data;
+    reader->input.len = reader->kept.len;
+    return true;
+}
+
 kw_err kw_reader_feed(kw_reader *reader, kw_error *error, const char *data, size_t len)
 {
     shed_buffers(reader);
-    return kw_buf_append(&reader->input, data, len) ? KW_OK : no_memory(error);
+    return keep(reader, data, len) ? KW_OK : no_memory(error);
+}
+
+kw_err kw_reader_lend(kw_reader *reader, kw_error *error, const char *data, size_t len)
+{
+    shed_buffers(reader);
+    if (reader->input.len > 0) {
+        return keep(reader, data, len) ? KW_OK : no_memory(error);
+    }
+    reader->input.data = data;
+    reader->input.len = len;
+    reader->is_lent = true;
+    return KW_OK;
+}
+
+kw_err kw_reader_end_loan(kw_reader *reader, kw_error *error)
+{
+    if (!reader->is_lent) {
+        return KW_OK;
+    }
+    kw_bytes rest = {reader->input.data + reader->input_at, reader->input.len - reader->input_at};
+    reader->is_lent = false;
+    reader->input_at = 0;
+    reader->input.len = 0;
+    return rest.len == 0 || keep(reader, rest.data, rest.len) ? KW_OK : no_memory(error);
 }
 
 static kw_err explain(kw_reader *reader, kw_error *error)

@@ -20,10 +20,12 @@ typedef struct kw_reader {
     const kw_allocator *mem;
     kw_reader_limits limits; /* of replies to a caller */
     redisReader *hiredis;
-    kw_reply *root;            /* of the reply being built */
-    size_t items_n;            /* array elements of that reply */
-    kw_buf input;              /* bytes from the socket */
-    size_t input_at;           /* its first byte that neither hiredis nor a reply has */
+    kw_reply *root;  /* of the reply being built */
+    size_t items_n;  /* array elements of that reply */
+    kw_bytes input;  /* bytes from the socket: those of kept, or lent ones */
+    size_t input_at; /* the first byte that neither hiredis nor a reply has */
+    kw_buf kept;
+    bool is_lent;              /* until kw_reader_end_loan */
     size_t pending_len;        /* bytes of an unfinished reply that hiredis has */
     size_t piece_len;          /* what hiredis gets next of it */
     size_t buffer_len;         /* most bytes that hiredis' buffer has held */
@@ -46,6 +48,11 @@ void kw_reader_fini(kw_reader *reader);
 
 /* Takes bytes that came from the socket. KW_ERR_NOMEM. */
 kw_err kw_reader_feed(kw_reader *reader, kw_error *error, const char *data, size_t len);
+
+/* As kw_reader_feed, of bytes that need not be copied: they stay where they are until
+ * kw_reader_end_loan, which keeps what no reply has taken. KW_ERR_NOMEM, of both. */
+kw_err kw_reader_lend(kw_reader *reader, kw_error *error, const char *data, size_t len);
+kw_err kw_reader_end_loan(kw_reader *reader, kw_error *error);
 
 /* The next whole reply, the caller's to free; KW_OK with *reply NULL while it is not
  * all there. Messages that a server pushes between two replies (RESP3) are dropped, and so

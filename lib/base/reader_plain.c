@@ -118,14 +118,10 @@ static inline bool read_array_head(cursor *self, item *found)
     return read_number(self, &found->value) && found->value >= 0;
 }
 
-static inline bool read_item(cursor *self, item *found)
+/* What is no string. */
+static bool read_other(cursor *self, item *found)
 {
-    if (self->at == self->end) {
-        return false;
-    }
     switch (*self->at++) {
-    case '$':
-        return read_string(self, found);
     case ':':
         found->kind = KW_REPLY_INTEGER;
         return read_number(self, &found->value);
@@ -140,6 +136,18 @@ static inline bool read_item(cursor *self, item *found)
     default:
         return false;
     }
+}
+
+static inline bool read_item(cursor *self, item *found)
+{
+    if (self->at == self->end) {
+        return false;
+    }
+    if (*self->at != '$') {
+        return read_other(self, found);
+    }
+    self->at++;
+    return read_string(self, found);
 }
 
 static bool has_text(const item *found)
@@ -277,13 +285,13 @@ static kw_reply *new_item(kw_reader *reader, const item *found, size_t rest_len)
     return root;
 }
 
-kw_reply *kw_reader_plain(kw_reader *reader)
+/* What is no string. */
+static kw_reply *read_root(kw_reader *reader, cursor self)
 {
-    const char *start = reader->input.data + reader->input_at;
-    cursor self = {start, reader->input.data + reader->input.len};
+    const char *start = self.at;
     size_t rest_len = (size_t)(self.end - start);
     item found;
-    if (!read_item(&self, &found)) {
+    if (!read_other(&self, &found)) {
         return NULL;
     }
     bool is_array = found.kind == KW_REPLY_ARRAY;
@@ -294,6 +302,27 @@ kw_reply *kw_reader_plain(kw_reader *reader)
         return NULL;
     }
     root = is_array ? root : new_item(reader, &found, rest_len);
+    reader->input_at += root != NULL ? used : 0;
+    return root;
+}
+
+kw_reply *kw_reader_plain(kw_reader *reader)
+{
+    const char *start = reader->input.data + reader->input_at;
+    cursor self = {start, reader->input.data + reader->input.len};
+    item found;
+    if (*start != '$') {
+        return read_root(reader, self);
+    }
+    self.at++;
+    if (!read_string(&self, &found)) {
+        return NULL;
+    }
+    size_t used = (size_t)(self.at - start);
+    if (used > kw_reader_limits_of(reader).bytes) {
+        return NULL;
+    }
+    kw_reply *root = new_item(reader, &found, (size_t)(self.end - start));
     reader->input_at += root != NULL ? used : 0;
     return root;
 }

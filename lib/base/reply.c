@@ -63,7 +63,9 @@ static void reset(kw_reply *reply, kw_reply_kind kind)
     reply->hiredis.type = (int)kind;
 }
 
-static kw_reply *start_arena(arena *self, const kw_allocator *mem, char *end, kw_reply_slab *slab)
+/* All but the root, which is to be set. */
+static inline arena *start_arena(arena *self, const kw_allocator *mem, char *end,
+                                 kw_reply_slab *slab)
 {
     self->blocks = NULL;
     self->at = (char *)self + kw_reply_room(sizeof(arena));
@@ -73,6 +75,15 @@ static kw_reply *start_arena(arena *self, const kw_allocator *mem, char *end, kw
     self->malloc_fn = mem->malloc_fn;
     self->free_fn = mem->free_fn;
     self->slab = slab;
+    return self;
+}
+
+/* Its root, as a nil. */
+static kw_reply *root_of(arena *self)
+{
+    if (self == NULL) {
+        return NULL;
+    }
     reset(&self->root, KW_REPLY_NIL);
     return &self->root;
 }
@@ -83,17 +94,16 @@ static bool arena_size(size_t *total, size_t room)
     return align_up(&room, room) && kw_size_add(total, kw_reply_room(sizeof(arena)), room);
 }
 
+static inline arena *new_arena(const kw_allocator *mem, size_t total)
+{
+    arena *self = mem->malloc_fn(mem->arg, total);
+    return self != NULL ? start_arena(self, mem, (char *)self + total, NULL) : NULL;
+}
+
 kw_reply *kw_reply_new(const kw_allocator *mem, size_t room)
 {
     size_t total;
-    if (!arena_size(&total, room)) {
-        return NULL;
-    }
-    arena *self = kw_mem_alloc(mem, total);
-    if (self == NULL) {
-        return NULL;
-    }
-    return start_arena(self, mem, (char *)self + total, NULL);
+    return arena_size(&total, room) ? root_of(new_arena(mem, total)) : NULL;
 }
 
 static void slab_unref(kw_reply_slab *slab, size_t n)
@@ -127,7 +137,7 @@ static bool pool_grow(kw_reply_pool *pool, const kw_allocator *mem, size_t len)
     return true;
 }
 
-static inline kw_reply *start_in_pool(kw_reply_pool *pool, const kw_allocator *mem, size_t total)
+static inline arena *start_in_pool(kw_reply_pool *pool, const kw_allocator *mem, size_t total)
 {
     arena *self = (arena *)(void *)pool->at;
     pool->at += total;
@@ -135,23 +145,31 @@ static inline kw_reply *start_in_pool(kw_reply_pool *pool, const kw_allocator *m
     return start_arena(self, mem, pool->at, pool->slab);
 }
 
+/* An arena where the piece that is being filled has no room for it. */
+static arena *start_anew(kw_reply_pool *pool, const kw_allocator *mem, size_t total,
+                         size_t piece_len)
+{
+    size_t head_len = kw_reply_room(sizeof(kw_reply_slab));
+    if (piece_len < head_len || total > piece_len - head_len) {
+        return new_arena(mem, total);
+    }
+    return pool_grow(pool, mem, piece_len) ? start_in_pool(pool, mem, total) : NULL;
+}
+
+/* An arena of that many bytes, from the pool; or, where pool is NULL, with memory of its own. */
+static inline arena *arena_from(kw_reply_pool *pool, const kw_allocator *mem, size_t total,
+                                size_t piece_len)
+{
+    return pool == NULL                              ? new_arena(mem, total)
+           : total <= (size_t)(pool->end - pool->at) ? start_in_pool(pool, mem, total)
+                                                     : start_anew(pool, mem, total, piece_len);
+}
+
 kw_reply *kw_reply_pool_new(kw_reply_pool *pool, const kw_allocator *mem, size_t room,
                             size_t piece_len)
 {
     size_t total;
-    if (!arena_size(&total, room)) {
-        return NULL;
-    }
-    if (total > (size_t)(pool->end - pool->at)) {
-        size_t head_len = kw_reply_room(sizeof(kw_reply_slab));
-        if (piece_len < head_len || total > piece_len - head_len) {
-            return kw_reply_new(mem, room);
-        }
-        if (!pool_grow(pool, mem, piece_len)) {
-            return NULL;
-        }
-    }
-    return start_in_pool(pool, mem, total);
+    return arena_size(&total, room) ? root_of(arena_from(pool, mem, total, piece_len)) : NULL;
 }
 
 static bool arena_grow(arena *self, size_t len)
@@ -212,16 +230,13 @@ kw_reply *kw_reply_new_string(kw_reply_pool *pool, const kw_allocator *mem, size
     if (!arena_size(&total, room)) {
         return NULL;
     }
-    kw_reply *root = pool == NULL ? kw_reply_new(mem, room)
-                     : total <= (size_t)(pool->end - pool->at)
-                         ? start_in_pool(pool, mem, total)
-                         : kw_reply_pool_new(pool, mem, room, piece_len);
-    if (root != NULL) {
-        arena *self = arena_of(root);
-        put_string(root, self->at, kind, text);
-        self->at = self->end;
+    arena *self = arena_from(pool, mem, total, piece_len);
+    if (self == NULL) {
+        return NULL;
     }
-    return root;
+    put_string(&self->root, self->at, kind, text);
+    self->at = self->end;
+    return &self->root;
 }
 
 bool kw_reply_set_string(kw_reply *root, kw_reply *reply, kw_reply_kind kind, kw_bytes text)

@@ -19,18 +19,6 @@
 /* One pump fills the connection's buffer at most so often. */
 #define FILLS_MAX 4
 
-void kw_items_push(kw_items *list, kw_item *item)
-{
-    item->next = NULL;
-    item->before = list->tail;
-    if (list->tail != NULL) {
-        list->tail->next = item;
-    } else {
-        list->head = item;
-    }
-    list->tail = item;
-}
-
 void kw_items_push_front(kw_items *list, kw_item *item)
 {
     item->before = NULL;
@@ -49,21 +37,6 @@ void kw_items_remove(kw_items *list, kw_item *item)
     *(item->next != NULL ? &item->next->before : &list->tail) = item->before;
     item->next = NULL;
     item->before = NULL;
-}
-
-kw_item *kw_items_pop(kw_items *list)
-{
-    kw_item *item = list->head;
-    if (item != NULL) {
-        list->head = item->next;
-        if (list->head != NULL) {
-            list->head->before = NULL;
-        } else {
-            list->tail = NULL;
-        }
-        item->next = NULL;
-    }
-    return item;
 }
 
 void kw_items_append(kw_items *list, kw_items *behind)
@@ -87,15 +60,6 @@ bool kw_channel_keeps(const kw_channel_scan *scan, const kw_item *item)
         item->plan.kind == KW_PLAN_ANY && scan->topology->env.options.scheme != KW_SCHEME_SINGLE;
     return item->retry_state == NULL && !item->is_redirected && !has_choice &&
            !item->plan.fails_fast && item->plan.read == KW_READ_OF_PRIMARY;
-}
-
-void kw_channel_enqueue(kw_channel *channel, const kw_channel_scan *scan, kw_item *item)
-{
-    item->channel = channel;
-    item->state = KW_ITEM_QUEUED;
-    item->is_choosy = !kw_channel_keeps(scan, item);
-    kw_items_push(&channel->queue, item);
-    channel->choosy_n += item->is_choosy ? 1 : 0;
 }
 
 void kw_channel_dequeue(kw_channel *channel, kw_item *item)
@@ -194,47 +158,89 @@ static kw_patience_rule rule_of(const kw_channel *channel, const kw_channel_scan
     return rule;
 }
 
-static void on_sent(kw_channel *channel, kw_channel_scan *scan, kw_item *item)
+/* Puts the command on the connection, behind those that are there. */
+static inline kw_err follow(kw_channel *channel, kw_channel_scan *scan, kw_item *item)
 {
     item->request.is_done = false;
     item->request.joins = true;
     item->state = KW_ITEM_SENT;
     item->sends_n++;
     item->sent_ns = scan->now_ns;
+    item->node = channel->node;
+    if (scan->ordering != NULL) {
+        kw_ordering_on_left(scan->ordering, &item->ordered, channel);
+    }
+    channel->has_unsent = true;
+    kw_items_push(&channel->flight, item);
+    return kw_conn_queue(channel->conn, &scan->failure, &item->request, item->is_asking);
+}
+
+/* Puts a command from the queue on the connection. */
+static kw_err on_taken(kw_channel *channel, kw_channel_scan *scan, kw_item *item)
+{
+    if (item->plan.script != NULL) {
+        item->plan.script->choose(item->plan.script, channel->node, &item->request.bytes,
+                                  channel->conn);
+    }
     if (item->retry_state != NULL) {
         kw_op_on_send(&item->retry_state->op);
         item->retry_state->op.spec.deadline_ns = item->plan.deadline_ns;
         kw_node_unref(item->node);
         (void)kw_node_ref(channel->node);
     }
-    item->node = channel->node;
-    if (scan->ordering != NULL) {
-        kw_ordering_on_left(scan->ordering, &item->ordered, channel);
-    }
     if (channel->flight.head == NULL) {
         kw_patience_rule rule = rule_of(channel, scan, item);
         channel->heard_ns = scan->now_ns;
         kw_patience_init(&channel->patience, &rule, scan->now_ns);
     }
-    channel->has_unsent = true;
-    kw_items_push(&channel->flight, item);
+    return follow(channel, scan, item);
 }
 
 static kw_err queue_some(kw_channel *channel, kw_channel_scan *scan)
 {
     kw_item *item;
     while ((item = take_next(channel, scan)) != NULL) {
-        if (item->plan.script != NULL) {
-            item->plan.script->choose(item->plan.script, channel->node, &item->request.bytes,
-                                      channel->conn);
-        }
-        on_sent(channel, scan, item);
-        kw_err code = kw_conn_queue(channel->conn, &scan->failure, &item->request, item->is_asking);
+        kw_err code = on_taken(channel, scan, item);
         if (code != KW_OK) {
             return code;
         }
     }
     return KW_OK;
+}
+
+/* Connects where there is something to send and no connection yet. */
+static kw_err connect_channel(kw_channel *channel, kw_channel_scan *scan)
+{
+    bool is_due = channel->queue.head != NULL && scan->now_ns >= channel->retry_ns;
+    return channel->conn == NULL && is_due ? acquire(channel, scan) : KW_OK;
+}
+
+/* True for a command that may follow those on the connection at once. */
+static inline bool may_follow(const kw_channel *channel, const kw_channel_scan *scan,
+                              const kw_item *item)
+{
+    return channel->flight.head != NULL && channel->queue.head == NULL &&
+           channel->conn->state == KW_CONN_READY && kw_conn_has_room(channel->conn) &&
+           item->retry_state == NULL && item->plan.script == NULL &&
+           (scan->ordering == NULL || kw_ordered_is_alone(&item->ordered));
+}
+
+kw_err kw_channel_put(kw_channel *channel, kw_channel_scan *scan, kw_item *item)
+{
+    item->channel = channel;
+    if (may_follow(channel, scan, item)) {
+        return follow(channel, scan, item);
+    }
+    bool connects = scan->poller == NULL && channel->conn == NULL && channel->queue.head == NULL;
+    item->state = KW_ITEM_QUEUED;
+    item->is_choosy = !kw_channel_keeps(scan, item);
+    kw_items_push(&channel->queue, item);
+    channel->choosy_n += item->is_choosy ? 1 : 0;
+    if (!connects) {
+        return KW_OK;
+    }
+    kw_err code = connect_channel(channel, scan); /* the others of a batch follow it */
+    return code == KW_OK && channel->conn != NULL ? queue_some(channel, scan) : code;
 }
 
 static kw_err flush(kw_channel *channel, kw_channel_scan *scan)
@@ -269,13 +275,6 @@ static void look(kw_channel *channel, kw_channel_scan *scan)
     }
     conn->state = KW_CONN_DEAD;
     kw_channel_release(channel, scan, NULL);
-}
-
-/* Connects where there is something to send and no connection yet. */
-static kw_err connect_channel(kw_channel *channel, kw_channel_scan *scan)
-{
-    bool is_due = channel->queue.head != NULL && scan->now_ns >= channel->retry_ns;
-    return channel->conn == NULL && is_due ? acquire(channel, scan) : KW_OK;
 }
 
 bool kw_channel_has_more(const kw_channel *channel, const kw_channel_scan *scan)

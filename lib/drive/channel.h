@@ -13,10 +13,28 @@ typedef struct kw_items {
     kw_item *tail;
 } kw_items;
 
-void kw_items_push(kw_items *list, kw_item *item);
+static inline void kw_items_push(kw_items *list, kw_item *item)
+{
+    item->next = NULL;
+    item->before = list->tail;
+    *(list->tail != NULL ? &list->tail->next : &list->head) = item;
+    list->tail = item;
+}
+
+/* NULL: empty. */
+static inline kw_item *kw_items_pop(kw_items *list)
+{
+    kw_item *item = list->head;
+    if (item != NULL) {
+        list->head = item->next;
+        *(item->next != NULL ? &item->next->before : &list->tail) = NULL;
+        item->next = NULL;
+    }
+    return item;
+}
+
 void kw_items_push_front(kw_items *list, kw_item *item);
 void kw_items_remove(kw_items *list, kw_item *item);
-kw_item *kw_items_pop(kw_items *list); /* NULL: empty */
 
 /* All of behind, which is empty then, to the end of the list. */
 void kw_items_append(kw_items *list, kw_items *behind);
@@ -60,8 +78,11 @@ typedef struct kw_channel_scan {
     kw_items overtaken;    /* commands that may not be sent any more: later ones have run */
 } kw_channel_scan;
 
-/* Puts a command at the end of the queue, and takes one out of it. */
-void kw_channel_enqueue(kw_channel *channel, const kw_channel_scan *scan, kw_item *item);
+/* Puts a command on the connection, to be sent by the next pump, where that has others on it and
+ * nothing is in the way; else at the end of the queue. */
+kw_err kw_channel_put(kw_channel *channel, kw_channel_scan *scan, kw_item *item);
+
+/* Takes a command out of the queue. */
 void kw_channel_dequeue(kw_channel *channel, kw_item *item);
 
 /* True for a command that waits here while no connection can be had: all others ask their op. */

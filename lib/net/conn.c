@@ -217,20 +217,26 @@ static inline bool append(kw_conn *conn, const char *data, size_t len)
     return true;
 }
 
+/* Puts ASKING before the request that follows at once, so that nothing comes between. */
+static kw_err queue_asking(kw_conn *conn, kw_error *error)
+{
+    kw_owner owner = {KW_OWNER_OPTIONAL, "ASKING", NULL, 0};
+    if (!append(conn, asking, sizeof(asking) - 1) || !kw_fifo_push(&conn->owners, owner)) {
+        return kw_conn_die_of_memory(conn, error);
+    }
+    conn->queued += sizeof(asking) - 1;
+    return KW_OK;
+}
+
 kw_err kw_conn_queue(kw_conn *conn, kw_error *error, kw_request *request, bool is_asking)
 {
     kw_owner owner = {KW_OWNER_REQUEST, NULL, request, 0};
-    kw_owner before = {KW_OWNER_OPTIONAL, "ASKING", NULL, 0};
     request->end_at = UINT64_MAX; /* not sent, where there is no memory for it */
     if (kw_conn_has_old_login(conn)) {
         kw_conn_renew_login(conn, 0);
     }
-    if (is_asking) {
-        /* One append for both, so that nothing comes between. */
-        if (!append(conn, asking, sizeof(asking) - 1) || !kw_fifo_push(&conn->owners, before)) {
-            return kw_conn_die_of_memory(conn, error);
-        }
-        conn->queued += sizeof(asking) - 1;
+    if (is_asking && queue_asking(conn, error) != KW_OK) {
+        return KW_ERR_NOMEM;
     }
     if (!kw_fifo_push(&conn->owners, owner)) {
         return kw_conn_die_of_memory(conn, error);

@@ -137,6 +137,12 @@ static kw_err die_of_end(kw_conn *conn, kw_error *error)
     return kw_conn_die(conn, code);
 }
 
+/* How bytes are received. */
+typedef struct recv_way {
+    bool waits;
+    bool lends; /* the reader copies nothing but what no reply has taken */
+} recv_way;
+
 /* Takes the bytes that TLS opened beyond what data had room for. An error among them is met again,
  * and reported, by the next recv. */
 static kw_err receive_rest(kw_conn *conn, kw_error *error, size_t *got, char *data, size_t len)
@@ -150,11 +156,11 @@ static kw_err receive_rest(kw_conn *conn, kw_error *error, size_t *got, char *da
     return code;
 }
 
-kw_err kw_conn_receive(kw_conn *conn, kw_error *error, size_t *got, bool waits)
+/* One recv into data, of KW_CONN_RECV_LEN bytes, which the reader gets. */
+static kw_err receive(kw_conn *conn, kw_error *error, size_t *got, char *data, recv_way way)
 {
-    char data[KW_CONN_RECV_LEN];
     *got = 0;
-    ssize_t status = kw_conn_recv(conn, data, sizeof(data), waits);
+    ssize_t status = kw_conn_recv(conn, data, KW_CONN_RECV_LEN, way.waits);
     if (status == -EAGAIN) {
         return KW_OK;
     }
@@ -164,17 +170,33 @@ kw_err kw_conn_receive(kw_conn *conn, kw_error *error, size_t *got, bool waits)
                           : die_of_end(conn, error);
     }
     *got = (size_t)status;
-    kw_err code = kw_reader_feed(&conn->reader, error, data, *got);
+    bool lends = way.lends && conn->tls == NULL; /* which may have more, for the same memory */
+    kw_err code = lends ? kw_reader_lend(&conn->reader, error, data, *got)
+                        : kw_reader_feed(&conn->reader, error, data, *got);
     if (code == KW_OK && conn->tls != NULL) {
-        code = receive_rest(conn, error, got, data, sizeof(data));
+        code = receive_rest(conn, error, got, data, KW_CONN_RECV_LEN);
     }
     return code == KW_OK ? KW_OK : kw_conn_die(conn, code);
 }
 
+kw_err kw_conn_receive(kw_conn *conn, kw_error *error, size_t *got, bool waits)
+{
+    char data[KW_CONN_RECV_LEN];
+    recv_way way = {.waits = waits, .lends = false};
+    return receive(conn, error, got, data, way);
+}
+
 kw_err kw_conn_take_in(kw_conn *conn, kw_error *error, size_t *got, bool waits)
 {
-    kw_err code = kw_conn_receive(conn, error, got, waits);
-    return code == KW_OK && *got > 0 ? parse(conn, error) : code;
+    char data[KW_CONN_RECV_LEN];
+    recv_way way = {.waits = waits, .lends = true};
+    kw_err code = receive(conn, error, got, data, way);
+    if (code == KW_OK && *got > 0) {
+        code = parse(conn, error);
+        kw_err kept = kw_reader_end_loan(&conn->reader, code == KW_OK ? error : NULL);
+        code = code != KW_OK || kept == KW_OK ? code : kw_conn_die(conn, kept);
+    }
+    return code;
 }
 
 kw_err kw_conn_go_on(kw_conn *conn, kw_error *error)

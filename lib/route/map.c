@@ -307,7 +307,7 @@ size_t kw_map_replica(const kw_map *map, const kw_map_shard *shard, size_t index
     return map->replicas[shard->replicas_at + index];
 }
 
-uint16_t kw_map_shard_of(const kw_map *map, unsigned slot)
+static inline uint16_t shard_of(const kw_map *map, unsigned slot)
 {
     if (slot >= KW_SLOTS_N) {
         return KW_MAP_NO_SHARD;
@@ -315,13 +315,18 @@ uint16_t kw_map_shard_of(const kw_map *map, unsigned slot)
     return map->slots != NULL ? atomic_load_explicit(&map->slots[slot], memory_order_relaxed) : 0;
 }
 
+uint16_t kw_map_shard_of(const kw_map *map, unsigned slot)
+{
+    return shard_of(map, slot);
+}
+
 bool kw_map_owner_of(const kw_map *map, size_t *node, unsigned slot)
 {
-    uint16_t shard = kw_map_shard_of(map, slot);
+    uint16_t shard = shard_of(map, slot);
     if (shard == KW_MAP_NO_SHARD) {
         return false;
     }
-    *node = kw_map_shard_at(map, shard)->primary;
+    *node = map->shards[shard].primary;
     return true;
 }
 

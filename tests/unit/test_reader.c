@@ -54,7 +54,7 @@ static kw_err read_all(reading *self, kw_reader *reader)
     return KW_OK;
 }
 
-/* Pieces of at most piece_max bytes: all of that length, or of random ones. */
+/* Pieces of at most piece_max bytes: all of that length; or of random ones, some of them lent. */
 static void read_stream(reading *self, const kw_reader_limits *limits, kw_bytes stream,
                         size_t piece_max, kw_random *random)
 {
@@ -67,10 +67,19 @@ static void read_stream(reading *self, const kw_reader_limits *limits, kw_bytes 
         char *copy = malloc(len); /* so that reads past the end are seen */
         assert_non_null(copy);
         memcpy(copy, stream.data + at, len);
-        assert_int_equal(kw_reader_feed(&reader, NULL, copy, len), KW_OK);
-        free(copy);
+        bool lends = random != NULL && kw_random_next(random) % 2 == 0;
+        kw_err fed = lends ? kw_reader_lend(&reader, NULL, copy, len)
+                           : kw_reader_feed(&reader, NULL, copy, len);
+        assert_int_equal(fed, KW_OK);
+        if (!lends) {
+            free(copy);
+        }
         at += len;
         self->code = read_all(self, &reader);
+        assert_int_equal(kw_reader_end_loan(&reader, NULL), KW_OK);
+        if (lends) {
+            free(copy);
+        }
     }
     self->has_rest = kw_reader_has_rest(&reader);
     kw_reader_fini(&reader);
