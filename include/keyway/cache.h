@@ -91,7 +91,8 @@ typedef enum kw_cache_source {
     KW_CACHE_FROM_SERVER = 1,  /* its server had it */
     KW_CACHE_FROM_LOAD = 2,    /* it was loaded, by this call or one that it waited for */
     KW_CACHE_FROM_STALE = 3,   /* its server had it, and its ttl is over (stale, stale-if-error) */
-    KW_CACHE_FROM_NEAR = 4     /* this process' memory had it (near-bytes) */
+    KW_CACHE_FROM_NEAR = 4,    /* this process' memory had it (near-bytes) */
+    KW_CACHE_UNKNOWN = 5       /* kw_cache_get_many: it could not be read */
 } kw_cache_source;
 
 /* A value that a call gave. The bytes never change, and stay until kw_cache_release, also when the
@@ -114,8 +115,8 @@ typedef struct kw_cache_value {
  * KW_ERR_FORKED.
  *
  * NULL where it fails. Errors: KW_ERR_CONFIG (an option is unknown or wrong), KW_ERR_UNSUPPORTED (a
- * handle with copies: kw_quorum keeps its values; near-bytes with protocol=3), KW_ERR_ARGUMENT
- * (client is NULL), KW_ERR_FORKED, KW_ERR_NOMEM. Any thread. */
+ * handle with copies: kw_quorum keeps its values), KW_ERR_ARGUMENT (client is NULL), KW_ERR_FORKED,
+ * KW_ERR_NOMEM. Any thread. */
 KW_API kw_cache *kw_cache_open(kw_client *client, kw_error *error, const char *options);
 
 /* Frees a cache. No call on it may be in progress; values that were given stay until they are
@@ -162,6 +163,15 @@ KW_API kw_err kw_cache_load_give(kw_cache_load *load, const char *data, size_t l
  * KW_ERR_ARGUMENT; KW_ERR_NOMEM. Any thread. */
 KW_API kw_err kw_cache_get(kw_cache *cache, kw_error *error, kw_cache_value *value,
                            kw_cache_bytes key);
+
+/* Reads the values of n keys as kw_cache_get does, those that are not near from all their servers
+ * at once, within one timeout. values has n places, each as KW_CACHE_VALUE_INIT; those that were
+ * given are the caller's to release, also where others failed: those are KW_CACHE_UNKNOWN then, and
+ * error tells of one.
+ *
+ * Errors: those of kw_cache_get. Any thread. */
+KW_API kw_err kw_cache_get_many(kw_cache *cache, kw_error *error, kw_cache_value *values,
+                                const kw_cache_bytes *keys, size_t n);
 
 /* Reads the value of a key, or has it loaded, by this call or another: KW_OK where there is a
  * value, or where the loader has said that there is none (value->data is NULL then). value is the

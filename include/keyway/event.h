@@ -2,7 +2,7 @@
 /* keyway: what happens to the servers of a handle, told to the host.
  *
  * A kw_event is a node that is down or back, a failover, another map, a connection that was opened
- * or lost, or a change of a ring's members:
+ * or lost, a cache whose values may be near, or a change of a ring's members:
  *
  *   static void on_event(void *arg, const kw_event *event) { puts(event->text); }
  *   ...
@@ -42,8 +42,10 @@ typedef enum kw_event_kind {
     KW_EVENT_MAP_CHANGED = 13,      /* a cluster: another map is in use, the first one too; text,
                                        slots_n, joined_n, left_n: what is new since it was told last */
     KW_EVENT_CONNECTED = 14,        /* a connection to node was opened, its greeting answered */
-    KW_EVENT_DISCONNECTED = 15 /* one was lost that had been open, in use or idle; text says why;
+    KW_EVENT_DISCONNECTED = 15, /* one was lost that had been open, in use or idle; text says why;
                                   none for what is closed for good reason, as after pool-idle */
+    KW_EVENT_NEAR_ON = 16,      /* a cache: values of node may come from this process' memory now */
+    KW_EVENT_NEAR_OFF = 17      /* .. and do not any more, or cannot; text says why */
 } kw_event_kind;
 
 /* One event. All that it points to is borrowed until the callback returns. */
@@ -64,7 +66,8 @@ typedef struct kw_event {
  * that thread's own call, with no lock held: it may use the handle, but not close it, and should be
  * quick. Events of one node come in their order, one at a time. Those of Sentinel are read by
  * calls, and by the event loop, as they come by: a handle that nobody uses tells them late. Those
- * of connections and maps are told when the call that met them ends, the last 64 of connections. */
+ * of connections, maps and caches are told when the call that met them ends, or a later one; of
+ * connections and caches the last 64. */
 typedef void (*kw_event_fn)(void *arg, const kw_event *event);
 
 /* Sets whom to tell of events: event is called with arg. Default, and NULL: nobody. arg must

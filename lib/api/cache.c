@@ -35,11 +35,6 @@ kw_cache *kw_cache_open(kw_client *client, kw_error *error, const char *options)
                      "or a handle without copies");
         return NULL;
     }
-    if (own.near_bytes > 0 && client->topology->env.options.protocol > 2) {
-        kw_error_set(error, KW_ERR_UNSUPPORTED, KW_EFFECT_NONE,
-                     "near-bytes hears of writes by protocol=2 alone, and the handle has 3");
-        return NULL;
-    }
     if (kw_client_enter(client, error) != KW_OK) {
         return NULL;
     }
@@ -116,6 +111,42 @@ kw_err kw_cache_get(kw_cache *cache, kw_error *error, kw_cache_value *value, kw_
     code = code == KW_OK ? enter(cache, error, key) : code;
     if (code == KW_OK) {
         code = kw_cache_do_get(cache, error, value, bytes_of(key));
+        kw_client_leave(cache->client);
+    }
+    return code;
+}
+
+/* What may be near is looked for; how many were not. */
+static size_t get_near_ones(kw_cache *cache, kw_cache_value *values, const kw_cache_bytes *keys,
+                            size_t n)
+{
+    size_t open_n = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (!is_near(cache, &values[i], keys[i])) {
+            values[i].source = KW_CACHE_UNKNOWN;
+            open_n++;
+        }
+    }
+    return open_n;
+}
+
+kw_err kw_cache_get_many(kw_cache *cache, kw_error *error, kw_cache_value *values,
+                         const kw_cache_bytes *keys, size_t n)
+{
+    if (n > 0 && (values == NULL || keys == NULL)) {
+        return kw_error_refuse(error, KW_ERR_ARGUMENT, "values or keys is NULL");
+    }
+    kw_err code = KW_OK;
+    for (size_t i = 0; i < n && code == KW_OK; i++) {
+        code = is_wrong(keys[i]) ? kw_error_refuse(error, KW_ERR_ARGUMENT, "a key is NULL")
+                                 : clear(&values[i], error);
+    }
+    if (code != KW_OK || get_near_ones(cache, values, keys, n) == 0) {
+        return code;
+    }
+    code = enter(cache, error, keys[0]);
+    if (code == KW_OK) {
+        code = kw_cache_do_get_many(cache, error, values, keys, n);
         kw_client_leave(cache->client);
     }
     return code;

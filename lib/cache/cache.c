@@ -112,17 +112,24 @@ static kw_reply *run(kw_cache *cache, kw_error *error, const kw_cache_command *c
     return reply;
 }
 
-kw_reply *kw_cache_send(kw_cache *cache, kw_error *error, const kw_cache_command *command)
+kw_call_options kw_cache_read_options(const kw_cache *cache, kw_bytes key)
 {
     kw_call_options options = KW_CALL_OPTIONS_INIT;
-    options.idempotent = command->is_repeatable;
+    options.idempotent = true;
     options.read = KW_READ_PRIMARY;
     options.acks = KW_ACKS_NONE;
     if (kw_topology_is_ring(cache->topology)) {
         options.route = KW_ROUTE_KEY; /* a lease lives where its key does */
-        options.key = command->key.data;
-        options.key_len = command->key.len;
+        options.key = key.data;
+        options.key_len = key.len;
     }
+    return options;
+}
+
+kw_reply *kw_cache_send(kw_cache *cache, kw_error *error, const kw_cache_command *command)
+{
+    kw_call_options options = kw_cache_read_options(cache, command->key);
+    options.idempotent = command->is_repeatable;
     kw_plan_task task = {
         .options = &options, .argv = command->argv, .argc = command->argc, .takes_acks = true};
     kw_plan plan;

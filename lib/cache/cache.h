@@ -65,6 +65,9 @@ typedef struct kw_cache_command {
     bool is_repeatable;
 } kw_cache_command;
 
+/* How a command that is repeatable goes to the primary of the key, which it borrows. */
+kw_call_options kw_cache_read_options(const kw_cache *cache, kw_bytes key);
+
 /* Sends it and waits for the reply, the caller's to free; NULL with error set. */
 kw_reply *kw_cache_send(kw_cache *cache, kw_error *error, const kw_cache_command *command);
 

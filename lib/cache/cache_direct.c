@@ -5,7 +5,7 @@
 #include "base/error.h"
 #include "cache/life.h"
 
-static kw_err take_server_error(kw_error *error, kw_reply *reply)
+kw_err kw_cache_take_error(kw_error *error, kw_reply *reply)
 {
     char shown[200];
     kw_bytes_show(shown, sizeof(shown), kw_reply_bytes(reply));
@@ -42,7 +42,7 @@ static kw_err get_plain(kw_cache *cache, kw_error *error, kw_cache_value *value,
         kw_error_copy(error, &failure);
         return failure.code;
     }
-    return kw_reply_is_error(reply) ? take_server_error(error, reply)
+    return kw_reply_is_error(reply) ? kw_cache_take_error(error, reply)
                                     : give_reply(cache, error, value, reply);
 }
 
@@ -67,7 +67,7 @@ static kw_reply *ask(kw_cache *cache, kw_err *code, kw_error *error, kw_lease_as
     }
     kw_buf_fini(&name);
     if (reply != NULL && kw_reply_is_error(reply)) {
-        *code = take_server_error(error, reply);
+        *code = kw_cache_take_error(error, reply);
         reply = NULL;
     }
     return reply;
@@ -110,11 +110,18 @@ static kw_err get_with_life(kw_cache *cache, kw_error *error, kw_cache_value *va
     return KW_OK;
 }
 
-/* A value that may be given, in a reply of its own. */
-static kw_err give_found(kw_cache *cache, kw_error *error, kw_cache_value *value, kw_reply *reply,
-                         kw_life life)
+kw_err kw_cache_give_read(kw_cache *cache, kw_error *error, kw_cache_value *value,
+                          kw_tracked *found)
 {
-    kw_err code = give_reply(cache, error, value, reply);
+    bool is_there = !kw_reply_is_nil(found->value);
+    kw_life life = is_there ? kw_life_of(&cache->options, found->left_ms, 0, 0) : KW_LIFE_OVER;
+    if (life == KW_LIFE_OVER) {
+        kw_reply_free(found->value);
+        kw_cache_count(&cache->counters.misses);
+        kw_cache_value_set(value, NULL, KW_CACHE_FROM_NOWHERE);
+        return KW_OK;
+    }
+    kw_err code = give_reply(cache, error, value, found->value);
     if (code == KW_OK && life == KW_LIFE_STALE) {
         kw_cache_count(&cache->counters.stale);
         value->source = KW_CACHE_FROM_STALE;
@@ -131,15 +138,7 @@ static bool get_tracked(kw_cache *cache, kw_err *code, kw_error *error, kw_cache
     if (!kw_tracker_read(cache->tracker, &found, key, kw_cache_deadline_ns(cache), extra_ms)) {
         return false;
     }
-    bool is_there = !kw_reply_is_nil(found.value);
-    kw_life life = is_there ? kw_life_of(&cache->options, found.left_ms, 0, 0) : KW_LIFE_OVER;
-    if (is_there && life != KW_LIFE_OVER) {
-        *code = give_found(cache, error, value, found.value, life);
-        return true;
-    }
-    kw_reply_free(found.value);
-    kw_cache_count(&cache->counters.misses);
-    *code = KW_OK;
+    *code = kw_cache_give_read(cache, error, value, &found);
     return true;
 }
 

@@ -14,6 +14,19 @@ struct kw_cache_load {
 /* As kw_cache_get, kw_cache_fetch, kw_cache_put and kw_cache_forget, of arguments that were
  * checked. */
 kw_err kw_cache_do_get(kw_cache *cache, kw_error *error, kw_cache_value *value, kw_bytes key);
+
+/* Of kw_cache_get_many what is not near: the values whose source is KW_CACHE_UNKNOWN. */
+kw_err kw_cache_do_get_many(kw_cache *cache, kw_error *error, kw_cache_value *values,
+                            const kw_cache_bytes *keys, size_t n);
+
+/* Gives what a GET and a PTTL behind it have found (left_ms: -1 where nobody asked): the value, a
+ * stale one, or none. Takes the reply over. */
+kw_err kw_cache_give_read(kw_cache *cache, kw_error *error, kw_cache_value *value,
+                          kw_tracked *found);
+
+/* KW_ERR_SERVER, with the text of the reply, which it frees. */
+kw_err kw_cache_take_error(kw_error *error, kw_reply *reply);
+
 /* Reads the key so that it may be near from now on; true where there is a value that is simply to
  * be given. Only where there is near. */
 bool kw_cache_get_fresh(kw_cache *cache, kw_cache_value *value, kw_bytes key);

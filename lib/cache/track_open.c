@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 static const char subscribe[] = "*2\r\n$9\r\nSUBSCRIBE\r\n$20\r\n__redis__:invalidate\r\n";
+static const char hello[] = "*2\r\n$5\r\nHELLO\r\n$1\r\n2\r\n";
 static const char ask_id[] = "*2\r\n$6\r\nCLIENT\r\n$2\r\nID\r\n";
 
 /* Goes on with a connection until it is ready. *is_ready: it is. */
@@ -54,6 +55,19 @@ static kw_err refused(kw_track_pair *pair, kw_error *error)
     return kw_error_set(error, KW_ERR_UNSUPPORTED, KW_EFFECT_NONE, "%s", shown);
 }
 
+/* The connection for messages is there. Its messages are read as arrays, in one way for all. */
+static kw_err begin_asking(kw_track_pair *pair, kw_error *error)
+{
+    bool is_resp3 = pair->node->env->options.protocol == 3;
+    if (pair->step == KW_TRACK_PLAIN && kw_reply_is_error(pair->request.reply)) {
+        return refused(pair, error);
+    }
+    bool is_plain = !is_resp3 || pair->step == KW_TRACK_PLAIN;
+    kw_reply_free(pair->request.reply);
+    pair->step = is_plain ? KW_TRACK_ASKING : KW_TRACK_PLAIN;
+    return kw_track_ask(pair, pair->inval, error, is_plain ? ask_id : hello);
+}
+
 /* The number is known: listen from now on, and open the other one. */
 static kw_err listen_from_now(kw_track_pair *pair, kw_error *error)
 {
@@ -90,7 +104,6 @@ static kw_err turn_on(kw_track_pair *pair, kw_error *error)
     kw_near_end_epoch(pair->near, pair->at); /* a new one begins */
     atomic_store(&pair->near->pairs[pair->at].is_wanted, true);
     atomic_store(&pair->is_ready, true);
-    kw_env_log(pair->node->env, KW_LOG_INFO, "%s: its values may be near", pair->node->name);
     return KW_OK;
 }
 
@@ -106,8 +119,13 @@ kw_err kw_track_open_on(kw_track_pair *pair, kw_error *error, short on_inval, sh
     case KW_TRACK_HEARING:
         code = go_on(pair, pair->inval, &pair->is_inval_known, error, on_inval);
         if (code == KW_OK && kw_conn_is_settled(pair->inval)) {
-            pair->step = KW_TRACK_ASKING;
-            code = kw_track_ask(pair, pair->inval, error, ask_id);
+            code = begin_asking(pair, error);
+        }
+        break;
+    case KW_TRACK_PLAIN:
+        code = go_on(pair, pair->inval, &pair->is_inval_known, error, on_inval);
+        if (code == KW_OK && pair->request.is_done) {
+            code = begin_asking(pair, error);
         }
         break;
     case KW_TRACK_ASKING:

@@ -4,6 +4,7 @@
 
 #include "cache/track_open.h"
 #include "base/error.h"
+#include "net/conn_diary.h"
 
 #include <errno.h>
 #include <string.h>
@@ -115,12 +116,28 @@ static void release(kw_track_pair *pair, kw_conn **conn, bool was_known, const k
     }
 }
 
+/* Values of this server may be near from now on, or not any more, which the host hears. */
+static void turn(kw_track_pair *pair, bool is_on, const char *why)
+{
+    kw_env *env = pair->node->env;
+    if (atomic_exchange(&pair->is_on, is_on) == is_on) {
+        return;
+    }
+    kw_env_log(env, KW_LOG_INFO, "%s: its values %s%s", pair->node->name,
+               is_on ? "may be near" : "are not near any more: ", why);
+    if (env->events != NULL) {
+        env->events->note_fn(env, is_on ? KW_EVENT_NEAR_ON : KW_EVENT_NEAR_OFF, pair->node->name,
+                             why);
+    }
+}
+
 /* A connection is lost, or is not wanted any more: with it all values end. Reads end behind the
  * connection that knows of them. */
 static void lose(kw_track_pair *pair, const kw_error *failure, uint64_t pause_ns)
 {
     atomic_store(&pair->is_ready, false);
     kw_near_end_epoch(pair->near, pair->at);
+    turn(pair, false, failure != NULL ? failure->text : "the cache is closed");
     release(pair, &pair->data, pair->is_data_known, failure);
     release(pair, &pair->inval, pair->is_inval_known, failure);
     pair->is_data_known = pair->is_inval_known = pair->is_subscribed = false;
@@ -227,7 +244,9 @@ static kw_err take_proof(kw_track_pair *pair, kw_error *error, uint64_t now_ns)
     }
     if (pair->has_pong && pair->request.is_done) {
         kw_near_pair *near = &pair->near->pairs[pair->at];
+        bool is_good = now_ns < pair->pinged_ns + pair->near->limits.staleness_ns;
         atomic_store_explicit(&near->proof_ns, pair->pinged_ns, memory_order_release);
+        turn(pair, is_good, is_good ? "" : "an answer to PING takes as long as near-staleness");
         pair->pinged_ns = 0;
         kw_reply_free(pair->request.reply);
         kw_request_init(&pair->request);
@@ -371,10 +390,7 @@ static void lead(kw_track_pair *pair, int wait_ms)
         kw_env_log(pair->node->env, KW_LOG_WARNING,
                    "%s: no values near, the server does not track keys: %s", pair->node->name,
                    failure.text);
-    }
-    if (pair->step == KW_TRACK_READY) {
-        kw_env_log(pair->node->env, KW_LOG_INFO, "%s: its values are not near any more: %s",
-                   pair->node->name, failure.text);
+        atomic_store(&pair->is_on, true); /* the host hears of it once */
     }
     lose(pair, &failure, is_refused ? REFUSED_NS : RETRY_NS);
 }
@@ -408,16 +424,34 @@ static int wait_ms_of(uint64_t now_ns, uint64_t deadline_ns)
     return kw_clock_ms_until(now_ns, deadline_ns, SLICE_MS);
 }
 
-bool kw_track_pair_run(kw_track_pair *pair, kw_track_read *read, uint64_t deadline_ns)
+bool kw_track_pair_submit(kw_track_pair *pair, kw_track_read *read)
+{
+    kw_monitor_lock(&pair->monitor);
+    bool is_ready = atomic_load(&pair->is_ready);
+    if (is_ready) {
+        read->refs++;
+        push(&pair->pending, read);
+    }
+    kw_monitor_unlock(&pair->monitor);
+    return is_ready;
+}
+
+void kw_track_pair_send(kw_track_pair *pair)
+{
+    kw_monitor_lock(&pair->monitor);
+    bool is_mine = pair->pending.first != NULL && !pair->is_led;
+    pair->is_led = pair->is_led || is_mine;
+    kw_monitor_unlock(&pair->monitor);
+    if (is_mine) {
+        lead(pair, 0);
+        leave(pair);
+    }
+}
+
+bool kw_track_pair_await(kw_track_pair *pair, kw_track_read *read, uint64_t deadline_ns)
 {
     const kw_env *env = pair->node->env;
     kw_monitor_lock(&pair->monitor);
-    if (!atomic_load(&pair->is_ready)) {
-        kw_monitor_unlock(&pair->monitor);
-        return false;
-    }
-    read->refs++;
-    push(&pair->pending, read);
     while (!read->is_done) {
         uint64_t now_ns = kw_env_now(env);
         bool is_over = now_ns >= deadline_ns || atomic_load(&env->is_closing);

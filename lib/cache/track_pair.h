@@ -28,6 +28,7 @@ typedef struct kw_track_reads {
 typedef enum kw_track_state {
     KW_TRACK_DOWN,    /* nothing is open */
     KW_TRACK_HEARING, /* the connection for messages is being opened */
+    KW_TRACK_PLAIN,   /* it is told to speak RESP2, where the handle has RESP3 */
     KW_TRACK_ASKING,  /* it is asked for its number */
     KW_TRACK_READING, /* the connection for reads is being opened */
     KW_TRACK_TURNING, /* it is told to track */
@@ -54,6 +55,7 @@ typedef struct kw_track_pair {
                            clock; 0: none is out */
     bool has_pong;
     bool is_refused;       /* the server does not track for us */
+    atomic_bool is_on;     /* its last proof came in time: values may be near, as the host knows */
     kw_track_reads flight; /* on the connection, in their order */
     kw_monitor monitor;
     bool is_led;
@@ -69,9 +71,15 @@ void kw_track_pair_fini(kw_track_pair *pair);
  * False where another thread leads. */
 bool kw_track_pair_turn(kw_track_pair *pair, int wait_ms);
 
-/* Gives a read over, and waits for its end; false where it has none by deadline_ns of the handle's
- * clock, or the pair is not ready. The reference stays the caller's. */
-bool kw_track_pair_run(kw_track_pair *pair, kw_track_read *read, uint64_t deadline_ns);
+/* Gives a read over; false where the pair is not ready. The caller's reference stays its own. */
+bool kw_track_pair_submit(kw_track_pair *pair, kw_track_read *read);
+
+/* Sends what was given over, where nobody does. */
+void kw_track_pair_send(kw_track_pair *pair);
+
+/* Waits for the end of a read that was given over; false where it has none by deadline_ns of the
+ * handle's clock, or is lost. */
+bool kw_track_pair_await(kw_track_pair *pair, kw_track_read *read, uint64_t deadline_ns);
 
 void kw_track_read_unref(kw_track_pair *pair, kw_track_read *read);
 

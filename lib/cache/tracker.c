@@ -229,63 +229,85 @@ static bool take_answer(kw_tracked *found, kw_track_read *read)
     return kind == KW_REPLY_NIL || found->left_ms != -2;
 }
 
-/* One read on its way. */
-typedef struct reading {
-    kw_near *near;
-    kw_track_pair *pair;
-    kw_track_read *read;
-    kw_bytes key;
-    uint64_t until_ns;
-    uint64_t extra_ms;
-} reading;
-
-static bool read_by(const reading *self, kw_tracked *found)
+/* A pair that is ready, of the key's owner; NULL: there is none. */
+static kw_track_pair *ready_pair(kw_tracker *tracker, kw_bytes key)
 {
-    kw_track_read *read = self->read;
-    bool is_read = kw_track_pair_run(self->pair, read, self->until_ns);
+    kw_node *node = owner_of(tracker->topology, key);
+    kw_track_pair *pair = node != NULL ? pair_of(tracker, node) : NULL;
+    kw_node_unref(node);
+    return pair != NULL && atomic_load(&pair->is_ready) ? pair : NULL;
+}
+
+bool kw_tracker_begin(kw_tracker *tracker, kw_tracking *tracking, kw_bytes key)
+{
+    unsigned map_n = atomic_load(&tracker->near->map_n);
+    kw_track_pair *pair = ready_pair(tracker, key);
+    kw_track_read *read = pair != NULL ? new_read(tracker, key) : NULL;
+    tracking->pair = pair;
+    tracking->read = read;
+    tracking->key = key;
+    if (read == NULL) {
+        return false;
+    }
+    read->place.sent_ns = kw_tracker_now(tracker);
+    bool has_place = kw_near_place_take(tracker->near, &read->place, pair->at, map_n);
+    if (has_place && kw_track_pair_submit(pair, read)) {
+        return true;
+    }
+    if (has_place) {
+        kw_near_place_end(tracker->near, &read->place, key, (kw_bytes){NULL, 0}, 0);
+    }
+    kw_track_read_unref(pair, read);
+    tracking->read = NULL;
+    return false;
+}
+
+void kw_tracker_send(const kw_tracking *tracking)
+{
+    kw_track_pair_send(tracking->pair);
+}
+
+/* The answer, where is_read; else the place is given up. */
+static bool take_read(kw_tracker *tracker, kw_tracking *tracking, kw_tracked *found, bool is_read,
+                      uint64_t extra_ms)
+{
+    kw_track_read *read = tracking->read;
     kw_bytes value = {NULL, 0};
     uint64_t end_ns = 0;
+    found->value = NULL;
     if (is_read) {
         value = kw_reply_bytes(read->get.reply);
-        end_ns = end_of(read, self->extra_ms);
+        end_ns = end_of(read, extra_ms);
     }
-    kw_near_place_end(self->near, &read->place, self->key, value, end_ns);
+    kw_near_place_end(tracker->near, &read->place, tracking->key, value, end_ns);
     is_read = is_read && take_answer(found, read);
     if (!is_read) {
         kw_reply_free(found->value);
         found->value = NULL;
     }
+    kw_track_read_unref(tracking->pair, read);
+    tracking->read = NULL;
     return is_read;
+}
+
+bool kw_tracker_end(kw_tracker *tracker, kw_tracking *tracking, kw_tracked *found,
+                    uint64_t deadline_ns, uint64_t extra_ms)
+{
+    /* An answer that is late is not waited for here: the key is read as any other then. */
+    const kw_env *env = &tracker->topology->env;
+    uint64_t until_ns = kw_env_now(env) + env->options.stall_ms * KW_NS_PER_MS;
+    bool is_read = kw_track_pair_await(tracking->pair, tracking->read,
+                                       until_ns < deadline_ns ? until_ns : deadline_ns);
+    return take_read(tracker, tracking, found, is_read, extra_ms);
 }
 
 bool kw_tracker_read(kw_tracker *tracker, kw_tracked *found, kw_bytes key, uint64_t deadline_ns,
                      uint64_t extra_ms)
 {
-    unsigned map_n = atomic_load(&tracker->near->map_n);
-    kw_node *node = owner_of(tracker->topology, key);
-    kw_track_pair *pair = node != NULL ? pair_of(tracker, node) : NULL;
-    kw_node_unref(node);
+    kw_tracking tracking;
     found->value = NULL;
-    if (pair == NULL || !atomic_load(&pair->is_ready)) {
-        return false;
-    }
-    kw_track_read *read = new_read(tracker, key);
-    if (read == NULL) {
-        return false;
-    }
-    /* An answer that is late is not waited for here: the key is read as any other then. */
-    const kw_env *env = &tracker->topology->env;
-    uint64_t until_ns = kw_env_now(env) + env->options.stall_ms * KW_NS_PER_MS;
-    reading self = {.near = tracker->near, .pair = pair, .read = read, .key = key};
-    self.until_ns = until_ns < deadline_ns ? until_ns : deadline_ns;
-    self.extra_ms = extra_ms;
-    read->place.sent_ns = kw_tracker_now(tracker);
-    bool is_read = false;
-    if (kw_near_place_take(tracker->near, &read->place, pair->at, map_n)) {
-        is_read = read_by(&self, found);
-    }
-    kw_track_read_unref(pair, read);
-    return is_read;
+    return kw_tracker_begin(tracker, &tracking, key) &&
+           kw_tracker_end(tracker, &tracking, found, deadline_ns, extra_ms);
 }
 
 kw_tracker_figures kw_tracker_look(kw_tracker *tracker, uint64_t now_ns)
@@ -293,7 +315,7 @@ kw_tracker_figures kw_tracker_look(kw_tracker *tracker, uint64_t now_ns)
     kw_tracker_figures figures = {0, 0};
     size_t pairs_n = pairs_n_of(tracker);
     for (size_t i = 0; i < pairs_n; i++) {
-        if (!atomic_load(&tracker->pairs[i].is_ready)) {
+        if (!atomic_load(&tracker->pairs[i].is_ready) || !atomic_load(&tracker->pairs[i].is_on)) {
             continue;
         }
         uint64_t proof_ns = atomic_load(&tracker->near->pairs[i].proof_ns);

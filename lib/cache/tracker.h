@@ -41,8 +41,25 @@ typedef struct kw_tracked {
 bool kw_tracker_read(kw_tracker *tracker, kw_tracked *found, kw_bytes key, uint64_t deadline_ns,
                      uint64_t extra_ms);
 
+/* A read in two steps, so that many may be under way at once. */
+typedef struct kw_tracking {
+    struct kw_track_pair *pair;
+    struct kw_track_read *read; /* NULL: none is under way */
+    kw_bytes key;               /* borrowed until its end */
+} kw_tracking;
+
+/* Gives a read over; false: it cannot be, and is to be read as any other key. */
+bool kw_tracker_begin(kw_tracker *tracker, kw_tracking *tracking, kw_bytes key);
+
+/* Sends it, and all others for its server. */
+void kw_tracker_send(const kw_tracking *tracking);
+
+/* Waits for a read that was begun; as kw_tracker_read. */
+bool kw_tracker_end(kw_tracker *tracker, kw_tracking *tracking, kw_tracked *found,
+                    uint64_t deadline_ns, uint64_t extra_ms);
+
 typedef struct kw_tracker_figures {
-    uint64_t pairs_n;      /* that are ready */
+    uint64_t pairs_n;      /* whose last proof came in time */
     uint64_t proof_age_ms; /* of the oldest proof of a ready pair */
 } kw_tracker_figures;
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Connection diary: connections that were opened or lost, and maps, kept until somebody tells the
- * host of them with no lock held. */
+/* Connection diary: connections that were opened or lost, near values that go off and on, and maps,
+ * kept until somebody tells the host of them with no lock held. */
 #ifndef NET_CONN_DIARY_H
 #define NET_CONN_DIARY_H
 
@@ -30,7 +30,7 @@ typedef struct kw_event_part {
     void (*tend_fn)(struct kw_topology *topology);
 } kw_event_part;
 
-/* A connection to the node was opened, or lost, and why. Under any lock, by any thread. */
+/* What happened to the node, and why. Under any lock, by any thread. */
 void kw_conn_diary_note(kw_env *env, kw_event_kind kind, const char *node, const char *why);
 
 /* Another map is in use. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Tells the host of connections that were opened or lost, and of what another map has changed. */
+/* Tells the host of connections that were opened or lost, of values that may be near or not, and of
+ * what another map has changed. */
 #include "topology/host_events.h"
 
 #include "topology/topology.h"
@@ -10,14 +11,20 @@
 /* Nodes are named in a text up to this number. */
 #define NAMED_MAX 4
 
+static const char *what_is(kw_event_kind kind)
+{
+    return kind == KW_EVENT_CONNECTED      ? "a connection was opened"
+           : kind == KW_EVENT_DISCONNECTED ? "a connection was lost: "
+           : kind == KW_EVENT_NEAR_ON      ? "its values may be near"
+                                           : "its values are not near: ";
+}
+
 static void tell_conns(kw_topology *topology)
 {
     kw_conn_event noted;
     while (kw_conn_diary_next(&topology->env, &noted)) {
         char text[sizeof(noted.node) + sizeof(noted.why) + 40];
-        bool is_open = noted.kind == KW_EVENT_CONNECTED;
-        snprintf(text, sizeof(text), "%s: %s%s", noted.node,
-                 is_open ? "a connection was opened" : "a connection was lost: ", noted.why);
+        snprintf(text, sizeof(text), "%s: %s%s", noted.node, what_is(noted.kind), noted.why);
         kw_event event = {.kind = noted.kind, .member = "", .node = noted.node, .text = text};
         kw_topology_tell(topology, &event);
     }

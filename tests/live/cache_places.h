@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Where a cache may stand: one server, a cluster of three, a ring of three, a Sentinel group. */
+/* Where a cache may stand: one server, a cluster of three, a ring of three, a Sentinel group; with
+ * "RESP3" in the name by that protocol. */
 #ifndef LIVE_CACHE_PLACES_H
 #define LIVE_CACHE_PLACES_H
 
@@ -27,7 +28,7 @@ static inline void cache_place_start(cache_place *place, const char *name)
 {
     memset(place, 0, sizeof(*place));
     place->name = name;
-    if (strcmp(name, "cluster") == 0) {
+    if (strstr(name, "cluster") != NULL) {
         place->cluster = kw_test_cluster_start(3, 0, 0, NULL);
         snprintf(place->uri, sizeof(place->uri), "%s", kw_test_cluster_uri(place->cluster));
     } else if (strcmp(name, "sentinel") == 0) {
@@ -45,6 +46,20 @@ static inline void cache_place_start(cache_place *place, const char *name)
         place->servers[0] = kw_test_server_start("save \"\"\n");
         snprintf(place->uri, sizeof(place->uri), "%s", kw_test_server_uri(place->servers[0]));
     }
+    if (strstr(name, "RESP3") != NULL) {
+        size_t len = strlen(place->uri);
+        snprintf(place->uri + len, sizeof(place->uri) - len, "%cprotocol=3",
+                 strchr(place->uri, '?') != NULL ? '&' : '?');
+    }
+}
+
+/* False where hiredis cannot read RESP3. */
+static inline bool cache_has_resp3(void)
+{
+    kw_config *config = kw_config_new(NULL);
+    bool has_it = config != NULL && kw_config_set(config, NULL, "protocol", "3") == KW_OK;
+    kw_config_free(config);
+    return has_it;
 }
 
 static inline void cache_place_stop(cache_place *place)

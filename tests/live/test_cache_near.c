@@ -10,6 +10,7 @@
 
 #include <hiredis.h>
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "live/cache_places.h"
 
@@ -386,6 +387,54 @@ static void test_without_tracking_all_else_works(void **state)
     kw_test_server_integer(here.servers[0], "ACL DELUSER plain");
 }
 
+typedef struct heard {
+    atomic_uint on_n;
+    atomic_uint off_n;
+} heard;
+
+static void on_event(void *arg, const kw_event *event)
+{
+    heard *self = arg;
+    atomic_fetch_add(&self->on_n, event->kind == KW_EVENT_NEAR_ON ? 1 : 0);
+    if (event->kind == KW_EVENT_NEAR_OFF) {
+        assert_non_null(strstr(event->text, event->node));
+        atomic_fetch_add(&self->off_n, 1);
+    }
+}
+
+static void test_the_host_hears_when_values_may_be_near_and_when_not(void **state)
+{
+    (void)state;
+    if (here.group != NULL) {
+        return;
+    }
+    heard ears = {0};
+    kw_config *config = kw_config_new(NULL);
+    assert_int_equal(kw_config_set(config, NULL, "server", here.uri), KW_OK);
+    kw_config_set_event(config, on_event, &ears);
+    kw_client *client = kw_open_config(config, NULL);
+    kw_config_free(config);
+    kw_cache *cache = cache_open(client, OPTIONS);
+    kw_test_ask_ok(client, "SET key one");
+    await_near(cache, "key", "one");
+    KW_TEST_UNTIL(atomic_load(&ears.on_n) >= 1)
+    {
+        assert_is(cache, "key", "one");
+        kw_test_ask_ok(client, "SET other x");
+    }
+    assert_int_equal(atomic_load(&ears.off_n), 0);
+    unsigned on_n = atomic_load(&ears.on_n);
+    assert_true(kill_clients("pubsub") >= 1);
+    KW_TEST_UNTIL(atomic_load(&ears.off_n) >= 1 && atomic_load(&ears.on_n) > on_n)
+    {
+        assert_is(cache, "key", "one");
+        kw_reply_free(kw_command(client, NULL, "SET other x"));
+        kw_test_sleep_ms(1);
+    }
+    kw_cache_close(cache);
+    kw_close(client);
+}
+
 static int run_at(const char *name)
 {
     char *place = (char *)(uintptr_t)name;
@@ -399,6 +448,7 @@ static int run_at(const char *name)
         PLACED(test_flushall_by_others_ends_all),
         PLACED(test_a_life_that_ends_is_not_given),
         PLACED(test_lost_connections_end_what_came_by_them),
+        PLACED(test_the_host_hears_when_values_may_be_near_and_when_not),
         PLACED(test_memory_stays_within_near_bytes),
         PLACED(test_borrowed_values_outlive_write_and_close),
         cmocka_unit_test_prestate_setup_teardown(test_without_tracking_all_else_works, NULL,
@@ -409,5 +459,9 @@ static int run_at(const char *name)
 
 int main(void)
 {
-    return run_at("server") + run_at("cluster") + run_at("ring") + run_at("sentinel");
+    int failures = run_at("server") + run_at("cluster") + run_at("ring") + run_at("sentinel");
+    if (cache_has_resp3()) {
+        failures += run_at("server, RESP3") + run_at("cluster, RESP3");
+    }
+    return failures;
 }
