@@ -456,7 +456,8 @@ check-quick: $(UNIT) $(SCENE) $(FAKE) $(FAST)
 
 SANITIZE = $(MAKE) check-quick CC='$(CLANG)'
 
-SIM_FLAGS ?= -O1 -g $(SIM_BLOCKS)
+# Locks of the system, whose every lock and unlock the simulator looks at.
+SIM_FLAGS ?= -O1 -g -DKW_SYSTEM_LOCKS $(SIM_BLOCKS)
 
 $(SIM): FORCE
 	@$(MAKE) $@ BUILD=$(BUILD)/sim CFLAGS='$(SIM_FLAGS)'

@@ -4,28 +4,12 @@
 
 enum { AWAKE, ASLEEP, NUDGED, DONE };
 
-#if defined(__linux__) && defined(__LP64__)
-
-#include <sys/syscall.h>
-#include <time.h>
-#include <unistd.h>
-
-/* FUTEX_WAIT_PRIVATE and FUTEX_WAKE_PRIVATE of futex(2), whose header is a package of its own on
- * some systems (Alpine's linux-headers). */
-#define FUTEX_WAIT_NUMBER 128
-#define FUTEX_WAKE_NUMBER 129
-
-#define NS_PER_S ((uint64_t)1000000000)
-
-/* Waits are cut, so that no sum overflows; every caller waits in a loop. */
-#define WAIT_MAX_NS (3600 * NS_PER_S)
+#if defined(KW_HAS_FUTEX)
 
 static void sleep_on(kw_sleeper *sleeper, kw_monitor *monitor, uint64_t wait_ns)
 {
     (void)monitor;
-    wait_ns = wait_ns < WAIT_MAX_NS ? wait_ns : WAIT_MAX_NS;
-    struct timespec span = {(time_t)(wait_ns / NS_PER_S), (long)(wait_ns % NS_PER_S)};
-    (void)syscall(SYS_futex, &sleeper->word, FUTEX_WAIT_NUMBER, ASLEEP, &span, NULL, 0);
+    kw_futex_wait(&sleeper->word, ASLEEP, wait_ns);
 }
 
 /* Wakes whoever sleeps at the address. Where the sleeper is gone that is nobody, or another one,
@@ -33,7 +17,7 @@ static void sleep_on(kw_sleeper *sleeper, kw_monitor *monitor, uint64_t wait_ns)
 static void rouse(kw_sleeper *sleeper, kw_monitor *monitor)
 {
     (void)monitor;
-    (void)syscall(SYS_futex, &sleeper->word, FUTEX_WAKE_NUMBER, 1, NULL, NULL, 0);
+    kw_futex_wake(&sleeper->word, 1);
 }
 
 static void rouse_all(const kw_wake_list *wakes, kw_monitor *monitor)
