@@ -170,7 +170,8 @@ all: $(STATIC) $(SHARED) $(PROGRAM)
 ## check-unit check-scene check-fake check-live check-fault: tests of one kind
 ## check-tls: TLS against real servers, also where hiredis is without it; needs libssl-dev and openssl
 ## check-quorum: values on several copies under faults, for QUORUM_SECONDS (120)
-## check-cache: values in memory under faults, for SECONDS (120) on one server, a cluster and a ring
+## check-cache: values in memory under faults, for SECONDS (120) on one server, a cluster, a ring and under Sentinel
+## cache-mistakes: whether that finds each mistake of tests/live/mistakes
 ## sim: the whole client in a simulator, for SECONDS (120), from SEED on; WORLD=plain or cluster alone, RUNS seeds
 ## sim-mistakes: whether the simulator finds each mistake of tests/sim/mistakes
 ## check-counts: instructions, system calls and allocations of commands, beside their gates
@@ -468,6 +469,10 @@ sim: $(SIM)
 sim-mistakes:
 	@env BUILD='$(BUILD)' CC='$(CC)' MAKE='$(MAKE)' sh tests/sim/mistakes.sh
 
+cache-mistakes:
+	@env BUILD='$(BUILD)' CC='$(CC)' MAKE='$(MAKE)' MISTAKES=tests/live/mistakes FINDER=tests/live/test_cache_staleness \
+		sh tests/sim/mistakes.sh
+
 asan:
 	+@$(SANITIZE) BUILD=build/asan CFLAGS='-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all'
 
@@ -617,7 +622,7 @@ lint:
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: abi all help check check-cache check-debian check-package check-tls check-quorum model check-unit check-scene check-fake check-live check-fault check-build check-examples check-quick check-counts check-sizes check-house check-loaded coverage coverage-run gates \
+.PHONY: abi all help cache-mistakes check check-cache check-debian check-package check-tls check-quorum model check-unit check-scene check-fake check-live check-fault check-build check-examples check-quick check-counts check-sizes check-house check-loaded coverage coverage-run gates \
 	asan tsan fuzz fuzz-run bench tour demo exports man install uninstall dist format format-check lint clean FORCE
 .SECONDARY:
 .DELETE_ON_ERROR:

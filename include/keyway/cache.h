@@ -43,6 +43,8 @@
  *   ended; while it is under way, nothing of its keys is given from memory.
  * - Near values, their keys and all beside them stay within near-bytes, borrowed ones included.
  *
+ * Hosts with an event loop have kw_cache_get_async and its like, and loaders that end later.
+ *
  * The library has no thread: calls on the cache look after connections in passing. Of a cache that
  * nobody has used for longer than near-staleness, the first gets ask the servers.
  *
@@ -120,7 +122,9 @@ typedef struct kw_cache_value {
 KW_API kw_cache *kw_cache_open(kw_client *client, kw_error *error, const char *options);
 
 /* Frees a cache. No call on it may be in progress; values that were given stay until they are
- * released. NULL is allowed. One thread per object. */
+ * released. Calls with a callback end with KW_ERR_CANCELLED in it: where there are any, no other
+ * thread is in kw_process, and this is not called from a callback. NULL is allowed. One thread per
+ * object. */
 KW_API void kw_cache_close(kw_cache *cache);
 
 /* One load, while the host's function runs. */
@@ -130,13 +134,19 @@ typedef struct kw_cache_load kw_cache_load;
 typedef enum kw_cache_loaded {
     KW_CACHE_LOADED = 0, /* kw_cache_load_give was called */
     KW_CACHE_NONE = 1,   /* there is no value, which is remembered for negative-ttl */
-    KW_CACHE_FAILED = 2  /* nobody knows */
+    KW_CACHE_FAILED = 2, /* nobody knows */
+    KW_CACHE_LATER = 3   /* kw_cache_load_end will say it */
 } kw_cache_loaded;
 
 /* Loads a value: gives it by kw_cache_load_give, and says how it went. Called with no lock held, in
  * the thread of the call that loads; it may use the handle and the cache, but not close them, and
  * not fetch the key that it loads. */
 typedef kw_cache_loaded (*kw_cache_load_fn)(void *arg, kw_cache_load *load);
+
+/* Ends a load whose function has returned, or is about to return, KW_CACHE_LATER: how is one of the
+ * other three. load is not used after that. Once for each such load, also where the cache was
+ * closed meanwhile. Any thread, one for an object. */
+KW_API void kw_cache_load_end(kw_cache_load *load, kw_cache_loaded how);
 
 /* Who loads: fn is called with arg. A small value, passed by value. */
 typedef struct kw_cache_loader {
@@ -145,13 +155,13 @@ typedef struct kw_cache_loader {
 } kw_cache_loader;
 
 /* The key that is loaded, borrowed until the load ends. One thread per object, inside
- * the host's function. */
+ * the host's function or before kw_cache_load_end. */
 KW_API kw_cache_bytes kw_cache_load_key(const kw_cache_load *load);
 
 /* Gives the value of a load; bytes are copied, and the last one given counts.
  *
  * Errors: KW_ERR_NOMEM, KW_ERR_ARGUMENT (data is NULL). One thread per object, inside the host's
- * function. */
+ * function or before kw_cache_load_end. */
 KW_API kw_err kw_cache_load_give(kw_cache_load *load, const char *data, size_t len);
 
 /* Reads the value of a key, from this process' memory where it may be. KW_OK also where there is
@@ -200,6 +210,53 @@ KW_API kw_err kw_cache_put(kw_cache *cache, kw_error *error, kw_cache_bytes key,
  *
  * Errors: those of kw_command, with their effects; KW_ERR_SERVER; KW_ERR_ARGUMENT. Any thread. */
 KW_API kw_err kw_cache_forget(kw_cache *cache, kw_error *error, kw_cache_bytes key);
+
+/* The host's callback of a call that does not wait. Where error is NULL, value is what the call
+ * gave, in a place of the library's: the callback's to release (kw_cache_release), or to be kept by
+ * copying the structure. Else value is NULL, and error is borrowed until the callback returns.
+ * Called by kw_process, in its thread, once, with no lock held; it may call anything but kw_process
+ * and kw_cache_close. */
+typedef void (*kw_cache_fn)(void *arg, const kw_error *error, kw_cache_value *value);
+
+/* Whom to call: fn with arg. A small value, passed by value. */
+typedef struct kw_cache_callback {
+    kw_cache_fn fn; /* never NULL */
+    void *arg;      /* the caller's own; keyway only hands it on */
+} kw_cache_callback;
+
+/* Gives the value of a key where it is in this process' memory, and asks nobody: true where there
+ * is one, the caller's to release. For hosts with a loop, which ask kw_cache_get_async for the
+ * others. Any thread. */
+KW_API bool kw_cache_peek(kw_cache *cache, kw_cache_value *value, kw_cache_bytes key);
+
+/* kw_cache_get in the host's loop (kw_fd, kw_timeout, kw_process): never waits. KW_OK: the callback
+ * will be called, within the handle's timeout as long as kw_process is; key is copied.
+ *
+ * Errors: KW_ERR_ARGUMENT, KW_ERR_QUEUE_FULL (10,000 calls of the cache are under way),
+ * KW_ERR_FORKED, KW_ERR_CANCELLED, KW_ERR_DRAINING, KW_ERR_NOMEM. Those of kw_cache_get go to the
+ * callback. Any thread. */
+KW_API kw_err kw_cache_get_async(kw_cache *cache, kw_error *error, kw_cache_bytes key,
+                                 kw_cache_callback callback);
+
+/* kw_cache_fetch in the host's loop. The loader's function is called by kw_process, in its thread:
+ * one that would wait returns KW_CACHE_LATER instead, and kw_cache_load_end follows, from a
+ * callback or another thread. Calls of this kind, and those that wait, share their loads.
+ *
+ * Errors: those of kw_cache_get_async; those of kw_cache_fetch go to the callback. Any thread. */
+KW_API kw_err kw_cache_fetch_async(kw_cache *cache, kw_error *error, kw_cache_bytes key,
+                                   kw_cache_loader loader, kw_cache_callback callback);
+
+/* kw_cache_put in the host's loop; the callback's value is empty. key and value are copied.
+ *
+ * Errors: those of kw_cache_get_async; those of kw_cache_put go to the callback. Any thread. */
+KW_API kw_err kw_cache_put_async(kw_cache *cache, kw_error *error, kw_cache_bytes key,
+                                 kw_cache_bytes value, kw_cache_callback callback);
+
+/* kw_cache_forget in the host's loop; the callback's value is empty.
+ *
+ * Errors: those of kw_cache_get_async; those of kw_cache_forget go to the callback. Any thread. */
+KW_API kw_err kw_cache_forget_async(kw_cache *cache, kw_error *error, kw_cache_bytes key,
+                                    kw_cache_callback callback);
 
 /* Lets go of a value, which is empty then. One that is empty, and NULL, are allowed. One thread per
  * object; it may be another one than that of the call which gave it. */

@@ -5,6 +5,7 @@
 #include "api/client.h"
 #include "base/error.h"
 #include "cache/cache_fetch.h"
+#include "drive/loop.h"
 
 #include <string.h>
 
@@ -53,7 +54,12 @@ void kw_cache_close(kw_cache *cache)
     }
     /* A child's connections are its parent's. */
     kw_client *client = cache->client;
-    bool is_inside = !kw_fork_has_happened(&cache->fork) && kw_client_enter_at_home(client);
+    bool has_forked = kw_fork_has_happened(&cache->fork);
+    bool is_inside = !has_forked && kw_client_enter_at_home(client);
+    kw_cache_close_fn end_calls = atomic_load(&cache->close_fn);
+    if (end_calls != NULL) {
+        end_calls(cache, is_inside ? kw_loop_at(&client->loop) : NULL, has_forked);
+    }
     kw_cache_free(cache);
     if (is_inside) {
         kw_client_leave(client);
@@ -215,13 +221,23 @@ kw_err kw_cache_load_give(kw_cache_load *load, const char *data, size_t len)
         return KW_ERR_ARGUMENT;
     }
     kw_bytes bytes = {data, len};
-    kw_blob *blob = kw_blob_copy(&load->cache->mem, bytes);
+    kw_blob *blob = kw_blob_copy(&load->mem, bytes);
     if (blob == NULL) {
         return KW_ERR_NOMEM;
     }
     kw_blob_unref(load->given);
     load->given = blob;
     return KW_OK;
+}
+
+void kw_cache_load_end(kw_cache_load *load, kw_cache_loaded how)
+{
+    kw_cache_load_set(load, how);
+}
+
+bool kw_cache_peek(kw_cache *cache, kw_cache_value *value, kw_cache_bytes key)
+{
+    return clear(value, NULL) == KW_OK && is_near(cache, value, key);
 }
 
 static uint64_t read_counter(atomic_uint_fast64_t *counter)

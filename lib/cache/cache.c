@@ -143,13 +143,18 @@ kw_reply *kw_cache_send(kw_cache *cache, kw_error *error, const kw_cache_command
     return reply;
 }
 
+bool kw_cache_is_repeatable(kw_lease_act act)
+{
+    return act != KW_LEASE_PUT && act != KW_LEASE_FILL;
+}
+
 kw_reply *kw_cache_ask(kw_cache *cache, kw_error *error, const kw_lease_ask *ask,
                        uint64_t deadline_ns)
 {
     kw_bytes argv[KW_LEASE_ARGC];
     kw_lease_space space;
     kw_cache_command command = {ask->key, argv, KW_LEASE_ARGC, deadline_ns, false};
-    command.is_repeatable = ask->act != KW_LEASE_PUT && ask->act != KW_LEASE_FILL;
+    command.is_repeatable = kw_cache_is_repeatable(ask->act);
     kw_lease_argv(argv, &space, ask, false);
     kw_reply *reply = kw_cache_send(cache, error, &command);
     if (reply != NULL && kw_lease_is_script_missing(reply)) {

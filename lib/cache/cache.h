@@ -25,6 +25,12 @@ typedef struct kw_cache_counters {
     atomic_uint_fast64_t alone;
 } kw_cache_counters;
 
+struct kw_loop;
+typedef struct kw_cache_loop kw_cache_loop;
+
+/* Ends the calls that end in callbacks: who uses none does not carry it. */
+typedef void (*kw_cache_close_fn)(kw_cache *cache, struct kw_loop *loop, bool has_forked);
+
 struct kw_cache {
     kw_allocator mem;
     kw_client *client; /* for api */
@@ -36,9 +42,11 @@ struct kw_cache {
     kw_near *near;       /* NULL: no values in memory */
     kw_tracker *tracker; /* with near */
     kw_cache_counters counters;
-    uint64_t process;              /* begins its tokens */
-    atomic_uint_fast64_t tokens_n; /* and ends them */
-    atomic_uint_fast64_t cost_ms;  /* of loads, a moving mean; 0: none was made yet */
+    uint64_t process;                    /* begins its tokens */
+    atomic_uint_fast64_t tokens_n;       /* and ends them */
+    atomic_uint_fast64_t cost_ms;        /* of loads, a moving mean; 0: none was made yet */
+    _Atomic(kw_cache_loop *) loop;       /* of calls that end in callbacks; NULL: none was made */
+    _Atomic(kw_cache_close_fn) close_fn; /* of the loop */
 };
 
 /* NULL, with error set. The topology stays with its handle, which outlives the cache. */
@@ -64,6 +72,9 @@ typedef struct kw_cache_command {
     uint64_t deadline_ns;
     bool is_repeatable;
 } kw_cache_command;
+
+/* True for what may run twice. */
+bool kw_cache_is_repeatable(kw_lease_act act);
 
 /* How a command that is repeatable goes to the primary of the key, which it borrows. */
 kw_call_options kw_cache_read_options(const kw_cache *cache, kw_bytes key);

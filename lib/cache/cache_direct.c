@@ -13,21 +13,32 @@ kw_err kw_cache_take_error(kw_error *error, kw_reply *reply)
     return kw_error_set(error, KW_ERR_SERVER, KW_EFFECT_NONE, "%s", shown);
 }
 
-/* The reply to a plain GET. */
-static kw_err give_reply(kw_cache *cache, kw_error *error, kw_cache_value *value, kw_reply *reply)
+/* A part of a reply. */
+typedef struct found_part {
+    kw_bytes bytes;
+    kw_life life; /* OVER: there is none */
+} found_part;
+
+/* What stands in the reply, by its life: a value, a stale one, or none. Takes the reply over. */
+static kw_err give_part(kw_cache *cache, kw_error *error, kw_cache_value *value, kw_reply *reply,
+                        const found_part *found)
 {
-    if (kw_reply_is_nil(reply)) {
+    if (found->life == KW_LIFE_OVER) {
         kw_reply_free(reply);
         kw_cache_count(&cache->counters.misses);
         kw_cache_value_set(value, NULL, KW_CACHE_FROM_NOWHERE);
         return KW_OK;
     }
-    kw_blob *blob = kw_blob_of_reply(&cache->mem, reply, kw_reply_bytes(reply));
+    kw_blob *blob = kw_blob_of_reply(&cache->mem, reply, found->bytes);
     if (blob == NULL) {
         return kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for a value");
     }
+    bool is_stale = found->life == KW_LIFE_STALE;
     kw_cache_count(&cache->counters.hits);
-    kw_cache_value_set(value, blob, KW_CACHE_FROM_SERVER);
+    if (is_stale) {
+        kw_cache_count(&cache->counters.stale);
+    }
+    kw_cache_value_set(value, blob, is_stale ? KW_CACHE_FROM_STALE : KW_CACHE_FROM_SERVER);
     kw_blob_unref(blob);
     return KW_OK;
 }
@@ -37,13 +48,13 @@ static kw_err get_plain(kw_cache *cache, kw_error *error, kw_cache_value *value,
     kw_bytes argv[2] = {kw_bytes_of("GET"), key};
     kw_cache_command command = {key, argv, 2, kw_cache_deadline_ns(cache), true};
     kw_error failure = KW_ERROR_INIT;
-    kw_reply *reply = kw_cache_send(cache, &failure, &command);
-    if (reply == NULL) {
+    kw_tracked found = {kw_cache_send(cache, &failure, &command), -1};
+    if (found.value == NULL) {
         kw_error_copy(error, &failure);
         return failure.code;
     }
-    return kw_reply_is_error(reply) ? kw_cache_take_error(error, reply)
-                                    : give_reply(cache, error, value, reply);
+    return kw_reply_is_error(found.value) ? kw_cache_take_error(error, found.value)
+                                          : kw_cache_give_read(cache, error, value, &found);
 }
 
 /* Asks by the script; NULL, with *code, for a failure and for the server's error. */
@@ -73,16 +84,10 @@ static kw_reply *ask(kw_cache *cache, kw_err *code, kw_error *error, kw_lease_as
     return reply;
 }
 
-/* With what is left of its life: behind its ttl a value is stale, or over. */
-static kw_err get_with_life(kw_cache *cache, kw_error *error, kw_cache_value *value, kw_bytes key)
+kw_err kw_cache_give_answer(kw_cache *cache, kw_error *error, kw_cache_value *value,
+                            kw_reply *reply)
 {
-    kw_err code;
     kw_lease_answer answer;
-    kw_lease_ask asked = {.act = KW_LEASE_READ, .key = key};
-    kw_reply *reply = ask(cache, &code, error, &asked);
-    if (reply == NULL) {
-        return code;
-    }
     if (!kw_lease_read(&answer, reply)) {
         kw_reply_free(reply);
         return kw_error_set(error, KW_ERR_PROTOCOL, KW_EFFECT_NONE,
@@ -90,24 +95,18 @@ static kw_err get_with_life(kw_cache *cache, kw_error *error, kw_cache_value *va
     }
     bool is_there = answer.value != NULL;
     kw_life life = is_there ? kw_life_of(&cache->options, answer.left_ms, 0, 0) : KW_LIFE_OVER;
-    if (life == KW_LIFE_OVER) {
-        kw_reply_free(reply);
-        kw_cache_count(&cache->counters.misses);
-        kw_cache_value_set(value, NULL, KW_CACHE_FROM_NOWHERE);
-        return KW_OK;
-    }
-    kw_blob *blob = kw_blob_of_reply(&cache->mem, reply, kw_reply_bytes(answer.value));
-    if (blob == NULL) {
-        return kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for a value");
-    }
-    kw_cache_count(&cache->counters.hits);
-    if (life == KW_LIFE_STALE) {
-        kw_cache_count(&cache->counters.stale);
-    }
-    kw_cache_value_set(value, blob,
-                       life == KW_LIFE_STALE ? KW_CACHE_FROM_STALE : KW_CACHE_FROM_SERVER);
-    kw_blob_unref(blob);
-    return KW_OK;
+    kw_bytes bytes = is_there ? kw_reply_bytes(answer.value) : (kw_bytes){NULL, 0};
+    found_part found = {bytes, life};
+    return give_part(cache, error, value, reply, &found);
+}
+
+/* With what is left of its life: behind its ttl a value is stale, or over. */
+static kw_err get_with_life(kw_cache *cache, kw_error *error, kw_cache_value *value, kw_bytes key)
+{
+    kw_err code;
+    kw_lease_ask asked = {.act = KW_LEASE_READ, .key = key};
+    kw_reply *reply = ask(cache, &code, error, &asked);
+    return reply != NULL ? kw_cache_give_answer(cache, error, value, reply) : code;
 }
 
 kw_err kw_cache_give_read(kw_cache *cache, kw_error *error, kw_cache_value *value,
@@ -115,18 +114,10 @@ kw_err kw_cache_give_read(kw_cache *cache, kw_error *error, kw_cache_value *valu
 {
     bool is_there = !kw_reply_is_nil(found->value);
     kw_life life = is_there ? kw_life_of(&cache->options, found->left_ms, 0, 0) : KW_LIFE_OVER;
-    if (life == KW_LIFE_OVER) {
-        kw_reply_free(found->value);
-        kw_cache_count(&cache->counters.misses);
-        kw_cache_value_set(value, NULL, KW_CACHE_FROM_NOWHERE);
-        return KW_OK;
-    }
-    kw_err code = give_reply(cache, error, value, found->value);
-    if (code == KW_OK && life == KW_LIFE_STALE) {
-        kw_cache_count(&cache->counters.stale);
-        value->source = KW_CACHE_FROM_STALE;
-    }
-    return code;
+    kw_reply *reply = found->value;
+    found->value = NULL;
+    found_part part = {kw_reply_bytes(reply), life};
+    return give_part(cache, error, value, reply, &part);
 }
 
 /* Read at its owner, tracked, so that it may be near from now on; false: it was not. */
@@ -152,6 +143,13 @@ kw_err kw_cache_do_get(kw_cache *cache, kw_error *error, kw_cache_value *value, 
                                                           : get_plain(cache, error, value, key);
 }
 
+bool kw_cache_is_fresh(kw_cache *cache, const kw_tracked *found)
+{
+    uint64_t cost_ms = atomic_load_explicit(&cache->cost_ms, memory_order_relaxed);
+    return !kw_reply_is_nil(found->value) && kw_life_of(&cache->options, found->left_ms, cost_ms,
+                                                        kw_cache_random(cache)) == KW_LIFE_FRESH;
+}
+
 bool kw_cache_get_fresh(kw_cache *cache, kw_cache_value *value, kw_bytes key)
 {
     kw_tracked found;
@@ -159,12 +157,8 @@ bool kw_cache_get_fresh(kw_cache *cache, kw_cache_value *value, kw_bytes key)
     if (!kw_tracker_read(cache->tracker, &found, key, kw_cache_deadline_ns(cache), extra_ms)) {
         return false;
     }
-    uint64_t cost_ms = atomic_load_explicit(&cache->cost_ms, memory_order_relaxed);
-    bool is_fresh = !kw_reply_is_nil(found.value) &&
-                    kw_life_of(&cache->options, found.left_ms, cost_ms, kw_cache_random(cache)) ==
-                        KW_LIFE_FRESH;
-    if (is_fresh) {
-        return give_reply(cache, NULL, value, found.value) == KW_OK;
+    if (kw_cache_is_fresh(cache, &found)) {
+        return kw_cache_give_read(cache, NULL, value, &found) == KW_OK;
     }
     kw_reply_free(found.value);
     return false;

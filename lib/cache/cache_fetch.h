@@ -3,13 +3,8 @@
 #ifndef CACHE_CACHE_FETCH_H
 #define CACHE_CACHE_FETCH_H
 
-#include "cache/cache.h"
-
-struct kw_cache_load {
-    kw_cache *cache;
-    kw_bytes key;
-    kw_blob *given; /* NULL: nothing yet */
-};
+#include "cache/cache_load.h"
+#include "cache/fetch.h"
 
 /* As kw_cache_get, kw_cache_fetch, kw_cache_put and kw_cache_forget, of arguments that were
  * checked. */
@@ -23,6 +18,13 @@ kw_err kw_cache_do_get_many(kw_cache *cache, kw_error *error, kw_cache_value *va
  * stale one, or none. Takes the reply over. */
 kw_err kw_cache_give_read(kw_cache *cache, kw_error *error, kw_cache_value *value,
                           kw_tracked *found);
+
+/* As kw_cache_give_read, of the answer to KW_LEASE_READ. */
+kw_err kw_cache_give_answer(kw_cache *cache, kw_error *error, kw_cache_value *value,
+                            kw_reply *reply);
+
+/* True where what was found is simply to be given to a fetch. */
+bool kw_cache_is_fresh(kw_cache *cache, const kw_tracked *found);
 
 /* KW_ERR_SERVER, with the text of the reply, which it frees. */
 kw_err kw_cache_take_error(kw_error *error, kw_reply *reply);

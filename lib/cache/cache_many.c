@@ -51,7 +51,7 @@ static void read_tracked(many_keys *self)
     uint64_t extra_ms = kw_cache_options_extra_ms(&cache->options);
     for (size_t i = 0; i < self->n; i++) {
         if (is_open(self, i)) {
-            (void)kw_tracker_begin(cache->tracker, &readings[i], key_at(self, i));
+            (void)kw_tracker_begin(cache->tracker, &readings[i], key_at(self, i), key_at(self, i));
         }
     }
     for (size_t i = 0; i < self->n; i++) {

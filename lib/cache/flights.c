@@ -128,15 +128,38 @@ void kw_flights_leave(kw_flights *flights)
     kw_monitor_unlock(&flights->monitor);
 }
 
-kw_flight_state kw_flights_wait(kw_flights *flights, kw_flight *flight, uint64_t wait_ns)
+kw_flight_state kw_flights_state(kw_flights *flights, kw_flight *flight)
 {
     kw_monitor_lock(&flights->monitor);
-    if (flight->state == KW_FLIGHT_OPEN) {
-        kw_monitor_wait(&flights->monitor, wait_ns);
-    }
     kw_flight_state state = flight->state;
     kw_monitor_unlock(&flights->monitor);
     return state;
+}
+
+void kw_flights_wait(kw_flights *flights, kw_flight *flight, uint64_t wait_ns, bool wants_place)
+{
+    kw_monitor_lock(&flights->monitor);
+    bool has_place = wants_place && flights->loads_n < flights->loads_max;
+    if (flight->state == KW_FLIGHT_OPEN && !has_place) {
+        kw_monitor_wait(&flights->monitor, wait_ns);
+    }
+    kw_monitor_unlock(&flights->monitor);
+}
+
+/* Something has changed; the monitor is held. */
+static void wake_all(kw_flights *flights)
+{
+    kw_monitor_wake_all(&flights->monitor);
+    if (flights->loop != NULL) {
+        kw_poller_wake(flights->loop);
+    }
+}
+
+void kw_flights_set_loop(kw_flights *flights, kw_poller *loop)
+{
+    kw_monitor_lock(&flights->monitor);
+    flights->loop = loop;
+    kw_monitor_unlock(&flights->monitor);
 }
 
 bool kw_flights_claim_renewal(kw_flights *flights, kw_flight *flight, uint64_t now_ns,
@@ -163,7 +186,7 @@ void kw_flights_end(kw_flights *flights, kw_flight *flight, const kw_flight_end 
         flight->failure = *end->failure;
     }
     flight->state = end->state;
-    kw_monitor_wake_all(&flights->monitor);
+    wake_all(flights);
     kw_monitor_unlock(&flights->monitor);
 }
 
@@ -178,12 +201,9 @@ void kw_flights_unref(kw_flights *flights, kw_flight *flight)
     }
 }
 
-bool kw_flights_begin_load(kw_flights *flights, uint64_t wait_ns)
+bool kw_flights_begin_load(kw_flights *flights)
 {
     kw_monitor_lock(&flights->monitor);
-    if (flights->loads_n >= flights->loads_max && wait_ns > 0) {
-        kw_monitor_wait(&flights->monitor, wait_ns);
-    }
     bool has_place = flights->loads_n < flights->loads_max;
     flights->loads_n += has_place ? 1 : 0;
     kw_monitor_unlock(&flights->monitor);
@@ -194,7 +214,7 @@ void kw_flights_end_load(kw_flights *flights)
 {
     kw_monitor_lock(&flights->monitor);
     flights->loads_n--;
-    kw_monitor_wake_all(&flights->monitor);
+    wake_all(flights);
     kw_monitor_unlock(&flights->monitor);
 }
 

@@ -6,6 +6,7 @@
 
 #include "cache/blob.h"
 #include "cache/lease.h"
+#include "net/poller.h"
 #include "net/sync.h"
 
 /* Callers that wait at a time, at most: who comes then is told that too much is under way. */
@@ -41,6 +42,7 @@ typedef struct kw_flights {
     size_t waiters_n;
     uint64_t loads_n; /* under way */
     uint64_t loads_max;
+    kw_poller *loop; /* woken as those who wait are; NULL: none */
 } kw_flights;
 
 /* KW_ERR_NOMEM. */
@@ -64,8 +66,14 @@ void kw_flights_take(kw_flights *flights, kw_flight *flight, const kw_lease_toke
 kw_err kw_flights_enter(kw_flights *flights);
 void kw_flights_leave(kw_flights *flights);
 
-/* Waits for the end, or for wait_ns of real time, or less. Returns the state. */
-kw_flight_state kw_flights_wait(kw_flights *flights, kw_flight *flight, uint64_t wait_ns);
+kw_flight_state kw_flights_state(kw_flights *flights, kw_flight *flight);
+
+/* Waits for the flight's end, or where wants_place for a place among the loads, or for wait_ns of
+ * real time, or less. */
+void kw_flights_wait(kw_flights *flights, kw_flight *flight, uint64_t wait_ns, bool wants_place);
+
+/* Wakes the loop as well from now on, whose owner looks at the flights then. NULL: not any more. */
+void kw_flights_set_loop(kw_flights *flights, kw_poller *loop);
 
 /* True for one of those who wait: the lease is to be renewed now, and then at next_ns. */
 bool kw_flights_claim_renewal(kw_flights *flights, kw_flight *flight, uint64_t now_ns,
@@ -85,9 +93,8 @@ void kw_flights_end(kw_flights *flights, kw_flight *flight, const kw_flight_end 
 /* Lets go of the reference. */
 void kw_flights_unref(kw_flights *flights, kw_flight *flight);
 
-/* A place among the loads under way, waited for for wait_ns of real time, or less; false: there is
- * none yet. */
-bool kw_flights_begin_load(kw_flights *flights, uint64_t wait_ns);
+/* A place among the loads under way; false: there is none yet. */
+bool kw_flights_begin_load(kw_flights *flights);
 void kw_flights_end_load(kw_flights *flights);
 
 /* Loads under way now. */

@@ -354,6 +354,14 @@ void kw_near_place_end(kw_near *near, kw_near_place *place, kw_bytes key, kw_byt
     kw_mem_free(&near->mem, entry);
 }
 
+bool kw_near_place_is_alive(kw_near *near, const kw_near_place *place)
+{
+    kw_monitor_lock(&near->monitor);
+    bool is_alive = place->is_alive && atomic_load(&near->pairs[place->pair].epoch) == place->epoch;
+    kw_monitor_unlock(&near->monitor);
+    return is_alive;
+}
+
 void kw_near_kill(kw_near *near, kw_bytes key)
 {
     uint64_t hash = kw_near_hash(key);

@@ -114,6 +114,9 @@ bool kw_near_place_take(kw_near *near, kw_near_place *place, uint16_t pair, unsi
 void kw_near_place_end(kw_near *near, kw_near_place *place, kw_bytes key, kw_bytes value,
                        uint64_t end_ns);
 
+/* False: the key was written since the place was taken, or nobody would know of it. */
+bool kw_near_place_is_alive(kw_near *near, const kw_near_place *place);
+
 /* A message: somebody has written the key. */
 void kw_near_kill(kw_near *near, kw_bytes key);
 

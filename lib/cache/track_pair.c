@@ -2,6 +2,7 @@
 /* Carries reads, pings and messages of a pair, in turns of whoever leads. */
 #include "cache/track_pair.h"
 
+#include "cache/track_hear.h"
 #include "cache/track_open.h"
 #include "base/error.h"
 #include "net/conn_diary.h"
@@ -17,10 +18,6 @@
 /* Waits of one who leads are cut into such pieces. */
 #define SLICE_MS 50
 #define SLICE_NS ((uint64_t)SLICE_MS * KW_NS_PER_MS)
-
-/* Bytes that one turn hears at most, in pieces. */
-#define PIECE_LEN  ((size_t)16384)
-#define PIECES_MAX 64
 
 static const char ping[] = "*1\r\n$4\r\nPING\r\n";
 
@@ -153,70 +150,6 @@ static void lose(kw_track_pair *pair, const kw_error *failure, uint64_t pause_ns
     kw_monitor_unlock(&pair->monitor);
 }
 
-/* ["message", channel, [key, ...] or nil], ["subscribe", ...] or ["pong", ""]. */
-static kw_err take_message(kw_track_pair *pair, kw_error *error, const kw_reply *reply)
-{
-    kw_bytes kind = kw_reply_bytes(kw_reply_at(reply, 0));
-    if (kw_bytes_equal(kind, kw_bytes_of("message")) && kw_reply_count(reply) == 3) {
-        const kw_reply *keys = kw_reply_at(reply, 2);
-        if (kw_reply_is_nil(keys)) {
-            kw_near_end_epoch(pair->near, pair->at); /* FLUSHALL */
-        }
-        for (size_t i = 0; i < kw_reply_count(keys); i++) {
-            kw_near_kill(pair->near, kw_reply_bytes(kw_reply_at(keys, i)));
-        }
-        return KW_OK;
-    }
-    if (kw_bytes_equal(kind, kw_bytes_of("subscribe"))) {
-        pair->is_subscribed = true;
-        return KW_OK;
-    }
-    if (kw_bytes_equal(kind, kw_bytes_of("pong")) && pair->pinged_ns != 0) {
-        pair->has_pong = true;
-        return KW_OK;
-    }
-    return kw_error_set(error, KW_ERR_PROTOCOL, KW_EFFECT_NONE, "no message about keys");
-}
-
-static kw_err take_messages(kw_track_pair *pair, kw_error *error)
-{
-    kw_reader *reader = &pair->inval->reader;
-    kw_err code = KW_OK;
-    while (code == KW_OK && kw_reader_has_rest(reader)) {
-        kw_reply *reply = NULL;
-        reader->is_internal = true;
-        code = kw_reader_next(reader, &reply, error);
-        if (code != KW_OK || reply == NULL) {
-            break;
-        }
-        code = take_message(pair, error, reply);
-        kw_reply_free(reply);
-    }
-    return code;
-}
-
-/* What has come on the connection for messages, without waiting. */
-static kw_err hear(kw_track_pair *pair, kw_error *error)
-{
-    char data[PIECE_LEN];
-    for (int i = 0; i < PIECES_MAX; i++) {
-        ssize_t got = kw_conn_recv(pair->inval, data, sizeof(data), false);
-        if (got == -EAGAIN) {
-            return KW_OK;
-        }
-        if (got <= 0) {
-            return kw_error_set(error, KW_ERR_CLOSED, KW_EFFECT_NONE,
-                                "the connection for messages about keys was closed");
-        }
-        kw_err code = kw_reader_feed(&pair->inval->reader, error, data, (size_t)got);
-        code = code == KW_OK ? take_messages(pair, error) : code;
-        if (code != KW_OK) {
-            return code;
-        }
-    }
-    return KW_OK;
-}
-
 /* Asks both connections, where the proof is wanted and none is under way. */
 static kw_err ask_for_proof(kw_track_pair *pair, kw_error *error)
 {
@@ -332,7 +265,7 @@ static kw_err work(kw_track_pair *pair, kw_error *error, int wait_ms)
         return kw_error_set(error, KW_ERR_CLOSED, KW_EFFECT_NONE, "poll failed");
     }
     if (!is_deaf && (entries[0].revents != 0 || kw_reader_has_rest(&pair->inval->reader))) {
-        code = hear(pair, error);
+        code = kw_track_hear(pair, error);
     }
     if (code == KW_OK && pair->step != KW_TRACK_READY) {
         return kw_track_open_on(pair, error, entries[0].revents, entries[1].revents);
@@ -405,9 +338,12 @@ bool kw_track_pair_turn(kw_track_pair *pair, int wait_ms)
     return true;
 }
 
-/* Takes the read out of what is pending; the monitor is held. */
-static void take_back(kw_track_pair *pair, kw_track_read *read)
+/* Takes the read out of what is pending, where nobody has it yet; the monitor is held. */
+static void give_up(kw_track_pair *pair, kw_track_read *read)
 {
+    if (read->is_done || read->is_taken) {
+        return;
+    }
     kw_track_reads rest = {NULL, NULL};
     kw_track_read *other;
     while ((other = pop(&pair->pending)) != NULL) {
@@ -416,6 +352,7 @@ static void take_back(kw_track_pair *pair, kw_track_read *read)
         }
     }
     pair->pending = rest;
+    read->is_done = read->is_lost = true;
     drop_ref(pair, read);
 }
 
@@ -470,11 +407,35 @@ bool kw_track_pair_await(kw_track_pair *pair, kw_track_read *read, uint64_t dead
         }
     }
     bool is_done = read->is_done && !read->is_lost;
-    if (!read->is_done && !read->is_taken) {
-        take_back(pair, read);
-    }
+    give_up(pair, read);
     kw_monitor_unlock(&pair->monitor);
     return is_done;
+}
+
+void kw_track_pair_give_up(kw_track_pair *pair, kw_track_read *read)
+{
+    kw_monitor_lock(&pair->monitor);
+    give_up(pair, read);
+    kw_monitor_unlock(&pair->monitor);
+}
+
+kw_track_read_end kw_track_pair_has_ended(kw_track_pair *pair, const kw_track_read *read)
+{
+    kw_monitor_lock(&pair->monitor);
+    kw_track_read_end end = !read->is_done  ? KW_TRACK_READ_OPEN
+                            : read->is_lost ? KW_TRACK_READ_LOST
+                                            : KW_TRACK_READ_ANSWERED;
+    kw_monitor_unlock(&pair->monitor);
+    return end;
+}
+
+void kw_track_pair_pass(kw_track_pair *pair, int wait_ms)
+{
+    kw_monitor_lock(&pair->monitor);
+    if (pair->is_led) {
+        kw_monitor_wait(&pair->monitor, (uint64_t)wait_ms * KW_NS_PER_MS);
+    }
+    kw_monitor_unlock(&pair->monitor);
 }
 
 void kw_track_pair_close(kw_track_pair *pair, bool is_forked)

@@ -81,6 +81,20 @@ void kw_track_pair_send(kw_track_pair *pair);
  * handle's clock, or is lost. */
 bool kw_track_pair_await(kw_track_pair *pair, kw_track_read *read, uint64_t deadline_ns);
 
+typedef enum kw_track_read_end {
+    KW_TRACK_READ_OPEN,
+    KW_TRACK_READ_ANSWERED,
+    KW_TRACK_READ_LOST
+} kw_track_read_end;
+
+kw_track_read_end kw_track_pair_has_ended(kw_track_pair *pair, const kw_track_read *read);
+
+/* It is not waited for any more. */
+void kw_track_pair_give_up(kw_track_pair *pair, kw_track_read *read);
+
+/* Waits for wait_ms of real time, or less, where another thread leads. */
+void kw_track_pair_pass(kw_track_pair *pair, int wait_ms);
+
 void kw_track_read_unref(kw_track_pair *pair, kw_track_read *read);
 
 /* Ends what is on it and all its values. In a forked child is_forked: nothing is sent or closed. */

@@ -150,25 +150,6 @@ void kw_tracker_tend(kw_tracker *tracker, uint64_t now_ns)
     kw_leader_leave(&tracker->looker);
 }
 
-/* The primary that has the key, with a reference; NULL: none is known. */
-static kw_node *owner_of(kw_topology *topology, kw_bytes key)
-{
-    kw_snapshot *snapshot = kw_topology_snapshot(topology);
-    if (snapshot == NULL) {
-        return NULL;
-    }
-    kw_node *node = NULL;
-    if (kw_topology_is_ring(topology)) {
-        node = kw_snapshot_at_position(snapshot, kw_ring_position_of(topology->placement, key));
-    } else {
-        bool has_slots = topology->env.options.scheme == KW_SCHEME_CLUSTER;
-        node = kw_snapshot_owner(snapshot, has_slots ? kw_slot_of(key.data, key.len) : 0);
-    }
-    node = node != NULL ? kw_node_ref(node) : NULL;
-    kw_snapshot_unref(snapshot);
-    return node;
-}
-
 static kw_track_read *new_read(kw_tracker *tracker, kw_bytes key)
 {
     const kw_allocator *mem = &tracker->near->mem;
@@ -229,19 +210,37 @@ static bool take_answer(kw_tracked *found, kw_track_read *read)
     return kind == KW_REPLY_NIL || found->left_ms != -2;
 }
 
+kw_node *kw_tracker_owner_of(kw_topology *topology, kw_bytes key)
+{
+    kw_snapshot *snapshot = kw_topology_snapshot(topology);
+    if (snapshot == NULL) {
+        return NULL;
+    }
+    kw_node *node = NULL;
+    if (kw_topology_is_ring(topology)) {
+        node = kw_snapshot_at_position(snapshot, kw_ring_position_of(topology->placement, key));
+    } else {
+        bool has_slots = topology->env.options.scheme == KW_SCHEME_CLUSTER;
+        node = kw_snapshot_owner(snapshot, has_slots ? kw_slot_of(key.data, key.len) : 0);
+    }
+    node = node != NULL ? kw_node_ref(node) : NULL;
+    kw_snapshot_unref(snapshot);
+    return node;
+}
+
 /* A pair that is ready, of the key's owner; NULL: there is none. */
 static kw_track_pair *ready_pair(kw_tracker *tracker, kw_bytes key)
 {
-    kw_node *node = owner_of(tracker->topology, key);
+    kw_node *node = kw_tracker_owner_of(tracker->topology, key);
     kw_track_pair *pair = node != NULL ? pair_of(tracker, node) : NULL;
     kw_node_unref(node);
     return pair != NULL && atomic_load(&pair->is_ready) ? pair : NULL;
 }
 
-bool kw_tracker_begin(kw_tracker *tracker, kw_tracking *tracking, kw_bytes key)
+bool kw_tracker_begin(kw_tracker *tracker, kw_tracking *tracking, kw_bytes key, kw_bytes route)
 {
     unsigned map_n = atomic_load(&tracker->near->map_n);
-    kw_track_pair *pair = ready_pair(tracker, key);
+    kw_track_pair *pair = ready_pair(tracker, route);
     kw_track_read *read = pair != NULL ? new_read(tracker, key) : NULL;
     tracking->pair = pair;
     tracking->read = read;
@@ -290,14 +289,65 @@ static bool take_read(kw_tracker *tracker, kw_tracking *tracking, kw_tracked *fo
     return is_read;
 }
 
+/* An answer that is late is not waited for here: the key is read as any other then. */
+static uint64_t until_of(const kw_tracker *tracker, uint64_t deadline_ns)
+{
+    const kw_env *env = &tracker->topology->env;
+    uint64_t until_ns = kw_env_now(env) + env->options.stall_ms * KW_NS_PER_MS;
+    return until_ns < deadline_ns ? until_ns : deadline_ns;
+}
+
+void kw_tracker_forget(kw_tracker *tracker, kw_tracking *tracking)
+{
+    kw_tracked none;
+    if (tracking->read != NULL) {
+        kw_track_pair_give_up(tracking->pair, tracking->read);
+        (void)take_read(tracker, tracking, &none, false, 0);
+    }
+}
+
+bool kw_tracker_is_done(const kw_tracking *tracking)
+{
+    return kw_track_pair_has_ended(tracking->pair, tracking->read) != KW_TRACK_READ_OPEN;
+}
+
+bool kw_tracker_take(kw_tracker *tracker, kw_tracking *tracking, kw_tracked *found,
+                     uint64_t extra_ms)
+{
+    kw_track_pair_give_up(tracking->pair, tracking->read);
+    bool is_read =
+        kw_track_pair_has_ended(tracking->pair, tracking->read) == KW_TRACK_READ_ANSWERED;
+    return take_read(tracker, tracking, found, is_read, extra_ms);
+}
+
+bool kw_tracker_watch(kw_tracker *tracker, kw_tracking *tracking, kw_bytes key, kw_bytes route,
+                      uint64_t deadline_ns)
+{
+    if (!kw_tracker_begin(tracker, tracking, key, route)) {
+        return false;
+    }
+    kw_track_read *read = tracking->read;
+    bool is_there = kw_track_pair_await(tracking->pair, read, until_of(tracker, deadline_ns)) &&
+                    kw_reply_type(read->get.reply) == KW_REPLY_STRING;
+    if (!is_there) {
+        kw_tracker_forget(tracker, tracking);
+    }
+    return is_there;
+}
+
+bool kw_tracker_hears(kw_tracker *tracker, kw_tracking *tracking, int wait_ms)
+{
+    if (!kw_track_pair_turn(tracking->pair, wait_ms)) {
+        kw_track_pair_pass(tracking->pair, wait_ms); /* another thread looks */
+    }
+    return kw_near_place_is_alive(tracker->near, &tracking->read->place);
+}
+
 bool kw_tracker_end(kw_tracker *tracker, kw_tracking *tracking, kw_tracked *found,
                     uint64_t deadline_ns, uint64_t extra_ms)
 {
-    /* An answer that is late is not waited for here: the key is read as any other then. */
-    const kw_env *env = &tracker->topology->env;
-    uint64_t until_ns = kw_env_now(env) + env->options.stall_ms * KW_NS_PER_MS;
-    bool is_read = kw_track_pair_await(tracking->pair, tracking->read,
-                                       until_ns < deadline_ns ? until_ns : deadline_ns);
+    bool is_read =
+        kw_track_pair_await(tracking->pair, tracking->read, until_of(tracker, deadline_ns));
     return take_read(tracker, tracking, found, is_read, extra_ms);
 }
 
@@ -306,7 +356,7 @@ bool kw_tracker_read(kw_tracker *tracker, kw_tracked *found, kw_bytes key, uint6
 {
     kw_tracking tracking;
     found->value = NULL;
-    return kw_tracker_begin(tracker, &tracking, key) &&
+    return kw_tracker_begin(tracker, &tracking, key, key) &&
            kw_tracker_end(tracker, &tracking, found, deadline_ns, extra_ms);
 }
 

@@ -29,6 +29,9 @@ bool kw_tracker_is_due(const kw_tracker *tracker, uint64_t now_ns);
  * others pass by. */
 void kw_tracker_tend(kw_tracker *tracker, uint64_t now_ns);
 
+/* The primary that has the key, with a reference; NULL: none is known. */
+kw_node *kw_tracker_owner_of(kw_topology *topology, kw_bytes key);
+
 /* What a read found. */
 typedef struct kw_tracked {
     kw_reply *value; /* the caller's to free; a string, or nil */
@@ -48,8 +51,9 @@ typedef struct kw_tracking {
     kw_bytes key;               /* borrowed until its end */
 } kw_tracking;
 
-/* Gives a read over; false: it cannot be, and is to be read as any other key. */
-bool kw_tracker_begin(kw_tracker *tracker, kw_tracking *tracking, kw_bytes key);
+/* Gives a read over; false: it cannot be, and is to be read as any other key. The key lives where
+ * route does. */
+bool kw_tracker_begin(kw_tracker *tracker, kw_tracking *tracking, kw_bytes key, kw_bytes route);
 
 /* Sends it, and all others for its server. */
 void kw_tracker_send(const kw_tracking *tracking);
@@ -57,6 +61,24 @@ void kw_tracker_send(const kw_tracking *tracking);
 /* Waits for a read that was begun; as kw_tracker_read. */
 bool kw_tracker_end(kw_tracker *tracker, kw_tracking *tracking, kw_tracked *found,
                     uint64_t deadline_ns, uint64_t extra_ms);
+
+/* True where kw_tracker_take has not to be waited for: the read has ended. */
+bool kw_tracker_is_done(const kw_tracking *tracking);
+
+/* What a read that was begun has found; as kw_tracker_end, without a wait. */
+bool kw_tracker_take(kw_tracker *tracker, kw_tracking *tracking, kw_tracked *found,
+                     uint64_t extra_ms);
+
+/* Reads the key, which lives where route does, and goes on to hear of it until kw_tracker_forget:
+ * true where it is there and its next write, or its end, will be told. Waits for the answer. */
+bool kw_tracker_watch(kw_tracker *tracker, kw_tracking *tracking, kw_bytes key, kw_bytes route,
+                      uint64_t deadline_ns);
+
+/* Looks for messages, for wait_ms at the most; false: the key was written, or nobody would tell. */
+bool kw_tracker_hears(kw_tracker *tracker, kw_tracking *tracking, int wait_ms);
+
+/* Ends a read or a watch; nothing where there is none. */
+void kw_tracker_forget(kw_tracker *tracker, kw_tracking *tracking);
 
 typedef struct kw_tracker_figures {
     uint64_t pairs_n;      /* whose last proof came in time */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Writers with a version, readers of values in memory, and faults at random: is any value older
  * than near-staleness allows, or than the handle's own last write? Then the same with mistakes that
- * are planted, which must be found. KW_TEST_SECONDS is how long each place is tried.
+ * are planted, which must be found; those of tests/live/mistakes are built in. KW_TEST_SECONDS is
+ * how long each place is tried, KW_TEST_PLACE the only one.
  *
  * What is judged is sound whatever the machine does: a value that was replaced before the bound
  * before the call began, as the writer saw it acknowledged, was not its owner's answer within it.
@@ -23,16 +24,22 @@
 #include "api/client.h"
 #include "base/random.h"
 #include "cache/cache.h"
+#include <keyway/members.h>
+
 #include "live/cache_places.h"
+#include "live/late_network.h"
 #include "support/calm.h"
 
 #define BOUND_MS 100
 #define OPTIONS  "near-bytes=1mb&near-staleness=100ms&near-ttl=1h"
 
-#define KEYS     16
-#define OWN_KEYS 8 /* the first are written by the handle with the cache itself */
-#define READERS  3
-#define VERSIONS 65536
+#define KEYS      24
+#define OWN_KEYS  8  /* the first are written by the handle with the cache itself */
+#define LOAD_KEYS 16 /* from here on they are deleted as well, and loaded */
+#define READERS   3
+#define VERSIONS  65536
+
+#define LIFE_MS 40 /* of some values */
 
 /* A mistake that a cache might have. */
 typedef enum planted {
@@ -50,84 +57,13 @@ typedef struct checker {
     atomic_bool is_over;
     atomic_uint latest[KEYS];                      /* version that was given last */
     atomic_uint_fast64_t acked_ns[KEYS][VERSIONS]; /* 0: not acknowledged */
+    atomic_bool is_mortal[KEYS][VERSIONS];         /* it lives for LIFE_MS */
     atomic_uint violations_n;
     atomic_uint reads_n;
     atomic_uint near_n;
     uint64_t seed;
+    bool has_third; /* member of the ring */
 } checker;
-
-/* What hears messages is deaf while this is set: bytes are there and do not come. For the
- * transport, which has no other place to look. */
-typedef struct network {
-    kw_transport face;
-    atomic_bool is_deaf;
-    atomic_bool hears[1024]; /* by sockets */
-} network;
-
-static ssize_t send_bytes(void *arg, int socket, const char *data, size_t len)
-{
-    network *self = arg;
-    if (len > 20 && memcmp(data, "*2\r\n$9\r\nSUBSCRIBE", 17) == 0 && socket < 1024) {
-        atomic_store(&self->hears[socket], true);
-    }
-    const kw_transport *real = kw_transport_sockets();
-    return real->send_fn(real->arg, socket, data, len);
-}
-
-static bool is_deaf(network *self, int socket)
-{
-    return socket >= 0 && socket < 1024 && atomic_load(&self->hears[socket]) &&
-           atomic_load(&self->is_deaf);
-}
-
-static ssize_t recv_bytes(void *arg, int socket, char *data, size_t len, bool waits)
-{
-    const kw_transport *real = kw_transport_sockets();
-    return is_deaf(arg, socket) ? -EAGAIN : real->recv_fn(real->arg, socket, data, len, waits);
-}
-
-static int poll_sockets(void *arg, struct pollfd *sockets, size_t n, int wait_ms)
-{
-    const kw_transport *real = kw_transport_sockets();
-    int found = real->poll_fn(real->arg, sockets, n, wait_ms);
-    for (size_t i = 0; found > 0 && i < n; i++) {
-        if (sockets[i].revents != 0 && is_deaf(arg, sockets[i].fd)) {
-            sockets[i].revents = 0;
-            found--;
-        }
-    }
-    return found;
-}
-
-static void close_socket(void *arg, int socket)
-{
-    network *self = arg;
-    if (socket >= 0 && socket < 1024) {
-        atomic_store(&self->hears[socket], false);
-    }
-    const kw_transport *real = kw_transport_sockets();
-    real->close_fn(real->arg, socket);
-}
-
-static int open_socket(void *arg, const kw_address *address, const kw_options *options)
-{
-    (void)arg;
-    const kw_transport *real = kw_transport_sockets();
-    return real->open_fn(real->arg, address, options);
-}
-
-static network *network_new(void)
-{
-    network *self = calloc(1, sizeof(*self));
-    self->face = *kw_transport_sockets();
-    self->face.arg = self;
-    self->face.open_fn = open_socket;
-    self->face.send_fn = send_bytes;
-    self->face.recv_fn = recv_bytes;
-    self->face.poll_fn = poll_sockets;
-    self->face.close_fn = close_socket;
-    return self;
-}
 
 static uint64_t now_ns(void)
 {
@@ -150,8 +86,11 @@ static void write_one(checker *self, kw_client *client, size_t at)
     if (version >= VERSIONS) {
         return;
     }
+    bool is_mortal = at >= OWN_KEYS && at < LOAD_KEYS && version % 4 == 0;
+    atomic_store(&self->is_mortal[at][version], is_mortal);
     atomic_store(&self->latest[at], version);
-    kw_reply *reply = kw_command(client, NULL, "SET %s %u", key, version);
+    kw_reply *reply = kw_command(client, NULL, is_mortal ? "SET %s %u PX %d" : "SET %s %u", key,
+                                 version, LIFE_MS);
     if (reply != NULL && !kw_reply_is_error(reply)) {
         atomic_store(&self->acked_ns[at][version], now_ns());
     } else {
@@ -159,6 +98,9 @@ static void write_one(checker *self, kw_client *client, size_t at)
         kw_test_sleep_ms(50);
     }
     kw_reply_free(reply);
+    if (at >= LOAD_KEYS) { /* there and back */
+        kw_reply_free(kw_command(client, NULL, "DEL %s", key));
+    }
 }
 
 static void *write_others(void *arg)
@@ -185,23 +127,61 @@ static void *write_own(void *arg)
     return NULL;
 }
 
+static void complain(checker *self, size_t at, unsigned version, const char *what,
+                     uint64_t before_ns)
+{
+    if (atomic_fetch_add(&self->violations_n, 1) == 0 && self->plant == NOTHING) {
+        fprintf(stderr, "%s: key %zu, version %u: %s %.3f ms before\n", here.name, at, version,
+                what, (double)before_ns / 1e6);
+    }
+}
+
 /* The value is to be as new as whatever was acknowledged by then. */
 static void judge(checker *self, size_t at, unsigned version, uint64_t begun_ns, bool is_near)
 {
     uint64_t bound_ns = at < OWN_KEYS ? 0 : (uint64_t)BOUND_MS * 1000000;
     unsigned latest = atomic_load(&self->latest[at]);
+    uint64_t own_ns = atomic_load(&self->acked_ns[at][version]);
+    if (is_near && atomic_load(&self->is_mortal[at][version]) && own_ns != 0 &&
+        own_ns + (uint64_t)LIFE_MS * 1000000 + bound_ns < begun_ns) {
+        complain(self, at, version, "its life had ended", begun_ns - own_ns);
+        return;
+    }
     for (unsigned later = version + 1; later <= latest; later++) {
         uint64_t acked_ns = atomic_load(&self->acked_ns[at][later]);
         if (acked_ns != 0 && acked_ns + bound_ns < begun_ns) {
-            if (atomic_fetch_add(&self->violations_n, 1) == 0 && self->plant == NOTHING) {
-                fprintf(stderr,
-                        "%s: key %zu, version %u %s, and %u was acknowledged %.3f ms before\n",
-                        here.name, at, version, is_near ? "from memory" : "from a server", later,
-                        (double)(begun_ns - acked_ns) / 1e6);
-            }
+            complain(self, at, version,
+                     is_near ? "from memory, another was acknowledged"
+                             : "from a server, another was acknowledged",
+                     begun_ns - acked_ns);
             return;
         }
     }
+}
+
+/* What the database is: the last version, and slow. */
+static kw_cache_loaded load_latest(void *arg, kw_cache_load *load)
+{
+    checker *self = arg;
+    kw_cache_bytes key = kw_cache_load_key(load);
+    char name[20];
+    snprintf(name, sizeof(name), "%.*s", (int)key.len, key.data);
+    char text[20];
+    int len = snprintf(text, sizeof(text), "%u", atomic_load(&self->latest[atoi(name + 4)]));
+    kw_test_sleep_ms(5);
+    return kw_cache_load_give(load, text, (size_t)len) == KW_OK ? KW_CACHE_LOADED : KW_CACHE_FAILED;
+}
+
+/* Gets the value; a load's own is as old as it is. */
+static bool read_one(checker *self, kw_cache_value *value, size_t at)
+{
+    char key[20];
+    name_of(key, sizeof(key), at);
+    kw_cache_loader loader = {load_latest, self};
+    kw_err code = at < LOAD_KEYS
+                      ? kw_cache_get(self->cache, NULL, value, kw_cache_text(key))
+                      : kw_cache_fetch(self->cache, NULL, value, kw_cache_text(key), loader);
+    return code == KW_OK && value->data != NULL && value->source != KW_CACHE_FROM_LOAD;
 }
 
 static void *read_all(void *arg)
@@ -211,12 +191,9 @@ static void *read_all(void *arg)
     kw_random_init(&random, self->seed + 3 + (uintptr_t)pthread_self());
     while (!atomic_load(&self->is_over)) {
         size_t at = kw_random_below(&random, KEYS);
-        char key[20];
-        name_of(key, sizeof(key), at);
         kw_cache_value value = KW_CACHE_VALUE_INIT;
         uint64_t begun_ns = now_ns();
-        if (kw_cache_get(self->cache, NULL, &value, kw_cache_text(key)) == KW_OK &&
-            value.data != NULL) {
+        if (read_one(self, &value, at)) {
             char text[20];
             snprintf(text, sizeof(text), "%.*s", (int)value.len, value.data);
             bool is_near = value.source == KW_CACHE_FROM_NEAR;
@@ -239,7 +216,9 @@ static void *read_all(void *arg)
 
 static kw_test_server *server_at(size_t at)
 {
-    return here.cluster != NULL ? kw_test_cluster_node(here.cluster, at) : here.servers[at];
+    return here.cluster != NULL ? kw_test_cluster_node(here.cluster, at)
+           : here.group != NULL ? kw_test_group_primary(here.group)
+                                : here.servers[at];
 }
 
 static size_t servers_n(void)
@@ -247,9 +226,37 @@ static size_t servers_n(void)
     return here.cluster != NULL || here.servers[1] != NULL ? 3 : 1;
 }
 
-static void do_fault(network *net, kw_random *random)
+static void commit_members(kw_client *client, bool has_third)
+{
+    char third[100];
+    kw_members *members = kw_members_begin(client, NULL);
+    snprintf(third, sizeof(third), "c=%s", kw_test_server_address(here.servers[2]));
+    if (members != NULL && (has_third ? kw_members_add(members, NULL, third)
+                                      : kw_members_remove(members, NULL, "c", 1)) == KW_OK) {
+        assert_int_equal(kw_members_commit(members, NULL), KW_OK);
+    }
+    kw_members_free(members);
+}
+
+/* The third member comes or goes, first for those who read. Who gets keys has none before. */
+static void change_members(checker *self)
+{
+    bool has_third = !self->has_third;
+    for (size_t i = 0; i < 3; i++) {
+        if ((i == 2) == has_third) {
+            kw_test_server_ok(here.servers[i], "FLUSHALL");
+        }
+    }
+    commit_members(self->client, has_third);
+    commit_members(self->other, has_third);
+    self->has_third = has_third;
+}
+
+static void do_fault(checker *self, network *net, kw_random *random)
 {
     kw_test_server *server = server_at(kw_random_below(random, servers_n()));
+    atomic_store(&net->is_late, kw_random_below(random, 2) == 0);
+    atomic_store(&net->is_halved, kw_random_below(random, 2) == 0);
     switch (kw_random_below(random, 6)) {
     case 0:
         kw_test_server_integer(server, "CLIENT KILL TYPE pubsub");
@@ -266,6 +273,8 @@ static void do_fault(network *net, kw_random *random)
         if (here.cluster != NULL) {
             unsigned slot = kw_test_cluster_slot(here.cluster, "key:12");
             kw_test_cluster_move(here.cluster, slot, slot, server);
+        } else if (here.servers[1] != NULL) {
+            change_members(self);
         }
         break;
     default:
@@ -307,7 +316,7 @@ static uint64_t seconds(void)
     return text != NULL && atoi(text) > 0 ? (uint64_t)atoi(text) : 4;
 }
 
-/* Violations found; with a plant it ends at the first. */
+/* Violations found; it ends at the first. */
 static unsigned check(planted plant)
 {
     checker *self = calloc(1, sizeof(*self));
@@ -316,6 +325,7 @@ static unsigned check(planted plant)
     snprintf(uri, sizeof(uri), "%s%sstall-timeout=250ms", here.uri,
              strchr(here.uri, '?') ? "&" : "?");
     self->plant = plant;
+    self->has_third = true;
     self->seed = kw_test_seed("cache staleness");
     self->client = kw_test_open("%s", uri);
     self->other = kw_test_open("%s", uri);
@@ -332,9 +342,8 @@ static unsigned check(planted plant)
     kw_random random;
     kw_random_init(&random, self->seed);
     uint64_t end_ms = kw_test_real_ms() + (plant == NOTHING ? seconds() : 60) * 1000;
-    while (kw_test_real_ms() < end_ms &&
-           (plant == NOTHING || atomic_load(&self->violations_n) == 0)) {
-        do_fault(net, &random);
+    while (kw_test_real_ms() < end_ms && atomic_load(&self->violations_n) == 0) {
+        do_fault(self, net, &random);
     }
     atomic_store(&self->is_over, true);
     for (size_t i = 0; i < READERS + 2; i++) {
@@ -383,7 +392,15 @@ static int run_at(const char *name, bool has_plants)
 
 int main(void)
 {
-    /* The bound is one of real time. */
-    kw_test_calm_forbid();
-    return run_at("server", true) + run_at("cluster", false) + run_at("ring", false);
+    static const char *const places[] = {"server", "cluster", "ring", "sentinel"};
+    const char *only = getenv("KW_TEST_PLACE");
+    only = only != NULL && only[0] != '\0' ? only : NULL;
+    int failures = 0;
+    kw_test_calm_forbid(); /* the bound is one of real time */
+    for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+        if (only == NULL || strcmp(only, places[i]) == 0) {
+            failures += run_at(places[i], i == 0 && only == NULL);
+        }
+    }
+    return failures;
 }

@@ -1,13 +1,16 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-3-Clause
 # Builds the library with each mistake of tests/sim/mistakes in turn, in a copy under build/, and sees that the simulator
-# finds it within MISTAKE_SECONDS (60). Names behind it: these alone.
+# finds it within MISTAKE_SECONDS (60). Names behind it: these alone. MISTAKES, FINDER: another folder of mistakes, and
+# the test that is to find them.
 
 : "${MISTAKE_SECONDS:=60}"
 : "${MAKE:=make}"
+: "${MISTAKES:=tests/sim/mistakes}"
+: "${FINDER:=sim/tests/sim/sim}"
 tree=${BUILD:-build}/mistakes
 from=$(pwd)
-[ "$#" -gt 0 ] || set -- tests/sim/mistakes/*.patch
+[ "$#" -gt 0 ] || set -- "$MISTAKES"/*.patch
 mkdir -p "$tree"
 for part in Makefile include lib pkgconfig tests; do
     rm -rf "${tree:?}/$part"
@@ -18,14 +21,16 @@ found=0
 missed=0
 for patch in "$@"; do
     name=$(basename "$patch" .patch)
-    patch=$from/tests/sim/mistakes/$name.patch
+    patch=$from/$MISTAKES/$name.patch
     patch -p1 -s < "$patch" || exit 1
-    if ! env -u MAKEFLAGS "$MAKE" build/sim/tests/sim/sim BUILD=build > build.log 2>&1; then
+    if ! env -u MAKEFLAGS "$MAKE" "build/$FINDER" BUILD=build > build.log 2>&1; then
         echo "$name: does not compile" >&2
         exit 1
     fi
     begun=$(date +%s)
-    if env SEED=1 RUNS= WORLD= SHRINK=0 SECONDS="$MISTAKE_SECONDS" build/sim/tests/sim/sim > found.log 2>&1; then
+    place=$(sed -n 's/^place: //p' "$patch")
+    if env KW_TEST_PLACE="$place" SEED=1 RUNS= WORLD= SHRINK=0 SECONDS="$MISTAKE_SECONDS" KW_TEST_SECONDS="$MISTAKE_SECONDS" \
+        "build/$FINDER" > found.log 2>&1; then
         echo "  missed $name"
         missed=$((missed + 1))
     else

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* From a task to a command on its way. */
+#include "drive/loop_send.h"
+
+kw_err kw_loop_send(kw_loop *loop, kw_error *error, kw_callback callback, kw_plan_task *task)
+{
+    bool is_inside = false;
+    kw_async_command *command;
+    kw_err code = kw_loop_block(loop, &command, error, task, &is_inside);
+    if (code != KW_OK) {
+        return code;
+    }
+    task->is_timed_later = is_inside; /* at once, by the loop's own look at the clock */
+    code = kw_async_command_init(command, loop->topology, error, task);
+    if (code != KW_OK) {
+        kw_loop_unblock(loop, command);
+        return code;
+    }
+    command->fn = callback.fn;
+    command->arg = callback.arg;
+    if (is_inside) {
+        kw_loop_give(loop, command);
+    } else {
+        kw_loop_submit(loop, command, true);
+    }
+    return KW_OK;
+}
