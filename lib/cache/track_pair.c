@@ -19,6 +19,9 @@
 #define SLICE_MS 50
 #define SLICE_NS ((uint64_t)SLICE_MS * KW_NS_PER_MS)
 
+/* Behind a look for messages, reads are waited for alone for so long. */
+#define HEAR_NS ((uint64_t)2 * KW_NS_PER_MS)
+
 static const char ping[] = "*1\r\n$4\r\nPING\r\n";
 
 #if defined(CLOCK_BOOTTIME)
@@ -239,6 +242,30 @@ static kw_err check_current(kw_track_pair *pair, kw_error *error)
                                   "the node has left the map, or has another role");
 }
 
+/* Nobody needs the messages now: the answer alone is waited for. What a message kills is given no
+ * longer than the last proof allows, which is no new one before all messages were heard. */
+static bool is_quick(const kw_track_pair *pair, uint64_t now_ns, int wait_ms)
+{
+    const kw_near_pair *near = &pair->near->pairs[pair->at];
+    return wait_ms > 0 && pair->step == KW_TRACK_READY && pair->flight.last != NULL &&
+           pair->pinged_ns == 0 && now_ns < pair->heard_ns + HEAR_NS &&
+           !atomic_load_explicit(&near->is_wanted, memory_order_relaxed);
+}
+
+static kw_err wait_for_answers(kw_track_pair *pair, kw_error *error, int wait_ms)
+{
+    uint64_t now_ns = kw_env_now(pair->node->env);
+    kw_error failure = KW_ERROR_INIT;
+    kw_err code = kw_conn_wait(pair->data, &failure, &pair->flight.last->pttl, now_ns,
+                               now_ns + (uint64_t)wait_ms * KW_NS_PER_MS);
+    end_answered(pair);
+    if (code == KW_OK || code == KW_ERR_TIMEOUT) {
+        return KW_OK;
+    }
+    kw_error_copy(error, &failure);
+    return code;
+}
+
 static kw_err work(kw_track_pair *pair, kw_error *error, int wait_ms)
 {
     if (pair->step == KW_TRACK_DOWN) {
@@ -254,6 +281,11 @@ static kw_err work(kw_track_pair *pair, kw_error *error, int wait_ms)
     if (code != KW_OK) {
         return code;
     }
+    uint64_t begun_ns = kw_track_now(pair->node->env);
+    if (is_quick(pair, begun_ns, wait_ms)) {
+        return wait_for_answers(pair, error, wait_ms);
+    }
+    pair->heard_ns = begun_ns;
     const kw_transport *transport = pair->node->env->transport;
     bool is_deaf = pair->step < KW_TRACK_READING;
     struct pollfd entries[2] = {

@@ -54,6 +54,7 @@ typedef struct kw_track_pair {
     uint64_t pinged_ns; /* of the pings that are out: when the pings were sent, by the tracker's
                            clock; 0: none is out */
     bool has_pong;
+    uint64_t heard_ns;     /* when messages were looked for last */
     bool is_refused;       /* the server does not track for us */
     atomic_bool is_on;     /* its last proof came in time: values may be near, as the host knows */
     kw_track_reads flight; /* on the connection, in their order */

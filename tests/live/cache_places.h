@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Where a cache may stand: one server, a cluster of three, a ring of three, a Sentinel group; with
- * "RESP3" in the name by that protocol. */
+ * "RESP3" in the name by that protocol, with "alone" no replica is there that may become primary.
+ */
 #ifndef LIVE_CACHE_PLACES_H
 #define LIVE_CACHE_PLACES_H
 
@@ -31,8 +32,9 @@ static inline void cache_place_start(cache_place *place, const char *name)
     if (strstr(name, "cluster") != NULL) {
         place->cluster = kw_test_cluster_start(3, 0, 0, NULL);
         snprintf(place->uri, sizeof(place->uri), "%s", kw_test_cluster_uri(place->cluster));
-    } else if (strcmp(name, "sentinel") == 0) {
-        place->group = kw_test_group_start(1, NULL, NULL);
+    } else if (strstr(name, "sentinel") != NULL) {
+        size_t replicas_n = strstr(name, "alone") != NULL ? 0 : 1;
+        place->group = kw_test_group_start(replicas_n, NULL, NULL);
         snprintf(place->uri, sizeof(place->uri), "%s", kw_test_group_uri(place->group));
     } else if (strcmp(name, "ring") == 0) {
         for (size_t i = 0; i < 3; i++) {
