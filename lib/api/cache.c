@@ -199,14 +199,7 @@ kw_err kw_cache_forget(kw_cache *cache, kw_error *error, kw_cache_bytes key)
 
 void kw_cache_release(kw_cache_value *value)
 {
-    if (value != NULL && value->hold != NULL) {
-        if (value->pin > 0) {
-            kw_near_give_back((kw_pin){value->hold, value->pin - 1});
-        } else {
-            kw_blob_unref(value->hold);
-        }
-        kw_cache_value_set(value, NULL, KW_CACHE_FROM_NOWHERE);
-    }
+    kw_cache_value_release(value);
 }
 
 kw_cache_bytes kw_cache_load_key(const kw_cache_load *load)

@@ -193,3 +193,15 @@ void kw_cache_value_set(kw_cache_value *value, kw_blob *blob, kw_cache_source so
         value->source = source;
     }
 }
+
+void kw_cache_value_release(kw_cache_value *value)
+{
+    if (value != NULL && value->hold != NULL) {
+        if (value->pin > 0) {
+            kw_near_give_back((kw_pin){value->hold, value->pin - 1});
+        } else {
+            kw_blob_unref(value->hold);
+        }
+        kw_cache_value_set(value, NULL, KW_CACHE_FROM_NOWHERE);
+    }
+}

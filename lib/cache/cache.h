@@ -90,6 +90,9 @@ kw_reply *kw_cache_ask(kw_cache *cache, kw_error *error, const kw_lease_ask *ask
  * when the call began. Only where there is near. */
 bool kw_cache_find_near(kw_cache *cache, kw_cache_value *value, kw_bytes key, uint64_t now_ns);
 
+/* Lets go of a value, which is empty then, as one without a hold is. */
+void kw_cache_value_release(kw_cache_value *value);
+
 /* Gives the caller a reference to the blob, or "there is none". */
 void kw_cache_value_set(kw_cache_value *value, kw_blob *blob, kw_cache_source source);
 

@@ -85,15 +85,6 @@ static uint64_t process(kw_loop_guest *guest)
     return look_ns < self->due_ns ? look_ns : self->due_ns;
 }
 
-void kw_cache_loop_unref(kw_cache_loop *loop)
-{
-    if (atomic_fetch_sub(&loop->refs, 1) == 1) {
-        kw_allocator mem = loop->mem;
-        kw_monitor_fini(&loop->monitor);
-        kw_mem_free(&mem, loop);
-    }
-}
-
 kw_err kw_cache_loop_need(kw_cache *cache, kw_error *error, kw_loop *loop)
 {
     kw_cache_loop *known = atomic_load(&cache->loop);

@@ -58,6 +58,15 @@ kw_cache_task *kw_cache_task_new(kw_cache_loop *loop, const kw_cache_task_wish *
     return task;
 }
 
+void kw_cache_loop_unref(kw_cache_loop *loop)
+{
+    if (atomic_fetch_sub(&loop->refs, 1) == 1) {
+        kw_allocator mem = loop->mem;
+        kw_monitor_fini(&loop->monitor);
+        kw_mem_free(&mem, loop);
+    }
+}
+
 static void unref(kw_cache_task *task)
 {
     if (atomic_fetch_sub(&task->refs, 1) == 1) {
@@ -125,7 +134,7 @@ static void end(kw_cache_task *task, const kw_error *failure, kw_cache_value *va
     if (callback.fn != NULL) {
         callback.fn(callback.arg, failure, failure == NULL ? value : NULL);
     } else {
-        kw_cache_release(value);
+        kw_cache_value_release(value);
     }
 }
 
