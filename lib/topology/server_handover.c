@@ -28,9 +28,11 @@ void kw_server_handover_follow(kw_topology *topology, const kw_endpoint *primary
 
 bool kw_server_handover_end(kw_topology *topology, const kw_node *node)
 {
+    if (!atomic_load_explicit(&topology->is_handed_over, memory_order_relaxed)) {
+        return false;
+    }
     const kw_endpoint *first = &topology->env.options.seeds[0];
-    if (!atomic_load_explicit(&topology->is_handed_over, memory_order_relaxed) ||
-        (node != NULL && kw_endpoint_equal(&node->endpoint, first)) || !publish(topology, first)) {
+    if ((node != NULL && kw_endpoint_equal(&node->endpoint, first)) || !publish(topology, first)) {
         return false;
     }
     atomic_store_explicit(&topology->is_handed_over, false, memory_order_relaxed);
