@@ -51,12 +51,17 @@ bool kw_conn_has_room(const kw_conn *conn)
     return conn->rest.len == 0 && waiting_len(conn) < ROOM_LEN;
 }
 
+static bool is_shaking(const kw_conn *conn)
+{
+    return conn->tls != NULL && kw_tls_is_shaking(conn->tls);
+}
+
 short kw_conn_events(const kw_conn *conn)
 {
     if (conn->state == KW_CONN_CONNECTING) {
         return POLLOUT;
     }
-    if (conn->tls != NULL && kw_tls_is_shaking(conn->tls)) {
+    if (is_shaking(conn)) {
         return kw_tls_has_sealed(conn->tls) ? POLLIN | POLLOUT : POLLIN;
     }
     return kw_conn_has_bytes(conn) ? POLLIN | POLLOUT : POLLIN;
@@ -178,6 +183,7 @@ kw_err kw_conn_progress(kw_conn *conn, kw_error *error, short revents)
             return code;
         }
     }
+    bool was_shaking = is_shaking(conn);
     code = flush(conn, error);
     size_t got = (revents & (POLLIN | POLLHUP | POLLERR)) != 0 ? KW_CONN_RECV_LEN : 0;
     size_t taken_len = 0;
@@ -185,6 +191,9 @@ kw_err kw_conn_progress(kw_conn *conn, kw_error *error, short revents)
            !conn->is_cut) {
         code = kw_conn_take_in(conn, error, &got, false);
         taken_len += got;
+    }
+    if (was_shaking && !is_shaking(conn)) {
+        kw_conn_note_trip(conn);
     }
     if (code == KW_OK && conn->state == KW_CONN_GREETING) {
         code = flush(conn, error); /* an answer may have asked for more */

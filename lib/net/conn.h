@@ -76,7 +76,7 @@ struct kw_conn {
     bool is_bound;               /* the next command belongs to the last one: no AUTH before it */
     uint64_t pause_ns;           /* between the beginnings of two connects */
     uint64_t next_ns;            /* when the next address is begun, where there is one */
-    uint64_t begun_ns;           /* when the connect, or then the greeting, began */
+    uint64_t begun_ns;           /* when the step under way began: name, connect, TLS, greeting */
     uint64_t deadline_ns;        /* ready by then, or dead */
     kw_reader reader;
     kw_fifo owners;           /* whom the next replies belong to */

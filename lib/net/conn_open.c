@@ -13,6 +13,10 @@ void kw_conn_note_trip(kw_conn *conn)
     uint64_t now_ns = kw_env_now(conn->env);
     kw_env_on_trip(conn->env, now_ns > conn->begun_ns ? now_ns - conn->begun_ns : 0);
     conn->begun_ns = now_ns;
+    if (conn->env->options.connect_timeout_ms == 0) { /* else that is for all steps */
+        uint64_t until_ns = now_ns + kw_conn_connect_ns(conn->env);
+        conn->deadline_ns = until_ns > conn->deadline_ns ? until_ns : conn->deadline_ns;
+    }
 }
 
 /* Between two looks whether a name has been looked up. */
@@ -98,7 +102,9 @@ void kw_conn_note_hang_up(kw_conn *conn)
     bool is_shaking = conn->tls != NULL && kw_tls_is_shaking(conn->tls);
     bool is_greeting = conn->state == KW_CONN_GREETING && !is_shaking;
     const kw_owner *next = is_greeting ? kw_fifo_peek(&conn->owners) : NULL;
-    conn->was_hung_up = next != NULL && next->kind == KW_OWNER_HELLO;
+    if (next != NULL && next->kind == KW_OWNER_HELLO) {
+        conn->was_hung_up = true;
+    }
 }
 
 kw_err kw_conn_die_of_errno(kw_conn *conn, kw_error *error, kw_err code, const char *what,

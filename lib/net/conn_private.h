@@ -18,7 +18,8 @@ kw_err kw_conn_die_of_errno(kw_conn *conn, kw_error *error, kw_err code, const c
                             ssize_t status);
 kw_err kw_conn_die_of_memory(kw_conn *conn, kw_error *error);
 
-/* A step of opening the connection was answered: the connect, or the greeting. */
+/* A step of opening the connection was answered: the connect, TLS, or the greeting. The next one
+ * has as long as servers that are so far away need. */
 void kw_conn_note_trip(kw_conn *conn);
 
 /* What may be behind a loss; "" for nothing special. status: the negative errno, or 0. */

@@ -206,14 +206,14 @@ kw_err kw_fetch_ask_go_on(kw_fetch_ask *ask, const kw_fetch_manner *manner, kw_f
     if (now_ns >= ask->deadline_ns + ask->questions.wait_ns) {
         return ask_anew(ask, manner, error, now_ns);
     }
-    bool was_connecting = conn->state == KW_CONN_CONNECTING;
+    uint64_t begun_ns = conn->begun_ns;
     kw_err code = kw_conn_race(conn, error, now_ns);
     code = code != KW_OK ? code : kw_conn_progress(conn, error, event->revents);
     if (conn->was_ready && !ask->is_counted) {
         kw_node_on_ready(kw_fetch_ask_node(ask), conn);
         ask->is_counted = true;
     }
-    if (was_connecting && conn->state != KW_CONN_CONNECTING) {
+    if (conn->begun_ns != begun_ns) { /* a step was answered: the server is there */
         ask->deadline_ns = now_ns + kw_env_patience_ns(manner->env, ask->questions.wait_ns);
     }
     if (code == KW_OK && may_send(ask, manner)) {

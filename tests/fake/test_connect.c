@@ -323,7 +323,7 @@ static void test_connect_unwilling_server_is_dialled_at_a_pace(void **state)
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         renew_servers();
         kw_fake_on_accept(fakes[0], KW_FAKE_ALWAYS, rows[i].steps);
-        kw_client *kw = kw_test_open("%s?timeout=100ms", kw_fake_uri(fakes[0]));
+        kw_client *kw = kw_test_open("%s?timeout=1s", kw_fake_uri(fakes[0]));
         unsigned before_n = kw_fake_accepted(fakes[0]);
         uint64_t start_ms = kw_test_now_ms();
         call_for_a_while(kw, rows[i].code);

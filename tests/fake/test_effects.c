@@ -82,11 +82,12 @@ static void test_effect_of_half_a_command_is_none(void **state)
     static char value[16 << 20];
     renew_fakes();
     kw_client *kw = open_handle("redis://", "");
-    kw_fake_on(fakes[0], 1, "CLIENT SETINFO LIB-VER *",
+    kw_fake_on(fakes[0], KW_FAKE_ALWAYS, "CLIENT SETINFO LIB-VER *",
                KW_FAKE_STEPS(KW_FAKE_SEND("+OK\r\n"), KW_FAKE_DEAF));
     kw_error error = KW_ERROR_INIT;
     assert_null(kw_command(kw, &error, "SET foo %b", value, sizeof(value)));
     assert_int_equal(error.effect, KW_EFFECT_NONE);
+    kw_fake_reset(fakes[0]);
     kw_fake_on_reply(fakes[0], KW_FAKE_ALWAYS, "SET *", "+OK");
     const char *argv[] = {"SET", "foo", value};
     const size_t lens[] = {3, 3, sizeof(value)};

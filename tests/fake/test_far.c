@@ -10,7 +10,6 @@
 
 #include <keyway.h>
 
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -91,49 +90,18 @@ typedef struct far_row {
 
 static kw_client *(*const forms[])(const char *) = {open_one, open_cluster, open_group, open_ring};
 
-enum { FORMS = sizeof(forms) / sizeof(forms[0]), TRAVELLERS = FORMS * KW_TEST_WAYS_N };
-
-/* One handle, whose commands go by one way. */
-typedef struct traveller {
-    pthread_t thread;
-    kw_client *client;
-    kw_test_way way;
-    unsigned calls_max;
-    kw_test_end end;
-} traveller;
-
-static void *travel(void *arg)
-{
-    traveller *self = arg;
-    for (unsigned call = 0; call < self->calls_max && !self->end.is_answered; call++) {
-        self->end = kw_test_send(self->client, self->way, "INCR", "foo");
-    }
-    return NULL;
-}
+enum { FORMS = sizeof(forms) / sizeof(forms[0]) };
 
 /* All forms by all ways, at once. */
 static void travel_all(const far_row *row)
 {
-    traveller all[TRAVELLERS];
-    memset(all, 0, sizeof(all));
-    for (size_t i = 0; i < TRAVELLERS; i++) {
-        all[i].client = forms[i % FORMS](row->options);
-        all[i].way = (kw_test_way)(i / FORMS);
-        all[i].calls_max = row->calls_max;
+    kw_client *clients[FORMS * KW_TEST_WAYS_N];
+    char where[40];
+    for (size_t i = 0; i < FORMS * KW_TEST_WAYS_N; i++) {
+        clients[i] = forms[i / KW_TEST_WAYS_N](row->options);
     }
-    for (size_t i = 0; i < TRAVELLERS; i++) {
-        assert_int_equal(pthread_create(&all[i].thread, NULL, travel, &all[i]), 0);
-    }
-    for (size_t i = 0; i < TRAVELLERS; i++) {
-        kw_test_join(all[i].thread);
-        kw_close(all[i].client);
-    }
-    for (size_t i = 0; i < TRAVELLERS; i++) {
-        if (!all[i].end.is_answered) {
-            fail_msg("form %zu, %u ms, by %s: %s", i % FORMS, row->trip_ms,
-                     kw_test_way_name(all[i].way), all[i].end.error.text);
-        }
-    }
+    snprintf(where, sizeof(where), "%u ms away", row->trip_ms);
+    kw_test_send_all(clients, FORMS * KW_TEST_WAYS_N, row->calls_max, where);
 }
 
 static void test_far_servers_are_reached(void **state)

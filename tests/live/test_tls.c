@@ -23,10 +23,12 @@
 #include "support/check.h"
 #include "support/cluster.h"
 #include "support/fake.h"
+#include "support/far.h"
 #include "support/group.h"
 #include "support/relay.h"
 #include "support/server.h"
 #include "support/turn.h"
+#include "support/ways.h"
 
 /* How late the machine may be at most, in milliseconds. */
 #define SLACK_MS 1000
@@ -484,6 +486,73 @@ static void test_ring_speaks_tls(void **state)
     kw_test_server_free(b);
 }
 
+enum { FAR_NODES = 3, FAR_FORMS = 3 };
+
+/* The relays to the servers' ports of TLS, and the address map that leads through them. */
+typedef struct far_servers {
+    kw_test_far *fars[FAR_NODES];
+    char map[400];
+} far_servers;
+
+static void put_far(far_servers *self, kw_test_cluster *cluster, unsigned trip_ms)
+{
+    memset(self, 0, sizeof(*self));
+    for (unsigned i = 0; i < FAR_NODES; i++) {
+        unsigned port = kw_test_server_tls_port(kw_test_cluster_node(cluster, i));
+        self->fars[i] = kw_test_far_start((uint16_t)port, trip_ms);
+        size_t at = strlen(self->map);
+        snprintf(self->map + at, sizeof(self->map) - at, "%s127.0.0.1:%u>%s", i > 0 ? "," : "",
+                 port, kw_test_far_address(self->fars[i]));
+    }
+}
+
+/* A handle of the form with that number, by the scheme and the seed that belong to it. */
+static kw_client *open_far(const kw_test_certs *certs, const far_servers *servers, size_t form)
+{
+    static const char *const formats[FAR_FORMS] = {
+        "rediss-cluster://:sesame@%s", "rediss://:sesame@%s", "rediss-ring://:sesame@a=%s"};
+    char uri[100];
+    snprintf(uri, sizeof(uri), formats[form], kw_test_far_address(servers->fars[0]));
+    return kw_test_open("%s?timeout=5s&tls-ca=%s&address-map=%s", uri,
+                        kw_test_certs_path(certs, "ca", false), servers->map);
+}
+
+/* Connecting, the handshake, the login, the map and the command: one call's time is enough for all
+ * of them, two calls' where each journey takes a sixth of it. */
+static void test_far_servers_are_reached_by_tls(void **state)
+{
+    static const struct {
+        unsigned trip_ms;
+        unsigned calls_max;
+    } rows[] = {{150, 1}, {300, 1}, {800, 2}};
+    const kw_test_certs *certs = certs_of(state);
+    char config[2000];
+    kw_test_certs_config(certs, config, sizeof(config), "good",
+                         FREELY "tls-cluster yes\ntls-replication yes\nrequirepass sesame\n"
+                                "masterauth sesame\n");
+    kw_test_cluster *cluster = kw_test_cluster_start(FAR_NODES, 0, 0, config);
+    unsigned slot = kw_test_cluster_slot(cluster, "foo");
+    kw_test_server *first = kw_test_cluster_node(cluster, 0);
+    if (kw_test_cluster_owner(cluster, slot) != first) {
+        kw_test_cluster_move(cluster, slot, slot, first);
+    }
+    for (size_t row = 0; row < sizeof(rows) / sizeof(rows[0]); row++) {
+        far_servers servers;
+        kw_client *clients[FAR_FORMS * KW_TEST_WAYS_N];
+        char where[40];
+        put_far(&servers, cluster, rows[row].trip_ms);
+        for (size_t i = 0; i < FAR_FORMS * KW_TEST_WAYS_N; i++) {
+            clients[i] = open_far(certs, &servers, i / KW_TEST_WAYS_N);
+        }
+        snprintf(where, sizeof(where), "%u ms away", rows[row].trip_ms);
+        kw_test_send_all(clients, FAR_FORMS * KW_TEST_WAYS_N, rows[row].calls_max, where);
+        for (size_t i = 0; i < FAR_NODES; i++) {
+            kw_test_far_free(servers.fars[i]);
+        }
+    }
+    kw_test_cluster_free(cluster);
+}
+
 static int make_certs(void **state)
 {
     static kw_test_certs certs;
@@ -518,6 +587,7 @@ int main(void)
         cmocka_unit_test(test_cluster_speaks_tls_everywhere),
         cmocka_unit_test(test_sentinel_and_servers_speak_tls),
         cmocka_unit_test(test_ring_speaks_tls),
+        cmocka_unit_test(test_far_servers_are_reached_by_tls),
     };
     int failed_n = cmocka_run_group_tests(tests, NULL, NULL);
     if (!kw_tls_is_built() || system("openssl version > /dev/null 2>&1") != 0) {

@@ -7,7 +7,9 @@
 #include "support/check.h"
 
 #include <poll.h>
+#include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* A wait is no longer, whatever the handle says. */
@@ -115,4 +117,53 @@ kw_test_end kw_test_send(kw_client *client, kw_test_way way, const char *verb, c
     }
     end.took_us = (kw_test_now_ns() - start_ns) / 1000;
     return end;
+}
+
+/* One handle, whose commands go by one way. */
+typedef struct traveller {
+    pthread_t thread;
+    kw_client *client;
+    kw_test_way way;
+    unsigned calls_max;
+    kw_test_end end;
+} traveller;
+
+static void *travel(void *arg)
+{
+    traveller *self = arg;
+    for (unsigned call = 0; call < self->calls_max && !self->end.is_answered; call++) {
+        self->end = kw_test_send(self->client, self->way, "INCR", "foo");
+    }
+    return NULL;
+}
+
+void kw_test_send_all(kw_client **clients, size_t clients_n, unsigned calls_max, const char *where)
+{
+    traveller *all = calloc(clients_n, sizeof(*all));
+    if (all == NULL) {
+        kw_test_die("memory");
+    }
+    for (size_t i = 0; i < clients_n; i++) {
+        all[i].client = clients[i];
+        all[i].way = (kw_test_way)(i % KW_TEST_WAYS_N);
+        all[i].calls_max = calls_max;
+        if (pthread_create(&all[i].thread, NULL, travel, &all[i]) != 0) {
+            kw_test_die("no thread");
+        }
+    }
+    size_t lost = clients_n;
+    kw_error error = KW_ERROR_INIT;
+    for (size_t i = 0; i < clients_n; i++) {
+        kw_test_join(all[i].thread);
+        kw_close(all[i].client);
+        if (!all[i].end.is_answered && lost == clients_n) {
+            lost = i;
+            error = all[i].end.error;
+        }
+    }
+    free(all);
+    if (lost < clients_n) {
+        kw_test_die("handle %zu, by %s, %s: %s", lost,
+                    kw_test_way_name((kw_test_way)(lost % KW_TEST_WAYS_N)), where, error.text);
+    }
 }

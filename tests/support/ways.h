@@ -8,6 +8,7 @@
 #include <keyway/error.h>
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 typedef enum kw_test_way {
@@ -32,5 +33,10 @@ typedef struct kw_test_end {
 /* "<verb> <key>" on the handle, which the calling thread alone uses; waits for its end. The
  * session is opened for the command, and closed behind it. */
 kw_test_end kw_test_send(kw_client *client, kw_test_way way, const char *verb, const char *key);
+
+/* "INCR foo" on all handles at once, on clients[i] by the way i % KW_TEST_WAYS_N. Stops the
+ * program where none of the first calls_max calls is answered, and says i and where. Closes the
+ * handles. */
+void kw_test_send_all(kw_client **clients, size_t clients_n, unsigned calls_max, const char *where);
 
 #endif
