@@ -22,9 +22,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define FORKS_N    200
+#define FORKS_N    (200 / KW_TEST_SLOWNESS)
 #define THREADS_N  4
-#define CHILD_MS   10000
+#define CHILD_MS   (10000 * KW_TEST_SLOWNESS)
 #define COMMANDS_N 2
 #define OPEN_MAX_N 8
 
