@@ -38,13 +38,6 @@ static kw_ticket *new_ticket(kw_client *client, kw_error *error)
     return ticket;
 }
 
-static uint64_t deadline_of(kw_client *client, const kw_plan_task *task)
-{
-    uint64_t timeout_ms = task->options->timeout_ms;
-    timeout_ms = timeout_ms > 0 ? timeout_ms : client->topology->env.options.timeout_ms;
-    return kw_plan_deadline_ns(kw_env_now(&client->topology->env), timeout_ms);
-}
-
 static kw_async_command *new_async(kw_client *client, kw_error *error, const kw_plan_task *task,
                                    kw_loop *loop)
 {
@@ -148,7 +141,7 @@ static kw_ticket *submit(kw_client *client, kw_error *error, const kw_plan_task 
     }
     command->fn = on_reply;
     command->arg = ticket;
-    kw_ticket_loop_submit(ticket, command, waits ? deadline_of(client, task) : 0);
+    kw_ticket_loop_submit(ticket, command, waits ? kw_async_command_place_ns(command) : 0);
     return ticket;
 }
 

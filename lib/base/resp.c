@@ -17,11 +17,34 @@ static inline char *put_head(char *at, char sign, size_t number)
     return put_line_end(at);
 }
 
+/* Arguments are short, mostly: without a call, the first bytes and the last ones, which may be the
+ * same. */
+static inline char *put_bytes(char *at, const char *data, size_t len)
+{
+    if (len > 16) {
+        memcpy(at, data, len);
+    } else if (len >= 8) {
+        memcpy(at, data, 8);
+        memcpy(at + len - 8, data + len - 8, 8);
+    } else if (len >= 4) {
+        memcpy(at, data, 4);
+        memcpy(at + len - 4, data + len - 4, 4);
+    } else if (len > 0) {
+        at[0] = data[0];
+        at[len / 2] = data[len / 2];
+        at[len - 1] = data[len - 1];
+    }
+    return at + len;
+}
+
 /* Of a sign, the number's digits and the end of the line; and at most. */
 static inline size_t head_len(size_t number)
 {
-    size_t len = 4;
-    for (; number >= 10; number /= 10) {
+    if (number < 10) {
+        return 4;
+    }
+    size_t len = 5;
+    for (; number >= 100; number /= 10) {
         len++;
     }
     return len;
@@ -60,11 +83,7 @@ char *kw_resp_write(char *at, const kw_bytes *argv, size_t argc)
     at = put_head(at, '*', argc);
     for (size_t i = 0; i < argc; i++) {
         at = put_head(at, '$', argv[i].len);
-        if (argv[i].len > 0) {
-            memcpy(at, argv[i].data, argv[i].len);
-            at += argv[i].len;
-        }
-        at = put_line_end(at);
+        at = put_line_end(put_bytes(at, argv[i].data, argv[i].len));
     }
     return at;
 }

@@ -55,6 +55,12 @@ static inline kw_block_size kw_block_size_of(size_t len)
                                          : KW_BLOCK_OF_ITS_OWN;
 }
 
+/* By then it is to have a connection. */
+static inline uint64_t kw_async_command_place_ns(const kw_async_command *command)
+{
+    return kw_plan_place_ns(command->more != NULL ? &command->more->plan : &command->item.plan);
+}
+
 /* First in, first out. */
 typedef struct kw_async_commands {
     kw_async_command *head;

@@ -13,6 +13,9 @@
  * gets its turn. */
 #define ROUNDS_MAX 16
 
+/* Who only sends leaves sockets alone for so long. */
+#define LOOK_NS (1 * KW_NS_PER_MS)
+
 /* From so many commands under way on, a second look at the sockets pays. */
 #define MUCH_N 10
 
@@ -372,6 +375,7 @@ static bool read_sockets(kw_loop *self, bool is_signalled)
      * call. */
     kw_channel *reader = is_signalled ? NULL : only_reader(&self->pipeline);
     self->has_cut = false;
+    self->looked_ns = self->pipeline.scan.now_ns;
     if (reader != NULL) {
         bool goes_on = read_channel(self, reader, POLLIN);
         if (!goes_on || self->done.head != NULL) {
@@ -384,11 +388,13 @@ static bool read_sockets(kw_loop *self, bool is_signalled)
 }
 
 /* False where a callback ended the handle, or its process. */
-static bool turn(kw_loop *self, bool was_signalled)
+static bool turn(kw_loop *self, bool was_signalled, bool hastens)
 {
     inbox_act act = INBOX_TAKE;
     kw_pipeline_begin_turn(&self->pipeline);
-    if (!read_sockets(self, was_signalled)) {
+    bool reads = !hastens || was_signalled || self->has_cut ||
+                 self->pipeline.scan.now_ns >= self->looked_ns + LOOK_NS;
+    if (reads && !read_sockets(self, was_signalled)) {
         return false;
     }
     if (self->has_guests) {
@@ -412,12 +418,12 @@ static bool turn(kw_loop *self, bool was_signalled)
     }
 }
 
-kw_err kw_loop_process(kw_loop *self, kw_error *error)
+static kw_err process(kw_loop *self, kw_error *error, bool hastens)
 {
     bool is_mine;
     bool was_signalled = false;
     kw_err code = begin(self, error, &is_mine, &was_signalled);
-    if (code != KW_OK || !is_mine || turn(self, was_signalled)) {
+    if (code != KW_OK || !is_mine || turn(self, was_signalled, hastens)) {
         return code;
     }
     if (self->wants_closing) {
@@ -426,6 +432,16 @@ kw_err kw_loop_process(kw_loop *self, kw_error *error)
     }
     return kw_error_set(error, KW_ERR_FORKED, KW_EFFECT_NONE,
                         "a callback has forked; the commands under way are the parent's");
+}
+
+kw_err kw_loop_process(kw_loop *self, kw_error *error)
+{
+    return process(self, error, false);
+}
+
+void kw_loop_hasten(kw_loop *self)
+{
+    (void)process(self, NULL, true);
 }
 
 /* Ends every command; what a turn would do is done without a socket. */

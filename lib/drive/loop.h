@@ -41,6 +41,7 @@ struct kw_loop {
     kw_async_commands backlog; /* accepted, and not given to the pipeline yet */
     kw_loop_cancels cancelled; /* taken from cancels */
     bool has_cut;              /* replies were read that nobody has got yet */
+    uint64_t looked_ns;        /* when the sockets were looked at last */
     kw_async_commands given;   /* accepted in callbacks */
     kw_async_commands done;    /* ended, and not told yet */
     kw_loop_blocks used;       /* blocks that nobody needs any more */
@@ -87,6 +88,10 @@ void kw_loop_give(kw_loop *self, kw_async_command *command);
 
 /* One kw_process; KW_ERR_CANCELLED: a callback wants the handle closed. */
 kw_err kw_loop_process(kw_loop *self, kw_error *error);
+
+/* As kw_loop_process, to send what was handed over: sockets that were looked at just now are left
+ * alone. */
+void kw_loop_hasten(kw_loop *self);
 
 /* What kw_timeout says. Any thread. */
 int kw_loop_timeout(kw_loop *self);

@@ -154,12 +154,11 @@ void kw_ticket_loop_submit(kw_ticket *ticket, kw_async_command *command, uint64_
     if (!is_mine && !take_work_on(ticket_loop, ticket, deadline_ns)) {
         return; /* whoever works has seen it, or looks once more */
     }
-    (void)kw_loop_process(loop, NULL);
-    uint64_t now_ns = kw_env_now(&topology->env);
-    while (!kw_ticket_has_ended(ticket) && is_queued(command) && now_ns < deadline_ns &&
-           !is_closing(ticket_loop)) {
+    kw_loop_hasten(loop);
+    uint64_t now_ns;
+    while (!kw_ticket_has_ended(ticket) && is_queued(command) && !is_closing(ticket_loop) &&
+           (now_ns = kw_env_now(&topology->env)) < deadline_ns) {
         work(topology, loop, now_ns, deadline_ns);
-        now_ns = kw_env_now(&topology->env);
     }
     stop_work(ticket_loop, loop);
 }

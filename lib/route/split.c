@@ -37,24 +37,27 @@ bool kw_split_can(const kw_command_info *command, const kw_keys *keys, size_t ar
                           : range->at == 2 && !has_condition(keys, options_at(range));
 }
 
-/* Slots are sorted by these bits of theirs at a time. */
-#define DIGIT_BITS 8
-#define DIGITS_N   (1u << DIGIT_BITS)
+/* Slots, or groups, are sorted by these bits of theirs at a time: twice that is all of them. */
+#define SLOT_BITS  7
+#define GROUP_BITS 8
+#define DIGITS_MAX (1u << GROUP_BITS)
 
-static unsigned digit_of(uint16_t slot, unsigned shift)
+static inline unsigned digit_of(uint16_t slot, unsigned shift, unsigned bits)
 {
-    return (unsigned)slot >> shift & (DIGITS_N - 1);
+    return (unsigned)slot >> shift & ((1u << bits) - 1);
 }
 
 /* Where the keys of each digit begin. */
-static void count_digits(uint32_t *starts, const uint16_t *slots, size_t n, unsigned shift)
+static void count_digits(uint32_t *starts, const uint16_t *slots, size_t n, unsigned shift,
+                         unsigned bits)
 {
-    uint32_t counts[DIGITS_N] = {0};
+    uint32_t counts[DIGITS_MAX];
+    memset(counts, 0, sizeof(counts[0]) << bits);
     for (size_t i = 0; i < n; i++) {
-        counts[digit_of(slots[i], shift)]++;
+        counts[digit_of(slots[i], shift, bits)]++;
     }
     uint32_t start = 0;
-    for (size_t i = 0; i < DIGITS_N; i++) {
+    for (size_t i = 0; i < 1u << bits; i++) {
         starts[i] = start;
         start += counts[i];
     }
@@ -62,16 +65,17 @@ static void count_digits(uint32_t *starts, const uint16_t *slots, size_t n, unsi
 
 /* Numbers of the keys by slot, those of one slot as the caller has them: a radix sort (Knuth,
  * TAOCP volume 3, 5.2.5) by the low half of the slot, then by the high one. */
-static void sort_keys(uint32_t *order, uint32_t *half, const uint16_t *slots, size_t n)
+static void sort_keys(kw_split *split, uint32_t *half, const uint16_t *slots, unsigned bits)
 {
-    uint32_t starts[DIGITS_N];
-    count_digits(starts, slots, n, 0);
+    size_t n = split->keys.count;
+    uint32_t starts[DIGITS_MAX];
+    count_digits(starts, slots, n, 0, bits);
     for (size_t i = 0; i < n; i++) {
-        half[starts[digit_of(slots[i], 0)]++] = (uint32_t)i;
+        half[starts[digit_of(slots[i], 0, bits)]++] = (uint32_t)i;
     }
-    count_digits(starts, slots, n, DIGIT_BITS);
+    count_digits(starts, slots, n, bits, bits);
     for (size_t i = 0; i < n; i++) {
-        order[starts[digit_of(slots[half[i]], DIGIT_BITS)]++] = half[i];
+        split->order[starts[digit_of(slots[half[i]], bits, bits)]++] = half[i];
     }
 }
 
@@ -114,7 +118,7 @@ kw_err kw_split_init(kw_split *split, const kw_allocator *mem, const kw_keys *ke
             groups != NULL ? groups->group_fn(groups->arg, *key) : kw_slot_of(key->data, key->len);
     }
     if (is_whole) {
-        sort_keys(split->order, half, slots, n);
+        sort_keys(split, half, slots, groups != NULL ? GROUP_BITS : SLOT_BITS);
         group_keys(split, slots);
     } else {
         kw_split_fini(split);
@@ -185,6 +189,11 @@ size_t kw_split_gather(kw_split *split, const kw_split_part *part)
 
 bool kw_split_encode(kw_split *split, kw_buf *buf, const kw_split_part *part)
 {
+    if (part->count == 1 && split->keys.at == 1 && split->keys.step == 1 &&
+        options_at(&split->keys) == split->argc) { /* as most are: keys are in many slots */
+        kw_bytes argv[] = {split->argv[0], split->argv[1 + split->order[part->at]]};
+        return kw_resp_append(buf, argv, 2);
+    }
     size_t argc = kw_split_gather(split, part);
     return kw_resp_append(buf, split->scratch, argc);
 }
@@ -270,6 +279,7 @@ static bool join_keys(kw_reply *root, const kw_split *split, kw_response_policy 
 
 /* What failed, and what the parts that did not fail have counted. */
 typedef struct outcome {
+    size_t sunk_n;   /* parts whose values are in their places */
     size_t failed_n; /* keys */
     size_t first;    /* part that failed */
     long long sum;   /* of the others' numbers */
@@ -278,9 +288,12 @@ typedef struct outcome {
 static outcome outcome_of(const kw_split *split, kw_response_policy policy,
                           const kw_split_result *results)
 {
-    outcome found = {0, 0, 0};
+    outcome found = {0, 0, 0, 0};
+    const kw_reply *sunk = kw_reply_sunk();
     for (size_t i = 0; i < split->parts_n; i++) {
-        if (is_good(split, &split->parts[i], policy, &results[i])) {
+        if (results[i].reply == sunk) {
+            found.sunk_n++;
+        } else if (is_good(split, &split->parts[i], policy, &results[i])) {
             bool is_counted = policy == KW_RESPONSE_AGG_SUM;
             found.sum +=
                 is_counted ? kw_reply_int(results[i].reply) : 0; /* at most the number of keys */
@@ -314,15 +327,15 @@ static bool make_partial(kw_reply *root, const kw_split *split, kw_response_poli
 }
 
 static bool join_whole(kw_reply *root, const kw_split *split, kw_response_policy policy,
-                       const kw_split_result *results, long long sum)
+                       const kw_split_result *results, const outcome *found)
 {
     if (policy == KW_RESPONSE_DEFAULT_KEYED) {
-        return join_keys(root, split, policy, results, true);
+        return found->sunk_n == split->parts_n || join_keys(root, split, policy, results, true);
     }
     if (policy == KW_RESPONSE_ALL_SUCCEEDED) {
         return kw_reply_copy(root, root, results[0].reply);
     }
-    kw_reply_set_integer(root, KW_REPLY_INTEGER, sum);
+    kw_reply_set_integer(root, KW_REPLY_INTEGER, found->sum);
     return true;
 }
 
@@ -353,7 +366,7 @@ kw_err kw_split_join(kw_reply **joined, kw_split *split, const kw_command_info *
     if (root == NULL) {
         return KW_ERR_NOMEM;
     }
-    bool is_joined = found.failed_n == 0 ? join_whole(root, split, policy, results, found.sum)
+    bool is_joined = found.failed_n == 0 ? join_whole(root, split, policy, results, &found)
                                          : join_keys(root, split, policy, results, false) &&
                                                make_partial(root, split, policy, &found);
     if (!is_joined) {
