@@ -222,6 +222,7 @@ static inline bool may_follow(const kw_channel *channel, const kw_channel_scan *
     return channel->flight.head != NULL && channel->queue.head == NULL &&
            channel->conn->state == KW_CONN_READY && kw_conn_has_room(channel->conn) &&
            item->retry_state == NULL && item->plan.script == NULL &&
+           scan->now_ns < item->plan.deadline_ns &&
            (scan->ordering == NULL || kw_ordered_is_alone(&item->ordered));
 }
 

@@ -306,6 +306,25 @@ static void test_loop_idle_connection_that_closes_is_left(void **state)
     assert_int_equal(kw_fake_count(fakes[1], "INCR foo"), 10);
 }
 
+/* Behind another one on the connection; the host was away for too long. */
+static void test_loop_late_command_is_not_sent(void **state)
+{
+    (void)state;
+    open_handle("");
+    kw_fake_on(fakes[1], 1, "INCR slow*",
+               KW_FAKE_STEPS(KW_FAKE_DELAY(200), KW_FAKE_SEND(":1\r\n")));
+    give(0, "INCR slow{foo}");
+    while (kw_fake_count(fakes[1], "INCR slow*") == 0) {
+        kw_test_turn(kw, 1);
+    }
+    give_within(1, 5, "INCR", "late{foo}");
+    kw_test_sleep_ms(10);
+    wait_for(0, 2);
+    is_number(0, 1);
+    is_failure(1, KW_ERR_QUEUE_TIMEOUT, KW_EFFECT_NONE);
+    assert_int_equal(kw_fake_count(fakes[1], "INCR late*"), 0);
+}
+
 int main(void)
 {
 #define TEST(name)                                                                                 \
@@ -313,6 +332,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(name, begin_on_poll, end)
     const struct CMUnitTest tests[] = {
         TEST(test_loop_late_answers_are_nobodys),
+        TEST(test_loop_late_command_is_not_sent),
         TEST(test_loop_connection_that_stays_silent_is_given_up),
         TEST(test_loop_cut_off_says_maybe_of_what_was_not_answered),
         TEST(test_loop_reads_go_again_on_a_new_connection),
