@@ -49,7 +49,8 @@ struct kw_env {
     kw_descriptors descriptors; /* open sockets, for a forked child to close */
     atomic_bool is_closing;     /* kw_close has begun */
     atomic_bool is_door_known; /* a server was asked, in this handle, whether it wants a password */
-    atomic_bool is_suspect; /* under Sentinel: a connection was lost, the map is to be asked for */
+    atomic_bool is_suspect; /* the map is to be asked for: under Sentinel a connection was lost, or
+                               a cluster's primary calls itself a replica */
     atomic_bool wants_timeout;     /* a cluster: its cluster-node-timeout is to be asked for */
     atomic_uint_fast64_t trip_ns;  /* what connects have taken lately; 0: none was made */
     atomic_uint_fast64_t seeds;    /* gives every user of random numbers its own */

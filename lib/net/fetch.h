@@ -49,6 +49,7 @@ typedef struct kw_fetch_questions {
     bool is_other_form;                  /* the server has refused the first form */
     bool is_for_news;                    /* it is asked whether anything has changed, first */
     bool has_news;                       /* it has, or does not say */
+    uint64_t news_hash;                  /* of what it said then; 0: nothing */
 } kw_fetch_questions;
 
 /* What follows from answers: a map, or another node to ask; with neither, more is asked of the same

@@ -163,6 +163,7 @@ static kw_err weigh(kw_fetch_cluster *self, kw_fetch_step *step, kw_error *error
     switch (kw_map_trust_weigh(&self->trust, &said, step->now_ns, wait_ns)) {
     case KW_MAP_BELIEVED:
         kw_map_trust_take(&self->trust, &said);
+        self->info_hash = step->asked->news_hash;
         step->map = map;
         return KW_OK;
     case KW_MAP_HELD:
@@ -232,12 +233,13 @@ static uint64_t hash_of_info(kw_bytes text)
     return hash;
 }
 
-/* Where nothing has changed since the last time, the map in use is the answer. */
-static kw_err take_info(kw_fetch_cluster *self, kw_fetch_step *step, const kw_reply *reply)
+/* Where nothing has changed since the map in use was given, that is the answer. What is said now
+ * counts from the map on that goes into use behind it: that may come late, or not at all. */
+static kw_err take_info(const kw_fetch_cluster *self, kw_fetch_step *step, const kw_reply *reply)
 {
     uint64_t hash = kw_reply_is_error(reply) ? 0 : hash_of_info(kw_reply_bytes(reply));
     bool is_same = hash != 0 && hash == self->info_hash;
-    self->info_hash = hash;
+    step->asked->news_hash = hash;
     step->asked->has_news = true;
     if (is_same) {
         step->map = self->owner->map_fn(self->owner->arg);
@@ -303,10 +305,12 @@ static kw_map *held(void *arg, kw_error *failure, uint64_t now_ns, bool is_over)
         kw_identity_tell(self->env, &self->held_of,
                          self->trust.held.is_seed ? "the settings name it" : "nobody else answers");
         kw_map_trust_take(&self->trust, &self->trust.held);
+        self->info_hash = 0; /* others have spoken since */
         map = kw_map_ref(self->held);
         break;
     case KW_MAP_END_BELIEVED:
         kw_map_trust_take(&self->trust, &self->trust.held);
+        self->info_hash = 0; /* others have spoken since */
         map = kw_map_ref(self->held);
         break;
     case KW_MAP_END_KEPT:

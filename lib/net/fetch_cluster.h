@@ -12,7 +12,7 @@ typedef struct kw_fetch_cluster {
     const kw_fetch_owner *owner;
     kw_random random;
     bool asks_info;     /* this fetch asks first whether anything has changed */
-    uint64_t info_hash; /* of what the last one said; 0: none did */
+    uint64_t info_hash; /* of what was said right before the map in use was given; 0: not known */
     kw_map_trust trust;
     kw_map *held;         /* a map that is doubtful: a reference; NULL: none */
     kw_endpoint held_of;  /* who gave it */

@@ -372,8 +372,21 @@ static void warn_of_cluster(const kw_conn *conn, kw_bytes mode)
     }
 }
 
+/* A cluster's node that is a primary by the map, and a replica by its own word, has been replaced:
+ * the map is asked for. No redirect need ever tell so, as a replica runs SPUBLISH and commands
+ * without keys itself. */
+static void note_role(const kw_conn *conn, kw_bytes role)
+{
+    bool is_replaced = conn->env->options.scheme == KW_SCHEME_CLUSTER &&
+                       conn->role == KW_CONN_PRIMARY &&
+                       kw_bytes_equal(role, kw_bytes_of("replica"));
+    if (is_replaced) {
+        atomic_store_explicit(&conn->env->is_suspect, true, memory_order_relaxed);
+    }
+}
+
 /* HELLO answers with names and values; "mode" is "standalone", "cluster" or
- * "sentinel". */
+ * "sentinel", "role" is "master" or "replica". */
 static kw_err on_description(kw_conn *conn, kw_error *error, const kw_reply *reply)
 {
     kw_bytes first = kw_reply_bytes(kw_reply_at(reply, 0));
@@ -392,6 +405,8 @@ static kw_err on_description(kw_conn *conn, kw_error *error, const kw_reply *rep
         }
         if (kw_bytes_equal(name, kw_bytes_of("mode"))) {
             warn_of_cluster(conn, value);
+        } else if (kw_bytes_equal(name, kw_bytes_of("role"))) {
+            note_role(conn, value);
         } else if (kw_bytes_equal(name, kw_bytes_of("availability_zone")) && value.len > 0) {
             conn->zone = kw_zone_hash(value);
         }

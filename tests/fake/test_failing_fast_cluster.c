@@ -194,6 +194,50 @@ static void test_map_is_not_fetched_again_and_again_in_a_long_outage(void **stat
     kw_close(client);
 }
 
+static void answer_info(const char *state, unsigned epoch)
+{
+    for (size_t i = 0; i < FAKES_N; i++) {
+        kw_fake_on_reply(fakes[i], KW_FAKE_ALWAYS, "CLUSTER INFO",
+                         "$45\r\ncluster_state:%s\r\ncluster_current_epoch:%u\r\n", state, epoch);
+    }
+}
+
+/* In a long outage a node says that something has changed, and its map is lost on the way; another
+ * one says the same of what has changed, and it is not taken for what was known. */
+static void test_map_that_is_lost_behind_its_news_is_asked_for_again(void **state)
+{
+    (void)state;
+    const kw_fake_range calm[] = {{0, 8000, fakes[0], fakes[2]}, {8001, 16383, fakes[1], NULL}};
+    kw_fake_renew_all(fakes, FAKES_N);
+    kw_fake_set_cluster(fakes, FAKES_N, calm, 2);
+    answer_numbers();
+    answer_info("fail", 3);
+    kw_client *client = open_cluster("timeout=20s");
+    expect_answer(client, UPPER);
+    kw_fake_down(fakes[1]);
+    uint64_t start_ms = kw_test_now_ms();
+    while (kw_test_now_ms() - start_ms < 7500) {
+        assert_false(kw_test_send(client, KW_TEST_CALL, "INCR", UPPER).is_answered);
+        kw_test_sleep_ms(2);
+    }
+    const kw_fake_range promoted[] = {{0, 8000, fakes[0], NULL}, {8001, 16383, fakes[2], NULL}};
+    size_t maps_n = count_all("CLUSTER SLOTS");
+    for (size_t i = 0; i < FAKES_N; i++) {
+        kw_fake_reset(fakes[i]);
+        kw_fake_on(fakes[i], 1, "CLUSTER SLOTS", KW_FAKE_STEPS(KW_FAKE_CLOSE));
+    }
+    answer_info("fine", 4);
+    kw_fake_set_cluster(fakes, FAKES_N, promoted, 2);
+    answer_numbers();
+    start_ms = kw_test_now_ms();
+    while (!kw_test_send(client, KW_TEST_CALL, "INCR", UPPER).is_answered) {
+        assert_true(kw_test_now_ms() - start_ms < 10000);
+        kw_test_sleep_ms(2);
+    }
+    assert_in_range(count_all("CLUSTER SLOTS") - maps_n, 3, 4); /* lost twice */
+    kw_close(client);
+}
+
 /* fakes[0] is the sentinel, fakes[1] the primary, fakes[2] its replica, where it has one. */
 static void make_group(bool has_replica)
 {
@@ -264,6 +308,7 @@ static int run(size_t part)
     };
     const struct CMUnitTest of_calls[] = {
         cmocka_unit_test(test_map_is_not_fetched_again_and_again_in_a_long_outage),
+        cmocka_unit_test(test_map_that_is_lost_behind_its_news_is_asked_for_again),
     };
     way = part < KW_TEST_WAYS_N ? (kw_test_way)part : KW_TEST_CALL;
     return part < KW_TEST_WAYS_N ? cmocka_run_group_tests(of_each_way, start_fakes, stop_fakes)

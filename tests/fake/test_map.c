@@ -2,6 +2,7 @@
 /* Fetching the map: when it is asked for and by whom, never at the cost of other calls, and from
  * whoever is left to ask. */
 #include "fake/fakes.h"
+#include "support/ways.h"
 
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -349,9 +350,44 @@ static void test_map_seeds_are_kept_for_ever(void **state)
     kw_close(kw);
 }
 
+/* A primary that was replaced while its connections were away is back as a replica, which runs
+ * SPUBLISH and never says MOVED: its greeting tells. */
+static void test_map_is_asked_for_where_a_primary_comes_back_as_a_replica(void **state)
+{
+    (void)state;
+    for (int way = 0; way < KW_TEST_WAYS_N; way++) {
+        renew_fakes();
+        for (size_t i = 0; i < FAKES_N; i++) {
+            answer(fakes[i], "SPUBLISH *", ":0");
+        }
+        kw_client *kw = open_cluster("timeout=3s");
+        assert_true(kw_test_send(kw, (kw_test_way)way, "SPUBLISH", "foo").is_answered);
+        assert_int_equal(kw_fake_count(fakes[1], "SPUBLISH *"), 1);
+        kw_fake_down(fakes[1]);
+        const kw_fake_range promoted[] = {{0, 8000, fakes[0], NULL},
+                                          {8001, 16383, fakes[2], fakes[1]}};
+        kw_fake_set_cluster(fakes, FAKES_N, promoted, 2);
+        answer(fakes[1], "HELLO *",
+               "*6\r\n$6\r\nserver\r\n$5\r\nredis\r\n$4\r\nmode\r\n$7\r\ncluster\r\n"
+               "$4\r\nrole\r\n$7\r\nreplica");
+        kw_fake_up(fakes[1]);
+        uint64_t start_ms = kw_test_now_ms();
+        while (kw_fake_count(fakes[2], "SPUBLISH *") == 0) {
+            (void)kw_test_send(kw, (kw_test_way)way, "SPUBLISH", "foo");
+            if (kw_test_now_ms() - start_ms > 5000) {
+                fail_msg("by %s: %zu went to the replica", kw_test_way_name((kw_test_way)way),
+                         kw_fake_count(fakes[1], "SPUBLISH *"));
+            }
+            kw_test_sleep_ms(5);
+        }
+        kw_close(kw);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_map_is_asked_for_where_a_primary_comes_back_as_a_replica),
         cmocka_unit_test(test_map_is_asked_of_another_node_when_one_stalls),
         cmocka_unit_test(test_map_hole_is_asked_for_until_the_deadline),
         cmocka_unit_test(test_map_hole_is_named_where_the_cluster_is_down),
