@@ -19,7 +19,7 @@
  *
  * What it costs: CLUSTER NODES, INFO server and DBSIZE of every primary before and behind each walk
  * and each round; one command for each slot that is walked again, which are all of the nodes whose
- * config epoch rose, and about 300 KB of memory. Servers must allow these commands.
+ * config epoch rose, and about 250 KB of memory. Servers must allow these commands.
  *
  * On a ring the promise holds while nobody but keyway moves keys, and members only join; after any
  * other change of members all is walked again, which is complete once keys have ceased to move. A
@@ -155,11 +155,11 @@ typedef struct kw_scan_callback {
  * KW_ERR_FORKED, KW_ERR_NOMEM. Loop thread, that which calls kw_process. */
 KW_API kw_err kw_scan_next_async(kw_scan *scan, kw_error *error, kw_scan_callback callback);
 
-/* The walk as text. What was not given is not behind it; of what was given, slots of a round that
- * is not over will be given again. At most 4 KB for a hundred servers; letters, digits, and ". - _"
+/* The walk as text. What was not given is not behind it; of what was given some may be given again,
+ * where there was no room for it. At most 4 KB for a hundred servers; letters, digits, and ". - _"
  * alone. Another process goes on with it, by the same options (but for count, parallel,
- * unique_bytes and timeout_ms) and a handle on the same servers; one that ends after every single
- * batch would not get through a round.
+ * unique_bytes and timeout_ms) and a handle on the same servers. It gets on even where each ends
+ * behind a single batch; each asks all servers who they are, though.
  * Take it when the batch is done with. Borrowed from the scan until the next call of this, or
  * kw_scan_close.
  *

@@ -82,7 +82,7 @@ static void fail_by_host(kw_scan *scan)
 
 static void fail_by_slot(kw_scan *scan, unsigned slot)
 {
-    const kw_scan_view *view = scan->walk.views[0];
+    const kw_scan_view *view = scan->walk.view;
     unsigned open_n = kw_scan_walk_open_n(&scan->walk);
     if (scan->walk.spec.kind == KW_SCAN_OF_HOSTS) {
         kw_error_set(&scan->failure, KW_ERR_NOT_SERVED, KW_EFFECT_NONE,

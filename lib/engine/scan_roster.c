@@ -15,43 +15,14 @@ static size_t find_host(const kw_scan_walk *self, const kw_scan_place *place)
     return KW_SCAN_NONE;
 }
 
-static uint16_t moved(const uint16_t *to, size_t hosts_n, uint16_t host)
-{
-    return host < hosts_n ? to[host] : host;
-}
-
-/* Hosts have other numbers: what the last view and the last round say of them follows. */
-static void renumber(kw_scan_walk *self, const uint16_t *to, size_t before_n)
-{
-    if (self->spec.kind != KW_SCAN_OF_CLUSTER) {
-        return;
-    }
-    kw_scan_view *view = self->views[0];
-    for (size_t slot = 0; slot < KW_SLOTS_N; slot++) {
-        view->owner[slot] = moved(to, before_n, view->owner[slot]);
-    }
-    for (size_t i = 0; i < view->motions_n; i++) {
-        view->motions[i].host = moved(to, before_n, (uint16_t)view->motions[i].host);
-    }
-    for (size_t i = 0; i < self->jobs_n; i++) {
-        self->jobs[i].owner = moved(to, before_n, self->jobs[i].owner);
-        if (self->jobs[i].peer != KW_SCAN_UNOWNED) {
-            /* One that is gone leaves its slot unconfirmed. */
-            uint16_t peer = moved(to, before_n, self->jobs[i].peer);
-            self->jobs[i].peer = peer != KW_SCAN_UNOWNED ? peer : KW_SCAN_TORN;
-        }
-    }
-}
-
 /* The hosts of the roster: those that were known keep what is known of them. */
-static bool take_hosts(kw_scan_walk *self, kw_scan_host *hosts, uint16_t *to,
-                       const kw_scan_place *places, size_t places_n)
+static bool take_hosts(kw_scan_walk *self, kw_scan_host *hosts, const kw_scan_place *places,
+                       size_t places_n)
 {
     for (size_t i = 0; i < places_n; i++) {
         size_t known = find_host(self, &places[i]);
         if (known != KW_SCAN_NONE) {
             hosts[i] = self->hosts[known];
-            to[known] = (uint16_t)i;
         } else {
             hosts[i].salt = places[i].salt;
         }
@@ -74,26 +45,17 @@ static bool take_hosts(kw_scan_walk *self, kw_scan_host *hosts, uint16_t *to,
 static bool replace_hosts(kw_scan_walk *self, const kw_scan_place *places, size_t places_n)
 {
     kw_scan_host *hosts = kw_mem_calloc(self->mem, places_n + 1, sizeof(hosts[0]));
-    uint16_t *to = kw_mem_calloc(self->mem, self->hosts_n + 1, sizeof(to[0]));
     kw_scan_pass *passes =
         kw_mem_resize(self->mem, self->passes, self->passes_n + places_n + 1, sizeof(passes[0]));
     self->passes = passes != NULL ? passes : self->passes;
-    bool is_whole = hosts != NULL && to != NULL && passes != NULL;
-    for (size_t i = 0; is_whole && i < self->hosts_n; i++) {
-        to[i] = KW_SCAN_UNOWNED;
-    }
-    is_whole = is_whole && take_hosts(self, hosts, to, places, places_n);
-    if (!is_whole) {
+    if (hosts == NULL || passes == NULL || !take_hosts(self, hosts, places, places_n)) {
         kw_mem_free(self->mem, hosts);
-        kw_mem_free(self->mem, to);
         return false;
     }
-    renumber(self, to, self->hosts_n);
     for (size_t i = 0; i < self->hosts_n; i++) {
         kw_mem_free(self->mem, self->hosts[i].name);
     }
     kw_mem_free(self->mem, self->hosts);
-    kw_mem_free(self->mem, to);
     self->hosts = hosts;
     self->hosts_n = places_n;
     return true;

@@ -36,7 +36,7 @@ static bool may_ask(const kw_scan_walk *self, size_t host)
 /* The other node of a slot in motion; KW_SCAN_NONE where it is not known, or there are several. */
 static size_t find_peer(const kw_scan_walk *self, unsigned slot, size_t owner)
 {
-    const kw_scan_view *view = self->views[0];
+    const kw_scan_view *view = self->view;
     size_t peer = KW_SCAN_NONE;
     for (size_t i = 0; i < view->motions_n; i++) {
         const kw_scan_motion *motion = &view->motions[i];
@@ -54,10 +54,41 @@ static size_t find_peer(const kw_scan_walk *self, unsigned slot, size_t owner)
     return peer;
 }
 
+/* A number for all that the hosts of a view say of the slot's motion, in whatever order. */
+static uint64_t motion_of(const kw_scan_view *view, unsigned slot)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < view->motions_n; i++) {
+        const kw_scan_motion *motion = &view->motions[i];
+        if (motion->slot == slot) {
+            sum += (motion->peer ^ (motion->by * 2 + motion->is_import)) *
+                   UINT64_C(0x9e3779b97f4a7c15);
+        }
+    }
+    return sum;
+}
+
+/* A large slot that rests is gone on with where another process has left it. */
+static void take_half(kw_scan_walk *self, kw_scan_job *job)
+{
+    for (size_t i = 0; i < self->halves_n; i++) {
+        const kw_scan_half *half = &self->halves[i];
+        if (half->slot != job->slot) {
+            continue;
+        }
+        if (half->print == job->print && job->peer == KW_SCAN_UNOWNED) {
+            job->is_large = true;
+            job->cursor = half->cursor;
+        }
+        self->halves[i] = self->halves[--self->halves_n];
+        return;
+    }
+}
+
 /* Adds a job for the slot, where it can be walked now. */
 static void add_job(kw_scan_walk *self, unsigned slot)
 {
-    const kw_scan_view *view = self->views[0];
+    const kw_scan_view *view = self->view;
     uint16_t owner = view->owner[slot];
     bool is_moving = kw_scan_slots_has(&view->moving, slot);
     size_t peer = is_moving && owner < self->hosts_n ? find_peer(self, slot, owner) : KW_SCAN_NONE;
@@ -74,7 +105,11 @@ static void add_job(kw_scan_walk *self, unsigned slot)
     job->slot = (uint16_t)slot;
     job->owner = owner;
     job->peer = is_moving ? (uint16_t)peer : KW_SCAN_UNOWNED;
+    job->print = self->hosts[owner].print;
+    job->peer_print = is_moving ? self->hosts[peer].print : 0;
+    job->motion = is_moving ? motion_of(view, slot) : 0;
     job->count = COUNT_FIRST;
+    take_half(self, job);
 }
 
 bool kw_scan_slots_begin(kw_scan_walk *self)
@@ -198,42 +233,27 @@ bool kw_scan_walk_on_large(kw_scan_walk *self, size_t at, uint64_t cursor)
     return false;
 }
 
-/* A number for all that the hosts of a view say of the slot's motion, in whatever order. */
-static uint64_t motion_of(const kw_scan_view *view, unsigned slot)
+static bool is_there(const kw_scan_walk *self, uint64_t print)
 {
-    uint64_t sum = 0;
-    for (size_t i = 0; i < view->motions_n; i++) {
-        const kw_scan_motion *motion = &view->motions[i];
-        if (motion->slot == slot) {
-            sum += (motion->peer ^ (motion->host * 2 + motion->is_import)) *
-                   UINT64_C(0x9e3779b97f4a7c15);
-        }
+    size_t i = 0;
+    while (i < self->hosts_n && self->hosts[i].print != print) {
+        i++;
     }
-    return sum;
+    return i < self->hosts_n;
 }
 
-static bool is_same_host(const kw_scan_walk *self, size_t at)
-{
-    const kw_scan_host *host = at < self->hosts_n ? &self->hosts[at] : NULL;
-    return host != NULL && host->print != 0 && host->print == host->before;
-}
-
-/* True where both views say the same of the slot, and whom it was asked of is who he was. */
+/* True where the view says the same of the slot as the one in front of its walk, and whom it was
+ * asked of is who he was. */
 static bool is_confirmed(const kw_scan_walk *self, const kw_scan_job *job)
 {
-    const kw_scan_view *now = self->views[0];
-    const kw_scan_view *before = self->views[1];
-    unsigned slot = job->slot;
-    bool is_moving = kw_scan_slots_has(&now->moving, slot);
-    if (job->stage != KW_SCAN_JOB_GIVEN || now->owner[slot] != job->owner ||
-        before->owner[slot] != job->owner || !is_same_host(self, job->owner) ||
-        is_moving != kw_scan_slots_has(&before->moving, slot)) {
+    uint16_t owner = self->view->owner[job->slot];
+    bool is_moving = kw_scan_slots_has(&self->view->moving, job->slot);
+    if (job->stage != KW_SCAN_JOB_GIVEN || owner >= self->hosts_n ||
+        self->hosts[owner].print != job->print || is_moving != (job->peer_print != 0)) {
         return false;
     }
-    if (!is_moving) {
-        return true;
-    }
-    return is_same_host(self, job->peer) && motion_of(now, slot) == motion_of(before, slot);
+    return !is_moving ||
+           (is_there(self, job->peer_print) && motion_of(self->view, job->slot) == job->motion);
 }
 
 void kw_scan_slots_confirm(kw_scan_walk *self)

@@ -8,23 +8,19 @@
 void kw_scan_view_begin(kw_scan_walk *self)
 {
     for (size_t i = 0; i < self->hosts_n; i++) {
-        self->hosts[i].before = self->hosts[i].print;
         self->hosts[i].print = 0;
         self->hosts[i].id = 0;
     }
     if (self->spec.kind == KW_SCAN_OF_CLUSTER) {
-        kw_scan_view *last = self->views[1];
-        self->views[1] = self->views[0];
-        self->views[0] = last;
-        memset(last->owner, 0xff, sizeof(last->owner));
-        memset(&last->moving, 0, sizeof(last->moving));
-        last->motions_n = 0;
+        memset(self->view->owner, 0xff, sizeof(self->view->owner));
+        memset(&self->view->moving, 0, sizeof(self->view->moving));
+        self->view->motions_n = 0;
     }
 }
 
 void kw_scan_view_add(kw_scan_walk *self, size_t host, const kw_scan_seen *seen)
 {
-    kw_scan_view *view = self->views[0];
+    kw_scan_view *view = self->view;
     if (!seen->is_primary) {
         self->wants_map = true; /* it was one, by the map */
         return;
@@ -41,7 +37,7 @@ void kw_scan_view_add(kw_scan_walk *self, size_t host, const kw_scan_seen *seen)
     for (size_t i = 0; i < seen->marks_n && view->motions_n < KW_SCAN_MOTIONS_MAX; i++) {
         const kw_scan_mark *mark = &seen->marks[i];
         view->motions[view->motions_n++] =
-            (kw_scan_motion){mark->slot, mark->is_import, host, mark->peer};
+            (kw_scan_motion){mark->slot, mark->is_import, host, seen->id, mark->peer};
     }
 }
 
@@ -163,7 +159,7 @@ static void end_hosts(kw_scan_walk *self)
 /* Whether a slot is at the host whose pass covers it, and rests. */
 static bool is_at_home(const kw_scan_walk *self, unsigned slot, size_t host)
 {
-    const kw_scan_view *view = self->views[0];
+    const kw_scan_view *view = self->view;
     return view->owner[slot] == host && !kw_scan_slots_has(&view->moving, slot);
 }
 
@@ -178,7 +174,7 @@ static void begin_cluster(kw_scan_walk *self)
         }
     }
     for (unsigned slot = self->spec.first; slot <= self->spec.last; slot++) {
-        uint16_t host = self->views[0]->owner[slot];
+        uint16_t host = self->view->owner[slot];
         bool is_owned = host < self->hosts_n && is_at_home(self, slot, host);
         self->slots[slot] = is_owned ? (uint16_t)self->hosts[host].pass : KW_SCAN_SLOT_OPEN;
     }

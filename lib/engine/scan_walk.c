@@ -10,8 +10,7 @@
 #define PAUSE_FIRST_MS 5u
 #define PAUSE_MAX_MS   1000u
 
-/* Slots of the first round: a walk that is gone on with by its cursor loses what it has of a round.
- */
+/* Slots of the first round. */
 #define ROUND_FIRST 64u
 
 /* A SCAN of more pages than this, and than its keys explain, has no end: a page goes through ten
@@ -29,15 +28,13 @@ bool kw_scan_walk_init(kw_scan_walk *self, const kw_allocator *mem, const kw_sca
         return true;
     }
     self->slots = kw_mem_calloc(mem, KW_SLOTS_N, sizeof(self->slots[0]));
-    self->views[0] = kw_mem_calloc(mem, 1, sizeof(*self->views[0]));
-    self->views[1] = kw_mem_calloc(mem, 1, sizeof(*self->views[1]));
+    self->view = kw_mem_calloc(mem, 1, sizeof(*self->view));
     self->jobs = kw_mem_calloc(mem, KW_SCAN_ROUND_MAX, sizeof(self->jobs[0]));
-    if (self->slots == NULL || self->views[0] == NULL || self->views[1] == NULL ||
-        self->jobs == NULL) {
+    if (self->slots == NULL || self->view == NULL || self->jobs == NULL) {
         kw_scan_walk_fini(self);
         return false;
     }
-    memset(self->views[0]->owner, 0xff, sizeof(self->views[0]->owner));
+    memset(self->view->owner, 0xff, sizeof(self->view->owner));
     for (unsigned slot = 0; slot < KW_SLOTS_N; slot++) {
         bool is_wanted = slot >= spec->first && slot <= spec->last;
         self->slots[slot] = is_wanted ? KW_SCAN_SLOT_OPEN : KW_SCAN_SLOT_GIVEN;
@@ -54,8 +51,7 @@ void kw_scan_walk_fini(kw_scan_walk *self)
     kw_mem_free(self->mem, self->hosts);
     kw_mem_free(self->mem, self->passes);
     kw_mem_free(self->mem, self->slots);
-    kw_mem_free(self->mem, self->views[0]);
-    kw_mem_free(self->mem, self->views[1]);
+    kw_mem_free(self->mem, self->view);
     kw_mem_free(self->mem, self->jobs);
     memset(self, 0, sizeof(*self));
 }

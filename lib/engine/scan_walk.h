@@ -7,7 +7,8 @@
  * cursors. What the view behind them says decides what they were worth: a host that is another
  * process now, or whose config epoch rose, was walked in vain; in a cluster its slots are to be
  * walked again, in rounds: some slots, each as a whole, and a view behind them, which has to say of
- * each of them what the view before has said. On other topologies such a host is walked anew.
+ * each of them what the view before has said; it may be another process that asks, by the cursor.
+ * On other topologies such a host is walked anew.
  *
  * Slots are never in two states at once: given for good (KW_SCAN_SLOT_GIVEN), to be walked by slot
  * (KW_SCAN_SLOT_OPEN), or covered by the SCAN of one host, as far as that goes. They never go back,
@@ -87,7 +88,6 @@ typedef struct kw_scan_host {
     uint64_t salt;
     uint64_t id;
     uint64_t print;  /* by the last view; 0: not known */
-    uint64_t before; /* and by the one before that */
     uint64_t keys_n; /* as DBSIZE says */
     kw_scan_host_state state;
     bool is_stopped; /* something of it has failed since the last view */
@@ -101,7 +101,8 @@ typedef struct kw_scan_host {
 typedef struct kw_scan_motion {
     uint16_t slot;
     bool is_import;
-    size_t host;
+    size_t host;   /* who tells it .. */
+    uint64_t by;   /* .. and the hash of his id */
     uint64_t peer; /* hash of an id */
 } kw_scan_motion;
 
@@ -129,7 +130,10 @@ typedef enum kw_scan_job_stage {
 typedef struct kw_scan_job {
     uint16_t slot;
     uint16_t owner;
-    uint16_t peer; /* where it goes, or comes from; KW_SCAN_UNOWNED: it rests */
+    uint16_t peer;       /* where it goes, or comes from; KW_SCAN_UNOWNED: it rests */
+    uint64_t print;      /* of the owner, by the view in front of the round, .. */
+    uint64_t peer_print; /* .. of the peer, or 0, .. */
+    uint64_t motion;     /* .. and what the view says of its motion */
     kw_scan_job_stage stage;
     bool is_at_peer;   /* the owner was asked */
     bool wants_count;  /* it has more keys than it was asked for */
@@ -139,6 +143,14 @@ typedef struct kw_scan_job {
     uint64_t pages_n;
     uint32_t count; /* keys to be asked for */
 } kw_scan_job;
+
+/* A large slot of which another process has walked a part. */
+typedef struct kw_scan_half {
+    uint16_t slot;
+    uint64_t print; /* whom it was asked of */
+    uint64_t cursor;
+} kw_scan_half;
+#define KW_SCAN_HALVES_MAX ((size_t)16)
 
 typedef enum kw_scan_phase {
     KW_SCAN_IN_ROSTER,
@@ -158,15 +170,18 @@ typedef struct kw_scan_walk {
     size_t host_at; /* the next to be looked at */
     kw_scan_pass *passes;
     size_t passes_n;
-    uint64_t ring;          /* which ring the passes are of; 0: not known */
-    uint64_t ring_now;      /* by the last roster */
-    bool ring_keeps;        /* members that join it take keys, and nobody else gets any */
-    bool is_begun;          /* a view has said what the passes are */
-    kw_scan_view *views[2]; /* of a cluster: the last one, and that before */
-    uint16_t *slots;        /* of a cluster: their states */
-    uint64_t motion_n;      /* views in which the one key was in motion */
-    kw_scan_job *jobs;      /* room for KW_SCAN_ROUND_MAX */
+    uint64_t ring;      /* which ring the passes are of; 0: not known */
+    uint64_t ring_now;  /* by the last roster */
+    bool ring_keeps;    /* members that join it take keys, and nobody else gets any */
+    bool is_begun;      /* a view has said what the passes are */
+    kw_scan_view *view; /* of a cluster: the last one */
+    uint16_t *slots;    /* of a cluster: their states */
+    uint64_t motion_n;  /* views in which the one key was in motion */
+    kw_scan_job *jobs;  /* of a round, or what a cursor brought of one; room for
+                           KW_SCAN_ROUND_MAX */
     size_t jobs_n;
+    kw_scan_half halves[KW_SCAN_HALVES_MAX]; /* that a cursor brought */
+    size_t halves_n;
     size_t job_at; /* those before it are under way or have ended */
     size_t busy_n; /* steps under way */
     unsigned round_n;

@@ -11,6 +11,7 @@
 
 #define TAGS_N    24 /* slots that go and come back */
 #define PRIMARIES 3
+#define BIG_N     ((size_t)110000) /* more than are asked of a slot as a whole */
 
 static size_t keys_n;
 
@@ -67,6 +68,7 @@ typedef struct fate {
     unsigned slots[TAGS_N];
     size_t acts_n;
     size_t returns_n; /* slots that went and came back */
+    size_t brief_n;   /* a new scan goes on after so many batches */
     bool has_deaths;
 } fate;
 
@@ -128,6 +130,7 @@ static void begin_fate(fate *self, kw_test_cluster *cluster)
 {
     memset(self, 0, sizeof(*self));
     self->cluster = cluster;
+    self->brief_n = 50;
     for (size_t i = 0; i < TAGS_N; i++) {
         char key[32];
         snprintf(key, sizeof(key), "{t%zu}", i);
@@ -179,7 +182,7 @@ static void walk(kw_client *kw, scan_sight *sight, fate *acts, size_t acts_max)
         if (sight->batches_n % pace == 0 && acts->acts_n < acts_max) {
             act(acts);
         }
-        if (sight->batches_n % 50 == 0 && !batch.is_end) {
+        if (sight->batches_n % acts->brief_n == 0 && !batch.is_end) {
             char *cursor = strdup(kw_scan_cursor(scan, NULL));
             assert_true(strlen(cursor) <= 4096);
             options.cursor = cursor;
@@ -254,6 +257,66 @@ static void test_plain_scans_miss_keys_of_slots_that_move(void **state)
     kw_close(kw);
 }
 
+/* Each batch by a scan of its own, which knows nothing but the cursor of the one before. */
+static void test_scan_of_processes_that_end_at_once_gives_all_keys_that_stay(void **state)
+{
+    fate acts;
+    kw_client *kw = kw_test_open("%s?timeout=20s", kw_test_cluster_uri(*state));
+    scan_sight sight = scan_sight_new(keys_n);
+    fill(kw);
+    begin_fate(&acts, *state);
+    acts.brief_n = 1;
+    walk(kw, &sight, &acts, 2 * TAGS_N);
+    assert_int_equal(scan_missed(&sight), 0);
+    assert_int_equal(sight.strange_n, 0);
+    assert_true(sight.given_n < 4 * keys_n);
+    free(sight.times);
+    kw_close(kw);
+}
+
+/* One slot with more keys than are asked for as a whole goes to another node when a part of it was
+ * given; whoever goes on has nothing but a cursor each time. */
+static void test_scan_gives_a_slot_of_very_many_keys_that_moves(void **state)
+{
+    size_t n = BIG_N;
+    kw_client *kw = kw_test_open("%s?timeout=20s", kw_test_cluster_uri(*state));
+    kw_scan_options options = KW_SCAN_OPTIONS_INIT;
+    kw_scan_batch batch = KW_SCAN_BATCH_INIT;
+    kw_error error = KW_ERROR_INIT;
+    unsigned slot = kw_test_cluster_slot(*state, "{big}");
+    kw_test_server *owner = kw_test_cluster_owner(*state, slot);
+    scan_sight sight = scan_sight_new(n);
+    char *cursor = NULL;
+    scan_fill(kw, "b:{big}:%zu", 0, n);
+    options.match = "b:*";
+    options.match_len = 3;
+    options.count = 5000;
+    options.timeout_ms = 20000;
+    KW_TEST_UNTIL(batch.is_end)
+    {
+        options.cursor = cursor;
+        kw_scan *scan = scan_open(kw, &options);
+        if (kw_scan_next(scan, &error, &batch) != KW_OK) {
+            fail_msg("%s", error.text);
+        }
+        scan_note(&sight, &batch);
+        free(cursor);
+        cursor = strdup(kw_scan_cursor(scan, NULL));
+        kw_scan_close(scan);
+        if (sight.batches_n == 4) {
+            kw_test_server *other = kw_test_cluster_node(*state, 0);
+            other = other != owner ? other : kw_test_cluster_node(*state, 1);
+            kw_test_cluster_move(*state, slot, slot, other);
+        }
+    }
+    printf("%zu batches, %zu keys given for %zu\n", sight.batches_n, sight.given_n, n);
+    assert_int_equal(scan_missed(&sight), 0);
+    assert_int_equal(sight.strange_n, 0);
+    free(cursor);
+    free(sight.times);
+    kw_close(kw);
+}
+
 static void test_scan_gives_all_keys_that_stay(void **state)
 {
     fate acts;
@@ -281,7 +344,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_plain_scans_miss_keys_of_slots_that_move),
+        cmocka_unit_test(test_scan_of_processes_that_end_at_once_gives_all_keys_that_stay),
         cmocka_unit_test(test_scan_gives_all_keys_that_stay),
+        cmocka_unit_test(test_scan_gives_a_slot_of_very_many_keys_that_moves),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

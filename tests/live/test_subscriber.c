@@ -1,17 +1,31 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Subscribers of real servers under faults: numbered messages rise (but for those of a server that
  * takes itself for the owner of a slot beside another one), none comes twice, and every hole lies
- * where a gap was told. KW_TEST_SECONDS: how long each storm lasts (default 6). */
+ * where a gap was told. Each protocol is a part of the program, where hiredis reads both.
+ * KW_TEST_SECONDS: how long each storm lasts (default 6). */
 #include "live/message_ledger.h"
 
+#include "base/reader_functions.h"
 #include "route/slot.h"
 #include "support/cluster.h"
+#include "support/parts.h"
 #include "support/server.h"
+
+/* This part's. */
+static unsigned protocol;
 
 static unsigned seconds(void)
 {
     const char *text = getenv("KW_TEST_SECONDS");
     return text != NULL ? (unsigned)strtoul(text, NULL, 10) : 6;
+}
+
+/* The URI, with this part's protocol. */
+static const char *uri_of(const char *uri)
+{
+    static char text[300];
+    snprintf(text, sizeof(text), "%s?timeout=10s&protocol=%u", uri, protocol);
+    return text;
 }
 
 static kw_subscriber *open_subscriber(kw_client *client, uint64_t silence_ms)
@@ -47,14 +61,14 @@ static void test_subscriber_killed_connections_lose_nothing_untold(void **state)
 {
     (void)state;
     kw_test_server *server = kw_test_server_start(NULL);
-    kw_client *client = kw_test_try_open(kw_test_server_uri(server), NULL);
+    kw_client *client = kw_test_try_open(uri_of(kw_test_server_uri(server)), NULL);
     kw_subscriber *subscriber = open_subscriber(client, 0);
     static ledger book;
     ledger_publisher publishers[LEDGER_PUBLISHERS];
     killer killing = {.server = server};
     ledger_init(&book, "PUBLISH", KW_TOPIC_CHANNEL);
     ledger_subscribe(&book, subscriber);
-    ledger_start(&book, publishers, kw_test_server_uri(server));
+    ledger_start(&book, publishers, uri_of(kw_test_server_uri(server)));
     ledger_listen(&book, subscriber, 500);
     assert_int_equal(book.gaps_n, 0); /* never without reason */
     pthread_t thread;
@@ -184,8 +198,7 @@ static void test_subscriber_sharded_channels_follow_the_cluster(void **state)
 {
     (void)state;
     kw_test_cluster *cluster = kw_test_cluster_start(3, 1, 1000, NULL);
-    char uri[300];
-    snprintf(uri, sizeof(uri), "%s?timeout=10s", kw_test_cluster_uri(cluster));
+    const char *uri = uri_of(kw_test_cluster_uri(cluster));
     kw_client *client = kw_test_try_open(uri, NULL);
     kw_subscriber *subscriber = open_subscriber(client, 2000);
     static ledger book;
@@ -236,7 +249,7 @@ static void test_subscriber_what_a_replica_runs_comes_once(void **state)
     (void)state;
     kw_error error = KW_ERROR_INIT;
     kw_test_cluster *cluster = kw_test_cluster_start(3, 1, 1000, NULL);
-    kw_client *client = kw_test_try_open(kw_test_cluster_uri(cluster), NULL);
+    kw_client *client = kw_test_try_open(uri_of(kw_test_cluster_uri(cluster)), NULL);
     kw_subscriber *subscriber = open_subscriber(client, 0);
     assert_int_equal(kw_subscribe(subscriber, &error, KW_TOPIC_SHARDED, "news", 4), KW_OK);
     assert_int_equal(kw_subscriber_wait(subscriber, &error, 20000), KW_OK);
@@ -258,12 +271,19 @@ static void test_subscriber_what_a_replica_runs_comes_once(void **state)
     kw_test_cluster_free(cluster);
 }
 
-int main(void)
+static int run(size_t part)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_subscriber_killed_connections_lose_nothing_untold),
         cmocka_unit_test(test_subscriber_what_a_replica_runs_comes_once),
         cmocka_unit_test(test_subscriber_sharded_channels_follow_the_cluster),
     };
+    protocol = 2 + (unsigned)part;
     return cmocka_run_group_tests(tests, NULL, NULL);
+}
+
+int main(int argc, char **argv)
+{
+    (void)argc;
+    return kw_test_parts(argv, kw_reader_knows_resp3() ? 2 : 1, run);
 }

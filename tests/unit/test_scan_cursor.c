@@ -115,6 +115,63 @@ static void test_cursor_of_a_hundred_nodes_is_short(void **state)
     }
 }
 
+/* A round of which all was given, at hosts in turn, each slot by itself. */
+static void give_round(kw_scan_walk *walk, unsigned hosts_n, unsigned run, kw_random *random)
+{
+    uint64_t first = kw_random_next(random) | 1;
+    for (unsigned slot = 0; walk->jobs_n < KW_SCAN_ROUND_MAX; slot++) {
+        kw_scan_job *job = &walk->jobs[walk->jobs_n++];
+        memset(job, 0, sizeof(*job));
+        job->slot = (uint16_t)slot;
+        job->stage = KW_SCAN_JOB_GIVEN;
+        job->peer = KW_SCAN_UNOWNED;
+        job->print = first + 2 * (slot / run % hosts_n);
+    }
+}
+
+/* What was given of a round is in the cursor, all of it or as much as there is room for; never
+ * nothing, as processes that end at once would not get on then. */
+static void test_cursor_has_what_was_given_of_a_round(void **state)
+{
+    (void)state;
+    kw_random random;
+    kw_random_init(&random, 8);
+    for (unsigned run = 1; run <= KW_SCAN_ROUND_MAX; run *= 2) {
+        for (unsigned is_torn = 0; is_torn < 2; is_torn++) {
+            kw_scan_walk from;
+            kw_scan_walk to;
+            begin(&from, &whole);
+            begin(&to, &whole);
+            cover(&from, 100, 1 + 1000 * (1 - is_torn), &random);
+            give_round(&from, 100, run, &random);
+            from.jobs[3].peer_print = 9;
+            from.jobs[3].motion = 10;
+            from.jobs[5].stage = KW_SCAN_JOB_BUSY;
+            from.jobs[6].stage = KW_SCAN_JOB_NEW;
+            from.jobs[6].is_large = true;
+            from.jobs[6].cursor = 11;
+            char *text = text_of(&from);
+            kw_scan_fault fault;
+            assert_true(strlen(text) <= 4096);
+            assert_int_equal(kw_scan_cursor_read(&to, &fault, kw_bytes_of(text), SCOPE), KW_OK);
+            assert_in_range(to.jobs_n, run < 8 ? 8 : 100, KW_SCAN_ROUND_MAX - 2);
+            for (size_t i = 0; i < to.jobs_n; i++) {
+                const kw_scan_job *job = &from.jobs[to.jobs[i].slot];
+                assert_int_equal(to.jobs[i].stage, KW_SCAN_JOB_GIVEN);
+                assert_int_equal(job->stage, KW_SCAN_JOB_GIVEN);
+                assert_true(to.jobs[i].print == job->print && to.jobs[i].motion == job->motion &&
+                            to.jobs[i].peer_print == job->peer_print);
+            }
+            assert_int_equal(to.halves_n, 1);
+            assert_int_equal(to.halves[0].slot, 6);
+            assert_true(to.halves[0].cursor == 11 && to.halves[0].print == from.jobs[6].print);
+            free(text);
+            kw_scan_walk_fini(&from);
+            kw_scan_walk_fini(&to);
+        }
+    }
+}
+
 static void expect_refused(const char *text, size_t len, const char *what)
 {
     kw_scan_walk walk;
@@ -280,6 +337,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cursor_is_read_as_it_was_written),
         cmocka_unit_test(test_cursor_of_a_hundred_nodes_is_short),
+        cmocka_unit_test(test_cursor_has_what_was_given_of_a_round),
         cmocka_unit_test(test_cursor_that_was_changed_is_refused),
         cmocka_unit_test(test_cursor_that_was_forged_does_no_harm),
         cmocka_unit_test(test_cursor_without_memory_says_so),
