@@ -76,6 +76,8 @@ typedef struct ledger {
     ledger_suspect suspects[LEDGER_SUSPECTS];
     size_t suspects_n;
     unsigned pause_ms; /* between two rounds of a publisher */
+    bool is_judged;    /* what is wrong is not the test's end, but in .. */
+    char wrong[200];   /* .. this, what was first */
 } ledger;
 
 typedef struct ledger_publisher {
@@ -104,6 +106,22 @@ static inline void ledger_fini(ledger *self)
         }
     }
     pthread_mutex_destroy(&self->mutex);
+}
+
+/* Something is wrong. */
+KW_FORMAT(2, 3) static inline void ledger_accuse(ledger *self, const char *format, ...)
+{
+    char text[200];
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    if (!self->is_judged) {
+        fail_msg("%s", text);
+    }
+    if (self->wrong[0] == '\0') {
+        memcpy(self->wrong, text, sizeof(text));
+    }
 }
 
 /* Numbers of a line that are about to be published: from the one that is returned on. Until they
@@ -238,9 +256,11 @@ static inline void ledger_check_hole(ledger *self, size_t channel, size_t publis
         if (what == LEDGER_PENDING) {
             ledger_suspect_one(self, channel, publisher, i);
         } else if (!ledger_may_miss(self, what)) {
-            fail_msg("%s: number %llu of publisher %zu is missing before %llu, and no gap was told",
-                     self->channels[channel], (unsigned long long)i, publisher,
-                     (unsigned long long)number);
+            ledger_accuse(self,
+                          "%s: number %llu of publisher %zu is missing before %llu, and no gap was "
+                          "told",
+                          self->channels[channel], (unsigned long long)i, publisher,
+                          (unsigned long long)number);
         }
     }
 }
@@ -255,22 +275,24 @@ static inline void ledger_check_late(ledger *self, size_t channel, size_t publis
     if (self->has_two_owners && what == LEDGER_PENDING) {
         ledger_suspect_one(self, channel, publisher, number);
     } else if (!self->has_two_owners || !ledger_may_miss(self, what)) {
-        fail_msg("%s: number %llu of publisher %zu came behind %llu", self->channels[channel],
-                 (unsigned long long)number, publisher, (unsigned long long)line->heard_n);
+        ledger_accuse(self, "%s: number %llu of publisher %zu came behind %llu",
+                      self->channels[channel], (unsigned long long)number, publisher,
+                      (unsigned long long)line->heard_n);
     }
     self->late_n++;
 }
 
-static inline void ledger_check_suspects(const ledger *self)
+static inline void ledger_check_suspects(ledger *self)
 {
     for (size_t i = 0; i < self->suspects_n; i++) {
         const ledger_suspect *suspect = &self->suspects[i];
         const ledger_entry *entry =
             &self->lines[suspect->channel][suspect->publisher].entries[suspect->number];
         if (!ledger_may_miss(self, entry->what)) {
-            fail_msg("%s: number %llu of publisher %zu %s", self->channels[suspect->channel],
-                     (unsigned long long)suspect->number, suspect->publisher,
-                     entry->has_come ? "came late" : "is missing, and no gap was told");
+            ledger_accuse(self, "%s: number %llu of publisher %zu %s",
+                          self->channels[suspect->channel], (unsigned long long)suspect->number,
+                          suspect->publisher,
+                          entry->has_come ? "came late" : "is missing, and no gap was told");
         }
     }
 }
@@ -292,9 +314,10 @@ static inline void ledger_note(ledger *self, size_t channel, size_t publisher, u
     ledger_line *line = &self->lines[channel][publisher];
     assert_true(number > 0 && number <= line->sent_n);
     if (line->entries[number].has_come) {
-        fail_msg("%s: number %llu of publisher %zu came twice, behind %llu",
-                 self->channels[channel], (unsigned long long)number, publisher,
-                 (unsigned long long)line->heard_n);
+        ledger_accuse(self, "%s: number %llu of publisher %zu came twice, behind %llu",
+                      self->channels[channel], (unsigned long long)number, publisher,
+                      (unsigned long long)line->heard_n);
+        return;
     }
     line->entries[number].has_come = true;
     if (line->first == 0) { /* before it everything may be missing: nobody was subscribed */

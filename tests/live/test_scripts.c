@@ -10,6 +10,7 @@
 
 #include <keyway.h>
 
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -82,6 +83,13 @@ static long long count_runs(kw_test_cluster *cluster, const char *command)
     return n;
 }
 
+static void flush_all(kw_test_cluster *cluster)
+{
+    for (size_t i = 0; i < kw_test_cluster_count(cluster); i++) {
+        kw_test_server_ok(kw_test_cluster_node(cluster, i), "SCRIPT FLUSH SYNC");
+    }
+}
+
 static void expect_list(kw_client *client, const char *key, int n)
 {
     kw_reply *list = kw_test_ask(client, "LRANGE %s 0 -1", key);
@@ -130,9 +138,7 @@ static void test_scripts_a_batch_brings_the_text_once(void **state)
     assert_int_equal(count_runs(cluster, "evalsha"), 999);
     run_batch(client, script, "list", 1000, 100);
     assert_int_equal(count_runs(cluster, "eval"), 1);
-    for (size_t i = 0; i < kw_test_cluster_count(cluster); i++) { /* the handle does not know */
-        kw_test_server_ok(kw_test_cluster_node(cluster, i), "SCRIPT FLUSH SYNC");
-    }
+    flush_all(cluster); /* the handle does not know */
     run_batch(client, script, "list", 1100, 1000);
     assert_int_equal(count_runs(cluster, "eval"), 2);
     assert_int_equal(count_runs(cluster, "evalsha"), 999 + 100 + 999);
@@ -183,6 +189,54 @@ static void test_scripts_tickets_keep_their_order(void **state)
     expect_list(client, "tickets", 500);
     assert_int_equal(count_runs(cluster, "eval") + count_runs(cluster, "evalsha"), 500);
     assert_true(count_runs(cluster, "eval") <= 3);
+    kw_close(client);
+}
+
+/* What callbacks are told, in the order in which they are. */
+typedef struct told {
+    int n;
+    int wrong_n;
+} told;
+
+static void take_number(void *arg, kw_reply *reply, const kw_error *error)
+{
+    told *self = arg;
+    (void)error;
+    self->wrong_n += kw_reply_int(reply) == ++self->n ? 0 : 1;
+    kw_reply_free(reply);
+}
+
+/* Callbacks that are under way when scripts are flushed: each runs once, in order, and few bring
+ * the text. */
+static void test_scripts_callbacks_keep_their_order_through_flushes(void **state)
+{
+    kw_test_cluster *cluster = cluster_of(state);
+    kw_client *client = kw_test_open("%s?timeout=20s", kw_test_cluster_uri(cluster));
+    kw_script *script = script_of(PUSH, KW_SCRIPT_WRITES);
+    kw_error error = KW_ERROR_INIT;
+    told self = {.n = 0};
+    kw_callback callback = {take_number, &self};
+    for (int i = 0; i < 900; i++) {
+        const char *argv[2];
+        char number[12];
+        kw_script_input input = push_of(script, argv, "callbacks", number, i);
+        assert_int_equal(kw_script_async(client, &error, callback, NULL, input), KW_OK);
+        if (i % 300 == 299) { /* some have left, most wait for their answers */
+            assert_int_equal(kw_process(client, &error), KW_OK);
+            flush_all(cluster);
+        }
+    }
+    struct pollfd entry = {kw_fd(client, NULL), POLLIN, 0};
+    KW_TEST_UNTIL(self.n == 900)
+    {
+        (void)poll(&entry, 1, kw_timeout(client));
+        assert_int_equal(kw_process(client, &error), KW_OK);
+    }
+    assert_int_equal(self.wrong_n, 0);
+    expect_list(client, "callbacks", 900);
+    assert_int_equal(count_runs(cluster, "eval") + count_runs(cluster, "evalsha"), 900);
+    assert_in_range(count_runs(cluster, "eval"), 1, 12); /* three flushes, and the beginning */
+    kw_script_free(script);
     kw_close(client);
 }
 
@@ -435,6 +489,7 @@ int main(void)
         cmocka_unit_test_setup(test_scripts_a_batch_brings_the_text_once, clear),
         cmocka_unit_test_setup(test_scripts_a_call_brings_the_text_where_it_lacks, clear),
         cmocka_unit_test_setup(test_scripts_tickets_keep_their_order, clear),
+        cmocka_unit_test_setup(test_scripts_callbacks_keep_their_order_through_flushes, clear),
         cmocka_unit_test_setup(test_scripts_in_sessions_bring_the_text_in_time, clear),
         cmocka_unit_test_setup(test_scripts_that_read_go_to_replicas, clear),
         cmocka_unit_test_setup(test_scripts_of_every_size, clear),
