@@ -375,6 +375,45 @@ static void test_keyspace_notifications_go_on_behind_a_failover(void **state)
     kw_test_cluster_free(cluster);
 }
 
+/* A publisher that says nothing while the owner of its channel is replaced, and comes back as a
+ * replica: that one runs SPUBLISH and says no MOVED, but when it is connected to. */
+static void test_publisher_that_was_away_finds_the_new_owner(void **state)
+{
+    (void)state;
+    kw_error error = KW_ERROR_INIT;
+    kw_test_cluster *cluster = kw_test_cluster_start(3, 1, 1000, NULL);
+    char uri[300];
+    snprintf(uri, sizeof(uri), "%s?timeout=20s&refresh-interval=0&protocol=%u",
+             kw_test_cluster_uri(cluster), protocol);
+    kw_client *publisher = kw_test_try_open(uri, &error);
+    assert_non_null(publisher);
+    kw_client *client = open_client(kw_test_cluster_uri(cluster));
+    kw_subscriber *subscriber = open_subscriber(client, NULL);
+    assert_int_equal(kw_subscribe(subscriber, &error, KW_TOPIC_SHARDED, "news", 4), KW_OK);
+    await_ready(subscriber);
+    kw_reply *reply = kw_command(publisher, &error, "SPUBLISH news a");
+    assert_int_equal(kw_reply_int(reply), 1);
+    kw_reply_free(reply);
+    unsigned slot = kw_slot_of("news", 4);
+    kw_test_server *old = kw_test_cluster_owner(cluster, slot);
+    kw_test_server_kill(old);
+    assert_non_null(kw_test_cluster_wait_owner(cluster, slot, old, 60000));
+    kw_test_server_restart(old);
+    kw_test_cluster_wait(cluster, 60000);
+    bool is_heard = false;
+    KW_TEST_UNTIL(is_heard)
+    {
+        kw_message_free(kw_subscriber_take(subscriber, &error, 10)); /* it follows */
+        reply = kw_command(publisher, &error, "SPUBLISH news b");
+        is_heard = kw_reply_int(reply) == 1;
+        kw_reply_free(reply);
+    }
+    kw_subscriber_close(subscriber);
+    kw_close(client);
+    kw_close(publisher);
+    kw_test_cluster_free(cluster);
+}
+
 static int run(size_t part)
 {
     const struct CMUnitTest tests[] = {
@@ -384,6 +423,7 @@ static int run(size_t part)
         cmocka_unit_test(test_server_ends_a_subscriber_that_stops_reading),
         cmocka_unit_test(test_forked_child_leaves_the_subscriber_alone),
         cmocka_unit_test(test_keyspace_notifications_go_on_behind_a_failover),
+        cmocka_unit_test(test_publisher_that_was_away_finds_the_new_owner),
     };
     protocol = 2 + (unsigned)part;
     return cmocka_run_group_tests(tests, NULL, NULL);
