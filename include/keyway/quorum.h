@@ -36,6 +36,9 @@
  *   Where one does, a promise that a conditional write is under way by may be forgotten.
  * - Members are changed one at a time, with quorum-guard=on, by all processes, and quorum_repair
  *   runs, once all go by the new ones, before the new node is marked as in service.
+ * - A write that failed with effect maybe may be read for the first time long after, where no value
+ *   is there, and no later write, or repair, has come to all copies. A write on a version is not
+ *   read above a later one.
  * - The end of a life is nobody's write: once one read has seen it no later one sees the value, but
  *   a write on the version of a value whose life ends while it is under way may still succeed.
  *

@@ -221,6 +221,13 @@ static void ask_own(const kw_quorum_op *op, kw_quorum_ask *ask)
     }
 }
 
+/* True where a copy may be left with a value that is there only because of the one before it: that
+ * one is then kept, so that whatever replaces it is remembered for as long (E2). */
+static bool leaves_on_version(const kw_quorum_spec *spec)
+{
+    return spec->kind == KW_QUORUM_CHECKED && !spec->expects_none && !spec->is_tombstone;
+}
+
 bool kw_quorum_next(kw_quorum_op *op, kw_quorum_ask *ask, uint64_t now_ns)
 {
     unsigned i = 0;
@@ -246,12 +253,15 @@ bool kw_quorum_next(kw_quorum_op *op, kw_quorum_ask *ask, uint64_t now_ns)
         op->phase == KW_QUORUM_ACCEPTING) {
         ask->record.stamp = op->stamp;
     }
-    if (copy->asked == KW_QUORUM_PREPARE) {
-        ask->record.origin = op->stamp;
+    if (copy->asked == KW_QUORUM_PREPARE && leaves_on_version(&op->spec)) {
+        ask->record.origin = op->spec.expected;
     }
     if (copy->asked == KW_QUORUM_SEAL) {
         ask->record.stamp = copy->held;
         ask->record.origin = copy->held;
+        if (kw_stamp_compare(copy->promise, copy->held) > 0) {
+            ask->record.promise = copy->promise;
+        }
     }
     ask->linger_ms = op->spec.rule.linger_ms;
     ask->behind_ms = op->spec.rule.linger_ms / 2;
@@ -352,6 +362,9 @@ static void note(kw_quorum_op *op, kw_quorum_copy *copy, const kw_quorum_answer 
             copy->mark = KW_QUORUM_TAKEN; /* a ballot wrote it anew */
         }
     }
+    if (copy->asked == KW_QUORUM_PREPARE && answer->is_taken) {
+        copy->promise = op->stamp;
+    }
 }
 
 /* A version from so far in the future is a broken clock's, or nobody's. Whoever believed it
@@ -396,7 +409,9 @@ void kw_quorum_on_answer(kw_quorum_op *op, unsigned copy, unsigned round,
         bool is_behind = op->state == KW_QUORUM_DONE && op->has_newest &&
                          place->asked == KW_QUORUM_GET &&
                          kw_stamp_compare(place->held, op->newest.stamp) < 0;
-        if (is_behind) {
+        /* An answer may have waited for the next call of its thread: too late to build on (E1). */
+        uint64_t quarter_ns = op->spec.rule.linger_ms / 4 * KW_NS_PER_MS;
+        if (is_behind && now_ns - op->asked_ns <= quarter_ns) {
             place->asked = KW_QUORUM_PUT;
             place->mark = KW_QUORUM_DUE;
         }

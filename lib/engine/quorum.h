@@ -42,15 +42,22 @@
  *
  * WHAT ENDS. Memory of the protocol ends with keys, so what is built on it must not outlive it.
  * E1 A promise, and what a write was refused for, stay for linger_ms from then on; no call takes
- *    longer than a quarter of that, nor do its messages.
- * E2 A record with an end that replaces one that would outlive it is kept without end, by as many
- *    copies as make it done (quorum_keep.c): a copy that missed it may still hold the other. A
- * SEAL, sent when all copies were seen to hold it, lets it end. It may be lost, or its sender die:
- * then the record stays, until a read or a repair sees all copies. E3 It still ends on one copy
- * first. A copy without the key therefore takes no version that is more than behind_ms behind its
- * clock, as if it had promised that: an older record comes back by a ballot only, above what other
- * copies still remember. E4 A life is over where any copy of the value says so, and nobody makes it
- * longer.
+ *    longer than a quarter of that, nor do its messages, and an answer that comes later is not
+ * built on. E2 A record with an end that replaces one that would outlive it is kept without end, by
+ * as many copies as make it done (quorum_keep.c): a copy that missed it may still hold the other. A
+ * SEAL, sent when all copies were seen to hold it, lets it end, unless a copy has promised a ballot
+ * above it, which may leave something on one of them; where all have promised to the sealing op,
+ * and it wrote nothing, no other will. A SEAL may be lost, or its sender die: then the record
+ * stays, until a read or a repair sees all copies. A write that was left on too few copies, and by
+ * its promise or by its copies is not remembered any more, may be found and made the value later
+ * on: its client was told maybe. That is as if it were written just then, also where there has to
+ * be no value, as there is none. It is not for a write on a version. So a ballot for one has the
+ * value of that version, where it has a life, kept by the A that promise, before anything is sent
+ * that is built on it: what is done later meets one of those, and is kept as well, until all copies
+ * have it (leaves_on_version in quorum.c). E3 It still ends on one copy first. A copy without the
+ * key therefore takes no version that is more than behind_ms behind its clock, as if it had
+ * promised that: an older record comes back by a ballot only, above what other copies still
+ * remember. E4 A life is over where any copy of the value says so, and nobody makes it longer.
  *
  * WHAT IS LOST. A copy that comes back with other data than it acknowledged breaks C1. It says
  * nothing (quorum-guard) until all keys were repaired (is_repair):
@@ -133,7 +140,9 @@ typedef struct kw_quorum_ask {
     unsigned copy;
     unsigned round; /* goes back with the answer */
     kw_quorum_ask_kind kind;
-    kw_record record;   /* of PUT; of PREPARE and SEAL its stamp */
+    kw_record record;   /* of PUT; of PREPARE its stamp, and as origin the version whose value is
+                           kept from now on where it has a life, zero: none; of SEAL its stamp,
+                           and the promise that does not hinder it, zero: none */
     uint64_t life_ms;   /* of PUT: TTL of the value's key, linger included; 0: none */
     uint64_t linger_ms; /* what an answer is built on stays for so long at least */
     uint64_t behind_ms; /* a copy without the key takes no version that is further behind its
@@ -182,7 +191,7 @@ typedef struct kw_quorum_copy {
     kw_stamp put;     /* ASKED for PUT: what it is to hold */
     bool puts_dead;   /* and whether that is deleted or over */
     kw_stamp held;    /* what it holds, as far as is known in this round */
-    kw_stamp promise; /* it takes nothing below */
+    kw_stamp promise; /* it takes nothing below; PREPARE, taken: the op's own */
     bool is_known;    /* held says so */
     bool is_dead;     /* what it holds is deleted or has outlived its life */
     bool is_kept;     /* and does not end before a SEAL */

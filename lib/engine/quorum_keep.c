@@ -65,8 +65,10 @@ void kw_quorum_seal(kw_quorum_op *op)
     bool is_any_kept = false;
     for (unsigned i = 0; i < op->spec.rule.copies_n; i++) {
         const kw_quorum_copy *copy = &op->copies[i];
+        bool is_barred =
+            copy->asked != KW_QUORUM_PREPARE && kw_stamp_compare(copy->promise, copy->held) > 0;
         if (copy->mark != KW_QUORUM_TAKEN || !copy->is_known || kw_stamp_is_zero(copy->held) ||
-            !kw_stamp_equal(copy->held, op->copies[0].held)) {
+            !kw_stamp_equal(copy->held, op->copies[0].held) || is_barred) {
             return;
         }
         is_any_kept = is_any_kept || copy->is_kept;

@@ -9,10 +9,11 @@
 
 /* KEYS: the key, and perhaps one that says that this server has all it should. ARGV: what is to be
  * done, as a text, and a record or version. "g": get; "s1500 h 1000 500": put, with TTL, h or f
- * (head or full record when refused), linger, behind; "p0 h 1000 500": prepare; "e0 h 1000 0": the
- * end of what was kept. Each argument costs the server a tenth of a plain SET, so they are few.
- * behind: milliseconds that a version may be behind this server's clock where there is no key:
- * what was there, and has ended, was older than that. Numbers of records are compared as three
+ * (head or full record when refused), linger, behind; "p0 h 1000 500": prepare, perhaps with a
+ * second version, whose value is kept; "e0 h 1000 0": the end of what was kept, perhaps with the
+ * promise that does not hinder it. Each argument costs the server a tenth of a plain SET, so they
+ * are few. behind: milliseconds that a version may be behind this server's clock where there is no
+ * key: what was there, and has ended, was older than that. Numbers of records are compared as three
  * numbers of at most 48 bits: Lua's own order of strings depends on the server's locale, and
  * its numbers end at 53 bits. What most puts are, one without end over an older one without
  * anything beside its version, is decided first, mostly by the first of the three. The script is
@@ -111,7 +112,8 @@ static const char script[] =
     "end\n"
     "if op == 'g' then return give(1, old, have) end\n"
     "if op == 'e' then\n"
-    "if have.kept and have.stamp == arg then\n"
+    "if have.kept and have.stamp == arg:sub(1, 16) and not less(arg, have.promise, #arg - 15, 1) "
+    "then\n"
     "have.kept = false\n"
     "if have.linger then have.linger, ends = have.linger - forever, math.max(ends - forever, 0) "
     "else ends = 0 end\n"
@@ -123,8 +125,12 @@ static const char script[] =
     "if not less(have.stamp, arg, 1, 1) or not less(have.promise, arg, 1, 1) then\n"
     "return give(0, old or head(have), have)\n"
     "end\n"
+    "if have.linger and not have.kept and have.origin == arg:sub(17) then\n"
+    "have.kept, have.linger, ends = true, have.linger + forever, ends + forever\n"
+    "old = head(have) .. old:sub(have.value)\n"
+    "end\n"
     "local answer = old and give(1, old, have) or {1}\n"
-    "have.promise = arg\n"
+    "have.promise = arg:sub(1, 16)\n"
     "if later(have.floor, arg:sub(1, 8)) then have.floor = arg:sub(1, 8) end\n"
     "if old then hold(have, old, linger) else put(have, '', linger) end\n"
     "return answer\n"
@@ -165,7 +171,7 @@ static const char script[] =
     "put(new, arg, ms)\n"
     "return new.kept and 2 or 1\n";
 
-#define SCRIPT_SHA1 "43583cd10fd67402b5f49024ba7f60b735574835"
+#define SCRIPT_SHA1 "9a7c74ca8d0db31a4674e41537215e30e2e904f7"
 
 #define ARGS_MAX 7u
 #define TODO_MAX 72u /* three numbers of at most 20 digits */
@@ -249,6 +255,7 @@ bool kw_quorum_script_encode(kw_buf *buf, const kw_quorum_place *place, const kw
     piece parts[ARGS_MAX];
     unsigned char head[KW_RECORD_HEAD_MAX];
     char todo[TODO_MAX];
+    kw_stamp second;
     size_t n = 0;
     if (place->is_plain) {
         parts[n++] = piece_of_text("GET");
@@ -269,7 +276,10 @@ bool kw_quorum_script_encode(kw_buf *buf, const kw_quorum_place *place, const kw
         return append_all(buf, parts, n);
     case KW_QUORUM_PREPARE:
     case KW_QUORUM_SEAL:
+        second = ask->kind == KW_QUORUM_SEAL ? ask->record.promise : ask->record.origin;
         kw_stamp_put(head, ask->record.stamp);
+        kw_stamp_put(head + KW_STAMP_BYTES, second);
+        head_bytes.len += kw_stamp_is_zero(second) ? 0 : KW_STAMP_BYTES;
         parts[n++] = piece_of(write_todo(todo, ask->kind == KW_QUORUM_SEAL ? 'e' : 'p', ask));
         parts[n++] = piece_of(head_bytes);
         break;

@@ -128,6 +128,13 @@ static kw_quorum_ask some_ask(kw_random *random, char *value)
     ask.behind_ms = kw_random_below(random, 8) == 0 ? 0 : AGES_MS;
     ask.record.stamp = some_stamp(random);
     ask.record.origin = ask.record.stamp;
+    if (ask.kind == KW_QUORUM_PREPARE || ask.kind == KW_QUORUM_SEAL) {
+        kw_stamp *second = ask.kind == KW_QUORUM_PREPARE ? &ask.record.origin : &ask.record.promise;
+        memset(second, 0, sizeof(*second));
+        if (kw_random_below(random, 2) == 0) {
+            *second = some_stamp(random);
+        }
+    }
     if (ask.kind != KW_QUORUM_PUT) {
         return ask;
     }

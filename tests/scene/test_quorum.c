@@ -21,6 +21,7 @@ typedef enum event {
     E_GONE,    /* the same, and what it holds is deleted */
     E_TAKES,   /* the copy took what it was given */
     E_KEEPS,   /* and keeps it without end */
+    E_GUARDS,  /* holds a kept value with a life; floor: what it has promised */
     E_REFUSES, /* since it holds time, with floor */
     E_BARS,    /* the same for a promise of time; it holds nothing later */
     E_LOST,    /* no answer; nothing was sent */
@@ -89,12 +90,15 @@ static void happen(play *self, const turn *now)
     memset(&answer, 0, sizeof(answer));
     answer.is_taken = now->event != E_REFUSES && now->event != E_BARS;
     answer.is_kept = now->event == E_KEEPS;
+    bool is_guard = now->event == E_GUARDS;
     answer.has_record = now->time > 0 && now->event != E_TAKES && now->event != E_KEEPS;
     answer.record.stamp.time = now->event == E_BARS ? 0 : now->time;
     answer.record.stamp.writer = now->time == self->op.origin.time ? 1 : 0; /* its own write */
-    answer.record.promise.time = now->event == E_BARS ? now->time : 0;
+    answer.record.promise.time = now->event == E_BARS ? now->time : is_guard ? now->floor : 0;
+    answer.record.is_kept = answer.record.is_mortal = answer.is_mortal = is_guard;
+    answer.left_ms = is_guard ? 1000 : 0;
     answer.record.origin = answer.record.stamp;
-    answer.record.floor = now->event == E_BARS ? now->time : now->floor;
+    answer.record.floor = now->event == E_BARS ? now->time : is_guard ? 0 : now->floor;
     answer.record.is_tombstone = now->event == E_GONE || now->event == E_BARS;
     unsigned round = self->asks[now->copy].round;
     switch (now->event) {
@@ -102,6 +106,7 @@ static void happen(play *self, const turn *now)
     case E_GONE:
     case E_TAKES:
     case E_KEEPS:
+    case E_GUARDS:
     case E_REFUSES:
     case E_BARS:
         kw_quorum_on_answer(&self->op, now->copy, round, &answer, now->at_ms * MS);
@@ -407,6 +412,46 @@ static void test_repair_brings_up_every_copy(void **state)
     assert_int_equal(op.effect, KW_EFFECT_NONE);
 }
 
+static void test_seal_does_not_end_what_a_ballot_may_build_on(void **state)
+{
+    (void)state;
+    (void)RUN(&a_read, "ggg", {E_GUARDS, 0, 40, 0, 1, "", WAITS}, {E_GUARDS, 1, 40, 0, 1, "", DONE},
+              {E_GUARDS, 2, 40, 0, 1, "eee", DONE});
+    (void)RUN(&a_read, "ggg", {E_GUARDS, 0, 40, 60, 1, "", WAITS},
+              {E_GUARDS, 1, 40, 0, 1, "", DONE}, {E_GUARDS, 2, 40, 0, 1, "", DONE});
+    /* Promised to this one, which has written nothing, there is no other any more. */
+    (void)RUN(&a_first, "ppp", {E_GUARDS, 0, 40, 45, 1, "", WAITS},
+              {E_GUARDS, 1, 40, 0, 1, "", DONE}, {E_GUARDS, 2, 40, 0, 1, "eee", DONE});
+}
+
+static void test_ballot_keeps_the_value_that_its_own_is_built_on(void **state)
+{
+    (void)state;
+    static const kw_quorum_spec unless = {
+        .kind = KW_QUORUM_CHECKED, .expected = {40, 0}, .is_tombstone = true};
+    const kw_quorum_spec *specs[] = {&a_swap, &unless, &a_first};
+    for (size_t i = 0; i < 3; i++) {
+        play self = {.clock = 50};
+        kw_quorum_spec spec = *specs[i];
+        assert_true(kw_quorum_rule_set(&spec.rule, 3, 2, 2, false));
+        kw_quorum_clock clock = {next_stamp, learn_stamp, &self};
+        kw_quorum_start(&self.op, &spec, &clock, 0, 1);
+        kw_quorum_ask ask;
+        assert_true(kw_quorum_next(&self.op, &ask, 0));
+        assert_int_equal(ask.kind, KW_QUORUM_PREPARE);
+        assert_int_equal(ask.record.origin.time, i == 0 ? 40 : 0);
+    }
+}
+
+static void test_late_answer_is_too_late_to_build_on(void **state)
+{
+    (void)state; /* a quarter of linger_ms is 250 here */
+    (void)RUN(&a_read, "ggg", {E_HOLDS, 0, 40, 0, 1, "", WAITS}, {E_HOLDS, 2, 40, 0, 1, "", DONE},
+              {E_HOLDS, 1, 30, 0, 250, "-s-", DONE});
+    (void)RUN(&a_read, "ggg", {E_HOLDS, 0, 40, 0, 1, "", WAITS}, {E_HOLDS, 2, 40, 0, 1, "", DONE},
+              {E_HOLDS, 1, 30, 0, 251, "", DONE});
+}
+
 static void test_repair_settles_promises_by_a_ballot(void **state)
 {
     (void)state;
@@ -457,6 +502,9 @@ int main(void)
         cmocka_unit_test(test_version_at_the_end_of_time_harms_one_copy_only),
         cmocka_unit_test(test_version_past_the_bound_is_not_sent),
         cmocka_unit_test(test_repair_brings_up_every_copy),
+        cmocka_unit_test(test_seal_does_not_end_what_a_ballot_may_build_on),
+        cmocka_unit_test(test_ballot_keeps_the_value_that_its_own_is_built_on),
+        cmocka_unit_test(test_late_answer_is_too_late_to_build_on),
         cmocka_unit_test(test_repair_settles_promises_by_a_ballot),
         cmocka_unit_test(test_rule_numbers_that_do_not_meet_are_refused),
     };

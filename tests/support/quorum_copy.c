@@ -66,6 +66,14 @@ static void prepare(kw_test_copy *copy, kw_test_copy_answer *out, const kw_quoru
         return;
     }
     out->answer.is_taken = true;
+    bool is_base = copy->has_key && have.is_mortal && !have.is_kept &&
+                   kw_stamp_equal(have.origin, ask->record.origin);
+    if (is_base && copy->planted != KW_TEST_COPY_BASE_ENDS) {
+        have.is_kept = out->answer.record.is_kept = true;
+        have.linger_ms += KW_RECORD_KEPT_MS;
+        out->answer.record.linger_ms = have.linger_ms;
+        copy->ends_ms += KW_RECORD_KEPT_MS;
+    }
     have.promise = ballot;
     have.floor = ballot.time > have.floor ? ballot.time : have.floor;
     if (!copy->has_key) {
@@ -151,7 +159,10 @@ static void seal(kw_test_copy *copy, const kw_test_copy_answer *out, const kw_qu
                  uint64_t now_ms)
 {
     kw_record have = out->answer.record;
-    if (!have.is_kept || !kw_stamp_equal(have.stamp, ask->record.stamp)) {
+    bool has_ballot = !kw_stamp_is_zero(ask->record.promise);
+    kw_stamp bound = has_ballot ? ask->record.promise : ask->record.stamp;
+    if (!have.is_kept || !kw_stamp_equal(have.stamp, ask->record.stamp) ||
+        kw_stamp_compare(bound, have.promise) < 0) {
         return;
     }
     have.is_kept = false;

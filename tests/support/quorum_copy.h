@@ -15,7 +15,8 @@ typedef enum kw_test_copy_planted {
     KW_TEST_COPY_TAKES_ALL,       /* no version check */
     KW_TEST_COPY_NO_FLOOR,        /* forgets what came by other hands */
     KW_TEST_COPY_REFUSAL_EXPIRES, /* what a write was refused for ends at its old time */
-    KW_TEST_COPY_KEEPS_NOTHING    /* a tombstone ends, whatever it ended */
+    KW_TEST_COPY_KEEPS_NOTHING,   /* a tombstone ends, whatever it ended */
+    KW_TEST_COPY_BASE_ENDS        /* a value ends, whatever a swap may have left on top of it */
 } kw_test_copy_planted;
 
 typedef struct kw_test_copy {

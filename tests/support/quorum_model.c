@@ -189,13 +189,24 @@ uint32_t model_busy_acts(const model_state *state)
     return acts;
 }
 
+/* An answer on its way to an op that is done, which will bring the copy up for it. */
+static bool asks_again(const model_state *state, const model_message *sent)
+{
+    const kw_quorum_op *op = &state->clients[sent->client].op;
+    kw_stamp held = {0, 0};
+    held = sent->has_record ? sent->record.stamp : held;
+    return sent->kind == KW_QUORUM_GET && model_is_awaited(state, sent) &&
+           op->state == KW_QUORUM_DONE && op->has_newest &&
+           kw_stamp_compare(held, op->newest.stamp) < 0;
+}
+
 uint32_t model_active_acts(const model *self, const model_state *state)
 {
     uint32_t acts = model_busy_acts(state);
     for (unsigned i = 0; i < state->messages_n; i++) {
         const model_message *sent = &state->messages[i];
-        if (sent->state != MESSAGE_BACK &&
-            !(sent->is_hint && self->setup->planted == KW_MODEL_SHORT_TOMBSTONE)) {
+        bool may_reach = sent->state != MESSAGE_BACK || asks_again(state, sent);
+        if (may_reach && !(sent->is_hint && self->setup->planted == KW_MODEL_SHORT_TOMBSTONE)) {
             acts |= UINT32_C(1) << (sent->client * KW_MODEL_ACTS_MAX + sent->act);
         }
     }

@@ -79,6 +79,7 @@ typedef enum kw_model_planted {
     KW_MODEL_UNREPAIRED,       /* a member that joins answers before it is repaired */
     KW_MODEL_BLIND_REPAIR,     /* a repair puts a copy into service that has lost its data since */
     KW_MODEL_HASTY_REPAIR,     /* one begins while calls are under way that counted what was lost */
+    KW_MODEL_BASE_ENDS,        /* a value ends, whatever a swap may have left on top of it */
     KW_MODEL_PLANTED_N
 } kw_model_planted;
 

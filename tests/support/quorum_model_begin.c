@@ -51,6 +51,7 @@ void model_begin(const model *self, model_state *state)
         [KW_MODEL_NO_VERSION_CHECK] = KW_TEST_COPY_TAKES_ALL,
         [KW_MODEL_NO_BRINGING_HOME] = KW_TEST_COPY_KEEPS_NOTHING,
         [KW_MODEL_REFUSAL_EXPIRES] = KW_TEST_COPY_REFUSAL_EXPIRES,
+        [KW_MODEL_BASE_ENDS] = KW_TEST_COPY_BASE_ENDS,
     };
     const kw_model_setup *setup = self->setup;
     memset(state, 0, sizeof(*state));

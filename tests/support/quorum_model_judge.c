@@ -39,7 +39,8 @@ const char *kw_model_planted_name(kw_model_planted planted)
                                         "clock unchecked",
                                         "member that joins unrepaired",
                                         "repair that began before a loss",
-                                        "repair that began beside a call"};
+                                        "repair that began beside a call",
+                                        "value that ends below a swap"};
     return names[planted];
 }
 

@@ -13,8 +13,8 @@
  * and that only where the key has an end.
  * - KEY_ENDS: its copy; the life of the value on others, their clocks where they hold no key, and
  *   requests of acts that it waits for. DROP is there for it alone.
- * - LIFE_ENDS: its copy, and who is waited for by keys of others with that value: at most who is
- * under way, which REACH of theirs, where it sets their end anew, sets too.
+ * - LIFE_ENDS: its copy, and who is waited for by keys of others with that value, or a later one:
+ * at most who is under way, which REACH of theirs, where it sets their end anew, sets too.
  * - STOP, REMEMBER: one copy, and whether there is another that is away.
  * - any other step of a client: the client, and all that has to do with stamps or who is under way.
  * - LOOK: all copies. It comes when all clients are done; from then on REACH is not moved.

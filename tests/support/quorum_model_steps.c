@@ -84,8 +84,19 @@ static bool do_message(const model *self, model_state *state, model_step *step)
     }
 }
 
+/* True where the life that was over on the copy ended no earlier than the record's: it is the same
+ * one, or that of a later value, as all lives are as long. */
+static bool has_outlived(const kw_test_copy *key, const kw_record *record)
+{
+    bool is_over = key->has_key && key->ends_ms != 0 && !model_is_alive(key);
+    bool is_same = kw_stamp_equal(key->record.origin, record->origin);
+    bool is_later = key->record.is_mortal && kw_stamp_compare(key->record.stamp, record->stamp) > 0;
+    return is_over && (is_same || is_later);
+}
+
 /* Copies' clocks differ by less than a call may take and its messages, so who is under way now has
- * ended before the keys of others that this life has ended on. */
+ * ended before the keys of others that this life has ended on, and those of values that outlived
+ * it: each stays for linger_ms behind its own. */
 static void end_life(const model *self, model_state *state, unsigned number)
 {
     model_copy *copy = &state->copies[number];
@@ -96,9 +107,7 @@ static void end_life(const model *self, model_state *state, unsigned number)
     copy->key.ends_ms = NOW_MS + copy->key.record.linger_ms;
     for (unsigned i = 0; i < model_places(self); i++) {
         model_copy *other = &state->copies[i];
-        bool has_ended =
-            other->key.has_key && other->key.ends_ms != 0 && !model_is_alive(&other->key);
-        if (has_ended && kw_stamp_equal(other->key.record.origin, copy->key.record.origin)) {
+        if (has_outlived(&other->key, &copy->key.record)) {
             other->guards |= acts;
         }
     }
