@@ -21,6 +21,8 @@
 
 #define TAIL "?copies=3&quorum-guard=on&timeout=5s"
 
+#define KEPT_AT_LEAST_MS ((long long)(KW_RECORD_KEPT_MS / 2))
+
 static void wake(int signal_number)
 {
     (void)signal_number;
@@ -102,15 +104,23 @@ static void bring_back(const fixture *fix, const char *key, redisReply *old)
     freeReplyObject(old);
 }
 
-/* A ballot of a writer that died behind its first request. */
-static void promise_at(kw_test_server *server, const char *key)
+/* A ballot of a writer that died behind its first request: for the version that is there, or for
+ * there being no value. */
+static void promise_at(kw_test_server *server, const char *key, bool is_for_version)
 {
-    char ballot[KW_STAMP_BYTES];
-    kw_stamp stamp = {(uint64_t)time(NULL) * 1000 << 16, 7};
+    char ballot[2 * KW_STAMP_BYTES];
+    kw_stamp stamp = {((uint64_t)time(NULL) + 1) * 1000 << 16, 7};
+    kw_record record;
+    redisReply *there = kw_test_server_command(server, "GET %s", key);
+    assert_int_equal(there->type, REDIS_REPLY_STRING);
+    assert_true(kw_record_get(&record, (kw_bytes){there->str, (size_t)there->len}));
     kw_stamp_put((unsigned char *)ballot, stamp);
+    kw_stamp_put((unsigned char *)ballot + KW_STAMP_BYTES, record.origin);
+    freeReplyObject(there);
+    size_t len = is_for_version ? sizeof(ballot) : KW_STAMP_BYTES;
     redisReply *reply =
         kw_test_server_command(server, "EVAL %s 1 %s %s %b", kw_quorum_script()->text.data, key,
-                               "p0 h 3600000 1800000", ballot, sizeof(ballot));
+                               "p0 h 3600000 1800000", ballot, len);
     assert_int_equal(reply->type, REDIS_REPLY_ARRAY);
     freeReplyObject(reply);
 }
@@ -147,7 +157,7 @@ static void change(const fixture *fix, const char *key)
         assert_int_equal(kw_quorum_delete(fix->quorum, &error, key, strlen(key)), KW_OK);
         return;
     }
-    request.ttl_ms = strcmp(key, "mortal") == 0 ? 600000 : 0;
+    request.ttl_ms = strncmp(key, "mortal", 6) == 0 ? 600000 : 0;
     assert_true(is_written(fix, &request));
 }
 
@@ -164,7 +174,14 @@ static void test_quorum_repair_heals_what_faults_leave_behind(void **state)
     }
     set(&fix, "promised", "value"); /* a conditional writer that died */
     wait_for_copies(&fix, "promised", 3);
-    promise_at(copy_of(&fix, "promised", 1), "promised");
+    promise_at(copy_of(&fix, "promised", 1), "promised", false);
+    change(&fix, "mortal-promised"); /* and one that would have built on a value with a life */
+    wait_for_copies(&fix, "mortal-promised", 3);
+    for (size_t i = 1; i < 3; i++) {
+        kw_test_server *server = copy_of(&fix, "mortal-promised", i);
+        promise_at(server, "mortal-promised", true);
+        assert_true(kw_test_server_integer(server, "PTTL mortal-promised") > KEPT_AT_LEAST_MS);
+    }
     set(&fix, "alone", "value"); /* a plain one */
     wait_for_copies(&fix, "alone", 3);
     (void)kw_test_server_integer(copy_of(&fix, "alone", 0), "DEL alone");
@@ -174,19 +191,21 @@ static void test_quorum_repair_heals_what_faults_leave_behind(void **state)
     size_t first = copy_of(&fix, "emptied", 0) == copy_of(&fix, "alone", 2) ? 1 : 0;
     kw_test_server_ok(copy_of(&fix, "emptied", first), "FLUSHALL");
     assert_int_equal(end_repair(begin_repair(&fix, "0")), 0);
-    static const char *const keys[] = {"older",    "deleted", "mortal",
+    static const char *const keys[] = {"older",    "deleted", "mortal", "mortal-promised",
                                        "promised", "alone",   "emptied"};
-    for (size_t i = 0; i < 6; i++) {
+    for (size_t i = 0; i < 7; i++) {
         kw_quorum_request request = request_of(KW_QUORUM_ACT_REPAIR, keys[i], NULL);
         assert_equal_copies(&fix, keys[i]);
         assert_false(is_written(&fix, &request));
-        for (size_t k = 0; k < 3 && (i == 1 || i == 2); k++) { /* and what may end does */
-            assert_true(kw_test_server_integer(copy_of(&fix, keys[i], k), "PTTL %s", keys[i]) > 0);
+        for (size_t k = 0; k < 3 && i >= 1 && i <= 3; k++) { /* and what may end does */
+            long long left = kw_test_server_integer(copy_of(&fix, keys[i], k), "PTTL %s", keys[i]);
+            assert_true(left > 0 && left < KEPT_AT_LEAST_MS);
         }
     }
     (void)assert_value(&fix, "older", "new");
     (void)assert_value(&fix, "deleted", NULL);
     (void)assert_value(&fix, "mortal", "new");
+    (void)assert_value(&fix, "mortal-promised", "new");
     (void)assert_value(&fix, "promised", "value");
     (void)assert_value(&fix, "emptied", "value");
     shut(&fix);

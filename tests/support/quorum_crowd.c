@@ -94,6 +94,10 @@ static void act_once(person *self)
 {
     unsigned place = (unsigned)kw_random_below(&self->random, KEYS_N);
     uint32_t key = kw_test_crowd_epoch(self->crowd->board) * KEYS_N + place;
+    if (!kw_test_crowd_has_room(self->crowd->board, key)) {
+        kw_test_sleep_ms(1);
+        return;
+    }
     sight *seen = &self->sights[place];
     if (seen->key != key) {
         memset(seen, 0, sizeof(*seen));

@@ -19,6 +19,18 @@ uint32_t kw_test_crowd_epoch(const kw_test_board *shared)
     return (uint32_t)((kw_test_now_ns() - shared->begin_ns) / (EPOCH_MS * UINT64_C(1000000)));
 }
 
+bool kw_test_crowd_has_room(kw_test_board *shared, uint32_t key)
+{
+    atomic_uint_fast64_t *place = &shared->acts_n[key % (2 * KEYS_N)];
+    uint_fast64_t old = atomic_load(place);
+    uint64_t n;
+    do {
+        n = old >> 32 == key ? old & UINT32_MAX : 0;
+    } while (n < LONG_N &&
+             !atomic_compare_exchange_weak(place, &old, (uint64_t)key << 32 | (n + 1)));
+    return n < LONG_N;
+}
+
 void kw_test_crowd_note(kw_test_board *shared, uint32_t key, const kw_test_act *act)
 {
     size_t n = atomic_load(&shared->notes_n[act->client]);

@@ -14,7 +14,8 @@
 #define SERVERS_N KW_TEST_CROWD_SERVERS
 #define CLIENTS_N 4u
 #define KEYS_N    5u    /* at a time */
-#define EPOCH_MS  1000u /* then there are others, so that no history is long */
+#define EPOCH_MS  1000u /* then there are others .. */
+#define LONG_N    500u /* .. or after so many acts on one, so that no history is too long to judge */
 #define ACTS_MAX  200000u
 
 typedef struct kw_test_note {
@@ -29,7 +30,8 @@ typedef struct kw_test_board {
     atomic_uint_fast64_t none_n;
     atomic_uint_fast64_t maybe_n;
     uint64_t begin_ns;
-    atomic_size_t notes_n[CLIENTS_N + 1]; /* the last: of whoever does the harm */
+    atomic_size_t notes_n[CLIENTS_N + 1];    /* the last: of whoever does the harm */
+    atomic_uint_fast64_t acts_n[2 * KEYS_N]; /* by key; its number in the upper 32 bits */
     kw_test_note notes[CLIENTS_N + 1][ACTS_MAX];
 } kw_test_board;
 
@@ -46,6 +48,9 @@ typedef struct kw_test_crowd {
 
 /* Keys are numbered: each epoch has KEYS_N of its own. */
 uint32_t kw_test_crowd_epoch(const kw_test_board *shared);
+
+/* True where one more act on the key is to be. */
+bool kw_test_crowd_has_room(kw_test_board *shared, uint32_t key);
 
 /* Adds what the act's client saw of the key. */
 void kw_test_crowd_note(kw_test_board *shared, uint32_t key, const kw_test_act *act);
