@@ -50,7 +50,7 @@ void kw_batching_on_answers(kw_batching *batching, size_t n, uint64_t now_ns)
         batching->trip_at_ns = now_ns;
     }
     batching->answered_n += n;
-    batching->crowd_n = n;
+    batching->crowd_n += n;
 }
 
 void kw_batching_reset(kw_batching *batching)

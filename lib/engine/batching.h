@@ -15,8 +15,8 @@
 /* A batch takes no further command once it has so many bytes. */
 #define KW_BATCHING_LEN_MAX ((size_t)128 * 1024)
 
-/* Replies that come together, from this number on, are of a crowd: their callers come back at once.
- */
+/* Replies since the last batch left, from this number on, are of a crowd: their callers come back
+ * at once. */
 #define KW_BATCHING_CROWD_MIN 3
 
 /* Starts as zero. */
@@ -27,7 +27,7 @@ typedef struct kw_batching {
     uint64_t batch_ns;   /* when that was */
     uint64_t trip_ns;    /* the shortest round trip of a batch lately */
     uint64_t trip_at_ns; /* when it was measured */
-    size_t crowd_n;      /* replies that came together last; 0 once they were waited for */
+    size_t crowd_n;      /* replies since the last batch; 0 once they were waited for */
     size_t calm_n;       /* commands in a row that met few others */
 } kw_batching;
 
@@ -46,8 +46,8 @@ static inline bool kw_batching_goes_alone(const kw_batching *batching, size_t qu
     return queued_n == 0 && batching->crowd_n < KW_BATCHING_CROWD_MIN;
 }
 
-/* So many commands are worth gathering before the batch leaves, 0 for none: the callers whose
- * replies came together will be back at once. They are waited for once only. */
+/* So many commands are worth gathering before the batch leaves, 0 for none: the callers who
+ * were answered since the last one will be back at once. They are waited for once only. */
 size_t kw_batching_take_crowd(kw_batching *batching);
 
 /* A batch begins; the commands that on_sent counts are in it. */
@@ -55,6 +55,7 @@ static inline void kw_batching_on_batch(kw_batching *batching, uint64_t now_ns)
 {
     batching->batch_at = batching->sent_n;
     batching->batch_ns = now_ns;
+    batching->crowd_n = 0;
 }
 
 static inline void kw_batching_on_sent(kw_batching *batching, size_t n)

@@ -2,7 +2,14 @@
 /* Threads that sleep: on a futex each where there is one, else on their monitor's condition. */
 #include "net/wait_queue.h"
 
-enum { AWAKE, ASLEEP, NUDGED, DONE };
+#include <sched.h>
+
+/* Who waits looks by itself, and needs no call, until it says that it is about to sleep. Of its
+ * saying so and of the wake, each one atomic change of the word, one is the first. Is it the wake,
+ * the sleeper finds it and does not sleep. Else the waker finds that it may sleep, and makes the
+ * call: the word is another one by then, so that the system lets nobody fall asleep any more, and
+ * finds whoever has. */
+enum { AWAKE, LOOKING, ASLEEP, NUDGED, DONE };
 
 #if defined(KW_HAS_FUTEX)
 
@@ -56,7 +63,7 @@ static void rouse_all(const kw_wake_list *wakes, kw_monitor *monitor)
 
 void kw_wait_queue_add(kw_wait_queue *queue, kw_sleeper *sleeper)
 {
-    atomic_store_explicit(&sleeper->word, ASLEEP, memory_order_relaxed);
+    atomic_store_explicit(&sleeper->word, LOOKING, memory_order_relaxed);
     sleeper->is_listed = true;
     sleeper->next = NULL;
     sleeper->before = queue->last;
@@ -86,9 +93,21 @@ void kw_wait_queue_remove(kw_wait_queue *queue, kw_sleeper *sleeper)
     }
 }
 
+bool kw_sleeper_look(kw_sleeper *sleeper, unsigned looks_n)
+{
+    for (; looks_n > 0; looks_n--) {
+        if (atomic_load_explicit(&sleeper->word, memory_order_acquire) != LOOKING) {
+            break;
+        }
+        sched_yield();
+    }
+    return atomic_load_explicit(&sleeper->word, memory_order_acquire) == DONE;
+}
+
 bool kw_sleeper_wait(kw_sleeper *sleeper, kw_monitor *monitor, uint64_t wait_ns)
 {
-    if (atomic_load_explicit(&sleeper->word, memory_order_acquire) == ASLEEP) {
+    unsigned looking = LOOKING;
+    if (atomic_compare_exchange_strong(&sleeper->word, &looking, ASLEEP)) {
         sleep_on(sleeper, monitor, wait_ns);
     }
     return atomic_load_explicit(&sleeper->word, memory_order_acquire) == DONE;
@@ -101,7 +120,9 @@ void kw_wait_queue_wake(kw_wait_queue *queue, kw_wake_list *wakes, kw_monitor *m
         return;
     }
     kw_wait_queue_remove(queue, sleeper);
-    atomic_store_explicit(&sleeper->word, is_last ? DONE : NUDGED, memory_order_release);
+    if (atomic_exchange(&sleeper->word, is_last ? DONE : NUDGED) != ASLEEP) {
+        return; /* it looks by itself; and may be gone */
+    }
     if (wakes->n == KW_WAKE_LIST_MAX) {
         rouse(sleeper, monitor);
         return;

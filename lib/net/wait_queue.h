@@ -32,6 +32,10 @@ void kw_wait_queue_add(kw_wait_queue *queue, kw_sleeper *sleeper);
 /* It is awake again; nothing where a wake has taken it out already. */
 void kw_wait_queue_remove(kw_wait_queue *queue, kw_sleeper *sleeper);
 
+/* Looks so often whether it was woken, and gives the processor to others in between: who is woken
+ * so has cost nobody a system call. True where the wake was the last one, as below. */
+bool kw_sleeper_look(kw_sleeper *sleeper, unsigned looks_n);
+
 /* Sleeps until woken or for wait_ns of real time; the monitor is not held. True where the wake
  * was the last one: then all that the waker wrote before it is seen, and nobody else writes
  * any more. May return for no reason. */

@@ -157,8 +157,11 @@ static void test_batching_crowd_is_waited_for_once(void **state)
          SCENE({BATCH, 2, T(0), 0}, {ANSWERS, 2, T(50), 0}, {ALONE, 0, 0, 1}, {CROWD, 0, 0, 0})},
         {"three are", SCENE({BATCH, 3, T(0), 0}, {ANSWERS, 3, T(50), 0}, {ALONE, 0, 0, 0},
                             {CROWD, 0, 0, 3}, {CROWD, 0, 0, 0}, {ALONE, 0, 0, 1})},
-        {"the last that came together count", SCENE({BATCH, 9, T(0), 0}, {ANSWERS, 8, T(50), 0},
-                                                    {ANSWERS, 1, T(51), 0}, {CROWD, 0, 0, 0})},
+        {"all since the last batch count", SCENE({BATCH, 9, T(0), 0}, {ANSWERS, 8, T(50), 0},
+                                                 {ANSWERS, 1, T(51), 0}, {CROWD, 0, 0, 9})},
+        {"a batch that leaves is not waited for",
+         SCENE({BATCH, 9, T(0), 0}, {ANSWERS, 8, T(50), 0}, {BATCH, 1, T(51), 0},
+               {ANSWERS, 1, T(60), 0}, {CROWD, 0, 0, 0})},
     };
     run(scenes, sizeof(scenes) / sizeof(scenes[0]));
 }

@@ -185,12 +185,98 @@ static void test_leader_wait_ends_by_a_wake_or_by_its_time(void **state)
     kw_monitor_fini(&it.monitor);
 }
 
+/* Who looks is woken without a call; who has said that it sleeps is not. */
+static void test_leader_wake_of_one_who_looks_needs_no_call(void **state)
+{
+    (void)state;
+    work it;
+    work_init(&it);
+    kw_wait_queue queue = {NULL, NULL};
+    kw_sleeper sleeper = {.is_listed = false};
+    for (unsigned i = 0; i < 3; i++) {
+        kw_wake_list wakes = {.n = 0};
+        kw_wait_queue_add(&queue, &sleeper);
+        assert_false(kw_sleeper_look(&sleeper, i));
+        if (i == 2) {
+            assert_false(kw_sleeper_wait(&sleeper, &it.monitor, 1)); /* its time is over */
+        }
+        kw_wait_queue_wake(&queue, &wakes, &it.monitor, &sleeper, i != 1);
+        assert_int_equal(wakes.n, i == 2 ? 1 : 0);
+        assert_int_equal(kw_sleeper_look(&sleeper, 1), i != 1);
+        assert_int_equal(kw_sleeper_wait(&sleeper, &it.monitor, UINT64_MAX), i != 1);
+        assert_null(queue.first);
+    }
+    kw_monitor_fini(&it.monitor);
+}
+
+/* Sleepers that look as often as their number says, and are woken at any moment of it: none sleeps
+ * on. The suite's limit ends one that does. */
+typedef struct bed {
+    work *work;
+    kw_wait_queue queue;
+    unsigned awake_n; /* threads that wait no more */
+} bed;
+
+static void wake_others(bed *self)
+{
+    work *it = self->work;
+    kw_monitor_lock(&it->monitor);
+    while (self->awake_n < THREADS - 1) {
+        kw_wake_list wakes = {.n = 0};
+        while (self->queue.first != NULL) {
+            kw_wait_queue_wake(&self->queue, &wakes, &it->monitor, self->queue.first, true);
+        }
+        kw_monitor_unlock(&it->monitor);
+        kw_wake_list_send(&wakes, &it->monitor);
+        sched_yield();
+        kw_monitor_lock(&it->monitor);
+    }
+    kw_monitor_unlock(&it->monitor);
+}
+
+static void look_and_sleep(void *arg, unsigned number)
+{
+    bed *self = arg;
+    work *it = self->work;
+    if (number == 0) {
+        wake_others(self);
+        return;
+    }
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        kw_sleeper sleeper = {.is_listed = false};
+        kw_monitor_lock(&it->monitor);
+        kw_wait_queue_add(&self->queue, &sleeper);
+        kw_monitor_unlock(&it->monitor);
+        if (!kw_sleeper_look(&sleeper, number - 1)) {
+            while (!kw_sleeper_wait(&sleeper, &it->monitor, UINT64_MAX)) {
+            }
+        }
+    }
+    kw_monitor_lock(&it->monitor);
+    self->awake_n++;
+    kw_monitor_unlock(&it->monitor);
+}
+
+static void test_leader_wake_reaches_who_is_about_to_sleep(void **state)
+{
+    (void)state;
+    work it;
+    work_init(&it);
+    bed self = {&it, {NULL, NULL}, 0};
+    kw_test_crew_run(THREADS, look_and_sleep, &self);
+    assert_int_equal(self.awake_n, THREADS - 1);
+    assert_null(self.queue.first);
+    kw_monitor_fini(&it.monitor);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_leader_is_one),
         cmocka_unit_test(test_leader_that_is_called_looks_again_before_it_is_gone),
         cmocka_unit_test(test_leader_that_leaves_hands_the_work_on),
+        cmocka_unit_test(test_leader_wake_of_one_who_looks_needs_no_call),
+        cmocka_unit_test(test_leader_wake_reaches_who_is_about_to_sleep),
         cmocka_unit_test(test_leader_wait_ends_by_a_wake_or_by_its_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
