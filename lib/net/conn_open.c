@@ -95,10 +95,13 @@ static bool has_farewell(kw_conn *conn, ssize_t status)
     return kw_conn_recv(conn, &byte, 1, false) == -EPROTO;
 }
 
-/* The server, or a proxy that does not know the command, hangs up on HELLO. A shared connection
- * is one thread's while it greets; behind that its owners are others' as well. */
+/* The server, or a proxy that does not know the command, hangs up on HELLO. Once a connection is
+ * shared it has greeted, and its reader and its writer may both find it lost. */
 void kw_conn_note_hang_up(kw_conn *conn)
 {
+    if (conn->is_shared) {
+        return;
+    }
     bool is_shaking = conn->tls != NULL && kw_tls_is_shaking(conn->tls);
     bool is_greeting = conn->state == KW_CONN_GREETING && !is_shaking;
     const kw_owner *next = is_greeting ? kw_fifo_peek(&conn->owners) : NULL;
