@@ -9,18 +9,26 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 
 #include "net/transport.h"
 #include "support/check.h"
 
-/* What answers are late by; messages by a quarter of it. */
-#define LATE_MS 60
+#define MARKS_MAX 64
 
-/* Of a socket: how many bytes may be seen when, behind what was read. */
+/* Up to where bytes had come at a time. */
+typedef struct arrival {
+    uint64_t at_ms;
+    uint64_t end;
+} arrival;
+
+/* Of a socket: what has come when, and how much of it was read. */
 typedef struct lateness {
-    uint64_t seen_ns; /* when bytes were there first; 0: none are */
-    bool hears;       /* it is one for messages */
-    bool reads;       /* it is one that tracks */
+    bool hears; /* it is one for messages */
+    bool reads; /* it is one that tracks */
+    uint64_t read;
+    arrival marks[MARKS_MAX];
+    size_t marks_n;
 } lateness;
 
 /* What hears messages is deaf while this is set: bytes are there and do not come. Else all that
@@ -29,7 +37,8 @@ typedef struct lateness {
 typedef struct network {
     kw_transport face;
     atomic_bool is_deaf;
-    atomic_bool is_late;
+    atomic_uint late_messages_ms;
+    atomic_uint late_answers_ms;
     atomic_bool is_halved;
     pthread_mutex_t lock;
     lateness at[1024]; /* by sockets */
@@ -74,36 +83,69 @@ static inline ssize_t send_bytes(void *arg, int socket, const char *data, size_t
     return sent;
 }
 
-/* Bytes are there, and are not seen yet. has_bytes: what the system says. */
-static inline bool is_hidden(network *self, int socket, bool has_bytes)
+/* How many of the bytes that are there may be seen. */
+static inline uint64_t seen_of(network *self, lateness *at, uint64_t there)
 {
-    if (socket < 0 || socket >= 1024 || !has_bytes) {
-        return false;
+    uint64_t now_ms = kw_test_real_ms();
+    uint64_t end = at->read + there;
+    if (at->marks_n == 0 || at->marks[at->marks_n - 1].end < end) {
+        at->marks_n -= at->marks_n == MARKS_MAX ? 1 : 0;
+        at->marks[at->marks_n++] = (arrival){now_ms, end};
+    }
+    if (at->hears && atomic_load(&self->is_deaf)) {
+        return 0;
+    }
+    uint64_t late_ms = at->hears   ? atomic_load(&self->late_messages_ms)
+                       : at->reads ? atomic_load(&self->late_answers_ms)
+                                   : 0;
+    if (late_ms == 0) {
+        return there;
+    }
+    uint64_t seen = at->read;
+    for (size_t i = 0; i < at->marks_n && at->marks[i].at_ms + late_ms <= now_ms; i++) {
+        seen = at->marks[i].end;
+    }
+    return seen - at->read;
+}
+
+/* Bytes that may be read now; UINT64_MAX: all, and what else there is. */
+static inline uint64_t may_read(network *self, int socket)
+{
+    int there = 0;
+    if (socket < 0 || socket >= 1024 || ioctl(socket, FIONREAD, &there) != 0 || there <= 0) {
+        return UINT64_MAX;
     }
     pthread_mutex_lock(&self->lock);
-    lateness *at = &self->at[socket];
-    uint64_t now = (uint64_t)kw_test_real_ms();
-    at->seen_ns = at->seen_ns == 0 ? now : at->seen_ns;
-    bool is_early = atomic_load(&self->is_late) && (at->hears || at->reads) &&
-                    now < at->seen_ns + (at->hears ? LATE_MS / 4 : LATE_MS);
-    bool is_hidden = is_early || (at->hears && atomic_load(&self->is_deaf));
+    uint64_t seen = seen_of(self, &self->at[socket], (uint64_t)there);
     pthread_mutex_unlock(&self->lock);
-    return is_hidden;
+    return seen;
+}
+
+static inline void note_read(network *self, int socket, uint64_t n)
+{
+    pthread_mutex_lock(&self->lock);
+    lateness *at = &self->at[socket];
+    at->read += n;
+    size_t gone = 0;
+    while (gone < at->marks_n && at->marks[gone].end <= at->read) {
+        gone++;
+    }
+    at->marks_n -= gone;
+    memmove(at->marks, at->marks + gone, at->marks_n * sizeof(at->marks[0]));
+    pthread_mutex_unlock(&self->lock);
 }
 
 static inline ssize_t recv_bytes(void *arg, int socket, char *data, size_t len, bool waits)
 {
     network *self = arg;
-    struct pollfd one = {socket, POLLIN, 0};
-    if (poll(&one, 1, 0) > 0 && is_hidden(self, socket, true)) {
+    uint64_t most = may_read(self, socket);
+    if (most == 0) {
         return -EAGAIN;
     }
     const kw_transport *real = kw_transport_sockets();
-    ssize_t got = real->recv_fn(real->arg, socket, data, len, waits);
-    if (socket >= 0 && socket < 1024) {
-        pthread_mutex_lock(&self->lock);
-        self->at[socket].seen_ns = 0;
-        pthread_mutex_unlock(&self->lock);
+    ssize_t got = real->recv_fn(real->arg, socket, data, most < len ? (size_t)most : len, waits);
+    if (socket >= 0 && socket < 1024 && got > 0) {
+        note_read(self, socket, (uint64_t)got);
     }
     return got;
 }
@@ -113,7 +155,7 @@ static inline int poll_sockets(void *arg, struct pollfd *sockets, size_t n, int 
     const kw_transport *real = kw_transport_sockets();
     int found = real->poll_fn(real->arg, sockets, n, wait_ms);
     for (size_t i = 0; found > 0 && i < n; i++) {
-        if (is_hidden(arg, sockets[i].fd, (sockets[i].revents & POLLIN) != 0)) {
+        if ((sockets[i].revents & POLLIN) != 0 && may_read(arg, sockets[i].fd) == 0) {
             sockets[i].revents &= (short)~POLLIN;
             found -= sockets[i].revents == 0 ? 1 : 0;
         }

@@ -40,7 +40,10 @@
 #define READERS   3
 #define VERSIONS  65536
 
-#define LIFE_MS       40 /* of some values */
+#define LIFE_MS 40 /* of some values */
+/* What messages or answers are late by. */
+#define LATE_MS 60
+
 #define LIFE_PAUSE_NS ((uint64_t)300000000)
 
 /* A mistake that a cache might have. */
@@ -78,9 +81,10 @@ static void name_of(char *key, size_t len, size_t at)
     snprintf(key, len, "key:%zu", at);
 }
 
-static bool has_life(size_t at)
+/* Of some keys each other version lives for LIFE_MS, and no other one comes soon. */
+static bool has_life(size_t at, unsigned version)
 {
-    return at >= OWN_KEYS && at < LIFE_KEYS;
+    return at >= OWN_KEYS && at < LIFE_KEYS && version % 2 == 0;
 }
 
 /* A writer writes its keys, one at a time, and notes when it was told so. */
@@ -92,8 +96,9 @@ static void write_one(checker *self, kw_client *client, size_t at)
     if (version >= VERSIONS) {
         return;
     }
-    bool is_mortal = has_life(at);
-    if (is_mortal && now_ns() < atomic_load(&self->acked_ns[at][version - 1]) + LIFE_PAUSE_NS) {
+    bool is_mortal = has_life(at, version);
+    if (has_life(at, version - 1) &&
+        now_ns() < atomic_load(&self->acked_ns[at][version - 1]) + LIFE_PAUSE_NS) {
         return;
     }
     atomic_store(&self->latest[at], version);
@@ -118,7 +123,7 @@ static void *write_others(void *arg)
     kw_random_init(&random, self->seed + 1);
     while (!atomic_load(&self->is_over)) {
         write_one(self, self->other, OWN_KEYS + kw_random_below(&random, KEYS - OWN_KEYS));
-        kw_test_sleep_ms(1 + (unsigned)kw_random_below(&random, 5));
+        kw_test_sleep_ms(1 + (unsigned)kw_random_below(&random, 20));
     }
     return NULL;
 }
@@ -150,7 +155,7 @@ static void judge(checker *self, size_t at, unsigned version, uint64_t begun_ns,
     uint64_t bound_ns = at < OWN_KEYS ? 0 : (uint64_t)BOUND_MS * 1000000;
     unsigned latest = atomic_load(&self->latest[at]);
     uint64_t own_ns = atomic_load(&self->acked_ns[at][version]);
-    if (is_near && has_life(at) && own_ns != 0 &&
+    if (is_near && has_life(at, version) && own_ns != 0 &&
         own_ns + (uint64_t)LIFE_MS * 1000000 + bound_ns < begun_ns) {
         complain(self, at, version, "its life had ended", begun_ns - own_ns);
         return;
@@ -263,7 +268,10 @@ static void change_members(checker *self)
 static void do_fault(checker *self, network *net, kw_random *random)
 {
     kw_test_server *server = server_at(kw_random_below(random, servers_n()));
-    atomic_store(&net->is_late, kw_random_below(random, 2) == 0);
+    static const unsigned ways[3][2] = {{0, 0}, {LATE_MS, 0}, {0, LATE_MS}};
+    size_t late = kw_random_below(random, 3);
+    atomic_store(&net->late_messages_ms, ways[late][0]);
+    atomic_store(&net->late_answers_ms, ways[late][1]);
     atomic_store(&net->is_halved, kw_random_below(random, 2) == 0);
     switch (kw_random_below(random, 6)) {
     case 0:
