@@ -86,6 +86,7 @@ typedef struct source {
     kw_cache_loaded how;
     bool is_later;
     bool is_by_thread;
+    atomic_bool *gate; /* its thread ends the load behind this; NULL: soon */
     unsigned calls_n;
     unsigned running_n;
     unsigned most_n;
@@ -99,6 +100,10 @@ typedef struct source {
 static void *end_later(void *arg)
 {
     source *self = arg;
+    KW_TEST_UNTIL(self->gate == NULL || atomic_load(self->gate))
+    {
+        kw_test_sleep_ms(1);
+    }
     kw_test_sleep_ms(30);
     assert_int_equal(kw_cache_load_give(self->loads[0], self->text, strlen(self->text)), KW_OK);
     kw_cache_load_end(self->loads[0], self->how);
@@ -319,14 +324,21 @@ static void test_what_was_read_is_near_and_own_writes_are_seen(void **state)
     end(&at);
 }
 
-/* Another process, as far as the servers can tell. */
+/* Another process, as far as the servers can tell, whose load ends behind the gate. */
+typedef struct elsewhere {
+    stage *at;
+    atomic_bool gate;
+} elsewhere;
+
 static void *load_elsewhere(void *arg)
 {
-    stage *at = arg;
+    elsewhere *self = arg;
+    stage *at = self->at;
     kw_cache *cache = cache_open(at->other, NULL);
     source from = {.text = "value", .how = KW_CACHE_LOADED, .command = "SET begun 1"};
     from.client = at->other;
     from.is_by_thread = true;
+    from.gate = &self->gate;
     kw_cache_value value = KW_CACHE_VALUE_INIT;
     assert_int_equal(
         kw_cache_fetch(cache, NULL, &value, kw_cache_text("key"), (kw_cache_loader){load, &from}),
@@ -344,13 +356,22 @@ static void test_a_load_of_another_process_is_waited_for(void **state)
     for (size_t i = 0; i < 2; i++) {
         stage at = begin(options[i]);
         source from = {.how = KW_CACHE_FAILED};
+        elsewhere other = {.at = &at};
+        ended how = {0};
         pthread_t thread;
-        assert_int_equal(pthread_create(&thread, NULL, load_elsewhere, &at), 0);
+        assert_int_equal(pthread_create(&thread, NULL, load_elsewhere, &other), 0);
         KW_TEST_UNTIL(kw_test_ask_integer(at.client, "EXISTS begun") == 1)
         {
             kw_test_sleep_ms(1);
         }
-        assert_string_equal(fetched(&at, "key", &from), "value server");
+        fetch(&at, "key", &from, &how);
+        KW_TEST_UNTIL(cache_figures(at.cache).waits == 1)
+        {
+            turn(at.client);
+        }
+        atomic_store(&other.gate, true);
+        await(at.client, &how);
+        assert_string_equal(shown(&how), "value server");
         kw_test_join(thread);
         assert_int_equal(from.calls_n, 0);
         assert_int_equal(cache_figures(at.cache).waits, 1);
