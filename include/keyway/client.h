@@ -76,7 +76,8 @@ KW_API void kw_close(kw_client *client);
 
 /* An orderly end, to be followed by kw_close: from now on the handle takes nothing new, and the
  * call returns when all that is under way has ended, or after timeout_ms milliseconds (0: the
- * handle's timeout). New calls, batches, tickets, callbacks and sessions are refused with
+ * handle's timeout). New calls, batches, tickets, callbacks, sessions, subscribers, scans and
+ * batches of them, calls of caches, and what asks for a map or a connection are refused with
  * KW_ERR_DRAINING, effect none, for good. What was begun goes on by its own deadline: calls of
  * other threads, tickets, also those that nobody waits for, callbacks, which this call works on and
  * calls, and sessions, whose commands are taken until they are closed, so that a transaction can

@@ -146,7 +146,7 @@ kw_err kw_batch_add_task(kw_batch *batch, kw_error *error, kw_plan_task *task)
     if (!reserve(batch, 1)) {
         return kw_error_refuse(error, KW_ERR_NOMEM, "no memory for a command of a batch");
     }
-    kw_err code = kw_client_enter(batch->client, error);
+    kw_err code = kw_client_enter_new(batch->client, error);
     if (code == KW_OK) {
         code = add_entered(batch, error, task);
         kw_client_leave(batch->client);

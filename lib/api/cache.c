@@ -36,7 +36,7 @@ kw_cache *kw_cache_open(kw_client *client, kw_error *error, const char *options)
                      "or a handle without copies");
         return NULL;
     }
-    if (kw_client_enter(client, error) != KW_OK) {
+    if (kw_client_enter_new(client, error) != KW_OK) {
         return NULL;
     }
     kw_cache *cache = kw_cache_new(client->topology, error, &own);
@@ -66,7 +66,8 @@ void kw_cache_close(kw_cache *cache)
     }
 }
 
-/* Every call begins with it: KW_ERR_ARGUMENT, KW_ERR_FORKED. After success kw_client_leave. */
+/* Every call begins with it: KW_ERR_ARGUMENT, KW_ERR_FORKED, KW_ERR_DRAINING. After success
+ * kw_client_leave. */
 static kw_err enter(kw_cache *cache, kw_error *error, kw_cache_bytes key)
 {
     if (cache == NULL || is_wrong(key)) {
@@ -76,7 +77,7 @@ static kw_err enter(kw_cache *cache, kw_error *error, kw_cache_bytes key)
         return kw_error_set(error, KW_ERR_FORKED, KW_EFFECT_NONE,
                             "the cache belongs to the parent process; open one in the child");
     }
-    return kw_client_enter(cache->client, error);
+    return kw_client_enter_new(cache->client, error);
 }
 
 /* A value to be set; what it may hold is the caller's fault. */
@@ -101,7 +102,8 @@ static bool is_near(kw_cache *cache, kw_cache_value *value, kw_cache_bytes key)
         return false;
     }
     uint64_t now_ns = kw_tracker_now(cache->tracker);
-    if (kw_tracker_is_due(cache->tracker, now_ns) && kw_client_enter_at_home(cache->client)) {
+    if (kw_tracker_is_due(cache->tracker, now_ns) && !atomic_load(&cache->client->is_draining) &&
+        kw_client_enter_at_home(cache->client)) {
         kw_tracker_tend(cache->tracker, now_ns);
         kw_client_leave(cache->client);
     }

@@ -39,7 +39,7 @@ kw_err kw_connect(kw_client *client, kw_error *error)
     if (client == NULL) {
         return kw_error_set(error, KW_ERR_ARGUMENT, KW_EFFECT_NONE, "client is NULL");
     }
-    kw_err code = kw_client_enter(client, error);
+    kw_err code = kw_client_enter_new(client, error);
     if (code != KW_OK) {
         return code;
     }
@@ -88,7 +88,7 @@ kw_err kw_client_slot_node(kw_client *client, kw_error *error, char *node, size_
         return kw_error_set(error, KW_ERR_ARGUMENT, KW_EFFECT_NONE,
                             "client or node is NULL, or node_len is 0");
     }
-    kw_err code = kw_client_enter(client, error);
+    kw_err code = kw_client_enter_new(client, error);
     if (code != KW_OK) {
         return code;
     }
@@ -120,7 +120,7 @@ kw_err kw_client_key_node(kw_client *client, kw_error *error, char *node, size_t
         return kw_error_set(error, KW_ERR_ARGUMENT, KW_EFFECT_NONE,
                             "client, node or key is NULL, or node_len is 0");
     }
-    kw_err code = kw_client_enter(client, error);
+    kw_err code = kw_client_enter_new(client, error);
     if (code != KW_OK) {
         return code;
     }

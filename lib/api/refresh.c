@@ -29,7 +29,7 @@ kw_err kw_refresh(kw_client *client, kw_error *error, uint64_t timeout_ms)
     if (client == NULL) {
         return kw_error_set(error, KW_ERR_ARGUMENT, KW_EFFECT_NONE, "client is NULL");
     }
-    kw_err code = kw_client_enter(client, error);
+    kw_err code = kw_client_enter_new(client, error);
     if (code != KW_OK) {
         return code;
     }

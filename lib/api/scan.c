@@ -65,7 +65,7 @@ kw_scan *kw_scan_open(kw_client *client, kw_error *error, const kw_scan_options 
         return NULL;
     }
     options = options_of(&space, error, options);
-    if (options != NULL && kw_client_enter(client, error) == KW_OK) {
+    if (options != NULL && kw_client_enter_new(client, error) == KW_OK) {
         scan = open_scan(client, error, options);
         kw_client_leave(client);
     }

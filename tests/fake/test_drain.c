@@ -5,6 +5,10 @@
 
 #include "support/ways.h"
 
+#include <keyway/cache.h>
+#include <keyway/scan.h>
+#include <keyway/subscriber.h>
+
 static void open_patient(void)
 {
     kw = kw_test_open("redis-cluster://%s?timeout=20s", kw_fake_address(fakes[0]));
@@ -21,11 +25,10 @@ static void drain(uint64_t timeout_ms)
 }
 
 /* Refused in every way, before anything is sent. */
-static void expect_refusals(void)
+static void expect_refusals(kw_batch *batch)
 {
     kw_error error = KW_ERROR_INIT;
-    kw_batch *batch = kw_batch_new(kw, NULL);
-    assert_int_equal(kw_batch_add(batch, NULL, "INCR foo"), KW_OK);
+    assert_int_equal(kw_batch_add(batch, NULL, "INCR foo"), KW_ERR_DRAINING);
     assert_int_equal(kw_batch_run(batch, &error, 0), KW_ERR_DRAINING);
     expect_error("batch", &error, KW_ERR_DRAINING, KW_EFFECT_NONE);
     kw_batch_free(batch);
@@ -46,8 +49,10 @@ static void test_drain_of_an_idle_handle_ends_at_once_and_takes_nothing_new(void
     (void)state;
     open_patient();
     answer(fakes[1], "INCR *", ":1");
+    kw_batch *batch = kw_batch_new(kw, NULL);
+    assert_int_equal(kw_batch_add(batch, NULL, "INCR foo"), KW_OK);
     drain(0);
-    expect_refusals();
+    expect_refusals(batch);
     drain(1); /* once more is nothing */
 }
 
@@ -65,6 +70,56 @@ static void test_drain_calls_the_callbacks_that_are_left(void **state)
         is_number(i, 1);
     }
     assert_int_equal(kw_process(kw, NULL), KW_OK); /* still allowed, with nothing to do */
+}
+
+static kw_cache_loaded load(void *arg, kw_cache_load *self)
+{
+    (void)self;
+    ++*(unsigned *)arg;
+    return KW_CACHE_NONE;
+}
+
+/* Also what is made of commands, and what asks for the map: every entry that would send anything.
+ */
+static void test_drain_takes_nothing_new_by_any_entry(void **state)
+{
+    (void)state;
+    open_patient();
+    kw_scan *scan = kw_scan_open(kw, NULL, NULL);
+    kw_cache *cache = kw_cache_open(kw, NULL, "ttl=5m");
+    kw_cache_bytes key = kw_cache_text("foo");
+    kw_cache_value value = KW_CACHE_VALUE_INIT;
+    unsigned loads_n = 0;
+    char node[64];
+    assert_non_null(scan);
+    assert_non_null(cache);
+    drain(0);
+    size_t before_n = 0;
+    for (size_t i = 0; i < FAKES_N; i++) {
+        before_n += kw_fake_count(fakes[i], "*");
+    }
+    kw_scan_batch found = KW_SCAN_BATCH_INIT;
+    assert_int_equal(kw_scan_next(scan, NULL, &found), KW_ERR_DRAINING);
+    assert_null(kw_scan_open(kw, NULL, NULL));
+    assert_int_equal(kw_cache_get(cache, NULL, &value, key), KW_ERR_DRAINING);
+    assert_int_equal(kw_cache_fetch(cache, NULL, &value, key, (kw_cache_loader){load, &loads_n}),
+                     KW_ERR_DRAINING);
+    assert_int_equal(kw_cache_put(cache, NULL, key, kw_cache_text("1")), KW_ERR_DRAINING);
+    assert_int_equal(kw_cache_forget(cache, NULL, key), KW_ERR_DRAINING);
+    assert_null(kw_cache_open(kw, NULL, "ttl=5m"));
+    assert_int_equal(kw_refresh(kw, NULL, 0), KW_ERR_DRAINING);
+    assert_int_equal(kw_connect(kw, NULL), KW_ERR_DRAINING);
+    assert_int_equal(kw_client_slot_node(kw, NULL, node, sizeof(node), 1), KW_ERR_DRAINING);
+    assert_int_equal(kw_client_key_node(kw, NULL, node, sizeof(node), "a", 1), KW_ERR_DRAINING);
+    assert_null(kw_session_open(kw, NULL, "foo", 3));
+    assert_null(kw_subscriber_open(kw, NULL, NULL));
+    for (size_t i = 0; i < FAKES_N; i++) {
+        before_n -= kw_fake_count(fakes[i], "*");
+    }
+    assert_int_equal(before_n, 0);
+    assert_int_equal(loads_n, 0);
+    kw_cache_close(cache);
+    kw_scan_close(scan);
 }
 
 /* Of a callback that gives a command: it is refused, as everybody's. */
@@ -222,6 +277,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         ON_BOTH(test_drain_of_an_idle_handle_ends_at_once_and_takes_nothing_new),
+        ON_BOTH(test_drain_takes_nothing_new_by_any_entry),
         ON_BOTH(test_drain_calls_the_callbacks_that_are_left),
         ON_BOTH(test_drain_ends_a_chain_of_callbacks),
         ON_BOTH(test_drain_waits_for_tickets),
