@@ -29,6 +29,7 @@
 #include <keyway/stats.h>
 #include <keyway/submit.h>
 #include <keyway/subscriber.h>
+#include <keyway/transaction.h>
 #include <keyway/version.h>
 
 #endif

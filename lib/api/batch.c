@@ -9,6 +9,7 @@
 #include "api/batch_splits.h"
 #include "api/command.h"
 #include "drive/pipeline.h"
+#include "drive/whole.h"
 #include "base/error.h"
 #include "base/format.h"
 #include "base/resp.h"
@@ -106,6 +107,23 @@ static kw_err add_split(kw_batch *batch, kw_error *error, const kw_plan_task *ta
     return KW_OK;
 }
 
+/* A transaction, which has one reply as a command has. */
+static kw_err add_whole(kw_batch *batch, kw_error *error, const kw_plan_task *task, kw_item *item)
+{
+    kw_bytes bytes = kw_whole_bytes(task->whole);
+    kw_err code = kw_whole_plan(&item->plan, batch->client->topology, error, task);
+    if (code == KW_OK && !kw_buf_append(&batch->encoded, bytes.data, bytes.len)) {
+        kw_plan_fini(&item->plan);
+        code = kw_error_refuse(error, KW_ERR_NOMEM, "no memory for a command of a batch");
+    }
+    if (code == KW_OK) {
+        item->request.parts_n = (uint32_t)kw_whole_parts_n(task->whole);
+        batch->ends[batch->items_n++] = batch->encoded.len;
+        batch->commands_n++;
+    }
+    return code;
+}
+
 /* Adds one command; the handle was entered. */
 static kw_err add_entered(kw_batch *batch, kw_error *error, kw_plan_task *task)
 {
@@ -113,6 +131,9 @@ static kw_err add_entered(kw_batch *batch, kw_error *error, kw_plan_task *task)
     kw_item_init(item);
     item->request.pools = true;
     task->is_timed_later = true;
+    if (task->whole != NULL) {
+        return add_whole(batch, error, task, item);
+    }
     kw_err code = kw_plan_make(&item->plan, batch->client->topology, error, task);
     if (code != KW_OK) {
         return code;
@@ -198,6 +219,11 @@ kw_err kw_batch_add_argv(kw_batch *batch, kw_error *error, int argc, const char 
 const kw_allocator *kw_batch_memory(const kw_batch *batch)
 {
     return batch != NULL ? &batch->mem : NULL;
+}
+
+const kw_client *kw_batch_client(const kw_batch *batch)
+{
+    return batch->client;
 }
 
 size_t kw_batch_count(const kw_batch *batch)

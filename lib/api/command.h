@@ -18,6 +18,9 @@ kw_err kw_call_async_task(kw_client *client, kw_error *error, kw_callback callba
                           kw_plan_task *task);
 kw_reply *kw_session_run_task(kw_session *session, kw_error *error, const kw_plan_task *task);
 
+/* The batch's handle. */
+const kw_client *kw_batch_client(const kw_batch *batch);
+
 /* Memory of the handle, for arguments. NULL for a batch, or a session, that is NULL. */
 const kw_allocator *kw_batch_memory(const kw_batch *batch);
 const kw_allocator *kw_session_memory(const kw_session *session);

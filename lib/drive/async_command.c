@@ -3,6 +3,7 @@
 #include "drive/async_command.h"
 
 #include "drive/plan_lookup.h"
+#include "drive/whole.h"
 #include "base/error.h"
 #include "base/resp.h"
 
@@ -176,6 +177,20 @@ static kw_err take_plan(kw_topology *topology, kw_error *error, kw_async_command
     return prepare(topology, error, command);
 }
 
+static kw_err init_whole(kw_async_command *command, kw_topology *topology, kw_error *error,
+                         const kw_plan_task *task)
+{
+    kw_request *request = &command->item.request;
+    kw_bytes bytes = kw_whole_bytes(task->whole);
+    kw_err code = kw_whole_plan(&command->item.plan, topology, error, task);
+    if (code == KW_OK) {
+        memcpy(command->bytes, bytes.data, bytes.len);
+        request->bytes = (kw_bytes){command->bytes, bytes.len};
+        request->parts_n = (uint32_t)kw_whole_parts_n(task->whole);
+    }
+    return code;
+}
+
 kw_err kw_async_command_init(kw_async_command *command, kw_topology *topology, kw_error *error,
                              const kw_plan_task *task)
 {
@@ -183,6 +198,9 @@ kw_err kw_async_command_init(kw_async_command *command, kw_topology *topology, k
     command->is_delivered = false;
     kw_item_init(&command->item);
     command->item.owner = command;
+    if (task->whole != NULL) {
+        return init_whole(command, topology, error, task);
+    }
     kw_err code = kw_plan_start(&command->item.plan, topology, error, task);
     if (code != KW_OK) {
         return code;

@@ -9,6 +9,7 @@
 #include "topology/server_handover.h"
 #include "drive/plan_ring.h"
 #include "base/error.h"
+#include "engine/transaction.h"
 
 #include <stdio.h>
 
@@ -332,9 +333,12 @@ void kw_driver_heed_readonly(kw_topology *topology, kw_node *node, const kw_repl
 {
     bool is_watched =
         topology->env.options.scheme == KW_SCHEME_SENTINEL || kw_node_is_of_group(node);
-    if (is_watched && kw_reply_is_error(reply) &&
-        (kw_bytes_starts(kw_reply_bytes(reply), "READONLY ") ||
-         kw_bytes_starts(kw_reply_bytes(reply), "REDIRECT "))) {
+    if (!is_watched || !kw_reply_is_error(reply)) {
+        return;
+    }
+    kw_bytes text = kw_reply_bytes(reply);
+    (void)kw_transaction_cause(&text);
+    if (kw_bytes_starts(text, "READONLY ") || kw_bytes_starts(text, "REDIRECT ")) {
         kw_node_renew(node);
         (void)kw_refresher_want(&topology->refresher);
     }
@@ -367,6 +371,14 @@ static void keep_words(const kw_driver_answer *answer)
     answer->request->reply = NULL;
 }
 
+/* Of a whole transaction the server may say why nothing of it was run. */
+static kw_verdict verdict_of(const kw_plan *plan, const kw_reply *reply)
+{
+    kw_bytes text = kw_reply_bytes(reply);
+    bool is_cause = plan->is_transaction && kw_transaction_cause(&text);
+    return kw_verdict_of(text, plan->is_script && !is_cause);
+}
+
 kw_step kw_driver_on_reply(kw_topology *topology, const kw_plan *plan, kw_op *op,
                            const kw_driver_answer *answer)
 {
@@ -382,7 +394,7 @@ kw_step kw_driver_on_reply(kw_topology *topology, const kw_plan *plan, kw_op *op
         return done;
     }
     bool is_at_replica = op->is_at_replica;
-    kw_verdict verdict = kw_verdict_of(kw_reply_bytes(reply), plan->is_script);
+    kw_verdict verdict = verdict_of(plan, reply);
     note_group(op, node);
     op->awaits_primary = verdict.kind == KW_VERDICT_READONLY && !kw_env_has_fetch(&topology->env) &&
                          !op->is_at_replica && kw_node_on_readonly(node, now_ns);

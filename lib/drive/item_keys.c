@@ -2,59 +2,23 @@
 /* Finds the keys of an encoded command again, and hashes them for the ordering. */
 #include "drive/item_keys.h"
 
+#include "drive/encoded_args.h"
 #include "route/keys.h"
 
 #include <string.h>
 
-/* Commands with so many arguments, or keys, need no heap. */
+/* Commands with so many keys need no heap. */
 #define INLINE_N 16
 
 /* Of a command that no table knows, so many arguments may be keys: all of them are taken for it,
  * which at worst makes it wait for another. */
 #define UNKNOWN_MAX 64
 
-/* An encoded command, taken apart. */
-typedef struct parts {
-    const kw_allocator *mem;
-    kw_bytes space[INLINE_N];
-    kw_bytes *argv;
-    size_t argc;
-} parts;
-
-/* The number behind one byte, up to "\r\n", which *at is put behind. The bytes are the library's
- * own: they are well-formed. */
-static size_t read_count(const char **at)
-{
-    size_t count = 0;
-    const char *digit = *at + 1;
-    for (; *digit != '\r'; digit++) {
-        count = 10 * count + (size_t)(*digit - '0');
-    }
-    *at = digit + 2;
-    return count;
-}
-
-static bool take_apart(parts *self, kw_bytes encoded)
-{
-    const char *at = encoded.data;
-    self->argc = read_count(&at);
-    self->argv = self->space;
-    if (self->argc > INLINE_N) {
-        self->argv = kw_mem_calloc(self->mem, self->argc, sizeof(self->argv[0]));
-    }
-    for (size_t i = 0; self->argv != NULL && i < self->argc; i++) {
-        self->argv[i].len = read_count(&at);
-        self->argv[i].data = at;
-        at += self->argv[i].len + 2;
-    }
-    return self->argv != NULL;
-}
-
 /* Finds the keys of a command that the table knows; of others every argument counts as one. */
-static bool find_keys(kw_keys *keys, const kw_item *item, const parts *found)
+static bool find_keys(kw_keys *keys, const kw_command_info *command, const kw_encoded_args *found)
 {
-    if (item->plan.command != NULL) {
-        return kw_keys_find(keys, NULL, item->plan.command, found->argv, found->argc) == KW_OK;
+    if (command != NULL) {
+        return kw_keys_find(keys, NULL, command, found->argv, found->argc) == KW_OK;
     }
     keys->argv = found->argv;
     keys->ranges_n = found->argc > 1 ? 1 : 0;
@@ -76,40 +40,82 @@ static bool is_read(const kw_plan *plan)
     return (flags & (KW_COMMAND_READ | KW_COMMAND_WRITE)) == KW_COMMAND_READ;
 }
 
-static bool add(kw_item *item, kw_ordering *ordering, const kw_keys *keys)
-{
-    const kw_allocator *mem = ordering->mem;
+/* Hashes of keys, gathered. */
+typedef struct hashes {
+    const kw_allocator *mem;
+    uint64_t seed;
     uint64_t space[INLINE_N];
-    size_t n = kw_keys_count(keys);
-    uint64_t *hashes = n > INLINE_N ? kw_mem_calloc(mem, n, sizeof(hashes[0])) : space;
-    for (size_t i = 0; hashes != NULL && i < n; i++) {
-        hashes[i] = kw_order_hash(kw_keys_at(keys, i), seed_of(item));
+    uint64_t *at;
+    size_t n;
+    size_t capacity;
+} hashes;
+
+static bool reserve(hashes *self, size_t n)
+{
+    if (self->capacity - self->n >= n) {
+        return true;
     }
-    bool is_added = hashes != NULL &&
-                    kw_ordering_add(ordering, &item->ordered, is_read(&item->plan), hashes, n);
-    if (hashes != space) {
-        kw_mem_free(mem, hashes);
+    size_t capacity = 2 * (self->n + n);
+    uint64_t *at = kw_mem_calloc(self->mem, capacity, sizeof(at[0]));
+    if (at == NULL) {
+        return false;
     }
-    return is_added;
+    memcpy(at, self->at, self->n * sizeof(at[0]));
+    if (self->at != self->space) {
+        kw_mem_free(self->mem, self->at);
+    }
+    self->at = at;
+    self->capacity = capacity;
+    return true;
+}
+
+/* The keys of one command; a server says what is wrong with one whose keys cannot be found. */
+static bool gather(hashes *self, const kw_command_info *command, const kw_encoded_args *args)
+{
+    kw_keys keys;
+    keys.ranges_n = 0;
+    if (!find_keys(&keys, command, args) || keys.ranges_n == 0) {
+        return true;
+    }
+    size_t n = kw_keys_count(&keys);
+    if (!reserve(self, n)) {
+        return false;
+    }
+    for (size_t i = 0; i < n; i++) {
+        self->at[self->n++] = kw_order_hash(kw_keys_at(&keys, i), self->seed);
+    }
+    return true;
+}
+
+/* The keys of a command, or of all commands of a whole transaction. */
+static bool gather_all(hashes *self, const kw_item *item)
+{
+    kw_bytes rest = item->request.bytes;
+    bool is_good = true;
+    while (is_good && rest.len > 0) {
+        kw_encoded_args args;
+        if (!kw_encoded_args_take(&args, self->mem, &rest)) {
+            return false;
+        }
+        const kw_command_info *command =
+            item->plan.is_transaction ? kw_command_find(args.argv, args.argc) : item->plan.command;
+        is_good = gather(self, command, &args);
+        kw_encoded_args_fini(&args);
+    }
+    return is_good;
 }
 
 /* Adds the keys of a command whose plan does not name them: several, or to a node of the caller's
  * choice. */
 static bool add_parts(kw_item *item, kw_ordering *ordering)
 {
-    parts found;
-    kw_keys keys;
-    found.mem = ordering->mem;
-    if (!take_apart(&found, item->request.bytes)) {
-        return false;
-    }
-    keys.ranges_n = 0;
-    if (!find_keys(&keys, item, &found)) {
-        keys.ranges_n = 0; /* a server says what is wrong with it */
-    }
-    bool is_added = keys.ranges_n == 0 || add(item, ordering, &keys);
-    if (found.argv != found.space) {
-        kw_mem_free(found.mem, found.argv);
+    hashes found = {.mem = ordering->mem, .seed = seed_of(item), .capacity = INLINE_N};
+    found.at = found.space;
+    bool is_added = gather_all(&found, item) &&
+                    (found.n == 0 || kw_ordering_add(ordering, &item->ordered, is_read(&item->plan),
+                                                     found.at, found.n));
+    if (found.at != found.space) {
+        kw_mem_free(found.mem, found.at);
     }
     return is_added;
 }

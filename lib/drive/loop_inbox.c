@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/resp.h"
+#include "drive/whole.h"
 
 /* Counts a command of so many bytes among what is under way. is_own: of the thread that carries the
  * commands: what it told of, and has not counted yet, is at hand. */
@@ -65,7 +66,9 @@ kw_err kw_loop_block(kw_loop *self, kw_async_command **command, kw_error *error,
                      const kw_plan_task *task, bool *is_in_callback)
 {
     size_t len;
-    if (!kw_resp_len(&len, task->argv, task->argc)) {
+    if (task->whole != NULL) {
+        len = kw_whole_bytes(task->whole).len;
+    } else if (!kw_resp_len(&len, task->argv, task->argc)) {
         return no_memory(error);
     }
     bool is_own = kw_loop_is_inside(self);

@@ -285,10 +285,8 @@ static kw_err take_read(kw_plan *plan, kw_error *error, const kw_call_options *o
     return KW_OK;
 }
 
-/* Refuses acks where nobody waits for replicas: batches, callbacks, tickets, calls to many nodes. A
- * write that was to be acknowledged never goes without in silence. */
-static kw_err check_acks(const kw_plan *plan, const kw_topology *topology, kw_error *error,
-                         const kw_plan_task *task)
+kw_err kw_plan_check_acks(const kw_topology *topology, kw_error *error, const kw_plan_task *task,
+                          const char *writer)
 {
     const kw_call_options *options = task->options;
     if (options->acks_local > 1) {
@@ -308,11 +306,11 @@ static kw_err check_acks(const kw_plan *plan, const kw_topology *topology, kw_er
         return kw_error_set(error, KW_ERR_UNSUPPORTED, KW_EFFECT_NONE,
                             "acks wait for replicas, which only kw_call does");
     }
-    if (topology->env.options.acks > 0 && !is_waived && kw_plan_may_write(plan)) {
+    if (topology->env.options.acks > 0 && !is_waived && writer != NULL) {
         return kw_error_set(error, KW_ERR_UNSUPPORTED, KW_EFFECT_NONE,
                             "%s: the handle's acks=%u wait for replicas, which only single calls "
                             "do; call with acks = KW_ACKS_NONE, or use a handle without acks",
-                            plan->name, (unsigned)topology->env.options.acks);
+                            writer, (unsigned)topology->env.options.acks);
     }
     return KW_OK;
 }
@@ -329,6 +327,7 @@ static void clear(kw_plan *plan)
     plan->is_near = false;
     plan->is_repeatable = false;
     plan->is_script = false;
+    plan->is_transaction = false;
     plan->is_blocking = false;
     plan->fails_fast = false;
     plan->is_internal = false;
@@ -372,7 +371,8 @@ static kw_err start(kw_plan *plan, kw_topology *topology, kw_error *error, const
         plan->zone = topology->env.options.read_zone;
     }
     if (options != &kw_plan_defaults || topology->env.options.acks > 0) {
-        kw_err code = check_acks(plan, topology, error, task);
+        kw_err code =
+            kw_plan_check_acks(topology, error, task, kw_plan_may_write(plan) ? plan->name : NULL);
         code = code == KW_OK ? take_read(plan, error, options, may_go_to_replica) : code;
         if (code != KW_OK) {
             return code;

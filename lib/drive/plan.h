@@ -37,6 +37,7 @@ typedef struct kw_plan {
     bool is_near;            /* node counts the call until the plan's end */
     bool is_repeatable;
     bool is_script;
+    bool is_transaction; /* a whole one: its errors may name a cause (kw_transaction_cause) */
     bool is_blocking;
     bool fails_fast;                /* it does not wait for a server that cannot be reached */
     bool is_internal;               /* a question of the library's own */
@@ -50,7 +51,8 @@ typedef struct kw_plan {
     kw_script_run_state *script;    /* it runs a script by its name; NULL: it does not */
     const kw_command_info *command; /* NULL: not in the table */
     const char *name;               /* for error texts: the table's, or "command" */
-    kw_own_write *write;            /* that values near were told of; NULL: of none */
+    kw_own_write *write;            /* that values near were told of; NULL: of none. Of a whole
+                                       transaction there are several */
     uint64_t key_hash; /* kw_order_hash of its only key, where the task wanted it; 0: its
                           keys are to be looked for */
     uint64_t zone;     /* of KW_READ_OF_ZONE */
@@ -89,6 +91,7 @@ typedef struct kw_plan_task {
     size_t argc;
     kw_script_run_state **script; /* NULL: none; else what the command runs by its name: the plan's,
                                      once it is made, and NULL then */
+    const struct kw_whole *whole; /* NULL, or what is sent in place of a command */
     kw_reply *reply;              /* to the question that the plan needed to have answered */
     bool is_timed_later; /* the time of the plan is set when it is run (kw_plan_set_time); an
                             unknown command gets one at once, for the look-up */
@@ -144,11 +147,18 @@ kw_err kw_plan_begin_write(kw_plan *plan, kw_topology *topology, kw_error *error
 /* The plan's write has ended, in whatever way. */
 static inline void kw_plan_end_write(kw_plan *plan)
 {
-    if (plan->write != NULL) {
-        plan->write->end_fn(plan->write);
-        plan->write = NULL;
+    while (plan->write != NULL) {
+        kw_own_write *write = plan->write;
+        plan->write = write->next;
+        write->end_fn(write);
     }
 }
+
+/* Refuses acks where nobody waits for replicas: batches, callbacks, tickets, calls to many nodes. A
+ * write that was to be acknowledged never goes without in silence. writer: the command that may
+ * write, or NULL. */
+kw_err kw_plan_check_acks(const kw_topology *topology, kw_error *error, const kw_plan_task *task,
+                          const char *writer);
 
 /* What kw_plan_fini has to do of a plan that has a node, several positions, a script or a write. */
 void kw_plan_give_back(kw_plan *plan);

@@ -229,7 +229,7 @@ static inline bool append(kw_conn *conn, const char *data, size_t len)
 /* Puts ASKING before the request that follows at once, so that nothing comes between. */
 static kw_err queue_asking(kw_conn *conn, kw_error *error)
 {
-    kw_owner owner = {KW_OWNER_OPTIONAL, "ASKING", NULL, 0};
+    kw_owner owner = {KW_OWNER_OPTIONAL, 0, "ASKING", NULL, 0};
     if (!append(conn, asking, sizeof(asking) - 1) || !kw_fifo_push(&conn->owners, owner)) {
         return kw_conn_die_of_memory(conn, error);
     }
@@ -239,7 +239,8 @@ static kw_err queue_asking(kw_conn *conn, kw_error *error)
 
 kw_err kw_conn_queue(kw_conn *conn, kw_error *error, kw_request *request, bool is_asking)
 {
-    kw_owner owner = {KW_OWNER_REQUEST, NULL, request, 0};
+    kw_owner owner = {request->parts_n > 0 ? KW_OWNER_PARTS : KW_OWNER_REQUEST, request->parts_n,
+                      NULL, request, 0};
     request->end_at = UINT64_MAX; /* not sent, where there is no memory for it */
     if (kw_conn_has_old_login(conn)) {
         kw_conn_renew_login(conn, 0);
@@ -266,7 +267,7 @@ kw_err kw_conn_queue(kw_conn *conn, kw_error *error, kw_request *request, bool i
 kw_err kw_conn_queue_pair(kw_conn *conn, kw_error *error, kw_request *first, kw_request *second,
                           bool is_asking)
 {
-    kw_owner owner = {KW_OWNER_REQUEST, NULL, second, 0};
+    kw_owner owner = {KW_OWNER_REQUEST, 0, NULL, second, 0};
     size_t len = second->bytes.len;
     second->end_at = UINT64_MAX;
     first->bytes.len += len;

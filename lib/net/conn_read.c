@@ -3,6 +3,7 @@
 #include "net/conn_private.h"
 
 #include "base/error.h"
+#include "engine/transaction.h"
 #include "net/greeting.h"
 
 #include <errno.h>
@@ -20,12 +21,25 @@ kw_err kw_conn_code_of_loss(const kw_conn *conn)
 static void end_greeting(kw_conn *conn)
 {
     const kw_owner *next = kw_fifo_peek(&conn->owners);
-    if (next == NULL || next->kind == KW_OWNER_REQUEST || next->kind == KW_OWNER_NOBODY) {
+    if (next == NULL || next->kind == KW_OWNER_REQUEST || next->kind == KW_OWNER_PARTS ||
+        next->kind == KW_OWNER_NOBODY) {
         conn->state = KW_CONN_READY;
         kw_conn_end_login(conn);
         conn->was_ready = true;
         kw_conn_note_trip(conn);
     }
+}
+
+/* Takes a reply before the one that counts: the first error among them is kept, and joined with
+ * that one when it comes. */
+static void take_part(kw_conn *conn, kw_request *request, kw_reply *reply)
+{
+    if (request->reply == NULL && kw_reply_is(reply, KW_REPLY_ERROR)) {
+        request->reply = reply;
+    } else {
+        kw_reply_free(reply);
+    }
+    kw_fifo_count_part(&conn->owners);
 }
 
 /* Takes a reply that no command waits for: of the greeting, or to be dropped. */
@@ -50,15 +64,35 @@ static kw_err take_reply(kw_conn *conn, kw_error *error, kw_reply *reply)
     return code;
 }
 
+static void give(kw_conn *conn, kw_request *request, kw_reply *reply)
+{
+    request->reply = reply;
+    request->is_done = true;
+    kw_fifo_drop_first(&conn->owners);
+}
+
+/* A reply that is not simply that of a command. */
+static kw_err take_other(kw_conn *conn, kw_error *error, kw_reply *reply)
+{
+    const kw_owner *next = kw_fifo_peek(&conn->owners);
+    if (next == NULL || next->kind != KW_OWNER_PARTS) {
+        return take_reply(conn, error, reply);
+    }
+    if (next->parts_n > 0) {
+        take_part(conn, next->request, reply);
+    } else {
+        give(conn, next->request, kw_transaction_reply(next->request->reply, reply));
+    }
+    return KW_OK;
+}
+
 kw_err kw_conn_give(kw_conn *conn, kw_error *error, kw_reply *reply)
 {
     const kw_owner *next = kw_fifo_peek(&conn->owners);
     if (next == NULL || next->kind != KW_OWNER_REQUEST) {
-        return take_reply(conn, error, reply);
+        return take_other(conn, error, reply);
     }
-    next->request->reply = reply;
-    next->request->is_done = true;
-    kw_fifo_drop_first(&conn->owners);
+    give(conn, next->request, reply);
     return KW_OK;
 }
 
@@ -85,7 +119,9 @@ static kw_err parse(kw_conn *conn, kw_error *error)
             break;
         }
         const kw_owner *next = kw_fifo_peek(&conn->owners);
-        bool is_callers = next != NULL && next->kind == KW_OWNER_REQUEST && !conn->is_internal;
+        bool is_callers = next != NULL &&
+                          (next->kind == KW_OWNER_REQUEST || next->kind == KW_OWNER_PARTS) &&
+                          !conn->is_internal;
         conn->reader.is_internal = !is_callers;
         conn->reader.pools = is_callers && next->request->pools;
         conn->reader.sink = is_callers ? next->request->sink : NULL;

@@ -77,7 +77,8 @@ void kw_fifo_make_optional(kw_fifo *fifo)
 {
     for (size_t i = 0; i < fifo->count; i++) {
         kw_owner *owner = &fifo->owners[(fifo->head + i) & (fifo->capacity - 1)];
-        if (owner->kind != KW_OWNER_REQUEST && owner->kind != KW_OWNER_IDENTITY) {
+        if (owner->kind != KW_OWNER_REQUEST && owner->kind != KW_OWNER_PARTS &&
+            owner->kind != KW_OWNER_IDENTITY) {
             owner->kind = KW_OWNER_OPTIONAL;
         }
     }

@@ -15,6 +15,8 @@ typedef struct kw_request {
     kw_reply *reply;           /* the owner's, once is_done */
     const kw_reply_sink *sink; /* NULL: a reply of its own. Not on a shared connection */
     uint64_t end_at;           /* where it ends in the stream of bytes that the connection sends */
+    uint32_t parts_n; /* replies that come before its own: of a whole transaction. Not on a shared
+                         connection */
     bool is_done;
     bool pools;     /* its reply is not kept for long, and may share memory with others */
     bool joins;     /* others follow at once: its bytes are copied, and leave with theirs */
@@ -27,6 +29,7 @@ static inline void kw_request_init(kw_request *request)
     request->reply = NULL;
     request->sink = NULL;
     request->end_at = 0;
+    request->parts_n = 0;
     request->is_done = false;
     request->pools = false;
     request->joins = false;
@@ -40,14 +43,16 @@ typedef enum kw_owner_kind {
     KW_OWNER_LOGIN,    /* AUTH on a connection that has a login already, which it keeps on error */
     KW_OWNER_IDENTITY, /* tells who answers, where it may be asked */
     KW_OWNER_OPTIONAL, /* any reply will do */
+    KW_OWNER_PARTS,    /* a command whose caller waits, with replies before the one that counts */
     KW_OWNER_NOBODY,   /* a command whose caller has left: a tombstone, whose reply is dropped */
     KW_OWNER_REQUEST   /* a command whose caller waits */
 } kw_owner_kind;
 
 typedef struct kw_owner {
     kw_owner_kind kind;
+    uint32_t parts_n;    /* of KW_OWNER_PARTS: replies that are to come before its own */
     const char *what;    /* the command, for an error text: "AUTH" */
-    kw_request *request; /* of KW_OWNER_REQUEST */
+    kw_request *request; /* of KW_OWNER_REQUEST, KW_OWNER_PARTS */
     uint64_t end_at;     /* of KW_OWNER_NOBODY: its request's */
 } kw_owner;
 
@@ -87,6 +92,12 @@ static inline bool kw_fifo_push(kw_fifo *fifo, kw_owner owner)
 static inline const kw_owner *kw_fifo_peek(const kw_fifo *fifo)
 {
     return fifo->count > 0 ? &fifo->owners[fifo->head] : NULL;
+}
+
+/* One of the replies has come that the next owner has before its own. */
+static inline void kw_fifo_count_part(kw_fifo *fifo)
+{
+    fifo->owners[fifo->head].parts_n--;
 }
 
 /* Takes the owner of the next reply, which somebody waits for, out. */

@@ -27,7 +27,7 @@ static void add(words *command, const char *word)
 
 static bool append(kw_conn *conn, const words *command, kw_owner_kind kind, const char *what)
 {
-    kw_owner owner = {kind, what, NULL, 0};
+    kw_owner owner = {kind, 0, what, NULL, 0};
     size_t before = conn->out.len;
     if (!kw_resp_append(&conn->out, command->argv, command->argc)) {
         return false;
@@ -485,6 +485,7 @@ kw_err kw_greeting_on_reply(kw_conn *conn, kw_error *error, const kw_owner *owne
     case KW_OWNER_LOGIN:
     case KW_OWNER_NOBODY:
     case KW_OWNER_REQUEST:
+    case KW_OWNER_PARTS:
         return KW_OK;
     }
     return KW_OK;
