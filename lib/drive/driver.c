@@ -371,14 +371,6 @@ static void keep_words(const kw_driver_answer *answer)
     answer->request->reply = NULL;
 }
 
-/* Of a whole transaction the server may say why nothing of it was run. */
-static kw_verdict verdict_of(const kw_plan *plan, const kw_reply *reply)
-{
-    kw_bytes text = kw_reply_bytes(reply);
-    bool is_cause = plan->is_transaction && kw_transaction_cause(&text);
-    return kw_verdict_of(text, plan->is_script && !is_cause);
-}
-
 kw_step kw_driver_on_reply(kw_topology *topology, const kw_plan *plan, kw_op *op,
                            const kw_driver_answer *answer)
 {
@@ -394,7 +386,9 @@ kw_step kw_driver_on_reply(kw_topology *topology, const kw_plan *plan, kw_op *op
         return done;
     }
     bool is_at_replica = op->is_at_replica;
-    kw_verdict verdict = verdict_of(plan, reply);
+    kw_bytes said = kw_reply_bytes(reply);
+    bool is_cause = plan->is_transaction && kw_transaction_cause(&said);
+    kw_verdict verdict = kw_verdict_of(said, plan->is_script && !is_cause);
     note_group(op, node);
     op->awaits_primary = verdict.kind == KW_VERDICT_READONLY && !kw_env_has_fetch(&topology->env) &&
                          !op->is_at_replica && kw_node_on_readonly(node, now_ns);
