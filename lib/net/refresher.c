@@ -24,14 +24,29 @@ static uint64_t interval_ms(const kw_options *options)
     return is_polled ? SENTINEL_POLL_MS : options->refresh_interval_ms;
 }
 
+static kw_err choose_sentinel(kw_refresher *self)
+{
+    const kw_allocator *mem = &self->env->mem;
+    const kw_options *options = &self->env->options;
+    kw_sentinel_group group = {options->seeds, options->seeds_n, options->service};
+    self->sentinel = kw_mem_calloc(mem, 1, sizeof(*self->sentinel));
+    self->manner.way = &kw_fetch_sentinel_way;
+    self->manner.way_arg = self->sentinel;
+    kw_err code = KW_ERR_NOMEM;
+    if (self->sentinel != NULL) {
+        code = kw_fetch_sentinel_init(self->sentinel, self->env, &self->owner, &group);
+    }
+    if (code != KW_OK) {
+        kw_mem_free(mem, self->sentinel);
+        self->sentinel = NULL;
+    }
+    return code;
+}
+
 static kw_err choose_way(kw_refresher *self)
 {
     if (self->env->options.scheme == KW_SCHEME_SENTINEL) {
-        self->manner.way = &kw_fetch_sentinel_way;
-        self->manner.way_arg = &self->sentinel;
-        const kw_options *options = &self->env->options;
-        kw_sentinel_group group = {options->seeds, options->seeds_n, options->service};
-        return kw_fetch_sentinel_init(&self->sentinel, self->env, &self->owner, &group);
+        return choose_sentinel(self);
     }
     if (self->env->options.scheme == KW_SCHEME_RING) {
         self->manner.way = &kw_fetch_groups_way;
@@ -88,7 +103,11 @@ void kw_refresher_fini(kw_refresher *self)
 {
     kw_refresher_abandon(self);
     kw_fetch_cluster_fini(&self->cluster);
-    kw_fetch_sentinel_fini(&self->sentinel);
+    if (self->sentinel != NULL) {
+        kw_fetch_sentinel_fini(self->sentinel);
+        kw_mem_free(&self->env->mem, self->sentinel);
+        self->sentinel = NULL;
+    }
     kw_fetch_groups_fini(&self->groups);
     for (size_t i = 0; i < KW_FETCH_ASKS_MAX; i++) {
         kw_fetch_ask_fini(&self->asks[i]);
@@ -149,7 +168,7 @@ bool kw_refresher_news(kw_refresher *self, kw_sentinel_told *news, kw_member *gr
     if (!kw_leader_try(&self->driver)) {
         return false;
     }
-    bool is_found = kw_fetch_sentinel_news(&self->sentinel, news) ||
+    bool is_found = (self->sentinel != NULL && kw_fetch_sentinel_news(self->sentinel, news)) ||
                     kw_fetch_groups_news(&self->groups, news, group);
     kw_refresher_note_news(self);
     leave(self);

@@ -27,8 +27,8 @@ typedef struct kw_refresher {
     atomic_uint_fast64_t listen_ns;  /* when to listen to servers; UINT64_MAX: never */
     atomic_bool has_news;            /* for kw_refresher_news */
     kw_fetch_cluster cluster;
-    kw_fetch_sentinel sentinel;
-    kw_fetch_groups groups; /* of a ring */
+    kw_fetch_sentinel *sentinel; /* large, and NULL where no sentinels are asked for one group */
+    kw_fetch_groups groups;      /* of a ring */
     /* The fetch under way; only the driver touches it. */
     kw_node *nodes[KW_FETCH_NODES_MAX]; /* to be asked in turn */
     size_t nodes_n;

@@ -142,7 +142,8 @@ static void end(kw_refresher *self, uint64_t now_ns, kw_map *map, const kw_error
 
 void kw_refresher_note_news(kw_refresher *self)
 {
-    bool has_news = self->sentinel.news_n > 0 || kw_fetch_groups_has_news(&self->groups);
+    bool is_told = self->sentinel != NULL && self->sentinel->news_n > 0;
+    bool has_news = is_told || kw_fetch_groups_has_news(&self->groups);
     atomic_store_explicit(&self->has_news, has_news, memory_order_relaxed);
 }
 
