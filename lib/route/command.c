@@ -35,7 +35,7 @@ static const kw_command_info *find_word(uint32_t hash, kw_bytes word)
             continue; /* "OBJECT ENCODING" as one argument is no command */
         }
         const kw_command_info *row = &kw_command_table[entry - 1];
-        if (row->name_len == word.len && is_same(row->name, word.data, word.len)) {
+        if (row->name_len == word.len && is_same(kw_command_row_name(row), word.data, word.len)) {
             return row;
         }
     }
@@ -59,9 +59,10 @@ static const kw_command_info *find_subcommand(uint32_t hash, const kw_command_in
             continue;
         }
         const kw_command_info *row = &kw_command_table[(entry & ~KW_COMMAND_INDEX_SUB) - 1];
-        if (row->name_len == before_len + word.len && row->name[before_len - 1] == ' ' &&
-            is_same(row->name + before_len, word.data, word.len) &&
-            is_same(row->name, container->name, before_len - 1)) {
+        const char *name = kw_command_row_name(row);
+        if (row->name_len == before_len + word.len && name[before_len - 1] == ' ' &&
+            is_same(name + before_len, word.data, word.len) &&
+            is_same(name, kw_command_row_name(container), before_len - 1)) {
             return row;
         }
     }
@@ -83,7 +84,7 @@ const kw_command_info *kw_command_find(const kw_bytes *argv, size_t argc)
 
 const char *kw_command_name(const kw_command_info *command)
 {
-    return command->name;
+    return kw_command_row_name(command);
 }
 
 unsigned kw_command_flags(const kw_command_info *command)

@@ -46,9 +46,20 @@ typedef struct kw_key_rule {
     uint8_t step; /* from one key to the next: 2 where each has a value behind it */
 } kw_key_rule;
 
+/* All names, one behind the other, each with its zero byte: rows are as long as what they say. The
+ * member of a name is called by its line in command_rows.def. */
+#define KW_COMMAND_NAME_JOINED(line) name_of_line_##line
+#define KW_COMMAND_NAME_OF(line)     KW_COMMAND_NAME_JOINED(line)
+#define ROW(name, ...)               char KW_COMMAND_NAME_OF(__LINE__)[sizeof(name)];
+typedef struct kw_command_names {
+#include "route/command_rows.def"
+} kw_command_names;
+#undef ROW
+extern const kw_command_names kw_command_all_names;
+
 /* Bytes only, without pointers: the table is shared by all processes. */
 struct kw_command_info {
-    char name[KW_COMMAND_NAME_MAX + 1]; /* upper case */
+    uint16_t name_at; /* in kw_command_all_names; upper case */
     uint8_t name_len;
     uint8_t flags;    /* KW_COMMAND_... */
     uint8_t request;  /* kw_request_policy */
@@ -56,6 +67,11 @@ struct kw_command_info {
     uint8_t block;    /* kw_block_argument */
     kw_key_rule keys;
 };
+
+static inline const char *kw_command_row_name(const kw_command_info *row)
+{
+    return (const char *)&kw_command_all_names + row->name_at;
+}
 
 /* Rows by name. */
 extern const kw_command_info kw_command_table[];

@@ -27,8 +27,8 @@ static void keys_add(kw_keys *keys, size_t at, size_t count, size_t step)
 static kw_err too_few(const keys_search *search)
 {
     return kw_error_set(search->error, KW_ERR_KEYS, KW_EFFECT_NONE,
-                        "%s has too few arguments (%zu) to find its keys", search->command->name,
-                        search->argc - 1);
+                        "%s has too few arguments (%zu) to find its keys",
+                        kw_command_row_name(search->command), search->argc - 1);
 }
 
 /* The first key alone, which must be there. */
@@ -80,7 +80,7 @@ static kw_err add_counted(kw_keys *keys, const keys_search *search, size_t at)
     if (!kw_bytes_to_uint(&count, search->argv[at], UINT64_MAX)) {
         return kw_error_set(search->error, KW_ERR_KEYS, KW_EFFECT_NONE,
                             "%s: argument %zu is \"%s\", and must be the number of keys",
-                            search->command->name, at,
+                            kw_command_row_name(search->command), at,
                             kw_bytes_show(shown, sizeof(shown), search->argv[at]));
     }
     size_t step = search->command->keys.step;
@@ -90,7 +90,8 @@ static kw_err add_counted(kw_keys *keys, const keys_search *search, size_t at)
         return kw_error_set(
             search->error, KW_ERR_KEYS, KW_EFFECT_NONE,
             "%s: argument %zu promises %s keys, and there is room for %zu behind it",
-            search->command->name, at, kw_bytes_show(shown, sizeof(shown), search->argv[at]), room);
+            kw_command_row_name(search->command), at,
+            kw_bytes_show(shown, sizeof(shown), search->argv[at]), room);
     }
     if (count > 0) {
         keys_add(keys, at + 1, (size_t)count, step);
@@ -166,14 +167,14 @@ static kw_err find_streams(kw_keys *keys, const keys_search *search)
     if (at >= search->argc) {
         return kw_error_set(search->error, KW_ERR_KEYS, KW_EFFECT_NONE,
                             "%s: the word STREAMS is missing before the keys",
-                            search->command->name);
+                            kw_command_row_name(search->command));
     }
     size_t behind_n = search->argc - at - 1;
     if (behind_n == 0 || behind_n % 2 != 0) {
         return kw_error_set(
             search->error, KW_ERR_KEYS, KW_EFFECT_NONE,
             "%s: STREAMS has %zu arguments behind it, and needs as many ids as keys",
-            search->command->name, behind_n);
+            kw_command_row_name(search->command), behind_n);
     }
     keys_add(keys, at + 1, behind_n / 2, 1);
     return KW_OK;

@@ -68,7 +68,7 @@ static void test_refused_commands_are_refused_by_every_way(void **state)
         }
         refused_n++;
         char words[KW_COMMAND_NAME_MAX + 1];
-        snprintf(words, sizeof(words), "%s", row->name);
+        snprintf(words, sizeof(words), "%s", kw_command_row_name(row));
         const char *argv[] = {words, "foo", "foo", "foo"};
         char *space = strchr(words, ' ');
         if (space != NULL) {
@@ -80,19 +80,19 @@ static void test_refused_commands_are_refused_by_every_way(void **state)
         }
         kw_error error = KW_ERROR_INIT;
         assert_null(kw_command_argv(kw, &error, 4, argv, NULL));
-        assert_refused(row->name, error.code, &error);
+        assert_refused(kw_command_row_name(row), error.code, &error);
         assert_null(kw_command_argv(single, &error, 4, argv, NULL));
-        assert_refused(row->name, error.code, &error);
+        assert_refused(kw_command_row_name(row), error.code, &error);
         kw_call_options options = KW_CALL_OPTIONS_INIT;
         options.route = KW_ROUTE_NODE;
         options.node = kw_fake_address(fakes[1]);
         assert_null(kw_call(kw, &error, &options, (kw_argv){4, argv, NULL}));
-        assert_refused(row->name, error.code, &error);
+        assert_refused(kw_command_row_name(row), error.code, &error);
         options.route = KW_ROUTE_ALL_NODES;
         assert_null(kw_call(kw, &error, &options, (kw_argv){4, argv, NULL}));
-        assert_refused(row->name, error.code, &error);
+        assert_refused(kw_command_row_name(row), error.code, &error);
         kw_err code = kw_batch_add_argv(batch, &error, 4, argv, NULL);
-        assert_refused(row->name, code, &error);
+        assert_refused(kw_command_row_name(row), code, &error);
     }
     assert_true(refused_n > 20);
     assert_int_equal(received("*"), 0);

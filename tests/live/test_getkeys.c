@@ -220,7 +220,7 @@ static const char *const newer[] = {"ACL DELUSER",    "ACL SAVE",         "ACL S
                                     "CLIENT SETNAME", "CONFIG RESETSTAT", "CONFIG REWRITE",
                                     "LATENCY RESET",  "MSETNX",           "SCAN"};
 
-/* Policies where the table goes its own way, see command_table.c. */
+/* Policies where the table goes its own way, see command_rows.def. */
 static const char *const own[] = {"MSETEX", "RANDOMKEY"};
 
 static const char *const requests[] = {"all_shards", "all_nodes", "multi_shard", "special"};
@@ -430,7 +430,7 @@ static const char *const examples[] = {
 static bool is_example(const kw_command_info *row)
 {
     for (size_t i = 0; i < sizeof(examples) / sizeof(examples[0]); i++) {
-        if (strncmp(examples[i], row->name, row->name_len) == 0 &&
+        if (strncmp(examples[i], kw_command_row_name(row), row->name_len) == 0 &&
             examples[i][row->name_len] == ' ') {
             return true;
         }
@@ -467,7 +467,7 @@ static void test_getkeys_every_command_with_plain_arguments_has_the_same_keys(vo
         commands_n += agreed_n > before_n ? 1 : 0;
         const kw_command_info *row = row_of(name);
         if (row->keys.finder != KW_KEYS_NONE && agreed_n == before_n && !is_example(row) &&
-            !LISTED(ours, row->name)) {
+            !LISTED(ours, kw_command_row_name(row))) {
             fprintf(stderr, "%s was never compared\n", name);
             failures++;
         }

@@ -52,11 +52,11 @@ static void test_command_index_from_rows_is_the_stored_one(void **state)
     assert_true(kw_command_table_n < KW_COMMAND_INDEX_N * 3 / 4);
     for (size_t i = 0; i < kw_command_table_n; i++) {
         const kw_command_info *row = &kw_command_table[i];
-        uint32_t at = kw_command_home(kw_command_hash(0, row->name, row->name_len));
+        uint32_t at = kw_command_home(kw_command_hash(0, kw_command_row_name(row), row->name_len));
         while (index[at] != 0) {
             at = (at + 1) % KW_COMMAND_INDEX_N;
         }
-        bool is_sub = strchr(row->name, ' ') != NULL;
+        bool is_sub = strchr(kw_command_row_name(row), ' ') != NULL;
         index[at] = (uint16_t)((i + 1) | (is_sub ? KW_COMMAND_INDEX_SUB : 0));
     }
     if (memcmp(index, kw_command_index, sizeof(index)) != 0) {
@@ -71,10 +71,11 @@ static void test_command_rows_are_sorted_and_well_formed(void **state)
     (void)state;
     for (size_t i = 0; i < kw_command_table_n; i++) {
         const kw_command_info *row = &kw_command_table[i];
-        assert_int_equal(strlen(row->name), row->name_len);
-        assert_true(i == 0 || strcmp(kw_command_table[i - 1].name, row->name) < 0);
+        assert_int_equal(strlen(kw_command_row_name(row)), row->name_len);
+        assert_true(i == 0 || strcmp(kw_command_row_name(&kw_command_table[i - 1]),
+                                     kw_command_row_name(row)) < 0);
         for (size_t k = 0; k < row->name_len; k++) {
-            char c = row->name[k];
+            char c = kw_command_row_name(row)[k];
             assert_true(isupper((unsigned char)c) || isdigit((unsigned char)c) ||
                         strchr(" -._", c) != NULL);
         }
@@ -113,14 +114,15 @@ static void test_command_rows_with_subcommand_have_a_container(void **state)
     const kw_command_info *used = NULL;
     for (size_t i = 0; i < kw_command_table_n; i++) {
         const kw_command_info *row = &kw_command_table[i];
-        const char *space = strchr(row->name, ' ');
+        const char *space = strchr(kw_command_row_name(row), ' ');
         if (space != NULL) {
-            kw_bytes word = {row->name, (size_t)(space - row->name)};
+            kw_bytes word = {kw_command_row_name(row), (size_t)(space - kw_command_row_name(row))};
             used = kw_command_find(&word, 1);
             assert_non_null(used);
             assert_true(used->flags & KW_COMMAND_HAS_SUBCOMMANDS);
         } else if (row->flags & KW_COMMAND_HAS_SUBCOMMANDS) {
-            assert_int_equal(strncmp(row[1].name, row->name, row->name_len), 0);
+            assert_int_equal(
+                strncmp(kw_command_row_name(&row[1]), kw_command_row_name(row), row->name_len), 0);
         }
     }
 }
@@ -134,11 +136,12 @@ static void test_command_find_every_name_in_any_case_gives_its_row(void **state)
         for (unsigned turn = 0; turn < 3; turn++) {
             for (size_t k = 0; k <= row->name_len; k++) {
                 bool is_lower = turn == 1 || (turn == 2 && k % 2 == 0);
-                text[k] = is_lower ? (char)tolower((unsigned char)row->name[k]) : row->name[k];
+                text[k] = is_lower ? (char)tolower((unsigned char)kw_command_row_name(row)[k])
+                                   : kw_command_row_name(row)[k];
             }
             assert_ptr_equal(find(text), row);
         }
-        assert_string_equal(kw_command_name(row), row->name);
+        assert_string_equal(kw_command_name(row), kw_command_row_name(row));
     }
 }
 

@@ -247,7 +247,7 @@ static void test_keys_find_every_row_cut_anywhere_stays_inside(void **state)
     for (size_t i = 0; i < kw_command_table_n; i++) {
         const kw_command_info *command = &kw_command_table[i];
         kw_bytes argv[ARGS_MAX];
-        size_t words_n = split(argv, command->name);
+        size_t words_n = split(argv, kw_command_row_name(command));
         for (size_t f = 0; f < sizeof(fillers) / sizeof(fillers[0]); f++) {
             for (size_t argc = words_n; argc < 14; argc++) {
                 for (size_t k = words_n; k < argc; k++) {
@@ -291,7 +291,7 @@ static void test_keys_find_random_arguments_stay_inside(void **state)
                 &(kw_bytes){turn % 4 == 0 ? "MIGRATE" : "XREADGROUP", turn % 4 == 0 ? 7 : 10}, 1);
         }
         kw_bytes argv[ARGS_MAX];
-        size_t argc = split(argv, command->name);
+        size_t argc = split(argv, kw_command_row_name(command));
         for (size_t n = (size_t)kw_random_below(&random, 14); n > 0; n--) {
             split(&argv[argc++], words[kw_random_below(&random, sizeof(words) / sizeof(words[0]))]);
         }
