@@ -3,6 +3,7 @@
 #include "api/config.h"
 
 #include "settings/option_table.h"
+#include "settings/option_texts.h"
 #include "settings/quorum_check.h"
 #include "settings/uri.h"
 #include "base/error.h"
@@ -24,7 +25,7 @@ kw_config *kw_config_new(const kw_allocator *allocator)
     config->options.build.has_resp3 = kw_reader_knows_resp3();
     const kw_option_row *row;
     for (size_t i = 0; (row = kw_option_row_at(i)) != NULL; i++) {
-        if (row->default_value != NULL) {
+        if (row->default_value[0] != '\0') {
             (void)kw_option_set(&config->options, NULL, mem, row, kw_bytes_of(row->default_value));
         }
     }
@@ -110,10 +111,10 @@ const char *kw_config_option(size_t index, const char **description, const char 
         return NULL;
     }
     if (description != NULL) {
-        *description = row->description;
+        *description = kw_option_text(index);
     }
     if (default_value != NULL) {
-        *default_value = row->default_value != NULL ? row->default_value : "";
+        *default_value = row->default_value;
     }
     return row->name;
 }

@@ -15,28 +15,28 @@
 #define AT(member) offsetof(kw_cache_options, member), false
 
 static const kw_option_row rows[] = {
-    {"ttl", KW_OPTION_DURATION, AT(ttl_ms), 0, 3650 * DAY_MS, "5m",
-     "life of a value; 0 is without end"},
-    {"ttl-jitter", KW_OPTION_COUNT, AT(ttl_jitter), 0, 90, "10",
-     "per cent that lives are shortened by, by chance, so that they do not end together"},
-    {"stale", KW_OPTION_DURATION, AT(stale_ms), 0, 365 * DAY_MS, "0",
-     "behind ttl: an old value is served while one caller loads anew"},
-    {"stale-if-error", KW_OPTION_DURATION, AT(stale_if_error_ms), 0, 365 * DAY_MS, "0",
-     "behind ttl: an old value is served where loading fails"},
-    {"negative-ttl", KW_OPTION_DURATION, AT(negative_ttl_ms), 0, 365 * DAY_MS, "1s",
-     "how long it is remembered that there is no value; 0 is not at all"},
-    {"lease", KW_OPTION_DURATION, AT(lease_ms), 10, DAY_MS, "10s",
-     "how long one caller has a key to load, before another one may"},
-    {"loads-max", KW_OPTION_COUNT, AT(loads_max), 1, 65535, "32",
-     "loads at a time in this process"},
-    {"near-bytes", KW_OPTION_SIZE, AT(near_bytes), 0, UINT64_C(1) << 40, "0",
-     "memory of this process for values, all counted; 0 is none"},
-    {"near-ttl", KW_OPTION_DURATION, AT(near_ttl_ms), 1, 365 * DAY_MS, "1m",
-     "life of a value in this process' memory"},
-    {"near-staleness", KW_OPTION_DURATION, AT(near_staleness_ms), 10, DAY_MS, "200ms",
-     "bound on how old a value from this process' memory may be"},
-    {"early", KW_OPTION_COUNT, AT(early), 0, 10000, "100",
-     "how early values are loaded anew, in per cent of what loads cost (XFetch); 0 is never"},
+    /* life of a value; 0 is without end */
+    {"ttl", "5m", KW_OPTION_DURATION, AT(ttl_ms), 0, 3650 * DAY_MS},
+    /* per cent that lives are shortened by, by chance, so that they do not end together */
+    {"ttl-jitter", "10", KW_OPTION_COUNT, AT(ttl_jitter), 0, 90},
+    /* behind ttl: an old value is served while one caller loads anew */
+    {"stale", "0", KW_OPTION_DURATION, AT(stale_ms), 0, 365 * DAY_MS},
+    /* behind ttl: an old value is served where loading fails */
+    {"stale-if-error", "0", KW_OPTION_DURATION, AT(stale_if_error_ms), 0, 365 * DAY_MS},
+    /* how long it is remembered that there is no value; 0 is not at all */
+    {"negative-ttl", "1s", KW_OPTION_DURATION, AT(negative_ttl_ms), 0, 365 * DAY_MS},
+    /* how long one caller has a key to load, before another one may */
+    {"lease", "10s", KW_OPTION_DURATION, AT(lease_ms), 10, DAY_MS},
+    /* loads at a time in this process */
+    {"loads-max", "32", KW_OPTION_COUNT, AT(loads_max), 1, 65535},
+    /* memory of this process for values, all counted; 0 is none */
+    {"near-bytes", "0", KW_OPTION_SIZE, AT(near_bytes), 0, UINT64_C(1) << 40},
+    /* life of a value in this process' memory */
+    {"near-ttl", "1m", KW_OPTION_DURATION, AT(near_ttl_ms), 1, 365 * DAY_MS},
+    /* bound on how old a value from this process' memory may be */
+    {"near-staleness", "200ms", KW_OPTION_DURATION, AT(near_staleness_ms), 10, DAY_MS},
+    /* how early values are loaded anew, in per cent of what loads cost (XFetch); 0 is never */
+    {"early", "100", KW_OPTION_COUNT, AT(early), 0, 10000},
 };
 
 #define ROWS_N (sizeof(rows) / sizeof(rows[0]))

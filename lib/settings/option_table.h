@@ -34,15 +34,15 @@ typedef enum kw_option_kind {
     KW_OPTION_YES           /* "yes" or "no" */
 } kw_option_kind;
 
+/* Without pointers, which would have to be relocated in each process. */
 typedef struct kw_option_row {
-    const char *name;
+    char name[20];
+    char default_value[12]; /* "": none */
     kw_option_kind kind;
     size_t offset; /* of the member of kw_options */
     bool is_live;  /* it may change while a handle is in use; the member is atomic then */
     uint64_t min;  /* of a number; for a duration in milliseconds */
     uint64_t max;
-    const char *default_value; /* NULL: none */
-    const char *description;
 } kw_option_row;
 
 /* There are no more rows than this. */

@@ -18,7 +18,8 @@ lists() {
     done
 }
 
-options=$(sed -n 's/^    {"\([a-z-]*\)", KW_OPTION_.*/\1/p' lib/*/option_table.c lib/cache/cache_options.c)
+options=$(sed -n -e 's/^ROW("\([a-z-]*\)", KW_OPTION_.*/\1/p' -e 's/^    {"\([a-z-]*\)", "[^"]*", KW_OPTION_.*/\1/p' \
+    lib/settings/option_rows.def lib/cache/cache_options.c)
 codes=$(sed -n 's/^    \(KW_ERR_[A-Z_]*\) = .*/\1/p' include/keyway/error.h)
 [ -n "$options" ] && [ -n "$codes" ] || { echo "no options or no error codes to look for" >&2; exit 1; }
 # The names are words.

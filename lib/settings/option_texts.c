@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What each option does, in words: apart from the table, as only programs that list options carry
+ * it. */
+#include "settings/option_texts.h"
+
+#define ROW(name, kind, at, min, max, default_value, description) description,
+static const char *const texts[] = {
+#include "settings/option_rows.def"
+};
+#undef ROW
+
+const char *kw_option_text(size_t index)
+{
+    return index < sizeof(texts) / sizeof(texts[0]) ? texts[index] : NULL;
+}
