@@ -10,17 +10,34 @@
 
 #if defined(__x86_64__) && defined(__GNUC__)
 
+#include <cpuid.h>
 #include <immintrin.h>
+#include <stdatomic.h>
 
 #define HAS_CLMUL 1
 #define CLMUL     __attribute__((target("pclmul,ssse3")))
 
 typedef __m128i vec;
 
-/* Asks the compiler's runtime, which has looked at the processor when the program was loaded. */
+static bool look(atomic_schar *known)
+{
+    unsigned a = 0;
+    unsigned b = 0;
+    unsigned c = 0;
+    unsigned d = 0;
+    bool has = __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & bit_PCLMUL) != 0 && (c & bit_SSSE3) != 0;
+    atomic_store_explicit(known, has ? 1 : -1, memory_order_relaxed);
+    return has;
+}
+
+/* What the processor has is looked up once; threads that look at the same time find the same. The
+ * compiler's runtime knows it as well (__builtin_cpu_supports), but takes 5 KB of each program for
+ * it. */
 static inline bool is_supported(void)
 {
-    return __builtin_cpu_supports("pclmul") && __builtin_cpu_supports("ssse3");
+    static atomic_schar known; /* 0: not yet looked */
+    signed char now = atomic_load_explicit(&known, memory_order_relaxed);
+    return now != 0 ? now > 0 : look(&known);
 }
 
 static inline CLMUL vec vec_of(uint64_t high, uint64_t low)

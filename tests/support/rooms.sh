@@ -66,6 +66,10 @@ done | awk '
     /:$/ {
         file = $1
     }
+    # What the processor has is looked up once, and is one byte.
+    file ~ /\/crc16_clmul\.o/ && $1 ~ /^\.bss/ && $2 <= 1 {
+        next
+    }
     $1 ~ /^\.(data|bss|tdata|tbss)(\.|$)/ && $1 !~ /^\.data\.rel\.ro/ && $2 > 0 {
         print "variable " file " " $2 " bytes of variables outside of any object"
     }' >> "$work/offenders"
