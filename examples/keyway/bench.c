@@ -187,13 +187,13 @@ int run_bench(app *self)
                           THREADS_MAX);
     }
     task.client = client_connect(self, self->uri);
-    task.value = calloc(1, task.size + 1);
+    task.value = calloc(1, (size_t)task.size + 1);
     if (task.client == NULL || task.value == NULL) {
         free(task.value);
         kw_close(task.client);
         return STATUS_USAGE;
     }
-    memset(task.value, 'x', task.size);
+    memset(task.value, 'x', (size_t)task.size);
     int status = STATUS_FOUND;
     if (kw_client_measure(task.client, NULL, KW_MEASURE_LATENCY) == KW_OK) {
         status = run_load(self, &task);

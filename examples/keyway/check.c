@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* check: looks for what is wrong: slots without an owner, nodes that disagree, replicas that are
- * missing or behind, refusals, versions. */
+ * missing or behind, refusals, TLS, versions, a URI of another kind than its servers. */
 #include "program.h"
 
 #include <stdlib.h>
@@ -35,6 +35,17 @@ static void well(findings *self, const char *what, const char *text)
     table_text(self->rows, FAINT, "%s", text);
 }
 
+/* By which check it is told that a node, or all of them, did not answer. has_reply: it was the
+ * server that refused. */
+static const char *check_of(const kw_error *error, bool has_reply)
+{
+    if (error->code == KW_ERR_HANDSHAKE && strstr(error->text, "TLS") != NULL) {
+        return "tls";
+    }
+    bool is_login = error->code == KW_ERR_AUTH || error->code == KW_ERR_HANDSHAKE || has_reply;
+    return is_login ? "login" : "reach";
+}
+
 /* Asks each for INFO: who refuses, or cannot be reached, is a fault. */
 static void check_login(findings *self)
 {
@@ -45,9 +56,7 @@ static void check_login(findings *self)
         kw_error error = KW_ERROR_INIT;
         self->infos[i] = client_ask(self->client, &error, name, words);
         if (kw_reply_outcome(self->infos[i], &error) == KW_OUTCOME_ERROR) {
-            bool is_login = error.code == KW_ERR_AUTH || error.code == KW_ERR_HANDSHAKE ||
-                            self->infos[i] != NULL;
-            found(self, is_login ? "login" : "reach", name, error.text);
+            found(self, check_of(&error, self->infos[i] != NULL), name, error.text);
             kw_reply_free(self->infos[i]);
             self->infos[i] = NULL;
         }
@@ -56,6 +65,20 @@ static void check_login(findings *self)
         char text[80];
         snprintf(text, sizeof(text), "%zu nodes let in and answer", self->nodes.n);
         well(self, "login", text);
+    }
+}
+
+/* Nodes of a cluster that are asked as if each were alone: they redirect most keys. */
+static void check_kind(findings *self)
+{
+    for (size_t i = 0; i < self->nodes.n; i++) {
+        if (self->infos[i] != NULL && info_number(self->infos[i], "cluster_enabled") > 0) {
+            char text[200];
+            const char *name = node_name(&self->nodes.nodes[i]);
+            snprintf(text, sizeof(text),
+                     "is a node of a cluster: check all of it by redis-cluster://%s", name);
+            found(self, "topology", name, text);
+        }
     }
 }
 
@@ -75,6 +98,7 @@ static void check_holes(findings *self)
         }
     }
     if (!is_cluster) {
+        check_kind(self);
         return;
     }
     size_t before = self->faults_n;
@@ -243,8 +267,8 @@ static void check_versions(findings *self)
 static void check_map(findings *self, const kw_error *error)
 {
     if (error->code != KW_OK && self->faults_n == 0) {
-        bool is_login = error->code == KW_ERR_AUTH || error->code == KW_ERR_HANDSHAKE;
-        found(self, is_login ? "login" : "map", error->node, error->text);
+        const char *check = check_of(error, false);
+        found(self, strcmp(check, "reach") == 0 ? "map" : check, error->node, error->text);
     }
 }
 

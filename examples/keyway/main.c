@@ -90,7 +90,7 @@ static bool read_globals(app *self, bool *is_plain)
         } else if (strcmp(name, "--") == 0) {
             *is_plain = true;
         } else if (n == 1 || self->argc < 2) {
-            fprintf(stderr, "keyway: %s: %s\n", name,
+            fprintf(stderr, "keyway: %s: %s (keyway help lists all)\n", name,
                     n == 1 ? "no such option" : "lacks its value");
             return false;
         }

@@ -85,6 +85,18 @@ static void show(const app *self, const kw_reply *reply, int indent)
     }
 }
 
+/* A word that servers do not know may be a subcommand that was misspelt. */
+static void say_if_unknown(const app *self, const kw_reply *reply)
+{
+    const char *text = kw_reply_is_error(reply) ? kw_reply_str(reply, NULL) : NULL;
+    if (text != NULL && strncmp(text, "ERR unknown command", 19) == 0) {
+        fprintf(stderr,
+                "keyway: \"%s\" is no subcommand, and the servers do not know it: keyway help "
+                "lists all\n",
+                self->command);
+    }
+}
+
 int run_plain(app *self)
 {
     kw_error error = KW_ERROR_INIT;
@@ -110,6 +122,7 @@ int run_plain(app *self)
             show(self, reply, 0);
         }
         printf("\n");
+        say_if_unknown(self, reply);
     }
     kw_reply_free(reply);
     free(argv);

@@ -32,8 +32,8 @@ static kw_err no_map_in_time(const kw_topology *topology, kw_error *error, const
 static kw_err no_map_for_long(kw_error *error, const kw_error *failure)
 {
     kw_error_set(error, failure->code, KW_EFFECT_NONE,
-                 "there is no map, and none is waited for until a server answers again: %s",
-                 failure->text);
+                 "there is no map, and none is waited for until a server answers: %s%s%s",
+                 failure->node, failure->node[0] != '\0' ? ": " : "", failure->text);
     kw_error_set_node(error, failure->node);
     return failure->code;
 }

@@ -25,6 +25,7 @@
 #include "support/fake.h"
 #include "support/far.h"
 #include "support/group.h"
+#include "support/program.h"
 #include "support/relay.h"
 #include "support/server.h"
 #include "support/turn.h"
@@ -553,6 +554,49 @@ static void test_far_servers_are_reached_by_tls(void **state)
     kw_test_cluster_free(cluster);
 }
 
+/* keyway check, with a URI of the server; what it prints. */
+static const char *run_check(const kw_test_certs *certs, const char *scheme, unsigned port,
+                             int status)
+{
+    static kw_program_run run;
+    char line[600];
+    snprintf(line, sizeof(line), "-u %s127.0.0.1:%u?timeout=10s&tls-ca=%s check --json", scheme,
+             port, kw_test_certs_path(certs, "ca", false));
+    kw_program_run_line(&run, false, NULL, line);
+    if (run.status != status) {
+        fail_msg("%s ends with %d: %s%s", line, run.status, run.out, run.err);
+    }
+    return run.out;
+}
+
+static void test_check_finds_tls_that_is_refused(void **state)
+{
+    const kw_test_certs *certs = certs_of(state);
+    static const char *const names[] = {"stranger", "elsewhere", "expired"};
+    static const char *const says[] = {"tls-ca", "tls-server-name", "expired"};
+    static const char *const schemes[] = {"rediss://", "rediss-cluster://", "rediss-ring://a="};
+    for (size_t i = 0; i < 3; i++) {
+        kw_test_server *server = start_server(certs, names[i], FREELY);
+        unsigned port = kw_test_server_tls_port(server);
+        for (size_t k = 0; k < 3; k++) {
+            const char *told = run_check(certs, schemes[k], port, 1);
+            assert_non_null(strstr(told, "{\"state\":\"fault\",\"check\":\"tls\""));
+            assert_non_null(strstr(told, says[i]));
+        }
+        kw_test_server_free(server);
+    }
+    /* One who wants a certificate of ours; one whose port is not for TLS; and one who is well. */
+    kw_test_server *server = start_server(certs, "good", "");
+    assert_non_null(
+        strstr(run_check(certs, "rediss://", kw_test_server_tls_port(server), 1), "\"tls\""));
+    kw_test_server_free(server);
+    server = start_server(certs, "good", FREELY);
+    assert_non_null(
+        strstr(run_check(certs, "rediss://", kw_test_server_port(server), 1), "\"tls\""));
+    (void)run_check(certs, "rediss://", kw_test_server_tls_port(server), 0);
+    kw_test_server_free(server);
+}
+
 static int make_certs(void **state)
 {
     static kw_test_certs certs;
@@ -566,8 +610,10 @@ static int remove_certs(void **state)
     return 0;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    (void)argc;
+    kw_program_find(argv[0]);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_schemes_are_known_or_refused_clearly),
         cmocka_unit_test(test_certificates_without_tls_are_an_error),
@@ -588,6 +634,7 @@ int main(void)
         cmocka_unit_test(test_sentinel_and_servers_speak_tls),
         cmocka_unit_test(test_ring_speaks_tls),
         cmocka_unit_test(test_far_servers_are_reached_by_tls),
+        cmocka_unit_test(test_check_finds_tls_that_is_refused),
     };
     int failed_n = cmocka_run_group_tests(tests, NULL, NULL);
     if (!kw_tls_is_built() || system("openssl version > /dev/null 2>&1") != 0) {
