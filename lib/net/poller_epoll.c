@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The backend of Linux: an epoll descriptor, and an eventfd to wake it. */
+/* The backend of Linux: an epoll descriptor, and an eventfd to wake it. A Linux that has a kqueue
+ * for tests (KW_HAS_KQUEUE) goes without. */
 #include "net/poller.h"
 
-#if defined(__linux__)
+#if defined(__linux__) && !defined(KW_HAS_KQUEUE)
 
 #include <errno.h>
 #include <poll.h>

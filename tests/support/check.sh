@@ -6,7 +6,7 @@
 # A test is a cmocka program, or a script (*.sh) that counts as one test. What a test
 # prints is shown when it fails, or with V=1. The last line is "N passed, N failed".
 # KEEP_GOING=1 runs the rest as well; AGAIN=2 runs what failed up to twice more, and says so;
-# TEST_SECONDS limits each test (300); JOBS=1 runs one at a time.
+# TEST_SECONDS limits each test (300); JOBS=1 runs one at a time; RUN_BY is what runs programs of another machine.
 
 build=${BUILD:-build}
 mkdir -p "$build"
@@ -46,7 +46,7 @@ run_test() {
     start=$(date +%s)
     case $2 in
     *.sh) run="$limit sh $2" ;;
-    *) run="$limit $2" ;;
+    *) run="$limit ${RUN_BY:-} $2" ;;
     esac
     # The words of $run are a command.
     # shellcheck disable=SC2086

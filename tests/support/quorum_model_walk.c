@@ -54,7 +54,7 @@ static bool remember(memory *seen, uint64_t hash)
         memory old = *seen;
         seen->capacity *= 2;
         seen->n = 0;
-        seen->places = need(calloc(seen->capacity, sizeof(seen->places[0])));
+        seen->places = need(calloc((size_t)seen->capacity, sizeof(seen->places[0])));
         for (uint64_t i = 0; i < old.capacity; i++) {
             if (old.places[i] != 0) {
                 (void)place(seen, old.places[i]);
@@ -69,7 +69,7 @@ static void begin_memory(memory *seen)
 {
     seen->n = 0;
     seen->capacity = 1u << 16;
-    seen->places = need(calloc(seen->capacity, sizeof(seen->places[0])));
+    seen->places = need(calloc((size_t)seen->capacity, sizeof(seen->places[0])));
 }
 
 /* What all clients were told so far, as a number of the result. */

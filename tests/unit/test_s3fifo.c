@@ -211,13 +211,13 @@ static ring ring_new(size_t size)
 static double ratio_of_plain(double exponent, unsigned scan_part, uint64_t room)
 {
     load from = load_new(exponent, scan_part);
-    plain self = {ring_new(2 * room + 4),
-                  ring_new(2 * room + 4),
-                  ring_new(2 * room + 4),
+    plain self = {ring_new((size_t)(2 * room + 4)),
+                  ring_new((size_t)(2 * room + 4)),
+                  ring_new((size_t)(2 * room + 4)),
                   calloc(ALL_NAMES, 1),
                   calloc(ALL_NAMES, 1),
                   calloc(ALL_NAMES, sizeof(uint32_t)),
-                  room};
+                  (size_t)room};
     double ratio = hit_ratio(&from, request_plain, &self);
     free(self.small.names);
     free(self.main.names);
@@ -278,7 +278,7 @@ static double ratio_of_lru(double exponent, unsigned scan_part, uint64_t room)
                 UINT32_MAX,
                 UINT32_MAX,
                 0,
-                room};
+                (size_t)room};
     double ratio = hit_ratio(&from, request_lru, &self);
     free(self.newer);
     free(self.older);
@@ -317,7 +317,7 @@ static void test_s3fifo_keeps_its_sums(void **state)
     kw_random_init(&random, 5);
     assert_true(kw_s3fifo_init(&queues, kw_mem_default(), 1000, 16));
     for (int i = 0; i < 100000; i++) {
-        size_t at = kw_random_below(&random, 200);
+        size_t at = (size_t)kw_random_below(&random, 200);
         if (!is_in[at]) {
             links[at].hash = at;
             links[at].size = 1 + (uint32_t)kw_random_below(&random, 60);
