@@ -48,7 +48,8 @@ bool kw_conn_has_half(const kw_conn *conn, const kw_request *request)
 
 bool kw_conn_has_room(const kw_conn *conn)
 {
-    return conn->rest.len == 0 && waiting_len(conn) < ROOM_LEN;
+    bool has_room = conn->rest.len == 0 && waiting_len(conn) < ROOM_LEN;
+    return has_room && (!kw_conn_has_old_login(conn) || !kw_conn_awaits_login(conn));
 }
 
 static bool is_shaking(const kw_conn *conn)

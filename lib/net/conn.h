@@ -172,10 +172,14 @@ kw_err kw_conn_check_overdue(kw_conn *conn, kw_error *error, uint64_t now_ns);
 /* True where another request may be queued: little waits to be sent. */
 bool kw_conn_has_room(const kw_conn *conn);
 
-/* Puts AUTH behind what waits to be sent, where the login has changed since the connection had its
- * own, and nothing stands in the way: the next command's send takes it along. spare: room that is
- * left for that command. Without memory for it the next command sees to it. Not while is_bound. */
+/* Queues AUTH, where the login has changed since the connection had its own, nothing is on its way
+ * there (see conn_login.c) and nothing stands in the way: the next command's send takes it along.
+ * spare: room that is left for that command. Without memory for it the next command sees to it. Not
+ * while is_bound. */
 void kw_conn_renew_login(kw_conn *conn, size_t spare);
+
+/* The login is an old one, and AUTH is due once all that is on its way was answered. */
+bool kw_conn_awaits_login(const kw_conn *conn);
 
 static inline bool kw_conn_has_old_login(const kw_conn *conn)
 {

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* AUTH anew on a connection that is open, once the login has changed: in front of the next command,
- * in its send. A refusal leaves the connection as it is. */
+ * in its send. A refusal leaves the connection as it is.
+ * It waits until nothing is on its way there: Redis 8.0 and Valkey 8.1 give no answer at all to an
+ * AUTH that they refuse and that came behind another command, and each later answer would go to the
+ * command before its own. */
 #include "net/conn_private.h"
 
 #include "base/resp.h"
@@ -53,11 +56,22 @@ static void append_auth(kw_conn *conn, const kw_credentials *login, size_t spare
     conn->login_asked = login->revision;
 }
 
+/* True where an AUTH is due. */
+static bool is_due(const kw_conn *conn)
+{
+    return conn->state == KW_CONN_READY && conn->role != KW_CONN_SENTINEL && !conn->is_bound &&
+           conn->login_asked == 0 &&
+           !kw_logins_is_refused(&conn->env->logins, conn->login_doubt, kw_env_now(conn->env));
+}
+
+bool kw_conn_awaits_login(const kw_conn *conn)
+{
+    return conn->owners.count > 0 && is_due(conn);
+}
+
 void kw_conn_renew_login(kw_conn *conn, size_t spare)
 {
-    bool is_open = conn->state == KW_CONN_READY && conn->role != KW_CONN_SENTINEL;
-    if (!is_open || conn->is_bound || conn->login_asked != 0 ||
-        kw_logins_is_refused(&conn->env->logins, conn->login_doubt, kw_env_now(conn->env))) {
+    if (conn->owners.count > 0 || kw_conn_has_bytes(conn) || !is_due(conn)) {
         return;
     }
     kw_credentials *login = kw_logins_current(&conn->env->logins);
