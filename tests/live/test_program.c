@@ -149,8 +149,14 @@ static void test_repair_brings_copies_up(void **state)
     kw_close(kw);
     kw_test_server_ok(servers->servers[1], "FLUSHALL");
     expect(uri, "repair", 0, "all agree");
+    kw_program_expect(run.out, "live/program/repair.txt");
     assert_int_equal(keys_of(servers->servers[1]), 5);
     expect(uri, "repair --json", 0, "\"result\":\"agree\"");
+    kw_program_expect(run.out, "live/program/repair_json.txt");
+    kw_test_server_ok(servers->servers[1],
+                      "CONFIG SET min-replicas-to-write 1"); /* refuses writes */
+    expect(uri, "repair", 1, "");
+    assert_non_null(strstr(run.err, "keyway repair: "));
 }
 
 static void test_check_finds_a_login_that_is_refused(void **state)
