@@ -299,6 +299,22 @@ static void test_check_finds_planted_faults(void **state)
     answer_info(fakes[2], "INFO", INFO "role:slave\r\nmaster_link_status:down\r\n", "8.0.0", 0);
     answer_infos();
     expect_fault("--replicas 0", "lag", "127.0.0.1:NODE2", "its link to the primary is down");
+
+    renew_servers();
+    answer_info(fakes[0], "INFO", INFO "role:master\r\ncluster_enabled:1\r\n", "8.0.0", 0);
+    assert_int_equal(run_line("$ check"), 1);
+    assert_non_null(strstr(run.out, "check all of it by redis-cluster://127.0.0.1:NODE0"));
+}
+
+static void test_words_that_nobody_knows_get_a_hint(void **state)
+{
+    (void)state;
+    renew_servers();
+    answer(fakes[0], "SCNA", "-ERR unknown command 'scna', with args beginning with: ");
+    assert_int_equal(run_line("$ scna"), 1);
+    assert_non_null(strstr(run.err, "\"scna\" is no subcommand"));
+    assert_int_equal(run_line("--no-such-option"), 2);
+    assert_non_null(strstr(run.err, "keyway help lists all"));
 }
 
 static void test_colours_are_for_terminals(void **state)
@@ -391,6 +407,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_program_prints_what_it_did_before),
         cmocka_unit_test(test_program_ends_with_0_1_or_2),
         cmocka_unit_test(test_check_finds_planted_faults),
+        cmocka_unit_test(test_words_that_nobody_knows_get_a_hint),
         cmocka_unit_test(test_colours_are_for_terminals),
         cmocka_unit_test(test_long_work_has_a_bar_on_terminals),
         cmocka_unit_test(test_top_refreshes_its_screen_until_interrupted),
