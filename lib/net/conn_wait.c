@@ -109,13 +109,44 @@ static bool is_established(const kw_conn *conn, bool is_early)
     return is_early ? kw_conn_takes_requests(conn) : conn->state == KW_CONN_READY;
 }
 
+bool kw_conn_recv_ends_by(const kw_conn *conn, uint64_t now_ns, uint64_t until_ns)
+{
+    uint64_t wait_ns = kw_conn_recv_wait_ms(&conn->env->options) * (uint64_t)1000000;
+    return now_ns + wait_ns <= until_ns + TOLERANCE_NS;
+}
+
+/* True where a recv that waits may be used in place of poll and recv: its time limit, which is set
+ * on the socket, ends before until_ns does. */
+static bool may_block(const kw_conn *conn, uint64_t now_ns, uint64_t until_ns)
+{
+    return conn->state != KW_CONN_CONNECTING && !kw_conn_has_bytes(conn) &&
+           kw_conn_recv_ends_by(conn, now_ns, until_ns);
+}
+
+/* A connect to a server nearby is over at once, so that its greeting can be sent without a look;
+ * elsewhere the system takes nothing yet. Not where there are other addresses to be tried. */
+static kw_err greet_at_once(kw_conn *conn, kw_error *error)
+{
+    bool is_last =
+        conn->lookup == NULL && conn->rivals_n == 0 && conn->begun_n == conn->addresses.n;
+    bool may_send = conn->state == KW_CONN_CONNECTING && conn->tls == NULL && is_last;
+    return may_send ? kw_conn_flush(conn, error) : KW_OK;
+}
+
 kw_err kw_conn_establish(kw_conn *conn, kw_error *error, uint64_t until_ns, bool is_early)
 {
+    kw_err sent = is_established(conn, is_early) ? KW_OK : greet_at_once(conn, error);
+    if (sent != KW_OK) {
+        return sent;
+    }
     while (!is_established(conn, is_early)) {
         uint64_t now_ns = kw_env_now(conn->env);
         uint64_t due_ns = kw_conn_due_ns(conn);
         uint64_t wait_ns = until_ns < due_ns ? until_ns : due_ns;
-        kw_err code = poll_once(conn, error, now_ns, wait_ns);
+        size_t got;
+        bool may_recv = conn->tls == NULL && may_block(conn, now_ns, wait_ns);
+        kw_err code = may_recv ? kw_conn_take_in(conn, error, &got, true)
+                               : poll_once(conn, error, now_ns, wait_ns);
         if (code != KW_OK || is_established(conn, is_early)) {
             return code;
         }
@@ -131,20 +162,6 @@ kw_err kw_conn_establish(kw_conn *conn, kw_error *error, uint64_t until_ns, bool
         }
     }
     return KW_OK;
-}
-
-bool kw_conn_recv_ends_by(const kw_conn *conn, uint64_t now_ns, uint64_t until_ns)
-{
-    uint64_t wait_ns = kw_conn_recv_wait_ms(&conn->env->options) * (uint64_t)1000000;
-    return now_ns + wait_ns <= until_ns + TOLERANCE_NS;
-}
-
-/* True where a recv that waits may be used in place of poll and recv: its time limit, which is set
- * on the socket, ends before until_ns does. */
-static bool may_block(const kw_conn *conn, uint64_t now_ns, uint64_t until_ns)
-{
-    return conn->state != KW_CONN_CONNECTING && !kw_conn_has_bytes(conn) &&
-           kw_conn_recv_ends_by(conn, now_ns, until_ns);
 }
 
 kw_err kw_conn_wait(kw_conn *conn, kw_error *error, kw_request *request, uint64_t now_ns,

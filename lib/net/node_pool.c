@@ -64,6 +64,9 @@ kw_conn *kw_pool_cut_idle(kw_node *node, kw_conn **link)
 
 kw_conn *kw_pool_take_expired(kw_node *node, uint64_t now_ns)
 {
+    if (node->idle == NULL) {
+        return NULL; /* as for a caller who is alone */
+    }
     uint64_t idle_ns = node->env->options.pool_idle_ms * (uint64_t)1000000;
     kw_conn **link = &node->idle; /* the oldest are last */
     size_t others_n = node->conns_n > node->shared_n ? node->conns_n - node->shared_n : 0;
