@@ -18,10 +18,15 @@ static inline uint64_t sim_chance_next(sim_chance *chance)
     return z ^ (z >> 31);
 }
 
-/* A number below bound, 0 for 0; bounds are small beside 2^64. */
+/* A number below bound, 0 for 0. Where it can be by the upper half of a product: a division costs
+ * more than all the rest. */
 static inline uint64_t sim_chance_below(sim_chance *chance, uint64_t bound)
 {
-    return bound > 0 ? sim_chance_next(chance) % bound : 0;
+    uint64_t number = sim_chance_next(chance);
+    if (bound <= UINT32_MAX) {
+        return (number >> 32) * bound >> 32;
+    }
+    return number % bound;
 }
 
 #endif

@@ -113,14 +113,17 @@ static void make_command(sim_plan *plan, sim_chance *random, sim_way way)
 
 static void make_callers(sim_plan *plan, sim_chance *random)
 {
-    plan->callers_n = (unsigned)of_any_size(random, 1, SIM_CALLERS);
+    /* Every other life is a small one: many of those find what few large ones do not meet. */
+    plan->is_small = one_in(random, 2);
+    plan->callers_n = (unsigned)of_any_size(random, 1, plan->is_small ? 3 : SIM_CALLERS);
     sim_way favourite = (sim_way)below(random, SIM_WAYS_N);
     bool has_one = one_in(random, 2);
     for (unsigned i = 0; i < plan->callers_n; i++) {
         sim_caller *caller = &plan->callers[i];
         caller->way = has_one ? favourite : (sim_way)below(random, SIM_WAYS_N);
         caller->first = plan->commands_n;
-        caller->commands_n = (unsigned)between(random, 1, SIM_COMMANDS / SIM_CALLERS);
+        caller->commands_n =
+            (unsigned)between(random, 1, plan->is_small ? 5 : SIM_COMMANDS / SIM_CALLERS);
         caller->group_n = (unsigned)between(random, 1, 8);
         caller->begin_ns = one_in(random, 2) ? 0 : of_any_size(random, SIM_US, 2 * SIM_S);
         for (unsigned k = 0; k < caller->commands_n; k++) {
@@ -141,7 +144,8 @@ static sim_fault_kind fault_of(const sim_plan *plan, sim_chance *random)
 static void make_faults(sim_plan *plan, sim_chance *random)
 {
     uint64_t end_ns = of_any_size(random, 100 * SIM_MS, 6 * SIM_S);
-    plan->faults_n = one_in(random, 8) ? 0 : (unsigned)of_any_size(random, 1, SIM_FAULTS);
+    unsigned most = plan->is_small ? 3 : SIM_FAULTS;
+    plan->faults_n = one_in(random, 8) ? 0 : (unsigned)of_any_size(random, 1, most);
     for (unsigned i = 0; i < plan->faults_n; i++) {
         sim_fault *fault = &plan->faults[i];
         fault->kind = fault_of(plan, random);

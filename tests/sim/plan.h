@@ -106,6 +106,7 @@ typedef struct sim_plan {
     unsigned pool_max;
     uint64_t timeout_ms;
     bool is_strict; /* order=strict */
+    bool is_small;  /* few callers, commands and faults, and few probes behind them */
     sim_caller callers[SIM_CALLERS];
     unsigned callers_n;
     sim_command commands[SIM_COMMANDS];

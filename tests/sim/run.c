@@ -212,14 +212,18 @@ static void run_probe(void *arg)
     sim_wake(keeper);
 }
 
+/* Keys that are tried after a small life. */
+#define SMALL_KEYS 3
+
 static void probe(const sim_plan *plan)
 {
     wait_for(RECOVERY_NS + TRIPS * plan->latency_ns);
-    for (unsigned i = 0; !comes_together(plan) && i < SIM_KEYS; i++) {
+    unsigned keys_n = plan->is_small ? SMALL_KEYS : SIM_KEYS;
+    for (unsigned i = 0; !comes_together(plan) && i < keys_n; i++) {
         probe_key(i, false);
     }
-    probes_left = SIM_KEYS;
-    for (unsigned i = 0; i < SIM_KEYS; i++) {
+    probes_left = keys_n;
+    for (unsigned i = 0; i < keys_n; i++) {
         sim_spawn("probe", run_probe, (void *)(uintptr_t)i);
     }
     while (probes_left > 0) {
