@@ -11,6 +11,7 @@ void kw_health_init(kw_health *health)
     kw_backoff_init(&health->backoff, PAUSE_FIRST_NS, PAUSE_MAX_NS);
     health->retry_ns = 0;
     health->dial_until_ns = 0;
+    health->well_ns = 0;
     health->dialling_n = 0;
     health->is_failing = false;
 }
@@ -30,21 +31,26 @@ void kw_health_on_dial(kw_health *health, uint64_t until_ns)
     health->dialling_n++;
 }
 
-void kw_health_on_connected(kw_health *health)
+void kw_health_on_connected(kw_health *health, uint64_t begun_ns)
 {
+    health->well_ns = begun_ns > health->well_ns ? begun_ns : health->well_ns;
     health->dialling_n--;
     health->is_failing = false;
     kw_backoff_reset(&health->backoff);
 }
 
-void kw_health_on_failed(kw_health *health, uint64_t now_ns, kw_random *random)
+bool kw_health_on_failed(kw_health *health, uint64_t begun_ns, uint64_t now_ns, kw_random *random)
 {
     health->dialling_n--;
+    if (begun_ns != 0 && begun_ns < health->well_ns) {
+        return false;
+    }
     if (health->is_failing && now_ns < health->retry_ns) {
-        return; /* begun while the node was healthy: the failure is counted */
+        return true; /* begun while the node was healthy: the failure is counted */
     }
     health->is_failing = true;
     health->retry_ns = now_ns + kw_backoff_next(&health->backoff, random);
+    return true;
 }
 
 void kw_health_on_abandoned(kw_health *health)

@@ -16,6 +16,7 @@ typedef struct kw_health {
     kw_backoff backoff;     /* between connects to a failing node */
     uint64_t retry_ns;      /* no connect to a failing node before this */
     uint64_t dial_until_ns; /* by then the last one has ended, or was left alone */
+    uint64_t well_ns;       /* when the last one began that succeeded */
     unsigned dialling_n;    /* connects under way */
     bool is_failing;
 } kw_health;
@@ -31,8 +32,11 @@ void kw_health_init(kw_health *health);
  * others do not wait for it any more. */
 bool kw_health_may_dial(const kw_health *health, uint64_t now_ns);
 void kw_health_on_dial(kw_health *health, uint64_t until_ns);
-void kw_health_on_connected(kw_health *health);
-void kw_health_on_failed(kw_health *health, uint64_t now_ns, kw_random *random);
+void kw_health_on_connected(kw_health *health, uint64_t begun_ns);
+
+/* begun_ns: when it, or its greeting, began; 0: it has not. False where that was before one began
+ * that succeeded: a connection that was left alone for a while, and says nothing of the node now. */
+bool kw_health_on_failed(kw_health *health, uint64_t begun_ns, uint64_t now_ns, kw_random *random);
 
 /* A dial that was given up for no fault of the node. */
 void kw_health_on_abandoned(kw_health *health);

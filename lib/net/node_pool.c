@@ -213,7 +213,7 @@ void kw_pool_end_open(kw_node *node, const kw_conn *conn)
     if (conn->address_at < conn->addresses.n) {
         node->good = conn->addresses.at[conn->address_at];
     }
-    kw_health_on_connected(&node->health);
+    kw_health_on_connected(&node->health, conn->begun_ns);
     node->stats.connects++;
     note(node, KW_EVENT_CONNECTED, "");
     node->overdue_n = 0;
@@ -236,13 +236,26 @@ static bool is_of_hello(kw_node *node, const kw_conn *conn)
     return node->is_old && !was_old;
 }
 
-void kw_pool_fail_open(kw_node *node, uint64_t now_ns, const kw_error *failure, const kw_conn *conn)
+/* A dial that says something of the node has failed. */
+static void count_failure(kw_node *node, uint64_t now_ns, const kw_error *failure,
+                          const kw_conn *conn)
 {
     bool is_overdue = conn != NULL && conn->is_overdue;
     bool is_full = conn != NULL && conn->is_full;
+    node->failure = *failure;
+    kw_error_set_node(&node->failure, node->name);
+    node->stats.connect_failures++;
+    node->overdue_n += is_overdue && node->overdue_n < KW_NODE_OVERDUE_MAX ? 1 : 0;
+    if (is_fault(node, failure->code) && !is_full) {
+        kw_node_fault(node, now_ns, is_overdue ? KW_FAULT_UNANSWERED : KW_FAULT_REFUSED);
+    }
+}
+
+void kw_pool_fail_open(kw_node *node, uint64_t now_ns, const kw_error *failure, const kw_conn *conn)
+{
     atomic_store_explicit(&node->is_incompatible, conn != NULL && conn->is_incompatible,
                           memory_order_relaxed);
-    atomic_store_explicit(&node->is_full, is_full, memory_order_relaxed);
+    atomic_store_explicit(&node->is_full, conn != NULL && conn->is_full, memory_order_relaxed);
     if (failure->code == KW_ERR_ROLE) {
         kw_node_avoid(node, now_ns);
     }
@@ -250,15 +263,11 @@ void kw_pool_fail_open(kw_node *node, uint64_t now_ns, const kw_error *failure, 
         failure->code == KW_ERR_NOMEM || failure->code == KW_ERR_ROLE || is_of_hello(node, conn)) {
         kw_health_on_abandoned(&node->health);
         kw_node_faults_on_abandoned(&node->faults, node->env);
+    } else if (kw_health_on_failed(&node->health, conn != NULL ? conn->begun_ns : 0, now_ns,
+                                   &node->random)) {
+        count_failure(node, now_ns, failure, conn);
     } else {
-        kw_health_on_failed(&node->health, now_ns, &node->random);
-        node->failure = *failure;
-        kw_error_set_node(&node->failure, node->name);
-        node->stats.connect_failures++;
-        node->overdue_n += is_overdue && node->overdue_n < KW_NODE_OVERDUE_MAX ? 1 : 0;
-        if (is_fault(node, failure->code) && !is_full) {
-            kw_node_fault(node, now_ns, is_overdue ? KW_FAULT_UNANSWERED : KW_FAULT_REFUSED);
-        }
+        kw_node_faults_on_abandoned(&node->faults, node->env);
     }
     node->conns_n--;
 }

@@ -166,7 +166,7 @@ static void test_health_failing_node_is_probed_by_one_and_rarely(void **state)
     }
     assert_false(kw_health_may_dial(&health, 0));
     for (unsigned i = 0; i < KW_HEALTH_DIALS_MAX; i++) {
-        kw_health_on_failed(&health, 0, &random);
+        (void)kw_health_on_failed(&health, 0, 0, &random);
     }
     assert_in_range(health.retry_ns, 1, 50 * MS); /* eight, but one failure: the first pause */
     kw_health_init(&health);
@@ -175,7 +175,7 @@ static void test_health_failing_node_is_probed_by_one_and_rarely(void **state)
         if (kw_health_may_dial(&health, now_ns)) {
             kw_health_on_dial(&health, now_ns + 500 * MS);
             assert_true(!health.is_failing || !kw_health_may_dial(&health, now_ns));
-            kw_health_on_failed(&health, now_ns, &random);
+            (void)kw_health_on_failed(&health, 0, now_ns, &random);
             dials_n++;
         }
     }
@@ -183,13 +183,33 @@ static void test_health_failing_node_is_probed_by_one_and_rarely(void **state)
     uint64_t retry_ns = health.retry_ns;
     assert_in_range(retry_ns, 1000 * MS, 2000 * MS); /* back within a second */
     kw_health_on_dial(&health, 1000 * MS);
-    kw_health_on_connected(&health);
+    kw_health_on_connected(&health, 0);
     assert_true(kw_health_may_dial(&health, 1000 * MS));
     assert_false(health.is_failing);
     kw_health_on_dial(&health, 0);
     kw_health_on_abandoned(&health);
     assert_false(health.is_failing);
     assert_int_equal(health.dialling_n, 0);
+}
+
+/* One that was left alone in its greeting, and fails when another has long been greeted. */
+static void test_health_dial_from_before_a_good_one_says_nothing(void **state)
+{
+    (void)state;
+    kw_health health;
+    kw_random random;
+    kw_health_init(&health);
+    kw_random_init(&random, 4);
+    kw_health_on_dial(&health, 1000 * MS);
+    kw_health_on_dial(&health, 1000 * MS);
+    kw_health_on_connected(&health, 20 * MS);
+    assert_false(kw_health_on_failed(&health, 10 * MS, 30 * MS, &random));
+    assert_false(health.is_failing);
+    assert_int_equal(health.dialling_n, 0);
+    assert_true(kw_health_may_dial(&health, 30 * MS));
+    kw_health_on_dial(&health, 1000 * MS); /* one that never got as far as a connect is of now */
+    assert_true(kw_health_on_failed(&health, 0, 30 * MS, &random));
+    assert_true(health.is_failing);
 }
 
 static void test_health_connects_of_better_days_may_still_end(void **state)
@@ -202,17 +222,17 @@ static void test_health_connects_of_better_days_may_still_end(void **state)
     for (int i = 0; i < 3; i++) {
         kw_health_on_dial(&health, 500 * MS);
     }
-    kw_health_on_failed(&health, 10 * MS, &random);
+    (void)kw_health_on_failed(&health, 0, 10 * MS, &random);
     assert_true(health.is_failing);
     assert_false(kw_health_may_dial(&health, 499 * MS)); /* two are under way */
     assert_true(kw_health_may_dial(&health, 1000 * MS)); /* or left alone: nobody waits for them */
     kw_health_on_abandoned(&health);
     assert_true(health.is_failing);
-    kw_health_on_connected(&health);
+    kw_health_on_connected(&health, 0);
     assert_false(health.is_failing); /* it answers after all */
     assert_true(kw_health_may_dial(&health, 10 * MS));
     kw_health_on_dial(&health, 0);
-    kw_health_on_failed(&health, 11 * MS, &random);
+    (void)kw_health_on_failed(&health, 0, 11 * MS, &random);
     assert_in_range(health.retry_ns, 11 * MS, 61 * MS); /* the first pause again */
 }
 
@@ -298,6 +318,7 @@ int main(void)
         cmocka_unit_test(test_refresh_periodic_keeps_the_floor),
         cmocka_unit_test(test_refresh_order_is_healthy_then_suspect_with_seeds_between),
         cmocka_unit_test(test_health_failing_node_is_probed_by_one_and_rarely),
+        cmocka_unit_test(test_health_dial_from_before_a_good_one_says_nothing),
         cmocka_unit_test(test_health_connects_of_better_days_may_still_end),
         cmocka_unit_test(test_backoff_grows_to_its_ceiling_with_jitter),
         cmocka_unit_test(test_refresh_without_a_map_for_a_second_keeps_nobody_waiting),

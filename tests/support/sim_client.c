@@ -234,9 +234,9 @@ static void on_dialled(kw_sim_client *client, kw_sim_op *op, const kw_sim_event 
     bool is_up = node->state == KW_SIM_UP;
     client->dials_n[event->node]--;
     if (is_up) {
-        kw_health_on_connected(health);
+        kw_health_on_connected(health, 0);
     } else {
-        kw_health_on_failed(health, now_of(client), &client->sim->random);
+        (void)kw_health_on_failed(health, 0, now_of(client), &client->sim->random);
     }
     if (is_awaited && is_up) {
         send_on(client, op, event->node, node->generation);
