@@ -34,8 +34,10 @@ void kw_failure_detector_init(kw_failure_detector *detector)
     detector->is_down = false;
 }
 
-bool kw_failure_detector_is_apart(uint64_t now_ns, uint64_t last_ns, uint64_t wait_ns)
+bool kw_failure_detector_is_apart(uint64_t now_ns, uint64_t last_ns, uint64_t wait_ns,
+                                  kw_fault_kind kind)
 {
+    wait_ns = kind == KW_FAULT_REFUSED ? 0 : wait_ns;
     return now_ns > last_ns && now_ns - last_ns > KW_FAILURE_GAP_NS + wait_ns;
 }
 

@@ -61,8 +61,9 @@ typedef struct kw_failure_detector {
 void kw_failure_detector_init(kw_failure_detector *detector);
 
 /* True where a failure begins a row of its own, so long after the last one; wait_ns: for how long a
- * call may wait before it fails. */
-bool kw_failure_detector_is_apart(uint64_t now_ns, uint64_t last_ns, uint64_t wait_ns);
+ * call may wait before it fails. A refusal comes at once: the try began when it was told. */
+bool kw_failure_detector_is_apart(uint64_t now_ns, uint64_t last_ns, uint64_t wait_ns,
+                                  kw_fault_kind kind);
 
 /* What has failed so far, looked at now. True where the server is down from now on. */
 bool kw_failure_detector_on_faults(kw_failure_detector *detector,

@@ -32,7 +32,7 @@ void kw_node_faults_init(kw_node_faults *faults)
 void kw_node_faults_add(kw_node_faults *faults, kw_env *env, uint64_t now_ns, kw_fault_kind kind)
 {
     uint64_t wait_ns = env->options.timeout_ms * KW_NS_PER_MS;
-    if (kw_failure_detector_is_apart(now_ns, get(&faults->last_ns), wait_ns) &&
+    if (kw_failure_detector_is_apart(now_ns, get(&faults->last_ns), wait_ns, kind) &&
         !kw_node_faults_is_down(faults)) {
         set(&faults->n, 0);
     }

@@ -59,14 +59,24 @@ static void test_failure_detector_needs_failures_in_a_row_over_a_second_and_a_pr
 static void test_failure_detector_begins_a_row_anew_where_nobody_has_tried(void **state)
 {
     (void)state;
-    assert_false(kw_failure_detector_is_apart(7000 * MS, 7000 * MS, 0));
+    const kw_fault_kind late = KW_FAULT_LATE;
+    assert_false(kw_failure_detector_is_apart(7000 * MS, 7000 * MS, 0, late));
     assert_false(
-        kw_failure_detector_is_apart(6000 * MS, 7000 * MS, 0)); /* told by another thread */
-    assert_false(kw_failure_detector_is_apart(2000 * MS, 0, 0));
-    assert_true(kw_failure_detector_is_apart(2001 * MS, 0, 0));
-    assert_false(kw_failure_detector_is_apart(15000 * MS, 10000 * MS, 5000 * MS));
-    assert_false(kw_failure_detector_is_apart(17000 * MS, 10000 * MS, 5000 * MS));
-    assert_true(kw_failure_detector_is_apart(17001 * MS, 10000 * MS, 5000 * MS));
+        kw_failure_detector_is_apart(6000 * MS, 7000 * MS, 0, late)); /* told by another thread */
+    assert_false(kw_failure_detector_is_apart(2000 * MS, 0, 0, late));
+    assert_true(kw_failure_detector_is_apart(2001 * MS, 0, 0, late));
+    assert_false(kw_failure_detector_is_apart(15000 * MS, 10000 * MS, 5000 * MS, late));
+    assert_false(kw_failure_detector_is_apart(17000 * MS, 10000 * MS, 5000 * MS, late));
+    assert_true(kw_failure_detector_is_apart(17001 * MS, 10000 * MS, 5000 * MS, late));
+}
+
+/* A cluster's node was replaced while nobody called: the first refusal is one failure, not the last
+ * of a row that began long ago, and the map is asked for before calls fail at once. */
+static void test_failure_detector_refusal_after_a_pause_is_the_first(void **state)
+{
+    (void)state;
+    assert_true(kw_failure_detector_is_apart(14000 * MS, 10000 * MS, 5000 * MS, KW_FAULT_REFUSED));
+    assert_false(kw_failure_detector_is_apart(12000 * MS, 10000 * MS, 5000 * MS, KW_FAULT_REFUSED));
 }
 
 static void test_failure_detector_is_looked_at_again_when_the_second_is_over(void **state)
@@ -199,6 +209,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_failure_detector_needs_failures_in_a_row_over_a_second_and_a_proof),
         cmocka_unit_test(test_failure_detector_begins_a_row_anew_where_nobody_has_tried),
+        cmocka_unit_test(test_failure_detector_refusal_after_a_pause_is_the_first),
         cmocka_unit_test(test_failure_detector_is_looked_at_again_when_the_second_is_over),
         cmocka_unit_test(test_failure_detector_takes_the_first_answer_where_no_key_moves),
         cmocka_unit_test(test_failure_detector_gives_elections_their_time),
