@@ -276,9 +276,11 @@ static bool is_of_reach(kw_err code)
 static kw_step wait_for_node(kw_topology *topology, kw_op *op, kw_node *node, kw_step step)
 {
     uint64_t now_ns = kw_env_now(&topology->env);
-    if (op->spec.fails_fast ||
-        kw_failure_watch_check(topology, node, now_ns, &step.until_ns) == KW_ADMITTED_NOT) {
-        return kw_op_on_refused(op, op->spec.fails_fast ? op->obstacle : code_of_down(node));
+    if (op->spec.fails_fast) {
+        return kw_op_on_refused(op, op->obstacle);
+    }
+    if (kw_failure_watch_check(topology, node, now_ns, &step.until_ns) == KW_ADMITTED_NOT) {
+        return kw_op_on_down(op, now_ns, code_of_down(node));
     }
     return step;
 }

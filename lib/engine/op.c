@@ -132,6 +132,7 @@ kw_step kw_op_start(kw_op *op, const kw_op_spec *spec, uint64_t seed)
     op->target.host[0] = '\0';
     op->target.port = 0;
     op->has_fetched = false;
+    op->has_asked = false;
     op->is_at_replica = false;
     op->has_left = false;
     op->is_sent = false;
@@ -298,6 +299,16 @@ kw_step kw_op_on_suspect(kw_op *op, uint64_t now_ns, uint64_t until_ns)
 {
     op->obstacle = KW_ERR_CONNECT;
     return sleep_until(op, now_ns, until_ns);
+}
+
+kw_step kw_op_on_down(kw_op *op, uint64_t now_ns, kw_err code)
+{
+    bool has_others = op->spec.has_redirects && op->spec.has_slot && !op->spec.is_pinned;
+    if (!has_others || op->has_asked) {
+        return fail(op, code, KW_EFFECT_NONE);
+    }
+    op->has_asked = true;
+    return refresh(op, now_ns, code);
 }
 
 kw_step kw_op_on_refused(kw_op *op, kw_err code)

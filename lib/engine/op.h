@@ -64,6 +64,7 @@ typedef struct kw_op {
     bool has_left;           /* a replica failed it: to the primary, until the next pause */
     bool has_target;         /* the send after the pause goes to target */
     bool has_fetched;        /* a map was fetched, and nothing was tried since */
+    bool has_asked;          /* for one, as its node is down */
     bool is_sent;            /* the last send is counted, and has not ended */
     unsigned redirects_n;    /* in this try */
     unsigned sends_n;        /* in all; one of which nothing left is not counted */
@@ -123,6 +124,10 @@ kw_step kw_op_on_stale(kw_op *op, uint64_t now_ns);
 
 /* The node is down, and may be known to be back at until_ns. */
 kw_step kw_op_on_suspect(kw_op *op, uint64_t now_ns, uint64_t until_ns);
+
+/* The node is down, and not waited for; code says why. A map is asked for once: another node may have
+ * the slot by now, and who calls but once a second has nobody else who asks. */
+kw_step kw_op_on_down(kw_op *op, uint64_t now_ns, kw_err code);
 
 /* There is no node to try, and another map would not help: code says why. */
 kw_step kw_op_on_refused(kw_op *op, kw_err code);

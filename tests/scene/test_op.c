@@ -23,6 +23,7 @@ typedef enum event {
     E_UNSERVED,
     E_STALE,
     E_MAPLESS,
+    E_DOWN,         /* number: code; the node is down, and not waited for */
     E_UNAVAILABLE,  /* number: code */
     E_INCOMPATIBLE, /* the greeting was refused for good */
     E_UNREADY,      /* number: code; the command went with the greeting */
@@ -88,6 +89,8 @@ static kw_step happen(kw_op *op, const scene_turn *turn)
         return kw_op_on_stale(op, now_ns);
     case E_MAPLESS:
         return kw_op_on_mapless(op, now_ns);
+    case E_DOWN:
+        return kw_op_on_down(op, now_ns, code);
     case E_UNREADY:
         return kw_op_on_failed(op, now_ns, &(kw_try_end){code, true, false, true, 0});
     case E_UNGREETED:
@@ -371,6 +374,29 @@ static void test_op_map_without_redirects_is_asked_for_again(void **state)
         {E_FETCHED, KW_ERR_NO_SERVICE, 2, FAIL(KW_ERR_NO_SERVICE, KW_EFFECT_NONE)});
     PLAY("lost write", MAP,
         {E_LOST, KW_ERR_CLOSED, 1, FAIL_FETCH(KW_ERR_CLOSED, KW_EFFECT_MAYBE)});
+}
+
+/* A refused node's slot may be another's by now: the call that learns of it looks once, also where
+ * it is the only one in a second. */
+static void test_op_node_that_is_down_is_given_up_behind_one_map(void **state)
+{
+    (void)state;
+    PLAY("another has it", CLUSTER,
+        {E_UNAVAILABLE, KW_ERR_CONNECT, 1, SLEEP(FETCH)},
+        {E_DOWN, KW_ERR_CONNECT, 1, REFRESH},
+        {E_FETCHED, KW_OK, 2, SEND(0)},
+        {E_REPLY, KW_VERDICT_FINAL, 3, DONE});
+    PLAY("it still has it", CLUSTER,
+        {E_UNAVAILABLE, KW_ERR_CONNECT, 1, SLEEP(FETCH)},
+        {E_DOWN, KW_ERR_CONNECT, 1, REFRESH},
+        {E_FETCHED, KW_OK, 2, SEND(0)},
+        {E_DOWN, KW_ERR_CONNECT, 2, FAIL(KW_ERR_CONNECT, KW_EFFECT_NONE)});
+    PLAY("nobody has a map to ask for", 0,
+        {E_UNAVAILABLE, KW_ERR_CONNECT, 1, SLEEP(0)},
+        {E_DOWN, KW_ERR_CONNECT, 1, FAIL(KW_ERR_CONNECT, KW_EFFECT_NONE)});
+    PLAY("the caller named the node", CLUSTER | PINNED,
+        {E_UNAVAILABLE, KW_ERR_CONNECT, 1, SLEEP(FETCH)},
+        {E_DOWN, KW_ERR_CONNECT, 1, FAIL(KW_ERR_CONNECT, KW_EFFECT_NONE)});
 }
 
 static void test_op_replica_that_fails_is_left_for_the_primary(void **state)
@@ -783,6 +809,7 @@ int main(void)
         cmocka_unit_test(test_op_redirects_are_followed),
         cmocka_unit_test(test_op_server_states_are_waited_out),
         cmocka_unit_test(test_op_map_without_redirects_is_asked_for_again),
+        cmocka_unit_test(test_op_node_that_is_down_is_given_up_behind_one_map),
         cmocka_unit_test(test_op_replica_that_fails_is_left_for_the_primary),
         cmocka_unit_test(test_op_node_that_nobody_has_found_is_asked_for),
         cmocka_unit_test(test_op_unserved_slot_is_asked_for_until_the_deadline),
