@@ -91,10 +91,11 @@ void kw_lane_sweep(kw_lane *lane, uint64_t now_ns, uint64_t idle_ns)
     kw_lane_after after;
     kw_lane_after_init(&after);
     kw_monitor_lock(&lane->monitor);
-    if (now_ns > lane->stream.heard_ns + idle_ns && kw_lane_is_idle(lane)) {
+    uint64_t idle_since_ns = lane->stream.heard_ns;
+    if (now_ns > idle_since_ns + idle_ns && kw_lane_is_idle(lane)) {
         kw_lane_detach(lane, &after);
     }
-    kw_lane_unlock(lane, &after, now_ns);
+    kw_lane_unlock(lane, &after, idle_since_ns); /* whoever takes it looks at it first */
 }
 
 void kw_lane_wake_all(kw_lane *lane)
