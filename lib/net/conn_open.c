@@ -11,7 +11,11 @@
 void kw_conn_note_trip(kw_conn *conn)
 {
     uint64_t now_ns = kw_env_now(conn->env);
-    kw_env_on_trip(conn->env, now_ns > conn->begun_ns ? now_ns - conn->begun_ns : 0);
+    if (now_ns < conn->deadline_ns) {
+        kw_env_on_trip(conn->env, now_ns > conn->begun_ns ? now_ns - conn->begun_ns : 0);
+    } else { /* it was left alone: how long is no round trip, and what comes next begins now */
+        conn->deadline_ns = now_ns + kw_conn_connect_ns(conn->env);
+    }
     conn->begun_ns = now_ns;
     if (conn->env->options.connect_timeout_ms == 0) { /* else that is for all steps */
         uint64_t until_ns = now_ns + kw_conn_connect_ns(conn->env);
@@ -298,8 +302,8 @@ static kw_err take_lookup(kw_conn *conn, kw_error *error, uint64_t now_ns)
     }
     kw_lookup_unref(conn->lookup);
     conn->lookup = NULL;
+    conn->deadline_ns = now_ns + (conn->deadline_ns - conn->begun_ns); /* as long as it was given */
     conn->begun_ns = now_ns;
-    conn->deadline_ns = now_ns + kw_conn_connect_ns(conn->env);
     return code == KW_OK ? begin_connect(conn, error, now_ns) : kw_conn_die(conn, code);
 }
 
