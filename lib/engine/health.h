@@ -35,7 +35,8 @@ void kw_health_on_dial(kw_health *health, uint64_t until_ns);
 void kw_health_on_connected(kw_health *health, uint64_t begun_ns);
 
 /* begun_ns: when it, or its greeting, began; 0: it has not. False where that was before one began
- * that succeeded: a connection that was left alone for a while, and says nothing of the node now. */
+ * that succeeded: a connection that was left alone for a while, and says nothing of the node now.
+ */
 bool kw_health_on_failed(kw_health *health, uint64_t begun_ns, uint64_t now_ns, kw_random *random);
 
 /* A dial that was given up for no fault of the node. */

@@ -172,8 +172,8 @@ static kw_err on_connect_polled(kw_conn *conn, kw_error *error, short revents)
 }
 
 /* Why it could not be opened. What the server said when the time for it was long over, as nobody
- * looked, is not what it says now (it may have been loading its users then): no call ends by it, and
- * the next dial hears more. */
+ * looked, is not what it says now (it may have been loading its users then): no call ends by it,
+ * and the next dial hears more. */
 static kw_err end_of_dial(kw_conn *conn, kw_error *error, kw_err code)
 {
     if (code == KW_ERR_NOMEM || code == KW_ERR_CANCELLED ||

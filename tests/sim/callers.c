@@ -12,12 +12,7 @@ sim_crew sim_the_crew;
 
 #define C sim_the_crew
 
-/* How much later than its deadline a call may return: poll(2) waits in whole milliseconds, and the
- * receive of a socket, which is a little longer (conn_wait.c, TOLERANCE_NS). */
-#define GRAIN_NS (2 * SIM_MS)
-
-/* What BLPOP is given, in milliseconds: a number of the command's own. */
-static uint64_t block_ms(const sim_command *command)
+uint64_t sim_block_ms(const sim_command *command)
 {
     return 100 + command->id % 7 * 150;
 }
@@ -50,7 +45,7 @@ void sim_words_of(sim_words *words, const sim_command *command)
     words->argv[words->argc++] = key;
     char *value = words->text[words->argc];
     if (blocks) {
-        snprintf(value, sizeof(words->text[0]), "%.3f", (double)block_ms(command) / 1000);
+        snprintf(value, sizeof(words->text[0]), "%.3f", (double)sim_block_ms(command) / 1000);
     } else {
         snprintf(value, sizeof(words->text[0]), "%u", command->id);
     }
@@ -60,122 +55,6 @@ void sim_words_of(sim_words *words, const sim_command *command)
 static kw_argv argv_of(const sim_words *words)
 {
     return (kw_argv){words->argc, (const char **)words->argv, NULL};
-}
-
-/* Results. */
-
-void sim_result_begin(const sim_command *command)
-{
-    sim_say("gives %u: %s k%u", command->id, sim_act_name(command->act), command->key);
-    for (unsigned i = 0; i < command->parts_n; i++) {
-        sim_result *result = &C.results[command->id + i];
-        result->end = SIM_UNDER_WAY;
-        result->begin_ns = sim_now();
-        result->given = ++C.given_n;
-    }
-}
-
-/* "17.4": command 17, run 4. */
-static unsigned run_of(const sim_command *command, unsigned part, const kw_reply *value)
-{
-    unsigned id = 0;
-    unsigned run = 0;
-    const char *text = kw_reply_str(value, NULL);
-    unsigned wanted = command->id + part;
-    if (text == NULL || sscanf(text, "%u.%u", &id, &run) != 2 || id != wanted) {
-        sim_fail("command %u got the reply \"%s\", which is another's", wanted,
-                 text != NULL ? text : "(no text)");
-    }
-    return run;
-}
-
-static unsigned run_in_reply(const sim_command *command, unsigned part, const kw_reply *reply)
-{
-    switch (command->act) {
-    case SIM_READ:
-        return run_of(command, part, reply);
-    case SIM_PUSH:
-        return (unsigned)kw_reply_int(reply);
-    case SIM_BLOCK:
-        return run_of(command, part, kw_reply_at(reply, 1));
-    case SIM_MANY:
-        return run_of(command, part, kw_reply_at(reply, part));
-    case SIM_STORE:
-    case SIM_STORES:
-    case SIM_ACTS_N:
-        break;
-    }
-    if (kw_reply_str(reply, NULL) == NULL || strcmp(kw_reply_str(reply, NULL), "OK") != 0) {
-        sim_fail("command %u got a reply that is another's, in place of OK", command->id);
-    }
-    return 0;
-}
-
-static void check_run(unsigned id, unsigned run)
-{
-    if (run > sim_the_world.runs_n || (run > 0 && sim_the_world.run_ids[run] != id)) {
-        sim_fail("command %u got run %u, which is of command %u", id, run,
-                 run <= sim_the_world.runs_n ? sim_the_world.run_ids[run] : 0);
-    }
-}
-
-static void end_part(const sim_command *command, unsigned part, const kw_reply *reply,
-                     const kw_error *error)
-{
-    sim_result *result = &C.results[command->id + part];
-    const kw_reply *element = command->act == SIM_MANY ? kw_reply_at(reply, part) : reply;
-    result->end_ns = sim_now();
-    if (reply == NULL) {
-        result->end = SIM_FAILED;
-        result->code = error->code;
-        result->effect = error->effect;
-        if (error->code >= KW_OK || error->text[0] == '\0') {
-            sim_fail("command %u has no reply, and code %d with the text \"%s\"", command->id,
-                     (int)error->code, error->text);
-        }
-    } else if (kw_reply_is_error(reply) || kw_reply_is_error(element)) {
-        result->end = SIM_REFUSED;
-    } else if (kw_reply_is_nil(reply) && command->act == SIM_BLOCK) {
-        result->end = SIM_REFUSED;
-    } else {
-        result->end = SIM_ANSWERED;
-        result->run = run_in_reply(command, part, reply);
-        check_run(command->id + part, result->run);
-    }
-}
-
-void sim_result_end(const sim_command *command, const kw_reply *reply, const kw_error *error)
-{
-    if (C.results[command->id].end != SIM_UNDER_WAY) {
-        sim_fail("command %u has ended twice", command->id);
-    }
-    for (unsigned i = 0; i < command->parts_n; i++) {
-        end_part(command, i, reply, error);
-    }
-    if (reply == NULL) {
-        sim_say("ends %u: %s, %s: %s", command->id, kw_err_name(error->code),
-                kw_effect_name(error->effect), error->text);
-    } else {
-        sim_say("ends %u: %s", command->id,
-                kw_reply_is_error(reply) ? kw_reply_str(reply, NULL) : "a reply");
-    }
-}
-
-void sim_result_check_time(const sim_command *command, uint64_t begin_ns, uint64_t timeout_ms)
-{
-    uint64_t limit_ms = timeout_ms > 0 ? timeout_ms : C.plan->timeout_ms;
-    limit_ms += command->act == SIM_BLOCK ? block_ms(command) : 0;
-    /* Without resolver=thread nothing bounds a look-up: it is the caller's own wait (keyway(7)). */
-    bool waits_for_names = C.plan->has_names && !C.plan->has_thread;
-    uint64_t granted_ns = GRAIN_NS + (waits_for_names ? sim_names_waited_ns() : 0);
-    uint64_t took_ns = sim_now() - begin_ns;
-    if (C.is_closing && C.has_loop) {
-        return; /* the host's loop has stopped, and with it all time of callbacks */
-    }
-    if (took_ns > limit_ms * SIM_MS + granted_ns) {
-        sim_fail("command %u took %lu us; its deadline was %lu ms", command->id,
-                 (unsigned long)(took_ns / SIM_US), (unsigned long)limit_ms);
-    }
 }
 
 /* One call after the other. */
@@ -188,7 +67,7 @@ static void run_call(const sim_command *command)
     sim_words_of(&words, command);
     options.timeout_ms = command->timeout_ms;
     uint64_t begin_ns = sim_now();
-    sim_result_begin(command);
+    sim_result_begin(command, command->timeout_ms);
     kw_reply *reply = kw_call(C.client, &error, &options, argv_of(&words));
     sim_result_end(command, reply, &error);
     sim_result_check_time(command, begin_ns, command->timeout_ms);
@@ -209,7 +88,7 @@ static void run_batch(const sim_command *const *commands, unsigned n)
         sim_words_of(&words, commands[i]);
         if (kw_batch_add_argv(batch, &error, words.argc, (const char **)words.argv, NULL) ==
             KW_OK) {
-            sim_result_begin(commands[i]);
+            sim_result_begin(commands[i], commands[0]->timeout_ms);
             added[added_n++] = commands[i];
         }
     }
@@ -246,7 +125,7 @@ static void run_tickets(const sim_command *const *commands, unsigned n)
         sim_words_of(&words, commands[i]);
         options.timeout_ms = commands[i]->timeout_ms;
         begin_ns[i] = sim_now();
-        sim_result_begin(commands[i]);
+        sim_result_begin(commands[i], commands[i]->timeout_ms);
         tickets[i] = kw_submit_call(C.client, &error, &options, argv_of(&words));
         sim_result_check_time(commands[i], begin_ns[i], commands[i]->timeout_ms);
         if (tickets[i] == NULL) {
@@ -306,7 +185,7 @@ static void run_callbacks(const sim_command *const *commands, unsigned n)
         sim_words_of(&words, commands[i]);
         options.timeout_ms = commands[i]->timeout_ms;
         all[i] = (expected){commands[i], sim_now(), &left, sim_self_bit()};
-        sim_result_begin(commands[i]);
+        sim_result_begin(commands[i], commands[i]->timeout_ms);
         left++;
         if (kw_call_async(C.client, &error, (kw_callback){on_reply, &all[i]}, &options,
                           argv_of(&words)) != KW_OK) {
@@ -317,6 +196,58 @@ static void run_callbacks(const sim_command *const *commands, unsigned n)
     while (left > 0) {
         sim_park(SIM_NEVER);
     }
+}
+
+/* One command given very often at once: what comes of each is looked at where it ends. */
+
+typedef struct crowd {
+    const sim_command *command;
+    uint64_t begin_ns;
+    unsigned left;
+    sim_tasks waiter;
+} crowd;
+
+static void on_one(void *arg, kw_reply *reply, const kw_error *error)
+{
+    crowd *self = arg;
+    const char *text = kw_reply_str(reply, NULL);
+    unsigned id = 0;
+    if (reply != NULL && !kw_reply_is_error(reply) &&
+        (text == NULL || sscanf(text, "%u.", &id) != 1 || id != self->command->id)) {
+        sim_fail("one of many got the reply \"%s\", which is another's", text != NULL ? text : "");
+    }
+    if (reply == NULL && error->text[0] == '\0') {
+        sim_fail("one of many has no reply, and no reason");
+    }
+    sim_result_check_time(self->command, self->begin_ns, self->command->timeout_ms);
+    kw_reply_free(reply);
+    self->left--;
+    sim_wake(self->waiter);
+}
+
+static void run_crowd(const sim_command *command)
+{
+    crowd self = {command, sim_now(), 0, sim_self_bit()};
+    kw_call_options options = KW_CALL_OPTIONS_INIT;
+    options.timeout_ms = command->timeout_ms;
+    sim_result_begin(command, command->timeout_ms);
+    for (unsigned i = 0; i < command->times_n; i++) {
+        char key[8];
+        char value[16];
+        kw_error error = KW_ERROR_INIT;
+        snprintf(key, sizeof(key), "k%u", i % SIM_KEYS);
+        snprintf(value, sizeof(value), "%u", command->id);
+        const char *argv[] = {"HGET", key, value};
+        if (kw_call_async(C.client, &error, (kw_callback){on_one, &self}, &options,
+                          (kw_argv){3, argv, NULL}) == KW_OK) {
+            self.left++;
+        }
+    }
+    self.begin_ns = sim_now();
+    while (self.left > 0) {
+        sim_park(SIM_NEVER);
+    }
+    forget(command);
 }
 
 /* Sessions: one command alone, or a transaction. */
@@ -378,7 +309,7 @@ static void run_session(const sim_command *const *commands, unsigned n)
     int len = snprintf(key, sizeof(key), "k%u", commands[0]->key);
     uint64_t begin_ns = sim_now();
     for (unsigned i = 0; i < n; i++) {
-        sim_result_begin(commands[i]);
+        sim_result_begin(commands[i], 0);
     }
     kw_session *session = kw_session_open(C.client, &error, key, (size_t)len);
     sim_result_check_time(commands[0], begin_ns, 0);
@@ -415,7 +346,11 @@ static void run_group(const sim_caller *caller, const sim_command *const *comman
         run_tickets(commands, n);
         return;
     case SIM_CALLBACK:
-        run_callbacks(commands, n);
+        if (commands[0]->times_n > 0) {
+            run_crowd(commands[0]);
+        } else {
+            run_callbacks(commands, n);
+        }
         return;
     case SIM_SESSION:
         run_session(commands, n);

@@ -22,9 +22,11 @@ typedef struct sim_result {
     kw_err code;
     kw_effect effect;
     unsigned run; /* the number in the reply; 0: there was no room */
+    unsigned attempts;
     uint64_t begin_ns;
     uint64_t end_ns;
-    unsigned given; /* in which order its caller gave them, from 1 */
+    uint64_t limit_ns; /* from its begin to its deadline */
+    unsigned given;    /* in which order its caller gave them, from 1 */
 } sim_result;
 
 typedef struct sim_crew {
@@ -36,8 +38,9 @@ typedef struct sim_crew {
     bool has_loop;
     bool is_loop_over;
     sim_result results[SIM_COMMANDS * SIM_PARTS + 64];
-    uint64_t most_blocks; /* of the library's work in one kw_process */
     unsigned given_n;
+    uint64_t fault_ns; /* when something went wrong first; SIM_NEVER: nothing has */
+    uint64_t heal_ns;  /* since when all is well; SIM_NEVER: it is not */
 } sim_crew;
 
 extern sim_crew sim_the_crew;
@@ -59,9 +62,16 @@ typedef struct sim_words {
 } sim_words;
 void sim_words_of(sim_words *words, const sim_command *command);
 
+/* What BLPOP is given, in milliseconds: a number of the command's own. */
+uint64_t sim_block_ms(const sim_command *command);
+
 /* Notes the end of a command, by its reply (which is not freed) or error. */
-void sim_result_begin(const sim_command *command);
+void sim_result_begin(const sim_command *command, uint64_t timeout_ms);
 void sim_result_end(const sim_command *command, const kw_reply *reply, const kw_error *error);
+
+/* Once the world is well calls succeed so soon: 1 s, and some round trips where those are long. */
+#define SIM_RECOVERY_NS SIM_S
+#define SIM_TRIPS       24
 
 /* Until when the command must have ended: its deadline, as far as poll's milliseconds allow. */
 void sim_result_check_time(const sim_command *command, uint64_t begin_ns, uint64_t timeout_ms);

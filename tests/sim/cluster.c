@@ -15,6 +15,9 @@
 #define NEWS_LEAST (5 * SIM_MS)
 #define NEWS_MOST  (300 * SIM_MS)
 
+/* So many maps a second are read by a handle, at most. */
+#define MAPS_MAX 10
+
 static unsigned unit_of(unsigned slot)
 {
     unsigned unit = 0;
@@ -389,6 +392,10 @@ static void answer_slots(sim_peer *peer)
         }
     }
     W.maps_n++;
+    sim_say("server %u gives its map", self->number);
+    if (!sim_system_is_short()) { /* byte by byte, what has come is not read in time */
+        sim_rate_note(&W.maps, MAPS_MAX, "maps are read", self->number);
+    }
     sim_peer_say(peer, "*%u\r\n%.*s", entries_n, (int)all.len, all.bytes);
 }
 

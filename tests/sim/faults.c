@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* What goes wrong in a run, each with the end of it. */
+#include "sim/callers.h"
 #include "sim/run.h"
 #include "sim/world.h"
 
@@ -149,6 +150,7 @@ static void begin_fault(void *arg, uint64_t number)
     sim_server *server = target_of(fault);
     sim_say("fault %lu: %s at server %u", (unsigned long)number, sim_fault_name(fault->kind),
             server->number);
+    sim_the_crew.fault_ns = sim_the_crew.fault_ns < sim_now() ? sim_the_crew.fault_ns : sim_now();
     switch (fault->kind) {
     case SIM_RESETS:
         sim_host_reset(server->host);

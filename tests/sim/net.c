@@ -17,6 +17,9 @@
 #define SYN_NS   SIM_S
 #define AGAIN_NS (200 * SIM_MS)
 
+/* So many connects a second go to a server that refuses them, at most. */
+#define REFUSED_MAX 20
+
 /* Each send is one packet; its length goes with the event, behind the socket's life. */
 #define LIFE_BITS 24
 #define LIFE_MASK (((uint64_t)1 << LIFE_BITS) - 1)
@@ -305,6 +308,7 @@ static void on_dialled(void *arg, uint64_t life)
     if (is_swallowed(socket)) {
         later(socket, sim_now() + SYN_NS, on_dialled);
     } else if (!host->is_listening) {
+        sim_rate_note(&host->refusals, REFUSED_MAX, "connects are refused", socket->host->port);
         later(socket, sim_now() + host->latency_ns, on_refused);
     } else {
         host->on_open(host->owner, socket);

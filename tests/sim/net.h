@@ -4,7 +4,7 @@
 #ifndef SIM_NET_H
 #define SIM_NET_H
 
-#include "sim/sched.h"
+#include "sim/rate.h"
 
 #include <sys/socket.h>
 #include <sys/types.h>
@@ -25,6 +25,7 @@ typedef struct sim_host {
     uint64_t bandwidth; /* bytes a second; 0: no bound */
     bool is_listening;  /* else a connect is refused */
     bool is_cut;        /* packets are swallowed, both ways */
+    sim_rate refusals;
     void *owner;
     void (*on_open)(void *owner, sim_socket *socket);  /* a client is there */
     void (*on_bytes)(void *owner, sim_socket *socket); /* more has arrived, or the end of it */

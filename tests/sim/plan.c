@@ -73,15 +73,20 @@ static void make_world(sim_plan *plan, sim_chance *random, sim_kind kind)
     plan->mix.switch_in = switches[below(random, 4)];
     plan->mix.blocks_n = blocks[below(random, 5)];
     plan->mix.spurious = one_in(random, 4) ? 10 : 0;
-    plan->kind = kind < SIM_KINDS_N ? kind : (sim_kind)below(random, SIM_CLUSTER + 1);
+    plan->kind = kind < SIM_KINDS_N ? kind : (sim_kind)below(random, SIM_RING + 1);
     plan->primaries_n = plan->kind == SIM_PLAIN ? 1 : (unsigned)between(random, 2, 4);
     plan->replicas_n = plan->kind == SIM_CLUSTER ? (unsigned)below(random, 3) : 0;
     plan->latency_ns = of_any_size(random, 100 * SIM_US, 100 * SIM_MS);
+    plan->latency_ns = one_in(random, 16) ? between(random, 100, 400) * SIM_MS : plan->latency_ns;
     plan->jitter_ns = one_in(random, 2) ? 0 : plan->latency_ns / 2;
     plan->bandwidth = one_in(random, 4) ? between(random, 50000, 5000000) : 0;
     plan->service_ns = of_any_size(random, 2 * SIM_US, 500 * SIM_US);
-    plan->has_names = one_in(random, 4);
+    plan->has_names = one_in(random, 4) && plan->latency_ns <= 100 * SIM_MS;
     plan->has_thread = plan->has_names && one_in(random, 2);
+    plan->has_dead_address = plan->has_names && one_in(random, 3);
+    plan->waits_for_down = one_in(random, 4);
+    plan->moves_keys = plan->kind == SIM_RING && !plan->waits_for_down && one_in(random, 2);
+    plan->ejects = plan->moves_keys && one_in(random, 2);
     plan->protocol = one_in(random, 4) ? 3 : 2;
     plan->is_old = plan->protocol == 2 && one_in(random, 10);
     plan->is_strict = one_in(random, 6);
@@ -100,6 +105,7 @@ static void make_command(sim_plan *plan, sim_chance *random, sim_way way)
         [SIM_SESSION] = {SIM_PUSH, SIM_PUSH, SIM_PUSH, SIM_READ, SIM_PUSH, SIM_READ},
     };
     sim_command *command = &plan->commands[plan->commands_n++];
+    command->way = way;
     command->act = by_way[way][below(random, 6)];
     command->key = (unsigned)below(random, one_in(random, 2) ? 2 : SIM_KEYS);
     bool has_parts = command->act == SIM_MANY || command->act == SIM_STORES;
@@ -130,6 +136,20 @@ static void make_callers(sim_plan *plan, sim_chance *random)
             make_command(plan, random, caller->way);
         }
     }
+}
+
+/* One caller who gives very many commands at once, while work takes time. */
+static void make_crowd(sim_plan *plan, sim_chance *random)
+{
+    plan->mix.blocks_n = 0;
+    plan->mix.block_ns = 20;
+    plan->callers_n = 1;
+    plan->commands_n = 0;
+    plan->ids_n = 0;
+    plan->callers[0] = (sim_caller){SIM_CALLBACK, 0, 1, 1, 0, false};
+    make_command(plan, random, SIM_CALLBACK);
+    plan->commands[0].act = SIM_READ;
+    plan->commands[0].times_n = (unsigned)between(random, 500, 3000);
 }
 
 static sim_fault_kind fault_of(const sim_plan *plan, sim_chance *random)
@@ -168,6 +188,9 @@ void sim_plan_make(sim_plan *plan, uint64_t seed, sim_kind kind)
     plan->seed = seed;
     make_world(plan, &random, kind);
     make_callers(plan, &random);
+    if (one_in(&random, 40)) {
+        make_crowd(plan, &random);
+    }
     make_faults(plan, &random);
 }
 
@@ -186,6 +209,9 @@ static void show_caller(const sim_plan *plan, unsigned number)
             if (command->parts_n > 1) {
                 fprintf(stderr, " x%u", command->parts_n);
             }
+            if (command->times_n > 0) {
+                fprintf(stderr, " %u times", command->times_n);
+            }
             if (command->timeout_ms > 0) {
                 fprintf(stderr, " %lums", (unsigned long)command->timeout_ms);
             }
@@ -199,11 +225,13 @@ void sim_plan_show(const sim_plan *plan)
 {
     fprintf(stderr,
             "  seed %lu: %s, %u primaries, %u replicas each, latency %lu us, timeout %lu ms, "
-            "protocol %u%s%s%s%s, share-above %u, pool-max %u\n",
+            "protocol %u%s%s%s%s%s%s, share-above %u, pool-max %u\n",
             (unsigned long)plan->seed, sim_kind_name(plan->kind), plan->primaries_n,
             plan->replicas_n, (unsigned long)(plan->latency_ns / SIM_US),
             (unsigned long)plan->timeout_ms, plan->protocol, plan->is_old ? ", no HELLO" : "",
             plan->has_names ? ", names" : "", plan->has_thread ? ", resolver=thread" : "",
+            plan->has_dead_address ? ", dead addresses" : "",
+            plan->waits_for_down ? ", on-node-down=wait" : "",
             plan->is_strict ? ", order=strict" : "", plan->share_above, plan->pool_max);
     for (unsigned i = 0; i < plan->callers_n; i++) {
         show_caller(plan, i);

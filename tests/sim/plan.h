@@ -60,12 +60,14 @@ typedef enum sim_fault_kind {
 } sim_fault_kind;
 
 typedef struct sim_command {
+    sim_way way;
     sim_act act;
     unsigned key;
     unsigned parts_n; /* keys, or 1; each part has an id of its own */
     unsigned id;      /* of the first part */
     uint64_t pause_ns;
     uint64_t timeout_ms; /* 0: the handle's */
+    unsigned times_n;    /* given so often at once, with callbacks; 0: once */
     bool is_given_up;    /* a ticket that nobody waits for */
     bool is_off;
 } sim_command;
@@ -99,6 +101,10 @@ typedef struct sim_plan {
     uint64_t bandwidth;
     uint64_t service_ns; /* of a command, at a server */
     bool has_names;
+    bool has_dead_address; /* a name's first address swallows packets */
+    bool waits_for_down;   /* on-node-down=wait */
+    bool moves_keys;       /* on-node-down=next, of a ring; with the next one =eject */
+    bool ejects;
     bool is_old;     /* HELLO is refused */
     bool has_thread; /* resolver=thread */
     unsigned protocol;

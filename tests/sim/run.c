@@ -14,10 +14,8 @@
 
 #define C sim_the_crew
 
-/* Once the world is well calls succeed so soon: 1 s, and some round trips where those are long. */
-#define RECOVERY_NS SIM_S
-#define TRIPS       24
 #define FAR_NS      (8 * SIM_MS)
+#define VERY_FAR_NS (150 * SIM_MS)
 #define PROBE_STEPS 3
 
 /* What is under way at the end of a run has arrived by then. */
@@ -77,6 +75,17 @@ static void on_log(void *arg, kw_log_level level, const char *text)
 
 /* The handle. */
 
+static const char *on_node_down(const sim_plan *plan)
+{
+    if (plan->waits_for_down) {
+        return "wait";
+    }
+    if (!plan->moves_keys) {
+        return "fail";
+    }
+    return plan->ejects ? "eject" : "next";
+}
+
 static kw_client *open_handle(const sim_plan *plan)
 {
     char text[1024];
@@ -91,6 +100,7 @@ static kw_client *open_handle(const sim_plan *plan)
     (void)kw_config_set(config, &error, "timeout", text);
     (void)kw_config_set(config, &error, "protocol", plan->protocol == 3 ? "3" : "2");
     (void)kw_config_set(config, &error, "resolver", plan->has_thread ? "thread" : "system");
+    (void)kw_config_set(config, &error, "on-node-down", on_node_down(plan));
     (void)kw_config_set(config, &error, "order", plan->is_strict ? "strict" : "pipelined");
     if (plan->share_above > 0) {
         snprintf(text, sizeof(text), "%u", plan->share_above);
@@ -125,6 +135,17 @@ static void run_caller(void *arg)
     sim_wake(keeper);
 }
 
+/* A turn of the loop does bounded work, whatever is under way. */
+#define TURN_NS (20 * SIM_MS)
+
+static void check_turn(uint64_t blocks_n)
+{
+    uint64_t took_ns = blocks_n * C.plan->mix.block_ns;
+    if (took_ns > TURN_NS) {
+        sim_fail("one kw_process has worked for %lu us", (unsigned long)(took_ns / SIM_US));
+    }
+}
+
 /* The host's loop, for those who have callbacks. */
 static void run_loop(void *arg)
 {
@@ -144,8 +165,7 @@ static void run_loop(void *arg)
         }
         uint64_t blocks = sim_blocks();
         (void)kw_process(C.client, &error);
-        blocks = sim_blocks() - blocks;
-        C.most_blocks = blocks > C.most_blocks ? blocks : C.most_blocks;
+        check_turn(sim_blocks() - blocks);
     }
     C.is_loop_over = true;
     sim_wake(keeper);
@@ -171,7 +191,8 @@ static void wait_for(uint64_t span_ns)
 /* Who comes while another call finds out whether a server is back may be told that it is not. */
 static bool is_down_for_others(const kw_error *error)
 {
-    return strstr(error->text, "it is down, and not waited for") != NULL ||
+    return C.plan->latency_ns > VERY_FAR_NS || /* the first call learns how far */
+           strstr(error->text, "it is down, and not waited for") != NULL ||
            (error->code == KW_ERR_CONNECT && comes_together(C.plan));
 }
 
@@ -184,12 +205,12 @@ static void probe_key(unsigned key, bool writes)
     snprintf(name, sizeof(name), "k%u", key);
     snprintf(value, sizeof(value), "%u", C.plan->ids_n + 1 + 2 * key + (writes ? 1 : 0));
     const char *argv[] = {writes ? "RPUSH" : "HGET", name, value};
-    options.timeout_ms = (RECOVERY_NS + 2 * TRIPS * C.plan->latency_ns) / SIM_MS;
+    options.timeout_ms = (SIM_RECOVERY_NS + 2 * SIM_TRIPS * C.plan->latency_ns) / SIM_MS;
     kw_reply *reply = kw_call(C.client, &error, &options, (kw_argv){3, argv, NULL});
     /* A server that was silent is tried by a probe that calls drive, and nobody has called lately:
      * each call, a second later, takes it one step on (name, connect, answer). */
     for (unsigned i = 0; i < PROBE_STEPS && reply == NULL && is_down_for_others(&error); i++) {
-        wait_for(RECOVERY_NS + TRIPS * C.plan->latency_ns);
+        wait_for(SIM_RECOVERY_NS + SIM_TRIPS * C.plan->latency_ns);
         reply = kw_call(C.client, &error, &options, (kw_argv){3, argv, NULL});
     }
     /* Far away, the time between a new map and the answer of an old owner (option grace) is over
@@ -197,7 +218,7 @@ static void probe_key(unsigned key, bool writes)
     bool is_far = C.plan->latency_ns > FAR_NS && error.effect == KW_EFFECT_MAYBE;
     if ((reply == NULL && !is_far) || kw_reply_is_error(reply)) {
         sim_fail("all is well for %lu ms, and a call on k%u fails: %s",
-                 (unsigned long)(RECOVERY_NS / SIM_MS), key,
+                 (unsigned long)(SIM_RECOVERY_NS / SIM_MS), key,
                  reply != NULL ? kw_reply_str(reply, NULL) : error.text);
     }
     kw_reply_free(reply);
@@ -217,7 +238,7 @@ static void run_probe(void *arg)
 
 static void probe(const sim_plan *plan)
 {
-    wait_for(RECOVERY_NS + TRIPS * plan->latency_ns);
+    wait_for(SIM_RECOVERY_NS + SIM_TRIPS * plan->latency_ns);
     unsigned keys_n = plan->is_small ? SMALL_KEYS : SIM_KEYS;
     for (unsigned i = 0; !comes_together(plan) && i < keys_n; i++) {
         probe_key(i, false);
@@ -262,6 +283,7 @@ static void heal(const sim_plan *plan, uint64_t begin_ns)
     memory.refused_at = 0;
     sim_faults_end();
     sim_world_heal();
+    C.heal_ns = sim_now();
 }
 
 static void wait_for_callers(void)
@@ -319,6 +341,8 @@ static void begin_crew(const sim_plan *plan)
 {
     memset(&C, 0, sizeof(C));
     C.plan = plan;
+    C.fault_ns = SIM_NEVER;
+    C.heal_ns = SIM_NEVER;
     for (unsigned i = 0; i < plan->callers_n; i++) {
         if (!plan->callers[i].is_off) {
             C.callers_left++;

@@ -214,10 +214,20 @@ static event take_event(void)
 
 /* Tasks. */
 
+/* Where work takes time, the clock goes on after so many blocks. */
+#define CHARGED 64u
+
+static void charge(unsigned blocks_n)
+{
+    sim.tasks[sim.current].blocks_n += blocks_n;
+    sim.now_ns += (uint64_t)blocks_n * sim.mix.block_ns;
+}
+
 static void set_pace(void)
 {
     unsigned mean = sim.mix.blocks_n;
     blocks_given = mean == 0 ? 1u << 20 : 1 + (unsigned)sim_chance_below(&sim.order, 2 * mean);
+    blocks_given = sim.mix.block_ns > 0 ? CHARGED : blocks_given;
     blocks_left = blocks_given;
 }
 
@@ -235,7 +245,7 @@ static void leave(void)
         sim_fail("nothing gets on: %u tasks are busy, and no time passes", sim.ready_n);
     }
     self->error = errno;
-    self->blocks_n += blocks_given - blocks_left;
+    charge(blocks_given - blocks_left);
     blocks_given = blocks_left;
     sim_fiber_switch(&self->fiber, &sim.home, self->state == FREE);
     errno = self->error;
@@ -420,7 +430,7 @@ static __attribute__((noinline, cold)) void on_blocks(void)
         set_pace();
         return;
     }
-    sim.tasks[sim.current].blocks_n += blocks_given;
+    charge(blocks_given);
     sim.blocks_n += blocks_given;
     if (sim.blocks_n > BLOCKS_MAX) {
         sim_fail("work without an end: %lu basic blocks, and no time passes",

@@ -29,6 +29,7 @@ typedef struct sim_mix {
     unsigned switch_in; /* one in so many schedule points lets another task run */
     unsigned blocks_n;  /* basic blocks of the library between two switches, about; 0: none */
     unsigned spurious;  /* one in so many waits ends for no reason; 0: none */
+    unsigned block_ns;  /* what a basic block takes; 0: work takes no time */
 } sim_mix;
 
 /* Nothing is left of the run before. */

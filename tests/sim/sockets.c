@@ -37,6 +37,11 @@ void sim_system_shorten(size_t bytes)
     piece = bytes;
 }
 
+bool sim_system_is_short(void)
+{
+    return piece > 0;
+}
+
 /* A system call: another task may run first, and no lock is held. */
 static void enter(const char *name)
 {

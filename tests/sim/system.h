@@ -37,5 +37,6 @@ void sim_wall_step(int64_t ms);
 
 /* Receives and sends take at most so many bytes at a time; 0: what there is. */
 void sim_system_shorten(size_t bytes);
+bool sim_system_is_short(void);
 
 #endif

@@ -20,6 +20,7 @@ void sim_world_begin(const sim_plan *plan)
     W.runs_n = 0;
     W.connects_n = 0;
     W.maps_n = 0;
+    W.maps.n = 0;
     memset(W.peers, 0, W.peers_n * sizeof(W.peers[0]));
     W.peers_n = 0;
     memset(W.accounts, 0, sizeof(W.accounts));
@@ -38,6 +39,11 @@ void sim_world_begin(const sim_plan *plan)
         char name[16];
         snprintf(name, sizeof(name), "host%u", i);
         sim_name *entry = sim_name_add(name);
+        if (plan->has_dead_address) {
+            uint32_t ip = 0x0a000100u + i;
+            sim_host_add(ip, W.servers[i].host->port)->is_cut = true;
+            entry->ips[entry->ips_n++] = ip;
+        }
         entry->ips[entry->ips_n++] = W.servers[i].host->ip;
         entry->wait_ns = plan->latency_ns;
         sim_server_start(&W.servers[i]);

@@ -11,7 +11,7 @@
 #define SIM_UNITS   40
 #define SIM_PEERS   SIM_SOCKETS
 #define SIM_IDS     (SIM_COMMANDS * SIM_PARTS + 64)
-#define SIM_RUNS    8192
+#define SIM_RUNS    16384
 #define SIM_QUEUED  8
 
 #define SIM_NO_SERVER 255
@@ -96,6 +96,7 @@ typedef struct sim_world {
     unsigned runs_n;
     unsigned connects_n;
     unsigned maps_n;
+    sim_rate maps; /* that were read */
 } sim_world;
 
 extern sim_world sim_the_world;

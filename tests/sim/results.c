@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What callers got: each reply is its command's, no call is late, none ends before there is reason
+ * to. */
+#include "sim/callers.h"
+
+#include "sim/world.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define C sim_the_crew
+
+/* How much later than its deadline a call may return: poll(2) waits in whole milliseconds, and the
+ * receive of a socket, which is a little longer (conn_wait.c, TOLERANCE_NS). */
+#define GRAIN_NS (2 * SIM_MS)
+
+/* And what is granted for the work of very many, where work takes time. */
+#define WORK_NS (50 * SIM_MS)
+
+static uint64_t limit_ms_of(const sim_command *command, uint64_t timeout_ms)
+{
+    uint64_t limit_ms = timeout_ms > 0 ? timeout_ms : C.plan->timeout_ms;
+    return limit_ms + (command->act == SIM_BLOCK ? sim_block_ms(command) : 0);
+}
+
+void sim_result_begin(const sim_command *command, uint64_t timeout_ms)
+{
+    sim_say("gives %u: %s k%u", command->id, sim_act_name(command->act), command->key);
+    for (unsigned i = 0; i < command->parts_n; i++) {
+        sim_result *result = &C.results[command->id + i];
+        result->end = SIM_UNDER_WAY;
+        result->begin_ns = sim_now();
+        result->limit_ns = limit_ms_of(command, timeout_ms) * SIM_MS;
+        result->given = ++C.given_n;
+    }
+}
+
+/* "17.4": command 17, run 4. */
+static unsigned run_of(const sim_command *command, unsigned part, const kw_reply *value)
+{
+    unsigned id = 0;
+    unsigned run = 0;
+    const char *text = kw_reply_str(value, NULL);
+    unsigned wanted = command->id + part;
+    if (text == NULL || sscanf(text, "%u.%u", &id, &run) != 2 || id != wanted) {
+        sim_fail("command %u got the reply \"%s\", which is another's", wanted,
+                 text != NULL ? text : "(no text)");
+    }
+    return run;
+}
+
+static unsigned run_in_reply(const sim_command *command, unsigned part, const kw_reply *reply)
+{
+    switch (command->act) {
+    case SIM_READ:
+        return run_of(command, part, reply);
+    case SIM_PUSH:
+        return (unsigned)kw_reply_int(reply);
+    case SIM_BLOCK:
+        return run_of(command, part, kw_reply_at(reply, 1));
+    case SIM_MANY:
+        return run_of(command, part, kw_reply_at(reply, part));
+    case SIM_STORE:
+    case SIM_STORES:
+    case SIM_ACTS_N:
+        break;
+    }
+    if (kw_reply_str(reply, NULL) == NULL || strcmp(kw_reply_str(reply, NULL), "OK") != 0) {
+        sim_fail("command %u got a reply that is another's, in place of OK", command->id);
+    }
+    return 0;
+}
+
+static void check_run(unsigned id, unsigned run)
+{
+    if (run > sim_the_world.runs_n || (run > 0 && sim_the_world.run_ids[run] != id)) {
+        sim_fail("command %u got run %u, which is of command %u", id, run,
+                 run <= sim_the_world.runs_n ? sim_the_world.run_ids[run] : 0);
+    }
+}
+
+/* What stands in a call's way, and may pass. */
+static bool is_waited_out(kw_err code)
+{
+    return code == KW_ERR_CONNECT || code == KW_ERR_RESOLVE || code == KW_ERR_HANDSHAKE ||
+           code == KW_ERR_NOT_SERVED || code == KW_ERR_CLUSTER_DOWN || code == KW_ERR_TRY_AGAIN ||
+           code == KW_ERR_LOADING || code == KW_ERR_MASTER_DOWN || code == KW_ERR_TOPOLOGY;
+}
+
+/* The library sends a command so often at most. */
+#define SENDS_MAX 40
+
+/* A server is down when it was out of reach for so long. */
+#define DOWN_NS SIM_S
+
+/* Where round trips are longer than 300 ms the first call may take the server for one that is away;
+ * the second does not. */
+#define FIRST_FAR_NS (150 * SIM_MS)
+
+/* Such a failure comes at the deadline, but of a server that is down, or a command that was sent as
+ * often as any is. */
+static void check_early(const sim_command *command, const sim_result *result)
+{
+    uint64_t place_ns = result->limit_ns; /* until when it waits to be sent */
+    place_ns -= command->act == SIM_BLOCK ? sim_block_ms(command) * SIM_MS : 0;
+    bool is_early = result->end_ns + GRAIN_NS < result->begin_ns + place_ns;
+    bool is_sent_enough = result->attempts >= SENDS_MAX && result->code != KW_ERR_CONNECT;
+    if (!is_early || is_sent_enough || command->way == SIM_SESSION || C.is_closing ||
+        !is_waited_out(result->code)) {
+        return;
+    }
+    if (C.plan->latency_ns > FIRST_FAR_NS) {
+        return;
+    }
+    bool may_be_down = !C.plan->waits_for_down && result->end_ns >= C.fault_ns &&
+                       result->end_ns - C.fault_ns >= DOWN_NS;
+    if (!may_be_down) {
+        sim_fail("command %u of %lu ms ends after %lu us, with %s, %s", command->id,
+                 (unsigned long)(result->limit_ns / SIM_MS),
+                 (unsigned long)((result->end_ns - result->begin_ns) / SIM_US),
+                 kw_err_name(result->code),
+                 C.plan->waits_for_down ? "though calls are to wait"
+                                        : "before a server can be down");
+    }
+}
+
+/* All has been well for long enough, and it was under way. */
+static void check_recovery(const sim_command *command, const sim_result *result)
+{
+    uint64_t from_ns = result->begin_ns > C.heal_ns ? result->begin_ns : C.heal_ns;
+    uint64_t allowed_ns = SIM_RECOVERY_NS + SIM_TRIPS * C.plan->latency_ns;
+    bool waits_for_place = C.plan->pool_max > 0;
+    bool waits_for_names = C.plan->has_names && !C.plan->has_thread;
+    if (C.heal_ns == SIM_NEVER || command->act == SIM_BLOCK || command->way == SIM_SESSION ||
+        waits_for_place || waits_for_names || C.is_closing || C.plan->latency_ns > FIRST_FAR_NS) {
+        return;
+    }
+    if (result->end_ns > from_ns + allowed_ns) {
+        sim_fail("all is well, and command %u takes %lu us from then on", command->id,
+                 (unsigned long)((result->end_ns - from_ns) / SIM_US));
+    }
+}
+
+static void end_part(const sim_command *command, unsigned part, const kw_reply *reply,
+                     const kw_error *error)
+{
+    sim_result *result = &C.results[command->id + part];
+    const kw_reply *element = command->act == SIM_MANY ? kw_reply_at(reply, part) : reply;
+    result->end_ns = sim_now();
+    if (reply == NULL) {
+        result->end = SIM_FAILED;
+        result->code = error->code;
+        result->effect = error->effect;
+        result->attempts = error->attempts;
+        if (error->code >= KW_OK || error->text[0] == '\0') {
+            sim_fail("command %u has no reply, and code %d with the text \"%s\"", command->id,
+                     (int)error->code, error->text);
+        }
+    } else if (kw_reply_is_error(reply) || kw_reply_is_error(element)) {
+        result->end = SIM_REFUSED;
+    } else if (kw_reply_is_nil(reply) && command->act == SIM_BLOCK) {
+        result->end = SIM_REFUSED;
+    } else {
+        result->end = SIM_ANSWERED;
+        result->run = run_in_reply(command, part, reply);
+        check_run(command->id + part, result->run);
+    }
+    if (result->end == SIM_FAILED) {
+        check_early(command, result);
+    }
+    check_recovery(command, result);
+}
+
+void sim_result_end(const sim_command *command, const kw_reply *reply, const kw_error *error)
+{
+    if (C.results[command->id].end != SIM_UNDER_WAY) {
+        sim_fail("command %u has ended twice", command->id);
+    }
+    for (unsigned i = 0; i < command->parts_n; i++) {
+        end_part(command, i, reply, error);
+    }
+    if (reply == NULL) {
+        sim_say("ends %u: %s, %s: %s", command->id, kw_err_name(error->code),
+                kw_effect_name(error->effect), error->text);
+    } else {
+        sim_say("ends %u: %s", command->id,
+                kw_reply_is_error(reply) ? kw_reply_str(reply, NULL) : "a reply");
+    }
+}
+
+void sim_result_check_time(const sim_command *command, uint64_t begin_ns, uint64_t timeout_ms)
+{
+    uint64_t limit_ms = limit_ms_of(command, timeout_ms);
+    /* Without resolver=thread nothing bounds a look-up: it is the caller's own wait (keyway(7)). */
+    bool waits_for_names = C.plan->has_names && !C.plan->has_thread;
+    uint64_t work_ns = C.plan->mix.block_ns > 0 ? WORK_NS : 0;
+    uint64_t granted_ns = GRAIN_NS + work_ns + (waits_for_names ? sim_names_waited_ns() : 0);
+    uint64_t took_ns = sim_now() - begin_ns;
+    if (C.is_closing && C.has_loop) {
+        return; /* the host's loop has stopped, and with it all time of callbacks */
+    }
+    if (took_ns > limit_ms * SIM_MS + granted_ns) {
+        sim_fail("command %u took %lu us; its deadline was %lu ms", command->id,
+                 (unsigned long)(took_ns / SIM_US), (unsigned long)limit_ms);
+    }
+}
