@@ -137,6 +137,7 @@ static void wait_for(kw_pipeline *pipeline, struct pollfd *sockets, size_t n, ui
     goal.sockets_n = n;
     goal.wakes_on_map = true;
     goal.changes_n = pipeline->changes_n; /* the map that it knows of */
+    goal.fetch = pipeline->fetch;         /* and whose end some wait for, also without news */
     (void)kw_refresher_wait(&pipeline->topology->refresher, &pipeline->scan.failure, &goal);
     kw_pipeline_begin_turn(pipeline);
 }
