@@ -35,6 +35,7 @@ void kw_refresh_init(kw_refresh_policy *refresh, uint64_t interval_ns, uint64_t 
     refresh->started_ns = 0;
     refresh->failed_n = 0;
     refresh->failing_ns = 0;
+    refresh->failed_ns = 0;
     refresh->stale_ns = 0;
     plan_periodic(refresh, now_ns);
 }
@@ -80,10 +81,11 @@ void kw_refresh_on_start(kw_refresh_policy *refresh, uint64_t now_ns)
 void kw_refresh_on_end(kw_refresh_policy *refresh, uint64_t now_ns, bool has_map, bool has_news)
 {
     refresh->ended_n++;
-    if (has_map) {
-        refresh->failed_n = 0;
-    } else if (refresh->failed_n++ == 0) {
-        refresh->failing_ns = refresh->started_ns;
+    bool is_apart = refresh->started_ns > refresh->failed_ns + KW_FAILURE_GAP_NS;
+    refresh->failed_n = has_map || is_apart ? 0 : refresh->failed_n;
+    if (!has_map) {
+        refresh->failed_ns = now_ns;
+        refresh->failing_ns = refresh->failed_n++ == 0 ? refresh->started_ns : refresh->failing_ns;
     }
     if (has_news) {
         kw_backoff_reset(&refresh->backoff);
