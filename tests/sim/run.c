@@ -16,7 +16,7 @@
 
 #define FAR_NS      (8 * SIM_MS)
 #define VERY_FAR_NS (150 * SIM_MS)
-#define PROBE_STEPS 3
+#define PROBE_STEPS 12
 
 /* What is under way at the end of a run has arrived by then. */
 #define AFTER_NS (6 * SIM_S)
