@@ -23,10 +23,10 @@ typedef struct kw_refresh_policy {
     uint64_t ended_n;     /* fetches ended, with or without a map */
     bool is_wanted;       /* a fetch begins as soon as it may */
     uint64_t started_ns;  /* the last one; 0: none yet */
-    uint64_t failed_n;    /* in a row, without a map; what begins long after the last is a new row */
-    uint64_t failed_ns;   /* when the last of them ended */
-    uint64_t failing_ns;  /* since when they fail */
-    uint64_t stale_ns;    /* since when they are wanted, and bring nothing new; 0: they do */
+    uint64_t failed_n;   /* in a row, without a map; what begins long after the last is a new row */
+    uint64_t failed_ns;  /* when the last of them ended */
+    uint64_t failing_ns; /* since when they fail */
+    uint64_t stale_ns;   /* since when they are wanted, and bring nothing new; 0: they do */
 } kw_refresh_policy;
 
 #define KW_REFRESH_FLOOR_NS (100 * KW_NS_PER_MS)

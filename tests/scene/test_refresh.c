@@ -153,6 +153,22 @@ static void test_refresh_order_is_healthy_then_suspect_with_seeds_between(void *
     }
 }
 
+/* Nobody has asked for six seconds: the first fetch that fails then is no outage. */
+static void test_refresh_failures_far_apart_are_no_row(void **state)
+{
+    (void)state;
+    kw_refresh_policy refresh;
+    kw_refresh_init(&refresh, 0, 0, 1);
+    for (uint64_t at_ms = 0; at_ms < 200; at_ms += 100) {
+        kw_refresh_on_start(&refresh, at_ms * MS);
+        kw_refresh_on_end(&refresh, (at_ms + 10) * MS, false, false);
+    }
+    assert_int_equal(kw_refresh_admit(&refresh, 1500 * MS, 2), KW_ADMITTED_AS_PROBE);
+    kw_refresh_on_start(&refresh, 6000 * MS);
+    kw_refresh_on_end(&refresh, 6010 * MS, false, false);
+    assert_int_equal(kw_refresh_admit(&refresh, 6020 * MS, 2), KW_ADMITTED);
+}
+
 static void test_health_failing_node_is_probed_by_one_and_rarely(void **state)
 {
     (void)state;
@@ -317,6 +333,7 @@ int main(void)
         cmocka_unit_test(test_refresh_takes_another_rhythm_at_once),
         cmocka_unit_test(test_refresh_periodic_keeps_the_floor),
         cmocka_unit_test(test_refresh_order_is_healthy_then_suspect_with_seeds_between),
+        cmocka_unit_test(test_refresh_failures_far_apart_are_no_row),
         cmocka_unit_test(test_health_failing_node_is_probed_by_one_and_rarely),
         cmocka_unit_test(test_health_dial_from_before_a_good_one_says_nothing),
         cmocka_unit_test(test_health_connects_of_better_days_may_still_end),
