@@ -19,7 +19,8 @@ uint64_t sim_block_ms(const sim_command *command)
 
 void sim_words_of(sim_words *words, const sim_command *command)
 {
-    static const char *const names[SIM_ACTS_N] = {"HGET", "RPUSH", "SET", "MGET", "MSET", "BLPOP"};
+    static const char *const names[SIM_ACTS_N] = {"HGET", "RPUSH", "SET", "MGET",
+                                                  "MSET", "BLPOP", "HGET"};
     words->argc = 0;
     words->argv[words->argc++] = names[command->act];
     bool has_parts = command->act == SIM_MANY || command->act == SIM_STORES;
@@ -66,6 +67,15 @@ static void run_call(const sim_command *command)
     kw_call_options options = KW_CALL_OPTIONS_INIT;
     sim_words_of(&words, command);
     options.timeout_ms = command->timeout_ms;
+    char node[24];
+    if (command->act == SIM_PINNED) {
+        const sim_world *world = &sim_the_world;
+        const sim_host *host = world->servers[command->id % world->servers_n].host;
+        snprintf(node, sizeof(node), "10.0.%u.%u:%u", host->ip >> 8 & 255, host->ip & 255,
+                 host->port);
+        options.route = KW_ROUTE_NODE;
+        options.node = node;
+    }
     uint64_t begin_ns = sim_now();
     sim_result_begin(command, command->timeout_ms);
     kw_reply *reply = kw_call(C.client, &error, &options, argv_of(&words));

@@ -222,6 +222,33 @@ void sim_cluster_failover(unsigned primary)
     }
 }
 
+/* A slot has no owner: its last one says so, and everybody hears it at once. */
+static void serve_again(void *arg, uint64_t owner)
+{
+    unsigned unit = (unsigned)((const sim_unit *)arg - W.units);
+    W.epoch++;
+    sim_say("slots from %u are served again", W.units[unit].first);
+    for (unsigned i = 0; i < W.servers_n; i++) {
+        W.servers[i].owners[unit] = (unsigned char)owner;
+        W.servers[i].epochs[unit] = W.epoch;
+    }
+}
+
+void sim_cluster_unserve(unsigned unit, uint64_t length_ns)
+{
+    const sim_server *owner = sim_cluster_owner(unit);
+    if (owner == NULL || W.units[unit].from != SIM_NO_SERVER) {
+        return;
+    }
+    sim_say("slots from %u are nobody's", W.units[unit].first);
+    sim_at(sim_now() + length_ns, serve_again, &W.units[unit], owner->number);
+    W.epoch++;
+    for (unsigned i = 0; i < W.servers_n; i++) {
+        W.servers[i].owners[unit] = SIM_NO_SERVER;
+        W.servers[i].epochs[unit] = W.epoch;
+    }
+}
+
 /* True where no other server of the settings would be left: nobody could find the cluster any more.
  */
 static bool is_last_seed(unsigned number)

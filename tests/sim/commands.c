@@ -99,7 +99,7 @@ static bool is_refused(sim_peer *peer, const request *asked)
     sim_condition condition = server->condition;
     bool is_replica = server->primary != server->number;
     bool concerns_all = condition != SIM_READONLY && condition != SIM_OUT_OF_MEMORY;
-    if (condition == SIM_TRY_AGAIN && !sim_one_in(2)) {
+    if ((condition == SIM_TRY_AGAIN || server->is_fitful) && !sim_one_in(2)) {
         condition = SIM_WELL;
     }
     if (condition != SIM_WELL && (concerns_all || !asked->reads)) {

@@ -105,19 +105,26 @@ static void send_unasked(const sim_fault *fault)
     }
 }
 
+/* Mostly slots of keys, that somebody notices. */
+static unsigned unit_of(const sim_fault *fault)
+{
+    unsigned unit = (unsigned)(fault->value / 64 % W.units_n);
+    for (unsigned i = 0; i < W.units_n; i++) {
+        if (W.units[i].first == W.key_slots[fault->target % SIM_KEYS]) {
+            unit = i;
+        }
+    }
+    return unit;
+}
+
 static void harm_cluster(const sim_fault *fault)
 {
     unsigned first = fault->target % W.servers_n;
     unsigned second = (unsigned)(fault->value % W.servers_n);
     if (fault->kind == SIM_MOVE) {
-        unsigned unit = (unsigned)(fault->value / 64 % W.units_n);
-        for (unsigned i = 0; i < W.units_n; i++) {
-            /* Slots of keys, that somebody notices. */
-            if (W.units[i].first == W.key_slots[fault->target % SIM_KEYS]) {
-                unit = i;
-            }
-        }
-        sim_cluster_move(unit, second, fault->length_ns);
+        sim_cluster_move(unit_of(fault), second, fault->length_ns);
+    } else if (fault->kind == SIM_UNSERVED) {
+        sim_cluster_unserve(unit_of(fault), fault->length_ns);
     } else if (fault->kind == SIM_MOVE_ALL) {
         sim_cluster_move_all(first, second);
     } else if (fault->kind == SIM_FAILOVER) {
@@ -174,6 +181,7 @@ static void begin_fault(void *arg, uint64_t number)
         elect_later(server, fault);
         break;
     case SIM_STATE:
+        server->is_fitful = fault->value / 64 % 2 == 0;
         server->condition = (sim_condition)(1 + fault->value % (SIM_CONDITIONS_N - 1));
         if (server->condition == SIM_CLUSTER_DOWN && the_plan->kind != SIM_CLUSTER) {
             server->condition = SIM_LOADING;
@@ -200,12 +208,14 @@ static void begin_fault(void *arg, uint64_t number)
     case SIM_MOVE:
     case SIM_MOVE_ALL:
     case SIM_FAILOVER:
+    case SIM_UNSERVED:
     case SIM_REPLACE:
         harm_cluster(fault);
         break;
     case SIM_NO_FAULT:
     case SIM_MEMORY:
     case SIM_CLOSE:
+    case SIM_DRAIN:
     case SIM_FAULTS_N:
         break;
     }

@@ -6,7 +6,17 @@
 
 static bool is_read(const sim_command *command)
 {
-    return command->act == SIM_READ || command->act == SIM_MANY;
+    return command->act == SIM_READ || command->act == SIM_MANY || command->act == SIM_PINNED;
+}
+
+static bool has_fault(sim_fault_kind kind)
+{
+    const sim_plan *plan = sim_the_crew.plan;
+    bool has_it = false;
+    for (unsigned i = 0; i < plan->faults_n; i++) {
+        has_it = has_it || (plan->faults[i].kind == kind && !plan->faults[i].is_off);
+    }
+    return has_it;
 }
 
 /* Effects are true. */
@@ -39,7 +49,8 @@ static void judge_part(const sim_command *command, unsigned part)
                  result->end == SIM_FAILED ? kw_err_name(result->code) : "the server's error");
     }
     /* A header over the limits says that a command has run; garbage may look like one. */
-    bool is_done = result->effect == KW_EFFECT_DONE && result->code != KW_ERR_LIMIT;
+    bool is_done = result->effect == KW_EFFECT_DONE &&
+                   (result->code != KW_ERR_LIMIT || !has_fault(SIM_GARBAGE));
     if (result->end == SIM_FAILED && is_done && runs_n == 0) {
         sim_fail("command %u failed with the effect done, and has not run", id);
     }
@@ -48,7 +59,8 @@ static void judge_part(const sim_command *command, unsigned part)
 static unsigned run_of(const sim_command *command)
 {
     const sim_result *result = &sim_the_crew.results[command->id];
-    if (result->end != SIM_ANSWERED || command->parts_n > 1 || command->act == SIM_BLOCK) {
+    if (result->end != SIM_ANSWERED || command->parts_n > 1 || command->act == SIM_BLOCK ||
+        command->act == SIM_PINNED) {
         return 0;
     }
     return is_read(command) ? result->run : sim_the_world.accounts[command->id].last_run;

@@ -9,7 +9,8 @@
 
 static const char *const kinds[SIM_KINDS_N] = {"plain", "cluster", "ring", "sentinel"};
 static const char *const ways[SIM_WAYS_N] = {"call", "batch", "ticket", "callback", "session"};
-static const char *const acts[SIM_ACTS_N] = {"read", "push", "store", "many", "stores", "block"};
+static const char *const acts[SIM_ACTS_N] = {"read",   "push",  "store", "many",
+                                             "stores", "block", "pinned"};
 static const char *const faults[SIM_FAULTS_N] = {
     [SIM_NO_FAULT] = "none",     [SIM_RESETS] = "reset",    [SIM_CUTS] = "cut",
     [SIM_SILENCE] = "half-open", [SIM_SWALLOW] = "loss",    [SIM_SLOWNESS] = "slow",
@@ -18,6 +19,7 @@ static const char *const faults[SIM_FAULTS_N] = {
     [SIM_CLOCK] = "clock",       [SIM_MEMORY] = "memory",   [SIM_NUMBERS] = "descriptors",
     [SIM_NAMES_AWAY] = "names",  [SIM_MOVE] = "move",       [SIM_MOVE_ALL] = "move-all",
     [SIM_FAILOVER] = "failover", [SIM_REPLACE] = "replace", [SIM_CLOSE] = "close",
+    [SIM_UNSERVED] = "unserved", [SIM_DRAIN] = "drain",
 };
 
 const char *sim_kind_name(sim_kind kind)
@@ -92,7 +94,9 @@ static void make_world(sim_plan *plan, sim_chance *random, sim_kind kind)
     plan->is_strict = one_in(random, 6);
     plan->share_above = one_in(random, 2) ? 1 : 0;
     plan->pool_max = one_in(random, 4) ? (unsigned)between(random, 1, 3) : 0;
+    plan->is_long = one_in(random, 24);
     plan->timeout_ms = of_any_size(random, 100, 4000) + plan->latency_ns / SIM_MS * 10;
+    plan->timeout_ms = plan->is_long ? 20000 : plan->timeout_ms;
 }
 
 static void make_command(sim_plan *plan, sim_chance *random, sim_way way)
@@ -107,6 +111,9 @@ static void make_command(sim_plan *plan, sim_chance *random, sim_way way)
     sim_command *command = &plan->commands[plan->commands_n++];
     command->way = way;
     command->act = by_way[way][below(random, 6)];
+    if (way == SIM_CALL && plan->kind == SIM_CLUSTER && one_in(random, 8)) {
+        command->act = SIM_PINNED;
+    }
     command->key = (unsigned)below(random, one_in(random, 2) ? 2 : SIM_KEYS);
     bool has_parts = command->act == SIM_MANY || command->act == SIM_STORES;
     command->parts_n = has_parts ? (unsigned)between(random, 2, SIM_PARTS) : 1;
@@ -157,7 +164,7 @@ static sim_fault_kind fault_of(const sim_plan *plan, sim_chance *random)
     bool is_cluster = plan->kind == SIM_CLUSTER;
     sim_fault_kind kind = (sim_fault_kind)between(random, 1, SIM_FAULTS_N - 1);
     bool is_clusters = kind >= SIM_MOVE && kind <= SIM_REPLACE;
-    bool is_rare = kind == SIM_CLOSE && !one_in(random, 3);
+    bool is_rare = (kind == SIM_CLOSE || kind == SIM_DRAIN) && !one_in(random, 3);
     return is_rare || (is_clusters && !is_cluster) ? SIM_RESETS : kind;
 }
 
@@ -171,13 +178,14 @@ static void make_faults(sim_plan *plan, sim_chance *random)
         fault->kind = fault_of(plan, random);
         fault->at_ns = below(random, end_ns);
         fault->length_ns = of_any_size(random, SIM_MS, 3 * SIM_S);
+        fault->length_ns += plan->is_long && fault->kind == SIM_KILL ? 12 * SIM_S : 0;
         fault->target = (unsigned)below(random, 1000);
         fault->value = sim_chance_next(random) >> 16;
         if (fault->kind == SIM_MEMORY) {
             plan->memory_at = (unsigned)of_any_size(random, 1, 4000);
         }
     }
-    plan->heal_ns = end_ns + 3 * SIM_S;
+    plan->heal_ns = end_ns + (plan->is_long ? 15 : 3) * SIM_S;
 }
 
 void sim_plan_make(sim_plan *plan, uint64_t seed, sim_kind kind)

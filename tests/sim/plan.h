@@ -31,6 +31,7 @@ typedef enum sim_act {
     SIM_MANY,   /* MGET of keys of several owners */
     SIM_STORES, /* MSET of such */
     SIM_BLOCK,  /* BLPOP */
+    SIM_PINNED, /* HGET at a server that the caller names */
     SIM_ACTS_N
 } sim_act;
 
@@ -54,8 +55,10 @@ typedef enum sim_fault_kind {
     SIM_MOVE,       /* a slot moves */
     SIM_MOVE_ALL,   /* slots move as a whole */
     SIM_FAILOVER,
-    SIM_REPLACE, /* a server goes for good, another one comes in its place */
-    SIM_CLOSE,   /* the handle is closed while calls are under way */
+    SIM_UNSERVED, /* a slot has no owner for a while */
+    SIM_REPLACE,  /* a server goes for good, another one comes in its place */
+    SIM_CLOSE,    /* the handle is closed while calls are under way */
+    SIM_DRAIN,    /* it takes nothing new, then is closed */
     SIM_FAULTS_N
 } sim_fault_kind;
 
@@ -112,6 +115,7 @@ typedef struct sim_plan {
     unsigned pool_max;
     uint64_t timeout_ms;
     bool is_strict; /* order=strict */
+    bool is_long;   /* outages and deadlines of many seconds */
     bool is_small;  /* few callers, commands and faults, and few probes behind them */
     sim_caller callers[SIM_CALLERS];
     unsigned callers_n;

@@ -53,6 +53,7 @@ static unsigned run_in_reply(const sim_command *command, unsigned part, const kw
 {
     switch (command->act) {
     case SIM_READ:
+    case SIM_PINNED:
         return run_of(command, part, reply);
     case SIM_PUSH:
         return (unsigned)kw_reply_int(reply);
@@ -106,7 +107,7 @@ static void check_early(const sim_command *command, const sim_result *result)
     bool is_early = result->end_ns + GRAIN_NS < result->begin_ns + place_ns;
     bool is_sent_enough = result->attempts >= SENDS_MAX && result->code != KW_ERR_CONNECT;
     if (!is_early || is_sent_enough || command->way == SIM_SESSION || C.is_closing ||
-        !is_waited_out(result->code)) {
+        command->act == SIM_PINNED || !is_waited_out(result->code)) {
         return;
     }
     if (C.plan->latency_ns > FIRST_FAR_NS) {
@@ -141,6 +142,18 @@ static void check_recovery(const sim_command *command, const sim_result *result)
     }
 }
 
+/* What passes by itself is no caller's answer, but inside a session. */
+static void check_refusal(const sim_command *command, const kw_reply *reply)
+{
+    static const char *const texts[] = {"CLUSTERDOWN", "TRYAGAIN", "LOADING", "MASTERDOWN"};
+    const char *text = kw_reply_is_error(reply) ? kw_reply_str(reply, NULL) : "";
+    for (size_t i = 0; command->way != SIM_SESSION && i < sizeof(texts) / sizeof(texts[0]); i++) {
+        if (strncmp(text, texts[i], strlen(texts[i])) == 0) {
+            sim_fail("command %u is told %s, which is to be waited out", command->id, text);
+        }
+    }
+}
+
 static void end_part(const sim_command *command, unsigned part, const kw_reply *reply,
                      const kw_error *error)
 {
@@ -158,6 +171,7 @@ static void end_part(const sim_command *command, unsigned part, const kw_reply *
         }
     } else if (kw_reply_is_error(reply) || kw_reply_is_error(element)) {
         result->end = SIM_REFUSED;
+        check_refusal(command, reply);
     } else if (kw_reply_is_nil(reply) && command->act == SIM_BLOCK) {
         result->end = SIM_REFUSED;
     } else {

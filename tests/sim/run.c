@@ -215,7 +215,8 @@ static void probe_key(unsigned key, bool writes)
     }
     /* Far away, the time between a new map and the answer of an old owner (option grace) is over
      * before that comes. */
-    bool is_far = C.plan->latency_ns > FAR_NS && error.effect == KW_EFFECT_MAYBE;
+    bool is_far = C.plan->kind == SIM_CLUSTER && C.plan->latency_ns > FAR_NS &&
+                  error.effect == KW_EFFECT_MAYBE;
     if ((reply == NULL && !is_far) || kw_reply_is_error(reply)) {
         sim_fail("all is well for %lu ms, and a call on k%u fails: %s",
                  (unsigned long)(SIM_RECOVERY_NS / SIM_MS), key,
@@ -252,12 +253,18 @@ static void probe(const sim_plan *plan)
     }
 }
 
+/* How long a handle that ends early is drained before; 0: it is not. */
+static uint64_t drain_ms;
+
 /* Closes while calls are under way: at a moment when each that has begun is inside. */
 static bool closes_early(const sim_plan *plan, uint64_t *at_ns)
 {
     for (unsigned i = 0; i < plan->faults_n; i++) {
-        if (plan->faults[i].kind == SIM_CLOSE && !plan->faults[i].is_off) {
-            *at_ns = plan->faults[i].at_ns;
+        const sim_fault *fault = &plan->faults[i];
+        bool ends = fault->kind == SIM_CLOSE || fault->kind == SIM_DRAIN;
+        if (ends && !fault->is_off) {
+            *at_ns = fault->at_ns;
+            drain_ms = fault->kind == SIM_DRAIN ? 1 + fault->length_ns / SIM_MS : 0;
             return true;
         }
     }
@@ -266,8 +273,18 @@ static bool closes_early(const sim_plan *plan, uint64_t *at_ns)
 
 static void close_handle(void)
 {
+    kw_error error = KW_ERROR_INIT;
     uint64_t before_ns = sim_now();
     C.is_closing = true;
+    if (drain_ms > 0) {
+        (void)kw_drain(C.client, &error, drain_ms);
+        uint64_t granted_ns = C.plan->has_names ? SIM_NEVER / 2 : 2 * SIM_MS;
+        if (sim_now() > before_ns + drain_ms * SIM_MS + granted_ns) {
+            sim_fail("kw_drain of %lu ms took %lu us", (unsigned long)drain_ms,
+                     (unsigned long)((sim_now() - before_ns) / SIM_US));
+        }
+    }
+    before_ns = sim_now();
     kw_close(C.client);
     if (sim_now() > before_ns + 100 * SIM_MS && (C.plan->has_thread || !C.plan->has_names)) {
         sim_fail("kw_close took %lu us", (unsigned long)((sim_now() - before_ns) / SIM_US));
@@ -314,6 +331,7 @@ static void keep(void *arg)
     const sim_plan *plan = arg;
     uint64_t begin_ns = sim_now();
     uint64_t close_ns = SIM_NEVER;
+    drain_ms = 0;
     bool is_early = closes_early(plan, &close_ns);
     close_ns = is_early ? begin_ns + close_ns : SIM_NEVER;
     keeper = sim_self_bit();

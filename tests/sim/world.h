@@ -46,6 +46,7 @@ typedef struct sim_server {
     bool is_turning; /* its next turn is due */
     bool is_gone;    /* for good */
     bool hangs_up_at_hello;
+    bool is_fitful; /* its condition is that of every other command */
     unsigned lives_n;
     sim_condition condition;
     unsigned char primary; /* whom it replicates; itself: a primary */
@@ -137,6 +138,7 @@ void sim_cluster_answer(sim_peer *peer, const sim_word *argv, size_t argc);
 void sim_cluster_move(unsigned unit, unsigned to, uint64_t length_ns);
 void sim_cluster_move_all(unsigned from, unsigned to);
 void sim_cluster_failover(unsigned primary);
+void sim_cluster_unserve(unsigned unit, uint64_t length_ns);
 void sim_cluster_replace(unsigned number);
 void sim_cluster_heal(void);
 sim_server *sim_cluster_owner(unsigned unit); /* by the greatest epoch */
