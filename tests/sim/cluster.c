@@ -226,6 +226,10 @@ void sim_cluster_failover(unsigned primary)
 static void serve_again(void *arg, uint64_t owner)
 {
     unsigned unit = (unsigned)((const sim_unit *)arg - W.units);
+    for (unsigned i = 0;
+         i < W.servers_n && (W.servers[owner].is_gone || W.servers[owner].primary != owner); i++) {
+        owner = i; /* it was replaced, or is a replica now */
+    }
     W.epoch++;
     sim_say("slots from %u are served again", W.units[unit].first);
     for (unsigned i = 0; i < W.servers_n; i++) {
