@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "cache/life.h"
+#include "engine/script.h"
 
 /* An error of the server: the key is of another kind for good, or the server cannot do it now. */
 static kw_look_result take_error(kw_error *error, kw_reply *reply)
@@ -13,9 +14,7 @@ static kw_look_result take_error(kw_error *error, kw_reply *reply)
     kw_bytes text = kw_reply_bytes(reply);
     kw_bytes_show(shown, sizeof(shown), text);
     kw_error_set(error, KW_ERR_SERVER, KW_EFFECT_NONE, "%s", shown);
-    /* Valkey and Redis from 7 on put the name of the script's error behind "ERR" at times. */
-    bool is_kind = kw_bytes_starts(text, "WRONGTYPE") || kw_bytes_starts(text, "ERR WRONGTYPE") ||
-                   kw_bytes_starts(text, "-WRONGTYPE");
+    bool is_kind = kw_script_error_is(text, "WRONGTYPE");
     kw_reply_free(reply);
     return is_kind ? KW_LOOK_WRONG : KW_LOOK_AWAY;
 }

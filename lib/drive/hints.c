@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "engine/hint.h"
 #include "engine/quorum_script.h"
+#include "engine/script.h"
 
 #include <string.h>
 
@@ -274,7 +275,7 @@ static bool is_settled(const kw_reply *reply)
     kw_bytes text = kw_reply_bytes(reply);
     return kw_quorum_script_read(&answer, &failure, KW_QUORUM_PUT, reply) == KW_OK ||
            (kw_reply_is_error(reply) &&
-            (kw_bytes_starts(text, "KWFORMAT") || kw_bytes_starts(text, "WRONGTYPE")));
+            (kw_script_error_is(text, "KWFORMAT") || kw_script_error_is(text, "WRONGTYPE")));
 }
 
 static void drop(kw_hints *self, const kw_copy_request *request, uint64_t now_ns)

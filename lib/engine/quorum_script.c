@@ -3,6 +3,7 @@
 #include "engine/quorum_script.h"
 
 #include "base/error.h"
+#include "engine/script.h"
 
 #include <assert.h>
 #include <string.h>
@@ -341,7 +342,7 @@ static kw_err read_error(kw_error *error, const kw_reply *reply)
     kw_bytes text = kw_reply_bytes(reply);
     kw_effect effect = KW_EFFECT_MAYBE;
     for (size_t i = 0; i < sizeof(harmless) / sizeof(harmless[0]); i++) {
-        if (kw_bytes_starts(text, harmless[i])) {
+        if (kw_script_error_is(text, harmless[i])) {
             effect = KW_EFFECT_NONE;
         }
     }

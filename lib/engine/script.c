@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Scripts made from their texts. */
+/* Scripts made from their texts, and the errors of what they ran. */
 #include "engine/script.h"
 
 #include <string.h>
@@ -24,4 +24,37 @@ kw_script *kw_script_make(const kw_allocator *mem, kw_bytes text, bool is_read_o
     script->text.len = text.len;
     kw_sha1_text(script->sha1, text);
     return script;
+}
+
+static kw_bytes skip(kw_bytes text, size_t len)
+{
+    kw_bytes rest = {text.data + len, text.len - len};
+    return rest;
+}
+
+/* What stands behind "ERR Error running script (call to f_SHA1): @user_script:LINE: ". */
+static kw_bytes skip_place(kw_bytes text)
+{
+    static const char place[] = "@user_script:";
+    kw_bytes rest = text;
+    while (rest.len > 0 && !kw_bytes_starts(rest, place)) {
+        rest = skip(rest, 1);
+    }
+    rest = skip(rest, rest.len > 0 ? sizeof(place) - 1 : 0);
+    while (rest.len > 0 && rest.data[0] >= '0' && rest.data[0] <= '9') {
+        rest = skip(rest, 1);
+    }
+    return kw_bytes_starts(rest, ": ") ? skip(rest, 2) : text;
+}
+
+bool kw_script_error_is(kw_bytes text, const char *code)
+{
+    if (kw_bytes_starts(text, "ERR Error running script")) {
+        text = skip_place(text);
+    } else if (kw_bytes_starts(text, "ERR ")) {
+        text = skip(text, 4);
+    } else if (kw_bytes_starts(text, "-")) {
+        text = skip(text, 1);
+    }
+    return kw_bytes_starts(text, code);
 }

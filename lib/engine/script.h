@@ -34,6 +34,11 @@ struct kw_script {
 kw_script *kw_script_make(const kw_allocator *mem, kw_bytes text, bool is_read_only);
 void kw_script_unref(const kw_script *script);
 
+/* True where the error is of that code ("WRONGTYPE"), said by the server or by a command that a
+ * script ran: servers before Redis 7 put that behind a text of their own, later ones put "ERR" or
+ * "-" before it at times. */
+bool kw_script_error_is(kw_bytes text, const char *code);
+
 /* One run of a script, on its way; a part of its command's plan. What is done with it hangs on two
  * pointers, so that a program without scripts carries nothing of them. */
 typedef struct kw_script_run_state kw_script_run_state;

@@ -21,6 +21,7 @@
 #include "support/check.h"
 #include "support/cluster.h"
 #include "support/crew.h"
+#include "support/server.h"
 
 #define PUSH "return redis.call('RPUSH', KEYS[1], ARGV[1])"
 #define INCR "return redis.call('INCR', KEYS[1])"
@@ -277,6 +278,9 @@ static void test_scripts_in_sessions_bring_the_text_in_time(void **state)
 
 static void test_scripts_that_read_go_to_replicas(void **state)
 {
+    if (!kw_test_server_has_version(7, 0)) {
+        skip(); /* of Redis 7 */
+    }
     kw_test_cluster *cluster = cluster_of(state);
     kw_client *client = kw_test_open("%s?read-preference=replica", kw_test_cluster_uri(cluster));
     kw_script *script = script_of("return redis.call('GET', KEYS[1])", KW_SCRIPT_READ_ONLY);
@@ -458,6 +462,9 @@ static void test_scripts_wrong_numkeys_send_nothing(void **state)
 /* A node that joins after the library was loaded gets it when it says that it lacks it. */
 static void test_functions_reach_a_node_that_joined_later(void **state)
 {
+    if (!kw_test_server_has_version(7, 0)) {
+        skip(); /* of Redis 7 */
+    }
     kw_test_cluster *cluster = cluster_of(state);
     static const char text[] = "#!lua name=counter\n"
                                "redis.register_function('count', function(keys)"

@@ -106,6 +106,8 @@ static void restart_empty(kw_test_server *server)
     kw_test_server_kill(server);
     snprintf(path, sizeof(path), "%s/appendonlydir", kw_test_server_folder(server));
     kw_test_folder_remove(path);
+    snprintf(path, sizeof(path), "%s/appendonly.aof", kw_test_server_folder(server));
+    (void)remove(path); /* of Redis before 7 */
     kw_test_server_restart(server);
     if (kw_test_server_integer(server, "DBSIZE") != 0) {
         kw_test_die("the server is not empty");

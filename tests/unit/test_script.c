@@ -184,6 +184,35 @@ static void test_script_without_memory_goes_by_its_name(void **state)
     kw_script_run_state_free(NULL);
 }
 
+static void test_script_error_is_that_of_the_command_it_ran(void **state)
+{
+    (void)state;
+    static const char *const kinds[] = {
+        "WRONGTYPE Operation against a key",
+        "-WRONGTYPE Operation against a key",
+        "ERR WRONGTYPE Operation against a key",
+        "ERR Error running script (call to f_7bc1e26d): @user_script:12: WRONGTYPE Operation",
+    };
+    static const char *const others[] = {
+        "",
+        "-",
+        "ERR ",
+        "ERR Error running script",
+        "ERR Error running script (call to f_7bc1e26d): @user_script:12:",
+        "ERR Error running script (call to f_7bc1e26d): @user_script:12: ",
+        "ERR Error running script (call to f_WRONGTYPE): @user_script: WRONGTYPE",
+        "ERR value is no WRONGTYPE",
+    };
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+        assert_true(kw_script_error_is(kw_bytes_of(kinds[i]), "WRONGTYPE"));
+    }
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+        if (kw_script_error_is(kw_bytes_of(others[i]), "WRONGTYPE")) {
+            fail_msg("%s", others[i]);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -194,6 +223,7 @@ int main(void)
         cmocka_unit_test(test_script_that_left_behind_the_text_in_vain_brings_it),
         cmocka_unit_test(test_script_memory_keeps_those_that_were_brought_last),
         cmocka_unit_test(test_script_without_memory_goes_by_its_name),
+        cmocka_unit_test(test_script_error_is_that_of_the_command_it_ran),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
