@@ -184,6 +184,7 @@ all: $(STATIC) $(SHARED) $(PROGRAM)
 ## check-examples: each example, and the quickstart's tour
 ## check-loaded: all tests, three times, beside eight busy loops
 ## coverage: lines and branches that the tests run, by room (gcov)
+## growth: instructions of a command with more nodes, commands under way, ring members, bytes, handles
 ## bench: speed against raw hiredis on this machine
 ## demo: a throwaway cluster, and what keyway does on it
 ## install, uninstall: with DESTDIR, PREFIX (/usr/local), BINDIR, LIBDIR, INCLUDEDIR, DATADIR, MANDIR, DOCDIR
@@ -298,11 +299,12 @@ $(BUILD)/tests/bench/%: tests/bench/%.c $(STATIC) $(SUPPORT)
 WRAPPED = close connect epoll_ctl epoll_wait poll read recv recvmsg sched_yield send sendmsg setsockopt socket \
 	syscall write writev
 
-$(COUNTS): tests/counts/counts.c tests/counts/network.c $(STATIC)
+$(BUILD)/tests/counts/%: tests/counts/%.c tests/counts/measure.c tests/counts/network.c tests/counts/measure.h \
+		tests/counts/network.h $(STATIC)
 	$(call say,TEST,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) -D_GNU_SOURCE -Iinclude -Itests $(CPPFLAGS) $(CFLAGS_ALL) $(LDFLAGS) -o $@ \
-		tests/counts/counts.c tests/counts/network.c $(WRAPPED:%=-Wl,--wrap=%) $(STATIC) $(LIBS)
+		$(filter %.c,$^) $(WRAPPED:%=-Wl,--wrap=%) $(STATIC) $(LIBS)
 
 # The simulator, in a build of its own (make sim): its system calls, and its locks, are the library's, and
 # the compiler calls it between any two basic blocks of the library.
@@ -458,6 +460,9 @@ check-tls:
 
 check-counts: all $(COUNTS)
 	@env $(CHECK_ENV) sh tests/support/counts.sh
+
+growth: $(BUILD)/tests/counts/growth
+	@env $(CHECK_ENV) sh tests/support/growth.sh
 
 check-house: all
 	$(RUN) tests/support/rooms.sh tests/support/calls.sh tests/support/sources.sh tests/support/times.sh
@@ -642,7 +647,7 @@ clean:
 	rm -rf $(BUILD)
 
 .PHONY: abi all help cache-mistakes check check-ports check-i386 check-arm64 check-musl check-kqueue check-cache check-debian check-package check-tls check-quorum model check-unit check-scene check-fake check-live check-fault check-build check-examples check-quick check-counts check-sizes check-house check-loaded coverage coverage-run gates \
-	asan tsan fuzz fuzz-run bench tour demo exports man install uninstall dist format format-check lint clean FORCE
+	asan tsan fuzz fuzz-run bench growth tour demo exports man install uninstall dist format format-check lint clean FORCE
 .SECONDARY:
 .DELETE_ON_ERROR:
 

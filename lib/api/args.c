@@ -6,15 +6,30 @@
 
 #include <string.h>
 
-/* False where a NULL is among them; with a length of 0 it is an empty argument. */
-static bool take(kw_bytes *to, size_t argc, const char *const *argv, const size_t *lens)
+/* False where a NULL is among them. */
+static bool take_texts(kw_bytes *to, size_t argc, const char *const *argv)
 {
     for (size_t i = 0; i < argc; i++) {
-        if (argv[i] == NULL && (lens == NULL || lens[i] > 0)) {
+        if (argv[i] == NULL) {
             return false;
         }
+        to[i] = kw_bytes_of(argv[i]);
+    }
+    return true;
+}
+
+/* Likewise; with a length of 0 it is an empty argument. */
+static inline bool take(kw_bytes *to, size_t argc, const char *const *argv, const size_t *lens)
+{
+    if (lens == NULL) {
+        return take_texts(to, argc, argv);
+    }
+    for (size_t i = 0; i < argc; i++) {
         to[i].data = argv[i];
-        to[i].len = lens != NULL ? lens[i] : strlen(argv[i]);
+        to[i].len = lens[i];
+        if (argv[i] == NULL && lens[i] > 0) {
+            return false;
+        }
     }
     return true;
 }

@@ -310,7 +310,9 @@ kw_reply *kw_reader_plain(kw_reader *reader)
 {
     const char *start = reader->input.data + reader->input_at;
     cursor self = {start, reader->input.data + reader->input.len};
+    size_t rest_len = (size_t)(self.end - start);
     item found;
+    kw_reply *root;
     if (*start != '$') {
         return read_root(reader, self);
     }
@@ -322,7 +324,12 @@ kw_reply *kw_reader_plain(kw_reader *reader)
     if (used > kw_reader_limits_of(reader).bytes) {
         return NULL;
     }
-    kw_reply *root = new_item(reader, &found, (size_t)(self.end - start));
+    if (found.kind == KW_REPLY_NIL) {
+        root = new_root(reader, rest_len, 0); /* which is one */
+    } else {
+        root = kw_reply_new_string(reader->pools ? &reader->pool : NULL, reader->mem,
+                                   piece_len(rest_len), KW_REPLY_STRING, found.text);
+    }
     reader->input_at += root != NULL ? used : 0;
     return root;
 }

@@ -129,6 +129,15 @@ kw_err kw_pipeline_all(kw_topology *topology, kw_item *items, size_t items_n, ui
 void kw_item_tell(const kw_item *item, kw_error *error);
 
 /* Frees what a pipeline left in an item: reply, story and plan. */
-void kw_item_fini(kw_item *item, const kw_allocator *mem);
+void kw_item_fini_failed(kw_item *item, const kw_allocator *mem);
+static inline void kw_item_fini(kw_item *item, const kw_allocator *mem)
+{
+    kw_reply_free(item->request.reply);
+    item->request.reply = NULL;
+    if (item->retry_state != NULL || item->loss != NULL) {
+        kw_item_fini_failed(item, mem);
+    }
+    kw_plan_fini(&item->plan);
+}
 
 #endif

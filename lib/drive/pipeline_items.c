@@ -7,10 +7,8 @@
 
 #include <string.h>
 
-void kw_item_fini(kw_item *item, const kw_allocator *mem)
+void kw_item_fini_failed(kw_item *item, const kw_allocator *mem)
 {
-    kw_reply_free(item->request.reply);
-    item->request.reply = NULL;
     if (item->retry_state != NULL) {
         kw_mem_free(mem, item->retry_state->story);
     }
@@ -20,7 +18,6 @@ void kw_item_fini(kw_item *item, const kw_allocator *mem)
         kw_loss_unref(item->loss, mem);
         item->loss = NULL;
     }
-    kw_plan_fini(&item->plan);
 }
 
 void kw_item_tell(const kw_item *item, kw_error *error)
@@ -87,13 +84,13 @@ void kw_pipeline_end_item(kw_pipeline *self, kw_item *item, kw_err code)
     }
     item->node = NULL;
     self->open_n--;
-    if (self->long_lived != NULL) {
-        kw_pipeline_unwatch_deadline(self, item);
+    if (self->long_lived == NULL) {
         item->due.at_ns = self->scan.now_ns;
-        self->long_lived->on_ended(self, item);
-    } else {
-        item->due.at_ns = self->scan.now_ns;
+        return;
     }
+    kw_pipeline_unwatch_deadline(self, item);
+    item->due.at_ns = self->scan.now_ns;
+    self->long_lived->on_ended(self, item);
 }
 
 /* Without memory for the op a command ends where it is. */
@@ -154,7 +151,10 @@ bool kw_pipeline_has_op(kw_pipeline *self, kw_item *item)
 void kw_pipeline_put(kw_pipeline *self, kw_item *item, kw_node *node)
 {
     bool is_exclusive = self->long_lived != NULL && item->plan.is_blocking;
-    kw_channel *channel = kw_pipeline_channel(self, node, is_exclusive);
+    kw_channel *channel = self->latest;
+    if (channel == NULL || channel->node != node || is_exclusive) {
+        channel = kw_pipeline_channel(self, node, is_exclusive);
+    }
     if (channel == NULL) {
         end_without_memory(self, item);
         return;

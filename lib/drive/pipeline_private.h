@@ -229,7 +229,14 @@ bool kw_pipeline_has_map_news(const kw_pipeline *self);
 kw_channel *kw_pipeline_channel(kw_pipeline *self, kw_node *node, bool is_exclusive);
 
 /* The channel has something to do. */
-void kw_pipeline_list_channel(kw_pipeline *self, kw_channel *channel);
+static inline void kw_pipeline_list_channel(kw_pipeline *self, kw_channel *channel)
+{
+    if (!channel->is_listed) {
+        channel->is_listed = true;
+        channel->next_listed = self->listed;
+        self->listed = channel;
+    }
+}
 
 /* The channel is looked at again at that time, or before. */
 void kw_pipeline_set_timer(kw_pipeline *self, kw_channel *channel, uint64_t at_ns);

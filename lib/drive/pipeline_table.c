@@ -140,9 +140,6 @@ kw_channel *kw_pipeline_channel(kw_pipeline *self, kw_node *node, bool is_exclus
         }
         return channel;
     }
-    if (self->latest != NULL && self->latest->node == node) {
-        return self->latest;
-    }
     channel = find_channel(self, node);
     if (channel == NULL && reserve_table(self) && (channel = add_channel(self, node)) != NULL &&
         self->shared.slots_n > 0) {
@@ -169,15 +166,6 @@ void kw_pipeline_remove_channel(kw_pipeline *self, kw_channel *channel)
     kw_loss_unref(channel->late, mem);
     kw_node_unref(channel->node);
     kw_mem_free(mem, channel);
-}
-
-void kw_pipeline_list_channel(kw_pipeline *self, kw_channel *channel)
-{
-    if (!channel->is_listed) {
-        channel->is_listed = true;
-        channel->next_listed = self->listed;
-        self->listed = channel;
-    }
 }
 
 void kw_pipeline_set_timer(kw_pipeline *self, kw_channel *channel, uint64_t at_ns)

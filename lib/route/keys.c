@@ -272,6 +272,9 @@ static kw_err set_crossslot(kw_error *error, kw_bytes a, kw_bytes b)
 {
     char shown_a[SHOWN_LEN];
     char shown_b[SHOWN_LEN];
+    if (error == NULL) {
+        return KW_ERR_CROSSSLOT; /* of a command that can be split */
+    }
     return kw_error_set(error, KW_ERR_CROSSSLOT, KW_EFFECT_NONE,
                         "keys \"%s\" (slot %u) and \"%s\" (slot %u) live in different slots; give "
                         "them the same {hash tag}, or send one command per slot",

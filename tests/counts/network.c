@@ -14,9 +14,11 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#define SOCKETS_MAX 256
+#define SOCKETS_MAX 8192
 #define BYTES_MAX   ((size_t)1 << 20)
 #define ARGS_MAX    1024
+#define SLOTS_N     16384u
+#define PORT_FIRST  7001u
 
 /* --wrap=NAME: the library's NAME is __wrap_NAME, and the system's is __real_NAME. */
 int __real_close(int fd);
@@ -52,6 +54,7 @@ ssize_t __wrap_write(int fd, const void *data, size_t len);
 ssize_t __wrap_writev(int fd, const struct iovec *parts, int parts_n);
 
 counts_calls counts_network;
+counts_servers counts_network_servers = {3, 32};
 
 void counts_network_reset(void)
 {
@@ -62,8 +65,17 @@ void counts_network_reset(void)
 
 static int peers[SOCKETS_MAX]; /* the server's end of the library's socket; 0: none */
 static char requests[BYTES_MAX];
-static char replies[BYTES_MAX];
-static size_t replies_len;
+
+/* What a server has said, and its socket did not take yet. */
+typedef struct reply_bytes {
+    char *data;
+    size_t at;
+    size_t len;
+    size_t capacity;
+} reply_bytes;
+
+static reply_bytes outs[SOCKETS_MAX];
+static reply_bytes *out; /* of the socket that is being answered */
 
 static void die(const char *what)
 {
@@ -71,24 +83,37 @@ static void die(const char *what)
     exit(EXIT_FAILURE);
 }
 
+/* Room for len bytes more. */
+static char *reserve(size_t len)
+{
+    if (len > out->capacity - out->len) {
+        out->capacity = 2 * (out->len + len);
+        out->data = realloc(out->data, out->capacity);
+        if (out->data == NULL) {
+            die("no memory");
+        }
+    }
+    char *at = out->data + out->len;
+    out->len += len;
+    return at;
+}
+
 static void say(const char *text)
 {
     size_t len = strlen(text);
-    if (len > sizeof(replies) - replies_len) {
-        die("replies are too long");
-    }
-    memcpy(replies + replies_len, text, len);
-    replies_len += len;
+    memcpy(reserve(len), text, len);
 }
 
 static void say_map(void)
 {
     char text[160];
-    say("*3\r\n");
-    for (int i = 0; i < 3; i++) {
+    unsigned n = counts_network_servers.nodes_n;
+    snprintf(text, sizeof(text), "*%u\r\n", n);
+    say(text);
+    for (unsigned i = 0; i < n; i++) {
         snprintf(text, sizeof(text),
-                 "*3\r\n:%d\r\n:%d\r\n*3\r\n$9\r\n127.0.0.1\r\n:%d\r\n$40\r\n%040d\r\n", i * 5461,
-                 i < 2 ? i * 5461 + 5460 : 16383, 7001 + i, 7001 + i);
+                 "*3\r\n:%u\r\n:%u\r\n*3\r\n$9\r\n127.0.0.1\r\n:%u\r\n$40\r\n%040u\r\n",
+                 i * SLOTS_N / n, (i + 1) * SLOTS_N / n - 1, PORT_FIRST + i, PORT_FIRST + i);
         say(text);
     }
 }
@@ -96,10 +121,14 @@ static void say_map(void)
 static void say_values(size_t n, bool is_list)
 {
     char text[32];
+    size_t len = counts_network_servers.value_len;
     snprintf(text, sizeof(text), "*%zu\r\n", n);
     say(is_list ? text : "");
+    snprintf(text, sizeof(text), "$%zu\r\n", len);
     for (size_t i = 0; i < n; i++) {
-        say("$32\r\n01234567890123456789012345678901\r\n");
+        say(text);
+        memset(reserve(len), 'v', len);
+        say("\r\n");
     }
 }
 
@@ -165,24 +194,36 @@ static char *take_request(char *bytes)
     return bytes;
 }
 
-/* What the library has sent on the socket is answered. The name is known to counts.sh: the
- * instructions in here are not counted. */
+/* As much as the socket takes of what was said. */
+static void send_out(int fd)
+{
+    while (out->at < out->len) {
+        ssize_t len = __real_send(peers[fd], out->data + out->at, out->len - out->at, MSG_DONTWAIT);
+        if (len <= 0) {
+            return;
+        }
+        out->at += (size_t)len;
+    }
+    out->at = 0;
+    out->len = 0;
+}
+
+/* What the library has sent on the socket is answered, as far as there is room for it; the rest
+ * when the library has read. The name is known to counts.sh: the instructions in here are not
+ * counted. */
 void serve_counts(int fd);
 
 void serve_counts(int fd)
 {
     ssize_t len = __real_recv(peers[fd], requests, sizeof(requests) - 1, MSG_DONTWAIT);
-    if (len <= 0) {
-        die("nothing was sent");
+    out = &outs[fd];
+    if (len > 0) {
+        requests[len] = '\0';
     }
-    requests[len] = '\0';
-    replies_len = 0;
-    for (char *at = requests; at < requests + len;) {
+    for (char *at = requests; len > 0 && at < requests + len;) {
         at = take_request(at);
     }
-    if (__real_send(peers[fd], replies, replies_len, 0) != (ssize_t)replies_len) {
-        die("a reply does not fit");
-    }
+    send_out(fd);
 }
 
 /* Called by its address, so that no compiler makes it a part of others. */
@@ -240,6 +281,8 @@ int __wrap_close(int fd)
     if (is_internal(fd)) {
         (void)__real_close(peers[fd]);
         peers[fd] = 0;
+        outs[fd].at = 0;
+        outs[fd].len = 0;
     }
     return __real_close(fd);
 }
@@ -262,7 +305,11 @@ ssize_t __wrap_writev(int fd, const struct iovec *parts, int parts_n)
 ssize_t __wrap_recv(int fd, void *data, size_t len, int flags)
 {
     counts_network.receives++;
-    return __real_recv(fd, data, len, flags);
+    ssize_t got = __real_recv(fd, data, len, flags);
+    if (is_internal(fd) && outs[fd].len > 0) {
+        serve(fd);
+    }
+    return got;
 }
 
 ssize_t __wrap_recvmsg(int fd, struct msghdr *message, int flags)

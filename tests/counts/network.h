@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* A network without a network, so that counts are the same in each run: the linker leads the
  * library's system calls here (--wrap), where they are counted, and a socket is one end of a pair
- * whose other end is answered before send() returns, as a cluster of three primaries would. */
+ * whose other end is answered before send() returns, as a cluster of primaries would. */
 #ifndef COUNTS_NETWORK_H
 #define COUNTS_NETWORK_H
+
+#include <stddef.h>
 
 /* System calls since counts_network_reset. */
 typedef struct counts_calls {
@@ -17,7 +19,14 @@ extern counts_calls counts_network;
 
 void counts_network_reset(void);
 
-/* Bytes of a value that GET and MGET answer. */
-#define COUNTS_VALUE_LEN 32
+/* What the servers are: so many primaries with even shares of the slots, whose GET and MGET answer
+ * values of value_len bytes. */
+typedef struct counts_servers {
+    unsigned nodes_n;
+    size_t value_len;
+} counts_servers;
+
+/* Three, with 32 bytes, to begin with. */
+extern counts_servers counts_network_servers;
 
 #endif
