@@ -226,22 +226,32 @@ static inline bool may_follow(const kw_channel *channel, const kw_channel_scan *
            (scan->ordering == NULL || kw_ordered_is_alone(&item->ordered));
 }
 
-kw_err kw_channel_put(kw_channel *channel, kw_channel_scan *scan, kw_item *item)
+void kw_channel_put(kw_channel *channel, kw_channel_scan *scan, kw_item *item)
 {
     item->channel = channel;
     if (may_follow(channel, scan, item)) {
-        return follow(channel, scan, item);
+        (void)follow(channel, scan, item);
+        return;
     }
     bool connects = scan->poller == NULL && channel->conn == NULL && channel->queue.head == NULL;
     item->state = KW_ITEM_QUEUED;
     item->is_choosy = !kw_channel_keeps(scan, item);
     kw_items_push(&channel->queue, item);
     channel->choosy_n += item->is_choosy ? 1 : 0;
-    if (!connects) {
-        return KW_OK;
+    if (connects && connect_channel(channel, scan) != KW_OK) {
+        channel->retry_ns = scan->now_ns; /* the node says the same again */
+    } else if (connects && channel->conn != NULL) {
+        (void)queue_some(channel, scan); /* the others of a batch follow */
     }
-    kw_err code = connect_channel(channel, scan); /* the others of a batch follow it */
-    return code == KW_OK && channel->conn != NULL ? queue_some(channel, scan) : code;
+}
+
+/* A command was put on the connection, and there was no memory for it. */
+static kw_err check_put(const kw_channel *channel, kw_channel_scan *scan)
+{
+    bool is_lost = channel->conn != NULL && channel->conn->state == KW_CONN_DEAD;
+    return is_lost ? kw_error_set(&scan->failure, KW_ERR_NOMEM, KW_EFFECT_NONE,
+                                  "no memory for a command on its connection")
+                   : KW_OK;
 }
 
 static kw_err flush(kw_channel *channel, kw_channel_scan *scan)
@@ -286,7 +296,8 @@ bool kw_channel_has_more(const kw_channel *channel, const kw_channel_scan *scan)
 kw_err kw_channel_pump(kw_channel *channel, kw_channel_scan *scan)
 {
     look(channel, scan);
-    kw_err code = connect_channel(channel, scan);
+    kw_err code = check_put(channel, scan);
+    code = code == KW_OK ? connect_channel(channel, scan) : code;
     if (code != KW_OK || channel->conn == NULL) {
         return code;
     }
@@ -304,6 +315,10 @@ kw_err kw_channel_pump(kw_channel *channel, kw_channel_scan *scan)
 
 kw_err kw_channel_fill(kw_channel *channel, kw_channel_scan *scan)
 {
+    kw_err code = check_put(channel, scan);
+    if (code != KW_OK) {
+        return code;
+    }
     bool has_room = channel->conn != NULL && may_queue(channel, scan) &&
                     !is_to_be_looked_at(channel, scan); /* which kw_channel_pump does */
     return has_room ? queue_some(channel, scan) : KW_OK;

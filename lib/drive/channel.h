@@ -79,8 +79,9 @@ typedef struct kw_channel_scan {
 } kw_channel_scan;
 
 /* Puts a command on the connection, to be sent by the next pump, where that has others on it and
- * nothing is in the way; else at the end of the queue. */
-kw_err kw_channel_put(kw_channel *channel, kw_channel_scan *scan, kw_item *item);
+ * nothing is in the way; else at the end of the queue. What goes wrong the next pump, or fill,
+ * tells. */
+void kw_channel_put(kw_channel *channel, kw_channel_scan *scan, kw_item *item);
 
 /* Takes a command out of the queue. */
 void kw_channel_dequeue(kw_channel *channel, kw_item *item);

@@ -159,10 +159,7 @@ void kw_pipeline_put(kw_pipeline *self, kw_item *item, kw_node *node)
         end_without_memory(self, item);
         return;
     }
-    kw_err code = kw_channel_put(channel, &self->scan, item);
-    if (code != KW_OK) {
-        kw_pipeline_fail_channel(self, channel, code);
-    }
+    kw_channel_put(channel, &self->scan, item);
     kw_pipeline_list_channel(self, channel);
 }
 
