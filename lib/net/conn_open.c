@@ -19,7 +19,7 @@ void kw_conn_note_trip(kw_conn *conn)
         conn->deadline_ns = now_ns + kw_conn_connect_ns(conn->env);
     }
     conn->begun_ns = now_ns;
-    if (conn->env->options.connect_timeout_ms == 0) { /* else that is for all steps */
+    if (kw_conn_has_own_time(conn)) {
         uint64_t until_ns = now_ns + kw_conn_connect_ns(conn->env);
         conn->deadline_ns = until_ns > conn->deadline_ns ? until_ns : conn->deadline_ns;
     }
@@ -327,6 +327,10 @@ kw_err kw_conn_race(kw_conn *conn, kw_error *error, uint64_t now_ns)
     conn->next_ns = now_ns + conn->pause_ns;
     if (socket < 0) {
         return KW_OK;
+    }
+    if (kw_conn_has_own_time(conn) && conn->deadline_ns < conn->next_ns) {
+        conn->deadline_ns =
+            conn->next_ns; /* nobody looked for so long: it has its turn all the same */
     }
     conn->rivals[conn->address_at] = conn->socket;
     conn->rivals_n++;

@@ -18,6 +18,12 @@ kw_err kw_conn_die_of_errno(kw_conn *conn, kw_error *error, kw_err code, const c
                             ssize_t status);
 kw_err kw_conn_die_of_memory(kw_conn *conn, kw_error *error);
 
+/* False where connect-timeout is set, which is for all steps together. */
+static inline bool kw_conn_has_own_time(const kw_conn *conn)
+{
+    return conn->env->options.connect_timeout_ms == 0;
+}
+
 /* A step of opening the connection was answered: the connect, TLS, or the greeting. The next one
  * has as long as servers that are so far away need. */
 void kw_conn_note_trip(kw_conn *conn);

@@ -98,8 +98,11 @@ kw_err kw_conn_check_overdue(kw_conn *conn, kw_error *error, uint64_t now_ns)
     if (conn->state == KW_CONN_READY) {
         return KW_OK;
     }
-    /* An answer about the name that came late is as good: the time to connect begins with it. */
-    bool is_late = now_ns >= conn->deadline_ns && conn->lookup == NULL;
+    /* An answer about the name that came late is as good: the time to connect begins with it. So
+     * does the turn of an address that has not had its own, since nobody looked. */
+    bool has_more = conn->state == KW_CONN_CONNECTING && conn->begun_n < conn->addresses.n &&
+                    kw_conn_has_own_time(conn);
+    bool is_late = now_ns >= conn->deadline_ns && conn->lookup == NULL && !has_more;
     kw_err code = is_late ? KW_OK : kw_conn_race(conn, error, now_ns);
     return code != KW_OK || now_ns < conn->deadline_ns ? code : die_unready(conn, error);
 }
