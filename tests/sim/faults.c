@@ -71,6 +71,15 @@ static void harm_streams(const sim_fault *fault, unsigned one_in)
     }
 }
 
+/* Nothing is outstanding, and what was answered last was read a while ago: whoever asks next looks
+ * at the connection before. */
+static bool is_at_rest(const sim_socket *socket)
+{
+    return sim_net_is_quiet(socket) && sim_now() > socket->quiet_ns + 2 * SIM_MS;
+}
+
+/* What ends no reply would swallow those behind it, and be a reply then, which nobody can tell: it
+ * comes where none is on its way. */
 static void send_garbage(const sim_fault *fault)
 {
     static const char *const texts[] = {"\x16\x03\x01", "HTTP/1.1 400\r\n", "*1073741824\r\n",
@@ -80,7 +89,7 @@ static void send_garbage(const sim_fault *fault)
         sim_socket *socket = sim_net_socket_at(i);
         if (socket->host == host && socket->state == SIM_OPEN && socket->session != NULL &&
             sim_one_in(2)) {
-            const char *text = texts[fault->value % 6];
+            const char *text = texts[fault->value % (is_at_rest(socket) ? 6 : 5)];
             sim_say("garbage on socket %u of port %u", i, host->port);
             sim_net_answer(socket, text, strlen(text));
         }
@@ -95,9 +104,8 @@ static void send_unasked(const sim_fault *fault)
     for (unsigned i = 0; i < sim_net_sockets_n() && sim_ready_n() == 0; i++) {
         sim_socket *socket = sim_net_socket_at(i);
         const sim_peer *peer = socket->session;
-        if (socket->state == SIM_OPEN && sim_net_is_quiet(socket) && peer != NULL &&
-            !peer->is_blocked && peer->served_n > 0 && sim_now() > socket->quiet_ns + 2 * SIM_MS &&
-            sim_one_in(2)) {
+        if (socket->state == SIM_OPEN && is_at_rest(socket) && peer != NULL && !peer->is_blocked &&
+            peer->served_n > 0 && sim_one_in(2)) {
             const char *text = texts[fault->value % 4];
             sim_say("unasked: %.3s on socket %u", text, i);
             sim_net_inject(socket, text, strlen(text));
