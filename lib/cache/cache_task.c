@@ -252,6 +252,7 @@ void kw_cache_task_begin(kw_cache_task *task)
         task->state = KW_CACHE_TASK_TRACKING;
         task->until_ns = now_of(task) + env->options.stall_ms * KW_NS_PER_MS;
         task->loop->tracking_n++;
+        kw_cache_task_serve_by(task, now_of(task));
         return;
     }
     on_untracked(task);
@@ -366,12 +367,14 @@ static void open_link(kw_cache_task *task)
     task->loop->links_n++;
     kw_load_link_begin(&task->link, cache, &task->loop->poller, key_of(task),
                        kw_cache_deadline_ns(cache));
+    kw_cache_task_serve_by(task, task->link.until_ns);
 }
 
 static void store(kw_cache_task *task)
 {
     task->state = KW_CACHE_TASK_STORING;
     kw_load_link_store(&task->link, &task->fetch.ask, kw_cache_deadline_ns(cache_of(task)));
+    kw_cache_task_serve_by(task, task->link.until_ns);
 }
 
 static void end_fetch(kw_cache_task *task)
@@ -403,6 +406,7 @@ static void run(kw_cache_task *task, kw_fetch_act act)
             break;
         case KW_FETCH_WAIT:
             task->state = KW_CACHE_TASK_WAITING;
+            kw_cache_task_serve_by(task, kw_fetch_until_ns(&task->fetch));
             return;
         case KW_FETCH_GUARD:
             open_link(task);
@@ -430,9 +434,7 @@ static void go_on_waiting(kw_cache_task *task)
         run(task, act);
         return;
     }
-    uint64_t until_ns = kw_fetch_until_ns(&task->fetch);
-    kw_cache_loop *loop = task->loop;
-    loop->due_ns = until_ns < loop->due_ns ? until_ns : loop->due_ns;
+    kw_cache_task_serve_by(task, kw_fetch_until_ns(&task->fetch));
 }
 
 static void go_on_with_link(kw_cache_task *task)
@@ -441,8 +443,7 @@ static void go_on_with_link(kw_cache_task *task)
     kw_load_link_go_on(link);
     if (link->state == KW_LOAD_LINK_OPENING || link->state == KW_LOAD_LINK_WATCHING ||
         link->state == KW_LOAD_LINK_STORING) {
-        kw_cache_loop *loop = task->loop;
-        loop->due_ns = link->until_ns < loop->due_ns ? link->until_ns : loop->due_ns;
+        kw_cache_task_serve_by(task, link->until_ns);
         return;
     }
     run(task, task->state == KW_CACHE_TASK_GUARDING

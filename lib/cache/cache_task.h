@@ -63,6 +63,15 @@ struct kw_cache_task {
     char bytes[]; /* key, value */
 };
 
+/* Tasks are gone over by then, whether this is said while they are or in a command's callback. For
+ * who processes the loop. */
+static inline void kw_cache_task_serve_by(kw_cache_task *task, uint64_t until_ns)
+{
+    kw_cache_loop *loop = task->home;
+    loop->due_ns = until_ns < loop->due_ns ? until_ns : loop->due_ns;
+    kw_loop_guests_serve_by(loop->loop, until_ns);
+}
+
 kw_cache_task *kw_cache_task_new(kw_cache_loop *loop, const kw_cache_task_wish *wish);
 
 void kw_cache_loop_unref(kw_cache_loop *loop);

@@ -78,3 +78,8 @@ void kw_loop_guests_process(kw_loop *loop)
     }
     loop->guests_ns = next_ns;
 }
+
+void kw_loop_guests_serve_by(kw_loop *loop, uint64_t until_ns)
+{
+    loop->guests_ns = until_ns < loop->guests_ns ? until_ns : loop->guests_ns;
+}
