@@ -6,7 +6,7 @@
 #include "api/loop_calls.h"
 #include "api/args.h"
 #include "api/command.h"
-#include "drive/loop.h"
+#include "drive/loop_send.h"
 #include "base/error.h"
 #include "base/format.h"
 
@@ -66,60 +66,30 @@ kw_loop *kw_client_need_loop(kw_client *client, kw_error *error)
     return kw_loop_need(client->topology, error, &client->loop, &client->counts);
 }
 
-/* A block for the command of the task, in *loop. */
-static kw_err begin(kw_client *client, kw_async_command **command, kw_error *error,
-                    const kw_plan_task *task, bool *is_inside)
+/* For a command, or a pause; NULL where there is no memory, or the handle is being closed. */
+static kw_loop *open_loop(kw_client *client, kw_error *error, kw_err *code)
 {
     if (atomic_load_explicit(&client->is_closing, memory_order_relaxed)) {
-        return kw_error_refuse(error, KW_ERR_CANCELLED, "the handle is being closed");
+        *code = kw_error_refuse(error, KW_ERR_CANCELLED, "the handle is being closed");
+        return NULL;
     }
-    kw_loop *loop = kw_client_need_loop(client, error);
-    return loop != NULL ? kw_loop_block(loop, command, error, task, is_inside) : KW_ERR_NOMEM;
-}
-
-static void hand_over(kw_client *client, kw_async_command *command, kw_callback callback,
-                      bool is_inside)
-{
-    kw_loop *loop = kw_loop_at(&client->loop);
-    command->fn = callback.fn;
-    command->arg = callback.arg;
-    if (is_inside) {
-        kw_loop_give(loop, command);
-    } else {
-        kw_loop_submit(loop, command, true);
-    }
+    *code = KW_ERR_NOMEM;
+    return kw_client_need_loop(client, error);
 }
 
 kw_err kw_client_pause(kw_client *client, kw_error *error, kw_callback callback, uint64_t until_ns)
 {
-    kw_async_command *command;
-    bool is_inside = false;
-    kw_plan_task nothing = {.argc = 0};
-    kw_err code = begin(client, &command, error, &nothing, &is_inside);
-    if (code == KW_OK) {
-        kw_async_command_init_pause(command, until_ns);
-        hand_over(client, command, callback, is_inside);
-    }
-    return code;
+    kw_err code;
+    kw_loop *loop = open_loop(client, error, &code);
+    return loop != NULL ? kw_loop_pause(loop, error, callback, until_ns) : code;
 }
 
 /* The handle was entered. */
 static kw_err submit(kw_client *client, kw_error *error, kw_plan_task *task, kw_callback callback)
 {
-    bool is_inside = false;
-    kw_async_command *command;
-    kw_err code = begin(client, &command, error, task, &is_inside);
-    if (code != KW_OK) {
-        return code;
-    }
-    task->is_timed_later = is_inside; /* at once, by the loop's own look at the clock */
-    code = kw_async_command_init(command, client->topology, error, task);
-    if (code != KW_OK) {
-        kw_loop_unblock(kw_loop_at(&client->loop), command);
-        return code;
-    }
-    hand_over(client, command, callback, is_inside);
-    return KW_OK;
+    kw_err code;
+    kw_loop *loop = open_loop(client, error, &code);
+    return loop != NULL ? kw_loop_send(loop, error, callback, task) : code;
 }
 
 kw_err kw_client_begin(kw_client *client, kw_error *error, kw_callback callback, kw_plan_task *task)

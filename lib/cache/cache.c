@@ -65,7 +65,7 @@ kw_cache *kw_cache_new(kw_topology *topology, kw_error *error, const kw_cache_op
     }
     kw_slot_tags_init(cache->tags);
     kw_fork_init(&cache->fork);
-    cache->process = kw_cache_random(cache);
+    cache->process = kw_env_unique(&cache->topology->env);
     return cache;
 }
 

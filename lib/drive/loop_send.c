@@ -1,6 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* From a task to a command on its way. */
+/* From a task to a command on its way, or to a pause. */
 #include "drive/loop_send.h"
+
+static void hand_over(kw_loop *loop, kw_async_command *command, kw_callback callback,
+                      bool is_inside)
+{
+    command->fn = callback.fn;
+    command->arg = callback.arg;
+    if (is_inside) {
+        kw_loop_give(loop, command);
+    } else {
+        kw_loop_submit(loop, command, true);
+    }
+}
 
 kw_err kw_loop_send(kw_loop *loop, kw_error *error, kw_callback callback, kw_plan_task *task)
 {
@@ -16,12 +28,19 @@ kw_err kw_loop_send(kw_loop *loop, kw_error *error, kw_callback callback, kw_pla
         kw_loop_unblock(loop, command);
         return code;
     }
-    command->fn = callback.fn;
-    command->arg = callback.arg;
-    if (is_inside) {
-        kw_loop_give(loop, command);
-    } else {
-        kw_loop_submit(loop, command, true);
-    }
+    hand_over(loop, command, callback, is_inside);
     return KW_OK;
+}
+
+kw_err kw_loop_pause(kw_loop *loop, kw_error *error, kw_callback callback, uint64_t until_ns)
+{
+    bool is_inside = false;
+    kw_async_command *command;
+    kw_plan_task nothing = {.argc = 0};
+    kw_err code = kw_loop_block(loop, &command, error, &nothing, &is_inside);
+    if (code == KW_OK) {
+        kw_async_command_init_pause(command, until_ns);
+        hand_over(loop, command, callback, is_inside);
+    }
+    return code;
 }

@@ -6,7 +6,6 @@
 #include "net/clock.h"
 
 #include <string.h>
-#include <unistd.h>
 
 #define NOTICE_NS (1000 * KW_NS_PER_MS)
 
@@ -37,26 +36,13 @@ static void learn_stamp(void *arg, kw_stamp seen)
     kw_monitor_unlock(&self->monitor);
 }
 
-/* A number that no other writer has. */
-static uint64_t new_writer(kw_env *env)
-{
-    uint64_t number = 0;
-    if (getentropy(&number, sizeof(number)) != 0 || number == 0) {
-        number = kw_env_seed(env) ^ kw_clock_wall_ms() << 20 ^ (uint64_t)getpid() << 48;
-        kw_random random;
-        kw_random_init(&random, number);
-        number = kw_random_next(&random);
-    }
-    return number;
-}
-
 bool kw_version_clock_init(kw_version_clock *self, kw_env *env)
 {
     memset(self, 0, sizeof(*self));
     self->env = env;
     uint64_t bound_ms = env->options.version_ahead_ms;
     self->ahead_ms = bound_ms > 0 ? bound_ms : env->options.tombstone_ms / 4;
-    kw_stamper_init(&self->stamper, new_writer(env));
+    kw_stamper_init(&self->stamper, kw_env_unique(env));
     return kw_monitor_init(&self->monitor) == KW_OK;
 }
 
@@ -77,7 +63,7 @@ uint64_t kw_version_clock_latest(kw_version_clock *self)
     kw_monitor_lock(&self->monitor);
     uint64_t latest = kw_stamper_latest(&self->stamper, now_ms, self->ahead_ms);
     if (self->stamper.last >= latest) {
-        kw_stamper_init(&self->stamper, new_writer(self->env));
+        kw_stamper_init(&self->stamper, kw_env_unique(self->env));
     }
     kw_monitor_unlock(&self->monitor);
     return latest;

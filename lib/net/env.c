@@ -2,8 +2,11 @@
 /* The clock, the seeds and the log of a handle. */
 #include "net/env.h"
 
+#include "base/random.h"
+
 #include <stdarg.h>
 #include <stdio.h>
+#include <unistd.h>
 
 /* Round trips of one step: a connect, TLS, a greeting and a question. */
 #define STEP_TRIPS 5u
@@ -26,6 +29,18 @@ uint64_t kw_env_patience_ns(kw_env *env, uint64_t base_ns)
 uint64_t kw_env_seed(kw_env *env)
 {
     return atomic_fetch_add_explicit(&env->seeds, 0x9e3779b97f4a7c15u, memory_order_relaxed);
+}
+
+uint64_t kw_env_unique(kw_env *env)
+{
+    uint64_t number = 0;
+    if (getentropy(&number, sizeof(number)) != 0 || number == 0) {
+        kw_random random;
+        kw_random_init(&random,
+                       kw_env_seed(env) ^ kw_clock_wall_ms() << 20 ^ (uint64_t)getpid() << 48);
+        number = kw_random_next(&random);
+    }
+    return number;
 }
 
 void kw_env_log(const kw_env *env, kw_log_level level, const char *format, ...)

@@ -94,8 +94,13 @@ void kw_env_on_trip(kw_env *env, uint64_t trip_ns);
  * far away. Any thread. */
 uint64_t kw_env_patience_ns(kw_env *env, uint64_t base_ns);
 
-/* A seed that no other part got. Any thread. */
+/* A seed that no other part got. Other handles may, that were opened at the same time: for jitter
+ * alone. Any thread. */
 uint64_t kw_env_seed(kw_env *env);
+
+/* A number that no other process or handle draws, of the entropy of the system: for names. Any
+ * thread. */
+uint64_t kw_env_unique(kw_env *env);
 
 /* Formats one line for the host's log. Never with keys, values or secrets. Call it
  * with no lock held. */

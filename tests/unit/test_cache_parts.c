@@ -17,6 +17,7 @@
 #include "cache/cache_options.h"
 #include "cache/lease.h"
 #include "cache/life.h"
+#include "net/env.h"
 
 static void test_options_default_are_those_of_the_manual(void **state)
 {
@@ -258,6 +259,18 @@ static void test_life_mean_follows_what_loads_cost(void **state)
     assert_int_equal(kw_life_mean_ms(0, 0), 1);
 }
 
+/* Handles that were opened at the same time draw the same seeds. */
+static void test_processes_of_one_moment_have_names_of_their_own(void **state)
+{
+    (void)state;
+    kw_env one;
+    kw_env other;
+    memset(&one, 0, sizeof(one));
+    memset(&other, 0, sizeof(other));
+    assert_true(kw_env_seed(&one) == kw_env_seed(&other));
+    assert_true(kw_env_unique(&one) != kw_env_unique(&other));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -267,6 +280,7 @@ int main(void)
         cmocka_unit_test(test_tags_lead_to_each_slot),
         cmocka_unit_test(test_lease_name_is_in_the_slot_of_its_key),
         cmocka_unit_test(test_lease_tokens_differ),
+        cmocka_unit_test(test_processes_of_one_moment_have_names_of_their_own),
         cmocka_unit_test(test_lease_answers_are_read_or_refused),
         cmocka_unit_test(test_life_is_fresh_then_stale_then_over),
         cmocka_unit_test(test_life_on_the_server_is_ttl_less_jitter_and_stale_time),
