@@ -234,7 +234,7 @@ static void test_map_that_is_lost_behind_its_news_is_asked_for_again(void **stat
         assert_true(kw_test_now_ms() - start_ms < 10000);
         kw_test_sleep_ms(2);
     }
-    assert_in_range(count_all("CLUSTER SLOTS") - maps_n, 3, 4); /* lost twice */
+    assert_in_range(count_all("CLUSTER SLOTS") - maps_n, 2, 4); /* lost once or twice */
     kw_close(client);
 }
 

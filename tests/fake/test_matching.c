@@ -114,7 +114,7 @@ static void test_matching_second_part_of_a_reply_is_nobodys(void **state)
         kw_error error = KW_ERROR_INIT;
         expect_own(kw, "before");
         kw_fake_on(fakes[0], 1, "LPOP *",
-                   KW_FAKE_STEPS(KW_FAKE_BYTES(reply, i), KW_FAKE_DELAY(60),
+                   KW_FAKE_STEPS(KW_FAKE_BYTES(reply, i), KW_FAKE_DELAY(60 * KW_TEST_SLOWNESS),
                                  KW_FAKE_BYTES(reply + i, sizeof(reply) - 1 - i)));
         assert_null(kw_command(kw, &error, "LPOP a"));
         assert_int_equal(error.code, KW_ERR_TIMEOUT);

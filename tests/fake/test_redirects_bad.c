@@ -159,7 +159,7 @@ static void test_redirect_storm_leaves_nothing_behind(void **state)
 {
     (void)state;
     renew_fakes();
-    kw_client *kw = open_connected("timeout=1s");
+    kw_client *kw = open_connected("timeout=10s");
     kw_fake_on_reply(fakes[1], 1, "INCR foo", "-ASK %u %s", FOO_SLOT, kw_fake_address(fakes[2]));
     kw_fake_on_reply(fakes[1], 1, "INCR foo", "-MOVED %u %s", FOO_SLOT, kw_fake_address(fakes[2]));
     answer_numbers();
