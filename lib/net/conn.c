@@ -177,7 +177,7 @@ static kw_err on_connect_polled(kw_conn *conn, kw_error *error, short revents)
 static kw_err end_of_dial(kw_conn *conn, kw_error *error, kw_err code)
 {
     if (code == KW_ERR_NOMEM || code == KW_ERR_CANCELLED ||
-        kw_env_now(conn->env) < conn->deadline_ns) {
+        (kw_env_now(conn->env) < conn->deadline_ns && !conn->was_left)) {
         return code;
     }
     conn->lost = KW_ERR_HANDSHAKE;

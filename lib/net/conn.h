@@ -91,6 +91,7 @@ struct kw_conn {
     bool is_old;              /* greeted without HELLO */
     bool was_hung_up;         /* on HELLO: lost before any answer to it */
     bool was_ready;           /* its greeting was answered, whatever came after */
+    bool was_left;            /* nobody looked while it was opened, for longer than it had */
     bool is_overdue;          /* it was not answered in time, which is why it ended */
     kw_identity expected;     /* who is to answer */
     kw_identity said;         /* who does, once the greeting was answered */

@@ -13,13 +13,11 @@ void kw_conn_note_trip(kw_conn *conn)
     uint64_t now_ns = kw_env_now(conn->env);
     if (now_ns < conn->deadline_ns) {
         kw_env_on_trip(conn->env, now_ns > conn->begun_ns ? now_ns - conn->begun_ns : 0);
-        uint64_t until_ns = conn->begun_ns + kw_conn_connect_ns(conn->env); /* as far as it is */
-        conn->deadline_ns = until_ns > conn->deadline_ns ? until_ns : conn->deadline_ns;
-    } else { /* it was left alone: how long is no round trip, and what comes next begins now */
-        conn->deadline_ns = now_ns + kw_conn_connect_ns(conn->env);
+    } else {
+        conn->was_left = true; /* how long is no round trip then, and what comes next begins now */
     }
     conn->begun_ns = now_ns;
-    if (kw_conn_has_own_time(conn)) {
+    if (kw_conn_has_own_time(conn) || conn->was_left) {
         uint64_t until_ns = now_ns + kw_conn_connect_ns(conn->env);
         conn->deadline_ns = until_ns > conn->deadline_ns ? until_ns : conn->deadline_ns;
     }
