@@ -52,17 +52,12 @@ bool kw_conn_has_room(const kw_conn *conn)
     return has_room && (!kw_conn_has_old_login(conn) || !kw_conn_awaits_login(conn));
 }
 
-static bool is_shaking(const kw_conn *conn)
-{
-    return conn->tls != NULL && kw_tls_is_shaking(conn->tls);
-}
-
 short kw_conn_events(const kw_conn *conn)
 {
     if (conn->state == KW_CONN_CONNECTING) {
         return POLLOUT;
     }
-    if (is_shaking(conn)) {
+    if (kw_conn_is_shaking(conn)) {
         return kw_tls_has_sealed(conn->tls) ? POLLIN | POLLOUT : POLLIN;
     }
     return kw_conn_has_bytes(conn) ? POLLIN | POLLOUT : POLLIN;
@@ -202,7 +197,7 @@ kw_err kw_conn_progress(kw_conn *conn, kw_error *error, short revents)
             return code;
         }
     }
-    bool was_shaking = is_shaking(conn);
+    bool was_shaking = kw_conn_is_shaking(conn);
     code = flush(conn, error);
     size_t got = (revents & (POLLIN | POLLHUP | POLLERR)) != 0 ? KW_CONN_RECV_LEN : 0;
     size_t taken_len = 0;
@@ -211,7 +206,7 @@ kw_err kw_conn_progress(kw_conn *conn, kw_error *error, short revents)
         code = kw_conn_take_in(conn, error, &got, false);
         taken_len += got;
     }
-    if (was_shaking && !is_shaking(conn)) {
+    if (was_shaking && !kw_conn_is_shaking(conn)) {
         kw_conn_note_trip(conn);
     }
     if (code == KW_OK && conn->state == KW_CONN_GREETING) {

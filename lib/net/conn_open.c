@@ -106,12 +106,9 @@ void kw_conn_note_hang_up(kw_conn *conn)
     if (conn->is_shared) {
         return;
     }
-    bool is_shaking = conn->tls != NULL && kw_tls_is_shaking(conn->tls);
-    bool is_greeting = conn->state == KW_CONN_GREETING && !is_shaking;
+    bool is_greeting = conn->state == KW_CONN_GREETING && !kw_conn_is_shaking(conn);
     const kw_owner *next = is_greeting ? kw_fifo_peek(&conn->owners) : NULL;
-    if (next != NULL && next->kind == KW_OWNER_HELLO) {
-        conn->was_hung_up = true;
-    }
+    conn->was_hung_up = next != NULL && next->kind == KW_OWNER_HELLO;
 }
 
 kw_err kw_conn_die_of_errno(kw_conn *conn, kw_error *error, kw_err code, const char *what,
@@ -326,9 +323,9 @@ kw_err kw_conn_race(kw_conn *conn, kw_error *error, uint64_t now_ns)
     if (socket < 0) {
         return KW_OK;
     }
+    /* Where nobody looked for long it has its turn all the same. */
     if (kw_conn_has_own_time(conn) && conn->deadline_ns < conn->next_ns) {
-        conn->deadline_ns =
-            conn->next_ns; /* nobody looked for so long: it has its turn all the same */
+        conn->deadline_ns = conn->next_ns;
     }
     conn->rivals[conn->address_at] = conn->socket;
     conn->rivals_n++;

@@ -18,6 +18,12 @@ kw_err kw_conn_die_of_errno(kw_conn *conn, kw_error *error, kw_err code, const c
                             ssize_t status);
 kw_err kw_conn_die_of_memory(kw_conn *conn, kw_error *error);
 
+/* TLS is being agreed on. */
+static inline bool kw_conn_is_shaking(const kw_conn *conn)
+{
+    return conn->tls != NULL && kw_tls_is_shaking(conn->tls);
+}
+
 /* False where connect-timeout is set, which is for all steps together. */
 static inline bool kw_conn_has_own_time(const kw_conn *conn)
 {

@@ -162,7 +162,7 @@ static kw_err die_of_end(kw_conn *conn, kw_error *error)
 {
     kw_err code = kw_conn_code_of_loss(conn);
     kw_conn_note_hang_up(conn);
-    if (conn->tls != NULL && kw_tls_is_shaking(conn->tls)) {
+    if (kw_conn_is_shaking(conn)) {
         kw_error_set(error, code, KW_EFFECT_NONE,
                      "the server closed the connection in the TLS handshake; does it speak TLS at "
                      "this port?");

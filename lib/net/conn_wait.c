@@ -53,7 +53,7 @@ kw_err kw_conn_tell_overdue(kw_conn *conn, kw_error *error)
     if (conn->state == KW_CONN_CONNECTING) {
         return kw_error_set(error, KW_ERR_CONNECT, KW_EFFECT_NONE, "connecting took too long");
     }
-    bool is_shaking = conn->tls != NULL && kw_tls_is_shaking(conn->tls);
+    bool is_shaking = kw_conn_is_shaking(conn);
     const kw_owner *next = kw_fifo_peek(&conn->owners);
     const char *step = next != NULL && next->what != NULL ? next->what : "HELLO";
     return kw_error_set(error, KW_ERR_HANDSHAKE, KW_EFFECT_NONE,
