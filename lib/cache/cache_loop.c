@@ -57,7 +57,6 @@ static void tend(kw_cache_loop *self)
 /* Goes over all tasks; a callback may add some, and end none but its own. */
 static void go_over(kw_cache_loop *self)
 {
-    self->due_ns = UINT64_MAX;
     kw_cache_task *task = self->tasks;
     while (task != NULL) {
         self->next = task->next;
@@ -81,8 +80,7 @@ static uint64_t process(kw_loop_guest *guest)
         return 0;
     }
     bool looks = self->tracking_n > 0 || (self->links_n > 0 && self->poller.backend->needs_calls);
-    uint64_t look_ns = looks ? kw_env_now(env) + LOOK_NS : UINT64_MAX;
-    return look_ns < self->due_ns ? look_ns : self->due_ns;
+    return looks ? kw_env_now(env) + LOOK_NS : UINT64_MAX; /* tasks have said when they are due */
 }
 
 kw_err kw_cache_loop_need(kw_cache *cache, kw_error *error, kw_loop *loop)

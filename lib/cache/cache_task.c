@@ -34,7 +34,6 @@ kw_cache_task *kw_cache_task_new(kw_cache_loop *loop, const kw_cache_task_wish *
         return NULL;
     }
     memset(task, 0, sizeof(*task));
-    task->home = loop;
     task->loop = loop;
     task->mem = cache->mem;
     atomic_init(&task->refs, 1);
@@ -72,7 +71,7 @@ static void unref(kw_cache_task *task)
     if (atomic_fetch_sub(&task->refs, 1) == 1) {
         kw_allocator mem = task->mem;
         kw_blob_unref(task->load.given);
-        kw_cache_loop_unref(task->home);
+        kw_cache_loop_unref(task->loop);
         kw_mem_free(&mem, task);
     }
 }
@@ -102,7 +101,7 @@ static void unlink_task(kw_cache_task *task)
         loop->tasks = task->next;
     }
     atomic_fetch_sub(&loop->tasks_n, 1);
-    task->loop = NULL;
+    task->has_ended = true;
 }
 
 static void close_link(kw_cache_task *task, bool has_forked)
@@ -283,7 +282,7 @@ static void on_own_reply(kw_cache_task *task, kw_reply *reply, const kw_error *e
 static void on_reply(void *arg, kw_reply *reply, const kw_error *error)
 {
     kw_cache_task *task = arg;
-    if (task->loop == NULL) { /* cancelled meanwhile */
+    if (task->has_ended) { /* cancelled meanwhile */
         kw_reply_free(reply);
         unref(task);
         return;
@@ -327,13 +326,13 @@ static void tell(kw_cache_task *task)
 static void on_load_end(kw_cache_load *load)
 {
     kw_cache_task *task = (kw_cache_task *)(void *)((char *)load - offsetof(kw_cache_task, load));
-    kw_cache_loop *home = task->home;
+    kw_cache_loop *loop = task->loop;
     atomic_store(&task->is_loaded, true);
-    kw_monitor_lock(&home->monitor);
-    if (!home->is_closed) {
-        kw_poller_wake(&home->poller);
+    kw_monitor_lock(&loop->monitor);
+    if (!loop->is_closed) {
+        kw_poller_wake(&loop->poller);
     }
-    kw_monitor_unlock(&home->monitor);
+    kw_monitor_unlock(&loop->monitor);
     unref(task);
 }
 

@@ -25,7 +25,6 @@ struct kw_cache_loop {
     kw_cache_task *next;  /* the one that is looked at next */
     size_t tracking_n;    /* reads on connections that track */
     size_t links_n;
-    uint64_t due_ns; /* when the next task is due, as far as it was seen */
 };
 
 typedef enum kw_cache_task_state {
@@ -41,14 +40,14 @@ typedef enum kw_cache_task_state {
 struct kw_cache_task {
     kw_cache_task *next;
     kw_cache_task *before;
-    kw_cache_loop *home;
-    kw_cache_loop *loop; /* the same; NULL: it was cancelled */
+    kw_cache_loop *loop;
     kw_allocator mem;
     atomic_uint refs; /* of the list, a command under way, a load under way */
     kw_cache_task_kind kind;
     kw_cache_task_state state;
     kw_cache_loader loader;
     kw_cache_callback callback;
+    bool has_ended; /* it is in no list any more; others may still know it */
     bool has_fetch;
     kw_fetch fetch; /* the name of the lease, and more where it is a fetch */
     kw_tracking tracking;
@@ -67,9 +66,7 @@ struct kw_cache_task {
  * who processes the loop. */
 static inline void kw_cache_task_serve_by(kw_cache_task *task, uint64_t until_ns)
 {
-    kw_cache_loop *loop = task->home;
-    loop->due_ns = until_ns < loop->due_ns ? until_ns : loop->due_ns;
-    kw_loop_guests_serve_by(loop->loop, until_ns);
+    kw_loop_guests_serve_by(task->loop->loop, until_ns);
 }
 
 kw_cache_task *kw_cache_task_new(kw_cache_loop *loop, const kw_cache_task_wish *wish);

@@ -60,9 +60,14 @@ static kw_loop_guest *take_next(kw_loop *loop)
     return guest;
 }
 
+void kw_loop_guests_serve_by(kw_loop *loop, uint64_t until_ns)
+{
+    loop->guests_ns = until_ns < loop->guests_ns ? until_ns : loop->guests_ns;
+}
+
 void kw_loop_guests_process(kw_loop *loop)
 {
-    uint64_t next_ns = UINT64_MAX;
+    loop->guests_ns = UINT64_MAX;
     kw_monitor_lock(&loop->monitor);
     loop->next_guest = loop->guests;
     kw_monitor_unlock(&loop->monitor);
@@ -70,16 +75,10 @@ void kw_loop_guests_process(kw_loop *loop)
     while ((guest = take_next(loop)) != NULL) {
         if (guest->watch.socket < 0 &&
             kw_poller_set(&loop->poller, NULL, &guest->watch, guest->fd, POLLIN) != KW_OK) {
-            next_ns = 0; /* without memory for a watch the host calls again and again */
+            kw_loop_guests_serve_by(
+                loop, 0); /* without memory for a watch the host calls again and again */
         }
         guest->watch.revents = 0;
-        uint64_t due_ns = guest->process_fn(guest);
-        next_ns = due_ns < next_ns ? due_ns : next_ns;
+        kw_loop_guests_serve_by(loop, guest->process_fn(guest));
     }
-    loop->guests_ns = next_ns;
-}
-
-void kw_loop_guests_serve_by(kw_loop *loop, uint64_t until_ns)
-{
-    loop->guests_ns = until_ns < loop->guests_ns ? until_ns : loop->guests_ns;
 }

@@ -25,8 +25,8 @@ void kw_loop_guest_leave(kw_loop *loop, kw_loop_guest *guest);
 /* Serves all of them; guests_ns says when they are to be served again. For who processes. */
 void kw_loop_guests_process(kw_loop *loop);
 
-/* A guest has something to do by then that it did not know of when it was served. For who
- * processes. */
+/* A guest has something to do by then, as it knows while it is served or learns in a callback. For
+ * who processes. */
 void kw_loop_guests_serve_by(kw_loop *loop, uint64_t until_ns);
 
 #endif
