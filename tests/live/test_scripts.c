@@ -17,31 +17,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "live/cluster_fixture.h"
 #include "support/ask.h"
 #include "support/check.h"
-#include "support/cluster.h"
 #include "support/crew.h"
 #include "support/server.h"
 
 #define PUSH "return redis.call('RPUSH', KEYS[1], ARGV[1])"
 #define INCR "return redis.call('INCR', KEYS[1])"
-
-static kw_test_cluster *cluster_of(void **state)
-{
-    return *state;
-}
-
-static int start(void **state)
-{
-    *state = kw_test_cluster_start(3, 1, 1500, "save \"\"\n");
-    return 0;
-}
-
-static int stop(void **state)
-{
-    kw_test_cluster_free(*state);
-    return 0;
-}
 
 /* No node has a script, a key, or a count. */
 static int clear(void **state)

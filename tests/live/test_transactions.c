@@ -15,9 +15,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "live/cluster_fixture.h"
 #include "support/ask.h"
 #include "support/check.h"
-#include "support/cluster.h"
 #include "support/crew.h"
 #include "support/turn.h"
 
@@ -37,23 +37,6 @@ typedef struct ledger {
     atomic_uint torn_n; /* replies whose counters differ */
     atomic_uint drained_n;
 } ledger;
-
-static kw_test_cluster *cluster_of(void **state)
-{
-    return *state;
-}
-
-static int start(void **state)
-{
-    *state = kw_test_cluster_start(3, 1, 1500, "save \"\"\n");
-    return 0;
-}
-
-static int stop(void **state)
-{
-    kw_test_cluster_free(*state);
-    return 0;
-}
 
 static kw_transaction *both(ledger *self, unsigned key)
 {
