@@ -299,8 +299,8 @@ $(BUILD)/tests/bench/%: tests/bench/%.c $(STATIC) $(SUPPORT)
 WRAPPED = close connect epoll_ctl epoll_wait poll read recv recvmsg sched_yield send sendmsg setsockopt socket \
 	syscall write writev
 
-$(BUILD)/tests/counts/%: tests/counts/%.c tests/counts/measure.c tests/counts/network.c tests/counts/measure.h \
-		tests/counts/network.h $(STATIC)
+$(BUILD)/tests/counts/%: tests/counts/%.c tests/counts/measure.c tests/counts/network.c tests/counts/work.c \
+		tests/counts/measure.h tests/counts/network.h tests/counts/work.h $(STATIC)
 	$(call say,TEST,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) -D_GNU_SOURCE -Iinclude -Itests $(CPPFLAGS) $(CFLAGS_ALL) $(LDFLAGS) -o $@ \

@@ -4,6 +4,7 @@
  *
  * growth: lines of "WHAT_SIZE:WAY count value" of one command. */
 #include "counts/measure.h"
+#include "counts/work.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,99 +12,23 @@
 #include <sys/resource.h>
 
 #define KEYS_N      20000
-#define KEY_LEN     16
 #define HANDLES_MAX 1000
 #define MEMBERS_MAX 1000
 
 #define CLUSTER "redis-cluster://127.0.0.1:7001?queue-max=1000000&reply-bytes-max=128mb"
 
-static char keys[KEYS_N][KEY_LEN + 1];
-static const char *get_argv[] = {"GET", NULL};
-static const size_t get_lens[] = {3, KEY_LEN};
-
-static void check_value(const kw_reply *reply)
-{
-    size_t len = 0;
-    counts_die_if(kw_reply_str(reply, &len) == NULL || len != counts_network_servers.value_len,
-                  "no value of a key");
-}
-
-static void get(kw_client *kw, size_t number)
-{
-    get_argv[1] = keys[number % KEYS_N];
-    kw_reply *reply = kw_command_argv(kw, NULL, 2, get_argv, get_lens);
-    check_value(reply);
-    kw_reply_free(reply);
-}
-
-static void run_calls(kw_client *kw, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        get(kw, i);
-    }
-}
-
 static void run_batches(kw_client *kw, size_t n)
 {
-    kw_batch *batch = kw_batch_new(kw, NULL);
-    for (size_t at = 0; at < n; at += 1000) {
-        for (size_t i = 0; i < 1000; i++) {
-            get_argv[1] = keys[(at + i) % KEYS_N];
-            counts_die_if(kw_batch_add_argv(batch, NULL, 2, get_argv, get_lens) != KW_OK, "batch");
-        }
-        counts_die_if(kw_batch_run(batch, NULL, 0) != KW_OK, "batch");
-        for (size_t i = 0; i < 1000; i++) {
-            check_value(kw_batch_reply(batch, NULL, i));
-        }
-        kw_batch_clear(batch);
-    }
-    kw_batch_free(batch);
+    counts_run_batches(kw, n, 1000);
 }
-
-/* Commands in the event loop: each reply gives the next one. */
 
 static size_t under_way_n;
 
-typedef struct loop {
-    kw_client *client;
-    size_t given;
-    size_t answered;
-    size_t n;
-} loop;
-
-static void give(loop *self);
-
-static void on_reply(void *arg, kw_reply *reply, const kw_error *error)
-{
-    loop *self = arg;
-    (void)error;
-    check_value(reply);
-    kw_reply_free(reply);
-    self->answered++;
-    if (self->given < self->n) {
-        give(self);
-    }
-}
-
-static void give(loop *self)
-{
-    get_argv[1] = keys[self->given++ % KEYS_N];
-    kw_call_options options = KW_CALL_OPTIONS_INIT;
-    options.timeout_ms = 3600 * 1000;
-    counts_die_if(kw_call_async(self->client, NULL, (kw_callback){on_reply, self}, &options,
-                                (kw_argv){2, get_argv, get_lens}) != KW_OK,
-                  "command in the loop");
-}
-
 static void run_loop(kw_client *kw, size_t n)
 {
-    loop self = {kw, 0, 0, n};
-    while (self.given < under_way_n) {
-        give(&self);
-    }
-    while (self.answered < n) {
-        counts_die_if(kw_process(kw, NULL) != KW_OK, "kw_process");
-    }
+    kw_call_options options = KW_CALL_OPTIONS_INIT;
+    options.timeout_ms = 3600 * 1000;
+    counts_run_loop(kw, n, under_way_n, &options);
 }
 
 /* Handles that take turns; the first one is the caller's. */
@@ -118,7 +43,11 @@ static void run_handles(kw_client *kw, size_t n)
         handles[i] = handles[i] != NULL ? handles[i] : counts_open(CLUSTER);
     }
     for (size_t i = 0; i < n; i++) {
-        get(handles[i % handles_n], i / handles_n % 10);
+        kw_argv get = counts_get(i / handles_n % 10);
+        kw_reply *reply =
+            kw_command_argv(handles[i % handles_n], NULL, get.argc, get.argv, get.argvlen);
+        counts_check_value(reply);
+        kw_reply_free(reply);
     }
 }
 
@@ -142,7 +71,7 @@ static void measure(const char *what, size_t size, const char *uri, const counts
 static void grow_nodes(void)
 {
     static const unsigned sizes[] = {1, 10, 100, 1000};
-    static const counts_way ways[] = {{"GET", run_calls, 2000},
+    static const counts_way ways[] = {{"GET", counts_run_calls, 2000},
                                       {"GET_in_batch_of_1000", run_batches, 4000},
                                       {"GET_in_loop_1000_under_way", run_loop, 4000}};
     under_way_n = 1000;
@@ -168,7 +97,7 @@ static void grow_under_way(void)
 static void grow_ring(void)
 {
     static const size_t sizes[] = {1, 10, 100, 1000};
-    static const counts_way way = {"GET", run_calls, 2000};
+    static const counts_way way = {"GET", counts_run_calls, 2000};
     static char uri[MEMBERS_MAX * 20];
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
         int at = snprintf(uri, sizeof(uri), "redis-ring://");
@@ -185,7 +114,7 @@ static void grow_values(void)
     static const size_t sizes[] = {16, 1024, 16384, 65536, 1 << 20, 16 << 20, 64 << 20};
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
         size_t len = sizes[i];
-        counts_way way = {"GET", run_calls, len > 100000 ? 4 : 200};
+        counts_way way = {"GET", counts_run_calls, len > 100000 ? 4 : 200};
         counts_network_servers.value_len = len;
         measure("bytes", len, CLUSTER, &way);
     }
@@ -218,9 +147,7 @@ int main(int argc, char **argv)
         files.rlim_cur = files.rlim_max;
         (void)setrlimit(RLIMIT_NOFILE, &files);
     }
-    for (size_t i = 0; i < KEYS_N; i++) {
-        snprintf(keys[i], sizeof(keys[i]), "key:%012zu", i);
-    }
+    counts_work_init(KEYS_N);
     for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
         if (argc < 2 || strcmp(argv[1], parts[i].name) == 0) {
             parts[i].grow();
