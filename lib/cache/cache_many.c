@@ -29,15 +29,21 @@ static kw_bytes key_at(const many_keys *self, size_t at)
     return (kw_bytes){self->keys[at].data, self->keys[at].len};
 }
 
+/* The first failure is told. */
+static void note_failure(many_keys *self, kw_err code, const kw_error *failure)
+{
+    if (code != KW_OK && self->code == KW_OK) {
+        kw_error_copy(self->error, failure);
+        self->code = code;
+    }
+}
+
 /* Takes over what was found of a key. */
 static void give(many_keys *self, size_t at, kw_tracked *found)
 {
     kw_error failure = KW_ERROR_INIT;
     kw_err code = kw_cache_give_read(self->cache, &failure, &self->values[at], found);
-    if (code != KW_OK && self->code == KW_OK) {
-        kw_error_copy(self->error, &failure);
-        self->code = code;
-    }
+    note_failure(self, code, &failure);
 }
 
 /* So that they may be near from now on. What was not read is left. */
@@ -156,10 +162,7 @@ static void give_all(rest *self)
             give(many, i, &found);
         } else {
             failures_n++;
-            if (many->code == KW_OK) {
-                kw_error_copy(many->error, &failure);
-                many->code = code;
-            }
+            note_failure(many, code, &failure);
         }
         items += self->width;
     }
