@@ -368,7 +368,8 @@ $(PROGRAM): $(PROGRAM_OBJECTS) $(STATIC)
 	$(call say,LD,$@)
 	$(Q)$(CC) -pthread $(CFLAGS) $(LDFLAGS) -o $@ $(PROGRAM_OBJECTS) $(STATIC) $(LIBS)
 
-$(BUILD)/tests/fake/test_program $(BUILD)/tests/live/test_program $(BUILD)/tests/live/test_tls: | $(PROGRAM)
+$(BUILD)/tests/fake/test_program $(BUILD)/tests/fake/test_program_failures $(BUILD)/tests/live/test_program $(BUILD)/tests/live/test_tls: \
+	| $(PROGRAM)
 
 $(BUILD)/examples/%: examples/%.c $(STATIC)
 	$(call say,CC,$<)

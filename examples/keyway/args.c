@@ -107,6 +107,7 @@ int args_usage(const app *self, const char *format, ...)
     fprintf(stderr, "keyway %s: ", self->command);
     vfprintf(stderr, format, values);
     va_end(values);
-    fprintf(stderr, "\nusage: keyway %s %s\n", self->command, what != NULL ? what->usage : "");
+    const char *usage = what != NULL ? what->usage : "";
+    fprintf(stderr, "\nusage: keyway %s%s%s\n", self->command, *usage != '\0' ? " " : "", usage);
     return STATUS_USAGE;
 }

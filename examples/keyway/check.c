@@ -181,11 +181,13 @@ static void check_agreement(findings *self)
 static void check_replicas(findings *self)
 {
     size_t before = self->faults_n;
+    size_t primaries_n = 0;
     for (size_t i = 0; i < self->nodes.n; i++) {
         const kw_node_stats *node = &self->nodes.nodes[i];
         if (!node->is_primary || self->infos[i] == NULL) {
             continue;
         }
+        primaries_n++;
         uint64_t n = (uint64_t)info_number(self->infos[i], "connected_slaves");
         if (n < self->replicas_min) {
             char text[100];
@@ -194,7 +196,7 @@ static void check_replicas(findings *self)
             found(self, "replicas", node_name(node), text);
         }
     }
-    if (self->faults_n == before && self->replicas_min > 0) {
+    if (self->faults_n == before && self->replicas_min > 0 && primaries_n > 0) {
         well(self, "replicas", "each primary has as many as it should");
     }
 }

@@ -127,6 +127,7 @@ static bool weigh(hall *self, const walk *all, const kw_scan_batch *page, kw_err
     for (size_t i = 0; is_good && i < page->count; i++) {
         const kw_reply *bytes = kw_batch_reply(batch, NULL, i * 2);
         const kw_reply *type = kw_batch_reply(batch, NULL, i * 2 + 1);
+        is_good = kw_reply_outcome(bytes, error) != KW_OUTCOME_ERROR;
         if (kw_reply_type(bytes) == KW_REPLY_INTEGER) {
             enter(self, page, i, kw_reply_text(type, "?"), (double)kw_reply_int(bytes));
         }

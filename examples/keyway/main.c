@@ -8,8 +8,48 @@
 #include <string.h>
 #include <unistd.h>
 
+static void help(const app *self)
+{
+    printf("usage: keyway [-u URI] [--json] [--color always|never] COMMAND [ARGUMENT...]\n\n");
+    const subcommand *at;
+    for (size_t i = 0; (at = subcommand_at(i)) != NULL; i++) {
+        say_painted(self, BOLD, "  %-11s", at->name);
+        printf("%s\n", at->help);
+    }
+    printf("\nAnything else is a command for the servers: keyway get k, keyway -- del k.\n"
+           "The URI may come from KEYWAY_URI. 0 is well, 1 is a fault that was found or answered, "
+           "2 is\nwrong arguments, or nobody who answers.\n");
+}
+
+static int run_help(app *self)
+{
+    static const column columns[] = {
+        {"NAME", "name", false}, {"USAGE", "usage", false}, {"HELP", "help", false}};
+    if (!args_end(self, 0, 0)) {
+        return STATUS_USAGE;
+    }
+    if (!self->is_json) {
+        help(self);
+        return STATUS_GOOD;
+    }
+    const subcommand *at;
+    table *rows = table_new(columns, 3);
+    for (size_t i = 0; (at = subcommand_at(i)) != NULL; i++) {
+        table_text(rows, PLAIN, "%s", at->name);
+        table_text(rows, PLAIN, "%s", at->usage);
+        table_text(rows, PLAIN, "%s", at->help);
+    }
+    json_open(self);
+    table_print(rows, self, "commands");
+    json_close(self);
+    return STATUS_GOOD;
+}
+
 static int run_version(app *self)
 {
+    if (!args_end(self, 0, 0)) {
+        return STATUS_USAGE;
+    }
     printf(self->is_json ? "{\"command\":\"version\",\"version\":\"%s\"}\n" : "keyway %s\n",
            kw_version());
     return STATUS_GOOD;
@@ -18,7 +58,8 @@ static int run_version(app *self)
 static const subcommand subcommands[] = {
     {"slot", run_slot, "KEY...", "slot, or place on the ring, and owner of keys"},
     {"why", run_why, "KEY...", "how a key finds its owner, step by step"},
-    {"spread", run_spread, "[--vnodes]", "shares of a ring's members; by vnodes from 1 to 512"},
+    {"spread", run_spread, "[--vnodes] [--within PERCENT]",
+     "shares of a ring's members; by vnodes from 1 to 512"},
     {"whatif", run_whatif, "add MEMBER | remove NAME | reweight NAME WEIGHT",
      "which part of the keys would move"},
     {"nodes", run_nodes, "", "role, slots, keys, memory, latency, lag and state of each node"},
@@ -37,26 +78,12 @@ static const subcommand subcommands[] = {
     {"repair", run_repair, "[--state FILE]", "brings copies up that are missing or old (copies=N)"},
     {"completion", run_completion, "bash | zsh", "completion for a shell"},
     {"version", run_version, "", "version of keyway"},
-    {"help", NULL, "", "this list"},
+    {"help", run_help, "", "this list"},
 };
 
 const subcommand *subcommand_at(size_t index)
 {
     return index < sizeof(subcommands) / sizeof(subcommands[0]) ? &subcommands[index] : NULL;
-}
-
-static int help(const app *self)
-{
-    printf("usage: keyway [-u URI] [--json] [--color always|never] COMMAND [ARGUMENT...]\n\n");
-    const subcommand *at;
-    for (size_t i = 0; (at = subcommand_at(i)) != NULL; i++) {
-        say_painted(self, BOLD, "  %-11s", at->name);
-        printf("%s\n", at->help);
-    }
-    printf("\nAnything else is a command for the servers: keyway get k, keyway -- del k.\n"
-           "The URI may come from KEYWAY_URI. 0 is well, 1 is a fault that was found or answered, "
-           "2 is\nwrong arguments, or nobody who answers.\n");
-    return STATUS_GOOD;
 }
 
 /* As other programs are asked: the subcommand that does it. */
@@ -115,9 +142,6 @@ static int run(app *self, bool is_plain)
             break;
         }
     }
-    if (at != NULL && at->run == NULL) {
-        return help(self);
-    }
     if (at == NULL) {
         return run_plain(self);
     }
@@ -145,8 +169,9 @@ int main(int argc, char **argv)
     }
     self.command = self.argv[0];
     int status = run(&self, is_plain);
-    if (fflush(stdout) != 0 && status == STATUS_GOOD) {
-        status = STATUS_FOUND;
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        fprintf(stderr, "keyway %s: what it says could not be written\n", self.command);
+        status = status == STATUS_GOOD ? STATUS_FOUND : status;
     }
     return status;
 }

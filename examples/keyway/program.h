@@ -201,7 +201,7 @@ int run_completion(app *self);
 /* One row of the list of subcommands. */
 typedef struct subcommand {
     const char *name;
-    int (*run)(app *self); /* NULL: help */
+    int (*run)(app *self);
     const char *usage;
     const char *help;
 } subcommand;

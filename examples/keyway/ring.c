@@ -2,6 +2,7 @@
 /* spread, whatif: shares of a ring's members, and what a change would move. No server is asked. */
 #include "program.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,7 +29,8 @@ static double weights_of(const kw_ring *ring)
     return sum > 0 ? sum : 1;
 }
 
-static void add_share(table *rows, const kw_ring *ring, uint32_t i)
+/* A row of the member's share; how far it is off its weight, as a part of what that would be. */
+static double add_share(table *rows, const kw_ring *ring, uint32_t i)
 {
     char text[UNIT_TEXT];
     char bar[BAR_TEXT];
@@ -36,12 +38,14 @@ static void add_share(table *rows, const kw_ring *ring, uint32_t i)
     const char *name = kw_ring_node_name(ring, &len, i);
     double share = kw_ring_node_share(ring, i);
     double fair = kw_ring_node_weight(ring, i) / weights_of(ring);
+    double off = fair > 0 ? share / fair - 1 : 0;
     table_bytes(rows, PLAIN, name, len);
     table_number(rows, PLAIN, kw_ring_node_weight(ring, i), NULL);
     table_number(rows, PLAIN, share, unit_share(text, share));
-    snprintf(text, sizeof(text), "%+.1f %%", fair > 0 ? (share / fair - 1) * 100 : 0.0);
-    table_number(rows, FAINT, fair > 0 ? share / fair - 1 : 0, text);
+    snprintf(text, sizeof(text), "%+.1f %%", off * 100);
+    table_number(rows, FAINT, off, text);
     table_text(rows, CYAN, "%s", unit_bar(bar, BAR_COLUMNS, share));
+    return off < 0 ? -off : off;
 }
 
 /* The ring's nodes with another number of points for each; NULL, and said. */
@@ -105,16 +109,24 @@ int run_spread(app *self)
     kw_ring *ring;
     kw_client *client;
     bool has_vnodes = args_flag(self, "--vnodes");
+    uint64_t within = args_number(self, "--within", UINT64_MAX);
     if (!args_end(self, 0, 0) || need_ring(&ring, &client, self) != STATUS_GOOD) {
         return STATUS_USAGE;
     }
     json_open(self);
     json_text(self, "placement", kw_ring_placement(ring));
     table *rows = table_new(shares, 5);
+    size_t off_n = 0;
     for (uint32_t i = 0; i < kw_ring_nodes_n(ring); i++) {
-        add_share(rows, ring, i);
+        off_n += add_share(rows, ring, i) * 100 > (double)within ? 1 : 0;
     }
     table_print(rows, self, "members");
+    if (within != UINT64_MAX) {
+        json_number(self, "members_off", (double)off_n);
+        say_painted(self, off_n > 0 ? RED : GREEN,
+                    "\n%zu of %u are further off than %" PRIu64 " %%\n", off_n,
+                    kw_ring_nodes_n(ring), within);
+    }
     if (has_vnodes) {
         say(self, "\nLoad of the members that have least and most, against their weights, with "
                   "kw1:\n");
@@ -127,7 +139,7 @@ int run_spread(app *self)
     json_close(self);
     kw_ring_unref(ring);
     kw_close(client);
-    return STATUS_GOOD;
+    return off_n > 0 ? STATUS_FOUND : STATUS_GOOD;
 }
 
 /* Does what the words say to the change. */

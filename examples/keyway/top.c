@@ -172,14 +172,16 @@ static void show(app *self, kw_client *client, const fleet *all, const sample *b
     fflush(stdout);
 }
 
-static void refresh(app *self, kw_client *client, uint64_t every_ms, uint64_t times)
+/* Looks and shows so often; false where a node has not answered the last look. */
+static bool refresh(app *self, kw_client *client, uint64_t every_ms, uint64_t times)
 {
     fleet all;
     kw_stats stats = {.size = sizeof(stats)};
     sample *before = NULL;
     uint64_t map = 0;
+    bool is_good = true;
     if (!fleet_load(&all, client)) {
-        return;
+        return false;
     }
     for (uint64_t i = 0; !is_interrupted() && i <= times; i++) {
         (void)kw_client_stats(client, &stats);
@@ -188,13 +190,15 @@ static void refresh(app *self, kw_client *client, uint64_t every_ms, uint64_t ti
             free(before);
             before = NULL;
             if (!fleet_load(&all, client)) {
-                return;
+                return false;
             }
         }
         map = stats.map_number;
         sample *now = calloc(all.n + 1, sizeof(now[0]));
+        is_good = now != NULL;
         for (size_t k = 0; now != NULL && k < all.n; k++) {
             now[k] = look(client, node_name(&all.nodes[k]));
+            is_good = is_good && now[k].is_there;
         }
         if (before != NULL && now != NULL) {
             say(self, self->is_terminal ? "\033[H\033[J" : i > 1 ? "\n" : "");
@@ -208,6 +212,7 @@ static void refresh(app *self, kw_client *client, uint64_t every_ms, uint64_t ti
     }
     free(before);
     fleet_free(&all);
+    return is_good;
 }
 
 int run_top(app *self)
@@ -224,8 +229,8 @@ int run_top(app *self)
     catch_signals();
     bool is_screen = self->is_terminal && !self->is_json;
     printf("%s", is_screen ? "\033[?1049h\033[?25l" : "");
-    refresh(self, client, every_ms, times);
+    bool is_good = refresh(self, client, every_ms, times);
     printf("%s", is_screen ? "\033[?25h\033[?1049l" : "");
     kw_close(client);
-    return STATUS_GOOD;
+    return is_good ? STATUS_GOOD : STATUS_FOUND;
 }

@@ -83,7 +83,8 @@ static bool try_call(kw_client *client, const target *at, const char *key, char 
     if (is_good) {
         snprintf(text, text_len, "%s", took);
     } else if (reply != NULL) {
-        snprintf(text, text_len, "%.*s", (int)strcspn(error.text, " "), error.text);
+        const char *said = kw_reply_text(reply, "?");
+        snprintf(text, text_len, "%.*s", (int)strcspn(said, " "), said);
     } else {
         snprintf(text, text_len, "%s/%s", kw_err_name(error.code) + 7,
                  kw_effect_name(error.effect));

@@ -101,10 +101,16 @@ static const golden offline[] = {
     {"whatif_add", RING " whatif add d=h4:6379", 0, false},
     {"whatif_remove", RING " whatif remove a", 0, false},
     {"whatif_reweight", RING " whatif reweight a 3", 0, false},
+    {"spread_within", RING " spread --within 50", 0, false},
     {"whatif_json", RING " --json whatif add d=h4:6379", 0, false},
     {"completion_bash", "completion bash", 0, false},
     {"completion_zsh", "completion zsh", 0, false},
+    {"completion_json", "--json completion bash", 0, false},
+    {"version", "version", 0, true}, /* its numbers are the header's */
+    {"version", "--version", 0, true},
+    {"version_json", "version --json", 0, true},
     {"help", "help", 0, false},
+    {"help_json", "--json help", 0, false},
     {"help", "--help", 0, false},
     {"help", "-h", 0, false},
 };
@@ -150,6 +156,47 @@ static void expect_golden(const golden *rows, size_t n)
         }
         snprintf(name, sizeof(name), "fake/program/%s.txt", rows[i].name);
         kw_program_expect(run.out, name);
+    }
+}
+
+static bool has_golden(const golden *rows, size_t n, const char *name)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (strcmp(rows[i].name, name) == 0 && rows[i].status == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void expect_has(const char *name, const char *end)
+{
+    char full[80];
+    snprintf(full, sizeof(full), "%s%s", name, end);
+    if (!has_golden(offline, sizeof(offline) / sizeof(offline[0]), full) &&
+        !has_golden(live, sizeof(live) / sizeof(live[0]), full) &&
+        !has_golden(of_keys, sizeof(of_keys) / sizeof(of_keys[0]), full)) {
+        fail_msg("no row says what %s is", full);
+    }
+}
+
+static void test_every_subcommand_has_a_golden_text_and_golden_json(void **state)
+{
+    (void)state;
+    char said[KW_PROGRAM_TEXT];
+    run_line("--json help");
+    snprintf(said, sizeof(said), "%s", run.out);
+    for (const char *at = said; (at = strstr(at, "\"name\":\"")) != NULL;) {
+        char name[40];
+        at += 8;
+        snprintf(name, sizeof(name), "%.*s", (int)strcspn(at, "\""), at);
+        /* These two are below, and with real servers. */
+        if (strcmp(name, "migrate") != 0 && strcmp(name, "repair") != 0) {
+            expect_has(name, strcmp(name, "completion") == 0 ? "_bash"
+                             : strcmp(name, "whatif") == 0   ? "_add"
+                                                             : "");
+            expect_has(name, "_json");
+        }
     }
 }
 
@@ -389,6 +436,10 @@ static void test_migrate_copies_what_has_another_owner(void **state)
              kw_fake_address(fakes[0]));
     assert_int_equal(run_line(line), 0);
     kw_program_expect(run.out, "fake/program/migrate_same.txt");
+    snprintf(line, sizeof(line), "--json migrate redis://%s redis://%s", kw_fake_address(fakes[0]),
+             kw_fake_address(fakes[0]));
+    assert_int_equal(run_line(line), 0);
+    kw_program_expect(run.out, "fake/program/migrate_same_json.txt");
     kw_fake_on_reply(fakes[1], KW_FAKE_ALWAYS, "RESTORE *", "-BUSYKEY there already");
     kw_fake_reset(fakes[2]);
     kw_fake_on_reply(fakes[2], KW_FAKE_ALWAYS, "RESTORE *", "-BUSYKEY there already");
@@ -405,6 +456,7 @@ int main(int argc, char **argv)
     unsetenv("KEYWAY_URI");
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_program_prints_what_it_did_before),
+        cmocka_unit_test(test_every_subcommand_has_a_golden_text_and_golden_json),
         cmocka_unit_test(test_program_ends_with_0_1_or_2),
         cmocka_unit_test(test_check_finds_planted_faults),
         cmocka_unit_test(test_words_that_nobody_knows_get_a_hint),

@@ -100,6 +100,14 @@ static void read_all(kw_program_run *run, pid_t child, const int from[2], const 
     }
 }
 
+static int end_of(pid_t child)
+{
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
 void kw_program_run_line(kw_program_run *run, bool is_terminal, const char *stop, const char *line)
 {
     char copy[4096];
@@ -130,7 +138,6 @@ void kw_program_run_line(kw_program_run *run, bool is_terminal, const char *stop
         close(err[1]);
     }
     int from[2] = {out[0], err[0]};
-    int status;
     if (is_terminal) { /* ours is closed when the child has begun to print */
         struct pollfd first = {out[0], POLLIN, 0};
         assert_true(poll(&first, 1, LONGEST_MS) > 0);
@@ -141,9 +148,32 @@ void kw_program_run_line(kw_program_run *run, bool is_terminal, const char *stop
     if (!is_terminal) {
         close(err[0]);
     }
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_true(WIFEXITED(status));
-    run->status = WEXITSTATUS(status);
+    run->status = end_of(child);
+}
+
+void kw_program_run_into(kw_program_run *run, const char *path, const char *line)
+{
+    char copy[4096];
+    char *words[WORDS_MAX + 2];
+    int out[2] = {-1, -1};
+    int err[2];
+    snprintf(copy, sizeof(copy), "%s", line);
+    cut(copy, words);
+    memset(run, 0, sizeof(*run));
+    assert_int_equal(pipe(err), 0);
+    out[1] = open(path, O_WRONLY);
+    assert_true(out[1] >= 0);
+    fflush(NULL);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        become(out, err, NULL, words);
+    }
+    close(out[1]);
+    close(err[1]);
+    read_all(run, child, (const int[2]){-1, err[0]}, NULL);
+    close(err[0]);
+    run->status = end_of(child);
 }
 
 void kw_program_rename(char *text, const char *const *from, const char *const *to, size_t n)

@@ -22,6 +22,9 @@ void kw_program_find(const char *test);
  * pseudo-terminal, and it is sent an interrupt once it has printed stop, unless that is NULL. */
 void kw_program_run_line(kw_program_run *run, bool is_terminal, const char *stop, const char *line);
 
+/* Runs it with its standard output in a file, such as /dev/full. */
+void kw_program_run_into(kw_program_run *run, const char *path, const char *line);
+
 /* Replaces what differs from run to run: each from by its to, of which there are n. */
 void kw_program_rename(char *text, const char *const *from, const char *const *to, size_t n);
 
