@@ -209,12 +209,18 @@ help:
 # without them a host's own backtrace, perf and debuggers of stripped programs end at the library's frames, behind which
 # callbacks are. Who counts bytes leaves them out: make CFLAGS='-O2 -g -fno-asynchronous-unwind-tables'.
 # Nothing is padded to addresses of 16 bytes, but where bytes are hashed in loops: gcc's padding is 15 KB of a client, and costs
-# more misses of the processor's cache of code (17 % of them, of all that tests/counts runs) than it spares.
+# more misses of the processor's cache of code (17 % of them, of all that tests/counts runs) than it spares. Nor are its blocks
+# copied to spare jumps: that is 1.5 % of the bytes, for 0.3 % of the instructions.
 LIB_CFLAGS = -ffunction-sections -fdata-sections $(if $(filter $(TIGHT),$@),,$(DENSE))
-DENSE := $(if $(findstring clang,$(shell $(CC) --version 2> /dev/null)),,-fno-align-functions -fno-align-loops -fno-align-jumps -fno-align-labels)
+DENSE := $(if $(findstring clang,$(shell $(CC) --version 2> /dev/null)),,-fno-align-functions -fno-align-loops -fno-align-jumps -fno-align-labels \
+	-freorder-blocks-algorithm=simple)
 TIGHT = $(patsubst %,$(BUILD)/lib/%.o,base/sha1 route/crc16 route/crc16_clmul route/hash_md5 route/ring)
 COLD_SOURCES = $(filter-out $(HOT),$(wildcard lib/settings/*.c lib/topology/*.c lib/engine/sentinel*.c \
-	lib/net/fetch*.c lib/net/refresher*.c lib/route/topology*.c lib/route/ring_*.c)) $(addprefix lib/,$(addsuffix .c, \
+	lib/net/fetch*.c lib/net/refresher*.c lib/route/topology*.c lib/route/ring_*.c \
+	lib/engine/quorum*.c lib/engine/scan_*.c lib/api/scan*.c lib/api/stats*.c)) $(addprefix lib/,$(addsuffix .c, \
+	api/library api/members api/quorum api/subscriber api/subscriber_set api/transaction drive/copy_request \
+	drive/driver_explain drive/hints drive/quorum_exchange drive/receiver_place engine/hint net/push_link \
+	net/sentinel_nodes \
 	api/client api/config base/error drive/plan_lookup drive/token drive/wait_acks engine/health engine/refresh engine/verdict \
 	net/address net/conn_open net/greeting net/lane_idle net/listener net/node_open net/poller net/poller_poll net/probe \
 	net/resolver net/tls_none net/transport route/combine route/hash_md5 route/ketama route/map))

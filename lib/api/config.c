@@ -3,7 +3,6 @@
 #include "api/config.h"
 
 #include "settings/option_table.h"
-#include "settings/option_texts.h"
 #include "settings/quorum_check.h"
 #include "settings/uri.h"
 #include "base/error.h"
@@ -102,27 +101,6 @@ size_t kw_uri_escape(char *out, size_t room, const char *text, size_t len)
         out[out_len < room ? out_len : 0] = '\0'; /* cut, it would be another text */
     }
     return out_len;
-}
-
-const char *kw_config_option(size_t index, const char **description, const char **default_value)
-{
-    const kw_option_row *row = kw_option_row_at(index);
-    if (row == NULL) {
-        return NULL;
-    }
-    if (description != NULL) {
-        *description = kw_option_text(index);
-    }
-    if (default_value != NULL) {
-        *default_value = row->default_value;
-    }
-    return row->name;
-}
-
-bool kw_config_option_is_live(size_t index)
-{
-    const kw_option_row *row = kw_option_row_at(index);
-    return row != NULL && row->is_live;
 }
 
 void kw_config_set_log(kw_config *config, kw_log_level level, kw_log_fn log, void *arg)
