@@ -182,7 +182,8 @@ static unsigned choose_copies(kw_quorum_call *call, const kw_snapshot *snapshot,
     return (unsigned)(n < copies_n ? n : copies_n);
 }
 
-static void start_call(kw_quorum *self, kw_quorum_call *call, const kw_quorum_request *request)
+static void start_call(kw_quorum *self, kw_quorum_call *call, const kw_quorum_request *request,
+                       uint64_t latest)
 {
     kw_quorum_spec spec;
     memset(&spec, 0, sizeof(spec));
@@ -200,7 +201,7 @@ static void start_call(kw_quorum *self, kw_quorum_call *call, const kw_quorum_re
     }
     spec.is_tombstone = request->act == KW_QUORUM_ACT_DELETE;
     spec.life_ms = request->ttl_ms;
-    spec.latest = kw_version_clock_latest(&self->clock);
+    spec.latest = latest;
     spec.value.data = request->value;
     spec.value.len = request->act == KW_QUORUM_ACT_SET ? request->value_len : 0;
     kw_quorum_clock clock = kw_version_clock_face(&self->clock);
@@ -213,35 +214,35 @@ static void tell_failure(const kw_quorum *self, kw_quorum_result_row *out,
 {
     const kw_quorum_op *op = &call->op;
     bool is_cancelled = atomic_load(&self->client->topology->env.is_closing);
-    out->code = is_cancelled ? KW_ERR_CANCELLED : KW_ERR_QUORUM;
+    kw_err code = is_cancelled ? KW_ERR_CANCELLED : KW_ERR_QUORUM;
+    kw_error *error = kw_quorum_result_fail(out, code);
     bool is_read = op->spec.kind == KW_QUORUM_READ;
     char why[300] = "";
     if (call->failure.code != KW_OK) {
         snprintf(why, sizeof(why), "; %s: %.150s", call->failure.node, call->failure.text);
     }
     if (op->is_unclear) {
-        kw_error_set(&out->error, out->code, op->effect,
+        kw_error_set(error, code, op->effect,
                      "quorum write: only some of the %u copies took it, and a later write has "
                      "replaced it; it may have been seen in between",
                      op->spec.rule.copies_n);
         return;
     }
     if (op->ahead_n > 0 || op->is_beyond) {
-        kw_error_set(&out->error, out->code, op->effect,
+        kw_error_set(error, code, op->effect,
                      "quorum: a version is %" PRIu64 " ms ahead of this clock, and version-ahead "
                      "allows %" PRIu64 "; a clock is wrong, here or where it was written",
                      kw_version_clock_ahead_ms(&self->clock, op->ahead), self->clock.ahead_ms);
         return;
     }
-    kw_error_set(&out->error, out->code, op->effect,
-                 "%s: %u of the %u copies needed (of %u, %u without answer)%s%s",
-                 is_read ? "quorum read" : "quorum write", op->got_n, op->needed_n,
-                 op->spec.rule.copies_n, op->lost_n,
-                 op->effect == KW_EFFECT_MAYBE ? "; the write may become visible" : "", why);
-    kw_error_set_node(&out->error, call->failure.node);
+    kw_error_set(
+        error, code, op->effect, "%s: %u of the %u copies needed (of %u, %u without answer)%s%s",
+        is_read ? "quorum read" : "quorum write", op->got_n, op->needed_n, op->spec.rule.copies_n,
+        op->lost_n, op->effect == KW_EFFECT_MAYBE ? "; the write may become visible" : "", why);
+    kw_error_set_node(error, call->failure.node);
     uint64_t passed_ns = kw_env_now(&self->client->topology->env) - call->start_ns;
-    out->error.elapsed_ms = (unsigned)(passed_ns / KW_NS_PER_MS);
-    out->error.attempts = op->tries_n;
+    error->elapsed_ms = (unsigned)(passed_ns / KW_NS_PER_MS);
+    error->attempts = op->tries_n;
 }
 
 /* Tells the host of versions that were not believed. */
@@ -290,13 +291,15 @@ static void take_result(const kw_quorum *self, kw_quorum_result_row *out,
     out->value =
         kw_mem_strndup(&self->client->topology->env.mem, found->value.data, found->value.len);
     if (out->value == NULL) {
-        out->code = kw_error_set(&out->error, KW_ERR_NOMEM, KW_EFFECT_NONE,
-                                 "no memory for the value that was read");
+        kw_error_set(kw_quorum_result_fail(out, KW_ERR_NOMEM), KW_ERR_NOMEM, KW_EFFECT_NONE,
+                     "no memory for the value that was read");
         return;
     }
     out->value_len = found->value.len;
     out->version = found->origin;
-    out->left_ms = kw_quorum_left_ms(op, kw_env_now(&self->client->topology->env));
+    if (found->is_mortal) {
+        out->left_ms = kw_quorum_left_ms(op, kw_env_now(&self->client->topology->env));
+    }
 }
 
 /* Requests under way, each with a call of the exchange. */
@@ -319,7 +322,11 @@ static bool make_calls(quorum_run *run, kw_error *error)
     kw_err code = KW_OK;
     for (size_t i = 0; i < run->n && code == KW_OK; i++) {
         kw_bytes key = {run->requests[i].key, run->requests[i].key_len};
-        run->calls[i] = kw_quorum_call_new(&topology->env.mem, key);
+        kw_quorum_act act = run->requests[i].act;
+        bool is_read = act == KW_QUORUM_ACT_GET || act == KW_QUORUM_ACT_REPAIR;
+        size_t value_len = act == KW_QUORUM_ACT_SET ? run->requests[i].value_len : 0;
+        run->calls[i] = kw_quorum_call_new(&topology->env.mem, key, wanted_n,
+                                           is_read ? KW_QUORUM_GET : KW_QUORUM_PUT, value_len);
         if (run->calls[i] == NULL) {
             code = kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for a request");
             break;
@@ -339,10 +346,11 @@ static void run_calls(quorum_run *run)
 {
     kw_topology *topology = run->quorum->client->topology;
     uint64_t now_ns = kw_env_now(&topology->env);
+    uint64_t latest = kw_version_clock_latest(&run->quorum->clock);
     for (size_t i = 0; i < run->n; i++) {
         run->calls[i]->start_ns = now_ns;
         run->calls[i]->deadline_ns = run->deadline_ns;
-        start_call(run->quorum, run->calls[i], &run->requests[i]);
+        start_call(run->quorum, run->calls[i], &run->requests[i], latest);
     }
     kw_quorum_exchange_run(run->exchange, run->calls, run->n, run->deadline_ns);
     size_t failures_n = 0;

@@ -4,6 +4,9 @@
 
 #include "base/error.h"
 
+#include <stddef.h>
+#include <string.h>
+
 kw_quorum_results *kw_quorum_results_new(const kw_allocator *mem, size_t n)
 {
     size_t len;
@@ -11,17 +14,26 @@ kw_quorum_results *kw_quorum_results_new(const kw_allocator *mem, size_t n)
         !kw_size_add(&len, len, sizeof(kw_quorum_results))) {
         return NULL;
     }
-    kw_quorum_results *results = kw_mem_calloc(mem, 1, len);
+    kw_quorum_results *results = kw_mem_alloc(mem, len);
     if (results == NULL) {
         return NULL;
     }
     results->mem = *mem;
     results->n = n;
     for (size_t i = 0; i < n; i++) {
-        results->items[i].error.size = sizeof(results->items[i].error);
-        results->items[i].left_ms = -1;
+        kw_quorum_result_row *row = &results->items[i];
+        memset(row, 0, offsetof(kw_quorum_result_row, error));
+        row->left_ms = -1;
     }
     return results;
+}
+
+kw_error *kw_quorum_result_fail(kw_quorum_result_row *row, kw_err code)
+{
+    row->code = code;
+    memset(&row->error, 0, sizeof(row->error));
+    row->error.size = sizeof(row->error);
+    return &row->error;
 }
 
 void kw_quorum_results_tell(const kw_quorum_results *results, kw_error *error)

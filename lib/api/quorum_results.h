@@ -11,12 +11,12 @@
 /* What became of one request. */
 typedef struct kw_quorum_result_row {
     kw_err code;
-    kw_error error;
     bool is_written;
     char *value; /* NULL: none */
     size_t value_len;
     kw_stamp version;
     int64_t left_ms;
+    kw_error error; /* set by kw_quorum_result_fail only: most need none, and it is long */
 } kw_quorum_result_row;
 
 struct kw_quorum_results {
@@ -27,6 +27,9 @@ struct kw_quorum_results {
 
 /* n rows that say that all went well; NULL when there is no memory. */
 kw_quorum_results *kw_quorum_results_new(const kw_allocator *mem, size_t n);
+
+/* The row has failed: its error, empty, is to be set. */
+kw_error *kw_quorum_result_fail(kw_quorum_result_row *row, kw_err code);
 
 /* The first failure, where there is one. */
 void kw_quorum_results_tell(const kw_quorum_results *results, kw_error *error);

@@ -7,36 +7,76 @@
 #include "base/error.h"
 #include "engine/quorum_script.h"
 
+#include <stddef.h>
 #include <string.h>
 
-kw_quorum_call *kw_quorum_call_new(const kw_allocator *mem, kw_bytes key)
+/* The length of a request with the room for what is encoded, a multiple of what structs need; 0:
+ * too long. */
+static size_t request_len_of(kw_quorum_ask_kind kind, size_t lens)
 {
     size_t len;
-    if (!kw_size_add(&len, sizeof(kw_quorum_call), key.len)) {
+    size_t room = kw_quorum_script_room(kind, lens);
+    size_t unit = _Alignof(max_align_t);
+    return room > 0 && kw_size_add(&len, sizeof(kw_copy_request) + unit - 1, room)
+               ? len / unit * unit
+               : 0;
+}
+
+kw_quorum_call *kw_quorum_call_new(const kw_allocator *mem, kw_bytes key, size_t requests_n,
+                                   kw_quorum_ask_kind kind, size_t value_len)
+{
+    size_t len;
+    size_t request_len = 0;
+    size_t requests_len;
+    if (kw_size_add(&len, key.len, value_len) &&
+        kw_size_add(&len, len, sizeof(KW_QUORUM_MARKER) - 1)) {
+        request_len = request_len_of(kind, len);
+    }
+    if (request_len == 0 || !kw_size_mul(&requests_len, requests_n, request_len) ||
+        !kw_size_add(&len, sizeof(kw_quorum_call), requests_len) ||
+        !kw_size_add(&len, len, key.len)) {
         return NULL;
     }
     kw_quorum_call *call = kw_mem_alloc(mem, len);
     if (call == NULL) {
         return NULL;
     }
-    memset(call, 0, sizeof(*call));
-    char *place = (char *)(call + 1);
+    memset(call, 0, offsetof(kw_quorum_call, failure));
+    call->refs = 1;
+    call->free = (kw_copy_request *)(void *)(call + 1);
+    call->free_n = requests_n;
+    call->request_len = request_len;
+    char *place = (char *)(call + 1) + requests_len;
     if (key.len > 0) {
         memcpy(place, key.data, key.len);
     }
     call->key.data = place;
     call->key.len = key.len;
     call->failure.size = sizeof(call->failure);
+    call->failure.code = KW_OK;
+    call->failure.node[0] = '\0';
     return call;
+}
+
+static void unref_call(kw_quorum_call *call, const kw_allocator *mem)
+{
+    if (--call->refs == 0) {
+        kw_mem_free(mem, call);
+    }
 }
 
 void kw_copy_request_free(kw_copy_request *request, const kw_allocator *mem)
 {
+    kw_quorum_call *home = request->home;
     kw_item_fini(&request->item, mem);
     kw_buf_fini(&request->encoded);
     kw_buf_fini(&request->key);
     kw_hint_round_unref(request->round, mem);
-    kw_mem_free(mem, request);
+    if (home != NULL) {
+        unref_call(home, mem);
+    } else {
+        kw_mem_free(mem, request);
+    }
 }
 
 void kw_hint_round_unref(kw_hint_round *round, const kw_allocator *mem)
@@ -65,7 +105,7 @@ void kw_quorum_call_free(kw_quorum_call *call, const kw_allocator *mem)
     for (size_t i = 0; i <= KW_QUORUM_COPIES_MAX; i++) {
         kw_node_unref(call->nodes[i]);
     }
-    kw_mem_free(mem, call);
+    unref_call(call, mem);
 }
 
 bool kw_copy_request_use_script(kw_copy_request *request, const kw_allocator *mem)
@@ -81,7 +121,9 @@ static bool encode(kw_topology *topology, kw_copy_request *request)
     if (topology->env.options.has_quorum_guard && !call->op.spec.is_repair) {
         place.marker = kw_bytes_of(KW_QUORUM_MARKER);
     }
-    kw_buf_init(&request->encoded, &topology->env.mem, NULL, 0);
+    char *room = request->home != NULL ? (char *)(request + 1) : NULL;
+    size_t room_len = room != NULL ? call->request_len - sizeof(*request) : 0;
+    kw_buf_init(&request->encoded, &topology->env.mem, room, room_len);
     bool is_whole = kw_quorum_script_encode(&request->encoded, &place, &request->ask) &&
                     (place.is_plain || kw_copy_request_use_script(request, &topology->env.mem));
     if (!is_whole) {
@@ -108,11 +150,27 @@ static const char *name_of(kw_quorum_ask_kind kind)
     return "quorum";
 }
 
+/* A request in the call's room, or, where that is used up, in a block of its own; zeros. NULL
+ * when there is no memory. */
+static kw_copy_request *place_request(kw_quorum_call *call, const kw_allocator *mem)
+{
+    kw_copy_request *request = call->free;
+    if (call->free_n == 0) {
+        return kw_mem_calloc(mem, 1, sizeof(*request));
+    }
+    call->free = (kw_copy_request *)(void *)((char *)request + call->request_len);
+    call->free_n--;
+    call->refs++;
+    memset(request, 0, sizeof(*request));
+    request->home = call;
+    return request;
+}
+
 kw_copy_request *kw_copy_request_new(kw_topology *topology, kw_quorum_call *call,
                                      const kw_quorum_ask *ask, kw_copy_request_way way)
 {
     const kw_allocator *mem = &topology->env.mem;
-    kw_copy_request *request = kw_mem_calloc(mem, 1, sizeof(*request));
+    kw_copy_request *request = place_request(call, mem);
     if (request == NULL) {
         return NULL;
     }
@@ -122,7 +180,7 @@ kw_copy_request *kw_copy_request_new(kw_topology *topology, kw_quorum_call *call
     request->ask = *ask;
     request->way = way == KW_COPY_REQUEST_PLAIN && needs_script ? KW_COPY_REQUEST_SCRIPT : way;
     if (!encode(topology, request)) {
-        kw_mem_free(mem, request);
+        kw_copy_request_free(request, mem);
         return NULL;
     }
     kw_plan *plan = &request->item.plan;
@@ -133,6 +191,7 @@ kw_copy_request *kw_copy_request_new(kw_topology *topology, kw_quorum_call *call
     plan->is_internal = true; /* also to a node that is down: its keys are served without it */
     plan->is_repeatable = ask->kind == KW_QUORUM_GET;
     plan->deadline_ns = call->deadline_ns;
+    request->item.request.pools = true; /* freed with the call, as are the others' */
     request->next = call->requests;
     call->requests = request;
     call->open_n++;

@@ -9,23 +9,31 @@
 
 typedef struct kw_copy_request kw_copy_request;
 
-/* One op of a call, and its copies. */
+/* One op of a call, and its copies; behind it its key, and room for a request to each copy, so
+ * that a call that needs one round asks for memory once. */
 typedef struct kw_quorum_call {
     struct kw_quorum_call *next;
-    kw_quorum_op op;
+    size_t refs;           /* one for the call, and one for each request in its room */
+    kw_copy_request *free; /* requests in the room that were not used yet */
+    size_t free_n;
+    size_t request_len;                       /* of one of them, with what is encoded of it */
     kw_node *nodes[KW_QUORUM_COPIES_MAX + 1]; /* references; the copies', and, where there
                                                  is one, the next node's */
-    kw_bytes key;                             /* behind this struct */
-    kw_copy_request *requests;                /* all of them, for their replies */
-    size_t open_n;                            /* requests under way */
+    kw_bytes key;
+    kw_copy_request *requests; /* all of them, for their replies */
+    size_t open_n;             /* requests under way */
     uint64_t start_ns;
     uint64_t deadline_ns;
-    bool is_left;     /* the caller has gone, and with it the op's own value */
-    kw_error failure; /* why a copy did not answer, the last one */
+    bool is_left; /* the caller has gone, and with it the op's own value */
+    /* Of these two nothing is set before it is needed. */
+    kw_error failure; /* why a copy did not answer, the last one; where code is KW_OK: nothing */
+    kw_quorum_op op;  /* begins with kw_quorum_start */
 } kw_quorum_call;
 
-/* A call without nodes; NULL when there is no memory. */
-kw_quorum_call *kw_quorum_call_new(const kw_allocator *mem, kw_bytes key);
+/* A call without nodes, whose op has not started, with room for requests_n requests that ask for
+ * that and carry a value of value_len. NULL when there is no memory. */
+kw_quorum_call *kw_quorum_call_new(const kw_allocator *mem, kw_bytes key, size_t requests_n,
+                                   kw_quorum_ask_kind kind, size_t value_len);
 
 /* NULL is allowed. Nothing of it is under way. */
 void kw_quorum_call_free(kw_quorum_call *call, const kw_allocator *mem);
@@ -57,6 +65,7 @@ typedef struct kw_hint_round {
 
 struct kw_copy_request {
     kw_item item;         /* first: the pipeline's item is the request */
+    kw_quorum_call *home; /* in whose room it is; NULL: a block of its own */
     kw_quorum_call *call; /* NULL: forgotten, and still on a connection; or of no op */
     kw_copy_request_aim aim;
     kw_hint_round *round; /* LOOK, HAND: a reference */

@@ -5,6 +5,7 @@
 #include "engine/backoff.h"
 #include "engine/quorum_private.h"
 
+#include <stddef.h>
 #include <string.h>
 
 #define PAUSE_FIRST_NS (KW_NS_PER_MS / 2)
@@ -50,7 +51,7 @@ void kw_quorum_begin(kw_quorum_op *op, kw_quorum_phase phase, uint64_t now_ns)
     op->asked_ns = now_ns;
     op->settle_ns = 0;
     op->until_ns = UINT64_MAX;
-    memset(op->copies, 0, sizeof(op->copies));
+    memset(op->copies, 0, sizeof(op->copies[0]) * op->spec.rule.copies_n);
     for (unsigned i = 0; i < op->spec.rule.copies_n; i++) {
         kw_quorum_copy *copy = &op->copies[i];
         copy->mark = KW_QUORUM_DUE;
@@ -62,6 +63,9 @@ void kw_quorum_begin(kw_quorum_op *op, kw_quorum_phase phase, uint64_t now_ns)
 
 static void learn(kw_quorum_op *op, kw_stamp seen)
 {
+    if (kw_stamp_equal(seen, op->past)) { /* by this op, of another copy */
+        return;
+    }
     if (kw_stamp_compare(seen, op->past) > 0) {
         op->past = seen;
     }
@@ -146,7 +150,7 @@ void kw_quorum_fail(kw_quorum_op *op, kw_effect effect, unsigned got_n, unsigned
 void kw_quorum_start(kw_quorum_op *op, const kw_quorum_spec *spec, const kw_quorum_clock *clock,
                      uint64_t now_ns, uint64_t seed)
 {
-    memset(op, 0, sizeof(*op));
+    memset(op, 0, offsetof(kw_quorum_op, copies)); /* and what copies and sights are is counted */
     op->spec = *spec;
     op->clock = *clock;
     kw_random_init(&op->random, seed);

@@ -215,7 +215,6 @@ typedef struct kw_quorum_op {
     kw_quorum_spec spec;
     kw_quorum_clock clock;
     kw_random random;
-    kw_quorum_copy copies[KW_QUORUM_COPIES_MAX];
     kw_quorum_phase phase;
     kw_quorum_state state;
     unsigned round;
@@ -229,7 +228,6 @@ typedef struct kw_quorum_op {
     unsigned looks_n;   /* READING: how often the copies that were behind were asked again */
     bool has_bar;       /* READING: read_n copies have answered .. */
     kw_stamp bar;       /* .. and a read may not see less than this */
-    kw_quorum_sight sights[KW_QUORUM_SIGHTS_MAX];
     unsigned sights_n;
     bool is_identity;  /* ACCEPTING the record that was found, to make it safe, not the op's own */
     bool is_own;       /* and the one found is the op's own write, of an earlier round */
@@ -254,6 +252,9 @@ typedef struct kw_quorum_op {
     unsigned got_n;      /* FAILED: copies that answered as wanted */
     unsigned needed_n;   /* FAILED */
     unsigned lost_n;     /* FAILED: copies that did not answer */
+    /* Of these two only what is counted is set. */
+    kw_quorum_copy copies[KW_QUORUM_COPIES_MAX]; /* spec.rule.copies_n */
+    kw_quorum_sight sights[KW_QUORUM_SIGHTS_MAX];
 } kw_quorum_op;
 
 /* Starts the op. seed: any number, for pauses. Answers' records are borrowed until the op

@@ -190,6 +190,9 @@ typedef struct piece {
     kw_bytes tail;
 } piece;
 
+/* What an argument takes beside its bytes, at most. */
+#define PIECE_ROOM 32u
+
 static bool append_count(kw_buf *buf, char mark, size_t count)
 {
     char text[24];
@@ -204,9 +207,9 @@ static bool append_piece(kw_buf *buf, const piece *part)
 {
     size_t len;
     size_t room;
-    return kw_size_add(&len, part->head.len, part->tail.len) && kw_size_add(&room, len, 32) &&
-           kw_buf_reserve(buf, room) && append_count(buf, '$', len) &&
-           kw_buf_append(buf, part->head.data, part->head.len) &&
+    return kw_size_add(&len, part->head.len, part->tail.len) &&
+           kw_size_add(&room, len, PIECE_ROOM) && kw_buf_reserve(buf, room) &&
+           append_count(buf, '$', len) && kw_buf_append(buf, part->head.data, part->head.len) &&
            kw_buf_append(buf, part->tail.data, part->tail.len) && kw_buf_append(buf, "\r\n", 2);
 }
 
@@ -234,6 +237,29 @@ static bool append_all(kw_buf *buf, const piece *parts, size_t n)
     return is_whole;
 }
 
+size_t kw_quorum_script_room(kw_quorum_ask_kind kind, size_t lens)
+{
+    size_t room = 3 * PIECE_ROOM; /* a GET */
+    if (kind != KW_QUORUM_GET) {
+        room = ARGS_MAX * PIECE_ROOM + sizeof(SCRIPT_SHA1) + TODO_MAX + KW_RECORD_HEAD_MAX;
+    }
+    return kw_size_add(&room, room, lens) ? room : 0;
+}
+
+/* A GET, which most are. */
+static bool append_get(kw_buf *buf, kw_bytes key)
+{
+    static const char begin[] = "*2\r\n$3\r\nGET\r\n";
+    size_t room;
+    if (!kw_size_add(&room, key.len, sizeof(begin) + PIECE_ROOM) || !kw_buf_reserve(buf, room)) {
+        return false;
+    }
+    memcpy(buf->data + buf->len, begin, sizeof(begin) - 1);
+    buf->len += sizeof(begin) - 1;
+    (void)append_piece(buf, &(const piece){.head = key});
+    return true;
+}
+
 /* What the script is to do, as a text: its op, and for all but a get TTL, mode, linger and behind.
  */
 static kw_bytes write_todo(char *out, char op, const kw_quorum_ask *ask)
@@ -259,9 +285,7 @@ bool kw_quorum_script_encode(kw_buf *buf, const kw_quorum_place *place, const kw
     kw_stamp second;
     size_t n = 0;
     if (place->is_plain) {
-        parts[n++] = piece_of_text("GET");
-        parts[n++] = piece_of(place->key);
-        return append_all(buf, parts, n);
+        return append_get(buf, place->key);
     }
     parts[n++] = piece_of_text("EVALSHA");
     parts[n++] = piece_of_text(SCRIPT_SHA1);
@@ -322,9 +346,7 @@ kw_bytes kw_quorum_script_record(kw_bytes command)
 
 bool kw_quorum_script_is_mortal(const kw_reply *reply)
 {
-    kw_record record;
-    return kw_reply_type(reply) == KW_REPLY_STRING &&
-           kw_record_get(&record, kw_reply_bytes(reply)) && record.is_mortal;
+    return kw_reply_type(reply) == KW_REPLY_STRING && kw_record_says_mortal(kw_reply_bytes(reply));
 }
 
 static kw_err strange(kw_error *error)

@@ -22,6 +22,10 @@ typedef struct kw_quorum_place {
  * or the size overflows. */
 bool kw_quorum_script_encode(kw_buf *buf, const kw_quorum_place *place, const kw_quorum_ask *ask);
 
+/* Room in which any command fits whose key, marker and value are as long together, of a get a
+ * plain one only; 0: too long. */
+size_t kw_quorum_script_room(kw_quorum_ask_kind kind, size_t lens);
+
 /* The record in a command of a put, without marker or with one, that kw_quorum_script_encode made,
  * or kw_script_run_full of it. */
 kw_bytes kw_quorum_script_record(kw_bytes command);

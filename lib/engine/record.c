@@ -72,6 +72,13 @@ static bool is_sound(const kw_record *record, unsigned flags)
            (!kw_stamp_is_zero(record->stamp) || (record->is_tombstone && !has_origin));
 }
 
+bool kw_record_says_mortal(kw_bytes bytes)
+{
+    const unsigned char *data = (const unsigned char *)bytes.data;
+    return bytes.len >= KW_RECORD_HEAD_MIN && data[0] == MAGIC && data[1] == FORMAT &&
+           (data[2] & KW_RECORD_MORTAL) != 0;
+}
+
 bool kw_record_get(kw_record *record, kw_bytes bytes)
 {
     const unsigned char *data = (const unsigned char *)bytes.data;

@@ -61,4 +61,7 @@ size_t kw_record_put_head(unsigned char out[KW_RECORD_HEAD_MAX], const kw_record
  * that is none. */
 bool kw_record_get(kw_record *record, kw_bytes bytes);
 
+/* True where the header says that the value has a life; nothing else of it is checked. */
+bool kw_record_says_mortal(kw_bytes bytes);
+
 #endif

@@ -39,9 +39,17 @@ void kw_stamp_put(unsigned char out[KW_STAMP_BYTES], kw_stamp stamp)
     kw_stamp_put_number(out + 8, stamp.writer, 8);
 }
 
+/* Eight bytes in one expression, of which compilers make one load. */
+static uint64_t get_whole(const unsigned char *bytes)
+{
+    return (uint64_t)bytes[0] << 56 | (uint64_t)bytes[1] << 48 | (uint64_t)bytes[2] << 40 |
+           (uint64_t)bytes[3] << 32 | (uint64_t)bytes[4] << 24 | (uint64_t)bytes[5] << 16 |
+           (uint64_t)bytes[6] << 8 | (uint64_t)bytes[7];
+}
+
 kw_stamp kw_stamp_get(const unsigned char bytes[KW_STAMP_BYTES])
 {
-    kw_stamp stamp = {kw_stamp_get_number(bytes, 8), kw_stamp_get_number(bytes + 8, 8)};
+    kw_stamp stamp = {get_whole(bytes), get_whole(bytes + 8)};
     return stamp;
 }
 

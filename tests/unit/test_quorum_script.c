@@ -112,12 +112,56 @@ static void test_script_commands_are_as_written_here(void **state)
     kw_buf_fini(&buf);
 }
 
+/* True where the command of the ask fits into the room that is said to be enough. */
+static bool fits(const kw_quorum_place *place, const kw_quorum_ask *ask)
+{
+    char room[1200];
+    size_t lens = place->key.len + place->marker.len + ask->record.value.len;
+    size_t room_len = kw_quorum_script_room(ask->kind, lens);
+    assert_in_range(room_len, 1, sizeof(room));
+    kw_buf buf;
+    kw_buf_init(&buf, kw_mem_default(), room, room_len);
+    assert_true(kw_quorum_script_encode(&buf, place, ask));
+    bool is_inside = buf.data == room;
+    kw_buf_fini(&buf);
+    return is_inside;
+}
+
+static void test_script_commands_fit_into_the_room_for_them(void **state)
+{
+    (void)state;
+    char text[300];
+    memset(text, 'x', sizeof(text));
+    kw_quorum_ask ask;
+    memset(&ask, 0xff, sizeof(ask)); /* the longest numbers */
+    ask.wants_value = false;
+    kw_record longest = {.stamp = {7, 7}, .origin = {6, 6}, .promise = {5, 5}, .floor = 1};
+    longest.is_mortal = true;
+    ask.record = longest;
+    for (size_t len = 0; len <= sizeof(text); len += 100) {
+        kw_quorum_place place = {{text, len}, kw_bytes_of("mark"), false};
+        ask.kind = KW_QUORUM_PUT;
+        ask.record.value.data = text;
+        ask.record.value.len = len;
+        assert_true(fits(&place, &ask));
+        ask.record.value.len = 0;
+        ask.kind = KW_QUORUM_PREPARE;
+        assert_true(fits(&place, &ask));
+        ask.kind = KW_QUORUM_GET;
+        place.is_plain = true;
+        place.marker.len = 0;
+        assert_true(fits(&place, &ask));
+    }
+    assert_int_equal(kw_quorum_script_room(KW_QUORUM_PUT, SIZE_MAX), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_script_replies_are_read_or_refused),
         cmocka_unit_test(test_script_errors_say_what_they_did),
         cmocka_unit_test(test_script_commands_are_as_written_here),
+        cmocka_unit_test(test_script_commands_fit_into_the_room_for_them),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
