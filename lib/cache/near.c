@@ -17,6 +17,10 @@
 /* No value takes more than this part of the room. */
 #define VALUE_PART 16
 
+/* What was taken out waits until it is this part of the room: a grace looks at all places of pins,
+ * which is as much work as a miss is without it. */
+#define GRACE_PART 32
+
 uint64_t kw_near_hash(kw_bytes key)
 {
     return kw_xxh3(key.data, key.len, 0);
@@ -209,9 +213,12 @@ static void free_waiting(kw_near *near)
     near->waiting = NULL;
 }
 
-/* Frees what nobody can look at any more, and begins the next grace. */
+/* Frees what nobody can look at any more, and begins the next grace, where it is worth that. */
 static void reclaim(kw_near *near)
 {
+    if (near->garbage < near->queues.room / GRACE_PART) {
+        return;
+    }
     for (int i = 0; i < 2; i++) {
         if (near->waiting != NULL) {
             if (!kw_pins_is_over(&near->pins)) {

@@ -22,7 +22,7 @@ void kw_pins_begin_grace(kw_pins *pins)
 /* Looks at the counters that are left of the one that is not taken now. */
 static bool is_drained(kw_pins *pins, unsigned at)
 {
-    for (unsigned i = 0; i < KW_PINS_PLACES; i++) {
+    for (unsigned i = 0; pins->seen[at] != UINT64_MAX && i < KW_PINS_PLACES; i++) {
         uint64_t bit = UINT64_C(1) << i;
         if ((pins->seen[at] & bit) == 0 && atomic_load(&pins->places[i].counts[at]) == 0) {
             pins->seen[at] |= bit;

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Values in the process' memory: what a hit costs beside a GET by raw hiredis, in time and in
- * instructions (counted by valgrind), with one thread and two (by processor time: what else runs
- * does not count); what a miss costs beside a plain
- * GET; memory beside keys and values. With --gate the exit status is 1 where a goal is missed. */
+ * instructions (counted by valgrind), with one thread and two (slices in which nothing else ran);
+ * what a miss costs beside a plain GET; memory beside keys and values. With --gate the exit status
+ * is 1 where a goal is missed. */
 #include <keyway.h>
 
 #include "support/bench.h"
 #include "support/calm.h"
+#include "support/zipf.h"
 
 #include <hiredis.h>
 
-#include <math.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,31 +22,19 @@
 
 static kw_bench bench;
 
-/* Ranks by Zipf 0.99, drawn before anything is measured. */
+/* Keys by Zipf 0.99, drawn before anything is measured. */
 #define DRAWS_N ((size_t)1 << 16)
 static unsigned draws[DRAWS_N];
 
 static void draw_all(void)
 {
-    double *sums = malloc(KEYS_N * sizeof(double));
-    double sum = 0;
-    for (size_t i = 0; i < KEYS_N; i++) {
-        sum += 1 / pow((double)i + 1, 0.99);
-        sums[i] = sum;
-    }
-    uint64_t random = 42;
+    kw_test_zipf zipf = kw_test_zipf_new(KEYS_N, 0.99);
+    kw_random random;
+    kw_random_init(&random, 42);
     for (size_t i = 0; i < DRAWS_N; i++) {
-        random = random * UINT64_C(6364136223846793005) + 1442695040888963407;
-        double at = (double)(random >> 11) / 9007199254740992.0 * sum;
-        unsigned low = 0;
-        unsigned high = KEYS_N - 1;
-        while (low < high) {
-            unsigned middle = (low + high) / 2;
-            *(sums[middle] < at ? &low : &high) = sums[middle] < at ? middle + 1 : middle;
-        }
-        draws[i] = low;
+        draws[i] = kw_test_zipf_draw(&zipf, &random);
     }
-    free(sums);
+    kw_test_zipf_free(&zipf);
 }
 
 static kw_cache_source get(kw_cache *cache, size_t at)
@@ -84,14 +72,23 @@ static void fill(kw_cache *cache)
     }
 }
 
+/* Hits are found in slices of a few milliseconds. */
+#define SLICES_N   200
+#define SLICE_HITS ((size_t)20000)
+
+typedef struct slice {
+    double start_s;
+    double end_s;
+    double cpu_s;
+} slice;
+
 typedef struct hitting {
     kw_cache *cache;
-    size_t n;
     bool is_one; /* key */
-    double cpu_s;
+    slice slices[SLICES_N];
 } hitting;
 
-static double thread_s(void)
+static double cpu_now_s(void)
 {
     struct timespec now;
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
@@ -101,43 +98,88 @@ static double thread_s(void)
 static void *hit(void *arg)
 {
     hitting *self = arg;
-    double start_s = thread_s();
-    for (size_t i = 0; i < self->n; i++) {
-        (void)get(self->cache, self->is_one ? 0 : draws[i % DRAWS_N]);
+    for (size_t k = 0; k < SLICES_N; k++) {
+        slice *now = &self->slices[k];
+        now->start_s = kw_bench_now_s();
+        double cpu_s = cpu_now_s();
+        for (size_t i = 0; i < SLICE_HITS; i++) {
+            (void)get(self->cache, self->is_one ? 0 : draws[(k * SLICE_HITS + i) % DRAWS_N]);
+        }
+        now->cpu_s = cpu_now_s() - cpu_s;
+        now->end_s = kw_bench_now_s();
     }
-    self->cpu_s = thread_s() - start_s;
     return NULL;
 }
 
-/* Hits that so many threads find in a second of processor time of each. */
-static double hits_per_s(kw_cache *cache, unsigned threads_n, bool is_one)
+/* True where the thread had a processor for all of it. */
+static bool is_calm(const slice *self)
 {
-    pthread_t threads[2];
-    hitting work[2];
-    double rate = 0;
-    for (unsigned k = 0; k < threads_n; k++) {
-        work[k] = (hitting){cache, 1000000, is_one, 0};
-        kw_bench_die_if(pthread_create(&threads[k], NULL, hit, &work[k]) != 0, "no thread");
-    }
-    for (unsigned k = 0; k < threads_n; k++) {
-        pthread_join(threads[k], NULL);
-        rate += (double)work[k].n / work[k].cpu_s;
-    }
-    return rate;
+    return self->cpu_s >= 0.97 * (self->end_s - self->start_s);
 }
 
-/* Of one thread; and *two: how many times as many two threads find, the median of rounds in turn.
- */
+/* True where the other one, if there is one, had a processor of its own all the while. */
+static bool is_beside(const slice *self, const hitting *other)
+{
+    bool is_good = true;
+    double until_s = self->start_s;
+    for (size_t i = 0; other != NULL && is_good && i < SLICES_N; i++) {
+        const slice *at = &other->slices[i];
+        if (at->end_s > self->start_s && at->start_s < self->end_s) {
+            is_good = is_calm(at) && (at->start_s <= self->start_s || until_s > self->start_s);
+            until_s = at->end_s;
+        }
+    }
+    return is_good && (other == NULL || until_s >= self->end_s);
+}
+
+/* The slices in which nothing else ran; their seconds of processor time are put behind others. */
+static size_t take_calm(double *seconds, size_t n, const hitting *self, const hitting *other)
+{
+    for (size_t i = 0; i < SLICES_N; i++) {
+        if (is_calm(&self->slices[i]) && is_beside(&self->slices[i], other)) {
+            seconds[n++] = self->slices[i].cpu_s;
+        }
+    }
+    return n;
+}
+
+/* Rounds until so many slices were calm; and at the most. */
+#define CALM_MIN   ((size_t)50)
+#define ROUNDS_MAX 20
+
+/* Hits that each of so many threads finds in a second of processor time, the median of slices. */
+static double hits_per_s(kw_cache *cache, unsigned threads_n, bool is_one)
+{
+    static hitting work[2];
+    static double seconds[ROUNDS_MAX * 2 * SLICES_N];
+    size_t n = 0;
+    for (int round = 0; n < CALM_MIN && round < ROUNDS_MAX; round++) {
+        pthread_t threads[2];
+        for (unsigned k = 0; k < threads_n; k++) {
+            work[k].cache = cache;
+            work[k].is_one = is_one;
+            kw_bench_die_if(pthread_create(&threads[k], NULL, hit, &work[k]) != 0, "no thread");
+        }
+        for (unsigned k = 0; k < threads_n; k++) {
+            pthread_join(threads[k], NULL);
+        }
+        for (unsigned k = 0; k < threads_n; k++) {
+            n = take_calm(seconds, n, &work[k], threads_n == 2 ? &work[1 - k] : NULL);
+        }
+    }
+    if (n < CALM_MIN) {
+        printf("  %u threads: the machine was calm for %zu slices alone\n", threads_n, n);
+    }
+    kw_bench_die_if(n == 0, "the machine is too busy to measure hits");
+    return (double)SLICE_HITS / kw_bench_median(seconds, n);
+}
+
+/* Of one thread; and *two: how many times as many two threads find. */
 static double hits_of_one(kw_cache *cache, double *two, bool is_one)
 {
-    double rates[ROUNDS_N];
-    double ratios[ROUNDS_N];
-    for (int i = 0; i < ROUNDS_N; i++) {
-        rates[i] = hits_per_s(cache, 1, is_one);
-        ratios[i] = hits_per_s(cache, 2, is_one) / rates[i];
-    }
-    *two = kw_bench_median(ratios, ROUNDS_N);
-    return kw_bench_median(rates, ROUNDS_N);
+    double rate = hits_per_s(cache, 1, is_one);
+    *two = 2 * hits_per_s(cache, 2, is_one) / rate;
+    return rate;
 }
 
 static double raw_gets_per_s(void)
@@ -157,25 +199,53 @@ static double raw_gets_per_s(void)
     return kw_bench_median(rates, ROUNDS_N);
 }
 
-/* Seconds of n gets of keys that are not near, beside as many plain GETs, in turn. */
-static double miss_ratio(kw_cache *tiny)
+#define MISS_SLICES_N 100
+#define MISS_SLICE    ((size_t)500)
+
+typedef struct miss_cost {
+    double cpu; /* of misses beside as many plain GETs, the median of slices in turn */
+    double time;
+    double server; /* the servers' processor time */
+} miss_cost;
+
+static void get_plainly(size_t at)
 {
-    double ratios[ROUNDS_N];
-    for (int i = 0; i < ROUNDS_N; i++) {
-        double start_s = kw_bench_now_s();
-        for (size_t k = 0; k < KEYS_N; k++) {
-            (void)get(tiny, k);
+    kw_reply *reply = kw_command(bench.kw, NULL, "GET %b", bench.keys[at], KW_BENCH_KEY_LEN);
+    kw_bench_die_if(kw_reply_type(reply) != KW_REPLY_STRING, "no value");
+    kw_reply_free(reply);
+}
+
+/* Gets of keys that are not near beside plain GETs. */
+static miss_cost cost_of_misses(kw_cache *tiny)
+{
+    static double cpu[MISS_SLICES_N];
+    static double time[MISS_SLICES_N];
+    double server_s[2] = {0, 0};
+    for (size_t i = 0; i < MISS_SLICES_N; i++) {
+        double cpu_s[2];
+        double time_s[2];
+        for (int misses = 0; misses < 2; misses++) {
+            double server_start_s = kw_bench_server_cpu_s(&bench);
+            double start_s = kw_bench_now_s();
+            double cpu_start_s = cpu_now_s();
+            for (size_t k = 0; k < MISS_SLICE; k++) {
+                size_t at = (i * MISS_SLICE + k) % KEYS_N;
+                if (misses == 1) {
+                    (void)get(tiny, at);
+                } else {
+                    get_plainly(at);
+                }
+            }
+            cpu_s[misses] = cpu_now_s() - cpu_start_s;
+            time_s[misses] = kw_bench_now_s() - start_s;
+            server_s[misses] += kw_bench_server_cpu_s(&bench) - server_start_s;
         }
-        double missed_s = kw_bench_now_s() - start_s;
-        start_s = kw_bench_now_s();
-        for (size_t k = 0; k < KEYS_N; k++) {
-            kw_reply *reply = kw_command(bench.kw, NULL, "GET %b", bench.keys[k], KW_BENCH_KEY_LEN);
-            kw_bench_die_if(kw_reply_type(reply) != KW_REPLY_STRING, "no value");
-            kw_reply_free(reply);
-        }
-        ratios[i] = missed_s / (kw_bench_now_s() - start_s);
+        cpu[i] = cpu_s[1] / cpu_s[0];
+        time[i] = time_s[1] / time_s[0];
     }
-    return kw_bench_median(ratios, ROUNDS_N);
+    miss_cost cost = {kw_bench_median(cpu, MISS_SLICES_N), kw_bench_median(time, MISS_SLICES_N),
+                      server_s[1] / server_s[0]};
+    return cost;
 }
 
 /* Hits under valgrind: "PROGRAM --hits URI n" of one key that is near. */
@@ -234,7 +304,10 @@ int main(int argc, char **argv)
     kw_bench_goal(&bench, "two threads against one, one key", two_of_one_key, ">=", 1);
     kw_bench_goal(&bench, "bytes an entry beside key and value",
                   bytes / (double)KEYS_N - KW_BENCH_KEY_LEN - 32, "<=", 96);
-    kw_bench_goal(&bench, "a miss against a plain GET, time", miss_ratio(tiny), "<=", 1.15);
+    miss_cost miss = cost_of_misses(tiny);
+    kw_bench_goal(&bench, "a miss against a plain GET, processor time", miss.cpu, "<=", 1.15);
+    kw_bench_goal(&bench, "a miss against a plain GET, time", miss.time, "<=", 1.15);
+    printf("servers' processor time for a miss against a plain GET %.2f\n", miss.server);
     double few = instructions(argv[0], 100000);
     kw_bench_goal(&bench, "instructions of a hit", (instructions(argv[0], 300000) - few) / 200000,
                   "<=", 350);

@@ -45,11 +45,19 @@ struct redisContext *kw_bench_connect(const kw_bench *bench, size_t node)
     return raw;
 }
 
-static void fill_key(kw_bench *bench, size_t i)
+/* Keys that are set at once. */
+#define FILL_N ((size_t)1000)
+
+static void fill_keys(kw_bench *bench, size_t first)
 {
-    kw_reply *reply = kw_command(bench->kw, NULL, "SET %s %s", bench->keys[i], KW_BENCH_VALUE);
-    kw_bench_die_if(kw_reply_type(reply) != KW_REPLY_STATUS, "SET");
-    kw_reply_free(reply);
+    kw_batch *batch = kw_batch_new(bench->kw, NULL);
+    kw_bench_die_if(batch == NULL, "no memory");
+    for (size_t i = first; i < bench->keys_n && i < first + FILL_N; i++) {
+        kw_bench_die_if(
+            kw_batch_add(batch, NULL, "SET %s %s", bench->keys[i], KW_BENCH_VALUE) != KW_OK, "SET");
+    }
+    kw_bench_die_if(kw_batch_run(batch, NULL, 0) != KW_OK, "SET");
+    kw_batch_free(batch);
 }
 
 void kw_bench_init(kw_bench *bench, size_t keys_n, const char *tag)
@@ -69,7 +77,6 @@ void kw_bench_init(kw_bench *bench, size_t keys_n, const char *tag)
     for (size_t i = 0; i < keys_n; i++) {
         snprintf(bench->keys[i], sizeof(bench->keys[i]), "%-4.4s%012u",
                  tag != NULL ? tag : "key:", (unsigned)i % 1000000u);
-        fill_key(bench, i);
         unsigned slot = kw_slot(bench->keys[i], KW_BENCH_KEY_LEN);
         if (owners[slot] == NULL) {
             owners[slot] = kw_test_cluster_owner(bench->cluster, slot);
@@ -77,6 +84,9 @@ void kw_bench_init(kw_bench *bench, size_t keys_n, const char *tag)
         while (owners[slot] != kw_test_cluster_node(bench->cluster, bench->owners[i])) {
             bench->owners[i]++;
         }
+    }
+    for (size_t i = 0; i < keys_n; i += FILL_N) {
+        fill_keys(bench, i);
     }
 }
 

@@ -15,13 +15,15 @@
 
 #include "base/random.h"
 #include "cache/s3fifo.h"
+#include "support/eviction.h"
+#include "support/zipf.h"
 
 #define NAMES    100000u
 #define REQUESTS 1000000u
 
 /* A load: names from 0 by Zipf, and every so many requests a name that never comes again. */
 typedef struct load {
-    double *sums; /* of NAMES */
+    kw_test_zipf names;
     kw_random random;
     unsigned scan_part; /* of 100 */
     uint64_t cold;
@@ -29,34 +31,15 @@ typedef struct load {
 
 static load load_new(double exponent, unsigned scan_part)
 {
-    load self = {malloc(NAMES * sizeof(double)), {0}, scan_part, NAMES};
-    double sum = 0;
-    for (unsigned i = 0; i < NAMES; i++) {
-        sum += 1 / pow(i + 1, exponent);
-        self.sums[i] = sum;
-    }
+    load self = {kw_test_zipf_new(NAMES, exponent), {0}, scan_part, NAMES};
     kw_random_init(&self.random, 42);
     return self;
 }
 
 static uint64_t load_next(load *self)
 {
-    if (kw_random_below(&self->random, 100) < self->scan_part) {
-        return self->cold++;
-    }
-    double at =
-        (double)(kw_random_next(&self->random) >> 11) / 9007199254740992.0 * self->sums[NAMES - 1];
-    size_t low = 0;
-    size_t high = NAMES - 1;
-    while (low < high) {
-        size_t middle = (low + high) / 2;
-        if (self->sums[middle] < at) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    return low;
+    bool is_cold = kw_random_below(&self->random, 100) < self->scan_part;
+    return is_cold ? self->cold++ : kw_test_zipf_draw(&self->names, &self->random);
 }
 
 /* What each sees of a request. */
@@ -68,7 +51,7 @@ static double hit_ratio(load *from, request_fn request, void *arg)
     for (unsigned i = 0; i < REQUESTS; i++) {
         hits += request(arg, load_next(from)) ? 1 : 0;
     }
-    free(from->sums);
+    kw_test_zipf_free(&from->names);
     return 100.0 * hits / REQUESTS;
 }
 
@@ -113,176 +96,31 @@ static double ratio_of_ours(double exponent, unsigned scan_part, uint64_t room)
     return ratio;
 }
 
-/* The paper's, by arrays: queues are rings of names, ghosts the last names that were let go. */
-typedef struct ring {
-    uint64_t *names;
-    size_t size;
-    size_t head;
-    size_t n;
-} ring;
-
-static void ring_push(ring *self, uint64_t name)
-{
-    self->names[(self->head + self->n++) % self->size] = name;
-}
-
-static uint64_t ring_pop(ring *self)
-{
-    uint64_t name = self->names[self->head];
-    self->head = (self->head + 1) % self->size;
-    self->n--;
-    return name;
-}
-
-typedef struct plain {
-    ring small;
-    ring main;
-    ring ghosts;
-    uint8_t *where; /* 0: nowhere, 1: small, 2: main */
-    uint8_t *hits;
-    uint32_t *ghost_n; /* how often it is among the ghosts */
-    size_t room;
-} plain;
-
-static void remember(plain *self, uint64_t name)
-{
-    ring_push(&self->ghosts, name);
-    self->ghost_n[name]++;
-    while (self->ghosts.n > self->main.n) {
-        self->ghost_n[ring_pop(&self->ghosts)]--;
-    }
-}
-
-static void evict_main(plain *self)
-{
-    for (;;) {
-        uint64_t name = ring_pop(&self->main);
-        if (self->hits[name] == 0) {
-            self->where[name] = 0;
-            return;
-        }
-        self->hits[name]--;
-        ring_push(&self->main, name);
-    }
-}
-
-static void evict(plain *self)
-{
-    bool is_done = false;
-    while (!is_done && self->small.n > 0 && self->small.n > self->room / 10) {
-        uint64_t name = ring_pop(&self->small);
-        if (self->hits[name] > 1) {
-            self->hits[name] = 0;
-            self->where[name] = 2;
-            ring_push(&self->main, name);
-        } else {
-            self->where[name] = 0;
-            remember(self, name);
-            is_done = true;
-        }
-    }
-    if (!is_done) {
-        evict_main(self);
-    }
-}
-
 static bool request_plain(void *arg, uint64_t name)
 {
-    plain *self = arg;
-    if (self->where[name] != 0) {
-        self->hits[name] = (uint8_t)(self->hits[name] < 3 ? self->hits[name] + 1 : 3);
-        return true;
-    }
-    self->hits[name] = 0;
-    self->where[name] = self->ghost_n[name] > 0 ? 2 : 1;
-    ring_push(self->where[name] == 2 ? &self->main : &self->small, name);
-    while (self->small.n + self->main.n > self->room) {
-        evict(self);
-    }
-    return false;
-}
-
-static ring ring_new(size_t size)
-{
-    ring self = {malloc(size * sizeof(uint64_t)), size, 0, 0};
-    return self;
+    return kw_test_s3fifo_request(arg, (size_t)name);
 }
 
 static double ratio_of_plain(double exponent, unsigned scan_part, uint64_t room)
 {
     load from = load_new(exponent, scan_part);
-    plain self = {ring_new((size_t)(2 * room + 4)),
-                  ring_new((size_t)(2 * room + 4)),
-                  ring_new((size_t)(2 * room + 4)),
-                  calloc(ALL_NAMES, 1),
-                  calloc(ALL_NAMES, 1),
-                  calloc(ALL_NAMES, sizeof(uint32_t)),
-                  (size_t)room};
-    double ratio = hit_ratio(&from, request_plain, &self);
-    free(self.small.names);
-    free(self.main.names);
-    free(self.ghosts.names);
-    free(self.where);
-    free(self.hits);
-    free(self.ghost_n);
+    kw_test_s3fifo *self = kw_test_s3fifo_new(ALL_NAMES, (size_t)room);
+    double ratio = hit_ratio(&from, request_plain, self);
+    kw_test_s3fifo_free(self);
     return ratio;
 }
 
-/* LRU: a list through all names. */
-typedef struct lru {
-    uint32_t *newer;
-    uint32_t *older;
-    bool *is_in;
-    uint32_t newest;
-    uint32_t oldest;
-    size_t n;
-    size_t room;
-} lru;
-
-static void lru_take_out(lru *self, uint32_t name)
+static bool request_lru(void *arg, uint64_t name)
 {
-    *(self->newer[name] != UINT32_MAX ? &self->older[self->newer[name]] : &self->newest) =
-        self->older[name];
-    *(self->older[name] != UINT32_MAX ? &self->newer[self->older[name]] : &self->oldest) =
-        self->newer[name];
-}
-
-static bool request_lru(void *arg, uint64_t request)
-{
-    lru *self = arg;
-    uint32_t name = (uint32_t)request;
-    bool is_hit = self->is_in[name];
-    if (is_hit) {
-        lru_take_out(self, name);
-    } else if (self->n == self->room) {
-        uint32_t victim = self->oldest;
-        lru_take_out(self, victim);
-        self->is_in[victim] = false;
-    } else {
-        self->n++;
-    }
-    self->is_in[name] = true;
-    self->newer[name] = UINT32_MAX;
-    self->older[name] = self->newest;
-    *(self->newest != UINT32_MAX ? &self->newer[self->newest] : &self->oldest) = name;
-    self->newest = name;
-    return is_hit;
+    return kw_test_lru_request(arg, (size_t)name);
 }
 
 static double ratio_of_lru(double exponent, unsigned scan_part, uint64_t room)
 {
     load from = load_new(exponent, scan_part);
-    lru self = {malloc(ALL_NAMES * sizeof(uint32_t)),
-                malloc(ALL_NAMES * sizeof(uint32_t)),
-                calloc(ALL_NAMES, 1),
-                UINT32_MAX,
-                UINT32_MAX,
-                0,
-                (size_t)room};
-    double ratio = hit_ratio(&from, request_lru, &self);
-    free(self.newer);
-    free(self.older);
-    free(self.is_in);
+    kw_test_lru *self = kw_test_lru_new(ALL_NAMES, (size_t)room);
+    double ratio = hit_ratio(&from, request_lru, self);
+    kw_test_lru_free(self);
     return ratio;
 }
 
