@@ -133,6 +133,7 @@ static kw_subscriber *open_inside(kw_client *client, kw_error *error,
         return NULL;
     }
     if (loop != NULL) {
+        self->receiver.host = &loop->poller;
         kw_loop_guest_enter(loop, &self->guest);
     }
     return self;

@@ -204,7 +204,7 @@ static bool deliver(kw_subscriber *self)
 
 uint64_t kw_subscriber_process(kw_subscriber *self)
 {
-    kw_receiver_look(&self->receiver);
+    kw_receiver_look_for_taker(&self->receiver);
     bool is_more = deliver(self);
     if (kw_fork_has_happened(&self->fork)) {
         return UINT64_MAX;

@@ -163,29 +163,42 @@ static kw_message *pop(kw_receiver *self)
     return message;
 }
 
-/* Works, or sleeps while another one does; the monitor is held before and after. */
-static void work_or_sleep(kw_receiver *self, uint64_t until_ns, uint64_t now_ns)
+/* Works, or sleeps while another one does; the monitor is held before and after. is_taker:
+ * has_message follows. */
+static void work_or_sleep(kw_receiver *self, uint64_t until_ns, uint64_t now_ns, bool is_taker)
 {
     if (!kw_leader_try(&self->leader)) {
         kw_leader_wait(&self->leader, &self->monitor, until_ns - now_ns);
         return;
     }
     kw_monitor_unlock(&self->monitor);
-    kw_receiver_work(self, until_ns);
+    kw_receiver_work(self, until_ns, is_taker);
     kw_monitor_lock(&self->monitor);
     kw_leader_leave(&self->leader);
 }
 
 /* One look at the sockets without waiting, where nobody else is at it; the monitor is held before
- * and after. */
-static void look(kw_receiver *self, uint64_t now_ns)
+ * and after. is_taker: has_message follows. */
+static void look(kw_receiver *self, uint64_t now_ns, bool is_taker)
 {
     if (kw_leader_try(&self->leader)) {
         kw_monitor_unlock(&self->monitor);
-        kw_receiver_work(self, now_ns);
+        kw_receiver_work(self, now_ns, is_taker);
         kw_monitor_lock(&self->monitor);
         kw_leader_leave(&self->leader);
     }
+}
+
+/* Whether a message is there; what was received is read where it is needed. The monitor is held. */
+static bool has_message(kw_receiver *self)
+{
+    bool is_empty = kw_message_queue_is_empty(&self->subs.queue);
+    if (is_empty && self->has_kept && kw_leader_try(&self->leader)) {
+        kw_receiver_read_few(self);
+        kw_leader_leave(&self->leader);
+        is_empty = kw_message_queue_is_empty(&self->subs.queue);
+    }
+    return !is_empty;
 }
 
 /* Whether the wait is over, with what; the monitor is held. */
@@ -196,8 +209,9 @@ static bool is_over(kw_receiver *self, kw_message **message, kw_err *code)
         *code = KW_ERR_CANCELLED;
         return true;
     }
-    if (kw_message_queue_is_empty(&self->subs.queue)) {
-        *code = is_draining(self) ? KW_ERR_DRAINING : KW_OK;
+    if (!has_message(self)) {
+        bool is_last = is_draining(self) && !self->has_kept;
+        *code = is_last ? KW_ERR_DRAINING : KW_OK;
         return *code != KW_OK;
     }
     *message = pop(self);
@@ -211,9 +225,10 @@ kw_err kw_receiver_take(kw_receiver *self, kw_message **message, kw_error *error
     kw_err code;
     bool has_looked = false;
     kw_monitor_lock(&self->monitor);
-    if (now_ns >= self->look_ns && !kw_message_queue_is_empty(&self->subs.queue)) {
+    bool is_waiting = self->has_kept || !kw_message_queue_is_empty(&self->subs.queue);
+    if (now_ns >= self->look_ns && is_waiting) {
         self->look_ns = now_ns + LOOK_NS; /* a slow taker's queue is kept full, or overflows */
-        look(self, now_ns);
+        look(self, now_ns, false);
     }
     while (!is_over(self, message, &code)) {
         now_ns = kw_env_now(&self->topology->env);
@@ -222,9 +237,9 @@ kw_err kw_receiver_take(kw_receiver *self, kw_message **message, kw_error *error
             break;
         }
         if (now_ns >= until_ns) {
-            look(self, now_ns);
+            look(self, now_ns, true);
         } else {
-            work_or_sleep(self, until_ns, now_ns);
+            work_or_sleep(self, until_ns, now_ns, true);
             self->look_ns = now_ns + LOOK_NS;
         }
         has_looked = true;
@@ -254,7 +269,7 @@ kw_err kw_receiver_wait(kw_receiver *self, kw_error *error, uint64_t until_ns)
             subs->refusals_n > self->refusals_told_n) {
             break;
         }
-        work_or_sleep(self, until_ns, now_ns);
+        work_or_sleep(self, until_ns, now_ns, false);
         kw_error_copy(&failure, &self->failure);
     }
     size_t missing_n = subs->topics.topics_n - subs->topics.ready_n;
@@ -278,14 +293,23 @@ kw_err kw_receiver_wait(kw_receiver *self, kw_error *error, uint64_t until_ns)
 void kw_receiver_look(kw_receiver *self)
 {
     kw_monitor_lock(&self->monitor);
-    look(self, kw_env_now(&self->topology->env));
+    look(self, kw_env_now(&self->topology->env), false);
+    hand_on(self);
+}
+
+void kw_receiver_look_for_taker(kw_receiver *self)
+{
+    kw_monitor_lock(&self->monitor);
+    /* Who is behind with taking has the queue filled, as far as there is room. */
+    bool is_behind = self->has_kept || !kw_message_queue_is_empty(&self->subs.queue);
+    look(self, kw_env_now(&self->topology->env), !is_behind);
     hand_on(self);
 }
 
 kw_message *kw_receiver_pop(kw_receiver *self)
 {
     kw_monitor_lock(&self->monitor);
-    kw_message *message = pop(self);
+    kw_message *message = has_message(self) ? pop(self) : NULL;
     if (message == NULL && !kw_message_queue_is_empty(&self->subs.queue)) {
         atomic_store_explicit(&self->due_ns, 0, memory_order_relaxed); /* no memory for a gap */
     }

@@ -22,6 +22,7 @@ typedef struct kw_receiver {
     kw_error failure;      /* of the last connection that was lost or not had */
     uint64_t look_ns;      /* when who finds messages looks at the sockets all the same */
     uint64_t refusals_told_n;
+    kw_poller *host;             /* of the loop that hands its messages out; NULL: none does */
     kw_leader leader;            /* works on the connections */
     atomic_bool is_draining;     /* nobody waits for more than there is */
     atomic_bool is_closed;       /* nobody waits any more */
@@ -38,7 +39,11 @@ typedef struct kw_receiver {
     uint64_t doubt_ns;     /* when the map is to be asked for, as it may be old */
     uint64_t doubt_end_ns; /* the last time */
     uint64_t place_ns;     /* when they need another look */
-    bool has_kept;         /* messages were received that are still to be read */
+    uint64_t round_ns;     /* when the last round received */
+    size_t kept_at;        /* the link to be read next */
+    /* Changed with the monitor held, too, so that others may look: */
+    bool has_kept; /* messages were received that are still to be read */
+    bool has_work; /* there is more to be done at once, though no socket says so */
 } kw_receiver;
 
 /* Failure: KW_ERR_NOMEM, with error set. */
@@ -69,6 +74,9 @@ kw_err kw_receiver_wait(kw_receiver *self, kw_error *error, uint64_t until_ns);
 
 /* Does what can be done without waiting, unless another thread does. Any thread. */
 void kw_receiver_look(kw_receiver *self);
+
+/* As kw_receiver_look, for who calls kw_receiver_pop from here on until there is nothing more. */
+void kw_receiver_look_for_taker(kw_receiver *self);
 
 /* The next message, if there is one: for who looks by itself. */
 kw_message *kw_receiver_pop(kw_receiver *self);

@@ -13,8 +13,12 @@
 /* Where nothing tells that a socket has something, it is looked for this often. */
 #define CALLS_NS (1 * KW_NS_PER_MS)
 
-/* Messages that are read with the monitor held before others get it. */
+/* Messages of a link that are read with the monitor held before others get it. */
 #define ROUND_MAX 4096
+
+/* Messages that are read at a time for who takes them at once: they are handed out while they are
+ * in the processor's cache, and the memory of one that was freed serves for the next. */
+#define FEW_MAX 4
 
 /* Once something was lost the map is asked for so often, for so long: a server that comes back, and
  * does not know yet that it was replaced, takes subscriptions. */
@@ -63,14 +67,29 @@ static void lose(kw_receiver *self, kw_push_link *link, const kw_error *failure,
     doubt_map(self, now_ns);
 }
 
-/* Messages were received that can be read now; the monitor is held. */
-static void note_kept(kw_receiver *self)
+/* The first link from kept_at on with messages that were received and are still to be read; NULL:
+ * none. */
+static kw_push_link *find_kept(kw_receiver *self)
 {
-    self->has_kept = false;
-    for (size_t i = 0; i < self->links_n && !self->has_kept; i++) {
-        self->has_kept = self->links[i]->has_pending;
+    for (size_t i = 0; i < self->links_n; i++) {
+        size_t at = self->kept_at + i;
+        at -= at >= self->links_n ? self->links_n : 0;
+        const kw_push_link *link = self->links[at];
+        if (link->has_pending && link->stream.is_open) {
+            self->kept_at = at;
+            return self->links[at];
+        }
     }
-    self->has_kept = self->has_kept && kw_message_queue_has_room(&self->subs.queue);
+    return NULL;
+}
+
+/* What there is to be done although no socket says so; the monitor is held. */
+static void note_rest(kw_receiver *self)
+{
+    self->kept_at = self->kept_at < self->links_n ? self->kept_at : 0;
+    self->has_kept = find_kept(self) != NULL;
+    bool can_read = self->has_kept && kw_message_queue_has_room(&self->subs.queue);
+    self->has_work = can_read || self->subs.topics.todos_n != self->todos_n;
 }
 
 /* A round needs a place for all topics, and commands for all that are wanted. */
@@ -85,7 +104,7 @@ static void decide(kw_receiver *self, const kw_snapshot *snapshot, uint64_t now_
             link->is_lost = true;
         }
     }
-    note_kept(self);
+    note_rest(self);
     kw_monitor_unlock(&self->monitor);
 }
 
@@ -184,17 +203,19 @@ static bool follow(kw_receiver *self, const kw_push_link *link, const kw_push_ne
 static void break_off(kw_push_link *link, kw_bytes text)
 {
     link->is_lost = true;
+    link->has_pending = false; /* whatever follows is not to be trusted */
     link->reason = KW_GAP_PROTOCOL;
     kw_error_set(&link->loss, KW_ERR_PROTOCOL, KW_EFFECT_NONE, "%.*s", (int)text.len, text.data);
 }
 
-/* The messages that were received, as far as there is room; the monitor is held. */
-static void read_messages(kw_receiver *self, kw_push_link *link, uint64_t now_ns)
+/* The messages that were received, n_max of them at most, and as far as there is room; the monitor
+ * is held. */
+static void read_messages(kw_receiver *self, kw_push_link *link, size_t n_max, uint64_t now_ns)
 {
     kw_push push;
     kw_push_state state = KW_PUSH_WHOLE;
     kw_bytes node = kw_bytes_of(link->node->name);
-    for (size_t n = 0; n < ROUND_MAX && link->has_pending && link->stream.is_open; n++) {
+    for (size_t n = 0; n < n_max && link->has_pending && link->stream.is_open; n++) {
         if (!kw_message_queue_has_room(&self->subs.queue)) {
             return;
         }
@@ -217,7 +238,7 @@ static void read_messages(kw_receiver *self, kw_push_link *link, uint64_t now_ns
 
 static void check_silence(kw_push_link *link, uint64_t now_ns)
 {
-    if (link->is_paused) {
+    if (link->is_paused || link->has_pending) {
         kw_push_stream_on_heard(&link->stream, now_ns);
     } else if (kw_push_stream_on_time(&link->stream, now_ns) == KW_PUSH_LOST && !link->is_lost) {
         link->is_lost = true;
@@ -227,18 +248,26 @@ static void check_silence(kw_push_link *link, uint64_t now_ns)
     }
 }
 
-/* Everything that was received becomes messages. */
-static void digest(kw_receiver *self, uint64_t now_ns)
+/* What was received becomes messages, n_max of each link at most; where the queue has no room for
+ * more, nothing more is received. The monitor is held. */
+static void read_link(kw_receiver *self, kw_push_link *link, size_t n_max, uint64_t now_ns)
+{
+    read_messages(self, link, n_max, now_ns);
+    kw_subscriptions_flush(&self->subs);
+    bool is_left = link->is_paused || n_max == ROUND_MAX;
+    link->is_paused = is_left && link->has_pending;
+}
+
+/* Everything that was received becomes messages; or nothing, where a taker calls
+ * kw_receiver_read_few. */
+static void digest(kw_receiver *self, bool is_taker, uint64_t now_ns)
 {
     kw_monitor_lock(&self->monitor);
     for (size_t i = 0; i < self->links_n; i++) {
         kw_push_link *link = self->links[i];
-        read_messages(self, link, now_ns);
-        kw_subscriptions_flush(&self->subs);
+        read_link(self, link, is_taker ? 0 : ROUND_MAX, now_ns);
         check_silence(link, now_ns);
-        link->is_paused = link->has_pending;
     }
-    note_kept(self);
     kw_monitor_unlock(&self->monitor);
 }
 
@@ -265,7 +294,8 @@ static uint64_t due_ns(const kw_receiver *self, uint64_t now_ns)
     for (size_t i = 0; i < self->links_n; i++) {
         const kw_push_link *link = self->links[i];
         uint64_t link_ns = kw_push_link_due_ns(link);
-        bool is_more = link->stream.is_open && link->stream.wanted_n > 0 && !link->is_lost;
+        bool is_more =
+            link->is_lost ? !link->has_pending : link->stream.is_open && link->stream.wanted_n > 0;
         at_ns = link_ns < at_ns ? link_ns : at_ns;
         at_ns =
             link->idle_ns > 0 && link->idle_ns + IDLE_NS < at_ns ? link->idle_ns + IDLE_NS : at_ns;
@@ -274,7 +304,27 @@ static uint64_t due_ns(const kw_receiver *self, uint64_t now_ns)
     if (self->poller.backend->needs_calls && self->links_n > 0 && now_ns + CALLS_NS < at_ns) {
         at_ns = now_ns + CALLS_NS;
     }
-    return self->has_kept ? now_ns : at_ns;
+    return self->has_work ? now_ns : at_ns;
+}
+
+/* Says when somebody is to look; the monitor is held. */
+static void note_due(kw_receiver *self, uint64_t now_ns)
+{
+    note_rest(self);
+    bool is_called = atomic_load(&self->leader.is_called);
+    uint64_t at_ns = is_called ? now_ns : due_ns(self, now_ns);
+    atomic_store_explicit(&self->due_ns, at_ns, memory_order_relaxed);
+}
+
+void kw_receiver_read_few(kw_receiver *self)
+{
+    kw_push_link *link;
+    while (kw_message_queue_is_empty(&self->subs.queue) && (link = find_kept(self)) != NULL) {
+        read_link(self, link, FEW_MAX, self->round_ns);
+    }
+    if (find_kept(self) == NULL) {
+        note_due(self, self->round_ns);
+    }
 }
 
 static bool has_revents(const kw_receiver *self)
@@ -305,11 +355,15 @@ static uint64_t wait(kw_receiver *self, uint64_t until_ns, uint64_t now_ns)
     return kw_env_now(&self->topology->env);
 }
 
-void kw_receiver_work(kw_receiver *self, uint64_t until_ns)
+void kw_receiver_work(kw_receiver *self, uint64_t until_ns, bool is_taker)
 {
     kw_topology *topology = self->topology;
     uint64_t now_ns = kw_env_now(&topology->env);
     kw_leader_heed(&self->leader);
+    if (self->has_kept) {
+        digest(self, false, now_ns); /* what is decided is decided by all that has come */
+    }
+    drop_lost(self, now_ns);
     look_at_doubt(self, now_ns);
     kw_topology_tend(topology, now_ns);
     kw_snapshot *snapshot = kw_topology_snapshot(topology);
@@ -320,10 +374,15 @@ void kw_receiver_work(kw_receiver *self, uint64_t until_ns)
     kw_snapshot_unref(snapshot);
     advance(self, now_ns);
     now_ns = wait(self, until_ns, now_ns);
+    self->round_ns = now_ns;
     receive(self, now_ns);
-    digest(self, now_ns);
+    digest(self, is_taker, now_ns);
     drop_lost(self, now_ns);
-    bool is_called = atomic_load(&self->leader.is_called);
-    uint64_t at_ns = is_called ? now_ns : due_ns(self, now_ns);
-    atomic_store_explicit(&self->due_ns, at_ns, memory_order_relaxed);
+    kw_monitor_lock(&self->monitor);
+    note_due(self, now_ns);
+    bool has_messages = !kw_message_queue_is_empty(&self->subs.queue);
+    kw_monitor_unlock(&self->monitor);
+    if (self->host != NULL && has_messages) {
+        kw_poller_wake(self->host); /* no socket tells it of them any more */
+    }
 }

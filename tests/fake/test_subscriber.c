@@ -567,6 +567,61 @@ static void test_subscriber_calls_back_in_the_loop(void **state)
     }
 }
 
+/* The host is not sent to sleep while something is to be done, though no socket says so: topics of
+ * a lost connection are to be subscribed again. */
+static void test_subscriber_in_the_loop_comes_back_at_once(void **state)
+{
+    (void)state;
+    listener self = {.closes_subscriber = false};
+    kw_subscriber_options options = KW_SUBSCRIBER_OPTIONS_INIT;
+    options.fn = on_message;
+    options.arg = &self;
+    options.silence_ms = (uint64_t)60 * 60 * 1000; /* no PING wakes it */
+    self.party = join_one(&options);
+    subscribe(&self.party, KW_TOPIC_CHANNEL, "news");
+    await_ready(&self.party);
+    for (size_t i = 1; i <= 3; i++) {
+        push(fakes[0], NEWS("1"));
+        KW_TEST_UNTIL(self.messages_n == 2 * i - 1)
+        {
+            assert_int_equal(kw_test_turn(self.party.client, 20), KW_OK);
+        }
+        kw_fake_disconnect(fakes[0], false);
+        KW_TEST_UNTIL(self.messages_n == 2 * i) /* the gap */
+        {
+            assert_int_equal(kw_test_turn(self.party.client, KW_TEST_PATIENCE_MS), KW_OK);
+        }
+    }
+    part(&self.party);
+}
+
+/* What kw_subscriber_wait has received beside what it waited for is handed out at once. */
+static void test_subscriber_in_the_loop_gets_what_a_wait_has_read(void **state)
+{
+    (void)state;
+    listener self = {.closes_subscriber = false};
+    kw_subscriber_options options = KW_SUBSCRIBER_OPTIONS_INIT;
+    options.fn = on_message;
+    options.arg = &self;
+    self.party = join_one(&options);
+    subscribe(&self.party, KW_TOPIC_CHANNEL, "news");
+    await_ready(&self.party);
+    KW_TEST_UNTIL(kw_timeout(self.party.client) > 100)
+    {
+        assert_int_equal(kw_test_turn(self.party.client, 1), KW_OK);
+    }
+    kw_fake_on(
+        fakes[0], 1, "SUBSCRIBE more",
+        KW_FAKE_STEPS(KW_FAKE_SEND(NEWS("1") "*3\r\n$9\r\nsubscribe\r\n$4\r\nmore\r\n:2\r\n")));
+    subscribe(&self.party, KW_TOPIC_CHANNEL, "more");
+    await_ready(&self.party);
+    struct pollfd hears = {kw_fd(self.party.client, NULL), POLLIN, 0};
+    assert_true(kw_timeout(self.party.client) == 0 || poll(&hears, 1, 0) == 1);
+    assert_int_equal(kw_test_turn(self.party.client, 0), KW_OK);
+    assert_int_equal(self.messages_n, 1);
+    part(&self.party);
+}
+
 static void *take_for_long(void *arg)
 {
     kw_error error = KW_ERROR_INIT;
@@ -740,6 +795,8 @@ int main(void)
         cmocka_unit_test(test_subscriber_of_nodes_follows_those_that_come),
         cmocka_unit_test(test_subscriber_is_tended_by_who_passes_by),
         cmocka_unit_test(test_subscriber_calls_back_in_the_loop),
+        cmocka_unit_test(test_subscriber_in_the_loop_comes_back_at_once),
+        cmocka_unit_test(test_subscriber_in_the_loop_gets_what_a_wait_has_read),
         cmocka_unit_test(test_subscriber_closed_lets_takers_go),
         cmocka_unit_test(test_subscriber_of_a_drained_handle_waits_no_more),
         cmocka_unit_test(test_subscriber_is_left_alone_by_forked_children),
