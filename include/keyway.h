@@ -5,6 +5,7 @@
 #define KEYWAY_H
 
 #include <keyway/argv.h>
+#include <keyway/async_session.h>
 #include <keyway/batch.h>
 #include <keyway/cache.h>
 #include <keyway/client.h>

@@ -126,7 +126,7 @@ void kw_load_guard_close(kw_load_guard *guard)
         return;
     }
     kw_session *session = &guard->session;
-    if (session->broken == KW_OK && session->is_watching && !session->is_multi) {
+    if (session->broken == KW_OK && session->state.is_watching && !session->state.is_multi) {
         kw_bytes unwatch = kw_bytes_of("UNWATCH");
         (void)run_good(guard, NULL, KW_SESSION_EFFECT_UNWATCH, &unwatch, 1);
     }

@@ -2,6 +2,7 @@
 /* A command for a callback: planned, encoded, looked up or fanned out, and its reply taken. */
 #include "drive/async_command.h"
 
+#include "drive/pin.h"
 #include "drive/plan_lookup.h"
 #include "drive/whole.h"
 #include "base/error.h"
@@ -191,6 +192,13 @@ static kw_err init_whole(kw_async_command *command, kw_topology *topology, kw_er
     return code;
 }
 
+static kw_err init_pinned(kw_async_command *command, kw_error *error, const kw_plan_task *task)
+{
+    (void)kw_resp_write(command->bytes, task->argv, task->argc);
+    command->item.request.bytes = (kw_bytes){command->bytes, command->len};
+    return kw_pin_plan(task->pin, &command->item, error, task->argv, task->argc);
+}
+
 kw_err kw_async_command_init(kw_async_command *command, kw_topology *topology, kw_error *error,
                              const kw_plan_task *task)
 {
@@ -200,6 +208,9 @@ kw_err kw_async_command_init(kw_async_command *command, kw_topology *topology, k
     command->item.owner = command;
     if (task->whole != NULL) {
         return init_whole(command, topology, error, task);
+    }
+    if (task->pin != NULL) {
+        return init_pinned(command, error, task);
     }
     kw_err code = kw_plan_start(&command->item.plan, topology, error, task);
     if (code != KW_OK) {

@@ -3,6 +3,7 @@
 #include "drive/channel.h"
 
 #include "base/error.h"
+#include "drive/pin.h"
 
 #include <string.h>
 
@@ -154,7 +155,7 @@ static kw_patience_rule rule_of(const kw_channel *channel, const kw_channel_scan
                              .timeout_ns = item->plan.deadline_ns - item->plan.start_ns,
                              .has_others = item->plan.read != KW_READ_OF_PRIMARY &&
                                            kw_driver_is_replica(channel->node),
-                             .is_blocking = channel->is_exclusive};
+                             .is_blocking = channel->is_exclusive && item->plan.is_blocking};
     return rule;
 }
 
@@ -175,6 +176,22 @@ static inline kw_err follow(kw_channel *channel, kw_channel_scan *scan, kw_item 
     return kw_conn_queue(channel->conn, &scan->failure, &item->request, item->is_asking);
 }
 
+/* Puts a pin's command on the connection, which is the pin's from now on. Inside a transaction an
+ * AUTH would be queued; and nothing comes between ASKING and its command. */
+static kw_err follow_pinned(kw_channel *channel, kw_channel_scan *scan, kw_item *item)
+{
+    kw_session *session = &channel->pin->session;
+    channel->pin->is_lost = false;
+    if (session->node == NULL) {
+        session->node = kw_node_ref(channel->node);
+    }
+    session->conn = channel->conn;
+    channel->conn->is_bound = kw_session_state_is_tight(&session->state);
+    kw_err code = follow(channel, scan, item);
+    channel->conn->is_bound = false;
+    return code;
+}
+
 /* Puts a command from the queue on the connection. */
 static kw_err on_taken(kw_channel *channel, kw_channel_scan *scan, kw_item *item)
 {
@@ -193,7 +210,7 @@ static kw_err on_taken(kw_channel *channel, kw_channel_scan *scan, kw_item *item
         channel->heard_ns = scan->now_ns;
         kw_patience_init(&channel->patience, &rule, scan->now_ns);
     }
-    return follow(channel, scan, item);
+    return channel->pin != NULL ? follow_pinned(channel, scan, item) : follow(channel, scan, item);
 }
 
 static kw_err queue_some(kw_channel *channel, kw_channel_scan *scan)
@@ -260,32 +277,51 @@ static kw_err flush(kw_channel *channel, kw_channel_scan *scan)
     return kw_conn_flush(channel->conn, &scan->failure);
 }
 
+/* True where nothing is known against the connection. */
+static bool may_use(const kw_channel *channel)
+{
+    return channel->pin != NULL
+               ? kw_session_may_use(&channel->pin->session, channel->node, channel->conn)
+               : kw_node_is_of_generation(channel->node, channel->conn);
+}
+
 /* True where commands wait for a connection that nobody has listened to lately. */
 static bool is_to_be_looked_at(const kw_channel *channel, const kw_channel_scan *scan)
 {
     const kw_conn *conn = channel->conn;
     return conn != NULL && channel->queue.head != NULL && channel->flight.head == NULL &&
            conn->state == KW_CONN_READY &&
-           (scan->now_ns > channel->heard_ns + FRESH_NS ||
-            !kw_node_is_of_generation(channel->node, conn));
+           (scan->now_ns > channel->heard_ns + FRESH_NS || !may_use(channel));
+}
+
+/* The connection is not to be used any more, and the next command is bound to it. */
+static kw_err lose_bound(kw_channel *channel, kw_channel_scan *scan)
+{
+    channel->pin->is_lost = true;
+    return kw_error_set(&scan->failure, KW_ERR_CLOSED, KW_EFFECT_NONE,
+                        "the connection was closed, brought bytes that nothing asked for, or led "
+                        "to a server that is not the primary any more, before the command was "
+                        "sent");
 }
 
 /* Looks whether the server has ended a connection on which nothing is awaited: what is sent on it
  * would be lost. */
-static void look(kw_channel *channel, kw_channel_scan *scan)
+static kw_err look(kw_channel *channel, kw_channel_scan *scan)
 {
     kw_conn *conn = channel->conn;
     if (!is_to_be_looked_at(channel, scan)) {
-        return;
+        return KW_OK;
     }
-    if (kw_node_is_of_generation(channel->node, conn) &&
-        !kw_node_is_doubted(channel->node, channel->heard_ns) && kw_conn_is_quiet(conn)) {
+    bool is_bound = kw_pin_binds(channel->queue.head);
+    bool is_doubted = !is_bound && kw_node_is_doubted(channel->node, channel->heard_ns);
+    if (may_use(channel) && !is_doubted && kw_conn_is_quiet(conn)) {
         kw_conn_note_rest(conn, channel->heard_ns, scan->now_ns);
         channel->heard_ns = scan->now_ns;
-        return;
+        return KW_OK;
     }
     conn->state = KW_CONN_DEAD;
     kw_channel_release(channel, scan, NULL);
+    return is_bound ? lose_bound(channel, scan) : KW_OK;
 }
 
 bool kw_channel_has_more(const kw_channel *channel, const kw_channel_scan *scan)
@@ -295,8 +331,8 @@ bool kw_channel_has_more(const kw_channel *channel, const kw_channel_scan *scan)
 
 kw_err kw_channel_pump(kw_channel *channel, kw_channel_scan *scan)
 {
-    look(channel, scan);
-    kw_err code = check_put(channel, scan);
+    kw_err code = look(channel, scan);
+    code = code == KW_OK ? check_put(channel, scan) : code;
     code = code == KW_OK ? connect_channel(channel, scan) : code;
     if (code != KW_OK || channel->conn == NULL) {
         return code;
@@ -406,6 +442,11 @@ void kw_channel_release(kw_channel *channel, kw_channel_scan *scan, const kw_err
         kw_poller_remove(scan->poller, &channel->watch);
     }
     channel->conn->gives_max = 0;
+    if (channel->pin != NULL) {
+        bool is_clean = kw_session_is_clean(&channel->pin->session);
+        channel->conn->state = is_clean ? channel->conn->state : KW_CONN_DEAD;
+        kw_session_forget(&channel->pin->session);
+    }
     look_once_more(channel, scan);
     kw_error unready = KW_ERROR_INIT;
     if (failure == NULL && !channel->is_counted) {

@@ -47,12 +47,13 @@ typedef struct kw_channel {
     kw_watch watch;    /* of conn's socket, where the pipeline has a poller */
     size_t at;         /* its place among the pipeline's channels */
     bool is_counted;   /* the node knows that conn became ready */
-    bool is_exclusive; /* for one command alone, which may block in the server */
-    bool is_spare;     /* conn is beyond the node's pool-max */
-    bool has_unsent;   /* what kw_channel_fill put on conn is still to be sent */
-    bool is_listed;    /* in the pipeline's list of channels that have something to do */
-    size_t choosy_n;   /* commands of the queue that kw_channel_keeps says no of */
-    bool is_rerouting; /* commands of the queue will choose their node again */
+    bool is_exclusive; /* for one command alone, which may block in the server; or of pin */
+    struct kw_async_session *pin; /* whose connection stays from command to command; or NULL */
+    bool is_spare;                /* conn is beyond the node's pool-max */
+    bool has_unsent;              /* what kw_channel_fill put on conn is still to be sent */
+    bool is_listed;               /* in the pipeline's list of channels that have something to do */
+    size_t choosy_n;              /* commands of the queue that kw_channel_keeps says no of */
+    bool is_rerouting;            /* commands of the queue will choose their node again */
     struct kw_channel *next_listed;
     kw_heap_entry timer; /* when it is to be looked at without its socket's word */
     uint64_t retry_ns;   /* no connection was had: not before this */

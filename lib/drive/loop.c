@@ -5,6 +5,7 @@
 
 #include "topology/topology_tend.h"
 #include "drive/loop_guests.h"
+#include "drive/loop_pins.h"
 #include "base/error.h"
 
 #include <string.h>
@@ -79,6 +80,7 @@ static void free_loop(kw_loop *self, bool has_forked)
 {
     const kw_allocator *mem = &self->topology->env.mem;
     kw_pipeline_fini(&self->pipeline);
+    kw_loop_end_pins(self);
     kw_poller_fini(&self->poller, has_forked);
     kw_loop_blocks_fini(&self->blocks, mem);
     kw_loop_blocks_fini(&self->used, mem);
@@ -282,7 +284,7 @@ static bool has_more(const kw_loop *self)
 {
     return self->inbox.head != NULL || self->given.head != NULL || self->done.head != NULL ||
            self->backlog.head != NULL || self->cancels.n > 0 || self->has_cut ||
-           (self->guests != NULL && !self->has_guests) ||
+           kw_loop_has_free_pin(self) || (self->guests != NULL && !self->has_guests) ||
            kw_pipeline_is_unfinished(&self->pipeline);
 }
 
@@ -304,9 +306,13 @@ static bool take_inbox(kw_loop *self, inbox_act act)
         atomic_store(&self->is_processing, false);
         self->is_signalled = wakes;
     }
+    bool has_leaving = goes_on && self->has_leaving;
     kw_monitor_unlock(&self->monitor);
     if (self->cancelled.n > 0) {
         kw_loop_give_up(self);
+    }
+    if (has_leaving) {
+        kw_loop_let_pins_go(self);
     }
     if (wakes) {
         kw_poller_wake(&self->poller);

@@ -19,19 +19,21 @@ struct kw_loop {
     kw_topology *topology;
     kw_call_counts *counts; /* the handle's */
     kw_loop_place *place;
-    kw_monitor monitor;           /* guards all of this block */
-    kw_async_commands inbox;      /* accepted, and not seen by the pipeline */
-    bool is_signalled;            /* the descriptor was made readable for the inbox */
-    atomic_bool is_processing;    /* written with the monitor held, as is .. */
-    _Atomic(pthread_t) processor; /* .. who is, before it; both are read by any thread */
-    pthread_t sleeper;            /* who has asked kw_timeout last */
-    uint64_t next_ns;             /* when kw_process wants to be called; UINT64_MAX: never */
-    uint64_t told_ns;             /* what kw_timeout said of it */
-    kw_loop_blocks blocks;        /* to be used again */
-    kw_loop_cancels cancels;      /* asked for, and not done yet */
-    atomic_uint stamp;            /* grows with each cancel: what is accepted later is not meant */
-    kw_loop_guest *guests;        /* loop_guests.h; NULL: none */
-    kw_loop_guest *next_guest;    /* the one that is served next */
+    kw_monitor monitor;            /* guards all of this block */
+    kw_async_commands inbox;       /* accepted, and not seen by the pipeline */
+    bool is_signalled;             /* the descriptor was made readable for the inbox */
+    atomic_bool is_processing;     /* written with the monitor held, as is .. */
+    _Atomic(pthread_t) processor;  /* .. who is, before it; both are read by any thread */
+    pthread_t sleeper;             /* who has asked kw_timeout last */
+    uint64_t next_ns;              /* when kw_process wants to be called; UINT64_MAX: never */
+    uint64_t told_ns;              /* what kw_timeout said of it */
+    kw_loop_blocks blocks;         /* to be used again */
+    kw_loop_cancels cancels;       /* asked for, and not done yet */
+    atomic_uint stamp;             /* grows with each cancel: what is accepted later is not meant */
+    kw_loop_guest *guests;         /* loop_guests.h; NULL: none */
+    kw_loop_guest *next_guest;     /* the one that is served next */
+    struct kw_async_session *pins; /* loop_pins.h; NULL: none */
+    bool has_leaving;              /* some of them were closed */
     atomic_size_t open_n;   /* commands that were accepted and not told of yet; any thread's */
     atomic_size_t open_len; /* and their bytes */
     /* The processing thread's alone: */

@@ -13,6 +13,7 @@ typedef struct kw_retry_state {
     kw_op op;
     kw_error failure;     /* what stood in the way last; in the end the story of the failure */
     struct kw_item *item; /* whose it is */
+    struct kw_async_session *pin; /* of a session's command; NULL: of any other one */
     kw_heap_entry wake;
     kw_story *story;    /* for whoever watches; NULL: nothing is kept */
     uint64_t fetch;     /* the refresh that its op asked for; 0: none */

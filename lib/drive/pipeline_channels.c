@@ -52,8 +52,19 @@ static void settle(kw_pipeline *self)
     }
 }
 
+/* True for a channel of one command that has ended, with nothing left to be told. */
+static bool is_done(const kw_pipeline *self, const kw_channel *channel)
+{
+    return channel->is_exclusive && channel->pin == NULL && has_nothing(channel) &&
+           !channel->is_listed && self->lost.head == NULL;
+}
+
 static void pump(kw_pipeline *self, kw_channel *channel)
 {
+    if (is_done(self, channel)) {
+        kw_pipeline_remove_channel(self, channel);
+        return;
+    }
     kw_err code = kw_channel_pump(channel, &self->scan);
     code = code == KW_OK ? kw_channel_watch(channel, &self->scan) : code;
     if (code != KW_OK) {
@@ -62,8 +73,7 @@ static void pump(kw_pipeline *self, kw_channel *channel)
         kw_pipeline_list_channel(self, channel);
     }
     settle(self);
-    bool is_done = channel->is_exclusive && has_nothing(channel) && !channel->is_listed;
-    if (is_done && self->lost.head == NULL) {
+    if (is_done(self, channel)) {
         kw_pipeline_remove_channel(self, channel);
         return;
     }
@@ -196,6 +206,9 @@ static bool is_needless(const kw_pipeline *self, const kw_channel *channel,
         return false;
     }
     uint64_t idle_ns = self->topology->env.options.pool_idle_ms * KW_NS_PER_MS;
+    if (channel->pin != NULL) {
+        return false;
+    }
     return channel->is_exclusive || self->scan.now_ns > channel->heard_ns + idle_ns ||
            (snapshot != NULL &&
             kw_snapshot_find(snapshot, &channel->node->endpoint) != channel->node);

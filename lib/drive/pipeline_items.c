@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "drive/item_keys.h"
+#include "drive/pin.h"
 
 #include <string.h>
 
@@ -11,6 +12,9 @@ void kw_item_fini_failed(kw_item *item, const kw_allocator *mem)
 {
     if (item->retry_state != NULL) {
         kw_mem_free(mem, item->retry_state->story);
+        if (item->retry_state->pin != NULL) {
+            atomic_fetch_sub(&item->retry_state->pin->open_n, 1);
+        }
     }
     kw_mem_free(mem, item->retry_state);
     item->retry_state = NULL;
@@ -60,6 +64,15 @@ static kw_order_end order_end(const kw_item *item, kw_err code)
     return kw_item_effect(item) == KW_EFFECT_NONE ? KW_ORDER_NOT_RUN : KW_ORDER_MAY_RUN;
 }
 
+/* The next command of a session begins, once it is routed. */
+static void give_turn(kw_pipeline *self, kw_item *next)
+{
+    if (next != NULL) {
+        next->state = KW_ITEM_ROUTING;
+        kw_items_push(&self->routing, next);
+    }
+}
+
 void kw_pipeline_end_item(kw_pipeline *self, kw_item *item, kw_err code)
 {
     item->state = KW_ITEM_ENDED;
@@ -73,6 +86,9 @@ void kw_pipeline_end_item(kw_pipeline *self, kw_item *item, kw_err code)
     }
     if (item == self->leader) {
         end_leader(self, item, code);
+    }
+    if (kw_pin_command_of(item) != NULL) {
+        give_turn(self, kw_pin_on_end(self, item, code));
     }
     if (code != KW_OK) {
         kw_topology_count_failure(self->topology, code, kw_item_effect(item));
@@ -152,7 +168,9 @@ void kw_pipeline_put(kw_pipeline *self, kw_item *item, kw_node *node)
 {
     bool is_exclusive = self->long_lived != NULL && item->plan.is_blocking;
     kw_channel *channel = self->latest;
-    if (channel == NULL || channel->node != node || is_exclusive) {
+    if (kw_pin_command_of(item) != NULL) {
+        channel = kw_pin_channel(self, item, node);
+    } else if (channel == NULL || channel->node != node || is_exclusive) {
         channel = kw_pipeline_channel(self, node, is_exclusive);
     }
     if (channel == NULL) {
@@ -190,6 +208,11 @@ static void route_by_op(kw_pipeline *self, kw_item *item)
 {
     kw_retry_state *state = item->retry_state;
     state->changes_n = kw_refresher_changes_n(&self->topology->refresher);
+    if (kw_pin_binds(item) && state->pin->session.conn != NULL) {
+        item->is_asking = false;
+        kw_pipeline_put(self, item, state->pin->session.node);
+        return;
+    }
     kw_step step = {.kind = KW_STEP_SEND, .is_redirected = item->is_redirected};
     kw_node *node = kw_driver_choose(self->topology, &item->plan, &state->op, &step);
     if (node == NULL) {
@@ -207,6 +230,23 @@ static void route_by_op(kw_pipeline *self, kw_item *item)
     kw_node_unref(node); /* the channel has its own reference */
 }
 
+/* Begins a session's command whose turn has come; false where it has ended by that. */
+static bool has_begun(kw_pipeline *self, kw_item *item)
+{
+    const kw_pin_command *command = kw_pin_command_of(item);
+    if (command == NULL || command->has_begun) {
+        return true;
+    }
+    kw_retry_state *state = item->retry_state;
+    kw_err code = kw_pin_begin(state->pin, item, &state->failure);
+    start_op(self, item, &state->op);
+    if (code != KW_OK) {
+        kw_step step = {.kind = KW_STEP_FAIL, .code = code, .effect = KW_EFFECT_NONE};
+        kw_pipeline_apply(self, item, step);
+    }
+    return code == KW_OK;
+}
+
 void kw_pipeline_route(kw_pipeline *self, kw_item *item, const kw_snapshot *snapshot)
 {
     item->state = KW_ITEM_ROUTING;
@@ -217,6 +257,9 @@ void kw_pipeline_route(kw_pipeline *self, kw_item *item, const kw_snapshot *snap
     }
     if (self->long_lived != NULL && self->scan.now_ns >= kw_item_deadline_ns(item)) {
         end_homeless(self, item);
+        return;
+    }
+    if (!has_begun(self, item)) {
         return;
     }
     if (item->is_map_only && snapshot != NULL) {
@@ -233,6 +276,18 @@ void kw_pipeline_route(kw_pipeline *self, kw_item *item, const kw_snapshot *snap
     }
 }
 
+/* A session's command: what is before it there comes first. */
+static void add_pinned(kw_pipeline *self, kw_item *item, const kw_snapshot *snapshot)
+{
+    start_op(self, item, &item->retry_state->op);
+    if (kw_pin_takes(item->retry_state->pin, item)) {
+        kw_pipeline_route(self, item, snapshot);
+        return;
+    }
+    item->state = KW_ITEM_HELD;
+    kw_items_push(&self->scan.held, item);
+}
+
 void kw_pipeline_add(kw_pipeline *self, kw_item *item, const kw_snapshot *snapshot)
 {
     self->open_n++;
@@ -241,9 +296,13 @@ void kw_pipeline_add(kw_pipeline *self, kw_item *item, const kw_snapshot *snapsh
     bool is_apart = item->plan.read != KW_READ_OF_PRIMARY || self->ordering.is_strict;
     if ((self->long_lived != NULL && !kw_pipeline_watch_deadline(self, item)) ||
         (is_apart && !self->is_ordered && !kw_pipeline_need_ordering(self)) ||
-        (self->is_ordered && item->ordered.links == NULL &&
+        (self->is_ordered && item->ordered.links == NULL && kw_pin_command_of(item) == NULL &&
          !kw_item_keys_add(item, &self->ordering))) {
         end_without_memory(self, item);
+        return;
+    }
+    if (kw_pin_command_of(item) != NULL) {
+        add_pinned(self, item, snapshot);
         return;
     }
     kw_node *node = snapshot != NULL && !item->is_map_only
@@ -259,7 +318,9 @@ void kw_pipeline_add(kw_pipeline *self, kw_item *item, const kw_snapshot *snapsh
 static void fail_item(kw_pipeline *self, kw_item *item, const kw_step *step)
 {
     kw_error story = KW_ERROR_INIT;
-    kw_driver_story told = {&item->plan, step, &item->retry_state->failure, item->node,
+    kw_step end = *step;
+    end.effect = kw_pin_effect(item, step->effect);
+    kw_driver_story told = {&item->plan, &end, &item->retry_state->failure, item->node,
                             item->sends_n};
     kw_driver_explain(self->topology, &story, &told);
     if (item == self->leader) {
@@ -276,6 +337,23 @@ static void take_back(kw_pipeline *self, kw_item *item)
         kw_ordering_on_back(&self->ordering, &item->ordered);
         kw_pipeline_take_freed(self);
     }
+}
+
+/* The reply is the caller's. */
+static void end_answered(kw_pipeline *self, kw_item *item)
+{
+    if (kw_pin_command_of(item) != NULL) {
+        kw_pin_on_answer(self, item);
+    }
+    kw_pipeline_end_item(self, item, KW_OK);
+}
+
+/* True for an error that a session's caller has to read, whatever it means. */
+static bool is_callers(const kw_item *item)
+{
+    const kw_pin_command *command = kw_pin_command_of(item);
+    return command != NULL &&
+           (!command->is_free || kw_session_keeps_redirect(command->effect, item->request.reply));
 }
 
 /* Does what the op of the command says. */
@@ -302,7 +380,7 @@ void kw_pipeline_apply(kw_pipeline *self, kw_item *item, kw_step step)
         }
         break;
     case KW_STEP_DONE:
-        kw_pipeline_end_item(self, item, KW_OK);
+        end_answered(self, item);
         break;
     case KW_STEP_FAIL:
         fail_item(self, item, &step);
@@ -314,7 +392,7 @@ void kw_pipeline_on_answer(kw_pipeline *self, kw_item *item)
 {
     kw_node_well(item->node);
     if (!kw_reply_is(item->request.reply, KW_REPLY_ERROR)) {
-        kw_pipeline_end_item(self, item, KW_OK); /* as the op says of everything that is no error */
+        end_answered(self, item); /* as the op says of everything that is no error */
         return;
     }
     if (!kw_pipeline_has_op(self, item)) {
@@ -323,6 +401,11 @@ void kw_pipeline_on_answer(kw_pipeline *self, kw_item *item)
     kw_retry_state *retry = item->retry_state;
     if (kw_topology_observer(self->topology) != NULL) {
         kw_pipeline_show_try(self, item, KW_OK);
+    }
+    if (is_callers(item)) {
+        kw_driver_heed_readonly(self->topology, item->node, item->request.reply);
+        end_answered(self, item);
+        return;
     }
     kw_driver_answer answer = {item->node, self->scan.now_ns, &item->request, &retry->failure};
     kw_pipeline_apply(self, item,
@@ -388,6 +471,12 @@ void kw_pipeline_fail_try(kw_pipeline *self, kw_item *item, kw_loss *loss, bool 
         kw_op_on_half_sent(op);
     }
     item->retry_state->failure = loss->failure;
+    if (kw_pin_ends_with(item, &end)) {
+        kw_step step = {.kind = KW_STEP_FAIL, .code = end.code, .effect = KW_EFFECT_NONE};
+        step.wants_refresh = true;
+        kw_pipeline_apply(self, item, step);
+        return;
+    }
     kw_pipeline_apply(self, item,
                       kw_driver_on_failed(self->topology, op, item->node, self->scan.now_ns, &end));
 }

@@ -4,6 +4,7 @@
 #include "drive/pipeline_private.h"
 
 #include "base/error.h"
+#include "drive/pin.h"
 
 #include <string.h>
 
@@ -165,6 +166,9 @@ void kw_pipeline_fail_channel(kw_pipeline *self, kw_channel *channel, kw_err cod
     }
     if (channel->queue.head != NULL || channel->flight.head != NULL) {
         (void)kw_pipeline_need_ordering(self);
+    }
+    if (channel->pin != NULL && channel->flight.head != NULL) {
+        channel->pin->is_lost = true;
     }
     kw_try_end end = {code, channel->conn != NULL, channel->is_counted, false, channel->retry_ns};
     kw_loss *loss = kw_pipeline_new_loss(self, &end, channel->node);

@@ -4,6 +4,7 @@
 #include "drive/pipeline_private.h"
 
 #include "base/error.h"
+#include "drive/pin.h"
 
 #include <string.h>
 
@@ -145,6 +146,9 @@ static void fail_cancelled(kw_pipeline *self, kw_item *item, bool has_left)
 static void expire_sent(kw_pipeline *self, kw_item *item)
 {
     kw_channel *channel = item->channel;
+    if (channel->pin != NULL) {
+        channel->pin->is_lost = true; /* it ends with its command */
+    }
     if (kw_item_is_cancelled(item)) {
         fail_cancelled(self, item, true);
     } else {
@@ -176,7 +180,8 @@ static void expire_held(kw_pipeline *self, kw_item *item)
     }
     kw_try_end end = {.code = KW_ERR_TIMEOUT};
     kw_error_set(&self->scan.failure, KW_OK, KW_EFFECT_NONE,
-                 "it waited for an earlier command of its key");
+                 kw_pin_command_of(item) != NULL ? "it waited for an earlier command of its session"
+                                                 : "it waited for an earlier command of its key");
     kw_loss *loss = kw_pipeline_new_loss(self, &end, NULL);
     kw_pipeline_fail_try(self, item, loss, false);
     kw_loss_unref(loss, &self->topology->env.mem);

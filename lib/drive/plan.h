@@ -91,6 +91,7 @@ typedef struct kw_plan_task {
     size_t argc;
     kw_script_run_state **script; /* NULL: none; else what the command runs by its name: the plan's,
                                      once it is made, and NULL then */
+    struct kw_async_session *pin; /* NULL, or the session whose command it is */
     const struct kw_whole *whole; /* NULL, or what is sent in place of a command */
     kw_reply *reply;              /* to the question that the plan needed to have answered */
     bool is_timed_later; /* the time of the plan is set when it is run (kw_plan_set_time); an

@@ -3,6 +3,7 @@
 #include "drive/session_private.h"
 
 #include "drive/driver.h"
+#include "drive/encoded_args.h"
 #include "drive/plan_refuse.h"
 #include "drive/plan_ring.h"
 #include "base/error.h"
@@ -91,7 +92,7 @@ void kw_session_init(kw_session *session, kw_topology *topology, kw_bytes key)
     session->mem = topology->env.mem;
     session->topology = topology;
     session->pid = topology->fork.pid;
-    session->database = topology->env.options.database;
+    session->state.database = topology->env.options.database;
     session->slot = kw_driver_has_slots(topology) ? kw_slot_of(key.data, key.len) : 0;
     if (kw_topology_is_ring(topology)) {
         session->position = kw_ring_position_of(topology->placement, key);
@@ -183,8 +184,11 @@ static kw_err plan_unknown(kw_plan *plan, const kw_session *session, kw_error *e
 {
     kw_plan_task task = {
         .options = &kw_plan_defaults, .argv = argv, .argc = argc, .takes_acks = true};
-    kw_err code = kw_plan_make(plan, session->topology, error, &task);
-    if (code == KW_OK && plan->kind == KW_PLAN_POSITION) {
+    kw_err code = session->is_async ? kw_plan_start(plan, session->topology, error, &task)
+                                    : kw_plan_make(plan, session->topology, error, &task);
+    if (code == KW_OK && plan->need != KW_PLAN_NEEDS_NOTHING) {
+        plan->need = KW_PLAN_NEEDS_NOTHING; /* its keys are the server's to refuse */
+    } else if (code == KW_OK && plan->kind == KW_PLAN_POSITION) {
         code = check_position(session, error, plan->name, plan->position);
     } else if (code == KW_OK && plan->kind == KW_PLAN_SLOT && plan->slot != session->slot) {
         code = foreign_slot(error, session, "the command's key", plan->slot);
@@ -221,13 +225,47 @@ void kw_session_end_writes(kw_session *session)
 
 void kw_session_keep_write(kw_session *session, kw_plan *plan)
 {
-    if (session->is_multi && plan->write != NULL) {
+    if (session->state.is_multi && plan->write != NULL) {
         plan->write->next = session->writes;
         session->writes = plan->write;
         plan->write = NULL;
-    } else if (!session->is_multi) {
+    } else if (!session->state.is_multi) {
         kw_session_end_writes(session);
     }
+}
+
+bool kw_session_writes(const kw_plan *plan)
+{
+    return plan->command != NULL ? kw_plan_may_write(plan) : !plan->is_repeatable;
+}
+
+static kw_err check_wait(const kw_session *session, kw_error *error, const kw_plan *plan,
+                         kw_session_effect effect)
+{
+    if (effect != KW_SESSION_EFFECT_WAIT || !session->state.has_left_writes) {
+        return KW_OK;
+    }
+    return kw_error_set(error, KW_ERR_REFUSED, KW_EFFECT_NONE,
+                        "%s would not cover the last write: the session has moved to another "
+                        "connection since",
+                        plan->name);
+}
+
+kw_err kw_session_check_turn(const kw_session *session, kw_error *error,
+                             const kw_session_turn *turn)
+{
+    kw_err code = check_wait(session, error, turn->plan, turn->effect);
+    if (code != KW_OK || !kw_topology_is_ring(session->topology) || turn->plan->command == NULL) {
+        return code;
+    }
+    kw_encoded_args args;
+    kw_bytes encoded = turn->encoded;
+    if (!kw_encoded_args_take(&args, &session->mem, &encoded)) {
+        return kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory to look for keys");
+    }
+    code = check_keys(turn->plan, session, error, args.argv, args.argc);
+    kw_encoded_args_fini(&args);
+    return code;
 }
 
 kw_err kw_session_plan(kw_session_request *request, const kw_session *session, kw_error *error,
@@ -243,25 +281,18 @@ kw_err kw_session_plan(kw_session_request *request, const kw_session *session, k
     kw_session_effect effect =
         effect_of(kw_command_name(plan->command), kw_command_flags(plan->command));
     if (effect == KW_SESSION_EFFECT_SELECT &&
-        (argc != 2 || !kw_bytes_to_uint(&request->database, argv[1], UINT32_MAX))) {
+        (session->is_async || argc != 2 ||
+         !kw_bytes_to_uint(&request->database, argv[1], UINT32_MAX))) {
         effect = KW_SESSION_EFFECT_SETTING; /* an error, or a word that is not known */
     }
     request->effect = effect;
     kw_err code = plan_known(plan, session, error, argv, argc);
     if (effect == KW_SESSION_EFFECT_REFUSED) {
         code = kw_plan_refuse(plan, error, true);
-    } else if (code == KW_OK && effect == KW_SESSION_EFFECT_WAIT && session->has_left_writes) {
-        code = kw_error_set(error, KW_ERR_REFUSED, KW_EFFECT_NONE,
-                            "%s would not cover the last write: the session has moved to another "
-                            "connection since",
-                            plan->name);
+    } else if (code == KW_OK) {
+        code = check_wait(session, error, plan, effect);
     }
-    /* What a lost connection takes along may be asked for again on the next one. */
-    plan->is_repeatable =
-        plan->is_repeatable || effect == KW_SESSION_EFFECT_MULTI ||
-        effect == KW_SESSION_EFFECT_DISCARD || effect == KW_SESSION_EFFECT_WATCH ||
-        effect == KW_SESSION_EFFECT_UNWATCH || effect == KW_SESSION_EFFECT_SELECT ||
-        effect == KW_SESSION_EFFECT_BEFORE || effect == KW_SESSION_EFFECT_SETTING;
+    plan->is_repeatable = plan->is_repeatable || kw_session_effect_is_repeatable(effect);
     if (code == KW_OK) {
         kw_plan_task task = {.argv = argv, .argc = argc};
         code = kw_plan_begin_write(plan, session->topology, error, &task);

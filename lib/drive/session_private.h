@@ -7,41 +7,23 @@
 
 #include "topology/topology.h"
 #include "drive/plan.h"
+#include "engine/session_state.h"
 
 struct kw_session {
     kw_allocator mem;  /* the handle's, for the time after it */
     kw_client *client; /* for api; NULL: it is being closed, or gone */
     kw_topology *topology;
-    pid_t pid;            /* of the process that opened the session */
-    uint16_t slot;        /* of a cluster */
-    uint64_t position;    /* of a ring */
-    kw_node *node;        /* where conn is: a reference; NULL with conn */
-    kw_conn *conn;        /* acquired from node; NULL: none now */
-    uint64_t database;    /* that its commands are for: the option's, or that of the last SELECT */
+    pid_t pid;         /* of the process that opened the session */
+    uint16_t slot;     /* of a cluster */
+    uint64_t position; /* of a ring */
+    kw_node *node;     /* where conn is: a reference; NULL with conn */
+    kw_conn *conn;     /* acquired from node; NULL: none now */
+    kw_session_state state;
     kw_err broken;        /* why no command can be sent any more; KW_OK: one can */
-    bool is_multi;        /* the server queues commands */
-    bool is_watching;     /* keys are watched */
-    bool is_before;       /* the last command concerns the next one: ASKING, CLIENT CACHING */
-    bool is_altered;      /* a command has left a setting on the connection */
-    bool has_written;     /* conn has carried writes */
     kw_own_write *writes; /* that MULTI has queued */
-    bool has_left_writes; /* the last write went over a connection other than conn */
+    bool is_async; /* its commands come with callbacks: no server is asked about one that the table
+                      lacks, and SELECT binds the connection */
 };
-
-/* What a command does to its connection. */
-typedef enum kw_session_effect {
-    KW_SESSION_EFFECT_NONE, /* nothing */
-    KW_SESSION_EFFECT_MULTI,
-    KW_SESSION_EFFECT_EXEC,
-    KW_SESSION_EFFECT_DISCARD,
-    KW_SESSION_EFFECT_WATCH,
-    KW_SESSION_EFFECT_UNWATCH,
-    KW_SESSION_EFFECT_SELECT,  /* another database, which is selected again on the next one */
-    KW_SESSION_EFFECT_WAIT,    /* asks about what the connection has written */
-    KW_SESSION_EFFECT_BEFORE,  /* concerns the next command; else as: */
-    KW_SESSION_EFFECT_SETTING, /* leaves something behind for good */
-    KW_SESSION_EFFECT_REFUSED  /* changes who gets which reply */
-} kw_session_effect;
 
 /* One command, as its session sees it. */
 typedef struct kw_session_request {
@@ -64,7 +46,30 @@ struct kw_followup {
 /* A session for the key, without a connection yet. */
 void kw_session_init(kw_session *session, kw_topology *topology, kw_bytes key);
 
-bool kw_session_is_clean(const kw_session *session);
+static inline bool kw_session_is_clean(const kw_session *session)
+{
+    return kw_session_state_is_clean(&session->state);
+}
+
+/* Forgets the connection, which is another's now. */
+static inline void kw_session_forget(kw_session *session)
+{
+    kw_node_unref(session->node);
+    kw_session_state_on_left(&session->state);
+    session->conn = NULL;
+    session->node = NULL;
+}
+
+/* False where it is known that the connection does not lead to the primary any more: what a server
+ * takes that is none, whatever it says, will be lost. */
+static inline bool kw_session_may_use(const kw_session *session, kw_node *node, const kw_conn *conn)
+{
+    const kw_env *env = &session->topology->env;
+    if (env->options.scheme == KW_SCHEME_SENTINEL || kw_node_is_of_group(node)) {
+        return kw_node_is_current(node, conn);
+    }
+    return kw_env_has_fetch(env) || kw_node_is_of_generation(node, conn);
+}
 
 /* Gives the connection back, if there is one: to the pool where the session is clean. */
 void kw_session_drop(kw_session *session);
@@ -76,6 +81,19 @@ void kw_session_plan_open(kw_plan *plan, const kw_session *session);
  * of an unknown command at a server failed with. */
 kw_err kw_session_plan(kw_session_request *request, const kw_session *session, kw_error *error,
                        const kw_bytes *argv, size_t argc);
+
+/* What stands against a command now, which was planned before the session was what it is: of a
+ * request as it was sent, plan and effect. KW_ERR_REFUSED, KW_ERR_CROSSSLOT, KW_ERR_NOMEM. */
+typedef struct kw_session_turn {
+    const kw_plan *plan;
+    kw_session_effect effect;
+    kw_bytes encoded; /* the command */
+} kw_session_turn;
+kw_err kw_session_check_turn(const kw_session *session, kw_error *error,
+                             const kw_session_turn *turn);
+
+/* True where the command may write, as far as anybody knows. */
+bool kw_session_writes(const kw_plan *plan);
 
 /* The plan of a command that the server has taken, or not: what MULTI queues is a write until its
  * transaction has ended. */

@@ -22,11 +22,6 @@ typedef struct exchange {
     kw_blocking_wait wait;
 } exchange;
 
-bool kw_session_is_clean(const kw_session *session)
-{
-    return !session->is_multi && !session->is_watching && !session->is_altered;
-}
-
 /* To the pool only where it is in the database of all others there. */
 static void give_back(kw_topology *topology, kw_node *node, kw_conn *conn)
 {
@@ -45,86 +40,19 @@ void kw_session_drop(kw_session *session)
         session->conn->state = KW_CONN_DEAD;
     }
     give_back(session->topology, session->node, session->conn);
-    kw_node_unref(session->node);
-    session->has_left_writes = session->has_left_writes || session->has_written;
-    session->has_written = false;
-    session->conn = NULL;
-    session->node = NULL;
-}
-
-static bool is_write(const exchange *self)
-{
-    if (self->plan->command == NULL) {
-        return !self->plan->is_repeatable;
-    }
-    unsigned flags = kw_command_flags(self->plan->command);
-    return (flags & (KW_COMMAND_WRITE | KW_COMMAND_SCRIPT)) != 0;
-}
-
-/* After its EXEC the server has no transaction any more, whatever it says of it; an error
- * that is none of those known to end one is not trusted. */
-static void on_exec(kw_session *session, const kw_reply *reply)
-{
-    if (!session->is_multi) {
-        return; /* "EXEC without MULTI" */
-    }
-    session->is_multi = false;
-    session->is_watching = false;
-    if (kw_reply_is_error(reply)) {
-        kw_bytes text = kw_reply_bytes(reply);
-        bool is_known = kw_bytes_starts(text, "EXECABORT ") || kw_bytes_starts(text, "CROSSSLOT") ||
-                        kw_verdict_of(text, true).kind != KW_VERDICT_FINAL;
-        session->is_altered = session->is_altered || !is_known;
-    }
+    kw_session_forget(session);
 }
 
 /* What the session's connection is after the reply. */
 static void take_reply(exchange *self, bool is_asked)
 {
     kw_session *session = self->session;
-    bool is_good = !kw_reply_is_error(self->request.reply);
-    session->is_before = self->effect == KW_SESSION_EFFECT_BEFORE;
-    if (is_write(self)) {
-        session->has_written = session->has_written || !is_asked;
-        session->has_left_writes = is_asked;
-    }
-    switch (self->effect) {
-    case KW_SESSION_EFFECT_MULTI:
-        session->is_multi = session->is_multi || is_good;
-        break;
-    case KW_SESSION_EFFECT_EXEC:
-        on_exec(session, self->request.reply);
-        break;
-    case KW_SESSION_EFFECT_DISCARD:
-        if (is_good) {
-            session->is_multi = false;
-            session->is_watching = false;
-        }
-        break;
-    case KW_SESSION_EFFECT_WATCH:
-        session->is_watching = session->is_watching || is_good;
-        break;
-    case KW_SESSION_EFFECT_UNWATCH:
-        if (is_good && !session->is_multi) {
-            session->is_watching = false;
-        }
-        break;
-    case KW_SESSION_EFFECT_SELECT:
-        if (is_good && session->is_multi) {
-            session->is_altered = true; /* queued: EXEC says what becomes of it */
-        } else if (is_good) {
-            session->database = self->database;
-            session->conn->database = self->database;
-        }
-        break;
-    case KW_SESSION_EFFECT_BEFORE:
-    case KW_SESSION_EFFECT_SETTING:
-        session->is_altered = true;
-        break;
-    case KW_SESSION_EFFECT_NONE:
-    case KW_SESSION_EFFECT_WAIT:
-    case KW_SESSION_EFFECT_REFUSED:
-        break;
+    kw_session_answer answer = {self->effect, self->database, self->request.reply,
+                                kw_session_writes(self->plan), is_asked};
+    kw_session_state_on_answer(&session->state, &answer);
+    if (session->conn != NULL && self->effect == KW_SESSION_EFFECT_SELECT &&
+        !session->state.is_multi) {
+        session->conn->database = session->state.database;
     }
 }
 
@@ -132,10 +60,7 @@ static kw_step on_reply(exchange *self, bool is_asked)
 {
     kw_step step = {.kind = KW_STEP_DONE};
     kw_reply *reply = self->request.reply;
-    /* What is watched on the way to another node's keys would be lost with the ASKING. */
-    bool is_asked_watch = self->effect == KW_SESSION_EFFECT_WATCH && kw_reply_is_error(reply) &&
-                          kw_verdict_of(kw_reply_bytes(reply), false).kind == KW_VERDICT_ASK;
-    if (self->is_free && !is_asked_watch) {
+    if (self->is_free && !kw_session_keeps_redirect(self->effect, reply)) {
         step = kw_blocking_wait_on_reply(&self->wait, &self->request);
     } else {
         kw_driver_heed_readonly(self->session->topology, self->wait.node, reply);
@@ -205,7 +130,7 @@ static kw_err queue_both(exchange *self, kw_conn *conn, bool is_asked)
  * CACHING, and its command. */
 static kw_err queue(exchange *self, kw_conn *conn, bool is_asked)
 {
-    conn->is_bound = !is_asked && (self->session->is_multi || self->session->is_before);
+    conn->is_bound = !is_asked && kw_session_state_is_tight(&self->session->state);
     kw_err code = queue_both(self, conn, is_asked);
     conn->is_bound = false;
     return code;
@@ -297,15 +222,7 @@ static kw_step carry(exchange *self, kw_conn *conn, bool is_asked)
 static bool is_alive(exchange *self)
 {
     kw_conn *conn = self->session->conn;
-    /* What a server takes that is the primary no more, whatever it says, will be lost. */
-    bool is_watched = self->session->topology->env.options.scheme == KW_SCHEME_SENTINEL ||
-                      kw_node_is_of_group(self->session->node);
-    bool is_good = true;
-    if (is_watched) {
-        is_good = kw_node_is_current(self->session->node, conn);
-    } else if (!kw_env_has_fetch(&self->session->topology->env)) {
-        is_good = kw_node_is_of_generation(self->session->node, conn);
-    }
+    bool is_good = kw_session_may_use(self->session, self->session->node, conn);
     if (is_good && (kw_conn_is_fresh(conn, self->wait.now_ns) || kw_conn_is_quiet(conn))) {
         return true;
     }
@@ -336,7 +253,7 @@ static kw_err select_database(exchange *self, kw_conn *conn)
 {
     static const char name[] = "SELECT";
     char number[21];
-    size_t len = kw_uint_to_text(number, self->session->database);
+    size_t len = kw_uint_to_text(number, self->session->state.database);
     kw_bytes argv[2] = {{name, sizeof(name) - 1}, {number, len}};
     kw_blocking_wait *wait = &self->wait;
     kw_request request = {.bytes = {NULL, 0}};
@@ -360,7 +277,7 @@ static kw_err select_database(exchange *self, kw_conn *conn)
     kw_reply_free(request.reply);
     kw_buf_fini(&encoded);
     if (code == KW_OK) {
-        conn->database = self->session->database;
+        conn->database = self->session->state.database;
     } else {
         conn->state = KW_CONN_DEAD;
     }
@@ -371,7 +288,7 @@ static kw_err select_database(exchange *self, kw_conn *conn)
  * given back: false, and *step. */
 static bool is_in_database(exchange *self, kw_step *step, kw_conn *conn, bool is_asked)
 {
-    if (conn->database == self->session->database) {
+    if (conn->database == self->session->state.database) {
         return true;
     }
     kw_err code = select_database(self, conn);
@@ -432,13 +349,6 @@ static kw_step do_send(void *arg, const kw_step *step)
     return carry(self, conn, step->is_asking);
 }
 
-/* True where the command touches no data until an EXEC. */
-static bool is_harmless(const exchange *self)
-{
-    return self->effect != KW_SESSION_EFFECT_EXEC &&
-           (self->session->is_multi || self->effect != KW_SESSION_EFFECT_NONE);
-}
-
 static kw_err run(exchange *self, kw_error *error)
 {
     kw_session *session = self->session;
@@ -447,7 +357,8 @@ static kw_err run(exchange *self, kw_error *error)
     kw_step step =
         kw_blocking_wait_run(wait, do_send, self, self->plan->is_repeatable && self->is_free);
     if (step.kind == KW_STEP_FAIL) {
-        step.effect = is_harmless(self) ? KW_EFFECT_NONE : step.effect;
+        bool is_harmless = kw_session_state_is_harmless(&session->state, self->effect);
+        step.effect = is_harmless ? KW_EFFECT_NONE : step.effect;
         kw_blocking_wait_explain(wait, error, &step);
         if (self->is_lost) {
             session->broken = step.code;
@@ -471,8 +382,7 @@ kw_reply *kw_session_run(kw_session *session, kw_error *error, const kw_session_
     exchange self = {.session = session, .plan = &request->plan, .effect = effect};
     self.database = request->database;
     self.request.bytes = encoded;
-    self.is_free =
-        kw_session_is_clean(session) && (effect != KW_SESSION_EFFECT_WAIT || session->conn == NULL);
+    self.is_free = kw_session_state_is_free(&session->state, effect, session->conn != NULL);
     return run(&self, error) == KW_OK ? self.request.reply : NULL;
 }
 

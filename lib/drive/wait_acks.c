@@ -143,7 +143,7 @@ kw_reply *kw_wait_acks_send(kw_topology *topology, kw_error *error, const kw_pla
     session.pid = topology->fork.pid;
     session.slot = plan->slot;
     session.position = plan->position;
-    session.database = topology->env.options.database;
+    session.state.database = topology->env.options.database;
     kw_reply *reply = kw_session_run_followed(&session, error, plan, encoded, followup);
     kw_session_drop(&session);
     return reply;

@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Sessions against scripted servers: what is lost at which moment, and what is waited
- * out. */
+ * out; the same by calls that wait, and by callbacks. */
 #include "fake/fakes.h"
+
+#include "support/turn.h"
 
 static kw_client *kw;
 
+/* One of the two. */
 static kw_session *session;
+static kw_async_session *async_session;
 
 static int set_up(void **state)
 {
@@ -15,11 +19,45 @@ static int set_up(void **state)
     return session == NULL;
 }
 
-static int tear_down(void **state)
+static int set_up_async(void **state)
+{
+    start_fakes(state);
+    kw = kw_test_open("%s?timeout=1s", kw_fake_uri(fakes[0]));
+    async_session = kw_async_session_open(kw, NULL, "k", 1);
+    return async_session == NULL;
+}
+
+static void close_session(void)
 {
     kw_session_close(session);
+    session = NULL;
+    if (async_session != NULL) {
+        kw_async_session_close(async_session);
+        async_session = NULL;
+        kw_test_turns_for(kw, 1);
+    }
+}
+
+static int tear_down(void **state)
+{
+    close_session();
     kw_close(kw);
     return stop_fakes(state);
+}
+
+static kw_reply *ask(kw_error *error, const char *command)
+{
+    if (session != NULL) {
+        return kw_session_command(session, error, command);
+    }
+    kw_test_answer answer = {0};
+    kw_callback callback = {kw_test_on_reply, &answer};
+    assert_int_equal(kw_async_session_command(async_session, error, callback, command), KW_OK);
+    assert_true(kw_test_turns(kw, &answer, 1, 10000));
+    if (answer.reply == NULL && error != NULL) {
+        *error = answer.error;
+    }
+    return answer.reply;
 }
 
 static void always(const char *pattern, const char *reply)
@@ -30,7 +68,7 @@ static void always(const char *pattern, const char *reply)
 static void is_text(const char *text, const char *command)
 {
     kw_error error = KW_ERROR_INIT;
-    kw_reply *reply = kw_session_command(session, &error, command);
+    kw_reply *reply = ask(&error, command);
     if (reply == NULL) {
         fail_msg("%s: %s", command, error.text);
     }
@@ -42,13 +80,13 @@ static void is_text(const char *text, const char *command)
 static void breaks(kw_err code, kw_effect effect, const char *command)
 {
     kw_error error = KW_ERROR_INIT;
-    assert_null(kw_session_command(session, &error, command));
+    assert_null(ask(&error, command));
     if (error.code != code || error.effect != effect) {
         fail_msg("%s, effect %s: %s", kw_err_name(error.code), kw_effect_name(error.effect),
                  error.text);
     }
     size_t sent_n = kw_fake_log_count(fakes[0]);
-    assert_null(kw_session_command(session, &error, "PING"));
+    assert_null(ask(&error, "PING"));
     assert_int_equal(error.code, KW_ERR_CLOSED);
     assert_int_equal(error.effect, KW_EFFECT_NONE);
     assert_int_equal(kw_fake_log_count(fakes[0]), sent_n);
@@ -134,9 +172,8 @@ static void exec_and_close(const char *reply, unsigned disconnects)
 {
     begin_multi();
     kw_fake_on_reply(fakes[0], 1, "EXEC", "%s", reply);
-    kw_reply_free(kw_session_command(session, NULL, "EXEC"));
-    kw_session_close(session);
-    session = NULL;
+    kw_reply_free(ask(NULL, "EXEC"));
+    close_session();
     assert_int_equal(kw_test_stats(kw).disconnects, disconnects);
 }
 
@@ -155,15 +192,14 @@ static void test_session_exec_redirected_leaves_it_clean(void **state)
     for (size_t i = 0; i < 2; i++) {
         begin_multi();
         kw_fake_on_reply(fakes[0], 1, "EXEC", "%s", replies[i]);
-        kw_reply *reply = kw_session_command(session, NULL, "EXEC");
+        kw_reply *reply = ask(NULL, "EXEC");
         assert_true(kw_reply_is_error(reply));
         assert_non_null(strstr(kw_reply_str(reply, NULL), replies[i] + 1));
         kw_reply_free(reply);
         always("ECHO after", "+OK");
         is_text("OK", "ECHO after");
     }
-    kw_session_close(session);
-    session = NULL;
+    close_session();
     assert_int_equal(kw_test_stats(kw).disconnects, 0); /* it was given back */
 }
 
@@ -191,7 +227,7 @@ static void test_session_waits_for_a_server_that_comes_back(void **state)
     kw_fake_down(fakes[0]);
     kw_test_sleep_ms(20);
     kw_error error = KW_ERROR_INIT;
-    assert_null(kw_session_command(session, &error, "SET k v"));
+    assert_null(ask(&error, "SET k v"));
     assert_int_equal(error.code, KW_ERR_CONNECT);
     assert_int_equal(error.effect, KW_EFFECT_NONE);
     kw_fake_up(fakes[0]);
@@ -199,7 +235,11 @@ static void test_session_waits_for_a_server_that_comes_back(void **state)
     is_text("OK", "SET k v"); /* nothing was bound: the session goes on */
 }
 
-#define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define CASE(name)                                                                                 \
+    cmocka_unit_test_setup_teardown(name, set_up, tear_down),                                      \
+    {                                                                                              \
+#name " with callbacks", name, set_up_async, tear_down, NULL                               \
+    }
 
 int main(void)
 {
