@@ -17,7 +17,8 @@
 
 const char *kw_test_way_name(kw_test_way way)
 {
-    static const char *const names[] = {"call", "batch", "ticket", "callback", "session"};
+    static const char *const names[] = {"call",     "batch",   "ticket",
+                                        "callback", "session", "async session"};
     return names[way];
 }
 
@@ -81,6 +82,26 @@ static void by_callback(kw_test_end *end, kw_client *client, const char *verb, c
     }
 }
 
+static void by_async_session(kw_test_end *end, kw_client *client, const char *verb, const char *key)
+{
+    kw_async_session *session = kw_async_session_open(client, &end->error, key, strlen(key));
+    if (session == NULL) {
+        return;
+    }
+    heard self = {end, false};
+    struct pollfd entry = {kw_fd(client, &end->error), POLLIN, 0};
+    kw_err code = kw_async_session_command(session, &end->error, (kw_callback){hear, &self},
+                                           "%s %s", verb, key);
+    KW_TEST_UNTIL(code != KW_OK || self.is_over)
+    {
+        int wait_ms = kw_timeout(client);
+        (void)poll(&entry, 1, wait_ms < 0 || wait_ms > TURN_MS ? TURN_MS : wait_ms);
+        code = kw_process(client, &end->error);
+    }
+    kw_async_session_close(session);
+    (void)kw_process(client, NULL);
+}
+
 static void by_session(kw_test_end *end, kw_client *client, const char *verb, const char *key)
 {
     kw_session *session = kw_session_open(client, &end->error, key, strlen(key));
@@ -113,6 +134,9 @@ kw_test_end kw_test_send(kw_client *client, kw_test_way way, const char *verb, c
         break;
     case KW_TEST_SESSION:
         by_session(&end, client, verb, key);
+        break;
+    case KW_TEST_ASYNC_SESSION:
+        by_async_session(&end, client, verb, key);
         break;
     }
     end.took_us = (kw_test_now_ns() - start_ns) / 1000;

@@ -16,10 +16,11 @@ typedef enum kw_test_way {
     KW_TEST_BATCH,
     KW_TEST_TICKET,
     KW_TEST_CALLBACK,
-    KW_TEST_SESSION
+    KW_TEST_SESSION,
+    KW_TEST_ASYNC_SESSION
 } kw_test_way;
 
-#define KW_TEST_WAYS_N 5
+#define KW_TEST_WAYS_N 6
 
 const char *kw_test_way_name(kw_test_way way);
 
