@@ -53,18 +53,18 @@ typedef enum kw_err {
     KW_ERR_CANCELLED = -33,     /* the handle was closed during the call, or the command given up */
     KW_ERR_FORKED = -34,        /* the handle belongs to the parent process */
     KW_ERR_QUEUE_FULL = -35,    /* too much is under way on the handle already */
-    KW_ERR_ORDER = -36,    /* refused by a server, and overtaken by a later command of its key; or
-                             given    to a kw_async_session behind one that failed */
-    KW_ERR_DRAINING = -37, /* kw_drain was called: the handle takes nothing new */
-    KW_ERR_NO_SENTINEL = -40, /* no sentinel could be reached */
-    KW_ERR_NO_SERVICE = -41,  /* no sentinel knows the name */
-    KW_ERR_ROLE = -42,        /* the server is not the primary, or the replica, it was named */
-    KW_ERR_DURABILITY = -43,  /* run, but acknowledged by fewer replicas than asked for */
-    KW_ERR_QUORUM = -44,      /* too few copies of the key answered as needed */
-    KW_ERR_IDENTITY = -45,    /* another server answers at the node's address */
-    KW_ERR_LOAD = -46,        /* the host's function that loads a value gave none */
-    KW_ERR_SERVER = -50,      /* a server's error reply, as kw_reply_outcome tells it */
-    KW_ERR_REPLY = -51        /* a reply that is not what the program reads it as */
+    KW_ERR_ORDER = -36,         /* refused, and overtaken by a later command of its key; or given to
+                                   a kw_async_session behind one that failed */
+    KW_ERR_DRAINING = -37,      /* kw_drain was called: the handle takes nothing new */
+    KW_ERR_NO_SENTINEL = -40,   /* no sentinel could be reached */
+    KW_ERR_NO_SERVICE = -41,    /* no sentinel knows the name */
+    KW_ERR_ROLE = -42,          /* the server is not the primary, or the replica, it was named */
+    KW_ERR_DURABILITY = -43,    /* run, but acknowledged by fewer replicas than asked for */
+    KW_ERR_QUORUM = -44,        /* too few copies of the key answered as needed */
+    KW_ERR_IDENTITY = -45,      /* another server answers at the node's address */
+    KW_ERR_LOAD = -46,          /* the host's function that loads a value gave none */
+    KW_ERR_SERVER = -50,        /* a server's error reply, as kw_reply_outcome tells it */
+    KW_ERR_REPLY = -51          /* a reply that is not what the program reads it as */
 } kw_err;
 
 /* What a failed call did on the servers. */
