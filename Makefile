@@ -218,13 +218,14 @@ TIGHT = $(patsubst %,$(BUILD)/lib/%.o,base/sha1 route/crc16 route/crc16_clmul ro
 COLD_SOURCES = $(filter-out $(HOT),$(wildcard lib/settings/*.c lib/topology/*.c lib/engine/sentinel*.c \
 	lib/net/fetch*.c lib/net/refresher*.c lib/route/topology*.c lib/route/ring_*.c \
 	lib/engine/quorum*.c lib/engine/scan_*.c lib/api/scan*.c lib/api/stats*.c)) $(addprefix lib/,$(addsuffix .c, \
-	api/library api/members api/quorum api/subscriber api/subscriber_set api/transaction drive/copy_request \
-	drive/driver_explain drive/hints drive/quorum_exchange drive/receiver_place engine/hint net/push_link \
+	api/library api/members api/quorum api/subscriber api/subscriber_set api/transaction \
+	drive/driver_explain drive/hints drive/receiver_place engine/hint net/push_link \
 	net/sentinel_nodes \
 	api/client api/config base/error drive/plan_lookup drive/token drive/wait_acks engine/health engine/refresh engine/verdict \
 	net/address net/conn_open net/greeting net/lane_idle net/listener net/node_open net/poller net/poller_poll net/probe \
 	net/resolver net/tls_none net/transport route/combine route/hash_md5 route/ketama route/map))
-HOT = $(addprefix lib/,$(addsuffix .c,route/ring_cells route/ring_lookup route/ring_positions topology/node_registry \
+HOT = $(addprefix lib/,$(addsuffix .c,engine/quorum engine/quorum_phases engine/quorum_script \
+	route/ring_cells route/ring_lookup route/ring_positions topology/node_registry \
 	topology/snapshot topology/topology topology/topology_tend))
 $(COLD_SOURCES:%.c=$(BUILD)/%.o): LIB_CFLAGS += $(COLD_CFLAGS)
 COLD_CFLAGS ?= $(if $(findstring -fsanitize,$(CFLAGS)),,-Os)

@@ -114,18 +114,56 @@ bool kw_copy_request_use_script(kw_copy_request *request, const kw_allocator *me
     return request->item.plan.script != NULL;
 }
 
-static bool encode(kw_topology *topology, kw_copy_request *request)
+static bool is_same_record(const kw_record *a, const kw_record *b)
 {
+    return kw_stamp_equal(a->stamp, b->stamp) && kw_stamp_equal(a->origin, b->origin) &&
+           kw_stamp_equal(a->promise, b->promise) && a->floor == b->floor &&
+           a->recent == b->recent && a->linger_ms == b->linger_ms &&
+           a->is_tombstone == b->is_tombstone && a->is_copied == b->is_copied &&
+           a->is_mortal == b->is_mortal && a->is_kept == b->is_kept &&
+           a->value.data == b->value.data && a->value.len == b->value.len;
+}
+
+/* The request that the call made last, where it asks another copy to run the script likewise: its
+ * bytes are copied, since to write them takes several times as long. NULL: there is none. */
+static const kw_copy_request *find_like(const kw_copy_request *request)
+{
+    const kw_copy_request *last = request->call->requests;
+    const kw_quorum_ask *ask = &request->ask;
+    if (last == NULL || request->way == KW_COPY_REQUEST_PLAIN || last->way != request->way ||
+        last->ask.kind != ask->kind || last->ask.round != ask->round) {
+        return NULL;
+    }
+    bool is_like = last->ask.life_ms == ask->life_ms && last->ask.linger_ms == ask->linger_ms &&
+                   last->ask.behind_ms == ask->behind_ms &&
+                   last->ask.wants_value == ask->wants_value &&
+                   is_same_record(&last->ask.record, &ask->record);
+    return is_like ? last : NULL;
+}
+
+static bool write_command(kw_topology *topology, kw_copy_request *request)
+{
+    const kw_copy_request *like = find_like(request);
+    if (like != NULL) {
+        return kw_buf_append(&request->encoded, like->encoded.data, like->encoded.len);
+    }
     kw_quorum_call *call = request->call;
     kw_quorum_place place = {call->key, {NULL, 0}, request->way == KW_COPY_REQUEST_PLAIN};
     if (topology->env.options.has_quorum_guard && !call->op.spec.is_repair) {
         place.marker = kw_bytes_of(KW_QUORUM_MARKER);
     }
+    return kw_quorum_script_encode(&request->encoded, &place, &request->ask);
+}
+
+static bool encode(kw_topology *topology, kw_copy_request *request)
+{
+    const kw_quorum_call *call = request->call;
     char *room = request->home != NULL ? (char *)(request + 1) : NULL;
     size_t room_len = room != NULL ? call->request_len - sizeof(*request) : 0;
     kw_buf_init(&request->encoded, &topology->env.mem, room, room_len);
-    bool is_whole = kw_quorum_script_encode(&request->encoded, &place, &request->ask) &&
-                    (place.is_plain || kw_copy_request_use_script(request, &topology->env.mem));
+    bool is_whole = write_command(topology, request) &&
+                    (request->way == KW_COPY_REQUEST_PLAIN ||
+                     kw_copy_request_use_script(request, &topology->env.mem));
     if (!is_whole) {
         kw_buf_fini(&request->encoded);
         return false;
