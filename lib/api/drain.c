@@ -7,6 +7,7 @@
 #include "drive/loop.h"
 #include "drive/plan.h"
 #include "base/error.h"
+#include "net/clock.h"
 
 #include <time.h>
 
@@ -51,9 +52,10 @@ static kw_err work(kw_client *client, kw_error *error, remains *left)
     return KW_OK;
 }
 
-/* Waits until a loop has something, or a while. */
-static void wait_a_little(kw_client *client)
+/* Waits until a loop has something, or a while, which ends at the deadline. */
+static void wait_a_little(kw_client *client, uint64_t now_ns, uint64_t deadline_ns)
 {
+    int wait_ms = kw_clock_ms_until(now_ns, deadline_ns, LOOK_MS);
     const kw_transport *transport = client->topology->env.transport;
     struct pollfd entries[KW_CLIENT_PARTS_N];
     size_t n = 0;
@@ -64,9 +66,9 @@ static void wait_a_little(kw_client *client)
             entries[n++] = (struct pollfd){loop->poller.fd, POLLIN, 0};
         }
     }
-    bool has_waited = n > 0 && transport->poll_fn(transport->arg, entries, n, LOOK_MS) == 0;
+    bool has_waited = n > 0 && transport->poll_fn(transport->arg, entries, n, wait_ms) == 0;
     if (!has_waited) { /* a descriptor that another thread sees to may stay readable for long */
-        struct timespec span = {0, n > 0 ? 100000L : LOOK_MS * 1000000L};
+        struct timespec span = {0, n > 0 ? 100000L : wait_ms * 1000000L};
         nanosleep(&span, NULL);
     }
 }
@@ -91,10 +93,11 @@ static kw_err drain(kw_client *client, kw_error *error, remains *left, uint64_t 
             return kw_error_set(error, KW_ERR_CANCELLED, KW_EFFECT_NONE,
                                 "the handle was closed meanwhile");
         }
-        if (kw_env_now(&topology->env) >= deadline_ns) {
+        uint64_t now_ns = kw_env_now(&topology->env);
+        if (now_ns >= deadline_ns) {
             return late(error, left);
         }
-        wait_a_little(client);
+        wait_a_little(client, now_ns, deadline_ns);
     }
 }
 

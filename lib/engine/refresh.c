@@ -12,6 +12,11 @@
 #define STALE_AFTER_NS (5000 * KW_NS_PER_MS)
 #define STALE_PAUSE_NS (1000 * KW_NS_PER_MS)
 
+/* Reads of the last second beyond which no fetch begins, and no server is asked besides another. */
+#define READS_TO_START 8u
+#define READS_TO_HEDGE 4u
+#define READS_SPAN_NS  (1000 * KW_NS_PER_MS)
+
 static void plan_periodic(kw_refresh_policy *refresh, uint64_t now_ns)
 {
     if (refresh->interval_ns == 0) {
@@ -37,6 +42,7 @@ void kw_refresh_init(kw_refresh_policy *refresh, uint64_t interval_ns, uint64_t 
     refresh->failing_ns = 0;
     refresh->failed_ns = 0;
     refresh->stale_ns = 0;
+    refresh->reads_n = 0;
     plan_periodic(refresh, now_ns);
 }
 
@@ -52,24 +58,47 @@ uint64_t kw_refresh_want(kw_refresh_policy *refresh)
     return refresh->started_n + 1;
 }
 
+/* From when on fewer than so many were read within a second. */
+static uint64_t room_ns(const kw_refresh_policy *refresh, uint64_t reads_n)
+{
+    if (refresh->reads_n < reads_n) {
+        return 0;
+    }
+    return refresh->read_ns[(refresh->reads_n - reads_n) % KW_REFRESH_READS_MAX] + READS_SPAN_NS;
+}
+
+void kw_refresh_on_read(kw_refresh_policy *refresh, uint64_t now_ns)
+{
+    refresh->read_ns[refresh->reads_n++ % KW_REFRESH_READS_MAX] = now_ns;
+}
+
+bool kw_refresh_may_hedge(const kw_refresh_policy *refresh, uint64_t now_ns)
+{
+    return now_ns >= room_ns(refresh, READS_TO_HEDGE);
+}
+
 uint64_t kw_refresh_due_ns(const kw_refresh_policy *refresh)
 {
     if (refresh->started_n != refresh->ended_n) {
         return UINT64_MAX;
     }
-    if (refresh->is_wanted || refresh->periodic_ns < refresh->allowed_ns) {
-        return refresh->allowed_ns;
+    uint64_t allowed_ns = room_ns(refresh, READS_TO_START);
+    allowed_ns = allowed_ns > refresh->allowed_ns ? allowed_ns : refresh->allowed_ns;
+    if (refresh->is_wanted || refresh->periodic_ns < allowed_ns) {
+        return allowed_ns;
     }
     return refresh->periodic_ns;
 }
 
 void kw_refresh_on_start(kw_refresh_policy *refresh, uint64_t now_ns)
 {
+    /* After a while in which nobody was in need an outage is another one. */
+    bool is_apart = now_ns > refresh->started_ns + KW_FAILURE_GAP_NS;
     refresh->started_n++;
     refresh->started_ns = now_ns;
     if (!refresh->is_wanted) {
         refresh->stale_ns = 0; /* a slow periodic one: nobody is in need */
-    } else if (refresh->stale_ns == 0) {
+    } else if (refresh->stale_ns == 0 || is_apart) {
         refresh->stale_ns = now_ns;
     }
     refresh->is_wanted = false;
@@ -85,7 +114,10 @@ void kw_refresh_on_end(kw_refresh_policy *refresh, uint64_t now_ns, bool has_map
     refresh->failed_n = has_map || is_apart ? 0 : refresh->failed_n;
     if (!has_map) {
         refresh->failed_ns = now_ns;
-        refresh->failing_ns = refresh->failed_n++ == 0 ? refresh->started_ns : refresh->failing_ns;
+        /* One that nobody went on with for long says nothing of the time before. */
+        bool was_left = now_ns > refresh->started_ns + KW_FAILURE_GAP_NS;
+        uint64_t since_ns = was_left ? now_ns : refresh->started_ns;
+        refresh->failing_ns = refresh->failed_n++ == 0 ? since_ns : refresh->failing_ns;
     }
     if (has_news) {
         kw_backoff_reset(&refresh->backoff);

@@ -11,6 +11,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Maps that are read in any second, at most: a fetch may read several, as servers are late, or what
+ * they say is doubtful. The last of them are kept for the servers behind the first of a fetch. */
+#define KW_REFRESH_READS_MAX 10u
+
 /* One fetch at a time; two never start within the floor; while fetches fail or the
  * map is asked for again and again, the pauses grow. */
 typedef struct kw_refresh_policy {
@@ -27,6 +31,9 @@ typedef struct kw_refresh_policy {
     uint64_t failed_ns;  /* when the last of them ended */
     uint64_t failing_ns; /* since when they fail */
     uint64_t stale_ns;   /* since when they are wanted, and bring nothing new; 0: they do */
+    uint64_t
+        read_ns[KW_REFRESH_READS_MAX]; /* when servers were asked for a map last, in a circle */
+    uint64_t reads_n;
 } kw_refresh_policy;
 
 #define KW_REFRESH_FLOOR_NS (100 * KW_NS_PER_MS)
@@ -49,6 +56,12 @@ void kw_refresh_on_start(kw_refresh_policy *refresh, uint64_t now_ns);
 
 /* has_map: the fetch gave a map; has_news: one that differs from the one in use. */
 void kw_refresh_on_end(kw_refresh_policy *refresh, uint64_t now_ns, bool has_map, bool has_news);
+
+/* A server is asked for its map now. */
+void kw_refresh_on_read(kw_refresh_policy *refresh, uint64_t now_ns);
+
+/* True where one more server may be asked besides one that is late. */
+bool kw_refresh_may_hedge(const kw_refresh_policy *refresh, uint64_t now_ns);
 
 /* True in a long outage: fetches were wanted again and again and brought nothing new. Then it is
  * asked once a second whether there is anything new, before the map itself is. */

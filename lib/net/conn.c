@@ -169,9 +169,9 @@ static kw_err on_connect_polled(kw_conn *conn, kw_error *error, short revents)
 /* Why it could not be opened. What the server said when the time for it was long over, as nobody
  * looked, is not what it says now (it may have been loading its users then): no call ends by it,
  * and the next dial hears more. */
-static kw_err end_of_dial(kw_conn *conn, kw_error *error, kw_err code)
+kw_err kw_conn_end_of_dial(kw_conn *conn, kw_error *error, kw_err code)
 {
-    if (code == KW_ERR_NOMEM || code == KW_ERR_CANCELLED ||
+    if (code == KW_OK || conn->was_ready || code == KW_ERR_NOMEM || code == KW_ERR_CANCELLED ||
         (kw_env_now(conn->env) < conn->deadline_ns && !conn->was_left)) {
         return code;
     }
@@ -212,7 +212,7 @@ kw_err kw_conn_progress(kw_conn *conn, kw_error *error, short revents)
     if (code == KW_OK && conn->state == KW_CONN_GREETING) {
         code = flush(conn, error); /* an answer may have asked for more */
     }
-    return code == KW_OK || conn->was_ready ? code : end_of_dial(conn, error, code);
+    return kw_conn_end_of_dial(conn, error, code);
 }
 
 /* What was sent makes room for what waits behind it. */

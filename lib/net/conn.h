@@ -93,6 +93,7 @@ struct kw_conn {
     bool was_ready;           /* its greeting was answered, whatever came after */
     bool was_left;            /* nobody looked while it was opened, for longer than it had */
     bool is_overdue;          /* it was not answered in time, which is why it ended */
+    unsigned overdue_n;       /* its node's, when it was dialled: its time was doubled so often */
     kw_identity expected;     /* who is to answer */
     kw_identity said;         /* who does, once the greeting was answered */
     bool allows_strangers;    /* it carries a question for the map, which anybody may be asked */

@@ -9,6 +9,10 @@
 /* One recv takes at most this much; a large reply takes several. */
 #define KW_CONN_RECV_LEN ((size_t)16 * 1024)
 
+/* What a connection that is not open yet has failed of: no word of now where it was left alone for
+ * longer than it had. */
+kw_err kw_conn_end_of_dial(kw_conn *conn, kw_error *error, kw_err code);
+
 /* Makes the connection DEAD, and gives code back; error is set already. The state of a shared
  * connection is its lane's to change. */
 kw_err kw_conn_die(kw_conn *conn, kw_err code);

@@ -150,6 +150,7 @@ kw_err kw_conn_establish(kw_conn *conn, kw_error *error, uint64_t until_ns, bool
         bool may_recv = conn->tls == NULL && may_block(conn, now_ns, wait_ns);
         kw_err code = may_recv ? kw_conn_take_in(conn, error, &got, true)
                                : poll_once(conn, error, now_ns, wait_ns);
+        code = may_recv ? kw_conn_end_of_dial(conn, error, code) : code;
         if (code != KW_OK || is_established(conn, is_early)) {
             return code;
         }

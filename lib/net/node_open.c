@@ -43,6 +43,7 @@ static kw_conn *dial(kw_node *node, kw_error *error, kw_conn_role role, uint64_t
     kw_conn *conn = kw_conn_new(node->env, error, &dialled, now_ns);
     if (conn != NULL) {
         conn->generation = generation;
+        conn->overdue_n = overdue_n;
         conn->deadline_ns = now_ns + ((conn->deadline_ns - now_ns) << overdue_n);
     }
     return conn;

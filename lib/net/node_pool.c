@@ -245,7 +245,9 @@ static void count_failure(kw_node *node, uint64_t now_ns, const kw_error *failur
     node->failure = *failure;
     kw_error_set_node(&node->failure, node->name);
     node->stats.connect_failures++;
-    node->overdue_n += is_overdue && node->overdue_n < KW_NODE_OVERDUE_MAX ? 1 : 0;
+    /* Those that were too short together are one. */
+    bool is_longest = is_overdue && conn->overdue_n >= node->overdue_n;
+    node->overdue_n += is_longest && node->overdue_n < KW_NODE_OVERDUE_MAX ? 1 : 0;
     if (is_fault(node, failure->code) && !is_full) {
         kw_node_fault(node, now_ns, is_overdue ? KW_FAULT_UNANSWERED : KW_FAULT_REFUSED);
     }

@@ -167,12 +167,24 @@ static bool give_up(kw_refresher *self, kw_fetch_ask *ask, uint64_t now_ns, kw_e
     return other != NULL;
 }
 
+/* Maps of a cluster, which are large, are counted once their question has left. */
+static void note_read(kw_refresher *self, const kw_fetch_ask *ask, bool was_sent, uint64_t now_ns)
+{
+    bool is_map = self->manner.way == &kw_fetch_cluster_way && !ask->questions.is_for_news;
+    if (!was_sent && ask->is_sent && is_map) {
+        kw_monitor_lock(&self->monitor);
+        kw_refresh_on_read(&self->policy, now_ns);
+        kw_monitor_unlock(&self->monitor);
+    }
+}
+
 /* Goes on with one server, and with those that it leads to. */
 static void go_on(kw_refresher *self, kw_fetch_ask *ask, kw_fetch_step *step,
                   const kw_fetch_ask_event *event)
 {
     kw_error failure = KW_ERROR_INIT;
     kw_err code = KW_OK;
+    bool was_sent = ask->is_sent;
     if (ask->conn != NULL) {
         code = kw_fetch_ask_go_on(ask, &self->manner, step, &failure, event);
     } else {
@@ -181,6 +193,7 @@ static void go_on(kw_refresher *self, kw_fetch_ask *ask, kw_fetch_step *step,
     while (code != KW_OK && give_up(self, ask, event->now_ns, &failure)) {
         code = kw_fetch_ask_open(ask, &self->manner, &failure, event->now_ns);
     }
+    note_read(self, ask, was_sent, event->now_ns);
 }
 
 static short revents_of(const kw_fetch_ask *ask, const struct pollfd *polled, size_t *at)
@@ -222,7 +235,8 @@ static kw_fetch_ask *free_ask(kw_refresher *self)
 static size_t ask_more(kw_refresher *self, size_t asked_n, uint64_t now_ns)
 {
     while (self->node_at < self->nodes_n && asked_n < self->manner.way->asks_max &&
-           (asked_n == 0 || now_ns >= self->next_ask_ns)) {
+           (asked_n == 0 ||
+            (now_ns >= self->next_ask_ns && kw_refresh_may_hedge(&self->policy, now_ns)))) {
         kw_fetch_ask *ask = free_ask(self);
         kw_fetch_ask_event event = {now_ns, 0};
         kw_fetch_step step = {.map = NULL};

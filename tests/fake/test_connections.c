@@ -501,6 +501,57 @@ static void test_connection_long_reply_holds_no_short_one_up(void **state)
 
 #define TEST(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
+/* A greeting that nobody waited for any more is answered with garbage: that is of then. */
+static void test_connection_left_in_its_greeting_says_nothing_later(void **state)
+{
+    (void)state;
+    kw_error error = KW_ERROR_INIT;
+    kw_client *kw =
+        kw_test_open("redis://%s?timeout=200ms&connect-timeout=300ms&db=1", kw_fake_address(fake));
+    kw_fake_on(fake, 1, "HELLO *", KW_FAKE_STEPS(KW_FAKE_GATE, KW_FAKE_SEND(":12x\r\n")));
+    kw_fake_on_reply(fake, KW_FAKE_ALWAYS, "GET *", "$1\r\nv");
+    kw_reply *reply = kw_command(kw, &error, "GET a");
+    assert_null(reply);
+    assert_int_equal(error.effect, KW_EFFECT_NONE);
+    kw_fake_pass(fake);
+    kw_test_sleep_ms(400); /* its own time is over as well */
+    reply = kw_command(kw, &error, "GET a");
+    if (reply == NULL) {
+        fail_msg("%s", error.text);
+    }
+    kw_reply_free(reply);
+    kw_close(kw);
+}
+
+/* "What was too short for all is longer the next time": one time, however many were dialled. */
+static void test_connects_that_were_too_short_together_double_the_time_once(void **state)
+{
+    (void)state;
+    kw_error error = KW_ERROR_INIT;
+    kw_client *kw = kw_test_open("redis://%s?timeout=20s", kw_fake_address(fake));
+    kw_env *env = &kw->topology->env;
+    kw_endpoint endpoint = env->options.seeds[0];
+    kw_node *node = kw_node_new(env, &endpoint);
+    assert_non_null(node);
+    uint64_t now_ns = kw_env_now(env);
+    for (unsigned round = 1; round <= 3; round++) {
+        kw_conn *conns[3] = {NULL, NULL, NULL};
+        size_t n = round == 1 ? 3 : 1; /* a node that fails is dialled by one alone */
+        for (size_t i = 0; i < n; i++) {
+            assert_int_equal(kw_node_try_acquire(node, &conns[i], &error, now_ns, true), KW_OK);
+        }
+        now_ns += (uint64_t)60000000000;
+        for (size_t i = 0; i < n; i++) {
+            (void)kw_conn_tell_overdue(conns[i], &error);
+            kw_node_release(node, conns[i], now_ns, &error);
+        }
+        assert_int_equal(node->overdue_n, round);
+        now_ns += (uint64_t)60000000000;
+    }
+    kw_node_unref(node);
+    kw_close(kw);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -512,6 +563,8 @@ int main(void)
         TEST(test_connection_to_who_hangs_up_at_hello_is_greeted_without),
         TEST(test_connection_hello_is_tried_again_where_nothing_works),
         TEST(test_connection_long_reply_holds_no_short_one_up),
+        TEST(test_connection_left_in_its_greeting_says_nothing_later),
+        TEST(test_connects_that_were_too_short_together_double_the_time_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -223,6 +223,52 @@ static void test_drain_waits_for_sessions(void **state)
     drain(0);
 }
 
+/* A poll that is over at once, though the clock goes on as if it had taken its time. */
+static struct {
+    kw_transport transport;
+    const kw_transport *below;
+    uint64_t now_ns;
+    uint64_t waited_ms;
+} patience;
+
+static uint64_t tell_time(void *arg)
+{
+    (void)arg;
+    return patience.now_ns;
+}
+
+static int poll_at_once(void *arg, struct pollfd *sockets, size_t sockets_n, int wait_ms)
+{
+    int ready = patience.below->poll_fn(arg, sockets, sockets_n, 0);
+    patience.waited_ms += ready == 0 ? (uint64_t)wait_ms : 0;
+    patience.now_ns += ready == 0 ? (uint64_t)wait_ms * 1000000 : 100000;
+    return ready;
+}
+
+static void test_drain_waits_no_longer_than_its_deadline(void **state)
+{
+    (void)state;
+    open_patient();
+    kw_session *session = kw_session_open(kw, NULL, "foo", 3);
+    assert_non_null(session);
+    assert_true(kw_fd(kw, NULL) >= 0); /* a loop to wait for */
+    kw_env *env = &kw->topology->env;
+    const kw_clock clock = env->clock;
+    patience.below = env->transport;
+    patience.transport = *env->transport;
+    patience.transport.poll_fn = poll_at_once;
+    patience.now_ns = kw_clock_now(&clock);
+    patience.waited_ms = 0;
+    env->transport = &patience.transport;
+    env->clock = (kw_clock){tell_time, NULL};
+    assert_int_equal(kw_drain(kw, NULL, 3), KW_ERR_TIMEOUT);
+    assert_int_equal(patience.waited_ms, 3);
+    env->transport = patience.below;
+    env->clock = clock;
+    kw_session_close(session);
+    drain(0);
+}
+
 static void drain_inside(void *arg, kw_reply *reply, const kw_error *error)
 {
     (void)error;
@@ -283,6 +329,7 @@ int main(void)
         ON_BOTH(test_drain_waits_for_tickets),
         ON_BOTH(test_drain_waits_for_calls_of_other_threads),
         ON_BOTH(test_drain_waits_for_sessions),
+        ON_BOTH(test_drain_waits_no_longer_than_its_deadline),
         ON_BOTH(test_drain_in_a_callback_is_refused),
         ON_BOTH(test_drain_whose_callback_closes_the_handle_says_so),
         ON_BOTH(test_drain_of_nothing_is_refused),

@@ -323,6 +323,67 @@ static void test_refresh_in_a_long_outage_is_once_a_second(void **state)
     assert_true(kw_refresh_due_ns(&refresh) <= now_ns + 500 * MS);
 }
 
+/* Each fetch reads three: of one that is late, of one whose map is doubtful, and of one that is
+ * believed. */
+static void test_refresh_reads_ten_maps_a_second_at_most(void **state)
+{
+    (void)state;
+    kw_refresh_policy refresh;
+    kw_refresh_init(&refresh, 0, 0, kw_test_seed("reads"));
+    uint64_t read_ns[300];
+    size_t reads_n = 0;
+    uint64_t now_ns = 0;
+    while (reads_n < 290) {
+        (void)kw_refresh_want(&refresh);
+        uint64_t before_ns = now_ns;
+        now_ns = kw_refresh_due_ns(&refresh);
+        assert_true(reads_n < 3 || now_ns - before_ns <= 1000 * MS);
+        kw_refresh_on_start(&refresh, now_ns);
+        for (int i = 0; i < 3; i++) {
+            if (i == 1 && !kw_refresh_may_hedge(&refresh, now_ns)) {
+                continue;
+            }
+            kw_refresh_on_read(&refresh, now_ns);
+            read_ns[reads_n++] = now_ns;
+            assert_true(reads_n < 11 || read_ns[reads_n - 11] + 1000 * MS <= now_ns);
+        }
+        kw_refresh_on_end(&refresh, now_ns + MS, true, reads_n % 5 == 0);
+    }
+}
+
+/* A caller's time was over in the middle of a fetch, and the next one comes much later. */
+static void test_refresh_left_alone_has_not_failed_all_the_while(void **state)
+{
+    (void)state;
+    kw_refresh_policy refresh;
+    kw_refresh_init(&refresh, 0, 0, 1);
+    kw_refresh_want(&refresh);
+    kw_refresh_on_start(&refresh, 500 * MS);
+    kw_refresh_on_end(&refresh, 5000 * MS, false, false);
+    for (uint64_t now_ns = 5100 * MS; now_ns < 5500 * MS; now_ns += 200 * MS) {
+        kw_refresh_want(&refresh);
+        kw_refresh_on_start(&refresh, now_ns);
+        kw_refresh_on_end(&refresh, now_ns + MS, false, false);
+    }
+    assert_int_equal(kw_refresh_admit(&refresh, 5500 * MS, 3), KW_ADMITTED);
+    assert_int_equal(kw_refresh_admit(&refresh, 6000 * MS, 3), KW_ADMITTED_NOT);
+}
+
+static void test_refresh_wanted_long_ago_is_no_long_outage(void **state)
+{
+    (void)state;
+    kw_refresh_policy refresh;
+    kw_refresh_init(&refresh, 0, 0, 1);
+    (void)fetch_at_once(&refresh, false);
+    uint64_t now_ns = 20000 * MS; /* nobody has wanted one meanwhile */
+    kw_refresh_want(&refresh);
+    kw_refresh_on_start(&refresh, now_ns);
+    kw_refresh_on_end(&refresh, now_ns + MS, true, false);
+    assert_false(kw_refresh_is_stale(&refresh, now_ns + MS));
+    kw_refresh_want(&refresh);
+    assert_true(kw_refresh_due_ns(&refresh) <= now_ns + 250 * MS);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -340,6 +401,9 @@ int main(void)
         cmocka_unit_test(test_backoff_grows_to_its_ceiling_with_jitter),
         cmocka_unit_test(test_refresh_without_a_map_for_a_second_keeps_nobody_waiting),
         cmocka_unit_test(test_refresh_in_a_long_outage_is_once_a_second),
+        cmocka_unit_test(test_refresh_left_alone_has_not_failed_all_the_while),
+        cmocka_unit_test(test_refresh_reads_ten_maps_a_second_at_most),
+        cmocka_unit_test(test_refresh_wanted_long_ago_is_no_long_outage),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -19,8 +19,8 @@ uint64_t sim_block_ms(const sim_command *command)
 
 void sim_words_of(sim_words *words, const sim_command *command)
 {
-    static const char *const names[SIM_ACTS_N] = {"HGET", "RPUSH", "SET", "MGET",
-                                                  "MSET", "BLPOP", "HGET"};
+    static const char *const names[SIM_ACTS_N] = {"HGET", "RPUSH", "SET",  "MGET",
+                                                  "MSET", "BLPOP", "HGET", "RPUSH"};
     words->argc = 0;
     words->argv[words->argc++] = names[command->act];
     bool has_parts = command->act == SIM_MANY || command->act == SIM_STORES;
@@ -60,6 +60,23 @@ static kw_argv argv_of(const sim_words *words)
 
 /* One call after the other. */
 
+static kw_client *client_of(const sim_command *command)
+{
+    return C.clients[command->handle];
+}
+
+static kw_reply *call(kw_error *error, const sim_command *command, const kw_call_options *options,
+                      const sim_words *words)
+{
+    if (command->act != SIM_WHOLE) {
+        return kw_call(client_of(command), error, options, argv_of(words));
+    }
+    kw_transaction *whole = sim_whole_new(client_of(command), error, command);
+    kw_reply *reply = whole != NULL ? kw_transaction_run(whole, error, options) : NULL;
+    kw_transaction_free(whole);
+    return reply;
+}
+
 static void run_call(const sim_command *command)
 {
     sim_words words;
@@ -70,7 +87,9 @@ static void run_call(const sim_command *command)
     char node[24];
     if (command->act == SIM_PINNED) {
         const sim_world *world = &sim_the_world;
-        const sim_host *host = world->servers[command->id % world->servers_n].host;
+        unsigned number = command->id % world->servers_n;
+        const sim_host *host = world->servers[number].host;
+        C.results[command->id].server = number;
         snprintf(node, sizeof(node), "10.0.%u.%u:%u", host->ip >> 8 & 255, host->ip & 255,
                  host->port);
         options.route = KW_ROUTE_NODE;
@@ -78,7 +97,7 @@ static void run_call(const sim_command *command)
     }
     uint64_t begin_ns = sim_now();
     sim_result_begin(command, command->timeout_ms);
-    kw_reply *reply = kw_call(C.client, &error, &options, argv_of(&words));
+    kw_reply *reply = call(&error, command, &options, &words);
     sim_result_end(command, reply, &error);
     sim_result_check_time(command, begin_ns, command->timeout_ms);
     kw_reply_free(reply);
@@ -86,18 +105,28 @@ static void run_call(const sim_command *command)
 
 /* Groups. */
 
+static kw_err add_to_batch(kw_batch *batch, kw_error *error, const sim_command *command)
+{
+    sim_words words;
+    if (command->act != SIM_WHOLE) {
+        sim_words_of(&words, command);
+        return kw_batch_add_argv(batch, error, words.argc, (const char **)words.argv, NULL);
+    }
+    kw_transaction *whole = sim_whole_new(client_of(command), error, command);
+    kw_err code = whole != NULL ? kw_batch_add_transaction(batch, error, whole) : error->code;
+    kw_transaction_free(whole);
+    return code;
+}
+
 static void run_batch(const sim_command *const *commands, unsigned n)
 {
     kw_error error = KW_ERROR_INIT;
-    kw_batch *batch = kw_batch_new(C.client, &error);
+    kw_batch *batch = kw_batch_new(client_of(commands[0]), &error);
     const sim_command *added[8];
     unsigned added_n = 0;
     uint64_t begin_ns = sim_now();
     for (unsigned i = 0; batch != NULL && i < n; i++) {
-        sim_words words;
-        sim_words_of(&words, commands[i]);
-        if (kw_batch_add_argv(batch, &error, words.argc, (const char **)words.argv, NULL) ==
-            KW_OK) {
+        if (add_to_batch(batch, &error, commands[i]) == KW_OK) {
             sim_result_begin(commands[i], commands[0]->timeout_ms);
             added[added_n++] = commands[i];
         }
@@ -124,19 +153,38 @@ static void forget(const sim_command *command)
     }
 }
 
+static kw_ticket *submit(kw_error *error, const sim_command *command)
+{
+    sim_words words;
+    kw_call_options options = KW_CALL_OPTIONS_INIT;
+    options.timeout_ms = command->timeout_ms;
+    if (command->act != SIM_WHOLE) {
+        sim_words_of(&words, command);
+        return kw_submit_call(client_of(command), error, &options, argv_of(&words));
+    }
+    kw_transaction *whole = sim_whole_new(client_of(command), error, command);
+    kw_ticket *ticket = whole != NULL ? kw_transaction_submit(whole, error, &options) : NULL;
+    kw_transaction_free(whole);
+    return ticket;
+}
+
+static void pause_for(uint64_t span_ns)
+{
+    uint64_t until_ns = sim_now() + span_ns;
+    while (sim_now() < until_ns) {
+        sim_park(until_ns);
+    }
+}
+
 static void run_tickets(const sim_command *const *commands, unsigned n)
 {
     kw_ticket *tickets[8];
     uint64_t begin_ns[8];
     for (unsigned i = 0; i < n; i++) {
-        sim_words words;
         kw_error error = KW_ERROR_INIT;
-        kw_call_options options = KW_CALL_OPTIONS_INIT;
-        sim_words_of(&words, commands[i]);
-        options.timeout_ms = commands[i]->timeout_ms;
         begin_ns[i] = sim_now();
         sim_result_begin(commands[i], commands[i]->timeout_ms);
-        tickets[i] = kw_submit_call(C.client, &error, &options, argv_of(&words));
+        tickets[i] = submit(&error, commands[i]);
         sim_result_check_time(commands[i], begin_ns[i], commands[i]->timeout_ms);
         if (tickets[i] == NULL) {
             sim_result_end(commands[i], NULL, &error);
@@ -150,6 +198,13 @@ static void run_tickets(const sim_command *const *commands, unsigned n)
         kw_error error = KW_ERROR_INIT;
         if (tickets[i] == NULL) {
             continue;
+        }
+        if (commands[i]->is_cancelled) {
+            pause_for(commands[i]->cancel_ns);
+            if (!C.is_closing) {
+                sim_say("cancels %u", commands[i]->id);
+                (void)kw_ticket_cancel(tickets[i], &error);
+            }
         }
         uint64_t await_ns = sim_now();
         kw_reply *reply = kw_ticket_await(tickets[i], &error);
@@ -169,7 +224,19 @@ typedef struct expected {
     uint64_t begin_ns;
     unsigned *left;
     sim_tasks waiter;
+    uint64_t cancelled_ns; /* 0: it was not */
 } expected;
+
+/* What was given up is told in the next turn of the loop, which its descriptor asks for. */
+static void check_cancelled(const expected *self)
+{
+    bool is_slow = C.plan->mix.block_ns > 0 || (C.plan->has_names && !C.plan->has_thread);
+    bool is_late = self->cancelled_ns != 0 && sim_now() > self->cancelled_ns + 25 * SIM_MS;
+    if (is_late && !is_slow && !C.is_closing) {
+        sim_fail("command %u was cancelled, and ends %lu us later", self->command->id,
+                 (unsigned long)((sim_now() - self->cancelled_ns) / SIM_US));
+    }
+}
 
 static void on_reply(void *arg, kw_reply *reply, const kw_error *error)
 {
@@ -179,9 +246,40 @@ static void on_reply(void *arg, kw_reply *reply, const kw_error *error)
     }
     sim_result_end(self->command, reply, error);
     sim_result_check_time(self->command, self->begin_ns, self->command->timeout_ms);
+    check_cancelled(self);
     kw_reply_free(reply);
     --*self->left;
     sim_wake(self->waiter);
+}
+
+static kw_err give(kw_error *error, const sim_command *command, kw_callback callback)
+{
+    sim_words words;
+    kw_call_options options = KW_CALL_OPTIONS_INIT;
+    options.timeout_ms = command->timeout_ms;
+    if (command->act != SIM_WHOLE) {
+        sim_words_of(&words, command);
+        return kw_call_async(client_of(command), error, callback, &options, argv_of(&words));
+    }
+    kw_transaction *whole = sim_whole_new(client_of(command), error, command);
+    kw_err code =
+        whole != NULL ? kw_transaction_async(whole, error, callback, &options) : error->code;
+    kw_transaction_free(whole);
+    return code;
+}
+
+static void cancel(expected *self)
+{
+    kw_error error = KW_ERROR_INIT;
+    const sim_command *command = self->command;
+    pause_for(command->cancel_ns);
+    if (C.is_closing || C.results[command->id].end != SIM_UNDER_WAY) {
+        return;
+    }
+    sim_say("cancels %u", command->id);
+    if (kw_cancel(client_of(command), &error, (kw_callback){on_reply, self}) == KW_OK) {
+        self->cancelled_ns = sim_now();
+    }
 }
 
 static void run_callbacks(const sim_command *const *commands, unsigned n)
@@ -189,18 +287,18 @@ static void run_callbacks(const sim_command *const *commands, unsigned n)
     expected all[8];
     unsigned left = 0;
     for (unsigned i = 0; i < n; i++) {
-        sim_words words;
         kw_error error = KW_ERROR_INIT;
-        kw_call_options options = KW_CALL_OPTIONS_INIT;
-        sim_words_of(&words, commands[i]);
-        options.timeout_ms = commands[i]->timeout_ms;
-        all[i] = (expected){commands[i], sim_now(), &left, sim_self_bit()};
+        all[i] = (expected){commands[i], sim_now(), &left, sim_self_bit(), 0};
         sim_result_begin(commands[i], commands[i]->timeout_ms);
         left++;
-        if (kw_call_async(C.client, &error, (kw_callback){on_reply, &all[i]}, &options,
-                          argv_of(&words)) != KW_OK) {
+        if (give(&error, commands[i], (kw_callback){on_reply, &all[i]}) != KW_OK) {
             sim_result_end(commands[i], NULL, &error);
             left--;
+        }
+    }
+    for (unsigned i = 0; i < n; i++) {
+        if (commands[i]->is_cancelled) {
+            cancel(&all[i]);
         }
     }
     while (left > 0) {
@@ -248,7 +346,7 @@ static void run_crowd(const sim_command *command)
         snprintf(key, sizeof(key), "k%u", i % SIM_KEYS);
         snprintf(value, sizeof(value), "%u", command->id);
         const char *argv[] = {"HGET", key, value};
-        if (kw_call_async(C.client, &error, (kw_callback){on_one, &self}, &options,
+        if (kw_call_async(client_of(command), &error, (kw_callback){on_one, &self}, &options,
                           (kw_argv){3, argv, NULL}) == KW_OK) {
             self.left++;
         }
@@ -321,7 +419,7 @@ static void run_session(const sim_command *const *commands, unsigned n)
     for (unsigned i = 0; i < n; i++) {
         sim_result_begin(commands[i], 0);
     }
-    kw_session *session = kw_session_open(C.client, &error, key, (size_t)len);
+    kw_session *session = kw_session_open(client_of(commands[0]), &error, key, (size_t)len);
     sim_result_check_time(commands[0], begin_ns, 0);
     if (session == NULL) {
         for (unsigned i = 0; i < n; i++) {

@@ -26,17 +26,20 @@ typedef struct sim_result {
     uint64_t begin_ns;
     uint64_t end_ns;
     uint64_t limit_ns; /* from its begin to its deadline */
+    unsigned server;   /* of one that names it */
     unsigned given;    /* in which order its caller gave them, from 1 */
 } sim_result;
 
 typedef struct sim_crew {
     const sim_plan *plan;
     kw_client *client;
-    bool is_closing; /* no call begins any more */
+    kw_client *clients[2]; /* the same one twice, or two that share what they know */
+    bool is_closing;       /* no call begins any more */
+    sim_tasks keeper;      /* who waits for the callers */
     unsigned callers_left;
     unsigned inside_n; /* callers that are in a call */
-    bool has_loop;
-    bool is_loop_over;
+    bool has_loop[2];  /* of each handle */
+    unsigned loops_left;
     sim_result results[SIM_COMMANDS * SIM_PARTS + 64];
     unsigned given_n;
     uint64_t fault_ns; /* when something went wrong first; SIM_NEVER: nothing has */
@@ -64,6 +67,9 @@ void sim_words_of(sim_words *words, const sim_command *command);
 
 /* What BLPOP is given, in milliseconds: a number of the command's own. */
 uint64_t sim_block_ms(const sim_command *command);
+
+/* The transaction that the command is; NULL where it cannot be made. */
+kw_transaction *sim_whole_new(kw_client *client, kw_error *error, const sim_command *command);
 
 /* Notes the end of a command, by its reply (which is not freed) or error. */
 void sim_result_begin(const sim_command *command, uint64_t timeout_ms);

@@ -97,7 +97,7 @@ static void on_news(void *arg, uint64_t from)
     sim_server *to = arg;
     const sim_server *source = &W.servers[from];
     if (!to->is_there || to->is_stopped || !source->is_there || source->is_stopped ||
-        to->host->is_cut || source->host->is_cut) {
+        to->host->is_cut || source->host->is_cut || to->is_apart != source->is_apart) {
         if (!to->is_gone && !source->is_gone) {
             sim_at(sim_now() + NEWS_MOST, on_news, to, from);
         }
@@ -139,7 +139,7 @@ static void end_move(void *arg, uint64_t unit)
     sim_server *to = &W.servers[self->to];
     sim_server *from = &W.servers[self->from];
     self->from = SIM_NO_SERVER;
-    if (to->is_there && !to->is_stopped && to->primary == to->number &&
+    if (to->is_there && !to->is_stopped && to->primary == to->number && !to->is_apart &&
         from->owners[unit] == from->number) {
         sim_say("slots %u to %u are server %u's", self->first, self->last, to->number);
         own(to, (unsigned)unit, ++W.epoch);
@@ -180,7 +180,7 @@ void sim_cluster_move_all(unsigned from, unsigned to)
     sim_server *source = &W.servers[from];
     sim_server *target = &W.servers[to];
     if (from == to || target->primary != to || !target->is_there || target->is_stopped ||
-        !source->is_there || source->is_stopped) {
+        !source->is_there || source->is_stopped || source->is_apart || target->is_apart) {
         return;
     }
     W.epoch++;
@@ -200,7 +200,7 @@ void sim_cluster_failover(unsigned primary)
     for (unsigned i = 0; i < W.servers_n; i++) {
         sim_server *replica = &W.servers[i];
         if (replica->primary == primary && i != primary && replica->is_there &&
-            !replica->is_stopped && !replica->is_gone) {
+            !replica->is_stopped && !replica->is_gone && !replica->is_apart) {
             sim_say("server %u takes over from %u", i, primary);
             replica->primary = (unsigned char)i;
             W.epoch++;
@@ -425,7 +425,7 @@ static void answer_slots(sim_peer *peer)
     W.maps_n++;
     sim_say("server %u gives its map", self->number);
     if (!sim_system_is_short()) { /* byte by byte, what has come is not read in time */
-        sim_rate_note(&W.maps, MAPS_MAX, "maps are read", self->number);
+        sim_rate_note_at(&W.maps, MAPS_MAX, "maps are read", self->number, peer->socket->sent_ns);
     }
     sim_peer_say(peer, "*%u\r\n%.*s", entries_n, (int)all.len, all.bytes);
 }

@@ -261,7 +261,9 @@ static void hello(sim_peer *peer, const sim_word *argv, size_t argc)
         return;
     }
     peer->is_resp3 = argc > 1 && sim_word_is(&argv[1], "3");
-    const char *mode = sim_the_world.plan->kind == SIM_CLUSTER ? "cluster" : "standalone";
+    const char *mode = sim_the_world.plan->kind == SIM_CLUSTER ? "cluster"
+                       : sim_server_is_sentinel(peer->server)  ? "sentinel"
+                                                               : "standalone";
     sim_peer_say(peer,
                  "%s\r\n$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nversion\r\n$5\r\n7.0.0\r\n$5\r\n"
                  "proto\r\n:%d\r\n$2\r\nid\r\n:1\r\n$4\r\nmode\r\n$%zu\r\n%s\r\n$4\r\nrole\r\n$6"
@@ -280,7 +282,7 @@ static void info(sim_peer *peer, const sim_word *argv, size_t argc)
                                    "# Replication\r\nrole:%s\r\nmaster_replid:%040u\r\n"
                                    "master_replid2:%040u\r\nmaster_repl_offset:100\r\n",
                                    peer->server->primary == number ? "master" : "slave",
-                                   1 + peer->server->primary, 0u);
+                                   peer->server->replid, peer->server->replid2);
     sim_peer_say(peer, "$%d\r\n%s\r\n", len, text);
 }
 
@@ -349,6 +351,12 @@ void sim_peer_run(sim_peer *peer, const sim_word *argv, size_t argc)
     if (sim_word_is(&argv[0], "ASKING")) {
         peer->is_asking = true;
         sim_peer_say(peer, "+OK\r\n");
+        return;
+    }
+    if (sim_server_is_sentinel(peer->server)) {
+        if (!sim_sentinel_run(peer, argv, argc) && !run_plain(peer, argv, argc)) {
+            sim_peer_say(peer, "-ERR unknown command '%.*s'\r\n", (int)argv[0].len, argv[0].data);
+        }
         return;
     }
     if (read_request(&asked, argv, argc)) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Descriptors of the program: sockets, pollers and counters, and who waits for them. */
 #include "sim/net_private.h"
+#include "sim/system.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -144,7 +145,7 @@ int sim_net_close(int fd)
     if (found == NULL) {
         sim_fail("close of descriptor %d, which is not open", fd);
     }
-    if (found->kind == SOCKET) {
+    if (found->kind == SOCKET && !sim_system_is_child()) { /* its numbers are its own */
         for (unsigned i = 0; i < fds_top; i++) {
             for (unsigned k = 0; fds[i].kind == POLLER && k < fds[i].watches_n; k++) {
                 if (fds[i].watches[k].fd == fd) {

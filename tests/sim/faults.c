@@ -16,6 +16,37 @@ static sim_server *target_of(const sim_fault *fault)
     return &W.servers[fault->target % W.servers_n];
 }
 
+/* Whom a server of a cluster changes places with. */
+static unsigned other_of(const sim_fault *fault)
+{
+    return (unsigned)(fault->value % W.servers_n);
+}
+
+static void begin_birth(const sim_fault *fault)
+{
+    sim_server *server = target_of(fault);
+    if (the_plan->kind == SIM_CLUSTER) {
+        sim_cluster_swap(server->number, other_of(fault));
+        return;
+    }
+    sim_server_kill(server);
+    server->births_n++;
+}
+
+static void end_birth(const sim_fault *fault)
+{
+    sim_server *server = target_of(fault);
+    sim_server_start(server);
+    if (the_plan->kind == SIM_CLUSTER) {
+        sim_server_start(&W.servers[other_of(fault)]);
+    } else if (the_plan->kind == SIM_SENTINEL) {
+        sim_sentinel_renew(server);
+        sim_sentinel_on_back(server);
+    } else {
+        server->replid = ++W.replids_n;
+    }
+}
+
 static void end_fault(void *arg, uint64_t number)
 {
     (void)number;
@@ -30,9 +61,22 @@ static void end_fault(void *arg, uint64_t number)
         return;
     case SIM_KILL:
         sim_server_start(server);
+        sim_sentinel_on_back(server);
         return;
     case SIM_STOP:
         sim_server_stop(server, false);
+        sim_sentinel_on_back(server);
+        return;
+    case SIM_APART:
+        server->is_apart = false;
+        server->condition = server->condition == SIM_CLUSTER_DOWN ? SIM_WELL : server->condition;
+        sim_sentinel_on_back(server);
+        return;
+    case SIM_REBORN:
+        end_birth(fault);
+        return;
+    case SIM_FORGET:
+        sim_sentinel_confuse(fault->target, fault->value, false);
         return;
     case SIM_STATE:
         server->condition = SIM_WELL;
@@ -125,12 +169,49 @@ static unsigned unit_of(const sim_fault *fault)
     return unit;
 }
 
+/* Dead or still: its replica takes over after a while. */
+static void on_election(void *arg, uint64_t number)
+{
+    const sim_server *server = arg;
+    (void)number;
+    bool is_away = !server->is_there || server->is_stopped || server->is_apart;
+    if (is_away && the_plan->kind == SIM_CLUSTER) {
+        sim_cluster_failover(server->number);
+    } else if (is_away && server->number == W.group_primary) {
+        sim_sentinel_failover();
+    }
+}
+
+static void elect_later(sim_server *server, const sim_fault *fault)
+{
+    bool has_replicas = the_plan->kind == SIM_CLUSTER || the_plan->kind == SIM_SENTINEL;
+    if (has_replicas && fault->value % 2 == 0) {
+        sim_at(sim_now() + 200 * SIM_MS + fault->value % SIM_S, on_election, server, 0);
+    }
+}
+
+static void harm_group(const sim_fault *fault)
+{
+    if (fault->kind == SIM_FORGET) {
+        sim_sentinel_confuse(fault->target, fault->value, true);
+        return;
+    }
+    if (fault->kind == SIM_APART) {
+        target_of(fault)->is_apart = true;
+        sim_at(sim_now() + 200 * SIM_MS + fault->value % SIM_S, on_election, target_of(fault), 0);
+    } else {
+        sim_sentinel_failover();
+    }
+}
+
 static void harm_cluster(const sim_fault *fault)
 {
     unsigned first = fault->target % W.servers_n;
     unsigned second = (unsigned)(fault->value % W.servers_n);
     if (fault->kind == SIM_MOVE) {
         sim_cluster_move(unit_of(fault), second, fault->length_ns);
+    } else if (fault->kind == SIM_APART) {
+        sim_cluster_cut_off(&W.servers[first], fault->value);
     } else if (fault->kind == SIM_UNSERVED) {
         sim_cluster_unserve(unit_of(fault), fault->length_ns);
     } else if (fault->kind == SIM_MOVE_ALL) {
@@ -139,23 +220,6 @@ static void harm_cluster(const sim_fault *fault)
         sim_cluster_failover(W.servers[first].primary);
     } else if (W.servers_n < SIM_SERVERS && fault->kind == SIM_REPLACE) {
         sim_cluster_replace(first);
-    }
-}
-
-/* Dead or still: its replica takes over after a while. */
-static void on_election(void *arg, uint64_t number)
-{
-    const sim_server *server = arg;
-    (void)number;
-    if (!server->is_there || server->is_stopped) {
-        sim_cluster_failover(server->number);
-    }
-}
-
-static void elect_later(sim_server *server, const sim_fault *fault)
-{
-    if (the_plan->kind == SIM_CLUSTER && fault->value % 2 == 0) {
-        sim_at(sim_now() + 200 * SIM_MS + fault->value % SIM_S, on_election, server, 0);
     }
 }
 
@@ -218,7 +282,22 @@ static void begin_fault(void *arg, uint64_t number)
     case SIM_FAILOVER:
     case SIM_UNSERVED:
     case SIM_REPLACE:
-        harm_cluster(fault);
+    case SIM_APART:
+    case SIM_FORGET:
+        if (the_plan->kind == SIM_SENTINEL) {
+            harm_group(fault);
+        } else {
+            harm_cluster(fault);
+        }
+        break;
+    case SIM_REBORN:
+        begin_birth(fault);
+        break;
+    case SIM_FORK:
+        sim_fork();
+        break;
+    case SIM_MEMBERS:
+        sim_members_change(fault->target, fault->value);
         break;
     case SIM_NO_FAULT:
     case SIM_MEMORY:

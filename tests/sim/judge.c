@@ -34,6 +34,9 @@ static void judge_part(const sim_command *command, unsigned part)
         }
         return;
     }
+    if (command->act == SIM_WHOLE && runs_n != sim_the_world.accounts[command->id].runs_n) {
+        sim_fail("of the transaction %u some has run, and some has not", command->id);
+    }
     if (runs_n > 1) {
         sim_fail("command %u has run %u times", id, runs_n);
     }
@@ -60,7 +63,8 @@ static void judge_part(const sim_command *command, unsigned part)
 static unsigned run_of(const sim_command *command)
 {
     const sim_result *result = &sim_the_crew.results[command->id];
-    if (result->end != SIM_ANSWERED || command->parts_n > 1 || command->act == SIM_BLOCK ||
+    bool is_spread = command->parts_n > 1 && command->act != SIM_WHOLE;
+    if (result->end != SIM_ANSWERED || is_spread || command->act == SIM_BLOCK ||
         command->act == SIM_PINNED) {
         return 0;
     }

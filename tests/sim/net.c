@@ -367,6 +367,7 @@ ssize_t sim_socket_send(sim_socket *socket, const char *data, size_t len)
     len = len < room(socket) ? len : room(socket);
     put(socket, &socket->up, data, len);
     socket->quiet_ns = sim_now();
+    socket->sent_ns = sim_now();
     return (ssize_t)len;
 }
 

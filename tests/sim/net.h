@@ -67,6 +67,7 @@ struct sim_socket {
     sim_pipe up;      /* to the server */
     sim_pipe down;
     sim_tasks waiters;
+    uint64_t sent_ns;  /* when the program sent last */
     uint64_t quiet_ns; /* when the last byte came or went, at the program's end */
     void *session;     /* the server's */
 };

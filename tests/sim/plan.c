@@ -9,8 +9,8 @@
 
 static const char *const kinds[SIM_KINDS_N] = {"plain", "cluster", "ring", "sentinel"};
 static const char *const ways[SIM_WAYS_N] = {"call", "batch", "ticket", "callback", "session"};
-static const char *const acts[SIM_ACTS_N] = {"read",   "push",  "store", "many",
-                                             "stores", "block", "pinned"};
+static const char *const acts[SIM_ACTS_N] = {"read",   "push",  "store",  "many",
+                                             "stores", "block", "pinned", "whole"};
 static const char *const faults[SIM_FAULTS_N] = {
     [SIM_NO_FAULT] = "none",     [SIM_RESETS] = "reset",    [SIM_CUTS] = "cut",
     [SIM_SILENCE] = "half-open", [SIM_SWALLOW] = "loss",    [SIM_SLOWNESS] = "slow",
@@ -19,7 +19,9 @@ static const char *const faults[SIM_FAULTS_N] = {
     [SIM_CLOCK] = "clock",       [SIM_MEMORY] = "memory",   [SIM_NUMBERS] = "descriptors",
     [SIM_NAMES_AWAY] = "names",  [SIM_MOVE] = "move",       [SIM_MOVE_ALL] = "move-all",
     [SIM_FAILOVER] = "failover", [SIM_REPLACE] = "replace", [SIM_CLOSE] = "close",
-    [SIM_UNSERVED] = "unserved", [SIM_DRAIN] = "drain",
+    [SIM_UNSERVED] = "unserved", [SIM_DRAIN] = "drain",     [SIM_APART] = "apart",
+    [SIM_REBORN] = "reborn",     [SIM_FORGET] = "forget",   [SIM_MEMBERS] = "members",
+    [SIM_FORK] = "fork",
 };
 
 const char *sim_kind_name(sim_kind kind)
@@ -75,9 +77,14 @@ static void make_world(sim_plan *plan, sim_chance *random, sim_kind kind)
     plan->mix.switch_in = switches[below(random, 4)];
     plan->mix.blocks_n = blocks[below(random, 5)];
     plan->mix.spurious = one_in(random, 4) ? 10 : 0;
-    plan->kind = kind < SIM_KINDS_N ? kind : (sim_kind)below(random, SIM_RING + 1);
-    plan->primaries_n = plan->kind == SIM_PLAIN ? 1 : (unsigned)between(random, 2, 4);
+    plan->kind = kind < SIM_KINDS_N ? kind : (sim_kind)below(random, SIM_KINDS_N);
+    bool is_one = plan->kind == SIM_PLAIN || plan->kind == SIM_SENTINEL;
+    plan->primaries_n = is_one ? 1 : (unsigned)between(random, 2, 4);
     plan->replicas_n = plan->kind == SIM_CLUSTER ? (unsigned)below(random, 3) : 0;
+    plan->replicas_n =
+        plan->kind == SIM_SENTINEL ? (unsigned)between(random, 1, 2) : plan->replicas_n;
+    plan->sentinels_n = plan->kind == SIM_SENTINEL ? (unsigned)between(random, 2, 4) : 0;
+    plan->spares_n = plan->kind == SIM_RING ? 1 : 0;
     plan->latency_ns = of_any_size(random, 100 * SIM_US, 100 * SIM_MS);
     plan->latency_ns = one_in(random, 16) ? between(random, 100, 400) * SIM_MS : plan->latency_ns;
     plan->jitter_ns = one_in(random, 2) ? 0 : plan->latency_ns / 2;
@@ -92,6 +99,7 @@ static void make_world(sim_plan *plan, sim_chance *random, sim_kind kind)
     plan->protocol = one_in(random, 4) ? 3 : 2;
     plan->is_old = plan->protocol == 2 && one_in(random, 10);
     plan->is_strict = one_in(random, 6);
+    plan->has_shared = one_in(random, 6);
     plan->share_above = one_in(random, 2) ? 1 : 0;
     plan->pool_max = one_in(random, 4) ? (unsigned)between(random, 1, 3) : 0;
     plan->is_long = one_in(random, 24);
@@ -114,14 +122,21 @@ static void make_command(sim_plan *plan, sim_chance *random, sim_way way)
     if (way == SIM_CALL && plan->kind == SIM_CLUSTER && one_in(random, 8)) {
         command->act = SIM_PINNED;
     }
+    if (way != SIM_SESSION && command->act == SIM_PUSH && one_in(random, 6)) {
+        command->act = SIM_WHOLE;
+    }
     command->key = (unsigned)below(random, one_in(random, 2) ? 2 : SIM_KEYS);
-    bool has_parts = command->act == SIM_MANY || command->act == SIM_STORES;
+    bool has_parts =
+        command->act == SIM_MANY || command->act == SIM_STORES || command->act == SIM_WHOLE;
     command->parts_n = has_parts ? (unsigned)between(random, 2, SIM_PARTS) : 1;
     command->id = plan->ids_n + 1;
     plan->ids_n += command->parts_n;
     command->pause_ns = one_in(random, 2) ? 0 : of_any_size(random, SIM_US, 500 * SIM_MS);
     command->timeout_ms = one_in(random, 4) ? of_any_size(random, 20, 5000) : 0;
     command->is_given_up = way == SIM_TICKET && one_in(random, 8);
+    command->is_cancelled =
+        (way == SIM_TICKET || way == SIM_CALLBACK) && !command->is_given_up && one_in(random, 8);
+    command->cancel_ns = one_in(random, 2) ? 0 : of_any_size(random, SIM_US, 300 * SIM_MS);
 }
 
 static void make_callers(sim_plan *plan, sim_chance *random)
@@ -141,6 +156,7 @@ static void make_callers(sim_plan *plan, sim_chance *random)
         caller->begin_ns = one_in(random, 2) ? 0 : of_any_size(random, SIM_US, 2 * SIM_S);
         for (unsigned k = 0; k < caller->commands_n; k++) {
             make_command(plan, random, caller->way);
+            plan->commands[plan->commands_n - 1].handle = plan->has_shared ? i % 2 : 0;
         }
     }
 }
@@ -159,13 +175,30 @@ static void make_crowd(sim_plan *plan, sim_chance *random)
     plan->commands[0].times_n = (unsigned)between(random, 500, 3000);
 }
 
+/* Worlds in which a fault can be, one bit each; 0: in all. */
+#define IN(kind) (1u << (kind))
+
+static const unsigned worlds[SIM_FAULTS_N] = {
+    [SIM_MOVE] = IN(SIM_CLUSTER),
+    [SIM_MOVE_ALL] = IN(SIM_CLUSTER),
+    [SIM_FAILOVER] = IN(SIM_CLUSTER) | IN(SIM_SENTINEL),
+    [SIM_UNSERVED] = IN(SIM_CLUSTER),
+    [SIM_REPLACE] = IN(SIM_CLUSTER),
+    [SIM_APART] = IN(SIM_CLUSTER) | IN(SIM_SENTINEL),
+    [SIM_FORGET] = IN(SIM_SENTINEL),
+    [SIM_MEMBERS] = IN(SIM_RING),
+};
+
 static sim_fault_kind fault_of(const sim_plan *plan, sim_chance *random)
 {
-    bool is_cluster = plan->kind == SIM_CLUSTER;
     sim_fault_kind kind = (sim_fault_kind)between(random, 1, SIM_FAULTS_N - 1);
-    bool is_clusters = kind >= SIM_MOVE && kind <= SIM_REPLACE;
+    for (unsigned i = 0; worlds[kind] != 0 && (worlds[kind] & IN(plan->kind)) == 0 && i < 3; i++) {
+        kind = (sim_fault_kind)between(random, 1, SIM_FAULTS_N - 1);
+    }
+    bool is_elsewhere = worlds[kind] != 0 && (worlds[kind] & IN(plan->kind)) == 0;
     bool is_rare = (kind == SIM_CLOSE || kind == SIM_DRAIN) && !one_in(random, 3);
-    return is_rare || (is_clusters && !is_cluster) ? SIM_RESETS : kind;
+    is_rare = is_rare || (kind == SIM_FORK && !one_in(random, 8)); /* it takes as long as a life */
+    return is_rare || is_elsewhere ? SIM_RESETS : kind;
 }
 
 static void make_faults(sim_plan *plan, sim_chance *random)
@@ -223,6 +256,10 @@ static void show_caller(const sim_plan *plan, unsigned number)
             if (command->timeout_ms > 0) {
                 fprintf(stderr, " %lums", (unsigned long)command->timeout_ms);
             }
+            if (command->is_cancelled) {
+                fprintf(stderr, " cancelled after %lu us",
+                        (unsigned long)(command->cancel_ns / SIM_US));
+            }
             fprintf(stderr, "%s)", command->is_given_up ? " given up" : "");
         }
     }
@@ -233,14 +270,15 @@ void sim_plan_show(const sim_plan *plan)
 {
     fprintf(stderr,
             "  seed %lu: %s, %u primaries, %u replicas each, latency %lu us, timeout %lu ms, "
-            "protocol %u%s%s%s%s%s%s, share-above %u, pool-max %u\n",
+            "protocol %u%s%s%s%s%s%s%s, share-above %u, pool-max %u\n",
             (unsigned long)plan->seed, sim_kind_name(plan->kind), plan->primaries_n,
             plan->replicas_n, (unsigned long)(plan->latency_ns / SIM_US),
             (unsigned long)plan->timeout_ms, plan->protocol, plan->is_old ? ", no HELLO" : "",
             plan->has_names ? ", names" : "", plan->has_thread ? ", resolver=thread" : "",
             plan->has_dead_address ? ", dead addresses" : "",
             plan->waits_for_down ? ", on-node-down=wait" : "",
-            plan->is_strict ? ", order=strict" : "", plan->share_above, plan->pool_max);
+            plan->is_strict ? ", order=strict" : "", plan->has_shared ? ", two handles" : "",
+            plan->share_above, plan->pool_max);
     for (unsigned i = 0; i < plan->callers_n; i++) {
         show_caller(plan, i);
     }

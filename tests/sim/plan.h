@@ -32,6 +32,7 @@ typedef enum sim_act {
     SIM_STORES, /* MSET of such */
     SIM_BLOCK,  /* BLPOP */
     SIM_PINNED, /* HGET at a server that the caller names */
+    SIM_WHOLE,  /* RPUSH several times, as a transaction given whole */
     SIM_ACTS_N
 } sim_act;
 
@@ -57,6 +58,11 @@ typedef enum sim_fault_kind {
     SIM_FAILOVER,
     SIM_UNSERVED, /* a slot has no owner for a while */
     SIM_REPLACE,  /* a server goes for good, another one comes in its place */
+    SIM_APART,    /* a primary is cut off from the others, and believes still to be it */
+    SIM_REBORN,   /* a server goes, and another one is at its address */
+    SIM_FORGET,   /* a sentinel is behind, knows little, or nothing of the group */
+    SIM_MEMBERS,  /* a ring has others */
+    SIM_FORK,     /* the program forks */
     SIM_CLOSE,    /* the handle is closed while calls are under way */
     SIM_DRAIN,    /* it takes nothing new, then is closed */
     SIM_FAULTS_N
@@ -72,6 +78,9 @@ typedef struct sim_command {
     uint64_t timeout_ms; /* 0: the handle's */
     unsigned times_n;    /* given so often at once, with callbacks; 0: once */
     bool is_given_up;    /* a ticket that nobody waits for */
+    bool is_cancelled;   /* a ticket, or one with a callback, after cancel_ns */
+    uint64_t cancel_ns;
+    unsigned char handle; /* which of those that share what they know */
     bool is_off;
 } sim_command;
 
@@ -99,6 +108,8 @@ typedef struct sim_plan {
     sim_kind kind;
     unsigned primaries_n;
     unsigned replicas_n; /* of each */
+    unsigned sentinels_n;
+    unsigned spares_n; /* servers that a ring may take in */
     uint64_t latency_ns;
     uint64_t jitter_ns;
     uint64_t bandwidth;
@@ -114,9 +125,10 @@ typedef struct sim_plan {
     unsigned share_above; /* option lane-share-above, or as given; 0: default */
     unsigned pool_max;
     uint64_t timeout_ms;
-    bool is_strict; /* order=strict */
-    bool is_long;   /* outages and deadlines of many seconds */
-    bool is_small;  /* few callers, commands and faults, and few probes behind them */
+    bool has_shared; /* every other caller has a handle of kw_open_shared */
+    bool is_strict;  /* order=strict */
+    bool is_long;    /* outages and deadlines of many seconds */
+    bool is_small;   /* few callers, commands and faults, and few probes behind them */
     sim_caller callers[SIM_CALLERS];
     unsigned callers_n;
     sim_command commands[SIM_COMMANDS];

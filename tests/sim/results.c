@@ -57,6 +57,12 @@ static unsigned run_in_reply(const sim_command *command, unsigned part, const kw
         return run_of(command, part, reply);
     case SIM_PUSH:
         return (unsigned)kw_reply_int(reply);
+    case SIM_WHOLE:
+        if (kw_reply_count(reply) != command->parts_n) {
+            sim_fail("transaction %u has %zu replies for %u commands", command->id,
+                     kw_reply_count(reply), command->parts_n);
+        }
+        return (unsigned)kw_reply_int(kw_reply_at(reply, part));
     case SIM_BLOCK:
         return run_of(command, part, kw_reply_at(reply, 1));
     case SIM_MANY:
@@ -94,6 +100,10 @@ static bool is_waited_out(kw_err code)
 /* A server is down when it was out of reach for so long. */
 #define DOWN_NS SIM_S
 
+/* Such an outage is counted from the beginning of the step that failed: to the servers of a group
+ * that is some round trips before. */
+#define STEP_TRIPS 8
+
 /* Where round trips are longer than 300 ms the first call may take the server for one that is away;
  * the second does not. */
 #define FIRST_FAR_NS (150 * SIM_MS)
@@ -114,7 +124,7 @@ static void check_early(const sim_command *command, const sim_result *result)
         return;
     }
     bool may_be_down = !C.plan->waits_for_down && result->end_ns >= C.fault_ns &&
-                       result->end_ns - C.fault_ns >= DOWN_NS;
+                       result->end_ns + 2 * STEP_TRIPS * C.plan->latency_ns >= C.fault_ns + DOWN_NS;
     if (!may_be_down) {
         sim_fail("command %u of %lu ms ends after %lu us, with %s, %s", command->id,
                  (unsigned long)(result->limit_ns / SIM_MS),
@@ -132,8 +142,11 @@ static void check_recovery(const sim_command *command, const sim_result *result)
     uint64_t allowed_ns = SIM_RECOVERY_NS + SIM_TRIPS * C.plan->latency_ns;
     bool waits_for_place = C.plan->pool_max > 0;
     bool waits_for_names = C.plan->has_names && !C.plan->has_thread;
-    if (C.heal_ns == SIM_NEVER || command->act == SIM_BLOCK || command->way == SIM_SESSION ||
-        waits_for_place || waits_for_names || C.is_closing || C.plan->latency_ns > FIRST_FAR_NS) {
+    /* A server that has gone for good is waited for where the caller names it. */
+    bool is_gone = command->act == SIM_PINNED && sim_the_world.servers[result->server].is_gone;
+    if (C.heal_ns == SIM_NEVER || is_gone || command->act == SIM_BLOCK ||
+        command->way == SIM_SESSION || waits_for_place || waits_for_names || C.is_closing ||
+        C.plan->latency_ns > FIRST_FAR_NS) {
         return;
     }
     if (result->end_ns > from_ns + allowed_ns) {
@@ -158,7 +171,8 @@ static void end_part(const sim_command *command, unsigned part, const kw_reply *
                      const kw_error *error)
 {
     sim_result *result = &C.results[command->id + part];
-    const kw_reply *element = command->act == SIM_MANY ? kw_reply_at(reply, part) : reply;
+    bool has_parts = command->act == SIM_MANY || command->act == SIM_WHOLE;
+    const kw_reply *element = has_parts ? kw_reply_at(reply, part) : reply;
     result->end_ns = sim_now();
     if (reply == NULL) {
         result->end = SIM_FAILED;
@@ -210,7 +224,7 @@ void sim_result_check_time(const sim_command *command, uint64_t begin_ns, uint64
     uint64_t work_ns = C.plan->mix.block_ns > 0 ? WORK_NS : 0;
     uint64_t granted_ns = GRAIN_NS + work_ns + (waits_for_names ? sim_names_waited_ns() : 0);
     uint64_t took_ns = sim_now() - begin_ns;
-    if (C.is_closing && C.has_loop) {
+    if (C.is_closing && (C.has_loop[0] || C.has_loop[1])) {
         return; /* the host's loop has stopped, and with it all time of callbacks */
     }
     if (took_ns > limit_ms * SIM_MS + granted_ns) {

@@ -119,9 +119,18 @@ static kw_client *open_handle(const sim_plan *plan)
     return client;
 }
 
-/* Callers. */
+static void open_handles(const sim_plan *plan)
+{
+    kw_error error = KW_ERROR_INIT;
+    C.client = open_handle(plan);
+    C.clients[0] = C.client;
+    C.clients[1] = plan->has_shared ? kw_open_shared(C.client, &error) : C.client;
+    if (C.clients[1] == NULL) {
+        sim_fail("no second handle: %s", error.text);
+    }
+}
 
-static sim_tasks keeper;
+/* Callers. */
 
 static void run_caller(void *arg)
 {
@@ -132,7 +141,7 @@ static void run_caller(void *arg)
     }
     sim_caller_run(caller);
     C.callers_left--;
-    sim_wake(keeper);
+    sim_wake(C.keeper);
 }
 
 /* A turn of the loop does bounded work, whatever is under way. */
@@ -150,25 +159,25 @@ static void check_turn(uint64_t blocks_n)
 static void run_loop(void *arg)
 {
     kw_error error = KW_ERROR_INIT;
-    (void)arg;
-    int fd = kw_fd(C.client, &error);
+    kw_client *client = arg;
+    int fd = kw_fd(client, &error);
     while (fd < 0 && C.callers_left > 0 && !C.is_closing) { /* no descriptor just now */
         sim_park(sim_now() + 10 * SIM_MS);
-        fd = C.is_closing ? -1 : kw_fd(C.client, &error);
+        fd = C.is_closing ? -1 : kw_fd(client, &error);
     }
     while (fd >= 0 && C.callers_left > 0 && !C.is_closing) {
         struct pollfd entry = {fd, POLLIN, 0};
-        int wait_ms = kw_timeout(C.client);
+        int wait_ms = kw_timeout(client);
         (void)poll(&entry, 1, wait_ms < 0 || wait_ms > 20 ? 20 : wait_ms);
         if (C.is_closing) {
             break;
         }
         uint64_t blocks = sim_blocks();
-        (void)kw_process(C.client, &error);
+        (void)kw_process(client, &error);
         check_turn(sim_blocks() - blocks);
     }
-    C.is_loop_over = true;
-    sim_wake(keeper);
+    C.loops_left--;
+    sim_wake(C.keeper);
 }
 
 /* After the faults: each key is read and written, by a thread of its own. */
@@ -191,9 +200,12 @@ static void wait_for(uint64_t span_ns)
 /* Who comes while another call finds out whether a server is back may be told that it is not. */
 static bool is_down_for_others(const kw_error *error)
 {
+    bool is_unfound = error->code == KW_ERR_NO_SENTINEL || error->code == KW_ERR_NO_SERVICE;
+    /* Names of sentinels are looked up one after the other by the one who asks: dials wait. */
+    bool waits_for_names = is_unfound && C.plan->has_names && !C.plan->has_thread;
     return C.plan->latency_ns > VERY_FAR_NS || /* the first call learns how far */
-           strstr(error->text, "it is down, and not waited for") != NULL ||
-           (error->code == KW_ERR_CONNECT && comes_together(C.plan));
+           strstr(error->text, "it is down, and not waited for") != NULL || waits_for_names ||
+           ((error->code == KW_ERR_CONNECT || is_unfound) && comes_together(C.plan));
 }
 
 static void probe_key(unsigned key, bool writes)
@@ -231,7 +243,7 @@ static void run_probe(void *arg)
     probe_key(key, false);
     probe_key(key, true);
     probes_left--;
-    sim_wake(keeper);
+    sim_wake(C.keeper);
 }
 
 /* Keys that are tried after a small life. */
@@ -279,9 +291,18 @@ static void close_handle(void)
     if (drain_ms > 0) {
         (void)kw_drain(C.client, &error, drain_ms);
         uint64_t granted_ns = C.plan->has_names ? SIM_NEVER / 2 : 2 * SIM_MS;
+        granted_ns += C.plan->mix.block_ns > 0 ? TURN_NS : 0;
         if (sim_now() > before_ns + drain_ms * SIM_MS + granted_ns) {
             sim_fail("kw_drain of %lu ms took %lu us", (unsigned long)drain_ms,
                      (unsigned long)((sim_now() - before_ns) / SIM_US));
+        }
+    }
+    if (C.plan->has_shared) { /* one of them, in which calls come to their own end */
+        unsigned first = C.plan->seed / 8 % 2;
+        kw_close(C.clients[first]);
+        C.client = C.clients[1 - first];
+        while (sim_ready_n() > 0) {
+            sim_park(sim_now() + SIM_US);
         }
     }
     before_ns = sim_now();
@@ -305,7 +326,7 @@ static void heal(const sim_plan *plan, uint64_t begin_ns)
 
 static void wait_for_callers(void)
 {
-    while (C.callers_left > 0 || (C.has_loop && !C.is_loop_over)) {
+    while (C.callers_left > 0 || C.loops_left > 0) {
         sim_park(SIM_NEVER);
     }
 }
@@ -317,7 +338,7 @@ static void wait_to_close(uint64_t close_ns)
         sim_park(close_ns);
     }
     C.is_closing = true;
-    while (C.has_loop && !C.is_loop_over) {
+    while (C.loops_left > 0) {
         sim_park(SIM_NEVER);
     }
     while (sim_ready_n() > 0) {
@@ -334,7 +355,7 @@ static void keep(void *arg)
     drain_ms = 0;
     bool is_early = closes_early(plan, &close_ns);
     close_ns = is_early ? begin_ns + close_ns : SIM_NEVER;
-    keeper = sim_self_bit();
+    C.keeper = sim_self_bit();
     if (!is_early) {
         heal(plan, begin_ns);
         probe(plan);
@@ -364,7 +385,8 @@ static void begin_crew(const sim_plan *plan)
     for (unsigned i = 0; i < plan->callers_n; i++) {
         if (!plan->callers[i].is_off) {
             C.callers_left++;
-            C.has_loop = C.has_loop || plan->callers[i].way == SIM_CALLBACK;
+            unsigned handle = plan->commands[plan->callers[i].first].handle;
+            C.has_loop[handle] = C.has_loop[handle] || plan->callers[i].way == SIM_CALLBACK;
         }
     }
 }
@@ -378,7 +400,7 @@ void sim_run(const sim_plan *plan)
     sim_net_begin();
     sim_world_begin(plan);
     begin_crew(plan);
-    C.client = open_handle(plan);
+    open_handles(plan);
     memory.asked_n = 0;
     for (unsigned i = 0; i < plan->faults_n; i++) {
         bool is_memory = plan->faults[i].kind == SIM_MEMORY && !plan->faults[i].is_off;
@@ -391,8 +413,11 @@ void sim_run(const sim_plan *plan)
                       (void *)(uintptr_t)&plan->callers[i]);
         }
     }
-    if (C.has_loop) {
-        sim_spawn("loop", run_loop, NULL);
+    for (unsigned i = 0; i < 2; i++) {
+        if (C.has_loop[i]) {
+            C.loops_left++;
+            sim_spawn("loop", run_loop, C.clients[i]);
+        }
     }
     sim_faults_begin(plan);
     uint64_t begin_ns = sim_now();

@@ -23,6 +23,12 @@ extern sim_tally sim_the_tally;
 /* What goes wrong begins at its time. */
 void sim_faults_begin(const sim_plan *plan);
 
+/* Another member comes, one goes or gets another share, by a thread of its own. */
+void sim_members_change(unsigned target, uint64_t value);
+
+/* The program forks, by a thread of its own. */
+void sim_fork(void);
+
 /* All that is wrong ends now. */
 void sim_faults_end(void);
 

@@ -283,6 +283,16 @@ unsigned sim_spawn(const char *name, void (*fn)(void *arg), void *arg)
     return SIM_NOBODY;
 }
 
+void sim_sched_alone(void)
+{
+    for (unsigned i = 0; i < SIM_TASKS; i++) {
+        sim.tasks[i].state = i == sim.current ? RUNNING : FREE;
+    }
+    sim.live_n = 1;
+    sim.ready_n = 0;
+    sim.events_n = 0;
+}
+
 static void switch_to(unsigned at)
 {
     task *next = &sim.tasks[at];

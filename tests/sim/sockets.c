@@ -51,6 +51,14 @@ static void enter(const char *name)
     sim_point();
 }
 
+/* What a forked child has of streams is its parent's. */
+static void refuse_child(const char *what)
+{
+    if (sim_system_is_child()) {
+        sim_fail("a forked child %s a stream of its parent", what);
+    }
+}
+
 static int give(long status)
 {
     if (status >= 0) {
@@ -138,6 +146,7 @@ ssize_t __wrap_send(int fd, const void *data, size_t len, int flags)
 {
     (void)flags;
     enter("send");
+    refuse_child("sends");
     ssize_t sent = sim_net_send(fd, data, shorten(len));
     sim_say("send %d: %zd of %zu", fd, sent, len);
     return give(sent);
@@ -146,6 +155,7 @@ ssize_t __wrap_send(int fd, const void *data, size_t len, int flags)
 ssize_t __wrap_recv(int fd, void *data, size_t len, int flags)
 {
     enter("recv");
+    refuse_child("receives");
     ssize_t got = sim_net_recv(fd, data, shorten(len), (flags & MSG_DONTWAIT) == 0);
     sim_say("recv %d: %zd", fd, got);
     return give(got);
@@ -174,6 +184,7 @@ int __wrap_shutdown(int fd, int how)
 {
     (void)how;
     sim_point();
+    refuse_child("shuts down");
     return give(sim_net_shutdown(fd));
 }
 

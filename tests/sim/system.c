@@ -42,6 +42,7 @@ static struct {
     } threads[THREADS_MAX];
     long lookups_n; /* results that were not freed */
     uint64_t waited_ns;
+    bool is_child;
 } host;
 
 void sim_system_begin(void)
@@ -139,7 +140,17 @@ int __wrap_getentropy(void *data, size_t len)
 
 int __wrap_getpid(void)
 {
-    return 4711;
+    return host.is_child ? 4712 : 4711;
+}
+
+void sim_system_be_child(void)
+{
+    host.is_child = true;
+}
+
+bool sim_system_is_child(void)
+{
+    return host.is_child;
 }
 
 /* Each thread has its own locale, which the tasks of one thread would share. */

@@ -21,6 +21,10 @@ typedef struct sim_name {
 
 void sim_system_begin(void);
 
+/* The process is a child of the one before. */
+void sim_system_be_child(void);
+bool sim_system_is_child(void);
+
 /* What is wrong with what is left: a lock that is held, a thread that looks up a name for ever. */
 void sim_system_end(void);
 

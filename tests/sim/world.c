@@ -29,11 +29,14 @@ void sim_world_begin(const sim_plan *plan)
         int len = snprintf(key, sizeof(key), "k%u", i);
         W.key_slots[i] = kw_slot_of(key, (size_t)len);
     }
-    for (unsigned i = 0; i < plan->primaries_n; i++) {
+    W.replids_n = SIM_SERVERS;
+    for (unsigned i = 0; i < plan->primaries_n + plan->spares_n; i++) {
         sim_server_add();
     }
     if (plan->kind == SIM_CLUSTER) {
         sim_cluster_begin();
+    } else if (plan->kind == SIM_SENTINEL) {
+        sim_sentinel_begin();
     }
     for (unsigned i = 0; i < W.servers_n; i++) {
         char name[16];
@@ -66,6 +69,11 @@ void sim_world_uri(char *text, size_t len)
                                                      "redis-sentinel"};
     size_t at = (size_t)snprintf(text, len, "%s://", schemes[W.plan->kind]);
     unsigned n = W.plan->kind == SIM_PLAIN ? 1 : W.plan->primaries_n;
+    unsigned first = 0;
+    if (W.plan->kind == SIM_SENTINEL) { /* the last one is learnt from the others */
+        first = W.sentinels_from;
+        n = W.plan->sentinels_n > 1 ? W.plan->sentinels_n - 1 : 1;
+    }
     for (unsigned i = 0; i < n; i++) {
         if (i > 0) {
             text[at++] = ',';
@@ -73,7 +81,10 @@ void sim_world_uri(char *text, size_t len)
         if (W.plan->kind == SIM_RING) {
             at += (size_t)snprintf(text + at, len - at, "m%u=", i);
         }
-        at += add_server(text + at, len - at, &W.servers[i]);
+        at += add_server(text + at, len - at, &W.servers[first + i]);
+    }
+    if (W.plan->kind == SIM_SENTINEL) {
+        snprintf(text + at, len - at, "/group");
     }
 }
 
@@ -84,6 +95,7 @@ void sim_world_heal(void)
     for (unsigned i = 0; i < W.servers_n; i++) {
         sim_server *server = &W.servers[i];
         server->host->is_cut = false;
+        server->is_apart = false;
         server->host->latency_ns = W.plan->latency_ns;
         server->condition = SIM_WELL;
         sim_server_start(server);
@@ -91,5 +103,7 @@ void sim_world_heal(void)
     }
     if (W.plan->kind == SIM_CLUSTER) {
         sim_cluster_heal();
+    } else if (W.plan->kind == SIM_SENTINEL) {
+        sim_sentinel_heal();
     }
 }

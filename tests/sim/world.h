@@ -47,12 +47,21 @@ typedef struct sim_server {
     bool is_gone;    /* for good */
     bool hangs_up_at_hello;
     bool is_fitful; /* its condition is that of every other command */
+    bool is_apart;  /* cut off from the other servers, not from the program */
     unsigned lives_n;
+    unsigned births_n; /* how often it has come with nothing of what it was */
+    unsigned replid;   /* of its data, and of those before a failover; 0: none */
+    unsigned replid2;
     sim_condition condition;
     unsigned char primary; /* whom it replicates; itself: a primary */
     unsigned epoch;
     unsigned char owners[SIM_UNITS]; /* as this server sees it; SIM_NO_SERVER: nobody */
     unsigned epochs[SIM_UNITS];
+    /* Of a sentinel. */
+    unsigned char named; /* the primary, by its epoch */
+    unsigned char heir;  /* whom it has promoted; SIM_NO_SERVER: nobody */
+    bool has_forgotten;  /* the group: it has another name, or is not watched */
+    bool is_blind;       /* it knows of no other sentinels and replicas */
 } sim_server;
 
 /* A connection, at the server. */
@@ -88,7 +97,10 @@ typedef struct sim_world {
     unsigned servers_n;
     sim_unit units[SIM_UNITS];
     unsigned units_n;
-    unsigned epoch; /* the greatest */
+    unsigned epoch;          /* the greatest */
+    unsigned sentinels_from; /* servers from here on are sentinels */
+    unsigned group_primary;
+    unsigned replids_n; /* given so far */
     unsigned key_slots[SIM_KEYS];
     sim_peer peers[SIM_PEERS];
     unsigned peers_n; /* none is used from here on */
@@ -141,6 +153,19 @@ void sim_cluster_failover(unsigned primary);
 void sim_cluster_unserve(unsigned unit, uint64_t length_ns);
 void sim_cluster_replace(unsigned number);
 void sim_cluster_heal(void);
+void sim_cluster_cut_off(sim_server *server, uint64_t value);
+void sim_cluster_swap(unsigned first, unsigned second);
 sim_server *sim_cluster_owner(unsigned unit); /* by the greatest epoch */
+
+/* Sentinel group. */
+bool sim_server_is_sentinel(const sim_server *server);
+void sim_sentinel_begin(void);
+bool sim_sentinel_run(sim_peer *peer, const sim_word *argv,
+                      size_t argc); /* false: no such command */
+void sim_sentinel_failover(void);
+void sim_sentinel_on_back(sim_server *server); /* it may be what it is not any more */
+void sim_sentinel_confuse(unsigned target, uint64_t value, bool begins);
+void sim_sentinel_renew(sim_server *server);
+void sim_sentinel_heal(void);
 
 #endif
