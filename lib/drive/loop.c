@@ -110,15 +110,6 @@ kw_loop *kw_loop_need(kw_topology *topology, kw_error *error, kw_loop_place *pla
     return fresh;
 }
 
-/* The only channel there is, where it can have nothing but bytes to read; else NULL. */
-static kw_channel *only_reader(const kw_pipeline *pipeline)
-{
-    kw_channel *channel = pipeline->channels_n == 1 ? pipeline->channels[0] : NULL;
-    bool is_reader = channel != NULL && channel->watch.socket >= 0 &&
-                     channel->watch.events == POLLIN && channel->flight.head != NULL;
-    return is_reader ? channel : NULL;
-}
-
 /* What the processing thread has used goes back to all; the monitor is held. */
 static void return_blocks(kw_loop *self)
 {
@@ -377,9 +368,9 @@ static bool look(kw_loop *self)
 
 static bool read_sockets(kw_loop *self, bool is_signalled)
 {
-    /* With one socket the question whether it has something and the answer are one system
-     * call. */
-    kw_channel *reader = is_signalled ? NULL : only_reader(&self->pipeline);
+    /* Where one socket is waited for, the question whether it has something and the answer are
+     * one system call. */
+    kw_channel *reader = is_signalled ? NULL : kw_pipeline_only_reader(&self->pipeline);
     self->has_cut = false;
     self->looked_ns = self->pipeline.scan.now_ns;
     if (reader != NULL) {

@@ -17,6 +17,29 @@ static bool has_nothing(const kw_channel *channel)
     return channel->queue.head == NULL && channel->flight.head == NULL;
 }
 
+static bool is_idle(const kw_channel *channel)
+{
+    return has_nothing(channel) && (channel->conn == NULL || channel->watch.events == POLLIN);
+}
+
+kw_channel *kw_pipeline_only_reader(const kw_pipeline *self)
+{
+    kw_channel *reader = NULL;
+    for (size_t i = 0; i < self->channels_n; i++) {
+        kw_channel *channel = self->channels[i];
+        if (is_idle(channel)) {
+            continue;
+        }
+        bool is_reading = channel->watch.socket >= 0 && channel->watch.events == POLLIN &&
+                          channel->flight.head != NULL;
+        if (reader != NULL || !is_reading) {
+            return NULL;
+        }
+        reader = channel;
+    }
+    return reader;
+}
+
 /* When the channel is to be looked at without its socket's word. */
 static uint64_t due_ns_of(const kw_channel *channel)
 {

@@ -105,6 +105,10 @@ bool kw_pipeline_is_unfinished(const kw_pipeline *self);
 /* Puts what waits to be sent on connections; kw_pipeline_advance sends it. */
 void kw_pipeline_fill(kw_pipeline *self);
 
+/* The only channel that awaits something, where that can be nothing but bytes to read; else NULL.
+ */
+kw_channel *kw_pipeline_only_reader(const kw_pipeline *self);
+
 /* Goes on with a channel whose socket has something. */
 void kw_pipeline_on_ready(kw_pipeline *self, kw_channel *channel, short revents);
 

@@ -198,7 +198,9 @@ kw_err kw_conn_progress(kw_conn *conn, kw_error *error, short revents)
         }
     }
     bool was_shaking = kw_conn_is_shaking(conn);
-    code = flush(conn, error);
+    if (conn->state != KW_CONN_READY || (revents & POLLOUT) != 0) {
+        code = flush(conn, error); /* else it leaves in one piece, when nobody queues more */
+    }
     size_t got = (revents & (POLLIN | POLLHUP | POLLERR)) != 0 ? KW_CONN_RECV_LEN : 0;
     size_t taken_len = 0;
     while (code == KW_OK && got >= KW_CONN_RECV_LEN && taken_len < RECV_ROUND_LEN &&
