@@ -169,13 +169,23 @@ bool kw_push_stream_ask(kw_push_stream *stream, uint64_t now_ns)
     return true;
 }
 
+/* Nothing has come since something was asked. */
+static bool is_awaited(const kw_push_stream *stream)
+{
+    return stream->asks_n > 0 && stream->asked_ns >= stream->heard_ns;
+}
+
 kw_push_pulse kw_push_stream_on_time(kw_push_stream *stream, uint64_t now_ns)
 {
     if (!stream->is_open || now_ns < kw_push_stream_due_ns(stream)) {
         return KW_PUSH_WAIT;
     }
-    if (stream->asks_n > 0) {
+    if (is_awaited(stream)) {
         return KW_PUSH_LOST;
+    }
+    if (stream->asks_n > 0) {
+        stream->asked_ns = now_ns; /* it was heard since: what is asked serves as PING */
+        return KW_PUSH_WAIT;
     }
     return ask(stream, KW_ASK_PING, NULL, now_ns) ? KW_PUSH_WAIT : KW_PUSH_LOST;
 }
@@ -185,6 +195,5 @@ uint64_t kw_push_stream_due_ns(const kw_push_stream *stream)
     if (!stream->is_open) {
         return UINT64_MAX;
     }
-    bool is_awaited = stream->asks_n > 0 && stream->asked_ns > stream->heard_ns;
-    return (is_awaited ? stream->asked_ns : stream->heard_ns) + stream->silence_ns / 2;
+    return (is_awaited(stream) ? stream->asked_ns : stream->heard_ns) + stream->silence_ns / 2;
 }
