@@ -312,9 +312,7 @@ kw_message *kw_subscriber_take(kw_subscriber *subscriber, kw_error *error, uint6
     }
     kw_client *client = enter(subscriber, error);
     if (client != NULL) {
-        uint64_t now_ns = kw_env_now(&client->topology->env);
-        (void)kw_receiver_take(&subscriber->receiver, &message, error, now_ns,
-                               kw_plan_deadline_ns(now_ns, timeout_ms));
+        (void)kw_receiver_take(&subscriber->receiver, &message, error, timeout_ms);
         leave(subscriber, client);
     }
     return message;

@@ -3,6 +3,7 @@
 #include "drive/receiver_private.h"
 
 #include "base/error.h"
+#include "drive/plan.h"
 #include "route/ring_positions.h"
 #include "route/slot.h"
 
@@ -219,19 +220,29 @@ static bool is_over(kw_receiver *self, kw_message **message, kw_err *code)
     return true;
 }
 
-kw_err kw_receiver_take(kw_receiver *self, kw_message **message, kw_error *error, uint64_t now_ns,
-                        uint64_t until_ns)
+/* Who finds messages at once looks at the sockets all the same, now and then: a slow taker's queue
+ * is kept full, or overflows. The monitor is held. */
+static void look_beside(kw_receiver *self)
 {
-    kw_err code;
-    bool has_looked = false;
-    kw_monitor_lock(&self->monitor);
     bool is_waiting = self->has_kept || !kw_message_queue_is_empty(&self->subs.queue);
-    if (now_ns >= self->look_ns && is_waiting) {
-        self->look_ns = now_ns + LOOK_NS; /* a slow taker's queue is kept full, or overflows */
+    uint64_t now_ns = is_waiting ? kw_clock_roughly(&self->topology->env.clock) : 0;
+    if (is_waiting && now_ns >= self->look_ns) {
+        self->look_ns = now_ns + LOOK_NS;
         look(self, now_ns, false);
     }
+}
+
+kw_err kw_receiver_take(kw_receiver *self, kw_message **message, kw_error *error,
+                        uint64_t timeout_ms)
+{
+    kw_err code;
+    uint64_t until_ns = 0; /* it is not known before it is needed */
+    kw_monitor_lock(&self->monitor);
+    look_beside(self);
     while (!is_over(self, message, &code)) {
-        now_ns = kw_env_now(&self->topology->env);
+        uint64_t now_ns = kw_env_now(&self->topology->env);
+        bool has_looked = until_ns > 0;
+        until_ns = has_looked ? until_ns : kw_plan_deadline_ns(now_ns, timeout_ms);
         if (now_ns >= until_ns && has_looked) {
             code = KW_ERR_TIMEOUT;
             break;
@@ -242,7 +253,6 @@ kw_err kw_receiver_take(kw_receiver *self, kw_message **message, kw_error *error
             work_or_sleep(self, until_ns, now_ns, true);
             self->look_ns = now_ns + LOOK_NS;
         }
-        has_looked = true;
     }
     hand_on(self);
     return code == KW_OK ? KW_OK : tell_end(error, code);

@@ -62,11 +62,10 @@ kw_err kw_receiver_add(kw_receiver *self, kw_error *error, kw_topic_kind kind, k
 /* Removes a topic; nothing where it is not there. Any thread. */
 void kw_receiver_remove(kw_receiver *self, kw_topic_kind kind, kw_bytes name);
 
-/* The next message, waited for until until_ns. KW_ERR_TIMEOUT, KW_ERR_CANCELLED, KW_ERR_DRAINING,
- * KW_ERR_NOMEM.
- * Any thread. */
-kw_err kw_receiver_take(kw_receiver *self, kw_message **message, kw_error *error, uint64_t now_ns,
-                        uint64_t until_ns);
+/* The next message, waited for for timeout_ms. KW_ERR_TIMEOUT, KW_ERR_CANCELLED, KW_ERR_DRAINING,
+ * KW_ERR_NOMEM. Any thread. */
+kw_err kw_receiver_take(kw_receiver *self, kw_message **message, kw_error *error,
+                        uint64_t timeout_ms);
 
 /* Waits until every topic is subscribed. KW_ERR_TIMEOUT with what is known of the reason,
  * KW_ERR_REFUSED where a server has refused one since refusals_n, KW_ERR_CANCELLED. Any thread. */

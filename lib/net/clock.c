@@ -7,14 +7,30 @@
 #define NS_PER_S  ((uint64_t)1000000000)
 #define NS_PER_MS ((uint64_t)1000000)
 
-uint64_t kw_clock_now(const kw_clock *clock)
+#ifdef CLOCK_MONOTONIC_COARSE
+#define ROUGH_CLOCK CLOCK_MONOTONIC_COARSE
+#else
+#define ROUGH_CLOCK CLOCK_MONOTONIC
+#endif
+
+static uint64_t read_clock(const kw_clock *clock, clockid_t id)
 {
     if (clock->now_fn != NULL) {
         return clock->now_fn(clock->arg);
     }
     struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    clock_gettime(id, &now);
     return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
+}
+
+uint64_t kw_clock_now(const kw_clock *clock)
+{
+    return read_clock(clock, CLOCK_MONOTONIC);
+}
+
+uint64_t kw_clock_roughly(const kw_clock *clock)
+{
+    return read_clock(clock, ROUGH_CLOCK);
 }
 
 uint64_t kw_clock_wall_ms(void)
