@@ -3,7 +3,7 @@
 # Builds the library for other machines and C libraries, with warnings as errors, and runs tests there:
 #   ports.sh [i386] [arm64] [musl] [kqueue]
 # i386:   unit, scene and fake tests, by this machine's own processor
-# arm64:  unit and scene tests, by qemu-aarch64-static
+# arm64:  unit and scene tests, and those of threads on fakes, by qemu-aarch64-static
 # musl:   unit and scene tests, by musl-gcc, with hiredis, xxHash and cmocka compiled for it
 # kqueue: the tests of the event loop and of subscribers, on a kqueue made of epoll (tests/install/kqueue)
 # Libraries of the machine come from Debian's mirror (DEBIAN_MIRROR, of the release that runs here) into
@@ -123,7 +123,9 @@ try_i386() {
 try_arm64() {
     needs aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu libc6-dev-arm64-cross
     needs qemu-aarch64-static qemu-user-static
-    try_cross arm64 aarch64-linux-gnu aarch64-linux-gnu "unit scene" ""
+    # Threads that wait for each other, share connections and handles, and fork.
+    try_cross arm64 aarch64-linux-gnu aarch64-linux-gnu "unit scene fake/test_crowd fake/test_lane fake/test_lanes \
+        fake/test_shared fake/test_waits" ""
     RUN_BY="qemu-aarch64-static -L /usr/aarch64-linux-gnu" TEST_SECONDS="${TEST_SECONDS:-1200}" run
 }
 
