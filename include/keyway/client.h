@@ -60,9 +60,9 @@ KW_API kw_client *kw_open_config(const kw_config *config, kw_error *error);
  * nodes' pools. Of the figures, commands and failures are the handle's, all others are of all that
  * share. A handle takes some kilobytes, and its own connections.
  *
- * kw_close of a handle that is not the last one cancels its callbacks and tickets, and waits for
- * calls of other threads in it to come to their own end; only the last one cancels them. In a
- * forked child with after-fork=reopen each starts anew by itself.
+ * kw_close of one of them cancels its own callbacks and tickets, and the calls that other threads
+ * wait for in it, at once; those of the other handles go on. In a forked child with
+ * after-fork=reopen each starts anew by itself.
  *
  * NULL where it fails. Errors: KW_ERR_ARGUMENT (first is NULL), KW_ERR_FORKED, KW_ERR_NOMEM. Any
  * thread, before kw_close of the first one. */

@@ -131,6 +131,7 @@ static kw_err add_entered(kw_batch *batch, kw_error *error, kw_plan_task *task)
     kw_item_init(item);
     item->request.pools = true;
     task->is_timed_later = true;
+    task->closing = &batch->client->waits_end;
     if (task->whole != NULL) {
         return add_whole(batch, error, task, item);
     }
@@ -270,6 +271,9 @@ kw_err kw_batch_run(kw_batch *batch, kw_error *error, uint64_t timeout_ms)
             batch->items[i].request.bytes = bytes;
         }
         batch->items[i].plan.start_ns = now_ns;
+    }
+    if (batch->items_n > 0) {
+        batch->items[0].plan.closing = &client->waits_end;
     }
     batch->has_run = true;
     code = kw_pipeline_all(client->topology, batch->items, batch->items_n,

@@ -42,6 +42,7 @@ kw_cache *kw_cache_open(kw_client *client, kw_error *error, const char *options)
     kw_cache *cache = kw_cache_new(client->topology, error, &own);
     if (cache != NULL) {
         cache->client = client;
+        cache->closing = &client->waits_end;
     }
     kw_client_leave(client);
     return cache;

@@ -136,6 +136,7 @@ static void free_client(kw_client *client)
 static void begin_close(kw_client *client)
 {
     atomic_store(&client->is_closing, true);
+    atomic_store(&client->waits_end, true);
     atomic_store(&client->ticket_loop.is_closing, true);
     if (atomic_fetch_sub(&client->topology->handles_n, 1) == 1) {
         atomic_store(&client->topology->env.is_closing, true);

@@ -41,6 +41,7 @@ struct kw_client {
     atomic_size_t calls_n;          /* threads inside a call, any that may hold a lock */
     atomic_size_t sessions_n;       /* that are open */
     atomic_bool is_closing;         /* kw_close has begun */
+    atomic_bool waits_end;          /* nobody waits any more in its calls */
     atomic_bool is_draining;        /* nothing new begins */
     bool is_bare;                   /* in a child that had no memory to start anew */
     _Atomic(struct kw_loop *) loop; /* of the callbacks; NULL until it is used */

@@ -143,6 +143,7 @@ kw_reply *kw_command_run(kw_client *client, kw_error *error, kw_plan_task *task)
         task->options = &settled;
     }
     task->takes_acks = true;
+    task->closing = &client->waits_end;
     kw_reply *reply = plan_and_run(client, error, task);
     kw_client_leave_calls(client, 1, reply == NULL ? 1 : 0);
     return reply;

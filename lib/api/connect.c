@@ -24,9 +24,10 @@ static uint64_t deadline_of(const kw_client *client)
 static kw_err need_snapshot(kw_client *client, kw_error *error, kw_snapshot **snapshot,
                             uint64_t deadline_ns)
 {
-    kw_err code = kw_topology_need_snapshot(client->topology, snapshot, error, deadline_ns);
+    kw_map_wait wait = {deadline_ns, &client->waits_end};
+    kw_err code = kw_topology_need_snapshot(client->topology, snapshot, error, wait);
     if (code == KW_OK) {
-        code = kw_sentinel_groups_need(client->topology, snapshot, error, deadline_ns);
+        code = kw_sentinel_groups_need(client->topology, snapshot, error, wait);
         if (code != KW_OK) {
             kw_snapshot_unref(*snapshot);
         }
@@ -98,7 +99,8 @@ kw_err kw_client_slot_node(kw_client *client, kw_error *error, char *node, size_
                             "a ring has no slots; ask kw_client_key_node");
     }
     kw_snapshot *snapshot;
-    code = kw_topology_need_snapshot(client->topology, &snapshot, error, deadline_of(client));
+    kw_map_wait wait = {deadline_of(client), &client->waits_end};
+    code = kw_topology_need_snapshot(client->topology, &snapshot, error, wait);
     if (code == KW_OK) {
         const kw_node *owner = kw_snapshot_owner(snapshot, slot);
         if (owner == NULL) {

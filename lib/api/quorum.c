@@ -103,7 +103,7 @@ static kw_quorum_exchange *acquire(kw_quorum *self, kw_error *error, uint64_t de
     kw_monitor_lock(&self->monitor);
     uint64_t now_ns = kw_env_now(&client->topology->env);
     while (self->idle == NULL && self->exchanges_n >= client->topology->env.options.pool_max &&
-           now_ns < deadline_ns && !atomic_load(&client->topology->env.is_closing)) {
+           now_ns < deadline_ns && !kw_env_is_closing(&client->topology->env, &client->waits_end)) {
         uint64_t wait_ns = deadline_ns - now_ns;
         kw_monitor_wait(&self->monitor, wait_ns < WAIT_MAX_NS ? wait_ns : WAIT_MAX_NS);
         now_ns = kw_env_now(&client->topology->env);
@@ -121,7 +121,9 @@ static kw_quorum_exchange *acquire(kw_quorum *self, kw_error *error, uint64_t de
             "as many calls as pool-max allows stayed under way; raise pool-max or timeout");
         return NULL;
     }
-    exchange = may_make ? kw_quorum_exchange_new(client->topology, &self->look_ns) : exchange;
+    exchange = may_make
+                   ? kw_quorum_exchange_new(client->topology, &self->look_ns, &client->waits_end)
+                   : exchange;
     if (exchange == NULL) {
         kw_monitor_lock(&self->monitor);
         self->exchanges_n--;
@@ -213,7 +215,8 @@ static void tell_failure(const kw_quorum *self, kw_quorum_result_row *out,
                          const kw_quorum_call *call)
 {
     const kw_quorum_op *op = &call->op;
-    bool is_cancelled = atomic_load(&self->client->topology->env.is_closing);
+    const kw_client *client = self->client;
+    bool is_cancelled = kw_env_is_closing(&client->topology->env, &client->waits_end);
     kw_err code = is_cancelled ? KW_ERR_CANCELLED : KW_ERR_QUORUM;
     kw_error *error = kw_quorum_result_fail(out, code);
     bool is_read = op->spec.kind == KW_QUORUM_READ;

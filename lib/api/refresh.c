@@ -8,10 +8,12 @@
 #include "topology/topology_tend.h"
 
 /* Waits for a fetch that begins from now on. */
-static kw_err fetch(kw_topology *topology, kw_error *error, uint64_t until_ns)
+static kw_err fetch(kw_client *client, kw_error *error, uint64_t until_ns)
 {
+    kw_topology *topology = client->topology;
     kw_error failure = KW_ERROR_INIT;
     kw_refresher_goal goal = {.until_ns = until_ns,
+                              .closing = &client->waits_end,
                               .fetch = kw_refresher_want(&topology->refresher)};
     kw_err code = kw_refresher_wait(&topology->refresher, &failure, &goal);
     if (code == KW_ERR_TIMEOUT) {
@@ -37,7 +39,7 @@ kw_err kw_refresh(kw_client *client, kw_error *error, uint64_t timeout_ms)
     uint64_t now_ns = kw_env_now(&topology->env);
     timeout_ms = timeout_ms > 0 ? timeout_ms : topology->env.options.timeout_ms;
     if (kw_env_has_fetch(&topology->env)) {
-        code = fetch(topology, error, kw_plan_deadline_ns(now_ns, timeout_ms));
+        code = fetch(client, error, kw_plan_deadline_ns(now_ns, timeout_ms));
         kw_topology_tend(topology, kw_env_now(&topology->env));
     }
     kw_client_leave(client);

@@ -28,6 +28,7 @@ static kw_session *new_session(kw_client *client, kw_error *error, const char *k
     kw_bytes whole = {key, key_len};
     kw_session_init(session, client->topology, whole);
     session->client = client;
+    session->closing = &client->waits_end;
     return session;
 }
 

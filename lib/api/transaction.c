@@ -132,6 +132,7 @@ kw_reply *kw_transaction_run(kw_transaction *transaction, kw_error *error,
         kw_client_enter_new(transaction->client, error) != KW_OK) {
         return NULL;
     }
+    task.closing = &transaction->client->waits_end;
     kw_reply *reply = run(transaction->client->topology, error, &task);
     kw_client_leave_calls(transaction->client, 1, reply == NULL ? 1 : 0);
     return reply;

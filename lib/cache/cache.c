@@ -132,6 +132,7 @@ kw_reply *kw_cache_send(kw_cache *cache, kw_error *error, const kw_cache_command
     options.idempotent = command->is_repeatable;
     kw_plan_task task = {
         .options = &options, .argv = command->argv, .argc = command->argc, .takes_acks = true};
+    task.closing = cache->closing;
     kw_plan plan;
     kw_reply *reply = NULL;
     if (kw_plan_make(&plan, cache->topology, error, &task) == KW_OK) {

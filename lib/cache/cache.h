@@ -33,7 +33,8 @@ typedef void (*kw_cache_close_fn)(kw_cache *cache, struct kw_loop *loop, bool ha
 
 struct kw_cache {
     kw_allocator mem;
-    kw_client *client; /* for api */
+    kw_client *client;          /* for api */
+    const atomic_bool *closing; /* kw_env_is_closing: of its handle */
     kw_topology *topology;
     kw_fork fork;
     kw_cache_options options;

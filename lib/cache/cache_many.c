@@ -90,6 +90,7 @@ static kw_err add(rest *self, const char *name, kw_bytes key)
     kw_bytes argv[2] = {kw_bytes_of(name), key};
     kw_call_options options = kw_cache_read_options(cache, key);
     kw_plan_task task = {.options = &options, .argv = argv, .argc = 2, .takes_acks = true};
+    task.closing = cache->closing;
     kw_item *item = &self->items[self->n];
     kw_item_init(item);
     kw_err code = kw_plan_make(&item->plan, cache->topology, self->many->error, &task);

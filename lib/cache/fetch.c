@@ -141,7 +141,7 @@ static kw_fetch_act leave_to_others(kw_fetch *fetch)
 static kw_err check_end(kw_fetch *fetch, uint64_t now_ns, kw_err code, const char *text)
 {
     const kw_env *env = &fetch->cache->topology->env;
-    if (atomic_load_explicit(&env->is_closing, memory_order_relaxed)) {
+    if (kw_env_is_closing(env, fetch->cache->closing)) {
         return kw_error_set(&fetch->failure, KW_ERR_CANCELLED, KW_EFFECT_NONE,
                             "the handle was closed during the call");
     }

@@ -59,6 +59,7 @@ kw_err kw_load_guard_open(kw_load_guard *guard, kw_cache *cache, kw_error *error
 {
     guard->is_open = false;
     kw_session_init(&guard->session, cache->topology, key);
+    guard->session.closing = cache->closing;
     kw_plan plan;
     kw_session_plan_open(&plan, &guard->session);
     plan.deadline_ns = deadline_ns;

@@ -84,7 +84,11 @@ kw_step kw_blocking_wait_on_failed(kw_blocking_wait *self, const kw_try_end *end
     if (kw_topology_observer(self->topology) != NULL) {
         kw_blocking_wait_show_try(self, NULL, end->code);
     }
-    return kw_driver_on_failed(self->topology, &self->op, self->node, self->now_ns, end);
+    kw_try_end told = *end;
+    if (kw_env_is_closing(&self->topology->env, self->plan->closing)) {
+        told.code = KW_ERR_CANCELLED; /* whatever else there was: nobody waits for another try */
+    }
+    return kw_driver_on_failed(self->topology, &self->op, self->node, self->now_ns, &told);
 }
 
 kw_err kw_blocking_wait_acquire(kw_blocking_wait *self, kw_conn **conn, uint64_t *retry_ns,
@@ -97,6 +101,7 @@ kw_err kw_blocking_wait_acquire(kw_blocking_wait *self, kw_conn **conn, uint64_t
     }
     options->now_ns = self->now_ns;
     options->deadline_ns = until_ns;
+    options->closing = self->plan->closing;
     *retry_ns = self->now_ns;
     kw_err code = kw_node_acquire(self->node, conn, &self->failure, retry_ns, options);
     self->now_ns = code == KW_OK ? options->now_ns : kw_env_now(&self->topology->env);
@@ -143,6 +148,7 @@ static kw_err wait_for_news(kw_blocking_wait *self, const kw_conn *conn, uint64_
     struct pollfd sockets[1 + KW_FETCH_ASKS_MAX] = {{conn->socket, kw_conn_events(conn), 0}};
     kw_refresher_goal goal = {.until_ns = until_ns, .sockets = sockets, .sockets_n = 1};
     goal.wakes_on_map = true;
+    goal.closing = self->plan->closing;
     goal.changes_n = kw_refresher_changes_n(refresher);
     kw_err code = kw_refresher_wait(refresher, &self->failure, &goal);
     *revents = sockets[0].revents;
@@ -196,17 +202,23 @@ static kw_err wait_calmly(kw_blocking_wait *self, kw_conn *conn, kw_request *req
     return code;
 }
 
-kw_err kw_blocking_wait_reply(kw_blocking_wait *self, kw_conn *conn, kw_request *request)
+/* Its first slice is over. */
+static kw_err wait_longer(kw_blocking_wait *self, kw_conn *conn, kw_request *request)
 {
-    kw_err code = kw_conn_wait(conn, &self->failure, request, self->now_ns, first_slice_ns(self));
-    if (code != KW_ERR_TIMEOUT) {
-        return code;
-    }
     kw_patience patience;
     start_patience(self, &patience);
     self->now_ns = kw_env_now(&self->topology->env);
-    code = wait_calmly(self, conn, request, kw_patience_next_ns(&patience));
+    kw_err code = wait_calmly(self, conn, request, kw_patience_next_ns(&patience));
     return code == KW_ERR_TIMEOUT ? wait_stalled(self, conn, request, &patience) : code;
+}
+
+kw_err kw_blocking_wait_reply(kw_blocking_wait *self, kw_conn *conn, kw_request *request)
+{
+    conn->closing = self->plan->closing;
+    kw_err code = kw_conn_wait(conn, &self->failure, request, self->now_ns, first_slice_ns(self));
+    code = code == KW_ERR_TIMEOUT ? wait_longer(self, conn, request) : code;
+    conn->closing = NULL;
+    return code;
 }
 
 /* Waits on the lane in slices, and goes on with a fetch of the map in between. */
@@ -245,6 +257,7 @@ kw_err kw_blocking_wait_lane(kw_blocking_wait *self, kw_lane_waiter *waiter)
 static kw_step do_refresh(kw_blocking_wait *self, const kw_step *step)
 {
     kw_refresher_goal goal = {.until_ns = step->until_ns, .fetch = self->fetch};
+    goal.closing = self->plan->closing;
     goal.wakes_on_map = step->wakes_on_map;
     goal.changes_n = self->changes_n;
     kw_error failure = KW_ERROR_INIT;
@@ -258,7 +271,7 @@ static kw_step do_refresh(kw_blocking_wait *self, const kw_step *step)
 
 static kw_step do_sleep(kw_blocking_wait *self, const kw_step *step)
 {
-    kw_refresher_goal goal = {.until_ns = step->until_ns};
+    kw_refresher_goal goal = {.until_ns = step->until_ns, .closing = self->plan->closing};
     goal.wakes_on_map = step->wakes_on_map;
     goal.changes_n = self->changes_n;
     kw_error failure = KW_ERROR_INIT;

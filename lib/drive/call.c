@@ -127,6 +127,7 @@ static kw_err submit(call *self, bool is_asking)
     waiter->request = request;
     waiter->failure = &wait->failure;
     waiter->is_asking = is_asking;
+    waiter->closing = wait->plan->closing;
     waiter->is_early = kw_op_is_early(&self->wait.op);
     kw_err code = kw_lane_submit(&self->wait.node->lane, waiter->failure, waiter, wait->now_ns,
                                  wait->plan->deadline_ns);

@@ -230,7 +230,8 @@ kw_err kw_fanout_visit(kw_fanout *self, kw_error *error, kw_bytes encoded)
     const kw_plan *plan = self->plan;
     const kw_allocator *mem = self->mem;
     kw_snapshot *snapshot;
-    kw_err code = kw_topology_need_snapshot(topology, &snapshot, error, plan->deadline_ns);
+    kw_err code = kw_topology_need_snapshot(topology, &snapshot, error,
+                                            (kw_map_wait){plan->deadline_ns, plan->closing});
     if (code != KW_OK) {
         return code;
     }
@@ -303,6 +304,7 @@ kw_reply *kw_call_run_all(kw_topology *topology, kw_error *error, const kw_plan 
     if (kw_fanout_visit(&self, error, encoded) != KW_OK) {
         return NULL;
     }
+    self.items[0].plan.closing = plan->closing;
     (void)kw_pipeline_all(topology, self.items, self.items_n, plan->deadline_ns);
     kw_reply *reply = kw_fanout_finish(&self, error);
     kw_fanout_fini(&self);

@@ -13,7 +13,7 @@ static void wait_all(kw_pipeline *pipeline, uint64_t deadline_ns)
     kw_run_wait_init(&wait, pipeline);
     while (pipeline->open_n > 0) {
         kw_err code = KW_OK;
-        if (atomic_load_explicit(&pipeline->topology->env.is_closing, memory_order_relaxed)) {
+        if (kw_env_is_closing(&pipeline->topology->env, pipeline->closing)) {
             code = KW_ERR_CANCELLED;
         } else if (pipeline->scan.now_ns >= deadline_ns) {
             code = KW_ERR_TIMEOUT;
@@ -61,14 +61,17 @@ kw_err kw_pipeline_all(kw_topology *topology, kw_item *items, size_t items_n, ui
     kw_pipeline pipeline;
     kw_snapshot *snapshot;
     kw_error failure = KW_ERROR_INIT;
+    const atomic_bool *closing = items_n > 0 ? items[0].plan.closing : NULL;
     for (size_t i = 0; i < items_n; i++) {
         items[i].plan.deadline_ns = deadline_ns;
     }
     if (kw_topology_is_watching(topology)) {
         kw_failure_watch_help(topology);
     }
-    kw_err code = kw_topology_need_snapshot(topology, &snapshot, &failure, deadline_ns);
+    kw_err code = kw_topology_need_snapshot(topology, &snapshot, &failure,
+                                            (kw_map_wait){deadline_ns, closing});
     kw_pipeline_init(&pipeline, topology);
+    pipeline.closing = closing;
     pipeline.items = items;
     pipeline.items_n = items_n;
     if (code == KW_OK) {

@@ -121,9 +121,10 @@ static inline kw_err kw_item_late_code(const kw_item *item)
 }
 
 /* Sends all commands, in their order to each node, to all nodes before any is read, and
- * waits until each has ended: with a reply, or with a code and its story (kw_item_tell).
- * deadline_ns is for all of them. Plans and encoded bytes are set; everything else is new.
- * KW_OK where each has a reply, else the code of the first that has none. */
+ * waits, as long as the first one's plan is not of a handle that is being closed, until each has
+ * ended: with a reply, or with a code and its story (kw_item_tell). deadline_ns is for all of them.
+ * Plans and encoded bytes are set; everything else is new. KW_OK where each has a reply, else the
+ * code of the first that has none. */
 kw_err kw_pipeline_all(kw_topology *topology, kw_item *items, size_t items_n, uint64_t deadline_ns);
 
 /* The story of a command that ended without a reply. */

@@ -45,10 +45,11 @@ struct kw_pipeline {
     kw_channel *listed;      /* those that have something to do */
     kw_heap timers;          /* of channels */
     kw_ordering ordering;
-    bool is_ordered;    /* a batch is, once anything goes wrong */
-    bool is_unordered;  /* and this one never is */
-    bool has_no_memory; /* to keep the order: all that is left ends */
-    kw_item *items;     /* of a batch */
+    bool is_ordered;            /* a batch is, once anything goes wrong */
+    bool is_unordered;          /* and this one never is */
+    bool has_no_memory;         /* to keep the order: all that is left ends */
+    const atomic_bool *closing; /* of a batch: kw_env_is_closing */
+    kw_item *items;             /* of a batch */
     size_t items_n;
     kw_items routing; /* ROUTING ones: their node is to be chosen */
     kw_items mapless; /* came before the first map, behind .. */

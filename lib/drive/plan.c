@@ -331,6 +331,7 @@ static void clear(kw_plan *plan)
     plan->is_blocking = false;
     plan->fails_fast = false;
     plan->is_internal = false;
+    plan->closing = NULL;
     plan->position = 0;
     plan->positions = NULL;
     plan->snapshot_n = 0;
@@ -398,6 +399,7 @@ kw_err kw_plan_start(kw_plan *plan, kw_topology *topology, kw_error *error,
                      const kw_plan_task *task)
 {
     kw_err code = start(plan, topology, error, task);
+    plan->closing = task->closing;
     if (code == KW_OK && task->script != NULL) {
         plan->script = *task->script;
         *task->script = NULL;

@@ -51,6 +51,7 @@ typedef struct kw_plan {
     kw_script_run_state *script;    /* it runs a script by its name; NULL: it does not */
     const kw_command_info *command; /* NULL: not in the table */
     const char *name;               /* for error texts: the table's, or "command" */
+    const atomic_bool *closing;     /* kw_env_is_closing: of the handle whose thread waits for it */
     kw_own_write *write;            /* that values near were told of; NULL: of none. Of a whole
                                        transaction there are several */
     uint64_t key_hash; /* kw_order_hash of its only key, where the task wanted it; 0: its
@@ -93,6 +94,7 @@ typedef struct kw_plan_task {
                                      once it is made, and NULL then */
     struct kw_async_session *pin; /* NULL, or the session whose command it is */
     const struct kw_whole *whole; /* NULL, or what is sent in place of a command */
+    const atomic_bool *closing;   /* of a handle whose caller waits: its waits end with it */
     kw_reply *reply;              /* to the question that the plan needed to have answered */
     bool is_timed_later; /* the time of the plan is set when it is run (kw_plan_set_time); an
                             unknown command gets one at once, for the look-up */

@@ -56,7 +56,8 @@ kw_err kw_plan_ask(kw_plan *plan, kw_topology *topology, kw_error *error, kw_pla
 {
     if (plan->need == KW_PLAN_NEEDS_MAP) {
         kw_snapshot *snapshot;
-        kw_err code = kw_topology_need_snapshot(topology, &snapshot, error, plan->deadline_ns);
+        kw_err code = kw_topology_need_snapshot(topology, &snapshot, error,
+                                                (kw_map_wait){plan->deadline_ns, plan->closing});
         if (code == KW_OK) {
             kw_snapshot_unref(snapshot);
         }
@@ -70,6 +71,7 @@ kw_err kw_plan_ask(kw_plan *plan, kw_topology *topology, kw_error *error, kw_pla
     if (kw_plan_question(&question, &encoded, plan, task)) {
         kw_bytes bytes = {encoded.data, encoded.len};
         kw_error failure = KW_ERROR_INIT;
+        question.closing = plan->closing;
         question.start_ns = kw_env_now(&topology->env);
         task->reply = kw_call_run(topology, &failure, &question, bytes);
         code = task->reply != NULL ? KW_OK : kw_plan_unanswered(error, &failure);

@@ -83,7 +83,8 @@ static bool send_request(kw_quorum_exchange *self, kw_copy_request *request)
     return request != NULL;
 }
 
-kw_quorum_exchange *kw_quorum_exchange_new(kw_topology *topology, atomic_uint_fast64_t *look_ns)
+kw_quorum_exchange *kw_quorum_exchange_new(kw_topology *topology, atomic_uint_fast64_t *look_ns,
+                                           const atomic_bool *closing)
 {
     kw_quorum_exchange *self = kw_mem_calloc(&topology->env.mem, 1, sizeof(*self));
     if (self == NULL) {
@@ -93,6 +94,7 @@ kw_quorum_exchange *kw_quorum_exchange_new(kw_topology *topology, atomic_uint_fa
     self->ended_link = &self->ended;
     kw_pipeline_init(&self->pipeline, topology);
     self->pipeline.owner = self;
+    self->pipeline.closing = closing;
     kw_hints_init(&self->hints, &self->pipeline, &self->owed_replies, look_ns);
     self->long_lived.on_ended = on_ended;
     self->long_lived.on_dropped = on_dropped;
@@ -326,8 +328,7 @@ void kw_quorum_exchange_run(kw_quorum_exchange *self, kw_quorum_call *const *cal
     while (count_open(calls, calls_n) > 0) {
         uint64_t until_ns = heed_times(self, calls, calls_n);
         advance(self);
-        bool is_closing =
-            atomic_load_explicit(&self->topology->env.is_closing, memory_order_relaxed);
+        bool is_closing = kw_env_is_closing(&self->topology->env, self->pipeline.closing);
         if (count_open(calls, calls_n) == 0) {
             break;
         }

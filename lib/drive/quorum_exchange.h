@@ -12,7 +12,8 @@
 typedef struct kw_quorum_exchange kw_quorum_exchange;
 /* look_ns: when hints are looked for next, of all exchanges together. NULL when there is no
  * memory. */
-kw_quorum_exchange *kw_quorum_exchange_new(kw_topology *topology, atomic_uint_fast64_t *look_ns);
+kw_quorum_exchange *kw_quorum_exchange_new(kw_topology *topology, atomic_uint_fast64_t *look_ns,
+                                           const atomic_bool *closing);
 
 /* NULL is allowed. Ends what is under way. */
 void kw_quorum_exchange_free(kw_quorum_exchange *self);

@@ -132,7 +132,7 @@ static void wait_for(kw_pipeline *pipeline, struct pollfd *sockets, size_t n, ui
         look_at(pipeline, sockets, n);
         return;
     }
-    kw_refresher_goal goal = {.until_ns = until_ns};
+    kw_refresher_goal goal = {.until_ns = until_ns, .closing = pipeline->closing};
     goal.sockets = sockets;
     goal.sockets_n = n;
     goal.wakes_on_map = true;

@@ -79,6 +79,7 @@ static void take_deadline(kw_plan *plan, const kw_session *session, uint64_t blo
 {
     uint64_t timeout_ms = session->topology->env.options.timeout_ms;
     timeout_ms = block_ms < UINT64_MAX - timeout_ms ? timeout_ms + block_ms : UINT64_MAX;
+    plan->closing = session->closing;
     plan->start_ns = kw_env_now(&session->topology->env);
     plan->deadline_ns = kw_plan_deadline_ns(plan->start_ns, timeout_ms);
     uint64_t place_ns =
@@ -184,6 +185,7 @@ static kw_err plan_unknown(kw_plan *plan, const kw_session *session, kw_error *e
 {
     kw_plan_task task = {
         .options = &kw_plan_defaults, .argv = argv, .argc = argc, .takes_acks = true};
+    task.closing = session->closing;
     kw_err code = session->is_async ? kw_plan_start(plan, session->topology, error, &task)
                                     : kw_plan_make(plan, session->topology, error, &task);
     if (code == KW_OK && plan->need != KW_PLAN_NEEDS_NOTHING) {

@@ -19,8 +19,9 @@ struct kw_session {
     kw_node *node;     /* where conn is: a reference; NULL with conn */
     kw_conn *conn;     /* acquired from node; NULL: none now */
     kw_session_state state;
-    kw_err broken;        /* why no command can be sent any more; KW_OK: one can */
-    kw_own_write *writes; /* that MULTI has queued */
+    const atomic_bool *closing; /* kw_env_is_closing */
+    kw_err broken;              /* why no command can be sent any more; KW_OK: one can */
+    kw_own_write *writes;       /* that MULTI has queued */
     bool is_async; /* its commands come with callbacks: no server is asked about one that the table
                       lacks, and SELECT binds the connection */
 };

@@ -242,6 +242,7 @@ kw_err kw_whole_plan(kw_plan *plan, kw_topology *topology, kw_error *error,
     plan->is_script = true;
     plan->is_repeatable = whole->is_repeatable || options->idempotent;
     plan->fails_fast = options->fail_fast;
+    plan->closing = task->closing;
     if (whole->commands_n == 0 || options->route != KW_ROUTE_AUTO) {
         return kw_error_set(error, KW_ERR_ARGUMENT, KW_EFFECT_NONE, "%s",
                             whole->commands_n == 0

@@ -52,6 +52,8 @@ typedef struct kw_dial {
 typedef struct kw_conn kw_conn;
 struct kw_conn {
     kw_env *env;
+    /* Of the handle whose thread waits on it (kw_env_is_closing); NULL: of none. */
+    const atomic_bool *closing;
     kw_endpoint endpoint; /* to dial, after the address map */
     kw_conn_role role;
     unsigned generation; /* the node's when it was opened: of an earlier one it is not used again */

@@ -38,7 +38,7 @@ static kw_err die_of_time(kw_conn *conn, kw_error *error, kw_err code, const cha
 
 static bool is_closing(const kw_conn *conn)
 {
-    return atomic_load_explicit(&conn->env->is_closing, memory_order_relaxed);
+    return kw_env_is_closing(conn->env, conn->closing);
 }
 
 kw_err kw_conn_tell_overdue(kw_conn *conn, kw_error *error)
@@ -154,8 +154,11 @@ kw_err kw_conn_establish(kw_conn *conn, kw_error *error, uint64_t until_ns, bool
         if (code != KW_OK || is_established(conn, is_early)) {
             return code;
         }
-        if (is_closing(conn)) {
+        if (atomic_load_explicit(&conn->env->is_closing, memory_order_relaxed)) {
             return die_of_time(conn, error, KW_ERR_CANCELLED, "the handle was closed");
+        }
+        if (is_closing(conn)) {
+            return KW_ERR_TIMEOUT; /* other handles' callers may go on with it */
         }
         code = kw_conn_check_overdue(conn, error, now_ns);
         if (code != KW_OK) {

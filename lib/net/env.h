@@ -47,7 +47,7 @@ struct kw_env {
     kw_log_fn log; /* NULL: nowhere */
     void *log_arg;
     kw_descriptors descriptors; /* open sockets, for a forked child to close */
-    atomic_bool is_closing;     /* kw_close has begun */
+    atomic_bool is_closing;     /* kw_close of the last handle has begun */
     atomic_bool is_door_known; /* a server was asked, in this handle, whether it wants a password */
     atomic_bool is_suspect; /* the map is to be asked for: under Sentinel a connection was lost, or
                                a cluster's primary calls itself a replica */
@@ -80,6 +80,14 @@ static inline bool kw_env_has_fetch(const kw_env *env)
 {
     return kw_options_has_fetch(&env->options) ||
            atomic_load_explicit(&env->has_groups, memory_order_relaxed);
+}
+
+/* True where nobody is to wait any more: all handles are being closed, or the one whose flag this
+ * is (NULL: of none that others share the env with). */
+static inline bool kw_env_is_closing(const kw_env *env, const atomic_bool *closing)
+{
+    return atomic_load_explicit(&env->is_closing, memory_order_relaxed) ||
+           (closing != NULL && atomic_load_explicit(closing, memory_order_relaxed));
 }
 
 static inline uint64_t kw_env_now(const kw_env *env)

@@ -93,9 +93,10 @@ static void leave(kw_lane *lane, kw_lane_after *after, kw_lane_waiter *waiter, u
     }
 }
 
-static kw_err check_end(const kw_lane *lane, uint64_t now_ns, uint64_t until_ns)
+static kw_err check_end(const kw_lane *lane, const kw_lane_waiter *waiter, uint64_t now_ns,
+                        uint64_t until_ns)
 {
-    if (kw_lane_is_closing(lane)) {
+    if (kw_lane_is_closing(lane, waiter)) {
         return KW_ERR_CANCELLED;
     }
     return now_ns >= until_ns ? KW_ERR_TIMEOUT : KW_OK;
@@ -118,7 +119,7 @@ kw_err kw_lane_wait(kw_lane *lane, kw_lane_waiter *waiter, uint64_t *now_ns, uin
         if (kw_lane_waiter_has_ended(waiter)) {
             break;
         }
-        code = check_end(lane, *now_ns, until_ns);
+        code = check_end(lane, waiter, *now_ns, until_ns);
         if (code != KW_OK) {
             break;
         }

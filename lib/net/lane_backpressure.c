@@ -31,7 +31,7 @@ static kw_err admit(kw_lane *lane, kw_error *error, kw_lane_waiter *waiter, uint
 {
     kw_lane_after after;
     kw_lane_after_init(&after);
-    while (is_full(lane, waiter) && !kw_lane_is_closing(lane)) {
+    while (is_full(lane, waiter) && !kw_lane_is_closing(lane, waiter)) {
         if (now_ns >= until_ns) {
             return kw_error_set(error, KW_ERR_QUEUE_TIMEOUT, KW_EFFECT_NONE,
                                 "%zu commands wait on the connection already", lane->queue.n);
@@ -59,7 +59,7 @@ kw_err kw_lane_check_room(kw_lane *lane, kw_error *error, kw_lane_waiter *waiter
         return KW_ERR_BUSY;
     }
     kw_err code = is_full(lane, waiter) ? admit(lane, error, waiter, now_ns, until_ns) : KW_OK;
-    if (code == KW_OK && kw_lane_is_closing(lane)) {
+    if (code == KW_OK && kw_lane_is_closing(lane, waiter)) {
         code = kw_error_set(error, KW_ERR_CANCELLED, KW_EFFECT_NONE,
                             "the handle was closed during the call");
     }

@@ -16,9 +16,10 @@ typedef struct kw_lane_after {
     kw_wake_list wakes;
 } kw_lane_after;
 
-static inline bool kw_lane_is_closing(const kw_lane *lane)
+/* The waiter's handle is being closed. */
+static inline bool kw_lane_is_closing(const kw_lane *lane, const kw_lane_waiter *waiter)
 {
-    return atomic_load_explicit(&lane->env->is_closing, memory_order_relaxed);
+    return kw_env_is_closing(lane->env, waiter->closing);
 }
 
 /* There is a connection, not dying, and nobody has a role on it. */

@@ -8,6 +8,8 @@
 #include "net/fifo.h"
 #include "net/wait_queue.h"
 
+#include <stdatomic.h>
+
 typedef enum kw_lane_waiter_state {
     KW_LANE_WAITER_NEW,
     KW_LANE_WAITER_QUEUED,      /* nothing of it has been handed to the connection */
@@ -19,14 +21,15 @@ typedef enum kw_lane_waiter_state {
     KW_LANE_WAITER_BROKEN       /* lost with its connection: see has_left */
 } kw_lane_waiter_state;
 
-/* In memory that stays until the command has ended or was abandoned. bytes, is_asking, is_early and
- * failure are set by its owner, all else is zero at first. */
+/* In memory that stays until the command has ended or was abandoned. bytes, is_asking, is_early,
+ * closing and failure are set by its owner, all else is zero at first. */
 typedef struct kw_lane_waiter kw_lane_waiter;
 struct kw_lane_waiter {
     kw_request request;
     bool is_asking;
-    bool is_early;     /* may go with a greeting that is not answered yet */
-    kw_error *failure; /* why it ended without a reply */
+    bool is_early;              /* may go with a greeting that is not answered yet */
+    const atomic_bool *closing; /* kw_env_is_closing */
+    kw_error *failure;          /* why it ended without a reply */
     kw_lane_waiter_state state;
     kw_err code;       /* of one that ended without a reply */
     bool has_left;     /* of such a one: the whole command may have reached the server */

@@ -122,6 +122,7 @@ typedef struct kw_acquire_options {
     uint64_t deadline_ns; /* the connection is there by then, or not at all */
     bool is_early;        /* the request may go out together with the greeting */
     bool may_share;       /* it may as well go on the lane */
+    const atomic_bool *closing; /* kw_env_is_closing */
 } kw_acquire_options;
 
 /* A connection for the caller alone, READY, or one that takes requests where the options

@@ -87,7 +87,7 @@ kw_err kw_node_acquire(kw_node *node, kw_conn **conn, kw_error *error, uint64_t 
     uint64_t begin_ns = options->now_ns;
     kw_monitor_lock(&node->monitor);
     for (;;) {
-        if (atomic_load_explicit(&node->env->is_closing, memory_order_relaxed)) {
+        if (kw_env_is_closing(node->env, options->closing)) {
             kw_monitor_unlock(&node->monitor);
             return cancelled(error);
         }

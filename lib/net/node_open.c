@@ -75,7 +75,9 @@ kw_err kw_pool_open_conn(kw_node *node, kw_conn **conn, kw_error *error, uint64_
         fresh = dial(node, &failure, kw_pool_role_of(node), options->now_ns);
     }
     if (fresh != NULL && fresh->state != KW_CONN_DEAD) {
+        fresh->closing = options->closing;
         kw_err code = kw_conn_establish(fresh, &failure, options->deadline_ns, options->is_early);
+        fresh->closing = NULL;
         if (code == KW_ERR_TIMEOUT) {
             *retry_ns = options->deadline_ns;
             return park(node, fresh, error, options->now_ns);

@@ -303,7 +303,7 @@ kw_err kw_refresher_wait(kw_refresher *self, kw_error *error, const kw_refresher
     kw_monitor_lock(&self->monitor);
     while (!is_reached(self, goal)) {
         uint64_t now_ns = kw_env_now(self->env);
-        if (atomic_load_explicit(&self->env->is_closing, memory_order_relaxed)) {
+        if (kw_env_is_closing(self->env, goal->closing)) {
             code = kw_error_set(error, KW_ERR_CANCELLED, KW_EFFECT_NONE,
                                 "the handle was closed during the call");
             break;

@@ -88,11 +88,12 @@ bool kw_refresher_news(kw_refresher *self, kw_sentinel_told *news, kw_member *gr
 /* What to wait for; the first that comes ends the wait. */
 typedef struct kw_refresher_goal {
     uint64_t until_ns;
-    uint64_t fetch;         /* number of kw_refresher_want, or 0 */
-    bool wakes_on_map;      /* changes_n is no longer .. */
-    uint64_t changes_n;     /* .. this */
-    struct pollfd *sockets; /* ready for what they are to be polled for, or NULL;
-                               KW_FETCH_ASKS_MAX more elements are there behind them */
+    uint64_t fetch;             /* number of kw_refresher_want, or 0 */
+    const atomic_bool *closing; /* kw_env_is_closing */
+    bool wakes_on_map;          /* changes_n is no longer .. */
+    uint64_t changes_n;         /* .. this */
+    struct pollfd *sockets;     /* ready for what they are to be polled for, or NULL;
+                                   KW_FETCH_ASKS_MAX more elements are there behind them */
     size_t sockets_n;
 } kw_refresher_goal;
 

@@ -39,8 +39,9 @@ static kw_err no_map_for_long(kw_error *error, const kw_error *failure)
 }
 
 kw_err kw_topology_need_snapshot(kw_topology *topology, kw_snapshot **snapshot, kw_error *error,
-                                 uint64_t deadline_ns)
+                                 kw_map_wait wait)
 {
+    uint64_t deadline_ns = wait.deadline_ns;
     kw_error failure = KW_ERROR_INIT; /* of the last fetch that ended */
     for (;;) {
         uint64_t changes_n = kw_refresher_changes_n(&topology->refresher);
@@ -57,6 +58,7 @@ kw_err kw_topology_need_snapshot(kw_topology *topology, kw_snapshot **snapshot, 
                                   .fetch = kw_refresher_want(&topology->refresher)};
         goal.wakes_on_map = true; /* the map of a fetch under way will do as well */
         goal.changes_n = changes_n;
+        goal.closing = wait.closing;
         kw_err code = kw_refresher_wait(&topology->refresher, &failure, &goal);
         if (code == KW_OK) {
             continue;
@@ -65,7 +67,7 @@ kw_err kw_topology_need_snapshot(kw_topology *topology, kw_snapshot **snapshot, 
             return no_map_in_time(topology, error, &failure);
         }
         if (may_pass(code) && !kw_refresher_is_incompatible(&topology->refresher)) {
-            kw_refresher_goal pause = {.until_ns = deadline_ns, .fetch = 0};
+            kw_refresher_goal pause = {.until_ns = deadline_ns, .closing = wait.closing};
             uint64_t soon_ns = kw_env_now(&topology->env) + KW_REFRESH_FLOOR_NS;
             pause.until_ns = soon_ns < deadline_ns ? soon_ns : deadline_ns;
             if (kw_env_now(&topology->env) < deadline_ns) {

@@ -32,11 +32,12 @@ static bool has_unasked(const kw_snapshot *snapshot)
 }
 
 kw_err kw_sentinel_groups_need(kw_topology *topology, kw_snapshot **snapshot, kw_error *error,
-                               uint64_t deadline_ns)
+                               kw_map_wait wait)
 {
     bool has_groups = atomic_load_explicit(&topology->env.has_groups, memory_order_relaxed);
     while (has_groups && has_unasked(*snapshot)) {
-        kw_refresher_goal goal = {.until_ns = deadline_ns,
+        kw_refresher_goal goal = {.until_ns = wait.deadline_ns,
+                                  .closing = wait.closing,
                                   .fetch = kw_refresher_want(&topology->refresher)};
         kw_err code = kw_refresher_wait(&topology->refresher, error, &goal);
         if (code == KW_ERR_TIMEOUT) {

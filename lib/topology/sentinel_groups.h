@@ -4,7 +4,7 @@
 #ifndef TOPOLOGY_SENTINEL_GROUPS_H
 #define TOPOLOGY_SENTINEL_GROUPS_H
 
-#include "topology/topology.h"
+#include "topology/first_map.h"
 
 /* The members of the ring may have changed: asks the refresher for the groups among them. */
 void kw_sentinel_groups_begin(kw_topology *topology);
@@ -12,7 +12,7 @@ void kw_sentinel_groups_begin(kw_topology *topology);
 /* Waits until the sentinels of every group in the snapshot have been asked; *snapshot may be
  * another one then. */
 kw_err kw_sentinel_groups_need(kw_topology *topology, kw_snapshot **snapshot, kw_error *error,
-                               uint64_t deadline_ns);
+                               kw_map_wait wait);
 
 /* groups_fn, found_fn and lost_fn of kw_fetch_owner. */
 kw_err kw_sentinel_groups_list(void *arg, kw_ring_members *groups, uint64_t *version);

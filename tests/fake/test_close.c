@@ -2,6 +2,8 @@
 /* Closing a handle while other threads are in calls: all come back at once, cancelled. */
 #include "fake/fakes.h"
 
+#include "api/client.h"
+
 #define CLOSE_MS (100 * KW_TEST_SLOWNESS)
 
 static kw_client *open_at(const char *scheme, const char *address, const char *options)
@@ -13,14 +15,28 @@ static kw_client *open_at(const char *scheme, const char *address, const char *o
 typedef struct waiter {
     pthread_t thread;
     kw_client *kw;
-    const char *command; /* NULL: a batch */
+    const char *command; /* NULL: a batch; behind an at sign: in a session */
     kw_error error;
     bool has_reply;
 } waiter;
 
+static void wait_in_session(waiter *self)
+{
+    kw_session *session = kw_session_open(self->kw, &self->error, "foo", 3);
+    kw_reply *reply =
+        session != NULL ? kw_session_command(session, &self->error, self->command + 1) : NULL;
+    self->has_reply = reply != NULL;
+    kw_reply_free(reply);
+    kw_session_close(session);
+}
+
 static void *wait_in_call(void *arg)
 {
     waiter *self = arg;
+    if (self->command != NULL && self->command[0] == '@') {
+        wait_in_session(self);
+        return NULL;
+    }
     if (self->command != NULL) {
         kw_reply *reply = kw_command(self->kw, &self->error, self->command);
         self->has_reply = reply != NULL;
@@ -44,23 +60,27 @@ typedef struct close_row {
     const char *command;
 } close_row;
 
-/* Closes the handle under eight callers; the time that it took. */
-static uint64_t close_under_callers(const char *name, kw_client *kw, const char *command)
+#define CALLERS_N 8
+
+static void begin_callers(waiter *waiters, kw_client *kw, const char *command)
 {
-    waiter waiters[8];
-    for (size_t i = 0; i < 8; i++) {
+    for (size_t i = 0; i < CALLERS_N; i++) {
         waiters[i] = (waiter){.kw = kw, .command = command, .error = KW_ERROR_INIT};
         assert_int_equal(pthread_create(&waiters[i].thread, NULL, wait_in_call, &waiters[i]), 0);
     }
-    kw_test_await_calls(kw, 8);
-    kw_test_sleep_ms(60 * KW_TEST_SLOWNESS);
+    kw_test_await_calls(kw, CALLERS_N);
+}
+
+/* Closes the handle, under which the callers are; the time that it took. */
+static uint64_t close_under(waiter *waiters, const char *name, kw_client *kw)
+{
     uint64_t start_ms = kw_test_now_ms();
     kw_close(kw);
-    for (size_t i = 0; i < 8; i++) {
+    for (size_t i = 0; i < CALLERS_N; i++) {
         kw_test_join(waiters[i].thread);
     }
     uint64_t elapsed_ms = kw_test_now_ms() - start_ms;
-    for (size_t i = 0; i < 8; i++) {
+    for (size_t i = 0; i < CALLERS_N; i++) {
         if (waiters[i].has_reply || waiters[i].error.code != KW_ERR_CANCELLED) {
             fail_msg("%s: %s: %s", name, kw_err_name(waiters[i].error.code), waiters[i].error.text);
         }
@@ -68,7 +88,38 @@ static uint64_t close_under_callers(const char *name, kw_client *kw, const char 
     return elapsed_ms;
 }
 
-static void run_close_row(const close_row *row)
+static uint64_t close_under_callers(const char *name, kw_client *kw, const char *command)
+{
+    waiter waiters[CALLERS_N];
+    begin_callers(waiters, kw, command);
+    kw_test_sleep_ms(60 * KW_TEST_SLOWNESS);
+    return close_under(waiters, name, kw);
+}
+
+/* Closes one of two handles that share what they know: its own callers come back at once, the
+ * other's wait on. */
+static uint64_t close_beside_callers(const char *name, kw_client *kw, kw_client *other,
+                                     const char *command)
+{
+    waiter waiters[CALLERS_N];
+    waiter others[CALLERS_N];
+    begin_callers(others, other, command);
+    begin_callers(waiters, kw, command);
+    kw_test_sleep_ms(60 * KW_TEST_SLOWNESS);
+    uint64_t elapsed_ms = close_under(waiters, name, kw);
+    kw_test_sleep_ms(20);
+    if (atomic_load(&other->calls_n) != CALLERS_N) {
+        fail_msg("%s: %zu of the other handle's callers are left", name,
+                 atomic_load(&other->calls_n));
+    }
+    (void)close_under(others, name, other);
+    return elapsed_ms;
+}
+
+typedef enum company { ALONE, BESIDE_FIRST, BESIDE_LATER } company;
+
+/* Alone, or beside another handle that was opened first, or later. */
+static void run_close_row(const close_row *row, company beside)
 {
     uint64_t best_ms = UINT64_MAX;
     for (int k = 0; k < 5 && best_ms > CLOSE_MS; k++) {
@@ -78,7 +129,15 @@ static void run_close_row(const close_row *row)
         }
         int descriptors_n = kw_test_fd_count();
         kw_client *kw = open_at(row->scheme, kw_fake_address(fakes[0]), row->options);
-        uint64_t elapsed_ms = close_under_callers(row->name, kw, row->command);
+        kw_client *other = beside != ALONE ? kw_open_shared(kw, NULL) : NULL;
+        uint64_t elapsed_ms;
+        if (beside == ALONE) {
+            elapsed_ms = close_under_callers(row->name, kw, row->command);
+        } else if (beside == BESIDE_FIRST) {
+            elapsed_ms = close_beside_callers(row->name, other, kw, row->command);
+        } else {
+            elapsed_ms = close_beside_callers(row->name, kw, other, row->command);
+        }
         best_ms = elapsed_ms < best_ms ? elapsed_ms : best_ms;
         for (int i = 0; i < 400 && kw_fake_open(fakes[0]) + kw_fake_open(fakes[1]) > 0; i++) {
             kw_test_sleep_ms(5);
@@ -90,9 +149,8 @@ static void run_close_row(const close_row *row)
     }
 }
 
-static void test_close_ends_every_call_at_once(void **state)
+static void run_close_rows(bool is_shared)
 {
-    (void)state;
 #define STALL KW_FAKE_STEPS(KW_FAKE_STALL)
     const close_row rows[] = {
         {"waiting for a reply", "redis", "timeout=5s", "INCR *", STALL, "INCR foo"},
@@ -109,13 +167,27 @@ static void test_close_ends_every_call_at_once(void **state)
         {"without a map", "redis-cluster", "timeout=5s", "CLUSTER S*",
          KW_FAKE_STEPS(KW_FAKE_SEND("*0\r\n")), "INCR foo"},
         {"blocking", "redis-cluster", "timeout=5s", "BLPOP *", STALL, "BLPOP foo 0"},
+        {"in a session", "redis-cluster", "timeout=5s&pool-max=16", "INCR *", STALL, "@INCR foo"},
+        {"opening a session", "redis", "timeout=5s&pool-max=1", "INCR *", STALL, "@INCR foo"},
         {"in a batch", "redis-cluster", "timeout=5s&stall-timeout=3s", "INCR *", STALL, NULL},
         {"in parts", "redis-cluster", "timeout=5s", "MGET *", STALL, "MGET foo bar"},
         {"looking a command up", "redis-cluster", "timeout=5s", "COMMAND *", STALL, "mod.x foo"},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        run_close_row(&rows[i]);
+        run_close_row(&rows[i], !is_shared ? ALONE : i % 2 == 0 ? BESIDE_FIRST : BESIDE_LATER);
     }
+}
+
+static void test_close_ends_every_call_at_once(void **state)
+{
+    (void)state;
+    run_close_rows(false);
+}
+
+static void test_close_of_one_shared_handle_ends_its_own_calls_at_once(void **state)
+{
+    (void)state;
+    run_close_rows(true);
 }
 
 static void test_close_ends_connects_that_are_swallowed(void **state)
@@ -176,6 +248,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_close_ends_every_call_at_once),
+        cmocka_unit_test(test_close_of_one_shared_handle_ends_its_own_calls_at_once),
         cmocka_unit_test(test_close_ends_connects_that_are_swallowed),
         cmocka_unit_test(test_close_ends_calls_on_nodes_that_left_the_map),
     };
