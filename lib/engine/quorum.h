@@ -23,53 +23,88 @@
  * S1 A plain write sends a fresh stamp to all, and is done by W copies that took exactly it. By C1
  *    it is then above all that was done or safe before it began: A and W meet in a copy that would
  *    have refused it.
+ *
  * S2 A read hears R copies; the newest of these is its bar: all that was done or safe before it
- * began is at or below that, since R meets W and A. It is done with a record at or above its bar
- * that A copies held, each at its time (sights). Then that is safe: every later bar is at or above
- * it, and by S1 every later write. Where copies differ, they are asked again, then given the
- * newest. S3 A write that copies refuse, since they hold later ones, takes a later stamp only once
- * nobody can have read it or will: when so many are clean (C3) that no A are left; otherwise it
- * would be read, overwritten, and come back. Where that is not known, a ballot finds out: own
- * record found and safe, done; older found, written again with the same origin, so that it can be
- * there once; later ones found, nobody can tell any more, and it fails as maybe (is_unclear). S4 A
- * write on a condition is a ballot (CASPaxos, Rystsov 2018): A copies promise the stamp and say
- *    what they hold. Whatever was safe below the stamp is held by one of them, by A meets A, and
- *    nothing below becomes done any more, by C1. The newest is made safe if it is not, by writing
- * it again at the ballot's stamp; the condition is checked against it; W copies take the new
- * record. Two ballots on one version: the later one's A has a copy that took the earlier one's
- * record, or promised the later before and refused it. S5 Beside plain writes: one below the ballot
- * is refused where it has been promised; one above is a later write, and linearized behind it.
+ *    began is at or below that, since R meets W and A. It is done with a record at or above its
+ *    bar that A copies held, each at its time (sights). Then that is safe: every later bar is at
+ *    or above it, and by S1 every later write. Where copies differ, they are asked again, then
+ *    given the newest.
+ *
+ * S3 A write that copies refuse, since they hold later ones, takes a later stamp only once nobody
+ *    can have read it or will: when so many are clean (C3) that no A are left; otherwise it would
+ *    be read, overwritten, and come back. Where that is not known, a ballot finds out: own record
+ *    found and safe, done; older found, written again with the same origin, so that it can be
+ *    there once; later ones found, nobody can tell any more, and it fails as maybe (is_unclear).
+ *
+ * S4 A write on a condition is a ballot (CASPaxos, Rystsov 2018): A copies promise the stamp and
+ *    say what they hold. Whatever was safe below the stamp is held by one of them, by A meets A,
+ *    and nothing below becomes done any more, by C1. The newest is made safe if it is not, by
+ *    writing it again at the ballot's stamp; the condition is checked against it; W copies take
+ *    the new record. Two ballots on one version: the later one's A has a copy that took the
+ *    earlier one's record, or promised the later before and refused it.
+ *
+ * S5 Beside plain writes: one below the ballot is refused where it has been promised; one above
+ *    is a later write, and linearized behind it.
  *
  * WHAT ENDS. Memory of the protocol ends with keys, so what is built on it must not outlive it.
+ *
  * E1 A promise, and what a write was refused for, stay for linger_ms from then on; no call takes
  *    longer than a quarter of that, nor do its messages, and an answer that comes later is not
- * built on. E2 A record with an end that replaces one that would outlive it is kept without end, by
- * as many copies as make it done (quorum_keep.c): a copy that missed it may still hold the other. A
- * SEAL, sent when all copies were seen to hold it, lets it end, unless a copy has promised a ballot
- * above it, which may leave something on one of them; where all have promised to the sealing op,
- * and it wrote nothing, no other will. A SEAL may be lost, or its sender die: then the record
- * stays, until a read or a repair sees all copies. A write that was left on too few copies, and by
- * its promise or by its copies is not remembered any more, may be found and made the value later
- * on: its client was told maybe. That is as if it were written just then, also where there has to
- * be no value, as there is none. It is not for a write on a version. So a ballot for one has the
- * value of that version, where it has a life, kept by the A that promise, before anything is sent
- * that is built on it: what is done later meets one of those, and is kept as well, until all copies
- * have it (leaves_on_version in quorum.c). E3 It still ends on one copy first. A copy without the
- * key therefore takes no version that is more than behind_ms behind its clock, as if it had
- * promised that: an older record comes back by a ballot only, above what other copies still
- * remember. E4 A life is over where any copy of the value says so, and nobody makes it longer.
+ *    built on.
+ *
+ * E2 A record with an end that replaces one that would outlive it is kept without end, by as many
+ *    copies as make it done (quorum_keep.c): a copy that missed it may still hold the other. A
+ *    SEAL, sent when all copies were seen to hold it, lets it end, unless a copy has promised a
+ *    ballot above it, which may leave something on one of them; where all have promised to the
+ *    sealing op, and it wrote nothing, no other will. A SEAL may be lost, or its sender die: then
+ *    the record stays, until a read or a repair sees all copies.
+ *
+ *    A write that was left on too few copies, and by its promise or by its copies is not
+ *    remembered any more, may be found and made the value later on: its client was told maybe.
+ *    That is as if it were written just then, also where there has to be no value, as there is
+ *    none. It is not for a write on a version. So a ballot for one has the value of that version,
+ *    where it has a life, kept by the A that promise, before anything is sent that is built on
+ *    it: what is done later meets one of those, and is kept as well, until all copies have it
+ *    (leaves_on_version in quorum.c).
+ *
+ * E3 It still ends on one copy first. A copy without the key therefore takes no version that is
+ *    more than behind_ms behind its clock, as if it had promised that: an older record comes back
+ *    by a ballot only, above what other copies still remember.
+ *
+ * E4 A life is over where any copy of the value says so, and nobody makes it longer.
  *
  * WHAT IS LOST. A copy that comes back with other data than it acknowledged breaks C1. It says
  * nothing (quorum-guard) until all keys were repaired (is_repair):
+ *
  * R1 A repair hears all N, so whatever was done is held by one that has lost nothing; it is given
- * to all, with its floor at its stamp, as nobody knows what else was there. A promise in the way is
- *    settled by a ballot with W = A = N.
+ *    to all, with its floor at its stamp, as nobody knows what else was there. A promise in the
+ *    way is settled by a ballot with W = A = N.
+ *
  * R2 It may have begun before the loss, and heard the copy as it was; or before the end of a call
- * that counted the copy as one of its W, and becomes done by others behind the repair's back. So a
- *    copy is put into service only where the repair began after the loss, and after all calls that
- *    were under way then (examples/quorum_repair.c: a key that is lost with the rest, and a wait).
+ *    that counted the copy as one of its W, and becomes done by others behind the repair's back.
+ *    So a copy is put into service only where the repair began after the loss, and after all
+ *    calls that were under way then (examples/quorum_repair.c: a key that is lost with the rest,
+ *    and a wait).
+ *
  * R3 Fewer than W copies of a key lose their data between two repairs.
+ *
  * A member that joins is such a copy: it is repaired when nobody goes by the old members any more.
+ *
+ * WHAT HEALS WHAT.
+ *
+ * A copy that missed a write: the next read that hears it, the next write, its hint, or a repair.
+ *
+ * A write on too few copies: a read that meets it makes it safe (S2), a ballot as well (S4), or a
+ * later write goes over it.
+ *
+ * A promise whose ballot died: a plain write waits for PATIENCE_NS, and goes on by a ballot above
+ * it; a read that it bars does so at once; else it ends (E1).
+ *
+ * A record that is kept: a write, a read or a repair that has all copies hold it, and its SEAL.
+ *
+ * A copy that has lost its data, and a member that joins: a repair, then the marker.
+ *
+ * A version beyond spec.latest, and a value that is no record: DEL on those servers, by hand.
  *
  * CLOCKS. Stamps need not be right: one that is behind is refused and learns (S3). Versions beyond
  * spec.latest are neither believed nor given: reader's and writer's bound are one, so that what is
