@@ -388,7 +388,8 @@ $(BUILD)/examples/%: examples/%.c $(STATIC)
 
 CHECK_ENV = CC='$(CC)' CPPFLAGS='$(CPPFLAGS)' CFLAGS='$(CFLAGS)' LDFLAGS='$(LDFLAGS)' TLS='$(TLS)' HIREDIS='$(HIREDIS)' CXX='$(CXX)' MAKE='$(MAKE)' PKG_CONFIG='$(PKG_CONFIG)' BUILD='$(BUILD)' OBJECTS='$(OBJECTS)' SIZES='$(SIZES)' VERSION='$(VERSION)' \
 	SHARED='$(SHARED)' CPPFLAGS_ALL='$(CPPFLAGS_ALL)' CFLAGS_ALL='$(CFLAGS_ALL)' EXAMPLES='$(EXAMPLES)' \
-	LOOPS='$(LOOPS)' CLANG_FORMAT='$(CLANG_FORMAT)' CLANG_TIDY='$(CLANG_TIDY)' HAS_TLS='$(HAS_TLS)' HIREDIS_KIND='$(HIREDIS_KIND)' V='$(V)'
+	LOOPS='$(LOOPS)' CLANG_FORMAT='$(CLANG_FORMAT)' CLANG_TIDY='$(CLANG_TIDY)' HAS_TLS='$(HAS_TLS)' HIREDIS_KIND='$(HIREDIS_KIND)' V='$(V)' \
+	DENSE='$(DENSE)' WRAPPED='$(WRAPPED)' LIBS='$(LIBS)' STATIC='$(STATIC)' AR='$(AR)'
 RUN = @env -u MAKEFLAGS $(CHECK_ENV) sh tests/support/check.sh
 VECTORS = tests/unit/ring_vectors.sh
 STYLE_CHECKS = $(patsubst %,tests/support/%.sh,lint format headers rooms calls sources exports docstrings manual)
