@@ -200,7 +200,9 @@ static void test_descriptors_have_their_options(void **state)
     (void)state;
     renew_fakes();
     kw_fake_on_reply(fakes[0], KW_FAKE_ALWAYS, "INCR *", ":1");
-    kw_client *kw = open_at("redis", kw_fake_address(fakes[0]), "timeout=2s");
+    char uri[200];
+    snprintf(uri, sizeof(uri), "redis://%s?timeout=30s", kw_fake_address(fakes[0]));
+    kw_client *kw = kw_open(uri, NULL); /* as programs do, with the options that they have */
     kw_reply_free(kw_command(kw, NULL, "INCR a"));
     size_t found_n = 0;
     for (int fd = 0; fd < 256; fd++) {

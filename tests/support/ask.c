@@ -25,6 +25,8 @@ kw_config *kw_test_config_new(const kw_allocator *allocator)
     kw_config *config = kw_config_new(allocator);
     if (config != NULL && kw_test_calm_is_on()) {
         kw_config_set_clock(config, kw_test_calm_ns, NULL);
+        /* By the system's clock, which does not wait for this machine. */
+        (void)kw_config_set(config, NULL, "user-timeout", "600s");
     }
     return config;
 }
