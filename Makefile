@@ -192,7 +192,7 @@ all: $(STATIC) $(SHARED) $(PROGRAM)
 ## dist: build/keyway-VERSION.tar.gz, the same bytes for the same commit
 ## format, format-check: apply, or verify, the layout of .clang-format
 ## lint: what clang-tidy finds, by .clang-tidy
-## asan, tsan: the quick tests under clang's sanitizers
+## asan, tsan: the quick tests under clang's sanitizers; tsan those that have threads
 ## fuzz: each fuzz target for FUZZ_SECONDS (60)
 ## abi: describe functions and types in tests/install/keyway.abi, which later ones are compared with
 ## exports: write tests/exports.txt anew
@@ -486,7 +486,13 @@ gates: all $(COUNTS) $(SIZES)
 check-quick: $(UNIT) $(SCENE) $(FAKE) $(FAST)
 	$(RUN) --servers $(UNIT) $(SCENE) $(FAKE) $(FAST)
 
-SANITIZE = $(MAKE) check-quick CC='$(CLANG)'
+# Of these, those that have threads.
+THREADED := $(patsubst %.c,$(BUILD)/%,$(shell grep -l -e pthread_create -e kw_test_crew $(wildcard tests/unit/test_*.c) /dev/null))
+
+check-threaded: $(THREADED) $(FAKE) $(FAST)
+	$(RUN) --servers $(THREADED) $(FAKE) $(FAST)
+
+SANITIZE = $(MAKE) CC='$(CLANG)'
 
 # Locks of the system, whose every lock and unlock the simulator looks at.
 SIM_FLAGS ?= -O2 -g -DKW_SYSTEM_LOCKS $(SIM_BLOCKS)
@@ -505,10 +511,10 @@ cache-mistakes:
 		sh tests/sim/mistakes.sh
 
 asan:
-	+@$(SANITIZE) BUILD=build/asan CFLAGS='-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all'
+	+@$(SANITIZE) check-quick BUILD=build/asan CFLAGS='-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all'
 
 tsan:
-	+@$(SANITIZE) BUILD=build/tsan CFLAGS='-O1 -g -fno-omit-frame-pointer -fsanitize=thread'
+	+@$(SANITIZE) check-threaded BUILD=build/tsan CFLAGS='-O1 -g -fno-omit-frame-pointer -fsanitize=thread'
 
 FUZZ_SECONDS ?= 60
 FUZZ_FLAGS = -fsanitize=fuzzer
@@ -655,7 +661,7 @@ lint:
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: abi all help cache-mistakes check check-ports check-i386 check-arm64 check-musl check-kqueue check-cache check-debian check-package check-tls check-quorum model check-unit check-scene check-fake check-live check-fault check-build check-examples check-quick check-counts check-sizes check-house check-loaded coverage coverage-run gates \
+.PHONY: abi all help cache-mistakes check check-ports check-i386 check-arm64 check-musl check-kqueue check-cache check-debian check-package check-tls check-quorum model check-unit check-scene check-fake check-live check-fault check-build check-examples check-quick check-threaded check-counts check-sizes check-house check-loaded coverage coverage-run gates \
 	asan tsan fuzz fuzz-run bench growth tour demo exports man install uninstall dist format format-check lint clean FORCE
 .SECONDARY:
 .DELETE_ON_ERROR:
