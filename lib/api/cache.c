@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "cache/cache_fetch.h"
 #include "drive/loop.h"
+#include "topology/topology_tend.h"
 
 #include <string.h>
 
@@ -94,7 +95,7 @@ static kw_err clear(kw_cache_value *value, kw_error *error)
 }
 
 /* A value from memory, given without entering the handle; who finds it due looks after connections
- * as well. */
+ * as well, and after what else there is to be done: there may be no other calls. */
 static bool is_near(kw_cache *cache, kw_cache_value *value, kw_cache_bytes key)
 {
     bool may_be = cache != NULL && cache->near != NULL && !is_wrong(key) &&
@@ -105,6 +106,7 @@ static bool is_near(kw_cache *cache, kw_cache_value *value, kw_cache_bytes key)
     uint64_t now_ns = kw_tracker_now(cache->tracker);
     if (kw_tracker_is_due(cache->tracker, now_ns) && !atomic_load(&cache->client->is_draining) &&
         kw_client_enter_at_home(cache->client)) {
+        kw_topology_tend(cache->topology, kw_env_now(&cache->topology->env));
         kw_tracker_tend(cache->tracker, now_ns);
         kw_client_leave(cache->client);
     }

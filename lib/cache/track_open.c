@@ -91,16 +91,27 @@ static kw_err listen_from_now(kw_track_pair *pair, kw_error *error)
     return acquire(pair, &pair->data, &pair->is_data_known, error);
 }
 
+/* The connection for messages may have been lost meanwhile: that is no refusal. Where it is so
+ * again, the two have come to different servers, by a proxy. */
+static bool is_lost(kw_track_pair *pair)
+{
+    static const char text[] = "ERR The client ID you want redirect to does not exist";
+    bool was_lone = pair->is_lone;
+    pair->is_lone = kw_bytes_equal(kw_reply_bytes(pair->request.reply), kw_bytes_of(text));
+    return pair->is_lone && !was_lone;
+}
+
 static kw_err turn_on(kw_track_pair *pair, kw_error *error)
 {
-    bool is_on = !kw_reply_is_error(pair->request.reply);
-    if (!is_on) {
-        return refused(pair, error);
+    if (kw_reply_is_error(pair->request.reply)) {
+        return is_lost(pair) ? kw_error_set(error, KW_ERR_CLOSED, KW_EFFECT_NONE,
+                                            "the connection for messages about keys is gone")
+                             : refused(pair, error);
     }
     kw_reply_free(pair->request.reply);
     kw_request_init(&pair->request);
     pair->step = KW_TRACK_READY;
-    pair->is_refused = false;
+    pair->is_refused = pair->is_lone = false;
     kw_near_end_epoch(pair->near, pair->at); /* a new one begins */
     atomic_store(&pair->near->pairs[pair->at].is_wanted, true);
     atomic_store(&pair->is_ready, true);

@@ -232,9 +232,14 @@ static void end_answered(kw_track_pair *pair)
     kw_monitor_unlock(&pair->monitor);
 }
 
-/* The node is what it was when the connections were opened, and in the map. */
+/* The node is what it was when the connections were opened, and in the map; and it still tells the
+ * other connection: nothing else is pushed on the one that reads (RESP3, tracking-redir-broken). */
 static kw_err check_current(kw_track_pair *pair, kw_error *error)
 {
+    if (pair->data != NULL && pair->data->has_push) {
+        return kw_error_set(error, KW_ERR_CLOSED, KW_EFFECT_NONE,
+                            "the server does not tell of writes any more");
+    }
     bool is_good = kw_node_is_current(pair->node, pair->inval) &&
                    (pair->data == NULL || kw_node_is_current(pair->node, pair->data));
     return is_good ? KW_OK

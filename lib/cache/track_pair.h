@@ -56,6 +56,7 @@ typedef struct kw_track_pair {
     bool has_pong;
     uint64_t heard_ns;     /* when messages were looked for last */
     bool is_refused;       /* the server does not track for us */
+    bool is_lone;          /* it knew nothing of the connection for messages, the last time */
     atomic_bool is_on;     /* its last proof came in time: values may be near, as the host knows */
     kw_track_reads flight; /* on the connection, in their order */
     kw_monitor monitor;

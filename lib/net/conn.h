@@ -107,6 +107,7 @@ struct kw_conn {
     bool is_internal;         /* carries a question of the library's own */
     size_t gives_max;         /* replies that one kw_conn_progress gives at most; 0: all */
     bool is_cut;              /* kw_conn_progress left replies for kw_conn_go_on */
+    bool has_push;            /* the server has pushed something (RESP3), which was dropped */
     struct kw_conn *next;     /* in its pool's list */
     struct kw_conn *previous; /* in its pool's list of connections in use */
 };

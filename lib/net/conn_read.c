@@ -103,6 +103,7 @@ static kw_err next_reply(kw_conn *conn, kw_reply **reply, kw_error *error)
         atomic_fetch_add_explicit(&conn->env->pushes_n, conn->reader.pushes_n,
                                   memory_order_relaxed);
         conn->reader.pushes_n = 0;
+        conn->has_push = true;
     }
     return code;
 }

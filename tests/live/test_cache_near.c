@@ -13,53 +13,10 @@
 #include <stdatomic.h>
 
 #include "live/cache_places.h"
+#include "support/near_ask.h"
 
 /* Every wait for a value from memory, and for its end, is far below: an event ends it. */
 #define OPTIONS "near-bytes=4mb&near-ttl=1h&near-staleness=1s"
-
-/* The value as text, and where it came from. */
-static kw_cache_source get(kw_cache *cache, char text[100], const char *key)
-{
-    kw_error error = KW_ERROR_INIT;
-    kw_cache_value value = KW_CACHE_VALUE_INIT;
-    if (kw_cache_get(cache, &error, &value, kw_cache_text(key)) != KW_OK) {
-        fprintf(stderr, "get %s: %s\n", key, error.text);
-        fail();
-    }
-    snprintf(text, 100, "%.*s", (int)value.len, value.data != NULL ? value.data : "");
-    kw_cache_source source = value.source;
-    kw_cache_release(&value);
-    return source;
-}
-
-static void assert_is(kw_cache *cache, const char *key, const char *expected)
-{
-    char text[100];
-    (void)get(cache, text, key);
-    assert_string_equal(text, expected);
-}
-
-/* Until the value comes from memory. */
-static void await_near(kw_cache *cache, const char *key, const char *expected)
-{
-    char text[100];
-    KW_TEST_UNTIL(get(cache, text, key) == KW_CACHE_FROM_NEAR)
-    {
-        assert_string_equal(text, expected);
-        kw_test_sleep_ms(2);
-    }
-    assert_string_equal(text, expected);
-}
-
-static void await_value(kw_cache *cache, const char *key, const char *expected)
-{
-    char text[100] = "?";
-    KW_TEST_UNTIL(strcmp(text, expected) == 0)
-    {
-        (void)get(cache, text, key);
-        kw_test_sleep_ms(1);
-    }
-}
 
 static void test_a_value_comes_near_and_goes_when_somebody_writes(void **state)
 {
@@ -90,7 +47,7 @@ static void test_a_hit_asks_nobody(void **state)
     uint64_t commands = kw_test_stats(self.client).commands;
     for (int i = 0; i < 1000; i++) {
         char text[100];
-        assert_int_equal(get(self.cache, text, "key"), KW_CACHE_FROM_NEAR);
+        assert_int_equal(near_get(self.cache, text, "key"), KW_CACHE_FROM_NEAR);
     }
     assert_int_equal(kw_test_stats(self.client).commands, commands);
     end(&self);
@@ -227,7 +184,7 @@ static void test_what_multi_has_queued_is_a_write_until_its_end(void **state)
     kw_reply_free(kw_session_command(session, NULL, "SET key new"));
     for (int i = 0; i < 100; i++) { /* nothing is kept while it is queued */
         char text[100];
-        assert_int_equal(get(self.cache, text, "key"), KW_CACHE_FROM_SERVER);
+        assert_int_equal(near_get(self.cache, text, "key"), KW_CACHE_FROM_SERVER);
         assert_string_equal(text, "old");
     }
     kw_reply_free(kw_session_command(session, NULL, "EXEC"));
@@ -259,7 +216,7 @@ static void test_a_life_that_ends_is_not_given(void **state)
     char text[100] = "one";
     KW_TEST_UNTIL(text[0] == '\0')
     {
-        (void)get(self.cache, text, "short");
+        (void)near_get(self.cache, text, "short");
     }
     assert_true(kw_test_real_ms() - start_ms >= 50);
     end(&self);
@@ -324,7 +281,7 @@ static void test_memory_stays_within_near_bytes(void **state)
         for (int i = 0; i < 20; i++) {
             char key[20];
             snprintf(key, sizeof(key), "key:%d", i);
-            (void)get(self.cache, text, key);
+            (void)near_get(self.cache, text, key);
         }
         kw_test_sleep_ms(1);
     }
@@ -332,7 +289,7 @@ static void test_memory_stays_within_near_bytes(void **state)
         char key[20];
         snprintf(key, sizeof(key), "key:%d", i);
         kw_test_ask_ok(self.other, "SET %s %s", key, value);
-        (void)get(self.cache, text, key);
+        (void)near_get(self.cache, text, key);
         if (i % 100 == 0) {
             assert_true(cache_figures(self.cache).near_bytes <= 256 << 10);
         }
@@ -381,7 +338,7 @@ static void test_without_tracking_all_else_works(void **state)
     char text[100];
     kw_test_ask_ok(client, "SET key one");
     for (int i = 0; i < 200; i++) {
-        assert_int_equal(get(cache, text, "key"), KW_CACHE_FROM_SERVER);
+        assert_int_equal(near_get(cache, text, "key"), KW_CACHE_FROM_SERVER);
         kw_test_sleep_ms(1);
     }
     assert_int_equal(cache_figures(cache).near_servers, 0);

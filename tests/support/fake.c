@@ -204,6 +204,9 @@ static bool obey(kw_fake *fake)
     }
     fake->passes_n += order == FAKE_ORDER_PASS ? 1 : 0;
     for (fake_conn *conn = fake->conns; conn != NULL; conn = conn->next) {
+        if (fake->order_connection != 0 && fake->order_connection != conn->number) {
+            continue;
+        }
         if (order == FAKE_ORDER_PUSH) {
             fake_bytes_add(&conn->out, fake->order_bytes, fake->order_len);
             conn_write(conn);
@@ -331,6 +334,12 @@ kw_fake *kw_fake_start(void)
 
 void fake_order(kw_fake *fake, fake_order_kind order, const char *bytes, size_t len)
 {
+    fake_order_one(fake, order, 0, bytes, len);
+}
+
+void fake_order_one(kw_fake *fake, fake_order_kind order, unsigned connection, const char *bytes,
+                    size_t len)
+{
     pthread_mutex_lock(&fake->lock);
     while (fake->order != FAKE_ORDER_NONE) {
         pthread_cond_wait(&fake->changed, &fake->lock);
@@ -338,6 +347,7 @@ void fake_order(kw_fake *fake, fake_order_kind order, const char *bytes, size_t 
     fake->order = order;
     fake->order_bytes = bytes;
     fake->order_len = len;
+    fake->order_connection = connection;
     if (write(fake->wake[1], "", 1) < 0 && errno != EAGAIN) {
         kw_test_die("the fake's pipe");
     }

@@ -161,8 +161,9 @@ void kw_fake_halves(kw_fake *const *fakes, size_t fakes_n);
 void kw_fake_down(kw_fake *fake);
 void kw_fake_up(kw_fake *fake);
 
-/* Closes every open connection, with FIN or with RST. */
+/* Closes every open connection, or one of them, with FIN or with RST. */
 void kw_fake_disconnect(kw_fake *fake, bool with_reset);
+void kw_fake_disconnect_one(kw_fake *fake, unsigned connection, bool with_reset);
 
 /* Lets one connection pass one KW_FAKE_GATE: one that waits there, or the next that comes. */
 void kw_fake_pass(kw_fake *fake);
@@ -173,8 +174,9 @@ unsigned kw_fake_at_gates(kw_fake *fake);
 /* Waits until so many connections are open, as KW_TEST_AWAIT does. */
 void kw_fake_await_open(kw_fake *fake, unsigned n);
 
-/* Sends bytes that nobody asked for on every open connection. */
+/* Sends bytes that nobody asked for on every open connection, or on one. */
 void kw_fake_push(kw_fake *fake, const char *bytes, size_t len);
+void kw_fake_push_to(kw_fake *fake, unsigned connection, const char *bytes, size_t len);
 
 /* What happened. Entries are copied out; text is the command's arguments joined by
  * spaces, bytes outside of printable ASCII as \xHH, cut at 255 letters. */

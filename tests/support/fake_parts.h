@@ -105,6 +105,7 @@ struct kw_fake {
     fake_order_kind order; /* what a caller waits for the thread to do */
     const char *order_bytes;
     size_t order_len;
+    unsigned order_connection; /* 0: all */
 };
 
 struct kw_fake_call {
@@ -135,6 +136,10 @@ bool fake_conn_is_busy(const fake_conn *conn);
 /* Hands an order to the thread and waits until it is done. Not from the fake's own
  * thread. */
 void fake_order(kw_fake *fake, fake_order_kind order, const char *bytes, size_t len);
+
+/* An order for one connection; 0: all. */
+void fake_order_one(kw_fake *fake, fake_order_kind order, unsigned connection, const char *bytes,
+                    size_t len);
 
 void fake_pool_free(kw_fake *fake);
 

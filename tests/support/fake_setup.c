@@ -210,6 +210,11 @@ void kw_fake_disconnect(kw_fake *fake, bool with_reset)
     fake_order(fake, with_reset ? FAKE_ORDER_RESET : FAKE_ORDER_CLOSE, NULL, 0);
 }
 
+void kw_fake_disconnect_one(kw_fake *fake, unsigned connection, bool with_reset)
+{
+    fake_order_one(fake, with_reset ? FAKE_ORDER_RESET : FAKE_ORDER_CLOSE, connection, NULL, 0);
+}
+
 void kw_fake_pass(kw_fake *fake)
 {
     fake_order(fake, FAKE_ORDER_PASS, NULL, 0);
@@ -229,6 +234,11 @@ unsigned kw_fake_at_gates(kw_fake *fake)
 void kw_fake_push(kw_fake *fake, const char *bytes, size_t len)
 {
     fake_order(fake, FAKE_ORDER_PUSH, bytes, len);
+}
+
+void kw_fake_push_to(kw_fake *fake, unsigned connection, const char *bytes, size_t len)
+{
+    fake_order_one(fake, FAKE_ORDER_PUSH, connection, bytes, len);
 }
 
 /* What happened. */
