@@ -185,7 +185,7 @@ static void fill_ring(kw_map *map, const kw_map_parts *parts)
     map->ring = kw_ring_ref(parts->ring);
     map->live = kw_ring_ref(parts->live != NULL ? parts->live : parts->ring);
     for (size_t i = 0; i < kw_ring_nodes_n(map->live); i++) {
-        size_t name_len;
+        size_t name_len = 0;
         const char *name = kw_ring_node_name(map->live, &name_len, (uint32_t)i);
         uint32_t shard = 0;
         (void)kw_ring_find(map->ring, &shard, name, name_len); /* it is there */

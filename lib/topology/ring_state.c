@@ -87,7 +87,7 @@ static kw_err eject(kw_ring **live, const kw_ring_state *self, kw_error *error)
     kw_ring_change *change = kw_ring_change_of(self->ring, error);
     for (size_t i = 0; change != NULL && i < kw_ring_nodes_n(self->ring); i++) {
         if (self->down[i] != 0) {
-            size_t len;
+            size_t len = 0;
             const char *name = kw_ring_node_name(self->ring, &len, (uint32_t)i);
             (void)kw_ring_change_remove(change, NULL, name, len); /* it is there */
             has_down = true;
