@@ -101,6 +101,7 @@ struct kw_conn {
     bool allows_strangers;    /* it carries a question for the map, which anybody may be asked */
     bool is_stranger;         /* another one answers than is expected */
     bool is_unproved;         /* who answers could not be asked just now: it is not used again */
+    bool is_replica;          /* by its own word, where it was greeted by HELLO */
     bool is_full;             /* the server takes no more connections: it serves those it has */
     bool is_incompatible;     /* the settings were refused: waiting is no help */
     bool is_shared;           /* several threads use it at once: a lane's, READY */

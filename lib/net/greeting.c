@@ -375,12 +375,11 @@ static void warn_of_cluster(const kw_conn *conn, kw_bytes mode)
 /* A cluster's node that is a primary by the map, and a replica by its own word, has been replaced:
  * the map is asked for. No redirect need ever tell so, as a replica runs SPUBLISH and commands
  * without keys itself. */
-static void note_role(const kw_conn *conn, kw_bytes role)
+static void note_role(kw_conn *conn, kw_bytes role)
 {
-    bool is_replaced = conn->env->options.scheme == KW_SCHEME_CLUSTER &&
-                       conn->role == KW_CONN_PRIMARY &&
-                       kw_bytes_equal(role, kw_bytes_of("replica"));
-    if (is_replaced) {
+    conn->is_replica = kw_bytes_equal(role, kw_bytes_of("replica"));
+    if (conn->is_replica && conn->env->options.scheme == KW_SCHEME_CLUSTER &&
+        conn->role == KW_CONN_PRIMARY) {
         atomic_store_explicit(&conn->env->is_suspect, true, memory_order_relaxed);
     }
 }

@@ -181,6 +181,43 @@ void kw_node_set_id(kw_node *node, uint64_t id)
     }
 }
 
+/* True where all connections are idle ones, on which a server that was asked as whoever it is has
+ * proved to be the cluster's primary of that id: no other greeting would have been needed. The lock
+ * is held. */
+static bool has_proved_itself(kw_node *node, kw_conn_role role, uint64_t id)
+{
+    if (node->env->options.scheme != KW_SCHEME_CLUSTER || role != KW_CONN_PRIMARY || id == 0 ||
+        atomic_load(&node->role) != KW_CONN_ANY || atomic_load(&node->id) != 0) {
+        return false;
+    }
+    size_t n = 0;
+    for (const kw_conn *conn = node->idle; conn != NULL; conn = conn->next) {
+        if (conn->state != KW_CONN_READY || conn->said.id != id || conn->is_replica) {
+            return false;
+        }
+        n++;
+    }
+    return n == node->conns_n;
+}
+
+void kw_node_set_member(kw_node *node, kw_conn_role role, uint64_t id)
+{
+    kw_monitor_lock(&node->monitor);
+    bool is_proved = has_proved_itself(node, role, id);
+    for (kw_conn *conn = is_proved ? node->idle : NULL; conn != NULL; conn = conn->next) {
+        conn->role = role;
+    }
+    if (is_proved) {
+        atomic_store(&node->id, id);
+        atomic_store(&node->role, (int)role);
+    }
+    kw_monitor_unlock(&node->monitor);
+    if (!is_proved) {
+        kw_node_set_role(node, role);
+        kw_node_set_id(node, id);
+    }
+}
+
 void kw_node_set_lineage(kw_node *node, const kw_lineage *lineage)
 {
     kw_monitor_lock(&node->monitor);

@@ -182,6 +182,10 @@ void kw_node_set_role(kw_node *node, kw_conn_role role);
  * 0: it is not known. Where it was somebody else, connections are closed as for another role. */
 void kw_node_set_id(kw_node *node, uint64_t id);
 
+/* Both, of a member of the map. Connections stay where they are those of a server whose role was
+ * not known, and which has proved to be this member: the questions for the map came that way. */
+void kw_node_set_member(kw_node *node, kw_conn_role role, uint64_t id);
+
 /* By what the data there is known. */
 void kw_node_set_lineage(kw_node *node, const kw_lineage *lineage);
 void kw_node_learn_lineage(kw_node *node, const kw_lineage *lineage);

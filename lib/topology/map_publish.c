@@ -47,8 +47,7 @@ static void retire_left(const kw_snapshot *old, const kw_snapshot *snapshot)
 {
     for (size_t i = 0; i < snapshot->nodes_n; i++) {
         const kw_map_member *member = kw_map_member_at(snapshot->map, i);
-        kw_node_set_role(snapshot->nodes[i], role_of(member));
-        kw_node_set_id(snapshot->nodes[i], member->id);
+        kw_node_set_member(snapshot->nodes[i], role_of(member), member->id);
         kw_node_unretire(snapshot->nodes[i]);
     }
     for (size_t i = 0; old != NULL && i < old->nodes_n; i++) {

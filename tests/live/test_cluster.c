@@ -379,6 +379,23 @@ static void test_node_stats_name_every_node_and_all_slots(void **state)
     assert_true(n >= 6);
 }
 
+/* The map is asked for on one of them. */
+static void test_first_commands_need_a_connection_a_node(void **state)
+{
+    stage *it = *state;
+    char uri[64];
+    snprintf(uri, sizeof(uri), "redis-cluster://%s", kw_test_server_address(node(it, 1)));
+    kw_client *client = kw_test_open("%s", uri);
+    for (unsigned i = 0; i < 30; i++) {
+        kw_test_ask_ok(client, "SET first:%u x", i);
+    }
+    kw_stats stats = kw_test_stats(client);
+    assert_int_equal(stats.commands, 30);
+    assert_int_equal(stats.moved, 0);
+    assert_int_equal(stats.connects, 3);
+    kw_close(client);
+}
+
 static int start_stage(void **state)
 {
     static stage it; /* the program's only one */
@@ -412,6 +429,7 @@ int main(void)
         cmocka_unit_test(test_slot_without_owner_is_waited_for_until_the_deadline),
         cmocka_unit_test(test_new_node_gets_its_first_slots),
         cmocka_unit_test(test_node_stats_name_every_node_and_all_slots),
+        cmocka_unit_test(test_first_commands_need_a_connection_a_node),
     };
     int failed = cmocka_run_group_tests(tests, start_stage, end_stage);
     kw_test_share_always();
