@@ -88,12 +88,58 @@ static void run_session(kw_client *kw, size_t n)
     }
 }
 
+/* Values on three copies, in batches of 100, the last of which gives the quorum back. */
+static void run_copies(kw_client *kw, size_t n, kw_quorum_act act)
+{
+    static const kw_quorum_request blank = KW_QUORUM_REQUEST_INIT;
+    static kw_quorum *quorum; /* of this way, from its warming up on */
+    kw_quorum_request requests[100];
+    bool is_last = quorum != NULL;
+    counts_network_servers.has_copies = true;
+    quorum = is_last ? quorum : kw_quorum_new(kw, NULL);
+    for (size_t at = 0; at < n; at += 100) {
+        for (size_t i = 0; i < 100; i++) {
+            requests[i] = blank;
+            requests[i].act = act;
+            requests[i].key = counts_key(at + i);
+            requests[i].key_len = COUNTS_KEY_LEN;
+            requests[i].value =
+                act == KW_QUORUM_ACT_SET ? "01234567890123456789012345678901" : NULL;
+            requests[i].value_len = act == KW_QUORUM_ACT_SET ? 32 : 0;
+        }
+        kw_error error = KW_ERROR_INIT;
+        kw_quorum_results *results = kw_quorum_run(quorum, &error, requests, 100, 0);
+        counts_die_if(results == NULL || error.code != KW_OK, error.text);
+        kw_quorum_results_free(results);
+    }
+    counts_network_servers.has_copies = false;
+    if (is_last) {
+        kw_quorum_free(quorum);
+        quorum = NULL;
+    }
+}
+
+static void run_copies_get_100(kw_client *kw, size_t n)
+{
+    run_copies(kw, n, KW_QUORUM_ACT_GET);
+}
+
+static void run_copies_set_100(kw_client *kw, size_t n)
+{
+    run_copies(kw, n, KW_QUORUM_ACT_SET);
+}
+
 static const counts_way ways[] = {
     {"get_argv", counts_run_calls, 1000},   {"get_format", run_get_format, 1000},
     {"get_batch_10", run_batch_10, 1000},   {"get_batch_1000", run_batch_1000, 4000},
     {"mget_100_a_key", run_mget_100, 4000}, {"get_loop_1", run_loop_1, 1000},
     {"get_loop_50", run_loop_50, 3000},     {"get_tickets_50", run_tickets_50, 2000},
     {"session_of_3", run_session, 500},
+};
+
+static const counts_way ways_of_copies[] = {
+    {"copies_get_100", run_copies_get_100, 4000},
+    {"copies_set_100", run_copies_set_100, 4000},
 };
 
 static bool is_wanted(const counts_way *self, int argc, char **argv)
@@ -112,6 +158,13 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
         if (is_wanted(&ways[i], argc, argv)) {
             counts_measure(&ways[i], "redis-cluster://127.0.0.1:7001");
+        }
+    }
+    for (size_t i = 0; i < sizeof(ways_of_copies) / sizeof(ways_of_copies[0]); i++) {
+        if (is_wanted(&ways_of_copies[i], argc, argv)) {
+            counts_measure(&ways_of_copies[i],
+                           "redis-ring://a=127.0.0.1:7001,b=127.0.0.1:7002,c=127.0.0.1:7003"
+                           "?copies=3");
         }
     }
     return EXIT_SUCCESS;

@@ -54,7 +54,7 @@ ssize_t __wrap_write(int fd, const void *data, size_t len);
 ssize_t __wrap_writev(int fd, const struct iovec *parts, int parts_n);
 
 counts_calls counts_network;
-counts_servers counts_network_servers = {3, 32};
+counts_servers counts_network_servers = {3, 32, false};
 
 void counts_network_reset(void)
 {
@@ -118,15 +118,20 @@ static void say_map(void)
     }
 }
 
+/* The header of a record (lib/engine/record.h): its version is time 1, writer 1. */
+static const char record_head[19] = {'\x93', 1, [10] = 1, [18] = 1};
+
 static void say_values(size_t n, bool is_list)
 {
     char text[32];
     size_t len = counts_network_servers.value_len;
+    size_t head_len = counts_network_servers.has_copies ? sizeof(record_head) : 0;
     snprintf(text, sizeof(text), "*%zu\r\n", n);
     say(is_list ? text : "");
-    snprintf(text, sizeof(text), "$%zu\r\n", len);
+    snprintf(text, sizeof(text), "$%zu\r\n", head_len + len);
     for (size_t i = 0; i < n; i++) {
         say(text);
+        memcpy(reserve(head_len), record_head, head_len);
         memset(reserve(len), 'v', len);
         say("\r\n");
     }
@@ -137,6 +142,7 @@ static const struct {
     const char *reply;
 } answers[] = {
     {"SET", "+OK\r\n"},
+    {"EVALSHA", ":1\r\n"}, /* as the script of copies says of a put */
     {"MULTI", "+OK\r\n"},
     {"INCR", "+QUEUED\r\n"},
     {"EXEC", "*1\r\n:1\r\n"},

@@ -5,6 +5,7 @@
 #ifndef COUNTS_NETWORK_H
 #define COUNTS_NETWORK_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* System calls since counts_network_reset. */
@@ -24,6 +25,7 @@ void counts_network_reset(void);
 typedef struct counts_servers {
     unsigned nodes_n;
     size_t value_len;
+    bool has_copies; /* values are records, as those on several copies are */
 } counts_servers;
 
 /* Three, with 32 bytes, to begin with. */
