@@ -123,8 +123,11 @@
  * each, of set, delete, if-absent, compare-and-set, with and without lives, get, and repair; 3
  * copies; 7 states to begin with; any one fault (a message lost, doubled, late, or left as a hint;
  * a deadline; a death at any step, also behind the answer; a copy that stops and comes back, with
- * its data, or, beside a repair, without or with older data), any one end, two rounds an op. Beyond
- * that by chance: 2 or 3 clients with two acts, 3 to 5 copies, up to 3 faults, 6 ends and 6 rounds.
+ * its data, or, beside a repair, without or with older data), any one end, two rounds an op. Two
+ * that write (set, delete, if-absent, compare-and-set) always to the end, from all 7 states; with
+ * lives, deletion on a condition, gets and repairs to the end or to MODEL_STATES states, as many as
+ * one has time for. Beyond that by chance: 2 or 3 clients with two acts, 3 to 5 copies, up to 3
+ * faults, 6 ends and 6 rounds.
  * Each of C1 to C3, E1 to E3, R1, R2, W, A and the bound of clocks, taken away, is found by name
  * within a minute. */
 #ifndef ENGINE_QUORUM_H
