@@ -41,10 +41,13 @@
  *
  * Where topics are subscribed: with one server there; under Sentinel at the primary, or at a
  * replica where read-preference says so; on a ring at the owner of the channel's name, which
- * PUBLISH goes to as well, and patterns at every primary; in a cluster sharded channels at the
- * owner of their slot, ordinary channels and patterns at one primary each, spread by their names.
+ * PUBLISH goes to as well, and patterns at every primary; in a cluster channels, sharded
+ * or not, at the owner of their slot, and patterns at one primary each, spread by their names; an
+ * ordinary channel goes elsewhere where that owner is not well, and stays there.
  * Keyspace notifications concern the node that they happen on: kw_subscribe_nodes. PUBLISH and
- * SPUBLISH are commands like any other.
+ * SPUBLISH are commands like any other, and of one channel have the order of commands of one key,
+ * in batches, tickets and callbacks, too: in a cluster PUBLISH goes to the owner of the channel's
+ * slot, and to another primary only while that one is not well.
  *
  * The library has no thread: connections are worked on inside calls. So take messages, or call
  * kw_process for a subscriber with a callback, all the time; whoever uses the handle for commands

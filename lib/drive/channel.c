@@ -57,8 +57,8 @@ void kw_items_append(kw_items *list, kw_items *behind)
 
 bool kw_channel_keeps(const kw_channel_scan *scan, const kw_item *item)
 {
-    bool has_choice =
-        item->plan.kind == KW_PLAN_ANY && scan->topology->env.options.scheme != KW_SCHEME_SINGLE;
+    bool is_any = item->plan.kind == KW_PLAN_ANY || item->plan.kind == KW_PLAN_CHANNEL;
+    bool has_choice = is_any && scan->topology->env.options.scheme != KW_SCHEME_SINGLE;
     return item->retry_state == NULL && !item->is_redirected && !has_choice &&
            !item->plan.fails_fast && item->plan.read == KW_READ_OF_PRIMARY;
 }

@@ -23,6 +23,10 @@ static inline bool kw_driver_has_slots(const kw_topology *topology)
 
 kw_op_spec kw_driver_spec(const kw_topology *topology, const kw_plan *plan);
 
+/* The primary that the snapshot has for the plan; NULL: none. */
+kw_node *kw_driver_look_for_primary(const kw_snapshot *snapshot, const kw_plan *plan,
+                                    kw_random *random);
+
 /* kw_driver_look for what is not simply at a slot's primary. */
 kw_node *kw_driver_look_further(const kw_snapshot *snapshot, const kw_plan *plan,
                                 kw_random *random);

@@ -69,13 +69,30 @@ static bool reserve(hashes *self, size_t n)
     return true;
 }
 
-/* The keys of one command; a server says what is wrong with one whose keys cannot be found. */
+static bool gather_channel(hashes *self, kw_bytes channel)
+{
+    if (!reserve(self, 1)) {
+        return false;
+    }
+    self->at[self->n++] = kw_order_hash(channel, self->seed);
+    return true;
+}
+
+/* The keys of one command, or its channel; a server says what is wrong with one whose keys cannot
+ * be found. */
 static bool gather(hashes *self, const kw_command_info *command, const kw_encoded_args *args)
 {
     kw_keys keys;
     keys.ranges_n = 0;
-    if (!find_keys(&keys, command, args) || keys.ranges_n == 0) {
+    if (!find_keys(&keys, command, args)) {
         return true;
+    }
+    if (keys.ranges_n == 0) {
+        kw_bytes channel = {NULL, 0};
+        if (command != NULL) {
+            channel = kw_keys_channel(command, args->argv, args->argc);
+        }
+        return channel.data == NULL || gather_channel(self, channel);
     }
     size_t n = kw_keys_count(&keys);
     if (!reserve(self, n)) {

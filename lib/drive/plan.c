@@ -63,10 +63,28 @@ static kw_err take_ring_keys(kw_plan *plan, kw_topology *topology, kw_error *err
     return kw_plan_ring_keys(plan, topology, error, keys, may_split);
 }
 
-/* On a ring a channel belongs to the owner of its name, though a server knows it as no key. */
-static bool is_publish(const kw_command_info *command)
+/* Without keys. Messages of one channel go one way, which is that to its subscribers: on a ring to
+ * the owner of its name, in a cluster to that of its slot, though any node takes them. */
+static kw_err route_without_keys(kw_plan *plan, kw_topology *topology, kw_error *error,
+                                 const kw_plan_task *task)
 {
-    return strcmp(kw_command_name(command), "PUBLISH") == 0;
+    kw_bytes channel = kw_keys_channel(plan->command, task->argv, task->argc);
+    if (channel.data == NULL) {
+        return take_policy(plan, topology, error);
+    }
+    if (task->is_ordered) {
+        plan->key_hash = kw_order_hash(channel, 0);
+    }
+    if (kw_topology_is_ring(topology)) {
+        kw_plan_ring_key(plan, topology, channel);
+        return KW_OK;
+    }
+    if (topology->env.options.scheme == KW_SCHEME_CLUSTER) {
+        plan->kind = KW_PLAN_CHANNEL;
+        plan->slot = kw_slot_of(channel.data, channel.len);
+        return KW_OK;
+    }
+    return take_policy(plan, topology, error);
 }
 
 /* Keys that are several, or may be, or on a ring. */
@@ -82,11 +100,7 @@ static kw_err route_by_all_keys(kw_plan *plan, kw_topology *topology, kw_error *
         return code;
     }
     if (keys.ranges_n == 0) {
-        if (kw_topology_is_ring(topology) && is_publish(plan->command) && argc > 1) {
-            kw_plan_ring_key(plan, topology, argv[1]); /* where its subscribers are */
-            return KW_OK;
-        }
-        return take_policy(plan, topology, error);
+        return route_without_keys(plan, topology, error, task);
     }
     bool is_one = keys.ranges_n == 1 && keys.ranges[0].count == 1;
     if (is_one && task->is_ordered) {

@@ -15,6 +15,7 @@ typedef enum kw_plan_kind {
     KW_PLAN_POSITION, /* the owner of position, on a ring */
     KW_PLAN_SPLIT,    /* keys in many slots, of a command that can be split */
     KW_PLAN_ANY,      /* any primary */
+    KW_PLAN_CHANNEL,  /* the owner of slot while it is well, else another primary */
     KW_PLAN_NODE,     /* node */
     KW_PLAN_ALL_PRIMARIES,
     KW_PLAN_ALL_NODES
@@ -32,7 +33,7 @@ typedef struct kw_plan {
     kw_plan_kind kind;
     kw_plan_need need;       /* it is not made yet where it lacks something */
     kw_read_preference read; /* whom it may be sent to; PRIMARY for all but reads */
-    uint16_t slot;           /* of KW_PLAN_SLOT */
+    uint16_t slot;           /* of KW_PLAN_SLOT, KW_PLAN_CHANNEL */
     bool is_outside;         /* node was in no map even then */
     bool is_near;            /* node counts the call until the plan's end */
     bool is_repeatable;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Which node carries which topic. A sharded channel belongs to its slot's owner, on a ring every
- * channel to the owner of its name. In a cluster all nodes hear of all channels: an ordinary one,
- * or a pattern, is at a primary chosen by the highest hash of both names ("rendezvous hashing",
- * Thaler and Ravishankar 1998), and stays there while that node is in the map. */
+ * channel to the owner of its name. In a cluster all nodes hear of all channels: an ordinary one
+ * is at the owner of its slot, to which PUBLISH goes, too; a pattern, or a channel whose owner is
+ * not well, at a primary chosen by the highest hash of both names ("rendezvous hashing", Thaler and
+ * Ravishankar 1998). Each stays where it is while that node is in the map. */
 #include "drive/receiver_private.h"
 
 #include "base/error.h"
@@ -101,6 +102,12 @@ static kw_node *spread(const look *self, const kw_topic *topic, bool is_strict)
 
 static kw_node *spread_widely(const look *self, const kw_topic *topic)
 {
+    kw_node *owner = topic->kind == KW_TOPIC_CHANNEL
+                         ? kw_snapshot_owner(self->snapshot, (unsigned)topic->place)
+                         : NULL;
+    if (owner != NULL && may_dial(self, owner, true)) {
+        return owner; /* PUBLISH goes to it as well */
+    }
     kw_node *node = spread(self, topic, true);
     return node != NULL ? node : spread(self, topic, false);
 }

@@ -109,6 +109,7 @@ static kw_err check_place(const kw_whole *self, kw_topology *topology, kw_error 
                             "kw_command",
                             plan->name);
     case KW_PLAN_ANY:
+    case KW_PLAN_CHANNEL: /* with the keys of the others */
     case KW_PLAN_NODE:
         break;
     }

@@ -7,6 +7,8 @@
 #include "base/error.h"
 #include "route/command_table.h"
 
+#include <string.h>
+
 /* Text of an argument in an error. */
 #define SHOWN_LEN 64
 
@@ -297,4 +299,10 @@ kw_err kw_keys_slot(uint16_t *slot, kw_error *error, const kw_keys *keys)
     }
     *slot = first_slot;
     return KW_OK;
+}
+
+kw_bytes kw_keys_channel(const kw_command_info *command, const kw_bytes *argv, size_t argc)
+{
+    static const kw_bytes none = {NULL, 0};
+    return argc > 1 && strcmp(kw_command_name(command), "PUBLISH") == 0 ? argv[1] : none;
 }

@@ -31,6 +31,9 @@ typedef struct kw_keys {
 kw_err kw_keys_find(kw_keys *keys, kw_error *error, const kw_command_info *command,
                     const kw_bytes *argv, size_t argc);
 
+/* The channel of PUBLISH, which servers know as no key; empty, with data NULL, for all else. */
+kw_bytes kw_keys_channel(const kw_command_info *command, const kw_bytes *argv, size_t argc);
+
 /* The argument that is the only key of a command which has it at a fixed place, as most do; 0: only
  * kw_keys_find can tell. */
 size_t kw_keys_only(const kw_command_info *command, size_t argc);

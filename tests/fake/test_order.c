@@ -13,6 +13,9 @@ typedef enum way { BY_BATCH, BY_TICKETS, BY_CALLBACKS, WAYS_N } way;
 
 static const char *const way_names[] = {"batch", "tickets", "callbacks"};
 
+/* What is sent with each value; a channel has its order as a key has. */
+static const char *verb = "RPUSH";
+
 /* How each of the values fared. */
 typedef struct fate {
     bool is_answered;
@@ -29,6 +32,7 @@ static void answer_pushes(void)
 {
     for (size_t i = 0; i < FAKES_N; i++) {
         kw_fake_on_reply(fakes[i], KW_FAKE_ALWAYS, "RPUSH *", ":1");
+        kw_fake_on_reply(fakes[i], KW_FAKE_ALWAYS, "PUBLISH *", ":1");
         kw_fake_on_reply(fakes[i], KW_FAKE_ALWAYS, "GET *", "$1\r\nv");
     }
 }
@@ -42,7 +46,7 @@ static void push_by_batch(kw_client *kw, fate fates[VALUES])
 {
     kw_batch *batch = kw_batch_new(kw, NULL);
     for (int i = 0; i < VALUES; i++) {
-        assert_int_equal(kw_batch_add(batch, NULL, "RPUSH " KEY " v%d", i), KW_OK);
+        assert_int_equal(kw_batch_add(batch, NULL, "%s " KEY " v%d", verb, i), KW_OK);
     }
     (void)kw_batch_run(batch, NULL, 0);
     for (size_t i = 0; i < VALUES; i++) {
@@ -55,7 +59,7 @@ static void push_by_tickets(kw_client *kw, fate fates[VALUES])
 {
     kw_ticket *tickets[VALUES];
     for (int i = 0; i < VALUES; i++) {
-        tickets[i] = kw_submit(kw, NULL, "RPUSH " KEY " v%d", i);
+        tickets[i] = kw_submit(kw, NULL, "%s " KEY " v%d", verb, i);
         assert_non_null(tickets[i]);
     }
     for (size_t i = 0; i < VALUES; i++) {
@@ -71,7 +75,7 @@ static void push_by_callbacks(kw_client *kw, fate fates[VALUES])
     kw_test_answer answers[VALUES] = {{0}};
     for (int i = 0; i < VALUES; i++) {
         kw_callback callback = {kw_test_on_reply, &answers[i]};
-        assert_int_equal(kw_command_async(kw, NULL, callback, "RPUSH " KEY " v%d", i), KW_OK);
+        assert_int_equal(kw_command_async(kw, NULL, callback, "%s " KEY " v%d", verb, i), KW_OK);
     }
     assert_true(kw_test_turns(kw, answers, VALUES, 10000));
     for (size_t i = 0; i < VALUES; i++) {
@@ -107,7 +111,7 @@ static size_t last_seen(kw_fake *fake, size_t value)
 {
     char text[40];
     size_t at = 0;
-    snprintf(text, sizeof(text), "RPUSH " KEY " v%zu", value);
+    snprintf(text, sizeof(text), "%s " KEY " v%zu", verb, value);
     for (size_t i = 0; i < kw_fake_log_count(fake); i++) {
         kw_fake_entry entry;
         kw_fake_log_at(fake, i, &entry);
@@ -138,25 +142,42 @@ static void judge_order(kw_fake *fake, const char *name, way by, const fate fate
 static const char *const states[] = {"LOADING data", "CLUSTERDOWN it is", "TRYAGAIN later",
                                      "BUSY a script", "MASTERDOWN it is"};
 
-static void test_order_one_refused_in_a_pipeline_is_overtaken_and_says_so(void **state)
+static void refuse_one(const char *by_verb)
 {
-    (void)state;
+    char pattern[20];
+    verb = by_verb;
+    snprintf(pattern, sizeof(pattern), "%s * v0", verb);
     for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++) {
         for (int by = 0; by < WAYS_N; by++) {
             fate fates[VALUES];
             kw_client *kw = open_anew("");
             assert_int_equal(kw_connect(kw, NULL), KW_OK);
-            kw_fake_on_reply(fakes[1], 1, "RPUSH * v0", "-%s", states[i]);
+            kw_fake_on_reply(fakes[1], 1, pattern, "-%s", states[i]);
             answer_pushes();
             push(kw, (way)by, fates);
             judge_order(fakes[1], states[i], (way)by, fates);
             if (by == BY_BATCH) { /* all four had left before the first was answered */
                 assert_int_equal(fates[0].error.code, KW_ERR_ORDER);
-                assert_int_equal(kw_fake_count(fakes[1], "RPUSH * v0"), 1);
+                assert_int_equal(kw_fake_count(fakes[1], pattern), 1);
             }
+            assert_int_equal(kw_fake_count(fakes[0], pattern), 0);
             kw_close(kw);
         }
     }
+    verb = "RPUSH";
+}
+
+static void test_order_one_refused_in_a_pipeline_is_overtaken_and_says_so(void **state)
+{
+    (void)state;
+    refuse_one("RPUSH");
+}
+
+/* Messages of one channel go to one node, one behind the other, as what is done to a key. */
+static void test_order_messages_of_a_channel_keep_theirs(void **state)
+{
+    (void)state;
+    refuse_one("PUBLISH");
 }
 
 static void test_order_all_refused_are_sent_again_in_their_order(void **state)
@@ -270,6 +291,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_order_one_refused_in_a_pipeline_is_overtaken_and_says_so),
+        cmocka_unit_test(test_order_messages_of_a_channel_keep_theirs),
         cmocka_unit_test(test_order_all_refused_are_sent_again_in_their_order),
         cmocka_unit_test(test_order_strict_waits_for_each),
         cmocka_unit_test(test_order_lost_in_a_pipeline_keeps_it),

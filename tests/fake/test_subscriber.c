@@ -4,6 +4,7 @@
 #include "fake/fakes.h"
 
 #include "support/turn.h"
+#include "support/ways.h"
 
 #include <poll.h>
 #include <unistd.h>
@@ -472,6 +473,40 @@ static void test_subscriber_and_publish_meet_on_a_ring(void **state)
     part(&self);
 }
 
+/* In a cluster PUBLISH goes to the owner of the channel's slot by every way of sending, where its
+ * subscribers are, too; and elsewhere while that one is down. */
+static void test_subscriber_and_publish_meet_in_a_cluster(void **state)
+{
+    (void)state;
+    party self = join_cluster(NULL);
+    for (size_t i = 0; i < FAKES_N; i++) {
+        answer(fakes[i], "PUBLISH *", ":1");
+    }
+    for (int i = 0; i < 4 * KW_TEST_WAYS_N; i++) {
+        char name[20];
+        char pattern[40];
+        snprintf(name, sizeof(name), "channel-%d", i);
+        subscribe(&self, KW_TOPIC_CHANNEL, name);
+        await_ready(&self);
+        kw_test_end end =
+            kw_test_send(self.client, (kw_test_way)(i % KW_TEST_WAYS_N), "PUBLISH", name);
+        assert_true(end.is_answered);
+        for (size_t k = 0; k < FAKES_N; k++) {
+            snprintf(pattern, sizeof(pattern), "SUBSCRIBE %s", name);
+            size_t n = kw_fake_count(fakes[k], pattern);
+            snprintf(pattern, sizeof(pattern), "PUBLISH %s", name);
+            assert_int_equal(kw_fake_count(fakes[k], pattern), n);
+        }
+    }
+    kw_fake_down(fakes[1]); /* foo's */
+    KW_TEST_UNTIL(kw_fake_count(fakes[0], "PUBLISH foo text") > 0)
+    {
+        kw_reply_free(kw_command(self.client, NULL, "PUBLISH foo text"));
+    }
+    kw_fake_up(fakes[1]);
+    part(&self);
+}
+
 static void test_subscriber_of_nodes_follows_those_that_come(void **state)
 {
     (void)state;
@@ -792,6 +827,7 @@ int main(void)
         cmocka_unit_test(test_subscriber_turned_away_comes_again),
         cmocka_unit_test(test_subscriber_spreads_channels_over_the_nodes),
         cmocka_unit_test(test_subscriber_and_publish_meet_on_a_ring),
+        cmocka_unit_test(test_subscriber_and_publish_meet_in_a_cluster),
         cmocka_unit_test(test_subscriber_of_nodes_follows_those_that_come),
         cmocka_unit_test(test_subscriber_is_tended_by_who_passes_by),
         cmocka_unit_test(test_subscriber_calls_back_in_the_loop),
