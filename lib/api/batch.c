@@ -323,7 +323,7 @@ kw_reply *kw_batch_take(kw_batch *batch, kw_error *error, size_t index)
     }
     kw_reply *reply = kw_reply_own(&batch->mem, *kept);
     if (reply == NULL) {
-        kw_error_refuse(error, KW_ERR_NOMEM, "no memory for a reply of one's own");
+        kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_DONE, "no memory for a reply of one's own");
         return NULL;
     }
     *kept = NULL;

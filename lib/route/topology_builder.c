@@ -12,6 +12,9 @@
 #define REASON_LEN     256
 #define SHOWN_LEN      80
 
+/* Each costs a look at all slots; true answers have a few. */
+#define LEGACIES_MAX 256
+
 static kw_topology_builder *builder_new(const kw_topology_source *source, kw_error *error,
                                         const char *name)
 {
@@ -280,10 +283,57 @@ kw_err kw_topology_builder_claim(kw_topology_builder *builder, uint16_t shard, l
     return KW_OK;
 }
 
+size_t kw_topology_builder_inherit(kw_topology_builder *builder, uint16_t shard,
+                                   const kw_endpoint *endpoint)
+{
+    const kw_map *previous = builder->source.previous;
+    size_t node;
+    size_t n = 0;
+    if (previous == NULL || !kw_map_is_cluster(previous) ||
+        !kw_map_find_node(previous, &node, endpoint) || builder->legacies == LEGACIES_MAX) {
+        return 0;
+    }
+    builder->legacies++;
+    uint16_t before = kw_map_member_at(previous, node)->shard;
+    for (unsigned slot = 0; slot < KW_SLOTS_N && before != KW_MAP_NO_SHARD; slot++) {
+        if (builder->slots[slot] == KW_MAP_NO_SHARD && kw_map_shard_of(previous, slot) == before) {
+            builder->slots[slot] = shard;
+            builder->ownerless[slot] = 1;
+            n++;
+        }
+    }
+    return n;
+}
+
 static bool has_owner(const kw_topology_builder *builder)
 {
     return builder->slots[0] != KW_MAP_NO_SHARD ||
            kw_map_run_end(builder->slots, 0, KW_SLOTS_N) < KW_SLOTS_N;
+}
+
+static bool has_hole(const kw_topology_builder *builder)
+{
+    unsigned slot = 0;
+    while (slot < KW_SLOTS_N && builder->slots[slot] != KW_MAP_NO_SHARD) {
+        slot++;
+    }
+    return slot < KW_SLOTS_N;
+}
+
+static kw_err read_all(kw_topology_builder *builder, const kw_reply *reply,
+                       kw_err (*read)(kw_topology_builder *builder, const kw_reply *entry))
+{
+    for (size_t i = 0; i < kw_reply_count(reply); i++) {
+        builder->entry = i;
+        builder->node = KW_TOPOLOGY_NOWHERE;
+        kw_err err = read(builder, kw_reply_at(reply, i));
+        if (err != KW_OK) {
+            return err;
+        }
+    }
+    builder->entry = KW_TOPOLOGY_NOWHERE;
+    builder->node = KW_TOPOLOGY_NOWHERE;
+    return KW_OK;
 }
 
 static kw_err read_entries(kw_topology_builder *builder, const kw_reply *reply,
@@ -301,17 +351,9 @@ static kw_err read_entries(kw_topology_builder *builder, const kw_reply *reply,
         return kw_topology_builder_refuse(builder, "%zu entries, more than slots",
                                           kw_reply_count(reply));
     }
-    for (size_t i = 0; i < kw_reply_count(reply); i++) {
-        builder->entry = i;
-        builder->node = KW_TOPOLOGY_NOWHERE;
-        kw_err err = form->read_entry(builder, kw_reply_at(reply, i));
-        if (err != KW_OK) {
-            return err;
-        }
-    }
-    builder->entry = KW_TOPOLOGY_NOWHERE;
-    builder->node = KW_TOPOLOGY_NOWHERE;
-    return KW_OK;
+    kw_err err = read_all(builder, reply, form->read_entry);
+    bool is_again = err == KW_OK && form->read_again != NULL && has_hole(builder);
+    return is_again ? read_all(builder, reply, form->read_again) : err;
 }
 
 /* True where the answer names a node of the map in use: both are of one cluster. */

@@ -38,7 +38,8 @@ typedef struct kw_topology_builder {
     size_t capacity;
     size_t shards_n;
 
-    size_t claims; /* slots claimed so far, repeated ones counted again */
+    size_t claims;   /* slots claimed so far, repeated ones counted again */
+    size_t legacies; /* nodes whose slots before were looked for */
     uint16_t slots[KW_SLOTS_N];
     unsigned char ownerless[KW_SLOTS_N]; /* named, without a primary that has an address */
 } kw_topology_builder;
@@ -48,6 +49,8 @@ typedef struct kw_topology_form {
     const char *name; /* the command */
     /* Reads one element of the answer into the builder. */
     kw_err (*read_entry)(kw_topology_builder *builder, const kw_reply *entry);
+    /* NULL, or looks at an element again when all were read: some slots have no owner. */
+    kw_err (*read_again)(kw_topology_builder *builder, const kw_reply *entry);
 } kw_topology_form;
 
 /* Reads every element of the answer, then makes the map. An answer where no slot gets
@@ -80,6 +83,12 @@ void kw_topology_builder_id(kw_topology_builder *builder, const kw_endpoint *end
 /* Notes the zone of a node that was added, where it has one ("availability-zone", Valkey 9.1). */
 void kw_topology_builder_zone(kw_topology_builder *builder, const kw_endpoint *endpoint,
                               const kw_reply *zone);
+
+/* Gives slots that the previous map gives to the shard of that node, and that nobody has claimed,
+ * to shard; with KW_MAP_NO_SHARD they are named, but without a primary. Returns how many they are.
+ */
+size_t kw_topology_builder_inherit(kw_topology_builder *builder, uint16_t shard,
+                                   const kw_endpoint *endpoint);
 
 /* Gives first .. last to shard, which may be KW_MAP_NO_SHARD: then the numbers are only
  * checked. A slot with another owner stays with the owner of the previous map if that

@@ -247,9 +247,41 @@ static kw_err read_entry(kw_topology_builder *builder, const kw_reply *entry)
     return err == KW_OK ? read_slots(builder, shard, slots) : err;
 }
 
+/* The endpoint of a node that has an address; false: it has none. */
+static bool has_address(kw_topology_builder *builder, shard_node *node, const kw_reply *nodes,
+                        size_t index)
+{
+    return read_node(builder, node, nodes, index) == KW_OK && node->is_known;
+}
+
+/* In a failover a shard may be told without its slots (Redis 7.0 has them of the old primary
+ * alone): what its nodes had, and nobody else has now, is the shard's still. */
+static kw_err read_silent(kw_topology_builder *builder, const kw_reply *entry)
+{
+    const kw_reply *values[SHARD_FIELDS_N];
+    uint16_t shard = KW_MAP_NO_SHARD;
+    (void)read_fields(builder, values, entry, shard_fields, SHARD_FIELDS_N); /* it was read once */
+    const kw_reply *nodes = values[SHARD_NODES];
+    kw_err err = KW_OK;
+    for (size_t i = 0;
+         i < kw_reply_count(nodes) && kw_reply_count(values[SHARD_SLOTS]) == 0 && err == KW_OK;
+         i++) {
+        shard_node node;
+        if (!has_address(builder, &node, nodes, i) ||
+            kw_topology_builder_inherit(builder, shard, &node.endpoint) == 0) {
+            continue;
+        }
+        err = shard == KW_MAP_NO_SHARD ? read_nodes(builder, &shard, nodes, true) : KW_OK;
+        if (shard != KW_MAP_NO_SHARD) {
+            (void)kw_topology_builder_inherit(builder, shard, &node.endpoint);
+        }
+    }
+    return err;
+}
+
 kw_err kw_topology_from_shards(kw_map **map, kw_error *error, const kw_topology_source *source,
                                const kw_reply *reply)
 {
-    static const kw_topology_form form = {"CLUSTER SHARDS", read_entry};
+    static const kw_topology_form form = {"CLUSTER SHARDS", read_entry, read_silent};
     return kw_topology_builder_read(map, error, source, reply, &form);
 }

@@ -85,6 +85,6 @@ static kw_err read_entry(kw_topology_builder *builder, const kw_reply *entry)
 kw_err kw_topology_from_slots(kw_map **map, kw_error *error, const kw_topology_source *source,
                               const kw_reply *reply)
 {
-    static const kw_topology_form form = {"CLUSTER SLOTS", read_entry};
+    static const kw_topology_form form = {"CLUSTER SLOTS", read_entry, NULL};
     return kw_topology_builder_read(map, error, source, reply, &form);
 }

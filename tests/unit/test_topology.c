@@ -239,6 +239,20 @@ static void test_topology_slots_without_an_address_stay_with_previous_owner(void
         {SHARDS,
          "[['slots',[0,9],'nodes',[" REPLICA("r") "]],['slots',[10,19],'nodes',[" MASTER("b") "]]]",
          "0-9 a:1; 10-19 b:1"},
+        /* Nor its slots: they are of the shard's nodes still, but for what others have. */
+        {SHARDS,
+         "[['slots',[],'nodes',[" NODE("b", 1, "master", "fail") "," MASTER(
+             "rb") "]],['slots',[0,12],'nodes',[" MASTER("a") "]]]",
+         "0-12 a:1; 13-19 rb:1"},
+        {SHARDS,
+         "[['slots',[0,9],'nodes',[" MASTER("a") "]],['slots',[],'nodes',[" MASTER("b") "]]]",
+         "0-9 a:1; 10-19 b:1"},
+        {SHARDS,
+         "[['slots',[],'nodes',[" REPLICA("rb") "]],['slots',[0,9],'nodes',[" MASTER("a") "]]]",
+         "0-9 a:1; 10-19 b:1"},
+        {SHARDS,
+         "[['slots',[0,9],'nodes',[" MASTER("a") "]],['slots',[],'nodes',[" MASTER("x") "]]]",
+         "0-9 a:1"},
     };
     kw_reply *reply = reply_of(before.text);
     kw_map *previous = NULL;
