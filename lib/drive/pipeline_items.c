@@ -132,8 +132,7 @@ static void start_op(kw_pipeline *self, const kw_item *item, kw_op *op)
     kw_driver_note_node(op, &item->plan, item->node);
 }
 
-/* Memory for the op; false when there is none. A command that has one may be sent again: from
- * now on the order of keys matters. */
+/* Memory for the op, with which a command may be sent again: the order of keys matters now. */
 static bool need_retry_state(kw_pipeline *self, kw_item *item)
 {
     if (!kw_pipeline_need_ordering(self)) {
@@ -192,8 +191,7 @@ static void end_homeless(kw_pipeline *self, kw_item *item)
     }
 }
 
-/* The node by the snapshot alone, which is all that most commands need; NULL: the op has to say
- * more. */
+/* The node by the snapshot alone, as most commands need it; NULL: the op has to say more. */
 static kw_node *look(kw_pipeline *self, const kw_item *item, const kw_snapshot *snapshot)
 {
     if (item->retry_state != NULL || item->is_redirected) {
@@ -453,6 +451,9 @@ void kw_pipeline_fail_try(kw_pipeline *self, kw_item *item, kw_loss *loss, bool 
     kw_reply_free(item->request.reply);
     item->request.reply = NULL;
     if (loss == NULL) {
+        if (item->retry_state != NULL && has_left) {
+            item->retry_state->op.effect = KW_EFFECT_MAYBE; /* of this try the op does not know */
+        }
         end_without_memory(self, item);
         return;
     }
