@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # Builds the library with each mistake of tests/sim/mistakes in turn, in a copy under build/, and sees that the simulator
 # finds it within MISTAKE_SECONDS (60). Names behind it: these alone. MISTAKES, FINDER: another folder of mistakes, and
-# the test that is to find them, where a patch names none ("finder: ") itself.
+# the test that is to find them, where a patch names none
+# ("finder: ") itself; "filter: " picks tests of that.
 
 : "${MISTAKE_SECONDS:=60}"
 : "${MAKE:=make}"
@@ -25,13 +26,14 @@ for patch in "$@"; do
     patch -p1 -s < "$patch" || exit 1
     finder=$(sed -n 's/^finder: //p' "$patch")
     finder=${finder:-$FINDER}
+    filter=$(sed -n 's/^filter: //p' "$patch")
     if ! env -u MAKEFLAGS "$MAKE" "build/$finder" BUILD=build > build.log 2>&1; then
         echo "$name: does not compile" >&2
         exit 1
     fi
     begun=$(date +%s)
     place=$(sed -n 's/^place: //p' "$patch")
-    if env KW_TEST_PLACE="$place" SEED=1 RUNS= WORLD= SHRINK=0 SECONDS="$MISTAKE_SECONDS" KW_TEST_SECONDS="$MISTAKE_SECONDS" \
+    if env KW_TEST_FILTER="${filter:-*}" KW_TEST_PLACE="$place" SEED=1 RUNS= WORLD= SHRINK=0 SECONDS="$MISTAKE_SECONDS" KW_TEST_SECONDS="$MISTAKE_SECONDS" \
         "build/$finder" > found.log 2>&1; then
         echo "  missed $name"
         missed=$((missed + 1))
