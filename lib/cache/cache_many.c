@@ -117,12 +117,15 @@ static kw_err add_all(rest *self)
             code = code == KW_OK && self->width == 2 ? add(self, "PTTL", key_at(many, i)) : code;
         }
     }
+    if (code != KW_OK) {
+        return code;
+    }
     const char *at = self->encoded.data;
     for (size_t i = 0; i < self->n; i++) {
         self->items[i].request.bytes.data = at;
         at += self->items[i].request.bytes.len;
     }
-    return code;
+    return KW_OK;
 }
 
 /* Of one key: *found, or a failure. */
