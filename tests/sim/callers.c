@@ -90,6 +90,7 @@ static void run_call(const sim_command *command)
         unsigned number = command->id % world->servers_n;
         const sim_host *host = world->servers[number].host;
         C.results[command->id].server = number;
+        C.results[command->id].is_known = C.has_map && !world->servers[number].is_gone;
         snprintf(node, sizeof(node), "10.0.%u.%u:%u", host->ip >> 8 & 255, host->ip & 255,
                  host->port);
         options.route = KW_ROUTE_NODE;

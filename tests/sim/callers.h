@@ -26,12 +26,14 @@ typedef struct sim_result {
     uint64_t begin_ns;
     uint64_t end_ns;
     uint64_t limit_ns; /* from its begin to its deadline */
-    unsigned server;   /* of one that names it */
+    unsigned server;   /* of one that names it, */
+    bool is_known;     /* and which is in the map that the handle has */
     unsigned given;    /* in which order its caller gave them, from 1 */
 } sim_result;
 
 typedef struct sim_crew {
     const sim_plan *plan;
+    bool has_map; /* the handle has had one */
     kw_client *client;
     kw_client *clients[2]; /* the same one twice, or two that share what they know */
     bool is_closing;       /* no call begins any more */

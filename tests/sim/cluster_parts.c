@@ -2,6 +2,8 @@
 /* A cluster whose parts do not see each other, and nodes that come back at each other's address. */
 #include "sim/world.h"
 
+#include <stdio.h>
+
 #define W sim_the_world
 
 /* A primary that sees no majority of the others serves so long (cluster-node-timeout). */
@@ -34,6 +36,46 @@ void sim_cluster_cut_off(sim_server *server, uint64_t value)
     server->is_apart = true;
     sim_at(sim_now() + NODE_TIMEOUT, on_timeout, server, server->lives_n);
     sim_at(sim_now() + 200 * SIM_MS + value % SIM_S, on_election, server, server->lives_n);
+}
+
+/* All at once, as where a whole installation moves: the old addresses swallow packets, names lead
+ * to the new ones. */
+void sim_cluster_replace_all(void)
+{
+    unsigned n = W.servers_n;
+    for (unsigned i = 0; i < n; i++) {
+        if (W.servers[i].is_gone) {
+            return;
+        }
+    }
+    if (!W.plan->has_names || 2 * n > SIM_SERVERS) {
+        return;
+    }
+    sim_say("all servers are replaced");
+    W.epoch++;
+    for (unsigned i = 0; i < n; i++) {
+        char name[16];
+        sim_server *old = &W.servers[i];
+        sim_server *fresh = sim_server_add();
+        fresh->host->port = old->host->port;
+        fresh->primary = (unsigned char)(old->primary + n);
+        fresh->epoch = W.epoch;
+        for (unsigned unit = 0; unit < W.units_n; unit++) {
+            const sim_server *owner = sim_cluster_owner(unit);
+            W.units[unit].from = SIM_NO_SERVER;
+            unsigned number = owner == NULL ? 0 : owner->number % n;
+            fresh->owners[unit] = (unsigned char)(number + n);
+            fresh->epochs[unit] = W.epoch;
+        }
+        snprintf(name, sizeof(name), "host%u", i);
+        sim_name_set(name, fresh->host->ip);
+        sim_server_start(fresh);
+    }
+    for (unsigned i = 0; i < n; i++) {
+        W.servers[i].host->is_cut = true;
+        sim_server_kill(&W.servers[i]);
+        W.servers[i].is_gone = true;
+    }
 }
 
 void sim_cluster_swap(unsigned first, unsigned second)

@@ -218,6 +218,8 @@ static void harm_cluster(const sim_fault *fault)
         sim_cluster_move_all(first, second);
     } else if (fault->kind == SIM_FAILOVER) {
         sim_cluster_failover(W.servers[first].primary);
+    } else if (fault->kind == SIM_REPLACE_ALL) {
+        sim_cluster_replace_all();
     } else if (W.servers_n < SIM_SERVERS && fault->kind == SIM_REPLACE) {
         sim_cluster_replace(first);
     }
@@ -282,6 +284,7 @@ static void begin_fault(void *arg, uint64_t number)
     case SIM_FAILOVER:
     case SIM_UNSERVED:
     case SIM_REPLACE:
+    case SIM_REPLACE_ALL:
     case SIM_APART:
     case SIM_FORGET:
         if (the_plan->kind == SIM_SENTINEL) {

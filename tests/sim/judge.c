@@ -9,16 +9,6 @@ static bool is_read(const sim_command *command)
     return command->act == SIM_READ || command->act == SIM_MANY || command->act == SIM_PINNED;
 }
 
-static bool has_fault(sim_fault_kind kind)
-{
-    const sim_plan *plan = sim_the_crew.plan;
-    bool has_it = false;
-    for (unsigned i = 0; i < plan->faults_n; i++) {
-        has_it = has_it || (plan->faults[i].kind == kind && !plan->faults[i].is_off);
-    }
-    return has_it;
-}
-
 /* Effects are true. */
 static void judge_part(const sim_command *command, unsigned part)
 {
@@ -53,7 +43,7 @@ static void judge_part(const sim_command *command, unsigned part)
     }
     /* A header over the limits says that a command has run; garbage may look like one. */
     bool is_done = result->effect == KW_EFFECT_DONE &&
-                   (result->code != KW_ERR_LIMIT || !has_fault(SIM_GARBAGE));
+                   (result->code != KW_ERR_LIMIT || !sim_plan_has(sim_the_crew.plan, SIM_GARBAGE));
     bool is_of_all = command->act == SIM_STORES; /* one effect for all parts: some have run */
     if (result->end == SIM_FAILED && is_done && !is_of_all && runs_n == 0) {
         sim_fail("command %u failed with the effect done, and has not run", id);

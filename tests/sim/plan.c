@@ -12,16 +12,35 @@ static const char *const ways[SIM_WAYS_N] = {"call", "batch", "ticket", "callbac
 static const char *const acts[SIM_ACTS_N] = {"read",   "push",  "store",  "many",
                                              "stores", "block", "pinned", "whole"};
 static const char *const faults[SIM_FAULTS_N] = {
-    [SIM_NO_FAULT] = "none",     [SIM_RESETS] = "reset",    [SIM_CUTS] = "cut",
-    [SIM_SILENCE] = "half-open", [SIM_SWALLOW] = "loss",    [SIM_SLOWNESS] = "slow",
-    [SIM_KILL] = "kill",         [SIM_STOP] = "stop",       [SIM_STATE] = "state",
-    [SIM_GARBAGE] = "garbage",   [SIM_UNASKED] = "unasked", [SIM_TRICKLE] = "trickle",
-    [SIM_CLOCK] = "clock",       [SIM_MEMORY] = "memory",   [SIM_NUMBERS] = "descriptors",
-    [SIM_NAMES_AWAY] = "names",  [SIM_MOVE] = "move",       [SIM_MOVE_ALL] = "move-all",
-    [SIM_FAILOVER] = "failover", [SIM_REPLACE] = "replace", [SIM_CLOSE] = "close",
-    [SIM_UNSERVED] = "unserved", [SIM_DRAIN] = "drain",     [SIM_APART] = "apart",
-    [SIM_REBORN] = "reborn",     [SIM_FORGET] = "forget",   [SIM_MEMBERS] = "members",
+    [SIM_NO_FAULT] = "none",
+    [SIM_RESETS] = "reset",
+    [SIM_CUTS] = "cut",
+    [SIM_SILENCE] = "half-open",
+    [SIM_SWALLOW] = "loss",
+    [SIM_SLOWNESS] = "slow",
+    [SIM_KILL] = "kill",
+    [SIM_STOP] = "stop",
+    [SIM_STATE] = "state",
+    [SIM_GARBAGE] = "garbage",
+    [SIM_UNASKED] = "unasked",
+    [SIM_TRICKLE] = "trickle",
+    [SIM_CLOCK] = "clock",
+    [SIM_MEMORY] = "memory",
+    [SIM_NUMBERS] = "descriptors",
+    [SIM_NAMES_AWAY] = "names",
+    [SIM_MOVE] = "move",
+    [SIM_MOVE_ALL] = "move-all",
+    [SIM_FAILOVER] = "failover",
+    [SIM_REPLACE] = "replace",
+    [SIM_CLOSE] = "close",
+    [SIM_UNSERVED] = "unserved",
+    [SIM_DRAIN] = "drain",
+    [SIM_APART] = "apart",
+    [SIM_REBORN] = "reborn",
+    [SIM_FORGET] = "forget",
+    [SIM_MEMBERS] = "members",
     [SIM_FORK] = "fork",
+    [SIM_REPLACE_ALL] = "replace-all",
 };
 
 const char *sim_kind_name(sim_kind kind)
@@ -42,6 +61,15 @@ const char *sim_act_name(sim_act act)
 const char *sim_fault_name(sim_fault_kind kind)
 {
     return faults[kind];
+}
+
+bool sim_plan_has(const sim_plan *plan, sim_fault_kind kind)
+{
+    bool has_it = false;
+    for (unsigned i = 0; i < plan->faults_n; i++) {
+        has_it = has_it || (plan->faults[i].kind == kind && !plan->faults[i].is_off);
+    }
+    return has_it;
 }
 
 static uint64_t below(sim_chance *random, uint64_t bound)
@@ -104,7 +132,7 @@ static void make_world(sim_plan *plan, sim_chance *random, sim_kind kind)
     plan->pool_max = one_in(random, 4) ? (unsigned)between(random, 1, 3) : 0;
     plan->is_long = one_in(random, 24);
     plan->timeout_ms = of_any_size(random, 100, 4000) + plan->latency_ns / SIM_MS * 10;
-    plan->timeout_ms = plan->is_long ? 20000 : plan->timeout_ms;
+    plan->timeout_ms = plan->is_long ? 30000 : plan->timeout_ms;
 }
 
 static void make_command(sim_plan *plan, sim_chance *random, sim_way way)
@@ -184,6 +212,7 @@ static const unsigned worlds[SIM_FAULTS_N] = {
     [SIM_FAILOVER] = IN(SIM_CLUSTER) | IN(SIM_SENTINEL),
     [SIM_UNSERVED] = IN(SIM_CLUSTER),
     [SIM_REPLACE] = IN(SIM_CLUSTER),
+    [SIM_REPLACE_ALL] = IN(SIM_CLUSTER),
     [SIM_APART] = IN(SIM_CLUSTER) | IN(SIM_SENTINEL),
     [SIM_FORGET] = IN(SIM_SENTINEL),
     [SIM_MEMBERS] = IN(SIM_RING),
@@ -211,14 +240,14 @@ static void make_faults(sim_plan *plan, sim_chance *random)
         fault->kind = fault_of(plan, random);
         fault->at_ns = below(random, end_ns);
         fault->length_ns = of_any_size(random, SIM_MS, 3 * SIM_S);
-        fault->length_ns += plan->is_long && fault->kind == SIM_KILL ? 12 * SIM_S : 0;
+        fault->length_ns += plan->is_long && fault->kind == SIM_KILL ? 27 * SIM_S : 0;
         fault->target = (unsigned)below(random, 1000);
         fault->value = sim_chance_next(random) >> 16;
         if (fault->kind == SIM_MEMORY) {
             plan->memory_at = (unsigned)of_any_size(random, 1, 4000);
         }
     }
-    plan->heal_ns = end_ns + (plan->is_long ? 15 : 3) * SIM_S;
+    plan->heal_ns = end_ns + (plan->is_long ? 31 : 3) * SIM_S;
 }
 
 void sim_plan_make(sim_plan *plan, uint64_t seed, sim_kind kind)

@@ -58,13 +58,14 @@ typedef enum sim_fault_kind {
     SIM_FAILOVER,
     SIM_UNSERVED, /* a slot has no owner for a while */
     SIM_REPLACE,  /* a server goes for good, another one comes in its place */
-    SIM_APART,    /* a primary is cut off from the others, and believes still to be it */
-    SIM_REBORN,   /* a server goes, and another one is at its address */
-    SIM_FORGET,   /* a sentinel is behind, knows little, or nothing of the group */
-    SIM_MEMBERS,  /* a ring has others */
-    SIM_FORK,     /* the program forks */
-    SIM_CLOSE,    /* the handle is closed while calls are under way */
-    SIM_DRAIN,    /* it takes nothing new, then is closed */
+    SIM_REPLACE_ALL,
+    SIM_APART,   /* a primary is cut off from the others, and believes still to be it */
+    SIM_REBORN,  /* a server goes, and another one is at its address */
+    SIM_FORGET,  /* a sentinel is behind, knows little, or nothing of the group */
+    SIM_MEMBERS, /* a ring has others */
+    SIM_FORK,    /* the program forks */
+    SIM_CLOSE,   /* the handle is closed while calls are under way */
+    SIM_DRAIN,   /* it takes nothing new, then is closed */
     SIM_FAULTS_N
 } sim_fault_kind;
 
@@ -145,6 +146,9 @@ void sim_plan_make(sim_plan *plan, uint64_t seed, sim_kind kind);
 
 /* Prints it, for people. */
 void sim_plan_show(const sim_plan *plan);
+
+/* True where the plan has such a fault. */
+bool sim_plan_has(const sim_plan *plan, sim_fault_kind kind);
 
 const char *sim_kind_name(sim_kind kind);
 const char *sim_way_name(sim_way way);

@@ -142,8 +142,9 @@ static void check_recovery(const sim_command *command, const sim_result *result)
     uint64_t allowed_ns = SIM_RECOVERY_NS + SIM_TRIPS * C.plan->latency_ns;
     bool waits_for_place = C.plan->pool_max > 0;
     bool waits_for_names = C.plan->has_names && !C.plan->has_thread;
-    /* A server that has gone for good is waited for where the caller names it. */
-    bool is_gone = command->act == SIM_PINNED && sim_the_world.servers[result->server].is_gone;
+    /* A server that had gone for good already is waited for where the caller names it. */
+    bool is_gone = command->act == SIM_PINNED && sim_the_world.servers[result->server].is_gone &&
+                   !result->is_known;
     if (C.heal_ns == SIM_NEVER || is_gone || command->act == SIM_BLOCK ||
         command->way == SIM_SESSION || waits_for_place || waits_for_names || C.is_closing ||
         C.plan->latency_ns > FIRST_FAR_NS) {
@@ -152,6 +153,28 @@ static void check_recovery(const sim_command *command, const sim_result *result)
     if (result->end_ns > from_ns + allowed_ns) {
         sim_fail("all is well, and command %u takes %lu us from then on", command->id,
                  (unsigned long)((result->end_ns - from_ns) / SIM_US));
+    }
+}
+
+/* A server that refuses connections is down for everybody after a while. */
+#define REFUSED_NS (3 * SIM_S)
+
+static void check_fast(const sim_command *command, const sim_result *result)
+{
+    const sim_plan *plan = C.plan;
+    const sim_server *server = &sim_the_world.servers[0];
+    bool is_other = plan->kind != SIM_PLAIN || plan->waits_for_down || plan->has_names ||
+                    plan->mix.block_ns > 0 || sim_plan_has(plan, SIM_SWALLOW) ||
+                    sim_plan_has(plan, SIM_NUMBERS) || plan->latency_ns > FIRST_FAR_NS;
+    bool is_elsewhere = command->way == SIM_SESSION || command->way == SIM_TICKET ||
+                        command->act == SIM_BLOCK || C.is_closing;
+    if (is_other || is_elsewhere || server->dead_ns == SIM_NEVER) {
+        return;
+    }
+    uint64_t from_ns = result->begin_ns > server->dead_ns ? result->begin_ns : server->dead_ns;
+    if (result->end_ns > from_ns + REFUSED_NS + SIM_TRIPS * plan->latency_ns) {
+        sim_fail("the server refuses connections, and command %u takes %lu us from then on",
+                 command->id, (unsigned long)((result->end_ns - from_ns) / SIM_US));
     }
 }
 
@@ -195,6 +218,7 @@ static void end_part(const sim_command *command, unsigned part, const kw_reply *
     }
     if (result->end == SIM_FAILED) {
         check_early(command, result);
+        check_fast(command, result);
     }
     check_recovery(command, result);
 }

@@ -70,6 +70,7 @@ static void on_log(void *arg, kw_log_level level, const char *text)
     if (sim_locks_n() > 0) {
         sim_fail("a log line with a lock held: %s", text);
     }
+    C.has_map = C.has_map || strncmp(text, "new map:", 8) == 0;
     sim_say("log: %s", text);
 }
 

@@ -90,6 +90,7 @@ void sim_server_start(sim_server *server)
     if (!server->is_there && !server->is_gone) {
         sim_say("server %u starts", server->number);
         server->is_there = true;
+        server->dead_ns = SIM_NEVER;
         server->is_stopped = false;
         server->is_turning = false;
         server->lives_n++;
@@ -104,6 +105,7 @@ void sim_server_kill(sim_server *server)
     }
     sim_say("server %u dies", server->number);
     server->is_there = false;
+    server->dead_ns = sim_now();
     server->is_stopped = false;
     server->lives_n++;
     server->host->is_listening = false;

@@ -183,6 +183,16 @@ sim_name *sim_name_add(const char *name)
     return self;
 }
 
+void sim_name_set(const char *name, uint32_t ip)
+{
+    for (unsigned i = 0; i < host.names_n && i < SIM_NAMES; i++) {
+        if (strcmp(host.names[i].name, name) == 0) {
+            host.names[i].ips[0] = ip;
+            host.names[i].ips_n = 1;
+        }
+    }
+}
+
 void sim_names_wait(uint64_t wait_ns)
 {
     for (unsigned i = 0; i < host.names_n && i < SIM_NAMES; i++) {

@@ -30,6 +30,9 @@ void sim_system_end(void);
 
 sim_name *sim_name_add(const char *name);
 
+/* The name, where there is one, leads to this address alone from now on. */
+void sim_name_set(const char *name, uint32_t ip);
+
 /* From now on the name servers take so long to answer. */
 void sim_names_wait(uint64_t wait_ns);
 

@@ -94,7 +94,7 @@ void sim_world_heal(void)
     sim_net_heal();
     for (unsigned i = 0; i < W.servers_n; i++) {
         sim_server *server = &W.servers[i];
-        server->host->is_cut = false;
+        server->host->is_cut = server->is_gone && server->host->is_cut;
         server->is_apart = false;
         server->host->latency_ns = W.plan->latency_ns;
         server->condition = SIM_WELL;

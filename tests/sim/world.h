@@ -46,8 +46,9 @@ typedef struct sim_server {
     bool is_turning; /* its next turn is due */
     bool is_gone;    /* for good */
     bool hangs_up_at_hello;
-    bool is_fitful; /* its condition is that of every other command */
-    bool is_apart;  /* cut off from the other servers, not from the program */
+    bool is_fitful;   /* its condition is that of every other command */
+    bool is_apart;    /* cut off from the other servers, not from the program */
+    uint64_t dead_ns; /* since when it does not run; SIM_NEVER: it does */
     unsigned lives_n;
     unsigned births_n; /* how often it has come with nothing of what it was */
     unsigned replid;   /* of its data, and of those before a failover; 0: none */
@@ -154,6 +155,7 @@ void sim_cluster_unserve(unsigned unit, uint64_t length_ns);
 void sim_cluster_replace(unsigned number);
 void sim_cluster_heal(void);
 void sim_cluster_cut_off(sim_server *server, uint64_t value);
+void sim_cluster_replace_all(void);
 void sim_cluster_swap(unsigned first, unsigned second);
 sim_server *sim_cluster_owner(unsigned unit); /* by the greatest epoch */
 
