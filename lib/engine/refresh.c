@@ -111,11 +111,11 @@ void kw_refresh_on_end(kw_refresh_policy *refresh, uint64_t now_ns, bool has_map
 {
     refresh->ended_n++;
     bool is_apart = refresh->started_ns > refresh->failed_ns + KW_FAILURE_GAP_NS;
-    refresh->failed_n = has_map || is_apart ? 0 : refresh->failed_n;
+    /* One that nobody went on with for long says nothing of the time before. */
+    bool was_left = now_ns > refresh->started_ns + KW_FAILURE_GAP_NS;
+    refresh->failed_n = has_map || is_apart || was_left ? 0 : refresh->failed_n;
     if (!has_map) {
         refresh->failed_ns = now_ns;
-        /* One that nobody went on with for long says nothing of the time before. */
-        bool was_left = now_ns > refresh->started_ns + KW_FAILURE_GAP_NS;
         uint64_t since_ns = was_left ? now_ns : refresh->started_ns;
         refresh->failing_ns = refresh->failed_n++ == 0 ? since_ns : refresh->failing_ns;
     }

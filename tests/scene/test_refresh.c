@@ -357,6 +357,11 @@ static void test_refresh_left_alone_has_not_failed_all_the_while(void **state)
     (void)state;
     kw_refresh_policy refresh;
     kw_refresh_init(&refresh, 0, 0, 1);
+    for (uint64_t now_ns = 100 * MS; now_ns < 500 * MS; now_ns += 200 * MS) {
+        kw_refresh_want(&refresh);
+        kw_refresh_on_start(&refresh, now_ns);
+        kw_refresh_on_end(&refresh, now_ns + MS, false, false);
+    }
     kw_refresh_want(&refresh);
     kw_refresh_on_start(&refresh, 500 * MS);
     kw_refresh_on_end(&refresh, 5000 * MS, false, false);

@@ -359,6 +359,9 @@ void sim_peer_run(sim_peer *peer, const sim_word *argv, size_t argc)
         }
         return;
     }
+    if (sim_messages_run(peer, argv, argc)) {
+        return;
+    }
     if (read_request(&asked, argv, argc)) {
         if (peer->is_in_multi) {
             queue(peer, argv, &asked);

@@ -128,6 +128,8 @@ static void make_world(sim_plan *plan, sim_chance *random, sim_kind kind)
     plan->is_old = plan->protocol == 2 && one_in(random, 10);
     plan->is_strict = one_in(random, 6);
     plan->has_shared = one_in(random, 6);
+    bool hears = plan->kind != SIM_RING && one_in(random, 8);
+    plan->channels_n = hears ? (unsigned)between(random, 1, SIM_CHANNELS) : 0;
     plan->share_above = one_in(random, 2) ? 1 : 0;
     plan->pool_max = one_in(random, 4) ? (unsigned)between(random, 1, 3) : 0;
     plan->is_long = one_in(random, 24);
@@ -299,7 +301,7 @@ void sim_plan_show(const sim_plan *plan)
 {
     fprintf(stderr,
             "  seed %lu: %s, %u primaries, %u replicas each, latency %lu us, timeout %lu ms, "
-            "protocol %u%s%s%s%s%s%s%s, share-above %u, pool-max %u\n",
+            "protocol %u%s%s%s%s%s%s%s, share-above %u, pool-max %u, channels %u\n",
             (unsigned long)plan->seed, sim_kind_name(plan->kind), plan->primaries_n,
             plan->replicas_n, (unsigned long)(plan->latency_ns / SIM_US),
             (unsigned long)plan->timeout_ms, plan->protocol, plan->is_old ? ", no HELLO" : "",
@@ -307,7 +309,7 @@ void sim_plan_show(const sim_plan *plan)
             plan->has_dead_address ? ", dead addresses" : "",
             plan->waits_for_down ? ", on-node-down=wait" : "",
             plan->is_strict ? ", order=strict" : "", plan->has_shared ? ", two handles" : "",
-            plan->share_above, plan->pool_max);
+            plan->share_above, plan->pool_max, plan->channels_n);
     for (unsigned i = 0; i < plan->callers_n; i++) {
         show_caller(plan, i);
     }

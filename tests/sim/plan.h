@@ -12,6 +12,7 @@
 #define SIM_PARTS    4
 #define SIM_FAULTS   12
 #define SIM_KEYS     8
+#define SIM_CHANNELS 2
 
 typedef enum sim_kind { SIM_PLAIN, SIM_CLUSTER, SIM_RING, SIM_SENTINEL, SIM_KINDS_N } sim_kind;
 
@@ -126,10 +127,11 @@ typedef struct sim_plan {
     unsigned share_above; /* option lane-share-above, or as given; 0: default */
     unsigned pool_max;
     uint64_t timeout_ms;
-    bool has_shared; /* every other caller has a handle of kw_open_shared */
-    bool is_strict;  /* order=strict */
-    bool is_long;    /* outages and deadlines of many seconds */
-    bool is_small;   /* few callers, commands and faults, and few probes behind them */
+    unsigned channels_n; /* that a subscriber hears; 0: there is none */
+    bool has_shared;     /* every other caller has a handle of kw_open_shared */
+    bool is_strict;      /* order=strict */
+    bool is_long;        /* outages and deadlines of many seconds */
+    bool is_small;       /* few callers, commands and faults, and few probes behind them */
     sim_caller callers[SIM_CALLERS];
     unsigned callers_n;
     sim_command commands[SIM_COMMANDS];

@@ -414,6 +414,7 @@ void sim_run(const sim_plan *plan)
                       (void *)(uintptr_t)&plan->callers[i]);
         }
     }
+    sim_listener_begin(plan);
     for (unsigned i = 0; i < 2; i++) {
         if (C.has_loop[i]) {
             C.loops_left++;

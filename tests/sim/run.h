@@ -26,6 +26,9 @@ void sim_faults_begin(const sim_plan *plan);
 /* Another member comes, one goes or gets another share, by a thread of its own. */
 void sim_members_change(unsigned target, uint64_t value);
 
+/* A subscriber hears the channels, where there are some. */
+void sim_listener_begin(const sim_plan *plan);
+
 /* The program forks, by a thread of its own. */
 void sim_fork(void);
 

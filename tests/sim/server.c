@@ -91,6 +91,7 @@ void sim_server_start(sim_server *server)
         sim_say("server %u starts", server->number);
         server->is_there = true;
         server->dead_ns = SIM_NEVER;
+        sim_messages_on_start(server);
         server->is_stopped = false;
         server->is_turning = false;
         server->lives_n++;

@@ -58,6 +58,7 @@ typedef struct sim_server {
     unsigned epoch;
     unsigned char owners[SIM_UNITS]; /* as this server sees it; SIM_NO_SERVER: nobody */
     unsigned epochs[SIM_UNITS];
+    unsigned heard[SIM_CHANNELS]; /* numbers of messages that have come from the other servers */
     /* Of a sentinel. */
     unsigned char named; /* the primary, by its epoch */
     unsigned char heir;  /* whom it has promoted; SIM_NO_SERVER: nobody */
@@ -76,7 +77,8 @@ typedef struct sim_peer {
     bool is_in_multi;
     bool is_spoilt; /* EXEC will say EXECABORT */
     bool is_blocked;
-    bool is_listening; /* a subscriber */
+    bool is_listening; /* a subscriber of a sentinel's */
+    unsigned channels; /* that it has subscribed, one bit each */
     unsigned lives_n;
     unsigned queued[SIM_QUEUED];
     unsigned queued_n;
@@ -108,6 +110,7 @@ typedef struct sim_world {
     sim_account accounts[SIM_IDS];
     unsigned run_ids[SIM_RUNS];
     unsigned runs_n;
+    unsigned published[SIM_CHANNELS]; /* numbers of messages, from 1 */
     unsigned connects_n;
     unsigned maps_n;
     sim_rate maps; /* that were read */
@@ -158,6 +161,12 @@ void sim_cluster_cut_off(sim_server *server, uint64_t value);
 void sim_cluster_replace_all(void);
 void sim_cluster_swap(unsigned first, unsigned second);
 sim_server *sim_cluster_owner(unsigned unit); /* by the greatest epoch */
+
+/* Channels. */
+void sim_messages_begin(void);
+void sim_messages_on_start(sim_server *server);
+bool sim_messages_run(sim_peer *peer, const sim_word *argv,
+                      size_t argc); /* false: other commands */
 
 /* Sentinel group. */
 bool sim_server_is_sentinel(const sim_server *server);
