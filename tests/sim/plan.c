@@ -133,6 +133,8 @@ static void make_world(sim_plan *plan, sim_chance *random, sim_kind kind)
     plan->share_above = one_in(random, 2) ? 1 : 0;
     plan->pool_max = one_in(random, 4) ? (unsigned)between(random, 1, 3) : 0;
     plan->is_long = one_in(random, 24);
+    plan->waits_for_down = plan->waits_for_down || (plan->is_long && one_in(random, 2));
+    plan->moves_keys = plan->moves_keys && !plan->waits_for_down;
     plan->timeout_ms = of_any_size(random, 100, 4000) + plan->latency_ns / SIM_MS * 10;
     plan->timeout_ms = plan->is_long ? 30000 : plan->timeout_ms;
 }
@@ -240,6 +242,7 @@ static void make_faults(sim_plan *plan, sim_chance *random)
     for (unsigned i = 0; i < plan->faults_n; i++) {
         sim_fault *fault = &plan->faults[i];
         fault->kind = fault_of(plan, random);
+        fault->kind = plan->is_long && i == 0 ? SIM_KILL : fault->kind;
         fault->at_ns = below(random, end_ns);
         fault->length_ns = of_any_size(random, SIM_MS, 3 * SIM_S);
         fault->length_ns += plan->is_long && fault->kind == SIM_KILL ? 27 * SIM_S : 0;
