@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "api/client.h"
+#include "base/error.h"
 #include "support/ask.h"
 #include "support/check.h"
 #include "support/fake.h"
@@ -150,6 +151,40 @@ static void add(uint16_t port)
     ports[ports_n++] = port;
 }
 
+static uint64_t told_ns;
+
+static uint64_t tell_time(void *arg)
+{
+    (void)arg;
+    return told_ns;
+}
+
+/* Nobody has looked at the dial for longer than all addresses have together. */
+static void test_address_whose_turn_comes_late_has_it(void **state)
+{
+    (void)state;
+    kw_error error = KW_ERROR_INIT;
+    kw_conn *conn = NULL;
+    add(hole.port);
+    add(kw_fake_port(fake));
+    kw_client *kw = kw_test_open("redis://some.test:7000?timeout=60s");
+    kw_env *env = &kw->topology->env;
+    told_ns = kw_env_now(env);
+    env->clock = (kw_clock){tell_time, NULL};
+    kw_node *node = kw_node_new(env, &env->options.seeds[0]);
+    assert_non_null(node);
+    assert_int_equal(kw_node_try_acquire(node, &conn, &error, told_ns, true), KW_OK);
+    assert_int_equal(conn->begun_n, 1);
+    told_ns += (uint64_t)100000000000;
+    assert_int_equal(kw_conn_check_overdue(conn, &error, told_ns), KW_OK);
+    assert_int_equal(conn->begun_n, 2);
+    assert_true(conn->deadline_ns > told_ns);
+    kw_error_set(&error, KW_ERR_CANCELLED, KW_EFFECT_NONE, "the test is over");
+    kw_node_release(node, conn, told_ns, &error);
+    kw_node_unref(node);
+    kw_close(kw);
+}
+
 static void test_address_behind_one_that_swallows_is_tried(void **state)
 {
     (void)state;
@@ -223,6 +258,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_address_behind_one_that_swallows_is_tried),
+        TEST(test_address_whose_turn_comes_late_has_it),
         TEST(test_address_behind_refusing_and_swallowing_ones_is_tried),
         TEST(test_address_that_answers_is_not_left_for_others),
         TEST(test_address_where_none_answers_ends_in_time),

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "api/client.h"
+#include "base/error.h"
 #include "support/ask.h"
 #include "support/check.h"
 #include "support/fake.h"
@@ -16,6 +17,7 @@
 
 #include <keyway.h>
 
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -523,6 +525,86 @@ static void test_connection_left_in_its_greeting_says_nothing_later(void **state
     kw_close(kw);
 }
 
+/* Time that goes on when a test says so. */
+static uint64_t told_ns;
+
+static uint64_t tell_time(void *arg)
+{
+    (void)arg;
+    return told_ns;
+}
+
+static kw_client *open_by_told_time(kw_node **node)
+{
+    kw_client *kw = kw_test_open("redis://%s?timeout=20s", kw_fake_address(fake));
+    kw_env *env = &kw->topology->env;
+    told_ns = kw_env_now(env);
+    env->clock = (kw_clock){tell_time, NULL};
+    *node = kw_node_new(env, &env->options.seeds[0]);
+    assert_non_null(*node);
+    return kw;
+}
+
+/* Goes on until the connect is over. */
+static void await_connect(kw_conn *conn, kw_error *error)
+{
+    KW_TEST_UNTIL(conn->state != KW_CONN_CONNECTING)
+    {
+        struct pollfd entry = {conn->socket, POLLOUT, 0};
+        short revents = poll(&entry, 1, 10) > 0 ? entry.revents : 0;
+        assert_int_equal(kw_conn_progress(conn, error, revents), KW_OK);
+    }
+}
+
+/* A connect that was over long ago, and that nobody looked at: the time is no round trip, the
+ * greeting has its own, and what it hears ends no call. */
+static void test_connect_that_was_left_alone_is_no_round_trip(void **state)
+{
+    (void)state;
+    kw_error error = KW_ERROR_INIT;
+    kw_node *node;
+    kw_conn *conn = NULL;
+    kw_client *kw = open_by_told_time(&node);
+    kw_env *env = &kw->topology->env;
+    kw_fake_on_reply(fake, KW_FAKE_ALWAYS, "HELLO *", ":12x");
+    assert_int_equal(kw_node_try_acquire(node, &conn, &error, told_ns, true), KW_OK);
+    told_ns += (uint64_t)60000000000;
+    await_connect(conn, &error);
+    assert_true(conn->was_left);
+    assert_true(conn->deadline_ns > told_ns);
+    assert_int_equal(kw_env_patience_ns(env, 1000000), 1000000);
+    kw_err code = KW_OK;
+    KW_TEST_UNTIL(code != KW_OK)
+    {
+        struct pollfd entry = {conn->socket, POLLIN, 0};
+        short revents = poll(&entry, 1, 10) > 0 ? entry.revents : 0;
+        code = kw_conn_progress(conn, &error, revents);
+    }
+    assert_int_equal(code, KW_ERR_HANDSHAKE);
+    kw_node_release(node, conn, told_ns, &error);
+    kw_node_unref(node);
+    kw_close(kw);
+}
+
+static void test_connection_greeting_has_as_long_as_its_connect_took(void **state)
+{
+    (void)state;
+    kw_error error = KW_ERROR_INIT;
+    kw_node *node;
+    kw_conn *conn = NULL;
+    kw_client *kw = open_by_told_time(&node);
+    uint64_t begun_ns = told_ns;
+    assert_int_equal(kw_node_try_acquire(node, &conn, &error, told_ns, true), KW_OK);
+    told_ns = conn->deadline_ns - 1000000; /* the server is far away */
+    await_connect(conn, &error);
+    assert_false(conn->was_left);
+    assert_true(conn->deadline_ns >= told_ns + (told_ns - begun_ns));
+    kw_error_set(&error, KW_ERR_CANCELLED, KW_EFFECT_NONE, "the test is over");
+    kw_node_release(node, conn, told_ns, &error);
+    kw_node_unref(node);
+    kw_close(kw);
+}
+
 /* "What was too short for all is longer the next time": one time, however many were dialled. */
 static void test_connects_that_were_too_short_together_double_the_time_once(void **state)
 {
@@ -564,6 +646,8 @@ int main(void)
         TEST(test_connection_hello_is_tried_again_where_nothing_works),
         TEST(test_connection_long_reply_holds_no_short_one_up),
         TEST(test_connection_left_in_its_greeting_says_nothing_later),
+        TEST(test_connect_that_was_left_alone_is_no_round_trip),
+        TEST(test_connection_greeting_has_as_long_as_its_connect_took),
         TEST(test_connects_that_were_too_short_together_double_the_time_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
