@@ -189,7 +189,9 @@ kw_err kw_conn_progress(kw_conn *conn, kw_error *error, short revents)
     kw_err code = KW_OK;
     if (conn->state == KW_CONN_CONNECTING) {
         bool is_told = (revents & (POLLOUT | POLLERR | POLLHUP | POLLNVAL)) != 0;
-        if (!is_told || conn->socket < 0) {
+        bool is_of_other = conn->is_switched; /* the next poll is of this one */
+        conn->is_switched = false;
+        if (!is_told || is_of_other || conn->socket < 0) {
             return KW_OK; /* what is readable says nothing of a connect */
         }
         code = on_connect_polled(conn, error, revents);

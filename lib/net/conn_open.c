@@ -315,7 +315,11 @@ kw_err kw_conn_race(kw_conn *conn, kw_error *error, uint64_t now_ns)
         return take_lookup(conn, error, now_ns);
     }
     bool has_next = conn->begun_n < conn->addresses.n && now_ns >= conn->next_ns;
-    if (look_at_rivals(conn) || !has_next) {
+    if (look_at_rivals(conn)) {
+        conn->is_switched = true;
+        return KW_OK;
+    }
+    if (!has_next) {
         return KW_OK;
     }
     int socket = open_next(conn, 0);
@@ -330,6 +334,7 @@ kw_err kw_conn_race(kw_conn *conn, kw_error *error, uint64_t now_ns)
     conn->rivals[conn->address_at] = conn->socket;
     conn->rivals_n++;
     conn->socket = -1;
+    conn->is_switched = true;
     close_socket(conn); /* its TLS: that is begun anew on the socket that is used */
     return use_socket(conn, error, socket, conn->begun_n - 1);
 }

@@ -20,6 +20,7 @@
 #include <arpa/inet.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -185,6 +186,41 @@ static void test_address_whose_turn_comes_late_has_it(void **state)
     kw_close(kw);
 }
 
+/* The connect to the first address is over at the moment when the second one has its turn: what was
+ * polled is of the first. */
+static void test_address_that_has_its_turn_takes_no_other_ones_event(void **state)
+{
+    (void)state;
+    kw_error error = KW_ERROR_INIT;
+    kw_conn *conn = NULL;
+    add(kw_fake_port(fake));
+    add(hole.port);
+    kw_client *kw = kw_test_open("redis://some.test:7000?timeout=60s");
+    kw_env *env = &kw->topology->env;
+    told_ns = kw_env_now(env);
+    env->clock = (kw_clock){tell_time, NULL};
+    kw_node *node = kw_node_new(env, &env->options.seeds[0]);
+    assert_non_null(node);
+    assert_int_equal(kw_node_try_acquire(node, &conn, &error, told_ns, true), KW_OK);
+    told_ns = conn->next_ns;
+    assert_int_equal(kw_conn_race(conn, &error, told_ns), KW_OK);
+    assert_int_equal(conn->rivals_n, 1);
+    assert_int_equal(kw_conn_progress(conn, &error, POLLOUT), KW_OK);
+    assert_int_equal(conn->state, KW_CONN_CONNECTING);
+    KW_TEST_UNTIL(conn->state != KW_CONN_CONNECTING)
+    {
+        assert_int_equal(kw_conn_race(conn, &error, told_ns), KW_OK);
+        struct pollfd entry = {conn->socket, POLLOUT, 0};
+        short revents = poll(&entry, 1, 1) > 0 ? entry.revents : 0;
+        assert_int_equal(kw_conn_progress(conn, &error, revents), KW_OK);
+    }
+    assert_int_equal(conn->rivals_n, 0);
+    kw_error_set(&error, KW_ERR_CANCELLED, KW_EFFECT_NONE, "the test is over");
+    kw_node_release(node, conn, told_ns, &error);
+    kw_node_unref(node);
+    kw_close(kw);
+}
+
 static void test_address_behind_one_that_swallows_is_tried(void **state)
 {
     (void)state;
@@ -259,6 +295,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_address_behind_one_that_swallows_is_tried),
         TEST(test_address_whose_turn_comes_late_has_it),
+        TEST(test_address_that_has_its_turn_takes_no_other_ones_event),
         TEST(test_address_behind_refusing_and_swallowing_ones_is_tried),
         TEST(test_address_that_answers_is_not_left_for_others),
         TEST(test_address_where_none_answers_ends_in_time),

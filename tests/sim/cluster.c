@@ -394,6 +394,19 @@ static unsigned replicas_of(unsigned primary)
     return n;
 }
 
+/* The map of that server is given: those that have gone, and are not in it, have left. */
+static void note_left(const sim_server *self)
+{
+    for (unsigned i = 0; i < W.servers_n; i++) {
+        bool is_owner = false;
+        for (unsigned unit = 0; unit < W.units_n; unit++) {
+            is_owner = is_owner || self->owners[unit] == i;
+        }
+        bool has_left = W.servers[i].is_gone && !is_owner && W.servers[i].left_ns == SIM_NEVER;
+        W.servers[i].left_ns = has_left ? sim_now() : W.servers[i].left_ns;
+    }
+}
+
 static void answer_slots(sim_peer *peer)
 {
     static answer all;
@@ -423,6 +436,7 @@ static void answer_slots(sim_peer *peer)
         }
     }
     W.maps_n++;
+    note_left(self);
     sim_say("server %u gives its map", self->number);
     if (!sim_system_is_short()) { /* byte by byte, what has come is not read in time */
         sim_rate_note_at(&W.maps, MAPS_MAX, "maps are read", self->number, peer->socket->sent_ns);

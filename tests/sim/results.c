@@ -156,6 +156,27 @@ static void check_recovery(const sim_command *command, const sim_result *result)
     }
 }
 
+/* A command to a server that leaves the map ends soon after the map without it has come. */
+#define LEFT_NS (2 * SIM_S)
+
+static void check_left(const sim_command *command, const sim_result *result)
+{
+    static const sim_fault_kind others[] = {SIM_MEMORY,     SIM_SWALLOW, SIM_SILENCE,
+                                            SIM_TRICKLE,    SIM_APART,   SIM_NUMBERS,
+                                            SIM_NAMES_AWAY, SIM_STOP,    SIM_SLOWNESS};
+    const sim_server *server = &sim_the_world.servers[result->server];
+    bool is_other = command->act != SIM_PINNED || !result->is_known || C.plan->has_names ||
+                    C.plan->latency_ns > FIRST_FAR_NS || server->left_ns == SIM_NEVER;
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+        is_other = is_other || sim_plan_has(C.plan, others[i]);
+    }
+    uint64_t from_ns = result->begin_ns > server->left_ns ? result->begin_ns : server->left_ns;
+    if (!is_other && result->end_ns > from_ns + LEFT_NS + SIM_TRIPS * C.plan->latency_ns) {
+        sim_fail("server %u has left the map, and command %u to it takes %lu us from then on",
+                 server->number, command->id, (unsigned long)((result->end_ns - from_ns) / SIM_US));
+    }
+}
+
 /* A server that refuses connections is down for everybody after a while. */
 #define REFUSED_NS (3 * SIM_S)
 
@@ -219,6 +240,7 @@ static void end_part(const sim_command *command, unsigned part, const kw_reply *
     if (result->end == SIM_FAILED) {
         check_early(command, result);
         check_fast(command, result);
+        check_left(command, result);
     }
     check_recovery(command, result);
 }

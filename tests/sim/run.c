@@ -204,7 +204,9 @@ static bool is_down_for_others(const kw_error *error)
     bool is_unfound = error->code == KW_ERR_NO_SENTINEL || error->code == KW_ERR_NO_SERVICE;
     /* Names of sentinels are looked up one after the other by the one who asks: dials wait. */
     bool waits_for_names = is_unfound && C.plan->has_names && !C.plan->has_thread;
-    return C.plan->latency_ns > VERY_FAR_NS || /* the first call learns how far */
+    /* Connections to an installation that has moved are silent, which a call of theirs learns. */
+    bool is_silent = error->effect == KW_EFFECT_MAYBE && sim_plan_has(C.plan, SIM_REPLACE_ALL);
+    return is_silent || C.plan->latency_ns > VERY_FAR_NS || /* the first call learns how far */
            strstr(error->text, "it is down, and not waited for") != NULL || waits_for_names ||
            ((error->code == KW_ERR_CONNECT || is_unfound) && comes_together(C.plan));
 }

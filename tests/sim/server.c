@@ -74,6 +74,7 @@ sim_server *sim_server_add(void)
     server->number = number;
     server->primary = (unsigned char)number;
     server->replid = number + 1;
+    server->left_ns = SIM_NEVER;
     server->host = sim_host_add(0x0a000001u + number, (uint16_t)(7000 + number));
     server->host->owner = server;
     server->host->on_open = on_open;

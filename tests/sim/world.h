@@ -49,6 +49,7 @@ typedef struct sim_server {
     bool is_fitful;   /* its condition is that of every other command */
     bool is_apart;    /* cut off from the other servers, not from the program */
     uint64_t dead_ns; /* since when it does not run; SIM_NEVER: it does */
+    uint64_t left_ns; /* when the program was first given a map without it; SIM_NEVER: not yet */
     unsigned lives_n;
     unsigned births_n; /* how often it has come with nothing of what it was */
     unsigned replid;   /* of its data, and of those before a failover; 0: none */
