@@ -204,11 +204,18 @@ static bool is_down_for_others(const kw_error *error)
     bool is_unfound = error->code == KW_ERR_NO_SENTINEL || error->code == KW_ERR_NO_SERVICE;
     /* Names of sentinels are looked up one after the other by the one who asks: dials wait. */
     bool waits_for_names = is_unfound && C.plan->has_names && !C.plan->has_thread;
-    /* Connections to an installation that has moved are silent, which a call of theirs learns. */
-    bool is_silent = error->effect == KW_EFFECT_MAYBE && sim_plan_has(C.plan, SIM_REPLACE_ALL);
-    return is_silent || C.plan->latency_ns > VERY_FAR_NS || /* the first call learns how far */
+    return C.plan->latency_ns > VERY_FAR_NS || /* the first call learns how far */
            strstr(error->text, "it is down, and not waited for") != NULL || waits_for_names ||
            ((error->code == KW_ERR_CONNECT || is_unfound) && comes_together(C.plan));
+}
+
+/* Of an installation that has moved: the first call learns that its connection is silent, and does
+ * not go on with the fetch of the map while its own connect goes on. */
+#define MOVED_TRIES 2
+
+static bool is_moved(unsigned tries_n)
+{
+    return tries_n < MOVED_TRIES && sim_plan_has(C.plan, SIM_REPLACE_ALL);
 }
 
 static void probe_key(unsigned key, bool writes)
@@ -224,7 +231,8 @@ static void probe_key(unsigned key, bool writes)
     kw_reply *reply = kw_call(C.client, &error, &options, (kw_argv){3, argv, NULL});
     /* A server that was silent is tried by a probe that calls drive, and nobody has called lately:
      * each call, a second later, takes it one step on (name, connect, answer). */
-    for (unsigned i = 0; i < PROBE_STEPS && reply == NULL && is_down_for_others(&error); i++) {
+    for (unsigned i = 0;
+         i < PROBE_STEPS && reply == NULL && (is_down_for_others(&error) || is_moved(i)); i++) {
         wait_for(SIM_RECOVERY_NS + SIM_TRIPS * C.plan->latency_ns);
         reply = kw_call(C.client, &error, &options, (kw_argv){3, argv, NULL});
     }
