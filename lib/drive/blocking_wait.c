@@ -251,7 +251,8 @@ kw_err kw_blocking_wait_lane(kw_blocking_wait *self, kw_lane_waiter *waiter)
     if (code != KW_ERR_TIMEOUT) {
         return code;
     }
-    return is_probing ? KW_ERR_CONNECT : wait_in_slices(self, waiter);
+    bool is_in_vain = is_probing && kw_node_is_failing(self->node); /* else it was greeted */
+    return is_in_vain ? KW_ERR_CONNECT : wait_in_slices(self, waiter);
 }
 
 static kw_step do_refresh(kw_blocking_wait *self, const kw_step *step)
