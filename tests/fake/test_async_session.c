@@ -340,6 +340,7 @@ static void test_async_session_drain_waits_for_its_close(void **state)
     answer_all();
     tell(0, "WATCH foo");
     assert_int_equal(kw_drain(kw, NULL, 50), KW_ERR_TIMEOUT);
+    wait_for(0, 1);
     is_text(0, "OK");
     tell(1, "GET foo"); /* what was begun goes on */
     kw_async_session_close(session);
