@@ -54,6 +54,11 @@ static descriptor *at(int fd)
     return &fds[fd - SIM_FD0];
 }
 
+bool sim_net_is_open(int fd)
+{
+    return at(fd) != NULL;
+}
+
 /* Whoever uses a number that is not open uses another's the next time. */
 static descriptor *of_kind(int fd, kind wanted, const char *what)
 {

@@ -84,6 +84,7 @@ sim_host *sim_host_find(uint32_t ip, uint16_t port);
 /* Descriptors. So many more can be opened; -1: any number. */
 extern long sim_fds_left;
 unsigned sim_fds_n(void);
+bool sim_net_is_open(int fd);
 
 /* The program's calls: the number, or the negative errno. */
 int sim_net_socket(void);

@@ -135,6 +135,8 @@ static void make_world(sim_plan *plan, sim_chance *random, sim_kind kind)
     plan->is_long = one_in(random, 24);
     plan->waits_for_down = plan->waits_for_down || (plan->is_long && one_in(random, 2));
     plan->moves_keys = plan->moves_keys && !plan->waits_for_down;
+    /* Calls that come seconds apart take a dial on by one address each. */
+    plan->has_dead_address = plan->has_dead_address && !plan->is_long;
     plan->timeout_ms = of_any_size(random, 100, 4000) + plan->latency_ns / SIM_MS * 10;
     plan->timeout_ms = plan->is_long ? 30000 : plan->timeout_ms;
 }

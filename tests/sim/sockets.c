@@ -155,6 +155,9 @@ ssize_t __wrap_send(int fd, const void *data, size_t len, int flags)
 ssize_t __wrap_recv(int fd, void *data, size_t len, int flags)
 {
     enter("recv");
+    if (sim_system_is_child() && !sim_net_is_open(fd)) {
+        return give(-EBADF); /* it was closed before: a look at nothing */
+    }
     refuse_child("receives");
     ssize_t got = sim_net_recv(fd, data, shorten(len), (flags & MSG_DONTWAIT) == 0);
     sim_say("recv %d: %zd", fd, got);
