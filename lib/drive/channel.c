@@ -422,12 +422,14 @@ static void give_back(kw_channel *channel, kw_channel_scan *scan, const kw_error
 }
 
 /* The pool takes a connection for one that was listened to just now, which it was not while other
- * nodes were waited for. */
+ * nodes were waited for. Nobody uses it again where the handle is being closed, and in a forked
+ * child its descriptor may be closed already. */
 static void look_once_more(const kw_channel *channel, const kw_channel_scan *scan)
 {
     kw_conn *conn = channel->conn;
     bool is_stale = conn->state == KW_CONN_READY && conn->owners.count == 0 &&
-                    scan->now_ns > channel->heard_ns + FRESH_NS;
+                    scan->now_ns > channel->heard_ns + FRESH_NS &&
+                    !kw_env_is_closing(&scan->topology->env, NULL);
     if (is_stale && !kw_conn_is_quiet(conn)) {
         conn->state = KW_CONN_DEAD;
     }

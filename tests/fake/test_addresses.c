@@ -210,8 +210,8 @@ static void test_address_that_has_its_turn_takes_no_other_ones_event(void **stat
     KW_TEST_UNTIL(conn->state != KW_CONN_CONNECTING)
     {
         assert_int_equal(kw_conn_race(conn, &error, told_ns), KW_OK);
-        struct pollfd entry = {conn->socket, POLLOUT, 0};
-        short revents = poll(&entry, 1, 1) > 0 ? entry.revents : 0;
+        struct pollfd polled = {conn->socket, POLLOUT, 0};
+        short revents = poll(&polled, 1, 1) > 0 ? polled.revents : 0;
         assert_int_equal(kw_conn_progress(conn, &error, revents), KW_OK);
     }
     assert_int_equal(conn->rivals_n, 0);
