@@ -168,7 +168,7 @@ kw_reply *kw_cache_ask(kw_cache *cache, kw_error *error, const kw_lease_ask *ask
 
 bool kw_cache_find_near(kw_cache *cache, kw_cache_value *value, kw_bytes key, uint64_t now_ns)
 {
-    kw_pin pin;
+    kw_pins_guard pin;
     kw_near_entry *entry = kw_near_find(cache->near, &pin, key, now_ns);
     if (entry == NULL) {
         return false;
@@ -199,7 +199,7 @@ void kw_cache_value_release(kw_cache_value *value)
 {
     if (value != NULL && value->hold != NULL) {
         if (value->pin > 0) {
-            kw_near_give_back((kw_pin){value->hold, value->pin - 1});
+            kw_near_give_back((kw_pins_guard){value->hold, value->pin - 1});
         } else {
             kw_blob_unref(value->hold);
         }

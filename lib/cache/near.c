@@ -119,10 +119,10 @@ void kw_near_close(kw_near *near)
     }
 }
 
-void kw_near_give_back(kw_pin pin)
+void kw_near_give_back(kw_pins_guard pin)
 {
     kw_pins *pins = pin.place->pins; /* the first member of its near */
-    if (kw_pin_give_back(pin)) {
+    if (kw_pins_give_back(pin)) {
         free_all((kw_near *)(void *)pins);
     }
 }
@@ -159,7 +159,7 @@ static void want_proof(kw_near *near, const kw_near_entry *entry, uint64_t now_n
     }
 }
 
-kw_near_entry *kw_near_find(kw_near *near, kw_pin *pin, kw_bytes key, uint64_t now_ns)
+kw_near_entry *kw_near_find(kw_near *near, kw_pins_guard *pin, kw_bytes key, uint64_t now_ns)
 {
     uint64_t hash = kw_near_hash(key);
     *pin = kw_pins_take(&near->pins, (uint64_t)(uintptr_t)pthread_self() >> 12);
@@ -175,7 +175,7 @@ kw_near_entry *kw_near_find(kw_near *near, kw_pin *pin, kw_bytes key, uint64_t n
             return entry;
         }
     }
-    (void)kw_pin_give_back(*pin);
+    (void)kw_pins_give_back(*pin);
     return NULL;
 }
 

@@ -96,11 +96,11 @@ kw_near *kw_near_new(const kw_allocator *mem, const kw_near_limits *limits,
 void kw_near_close(kw_near *near);
 
 /* Pin of a value; where it was the last of a closed near, all is freed. */
-void kw_near_give_back(kw_pin pin);
+void kw_near_give_back(kw_pins_guard pin);
 
 /* The entry that may be given for the key at this time, and a pin for it; NULL: none. now_ns was
  * read when the call began. */
-kw_near_entry *kw_near_find(kw_near *near, kw_pin *pin, kw_bytes key, uint64_t now_ns);
+kw_near_entry *kw_near_find(kw_near *near, kw_pins_guard *pin, kw_bytes key, uint64_t now_ns);
 
 /* Hash of a key. */
 uint64_t kw_near_hash(kw_bytes key);

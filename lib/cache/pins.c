@@ -57,7 +57,7 @@ bool kw_pins_close(kw_pins *pins)
     return atomic_fetch_add(&pins->left, left) + left == 0;
 }
 
-bool kw_pin_give_back_closed(kw_pin pin)
+bool kw_pins_give_back_closed(kw_pins_guard pin)
 {
     return atomic_fetch_sub(&pin.place->pins->left, 1) == 1;
 }

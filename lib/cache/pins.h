@@ -26,34 +26,34 @@ typedef struct kw_pins {
     kw_pin_place places[KW_PINS_PLACES];
 } kw_pins;
 
-/* A pin, kept by whoever looks. */
-typedef struct kw_pin {
+/* One pin, kept by whoever looks. */
+typedef struct kw_pins_guard {
     kw_pin_place *place;
     unsigned at;
-} kw_pin;
+} kw_pins_guard;
 
 void kw_pins_init(kw_pins *pins);
 
 /* thread: any number that threads differ by. */
-static inline kw_pin kw_pins_take(kw_pins *pins, uint64_t thread)
+static inline kw_pins_guard kw_pins_take(kw_pins *pins, uint64_t thread)
 {
     uint64_t spread = thread * UINT64_C(0x9e3779b97f4a7c15);
-    kw_pin pin = {&pins->places[spread >> 58], 0};
+    kw_pins_guard pin = {&pins->places[spread >> 58], 0};
     pin.at = atomic_load_explicit(&pins->phase, memory_order_relaxed) & 1;
     atomic_fetch_add(&pin.place->counts[pin.at], 1);
     return pin;
 }
 
 /* The last pin of what was closed has gone, where this is true: then whoever gave it back frees. */
-bool kw_pin_give_back_closed(kw_pin pin);
+bool kw_pins_give_back_closed(kw_pins_guard pin);
 
 /* Added to each counter when the pins are closed. */
 #define KW_PINS_CLOSED (1LL << 40)
 
-static inline bool kw_pin_give_back(kw_pin pin)
+static inline bool kw_pins_give_back(kw_pins_guard pin)
 {
     long long before = atomic_fetch_sub(&pin.place->counts[pin.at], 1);
-    return before > KW_PINS_CLOSED && kw_pin_give_back_closed(pin);
+    return before > KW_PINS_CLOSED && kw_pins_give_back_closed(pin);
 }
 
 /* A grace begins: what was taken out until now waits for its end. One thread at a time, as

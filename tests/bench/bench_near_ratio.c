@@ -58,7 +58,7 @@ static bool request_near(kw_near *near, uint32_t name)
     char text[KW_BENCH_KEY_LEN + 1];
     snprintf(text, sizeof(text), "key:%012u", name);
     kw_bytes key = {text, KW_BENCH_KEY_LEN};
-    kw_pin pin;
+    kw_pins_guard pin;
     if (kw_near_find(near, &pin, key, 2) != NULL) {
         kw_near_give_back(pin);
         return true;

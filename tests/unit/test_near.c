@@ -30,7 +30,7 @@ static kw_near *near_new(uint64_t bytes)
 
 static bool has(kw_near *near, const char *key, uint64_t now_ns)
 {
-    kw_pin pin;
+    kw_pins_guard pin;
     kw_near_entry *entry = kw_near_find(near, &pin, kw_bytes_of(key), now_ns);
     if (entry != NULL) {
         kw_near_give_back(pin);
@@ -214,7 +214,7 @@ static void test_pinned_values_stay_and_bytes_are_bounded(void **state)
     kw_bytes value = {data, sizeof(data)};
     atomic_store(&near->pairs[0].proof_ns, 1000);
     fill(near, "held", value);
-    kw_pin pin;
+    kw_pins_guard pin;
     kw_near_entry *held = kw_near_find(near, &pin, kw_bytes_of("held"), 1001);
     assert_non_null(held);
     for (int i = 0; i < 5000; i++) {
@@ -252,7 +252,7 @@ static void *look(void *arg)
     while (!atomic_load(&self->is_over)) {
         for (int i = 0; i < 50; i++) {
             char key[20];
-            kw_pin pin;
+            kw_pins_guard pin;
             snprintf(key, sizeof(key), "key:%d", i);
             kw_near_entry *entry = kw_near_find(self->near, &pin, kw_bytes_of(key), 1001);
             if (entry != NULL) {
