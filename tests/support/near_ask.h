@@ -3,6 +3,13 @@
 #ifndef SUPPORT_NEAR_ASK_H
 #define SUPPORT_NEAR_ASK_H
 
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
 #include <keyway/cache.h>
 
 #include <stdio.h>
