@@ -315,9 +315,22 @@ void kw_node_on_ready(kw_node *node, kw_conn *conn)
     kw_monitor_unlock(&node->monitor);
 }
 
+/* True where it may be used again. A question of the library's own goes on when callers pass by:
+ * its answer may have lain there for long, and the end of the connection behind it. */
+static bool may_be_kept(kw_conn *conn)
+{
+    bool is_settled = kw_conn_is_settled(conn);
+    if (is_settled && conn->is_internal && !kw_conn_is_quiet(conn)) {
+        conn->state = KW_CONN_DEAD;
+        conn->lost = KW_ERR_CLOSED;
+        return false;
+    }
+    return is_settled;
+}
+
 void kw_node_release(kw_node *node, kw_conn *conn, uint64_t now_ns, const kw_error *failure)
 {
-    bool is_good = kw_conn_is_settled(conn);
+    bool is_good = may_be_kept(conn);
     kw_monitor_lock(&node->monitor);
     bool is_spare = node->conns_n > node->env->options.pool_max + node->shared_n;
     kw_conn *closed = kw_pool_take_expired(node, now_ns);

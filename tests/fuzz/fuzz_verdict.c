@@ -32,7 +32,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     kw_bytes text = {(const char *)data + 1, len - 1};
     kw_verdict verdict = kw_verdict_of(text, (data[0] & 1) != 0);
     expect(verdict.kind <= KW_VERDICT_FULL);
-    if (verdict.kind == KW_VERDICT_MOVED || verdict.kind == KW_VERDICT_ASK) {
+    if (verdict.kind == KW_VERDICT_MOVED || verdict.kind == KW_VERDICT_ASK ||
+        verdict.kind == KW_VERDICT_REDIRECT) {
         check_redirect(verdict, text);
     } else {
         expect(verdict.host.len == 0 && verdict.port == 0 && !verdict.is_unknown);
