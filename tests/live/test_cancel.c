@@ -187,7 +187,7 @@ static void begin(ledger *self, pthread_t *thread, kw_test_cluster *cluster, voi
 
 static void run(kw_test_cluster *cluster, bool kills)
 {
-    ledger ledgers[2] = {{NULL}};
+    ledger ledgers[2] = {{.client = NULL}};
     pthread_t threads[2];
     kw_client *client = kw_test_open("%s?timeout=30s", kw_test_cluster_uri(cluster));
     kw_reply_free(kw_test_ask(client, "FLUSHALL"));
