@@ -92,7 +92,7 @@ static uint16_t listen_here(void)
     struct sockaddr_in address = {.sin_family = AF_INET};
     socklen_t len = sizeof(address);
     int listener = socket(AF_INET, SOCK_STREAM, 0);
-    pthread_t thread;
+    pthread_t thread = 0;
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     bool is_wrong = bind(listener, (struct sockaddr *)&address, sizeof(address)) != 0 ||
                     listen(listener, 16) != 0 ||

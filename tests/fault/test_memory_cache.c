@@ -280,13 +280,15 @@ static void test_a_host_with_a_loop_and_a_cache_forks(void **state)
         assert_int_equal(kw_cache_get(at.cache, NULL, &held, kw_cache_text("put")), KW_OK);
         kw_test_sleep_ms(1);
     }
-    kw_cache_load *under_way = NULL;
+    struct {
+        kw_cache_load *under_way;
+    } host = {NULL};
     ended ends[4] = {{0, KW_OK, ""}, {0, KW_OK, ""}, {0, KW_OK, ""}, {0, KW_OK, ""}};
     assert_int_equal(kw_cache_fetch_async(at.cache, NULL, kw_cache_text("load"),
-                                          (kw_cache_loader){load_later, &under_way},
+                                          (kw_cache_loader){load_later, &host.under_way},
                                           (kw_cache_callback){on_value, &ends[0]}),
                      KW_OK);
-    KW_TEST_UNTIL(under_way != NULL)
+    KW_TEST_UNTIL(host.under_way != NULL)
     {
         assert_int_equal(kw_process(at.client, NULL), KW_OK);
     }
@@ -298,8 +300,8 @@ static void test_a_host_with_a_loop_and_a_cache_forks(void **state)
     int status = kw_test_wait_child(child);
     assert_true(WIFEXITED(status));
     assert_int_equal(WEXITSTATUS(status), 0);
-    assert_int_equal(kw_cache_load_give(under_way, "loaded", 6), KW_OK); /* all goes on here */
-    kw_cache_load_end(under_way, KW_CACHE_LOADED);
+    assert_int_equal(kw_cache_load_give(host.under_way, "loaded", 6), KW_OK); /* all goes on here */
+    kw_cache_load_end(host.under_way, KW_CACHE_LOADED);
     await_ends(&self, ends, 1);
     assert_string_equal(ends[0].text, "loaded");
     kw_cache_value value = KW_CACHE_VALUE_INIT;
