@@ -225,13 +225,10 @@ void kw_pipeline_on_map(kw_pipeline *self)
 static bool is_needless(const kw_pipeline *self, const kw_channel *channel,
                         const kw_snapshot *snapshot)
 {
-    if (!has_nothing(channel) || channel->is_listed) {
+    if (!has_nothing(channel) || channel->is_listed || channel->pin != NULL) {
         return false;
     }
     uint64_t idle_ns = self->topology->env.options.pool_idle_ms * KW_NS_PER_MS;
-    if (channel->pin != NULL) {
-        return false;
-    }
     return channel->is_exclusive || self->scan.now_ns > channel->heard_ns + idle_ns ||
            (snapshot != NULL &&
             kw_snapshot_find(snapshot, &channel->node->endpoint) != channel->node);

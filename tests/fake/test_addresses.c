@@ -160,30 +160,48 @@ static uint64_t tell_time(void *arg)
     return told_ns;
 }
 
+/* One dial to all the addresses, by a clock that goes when told_ns does. */
+typedef struct dial {
+    kw_client *kw;
+    kw_node *node;
+    kw_conn *conn;
+} dial;
+
+static dial begin_dial(kw_error *error)
+{
+    dial self = {.kw = kw_test_open("redis://some.test:7000?timeout=60s")};
+    kw_env *env = &self.kw->topology->env;
+    told_ns = kw_env_now(env);
+    env->clock = (kw_clock){tell_time, NULL};
+    self.node = kw_node_new(env, &env->options.seeds[0]);
+    assert_non_null(self.node);
+    assert_int_equal(kw_node_try_acquire(self.node, &self.conn, error, told_ns, true), KW_OK);
+    return self;
+}
+
+static void end_dial(dial *self, kw_error *error)
+{
+    kw_error_set(error, KW_ERR_CANCELLED, KW_EFFECT_NONE, "the test is over");
+    kw_node_release(self->node, self->conn, told_ns, error);
+    kw_node_unref(self->node);
+    kw_close(self->kw);
+}
+
 /* Nobody has looked at the dial for longer than all addresses have together. */
 static void test_address_whose_turn_comes_late_has_it(void **state)
 {
     (void)state;
     kw_error error = KW_ERROR_INIT;
-    kw_conn *conn = NULL;
     add(hole.port);
     add(kw_fake_port(fake));
-    kw_client *kw = kw_test_open("redis://some.test:7000?timeout=60s");
-    kw_env *env = &kw->topology->env;
-    told_ns = kw_env_now(env);
-    env->clock = (kw_clock){tell_time, NULL};
-    kw_node *node = kw_node_new(env, &env->options.seeds[0]);
-    assert_non_null(node);
-    assert_int_equal(kw_node_try_acquire(node, &conn, &error, told_ns, true), KW_OK);
+    dial self = begin_dial(&error);
+    kw_conn *conn = self.conn;
     assert_int_equal(conn->begun_n, 1);
     told_ns += (uint64_t)100000000000;
     assert_int_equal(kw_conn_check_overdue(conn, &error, told_ns), KW_OK);
     assert_int_equal(conn->begun_n, 2);
     assert_true(conn->deadline_ns > told_ns);
-    kw_error_set(&error, KW_ERR_CANCELLED, KW_EFFECT_NONE, "the test is over");
-    kw_node_release(node, conn, told_ns, &error);
-    kw_node_unref(node);
-    kw_close(kw);
+    end_dial(&self, &error);
 }
 
 /* The connect to the first address is over at the moment when the second one has its turn: what was
@@ -192,16 +210,10 @@ static void test_address_that_has_its_turn_takes_no_other_ones_event(void **stat
 {
     (void)state;
     kw_error error = KW_ERROR_INIT;
-    kw_conn *conn = NULL;
     add(kw_fake_port(fake));
     add(hole.port);
-    kw_client *kw = kw_test_open("redis://some.test:7000?timeout=60s");
-    kw_env *env = &kw->topology->env;
-    told_ns = kw_env_now(env);
-    env->clock = (kw_clock){tell_time, NULL};
-    kw_node *node = kw_node_new(env, &env->options.seeds[0]);
-    assert_non_null(node);
-    assert_int_equal(kw_node_try_acquire(node, &conn, &error, told_ns, true), KW_OK);
+    dial self = begin_dial(&error);
+    kw_conn *conn = self.conn;
     told_ns = conn->next_ns;
     assert_int_equal(kw_conn_race(conn, &error, told_ns), KW_OK);
     assert_int_equal(conn->rivals_n, 1);
@@ -215,10 +227,7 @@ static void test_address_that_has_its_turn_takes_no_other_ones_event(void **stat
         assert_int_equal(kw_conn_progress(conn, &error, revents), KW_OK);
     }
     assert_int_equal(conn->rivals_n, 0);
-    kw_error_set(&error, KW_ERR_CANCELLED, KW_EFFECT_NONE, "the test is over");
-    kw_node_release(node, conn, told_ns, &error);
-    kw_node_unref(node);
-    kw_close(kw);
+    end_dial(&self, &error);
 }
 
 static void test_address_behind_one_that_swallows_is_tried(void **state)

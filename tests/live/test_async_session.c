@@ -276,13 +276,20 @@ static void test_async_sessions_on_one_server_whose_connections_are_killed(void 
     kw_test_server_free(server);
 }
 
+/* A cluster of three, whose sessions are under way. */
+static kw_test_cluster *start_on_cluster(host *self)
+{
+    kw_test_cluster *cluster = kw_test_cluster_start(3, 1, 1500, "save \"\"\n");
+    start(self, kw_test_cluster_uri(cluster));
+    await_more(self, 100);
+    return cluster;
+}
+
 static void test_async_sessions_on_a_cluster_that_changes(void **state)
 {
     (void)state;
-    kw_test_cluster *cluster = kw_test_cluster_start(3, 1, 1500, "save \"\"\n");
     host self = {0};
-    start(&self, kw_test_cluster_uri(cluster));
-    await_more(&self, 100);
+    kw_test_cluster *cluster = start_on_cluster(&self);
     unsigned slot = kw_test_cluster_slot(cluster, "{1}n");
     kw_test_server *home = kw_test_cluster_owner(cluster, slot);
     kw_test_server *other = kw_test_cluster_owner(cluster, (slot + 6000) % 16384);
@@ -307,10 +314,8 @@ static void test_async_sessions_on_a_cluster_that_changes(void **state)
 static void test_async_sessions_on_a_cluster_whose_primary_is_killed(void **state)
 {
     (void)state;
-    kw_test_cluster *cluster = kw_test_cluster_start(3, 1, 1500, "save \"\"\n");
     host self = {0};
-    start(&self, kw_test_cluster_uri(cluster));
-    await_more(&self, 100);
+    kw_test_cluster *cluster = start_on_cluster(&self);
     unsigned slot = kw_test_cluster_slot(cluster, "{1}n");
     kw_test_server *home = kw_test_cluster_owner(cluster, slot);
     kw_test_server_kill(home);
