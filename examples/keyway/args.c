@@ -37,11 +37,26 @@ bool args_flag(app *self, const char *name)
     return true;
 }
 
+/* The value of an option in one word, "--name=value"; NULL: there is none. */
+static const char *joined_value(app *self, const char *name)
+{
+    size_t len = strlen(name);
+    for (int i = 0; i < self->argc && strcmp(self->argv[i], "--") != 0; i++) {
+        const char *word = self->argv[i];
+        if (strncmp(word, name, len) == 0 && word[len] == '=') {
+            take(self, i, 1);
+            return word + len + 1;
+        }
+    }
+    return NULL;
+}
+
 const char *args_value(app *self, const char *name, const char *otherwise)
 {
     int at = find(self, name);
     if (at < 0) {
-        return otherwise;
+        const char *joined = joined_value(self, name);
+        return joined != NULL ? joined : otherwise;
     }
     if (at + 1 >= self->argc) {
         args_usage(self, "%s lacks its value", name);
@@ -91,17 +106,9 @@ bool args_end(app *self, int min, int max)
     return true;
 }
 
-static const subcommand *find_subcommand(const char *name)
-{
-    const subcommand *at = NULL;
-    for (size_t i = 0; (at = subcommand_at(i)) != NULL && strcmp(at->name, name) != 0; i++) {
-    }
-    return at;
-}
-
 int args_usage(const app *self, const char *format, ...)
 {
-    const subcommand *what = find_subcommand(self->command);
+    const subcommand *what = subcommand_find(self->command);
     va_list values;
     va_start(values, format);
     fprintf(stderr, "keyway %s: ", self->command);

@@ -44,7 +44,7 @@ static void *work(void *arg)
     const load *task = self->task;
     uint64_t random = self->number * UINT64_C(0x9e3779b97f4a7c15) + 1;
     uint64_t n = task->requests / task->threads + (self->number < task->requests % task->threads);
-    for (uint64_t i = 0; i < n; i++) {
+    for (uint64_t i = 0; i < n && !is_interrupted(); i++) {
         kw_error error = KW_ERROR_INIT;
         unsigned key = (unsigned)(next_random(&random) % task->keys);
         bool is_read = next_random(&random) % 100 < task->reads;
@@ -153,7 +153,7 @@ static int run_load(const app *self, const load *task)
             break;
         }
     }
-    for (uint64_t done = 0; n == task->threads && done < task->requests;) {
+    for (uint64_t done = 0; n == task->threads && done < task->requests && !is_interrupted();) {
         done = done_of(workers, n);
         progress_to(&shown, (double)done);
         pause_ms(done < task->requests ? 20 : 0);
@@ -168,7 +168,10 @@ static int run_load(const app *self, const load *task)
     }
     progress_end(&shown);
     show(self, task, (double)(now_ns() - begun_ns) / 1e9, failures);
-    return failures > 0 || n < task->threads ? STATUS_FOUND : STATUS_GOOD;
+    if (is_interrupted()) {
+        fprintf(stderr, "keyway bench: interrupted\n");
+    }
+    return failures > 0 || n < task->threads || is_interrupted() ? STATUS_FOUND : STATUS_GOOD;
 }
 
 int run_bench(app *self)
@@ -181,9 +184,11 @@ int run_bench(app *self)
     if (!args_end(self, 0, 0)) {
         return STATUS_USAGE;
     }
-    if (task.threads < 1 || task.threads > THREADS_MAX || task.keys < 1 ||
-        task.size > (UINT64_C(1) << 29)) {
-        return args_usage(self, "1 to %d threads, 1 key or more, values up to 512 MiB",
+    if (task.threads < 1 || task.threads > THREADS_MAX || task.keys < 1 || task.requests < 1 ||
+        task.size > (UINT64_C(1) << 29) || task.reads > 100) {
+        return args_usage(self,
+                          "1 to %d threads, 1 request or more, 1 key or more, values up to 512 "
+                          "MiB, 0 to 100 per cent reads",
                           THREADS_MAX);
     }
     task.client = client_connect(self, self->uri);
@@ -195,6 +200,7 @@ int run_bench(app *self)
     }
     memset(task.value, 'x', (size_t)task.size);
     int status = STATUS_FOUND;
+    catch_signals(); /* its keys are deleted all the same */
     if (kw_client_measure(task.client, NULL, KW_MEASURE_LATENCY) == KW_OK) {
         status = run_load(self, &task);
     }

@@ -21,11 +21,11 @@ static void put_bash(FILE *out)
                  "    local word=${COMP_WORDS[COMP_CWORD]} i command=\n"
                  "    for ((i = 1; i < COMP_CWORD; i++)); do\n"
                  "        case ${COMP_WORDS[i]} in\n"
-                 "        -u | --uri | --color) ((i++)) ;;\n"
+                 "        -u | --uri | --color | --node) ((i++)) ;;\n"
                  "        -*) ;;\n"
                  "        *) command=${COMP_WORDS[i]}; break ;;\n"
                  "        esac\n    done\n    case $command in\n");
-    fprintf(out, "    '') COMPREPLY=($(compgen -W \"-u --uri --json --color");
+    fprintf(out, "    '') COMPREPLY=($(compgen -W \"-u --uri --json --color --node");
     for (size_t i = 0; (at = subcommand_at(i)) != NULL; i++) {
         fprintf(out, " %s", at->name);
     }
@@ -51,7 +51,8 @@ static void put_zsh(FILE *out)
     fprintf(
         out,
         "    )\n    _arguments -C '(-u --uri)'{-u,--uri}'[whom to ask]:URI:' '--json[as JSON]' \\\n"
-        "        '--color[colours]:when:(always never auto)' '1:command:->command' "
+        "        '--color[colours]:when:(always never auto)' '--node[for this one]:node:' \\\n"
+        "        '1:command:->command' "
         "'*::argument:->argument'\n"
         "    case $state in\n    command) _describe command commands ;;\n"
         "    argument)\n        case $words[1] in\n");

@@ -252,7 +252,12 @@ int run_del(app *self)
     json_number(self, "matched", matched);
     json_number(self, "deleted", n);
     json_close(self);
-    say(self, is_dry ? "%.0f keys match; none was deleted\n" : "%.0f keys matched, %.0f deleted\n",
-        matched, n);
+    const char *ending = matched == 1 ? "" : "s";
+    if (is_dry) {
+        say(self, "%.0f key%s match%s; none was deleted\n", matched, ending,
+            matched == 1 ? "es" : "");
+    } else {
+        say(self, "%.0f key%s matched, %.0f deleted\n", matched, ending, n);
+    }
     return finish(&all, self, &error);
 }

@@ -10,23 +10,43 @@
 
 static void help(const app *self)
 {
-    printf("usage: keyway [-u URI] [--json] [--color always|never] COMMAND [ARGUMENT...]\n\n");
+    printf("usage: keyway [-u URI] [--json] [--color always|never|auto] [--node NODE]\n"
+           "              COMMAND [ARGUMENT...]\n\n");
     const subcommand *at;
     for (size_t i = 0; (at = subcommand_at(i)) != NULL; i++) {
         say_painted(self, BOLD, "  %-11s", at->name);
         printf("%s\n", at->help);
     }
-    printf("\nAnything else is a command for the servers: keyway get k, keyway -- del k.\n"
-           "The URI may come from KEYWAY_URI. 0 is well, 1 is a fault that was found or answered, "
-           "2 is\nwrong arguments, or nobody who answers.\n");
+    printf("\nkeyway help COMMAND has its arguments. Anything else is a command for the servers:\n"
+           "keyway get k, keyway -- del k, keyway --node HOST:PORT info. The URI may come from\n"
+           "KEYWAY_URI. 0 is well, 1 is a fault that was found or answered, 2 is wrong arguments,\n"
+           "or nobody who answers.\n");
+}
+
+/* What one subcommand does, and its arguments. */
+static int help_one(const app *self, const subcommand *what)
+{
+    json_open(self);
+    json_text(self, "name", what->name);
+    json_text(self, "usage", what->usage);
+    json_text(self, "help", what->help);
+    json_close(self);
+    say(self, "usage: keyway [-u URI] [--json] %s%s%s\n\n%s\n", what->name,
+        what->usage[0] != '\0' ? " " : "", what->usage, what->help);
+    return STATUS_GOOD;
 }
 
 static int run_help(app *self)
 {
     static const column columns[] = {
         {"NAME", "name", false}, {"USAGE", "usage", false}, {"HELP", "help", false}};
-    if (!args_end(self, 0, 0)) {
+    if (!args_end(self, 0, 1)) {
         return STATUS_USAGE;
+    }
+    if (self->argc == 1) {
+        const subcommand *what = subcommand_find(self->argv[0]);
+        return what != NULL ? help_one(self, what)
+                            : args_usage(self, "%s is no subcommand", self->argv[0]);
     }
     if (!self->is_json) {
         help(self);
@@ -78,12 +98,20 @@ static const subcommand subcommands[] = {
     {"repair", run_repair, "[--state FILE]", "brings copies up that are missing or old (copies=N)"},
     {"completion", run_completion, "bash | zsh", "completion for a shell"},
     {"version", run_version, "", "version of keyway"},
-    {"help", run_help, "", "this list"},
+    {"help", run_help, "[COMMAND]", "this list, or what one of them takes"},
 };
 
 const subcommand *subcommand_at(size_t index)
 {
     return index < sizeof(subcommands) / sizeof(subcommands[0]) ? &subcommands[index] : NULL;
+}
+
+const subcommand *subcommand_find(const char *name)
+{
+    const subcommand *at = NULL;
+    for (size_t i = 0; (at = subcommand_at(i)) != NULL && strcmp(at->name, name) != 0; i++) {
+    }
+    return at;
 }
 
 /* As other programs are asked: the subcommand that does it. */
@@ -98,55 +126,91 @@ static void read_alias(char **word)
     }
 }
 
+/* False, and said, where it is no word for when there are colours. */
+static bool read_colour(app *self, const char *when)
+{
+    bool is_auto = strcmp(when, "auto") == 0;
+    self->has_colour = strcmp(when, "always") == 0;
+    if (!is_auto && !self->has_colour && strcmp(when, "never") != 0) {
+        fprintf(stderr, "keyway: --color %s: always, never or auto\n", when);
+        return false;
+    }
+    if (is_auto) {
+        const char *none = getenv("NO_COLOR");
+        const char *terminal = getenv("TERM");
+        self->has_colour = self->is_terminal && (none == NULL || *none == '\0') &&
+                           (terminal == NULL || strcmp(terminal, "dumb") != 0);
+    }
+    return true;
+}
+
+/* Takes the value of an option, "--name value" or "--name=value"; false where it is another option.
+ * *value: NULL where it lacks its value. */
+static bool read_value(app *self, const char *name, const char **value)
+{
+    const char *word = self->argv[0];
+    size_t len = strlen(name);
+    if (strncmp(word, name, len) != 0) {
+        return false;
+    }
+    bool has_value = name[1] == '-' && word[len] == '=';
+    if (!has_value && word[len] != '\0') {
+        return false;
+    }
+    *value = has_value ? word + len + 1 : self->argc > 1 ? self->argv[1] : NULL;
+    self->argv += has_value || self->argc < 2 ? 1 : 2;
+    self->argc -= has_value || self->argc < 2 ? 1 : 2;
+    return true;
+}
+
 /* Options before the command; false, and said, where one is wrong. *plain: behind --. */
 static bool read_globals(app *self, bool *is_plain)
 {
     const char *colour = "auto";
     *is_plain = false;
-    while (self->argc > 0 && self->argv[0][0] == '-') {
+    while (self->argc > 0 && self->argv[0][0] == '-' && !*is_plain) {
         read_alias(&self->argv[0]);
         const char *name = self->argv[0];
         if (name[0] != '-') {
             break;
         }
-        bool is_uri = strcmp(name, "-u") == 0 || strcmp(name, "--uri") == 0;
-        bool is_colour = strcmp(name, "--color") == 0;
-        int n = is_uri || is_colour ? 2 : 1;
-        if (strcmp(name, "--json") == 0) {
-            self->is_json = true;
-        } else if (strcmp(name, "--") == 0) {
-            *is_plain = true;
-        } else if (n == 1 || self->argc < 2) {
+        if (strcmp(name, "--json") == 0 || strcmp(name, "--") == 0) {
+            self->is_json = self->is_json || name[2] != '\0';
+            *is_plain = name[2] == '\0';
+            self->argv++;
+            self->argc--;
+            continue;
+        }
+        const char *value = NULL;
+        const char **to = read_value(self, "-u", &value) || read_value(self, "--uri", &value)
+                              ? &self->uri
+                          : read_value(self, "--color", &value) ? &colour
+                          : read_value(self, "--node", &value)  ? &self->node
+                                                                : NULL;
+        if (to == NULL || value == NULL) {
             fprintf(stderr, "keyway: %s: %s (keyway help lists all)\n", name,
-                    n == 1 ? "no such option" : "lacks its value");
+                    to == NULL ? "no such option" : "lacks its value");
             return false;
         }
-        self->uri = is_uri ? self->argv[1] : self->uri;
-        colour = is_colour ? self->argv[1] : colour;
-        self->argv += n;
-        self->argc -= n;
-        if (*is_plain) {
-            break;
-        }
+        *to = value;
     }
-    bool is_wanted = self->is_terminal && getenv("NO_COLOR") == NULL;
-    self->has_colour = strcmp(colour, "always") == 0 || (strcmp(colour, "never") != 0 && is_wanted);
-    return true;
+    return read_colour(self, colour);
 }
 
 static int run(app *self, bool is_plain)
 {
-    const subcommand *at = NULL;
-    for (size_t i = 0; !is_plain && (at = subcommand_at(i)) != NULL; i++) {
-        if (strcmp(at->name, self->command) == 0) {
-            break;
-        }
-    }
+    const subcommand *at = is_plain ? NULL : subcommand_find(self->command);
     if (at == NULL) {
         return run_plain(self);
     }
     self->argv++;
     self->argc--;
+    if (self->node != NULL) {
+        return args_usage(self, "--node is for commands that go to servers");
+    }
+    if (args_flag(self, "--help")) {
+        return help_one(self, at);
+    }
     self->is_json = args_flag(self, "--json") || self->is_json;
     return at->run(self);
 }

@@ -17,6 +17,8 @@ typedef struct migration {
     double gone;   /* deleted or expired meanwhile */
     double differ; /* by the verification */
     double checked;
+    bool has_begun;   /* the first walk */
+    bool has_checked; /* the second one */
 } migration;
 
 /* True for a key that the new placement has on another server than the old one. */
@@ -138,7 +140,7 @@ static bool is_equal(migration *self, const char *key, size_t len)
 
 static void verify_page(migration *self, const kw_scan_batch *page)
 {
-    for (size_t i = 0; i < page->count; i++) {
+    for (size_t i = 0; i < page->count && !is_interrupted(); i++) {
         const char *key = page->keys[i];
         size_t len = page->key_lens[i];
         if (!is_to_move(self, key, len)) {
@@ -164,6 +166,8 @@ static bool walk_all(migration *self, const walk_of *of, bool verifies)
     if (!walk_begin(&all, self->program, self->from, of)) {
         return false;
     }
+    self->has_begun = true;
+    self->has_checked = verifies;
     progress_begin(&shown, self->program, verifies ? "verify" : "migrate", all.total);
     while ((page = walk_next(&all, &error)) != NULL) {
         if (verifies) {
@@ -171,20 +175,24 @@ static bool walk_all(migration *self, const walk_of *of, bool verifies)
         } else if (!copy_page(self, page, &error)) {
             break;
         }
-        walk_save(&all);
+        if (!walk_save(&all, &error)) {
+            break;
+        }
         progress_to(&shown, walk_done(&all));
     }
     bool is_good = page == NULL && error.code == KW_OK;
     progress_end(&shown);
     if (!is_good) {
         fprintf(stderr, "keyway migrate: %s%s\n", error.text,
-                of->state != NULL ? "; the same command goes on from here" : "");
+                verifies            ? "; not all was verified"
+                : of->state != NULL ? "; the same command goes on from here"
+                                    : "; the same command begins anew: --state FILE goes on");
     }
     walk_end(&all, is_good);
     return is_good;
 }
 
-static void show(const migration *self, bool verifies)
+static void show(const migration *self)
 {
     const app *program = self->program;
     json_open(program);
@@ -198,7 +206,7 @@ static void show(const migration *self, bool verifies)
     say(program,
         "%.0f copied, %.0f stay where they are, %.0f were there already, %.0f gone meanwhile\n",
         self->copied, self->stayed, self->there, self->gone);
-    if (verifies) {
+    if (self->has_checked) {
         say_painted(program, self->differ > 0 ? RED : GREEN, "%.0f verified, %.0f differ\n",
                     self->checked, self->differ);
     }
@@ -227,8 +235,13 @@ int run_migrate(app *self)
         is_good = walk_all(&all, &of, true);
         all.stayed = stayed;
     }
-    show(&all, verifies);
+    if (all.has_begun) {
+        show(&all);
+    }
     kw_close(all.from);
     kw_close(all.to);
+    if (!all.has_begun) {
+        return STATUS_USAGE;
+    }
     return is_good && all.differ == 0 ? STATUS_GOOD : STATUS_FOUND;
 }

@@ -143,6 +143,10 @@ static void add_node(table *rows, kw_client *client, const fleet *all, size_t at
         table_none(rows);
         table_none(rows);
         *is_bad = true;
+        (void)kw_reply_outcome(info, &error);
+        bool is_named = strstr(error.text, name) != NULL;
+        fprintf(stderr, "keyway nodes: %s%s%s\n", is_named ? "" : name, is_named ? "" : ": ",
+                error.text);
     }
     add_state(rows, node, info, &error);
     kw_reply_free(info);
@@ -174,6 +178,7 @@ int run_nodes(app *self)
     for (size_t i = 0; i < all.n; i++) {
         add_node(rows, client, &all, i, &is_bad);
     }
+    table_narrow(rows, "VERSION LAG SLOTS MEMORY PING ROLE");
     json_open(self);
     table_print(rows, self, "nodes");
     json_close(self);

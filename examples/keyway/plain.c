@@ -57,6 +57,25 @@ static void show_json(const kw_reply *reply)
     }
 }
 
+/* Text as it is; on a terminal without control characters but the ends of lines and tabs. */
+static void put_text(const app *self, const char *text, size_t len)
+{
+    while (self->is_terminal && len > 0) {
+        size_t n = 0;
+        while (n < len && text[n] != '\n' && text[n] != '\t') {
+            n++;
+        }
+        bool is_line = n < len && n > 0 && text[n] == '\n' && text[n - 1] == '\r';
+        put_shown(stdout, text, n - (is_line ? 1 : 0));
+        if (n < len) {
+            putchar(text[n++]);
+        }
+        text += n;
+        len -= n;
+    }
+    fwrite(text, 1, len, stdout);
+}
+
 /* A reply in lines; indent: columns before each but the first. */
 static void show(const app *self, const kw_reply *reply, int indent)
 {
@@ -71,7 +90,7 @@ static void show(const app *self, const kw_reply *reply, int indent)
     } else if (kw_reply_type(reply) == KW_REPLY_INTEGER || kw_reply_type(reply) == KW_REPLY_BOOL) {
         printf("%lld", kw_reply_int(reply));
     } else if (text != NULL) {
-        fwrite(text, 1, len, stdout);
+        put_text(self, text, len);
     } else if (n == 0) {
         say_painted(self, FAINT, "(empty)");
     }
@@ -97,6 +116,40 @@ static void say_if_unknown(const app *self, const kw_reply *reply)
     }
 }
 
+/* Sends it to whom it concerns, or to the node that was named. */
+static kw_reply *send_words(const app *self, kw_client *client, kw_error *error)
+{
+    kw_call_options options = KW_CALL_OPTIONS_INIT;
+    const char **argv = calloc((size_t)self->argc, sizeof(argv[0]));
+    for (int i = 0; argv != NULL && i < self->argc; i++) {
+        argv[i] = self->argv[i];
+    }
+    if (argv == NULL) {
+        snprintf(error->text, sizeof(error->text), "memory");
+        return NULL;
+    }
+    options.route = self->node != NULL ? KW_ROUTE_NODE : KW_ROUTE_AUTO;
+    options.node = self->node;
+    kw_reply *reply = kw_call(client, error, &options, (kw_argv){self->argc, argv, NULL});
+    free(argv);
+    return reply;
+}
+
+/* What was refused as it concerns one node: the library's text is for programs. */
+static void say_failure(const app *self, const kw_error *error)
+{
+    const char *is_of_one = strstr(error->text, " concerns one node: ");
+    if (error->code == KW_ERR_REFUSED && is_of_one != NULL) {
+        fprintf(stderr,
+                "keyway: %s concerns one node: keyway --node NODE %s ..., where NODE is one that "
+                "keyway nodes lists%s\n",
+                self->command, self->command,
+                strstr(is_of_one, "kw_scan_open") != NULL ? "; all keys: keyway scan" : "");
+        return;
+    }
+    fprintf(stderr, "keyway: %s (effect: %s)\n", error->text, kw_effect_name(error->effect));
+}
+
 int run_plain(app *self)
 {
     kw_error error = KW_ERROR_INIT;
@@ -104,15 +157,16 @@ int run_plain(app *self)
     if (client == NULL) {
         return STATUS_USAGE;
     }
-    const char **argv = calloc((size_t)self->argc, sizeof(argv[0]));
-    for (int i = 0; argv != NULL && i < self->argc; i++) {
-        argv[i] = self->argv[i];
+    if (self->node != NULL && kw_connect(client, &error) != KW_OK) { /* names are of the map */
+        say_failure(self, &error);
+        kw_close(client);
+        return STATUS_USAGE;
     }
-    kw_reply *reply = argv != NULL ? kw_command_argv(client, &error, self->argc, argv, NULL) : NULL;
+    kw_reply *reply = send_words(self, client, &error);
     int status = STATUS_GOOD;
     if (reply == NULL) {
         bool was_asked = error.effect != KW_EFFECT_NONE;
-        fprintf(stderr, "keyway: %s (effect: %s)\n", error.text, kw_effect_name(error.effect));
+        say_failure(self, &error);
         status = was_asked ? STATUS_FOUND : STATUS_USAGE;
     } else {
         status = kw_reply_is_error(reply) ? STATUS_FOUND : STATUS_GOOD;
@@ -125,7 +179,6 @@ int run_plain(app *self)
         say_if_unknown(self, reply);
     }
     kw_reply_free(reply);
-    free(argv);
     kw_close(client);
     return status;
 }

@@ -26,6 +26,7 @@ typedef struct app {
     bool is_terminal; /* standard output is one */
     char **argv;      /* what is left for the subcommand .. */
     int argc;         /* .. and how many */
+    const char *node; /* a plain command is for this one alone; NULL: for whom it concerns */
     bool is_wrong;    /* an argument was, and was said to be */
 } app;
 
@@ -76,7 +77,7 @@ double info_number(const kw_reply *info, const char *field);
 uint64_t now_ns(void);
 void pause_ms(uint64_t ms);
 
-/* From now on SIGINT and SIGTERM do not end the program: whether one has come. */
+/* From now on the first SIGINT or SIGTERM does not end the program: whether one has come. */
 void catch_signals(void);
 bool is_interrupted(void);
 
@@ -107,13 +108,30 @@ const char *unit_share(char out[UNIT_TEXT], double share);
 #define BAR_TEXT 200
 const char *unit_bar(char out[BAR_TEXT], int columns, double share);
 
-/* Bytes that may hold anything, as text without control characters. */
+/* Whether people see UTF-8; else units and bars are of ASCII. */
+bool has_utf8(void);
+
+/* The size of the terminal that a descriptor is; zeros: none, or it does not say. */
+typedef struct screen_size {
+    int columns;
+    int rows;
+} screen_size;
+screen_size screen_of(int fd);
+
+/* Bytes of the character of UTF-8 that a text begins with; 0: it begins with none. */
+size_t utf8_len(const char *bytes, size_t len);
+
+/* Columns that a text of UTF-8 takes. */
+int text_width(const char *text);
+
+/* Bytes that may hold anything, as UTF-8 without control characters: what is not is \xNN. */
 void put_shown(FILE *out, const char *bytes, size_t len);
 
 /* How far a long piece of work is, on standard error where that is a terminal. */
 typedef struct progress {
     const char *title;
     double total; /* 0: not known */
+    int bar_columns;
     uint64_t next_ns;
     uint64_t begun_ns;
     bool is_shown;
@@ -137,6 +155,10 @@ void table_bytes(table *self, paint colour, const char *bytes, size_t len);
 void table_number(table *self, paint colour, double number, const char *text);
 void table_bool(table *self, bool is_true);
 void table_none(table *self); /* null, and a dash */
+
+/* Columns that are left out first where a terminal is too narrow: their titles, with a space behind
+ * each. */
+void table_narrow(table *self, const char *titles);
 
 /* Prints the rows, in JSON as a member of that name; and frees the table. */
 void table_print(table *self, const app *program, const char *name);
@@ -166,15 +188,16 @@ typedef struct walk_of {
     const char *state;
 } walk_of;
 
-/* False, and said, where it cannot begin. */
+/* False, and said, where it cannot begin. An interrupt ends it, as KW_ERR_CANCELLED. */
 bool walk_begin(walk *self, const app *program, kw_client *client, const walk_of *of);
 
 /* The next batch with keys, good until the next call; NULL at the end, with error's code KW_OK, or
  * because of an error. */
 const kw_scan_batch *walk_next(walk *self, kw_error *error);
 
-/* The batch was done: the walk may go on behind it, in another process too. */
-void walk_save(walk *self);
+/* The batch was done: the walk may go on behind it, in another process too. False where that could
+ * not be written. */
+bool walk_save(walk *self, kw_error *error);
 
 /* Keys that are behind it, about. */
 double walk_done(const walk *self);
@@ -206,7 +229,8 @@ typedef struct subcommand {
     const char *help;
 } subcommand;
 
-/* NULL past the last one. */
+/* NULL past the last one, and where there is none of the name. */
 const subcommand *subcommand_at(size_t index);
+const subcommand *subcommand_find(const char *name);
 
 #endif

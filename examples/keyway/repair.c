@@ -66,8 +66,8 @@ static bool walk_all(repair *self, walk *all, kw_error *error)
     }
     pause_ms(is_new ? 2000 : 0); /* calls of others that began before are over then */
     progress_begin(&shown, self->program, "repair", all->total);
-    while ((page = walk_next(all, error)) != NULL && repair_page(self, page, error)) {
-        walk_save(all);
+    while ((page = walk_next(all, error)) != NULL && repair_page(self, page, error) &&
+           walk_save(all, error)) {
         progress_to(&shown, walk_done(all));
     }
     progress_end(&shown);

@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 typedef struct cell {
     paint colour;
@@ -19,6 +20,8 @@ struct table {
     cell *cells;
     size_t cells_n;
     size_t room;
+    const char *narrow; /* titles that a narrow terminal does without */
+    int *widths;        /* of the columns; -1: not shown */
 };
 
 static void *checked(void *block)
@@ -72,7 +75,8 @@ void table_text(table *self, paint colour, const char *format, ...)
     va_start(values, format);
     vsnprintf(text, sizeof(text), format, values);
     va_end(values);
-    add(self, colour, strdup(text), written(json_string, text, strlen(text)));
+    add(self, colour, written(put_shown, text, strlen(text)),
+        written(json_string, text, strlen(text)));
 }
 
 static bool is_whole(double number)
@@ -102,8 +106,7 @@ void table_none(table *self)
     add(self, FAINT, strdup("-"), strdup("null"));
 }
 
-/* Columns that a text of UTF-8 takes. */
-static int width_of(const char *text)
+int text_width(const char *text)
 {
     int width = 0;
     for (; *text != '\0'; text++) {
@@ -124,9 +127,9 @@ static size_t rows_of(const table *self)
 
 static int column_width(const table *self, size_t at)
 {
-    int widest = width_of(self->columns[at].title);
+    int widest = text_width(self->columns[at].title);
     for (size_t row = 0; row < rows_of(self); row++) {
-        int width = width_of(cell_at(self, row, at)->text);
+        int width = text_width(cell_at(self, row, at)->text);
         widest = width > widest ? width : widest;
     }
     return widest;
@@ -135,16 +138,56 @@ static int column_width(const table *self, size_t at)
 static bool is_last(const table *self, size_t at)
 {
     for (size_t i = at + 1; i < self->columns_n; i++) {
-        if (self->columns[i].title != NULL) {
+        if (self->widths[i] >= 0) {
             return false;
         }
     }
     return true;
 }
 
+/* Columns of the terminal that all take; those of the table that are shown have a width. */
+static int whole_width(const table *self)
+{
+    int sum = -2;
+    for (size_t at = 0; at < self->columns_n; at++) {
+        sum += self->widths[at] >= 0 ? self->widths[at] + 2 : 0;
+    }
+    return sum;
+}
+
+void table_narrow(table *self, const char *titles)
+{
+    self->narrow = titles;
+}
+
+/* Which columns are shown, and how wide; those that a narrow terminal has no room for are left out,
+ * in their order, and named. */
+static void measure(table *self, const app *program, char *left_out, size_t left_out_len)
+{
+    int room = program->is_terminal ? screen_of(STDOUT_FILENO).columns : 0;
+    left_out[0] = '\0';
+    for (size_t at = 0; at < self->columns_n; at++) {
+        self->widths[at] = self->columns[at].title != NULL ? column_width(self, at) : -1;
+    }
+    const char *next = self->narrow != NULL ? self->narrow : "";
+    while (room > 0 && *next != '\0' && whole_width(self) > room) {
+        size_t len = strcspn(next, " ");
+        for (size_t at = 0; at < self->columns_n; at++) {
+            const char *title = self->columns[at].title;
+            if (title != NULL && strlen(title) == len && strncmp(title, next, len) == 0) {
+                self->widths[at] = -1;
+                size_t used = strlen(left_out);
+                snprintf(left_out + used, left_out_len - used, " %s", title);
+            }
+        }
+        next += len;
+        next += strspn(next, " ");
+    }
+}
+
 static void put_cell(const table *self, const app *program, size_t at, const cell *what)
 {
-    int fill = column_width(self, at) - width_of(what->text);
+    int fill = self->widths[at] - text_width(what->text);
     bool is_right = self->columns[at].is_right;
     printf("%*s", is_right ? fill : 0, "");
     say_painted(program, what->colour, "%s", what->text);
@@ -153,10 +196,13 @@ static void put_cell(const table *self, const app *program, size_t at, const cel
     }
 }
 
-static void print_rows(const table *self, const app *program)
+static void print_rows(table *self, const app *program)
 {
+    char left_out[200];
+    self->widths = checked(calloc(self->columns_n, sizeof(self->widths[0])));
+    measure(self, program, left_out, sizeof(left_out));
     for (size_t at = 0; at < self->columns_n; at++) {
-        if (self->columns[at].title != NULL) {
+        if (self->widths[at] >= 0) {
             cell title = {BOLD, (char *)(uintptr_t)self->columns[at].title, NULL};
             put_cell(self, program, at, &title);
         }
@@ -164,12 +210,16 @@ static void print_rows(const table *self, const app *program)
     printf("\n");
     for (size_t row = 0; row < rows_of(self); row++) {
         for (size_t at = 0; at < self->columns_n; at++) {
-            if (self->columns[at].title != NULL) {
+            if (self->widths[at] >= 0) {
                 put_cell(self, program, at, cell_at(self, row, at));
             }
         }
         printf("\n");
     }
+    if (left_out[0] != '\0') {
+        say_painted(program, FAINT, "(too narrow for%s)\n", left_out);
+    }
+    free(self->widths);
 }
 
 static void print_json(const table *self, const char *name)
@@ -208,15 +258,20 @@ void table_print(table *self, const app *program, const char *name)
 void json_string(FILE *out, const char *bytes, size_t len)
 {
     fputc('"', out);
-    for (size_t i = 0; i < len; i++) {
-        unsigned char byte = (unsigned char)bytes[i];
+    while (len > 0) {
+        unsigned char byte = (unsigned char)bytes[0];
+        size_t n = utf8_len(bytes, len);
         if (byte == '"' || byte == '\\') {
             fprintf(out, "\\%c", byte);
         } else if (byte < 0x20 || byte == 0x7f) {
             fprintf(out, "\\u%04x", byte);
+        } else if (n > 0) {
+            fwrite(bytes, 1, n, out);
         } else {
-            fputc(byte, out);
+            fputs("\\ufffd", out); /* JSON is UTF-8; this stands for what is not */
         }
+        bytes += n > 0 ? n : 1;
+        len -= n > 0 ? n : 1;
     }
     fputc('"', out);
 }

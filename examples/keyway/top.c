@@ -4,9 +4,18 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
+/* The map of slots: so many cells in rows of so many columns, or half as many where that is too
+ * wide. */
+#define MAP_CELLS   256
 #define MAP_COLUMNS 64
-#define MAP_ROWS    4
+#define MAP_WIDTH   (MAP_COLUMNS + 7)
+
+/* Lines of a screen beside those of nodes and the map: title, heads, what is left out (of columns,
+ * of nodes), one between, the cursor's. */
+#define LINES_BESIDE 6
 
 /* What one look at a node has found. */
 typedef struct sample {
@@ -98,12 +107,12 @@ static void add_node(table *rows, const kw_node_stats *node, const sample *befor
 }
 
 /* Calls a second for each cell of the map of slots, by their owners. */
-static double heat_cells(double cells[MAP_COLUMNS * MAP_ROWS], kw_client *client, const fleet *all,
+static double heat_cells(double cells[MAP_CELLS], kw_client *client, const fleet *all,
                          const double *rates)
 {
     double most = 0;
-    unsigned of_cell = KW_SLOTS_N / (MAP_COLUMNS * MAP_ROWS);
-    memset(cells, 0, MAP_COLUMNS * MAP_ROWS * sizeof(cells[0]));
+    unsigned of_cell = KW_SLOTS_N / MAP_CELLS;
+    memset(cells, 0, MAP_CELLS * sizeof(cells[0]));
     for (size_t i = 0; i < all->n; i++) {
         size_t n = 0;
         double slots = 0;
@@ -122,25 +131,96 @@ static double heat_cells(double cells[MAP_COLUMNS * MAP_ROWS], kw_client *client
     return most;
 }
 
+static unsigned map_columns(const app *self)
+{
+    int room = self->is_terminal ? screen_of(STDOUT_FILENO).columns : 0;
+    return room > 0 && room < MAP_WIDTH ? MAP_COLUMNS / 2 : MAP_COLUMNS;
+}
+
 /* The slots of a cluster, 64 to a cell, shaded by the calls of their owners for each slot. */
 static void put_heat(const app *self, kw_client *client, const fleet *all, const double *rates)
 {
-    static const char *const shades[] = {"·", "░", "▒", "▓", "█"};
-    double cells[MAP_COLUMNS * MAP_ROWS];
+    static const char *const blocks[] = {"·", "░", "▒", "▓", "█"};
+    static const char *const letters[] = {".", ":", "+", "*", "#"};
+    const char *const *shades = has_utf8() ? blocks : letters;
+    double cells[MAP_CELLS];
+    unsigned columns = map_columns(self);
     double most = heat_cells(cells, client, all, rates);
     if (most <= 0) {
         return;
     }
     say(self, "\n");
-    for (unsigned row = 0; row < MAP_ROWS; row++) {
-        say_painted(self, FAINT, "%6u ", row * (KW_SLOTS_N / MAP_ROWS));
-        for (unsigned at = 0; at < MAP_COLUMNS; at++) {
-            int shade = (int)(cells[row * MAP_COLUMNS + at] / most * 4 + 0.5);
+    for (unsigned row = 0; row < MAP_CELLS / columns; row++) {
+        say_painted(self, FAINT, "%6u ", row * columns * (KW_SLOTS_N / MAP_CELLS));
+        for (unsigned at = 0; at < columns; at++) {
+            int shade = (int)(cells[row * columns + at] / most * 4 + 0.5);
             shade = shade > 4 ? 4 : shade;
             say_painted(self, shade > 3 ? RED : shade > 1 ? YELLOW : GREEN, "%s", shades[shade]);
         }
         say(self, "\n");
     }
+}
+
+static double rate_of(const sample *before, const sample *now, double is, double was)
+{
+    double seconds = (double)(now->at_ns - before->at_ns) / 1e9;
+    return before->is_there && now->is_there && is > was && seconds > 0 ? (is - was) / seconds : 0;
+}
+
+/* What all do together, in a line above the table. */
+static void put_title(const app *self, const fleet *all, const sample *before, const sample *now)
+{
+    char calls[UNIT_TEXT];
+    char errors[UNIT_TEXT];
+    char clock[16];
+    size_t primaries_n = 0;
+    size_t silent_n = 0;
+    double calls_rate = 0;
+    double errors_rate = 0;
+    time_t seconds = time(NULL);
+    struct tm local;
+    for (size_t i = 0; i < all->n; i++) {
+        primaries_n += all->nodes[i].is_primary ? 1 : 0;
+        silent_n += now[i].is_there ? 0 : 1;
+        calls_rate += rate_of(&before[i], &now[i], now[i].calls, before[i].calls);
+        errors_rate += rate_of(&before[i], &now[i], now[i].errors, before[i].errors);
+    }
+    localtime_r(&seconds, &local);
+    strftime(clock, sizeof(clock), "%H:%M:%S", &local);
+    say_painted(self, FAINT, "%s  ", clock);
+    say(self, "%zu primar%s, %zu replica%s  %s calls/s", primaries_n,
+        primaries_n == 1 ? "y" : "ies", all->n - primaries_n, all->n - primaries_n == 1 ? "" : "s",
+        unit_count(calls, calls_rate));
+    say_painted(self, errors_rate > 0 ? YELLOW : PLAIN, "  %s errors/s",
+                unit_count(errors, errors_rate));
+    if (silent_n > 0) {
+        say_painted(self, RED, "  %zu no answer", silent_n);
+    }
+    say(self, "\n");
+}
+
+/* Which nodes a screen has room for: those that do not answer, then the busiest; in their order.
+ * How many are left out. */
+static size_t choose(const app *self, bool *is_shown, const fleet *all, const sample *now,
+                     const double *rates)
+{
+    int rows = self->is_terminal && !self->is_json ? screen_of(STDOUT_FILENO).rows : 0;
+    int beside = LINES_BESIDE + MAP_CELLS / (int)map_columns(self);
+    size_t room = rows <= 0 ? all->n : rows > beside ? (size_t)(rows - beside) : 1;
+    size_t shown_n = 0;
+    for (size_t i = 0; i < all->n; i++) {
+        is_shown[i] = room >= all->n;
+    }
+    for (; room < all->n && shown_n < room; shown_n++) {
+        size_t best = all->n;
+        for (size_t i = 0; i < all->n; i++) {
+            double worth = now[i].is_there ? rates[i] : 1e300;
+            double most = best == all->n ? -1 : now[best].is_there ? rates[best] : 1e300;
+            best = !is_shown[i] && worth > most ? i : best;
+        }
+        is_shown[best] = true;
+    }
+    return all->n > room ? all->n - room : 0;
 }
 
 static void show(app *self, kw_client *client, const fleet *all, const sample *before,
@@ -155,20 +235,32 @@ static void show(app *self, kw_client *client, const fleet *all, const sample *b
     };
     table *rows = table_new(columns, sizeof(columns) / sizeof(columns[0]));
     double *rates = calloc(all->n + 1, sizeof(rates[0]));
-    for (size_t i = 0; i < all->n; i++) {
-        double seconds = (double)(now[i].at_ns - before[i].at_ns) / 1e9;
-        add_node(rows, &all->nodes[i], &before[i], &now[i]);
-        if (rates != NULL && now[i].calls > before[i].calls && seconds > 0) {
-            rates[i] = (now[i].calls - before[i].calls) / seconds;
+    bool *is_shown = calloc(all->n + 1, sizeof(is_shown[0]));
+    size_t left_n = 0;
+    if (rates != NULL && is_shown != NULL) {
+        for (size_t i = 0; i < all->n; i++) {
+            rates[i] = rate_of(&before[i], &now[i], now[i].calls, before[i].calls);
+        }
+        left_n = choose(self, is_shown, all, now, rates);
+        for (size_t i = 0; i < all->n; i++) {
+            if (is_shown[i]) {
+                add_node(rows, &all->nodes[i], &before[i], &now[i]);
+            }
         }
     }
+    put_title(self, all, before, now);
+    table_narrow(rows, "CLIENTS MOVED/s KEYS MEMORY ROLE SERVER ERRORS/s");
     json_open(self);
     table_print(rows, self, "nodes");
     json_close(self);
+    if (left_n > 0) {
+        say_painted(self, FAINT, "and %zu that do%s less\n", left_n, left_n == 1 ? "es" : "");
+    }
     if (rates != NULL) {
         put_heat(self, client, all, rates);
     }
     free(rates);
+    free(is_shown);
     fflush(stdout);
 }
 
@@ -228,6 +320,8 @@ int run_top(app *self)
     }
     catch_signals();
     bool is_screen = self->is_terminal && !self->is_json;
+    static char whole[1 << 16]; /* a screen is written in one piece, and does not flicker */
+    setvbuf(stdout, whole, _IOFBF, sizeof(whole));
     printf("%s", is_screen ? "\033[?1049h\033[?25l" : "");
     bool is_good = refresh(self, client, every_ms, times);
     printf("%s", is_screen ? "\033[?25h\033[?1049l" : "");

@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -52,7 +53,8 @@ static void cut(char *line, char *words[WORDS_MAX + 2])
 }
 
 /* In the child: a terminal of its own, or two pipes. */
-static void become(const int out[2], const int err[2], const char *terminal, char **words)
+static void become(const int out[2], const int err[2], const char *terminal, char **words,
+                   const char *locale)
 {
     int to = out[1];
     if (terminal != NULL) {
@@ -63,6 +65,8 @@ static void become(const int out[2], const int err[2], const char *terminal, cha
     dup2(to, STDOUT_FILENO);
     dup2(terminal != NULL ? to : err[1], STDERR_FILENO);
     unsetenv("NO_COLOR");
+    setenv("TERM", "xterm", 1);
+    setenv("LC_ALL", locale != NULL ? locale : "C.UTF-8", 1);
     execv(program, words);
     _exit(127);
 }
@@ -108,8 +112,16 @@ static int end_of(pid_t child)
     return WEXITSTATUS(status);
 }
 
-void kw_program_run_line(kw_program_run *run, bool is_terminal, const char *stop, const char *line)
+static void set_size(int terminal, const kw_program_terminal *what)
 {
+    struct winsize size = {.ws_col = (unsigned short)what->columns,
+                           .ws_row = (unsigned short)what->rows};
+    assert_int_equal(ioctl(terminal, TIOCSWINSZ, &size), 0);
+}
+
+static void run_with(kw_program_run *run, const kw_program_terminal *what, const char *line)
+{
+    bool is_terminal = what != NULL;
     char copy[4096];
     char *words[WORDS_MAX + 2];
     int out[2] = {-1, -1};
@@ -123,6 +135,7 @@ void kw_program_run_line(kw_program_run *run, bool is_terminal, const char *stop
         assert_true(out[0] >= 0 && grantpt(out[0]) == 0 && unlockpt(out[0]) == 0);
         snprintf(terminal, sizeof(terminal), "%s", ptsname(out[0]));
         out[1] = open(terminal, O_RDWR | O_NOCTTY); /* it stays while nobody has come yet */
+        set_size(out[1], what);
     } else {
         assert_int_equal(pipe(out), 0);
         assert_int_equal(pipe(err), 0);
@@ -131,7 +144,7 @@ void kw_program_run_line(kw_program_run *run, bool is_terminal, const char *stop
     pid_t child = fork();
     assert_true(child >= 0);
     if (child == 0) {
-        become(out, err, is_terminal ? terminal : NULL, words);
+        become(out, err, is_terminal ? terminal : NULL, words, is_terminal ? what->locale : NULL);
     }
     if (!is_terminal) {
         close(out[1]);
@@ -143,12 +156,23 @@ void kw_program_run_line(kw_program_run *run, bool is_terminal, const char *stop
         assert_true(poll(&first, 1, LONGEST_MS) > 0);
         close(out[1]);
     }
-    read_all(run, child, from, stop);
+    read_all(run, child, from, is_terminal ? what->stop : NULL);
     close(out[0]);
     if (!is_terminal) {
         close(err[0]);
     }
     run->status = end_of(child);
+}
+
+void kw_program_run_line(kw_program_run *run, bool is_terminal, const char *stop, const char *line)
+{
+    const kw_program_terminal terminal = {.stop = stop};
+    run_with(run, is_terminal ? &terminal : NULL, line);
+}
+
+void kw_program_run_on(kw_program_run *run, const kw_program_terminal *terminal, const char *line)
+{
+    run_with(run, terminal, line);
 }
 
 void kw_program_run_into(kw_program_run *run, const char *path, const char *line)
@@ -167,7 +191,7 @@ void kw_program_run_into(kw_program_run *run, const char *path, const char *line
     pid_t child = fork();
     assert_true(child >= 0);
     if (child == 0) {
-        become(out, err, NULL, words);
+        become(out, err, NULL, words, NULL);
     }
     close(out[1]);
     close(err[1]);

@@ -22,6 +22,16 @@ void kw_program_find(const char *test);
  * pseudo-terminal, and it is sent an interrupt once it has printed stop, unless that is NULL. */
 void kw_program_run_line(kw_program_run *run, bool is_terminal, const char *stop, const char *line);
 
+/* A pseudo-terminal of that size (zeros: it has none), in that locale, which is sent an interrupt
+ * once stop was printed, unless that is NULL. */
+typedef struct kw_program_terminal {
+    int columns;
+    int rows;
+    const char *locale; /* NULL: one of UTF-8, in which all else is run */
+    const char *stop;
+} kw_program_terminal;
+void kw_program_run_on(kw_program_run *run, const kw_program_terminal *terminal, const char *line);
+
 /* Runs it with its standard output in a file, such as /dev/full. */
 void kw_program_run_into(kw_program_run *run, const char *path, const char *line);
 
