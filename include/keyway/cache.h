@@ -36,9 +36,10 @@
  *   owner, by this process' map, at some moment less than near-staleness before the call began. The
  *   servers tell who writes the keys that were read (CLIENT TRACKING, two connections to each), and
  *   a value is given only while answers to PING prove that no such message is missing; else the
- * call asks the server. That holds through lost and silent connections, slots and members that
- * move, FLUSHALL, lives that end, and a process or machine that was stopped. What a failover loses
- * is lost for a plain GET, too. Where a server does not track for this user, all is read there.
+ *   call asks the server. That holds through lost and silent connections, slots and members that
+ *   move, FLUSHALL, lives that end, and a process or machine that was stopped. What a failover
+ *   loses is lost for a plain GET, too. Where a server does not track for this user, all is read
+ *   there.
  * - A write through the handle, in any way of sending, is seen by each get that begins after it has
  *   ended; while it is under way, nothing of its keys is given from memory.
  * - Near values, their keys and all beside them stay within near-bytes, borrowed ones included.

@@ -30,7 +30,8 @@
  * - Data that comes back is no older than tombstone-ttl: a server that is restored from an older
  *   dump, or joins again with what it once held, is emptied first. One that came back empty, or
  *   with any dump, is repaired before it serves (quorum-guard=on and examples/quorum_repair.c), by
- * a repair that began when it was back and no call was under way any more that had begun before.
+ *   a repair that began when it was back and no call was under way any more that had begun
+ *   before.
  * - Between two repairs fewer than write-quorum copies of a key lose their data.
  * - Servers' clocks differ by less than a quarter of tombstone-ttl, and do not jump by more.
  *   Where one does, a promise that a conditional write is under way by may be forgotten.

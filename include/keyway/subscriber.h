@@ -37,7 +37,8 @@
  *   messages that were published after it, or be lost on the bus untold. Whoever published it can
  *   see that: the reply to SPUBLISH counts only receivers at the server that ran it (0 where there
  *   are none but this one). A message that got no reply may be run, and come, late as well. A map
- * is old for refresh-interval at the longest, and no longer than until the publisher connects anew.
+ *   is old for refresh-interval at the longest, and no longer than until the publisher connects
+ *   anew.
  *
  * Where topics are subscribed: with one server there; under Sentinel at the primary, or at a
  * replica where read-preference says so; on a ring at the owner of the channel's name, which
