@@ -136,16 +136,18 @@ FUZZ := $(call programs,tests/fuzz,fuzz_*)
 
 # Event loops that are here; libev has no file for pkg-config everywhere. What needs another one
 # is not built.
-loop_flags = $(patsubst -I%,-isystem %,$(shell $(PKG_CONFIG) --cflags --libs $(1) 2> /dev/null))
-LOOP_libevent := $(call loop_flags,libevent)
-LOOP_libuv := $(call loop_flags,libuv)
-LOOP_glib := $(call loop_flags,glib-2.0)
+library_flags = $(patsubst -I%,-isystem %,$(shell $(PKG_CONFIG) --cflags --libs $(1) 2> /dev/null))
+LOOP_libevent := $(call library_flags,libevent)
+LOOP_libuv := $(call library_flags,libuv)
+LOOP_glib := $(call library_flags,glib-2.0)
 LOOP_libev := $(shell printf '\043include <ev.h>\n' | $(CC) $(CPPFLAGS) -fsyntax-only -x c - 2> /dev/null && echo -lev)
 LOOPS := poll subscribe $(foreach loop,libevent libuv libev glib,$(if $(LOOP_$(loop)),$(loop)))
 BENCH := $(filter-out $(if $(LOOP_libevent),,$(BUILD)/tests/bench/bench_loop),$(BENCH))
 EXAMPLES := $(call programs,examples,*) \
 	$(filter-out $(BUILD)/examples/loop/% $(BUILD)/examples/keyway/%,$(call programs,examples/*,*)) \
 	$(LOOPS:%=$(BUILD)/examples/loop/%)
+SQLITE := $(call library_flags,sqlite3)
+EXAMPLES := $(filter-out $(if $(SQLITE),,$(BUILD)/examples/cache_sqlite),$(EXAMPLES))
 # The program keyway, which is made of several sources, and uses public headers alone.
 PROGRAM := $(BUILD)/keyway
 PROGRAM_OBJECTS := $(call programs,examples/keyway,*)
@@ -365,6 +367,7 @@ $(BUILD)/tests/%: tests/%.c $(STATIC) $(SUPPORT)
 		$(SUPPORT) $(STATIC) $(TEST_LIBS) -lcmocka -lm
 
 $(LOOPS:%=$(BUILD)/examples/loop/%): LIBS += $(LOOP_$(@F))
+$(BUILD)/examples/cache_sqlite: LIBS += $(SQLITE)
 
 $(BUILD)/examples/keyway/%.o: examples/keyway/%.c $(BUILD)/flags
 	$(call say,CC,$<)

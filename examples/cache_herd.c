@@ -61,7 +61,7 @@ int main(int argc, char **argv)
 {
     kw_error err = {0};
     bool is_child = fork() == 0; /* before the handle is opened */
-    kw_client *kw = argc > 1 ? kw_open(argv[1], &err) : NULL;
+    kw_client *kw = kw_open(argc > 1 ? argv[1] : "redis-cluster://127.0.0.1:7000", &err);
     shop self = {kw != NULL ? kw_cache_open(kw, &err, "ttl=10m&stale=1m") : NULL, tmpfile()};
     bool ok = self.cache != NULL && self.database != NULL && fputs("rain", self.database) >= 0;
     if (ok) {
@@ -74,7 +74,7 @@ int main(int argc, char **argv)
              kw_cache_forget(self.cache, &err, kw_cache_text("news")) == KW_OK; /* each time */
         want_all(&self);
     }
-    fprintf(stderr, "%s", err.text);
+    fprintf(stderr, "%s%s", ok ? "" : err.text, ok ? "" : "\n");
     kw_cache_close(self.cache);
     kw_close(kw);
     return ok && fclose(self.database) == 0 && fflush(stdout) == 0 ? 0 : 1;

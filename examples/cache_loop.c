@@ -54,7 +54,7 @@ static void on_page(void *arg, const kw_error *error, kw_cache_value *value)
 int main(int argc, char **argv)
 {
     kw_error err = {0};
-    kw_client *kw = argc > 1 ? kw_open(argv[1], &err) : NULL;
+    kw_client *kw = kw_open(argc > 1 ? argv[1] : "redis-cluster://127.0.0.1:7000", &err);
     kw_cache *cache = kw != NULL ? kw_cache_open(kw, &err, "ttl=2s&near-bytes=1mb") : NULL;
     struct pollfd entry = {cache != NULL ? kw_fd(kw, &err) : -1, POLLIN, 0};
     bool ok = entry.fd >= 0;
@@ -73,7 +73,7 @@ int main(int argc, char **argv)
              kw_process(kw, &err) == KW_OK;
     }
     printf("%d requests, %d without a page, %d questions\n", REQUESTS - left, failed, asked_n);
-    fputs(err.text, stderr);
+    fprintf(stderr, "%s%s", ok ? "" : err.text, ok ? "" : "\n");
     kw_cache_close(cache);
     kw_close(kw);
     return ok && failed == 0 ? 0 : 1;

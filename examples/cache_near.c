@@ -35,8 +35,9 @@ static long read_price(kw_cache *cache, kw_error *err)
 int main(int argc, char **argv)
 {
     kw_error err = {0};
-    kw_client *kw = argc > 1 ? kw_open(argv[1], &err) : NULL;
-    kw_client *other = kw != NULL ? kw_open(argv[1], &err) : NULL;
+    const char *server = argc > 1 ? argv[1] : "redis-cluster://127.0.0.1:7000";
+    kw_client *kw = kw_open(server, &err);
+    kw_client *other = kw != NULL ? kw_open(server, &err) : NULL;
     kw_cache *cache =
         other != NULL ? kw_cache_open(kw, &err, "near-bytes=16mb&near-staleness=100ms") : NULL;
     bool ok = cache != NULL;
@@ -63,7 +64,9 @@ int main(int argc, char **argv)
                "seen after %.1f ms (bound: 100 ms)\n",
                reads, 100.0 * (double)figures.near_hits / (double)reads, WRITES, oldest_ms);
     }
-    fprintf(stderr, "%s", err.text);
+    if (!ok) {
+        fprintf(stderr, "%s\n", err.text);
+    }
     kw_cache_close(cache);
     kw_close(other);
     kw_close(kw);

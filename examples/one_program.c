@@ -65,12 +65,15 @@ int main(int argc, char **argv)
     kw_client *kw = kw_open(argc > 1 ? argv[1] : "redis://127.0.0.1:6379", &error);
     bool ok = kw != NULL && write_and_read(kw, &error) &&
               kw_client_key_node(kw, &error, node, sizeof(node), visits, strlen(visits)) == KW_OK;
-    printf("counting at %s\n", node);
-    fflush(stdout);
-    ok = ok && count(kw, &error) &&
-         kw_client_key_node(kw, &error, node, sizeof(node), visits, strlen(visits)) == KW_OK;
-    printf("ends at %s\n", node);
-    if (!ok) {
+    if (ok) {
+        printf("counting at %s\n", node);
+        fflush(stdout);
+        ok = count(kw, &error) &&
+             kw_client_key_node(kw, &error, node, sizeof(node), visits, strlen(visits)) == KW_OK;
+    }
+    if (ok) {
+        printf("ends at %s\n", node);
+    } else {
         fprintf(stderr, "%s\n", error.text);
     }
     kw_close(kw);

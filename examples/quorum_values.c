@@ -45,7 +45,11 @@ static bool count(kw_quorum *quorum, kw_error *err, const char *key)
 int main(int argc, char **argv)
 {
     kw_error err = {0};
-    kw_client *kw = argc > 1 ? kw_open(argv[1], &err) : NULL;
+    if (argc != 2) {
+        fprintf(stderr, "usage: %s 'redis-ring://a=HOST:PORT,b=...,c=...?copies=3'\n", argv[0]);
+        return 2;
+    }
+    kw_client *kw = kw_open(argv[1], &err);
     kw_quorum *quorum = kw != NULL ? kw_quorum_new(kw, &err) : NULL;
     bool ok = quorum != NULL && kw_quorum_set(quorum, &err, "greeting", 8, "hello", 5) == KW_OK;
     kw_quorum_results *found = ok ? kw_quorum_get(quorum, &err, "greeting", 8) : NULL;

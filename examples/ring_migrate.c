@@ -58,8 +58,12 @@ int main(int argc, char **argv)
 {
     kw_scan_options options = KW_SCAN_OPTIONS_INIT;
     kw_scan_batch keys = KW_SCAN_BATCH_INIT;
+    if (argc < 3) {
+        fprintf(stderr, "usage: %s OLD-RING NEW-RING [PLACE]\n", argv[0]);
+        return 2;
+    }
     options.cursor = argc > 3 ? argv[3] : NULL;
-    bool ok = argc > 2 && (before = kw_open(argv[1], &error)) && (after = kw_open(argv[2], &error));
+    bool ok = (before = kw_open(argv[1], &error)) && (after = kw_open(argv[2], &error));
     kw_scan *scan = ok ? kw_scan_open(before, &error, &options) : NULL;
     ok = scan != NULL;
     while (ok && !keys.is_end) {

@@ -55,6 +55,7 @@ check_tests() {
         has_header uv.h || wants libuv1-dev
         has_header ev.h || wants libev-dev
         pkg-config --exists glib-2.0 2> /dev/null || wants libglib2.0-dev
+        pkg-config --exists sqlite3 2> /dev/null || wants libsqlite3-dev
         # Nor without these, but that TLS is not tested.
         pkg-config --exists openssl 2> /dev/null || wants libssl-dev
         has openssl || wants openssl

@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #define SAID_N 3
 
@@ -36,8 +37,7 @@ static void on_message(void *arg, kw_message *message)
 {
     program *self = arg;
     kw_error err = {0};
-    switch (kw_message_type(message)) {
-    case KW_MESSAGE_SUBSCRIBED:
+    if (kw_message_type(message) == KW_MESSAGE_SUBSCRIBED) {
         printf("listening to %s\n", kw_message_channel(message, NULL));
         for (int i = 0; i < SAID_N; i++) {
             kw_callback callback = {on_said, self};
@@ -45,13 +45,10 @@ static void on_message(void *arg, kw_message *message)
                 give_up(&err);
             }
         }
-        break;
-    case KW_MESSAGE_GAP:
-        printf("gap: %s\n", kw_message_bytes(message, NULL));
-        break;
-    default:
-        printf("%s\n", kw_message_bytes(message, NULL));
-        self->heard_n++;
+    } else {
+        bool is_gap = kw_message_type(message) == KW_MESSAGE_GAP;
+        printf("%s%s\n", is_gap ? "gap: " : "", kw_message_bytes(message, NULL));
+        self->heard_n += is_gap ? 0 : 1;
     }
     kw_message_free(message);
 }
@@ -59,19 +56,21 @@ static void on_message(void *arg, kw_message *message)
 int main(int argc, char **argv)
 {
     kw_error err = {0};
-    program self = {.heard_n = 0};
+    program self = {kw_open(argc > 1 ? argv[1] : "redis-cluster://127.0.0.1:7000", &err), 0, 0};
     kw_subscriber_options options = KW_SUBSCRIBER_OPTIONS_INIT;
     options.fn = on_message;
     options.arg = &self;
     options.tells_subscribed = true;
-    self.kw = kw_open(argc > 1 ? argv[1] : "redis-cluster://127.0.0.1:7000", &err);
     kw_subscriber *news = self.kw != NULL ? kw_subscriber_open(self.kw, &err, &options) : NULL;
     if (news == NULL || kw_subscribe(news, &err, KW_TOPIC_CHANNEL, "news", 4) != KW_OK) {
         give_up(&err);
     }
+    time_t end = time(NULL) + 10;
     struct pollfd entry = {kw_fd(self.kw, &err), POLLIN, 0};
     while (self.heard_n < SAID_N || self.said_n < SAID_N) {
-        if (poll(&entry, 1, kw_timeout(self.kw)) < 0 || kw_process(self.kw, &err) != KW_OK) {
+        bool is_deaf = time(NULL) >= end && kw_subscriber_wait(news, &err, 1) != KW_OK;
+        if (is_deaf || poll(&entry, 1, kw_timeout(self.kw)) < 0 ||
+            kw_process(self.kw, &err) != KW_OK) {
             give_up(&err);
         }
     }

@@ -125,4 +125,7 @@ void kw_driver_tell(kw_error *error, const kw_driver_told *told);
 
 void kw_driver_explain(kw_topology *topology, kw_error *error, const kw_driver_story *story);
 
+/* What a detail begins with that says all: the code's text is left out. */
+#define KW_DRIVER_GIVEN_BEHIND "given behind "
+
 #endif

@@ -121,6 +121,9 @@ static const char *said_once(kw_err code, const char **detail)
         strncmp(*detail, lost, strlen(lost)) == 0) {
         *detail += strlen(lost);
     }
+    if (strncmp(*detail, KW_DRIVER_GIVEN_BEHIND, strlen(KW_DRIVER_GIVEN_BEHIND)) == 0) {
+        return "";
+    }
     return kw_err_text(code);
 }
 

@@ -5,6 +5,8 @@
 
 #include "base/error.h"
 
+#include <stdio.h>
+
 void kw_pin_init(kw_pin *pin, kw_topology *topology, kw_bytes key)
 {
     kw_session_init(&pin->session, topology, key);
@@ -64,8 +66,8 @@ static kw_err check_turn(const kw_pin *pin, const kw_item *item, kw_error *error
     }
     if (command->is_void) {
         return kw_error_set(error, KW_ERR_ORDER, KW_EFFECT_NONE,
-                            "a command of the session that it was given behind was refused, or has "
-                            "ended without a reply");
+                            KW_DRIVER_GIVEN_BEHIND "a command of the session that failed: %s",
+                            pin->void_reason);
     }
     kw_session_turn turn = {&item->plan, command->effect, item->request.bytes};
     return kw_session_check_turn(&pin->session, error, &turn);
@@ -163,8 +165,14 @@ static bool has_failed(const kw_pin_command *command, const kw_item *item, kw_er
 
 /* What was given behind a command that has failed, by who did not know of it, is not sent: half a
  * transaction, or one that nothing guards, would be none. */
-static void void_behind(kw_pin *pin, kw_pin_command *from)
+static void void_behind(kw_pin *pin, kw_pin_command *from, const kw_item *failed)
 {
+    const kw_error *failure = &failed->retry_state->failure;
+    kw_bytes said = failed->request.reply != NULL ? kw_reply_bytes(failed->request.reply)
+                                                  : kw_bytes_of(failure->text);
+    bool is_story = failed->request.reply == NULL && said.len > 0;
+    snprintf(pin->void_reason, sizeof(pin->void_reason), "%s%s%.*s",
+             is_story ? "" : failed->plan.name, is_story ? "" : ": ", (int)said.len, said.data);
     pin->void_until = atomic_load(&pin->given_n);
     for (kw_pin_command *command = from; command != NULL; command = command->next) {
         command->is_void = true;
@@ -196,7 +204,7 @@ kw_item *kw_pin_on_end(kw_pipeline *pipeline, kw_item *item, kw_err code)
         pin->current = NULL;
     }
     if (!command->is_void && has_failed(command, item, code)) {
-        void_behind(pin, behind);
+        void_behind(pin, behind, item);
     }
     kw_session_keep_write(&pin->session, &item->plan);
     return is_current ? next_turn(pipeline, pin) : NULL;

@@ -34,7 +34,8 @@ struct kw_async_session {
     kw_item *current;      /* whose turn it is; NULL: nobody's */
     kw_pin_command *first; /* those that wait for their turn */
     kw_pin_command *last;
-    uint64_t void_until; /* commands that come with such a number, or a lower one, are void */
+    uint64_t void_until;   /* commands that come with such a number, or a lower one, are void */
+    char void_reason[160]; /* the failure that they were given ahead of, in words */
     bool is_lost; /* the connection was, with the current command on it, or what it stood for */
     atomic_uint_fast64_t given_n; /* commands, from any thread */
     atomic_size_t open_n;         /* of them, those whose memory is not freed */

@@ -83,6 +83,30 @@ static kw_err tell_end(kw_error *error, kw_err code)
     return kw_error_set(error, code, KW_EFFECT_NONE, "%s", text);
 }
 
+static size_t missing_topics(const kw_receiver *self)
+{
+    return self->subs.topics.topics_n - self->subs.topics.ready_n;
+}
+
+/* That topics are not subscribed, and why: a connection was lost or refused, or there is no map;
+ * the monitor is not held. */
+static kw_err tell_unready(kw_receiver *self, kw_error *error, const char *what, size_t missing_n)
+{
+    kw_error failure = KW_ERROR_INIT;
+    kw_monitor_lock(&self->monitor);
+    kw_error_copy(&failure, &self->failure);
+    kw_monitor_unlock(&self->monitor);
+    if (failure.text[0] == '\0') {
+        (void)kw_refresher_result(&self->topology->refresher, &failure);
+    }
+    bool is_one = missing_n == 1;
+    kw_error_set(error, KW_ERR_TIMEOUT, KW_EFFECT_NONE, "%s%zu topic%s not subscribed yet%s%s",
+                 what, missing_n, is_one ? " is" : "s are", failure.text[0] != '\0' ? ": " : "",
+                 failure.text);
+    kw_error_set_node(error, failure.node);
+    return KW_ERR_TIMEOUT;
+}
+
 /* There is something to be done: whoever waits for sockets is to see it. */
 static void call_leader(kw_receiver *self)
 {
@@ -254,23 +278,17 @@ kw_err kw_receiver_take(kw_receiver *self, kw_message **message, kw_error *error
             self->look_ns = now_ns + LOOK_NS;
         }
     }
+    size_t missing_n = missing_topics(self);
     hand_on(self);
+    if (code == KW_ERR_TIMEOUT && missing_n > 0 && error != NULL) {
+        return tell_unready(self, error, "no message came in time: ", missing_n);
+    }
     return code == KW_OK ? KW_OK : tell_end(error, code);
-}
-
-/* Why topics are not subscribed; the monitor is not held, and who leads may change what is read. */
-static kw_err tell_unready(kw_error *error, size_t missing_n, const kw_error *failure)
-{
-    kw_error_set(error, KW_ERR_TIMEOUT, KW_EFFECT_NONE, "%zu topics are not subscribed yet%s%s",
-                 missing_n, failure->text[0] != '\0' ? ": " : "", failure->text);
-    kw_error_set_node(error, failure->node);
-    return KW_ERR_TIMEOUT;
 }
 
 kw_err kw_receiver_wait(kw_receiver *self, kw_error *error, uint64_t until_ns)
 {
     kw_err code = KW_OK;
-    kw_error failure = KW_ERROR_INIT;
     kw_monitor_lock(&self->monitor);
     kw_subscriptions *subs = &self->subs;
     while (subs->topics.ready_n < subs->topics.topics_n || subs->topics.todo != NULL) {
@@ -280,9 +298,8 @@ kw_err kw_receiver_wait(kw_receiver *self, kw_error *error, uint64_t until_ns)
             break;
         }
         work_or_sleep(self, until_ns, now_ns, false);
-        kw_error_copy(&failure, &self->failure);
     }
-    size_t missing_n = subs->topics.topics_n - subs->topics.ready_n;
+    size_t missing_n = missing_topics(self);
     bool is_refused = subs->refusals_n > self->refusals_told_n;
     if (is_closing(self) || is_draining(self)) {
         code = is_closing(self) ? KW_ERR_CANCELLED : KW_ERR_DRAINING;
@@ -297,7 +314,7 @@ kw_err kw_receiver_wait(kw_receiver *self, kw_error *error, uint64_t until_ns)
     if (code == KW_ERR_CANCELLED || code == KW_ERR_DRAINING) {
         return tell_end(error, code);
     }
-    return code == KW_ERR_TIMEOUT ? tell_unready(error, missing_n, &failure) : code;
+    return code == KW_ERR_TIMEOUT ? tell_unready(self, error, "", missing_n) : code;
 }
 
 void kw_receiver_look(kw_receiver *self)

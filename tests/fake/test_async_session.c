@@ -184,6 +184,8 @@ static void test_async_session_given_ahead_of_a_failure_is_not_sent(void **state
     is_text(0, "ERR no transactions");
     is_failure(1, KW_ERR_ORDER, KW_EFFECT_NONE);
     is_failure(2, KW_ERR_ORDER, KW_EFFECT_NONE);
+    assert_non_null(strstr(answers[2].error.text, ": given behind a command of the session that "
+                                                  "failed: MULTI: ERR no transactions today"));
     assert_int_equal(kw_fake_count(fakes[1], "SET *") + kw_fake_count(fakes[1], "EXEC"), 0);
     tell(3, "MULTI");
     tell(4, "SET foo 1");

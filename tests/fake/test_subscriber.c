@@ -241,6 +241,32 @@ static void test_subscriber_half_open_connection_is_found_by_ping(void **state)
     part(&self);
 }
 
+/* The wait's error, and the taker's, say why nothing is subscribed, also while there is no map. */
+static void test_subscriber_without_servers_says_why(void **state)
+{
+    (void)state;
+    static const char *const uris[] = {"redis://%s", "redis-cluster://%s",
+                                       "redis-sentinel://%s/mymaster", "redis-ring://a=%s"};
+    char uri[200];
+    for (size_t i = 0; i < sizeof(uris) / sizeof(uris[0]); i++) {
+        renew_servers();
+        snprintf(uri, sizeof(uri), uris[i], kw_fake_address(fakes[0]));
+        kw_fake_down(fakes[0]);
+        party self = join(uri, NULL);
+        subscribe(&self, KW_TOPIC_CHANNEL, "news");
+        kw_error error = KW_ERROR_INIT;
+        KW_TEST_AWAIT(kw_subscriber_wait(self.subscriber, &error, 50) == KW_ERR_TIMEOUT &&
+                      strncmp(error.text, "1 topic is not subscribed yet: ", 31) == 0 &&
+                      strstr(error.text, "cannot connect") != NULL);
+        assert_string_equal(error.node, kw_fake_address(fakes[0]));
+        KW_TEST_AWAIT(kw_subscriber_take(self.subscriber, &error, 1) == NULL &&
+                      error.code == KW_ERR_TIMEOUT &&
+                      strstr(error.text, "no message came in time: 1 topic is") != NULL &&
+                      strstr(error.text, "cannot connect") != NULL);
+        part(&self);
+    }
+}
+
 /* Where PING is answered, in either form, nothing is lost. */
 static void test_subscriber_quiet_server_that_answers_is_kept(void **state)
 {
@@ -817,6 +843,7 @@ int main(void)
         cmocka_unit_test(test_subscriber_pieces_make_whole_messages),
         cmocka_unit_test(test_subscriber_hostile_bytes_are_a_gap_and_no_message),
         cmocka_unit_test(test_subscriber_half_open_connection_is_found_by_ping),
+        cmocka_unit_test(test_subscriber_without_servers_says_why),
         cmocka_unit_test(test_subscriber_quiet_server_that_answers_is_kept),
         cmocka_unit_test(test_subscriber_full_queue_drops_and_says_so),
         cmocka_unit_test(test_subscriber_that_stops_reading_loses_nothing),

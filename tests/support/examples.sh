@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-3-Clause
-# Each example is at most 80 lines, is named in examples/README.md, and runs against a cluster. (The
+# Each example is at most 80 lines, is named in examples/README.md, runs against a cluster, and says what is wrong without one. (The
 # program in examples/keyway is one of several sources, with tests of its own.)
 
 status=0
@@ -22,6 +22,14 @@ for program in $EXAMPLES; do
     *) programs="$programs $program" ;;
     esac
 done
+# No server at all: each says what is wrong.
+silent=$(for program in $programs; do
+    (
+        said=$("$program" redis-cluster://127.0.0.1:1 2>&1 < /dev/null)
+        [ -n "$said" ] || echo "$program says nothing of a server that is not there"
+    ) &
+done; wait)
+[ -z "$silent" ] || { echo "$silent" >&2; exit 1; }
 # The programs are words.
 # shellcheck disable=SC2086
 exec "$BUILD/tests/support/run_examples" $programs
