@@ -40,10 +40,9 @@ kw_cache *kw_cache_open(kw_client *client, kw_error *error, const char *options)
     if (kw_client_enter_new(client, error) != KW_OK) {
         return NULL;
     }
-    kw_cache *cache = kw_cache_new(client->topology, error, &own);
+    kw_cache *cache = kw_cache_new(client->topology, error, &own, &client->waits_end);
     if (cache != NULL) {
         cache->client = client;
-        cache->closing = &client->waits_end;
     }
     kw_client_leave(client);
     return cache;

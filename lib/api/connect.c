@@ -48,7 +48,8 @@ kw_err kw_connect(kw_client *client, kw_error *error)
     uint64_t deadline_ns = deadline_of(client);
     code = need_snapshot(client, error, &snapshot, deadline_ns);
     if (code == KW_OK) {
-        code = kw_warm_up(client->topology, error, snapshot, deadline_ns);
+        kw_map_wait wait = {deadline_ns, &client->waits_end};
+        code = kw_warm_up(client->topology, error, snapshot, wait);
         kw_snapshot_unref(snapshot);
     }
     kw_client_leave(client);

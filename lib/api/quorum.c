@@ -94,6 +94,17 @@ void kw_quorum_free(kw_quorum *quorum)
     kw_mem_free(&mem, quorum);
 }
 
+/* Why there is no exchange for a caller that has waited for one. */
+static void tell_no_room(const kw_client *client, kw_error *error)
+{
+    bool is_closing = kw_env_is_closing(&client->topology->env, &client->waits_end);
+    kw_error_set(error, is_closing ? KW_ERR_CANCELLED : KW_ERR_POOL_FULL, KW_EFFECT_NONE, "%s",
+                 is_closing
+                     ? "the handle was closed during the call"
+                     : "as many calls as pool-max allows stayed under way; raise pool-max or "
+                       "timeout");
+}
+
 /* An idle exchange or a new one. Each has a connection to each node, so that there are at
  * most pool-max of them, and further callers wait. NULL, with error set: the deadline, or
  * no memory. */
@@ -116,9 +127,7 @@ static kw_quorum_exchange *acquire(kw_quorum *self, kw_error *error, uint64_t de
     self->exchanges_n += may_make ? 1 : 0;
     kw_monitor_unlock(&self->monitor);
     if (exchange == NULL && !may_make) {
-        kw_error_set(
-            error, KW_ERR_POOL_FULL, KW_EFFECT_NONE,
-            "as many calls as pool-max allows stayed under way; raise pool-max or timeout");
+        tell_no_room(client, error);
         return NULL;
     }
     exchange = may_make

@@ -37,7 +37,7 @@ static bool open_near(kw_cache *cache)
     if (cache->near == NULL) {
         return false;
     }
-    cache->tracker = kw_tracker_new(cache->topology, cache->near);
+    cache->tracker = kw_tracker_new(cache->topology, cache->near, cache->closing);
     if (cache->tracker == NULL) {
         kw_near_close(cache->near);
         return false;
@@ -45,7 +45,8 @@ static bool open_near(kw_cache *cache)
     return true;
 }
 
-kw_cache *kw_cache_new(kw_topology *topology, kw_error *error, const kw_cache_options *options)
+kw_cache *kw_cache_new(kw_topology *topology, kw_error *error, const kw_cache_options *options,
+                       const atomic_bool *closing)
 {
     const kw_allocator *mem = &topology->env.mem;
     kw_cache *cache = kw_mem_calloc(mem, 1, sizeof(*cache));
@@ -54,6 +55,7 @@ kw_cache *kw_cache_new(kw_topology *topology, kw_error *error, const kw_cache_op
     }
     cache->mem = *mem;
     cache->topology = topology;
+    cache->closing = closing;
     cache->options = *options;
     cache->tags = kw_mem_alloc(mem, sizeof(*cache->tags));
     if (cache->tags == NULL || kw_flights_init(&cache->flights, mem, options->loads_max) != KW_OK) {

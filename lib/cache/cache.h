@@ -50,8 +50,10 @@ struct kw_cache {
     _Atomic(kw_cache_close_fn) close_fn; /* of the loop */
 };
 
-/* NULL, with error set. The topology stays with its handle, which outlives the cache. */
-kw_cache *kw_cache_new(kw_topology *topology, kw_error *error, const kw_cache_options *options);
+/* NULL, with error set. The topology stays with its handle, which outlives the cache; closing is
+ * the handle's flag (kw_env_is_closing). */
+kw_cache *kw_cache_new(kw_topology *topology, kw_error *error, const kw_cache_options *options,
+                       const atomic_bool *closing);
 void kw_cache_free(kw_cache *cache);
 
 static inline void kw_cache_count(atomic_uint_fast64_t *counter)

@@ -40,10 +40,12 @@ uint64_t kw_track_now(const kw_env *env)
     return (uint64_t)now.tv_sec * 1000 * KW_NS_PER_MS + (uint64_t)now.tv_nsec;
 }
 
-kw_err kw_track_pair_init(kw_track_pair *pair, kw_near *near, uint16_t at)
+kw_err kw_track_pair_init(kw_track_pair *pair, kw_near *near, const atomic_bool *closing,
+                          uint16_t at)
 {
     memset(pair, 0, sizeof(*pair));
     pair->near = near;
+    pair->closing = closing;
     pair->at = at;
     return kw_monitor_init(&pair->monitor);
 }
@@ -428,7 +430,7 @@ bool kw_track_pair_await(kw_track_pair *pair, kw_track_read *read, uint64_t dead
     kw_monitor_lock(&pair->monitor);
     while (!read->is_done) {
         uint64_t now_ns = kw_env_now(env);
-        bool is_over = now_ns >= deadline_ns || atomic_load(&env->is_closing);
+        bool is_over = now_ns >= deadline_ns || kw_env_is_closing(env, pair->closing);
         if (is_over) {
             break;
         }

@@ -40,6 +40,7 @@ typedef struct kw_track_pair {
     kw_near *near;
     kw_node *node; /* a reference; NULL: the place is free. Guarded by the tracker's monitor */
     uint16_t at;   /* in near->pairs */
+    const atomic_bool *closing; /* kw_env_is_closing: of the cache's handle */
     kw_conn *data;
     kw_conn *inval;
     bool is_data_known; /* the node knows that it became ready */
@@ -66,7 +67,8 @@ typedef struct kw_track_pair {
 } kw_track_pair;
 
 /* KW_ERR_NOMEM. */
-kw_err kw_track_pair_init(kw_track_pair *pair, kw_near *near, uint16_t at);
+kw_err kw_track_pair_init(kw_track_pair *pair, kw_near *near, const atomic_bool *closing,
+                          uint16_t at);
 void kw_track_pair_fini(kw_track_pair *pair);
 
 /* Leads for one turn: opens, sends what is pending, hears, reads; waits for wait_ms at the most.
@@ -80,7 +82,7 @@ bool kw_track_pair_submit(kw_track_pair *pair, kw_track_read *read);
 void kw_track_pair_send(kw_track_pair *pair);
 
 /* Waits for the end of a read that was given over; false where it has none by deadline_ns of the
- * handle's clock, or is lost. */
+ * handle's clock, or is lost, or the handle is being closed. */
 bool kw_track_pair_await(kw_track_pair *pair, kw_track_read *read, uint64_t deadline_ns);
 
 typedef enum kw_track_read_end {

@@ -18,6 +18,7 @@
 struct kw_tracker {
     kw_topology *topology;
     kw_near *near;
+    const atomic_bool *closing;   /* of the handle */
     atomic_uint_fast64_t look_ns; /* the next look */
     kw_leader looker;
     uint64_t snapshot_n;         /* the looker's: the snapshot that it saw last */
@@ -33,7 +34,7 @@ uint64_t kw_tracker_now(const kw_tracker *tracker)
     return kw_track_now(&tracker->topology->env);
 }
 
-kw_tracker *kw_tracker_new(kw_topology *topology, kw_near *near)
+kw_tracker *kw_tracker_new(kw_topology *topology, kw_near *near, const atomic_bool *closing)
 {
     kw_tracker *tracker = kw_mem_calloc(&topology->env.mem, 1, sizeof(*tracker));
     if (tracker == NULL) {
@@ -41,6 +42,7 @@ kw_tracker *kw_tracker_new(kw_topology *topology, kw_near *near)
     }
     tracker->topology = topology;
     tracker->near = near;
+    tracker->closing = closing;
     kw_leader_init(&tracker->looker);
     if (kw_monitor_init(&tracker->monitor) != KW_OK) {
         kw_mem_free(&topology->env.mem, tracker);
@@ -70,7 +72,8 @@ static kw_track_pair *pair_of(kw_tracker *tracker, kw_node *node)
     }
     if (pair == NULL && tracker->pairs_n < KW_NEAR_PAIRS_MAX) {
         kw_track_pair *fresh = &tracker->pairs[tracker->pairs_n];
-        if (kw_track_pair_init(fresh, tracker->near, (uint16_t)tracker->pairs_n) == KW_OK) {
+        if (kw_track_pair_init(fresh, tracker->near, tracker->closing,
+                               (uint16_t)tracker->pairs_n) == KW_OK) {
             fresh->node = kw_node_ref(node);
             tracker->pairs_n++;
             pair = fresh;

@@ -13,8 +13,9 @@
 
 typedef struct kw_tracker kw_tracker;
 
-/* near stays the caller's, and outlives the tracker. NULL where there is no memory. */
-kw_tracker *kw_tracker_new(kw_topology *topology, kw_near *near);
+/* near stays the caller's, and outlives the tracker, as the handle's flag does (kw_env_is_closing).
+ * NULL where there is no memory. */
+kw_tracker *kw_tracker_new(kw_topology *topology, kw_near *near, const atomic_bool *closing);
 
 /* Nobody is inside any more. In a forked child is_forked: the connections are the parent's. */
 void kw_tracker_free(kw_tracker *tracker, bool is_forked);

@@ -21,7 +21,7 @@ typedef struct pings {
     size_t n;
 } pings;
 
-static void add(pings *self, kw_node *node, uint64_t now_ns)
+static void add(pings *self, kw_node *node, uint64_t now_ns, const atomic_bool *closing)
 {
     kw_item *item = &self->items[self->n++];
     kw_item_init(item);
@@ -33,11 +33,13 @@ static void add(pings *self, kw_node *node, uint64_t now_ns)
     item->plan.is_internal = true;
     item->plan.fails_fast = true;
     item->plan.start_ns = now_ns;
+    item->plan.closing = closing;
     item->request.bytes = (kw_bytes){ping, sizeof(ping) - 1};
 }
 
 /* False when there is no memory. */
-static bool choose(pings *self, const kw_topology *topology, const kw_snapshot *snapshot)
+static bool choose(pings *self, const kw_topology *topology, const kw_snapshot *snapshot,
+                   const atomic_bool *closing)
 {
     uint64_t now_ns = kw_env_now(&topology->env);
     const kw_map *map = snapshot->map;
@@ -49,13 +51,13 @@ static bool choose(pings *self, const kw_topology *topology, const kw_snapshot *
         return false;
     }
     for (size_t i = 0; i < shards_n; i++) {
-        add(self, snapshot->nodes[kw_map_shard_at(map, i)->primary], now_ns);
+        add(self, snapshot->nodes[kw_map_shard_at(map, i)->primary], now_ns, closing);
     }
     self->primaries_n = self->n;
     for (size_t i = 0; has_replicas && i < shards_n; i++) {
         const kw_map_shard *shard = kw_map_shard_at(map, i);
         for (size_t k = 0; k < shard->replicas_n; k++) {
-            add(self, snapshot->nodes[kw_map_replica(map, shard, k)], now_ns);
+            add(self, snapshot->nodes[kw_map_replica(map, shard, k)], now_ns, closing);
         }
     }
     return true;
@@ -98,13 +100,13 @@ static kw_err tell(const pings *self, kw_error *error)
 }
 
 kw_err kw_warm_up(kw_topology *topology, kw_error *error, const kw_snapshot *snapshot,
-                  uint64_t deadline_ns)
+                  kw_map_wait wait)
 {
     pings self = {NULL, 0, 0};
-    if (!choose(&self, topology, snapshot)) {
+    if (!choose(&self, topology, snapshot, wait.closing)) {
         return kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory to connect");
     }
-    kw_err code = kw_pipeline_all(topology, self.items, self.n, deadline_ns);
+    kw_err code = kw_pipeline_all(topology, self.items, self.n, wait.deadline_ns);
     if (code != KW_OK) {
         code = tell(&self, error);
     }

@@ -3,13 +3,13 @@
 #ifndef DRIVE_WARM_UP_H
 #define DRIVE_WARM_UP_H
 
-#include "topology/topology.h"
+#include "topology/first_map.h"
 
 /* Connects to each primary of the snapshot, and to each replica that reads may go to, all at once,
- * until the deadline; each has answered a PING. Failure is that of the first primary that could not
- * be had, and error names all of them, within its room. A replica that cannot be had is none: reads
- * go elsewhere. */
+ * until the end of the wait; each has answered a PING. Failure is that of the first primary that
+ * could not be had, and error names all of them, within its room. A replica that cannot be had is
+ * none: reads go elsewhere. */
 kw_err kw_warm_up(kw_topology *topology, kw_error *error, const kw_snapshot *snapshot,
-                  uint64_t deadline_ns);
+                  kw_map_wait wait);
 
 #endif

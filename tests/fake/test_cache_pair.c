@@ -8,6 +8,7 @@
 
 #include <stdatomic.h>
 
+#include "api/client.h"
 #include "support/near_ask.h"
 
 /* What is wrong with the server, as bits. */
@@ -141,6 +142,8 @@ typedef struct pair_stage {
 
 #define AN_HOUR "near-bytes=1mb&near-staleness=1h"
 #define STALL   "stall-timeout=100ms"
+
+#define CLOSE_MS (100 * KW_TEST_SLOWNESS)
 
 static void begin_server(void)
 {
@@ -575,6 +578,64 @@ static void test_a_broken_redirection_ends_the_pair(void **state)
     end(&self);
 }
 
+/* A caller that is in the cache until its handle is closed. */
+typedef struct reader {
+    kw_cache *cache;
+    kw_err code;
+    atomic_bool has_ended;
+} reader;
+
+static void *read_until_closed(void *arg)
+{
+    reader *self = arg;
+    kw_cache_value value = KW_CACHE_VALUE_INIT;
+    self->code = kw_cache_get(self->cache, NULL, &value, kw_cache_text("other"));
+    kw_cache_release(&value);
+    atomic_store(&self->has_ended, true);
+    return NULL;
+}
+
+static void *close_handle(void *arg)
+{
+    kw_close(arg);
+    return NULL;
+}
+
+/* While another handle shares what it knows: nothing else tells that its waits are over. */
+static void test_readers_end_at_once_where_their_shared_handle_is_closed(void **state)
+{
+    (void)state;
+    uint64_t best_ms = UINT64_MAX;
+    for (int k = 0; k < 5 && best_ms > CLOSE_MS; k++) {
+        pair_stage self = begin("stall-timeout=4s", AN_HOUR);
+        kw_client *other = kw_open_shared(self.client, NULL);
+        await_near(self.cache, "key", "1");
+        atomic_store(&server.faults, MUTE_READS);
+        reader readers[2] = {{.cache = self.cache}, {.cache = self.cache}};
+        pthread_t threads[3];
+        kw_client_count_in(self.client); /* until the cache is closed */
+        for (size_t i = 0; i < 2; i++) {
+            assert_int_equal(pthread_create(&threads[i], NULL, read_until_closed, &readers[i]), 0);
+        }
+        kw_test_await_calls(self.client, 3);
+        assert_true(kw_fake_wait(server.fake, "PTTL other", 2, 5000));
+        uint64_t start_ms = kw_test_now_ms();
+        assert_int_equal(pthread_create(&threads[2], NULL, close_handle, self.client), 0);
+        KW_TEST_AWAIT(atomic_load(&readers[0].has_ended) && atomic_load(&readers[1].has_ended))
+        uint64_t elapsed_ms = kw_test_now_ms() - start_ms;
+        best_ms = elapsed_ms < best_ms ? elapsed_ms : best_ms;
+        assert_int_equal(readers[0].code, KW_ERR_CANCELLED);
+        assert_int_equal(readers[1].code, KW_ERR_CANCELLED);
+        kw_cache_close(self.cache);
+        kw_client_leave(self.client);
+        for (size_t i = 0; i < 3; i++) {
+            kw_test_join(threads[i]);
+        }
+        kw_close(other);
+    }
+    assert_in_range(best_ms, 0, CLOSE_MS);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -591,6 +652,7 @@ int main(void)
         cmocka_unit_test(test_connections_that_are_refused_are_tried_again),
         cmocka_unit_test(test_hits_alone_keep_the_map_fresh_and_tell_events),
         cmocka_unit_test(test_a_broken_redirection_ends_the_pair),
+        cmocka_unit_test(test_readers_end_at_once_where_their_shared_handle_is_closed),
     };
     return cmocka_run_group_tests(tests, start_fakes, stop_fakes);
 }
