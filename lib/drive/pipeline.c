@@ -10,7 +10,7 @@
 static void wait_all(kw_pipeline *pipeline, uint64_t deadline_ns)
 {
     kw_run_wait wait;
-    kw_run_wait_init(&wait, pipeline);
+    kw_run_wait_init(&wait, pipeline, true);
     while (pipeline->open_n > 0) {
         kw_err code = KW_OK;
         if (kw_env_is_closing(&pipeline->topology->env, pipeline->closing)) {

@@ -42,7 +42,8 @@ struct kw_pipeline {
     size_t channels_capacity;
     kw_channel_table shared; /* those of many commands */
     kw_channel *latest;      /* the one of them that was found last; or NULL */
-    kw_channel *listed;      /* those that have something to do */
+    kw_channel *listed;      /* those that have something to do, in their order */
+    kw_channel *last_listed; /* where there are any */
     kw_heap timers;          /* of channels */
     kw_ordering ordering;
     bool is_ordered;            /* a batch is, once anything goes wrong */
@@ -238,8 +239,9 @@ static inline void kw_pipeline_list_channel(kw_pipeline *self, kw_channel *chann
 {
     if (!channel->is_listed) {
         channel->is_listed = true;
-        channel->next_listed = self->listed;
-        self->listed = channel;
+        channel->next_listed = NULL;
+        *(self->listed != NULL ? &self->last_listed->next_listed : &self->listed) = channel;
+        self->last_listed = channel;
     }
 }
 

@@ -99,7 +99,7 @@ kw_quorum_exchange *kw_quorum_exchange_new(kw_topology *topology, atomic_uint_fa
     self->long_lived.on_ended = on_ended;
     self->long_lived.on_dropped = on_dropped;
     kw_pipeline_live_long(&self->pipeline, &self->long_lived, true);
-    kw_run_wait_init(&self->wait, &self->pipeline);
+    kw_run_wait_init(&self->wait, &self->pipeline, false);
     self->long_lived.tidy_ns = UINT64_MAX; /* nobody waits for it */
     return self;
 }

@@ -7,12 +7,12 @@
 /* No wait for one reader is longer: a map that others have fetched is to be noticed. */
 #define READ_SLICE_NS (50 * KW_NS_PER_MS)
 
-void kw_run_wait_init(kw_run_wait *self, kw_pipeline *pipeline)
+void kw_run_wait_init(kw_run_wait *self, kw_pipeline *pipeline, bool is_for_all)
 {
     self->pipeline = pipeline;
     self->sockets = self->space;
     self->sockets_n = KW_RUN_WAIT_INLINE;
-    self->has_waited = false;
+    self->reads_in_turn = is_for_all;
 }
 
 void kw_run_wait_fini(kw_run_wait *self)
@@ -82,19 +82,28 @@ static void read_one(kw_run_wait *self, kw_channel *channel, kw_item *item, uint
     } else {
         kw_pipeline_collect(pipeline, channel);
     }
-    kw_pipeline_list_channel(pipeline, channel);
+    self->reads_in_turn = self->reads_in_turn && code != KW_ERR_TIMEOUT;
 }
 
-/* The node that was sent to last mostly answers last: one wait for it, instead of one for
- * each node, after which there may be something of every node. */
-static void read_last(kw_run_wait *self, kw_channel *last, uint64_t until_ns)
+/* One receive a node, in which it is waited for. The node that was sent to last comes first: mostly
+ * it answers last, and the others have answered by then. Once a node is slow, or something else is
+ * to be done, what others have sent is taken without a wait. */
+static void read_in_turn(kw_run_wait *self, kw_channel *last, uint64_t until_ns)
 {
     kw_pipeline *pipeline = self->pipeline;
     read_one(self, last, last->flight.head, until_ns);
     for (size_t i = 0; i < pipeline->channels_n; i++) {
-        if (kw_channel_is_waiting(pipeline->channels[i])) {
-            kw_pipeline_on_ready(pipeline, pipeline->channels[i], POLLIN);
+        kw_channel *channel = pipeline->channels[i];
+        bool is_next = channel != last && kw_channel_is_waiting(channel);
+        if (is_next && self->reads_in_turn && !has_waiting(pipeline)) {
+            read_one(self, channel, channel->flight.head, until_ns);
         }
+        if (kw_channel_is_waiting(channel)) { /* or it has more */
+            kw_pipeline_on_ready(pipeline, channel, POLLIN);
+        }
+    }
+    for (size_t i = 0; i < pipeline->channels_n; i++) {
+        kw_pipeline_list_channel(pipeline, pipeline->channels[i]);
     }
 }
 
@@ -180,9 +189,9 @@ bool kw_run_wait_turn(kw_run_wait *self, uint64_t until_ns)
     bool is_free = found.is_all && !has_fetch(self->pipeline);
     if (is_free && found.n == 1) {
         read_one(self, found.last, found.last->flight.tail, until_ns);
-    } else if (is_free && found.n > 1 && !self->has_waited) {
-        self->has_waited = true;
-        read_last(self, found.last, until_ns);
+        kw_pipeline_list_channel(self->pipeline, found.last);
+    } else if (is_free && found.n > 1 && self->reads_in_turn) {
+        read_in_turn(self, found.last, until_ns);
     } else {
         read_many(self, until_ns);
     }

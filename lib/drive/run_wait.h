@@ -13,10 +13,11 @@ typedef struct kw_run_wait {
     struct pollfd *sockets; /* of the channels, and of a fetch */
     size_t sockets_n;
     struct pollfd space[KW_RUN_WAIT_INLINE];
-    bool has_waited; /* for the node that was sent to last */
+    bool reads_in_turn; /* each node is waited for by a receive: none has been slow yet */
 } kw_run_wait;
 
-void kw_run_wait_init(kw_run_wait *self, kw_pipeline *pipeline);
+/* is_for_all: the caller waits for each reply, and not for some of them. */
+void kw_run_wait_init(kw_run_wait *self, kw_pipeline *pipeline, bool is_for_all);
 void kw_run_wait_fini(kw_run_wait *self);
 
 /* Waits until a socket has something, or until_ns, or something else is to be done, and reads

@@ -3,6 +3,8 @@
  * result, effect and redirects, nothing is run twice, and no reply is another's. */
 #include "fake/cut.h"
 
+#include "api/client.h"
+
 #define TIMEOUT_MS 300
 
 /* A batch of n commands by a format with the number. */
@@ -284,6 +286,84 @@ static void test_batch_reads_while_it_writes(void **state)
     kw_close(kw);
 }
 
+/* What a batch asks of the system beside its sends. */
+static struct {
+    kw_transport transport;
+    const kw_transport *below;
+    int sent_last;   /* socket of the last send */
+    int heard_first; /* of the first receive behind it; -1: there was none */
+    unsigned waits_n;
+    unsigned looks_n; /* receives that do not wait, and polls */
+} asked;
+
+static ssize_t note_send(void *arg, int socket, const char *data, size_t len)
+{
+    asked.sent_last = socket;
+    return asked.below->send_fn(arg, socket, data, len);
+}
+
+static ssize_t note_recv(void *arg, int socket, char *data, size_t len, bool waits)
+{
+    if (len > 1) { /* else it is whether a connection is still there */
+        asked.heard_first = asked.heard_first < 0 ? socket : asked.heard_first;
+        asked.waits_n += waits;
+        asked.looks_n += !waits;
+    }
+    return asked.below->recv_fn(arg, socket, data, len, waits);
+}
+
+static int note_poll(void *arg, struct pollfd *sockets, size_t sockets_n, int wait_ms)
+{
+    asked.looks_n++;
+    return asked.below->poll_fn(arg, sockets, sockets_n, wait_ms);
+}
+
+static void note_calls(kw_client *kw)
+{
+    kw_env *env = &kw->topology->env;
+    asked.below = env->transport;
+    asked.transport = *env->transport;
+    asked.transport.send_fn = note_send;
+    asked.transport.recv_fn = note_recv;
+    asked.transport.poll_fn = note_poll;
+    asked.heard_first = -1;
+    asked.waits_n = 0;
+    asked.looks_n = 0;
+    env->transport = &asked.transport;
+}
+
+/* The node that was sent to last is waited for first; no node takes more than one receive, and none
+ * a poll. */
+static void test_batch_waits_for_each_node_in_one_receive(void **state)
+{
+    (void)state;
+    renew_fakes();
+    const kw_fake_range thirds[] = {
+        {0, 5000, fakes[2], NULL}, {5001, 10000, fakes[0], NULL}, {10001, 16383, fakes[1], NULL}};
+    kw_fake_set_cluster(fakes, 3, thirds, 3);
+    kw_client *kw = open_connected("timeout=5s");
+    for (size_t i = 0; i < FAKES_N; i++) {
+        answer(fakes[i], "INCR *", ":1");
+    }
+    for (int k = 0; k < 20; k++) { /* a node may be late, where the machine is */
+        kw_batch *batch = kw_batch_new(kw, NULL);
+        kw_batch_add(batch, NULL, "INCR foo");
+        kw_batch_add(batch, NULL, "INCR bar");
+        kw_batch_add(batch, NULL, "INCR hello"); /* slot 866 */
+        note_calls(kw);
+        kw_err code = kw_batch_run(batch, NULL, 0);
+        kw->topology->env.transport = asked.below;
+        kw_batch_free(batch);
+        assert_int_equal(code, KW_OK);
+        if (k > 0 && asked.waits_n == 3 && asked.looks_n == 0) {
+            break; /* the first one opens connections */
+        }
+        assert_in_range(k, 0, 18);
+    }
+    assert_int_equal(asked.heard_first, asked.sent_last);
+    kw_close(kw);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -295,6 +375,7 @@ int main(void)
         cmocka_unit_test(test_batch_late_answers_never_reach_the_next),
         cmocka_unit_test(test_batch_with_a_surplus_answer_uses_the_connection_no_more),
         cmocka_unit_test(test_batch_reads_while_it_writes),
+        cmocka_unit_test(test_batch_waits_for_each_node_in_one_receive),
     };
     return cmocka_run_group_tests(tests, start_fakes, stop_fakes);
 }
