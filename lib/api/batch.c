@@ -25,6 +25,7 @@ struct kw_batch {
     size_t capacity;
     size_t commands_n;
     kw_batch_splits splits;
+    const kw_command_info *latest; /* the row of the command that was added last; or NULL */
     kw_buf encoded;
     bool has_run;
 };
@@ -135,10 +136,12 @@ static kw_err add_entered(kw_batch *batch, kw_error *error, kw_plan_task *task)
     if (task->whole != NULL) {
         return add_whole(batch, error, task, item);
     }
+    task->like = batch->latest;
     kw_err code = kw_plan_make(&item->plan, batch->client->topology, error, task);
     if (code != KW_OK) {
         return code;
     }
+    batch->latest = item->plan.command;
     if (item->plan.kind == KW_PLAN_SPLIT) {
         kw_plan plan = item->plan;
         return add_split(batch, error, task, &plan);

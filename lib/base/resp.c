@@ -13,6 +13,10 @@ static inline char *put_line_end(char *at)
 static inline char *put_head(char *at, char sign, size_t number)
 {
     *at++ = sign;
+    if (number < 10) { /* as most are */
+        *at = (char)('0' + number);
+        return put_line_end(at + 1);
+    }
     at += kw_uint_to_text(at, number);
     return put_line_end(at);
 }

@@ -374,12 +374,6 @@ kw_err kw_channel_progress(kw_channel *channel, kw_channel_scan *scan, short rev
     return code;
 }
 
-kw_item *kw_channel_answered(kw_channel *channel)
-{
-    bool is_answered = channel->flight.head != NULL && channel->flight.head->request.is_done;
-    return is_answered ? kw_items_pop(&channel->flight) : NULL;
-}
-
 void kw_channel_on_heard(kw_channel *channel, uint64_t now_ns)
 {
     channel->heard_ns = now_ns;

@@ -106,7 +106,11 @@ kw_err kw_channel_progress(kw_channel *channel, kw_channel_scan *scan, short rev
 
 /* The next sent command that has its reply, taken out; NULL: none. Behind those that were taken
  * kw_channel_on_heard follows. */
-kw_item *kw_channel_answered(kw_channel *channel);
+static inline kw_item *kw_channel_answered(kw_channel *channel)
+{
+    bool is_answered = channel->flight.head != NULL && channel->flight.head->request.is_done;
+    return is_answered ? kw_items_pop(&channel->flight) : NULL;
+}
 void kw_channel_on_heard(kw_channel *channel, uint64_t now_ns);
 
 /* True where poll has something to wait for. */

@@ -49,10 +49,11 @@ struct kw_loop {
     kw_loop_blocks used;       /* blocks that nobody needs any more */
     size_t told_n;             /* commands that were told of, and still count as open */
     size_t told_len;
-    size_t kept_n;      /* blocks of both kinds, as far as it knows */
-    bool has_guests;    /* when this turn began */
-    uint64_t guests_ns; /* when they are to be served again */
-    bool wants_closing; /* a callback called kw_close */
+    size_t kept_n;                 /* blocks of both kinds, as far as it knows */
+    const kw_command_info *latest; /* of the command given last in a callback; or NULL */
+    bool has_guests;               /* when this turn began */
+    uint64_t guests_ns;            /* when they are to be served again */
+    bool wants_closing;            /* a callback called kw_close */
 };
 
 /* The one at the place, made at first use; NULL, with error set, where it cannot be. Any

@@ -23,10 +23,14 @@ kw_err kw_loop_send(kw_loop *loop, kw_error *error, kw_callback callback, kw_pla
         return code;
     }
     task->is_timed_later = is_inside; /* at once, by the loop's own look at the clock */
+    task->like = is_inside ? loop->latest : NULL;
     code = kw_async_command_init(command, loop->topology, error, task);
     if (code != KW_OK) {
         kw_loop_unblock(loop, command);
         return code;
+    }
+    if (is_inside) {
+        loop->latest = command->item.plan.command;
     }
     hand_over(loop, command, callback, is_inside);
     return KW_OK;

@@ -332,7 +332,6 @@ kw_err kw_plan_check_acks(const kw_topology *topology, kw_error *error, const kw
 /* Each field by itself, which takes less than zeros for all of it, in every call. */
 static void clear(kw_plan *plan)
 {
-    static const kw_token none;
     plan->kind = KW_PLAN_ANY;
     plan->need = KW_PLAN_NEEDS_NOTHING;
     plan->read = KW_READ_OF_PRIMARY;
@@ -356,7 +355,7 @@ static void clear(kw_plan *plan)
     plan->name = NULL;
     plan->key_hash = 0;
     plan->zone = 0;
-    plan->after = none;
+    plan->after.size = 0;
     plan->start_ns = 0;
     plan->deadline_ns = 0;
     plan->block_ns = 0;
@@ -368,7 +367,7 @@ static kw_err start(kw_plan *plan, kw_topology *topology, kw_error *error, const
     const kw_bytes *argv = task->argv;
     size_t argc = task->argc;
     clear(plan);
-    plan->command = kw_command_find(argv, argc);
+    plan->command = kw_command_find_like(task->like, argv, argc);
     plan->name = plan->command != NULL ? kw_command_name(plan->command) : "command";
     unsigned flags = plan->command != NULL ? kw_command_flags(plan->command) : 0;
     if ((flags & (KW_COMMAND_SESSION | KW_COMMAND_REFUSED)) != 0) {

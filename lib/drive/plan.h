@@ -91,6 +91,7 @@ typedef struct kw_plan_task {
     const kw_call_options *options;
     const kw_bytes *argv;
     size_t argc;
+    const kw_command_info *like;  /* NULL, or the command that it probably is, as the one before */
     kw_script_run_state **script; /* NULL: none; else what the command runs by its name: the plan's,
                                      once it is made, and NULL then */
     struct kw_async_session *pin; /* NULL, or the session whose command it is */

@@ -16,9 +16,6 @@
 /* A request up to this size is copied, so that many leave in one send. */
 #define JOIN_MAX_LEN ((size_t)16 * 1024)
 
-/* Once so many bytes wait for a socket that takes nothing, no further request is queued. */
-#define ROOM_LEN ((size_t)64 * 1024)
-
 /* A connection that was idle for longer than this is looked at before it is used. */
 #define FRESH_NS ((uint64_t)1000000)
 
@@ -44,12 +41,6 @@ bool kw_conn_has_half(const kw_conn *conn, const kw_request *request)
     uint64_t sent_at = kw_conn_sent_at(conn);
     return request->end_at != UINT64_MAX && sent_at < request->end_at &&
            sent_at > request->end_at - request->bytes.len;
-}
-
-bool kw_conn_has_room(const kw_conn *conn)
-{
-    bool has_room = conn->rest.len == 0 && waiting_len(conn) < ROOM_LEN;
-    return has_room && (!kw_conn_has_old_login(conn) || !kw_conn_awaits_login(conn));
 }
 
 short kw_conn_events(const kw_conn *conn)
@@ -233,7 +224,7 @@ static void make_room(kw_conn *conn)
 /* Appends to the bytes that wait to be sent. */
 static inline bool append(kw_conn *conn, const char *data, size_t len)
 {
-    if (conn->out_at >= ROOM_LEN) {
+    if (conn->out_at >= KW_CONN_ROOM_LEN) {
         make_room(conn);
     }
     if (!kw_buf_reserve(&conn->out, len)) {
@@ -257,8 +248,11 @@ static kw_err queue_asking(kw_conn *conn, kw_error *error)
 
 kw_err kw_conn_queue(kw_conn *conn, kw_error *error, kw_request *request, bool is_asking)
 {
-    kw_owner owner = {request->parts_n > 0 ? KW_OWNER_PARTS : KW_OWNER_REQUEST, request->parts_n,
-                      NULL, request, 0};
+    kw_owner owner = {KW_OWNER_REQUEST, 0, NULL, request, 0};
+    if (request->parts_n > 0) {
+        owner.kind = KW_OWNER_PARTS;
+        owner.parts_n = request->parts_n;
+    }
     request->end_at = UINT64_MAX; /* not sent, where there is no memory for it */
     if (kw_conn_has_old_login(conn)) {
         kw_conn_renew_login(conn, 0);

@@ -176,9 +176,6 @@ static inline uint64_t kw_conn_due_ns(const kw_conn *conn)
  * time. */
 kw_err kw_conn_check_overdue(kw_conn *conn, kw_error *error, uint64_t now_ns);
 
-/* True where another request may be queued: little waits to be sent. */
-bool kw_conn_has_room(const kw_conn *conn);
-
 /* Queues AUTH, where the login has changed since the connection had its own, nothing is on its way
  * there (see conn_login.c) and nothing stands in the way: the next command's send takes it along.
  * spare: room that is left for that command. Without memory for it the next command sees to it. Not
@@ -191,6 +188,16 @@ bool kw_conn_awaits_login(const kw_conn *conn);
 static inline bool kw_conn_has_old_login(const kw_conn *conn)
 {
     return conn->login_revision != kw_logins_revision(&conn->env->logins);
+}
+
+/* Once so many bytes wait for a socket that takes nothing, no further request is queued. */
+#define KW_CONN_ROOM_LEN ((size_t)64 * 1024)
+
+/* True where another request may be queued: little waits to be sent. */
+static inline bool kw_conn_has_room(const kw_conn *conn)
+{
+    bool has_room = conn->rest.len == 0 && conn->out.len - conn->out_at < KW_CONN_ROOM_LEN;
+    return has_room && (!kw_conn_has_old_login(conn) || !kw_conn_awaits_login(conn));
 }
 
 /* Puts the request behind what waits to be sent, behind ASKING if asked to. The connection

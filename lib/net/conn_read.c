@@ -86,14 +86,19 @@ static kw_err take_other(kw_conn *conn, kw_error *error, kw_reply *reply)
     return KW_OK;
 }
 
-kw_err kw_conn_give(kw_conn *conn, kw_error *error, kw_reply *reply)
+/* next: the owner of the next reply, or NULL. */
+static inline kw_err give_to(kw_conn *conn, kw_error *error, const kw_owner *next, kw_reply *reply)
 {
-    const kw_owner *next = kw_fifo_peek(&conn->owners);
     if (next == NULL || next->kind != KW_OWNER_REQUEST) {
         return take_other(conn, error, reply);
     }
     give(conn, next->request, reply);
     return KW_OK;
+}
+
+kw_err kw_conn_give(kw_conn *conn, kw_error *error, kw_reply *reply)
+{
+    return give_to(conn, error, kw_fifo_peek(&conn->owners), reply);
 }
 
 static kw_err next_reply(kw_conn *conn, kw_reply **reply, kw_error *error)
@@ -128,7 +133,7 @@ static kw_err parse(kw_conn *conn, kw_error *error)
         conn->reader.sink = is_callers ? next->request->sink : NULL;
         kw_err code = next_reply(conn, &reply, error);
         if (code == KW_OK && reply != NULL) {
-            code = kw_conn_give(conn, error, reply);
+            code = give_to(conn, error, next, reply);
         }
         if (code != KW_OK) {
             return kw_conn_die(conn, code);

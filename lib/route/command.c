@@ -82,6 +82,16 @@ const kw_command_info *kw_command_find(const kw_bytes *argv, size_t argc)
     return find_subcommand(hash, row, argv[1]);
 }
 
+const kw_command_info *kw_command_find_like(const kw_command_info *like, const kw_bytes *argv,
+                                            size_t argc)
+{
+    /* A subcommand's key is never the first argument, so that this is a whole name. */
+    bool is_like = like != NULL && argc > 0 && like->keys.first == 1 &&
+                   like->name_len == argv[0].len &&
+                   is_same(kw_command_row_name(like), argv[0].data, argv[0].len);
+    return is_like ? like : kw_command_find(argv, argc);
+}
+
 const char *kw_command_name(const kw_command_info *command)
 {
     return kw_command_row_name(command);

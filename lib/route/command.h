@@ -56,6 +56,10 @@ typedef struct kw_command_info kw_command_info;
  * for any node, whose server will refuse it. Constant, never freed. */
 const kw_command_info *kw_command_find(const kw_bytes *argv, size_t argc);
 
+/* Likewise; sooner where it is the command of like, the row of the one before it, or NULL. */
+const kw_command_info *kw_command_find_like(const kw_command_info *like, const kw_bytes *argv,
+                                            size_t argc);
+
 const char *kw_command_name(const kw_command_info *command); /* "OBJECT ENCODING" */
 unsigned kw_command_flags(const kw_command_info *command);   /* KW_COMMAND_... */
 kw_request_policy kw_command_request(const kw_command_info *command);

@@ -177,6 +177,28 @@ static void test_command_find_unknown_gives_null(void **state)
     assert_null(kw_command_find(&empty, 1));
 }
 
+/* By each row in place of the one before it: what is found is never another one. */
+static void test_command_find_like_is_as_without_it(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < kw_command_table_n; i++) {
+        const char *name = kw_command_row_name(&kw_command_table[i]);
+        kw_bytes argv[ARGS_MAX];
+        size_t argc = split(argv, name);
+        kw_bytes whole[] = {kw_bytes_of(name), kw_bytes_of("key")};
+        for (size_t k = 0; k < kw_command_table_n; k++) {
+            const kw_command_info *like = &kw_command_table[k];
+            assert_ptr_equal(kw_command_find_like(like, argv, argc), kw_command_find(argv, argc));
+            assert_ptr_equal(kw_command_find_like(like, whole, 2), kw_command_find(whole, 2));
+        }
+    }
+    const kw_command_info *get = find("GET");
+    kw_bytes key = {"gEt", 3};
+    assert_ptr_equal(kw_command_find_like(get, &key, 1), get);
+    assert_ptr_equal(kw_command_find_like(NULL, &key, 1), get);
+    assert_null(kw_command_find_like(get, NULL, 0));
+}
+
 static void test_command_find_container_alone_has_no_flags_and_keys(void **state)
 {
     (void)state;
@@ -299,6 +321,7 @@ int main(void)
         cmocka_unit_test(test_command_rows_with_subcommand_have_a_container),
         cmocka_unit_test(test_command_find_every_name_in_any_case_gives_its_row),
         cmocka_unit_test(test_command_find_unknown_gives_null),
+        cmocka_unit_test(test_command_find_like_is_as_without_it),
         cmocka_unit_test(test_command_find_container_alone_has_no_flags_and_keys),
         cmocka_unit_test(test_command_flags_and_policies_are_as_known),
         cmocka_unit_test(test_command_block_ms_is_read_from_the_arguments),
