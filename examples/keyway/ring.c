@@ -232,7 +232,7 @@ static void show_change(app *self, const kw_ring *from, const kw_ring *to)
     json_number(self, "moved_by_modulo", by_modulo);
     json_close(self);
     say(self, "\n%s of the keys move", unit_share(text, moved));
-    say(self, "; by modulo it were %s\n", unit_share(text, by_modulo));
+    say(self, "; by modulo it would be %s\n", unit_share(text, by_modulo));
 }
 
 int run_whatif(app *self)
