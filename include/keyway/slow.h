@@ -49,7 +49,8 @@ typedef struct kw_slow_call {
     size_t tries_n;
     const kw_slow_try *const *tries; /* in their order; of more than KW_SLOW_TRIES_MAX the last of
                                         these is that of the end */
-    const char *text;                /* all of it in one line, for people */
+    const char *text;                /* all of it in one line, for people: of tries at one node
+                                        that ended alike their number, and how long they took */
 } kw_slow_call;
 
 /* Tries that are kept of one call. */

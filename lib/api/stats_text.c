@@ -48,9 +48,21 @@ static void put_escaped(text *self, const char *bytes, size_t len)
     }
 }
 
+/* A fraction of so many digits, with a point whatever the host's locale has there. */
+static void put_fraction(text *self, uint64_t number, uint64_t one, int digits)
+{
+    put(self, "%" PRIu64 ".%0*" PRIu64, number / one, digits, number % one);
+}
+
+static void put_seconds(text *self, uint64_t ns)
+{
+    put_fraction(self, ns, UINT64_C(1000000000), 9);
+}
+
 /* One figure: its name, whether it is a counter, and where it is. */
 typedef struct figure {
     const char *name;
+    const char *seconds; /* its name for Prometheus, which has no milliseconds; else NULL */
     bool is_counter;
     size_t offset;
     const char *help;
@@ -58,11 +70,15 @@ typedef struct figure {
 
 #define COUNT(member, help)                                                                        \
     {                                                                                              \
-#member, true, offsetof(kw_stats, member), help                                            \
+#member, NULL, true, offsetof(kw_stats, member), help                                      \
     }
 #define GAUGE(member, help)                                                                        \
     {                                                                                              \
-#member, false, offsetof(kw_stats, member), help                                           \
+#member, NULL, false, offsetof(kw_stats, member), help                                     \
+    }
+#define TIME(member, seconds, is_counter, help)                                                    \
+    {                                                                                              \
+#member, seconds, is_counter, offsetof(kw_stats, member), help                             \
     }
 
 static const figure figures[] = {
@@ -89,19 +105,24 @@ static const figure figures[] = {
     GAUGE(nodes, "nodes known"),
     GAUGE(nodes_down, "primaries that are down"),
     GAUGE(map_number, "number of the map in use"),
-    GAUGE(map_age_ms, "milliseconds since the map was published"),
+    TIME(map_age_ms, "map_age_seconds", false, "time since the map was published"),
 };
 
 #undef COUNT
 #undef GAUGE
+#undef TIME
 
 #define COUNT(member, help)                                                                        \
     {                                                                                              \
-#member, true, offsetof(kw_node_stats, member), help                                       \
+#member, NULL, true, offsetof(kw_node_stats, member), help                                 \
     }
 #define GAUGE(member, help)                                                                        \
     {                                                                                              \
-#member, false, offsetof(kw_node_stats, member), help                                      \
+#member, NULL, false, offsetof(kw_node_stats, member), help                                \
+    }
+#define TIME(member, seconds, is_counter, help)                                                    \
+    {                                                                                              \
+#member, seconds, is_counter, offsetof(kw_node_stats, member), help                        \
     }
 
 static const figure node_figures[] = {
@@ -113,13 +134,13 @@ static const figure node_figures[] = {
     COUNT(connects, "connections opened"),
     COUNT(connect_failures, "connections that could not be opened"),
     COUNT(disconnects, "connections lost"),
-    COUNT(down_total_ms, "milliseconds down"),
+    TIME(down_total_ms, "down_seconds", true, "time for which it was down"),
     GAUGE(connections, "connections open"),
     GAUGE(connections_used, "connections in use"),
     GAUGE(waiting, "calls that wait for a connection"),
     GAUGE(slots, "slots owned"),
     GAUGE(lag_bytes, "bytes of the primary's stream not applied yet"),
-    GAUGE(lag_ms, "age of what the replica is known to have"),
+    TIME(lag_ms, "lag_seconds", false, "age of what the replica is known to have"),
 };
 
 #define N(table) (sizeof(table) / sizeof((table)[0]))
@@ -131,11 +152,30 @@ static uint64_t value_of(const void *stats, const figure *of)
     return value;
 }
 
+/* Its name for Prometheus. */
+static void put_name(text *self, const char *prefix, const figure *of)
+{
+    put(self, "keyway_%s%s%s", prefix, of->seconds != NULL ? of->seconds : of->name,
+        of->is_counter ? "_total" : "");
+}
+
+static void put_value(text *self, const void *stats, const figure *of)
+{
+    uint64_t value = value_of(stats, of);
+    if (of->seconds != NULL) {
+        put_fraction(self, value, 1000, 3);
+    } else {
+        put(self, "%" PRIu64, value);
+    }
+}
+
 static void put_head(text *self, const char *prefix, const figure *of)
 {
-    const char *end = of->is_counter ? "_total" : "";
-    put(self, "# HELP keyway_%s%s%s %s\n# TYPE keyway_%s%s%s %s\n", prefix, of->name, end, of->help,
-        prefix, of->name, end, of->is_counter ? "counter" : "gauge");
+    put(self, "# HELP ");
+    put_name(self, prefix, of);
+    put(self, " %s\n# TYPE ", of->help);
+    put_name(self, prefix, of);
+    put(self, " %s\n", of->is_counter ? "counter" : "gauge");
 }
 
 static void put_comma(text *self)
@@ -199,7 +239,9 @@ static void put_histogram(text *self, const kw_node_stats *node, const kw_latenc
         if (kw_latency_bound(i) == told_ns) {
             put(self, "keyway_latency_seconds_bucket{");
             put_labels(self, node);
-            put(self, ",%s,le=\"%.9g\"} %" PRIu64 "\n", label, (double)told_ns / 1e9, n);
+            put(self, ",%s,le=\"", label);
+            put_seconds(self, told_ns);
+            put(self, "\"} %" PRIu64 "\n", n);
             told_ns *= 2;
         }
     }
@@ -207,7 +249,9 @@ static void put_histogram(text *self, const kw_node_stats *node, const kw_latenc
     put_labels(self, node);
     put(self, ",%s,le=\"+Inf\"} %" PRIu64 "\nkeyway_latency_seconds_sum{", label, latency->calls);
     put_labels(self, node);
-    put(self, ",%s} %.9g\nkeyway_latency_seconds_count{", label, (double)latency->sum_ns / 1e9);
+    put(self, ",%s} ", label);
+    put_seconds(self, latency->sum_ns);
+    put(self, "\nkeyway_latency_seconds_count{");
     put_labels(self, node);
     put(self, ",%s} %" PRIu64 "\n", label, latency->calls);
 }
@@ -270,9 +314,12 @@ static void put_nodes_prometheus(text *self, kw_client *client)
         for (size_t at = 0; at < self->nodes_n; at++) {
             const kw_node_stats *node = &self->nodes[at];
             if (is_told(node, of)) {
-                put(self, "keyway_node_%s%s{", of->name, of->is_counter ? "_total" : "");
+                put_name(self, "node_", of);
+                put(self, "{");
                 put_labels(self, node);
-                put(self, "} %" PRIu64 "\n", value_of(node, of));
+                put(self, "} ");
+                put_value(self, node, of);
+                put(self, "\n");
             }
         }
     }
@@ -303,7 +350,8 @@ static void put_nodes_json(text *self, kw_client *client)
         put(self, "\",\"is_primary\":%s,\"is_failing\":%s,\"is_down\":%s",
             node->is_primary ? "true" : "false", node->is_failing ? "true" : "false",
             node->is_down ? "true" : "false");
-        put(self, ",\"weight\":%" PRIu32 ",\"share\":%.6f", node->weight, node->share);
+        put(self, ",\"weight\":%" PRIu32 ",\"share\":", node->weight);
+        put_fraction(self, (uint64_t)(node->share * 1e6 + 0.5), 1000000, 6);
         for (size_t i = 0; i < N(node_figures); i++) {
             if (is_told(node, &node_figures[i])) {
                 put(self, ",\"%s\":%" PRIu64, node_figures[i].name,
@@ -335,8 +383,10 @@ size_t kw_stats_text(kw_client *client, char *out, size_t out_len, kw_stats_form
             continue;
         }
         put_head(&self, "", &figures[i]);
-        put(&self, "keyway_%s%s %" PRIu64 "\n", figures[i].name,
-            figures[i].is_counter ? "_total" : "", value_of(&stats, &figures[i]));
+        put_name(&self, "", &figures[i]);
+        put(&self, " ");
+        put_value(&self, &stats, &figures[i]);
+        put(&self, "\n");
     }
     put_failures(&self, client);
     if (format == KW_STATS_JSON) {

@@ -24,6 +24,7 @@ typedef struct told_try {
 struct kw_story {
     uint64_t end_ns; /* of the last try */
     size_t n;
+    uint64_t forgotten_us; /* of those that are past the bound, but the last */
     told_try tries[KW_SLOW_TRIES_MAX];
 };
 
@@ -106,10 +107,12 @@ static void keep(kw_topology *topology, kw_story **story, const kw_seen_try *see
             return;
         }
         (*story)->n = 0;
+        (*story)->forgotten_us = 0;
     }
     kw_story *self = *story;
     told_try *at = &self->tries[self->n < KW_SLOW_TRIES_MAX ? self->n : KW_SLOW_TRIES_MAX - 1];
     uint64_t sent_ns = seen->sent_ns > 0 ? seen->sent_ns : seen->now_ns;
+    self->forgotten_us += self->n >= KW_SLOW_TRIES_MAX ? at->told.wait_us + at->told.service_us : 0;
     at->told.size = sizeof(at->told);
     at->told.code = seen->reply != NULL ? KW_OK : seen->code;
     at->told.wait_us = (sent_ns - begin_ns) / 1000;
@@ -170,24 +173,70 @@ static double ms_of(uint64_t us)
     return (double)us / 1000;
 }
 
-static void write_line(char *line, size_t max, const kw_slow_call *call)
+static const char *end_of(const kw_slow_try *at)
 {
-    size_t len = append(line, max, 0, "%s took %.1f ms", call->command, ms_of(call->elapsed_us));
+    return at->code != KW_OK        ? kw_err_name(at->code)
+           : at->verdict[0] != '\0' ? at->verdict
+                                    : "answered";
+}
+
+/* Tries from there on that went to one node and ended alike; what they took. */
+static size_t count_alike(const kw_slow_call *call, size_t from, size_t to, uint64_t *took_us)
+{
+    const kw_slow_try *first = call->tries[from];
+    size_t at = from;
+    *took_us = 0;
+    while (at < to && strcmp(first->node, call->tries[at]->node) == 0 &&
+           strcmp(end_of(first), end_of(call->tries[at])) == 0) {
+        *took_us += call->tries[at]->wait_us + call->tries[at]->service_us;
+        at++;
+    }
+    return at - from;
+}
+
+/* A line that is written, and how much of it is. */
+typedef struct story_line {
+    char *line;
+    size_t max;
+    size_t len;
+} story_line;
+
+static void write_tries(story_line *out, const kw_slow_call *call, size_t from, size_t to)
+{
+    for (size_t n; from < to; from += n) {
+        const kw_slow_try *at = call->tries[from];
+        uint64_t took_us;
+        n = count_alike(call, from, to, &took_us);
+        out->len = append(out->line, out->max, out->len, "%s %s", from == 0 ? ":" : ";",
+                          at->node[0] != '\0' ? at->node : "no node");
+        if (n > 1) {
+            out->len = append(out->line, out->max, out->len, " %zu times %s in %.1f ms", n,
+                              end_of(at), ms_of(took_us));
+        } else {
+            out->len = append(out->line, out->max, out->len, " waited %.1f ms, %s after %.1f ms",
+                              ms_of(at->wait_us), end_of(at), ms_of(at->service_us));
+        }
+    }
+}
+
+/* more_n: tries before the last one that were not kept, and took more_us. */
+static void write_line(story_line *out, const kw_slow_call *call, size_t more_n, uint64_t more_us)
+{
+    out->len =
+        append(out->line, out->max, 0, "%s took %.1f ms", call->command, ms_of(call->elapsed_us));
     if (call->slot >= 0) {
-        len = append(line, max, len, " (slot %d)", call->slot);
+        out->len = append(out->line, out->max, out->len, " (slot %d)", call->slot);
     }
     if (call->code != KW_OK) {
-        len = append(line, max, len, ", %s, effect %s", kw_err_name(call->code),
-                     kw_effect_name(call->effect));
+        out->len = append(out->line, out->max, out->len, ", %s, effect %s", kw_err_name(call->code),
+                          kw_effect_name(call->effect));
     }
-    for (size_t i = 0; i < call->tries_n; i++) {
-        const kw_slow_try *at = call->tries[i];
-        const char *how = at->code != KW_OK        ? kw_err_name(at->code)
-                          : at->verdict[0] != '\0' ? at->verdict
-                                                   : "answered";
-        len = append(line, max, len, "%s %s waited %.1f ms, %s after %.1f ms", i == 0 ? ":" : ";",
-                     at->node[0] != '\0' ? at->node : "no node", ms_of(at->wait_us), how,
-                     ms_of(at->service_us));
+    size_t last = call->tries_n - (more_n > 0 ? 1 : 0);
+    write_tries(out, call, 0, last);
+    if (more_n > 0) {
+        out->len = append(out->line, out->max, out->len, "; %zu more tries in %.1f ms", more_n,
+                          ms_of(more_us));
+        write_tries(out, call, last, call->tries_n);
     }
 }
 
@@ -200,6 +249,7 @@ static void on_end(kw_topology *topology, const kw_story *story, const kw_seen_e
     }
     const kw_slow_try *tries[KW_SLOW_TRIES_MAX];
     char line[1024];
+    story_line out = {line, sizeof(line), 0};
     kw_slow_call call = {.size = sizeof(call), .command = plan->name, .slot = -1};
     call.slot = plan->kind == KW_PLAN_SLOT && kw_driver_has_slots(topology) ? plan->slot : -1;
     call.elapsed_us = elapsed_ns / 1000;
@@ -212,7 +262,7 @@ static void on_end(kw_topology *topology, const kw_story *story, const kw_seen_e
     for (size_t i = 0; i < call.tries_n; i++) {
         tries[i] = &story->tries[i].told;
     }
-    write_line(line, sizeof(line), &call);
+    write_line(&out, &call, n - call.tries_n, n > 0 ? story->forgotten_us : 0);
     topology->slow(topology->slow_arg, &call);
 }
 
