@@ -7,9 +7,12 @@
 
 #include <cmocka.h>
 
+#include <arpa/inet.h>
 #include <hiredis.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "support/check.h"
@@ -170,6 +173,30 @@ static void test_fake_goes_down_and_comes_back(void **state)
     kw_fake_free(fake);
 }
 
+#ifdef __linux__
+static const bool is_port_kept = true;
+#else
+static const bool is_port_kept = false;
+#endif
+
+static void test_fake_that_is_down_keeps_its_port(void **state)
+{
+    (void)state;
+    kw_fake *fake = kw_fake_start();
+    struct sockaddr_in address = {.sin_family = AF_INET};
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    address.sin_port = htons(kw_fake_port(fake));
+    kw_fake_down(fake);
+    int other = socket(AF_INET, SOCK_STREAM, 0);
+    assert_true(bind(other, (struct sockaddr *)&address, sizeof(address)) != 0 || !is_port_kept);
+    close(other);
+    kw_fake_up(fake);
+    redisContext *context = join(fake);
+    expect(context, "PING", REDIS_REPLY_STATUS, "PONG");
+    redisFree(context);
+    kw_fake_free(fake);
+}
+
 static void test_fake_accept_and_silence_are_scripted(void **state)
 {
     struct timeval soon = {0, 50000};
@@ -256,6 +283,7 @@ int main(void)
         cmocka_unit_test(test_fake_script_expects_in_order),
         cmocka_unit_test(test_fake_gate_holds_until_it_is_passed),
         cmocka_unit_test(test_fake_goes_down_and_comes_back),
+        cmocka_unit_test(test_fake_that_is_down_keeps_its_port),
         cmocka_unit_test(test_fake_accept_and_silence_are_scripted),
         cmocka_unit_test(test_fake_cluster_has_one_map),
         cmocka_unit_test(test_hole_swallows_connects),

@@ -31,8 +31,8 @@ static void set_flags(int fd)
     fcntl(fd, F_SETFL, O_NONBLOCK);
 }
 
-/* port 0: any that is free. */
-static int listen_at(uint16_t *port)
+/* A socket at that port of the loopback, 0: any that is free; -1: it is not free. */
+static int bind_at(uint16_t *port)
 {
     struct sockaddr_in address;
     socklen_t len = sizeof(address);
@@ -47,11 +47,29 @@ static int listen_at(uint16_t *port)
     }
     set_flags(fd);
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-    if (bind(fd, (const struct sockaddr *)&address, len) != 0 || listen(fd, 128) != 0 ||
+    if (bind(fd, (const struct sockaddr *)&address, len) != 0 ||
         getsockname(fd, (struct sockaddr *)&address, &len) != 0) {
-        kw_test_die("listen at port %u", *port);
+        close(fd);
+        return -1;
     }
     *port = ntohs(address.sin_port);
+    return fd;
+}
+
+/* port 0: any that is free, and then asked for by its number: Linux keeps a port that was asked for
+ * while nobody listens there. Elsewhere two may not ask for it at a time. */
+static int listen_at(uint16_t *port)
+{
+    bool is_any = *port == 0;
+    int fd = bind_at(port);
+    int asked = is_any && fd >= 0 ? bind_at(port) : -1;
+    if (asked >= 0) {
+        close(fd);
+        fd = asked;
+    }
+    if (fd < 0 || listen(fd, 128) != 0) {
+        kw_test_die("listen at port %u", *port);
+    }
     return fd;
 }
 
@@ -186,6 +204,29 @@ static void conn_write(fake_conn *conn)
     }
 }
 
+/* Connects are refused from here on. The port stays the fake's where the system lets a socket that
+ * was listening keep it: another program's server at an address that is away would be a stranger.
+ */
+static void stop_listening(kw_fake *fake)
+{
+    accept_all(fake);
+    fake->is_away = true;
+    if (shutdown(fake->listener, SHUT_RD) != 0) {
+        close(fake->listener);
+        fake->listener = -1;
+    }
+}
+
+static void listen_again(kw_fake *fake)
+{
+    if (fake->listener < 0) {
+        fake->listener = listen_at(&fake->port);
+    } else if (listen(fake->listener, 128) != 0) {
+        kw_test_die("listen again at port %u", fake->port);
+    }
+    fake->is_away = false;
+}
+
 /* What a caller asked for; false: the end. */
 static bool obey(kw_fake *fake)
 {
@@ -194,13 +235,15 @@ static bool obey(kw_fake *fake)
     if (order == FAKE_ORDER_NONE) {
         return true;
     }
-    if ((is_down || order == FAKE_ORDER_STOP) && fake->listener >= 0) {
-        accept_all(fake);
+    if ((is_down || order == FAKE_ORDER_STOP) && !fake->is_away) {
+        stop_listening(fake);
+    }
+    if (order == FAKE_ORDER_STOP && fake->listener >= 0) {
         close(fake->listener);
         fake->listener = -1;
     }
-    if (order == FAKE_ORDER_UP && fake->listener < 0) {
-        fake->listener = listen_at(&fake->port);
+    if (order == FAKE_ORDER_UP && fake->is_away) {
+        listen_again(fake);
     }
     fake->passes_n += order == FAKE_ORDER_PASS ? 1 : 0;
     for (fake_conn *conn = fake->conns; conn != NULL; conn = conn->next) {
@@ -235,7 +278,7 @@ static int prepare(kw_fake *fake, struct pollfd *fds, nfds_t *fds_n)
     uint64_t wait_ms = UINT64_MAX;
     nfds_t n = 2;
     fds[0] = (struct pollfd){fake->wake[0], POLLIN, 0};
-    fds[1] = (struct pollfd){fake->listener, POLLIN, 0};
+    fds[1] = (struct pollfd){fake->is_away ? -1 : fake->listener, POLLIN, 0};
     for (fake_conn *conn = fake->conns; conn != NULL; conn = conn->next) {
         bool has_out = conn->out.at < conn->out.len;
         if (n == POLL_MAX) {

@@ -156,8 +156,8 @@ void kw_fake_set_cluster(kw_fake *const *fakes, size_t fakes_n, const kw_fake_ra
  * belong to the first one, the others to the second. */
 void kw_fake_halves(kw_fake *const *fakes, size_t fakes_n);
 
-/* down: no listening socket and no connections (all closed with RST), so that connects
- * are refused; up: listening again on the same port. */
+/* down: nobody listens and no connections (all closed with RST), so that connects are refused; up:
+ * listening again on the same port, which Linux keeps for the fake meanwhile. */
 void kw_fake_down(kw_fake *fake);
 void kw_fake_up(kw_fake *fake);
 

@@ -88,7 +88,8 @@ struct kw_fake {
 
     pthread_mutex_t lock;   /* guards all below; not held while the responder runs */
     pthread_cond_t changed; /* the log grew, or an order is done */
-    int listener;           /* -1 while down */
+    int listener;           /* -1 while down, where the system has it closed for that */
+    bool is_away;           /* down */
     fake_conn *conns;
     unsigned accepted, mismatches;
     unsigned passes_n; /* gates that may be passed */
