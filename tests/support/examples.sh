@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-3-Clause
-# Each example is at most 80 lines, is named in examples/README.md, runs against a cluster, and says what is wrong without one. (The
-# program in examples/keyway is one of several sources, with tests of its own.)
+# Each example is at most 80 lines, is named in examples/README.md, runs against a cluster, and says what is wrong without
+# one. (The program in examples/keyway is one of several sources, with tests of its own.)
 
 status=0
 for source in examples/*.c examples/*/*.c; do
