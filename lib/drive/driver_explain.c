@@ -109,20 +109,22 @@ static bool is_of_slots(const kw_step *step, const kw_plan *plan)
            (step->code == KW_ERR_NOT_SERVED || step->code == KW_ERR_CLUSTER_DOWN);
 }
 
+static bool begins_with(const char *text, const char *start)
+{
+    return strncmp(text, start, strlen(start)) == 0;
+}
+
 /* A code's text in front of a detail that says the same: only one of them is said. */
 static const char *said_once(kw_err code, const char **detail)
 {
     static const char lost[] = "connection lost: ";
-    if (code == KW_ERR_CONNECT &&
-        strncmp(*detail, "cannot connect", strlen("cannot connect")) == 0) {
+    if ((code == KW_ERR_CONNECT && begins_with(*detail, "cannot connect")) ||
+        (code == KW_ERR_RESOLVE && begins_with(*detail, "no address for host name")) ||
+        (code == KW_ERR_ORDER && begins_with(*detail, KW_DRIVER_GIVEN_BEHIND))) {
         return "";
     }
-    if ((code == KW_ERR_CLOSED || code == KW_ERR_CONNECT) &&
-        strncmp(*detail, lost, strlen(lost)) == 0) {
+    if ((code == KW_ERR_CLOSED || code == KW_ERR_CONNECT) && begins_with(*detail, lost)) {
         *detail += strlen(lost);
-    }
-    if (strncmp(*detail, KW_DRIVER_GIVEN_BEHIND, strlen(KW_DRIVER_GIVEN_BEHIND)) == 0) {
-        return "";
     }
     return kw_err_text(code);
 }
