@@ -45,7 +45,7 @@ static const code_row code_rows[] = {
     CODE_ROW(KW_ERR_BUSY, "node is busy with a script"),
     CODE_ROW(KW_ERR_CROSSSLOT, "keys in different slots"),
     CODE_ROW(KW_ERR_KEYS, "the command's keys cannot be found"),
-    CODE_ROW(KW_ERR_TOPOLOGY, "no usable cluster map"),
+    CODE_ROW(KW_ERR_TOPOLOGY, "no usable map of the servers"),
     CODE_ROW(KW_ERR_REFUSED, "command cannot run on this handle"),
     CODE_ROW(KW_ERR_CANCELLED, "handle closed, or the command given up"),
     CODE_ROW(KW_ERR_FORKED, "handle belongs to the parent process"),
