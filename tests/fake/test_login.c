@@ -449,6 +449,62 @@ static void test_login_replaced_is_written_over(void **state)
     renew_servers();
 }
 
+/* One caller of a lane. */
+typedef struct lane_caller {
+    pthread_t thread;
+    kw_client *kw;
+    const char *command;
+    bool is_answered;
+} lane_caller;
+
+static void *call_on_lane(void *arg)
+{
+    lane_caller *self = arg;
+    kw_reply *reply = kw_command(self->kw, NULL, self->command);
+    self->is_answered = reply != NULL && !kw_reply_is_error(reply);
+    kw_reply_free(reply);
+    return NULL;
+}
+
+static void begin_call(lane_caller *self, kw_client *kw, const char *command)
+{
+    *self = (lane_caller){.kw = kw, .command = command};
+    assert_int_equal(pthread_create(&self->thread, NULL, call_on_lane, self), 0);
+}
+
+/* Something is always on its way: what comes behind the change waits for it, and follows AUTH. */
+static void test_login_changed_comes_to_a_lane_that_is_never_idle(void **state)
+{
+    (void)state;
+    renew_servers();
+    lock_all("one");
+    vaults[0].words[1] = "two";
+    kw_fake_on(fakes[0], 1, "GET held", KW_FAKE_STEPS(KW_FAKE_GATE, KW_FAKE_SEND("$1\r\nv\r\n")));
+    kw_client *kw =
+        kw_test_open("redis://:one@%s?timeout=20s&share-above=0", kw_fake_address(fakes[0]));
+    expect_answer(kw, KW_TEST_CALL, "a");
+    unsigned accepted_n = kw_fake_accepted(fakes[0]);
+    lane_caller callers[3];
+    begin_call(&callers[0], kw, "GET held");
+    assert_true(kw_fake_wait(fakes[0], "GET held", 1, 5000));
+    assert_int_equal(kw_client_set_login(kw, NULL, NULL, "two"), KW_OK);
+    begin_call(&callers[1], kw, "GET b");
+    begin_call(&callers[2], kw, "GET b");
+    kw_test_await_calls(kw, 3);
+    kw_test_sleep_ms(20);
+    kw_fake_pass(fakes[0]);
+    for (size_t i = 0; i < 3; i++) {
+        kw_test_join(callers[i].thread);
+        assert_true(callers[i].is_answered);
+    }
+    assert_int_equal(kw_fake_count(fakes[0], "AUTH two"), 1);
+    assert_true(is_followed(fakes[0], "GET held", "AUTH two"));
+    assert_true(is_followed(fakes[0], "AUTH two", "GET b"));
+    assert_int_equal(kw_fake_accepted(fakes[0]), accepted_n);
+    kw_close(kw);
+    renew_servers();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -459,6 +515,7 @@ int main(void)
         cmocka_unit_test(test_login_refused_by_both_is_an_error),
         cmocka_unit_test(test_login_is_asked_at_each_greeting),
         cmocka_unit_test(test_login_replaced_is_written_over),
+        cmocka_unit_test(test_login_changed_comes_to_a_lane_that_is_never_idle),
     };
     return cmocka_run_group_tests(tests, start_fakes, stop_fakes);
 }
