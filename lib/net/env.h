@@ -62,11 +62,10 @@ struct kw_env {
     atomic_bool has_groups;                /* Sentinel groups are, or were, nodes of the ring */
     kw_event_fn event;                     /* the host's; NULL: none */
     void *event_arg;
-    kw_monitor told_monitor;          /* guards the next four; may be taken under any other lock */
+    kw_monitor told_monitor;          /* guards the next three; may be taken under any other lock */
     struct kw_conn_diary *conn_diary; /* connections opened and lost; NULL: none yet */
     bool has_new_map;                 /* a map was published */
-    kw_identity_told told[KW_IDENTITY_TOLD_MAX]; /* servers that were replaced, oldest first */
-    size_t told_n;
+    kw_identity_news *identity_news;  /* servers that were replaced; NULL: none yet */
     atomic_bool has_told;
     atomic_bool has_noted;              /* connections, or a map */
     const struct kw_event_part *events; /* that notes them; NULL: the host does not listen */

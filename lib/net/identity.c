@@ -96,29 +96,40 @@ kw_err kw_identity_take(kw_conn *conn, kw_error *error, const kw_owner *owner,
                                                              : KW_OK;
 }
 
+static void drop_first(kw_identity_news *news)
+{
+    news->n--;
+    memmove(&news->told[0], &news->told[1], news->n * sizeof(news->told[0]));
+}
+
 void kw_identity_tell(kw_env *env, const kw_endpoint *server, const char *why)
 {
     kw_monitor_lock(&env->told_monitor);
-    if (env->told_n == KW_IDENTITY_TOLD_MAX) {
-        env->told_n--;
-        memmove(&env->told[0], &env->told[1], env->told_n * sizeof(env->told[0]));
+    if (env->identity_news == NULL) {
+        env->identity_news = kw_mem_calloc(&env->mem, 1, sizeof(*env->identity_news));
     }
-    env->told[env->told_n].server = *server;
-    env->told[env->told_n++].why = why;
-    atomic_store_explicit(&env->has_told, true, memory_order_release);
+    kw_identity_news *news = env->identity_news;
+    if (news != NULL) {
+        if (news->n == KW_IDENTITY_TOLD_MAX) {
+            drop_first(news);
+        }
+        news->told[news->n].server = *server;
+        news->told[news->n++].why = why;
+        atomic_store_explicit(&env->has_told, true, memory_order_release);
+    }
     kw_monitor_unlock(&env->told_monitor);
 }
 
 bool kw_identity_next_told(kw_env *env, kw_identity_told *told)
 {
     kw_monitor_lock(&env->told_monitor);
-    bool is_found = env->told_n > 0;
+    kw_identity_news *news = env->identity_news;
+    bool is_found = news != NULL && news->n > 0;
     if (is_found) {
-        *told = env->told[0];
-        env->told_n--;
-        memmove(&env->told[0], &env->told[1], env->told_n * sizeof(env->told[0]));
+        *told = news->told[0];
+        drop_first(news);
     }
-    atomic_store_explicit(&env->has_told, env->told_n > 0, memory_order_release);
+    atomic_store_explicit(&env->has_told, is_found && news->n > 0, memory_order_release);
     kw_monitor_unlock(&env->told_monitor);
     return is_found;
 }

@@ -43,7 +43,14 @@ typedef struct kw_identity_told {
 
 #define KW_IDENTITY_TOLD_MAX 16
 
-/* Puts it into the env's list; the oldest makes room. Any thread. */
+/* What the host was not told of yet, the oldest first. */
+typedef struct kw_identity_news {
+    size_t n;
+    kw_identity_told told[KW_IDENTITY_TOLD_MAX];
+} kw_identity_news;
+
+/* Puts it into the env's list; the oldest makes room. Without memory for a list nobody is told. Any
+ * thread. */
 void kw_identity_tell(struct kw_env *env, const kw_endpoint *server, const char *why);
 
 /* The oldest that was not taken yet; false where there is none. Any thread. */

@@ -46,7 +46,9 @@ static uint64_t zone_of(const kw_env *env, const kw_endpoint *endpoint)
 
 kw_node *kw_node_new(kw_env *env, const kw_endpoint *endpoint)
 {
-    kw_node *node = kw_mem_calloc(&env->mem, 1, sizeof(*node));
+    char text[KW_ENDPOINT_TEXT];
+    size_t name_size = strlen(kw_endpoint_text(text, endpoint)) + 1;
+    kw_node *node = kw_mem_calloc(&env->mem, 1, sizeof(*node) + name_size);
     if (node == NULL) {
         return NULL;
     }
@@ -84,7 +86,7 @@ kw_node *kw_node_new(kw_env *env, const kw_endpoint *endpoint)
     atomic_init(&node->lag.stream, 0);
     atomic_init(&node->lag.offset, 0);
     node->endpoint = *endpoint;
-    kw_endpoint_text(node->name, endpoint);
+    node->name = memcpy(node + 1, text, name_size);
     kw_health_init(&node->health);
     kw_failure_detector_init(&node->detector);
     kw_node_faults_init(&node->faults);

@@ -46,7 +46,7 @@ struct kw_node {
     kw_node *before;
     atomic_size_t refs;
     kw_endpoint endpoint;
-    char name[KW_ENDPOINT_TEXT];
+    const char *name;   /* "host:port", in one block with the node */
     atomic_uint near_n; /* calls under way that chose it for their key's sake, and
                            might have chosen another */
     kw_node_faults faults;

@@ -34,7 +34,7 @@ static bool take_news(kw_env *env, char *name)
         is_found = atomic_load(&node->login_doubt.is_news) &&
                    atomic_exchange(&node->login_doubt.is_news, false);
         if (is_found) {
-            memcpy(name, node->name, sizeof(node->name));
+            snprintf(name, KW_ENDPOINT_TEXT, "%s", node->name);
         }
     }
     kw_monitor_unlock(&env->nodes_monitor);

@@ -73,7 +73,7 @@ static kw_err init_parts(kw_topology *topology)
     if (code != KW_OK) {
         goto no_told;
     }
-    topology->env.told_n = 0;
+    topology->env.identity_news = NULL;
     topology->env.conn_diary = NULL;
     topology->env.has_new_map = false;
     code = kw_monitor_init(&topology->publishing);
@@ -201,6 +201,7 @@ static void free_topology(kw_topology *topology)
     kw_write_stamps_unref(atomic_load(&topology->write_stamps));
     kw_mem_free(&mem, atomic_load(&topology->heat));
     kw_mem_free(&mem, topology->env.conn_diary);
+    kw_mem_free(&mem, topology->env.identity_news);
     kw_map_unref(topology->told_map);
     kw_options_fini(&topology->env.options, &mem);
     kw_logins_fini(&topology->env.logins);

@@ -180,7 +180,7 @@ static void bench_memory(void)
     }
     double total_kb = (double)(after > before ? after - before : 0) / 1024;
     printf("\nResident memory of %d handles with three connections each\n", HANDLES_N);
-    kw_bench_goal(&bench, "KB a handle", total_kb / HANDLES_N, "<=", 12.0 * 1024 / HANDLES_N);
+    kw_bench_goal(&bench, "KB a handle", total_kb / HANDLES_N, "<=", 80);
 }
 
 static void bench_counts(void)
