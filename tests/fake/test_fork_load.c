@@ -111,7 +111,7 @@ static void *call(void *arg)
 
 typedef void *work_fn(void *arg);
 
-static void start(load *self, const char *options, work_fn *const *works)
+static void begin_load(load *self, const char *options, work_fn *const *works)
 {
     self->kw = kw_test_open("redis://%s?%s", kw_fake_address(fake), options);
     atomic_init(&self->is_over, false);
@@ -122,7 +122,7 @@ static void start(load *self, const char *options, work_fn *const *works)
     }
 }
 
-static void stop(load *self)
+static void end_load(load *self)
 {
     atomic_store(&self->is_over, true);
     for (size_t i = 0; i < THREADS_N; i++) {
@@ -177,7 +177,7 @@ static void fork_often(const char *options, work_fn *const *works)
     load self;
     int failures_n = 0;
     bool is_reopened = strstr(options, "reopen") != NULL;
-    start(&self, options, works);
+    begin_load(&self, options, works);
     kw_fake_on(fake, KW_FAKE_ALWAYS, "BLPOP *", KW_FAKE_STEPS(KW_FAKE_STALL));
     kw_ticket *ticket = kw_submit(self.kw, NULL, "BLPOP nothing 0");
     for (int i = 0; i < FORKS_N; i++) {
@@ -188,7 +188,7 @@ static void fork_often(const char *options, work_fn *const *works)
         failures_n += ends_well(child) ? 0 : 1;
     }
     kw_ticket_free(ticket);
-    stop(&self);
+    end_load(&self);
     assert_int_equal(failures_n, 0);
 }
 

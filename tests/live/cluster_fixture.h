@@ -10,13 +10,13 @@ static inline kw_test_cluster *cluster_of(void **state)
     return *state;
 }
 
-static inline int start(void **state)
+static inline int start_cluster(void **state)
 {
     *state = kw_test_cluster_start(3, 1, 1500, "save \"\"\n");
     return 0;
 }
 
-static inline int stop(void **state)
+static inline int stop_cluster(void **state)
 {
     kw_test_cluster_free(*state);
     return 0;

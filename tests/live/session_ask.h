@@ -34,16 +34,37 @@ static inline kw_reply *ask(kw_session *session, const char *format, va_list val
     return reply;
 }
 
-/* The reply must be this text (a string, a status, or the start of an error). */
+/* The reply is this text (a string, a status, or the start of an error). */
+static inline bool has_text(const kw_reply *reply, const char *text)
+{
+    const char *got = kw_reply_str(reply, NULL);
+    return got != NULL && (kw_reply_is_error(reply) ? strncmp(got, text, strlen(text)) == 0
+                                                    : strcmp(got, text) == 0);
+}
+
+/* The reply is one of two texts, as servers differ. */
+static inline void is_either(kw_session *session, const char *text, const char *other,
+                             const char *command)
+{
+    kw_error error = KW_ERROR_INIT;
+    kw_reply *reply = kw_session_command(session, &error, command);
+    if (!has_text(reply, text) && !has_text(reply, other)) {
+        const char *got = kw_reply_str(reply, NULL);
+        fail_msg("%s: \"%s\", not \"%s\" or \"%s\": %s", command, got != NULL ? got : "(no text)",
+                 text, other, error.text);
+    }
+    kw_reply_free(reply);
+}
+
+/* The reply must be this text. */
 static inline void is_text(kw_session *session, const char *text, const char *format, ...)
 {
     va_list values;
     va_start(values, format);
     kw_reply *reply = ask(session, format, values);
     va_end(values);
-    const char *got = kw_reply_str(reply, NULL);
-    if (got == NULL || (kw_reply_is_error(reply) ? strncmp(got, text, strlen(text)) != 0
-                                                 : strcmp(got, text) != 0)) {
+    if (!has_text(reply, text)) {
+        const char *got = kw_reply_str(reply, NULL);
         fail_msg("%s: \"%s\", not \"%s\"", format, got != NULL ? got : "(no text)", text);
     }
     kw_reply_free(reply);

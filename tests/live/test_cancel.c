@@ -231,5 +231,5 @@ int main(void)
         cmocka_unit_test(test_cancel_through_a_failover_by_hand),
         cmocka_unit_test(test_cancel_while_a_primary_is_killed),
     };
-    return cmocka_run_group_tests(tests, start, stop);
+    return cmocka_run_group_tests(tests, start_cluster, stop_cluster);
 }

@@ -298,13 +298,13 @@ static void test_quorum_script_refuses_foreign_values_and_empty_servers(void **s
     redisFree(context);
 }
 
-static int start(void **state)
+static int start_server(void **state)
 {
     *state = kw_test_server_start(NULL);
     return 0;
 }
 
-static int stop(void **state)
+static int stop_server(void **state)
 {
     kw_test_server_free(*state);
     return 0;
@@ -318,5 +318,5 @@ int main(void)
         cmocka_unit_test(test_quorum_script_has_the_name_that_is_used),
         cmocka_unit_test(test_quorum_script_refuses_foreign_values_and_empty_servers),
     };
-    return cmocka_run_group_tests(tests, start, stop);
+    return cmocka_run_group_tests(tests, start_server, stop_server);
 }

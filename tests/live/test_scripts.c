@@ -488,5 +488,5 @@ int main(void)
         cmocka_unit_test_setup(test_scripts_flushed_under_load_run_once_each, clear),
         cmocka_unit_test_setup(test_functions_reach_a_node_that_joined_later, clear),
     };
-    return cmocka_run_group_tests(tests, start, stop);
+    return cmocka_run_group_tests(tests, start_cluster, stop_cluster);
 }

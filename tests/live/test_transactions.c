@@ -257,5 +257,5 @@ int main(void)
         cmocka_unit_test(test_a_drain_in_the_middle_leaves_nothing_open),
         cmocka_unit_test(test_a_killed_primary_doubles_nothing),
     };
-    return cmocka_run_group_tests(tests, start, stop);
+    return cmocka_run_group_tests(tests, start_cluster, stop_cluster);
 }
