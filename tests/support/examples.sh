@@ -22,6 +22,15 @@ for program in $EXAMPLES; do
     *) programs="$programs $program" ;;
     esac
 done
+# The README's program, in ten lines of its own, with another URI.
+readme=$BUILD/examples/readme
+awk '/^```c$/ { on = 1; next } /^```$/ { if (on) exit } on' README.md > "$readme.c"
+[ "$(sed -n '/^{$/,/^}$/p' "$readme.c" | grep -vc '^[{}]$')" -le 11 ] || { echo "README.md: the program has more than eleven lines" >&2; exit 1; }
+sed -e 's/(void)$/(int argc, char **argv)/' -e 's/"redis-cluster:[^"]*"/argv[argc - 1]/' "$readme.c" > "$readme.run.c"
+# Flags are words.
+# shellcheck disable=SC2086
+$CC $CPPFLAGS_ALL $CFLAGS_ALL -Werror $LDFLAGS -o "$readme" "$readme.run.c" "$STATIC" $LIBS || exit 1
+programs="$programs $readme"
 # No server at all: each says what is wrong.
 silent=$(for program in $programs; do
     (
