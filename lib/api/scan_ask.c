@@ -145,12 +145,16 @@ static void choose_route(kw_call_options *options, const kw_scan_request *reques
 }
 
 /* What is left of the batch's time; for the next batch its own. A host that is asked who it is gets
- * half of that: others have to go on without it. */
+ * half of that: others have to go on without it. Half of a whole batch's time is granted in any
+ * case, beyond its end: the next batch goes on with the answer, and a walk gets on also where all
+ * that has to be asked takes longer than a batch may. */
 static uint64_t time_left_ms(const kw_scan *scan, bool is_question)
 {
     uint64_t now_ns = kw_scan_now(scan);
     uint64_t left_ms = scan->deadline_ns > now_ns ? (scan->deadline_ns - now_ns) / KW_NS_PER_MS : 0;
+    uint64_t least_ms = scan->wish.timeout_ms / 2;
     left_ms = is_question ? left_ms / 2 : left_ms;
+    left_ms = left_ms > least_ms ? left_ms : least_ms;
     return left_ms > 0 ? left_ms : 1;
 }
 

@@ -72,6 +72,37 @@ static void test_scan_of_two_gives_both(void **state)
     kw_close(kw);
 }
 
+/* All that a walk has to ask takes longer than a batch may: the next batch goes on with it. */
+static void test_scan_of_servers_far_away_gets_on(void **state)
+{
+    (void)state;
+    renew_fakes();
+    for (size_t i = 0; i < 2; i++) {
+        kw_fake_on(fakes[i], KW_FAKE_ALWAYS, "INFO server",
+                   KW_FAKE_STEPS(KW_FAKE_DELAY(150), KW_FAKE_SEND("$12\r\nrun_id:abc\r\n\r\n")));
+        kw_fake_on(fakes[i], KW_FAKE_ALWAYS, "DBSIZE",
+                   KW_FAKE_STEPS(KW_FAKE_DELAY(150), KW_FAKE_SEND(":1\r\n")));
+        say_page(fakes[i], "0", "0", i == 0 ? "bar" : "foo");
+    }
+    say_all_nodes();
+    kw_client *kw = open_cluster("timeout=500ms");
+    kw_error error = KW_ERROR_INIT;
+    kw_scan_options options = KW_SCAN_OPTIONS_INIT;
+    kw_scan_batch batch = KW_SCAN_BATCH_INIT;
+    options.parallel = 1;
+    kw_scan *scan = kw_scan_open(kw, &error, &options);
+    assert_non_null(scan);
+    size_t keys_n = 0;
+    for (int i = 0; i < 60 && !batch.is_end; i++) { /* one that the machine makes late goes on */
+        (void)kw_scan_next(scan, &error, &batch);
+        keys_n += batch.count;
+    }
+    assert_true(batch.is_end);
+    assert_true(keys_n >= 2);
+    kw_scan_close(scan);
+    kw_close(kw);
+}
+
 /* An epoch that rises makes the node's slots be asked for by themselves; nobody else's. */
 static void test_scan_walks_slots_again_where_the_epoch_rose(void **state)
 {
@@ -641,6 +672,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_scan_of_two_gives_both),
+        cmocka_unit_test(test_scan_of_servers_far_away_gets_on),
         cmocka_unit_test(test_scan_walks_slots_again_where_the_epoch_rose),
         cmocka_unit_test(test_scan_gives_no_key_of_another_slot),
         cmocka_unit_test(test_scan_of_a_slot_that_never_ends_ends),
