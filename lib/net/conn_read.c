@@ -24,6 +24,7 @@ static void end_greeting(kw_conn *conn)
     if (next == NULL || next->kind == KW_OWNER_REQUEST || next->kind == KW_OWNER_PARTS ||
         next->kind == KW_OWNER_NOBODY) {
         conn->state = KW_CONN_READY;
+        conn->was_asked = next != NULL;
         kw_conn_end_login(conn);
         conn->was_ready = true;
         kw_conn_note_trip(conn);
@@ -113,9 +114,18 @@ static kw_err next_reply(kw_conn *conn, kw_reply **reply, kw_error *error)
     return code;
 }
 
+/* What is wrong in one piece with the greeting, before anything was asked, is the dial's failure.
+ */
+static kw_err die(kw_conn *conn, kw_err code, bool was_greeting)
+{
+    conn->was_ready = conn->was_ready && (!was_greeting || conn->was_asked);
+    return kw_conn_die(conn, code);
+}
+
 /* Gives every whole reply to its owner. */
 static kw_err parse(kw_conn *conn, kw_error *error)
 {
+    bool was_greeting = conn->state == KW_CONN_GREETING;
     kw_reply *reply = NULL;
     size_t given_n = 0;
     conn->is_cut = false;
@@ -136,12 +146,12 @@ static kw_err parse(kw_conn *conn, kw_error *error)
             code = give_to(conn, error, next, reply);
         }
         if (code != KW_OK) {
-            return kw_conn_die(conn, code);
+            return die(conn, code, was_greeting);
         }
     } while (reply != NULL && kw_reader_has_rest(&conn->reader));
     if (conn->owners.count == 0 && kw_reader_has_reply_rest(&conn->reader)) {
         kw_error_set(error, KW_ERR_DESYNC, KW_EFFECT_MAYBE, "the server sent more than its reply");
-        return kw_conn_die(conn, KW_ERR_DESYNC);
+        return die(conn, KW_ERR_DESYNC, was_greeting);
     }
     return KW_OK;
 }

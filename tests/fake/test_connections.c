@@ -525,6 +525,29 @@ static void test_connection_left_in_its_greeting_says_nothing_later(void **state
     kw_close(kw);
 }
 
+/* Nor does what came unasked behind the greeting, in one piece with it. */
+static void test_connection_left_in_its_greeting_ends_no_later_call(void **state)
+{
+    (void)state;
+    kw_error error = KW_ERROR_INIT;
+    kw_client *kw =
+        kw_test_open("redis://%s?timeout=200ms&connect-timeout=300ms&db=1", kw_fake_address(fake));
+    kw_fake_on(fake, 1, "SELECT *",
+               KW_FAKE_STEPS(KW_FAKE_GATE, KW_FAKE_SEND("+OK\r\nHTTP/1.1 400\r\n")));
+    kw_fake_on_reply(fake, KW_FAKE_ALWAYS, "GET *", "$1\r\nv");
+    kw_reply *reply = kw_command(kw, &error, "GET a");
+    assert_null(reply);
+    assert_int_equal(error.effect, KW_EFFECT_NONE);
+    kw_fake_pass(fake);
+    kw_test_sleep_ms(400); /* its own time is over as well */
+    reply = kw_command(kw, &error, "GET a");
+    if (reply == NULL) {
+        fail_msg("%s", error.text);
+    }
+    kw_reply_free(reply);
+    kw_close(kw);
+}
+
 /* Time that goes on when a test says so. */
 static uint64_t told_ns;
 
@@ -646,6 +669,7 @@ int main(void)
         TEST(test_connection_hello_is_tried_again_where_nothing_works),
         TEST(test_connection_long_reply_holds_no_short_one_up),
         TEST(test_connection_left_in_its_greeting_says_nothing_later),
+        TEST(test_connection_left_in_its_greeting_ends_no_later_call),
         TEST(test_connect_that_was_left_alone_is_no_round_trip),
         TEST(test_connection_greeting_has_as_long_as_its_connect_took),
         TEST(test_connects_that_were_too_short_together_double_the_time_once),
