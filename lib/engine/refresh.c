@@ -77,6 +77,11 @@ bool kw_refresh_may_hedge(const kw_refresh_policy *refresh, uint64_t now_ns)
     return now_ns >= room_ns(refresh, READS_TO_HEDGE);
 }
 
+bool kw_refresh_may_go_on(const kw_refresh_policy *refresh, uint64_t now_ns)
+{
+    return now_ns >= room_ns(refresh, KW_REFRESH_READS_MAX);
+}
+
 uint64_t kw_refresh_due_ns(const kw_refresh_policy *refresh)
 {
     if (refresh->started_n != refresh->ended_n) {

@@ -63,6 +63,10 @@ void kw_refresh_on_read(kw_refresh_policy *refresh, uint64_t now_ns);
 /* True where one more server may be asked besides one that is late. */
 bool kw_refresh_may_hedge(const kw_refresh_policy *refresh, uint64_t now_ns);
 
+/* True where a fetch may ask another server in the place of one that led to no map; else it ends.
+ */
+bool kw_refresh_may_go_on(const kw_refresh_policy *refresh, uint64_t now_ns);
+
 /* True in a long outage: fetches were wanted again and again and brought nothing new. Then it is
  * asked once a second whether there is anything new, before the map itself is. */
 bool kw_refresh_is_stale(const kw_refresh_policy *refresh, uint64_t now_ns);

@@ -5,7 +5,8 @@
 
 #include "base/error.h"
 
-/* While another thread dials a failing node, one that does not wait for it looks again so often. */
+/* While another thread dials a failing node, one that does not wait for it looks again so often: a
+ * loop sleeps in its host's poll, where the end of somebody else's dial wakes nobody. */
 #define DIAL_LOOK_NS ((uint64_t)5000000)
 
 kw_err kw_node_open_shared(kw_node *node, kw_conn **conn, kw_error *error, uint64_t *retry_ns,

@@ -231,12 +231,20 @@ static kw_fetch_ask *free_ask(kw_refresher *self)
     return NULL;
 }
 
+/* True where a server may be asked now, beside so many. */
+static bool may_ask(const kw_refresher *self, size_t asked_n, uint64_t now_ns)
+{
+    if (asked_n == 0) {
+        return kw_refresh_may_go_on(&self->policy, now_ns);
+    }
+    return now_ns >= self->next_ask_ns && kw_refresh_may_hedge(&self->policy, now_ns);
+}
+
 /* Asks the next servers: one where none is asked, one more where those are late. */
 static size_t ask_more(kw_refresher *self, size_t asked_n, uint64_t now_ns)
 {
     while (self->node_at < self->nodes_n && asked_n < self->manner.way->asks_max &&
-           (asked_n == 0 ||
-            (now_ns >= self->next_ask_ns && kw_refresh_may_hedge(&self->policy, now_ns)))) {
+           may_ask(self, asked_n, now_ns)) {
         kw_fetch_ask *ask = free_ask(self);
         kw_fetch_ask_event event = {now_ns, 0};
         kw_fetch_step step = {.map = NULL};
@@ -326,8 +334,8 @@ static void drive_fetch(kw_refresher *self, uint64_t now_ns, const struct pollfd
     if (step.map == NULL && ask_more(self, asked_n, now_ns) > 0) {
         return; /* wait for their sockets */
     }
-    if (step.map == NULL) {
-        step.map = held_map(self, now_ns, true);
+    if (step.map == NULL) { /* nobody else is to be asked now, or nobody is left */
+        step.map = held_map(self, now_ns, self->node_at == self->nodes_n);
     }
     if (step.map != NULL) {
         end_with(self, &step, now_ns);

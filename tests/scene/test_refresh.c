@@ -351,6 +351,24 @@ static void test_refresh_reads_ten_maps_a_second_at_most(void **state)
     }
 }
 
+/* A fetch whose servers all lead to no map, of whom there are many, ends where ten were read. */
+static void test_refresh_goes_on_to_ten_servers_a_second(void **state)
+{
+    (void)state;
+    kw_refresh_policy refresh;
+    kw_refresh_init(&refresh, 0, 0, 7);
+    kw_refresh_on_start(&refresh, 1000 * MS);
+    size_t reads_n = 0;
+    for (uint64_t now_ns = 1000 * MS; now_ns < 2000 * MS; now_ns += 20 * MS) {
+        if (kw_refresh_may_go_on(&refresh, now_ns)) {
+            kw_refresh_on_read(&refresh, now_ns);
+            reads_n++;
+        }
+    }
+    assert_int_equal(reads_n, 10);
+    assert_true(kw_refresh_may_go_on(&refresh, 2000 * MS));
+}
+
 /* A caller's time was over in the middle of a fetch, and the next one comes much later. */
 static void test_refresh_left_alone_has_not_failed_all_the_while(void **state)
 {
@@ -408,6 +426,7 @@ int main(void)
         cmocka_unit_test(test_refresh_in_a_long_outage_is_once_a_second),
         cmocka_unit_test(test_refresh_left_alone_has_not_failed_all_the_while),
         cmocka_unit_test(test_refresh_reads_ten_maps_a_second_at_most),
+        cmocka_unit_test(test_refresh_goes_on_to_ten_servers_a_second),
         cmocka_unit_test(test_refresh_wanted_long_ago_is_no_long_outage),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
