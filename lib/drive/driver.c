@@ -169,8 +169,9 @@ kw_step kw_driver_on_unserved(kw_topology *topology, const kw_plan *plan, kw_op 
     if (op->is_down && kw_server_handover_end(topology, NULL)) {
         return kw_op_on_suspect(op, now_ns, now_ns); /* at the server that was named first */
     }
-    if (op->is_down) {
-        kw_step step = kw_op_on_refused(op, op->obstacle);
+    if (op->is_down) { /* who has found another server in its place waits for the map once */
+        kw_step step = op->has_met_stranger ? kw_op_on_down(op, now_ns, op->obstacle)
+                                            : kw_op_on_refused(op, op->obstacle);
         step.wants_refresh = op->spec.has_map; /* it may be replaced after all */
         return step;
     }

@@ -133,6 +133,7 @@ kw_step kw_op_start(kw_op *op, const kw_op_spec *spec, uint64_t seed)
     op->target.port = 0;
     op->has_fetched = false;
     op->has_asked = false;
+    op->has_met_stranger = false;
     op->is_at_replica = false;
     op->has_left = false;
     op->is_sent = false;
@@ -380,6 +381,7 @@ static kw_step end_of_unsent(kw_op *op, uint64_t now_ns, const kw_try_end *end)
     if (is_incompatible && !can_go_elsewhere(op)) {
         return fail(op, code, KW_EFFECT_NONE);
     }
+    op->has_met_stranger = code == KW_ERR_IDENTITY;
     switch ((int)code) {
     case KW_ERR_CONNECT:
     case KW_ERR_RESOLVE:

@@ -65,6 +65,7 @@ typedef struct kw_op {
     bool has_target;         /* the send after the pause goes to target */
     bool has_fetched;        /* a map was fetched, and nothing was tried since */
     bool has_asked;          /* for one, as its node is down */
+    bool has_met_stranger;   /* another server was at its node's address */
     bool is_sent;            /* the last send is counted, and has not ended */
     unsigned redirects_n;    /* in this try */
     unsigned sends_n;        /* in all; one of which nothing left is not counted */

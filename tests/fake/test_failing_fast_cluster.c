@@ -84,6 +84,42 @@ static void test_shard_without_a_replica_fails_at_once_after_a_second(void **sta
     kw_close(client);
 }
 
+/* One range of CLUSTER SLOTS; the fake's id is that of kw_fake_set_cluster. */
+static size_t add_range(char *text, size_t len, unsigned first, unsigned last, size_t at)
+{
+    const char *address = kw_fake_address(fakes[at]);
+    return (size_t)snprintf(text, len,
+                            "*3\r\n:%u\r\n:%u\r\n*3\r\n$9\r\n127.0.0.1\r\n:%s\r\n$40\r\n%040zu"
+                            "\r\n",
+                            first, last, strrchr(address, ':') + 1, at + 1);
+}
+
+/* Another server is at the address of one that was down, and the slots are elsewhere: the call that
+ * finds out waits for the map that tells so. */
+static void test_stranger_in_place_of_a_node_that_is_down_is_passed_by(void **state)
+{
+    (void)state;
+    char text[400];
+    const kw_fake_range all[] = {{0, 16383, fakes[1], NULL}};
+    make_cluster(false);
+    kw_client *client = open_cluster("timeout=20s");
+    expect_answer(client, UPPER);
+    kw_fake_down(fakes[1]);
+    (void)ms_until_down(client, SPAN_MS);
+    size_t len = (size_t)snprintf(text, sizeof(text), "*2\r\n");
+    len += add_range(text + len, sizeof(text) - len, 0, 8000, 0);
+    len += add_range(text + len, sizeof(text) - len, 8001, 16383, 2);
+    kw_fake_on(fakes[0], KW_FAKE_ALWAYS, "CLUSTER SLOTS",
+               KW_FAKE_STEPS(KW_FAKE_DELAY(300), KW_FAKE_BYTES(text, len)));
+    kw_fake_set_id(fakes[1], 77777);
+    kw_fake_set_cluster(&fakes[1], 1, all, 1);
+    kw_fake_up(fakes[1]);
+    kw_test_sleep_ms(BACK_MS);
+    expect_answer(client, UPPER);
+    assert_int_equal(kw_fake_count(fakes[2], "INCR *"), 1);
+    kw_close(client);
+}
+
 /* cluster-node-timeout is 100 ms: 2 x 100 ms + 2 s. */
 static void test_shard_with_a_replica_waits_for_an_election_and_no_longer(void **state)
 {
@@ -300,6 +336,7 @@ static int run(size_t part)
 {
     const struct CMUnitTest of_each_way[] = {
         cmocka_unit_test(test_shard_without_a_replica_fails_at_once_after_a_second),
+        cmocka_unit_test(test_stranger_in_place_of_a_node_that_is_down_is_passed_by),
         cmocka_unit_test(test_shard_with_a_replica_waits_for_an_election_and_no_longer),
         cmocka_unit_test(test_election_that_comes_in_time_is_waited_for),
         cmocka_unit_test(test_cluster_of_which_nobody_answers_is_not_waited_for),
