@@ -15,10 +15,7 @@
 #define NEWS_LEAST (5 * SIM_MS)
 #define NEWS_MOST  (300 * SIM_MS)
 
-/* So many maps a second are read by a handle, at most. */
-#define MAPS_MAX 10
-
-static unsigned unit_of(unsigned slot)
+unsigned sim_cluster_unit(unsigned slot)
 {
     unsigned unit = 0;
     while (W.units[unit].last < slot) {
@@ -42,7 +39,7 @@ static void make_units(void)
             if (W.units_n == SIM_UNITS) {
                 sim_fail("too many units of slots");
             }
-            W.units[W.units_n++] = (sim_unit){begin, slot, SIM_NO_SERVER, SIM_NO_SERVER, false};
+            W.units[W.units_n++] = (sim_unit){begin, slot, SIM_NO_SERVER, SIM_NO_SERVER, false, 0};
             begin = slot + 1;
         }
     }
@@ -58,12 +55,23 @@ void sim_cluster_begin(void)
     }
     for (unsigned i = 0; i < W.servers_n; i++) {
         W.servers[i].epoch = W.epoch;
+        W.servers[i].config_epoch = i + 1;
         for (unsigned unit = 0; unit < W.units_n; unit++) {
             unsigned owner = W.units[unit].first / (16384 / n);
             W.servers[i].owners[unit] = (unsigned char)(owner < n ? owner : n - 1);
             W.servers[i].epochs[unit] = 1;
         }
     }
+}
+
+bool sim_cluster_hears(const sim_server *server, unsigned slot)
+{
+    return server->owners[sim_cluster_unit(slot)] == server->primary;
+}
+
+bool sim_cluster_owns(const sim_server *server, unsigned slot)
+{
+    return server->owners[sim_cluster_unit(slot)] == server->number;
 }
 
 /* What is true: the word of the greatest epoch. */
@@ -85,11 +93,15 @@ static void learn(sim_server *to, const sim_server *from)
 {
     for (unsigned unit = 0; unit < W.units_n; unit++) {
         if (from->epochs[unit] > to->epochs[unit]) {
+            if (to->owners[unit] == to->number && from->owners[unit] != to->number) {
+                sim_keyspace_drop(to, &W.units[unit]);
+            }
             to->owners[unit] = from->owners[unit];
             to->epochs[unit] = from->epochs[unit];
         }
     }
     to->epoch = from->epoch > to->epoch ? from->epoch : to->epoch;
+    sim_messages_on_learnt(to);
 }
 
 static void on_news(void *arg, uint64_t from)
@@ -126,35 +138,48 @@ static void own(sim_server *server, unsigned unit, unsigned epoch)
     server->owners[unit] = (unsigned char)server->number;
     server->epochs[unit] = epoch;
     server->epoch = epoch;
+    server->config_epoch = epoch;
+    sim_keyspace_take(server, &W.units[unit]);
 }
 
 /* One slot: its keys go first, then the new owner says that it is, then everybody learns it. */
 
+/* The new owner has to be there, and the old one to have the slots still. */
+static bool may_end(const sim_unit *self, unsigned unit)
+{
+    const sim_server *to = &W.servers[self->to];
+    return to->is_there && !to->is_stopped && to->primary == to->number && !to->is_apart &&
+           W.servers[self->from].owners[unit] == self->from;
+}
+
 static void end_move(void *arg, uint64_t unit)
 {
     sim_unit *self = arg;
-    if (self->from == SIM_NO_SERVER) {
+    if (self->from == SIM_NO_SERVER || unit >> 16 != self->moves_n) {
         return;
     }
+    unit &= 0xffff;
     sim_server *to = &W.servers[self->to];
     sim_server *from = &W.servers[self->from];
-    self->from = SIM_NO_SERVER;
-    if (to->is_there && !to->is_stopped && to->primary == to->number && !to->is_apart &&
-        from->owners[unit] == from->number) {
+    if (may_end(self, (unsigned)unit)) {
         sim_say("slots %u to %u are server %u's", self->first, self->last, to->number);
+        self->from = SIM_NO_SERVER;
         own(to, (unsigned)unit, ++W.epoch);
         if (from->is_there && !from->is_stopped) {
             learn(from, to);
         }
         spread(to);
+    } else if (W.servers[self->from].owners[unit] == self->from && sim_keyspace_is_split(self)) {
+        sim_at(sim_now() + NEWS_MOST, end_move, self, unit | (uint64_t)self->moves_n << 16);
+    } else {
+        self->from = SIM_NO_SERVER;
     }
 }
 
 static void move_keys(void *arg, uint64_t value)
 {
     sim_unit *self = arg;
-    (void)value;
-    self->is_gone = true;
+    self->is_gone = self->is_gone || self->moves_n == value;
 }
 
 void sim_cluster_move(unsigned unit, unsigned to, uint64_t length_ns)
@@ -170,8 +195,9 @@ void sim_cluster_move(unsigned unit, unsigned to, uint64_t length_ns)
     self->from = (unsigned char)from->number;
     self->to = (unsigned char)to;
     self->is_gone = false;
-    sim_at(sim_now() + length_ns / 2, move_keys, self, 0);
-    sim_at(sim_now() + length_ns, end_move, self, unit);
+    sim_keyspace_move(self, length_ns);
+    sim_at(sim_now() + length_ns / 2, move_keys, self, self->moves_n);
+    sim_at(sim_now() + length_ns, end_move, self, unit | (uint64_t)self->moves_n << 16);
 }
 
 /* As a whole (Valkey 9): in one moment all is the other one's. */
@@ -195,6 +221,17 @@ void sim_cluster_move_all(unsigned from, unsigned to)
     spread(target);
 }
 
+/* Slots that were on their way to a server are to the one that has its keys now. */
+static void inherit(sim_server *heir, unsigned from)
+{
+    heir->keys |= W.servers[from].keys;
+    for (unsigned unit = 0; unit < W.units_n; unit++) {
+        sim_unit *moved = &W.units[unit];
+        bool comes = moved->from != SIM_NO_SERVER && moved->to == from;
+        moved->to = comes ? (unsigned char)heir->number : moved->to;
+    }
+}
+
 void sim_cluster_failover(unsigned primary)
 {
     for (unsigned i = 0; i < W.servers_n; i++) {
@@ -204,6 +241,7 @@ void sim_cluster_failover(unsigned primary)
             sim_say("server %u takes over from %u", i, primary);
             replica->primary = (unsigned char)i;
             W.epoch++;
+            inherit(replica, primary);
             for (unsigned unit = 0; unit < W.units_n; unit++) {
                 const sim_server *owner = sim_cluster_owner(unit);
                 if (owner != NULL && owner->number == primary) {
@@ -231,6 +269,8 @@ static void serve_again(void *arg, uint64_t owner)
         owner = i; /* it was replaced, or is a replica now */
     }
     W.epoch++;
+    W.servers[owner].config_epoch = W.epoch;
+    sim_keyspace_take(&W.servers[owner], &W.units[unit]);
     sim_say("slots from %u are served again", W.units[unit].first);
     for (unsigned i = 0; i < W.servers_n; i++) {
         W.servers[i].owners[unit] = (unsigned char)owner;
@@ -276,6 +316,7 @@ void sim_cluster_replace(unsigned number)
     memcpy(fresh->epochs, W.servers[number].epochs, sizeof(fresh->epochs));
     fresh->epoch = ++W.epoch;
     sim_server_start(fresh);
+    inherit(fresh, number);
     sim_say("server %u comes in the place of %u", fresh->number, number);
     for (unsigned unit = 0; unit < W.units_n; unit++) {
         const sim_server *owner = sim_cluster_owner(unit);
@@ -294,10 +335,22 @@ void sim_cluster_replace(unsigned number)
     spread(fresh);
 }
 
+/* What has begun to move stays where it is, or is wholly the new owner's: as all its keys are. */
+static void end_motion(unsigned unit)
+{
+    sim_unit *self = &W.units[unit];
+    sim_server *owner = sim_cluster_owner(unit);
+    if (self->from != SIM_NO_SERVER && sim_keyspace_is_split(self) && owner != NULL) {
+        own(owner, unit, ++W.epoch);
+        sim_keyspace_drop(&W.servers[self->to], self);
+    }
+    self->from = SIM_NO_SERVER;
+}
+
 void sim_cluster_heal(void)
 {
     for (unsigned unit = 0; unit < W.units_n; unit++) {
-        W.units[unit].from = SIM_NO_SERVER;
+        end_motion(unit);
     }
     for (unsigned round = 0; round < 2; round++) {
         for (unsigned i = 0; i < W.servers_n; i++) {
@@ -319,157 +372,5 @@ void sim_cluster_heal(void)
             }
             server->primary = is_owner ? (unsigned char)k : server->primary;
         }
-    }
-}
-
-/* Answers. */
-
-static void redirect(sim_peer *peer, const char *word, unsigned slot, unsigned to)
-{
-    const sim_host *host = W.servers[to].host;
-    sim_say("server %u: %s %u to %u", peer->server->number, word, slot, to);
-    sim_peer_say(peer, "-%s %u 10.0.%u.%u:%u\r\n", word, slot, host->ip >> 8 & 255, host->ip & 255,
-                 host->port);
-}
-
-bool sim_cluster_redirects(sim_peer *peer, const unsigned *slots, size_t slots_n, bool reads)
-{
-    sim_server *self = peer->server;
-    unsigned unit = unit_of(slots[0]);
-    const sim_unit *moved = &W.units[unit];
-    unsigned owner = self->owners[unit];
-    bool is_moving = moved->from != SIM_NO_SERVER;
-    for (size_t i = 1; i < slots_n; i++) {
-        if (slots[i] != slots[0]) {
-            sim_peer_say(peer, "-CROSSSLOT Keys in request don't hash to the same slot\r\n");
-            return true;
-        }
-    }
-    if (owner == SIM_NO_SERVER) {
-        sim_peer_say(peer, "-CLUSTERDOWN Hash slot not served\r\n");
-        return true;
-    }
-    if (owner == self->number) {
-        if (is_moving && moved->from == self->number && moved->is_gone) {
-            redirect(peer, "ASK", slots[0], moved->to);
-            return true;
-        }
-        return false;
-    }
-    if (is_moving && moved->to == self->number && peer->is_asking) {
-        if (sim_one_in(4)) {
-            sim_peer_say(peer, "-TRYAGAIN Multiple keys request during rehashing of slot\r\n");
-            return true;
-        }
-        return false;
-    }
-    if (reads && peer->is_readonly && self->primary == owner && self->primary != self->number) {
-        return false;
-    }
-    redirect(peer, "MOVED", slots[0], owner);
-    return true;
-}
-
-/* An answer that grows. */
-typedef struct answer {
-    char bytes[15000];
-    size_t len;
-} answer;
-
-static void add_node(answer *to, const sim_server *server)
-{
-    char ip[24];
-    snprintf(ip, sizeof(ip), "10.0.%u.%u", server->host->ip >> 8 & 255, server->host->ip & 255);
-    to->len += (size_t)snprintf(to->bytes + to->len, sizeof(to->bytes) - to->len,
-                                "*4\r\n$%zu\r\n%s\r\n:%u\r\n$40\r\n%040u\r\n*0\r\n", strlen(ip), ip,
-                                server->host->port, server->number + 1);
-}
-
-static unsigned replicas_of(unsigned primary)
-{
-    unsigned n = 0;
-    for (unsigned i = 0; i < W.servers_n; i++) {
-        n += i != primary && W.servers[i].primary == primary && !W.servers[i].is_gone ? 1 : 0;
-    }
-    return n;
-}
-
-/* The map of that server is given: those that have gone, and are not in it, have left. */
-static void note_left(const sim_server *self)
-{
-    for (unsigned i = 0; i < W.servers_n; i++) {
-        bool is_owner = false;
-        for (unsigned unit = 0; unit < W.units_n; unit++) {
-            is_owner = is_owner || self->owners[unit] == i;
-        }
-        bool has_left = W.servers[i].is_gone && !is_owner && W.servers[i].left_ns == SIM_NEVER;
-        W.servers[i].left_ns = has_left ? sim_now() : W.servers[i].left_ns;
-    }
-}
-
-static void answer_slots(sim_peer *peer)
-{
-    static answer all;
-    const sim_server *self = peer->server;
-    unsigned entries_n = 0;
-    all.len = 0;
-    for (unsigned unit = 0; unit < W.units_n; unit++) {
-        bool has_owner = self->owners[unit] != SIM_NO_SERVER;
-        bool goes_on = unit > 0 && self->owners[unit] == self->owners[unit - 1];
-        if (!has_owner || goes_on) {
-            continue;
-        }
-        unsigned last = unit;
-        while (last + 1 < W.units_n && self->owners[last + 1] == self->owners[unit]) {
-            last++;
-        }
-        unsigned owner = self->owners[unit];
-        entries_n++;
-        all.len += (size_t)snprintf(all.bytes + all.len, sizeof(all.bytes) - all.len,
-                                    "*%u\r\n:%u\r\n:%u\r\n", 3 + replicas_of(owner),
-                                    W.units[unit].first, W.units[last].last);
-        add_node(&all, &W.servers[owner]);
-        for (unsigned i = 0; i < W.servers_n; i++) {
-            if (i != owner && W.servers[i].primary == owner && !W.servers[i].is_gone) {
-                add_node(&all, &W.servers[i]);
-            }
-        }
-    }
-    W.maps_n++;
-    note_left(self);
-    sim_say("server %u gives its map", self->number);
-    if (!sim_system_is_short()) { /* byte by byte, what has come is not read in time */
-        sim_rate_note_at(&W.maps, MAPS_MAX, "maps are read", self->number, peer->socket->sent_ns);
-    }
-    sim_peer_say(peer, "*%u\r\n%.*s", entries_n, (int)all.len, all.bytes);
-}
-
-static void answer_info(sim_peer *peer)
-{
-    char text[400];
-    const sim_server *self = peer->server;
-    bool is_down = self->condition == SIM_CLUSTER_DOWN;
-    int len = snprintf(text, sizeof(text),
-                       "cluster_enabled:1\r\ncluster_state:%s\r\ncluster_slots_assigned:16384\r\n"
-                       "cluster_slots_ok:16384\r\ncluster_slots_pfail:0\r\n"
-                       "cluster_slots_fail:0\r\ncluster_known_nodes:%u\r\ncluster_size:%u\r\n"
-                       "cluster_current_epoch:%u\r\ncluster_my_epoch:%u\r\n",
-                       is_down ? "fail" : "ok", W.servers_n, W.plan->primaries_n, self->epoch,
-                       self->epoch);
-    sim_peer_say(peer, "$%d\r\n%s\r\n", len, text);
-}
-
-void sim_cluster_answer(sim_peer *peer, const sim_word *argv, size_t argc)
-{
-    if (W.plan->kind != SIM_CLUSTER) {
-        sim_peer_say(peer, "-ERR This instance has cluster support disabled\r\n");
-    } else if (argc > 1 && sim_word_is(&argv[1], "SLOTS")) {
-        answer_slots(peer);
-    } else if (argc > 1 && sim_word_is(&argv[1], "INFO")) {
-        answer_info(peer);
-    } else if (argc > 1 && sim_word_is(&argv[1], "MYID")) {
-        sim_peer_say(peer, "$40\r\n%040u\r\n", peer->server->number + 1);
-    } else {
-        sim_peer_say(peer, "-ERR unknown subcommand\r\n");
     }
 }

@@ -60,12 +60,16 @@ void sim_cluster_replace_all(void)
         fresh->host->port = old->host->port;
         fresh->primary = (unsigned char)(old->primary + n);
         fresh->epoch = W.epoch;
+        fresh->config_epoch = W.epoch;
         for (unsigned unit = 0; unit < W.units_n; unit++) {
             const sim_server *owner = sim_cluster_owner(unit);
             W.units[unit].from = SIM_NO_SERVER;
             unsigned number = owner == NULL ? 0 : owner->number % n;
             fresh->owners[unit] = (unsigned char)(number + n);
             fresh->epochs[unit] = W.epoch;
+            if (number == i) {
+                sim_keyspace_take(fresh, &W.units[unit]);
+            }
         }
         snprintf(name, sizeof(name), "host%u", i);
         sim_name_set(name, fresh->host->ip);

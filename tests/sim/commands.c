@@ -92,18 +92,28 @@ static bool read_request(request *self, const sim_word *argv, size_t argc)
     return self->keys_n > 0;
 }
 
-/* True where the server does not run it, and has said why. */
-static bool is_refused(sim_peer *peer, const request *asked)
+/* True where the server runs nothing of the kind just now, and has said why. */
+static bool is_unwell(sim_peer *peer, bool reads)
 {
-    sim_server *server = peer->server;
+    const sim_server *server = peer->server;
     sim_condition condition = server->condition;
-    bool is_replica = server->primary != server->number;
     bool concerns_all = condition != SIM_READONLY && condition != SIM_OUT_OF_MEMORY;
     if ((condition == SIM_TRY_AGAIN || server->is_fitful) && !sim_one_in(2)) {
         condition = SIM_WELL;
     }
-    if (condition != SIM_WELL && (concerns_all || !asked->reads)) {
+    if (condition != SIM_WELL && (concerns_all || !reads)) {
         sim_peer_say(peer, "%s", conditions[condition].text);
+        return true;
+    }
+    return false;
+}
+
+/* True where the server does not run it, and has said why. */
+static bool is_refused(sim_peer *peer, const request *asked)
+{
+    const sim_server *server = peer->server;
+    bool is_replica = server->primary != server->number;
+    if (is_unwell(peer, asked->reads)) {
         return true;
     }
     if (sim_the_world.plan->kind == SIM_CLUSTER) {
@@ -360,6 +370,10 @@ void sim_peer_run(sim_peer *peer, const sim_word *argv, size_t argc)
         return;
     }
     if (sim_messages_run(peer, argv, argc)) {
+        return;
+    }
+    bool is_walked = sim_word_is(&argv[0], "SCAN") || sim_word_is(&argv[0], "DBSIZE");
+    if (is_walked && (is_unwell(peer, true) || sim_keyspace_run(peer, argv, argc))) {
         return;
     }
     if (read_request(&asked, argv, argc)) {

@@ -24,6 +24,7 @@ typedef struct descriptor {
     watch watches[WATCHES];
     unsigned watches_n;
     sim_tasks waiters;
+    bool is_parents; /* it was there before the process forked */
 } descriptor;
 
 static descriptor fds[SIM_FDS];
@@ -54,6 +55,32 @@ static descriptor *at(int fd)
     return &fds[fd - SIM_FD0];
 }
 
+void sim_net_be_child(void)
+{
+    for (unsigned i = 0; i < fds_top; i++) {
+        fds[i].is_parents = fds[i].kind != CLOSED;
+        fds[i].waiters = 0;
+        if (fds[i].kind == SOCKET) {
+            fds[i].socket->waiters = 0;
+        }
+    }
+}
+
+bool sim_net_is_parents(int fd)
+{
+    const descriptor *found = at(fd);
+    return found != NULL && found->is_parents;
+}
+
+unsigned sim_net_own_n(void)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < fds_top; i++) {
+        n += fds[i].kind != CLOSED && !fds[i].is_parents ? 1 : 0;
+    }
+    return n;
+}
+
 bool sim_net_is_open(int fd)
 {
     return at(fd) != NULL;
@@ -80,6 +107,7 @@ static int open_one(kind wanted)
             fds[i].count = 0;
             fds[i].watches_n = 0;
             fds[i].waiters = 0;
+            fds[i].is_parents = false;
             fds_n++;
             fds_top = i >= fds_top ? i + 1 : fds_top;
             sim_fds_left -= sim_fds_left > 0 ? 1 : 0;
@@ -150,7 +178,7 @@ int sim_net_close(int fd)
     if (found == NULL) {
         sim_fail("close of descriptor %d, which is not open", fd);
     }
-    if (found->kind == SOCKET && !sim_system_is_child()) { /* its numbers are its own */
+    if (found->kind == SOCKET && !found->is_parents) {
         for (unsigned i = 0; i < fds_top; i++) {
             for (unsigned k = 0; fds[i].kind == POLLER && k < fds[i].watches_n; k++) {
                 if (fds[i].watches[k].fd == fd) {

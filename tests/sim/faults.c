@@ -229,6 +229,9 @@ static void begin_fault(void *arg, uint64_t number)
 {
     sim_fault *fault = arg;
     sim_server *server = target_of(fault);
+    if (sim_the_crew.heal_ns != SIM_NEVER) { /* in a forked child all was well earlier */
+        return;
+    }
     sim_say("fault %lu: %s at server %u", (unsigned long)number, sim_fault_name(fault->kind),
             server->number);
     sim_the_crew.fault_ns = sim_the_crew.fault_ns < sim_now() ? sim_the_crew.fault_ns : sim_now();

@@ -18,9 +18,11 @@
 #define AGAIN_NS (6 * SIM_S)
 
 static struct {
-    unsigned last[SIM_CHANNELS]; /* 0: none yet */
+    unsigned source[SIM_CHANNELS]; /* whose the last message was, but of a ring 0 */
+    unsigned last[SIM_CHANNELS];   /* its number; 0: none yet */
+    unsigned last_of[SIM_SERVERS][SIM_CHANNELS];
     bool has_gap[SIM_CHANNELS];
-    unsigned healed[SIM_CHANNELS]; /* what was published when all got well */
+    unsigned healed[SIM_SERVERS][SIM_CHANNELS]; /* what was published when all got well */
     uint64_t heal_ns;
 } ears;
 
@@ -40,22 +42,37 @@ static void on_gap(const kw_message *message)
 static void on_number(const kw_message *message)
 {
     unsigned channel = (unsigned)(kw_message_channel(message, NULL)[1] - '0');
+    unsigned source = 0;
     unsigned number = 0;
-    (void)sscanf(kw_message_bytes(message, NULL), "%u", &number);
+    (void)sscanf(kw_message_bytes(message, NULL), "%u.%u", &source, &number);
     unsigned last = ears.last[channel];
-    sim_say("hears %u of c%u", number, channel);
-    if (number == 0 || number > W.published[channel]) {
-        sim_fail("a message of c%u that nobody has published: %u", channel, number);
+    sim_say("hears %u of channel %u, from %u", number, channel, source);
+    if (number == 0 || source >= SIM_SERVERS || number > W.published[source][channel]) {
+        sim_fail("a message of channel %u that nobody has published: %u", channel, number);
     }
-    if (last != 0 && number <= last) {
-        sim_fail("message %u of c%u comes behind %u", number, channel, last);
+    if (number <= ears.last_of[source][channel]) {
+        sim_fail("message %u of channel %u comes behind %u", number, channel,
+                 ears.last_of[source][channel]);
     }
-    if (last != 0 && number > last + 1 && !ears.has_gap[channel]) {
-        sim_fail("messages %u to %u of c%u are missing, and no gap was told", last + 1, number - 1,
-                 channel);
+    if (last != 0 && source != ears.source[channel] && !ears.has_gap[channel]) {
+        sim_fail("channel %u was heard from server %u, now from %u, and no gap was told", channel,
+                 ears.source[channel], source);
     }
+    if (last != 0 && source == ears.source[channel] && number > last + 1 &&
+        !ears.has_gap[channel]) {
+        sim_fail("messages %u to %u of channel %u are missing, and no gap was told", last + 1,
+                 number - 1, channel);
+    }
+    ears.source[channel] = source;
     ears.last[channel] = number;
+    ears.last_of[source][channel] = number;
     ears.has_gap[channel] = false;
+}
+
+static bool is_number(const kw_message *message)
+{
+    return kw_message_type(message) ==
+           (C.plan->is_sharded ? KW_MESSAGE_SHARDED : KW_MESSAGE_CHANNEL);
 }
 
 static void take(kw_subscriber *subscriber, kw_error *error)
@@ -69,7 +86,7 @@ static void take(kw_subscriber *subscriber, kw_error *error)
     }
     if (message != NULL && kw_message_type(message) == KW_MESSAGE_GAP) {
         on_gap(message);
-    } else if (message != NULL && kw_message_type(message) == KW_MESSAGE_CHANNEL) {
+    } else if (message != NULL && is_number(message)) {
         on_number(message);
     } else if (message == NULL && error->code != KW_ERR_TIMEOUT && error->code != KW_ERR_NOMEM &&
                error->code != KW_ERR_CANCELLED && error->code != KW_ERR_DRAINING) {
@@ -90,7 +107,7 @@ static bool has_heard_all(void)
     }
     unsigned heard_n = 0;
     for (unsigned i = 0; i < C.plan->channels_n; i++) {
-        heard_n += ears.last[i] > ears.healed[i] ? 1 : 0;
+        heard_n += ears.last[i] > ears.healed[ears.source[i]][i] ? 1 : 0;
     }
     uint64_t limit_ns = AGAIN_NS + 2 * SIM_TRIPS * C.plan->latency_ns;
     bool is_slow = C.plan->has_names || C.plan->mix.block_ns > 0;
@@ -108,9 +125,10 @@ static void run_listener(void *arg)
     kw_subscriber *subscriber = kw_subscriber_open(C.clients[0], &error, NULL);
     bool has_all = subscriber != NULL;
     for (unsigned i = 0; i < C.plan->channels_n && has_all; i++) {
-        char name[4];
-        int len = snprintf(name, sizeof(name), "c%u", i);
-        has_all = kw_subscribe(subscriber, &error, KW_TOPIC_CHANNEL, name, (size_t)len) == KW_OK;
+        char name[16];
+        kw_topic_kind kind = C.plan->is_sharded ? KW_TOPIC_SHARDED : KW_TOPIC_CHANNEL;
+        sim_messages_name(name, sizeof(name), i);
+        has_all = kw_subscribe(subscriber, &error, kind, name, strlen(name)) == KW_OK;
     }
     error.code = KW_OK;
     while (has_all && error.code != KW_ERR_CANCELLED && error.code != KW_ERR_DRAINING &&

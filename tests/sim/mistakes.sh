@@ -38,7 +38,7 @@ for patch in "$@"; do
         echo "  missed $name"
         missed=$((missed + 1))
     else
-        echo "  found  $name in $(($(date +%s) - begun)) s:$(sed -n 's/^sim: seed [0-9]* fails:/ /p' found.log | head -n 1 | cut -c 1-110)"
+        echo "  found  $name in $(($(date +%s) - begun)) s:$(sed -n 's/^sim: seed \([0-9]*\) fails:/ life \1:/p' found.log | head -n 1 | cut -c 1-120)"
         found=$((found + 1))
     fi
     patch -p1 -s -R < "$patch"

@@ -86,6 +86,11 @@ extern long sim_fds_left;
 unsigned sim_fds_n(void);
 bool sim_net_is_open(int fd);
 
+/* All that is open is a parent's from now on. */
+void sim_net_be_child(void);
+bool sim_net_is_parents(int fd);
+unsigned sim_net_own_n(void); /* opened since */
+
 /* The program's calls: the number, or the negative errno. */
 int sim_net_socket(void);
 int sim_net_connect(int fd, uint32_t ip, uint16_t port);

@@ -257,6 +257,35 @@ static void make_faults(sim_plan *plan, sim_chance *random)
     plan->heal_ns = end_ns + (plan->is_long ? 31 : 3) * SIM_S;
 }
 
+/* Who walks all keys meets slots that move, forth and back, within a walk of some round trips. */
+static void make_walks(sim_plan *plan, sim_chance *random)
+{
+    plan->walks_n = one_in(random, 12) ? (unsigned)between(random, 1, 2) : 0;
+    bool moves = plan->walks_n > 0 && plan->kind == SIM_CLUSTER;
+    uint64_t at_ns = below(random, 60 * plan->latency_ns);
+    unsigned target = (unsigned)below(random, 2);
+    for (unsigned i = 0; i < plan->faults_n && moves; i++) {
+        sim_fault *fault = &plan->faults[i];
+        if (one_in(random, 4) || fault->kind == SIM_MEMORY) {
+            continue;
+        }
+        fault->kind = one_in(random, 6) ? SIM_MOVE_ALL : SIM_MOVE;
+        fault->target = target;
+        fault->value = i % 2;
+        fault->at_ns = at_ns;
+        fault->length_ns = plan->latency_ns * between(random, 1, 20);
+        at_ns += fault->length_ns + plan->latency_ns * below(random, 20);
+    }
+}
+
+/* Sharded channels are in slots that move; those of a ring belong to members. */
+static void make_channels(sim_plan *plan, sim_chance *random)
+{
+    bool hears = plan->kind == SIM_RING && one_in(random, 4);
+    plan->channels_n = hears ? (unsigned)between(random, 1, SIM_CHANNELS) : plan->channels_n;
+    plan->is_sharded = plan->kind == SIM_CLUSTER && plan->channels_n > 0 && one_in(random, 2);
+}
+
 void sim_plan_make(sim_plan *plan, uint64_t seed, sim_kind kind)
 {
     sim_chance random;
@@ -269,6 +298,9 @@ void sim_plan_make(sim_plan *plan, uint64_t seed, sim_kind kind)
         make_crowd(plan, &random);
     }
     make_faults(plan, &random);
+    make_walks(plan, &random);
+    plan->reopens = one_in(&random, 2);
+    make_channels(plan, &random);
 }
 
 static void show_caller(const sim_plan *plan, unsigned number)
@@ -306,7 +338,7 @@ void sim_plan_show(const sim_plan *plan)
 {
     fprintf(stderr,
             "  seed %lu: %s, %u primaries, %u replicas each, latency %lu us, timeout %lu ms, "
-            "protocol %u%s%s%s%s%s%s%s, share-above %u, pool-max %u, channels %u\n",
+            "protocol %u%s%s%s%s%s%s%s, share-above %u, pool-max %u, channels %u%s, walks %u%s\n",
             (unsigned long)plan->seed, sim_kind_name(plan->kind), plan->primaries_n,
             plan->replicas_n, (unsigned long)(plan->latency_ns / SIM_US),
             (unsigned long)plan->timeout_ms, plan->protocol, plan->is_old ? ", no HELLO" : "",
@@ -314,7 +346,9 @@ void sim_plan_show(const sim_plan *plan)
             plan->has_dead_address ? ", dead addresses" : "",
             plan->waits_for_down ? ", on-node-down=wait" : "",
             plan->is_strict ? ", order=strict" : "", plan->has_shared ? ", two handles" : "",
-            plan->share_above, plan->pool_max, plan->channels_n);
+            plan->share_above, plan->pool_max, plan->channels_n,
+            plan->is_sharded ? " (sharded)" : "", plan->walks_n,
+            plan->reopens ? ", after-fork=reopen" : "");
     for (unsigned i = 0; i < plan->callers_n; i++) {
         show_caller(plan, i);
     }

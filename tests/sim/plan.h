@@ -128,6 +128,9 @@ typedef struct sim_plan {
     unsigned pool_max;
     uint64_t timeout_ms;
     unsigned channels_n; /* that a subscriber hears; 0: there is none */
+    unsigned walks_n;    /* threads that walk all keys */
+    bool reopens;        /* after-fork=reopen */
+    bool is_sharded;     /* the channels are sharded ones */
     bool has_shared;     /* every other caller has a handle of kw_open_shared */
     bool is_strict;      /* order=strict */
     bool is_long;        /* outages and deadlines of many seconds */

@@ -103,6 +103,7 @@ static kw_client *open_handle(const sim_plan *plan)
     (void)kw_config_set(config, &error, "resolver", plan->has_thread ? "thread" : "system");
     (void)kw_config_set(config, &error, "on-node-down", on_node_down(plan));
     (void)kw_config_set(config, &error, "order", plan->is_strict ? "strict" : "pipelined");
+    (void)kw_config_set(config, &error, "after-fork", plan->reopens ? "reopen" : "refuse");
     if (plan->share_above > 0) {
         snprintf(text, sizeof(text), "%u", plan->share_above);
         (void)kw_config_set(config, &error, "share-above", text);
@@ -202,6 +203,9 @@ static void wait_for(uint64_t span_ns)
 static bool is_down_for_others(const kw_error *error)
 {
     bool is_unfound = error->code == KW_ERR_NO_SENTINEL || error->code == KW_ERR_NO_SERVICE;
+    /* Of several sentinels, each behind a dead address, one call does not reach enough. */
+    is_unfound = is_unfound || (C.plan->kind == SIM_SENTINEL && C.plan->has_dead_address &&
+                                (error->code == KW_ERR_ROLE || error->code == KW_ERR_HANDSHAKE));
     /* Names of sentinels are looked up one after the other by the one who asks: dials wait. */
     bool waits_for_names = is_unfound && C.plan->has_names && !C.plan->has_thread;
     return C.plan->latency_ns > VERY_FAR_NS || /* the first call learns how far */
@@ -213,9 +217,14 @@ static bool is_down_for_others(const kw_error *error)
  * not go on with the fetch of the map while its own connect goes on. */
 #define MOVED_TRIES 2
 
+/* Where names had a dead address besides, what was dialled before goes on by what was known then,
+ * one address a call, as calls come seconds apart. */
+#define MOVED_DIALS 6
+
 static bool is_moved(unsigned tries_n)
 {
-    return tries_n < MOVED_TRIES && sim_plan_has(C.plan, SIM_REPLACE_ALL);
+    unsigned most = C.plan->has_dead_address ? MOVED_TRIES + MOVED_DIALS : MOVED_TRIES;
+    return tries_n < most && sim_plan_has(C.plan, SIM_REPLACE_ALL);
 }
 
 static void probe_key(unsigned key, bool writes)
@@ -425,6 +434,7 @@ void sim_run(const sim_plan *plan)
         }
     }
     sim_listener_begin(plan);
+    sim_walks_begin(plan);
     for (unsigned i = 0; i < 2; i++) {
         if (C.has_loop[i]) {
             C.loops_left++;

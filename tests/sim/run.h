@@ -29,6 +29,9 @@ void sim_members_change(unsigned target, uint64_t value);
 /* A subscriber hears the channels, where there are some. */
 void sim_listener_begin(const sim_plan *plan);
 
+/* Threads walk all keys, where the plan has such. */
+void sim_walks_begin(const sim_plan *plan);
+
 /* The program forks, by a thread of its own. */
 void sim_fork(void);
 

@@ -290,7 +290,6 @@ void sim_sched_alone(void)
     }
     sim.live_n = 1;
     sim.ready_n = 0;
-    sim.events_n = 0;
 }
 
 static void switch_to(unsigned at)

@@ -55,7 +55,7 @@ void sim_at(uint64_t at_ns, sim_fn fn, void *arg, uint64_t value);
 /* A new task, which runs some time. name is a literal. */
 unsigned sim_spawn(const char *name, void (*fn)(void *arg), void *arg);
 
-/* All other tasks, and all that was to happen, are no more: this is another process. */
+/* All other tasks are no more: this is another process. What happens in the world goes on. */
 void sim_sched_alone(void);
 
 /* SIM_NOBODY outside of tasks. */

@@ -51,11 +51,11 @@ static void enter(const char *name)
     sim_point();
 }
 
-/* What a forked child has of streams is its parent's. */
-static void refuse_child(const char *what)
+/* What was open when the process forked is its parent's, pollers too: they are one for both. */
+static void refuse_child(const char *what, int fd)
 {
-    if (sim_system_is_child()) {
-        sim_fail("a forked child %s a stream of its parent", what);
+    if (sim_net_is_parents(fd)) {
+        sim_fail("a forked child %s what is its parent's, descriptor %d", what, fd);
     }
 }
 
@@ -146,7 +146,7 @@ ssize_t __wrap_send(int fd, const void *data, size_t len, int flags)
 {
     (void)flags;
     enter("send");
-    refuse_child("sends");
+    refuse_child("sends on", fd);
     ssize_t sent = sim_net_send(fd, data, shorten(len));
     sim_say("send %d: %zd of %zu", fd, sent, len);
     return give(sent);
@@ -158,7 +158,7 @@ ssize_t __wrap_recv(int fd, void *data, size_t len, int flags)
     if (sim_system_is_child() && !sim_net_is_open(fd)) {
         return give(-EBADF); /* it was closed before: a look at nothing */
     }
-    refuse_child("receives");
+    refuse_child("receives of", fd);
     ssize_t got = sim_net_recv(fd, data, shorten(len), (flags & MSG_DONTWAIT) == 0);
     sim_say("recv %d: %zd", fd, got);
     return give(got);
@@ -178,6 +178,7 @@ ssize_t __wrap_write(int fd, const void *data, size_t len)
 {
     (void)data;
     sim_point();
+    refuse_child("writes to", fd);
     (void)sim_net_add(fd, 1);
     return (ssize_t)len;
 }
@@ -187,7 +188,7 @@ int __wrap_shutdown(int fd, int how)
 {
     (void)how;
     sim_point();
-    refuse_child("shuts down");
+    refuse_child("shuts down", fd);
     return give(sim_net_shutdown(fd));
 }
 
@@ -251,6 +252,7 @@ int __wrap_eventfd(unsigned value, int flags)
 int __wrap_epoll_ctl(int epoll, int act, int fd, struct epoll_event *event)
 {
     sim_point();
+    refuse_child("changes", epoll);
     if (act == EPOLL_CTL_DEL) {
         return give(sim_net_unwatch(epoll, fd));
     }

@@ -38,6 +38,7 @@ void sim_world_begin(const sim_plan *plan)
     } else if (plan->kind == SIM_SENTINEL) {
         sim_sentinel_begin();
     }
+    sim_keyspace_begin();
     sim_messages_begin();
     for (unsigned i = 0; i < W.servers_n; i++) {
         char name[16];

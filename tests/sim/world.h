@@ -13,6 +13,7 @@
 #define SIM_IDS     (SIM_COMMANDS * SIM_PARTS + 64)
 #define SIM_RUNS    16384
 #define SIM_QUEUED  8
+#define SIM_WALKED  48 /* keys that are there all the time, one bit each */
 
 #define SIM_NO_SERVER 255
 
@@ -23,6 +24,7 @@ typedef struct sim_unit {
     unsigned char from; /* SIM_NO_SERVER: it does not move */
     unsigned char to;
     bool is_gone; /* its keys have moved already */
+    unsigned moves_n;
 } sim_unit;
 
 typedef enum sim_condition {
@@ -56,7 +58,9 @@ typedef struct sim_server {
     unsigned replid2;
     sim_condition condition;
     unsigned char primary; /* whom it replicates; itself: a primary */
-    unsigned epoch;
+    unsigned epoch;        /* the greatest that it knows, .. */
+    unsigned config_epoch; /* .. and that by which it took slots last */
+    uint64_t keys;         /* of those that are walked; of a replica its primary has them */
     unsigned char owners[SIM_UNITS]; /* as this server sees it; SIM_NO_SERVER: nobody */
     unsigned epochs[SIM_UNITS];
     unsigned heard[SIM_CHANNELS]; /* numbers of messages that have come from the other servers */
@@ -111,7 +115,8 @@ typedef struct sim_world {
     sim_account accounts[SIM_IDS];
     unsigned run_ids[SIM_RUNS];
     unsigned runs_n;
-    unsigned published[SIM_CHANNELS]; /* numbers of messages, from 1 */
+    unsigned published[SIM_SERVERS][SIM_CHANNELS]; /* numbers of messages, from 1: of a ring by
+                                                      server, else by the first */
     unsigned connects_n;
     unsigned maps_n;
     sim_rate maps; /* that were read */
@@ -163,9 +168,28 @@ void sim_cluster_replace_all(void);
 void sim_cluster_swap(unsigned first, unsigned second);
 sim_server *sim_cluster_owner(unsigned unit); /* by the greatest epoch */
 
+unsigned sim_cluster_unit(unsigned slot);
+bool sim_cluster_hears(const sim_server *server, unsigned slot); /* it, or its primary, owns it */
+bool sim_cluster_owns(const sim_server *server, unsigned slot);  /* as it sees it */
+
+/* Keys that are walked. */
+void sim_keyspace_begin(void);
+unsigned sim_keyspace_slot_of(unsigned key);
+void sim_keyspace_name(char *text, size_t len, unsigned key);
+void sim_keyspace_take(sim_server *server, const sim_unit *unit);
+void sim_keyspace_drop(sim_server *server, const sim_unit *unit);
+void sim_keyspace_move(sim_unit *unit, uint64_t length_ns);
+bool sim_keyspace_is_split(const sim_unit *unit); /* some of its keys have moved */
+void sim_keyspace_slot(sim_peer *peer, unsigned slot, unsigned most);
+void sim_keyspace_count(sim_peer *peer, unsigned slot);
+bool sim_keyspace_run(sim_peer *peer, const sim_word *argv,
+                      size_t argc); /* false: other commands */
+
 /* Channels. */
 void sim_messages_begin(void);
 void sim_messages_on_start(sim_server *server);
+void sim_messages_name(char *text, size_t len, unsigned channel);
+void sim_messages_on_learnt(sim_server *server); /* who has which slots */
 bool sim_messages_run(sim_peer *peer, const sim_word *argv,
                       size_t argc); /* false: other commands */
 
