@@ -12,7 +12,6 @@ cd "$(dirname "$0")/.."
 
 place=
 pids=
-lock=
 make=${MAKE:-make}
 
 clean_up() {
@@ -24,7 +23,6 @@ clean_up() {
         wait "$pid" 2> /dev/null || true
     done
     [ -z "$place" ] || rm -rf "$place"
-    [ -z "$lock" ] || rm -rf "$lock"
 }
 trap clean_up EXIT
 trap 'exit 130' INT
@@ -59,21 +57,15 @@ has() {
 
 # Build
 
-# One build of a tree at a time: a second quickstart waits for the first one's.
+# One build of a tree at a time: a second quickstart waits for the first one's, and for what is left of one that was
+# killed, as the system holds the lock for as long as any process of it lives. Where there is no flock nobody waits.
 take_lock() {
-    waits=
-    until mkdir build/quickstart.lock 2> /dev/null; do
-        owner=$(cat build/quickstart.lock/pid 2> /dev/null || true)
-        if [ -n "$owner" ] && ! kill -0 "$owner" 2> /dev/null; then
-            rm -rf build/quickstart.lock # its owner was killed
-            continue
-        fi
-        [ -n "$waits" ] || say "another quickstart builds here: waiting for it"
-        waits=yes
-        sleep 1
-    done
-    lock=build/quickstart.lock
-    echo $$ > $lock/pid
+    has flock || return 0
+    exec 9> build/building.lock
+    if ! flock -n 9; then
+        say "another quickstart builds here: waiting for it"
+        flock 9
+    fi
 }
 
 # Says how far the build is: in one line of a terminal, else now and then.
@@ -110,11 +102,10 @@ if [ "${1:-}" != --tour-only ]; then
     mkdir -p build
     take_lock
     say "looking for what is missing, and installing it"
-    sh examples/setup.sh build servers
+    sh examples/setup.sh build servers 9>&-
     say "building the library and the tour, about a minute the first time"
     build
-    rm -rf $lock
-    lock=
+    exec 9>&-
 fi
 [ "${1:-}" != --build-only ] || exit 0
 
