@@ -1,26 +1,19 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Runs of equal slots in a slot table, found and filled four slots at a time. */
+/* Runs of equal slots in a slot table, found and filled by what the C library does with bytes. */
 #include "route/map.h"
 
 #include <string.h>
 
-/* One value for four slots, in one word. */
-static uint64_t four_of(uint16_t value)
-{
-    return value * UINT64_C(0x0001000100010001);
-}
+/* So many slots are compared at a time, and are filled one by one before the others. */
+#define STRIDE ((size_t)64)
 
 size_t kw_map_run_end(const uint16_t *slots, size_t from, size_t end)
 {
-    uint64_t run = four_of(slots[from]);
     size_t at = from + 1;
-    while (at + 4 <= end) {
-        uint64_t four;
-        memcpy(&four, &slots[at], sizeof(four));
-        if (four != run) {
-            break;
-        }
-        at += 4;
+    /* Each of them is as the one before it. */
+    while (end - at >= STRIDE &&
+           memcmp(&slots[at], &slots[at - 1], STRIDE * sizeof(slots[0])) == 0) {
+        at += STRIDE;
     }
     while (at < end && slots[at] == slots[from]) {
         at++;
@@ -30,12 +23,13 @@ size_t kw_map_run_end(const uint16_t *slots, size_t from, size_t end)
 
 void kw_map_run_fill(uint16_t *slots, size_t from, size_t end, uint16_t value)
 {
-    uint64_t four = four_of(value);
     size_t at = from;
-    for (; at + 4 <= end; at += 4) {
-        memcpy(&slots[at], &four, sizeof(four));
+    while (at < end && at < from + STRIDE) {
+        slots[at++] = value;
     }
-    for (; at < end; at++) {
-        slots[at] = value;
+    while (at < end) {
+        size_t n = at - from < end - at ? at - from : end - at;
+        memcpy(&slots[at], &slots[from], n * sizeof(slots[0]));
+        at += n;
     }
 }

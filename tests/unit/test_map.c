@@ -494,6 +494,32 @@ static void test_map_patched_by_threads_stays_whole(void **state)
     kw_map_unref(map);
 }
 
+/* Runs that begin, end and break at any place, beside those that are found slot by slot. */
+static void test_map_runs_are_found_and_filled_exactly(void **state)
+{
+    (void)state;
+    static uint16_t slots[KW_SLOTS_N];
+    static uint16_t expected[KW_SLOTS_N];
+    kw_random random;
+    kw_random_init(&random, 7);
+    for (int i = 0; i < 2000; i++) {
+        size_t from = kw_random_next(&random) % 400;
+        size_t end = from + 1 + kw_random_next(&random) % 400;
+        uint16_t value = (uint16_t)(kw_random_next(&random) % 3);
+        for (size_t slot = from; slot < end; slot++) {
+            expected[slot] = value;
+        }
+        kw_map_run_fill(slots, from, end, value);
+        assert_memory_equal(slots, expected, sizeof(slots));
+        size_t last = from + 1 + kw_random_next(&random) % 800;
+        size_t stop = from + 1;
+        while (stop < last && slots[stop] == slots[from]) {
+            stop++;
+        }
+        assert_int_equal(kw_map_run_end(slots, from, last), stop);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -515,6 +541,7 @@ int main(void)
         cmocka_unit_test(test_map_equal_in_any_order),
         cmocka_unit_test(test_node_set_random_order_finds_all),
         cmocka_unit_test(test_map_patched_by_threads_stays_whole),
+        cmocka_unit_test(test_map_runs_are_found_and_filled_exactly),
     };
     return cmocka_run_group_tests_name("map", tests, NULL, NULL);
 }
