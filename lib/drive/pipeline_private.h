@@ -30,6 +30,9 @@ typedef struct kw_channel_table {
     size_t n;
 } kw_channel_table;
 
+/* So many channels need no memory of their own. */
+#define KW_PIPELINE_INLINE 4
+
 /* A pipeline on its way. */
 struct kw_pipeline {
     kw_topology *topology;
@@ -70,6 +73,8 @@ struct kw_pipeline {
     kw_story *story; /* for whoever watches, of a command without a retry_state whose try has just
                         ended; NULL: nothing is kept */
     kw_random random;
+    kw_channel *few[2 * KW_PIPELINE_INLINE]; /* the first memory of channels */
+    kw_channel inlined[KW_PIPELINE_INLINE];  /* last: without a node it is free */
 };
 
 void kw_pipeline_init(kw_pipeline *self, kw_topology *topology);

@@ -17,7 +17,12 @@
 void kw_pipeline_init(kw_pipeline *self, kw_topology *topology)
 {
     const kw_allocator *mem = &topology->env.mem;
-    memset(self, 0, sizeof(*self));
+    memset(self, 0, offsetof(kw_pipeline, few));
+    self->channels = self->few;
+    self->channels_capacity = sizeof(self->few) / sizeof(self->few[0]);
+    for (size_t i = 0; i < KW_PIPELINE_INLINE; i++) {
+        self->inlined[i].node = NULL;
+    }
     self->topology = topology;
     self->scan.topology = topology;
     self->scan.failure.size = sizeof(self->scan.failure);
@@ -45,7 +50,9 @@ void kw_pipeline_fini(kw_pipeline *self)
     while (self->channels_n > 0) {
         kw_pipeline_remove_channel(self, self->channels[self->channels_n - 1]);
     }
-    kw_mem_free(&self->topology->env.mem, self->channels);
+    if (self->channels != self->few) {
+        kw_mem_free(&self->topology->env.mem, self->channels);
+    }
     kw_mem_free(&self->topology->env.mem, self->shared.slots);
     self->channels = NULL;
     kw_heap_fini(&self->timers);

@@ -88,24 +88,49 @@ static void remove_from_table(kw_channel_table *table, const kw_channel *channel
 
 static bool grow(kw_pipeline *self)
 {
-    size_t capacity = self->channels_capacity > 0 ? 2 * self->channels_capacity : 8;
-    kw_channel **channels =
-        kw_mem_resize(&self->topology->env.mem, self->channels, capacity, sizeof(channels[0]));
+    const kw_allocator *mem = &self->topology->env.mem;
+    size_t capacity = 2 * self->channels_capacity;
+    kw_channel **channels = self->channels != self->few ? self->channels : NULL;
+    channels = kw_mem_resize(mem, channels, capacity, sizeof(channels[0]));
     if (channels == NULL) {
         return false;
+    }
+    if (self->channels == self->few) {
+        memcpy(channels, self->few, sizeof(self->few));
     }
     self->channels = channels;
     self->channels_capacity = capacity;
     return true;
 }
 
+/* A new one, of zeros: in the pipeline itself, while there is room. */
+static kw_channel *new_channel(kw_pipeline *self)
+{
+    for (size_t i = 0; i < KW_PIPELINE_INLINE; i++) {
+        if (self->inlined[i].node == NULL) {
+            return memset(&self->inlined[i], 0, sizeof(self->inlined[i]));
+        }
+    }
+    return kw_mem_calloc(&self->topology->env.mem, 1, sizeof(kw_channel));
+}
+
+static void free_channel(kw_pipeline *self, kw_channel *channel)
+{
+    for (size_t i = 0; i < KW_PIPELINE_INLINE; i++) {
+        if (channel == &self->inlined[i]) {
+            channel->node = NULL;
+            return;
+        }
+    }
+    kw_mem_free(&self->topology->env.mem, channel);
+}
+
 static kw_channel *add_channel(kw_pipeline *self, kw_node *node)
 {
-    const kw_allocator *mem = &self->topology->env.mem;
     if (self->channels_n == self->channels_capacity && !grow(self)) {
         return NULL;
     }
-    kw_channel *channel = kw_mem_calloc(mem, 1, sizeof(*channel));
+    kw_channel *channel = new_channel(self);
     if (channel != NULL) {
         channel->node = kw_node_ref(node);
         channel->watch.socket = -1;
@@ -165,7 +190,7 @@ void kw_pipeline_remove_channel(kw_pipeline *self, kw_channel *channel)
     kw_loss_unref(channel->waited, mem);
     kw_loss_unref(channel->late, mem);
     kw_node_unref(channel->node);
-    kw_mem_free(mem, channel);
+    free_channel(self, channel);
 }
 
 void kw_pipeline_set_timer(kw_pipeline *self, kw_channel *channel, uint64_t at_ns)
