@@ -125,6 +125,20 @@ static void test_replacement_of_all_is_followed_with_an_event(void **state)
 }
 
 /* No seed answers: whoever is at the addresses that were learnt is followed, or refused. */
+/* How a call ends where nobody but strangers answers: at its deadline, which may come in the middle
+ * of a greeting that would have said who answers. */
+static kw_err end_at_strangers(kw_client *kw, kw_test_way way)
+{
+    kw_err code = KW_ERR_HANDSHAKE;
+    for (int i = 0; i < 100 && code == KW_ERR_HANDSHAKE; i++) {
+        kw_test_end end = kw_test_send(kw, way, "INCR", "foo");
+        assert_false(end.is_answered);
+        assert_int_equal(end.error.effect, KW_EFFECT_NONE);
+        code = end.error.code;
+    }
+    return code;
+}
+
 static void test_strangers_alone_are_followed_or_refused(void **state)
 {
     (void)state;
@@ -138,9 +152,7 @@ static void test_strangers_alone_are_followed_or_refused(void **state)
             kw_fake_down(fakes[0]);
             be_stranger(fakes[1]);
             if (is_strict) {
-                kw_test_end end = kw_test_send(kw, (kw_test_way)way, "INCR", "foo");
-                assert_false(end.is_answered);
-                assert_int_equal(end.error.code, KW_ERR_IDENTITY);
+                assert_int_equal(end_at_strangers(kw, (kw_test_way)way), KW_ERR_IDENTITY);
                 assert_int_equal(kw_fake_count(fakes[1], "INCR *"), 0);
             } else {
                 expect(kw, (kw_test_way)way, "foo");
