@@ -364,6 +364,30 @@ static void test_batch_waits_for_each_node_in_one_receive(void **state)
     kw_close(kw);
 }
 
+/* A server hangs up on a connection that has answered, while the batch waits for another server:
+ * who gets the connection next looks at it, or nobody does. */
+static void test_batch_gives_no_connection_back_that_was_hung_up_on(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 5; i++) {
+        renew_fakes();
+        kw_client *kw = open_connected("timeout=5s");
+        kw_fake_on(fakes[0], 1, "INCR *",
+                   KW_FAKE_STEPS(KW_FAKE_SEND(":1\r\n"), KW_FAKE_DELAY(30), KW_FAKE_CLOSE));
+        kw_fake_on_reply(fakes[0], KW_FAKE_ALWAYS, "INCR *", ":2");
+        kw_fake_on(fakes[1], KW_FAKE_ALWAYS, "INCR *",
+                   KW_FAKE_STEPS(KW_FAKE_DELAY(150), KW_FAKE_SEND(":3\r\n")));
+        kw_batch *batch = batch_of(kw, "INCR {foo}%d", 1);
+        assert_int_equal(kw_batch_add(batch, NULL, "INCR bar"), KW_OK);
+        assert_int_equal(kw_batch_run(batch, NULL, 0), KW_OK);
+        assert_number(batch, 0, 3);
+        assert_number(batch, 1, 1);
+        expect_number(kw, "INCR bar", 2);
+        kw_batch_free(batch);
+        kw_close(kw);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -372,6 +396,7 @@ int main(void)
         cmocka_unit_test(test_batch_commands_follow_their_own_redirects),
         cmocka_unit_test(test_batch_states_are_waited_out_for_each_command),
         cmocka_unit_test(test_batch_waits_for_all_nodes_at_once),
+        cmocka_unit_test(test_batch_gives_no_connection_back_that_was_hung_up_on),
         cmocka_unit_test(test_batch_late_answers_never_reach_the_next),
         cmocka_unit_test(test_batch_with_a_surplus_answer_uses_the_connection_no_more),
         cmocka_unit_test(test_batch_reads_while_it_writes),

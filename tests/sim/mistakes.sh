@@ -18,6 +18,8 @@ for part in Makefile include lib pkgconfig tests; do
     cp -pR "$part" "$tree/$part"
 done
 cd "$tree" || exit 1
+# What an interrupted run has built with a mistake is built again.
+sed -n 's/^+++ b\///p' "$from/$MISTAKES"/*.patch | sort -u | xargs touch
 found=0
 missed=0
 for patch in "$@"; do
@@ -35,7 +37,7 @@ for patch in "$@"; do
     place=$(sed -n 's/^place: //p' "$patch")
     if env KW_TEST_FILTER="${filter:-*}" KW_TEST_PLACE="$place" SEED=1 RUNS= WORLD= SHRINK=0 SECONDS="$MISTAKE_SECONDS" KW_TEST_SECONDS="$MISTAKE_SECONDS" \
         "build/$finder" > found.log 2>&1; then
-        echo "  missed $name"
+        echo "  missed $name$(sed -n 's/^sim: \([0-9]*\) runs.*/ in \1 lives/p' found.log | head -n 1)"
         missed=$((missed + 1))
     else
         echo "  found  $name in $(($(date +%s) - begun)) s:$(sed -n 's/^sim: seed \([0-9]*\) fails:/ life \1:/p' found.log | head -n 1 | cut -c 1-120)"

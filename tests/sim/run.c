@@ -203,28 +203,26 @@ static void wait_for(uint64_t span_ns)
 static bool is_down_for_others(const kw_error *error)
 {
     bool is_unfound = error->code == KW_ERR_NO_SENTINEL || error->code == KW_ERR_NO_SERVICE;
-    /* Of several sentinels, each behind a dead address, one call does not reach enough. */
-    is_unfound = is_unfound || (C.plan->kind == SIM_SENTINEL && C.plan->has_dead_address &&
-                                (error->code == KW_ERR_ROLE || error->code == KW_ERR_HANDSHAKE));
+    /* Of several sentinels, each behind a dead address or far away, and asked twice whether a
+     * primary that has lost its data is to be believed, one call does not reach enough. */
+    bool is_slow = C.plan->has_dead_address || C.plan->latency_ns > FAR_NS;
+    bool is_doubted = error->code == KW_ERR_ROLE || error->code == KW_ERR_HANDSHAKE ||
+                      error->code == KW_ERR_IDENTITY || error->code == KW_ERR_CONNECT;
+    is_doubted = is_doubted && C.plan->kind == SIM_SENTINEL && is_slow;
     /* Names of sentinels are looked up one after the other by the one who asks: dials wait. */
     bool waits_for_names = is_unfound && C.plan->has_names && !C.plan->has_thread;
     return C.plan->latency_ns > VERY_FAR_NS || /* the first call learns how far */
            strstr(error->text, "it is down, and not waited for") != NULL || waits_for_names ||
-           ((error->code == KW_ERR_CONNECT || is_unfound) && comes_together(C.plan));
+           is_doubted || ((error->code == KW_ERR_CONNECT || is_unfound) && comes_together(C.plan));
 }
 
 /* Of an installation that has moved: the first call learns that its connection is silent, and does
  * not go on with the fetch of the map while its own connect goes on. */
-#define MOVED_TRIES 2
-
-/* Where names had a dead address besides, what was dialled before goes on by what was known then,
- * one address a call, as calls come seconds apart. */
-#define MOVED_DIALS 6
+#define MOVED_TRIES 6
 
 static bool is_moved(unsigned tries_n)
 {
-    unsigned most = C.plan->has_dead_address ? MOVED_TRIES + MOVED_DIALS : MOVED_TRIES;
-    return tries_n < most && sim_plan_has(C.plan, SIM_REPLACE_ALL);
+    return tries_n < MOVED_TRIES && sim_plan_has(C.plan, SIM_REPLACE_ALL);
 }
 
 static void probe_key(unsigned key, bool writes)
