@@ -87,6 +87,71 @@ static void test_shared_handles_learn_from_each_other(void **state)
     kw_close(second);
 }
 
+/* What one has found out of a server that is down holds for the other: it fails at once, by calls
+ * and in its loop, and dials nothing. */
+static void test_shared_handles_have_one_failure_detector(void **state)
+{
+    (void)state;
+    renew_servers();
+    answer(fakes[0], "INCR *", ":1");
+    kw_client *first = kw_test_open("redis://%s?timeout=20s", kw_fake_address(fakes[0]));
+    kw_client *second = share(first);
+    ask(second, "INCR foo", 1);
+    kw_fake_down(fakes[0]);
+    kw_error error = KW_ERROR_INIT;
+    KW_TEST_UNTIL(strstr(error.text, "down") != NULL)
+    {
+        assert_null(kw_command(first, &error, "INCR foo"));
+    }
+    uint64_t dials_n = kw_test_stats(first).connect_failures;
+    uint64_t start_ms = kw_test_now_ms();
+    assert_null(kw_command(second, &error, "INCR foo"));
+    expect_error("call", &error, KW_ERR_CONNECT, KW_EFFECT_NONE);
+    kw_test_answer told = {0};
+    kw_callback callback = {kw_test_on_reply, &told};
+    assert_int_equal(kw_command_async(second, NULL, callback, "INCR foo"), KW_OK);
+    assert_true(kw_test_turns(second, &told, 1, 5000));
+    expect_error("callback", &told.error, KW_ERR_CONNECT, KW_EFFECT_NONE);
+    kw_test_answer_clear(&told);
+    uint64_t took_ms = kw_test_now_ms() - start_ms;
+    assert_in_range(took_ms, 0, LATE_MS);
+    uint64_t more_n = kw_test_stats(second).connect_failures - dials_n;
+    assert_in_range(more_n, 0, 1 + took_ms / 1000); /* of both: the prober's, once a second */
+    kw_fake_up(fakes[0]);
+    kw_test_sleep_ms(1100);
+    expect_number(second, "INCR foo", 1); /* and who finds it well again does so for both */
+    expect_number(first, "INCR foo", 1);
+    kw_close(first);
+    kw_close(second);
+}
+
+/* A login and settings that are given to one are the other's: its loop's connection sends AUTH. */
+static void test_shared_handles_have_one_login_and_settings(void **state)
+{
+    (void)state;
+    renew_servers();
+    answer(fakes[0], "INCR *", ":1");
+    answer(fakes[0], "AUTH *", "+OK");
+    kw_client *first = kw_test_open("redis://:one@%s?timeout=20s", kw_fake_address(fakes[0]));
+    kw_client *second = share(first);
+    ask(first, "INCR foo", 1);
+    ask(second, "INCR foo", 1);
+    kw_fake_log_clear(fakes[0]);
+    assert_int_equal(kw_client_set_login(first, NULL, NULL, "two"), KW_OK);
+    ask(second, "INCR foo", 1);
+    assert_int_equal(kw_fake_count(fakes[0], "AUTH two"), 1);
+    ask(first, "INCR foo", 1);
+    assert_int_equal(kw_fake_count(fakes[0], "AUTH two"), 2);
+    assert_int_equal(kw_client_set(first, NULL, "timeout", "60ms"), KW_OK);
+    kw_fake_on(fakes[0], KW_FAKE_ALWAYS, "STRLEN *", KW_FAKE_STEPS(KW_FAKE_STALL));
+    kw_error error = KW_ERROR_INIT;
+    assert_null(kw_command(second, &error, "STRLEN foo"));
+    assert_int_equal(error.code, KW_ERR_TIMEOUT);
+    assert_in_range(error.elapsed_ms, 0, LATE_MS);
+    kw_close(first);
+    kw_close(second);
+}
+
 /* Callbacks and tickets of the one are cancelled; the other's go on. */
 static void test_closing_one_leaves_the_others_work_alone(void **state)
 {
@@ -387,6 +452,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_shared_handles_fetch_one_map_for_all),
         cmocka_unit_test(test_shared_handles_learn_from_each_other),
+        cmocka_unit_test(test_shared_handles_have_one_failure_detector),
+        cmocka_unit_test(test_shared_handles_have_one_login_and_settings),
         cmocka_unit_test(test_closing_one_leaves_the_others_work_alone),
         cmocka_unit_test(test_closing_one_ends_waits_for_its_tickets),
         cmocka_unit_test(test_each_has_figures_of_its_own),
