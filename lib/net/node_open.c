@@ -51,16 +51,20 @@ static kw_conn *dial(kw_node *node, kw_error *error, kw_conn_role role, uint64_t
 
 /* Leaves a connection in the pool that is not open when the caller's time is over: whoever comes
  * next goes on with it. */
-static kw_err park(kw_node *node, kw_conn *conn, kw_error *error, uint64_t now_ns)
+static kw_err park(kw_node *node, kw_conn *conn, kw_error *error, const kw_acquire_options *options)
 {
     bool is_greeting = conn->state == KW_CONN_GREETING;
     kw_err unready = conn->lookup != NULL ? KW_ERR_RESOLVE : KW_ERR_CONNECT;
     kw_monitor_lock(&node->monitor);
-    kw_pool_put_idle(node, conn, now_ns);
+    kw_pool_put_idle(node, conn, options->now_ns);
     kw_monitor_unlock(&node->monitor);
-    kw_err code = kw_error_set(error, is_greeting ? KW_ERR_HANDSHAKE : unready, KW_EFFECT_NONE,
-                               "the deadline came %s; raise timeout",
-                               kw_conn_lateness(node->env, is_greeting));
+    kw_err code = is_greeting ? KW_ERR_HANDSHAKE : unready;
+    if (kw_env_is_closing(node->env, options->closing)) {
+        kw_error_set(error, code, KW_EFFECT_NONE, "the handle was closed during the call");
+    } else {
+        kw_error_set(error, code, KW_EFFECT_NONE, "the deadline came %s; raise timeout",
+                     kw_conn_lateness(node->env, is_greeting));
+    }
     kw_error_set_node(error, node->name);
     return code;
 }
@@ -80,7 +84,7 @@ kw_err kw_pool_open_conn(kw_node *node, kw_conn **conn, kw_error *error, uint64_
         fresh->closing = NULL;
         if (code == KW_ERR_TIMEOUT) {
             *retry_ns = options->deadline_ns;
-            return park(node, fresh, error, options->now_ns);
+            return park(node, fresh, error, options);
         }
     }
     bool is_good = fresh != NULL && fresh->state != KW_CONN_DEAD;

@@ -214,6 +214,33 @@ static void test_close_ends_connects_that_are_swallowed(void **state)
     kw_test_hole_close(&hole);
 }
 
+/* What ended the call was the close, and no deadline: the connect goes on for the other handle. */
+static void test_close_of_a_shared_handle_is_what_its_dialling_call_tells(void **state)
+{
+    (void)state;
+    kw_test_hole hole;
+    if (!kw_test_hole_open(&hole)) {
+        print_message("no address that swallows connects can be made here\n");
+        return;
+    }
+    char address[40];
+    snprintf(address, sizeof(address), "127.0.0.1:%u", (unsigned)hole.port);
+    kw_client *kw = open_at("redis", address, "timeout=5s&connect-timeout=5s");
+    kw_client *other = kw_open_shared(kw, NULL);
+    waiter self = {.kw = kw, .command = "INCR foo", .error = KW_ERROR_INIT};
+    assert_int_equal(pthread_create(&self.thread, NULL, wait_in_call, &self), 0);
+    kw_test_await_calls(kw, 1);
+    kw_test_sleep_ms(60 * KW_TEST_SLOWNESS);
+    kw_close(kw);
+    kw_test_join(self.thread);
+    assert_int_equal(self.error.code, KW_ERR_CANCELLED);
+    if (strstr(self.error.text, "was closed") == NULL || strstr(self.error.text, "raise") != NULL) {
+        fail_msg("%s", self.error.text);
+    }
+    kw_close(other);
+    kw_test_hole_close(&hole);
+}
+
 /* A call waits on a node that leaves the map meanwhile. */
 static void test_close_ends_calls_on_nodes_that_left_the_map(void **state)
 {
@@ -250,6 +277,7 @@ int main(void)
         cmocka_unit_test(test_close_ends_every_call_at_once),
         cmocka_unit_test(test_close_of_one_shared_handle_ends_its_own_calls_at_once),
         cmocka_unit_test(test_close_ends_connects_that_are_swallowed),
+        cmocka_unit_test(test_close_of_a_shared_handle_is_what_its_dialling_call_tells),
         cmocka_unit_test(test_close_ends_calls_on_nodes_that_left_the_map),
     };
     return cmocka_run_group_tests(tests, start_fakes, stop_fakes);
