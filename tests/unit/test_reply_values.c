@@ -128,7 +128,7 @@ static void test_reply_values_text_has_another_in_its_place(void **state)
     kw_reply_free(nil);
 }
 
-static void expect_double(const char *text, bool is_double, double expected)
+static void expect_double_of(const char *text, bool is_double, double expected)
 {
     kw_reply *reply = reply_of(text);
     double value = 123;
@@ -144,22 +144,22 @@ static void test_reply_values_doubles_are_read_whatever_the_locale(void **state)
     (void)state;
     /* Where such a locale is installed, its comma must not matter. */
     (void)(setlocale(LC_NUMERIC, "de_DE.UTF-8") || setlocale(LC_NUMERIC, "fr_FR.UTF-8"));
-    expect_double("'1.5'", true, 1.5);
-    expect_double("'-2.5e-3'", true, -2.5e-3);
-    expect_double("'3'", true, 3);
-    expect_double("4", true, 4);
-    expect_double("'inf'", true, HUGE_VAL);
-    expect_double("'-inf'", true, -HUGE_VAL);
+    expect_double_of("'1.5'", true, 1.5);
+    expect_double_of("'-2.5e-3'", true, -2.5e-3);
+    expect_double_of("'3'", true, 3);
+    expect_double_of("4", true, 4);
+    expect_double_of("'inf'", true, HUGE_VAL);
+    expect_double_of("'-inf'", true, -HUGE_VAL);
     static const char *const bad[] = {"''",  "'1,5'", "'0x10'", "' 1'",    "'1 '",
                                       "nil", "[1]",   "'e'",    "'1e999'", "!'1.5'",
                                       "'x'", "'--1'", "'nan'",  "'infx'",  "'1.5.5'"};
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-        expect_double(bad[i], false, 0);
+        expect_double_of(bad[i], false, 0);
     }
     char longest[600] = "'";
     memset(longest + 1, '1', 500);
     strcpy(longest + 501, "'");
-    expect_double(longest, false, 0);
+    expect_double_of(longest, false, 0);
     (void)setlocale(LC_NUMERIC, "C");
 }
 
