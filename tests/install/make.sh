@@ -22,6 +22,7 @@ made() {
 [ "$(made CPPFLAGS=-DOTHER)" -gt 0 ] || fail "not compiled again for other flags"
 [ "$(made CPPFLAGS=-DOTHER)" -eq 0 ] || fail "compiled again for the same other flags"
 if $PKG_CONFIG --exists openssl; then
+    made TLS=no CPPFLAGS=-DOTHER > "$place/without" # which may be what is made anyway
     [ "$(made TLS=yes CPPFLAGS=-DOTHER)" -gt 0 ] || fail "not compiled again for TLS=yes"
 fi
 
