@@ -144,7 +144,7 @@ void kw_refresh_on_moved(kw_refresh_policy *refresh)
     refresh->allowed_ns = refresh->allowed_ns < soon_ns ? refresh->allowed_ns : soon_ns;
 }
 
-void kw_refresh_on_full(kw_refresh_policy *refresh)
+void kw_refresh_on_excused(kw_refresh_policy *refresh)
 {
     refresh->failed_n = 0;
 }

@@ -74,8 +74,9 @@ bool kw_refresh_is_stale(const kw_refresh_policy *refresh, uint64_t now_ns);
 /* A server named another owner: the next fetch may begin as if none had been in vain. */
 void kw_refresh_on_moved(kw_refresh_policy *refresh);
 
-/* The fetch that has ended without a map was refused by a server that is well, and full. */
-void kw_refresh_on_full(kw_refresh_policy *refresh);
+/* The fetch that has ended without a map says nothing against the servers: one is well, and full,
+ * or this process had no memory to ask. */
+void kw_refresh_on_excused(kw_refresh_policy *refresh);
 
 /* What becomes of a call that needs a first map. Once fetches have failed down_after times in a
  * row over at least a second it is an error at once, but for the call that finds the last fetch a

@@ -112,7 +112,7 @@ static void end(kw_refresher *self, uint64_t now_ns, kw_map *map, const kw_error
     }
     atomic_store_explicit(&self->is_incompatible, map == NULL && are_incompatible(self),
                           memory_order_relaxed);
-    bool is_full = map == NULL && is_any_full(self);
+    bool is_excused = map == NULL && (failure->code == KW_ERR_NOMEM || is_any_full(self));
     drop_nodes(self);
     if (map != NULL) {
         self->manner.patience = 0;
@@ -122,8 +122,8 @@ static void end(kw_refresher *self, uint64_t now_ns, kw_map *map, const kw_error
     kw_monitor_lock(&self->monitor);
     self->is_running = false;
     kw_refresh_on_end(&self->policy, now_ns, map != NULL, has_news);
-    if (is_full) {
-        kw_refresh_on_full(&self->policy);
+    if (is_excused) {
+        kw_refresh_on_excused(&self->policy);
     }
     self->fetches_n += map != NULL ? 1 : 0;
     self->failures_n += map != NULL ? 0 : 1;

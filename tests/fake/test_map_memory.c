@@ -65,10 +65,46 @@ static void test_map_without_memory_is_an_error_at_once(void **state)
     run_all(uri);
 }
 
+/* However long there was none: that says nothing against the servers, and the first call that has
+ * memory asks them. */
+static void test_map_is_asked_for_once_there_is_memory(void **state)
+{
+    (void)state;
+    static const char *const uris[] = {"redis-cluster://%s?timeout=10s",
+                                       "redis-sentinel://%s/group?timeout=10s"};
+    for (size_t i = 0; i < sizeof(uris) / sizeof(uris[0]); i++) {
+        char uri[200];
+        renew_fakes();
+        snprintf(uri, sizeof(uri), uris[i], kw_fake_address(fakes[0]));
+        kw_test_memory memory;
+        kw_test_memory_init(&memory, 0);
+        kw_config *config = kw_test_config_new(&memory.allocator);
+        assert_int_equal(kw_config_set_uri(config, NULL, uri), KW_OK);
+        kw_client *kw = kw_open_config(config, NULL);
+        kw_config_free(config);
+        memory.fail_on = true;
+        memory.fail_at = kw_test_memory_calls(&memory) + 1;
+        kw_error error = KW_ERROR_INIT;
+        for (uint64_t end_ms = kw_test_now_ms() + 1500; kw_test_now_ms() < end_ms;) {
+            assert_null(kw_command(kw, &error, "GET foo"));
+            assert_int_equal(error.code, KW_ERR_NOMEM);
+            kw_test_sleep_ms(20);
+        }
+        memory.fail_at = 0;
+        error = (kw_error)KW_ERROR_INIT;
+        kw_reply_free(kw_command(kw, &error, "GET foo")); /* whatever it brings */
+        if (error.code == KW_ERR_NOMEM) {
+            fail_msg("%s: %s", uri, error.text);
+        }
+        kw_close(kw);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_map_without_memory_is_an_error_at_once),
+        cmocka_unit_test(test_map_is_asked_for_once_there_is_memory),
     };
     return cmocka_run_group_tests(tests, start_fakes, stop_fakes);
 }
