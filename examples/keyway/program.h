@@ -170,6 +170,25 @@ void json_number(const app *self, const char *name, double number);
 void json_close(const app *self);
 void json_string(FILE *out, const char *bytes, size_t len);
 
+/* heat.c: where the slots of a cluster are busy. Begins with zeros. */
+typedef struct heat {
+    double before[KW_SLOTS_N]; /* microseconds that servers have spent for each slot .. */
+    double now[KW_SLOTS_N];    /* .. and as of the last look */
+    bool was_counted;          /* each primary has told what before says .. */
+    bool is_counted;           /* .. and now */
+    bool is_refused;           /* one does not count: nobody is asked again */
+} heat;
+
+/* Asks the primaries. */
+void heat_look(heat *self, kw_client *client, const fleet *all);
+
+/* Prints the map, and where nothing was done nothing. rates: each node's calls a second. */
+void heat_put(const heat *self, const app *program, kw_client *client, const fleet *all,
+              const double *rates);
+
+/* Lines of the map, and of what stands above it. */
+int heat_lines(const app *program);
+
 /* walk.c: all keys, batch by batch. */
 typedef struct walk {
     kw_client *client;

@@ -7,12 +7,6 @@
 #include <time.h>
 #include <unistd.h>
 
-/* The map of slots: so many cells in rows of so many columns, or half as many where that is too
- * wide. */
-#define MAP_CELLS   256
-#define MAP_COLUMNS 64
-#define MAP_WIDTH   (MAP_COLUMNS + 7)
-
 /* Lines of a screen beside those of nodes and the map: title, heads, what is left out (of columns,
  * of nodes), one between, the cursor's. */
 #define LINES_BESIDE 6
@@ -106,61 +100,6 @@ static void add_node(table *rows, const kw_node_stats *node, const sample *befor
     table_text(rows, GREEN, "ok");
 }
 
-/* Calls a second for each cell of the map of slots, by their owners. */
-static double heat_cells(double cells[MAP_CELLS], kw_client *client, const fleet *all,
-                         const double *rates)
-{
-    double most = 0;
-    unsigned of_cell = KW_SLOTS_N / MAP_CELLS;
-    memset(cells, 0, MAP_CELLS * sizeof(cells[0]));
-    for (size_t i = 0; i < all->n; i++) {
-        size_t n = 0;
-        double slots = 0;
-        static kw_slot_range ranges[KW_SLOTS_N];
-        (void)kw_client_node_slots(client, ranges, KW_SLOTS_N, &n, all->numbers[i]);
-        for (size_t k = 0; k < n; k++) {
-            slots += ranges[k].last - ranges[k].first + 1;
-        }
-        for (size_t k = 0; k < n; k++) {
-            for (unsigned slot = ranges[k].first; slot <= ranges[k].last; slot++) {
-                cells[slot / of_cell] += rates[i] / slots;
-            }
-        }
-        most = slots > 0 && rates[i] / slots * of_cell > most ? rates[i] / slots * of_cell : most;
-    }
-    return most;
-}
-
-static unsigned map_columns(const app *self)
-{
-    int room = self->is_terminal ? screen_of(STDOUT_FILENO).columns : 0;
-    return room > 0 && room < MAP_WIDTH ? MAP_COLUMNS / 2 : MAP_COLUMNS;
-}
-
-/* The slots of a cluster, 64 to a cell, shaded by the calls of their owners for each slot. */
-static void put_heat(const app *self, kw_client *client, const fleet *all, const double *rates)
-{
-    static const char *const blocks[] = {"·", "░", "▒", "▓", "█"};
-    static const char *const letters[] = {".", ":", "+", "*", "#"};
-    const char *const *shades = has_utf8() ? blocks : letters;
-    double cells[MAP_CELLS];
-    unsigned columns = map_columns(self);
-    double most = heat_cells(cells, client, all, rates);
-    if (most <= 0) {
-        return;
-    }
-    say(self, "\n");
-    for (unsigned row = 0; row < MAP_CELLS / columns; row++) {
-        say_painted(self, FAINT, "%6u ", row * columns * (KW_SLOTS_N / MAP_CELLS));
-        for (unsigned at = 0; at < columns; at++) {
-            int shade = (int)(cells[row * columns + at] / most * 4 + 0.5);
-            shade = shade > 4 ? 4 : shade;
-            say_painted(self, shade > 3 ? RED : shade > 1 ? YELLOW : GREEN, "%s", shades[shade]);
-        }
-        say(self, "\n");
-    }
-}
-
 static double rate_of(const sample *before, const sample *now, double is, double was)
 {
     double seconds = (double)(now->at_ns - before->at_ns) / 1e9;
@@ -205,7 +144,7 @@ static size_t choose(const app *self, bool *is_shown, const fleet *all, const sa
                      const double *rates)
 {
     int rows = self->is_terminal && !self->is_json ? screen_of(STDOUT_FILENO).rows : 0;
-    int beside = LINES_BESIDE + MAP_CELLS / (int)map_columns(self);
+    int beside = LINES_BESIDE + heat_lines(self);
     size_t room = rows <= 0 ? all->n : rows > beside ? (size_t)(rows - beside) : 1;
     size_t shown_n = 0;
     for (size_t i = 0; i < all->n; i++) {
@@ -223,8 +162,8 @@ static size_t choose(const app *self, bool *is_shown, const fleet *all, const sa
     return all->n > room ? all->n - room : 0;
 }
 
-static void show(app *self, kw_client *client, const fleet *all, const sample *before,
-                 const sample *now)
+/* Calls a second of each node; NULL when there is no memory. */
+static double *show(app *self, const fleet *all, const sample *before, const sample *now)
 {
     static const column columns[] = {
         {"NODE", "node", false},          {"ROLE", "role", false},
@@ -256,12 +195,8 @@ static void show(app *self, kw_client *client, const fleet *all, const sample *b
     if (left_n > 0) {
         say_painted(self, FAINT, "and %zu that do%s less\n", left_n, left_n == 1 ? "es" : "");
     }
-    if (rates != NULL) {
-        put_heat(self, client, all, rates);
-    }
-    free(rates);
     free(is_shown);
-    fflush(stdout);
+    return rates;
 }
 
 /* Looks and shows so often; false where a node has not answered the last look. */
@@ -269,6 +204,7 @@ static bool refresh(app *self, kw_client *client, uint64_t every_ms, uint64_t ti
 {
     fleet all;
     kw_stats stats = {.size = sizeof(stats)};
+    static heat slots;
     sample *before = NULL;
     uint64_t map = 0;
     bool is_good = true;
@@ -292,9 +228,15 @@ static bool refresh(app *self, kw_client *client, uint64_t every_ms, uint64_t ti
             now[k] = look(client, node_name(&all.nodes[k]));
             is_good = is_good && now[k].is_there;
         }
+        heat_look(&slots, client, &all);
         if (before != NULL && now != NULL) {
             say(self, self->is_terminal ? "\033[H\033[J" : i > 1 ? "\n" : "");
-            show(self, client, &all, before, now);
+            double *rates = show(self, &all, before, now);
+            if (rates != NULL) {
+                heat_put(&slots, self, client, &all, rates);
+            }
+            free(rates);
+            fflush(stdout);
         }
         free(before);
         before = now;

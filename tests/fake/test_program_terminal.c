@@ -79,6 +79,32 @@ static void test_top_shows_the_busiest_nodes_that_a_low_terminal_has_room_for(vo
     assert_null(strstr(run.out, "that do"));
 }
 
+/* What CLUSTER SLOT-STATS of one slot says, at first and from then on. */
+static void count_slot(kw_fake *fake, unsigned slot, unsigned first_us, unsigned then_us)
+{
+    static const char format[] = "*1\r\n*2\r\n:%u\r\n*4\r\n$9\r\nkey-count\r\n:1\r\n"
+                                 "$8\r\ncpu-usec\r\n:%u";
+    kw_fake_on_reply(fake, 1, "CLUSTER SLOT-STATS *", format, slot, first_us);
+    kw_fake_on_reply(fake, KW_FAKE_ALWAYS, "CLUSTER SLOT-STATS *", format, slot, then_us);
+}
+
+static void test_top_shows_slots_by_what_servers_count_for_them(void **state)
+{
+    (void)state;
+    const char *line = cluster_line("top --times 1 --every 1");
+    count_slot(fakes[0], 0, 100, 500);
+    count_slot(fakes[1], 16383, 0, 200);
+    const kw_program_terminal wide = {.columns = 100, .rows = 40};
+    kw_program_run_on(&run, &wide, line);
+    expect_in("by what each costs its server");
+    expect_in("     0 █·");
+    expect_in("·▒\r\n");
+    line = cluster_line("top --times 1 --every 1");
+    count_slot(fakes[0], 0, 100, 500); /* the other does not count */
+    kw_program_run_on(&run, &wide, line);
+    assert_null(strstr(run.out, "by what each costs"));
+}
+
 static void test_watch_sums_up_what_a_terminal_has_no_room_for(void **state)
 {
     (void)state;
@@ -221,6 +247,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_tables_leave_out_what_a_terminal_has_no_room_for),
         cmocka_unit_test(test_top_shows_the_busiest_nodes_that_a_low_terminal_has_room_for),
+        cmocka_unit_test(test_top_shows_slots_by_what_servers_count_for_them),
         cmocka_unit_test(test_watch_sums_up_what_a_terminal_has_no_room_for),
         cmocka_unit_test(test_units_and_bars_are_of_ascii_where_there_is_no_utf8),
         cmocka_unit_test(test_keys_of_any_bytes_neither_steer_terminals_nor_break_json),
