@@ -239,6 +239,9 @@ static inline kw_err kw_conn_end_of(const kw_request *request, kw_err code)
 kw_err kw_conn_wait(kw_conn *conn, kw_error *error, kw_request *request, uint64_t now_ns,
                     uint64_t until_ns);
 
+/* One look at the socket, without a wait, and what it brings. */
+kw_err kw_conn_look(kw_conn *conn, kw_error *error, uint64_t now_ns);
+
 /* The functions below let several threads share a READY connection (a lane): receive and parse
  * are for the lane's reader, flush is for its writer, and what touches the queue of owners is for
  * whoever holds the lane's monitor. */

@@ -30,6 +30,11 @@ static kw_err poll_once(kw_conn *conn, kw_error *error, uint64_t now_ns, uint64_
     return entries[0].revents != 0 ? kw_conn_progress(conn, error, entries[0].revents) : KW_OK;
 }
 
+kw_err kw_conn_look(kw_conn *conn, kw_error *error, uint64_t now_ns)
+{
+    return poll_once(conn, error, now_ns, now_ns);
+}
+
 static kw_err die_of_time(kw_conn *conn, kw_error *error, kw_err code, const char *what)
 {
     kw_error_set(error, code, KW_EFFECT_NONE, "%s", what);

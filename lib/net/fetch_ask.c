@@ -3,6 +3,7 @@
 #include "net/fetch_ask.h"
 
 #include "base/error.h"
+#include "engine/failure_detector.h"
 
 #include <string.h>
 
@@ -89,6 +90,7 @@ static kw_err prepare(kw_fetch_ask *ask, const kw_fetch_manner *manner, kw_error
 static kw_err send_all(kw_fetch_ask *ask, kw_error *error)
 {
     ask->is_sent = true;
+    ask->sent_ns = kw_env_now(ask->conn->env);
     ask->conn->is_internal = true;
     size_t start = 0;
     for (size_t i = 0; i < ask->questions.n; i++) {
@@ -187,7 +189,7 @@ static kw_err tell_late(const kw_fetch_ask *ask, kw_error *error)
     return kw_error_set(error, KW_ERR_TOPOLOGY, KW_EFFECT_NONE, "%s", unready.text);
 }
 
-/* No caller drove the fetch for so long that an answer, or a refusal, would be out of date. */
+/* No caller drove the fetch for so long that a refusal, or silence, says nothing of now. */
 static kw_err ask_anew(kw_fetch_ask *ask, const kw_fetch_manner *manner, kw_error *error,
                        uint64_t now_ns)
 {
@@ -198,22 +200,47 @@ static kw_err ask_anew(kw_fetch_ask *ask, const kw_fetch_manner *manner, kw_erro
     return kw_fetch_ask_open(ask, manner, error, now_ns);
 }
 
+/* Goes on with the connection. What is late is looked at first: it may be that nobody did. */
+static kw_err advance(kw_fetch_ask *ask, kw_error *error, const kw_fetch_ask_event *event)
+{
+    kw_conn *conn = ask->conn;
+    bool is_late = event->now_ns >= ask->deadline_ns;
+    kw_err code = kw_conn_race(conn, error, event->now_ns);
+    if (code == KW_OK && is_late && event->revents == 0 && !conn->is_switched) {
+        code = kw_conn_look(conn, error, event->now_ns);
+    } else if (code == KW_OK) {
+        code = kw_conn_progress(conn, error, event->revents);
+    }
+    if (conn->was_ready && !ask->is_counted) {
+        kw_node_on_ready(kw_fetch_ask_node(ask), conn);
+        ask->is_counted = true;
+    }
+    return code;
+}
+
+/* True where an answer that lay there, as nobody came for it, is a map of long ago: older than one
+ * that is in use may be. */
+static bool is_outdated(const kw_fetch_ask *ask, const kw_fetch_manner *manner, uint64_t now_ns)
+{
+    uint64_t interval_ms = manner->env->options.refresh_interval_ms;
+    uint64_t age_ns = interval_ms > 0 ? interval_ms * KW_NS_PER_MS : KW_FAILURE_GAP_NS;
+    return ask->is_sent && now_ns >= ask->sent_ns + age_ns;
+}
+
 kw_err kw_fetch_ask_go_on(kw_fetch_ask *ask, const kw_fetch_manner *manner, kw_fetch_step *step,
                           kw_error *error, const kw_fetch_ask_event *event)
 {
     kw_conn *conn = ask->conn;
     uint64_t now_ns = event->now_ns;
-    if (now_ns >= ask->deadline_ns + ask->questions.wait_ns) {
+    bool was_left = now_ns >= ask->deadline_ns + ask->questions.wait_ns;
+    uint64_t begun_ns = conn->begun_ns;
+    kw_err code = advance(ask, error, event);
+    bool has_moved = conn->begun_ns != begun_ns; /* a step was answered: the server is there */
+    bool has_come = code == KW_OK && (has_moved || is_answered(ask));
+    if (was_left && (!has_come || is_outdated(ask, manner, now_ns))) {
         return ask_anew(ask, manner, error, now_ns);
     }
-    uint64_t begun_ns = conn->begun_ns;
-    kw_err code = kw_conn_race(conn, error, now_ns);
-    code = code != KW_OK ? code : kw_conn_progress(conn, error, event->revents);
-    if (conn->was_ready && !ask->is_counted) {
-        kw_node_on_ready(kw_fetch_ask_node(ask), conn);
-        ask->is_counted = true;
-    }
-    if (conn->begun_ns != begun_ns) { /* a step was answered: the server is there */
+    if (has_moved) {
         ask->deadline_ns = now_ns + kw_env_patience_ns(manner->env, ask->questions.wait_ns);
     }
     if (code == KW_OK && may_send(ask, manner)) {

@@ -20,6 +20,7 @@ typedef struct kw_fetch_ask {
     kw_fetch_questions questions;
     kw_request requests[KW_FETCH_QUESTIONS_MAX];
     kw_buf encoded;
+    uint64_t sent_ns; /* when the questions were */
     uint64_t deadline_ns;
 } kw_fetch_ask;
 

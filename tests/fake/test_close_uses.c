@@ -241,9 +241,14 @@ static kw_err connect_all(user *self)
     return kw_connect(self->stage->kw, &self->error);
 }
 
+/* Fetches that end without a map follow each other. */
 static kw_err refresh(user *self)
 {
-    return kw_refresh(self->stage->kw, &self->error, 5000);
+    kw_err code;
+    do {
+        code = kw_refresh(self->stage->kw, &self->error, 5000);
+    } while (code == KW_ERR_TOPOLOGY);
+    return code;
 }
 
 static kw_err find_owner(user *self)

@@ -120,6 +120,38 @@ static void test_stranger_in_place_of_a_node_that_is_down_is_passed_by(void **st
     kw_close(client);
 }
 
+/* All that owned slots are gone but for one, which has them all, and takes its time to say so.
+ * Calls that end at once, a second apart, leave each fetch of the map alone: it gets on by them. */
+static void test_calls_a_second_apart_lead_to_the_server_that_is_left(void **state)
+{
+    (void)state;
+    enum { CALLS_MAX = 8 };
+    const kw_fake_range ranges[] = {
+        {0, 8000, fakes[0], NULL}, {8001, 16000, fakes[1], NULL}, {16001, 16383, fakes[2], NULL}};
+    const kw_fake_range all[] = {{0, 16383, fakes[2], NULL}};
+    kw_fake_renew_all(fakes, FAKES_N);
+    kw_fake_set_cluster(fakes, FAKES_N, ranges, 3);
+    answer_numbers();
+    kw_client *client = open_cluster("timeout=20s");
+    expect_answer(client, UPPER);
+    kw_fake_down(fakes[0]);
+    kw_fake_down(fakes[1]);
+    kw_fake_down(fakes[2]);
+    (void)ms_until_down(client, SPAN_MS);
+    kw_fake_set_cluster(&fakes[2], 1, all, 1);
+    kw_fake_on_accept(fakes[2], KW_FAKE_ALWAYS, KW_FAKE_STEPS(KW_FAKE_DELAY(300)));
+    kw_fake_up(fakes[2]);
+    kw_test_end end = {.is_answered = false};
+    for (int i = 0; i < CALLS_MAX && !end.is_answered; i++) {
+        kw_test_sleep_ms(1200);
+        end = kw_test_send(client, way, "INCR", UPPER);
+    }
+    if (!end.is_answered) {
+        fail_msg("by %s: %s", kw_test_way_name(way), end.error.text);
+    }
+    kw_close(client);
+}
+
 /* cluster-node-timeout is 100 ms: 2 x 100 ms + 2 s. */
 static void test_shard_with_a_replica_waits_for_an_election_and_no_longer(void **state)
 {
@@ -337,6 +369,7 @@ static int run(size_t part)
     const struct CMUnitTest of_each_way[] = {
         cmocka_unit_test(test_shard_without_a_replica_fails_at_once_after_a_second),
         cmocka_unit_test(test_stranger_in_place_of_a_node_that_is_down_is_passed_by),
+        cmocka_unit_test(test_calls_a_second_apart_lead_to_the_server_that_is_left),
         cmocka_unit_test(test_shard_with_a_replica_waits_for_an_election_and_no_longer),
         cmocka_unit_test(test_election_that_comes_in_time_is_waited_for),
         cmocka_unit_test(test_cluster_of_which_nobody_answers_is_not_waited_for),
