@@ -304,7 +304,8 @@ static void test_lanes_unasked_replies_reach_none_of_many(void **state)
     for (unsigned round = 0; round < 8; round++) {
         it.until_ms = kw_test_now_ms() + 60;
         kw_test_crew_run(THREADS / 2, call_and_leave, &it);
-        kw_test_sleep_ms(20 * KW_TEST_SLOWNESS); /* all have been answered */
+        kw_test_sleep_ms(20 * KW_TEST_SLOWNESS);    /* those that were left, too, are sent .. */
+        KW_TEST_AWAIT(kw_fake_is_at_rest(fakes[0])) /* .. and answered */
         kw_fake_push(fakes[0], "$6\r\nnobody\r\n", 12);
         kw_test_sleep_ms(5 * KW_TEST_SLOWNESS);
     }

@@ -171,6 +171,9 @@ void kw_fake_pass(kw_fake *fake);
 /* Connections that wait at a KW_FAKE_GATE now. */
 unsigned kw_fake_at_gates(kw_fake *fake);
 
+/* True where everything that was sent to it is read and answered. */
+bool kw_fake_is_at_rest(kw_fake *fake);
+
 /* Waits until so many connections are open, as KW_TEST_AWAIT does. */
 void kw_fake_await_open(kw_fake *fake, unsigned n);
 

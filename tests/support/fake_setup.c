@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 
 #include "support/check.h"
 #include "support/fake_parts.h"
@@ -229,6 +230,19 @@ unsigned kw_fake_at_gates(kw_fake *fake)
     }
     pthread_mutex_unlock(&fake->lock);
     return waiting;
+}
+
+bool kw_fake_is_at_rest(kw_fake *fake)
+{
+    bool is_at_rest = true;
+    pthread_mutex_lock(&fake->lock);
+    for (const fake_conn *conn = fake->conns; conn != NULL && is_at_rest; conn = conn->next) {
+        int unread_n = 0;
+        is_at_rest = conn->is_gone || (ioctl(conn->fd, FIONREAD, &unread_n) == 0 && unread_n == 0 &&
+                                       conn->first == NULL && conn->out.at == conn->out.len);
+    }
+    pthread_mutex_unlock(&fake->lock);
+    return is_at_rest;
 }
 
 void kw_fake_push(kw_fake *fake, const char *bytes, size_t len)
