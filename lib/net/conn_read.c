@@ -114,11 +114,12 @@ static kw_err next_reply(kw_conn *conn, kw_reply **reply, kw_error *error)
     return code;
 }
 
-/* What is wrong in one piece with the greeting, before anything was asked, is the dial's failure.
- */
+/* Garbage in one piece with the greeting, before anything was asked, is the dial's failure. Whole
+ * replies that nothing asked for say nothing against the next dial, which is made at once. */
 static kw_err die(kw_conn *conn, kw_err code, bool was_greeting)
 {
-    conn->was_ready = conn->was_ready && (!was_greeting || conn->was_asked);
+    bool is_of_dial = was_greeting && !conn->was_asked && code == KW_ERR_PROTOCOL;
+    conn->was_ready = conn->was_ready && !is_of_dial;
     return kw_conn_die(conn, code);
 }
 

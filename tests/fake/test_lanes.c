@@ -338,7 +338,8 @@ static void test_lanes_unasked_reply_behind_late_ones_reaches_nobody(void **stat
     late_play it = {.kw = kw_test_open("redis://%s?timeout=10s", kw_fake_address(fakes[0]))};
     for (unsigned round = 0; round < 10; round++) {
         kw_test_crew_run(6, leave_one_behind, &it);
-        kw_test_sleep_ms(100); /* the late ones have come */
+        kw_test_sleep_ms(100);                      /* the late ones are sent .. */
+        KW_TEST_AWAIT(kw_fake_is_at_rest(fakes[0])) /* .. and have come */
         kw_fake_push(fakes[0], "$6\r\nnobody\r\n", 12);
         kw_test_sleep_ms(5 * KW_TEST_SLOWNESS);
     }

@@ -421,6 +421,11 @@ bool fake_conn_is_at_gate(const fake_conn *conn)
     return frame_is_active(frame) && frame->steps[frame->at].act == KW_FAKE_DO_GATE;
 }
 
+bool fake_conn_is_at_rest(const fake_conn *conn)
+{
+    return conn->first == NULL && !frame_is_active(&conn->rule) && conn->out.at == conn->out.len;
+}
+
 bool fake_conn_is_busy(const fake_conn *conn)
 {
     bool is_at_script = frame_is_active(&conn->script) &&

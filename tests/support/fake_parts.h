@@ -131,6 +131,9 @@ void fake_conn_advance(kw_fake *fake, fake_conn *conn, uint64_t now_ms);
 /* True where the connection waits at a gate; its step is the next. */
 bool fake_conn_is_at_gate(const fake_conn *conn);
 
+/* True where all that was read is answered, and the answers have left. */
+bool fake_conn_is_at_rest(const fake_conn *conn);
+
 /* True where fake_conn_advance has more to do at conn->wake_ms. */
 bool fake_conn_is_busy(const fake_conn *conn);
 

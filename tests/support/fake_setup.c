@@ -239,7 +239,7 @@ bool kw_fake_is_at_rest(kw_fake *fake)
     for (const fake_conn *conn = fake->conns; conn != NULL && is_at_rest; conn = conn->next) {
         int unread_n = 0;
         is_at_rest = conn->is_gone || (ioctl(conn->fd, FIONREAD, &unread_n) == 0 && unread_n == 0 &&
-                                       conn->first == NULL && conn->out.at == conn->out.len);
+                                       fake_conn_is_at_rest(conn));
     }
     pthread_mutex_unlock(&fake->lock);
     return is_at_rest;
