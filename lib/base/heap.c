@@ -104,9 +104,8 @@ void kw_heap_take_out(kw_heap *heap, bool (*takes_fn)(void *arg, kw_heap_entry *
     size_t kept_n = 0;
     for (size_t i = 0; i < heap->n; i++) {
         kw_heap_entry *entry = heap->entries[i];
-        if (takes_fn(arg, entry)) {
-            entry->place = 0;
-        } else {
+        entry->place = 0;
+        if (!takes_fn(arg, entry)) {
             put(heap, kept_n++, entry);
         }
     }

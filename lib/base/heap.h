@@ -38,7 +38,8 @@ bool kw_heap_push(kw_heap *heap, kw_heap_entry *entry, uint64_t at_ns);
 /* Nothing where the entry is in no heap. */
 void kw_heap_remove(kw_heap *heap, kw_heap_entry *entry);
 
-/* Takes out every entry that takes_fn, called once for each, says true of. */
+/* Takes out every entry that takes_fn, called once for each, says true of: its owner's again by
+ * then. */
 void kw_heap_take_out(kw_heap *heap, bool (*takes_fn)(void *arg, kw_heap_entry *entry), void *arg);
 
 /* The entry that is due first; NULL: the heap is empty. */

@@ -111,10 +111,7 @@ static void wait_for_map(kw_async_command *command)
 {
     command->item.plan = command->more->plan;
     command->item.plan.kind = KW_PLAN_ANY;
-    command->item.plan.node = NULL;
-    command->item.plan.script = NULL;
-    command->item.plan.write = NULL;
-    command->item.plan.positions = NULL;
+    kw_plan_hand_over(&command->item.plan); /* it stays with that of more */
     command->item.is_map_only = true;
 }
 
@@ -151,10 +148,7 @@ static kw_err prepare(kw_topology *topology, kw_error *error, kw_async_command *
         return code;
     }
     command->item.plan = more->plan;
-    more->plan.node = NULL; /* the item's now */
-    more->plan.script = NULL;
-    more->plan.write = NULL;
-    more->plan.positions = NULL;
+    kw_plan_hand_over(&more->plan);
     command->item.request.bytes = more->encoded;
     return KW_OK;
 }

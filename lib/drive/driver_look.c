@@ -6,11 +6,12 @@
 static kw_node *look_for_owner(const kw_snapshot *snapshot, const kw_plan *plan)
 {
     uint16_t shard = kw_map_shard_at_position(snapshot->map, plan->position);
-    if (plan->snapshot_n != 0 && plan->snapshot_n != snapshot->number) {
+    if (kw_plan_is_of_other_snapshot(plan, snapshot)) {
         return NULL;
     }
-    for (size_t i = 0; plan->positions != NULL && i < plan->positions->n; i++) {
-        if (kw_map_shard_at_position(snapshot->map, plan->positions->at[i]) != shard) {
+    const kw_ring_positions *positions = kw_plan_positions(plan);
+    for (size_t i = 0; positions != NULL && i < positions->n; i++) {
+        if (kw_map_shard_at_position(snapshot->map, positions->at[i]) != shard) {
             return NULL;
         }
     }
@@ -79,14 +80,13 @@ kw_node *kw_driver_look_further(const kw_snapshot *snapshot, const kw_plan *plan
     if (node == NULL && plan->kind == KW_PLAN_POSITION && plan->read != KW_READ_OF_PRIMARY &&
         (node = look_for_owner(snapshot, plan)) != NULL) {
         /* The replicas of a node that is down still answer. */
-        kw_snapshot_read read = {plan->read, plan->zone, plan->after};
-        return unless_down(snapshot, kw_snapshot_reader(snapshot, node, read, random));
+        node = kw_snapshot_reader(snapshot, node, kw_plan_read(plan), random);
+        return unless_down(snapshot, node);
     }
     if (node == NULL || plan->read == KW_READ_OF_PRIMARY || plan->node != NULL) {
         return node;
     }
-    kw_snapshot_read read = {plan->read, plan->zone, plan->after};
-    return kw_snapshot_reader(snapshot, node, read, random);
+    return kw_snapshot_reader(snapshot, node, kw_plan_read(plan), random);
 }
 
 /* Of a ring only a group's primary is replaced; from a server, calls finish where they were

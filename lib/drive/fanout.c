@@ -157,7 +157,8 @@ static void redo_stale_split(kw_fanout *self)
         size_t argc = kw_split_gather(&self->split, &self->split.parts[i]);
         item->request.reply =
             kw_call_run_split(self->topology, &failure, self->plan, self->split.scratch, argc);
-        item->code = item->request.reply != NULL ? KW_OK : failure.code;
+        kw_err code = item->request.reply != NULL ? KW_OK : failure.code;
+        item->code = code;
         if (item->retry_state != NULL) {
             item->retry_state->failure = failure;
         }

@@ -142,7 +142,7 @@ bool kw_item_keys_add(kw_item *item, kw_ordering *ordering)
     if (item->plan.is_blocking || item->is_map_only) {
         return true;
     }
-    if (item->plan.key_hash != 0) {
+    if (item->plan.keys == KW_PLAN_KEYS_HASHED) {
         return kw_ordering_add(ordering, &item->ordered, is_read(&item->plan), &item->plan.key_hash,
                                1);
     }

@@ -51,25 +51,31 @@ typedef struct kw_item {
     struct kw_channel *channel;  /* QUEUED, SENT, GONE */
     kw_request request;          /* the encoded command, borrowed; its reply is the caller's, in the
                                     end */
-    kw_item_state state;
-    kw_err code; /* of an ended one: KW_OK, it has a reply */
-    unsigned sends_n;
-    uint64_t sent_ns;   /* when it was put on a connection last; 0: never */
-    kw_effect effect;   /* of an ended one whose story is in loss */
-    bool is_redirected; /* as the last SEND step said */
-    bool is_asking;
-    bool has_left;     /* LOST: it may have reached the server */
-    bool has_half;     /* LOST: some of it has left, and not all */
-    bool is_overtaken; /* LOST: later commands of its keys may have run: it is not repeated */
-    bool is_map_only;  /* ends with KW_OK, and without a reply, once there is a map */
-    bool is_pause;     /* and besides: it is no command, and ends at its deadline */
-    bool is_choosy;    /* QUEUED: it does not wait where no connection can be had */
-    bool is_due;       /* its deadline is watched */
-    kw_plan plan;      /* of kind SLOT, ANY or NODE, with its deadline */
+    kw_item_state state : 8;
+    kw_err code : 8;        /* of an ended one: KW_OK, it has a reply */
+    kw_effect effect : 4;   /* of an ended one whose story is in loss */
+    bool is_redirected : 1; /* as the last SEND step said */
+    bool is_asking : 1;
+    bool has_left : 1;     /* LOST: it may have reached the server */
+    bool has_half : 1;     /* LOST: some of it has left, and not all */
+    bool is_overtaken : 1; /* LOST: later commands of its keys may have run: it is not repeated */
+    bool is_map_only : 1;  /* ends with KW_OK, and without a reply, once there is a map */
+    bool is_pause : 1;     /* and besides: it is no command, and ends at its deadline */
+    bool is_choosy : 1;    /* QUEUED: it does not wait where no connection can be had */
+    bool is_due : 1;       /* its deadline is watched, in the list .. */
+    bool is_in_heap : 1;   /* .. or in the heap */
+    uint16_t sends_n;
+    uint64_t sent_ns; /* when it was put on a connection last; 0: never */
+    kw_plan plan;     /* of kind SLOT, ANY or NODE, with its deadline */
     kw_ordered ordered;
-    struct kw_item *due_next; /* by the deadlines */
-    struct kw_item *due_before;
-    kw_heap_entry due;
+    union {
+        kw_heap_entry due; /* by its deadline */
+        struct {
+            uint64_t due_ns; /* due.at_ns: when that is; of an ended one, when it has */
+            struct kw_item *due_next;
+            struct kw_item *due_before;
+        };
+    };
 } kw_item;
 
 /* A new item, whose plan and encoded bytes are to be set. Each field by itself: thousands are made,
@@ -98,8 +104,8 @@ static inline void kw_item_init(kw_item *item)
     item->is_pause = false;
     item->is_choosy = false;
     item->is_due = false;
+    item->is_in_heap = false;
     kw_ordered_init(&item->ordered);
-    kw_heap_entry_init(&item->due);
 }
 
 /* When it ends; of a blocking command that has never had a connection, when it is to have one. */

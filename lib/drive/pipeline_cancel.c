@@ -17,7 +17,8 @@ static void take(search *found, kw_item *item)
 {
     item->plan.deadline_ns = 0;
     item->plan.block_ns = 0;
-    item->due.at_ns = 0;
+    item->is_in_heap = false;
+    item->due_ns = 0;
     item->due_next = NULL;
     item->due_before = found->last;
     *(found->last != NULL ? &found->last->due_next : &found->first) = item;

@@ -42,7 +42,7 @@ void kw_item_tell(const kw_item *item, kw_error *error)
     kw_driver_tell(error, &told);
     if (kw_error_has_room(error)) {
         error->attempts = item->sends_n;
-        error->elapsed_ms = (unsigned)((item->due.at_ns - item->plan.start_ns) / KW_NS_PER_MS);
+        error->elapsed_ms = (unsigned)((item->due_ns - item->plan.start_ns) / KW_NS_PER_MS);
     }
 }
 
@@ -101,11 +101,11 @@ void kw_pipeline_end_item(kw_pipeline *self, kw_item *item, kw_err code)
     item->node = NULL;
     self->open_n--;
     if (self->long_lived == NULL) {
-        item->due.at_ns = self->scan.now_ns;
+        item->due_ns = self->scan.now_ns;
         return;
     }
     kw_pipeline_unwatch_deadline(self, item);
-    item->due.at_ns = self->scan.now_ns;
+    item->due_ns = self->scan.now_ns;
     self->long_lived->on_ended(self, item);
 }
 
@@ -294,7 +294,7 @@ void kw_pipeline_add(kw_pipeline *self, kw_item *item, const kw_snapshot *snapsh
     bool is_apart = item->plan.read != KW_READ_OF_PRIMARY || self->ordering.is_strict;
     if ((self->long_lived != NULL && !kw_pipeline_watch_deadline(self, item)) ||
         (is_apart && !self->is_ordered && !kw_pipeline_need_ordering(self)) ||
-        (self->is_ordered && item->ordered.links == NULL && kw_pin_command_of(item) == NULL &&
+        (self->is_ordered && !item->ordered.is_added && kw_pin_command_of(item) == NULL &&
          !kw_item_keys_add(item, &self->ordering))) {
         end_without_memory(self, item);
         return;
@@ -361,7 +361,7 @@ void kw_pipeline_apply(kw_pipeline *self, kw_item *item, kw_step step)
     step = kw_driver_temper(self->topology, &state->op, item->node, step);
     uint64_t fetch = kw_driver_heed(self->topology, &state->op, &step);
     state->fetch = fetch > 0 ? fetch : state->fetch;
-    item->sends_n = state->op.sends_n; /* of what did not leave it counts nothing */
+    item->sends_n = (uint16_t)state->op.sends_n; /* of what did not leave it counts nothing */
     switch (step.kind) {
     case KW_STEP_SEND:
         take_back(self, item);
@@ -432,8 +432,8 @@ static void fail_first_try(kw_pipeline *self, kw_item *item, kw_loss *loss, cons
     }
     kw_step step = kw_driver_on_failed(self->topology, &op, item->node, self->scan.now_ns, end);
     step = kw_driver_temper(self->topology, &op, item->node, step);
-    item->sends_n = op.sends_n;
-    if (step.kind == KW_STEP_FAIL) {
+    item->sends_n = (uint16_t)op.sends_n;
+    if (step.kind == KW_STEP_FAIL && step.code != KW_ERR_NO_SERVICE) { /* loss says it all */
         end_by_loss(self, item, loss, &step);
         return;
     }

@@ -30,11 +30,13 @@ bool kw_pipeline_watch_deadline(kw_pipeline *self, kw_item *item)
     kw_pipeline_long_lived *long_lived = self->long_lived;
     uint64_t at_ns = kw_item_deadline_ns(item);
     kw_item *tail = long_lived->due_tail;
-    if (tail != NULL && tail->due.at_ns > at_ns) {
-        item->is_due = kw_heap_push(&long_lived->due, &item->due, at_ns);
+    if (tail != NULL && tail->due_ns > at_ns) {
+        kw_heap_entry_init(&item->due);
+        item->is_in_heap = kw_heap_push(&long_lived->due, &item->due, at_ns);
+        item->is_due = item->is_in_heap;
         return item->is_due;
     }
-    item->due.at_ns = at_ns;
+    item->due_ns = at_ns;
     item->due_next = NULL;
     item->due_before = tail;
     *(tail != NULL ? &tail->due_next : &long_lived->due_head) = item;
@@ -50,7 +52,8 @@ void kw_pipeline_unwatch_deadline(kw_pipeline *self, kw_item *item)
         return;
     }
     item->is_due = false;
-    if (kw_heap_has(&item->due)) {
+    if (item->is_in_heap) {
+        item->is_in_heap = false;
         kw_heap_remove(&long_lived->due, &item->due);
         return;
     }
@@ -81,14 +84,14 @@ kw_item *kw_pipeline_first_due(const kw_pipeline_long_lived *long_lived)
 {
     kw_item *item = long_lived->due_head;
     kw_heap_entry *entry = kw_heap_first(&long_lived->due);
-    bool is_of_heap = entry != NULL && (item == NULL || entry->at_ns < item->due.at_ns);
+    bool is_of_heap = entry != NULL && (item == NULL || entry->at_ns < item->due_ns);
     return is_of_heap ? item_of_due(entry) : item;
 }
 
 uint64_t kw_pipeline_due_ns(const kw_pipeline *self)
 {
     const kw_item *item = self->long_lived != NULL ? kw_pipeline_first_due(self->long_lived) : NULL;
-    return item != NULL ? item->due.at_ns : UINT64_MAX;
+    return item != NULL ? item->due_ns : UINT64_MAX;
 }
 
 bool kw_pipeline_need_ordering(kw_pipeline *self)

@@ -73,7 +73,7 @@ static kw_err route_without_keys(kw_plan *plan, kw_topology *topology, kw_error 
         return take_policy(plan, topology, error);
     }
     if (task->is_ordered) {
-        plan->key_hash = kw_order_hash(channel, 0);
+        kw_plan_take_key(plan, kw_order_hash(channel, 0));
     }
     if (kw_topology_is_ring(topology)) {
         kw_plan_ring_key(plan, topology, channel);
@@ -104,7 +104,7 @@ static kw_err route_by_all_keys(kw_plan *plan, kw_topology *topology, kw_error *
     }
     bool is_one = keys.ranges_n == 1 && keys.ranges[0].count == 1;
     if (is_one && task->is_ordered) {
-        plan->key_hash = kw_order_hash(argv[keys.ranges[0].at], 0);
+        kw_plan_take_key(plan, kw_order_hash(argv[keys.ranges[0].at], 0));
     }
     if (kw_topology_is_ring(topology)) {
         return take_ring_keys(plan, topology, error, &keys, argc);
@@ -136,7 +136,9 @@ static kw_err route_by_keys(kw_plan *plan, kw_topology *topology, kw_error *erro
     }
     const kw_bytes *key = &task->argv[only];
     kw_plan_take_slot(plan, kw_slot_of(key->data, key->len));
-    plan->key_hash = task->is_ordered ? kw_order_hash(*key, 0) : 0;
+    if (task->is_ordered) {
+        kw_plan_take_key(plan, kw_order_hash(*key, 0));
+    }
     return KW_OK;
 }
 
@@ -290,7 +292,9 @@ static kw_err take_read(kw_plan *plan, kw_error *error, const kw_call_options *o
         return KW_OK;
     }
     if (options->after != NULL) {
-        plan->after = *options->after;
+        plan->has_after = true;
+        plan->after_stream = options->after->stream;
+        plan->after_offset = options->after->offset;
     }
     if (options->read != KW_READ_DEFAULT) {
         plan->read = preferences[wanted];
@@ -335,6 +339,7 @@ static void clear(kw_plan *plan)
     plan->kind = KW_PLAN_ANY;
     plan->need = KW_PLAN_NEEDS_NOTHING;
     plan->read = KW_READ_OF_PRIMARY;
+    plan->keys = KW_PLAN_KEYS_UNKNOWN;
     plan->slot = 0;
     plan->is_outside = false;
     plan->is_near = false;
@@ -344,18 +349,15 @@ static void clear(kw_plan *plan)
     plan->is_blocking = false;
     plan->fails_fast = false;
     plan->is_internal = false;
+    plan->has_after = false;
     plan->closing = NULL;
     plan->position = 0;
-    plan->positions = NULL;
-    plan->snapshot_n = 0;
     plan->node = NULL;
     plan->script = NULL;
     plan->write = NULL;
     plan->command = NULL;
     plan->name = NULL;
-    plan->key_hash = 0;
     plan->zone = 0;
-    plan->after.size = 0;
     plan->start_ns = 0;
     plan->deadline_ns = 0;
     plan->block_ns = 0;
@@ -485,6 +487,6 @@ void kw_plan_give_back(kw_plan *plan)
         plan->script = NULL;
     }
     kw_plan_end_write(plan);
-    kw_ring_positions_free(plan->positions);
-    plan->positions = NULL;
+    kw_ring_positions_free(kw_plan_positions(plan));
+    kw_plan_hand_over(plan);
 }

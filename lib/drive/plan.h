@@ -29,24 +29,38 @@ typedef enum kw_plan_need {
     KW_PLAN_NEEDS_KEYS  /* COMMAND GETKEYS */
 } kw_plan_need;
 
+/* What a plan knows of its keys, besides where it goes. */
+typedef enum kw_plan_keys {
+    KW_PLAN_KEYS_UNKNOWN, /* none, or to be looked for */
+    KW_PLAN_KEYS_HASHED,  /* it has one, whose key_hash the task wanted */
+    KW_PLAN_KEYS_PLACED,  /* of KW_PLAN_POSITION: they are at several positions, which must have
+                             one owner */
+    KW_PLAN_KEYS_OF_PART  /* likewise: they are several, known to have one owner by the snapshot
+                             of that number, and by no later one */
+} kw_plan_keys;
+
+/* Small: thousands are under way at once. */
 typedef struct kw_plan {
-    kw_plan_kind kind;
-    kw_plan_need need;       /* it is not made yet where it lacks something */
-    kw_read_preference read; /* whom it may be sent to; PRIMARY for all but reads */
-    uint16_t slot;           /* of KW_PLAN_SLOT, KW_PLAN_CHANNEL */
-    bool is_outside;         /* node was in no map even then */
-    bool is_near;            /* node counts the call until the plan's end */
-    bool is_repeatable;
-    bool is_script;
-    bool is_transaction; /* a whole one: its errors may name a cause (kw_transaction_cause) */
-    bool is_blocking;
-    bool fails_fast;                /* it does not wait for a server that cannot be reached */
-    bool is_internal;               /* a question of the library's own */
-    uint64_t position;              /* of KW_PLAN_POSITION: of its first key */
-    kw_ring_positions *positions;   /* of KW_PLAN_POSITION: those of all its keys, which must have
-                            one owner; NULL: there is but one position */
-    uint64_t snapshot_n;            /* of KW_PLAN_POSITION: the only snapshot by which its keys are
-                                   known to have one owner; 0: any */
+    kw_plan_kind kind : 8;
+    kw_plan_need need : 8;       /* it is not made yet where it lacks something */
+    kw_read_preference read : 8; /* whom it may be sent to; PRIMARY for all but reads */
+    kw_plan_keys keys : 4;
+    bool is_outside : 1; /* node was in no map even then */
+    bool is_near : 1;    /* node counts the call until the plan's end */
+    bool is_repeatable : 1;
+    bool is_script : 1;
+    bool is_transaction : 1; /* a whole one: its errors may name a cause (kw_transaction_cause) */
+    bool is_blocking : 1;
+    bool fails_fast : 1;  /* it does not wait for a server that cannot be reached */
+    bool is_internal : 1; /* a question of the library's own */
+    bool has_after : 1;   /* it reads, and is to find a write */
+    uint16_t slot;        /* of KW_PLAN_SLOT, KW_PLAN_CHANNEL */
+    uint64_t position;    /* of KW_PLAN_POSITION: of its first key */
+    union {
+        uint64_t key_hash;            /* of KW_PLAN_KEYS_HASHED: kw_order_hash */
+        kw_ring_positions *positions; /* of KW_PLAN_KEYS_PLACED */
+        uint64_t snapshot_n;          /* of KW_PLAN_KEYS_OF_PART */
+    };
     kw_node *node;                  /* of KW_PLAN_NODE: a reference; of KW_PLAN_ANY: the one
                                        that is to be preferred, or NULL */
     kw_script_run_state *script;    /* it runs a script by its name; NULL: it does not */
@@ -55,10 +69,9 @@ typedef struct kw_plan {
     const atomic_bool *closing;     /* kw_env_is_closing: of the handle whose thread waits for it */
     kw_own_write *write;            /* that values near were told of; NULL: of none. Of a whole
                                        transaction there are several */
-    uint64_t key_hash; /* kw_order_hash of its only key, where the task wanted it; 0: its
-                          keys are to be looked for */
-    uint64_t zone;     /* of KW_READ_OF_ZONE */
-    kw_token after;    /* whose write the read finds; size 0: none */
+    uint64_t zone;                  /* of KW_READ_OF_ZONE */
+    uint64_t after_stream; /* whose write the read finds, as its token says, where it has_after */
+    uint64_t after_offset;
     uint64_t start_ns; /* when the plan was made: the call begins */
     uint64_t deadline_ns;
     uint64_t block_ns; /* the part of that for which the server may keep the command */
@@ -68,6 +81,55 @@ typedef struct kw_plan {
 static inline uint64_t kw_plan_place_ns(const kw_plan *plan)
 {
     return plan->deadline_ns - plan->block_ns;
+}
+
+/* Where all its keys are, which must have one owner; NULL: there is but one position. */
+static inline kw_ring_positions *kw_plan_positions(const kw_plan *plan)
+{
+    return plan->keys == KW_PLAN_KEYS_PLACED ? plan->positions : NULL;
+}
+
+/* True where its keys may have different owners by this snapshot, though it has one. */
+static inline bool kw_plan_is_of_other_snapshot(const kw_plan *plan, const kw_snapshot *snapshot)
+{
+    return plan->keys == KW_PLAN_KEYS_OF_PART && plan->snapshot_n != snapshot->number;
+}
+
+static inline void kw_plan_take_key(kw_plan *plan, uint64_t hash)
+{
+    plan->keys = KW_PLAN_KEYS_HASHED;
+    plan->key_hash = hash;
+}
+
+/* Its keys are at these positions, the plan's from now on; false where they are NULL. */
+static inline bool kw_plan_take_positions(kw_plan *plan, kw_ring_positions *positions)
+{
+    if (positions != NULL) {
+        plan->keys = KW_PLAN_KEYS_PLACED;
+        plan->positions = positions;
+    }
+    return positions != NULL;
+}
+
+/* A read by the plan. */
+static inline kw_snapshot_read kw_plan_read(const kw_plan *plan)
+{
+    kw_snapshot_read read = {.preference = plan->read, .zone = plan->zone};
+    if (plan->has_after) {
+        read.after = (kw_token){sizeof(read.after), plan->after_stream, plan->after_offset};
+    }
+    return read;
+}
+
+/* What the plan owns is another's now. */
+static inline void kw_plan_hand_over(kw_plan *plan)
+{
+    plan->node = NULL;
+    plan->script = NULL;
+    plan->write = NULL;
+    if (plan->keys == KW_PLAN_KEYS_PLACED) {
+        plan->keys = KW_PLAN_KEYS_UNKNOWN;
+    }
 }
 
 static inline void kw_plan_take_slot(kw_plan *plan, uint16_t slot)
@@ -170,8 +232,8 @@ void kw_plan_give_back(kw_plan *plan);
 
 static inline void kw_plan_fini(kw_plan *plan)
 {
-    if (plan->node != NULL || plan->positions != NULL || plan->script != NULL ||
-        plan->write != NULL) {
+    if (plan->node != NULL || plan->script != NULL || plan->write != NULL ||
+        plan->keys == KW_PLAN_KEYS_PLACED) {
         kw_plan_give_back(plan);
     }
 }

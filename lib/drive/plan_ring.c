@@ -104,11 +104,11 @@ kw_err kw_plan_ring_keys(kw_plan *plan, kw_topology *topology, kw_error *error, 
     } else if (found.foreign < n) {
         code = refuse(error, snapshot, kw_keys_at(keys, 0), kw_keys_at(keys, found.foreign));
     } else if (!found.is_one_position) {
-        plan->positions = kw_ring_positions_new(&topology->env.mem, n);
-        for (size_t i = 0; plan->positions != NULL && i < n; i++) {
-            plan->positions->at[i] = kw_ring_position_of(topology->placement, kw_keys_at(keys, i));
+        kw_ring_positions *positions = kw_ring_positions_new(&topology->env.mem, n);
+        for (size_t i = 0; positions != NULL && i < n; i++) {
+            positions->at[i] = kw_ring_position_of(topology->placement, kw_keys_at(keys, i));
         }
-        code = plan->positions != NULL ? KW_OK : KW_ERR_NOMEM;
+        code = kw_plan_take_positions(plan, positions) ? KW_OK : KW_ERR_NOMEM;
     }
     kw_snapshot_unref(snapshot);
     if (code == KW_ERR_NOMEM) {
@@ -122,7 +122,10 @@ void kw_plan_ring_part(kw_plan *plan, const kw_topology *topology, uint64_t snap
 {
     size_t first = split->order[part->at];
     kw_plan_ring_key(plan, topology, split->argv[split->keys.at + first * split->keys.step]);
-    plan->snapshot_n = part->count > 1 ? snapshot_n : 0;
+    if (part->count > 1) {
+        plan->keys = KW_PLAN_KEYS_OF_PART;
+        plan->snapshot_n = snapshot_n;
+    }
 }
 
 /* Rings up to this many nodes need no heap. */

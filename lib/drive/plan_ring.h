@@ -34,7 +34,8 @@ void kw_plan_ring_part(kw_plan *plan, const kw_topology *topology, uint64_t snap
  * owners now. */
 static inline bool kw_plan_is_stale_split(const kw_plan *plan)
 {
-    return plan->positions != NULL && plan->positions->is_stale_split;
+    const kw_ring_positions *positions = kw_plan_positions(plan);
+    return positions != NULL && positions->is_stale_split;
 }
 
 #endif

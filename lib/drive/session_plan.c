@@ -70,8 +70,8 @@ static void take_slot(kw_plan *plan, const kw_session *session)
     if (kw_topology_is_ring(session->topology)) {
         plan->kind = KW_PLAN_POSITION;
         plan->position = session->position;
-        kw_ring_positions_free(plan->positions); /* they were checked */
-        plan->positions = NULL;
+        kw_ring_positions_free(kw_plan_positions(plan)); /* they were checked */
+        plan->keys = KW_PLAN_KEYS_UNKNOWN;
     }
 }
 

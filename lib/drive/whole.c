@@ -60,8 +60,9 @@ static kw_err check_slot(const kw_whole *self, kw_error *error, const kw_plan *p
 /* Positions of the plan's keys, n of them. */
 static const uint64_t *positions_of(const kw_plan *plan, size_t *n)
 {
-    *n = plan->positions != NULL ? plan->positions->n : 1;
-    return plan->positions != NULL ? plan->positions->at : &plan->position;
+    const kw_ring_positions *positions = kw_plan_positions(plan);
+    *n = positions != NULL ? positions->n : 1;
+    return positions != NULL ? positions->at : &plan->position;
 }
 
 /* By the ring of this moment all keys have one owner. */
@@ -196,11 +197,11 @@ static bool take_place(kw_plan *plan, const kw_whole *whole)
     } else if (whole->positions_n > 0) {
         plan->kind = KW_PLAN_POSITION;
         plan->position = whole->positions[0];
-        plan->positions = kw_ring_positions_new(&whole->mem, whole->positions_n);
-        for (size_t i = 0; plan->positions != NULL && i < whole->positions_n; i++) {
-            plan->positions->at[i] = whole->positions[i];
+        kw_ring_positions *positions = kw_ring_positions_new(&whole->mem, whole->positions_n);
+        for (size_t i = 0; positions != NULL && i < whole->positions_n; i++) {
+            positions->at[i] = whole->positions[i];
         }
-        return plan->positions != NULL;
+        return kw_plan_take_positions(plan, positions);
     }
     return true;
 }

@@ -131,8 +131,8 @@ static kw_order_answer look(const kw_ordering *self, const kw_order_key *key,
 /* True where the link's command waits, and for this key. */
 static bool is_held_by(const kw_order_link *link)
 {
-    const kw_ordered *command = link->command;
-    return command->is_held && &command->links[command->at] == link;
+    kw_ordered *command = link->command;
+    return command->is_held && &kw_ordered_links(command)[command->at] == link;
 }
 
 /* Frees the command of a link; false where it has to wait on, or for another key, or will ask by
@@ -200,7 +200,7 @@ static bool is_twice(kw_order_entry *entry, const kw_ordered *command)
 
 static bool add_link(kw_ordering *self, kw_ordered *command, uint64_t hash)
 {
-    kw_order_link *link = &command->links[command->links_n];
+    kw_order_link *link = &kw_ordered_links(command)[command->links_n];
     kw_order_entry **place = kw_order_table_place(self, hash);
     link->key = NULL;
     link->command = command;
@@ -229,11 +229,12 @@ bool kw_ordering_add(kw_ordering *self, kw_ordered *command, bool is_read, const
     command->is_again = false;
     command->at = 0;
     command->links_n = 0;
-    command->links = &command->own;
-    if (hashes_n > 1) {
+    command->is_added = true;
+    command->has_block = hashes_n > 1;
+    if (command->has_block) {
         command->links = kw_mem_calloc(self->mem, hashes_n, sizeof(command->links[0]));
     }
-    bool is_whole = command->links != NULL && hashes_n < UINT32_MAX;
+    bool is_whole = kw_ordered_links(command) != NULL && hashes_n < UINT32_MAX;
     for (size_t i = 0; is_whole && i < hashes_n; i++) {
         is_whole = add_link(self, command, hashes[i]);
     }
@@ -248,7 +249,7 @@ kw_order_answer kw_ordering_ask(kw_ordering *self, kw_ordered *command, const vo
     command->place = place;
     /* From the first key again: commands before it may have come back meanwhile. */
     for (command->at = 0; command->at < command->links_n; command->at++) {
-        const kw_order_key *key = command->links[command->at].key;
+        const kw_order_key *key = kw_ordered_links(command)[command->at].key;
         kw_order_answer answer = key != NULL ? look(self, key, command, place) : KW_ORDER_GO;
         if (answer != KW_ORDER_GO) {
             command->is_held = answer == KW_ORDER_WAIT;
@@ -267,7 +268,7 @@ void kw_ordering_on_left(kw_ordering *self, kw_ordered *command, const void *pla
         return;
     }
     for (uint32_t i = 0; i < command->links_n; i++) {
-        kw_order_link *link = &command->links[i];
+        kw_order_link *link = &kw_ordered_links(command)[i];
         if (link->key != NULL) {
             remove_pending(link->key, link);
             count_left(link->key, command);
@@ -280,12 +281,13 @@ bool kw_ordering_on_lost(kw_ordering *self, kw_ordered *command, bool is_repeata
 {
     (void)self;
     for (uint32_t i = 0; is_repeatable && i < command->links_n; i++) {
-        const kw_order_key *key = command->links[i].key;
+        const kw_order_key *key = kw_ordered_links(command)[i].key;
         is_repeatable = key == NULL || !is_overtaken(key, command);
     }
     for (uint32_t i = 0; !is_repeatable && i < command->links_n; i++) {
-        if (command->links[i].key != NULL) {
-            note_run(command->links[i].key, command);
+        kw_order_key *key = kw_ordered_links(command)[i].key;
+        if (key != NULL) {
+            note_run(key, command);
         }
     }
     return is_repeatable;
@@ -297,7 +299,7 @@ void kw_ordering_on_back(kw_ordering *self, kw_ordered *command)
     command->is_again = true;
     command->at = 0;
     for (uint32_t i = 0; i < command->links_n; i++) {
-        kw_order_link *link = &command->links[i];
+        kw_order_link *link = &kw_ordered_links(command)[i];
         if (link->key != NULL) {
             count_out(link->key, command);
             link->key->is_suspect = true;
@@ -334,13 +336,13 @@ void kw_ordering_on_end(kw_ordering *self, kw_ordered *command, kw_order_end end
 {
     command->is_held = false;
     for (uint32_t i = 0; i < command->links_n; i++) {
-        end_link(self, &command->links[i], end);
+        end_link(self, &kw_ordered_links(command)[i], end);
     }
     command->links_n = 0;
-    if (command->links != &command->own) {
+    if (command->has_block) {
         kw_mem_free(self->mem, command->links);
+        command->has_block = false;
     }
-    command->links = &command->own;
 }
 
 kw_ordered *kw_ordering_next_freed(kw_ordering *self)

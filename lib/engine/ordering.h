@@ -44,13 +44,19 @@ typedef struct kw_order_link {
 
 /* One command, a part of whatever its owner keeps for it. */
 struct kw_ordered {
-    uint64_t number;      /* its place in the order of adding */
-    const void *place;    /* where it has left to, or last wanted to; only compared */
-    kw_order_link *links; /* own, or a block */
-    kw_ordered *next_freed;
-    kw_order_link own;
+    uint64_t number; /* its place in the order of adding */
+    union {
+        const void *place;      /* where it has left to, or last wanted to; only compared */
+        kw_ordered *next_freed; /* from when it is freed until it asks again */
+    };
+    union {
+        kw_order_link own;
+        kw_order_link *links; /* where it has_block: room for each of its keys */
+    };
     uint32_t links_n;
-    uint32_t at; /* links before this one do not hold it up */
+    uint32_t at;   /* links before this one do not hold it up */
+    bool is_added; /* it was ordered, and may have ended since */
+    bool has_block;
     bool is_read;
     bool has_left;
     bool is_held;  /* waits to be freed */
@@ -60,8 +66,9 @@ struct kw_ordered {
 /* It is not ordered yet. */
 static inline void kw_ordered_init(kw_ordered *command)
 {
-    command->links = NULL;
     command->links_n = 0;
+    command->is_added = false;
+    command->has_block = false;
     command->at = 0;
     command->is_read = false;
     command->has_left = false;
@@ -113,11 +120,17 @@ static inline uint64_t kw_order_hash(kw_bytes key, uint64_t seed)
 bool kw_ordering_add(kw_ordering *ordering, kw_ordered *command, bool is_read,
                      const uint64_t *hashes, size_t hashes_n);
 
+/* Its links: links_n of them. */
+static inline kw_order_link *kw_ordered_links(kw_ordered *command)
+{
+    return command->has_block ? command->links : &command->own;
+}
+
 /* True for a command that shares no key with any other that is under way: it may leave. */
 static inline bool kw_ordered_is_alone(const kw_ordered *command)
 {
     return command->links_n == 0 ||
-           (command->links_n == 1 && command->own.key == NULL && command->links == &command->own);
+           (command->links_n == 1 && !command->has_block && command->own.key == NULL);
 }
 
 typedef enum kw_order_answer {

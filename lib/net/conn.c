@@ -238,7 +238,7 @@ static inline bool append(kw_conn *conn, const char *data, size_t len)
 /* Puts ASKING before the request that follows at once, so that nothing comes between. */
 static kw_err queue_asking(kw_conn *conn, kw_error *error)
 {
-    kw_owner owner = {KW_OWNER_OPTIONAL, 0, "ASKING", NULL, 0};
+    kw_owner owner = {KW_OWNER_OPTIONAL, 0, {"ASKING"}};
     if (!append(conn, asking, sizeof(asking) - 1) || !kw_fifo_push(&conn->owners, owner)) {
         return kw_conn_die_of_memory(conn, error);
     }
@@ -248,7 +248,7 @@ static kw_err queue_asking(kw_conn *conn, kw_error *error)
 
 kw_err kw_conn_queue(kw_conn *conn, kw_error *error, kw_request *request, bool is_asking)
 {
-    kw_owner owner = {KW_OWNER_REQUEST, 0, NULL, request, 0};
+    kw_owner owner = {KW_OWNER_REQUEST, 0, {.request = request}};
     if (request->parts_n > 0) {
         owner.kind = KW_OWNER_PARTS;
         owner.parts_n = request->parts_n;
@@ -279,7 +279,7 @@ kw_err kw_conn_queue(kw_conn *conn, kw_error *error, kw_request *request, bool i
 kw_err kw_conn_queue_pair(kw_conn *conn, kw_error *error, kw_request *first, kw_request *second,
                           bool is_asking)
 {
-    kw_owner owner = {KW_OWNER_REQUEST, 0, NULL, second, 0};
+    kw_owner owner = {KW_OWNER_REQUEST, 0, {.request = second}};
     size_t len = second->bytes.len;
     second->end_at = UINT64_MAX;
     first->bytes.len += len;

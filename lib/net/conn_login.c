@@ -38,7 +38,7 @@ static void append_auth(kw_conn *conn, const kw_credentials *login, size_t spare
 {
     kw_bytes argv[3] = {kw_bytes_of("AUTH"), kw_bytes_of(login->user),
                         kw_bytes_of(login->password)};
-    kw_owner owner = {KW_OWNER_LOGIN, 0, "AUTH", NULL, 0};
+    kw_owner owner = {KW_OWNER_LOGIN, 0, {"AUTH"}};
     size_t argc = 3;
     size_t len = FRAME_LEN + argv[1].len + argv[2].len;
     if (login->user == NULL) {

@@ -60,7 +60,8 @@ kw_err kw_conn_tell_overdue(kw_conn *conn, kw_error *error)
     }
     bool is_shaking = kw_conn_is_shaking(conn);
     const kw_owner *next = kw_fifo_peek(&conn->owners);
-    const char *step = next != NULL && next->what != NULL ? next->what : "HELLO";
+    const char *what = next != NULL ? kw_owner_what(next) : NULL;
+    const char *step = what != NULL ? what : "HELLO";
     return kw_error_set(error, KW_ERR_HANDSHAKE, KW_EFFECT_NONE,
                         "connected, but the server did not answer %s in time%s",
                         is_shaking ? "the TLS handshake" : step,

@@ -53,10 +53,9 @@ bool kw_fifo_forget(kw_fifo *fifo, const kw_request *request)
 {
     for (size_t i = 0; i < fifo->count; i++) {
         kw_owner *owner = &fifo->owners[(fifo->head + i) & (fifo->capacity - 1)];
-        if (owner->request == request) {
+        if (kw_owner_request(owner) == request) {
             owner->kind = KW_OWNER_NOBODY;
             owner->end_at = request->end_at;
-            owner->request = NULL;
             return true;
         }
     }
@@ -65,8 +64,7 @@ bool kw_fifo_forget(kw_fifo *fifo, const kw_request *request)
 
 bool kw_fifo_drop_last(kw_fifo *fifo, const kw_request *request, size_t n)
 {
-    if (fifo->count < n ||
-        fifo->owners[(fifo->head + fifo->count - 1) & (fifo->capacity - 1)].request != request) {
+    if (fifo->count < n || kw_owner_request(kw_fifo_at(fifo, fifo->count - 1)) != request) {
         return false;
     }
     fifo->count -= n;
@@ -79,6 +77,7 @@ void kw_fifo_make_optional(kw_fifo *fifo)
         kw_owner *owner = &fifo->owners[(fifo->head + i) & (fifo->capacity - 1)];
         if (owner->kind != KW_OWNER_REQUEST && owner->kind != KW_OWNER_PARTS &&
             owner->kind != KW_OWNER_IDENTITY) {
+            owner->what = kw_owner_what(owner);
             owner->kind = KW_OWNER_OPTIONAL;
         }
     }

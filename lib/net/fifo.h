@@ -48,13 +48,29 @@ typedef enum kw_owner_kind {
     KW_OWNER_REQUEST   /* a command whose caller waits */
 } kw_owner_kind;
 
+/* Small: a connection has as many as commands are on their way. */
 typedef struct kw_owner {
     kw_owner_kind kind;
-    uint32_t parts_n;    /* of KW_OWNER_PARTS: replies that are to come before its own */
-    const char *what;    /* the command, for an error text: "AUTH" */
-    kw_request *request; /* of KW_OWNER_REQUEST, KW_OWNER_PARTS */
-    uint64_t end_at;     /* of KW_OWNER_NOBODY: its request's */
+    uint32_t parts_n; /* of KW_OWNER_PARTS: replies that are to come before its own */
+    union {
+        const char *what;    /* the command, for an error text: "AUTH"; or NULL */
+        kw_request *request; /* of KW_OWNER_REQUEST, KW_OWNER_PARTS */
+        uint64_t end_at;     /* of KW_OWNER_NOBODY: its request's */
+    };
 } kw_owner;
+
+/* NULL: no command, or its caller has left. */
+static inline kw_request *kw_owner_request(const kw_owner *owner)
+{
+    bool has_request = owner->kind == KW_OWNER_REQUEST || owner->kind == KW_OWNER_PARTS;
+    return has_request ? owner->request : NULL;
+}
+
+/* The question of the library's own, for an error text; NULL: it is none. */
+static inline const char *kw_owner_what(const kw_owner *owner)
+{
+    return owner->kind < KW_OWNER_PARTS ? owner->what : NULL;
+}
 
 /* Owners in a ring buffer that grows. */
 typedef struct kw_fifo {

@@ -27,7 +27,7 @@ static void add(words *command, const char *word)
 
 static bool append(kw_conn *conn, const words *command, kw_owner_kind kind, const char *what)
 {
-    kw_owner owner = {kind, 0, what, NULL, 0};
+    kw_owner owner = {kind, 0, {what}};
     size_t before = conn->out.len;
     if (!kw_resp_append(&conn->out, command->argv, command->argc)) {
         return false;
@@ -342,7 +342,7 @@ static kw_err on_error(kw_conn *conn, kw_error *error, bool *is_again, const kw_
     bool is_auth = owner->kind == KW_OWNER_OK && strcmp(owner->what, "AUTH") == 0;
     *is_again = (is_refused || is_auth) && try_other_login(conn);
     return is_refused && !*is_again
-               ? refuse(error, KW_ERR_AUTH, owner->what, reply, login_hint(conn))
+               ? refuse(error, KW_ERR_AUTH, kw_owner_what(owner), reply, login_hint(conn))
                : KW_OK;
 }
 

@@ -156,7 +156,10 @@ void kw_lane_stream_answer(kw_lane_stream *stream, size_t n)
 {
     for (size_t i = n; i > 0; i--) {
         const kw_owner *owner = kw_fifo_at(&stream->conn->owners, i - 1);
-        uint64_t end_at = owner->request != NULL ? owner->request->end_at : owner->end_at;
+        const kw_request *request = kw_owner_request(owner);
+        uint64_t end_at = request != NULL                  ? request->end_at
+                          : owner->kind == KW_OWNER_NOBODY ? owner->end_at
+                                                           : 0;
         if (end_at > 0) {
             atomic_store(&stream->answered_at, end_at);
             return;
@@ -168,7 +171,7 @@ bool kw_lane_stream_give(kw_lane_stream *stream, kw_lane_waiter **waiter, kw_rep
                          uint64_t stuck_at)
 {
     const kw_owner *owner = kw_fifo_peek(&stream->conn->owners);
-    *waiter = (kw_lane_waiter *)owner->request;
+    *waiter = (kw_lane_waiter *)kw_owner_request(owner);
     if (*waiter != NULL && (*waiter)->request.end_at - (*waiter)->request.bytes.len >= stuck_at) {
         return false;
     }

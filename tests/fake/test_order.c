@@ -287,6 +287,94 @@ static void test_queue_is_full_at_its_bounds(void **state)
     }
 }
 
+/* Bytes that a handle holds. */
+typedef struct meter {
+    size_t len;
+    size_t most_len;
+} meter;
+
+typedef union head {
+    size_t len;
+    max_align_t align;
+} head;
+
+static void *meter_malloc(void *ctx, size_t len)
+{
+    meter *self = ctx;
+    head *block = malloc(sizeof(head) + len);
+    assert_non_null(block);
+    block->len = len;
+    self->len += len;
+    self->most_len = self->len > self->most_len ? self->len : self->most_len;
+    return block + 1;
+}
+
+static void meter_free(void *ctx, void *data)
+{
+    if (data != NULL) {
+        head *block = (head *)data - 1;
+        ((meter *)ctx)->len -= block->len;
+        free(block);
+    }
+}
+
+static void *meter_realloc(void *ctx, void *data, size_t len)
+{
+    void *moved = meter_malloc(ctx, len);
+    if (data != NULL) {
+        size_t before_len = ((head *)data - 1)->len;
+        memcpy(moved, data, before_len < len ? before_len : len);
+        meter_free(ctx, data);
+    }
+    return moved;
+}
+
+#define MANY_N ((size_t)8000)
+
+/* What a command may take beside its own bytes: given, and on a connection as well. */
+#define GIVEN_LEN     ((size_t)388)
+#define UNDER_WAY_LEN ((size_t)440)
+
+static void test_queue_takes_little_memory_a_command(void **state)
+{
+    (void)state;
+    meter memory = {0, 0};
+    kw_allocator allocator = {sizeof(allocator), &memory, meter_malloc, meter_realloc, meter_free};
+    renew_fakes();
+    kw_fake_on(fakes[1], KW_FAKE_ALWAYS, "GET *", KW_FAKE_STEPS(KW_FAKE_STALL));
+    kw_config *config = kw_test_config_new(&allocator);
+    char uri[200];
+    snprintf(uri, sizeof(uri), "redis-cluster://%s?timeout=60s", kw_fake_address(fakes[0]));
+    assert_int_equal(kw_config_set_uri(config, NULL, uri), KW_OK);
+    kw_client *kw = kw_open_config(config, NULL);
+    kw_config_free(config);
+    kw_test_answer first = {0};
+    assert_int_equal(kw_command_async(kw, NULL, (kw_callback){kw_test_on_reply, &first}, "PING"),
+                     KW_OK);
+    assert_true(kw_test_turns(kw, &first, 1, 10000));
+    kw_test_answer_clear(&first);
+    kw_test_answer *answers = calloc(MANY_N, sizeof(*answers));
+    size_t before_len = memory.len;
+    size_t own_len = strlen("*2\r\n$3\r\nGET\r\n$16\r\n{foo}00000000000\r\n");
+    for (size_t i = 0; i < MANY_N; i++) {
+        kw_callback callback = {kw_test_on_reply, &answers[i]};
+        assert_int_equal(kw_command_async(kw, NULL, callback, "GET {foo}%011d", (int)i), KW_OK);
+    }
+    assert_in_range((memory.len - before_len) / MANY_N, own_len, own_len + GIVEN_LEN);
+    memory.most_len = 0;
+    kw_test_turns_for(kw, 200);
+    assert_true(kw_fake_count(fakes[1], "GET *") > 0);
+    size_t most_len = (memory.most_len - before_len) / MANY_N;
+    if (most_len > own_len + UNDER_WAY_LEN) {
+        fail_msg("%zu bytes a command of %zu", most_len, own_len);
+    }
+    kw_close(kw);
+    for (size_t i = 0; i < MANY_N; i++) {
+        kw_test_answer_clear(&answers[i]);
+    }
+    free(answers);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -297,6 +385,7 @@ int main(void)
         cmocka_unit_test(test_order_lost_in_a_pipeline_keeps_it),
         cmocka_unit_test(test_order_is_by_key_not_by_slot),
         cmocka_unit_test(test_queue_is_full_at_its_bounds),
+        cmocka_unit_test(test_queue_takes_little_memory_a_command),
     };
     return cmocka_run_group_tests(tests, start_fakes, stop_fakes);
 }
