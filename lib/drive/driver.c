@@ -29,7 +29,7 @@ kw_op_spec kw_driver_spec(const kw_topology *topology, const kw_plan *plan)
         .has_slot = plan->kind == KW_PLAN_SLOT,
         .is_repeatable = plan->is_repeatable,
         .avoids_primary = plan->read == KW_READ_OF_REPLICA,
-        .has_bound = topology->env.options.max_staleness_ms > 0 || plan->after.size > 0,
+        .has_bound = topology->env.options.max_staleness_ms > 0 || plan->has_after,
         .has_text = plan->script != NULL,
         .is_script = plan->is_script,
         .fails_fast = plan->fails_fast,
@@ -68,12 +68,13 @@ static void tell_obstacle(const kw_snapshot *snapshot, const kw_plan *plan, kw_o
                            (shard != KW_MAP_NO_SHARD && kw_map_is_down(snapshot->map, shard))
                        ? KW_ERR_CONNECT
                        : KW_ERR_NOT_SERVED;
-    if (plan->snapshot_n != 0 && plan->snapshot_n != snapshot->number) {
+    if (kw_plan_is_of_other_snapshot(plan, snapshot)) {
         op->obstacle = KW_ERR_CROSSSLOT;
     }
-    for (size_t i = 0; plan->positions != NULL && i < plan->positions->n; i++) {
-        if (kw_map_shard_at_position(snapshot->map, plan->positions->at[i]) != shard) {
-            plan->positions->is_stale_split = true;
+    kw_ring_positions *positions = kw_plan_positions(plan);
+    for (size_t i = 0; positions != NULL && i < positions->n; i++) {
+        if (kw_map_shard_at_position(snapshot->map, positions->at[i]) != shard) {
+            positions->is_stale_split = true;
             op->obstacle = KW_ERR_CROSSSLOT;
         }
     }
@@ -220,8 +221,22 @@ static kw_step wait_for_map(kw_topology *topology, kw_op *op, kw_step step)
     return is_hopeless ? kw_op_on_refused(op, failure.code) : step;
 }
 
+bool kw_driver_is_nameless(kw_topology *topology, kw_err obstacle)
+{
+    bool is_asked_for =
+        obstacle == KW_ERR_ROLE || obstacle == KW_ERR_READONLY || is_of_reach(obstacle);
+    kw_error failure = KW_ERROR_INIT;
+    return topology->env.options.scheme == KW_SCHEME_SENTINEL && is_asked_for &&
+           kw_refresher_admit(&topology->refresher, &failure, kw_env_now(&topology->env)) ==
+               KW_ADMITTED_NOT &&
+           failure.code == KW_ERR_NO_SERVICE;
+}
+
 kw_step kw_driver_temper(kw_topology *topology, kw_op *op, kw_node *node, kw_step step)
 {
+    if (step.kind == KW_STEP_SLEEP && kw_driver_is_nameless(topology, op->obstacle)) {
+        return kw_op_on_refused(op, KW_ERR_NO_SERVICE);
+    }
     if (step.kind == KW_STEP_SLEEP && node == NULL && kw_env_has_fetch(&topology->env)) {
         return wait_for_map(topology, op, step);
     }

@@ -59,6 +59,10 @@ kw_step kw_driver_on_mapless(kw_topology *topology, kw_op *op, uint64_t now_ns);
  * command was at; may be NULL. */
 kw_step kw_driver_temper(kw_topology *topology, kw_op *op, kw_node *node, kw_step step);
 
+/* True where the primary that is known is none, or cannot be reached (obstacle), and no sentinel
+ * knows the group's name any more: only who configures them can help. */
+bool kw_driver_is_nameless(kw_topology *topology, kw_err obstacle);
+
 /* Does what a step asks for on the side. Returns the number of the fetch that it wants;
  * 0: none. */
 uint64_t kw_driver_heed(kw_topology *topology, const kw_op *op, const kw_step *step);

@@ -103,6 +103,19 @@ static const char *detail_of_hole(char *text, size_t text_len, kw_topology *topo
     return text;
 }
 
+/* What sentinels say of the name, behind what the server has said that was the primary. */
+static const char *detail_of_name(char *text, size_t text_len, kw_topology *topology,
+                                  const char *said)
+{
+    kw_error failure = KW_ERROR_INIT;
+    if (kw_refresher_result(&topology->refresher, &failure) != KW_ERR_NO_SERVICE ||
+        strcmp(failure.text, said) == 0) {
+        return said;
+    }
+    snprintf(text, text_len, "%.150s%s%.150s", failure.text, said[0] != '\0' ? "; and " : "", said);
+    return text;
+}
+
 static bool is_of_slots(const kw_step *step, const kw_plan *plan)
 {
     return plan->kind == KW_PLAN_SLOT && plan->read != KW_READ_OF_REPLICA &&
@@ -165,6 +178,10 @@ void kw_driver_explain(kw_topology *topology, kw_error *error, const kw_driver_s
     char hole[320];
     if (!is_ring && is_of_slots(step, story->plan)) {
         detail = detail_of_hole(hole, sizeof(hole), topology, detail, story->plan->slot);
+    }
+    char name[320];
+    if (step->code == KW_ERR_NO_SERVICE) {
+        detail = detail_of_name(name, sizeof(name), topology, detail);
     }
     kw_driver_told told = {.plan = story->plan, .step = step, .is_ring = is_ring};
     told.node = node;

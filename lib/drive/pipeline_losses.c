@@ -97,18 +97,20 @@ static void sort_flight(kw_pipeline *self, kw_channel *channel, kw_loss *loss, k
     kw_pipeline_take_freed(self);
 }
 
-/* The node is down, and not waited for: what is queued is told so. */
-static bool is_hopeless(kw_pipeline *self, kw_channel *channel)
+/* The node is not waited for: what is queued is told so. code: why no connection was had. */
+static bool is_hopeless(kw_pipeline *self, kw_channel *channel, kw_err code)
 {
     channel->hope_ns = UINT64_MAX;
     return kw_failure_watch_check(self->topology, channel->node, self->scan.now_ns,
-                                  &channel->hope_ns) == KW_ADMITTED_NOT;
+                                  &channel->hope_ns) == KW_ADMITTED_NOT ||
+           kw_driver_is_nameless(self->topology, code);
 }
 
 /* Sorts the commands that were to follow on the connection. */
 static void sort_queue(kw_pipeline *self, kw_channel *channel, kw_loss *behind)
 {
-    bool is_final = behind == NULL || !may_pass(behind->end.code) || is_hopeless(self, channel);
+    bool is_final = behind == NULL || !may_pass(behind->end.code) ||
+                    is_hopeless(self, channel, behind->end.code);
     if (!is_final && channel->choosy_n == 0) {
         return;
     }
