@@ -180,11 +180,14 @@ static kw_err check_request(const kw_quorum *self, kw_error *error,
                         : KW_OK;
 }
 
-/* The copies of the call's key: the first nodes of its preference list; and the one behind. */
-static unsigned choose_copies(kw_quorum_call *call, const kw_snapshot *snapshot, unsigned copies_n)
+/* The copies of the call's key: the first nodes of its preference list; and, for hints, the one
+ * behind. */
+static unsigned choose_copies(kw_quorum_call *call, const kw_snapshot *snapshot, unsigned copies_n,
+                              bool has_next)
 {
     uint32_t numbers[KW_QUORUM_COPIES_MAX + 1];
-    size_t n = kw_ring_preference(kw_map_ring(snapshot->map), numbers, copies_n + 1, call->key.data,
+    size_t wanted_n = copies_n + (has_next ? 1 : 0);
+    size_t n = kw_ring_preference(kw_map_ring(snapshot->map), numbers, wanted_n, call->key.data,
                                   call->key.len);
     for (size_t i = 0; i < n; i++) {
         call->nodes[i] =
@@ -300,13 +303,7 @@ static void take_result(const kw_quorum *self, kw_quorum_result_row *out,
     if (found == NULL) {
         return;
     }
-    out->value =
-        kw_mem_strndup(&self->client->topology->env.mem, found->value.data, found->value.len);
-    if (out->value == NULL) {
-        kw_error_set(kw_quorum_result_fail(out, KW_ERR_NOMEM), KW_ERR_NOMEM, KW_EFFECT_NONE,
-                     "no memory for the value that was read");
-        return;
-    }
+    out->value = found->value.data; /* until kw_quorum_results_own */
     out->value_len = found->value.len;
     out->version = found->origin;
     if (found->is_mortal) {
@@ -330,6 +327,7 @@ static bool make_calls(quorum_run *run, kw_error *error)
 {
     unsigned wanted_n = run->quorum->rule.copies_n;
     kw_topology *topology = run->quorum->client->topology;
+    kw_quorum_blocks *blocks = kw_quorum_exchange_blocks(run->exchange);
     kw_snapshot *snapshot = kw_topology_snapshot(topology);
     kw_err code = KW_OK;
     for (size_t i = 0; i < run->n && code == KW_OK; i++) {
@@ -337,13 +335,14 @@ static bool make_calls(quorum_run *run, kw_error *error)
         kw_quorum_act act = run->requests[i].act;
         bool is_read = act == KW_QUORUM_ACT_GET || act == KW_QUORUM_ACT_REPAIR;
         size_t value_len = act == KW_QUORUM_ACT_SET ? run->requests[i].value_len : 0;
-        run->calls[i] = kw_quorum_call_new(&topology->env.mem, key, wanted_n,
+        run->calls[i] = kw_quorum_call_new(blocks, key, wanted_n,
                                            is_read ? KW_QUORUM_GET : KW_QUORUM_PUT, value_len);
         if (run->calls[i] == NULL) {
             code = kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for a request");
             break;
         }
-        unsigned copies_n = choose_copies(run->calls[i], snapshot, wanted_n);
+        bool has_next = topology->env.options.has_quorum_hints && !is_read;
+        unsigned copies_n = choose_copies(run->calls[i], snapshot, wanted_n, has_next);
         if (copies_n < wanted_n) {
             code = kw_error_set(error, KW_ERR_QUORUM, KW_EFFECT_NONE,
                                 "the ring has %u nodes with weight, and copies is %u", copies_n,
@@ -369,6 +368,9 @@ static void run_calls(quorum_run *run)
     for (size_t i = 0; i < run->n; i++) {
         tell_ahead(run->quorum, run->calls[i]);
         take_result(run->quorum, &run->results->items[i], run->calls[i]);
+    }
+    kw_quorum_results_own(run->results);
+    for (size_t i = 0; i < run->n; i++) {
         failures_n += run->results->items[i].code != KW_OK ? 1 : 0;
         kw_quorum_exchange_leave(run->exchange, run->calls[i]);
         run->calls[i] = NULL;

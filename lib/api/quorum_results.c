@@ -19,6 +19,7 @@ kw_quorum_results *kw_quorum_results_new(const kw_allocator *mem, size_t n)
         return NULL;
     }
     results->mem = *mem;
+    results->values = NULL;
     results->n = n;
     for (size_t i = 0; i < n; i++) {
         kw_quorum_result_row *row = &results->items[i];
@@ -34,6 +35,42 @@ kw_error *kw_quorum_result_fail(kw_quorum_result_row *row, kw_err code)
     memset(&row->error, 0, sizeof(row->error));
     row->error.size = sizeof(row->error);
     return &row->error;
+}
+
+static void fail_values(kw_quorum_results *results)
+{
+    for (size_t i = 0; i < results->n; i++) {
+        kw_quorum_result_row *row = &results->items[i];
+        if (row->value != NULL) {
+            row->value = NULL;
+            kw_error_set(kw_quorum_result_fail(row, KW_ERR_NOMEM), KW_ERR_NOMEM, KW_EFFECT_NONE,
+                         "no memory for the value that was read");
+        }
+    }
+}
+
+void kw_quorum_results_own(kw_quorum_results *results)
+{
+    size_t len = 0;
+    for (size_t i = 0; i < results->n; i++) { /* of what is in memory: no sum that overflows */
+        const kw_quorum_result_row *row = &results->items[i];
+        len += row->value != NULL ? row->value_len + 1 : 0;
+    }
+    char *place = len > 0 ? kw_mem_alloc(&results->mem, len) : NULL;
+    if (place == NULL) {
+        fail_values(results);
+        return;
+    }
+    results->values = place;
+    for (size_t i = 0; i < results->n; i++) {
+        kw_quorum_result_row *row = &results->items[i];
+        if (row->value != NULL) {
+            memcpy(place, row->value, row->value_len);
+            place[row->value_len] = '\0';
+            row->value = place;
+            place += row->value_len + 1;
+        }
+    }
 }
 
 void kw_quorum_results_tell(const kw_quorum_results *results, kw_error *error)
@@ -104,8 +141,6 @@ void kw_quorum_results_free(kw_quorum_results *results)
         return;
     }
     kw_allocator mem = results->mem;
-    for (size_t i = 0; i < results->n; i++) {
-        kw_mem_free(&mem, results->items[i].value);
-    }
+    kw_mem_free(&mem, results->values);
     kw_mem_free(&mem, results);
 }

@@ -12,7 +12,7 @@
 typedef struct kw_quorum_result_row {
     kw_err code;
     bool is_written;
-    char *value; /* NULL: none */
+    const char *value; /* NULL: none */
     size_t value_len;
     kw_stamp version;
     int64_t left_ms;
@@ -21,12 +21,17 @@ typedef struct kw_quorum_result_row {
 
 struct kw_quorum_results {
     kw_allocator mem;
+    char *values; /* memory of all rows' values; or NULL */
     size_t n;
     kw_quorum_result_row items[];
 };
 
 /* n rows that say that all went well; NULL when there is no memory. */
 kw_quorum_results *kw_quorum_results_new(const kw_allocator *mem, size_t n);
+
+/* Values, borrowed until then, become the results' own, with a zero byte behind each, in one piece
+ * of memory; where there is none, their rows fail. */
+void kw_quorum_results_own(kw_quorum_results *results);
 
 /* The row has failed: its error, empty, is to be set. */
 kw_error *kw_quorum_result_fail(kw_quorum_result_row *row, kw_err code);

@@ -10,43 +10,79 @@
 #include <stddef.h>
 #include <string.h>
 
-/* The length of a request with the room for what is encoded, a multiple of what structs need; 0:
- * too long. */
-static size_t request_len_of(kw_quorum_ask_kind kind, size_t lens)
+/* So many blocks are kept, and none that is longer. */
+#define BLOCKS_MAX    256u
+#define BLOCK_LEN_MAX 16384u
+
+/* A block of len bytes or more, with its length set; NULL when there is no memory. One that was
+ * kept and is too short makes room for one that is not. */
+static kw_quorum_call *take_block(kw_quorum_blocks *blocks, size_t len)
 {
-    size_t len;
-    size_t room = kw_quorum_script_room(kind, lens);
-    size_t unit = _Alignof(max_align_t);
-    return room > 0 && kw_size_add(&len, sizeof(kw_copy_request) + unit - 1, room)
-               ? len / unit * unit
-               : 0;
+    kw_quorum_call *block = blocks->head;
+    if (block != NULL) {
+        blocks->head = block->next;
+        blocks->n--;
+        if (block->block_len >= len) {
+            return block;
+        }
+        kw_mem_free(blocks->mem, block);
+    }
+    block = kw_mem_alloc(blocks->mem, len);
+    if (block != NULL) {
+        block->block_len = len;
+    }
+    return block;
 }
 
-kw_quorum_call *kw_quorum_call_new(const kw_allocator *mem, kw_bytes key, size_t requests_n,
+static void give_block(kw_quorum_blocks *blocks, kw_quorum_call *block)
+{
+    if (blocks->n == BLOCKS_MAX || block->block_len > BLOCK_LEN_MAX) {
+        kw_mem_free(blocks->mem, block);
+        return;
+    }
+    block->next = blocks->head;
+    blocks->head = block;
+    blocks->n++;
+}
+
+void kw_quorum_blocks_fini(kw_quorum_blocks *blocks)
+{
+    while (blocks->head != NULL) {
+        kw_quorum_call *block = blocks->head;
+        blocks->head = block->next;
+        kw_mem_free(blocks->mem, block);
+    }
+}
+
+kw_quorum_call *kw_quorum_call_new(kw_quorum_blocks *blocks, kw_bytes key, size_t requests_n,
                                    kw_quorum_ask_kind kind, size_t value_len)
 {
     size_t len;
-    size_t request_len = 0;
+    size_t room_len = 0;
     size_t requests_len;
     if (kw_size_add(&len, key.len, value_len) &&
         kw_size_add(&len, len, sizeof(KW_QUORUM_MARKER) - 1)) {
-        request_len = request_len_of(kind, len);
+        room_len = kw_quorum_script_room(kind, len);
     }
-    if (request_len == 0 || !kw_size_mul(&requests_len, requests_n, request_len) ||
+    if (room_len == 0 || !kw_size_mul(&requests_len, requests_n, sizeof(kw_copy_request)) ||
         !kw_size_add(&len, sizeof(kw_quorum_call), requests_len) ||
-        !kw_size_add(&len, len, key.len)) {
+        !kw_size_add(&len, len, room_len) || !kw_size_add(&len, len, key.len)) {
         return NULL;
     }
-    kw_quorum_call *call = kw_mem_alloc(mem, len);
+    kw_quorum_call *call = take_block(blocks, len);
     if (call == NULL) {
         return NULL;
     }
+    size_t block_len = call->block_len;
     memset(call, 0, offsetof(kw_quorum_call, failure));
+    call->blocks = blocks;
+    call->block_len = block_len;
     call->refs = 1;
     call->free = (kw_copy_request *)(void *)(call + 1);
     call->free_n = requests_n;
-    call->request_len = request_len;
-    char *place = (char *)(call + 1) + requests_len;
+    call->room = (char *)(call + 1) + requests_len;
+    call->room_len = room_len;
+    char *place = call->room + room_len;
     if (key.len > 0) {
         memcpy(place, key.data, key.len);
     }
@@ -58,10 +94,10 @@ kw_quorum_call *kw_quorum_call_new(const kw_allocator *mem, kw_bytes key, size_t
     return call;
 }
 
-static void unref_call(kw_quorum_call *call, const kw_allocator *mem)
+static void unref_call(kw_quorum_call *call)
 {
     if (--call->refs == 0) {
-        kw_mem_free(mem, call);
+        give_block(call->blocks, call);
     }
 }
 
@@ -73,7 +109,7 @@ void kw_copy_request_free(kw_copy_request *request, const kw_allocator *mem)
     kw_buf_fini(&request->key);
     kw_hint_round_unref(request->round, mem);
     if (home != NULL) {
-        unref_call(home, mem);
+        unref_call(home);
     } else {
         kw_mem_free(mem, request);
     }
@@ -105,7 +141,7 @@ void kw_quorum_call_free(kw_quorum_call *call, const kw_allocator *mem)
     for (size_t i = 0; i <= KW_QUORUM_COPIES_MAX; i++) {
         kw_node_unref(call->nodes[i]);
     }
-    unref_call(call, mem);
+    unref_call(call);
 }
 
 bool kw_copy_request_use_script(kw_copy_request *request, const kw_allocator *mem)
@@ -124,17 +160,20 @@ static bool is_same_record(const kw_record *a, const kw_record *b)
            a->value.data == b->value.data && a->value.len == b->value.len;
 }
 
-/* The request that the call made last, where it asks another copy to run the script likewise: its
- * bytes are copied, since to write them takes several times as long. NULL: there is none. */
+/* The request that the call made last, where it asks another copy for the same: its bytes are sent
+ * as well, since to write them takes several times as long. NULL: there is none. */
 static const kw_copy_request *find_like(const kw_copy_request *request)
 {
     const kw_copy_request *last = request->call->requests;
     const kw_quorum_ask *ask = &request->ask;
-    if (last == NULL || request->way == KW_COPY_REQUEST_PLAIN || last->way != request->way ||
-        last->ask.kind != ask->kind || last->ask.round != ask->round) {
+    if (last == NULL || last->way != request->way) {
         return NULL;
     }
-    bool is_like = last->ask.life_ms == ask->life_ms && last->ask.linger_ms == ask->linger_ms &&
+    if (request->way == KW_COPY_REQUEST_PLAIN) {
+        return last;
+    }
+    bool is_like = last->ask.kind == ask->kind && last->ask.round == ask->round &&
+                   last->ask.life_ms == ask->life_ms && last->ask.linger_ms == ask->linger_ms &&
                    last->ask.behind_ms == ask->behind_ms &&
                    last->ask.wants_value == ask->wants_value &&
                    is_same_record(&last->ask.record, &ask->record);
@@ -143,10 +182,6 @@ static const kw_copy_request *find_like(const kw_copy_request *request)
 
 static bool write_command(kw_topology *topology, kw_copy_request *request)
 {
-    const kw_copy_request *like = find_like(request);
-    if (like != NULL) {
-        return kw_buf_append(&request->encoded, like->encoded.data, like->encoded.len);
-    }
     kw_quorum_call *call = request->call;
     kw_quorum_place place = {call->key, {NULL, 0}, request->way == KW_COPY_REQUEST_PLAIN};
     if (topology->env.options.has_quorum_guard && !call->op.spec.is_repair) {
@@ -155,15 +190,32 @@ static bool write_command(kw_topology *topology, kw_copy_request *request)
     return kw_quorum_script_encode(&request->encoded, &place, &request->ask);
 }
 
+/* The bytes of a request like this one, or its own, in the call's room where that is free. A
+ * request that is not in the call's memory may outlive it. */
+static bool find_bytes(kw_topology *topology, kw_copy_request *request)
+{
+    kw_quorum_call *home = request->home;
+    const kw_allocator *mem = &topology->env.mem;
+    const kw_copy_request *like = find_like(request);
+    if (like != NULL && home != NULL && like->encoded.data == home->room) {
+        kw_buf_init(&request->encoded, mem, home->room, like->encoded.len);
+        request->encoded.len = like->encoded.len;
+        return true;
+    }
+    kw_buf_init(&request->encoded, mem, home != NULL ? home->room : NULL,
+                home != NULL ? home->room_len : 0);
+    if (home != NULL) {
+        home->room_len = 0;
+    }
+    return like != NULL ? kw_buf_append(&request->encoded, like->encoded.data, like->encoded.len)
+                        : write_command(topology, request);
+}
+
 static bool encode(kw_topology *topology, kw_copy_request *request)
 {
-    const kw_quorum_call *call = request->call;
-    char *room = request->home != NULL ? (char *)(request + 1) : NULL;
-    size_t room_len = room != NULL ? call->request_len - sizeof(*request) : 0;
-    kw_buf_init(&request->encoded, &topology->env.mem, room, room_len);
-    bool is_whole = write_command(topology, request) &&
-                    (request->way == KW_COPY_REQUEST_PLAIN ||
-                     kw_copy_request_use_script(request, &topology->env.mem));
+    bool is_whole =
+        find_bytes(topology, request) && (request->way == KW_COPY_REQUEST_PLAIN ||
+                                          kw_copy_request_use_script(request, &topology->env.mem));
     if (!is_whole) {
         kw_buf_fini(&request->encoded);
         return false;
@@ -188,20 +240,41 @@ static const char *name_of(kw_quorum_ask_kind kind)
     return "quorum";
 }
 
-/* A request in the call's room, or, where that is used up, in a block of its own; zeros. NULL
- * when there is no memory. */
+/* Memory for a request of the call: in the call's, or, where that is used up, a block of its own.
+ * NULL when there is none. */
 static kw_copy_request *place_request(kw_quorum_call *call, const kw_allocator *mem)
 {
     kw_copy_request *request = call->free;
     if (call->free_n == 0) {
-        return kw_mem_calloc(mem, 1, sizeof(*request));
+        request = kw_mem_alloc(mem, sizeof(*request));
+        if (request != NULL) {
+            request->home = NULL;
+        }
+        return request;
     }
-    call->free = (kw_copy_request *)(void *)((char *)request + call->request_len);
+    call->free++;
     call->free_n--;
     call->refs++;
-    memset(request, 0, sizeof(*request));
     request->home = call;
     return request;
+}
+
+/* Each field by itself: most of what is in a request is written later, if ever. */
+static void init_request(kw_copy_request *request, kw_quorum_call *call, const kw_allocator *mem)
+{
+    static const kw_plan blank;
+    kw_item_init(&request->item);
+    request->item.plan = blank;
+    request->call = call;
+    request->aim = KW_COPY_REQUEST_OF_OP;
+    request->round = NULL;
+    request->target = 0;
+    kw_buf_init(&request->key, mem, NULL, 0);
+    request->next = NULL;
+    request->next_ended = NULL;
+    request->is_listed = false;
+    request->is_dropped = false;
+    request->is_owed = false;
 }
 
 kw_copy_request *kw_copy_request_new(kw_topology *topology, kw_quorum_call *call,
@@ -213,8 +286,7 @@ kw_copy_request *kw_copy_request_new(kw_topology *topology, kw_quorum_call *call
         return NULL;
     }
     bool needs_script = topology->env.options.has_quorum_guard;
-    kw_buf_init(&request->key, mem, NULL, 0);
-    request->call = call;
+    init_request(request, call, mem);
     request->ask = *ask;
     request->way = way == KW_COPY_REQUEST_PLAIN && needs_script ? KW_COPY_REQUEST_SCRIPT : way;
     if (!encode(topology, request)) {
@@ -270,10 +342,9 @@ void kw_copy_request_forget(kw_copy_request *request)
     request->call = NULL;
 }
 
-void kw_copy_request_send(kw_copy_request *request, kw_pipeline *pipeline)
+void kw_copy_request_send(kw_copy_request *request, kw_pipeline *pipeline,
+                          const kw_snapshot *snapshot)
 {
     request->item.plan.start_ns = pipeline->scan.now_ns;
-    kw_snapshot *snapshot = kw_topology_snapshot(pipeline->topology);
     kw_pipeline_add(pipeline, &request->item, snapshot);
-    kw_snapshot_unref(snapshot);
 }

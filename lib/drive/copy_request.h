@@ -9,14 +9,32 @@
 
 typedef struct kw_copy_request kw_copy_request;
 
-/* One op of a call, and its copies; behind it its key, and room for a request to each copy, so
- * that a call that needs one round asks for memory once. */
+/* Memory of calls that have ended, for the next ones: a batch asks for hundreds of kilobytes, which
+ * a heap would give back to the system, and get again, each time. Begins with its allocator alone.
+ */
+typedef struct kw_quorum_blocks {
+    const kw_allocator *mem;
+    struct kw_quorum_call *head;
+    size_t n;
+} kw_quorum_blocks;
+
+/* No call of it is left. */
+void kw_quorum_blocks_fini(kw_quorum_blocks *blocks);
+
+/* One op of a call, and its copies; behind it its key, room for a request to each copy, and for
+ * what is encoded of the first one, whose bytes the others send as well, so that a call that needs
+ * one round asks for memory once. */
 typedef struct kw_quorum_call {
-    struct kw_quorum_call *next;
+    struct kw_quorum_call *next; /* in the exchange's list of those whose caller has gone, or in
+                                    blocks */
+    struct kw_quorum_call *before;
+    kw_quorum_blocks *blocks; /* where its memory goes in the end */
+    size_t block_len;
     size_t refs;           /* one for the call, and one for each request in its room */
     kw_copy_request *free; /* requests in the room that were not used yet */
     size_t free_n;
-    size_t request_len;                       /* of one of them, with what is encoded of it */
+    char *room; /* for what is encoded, and its length; 0: it is in use */
+    size_t room_len;
     kw_node *nodes[KW_QUORUM_COPIES_MAX + 1]; /* references; the copies', and, where there
                                                  is one, the next node's */
     kw_bytes key;
@@ -32,7 +50,7 @@ typedef struct kw_quorum_call {
 
 /* A call without nodes, whose op has not started, with room for requests_n requests that ask for
  * that and carry a value of value_len. NULL when there is no memory. */
-kw_quorum_call *kw_quorum_call_new(const kw_allocator *mem, kw_bytes key, size_t requests_n,
+kw_quorum_call *kw_quorum_call_new(kw_quorum_blocks *blocks, kw_bytes key, size_t requests_n,
                                    kw_quorum_ask_kind kind, size_t value_len);
 
 /* NULL is allowed. Nothing of it is under way. */
@@ -93,8 +111,9 @@ kw_copy_request *kw_copy_request_new_hint(kw_topology *topology, kw_copy_request
 /* The request runs the quorum's script by its name. False when there is no memory. */
 bool kw_copy_request_use_script(kw_copy_request *request, const kw_allocator *mem);
 
-/* Puts the request on its way. */
-void kw_copy_request_send(kw_copy_request *request, kw_pipeline *pipeline);
+/* Puts the request on its way, by the snapshot in use. */
+void kw_copy_request_send(kw_copy_request *request, kw_pipeline *pipeline,
+                          const kw_snapshot *snapshot);
 
 /* NULL is allowed. */
 void kw_hint_round_unref(kw_hint_round *round, const kw_allocator *mem);

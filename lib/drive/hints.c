@@ -48,7 +48,9 @@ static void send_out(kw_hints *self, kw_copy_request *request)
     request->next = self->open;
     self->open = request;
     self->open_n++;
-    kw_copy_request_send(request, self->pipeline);
+    kw_snapshot *snapshot = kw_topology_snapshot(self->topology);
+    kw_copy_request_send(request, self->pipeline, snapshot);
+    kw_snapshot_unref(snapshot);
 }
 
 /* True for a node that is connected, and owes no answer that nobody waits for. */

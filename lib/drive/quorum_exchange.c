@@ -12,7 +12,8 @@
 
 #include <string.h>
 
-/* Calls whose caller has gone that are kept for late answers, at most. */
+/* Calls whose caller has gone that are kept for late answers, at most, beside as many as the
+ * largest batch had: else nobody would bring a copy up that is late to all of it. */
 #define LEFT_MAX 128u
 
 /* A node that owes so many answers, for which nobody waits any more, is not asked until it
@@ -26,14 +27,18 @@
 struct kw_quorum_exchange {
     kw_quorum_exchange *next;
     kw_topology *topology;
+    kw_quorum_blocks blocks;
     kw_pipeline pipeline;
     kw_pipeline_long_lived long_lived;
+    kw_snapshot *snapshot; /* by which requests are sent until the next advance; or NULL */
     kw_copy_request *ended;
     kw_copy_request **ended_link;
     bool has_lives; /* has seen values with a life of their own, of which GET is not enough */
     kw_hints hints;
-    kw_quorum_call *left; /* calls whose caller has gone, the oldest last */
+    kw_quorum_call *left; /* calls whose caller has gone, the oldest first */
+    kw_quorum_call *left_last;
     size_t left_n;
+    size_t batch_max; /* calls that were run together, at most */
     kw_owed_replies owed_replies;
     bool is_warm;     /* has made a call */
     uint64_t tidy_ns; /* connections are looked at next, by a call that is done */
@@ -43,6 +48,11 @@ struct kw_quorum_exchange {
 kw_quorum_exchange **kw_quorum_exchange_next(kw_quorum_exchange *self)
 {
     return &self->next;
+}
+
+kw_quorum_blocks *kw_quorum_exchange_blocks(kw_quorum_exchange *self)
+{
+    return &self->blocks;
 }
 
 static void on_ended(kw_pipeline *pipeline, kw_item *item)
@@ -74,15 +84,6 @@ static void on_dropped(kw_pipeline *pipeline, kw_item *item)
     }
 }
 
-/* Sends it, or, when it is NULL, does not: false. */
-static bool send_request(kw_quorum_exchange *self, kw_copy_request *request)
-{
-    if (request != NULL) {
-        kw_copy_request_send(request, &self->pipeline);
-    }
-    return request != NULL;
-}
-
 kw_quorum_exchange *kw_quorum_exchange_new(kw_topology *topology, atomic_uint_fast64_t *look_ns,
                                            const atomic_bool *closing)
 {
@@ -91,6 +92,7 @@ kw_quorum_exchange *kw_quorum_exchange_new(kw_topology *topology, atomic_uint_fa
         return NULL;
     }
     self->topology = topology;
+    self->blocks.mem = &topology->env.mem;
     self->ended_link = &self->ended;
     kw_pipeline_init(&self->pipeline, topology);
     self->pipeline.owner = self;
@@ -116,12 +118,21 @@ static kw_effect leave_hint(kw_quorum_exchange *self, const kw_quorum_call *call
                : effect;
 }
 
+/* False when there is no memory. */
 static bool send_ask(kw_quorum_exchange *self, kw_quorum_call *call, const kw_quorum_ask *ask)
 {
     self->has_lives = self->has_lives || ask->record.is_mortal;
     bool is_plain = ask->kind == KW_QUORUM_GET && !self->has_lives;
     kw_copy_request_way way = is_plain ? KW_COPY_REQUEST_PLAIN : KW_COPY_REQUEST_SCRIPT;
-    return send_request(self, kw_copy_request_new(self->topology, call, ask, way));
+    kw_copy_request *request = kw_copy_request_new(self->topology, call, ask, way);
+    if (request == NULL) {
+        return false;
+    }
+    if (self->snapshot == NULL) {
+        self->snapshot = kw_topology_snapshot(self->topology);
+    }
+    kw_copy_request_send(request, &self->pipeline, self->snapshot);
+    return true;
 }
 
 /* Sends what the op asks for now. */
@@ -165,24 +176,29 @@ static void on_reply(kw_quorum_exchange *self, kw_quorum_call *call, kw_copy_req
         }
     }
     kw_quorum_answer answer;
-    kw_error failure = KW_ERROR_INIT;
-    if (kw_quorum_script_read(&answer, &failure, ask->kind, reply) == KW_OK) {
+    if (kw_quorum_script_read(&answer, &call->failure, ask->kind, reply) == KW_OK) {
         kw_quorum_on_answer(&call->op, ask->copy, ask->round, &answer, now_ns);
         return;
     }
-    kw_effect effect = leave_hint(self, call, ask, request, failure.effect);
-    call->failure = failure;
     kw_error_set_node(&call->failure, call->nodes[ask->copy]->name);
+    kw_effect effect = leave_hint(self, call, ask, request, call->failure.effect);
     kw_quorum_on_lost(&call->op, ask->copy, ask->round, effect, now_ns);
+}
+
+static void add_left(kw_quorum_exchange *self, kw_quorum_call *call)
+{
+    call->is_left = true;
+    call->next = NULL;
+    call->before = self->left_last;
+    *(call->before != NULL ? &call->before->next : &self->left) = call;
+    self->left_last = call;
+    self->left_n++;
 }
 
 static void remove_left(kw_quorum_exchange *self, kw_quorum_call *call)
 {
-    kw_quorum_call **link = &self->left;
-    while (*link != call) {
-        link = &(*link)->next;
-    }
-    *link = call->next;
+    *(call->before != NULL ? &call->before->next : &self->left) = call->next;
+    *(call->next != NULL ? &call->next->before : &self->left_last) = call->before;
     self->left_n--;
     kw_quorum_call_free(call, &self->topology->env.mem);
 }
@@ -242,12 +258,19 @@ static bool take_all_back(kw_quorum_exchange *self)
     return had_any;
 }
 
+static void drop_snapshot(kw_quorum_exchange *self)
+{
+    kw_snapshot_unref(self->snapshot);
+    self->snapshot = NULL;
+}
+
 /* Goes on until nothing more happens without a socket. */
 static void advance(kw_quorum_exchange *self)
 {
     do {
         kw_pipeline_advance(&self->pipeline);
     } while (take_all_back(self));
+    drop_snapshot(self);
 }
 
 static size_t count_open(kw_quorum_call *const *calls, size_t calls_n)
@@ -322,6 +345,7 @@ void kw_quorum_exchange_run(kw_quorum_exchange *self, kw_quorum_call *const *cal
 {
     kw_pipeline *pipeline = &self->pipeline;
     kw_pipeline_begin_turn(pipeline);
+    self->batch_max = calls_n > self->batch_max ? calls_n : self->batch_max;
     for (size_t i = 0; i < calls_n; i++) {
         pump(self, calls[i]);
     }
@@ -373,15 +397,9 @@ void kw_quorum_exchange_leave(kw_quorum_exchange *self, kw_quorum_call *call)
         kw_quorum_call_free(call, &self->topology->env.mem);
         return;
     }
-    call->is_left = true;
-    call->next = self->left;
-    self->left = call;
-    if (++self->left_n > LEFT_MAX) {
-        kw_quorum_call *oldest = self->left;
-        while (oldest->next != NULL) {
-            oldest = oldest->next;
-        }
-        hurry(self, oldest);
+    add_left(self, call);
+    if (self->left_n > LEFT_MAX + self->batch_max) {
+        hurry(self, self->left);
     }
 }
 
@@ -398,11 +416,13 @@ void kw_quorum_exchange_free(kw_quorum_exchange *self)
     self->hints.is_over = true;
     kw_pipeline_end_all(&self->pipeline, KW_ERR_CANCELLED);
     (void)take_all_back(self);
+    drop_snapshot(self);
     kw_pipeline_fini(&self->pipeline);
     kw_hints_fini(&self->hints);
     while (self->left != NULL) {
         remove_left(self, self->left);
     }
     kw_run_wait_fini(&self->wait);
+    kw_quorum_blocks_fini(&self->blocks);
     kw_mem_free(mem, self);
 }

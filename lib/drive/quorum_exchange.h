@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 
 typedef struct kw_quorum_exchange kw_quorum_exchange;
+
 /* look_ns: when hints are looked for next, of all exchanges together. NULL when there is no
  * memory. */
 kw_quorum_exchange *kw_quorum_exchange_new(kw_topology *topology, atomic_uint_fast64_t *look_ns,
@@ -24,6 +25,9 @@ void kw_quorum_exchange_run(kw_quorum_exchange *self, kw_quorum_call *const *cal
 
 /* The call is over: frees the call, or keeps it until its last request is back. */
 void kw_quorum_exchange_leave(kw_quorum_exchange *self, kw_quorum_call *call);
+
+/* Memory for its calls. */
+kw_quorum_blocks *kw_quorum_exchange_blocks(kw_quorum_exchange *self);
 
 /* For a list of exchanges that have nothing to do. */
 kw_quorum_exchange **kw_quorum_exchange_next(kw_quorum_exchange *self);

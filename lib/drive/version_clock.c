@@ -14,12 +14,19 @@ static uint64_t wall_ms(const kw_version_clock *self)
     return self->clock != NULL ? self->clock(self->clock_arg) : kw_clock_wall_ms();
 }
 
+/* What is not above the highest stamp given or learnt teaches nothing. */
+static void note_known(kw_version_clock *self)
+{
+    atomic_store_explicit(&self->known, self->stamper.last, memory_order_relaxed);
+}
+
 static kw_stamp next_stamp(void *arg, kw_stamp past)
 {
     kw_version_clock *self = arg;
     uint64_t now_ms = wall_ms(self);
     kw_monitor_lock(&self->monitor);
     kw_stamp stamp = kw_stamper_next(&self->stamper, now_ms, past);
+    note_known(self);
     kw_monitor_unlock(&self->monitor);
     return stamp;
 }
@@ -27,12 +34,13 @@ static kw_stamp next_stamp(void *arg, kw_stamp past)
 static void learn_stamp(void *arg, kw_stamp seen)
 {
     kw_version_clock *self = arg;
-    if (kw_stamp_is_zero(seen)) {
-        return;
+    if (seen.time <= atomic_load_explicit(&self->known, memory_order_relaxed)) {
+        return; /* as most that are read: without a lock, and without the clock */
     }
     uint64_t now_ms = wall_ms(self);
     kw_monitor_lock(&self->monitor);
     kw_stamper_learn(&self->stamper, now_ms, seen);
+    note_known(self);
     kw_monitor_unlock(&self->monitor);
 }
 
@@ -64,6 +72,7 @@ uint64_t kw_version_clock_latest(kw_version_clock *self)
     uint64_t latest = kw_stamper_latest(&self->stamper, now_ms, self->ahead_ms);
     if (self->stamper.last >= latest) {
         kw_stamper_init(&self->stamper, kw_env_unique(self->env));
+        note_known(self);
     }
     kw_monitor_unlock(&self->monitor);
     return latest;

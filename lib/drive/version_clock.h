@@ -16,6 +16,7 @@ typedef struct kw_version_clock {
     void *clock_arg;
     uint64_t ahead_ms;              /* a version that is further ahead is not believed */
     atomic_uint_fast64_t notice_ns; /* the host is told of such versions again from then on */
+    atomic_uint_fast64_t known;     /* stamper.last */
     kw_monitor monitor;             /* guards what follows */
     kw_stamper stamper;
 } kw_version_clock;

@@ -241,8 +241,9 @@ bool kw_quorum_next(kw_quorum_op *op, kw_quorum_ask *ask, uint64_t now_ns)
     if (i == op->spec.rule.copies_n) {
         return false;
     }
+    static const kw_quorum_ask blank;
     kw_quorum_copy *copy = &op->copies[i];
-    memset(ask, 0, sizeof(*ask));
+    *ask = blank;
     ask->copy = i;
     ask->round = op->round;
     ask->kind = copy->asked;

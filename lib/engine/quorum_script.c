@@ -406,8 +406,8 @@ static bool read_array(kw_quorum_answer *answer, const kw_reply *reply)
 kw_err kw_quorum_script_read(kw_quorum_answer *answer, kw_error *error, kw_quorum_ask_kind kind,
                              const kw_reply *reply)
 {
-    kw_quorum_answer read;
-    memset(&read, 0, sizeof(read));
+    static const kw_quorum_answer blank;
+    kw_quorum_answer read = blank;
     bool is_sound = false;
     switch (kw_reply_type(reply)) {
     case KW_REPLY_ERROR:

@@ -79,6 +79,21 @@ bool kw_record_says_mortal(kw_bytes bytes)
            (data[2] & KW_RECORD_MORTAL) != 0;
 }
 
+/* A value with nothing but its version before it, as most are. */
+static bool get_plain(kw_record *record, kw_bytes bytes)
+{
+    kw_stamp stamp = kw_stamp_get((const unsigned char *)bytes.data + 3);
+    if (stamp.time > KW_STAMP_TIME_MAX || kw_stamp_is_zero(stamp)) {
+        return false;
+    }
+    memset(record, 0, sizeof(*record));
+    record->stamp = stamp;
+    record->origin = stamp;
+    record->value.data = bytes.data + KW_RECORD_HEAD_MIN;
+    record->value.len = bytes.len - KW_RECORD_HEAD_MIN;
+    return true;
+}
+
 bool kw_record_get(kw_record *record, kw_bytes bytes)
 {
     const unsigned char *data = (const unsigned char *)bytes.data;
@@ -86,6 +101,9 @@ bool kw_record_get(kw_record *record, kw_bytes bytes)
         return false;
     }
     unsigned flags = data[2];
+    if (flags == 0) {
+        return get_plain(record, bytes);
+    }
     if ((flags & ~KW_RECORD_FLAGS) != 0 || bytes.len < head_len(flags)) {
         return false;
     }

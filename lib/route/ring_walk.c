@@ -81,8 +81,9 @@ size_t kw_ring_preference(const kw_ring *ring, uint32_t *nodes, size_t nodes_max
     size_t n = 0;
     uint64_t zones = 0;
     uint32_t node;
-    kw_ring_steps steps;
-    kw_ring_steps_begin(&steps, ring, hash);
+    kw_ring_steps first;
+    kw_ring_steps_begin(&first, ring, hash);
+    kw_ring_steps steps = first;
     while (n < wanted && zones != ring->zones_live &&
            (node = kw_ring_steps_next(&steps)) != KW_RING_NO_NODE) {
         if ((zones & zone_bit(ring, node)) == 0) {
@@ -90,7 +91,7 @@ size_t kw_ring_preference(const kw_ring *ring, uint32_t *nodes, size_t nodes_max
             nodes[n++] = node;
         }
     }
-    kw_ring_steps_begin(&steps, ring, hash);
+    steps = first;
     while (n < wanted && (node = kw_ring_steps_next(&steps)) != KW_RING_NO_NODE) {
         if (!has(nodes, n, node)) {
             nodes[n++] = node;

@@ -185,6 +185,40 @@ static void test_quorum_read_repairs_a_copy_that_is_behind(void **state)
     shut(&fix);
 }
 
+/* Its answers to all of a batch come behind the call, and each is looked at. */
+static void test_quorum_read_in_a_batch_repairs_a_copy_that_is_late(void **state)
+{
+    enum { KEYS = 300 };
+    fixture fix = open_with(state, "?copies=3&timeout=30s");
+    static char names[KEYS][16];
+    kw_quorum_request requests[KEYS];
+    for (int i = 0; i < KEYS; i++) {
+        snprintf(names[i], sizeof(names[i]), "{k}:%d", i);
+        set(&fix, names[i], "value");
+        requests[i] = request_of(KW_QUORUM_ACT_GET, names[i], NULL);
+    }
+    kw_test_server *late = copy_of(&fix, "{k}", 2);
+    for (int i = 0; i < 1000 && kw_test_server_integer(late, "DBSIZE") < KEYS; i++) {
+        assert_value(&fix, "{k}:0", "value");
+        pause_ms(1);
+    }
+    kw_test_server_ok(late, "FLUSHALL");
+    kw_test_server_pause(late);
+    kw_error error = KW_ERROR_INIT;
+    kw_quorum_results *results = kw_quorum_run(fix.quorum, &error, requests, KEYS, 0);
+    kw_test_server_resume(late);
+    assert_non_null(results);
+    assert_int_equal(error.code, KW_OK);
+    assert_string_equal(kw_quorum_value(results, NULL, KEYS - 1), "value");
+    kw_quorum_results_free(results);
+    for (int i = 0; i < 1000 && kw_test_server_integer(late, "DBSIZE") < KEYS; i++) {
+        assert_value(&fix, "{k}:0", "value");
+        pause_ms(20);
+    }
+    assert_int_equal(kw_test_server_integer(late, "DBSIZE"), KEYS);
+    shut(&fix);
+}
+
 static uint64_t slow_clock(void *arg)
 {
     (void)arg;
@@ -356,6 +390,7 @@ int main(void)
         cmocka_unit_test_setup(test_quorum_one_dead_or_stopped_copy_costs_nothing, ring_flush),
         cmocka_unit_test_setup(test_quorum_without_enough_copies_says_so, ring_flush),
         cmocka_unit_test_setup(test_quorum_read_repairs_a_copy_that_is_behind, ring_flush),
+        cmocka_unit_test_setup(test_quorum_read_in_a_batch_repairs_a_copy_that_is_late, ring_flush),
         cmocka_unit_test_setup(test_quorum_slow_clock_loses_no_write, ring_flush),
         cmocka_unit_test_setup(test_quorum_scripts_are_loaded_again_after_they_are_lost,
                                ring_flush),
