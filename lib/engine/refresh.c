@@ -152,7 +152,9 @@ void kw_refresh_on_excused(kw_refresh_policy *refresh)
 kw_admission kw_refresh_admit(const kw_refresh_policy *refresh, uint64_t now_ns,
                               uint64_t down_after)
 {
-    if (refresh->failed_n < down_after || now_ns < refresh->failing_ns + KW_FAILURE_SPAN_NS) {
+    /* What failed at once, and was not tried again, is no outage. */
+    if (refresh->failed_n < down_after ||
+        refresh->failed_ns < refresh->failing_ns + KW_FAILURE_SPAN_NS) {
         return KW_ADMITTED;
     }
     return now_ns >= refresh->started_ns + KW_FAILURE_RETRY_NS ? KW_ADMITTED_AS_PROBE

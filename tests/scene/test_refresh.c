@@ -159,11 +159,11 @@ static void test_refresh_failures_far_apart_are_no_row(void **state)
     (void)state;
     kw_refresh_policy refresh;
     kw_refresh_init(&refresh, 0, 0, 1);
-    for (uint64_t at_ms = 0; at_ms < 200; at_ms += 100) {
+    for (uint64_t at_ms = 0; at_ms < 2000; at_ms += 1000) {
         kw_refresh_on_start(&refresh, at_ms * MS);
         kw_refresh_on_end(&refresh, (at_ms + 10) * MS, false, false);
     }
-    assert_int_equal(kw_refresh_admit(&refresh, 1500 * MS, 2), KW_ADMITTED_AS_PROBE);
+    assert_int_equal(kw_refresh_admit(&refresh, 2500 * MS, 2), KW_ADMITTED_AS_PROBE);
     kw_refresh_on_start(&refresh, 6000 * MS);
     kw_refresh_on_end(&refresh, 6010 * MS, false, false);
     assert_int_equal(kw_refresh_admit(&refresh, 6020 * MS, 2), KW_ADMITTED);
@@ -274,21 +274,39 @@ static void test_refresh_without_a_map_for_a_second_keeps_nobody_waiting(void **
     (void)state;
     kw_refresh_policy refresh;
     kw_refresh_init(&refresh, 0, 0, 1);
-    for (uint64_t i = 0; i < 3; i++) { /* fetches at 0, 400 and 800 ms, of 10 ms each */
+    for (uint64_t i = 0; i < 4; i++) { /* fetches at 0, 400, 800 and 1200 ms, of 10 ms each */
         assert_int_equal(kw_refresh_admit(&refresh, i * 400 * MS, 3), KW_ADMITTED);
         (void)kw_refresh_want(&refresh);
         kw_refresh_on_start(&refresh, i * 400 * MS);
+        assert_int_equal(kw_refresh_admit(&refresh, (i * 400 + 9) * MS, 3), KW_ADMITTED);
         kw_refresh_on_end(&refresh, (i * 400 + 10) * MS, false, false);
     }
-    assert_int_equal(kw_refresh_admit(&refresh, 999 * MS, 3), KW_ADMITTED);
-    assert_int_equal(kw_refresh_admit(&refresh, 1000 * MS, 3), KW_ADMITTED_NOT);
-    assert_int_equal(kw_refresh_admit(&refresh, 1000 * MS, 9), KW_ADMITTED);
-    assert_int_equal(kw_refresh_admit(&refresh, 1799 * MS, 3), KW_ADMITTED_NOT);
-    assert_int_equal(kw_refresh_admit(&refresh, 1800 * MS, 3), KW_ADMITTED_AS_PROBE);
-    kw_refresh_on_start(&refresh, 1800 * MS);
-    assert_int_equal(kw_refresh_admit(&refresh, 1801 * MS, 3), KW_ADMITTED_NOT);
-    kw_refresh_on_end(&refresh, 1810 * MS, true, true);
-    assert_int_equal(kw_refresh_admit(&refresh, 1811 * MS, 3), KW_ADMITTED);
+    assert_int_equal(kw_refresh_admit(&refresh, 1211 * MS, 3), KW_ADMITTED_NOT);
+    assert_int_equal(kw_refresh_admit(&refresh, 1211 * MS, 9), KW_ADMITTED);
+    assert_int_equal(kw_refresh_admit(&refresh, 2199 * MS, 3), KW_ADMITTED_NOT);
+    assert_int_equal(kw_refresh_admit(&refresh, 2200 * MS, 3), KW_ADMITTED_AS_PROBE);
+    kw_refresh_on_start(&refresh, 2200 * MS);
+    assert_int_equal(kw_refresh_admit(&refresh, 2201 * MS, 3), KW_ADMITTED_NOT);
+    kw_refresh_on_end(&refresh, 2210 * MS, true, true);
+    assert_int_equal(kw_refresh_admit(&refresh, 2211 * MS, 3), KW_ADMITTED);
+}
+
+/* Nobody has tried again: whoever comes much later, and whoever comes meanwhile, waits for the
+ * next fetch. */
+static void test_refresh_that_failed_for_a_moment_is_no_outage_later(void **state)
+{
+    (void)state;
+    kw_refresh_policy refresh;
+    kw_refresh_init(&refresh, 0, 0, 1);
+    for (uint64_t i = 0; i < 3; i++) {
+        (void)kw_refresh_want(&refresh);
+        kw_refresh_on_start(&refresh, i * 100 * MS);
+        kw_refresh_on_end(&refresh, (i * 100 + 10) * MS, false, false);
+    }
+    assert_int_equal(kw_refresh_admit(&refresh, 6900 * MS, 3), KW_ADMITTED);
+    (void)kw_refresh_want(&refresh);
+    kw_refresh_on_start(&refresh, 6900 * MS);
+    assert_int_equal(kw_refresh_admit(&refresh, 6905 * MS, 3), KW_ADMITTED);
 }
 
 static void test_refresh_in_a_long_outage_is_once_a_second(void **state)
@@ -389,7 +407,10 @@ static void test_refresh_left_alone_has_not_failed_all_the_while(void **state)
         kw_refresh_on_end(&refresh, now_ns + MS, false, false);
     }
     assert_int_equal(kw_refresh_admit(&refresh, 5500 * MS, 3), KW_ADMITTED);
-    assert_int_equal(kw_refresh_admit(&refresh, 6000 * MS, 3), KW_ADMITTED_NOT);
+    kw_refresh_want(&refresh);
+    kw_refresh_on_start(&refresh, 5990 * MS);
+    kw_refresh_on_end(&refresh, 6000 * MS, false, false);
+    assert_int_equal(kw_refresh_admit(&refresh, 6001 * MS, 3), KW_ADMITTED_NOT);
 }
 
 static void test_refresh_wanted_long_ago_is_no_long_outage(void **state)
@@ -423,6 +444,7 @@ int main(void)
         cmocka_unit_test(test_health_connects_of_better_days_may_still_end),
         cmocka_unit_test(test_backoff_grows_to_its_ceiling_with_jitter),
         cmocka_unit_test(test_refresh_without_a_map_for_a_second_keeps_nobody_waiting),
+        cmocka_unit_test(test_refresh_that_failed_for_a_moment_is_no_outage_later),
         cmocka_unit_test(test_refresh_in_a_long_outage_is_once_a_second),
         cmocka_unit_test(test_refresh_left_alone_has_not_failed_all_the_while),
         cmocka_unit_test(test_refresh_reads_ten_maps_a_second_at_most),
