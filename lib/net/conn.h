@@ -94,6 +94,7 @@ struct kw_conn {
     bool was_hung_up;         /* on HELLO: lost before any answer to it */
     bool was_ready;           /* its greeting was answered, whatever came after */
     bool was_asked;           /* requests were behind its greeting, before that was answered */
+    bool is_unseen;           /* nobody looked for a while: how long the step took is not known */
     bool was_left;            /* nobody looked while it was opened, for longer than it had */
     bool is_switched;         /* to another socket: what was polled before is not of it */
     bool is_overdue;          /* it was not answered in time, which is why it ended */

@@ -11,11 +11,12 @@
 void kw_conn_note_trip(kw_conn *conn)
 {
     uint64_t now_ns = kw_env_now(conn->env);
-    if (now_ns < conn->deadline_ns) {
-        kw_env_on_trip(conn->env, now_ns > conn->begun_ns ? now_ns - conn->begun_ns : 0);
-    } else {
+    if (now_ns >= conn->deadline_ns) {
         conn->was_left = true; /* how long is no round trip then, and what comes next begins now */
+    } else if (!conn->is_unseen) {
+        kw_env_on_trip(conn->env, now_ns > conn->begun_ns ? now_ns - conn->begun_ns : 0);
     }
+    conn->is_unseen = false;
     conn->begun_ns = now_ns;
     if (kw_conn_has_own_time(conn) || conn->was_left) {
         uint64_t until_ns = now_ns + kw_conn_connect_ns(conn->env);

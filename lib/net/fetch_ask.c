@@ -32,6 +32,12 @@ static bool is_answered(const kw_fetch_ask *ask)
     return ask->is_sent && ask->requests[ask->questions.n - 1].is_done;
 }
 
+bool kw_fetch_ask_has_left(const kw_fetch_ask *ask)
+{
+    const kw_request *first = &ask->requests[0];
+    return ask->is_sent && (first->is_done || kw_conn_has_sent(ask->conn, first));
+}
+
 void kw_fetch_ask_drop(kw_fetch_ask *ask, uint64_t now_ns, const kw_error *failure)
 {
     kw_conn *conn = ask->conn;
@@ -77,6 +83,7 @@ static kw_err prepare(kw_fetch_ask *ask, const kw_fetch_manner *manner, kw_error
 {
     ask->encoded.len = 0;
     ask->is_sent = false;
+    ask->is_read = false;
     if (!manner->way->ask_fn(manner->way_arg, &ask->questions, &ask->encoded)) {
         return no_memory(error);
     }
@@ -121,6 +128,7 @@ kw_err kw_fetch_ask_open(kw_fetch_ask *ask, const kw_fetch_manner *manner, kw_er
                          uint64_t now_ns)
 {
     memset(&ask->questions, 0, sizeof(ask->questions));
+    ask->seen_ns = now_ns;
     kw_err code = prepare(ask, manner, error, now_ns);
     if (code != KW_OK) {
         return code;
@@ -200,11 +208,16 @@ static kw_err ask_anew(kw_fetch_ask *ask, const kw_fetch_manner *manner, kw_erro
     return kw_fetch_ask_open(ask, manner, error, now_ns);
 }
 
+/* Who waits for a fetch looks more often than that. */
+#define SEEN_NS (60 * KW_NS_PER_MS)
+
 /* Goes on with the connection. What is late is looked at first: it may be that nobody did. */
 static kw_err advance(kw_fetch_ask *ask, kw_error *error, const kw_fetch_ask_event *event)
 {
     kw_conn *conn = ask->conn;
     bool is_late = event->now_ns >= ask->deadline_ns;
+    conn->is_unseen = conn->is_unseen || event->now_ns > ask->seen_ns + SEEN_NS;
+    ask->seen_ns = event->now_ns;
     kw_err code = kw_conn_race(conn, error, event->now_ns);
     if (code == KW_OK && is_late && event->revents == 0 && !conn->is_switched) {
         code = kw_conn_look(conn, error, event->now_ns);

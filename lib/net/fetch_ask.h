@@ -15,12 +15,14 @@ typedef struct kw_fetch_ask {
     kw_node
         *led_to;   /* the server that answers led to, asked now instead: a reference; NULL: none */
     kw_conn *conn; /* NULL: none */
-    bool is_sent;
+    bool is_sent;  /* the questions are the connection's */
+    bool is_read;  /* .. and have left, which the driver has counted */
     bool is_counted; /* the node knows that conn became ready */
     kw_fetch_questions questions;
     kw_request requests[KW_FETCH_QUESTIONS_MAX];
     kw_buf encoded;
     uint64_t sent_ns; /* when the questions were */
+    uint64_t seen_ns; /* when somebody went on with it last */
     uint64_t deadline_ns;
 } kw_fetch_ask;
 
@@ -37,6 +39,9 @@ static inline kw_node *kw_fetch_ask_node(const kw_fetch_ask *ask)
 {
     return ask->led_to != NULL ? ask->led_to : ask->server;
 }
+
+/* True where the questions, or some of them, have left for the server. */
+bool kw_fetch_ask_has_left(const kw_fetch_ask *ask);
 
 void kw_fetch_ask_init(kw_fetch_ask *ask, const kw_allocator *mem);
 void kw_fetch_ask_fini(kw_fetch_ask *ask); /* it is free */

@@ -167,11 +167,13 @@ static bool give_up(kw_refresher *self, kw_fetch_ask *ask, uint64_t now_ns, kw_e
     return other != NULL;
 }
 
-/* Maps of a cluster, which are large, are counted once their question has left. */
-static void note_read(kw_refresher *self, const kw_fetch_ask *ask, bool was_sent, uint64_t now_ns)
+/* Maps of a cluster, which are large, are counted once their question has left: a server that
+ * cannot be reached gives none. */
+static void note_read(kw_refresher *self, kw_fetch_ask *ask, uint64_t now_ns)
 {
     bool is_map = self->manner.way == &kw_fetch_cluster_way && !ask->questions.is_for_news;
-    if (!was_sent && ask->is_sent && is_map) {
+    if (is_map && !ask->is_read && ask->conn != NULL && kw_fetch_ask_has_left(ask)) {
+        ask->is_read = true;
         kw_monitor_lock(&self->monitor);
         kw_refresh_on_read(&self->policy, now_ns);
         kw_monitor_unlock(&self->monitor);
@@ -184,16 +186,16 @@ static void go_on(kw_refresher *self, kw_fetch_ask *ask, kw_fetch_step *step,
 {
     kw_error failure = KW_ERROR_INIT;
     kw_err code = KW_OK;
-    bool was_sent = ask->is_sent;
     if (ask->conn != NULL) {
         code = kw_fetch_ask_go_on(ask, &self->manner, step, &failure, event);
     } else {
         code = kw_fetch_ask_open(ask, &self->manner, &failure, event->now_ns);
     }
+    note_read(self, ask, event->now_ns);
     while (code != KW_OK && give_up(self, ask, event->now_ns, &failure)) {
         code = kw_fetch_ask_open(ask, &self->manner, &failure, event->now_ns);
+        note_read(self, ask, event->now_ns);
     }
-    note_read(self, ask, was_sent, event->now_ns);
 }
 
 static short revents_of(const kw_fetch_ask *ask, const struct pollfd *polled, size_t *at)
