@@ -240,7 +240,8 @@ kw_step kw_driver_temper(kw_topology *topology, kw_op *op, kw_node *node, kw_ste
     if (step.kind == KW_STEP_SLEEP && node == NULL && kw_env_has_fetch(&topology->env)) {
         return wait_for_map(topology, op, step);
     }
-    bool is_wait = step.kind == KW_STEP_SLEEP && is_of_reach(op->obstacle);
+    bool is_told = op->soon_ns > 0; /* a probe is about to be answered: that is waited for */
+    bool is_wait = step.kind == KW_STEP_SLEEP && is_of_reach(op->obstacle) && !is_told;
     bool has_place = node != NULL && !kw_node_is_retired(node); /* else it has left the map */
     return is_wait && has_place ? wait_for_node(topology, op, node, step) : step;
 }
