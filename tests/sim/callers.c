@@ -87,7 +87,8 @@ static void run_call(const sim_command *command)
     char node[24];
     if (command->act == SIM_PINNED) {
         const sim_world *world = &sim_the_world;
-        unsigned number = command->id % world->servers_n;
+        unsigned number =
+            (command->server > 0 ? command->server - 1 : command->id) % world->servers_n;
         const sim_host *host = world->servers[number].host;
         C.results[command->id].server = number;
         C.results[command->id].is_known = C.has_map && !world->servers[number].is_gone;

@@ -23,6 +23,7 @@ typedef struct sim_result {
     kw_effect effect;
     unsigned run; /* the number in the reply; 0: there was no room */
     unsigned attempts;
+    unsigned sends_n; /* of the whole program, before it began */
     uint64_t begin_ns;
     uint64_t end_ns;
     uint64_t limit_ns; /* from its begin to its deadline */
@@ -44,8 +45,9 @@ typedef struct sim_crew {
     unsigned loops_left;
     sim_result results[SIM_COMMANDS * SIM_PARTS + 64];
     unsigned given_n;
-    uint64_t fault_ns; /* when something went wrong first; SIM_NEVER: nothing has */
-    uint64_t heal_ns;  /* since when all is well; SIM_NEVER: it is not */
+    uint64_t fault_ns;  /* since when something is wrong; SIM_NEVER: nothing was */
+    uint64_t outage_ns; /* until when that is no other trouble; SIM_NEVER: for ever */
+    uint64_t heal_ns;   /* since when all is well; SIM_NEVER: it is not */
 } sim_crew;
 
 extern sim_crew sim_the_crew;

@@ -11,9 +11,9 @@
 
 #define W sim_the_world
 
-/* News between two nodes take so long. */
+/* News between two nodes take so long, and are told again after so long where they cannot. */
 #define NEWS_LEAST (5 * SIM_MS)
-#define NEWS_MOST  (300 * SIM_MS)
+#define NEWS_AGAIN (300 * SIM_MS)
 
 unsigned sim_cluster_unit(unsigned slot)
 {
@@ -111,7 +111,7 @@ static void on_news(void *arg, uint64_t from)
     if (!to->is_there || to->is_stopped || !source->is_there || source->is_stopped ||
         to->host->is_cut || source->host->is_cut || to->is_apart != source->is_apart) {
         if (!to->is_gone && !source->is_gone) {
-            sim_at(sim_now() + NEWS_MOST, on_news, to, from);
+            sim_at(sim_now() + NEWS_AGAIN, on_news, to, from);
         }
         return;
     }
@@ -127,7 +127,7 @@ static void spread(const sim_server *source)
 {
     for (unsigned i = 0; i < W.servers_n; i++) {
         if (i != source->number && !W.servers[i].is_gone) {
-            sim_at(sim_now() + sim_between(NEWS_LEAST, NEWS_MOST), on_news, &W.servers[i],
+            sim_at(sim_now() + sim_between(NEWS_LEAST, W.plan->news_ns), on_news, &W.servers[i],
                    source->number);
         }
     }
@@ -170,7 +170,7 @@ static void end_move(void *arg, uint64_t unit)
         }
         spread(to);
     } else if (W.servers[self->from].owners[unit] == self->from && sim_keyspace_is_split(self)) {
-        sim_at(sim_now() + NEWS_MOST, end_move, self, unit | (uint64_t)self->moves_n << 16);
+        sim_at(sim_now() + NEWS_AGAIN, end_move, self, unit | (uint64_t)self->moves_n << 16);
     } else {
         self->from = SIM_NO_SERVER;
     }

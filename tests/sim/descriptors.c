@@ -297,7 +297,11 @@ void sim_net_wait_for(int fd, bool does)
         return;
     }
     sim_tasks *waiters = self->kind == SOCKET ? &self->socket->waiters : &self->waiters;
+    bool was_waited_for = *waiters != 0;
     *waiters = does ? *waiters | sim_self_bit() : *waiters & ~sim_self_bit();
+    if (self->kind == SOCKET && was_waited_for != (*waiters != 0)) {
+        sim_socket_await(self->socket, does);
+    }
 }
 
 static void tell_watchers(int fd)

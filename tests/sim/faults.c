@@ -55,6 +55,7 @@ static void end_fault(void *arg, uint64_t number)
     switch (fault->kind) {
     case SIM_SWALLOW:
         server->host->is_cut = false;
+        server->heard_ns = sim_now();
         return;
     case SIM_SLOWNESS:
         server->host->latency_ns = the_plan->latency_ns;
@@ -225,6 +226,31 @@ static void harm_cluster(const sim_fault *fault)
     }
 }
 
+/* Failures are a row while none is further from the one before than the library says: two seconds,
+ * and what a call may wait before it fails. */
+#define ROW_NS (5 * SIM_S / 2)
+
+/* What is over when the fault is: all that was counted against servers is forgotten some time
+ * later. */
+static bool passes(sim_fault_kind kind)
+{
+    return kind == SIM_KILL || kind == SIM_STOP || kind == SIM_SWALLOW;
+}
+
+/* Since when something is wrong: what went before, and was over long ago, is nothing of now. */
+static void note_outage(const sim_fault *fault)
+{
+    sim_crew *crew = &sim_the_crew;
+    if (crew->fault_ns == SIM_NEVER || sim_now() > crew->outage_ns) {
+        crew->fault_ns = sim_now();
+        crew->outage_ns = 0;
+    }
+    uint64_t end_ns = passes(fault->kind)
+                          ? sim_now() + fault->length_ns + ROW_NS + the_plan->timeout_ms * SIM_MS
+                          : SIM_NEVER;
+    crew->outage_ns = end_ns > crew->outage_ns ? end_ns : crew->outage_ns;
+}
+
 static void begin_fault(void *arg, uint64_t number)
 {
     sim_fault *fault = arg;
@@ -234,7 +260,7 @@ static void begin_fault(void *arg, uint64_t number)
     }
     sim_say("fault %lu: %s at server %u", (unsigned long)number, sim_fault_name(fault->kind),
             server->number);
-    sim_the_crew.fault_ns = sim_the_crew.fault_ns < sim_now() ? sim_the_crew.fault_ns : sim_now();
+    note_outage(fault);
     switch (fault->kind) {
     case SIM_RESETS:
         sim_host_reset(server->host);
@@ -245,6 +271,8 @@ static void begin_fault(void *arg, uint64_t number)
         break;
     case SIM_SWALLOW:
         server->host->is_cut = true;
+        server->silent_ns = sim_now();
+        server->heard_ns = SIM_NEVER;
         break;
     case SIM_SLOWNESS:
         server->host->latency_ns = the_plan->latency_ns * 4 + fault->value % (400 * SIM_MS);

@@ -29,6 +29,7 @@ static struct {
     unsigned hosts_n;
     sim_socket sockets[SIM_SOCKETS];
     unsigned sockets_n;
+    unsigned sends_n;
 } net;
 
 sim_host *sim_host_add(uint32_t ip, uint16_t port)
@@ -51,6 +52,11 @@ sim_host *sim_host_find(uint32_t ip, uint16_t port)
         }
     }
     return NULL;
+}
+
+unsigned sim_net_sends_n(void)
+{
+    return net.sends_n;
 }
 
 unsigned sim_net_sockets_n(void)
@@ -275,6 +281,7 @@ sim_socket *sim_socket_new(void)
     socket->is_silent = false;
     socket->waits = false;
     socket->wait_ns = 0;
+    socket->given_ns = 0;
     socket->waiters = 0;
     socket->session = NULL;
     socket->quiet_ns = sim_now();
@@ -323,6 +330,7 @@ int sim_socket_dial(sim_socket *socket, uint32_t ip, uint16_t port)
         return -EHOSTUNREACH;
     }
     socket->state = SIM_DIALLING;
+    socket->late_ns = socket->host->late_ns;
     later(socket, sim_now() + socket->host->latency_ns, on_dialled);
     return -EINPROGRESS;
 }
@@ -366,6 +374,7 @@ ssize_t sim_socket_send(sim_socket *socket, const char *data, size_t len)
     }
     len = len < room(socket) ? len : room(socket);
     put(socket, &socket->up, data, len);
+    net.sends_n++;
     socket->quiet_ns = sim_now();
     socket->sent_ns = sim_now();
     return (ssize_t)len;
@@ -409,9 +418,40 @@ void sim_socket_shut(sim_socket *socket)
     sim_net_tell(socket);
 }
 
+void sim_socket_await(sim_socket *socket, bool does)
+{
+    if (does) {
+        socket->polled_ns = sim_now();
+    } else {
+        socket->given_ns += sim_now() - socket->polled_ns;
+    }
+}
+
+/* A connect has twice the time of those that were too short before it, which may have been taken
+ * over and left again by several callers: so much more at most, and the first one a second. */
+#define TIMES_MORE 5
+#define CONNECT_NS (600 * SIM_MS)
+#define TRIPS      24
+
+static void check_given(const sim_socket *socket)
+{
+    sim_host *host = socket->host;
+    uint64_t first_ns = CONNECT_NS + TRIPS * host->latency_ns;
+    uint64_t late_ns = socket->late_ns > first_ns ? socket->late_ns : first_ns;
+    if (socket->given_ns > TIMES_MORE * late_ns) {
+        sim_fail("a connect to port %u is waited for %lu us; the longest before took %lu us",
+                 host->port, (unsigned long)(socket->given_ns / SIM_US),
+                 (unsigned long)(socket->late_ns / SIM_US));
+    }
+    host->late_ns = socket->given_ns > host->late_ns ? socket->given_ns : host->late_ns;
+}
+
 void sim_socket_close(sim_socket *socket)
 {
     socket->is_held = false;
+    if (socket->state == SIM_DIALLING) {
+        check_given(socket);
+    }
     if (socket->state == SIM_OPEN && socket->down.arrived > socket->down.begin) {
         later(socket, arrival(socket, &socket->up, 0), on_reset);
     } else {
@@ -507,6 +547,7 @@ void sim_net_begin(void)
         net.sockets[i].session = NULL;
     }
     net.sockets_n = 0;
+    net.sends_n = 0;
     sim_fds_begin();
 }
 

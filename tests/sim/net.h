@@ -26,6 +26,7 @@ typedef struct sim_host {
     bool is_listening;  /* else a connect is refused */
     bool is_cut;        /* packets are swallowed, both ways */
     sim_rate refusals;
+    uint64_t late_ns; /* the longest connect that was waited for, and given up */
     void *owner;
     void (*on_open)(void *owner, sim_socket *socket);  /* a client is there */
     void (*on_bytes)(void *owner, sim_socket *socket); /* more has arrived, or the end of it */
@@ -61,10 +62,13 @@ struct sim_socket {
     int error;     /* of a connect that failed, or of a stream that was reset; told once */
     bool is_held;  /* the program has its descriptor */
     bool is_shut;
-    bool is_silent;   /* half open: nothing gets through, and nobody knows */
-    uint64_t wait_ns; /* a recv that waits ends after it */
-    bool waits;       /* recv waits */
-    sim_pipe up;      /* to the server */
+    bool is_silent;     /* half open: nothing gets through, and nobody knows */
+    uint64_t late_ns;   /* its host's, when it was dialled */
+    uint64_t polled_ns; /* since when somebody waits for the connect */
+    uint64_t given_ns;  /* for how long somebody has */
+    uint64_t wait_ns;   /* a recv that waits ends after it */
+    bool waits;         /* recv waits */
+    sim_pipe up;        /* to the server */
     sim_pipe down;
     sim_tasks waiters;
     uint64_t sent_ns;  /* when the program sent last */
@@ -118,6 +122,9 @@ int sim_net_add(int fd, uint64_t value);
 /* POLLIN and the like that the descriptor has; POLLNVAL. */
 short sim_net_events(int fd, short wanted);
 
+/* A task begins to wait for the connect, while nobody does, or ends to. */
+void sim_socket_await(sim_socket *socket, bool does);
+
 /* The task waits for the descriptor, or does no more. */
 void sim_net_wait_for(int fd, bool does);
 
@@ -134,6 +141,9 @@ void sim_net_inject(sim_socket *socket, const char *data, size_t len);
 void sim_host_reset(sim_host *host);
 /* Streams that are half open are known to be lost from now on, and no other one will be. */
 void sim_net_heal(void);
+
+/* How often the program has handed bytes to its system so far. */
+unsigned sim_net_sends_n(void);
 
 sim_socket *sim_net_socket_at(unsigned number);
 unsigned sim_net_sockets_n(void);

@@ -2,7 +2,7 @@
 /* Plans are made of a seed alone, and shown as one line a part. */
 #include "sim/plan.h"
 
-#include "sim/chance.h"
+#include "sim/scenes.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -118,6 +118,7 @@ static void make_world(sim_plan *plan, sim_chance *random, sim_kind kind)
     plan->jitter_ns = one_in(random, 2) ? 0 : plan->latency_ns / 2;
     plan->bandwidth = one_in(random, 4) ? between(random, 50000, 5000000) : 0;
     plan->service_ns = of_any_size(random, 2 * SIM_US, 500 * SIM_US);
+    plan->news_ns = 300 * SIM_MS;
     plan->has_names = one_in(random, 4) && plan->latency_ns <= 100 * SIM_MS;
     plan->has_thread = plan->has_names && one_in(random, 2);
     plan->has_dead_address = plan->has_names && one_in(random, 3);
@@ -286,6 +287,9 @@ static void make_channels(sim_plan *plan, sim_chance *random)
     plan->is_sharded = plan->kind == SIM_CLUSTER && plan->channels_n > 0 && one_in(random, 2);
 }
 
+/* One life in so many is a scene, where its world has some. */
+#define SCENES 6
+
 void sim_plan_make(sim_plan *plan, uint64_t seed, sim_kind kind)
 {
     sim_chance random;
@@ -301,6 +305,9 @@ void sim_plan_make(sim_plan *plan, uint64_t seed, sim_kind kind)
     make_walks(plan, &random);
     plan->reopens = one_in(&random, 2);
     make_channels(plan, &random);
+    if (one_in(&random, SCENES)) {
+        sim_scene_make(plan, &random);
+    }
 }
 
 static void show_caller(const sim_plan *plan, unsigned number)

@@ -82,6 +82,7 @@ typedef struct sim_command {
     bool is_given_up;    /* a ticket that nobody waits for */
     bool is_cancelled;   /* a ticket, or one with a callback, after cancel_ns */
     uint64_t cancel_ns;
+    unsigned server;      /* that a pinned one names, from 1; 0: by its number */
     unsigned char handle; /* which of those that share what they know */
     bool is_off;
 } sim_command;
@@ -115,6 +116,7 @@ typedef struct sim_plan {
     uint64_t latency_ns;
     uint64_t jitter_ns;
     uint64_t bandwidth;
+    uint64_t news_ns;    /* from node to node, at most */
     uint64_t service_ns; /* of a command, at a server */
     bool has_names;
     bool has_dead_address; /* a name's first address swallows packets */

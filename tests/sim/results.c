@@ -30,6 +30,7 @@ void sim_result_begin(const sim_command *command, uint64_t timeout_ms)
         sim_result *result = &C.results[command->id + i];
         result->end = SIM_UNDER_WAY;
         result->begin_ns = sim_now();
+        result->sends_n = sim_net_sends_n();
         result->limit_ns = limit_ms_of(command, timeout_ms) * SIM_MS;
         result->given = ++C.given_n;
     }
@@ -135,11 +136,16 @@ static void check_early(const sim_command *command, const sim_result *result)
     }
 }
 
+/* Where all servers are others, it is learnt first that the old ones are silent, and whose the new
+ * ones are. */
+#define MOVED_NS (5 * SIM_S / 2)
+
 /* All has been well for long enough, and it was under way. */
 static void check_recovery(const sim_command *command, const sim_result *result)
 {
     uint64_t from_ns = result->begin_ns > C.heal_ns ? result->begin_ns : C.heal_ns;
     uint64_t allowed_ns = SIM_RECOVERY_NS + SIM_TRIPS * C.plan->latency_ns;
+    allowed_ns += sim_plan_has(C.plan, SIM_REPLACE_ALL) ? MOVED_NS : 0;
     bool waits_for_place = C.plan->pool_max > 0;
     bool waits_for_names = C.plan->has_names && !C.plan->has_thread;
     /* A server that had gone for good already is waited for where the caller names it. */
@@ -153,6 +159,17 @@ static void check_recovery(const sim_command *command, const sim_result *result)
     if (result->end_ns > from_ns + allowed_ns) {
         sim_fail("all is well, and command %u takes %lu us from then on", command->id,
                  (unsigned long)((result->end_ns - from_ns) / SIM_US));
+    }
+}
+
+/* Each try of a command is handed to the system: a try of which nothing was is none. One that was
+ * given up as it was put on its connection, whose effect is not known, leaves yet. */
+static void check_attempts(const sim_result *result, const sim_command *command)
+{
+    unsigned sends_n = sim_net_sends_n() - result->sends_n;
+    if (result->attempts > sends_n && result->effect == KW_EFFECT_NONE) {
+        sim_fail("command %u was tried %u times, while the program has sent %u times", command->id,
+                 result->attempts, sends_n);
     }
 }
 
@@ -177,8 +194,9 @@ static void check_left(const sim_command *command, const sim_result *result)
     }
 }
 
-/* A server that refuses connections is down for everybody after a while. */
-#define REFUSED_NS (3 * SIM_S)
+/* A server that refuses connections is down for everybody after a while: a second, and the longest
+ * pause between two dials. */
+#define REFUSED_NS (2 * SIM_S)
 
 static void check_fast(const sim_command *command, const sim_result *result)
 {
@@ -193,9 +211,10 @@ static void check_fast(const sim_command *command, const sim_result *result)
         return;
     }
     uint64_t from_ns = result->begin_ns > server->dead_ns ? result->begin_ns : server->dead_ns;
-    if (result->end_ns > from_ns + REFUSED_NS + SIM_TRIPS * plan->latency_ns) {
+    uint64_t until_ns = result->end_ns < server->back_ns ? result->end_ns : server->back_ns;
+    if (until_ns > from_ns + REFUSED_NS + SIM_TRIPS * plan->latency_ns) {
         sim_fail("the server refuses connections, and command %u takes %lu us from then on",
-                 command->id, (unsigned long)((result->end_ns - from_ns) / SIM_US));
+                 command->id, (unsigned long)((until_ns - from_ns) / SIM_US));
     }
 }
 
@@ -239,9 +258,10 @@ static void end_part(const sim_command *command, unsigned part, const kw_reply *
     }
     if (result->end == SIM_FAILED) {
         check_early(command, result);
-        check_fast(command, result);
+        check_attempts(result, command);
         check_left(command, result);
     }
+    check_fast(command, result);
     check_recovery(command, result);
 }
 

@@ -212,13 +212,15 @@ static bool is_down_for_others(const kw_error *error)
     /* Names of sentinels are looked up one after the other by the one who asks: dials wait. */
     bool waits_for_names = is_unfound && C.plan->has_names && !C.plan->has_thread;
     return C.plan->latency_ns > VERY_FAR_NS || /* the first call learns how far */
-           strstr(error->text, "it is down, and not waited for") != NULL || waits_for_names ||
-           is_doubted || ((error->code == KW_ERR_CONNECT || is_unfound) && comes_together(C.plan));
+           strstr(error->text, "it is down, and not waited for") != NULL ||
+           strstr(error->text, "none is waited for until a server answers") != NULL ||
+           waits_for_names || is_doubted ||
+           ((error->code == KW_ERR_CONNECT || is_unfound) && comes_together(C.plan));
 }
 
 /* Of an installation that has moved: the first call learns that its connection is silent, and does
  * not go on with the fetch of the map while its own connect goes on. */
-#define MOVED_TRIES 6
+#define MOVED_TRIES 3
 
 static bool is_moved(unsigned tries_n)
 {

@@ -74,6 +74,8 @@ sim_server *sim_server_add(void)
     server->number = number;
     server->primary = (unsigned char)number;
     server->replid = number + 1;
+    server->dead_ns = SIM_NEVER;
+    server->silent_ns = SIM_NEVER;
     server->left_ns = SIM_NEVER;
     server->host = sim_host_add(0x0a000001u + number, (uint16_t)(7000 + number));
     server->host->owner = server;
@@ -91,7 +93,7 @@ void sim_server_start(sim_server *server)
     if (!server->is_there && !server->is_gone) {
         sim_say("server %u starts", server->number);
         server->is_there = true;
-        server->dead_ns = SIM_NEVER;
+        server->back_ns = sim_now();
         sim_messages_on_start(server);
         server->is_stopped = false;
         server->is_turning = false;
@@ -108,6 +110,7 @@ void sim_server_kill(sim_server *server)
     sim_say("server %u dies", server->number);
     server->is_there = false;
     server->dead_ns = sim_now();
+    server->back_ns = SIM_NEVER;
     server->is_stopped = false;
     server->lives_n++;
     server->host->is_listening = false;

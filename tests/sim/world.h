@@ -48,10 +48,13 @@ typedef struct sim_server {
     bool is_turning; /* its next turn is due */
     bool is_gone;    /* for good */
     bool hangs_up_at_hello;
-    bool is_fitful;   /* its condition is that of every other command */
-    bool is_apart;    /* cut off from the other servers, not from the program */
-    uint64_t dead_ns; /* since when it does not run; SIM_NEVER: it does */
-    uint64_t left_ns; /* when the program was first given a map without it; SIM_NEVER: not yet */
+    bool is_fitful;     /* its condition is that of every other command */
+    bool is_apart;      /* cut off from the other servers, not from the program */
+    uint64_t dead_ns;   /* when it died last; SIM_NEVER: it has not */
+    uint64_t back_ns;   /* when it came back then; SIM_NEVER: it has not */
+    uint64_t silent_ns; /* since when its packets were swallowed last; SIM_NEVER: they were not */
+    uint64_t heard_ns;  /* when that was over; SIM_NEVER: it is not */
+    uint64_t left_ns;   /* when the program was first given a map without it; SIM_NEVER: not yet */
     unsigned lives_n;
     unsigned births_n; /* how often it has come with nothing of what it was */
     unsigned replid;   /* of its data, and of those before a failover; 0: none */

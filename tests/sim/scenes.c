@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Scenes: lives of one trouble each, of which chance alone would make too few. */
+#include "sim/scenes.h"
+
+#include <string.h>
+
+/* Round trips in which a second is long. */
+#define NEAR_NS (20 * SIM_MS)
+
+static uint64_t between(sim_chance *random, uint64_t least, uint64_t most)
+{
+    return least + sim_chance_below(random, most - least + 1);
+}
+
+static bool one_in(sim_chance *random, unsigned n)
+{
+    return sim_chance_below(random, n) == 0;
+}
+
+/* Nobody calls yet, and nothing goes wrong. */
+static void clear(sim_plan *plan)
+{
+    plan->callers_n = 0;
+    plan->commands_n = 0;
+    plan->ids_n = 0;
+    plan->faults_n = 0;
+    plan->walks_n = 0;
+    plan->channels_n = 0;
+    plan->memory_at = 0;
+    plan->mix.block_ns = 0;
+    plan->is_long = false;
+    plan->is_small = true;
+    plan->has_shared = false;
+    plan->pool_max = 0;
+    plan->has_names = false;
+    plan->has_thread = false;
+    plan->has_dead_address = false;
+    plan->latency_ns = plan->latency_ns < NEAR_NS ? plan->latency_ns : NEAR_NS;
+    plan->jitter_ns = plan->jitter_ns < plan->latency_ns ? plan->jitter_ns : 0;
+}
+
+static void add_caller(sim_plan *plan, sim_way way, uint64_t begin_ns)
+{
+    sim_caller *caller = &plan->callers[plan->callers_n++];
+    *caller = (sim_caller){way, plan->commands_n, 0, 1, begin_ns, false};
+}
+
+/* One more command of the last caller. */
+static sim_command *add(sim_plan *plan, sim_act act, unsigned key)
+{
+    sim_caller *caller = &plan->callers[plan->callers_n - 1];
+    sim_command *command = &plan->commands[plan->commands_n++];
+    memset(command, 0, sizeof(*command));
+    command->way = caller->way;
+    command->act = act;
+    command->key = key;
+    command->parts_n = 1;
+    command->id = ++plan->ids_n;
+    caller->commands_n++;
+    return command;
+}
+
+static sim_fault *add_fault(sim_plan *plan, sim_fault_kind kind, uint64_t at_ns, uint64_t length_ns)
+{
+    sim_fault *fault = &plan->faults[plan->faults_n++];
+    *fault = (sim_fault){kind, at_ns, length_ns, 0, 0, false};
+    return fault;
+}
+
+/* Calls to one server that they name, which leaves the cluster meanwhile. */
+static void leave(sim_plan *plan, sim_chance *random)
+{
+    unsigned server = (unsigned)sim_chance_below(random, plan->primaries_n);
+    uint64_t at_ns = between(random, 100, 1500) * SIM_MS;
+    plan->waits_for_down = !one_in(random, 3);
+    unsigned callers_n = (unsigned)between(random, 1, 2);
+    for (unsigned i = 0; i < callers_n; i++) {
+        add_caller(plan, SIM_CALL, 0);
+        for (unsigned k = 0; k < 6; k++) {
+            sim_command *command = add(plan, SIM_PINNED, 0);
+            command->server = server + 1;
+            command->timeout_ms = between(random, 3500, 9000);
+            command->pause_ns = between(random, 0, 400) * SIM_MS;
+        }
+    }
+    if (one_in(random, 2)) {
+        add_fault(plan, SIM_KILL, at_ns, 20 * SIM_S)->target = server;
+        plan->faults[0].value = 1; /* no election */
+        at_ns += between(random, 0, 2000) * SIM_MS;
+    }
+    add_fault(plan, SIM_REPLACE, at_ns, SIM_MS)->target = server;
+    plan->heal_ns = at_ns + 12 * SIM_S;
+}
+
+/* A whole installation that moves, and nothing else. */
+static void move_away(sim_plan *plan, sim_chance *random)
+{
+    plan->has_names = true;
+    plan->has_thread = true;
+    plan->replicas_n = (unsigned)sim_chance_below(random, 3);
+    uint64_t at_ns = between(random, 50, 2000) * SIM_MS;
+    unsigned callers_n = (unsigned)between(random, 1, 4);
+    for (unsigned i = 0; i < callers_n; i++) {
+        add_caller(plan, SIM_CALL, between(random, 0, 300) * SIM_MS);
+        for (unsigned k = 0; k < 10; k++) {
+            sim_command *command =
+                add(plan, SIM_READ, (unsigned)sim_chance_below(random, SIM_KEYS));
+            command->timeout_ms = between(random, 3000, 6000);
+            command->pause_ns = between(random, 0, 400) * SIM_MS;
+        }
+    }
+    add_fault(plan, SIM_REPLACE_ALL, at_ns, SIM_MS);
+    plan->heal_ns = at_ns + SIM_MS;
+}
+
+/* Slots that move all the time, in a large cluster, of whose servers most are behind. */
+static void want_maps(sim_plan *plan, sim_chance *random)
+{
+    plan->primaries_n = 4;
+    plan->replicas_n = 2;
+    for (unsigned i = 0; i < 6; i++) {
+        add_caller(plan, SIM_CALL, between(random, 0, 200) * SIM_MS);
+        for (unsigned k = 0; k < 20; k++) {
+            sim_command *command =
+                add(plan, SIM_READ, (unsigned)sim_chance_below(random, SIM_KEYS));
+            command->timeout_ms = between(random, 1000, 4000);
+            command->pause_ns = between(random, 0, 150) * SIM_MS;
+        }
+    }
+    uint64_t at_ns = 200 * SIM_MS;
+    while (plan->faults_n < SIM_FAULTS) {
+        sim_fault *move = add_fault(plan, SIM_MOVE, at_ns, SIM_MS);
+        move->target = (unsigned)sim_chance_below(random, SIM_KEYS);
+        move->value = sim_chance_below(random, plan->primaries_n);
+        at_ns += between(random, 60, 120) * SIM_MS;
+    }
+    plan->news_ns = between(random, 1000, 3000) * SIM_MS;
+    plan->heal_ns = 4 * SIM_S;
+}
+
+/* No server is there for a moment, nobody calls for long, then none is there again. */
+static void come_back(sim_plan *plan, sim_chance *random)
+{
+    plan->timeout_ms = between(random, 200, 500);
+    plan->waits_for_down = false;
+    uint64_t again_ns = between(random, 4000, 7000) * SIM_MS;
+    sim_fault_kind kind = one_in(random, 2) ? SIM_KILL : SIM_STOP;
+    add_caller(plan, SIM_CALL, 0);
+    for (unsigned k = 0; k < 2; k++) {
+        add(plan, SIM_READ, k)->timeout_ms = between(random, 50, 300);
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        add_caller(plan, SIM_CALL, again_ns + between(random, 1, 200) * SIM_MS);
+        for (unsigned k = 0; k < 4; k++) {
+            add(plan, SIM_READ, k)->timeout_ms = between(random, 1500, 4000);
+        }
+    }
+    unsigned servers_n = plan->primaries_n * (1 + plan->replicas_n) + plan->sentinels_n;
+    for (unsigned i = 0; i < servers_n && plan->faults_n + 2 <= SIM_FAULTS; i++) {
+        add_fault(plan, kind, 0, between(random, 300, 900) * SIM_MS)->target = i;
+        plan->faults[plan->faults_n - 1].value = 1; /* no election */
+        add_fault(plan, one_in(random, 2) ? SIM_KILL : SIM_STOP, again_ns, 3 * SIM_S)->target = i;
+        plan->faults[plan->faults_n - 1].value = 1;
+    }
+    plan->heal_ns = again_ns + 6 * SIM_S;
+}
+
+/* The server says nothing any more, to many who ask at once. */
+static void fall_silent(sim_plan *plan, sim_chance *random)
+{
+    uint64_t at_ns = between(random, 0, 1000) * SIM_MS;
+    plan->waits_for_down = one_in(random, 4);
+    plan->share_above = 64;
+    unsigned callers_n = (unsigned)between(random, 1, 8);
+    for (unsigned i = 0; i < callers_n; i++) {
+        add_caller(plan, SIM_CALL, one_in(random, 2) ? at_ns : between(random, 0, 1500) * SIM_MS);
+        for (unsigned k = 0; k < 6; k++) {
+            sim_command *command =
+                add(plan, SIM_READ, (unsigned)sim_chance_below(random, SIM_KEYS));
+            command->timeout_ms = between(random, 4000, 9000);
+            command->pause_ns = k == 0 ? 0 : between(random, 0, 300) * SIM_MS;
+        }
+    }
+    add_fault(plan, SIM_SWALLOW, at_ns, 9 * SIM_S);
+    plan->heal_ns = at_ns + 10 * SIM_S;
+}
+
+typedef void (*scene_fn)(sim_plan *plan, sim_chance *random);
+
+static const scene_fn of_clusters[] = {leave, move_away, want_maps, come_back};
+
+void sim_scene_make(sim_plan *plan, sim_chance *random)
+{
+    if (plan->kind == SIM_CLUSTER) {
+        clear(plan);
+        of_clusters[sim_chance_below(random, sizeof(of_clusters) / sizeof(of_clusters[0]))](plan,
+                                                                                            random);
+    } else if (plan->kind == SIM_PLAIN) {
+        clear(plan);
+        fall_silent(plan, random);
+    }
+}
