@@ -129,6 +129,111 @@ static void run_copies_set_100(kw_client *kw, size_t n)
     run_copies(kw, n, KW_QUORUM_ACT_SET);
 }
 
+/* GETs that a server would have which is down: each ends at once, and nobody asks the system for
+ * anything but the dial of each second. The first one of a handle waits that second. */
+
+static void check_down(const kw_reply *reply, const kw_error *error)
+{
+    counts_die_if(reply != NULL || error->code != KW_ERR_CONNECT, "an answer of the dead");
+    counts_die_if(error->effect != KW_EFFECT_NONE, error->text);
+}
+
+static kw_argv get_down(void)
+{
+    static const char *argv[] = {"GET", "{foo}"}; /* of the third server */
+    counts_network_kill();
+    return (kw_argv){2, argv, NULL};
+}
+
+static void run_down_calls(kw_client *kw, size_t n)
+{
+    kw_argv get = get_down();
+    for (size_t i = 0; i < n; i++) {
+        kw_error error = KW_ERROR_INIT;
+        check_down(kw_command_argv(kw, &error, get.argc, get.argv, get.argvlen), &error);
+    }
+}
+
+static void run_down_batches(kw_client *kw, size_t n)
+{
+    kw_argv get = get_down();
+    kw_batch *batch = kw_batch_new(kw, NULL);
+    for (size_t at = 0; at < n; at += 10) {
+        for (size_t i = 0; i < 10; i++) {
+            counts_die_if(kw_batch_add_argv(batch, NULL, get.argc, get.argv, NULL) != KW_OK, "add");
+        }
+        (void)kw_batch_run(batch, NULL, 0);
+        for (size_t i = 0; i < 10; i++) {
+            kw_error error = KW_ERROR_INIT;
+            check_down(kw_batch_reply(batch, &error, i), &error);
+        }
+        kw_batch_clear(batch);
+    }
+    kw_batch_free(batch);
+}
+
+static void run_down_tickets(kw_client *kw, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        kw_error error = KW_ERROR_INIT;
+        kw_ticket *ticket = kw_submit_call(kw, NULL, NULL, get_down());
+        check_down(kw_ticket_await(ticket, &error), &error);
+        kw_ticket_free(ticket);
+    }
+}
+
+/* Callbacks each of which gives the next command. */
+typedef struct down_loop {
+    kw_client *client;
+    size_t left_n;
+} down_loop;
+
+static void on_down(void *arg, kw_reply *reply, const kw_error *error)
+{
+    down_loop *self = arg;
+    kw_callback callback = {on_down, self};
+    check_down(reply, error);
+    if (--self->left_n > 0) {
+        counts_die_if(kw_call_async(self->client, NULL, callback, NULL, get_down()) != KW_OK, "in");
+    }
+}
+
+static void run_down_loop(kw_client *kw, size_t n)
+{
+    down_loop self = {kw, n};
+    kw_callback callback = {on_down, &self};
+    counts_die_if(kw_call_async(kw, NULL, callback, NULL, get_down()) != KW_OK, "command");
+    while (self.left_n > 0) {
+        size_t before_n = self.left_n;
+        counts_die_if(kw_process(kw, NULL) != KW_OK, "kw_process");
+        int wait_ms = kw_timeout(kw);
+        if (self.left_n == before_n && wait_ms > 0) {
+            counts_network_slept_ns += (uint64_t)wait_ms * 1000000;
+        }
+    }
+}
+
+static void run_down_sessions(kw_client *kw, size_t n)
+{
+    kw_argv get = get_down();
+    for (size_t i = 0; i < n; i++) {
+        kw_error error = KW_ERROR_INIT;
+        kw_session *session = kw_session_open(kw, &error, get.argv[1], strlen(get.argv[1]));
+        if (session != NULL) {
+            check_down(kw_session_command(session, &error, "GET {foo}"), &error);
+            kw_session_close(session);
+        } else {
+            check_down(NULL, &error);
+        }
+    }
+}
+
+static const counts_way ways_of_down[] = {
+    {"down_call", run_down_calls, 1000},       {"down_batch_10", run_down_batches, 1000},
+    {"down_ticket", run_down_tickets, 1000},   {"down_loop", run_down_loop, 1000},
+    {"down_session", run_down_sessions, 1000},
+};
+
 static const counts_way ways[] = {
     {"get_argv", counts_run_calls, 1000},   {"get_format", run_get_format, 1000},
     {"get_batch_10", run_batch_10, 1000},   {"get_batch_1000", run_batch_1000, 4000},
@@ -158,6 +263,12 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
         if (is_wanted(&ways[i], argc, argv)) {
             counts_measure(&ways[i], "redis-cluster://127.0.0.1:7001");
+        }
+    }
+    for (size_t i = 0; i < sizeof(ways_of_down) / sizeof(ways_of_down[0]); i++) {
+        if (is_wanted(&ways_of_down[i], argc, argv)) {
+            counts_measure(&ways_of_down[i], "redis-cluster://127.0.0.1:7001");
+            counts_network_revive();
         }
     }
     for (size_t i = 0; i < sizeof(ways_of_copies) / sizeof(ways_of_copies[0]); i++) {

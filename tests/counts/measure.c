@@ -41,7 +41,7 @@ static void count_free(void *arg, void *block)
 static uint64_t count_clock(void *arg)
 {
     (void)arg;
-    return UINT64_C(1000000000) + (uint64_t)++clocks_n * 1000;
+    return UINT64_C(1000000000) + (uint64_t)++clocks_n * 1000 + counts_network_slept_ns;
 }
 
 kw_client *counts_open(const char *uri)

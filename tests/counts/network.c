@@ -2,6 +2,10 @@
 /* The library's system calls, counted, and the servers behind its sockets. */
 #include "counts/network.h"
 
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/futex.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -10,8 +14,10 @@
 #include <strings.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/types.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 #define SOCKETS_MAX 8192
@@ -19,6 +25,7 @@
 #define ARGS_MAX    1024
 #define SLOTS_N     16384u
 #define PORT_FIRST  7001u
+#define PORT_KILLED (PORT_FIRST + 2)
 
 /* --wrap=NAME: the library's NAME is __wrap_NAME, and the system's is __real_NAME. */
 int __real_close(int fd);
@@ -54,6 +61,7 @@ ssize_t __wrap_write(int fd, const void *data, size_t len);
 ssize_t __wrap_writev(int fd, const struct iovec *parts, int parts_n);
 
 counts_calls counts_network;
+uint64_t counts_network_slept_ns;
 counts_servers counts_network_servers = {3, 32, false};
 
 void counts_network_reset(void)
@@ -64,6 +72,8 @@ void counts_network_reset(void)
 /* The servers. Requests come whole, since send() takes whatever it is given. */
 
 static int peers[SOCKETS_MAX]; /* the server's end of the library's socket; 0: none */
+static unsigned ports[SOCKETS_MAX];
+static bool is_killed;
 static char requests[BYTES_MAX];
 
 /* What a server has said, and its socket did not take yet. */
@@ -269,10 +279,33 @@ int __wrap_socket(int family, int type, int protocol)
 
 int __wrap_connect(int fd, const struct sockaddr *address, socklen_t len)
 {
-    (void)address;
-    (void)len;
+    struct sockaddr_in place;
     counts_network.others++;
-    return is_internal(fd) ? 0 : -1;
+    if (!is_internal(fd) || len < sizeof(place)) {
+        return -1;
+    }
+    memcpy(&place, address, sizeof(place));
+    ports[fd] = ntohs(place.sin_port);
+    if (is_killed && ports[fd] == PORT_KILLED) {
+        errno = ECONNREFUSED;
+        return -1;
+    }
+    return 0;
+}
+
+void counts_network_kill(void)
+{
+    for (int fd = 0; !is_killed && fd < SOCKETS_MAX; fd++) {
+        if (is_internal(fd) && ports[fd] == PORT_KILLED) {
+            (void)shutdown(peers[fd], SHUT_RDWR);
+        }
+    }
+    is_killed = true;
+}
+
+void counts_network_revive(void)
+{
+    is_killed = false;
 }
 
 int __wrap_setsockopt(int fd, int level, int name, const void *value, socklen_t len)
@@ -329,7 +362,9 @@ ssize_t __wrap_recvmsg(int fd, struct msghdr *message, int flags)
 int __wrap_poll(struct pollfd *fds, nfds_t fds_n, int wait_ms)
 {
     counts_network.polls++;
-    return __real_poll(fds, fds_n, wait_ms);
+    int ready_n = __real_poll(fds, fds_n, 0);
+    counts_network_slept_ns += ready_n == 0 && wait_ms > 0 ? (uint64_t)wait_ms * 1000000 : 0;
+    return ready_n;
 }
 
 int __wrap_epoll_wait(int epoll, struct epoll_event *events, int events_max, int wait_ms)
@@ -359,7 +394,13 @@ ssize_t __wrap_write(int fd, const void *data, size_t len)
 /* futex */
 long __wrap_syscall(long number, long a, long b, long c, long d, long e, long f)
 {
+    const struct timespec *wait = (const struct timespec *)d;
     counts_network.others++;
+    if (number == SYS_futex && (b & FUTEX_CMD_MASK) == FUTEX_WAIT && wait != NULL) {
+        counts_network_slept_ns += (uint64_t)wait->tv_sec * 1000000000 + (uint64_t)wait->tv_nsec;
+        errno = ETIMEDOUT;
+        return -1;
+    }
     return __real_syscall(number, a, b, c, d, e, f);
 }
 

@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* System calls since counts_network_reset. */
 typedef struct counts_calls {
@@ -20,6 +21,9 @@ extern counts_calls counts_network;
 
 void counts_network_reset(void);
 
+/* Nothing waits: what would have waited so long in vain is added to the time (counts_open). */
+extern uint64_t counts_network_slept_ns;
+
 /* What the servers are: so many primaries with even shares of the slots, whose GET and MGET answer
  * values of value_len bytes. */
 typedef struct counts_servers {
@@ -30,5 +34,9 @@ typedef struct counts_servers {
 
 /* Three, with 32 bytes, to begin with. */
 extern counts_servers counts_network_servers;
+
+/* The third of them is gone: its connections end, and it refuses new ones. And it is back. */
+void counts_network_kill(void);
+void counts_network_revive(void);
 
 #endif
