@@ -287,6 +287,31 @@ static void test_queue_is_full_at_its_bounds(void **state)
     }
 }
 
+/* Tickets count as callbacks do; those that were given up count until they have ended. */
+static void test_queue_of_tickets_is_full_at_its_bounds(void **state)
+{
+    (void)state;
+    static const char *const options[] = {"&queue-max=3", "&queue-bytes-max=1kb"};
+    for (size_t k = 0; k < 2; k++) {
+        kw_client *kw = open_anew(options[k]);
+        kw_fake_on(fakes[1], KW_FAKE_ALWAYS, "GET *", KW_FAKE_STEPS(KW_FAKE_GATE));
+        kw_ticket *tickets[64];
+        kw_error error = KW_ERROR_INIT;
+        size_t n = 0;
+        while (n < 64 && (tickets[n] = kw_submit(kw, &error, "GET %s", KEY)) != NULL) {
+            n++;
+        }
+        assert_in_range(n, 3, k == 0 ? 3 : 63);
+        expect_error("a ticket too many", &error, KW_ERR_QUEUE_FULL, KW_EFFECT_NONE);
+        while (n > 0) {
+            kw_ticket_free(tickets[--n]);
+        }
+        assert_null(kw_submit(kw, &error, "GET %s", KEY));
+        assert_int_equal(error.code, KW_ERR_QUEUE_FULL);
+        kw_close(kw);
+    }
+}
+
 /* Bytes that a handle holds. */
 typedef struct meter {
     size_t len;
@@ -385,6 +410,7 @@ int main(void)
         cmocka_unit_test(test_order_lost_in_a_pipeline_keeps_it),
         cmocka_unit_test(test_order_is_by_key_not_by_slot),
         cmocka_unit_test(test_queue_is_full_at_its_bounds),
+        cmocka_unit_test(test_queue_of_tickets_is_full_at_its_bounds),
         cmocka_unit_test(test_queue_takes_little_memory_a_command),
     };
     return cmocka_run_group_tests(tests, start_fakes, stop_fakes);
