@@ -137,6 +137,10 @@ kw_err kw_fetch_ask_open(kw_fetch_ask *ask, const kw_fetch_manner *manner, kw_er
     if (manner->is_probe || kw_node_last_failure(node, NULL) == KW_ERR_IDENTITY) {
         kw_node_hasten(node); /* whom nothing is sent to may be asked */
     }
+    /* Of a cluster the other nodes tell who is at the address. */
+    if (ask->questions.allows_strangers && manner->env->options.scheme != KW_SCHEME_CLUSTER) {
+        kw_node_pass_refused(node);
+    }
     /* Callers may keep the whole pool busy, and be in need of this very map. */
     if (ask->questions.is_for_primary) {
         bool is_ring = manner->env->options.scheme == KW_SCHEME_RING;

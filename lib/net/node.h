@@ -277,6 +277,10 @@ static inline void kw_node_on_greeted(kw_node *node)
 /* The next connect need not wait for the end of the pause that the last one began. */
 void kw_node_hasten(kw_node *node);
 
+/* Where the last connect was refused as another server's, the next one does not wait for the end of
+ * those under way: they are refused too, and it may ask whoever answers. Any thread. */
+void kw_node_pass_refused(kw_node *node);
+
 /* Before when it is no use to try to connect; 0: it is. */
 uint64_t kw_node_retry_ns(kw_node *node, uint64_t now_ns);
 

@@ -34,6 +34,15 @@ void kw_node_hasten(kw_node *node)
     kw_monitor_unlock(&node->monitor);
 }
 
+void kw_node_pass_refused(kw_node *node)
+{
+    kw_monitor_lock(&node->monitor);
+    if (node->failure.code == KW_ERR_IDENTITY) {
+        node->health.dial_until_ns = 0;
+    }
+    kw_monitor_unlock(&node->monitor);
+}
+
 void kw_node_on_login(kw_node *node)
 {
     kw_monitor_lock(&node->monitor);

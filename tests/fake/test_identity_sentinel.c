@@ -6,6 +6,8 @@
 
 #include "fake/identity_diary.h"
 
+#include <stdatomic.h>
+
 static kw_client *open_told(size_t n, const char *options, diary *it)
 {
     char uri[400] = "redis-sentinel://";
@@ -80,6 +82,75 @@ static void test_primary_that_all_sentinels_name_is_followed_with_an_event(void 
     }
 }
 
+/* Connects to a primary whose data is another's: the first is refused for that, the second one has
+ * no answer until sentinels were asked for the third time. */
+typedef struct held_connect {
+    atomic_uint connects_n;
+    atomic_uint asked_n;
+    atomic_uint connection; /* the second one */
+    atomic_uint before_n;   /* connects when sentinels were asked for the third time */
+} held_connect;
+
+static bool on_primary(void *arg, kw_fake_call *call)
+{
+    held_connect *it = arg;
+    if (strcmp(kw_fake_call_arg(call, 0, NULL), "HELLO") == 0 &&
+        atomic_fetch_add(&it->connects_n, 1) == 1) {
+        it->connection = kw_fake_call_connection(call);
+        kw_fake_pass(sentinels[0]);
+    }
+    return false;
+}
+
+static bool on_sentinel(void *arg, kw_fake_call *call)
+{
+    held_connect *it = arg;
+    if (strcmp(kw_fake_call_arg(call, 1, NULL), "MASTER") == 0 &&
+        atomic_fetch_add(&it->asked_n, 1) == 1) { /* beside the one that waited */
+        it->before_n = it->connects_n;
+        kw_fake_disconnect_one(PRIMARY, it->connection, false);
+    }
+    return false;
+}
+
+/* True where the primary was asked while the second connect had no answer, and was followed. */
+static bool is_asked_beside(kw_test_way way)
+{
+    diary it;
+    held_connect held = {.connects_n = 0};
+    renew();
+    kw_client *kw = open_told(2, "connect-timeout=30s", &it);
+    expect(kw, way, "a");
+    kw_fake_on(sentinels[0], 1, "SENTINEL MASTER group",
+               KW_FAKE_STEPS(KW_FAKE_GATE, KW_FAKE_SEND("-ERR unknown\r\n")));
+    kw_fake_respond(sentinels[0], on_sentinel, &held);
+    kw_fake_respond(sentinels[1], on_sentinel, &held);
+    kw_fake_on_reply(PRIMARY, 1, "INFO server", "$17\r\nrun_id:a-stranger");
+    kw_fake_on(PRIMARY, 1, "INFO server", KW_FAKE_STEPS(KW_FAKE_STALL));
+    kw_fake_respond(PRIMARY, on_primary, &held);
+    kw_fake_set_id(PRIMARY, STRANGER);
+    lose(PRIMARY);
+    bool is_answered = kw_test_send(kw, way, "INCR", "a").is_answered &&
+                       kw_test_send(kw, KW_TEST_CALL, "INCR", "a").is_answered;
+    kw_close(kw);
+    reset_fakes();
+    return is_answered && it.replaced_n == 1 && held.before_n > 2;
+}
+
+/* The fetch of the map, which may ask whoever answers, does not wait for the end of connects that
+ * may not. Where the machine is busy it may come before the second one: then all is tried again. */
+static void test_primary_that_all_sentinels_name_is_asked_beside_a_connect_under_way(void **state)
+{
+    (void)state;
+    for (int way = 0; way < KW_TEST_WAYS_N; way++) {
+        bool is_asked = false;
+        for (int i = 0; i < 5 && !is_asked; i++) {
+            is_asked = is_asked_beside((kw_test_way)way);
+        }
+        assert_true(is_asked);
+    }
+}
+
 /* A sentinel of other people answers at an address of the settings, and knows such a name, too. */
 static void test_sentinel_that_leads_to_other_data_is_outvoted(void **state)
 {
@@ -147,6 +218,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_stranger_at_the_primarys_address_gets_no_command),
         cmocka_unit_test(test_primary_that_all_sentinels_name_is_followed_with_an_event),
+        cmocka_unit_test(test_primary_that_all_sentinels_name_is_asked_beside_a_connect_under_way),
         cmocka_unit_test(test_sentinel_that_leads_to_other_data_is_outvoted),
         cmocka_unit_test(test_stranger_at_a_learnt_sentinels_address_leads_nowhere),
     };
