@@ -18,6 +18,7 @@ unsigned sim_account_run(sim_server *server, unsigned id)
     if (sim_the_world.runs_n + 1 >= SIM_RUNS) {
         sim_fail("the servers have run %u commands: more than were given", SIM_RUNS);
     }
+    sim_strangers_check(server, id);
     sim_account *account = &sim_the_world.accounts[id];
     unsigned run = ++sim_the_world.runs_n;
     sim_the_world.run_ids[run] = id;
@@ -271,8 +272,10 @@ static void hello(sim_peer *peer, const sim_word *argv, size_t argc)
         return;
     }
     peer->is_resp3 = argc > 1 && sim_word_is(&argv[1], "3");
+    bool is_sentinel =
+        sim_server_is_sentinel(peer->server) && peer->server->stranger != SIM_PLAIN_SERVER;
     const char *mode = sim_the_world.plan->kind == SIM_CLUSTER ? "cluster"
-                       : sim_server_is_sentinel(peer->server)  ? "sentinel"
+                       : is_sentinel                           ? "sentinel"
                                                                : "standalone";
     sim_peer_say(peer,
                  "%s\r\n$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nversion\r\n$5\r\n7.0.0\r\n$5\r\n"
@@ -361,6 +364,9 @@ void sim_peer_run(sim_peer *peer, const sim_word *argv, size_t argc)
     if (sim_word_is(&argv[0], "ASKING")) {
         peer->is_asking = true;
         sim_peer_say(peer, "+OK\r\n");
+        return;
+    }
+    if (sim_stranger_run(peer, argv, argc)) {
         return;
     }
     if (sim_server_is_sentinel(peer->server)) {

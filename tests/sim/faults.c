@@ -79,6 +79,9 @@ static void end_fault(void *arg, uint64_t number)
     case SIM_FORGET:
         sim_sentinel_confuse(fault->target, fault->value, false);
         return;
+    case SIM_STRANGER:
+        sim_stranger_leave(&W.servers[sim_stranger_of(fault->target)]);
+        return;
     case SIM_STATE:
         server->condition = SIM_WELL;
         return;
@@ -326,6 +329,9 @@ static void begin_fault(void *arg, uint64_t number)
         break;
     case SIM_REBORN:
         begin_birth(fault);
+        break;
+    case SIM_STRANGER:
+        sim_stranger_come(&W.servers[sim_stranger_of(fault->target)], fault->value);
         break;
     case SIM_FORK:
         sim_fork();

@@ -41,6 +41,7 @@ static const char *const faults[SIM_FAULTS_N] = {
     [SIM_MEMBERS] = "members",
     [SIM_FORK] = "fork",
     [SIM_REPLACE_ALL] = "replace-all",
+    [SIM_STRANGER] = "stranger",
 };
 
 const char *sim_kind_name(sim_kind kind)
@@ -227,9 +228,9 @@ static const unsigned worlds[SIM_FAULTS_N] = {
 
 static sim_fault_kind fault_of(const sim_plan *plan, sim_chance *random)
 {
-    sim_fault_kind kind = (sim_fault_kind)between(random, 1, SIM_FAULTS_N - 1);
+    sim_fault_kind kind = (sim_fault_kind)between(random, 1, SIM_DRAIN);
     for (unsigned i = 0; worlds[kind] != 0 && (worlds[kind] & IN(plan->kind)) == 0 && i < 3; i++) {
-        kind = (sim_fault_kind)between(random, 1, SIM_FAULTS_N - 1);
+        kind = (sim_fault_kind)between(random, 1, SIM_DRAIN);
     }
     bool is_elsewhere = worlds[kind] != 0 && (worlds[kind] & IN(plan->kind)) == 0;
     bool is_rare = (kind == SIM_CLOSE || kind == SIM_DRAIN) && !one_in(random, 3);
@@ -256,6 +257,30 @@ static void make_faults(sim_plan *plan, sim_chance *random)
         }
     }
     plan->heal_ns = end_ns + (plan->is_long ? 31 : 3) * SIM_S;
+}
+
+#define FOR_EVER_NS  (1000 * SIM_S)
+#define STRANGERS_NS (100 * SIM_MS)
+
+/* Addresses of sentinels that are somebody else's; one of the group is left. */
+static void make_strangers(sim_plan *plan, sim_chance *random)
+{
+    /* Calls that come seconds apart, and fail at once as their server has gone, take the fetch on
+     * by one step each: behind a dead address, or very far away, that is not enough. */
+    bool may_come =
+        plan->kind == SIM_SENTINEL && !plan->has_dead_address && plan->latency_ns <= STRANGERS_NS;
+    unsigned n = may_come && one_in(random, 3) ? 1 : 0;
+    n += n > 0 && plan->sentinels_n > 2 && one_in(random, 2) ? 1 : 0;
+    uint64_t end_ns = plan->heal_ns - (plan->is_long ? 31 : 3) * SIM_S;
+    unsigned target = (unsigned)below(random, 1000);
+    for (; n > 0 && plan->faults_n < SIM_FAULTS; n--) {
+        sim_fault *fault = &plan->faults[plan->faults_n++];
+        fault->kind = SIM_STRANGER;
+        fault->at_ns = below(random, end_ns);
+        fault->length_ns = one_in(random, 2) ? FOR_EVER_NS : of_any_size(random, SIM_MS, 3 * SIM_S);
+        fault->target = target++;
+        fault->value = sim_chance_next(random) >> 16;
+    }
 }
 
 /* Who walks all keys meets slots that move, forth and back, within a walk of some round trips. */
@@ -307,6 +332,8 @@ void sim_plan_make(sim_plan *plan, uint64_t seed, sim_kind kind)
     make_channels(plan, &random);
     if (one_in(&random, SCENES)) {
         sim_scene_make(plan, &random);
+    } else {
+        make_strangers(plan, &random);
     }
 }
 

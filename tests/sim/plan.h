@@ -60,13 +60,14 @@ typedef enum sim_fault_kind {
     SIM_UNSERVED, /* a slot has no owner for a while */
     SIM_REPLACE,  /* a server goes for good, another one comes in its place */
     SIM_REPLACE_ALL,
-    SIM_APART,   /* a primary is cut off from the others, and believes still to be it */
-    SIM_REBORN,  /* a server goes, and another one is at its address */
-    SIM_FORGET,  /* a sentinel is behind, knows little, or nothing of the group */
-    SIM_MEMBERS, /* a ring has others */
-    SIM_FORK,    /* the program forks */
-    SIM_CLOSE,   /* the handle is closed while calls are under way */
-    SIM_DRAIN,   /* it takes nothing new, then is closed */
+    SIM_APART,    /* a primary is cut off from the others, and believes still to be it */
+    SIM_REBORN,   /* a server goes, and another one is at its address */
+    SIM_FORGET,   /* a sentinel is behind, knows little, or nothing of the group */
+    SIM_MEMBERS,  /* a ring has others */
+    SIM_FORK,     /* the program forks */
+    SIM_CLOSE,    /* the handle is closed while calls are under way */
+    SIM_DRAIN,    /* it takes nothing new, then is closed; the last one that is drawn of all */
+    SIM_STRANGER, /* a sentinel's address is somebody else's */
     SIM_FAULTS_N
 } sim_fault_kind;
 

@@ -202,7 +202,8 @@ static void wait_for(uint64_t span_ns)
 /* Who comes while another call finds out whether a server is back may be told that it is not. */
 static bool is_down_for_others(const kw_error *error)
 {
-    bool is_unfound = error->code == KW_ERR_NO_SENTINEL || error->code == KW_ERR_NO_SERVICE;
+    bool is_unfound = error->code == KW_ERR_NO_SENTINEL || error->code == KW_ERR_NO_SERVICE ||
+                      (error->code == KW_ERR_UNSUPPORTED && sim_plan_has(C.plan, SIM_STRANGER));
     /* Of several sentinels, each behind a dead address or far away, and asked twice whether a
      * primary that has lost its data is to be believed, one call does not reach enough. */
     bool is_slow = C.plan->has_dead_address || C.plan->latency_ns > FAR_NS;

@@ -23,7 +23,8 @@
 
 bool sim_server_is_sentinel(const sim_server *server)
 {
-    return W.plan->kind == SIM_SENTINEL && server->number >= W.sentinels_from;
+    return W.plan->kind == SIM_SENTINEL && server->number >= W.sentinels_from &&
+           server->number < W.sentinels_end;
 }
 
 static bool is_reachable(const sim_server *server)
@@ -47,6 +48,8 @@ void sim_sentinel_begin(void)
         sentinel->epoch = W.epoch;
         sentinel->heir = SIM_NO_SERVER;
     }
+    W.sentinels_end = W.servers_n;
+    sim_strangers_begin();
 }
 
 static void ip_of(char *text, size_t len, const sim_server *server)
@@ -88,7 +91,7 @@ static void on_news(void *arg, uint64_t value)
 {
     sim_server *sentinel = arg;
     unsigned epoch = (unsigned)(value >> 8);
-    if (epoch <= sentinel->epoch) {
+    if (epoch <= sentinel->epoch || sentinel->stranger != SIM_NO_STRANGER) {
         return;
     }
     if (!is_reachable(sentinel)) {
@@ -131,7 +134,7 @@ static void on_demote(void *arg, uint64_t value)
 
 void sim_sentinel_on_back(sim_server *server)
 {
-    if (W.plan->kind == SIM_SENTINEL && !sim_server_is_sentinel(server)) {
+    if (W.plan->kind == SIM_SENTINEL && server->number < W.sentinels_from) {
         sim_at(sim_now() + sim_between(DEMOTE_LEAST, DEMOTE_MOST), on_demote, server, 0);
     }
 }
@@ -144,9 +147,10 @@ void sim_sentinel_failover(void)
         heir = is_replica && is_reachable(&W.servers[i]) ? &W.servers[i] : heir;
     }
     sim_server *leader = NULL;
-    for (unsigned i = W.sentinels_from; i < W.servers_n && leader == NULL; i++) {
+    for (unsigned i = W.sentinels_from; i < W.sentinels_end && leader == NULL; i++) {
         sim_server *one = &W.servers[i];
-        leader = is_reachable(one) && !one->has_forgotten && one->epoch == W.epoch ? one : NULL;
+        bool is_well = is_reachable(one) && one->stranger == SIM_NO_STRANGER;
+        leader = is_well && !one->has_forgotten && one->epoch == W.epoch ? one : NULL;
     }
     if (heir == NULL || leader == NULL) {
         return;
@@ -167,7 +171,7 @@ void sim_sentinel_failover(void)
     follow_all();
     leader->heir = (unsigned char)heir->number;
     uint64_t told_ns = sim_now() + sim_random(LEAD_MOST);
-    for (unsigned i = W.sentinels_from; i < W.servers_n; i++) {
+    for (unsigned i = W.sentinels_from; i < W.sentinels_end; i++) {
         uint64_t later_ns = &W.servers[i] == leader ? 0 : sim_between(NEWS_LEAST, NEWS_MOST);
         sim_at(told_ns + later_ns, on_news, &W.servers[i], heir->number | (uint64_t)W.epoch << 8);
     }
@@ -176,11 +180,11 @@ void sim_sentinel_failover(void)
 /* One that believes less, or something else. */
 void sim_sentinel_confuse(unsigned target, uint64_t value, bool begins)
 {
-    unsigned n = W.servers_n - W.sentinels_from;
+    unsigned n = W.sentinels_end - W.sentinels_from;
     for (unsigned i = 0; i < n; i++) {
         sim_server *sentinel = &W.servers[W.sentinels_from + i];
         bool is_meant = value % 5 == 0 || i == target % n; /* 0: the group has another name */
-        if (!is_meant) {
+        if (!is_meant || sentinel->stranger != SIM_NO_STRANGER) {
             continue;
         }
         if (!begins) {
@@ -201,7 +205,7 @@ void sim_sentinel_confuse(unsigned target, uint64_t value, bool begins)
 /* The server has lost its data, and stands where it stood. */
 void sim_sentinel_renew(sim_server *server)
 {
-    if (sim_server_is_sentinel(server)) {
+    if (server->number >= W.sentinels_from) {
         return;
     }
     if (server->primary != server->number) {
@@ -224,7 +228,7 @@ void sim_sentinel_heal(void)
             follow(&W.servers[i], W.group_primary);
         }
     }
-    for (unsigned i = W.sentinels_from; i < W.servers_n; i++) {
+    for (unsigned i = W.sentinels_from; i < W.sentinels_end; i++) {
         W.servers[i].has_forgotten = false;
         W.servers[i].is_blind = false;
         W.servers[i].heir = SIM_NO_SERVER;
@@ -284,10 +288,11 @@ static void add_server(answer *to, const sim_server *self, const sim_server *ser
 static void answer_list(sim_peer *peer, bool wants_sentinels)
 {
     const sim_server *self = peer->server;
+    bool is_blind = self->is_blind || self->stranger != SIM_NO_STRANGER;
     static answer all;
     unsigned n = 0;
     all.len = 0;
-    for (unsigned i = 0; i < W.servers_n && !self->is_blind; i++) {
+    for (unsigned i = 0; i < W.sentinels_end && !is_blind; i++) {
         const sim_server *server = &W.servers[i];
         if (sim_server_is_sentinel(server) == wants_sentinels && server != self &&
             (wants_sentinels || i != self->named)) {
@@ -302,18 +307,22 @@ static void answer_sentinel(sim_peer *peer, const sim_word *argv, size_t argc)
 {
     static answer one;
     const sim_server *self = peer->server;
-    bool is_known = argc > 2 && sim_word_is(&argv[2], GROUP) && !self->has_forgotten;
+    bool is_foreign = self->stranger != SIM_NO_STRANGER;
+    const sim_server *named = &W.servers[is_foreign ? W.foreign : self->named];
+    bool is_known =
+        argc > 2 && sim_word_is(&argv[2], GROUP) && (!self->has_forgotten || is_foreign);
     one.len = 0;
     if (argc == 2 && sim_word_is(&argv[1], "MYID")) {
-        sim_peer_say(peer, "$40\r\n%040u\r\n", 1000 * (self->number + 1) + self->births_n);
+        unsigned id = 1000 * (self->number + 1) + self->births_n + (is_foreign ? 500 : 0);
+        sim_peer_say(peer, "$40\r\n%040u\r\n", id);
     } else if (argc > 1 && sim_word_is(&argv[1], "GET-MASTER-ADDR-BY-NAME")) {
         char ip[24];
         char port[16];
-        ip_of(ip, sizeof(ip), &W.servers[self->named]);
-        snprintf(port, sizeof(port), "%u", W.servers[self->named].host->port);
+        ip_of(ip, sizeof(ip), named);
+        snprintf(port, sizeof(port), "%u", named->host->port);
         add_text(&one, ip);
         add_text(&one, port);
-        sim_say("server %u, a sentinel, names %u", self->number, self->named);
+        sim_say("server %u, a sentinel, names %u", self->number, named->number);
         sim_peer_say(peer, is_known ? "*2\r\n%s" : "*-1\r\n", one.bytes);
     } else if (!is_known) {
         sim_peer_say(peer, "-ERR No such master with that name\r\n");
@@ -322,7 +331,7 @@ static void answer_sentinel(sim_peer *peer, const sim_word *argv, size_t argc)
     } else if (sim_word_is(&argv[1], "SENTINELS")) {
         answer_list(peer, true);
     } else if (sim_word_is(&argv[1], "MASTER")) {
-        add_server(&one, self, &W.servers[self->named]);
+        add_server(&one, self, named);
         sim_peer_say(peer, "%s", one.bytes);
     } else {
         sim_peer_say(peer, "-ERR Unknown sentinel subcommand\r\n");

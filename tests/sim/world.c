@@ -30,6 +30,8 @@ void sim_world_begin(const sim_plan *plan)
         W.key_slots[i] = kw_slot_of(key, (size_t)len);
     }
     W.replids_n = SIM_SERVERS;
+    W.foreign = SIM_NO_SERVER;
+    W.is_unknown = false;
     for (unsigned i = 0; i < plan->primaries_n + plan->spares_n; i++) {
         sim_server_add();
     }
@@ -107,5 +109,6 @@ void sim_world_heal(void)
         sim_cluster_heal();
     } else if (W.plan->kind == SIM_SENTINEL) {
         sim_sentinel_heal();
+        sim_strangers_heal();
     }
 }

@@ -40,6 +40,15 @@ typedef enum sim_condition {
     SIM_CONDITIONS_N
 } sim_condition;
 
+/* Who is at a sentinel's address. */
+typedef enum sim_stranger {
+    SIM_NO_STRANGER,
+    SIM_FOREIGN_SENTINEL, /* of another installation, which has a group of the name */
+    SIM_PLAIN_SERVER,
+    SIM_SILENT,
+    SIM_GARBLED
+} sim_stranger;
+
 typedef struct sim_server {
     sim_host *host;
     unsigned number;
@@ -72,6 +81,7 @@ typedef struct sim_server {
     unsigned char heir;  /* whom it has promoted; SIM_NO_SERVER: nobody */
     bool has_forgotten;  /* the group: it has another name, or is not watched */
     bool is_blind;       /* it knows of no other sentinels and replicas */
+    sim_stranger stranger;
 } sim_server;
 
 /* A connection, at the server. */
@@ -109,7 +119,10 @@ typedef struct sim_world {
     sim_unit units[SIM_UNITS];
     unsigned units_n;
     unsigned epoch;          /* the greatest */
-    unsigned sentinels_from; /* servers from here on are sentinels */
+    unsigned sentinels_from; /* servers from here on are sentinels, .. */
+    unsigned sentinels_end;  /* .. before this one */
+    bool is_unknown;         /* the group was, when the first stranger came */
+    unsigned foreign;        /* the primary of another installation; SIM_NO_SERVER: there is none */
     unsigned group_primary;
     unsigned replids_n; /* given so far */
     unsigned key_slots[SIM_KEYS];
@@ -206,5 +219,16 @@ void sim_sentinel_on_back(sim_server *server); /* it may be what it is not any m
 void sim_sentinel_confuse(unsigned target, uint64_t value, bool begins);
 void sim_sentinel_renew(sim_server *server);
 void sim_sentinel_heal(void);
+
+/* Strangers at addresses of sentinels. */
+void sim_strangers_begin(void);
+unsigned sim_stranger_of(unsigned target); /* the sentinel whose address it is */
+void sim_stranger_come(sim_server *server, uint64_t value);
+void sim_stranger_leave(sim_server *server);
+bool sim_stranger_run(sim_peer *peer, const sim_word *argv,
+                      size_t argc); /* false: it answers as others do */
+void sim_strangers_check(const sim_server *server, unsigned id); /* it runs a command */
+bool sim_strangers_have_a_witness(void); /* nobody is to be led to another installation */
+void sim_strangers_heal(void);
 
 #endif
