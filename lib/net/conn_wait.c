@@ -23,6 +23,7 @@ static kw_err poll_once(kw_conn *conn, kw_error *error, uint64_t now_ns, uint64_
         entries[n++].events = POLLOUT;
     }
     int wait_ms = kw_clock_ms_until(now_ns, until_ns, SLICE_MS);
+    conn->is_switched = false; /* what is polled now is of the socket in use */
     int status = conn->env->transport->poll_fn(conn->env->transport->arg, entries, n, wait_ms);
     if (status < 0) {
         return kw_conn_die_of_errno(conn, error, KW_ERR_CLOSED, "poll failed", status);

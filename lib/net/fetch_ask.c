@@ -223,7 +223,7 @@ static kw_err advance(kw_fetch_ask *ask, kw_error *error, const kw_fetch_ask_eve
     conn->is_unseen = conn->is_unseen || event->now_ns > ask->seen_ns + SEEN_NS;
     ask->seen_ns = event->now_ns;
     kw_err code = kw_conn_race(conn, error, event->now_ns);
-    if (code == KW_OK && is_late && event->revents == 0 && !conn->is_switched) {
+    if (code == KW_OK && is_late && (event->revents == 0 || conn->is_switched)) {
         code = kw_conn_look(conn, error, event->now_ns);
     } else if (code == KW_OK) {
         code = kw_conn_progress(conn, error, event->revents);

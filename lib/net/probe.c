@@ -61,6 +61,7 @@ kw_err kw_probe_go_on(kw_probe *probe, kw_error *error, uint64_t now_ns)
     bool had_name = conn->lookup == NULL;
     size_t begun_n = conn->begun_n;
     kw_err code = kw_conn_race(conn, error, now_ns);
+    conn->is_switched = false; /* what is polled now is of the socket in use */
     code = code != KW_OK ? code : kw_conn_progress(conn, error, ready_events(probe));
     if (code == KW_OK && !probe->is_sent && conn->state == KW_CONN_READY) {
         code = ask(probe, error, now_ns);

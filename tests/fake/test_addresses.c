@@ -230,6 +230,37 @@ static void test_address_that_has_its_turn_takes_no_other_ones_event(void **stat
     end_dial(&self, &error);
 }
 
+/* Nobody looks for long: the connect to the first address was over before the second had its turn,
+ * and the probe goes on with it, as its answer says that the server is there. */
+static void test_address_that_has_answered_is_gone_on_with_by_a_late_probe(void **state)
+{
+    (void)state;
+    kw_error error = KW_ERROR_INIT;
+    kw_conn *conn = NULL;
+    kw_probe probe = {.conn = NULL};
+    add(kw_fake_port(fake));
+    add(hole.port);
+    kw_client *kw = kw_test_open("redis://some.test:7000?timeout=60s");
+    kw_env *env = &kw->topology->env;
+    told_ns = kw_env_now(env);
+    env->clock = (kw_clock){tell_time, NULL};
+    kw_node *node = kw_node_new(env, &env->options.seeds[0]);
+    assert_non_null(node);
+    assert_int_equal(kw_node_try_acquire(node, &conn, &error, told_ns, true), KW_OK);
+    kw_probe_begin(&probe, conn, told_ns);
+    KW_TEST_AWAIT(kw_fake_accepted(fake) > 0);
+    told_ns = conn->next_ns;
+    assert_int_equal(kw_conn_race(conn, &error, told_ns), KW_OK);
+    assert_int_equal(conn->rivals_n, 1);
+    told_ns += 3000 * KW_NS_PER_MS;
+    assert_int_equal(kw_probe_go_on(&probe, &error, told_ns), KW_OK);
+    assert_int_equal(conn->rivals_n, 0);
+    assert_int_not_equal(conn->state, KW_CONN_CONNECTING);
+    kw_probe_fini(&probe);
+    kw_node_unref(node);
+    kw_close(kw);
+}
+
 static void test_address_behind_one_that_swallows_is_tried(void **state)
 {
     (void)state;
@@ -305,6 +336,7 @@ int main(void)
         TEST(test_address_behind_one_that_swallows_is_tried),
         TEST(test_address_whose_turn_comes_late_has_it),
         TEST(test_address_that_has_its_turn_takes_no_other_ones_event),
+        TEST(test_address_that_has_answered_is_gone_on_with_by_a_late_probe),
         TEST(test_address_behind_refusing_and_swallowing_ones_is_tried),
         TEST(test_address_that_answers_is_not_left_for_others),
         TEST(test_address_where_none_answers_ends_in_time),
