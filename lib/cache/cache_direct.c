@@ -43,10 +43,11 @@ static kw_err give_part(kw_cache *cache, kw_error *error, kw_cache_value *value,
     return KW_OK;
 }
 
-static kw_err get_plain(kw_cache *cache, kw_error *error, kw_cache_value *value, kw_bytes key)
+static kw_err get_plain(kw_cache *cache, kw_error *error, kw_cache_value *value, kw_bytes key,
+                        uint64_t deadline_ns)
 {
     kw_bytes argv[2] = {kw_bytes_of("GET"), key};
-    kw_cache_command command = {key, argv, 2, kw_cache_deadline_ns(cache), true};
+    kw_cache_command command = {key, argv, 2, deadline_ns, true};
     kw_error failure = KW_ERROR_INIT;
     kw_tracked found = {kw_cache_send(cache, &failure, &command), -1};
     if (found.value == NULL) {
@@ -58,7 +59,8 @@ static kw_err get_plain(kw_cache *cache, kw_error *error, kw_cache_value *value,
 }
 
 /* Asks by the script; NULL, with *code, for a failure and for the server's error. */
-static kw_reply *ask(kw_cache *cache, kw_err *code, kw_error *error, kw_lease_ask *ask)
+static kw_reply *ask(kw_cache *cache, kw_err *code, kw_error *error, kw_lease_ask *ask,
+                     uint64_t deadline_ns)
 {
     char space[256];
     kw_buf name;
@@ -68,7 +70,7 @@ static kw_reply *ask(kw_cache *cache, kw_err *code, kw_error *error, kw_lease_as
         kw_error failure = KW_ERROR_INIT;
         ask->name.data = name.data;
         ask->name.len = name.len;
-        reply = kw_cache_ask(cache, &failure, ask, kw_cache_deadline_ns(cache));
+        reply = kw_cache_ask(cache, &failure, ask, deadline_ns);
         *code = failure.code;
         if (reply == NULL) {
             kw_error_copy(error, &failure);
@@ -101,11 +103,12 @@ kw_err kw_cache_give_answer(kw_cache *cache, kw_error *error, kw_cache_value *va
 }
 
 /* With what is left of its life: behind its ttl a value is stale, or over. */
-static kw_err get_with_life(kw_cache *cache, kw_error *error, kw_cache_value *value, kw_bytes key)
+static kw_err get_with_life(kw_cache *cache, kw_error *error, kw_cache_value *value, kw_bytes key,
+                            uint64_t deadline_ns)
 {
     kw_err code;
     kw_lease_ask asked = {.act = KW_LEASE_READ, .key = key};
-    kw_reply *reply = ask(cache, &code, error, &asked);
+    kw_reply *reply = ask(cache, &code, error, &asked, deadline_ns);
     return reply != NULL ? kw_cache_give_answer(cache, error, value, reply) : code;
 }
 
@@ -121,26 +124,22 @@ kw_err kw_cache_give_read(kw_cache *cache, kw_error *error, kw_cache_value *valu
 }
 
 /* Read at its owner, tracked, so that it may be near from now on; false: it was not. */
-static bool get_tracked(kw_cache *cache, kw_err *code, kw_error *error, kw_cache_value *value,
-                        kw_bytes key)
+static bool get_tracked(kw_cache *cache, kw_tracked *found, kw_bytes key, uint64_t deadline_ns)
 {
-    kw_tracked found;
     uint64_t extra_ms = kw_cache_options_extra_ms(&cache->options);
-    if (!kw_tracker_read(cache->tracker, &found, key, kw_cache_deadline_ns(cache), extra_ms)) {
-        return false;
-    }
-    *code = kw_cache_give_read(cache, error, value, &found);
-    return true;
+    return kw_tracker_read(cache->tracker, found, key, deadline_ns, extra_ms);
 }
 
 kw_err kw_cache_do_get(kw_cache *cache, kw_error *error, kw_cache_value *value, kw_bytes key)
 {
-    kw_err code;
-    if (cache->near != NULL && get_tracked(cache, &code, error, value, key)) {
-        return code;
+    kw_tracked found;
+    uint64_t deadline_ns = kw_cache_deadline_ns(cache); /* one for all that is tried */
+    if (cache->near != NULL && get_tracked(cache, &found, key, deadline_ns)) {
+        return kw_cache_give_read(cache, error, value, &found);
     }
-    return kw_cache_options_extra_ms(&cache->options) > 0 ? get_with_life(cache, error, value, key)
-                                                          : get_plain(cache, error, value, key);
+    return kw_cache_options_extra_ms(&cache->options) > 0
+               ? get_with_life(cache, error, value, key, deadline_ns)
+               : get_plain(cache, error, value, key, deadline_ns);
 }
 
 bool kw_cache_is_fresh(kw_cache *cache, const kw_tracked *found)
@@ -150,11 +149,10 @@ bool kw_cache_is_fresh(kw_cache *cache, const kw_tracked *found)
                                                         kw_cache_random(cache)) == KW_LIFE_FRESH;
 }
 
-bool kw_cache_get_fresh(kw_cache *cache, kw_cache_value *value, kw_bytes key)
+bool kw_cache_get_fresh(kw_cache *cache, kw_cache_value *value, kw_bytes key, uint64_t deadline_ns)
 {
     kw_tracked found;
-    uint64_t extra_ms = kw_cache_options_extra_ms(&cache->options);
-    if (!kw_tracker_read(cache->tracker, &found, key, kw_cache_deadline_ns(cache), extra_ms)) {
+    if (!get_tracked(cache, &found, key, deadline_ns)) {
         return false;
     }
     if (kw_cache_is_fresh(cache, &found)) {
@@ -169,7 +167,7 @@ kw_err kw_cache_do_put(kw_cache *cache, kw_error *error, kw_bytes key, kw_bytes 
     kw_err code;
     kw_lease_ask asked = {.act = KW_LEASE_PUT, .key = key, .value = value};
     asked.ms = kw_life_draw_ms(&cache->options, kw_cache_random(cache));
-    kw_reply *reply = ask(cache, &code, error, &asked);
+    kw_reply *reply = ask(cache, &code, error, &asked, kw_cache_deadline_ns(cache));
     kw_reply_free(reply);
     return reply != NULL ? KW_OK : code;
 }
@@ -178,7 +176,7 @@ kw_err kw_cache_do_forget(kw_cache *cache, kw_error *error, kw_bytes key)
 {
     kw_err code;
     kw_lease_ask asked = {.act = KW_LEASE_FORGET, .key = key};
-    kw_reply *reply = ask(cache, &code, error, &asked);
+    kw_reply *reply = ask(cache, &code, error, &asked, kw_cache_deadline_ns(cache));
     kw_reply_free(reply);
     return reply != NULL ? KW_OK : code;
 }

@@ -120,12 +120,14 @@ static kw_fetch_act carry_out(call *self, kw_fetch_act act)
 kw_err kw_cache_do_fetch(kw_cache *cache, kw_error *error, kw_cache_value *value, kw_bytes key,
                          const kw_cache_loader *loader)
 {
-    if (cache->near != NULL && kw_cache_get_fresh(cache, value, key)) {
+    uint64_t deadline_ns = kw_cache_deadline_ns(cache); /* one for all that is tried */
+    if (cache->near != NULL && kw_cache_get_fresh(cache, value, key, deadline_ns)) {
         return KW_OK;
     }
     call self = {.cache = cache, .loader = loader};
     kw_err code = KW_ERR_NOMEM;
     if (kw_fetch_init(&self.fetch, cache, key)) {
+        self.fetch.deadline_ns = deadline_ns;
         kw_fetch_act act = kw_fetch_begin(&self.fetch);
         while (act != KW_FETCH_END) {
             act = carry_out(&self, act);

@@ -31,7 +31,7 @@ kw_err kw_cache_take_error(kw_error *error, kw_reply *reply);
 
 /* Reads the key so that it may be near from now on; true where there is a value that is simply to
  * be given. Only where there is near. */
-bool kw_cache_get_fresh(kw_cache *cache, kw_cache_value *value, kw_bytes key);
+bool kw_cache_get_fresh(kw_cache *cache, kw_cache_value *value, kw_bytes key, uint64_t deadline_ns);
 
 kw_err kw_cache_do_fetch(kw_cache *cache, kw_error *error, kw_cache_value *value, kw_bytes key,
                          const kw_cache_loader *loader);

@@ -14,10 +14,13 @@ static const char ask_id[] = "*2\r\n$6\r\nCLIENT\r\n$2\r\nID\r\n";
 static kw_err go_on(kw_track_pair *pair, kw_conn *conn, bool *is_known, kw_error *error,
                     short revents)
 {
-    kw_err code = kw_conn_check_overdue(conn, error, kw_env_now(conn->env));
-    if (code == KW_OK && (revents != 0 || conn->state != KW_CONN_READY)) {
+    kw_err code = KW_OK;
+    conn->is_switched = false; /* what was polled is of the socket in use */
+    if (revents != 0 || conn->state != KW_CONN_READY) {
         code = kw_conn_progress(conn, error, revents);
     }
+    /* Calls may be rarer than answers: what has come is looked at before it is late. */
+    code = code == KW_OK ? kw_conn_check_overdue(conn, error, kw_env_now(conn->env)) : code;
     if (conn->was_ready && !*is_known) {
         kw_node_on_ready(pair->node, conn);
         *is_known = true;

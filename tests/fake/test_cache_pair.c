@@ -285,6 +285,41 @@ static void test_a_silent_connection_proves_nothing(void **state)
     }
 }
 
+/* A read that waited for its answer until the deadline does not wait for another one behind it,
+ * which would be answered. */
+static void test_a_silent_read_has_one_deadline_for_all_its_ways(void **state)
+{
+    (void)state;
+    kw_error error = KW_ERROR_INIT;
+    kw_cache_value value = KW_CACHE_VALUE_INIT;
+    pair_stage self = begin("stall-timeout=10s", AN_HOUR);
+    await_near(self.cache, "key", "1");
+    atomic_store(&server.faults, MUTE_READS);
+    assert_int_not_equal(kw_cache_get(self.cache, &error, &value, kw_cache_text("other")), KW_OK);
+    end(&self);
+}
+
+/* Whoever calls more rarely than a connect may take finds the answers of before, and goes on. */
+static void test_rare_calls_open_a_pair(void **state)
+{
+    (void)state;
+    pair_stage self = begin("connect-timeout=20ms", AN_HOUR);
+    char text[100];
+    kw_reply *reply = NULL;
+    KW_TEST_UNTIL(reply != NULL)
+    {
+        reply = kw_command(self.client, NULL, "GET key");
+    }
+    kw_reply_free(reply);
+    kw_fake_on(server.fake, KW_FAKE_ALWAYS, "CLIENT SETINFO LIB-VER *",
+               KW_FAKE_STEPS(KW_FAKE_DELAY(40), KW_FAKE_SEND("+OK\r\n")));
+    KW_TEST_UNTIL(near_get(self.cache, text, "key") == KW_CACHE_FROM_NEAR)
+    {
+        kw_test_sleep_ms(60);
+    }
+    end(&self);
+}
+
 /* Until the server was asked once more. */
 static void await_ping(kw_cache *cache)
 {
@@ -642,6 +677,8 @@ int main(void)
         cmocka_unit_test(test_a_key_is_read_before_its_life_and_tracked_in_one_way),
         cmocka_unit_test(test_a_lost_connection_ends_what_came_by_it),
         cmocka_unit_test(test_a_silent_connection_proves_nothing),
+        cmocka_unit_test(test_a_silent_read_has_one_deadline_for_all_its_ways),
+        cmocka_unit_test(test_rare_calls_open_a_pair),
         cmocka_unit_test(test_answers_that_are_late_turn_near_off),
         cmocka_unit_test(test_a_message_before_the_answer_takes_its_place),
         cmocka_unit_test(test_messages_end_the_values_that_they_name),
