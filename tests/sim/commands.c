@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* What servers answer, and what they run: each run of a command is accounted, and its number is in
  * the reply where the reply has room for it. */
-#include "sim/world.h"
+#include "sim/near.h"
 
 #include "route/slot.h"
 
@@ -94,7 +94,7 @@ static bool read_request(request *self, const sim_word *argv, size_t argc)
 }
 
 /* True where the server runs nothing of the kind just now, and has said why. */
-static bool is_unwell(sim_peer *peer, bool reads)
+bool sim_peer_is_unwell(sim_peer *peer, bool reads)
 {
     const sim_server *server = peer->server;
     sim_condition condition = server->condition;
@@ -114,7 +114,7 @@ static bool is_refused(sim_peer *peer, const request *asked)
 {
     const sim_server *server = peer->server;
     bool is_replica = server->primary != server->number;
-    if (is_unwell(peer, asked->reads)) {
+    if (sim_peer_is_unwell(peer, asked->reads)) {
         return true;
     }
     if (sim_the_world.plan->kind == SIM_CLUSTER) {
@@ -375,11 +375,11 @@ void sim_peer_run(sim_peer *peer, const sim_word *argv, size_t argc)
         }
         return;
     }
-    if (sim_messages_run(peer, argv, argc)) {
+    if (sim_near_run(peer, argv, argc) || sim_messages_run(peer, argv, argc)) {
         return;
     }
     bool is_walked = sim_word_is(&argv[0], "SCAN") || sim_word_is(&argv[0], "DBSIZE");
-    if (is_walked && (is_unwell(peer, true) || sim_keyspace_run(peer, argv, argc))) {
+    if (is_walked && (sim_peer_is_unwell(peer, true) || sim_keyspace_run(peer, argv, argc))) {
         return;
     }
     if (read_request(&asked, argv, argc)) {

@@ -283,6 +283,18 @@ static void make_strangers(sim_plan *plan, sim_chance *random)
     }
 }
 
+/* A cache ends before its handle, and stays with the parent of a fork. */
+static void make_readers(sim_plan *plan, sim_chance *random)
+{
+    bool has_end = sim_plan_has(plan, SIM_CLOSE) || sim_plan_has(plan, SIM_DRAIN) ||
+                   sim_plan_has(plan, SIM_FORK);
+    bool is_bound = !plan->has_names && plan->mix.block_ns == 0 && !plan->is_long;
+    bool reads = plan->kind == SIM_PLAIN && !has_end && is_bound && one_in(random, 2);
+    plan->nears_n = reads ? (unsigned)between(random, 1, 2) : 0;
+    plan->staleness_ms = of_any_size(random, 10, 1000);
+    plan->staleness_ms += one_in(random, 4) ? 0 : 20 * plan->latency_ns / SIM_MS;
+}
+
 /* Who walks all keys meets slots that move, forth and back, within a walk of some round trips. */
 static void make_walks(sim_plan *plan, sim_chance *random)
 {
@@ -334,6 +346,7 @@ void sim_plan_make(sim_plan *plan, uint64_t seed, sim_kind kind)
         sim_scene_make(plan, &random);
     } else {
         make_strangers(plan, &random);
+        make_readers(plan, &random);
     }
 }
 
@@ -372,7 +385,8 @@ void sim_plan_show(const sim_plan *plan)
 {
     fprintf(stderr,
             "  seed %lu: %s, %u primaries, %u replicas each, latency %lu us, timeout %lu ms, "
-            "protocol %u%s%s%s%s%s%s%s, share-above %u, pool-max %u, channels %u%s, walks %u%s\n",
+            "protocol %u%s%s%s%s%s%s%s, share-above %u, pool-max %u, channels %u%s, walks %u%s, "
+            "near %u (%lu ms)\n",
             (unsigned long)plan->seed, sim_kind_name(plan->kind), plan->primaries_n,
             plan->replicas_n, (unsigned long)(plan->latency_ns / SIM_US),
             (unsigned long)plan->timeout_ms, plan->protocol, plan->is_old ? ", no HELLO" : "",
@@ -382,7 +396,8 @@ void sim_plan_show(const sim_plan *plan)
             plan->is_strict ? ", order=strict" : "", plan->has_shared ? ", two handles" : "",
             plan->share_above, plan->pool_max, plan->channels_n,
             plan->is_sharded ? " (sharded)" : "", plan->walks_n,
-            plan->reopens ? ", after-fork=reopen" : "");
+            plan->reopens ? ", after-fork=reopen" : "", plan->nears_n,
+            (unsigned long)plan->staleness_ms);
     for (unsigned i = 0; i < plan->callers_n; i++) {
         show_caller(plan, i);
     }

@@ -130,14 +130,16 @@ typedef struct sim_plan {
     unsigned share_above; /* option lane-share-above, or as given; 0: default */
     unsigned pool_max;
     uint64_t timeout_ms;
-    unsigned channels_n; /* that a subscriber hears; 0: there is none */
-    unsigned walks_n;    /* threads that walk all keys */
-    bool reopens;        /* after-fork=reopen */
-    bool is_sharded;     /* the channels are sharded ones */
-    bool has_shared;     /* every other caller has a handle of kw_open_shared */
-    bool is_strict;      /* order=strict */
-    bool is_long;        /* outages and deadlines of many seconds */
-    bool is_small;       /* few callers, commands and faults, and few probes behind them */
+    unsigned channels_n;   /* that a subscriber hears; 0: there is none */
+    unsigned walks_n;      /* threads that walk all keys */
+    unsigned nears_n;      /* threads that read by a cache with values near, of a plain server */
+    uint64_t staleness_ms; /* near-staleness */
+    bool reopens;          /* after-fork=reopen */
+    bool is_sharded;       /* the channels are sharded ones */
+    bool has_shared;       /* every other caller has a handle of kw_open_shared */
+    bool is_strict;        /* order=strict */
+    bool is_long;          /* outages and deadlines of many seconds */
+    bool is_small;         /* few callers, commands and faults, and few probes behind them */
     sim_caller callers[SIM_CALLERS];
     unsigned callers_n;
     sim_command commands[SIM_COMMANDS];

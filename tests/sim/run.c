@@ -5,7 +5,7 @@
 #include "sim/arena.h"
 #include "sim/callers.h"
 #include "sim/system.h"
-#include "sim/world.h"
+#include "sim/near.h"
 
 #include <poll.h>
 #include <stdio.h>
@@ -436,6 +436,7 @@ void sim_run(const sim_plan *plan)
     }
     sim_listener_begin(plan);
     sim_walks_begin(plan);
+    sim_near_readers_begin(plan);
     for (unsigned i = 0; i < 2; i++) {
         if (C.has_loop[i]) {
             C.loops_left++;

@@ -97,6 +97,10 @@ typedef struct sim_peer {
     bool is_blocked;
     bool is_listening; /* a subscriber of a sentinel's */
     unsigned channels; /* that it has subscribed, one bit each */
+    unsigned id;       /* its number, where it was asked for */
+    unsigned redirect; /* that of whom what it reads is told to; 0: it tracks nothing */
+    unsigned tracked;  /* keys that it has read, one bit each */
+    bool hears_keys;
     unsigned lives_n;
     unsigned queued[SIM_QUEUED];
     unsigned queued_n;
@@ -163,6 +167,7 @@ typedef struct sim_word {
 
 void sim_peer_run(sim_peer *peer, const sim_word *argv, size_t argc);
 void sim_peer_say(sim_peer *peer, const char *format, ...) KW_FORMAT(2, 3);
+bool sim_peer_is_unwell(sim_peer *peer, bool reads); /* it was told why */
 bool sim_word_is(const sim_word *word, const char *text);
 unsigned sim_word_number(const sim_word *word); /* 0: none */
 

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Who reads by a cache with values near: none is older than the cache's promise, one's own writes
+ * are seen, every call ends by its deadline, and once all is well values are near again. */
+#include "sim/callers.h"
+#include "sim/near.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define C sim_the_crew
+
+/* How much later than its deadline a call may return, as results.c grants. */
+#define GRAIN_NS (2 * SIM_MS)
+
+/* Once all is well values are near again within this, and some round trips. */
+#define NEAR_NS (3 * SIM_S)
+
+/* A window for hits is left where near-staleness is so many times the way there. */
+#define WINDOW 16
+#define FAR_NS (20 * SIM_MS)
+
+typedef struct near_reader {
+    unsigned number;
+    kw_cache *cache;
+    uint64_t staleness_ns;
+    unsigned own[SIM_NEAR_KEYS]; /* versions that its own writes have made */
+    uint64_t near_ns;            /* when a value was near last; 0: none was */
+} near_reader;
+
+static unsigned own_n;
+
+static void pause_for(uint64_t span_ns)
+{
+    uint64_t until_ns = sim_now() + span_ns;
+    while (sim_now() < until_ns && !C.is_closing) {
+        sim_park(until_ns);
+    }
+}
+
+static void check_time(uint64_t begin_ns, const char *what)
+{
+    uint64_t limit_ns = C.plan->timeout_ms * SIM_MS + GRAIN_NS;
+    if (sim_now() > begin_ns + limit_ns) {
+        sim_fail("%s of a key that is kept near took %lu us; its deadline was %lu ms", what,
+                 (unsigned long)((sim_now() - begin_ns) / SIM_US),
+                 (unsigned long)C.plan->timeout_ms);
+    }
+}
+
+static unsigned version_of(const kw_cache_value *value)
+{
+    char text[16] = "";
+    if (value->data == NULL) {
+        return SIM_NEAR_NONE;
+    }
+    memcpy(text, value->data, value->len < sizeof(text) ? value->len : sizeof(text) - 1);
+    return (unsigned)strtoul(text, NULL, 10);
+}
+
+static void read_key(near_reader *self, unsigned key)
+{
+    char name[8];
+    kw_error error = KW_ERROR_INIT;
+    kw_cache_value value = KW_CACHE_VALUE_INIT;
+    sim_near_name(name, sizeof(name), key);
+    uint64_t begin_ns = sim_now();
+    unsigned own = self->own[key];
+    kw_err code = kw_cache_get(self->cache, &error, &value, kw_cache_text(name));
+    check_time(begin_ns, "a read");
+    if (code != KW_OK) {
+        sim_say("reader %u: %s: %s", self->number, name, error.text);
+        return;
+    }
+    bool is_near = value.source == KW_CACHE_FROM_NEAR;
+    unsigned version = version_of(&value);
+    uint64_t granted_ns = is_near ? self->staleness_ns : 0;
+    uint64_t from_ns = begin_ns > granted_ns ? begin_ns - granted_ns : 0;
+    sim_say("reader %u: %s has version %u%s", self->number, name, version, is_near ? ", near" : "");
+    self->near_ns = is_near ? sim_now() : self->near_ns;
+    if (!sim_near_was(key, version, from_ns)) {
+        sim_fail("version %u of %s, from %s, was over %lu us before the read began", version, name,
+                 is_near ? "memory" : "the server", (unsigned long)(granted_ns / SIM_US));
+    }
+    if (version < own) {
+        sim_fail("version %u of %s is read behind the own write of version %u", version, name, own);
+    }
+    kw_cache_release(&value);
+}
+
+static void write_key(near_reader *self, unsigned key)
+{
+    char name[8];
+    char text[16];
+    kw_error error = KW_ERROR_INIT;
+    unsigned number = 1 + own_n++ % (SIM_NEAR_OWN - 1);
+    sim_near_name(name, sizeof(name), key);
+    snprintf(text, sizeof(text), "%u", number);
+    const char *argv[] = {"SET", name, text};
+    uint64_t begin_ns = sim_now();
+    kw_ticket *ticket =
+        sim_one_in(2) ? kw_submit_call(C.client, &error, NULL, (kw_argv){3, argv, NULL}) : NULL;
+    kw_reply *reply = ticket != NULL ? kw_ticket_await(ticket, &error)
+                                     : kw_command_argv(C.client, &error, 3, argv, NULL);
+    check_time(begin_ns, "a write");
+    if (reply != NULL && !kw_reply_is_error(reply)) {
+        self->own[key] = sim_near_own(number);
+    }
+    kw_reply_free(reply);
+    kw_ticket_free(ticket);
+}
+
+/* True where the reader has seen all that it is to see. */
+static bool is_over(const near_reader *self)
+{
+    uint64_t trips_ns = SIM_TRIPS * C.plan->latency_ns;
+    if (C.is_closing) {
+        return true;
+    }
+    if (C.heal_ns == SIM_NEVER || sim_now() < C.heal_ns + SIM_RECOVERY_NS + trips_ns) {
+        return false;
+    }
+    /* A read that takes longer than the option stall is given up, and the key read as any other. */
+    bool has_window =
+        self->staleness_ns > WINDOW * C.plan->latency_ns && C.plan->latency_ns <= FAR_NS;
+    bool is_near_again = self->near_ns > C.heal_ns;
+    if (has_window && !is_near_again &&
+        sim_now() > C.heal_ns + SIM_RECOVERY_NS + NEAR_NS + 2 * trips_ns) {
+        sim_fail("all is well for %lu ms, and nothing is near",
+                 (unsigned long)((sim_now() - C.heal_ns) / SIM_MS));
+    }
+    return is_near_again || !has_window;
+}
+
+static void run_reader(void *arg)
+{
+    near_reader self = {.number = (unsigned)(uintptr_t)arg};
+    char options[80];
+    kw_error error = KW_ERROR_INIT;
+    self.staleness_ns = C.plan->staleness_ms * SIM_MS;
+    snprintf(options, sizeof(options), "near-bytes=1mb&near-staleness=%lums",
+             (unsigned long)C.plan->staleness_ms);
+    self.cache = kw_cache_open(C.client, &error, options);
+    while (self.cache != NULL && !is_over(&self)) {
+        unsigned key = (unsigned)sim_random(SIM_NEAR_KEYS);
+        if (sim_one_in(12)) {
+            write_key(&self, key);
+        } else {
+            read_key(&self, key);
+        }
+        pause_for(sim_random(sim_one_in(8) ? 400 * SIM_MS : 8 * SIM_MS));
+    }
+    kw_cache_close(self.cache);
+    C.callers_left--;
+    sim_wake(C.keeper);
+}
+
+void sim_near_readers_begin(const sim_plan *plan)
+{
+    own_n = 0;
+    for (unsigned i = 0; i < plan->nears_n; i++) {
+        C.callers_left++;
+        sim_spawn("reader", run_reader, (void *)(uintptr_t)i);
+    }
+}
