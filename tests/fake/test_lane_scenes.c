@@ -197,6 +197,21 @@ static void test_lane_connection_from_before_a_renewal_is_not_used(void **state)
     assert_int_equal(kw_fake_accepted(stage.fake), 2);
 }
 
+/* A connection that the lane has not used for long goes back to the pool as one that rested all the
+ * time: whoever takes it looks at it first. */
+static void test_lane_rest_is_no_use_of_the_connection(void **state)
+{
+    (void)state;
+    expect_right(1);
+    uint64_t heard_ns = stage.lane->stream.heard_ns;
+    uint64_t swept_ns = heard_ns + 10000 * KW_NS_PER_MS;
+    kw_lane_sweep(stage.lane, swept_ns, 1000 * KW_NS_PER_MS);
+    assert_null(stage.lane->stream.conn);
+    assert_non_null(stage.node->idle);
+    assert_int_equal(stage.node->idle->idle_since_ns, heard_ns);
+    assert_false(kw_conn_is_fresh(stage.node->idle, swept_ns));
+}
+
 /* Nobody waits any more for a connection that is being opened: the next caller goes on with it,
  * and meanwhile it does not count as the lane's. */
 static void test_lane_half_open_connection_is_left_to_the_pool(void **state)
@@ -371,6 +386,7 @@ int main(void)
         SCENE(test_lane_writer_that_leaves_looks_for_what_came),
         SCENE(test_lane_rest_of_a_writer_that_left_is_sent),
         SCENE(test_lane_connection_from_before_a_renewal_is_not_used),
+        SCENE(test_lane_rest_is_no_use_of_the_connection),
         SCENE(test_lane_half_open_connection_is_left_to_the_pool),
         SCENE(test_lane_greeting_does_not_wait_for_a_tombstone),
         SCENE(test_lane_doubtful_reply_of_an_early_command_is_dropped),
