@@ -388,9 +388,32 @@ static void test_batch_gives_no_connection_back_that_was_hung_up_on(void **state
     }
 }
 
+/* A command that waits for the end of a fetch of the map goes on when that has ended, also where
+ * the map is what it was: it asks for the next one. */
+static void test_batch_hears_of_a_fetch_without_news(void **state)
+{
+    (void)state;
+    char hole[200];
+    renew_fakes();
+    kw_fake_on_reply(fakes[1], KW_FAKE_ALWAYS, "INCR *", ":1");
+    size_t len = (size_t)snprintf(hole, sizeof(hole),
+                                  "*1\r\n*3\r\n:0\r\n:8000\r\n*2\r\n$9\r\n127.0.0.1\r\n:%u\r\n",
+                                  (unsigned)kw_fake_port(fakes[0]));
+    for (size_t i = 0; i < FAKES_N; i++) {
+        kw_fake_on(fakes[i], 4, "CLUSTER SLOTS", KW_FAKE_STEPS(KW_FAKE_BYTES(hole, len)));
+    }
+    kw_client *kw = open_connected("timeout=60s");
+    kw_batch *batch = batch_of(kw, "INCR foo{foo}%d", 1);
+    assert_int_equal(kw_batch_run(batch, NULL, 0), KW_OK);
+    assert_number(batch, 0, 1);
+    kw_batch_free(batch);
+    kw_close(kw);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_batch_hears_of_a_fetch_without_news),
         cmocka_unit_test(test_batch_cut_off_says_maybe_of_what_was_not_answered),
         cmocka_unit_test(test_batch_reads_go_again_on_a_new_connection),
         cmocka_unit_test(test_batch_commands_follow_their_own_redirects),
