@@ -144,10 +144,10 @@ void kw_quorum_call_free(kw_quorum_call *call, const kw_allocator *mem)
     unref_call(call);
 }
 
-bool kw_copy_request_use_script(kw_copy_request *request, const kw_allocator *mem)
+void kw_copy_request_use_script(kw_copy_request *request, const kw_allocator *mem)
 {
-    request->item.plan.script = kw_node_new_script_run(mem, kw_quorum_script());
-    return request->item.plan.script != NULL;
+    kw_node_init_script_run(&request->run, mem, kw_quorum_script());
+    request->item.plan.script = &request->run;
 }
 
 static bool is_same_record(const kw_record *a, const kw_record *b)
@@ -213,12 +213,12 @@ static bool find_bytes(kw_topology *topology, kw_copy_request *request)
 
 static bool encode(kw_topology *topology, kw_copy_request *request)
 {
-    bool is_whole =
-        find_bytes(topology, request) && (request->way == KW_COPY_REQUEST_PLAIN ||
-                                          kw_copy_request_use_script(request, &topology->env.mem));
-    if (!is_whole) {
+    if (!find_bytes(topology, request)) {
         kw_buf_fini(&request->encoded);
         return false;
+    }
+    if (request->way == KW_COPY_REQUEST_SCRIPT) {
+        kw_copy_request_use_script(request, &topology->env.mem);
     }
     request->item.request.bytes.data = request->encoded.data;
     request->item.request.bytes.len = request->encoded.len;

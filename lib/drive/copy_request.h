@@ -93,6 +93,7 @@ struct kw_copy_request {
     kw_copy_request *next_ended;
     kw_quorum_ask ask;
     kw_buf encoded;
+    kw_script_run_state run; /* SCRIPT: the plan's */
     kw_copy_request_way way;
     bool is_listed;  /* in the exchange's list of ended requests */
     bool is_dropped; /* and it has left its connection meanwhile */
@@ -108,8 +109,8 @@ kw_copy_request *kw_copy_request_new(kw_topology *topology, kw_quorum_call *call
 kw_copy_request *kw_copy_request_new_hint(kw_topology *topology, kw_copy_request_aim aim,
                                           kw_node *node, kw_buf *encoded, uint64_t now_ns);
 
-/* The request runs the quorum's script by its name. False when there is no memory. */
-bool kw_copy_request_use_script(kw_copy_request *request, const kw_allocator *mem);
+/* The request runs the quorum's script by its name. */
+void kw_copy_request_use_script(kw_copy_request *request, const kw_allocator *mem);
 
 /* Puts the request on its way, by the snapshot in use. */
 void kw_copy_request_send(kw_copy_request *request, kw_pipeline *pipeline,

@@ -246,11 +246,11 @@ static bool hand(kw_hints *self, kw_copy_request *from, size_t index, size_t tar
     request->ask = ask;
     memset(&request->ask.record.value, 0, sizeof(request->ask.record.value));
     request->target = target;
-    if (!kw_copy_request_use_script(request, &self->topology->env.mem) ||
-        (place.key.len > 0 && !kw_buf_append(&request->key, place.key.data, place.key.len))) {
+    if (place.key.len > 0 && !kw_buf_append(&request->key, place.key.data, place.key.len)) {
         kw_copy_request_free(request, &self->topology->env.mem);
         return false;
     }
+    kw_copy_request_use_script(request, &self->topology->env.mem);
     request->round = round;
     round->refs++;
     send_out(self, request);

@@ -59,6 +59,10 @@ struct kw_script_run_state {
 /* Whoever makes it sets choose. NULL when there is no memory. */
 kw_script_run_state *kw_script_run_state_new(const kw_allocator *mem, const kw_script *script);
 
+/* The like in memory of its owner, which stays where it is: free leaves that alone. */
+void kw_script_run_state_init(kw_script_run_state *run, const kw_allocator *mem,
+                              const kw_script *script);
+
 /* NULL is allowed. */
 void kw_script_run_state_free(kw_script_run_state *run);
 

@@ -23,20 +23,33 @@ void kw_script_unref(const kw_script *script)
     }
 }
 
-kw_script_run_state *kw_script_run_state_new(const kw_allocator *mem, const kw_script *script)
+static void fini(kw_script_run_state *run)
 {
-    kw_script_run_state *run = kw_mem_calloc(mem, 1, sizeof(*run));
-    if (run == NULL) {
-        return NULL;
-    }
+    kw_buf_fini(&run->full);
+    kw_script_unref(run->script);
+}
+
+void kw_script_run_state_init(kw_script_run_state *run, const kw_allocator *mem,
+                              const kw_script *script)
+{
+    memset(run, 0, sizeof(*run));
     kw_script *self = counted(script);
     if (self != NULL) {
         atomic_fetch_add_explicit(&self->refs, 1, memory_order_relaxed);
     }
-    run->free = kw_script_run_state_free;
+    run->free = fini;
     run->mem = *mem;
     run->script = script;
     kw_buf_init(&run->full, &run->mem, NULL, 0);
+}
+
+kw_script_run_state *kw_script_run_state_new(const kw_allocator *mem, const kw_script *script)
+{
+    kw_script_run_state *run = kw_mem_alloc(mem, sizeof(*run));
+    if (run != NULL) {
+        kw_script_run_state_init(run, mem, script);
+        run->free = kw_script_run_state_free;
+    }
     return run;
 }
 
@@ -46,8 +59,7 @@ void kw_script_run_state_free(kw_script_run_state *run)
         return;
     }
     kw_allocator mem = run->mem;
-    kw_buf_fini(&run->full);
-    kw_script_unref(run->script);
+    fini(run);
     kw_mem_free(&mem, run);
 }
 

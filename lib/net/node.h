@@ -97,6 +97,10 @@ struct kw_node {
  * when there is no memory. */
 kw_script_run_state *kw_node_new_script_run(const kw_allocator *mem, const kw_script *script);
 
+/* The like in memory of its owner (kw_script_run_state_init). */
+void kw_node_init_script_run(kw_script_run_state *run, const kw_allocator *mem,
+                             const kw_script *script);
+
 /* NULL when there is no memory. */
 kw_node *kw_node_new(kw_env *env, const kw_endpoint *endpoint);
 

@@ -18,6 +18,13 @@ static void choose(kw_script_run_state *run, void *arg, kw_bytes *bytes, const v
     *bytes = brings_text ? kw_script_run_full(run) : run->named;
 }
 
+void kw_node_init_script_run(kw_script_run_state *run, const kw_allocator *mem,
+                             const kw_script *script)
+{
+    kw_script_run_state_init(run, mem, script);
+    run->choose = choose;
+}
+
 kw_script_run_state *kw_node_new_script_run(const kw_allocator *mem, const kw_script *script)
 {
     kw_script_run_state *run = kw_script_run_state_new(mem, script);
