@@ -138,14 +138,16 @@ static void check_early(const sim_command *command, const sim_result *result)
 
 /* Where all servers are others, it is learnt first that the old ones are silent, and whose the new
  * ones are. */
-#define MOVED_NS (5 * SIM_S / 2)
+#define MOVED_NS    (11 * SIM_S / 5)
+#define MOVED_TRIPS 24
 
 /* All has been well for long enough, and it was under way. */
 static void check_recovery(const sim_command *command, const sim_result *result)
 {
     uint64_t from_ns = result->begin_ns > C.heal_ns ? result->begin_ns : C.heal_ns;
     uint64_t allowed_ns = SIM_RECOVERY_NS + SIM_TRIPS * C.plan->latency_ns;
-    allowed_ns += sim_plan_has(C.plan, SIM_REPLACE_ALL) ? MOVED_NS : 0;
+    allowed_ns +=
+        sim_plan_has(C.plan, SIM_REPLACE_ALL) ? MOVED_NS + MOVED_TRIPS * C.plan->latency_ns : 0;
     bool waits_for_place = C.plan->pool_max > 0;
     bool waits_for_names = C.plan->has_names && !C.plan->has_thread;
     /* A server that had gone for good already is waited for where the caller names it. */

@@ -311,7 +311,7 @@ static void close_handle(void)
     C.is_closing = true;
     if (drain_ms > 0) {
         (void)kw_drain(C.client, &error, drain_ms);
-        uint64_t granted_ns = C.plan->has_names ? SIM_NEVER / 2 : 2 * SIM_MS;
+        uint64_t granted_ns = C.plan->has_names ? SIM_NEVER / 2 : SIM_MS; /* of poll(2) */
         granted_ns += C.plan->mix.block_ns > 0 ? TURN_NS : 0;
         if (sim_now() > before_ns + drain_ms * SIM_MS + granted_ns) {
             sim_fail("kw_drain of %lu ms took %lu us", (unsigned long)drain_ms,

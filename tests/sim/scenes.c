@@ -97,7 +97,9 @@ static void move_away(sim_plan *plan, sim_chance *random)
 {
     plan->has_names = true;
     plan->has_thread = true;
-    plan->replicas_n = (unsigned)sim_chance_below(random, 3);
+    plan->primaries_n = one_in(random, 3) ? plan->primaries_n : 4;
+    plan->replicas_n = one_in(random, 3) ? (unsigned)sim_chance_below(random, 3) : 2;
+    plan->latency_ns = one_in(random, 3) ? NEAR_NS : plan->latency_ns;
     uint64_t at_ns = between(random, 50, 2000) * SIM_MS;
     unsigned callers_n = (unsigned)between(random, 1, 4);
     for (unsigned i = 0; i < callers_n; i++) {
@@ -187,7 +189,8 @@ static void fall_silent(sim_plan *plan, sim_chance *random)
 
 typedef void (*scene_fn)(sim_plan *plan, sim_chance *random);
 
-static const scene_fn of_clusters[] = {leave, move_away, want_maps, come_back};
+static const scene_fn of_clusters[] = {leave,     move_away, want_maps,
+                                       come_back, move_away, move_away};
 
 void sim_scene_make(sim_plan *plan, sim_chance *random)
 {
