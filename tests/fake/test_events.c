@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Maps that are fetched on request, and what the host is told of maps and connections. */
 #include "fake/fakes.h"
+#include "support/ways.h"
 
 #include <stdatomic.h>
 
@@ -280,6 +281,33 @@ static void *answer_late(void *arg)
     return NULL;
 }
 
+/* A name that is nobody's is said so, whatever is behind it, in every way of sending. */
+static void test_name_that_is_nobodys_is_no_trouble_of_the_map(void **state)
+{
+    (void)state;
+    static const char *const uris[] = {"redis://cache.example:1", "redis-cluster://cache.example:1",
+                                       "redis-cluster://cache.example:1,cache.example:2",
+                                       "redis-ring://a=cache.example:1"};
+    for (size_t i = 0; i < sizeof(uris) / sizeof(uris[0]); i++) {
+        for (int way = 0; way < KW_TEST_WAYS_N; way++) {
+            names none = {.failure = "not in the book"};
+            kw_config *config = kw_test_config_new(NULL);
+            assert_int_equal(kw_config_set_uri(config, NULL, uris[i]), KW_OK);
+            assert_int_equal(kw_config_set(config, NULL, "timeout", "300ms"), KW_OK);
+            kw_config_set_resolver(config, resolve, &none);
+            kw_client *client = kw_open_config(config, NULL);
+            kw_config_free(config);
+            kw_test_end end = kw_test_send(client, (kw_test_way)way, "INCR", "foo");
+            if (end.error.code != KW_ERR_RESOLVE || end.error.effect != KW_EFFECT_NONE ||
+                strstr(end.error.text, "not in the book") == NULL) {
+                fail_msg("%s, %s: %s: %s", uris[i], kw_test_way_name((kw_test_way)way),
+                         kw_err_name(end.error.code), end.error.text);
+            }
+            kw_close(client);
+        }
+    }
+}
+
 static void test_resolver_of_the_host_may_answer_later(void **state)
 {
     (void)state;
@@ -321,6 +349,7 @@ int main(void)
         cmocka_unit_test(test_refresh_ends_at_its_deadline),
         cmocka_unit_test(test_refresh_of_what_has_no_map_is_done),
         cmocka_unit_test(test_resolver_of_the_host_gives_addresses),
+        cmocka_unit_test(test_name_that_is_nobodys_is_no_trouble_of_the_map),
         cmocka_unit_test(test_resolver_of_the_host_may_answer_later),
         cmocka_unit_test(test_resolver_of_the_host_holds_nobody_up),
     };
