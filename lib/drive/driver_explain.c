@@ -59,8 +59,12 @@ static const char *detail_of_down(char *text, size_t text_len, kw_node *owner)
 {
     kw_error failure = KW_ERROR_INIT;
     (void)kw_node_last_failure(owner, &failure);
-    snprintf(text, text_len, "it is down, and not waited for until it answers again%s%.150s",
-             failure.text[0] != '\0' ? ": " : "", failure.text);
+    /* Where others would have its keys, there is none left. */
+    const char *what = kw_options_moves_keys(&owner->env->options)
+                           ? "every node of the ring is down, and none is waited for until it"
+                           : "it is down, and not waited for until it";
+    snprintf(text, text_len, "%s answers again%s%.150s", what, failure.text[0] != '\0' ? ": " : "",
+             failure.text);
     return text;
 }
 
