@@ -100,6 +100,29 @@ static void test_server_of_a_killed_test_is_gone(void **state)
     assert_int_not_equal(kill((pid_t)pid, 0), 0);
 }
 
+/* Its own child, which outlives it, has all that it had open. */
+static void test_test_that_ends_does_not_wait_for_its_children(void **state)
+{
+    (void)state;
+    pid_t test = fork();
+    assert_true(test >= 0);
+    if (test == 0) {
+        execl("/proc/self/exe", "test_support", "--leave-a-child", (char *)NULL);
+        _exit(127);
+    }
+    int status = 0;
+    bool has_ended = false;
+    for (int tries = 0; tries < 3000 && !has_ended; tries++) {
+        kw_test_sleep_ms(10);
+        has_ended = waitpid(test, &status, WNOHANG) == test;
+    }
+    if (!has_ended) {
+        kill(test, SIGKILL);
+        fail_msg("no end");
+    }
+    assert_int_equal(status, 0);
+}
+
 static void test_cluster_serves_moves_and_fails_over(void **state)
 {
     (void)state;
@@ -166,8 +189,20 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_server_pause_and_resume_answers),
         cmocka_unit_test(test_descriptors_are_as_many_at_every_moment),
         cmocka_unit_test(test_server_of_a_killed_test_is_gone),
+        cmocka_unit_test(test_test_that_ends_does_not_wait_for_its_children),
         cmocka_unit_test(test_cluster_serves_moves_and_fails_over),
     };
+    if (argc > 1 && strcmp(argv[1], "--leave-a-child") == 0) {
+        (void)kw_test_server_start(NULL);
+        pid_t parent = getpid();
+        if (fork() == 0) {
+            while (getppid() == parent) {
+                kw_test_sleep_ms(10);
+            }
+            _exit(0);
+        }
+        return 0;
+    }
     if (argc > 1 && strcmp(argv[1], "--serve") == 0) {
         char place[64];
         kw_test_server *server = kw_test_server_start(NULL);

@@ -18,12 +18,14 @@
 
 enum { PIDS_MAX = 256 };
 
-/* Reads "+ pid" and "- pid" until the test is gone. */
+/* Reads "+ pid" and "- pid" until the test is gone, or has told that it ends: children that it has
+ * forked may have the pipe as well, and be there for longer. */
 static const char script[] = "trap '' HUP INT TERM; pids=' '\n"
                              "while read -r op pid; do\n"
                              "  case $op in\n"
                              "  +) pids=\"$pids$pid \" ;;\n"
                              "  -) pids=\"${pids%%\" $pid \"*} ${pids#*\" $pid \"}\" ;;\n"
+                             "  =) break ;;\n"
                              "  esac\n"
                              "done\n"
                              "for pid in $pids; do kill -9 \"$pid\"; done\n"
@@ -74,6 +76,9 @@ static void clean_up(void)
         }
     }
     kw_test_folder_remove(folder);
+    if (write(pipe_fd, "= 0\n", 4) != 4) {
+        kill(keeper, SIGKILL);
+    }
     close(pipe_fd);
     waitpid(keeper, NULL, 0);
 }
