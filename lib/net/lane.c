@@ -42,9 +42,10 @@ static bool put(kw_lane *lane, kw_lane_after *after, kw_lane_waiter *waiter, uin
 }
 
 /* Where callers have become few, each has a connection of its own again. */
-static void count_callers(kw_lane *lane)
+static void count_callers(kw_lane *lane, uint64_t now_ns)
 {
     size_t others_n = lane->queue.n + kw_lane_stream_open_n(&lane->stream);
+    kw_combining_on_command(&lane->combining, others_n, now_ns);
     if (kw_batching_on_command(&lane->batching, others_n, lane->env->options.share_above)) {
         atomic_store_explicit(lane->pool.is_crowded, false, memory_order_relaxed);
     }
@@ -62,7 +63,7 @@ kw_err kw_lane_submit(kw_lane *lane, kw_error *error, kw_lane_waiter *waiter, ui
         return code;
     }
     kw_lane_look(lane, &after, waiter, now_ns, until_ns);
-    count_callers(lane);
+    count_callers(lane, now_ns);
     bool is_writer = put(lane, &after, waiter, now_ns);
     if (!kw_lane_roles_is_read(&lane->roles) && !kw_lane_stream_is_dying(&lane->stream)) {
         kw_lane_take_reader_role(lane, waiter, now_ns);

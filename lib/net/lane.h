@@ -7,7 +7,7 @@
  *
  * Its parts: queue (commands not sent), roles (who reads, who writes, who sleeps), stream (the
  * connection and what it owes), batching (when the next commands leave),
- * resting (how those wait who have no role).
+ * combining (how much callers wait for each other).
  *
  * What holds, whatever the order of the threads:
  * - No waiter sleeps while nobody reads. Who stops reading, or leaves unsent bytes behind as the
@@ -31,7 +31,7 @@
 #define NET_LANE_H
 
 #include "engine/batching.h"
-#include "engine/resting.h"
+#include "engine/combining.h"
 #include "net/lane_queue.h"
 #include "net/lane_roles.h"
 #include "net/lane_stream.h"
@@ -71,7 +71,7 @@ typedef struct kw_lane {
     kw_lane_roles roles;
     kw_lane_stream stream;
     kw_batching batching;
-    kw_resting resting;
+    kw_combining combining;
     uint64_t sends_n; /* commands, over all connections */
 } kw_lane;
 

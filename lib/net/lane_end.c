@@ -85,6 +85,7 @@ void kw_lane_detach(kw_lane *lane, kw_lane_after *after)
 {
     kw_lane_stream_detach(&lane->stream, &after->leaving);
     kw_batching_reset(&lane->batching);
+    kw_combining_reset(&lane->combining);
 }
 
 void kw_lane_fail_all(kw_lane *lane, kw_lane_after *after)

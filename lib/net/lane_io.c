@@ -199,7 +199,7 @@ static void deliver_all(kw_lane *lane, kw_lane_after *after, uint64_t now_ns)
         kw_monitor_lock(&lane->monitor);
         deliver(lane, after, replies, n, code);
         kw_batching_on_answers(&lane->batching, n, now_ns);
-        kw_resting_on_answers(&lane->resting, n, now_ns);
+        kw_combining_on_answers(&lane->combining, n, now_ns);
         lane->stream.heard_ns = n > 0 ? now_ns : lane->stream.heard_ns;
         if (n < REPLIES_MAX || kw_lane_stream_is_dying(&lane->stream)) {
             end_behind_long(lane, after, now_ns);

@@ -6,9 +6,6 @@
 
 #include <sched.h>
 
-/* Calls of sched_yield before a batch leaves, so that callers who were just woken can join it. */
-#define YIELDS_MAX 4
-
 bool kw_lane_take(kw_lane *lane, kw_lane_after *after, kw_lane_waiter *waiter, uint64_t now_ns)
 {
     kw_batching *batching = &lane->batching;
@@ -37,7 +34,8 @@ bool kw_lane_may_write(kw_lane *lane, uint64_t now_ns)
 {
     bool is_read = kw_lane_roles_is_read(&lane->roles);
     if (!kw_lane_stream_takes(&lane->stream) || awaits_login(&lane->stream) ||
-        !kw_batching_may_leave(&lane->batching, is_read, now_ns)) {
+        (kw_combining_batches(&lane->combining) &&
+         !kw_batching_may_leave(&lane->batching, is_read, now_ns))) {
         return false;
     }
     return !kw_lane_roles_is_written(&lane->roles) || kw_leader_call(&lane->roles.writer);
@@ -57,7 +55,8 @@ void kw_lane_take_queue(kw_lane *lane, kw_lane_after *after, uint64_t now_ns)
 void kw_lane_gather(kw_lane *lane, kw_lane_after *after, uint64_t now_ns)
 {
     size_t crowd_n = kw_batching_take_crowd(&lane->batching);
-    for (int i = 0; i < YIELDS_MAX && lane->queue.n < crowd_n; i++) {
+    unsigned gathers_n = kw_combining_gathers(&lane->combining);
+    for (; gathers_n > 0 && lane->queue.n < crowd_n; gathers_n--) {
         kw_lane_unlock(lane, after, now_ns);
         sched_yield();
         kw_monitor_lock(&lane->monitor);

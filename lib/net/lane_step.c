@@ -70,7 +70,7 @@ bool kw_lane_step(kw_lane *lane, kw_lane_after *after, kw_lane_waiter *waiter, u
     kw_wait_queue *followers = &lane->roles.reader.followers;
     kw_wait_queue_add(followers, &waiter->sleeper);
     lane->roles.sleeps_n++;
-    unsigned looks_n = kw_resting_looks(&lane->resting);
+    unsigned looks_n = kw_combining_looks(&lane->combining);
     kw_lane_unlock(lane, after, *now_ns);
     if (kw_sleeper_look(&waiter->sleeper, looks_n) ||
         kw_sleeper_wait(&waiter->sleeper, &lane->monitor, until_ns - *now_ns)) {

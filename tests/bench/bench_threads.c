@@ -56,8 +56,9 @@ static void get_kw(size_t key)
 {
     const char *argv[] = {"GET", bench.keys[key]};
     const size_t lens[] = {3, KW_BENCH_KEY_LEN};
-    kw_reply *reply = kw_command_argv(bench.kw, NULL, 2, argv, lens);
-    kw_bench_die_if(kw_reply_type(reply) != KW_REPLY_STRING, "keyway GET");
+    kw_error error = KW_ERROR_INIT;
+    kw_reply *reply = kw_command_argv(bench.kw, &error, 2, argv, lens);
+    kw_bench_die_if(kw_reply_type(reply) != KW_REPLY_STRING, error.text);
     kw_reply_free(reply);
 }
 

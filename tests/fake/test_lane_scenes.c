@@ -85,6 +85,7 @@ static void test_lane_closed_gate_makes_one_batch(void **state)
     actor_start(&first, 2, LONG_MS);
     WAIT_FOR(atomic_load(&recv_hold.is_held));
     kw_monitor_lock(&stage.lane->monitor);
+    assert_true(kw_combining_batches(&stage.lane->combining));
     stage.lane->batching.trip_ns = 3600 * (uint64_t)1000000000; /* no time opens the gate */
     kw_monitor_unlock(&stage.lane->monitor);
     unsigned long before_n = sends_n();
@@ -101,6 +102,35 @@ static void test_lane_closed_gate_makes_one_batch(void **state)
     }
     actor_end(&first);
     assert_int_equal(sends_n(), before_n + 1);
+}
+
+/* Where callers do not combine, none waits for the answer to another's command. */
+static void test_lane_that_does_not_combine_sends_each_at_once(void **state)
+{
+    enum { OTHERS = 10 };
+    (void)state;
+    actor first;
+    actor others[OTHERS];
+    hold recv_hold;
+    expect_right(1);
+    kw_monitor_lock(&stage.lane->monitor);
+    stage.lane->combining.way = KW_COMBINING_NONE;
+    kw_monitor_unlock(&stage.lane->monitor);
+    hold_next(&recv_hold, KW_TEST_RECV, true, 0);
+    actor_start(&first, 2, LONG_MS);
+    WAIT_FOR(atomic_load(&recv_hold.is_held));
+    unsigned long before_n = sends_n();
+    for (unsigned i = 0; i < OTHERS; i++) {
+        actor_start(&others[i], 10 + i, LONG_MS);
+        WAIT_FOR(sends_n() == before_n + i + 1);
+    }
+    atomic_store(&recv_hold.is_released, true);
+    for (unsigned i = 0; i < OTHERS; i++) {
+        WAIT_FOR(atomic_load(&others[i].is_over));
+        assert_true(kw_test_rider_is_right(others[i].rider));
+        actor_end(&others[i]);
+    }
+    actor_end(&first);
 }
 
 /* The writer has sent its bytes, and does not know yet; its reply is there, its reader gone.
@@ -383,6 +413,7 @@ int main(void)
         SCENE(test_lane_lone_caller_costs_two_system_calls),
         SCENE(test_lane_open_gate_sends_at_once),
         SCENE(test_lane_closed_gate_makes_one_batch),
+        SCENE(test_lane_that_does_not_combine_sends_each_at_once),
         SCENE(test_lane_writer_that_leaves_looks_for_what_came),
         SCENE(test_lane_rest_of_a_writer_that_left_is_sent),
         SCENE(test_lane_connection_from_before_a_renewal_is_not_used),
