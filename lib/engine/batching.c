@@ -12,12 +12,18 @@
 /* The shortest round trip counts for so long; then a longer one takes its place. */
 #define TRIP_AGE_NS ((uint64_t)1000000000)
 
-/* After so many commands in a row that met few others, callers need not share any more. */
-#define CALM_MAX 64
+/* Callers need not share any more once so many more commands met few others than CALM_STEP times
+ * those that met many: the share of these by which a node became crowded (net/node_acquire.c). */
+#define CALM_MAX  64
+#define CALM_STEP 8
 
 bool kw_batching_on_command(kw_batching *batching, size_t others_n, uint64_t share_above)
 {
-    batching->calm_n = others_n < share_above ? batching->calm_n + 1 : 0;
+    if (others_n < share_above) {
+        batching->calm_n++;
+    } else {
+        batching->calm_n -= batching->calm_n < CALM_STEP ? batching->calm_n : CALM_STEP;
+    }
     if (batching->calm_n < CALM_MAX) {
         return false;
     }

@@ -28,7 +28,7 @@ typedef struct kw_batching {
     uint64_t trip_ns;    /* the shortest round trip of a batch lately */
     uint64_t trip_at_ns; /* when it was measured */
     size_t crowd_n;      /* replies since the last batch; 0 once they were waited for */
-    size_t calm_n;       /* commands in a row that met few others */
+    size_t calm_n;       /* commands that met few others, beyond eight times those that met many */
 } kw_batching;
 
 /* A command begins its way: others_n are queued or under way. True, once, where callers have been

@@ -166,7 +166,8 @@ static void test_batching_crowd_is_waited_for_once(void **state)
     run(scenes, sizeof(scenes) / sizeof(scenes[0]));
 }
 
-/* 64 commands in a row that meet fewer than three others: then callers need not share any more. */
+/* 64 more commands that meet fewer than three others than eight times those that meet more: then
+ * callers need not share any more. */
 static void test_batching_few_callers_stop_sharing(void **state)
 {
     (void)state;
@@ -174,14 +175,24 @@ static void test_batching_few_callers_stop_sharing(void **state)
     for (int i = 0; i < 63; i++) {
         assert_false(kw_batching_on_command(&batching, 2, 3));
     }
-    assert_false(kw_batching_on_command(&batching, 3, 3)); /* begins anew */
-    for (int i = 0; i < 63; i++) {
+    assert_false(kw_batching_on_command(&batching, 3, 3)); /* as eight fewer */
+    for (int i = 0; i < 8; i++) {
         assert_false(kw_batching_on_command(&batching, 0, 3));
     }
     assert_true(kw_batching_on_command(&batching, 0, 3));
     assert_false(kw_batching_on_command(&batching, 0, 3));
     for (int i = 0; i < 1000; i++) {
         assert_false(kw_batching_on_command(&batching, 0, 0)); /* share-above=0: always shared */
+    }
+}
+
+/* One in eight meets many: they share on. Whoever came to share by that would else go at once. */
+static void test_batching_callers_who_often_meet_share_on(void **state)
+{
+    (void)state;
+    kw_batching batching = {0};
+    for (int i = 0; i < 10000; i++) {
+        assert_false(kw_batching_on_command(&batching, i % 8 == 0 ? 3 : 0, 3));
     }
 }
 
@@ -194,6 +205,7 @@ int main(void)
         cmocka_unit_test(test_batching_round_trip_is_the_shortest_of_a_second),
         cmocka_unit_test(test_batching_crowd_is_waited_for_once),
         cmocka_unit_test(test_batching_few_callers_stop_sharing),
+        cmocka_unit_test(test_batching_callers_who_often_meet_share_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
