@@ -45,6 +45,12 @@ static void make_units(void)
     }
 }
 
+unsigned sim_cluster_first_owner(const sim_plan *plan, unsigned slot)
+{
+    unsigned owner = slot / (16384 / plan->primaries_n);
+    return owner < plan->primaries_n ? owner : plan->primaries_n - 1;
+}
+
 void sim_cluster_begin(void)
 {
     unsigned n = W.plan->primaries_n;
@@ -57,8 +63,8 @@ void sim_cluster_begin(void)
         W.servers[i].epoch = W.epoch;
         W.servers[i].config_epoch = i + 1;
         for (unsigned unit = 0; unit < W.units_n; unit++) {
-            unsigned owner = W.units[unit].first / (16384 / n);
-            W.servers[i].owners[unit] = (unsigned char)(owner < n ? owner : n - 1);
+            W.servers[i].owners[unit] =
+                (unsigned char)sim_cluster_first_owner(W.plan, W.units[unit].first);
             W.servers[i].epochs[unit] = 1;
         }
     }

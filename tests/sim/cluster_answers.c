@@ -80,7 +80,8 @@ static unsigned replicas_of(unsigned primary)
     return n;
 }
 
-/* The map of that server is given: those that have gone, and are not in it, have left. */
+/* The map of that server is given: those that have gone, and are not in it, have left. Those that
+ * began with slots, and have none in it, have lost them. */
 static void note_left(const sim_server *self)
 {
     for (unsigned i = 0; i < W.servers_n; i++) {
@@ -90,6 +91,8 @@ static void note_left(const sim_server *self)
         }
         bool has_left = W.servers[i].is_gone && !is_owner && W.servers[i].left_ns == SIM_NEVER;
         W.servers[i].left_ns = has_left ? sim_now() : W.servers[i].left_ns;
+        bool has_lost = i < W.plan->primaries_n && !is_owner && W.servers[i].lost_ns == SIM_NEVER;
+        W.servers[i].lost_ns = has_lost ? sim_now() : W.servers[i].lost_ns;
     }
 }
 

@@ -139,7 +139,9 @@ typedef struct sim_plan {
     bool has_shared;       /* every other caller has a handle of kw_open_shared */
     bool is_strict;        /* order=strict */
     bool is_long;          /* outages and deadlines of many seconds */
-    bool is_small;         /* few callers, commands and faults, and few probes behind them */
+    bool loses_owners; /* slots of a silent server are another one's, and nothing else is wrong */
+    bool owes;         /* connections are silent once, with answers owed to nobody on them */
+    bool is_small;     /* few callers, commands and faults, and few probes behind them */
     sim_caller callers[SIM_CALLERS];
     unsigned callers_n;
     sim_command commands[SIM_COMMANDS];

@@ -196,6 +196,42 @@ static void check_left(const sim_command *command, const sim_result *result)
     }
 }
 
+/* Once a map has come by which the silent owner has lost the slot, what is on its way to it is
+ * given up, and what waits for it goes to the new one: stall-timeout or grace later. */
+#define LOST_NS (600 * SIM_MS)
+
+static void check_lost(const sim_command *command, const sim_result *result)
+{
+    unsigned slot = sim_the_world.key_slots[command->key];
+    if (!C.plan->loses_owners || C.is_closing) {
+        return;
+    }
+    const sim_server *server = &sim_the_world.servers[sim_cluster_first_owner(C.plan, slot)];
+    if (server->lost_ns == SIM_NEVER || result->begin_ns >= server->lost_ns) {
+        return;
+    }
+    uint64_t allowed_ns = LOST_NS + SIM_TRIPS * C.plan->latency_ns;
+    allowed_ns += command->act == SIM_BLOCK ? sim_block_ms(command) * SIM_MS : 0;
+    if (result->end_ns > server->lost_ns + allowed_ns) {
+        sim_fail("server %u has lost the slot, and command %u takes %lu us from then on",
+                 server->number, command->id,
+                 (unsigned long)((result->end_ns - server->lost_ns) / SIM_US));
+    }
+}
+
+/* Connections that went silent under commands whose callers have left by now: who comes later waits
+ * two stall-timeouts for what is owed to those, and for its own answer on a new one. */
+#define OWED_NS (1300 * SIM_MS)
+
+static void check_owed(const sim_command *command, const sim_result *result)
+{
+    uint64_t allowed_ns = OWED_NS + SIM_TRIPS * C.plan->latency_ns;
+    if (C.plan->owes && !C.is_closing && result->end_ns > result->begin_ns + allowed_ns) {
+        sim_fail("connections are silent, others can be had, and command %u takes %lu us",
+                 command->id, (unsigned long)((result->end_ns - result->begin_ns) / SIM_US));
+    }
+}
+
 /* A server that refuses connections is down for everybody after a while: a second, and the longest
  * pause between two dials. */
 #define REFUSED_NS (2 * SIM_S)
@@ -264,6 +300,8 @@ static void end_part(const sim_command *command, unsigned part, const kw_reply *
         check_left(command, result);
     }
     check_fast(command, result);
+    check_lost(command, result);
+    check_owed(command, result);
     check_recovery(command, result);
 }
 

@@ -2,6 +2,11 @@
 /* Scenes: lives of one trouble each, of which chance alone would make too few. */
 #include "sim/scenes.h"
 
+#include "sim/world.h"
+
+#include "route/slot.h"
+
+#include <stdio.h>
 #include <string.h>
 
 /* Round trips in which a second is long. */
@@ -187,9 +192,73 @@ static void fall_silent(sim_plan *plan, sim_chance *random)
     plan->heal_ns = at_ns + 10 * SIM_S;
 }
 
+static unsigned slot_of(unsigned key)
+{
+    char name[8];
+    int len = snprintf(name, sizeof(name), "k%u", key);
+    return kw_slot_of(name, (size_t)len);
+}
+
+/* A server is silent, with commands on it and for it, until another one has its slots. */
+static void lose_slots(sim_plan *plan, sim_chance *random)
+{
+    unsigned key = (unsigned)sim_chance_below(random, SIM_KEYS);
+    unsigned server = sim_cluster_first_owner(plan, slot_of(key));
+    uint64_t at_ns = between(random, 100, 600) * SIM_MS;
+    plan->replicas_n = 1;
+    plan->loses_owners = true;
+    plan->waits_for_down = true;
+    plan->news_ns = 100 * SIM_MS;
+    plan->callers_n = 0;
+    unsigned callers_n = (unsigned)between(random, 1, 3);
+    for (unsigned i = 0; i < callers_n; i++) {
+        add_caller(plan, one_in(random, 4) ? SIM_CALL : SIM_CALLBACK,
+                   at_ns - between(random, 0, 80) * SIM_MS);
+        plan->callers[i].group_n = (unsigned)between(random, 1, 3);
+        for (unsigned k = 0; k < 4; k++) {
+            sim_act act = one_in(random, 2) ? SIM_BLOCK : one_in(random, 2) ? SIM_READ : SIM_PUSH;
+            sim_command *command = add(plan, act, key);
+            command->timeout_ms = between(random, 7000, 9000);
+            command->pause_ns = between(random, 0, 200) * SIM_MS;
+        }
+    }
+    add_fault(plan, SIM_STOP, at_ns, 20 * SIM_S)->target = server;
+    plan->faults[0].value = 1; /* no election */
+    add_fault(plan, SIM_FAILOVER, at_ns + between(random, 0, 3000) * SIM_MS, SIM_MS)->target =
+        server;
+    plan->heal_ns = at_ns + 12 * SIM_S;
+}
+
+/* Connections go silent under commands that are not waited for; others come behind them. */
+static void owe(sim_plan *plan, sim_chance *random)
+{
+    uint64_t at_ns = between(random, 300, 900) * SIM_MS;
+    plan->owes = true;
+    add_caller(plan, SIM_CALLBACK, 0); /* by whom the connection is there */
+    add(plan, SIM_READ, 0)->timeout_ms = 2000;
+    add_caller(plan, SIM_CALLBACK, at_ns + SIM_MS); /* who leaves */
+    unsigned left_n = (unsigned)between(random, 1, 3);
+    for (unsigned k = 0; k < left_n; k++) {
+        add(plan, one_in(random, 2) ? SIM_READ : SIM_PUSH, k)->timeout_ms =
+            between(random, 20, 100);
+    }
+    unsigned callers_n = (unsigned)between(random, 1, 3);
+    for (unsigned i = 0; i < callers_n; i++) {
+        add_caller(plan, SIM_CALLBACK, at_ns + between(random, 2, 900) * SIM_MS);
+        plan->callers[2 + i].group_n = (unsigned)between(random, 1, 3);
+        for (unsigned k = 0; k < 4; k++) {
+            sim_command *command = add(plan, one_in(random, 2) ? SIM_READ : SIM_PUSH,
+                                       (unsigned)sim_chance_below(random, SIM_KEYS));
+            command->timeout_ms = between(random, 4000, 9000);
+        }
+    }
+    add_fault(plan, SIM_SILENCE, at_ns, SIM_MS);
+    plan->heal_ns = at_ns + 10 * SIM_S;
+}
+
 typedef void (*scene_fn)(sim_plan *plan, sim_chance *random);
 
-static const scene_fn of_clusters[] = {leave,     move_away, want_maps,
+static const scene_fn of_clusters[] = {leave,     move_away, want_maps, lose_slots,
                                        come_back, move_away, move_away};
 
 void sim_scene_make(sim_plan *plan, sim_chance *random)
@@ -200,6 +269,10 @@ void sim_scene_make(sim_plan *plan, sim_chance *random)
                                                                                             random);
     } else if (plan->kind == SIM_PLAIN) {
         clear(plan);
-        fall_silent(plan, random);
+        if (one_in(random, 2)) {
+            owe(plan, random);
+        } else {
+            fall_silent(plan, random);
+        }
     }
 }

@@ -77,6 +77,7 @@ sim_server *sim_server_add(void)
     server->dead_ns = SIM_NEVER;
     server->silent_ns = SIM_NEVER;
     server->left_ns = SIM_NEVER;
+    server->lost_ns = SIM_NEVER;
     server->host = sim_host_add(0x0a000001u + number, (uint16_t)(7000 + number));
     server->host->owner = server;
     server->host->on_open = on_open;

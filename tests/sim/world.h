@@ -63,7 +63,8 @@ typedef struct sim_server {
     uint64_t back_ns;   /* when it came back then; SIM_NEVER: it has not */
     uint64_t silent_ns; /* since when its packets were swallowed last; SIM_NEVER: they were not */
     uint64_t heard_ns;  /* when that was over; SIM_NEVER: it is not */
-    uint64_t left_ns;   /* when the program was first given a map without it; SIM_NEVER: not yet */
+    uint64_t lost_ns; /* when it was first given one in which it owns nothing; SIM_NEVER: not yet */
+    uint64_t left_ns; /* when the program was first given a map without it; SIM_NEVER: not yet */
     unsigned lives_n;
     unsigned births_n; /* how often it has come with nothing of what it was */
     unsigned replid;   /* of its data, and of those before a failover; 0: none */
@@ -190,6 +191,7 @@ void sim_cluster_swap(unsigned first, unsigned second);
 sim_server *sim_cluster_owner(unsigned unit); /* by the greatest epoch */
 
 unsigned sim_cluster_unit(unsigned slot);
+unsigned sim_cluster_first_owner(const sim_plan *plan, unsigned slot); /* when the run began */
 bool sim_cluster_hears(const sim_server *server, unsigned slot); /* it, or its primary, owns it */
 bool sim_cluster_owns(const sim_server *server, unsigned slot);  /* as it sees it */
 
