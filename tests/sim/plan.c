@@ -208,7 +208,7 @@ static void make_crowd(sim_plan *plan, sim_chance *random)
     plan->callers[0] = (sim_caller){SIM_CALLBACK, 0, 1, 1, 0, false};
     make_command(plan, random, SIM_CALLBACK);
     plan->commands[0].act = SIM_READ;
-    plan->commands[0].times_n = (unsigned)between(random, 500, 3000);
+    plan->commands[0].times_n = (unsigned)between(random, 1500, 4000);
 }
 
 /* Worlds in which a fault can be, one bit each; 0: in all. */
@@ -335,7 +335,7 @@ void sim_plan_make(sim_plan *plan, uint64_t seed, sim_kind kind)
     plan->seed = seed;
     make_world(plan, &random, kind);
     make_callers(plan, &random);
-    if (one_in(&random, 40)) {
+    if (one_in(&random, 24)) {
         make_crowd(plan, &random);
     }
     make_faults(plan, &random);

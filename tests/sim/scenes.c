@@ -141,7 +141,7 @@ static void want_maps(sim_plan *plan, sim_chance *random)
         move->value = sim_chance_below(random, plan->primaries_n);
         at_ns += between(random, 60, 120) * SIM_MS;
     }
-    plan->news_ns = between(random, 1000, 3000) * SIM_MS;
+    plan->news_ns = between(random, 1000, 6000) * SIM_MS;
     plan->heal_ns = 4 * SIM_S;
 }
 
