@@ -126,7 +126,6 @@ static void run_batch(const sim_command *const *commands, unsigned n)
     kw_batch *batch = kw_batch_new(client_of(commands[0]), &error);
     const sim_command *added[8];
     unsigned added_n = 0;
-    uint64_t begin_ns = sim_now();
     for (unsigned i = 0; batch != NULL && i < n; i++) {
         if (add_to_batch(batch, &error, commands[i]) == KW_OK) {
             sim_result_begin(commands[i], commands[0]->timeout_ms);
@@ -138,7 +137,6 @@ static void run_batch(const sim_command *const *commands, unsigned n)
         (void)kw_batch_run(batch, &error, commands[0]->timeout_ms);
         sim_result_check_time(commands[0], run_ns, commands[0]->timeout_ms);
     }
-    (void)begin_ns;
     for (unsigned i = 0; i < added_n; i++) {
         kw_error why = KW_ERROR_INIT;
         const kw_reply *reply = kw_batch_reply(batch, &why, i);
@@ -446,7 +444,9 @@ static void run_group(const sim_caller *caller, const sim_command *const *comman
     switch (caller->way) {
     case SIM_CALL:
         for (unsigned i = 0; i < n; i++) {
-            run_call(commands[i]);
+            for (unsigned k = 0; k == 0 || (k < commands[i]->times_n && !C.is_closing); k++) {
+                run_call(commands[i]);
+            }
         }
         return;
     case SIM_BATCH:

@@ -79,7 +79,7 @@ typedef struct sim_command {
     unsigned id;      /* of the first part */
     uint64_t pause_ns;
     uint64_t timeout_ms; /* 0: the handle's */
-    unsigned times_n;    /* given so often at once, with callbacks; 0: once */
+    unsigned times_n;    /* given so often: by calls one after the other, else at once; 0: once */
     bool is_given_up;    /* a ticket that nobody waits for */
     bool is_cancelled;   /* a ticket, or one with a callback, after cancel_ns */
     uint64_t cancel_ns;
@@ -141,6 +141,7 @@ typedef struct sim_plan {
     bool is_long;          /* outages and deadlines of many seconds */
     bool loses_owners; /* slots of a silent server are another one's, and nothing else is wrong */
     bool owes;         /* connections are silent once, with answers owed to nobody on them */
+    bool meets;        /* callers meet on one connection, and nothing is wrong */
     bool is_small;     /* few callers, commands and faults, and few probes behind them */
     sim_caller callers[SIM_CALLERS];
     unsigned callers_n;

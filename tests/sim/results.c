@@ -232,6 +232,19 @@ static void check_owed(const sim_command *command, const sim_result *result)
     }
 }
 
+/* Where callers meet on a connection with which nothing is wrong, none is left in the queue: each
+ * command ends some round trips later, and not by the next look of whoever waits. */
+#define MET_NS (5 * SIM_MS)
+
+static void check_met(const sim_command *command, const sim_result *result)
+{
+    uint64_t allowed_ns = MET_NS + SIM_TRIPS * C.plan->latency_ns;
+    if (C.plan->meets && result->end_ns > result->begin_ns + allowed_ns) {
+        sim_fail("nothing is wrong, and command %u takes %lu us", command->id,
+                 (unsigned long)((result->end_ns - result->begin_ns) / SIM_US));
+    }
+}
+
 /* A server that refuses connections is down for everybody after a while: a second, and the longest
  * pause between two dials. */
 #define REFUSED_NS (2 * SIM_S)
@@ -302,6 +315,7 @@ static void end_part(const sim_command *command, unsigned part, const kw_reply *
     check_fast(command, result);
     check_lost(command, result);
     check_owed(command, result);
+    check_met(command, result);
     check_recovery(command, result);
 }
 

@@ -141,7 +141,7 @@ static void want_maps(sim_plan *plan, sim_chance *random)
         move->value = sim_chance_below(random, plan->primaries_n);
         at_ns += between(random, 60, 120) * SIM_MS;
     }
-    plan->news_ns = between(random, 1000, 6000) * SIM_MS;
+    plan->news_ns = between(random, 3000, 4500) * SIM_MS;
     plan->heal_ns = 4 * SIM_S;
 }
 
@@ -256,10 +256,35 @@ static void owe(sim_plan *plan, sim_chance *random)
     plan->heal_ns = at_ns + 10 * SIM_S;
 }
 
+/* Callers who meet on one connection for so long that ways of combining are compared. */
+static void meet(sim_plan *plan, sim_chance *random)
+{
+    plan->meets = true;
+    plan->share_above = 1;
+    plan->latency_ns = between(random, 50, 400) * SIM_US;
+    plan->jitter_ns = one_in(random, 2) ? 0 : plan->latency_ns / 2;
+    plan->bandwidth = 0;
+    plan->service_ns = 2 * SIM_US;
+    plan->mix.blocks_n = 100;
+    unsigned callers_n = (unsigned)between(random, 6, SIM_CALLERS);
+    for (unsigned i = 0; i < callers_n; i++) {
+        add_caller(plan, SIM_CALL, 0);
+        sim_command *command = add(plan, SIM_READ, (unsigned)sim_chance_below(random, SIM_KEYS));
+        command->timeout_ms = 2000;
+        command->times_n = (unsigned)between(random, 150, 400);
+        for (unsigned k = 0; k < 8; k++) { /* the others have ended, or do not come at once */
+            command = add(plan, SIM_READ, (unsigned)sim_chance_below(random, SIM_KEYS));
+            command->timeout_ms = 2000;
+            command->pause_ns = between(random, 0, 2 * plan->latency_ns);
+        }
+    }
+    plan->heal_ns = SIM_S;
+}
+
 typedef void (*scene_fn)(sim_plan *plan, sim_chance *random);
 
-static const scene_fn of_clusters[] = {leave,     move_away, want_maps, lose_slots,
-                                       come_back, move_away, move_away};
+static const scene_fn of_clusters[] = {leave,      move_away, want_maps, want_maps, want_maps,
+                                       lose_slots, come_back, move_away, move_away};
 
 void sim_scene_make(sim_plan *plan, sim_chance *random)
 {
@@ -269,7 +294,9 @@ void sim_scene_make(sim_plan *plan, sim_chance *random)
                                                                                             random);
     } else if (plan->kind == SIM_PLAIN) {
         clear(plan);
-        if (one_in(random, 2)) {
+        if (one_in(random, 4)) {
+            meet(plan, random);
+        } else if (one_in(random, 2)) {
             owe(plan, random);
         } else {
             fall_silent(plan, random);
