@@ -251,7 +251,10 @@ kw_err kw_blocking_wait_lane(kw_blocking_wait *self, kw_lane_waiter *waiter)
     if (code != KW_ERR_TIMEOUT) {
         return code;
     }
-    bool is_in_vain = is_probing && kw_node_is_failing(self->node); /* else it was greeted */
+    /* Else it was greeted, or is on a connection: one that was open already, though a dial failed.
+     */
+    bool is_in_vain = is_probing && kw_node_is_failing(self->node) &&
+                      kw_lane_is_opening_for(&self->node->lane, waiter);
     return is_in_vain ? KW_ERR_CONNECT : wait_in_slices(self, waiter);
 }
 

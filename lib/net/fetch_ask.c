@@ -219,7 +219,8 @@ static kw_err ask_anew(kw_fetch_ask *ask, const kw_fetch_manner *manner, kw_erro
 static kw_err advance(kw_fetch_ask *ask, kw_error *error, const kw_fetch_ask_event *event)
 {
     kw_conn *conn = ask->conn;
-    bool is_late = event->now_ns >= ask->deadline_ns;
+    bool is_overdue = conn->state != KW_CONN_READY && event->now_ns >= conn->deadline_ns;
+    bool is_late = is_overdue || event->now_ns >= ask->deadline_ns;
     conn->is_unseen = conn->is_unseen || event->now_ns > ask->seen_ns + SEEN_NS;
     ask->seen_ns = event->now_ns;
     kw_err code = kw_conn_race(conn, error, event->now_ns);

@@ -96,6 +96,9 @@ kw_err kw_lane_wait(kw_lane *lane, kw_lane_waiter *waiter, uint64_t *now_ns, uin
  * not sent has waited for. True where it has ended before. */
 bool kw_lane_abandon(kw_lane *lane, kw_lane_waiter *waiter, uint64_t now_ns);
 
+/* True where the command waits for a connection that is being opened. */
+bool kw_lane_is_opening_for(kw_lane *lane, const kw_lane_waiter *waiter);
+
 /* The node left the map: what is queued ends, BROKEN and not sent. */
 void kw_lane_retire(kw_lane *lane, bool is_retired);
 

@@ -98,6 +98,14 @@ void kw_lane_sweep(kw_lane *lane, uint64_t now_ns, uint64_t idle_ns)
     kw_lane_unlock(lane, &after, idle_since_ns); /* whoever takes it looks at it first */
 }
 
+bool kw_lane_is_opening_for(kw_lane *lane, const kw_lane_waiter *waiter)
+{
+    kw_monitor_lock(&lane->monitor);
+    bool is_opening = !lane->stream.is_ready && waiter->state == KW_LANE_WAITER_QUEUED;
+    kw_monitor_unlock(&lane->monitor);
+    return is_opening;
+}
+
 void kw_lane_wake_all(kw_lane *lane)
 {
     kw_lane_after after;

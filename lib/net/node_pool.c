@@ -245,8 +245,10 @@ static void count_failure(kw_node *node, uint64_t now_ns, const kw_error *failur
     node->failure = *failure;
     kw_error_set_node(&node->failure, node->name);
     node->stats.connect_failures++;
-    /* Those that were too short together are one. */
-    bool is_longest = is_overdue && conn->overdue_n >= node->overdue_n;
+    /* Those that were too short together are one; who gave it up before its time was over, a probe
+     * or a fetch, has more by a rule of its own. */
+    bool had_time = is_overdue && now_ns >= conn->deadline_ns;
+    bool is_longest = had_time && conn->overdue_n >= node->overdue_n;
     node->overdue_n += is_longest && node->overdue_n < KW_NODE_OVERDUE_MAX ? 1 : 0;
     if (is_fault(node, failure->code) && !is_full) {
         kw_node_fault(node, now_ns, is_overdue ? KW_FAULT_UNANSWERED : KW_FAULT_REFUSED);

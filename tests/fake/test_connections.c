@@ -10,6 +10,7 @@
 
 #include "api/client.h"
 #include "base/error.h"
+#include "net/refresher_private.h"
 #include "support/ask.h"
 #include "support/check.h"
 #include "support/fake.h"
@@ -649,6 +650,52 @@ static void test_connects_that_were_too_short_together_double_the_time_once(void
     kw_close(kw);
 }
 
+/* A probe gives a connect up long before its time is over: that it was too short is not known. */
+static void test_connect_that_was_given_up_before_its_time_doubles_no_time(void **state)
+{
+    (void)state;
+    kw_error error = KW_ERROR_INIT;
+    kw_node *node;
+    kw_client *kw = open_by_told_time(&node);
+    for (unsigned i = 0; i < 3; i++) {
+        kw_conn *conn = NULL;
+        assert_int_equal(kw_node_try_acquire(node, &conn, &error, told_ns, true), KW_OK);
+        assert_int_equal(conn->deadline_ns - told_ns, kw_conn_connect_ns(conn->env));
+        told_ns = conn->deadline_ns - 1;
+        (void)kw_conn_tell_overdue(conn, &error);
+        kw_node_release(node, conn, told_ns, &error);
+        told_ns += (uint64_t)60000000000;
+    }
+    kw_node_unref(node);
+    kw_close(kw);
+}
+
+/* Nobody drove the fetch until the time of its connection was over, which was answered long before.
+ */
+static void test_fetch_looks_at_a_connection_whose_time_is_over(void **state)
+{
+    (void)state;
+    kw_fake_on(fake, KW_FAKE_ALWAYS, "CLUSTER SLOTS", KW_FAKE_STEPS(KW_FAKE_GATE));
+    kw_client *kw =
+        kw_test_open("redis-cluster://%s?timeout=20s&connect-timeout=10ms", kw_fake_address(fake));
+    kw_refresher *refresher = &kw->topology->refresher;
+    kw_env *env = &kw->topology->env;
+    told_ns = kw_env_now(env);
+    env->clock = (kw_clock){tell_time, NULL};
+    (void)kw_refresher_want(refresher);
+    told_ns += (uint64_t)10000000000;
+    kw_refresher_drive(refresher, told_ns, NULL);
+    const kw_conn *conn = refresher->asks[0].conn;
+    assert_non_null(conn);
+    assert_int_not_equal(conn->state, KW_CONN_READY);
+    KW_TEST_AWAIT(kw_fake_at_gates(fake) == 1) /* behind the answers to the greeting */
+    told_ns = conn->deadline_ns;
+    assert_true(told_ns < refresher->asks[0].deadline_ns);
+    kw_refresher_drive(refresher, told_ns, NULL);
+    assert_int_equal(refresher->failures_n, 0);
+    kw_close(kw);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -665,6 +712,8 @@ int main(void)
         TEST(test_connect_that_was_left_alone_is_no_round_trip),
         TEST(test_connection_greeting_has_as_long_as_its_connect_took),
         TEST(test_connects_that_were_too_short_together_double_the_time_once),
+        TEST(test_connect_that_was_given_up_before_its_time_doubles_no_time),
+        TEST(test_fetch_looks_at_a_connection_whose_time_is_over),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

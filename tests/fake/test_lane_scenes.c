@@ -405,6 +405,53 @@ static void test_lane_unasked_reply_behind_many_tombstones_is_noticed(void **sta
     assert_int_equal(kw_fake_accepted(stage.fake), accepted_n + 1);
 }
 
+static void *ask_client(void *arg)
+{
+    kw_error error = KW_ERROR_INIT;
+    kw_reply *reply = kw_command(stage.client, &error, "APPEND k %s", (const char *)arg);
+    bool is_right = kw_reply_int(reply) == 1;
+    kw_reply_free(reply);
+    return is_right ? arg : NULL;
+}
+
+/* A dial has failed, and a caller waits for the lane's connection: it is one that was open already,
+ * on which the command leaves. Its answer takes longer than a dial of a failing node is given. */
+static void test_lane_of_a_failing_node_waits_for_what_has_left(void **state)
+{
+    (void)state;
+    hold look;
+    pthread_t first;
+    pthread_t second;
+    void *is_right = NULL;
+    kw_fake_on_reply(stage.fake, 1, "APPEND *", ":1");
+    kw_fake_on(stage.fake, KW_FAKE_ALWAYS, "APPEND *",
+               KW_FAKE_STEPS(KW_FAKE_GATE, KW_FAKE_SEND(":1\r\n")));
+    assert_non_null(ask_client("a"));
+    kw_node *node = kw_snapshot_owner(stage.client->topology->snapshot, 0);
+    kw_lane *own = stage.lane;
+    stage.lane = &node->lane;
+    atomic_store(&node->is_crowded, true);
+    kw_monitor_lock(&node->monitor);
+    node->health.is_failing = true;
+    node->idle->idle_since_ns -= 1000 * KW_NS_PER_MS; /* who takes it looks at it */
+    kw_monitor_unlock(&node->monitor);
+    hold_next(&look, KW_TEST_RECV, false, 0);
+    assert_int_equal(pthread_create(&first, NULL, ask_client, "b"), 0);
+    WAIT_FOR(atomic_load(&look.is_held));
+    assert_int_equal(pthread_create(&second, NULL, ask_client, "c"), 0);
+    WAIT_FOR(queue_n() == 2);
+    atomic_store(&look.is_released, true);
+    WAIT_FOR(owners_n() == 2);
+    kw_test_sleep_ms(200);
+    kw_fake_pass(stage.fake);
+    kw_fake_pass(stage.fake);
+    assert_int_equal(pthread_join(first, &is_right), 0);
+    assert_non_null(is_right);
+    assert_int_equal(pthread_join(second, &is_right), 0);
+    assert_non_null(is_right);
+    stage.lane = own;
+}
+
 #define SCENE(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
@@ -419,6 +466,7 @@ int main(void)
         SCENE(test_lane_connection_from_before_a_renewal_is_not_used),
         SCENE(test_lane_rest_is_no_use_of_the_connection),
         SCENE(test_lane_half_open_connection_is_left_to_the_pool),
+        SCENE(test_lane_of_a_failing_node_waits_for_what_has_left),
         SCENE(test_lane_greeting_does_not_wait_for_a_tombstone),
         SCENE(test_lane_doubtful_reply_of_an_early_command_is_dropped),
         SCENE(test_lane_answer_to_half_a_command_ends_the_connection),
