@@ -3,6 +3,7 @@
 #include "program.h"
 
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -152,12 +153,13 @@ void pause_ms(uint64_t ms)
     nanosleep(&span, NULL);
 }
 
-static volatile sig_atomic_t is_over;
+/* Set in a signal handler, and read by threads. */
+static atomic_bool is_over;
 
 static void on_signal(int number)
 {
     (void)number;
-    is_over = 1;
+    atomic_store(&is_over, true);
 }
 
 void catch_signals(void)
@@ -169,5 +171,5 @@ void catch_signals(void)
 
 bool is_interrupted(void)
 {
-    return is_over != 0;
+    return atomic_load(&is_over);
 }

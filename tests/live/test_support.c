@@ -193,7 +193,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_cluster_serves_moves_and_fails_over),
     };
     if (argc > 1 && strcmp(argv[1], "--leave-a-child") == 0) {
-        (void)kw_test_server_start(NULL);
+        static const kw_test_server *server;
+        server = kw_test_server_start(NULL);
+        assert_non_null(server);
         pid_t parent = getpid();
         if (fork() == 0) {
             while (getppid() == parent) {
