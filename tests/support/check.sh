@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-3-Clause
-# Runs test programs and scripts, four a processor at a time (most of a test is waiting), those of
+# Runs test programs and scripts, two a processor at a time (most of a test is waiting), those of
 # longest.txt first, and stops at the first that fails:
 #   check.sh [--servers] test...
 # A test is a cmocka program, or a script (*.sh) that counts as one test. What a test
@@ -100,8 +100,8 @@ shift "$given"
 set -- $first "$@"
 
 if [ -z "${JOBS:-}" ]; then
-    JOBS=$((4 * $(getconf _NPROCESSORS_ONLN 2> /dev/null || echo 1)))
-    [ "$JOBS" -le 16 ] || JOBS=16
+    JOBS=$((2 * $(getconf _NPROCESSORS_ONLN 2> /dev/null || echo 1)))
+    [ "$JOBS" -le 8 ] || JOBS=8
 fi
 workers=
 jobs=0
