@@ -32,7 +32,8 @@ typedef struct kw_batching {
 } kw_batching;
 
 /* A command begins its way: others_n are queued or under way. True, once, where callers have been
- * few for so long that they need not share: fewer than share_above others, many times in a row. */
+ * few for so long that they need not share: many commands, and nearly all of them, have met fewer
+ * than share_above others. */
 bool kw_batching_on_command(kw_batching *batching, size_t others_n, uint64_t share_above);
 
 /* True where the next batch may leave now. is_read: a thread reads the replies, so that the answer

@@ -72,65 +72,68 @@ static void test_lane_open_gate_sends_at_once(void **state)
     }
 }
 
-/* Commands that come while a batch is unanswered leave in one send. */
-static void test_lane_closed_gate_makes_one_batch(void **state)
-{
-    enum { OTHERS = 10 };
-    (void)state;
+/* A command is on its way, and whoever reads for it is held up; others come meanwhile. */
+enum { OTHERS = 10 };
+typedef struct meeting {
     actor first;
     actor others[OTHERS];
     hold recv_hold;
+} meeting;
+
+static void begin_meeting(meeting *it)
+{
     expect_right(1);
-    hold_next(&recv_hold, KW_TEST_RECV, true, 0);
-    actor_start(&first, 2, LONG_MS);
-    WAIT_FOR(atomic_load(&recv_hold.is_held));
+    hold_next(&it->recv_hold, KW_TEST_RECV, true, 0);
+    actor_start(&it->first, 2, LONG_MS);
+    WAIT_FOR(atomic_load(&it->recv_hold.is_held));
+}
+
+static void end_meeting(meeting *it)
+{
+    atomic_store(&it->recv_hold.is_released, true);
+    for (unsigned i = 0; i < OTHERS; i++) {
+        WAIT_FOR(atomic_load(&it->others[i].is_over));
+        assert_true(kw_test_rider_is_right(it->others[i].rider));
+        actor_end(&it->others[i]);
+    }
+    actor_end(&it->first);
+}
+
+/* Commands that come while a batch is unanswered leave in one send. */
+static void test_lane_closed_gate_makes_one_batch(void **state)
+{
+    (void)state;
+    meeting it;
+    begin_meeting(&it);
     kw_monitor_lock(&stage.lane->monitor);
     assert_true(kw_combining_batches(&stage.lane->combining));
     stage.lane->batching.trip_ns = 3600 * (uint64_t)1000000000; /* no time opens the gate */
     kw_monitor_unlock(&stage.lane->monitor);
     unsigned long before_n = sends_n();
     for (unsigned i = 0; i < OTHERS; i++) {
-        actor_start(&others[i], 10 + i, LONG_MS);
+        actor_start(&it.others[i], 10 + i, LONG_MS);
     }
     WAIT_FOR(queue_n() == OTHERS && sleeps_n() >= OTHERS);
     assert_int_equal(sends_n(), before_n);
-    atomic_store(&recv_hold.is_released, true);
-    for (unsigned i = 0; i < OTHERS; i++) {
-        WAIT_FOR(atomic_load(&others[i].is_over));
-        assert_true(kw_test_rider_is_right(others[i].rider));
-        actor_end(&others[i]);
-    }
-    actor_end(&first);
+    end_meeting(&it);
     assert_int_equal(sends_n(), before_n + 1);
 }
 
 /* Where callers do not combine, none waits for the answer to another's command. */
 static void test_lane_that_does_not_combine_sends_each_at_once(void **state)
 {
-    enum { OTHERS = 10 };
     (void)state;
-    actor first;
-    actor others[OTHERS];
-    hold recv_hold;
-    expect_right(1);
+    meeting it;
+    begin_meeting(&it);
     kw_monitor_lock(&stage.lane->monitor);
     stage.lane->combining.way = KW_COMBINING_NONE;
     kw_monitor_unlock(&stage.lane->monitor);
-    hold_next(&recv_hold, KW_TEST_RECV, true, 0);
-    actor_start(&first, 2, LONG_MS);
-    WAIT_FOR(atomic_load(&recv_hold.is_held));
     unsigned long before_n = sends_n();
     for (unsigned i = 0; i < OTHERS; i++) {
-        actor_start(&others[i], 10 + i, LONG_MS);
+        actor_start(&it.others[i], 10 + i, LONG_MS);
         WAIT_FOR(sends_n() == before_n + i + 1);
     }
-    atomic_store(&recv_hold.is_released, true);
-    for (unsigned i = 0; i < OTHERS; i++) {
-        WAIT_FOR(atomic_load(&others[i].is_over));
-        assert_true(kw_test_rider_is_right(others[i].rider));
-        actor_end(&others[i]);
-    }
-    actor_end(&first);
+    end_meeting(&it);
 }
 
 /* The writer has sent its bytes, and does not know yet; its reply is there, its reader gone.
