@@ -3,6 +3,7 @@
  * what a fresh handle adds, how long a kw_process lasts, and the memory of a command. --gate: exit
  * status 1 where a goal is missed. */
 #include "support/bench.h"
+#include "support/meter.h"
 
 #include <poll.h>
 #include <stdio.h>
@@ -21,51 +22,6 @@ static double cpu_ms(void)
     struct timespec now;
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
     return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
-}
-
-/* Bytes that the library holds. */
-typedef struct meter {
-    size_t live_len;
-    size_t most_len;
-} meter;
-
-typedef union head {
-    size_t len;
-    max_align_t align;
-} head;
-
-static void *meter_malloc(void *ctx, size_t len)
-{
-    meter *self = ctx;
-    head *block = malloc(sizeof(head) + len);
-    if (block == NULL) {
-        return NULL;
-    }
-    block->len = len;
-    self->live_len += len;
-    self->most_len = self->live_len > self->most_len ? self->live_len : self->most_len;
-    return block + 1;
-}
-
-static void meter_free(void *ctx, void *data)
-{
-    meter *self = ctx;
-    if (data != NULL) {
-        head *block = (head *)data - 1;
-        self->live_len -= block->len;
-        free(block);
-    }
-}
-
-static void *meter_realloc(void *ctx, void *data, size_t len)
-{
-    void *moved = meter_malloc(ctx, len);
-    if (moved != NULL && data != NULL) {
-        size_t before_len = ((head *)data - 1)->len;
-        memcpy(moved, data, before_len < len ? before_len : len);
-        meter_free(ctx, data);
-    }
-    return moved;
 }
 
 /* One round: n commands, at most under_way_n at a time. */
@@ -153,9 +109,8 @@ int main(int argc, char **argv)
     double memory_len = 0;
     kw_bench_init(&bench, KEYS_N, NULL);
     for (size_t i = 0; i < 3; i++) {
-        meter memory = {0, 0};
-        kw_allocator allocator = {sizeof(allocator), &memory, meter_malloc, meter_realloc,
-                                  meter_free};
+        kw_test_meter memory = {0, 0};
+        kw_allocator allocator = kw_test_meter_allocator(&memory);
         kw_client *kw = open_handle(&allocator);
         fresh_ms[i] = run(&state, kw, MUCH_N, MUCH_N);
         turn_ms = state.turn_ms > turn_ms ? state.turn_ms : turn_ms;

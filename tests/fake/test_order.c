@@ -2,6 +2,7 @@
 /* Order per key in batches, tickets and callbacks: the order of adding, or an error, never another
  * order in silence; and the bounds of what may be under way. */
 #include "fake/fakes.h"
+#include "support/meter.h"
 #include "support/turn.h"
 
 enum { VALUES = 4 };
@@ -312,48 +313,6 @@ static void test_queue_of_tickets_is_full_at_its_bounds(void **state)
     }
 }
 
-/* Bytes that a handle holds. */
-typedef struct meter {
-    size_t len;
-    size_t most_len;
-} meter;
-
-typedef union head {
-    size_t len;
-    max_align_t align;
-} head;
-
-static void *meter_malloc(void *ctx, size_t len)
-{
-    meter *self = ctx;
-    head *block = malloc(sizeof(head) + len);
-    assert_non_null(block);
-    block->len = len;
-    self->len += len;
-    self->most_len = self->len > self->most_len ? self->len : self->most_len;
-    return block + 1;
-}
-
-static void meter_free(void *ctx, void *data)
-{
-    if (data != NULL) {
-        head *block = (head *)data - 1;
-        ((meter *)ctx)->len -= block->len;
-        free(block);
-    }
-}
-
-static void *meter_realloc(void *ctx, void *data, size_t len)
-{
-    void *moved = meter_malloc(ctx, len);
-    if (data != NULL) {
-        size_t before_len = ((head *)data - 1)->len;
-        memcpy(moved, data, before_len < len ? before_len : len);
-        meter_free(ctx, data);
-    }
-    return moved;
-}
-
 #define MANY_N ((size_t)8000)
 
 /* What a command may take beside its own bytes: given, and on a connection as well. */
@@ -363,8 +322,8 @@ static void *meter_realloc(void *ctx, void *data, size_t len)
 static void test_queue_takes_little_memory_a_command(void **state)
 {
     (void)state;
-    meter memory = {0, 0};
-    kw_allocator allocator = {sizeof(allocator), &memory, meter_malloc, meter_realloc, meter_free};
+    kw_test_meter memory = {0, 0};
+    kw_allocator allocator = kw_test_meter_allocator(&memory);
     renew_fakes();
     kw_fake_on(fakes[1], KW_FAKE_ALWAYS, "GET *", KW_FAKE_STEPS(KW_FAKE_STALL));
     kw_config *config = kw_test_config_new(&allocator);
