@@ -60,6 +60,34 @@ static void test_numbers_have_a_point_in_every_locale(void **state)
     kw_close(kw);
 }
 
+/* What is told of each member of a ring is of the placement's own hash: twemproxy's crc32 has 15
+ * bits, so that on its ketama all hashes are before the first point but a few. */
+static void test_shares_are_of_the_placements_own_hash(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *placement;
+        double share; /* of the member that has most */
+    } rows[] = {{"twemproxy:ketama:crc32", 1}, {"twemproxy:modula:crc32", 10923.0 / 32768}};
+    renew_servers();
+    for (size_t i = 0; i < 2; i++) {
+        kw_client *kw =
+            kw_test_open("redis-ring://a=%s,b=%s,c=%s?placement=%s", kw_fake_address(fakes[0]),
+                         kw_fake_address(fakes[1]), kw_fake_address(fakes[2]), rows[i].placement);
+        kw_node_stats node = {.size = sizeof(node)};
+        double most = 0;
+        double sum = 0;
+        for (size_t k = 0; kw_client_node_stats(kw, &node, k) == KW_OK; k++) {
+            most = node.share > most ? node.share : most;
+            sum += node.share;
+        }
+        if (most != rows[i].share || sum != 1) {
+            fail_msg("%s: %f is the largest share, %f are all", rows[i].placement, most, sum);
+        }
+        kw_close(kw);
+    }
+}
+
 /* What the callback for slow calls was told. */
 typedef struct told {
     atomic_int n;
@@ -133,6 +161,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_prometheus_is_told_seconds_and_json_milliseconds),
         cmocka_unit_test(test_numbers_have_a_point_in_every_locale),
+        cmocka_unit_test(test_shares_are_of_the_placements_own_hash),
         cmocka_unit_test(test_story_counts_tries_that_ended_alike),
         cmocka_unit_test(test_story_says_that_tries_were_not_kept),
     };

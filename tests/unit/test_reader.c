@@ -612,6 +612,26 @@ static void test_reader_array_that_grows_keeps_its_elements(void **state)
     }
 }
 
+/* The option's greatest limit is more than a size_t of 32 bits holds: what it allows is read there
+ * too. */
+static void test_reader_limit_of_items_past_32_bits_allows_all(void **state)
+{
+    (void)state;
+    static const kw_reader_limits greatest = {
+        .bytes = 1 << 20, .items = UINT64_C(1) << 32, .depth = 7};
+    static const char *const streams[] = {
+        "*2\r\n:1\r\n:2\r\n", "*2\r\n*1\r\n:1\r\n*2\r\n:2\r\n+x\r\n", "*0\r\n", "*1\r\n*0\r\n"};
+    for (size_t i = 0; i < sizeof(streams) / sizeof(streams[0]); i++) {
+        kw_bytes stream = kw_bytes_of(streams[i]);
+        reading whole;
+        read_stream(&whole, &greatest, stream, stream.len, NULL);
+        assert_int_equal(whole.code, KW_OK);
+        assert_int_equal(whole.replies_n, 1);
+        forget(&whole);
+        check_stream(&greatest, stream, NULL);
+    }
+}
+
 /* A string that says that it is over the limit is refused by its head. */
 static void test_reader_string_over_the_limit_is_refused_at_once(void **state)
 {
@@ -670,6 +690,7 @@ int main(void)
         cmocka_unit_test(test_reader_random_streams_read_alike_in_any_pieces),
         cmocka_unit_test(test_reader_memory_grows_with_what_came),
         cmocka_unit_test(test_reader_array_that_grows_keeps_its_elements),
+        cmocka_unit_test(test_reader_limit_of_items_past_32_bits_allows_all),
         cmocka_unit_test(test_reader_string_over_the_limit_is_refused_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
