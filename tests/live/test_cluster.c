@@ -396,6 +396,59 @@ static void test_first_commands_need_a_connection_a_node(void **state)
     kw_close(client);
 }
 
+/* One step of Valkey 9.1's own scan of a cluster; how many keys it gave. */
+static size_t scan_step(kw_client *client, char cursor[64], const char *options)
+{
+    kw_error error = KW_ERROR_INIT;
+    char command[128];
+    snprintf(command, sizeof(command), "CLUSTERSCAN %s %s", cursor, options);
+    kw_reply *reply = kw_command(client, &error, command);
+    if (kw_reply_count(reply) != 2) {
+        fail_msg("%s: %s", command, reply != NULL ? kw_reply_str(reply, NULL) : error.text);
+    }
+    size_t n = kw_reply_count(kw_reply_at(reply, 1));
+    snprintf(cursor, 64, "%s", kw_reply_str(kw_reply_at(reply, 0), NULL));
+    kw_reply_free(reply);
+    return n;
+}
+
+/* Its cursor has a hash tag of the slot where it is, by which each step goes to its owner. */
+static void test_scan_by_the_servers_goes_by_its_cursor(void **state)
+{
+    stage *it = *state;
+    if (!kw_test_server_has_version(9, 1)) {
+        return;
+    }
+    enum { KEYS_N = 50 };
+    kw_client *client = kw_test_open("%s?timeout=10s", kw_test_cluster_uri(it->cluster));
+    unsigned slots_n = 0;
+    size_t given_n = 0;
+    char cursor[64] = "0";
+    for (unsigned i = 0; i < KEYS_N; i++) {
+        kw_test_ask_ok(client, "SET scanned:%u x", i);
+    }
+    do {
+        given_n += scan_step(client, cursor, "MATCH scanned:* COUNT 1000");
+        slots_n++;
+    } while (strcmp(cursor, "0") != 0 && slots_n <= 2 * KW_SLOTS_N);
+    assert_in_range(given_n, KEYS_N, 2 * KEYS_N);
+    assert_int_equal(kw_test_stats(client).moved, 0);
+    /* One slot of each third, of which two are another node's than that of "0". */
+    for (unsigned i = 0; i < 3; i++) {
+        char options[40];
+        char key[16];
+        snprintf(options, sizeof(options), "SLOT %u", key_in(key, i * 5500, i * 5500 + 5000));
+        kw_test_ask_ok(client, "SET %s x", key);
+        strcpy(cursor, "0");
+        size_t n = 0;
+        do {
+            n += scan_step(client, cursor, options);
+        } while (strcmp(cursor, "0") != 0);
+        assert_true(n >= 1);
+    }
+    kw_close(client);
+}
+
 static int start_stage(void **state)
 {
     static stage it; /* the program's only one */
@@ -430,6 +483,7 @@ int main(void)
         cmocka_unit_test(test_new_node_gets_its_first_slots),
         cmocka_unit_test(test_node_stats_name_every_node_and_all_slots),
         cmocka_unit_test(test_first_commands_need_a_connection_a_node),
+        cmocka_unit_test(test_scan_by_the_servers_goes_by_its_cursor),
     };
     int failed = cmocka_run_group_tests(tests, start_stage, end_stage);
     kw_test_share_always();

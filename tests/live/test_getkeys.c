@@ -227,7 +227,7 @@ static const char *const newer[] = {"ACL DELUSER",    "ACL SAVE",         "ACL S
                                     "LATENCY RESET",  "MSETNX",           "SCAN"};
 
 /* Policies where the table goes its own way, see command_rows.def. */
-static const char *const own[] = {"MSETEX", "RANDOMKEY"};
+static const char *const own[] = {"CLUSTERSCAN", "MSETEX", "RANDOMKEY"};
 
 static const char *const requests[] = {"all_shards", "all_nodes", "multi_shard", "special"};
 static const kw_request_policy requests_of[] = {KW_REQUEST_ALL_SHARDS, KW_REQUEST_ALL_NODES,
@@ -278,9 +278,11 @@ static void test_getkeys_policies_are_those_of_the_server(void **state)
     for_each_command(*state, check_policies);
 }
 
-/* Keys only in the table: shard channels, which are routed like keys, and a PFMERGE
- * without sources, which the server runs but finds no keys in. */
-static const char *const ours[] = {"SPUBLISH", "SSUBSCRIBE", "SUNSUBSCRIBE", "PFMERGE"};
+/* Keys only in the table: shard channels, which are routed like keys; the cursor of CLUSTERSCAN,
+ * whose hash tag is in the slot where it stands; and a PFMERGE without sources, which the server
+ * runs but finds no keys in. */
+static const char *const ours[] = {"CLUSTERSCAN", "SPUBLISH", "SSUBSCRIBE", "SUNSUBSCRIBE",
+                                   "PFMERGE"};
 
 static int compare_text(const void *a, const void *b)
 {
