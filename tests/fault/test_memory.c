@@ -138,12 +138,10 @@ static void start(pass *self, unsigned long fail_at)
     set_fault(self, fail_at);
 }
 
+/* As kw_open does, but by the calm clock, so that no greeting is late because the machine is. */
 static kw_client *open_client(pass *self, kw_error *error)
 {
-    if (!self->is_hook) {
-        return kw_open(self->uri, error);
-    }
-    kw_config *config = kw_config_new(&self->memory.allocator);
+    kw_config *config = kw_test_config_new(self->is_hook ? &self->memory.allocator : NULL);
     kw_client *client = NULL;
     if (config == NULL) {
         error->code = KW_ERR_NOMEM;
@@ -320,10 +318,32 @@ static void test_single_server_with_a_failing_hook(void **state)
     run_single(true, true, "single, hook, all from there");
 }
 
+/* kw_open by itself: it asks nobody, so that no time passes. */
+static void open_without_memory(void)
+{
+    bool is_reached = true;
+    for (unsigned long fail_at = 1; is_reached; fail_at++) {
+        pass it = {0};
+        kw_error error = KW_ERROR_INIT;
+        start(&it, fail_at);
+        enter(&it);
+        kw_client *client = kw_open("redis://127.0.0.1:1?client-name=memory", &error);
+        leave();
+        is_reached = process.calls >= fail_at;
+        assert_true(client != NULL || error.code == KW_ERR_NOMEM);
+        assert_true(is_reached || client != NULL);
+        enter(&it);
+        kw_close(client);
+        leave();
+        assert_int_equal(process.live, 0);
+    }
+}
+
 static void test_single_server_with_a_failing_malloc(void **state)
 {
     (void)state;
     if (HAS_OWN_MALLOC) {
+        open_without_memory();
         run_single(false, false, "single, malloc");
         run_single(false, true, "single, malloc, all from there");
     }
