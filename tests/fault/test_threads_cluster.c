@@ -92,9 +92,9 @@ static void get_stuck(void *arg, unsigned thread)
 
 static uint64_t p99_of(traffic *it, kw_test_times *spent)
 {
+    KW_TEST_AWAIT(kw_test_times_count(spent) > 100)
     atomic_store(&it->spent, NULL);
     kw_test_sleep_ms(20); /* the last one is written */
-    assert_true(kw_test_times_count(spent) > 100);
     return kw_test_times_at(spent, 990);
 }
 
@@ -159,6 +159,22 @@ static void test_stopped_node_costs_other_callers_nothing(void **state)
 
 /* The checker's threads, while the cluster is disturbed. */
 
+static uint64_t answered_n(kw_checker *checker)
+{
+    uint64_t n = 0;
+    for (unsigned group = 0; group < KW_CHECKER_GROUPS; group++) {
+        n += kw_checker_answered(checker, group);
+    }
+    return n;
+}
+
+/* However slow the machine is, what is looked at are some hundred calls. */
+static void await_calls(kw_checker *checker)
+{
+    uint64_t enough = answered_n(checker) + 200;
+    KW_TEST_AWAIT(answered_n(checker) >= enough)
+}
+
 /* Nothing is ever wrong, doubled or late; what was acknowledged is lost only with a
  * primary that had not yet passed it on, a call of each thread at most. */
 static kw_checker_report take(kw_checker *checker, const char *what, uint64_t lost_max,
@@ -198,6 +214,7 @@ static void run_outage(stage *it, kw_checker *checker, unsigned slot, bool is_st
     }
     uint64_t recovery_ms = kw_test_now_ms() - promoted_ms;
     kw_test_sleep_ms(500);
+    await_calls(checker);
     kw_checker_report report = take(checker, is_stop ? "stopped" : "killed", THREADS, UINT64_MAX);
     if (promoted_ms - start_ms + 2000 < LONG_MS) {
         /* Who has the time waits it out, but for the write that each had sent. */
@@ -213,6 +230,7 @@ static void run_outage(stage *it, kw_checker *checker, unsigned slot, bool is_st
     }
     kw_test_cluster_wait(it->cluster, 60000);
     kw_test_sleep_ms(300);
+    await_calls(checker);
     take(checker, is_stop ? "  continued" : "  restarted", 0, 0);
 }
 
@@ -222,13 +240,14 @@ static void test_64_threads_survive_a_disturbed_cluster(void **state)
     static const kw_checker_setup setup = {THREADS, {SHORT_MS, LONG_MS}, NULL, NULL};
     kw_client *kw = kw_test_open("%s?timeout=5s", kw_test_cluster_uri(it->cluster));
     kw_checker *checker = kw_checker_start(kw, &setup);
-    kw_test_sleep_ms(500);
+    await_calls(checker);
     take(checker, "calm", 0, 0);
     kw_test_server *first = kw_test_cluster_owner(it->cluster, 0);
     kw_test_server *second = kw_test_cluster_owner(it->cluster, 8000);
     kw_test_cluster_move(it->cluster, 0, 399, second);
     kw_test_cluster_move(it->cluster, 0, 399, first);
     kw_test_cluster_wait(it->cluster, 60000);
+    await_calls(checker);
     take(checker, "resharded", 0, 0);
     run_outage(it, checker, 3000, false);
     run_outage(it, checker, 13000, true);
