@@ -182,7 +182,8 @@ static const char *const reads[] = {
     "CLUSTER SLOT-STATS", "CLUSTER SLOTS", "COMMAND", "COMMAND COUNT", "COMMAND DOCS",
     "COMMAND GETKEYS", "COMMAND GETKEYSANDFLAGS", "COMMAND HELP", "COMMAND INFO", "COMMAND LIST",
     "COMMANDLOG GET", "COMMANDLOG HELP", "COMMANDLOG LEN", "CONFIG GET", "CONFIG HELP", "ECHO",
-    "FUNCTION DUMP", "FUNCTION HELP", "FUNCTION LIST", "FUNCTION STATS", "HOTKEYS GET", "INFO",
+    "FUNCTION DUMP", "FUNCTION HELP", "FUNCTION LIST", "FUNCTION STATS", "HOTKEYS GET",
+    "HOTKEYS HELP", "INFO",
     "JSON.DEBUG HELP", "LASTSAVE", "LATENCY DOCTOR", "LATENCY GRAPH", "LATENCY HELP",
     "LATENCY HISTOGRAM", "LATENCY HISTORY", "LATENCY LATEST", "MEMORY DOCTOR", "MEMORY HELP",
     "MEMORY MALLOC-STATS", "MEMORY STATS", "MODULE HELP", "MODULE LIST", "OBJECT HELP", "PING",
@@ -227,7 +228,8 @@ static const char *const newer[] = {"ACL DELUSER",    "ACL SAVE",         "ACL S
                                     "LATENCY RESET",  "MSETNX",           "SCAN"};
 
 /* Policies where the table goes its own way, see command_rows.def. */
-static const char *const own[] = {"CLUSTERSCAN", "MSETEX", "RANDOMKEY"};
+static const char *const own[] = {"CLUSTERSCAN",  "HOTKEYS GET", "HOTKEYS RESET", "HOTKEYS START",
+                                  "HOTKEYS STOP", "MSETEX",      "RANDOMKEY"};
 
 static const char *const requests[] = {"all_shards", "all_nodes", "multi_shard", "special"};
 static const kw_request_policy requests_of[] = {KW_REQUEST_ALL_SHARDS, KW_REQUEST_ALL_NODES,

@@ -162,6 +162,9 @@ static void test_ten_thousand_channels_of_one_server(void **state)
 static void test_ten_thousand_sharded_channels_of_a_cluster(void **state)
 {
     (void)state;
+    if (!kw_test_server_has_version(7, 0)) {
+        skip(); /* sharded channels are of Redis 7 */
+    }
     kw_test_cluster *cluster = kw_test_cluster_start(3, 0, 0, NULL);
     kw_client *client = open_client(kw_test_cluster_uri(cluster));
     kw_subscriber *subscriber = open_subscriber(client, NULL);
@@ -380,6 +383,9 @@ static void test_keyspace_notifications_go_on_behind_a_failover(void **state)
 static void test_publisher_that_was_away_finds_the_new_owner(void **state)
 {
     (void)state;
+    if (!kw_test_server_has_version(7, 0)) {
+        skip(); /* sharded channels are of Redis 7 */
+    }
     kw_error error = KW_ERROR_INIT;
     kw_test_cluster *cluster = kw_test_cluster_start(3, 1, 1000, NULL);
     char uri[300];
