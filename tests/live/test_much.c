@@ -58,31 +58,47 @@ static void on_reply(void *arg, kw_reply *reply, const kw_error *error)
     kw_reply_free(reply);
 }
 
-/* Gives n commands at once and turns until all have ended, or a limit far away. */
+static void give(tally *self, kw_client *kw, size_t n, const char *format)
+{
+    for (size_t i = 0; i < n; i++) {
+        kw_callback callback = {on_reply, self};
+        assert_int_equal(kw_command_async(kw, NULL, callback, format, i), KW_OK);
+    }
+}
+
+static void turn_once(tally *self, kw_client *kw)
+{
+    struct pollfd entry = {kw_fd(kw, NULL), POLLIN, 0};
+    int timeout_ms = kw_timeout(kw);
+    (void)poll(&entry, 1, timeout_ms < 0 || timeout_ms > 100 ? 100 : timeout_ms);
+    double before_ms = cpu_ms();
+    assert_int_equal(kw_process(kw, NULL), KW_OK);
+    double turn_ms = cpu_ms() - before_ms;
+    self->turn_ms = turn_ms > self->turn_ms ? turn_ms : self->turn_ms;
+    self->turns_n++;
+}
+
+/* Turns until all have ended, or a limit far away. */
+static void turn_out(tally *self, kw_client *kw, size_t n, const char *format, double start_ms)
+{
+    uint64_t end_ms = kw_test_now_ms() + 120000;
+    while (self->answers_n < n && kw_test_now_ms() < end_ms) {
+        turn_once(self, kw);
+    }
+    self->ms = cpu_ms() - start_ms;
+    fprintf(stderr, "%s, %zu: %zu answers, %zu failures, %.0f ms, %zu turns, longest %.1f ms %s\n",
+            format, n, self->answers_n, self->failures_n, self->ms, self->turns_n, self->turn_ms,
+            self->failure.text);
+    assert_int_equal(self->answers_n, n);
+}
+
+/* Gives n commands at once, and turns until they have ended. */
 static tally run(kw_client *kw, size_t n, const char *format)
 {
     tally self = {0};
     double start_ms = cpu_ms();
-    uint64_t end_ms = kw_test_now_ms() + 120000;
-    for (size_t i = 0; i < n; i++) {
-        kw_callback callback = {on_reply, &self};
-        assert_int_equal(kw_command_async(kw, NULL, callback, format, i), KW_OK);
-    }
-    while (self.answers_n < n && kw_test_now_ms() < end_ms) {
-        struct pollfd entry = {kw_fd(kw, NULL), POLLIN, 0};
-        int timeout_ms = kw_timeout(kw);
-        (void)poll(&entry, 1, timeout_ms < 0 || timeout_ms > 100 ? 100 : timeout_ms);
-        double before_ms = cpu_ms();
-        assert_int_equal(kw_process(kw, NULL), KW_OK);
-        double turn_ms = cpu_ms() - before_ms;
-        self.turn_ms = turn_ms > self.turn_ms ? turn_ms : self.turn_ms;
-        self.turns_n++;
-    }
-    self.ms = cpu_ms() - start_ms;
-    fprintf(stderr, "%s, %zu: %zu answers, %zu failures, %.0f ms, %zu turns, longest %.1f ms %s\n",
-            format, n, self.answers_n, self.failures_n, self.ms, self.turns_n, self.turn_ms,
-            self.failure.text);
-    assert_int_equal(self.answers_n, n);
+    give(&self, kw, n, format);
+    turn_out(&self, kw, n, format, start_ms);
     return self;
 }
 
@@ -276,6 +292,46 @@ static void test_much_shares_a_pool_of_one(void **state)
     kw_close(self.kw);
 }
 
+/* A server joins while many commands wait, and some are on their way: all are answered, and no turn
+ * is longer for it. */
+static void test_much_is_answered_while_a_ring_changes(void **state)
+{
+    (void)state;
+    enum { N = 20000 };
+    kw_error error = KW_ERROR_INIT;
+    kw_test_server *servers[3];
+    char uri[300];
+    char joins[100];
+    double turn_ms = 1e9;
+    for (size_t i = 0; i < 3; i++) {
+        servers[i] = kw_test_server_start("");
+    }
+    snprintf(uri, sizeof(uri), "redis-ring://a=%s,b=%s?timeout=60s",
+             kw_test_server_address(servers[0]), kw_test_server_address(servers[1]));
+    snprintf(joins, sizeof(joins), "c=%s", kw_test_server_address(servers[2]));
+    for (int round = 0; round < ROUNDS; round++) {
+        kw_client *kw = open_really(uri);
+        tally all = {0};
+        (void)run(kw, 100, "SET warm:%zu x");
+        double start_ms = cpu_ms();
+        give(&all, kw, N, "SET much:%zu x");
+        turn_once(&all, kw);
+        assert_in_range(all.answers_n, 0, N - 1);
+        kw_members *members = kw_members_begin(kw, &error);
+        assert_int_equal(kw_members_add(members, &error, joins), KW_OK);
+        assert_int_equal(kw_members_commit(members, &error), KW_OK);
+        kw_members_free(members);
+        turn_out(&all, kw, N, "SET much:%zu x", start_ms);
+        turn_ms = least(turn_ms, all.turn_ms);
+        assert_int_equal(all.failures_n, 0);
+        kw_close(kw);
+    }
+    assert_true(turn_ms <= TURN_MAX_MS);
+    for (size_t i = 0; i < 3; i++) {
+        kw_test_server_free(servers[i]);
+    }
+}
+
 static int set_up(void **state)
 {
     (void)state;
@@ -294,6 +350,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_much_with_a_dead_node_costs_only_its_keys),
+        cmocka_unit_test(test_much_is_answered_while_a_ring_changes),
         cmocka_unit_test(test_much_to_a_refused_port_ends_at_the_deadline),
         cmocka_unit_test(test_much_of_others_does_not_keep_who_waits),
         cmocka_unit_test(test_much_shares_a_pool_of_one),
