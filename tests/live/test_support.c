@@ -7,11 +7,14 @@
 
 #include <cmocka.h>
 
+#include <arpa/inet.h>
 #include <hiredis.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -33,6 +36,23 @@ static void test_server_kill_and_restart_serves_again(void **state)
     assert_true(kw_test_server_info(server, "total_commands_processed") > 0);
     assert_true(access(kw_test_server_socket(server), F_OK) == 0);
     kw_test_server_free(server);
+}
+
+/* Where another test's server took its place, calls that are to fail would be answered. */
+static void test_server_that_is_dead_keeps_its_port(void **state)
+{
+    (void)state;
+    kw_test_server *server = kw_test_server_start(NULL);
+    struct sockaddr_in address = {.sin_family = AF_INET};
+    address.sin_port = htons(kw_test_server_port(server));
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    kw_test_server_kill(server);
+    int other = socket(AF_INET, SOCK_DGRAM, 0); /* as another process looks for a port */
+    assert_int_equal(bind(other, (const struct sockaddr *)&address, sizeof(address)), -1);
+    kw_test_server_restart(server);
+    kw_test_server_free(server);
+    assert_int_equal(bind(other, (const struct sockaddr *)&address, sizeof(address)), 0);
+    close(other);
 }
 
 static void test_server_pause_and_resume_answers(void **state)
@@ -186,6 +206,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_server_kill_and_restart_serves_again),
+        cmocka_unit_test(test_server_that_is_dead_keeps_its_port),
         cmocka_unit_test(test_server_pause_and_resume_answers),
         cmocka_unit_test(test_descriptors_are_as_many_at_every_moment),
         cmocka_unit_test(test_server_of_a_killed_test_is_gone),

@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "support/calm.h"
+#include "support/port.h"
 
 #define NS_PER_S  1000000000u
 #define NS_PER_MS 1000000u
@@ -208,7 +209,7 @@ int kw_test_compare_uint64(const void *a, const void *b)
 int kw_test_fd_count(void)
 {
     int count = entries_count("/proc/self/fd");
-    return count < 0 ? -1 : count - 1 - kw_test_calm_fds();
+    return count < 0 ? -1 : count - 1 - kw_test_calm_fds() - kw_test_port_fds();
 }
 
 /* What a socket is connected to, or nothing. */

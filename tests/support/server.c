@@ -22,23 +22,17 @@
 #include "support/check.h"
 #include "support/keeper.h"
 #include "support/link.h"
+#include "support/port.h"
 
-/* Ports below every system's range for outgoing connections, so that a server finds
- * its own free again when it restarts; the cluster bus is 10000 above. */
-enum {
-    PORT_FIRST = 11000,
-    PORT_LAST = 22700,
-    BUS_OFFSET = 10000,
-    START_TRIES = 8,
-    READY_MS = 10000
-};
+enum { START_TRIES = 8, READY_MS = 10000 };
 
 struct kw_test_server {
     pid_t pid; /* 0 while dead */
     bool is_paused;
     bool is_sentinel;
     uint16_t port;
-    uint16_t tls_port; /* 0 without TLS */
+    kw_test_port held;
+    kw_test_port tls_held; /* none without TLS */
     char address[32];
     char uri[48];
     char folder[256];
@@ -55,8 +49,6 @@ typedef struct program {
 
 static pthread_once_t program_once = PTHREAD_ONCE_INIT;
 static program found;
-static pthread_mutex_t port_lock = PTHREAD_MUTEX_INITIALIZER;
-static uint16_t port_next; /* 0 before the first use */
 
 static bool find_in_path(char *out, size_t out_len, const char *name)
 {
@@ -123,43 +115,6 @@ bool kw_test_server_has_version(unsigned major, unsigned minor)
     return it->major > major || (it->major == major && it->minor >= minor);
 }
 
-static bool port_is_free(unsigned port)
-{
-    struct sockaddr_in address;
-    int on = 1;
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    memset(&address, 0, sizeof(address));
-    address.sin_family = AF_INET;
-    address.sin_port = htons((uint16_t)port);
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-    bool is_free = fd >= 0 && bind(fd, (const struct sockaddr *)&address, sizeof(address)) == 0;
-    if (fd >= 0) {
-        close(fd);
-    }
-    return is_free;
-}
-
-/* A port that is free together with its bus port; processes begin at different places
- * so that they seldom meet. */
-static uint16_t port_take(void)
-{
-    pthread_mutex_lock(&port_lock);
-    if (port_next == 0) {
-        uint64_t mixed = kw_test_now_ns() / 1000 + (uint64_t)getpid() * 7919u;
-        port_next = (uint16_t)(PORT_FIRST + mixed % (PORT_LAST - PORT_FIRST));
-    }
-    for (unsigned tries = 0; tries < PORT_LAST - PORT_FIRST; tries++) {
-        uint16_t port = port_next;
-        port_next = port_next == PORT_LAST ? PORT_FIRST : (uint16_t)(port_next + 1);
-        if (port_is_free(port) && port_is_free(port + BUS_OFFSET)) {
-            pthread_mutex_unlock(&port_lock);
-            return port;
-        }
-    }
-    kw_test_die("no free port");
-}
-
 /* The value of a "requirepass" line. */
 static char *password_of(const char *config)
 {
@@ -191,8 +146,8 @@ static void write_config(const kw_test_server *server, const char *config)
     if (server->password != NULL) {
         fprintf(file, "masterauth %s\n", server->password);
     }
-    if (server->tls_port != 0) {
-        fprintf(file, "tls-port %u\n", server->tls_port);
+    if (server->tls_held.number != 0) {
+        fprintf(file, "tls-port %u\n", server->tls_held.number);
     }
     fputs(config == NULL ? "" : config, file);
     if (fclose(file) != 0) {
@@ -277,7 +232,8 @@ static _Noreturn void die_with_log(const kw_test_server *server, const char *wha
 
 static void place(kw_test_server *server)
 {
-    server->port = port_take();
+    kw_test_port_take(&server->held);
+    server->port = server->held.number;
     snprintf(server->address, sizeof(server->address), "127.0.0.1:%u", server->port);
     snprintf(server->uri, sizeof(server->uri), "redis://%s", server->address);
     snprintf(server->folder, sizeof(server->folder), "%s/%u", kw_test_folder(), server->port);
@@ -286,6 +242,12 @@ static void place(kw_test_server *server)
     if (mkdir(server->folder, 0700) != 0) {
         kw_test_die("cannot make %s", server->folder);
     }
+}
+
+static void give_ports(kw_test_server *server)
+{
+    kw_test_port_give(&server->held);
+    kw_test_port_give(&server->tls_held);
 }
 
 static pid_t spawn_server(const kw_test_server *server)
@@ -306,7 +268,9 @@ static kw_test_server *start(const char *config, bool is_sentinel)
     for (int tries = 1;; tries++) {
         place(server);
         bool has_tls = config != NULL && strstr(config, "tls-cert-file") != NULL;
-        server->tls_port = has_tls ? port_take() : 0;
+        if (has_tls) {
+            kw_test_port_take(&server->tls_held);
+        }
         write_config(server, config);
         server->pid = spawn_server(server);
         if (wait_ready(server)) {
@@ -317,6 +281,7 @@ static kw_test_server *start(const char *config, bool is_sentinel)
         }
         kw_test_server_kill(server);
         kw_test_folder_remove(server->folder);
+        give_ports(server);
     }
 }
 
@@ -335,6 +300,7 @@ void kw_test_server_free(kw_test_server *server)
     if (server != NULL) {
         kw_test_server_kill(server);
         kw_test_folder_remove(server->folder);
+        give_ports(server);
         free(server->password);
         free(server);
     }
@@ -367,7 +333,7 @@ uint16_t kw_test_server_port(const kw_test_server *server)
 
 uint16_t kw_test_server_tls_port(const kw_test_server *server)
 {
-    return server->tls_port;
+    return server->tls_held.number;
 }
 
 pid_t kw_test_server_pid(const kw_test_server *server)
