@@ -34,12 +34,7 @@ static unsigned open_at(kw_test_server *server)
     return n;
 }
 
-static uint64_t connects_of(kw_client *kw)
-{
-    return kw_test_stats(kw).connects;
-}
-
-/* Those of them that were made to the server, and greeted. */
+/* Connections that the handle has made to the server, and that were greeted. */
 static uint64_t connects_to(kw_client *kw, const kw_test_server *server)
 {
     kw_node_stats stats = {.size = sizeof(stats)};
@@ -122,19 +117,19 @@ static void test_warm_new_primary_of_a_sentinel_group(void **state)
     kw_test_server_kill(old);
     uint64_t promoted_ns;
     kw_test_server *heir = kw_test_group_wait_promotion(group, old, &promoted_ns);
-    unsigned turns_n = 0; /* since the last connect: its greeting is to be answered */
-    uint64_t connects_n = connects_of(kw);
+    unsigned turns_n = 0; /* since the last connect to it: the greeting is to be answered */
+    uint64_t connects_n = connects_to(kw, heir);
     KW_TEST_UNTIL(turns_n >= 100)
     {
-        turns_n = connects_of(kw) != connects_n ? 0 : turns_n;
-        connects_n = connects_of(kw);
+        turns_n = connects_to(kw, heir) != connects_n ? 0 : turns_n;
+        connects_n = connects_to(kw, heir);
         int wait_ms = kw_timeout(kw);
         kw_test_sleep_ms(wait_ms >= 0 && wait_ms < 10 ? (unsigned)wait_ms : 10);
         assert_int_equal(kw_process(kw, NULL), KW_OK);
         turns_n += turns_n > 0 || open_at(heir) >= 1 ? 1 : 0;
     }
     kw_test_ask_ok(kw, "SET foo 1");
-    assert_int_equal(connects_of(kw), connects_n);
+    assert_int_equal(connects_to(kw, heir), connects_n);
     kw_close(kw);
     kw_test_group_free(group);
 }
