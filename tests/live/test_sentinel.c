@@ -260,6 +260,21 @@ static void keep_a_value(stage *it)
     kw_session_close(session);
 }
 
+/* The primary that all sentinels name, and that is not the old one, once the client is there.
+ * Beside busy programs two sentinels may promote a server each, of which one is taken back. */
+static kw_test_server *await_heir(stage *it, const kw_test_server *old)
+{
+    kw_test_server *heir = NULL;
+    char name[64] = "";
+    KW_TEST_UNTIL(heir != NULL && heir != old && strcmp(name, kw_test_server_address(heir)) == 0)
+    {
+        step(it->client);
+        heir = kw_test_group_primary(it->group);
+        assert_int_equal(kw_client_slot_node(it->client, NULL, name, sizeof(name), 0), KW_OK);
+    }
+    return heir;
+}
+
 static void test_killed_primary_is_replaced(void **state)
 {
     stage *it = *state;
@@ -267,11 +282,11 @@ static void test_killed_primary_is_replaced(void **state)
     kw_test_server *old = kw_test_group_primary(it->group);
     keep_a_value(it);
     kw_test_server_kill(old);
-    kw_test_server *heir = kw_test_group_wait_promotion(it->group, old, &promoted_ns);
+    (void)kw_test_group_wait_promotion(it->group, old, &promoted_ns);
     uint64_t us = wait_answer(it, promoted_ns);
     print_message("first answer %lu us after the promotion\n", (unsigned long)us);
     assert_true(us < 1000000 * KW_TEST_SLOWNESS);
-    assert_primary(it, heir);
+    kw_test_server *heir = await_heir(it, old);
     assert_int_equal(kw_test_ask_integer(it->client, "EXISTS kept"), 1);
     kw_test_server_restart(old); /* as a primary, until the sentinels say otherwise */
     for (int i = 0; i < 200; i++) {
