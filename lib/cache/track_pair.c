@@ -55,27 +55,6 @@ void kw_track_pair_fini(kw_track_pair *pair)
     kw_monitor_fini(&pair->monitor);
 }
 
-static void push(kw_track_reads *list, kw_track_read *read)
-{
-    read->next = NULL;
-    if (list->last != NULL) {
-        list->last->next = read;
-    } else {
-        list->first = read;
-    }
-    list->last = read;
-}
-
-static kw_track_read *pop(kw_track_reads *list)
-{
-    kw_track_read *read = list->first;
-    if (read != NULL) {
-        list->first = read->next;
-        list->last = read->next != NULL ? list->last : NULL;
-    }
-    return read;
-}
-
 /* The monitor is held. */
 static void drop_ref(kw_track_pair *pair, kw_track_read *read)
 {
@@ -98,7 +77,7 @@ void kw_track_read_unref(kw_track_pair *pair, kw_track_read *read)
 static void end_list(kw_track_pair *pair, kw_track_reads *list)
 {
     kw_track_read *read;
-    while ((read = pop(list)) != NULL) {
+    while ((read = kw_track_reads_pop(list)) != NULL) {
         read->is_done = read->is_lost = true;
         drop_ref(pair, read);
     }
@@ -155,6 +134,24 @@ static void lose(kw_track_pair *pair, const kw_error *failure, uint64_t pause_ns
     kw_monitor_unlock(&pair->monitor);
 }
 
+static kw_err out_of_step(kw_error *error)
+{
+    return kw_error_set(error, KW_ERR_DESYNC, KW_EFFECT_NONE, "an answer to another question");
+}
+
+/* Before the first question after a pause: what has come meanwhile, which nobody has asked for,
+ * would be taken for its answer. */
+static kw_err check_quiet(kw_track_pair *pair, kw_error *error)
+{
+    if (pair->data->owners.count > 0) {
+        return KW_OK;
+    }
+    bool is_fresh = kw_track_now(pair->node->env) < pair->heard_ns + HEAR_NS;
+    bool is_quiet = !kw_reader_has_reply_rest(&pair->data->reader) &&
+                    (is_fresh || kw_conn_is_quiet(pair->data));
+    return is_quiet ? KW_OK : out_of_step(error);
+}
+
 /* Asks both connections, where the proof is wanted and none is under way. */
 static kw_err ask_for_proof(kw_track_pair *pair, kw_error *error)
 {
@@ -163,6 +160,10 @@ static kw_err ask_for_proof(kw_track_pair *pair, kw_error *error)
     if (pair->pinged_ns != 0 || asked_ns == 0 ||
         !atomic_load_explicit(&near->is_wanted, memory_order_relaxed)) {
         return KW_OK;
+    }
+    kw_err code = check_quiet(pair, error);
+    if (code != KW_OK) {
+        return code;
     }
     atomic_store_explicit(&near->is_wanted, false, memory_order_relaxed);
     pair->pinged_ns = asked_ns;
@@ -174,11 +175,19 @@ static kw_err ask_for_proof(kw_track_pair *pair, kw_error *error)
     return kw_track_ask(pair, pair->data, error, ping);
 }
 
+static bool is_pong(const kw_reply *reply)
+{
+    return kw_reply_is_error(reply) || kw_bytes_equal(kw_reply_bytes(reply), kw_bytes_of("PONG"));
+}
+
 /* Both have answered: nothing that was written before the pings is unknown. */
 static kw_err take_proof(kw_track_pair *pair, kw_error *error, uint64_t now_ns)
 {
     if (pair->pinged_ns == 0) {
         return KW_OK;
+    }
+    if (pair->request.is_done && !is_pong(pair->request.reply)) {
+        return out_of_step(error);
     }
     if (pair->has_pong && pair->request.is_done) {
         kw_near_pair *near = &pair->near->pairs[pair->at];
@@ -203,27 +212,29 @@ static kw_err take_pending(kw_track_pair *pair, kw_error *error)
     kw_err code = KW_OK;
     while (code == KW_OK && kw_conn_has_room(pair->data)) {
         kw_monitor_lock(&pair->monitor);
-        kw_track_read *read = pop(&pair->pending);
+        kw_track_read *read = kw_track_reads_pop(&pair->pending);
         if (read != NULL) {
             read->is_taken = true;
-            push(&pair->flight, read);
+            kw_track_reads_push(&pair->flight, read);
         }
         kw_monitor_unlock(&pair->monitor);
         if (read == NULL) {
             break;
         }
-        code = kw_conn_queue_pair(pair->data, error, &read->get, &read->pttl, false);
+        code = check_quiet(pair, error);
+        code = code == KW_OK ? kw_conn_queue_pair(pair->data, error, &read->get, &read->pttl, false)
+                             : code;
     }
     return code == KW_OK ? kw_conn_flush(pair->data, error) : code;
 }
 
 /* Wakes those whose answers have come. */
-static void end_answered(kw_track_pair *pair)
+static kw_err end_answered(kw_track_pair *pair, kw_error *error)
 {
     bool has_ended = false;
     kw_monitor_lock(&pair->monitor);
-    while (pair->flight.first != NULL && pair->flight.first->pttl.is_done) {
-        kw_track_read *read = pop(&pair->flight);
+    while (pair->flight.first != NULL && kw_track_read_has_answers(pair->flight.first)) {
+        kw_track_read *read = kw_track_reads_pop(&pair->flight);
         read->is_done = true;
         drop_ref(pair, read);
         has_ended = true;
@@ -231,7 +242,9 @@ static void end_answered(kw_track_pair *pair)
     if (has_ended) {
         kw_monitor_wake_all(&pair->monitor);
     }
+    bool is_wrong = pair->flight.first != NULL && pair->flight.first->pttl.is_done;
     kw_monitor_unlock(&pair->monitor);
+    return is_wrong ? out_of_step(error) : KW_OK;
 }
 
 /* The node is what it was when the connections were opened, and in the map; and it still tells the
@@ -265,9 +278,9 @@ static kw_err wait_for_answers(kw_track_pair *pair, kw_error *error, int wait_ms
     kw_error failure = KW_ERROR_INIT;
     kw_err code = kw_conn_wait(pair->data, &failure, &pair->flight.last->pttl, now_ns,
                                now_ns + (uint64_t)wait_ms * KW_NS_PER_MS);
-    end_answered(pair);
+    kw_err doubt = end_answered(pair, error);
     if (code == KW_OK || code == KW_ERR_TIMEOUT) {
-        return KW_OK;
+        return doubt;
     }
     kw_error_copy(error, &failure);
     return code;
@@ -311,7 +324,8 @@ static kw_err work(kw_track_pair *pair, kw_error *error, int wait_ms)
     }
     if (code == KW_OK && entries[1].revents != 0) {
         code = kw_conn_progress(pair->data, error, entries[1].revents);
-        end_answered(pair);
+        kw_err doubt = end_answered(pair, error);
+        code = code == KW_OK ? doubt : code;
     }
     return code == KW_OK ? take_proof(pair, error, kw_track_now(pair->node->env)) : code;
 }
@@ -377,20 +391,18 @@ bool kw_track_pair_turn(kw_track_pair *pair, int wait_ms)
     return true;
 }
 
-/* Takes the read out of what is pending, where nobody has it yet; the monitor is held. */
+/* Takes the read out of what is pending, where nobody has it yet. Where it is asked, and has had no
+ * answer in time, a proof is to tell whether the connection still gives any: while nothing is near
+ * nobody else asks for one. The monitor is held. */
 static void give_up(kw_track_pair *pair, kw_track_read *read)
 {
     if (read->is_done || read->is_taken) {
+        if (!read->is_done) {
+            atomic_store(&pair->near->pairs[pair->at].is_wanted, true);
+        }
         return;
     }
-    kw_track_reads rest = {NULL, NULL};
-    kw_track_read *other;
-    while ((other = pop(&pair->pending)) != NULL) {
-        if (other != read) {
-            push(&rest, other);
-        }
-    }
-    pair->pending = rest;
+    kw_track_reads_remove(&pair->pending, read);
     read->is_done = read->is_lost = true;
     drop_ref(pair, read);
 }
@@ -406,7 +418,7 @@ bool kw_track_pair_submit(kw_track_pair *pair, kw_track_read *read)
     bool is_ready = atomic_load(&pair->is_ready);
     if (is_ready) {
         read->refs++;
-        push(&pair->pending, read);
+        kw_track_reads_push(&pair->pending, read);
     }
     kw_monitor_unlock(&pair->monitor);
     return is_ready;

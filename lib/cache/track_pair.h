@@ -3,27 +3,8 @@
 #ifndef CACHE_TRACK_PAIR_H
 #define CACHE_TRACK_PAIR_H
 
-#include "cache/near.h"
+#include "cache/track_read.h"
 #include "net/node.h"
-
-/* One read, of whoever waits for it and of the pair. */
-typedef struct kw_track_read {
-    struct kw_track_read *next;
-    unsigned refs; /* guarded by the pair's monitor, as all below */
-    bool is_taken; /* by who leads: it may be on the connection */
-    bool is_done;
-    bool is_lost;    /* with its connection */
-    kw_request get;  /* the value */
-    kw_request pttl; /* and what is left of its life: asked behind it */
-    kw_near_place place;
-    kw_buf encoded;
-    char space[256];
-} kw_track_read;
-
-typedef struct kw_track_reads {
-    kw_track_read *first;
-    kw_track_read *last;
-} kw_track_reads;
 
 typedef enum kw_track_state {
     KW_TRACK_DOWN,    /* nothing is open */

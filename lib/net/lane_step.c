@@ -5,8 +5,7 @@
 void kw_lane_take_reader_role(kw_lane *lane, kw_lane_waiter *waiter, uint64_t now_ns)
 {
     if (kw_lane_roles_take_reader(&lane->roles, waiter, now_ns)) {
-        lane->stream.heard_ns = now_ns; /* silence while nobody read says nothing of the server */
-        lane->stream.mark_ns = now_ns;
+        kw_lane_stream_skip(&lane->stream, lane->roles.left_ns, now_ns);
     }
 }
 

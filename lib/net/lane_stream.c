@@ -87,6 +87,18 @@ void kw_lane_stream_on_ready(kw_lane_stream *stream, uint64_t now_ns)
     stream->heard_ns = now_ns;
 }
 
+/* What was at at_ns, where the time from left_ns to now_ns does not count. */
+static uint64_t without_pause(uint64_t at_ns, uint64_t left_ns, uint64_t now_ns)
+{
+    return at_ns < left_ns ? now_ns - (left_ns - at_ns) : now_ns;
+}
+
+void kw_lane_stream_skip(kw_lane_stream *stream, uint64_t left_ns, uint64_t now_ns)
+{
+    stream->heard_ns = without_pause(stream->heard_ns, left_ns, now_ns);
+    stream->mark_ns = without_pause(stream->mark_ns, left_ns, now_ns);
+}
+
 void kw_lane_stream_detach(kw_lane_stream *stream, kw_lane_leaving *leaving)
 {
     stream->conn->is_shared = false;

@@ -103,6 +103,11 @@ void kw_lane_stream_attach(kw_lane_stream *stream, kw_conn *conn, uint64_t now_n
 /* Its greeting was answered: from now on it is of all threads. */
 void kw_lane_stream_on_ready(kw_lane_stream *stream, uint64_t now_ns);
 
+/* Nobody has read since left_ns: silence from there on says nothing of the server. What readers
+ * before have heard of it counts on: else callers who wait but a short time, one after the other,
+ * would never find the connection silent. */
+void kw_lane_stream_skip(kw_lane_stream *stream, uint64_t left_ns, uint64_t now_ns);
+
 /* Gives the connection up, which nobody has a role on. */
 void kw_lane_stream_detach(kw_lane_stream *stream, kw_lane_leaving *leaving);
 

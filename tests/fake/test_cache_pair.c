@@ -20,7 +20,9 @@ enum fault {
     MUTE_READS = 16,   /* nor on the one that reads */
     CLOSES_AT_ID = 32, /* they are closed instead of an answer */
     CLOSES_AT_LISTEN = 64,
-    CLOSES_AT_TRACKING = 128
+    CLOSES_AT_TRACKING = 128,
+    STRANGE_PONG = 256, /* the answer to PING is one to GET */
+    STRANGE_LIFE = 512  /* and that to PTTL */
 };
 
 /* A server that tracks, as far as the test tells the messages. */
@@ -76,7 +78,11 @@ static bool answer_ping(kw_fake_call *call)
     unsigned connection = kw_fake_call_connection(call);
     bool is_hearing = connection == atomic_load(&server.hearing);
     if (connection == atomic_load(&server.reading)) {
-        return has_fault(MUTE_READS);
+        bool is_strange = has_fault(STRANGE_PONG);
+        if (is_strange) {
+            kw_fake_call_replyf(call, "$1\r\n3\r\n");
+        }
+        return is_strange || has_fault(MUTE_READS);
     }
     if (is_hearing && !has_fault(MUTE_MESSAGES)) {
         kw_fake_call_replyf(call, "*2\r\n$4\r\npong\r\n$0\r\n\r\n");
@@ -111,7 +117,7 @@ static bool respond(void *arg, kw_fake_call *call)
         int len = snprintf(text, sizeof(text), "%u", atomic_load(&server.value));
         kw_fake_call_bulk(call, text, (size_t)len);
     } else if (strcmp(name, "PTTL") == 0 && !is_mute) {
-        kw_fake_call_replyf(call, ":-1\r\n");
+        kw_fake_call_replyf(call, has_fault(STRANGE_LIFE) ? "$1\r\n3\r\n" : ":-1\r\n");
     }
     return strcmp(name, "GET") == 0 || strcmp(name, "PTTL") == 0;
 }
@@ -475,6 +481,67 @@ static void test_bytes_that_nobody_asked_for_end_the_pair(void **state)
     }
 }
 
+/* Until there is another pair, while nothing is near and calls are answered. */
+static void await_another_pair(const pair_stage *self, size_t pairs_n)
+{
+    KW_TEST_UNTIL(tracked_n() > pairs_n)
+    {
+        char text[100];
+        (void)near_get(self->cache, text, "key");
+        kw_test_sleep_ms(2);
+    }
+}
+
+/* The beginning of a reply swallows those that follow, and is the first answer itself: all later
+ * ones belong to other questions. No answer is given that came behind it. */
+static void test_half_a_reply_that_nobody_asked_for_ends_the_pair(void **state)
+{
+    (void)state;
+    pair_stage self = begin("stall-timeout=50ms", "near-bytes=1mb&near-staleness=2s");
+    await_near(self.cache, "key", "1");
+    kw_fake_push_to(server.fake, atomic_load(&server.reading), "*3\r\n*3\r\n", 8);
+    tell(MESSAGE "*-1\r\n");
+    await_another_pair(&self, 1);
+    await_near(self.cache, "key", "1");
+    end(&self);
+}
+
+/* Nothing is near, so that nobody wants a proof: reads alone meet the silence. */
+static void test_reads_without_an_answer_ask_for_a_proof(void **state)
+{
+    (void)state;
+    pair_stage self = begin("stall-timeout=50ms", AN_HOUR);
+    await_near(self.cache, "key", "1");
+    KW_TEST_UNTIL(atomic_load(&told.on_n) > 0)
+    {
+        assert_is(self.cache, "key", "1");
+        kw_test_sleep_ms(1);
+    }
+    atomic_store(&server.faults, MUTE_READS);
+    tell(MESSAGE "*-1\r\n");
+    await_another_pair(&self, 1);
+    atomic_store(&server.faults, 0);
+    await_near(self.cache, "key", "1");
+    end(&self);
+}
+
+/* An answer of another kind than its question has is another one's. It is not given. */
+static void test_answers_to_other_questions_end_the_pair(void **state)
+{
+    (void)state;
+    static const unsigned faults[] = {STRANGE_PONG, STRANGE_LIFE};
+    for (size_t i = 0; i < 2; i++) {
+        pair_stage self = begin(STALL, "near-bytes=1mb&near-staleness=200ms");
+        await_near(self.cache, "key", "1");
+        atomic_store(&server.faults_once, faults[i]);
+        tell(MESSAGE "*-1\r\n");
+        await_another_pair(&self, 1);
+        assert_int_equal(atomic_load(&server.faults_once), 0);
+        await_near(self.cache, "key", "1");
+        end(&self);
+    }
+}
+
 /* Messages without end, and large ones, keep no call from its answer. */
 static void test_many_messages_hold_no_call_up(void **state)
 {
@@ -683,6 +750,9 @@ int main(void)
         cmocka_unit_test(test_a_message_before_the_answer_takes_its_place),
         cmocka_unit_test(test_messages_end_the_values_that_they_name),
         cmocka_unit_test(test_bytes_that_nobody_asked_for_end_the_pair),
+        cmocka_unit_test(test_half_a_reply_that_nobody_asked_for_ends_the_pair),
+        cmocka_unit_test(test_reads_without_an_answer_ask_for_a_proof),
+        cmocka_unit_test(test_answers_to_other_questions_end_the_pair),
         cmocka_unit_test(test_many_messages_hold_no_call_up),
         cmocka_unit_test(test_a_refusal_turns_near_off_and_nothing_else),
         cmocka_unit_test(test_a_pair_that_fails_while_it_is_opened_is_opened_anew),

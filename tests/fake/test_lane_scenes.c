@@ -245,6 +245,28 @@ static void test_lane_rest_is_no_use_of_the_connection(void **state)
     assert_false(kw_conn_is_fresh(stage.node->idle, swept_ns));
 }
 
+/* Callers wait for a short time each, one after the other, and all in vain: what each has heard
+ * counts together, and the connection ends as one that says nothing. The pauses between them do
+ * not: nobody has listened then. */
+static void test_lane_short_waits_find_the_silence_together(void **state)
+{
+    enum { CALLERS = 12, WAIT_MS = 40 };
+    (void)state;
+    expect_right(1);
+    atomic_store(&stage.is_mute, true);
+    unsigned n = 0;
+    while (n < CALLERS && stage.lane->stream.conn != NULL) {
+        kw_test_rider *rider = kw_test_rider_new(2 + n++);
+        assert_int_equal(kw_test_rider_run(&stage, rider, WAIT_MS), KW_ERR_TIMEOUT);
+        kw_test_rider_free(rider);
+        kw_test_sleep_ms(2);
+    }
+    assert_null(stage.lane->stream.conn);
+    assert_in_range(n, 1, 2 + KW_LANE_LATE_NS / KW_NS_PER_MS / WAIT_MS);
+    atomic_store(&stage.is_mute, false);
+    expect_right(1);
+}
+
 /* Nobody waits any more for a connection that is being opened: the next caller goes on with it,
  * and meanwhile it does not count as the lane's. */
 static void test_lane_half_open_connection_is_left_to_the_pool(void **state)
@@ -468,6 +490,7 @@ int main(void)
         SCENE(test_lane_rest_of_a_writer_that_left_is_sent),
         SCENE(test_lane_connection_from_before_a_renewal_is_not_used),
         SCENE(test_lane_rest_is_no_use_of_the_connection),
+        SCENE(test_lane_short_waits_find_the_silence_together),
         SCENE(test_lane_half_open_connection_is_left_to_the_pool),
         SCENE(test_lane_of_a_failing_node_waits_for_what_has_left),
         SCENE(test_lane_greeting_does_not_wait_for_a_tombstone),
