@@ -353,6 +353,12 @@ static kw_conn *refuse_address(kw_conn *conn, kw_error *error, const kw_endpoint
     return conn;
 }
 
+static void begin_time(kw_conn *conn, uint64_t now_ns)
+{
+    conn->begun_ns = now_ns;
+    conn->deadline_ns = now_ns + kw_conn_connect_ns(conn->env);
+}
+
 kw_conn *kw_conn_new(kw_env *env, kw_error *error, const kw_dial *dial, uint64_t now_ns)
 {
     kw_conn *conn = kw_mem_alloc(&env->mem, sizeof(*conn));
@@ -373,8 +379,7 @@ kw_conn *kw_conn_new(kw_env *env, kw_error *error, const kw_dial *dial, uint64_t
         conn->rivals[i] = -1;
     }
     conn->state = KW_CONN_CONNECTING;
-    conn->begun_ns = now_ns;
-    conn->deadline_ns = now_ns + kw_conn_connect_ns(env);
+    begin_time(conn, now_ns);
     kw_fifo_init(&conn->owners, &env->mem);
     kw_buf_init(&conn->out, &env->mem, NULL, 0);
     kw_reader_limits limits = {env->options.reply_bytes_max, env->options.reply_items_max,
@@ -393,6 +398,10 @@ kw_conn *kw_conn_new(kw_env *env, kw_error *error, const kw_dial *dial, uint64_t
         return conn;
     }
     conn->good = dial->good;
+    if (conn->lookup == NULL && kw_address_is_name(&conn->endpoint)) {
+        now_ns = kw_env_now(env); /* what the look-up has taken is no part of the connect */
+        begin_time(conn, now_ns);
+    }
     (void)(conn->lookup != NULL ? take_lookup(conn, error, now_ns)
                                 : begin_connect(conn, error, now_ns));
     return conn;

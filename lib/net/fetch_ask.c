@@ -124,11 +124,11 @@ static bool may_send(const kw_fetch_ask *ask, const kw_fetch_manner *manner)
     return !ask->is_sent && is_early && kw_conn_takes_requests(ask->conn);
 }
 
-kw_err kw_fetch_ask_open(kw_fetch_ask *ask, const kw_fetch_manner *manner, kw_error *error,
-                         uint64_t now_ns)
+kw_err kw_fetch_ask_open(kw_fetch_ask *ask, const kw_fetch_manner *manner, kw_error *error)
 {
+    /* An ask before this one may have looked a name up. */
+    uint64_t now_ns = kw_env_now(manner->env);
     memset(&ask->questions, 0, sizeof(ask->questions));
-    ask->seen_ns = now_ns;
     kw_err code = prepare(ask, manner, error, now_ns);
     if (code != KW_OK) {
         return code;
@@ -153,6 +153,8 @@ kw_err kw_fetch_ask_open(kw_fetch_ask *ask, const kw_fetch_manner *manner, kw_er
         ask->conn = NULL;
         return code;
     }
+    ask->seen_ns = kw_env_now(manner->env); /* as this one may have done */
+    ask->deadline_ns = ask->seen_ns + ask->questions.wait_ns;
     ask->is_counted = ask->conn->state == KW_CONN_READY;
     ask->conn->allows_strangers = ask->questions.allows_strangers && !ask->is_counted;
     return may_send(ask, manner) ? send_all(ask, error) : KW_OK;
@@ -179,7 +181,7 @@ static kw_err take_answers(kw_fetch_ask *ask, const kw_fetch_manner *manner, kw_
         kw_fetch_ask_drop(ask, now_ns, NULL);
         kw_node_unref(ask->led_to);
         ask->led_to = step->node;
-        return kw_fetch_ask_open(ask, manner, error, now_ns);
+        return kw_fetch_ask_open(ask, manner, error);
     }
     if (!kw_conn_is_settled(ask->conn)) {
         return kw_error_set(error, KW_ERR_DESYNC, KW_EFFECT_NONE,
@@ -209,7 +211,7 @@ static kw_err ask_anew(kw_fetch_ask *ask, const kw_fetch_manner *manner, kw_erro
     kw_error_set(&abandoned, KW_ERR_CANCELLED, KW_EFFECT_NONE, "the fetch was left alone");
     kw_fetch_ask_drop(ask, now_ns, &abandoned);
     kw_node_hasten(kw_fetch_ask_node(ask));
-    return kw_fetch_ask_open(ask, manner, error, now_ns);
+    return kw_fetch_ask_open(ask, manner, error);
 }
 
 /* Who waits for a fetch looks more often than that. */

@@ -52,9 +52,9 @@ typedef struct kw_fetch_ask_event {
     short revents;
 } kw_fetch_ask_event;
 
-/* Takes the node's turn, or goes to where an answer led (a reference). */
-kw_err kw_fetch_ask_open(kw_fetch_ask *ask, const kw_fetch_manner *manner, kw_error *error,
-                         uint64_t now_ns);
+/* Takes the node's turn, or goes to where an answer led (a reference). What a look-up of its name
+ * takes is no part of the time in which it is to answer. */
+kw_err kw_fetch_ask_open(kw_fetch_ask *ask, const kw_fetch_manner *manner, kw_error *error);
 
 /* Goes on as far as it can without waiting, after poll said revents. KW_OK with step->map NULL:
  * not there yet. */

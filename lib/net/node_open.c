@@ -44,7 +44,7 @@ static kw_conn *dial(kw_node *node, kw_error *error, kw_conn_role role, uint64_t
     if (conn != NULL) {
         conn->generation = generation;
         conn->overdue_n = overdue_n;
-        conn->deadline_ns = now_ns + ((conn->deadline_ns - now_ns) << overdue_n);
+        conn->deadline_ns = conn->begun_ns + ((conn->deadline_ns - conn->begun_ns) << overdue_n);
     }
     return conn;
 }

@@ -189,11 +189,11 @@ static void go_on(kw_refresher *self, kw_fetch_ask *ask, kw_fetch_step *step,
     if (ask->conn != NULL) {
         code = kw_fetch_ask_go_on(ask, &self->manner, step, &failure, event);
     } else {
-        code = kw_fetch_ask_open(ask, &self->manner, &failure, event->now_ns);
+        code = kw_fetch_ask_open(ask, &self->manner, &failure);
     }
     note_read(self, ask, event->now_ns);
     while (code != KW_OK && give_up(self, ask, event->now_ns, &failure)) {
-        code = kw_fetch_ask_open(ask, &self->manner, &failure, event->now_ns);
+        code = kw_fetch_ask_open(ask, &self->manner, &failure);
         note_read(self, ask, event->now_ns);
     }
 }

@@ -10,6 +10,7 @@
 
 #include "api/client.h"
 #include "base/error.h"
+#include "net/refresher_private.h"
 #include "support/ask.h"
 #include "support/check.h"
 #include "support/fake.h"
@@ -31,6 +32,9 @@ static kw_test_hole hole;
 static uint16_t ports[ADDRESSES_MAX]; /* of the addresses of every name, in order */
 static size_t ports_n;
 
+static uint64_t told_ns;    /* the time of a clock that goes when the test says so */
+static uint64_t look_up_ns; /* what a look-up takes of it */
+
 typedef struct entry {
     struct addrinfo info;
     struct sockaddr_in address;
@@ -41,9 +45,9 @@ typedef struct entry {
 int getaddrinfo(const char *host, const char *service, const struct addrinfo *hints,
                 struct addrinfo **found)
 {
-    (void)host;
     (void)service;
     (void)hints;
+    told_ns += strcmp(host, "some.test") == 0 ? look_up_ns : 0;
     entry *all = calloc(ADDRESSES_MAX, sizeof(*all));
     for (size_t i = 0; i < ports_n; i++) {
         all[i].address.sin_family = AF_INET;
@@ -73,6 +77,7 @@ static int set_up(void **state)
         kw_test_die("no address that swallows packets");
     }
     ports_n = 0;
+    look_up_ns = 0;
     return 0;
 }
 
@@ -151,8 +156,6 @@ static void add(uint16_t port)
 {
     ports[ports_n++] = port;
 }
-
-static uint64_t told_ns;
 
 static uint64_t tell_time(void *arg)
 {
@@ -328,6 +331,45 @@ static void test_address_of_a_seed_behind_one_that_swallows_is_tried(void **stat
     kw_close(kw);
 }
 
+/* A look-up that holds its caller up takes nothing of the time of the connect behind it, .. */
+static void test_address_that_is_found_late_has_its_time(void **state)
+{
+    (void)state;
+    kw_error error = KW_ERROR_INIT;
+    uint64_t granted_ns[2];
+    add(hole.port);
+    for (size_t i = 0; i < 2; i++) {
+        look_up_ns = i * 5000 * KW_NS_PER_MS;
+        dial self = begin_dial(&error);
+        assert_int_equal(self.conn->begun_ns, told_ns);
+        granted_ns[i] = self.conn->deadline_ns - told_ns;
+        end_dial(&self, &error);
+    }
+    assert_int_equal(granted_ns[1], granted_ns[0]);
+}
+
+/* .. nor of the time in which a server is to answer with the map. */
+static void test_address_of_a_seed_that_is_found_late_is_given_time_to_answer(void **state)
+{
+    (void)state;
+    uint64_t granted_ns[2];
+    add(hole.port);
+    for (size_t i = 0; i < 2; i++) {
+        kw_client *kw = kw_test_open("redis-cluster://some.test:7000?connect-timeout=20s");
+        kw_env *env = &kw->topology->env;
+        kw_refresher *refresher = &kw->topology->refresher;
+        told_ns = kw_env_now(env);
+        env->clock = (kw_clock){tell_time, NULL};
+        look_up_ns = i * 5000 * KW_NS_PER_MS;
+        assert_true(kw_refresher_want(refresher));
+        kw_refresher_drive(refresher, told_ns, NULL);
+        assert_non_null(refresher->asks[0].conn);
+        granted_ns[i] = refresher->asks[0].deadline_ns - told_ns;
+        kw_close(kw);
+    }
+    assert_int_equal(granted_ns[1], granted_ns[0]);
+}
+
 #define TEST(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
@@ -341,6 +383,8 @@ int main(void)
         TEST(test_address_that_answers_is_not_left_for_others),
         TEST(test_address_where_none_answers_ends_in_time),
         TEST(test_address_of_a_seed_behind_one_that_swallows_is_tried),
+        TEST(test_address_that_is_found_late_has_its_time),
+        TEST(test_address_of_a_seed_that_is_found_late_is_given_time_to_answer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
