@@ -148,12 +148,14 @@ static void run(kw_cache_task *task, kw_fetch_act act);
 static void on_reply(void *arg, kw_reply *reply, const kw_error *error);
 
 /* Sends what asked says; false, with *failure: it cannot be sent. */
-static bool send_asked(kw_cache_task *task, kw_error *failure, kw_callback callback)
+static bool send_asked(kw_cache_task *task, kw_error *failure, kw_callback callback,
+                       uint64_t timeout_ms)
 {
     kw_bytes argv[KW_LEASE_ARGC];
     kw_lease_space space;
     kw_cache *cache = cache_of(task);
     kw_call_options options = kw_cache_read_options(cache, key_of(task));
+    options.timeout_ms = timeout_ms;
     kw_plan_task plan = {.options = &options, .argv = argv, .takes_acks = true};
     if (task->asked.key.data == NULL) {
         argv[0] = kw_bytes_of("GET");
@@ -175,7 +177,8 @@ static bool ask(kw_cache_task *task, kw_error *failure, const kw_lease_ask *aske
     task->is_whole = is_whole;
     task->state = KW_CACHE_TASK_ASKING;
     atomic_fetch_add(&task->refs, 1);
-    if (send_asked(task, failure, (kw_callback){on_reply, task})) {
+    if (send_asked(task, failure, (kw_callback){on_reply, task},
+                   kw_fetch_left_ms(&task->fetch, now_of(task)))) {
         return true;
     }
     unref(task);
@@ -247,11 +250,12 @@ void kw_cache_task_begin(kw_cache_task *task)
     }
     if (cache->near != NULL &&
         kw_tracker_begin(cache->tracker, &task->tracking, key_of(task), key_of(task))) {
-        const kw_env *env = &cache->topology->env;
+        uint64_t now_ns = now_of(task);
+        uint64_t end_ns = now_ns + cache->topology->env.options.stall_ms * KW_NS_PER_MS;
         task->state = KW_CACHE_TASK_TRACKING;
-        task->until_ns = now_of(task) + env->options.stall_ms * KW_NS_PER_MS;
+        task->until_ns = end_ns < task->fetch.deadline_ns ? end_ns : task->fetch.deadline_ns;
         task->loop->tracking_n++;
-        kw_cache_task_serve_by(task, now_of(task));
+        kw_cache_task_serve_by(task, now_ns);
         return;
     }
     on_untracked(task);
@@ -319,7 +323,7 @@ static void tell(kw_cache_task *task)
 {
     task->asked = task->fetch.ask;
     task->is_whole = false;
-    (void)send_asked(task, NULL, (kw_callback){drop_reply, NULL});
+    (void)send_asked(task, NULL, (kw_callback){drop_reply, NULL}, 0);
 }
 
 /* The host has ended a load that its function did not; any thread. */

@@ -85,6 +85,13 @@ void kw_fetch_cancel(kw_fetch *fetch);
 /* What would be asked of the lease. */
 kw_lease_ask kw_fetch_ask_of(const kw_fetch *fetch, kw_lease_act act);
 
+/* What is left of the call's time, in milliseconds, and at least one: 0 would be the handle's. */
+static inline uint64_t kw_fetch_left_ms(const kw_fetch *fetch, uint64_t now_ns)
+{
+    bool is_over = fetch->deadline_ns < now_ns + KW_NS_PER_MS;
+    return is_over ? 1 : (fetch->deadline_ns - now_ns) / KW_NS_PER_MS;
+}
+
 /* When WAIT ends at the latest. */
 static inline uint64_t kw_fetch_until_ns(const kw_fetch *fetch)
 {

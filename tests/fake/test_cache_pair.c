@@ -22,7 +22,8 @@ enum fault {
     CLOSES_AT_LISTEN = 64,
     CLOSES_AT_TRACKING = 128,
     STRANGE_PONG = 256, /* the answer to PING is one to GET */
-    STRANGE_LIFE = 512  /* and that to PTTL */
+    STRANGE_LIFE = 512, /* and that to PTTL */
+    MUTE = 1024         /* nothing is answered on any connection */
 };
 
 /* A server that tracks, as far as the test tells the messages. */
@@ -95,7 +96,8 @@ static bool respond(void *arg, kw_fake_call *call)
     (void)arg;
     const char *name = kw_fake_call_arg(call, 0, NULL);
     unsigned connection = kw_fake_call_connection(call);
-    bool is_mute = connection == atomic_load(&server.reading) && has_fault(MUTE_READS);
+    bool is_mute =
+        has_fault(MUTE) || (connection == atomic_load(&server.reading) && has_fault(MUTE_READS));
     char text[20];
     if (strcmp(name, "CLIENT") == 0) {
         return answer_client(call);
@@ -302,6 +304,56 @@ static void test_a_silent_read_has_one_deadline_for_all_its_ways(void **state)
     await_near(self.cache, "key", "1");
     atomic_store(&server.faults, MUTE_READS);
     assert_int_not_equal(kw_cache_get(self.cache, &error, &value, kw_cache_text("other")), KW_OK);
+    end(&self);
+}
+
+typedef struct async_get {
+    unsigned ends_n;
+    kw_err code;
+} async_get;
+
+static void on_end(void *arg, const kw_error *error, kw_cache_value *value)
+{
+    async_get *self = arg;
+    self->ends_n++;
+    self->code = error != NULL ? error->code : KW_OK;
+    kw_cache_release(value);
+}
+
+static uint64_t told_ns;
+
+static uint64_t tell_time(void *arg)
+{
+    (void)arg;
+    return told_ns;
+}
+
+/* Nor does one in the host's loop, by a clock that goes a little each turn. */
+static void test_a_silent_read_in_the_loop_has_one_deadline_for_all_its_ways(void **state)
+{
+    (void)state;
+    const uint64_t timeout_ns = 5000 * KW_NS_PER_MS; /* as open_pair says */
+    const uint64_t turn_ns = 10 * KW_NS_PER_MS;
+    kw_error error = KW_ERROR_INIT;
+    pair_stage self = begin("stall-timeout=2s", AN_HOUR);
+    await_near(self.cache, "key", "1");
+    kw_env *env = &self.client->topology->env;
+    kw_clock before = env->clock;
+    uint64_t begin_ns = told_ns = kw_env_now(env);
+    env->clock = (kw_clock){tell_time, NULL};
+    atomic_store(&server.faults, MUTE);
+    async_get get = {0, KW_OK};
+    assert_int_equal(kw_cache_get_async(self.cache, &error, kw_cache_text("other"),
+                                        (kw_cache_callback){on_end, &get}),
+                     KW_OK);
+    while (get.ends_n == 0 && told_ns < begin_ns + 3 * timeout_ns) {
+        told_ns += turn_ns;
+        (void)kw_process(self.client, &error);
+    }
+    assert_int_equal(get.ends_n, 1);
+    assert_int_not_equal(get.code, KW_OK);
+    assert_true(told_ns <= begin_ns + timeout_ns + turn_ns);
+    env->clock = before;
     end(&self);
 }
 
@@ -750,6 +802,7 @@ int main(void)
         cmocka_unit_test(test_a_lost_connection_ends_what_came_by_it),
         cmocka_unit_test(test_a_silent_connection_proves_nothing),
         cmocka_unit_test(test_a_silent_read_has_one_deadline_for_all_its_ways),
+        cmocka_unit_test(test_a_silent_read_in_the_loop_has_one_deadline_for_all_its_ways),
         cmocka_unit_test(test_rare_calls_open_a_pair),
         cmocka_unit_test(test_answers_that_are_late_turn_near_off),
         cmocka_unit_test(test_a_message_before_the_answer_takes_its_place),
