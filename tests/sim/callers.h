@@ -45,6 +45,7 @@ typedef struct sim_crew {
     unsigned loops_left;
     sim_result results[SIM_COMMANDS * SIM_PARTS + 64];
     unsigned given_n;
+    uint64_t begin_ns;
     uint64_t fault_ns;  /* since when something is wrong; SIM_NEVER: nothing was */
     uint64_t outage_ns; /* until when that is no other trouble; SIM_NEVER: for ever */
     uint64_t heal_ns;   /* since when all is well; SIM_NEVER: it is not */

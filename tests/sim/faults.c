@@ -270,7 +270,7 @@ static void begin_fault(void *arg, uint64_t number)
         break;
     case SIM_CUTS:
     case SIM_SILENCE:
-        harm_streams(fault, the_plan->owes ? 1 : 2);
+        harm_streams(fault, the_plan->owes || the_plan->well_ns > 0 ? 1 : 2);
         break;
     case SIM_SWALLOW:
         server->host->is_cut = true;

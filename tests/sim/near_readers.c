@@ -58,6 +58,40 @@ static unsigned version_of(const kw_cache_value *value)
     return (unsigned)strtoul(text, NULL, 10);
 }
 
+/* A read in the host's loop, and what has come of it. */
+typedef struct loop_read {
+    unsigned ends_n;
+    kw_err code;
+    kw_cache_value value;
+    sim_tasks reader;
+} loop_read;
+
+static void on_read(void *arg, const kw_error *error, kw_cache_value *value)
+{
+    loop_read *read = arg;
+    if (read->ends_n++ > 0) {
+        sim_fail("a read in the loop ends twice");
+    }
+    read->code = error != NULL ? error->code : KW_OK;
+    if (value != NULL) {
+        read->value = *value;
+    }
+    sim_wake(read->reader);
+}
+
+static kw_err read_in_loop(kw_cache *cache, kw_error *error, kw_cache_value *value,
+                           const char *name)
+{
+    loop_read read = {.value = KW_CACHE_VALUE_INIT, .reader = sim_self_bit()};
+    kw_err code =
+        kw_cache_get_async(cache, error, kw_cache_text(name), (kw_cache_callback){on_read, &read});
+    while (code == KW_OK && read.ends_n == 0) {
+        sim_park(SIM_NEVER);
+    }
+    *value = read.value;
+    return code == KW_OK ? read.code : code;
+}
+
 static void read_key(near_reader *self, unsigned key)
 {
     char name[8];
@@ -66,8 +100,10 @@ static void read_key(near_reader *self, unsigned key)
     sim_near_name(name, sizeof(name), key);
     uint64_t begin_ns = sim_now();
     unsigned own = self->own[key];
-    kw_err code = kw_cache_get(self->cache, &error, &value, kw_cache_text(name));
-    check_time(begin_ns, "a read");
+    bool is_in_loop = C.plan->reads_in_loop && sim_one_in(2);
+    kw_err code = is_in_loop ? read_in_loop(self->cache, &error, &value, name)
+                             : kw_cache_get(self->cache, &error, &value, kw_cache_text(name));
+    check_time(begin_ns, is_in_loop ? "a read in the loop" : "a read");
     if (code != KW_OK) {
         sim_say("reader %u: %s: %s", self->number, name, error.text);
         return;

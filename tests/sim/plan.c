@@ -291,6 +291,8 @@ static void make_readers(sim_plan *plan, sim_chance *random)
     bool is_bound = !plan->has_names && plan->mix.block_ns == 0 && !plan->is_long;
     bool reads = plan->kind == SIM_PLAIN && !has_end && is_bound && one_in(random, 2);
     plan->nears_n = reads ? (unsigned)between(random, 1, 2) : 0;
+    /* A loop that has no descriptor yet ends nothing. */
+    plan->reads_in_loop = reads && !sim_plan_has(plan, SIM_NUMBERS) && one_in(random, 2);
     plan->staleness_ms = of_any_size(random, 10, 1000);
     plan->staleness_ms += one_in(random, 4) ? 0 : 20 * plan->latency_ns / SIM_MS;
 }
@@ -386,7 +388,7 @@ void sim_plan_show(const sim_plan *plan)
     fprintf(stderr,
             "  seed %lu: %s, %u primaries, %u replicas each, latency %lu us, timeout %lu ms, "
             "protocol %u%s%s%s%s%s%s%s, share-above %u, pool-max %u, channels %u%s, walks %u%s, "
-            "near %u (%lu ms)\n",
+            "near %u%s (%lu ms)\n",
             (unsigned long)plan->seed, sim_kind_name(plan->kind), plan->primaries_n,
             plan->replicas_n, (unsigned long)(plan->latency_ns / SIM_US),
             (unsigned long)plan->timeout_ms, plan->protocol, plan->is_old ? ", no HELLO" : "",
@@ -397,7 +399,7 @@ void sim_plan_show(const sim_plan *plan)
             plan->share_above, plan->pool_max, plan->channels_n,
             plan->is_sharded ? " (sharded)" : "", plan->walks_n,
             plan->reopens ? ", after-fork=reopen" : "", plan->nears_n,
-            (unsigned long)plan->staleness_ms);
+            plan->reads_in_loop ? ", also in the loop" : "", (unsigned long)plan->staleness_ms);
     for (unsigned i = 0; i < plan->callers_n; i++) {
         show_caller(plan, i);
     }

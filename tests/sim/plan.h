@@ -133,6 +133,7 @@ typedef struct sim_plan {
     unsigned channels_n;   /* that a subscriber hears; 0: there is none */
     unsigned walks_n;      /* threads that walk all keys */
     unsigned nears_n;      /* threads that read by a cache with values near, of a plain server */
+    bool reads_in_loop;    /* and some of them in the host's loop */
     uint64_t staleness_ms; /* near-staleness */
     bool reopens;          /* after-fork=reopen */
     bool is_sharded;       /* the channels are sharded ones */
@@ -142,6 +143,9 @@ typedef struct sim_plan {
     bool loses_owners; /* slots of a silent server are another one's, and nothing else is wrong */
     bool owes;         /* connections are silent once, with answers owed to nobody on them */
     bool meets;        /* callers meet on one connection, and nothing is wrong */
+    uint64_t well_ns;  /* after the run's begin: who calls from here on meets nothing but what is
+                          left of troubles that are over; 0: that is not so */
+    uint64_t quick_ns; /* and is answered within this, and some round trips; 0: in time */
     bool is_small;     /* few callers, commands and faults, and few probes behind them */
     sim_caller callers[SIM_CALLERS];
     unsigned callers_n;

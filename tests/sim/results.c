@@ -245,6 +245,24 @@ static void check_met(const sim_command *command, const sim_result *result)
     }
 }
 
+/* The troubles were over when the caller came: nothing that is left of them ends the call. */
+static void check_well(const sim_command *command, const sim_result *result)
+{
+    bool is_after = C.plan->well_ns > 0 && result->begin_ns >= C.begin_ns + C.plan->well_ns;
+    if (!is_after || C.is_closing) {
+        return;
+    }
+    if (result->end == SIM_FAILED) {
+        sim_fail("the trouble is over, and command %u fails: %s", command->id,
+                 kw_err_name(result->code));
+    }
+    uint64_t allowed_ns = C.plan->quick_ns + SIM_TRIPS * C.plan->latency_ns;
+    if (C.plan->quick_ns > 0 && result->end_ns > result->begin_ns + allowed_ns) {
+        sim_fail("the trouble is over, and command %u takes %lu us", command->id,
+                 (unsigned long)((result->end_ns - result->begin_ns) / SIM_US));
+    }
+}
+
 /* A server that refuses connections is down for everybody after a while: a second, and the longest
  * pause between two dials. */
 #define REFUSED_NS (2 * SIM_S)
@@ -316,6 +334,7 @@ static void end_part(const sim_command *command, unsigned part, const kw_reply *
     check_lost(command, result);
     check_owed(command, result);
     check_met(command, result);
+    check_well(command, result);
     check_recovery(command, result);
 }
 

@@ -401,8 +401,10 @@ static void begin_crew(const sim_plan *plan)
 {
     memset(&C, 0, sizeof(C));
     C.plan = plan;
+    C.begin_ns = sim_now();
     C.fault_ns = SIM_NEVER;
     C.heal_ns = SIM_NEVER;
+    C.has_loop[0] = plan->reads_in_loop;
     for (unsigned i = 0; i < plan->callers_n; i++) {
         if (!plan->callers[i].is_off) {
             C.callers_left++;

@@ -72,6 +72,24 @@ static sim_fault *add_fault(sim_plan *plan, sim_fault_kind kind, uint64_t at_ns,
     return fault;
 }
 
+/* Reads that one caller gives, one after the other. */
+typedef struct reads {
+    unsigned n;
+    uint64_t least_ms; /* their deadlines */
+    uint64_t most_ms;
+    uint64_t pause_ms; /* at most, before each */
+} reads;
+
+static void add_reader(sim_plan *plan, sim_chance *random, uint64_t begin_ns, const reads *all)
+{
+    add_caller(plan, SIM_CALL, begin_ns);
+    for (unsigned k = 0; k < all->n; k++) {
+        sim_command *command = add(plan, SIM_READ, (unsigned)sim_chance_below(random, SIM_KEYS));
+        command->timeout_ms = between(random, all->least_ms, all->most_ms);
+        command->pause_ns = between(random, 0, all->pause_ms) * SIM_MS;
+    }
+}
+
 /* Calls to one server that they name, which leaves the cluster meanwhile. */
 static void leave(sim_plan *plan, sim_chance *random)
 {
@@ -108,13 +126,7 @@ static void move_away(sim_plan *plan, sim_chance *random)
     uint64_t at_ns = between(random, 50, 2000) * SIM_MS;
     unsigned callers_n = (unsigned)between(random, 1, 4);
     for (unsigned i = 0; i < callers_n; i++) {
-        add_caller(plan, SIM_CALL, between(random, 0, 300) * SIM_MS);
-        for (unsigned k = 0; k < 10; k++) {
-            sim_command *command =
-                add(plan, SIM_READ, (unsigned)sim_chance_below(random, SIM_KEYS));
-            command->timeout_ms = between(random, 3000, 6000);
-            command->pause_ns = between(random, 0, 400) * SIM_MS;
-        }
+        add_reader(plan, random, between(random, 0, 300) * SIM_MS, &(reads){10, 3000, 6000, 400});
     }
     add_fault(plan, SIM_REPLACE_ALL, at_ns, SIM_MS);
     plan->heal_ns = at_ns + SIM_MS;
@@ -126,13 +138,7 @@ static void want_maps(sim_plan *plan, sim_chance *random)
     plan->primaries_n = 4;
     plan->replicas_n = 2;
     for (unsigned i = 0; i < 6; i++) {
-        add_caller(plan, SIM_CALL, between(random, 0, 200) * SIM_MS);
-        for (unsigned k = 0; k < 20; k++) {
-            sim_command *command =
-                add(plan, SIM_READ, (unsigned)sim_chance_below(random, SIM_KEYS));
-            command->timeout_ms = between(random, 1000, 4000);
-            command->pause_ns = between(random, 0, 150) * SIM_MS;
-        }
+        add_reader(plan, random, between(random, 0, 200) * SIM_MS, &(reads){20, 1000, 4000, 150});
     }
     uint64_t at_ns = 200 * SIM_MS;
     while (plan->faults_n < SIM_FAULTS) {
@@ -180,13 +186,9 @@ static void fall_silent(sim_plan *plan, sim_chance *random)
     plan->share_above = 64;
     unsigned callers_n = (unsigned)between(random, 1, 8);
     for (unsigned i = 0; i < callers_n; i++) {
-        add_caller(plan, SIM_CALL, one_in(random, 2) ? at_ns : between(random, 0, 1500) * SIM_MS);
-        for (unsigned k = 0; k < 6; k++) {
-            sim_command *command =
-                add(plan, SIM_READ, (unsigned)sim_chance_below(random, SIM_KEYS));
-            command->timeout_ms = between(random, 4000, 9000);
-            command->pause_ns = k == 0 ? 0 : between(random, 0, 300) * SIM_MS;
-        }
+        uint64_t begin_ns = one_in(random, 2) ? at_ns : between(random, 0, 1500) * SIM_MS;
+        add_reader(plan, random, begin_ns, &(reads){6, 4000, 9000, 300});
+        plan->commands[plan->callers[i].first].pause_ns = 0;
     }
     add_fault(plan, SIM_SWALLOW, at_ns, 9 * SIM_S);
     plan->heal_ns = at_ns + 10 * SIM_S;
@@ -256,8 +258,7 @@ static void owe(sim_plan *plan, sim_chance *random)
     plan->heal_ns = at_ns + 10 * SIM_S;
 }
 
-/* Callers who meet on one connection for so long that ways of combining are compared. */
-static void meet(sim_plan *plan, sim_chance *random)
+static void meet_by(sim_plan *plan, sim_chance *random)
 {
     plan->meets = true;
     plan->share_above = 1;
@@ -266,6 +267,12 @@ static void meet(sim_plan *plan, sim_chance *random)
     plan->bandwidth = 0;
     plan->service_ns = 2 * SIM_US;
     plan->mix.blocks_n = 100;
+}
+
+/* Callers who meet on one connection for so long that ways of combining are compared. */
+static void meet(sim_plan *plan, sim_chance *random)
+{
+    meet_by(plan, random);
     unsigned callers_n = (unsigned)between(random, 6, SIM_CALLERS);
     for (unsigned i = 0; i < callers_n; i++) {
         add_caller(plan, SIM_CALL, 0);
@@ -281,25 +288,141 @@ static void meet(sim_plan *plan, sim_chance *random)
     plan->heal_ns = SIM_S;
 }
 
+/* A crowd that is there, and all at once is not: whoever is left has nobody to send for it, in
+ * whichever way they wait for each other just then. */
+static void thin_out(sim_plan *plan, sim_chance *random)
+{
+    enum { TIMES = 8 };
+    meet_by(plan, random);
+    unsigned callers_n = (unsigned)between(random, 6, SIM_CALLERS);
+    unsigned times_n[TIMES];
+    for (unsigned k = 0; k < TIMES; k++) {
+        times_n[k] = (unsigned)between(random, 20, 60);
+    }
+    for (unsigned i = 0; i < callers_n; i++) {
+        add_caller(plan, SIM_CALL, 0);
+        for (unsigned k = 0; k < TIMES; k++) {
+            sim_command *command =
+                add(plan, SIM_READ, (unsigned)sim_chance_below(random, SIM_KEYS));
+            command->timeout_ms = 2000;
+            command->times_n = times_n[k];
+            command->pause_ns = k == 0 ? 0 : 3 * SIM_MS;
+        }
+    }
+    plan->heal_ns = SIM_S;
+}
+
+/* A server that was away is dialled by one of many, whose commands follow as soon as it is there.
+ */
+static void come_together(sim_plan *plan, sim_chance *random)
+{
+    plan->share_above = 1;
+    plan->waits_for_down = true;
+    plan->is_strict = false;
+    plan->latency_ns = between(random, 5, 20) * SIM_MS;
+    unsigned callers_n = (unsigned)between(random, 4, 8);
+    for (unsigned i = 0; i < callers_n; i++) {
+        add_caller(plan, SIM_CALL, between(random, 0, 100) * SIM_MS);
+        for (unsigned k = 0; k < 12; k++) {
+            sim_command *command =
+                add(plan, SIM_PUSH, (unsigned)sim_chance_below(random, SIM_KEYS));
+            command->timeout_ms = between(random, 4000, 6000);
+            command->pause_ns = between(random, 0, 60) * SIM_MS;
+        }
+    }
+    for (unsigned i = 0; i < 4; i++) {
+        add_fault(plan, SIM_KILL, between(random, 200 + i * 500, 600 + i * 500) * SIM_MS,
+                  between(random, 20, 200) * SIM_MS);
+    }
+    plan->heal_ns = 4 * SIM_S;
+}
+
+/* What came on a connection while nobody was there to wait for it any more is of then. */
+static void leave_dial(sim_plan *plan, sim_chance *random)
+{
+    plan->share_above = 64;
+    plan->timeout_ms = 2000;
+    plan->waits_for_down = false;
+    plan->latency_ns = between(random, 4, 20) * SIM_MS;
+    plan->jitter_ns = 0;
+    plan->well_ns = 1500 * SIM_MS;
+    add_caller(plan, SIM_CALL, 0);
+    add(plan, SIM_READ, 0)->timeout_ms =
+        between(random, plan->latency_ns, 2 * plan->latency_ns) / SIM_MS;
+    add(plan, SIM_READ, 1)->pause_ns = between(random, 1500, 4000) * SIM_MS;
+    sim_fault *garbage =
+        add_fault(plan, SIM_GARBAGE, between(random, 2 * plan->latency_ns, 300 * SIM_MS), SIM_MS);
+    garbage->value = sim_chance_below(random, 6);
+    plan->heal_ns = 8 * SIM_S;
+}
+
+/* A dial has lost its way; those behind it have not. When it ends, which is known of the server is
+ * known from them. */
+static void dial_behind(sim_plan *plan, sim_chance *random)
+{
+    plan->share_above = 64;
+    plan->timeout_ms = 2000;
+    plan->waits_for_down = false;
+    plan->latency_ns = between(random, 50, 400) * SIM_US;
+    plan->jitter_ns = 0;
+    plan->bandwidth = 0;
+    plan->service_ns = 2 * SIM_US;
+    uint64_t silent_ns = 3 * plan->latency_ns;
+    uint64_t lost_ns = between(random, 520, 540) * SIM_MS;
+    plan->well_ns = lost_ns + SIM_MS;
+    plan->quick_ns = 5 * SIM_MS;
+    add_caller(plan, SIM_CALL, 0);
+    add(plan, SIM_READ, 0)->timeout_ms = 2000;
+    add_fault(plan, SIM_SILENCE, silent_ns, SIM_MS);
+    add_caller(plan, SIM_CALL, between(random, 20, 400) * SIM_MS);
+    add(plan, SIM_READ, 1)->timeout_ms = 2000;
+    add_fault(plan, SIM_RESETS, lost_ns, SIM_MS);
+    add_caller(plan, SIM_CALL, plan->well_ns + between(random, 0, 5) * SIM_MS);
+    add(plan, SIM_READ, 2)->timeout_ms = 2000;
+    plan->heal_ns = SIM_S;
+}
+
+/* Slots go and come back while all keys of their servers are walked. */
+static void bring_back(sim_plan *plan, sim_chance *random)
+{
+    plan->primaries_n = 2;
+    plan->replicas_n = 0;
+    plan->latency_ns = between(random, 200, 2000) * SIM_US;
+    plan->jitter_ns = 0;
+    plan->timeout_ms = 1000;
+    plan->walks_n = 2;
+    unsigned target = (unsigned)sim_chance_below(random, 2);
+    unsigned home = sim_cluster_first_owner(plan, slot_of(target));
+    uint64_t at_ns = between(random, 0, 20) * plan->latency_ns;
+    while (plan->faults_n < SIM_FAULTS) {
+        uint64_t length_ns = between(random, 1, 4) * plan->latency_ns;
+        sim_fault *move = add_fault(plan, SIM_MOVE, at_ns, length_ns);
+        move->target = target;
+        move->value = plan->faults_n % 2 == 1 ? 1 - home : home;
+        at_ns += length_ns + between(random, 1, 10) * plan->latency_ns;
+    }
+    plan->heal_ns = at_ns + SIM_S;
+}
+
 typedef void (*scene_fn)(sim_plan *plan, sim_chance *random);
 
-static const scene_fn of_clusters[] = {leave,      move_away, want_maps, want_maps, want_maps,
-                                       lose_slots, come_back, move_away, move_away};
+/* Those are there several times of which chance makes the trouble more rarely. */
+static const scene_fn of_clusters[] = {leave,      move_away, want_maps,  want_maps,
+                                       want_maps,  move_away, lose_slots, come_back,
+                                       bring_back, move_away, bring_back};
+static const scene_fn of_servers[] = {
+    meet,        meet,        meet,        thin_out,      thin_out,      owe,        owe,
+    fall_silent, fall_silent, fall_silent, come_together, come_together, leave_dial, dial_behind};
+
+#define LEN(list) (sizeof(list) / sizeof((list)[0]))
 
 void sim_scene_make(sim_plan *plan, sim_chance *random)
 {
     if (plan->kind == SIM_CLUSTER) {
         clear(plan);
-        of_clusters[sim_chance_below(random, sizeof(of_clusters) / sizeof(of_clusters[0]))](plan,
-                                                                                            random);
+        of_clusters[sim_chance_below(random, LEN(of_clusters))](plan, random);
     } else if (plan->kind == SIM_PLAIN) {
         clear(plan);
-        if (one_in(random, 4)) {
-            meet(plan, random);
-        } else if (one_in(random, 2)) {
-            owe(plan, random);
-        } else {
-            fall_silent(plan, random);
-        }
+        of_servers[sim_chance_below(random, LEN(of_servers))](plan, random);
     }
 }
