@@ -129,6 +129,28 @@ static void test_resharding_back_and_forth_fails_no_call(void **state)
     assert_true(after.refreshes - before.refreshes <= spent_ms / 100 + 2);
 }
 
+/* With all their keys at once: for a moment the servers hold writes back, and then say MOVED. */
+static void test_slots_that_move_as_a_whole_fail_no_call(void **state)
+{
+    stage *it = *state;
+    kw_checker_report report;
+    kw_test_server *first = kw_test_cluster_owner(it->cluster, 0);
+    kw_test_server *second = kw_test_cluster_owner(it->cluster, 8000);
+    kw_stats before = kw_test_stats(it->client);
+    kw_checker_take(it->checker, &report);
+    if (!kw_test_cluster_move_whole(it->cluster, 0, 4000, second)) {
+        return; /* before Valkey 9.0 and Redis 8.4 */
+    }
+    kw_test_cluster_wait(it->cluster, 60000);
+    assert_true(kw_test_cluster_move_whole(it->cluster, 0, 4000, first));
+    kw_test_cluster_wait(it->cluster, 60000);
+    kw_checker_sweep(it->checker);
+    kw_checker_take(it->checker, &report);
+    kw_checker_print("moved as a whole", &report);
+    assert_clean(&report);
+    assert_true(kw_test_stats(it->client).moved > before.moved);
+}
+
 static void test_planned_failover_there_and_back_fails_no_call(void **state)
 {
     stage *it = *state;
@@ -384,6 +406,7 @@ int main(void)
         cmocka_unit_test(test_load_without_a_fault_is_clean),
         cmocka_unit_test(test_planned_failover_there_and_back_fails_no_call),
         cmocka_unit_test(test_resharding_back_and_forth_fails_no_call),
+        cmocka_unit_test(test_slots_that_move_as_a_whole_fail_no_call),
         cmocka_unit_test(test_killed_primary_costs_only_the_calls_it_held),
         cmocka_unit_test(test_stopped_primary_that_comes_back_keeps_acknowledged_writes),
         cmocka_unit_test(test_handle_is_whole_after_all_faults),

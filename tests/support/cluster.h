@@ -63,6 +63,11 @@ void kw_test_cluster_failover(kw_test_cluster *cluster, kw_test_server *replica)
 void kw_test_cluster_move(kw_test_cluster *cluster, unsigned first, unsigned last,
                           kw_test_server *to);
 
+/* Moves slots first to last, all of one primary's, to the node as a whole, with all their keys at
+ * once: Valkey 9.0 and Redis 8.4 can. False where the servers cannot. */
+bool kw_test_cluster_move_whole(kw_test_cluster *cluster, unsigned first, unsigned last,
+                                kw_test_server *to);
+
 /* Moving a slot in steps. After begin the slot is migrating and importing (new keys answer
  * ASK); keys moves at most keys_max keys and returns how many; end gives the slot to
  * the importing node; cancel makes it stable where it is. */

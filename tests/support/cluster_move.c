@@ -254,3 +254,34 @@ void kw_test_cluster_move_cancel(kw_test_cluster *cluster, unsigned slot, kw_tes
               slot);
     mover_fini(&it);
 }
+
+/* Whether the server has that subcommand of CLUSTER. */
+static bool has_command(kw_test_server *server, const char *name)
+{
+    redisReply *reply = kw_test_server_command(server, "COMMAND INFO cluster|%s", name);
+    bool has = reply->type == REDIS_REPLY_ARRAY && reply->elements == 1 &&
+               reply->element[0]->type == REDIS_REPLY_ARRAY && reply->element[0]->elements > 0;
+    freeReplyObject(reply);
+    return has;
+}
+
+bool kw_test_cluster_move_whole(kw_test_cluster *cluster, unsigned first, unsigned last,
+                                kw_test_server *to)
+{
+    kw_test_server *from = kw_test_cluster_owner(cluster, first);
+    if (has_command(to, "migrateslots")) {
+        kw_test_server_ok(from, "CLUSTER MIGRATESLOTS SLOTSRANGE %u %u NODE %s", first, last,
+                          kw_test_cluster_id(cluster, to));
+    } else if (has_command(to, "migration")) {
+        redisReply *task =
+            kw_test_server_command(to, "CLUSTER MIGRATION IMPORT %u %u", first, last);
+        if (task->type == REDIS_REPLY_ERROR) {
+            kw_test_die("CLUSTER MIGRATION IMPORT: %s", task->str);
+        }
+        freeReplyObject(task);
+    } else {
+        return false;
+    }
+    return kw_test_cluster_wait_owner(cluster, first, from, 60000) == to &&
+           kw_test_cluster_wait_owner(cluster, last, from, 60000) == to;
+}

@@ -33,6 +33,9 @@ static const kind_row kinds[] = {
     {"REDIRECT 1 h:1", KW_VERDICT_FINAL, KW_VERDICT_FINAL},
     {"TRYAGAIN Multiple keys request during rehashing of slot", KW_VERDICT_TRY_AGAIN,
      KW_VERDICT_TRY_AGAIN},
+    {"TRYAGAIN Slot is being trimmed", KW_VERDICT_TRY_AGAIN, KW_VERDICT_TRY_AGAIN}, /* Redis 8.4 */
+    {"NOTREADY Cluster is not ready to migrate slots", KW_VERDICT_FINAL, KW_VERDICT_FINAL},
+    {"NOGOODPRIMARY Primary does not support FAILOVER command", KW_VERDICT_FINAL, KW_VERDICT_FINAL},
     {"CLUSTERDOWN Hash slot not served", KW_VERDICT_CLUSTER_DOWN, KW_VERDICT_CLUSTER_DOWN},
     {"CLUSTERDOWN The cluster is down", KW_VERDICT_CLUSTER_DOWN, KW_VERDICT_CLUSTER_DOWN},
     {"CLUSTERDOWN", KW_VERDICT_CLUSTER_DOWN, KW_VERDICT_CLUSTER_DOWN},
