@@ -146,6 +146,7 @@ typedef struct sim_plan {
     uint64_t well_ns;  /* after the run's begin: who calls from here on meets nothing but what is
                           left of troubles that are over; 0: that is not so */
     uint64_t quick_ns; /* and is answered within this, and some round trips; 0: in time */
+    bool only_dies;    /* the one server dies and comes back, and nothing else is wrong */
     bool is_small;     /* few callers, commands and faults, and few probes behind them */
     sim_caller callers[SIM_CALLERS];
     unsigned callers_n;

@@ -245,11 +245,18 @@ static void check_met(const sim_command *command, const sim_result *result)
     }
 }
 
+/* The one server is there since before the call began. */
+static bool is_there_since(uint64_t begin_ns)
+{
+    const sim_server *server = &sim_the_world.servers[0];
+    return C.plan->only_dies && (server->dead_ns == SIM_NEVER || begin_ns >= server->back_ns);
+}
+
 /* The troubles were over when the caller came: nothing that is left of them ends the call. */
 static void check_well(const sim_command *command, const sim_result *result)
 {
     bool is_after = C.plan->well_ns > 0 && result->begin_ns >= C.begin_ns + C.plan->well_ns;
-    if (!is_after || C.is_closing) {
+    if ((!is_after && !is_there_since(result->begin_ns)) || C.is_closing) {
         return;
     }
     if (result->end == SIM_FAILED) {

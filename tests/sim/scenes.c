@@ -288,6 +288,9 @@ static void meet(sim_plan *plan, sim_chance *random)
     plan->heal_ns = SIM_S;
 }
 
+/* Longer than any call may take where callers meet. */
+#define PAUSE_NS (20 * SIM_MS)
+
 /* A crowd that is there, and all at once is not: whoever is left has nobody to send for it, in
  * whichever way they wait for each other just then. */
 static void thin_out(sim_plan *plan, sim_chance *random)
@@ -306,7 +309,7 @@ static void thin_out(sim_plan *plan, sim_chance *random)
                 add(plan, SIM_READ, (unsigned)sim_chance_below(random, SIM_KEYS));
             command->timeout_ms = 2000;
             command->times_n = times_n[k];
-            command->pause_ns = k == 0 ? 0 : 3 * SIM_MS;
+            command->pause_ns = k == 0 ? 0 : PAUSE_NS;
         }
     }
     plan->heal_ns = SIM_S;
@@ -316,9 +319,9 @@ static void thin_out(sim_plan *plan, sim_chance *random)
  */
 static void come_together(sim_plan *plan, sim_chance *random)
 {
+    plan->only_dies = true;
     plan->share_above = 1;
     plan->waits_for_down = true;
-    plan->is_strict = false;
     plan->latency_ns = between(random, 5, 20) * SIM_MS;
     unsigned callers_n = (unsigned)between(random, 4, 8);
     for (unsigned i = 0; i < callers_n; i++) {
@@ -346,10 +349,10 @@ static void leave_dial(sim_plan *plan, sim_chance *random)
     plan->latency_ns = between(random, 4, 20) * SIM_MS;
     plan->jitter_ns = 0;
     plan->well_ns = 1500 * SIM_MS;
-    add_caller(plan, SIM_CALL, 0);
-    add(plan, SIM_READ, 0)->timeout_ms =
+    add_caller(plan, SIM_CALL, 0); /* of whom nothing leaves together with the greeting */
+    add(plan, SIM_PUSH, 0)->timeout_ms =
         between(random, plan->latency_ns, 2 * plan->latency_ns) / SIM_MS;
-    add(plan, SIM_READ, 1)->pause_ns = between(random, 1500, 4000) * SIM_MS;
+    add(plan, SIM_PUSH, 1)->pause_ns = between(random, 1500, 4000) * SIM_MS;
     sim_fault *garbage =
         add_fault(plan, SIM_GARBAGE, between(random, 2 * plan->latency_ns, 300 * SIM_MS), SIM_MS);
     garbage->value = sim_chance_below(random, 6);
