@@ -205,10 +205,12 @@ static bool is_down_for_others(const kw_error *error)
     bool is_unfound = error->code == KW_ERR_NO_SENTINEL || error->code == KW_ERR_NO_SERVICE ||
                       (error->code == KW_ERR_UNSUPPORTED && sim_plan_has(C.plan, SIM_STRANGER));
     /* Of several sentinels, each behind a dead address or far away, and asked twice whether a
-     * primary that has lost its data is to be believed, one call does not reach enough. */
+     * primary that has lost its data is to be believed, one call does not reach enough, or has no
+     * time left for its own answer. */
     bool is_slow = C.plan->has_dead_address || C.plan->latency_ns > FAR_NS;
     bool is_doubted = error->code == KW_ERR_ROLE || error->code == KW_ERR_HANDSHAKE ||
-                      error->code == KW_ERR_IDENTITY || error->code == KW_ERR_CONNECT;
+                      error->code == KW_ERR_IDENTITY || error->code == KW_ERR_CONNECT ||
+                      (error->code == KW_ERR_TIMEOUT && sim_plan_has(C.plan, SIM_REBORN));
     is_doubted = is_doubted && C.plan->kind == SIM_SENTINEL && is_slow;
     /* Names of sentinels are looked up one after the other by the one who asks: dials wait. */
     bool waits_for_names = is_unfound && C.plan->has_names && !C.plan->has_thread;
