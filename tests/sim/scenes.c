@@ -292,17 +292,17 @@ static void meet(sim_plan *plan, sim_chance *random)
 #define PAUSE_NS (20 * SIM_MS)
 
 /* A crowd that is there, and all at once is not: whoever is left has nobody to send for it, in
- * whichever way they wait for each other just then. */
+ * whichever way they wait for each other just then. Mostly it goes when so many are answered that
+ * another way has its turn (combining.c, SPAN_N). */
 static void thin_out(sim_plan *plan, sim_chance *random)
 {
-    enum { TIMES = 8 };
+    enum { CALLERS = 6, TIMES = 26, EACH = 11 };
     meet_by(plan, random);
-    unsigned callers_n = (unsigned)between(random, 6, SIM_CALLERS);
     unsigned times_n[TIMES];
     for (unsigned k = 0; k < TIMES; k++) {
-        times_n[k] = (unsigned)between(random, 20, 60);
+        times_n[k] = one_in(random, 4) ? (unsigned)between(random, EACH - 1, EACH + 1) : EACH;
     }
-    for (unsigned i = 0; i < callers_n; i++) {
+    for (unsigned i = 0; i < CALLERS; i++) {
         add_caller(plan, SIM_CALL, 0);
         for (unsigned k = 0; k < TIMES; k++) {
             sim_command *command =
