@@ -371,7 +371,7 @@ static void dial_behind(sim_plan *plan, sim_chance *random)
     plan->bandwidth = 0;
     plan->service_ns = 2 * SIM_US;
     uint64_t silent_ns = 3 * plan->latency_ns;
-    uint64_t lost_ns = between(random, 520, 540) * SIM_MS;
+    uint64_t lost_ns = between(random, 502, 510) * SIM_MS; /* the dial has ended just now */
     plan->well_ns = lost_ns + SIM_MS;
     plan->quick_ns = 5 * SIM_MS;
     add_caller(plan, SIM_CALL, 0);
@@ -380,7 +380,7 @@ static void dial_behind(sim_plan *plan, sim_chance *random)
     add_caller(plan, SIM_CALL, between(random, 20, 400) * SIM_MS);
     add(plan, SIM_READ, 1)->timeout_ms = 2000;
     add_fault(plan, SIM_RESETS, lost_ns, SIM_MS);
-    add_caller(plan, SIM_CALL, plan->well_ns + between(random, 0, 5) * SIM_MS);
+    add_caller(plan, SIM_CALL, plan->well_ns + between(random, 0, 3) * SIM_MS);
     add(plan, SIM_READ, 2)->timeout_ms = 2000;
     plan->heal_ns = SIM_S;
 }
