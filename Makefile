@@ -222,7 +222,7 @@ TIGHT = $(patsubst %,$(BUILD)/lib/%.o,base/sha1 route/crc16 route/crc16_clmul ro
 COLD_SOURCES = $(filter-out $(HOT),$(wildcard lib/settings/*.c lib/topology/*.c lib/engine/sentinel*.c \
 	lib/net/fetch*.c lib/net/refresher*.c lib/route/topology*.c lib/route/ring_*.c \
 	lib/engine/quorum*.c lib/engine/scan_*.c lib/api/scan*.c lib/api/stats*.c)) $(addprefix lib/,$(addsuffix .c, \
-	api/library api/members api/quorum api/subscriber api/subscriber_set api/transaction \
+	api/library api/members api/quorum api/quorum_exchanges api/subscriber api/subscriber_set api/transaction \
 	drive/driver_explain drive/hints drive/receiver_place engine/hint net/push_link \
 	net/sentinel_nodes \
 	api/client api/config base/error drive/plan_lookup drive/token drive/wait_acks engine/health engine/refresh engine/verdict \

@@ -2,7 +2,6 @@
 /* Runs quorum ops: sends what they ask to the copies, and tells them what came back. */
 #include "drive/quorum_exchange.h"
 
-#include "topology/topology_tend.h"
 #include "drive/hints.h"
 #include "drive/owed_replies.h"
 #include "drive/run_wait.h"
@@ -12,12 +11,13 @@
 
 #include <string.h>
 
-/* Calls whose caller has gone that are kept for late answers, at most, beside as many as the
- * largest batch had: else nobody would bring a copy up that is late to all of it. */
+/* Calls whose caller has gone that are kept for late answers, at most, for each of the groups that
+ * share the exchange, beside as many as the largest batch had: else nobody would bring a copy up
+ * that is late to all of it. */
 #define LEFT_MAX 128u
 
-/* A node that owes so many answers, for which nobody waits any more, is not asked until it
- * has given some of them, or its connection ends. */
+/* A node that owes so many answers, for each of those groups, for which nobody waits any more, is
+ * not asked until it has given some of them, or its connection ends. */
 #define OWED_MAX 256u
 
 /* The first call of an exchange waits so long for connections to slower copies to open, so that
@@ -38,7 +38,10 @@ struct kw_quorum_exchange {
     kw_quorum_call *left; /* calls whose caller has gone, the oldest first */
     kw_quorum_call *left_last;
     size_t left_n;
-    size_t batch_max; /* calls that were run together, at most */
+    size_t batch_max;        /* calls of one group, at most */
+    kw_quorum_group *groups; /* of those who wait, in the order of their coming */
+    size_t groups_max;       /* that there were at once: each has its share of late answers */
+    uint64_t until_ns;       /* something is due, at the last advance */
     kw_owed_replies owed_replies;
     bool is_warm;     /* has made a call */
     uint64_t tidy_ns; /* connections are looked at next, by a call that is done */
@@ -141,7 +144,8 @@ static void pump(kw_quorum_exchange *self, kw_quorum_call *call)
     kw_quorum_ask ask;
     uint64_t now_ns = self->pipeline.scan.now_ns;
     while (kw_quorum_next(&call->op, &ask, now_ns)) {
-        if (kw_owed_replies_count(&self->owed_replies, call->nodes[ask.copy]) >= OWED_MAX) {
+        if (kw_owed_replies_count(&self->owed_replies, call->nodes[ask.copy]) >=
+            OWED_MAX * self->groups_max) {
             kw_error_set(&call->failure, KW_ERR_TIMEOUT, KW_EFFECT_NONE,
                          "the node owes many answers, and is not asked for now");
             kw_error_set_node(&call->failure, call->nodes[ask.copy]->name);
@@ -258,55 +262,135 @@ static bool take_all_back(kw_quorum_exchange *self)
     return had_any;
 }
 
-static void drop_snapshot(kw_quorum_exchange *self)
-{
-    kw_snapshot_unref(self->snapshot);
-    self->snapshot = NULL;
-}
-
 /* Goes on until nothing more happens without a socket. */
 static void advance(kw_quorum_exchange *self)
 {
     do {
         kw_pipeline_advance(&self->pipeline);
     } while (take_all_back(self));
-    drop_snapshot(self);
+    kw_snapshot_unref(self->snapshot);
+    self->snapshot = NULL;
 }
 
-static size_t count_open(kw_quorum_call *const *calls, size_t calls_n)
+static bool is_open(const kw_quorum_group *group)
 {
-    size_t n = 0;
-    for (size_t i = 0; i < calls_n; i++) {
-        n += calls[i]->op.state == KW_QUORUM_WAITING ? 1 : 0;
+    for (size_t i = 0; i < group->calls_n; i++) {
+        if (group->calls[i]->op.state == KW_QUORUM_WAITING) {
+            return true;
+        }
     }
-    return n;
+    return false;
 }
 
-/* The times that ops wait for; the earliest one to come. */
-static uint64_t heed_times(kw_quorum_exchange *self, kw_quorum_call *const *calls, size_t calls_n)
+/* The times that the ops of a group wait for; the earliest one to come, or the group's deadline. */
+static uint64_t heed_times(kw_quorum_exchange *self, const kw_quorum_group *group)
 {
-    uint64_t next_ns = UINT64_MAX;
-    for (size_t i = 0; i < calls_n; i++) {
-        kw_quorum_op *op = &calls[i]->op;
+    uint64_t next_ns = group->deadline_ns;
+    for (size_t i = 0; i < group->calls_n; i++) {
+        kw_quorum_op *op = &group->calls[i]->op;
         if (op->state == KW_QUORUM_WAITING && op->until_ns <= self->pipeline.scan.now_ns) {
             kw_quorum_on_time(op, self->pipeline.scan.now_ns);
-            pump(self, calls[i]);
+            pump(self, group->calls[i]);
         }
         next_ns = op->until_ns < next_ns ? op->until_ns : next_ns;
     }
     return next_ns;
 }
 
-static void end_jobs(kw_quorum_exchange *self, kw_quorum_call *const *calls, size_t calls_n,
-                     kw_err code)
+/* Ends the groups whose deadline has come; or all. */
+static void end_groups(kw_quorum_exchange *self, bool is_all)
 {
-    if (code != KW_ERR_TIMEOUT) {
-        kw_pipeline_end_all(&self->pipeline, code);
-        (void)take_all_back(self);
+    for (kw_quorum_group *group = self->groups; group != NULL; group = group->next) {
+        bool is_late = self->pipeline.scan.now_ns >= group->deadline_ns;
+        for (size_t i = 0; i < group->calls_n && (is_all || is_late); i++) {
+            kw_quorum_on_deadline(&group->calls[i]->op);
+        }
     }
-    for (size_t i = 0; i < calls_n; i++) {
-        kw_quorum_on_deadline(&calls[i]->op);
+}
+
+/* What is under way ends, and with it all groups. */
+static void end_all(kw_quorum_exchange *self, kw_err code)
+{
+    kw_pipeline_end_all(&self->pipeline, code);
+    (void)take_all_back(self);
+    end_groups(self, true);
+}
+
+static bool has_open(const kw_quorum_exchange *self)
+{
+    const kw_quorum_group *group = self->groups;
+    while (group != NULL && !is_open(group)) {
+        group = group->next;
     }
+    return group != NULL;
+}
+
+void kw_quorum_exchange_begin(kw_quorum_exchange *self)
+{
+    kw_pipeline_begin_turn(&self->pipeline);
+}
+
+uint64_t kw_quorum_exchange_now(const kw_quorum_exchange *self)
+{
+    return self->pipeline.scan.now_ns;
+}
+
+void kw_quorum_exchange_add(kw_quorum_exchange *self, kw_quorum_group *group)
+{
+    kw_quorum_group **link = &self->groups;
+    size_t groups_n = 1;
+    for (; *link != NULL; link = &(*link)->next) {
+        groups_n++;
+    }
+    *link = group;
+    group->next = NULL;
+    self->groups_max = groups_n > self->groups_max ? groups_n : self->groups_max;
+    self->batch_max = group->calls_n > self->batch_max ? group->calls_n : self->batch_max;
+    for (size_t i = 0; i < group->calls_n; i++) {
+        pump(self, group->calls[i]);
+    }
+}
+
+void kw_quorum_exchange_advance(kw_quorum_exchange *self)
+{
+    self->until_ns = UINT64_MAX;
+    for (kw_quorum_group *group = self->groups; group != NULL; group = group->next) {
+        uint64_t next_ns = heed_times(self, group);
+        self->until_ns = next_ns < self->until_ns ? next_ns : self->until_ns;
+    }
+    advance(self);
+    bool is_closing = kw_env_is_closing(&self->topology->env, self->pipeline.closing);
+    if ((is_closing || self->pipeline.has_no_memory) && has_open(self)) {
+        end_all(self, is_closing ? KW_ERR_CANCELLED : KW_ERR_NOMEM);
+    } else {
+        end_groups(self, false);
+    }
+}
+
+kw_quorum_group *kw_quorum_exchange_take_ended(kw_quorum_exchange *self)
+{
+    kw_quorum_group **link = &self->groups;
+    while (*link != NULL && is_open(*link)) {
+        link = &(*link)->next;
+    }
+    kw_quorum_group *group = *link;
+    if (group == NULL) {
+        return NULL;
+    }
+    *link = group->next;
+    for (size_t i = 0; i < group->calls_n; i++) {
+        pump(self, group->calls[i]); /* repair behind the answer */
+    }
+    return group;
+}
+
+void kw_quorum_exchange_wait(kw_quorum_exchange *self)
+{
+    self->wait.is_shared = self->groups != NULL && self->groups->next != NULL;
+    if (!kw_run_wait_turn(&self->wait, self->until_ns)) {
+        end_all(self, KW_ERR_NOMEM);
+    }
+    (void)take_all_back(self);
 }
 
 static bool has_unsent(const kw_pipeline *pipeline)
@@ -340,46 +424,31 @@ static void tidy(kw_quorum_exchange *self)
     self->long_lived.tidy_ns = UINT64_MAX;
 }
 
-void kw_quorum_exchange_run(kw_quorum_exchange *self, kw_quorum_call *const *calls, size_t calls_n,
-                            uint64_t deadline_ns)
+void kw_quorum_exchange_rest(kw_quorum_exchange *self, uint64_t deadline_ns)
 {
-    kw_pipeline *pipeline = &self->pipeline;
-    kw_pipeline_begin_turn(pipeline);
-    self->batch_max = calls_n > self->batch_max ? calls_n : self->batch_max;
-    for (size_t i = 0; i < calls_n; i++) {
-        pump(self, calls[i]);
-    }
-    while (count_open(calls, calls_n) > 0) {
-        uint64_t until_ns = heed_times(self, calls, calls_n);
-        advance(self);
-        bool is_closing = kw_env_is_closing(&self->topology->env, self->pipeline.closing);
-        if (count_open(calls, calls_n) == 0) {
-            break;
-        }
-        if (is_closing || pipeline->scan.now_ns >= deadline_ns || self->pipeline.has_no_memory) {
-            end_jobs(self, calls, calls_n,
-                     is_closing                             ? KW_ERR_CANCELLED
-                     : pipeline->scan.now_ns >= deadline_ns ? KW_ERR_TIMEOUT
-                                                            : KW_ERR_NOMEM);
-            break;
-        }
-        if (!kw_run_wait_turn(&self->wait, until_ns < deadline_ns ? until_ns : deadline_ns)) {
-            end_jobs(self, calls, calls_n, KW_ERR_NOMEM);
-            break;
-        }
-        (void)take_all_back(self);
-    }
-    for (size_t i = 0; i < calls_n; i++) {
-        pump(self, calls[i]); /* repair behind the answer */
-    }
     advance(self);
-    warm_up(self, deadline_ns);
+    if (self->groups == NULL) {
+        warm_up(self, deadline_ns);
+    }
     if (self->topology->env.options.has_quorum_hints) {
-        kw_hints_look(&self->hints, pipeline->scan.now_ns);
+        kw_hints_look(&self->hints, self->pipeline.scan.now_ns);
         advance(self);
     }
     tidy(self);
-    kw_topology_tend(self->topology, pipeline->scan.now_ns);
+}
+
+void kw_quorum_exchange_run(kw_quorum_exchange *self, kw_quorum_group *group)
+{
+    kw_quorum_exchange_add(self, group);
+    do {
+        kw_quorum_exchange_advance(self);
+        if (!is_open(group)) {
+            break;
+        }
+        kw_quorum_exchange_wait(self);
+    } while (is_open(group));
+    (void)kw_quorum_exchange_take_ended(self);
+    kw_quorum_exchange_rest(self, group->deadline_ns);
 }
 
 /* Ends the requests of a call as if their deadline had come. */
@@ -398,7 +467,7 @@ void kw_quorum_exchange_leave(kw_quorum_exchange *self, kw_quorum_call *call)
         return;
     }
     add_left(self, call);
-    if (self->left_n > LEFT_MAX + self->batch_max) {
+    if (self->left_n > LEFT_MAX * self->groups_max + self->batch_max) {
         hurry(self, self->left);
     }
 }
@@ -416,7 +485,7 @@ void kw_quorum_exchange_free(kw_quorum_exchange *self)
     self->hints.is_over = true;
     kw_pipeline_end_all(&self->pipeline, KW_ERR_CANCELLED);
     (void)take_all_back(self);
-    drop_snapshot(self);
+    kw_snapshot_unref(self->snapshot);
     kw_pipeline_fini(&self->pipeline);
     kw_hints_fini(&self->hints);
     while (self->left != NULL) {

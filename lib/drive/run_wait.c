@@ -12,6 +12,7 @@ void kw_run_wait_init(kw_run_wait *self, kw_pipeline *pipeline, bool is_for_all)
     self->pipeline = pipeline;
     self->sockets = self->space;
     self->sockets_n = KW_RUN_WAIT_INLINE;
+    self->is_shared = false;
     self->reads_in_turn = is_for_all;
 }
 
@@ -188,7 +189,8 @@ bool kw_run_wait_turn(kw_run_wait *self, uint64_t until_ns)
     readers found = find_readers(self->pipeline);
     bool is_free = found.is_all && !has_fetch(self->pipeline);
     if (is_free && found.n == 1) {
-        read_one(self, found.last, found.last->flight.tail, until_ns);
+        const kw_items *flight = &found.last->flight;
+        read_one(self, found.last, self->is_shared ? flight->head : flight->tail, until_ns);
         kw_pipeline_list_channel(self->pipeline, found.last);
     } else if (is_free && found.n > 1 && self->reads_in_turn) {
         read_in_turn(self, found.last, until_ns);

@@ -13,6 +13,7 @@ typedef struct kw_run_wait {
     struct pollfd *sockets; /* of the channels, and of a fetch */
     size_t sockets_n;
     struct pollfd space[KW_RUN_WAIT_INLINE];
+    bool is_shared;     /* others wait for some of what a node is still to answer */
     bool reads_in_turn; /* each node is waited for by a receive: none has been slow yet */
 } kw_run_wait;
 

@@ -119,11 +119,7 @@ static bool is_queued(kw_async_command *command)
 /* Sleeps until the work is offered, or the ticket has ended; the monitor is held. */
 static void sleep_until(kw_ticket_loop *ticket_loop, kw_ticket_waiter *waiter, uint64_t wait_ns)
 {
-    kw_wait_queue_add(&ticket_loop->worker.followers, &waiter->sleeper);
-    kw_monitor_unlock(&ticket_loop->monitor);
-    (void)kw_sleeper_wait(&waiter->sleeper, &ticket_loop->monitor, wait_ns);
-    kw_monitor_lock(&ticket_loop->monitor);
-    kw_wait_queue_remove(&ticket_loop->worker.followers, &waiter->sleeper);
+    kw_leader_wait_as(&ticket_loop->worker, &ticket_loop->monitor, &waiter->sleeper, wait_ns);
 }
 
 /* Takes the work, for the mail that was brought, where nobody does it, or who does it wants to

@@ -77,4 +77,8 @@ void kw_leader_wake_all(kw_leader *leader, kw_wake_list *wakes, kw_monitor *moni
  * meant to bring a leader. */
 void kw_leader_wait(kw_leader *leader, kw_monitor *monitor, uint64_t wait_ns);
 
+/* Likewise, as a sleeper whom others can find, and wake by itself. */
+void kw_leader_wait_as(kw_leader *leader, kw_monitor *monitor, kw_sleeper *sleeper,
+                       uint64_t wait_ns);
+
 #endif

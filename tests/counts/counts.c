@@ -88,8 +88,8 @@ static void run_session(kw_client *kw, size_t n)
     }
 }
 
-/* Values on three copies, in batches of 100, the last of which gives the quorum back. */
-static void run_copies(kw_client *kw, size_t n, kw_quorum_act act)
+/* Values on three copies, in batches, the last of which gives the quorum back. */
+static void run_copies(kw_client *kw, size_t n, kw_quorum_act act, size_t batch_n)
 {
     static const kw_quorum_request blank = KW_QUORUM_REQUEST_INIT;
     static kw_quorum *quorum; /* of this way, from its warming up on */
@@ -97,8 +97,8 @@ static void run_copies(kw_client *kw, size_t n, kw_quorum_act act)
     bool is_last = quorum != NULL;
     counts_network_servers.has_copies = true;
     quorum = is_last ? quorum : kw_quorum_new(kw, NULL);
-    for (size_t at = 0; at < n; at += 100) {
-        for (size_t i = 0; i < 100; i++) {
+    for (size_t at = 0; at < n; at += batch_n) {
+        for (size_t i = 0; i < batch_n; i++) {
             requests[i] = blank;
             requests[i].act = act;
             requests[i].key = counts_key(at + i);
@@ -108,7 +108,7 @@ static void run_copies(kw_client *kw, size_t n, kw_quorum_act act)
             requests[i].value_len = act == KW_QUORUM_ACT_SET ? 32 : 0;
         }
         kw_error error = KW_ERROR_INIT;
-        kw_quorum_results *results = kw_quorum_run(quorum, &error, requests, 100, 0);
+        kw_quorum_results *results = kw_quorum_run(quorum, &error, requests, batch_n, 0);
         counts_die_if(results == NULL || error.code != KW_OK, error.text);
         kw_quorum_results_free(results);
     }
@@ -119,14 +119,24 @@ static void run_copies(kw_client *kw, size_t n, kw_quorum_act act)
     }
 }
 
+static void run_copies_get(kw_client *kw, size_t n)
+{
+    run_copies(kw, n, KW_QUORUM_ACT_GET, 1);
+}
+
+static void run_copies_set(kw_client *kw, size_t n)
+{
+    run_copies(kw, n, KW_QUORUM_ACT_SET, 1);
+}
+
 static void run_copies_get_100(kw_client *kw, size_t n)
 {
-    run_copies(kw, n, KW_QUORUM_ACT_GET);
+    run_copies(kw, n, KW_QUORUM_ACT_GET, 100);
 }
 
 static void run_copies_set_100(kw_client *kw, size_t n)
 {
-    run_copies(kw, n, KW_QUORUM_ACT_SET);
+    run_copies(kw, n, KW_QUORUM_ACT_SET, 100);
 }
 
 /* GETs that a server would have which is down: each ends at once, and nobody asks the system for
@@ -243,6 +253,8 @@ static const counts_way ways[] = {
 };
 
 static const counts_way ways_of_copies[] = {
+    {"copies_get", run_copies_get, 1000},
+    {"copies_set", run_copies_set, 1000},
     {"copies_get_100", run_copies_get_100, 4000},
     {"copies_set_100", run_copies_set_100, 4000},
 };

@@ -378,6 +378,8 @@ static void test_close_of_one_shared_handle_ends_all_its_waits_at_once(void **st
          set_copies},
         {"copies, waiting for connections", "redis-ring", COPIES "&pool-max=2", "GET *", STALL,
          open_quorum, get_copies},
+        {"copies, shared", "redis-ring", COPIES "&share-above=0", "GET *", STALL, open_quorum,
+         get_copies},
         {"copies, greeting", "redis-ring", COPIES "&connect-timeout=5s", "HELLO *", STALL,
          open_quorum, set_copies},
         {"messages", "redis", SLOW, "SUBSCRIBE *", SAY(HEARD), open_subscriber, take_message},

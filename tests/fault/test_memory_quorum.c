@@ -88,11 +88,11 @@ static void run_calls(kw_quorum *quorum, unsigned long fail_at)
 }
 
 /* False where there were fewer allocations. */
-static bool run(const ring_servers *servers, unsigned long fail_at)
+static bool run(const ring_servers *servers, unsigned long fail_at, const char *tail)
 {
     kw_test_memory memory;
     kw_test_memory_init(&memory, fail_at);
-    kw_client *client = open_with(servers, &memory.allocator, "?copies=3&timeout=5s");
+    kw_client *client = open_with(servers, &memory.allocator, tail);
     kw_error error = KW_ERROR_INIT;
     kw_quorum *quorum = client != NULL ? kw_quorum_new(client, &error) : NULL;
     if (quorum != NULL) {
@@ -107,14 +107,20 @@ static bool run(const ring_servers *servers, unsigned long fail_at)
     return kw_test_memory_calls(&memory) >= fail_at;
 }
 
-static void test_quorum_without_memory(void **state)
+static void run_all(const ring_servers *servers, const char *tail)
 {
     unsigned long fail_at = 1;
-    while (run(*state, fail_at)) {
+    while (run(servers, fail_at, tail)) {
         fail_at++;
         assert_true(fail_at < ALLOCATIONS_MAX);
     }
-    printf("  %lu allocations failed, one a pass\n", fail_at - 1);
+    printf("  %s: %lu allocations failed, one a pass\n", tail, fail_at - 1);
+}
+
+static void test_quorum_without_memory(void **state)
+{
+    run_all(*state, "?copies=3&timeout=5s");
+    run_all(*state, "?copies=3&timeout=5s&share-above=0");
 }
 
 static size_t count_hint_keys(const ring_servers *servers)

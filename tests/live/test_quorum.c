@@ -337,10 +337,10 @@ static void test_quorum_more_threads_than_connections_take_turns(void **state)
     shut(&fix);
 }
 
-static void test_quorum_many_threads_count_by_versions(void **state)
+static void count_by_versions(void **state, const char *tail)
 {
     enum { THREADS = 4 };
-    fixture fix = open_with(state, "?copies=3&timeout=20s");
+    fixture fix = open_with(state, tail);
     pthread_t threads[THREADS];
     for (int i = 0; i < THREADS; i++) {
         assert_int_equal(pthread_create(&threads[i], NULL, add_in_turns, &fix), 0);
@@ -351,6 +351,59 @@ static void test_quorum_many_threads_count_by_versions(void **state)
     }
     if (is_known) {
         assert_value(&fix, "count", "100");
+    }
+    shut(&fix);
+}
+
+static void test_quorum_many_threads_count_by_versions(void **state)
+{
+    count_by_versions(state, "?copies=3&timeout=20s");
+}
+
+static void test_quorum_threads_that_share_count_by_versions(void **state)
+{
+    count_by_versions(state, "?copies=3&timeout=20s&share-above=0");
+}
+
+typedef struct own_key {
+    const fixture *fix;
+    char name[8];
+    pthread_t thread;
+} own_key;
+
+/* Sets and gets its key, each time to the number of the turn. */
+static void *use_own_key(void *arg)
+{
+    const own_key *self = arg;
+    for (int i = 0; i < 200; i++) {
+        char text[16];
+        snprintf(text, sizeof(text), "%d", i);
+        set(self->fix, self->name, text);
+        kw_error error = KW_ERROR_INIT;
+        kw_quorum_results *results =
+            kw_quorum_get(self->fix->quorum, &error, self->name, strlen(self->name));
+        const char *value = results != NULL ? kw_quorum_value(results, NULL, 0) : NULL;
+        if (value == NULL || strcmp(value, text) != 0) {
+            kw_test_die("%s: %s instead of %s; %s", self->name, value != NULL ? value : "nothing",
+                        text, error.text);
+        }
+        kw_quorum_results_free(results);
+    }
+    return NULL;
+}
+
+static void test_quorum_threads_that_share_have_their_own_answers(void **state)
+{
+    enum { THREADS = 12 };
+    fixture fix = open_with(state, "?copies=3&timeout=30s");
+    own_key keys[THREADS];
+    for (int i = 0; i < THREADS; i++) {
+        keys[i].fix = &fix;
+        snprintf(keys[i].name, sizeof(keys[i].name), "own:%d", i);
+        assert_int_equal(pthread_create(&keys[i].thread, NULL, use_own_key, &keys[i]), 0);
+    }
+    for (int i = 0; i < THREADS; i++) {
+        kw_test_join(keys[i].thread);
     }
     shut(&fix);
 }
@@ -397,6 +450,8 @@ int main(void)
         cmocka_unit_test_setup(test_quorum_foreign_value_is_an_error_that_says_so, ring_flush),
         cmocka_unit_test_setup(test_quorum_more_threads_than_connections_take_turns, ring_flush),
         cmocka_unit_test_setup(test_quorum_many_threads_count_by_versions, ring_flush),
+        cmocka_unit_test_setup(test_quorum_threads_that_share_count_by_versions, ring_flush),
+        cmocka_unit_test_setup(test_quorum_threads_that_share_have_their_own_answers, ring_flush),
         cmocka_unit_test_setup(test_quorum_of_other_handles_and_wrong_requests_is_refused,
                                ring_flush),
     };

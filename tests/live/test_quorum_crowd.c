@@ -37,8 +37,8 @@ static void test_crowd_under_faults_is_linearizable(void **state)
     kw_test_crowd_plan plan = {
         .options = "copies=3", .seconds = (seconds() + 1) / 2, .has_checked = true, .acts_n = 0};
     assert_sound(&plan, "faults");
-    plan.options = "copies=3&quorum-hints=on";
-    assert_sound(&plan, "faults, hints");
+    plan.options = "copies=3&quorum-hints=on&share-above=0";
+    assert_sound(&plan, "faults, hints, shared");
 }
 
 static void test_crowd_with_servers_that_come_back_empty_is_linearizable(void **state)
