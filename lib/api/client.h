@@ -38,6 +38,9 @@ struct kw_client {
     kw_topology *topology; /* a reference; other handles may have one, too */
     kw_fork fork;          /* of this handle: what it has of its own is a process's */
     kw_call_counts counts;
+    /* The command of the last single call, which the next one is mostly, too. It lies beside what
+     * every call changes, so that it costs no line of the processor's cache besides. */
+    _Atomic(const kw_command_info *) latest;
     atomic_size_t calls_n;          /* threads inside a call, any that may hold a lock */
     atomic_size_t sessions_n;       /* that are open */
     atomic_bool is_closing;         /* kw_close has begun */

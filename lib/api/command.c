@@ -96,6 +96,9 @@ static kw_reply *plan_and_run(kw_client *client, kw_error *error, kw_plan_task *
         plan.start_ns = start_ns > 0 ? start_ns : plan.start_ns;
         start_ns = plan.start_ns;
         deadline_ns = plan.deadline_ns;
+        if (plan.command != task->like) {
+            atomic_store_explicit(&client->latest, plan.command, memory_order_relaxed);
+        }
         reply = run(client, error, &plan, task);
         is_stale_split = kw_plan_is_stale_split(&plan);
         if (is_stale_split) {
@@ -143,6 +146,7 @@ kw_reply *kw_command_run(kw_client *client, kw_error *error, kw_plan_task *task)
         task->options = &settled;
     }
     task->takes_acks = true;
+    task->like = atomic_load_explicit(&client->latest, memory_order_relaxed);
     task->closing = &client->waits_end;
     kw_reply *reply = plan_and_run(client, error, task);
     kw_client_leave_calls(client, 1, reply == NULL ? 1 : 0);

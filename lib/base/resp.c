@@ -44,10 +44,7 @@ static inline char *put_bytes(char *at, const char *data, size_t len)
 /* Of a sign, the number's digits and the end of the line; and at most. */
 static inline size_t head_len(size_t number)
 {
-    if (number < 10) {
-        return 4;
-    }
-    size_t len = 5;
+    size_t len = number < 10 ? 4 : 5;
     for (; number >= 100; number /= 10) {
         len++;
     }
@@ -60,26 +57,24 @@ static inline size_t head_len(size_t number)
 static inline bool bytes_of(size_t *len, const kw_bytes *argv, size_t argc)
 {
     size_t sum = 0;
+    bool is_over = argc >= SIZE_MAX / 2 / (HEAD_MAX_LEN + 2) - 1;
     for (size_t i = 0; i < argc; i++) {
-        if (argv[i].len > SIZE_MAX / 2 - sum) {
-            return false;
-        }
         sum += argv[i].len;
+        is_over |= sum < argv[i].len;
     }
     *len = sum;
-    return argc < SIZE_MAX / 2 / (HEAD_MAX_LEN + 2) - 1;
+    return !is_over && sum <= SIZE_MAX / 2;
 }
 
 bool kw_resp_len(size_t *len, const kw_bytes *argv, size_t argc)
 {
-    if (!bytes_of(len, argv, argc)) {
-        return false;
-    }
-    *len += head_len(argc);
+    size_t heads_len = head_len(argc);
     for (size_t i = 0; i < argc; i++) {
-        *len += head_len(argv[i].len) + 2;
+        heads_len += head_len(argv[i].len) + 2;
     }
-    return true;
+    bool fits = bytes_of(len, argv, argc);
+    *len += heads_len;
+    return fits;
 }
 
 char *kw_resp_write(char *at, const kw_bytes *argv, size_t argc)

@@ -253,7 +253,7 @@ static bool is_allowed(const kw_topology *topology, const kw_endpoint *target)
     return kw_node_rules_allow(options->nodes_allowed, options->nodes_allowed_n, target);
 }
 
-uint64_t kw_driver_heed(kw_topology *topology, const kw_op *op, const kw_step *step)
+uint64_t kw_driver_heed_more(kw_topology *topology, const kw_op *op, const kw_step *step)
 {
     if (kw_topology_is_watching(topology)) {
         kw_failure_watch_tend(topology, kw_env_now(&topology->env));

@@ -368,10 +368,12 @@ static kw_err start(kw_plan *plan, kw_topology *topology, kw_error *error, const
     const kw_call_options *options = task->options;
     const kw_bytes *argv = task->argv;
     size_t argc = task->argc;
+    const kw_command_info *command = kw_command_find_like(task->like, argv, argc);
+    unsigned flags = command != NULL ? kw_command_flags(command) : 0;
+    const char *name = command != NULL ? kw_command_name(command) : "command";
     clear(plan);
-    plan->command = kw_command_find_like(task->like, argv, argc);
-    plan->name = plan->command != NULL ? kw_command_name(plan->command) : "command";
-    unsigned flags = plan->command != NULL ? kw_command_flags(plan->command) : 0;
+    plan->command = command;
+    plan->name = name;
     if ((flags & (KW_COMMAND_SESSION | KW_COMMAND_REFUSED)) != 0) {
         return kw_plan_refuse(plan, error, false);
     }

@@ -335,7 +335,7 @@ void kw_node_release(kw_node *node, kw_conn *conn, uint64_t now_ns, const kw_err
     bool is_good = may_be_kept(conn);
     kw_monitor_lock(&node->monitor);
     bool is_spare = node->conns_n > node->env->options.pool_max + node->shared_n;
-    kw_conn *closed = kw_pool_take_expired(node, now_ns);
+    kw_conn *closed = node->idle != NULL ? kw_pool_take_expired(node, now_ns) : NULL;
     unlink_in_use(node, conn);
     if (failure != NULL) {
         kw_pool_fail_open(node, now_ns, failure, conn);
