@@ -11,8 +11,9 @@
 #define POOL_RETRY_NS (1 * KW_NS_PER_MS)
 
 /* So many replies of a long-lived pipeline go to their callbacks before the next ones are read: few
- * enough for what they touch to stay in the processor's first cache. */
-#define GIVES_MAX 16
+ * enough for what they touch to stay in the processor's first cache, and for what callbacks free to
+ * be the next ones' memory. glibc keeps seven pieces of a size at hand for a thread. */
+#define GIVES_MAX 7
 
 /* A connection that was silent for longer than this is looked at before it is used. */
 #define FRESH_NS (1 * KW_NS_PER_MS)
@@ -406,6 +407,7 @@ kw_err kw_channel_watch(kw_channel *channel, kw_channel_scan *scan)
                          kw_conn_events(channel->conn));
 }
 
+/* failure: why it has not become ready; NULL: it has. */
 static void give_back(kw_channel *channel, kw_channel_scan *scan, const kw_error *failure)
 {
     if (channel->is_spare) {
@@ -429,6 +431,14 @@ static void look_once_more(const kw_channel *channel, const kw_channel_scan *sca
     }
 }
 
+/* Nothing has failed, and the connection is not wanted any more. */
+static void give_up(kw_channel *channel, kw_channel_scan *scan)
+{
+    kw_error unready = KW_ERROR_INIT;
+    kw_error_set(&unready, KW_ERR_TIMEOUT, KW_EFFECT_NONE, "given up before it was ready");
+    give_back(channel, scan, &unready);
+}
+
 void kw_channel_release(kw_channel *channel, kw_channel_scan *scan, const kw_error *failure)
 {
     if (channel->conn == NULL) {
@@ -444,12 +454,11 @@ void kw_channel_release(kw_channel *channel, kw_channel_scan *scan, const kw_err
         kw_session_forget(&channel->pin->session);
     }
     look_once_more(channel, scan);
-    kw_error unready = KW_ERROR_INIT;
-    if (failure == NULL && !channel->is_counted) {
-        kw_error_set(&unready, KW_ERR_TIMEOUT, KW_EFFECT_NONE, "given up before it was ready");
-        failure = &unready;
+    if (channel->is_counted || failure != NULL) {
+        give_back(channel, scan, channel->is_counted ? NULL : failure);
+    } else {
+        give_up(channel, scan);
     }
-    give_back(channel, scan, channel->is_counted ? NULL : failure);
     channel->conn = NULL;
     channel->is_counted = false;
 }

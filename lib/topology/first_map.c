@@ -38,8 +38,8 @@ static kw_err no_map_for_long(kw_error *error, const kw_error *failure)
     return failure->code;
 }
 
-kw_err kw_topology_need_snapshot(kw_topology *topology, kw_snapshot **snapshot, kw_error *error,
-                                 kw_map_wait wait)
+static kw_err wait_for_first(kw_topology *topology, kw_snapshot **snapshot, kw_error *error,
+                             kw_map_wait wait)
 {
     uint64_t deadline_ns = wait.deadline_ns;
     kw_error failure = KW_ERROR_INIT; /* of the last fetch that ended */
@@ -82,4 +82,11 @@ kw_err kw_topology_need_snapshot(kw_topology *topology, kw_snapshot **snapshot, 
         kw_error_set_node(error, failure.node);
         return code;
     }
+}
+
+kw_err kw_topology_need_snapshot(kw_topology *topology, kw_snapshot **snapshot, kw_error *error,
+                                 kw_map_wait wait)
+{
+    *snapshot = kw_topology_snapshot(topology);
+    return *snapshot != NULL ? KW_OK : wait_for_first(topology, snapshot, error, wait);
 }
