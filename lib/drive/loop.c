@@ -182,7 +182,7 @@ static void tell(kw_loop *self, kw_async_command *command)
 
 static void deliver_one(kw_loop *self, kw_async_command *command)
 {
-    if (kw_async_command_go_on(self->topology, command)) {
+    if (command->more != NULL && kw_async_command_go_on(self->topology, command)) {
         kw_snapshot *snapshot = kw_topology_snapshot(self->topology);
         kw_loop_add_items(self, command, snapshot);
         kw_snapshot_unref(snapshot);

@@ -142,6 +142,12 @@ bool kw_loop_has_mail(kw_loop *self)
 void kw_loop_add_items(kw_loop *self, kw_async_command *command, const kw_snapshot *snapshot)
 {
     size_t n;
+    if (command->more == NULL) { /* as most are: it is simply sent */
+        command->open_n = 1;
+        kw_plan_set_time(&command->item.plan, self->pipeline.scan.now_ns);
+        kw_pipeline_add(&self->pipeline, &command->item, snapshot);
+        return;
+    }
     kw_item *items = kw_async_command_items(command, &n);
     command->open_n = (uint16_t)n;
     kw_async_command_set_time(command, self->pipeline.scan.now_ns);

@@ -260,13 +260,8 @@ kw_order_answer kw_ordering_ask(kw_ordering *self, kw_ordered *command, const vo
     return KW_ORDER_GO;
 }
 
-void kw_ordering_on_left(kw_ordering *self, kw_ordered *command, const void *place)
+void kw_ordering_on_left_shared(kw_ordering *self, kw_ordered *command)
 {
-    command->place = place;
-    command->has_left = true;
-    if (kw_ordered_is_alone(command)) {
-        return;
-    }
     for (uint32_t i = 0; i < command->links_n; i++) {
         kw_order_link *link = &kw_ordered_links(command)[i];
         if (link->key != NULL) {

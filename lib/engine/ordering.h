@@ -143,7 +143,15 @@ typedef enum kw_order_answer {
 kw_order_answer kw_ordering_ask(kw_ordering *self, kw_ordered *command, const void *place);
 
 /* The command leaves by the place. */
-void kw_ordering_on_left(kw_ordering *self, kw_ordered *command, const void *place);
+void kw_ordering_on_left_shared(kw_ordering *self, kw_ordered *command);
+static inline void kw_ordering_on_left(kw_ordering *self, kw_ordered *command, const void *place)
+{
+    command->place = place;
+    command->has_left = true;
+    if (!kw_ordered_is_alone(command)) {
+        kw_ordering_on_left_shared(self, command);
+    }
+}
 
 /* The command's connection was lost, and it may have run. Of those that were lost together, the
  * last one comes first. True where it may be sent again, if it may run twice at all. */
