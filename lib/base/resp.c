@@ -53,28 +53,33 @@ static inline size_t head_len(size_t number)
 
 #define HEAD_MAX_LEN ((size_t)23)
 
+/* What is added, or a sum, beyond which a size can tell no more; its bit is looked at once. */
+#define TOO_LONG (SIZE_MAX / 2 + 1)
+
 /* The arguments' own bytes; false where they, and as many heads, are more than a size can tell. */
 static inline bool bytes_of(size_t *len, const kw_bytes *argv, size_t argc)
 {
     size_t sum = 0;
-    bool is_over = argc >= SIZE_MAX / 2 / (HEAD_MAX_LEN + 2) - 1;
+    size_t seen = 0;
     for (size_t i = 0; i < argc; i++) {
         sum += argv[i].len;
-        is_over |= sum < argv[i].len;
+        seen |= sum | argv[i].len;
     }
     *len = sum;
-    return !is_over && sum <= SIZE_MAX / 2;
+    return seen < TOO_LONG && argc < SIZE_MAX / 2 / (HEAD_MAX_LEN + 2) - 1;
 }
 
 bool kw_resp_len(size_t *len, const kw_bytes *argv, size_t argc)
 {
-    size_t heads_len = head_len(argc);
+    size_t sum = head_len(argc);
+    size_t seen = 0;
     for (size_t i = 0; i < argc; i++) {
-        heads_len += head_len(argv[i].len) + 2;
+        sum += argv[i].len;
+        seen |= sum | argv[i].len;
+        sum += head_len(argv[i].len) + 2;
     }
-    bool fits = bytes_of(len, argv, argc);
-    *len += heads_len;
-    return fits;
+    *len = sum;
+    return (seen | sum) < TOO_LONG;
 }
 
 char *kw_resp_write(char *at, const kw_bytes *argv, size_t argc)

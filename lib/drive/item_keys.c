@@ -143,8 +143,8 @@ bool kw_item_keys_add(kw_item *item, kw_ordering *ordering)
         return true;
     }
     if (item->plan.keys == KW_PLAN_KEYS_HASHED) {
-        return kw_ordering_add(ordering, &item->ordered, is_read(&item->plan), &item->plan.key_hash,
-                               1);
+        return kw_ordering_add_one(ordering, &item->ordered, is_read(&item->plan),
+                                   item->plan.key_hash);
     }
     return add_parts(item, ordering);
 }

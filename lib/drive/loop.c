@@ -150,7 +150,7 @@ static void advance(kw_loop *self)
 }
 
 /* A callback may have forked, in which this is the child, or closed the handle. */
-static bool is_over(const kw_loop *self)
+static inline bool is_over(const kw_loop *self)
 {
     return self->wants_closing || kw_fork_has_happened(&self->topology->fork) ||
            kw_loop_at(self->place) != self;
@@ -180,7 +180,7 @@ static void tell(kw_loop *self, kw_async_command *command)
     fn(arg, reply, reply == NULL ? &error : NULL);
 }
 
-static void deliver_one(kw_loop *self, kw_async_command *command)
+static inline void deliver_one(kw_loop *self, kw_async_command *command)
 {
     if (command->more != NULL && kw_async_command_go_on(self->topology, command)) {
         kw_snapshot *snapshot = kw_topology_snapshot(self->topology);

@@ -219,8 +219,7 @@ static bool add_link(kw_ordering *self, kw_ordered *command, uint64_t hash)
     return true;
 }
 
-bool kw_ordering_add(kw_ordering *self, kw_ordered *command, bool is_read, const uint64_t *hashes,
-                     size_t hashes_n)
+static void begin(kw_ordering *self, kw_ordered *command, bool is_read)
 {
     command->number = self->numbers_n++;
     command->is_read = is_read;
@@ -230,6 +229,19 @@ bool kw_ordering_add(kw_ordering *self, kw_ordered *command, bool is_read, const
     command->at = 0;
     command->links_n = 0;
     command->is_added = true;
+    command->has_block = false;
+}
+
+bool kw_ordering_add_one(kw_ordering *self, kw_ordered *command, bool is_read, uint64_t hash)
+{
+    begin(self, command, is_read);
+    return add_link(self, command, hash);
+}
+
+bool kw_ordering_add(kw_ordering *self, kw_ordered *command, bool is_read, const uint64_t *hashes,
+                     size_t hashes_n)
+{
+    begin(self, command, is_read);
     command->has_block = hashes_n > 1;
     if (command->has_block) {
         command->links = kw_mem_calloc(self->mem, hashes_n, sizeof(command->links[0]));

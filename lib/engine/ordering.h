@@ -120,6 +120,9 @@ static inline uint64_t kw_order_hash(kw_bytes key, uint64_t seed)
 bool kw_ordering_add(kw_ordering *ordering, kw_ordered *command, bool is_read,
                      const uint64_t *hashes, size_t hashes_n);
 
+/* Likewise, of a command of one key. */
+bool kw_ordering_add_one(kw_ordering *ordering, kw_ordered *command, bool is_read, uint64_t hash);
+
 /* Its links: links_n of them. */
 static inline kw_order_link *kw_ordered_links(kw_ordered *command)
 {
