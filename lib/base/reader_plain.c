@@ -10,11 +10,6 @@
  */
 #define DIGITS_MAX 18
 
-/* Memory that replies take for a byte on the wire, and what one of them takes at least. */
-#define SLAB_RATIO   ((size_t)5)
-#define SLAB_MIN_LEN ((size_t)256)
-#define SLAB_MAX_LEN ((size_t)16 * 1024)
-
 /* What is left of the bytes. */
 typedef struct cursor {
     const char *at;
@@ -211,28 +206,25 @@ static bool build_elements(kw_reply *root, elements *self, size_t count)
     return true;
 }
 
-/* A piece of the pool is for what else is there, as far as one can tell. */
-static size_t piece_len(size_t rest_len)
-{
-    size_t len = SLAB_MIN_LEN + SLAB_RATIO * rest_len;
-    return len < SLAB_MAX_LEN ? len : SLAB_MAX_LEN;
-}
-
 /* A root with room. */
-static kw_reply *new_root(kw_reader *reader, size_t rest_len, size_t room)
+static kw_reply *new_root(kw_reader *reader, kw_reply_stream stream, size_t room)
 {
-    return reader->pools ? kw_reply_pool_new(&reader->pool, reader->mem, room, piece_len(rest_len))
+    return reader->pools ? kw_reply_pool_new(&reader->pool, reader->mem, room, stream)
                          : kw_reply_new(reader->mem, room);
 }
+
+/* Of "*0\r\n", the shortest line before elements. */
+#define ARRAY_HEAD_LEN ((size_t)4)
 
 static kw_reply *read_array(kw_reader *reader, cursor *self, size_t count)
 {
     elements found;
-    size_t rest_len = (size_t)(self->end - self->at);
+    kw_reply_stream stream = {ARRAY_HEAD_LEN + (size_t)(self->end - self->at), 0};
     if (!measure(&found, self, count)) {
         return NULL;
     }
-    kw_reply *root = new_root(reader, rest_len, found.room + kw_reply_array_room(count));
+    stream.reply_len = stream.len - (size_t)(self->end - self->at);
+    kw_reply *root = new_root(reader, stream, found.room + kw_reply_array_room(count));
     if (root != NULL && (!kw_reply_set_array(root, root, KW_REPLY_ARRAY, count) ||
                          !build_elements(root, &found, count))) {
         kw_reply_free(root);
@@ -272,13 +264,13 @@ static kw_reply *read_root_array(kw_reader *reader, cursor *self, const item *he
     return sinks ? sink_array(reader->sink, self) : read_array(reader, self, count);
 }
 
-static kw_reply *new_item(kw_reader *reader, const item *found, size_t rest_len)
+static kw_reply *new_item(kw_reader *reader, const item *found, kw_reply_stream stream)
 {
     if (has_text(found)) {
-        return kw_reply_new_string(reader->pools ? &reader->pool : NULL, reader->mem,
-                                   piece_len(rest_len), found->kind, found->text);
+        return kw_reply_new_string(reader->pools ? &reader->pool : NULL, reader->mem, stream,
+                                   found->kind, found->text);
     }
-    kw_reply *root = new_root(reader, rest_len, 0);
+    kw_reply *root = new_root(reader, stream, 0);
     if (root != NULL) {
         set_number(root, found);
     }
@@ -289,7 +281,7 @@ static kw_reply *new_item(kw_reader *reader, const item *found, size_t rest_len)
 static kw_reply *read_root(kw_reader *reader, cursor self)
 {
     const char *start = self.at;
-    size_t rest_len = (size_t)(self.end - start);
+    kw_reply_stream stream = {.len = (size_t)(self.end - start)};
     item found;
     if (!read_other(&self, &found)) {
         return NULL;
@@ -301,7 +293,8 @@ static kw_reply *read_root(kw_reader *reader, cursor self)
         kw_reply_free(root);
         return NULL;
     }
-    root = is_array ? root : new_item(reader, &found, rest_len);
+    stream.reply_len = used;
+    root = is_array ? root : new_item(reader, &found, stream);
     reader->input_at += root != NULL ? used : 0;
     return root;
 }
@@ -310,7 +303,7 @@ kw_reply *kw_reader_plain(kw_reader *reader)
 {
     const char *start = reader->input.data + reader->input_at;
     cursor self = {start, reader->input.data + reader->input.len};
-    size_t rest_len = (size_t)(self.end - start);
+    kw_reply_stream stream = {.len = (size_t)(self.end - start)};
     item found;
     kw_reply *root;
     if (*start != '$') {
@@ -324,11 +317,12 @@ kw_reply *kw_reader_plain(kw_reader *reader)
     if (used > kw_reader_limits_of(reader).bytes) {
         return NULL;
     }
+    stream.reply_len = used;
     if (found.kind == KW_REPLY_NIL) {
-        root = new_root(reader, rest_len, 0); /* which is one */
+        root = new_root(reader, stream, 0); /* which is one */
     } else {
-        root = kw_reply_new_string(reader->pools ? &reader->pool : NULL, reader->mem,
-                                   piece_len(rest_len), KW_REPLY_STRING, found.text);
+        root = kw_reply_new_string(reader->pools ? &reader->pool : NULL, reader->mem, stream,
+                                   KW_REPLY_STRING, found.text);
     }
     reader->input_at += root != NULL ? used : 0;
     return root;

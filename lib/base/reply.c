@@ -37,6 +37,7 @@ struct kw_reply_slab {
 };
 
 #define SLAB_FILLING (SIZE_MAX / 2)
+#define SLAB_MAX_LEN ((size_t)16 * 1024) /* of the arenas in it */
 
 #define ARENA_PIECE     ((size_t)1024)
 #define ARENA_PIECE_MAX ((size_t)64 * 1024)
@@ -124,7 +125,7 @@ void kw_reply_pool_close(kw_reply_pool *pool)
 static bool pool_grow(kw_reply_pool *pool, const kw_allocator *mem, size_t len)
 {
     kw_reply_pool_close(pool);
-    kw_reply_slab *slab = kw_mem_alloc(mem, len);
+    kw_reply_slab *slab = kw_mem_alloc(mem, kw_reply_room(sizeof(*slab)) + len);
     if (slab == NULL) {
         return false;
     }
@@ -133,7 +134,7 @@ static bool pool_grow(kw_reply_pool *pool, const kw_allocator *mem, size_t len)
     slab->free_fn = mem->free_fn;
     pool->slab = slab;
     pool->at = (char *)slab + kw_reply_room(sizeof(*slab));
-    pool->end = (char *)slab + len;
+    pool->end = pool->at + len;
     return true;
 }
 
@@ -145,31 +146,31 @@ static inline arena *start_in_pool(kw_reply_pool *pool, const kw_allocator *mem,
     return start_arena(self, mem, pool->at, pool->slab);
 }
 
-/* An arena where the piece that is being filled has no room for it. */
+/* An arena in a new piece; or alone, where nothing like it is there besides. */
 static arena *start_anew(kw_reply_pool *pool, const kw_allocator *mem, size_t total,
-                         size_t piece_len)
+                         kw_reply_stream stream)
 {
-    size_t head_len = kw_reply_room(sizeof(kw_reply_slab));
-    if (piece_len < head_len || total > piece_len - head_len) {
-        return new_arena(mem, total);
-    }
-    return pool_grow(pool, mem, piece_len) ? start_in_pool(pool, mem, total) : NULL;
+    size_t n = stream.len / stream.reply_len;
+    n = n < SLAB_MAX_LEN / total ? n : SLAB_MAX_LEN / total;
+    return n < 2                             ? new_arena(mem, total)
+           : pool_grow(pool, mem, n * total) ? start_in_pool(pool, mem, total)
+                                             : NULL;
 }
 
 /* An arena of that many bytes, from the pool; or, where pool is NULL, with memory of its own. */
 static inline arena *arena_from(kw_reply_pool *pool, const kw_allocator *mem, size_t total,
-                                size_t piece_len)
+                                kw_reply_stream stream)
 {
     return pool == NULL                              ? new_arena(mem, total)
            : total <= (size_t)(pool->end - pool->at) ? start_in_pool(pool, mem, total)
-                                                     : start_anew(pool, mem, total, piece_len);
+                                                     : start_anew(pool, mem, total, stream);
 }
 
 kw_reply *kw_reply_pool_new(kw_reply_pool *pool, const kw_allocator *mem, size_t room,
-                            size_t piece_len)
+                            kw_reply_stream stream)
 {
     size_t total;
-    return arena_size(&total, room) ? root_of(arena_from(pool, mem, total, piece_len)) : NULL;
+    return arena_size(&total, room) ? root_of(arena_from(pool, mem, total, stream)) : NULL;
 }
 
 static bool arena_grow(arena *self, size_t len)
@@ -222,7 +223,7 @@ static inline void put_string(kw_reply *reply, char *copy, kw_reply_kind kind, k
     reply->hiredis.len = text.len;
 }
 
-kw_reply *kw_reply_new_string(kw_reply_pool *pool, const kw_allocator *mem, size_t piece_len,
+kw_reply *kw_reply_new_string(kw_reply_pool *pool, const kw_allocator *mem, kw_reply_stream stream,
                               kw_reply_kind kind, kw_bytes text)
 {
     size_t total;
@@ -230,7 +231,7 @@ kw_reply *kw_reply_new_string(kw_reply_pool *pool, const kw_allocator *mem, size
     if (!arena_size(&total, room)) {
         return NULL;
     }
-    arena *self = arena_from(pool, mem, total, piece_len);
+    arena *self = arena_from(pool, mem, total, stream);
     if (self == NULL) {
         return NULL;
     }

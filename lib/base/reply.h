@@ -37,14 +37,20 @@ typedef struct kw_reply_pool {
     size_t used_n; /* replies in it so far */
 } kw_reply_pool;
 
-/* As kw_reply_new, from the pool, which begins a new piece where that does not fit: one of
- * piece_len bytes, or a reply of its own where even that is too little. */
+/* What is there of a stream, from a reply on, and what that takes of it; both more than 0. */
+typedef struct kw_reply_stream {
+    size_t len;
+    size_t reply_len;
+} kw_reply_stream;
+
+/* As kw_reply_new, from the pool, which begins a new piece where that does not fit: one for all
+ * that is there, as if it were replies like this one. */
 kw_reply *kw_reply_pool_new(kw_reply_pool *pool, const kw_allocator *mem, size_t room,
-                            size_t piece_len);
+                            kw_reply_stream stream);
 
 /* A new root, a string, status or error with a copy of the bytes, by kw_reply_pool_new; or, where
  * pool is NULL, by kw_reply_new. NULL when there is no memory. */
-kw_reply *kw_reply_new_string(kw_reply_pool *pool, const kw_allocator *mem, size_t piece_len,
+kw_reply *kw_reply_new_string(kw_reply_pool *pool, const kw_allocator *mem, kw_reply_stream stream,
                               kw_reply_kind kind, kw_bytes text);
 
 /* Begins no reply in the piece any more: the pool is empty again. */

@@ -289,6 +289,37 @@ static void test_reader_pooled_replies_share_memory(void **state)
     assert_int_equal(kw_test_memory_live(&memory), 0);
 }
 
+/* Short replies take much more memory than bytes on the wire: a piece has room for as many as are
+ * there, and none for more. */
+static void test_reader_pooled_short_replies_share_a_piece(void **state)
+{
+    static const char *const texts[] = {"+OK\r\n", ":1\r\n", "$-1\r\n", "*1\r\n:1\r\n"};
+    (void)state;
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        char text[100 * 16] = "";
+        kw_reply *replies[50];
+        kw_test_memory memory;
+        kw_reader reader;
+        for (size_t k = 0; k < 50; k++) {
+            strcat(text, texts[i]);
+        }
+        kw_test_memory_init(&memory, 0);
+        start_with(&reader, &memory.allocator, text, strlen(text));
+        unsigned long before = kw_test_memory_calls(&memory);
+        for (size_t k = 0; k < 50; k++) {
+            reader.pools = true;
+            assert_int_equal(kw_reader_next(&reader, &replies[k], NULL), KW_OK);
+            assert_non_null(replies[k]);
+        }
+        assert_int_equal(kw_test_memory_calls(&memory) - before, 1);
+        kw_reader_fini(&reader);
+        for (size_t k = 0; k < 50; k++) {
+            kw_reply_free(replies[k]);
+        }
+        assert_int_equal(kw_test_memory_live(&memory), 0);
+    }
+}
+
 /* What a reader with a sink of two places makes of the text. */
 static kw_reply *read_sunk(kw_reply *root, const char *text, size_t piece_len)
 {
@@ -681,6 +712,7 @@ int main(void)
         cmocka_unit_test(test_reader_plain_reads_what_is_plain_and_whole),
         cmocka_unit_test(test_reader_plain_array_is_one_allocation),
         cmocka_unit_test(test_reader_pooled_replies_share_memory),
+        cmocka_unit_test(test_reader_pooled_short_replies_share_a_piece),
         cmocka_unit_test(test_reader_sink_takes_the_elements),
         cmocka_unit_test(test_reader_sink_is_left_out_where_it_does_not_fit),
         cmocka_unit_test(test_reader_without_memory_says_so),
