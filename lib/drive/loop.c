@@ -407,11 +407,11 @@ static bool turn(kw_loop *self, bool was_signalled, bool hastens)
         if (!take_inbox(self, act)) {
             return true;
         }
-        bool goes_on = round < ROUNDS_MAX && !self->pipeline.is_late;
-        act = goes_on ? INBOX_TAKE_OR_LEAVE : INBOX_LEAVE;
         self->pipeline.scan.now_ns = kw_env_now(&self->topology->env); /* callbacks take time */
         add_some(self);
         advance(self);
+        bool goes_on = round < ROUNDS_MAX && !self->pipeline.is_late;
+        act = goes_on ? INBOX_TAKE_OR_LEAVE : INBOX_LEAVE;
     }
 }
 

@@ -82,11 +82,13 @@ static bool is_done(const kw_pipeline *self, const kw_channel *channel)
            !channel->is_listed && self->lost.head == NULL;
 }
 
-static void pump(kw_pipeline *self, kw_channel *channel)
+/* How many pieces of work that was. */
+static unsigned pump(kw_pipeline *self, kw_channel *channel)
 {
+    unsigned work_n = 1;
     if (is_done(self, channel)) {
         kw_pipeline_remove_channel(self, channel);
-        return;
+        return work_n;
     }
     kw_err code = kw_channel_pump(channel, &self->scan);
     code = code == KW_OK ? kw_channel_watch(channel, &self->scan) : code;
@@ -94,24 +96,27 @@ static void pump(kw_pipeline *self, kw_channel *channel)
         kw_pipeline_fail_channel(self, channel, code);
     } else if (kw_channel_has_more(channel, &self->scan)) {
         kw_pipeline_list_channel(self, channel);
+        work_n = KW_PIPELINE_LEAST_N; /* it has sent much */
+        (void)kw_pipeline_look_at_clock(self, 0);
     }
     settle(self);
     if (is_done(self, channel)) {
         kw_pipeline_remove_channel(self, channel);
-        return;
+    } else {
+        kw_pipeline_set_timer(self, channel, due_ns_of(channel));
     }
-    kw_pipeline_set_timer(self, channel, due_ns_of(channel));
+    return work_n;
 }
 
 void kw_pipeline_pump(kw_pipeline *self)
 {
-    kw_channel *listed = self->listed;
-    self->listed = NULL;
-    while (listed != NULL) {
-        kw_channel *channel = listed;
-        listed = channel->next_listed;
+    kw_channel *last = self->listed != NULL ? self->last_listed : NULL;
+    for (size_t n = 0; last != NULL && kw_pipeline_may_work(self, n);) {
+        kw_channel *channel = self->listed;
+        last = channel != last ? last : NULL; /* those that are listed meanwhile come later */
+        self->listed = channel->next_listed;
         channel->is_listed = false;
-        pump(self, channel);
+        n += pump(self, channel);
     }
 }
 

@@ -6,13 +6,10 @@
 #include "base/error.h"
 #include "drive/item_keys.h"
 
-/* Of each kind of work so much is done in every turn, however late it is. */
-#define LEAST_N 16u
-
 bool kw_pipeline_look_at_clock(kw_pipeline *self, size_t n)
 {
     self->is_late = self->is_late || kw_env_now(&self->topology->env) >= self->turn_end_ns;
-    return !self->is_late || n < LEAST_N;
+    return !self->is_late || n < KW_PIPELINE_LEAST_N;
 }
 
 static kw_item *item_of_due(kw_heap_entry *entry)

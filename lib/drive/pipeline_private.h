@@ -90,6 +90,9 @@ void kw_pipeline_fini(kw_pipeline *self);
 /* A new turn: what follows is bounded by its time. */
 void kw_pipeline_begin_turn(kw_pipeline *self);
 
+/* Of each kind of work so much is done in every turn, however late it is. */
+#define KW_PIPELINE_LEAST_N 16u
+
 /* True while the turn has time; n: what has been done of this kind of work, of which some is done
  * in each turn. */
 bool kw_pipeline_look_at_clock(kw_pipeline *self, size_t n);
