@@ -147,7 +147,7 @@ static void run_caller(void *arg)
 }
 
 /* A turn of the loop does bounded work, whatever is under way. */
-#define TURN_NS (22 * SIM_MS)
+#define TURN_NS (14 * SIM_MS)
 
 static void check_turn(uint64_t blocks_n)
 {
