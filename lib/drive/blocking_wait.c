@@ -4,6 +4,7 @@
 #include "drive/blocking_wait.h"
 
 #include "base/error.h"
+#include "base/moment.h"
 #include "drive/driver.h"
 #include "engine/patience.h"
 
@@ -39,11 +40,6 @@ void kw_blocking_wait_fini(kw_blocking_wait *self)
 {
     kw_node_unref(self->node);
     self->node = NULL;
-}
-
-static uint64_t sooner(uint64_t a_ns, uint64_t b_ns)
-{
-    return a_ns < b_ns ? a_ns : b_ns;
 }
 
 bool kw_blocking_wait_choose(kw_blocking_wait *self, kw_step *next, const kw_step *step)
@@ -97,7 +93,7 @@ kw_err kw_blocking_wait_acquire(kw_blocking_wait *self, kw_conn **conn, uint64_t
     uint64_t stall_ns = self->topology->env.options.stall_ms * KW_NS_PER_MS;
     uint64_t until_ns = self->op.spec.deadline_ns;
     if (kw_driver_has_map(self->topology)) {
-        until_ns = sooner(until_ns, self->now_ns + stall_ns);
+        until_ns = kw_sooner(until_ns, self->now_ns + stall_ns);
     }
     options->now_ns = self->now_ns;
     options->deadline_ns = until_ns;
@@ -128,7 +124,7 @@ static kw_err heed_patience(kw_blocking_wait *self, kw_patience *patience, uint6
     uint64_t lost_ns =
         is_old ? kw_driver_lost_ns(self->topology, self->plan, self->node, self->is_asking) : 0;
     kw_patience_step step = kw_patience_on_time(patience, self->now_ns, lost_ns);
-    *until_ns = sooner(step.until_ns, self->plan->deadline_ns);
+    *until_ns = kw_sooner(step.until_ns, self->plan->deadline_ns);
     if (step.kind == KW_PATIENCE_GIVE_UP) {
         return kw_error_set(&self->failure, KW_ERR_CLOSED, KW_EFFECT_MAYBE, "no answer%s",
                             lost_ns != 0 ? ", and the slot belongs to another node now" : "");
@@ -183,8 +179,8 @@ static kw_err wait_stalled(kw_blocking_wait *self, kw_conn *conn, const kw_reque
 static uint64_t first_slice_ns(const kw_blocking_wait *self)
 {
     uint64_t part_ns = (self->plan->deadline_ns - self->plan->start_ns) / 8;
-    return sooner(self->plan->deadline_ns,
-                  self->now_ns + (part_ns < SLICE_NS ? part_ns : SLICE_NS));
+    return kw_sooner(self->plan->deadline_ns,
+                     self->now_ns + (part_ns < SLICE_NS ? part_ns : SLICE_NS));
 }
 
 /* Waits in the system, in slices, until the answer is late or another map was published. */
@@ -192,11 +188,11 @@ static kw_err wait_calmly(kw_blocking_wait *self, kw_conn *conn, kw_request *req
                           uint64_t until_ns)
 {
     kw_err code = KW_ERR_TIMEOUT;
-    until_ns = sooner(until_ns, self->plan->deadline_ns);
+    until_ns = kw_sooner(until_ns, self->plan->deadline_ns);
     while (code == KW_ERR_TIMEOUT && self->now_ns < until_ns &&
            kw_refresher_changes_n(&self->topology->refresher) == self->changes_n) {
         code = kw_conn_wait(conn, &self->failure, request, self->now_ns,
-                            sooner(until_ns, self->now_ns + SLICE_NS));
+                            kw_sooner(until_ns, self->now_ns + SLICE_NS));
         self->now_ns = kw_env_now(&self->topology->env);
     }
     return code;
@@ -237,7 +233,8 @@ static kw_err wait_in_slices(kw_blocking_wait *self, kw_lane_waiter *waiter)
             kw_refresher_poke(&self->topology->refresher, self->now_ns);
         }
         uint64_t slice_ns = self->now_ns + (is_late ? LATE_SLICE_NS : SLICE_NS);
-        code = kw_lane_wait(&self->node->lane, waiter, &self->now_ns, sooner(until_ns, slice_ns));
+        code =
+            kw_lane_wait(&self->node->lane, waiter, &self->now_ns, kw_sooner(until_ns, slice_ns));
     }
     return code;
 }
@@ -245,8 +242,9 @@ static kw_err wait_in_slices(kw_blocking_wait *self, kw_lane_waiter *waiter)
 kw_err kw_blocking_wait_lane(kw_blocking_wait *self, kw_lane_waiter *waiter)
 {
     bool is_probing = waiter->is_opening && kw_node_is_failing(self->node);
-    uint64_t until_ns = is_probing ? sooner(self->plan->deadline_ns, self->now_ns + PROBE_WAIT_NS)
-                                   : first_slice_ns(self);
+    uint64_t until_ns = is_probing
+                            ? kw_sooner(self->plan->deadline_ns, self->now_ns + PROBE_WAIT_NS)
+                            : first_slice_ns(self);
     kw_err code = kw_lane_wait(&self->node->lane, waiter, &self->now_ns, until_ns);
     if (code != KW_ERR_TIMEOUT) {
         return code;

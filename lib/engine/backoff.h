@@ -3,11 +3,10 @@
 #ifndef ENGINE_BACKOFF_H
 #define ENGINE_BACKOFF_H
 
+#include "base/moment.h"
 #include "base/random.h"
 
 #include <stdint.h>
-
-#define KW_NS_PER_MS ((uint64_t)1000000)
 
 /* Exponential, with full jitter ("Exponential Backoff And Jitter", AWS Architecture
  * Blog, 2015), so that callers who failed together do not return together. */

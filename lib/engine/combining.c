@@ -2,6 +2,8 @@
 /* Which way of combining is in use, and when two are compared. */
 #include "engine/combining.h"
 
+#include "base/moment.h"
+
 #define NS_PER_MS ((uint64_t)1000000)
 
 /* A span is long enough to say something; a silence says nothing. */
@@ -71,16 +73,6 @@ static bool is_much_better(const kw_combining_span *one, const kw_combining_span
     return one->answers_n * other->len_ns > TIMES_MUCH * other->answers_n * one->len_ns;
 }
 
-static uint64_t later(uint64_t one_ns, uint64_t other_ns)
-{
-    return one_ns > other_ns ? one_ns : other_ns;
-}
-
-static uint64_t sooner(uint64_t one_ns, uint64_t other_ns)
-{
-    return one_ns < other_ns ? one_ns : other_ns;
-}
-
 /* What the other way took longer for its answers than the best one would have. */
 static uint64_t lost_ns(const kw_combining_span *other, const kw_combining_span *best)
 {
@@ -91,12 +83,13 @@ static uint64_t lost_ns(const kw_combining_span *other, const kw_combining_span 
 static void end_trial(kw_combining *combining, bool changes, uint64_t now_ns)
 {
     const kw_combining_span *trial = combining->trial;
-    uint64_t pause_ns = changes ? PAUSE_MIN_NS : later(2 * combining->pause_ns, PAUSE_MIN_NS);
-    combining->pause_ns = sooner(pause_ns, PAUSE_MAX_NS);
+    uint64_t pause_ns = changes ? PAUSE_MIN_NS : kw_later(2 * combining->pause_ns, PAUSE_MIN_NS);
+    combining->pause_ns = kw_sooner(pause_ns, PAUSE_MAX_NS);
     bool is_known = combining->tried_n >= KW_COMBINING_WAYS_N - 1;
     uint64_t early_ns = LOSS_PARTS * lost_ns(&trial[1], &trial[0]);
-    combining->early_ns = now_ns + sooner(early_ns, PAUSE_MAX_NS);
-    combining->due_ns = later(now_ns + (is_known ? combining->pause_ns : 0), combining->early_ns);
+    combining->early_ns = now_ns + kw_sooner(early_ns, PAUSE_MAX_NS);
+    combining->due_ns =
+        kw_later(now_ns + (is_known ? combining->pause_ns : 0), combining->early_ns);
     combining->usual = trial[changes ? 1 : 0];
     if (changes) {
         kw_combining_way worse = combining->best;
@@ -156,8 +149,8 @@ static void look_around(kw_combining *combining, uint64_t now_ns)
     combining->odd_n = is_odd ? combining->odd_n + 1 : 0;
     if (combining->odd_n == ODD_MAX) {
         combining->odd_n = 0;
-        uint64_t soon_ns = later(now_ns + PAUSE_MIN_NS, combining->early_ns);
-        combining->due_ns = sooner(combining->due_ns, soon_ns);
+        uint64_t soon_ns = kw_later(now_ns + PAUSE_MIN_NS, combining->early_ns);
+        combining->due_ns = kw_sooner(combining->due_ns, soon_ns);
         combining->pause_ns = PAUSE_MIN_NS;
         combining->tried_n = 0;
     }

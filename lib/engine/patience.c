@@ -2,7 +2,7 @@
 /* How long a late answer is waited for: silence, a lost owner, answers owed to nobody. */
 #include "engine/patience.h"
 
-#include "engine/backoff.h"
+#include "base/moment.h"
 
 /* A blocking command may be silent for long: the map is asked for at growing intervals, at most
  * this. */
@@ -16,18 +16,13 @@
  * timeout of those who have left. */
 #define OWED_STALLS 2
 
-static uint64_t least(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
-
 void kw_patience_init(kw_patience *self, const kw_patience_rule *rule, uint64_t now_ns)
 {
     self->is_blocking = rule->is_blocking;
     self->has_others = rule->has_others;
-    self->stall_ns = least(rule->stall_ns, rule->timeout_ns / STALL_PART);
+    self->stall_ns = kw_sooner(rule->stall_ns, rule->timeout_ns / STALL_PART);
     self->owed_max_ns = OWED_STALLS * rule->stall_ns;
-    self->grace_ns = least(rule->grace_ns, rule->timeout_ns / GRACE_PART);
+    self->grace_ns = kw_sooner(rule->grace_ns, rule->timeout_ns / GRACE_PART);
     kw_patience_on_sent(self, now_ns);
 }
 
@@ -70,7 +65,7 @@ static uint64_t end_of_owed(const kw_patience *self)
 static uint64_t end_of(const kw_patience *self)
 {
     uint64_t silent_ns = self->has_others ? self->heard_ns + self->stall_ns : UINT64_MAX;
-    return least(silent_ns, least(end_of_owed(self), end_of_grace(self)));
+    return kw_sooner(silent_ns, kw_sooner(end_of_owed(self), end_of_grace(self)));
 }
 
 kw_patience_step kw_patience_on_time(kw_patience *self, uint64_t now_ns, uint64_t lost_ns)
@@ -85,7 +80,7 @@ kw_patience_step kw_patience_on_time(kw_patience *self, uint64_t now_ns, uint64_
         step.kind = KW_PATIENCE_LOOK;
         self->look_ns = now_ns + self->pause_ns;
         if (self->is_blocking && self->pause_ns < BLOCKED_PAUSE_MAX_NS) {
-            self->pause_ns = least(2 * self->pause_ns, BLOCKED_PAUSE_MAX_NS);
+            self->pause_ns = kw_sooner(2 * self->pause_ns, BLOCKED_PAUSE_MAX_NS);
         }
     }
     step.until_ns = kw_patience_next_ns(self);
@@ -94,5 +89,5 @@ kw_patience_step kw_patience_on_time(kw_patience *self, uint64_t now_ns, uint64_
 
 uint64_t kw_patience_next_ns(const kw_patience *self)
 {
-    return least(self->look_ns, end_of(self));
+    return kw_sooner(self->look_ns, end_of(self));
 }

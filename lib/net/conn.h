@@ -184,12 +184,17 @@ kw_err kw_conn_check_overdue(kw_conn *conn, kw_error *error, uint64_t now_ns);
  * while is_bound. */
 void kw_conn_renew_login(kw_conn *conn, size_t spare);
 
-/* The login is an old one, and AUTH is due once all that is on its way was answered. */
-bool kw_conn_awaits_login(const kw_conn *conn);
-
 static inline bool kw_conn_has_old_login(const kw_conn *conn)
 {
     return conn->login_revision != kw_logins_revision(&conn->env->logins);
+}
+
+/* The login is an old one, and AUTH is due once all that is on its way was answered: nothing goes
+ * behind it until then. */
+bool kw_conn_has_login_due(const kw_conn *conn);
+static inline bool kw_conn_awaits_login(const kw_conn *conn)
+{
+    return kw_conn_has_old_login(conn) && kw_conn_has_login_due(conn);
 }
 
 /* Once so many bytes wait for a socket that takes nothing, no further request is queued. */
@@ -199,7 +204,7 @@ static inline bool kw_conn_has_old_login(const kw_conn *conn)
 static inline bool kw_conn_has_room(const kw_conn *conn)
 {
     bool has_room = conn->rest.len == 0 && conn->out.len - conn->out_at < KW_CONN_ROOM_LEN;
-    return has_room && (!kw_conn_has_old_login(conn) || !kw_conn_awaits_login(conn));
+    return has_room && !kw_conn_awaits_login(conn);
 }
 
 /* Puts the request behind what waits to be sent, behind ASKING if asked to. The connection

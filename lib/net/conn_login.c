@@ -64,7 +64,7 @@ static bool is_due(const kw_conn *conn)
            !kw_logins_is_refused(&conn->env->logins, conn->login_doubt, kw_env_now(conn->env));
 }
 
-bool kw_conn_awaits_login(const kw_conn *conn)
+bool kw_conn_has_login_due(const kw_conn *conn)
 {
     return conn->owners.count > 0 && is_due(conn);
 }

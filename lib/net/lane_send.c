@@ -23,17 +23,12 @@ bool kw_lane_take(kw_lane *lane, kw_lane_after *after, kw_lane_waiter *waiter, u
     return true;
 }
 
-/* The login has changed: the next command goes behind AUTH, once all that is on its way was
- * answered (conn_login.c). Else callers that never stop would keep the old login for ever. */
-static bool awaits_login(const kw_lane_stream *stream)
-{
-    return kw_conn_has_old_login(stream->conn) && kw_conn_awaits_login(stream->conn);
-}
-
 bool kw_lane_may_write(kw_lane *lane, uint64_t now_ns)
 {
     bool is_read = kw_lane_roles_is_read(&lane->roles);
-    if (!kw_lane_stream_takes(&lane->stream) || awaits_login(&lane->stream) ||
+    /* Where the login has changed the next command goes behind AUTH: else callers that never stop
+     * would keep the old one for ever. */
+    if (!kw_lane_stream_takes(&lane->stream) || kw_conn_awaits_login(lane->stream.conn) ||
         (kw_combining_batches(&lane->combining) &&
          !kw_batching_may_leave(&lane->batching, is_read, now_ns))) {
         return false;
