@@ -203,14 +203,33 @@ static bool append_count(kw_buf *buf, char mark, size_t count)
     return kw_buf_append(buf, text, len);
 }
 
+/* Where what follows goes. */
+static char *put_bytes(char *place, kw_bytes bytes)
+{
+    if (bytes.len > 0) {
+        memcpy(place, bytes.data, bytes.len);
+    }
+    return place + bytes.len;
+}
+
 static bool append_piece(kw_buf *buf, const piece *part)
 {
+    static const kw_bytes line_end = {"\r\n", 2};
     size_t len;
     size_t room;
-    return kw_size_add(&len, part->head.len, part->tail.len) &&
-           kw_size_add(&room, len, PIECE_ROOM) && kw_buf_reserve(buf, room) &&
-           append_count(buf, '$', len) && kw_buf_append(buf, part->head.data, part->head.len) &&
-           kw_buf_append(buf, part->tail.data, part->tail.len) && kw_buf_append(buf, "\r\n", 2);
+    if (!kw_size_add(&len, part->head.len, part->tail.len) ||
+        !kw_size_add(&room, len, PIECE_ROOM) || !kw_buf_reserve(buf, room)) {
+        return false;
+    }
+    char *place = buf->data + buf->len;
+    *place++ = '$';
+    place += kw_uint_to_text(place, len);
+    place = put_bytes(place, line_end);
+    place = put_bytes(place, part->head);
+    place = put_bytes(place, part->tail);
+    place = put_bytes(place, line_end);
+    buf->len = (size_t)(place - buf->data);
+    return true;
 }
 
 static piece piece_of(kw_bytes bytes)
@@ -224,10 +243,12 @@ static piece piece_of_text(const char *text)
     return piece_of(kw_bytes_of(text));
 }
 
+/* A run of the script: what all have in common, and these parts. */
 static bool append_all(kw_buf *buf, const piece *parts, size_t n)
 {
+    static const char begin[] = "$7\r\nEVALSHA\r\n$40\r\n" SCRIPT_SHA1 "\r\n";
     size_t len = buf->len;
-    bool is_whole = append_count(buf, '*', n);
+    bool is_whole = append_count(buf, '*', n + 2) && kw_buf_append(buf, begin, sizeof(begin) - 1);
     for (size_t i = 0; i < n && is_whole; i++) {
         is_whole = append_piece(buf, &parts[i]);
     }
@@ -287,8 +308,6 @@ bool kw_quorum_script_encode(kw_buf *buf, const kw_quorum_place *place, const kw
     if (place->is_plain) {
         return append_get(buf, place->key);
     }
-    parts[n++] = piece_of_text("EVALSHA");
-    parts[n++] = piece_of_text(SCRIPT_SHA1);
     parts[n++] = piece_of_text(place->marker.len > 0 ? "2" : "1");
     parts[n++] = piece_of(place->key);
     if (place->marker.len > 0) {
