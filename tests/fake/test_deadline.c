@@ -9,7 +9,7 @@
 #define LATEST_MS (50 * KW_TEST_SLOWNESS)
 
 #define BUSY_MS 1500
-#define TRIES   6
+#define TRIES   12
 
 static kw_client *open_handle(const char *scheme, const char *options)
 {
@@ -93,8 +93,22 @@ static kw_err connect_handle(kw_client *kw, kw_error *error)
     return kw_connect(kw, error);
 }
 
-/* How long the call took; checks everything else. */
-static uint64_t measure(const wait_row *row)
+/* A deadline so near may come in another step than the row's: before a greeting or a map is there,
+ * or in the middle of a try. That is looked at again. */
+static bool ends_elsewhere(kw_err code, const kw_error *error)
+{
+    static const kw_err codes[] = {KW_ERR_CONNECT, KW_ERR_HANDSHAKE, KW_ERR_TOPOLOGY,
+                                   KW_ERR_TIMEOUT, KW_ERR_QUEUE_TIMEOUT};
+    for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {
+        if (code == codes[i]) {
+            return error->effect == (code == KW_ERR_TIMEOUT ? KW_EFFECT_MAYBE : KW_EFFECT_NONE);
+        }
+    }
+    return false;
+}
+
+/* How long the call took, and whether it ended as the row says; checks everything else. */
+static uint64_t measure(const wait_row *row, bool *is_as_told)
 {
     renew_fakes();
     for (size_t i = 0; i < 2; i++) {
@@ -108,9 +122,11 @@ static uint64_t measure(const wait_row *row)
     uint64_t start_ms = kw_test_now_ms();
     kw_err code = row->call(kw, &error);
     uint64_t elapsed_ms = kw_test_now_ms() - start_ms;
-    if (code != row->code || error.effect != row->effect || error.text[0] == '\0') {
-        fail_msg("%s: %s, %s: %s", row->name, kw_err_name(code), kw_effect_name(error.effect),
-                 error.text);
+    *is_as_told = code == row->code && error.effect == row->effect;
+    if (!*is_as_told || error.text[0] == '\0') {
+        print_message("%s: %s, %s: %s\n", row->name, kw_err_name(code),
+                      kw_effect_name(error.effect), error.text);
+        assert_true(error.text[0] != '\0' && ends_elsewhere(code, &error));
     }
     assert_in_range(error.elapsed_ms, 0, elapsed_ms + 1);
     kw_close(kw);
@@ -156,14 +172,15 @@ static void test_deadline_ends_every_wait(void **state)
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         uint64_t best_ms = UINT64_MAX;
         for (int k = 0; k < TRIES && best_ms > TIMEOUT_MS + LATEST_MS; k++) {
-            uint64_t elapsed_ms = measure(&rows[i]);
-            best_ms = elapsed_ms < best_ms ? elapsed_ms : best_ms;
+            bool is_as_told = false;
+            uint64_t elapsed_ms = measure(&rows[i], &is_as_told);
+            best_ms = is_as_told && elapsed_ms < best_ms ? elapsed_ms : best_ms;
             if (elapsed_ms + 2 < TIMEOUT_MS || elapsed_ms > TIMEOUT_MS + LATEST_MS + BUSY_MS) {
                 fail_msg("%s: %llu ms", rows[i].name, (unsigned long long)elapsed_ms);
             }
         }
         if (best_ms > TIMEOUT_MS + LATEST_MS) {
-            fail_msg("%s: never below %llu ms", rows[i].name, (unsigned long long)best_ms);
+            fail_msg("%s: never as told below %llu ms", rows[i].name, (unsigned long long)best_ms);
         }
     }
 }
