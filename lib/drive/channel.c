@@ -305,6 +305,16 @@ static kw_err lose_bound(kw_channel *channel, kw_channel_scan *scan)
                         "sent");
 }
 
+/* A pin may use no connection to a node that has left the map, and would open one after the other:
+ * its command chooses its node again. */
+static kw_err check_place(const kw_channel *channel, kw_channel_scan *scan)
+{
+    return kw_node_is_retired(channel->node)
+               ? kw_error_set(&scan->failure, KW_ERR_CLOSED, KW_EFFECT_NONE,
+                              "the server is not the primary any more")
+               : KW_OK;
+}
+
 /* Looks whether the server has ended a connection on which nothing is awaited: what is sent on it
  * would be lost. */
 static kw_err look(kw_channel *channel, kw_channel_scan *scan)
@@ -322,7 +332,10 @@ static kw_err look(kw_channel *channel, kw_channel_scan *scan)
     }
     conn->state = KW_CONN_DEAD;
     kw_channel_release(channel, scan, NULL);
-    return is_bound ? lose_bound(channel, scan) : KW_OK;
+    if (is_bound) {
+        return lose_bound(channel, scan);
+    }
+    return channel->pin != NULL ? check_place(channel, scan) : KW_OK;
 }
 
 bool kw_channel_has_more(const kw_channel *channel, const kw_channel_scan *scan)

@@ -4,6 +4,7 @@
 #include "fake/fakes.h"
 #include "support/ways.h"
 
+#include <poll.h>
 #include <stdatomic.h>
 
 #define CONNECTIONS_MAX 256
@@ -229,6 +230,65 @@ static void test_handover_under_sentinel_is_followed_before_the_sentinels_know(v
     }
 }
 
+static void hear(void *arg, kw_reply *reply, const kw_error *error)
+{
+    kw_err *code = arg;
+    *code = reply != NULL ? KW_OK : error->code;
+    kw_reply_free(reply);
+}
+
+/* A session's command has dialled the primary, which is none any more when the greeting is
+ * answered: it goes to the next one, and does not dial the old one again and again. */
+static void test_handover_before_the_greeting_is_answered_costs_one_connection(void **state)
+{
+    (void)state;
+    _Atomic(kw_fake *) named = fakes[1];
+    kw_error error = KW_ERROR_INIT;
+    kw_err code = (kw_err)1; /* none yet */
+    start_servers();
+    kw_fake_respond(fakes[0], name_primary, &named);
+    kw_client *kw = kw_test_open("redis-sentinel://%s/group?timeout=5s&refresh-interval=0",
+                                 kw_fake_address(fakes[0]));
+    need_map(kw);
+    kw_fake_disconnect(fakes[1], false); /* by which ROLE was asked */
+    kw_fake_await_open(fakes[1], 0);
+    kw_test_sleep_ms(5); /* idle for longer than what is used without a look */
+    unsigned before_n = kw_fake_accepted(fakes[1]);
+    size_t greetings_n = kw_fake_count(fakes[1], "HELLO *");
+    struct pollfd entry = {kw_fd(kw, &error), POLLIN, 0};
+    kw_async_session *session = kw_async_session_open(kw, &error, "a", 1);
+    assert_non_null(session);
+    kw_fake_on_accept(fakes[1], 1, KW_FAKE_STEPS(KW_FAKE_GATE));
+    assert_int_equal(
+        kw_async_session_command(session, &error, (kw_callback){hear, &code}, "INCR a"), KW_OK);
+    KW_TEST_UNTIL(kw_fake_at_gates(fakes[1]) == 1)
+    {
+        assert_int_equal(kw_process(kw, &error), KW_OK);
+    }
+    for (int i = 0; i < 20; i++) { /* the greeting leaves */
+        (void)poll(&entry, 1, 1);
+        assert_int_equal(kw_process(kw, &error), KW_OK);
+    }
+    atomic_store(&named, fakes[2]);
+    assert_int_equal(kw_refresh(kw, &error, 20000), KW_OK);
+    kw_fake_pass(fakes[1]);
+    for (int i = 0; i < 100 && kw_fake_count(fakes[1], "HELLO *") == greetings_n; i++) {
+        kw_test_sleep_ms(1); /* its answer and the map are seen in one turn, mostly */
+    }
+    KW_TEST_UNTIL(code != (kw_err)1)
+    {
+        (void)poll(&entry, 1, 10);
+        assert_int_equal(kw_process(kw, &error), KW_OK);
+    }
+    assert_int_equal(code, KW_OK);
+    assert_int_equal(runs(1), 0);
+    assert_int_equal(runs(2), 1);
+    assert_in_range(kw_fake_accepted(fakes[1]) - before_n, 1, 3);
+    kw_async_session_close(session);
+    kw_close(kw);
+    kw_fake_respond(fakes[0], NULL, NULL); /* named ends here */
+}
+
 /* Servers before Valkey 8 answer an error, once a connection, and READONLY as ever. */
 static void test_handover_unknown_to_the_server_costs_nothing(void **state)
 {
@@ -268,6 +328,7 @@ int main(void)
         cmocka_unit_test(test_handover_leaves_reads_of_a_replica_alone),
         cmocka_unit_test(test_handover_of_a_rings_member_is_followed),
         cmocka_unit_test(test_handover_under_sentinel_is_followed_before_the_sentinels_know),
+        cmocka_unit_test(test_handover_before_the_greeting_is_answered_costs_one_connection),
         cmocka_unit_test(test_handover_unknown_to_the_server_costs_nothing),
     };
     return cmocka_run_group_tests(tests, start_fakes, stop_fakes);
