@@ -41,12 +41,26 @@ static void put_bash(FILE *out)
     fprintf(out, "    esac\n}\ncomplete -F _keyway keyway\n");
 }
 
+/* A text inside of a quotation: an apostrophe ends it, and begins it anew. */
+static void put_quoted(FILE *out, const char *text)
+{
+    for (; *text != '\0'; text++) {
+        if (*text == '\'') {
+            fputs("'\\''", out);
+        } else {
+            fputc(*text, out);
+        }
+    }
+}
+
 static void put_zsh(FILE *out)
 {
     const subcommand *at;
     fprintf(out, "#compdef keyway\n_keyway()\n{\n    local -a commands\n    commands=(\n");
     for (size_t i = 0; (at = subcommand_at(i)) != NULL; i++) {
-        fprintf(out, "        '%s:%s'\n", at->name, at->help);
+        fprintf(out, "        '%s:", at->name);
+        put_quoted(out, at->help);
+        fprintf(out, "'\n");
     }
     fprintf(
         out,

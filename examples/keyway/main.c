@@ -2,6 +2,7 @@
 /* keyway: looks at, and works on, whatever servers a URI names. */
 #include "program.h"
 
+#include <fcntl.h>
 #include <locale.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -215,10 +216,24 @@ static int run(app *self, bool is_plain)
     return at->run(self);
 }
 
+/* A standard descriptor that is closed would be that of the first connection, and what is printed
+ * would go to a server. What stands in for it cannot be written to. */
+static void fill_descriptors(void)
+{
+    int fd = open("/dev/null", O_RDONLY);
+    while (fd >= 0 && fd <= STDERR_FILENO) {
+        fd = open("/dev/null", O_RDONLY);
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+}
+
 int main(int argc, char **argv)
 {
     app self = {.command = "", .uri = getenv("KEYWAY_URI")};
     bool is_plain;
+    fill_descriptors();
     setlocale(LC_CTYPE, "");
     signal(SIGPIPE, SIG_IGN);
     self.argc = argc - 1;

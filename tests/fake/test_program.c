@@ -449,6 +449,28 @@ static void test_migrate_copies_what_has_another_owner(void **state)
     kw_program_expect(run.out, "fake/program/migrate.txt");
 }
 
+/* A line that has an apostrophe in its words would leave a quotation open. */
+static void test_completion_closes_its_quotations(void **state)
+{
+    (void)state;
+    static const char *const shells[] = {"bash", "zsh"};
+    for (size_t i = 0; i < sizeof(shells) / sizeof(shells[0]); i++) {
+        char line[100];
+        snprintf(line, sizeof(line), "completion %s", shells[i]);
+        assert_int_equal(run_line(line), 0);
+        bool is_open = false;
+        for (const char *at = run.out; *at != '\0'; at++) {
+            if (*at == '\'') {
+                is_open = !is_open;
+            } else if (*at == '\\' && !is_open && at[1] == '\'') {
+                at++;
+            } else if (*at == '\n' && is_open) {
+                fail_msg("%s: open before %.60s", shells[i], at + 1);
+            }
+        }
+    }
+}
+
 int main(int argc, char **argv)
 {
     (void)argc;
@@ -464,6 +486,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_long_work_has_a_bar_on_terminals),
         cmocka_unit_test(test_top_refreshes_its_screen_until_interrupted),
         cmocka_unit_test(test_migrate_copies_what_has_another_owner),
+        cmocka_unit_test(test_completion_closes_its_quotations),
     };
     return cmocka_run_group_tests(tests, start_fakes, stop_fakes);
 }

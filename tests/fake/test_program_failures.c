@@ -249,6 +249,25 @@ static void test_program_says_what_is_wrong(void **state)
     }
 }
 
+/* What is printed does not go to a server, whose connection would have the number of a standard
+ * output that is closed. */
+static void test_program_without_an_output_prints_to_no_server(void **state)
+{
+    (void)state;
+    static const char *const lines[] = {"$ watch --every 1 --times 3", "$ top --every 1 --times 2",
+                                        "$ nodes", "$ get foo", "slot foo"};
+    for (size_t i = 0; i < COUNT(lines); i++) {
+        char full[2000];
+        renew_fakes();
+        fill_in(full, sizeof(full), lines[i]);
+        kw_program_run_into(&run, NULL, full);
+        if (run.status != 1 || strstr(run.err, "could not be written") == NULL) {
+            fail_msg("%s ends with %d, and says: %s", lines[i], run.status, run.err);
+        }
+        assert_int_equal(kw_fake_count(fakes[0], "TIME*"), 0);
+    }
+}
+
 static void test_every_subcommand_has_lines_that_end_with_1_and_2(void **state)
 {
     (void)state;
@@ -278,6 +297,7 @@ int main(int argc, char **argv)
     unsetenv("KEYWAY_URI");
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_program_says_what_is_wrong),
+        cmocka_unit_test(test_program_without_an_output_prints_to_no_server),
         cmocka_unit_test(test_every_subcommand_has_lines_that_end_with_1_and_2),
     };
     return cmocka_run_group_tests(tests, start_fakes, stop_fakes);

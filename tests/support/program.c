@@ -62,7 +62,11 @@ static void become(const int out[2], const int err[2], const char *terminal, cha
         to = open(terminal, O_RDWR);
         dup2(to, STDIN_FILENO);
     }
-    dup2(to, STDOUT_FILENO);
+    if (to >= 0) {
+        dup2(to, STDOUT_FILENO);
+    } else {
+        close(STDOUT_FILENO);
+    }
     dup2(terminal != NULL ? to : err[1], STDERR_FILENO);
     unsetenv("NO_COLOR");
     setenv("TERM", "xterm", 1);
@@ -185,15 +189,17 @@ void kw_program_run_into(kw_program_run *run, const char *path, const char *line
     cut(copy, words);
     memset(run, 0, sizeof(*run));
     assert_int_equal(pipe(err), 0);
-    out[1] = open(path, O_WRONLY);
-    assert_true(out[1] >= 0);
+    out[1] = path != NULL ? open(path, O_WRONLY) : -1;
+    assert_true(out[1] >= 0 || path == NULL);
     fflush(NULL);
     pid_t child = fork();
     assert_true(child >= 0);
     if (child == 0) {
         become(out, err, NULL, words, NULL);
     }
-    close(out[1]);
+    if (path != NULL) {
+        close(out[1]);
+    }
     close(err[1]);
     read_all(run, child, (const int[2]){-1, err[0]}, NULL);
     close(err[0]);

@@ -32,7 +32,7 @@ typedef struct kw_program_terminal {
 } kw_program_terminal;
 void kw_program_run_on(kw_program_run *run, const kw_program_terminal *terminal, const char *line);
 
-/* Runs it with its standard output in a file, such as /dev/full. */
+/* Runs it with its standard output in a file, such as /dev/full; NULL: it is closed. */
 void kw_program_run_into(kw_program_run *run, const char *path, const char *line);
 
 /* Replaces what differs from run to run: each from by its to, of which there are n. */
