@@ -33,7 +33,7 @@ uint64_t kw_conn_sent_at(const kw_conn *conn)
 
 bool kw_conn_has_sent(const kw_conn *conn, const kw_request *request)
 {
-    return kw_conn_sent_at(conn) >= request->end_at;
+    return !conn->is_full && kw_conn_sent_at(conn) >= request->end_at;
 }
 
 bool kw_conn_has_half(const kw_conn *conn, const kw_request *request)

@@ -106,6 +106,7 @@ struct kw_conn {
     bool is_unproved;         /* who answers could not be asked just now: it is not used again */
     bool is_replica;          /* by its own word, where it was greeted by HELLO */
     bool is_full;             /* the server takes no more connections: it serves those it has */
+    bool is_starved;          /* this system has no descriptor for it: the server was not asked */
     bool is_incompatible;     /* the settings were refused: waiting is no help */
     bool is_shared;           /* several threads use it at once: a lane's, READY */
     bool is_internal;         /* carries a question of the library's own */
@@ -226,7 +227,8 @@ kw_err kw_conn_flush(kw_conn *conn, kw_error *error);
 /* Bytes handed to the system since the start. */
 uint64_t kw_conn_sent_at(const kw_conn *conn);
 
-/* True once the last byte of the request was handed to the system. */
+/* True once the last byte of the request was handed to the system, where the server may have read
+ * it: one that has no place for the connection reads nothing. */
 bool kw_conn_has_sent(const kw_conn *conn, const kw_request *request);
 
 /* True where a part of the request was handed to the system, and not all of it. */

@@ -205,6 +205,7 @@ kw_err kw_conn_dial(kw_conn *conn, kw_error *error, int status)
     if (socket == -ENOMEM) {
         return kw_conn_die_of_memory(conn, error);
     }
+    conn->is_starved = socket == -EMFILE || socket == -ENFILE || socket == -ENOBUFS;
     return kw_conn_die_of_errno(conn, error, KW_ERR_CONNECT, "cannot connect", socket);
 }
 

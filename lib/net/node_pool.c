@@ -255,6 +255,15 @@ static void count_failure(kw_node *node, uint64_t now_ns, const kw_error *failur
     }
 }
 
+/* False where the dial was given up, or this process lacks what it takes: that is as much as a node
+ * that nobody has asked. */
+static bool is_of_node(kw_err code, const kw_conn *conn)
+{
+    bool is_starved = conn != NULL && conn->is_starved;
+    return !is_starved && code != KW_ERR_CANCELLED && code != KW_ERR_TIMEOUT &&
+           code != KW_ERR_NOMEM && code != KW_ERR_ROLE;
+}
+
 void kw_pool_fail_open(kw_node *node, uint64_t now_ns, const kw_error *failure, const kw_conn *conn)
 {
     atomic_store_explicit(&node->is_incompatible, conn != NULL && conn->is_incompatible,
@@ -263,8 +272,7 @@ void kw_pool_fail_open(kw_node *node, uint64_t now_ns, const kw_error *failure, 
     if (failure->code == KW_ERR_ROLE) {
         kw_node_avoid(node, now_ns);
     }
-    if (failure->code == KW_ERR_CANCELLED || failure->code == KW_ERR_TIMEOUT ||
-        failure->code == KW_ERR_NOMEM || failure->code == KW_ERR_ROLE || is_of_hello(node, conn)) {
+    if (!is_of_node(failure->code, conn) || is_of_hello(node, conn)) {
         kw_health_on_abandoned(&node->health);
         kw_node_faults_on_abandoned(&node->faults, node->env);
     } else if (kw_health_on_failed(&node->health, conn != NULL ? conn->begun_ns : 0, now_ns,

@@ -2,6 +2,7 @@
 /* Connections that are refused, reset, swallowed or greeted wrongly: dialled at a pace, whatever
  * the number of callers; what was wrong is said, and forgotten once it is right. */
 #include "fake/fakes.h"
+#include "support/ways.h"
 
 #include <stdatomic.h>
 
@@ -106,6 +107,24 @@ static void test_connect_faults_run_nothing_and_pass(void **state)
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         run_fault(&rows[i]);
+    }
+}
+
+/* A read leaves together with the greeting: a server that has no place for the connection has read
+ * neither. */
+static void test_connect_full_server_has_run_no_read(void **state)
+{
+    (void)state;
+    for (kw_test_way way = 0; way < KW_TEST_WAYS_N; way++) {
+        renew_servers();
+        kw_fake_on_accept(
+            fakes[0], KW_FAKE_ALWAYS,
+            KW_FAKE_STEPS(KW_FAKE_SEND("-ERR max number of clients reached\r\n"), KW_FAKE_CLOSE));
+        kw_client *kw = open_at("", "");
+        kw_test_end end = kw_test_send(kw, way, "GET", "a");
+        assert_false(end.is_answered);
+        expect_error(kw_test_way_name(way), &end.error, KW_ERR_CONNECT, KW_EFFECT_NONE);
+        kw_close(kw);
     }
 }
 
@@ -443,6 +462,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_connect_faults_run_nothing_and_pass),
+        cmocka_unit_test(test_connect_full_server_has_run_no_read),
         cmocka_unit_test(test_connect_old_server_is_greeted_by_auth_and_select),
         cmocka_unit_test(test_connect_swallowing_address_has_the_deadline),
         cmocka_unit_test(test_connect_server_goes_and_comes_back),

@@ -323,8 +323,84 @@ static void test_descriptors_few_are_a_named_error(void **state)
     kw_close(kw);
 }
 
+/* A key of the member, as the handle says. */
+static void find_key(kw_client *kw, char *key, size_t room, const char *member)
+{
+    char node[100] = "";
+    for (int i = 0; strcmp(node, member) != 0; i++) {
+        snprintf(key, room, "key:%d", i);
+        assert_int_equal(kw_client_key_node(kw, NULL, node, sizeof(node), key, strlen(key)), KW_OK);
+    }
+}
+
+/* All up to this one are taken; poll refuses to look at more than there may be. */
+#define LAST_DESCRIPTOR 20
+
+/* The child's program: no descriptor is left for the second member of a ring that ejects those that
+ * are down, longer than it takes to be down. 0 where its keys stay its own. */
+static int run_without_descriptors(const char *first, const char *second)
+{
+    char key[20];
+    struct rlimit before;
+    kw_error error = KW_ERROR_INIT;
+    kw_client *kw =
+        kw_test_open("redis-ring://a=%s,b=%s?on-node-down=eject&timeout=200ms", first, second);
+    find_key(kw, key, sizeof(key), first);
+    kw_reply_free(kw_command(kw, NULL, "INCR %s", key)); /* a connection, which stays */
+    find_key(kw, key, sizeof(key), second);
+    if (getrlimit(RLIMIT_NOFILE, &before) != 0) {
+        return 2;
+    }
+    int last = dup(STDERR_FILENO);
+    while (last >= 0 && last < LAST_DESCRIPTOR) {
+        last = dup(STDERR_FILENO);
+    }
+    const struct rlimit none = {(rlim_t)last + 1, before.rlim_max};
+    if (last < 0 || setrlimit(RLIMIT_NOFILE, &none) != 0) {
+        return 3;
+    }
+    uint64_t start_ms = kw_test_now_ms();
+    for (int calls_n = 0; calls_n < 8 || kw_test_now_ms() - start_ms < 1500; calls_n++) {
+        kw_reply *reply = kw_command(kw, &error, "INCR %s", key);
+        if (reply != NULL || error.code != KW_ERR_CONNECT || error.effect != KW_EFFECT_NONE ||
+            strstr(error.text, strerror(EMFILE)) == NULL) {
+            fprintf(stderr, "%s: %s\n", reply != NULL ? "answered" : "refused", error.text);
+            return 4;
+        }
+    }
+    setrlimit(RLIMIT_NOFILE, &before);
+    kw_reply *reply = kw_command(kw, &error, "INCR %s", key);
+    int status = kw_reply_int(reply) == 2 ? 0 : 5;
+    kw_reply_free(reply);
+    kw_close(kw);
+    return status;
+}
+
+/* What this process lacks says nothing of a server: its keys do not move. */
+static void test_descriptors_lacking_are_no_fault_of_a_server(void **state)
+{
+    (void)state;
+    renew_fakes();
+    kw_fake_on_reply(fakes[0], KW_FAKE_ALWAYS, "INCR *", ":1");
+    kw_fake_on_reply(fakes[1], KW_FAKE_ALWAYS, "INCR *", ":2");
+    pid_t child = fork();
+    if (child == 0) {
+        char self[] = "/proc/self/exe";
+        char way[] = "ring";
+        char *argv[] = {self, (char *)(uintptr_t)kw_fake_address(fakes[0]), way,
+                        (char *)(uintptr_t)kw_fake_address(fakes[1]), NULL};
+        execv(self, argv);
+        _exit(errno == ENOENT ? 0 : 6); /* a system without /proc */
+    }
+    wait_for_child(child);
+    assert_int_equal(kw_fake_count(fakes[0], "INCR *"), 1);
+}
+
 int main(int argc, char **argv)
 {
+    if (argc > 3) {
+        return run_without_descriptors(argv[1], argv[3]);
+    }
     if (argc > 2) {
         return run_with_few_descriptors(argv[1], atoi(argv[2]));
     }
@@ -336,6 +412,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_signals_sigpipe_is_never_raised),
         cmocka_unit_test(test_descriptors_have_their_options),
         cmocka_unit_test(test_descriptors_few_are_a_named_error),
+        cmocka_unit_test(test_descriptors_lacking_are_no_fault_of_a_server),
     };
     return cmocka_run_group_tests(tests, start_fakes, stop_fakes);
 }
