@@ -9,7 +9,11 @@
  *   kw_reply_free(reply);
  *
  * An error that a server answers is a reply (kw_reply_is_error). NULL means that there is no
- * reply; error then has a code, an effect (whether the command may have run) and a text. */
+ * reply; error then has a code, an effect (whether the command may have run) and a text.
+ *
+ * A blocking command (BLPOP and its like, XREAD with BLOCK) is waited for as much longer than the
+ * handle's timeout as it asks to block: without end where it asks for ever (0). A timeout_ms of
+ * kw_call is the deadline of every command. */
 #ifndef KEYWAY_COMMAND_H
 #define KEYWAY_COMMAND_H
 

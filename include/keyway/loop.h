@@ -53,9 +53,10 @@ typedef struct kw_callback {
 /* Accepts a command, formatted as by kw_command, whose end goes to the callback. It is sent by the
  * next kw_process, which the descriptor of kw_fd asks for. Its bytes are copied. Never waits.
  *
- * KW_OK: the callback will be called, at the latest at the handle's timeout or, with
- * KW_ERR_CANCELLED, in kw_close. Any other code: it never will be. The errors of kw_command that
- * come before anything is sent are returned, or told to the callback where they show later.
+ * KW_OK: the callback will be called, at the latest at the command's deadline (keyway/command.h)
+ * or, with KW_ERR_CANCELLED, in kw_close. Any other code: it never will be. The errors of
+ * kw_command that come before anything is sent are returned, or told to the callback where they
+ * show later.
  *
  * Errors: KW_ERR_ARGUMENT, KW_ERR_KEYS, KW_ERR_CROSSSLOT, KW_ERR_REFUSED, KW_ERR_UNSUPPORTED (a
  * write on a handle with the option acks), KW_ERR_CANCELLED, KW_ERR_FORKED, KW_ERR_NOMEM. Any

@@ -13,9 +13,10 @@
  * A kw_library is the same for functions (FUNCTION LOAD, FCALL).
  *
  * A script may go by every way that a command can travel: a call, a batch, a ticket, a callback, a
- * session. All else is as of any command: keys, routes, deadlines, effects, order. Servers check
- * before a script runs whether they have it; an error that the script itself makes must not begin
- * with "NOSCRIPT No matching script". */
+ * session. All else is as of any command: keys, routes, deadlines, effects, order. An error that
+ * the script itself makes must not begin with a word by which servers say that they have run
+ * nothing, as the script would be run again: MOVED, ASK, REDIRECT, TRYAGAIN, CLUSTERDOWN, LOADING,
+ * MASTERDOWN, or "NOSCRIPT No matching script". */
 #ifndef KEYWAY_SCRIPT_H
 #define KEYWAY_SCRIPT_H
 

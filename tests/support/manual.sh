@@ -28,6 +28,11 @@ codes=$(sed -n 's/^    \(KW_ERR_[A-Z_]*\) = .*/\1/p' include/keyway/error.h)
     lists option $options
     lists "error code" $codes
 }
+# A word of a quotation that is a macro as well is not shown: \& has to stand before it.
+if grep -n -E '^\.(Ql|Dq|Sq|Qq|Li) .*\b(No|In|At|An|Do|Em|Es|Ad)\b' lib/man/*.[1-9] | grep -v -E '\\&(No|In|At|An|Do|Em|Es|Ad)\b' >&2; then
+    echo "a word of these is taken for a macro, and not shown" >&2
+    status=1
+fi
 # What lib/README.md says of the inside: its functions, types and files are there.
 for name in $(grep -o '`kw_[a-z_]*`' lib/README.md | tr -d '`' | sort -u); do
     grep -r -q -w "$name" lib include --include='*.[ch]' || {
