@@ -136,11 +136,11 @@ KW_API kw_err kw_client_set_login(kw_client *client, kw_error *error, const char
 
 /* Changes one setting of a handle that is in use, by the name and value that kw_config_set takes:
  * deadlines and pauses (timeout, connect-timeout, stall-timeout, slow-call, grace,
- * refresh-interval, down-after, up-after, redirects-max), sizes (pool-max, pool-idle, share-above,
- * queue-max, queue-bytes-max), and what reads and writes ask for (read-preference, max-staleness,
- * acks, acks-timeout, cross-slot). kw_config_option_is_live tells which. What begins from now on
- * goes by it; what is under way keeps the deadline that it has, and connections over a lower limit
- * are closed when they come back.
+ * refresh-interval, down-after, up-after, redirects-max), sizes (pool-min, pool-max, pool-idle,
+ * share-above, queue-max, queue-bytes-max), and what reads and writes ask for (read-preference,
+ * max-staleness, acks, acks-timeout, cross-slot). kw_config_option_is_live tells which. What begins
+ * from now on goes by it; what is under way keeps the deadline that it has, and connections over a
+ * lower limit are closed when they come back.
  *
  * Errors: KW_ERR_CONFIG (no such option, one that is fixed once the handle is open, or a wrong
  * value; nothing is changed), KW_ERR_ARGUMENT (NULL), KW_ERR_FORKED. Any thread. */
