@@ -239,9 +239,7 @@ static kw_err route_as_told(kw_plan *plan, kw_topology *topology, kw_error *erro
         }
         return KW_OK;
     }
-    return kw_error_set(error, KW_ERR_ARGUMENT, KW_EFFECT_NONE,
-                        "the call options' route %d lacks its key, slot or node",
-                        (int)options->route);
+    return kw_plan_refuse_route(error, options->route);
 }
 
 uint64_t kw_plan_deadline_ns(uint64_t now_ns, uint64_t timeout_ms)
@@ -285,8 +283,8 @@ static kw_err take_read(kw_plan *plan, kw_error *error, const kw_call_options *o
                             "after->size is wrong: start with KW_TOKEN_INIT");
     }
     if (wanted > KW_READ_ZONE || (options->read == KW_READ_ZONE && options->zone == NULL)) {
-        return kw_error_set(error, KW_ERR_ARGUMENT, KW_EFFECT_NONE,
-                            "the call options' read %u is unknown, or lacks its zone", wanted);
+        return kw_error_set(error, KW_ERR_ARGUMENT, KW_EFFECT_NONE, "options.%s",
+                            wanted > KW_READ_ZONE ? "read is none of kw_read" : "zone is NULL");
     }
     if (!may_go_to_replica) {
         return KW_OK;

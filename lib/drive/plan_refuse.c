@@ -79,3 +79,12 @@ kw_err kw_plan_refuse(const kw_plan *plan, kw_error *error, bool is_in_session)
         is_in_session ? "it changes who gets which reply on its connection" : SHARED,
         advice_of(plan->name, is_in_session));
 }
+
+kw_err kw_plan_refuse_route(kw_error *error, kw_route route)
+{
+    const char *what = route == KW_ROUTE_KEY    ? "key is NULL, and options.key_len is not 0"
+                       : route == KW_ROUTE_SLOT ? "slot is past 16383"
+                       : route == KW_ROUTE_NODE ? "node is NULL"
+                                                : "route is none of kw_route";
+    return kw_error_set(error, KW_ERR_ARGUMENT, KW_EFFECT_NONE, "options.%s", what);
+}

@@ -82,12 +82,17 @@ static void test_arguments_routes_go_where_they_say(void **state)
     options.slot = 16384;
     assert_null(kw_call(kw, &error, &options, (kw_argv){2, argv, NULL}));
     assert_int_equal(error.code, KW_ERR_ARGUMENT);
+    assert_string_equal(error.text, "options.slot is past 16383");
     options.route = KW_ROUTE_NODE;
     options.node = "10.9.9.9:1";
     assert_null(kw_call(kw, &error, &options, (kw_argv){2, argv, NULL}));
     assert_int_equal(error.code, KW_ERR_ARGUMENT);
+    options.node = NULL;
+    assert_null(kw_call(kw, &error, &options, (kw_argv){2, argv, NULL}));
+    assert_string_equal(error.text, "options.node is NULL");
     options.route = (kw_route)99;
     assert_null(kw_call(kw, &error, &options, (kw_argv){2, argv, NULL}));
+    assert_string_equal(error.text, "options.route is none of kw_route");
     options.size = 3;
     assert_null(kw_call(kw, &error, &options, (kw_argv){2, argv, NULL}));
     assert_int_equal(error.code, KW_ERR_ARGUMENT);
