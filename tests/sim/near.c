@@ -3,6 +3,8 @@
  * connection that the reader has named; who writes beside the program; and what was true when. */
 #include "sim/near.h"
 
+#include "sim/callers.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -93,7 +95,9 @@ static void on_write(void *arg, uint64_t value)
 {
     sim_server *server = arg;
     (void)value;
-    if (server->is_there && !server->is_stopped && sim_one_in(20)) {
+    /* Once all is well keys have values, which are to be near: what is not there cannot be. */
+    bool flushes = sim_one_in(20) && sim_the_crew.heal_ns == SIM_NEVER;
+    if (server->is_there && !server->is_stopped && flushes) {
         flush_all(server);
     } else if (server->is_there && !server->is_stopped) {
         write_one(server, (unsigned)sim_random(SIM_NEAR_KEYS));
