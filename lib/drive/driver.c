@@ -255,10 +255,14 @@ static bool is_allowed(const kw_topology *topology, const kw_endpoint *target)
 
 uint64_t kw_driver_heed_more(kw_topology *topology, const kw_op *op, const kw_step *step)
 {
-    if (kw_topology_is_watching(topology)) {
+    /* Commands that end with their handle ask no server: in a forked child all that
+     * there are are the parent's. */
+    bool is_closing = atomic_load_explicit(&topology->env.is_closing, memory_order_relaxed);
+    if (kw_topology_is_watching(topology) && !is_closing) {
         kw_failure_watch_tend(topology, kw_env_now(&topology->env));
     }
-    if (atomic_load_explicit(&topology->env.lag_ns, memory_order_relaxed) != UINT64_MAX) {
+    if (atomic_load_explicit(&topology->env.lag_ns, memory_order_relaxed) != UINT64_MAX &&
+        !is_closing) {
         kw_lag_tend(topology, kw_env_now(&topology->env));
     }
     if (step->is_patch && is_allowed(topology, &op->target)) {

@@ -3,6 +3,9 @@
  * scripted servers that see what arrives. */
 #include "fake/fakes.h"
 
+#include "api/client.h"
+#include "drive/driver.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -70,6 +73,26 @@ static void test_fork_child_leaves_the_parents_connections_alone(void **state)
     assert_true(kw_fake_log_at(fakes[0], log_n, &entry));
     assert_string_equal(entry.text, "INCR after"); /* on the same connection */
     assert_int_equal(kw_fake_accepted(fakes[0]), accepted_n);
+    kw_close(kw);
+}
+
+/* What a handle still has under way when it is closed ends, in a forked child too, where nothing of
+ * the parent's may be touched: its end is no reason to look at servers, however much that is due.
+ */
+static void test_close_ends_commands_and_looks_at_no_server(void **state)
+{
+    (void)state;
+    renew_fakes();
+    kw_client *kw = open_at("redis", kw_fake_address(fakes[0]), "timeout=2s");
+    kw_env *env = &kw->topology->env;
+    kw_step step = {.kind = KW_STEP_FAIL};
+    atomic_store(&env->failure_watch_ns, 0); /* a look is due */
+    atomic_store(&env->is_closing, true);
+    (void)kw_driver_heed_more(kw->topology, NULL, &step);
+    assert_int_equal(atomic_load(&env->failure_watch_ns), 0);
+    atomic_store(&env->is_closing, false);
+    (void)kw_driver_heed_more(kw->topology, NULL, &step);
+    assert_int_not_equal(atomic_load(&env->failure_watch_ns), 0);
     kw_close(kw);
 }
 
@@ -407,6 +430,7 @@ int main(int argc, char **argv)
     first_descriptors_n = kw_test_fd_count();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fork_child_leaves_the_parents_connections_alone),
+        cmocka_unit_test(test_close_ends_commands_and_looks_at_no_server),
         cmocka_unit_test(test_fork_child_reopens_while_the_parent_waits),
         cmocka_unit_test(test_signals_change_no_call),
         cmocka_unit_test(test_signals_sigpipe_is_never_raised),
