@@ -357,6 +357,7 @@ static void clear(kw_plan *plan)
     plan->name = NULL;
     plan->zone = 0;
     plan->start_ns = 0;
+    plan->ready_ns = 0;
     plan->deadline_ns = 0;
     plan->block_ns = 0;
 }

@@ -73,6 +73,7 @@ typedef struct kw_plan {
     uint64_t after_stream; /* whose write the read finds, as its token says, where it has_after */
     uint64_t after_offset;
     uint64_t start_ns; /* when the plan was made: the call begins */
+    uint64_t ready_ns; /* when what it had to ask for before was there; 0: it asked for nothing */
     uint64_t deadline_ns;
     uint64_t block_ns; /* the part of that for which the server may keep the command */
 } kw_plan;

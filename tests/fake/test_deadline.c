@@ -3,6 +3,10 @@
  * still help, and not later than 50 ms after it. */
 #include "fake/fakes.h"
 
+#include "api/client.h"
+#include "drive/blocking_wait.h"
+#include "drive/plan_lookup.h"
+
 #define TIMEOUT_MS 120
 
 /* What is promised, and what a machine that is busy elsewhere may add to one of the tries. */
@@ -250,10 +254,46 @@ static void test_deadline_holds_where_the_pool_stays_empty(void **state)
     kw_close(kw);
 }
 
+static uint64_t told_ns;
+
+static uint64_t tell_time(void *arg)
+{
+    (void)arg;
+    return told_ns += KW_NS_PER_MS;
+}
+
+/* What a call has to ask for before it is sent, the map for a node that it names, takes of its
+ * time: its first wait begins behind that, and not when the call did. */
+static void test_deadline_counts_what_was_asked_before(void **state)
+{
+    (void)state;
+    renew_fakes();
+    kw_error error = KW_ERROR_INIT;
+    kw_client *kw = open_handle("redis-cluster", "timeout=60s");
+    assert_int_equal(kw_connect(kw, &error), KW_OK);
+    kw_topology *topology = kw->topology;
+    kw_clock before = topology->env.clock;
+    told_ns = kw_env_now(&topology->env);
+    topology->env.clock = (kw_clock){tell_time, NULL};
+    kw_plan plan;
+    memset(&plan, 0, sizeof(plan));
+    plan.need = KW_PLAN_NEEDS_MAP;
+    plan.start_ns = told_ns;
+    plan.deadline_ns = told_ns + 60000 * KW_NS_PER_MS;
+    kw_plan_task task = {.argc = 0};
+    assert_int_equal(kw_plan_ask(&plan, topology, &error, &task), KW_OK);
+    kw_blocking_wait wait;
+    kw_blocking_wait_init(&wait, topology, &plan);
+    assert_int_equal(wait.now_ns, told_ns);
+    topology->env.clock = before;
+    kw_close(kw);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_deadline_ends_every_wait),
+        cmocka_unit_test(test_deadline_counts_what_was_asked_before),
         cmocka_unit_test(test_deadline_holds_where_connects_are_swallowed),
         cmocka_unit_test(test_deadline_holds_where_the_pool_stays_empty),
     };
