@@ -181,7 +181,7 @@ static void check_hope(kw_pipeline *self, kw_channel *channel)
     bool is_due = channel->conn == NULL && self->scan.now_ns >= channel->hope_ns;
     if (is_due && channel->queue.head != NULL && channel->loss != NULL) {
         self->scan.failure = channel->loss->failure;
-        kw_pipeline_fail_channel(self, channel, channel->failure);
+        kw_pipeline_tell_channel(self, channel, channel->failure);
     }
 }
 

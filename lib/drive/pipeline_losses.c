@@ -100,7 +100,6 @@ static void sort_flight(kw_pipeline *self, kw_channel *channel, kw_loss *loss, k
 /* The node is not waited for: what is queued is told so. code: why no connection was had. */
 static bool is_hopeless(kw_pipeline *self, kw_channel *channel, kw_err code)
 {
-    channel->hope_ns = UINT64_MAX;
     return kw_failure_watch_check(self->topology, channel->node, self->scan.now_ns,
                                   &channel->hope_ns) == KW_ADMITTED_NOT ||
            kw_driver_is_nameless(self->topology, code);
@@ -159,7 +158,7 @@ static void give_up_conn(kw_pipeline *self, kw_channel *channel, kw_err code)
     kw_channel_release(channel, &self->scan, is_internal ? NULL : &self->scan.failure);
 }
 
-void kw_pipeline_fail_channel(kw_pipeline *self, kw_channel *channel, kw_err code)
+void kw_pipeline_tell_channel(kw_pipeline *self, kw_channel *channel, kw_err code)
 {
     const kw_allocator *mem = &self->topology->env.mem;
     /* With a reply too many, or garbage behind one, none that came with it is trusted. */
@@ -177,18 +176,24 @@ void kw_pipeline_fail_channel(kw_pipeline *self, kw_channel *channel, kw_err cod
     kw_loss *behind = loss_behind(self, channel, loss);
     give_up_conn(self, channel, code);
     sort_flight(self, channel, loss, behind);
+    channel->hope_ns = UINT64_MAX; /* what the failure before said */
     sort_queue(self, channel, behind);
     kw_loss_unref(loss, mem);
     kw_loss_unref(channel->loss, mem);
     channel->loss = behind;
     channel->failure = code;
-    uint64_t again_ns = self->scan.now_ns + kw_backoff_next(&channel->backoff, &self->random);
-    channel->retry_ns = channel->retry_ns > again_ns ? channel->retry_ns : again_ns;
     if (channel->queue.head != NULL) {
         kw_step step = {.wants_refresh = true};
         (void)kw_driver_heed(self->topology, NULL, &step);
     }
     kw_pipeline_list_channel(self, channel);
+}
+
+void kw_pipeline_fail_channel(kw_pipeline *self, kw_channel *channel, kw_err code)
+{
+    kw_pipeline_tell_channel(self, channel, code);
+    uint64_t again_ns = self->scan.now_ns + kw_backoff_next(&channel->backoff, &self->random);
+    channel->retry_ns = kw_later(channel->retry_ns, again_ns);
 }
 
 /* Takes what has come: whole replies first, then the failure behind them. */

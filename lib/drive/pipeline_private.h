@@ -259,7 +259,11 @@ void kw_pipeline_set_timer(kw_pipeline *self, kw_channel *channel, uint64_t at_n
 /* Ends, or sends on, every command of the channel that was answered. */
 void kw_pipeline_collect(kw_pipeline *self, kw_channel *channel);
 
-/* The channel's connection, or the way to it, is lost: code says why. */
+/* Those who wait for the channel are told that its connection, or the way to it, is lost: code says
+ * why. */
+void kw_pipeline_tell_channel(kw_pipeline *self, kw_channel *channel, kw_err code);
+
+/* Likewise, and it was lost just now: the next try to open one comes later. */
 void kw_pipeline_fail_channel(kw_pipeline *self, kw_channel *channel, kw_err code);
 
 /* A story for what is lost now, as scan.failure tells it; NULL when there is no memory. */

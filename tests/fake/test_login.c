@@ -505,6 +505,53 @@ static void test_login_changed_comes_to_a_lane_that_is_never_idle(void **state)
     renew_servers();
 }
 
+/* A command by a ticket; true where it was answered. */
+static bool gets_by_ticket(kw_client *kw, kw_error *error)
+{
+    kw_ticket *ticket = kw_submit(kw, error, "GET foo");
+    assert_non_null(ticket);
+    kw_reply *reply = kw_ticket_await(ticket, error);
+    bool is_good = reply != NULL && !kw_reply_is_error(reply);
+    kw_reply_free(reply);
+    kw_ticket_free(ticket);
+    return is_good;
+}
+
+/* A server that was away comes back with another password, and has the old one again later: tickets
+ * that come more often than it is dialled leave the dials their time. */
+static void test_login_refused_is_tried_again_however_often_it_is_asked_for(void **state)
+{
+    (void)state;
+    kw_error error = KW_ERROR_INIT;
+    renew_fakes();
+    lock_all("old");
+    kw_client *kw =
+        kw_test_open("redis://:old@%s?timeout=5s&on-node-down=fail", kw_fake_address(fakes[0]));
+    KW_TEST_UNTIL(gets_by_ticket(kw, &error))
+    {
+    }
+    kw_fake_down(fakes[0]);
+    kw_ticket *ticket = kw_submit(kw, &error, "GET foo");
+    assert_non_null(ticket);
+    (void)kw_ticket_wait(ticket, 300); /* connects are refused */
+    vaults[0].words[0] = "new";
+    kw_fake_up(fakes[0]);
+    kw_reply_free(kw_ticket_await(ticket, &error));
+    kw_ticket_free(ticket);
+    uint64_t end_ms = kw_test_now_ms() + 2500;
+    while (kw_test_now_ms() < end_ms) {
+        assert_false(gets_by_ticket(kw, &error));
+        assert_int_equal(error.code, KW_ERR_AUTH);
+        kw_test_sleep_ms(5);
+    }
+    vaults[0].words[0] = "old";
+    KW_TEST_UNTIL(gets_by_ticket(kw, &error))
+    {
+        kw_test_sleep_ms(5);
+    }
+    kw_close(kw);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -516,6 +563,7 @@ int main(void)
         cmocka_unit_test(test_login_is_asked_at_each_greeting),
         cmocka_unit_test(test_login_replaced_is_written_over),
         cmocka_unit_test(test_login_changed_comes_to_a_lane_that_is_never_idle),
+        cmocka_unit_test(test_login_refused_is_tried_again_however_often_it_is_asked_for),
     };
     return cmocka_run_group_tests(tests, start_fakes, stop_fakes);
 }
