@@ -22,7 +22,7 @@ void kw_blocking_wait_init(kw_blocking_wait *self, kw_topology *topology, const 
 {
     self->topology = topology;
     self->plan = plan;
-    self->now_ns = plan->ready_ns > plan->start_ns ? plan->ready_ns : plan->start_ns;
+    self->now_ns = plan->has_asked ? kw_env_now(&topology->env) : plan->start_ns;
     self->failure.size = sizeof(self->failure);
     self->failure.code = KW_OK;
     self->failure.text[0] = '\0';

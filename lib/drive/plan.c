@@ -348,6 +348,7 @@ static void clear(kw_plan *plan)
     plan->fails_fast = false;
     plan->is_internal = false;
     plan->has_after = false;
+    plan->has_asked = false;
     plan->closing = NULL;
     plan->position = 0;
     plan->node = NULL;
@@ -357,7 +358,6 @@ static void clear(kw_plan *plan)
     plan->name = NULL;
     plan->zone = 0;
     plan->start_ns = 0;
-    plan->ready_ns = 0;
     plan->deadline_ns = 0;
     plan->block_ns = 0;
 }

@@ -54,6 +54,7 @@ typedef struct kw_plan {
     bool fails_fast : 1;  /* it does not wait for a server that cannot be reached */
     bool is_internal : 1; /* a question of the library's own */
     bool has_after : 1;   /* it reads, and is to find a write */
+    bool has_asked : 1;   /* for something else first: it leaves later than at start_ns */
     uint16_t slot;        /* of KW_PLAN_SLOT, KW_PLAN_CHANNEL */
     uint64_t position;    /* of KW_PLAN_POSITION: of its first key */
     union {
@@ -73,7 +74,6 @@ typedef struct kw_plan {
     uint64_t after_stream; /* whose write the read finds, as its token says, where it has_after */
     uint64_t after_offset;
     uint64_t start_ns; /* when the plan was made: the call begins */
-    uint64_t ready_ns; /* when what it had to ask for before was there; 0: it asked for nothing */
     uint64_t deadline_ns;
     uint64_t block_ns; /* the part of that for which the server may keep the command */
 } kw_plan;

@@ -61,7 +61,7 @@ kw_err kw_plan_ask(kw_plan *plan, kw_topology *topology, kw_error *error, kw_pla
         if (code == KW_OK) {
             kw_snapshot_unref(snapshot);
         }
-        plan->ready_ns = kw_env_now(&topology->env);
+        plan->has_asked = true;
         return code;
     }
     char space[512];
@@ -75,7 +75,7 @@ kw_err kw_plan_ask(kw_plan *plan, kw_topology *topology, kw_error *error, kw_pla
         question.closing = plan->closing;
         question.start_ns = kw_env_now(&topology->env);
         task->reply = kw_call_run(topology, &failure, &question, bytes);
-        plan->ready_ns = kw_env_now(&topology->env);
+        plan->has_asked = true;
         code = task->reply != NULL ? KW_OK : kw_plan_unanswered(error, &failure);
     } else {
         code = no_memory(error);
