@@ -11,7 +11,7 @@
 #include "support/cluster_view.h"
 #include "support/link.h"
 
-enum { KEYS_A_ROUND = 100, NODES_MAX = 64 };
+enum { KEYS_A_ROUND = 100, NODES_MAX = 64, OWNER_WAIT_MS = 20000, OWNER_POLL_MS = 20 };
 
 /* The move of slots to one node: its connections, opened when they are needed. */
 typedef struct mover {
@@ -196,17 +196,35 @@ static void find_owners(const kw_test_cluster *cluster, int *owners)
     }
 }
 
+/* Likewise, once each slot from first to last has an owner: one that was moved just now may have
+ * none for a moment, where two nodes take each other for it. */
+static void await_owners(const kw_test_cluster *cluster, int *owners, unsigned first, unsigned last)
+{
+    uint64_t end_ms = kw_test_now_ms() + OWNER_WAIT_MS;
+    unsigned slot = first;
+    find_owners(cluster, owners);
+    while (slot <= last) {
+        if (owners[slot] >= 0) {
+            slot++;
+            continue;
+        }
+        if (kw_test_now_ms() >= end_ms) {
+            kw_test_die("nobody serves slot %u", slot);
+        }
+        kw_test_sleep_ms(OWNER_POLL_MS);
+        find_owners(cluster, owners);
+        slot = first;
+    }
+}
+
 void kw_test_cluster_move(kw_test_cluster *cluster, unsigned first, unsigned last,
                           kw_test_server *to)
 {
     mover it;
     int owners[KW_TEST_SLOTS];
     mover_init(&it, cluster, to);
-    find_owners(cluster, owners);
+    await_owners(cluster, owners, first, last);
     for (unsigned slot = first; slot <= last; slot++) {
-        if (owners[slot] < 0) {
-            kw_test_die("nobody serves slot %u", slot);
-        }
         size_t from = (size_t)owners[slot];
         if (from != it.to) {
             begin(&it, slot, from);
