@@ -193,8 +193,7 @@ bool kw_quorum_carrier_carry(kw_quorum *self, kw_quorum_caller *me, kw_quorum_ex
                              uint64_t now_ns)
 {
     kw_quorum_carrier *carrier = &self->carrier;
-    uint64_t until_ns = now_ns + QUEUE_NS;
-    until_ns = until_ns < me->group.deadline_ns ? until_ns : me->group.deadline_ns;
+    uint64_t until_ns = kw_sooner(now_ns + QUEUE_NS, me->group.deadline_ns);
     kw_monitor_lock(&self->exchanges.monitor);
     if (is_small(me) && may_join(self, now_ns)) {
         self->exchanges.callers_n++;

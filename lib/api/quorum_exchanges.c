@@ -71,8 +71,7 @@ kw_quorum_exchange *kw_quorum_exchanges_acquire(kw_quorum_exchanges *self, kw_er
     uint64_t now_ns;
     while (!has_room(self) && (now_ns = kw_env_now(env)) < deadline_ns &&
            !kw_env_is_closing(env, &self->client->waits_end)) {
-        uint64_t wait_ns = deadline_ns - now_ns;
-        kw_monitor_wait(&self->monitor, wait_ns < WAIT_MAX_NS ? wait_ns : WAIT_MAX_NS);
+        kw_monitor_wait(&self->monitor, kw_sooner(deadline_ns - now_ns, WAIT_MAX_NS));
     }
     bool had_room = has_room(self);
     kw_quorum_exchange *exchange = kw_quorum_exchanges_take(self);

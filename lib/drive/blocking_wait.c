@@ -179,8 +179,7 @@ static kw_err wait_stalled(kw_blocking_wait *self, kw_conn *conn, const kw_reque
 static uint64_t first_slice_ns(const kw_blocking_wait *self)
 {
     uint64_t part_ns = (self->plan->deadline_ns - self->plan->start_ns) / 8;
-    return kw_sooner(self->plan->deadline_ns,
-                     self->now_ns + (part_ns < SLICE_NS ? part_ns : SLICE_NS));
+    return kw_sooner(self->plan->deadline_ns, self->now_ns + kw_sooner(part_ns, SLICE_NS));
 }
 
 /* Waits in the system, in slices, until the answer is late or another map was published. */

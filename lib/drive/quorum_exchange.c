@@ -356,7 +356,7 @@ void kw_quorum_exchange_advance(kw_quorum_exchange *self)
     self->until_ns = UINT64_MAX;
     for (kw_quorum_group *group = self->groups; group != NULL; group = group->next) {
         uint64_t next_ns = heed_times(self, group);
-        self->until_ns = next_ns < self->until_ns ? next_ns : self->until_ns;
+        self->until_ns = kw_sooner(next_ns, self->until_ns);
     }
     advance(self);
     bool is_closing = kw_env_is_closing(&self->topology->env, self->pipeline.closing);

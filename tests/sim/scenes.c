@@ -340,14 +340,20 @@ static void come_together(sim_plan *plan, sim_chance *random)
     plan->heal_ns = 4 * SIM_S;
 }
 
-/* What came on a connection while nobody was there to wait for it any more is of then. */
-static void leave_dial(sim_plan *plan, sim_chance *random)
+/* Calls on connections of their own, by steady ways. */
+static void call_alone(sim_plan *plan, uint64_t latency_ns)
 {
     plan->share_above = 64;
     plan->timeout_ms = 2000;
     plan->waits_for_down = false;
-    plan->latency_ns = between(random, 4, 20) * SIM_MS;
+    plan->latency_ns = latency_ns;
     plan->jitter_ns = 0;
+}
+
+/* What came on a connection while nobody was there to wait for it any more is of then. */
+static void leave_dial(sim_plan *plan, sim_chance *random)
+{
+    call_alone(plan, between(random, 4, 20) * SIM_MS);
     plan->well_ns = 1500 * SIM_MS;
     add_caller(plan, SIM_CALL, 0); /* of whom nothing leaves together with the greeting */
     add(plan, SIM_PUSH, 0)->timeout_ms =
@@ -363,11 +369,7 @@ static void leave_dial(sim_plan *plan, sim_chance *random)
  * known from them. */
 static void dial_behind(sim_plan *plan, sim_chance *random)
 {
-    plan->share_above = 64;
-    plan->timeout_ms = 2000;
-    plan->waits_for_down = false;
-    plan->latency_ns = between(random, 50, 400) * SIM_US;
-    plan->jitter_ns = 0;
+    call_alone(plan, between(random, 50, 400) * SIM_US);
     plan->bandwidth = 0;
     plan->service_ns = 2 * SIM_US;
     uint64_t silent_ns = 3 * plan->latency_ns;
