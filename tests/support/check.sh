@@ -136,6 +136,10 @@ tell() {
     passed=$((passed + good))
     failed=$((failed + bad))
     printf '  FAILED %s\n\n' "$name"
+    if [ -e "$work/$1.before" ]; then
+        tail -n 200 "$work/$1.before"
+        printf '\n%s, run again:\n\n' "$name"
+    fi
     tail -n 200 "$log"
     echo
     case $status in

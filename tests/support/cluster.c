@@ -271,9 +271,6 @@ unsigned kw_test_cluster_slot(kw_test_cluster *cluster, const char *key)
     kw_test_die("no node lives");
 }
 
-/* Nodes that differ for longer than this do not agree by themselves any more. */
-enum { HEAL_AFTER_MS = 3000 };
-
 static const char slots_differ[] = "nodes do not agree on slots";
 
 /* What is not yet right, or NULL. */
@@ -334,9 +331,7 @@ static void find_claimants(const kw_test_cluster *cluster, int claimants[KW_TEST
     }
 }
 
-/* A node keeps a wrong owner for ever when it once saw that owner with a later epoch than
- * the true one has. What an operator does then: the true one takes a new epoch. */
-static void heal_epochs(const kw_test_cluster *cluster)
+void kw_test_cluster_heal(const kw_test_cluster *cluster)
 {
     static int claimants[KW_TEST_SLOTS];
     bool is_doubted[KW_TEST_VIEW_MAX] = {false};
@@ -362,15 +357,29 @@ static void heal_epochs(const kw_test_cluster *cluster)
     }
 }
 
+void kw_test_cluster_tell(const kw_test_cluster *cluster)
+{
+    for (size_t i = 0; i < cluster->nodes_n; i++) {
+        if (is_living(cluster, i)) {
+            char *text = kw_test_server_text(cluster->nodes[i], "CLUSTER NODES");
+            fprintf(stderr, "%s says:\n%s", kw_test_server_address(cluster->nodes[i]), text);
+            free(text);
+        }
+    }
+}
+
 void kw_test_cluster_wait(kw_test_cluster *cluster, unsigned timeout_ms)
 {
     uint64_t end_ms = kw_test_now_ms() + timeout_ms;
-    uint64_t heal_ms = kw_test_now_ms() + HEAL_AFTER_MS;
+    uint64_t heal_ms = kw_test_now_ms() + KW_TEST_HEAL_AFTER_MS;
     for (const char *lack; (lack = what_lacks(cluster)) != NULL;) {
+        if (kw_test_now_ms() > end_ms) {
+            kw_test_cluster_tell(cluster);
+        }
         pause_until(end_ms, lack);
         if (lack == slots_differ && kw_test_now_ms() >= heal_ms) {
-            heal_epochs(cluster);
-            heal_ms = kw_test_now_ms() + HEAL_AFTER_MS;
+            kw_test_cluster_heal(cluster);
+            heal_ms = kw_test_now_ms() + KW_TEST_HEAL_AFTER_MS;
         }
     }
 }
