@@ -18,7 +18,7 @@ typedef struct kw_arg_bytes {
 /* KW_ERR_ARGUMENT for a NULL argument and an argc that is not positive; KW_ERR_NOMEM. After success
  * kw_arg_bytes_fini; args must not be moved. */
 kw_err kw_arg_bytes_init(kw_arg_bytes *args, kw_error *error, const kw_allocator *mem,
-                         kw_argv command);
+                         const kw_argv *command);
 void kw_arg_bytes_fini(kw_arg_bytes *args);
 
 /* The options that a call was given, in space where they are of another size, as a program

@@ -114,7 +114,7 @@ kw_err kw_async_session_command_argv(kw_async_session *session, kw_error *error,
         return kw_error_refuse(error, KW_ERR_ARGUMENT, "session or callback.fn is NULL");
     }
     kw_arg_bytes args;
-    kw_err code = kw_arg_bytes_init(&args, error, &session->plain.mem, command);
+    kw_err code = kw_arg_bytes_init(&args, error, &session->plain.mem, &command);
     if (code == KW_OK) {
         kw_plan_task task = {.argv = args.argv, .argc = args.argc};
         code = submit(session, error, callback, &task);

@@ -76,11 +76,11 @@ static kw_err check_plan(const kw_plan *plan, kw_error *error)
     if (plan->is_blocking) {
         return kw_error_set(error, KW_ERR_REFUSED, KW_EFFECT_NONE,
                             "%s would hold up the commands behind it; send it by kw_command",
-                            plan->name);
+                            kw_plan_name(plan));
     }
     if (plan->kind == KW_PLAN_ALL_PRIMARIES || plan->kind == KW_PLAN_ALL_NODES) {
         return kw_error_set(error, KW_ERR_REFUSED, KW_EFFECT_NONE,
-                            "%s goes to many nodes; send it by kw_command", plan->name);
+                            "%s goes to many nodes; send it by kw_command", kw_plan_name(plan));
     }
     return KW_OK;
 }
@@ -211,7 +211,7 @@ kw_err kw_batch_add_argv(kw_batch *batch, kw_error *error, int argc, const char 
         return kw_error_refuse(error, KW_ERR_ARGUMENT, "batch is NULL");
     }
     kw_arg_bytes args;
-    kw_err code = kw_arg_bytes_init(&args, error, &batch->mem, (kw_argv){argc, argv, argvlen});
+    kw_err code = kw_arg_bytes_init(&args, error, &batch->mem, &(kw_argv){argc, argv, argvlen});
     if (code == KW_OK) {
         kw_plan_task task = {.options = &kw_plan_defaults, .argv = args.argv, .argc = args.argc};
         code = kw_batch_add_task(batch, error, &task);

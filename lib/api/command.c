@@ -32,7 +32,7 @@ static bool take_token(kw_error *error, const kw_plan *plan, const kw_call_optio
     if (is_refused || plan->kind == KW_PLAN_SPLIT) {
         kw_error_set(error, KW_ERR_UNSUPPORTED, KW_EFFECT_NONE,
                      "token_out is for a write without acks to one node, and %s is another",
-                     plan->name);
+                     kw_plan_name(plan));
         return false;
     }
     return true;
@@ -49,7 +49,7 @@ static kw_reply *run(kw_client *client, kw_error *error, const kw_plan *plan,
         kw_error_set(error, KW_ERR_UNSUPPORTED, KW_EFFECT_NONE,
                      "acks are for a command to one node, and %s goes to several; acks = "
                      "KW_ACKS_NONE is for it",
-                     plan->name);
+                     kw_plan_name(plan));
         return NULL;
     }
     bool has_token = task->options->token_out != NULL && kw_plan_may_write(plan);
@@ -64,7 +64,8 @@ static kw_reply *run(kw_client *client, kw_error *error, const kw_plan *plan,
     kw_buf_init(&encoded, &client->topology->env.mem, space, sizeof(space));
     kw_reply *reply = NULL;
     if (!kw_resp_append(&encoded, argv, argc)) {
-        kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory to encode %s", plan->name);
+        kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory to encode %s",
+                     kw_plan_name(plan));
     } else {
         kw_bytes bytes = {encoded.data, encoded.len};
         reply = wants_acks
@@ -196,7 +197,7 @@ kw_reply *kw_call(kw_client *client, kw_error *error, const kw_call_options *opt
         return NULL;
     }
     kw_arg_bytes args;
-    if (kw_arg_bytes_init(&args, error, &client->topology->env.mem, command) != KW_OK) {
+    if (kw_arg_bytes_init(&args, error, &client->topology->env.mem, &command) != KW_OK) {
         return NULL;
     }
     kw_plan_task task = {.options = options, .argv = args.argv, .argc = args.argc};

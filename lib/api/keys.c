@@ -37,7 +37,7 @@ kw_err kw_command_keys(kw_argv command, kw_error *error, size_t *positions, size
 {
     kw_arg_bytes args;
     kw_keys keys;
-    kw_err err = kw_arg_bytes_init(&args, error, kw_mem_default(), command);
+    kw_err err = kw_arg_bytes_init(&args, error, kw_mem_default(), &command);
     if (err != KW_OK) {
         return err;
     }

@@ -148,7 +148,7 @@ kw_err kw_call_async(kw_client *client, kw_error *error, kw_callback callback,
     if (options == NULL) {
         return KW_ERR_ARGUMENT;
     }
-    kw_err code = kw_arg_bytes_init(&args, error, &client->topology->env.mem, command);
+    kw_err code = kw_arg_bytes_init(&args, error, &client->topology->env.mem, &command);
     if (code == KW_OK) {
         kw_plan_task task = {.options = options, .argv = args.argv, .argc = args.argc};
         code = kw_call_async_task(client, error, callback, &task);

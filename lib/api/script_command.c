@@ -76,7 +76,7 @@ kw_err kw_script_values_take(kw_script_values *values, kw_error *error, kw_arg_b
     args->mem = mem;
     args->argv = args->inline_argv;
     args->argc = 0;
-    kw_err code = given.argc != 0 ? kw_arg_bytes_init(args, error, mem, given) : KW_OK;
+    kw_err code = given.argc != 0 ? kw_arg_bytes_init(args, error, mem, &given) : KW_OK;
     values->argv = args->argv;
     values->argc = args->argc;
     return code;

@@ -100,7 +100,7 @@ static kw_reply *send_task(kw_session *session, kw_error *error, const kw_plan_t
         reply = kw_session_run(session, error, &request, bytes);
     } else {
         kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory to encode %s",
-                     request.plan.name);
+                     kw_plan_name(&request.plan));
     }
     kw_buf_fini(&encoded);
     kw_session_keep_write(session, &request.plan);
@@ -162,7 +162,7 @@ kw_reply *kw_session_command_argv(kw_session *session, kw_error *error, int argc
         return NULL;
     }
     kw_arg_bytes args;
-    if (kw_arg_bytes_init(&args, error, &session->mem, (kw_argv){argc, argv, argvlen}) != KW_OK) {
+    if (kw_arg_bytes_init(&args, error, &session->mem, &(kw_argv){argc, argv, argvlen}) != KW_OK) {
         return NULL;
     }
     kw_plan_task task = {.argv = args.argv, .argc = args.argc};

@@ -191,7 +191,7 @@ kw_ticket *kw_submit_call(kw_client *client, kw_error *error, const kw_call_opti
     kw_arg_bytes args;
     options = kw_args_options(&space, error, options);
     if (options == NULL ||
-        kw_arg_bytes_init(&args, error, &client->topology->env.mem, command) != KW_OK) {
+        kw_arg_bytes_init(&args, error, &client->topology->env.mem, &command) != KW_OK) {
         return NULL;
     }
     kw_plan_task task = {.options = options, .argv = args.argv, .argc = args.argc};

@@ -76,7 +76,7 @@ kw_err kw_transaction_add_argv(kw_transaction *transaction, kw_error *error, kw_
         return kw_error_refuse(error, KW_ERR_ARGUMENT, "transaction is NULL");
     }
     kw_arg_bytes args;
-    kw_err code = kw_arg_bytes_init(&args, error, &transaction->whole.mem, command);
+    kw_err code = kw_arg_bytes_init(&args, error, &transaction->whole.mem, &command);
     if (code == KW_OK) {
         kw_plan_task task = {.argv = args.argv, .argc = args.argc};
         code = add(transaction, error, &task);

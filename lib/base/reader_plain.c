@@ -2,6 +2,7 @@
 /* A parser for plain replies that are all there: one pass to measure, one to build. */
 #include "base/reader_plain.h"
 
+#include "base/apart.h"
 #include "base/reader_limits.h"
 
 #include <string.h>
@@ -67,7 +68,7 @@ static bool read_line(cursor *self, kw_bytes *text)
 }
 
 /* What stands behind "$" or "*" says that there is nothing. */
-static inline bool read_nil(cursor *self, item *found)
+KW_APART static bool read_nil(cursor *self, item *found)
 {
     found->kind = KW_REPLY_NIL;
     found->value = -1;
@@ -78,8 +79,8 @@ static inline bool read_nil(cursor *self, item *found)
     return true;
 }
 
-/* A length, and so many bytes, each with the end of its line: what most replies are. */
-static inline bool read_string(cursor *self, item *found)
+/* Behind "$" a length, and so many bytes, each with the end of its line: what most replies are. */
+static inline bool read_text(cursor *self, kw_bytes *text)
 {
     const char *first = self->at;
     const char *at = first;
@@ -89,19 +90,22 @@ static inline bool read_string(cursor *self, item *found)
     for (; at < stop && (digit = (unsigned)(*at - '0')) <= 9; at++) {
         len = len * 10 + digit;
     }
-    if (at == first || (*first == '0' && at - first > 1)) {
-        return read_nil(self, found);
-    }
     size_t rest_len = (size_t)(self->end - at);
-    if (rest_len < 4 || len > rest_len - 4 || memcmp(at, "\r\n", 2) != 0 ||
-        memcmp(at + 2 + len, "\r\n", 2) != 0) {
+    if (at == first || (*first == '0' && at - first > 1) || rest_len < 4 || len > rest_len - 4 ||
+        memcmp(at, "\r\n", 2) != 0 || memcmp(at + 2 + len, "\r\n", 2) != 0) {
         return false;
     }
-    found->kind = KW_REPLY_STRING;
-    found->text.data = at + 2;
-    found->text.len = len;
+    text->data = at + 2;
+    text->len = len;
     self->at = at + 4 + len;
     return true;
+}
+
+/* Likewise, or that there is nothing. */
+static inline bool read_string(cursor *self, item *found)
+{
+    found->kind = KW_REPLY_STRING;
+    return read_text(self, &found->text) || read_nil(self, found);
 }
 
 static inline bool read_array_head(cursor *self, item *found)
@@ -264,11 +268,17 @@ static kw_reply *read_root_array(kw_reader *reader, cursor *self, const item *he
     return sinks ? sink_array(reader->sink, self) : read_array(reader, self, count);
 }
 
+static inline kw_reply *new_string(kw_reader *reader, kw_reply_kind kind, kw_bytes text,
+                                   kw_reply_stream stream)
+{
+    return reader->pools ? kw_reply_pool_string(&reader->pool, reader->mem, stream, kind, text)
+                         : kw_reply_new_string(reader->mem, kind, text);
+}
+
 static kw_reply *new_item(kw_reader *reader, const item *found, kw_reply_stream stream)
 {
     if (has_text(found)) {
-        return kw_reply_new_string(reader->pools ? &reader->pool : NULL, reader->mem, stream,
-                                   found->kind, found->text);
+        return new_string(reader, found->kind, found->text, stream);
     }
     kw_reply *root = new_root(reader, stream, 0);
     if (root != NULL) {
@@ -277,13 +287,13 @@ static kw_reply *new_item(kw_reader *reader, const item *found, kw_reply_stream 
     return root;
 }
 
-/* What is no string. */
-static kw_reply *read_root(kw_reader *reader, cursor self)
+/* What is no string that is all there. */
+KW_APART static kw_reply *read_root(kw_reader *reader, cursor self)
 {
     const char *start = self.at;
     kw_reply_stream stream = {.len = (size_t)(self.end - start)};
     item found;
-    if (!read_other(&self, &found)) {
+    if (!read_item(&self, &found)) {
         return NULL;
     }
     bool is_array = found.kind == KW_REPLY_ARRAY;
@@ -301,29 +311,19 @@ static kw_reply *read_root(kw_reader *reader, cursor self)
 
 kw_reply *kw_reader_plain(kw_reader *reader)
 {
+    uint64_t limit = kw_reader_limits_of(reader).bytes;
     const char *start = reader->input.data + reader->input_at;
-    cursor self = {start, reader->input.data + reader->input.len};
-    kw_reply_stream stream = {.len = (size_t)(self.end - start)};
-    item found;
-    kw_reply *root;
-    if (*start != '$') {
-        return read_root(reader, self);
+    const char *end = reader->input.data + reader->input.len;
+    cursor self = {start + 1, end};
+    kw_bytes text;
+    if (*start != '$' || !read_text(&self, &text)) {
+        return read_root(reader, (cursor){start, end});
     }
-    self.at++;
-    if (!read_string(&self, &found)) {
+    kw_reply_stream stream = {(size_t)(end - start), (size_t)(self.at - start)};
+    if (stream.reply_len > limit) {
         return NULL;
     }
-    size_t used = (size_t)(self.at - start);
-    if (used > kw_reader_limits_of(reader).bytes) {
-        return NULL;
-    }
-    stream.reply_len = used;
-    if (found.kind == KW_REPLY_NIL) {
-        root = new_root(reader, stream, 0); /* which is one */
-    } else {
-        root = kw_reply_new_string(reader->pools ? &reader->pool : NULL, reader->mem, stream,
-                                   KW_REPLY_STRING, found.text);
-    }
-    reader->input_at += root != NULL ? used : 0;
+    kw_reply *root = new_string(reader, KW_REPLY_STRING, text, stream);
+    reader->input_at += root != NULL ? stream.reply_len : 0;
     return root;
 }

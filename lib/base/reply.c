@@ -4,6 +4,8 @@
 
 #include <keyway/hiredis.h>
 
+#include "base/apart.h"
+
 #include <stdatomic.h>
 #include <stdint.h>
 #include <string.h>
@@ -147,8 +149,8 @@ static inline arena *start_in_pool(kw_reply_pool *pool, const kw_allocator *mem,
 }
 
 /* An arena in a new piece; or alone, where nothing like it is there besides. */
-static arena *start_anew(kw_reply_pool *pool, const kw_allocator *mem, size_t total,
-                         kw_reply_stream stream)
+KW_APART static arena *start_anew(kw_reply_pool *pool, const kw_allocator *mem, size_t total,
+                                  kw_reply_stream stream)
 {
     size_t n = stream.len / stream.reply_len;
     n = n < SLAB_MAX_LEN / total ? n : SLAB_MAX_LEN / total;
@@ -157,13 +159,12 @@ static arena *start_anew(kw_reply_pool *pool, const kw_allocator *mem, size_t to
                                              : NULL;
 }
 
-/* An arena of that many bytes, from the pool; or, where pool is NULL, with memory of its own. */
+/* An arena of that many bytes from the pool. */
 static inline arena *arena_from(kw_reply_pool *pool, const kw_allocator *mem, size_t total,
                                 kw_reply_stream stream)
 {
-    return pool == NULL                              ? new_arena(mem, total)
-           : total <= (size_t)(pool->end - pool->at) ? start_in_pool(pool, mem, total)
-                                                     : start_anew(pool, mem, total, stream);
+    return total <= (size_t)(pool->end - pool->at) ? start_in_pool(pool, mem, total)
+                                                   : start_anew(pool, mem, total, stream);
 }
 
 kw_reply *kw_reply_pool_new(kw_reply_pool *pool, const kw_allocator *mem, size_t room,
@@ -223,21 +224,33 @@ static inline void put_string(kw_reply *reply, char *copy, kw_reply_kind kind, k
     reply->hiredis.len = text.len;
 }
 
-kw_reply *kw_reply_new_string(kw_reply_pool *pool, const kw_allocator *mem, kw_reply_stream stream,
-                              kw_reply_kind kind, kw_bytes text)
+/* Bytes of an arena whose root is a string; 0: no arena has so many. */
+static inline size_t string_size(kw_bytes text)
 {
-    size_t total;
-    size_t room = text.len < SIZE_MAX ? text.len + 1 : SIZE_MAX;
-    if (!arena_size(&total, room)) {
-        return NULL;
-    }
-    arena *self = arena_from(pool, mem, total, stream);
+    return text.len < SIZE_MAX / 2 ? kw_reply_room(sizeof(arena)) + kw_reply_room(text.len + 1) : 0;
+}
+
+static inline kw_reply *string_of(arena *self, kw_reply_kind kind, kw_bytes text)
+{
     if (self == NULL) {
         return NULL;
     }
     put_string(&self->root, self->at, kind, text);
     self->at = self->end;
     return &self->root;
+}
+
+kw_reply *kw_reply_new_string(const kw_allocator *mem, kw_reply_kind kind, kw_bytes text)
+{
+    size_t total = string_size(text);
+    return total > 0 ? string_of(new_arena(mem, total), kind, text) : NULL;
+}
+
+kw_reply *kw_reply_pool_string(kw_reply_pool *pool, const kw_allocator *mem, kw_reply_stream stream,
+                               kw_reply_kind kind, kw_bytes text)
+{
+    size_t total = string_size(text);
+    return total > 0 ? string_of(arena_from(pool, mem, total, stream), kind, text) : NULL;
 }
 
 bool kw_reply_set_string(kw_reply *root, kw_reply *reply, kw_reply_kind kind, kw_bytes text)
@@ -335,71 +348,14 @@ void kw_reply_set_integer(kw_reply *reply, kw_reply_kind kind, long long value)
     reply->hiredis.integer = value;
 }
 
-bool kw_reply_copy(kw_reply *root, kw_reply *reply, const kw_reply *from)
-{
-    /* What newer hiredis releases have besides text and elements (a double's value) comes
-     * with the struct. */
-    redisReply made = from->hiredis;
-    if (made.str != NULL) {
-        made.str = kw_reply_alloc(root, (size_t)made.len + 1);
-        if (made.str == NULL) {
-            return false;
-        }
-        memcpy(made.str, from->hiredis.str, (size_t)made.len + 1);
-    }
-    if (made.elements > 0) {
-        kw_reply array;
-        if (!kw_reply_set_array(root, &array, kw_reply_type(from), made.elements)) {
-            return false;
-        }
-        made.element = array.hiredis.element;
-    }
-    for (size_t i = 0; i < made.elements; i++) {
-        kw_reply *element = (kw_reply *)(void *)made.element[i];
-        if (!kw_reply_copy(root, element, kw_reply_at(from, i))) {
-            return false;
-        }
-    }
-    reply->hiredis = made;
-    return true;
-}
-
 size_t kw_reply_array_room(size_t count)
 {
     return kw_reply_room(count * sizeof(redisReply *)) + kw_reply_room(count * sizeof(kw_reply));
 }
 
-size_t kw_reply_copy_room(const kw_reply *from)
+bool kw_reply_is_pooled(kw_reply *root)
 {
-    size_t count = from->hiredis.elements;
-    size_t room = from->hiredis.str != NULL ? kw_reply_room((size_t)from->hiredis.len + 1) : 0;
-    room += count > 0 ? kw_reply_array_room(count) : 0;
-    for (size_t i = 0; i < count; i++) {
-        room += kw_reply_copy_room(kw_reply_at(from, i));
-    }
-    return room;
-}
-
-kw_reply *kw_reply_clone(const kw_allocator *mem, const kw_reply *from)
-{
-    kw_reply *root = kw_reply_new(mem, kw_reply_copy_room(from));
-    if (root != NULL && !kw_reply_copy(root, root, from)) {
-        kw_reply_free(root);
-        return NULL;
-    }
-    return root;
-}
-
-kw_reply *kw_reply_own(const kw_allocator *mem, kw_reply *reply)
-{
-    if (arena_of(reply)->slab == NULL) {
-        return reply;
-    }
-    kw_reply *copy = kw_reply_clone(mem, reply);
-    if (copy != NULL) {
-        kw_reply_free(reply);
-    }
-    return copy;
+    return arena_of(root)->slab != NULL;
 }
 
 bool kw_reply_make_error(kw_reply *root, kw_bytes text)

@@ -48,10 +48,11 @@ typedef struct kw_reply_stream {
 kw_reply *kw_reply_pool_new(kw_reply_pool *pool, const kw_allocator *mem, size_t room,
                             kw_reply_stream stream);
 
-/* A new root, a string, status or error with a copy of the bytes, by kw_reply_pool_new; or, where
- * pool is NULL, by kw_reply_new. NULL when there is no memory. */
-kw_reply *kw_reply_new_string(kw_reply_pool *pool, const kw_allocator *mem, kw_reply_stream stream,
-                              kw_reply_kind kind, kw_bytes text);
+/* A new root, a string, status or error with a copy of the bytes: with memory of its own, or from
+ * the pool, as kw_reply_pool_new. NULL when there is no memory. */
+kw_reply *kw_reply_new_string(const kw_allocator *mem, kw_reply_kind kind, kw_bytes text);
+kw_reply *kw_reply_pool_string(kw_reply_pool *pool, const kw_allocator *mem, kw_reply_stream stream,
+                               kw_reply_kind kind, kw_bytes text);
 
 /* Begins no reply in the piece any more: the pool is empty again. */
 void kw_reply_pool_close(kw_reply_pool *pool);
@@ -67,6 +68,9 @@ typedef struct kw_reply_sink {
 /* Stands for a reply whose elements went to their sink: an array without elements, constant.
  * kw_reply_free leaves it alone. */
 kw_reply *kw_reply_sunk(void);
+
+/* True for a root that shares its memory with others. */
+bool kw_reply_is_pooled(kw_reply *root);
 
 /* The reply in memory of its own: itself where it has that already, else a copy, and the reply
  * is freed. NULL, and the reply stays, when there is no memory. */

@@ -2,6 +2,8 @@
 /* Arguments become a command in RESP, encoded once for all its sends. */
 #include "base/resp.h"
 
+#include "base/apart.h"
+
 #include <string.h>
 
 static inline char *put_line_end(char *at)
@@ -21,13 +23,13 @@ static inline char *put_head(char *at, char sign, size_t number)
     return put_line_end(at);
 }
 
-/* Arguments are short, mostly: without a call, the first bytes and the last ones, which may be the
- * same. */
-static inline char *put_bytes(char *at, const char *data, size_t len)
+/* An argument up to this length is put down without a call. */
+#define SHORT_LEN ((size_t)16)
+
+/* The first bytes and the last ones, which may be the same. */
+static inline char *put_short(char *at, const char *data, size_t len)
 {
-    if (len > 16) {
-        memcpy(at, data, len);
-    } else if (len >= 8) {
+    if (len >= 8) {
         memcpy(at, data, 8);
         memcpy(at + len - 8, data + len - 8, 8);
     } else if (len >= 4) {
@@ -39,6 +41,26 @@ static inline char *put_bytes(char *at, const char *data, size_t len)
         at[len - 1] = data[len - 1];
     }
     return at + len;
+}
+
+/* The arguments from the first long one on. */
+KW_APART static char *write_rest(char *at, const kw_bytes *argv, const kw_bytes *end)
+{
+    for (; argv < end; argv++) {
+        at = put_head(at, '$', argv->len);
+        if (argv->len > SHORT_LEN) {
+            memcpy(at, argv->data, argv->len);
+            at = put_line_end(at + argv->len);
+        } else {
+            at = put_line_end(put_short(at, argv->data, argv->len));
+        }
+    }
+    return at;
+}
+
+KW_APART static char *write_many(char *at, const kw_bytes *argv, size_t argc)
+{
+    return write_rest(put_head(at, '*', argc), argv, argv + argc);
 }
 
 /* Of a sign, the number's digits and the end of the line; and at most. */
@@ -84,10 +106,18 @@ bool kw_resp_len(size_t *len, const kw_bytes *argv, size_t argc)
 
 char *kw_resp_write(char *at, const kw_bytes *argv, size_t argc)
 {
+    const kw_bytes *end = argv + argc;
+    if (argc > 9) {
+        return write_many(at, argv, argc);
+    }
     at = put_head(at, '*', argc);
-    for (size_t i = 0; i < argc; i++) {
-        at = put_head(at, '$', argv[i].len);
-        at = put_line_end(put_bytes(at, argv[i].data, argv[i].len));
+    for (; argv < end; argv++) {
+        kw_bytes it = *argv;
+        if (it.len > SHORT_LEN) {
+            return write_rest(at, argv, end);
+        }
+        at = put_head(at, '$', it.len);
+        at = put_line_end(put_short(at, it.data, it.len));
     }
     return at;
 }

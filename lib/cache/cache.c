@@ -108,7 +108,8 @@ static kw_reply *run(kw_cache *cache, kw_error *error, const kw_cache_command *c
         kw_bytes bytes = {encoded.data, encoded.len};
         reply = kw_call_run(cache->topology, error, plan, bytes);
     } else {
-        kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory to encode %s", plan->name);
+        kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory to encode %s",
+                     kw_plan_name(plan));
     }
     kw_buf_fini(&encoded);
     return reply;

@@ -280,7 +280,7 @@ static kw_err on_answer(kw_topology *topology, kw_async_command *command, kw_err
         kw_item_tell(&command->item, &story);
         if (kw_item_is_cancelled(&command->item)) {
             return kw_error_set(failure, code, KW_EFFECT_NONE, "%s: given up before it was sent",
-                                more->plan.name);
+                                kw_plan_name(&more->plan));
         }
         if (command->item.is_map_only) {
             kw_error_copy(failure, &story);

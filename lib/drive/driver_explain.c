@@ -155,9 +155,9 @@ void kw_driver_tell(kw_error *error, const kw_driver_told *told)
     }
     const char *detail = told->detail;
     const char *said = said_once(step->code, &detail);
-    kw_error_set(error, step->code, step->effect, "%s%s%s%.140s: %s%s%s%s", told->plan->name, slot,
-                 told->node[0] != '\0' ? " at " : "", told->node, said,
-                 said[0] != '\0' && detail[0] != '\0' ? ": " : "", detail,
+    kw_error_set(error, step->code, step->effect, "%s%s%s%.140s: %s%s%s%s",
+                 kw_plan_name(told->plan), slot, told->node[0] != '\0' ? " at " : "", told->node,
+                 said, said[0] != '\0' && detail[0] != '\0' ? ": " : "", detail,
                  hint_of(step, told->plan, told->is_ring));
     kw_error_set_node(error, told->node);
 }

@@ -32,7 +32,8 @@ static kw_command_class class_of(const kw_plan *plan)
 {
     unsigned flags = plan->command != NULL ? kw_command_flags(plan->command) : KW_COMMAND_WRITE;
     if (plan->is_script || (flags & KW_COMMAND_SCRIPT) != 0) {
-        return strcmp(plan->name, "EXEC") == 0 ? KW_COMMAND_CLASS_MULTI : KW_COMMAND_CLASS_SCRIPT;
+        return strcmp(kw_plan_name(plan), "EXEC") == 0 ? KW_COMMAND_CLASS_MULTI
+                                                       : KW_COMMAND_CLASS_SCRIPT;
     }
     if (plan->command != NULL && kw_command_request(plan->command) == KW_REQUEST_MULTI_SHARD) {
         return KW_COMMAND_CLASS_MULTI;
@@ -250,7 +251,7 @@ static void on_end(kw_topology *topology, const kw_story *story, const kw_seen_e
     const kw_slow_try *tries[KW_SLOW_TRIES_MAX];
     char line[1024];
     story_line out = {line, sizeof(line), 0};
-    kw_slow_call call = {.size = sizeof(call), .command = plan->name, .slot = -1};
+    kw_slow_call call = {.size = sizeof(call), .command = kw_plan_name(plan), .slot = -1};
     call.slot = plan->kind == KW_PLAN_SLOT && kw_driver_has_slots(topology) ? plan->slot : -1;
     call.elapsed_us = elapsed_ns / 1000;
     call.code = seen->code;

@@ -27,7 +27,7 @@ kw_err kw_pin_plan(kw_pin *pin, kw_item *item, kw_error *error, const kw_bytes *
     if (command == NULL) {
         kw_plan_fini(&request.plan);
         return kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for %s",
-                            request.plan.name);
+                            kw_plan_name(&request.plan));
     }
     command->retry.failure.size = sizeof(command->retry.failure);
     command->retry.item = item;
@@ -172,7 +172,8 @@ static void void_behind(kw_pin *pin, kw_pin_command *from, const kw_item *failed
                                                   : kw_bytes_of(failure->text);
     bool is_story = failed->request.reply == NULL && said.len > 0;
     snprintf(pin->void_reason, sizeof(pin->void_reason), "%s%s%.*s",
-             is_story ? "" : failed->plan.name, is_story ? "" : ": ", (int)said.len, said.data);
+             is_story ? "" : kw_plan_name(&failed->plan), is_story ? "" : ": ", (int)said.len,
+             said.data);
     pin->void_until = atomic_load(&pin->given_n);
     for (kw_pin_command *command = from; command != NULL; command = command->next) {
         command->is_void = true;

@@ -115,7 +115,7 @@ static void end_without_memory(kw_pipeline *self, kw_item *item)
     item->effect = item->sends_n > 0 ? KW_EFFECT_MAYBE : KW_EFFECT_NONE;
     if (item->retry_state != NULL) {
         kw_error_set(&item->retry_state->failure, KW_ERR_NOMEM, item->retry_state->op.effect,
-                     "no memory to go on with %s", item->plan.name);
+                     "no memory to go on with %s", kw_plan_name(&item->plan));
     }
     kw_pipeline_end_item(self, item, KW_ERR_NOMEM);
 }

@@ -6,6 +6,7 @@
 #include "drive/plan_lookup.h"
 #include "drive/plan_refuse.h"
 #include "drive/plan_ring.h"
+#include "base/apart.h"
 #include "base/error.h"
 #include "base/resp.h"
 #include "engine/ordering.h"
@@ -88,8 +89,8 @@ static kw_err route_without_keys(kw_plan *plan, kw_topology *topology, kw_error 
 }
 
 /* Keys that are several, or may be, or on a ring. */
-static kw_err route_by_all_keys(kw_plan *plan, kw_topology *topology, kw_error *error,
-                                const kw_plan_task *task)
+KW_APART static kw_err route_by_all_keys(kw_plan *plan, kw_topology *topology, kw_error *error,
+                                         const kw_plan_task *task)
 {
     const kw_bytes *argv = task->argv;
     size_t argc = task->argc;
@@ -186,8 +187,8 @@ static kw_err route_to_node(kw_plan *plan, kw_topology *topology, kw_error *erro
 }
 
 /* The caller's own route; KW_ROUTE_AUTO is not for this. */
-static kw_err route_as_told(kw_plan *plan, kw_topology *topology, kw_error *error,
-                            const kw_call_options *options)
+KW_APART static kw_err route_as_told(kw_plan *plan, kw_topology *topology, kw_error *error,
+                                     const kw_call_options *options)
 {
     switch (options->route) {
     case KW_ROUTE_KEY:
@@ -248,6 +249,15 @@ uint64_t kw_plan_deadline_ns(uint64_t now_ns, uint64_t timeout_ms)
     return now_ns + timeout_ms * KW_NS_PER_MS;
 }
 
+/* The server may answer that late, and no earlier. */
+KW_APART static uint64_t take_block_ms(kw_plan *plan, const kw_plan_task *task)
+{
+    uint64_t block_ms = kw_command_block_ms(plan->command, task->argv, task->argc);
+    block_ms = block_ms < BLOCK_MAX_MS ? block_ms : BLOCK_MAX_MS;
+    plan->block_ns = block_ms * KW_NS_PER_MS;
+    return block_ms;
+}
+
 static void take_deadline(kw_plan *plan, const kw_topology *topology, const kw_plan_task *task)
 {
     const kw_call_options *options = task->options;
@@ -255,11 +265,7 @@ static void take_deadline(kw_plan *plan, const kw_topology *topology, const kw_p
     if (options->timeout_ms > 0) {
         timeout_ms = options->timeout_ms;
     } else if (plan->is_blocking) {
-        /* The server may answer that late, and no earlier. */
-        uint64_t block_ms = kw_command_block_ms(plan->command, task->argv, task->argc);
-        block_ms = block_ms < BLOCK_MAX_MS ? block_ms : BLOCK_MAX_MS;
-        timeout_ms += block_ms;
-        plan->block_ns = block_ms * KW_NS_PER_MS;
+        timeout_ms += take_block_ms(plan, task);
     }
     bool is_now = !task->is_timed_later || plan->command == NULL;
     plan->start_ns = is_now ? kw_env_now(&topology->env) : 0;
@@ -301,38 +307,9 @@ static kw_err take_read(kw_plan *plan, kw_error *error, const kw_call_options *o
     return KW_OK;
 }
 
-kw_err kw_plan_check_acks(const kw_topology *topology, kw_error *error, const kw_plan_task *task,
-                          const char *writer)
-{
-    const kw_call_options *options = task->options;
-    if (options->acks_local > 1) {
-        return kw_error_set(error, KW_ERR_ARGUMENT, KW_EFFECT_NONE,
-                            "acks_local is %u, and there is but one primary: 1, or 0",
-                            options->acks_local);
-    }
-    if (task->takes_acks) {
-        return KW_OK;
-    }
-    if (options->token_out != NULL) {
-        return kw_error_set(error, KW_ERR_UNSUPPORTED, KW_EFFECT_NONE,
-                            "token_out asks the primary behind the write, which only kw_call does");
-    }
-    bool is_waived = options->acks == KW_ACKS_NONE;
-    if ((options->acks > 0 && !is_waived) || options->acks_local > 0) {
-        return kw_error_set(error, KW_ERR_UNSUPPORTED, KW_EFFECT_NONE,
-                            "acks wait for replicas, which only kw_call does");
-    }
-    if (topology->env.options.acks > 0 && !is_waived && writer != NULL) {
-        return kw_error_set(error, KW_ERR_UNSUPPORTED, KW_EFFECT_NONE,
-                            "%s: the handle's acks=%u wait for replicas, which only single calls "
-                            "do; call with acks = KW_ACKS_NONE, or use a handle without acks",
-                            writer, (unsigned)topology->env.options.acks);
-    }
-    return KW_OK;
-}
-
-/* Each field by itself, which takes less than zeros for all of it, in every call. */
-static void clear(kw_plan *plan)
+/* Each field by itself, which takes less than zeros for all of it, in every call, and the one bit
+ * that many commands have with them. */
+static inline void clear(kw_plan *plan, bool is_repeatable)
 {
     plan->kind = KW_PLAN_ANY;
     plan->need = KW_PLAN_NEEDS_NOTHING;
@@ -341,7 +318,7 @@ static void clear(kw_plan *plan)
     plan->slot = 0;
     plan->is_outside = false;
     plan->is_near = false;
-    plan->is_repeatable = false;
+    plan->is_repeatable = is_repeatable;
     plan->is_script = false;
     plan->is_transaction = false;
     plan->is_blocking = false;
@@ -362,42 +339,23 @@ static void clear(kw_plan *plan)
     plan->block_ns = 0;
 }
 
-static kw_err start(kw_plan *plan, kw_topology *topology, kw_error *error, const kw_plan_task *task)
+/* What options of the call's own, and acks of the handle, ask for. */
+KW_APART static kw_err take_own(kw_plan *plan, kw_topology *topology, kw_error *error,
+                                const kw_plan_task *task, bool may_go_to_replica)
 {
+    const char *writer = kw_plan_may_write(plan) ? kw_plan_name(plan) : NULL;
     const kw_call_options *options = task->options;
-    const kw_bytes *argv = task->argv;
-    size_t argc = task->argc;
-    const kw_command_info *command = kw_command_find_like(task->like, argv, argc);
-    unsigned flags = command != NULL ? kw_command_flags(command) : 0;
-    const char *name = command != NULL ? kw_command_name(command) : "command";
-    clear(plan);
-    plan->command = command;
-    plan->name = name;
-    if ((flags & (KW_COMMAND_SESSION | KW_COMMAND_REFUSED)) != 0) {
-        return kw_plan_refuse(plan, error, false);
-    }
-    plan->is_repeatable = options->idempotent ||
-                          ((flags & KW_COMMAND_READ) != 0 && topology->env.options.repeats_reads);
+    kw_err code = kw_plan_check_acks(topology, error, task, writer);
+    plan->is_repeatable = plan->is_repeatable || options->idempotent;
     plan->fails_fast = options->fail_fast;
-    plan->is_script = (flags & KW_COMMAND_SCRIPT) != 0;
-    plan->is_blocking = (flags & KW_COMMAND_BLOCKING) != 0;
-    bool may_go_to_replica = (flags & (KW_COMMAND_READ | KW_COMMAND_WRITE | KW_COMMAND_BLOCKING)) ==
-                             KW_COMMAND_READ; /* it only reads, and does not wait for anything */
-    if (may_go_to_replica) {
-        plan->read = topology->env.options.read;
-        plan->zone = topology->env.options.read_zone;
-    }
-    if (options != &kw_plan_defaults || topology->env.options.acks > 0) {
-        kw_err code =
-            kw_plan_check_acks(topology, error, task, kw_plan_may_write(plan) ? plan->name : NULL);
-        code = code == KW_OK ? take_read(plan, error, options, may_go_to_replica) : code;
-        if (code != KW_OK) {
-            return code;
-        }
-    }
-    take_deadline(plan, topology, task);
-    if (options->route != KW_ROUTE_AUTO) {
-        return route_as_told(plan, topology, error, options);
+    return code == KW_OK ? take_read(plan, error, options, may_go_to_replica) : code;
+}
+
+/* Where the command goes, but for a plan that lacks something. */
+static kw_err route(kw_plan *plan, kw_topology *topology, kw_error *error, const kw_plan_task *task)
+{
+    if (task->options->route != KW_ROUTE_AUTO) {
+        return route_as_told(plan, topology, error, task->options);
     }
     if (topology->env.options.scheme == KW_SCHEME_SINGLE) {
         plan->kind = KW_PLAN_ANY;
@@ -409,6 +367,35 @@ static kw_err start(kw_plan *plan, kw_topology *topology, kw_error *error, const
     }
     return plan->command != NULL ? route_by_keys(plan, topology, error, task)
                                  : kw_plan_look_up(plan, topology, error, task);
+}
+
+static kw_err start(kw_plan *plan, kw_topology *topology, kw_error *error, const kw_plan_task *task)
+{
+    const kw_command_info *command = kw_command_find_like(task->like, task->argv, task->argc);
+    unsigned flags = command != NULL ? kw_command_flags(command) : 0;
+    clear(plan, (flags & KW_COMMAND_READ) != 0 && topology->env.options.repeats_reads);
+    plan->command = command;
+    if ((flags & (KW_COMMAND_SESSION | KW_COMMAND_REFUSED)) != 0) {
+        return kw_plan_refuse(plan, error, false);
+    }
+    if ((flags & (KW_COMMAND_SCRIPT | KW_COMMAND_BLOCKING)) != 0) {
+        plan->is_script = (flags & KW_COMMAND_SCRIPT) != 0;
+        plan->is_blocking = (flags & KW_COMMAND_BLOCKING) != 0;
+    }
+    bool may_go_to_replica = (flags & (KW_COMMAND_READ | KW_COMMAND_WRITE | KW_COMMAND_BLOCKING)) ==
+                             KW_COMMAND_READ; /* it only reads, and does not wait for anything */
+    if (may_go_to_replica) {
+        plan->read = topology->env.options.read;
+        plan->zone = topology->env.options.read_zone;
+    }
+    if (task->options != &kw_plan_defaults || topology->env.options.acks > 0) {
+        kw_err code = take_own(plan, topology, error, task, may_go_to_replica);
+        if (code != KW_OK) {
+            return code;
+        }
+    }
+    take_deadline(plan, topology, task);
+    return route(plan, topology, error, task);
 }
 
 kw_err kw_plan_start(kw_plan *plan, kw_topology *topology, kw_error *error,

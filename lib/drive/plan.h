@@ -66,7 +66,7 @@ typedef struct kw_plan {
                                        that is to be preferred, or NULL */
     kw_script_run_state *script;    /* it runs a script by its name; NULL: it does not */
     const kw_command_info *command; /* NULL: not in the table */
-    const char *name;               /* for error texts: the table's, or "command" */
+    const char *name;               /* for error texts, of what is no command; else NULL */
     const atomic_bool *closing;     /* kw_env_is_closing: of the handle whose thread waits for it */
     kw_own_write *write;            /* that values near were told of; NULL: of none. Of a whole
                                        transaction there are several */
@@ -137,6 +137,14 @@ static inline void kw_plan_take_slot(kw_plan *plan, uint16_t slot)
 {
     plan->kind = KW_PLAN_SLOT;
     plan->slot = slot;
+}
+
+/* For error texts: the table's name, that of what is no command, or "command". */
+static inline const char *kw_plan_name(const kw_plan *plan)
+{
+    return plan->name != NULL      ? plan->name
+           : plan->command != NULL ? kw_command_name(plan->command)
+                                   : "command";
 }
 
 /* True where the command may write, as far as anybody knows. */
@@ -221,12 +229,6 @@ static inline void kw_plan_end_write(kw_plan *plan)
         write->end_fn(write);
     }
 }
-
-/* Refuses acks where nobody waits for replicas: batches, callbacks, tickets, calls to many nodes. A
- * write that was to be acknowledged never goes without in silence. writer: the command that may
- * write, or NULL. */
-kw_err kw_plan_check_acks(const kw_topology *topology, kw_error *error, const kw_plan_task *task,
-                          const char *writer);
 
 /* What kw_plan_fini has to do of a plan that has a node, several positions, a script or a write. */
 void kw_plan_give_back(kw_plan *plan);

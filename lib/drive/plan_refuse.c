@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Texts for commands that change or bind their connection: each says what to use instead. */
+/* Texts for commands that change or bind their connection: each says what to use instead; and
+ * options that a call cannot have. */
 #include "drive/plan_refuse.h"
 
 #include "base/error.h"
@@ -75,9 +76,9 @@ static const char *advice_of(const char *name, bool is_in_session)
 kw_err kw_plan_refuse(const kw_plan *plan, kw_error *error, bool is_in_session)
 {
     return kw_error_set(
-        error, KW_ERR_REFUSED, KW_EFFECT_NONE, "%s cannot be sent here: %s; %s", plan->name,
+        error, KW_ERR_REFUSED, KW_EFFECT_NONE, "%s cannot be sent here: %s; %s", kw_plan_name(plan),
         is_in_session ? "it changes who gets which reply on its connection" : SHARED,
-        advice_of(plan->name, is_in_session));
+        advice_of(kw_plan_name(plan), is_in_session));
 }
 
 kw_err kw_plan_refuse_route(kw_error *error, kw_route route)
@@ -87,4 +88,34 @@ kw_err kw_plan_refuse_route(kw_error *error, kw_route route)
                        : route == KW_ROUTE_NODE ? "node is NULL"
                                                 : "route is none of kw_route";
     return kw_error_set(error, KW_ERR_ARGUMENT, KW_EFFECT_NONE, "options.%s", what);
+}
+
+kw_err kw_plan_check_acks(const kw_topology *topology, kw_error *error, const kw_plan_task *task,
+                          const char *writer)
+{
+    const kw_call_options *options = task->options;
+    if (options->acks_local > 1) {
+        return kw_error_set(error, KW_ERR_ARGUMENT, KW_EFFECT_NONE,
+                            "acks_local is %u, and there is but one primary: 1, or 0",
+                            options->acks_local);
+    }
+    if (task->takes_acks) {
+        return KW_OK;
+    }
+    if (options->token_out != NULL) {
+        return kw_error_set(error, KW_ERR_UNSUPPORTED, KW_EFFECT_NONE,
+                            "token_out asks the primary behind the write, which only kw_call does");
+    }
+    bool is_waived = options->acks == KW_ACKS_NONE;
+    if ((options->acks > 0 && !is_waived) || options->acks_local > 0) {
+        return kw_error_set(error, KW_ERR_UNSUPPORTED, KW_EFFECT_NONE,
+                            "acks wait for replicas, which only kw_call does");
+    }
+    if (topology->env.options.acks > 0 && !is_waived && writer != NULL) {
+        return kw_error_set(error, KW_ERR_UNSUPPORTED, KW_EFFECT_NONE,
+                            "%s: the handle's acks=%u wait for replicas, which only single calls "
+                            "do; call with acks = KW_ACKS_NONE, or use a handle without acks",
+                            writer, (unsigned)topology->env.options.acks);
+    }
+    return KW_OK;
 }

@@ -112,7 +112,8 @@ kw_err kw_plan_ring_keys(kw_plan *plan, kw_topology *topology, kw_error *error, 
     }
     kw_snapshot_unref(snapshot);
     if (code == KW_ERR_NOMEM) {
-        kw_error_set(error, code, KW_EFFECT_NONE, "no memory for the keys of %s", plan->name);
+        kw_error_set(error, code, KW_EFFECT_NONE, "no memory for the keys of %s",
+                     kw_plan_name(plan));
     }
     return code;
 }

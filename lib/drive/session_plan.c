@@ -151,7 +151,7 @@ static kw_err check_ring_keys(const kw_plan *plan, const kw_session *session, kw
     kw_err code = KW_OK;
     for (size_t i = 0; code == KW_OK && i < kw_keys_count(keys); i++) {
         uint64_t position = kw_ring_position_of(session->topology->placement, kw_keys_at(keys, i));
-        code = check_position(session, error, plan->name, position);
+        code = check_position(session, error, kw_plan_name(plan), position);
     }
     return code;
 }
@@ -191,7 +191,7 @@ static kw_err plan_unknown(kw_plan *plan, const kw_session *session, kw_error *e
     if (code == KW_OK && plan->need != KW_PLAN_NEEDS_NOTHING) {
         plan->need = KW_PLAN_NEEDS_NOTHING; /* its keys are the server's to refuse */
     } else if (code == KW_OK && plan->kind == KW_PLAN_POSITION) {
-        code = check_position(session, error, plan->name, plan->position);
+        code = check_position(session, error, kw_plan_name(plan), plan->position);
     } else if (code == KW_OK && plan->kind == KW_PLAN_SLOT && plan->slot != session->slot) {
         code = foreign_slot(error, session, "the command's key", plan->slot);
     }
@@ -250,7 +250,7 @@ static kw_err check_wait(const kw_session *session, kw_error *error, const kw_pl
     return kw_error_set(error, KW_ERR_REFUSED, KW_EFFECT_NONE,
                         "%s would not cover the last write: the session has moved to another "
                         "connection since",
-                        plan->name);
+                        kw_plan_name(plan));
 }
 
 kw_err kw_session_check_turn(const kw_session *session, kw_error *error,

@@ -118,7 +118,7 @@ static kw_err queue_both(exchange *self, kw_conn *conn, bool is_asked)
     self->encoded->len = len;
     if (!followup->encode(followup, self->encoded, wait->now_ns)) {
         return kw_error_set(&wait->failure, KW_ERR_NOMEM, KW_EFFECT_NONE,
-                            "no memory to encode what follows %s", self->plan->name);
+                            "no memory to encode what follows %s", kw_plan_name(self->plan));
     }
     self->request.bytes.data = self->encoded->data;
     followup->request.bytes.data = self->encoded->data + len;

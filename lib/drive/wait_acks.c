@@ -87,7 +87,7 @@ static acks acks_of(const acks_wait *self)
 static void fall_short(const acks_wait *self, kw_error *error, acks got)
 {
     const kw_call_options *options = self->options;
-    const char *name = self->plan->name;
+    const char *name = kw_plan_name(self->plan);
     const kw_reply *reply = self->followup.request.reply;
     char shown[200];
     const char *why = reply == NULL ? self->followup.failure.text : "";

@@ -7,6 +7,7 @@
 #include "base/resp.h"
 #include "drive/driver.h"
 #include "drive/encoded_args.h"
+#include "drive/plan_refuse.h"
 #include "drive/plan_ring.h"
 
 #include <string.h>
@@ -54,7 +55,7 @@ static kw_err check_slot(const kw_whole *self, kw_error *error, const kw_plan *p
     return kw_error_set(error, KW_ERR_CROSSSLOT, KW_EFFECT_NONE,
                         "%s has its key in slot %u, and the transaction so far is in slot %u; give "
                         "all its keys the same {hash tag}",
-                        plan->name, plan->slot, self->slot);
+                        kw_plan_name(plan), plan->slot, self->slot);
 }
 
 /* Positions of the plan's keys, n of them. */
@@ -83,7 +84,7 @@ static kw_err check_positions(const kw_whole *self, kw_topology *topology, kw_er
         code = kw_error_set(error, KW_ERR_CROSSSLOT, KW_EFFECT_NONE,
                             "keys of %s live at %.128s, and those of the transaction so far at "
                             "%.128s; give all its keys the same {hash tag}",
-                            plan->name, there != NULL ? there->name : "no node",
+                            kw_plan_name(plan), there != NULL ? there->name : "no node",
                             here != NULL ? here->name : "no node");
     }
     kw_snapshot_unref(snapshot);
@@ -102,13 +103,13 @@ static kw_err check_place(const kw_whole *self, kw_topology *topology, kw_error 
         return kw_error_set(error, KW_ERR_CROSSSLOT, KW_EFFECT_NONE,
                             "%s has keys of several owners, and a transaction runs at one; give "
                             "all its keys the same {hash tag}",
-                            plan->name);
+                            kw_plan_name(plan));
     case KW_PLAN_ALL_PRIMARIES:
     case KW_PLAN_ALL_NODES:
         return kw_error_set(error, KW_ERR_REFUSED, KW_EFFECT_NONE,
                             "%s goes to many nodes, and a transaction to one; send it by "
                             "kw_command",
-                            plan->name);
+                            kw_plan_name(plan));
     case KW_PLAN_ANY:
     case KW_PLAN_CHANNEL: /* with the keys of the others */
     case KW_PLAN_NODE:
@@ -251,7 +252,8 @@ kw_err kw_whole_plan(kw_plan *plan, kw_topology *topology, kw_error *error,
                                 ? "the transaction has no commands"
                                 : "a transaction goes to where its keys are: no route is taken");
     }
-    kw_err code = kw_plan_check_acks(topology, error, task, whole->may_write ? plan->name : NULL);
+    kw_err code =
+        kw_plan_check_acks(topology, error, task, whole->may_write ? kw_plan_name(plan) : NULL);
     if (code != KW_OK) {
         return code;
     }
