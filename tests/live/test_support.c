@@ -202,6 +202,36 @@ static void test_cluster_serves_moves_and_fails_over(void **state)
     kw_test_cluster_free(cluster);
 }
 
+/* As Redis 7.0 leaves a slot that was moved there and back before its primary died and came back.
+ */
+static void test_cluster_slot_that_its_owner_has_lost_is_given_back(void **state)
+{
+    (void)state;
+    kw_test_cluster *cluster = kw_test_cluster_start(3, 0, 1000, NULL);
+    kw_test_server *owner = kw_test_cluster_owner(cluster, 5);
+    kw_test_server_ok(owner, "CLUSTER DELSLOTS 5");
+    assert_null(kw_test_cluster_owner(cluster, 5));
+    kw_test_cluster_wait(cluster, 60000);
+    assert_ptr_equal(kw_test_cluster_owner(cluster, 5), owner);
+    kw_test_cluster_free(cluster);
+}
+
+static void test_cluster_two_that_take_each_other_for_the_owner_agree(void **state)
+{
+    (void)state;
+    kw_test_cluster *cluster = kw_test_cluster_start(3, 0, 1000, NULL);
+    kw_test_server *first = kw_test_cluster_node(cluster, 0);
+    kw_test_server *second = kw_test_cluster_node(cluster, 1);
+    const char *first_id = kw_test_cluster_id(cluster, first);
+    kw_test_server_ok(second, "CLUSTER SETSLOT 5 NODE %s", first_id);
+    kw_test_server_ok(first, "CLUSTER SETSLOT 5 NODE %s", kw_test_cluster_id(cluster, second));
+    assert_null(kw_test_cluster_owner(cluster, 5));
+    kw_test_cluster_move(cluster, 5, 5, kw_test_cluster_node(cluster, 2));
+    kw_test_cluster_wait(cluster, 60000);
+    assert_ptr_equal(kw_test_cluster_owner(cluster, 5), kw_test_cluster_node(cluster, 2));
+    kw_test_cluster_free(cluster);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -212,6 +242,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_server_of_a_killed_test_is_gone),
         cmocka_unit_test(test_test_that_ends_does_not_wait_for_its_children),
         cmocka_unit_test(test_cluster_serves_moves_and_fails_over),
+        cmocka_unit_test(test_cluster_slot_that_its_owner_has_lost_is_given_back),
+        cmocka_unit_test(test_cluster_two_that_take_each_other_for_the_owner_agree),
     };
     if (argc > 1 && strcmp(argv[1], "--leave-a-child") == 0) {
         static const kw_test_server *server;

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "support/check.h"
+#include "support/cluster_heal.h"
 #include "support/cluster_view.h"
 #include "support/link.h"
 
@@ -308,55 +309,6 @@ static const char *what_lacks(const kw_test_cluster *cluster)
     return has_first ? NULL : "no node lives";
 }
 
-/* Of each slot the living node that claims it by its own word; NOBODY, or MANY. */
-enum { NOBODY = -1, MANY = -2 };
-
-static void find_claimants(const kw_test_cluster *cluster, int claimants[KW_TEST_SLOTS])
-{
-    for (size_t slot = 0; slot < KW_TEST_SLOTS; slot++) {
-        claimants[slot] = NOBODY;
-    }
-    for (size_t i = 0; i < cluster->nodes_n; i++) {
-        kw_test_view view;
-        if (!is_living(cluster, i)) {
-            continue;
-        }
-        kw_test_view_fetch(&view, cluster->nodes[i]);
-        const kw_test_view_node *self = kw_test_view_find(&view, cluster->ids[i]);
-        for (size_t slot = 0; self != NULL && slot < KW_TEST_SLOTS; slot++) {
-            if (view.owner[slot] >= 0 && &view.nodes[view.owner[slot]] == self) {
-                claimants[slot] = claimants[slot] == NOBODY ? (int)i : MANY;
-            }
-        }
-    }
-}
-
-void kw_test_cluster_heal(const kw_test_cluster *cluster)
-{
-    static int claimants[KW_TEST_SLOTS];
-    bool is_doubted[KW_TEST_VIEW_MAX] = {false};
-    find_claimants(cluster, claimants);
-    for (size_t i = 0; i < cluster->nodes_n; i++) {
-        kw_test_view view;
-        if (!is_living(cluster, i)) {
-            continue;
-        }
-        kw_test_view_fetch(&view, cluster->nodes[i]);
-        for (size_t slot = 0; slot < KW_TEST_SLOTS; slot++) {
-            int claimant = claimants[slot];
-            if (claimant >= 0 && (view.owner[slot] < 0 || strcmp(view.nodes[view.owner[slot]].id,
-                                                                 cluster->ids[claimant]) != 0)) {
-                is_doubted[claimant] = true;
-            }
-        }
-    }
-    for (size_t i = 0; i < cluster->nodes_n; i++) {
-        if (is_doubted[i]) {
-            freeReplyObject(kw_test_server_command(cluster->nodes[i], "CLUSTER BUMPEPOCH"));
-        }
-    }
-}
-
 void kw_test_cluster_tell(const kw_test_cluster *cluster)
 {
     for (size_t i = 0; i < cluster->nodes_n; i++) {
@@ -377,6 +329,7 @@ void kw_test_cluster_wait(kw_test_cluster *cluster, unsigned timeout_ms)
             kw_test_cluster_tell(cluster);
         }
         pause_until(end_ms, lack);
+        kw_test_cluster_give_back(cluster);
         if (lack == slots_differ && kw_test_now_ms() >= heal_ms) {
             kw_test_cluster_heal(cluster);
             heal_ms = kw_test_now_ms() + KW_TEST_HEAL_AFTER_MS;

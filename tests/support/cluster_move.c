@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "support/check.h"
+#include "support/cluster_heal.h"
 #include "support/cluster_view.h"
 #include "support/link.h"
 
@@ -175,47 +176,18 @@ static void end(mover *it, unsigned slot, size_t from)
     }
 }
 
-/* The node that all living ones give the slot to, by its number; -1 where they differ. */
-static int agreed_owner(const kw_test_view *views, size_t views_n, unsigned slot)
-{
-    int owner = views_n > 0 ? views[0].owner[slot] : -1;
-    for (size_t i = 1; owner >= 0 && i < views_n; i++) {
-        int other = views[i].owner[slot];
-        if (other < 0 || strcmp(views[i].nodes[other].id, views[0].nodes[owner].id) != 0) {
-            owner = -1;
-        }
-    }
-    return owner;
-}
-
-static size_t fetch_views(const kw_test_cluster *cluster, kw_test_view *views)
-{
-    size_t views_n = 0;
-    for (size_t i = 0; i < kw_test_cluster_count(cluster); i++) {
-        if (kw_test_cluster_is_living(cluster, i)) {
-            kw_test_view_fetch(&views[views_n++], kw_test_cluster_node(cluster, i));
-        }
-    }
-    return views_n;
-}
-
-/* For each slot from first to last the number of its node, once all living nodes agree on it. They
- * must: a slot that goes on before a replica has heard of its last move leaves that replica of
- * Redis 7.0 with a mark that nobody claims it. Promoted, it gives the slot to whoever does, with an
- * epoch of before too, and that one gives it back: nobody serves it any more. */
+/* For each slot from first to last the number of its node, once all living nodes agree on it: what
+ * goes on before that may end with two nodes that take each other for it. */
 static void await_owners(const kw_test_cluster *cluster, int *owners, unsigned first, unsigned last)
 {
     uint64_t end_ms = kw_test_now_ms() + OWNER_WAIT_MS;
     uint64_t heal_ms = kw_test_now_ms() + KW_TEST_HEAL_AFTER_MS;
-    kw_test_view *views = malloc(sizeof(*views) * NODES_MAX);
-    if (views == NULL) {
-        kw_test_die("no memory");
-    }
-    size_t views_n = fetch_views(cluster, views);
+    kw_test_views *views = kw_test_views_fetch(cluster);
     for (unsigned slot = first; slot <= last;) {
-        int owner = agreed_owner(views, views_n, slot);
-        if (owner >= 0) {
-            owners[slot] = (int)node_number(cluster, views[0].nodes[owner].id);
+        const char *id = kw_test_views_owner(views, slot);
+        size_t owner = id == NULL ? 0 : node_number(cluster, id);
+        if (id != NULL && kw_test_cluster_is_living(cluster, owner)) {
+            owners[slot] = (int)owner;
             slot++;
             continue;
         }
@@ -228,7 +200,8 @@ static void await_owners(const kw_test_cluster *cluster, int *owners, unsigned f
             heal_ms = kw_test_now_ms() + KW_TEST_HEAL_AFTER_MS;
         }
         kw_test_sleep_ms(OWNER_POLL_MS);
-        views_n = fetch_views(cluster, views);
+        free(views);
+        views = kw_test_views_fetch(cluster);
         slot = first;
     }
     free(views);

@@ -42,13 +42,6 @@ bool kw_test_view_same_slots(const kw_test_view *a, const kw_test_view *b);
 /* For cluster_move.c. */
 bool kw_test_cluster_is_living(const kw_test_cluster *cluster, size_t index);
 
-/* Nodes that differ for longer than this do not agree by themselves any more. */
-enum { KW_TEST_HEAL_AFTER_MS = 3000 };
-
-/* A node keeps a wrong owner for ever when it once saw that owner with a later epoch than
- * the true one has. What an operator does then: the true one takes a new epoch. */
-void kw_test_cluster_heal(const kw_test_cluster *cluster);
-
 /* Prints what each living node says of all. */
 void kw_test_cluster_tell(const kw_test_cluster *cluster);
 
