@@ -66,9 +66,9 @@ void kw_endpoint_set_unknown(kw_endpoint *endpoint, const char *name, const char
     snprintf(endpoint->host, sizeof(endpoint->host), "%.100s@%s", name, whom);
 }
 
-bool kw_endpoint_is_unknown(const kw_endpoint *endpoint)
+bool kw_endpoint_has_no_place(const kw_endpoint *endpoint)
 {
-    return endpoint->port == 0 && strchr(endpoint->host, '@') != NULL;
+    return strchr(endpoint->host, '@') != NULL;
 }
 
 char *kw_endpoint_text(char out[KW_ENDPOINT_TEXT], const kw_endpoint *endpoint)

@@ -29,7 +29,11 @@ bool kw_endpoint_parse(kw_endpoint *endpoint, kw_bytes text);
 /* Fills in for an endpoint that is not known yet: "name@whom", for people to read, cut where it is
  * too long. Nobody can dial it, since no endpoint has an '@'. */
 void kw_endpoint_set_unknown(kw_endpoint *endpoint, const char *name, const char *whom);
-bool kw_endpoint_is_unknown(const kw_endpoint *endpoint);
+bool kw_endpoint_has_no_place(const kw_endpoint *endpoint); /* of port 0 */
+static inline bool kw_endpoint_is_unknown(const kw_endpoint *endpoint)
+{
+    return endpoint->port == 0 && kw_endpoint_has_no_place(endpoint);
+}
 
 bool kw_endpoint_equal(const kw_endpoint *a, const kw_endpoint *b);
 

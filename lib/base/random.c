@@ -2,11 +2,6 @@
 /* SplitMix64: random numbers for jitter, not for secrets. */
 #include "base/random.h"
 
-void kw_random_init(kw_random *random, uint64_t seed)
-{
-    random->state = seed;
-}
-
 uint64_t kw_random_next(kw_random *random)
 {
     uint64_t z = (random->state += 0x9e3779b97f4a7c15u);

@@ -10,7 +10,10 @@ typedef struct kw_random {
 } kw_random;
 
 /* Any seed, 0 included, gives a full sequence. */
-void kw_random_init(kw_random *random, uint64_t seed);
+static inline void kw_random_init(kw_random *random, uint64_t seed)
+{
+    random->state = seed;
+}
 
 /* The next 64 bits (SplitMix64, Steele, Lea and Flood 2014). */
 uint64_t kw_random_next(kw_random *random);

@@ -2,6 +2,7 @@
 /* Bytes from the socket to whole replies: a plain one at once, others in pieces by hiredis. */
 #include "base/reader.h"
 
+#include "base/apart.h"
 #include "base/error.h"
 #include "base/reader_functions.h"
 #include "base/reader_limits.h"
@@ -119,11 +120,24 @@ kw_err kw_reader_feed(kw_reader *reader, kw_error *error, const char *data, size
     return keep(reader, data, len) ? KW_OK : no_memory(error);
 }
 
-kw_err kw_reader_lend(kw_reader *reader, kw_error *error, const char *data, size_t len)
+/* As kw_reader_lend, where there are bytes of before, or large buffers. */
+KW_APART static bool lend_behind(kw_reader *reader, const char *data, size_t len)
 {
     shed_buffers(reader);
     if (reader->input.len > 0) {
-        return keep(reader, data, len) ? KW_OK : no_memory(error);
+        return keep(reader, data, len);
+    }
+    reader->input.data = data;
+    reader->input.len = len;
+    reader->is_lent = true;
+    return true;
+}
+
+kw_err kw_reader_lend(kw_reader *reader, kw_error *error, const char *data, size_t len)
+{
+    if (reader->input.len > 0 || reader->buffer_len > BUFFER_KEEP_LEN ||
+        reader->kept.capacity > BUFFER_KEEP_LEN) {
+        return lend_behind(reader, data, len) ? KW_OK : no_memory(error);
     }
     reader->input.data = data;
     reader->input.len = len;
@@ -131,16 +145,27 @@ kw_err kw_reader_lend(kw_reader *reader, kw_error *error, const char *data, size
     return KW_OK;
 }
 
+/* What no reply has taken of the bytes that were lent. */
+KW_APART static kw_err keep_rest(kw_reader *reader, kw_error *error)
+{
+    kw_bytes rest = {reader->input.data + reader->input_at, reader->input.len - reader->input_at};
+    reader->input_at = 0;
+    reader->input.len = 0;
+    return keep(reader, rest.data, rest.len) ? KW_OK : no_memory(error);
+}
+
 kw_err kw_reader_end_loan(kw_reader *reader, kw_error *error)
 {
     if (!reader->is_lent) {
         return KW_OK;
     }
-    kw_bytes rest = {reader->input.data + reader->input_at, reader->input.len - reader->input_at};
     reader->is_lent = false;
+    if (reader->input_at < reader->input.len) {
+        return keep_rest(reader, error);
+    }
     reader->input_at = 0;
     reader->input.len = 0;
-    return rest.len == 0 || keep(reader, rest.data, rest.len) ? KW_OK : no_memory(error);
+    return KW_OK;
 }
 
 static kw_err explain(kw_reader *reader, kw_error *error)

@@ -3,6 +3,7 @@
  * a map. Calls and sessions share it; they differ in how they send. */
 #include "drive/blocking_wait.h"
 
+#include "base/apart.h"
 #include "base/error.h"
 #include "base/moment.h"
 #include "drive/driver.h"
@@ -198,7 +199,7 @@ static kw_err wait_calmly(kw_blocking_wait *self, kw_conn *conn, kw_request *req
 }
 
 /* Its first slice is over. */
-static kw_err wait_longer(kw_blocking_wait *self, kw_conn *conn, kw_request *request)
+KW_APART static kw_err wait_longer(kw_blocking_wait *self, kw_conn *conn, kw_request *request)
 {
     kw_patience patience;
     start_patience(self, &patience);
@@ -255,7 +256,7 @@ kw_err kw_blocking_wait_lane(kw_blocking_wait *self, kw_lane_waiter *waiter)
     return is_in_vain ? KW_ERR_CONNECT : wait_in_slices(self, waiter);
 }
 
-static kw_step do_refresh(kw_blocking_wait *self, const kw_step *step)
+KW_APART static kw_step do_refresh(kw_blocking_wait *self, const kw_step *step)
 {
     kw_refresher_goal goal = {.until_ns = step->until_ns, .fetch = self->fetch};
     goal.closing = self->plan->closing;
@@ -270,7 +271,7 @@ static kw_step do_refresh(kw_blocking_wait *self, const kw_step *step)
     return kw_driver_on_refreshed(self->topology, &self->op, self->now_ns, code);
 }
 
-static kw_step do_sleep(kw_blocking_wait *self, const kw_step *step)
+KW_APART static kw_step do_sleep(kw_blocking_wait *self, const kw_step *step)
 {
     kw_refresher_goal goal = {.until_ns = step->until_ns, .closing = self->plan->closing};
     goal.wakes_on_map = step->wakes_on_map;
@@ -292,10 +293,11 @@ kw_step kw_blocking_wait_run(kw_blocking_wait *self, kw_blocking_send_fn send, v
     if (kw_topology_is_watching(self->topology)) {
         kw_failure_watch_help(self->topology);
     }
-    kw_op_spec spec = kw_driver_spec(self->topology, self->plan);
-    spec.is_repeatable = is_repeatable;
-    spec.deadline_ns = kw_plan_place_ns(self->plan);
-    kw_step step = kw_op_start(&self->op, &spec, self->now_ns ^ (uint64_t)(uintptr_t)self);
+    kw_op_spec *spec = &self->op.spec;
+    kw_driver_spec(self->topology, spec, self->plan);
+    spec->is_repeatable = is_repeatable;
+    spec->deadline_ns = kw_plan_place_ns(self->plan);
+    kw_step step = kw_op_start(&self->op, spec, self->now_ns ^ (uint64_t)(uintptr_t)self);
     while (step.kind != KW_STEP_DONE) {
         if (step.kind == KW_STEP_SLEEP) {
             step = kw_driver_temper(self->topology, &self->op, self->node, step);

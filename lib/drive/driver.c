@@ -8,6 +8,7 @@
 #include "topology/lag.h"
 #include "topology/server_handover.h"
 #include "drive/plan_ring.h"
+#include "base/apart.h"
 #include "base/error.h"
 #include "engine/transaction.h"
 
@@ -18,27 +19,36 @@ static void count(atomic_uint_fast64_t *counter)
     atomic_fetch_add_explicit(counter, 1, memory_order_relaxed);
 }
 
-kw_op_spec kw_driver_spec(const kw_topology *topology, const kw_plan *plan)
+/* What few plans have. */
+KW_APART static void note_rare(kw_op_spec *spec, const kw_plan *plan)
 {
-    kw_op_spec spec = {
-        .deadline_ns = plan->deadline_ns,
-        .redirects_max = (unsigned)topology->env.options.redirects_max,
-        .has_map = kw_driver_has_map(topology),
-        .has_redirects = kw_driver_has_slots(topology),
-        .is_pinned = plan->kind == KW_PLAN_NODE,
-        .has_slot = plan->kind == KW_PLAN_SLOT,
-        .is_repeatable = plan->is_repeatable,
-        .avoids_primary = plan->read == KW_READ_OF_REPLICA,
-        .has_bound = topology->env.options.max_staleness_ms > 0 || plan->has_after,
-        .has_text = plan->script != NULL,
-        .is_script = plan->is_script,
-        .fails_fast = plan->fails_fast,
-        .slot = plan->slot,
-        .suspect_ns = plan->is_blocking
-                          ? UINT64_MAX
-                          : plan->start_ns + topology->env.options.stall_ms * KW_NS_PER_MS,
-    };
-    return spec;
+    spec->is_pinned = plan->kind == KW_PLAN_NODE;
+    spec->avoids_primary = plan->read == KW_READ_OF_REPLICA;
+    spec->has_bound = spec->has_bound || plan->has_after;
+    spec->has_text = plan->script != NULL;
+    spec->is_script = plan->is_script;
+    spec->fails_fast = plan->fails_fast;
+    spec->suspect_ns = plan->is_blocking ? UINT64_MAX : spec->suspect_ns;
+}
+
+void kw_driver_spec(const kw_topology *topology, kw_op_spec *spec, const kw_plan *plan)
+{
+    static const kw_op_spec none;
+    const kw_options *options = &topology->env.options;
+    *spec = none;
+    spec->deadline_ns = plan->deadline_ns;
+    spec->redirects_max = (unsigned)options->redirects_max;
+    spec->has_map = kw_driver_has_map(topology);
+    spec->has_redirects = kw_driver_has_slots(topology);
+    spec->has_slot = plan->kind == KW_PLAN_SLOT;
+    spec->is_repeatable = plan->is_repeatable;
+    spec->has_bound = options->max_staleness_ms > 0;
+    spec->slot = plan->slot;
+    spec->suspect_ns = plan->start_ns + options->stall_ms * KW_NS_PER_MS;
+    if (plan->kind == KW_PLAN_NODE || plan->read != KW_READ_OF_PRIMARY || plan->script != NULL ||
+        plan->is_script || plan->fails_fast || plan->is_blocking || plan->has_after) {
+        note_rare(spec, plan);
+    }
 }
 
 /* On a ring only a group's node can be replaced while a call waits. */

@@ -21,7 +21,8 @@ static inline bool kw_driver_has_slots(const kw_topology *topology)
     return topology->env.options.scheme == KW_SCHEME_CLUSTER;
 }
 
-kw_op_spec kw_driver_spec(const kw_topology *topology, const kw_plan *plan);
+/* What the op of the plan is to know. */
+void kw_driver_spec(const kw_topology *topology, kw_op_spec *spec, const kw_plan *plan);
 
 /* The primary that the snapshot has for the plan; NULL: none. */
 kw_node *kw_driver_look_for_primary(const kw_snapshot *snapshot, const kw_plan *plan,

@@ -123,9 +123,9 @@ static void end_without_memory(kw_pipeline *self, kw_item *item)
 /* Starts an op, and tells it where the command is. */
 static void start_op(kw_pipeline *self, const kw_item *item, kw_op *op)
 {
-    kw_op_spec spec = kw_driver_spec(self->topology, &item->plan);
-    spec.deadline_ns = kw_item_deadline_ns(item);
-    (void)kw_op_start(op, &spec, kw_random_next(&self->random));
+    kw_driver_spec(self->topology, &op->spec, &item->plan);
+    op->spec.deadline_ns = kw_item_deadline_ns(item);
+    (void)kw_op_start(op, &op->spec, kw_random_next(&self->random));
     for (unsigned i = 0; i < item->sends_n; i++) {
         kw_op_on_send(op);
     }

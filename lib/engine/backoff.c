@@ -2,13 +2,6 @@
 /* Pauses that grow and are drawn at random, so that callers do not come back in step. */
 #include "engine/backoff.h"
 
-void kw_backoff_init(kw_backoff *backoff, uint64_t first_ns, uint64_t max_ns)
-{
-    backoff->first_ns = first_ns;
-    backoff->max_ns = max_ns;
-    backoff->failures_n = 0;
-}
-
 uint64_t kw_backoff_next(kw_backoff *backoff, kw_random *random)
 {
     uint64_t ceiling = backoff->first_ns;

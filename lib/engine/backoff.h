@@ -16,7 +16,12 @@ typedef struct kw_backoff {
     unsigned failures_n; /* in a row: how often the ceiling has doubled */
 } kw_backoff;
 
-void kw_backoff_init(kw_backoff *backoff, uint64_t first_ns, uint64_t max_ns);
+static inline void kw_backoff_init(kw_backoff *backoff, uint64_t first_ns, uint64_t max_ns)
+{
+    backoff->first_ns = first_ns;
+    backoff->max_ns = max_ns;
+    backoff->failures_n = 0;
+}
 
 /* The next pause: between 1/8 of its ceiling and the ceiling, which doubles. */
 uint64_t kw_backoff_next(kw_backoff *backoff, kw_random *random);

@@ -17,10 +17,7 @@
 
 static kw_step step_of(kw_step_kind kind)
 {
-    kw_step step;
-    memset(&step, 0, sizeof(step));
-    step.kind = kind;
-    return step;
+    return (kw_step){.kind = kind};
 }
 
 /* Codes that say that nothing was sent, or nothing that a server could have run. */
@@ -150,13 +147,6 @@ kw_step kw_op_start(kw_op *op, const kw_op_spec *spec, uint64_t seed)
     op->is_down = false;
     op->soon_ns = 0;
     return send_to_owner(op);
-}
-
-void kw_op_on_send(kw_op *op)
-{
-    op->sends_n++;
-    op->is_sent = true;
-    op->has_fetched = false; /* the slot was served */
 }
 
 static bool take_target(kw_op *op, const kw_verdict *verdict, const kw_endpoint *from)

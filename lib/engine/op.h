@@ -102,7 +102,12 @@ typedef struct kw_op {
 kw_step kw_op_start(kw_op *op, const kw_op_spec *spec, uint64_t seed);
 
 /* The driver is about to put the command on a connection. */
-void kw_op_on_send(kw_op *op);
+static inline void kw_op_on_send(kw_op *op)
+{
+    op->sends_n++;
+    op->is_sent = true;
+    op->has_fetched = false; /* the slot was served */
+}
 
 /* True where it may leave together with a greeting that is not answered yet. */
 static inline bool kw_op_is_early(const kw_op *op)

@@ -2,6 +2,7 @@
 /* Bytes and replies of a connection: what is queued, sent, received, and given to whom. */
 #include "net/conn_private.h"
 
+#include "base/apart.h"
 #include "base/error.h"
 #include "net/greeting.h"
 
@@ -15,9 +16,6 @@
 
 /* A request up to this size is copied, so that many leave in one send. */
 #define JOIN_MAX_LEN ((size_t)16 * 1024)
-
-/* A connection that was idle for longer than this is looked at before it is used. */
-#define FRESH_NS ((uint64_t)1000000)
 
 static const char asking[] = "*1\r\n$6\r\nASKING\r\n";
 
@@ -54,7 +52,7 @@ short kw_conn_events(const kw_conn *conn)
     return kw_conn_has_bytes(conn) ? POLLIN | POLLOUT : POLLIN;
 }
 
-static kw_err on_connected(kw_conn *conn, kw_error *error)
+KW_APART static kw_err on_connected(kw_conn *conn, kw_error *error)
 {
     int status = conn->env->transport->opened_fn(conn->env->transport->arg, conn->socket,
                                                  kw_conn_recv_wait_ms(&conn->env->options));
@@ -69,7 +67,7 @@ static kw_err on_connected(kw_conn *conn, kw_error *error)
 
 /* A send has failed. What the server said before it hung up is there to be read all the same: why
  * it does not take a large command. Its replies go to their owners. */
-static kw_err die_of_send(kw_conn *conn, kw_error *error, ssize_t status)
+KW_APART static kw_err die_of_send(kw_conn *conn, kw_error *error, ssize_t status)
 {
     kw_err code = kw_conn_code_of_loss(conn);
     if (conn->state == KW_CONN_CONNECTING) {
@@ -89,20 +87,17 @@ static kw_err die_of_send(kw_conn *conn, kw_error *error, ssize_t status)
     return kw_conn_die_of_errno(conn, error, code, "connection lost while sending", status);
 }
 
-/* Sends up to len bytes, as many as are sent at a time: *sent says how many the system took. */
-static kw_err send_some(kw_conn *conn, kw_error *error, size_t *sent, const char *data, size_t len)
+/* Sends of the bytes what the system takes, as many as are sent at a time; the others are left. */
+static kw_err send_some(kw_conn *conn, kw_error *error, kw_bytes *bytes)
 {
-    *sent = 0;
-    len = len < SEND_ROUND_LEN ? len : SEND_ROUND_LEN;
-    while (*sent < len) {
-        ssize_t status = kw_conn_send(conn, data + *sent, len - *sent);
-        if (status == -EAGAIN) {
-            return KW_OK;
-        }
+    size_t left_len = bytes->len > SEND_ROUND_LEN ? bytes->len - SEND_ROUND_LEN : 0;
+    while (bytes->len > left_len) {
+        ssize_t status = kw_conn_send(conn, bytes->data, bytes->len - left_len);
         if (status < 0) {
-            return die_of_send(conn, error, status);
+            return status == -EAGAIN ? KW_OK : die_of_send(conn, error, status);
         }
-        *sent += (size_t)status;
+        bytes->data += status;
+        bytes->len -= (size_t)status;
         kw_err code = conn->state == KW_CONN_CONNECTING ? on_connected(conn, error) : KW_OK;
         if (code != KW_OK) {
             return code;
@@ -112,7 +107,7 @@ static kw_err send_some(kw_conn *conn, kw_error *error, size_t *sent, const char
 }
 
 /* Sends what TLS has sealed and the socket did not take yet. */
-static kw_err flush_sealed(kw_conn *conn, kw_error *error)
+KW_APART static kw_err flush_sealed(kw_conn *conn, kw_error *error)
 {
     int status = conn->tls != NULL ? kw_tls_flush(conn->tls, conn->socket) : 0;
     if (status == 0 || status == -EAGAIN) {
@@ -122,29 +117,32 @@ static kw_err flush_sealed(kw_conn *conn, kw_error *error)
                                 "connection lost while sending", status);
 }
 
-static kw_err flush(kw_conn *conn, kw_error *error)
+/* The library's own bytes first, and what did not fit. */
+static kw_err flush_out(kw_conn *conn, kw_error *error)
 {
-    size_t sent;
-    if (conn->out_at < conn->out.len) {
-        kw_err code = send_some(conn, error, &sent, conn->out.data + conn->out_at,
-                                conn->out.len - conn->out_at);
-        conn->out_at += sent;
-        if (code != KW_OK || conn->out_at < conn->out.len) {
-            return code;
-        }
+    size_t len = conn->out.len - conn->out_at;
+    kw_bytes waiting = {conn->out.data + conn->out_at, len};
+    kw_err code = send_some(conn, error, &waiting);
+    conn->out_at += len - waiting.len;
+    if (code == KW_OK && waiting.len == 0) {
         if (conn->out.is_secret) {
             kw_buf_forget(&conn->out);
         }
         conn->out.len = 0;
         conn->out_at = 0;
     }
-    if (conn->rest.len > 0) {
-        kw_err code = send_some(conn, error, &sent, conn->rest.data, conn->rest.len);
-        conn->rest.data += sent;
-        conn->rest.len -= sent;
-        return code;
+    return code;
+}
+
+static kw_err flush(kw_conn *conn, kw_error *error)
+{
+    if (conn->out_at < conn->out.len) {
+        kw_err code = flush_out(conn, error);
+        if (code != KW_OK || conn->out_at < conn->out.len) {
+            return code;
+        }
     }
-    return flush_sealed(conn, error);
+    return conn->rest.len > 0 ? send_some(conn, error, &conn->rest) : flush_sealed(conn, error);
 }
 
 /* poll has said something of a connect under way. */
@@ -320,16 +318,6 @@ bool kw_conn_make_room(kw_conn *conn, size_t len)
         kw_conn_renew_login(conn, sizeof(asking) + len);
     }
     return true;
-}
-
-bool kw_conn_is_settled(const kw_conn *conn)
-{
-    return conn->state == KW_CONN_READY && conn->owners.count == 0 && !kw_conn_has_bytes(conn);
-}
-
-bool kw_conn_is_fresh(const kw_conn *conn, uint64_t now_ns)
-{
-    return now_ns <= conn->idle_since_ns + FRESH_NS;
 }
 
 bool kw_conn_is_quiet(kw_conn *conn)

@@ -295,7 +295,10 @@ kw_err kw_conn_give(kw_conn *conn, kw_error *error, kw_reply *reply);
 
 /* True where the connection is READY and neither side owes anything: no reply is awaited,
  * and no part of a command that was answered early is still to be sent. */
-bool kw_conn_is_settled(const kw_conn *conn);
+static inline bool kw_conn_is_settled(const kw_conn *conn)
+{
+    return conn->state == KW_CONN_READY && conn->owners.count == 0 && !kw_conn_has_bytes(conn);
+}
 
 /* A connection that was idle for less is no reason to doubt others. */
 #define KW_CONN_REST_NS ((uint64_t)1000000000)
@@ -306,8 +309,14 @@ static inline void kw_conn_note_rest(kw_conn *conn, uint64_t since_ns, uint64_t 
     conn->rested_since_ns = now_ns >= since_ns + KW_CONN_REST_NS ? since_ns : 0;
 }
 
+/* A connection that was idle for longer than this is looked at before it is used. */
+#define KW_CONN_FRESH_NS ((uint64_t)1000000)
+
 /* True where it was used so lately that it is taken without a look. */
-bool kw_conn_is_fresh(const kw_conn *conn, uint64_t now_ns);
+static inline bool kw_conn_is_fresh(const kw_conn *conn, uint64_t now_ns)
+{
+    return now_ns <= conn->idle_since_ns + KW_CONN_FRESH_NS;
+}
 
 /* True where an idle connection is still good: nothing has come on it. Looks without waiting. */
 bool kw_conn_is_quiet(kw_conn *conn);

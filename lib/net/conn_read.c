@@ -2,6 +2,7 @@
 /* What a connection receives: bytes, the replies in them, and whose they are. */
 #include "net/conn_private.h"
 
+#include "base/apart.h"
 #include "base/error.h"
 #include "engine/transaction.h"
 #include "net/greeting.h"
@@ -150,7 +151,8 @@ static kw_err parse(kw_conn *conn, kw_error *error)
             return die(conn, code, was_greeting);
         }
     } while (reply != NULL && kw_reader_has_rest(&conn->reader));
-    if (conn->owners.count == 0 && kw_reader_has_reply_rest(&conn->reader)) {
+    if (conn->owners.count == 0 && kw_reader_has_rest(&conn->reader) &&
+        kw_reader_has_reply_rest(&conn->reader)) {
         kw_error_set(error, KW_ERR_DESYNC, KW_EFFECT_MAYBE, "the server sent more than its reply");
         return die(conn, KW_ERR_DESYNC, was_greeting);
     }
@@ -209,26 +211,33 @@ static kw_err receive_rest(kw_conn *conn, kw_error *error, size_t *got, char *da
     return code;
 }
 
+/* A recv that brought nothing; status: what it said. */
+KW_APART static kw_err receive_nothing(kw_conn *conn, kw_error *error, ssize_t status)
+{
+    return status == -EAGAIN ? KW_OK
+           : status < 0      ? kw_conn_die_of_errno(conn, error, kw_conn_code_of_loss(conn),
+                                                    "connection lost", status)
+                             : die_of_end(conn, error);
+}
+
+/* Bytes that TLS opened, which may have more for the same memory. */
+KW_APART static kw_err take_opened(kw_conn *conn, kw_error *error, size_t *got, char *data)
+{
+    kw_err code = kw_reader_feed(&conn->reader, error, data, *got);
+    return code == KW_OK ? receive_rest(conn, error, got, data, KW_CONN_RECV_LEN) : code;
+}
+
 /* One recv into data, of KW_CONN_RECV_LEN bytes, which the reader gets. */
 static kw_err receive(kw_conn *conn, kw_error *error, size_t *got, char *data, recv_way way)
 {
-    *got = 0;
     ssize_t status = kw_conn_recv(conn, data, KW_CONN_RECV_LEN, way.waits);
-    if (status == -EAGAIN) {
-        return KW_OK;
-    }
+    *got = status > 0 ? (size_t)status : 0;
     if (status <= 0) {
-        return status < 0 ? kw_conn_die_of_errno(conn, error, kw_conn_code_of_loss(conn),
-                                                 "connection lost", status)
-                          : die_of_end(conn, error);
+        return receive_nothing(conn, error, status);
     }
-    *got = (size_t)status;
-    bool lends = way.lends && conn->tls == NULL; /* which may have more, for the same memory */
-    kw_err code = lends ? kw_reader_lend(&conn->reader, error, data, *got)
-                        : kw_reader_feed(&conn->reader, error, data, *got);
-    if (code == KW_OK && conn->tls != NULL) {
-        code = receive_rest(conn, error, got, data, KW_CONN_RECV_LEN);
-    }
+    kw_err code = conn->tls != NULL ? take_opened(conn, error, got, data)
+                  : way.lends       ? kw_reader_lend(&conn->reader, error, data, *got)
+                                    : kw_reader_feed(&conn->reader, error, data, *got);
     return code == KW_OK ? KW_OK : kw_conn_die(conn, code);
 }
 

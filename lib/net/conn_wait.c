@@ -2,6 +2,7 @@
 /* Waiting for a connection: until it is open, or a reply is there. */
 #include "net/conn_private.h"
 
+#include "base/apart.h"
 #include "base/error.h"
 #include "net/identity.h"
 
@@ -127,7 +128,7 @@ bool kw_conn_recv_ends_by(const kw_conn *conn, uint64_t now_ns, uint64_t until_n
 
 /* True where a recv that waits may be used in place of poll and recv: its time limit, which is set
  * on the socket, ends before until_ns does. */
-static bool may_block(const kw_conn *conn, uint64_t now_ns, uint64_t until_ns)
+static inline bool may_block(const kw_conn *conn, uint64_t now_ns, uint64_t until_ns)
 {
     return conn->state != KW_CONN_CONNECTING && !kw_conn_has_bytes(conn) &&
            kw_conn_recv_ends_by(conn, now_ns, until_ns);
@@ -178,26 +179,33 @@ kw_err kw_conn_establish(kw_conn *conn, kw_error *error, uint64_t until_ns, bool
     return KW_OK;
 }
 
+/* One wait for what the socket has, or for the end of a step of the opening. */
+KW_APART static kw_err wait_otherwise(kw_conn *conn, kw_error *error, uint64_t now_ns,
+                                      uint64_t until_ns)
+{
+    kw_err code = kw_conn_check_overdue(conn, error, now_ns);
+    if (code != KW_OK) {
+        return code;
+    }
+    uint64_t wait_ns = until_ns;
+    if (conn->state != KW_CONN_READY && conn->deadline_ns < until_ns) {
+        wait_ns = conn->deadline_ns;
+    }
+    if (may_block(conn, now_ns, wait_ns)) {
+        size_t got;
+        return kw_conn_take_in(conn, error, &got, true);
+    }
+    return now_ns < until_ns ? poll_once(conn, error, now_ns, wait_ns) : KW_ERR_TIMEOUT;
+}
+
 kw_err kw_conn_wait(kw_conn *conn, kw_error *error, kw_request *request, uint64_t now_ns,
                     uint64_t until_ns)
 {
     while (!request->is_done) {
-        kw_err code = kw_conn_check_overdue(conn, error, now_ns);
-        if (code != KW_OK) {
-            return code;
-        }
-        uint64_t wait_ns = until_ns;
-        if (conn->state != KW_CONN_READY && conn->deadline_ns < until_ns) {
-            wait_ns = conn->deadline_ns;
-        }
-        if (may_block(conn, now_ns, wait_ns)) {
-            size_t got;
-            code = kw_conn_take_in(conn, error, &got, true);
-        } else if (now_ns < until_ns) {
-            code = poll_once(conn, error, now_ns, wait_ns);
-        } else {
-            return KW_ERR_TIMEOUT;
-        }
+        size_t got;
+        bool is_plain = conn->state == KW_CONN_READY && may_block(conn, now_ns, until_ns);
+        kw_err code = is_plain ? kw_conn_take_in(conn, error, &got, true)
+                               : wait_otherwise(conn, error, now_ns, until_ns);
         if (code != KW_OK || request->is_done) {
             return kw_conn_end_of(request, code);
         }

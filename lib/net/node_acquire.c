@@ -2,6 +2,7 @@
 /* A connection for a caller that waits: an idle one, a new one, or one that is given back. */
 #include "net/node_private.h"
 
+#include "base/apart.h"
 #include "base/error.h"
 
 /* While one thread dials a failing node, the others wait for it this long before
@@ -52,12 +53,6 @@ static kw_err wait_for_conn(kw_node *node, kw_error *error, uint64_t *retry_ns,
     return KW_OK;
 }
 
-static kw_err cancelled(kw_error *error)
-{
-    return kw_error_set(error, KW_ERR_CANCELLED, KW_EFFECT_NONE,
-                        "the handle was closed during the call");
-}
-
 /* True where so many have a connection each that one more shares, or would have to wait. The
  * lock is held. */
 static bool becomes_crowded(kw_node *node)
@@ -81,43 +76,73 @@ static bool becomes_crowded(kw_node *node)
     return true;
 }
 
+/* Why there is nothing to be had: the handle is being closed, or nobody knows where the node is. */
+KW_APART static kw_err refuse(const kw_node *node, kw_error *error, bool is_closing)
+{
+    return is_closing ? kw_error_set(error, KW_ERR_CANCELLED, KW_EFFECT_NONE,
+                                     "the handle was closed during the call")
+                      : kw_pool_refuse_unknown(node, error);
+}
+
+/* An idle connection, or none yet: *conn is NULL, or not READY. The lock is held. */
+static inline kw_err look(kw_node *node, kw_conn **conn, kw_error *error,
+                          const kw_acquire_options *options)
+{
+    bool is_closing = kw_env_is_closing(node->env, options->closing);
+    if (is_closing || kw_endpoint_is_unknown(&node->endpoint)) {
+        return refuse(node, error, is_closing);
+    }
+    if (options->may_share && becomes_crowded(node)) {
+        return KW_ERR_BUSY;
+    }
+    *conn = kw_pool_take_idle(node, options->now_ns);
+    return KW_OK;
+}
+
+static inline bool is_ready(const kw_conn *conn)
+{
+    return conn != NULL && conn->state == KW_CONN_READY;
+}
+
+/* With a connection that is READY, or with why there is none. */
+static inline kw_err leave(kw_node *node, kw_err code)
+{
+    node->stats.sends += code == KW_OK ? 1 : 0;
+    kw_monitor_unlock(&node->monitor);
+    return code;
+}
+
+/* Waits until there is a connection, or a place for one; the monitor is held, and left. */
+KW_APART static kw_err acquire_later(kw_node *node, kw_conn **conn, kw_error *error,
+                                     uint64_t *retry_ns, kw_acquire_options *options)
+{
+    uint64_t begin_ns = options->now_ns;
+    kw_err code = KW_OK;
+    while (*conn == NULL && !kw_pool_may_open(node, options->now_ns, false)) {
+        code = wait_for_conn(node, error, retry_ns, options, begin_ns);
+        if (code != KW_OK) {
+            return leave(node, code);
+        }
+        options->now_ns = kw_env_now(node->env);
+        code = look(node, conn, error, options);
+        if (code != KW_OK || is_ready(*conn)) {
+            return leave(node, code);
+        }
+    }
+    if (*conn == NULL) {
+        kw_pool_begin_open(node, options->now_ns);
+    }
+    kw_monitor_unlock(&node->monitor);
+    return kw_pool_open_conn(node, conn, error, retry_ns, options);
+}
+
 kw_err kw_node_acquire(kw_node *node, kw_conn **conn, kw_error *error, uint64_t *retry_ns,
                        kw_acquire_options *options)
 {
-    uint64_t begin_ns = options->now_ns;
     kw_monitor_lock(&node->monitor);
-    for (;;) {
-        if (kw_env_is_closing(node->env, options->closing)) {
-            kw_monitor_unlock(&node->monitor);
-            return cancelled(error);
-        }
-        kw_err unknown = kw_pool_check_known(node, error);
-        if (unknown != KW_OK) {
-            kw_monitor_unlock(&node->monitor);
-            return unknown;
-        }
-        if (options->may_share && becomes_crowded(node)) {
-            kw_monitor_unlock(&node->monitor);
-            return KW_ERR_BUSY;
-        }
-        *conn = kw_pool_take_idle(node, options->now_ns);
-        if (*conn != NULL && (*conn)->state == KW_CONN_READY) {
-            node->stats.sends++;
-            kw_monitor_unlock(&node->monitor);
-            return KW_OK;
-        }
-        if (*conn != NULL || kw_pool_may_open(node, options->now_ns, false)) {
-            if (*conn == NULL) {
-                kw_pool_begin_open(node, options->now_ns);
-            }
-            kw_monitor_unlock(&node->monitor);
-            return kw_pool_open_conn(node, conn, error, retry_ns, options);
-        }
-        kw_err code = wait_for_conn(node, error, retry_ns, options, begin_ns);
-        if (code != KW_OK) {
-            kw_monitor_unlock(&node->monitor);
-            return code;
-        }
-        options->now_ns = kw_env_now(node->env);
+    kw_err code = look(node, conn, error, options);
+    if (code == KW_OK && !is_ready(*conn)) {
+        return acquire_later(node, conn, error, retry_ns, options);
     }
+    return leave(node, code);
 }

@@ -2,6 +2,7 @@
 /* The pool of a node: connections that are idle, in use, or being opened, and their number. */
 #include "net/node_private.h"
 
+#include "base/apart.h"
 #include "base/error.h"
 #include "net/conn_diary.h"
 #include "net/identity.h"
@@ -132,21 +133,47 @@ void kw_node_doubt(kw_node *node, const kw_conn *conn, uint64_t now_ns)
     }
 }
 
-kw_conn *kw_pool_take_idle(kw_node *node, uint64_t now_ns)
+/* True for one that is taken without a look at its socket. */
+static inline bool is_at_hand(const kw_node *node, const kw_conn *conn, uint64_t now_ns)
+{
+    return is_who_is_expected(node, conn) && kw_conn_is_fresh(conn, now_ns);
+}
+
+/* Takes the newest idle connection out of the list; in use now, unless it is to be established. */
+static inline kw_conn *take_newest(kw_node *node)
+{
+    kw_conn *conn = node->idle;
+    node->idle = conn->next;
+    conn->next = NULL;
+    if (conn->state == KW_CONN_READY) {
+        kw_pool_link_in_use(node, conn);
+    }
+    return conn;
+}
+
+/* One that was taken is no good any more: counts it out, and frees it with the lock left. */
+static void drop_taken(kw_node *node, kw_conn *conn)
+{
+    unlink_in_use(node, conn);
+    node->conns_n--;
+    node->stats.disconnects++;
+    note(node, KW_EVENT_DISCONNECTED, "closed, or not fit for use any more, while nobody used it");
+    suspect(node);
+    kw_monitor_unlock(&node->monitor);
+    kw_conn_free(conn);
+    kw_monitor_lock(&node->monitor);
+}
+
+/* As kw_pool_take_idle, where the newest one has to be looked at first. */
+KW_APART static kw_conn *take_quiet(kw_node *node, uint64_t now_ns)
 {
     while (node->idle != NULL) {
-        kw_conn *conn = node->idle;
-        node->idle = conn->next;
-        conn->next = NULL;
-        if (conn->state != KW_CONN_READY) {
+        kw_conn *conn = take_newest(node);
+        if (conn->state != KW_CONN_READY || is_at_hand(node, conn, now_ns)) {
             return conn;
         }
-        kw_pool_link_in_use(node, conn);
-        bool is_expected = is_who_is_expected(node, conn);
-        if (is_expected && kw_conn_is_fresh(conn, now_ns)) {
-            return conn;
-        }
-        is_expected = is_expected && !kw_node_is_doubted(node, conn->idle_since_ns);
+        bool is_expected =
+            is_who_is_expected(node, conn) && !kw_node_is_doubted(node, conn->idle_since_ns);
         kw_conn_note_rest(conn, conn->idle_since_ns, now_ns);
         kw_monitor_unlock(&node->monitor);
         bool is_quiet = is_expected && kw_conn_is_quiet(conn);
@@ -154,17 +181,19 @@ kw_conn *kw_pool_take_idle(kw_node *node, uint64_t now_ns)
         if (is_quiet) {
             return conn;
         }
-        unlink_in_use(node, conn);
-        node->conns_n--;
-        node->stats.disconnects++;
-        note(node, KW_EVENT_DISCONNECTED,
-             "closed, or not fit for use any more, while nobody used it");
-        suspect(node);
-        kw_monitor_unlock(&node->monitor);
-        kw_conn_free(conn);
-        kw_monitor_lock(&node->monitor);
+        drop_taken(node, conn);
     }
     return NULL;
+}
+
+kw_conn *kw_pool_take_idle(kw_node *node, uint64_t now_ns)
+{
+    const kw_conn *conn = node->idle;
+    if (conn == NULL) {
+        return NULL;
+    }
+    bool is_ready = conn->state == KW_CONN_READY && is_at_hand(node, conn, now_ns);
+    return is_ready ? take_newest(node) : take_quiet(node, now_ns);
 }
 
 bool kw_pool_may_open(const kw_node *node, uint64_t now_ns, bool is_spare)
@@ -325,52 +354,58 @@ void kw_node_on_ready(kw_node *node, kw_conn *conn)
     kw_monitor_unlock(&node->monitor);
 }
 
-/* True where it may be used again. A question of the library's own goes on when callers pass by:
- * its answer may have lain there for long, and the end of the connection behind it. */
-static bool may_be_kept(kw_conn *conn)
+/* A question of the library's own goes on when callers pass by: its answer may have lain there for
+ * long, and the end of the connection behind it. False where it is not used again. */
+KW_APART static bool is_question_kept(kw_conn *conn)
 {
-    bool is_settled = kw_conn_is_settled(conn);
-    if (is_settled && conn->is_internal && !kw_conn_is_quiet(conn)) {
+    if (!kw_conn_is_quiet(conn)) {
         conn->state = KW_CONN_DEAD;
         conn->lost = KW_ERR_CLOSED;
         return false;
     }
-    return is_settled;
+    return true;
+}
+
+/* A connection less, which is not kept; the lock is held. */
+KW_APART static void let_go(kw_node *node, const kw_conn *conn, bool is_good)
+{
+    node->conns_n--;
+    if (!is_good) {
+        node->stats.disconnects++;
+        note(node, KW_EVENT_DISCONNECTED,
+             conn->lost != KW_OK ? kw_err_text(conn->lost) : "given up: an answer did not come");
+        suspect(node);
+    }
 }
 
 void kw_node_release(kw_node *node, kw_conn *conn, uint64_t now_ns, const kw_error *failure)
 {
-    bool is_good = may_be_kept(conn);
+    bool is_good = kw_conn_is_settled(conn) && (!conn->is_internal || is_question_kept(conn));
     kw_monitor_lock(&node->monitor);
     bool is_spare = node->conns_n > node->env->options.pool_max + node->shared_n;
     kw_conn *closed = node->idle != NULL ? kw_pool_take_expired(node, now_ns) : NULL;
     unlink_in_use(node, conn);
-    if (failure != NULL) {
+    bool is_kept = failure == NULL && is_good && !is_spare && kw_pool_is_current(node, conn);
+    if (is_kept) {
+        kw_pool_put_idle(node, conn, now_ns);
+    } else if (failure != NULL) {
         kw_pool_fail_open(node, now_ns, failure, conn);
     } else {
-        if (is_good && !is_spare && kw_pool_is_current(node, conn)) {
-            kw_pool_put_idle(node, conn, now_ns);
-            conn = NULL;
-        } else {
-            node->conns_n--;
-            node->stats.disconnects += is_good ? 0 : 1;
-            if (!is_good) {
-                note(node, KW_EVENT_DISCONNECTED,
-                     conn->lost != KW_OK ? kw_err_text(conn->lost)
-                                         : "given up: an answer did not come");
-                suspect(node);
-            }
-        }
+        let_go(node, conn, is_good);
     }
     if (node->waiters_n > 0) {
         kw_monitor_wake_one(&node->monitor);
     }
     kw_monitor_unlock(&node->monitor);
-    if (conn != NULL && !is_good) {
-        kw_node_doubt(node, conn, now_ns);
+    if (!is_kept) {
+        if (!is_good) {
+            kw_node_doubt(node, conn, now_ns);
+        }
+        kw_conn_free(conn);
     }
-    kw_conn_free(conn);
-    kw_pool_free_list(closed);
+    if (closed != NULL) {
+        kw_pool_free_list(closed);
+    }
 }
 
 bool kw_node_is_retired(kw_node *node)
