@@ -2,6 +2,7 @@
 /* The table of near values: found without a lock, changed under one. */
 #include "cache/near.h"
 
+#include "base/moment.h"
 #include "base/bytes.h"
 #include "route/hash_xxh.h"
 
@@ -353,7 +354,7 @@ void kw_near_place_end(kw_near *near, kw_near_place *place, kw_bytes key, kw_byt
                    kw_write_stamps_read(near->stamps, place->hash) == place->stamp &&
                    has_room(near, entry->link.size);
     if (is_good) {
-        entry->end_ns = end_ns < by_ttl_ns ? end_ns : by_ttl_ns;
+        entry->end_ns = kw_sooner(end_ns, by_ttl_ns);
         insert(near, place, entry);
         entry = NULL;
     }

@@ -2,6 +2,7 @@
 /* The pairs of a cache, the maps that they go by, and whose turn it is to look. */
 #include "cache/tracker.h"
 
+#include "base/moment.h"
 #include "base/error.h"
 #include "base/resp.h"
 #include "cache/track_pair.h"
@@ -297,7 +298,7 @@ static uint64_t until_of(const kw_tracker *tracker, uint64_t deadline_ns)
 {
     const kw_env *env = &tracker->topology->env;
     uint64_t until_ns = kw_env_now(env) + env->options.stall_ms * KW_NS_PER_MS;
-    return until_ns < deadline_ns ? until_ns : deadline_ns;
+    return kw_sooner(until_ns, deadline_ns);
 }
 
 void kw_tracker_forget(kw_tracker *tracker, kw_tracking *tracking)

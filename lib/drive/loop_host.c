@@ -2,6 +2,8 @@
 /* What the host asks a loop: when it wants to be called, and whether it may be closed. */
 #include "drive/loop_private.h"
 
+#include "base/moment.h"
+
 /* No host sleeps longer. */
 #define TIMEOUT_MAX_MS (3600 * 1000)
 
@@ -22,8 +24,8 @@ uint64_t kw_loop_next_ns(const kw_loop *self)
     if (failure_watch_ns < watched_ns && kw_leader_is_led(&self->topology->failure_watch.watcher)) {
         failure_watch_ns = watched_ns;
     }
-    at_ns = failure_watch_ns < at_ns ? failure_watch_ns : at_ns;
-    at_ns = keep_ns < at_ns ? keep_ns : at_ns;
+    at_ns = kw_sooner(failure_watch_ns, at_ns);
+    at_ns = kw_sooner(keep_ns, at_ns);
     at_ns = self->has_guests && self->guests_ns < at_ns ? self->guests_ns : at_ns;
     uint64_t soon_ns = self->pipeline.scan.now_ns + CALLS_NS;
     bool is_soon =

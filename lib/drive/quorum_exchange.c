@@ -2,6 +2,7 @@
 /* Runs quorum ops: sends what they ask to the copies, and tells them what came back. */
 #include "drive/quorum_exchange.h"
 
+#include "base/moment.h"
 #include "drive/hints.h"
 #include "drive/owed_replies.h"
 #include "drive/run_wait.h"
@@ -406,7 +407,7 @@ static bool has_unsent(const kw_pipeline *pipeline)
 static void warm_up(kw_quorum_exchange *self, uint64_t deadline_ns)
 {
     uint64_t until_ns = self->pipeline.scan.now_ns + WARM_NS;
-    until_ns = until_ns < deadline_ns ? until_ns : deadline_ns;
+    until_ns = kw_sooner(until_ns, deadline_ns);
     while (!self->is_warm && has_unsent(&self->pipeline) && self->pipeline.scan.now_ns < until_ns &&
            kw_run_wait_turn(&self->wait, until_ns)) {
         (void)take_all_back(self);

@@ -3,6 +3,7 @@
  * a system call is done without it. */
 #include "drive/receiver_private.h"
 
+#include "base/moment.h"
 #include "topology/map_publish.h"
 #include "topology/topology_tend.h"
 #include "base/error.h"
@@ -296,7 +297,7 @@ static uint64_t due_ns(const kw_receiver *self, uint64_t now_ns)
         uint64_t link_ns = kw_push_link_due_ns(link);
         bool is_more =
             link->is_lost ? !link->has_pending : link->stream.is_open && link->stream.wanted_n > 0;
-        at_ns = link_ns < at_ns ? link_ns : at_ns;
+        at_ns = kw_sooner(link_ns, at_ns);
         at_ns =
             link->idle_ns > 0 && link->idle_ns + IDLE_NS < at_ns ? link->idle_ns + IDLE_NS : at_ns;
         at_ns = is_more ? now_ns : at_ns;
@@ -342,7 +343,7 @@ static uint64_t wait(kw_receiver *self, uint64_t until_ns, uint64_t now_ns)
 {
     kw_poller_look(&self->poller);
     uint64_t at_ns = due_ns(self, now_ns);
-    at_ns = at_ns < until_ns ? at_ns : until_ns;
+    at_ns = kw_sooner(at_ns, until_ns);
     if (at_ns <= now_ns || has_revents(self) || atomic_load(&self->leader.is_called)) {
         return now_ns;
     }

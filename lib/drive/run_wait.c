@@ -2,6 +2,7 @@
 /* The one wait for a pipeline's sockets, of batches and of quorum exchanges alike. */
 #include "drive/run_wait.h"
 
+#include "base/moment.h"
 #include "base/error.h"
 
 /* No wait for one reader is longer: a map that others have fetched is to be noticed. */
@@ -76,7 +77,7 @@ static void read_one(kw_run_wait *self, kw_channel *channel, kw_item *item, uint
     kw_pipeline *pipeline = self->pipeline;
     uint64_t slice_ns = pipeline->scan.now_ns + READ_SLICE_NS;
     kw_err code = kw_conn_wait(channel->conn, &pipeline->scan.failure, &item->request,
-                               pipeline->scan.now_ns, until_ns < slice_ns ? until_ns : slice_ns);
+                               pipeline->scan.now_ns, kw_sooner(until_ns, slice_ns));
     kw_pipeline_begin_turn(pipeline);
     if (code != KW_OK && code != KW_ERR_TIMEOUT) {
         kw_pipeline_fail_channel(pipeline, channel, code);
@@ -185,7 +186,7 @@ bool kw_run_wait_turn(kw_run_wait *self, uint64_t until_ns)
         return false;
     }
     uint64_t next_ns = kw_pipeline_next_ns(self->pipeline);
-    until_ns = next_ns < until_ns ? next_ns : until_ns;
+    until_ns = kw_sooner(next_ns, until_ns);
     readers found = find_readers(self->pipeline);
     bool is_free = found.is_all && !has_fetch(self->pipeline);
     if (is_free && found.n == 1) {

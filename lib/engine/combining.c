@@ -4,12 +4,10 @@
 
 #include "base/moment.h"
 
-#define NS_PER_MS ((uint64_t)1000000)
-
 /* A span is long enough to say something; a silence says nothing. */
-#define SPAN_NS    (4 * NS_PER_MS)
+#define SPAN_NS    (4 * KW_NS_PER_MS)
 #define SPAN_N     ((uint64_t)64)
-#define SILENCE_NS (50 * NS_PER_MS)
+#define SILENCE_NS (50 * KW_NS_PER_MS)
 
 /* Turns of a trial, half of them of either way, so that what else changes concerns both; the best
  * way has the first. */
@@ -17,8 +15,8 @@
 
 /* From one trial to the next, at first and at most; and longer where the other way was so slow that
  * what is lost by it would be more than one part of the time in so many. */
-#define PAUSE_MIN_NS (100 * NS_PER_MS)
-#define PAUSE_MAX_NS (3200 * NS_PER_MS)
+#define PAUSE_MIN_NS (100 * KW_NS_PER_MS)
+#define PAUSE_MAX_NS (3200 * KW_NS_PER_MS)
 #define LOSS_PARTS   32u
 
 /* The other way takes over where it brings more by one part in so many. */

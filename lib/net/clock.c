@@ -2,10 +2,11 @@
 /* The system's monotonic clock, and waits in whole milliseconds. */
 #include "net/clock.h"
 
+#include "base/moment.h"
+
 #include <time.h>
 
-#define NS_PER_S  ((uint64_t)1000000000)
-#define NS_PER_MS ((uint64_t)1000000)
+#define NS_PER_S ((uint64_t)1000000000)
 
 #ifdef CLOCK_MONOTONIC_COARSE
 #define ROUGH_CLOCK CLOCK_MONOTONIC_COARSE
@@ -37,7 +38,7 @@ uint64_t kw_clock_wall_ms(void)
 {
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
-    return now.tv_sec > 0 ? (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / NS_PER_MS : 0;
+    return now.tv_sec > 0 ? (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / KW_NS_PER_MS : 0;
 }
 
 int kw_clock_ms_until(uint64_t now_ns, uint64_t until_ns, int max_ms)
@@ -45,6 +46,6 @@ int kw_clock_ms_until(uint64_t now_ns, uint64_t until_ns, int max_ms)
     if (until_ns <= now_ns) {
         return 0;
     }
-    uint64_t ms = (until_ns - now_ns - 1) / NS_PER_MS + 1;
+    uint64_t ms = (until_ns - now_ns - 1) / KW_NS_PER_MS + 1;
     return ms < (uint64_t)max_ms ? (int)ms : max_ms;
 }

@@ -5,6 +5,7 @@
 
 #include <keyway/error.h>
 
+#include "base/moment.h"
 #include "base/reader.h"
 #include "engine/lineage.h"
 #include "net/env.h"
@@ -310,7 +311,7 @@ static inline void kw_conn_note_rest(kw_conn *conn, uint64_t since_ns, uint64_t 
 }
 
 /* A connection that was idle for longer than this is looked at before it is used. */
-#define KW_CONN_FRESH_NS ((uint64_t)1000000)
+#define KW_CONN_FRESH_NS KW_NS_PER_MS
 
 /* True where it was used so lately that it is taken without a look. */
 static inline bool kw_conn_is_fresh(const kw_conn *conn, uint64_t now_ns)

@@ -2,6 +2,7 @@
 /* A connection from its first address to its end. */
 #include "net/conn_private.h"
 
+#include "base/moment.h"
 #include "base/error.h"
 #include "net/greeting.h"
 
@@ -25,7 +26,7 @@ void kw_conn_note_trip(kw_conn *conn)
 }
 
 /* Between two looks whether a name has been looked up. */
-#define LOOK_NS ((uint64_t)1000000)
+#define LOOK_NS KW_NS_PER_MS
 
 /* "Connection Attempt Delay", RFC 8305, section 5: what it recommends; less where time is short. */
 #define PAUSE_MAX_NS ((uint64_t)250000000)

@@ -2,6 +2,7 @@
 /* Waiting for a connection: until it is open, or a reply is there. */
 #include "net/conn_private.h"
 
+#include "base/moment.h"
 #include "base/apart.h"
 #include "base/error.h"
 #include "net/identity.h"
@@ -11,7 +12,7 @@
 #define SLICE_MS 50
 
 /* A waiting recv may end so much later than it was asked to: the system rounds its time limit. */
-#define TOLERANCE_NS ((uint64_t)1000000)
+#define TOLERANCE_NS KW_NS_PER_MS
 
 /* One poll of at most a slice, and what it brings. */
 static kw_err poll_once(kw_conn *conn, kw_error *error, uint64_t now_ns, uint64_t until_ns)
@@ -153,7 +154,7 @@ kw_err kw_conn_establish(kw_conn *conn, kw_error *error, uint64_t until_ns, bool
     while (!is_established(conn, is_early)) {
         uint64_t now_ns = kw_env_now(conn->env);
         uint64_t due_ns = kw_conn_due_ns(conn);
-        uint64_t wait_ns = until_ns < due_ns ? until_ns : due_ns;
+        uint64_t wait_ns = kw_sooner(until_ns, due_ns);
         size_t got;
         bool may_recv = conn->tls == NULL && may_block(conn, now_ns, wait_ns);
         kw_err code = may_recv ? kw_conn_take_in(conn, error, &got, true)

@@ -2,6 +2,7 @@
 /* A lane that nobody is busy with: looked at before it is used again, retired, renewed, swept. */
 #include "net/lane_private.h"
 
+#include "base/moment.h"
 #include "base/error.h"
 
 /* Reads what nobody waits for, all that is there, so that none of it is taken for the next
@@ -11,7 +12,7 @@ static bool read_leftovers(kw_lane *lane, kw_lane_after *after, kw_lane_waiter *
 {
     const kw_conn *conn = lane->stream.conn;
     uint64_t end_ns = now_ns + KW_LANE_LATE_NS;
-    end_ns = end_ns < until_ns ? end_ns : until_ns;
+    end_ns = kw_sooner(end_ns, until_ns);
     do {
         kw_monitor_unlock(&lane->monitor);
         kw_lane_read(lane, after, waiter, &now_ns, now_ns);

@@ -5,10 +5,11 @@
 #ifndef NET_LANE_PRIVATE_H
 #define NET_LANE_PRIVATE_H
 
+#include "base/moment.h"
 #include "net/lane.h"
 
 /* A connection that was idle for longer than this is looked at before it is used. */
-#define KW_LANE_FRESH_NS ((uint64_t)1000000)
+#define KW_LANE_FRESH_NS KW_NS_PER_MS
 
 /* What a thread found to do with the monitor held, and does once it has left it. */
 typedef struct kw_lane_after {

@@ -2,9 +2,11 @@
 /* How the roles of a lane change hands. */
 #include "net/lane_roles.h"
 
+#include "base/moment.h"
+
 /* Bytes that are there when reading begins again are looked at for replies that nobody asked for,
  * but for a pause as short as this. */
-#define PAUSE_NS ((uint64_t)1000000)
+#define PAUSE_NS KW_NS_PER_MS
 
 bool kw_lane_roles_take_reader(kw_lane_roles *roles, kw_lane_waiter *waiter, uint64_t now_ns)
 {

@@ -2,6 +2,8 @@
 /* The login in use and the one before: given by the host, refused by nodes, written over. */
 #include "net/logins.h"
 
+#include "base/moment.h"
+
 #include <string.h>
 
 /* A login that a node has refused is tried there again after so long, and at last so seldom. */
@@ -134,10 +136,10 @@ kw_err kw_logins_give(kw_login *login, const char *user, const char *password, u
     kw_logins *logins = login->logins;
     kw_err code = kw_logins_set(logins, user, password, login->now_ns);
     if (code == KW_OK) {
-        bool is_timed = renew_ms > 0 && renew_ms < (UINT64_MAX - login->now_ns) / 1000000;
+        bool is_timed = renew_ms > 0 && renew_ms < (UINT64_MAX - login->now_ns) / KW_NS_PER_MS;
         login->is_given = true;
         kw_monitor_lock(&logins->monitor);
-        logins->renew_ns = is_timed ? login->now_ns + renew_ms * 1000000 : UINT64_MAX;
+        logins->renew_ns = is_timed ? login->now_ns + renew_ms * KW_NS_PER_MS : UINT64_MAX;
         set_due(logins);
         kw_monitor_unlock(&logins->monitor);
     }

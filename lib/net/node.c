@@ -2,6 +2,7 @@
 /* The life of a node: made, retired, renewed, swept, freed. */
 #include "net/node_private.h"
 
+#include "base/moment.h"
 #include "base/error.h"
 
 #include <string.h>
@@ -248,7 +249,7 @@ void kw_node_sweep(kw_node *node, uint64_t now_ns)
     kw_conn *expired = kw_pool_take_expired(node, now_ns);
     kw_monitor_unlock(&node->monitor);
     kw_pool_free_list(expired);
-    kw_lane_sweep(&node->lane, now_ns, node->env->options.pool_idle_ms * (uint64_t)1000000);
+    kw_lane_sweep(&node->lane, now_ns, node->env->options.pool_idle_ms * KW_NS_PER_MS);
 }
 
 static void wake_all(kw_node *node)

@@ -2,6 +2,7 @@
 /* A connection for a caller that waits: an idle one, a new one, or one that is given back. */
 #include "net/node_private.h"
 
+#include "base/moment.h"
 #include "base/apart.h"
 #include "base/error.h"
 
@@ -42,7 +43,7 @@ static kw_err wait_for_conn(kw_node *node, kw_error *error, uint64_t *retry_ns,
         kw_error_set_node(error, node->name);
         return KW_ERR_POOL_FULL;
     }
-    uint64_t until_ns = is_failing && probe_ns < deadline_ns ? probe_ns : deadline_ns;
+    uint64_t until_ns = is_failing ? kw_sooner(probe_ns, deadline_ns) : deadline_ns;
     if (is_failing && !is_dialled && node->health.retry_ns > now_ns &&
         node->health.retry_ns < until_ns) {
         until_ns = node->health.retry_ns; /* then this call may dial */

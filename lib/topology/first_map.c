@@ -2,6 +2,7 @@
 /* The wait for the first map: fetches follow each other until one brings it, or time is over. */
 #include "topology/first_map.h"
 
+#include "base/moment.h"
 #include "base/error.h"
 
 /* True for a reason for which there is no map that may be over soon. */
@@ -69,7 +70,7 @@ static kw_err wait_for_first(kw_topology *topology, kw_snapshot **snapshot, kw_e
         if (may_pass(code) && !kw_refresher_is_incompatible(&topology->refresher)) {
             kw_refresher_goal pause = {.until_ns = deadline_ns, .closing = wait.closing};
             uint64_t soon_ns = kw_env_now(&topology->env) + KW_REFRESH_FLOOR_NS;
-            pause.until_ns = soon_ns < deadline_ns ? soon_ns : deadline_ns;
+            pause.until_ns = kw_sooner(soon_ns, deadline_ns);
             if (kw_env_now(&topology->env) < deadline_ns) {
                 kw_err ended = kw_refresher_wait(&topology->refresher, &failure, &pause);
                 if (ended == KW_ERR_TIMEOUT) {
