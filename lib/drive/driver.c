@@ -294,7 +294,7 @@ void kw_driver_heed_readonly(kw_topology *topology, kw_node *node, const kw_repl
     kw_bytes text = kw_reply_bytes(reply);
     (void)kw_transaction_cause(&text);
     if (kw_bytes_starts(text, "READONLY ") || kw_bytes_starts(text, "REDIRECT ")) {
-        kw_node_renew(node);
+        (void)kw_node_on_readonly(node, kw_env_now(&topology->env));
         (void)kw_refresher_want(&topology->refresher);
     }
 }

@@ -79,7 +79,7 @@ static inline uint64_t kw_driver_heed(kw_topology *topology, const kw_op *op, co
 void kw_driver_count_verdict(kw_topology *topology, kw_node *node, kw_verdict_kind kind);
 
 /* Under Sentinel READONLY, or REDIRECT, says that a primary became a replica: its connections are
- * not used again, and the sentinels asked, whoever the reply is for. */
+ * given up (kw_node_on_readonly), and the sentinels asked, whoever the reply is for. */
 void kw_driver_heed_readonly(kw_topology *topology, kw_node *node, const kw_reply *reply);
 
 /* A fetch that the op waited for has ended with code. */

@@ -134,7 +134,8 @@ kw_err kw_fetch_ask_open(kw_fetch_ask *ask, const kw_fetch_manner *manner, kw_er
         return code;
     }
     kw_node *node = kw_fetch_ask_node(ask);
-    if (manner->is_probe || kw_node_last_failure(node, NULL) == KW_ERR_IDENTITY) {
+    kw_err refusal = kw_node_last_failure(node, NULL);
+    if (manner->is_probe || refusal == KW_ERR_IDENTITY || refusal == KW_ERR_ROLE) {
         kw_node_hasten(node); /* whom nothing is sent to may be asked */
     }
     /* Of a cluster the other nodes tell who is at the address. */

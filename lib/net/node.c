@@ -171,6 +171,7 @@ void kw_node_set_role(kw_node *node, kw_conn_role role)
 {
     if (atomic_exchange(&node->role, (int)role) != (int)role) {
         kw_node_renew(node);
+        kw_node_hasten(node); /* it may have been refused as what it was to be before */
     }
 }
 

@@ -205,9 +205,10 @@ static inline bool kw_node_is_doubted(const kw_node *node, uint64_t heard_ns)
     return heard_ns <= atomic_load_explicit(&node->doubt_ns, memory_order_relaxed);
 }
 
-/* A server that is to be a primary, and that nobody replaces, has answered READONLY: its
- * connections are given up, so that the next one finds who is there now. True while it is worth to
- * ask again: for a second. Any thread. */
+/* A server that is to be a primary has answered READONLY, or REDIRECT: its connections are given up,
+ * so that the next one finds who is there now; not by each such answer, as who goes on answering so
+ * would be dialled for each command. True while it is worth to ask again, where nobody replaces it:
+ * for a second. Any thread. */
 bool kw_node_on_readonly(kw_node *node, uint64_t now_ns);
 
 /* True where it is, or is to be, in a Sentinel group that is a ring's node. */
@@ -281,8 +282,9 @@ static inline void kw_node_on_greeted(kw_node *node)
 /* The next connect need not wait for the end of the pause that the last one began. */
 void kw_node_hasten(kw_node *node);
 
-/* Where the last connect was refused as another server's, the next one does not wait for the end of
- * those under way: they are refused too, and it may ask whoever answers. Any thread. */
+/* Where the last connect was refused as another server's, or for its role, the next one does not
+ * wait for the end of those under way: they are refused too, and it may ask whoever answers. Any
+ * thread. */
 void kw_node_pass_refused(kw_node *node);
 
 /* Before when it is no use to try to connect; 0: it is. */

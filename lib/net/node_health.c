@@ -37,7 +37,7 @@ void kw_node_hasten(kw_node *node)
 void kw_node_pass_refused(kw_node *node)
 {
     kw_monitor_lock(&node->monitor);
-    if (node->failure.code == KW_ERR_IDENTITY) {
+    if (node->failure.code == KW_ERR_IDENTITY || node->failure.code == KW_ERR_ROLE) {
         node->health.dial_until_ns = 0;
     }
     kw_monitor_unlock(&node->monitor);
@@ -64,8 +64,15 @@ void kw_node_avoid(kw_node *node, uint64_t now_ns)
 
 bool kw_node_is_available(kw_node *node, uint64_t now_ns)
 {
-    return now_ns >= atomic_load_explicit(&node->unavailable_until_ns, memory_order_relaxed) &&
-           !kw_node_is_failing(node);
+    if (now_ns < atomic_load_explicit(&node->unavailable_until_ns, memory_order_relaxed)) {
+        return false;
+    }
+    kw_monitor_lock(&node->monitor);
+    /* Nobody probes a server for its role: once it may be dialled again, a read does. */
+    bool is_for_role = node->failure.code == KW_ERR_ROLE && now_ns >= node->health.retry_ns;
+    bool is_failing = node->health.is_failing && !is_for_role;
+    kw_monitor_unlock(&node->monitor);
+    return !is_failing;
 }
 
 static void want(atomic_uint_fast64_t *at_ns, kw_env *env, uint64_t now_ns)

@@ -249,10 +249,11 @@ void kw_pool_end_open(kw_node *node, const kw_conn *conn)
     kw_node_on_greeted(node);
 }
 
-/* A login that is refused is the word of a server that is well. */
+/* A login that is refused is the word of a server that is well, and so is another role. */
 static bool is_fault(const kw_node *node, kw_err code)
 {
-    return code != KW_ERR_AUTH || kw_options_moves_keys(&node->env->options);
+    bool is_of_well = code == KW_ERR_AUTH && !kw_options_moves_keys(&node->env->options);
+    return code != KW_ERR_ROLE && !is_of_well;
 }
 
 /* True where the failure is no more than that the server does not know HELLO, which the next
@@ -281,16 +282,21 @@ static void count_failure(kw_node *node, uint64_t now_ns, const kw_error *failur
     node->overdue_n += is_longest && node->overdue_n < KW_NODE_OVERDUE_MAX ? 1 : 0;
     if (is_fault(node, failure->code) && !is_full) {
         kw_node_fault(node, now_ns, is_overdue ? KW_FAULT_UNANSWERED : KW_FAULT_REFUSED);
+    } else {
+        kw_node_faults_on_abandoned(&node->faults, node->env);
     }
 }
 
 /* False where the dial was given up, or this process lacks what it takes: that is as much as a node
- * that nobody has asked. */
-static bool is_of_node(kw_err code, const kw_conn *conn)
+ * that nobody has asked. What is refused for a role that the node is not to have says nothing of
+ * the connections that it is to have. */
+static bool is_of_node(kw_node *node, kw_err code, const kw_conn *conn)
 {
     bool is_starved = conn != NULL && conn->is_starved;
-    return !is_starved && code != KW_ERR_CANCELLED && code != KW_ERR_TIMEOUT &&
-           code != KW_ERR_NOMEM && code != KW_ERR_ROLE;
+    bool is_of_other_role =
+        code == KW_ERR_ROLE && (conn == NULL || conn->role != kw_pool_role_of(node));
+    return !is_starved && !is_of_other_role && code != KW_ERR_CANCELLED && code != KW_ERR_TIMEOUT &&
+           code != KW_ERR_NOMEM;
 }
 
 void kw_pool_fail_open(kw_node *node, uint64_t now_ns, const kw_error *failure, const kw_conn *conn)
@@ -301,7 +307,8 @@ void kw_pool_fail_open(kw_node *node, uint64_t now_ns, const kw_error *failure, 
     if (failure->code == KW_ERR_ROLE) {
         kw_node_avoid(node, now_ns);
     }
-    if (!is_of_node(failure->code, conn) || is_of_hello(node, conn)) {
+    bool is_greeted = failure->code == KW_ERR_ROLE;
+    if (!is_of_node(node, failure->code, conn) || (!is_greeted && is_of_hello(node, conn))) {
         kw_health_on_abandoned(&node->health);
         kw_node_faults_on_abandoned(&node->faults, node->env);
     } else if (kw_health_on_failed(&node->health, conn != NULL ? conn->begun_ns : 0, now_ns,
@@ -316,7 +323,8 @@ void kw_pool_fail_open(kw_node *node, uint64_t now_ns, const kw_error *failure, 
 kw_err kw_pool_copy_failure(const kw_node *node, kw_error *error)
 {
     kw_err code = node->failure.code != KW_OK ? node->failure.code : KW_ERR_CONNECT;
-    bool ends_calls = code != KW_ERR_RESOLVE && code != KW_ERR_HANDSHAKE;
+    bool ends_calls =
+        code != KW_ERR_RESOLVE && code != KW_ERR_HANDSHAKE && code != KW_ERR_ROLE;
     if (ends_calls && node->health.dialling_n > 0) {
         code = KW_ERR_CONNECT; /* it may be over: another thread is finding that out just now */
     }

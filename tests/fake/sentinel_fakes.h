@@ -92,7 +92,7 @@ static kw_client *open_n(size_t n, const char *options)
     return kw_test_open("redis-sentinel://%s/group?%s", list, options);
 }
 
-static kw_error expect_failure(kw_client *kw, const char *command, kw_err code)
+static inline kw_error expect_failure(kw_client *kw, const char *command, kw_err code)
 {
     kw_error error = KW_ERROR_INIT;
     kw_reply *reply = kw_command(kw, &error, command);

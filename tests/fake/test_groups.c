@@ -140,6 +140,35 @@ static void test_named_primary_that_is_none_gets_nothing(void **state)
     kw_close(kw);
 }
 
+/* Until its sentinels name another one. */
+static void test_demoted_primary_of_the_group_is_dialled_rarely(void **state)
+{
+    (void)state;
+    reset_fakes();
+    kw_client *kw = open_ring("timeout=100ms");
+    expect(kw, "INCR", 'b', 1);
+    be_replica(PRIMARY);
+    kw_fake_disconnect(PRIMARY, true);
+    unsigned before_n = kw_fake_accepted(PRIMARY);
+    uint64_t start_ms = kw_test_now_ms();
+    while (kw_test_now_ms() - start_ms < 500) {
+        kw_error error = KW_ERROR_INIT;
+        kw_reply_free(kw_command(kw, &error, "INCR %s", key_of(kw, 'b')));
+        assert_int_equal(error.effect, KW_EFFECT_NONE);
+    }
+    assert_in_range(kw_fake_accepted(PRIMARY) - before_n, 1, 25);
+    name(sentinels[0], OTHER);
+    name(sentinels[1], OTHER);
+    start_ms = kw_test_now_ms();
+    kw_reply *reply = NULL;
+    while ((reply = kw_command(kw, NULL, "INCR %s", key_of(kw, 'b'))) == NULL) {
+        assert_in_range(kw_test_now_ms() - start_ms, 0, 1200 + LATE_MS);
+    }
+    assert_int_equal(kw_reply_int(reply), 2);
+    kw_reply_free(reply);
+    kw_close(kw);
+}
+
 static void test_role_is_asked_of_the_group_alone(void **state)
 {
     (void)state;
@@ -286,6 +315,7 @@ int main(void)
         cmocka_unit_test(test_loop_waits_for_the_group_to_be_found_and_replaced),
         cmocka_unit_test(test_session_of_the_group_goes_to_the_next_primary),
         cmocka_unit_test(test_named_primary_that_is_none_gets_nothing),
+        cmocka_unit_test(test_demoted_primary_of_the_group_is_dialled_rarely),
         cmocka_unit_test(test_role_is_asked_of_the_group_alone),
         cmocka_unit_test(test_readonly_of_the_group_alone_asks_the_sentinels),
         cmocka_unit_test(test_logins_of_sentinels_and_servers_are_not_mixed_up),
