@@ -147,6 +147,13 @@ static void say_failure(const app *self, const kw_error *error)
                 strstr(is_of_one, "kw_scan_open") != NULL ? "; all keys: keyway scan" : "");
         return;
     }
+    static const char option[] = "options.node "; /* --node, as a program calls it */
+    bool is_of_option = strncmp(error->text, option, sizeof(option) - 1) == 0;
+    if (is_of_option && self->node != NULL) {
+        fprintf(stderr, "keyway: --node %s: %s; keyway nodes lists those that there are\n",
+                self->node, error->text + sizeof(option) - 1);
+        return;
+    }
     fprintf(stderr, "keyway: %s (effect: %s)\n", error->text, kw_effect_name(error->effect));
 }
 

@@ -69,7 +69,9 @@ kw_err kw_library_load(kw_client *client, kw_error *error, const kw_library *lib
     kw_error failure = KW_ERROR_INIT;
     kw_reply *reply = load(client, &failure, &kw_plan_defaults, library, true);
     kw_err code = KW_OK;
+    kw_error told = failure; /* of whom a server's error is */
     if (kw_reply_outcome(reply, &failure) == KW_OUTCOME_ERROR) {
+        kw_error_set_node(&failure, told.node);
         kw_error_copy(error, &failure);
         code = failure.code;
     }

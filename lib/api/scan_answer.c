@@ -5,6 +5,9 @@
 #include "base/error.h"
 #include "base/reply.h"
 #include "engine/glob.h"
+#include "route/ring_positions.h"
+#include "route/slot.h"
+#include "topology/snapshot.h"
 
 #include <string.h>
 
@@ -51,6 +54,28 @@ static bool is_passing(const kw_scan *scan, kw_err code)
     }
 }
 
+/* A scan inside a key knows no host, and a server's error does not say whose it is: the owner of
+ * the key, by the map that its commands go by. */
+static void name_owner(const kw_scan *scan, kw_error *error)
+{
+    if (error->node[0] != '\0' || scan->walk.spec.kind != KW_SCAN_OF_KEY) {
+        return;
+    }
+    kw_topology *topology = scan->client->topology;
+    kw_bytes key = scan->wish.key;
+    kw_snapshot *snapshot = kw_topology_snapshot(topology);
+    const kw_node *owner = NULL;
+    if (snapshot != NULL && kw_topology_is_ring(topology)) {
+        owner = kw_snapshot_at_position(snapshot, kw_ring_position_of(topology->placement, key));
+    } else if (snapshot != NULL) {
+        owner = kw_snapshot_owner(snapshot, kw_slot_of(key.data, key.len));
+    }
+    if (owner != NULL) {
+        kw_error_set_node(error, owner->name);
+    }
+    kw_snapshot_unref(snapshot);
+}
+
 /* What failed, with whom it was asked of in front. */
 static void take_trouble(kw_scan_request *request, const kw_error *error)
 {
@@ -58,6 +83,7 @@ static void take_trouble(kw_scan_request *request, const kw_error *error)
     const char *host = host_of(request);
     scan->trouble = *error;
     scan->trouble.size = sizeof(scan->trouble);
+    name_owner(scan, &scan->trouble);
     if (host[0] != '\0') {
         kw_error_set(&scan->trouble, error->code, KW_EFFECT_NONE,
                      "%.100s stays away from the scan: %.250s", host, error->text);

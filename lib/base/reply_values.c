@@ -112,7 +112,7 @@ kw_err kw_reply_to_int(const kw_reply *reply, kw_error *error, long long *value)
     kw_bytes text = kw_reply_bytes(reply);
     bool is_negative = text.len > 0 && text.data[0] == '-';
     uint64_t size;
-    if (is_negative) {
+    if (is_negative || (text.len > 0 && text.data[0] == '+')) {
         text.data++;
         text.len--;
     }

@@ -135,6 +135,9 @@ static bool begins_with(const char *text, const char *start)
 static const char *said_once(kw_err code, const char **detail)
 {
     static const char lost[] = "connection lost: ";
+    if (code == KW_ERR_QUEUE_TIMEOUT && strcmp(*detail, "no answer") == 0) {
+        *detail = ""; /* nothing was asked */
+    }
     if ((code == KW_ERR_CONNECT && begins_with(*detail, "cannot connect")) ||
         (code == KW_ERR_RESOLVE && begins_with(*detail, "no address for host name")) ||
         (code == KW_ERR_ORDER && begins_with(*detail, KW_DRIVER_GIVEN_BEHIND))) {

@@ -269,6 +269,11 @@ static kw_reply *combine(kw_fanout *self, kw_error *error)
         }
         replies[i] = self->items[i].request.reply;
     }
+    for (size_t i = n; replies != NULL && i > 0; i--) {
+        if (kw_reply_is_error(replies[i - 1])) { /* whose error it is, which the reply cannot say */
+            kw_error_set_node(error, self->items[i - 1].plan.node->name);
+        }
+    }
     if (replies == NULL || kw_combine(&combined, mem, self->plan->command, replies, n) != KW_OK) {
         no_memory(error, KW_EFFECT_DONE);
     }

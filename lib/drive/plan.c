@@ -54,13 +54,7 @@ static kw_err take_ring_keys(kw_plan *plan, kw_topology *topology, kw_error *err
                              const kw_keys *keys, size_t argc)
 {
     bool refuses_split = topology->env.options.refuses_split;
-    bool is_multi = kw_command_request(plan->command) == KW_REQUEST_MULTI_SHARD && !refuses_split;
-    bool may_split = is_multi && kw_split_can(plan->command, keys, argc);
-    if (is_multi && !may_split) {
-        /* MSET with a key that lacks its value: a server has the words for it. */
-        kw_plan_ring_key(plan, topology, kw_keys_at(keys, 0));
-        return kw_plan_ring_check(topology, error);
-    }
+    bool may_split = !refuses_split && kw_split_can(plan->command, keys, argc);
     return kw_plan_ring_keys(plan, topology, error, keys, may_split);
 }
 
@@ -112,13 +106,7 @@ KW_APART static kw_err route_by_all_keys(kw_plan *plan, kw_topology *topology, k
     }
     uint16_t slot;
     bool may_split = !refuses_split && kw_split_can(plan->command, &keys, argc);
-    bool is_multi = kw_command_request(plan->command) == KW_REQUEST_MULTI_SHARD;
-    code = kw_keys_slot(&slot, is_multi && !refuses_split ? NULL : error, &keys);
-    if (code == KW_ERR_CROSSSLOT && is_multi && !refuses_split && !may_split) {
-        /* MSET with a key that lacks its value: a server has the words for it. */
-        slot = kw_slot_of(argv[1].data, argv[1].len);
-        code = KW_OK;
-    }
+    code = kw_keys_slot(&slot, may_split ? NULL : error, &keys);
     if (code == KW_OK) {
         kw_plan_take_slot(plan, slot);
     } else if (code == KW_ERR_CROSSSLOT && may_split) {

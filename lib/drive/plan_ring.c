@@ -101,6 +101,8 @@ kw_err kw_plan_ring_keys(kw_plan *plan, kw_topology *topology, kw_error *error, 
     kw_err code = KW_OK;
     if (found.foreign < n && may_split) {
         plan->kind = KW_PLAN_SPLIT;
+    } else if (found.foreign < n && kw_keys_check_whole(keys, error) != KW_OK) {
+        code = KW_ERR_ARGUMENT;
     } else if (found.foreign < n) {
         code = refuse(error, snapshot, kw_keys_at(keys, 0), kw_keys_at(keys, found.foreign));
     } else if (!found.is_one_position) {

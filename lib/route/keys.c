@@ -284,6 +284,23 @@ static kw_err set_crossslot(kw_error *error, kw_bytes a, kw_bytes b)
                         kw_bytes_show(shown_b, sizeof(shown_b), b), (unsigned)slot_of(b));
 }
 
+kw_err kw_keys_check_whole(const kw_keys *keys, kw_error *error)
+{
+    const kw_key_range *range = &keys->ranges[keys->ranges_n - 1];
+    if (range->at + range->count * range->step <= keys->argc) {
+        return KW_OK;
+    }
+    char name[SHOWN_LEN];
+    char key[SHOWN_LEN];
+    size_t last = range->at + (range->count - 1) * range->step;
+    return kw_error_set(
+        error, KW_ERR_ARGUMENT, KW_EFFECT_NONE,
+        "wrong number of arguments for %s: its last key, \"%s\", lacks what belongs "
+        "to each",
+        kw_bytes_show(name, sizeof(name), keys->argv[0]),
+        kw_bytes_show(key, sizeof(key), keys->argv[last]));
+}
+
 kw_err kw_keys_slot(uint16_t *slot, kw_error *error, const kw_keys *keys)
 {
     kw_bytes first = keys->argv[keys->ranges[0].at];
@@ -293,7 +310,8 @@ kw_err kw_keys_slot(uint16_t *slot, kw_error *error, const kw_keys *keys)
         for (size_t i = r == 0 ? 1 : 0; i < range->count; i++) {
             kw_bytes key = keys->argv[range->at + i * range->step];
             if (slot_of(key) != first_slot) {
-                return set_crossslot(error, first, key);
+                kw_err code = kw_keys_check_whole(keys, error);
+                return code == KW_OK ? set_crossslot(error, first, key) : code;
             }
         }
     }

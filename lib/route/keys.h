@@ -42,9 +42,14 @@ size_t kw_keys_only(const kw_command_info *command, size_t argc);
 size_t kw_keys_count(const kw_keys *keys);
 kw_bytes kw_keys_at(const kw_keys *keys, size_t index);
 
+/* KW_ERR_ARGUMENT, and an error that says so, where the last key lacks what belongs to each, as in
+ * "MSET a 1 b": asked where the keys are not of one server, which has words for it itself. keys has
+ * at least one key. */
+kw_err kw_keys_check_whole(const kw_keys *keys, kw_error *error);
+
 /* Slot of all the keys: *slot is written. KW_ERR_CROSSSLOT where they differ, with
  * an error that names the first two keys that differ and their slots (bytes made
- * printable, long keys cut). keys has at least one key. */
+ * printable, long keys cut); KW_ERR_ARGUMENT as kw_keys_check_whole. keys has at least one key. */
 kw_err kw_keys_slot(uint16_t *slot, kw_error *error, const kw_keys *keys);
 
 #endif

@@ -271,6 +271,24 @@ static kw_err read_place(kw_uri_reader *self, const scheme_row *row, kw_bytes pl
     return is_sentinel ? read_service(self, database) : read_database(self, database);
 }
 
+/* What stands behind a scheme that lacks its slashes, as in "redis:host:6379"; NULL: nothing does.
+ * "redis:6379" is a host of that name. */
+static const char *behind_bare_scheme(const char *uri)
+{
+    const char *colon = strchr(uri, ':');
+    kw_bytes name = {uri, colon != NULL ? (size_t)(colon - uri) : 0};
+    bool is_scheme = false;
+    for (size_t i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++) {
+        is_scheme = is_scheme || kw_bytes_equal_nocase(name, kw_bytes_of(schemes[i].name));
+    }
+    if (!is_scheme) {
+        return NULL;
+    }
+    size_t digits_n = strspn(colon + 1, "0123456789");
+    bool is_port = digits_n > 0 && strchr("/?", colon[1 + digits_n]) != NULL; /* or its end */
+    return is_port ? NULL : colon + 1;
+}
+
 /* The scheme's row, and what stands behind it. Without a scheme it is one server: "host:port", or
  * the path of a Unix socket. */
 static kw_err read_scheme(const kw_uri_reader *self, const scheme_row **row, kw_bytes *rest)
@@ -279,6 +297,11 @@ static kw_err read_scheme(const kw_uri_reader *self, const scheme_row **row, kw_
     const char *question = strchr(self->uri, '?');
     *rest = kw_bytes_of(self->uri);
     if (colon == NULL || (question != NULL && question < colon)) {
+        const char *behind = behind_bare_scheme(self->uri);
+        if (behind != NULL) {
+            return kw_uri_wrong(self, behind,
+                                "// is missing behind the scheme, as in redis://host:port");
+        }
         return find_scheme(self, row, kw_bytes_of(self->uri[0] == '/' ? "redis+unix" : "redis"));
     }
     kw_bytes name = {self->uri, (size_t)(colon - self->uri)};

@@ -66,6 +66,23 @@ static kw_err set_large(kw_client *kw, kw_error *error)
     return code_of(kw_call(kw, error, &options, (kw_argv){3, argv, lens}), error);
 }
 
+/* Its text is of what was not sent, and of no answer to it. */
+static kw_err set_large_in_a_batch(kw_client *kw, kw_error *error)
+{
+    static char value[8 << 20];
+    const char *argv[] = {"SET", "foo", value};
+    const size_t lens[] = {3, 3, sizeof(value)};
+    kw_batch *batch = kw_batch_new(kw, NULL);
+    assert_int_equal(kw_batch_add_argv(batch, NULL, 3, argv, lens), KW_OK);
+    assert_int_equal(kw_batch_add(batch, NULL, "INCR foo"), KW_OK);
+    (void)kw_batch_run(batch, error, TIMEOUT_MS);
+    assert_null(kw_batch_reply(batch, error, 1));
+    kw_err code = error->code;
+    assert_true(code == KW_ERR_TIMEOUT || strstr(error->text, "no answer") == NULL);
+    kw_batch_free(batch);
+    return code;
+}
+
 static kw_err call_briefly(kw_client *kw, kw_error *error)
 {
     const char *argv[] = {"INCR", "foo"};
@@ -120,7 +137,8 @@ static uint64_t measure(const wait_row *row, bool *is_as_told)
     }
     kw_client *kw = open_handle(row->scheme, row->options);
     kw_error error = KW_ERROR_INIT;
-    if (row->call == set_large) { /* greeted, and nobody reads any more */
+    if (row->call == set_large ||
+        row->call == set_large_in_a_batch) { /* greeted, and nobody reads any more */
         need_map(kw);
     }
     uint64_t start_ms = kw_test_now_ms();
@@ -158,6 +176,9 @@ static void test_deadline_ends_every_wait(void **state)
         {"nobody reads", "redis", "timeout=5s", "CLIENT SETINFO LIB-VER *",
          KW_FAKE_STEPS(KW_FAKE_SEND("+OK\r\n"), KW_FAKE_DEAF), set_large, KW_ERR_QUEUE_TIMEOUT,
          KW_EFFECT_NONE},
+        {"nobody reads a batch", "redis", "timeout=5s", "CLIENT SETINFO LIB-VER *",
+         KW_FAKE_STEPS(KW_FAKE_SEND("+OK\r\n"), KW_FAKE_DEAF), set_large_in_a_batch,
+         KW_ERR_QUEUE_TIMEOUT, KW_EFFECT_NONE},
         {"nobody greets", "redis", BRIEF, "HELLO *", STALL, incr, KW_ERR_HANDSHAKE, KW_EFFECT_NONE},
         {"loading", "redis", BRIEF, "GET *", KW_FAKE_STEPS(KW_FAKE_SEND("-LOADING x\r\n")), get,
          KW_ERR_LOADING, KW_EFFECT_NONE},

@@ -237,6 +237,11 @@ static void test_command_that_concerns_one_node_goes_to_the_one_that_is_named(vo
     assert_int_equal(run.status, 0);
     assert_int_equal(kw_fake_count(fakes[1], "INFO"), 1);
     assert_int_equal(kw_fake_count(fakes[0], "INFO"), 0);
+    snprintf(line, sizeof(line), "--node nope %s", cluster_line("info"));
+    kw_program_run_line(&run, false, NULL, line);
+    assert_int_equal(run.status, 2);
+    assert_null(strstr(run.err, "options."));
+    assert_non_null(strstr(run.err, "keyway: --node nope: "));
 }
 
 int main(int argc, char **argv)

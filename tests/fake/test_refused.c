@@ -133,6 +133,12 @@ static void test_refused_commands_send_nothing(void **state)
         {"SINTERSTORE foo bar", KW_ERR_CROSSSLOT},
         {"RENAME foo bar", KW_ERR_CROSSSLOT},
         {"EVAL s 2 foo bar", KW_ERR_CROSSSLOT},
+        {"MSET foo 1 bar", KW_ERR_ARGUMENT},
+        {"MSETNX foo 1 bar", KW_ERR_ARGUMENT},
+        {"JSON.MSET foo $ 1 bar $", KW_ERR_ARGUMENT},
+        {"MSETEX 2 foo 1 bar", KW_ERR_ARGUMENT},
+        {"MSETNX foo 1 bar 2", KW_ERR_CROSSSLOT},
+        {"MSETEX 2 foo 1 bar 2 NX", KW_ERR_CROSSSLOT},
         {"EVAL s -1 foo", KW_ERR_KEYS},
         {"EVAL s 3 foo", KW_ERR_KEYS},
         {"MSET foo", KW_ERR_KEYS},
@@ -182,6 +188,30 @@ static void test_refused_split_commands_may_be_refused(void **state)
     kw_close(client);
 }
 
+/* A last key that lacks its value is told as that, whoever has the keys. */
+static void test_refused_words_tell_of_a_value_that_lacks(void **state)
+{
+    (void)state;
+    char ring[200];
+    snprintf(ring, sizeof(ring), "redis-ring://a=%s,b=%s?timeout=5s", kw_fake_address(fakes[0]),
+             kw_fake_address(fakes[1]));
+    kw_client *clients[] = {open_anew(""), kw_test_open("%s", ring)};
+    for (size_t i = 0; i < 2; i++) {
+        kw_error error = KW_ERROR_INIT;
+        assert_null(
+            kw_command(clients[i], &error, "MSET foo 1 bar 2 k1 3 k2 4 k3 5 k4 6 k5 7 k6 8 f"));
+        expect_error("MSET", &error, KW_ERR_ARGUMENT, KW_EFFECT_NONE);
+        assert_non_null(
+            strstr(error.text, "wrong number of arguments for MSET: its last key, \"f\""));
+        /* A condition of all its keys: no one of their owners can see to it. */
+        assert_null(kw_command(clients[i], &error,
+                               "MSETEX 8 foo 1 bar 2 k1 3 k2 4 k3 5 k4 6 k5 7 k6 8 NX"));
+        expect_error("MSETEX", &error, KW_ERR_CROSSSLOT, KW_EFFECT_NONE);
+        kw_close(clients[i]);
+    }
+    assert_int_equal(received("MSET*"), 0);
+}
+
 /* Who gives a command that is refused reads what to use in its place. */
 static void test_refused_commands_name_what_takes_their_place(void **state)
 {
@@ -224,6 +254,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_refused_wrong_uses_send_nothing),
         cmocka_unit_test(test_refused_commands_are_refused_by_every_way),
+        cmocka_unit_test(test_refused_words_tell_of_a_value_that_lacks),
         cmocka_unit_test(test_refused_commands_name_what_takes_their_place),
         cmocka_unit_test(test_refused_commands_send_nothing),
         cmocka_unit_test(test_refused_split_commands_may_be_refused),

@@ -239,6 +239,30 @@ static void test_scan_of_a_node_that_talks_nonsense_names_it(void **state)
     }
 }
 
+/* Inside a key it is the key's owner, of whichever topology. */
+static void test_scan_inside_a_key_that_is_refused_names_its_owner(void **state)
+{
+    (void)state;
+    static const char *const forms[] = {"redis-cluster://%s?timeout=5s", "redis://%s?timeout=5s",
+                                        "redis-ring://a=%s?timeout=5s"};
+    for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
+        begin_cluster();
+        say_all_nodes();
+        answer(fakes[1], "HSCAN *", "-WRONGTYPE Operation against a key");
+        kw_client *kw = kw_test_open(forms[i], kw_fake_address(fakes[1]));
+        kw_error error = KW_ERROR_INIT;
+        kw_scan_options options = KW_SCAN_OPTIONS_INIT;
+        options.of = KW_SCAN_FIELDS;
+        options.key = "foo";
+        options.key_len = 3;
+        (void)walk(kw, &error, &options);
+        assert_int_equal(error.code, KW_ERR_SERVER);
+        assert_non_null(strstr(error.text, "WRONGTYPE"));
+        assert_string_equal(error.node, kw_fake_address(fakes[1]));
+        kw_close(kw);
+    }
+}
+
 /* A node that is away fails at the deadline, not before all others were walked, and not much later.
  */
 static void test_scan_of_a_node_that_is_away_names_it_in_time(void **state)
@@ -677,6 +701,7 @@ int main(void)
         cmocka_unit_test(test_scan_gives_no_key_of_another_slot),
         cmocka_unit_test(test_scan_of_a_slot_that_never_ends_ends),
         cmocka_unit_test(test_scan_of_a_node_that_talks_nonsense_names_it),
+        cmocka_unit_test(test_scan_inside_a_key_that_is_refused_names_its_owner),
         cmocka_unit_test(test_scan_of_a_node_that_is_away_names_it_in_time),
         cmocka_unit_test(test_scan_of_slots_without_one_owner_names_them),
         cmocka_unit_test(test_scan_begins_again_where_another_process_answers),

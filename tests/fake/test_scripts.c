@@ -427,6 +427,7 @@ static void test_functions_that_do_not_load_are_told(void **state)
     kw_reply_free(reply);
     assert_int_equal(kw_library_load(client, &error, library), KW_ERR_SERVER);
     assert_non_null(strstr(error.text, "compiling"));
+    assert_string_equal(error.node, kw_fake_address(fakes[1]));
     input.keys_n = 2;
     assert_null(kw_library_call(client, &error, NULL, input));
     expect_error("keys_n", &error, KW_ERR_ARGUMENT, KW_EFFECT_NONE);

@@ -73,7 +73,10 @@ static void test_reply_values_whole_numbers_are_read_whole_or_not_at_all(void **
         {"'1.5'", "the reply \"1.5\" is not a whole number", 0},
         {"' 1'", "not a whole number", 0},
         {"'1 '", "not a whole number", 0},
-        {"'+1'", "not a whole number", 0},
+        {"'+7'", NULL, 7},
+        {"'+'", "not a whole number", 0},
+        {"'+-7'", "not a whole number", 0},
+        {"'-+7'", "not a whole number", 0},
         {"'-'", "not a whole number", 0},
         {"''", "not a whole number", 0},
         {"'x'", "not a whole number", 0},
@@ -147,6 +150,7 @@ static void test_reply_values_doubles_are_read_whatever_the_locale(void **state)
     expect_double_of("'1.5'", true, 1.5);
     expect_double_of("'-2.5e-3'", true, -2.5e-3);
     expect_double_of("'3'", true, 3);
+    expect_double_of("'+7'", true, 7);
     expect_double_of("4", true, 4);
     expect_double_of("'inf'", true, HUGE_VAL);
     expect_double_of("'-inf'", true, -HUGE_VAL);
