@@ -95,8 +95,8 @@ KW_API bool kw_reply_has_code(const kw_reply *reply, const char *code);
 KW_API const char *kw_reply_text(const kw_reply *reply, const char *otherwise);
 
 /* The whole number that a reply is: an integer, a boolean, or text that is a decimal number and
- * nothing else but a sign before it ("-7", "+7"), as GET of a counter gives. error is the one that was given to the call, so that one
- * branch does for all that went wrong:
+ * nothing else but a sign before it ("-7", "+7"), as GET of a counter gives. error is the one that
+ * was given to the call, so that one branch does for all that went wrong:
  *
  *   kw_reply *reply = kw_command(client, &error, "GET %s", key);
  *   if (kw_reply_to_int(reply, &error, &visits) != KW_OK)
@@ -109,9 +109,9 @@ KW_API const char *kw_reply_text(const kw_reply *reply, const char *otherwise);
 KW_API kw_err kw_reply_to_int(const kw_reply *reply, kw_error *error, long long *value);
 
 /* The number that a reply is: a double, an integer, a boolean, or text that is a decimal number and
- * nothing else ("1.5", "+7", "3e10", "inf", "-inf"), as ZSCORE gives it with protocol=2; the process'
- * locale does not matter. Errors: those of kw_reply_to_int, for what a double does not hold. Any
- * thread. */
+ * nothing else ("1.5", "+7", "3e10", "inf", "-inf"), as ZSCORE gives it with protocol=2; the
+ * process' locale does not matter. Errors: those of kw_reply_to_int, for what a double does not
+ * hold. Any thread. */
 KW_API kw_err kw_reply_to_double(const kw_reply *reply, kw_error *error, double *value);
 
 /* Value of the field of that name, borrowed from the reply: in a map, or in an array of names and

@@ -205,10 +205,10 @@ static inline bool kw_node_is_doubted(const kw_node *node, uint64_t heard_ns)
     return heard_ns <= atomic_load_explicit(&node->doubt_ns, memory_order_relaxed);
 }
 
-/* A server that is to be a primary has answered READONLY, or REDIRECT: its connections are given up,
- * so that the next one finds who is there now; not by each such answer, as who goes on answering so
- * would be dialled for each command. True while it is worth to ask again, where nobody replaces it:
- * for a second. Any thread. */
+/* A server that is to be a primary has answered READONLY, or REDIRECT: its connections are given
+ * up, so that the next one finds who is there now; not by each such answer, as who goes on
+ * answering so would be dialled for each command. True while it is worth to ask again, where nobody
+ * replaces it: for a second. Any thread. */
 bool kw_node_on_readonly(kw_node *node, uint64_t now_ns);
 
 /* True where it is, or is to be, in a Sentinel group that is a ring's node. */

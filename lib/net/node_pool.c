@@ -323,8 +323,7 @@ void kw_pool_fail_open(kw_node *node, uint64_t now_ns, const kw_error *failure, 
 kw_err kw_pool_copy_failure(const kw_node *node, kw_error *error)
 {
     kw_err code = node->failure.code != KW_OK ? node->failure.code : KW_ERR_CONNECT;
-    bool ends_calls =
-        code != KW_ERR_RESOLVE && code != KW_ERR_HANDSHAKE && code != KW_ERR_ROLE;
+    bool ends_calls = code != KW_ERR_RESOLVE && code != KW_ERR_HANDSHAKE && code != KW_ERR_ROLE;
     if (ends_calls && node->health.dialling_n > 0) {
         code = KW_ERR_CONNECT; /* it may be over: another thread is finding that out just now */
     }
