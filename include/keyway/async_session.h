@@ -30,6 +30,7 @@
 
 #include <keyway/argv.h>
 #include <keyway/client.h>
+#include <keyway/command.h>
 #include <keyway/error.h>
 #include <keyway/export.h>
 #include <keyway/loop.h>
@@ -82,6 +83,14 @@ KW_API kw_err kw_async_session_vcommand(kw_async_session *session, kw_error *err
  * kw_async_session_command. One thread per object. */
 KW_API kw_err kw_async_session_command_argv(kw_async_session *session, kw_error *error,
                                             kw_callback callback, kw_argv command);
+
+/* Accepts a command as kw_async_session_command_argv does, with options of its own, of which
+ * timeout_ms, idempotent and fail_fast are for a session. NULL options are the defaults. Errors:
+ * those of kw_async_session_command, and KW_ERR_ARGUMENT for other options. One thread per object.
+ */
+KW_API kw_err kw_async_session_call(kw_async_session *session, kw_error *error,
+                                    kw_callback callback, const kw_call_options *options,
+                                    kw_argv command);
 
 /* Ends the session, which the caller does not touch any more: commands that were given before are
  * carried out and told first. Then a clean one's connection goes back to the pool; any other is

@@ -18,7 +18,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <keyway/argv.h>
 #include <keyway/client.h>
+#include <keyway/command.h>
 #include <keyway/error.h>
 #include <keyway/export.h>
 #include <keyway/reply.h>
@@ -58,6 +60,15 @@ KW_API kw_err kw_batch_vadd(kw_batch *batch, kw_error *error, const char *format
  * kw_batch_add. One thread per object. */
 KW_API kw_err kw_batch_add_argv(kw_batch *batch, kw_error *error, int argc, const char **argv,
                                 const size_t *argvlen);
+
+/* Adds one command as kw_batch_add_argv does, with options of its own: where it goes, whom it reads
+ * from, whether it may be repeated, whether it waits for a server that is down. NULL options are
+ * the defaults; what they point at is not used afterwards. All of a batch has one deadline, that of
+ * kw_batch_run: options->timeout_ms is 0. Errors: those of kw_batch_add; KW_ERR_ARGUMENT for
+ * options that are wrong, lack what their route needs, or have a timeout_ms; KW_ERR_UNSUPPORTED for
+ * acks and token_out. One thread per object. */
+KW_API kw_err kw_batch_add_call(kw_batch *batch, kw_error *error, const kw_call_options *options,
+                                kw_argv command);
 
 /* Number of commands that were added since the batch was made or cleared; 0 for NULL. One thread
  * per object. */

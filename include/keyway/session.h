@@ -27,7 +27,9 @@
 #include <stdarg.h>
 #include <stddef.h>
 
+#include <keyway/argv.h>
 #include <keyway/client.h>
+#include <keyway/command.h>
 #include <keyway/error.h>
 #include <keyway/export.h>
 #include <keyway/reply.h>
@@ -75,6 +77,14 @@ KW_API kw_reply *kw_session_vcommand(kw_session *session, kw_error *error, const
  * kw_session_command. One thread per object. */
 KW_API kw_reply *kw_session_command_argv(kw_session *session, kw_error *error, int argc,
                                          const char **argv, const size_t *argvlen);
+
+/* Sends one command as kw_session_command_argv does, with options of its own, of which timeout_ms,
+ * idempotent and fail_fast are for a session. timeout_ms is the deadline of a blocking command,
+ * too: one that is not answered by then takes the session along, as it always does. NULL options
+ * are the defaults. Errors: those of kw_session_command, and KW_ERR_ARGUMENT for other options. One
+ * thread per object. */
+KW_API kw_reply *kw_session_call(kw_session *session, kw_error *error,
+                                 const kw_call_options *options, kw_argv command);
 
 /* Ends the session. A clean one's connection goes back to the pool; any other is closed, with which
  * the server drops what was watched or queued. In a forked child it frees the child's copy and

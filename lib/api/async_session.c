@@ -73,7 +73,6 @@ static kw_err submit(kw_pin *pin, kw_error *error, kw_callback callback, kw_plan
     code = code == KW_OK ? kw_client_enter(client, error) : code;
     if (code == KW_OK) {
         task->pin = pin;
-        task->options = &kw_plan_defaults;
         code = kw_client_begin(client, error, callback, task);
         kw_client_leave(client);
     }
@@ -90,7 +89,7 @@ kw_err kw_async_session_vcommand(kw_async_session *session, kw_error *error, kw_
     kw_args_init(&args, &session->plain.mem);
     kw_err code = kw_args_format(&args, error, format, values);
     if (code == KW_OK) {
-        kw_plan_task task = {.argv = args.argv, .argc = args.argc};
+        kw_plan_task task = {.options = &kw_plan_defaults, .argv = args.argv, .argc = args.argc};
         code = submit(session, error, callback, &task);
     }
     kw_args_fini(&args);
@@ -107,20 +106,31 @@ kw_err kw_async_session_command(kw_async_session *session, kw_error *error, kw_c
     return code;
 }
 
-kw_err kw_async_session_command_argv(kw_async_session *session, kw_error *error,
-                                     kw_callback callback, kw_argv command)
+kw_err kw_async_session_call(kw_async_session *session, kw_error *error, kw_callback callback,
+                             const kw_call_options *options, kw_argv command)
 {
     if (session == NULL || callback.fn == NULL) {
         return kw_error_refuse(error, KW_ERR_ARGUMENT, "session or callback.fn is NULL");
     }
+    kw_call_options space;
     kw_arg_bytes args;
+    options = kw_args_options(&space, error, options);
+    if (options == NULL) {
+        return KW_ERR_ARGUMENT;
+    }
     kw_err code = kw_arg_bytes_init(&args, error, &session->plain.mem, &command);
     if (code == KW_OK) {
-        kw_plan_task task = {.argv = args.argv, .argc = args.argc};
+        kw_plan_task task = {.options = options, .argv = args.argv, .argc = args.argc};
         code = submit(session, error, callback, &task);
         kw_arg_bytes_fini(&args);
     }
     return code;
+}
+
+kw_err kw_async_session_command_argv(kw_async_session *session, kw_error *error,
+                                     kw_callback callback, kw_argv command)
+{
+    return kw_async_session_call(session, error, callback, NULL, command);
 }
 
 void kw_async_session_close(kw_async_session *session)

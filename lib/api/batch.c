@@ -204,20 +204,36 @@ kw_err kw_batch_add(kw_batch *batch, kw_error *error, const char *format, ...)
     return code;
 }
 
-kw_err kw_batch_add_argv(kw_batch *batch, kw_error *error, int argc, const char **argv,
-                         const size_t *argvlen)
+kw_err kw_batch_add_call(kw_batch *batch, kw_error *error, const kw_call_options *options,
+                         kw_argv command)
 {
     if (batch == NULL) {
         return kw_error_refuse(error, KW_ERR_ARGUMENT, "batch is NULL");
     }
+    kw_call_options space;
     kw_arg_bytes args;
-    kw_err code = kw_arg_bytes_init(&args, error, &batch->mem, &(kw_argv){argc, argv, argvlen});
+    options = kw_args_options(&space, error, options);
+    if (options == NULL) {
+        return KW_ERR_ARGUMENT;
+    }
+    if (options->timeout_ms > 0) {
+        return kw_error_refuse(error, KW_ERR_ARGUMENT,
+                               "timeout_ms is not for a command of a batch: all of it has one "
+                               "deadline, which kw_batch_run is given");
+    }
+    kw_err code = kw_arg_bytes_init(&args, error, &batch->mem, &command);
     if (code == KW_OK) {
-        kw_plan_task task = {.options = &kw_plan_defaults, .argv = args.argv, .argc = args.argc};
+        kw_plan_task task = {.options = options, .argv = args.argv, .argc = args.argc};
         code = kw_batch_add_task(batch, error, &task);
         kw_arg_bytes_fini(&args);
     }
     return code;
+}
+
+kw_err kw_batch_add_argv(kw_batch *batch, kw_error *error, int argc, const char **argv,
+                         const size_t *argvlen)
+{
+    return kw_batch_add_call(batch, error, NULL, (kw_argv){argc, argv, argvlen});
 }
 
 const kw_allocator *kw_batch_memory(const kw_batch *batch)

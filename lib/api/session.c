@@ -82,7 +82,7 @@ static kw_err check(const kw_session *session, kw_error *error)
 static kw_reply *send_task(kw_session *session, kw_error *error, const kw_plan_task *task)
 {
     kw_session_request request;
-    kw_err code = kw_session_plan(&request, session, error, task->argv, task->argc);
+    kw_err code = kw_session_plan(&request, session, error, task);
     if (code != KW_OK) {
         kw_topology_count_failure(session->topology, code, KW_EFFECT_NONE);
         return NULL;
@@ -138,7 +138,7 @@ kw_reply *kw_session_vcommand(kw_session *session, kw_error *error, const char *
     kw_args_init(&args, &session->mem);
     kw_reply *reply = NULL;
     if (kw_args_format(&args, error, format, values) == KW_OK) {
-        kw_plan_task task = {.argv = args.argv, .argc = args.argc};
+        kw_plan_task task = {.options = &kw_plan_defaults, .argv = args.argv, .argc = args.argc};
         reply = kw_session_run_task(session, error, &task);
     }
     kw_args_fini(&args);
@@ -154,21 +154,29 @@ kw_reply *kw_session_command(kw_session *session, kw_error *error, const char *f
     return reply;
 }
 
-kw_reply *kw_session_command_argv(kw_session *session, kw_error *error, int argc, const char **argv,
-                                  const size_t *argvlen)
+kw_reply *kw_session_call(kw_session *session, kw_error *error, const kw_call_options *options,
+                          kw_argv command)
 {
     if (session == NULL) {
         kw_error_refuse(error, KW_ERR_ARGUMENT, "session is NULL");
         return NULL;
     }
+    kw_call_options space;
     kw_arg_bytes args;
-    if (kw_arg_bytes_init(&args, error, &session->mem, &(kw_argv){argc, argv, argvlen}) != KW_OK) {
+    options = kw_args_options(&space, error, options);
+    if (options == NULL || kw_arg_bytes_init(&args, error, &session->mem, &command) != KW_OK) {
         return NULL;
     }
-    kw_plan_task task = {.argv = args.argv, .argc = args.argc};
+    kw_plan_task task = {.options = options, .argv = args.argv, .argc = args.argc};
     kw_reply *reply = kw_session_run_task(session, error, &task);
     kw_arg_bytes_fini(&args);
     return reply;
+}
+
+kw_reply *kw_session_command_argv(kw_session *session, kw_error *error, int argc, const char **argv,
+                                  const size_t *argvlen)
+{
+    return kw_session_call(session, error, NULL, (kw_argv){argc, argv, argvlen});
 }
 
 const kw_allocator *kw_session_memory(const kw_session *session)

@@ -190,7 +190,7 @@ static kw_err init_pinned(kw_async_command *command, kw_error *error, const kw_p
 {
     (void)kw_resp_write(command->bytes, task->argv, task->argc);
     command->item.request.bytes = (kw_bytes){command->bytes, command->len};
-    return kw_pin_plan(task->pin, &command->item, error, task->argv, task->argc);
+    return kw_pin_plan(task->pin, &command->item, error, task);
 }
 
 kw_err kw_async_command_init(kw_async_command *command, kw_topology *topology, kw_error *error,

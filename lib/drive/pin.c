@@ -16,10 +16,10 @@ void kw_pin_init(kw_pin *pin, kw_topology *topology, kw_bytes key)
     atomic_init(&pin->open_n, 0);
 }
 
-kw_err kw_pin_plan(kw_pin *pin, kw_item *item, kw_error *error, const kw_bytes *argv, size_t argc)
+kw_err kw_pin_plan(kw_pin *pin, kw_item *item, kw_error *error, const kw_plan_task *task)
 {
     kw_session_request request;
-    kw_err code = kw_session_plan(&request, &pin->plain, error, argv, argc);
+    kw_err code = kw_session_plan(&request, &pin->plain, error, task);
     if (code != KW_OK) {
         return code;
     }

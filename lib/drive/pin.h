@@ -64,9 +64,9 @@ static inline bool kw_pin_binds(const kw_item *item)
 /* The pin of a key, without a connection. */
 void kw_pin_init(kw_pin *pin, kw_topology *topology, kw_bytes key);
 
-/* Plans a command whose encoded bytes are the item's: its plan and its retry_state. Errors: those
- * of kw_session_plan, KW_ERR_NOMEM. Any thread, one at a time for each pin. */
-kw_err kw_pin_plan(kw_pin *pin, kw_item *item, kw_error *error, const kw_bytes *argv, size_t argc);
+/* Plans the command of the task, whose encoded bytes are the item's: its plan and its retry_state.
+ * Errors: those of kw_session_plan, KW_ERR_NOMEM. Any thread, one at a time for each pin. */
+kw_err kw_pin_plan(kw_pin *pin, kw_item *item, kw_error *error, const kw_plan_task *task);
 
 /* A command that was given: true where it is its turn at once; else it waits. */
 bool kw_pin_takes(kw_pin *pin, kw_item *item);

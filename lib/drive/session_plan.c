@@ -75,6 +75,32 @@ static void take_slot(kw_plan *plan, const kw_session *session)
     }
 }
 
+/* Options of one command, whose place is the session's: its deadline, and what follows a failure.
+ */
+static kw_err check_options(kw_error *error, const kw_call_options *options)
+{
+    bool has_place = options->route != KW_ROUTE_AUTO || options->read != KW_READ_DEFAULT ||
+                     options->after != NULL || options->zone != NULL;
+    bool has_acks = (options->acks != 0 && options->acks != KW_ACKS_NONE) ||
+                    options->acks_local != 0 || options->token_out != NULL;
+    if (!has_place && !has_acks) {
+        return KW_OK;
+    }
+    return kw_error_set(error, KW_ERR_ARGUMENT, KW_EFFECT_NONE,
+                        "a session's commands go where it is pinned, and WAIT is a command of its "
+                        "own: of the options timeout_ms, idempotent and fail_fast are for them");
+}
+
+static void take_options(kw_plan *plan, const kw_call_options *options)
+{
+    plan->fails_fast = options->fail_fast;
+    plan->is_repeatable = plan->is_repeatable || options->idempotent;
+    if (options->timeout_ms > 0) {
+        plan->deadline_ns = kw_plan_deadline_ns(plan->start_ns, options->timeout_ms);
+        plan->block_ns = 0;
+    }
+}
+
 static void take_deadline(kw_plan *plan, const kw_session *session, uint64_t block_ms)
 {
     uint64_t timeout_ms = session->topology->env.options.timeout_ms;
@@ -181,10 +207,10 @@ static kw_err check_keys(const kw_plan *plan, const kw_session *session, kw_erro
 
 /* A server is asked for the keys of a command that the table does not know. */
 static kw_err plan_unknown(kw_plan *plan, const kw_session *session, kw_error *error,
-                           const kw_bytes *argv, size_t argc)
+                           const kw_plan_task *given)
 {
-    kw_plan_task task = {
-        .options = &kw_plan_defaults, .argv = argv, .argc = argc, .takes_acks = true};
+    kw_plan_task task = {.options = given->options, .argv = given->argv, .argc = given->argc};
+    task.takes_acks = true;
     task.closing = session->closing;
     kw_err code = session->is_async ? kw_plan_start(plan, session->topology, error, &task)
                                     : kw_plan_make(plan, session->topology, error, &task);
@@ -271,14 +297,19 @@ kw_err kw_session_check_turn(const kw_session *session, kw_error *error,
 }
 
 kw_err kw_session_plan(kw_session_request *request, const kw_session *session, kw_error *error,
-                       const kw_bytes *argv, size_t argc)
+                       const kw_plan_task *task)
 {
+    const kw_bytes *argv = task->argv;
+    size_t argc = task->argc;
     kw_plan *plan = &request->plan;
     memset(plan, 0, sizeof(*plan));
     request->effect = KW_SESSION_EFFECT_NONE;
+    if (check_options(error, task->options) != KW_OK) {
+        return KW_ERR_ARGUMENT;
+    }
     plan->command = kw_command_find(argv, argc);
     if (plan->command == NULL) {
-        return plan_unknown(plan, session, error, argv, argc);
+        return plan_unknown(plan, session, error, task);
     }
     kw_session_effect effect =
         effect_of(kw_command_name(plan->command), kw_command_flags(plan->command));
@@ -295,9 +326,6 @@ kw_err kw_session_plan(kw_session_request *request, const kw_session *session, k
         code = check_wait(session, error, plan, effect);
     }
     plan->is_repeatable = plan->is_repeatable || kw_session_effect_is_repeatable(effect);
-    if (code == KW_OK) {
-        kw_plan_task task = {.argv = argv, .argc = argc};
-        code = kw_plan_begin_write(plan, session->topology, error, &task);
-    }
-    return code;
+    take_options(plan, task->options);
+    return code == KW_OK ? kw_plan_begin_write(plan, session->topology, error, task) : code;
 }

@@ -78,10 +78,11 @@ void kw_session_drop(kw_session *session);
 /* The plan of pinning the connection. */
 void kw_session_plan_open(kw_plan *plan, const kw_session *session);
 
-/* Plans one command; KW_ERR_CROSSSLOT, KW_ERR_KEYS, KW_ERR_REFUSED, or what a look-up
- * of an unknown command at a server failed with. */
+/* Plans one command, the task's argv by its options; KW_ERR_ARGUMENT for options that are none of a
+ * session's, KW_ERR_CROSSSLOT, KW_ERR_KEYS, KW_ERR_REFUSED, or what a look-up of an unknown command
+ * at a server failed with. */
 kw_err kw_session_plan(kw_session_request *request, const kw_session *session, kw_error *error,
-                       const kw_bytes *argv, size_t argc);
+                       const kw_plan_task *task);
 
 /* What stands against a command now, which was planned before the session was what it is: of a
  * request as it was sent, plan and effect. KW_ERR_REFUSED, KW_ERR_CROSSSLOT, KW_ERR_NOMEM. */

@@ -13,6 +13,7 @@
 
 #include <keyway.h>
 
+#include <stdio.h>
 #include <string.h>
 
 static kw_fake *fakes[2];
@@ -162,6 +163,76 @@ static void test_routes_random_key_is_looked_for_at_every_primary(void **state)
     kw_close(kw);
 }
 
+/* Each command of a batch goes where its own options say. */
+static void test_routes_of_a_batch_are_each_commands_own(void **state)
+{
+    (void)state;
+    kw_client *kw = open_cluster();
+    for (size_t i = 0; i < 2; i++) {
+        kw_fake_on_reply(fakes[i], KW_FAKE_ALWAYS, "DBSIZE", ":%zu", i);
+        kw_fake_on_reply(fakes[i], KW_FAKE_ALWAYS, "ECHO *", ":%zu", i);
+        kw_fake_on_reply(fakes[i], KW_FAKE_ALWAYS, "GET *", ":%zu", i);
+    }
+    kw_error error = KW_ERROR_INIT;
+    kw_batch *batch = kw_batch_new(kw, &error);
+    const char *size[] = {"DBSIZE"};
+    const char *echo[] = {"ECHO", "x"};
+    for (size_t i = 0; i < 2; i++) {
+        char node[64];
+        kw_call_options options = KW_CALL_OPTIONS_INIT;
+        snprintf(node, sizeof(node), "%s", kw_fake_address(fakes[i]));
+        options.route = KW_ROUTE_NODE;
+        options.node = node; /* not looked at afterwards */
+        assert_int_equal(kw_batch_add_call(batch, &error, &options, (kw_argv){1, size, NULL}), 0);
+        options.route = KW_ROUTE_KEY;
+        options.key = i == 0 ? "bar" : "foo";
+        options.key_len = 3;
+        assert_int_equal(kw_batch_add_call(batch, &error, &options, (kw_argv){2, echo, NULL}), 0);
+    }
+    const char *get[] = {"GET", "foo"};
+    assert_int_equal(kw_batch_add_call(batch, &error, NULL, (kw_argv){2, get, NULL}), KW_OK);
+    assert_int_equal(kw_batch_run(batch, &error, 0), KW_OK);
+    static const long long expected[] = {0, 0, 1, 1, 1};
+    for (size_t i = 0; i < 5; i++) {
+        assert_int_equal(kw_reply_int(kw_batch_reply(batch, &error, i)), expected[i]);
+    }
+    kw_batch_free(batch);
+    kw_close(kw);
+}
+
+static void test_routes_and_options_that_a_batch_cannot_have_are_refused(void **state)
+{
+    (void)state;
+    kw_client *kw = open_cluster();
+    kw_token token = KW_TOKEN_INIT;
+    const char *argv[] = {"SET", "foo", "v"};
+    kw_call_options rows[6];
+    for (size_t i = 0; i < 6; i++) {
+        rows[i] = (kw_call_options)KW_CALL_OPTIONS_INIT;
+    }
+    rows[0].timeout_ms = 100;
+    rows[1].route = KW_ROUTE_NODE;
+    rows[2].route = KW_ROUTE_ALL_PRIMARIES;
+    rows[3].acks = 1;
+    rows[4].token_out = &token;
+    rows[5].size = 1;
+    static const kw_err codes[] = {KW_ERR_ARGUMENT,    KW_ERR_ARGUMENT,    KW_ERR_REFUSED,
+                                   KW_ERR_UNSUPPORTED, KW_ERR_UNSUPPORTED, KW_ERR_ARGUMENT};
+    kw_batch *batch = kw_batch_new(kw, NULL);
+    for (size_t i = 0; i < 6; i++) {
+        kw_error error = KW_ERROR_INIT;
+        kw_err code = kw_batch_add_call(batch, &error, &rows[i], (kw_argv){3, argv, NULL});
+        if (code != codes[i] || error.effect != KW_EFFECT_NONE || error.text[0] == '\0') {
+            fail_msg("%zu: %s: %s", i, kw_err_name(code), error.text);
+        }
+    }
+    assert_int_equal(kw_batch_count(batch), 0);
+    assert_int_equal(kw_batch_add_call(NULL, NULL, NULL, (kw_argv){3, argv, NULL}),
+                     KW_ERR_ARGUMENT);
+    kw_batch_free(batch);
+    kw_close(kw);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -169,6 +240,8 @@ int main(void)
         cmocka_unit_test(test_routes_command_of_one_node_goes_where_it_is_told),
         cmocka_unit_test(test_routes_command_of_one_node_needs_no_route_where_there_is_one),
         cmocka_unit_test(test_routes_random_key_is_looked_for_at_every_primary),
+        cmocka_unit_test(test_routes_of_a_batch_are_each_commands_own),
+        cmocka_unit_test(test_routes_and_options_that_a_batch_cannot_have_are_refused),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -239,6 +239,89 @@ static void test_session_waits_for_a_server_that_comes_back(void **state)
     kw_reply_free(reply); /* nothing was bound: the session goes on */
 }
 
+static kw_reply *call(kw_error *error, const kw_call_options *options, kw_argv command)
+{
+    if (session != NULL) {
+        return kw_session_call(session, error, options, command);
+    }
+    kw_test_answer answer = {0};
+    kw_callback callback = {kw_test_on_reply, &answer};
+    if (kw_async_session_call(async_session, error, callback, options, command) != KW_OK) {
+        return NULL;
+    }
+    assert_true(kw_test_turns(kw, &answer, 1, 10000));
+    if (answer.reply == NULL) {
+        *error = answer.error;
+    }
+    return answer.reply;
+}
+
+/* A command's own deadline is behind that of the handle, or before it. */
+static void test_session_command_has_a_deadline_of_its_own(void **state)
+{
+    (void)state;
+    const char *block[] = {"BLPOP", "k", "0"};
+    const char *set[] = {"SET", "k", "v"};
+    kw_error error = KW_ERROR_INIT;
+    kw_call_options options = KW_CALL_OPTIONS_INIT;
+    kw_fake_on(fakes[0], 1, "SET *",
+               KW_FAKE_STEPS(KW_FAKE_DELAY(1200), KW_FAKE_SEND("+OK\r\n"))); /* timeout=1s */
+    options.timeout_ms = 20000;
+    kw_reply *reply = call(&error, &options, (kw_argv){3, set, NULL});
+    if (reply == NULL) {
+        fail_msg("%s", error.text);
+    }
+    kw_reply_free(reply);
+    kw_fake_on(fakes[0], KW_FAKE_ALWAYS, "BLPOP *", KW_FAKE_STEPS(KW_FAKE_STALL));
+    options.timeout_ms = 100;
+    uint64_t start_ms = kw_test_now_ms();
+    assert_null(call(&error, &options, (kw_argv){3, block, NULL}));
+    assert_in_range(kw_test_now_ms() - start_ms, 98, 100 + LATE_MS);
+    expect_error("BLPOP", &error, KW_ERR_TIMEOUT, KW_EFFECT_MAYBE);
+    assert_null(call(&error, NULL, (kw_argv){3, set, NULL}));
+    expect_error("SET", &error, KW_ERR_CLOSED, KW_EFFECT_NONE);
+}
+
+/* One that the caller lets run twice is sent again. */
+static void test_session_command_that_may_run_twice_is_sent_again(void **state)
+{
+    (void)state;
+    const char *incr[] = {"INCR", "k"};
+    kw_error error = KW_ERROR_INIT;
+    kw_call_options options = KW_CALL_OPTIONS_INIT;
+    kw_fake_on(fakes[0], 1, "INCR *", KW_FAKE_STEPS(KW_FAKE_CLOSE));
+    kw_fake_on(fakes[0], KW_FAKE_ALWAYS, "INCR *", KW_FAKE_STEPS(KW_FAKE_SEND(":1\r\n")));
+    options.timeout_ms = 20000;
+    options.idempotent = true;
+    kw_reply *reply = call(&error, &options, (kw_argv){2, incr, NULL});
+    assert_int_equal(kw_reply_type(reply), KW_REPLY_INTEGER);
+    kw_reply_free(reply);
+    assert_int_equal(kw_fake_count(fakes[0], "INCR *"), 2);
+}
+
+static void test_session_refuses_options_that_are_not_its_own(void **state)
+{
+    (void)state;
+    const char *get[] = {"GET", "k"};
+    kw_token token = KW_TOKEN_INIT;
+    kw_call_options rows[6];
+    for (size_t i = 0; i < 6; i++) {
+        rows[i] = (kw_call_options)KW_CALL_OPTIONS_INIT;
+    }
+    rows[0].route = KW_ROUTE_ANY;
+    rows[1].read = KW_READ_REPLICA;
+    rows[2].acks = 1;
+    rows[3].token_out = &token;
+    rows[4].after = &token;
+    rows[5].size = 1;
+    for (size_t i = 0; i < 6; i++) {
+        kw_error error = KW_ERROR_INIT;
+        assert_null(call(&error, &rows[i], (kw_argv){2, get, NULL}));
+        expect_error("GET", &error, KW_ERR_ARGUMENT, KW_EFFECT_NONE);
+    }
+    assert_int_equal(kw_fake_count(fakes[0], "GET *"), 0);
+}
+
 #define CASE(name)                                                                                 \
     cmocka_unit_test_setup_teardown(name, set_up, tear_down),                                      \
     {                                                                                              \
@@ -260,6 +343,9 @@ int main(void)
         CASE(test_session_exec_with_an_unknown_error_is_not_trusted),
         CASE(test_session_unasked_bytes_while_idle_are_noticed),
         CASE(test_session_waits_for_a_server_that_comes_back),
+        CASE(test_session_command_has_a_deadline_of_its_own),
+        CASE(test_session_command_that_may_run_twice_is_sent_again),
+        CASE(test_session_refuses_options_that_are_not_its_own),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
