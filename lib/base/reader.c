@@ -63,13 +63,27 @@ void kw_reader_fini(kw_reader *reader)
     kw_reply_pool_close(&reader->pool);
 }
 
+/* True where a line ends in these bytes: by both of its bytes, as one of them may be of the line.
+ */
+static bool has_line_end(const char *at, size_t len)
+{
+    const char *end = at + len;
+    while ((at = memchr(at, '\r', (size_t)(end - at))) != NULL) {
+        at++;
+        if (at < end && *at == '\n') {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* True where the bytes not parsed yet are a line without an end. hiredis looks for
  * the end from the start each time, so that its length is bounded here. */
 static bool has_endless_line(const kw_reader *reader)
 {
     const redisReader *hiredis = reader->hiredis;
     size_t len = hiredis->len - hiredis->pos;
-    return len > LINE_MAX_LEN && memchr(hiredis->buf + hiredis->pos, '\r', LINE_MAX_LEN) == NULL;
+    return len > LINE_MAX_LEN && !has_line_end(hiredis->buf + hiredis->pos, LINE_MAX_LEN);
 }
 
 static kw_err over_limit(const kw_reader *reader, kw_error *error)

@@ -158,7 +158,7 @@ size_t kw_hint_count(const kw_reply *reply, size_t *hint_key, size_t hint_keys_n
 {
     size_t n = kw_reply_type(reply) == KW_REPLY_ARRAY ? kw_reply_count(reply) : 0;
     const kw_reply *first = n > 0 ? kw_reply_at(reply, 0) : NULL;
-    if (n < 4 || n % 3 != 1 || kw_reply_type(first) != KW_REPLY_INTEGER ||
+    if (n < 4 || n % 3 != 1 || n / 3 > KW_HINT_PAGE || kw_reply_type(first) != KW_REPLY_INTEGER ||
         kw_reply_int(first) < 0 || (uint64_t)kw_reply_int(first) >= hint_keys_n) {
         return 0;
     }

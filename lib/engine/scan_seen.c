@@ -80,8 +80,8 @@ static bool take_mark(kw_scan_seen *seen, kw_bytes word)
     return true;
 }
 
-/* "93" or "93-110". */
-static bool take_range(kw_scan_seen *seen, kw_bytes word)
+/* "93" or "93-110". *slots_n: those of all ranges so far; no slot is told twice. */
+static bool take_range(kw_scan_seen *seen, size_t *slots_n, kw_bytes word)
 {
     kw_bytes head = word;
     kw_bytes tail = word;
@@ -90,6 +90,10 @@ static bool take_range(kw_scan_seen *seen, kw_bytes word)
     (void)kw_bytes_split(&head, &tail, word, '-');
     if (!kw_bytes_to_uint(&first, head, KW_SLOTS_N - 1) ||
         !kw_bytes_to_uint(&last, tail, KW_SLOTS_N - 1) || last < first) {
+        return false;
+    }
+    *slots_n += (size_t)(last - first) + 1;
+    if (*slots_n > KW_SLOTS_N) {
         return false;
     }
     for (uint64_t slot = first; slot <= last; slot++) {
@@ -119,9 +123,10 @@ static bool take_line(kw_scan_seen *seen, kw_bytes *wrong, kw_bytes line)
     }
     seen->id = kw_bytes_id(words[0]);
     seen->is_primary = has_flag(words[2], "master");
+    size_t slots_n = 0;
     for (kw_bytes word = next_word(&line); word.len > 0; word = next_word(&line)) {
         *wrong = word;
-        if (word.data[0] == '[' ? !take_mark(seen, word) : !take_range(seen, word)) {
+        if (word.data[0] == '[' ? !take_mark(seen, word) : !take_range(seen, &slots_n, word)) {
             return false;
         }
     }

@@ -169,6 +169,26 @@ static void test_hint_replies_are_read_or_refused(void **state)
     }
 }
 
+/* A server hands a page back, and no more, whoever has written what it runs. */
+static void test_hint_replies_of_more_than_a_page_are_refused(void **state)
+{
+    (void)state;
+    static const char hint[] = " 'k' " RECORD " 0";
+    char *text = calloc(KW_HINT_PAGE + 2, sizeof(hint));
+    for (size_t over = 0; over < 2; over++) {
+        strcpy(text, "[1");
+        for (size_t i = 0; i < KW_HINT_PAGE + over; i++) {
+            strcat(text, hint);
+        }
+        strcat(text, "]");
+        kw_reply *reply = reply_of(text);
+        size_t hint_key = 7;
+        assert_int_equal(kw_hint_count(reply, &hint_key, 3), over > 0 ? 0 : KW_HINT_PAGE);
+        kw_reply_free(reply);
+    }
+    free(text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -177,6 +197,7 @@ int main(void)
         cmocka_unit_test(test_hint_has_what_is_left_of_a_life),
         cmocka_unit_test(test_hint_takes_the_record_out_of_a_command),
         cmocka_unit_test(test_hint_replies_are_read_or_refused),
+        cmocka_unit_test(test_hint_replies_of_more_than_a_page_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

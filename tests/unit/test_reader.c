@@ -496,6 +496,32 @@ static void test_reader_pushed_messages_are_no_replies(void **state)
     read_asides(&unwanted, false, 64, KW_ERR_PROTOCOL);
 }
 
+/* Half of a line's end early in it does not end it: what comes behind is looked through again with
+ * each piece. */
+static void test_reader_endless_lines_are_an_error(void **state)
+{
+    (void)state;
+    static const char *const heads[] = {"+", "+a\r", "-ERR \r\r", ":1\r", "$1\r", "*1\r\n+\r\r"};
+    char piece[1024];
+    memset(piece, 'b', sizeof(piece));
+    for (size_t i = 0; i < sizeof(heads) / sizeof(heads[0]); i++) {
+        kw_reader reader;
+        kw_reply *reply = NULL;
+        size_t len = strlen(heads[i]);
+        assert_int_equal(kw_reader_init(&reader, kw_mem_default(), &usual), KW_OK);
+        assert_int_equal(kw_reader_feed(&reader, NULL, heads[i], len), KW_OK);
+        kw_err code = kw_reader_next(&reader, &reply, NULL);
+        for (; code == KW_OK && len < 4 * 64 * 1024; len += sizeof(piece)) {
+            assert_int_equal(kw_reader_feed(&reader, NULL, piece, sizeof(piece)), KW_OK);
+            code = kw_reader_next(&reader, &reply, NULL);
+            assert_null(reply);
+        }
+        assert_int_equal(code, KW_ERR_PROTOCOL);
+        assert_in_range(len, 0, 64 * 1024 + 64 * sizeof(piece));
+        kw_reader_fini(&reader);
+    }
+}
+
 static void test_reader_endless_pushes_are_an_error(void **state)
 {
     (void)state;
@@ -717,6 +743,7 @@ int main(void)
         cmocka_unit_test(test_reader_sink_is_left_out_where_it_does_not_fit),
         cmocka_unit_test(test_reader_without_memory_says_so),
         cmocka_unit_test(test_reader_pushed_messages_are_no_replies),
+        cmocka_unit_test(test_reader_endless_lines_are_an_error),
         cmocka_unit_test(test_reader_endless_pushes_are_an_error),
         cmocka_unit_test(test_reader_resp3_kinds_arrive),
         cmocka_unit_test(test_reader_random_streams_read_alike_in_any_pieces),

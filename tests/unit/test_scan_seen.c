@@ -122,6 +122,24 @@ static void test_seen_more_marks_than_room_still_move(void **state)
     free(text);
 }
 
+/* No slot is told twice: ranges that all say the same again and again would be work without end. */
+static void test_seen_more_ranges_than_slots_are_refused(void **state)
+{
+    (void)state;
+    static const char whole[] = LINE("0-16382 16383");
+    static const char twice[] = LINE("0-16383 0-16383");
+    static const char more[] = LINE("0-16383 5");
+    kw_scan_seen seen;
+    size_t at;
+    kw_scan_seen_init(&seen);
+    assert_true(kw_scan_seen_nodes(&seen, &at, kw_bytes_of(whole)));
+    kw_scan_seen_init(&seen);
+    assert_false(kw_scan_seen_nodes(&seen, &at, kw_bytes_of(twice)));
+    assert_int_equal(at, strstr(twice, " 0-16383 0") + 9 - twice);
+    kw_scan_seen_init(&seen);
+    assert_false(kw_scan_seen_nodes(&seen, &at, kw_bytes_of(more)));
+}
+
 static void test_seen_print_tells_states_apart(void **state)
 {
     (void)state;
@@ -148,6 +166,7 @@ int main(void)
         cmocka_unit_test(test_seen_wrong_nodes_are_refused),
         cmocka_unit_test(test_seen_cut_nodes_are_read_to_their_end),
         cmocka_unit_test(test_seen_more_marks_than_room_still_move),
+        cmocka_unit_test(test_seen_more_ranges_than_slots_are_refused),
         cmocka_unit_test(test_seen_print_tells_states_apart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
