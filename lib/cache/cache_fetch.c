@@ -25,10 +25,14 @@ static kw_fetch_act ask(call *self)
     return kw_fetch_on_reply(fetch, reply, &failure);
 }
 
+/* A lease is renewed within the time of the call that waits, and given back whatever is left of it.
+ */
 static kw_fetch_act tell(call *self)
 {
     kw_fetch *fetch = &self->fetch;
-    kw_reply_free(kw_cache_ask(self->cache, NULL, &fetch->ask, kw_cache_deadline_ns(self->cache)));
+    bool is_waiting = fetch->ask.act == KW_LEASE_EXTEND;
+    uint64_t deadline_ns = is_waiting ? fetch->deadline_ns : kw_cache_deadline_ns(self->cache);
+    kw_reply_free(kw_cache_ask(self->cache, NULL, &fetch->ask, deadline_ns));
     return kw_fetch_go_on(fetch);
 }
 

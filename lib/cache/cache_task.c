@@ -4,14 +4,10 @@
 
 #include "base/error.h"
 #include "cache/life.h"
+#include "cache/task_load.h"
 #include "drive/loop_send.h"
 
 #include <string.h>
-
-static kw_bytes key_of(const kw_cache_task *task)
-{
-    return (kw_bytes){task->bytes, task->key_len};
-}
 
 static kw_cache *cache_of(const kw_cache_task *task)
 {
@@ -48,32 +44,13 @@ kw_cache_task *kw_cache_task_new(kw_cache_loop *loop, const kw_cache_task_wish *
     if (wish->value.len > 0) {
         memcpy(task->bytes + wish->key.len, wish->value.data, wish->value.len);
     }
-    if (!kw_fetch_init(&task->fetch, cache, key_of(task))) {
+    if (!kw_fetch_init(&task->fetch, cache, kw_cache_task_key(task))) {
         kw_fetch_fini(&task->fetch);
         kw_mem_free(&cache->mem, task);
         return NULL;
     }
     atomic_fetch_add(&loop->refs, 1);
     return task;
-}
-
-void kw_cache_loop_unref(kw_cache_loop *loop)
-{
-    if (atomic_fetch_sub(&loop->refs, 1) == 1) {
-        kw_allocator mem = loop->mem;
-        kw_monitor_fini(&loop->monitor);
-        kw_mem_free(&mem, loop);
-    }
-}
-
-static void unref(kw_cache_task *task)
-{
-    if (atomic_fetch_sub(&task->refs, 1) == 1) {
-        kw_allocator mem = task->mem;
-        kw_blob_unref(task->load.given);
-        kw_cache_loop_unref(task->loop);
-        kw_mem_free(&mem, task);
-    }
 }
 
 void kw_cache_task_link(kw_cache_loop *loop, kw_cache_task *task)
@@ -129,7 +106,7 @@ static void end(kw_cache_task *task, const kw_error *failure, kw_cache_value *va
     close_link(task, false);
     kw_fetch_fini(&task->fetch);
     unlink_task(task);
-    unref(task);
+    kw_cache_task_unref(task);
     if (callback.fn != NULL) {
         callback.fn(callback.arg, failure, failure == NULL ? value : NULL);
     } else {
@@ -154,12 +131,12 @@ static bool send_asked(kw_cache_task *task, kw_error *failure, kw_callback callb
     kw_bytes argv[KW_LEASE_ARGC];
     kw_lease_space space;
     kw_cache *cache = cache_of(task);
-    kw_call_options options = kw_cache_read_options(cache, key_of(task));
+    kw_call_options options = kw_cache_read_options(cache, kw_cache_task_key(task));
     options.timeout_ms = timeout_ms;
     kw_plan_task plan = {.options = &options, .argv = argv, .takes_acks = true};
     if (task->asked.key.data == NULL) {
         argv[0] = kw_bytes_of("GET");
-        argv[1] = key_of(task);
+        argv[1] = kw_cache_task_key(task);
         plan.argc = 2;
     } else {
         kw_lease_argv(argv, &space, &task->asked, task->is_whole);
@@ -181,7 +158,7 @@ static bool ask(kw_cache_task *task, kw_error *failure, const kw_lease_ask *aske
                    kw_fetch_left_ms(&task->fetch, now_of(task)))) {
         return true;
     }
-    unref(task);
+    kw_cache_task_unref(task);
     return false;
 }
 
@@ -244,12 +221,12 @@ void kw_cache_task_begin(kw_cache_task *task)
         return;
     }
     if (cache->near != NULL &&
-        kw_cache_find_near(cache, &none, key_of(task), kw_tracker_now(cache->tracker))) {
+        kw_cache_find_near(cache, &none, kw_cache_task_key(task), kw_tracker_now(cache->tracker))) {
         end(task, NULL, &none);
         return;
     }
-    if (cache->near != NULL &&
-        kw_tracker_begin(cache->tracker, &task->tracking, key_of(task), key_of(task))) {
+    if (cache->near != NULL && kw_tracker_begin(cache->tracker, &task->tracking,
+                                                kw_cache_task_key(task), kw_cache_task_key(task))) {
         uint64_t now_ns = now_of(task);
         uint64_t end_ns = now_ns + cache->topology->env.options.stall_ms * KW_NS_PER_MS;
         task->state = KW_CACHE_TASK_TRACKING;
@@ -288,7 +265,7 @@ static void on_reply(void *arg, kw_reply *reply, const kw_error *error)
     kw_cache_task *task = arg;
     if (task->has_ended) { /* cancelled meanwhile */
         kw_reply_free(reply);
-        unref(task);
+        kw_cache_task_unref(task);
         return;
     }
     bool is_missing = reply != NULL && kw_lease_is_script_missing(reply) && !task->is_whole;
@@ -299,7 +276,7 @@ static void on_reply(void *arg, kw_reply *reply, const kw_error *error)
         reply = NULL;
         error = &failure;
         if (ask(task, &failure, &asked, true)) {
-            unref(task);
+            kw_cache_task_unref(task);
             return;
         }
     }
@@ -308,7 +285,7 @@ static void on_reply(void *arg, kw_reply *reply, const kw_error *error)
     } else {
         on_own_reply(task, reply, error);
     }
-    unref(task);
+    kw_cache_task_unref(task);
 }
 
 static void drop_reply(void *arg, kw_reply *reply, const kw_error *error)
@@ -324,60 +301,6 @@ static void tell(kw_cache_task *task)
     task->asked = task->fetch.ask;
     task->is_whole = false;
     (void)send_asked(task, NULL, (kw_callback){drop_reply, NULL}, 0);
-}
-
-/* The host has ended a load that its function did not; any thread. */
-static void on_load_end(kw_cache_load *load)
-{
-    kw_cache_task *task = (kw_cache_task *)(void *)((char *)load - offsetof(kw_cache_task, load));
-    kw_cache_loop *loop = task->loop;
-    atomic_store(&task->is_loaded, true);
-    kw_monitor_lock(&loop->monitor);
-    if (!loop->is_closed) {
-        kw_poller_wake(&loop->poller);
-    }
-    kw_monitor_unlock(&loop->monitor);
-    unref(task);
-}
-
-static kw_fetch_act take_loaded(kw_cache_task *task)
-{
-    kw_blob *given = task->load.given;
-    task->load.given = NULL;
-    return kw_fetch_on_loaded(&task->fetch, task->load.how, given);
-}
-
-/* Calls the host; WAIT: it ends the load later. */
-static kw_fetch_act load(kw_cache_task *task)
-{
-    kw_cache_load_init(&task->load, cache_of(task), key_of(task));
-    task->load.end_fn = on_load_end;
-    task->state = KW_CACHE_TASK_LOADING;
-    atomic_fetch_add(&task->refs, 1);
-    kw_cache_loaded how = task->loader.fn(task->loader.arg, &task->load);
-    if (how == KW_CACHE_LATER) {
-        return KW_FETCH_WAIT;
-    }
-    task->load.how = how;
-    unref(task);
-    return take_loaded(task);
-}
-
-static void open_link(kw_cache_task *task)
-{
-    kw_cache *cache = cache_of(task);
-    task->state = KW_CACHE_TASK_GUARDING;
-    task->loop->links_n++;
-    kw_load_link_begin(&task->link, cache, &task->loop->poller, key_of(task),
-                       kw_cache_deadline_ns(cache));
-    kw_cache_task_serve_by(task, task->link.until_ns);
-}
-
-static void store(kw_cache_task *task)
-{
-    task->state = KW_CACHE_TASK_STORING;
-    kw_load_link_store(&task->link, &task->fetch.ask, kw_cache_deadline_ns(cache_of(task)));
-    kw_cache_task_serve_by(task, task->link.until_ns);
 }
 
 static void end_fetch(kw_cache_task *task)
@@ -412,17 +335,13 @@ static void run(kw_cache_task *task, kw_fetch_act act)
             kw_cache_task_serve_by(task, kw_fetch_until_ns(&task->fetch));
             return;
         case KW_FETCH_GUARD:
-            open_link(task);
-            return;
         case KW_FETCH_LOAD:
-            act = load(task);
+        case KW_FETCH_STORE:
+            act = kw_task_load_do(task, act);
             if (act == KW_FETCH_WAIT) {
                 return;
             }
             break;
-        case KW_FETCH_STORE:
-            store(task);
-            return;
         case KW_FETCH_END:
             end_fetch(task);
             return;
@@ -440,18 +359,12 @@ static void go_on_waiting(kw_cache_task *task)
     kw_cache_task_serve_by(task, kw_fetch_until_ns(&task->fetch));
 }
 
-static void go_on_with_link(kw_cache_task *task)
+static void go_on_loading(kw_cache_task *task)
 {
-    kw_load_link *link = &task->link;
-    kw_load_link_go_on(link);
-    if (link->state == KW_LOAD_LINK_OPENING || link->state == KW_LOAD_LINK_WATCHING ||
-        link->state == KW_LOAD_LINK_STORING) {
-        kw_cache_task_serve_by(task, link->until_ns);
-        return;
+    kw_fetch_act act = kw_task_load_go_on(task);
+    if (act != KW_FETCH_WAIT) {
+        run(task, act);
     }
-    run(task, task->state == KW_CACHE_TASK_GUARDING
-                  ? kw_fetch_on_guard(&task->fetch, link->state == KW_LOAD_LINK_OPEN)
-                  : kw_fetch_on_stored(&task->fetch, link->state == KW_LOAD_LINK_STORED));
 }
 
 void kw_cache_task_go_on(kw_cache_task *task)
@@ -467,12 +380,8 @@ void kw_cache_task_go_on(kw_cache_task *task)
         break;
     case KW_CACHE_TASK_GUARDING:
     case KW_CACHE_TASK_STORING:
-        go_on_with_link(task);
-        break;
     case KW_CACHE_TASK_LOADING:
-        if (atomic_load(&task->is_loaded)) {
-            run(task, take_loaded(task));
-        }
+        go_on_loading(task);
         break;
     case KW_CACHE_TASK_NEW:
     case KW_CACHE_TASK_ASKING:

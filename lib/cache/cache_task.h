@@ -69,9 +69,31 @@ static inline void kw_cache_task_serve_by(kw_cache_task *task, uint64_t until_ns
     kw_loop_guests_serve_by(task->loop->loop, until_ns);
 }
 
-kw_cache_task *kw_cache_task_new(kw_cache_loop *loop, const kw_cache_task_wish *wish);
+static inline kw_bytes kw_cache_task_key(const kw_cache_task *task)
+{
+    return (kw_bytes){task->bytes, task->key_len};
+}
 
-void kw_cache_loop_unref(kw_cache_loop *loop);
+static inline void kw_cache_loop_unref(kw_cache_loop *loop)
+{
+    if (atomic_fetch_sub(&loop->refs, 1) == 1) {
+        kw_allocator mem = loop->mem;
+        kw_monitor_fini(&loop->monitor);
+        kw_mem_free(&mem, loop);
+    }
+}
+
+static inline void kw_cache_task_unref(kw_cache_task *task)
+{
+    if (atomic_fetch_sub(&task->refs, 1) == 1) {
+        kw_allocator mem = task->mem;
+        kw_blob_unref(task->load.given);
+        kw_cache_loop_unref(task->loop);
+        kw_mem_free(&mem, task);
+    }
+}
+
+kw_cache_task *kw_cache_task_new(kw_cache_loop *loop, const kw_cache_task_wish *wish);
 
 /* The processing thread's from here on. */
 void kw_cache_task_link(kw_cache_loop *loop, kw_cache_task *task);

@@ -16,6 +16,8 @@
 /* Between two looks at the clock, and at whether the handle is being closed. */
 #define SLICE_NS ((uint64_t)50000000)
 
+#define NOT_IN_TIME "another process loads the value, and was not done in time"
+
 static uint64_t now_of(const kw_fetch *fetch)
 {
     return kw_env_now(&fetch->cache->topology->env);
@@ -79,6 +81,7 @@ static kw_fetch_act tell(kw_fetch *fetch, kw_lease_act act, kw_fetch_phase after
 static kw_fetch_act look(kw_fetch *fetch)
 {
     fetch->ask = kw_fetch_ask_of(fetch, KW_LEASE_ACQUIRE);
+    fetch->asked_ns = now_of(fetch);
     fetch->phase = KW_FETCH_LOOKING;
     return KW_FETCH_ASK;
 }
@@ -110,7 +113,15 @@ static kw_fetch_act refuse(kw_fetch *fetch)
 
 static kw_cache_source source_of_old(const kw_fetch *fetch)
 {
-    return fetch->is_over ? KW_CACHE_FROM_STALE : KW_CACHE_FROM_SERVER;
+    return now_of(fetch) >= fetch->ttl_end_ns ? KW_CACHE_FROM_STALE : KW_CACHE_FROM_SERVER;
+}
+
+/* Nobody has a new value. What the call itself has seen is given, while its life lasts: others may
+ * have begun when that was deleted already. */
+static kw_fetch_act fail(kw_fetch *fetch)
+{
+    kw_fetch_drop_over(fetch);
+    return fetch->old != NULL ? give(fetch, fetch->old, source_of_old(fetch)) : refuse(fetch);
 }
 
 /* To all who wait, and to this caller, who leads. */
@@ -183,7 +194,9 @@ static kw_fetch_act give_up(kw_fetch *fetch)
         return leave_to_others(fetch);
     }
     kw_cache_count(&fetch->cache->counters.hits);
-    return give_all(fetch, fetch->old, source_of_old(fetch));
+    kw_flight_end end = {.state = KW_FLIGHT_LEFT};
+    kw_flights_end(&fetch->cache->flights, fetch->flight, &end);
+    return give(fetch, fetch->old, source_of_old(fetch));
 }
 
 /* A place among the loads of this process. Old values that may be given do not wait for one. */
@@ -199,6 +212,7 @@ static kw_fetch_act place(kw_fetch *fetch)
         kw_cache_count(&fetch->cache->counters.alone);
         return load(fetch);
     }
+    kw_fetch_drop_over(fetch);
     bool is_end = fetch->old != NULL ||
                   check_end(fetch, now_ns, KW_ERR_QUEUE_TIMEOUT,
                             "as many loads as loads-max allows were under way all the time; raise "
@@ -240,9 +254,7 @@ static kw_fetch_act poll_later(kw_fetch *fetch)
 static kw_fetch_act go_on_polling(kw_fetch *fetch)
 {
     uint64_t now_ns = now_of(fetch);
-    kw_err code = check_end(fetch, now_ns, KW_ERR_TIMEOUT,
-                            "another process loads the value, and was not done in time");
-    if (code != KW_OK) {
+    if (check_end(fetch, now_ns, KW_ERR_TIMEOUT, NOT_IN_TIME) != KW_OK) {
         return leave_to_others(fetch);
     }
     if (now_ns < kw_fetch_until_ns(fetch)) {
@@ -270,7 +282,7 @@ static kw_fetch_act follow(kw_fetch *fetch)
     }
     if (state == KW_FLIGHT_FAILED) {
         kw_error_copy(&fetch->failure, &flight->failure);
-        return refuse(fetch);
+        return fail(fetch);
     }
     uint64_t now_ns = now_of(fetch);
     if (check_end(fetch, now_ns, KW_ERR_TIMEOUT,
@@ -326,6 +338,19 @@ static kw_fetch_act enter_flight(kw_fetch *fetch, kw_look_result result)
     return fetch->flight != NULL ? lead(fetch, true) : no_memory(fetch, true);
 }
 
+/* A server that has said who loads did not answer again, as the call's end came. Where it was asked
+ * shortly before it is not away: the other one loads still. */
+static bool is_cut_off(kw_fetch *fetch)
+{
+    uint64_t stall_ns = fetch->cache->topology->env.options.stall_ms * KW_NS_PER_MS;
+    bool is_cut = fetch->has_heard && fetch->failure.code == KW_ERR_TIMEOUT &&
+                  now_of(fetch) < fetch->asked_ns + stall_ns;
+    if (is_cut) {
+        kw_error_set(&fetch->failure, KW_ERR_TIMEOUT, KW_EFFECT_NONE, NOT_IN_TIME);
+    }
+    return is_cut;
+}
+
 static kw_fetch_act on_first_look(kw_fetch *fetch, kw_look_result result)
 {
     if (result == KW_LOOK_VALUE) {
@@ -336,7 +361,8 @@ static kw_fetch_act on_first_look(kw_fetch *fetch, kw_look_result result)
         kw_cache_count(&fetch->cache->counters.hits);
         return give(fetch, NULL, KW_CACHE_FROM_NOWHERE);
     }
-    return result == KW_LOOK_WRONG ? refuse(fetch) : enter_flight(fetch, result);
+    bool is_over = result == KW_LOOK_WRONG || (result == KW_LOOK_AWAY && is_cut_off(fetch));
+    return is_over ? refuse(fetch) : enter_flight(fetch, result);
 }
 
 /* While others of this process wait for what this call sees. */
@@ -351,7 +377,7 @@ static kw_fetch_act on_poll(kw_fetch *fetch, kw_look_result result)
     case KW_LOOK_LEASE:
         return lead(fetch, true);
     case KW_LOOK_AWAY:
-        return lead(fetch, false);
+        return is_cut_off(fetch) ? leave_to_others(fetch) : lead(fetch, false);
     case KW_LOOK_WRONG:
         return refuse_all(fetch);
     case KW_LOOK_TAKEN:
@@ -379,12 +405,11 @@ kw_fetch_act kw_fetch_on_guard(kw_fetch *fetch, bool is_open)
 
 static kw_fetch_act fail_load(kw_fetch *fetch)
 {
-    if (fetch->old != NULL) {
-        return give_all(fetch, fetch->old, source_of_old(fetch));
-    }
     kw_error_set(&fetch->failure, KW_ERR_LOAD, KW_EFFECT_NONE,
                  "the loader failed, or gave no value, and there is no old value to be given");
-    return refuse_all(fetch);
+    kw_flight_end end = {.state = KW_FLIGHT_FAILED, .failure = &fetch->failure};
+    kw_flights_end(&fetch->cache->flights, fetch->flight, &end);
+    return fail(fetch);
 }
 
 static kw_fetch_act finish(kw_fetch *fetch)

@@ -40,7 +40,10 @@ typedef struct kw_fetch {
     kw_lease_ask ask;
     bool may_give;         /* REFRESH was asked, and old may be given meanwhile */
     kw_blob *old;          /* what the server has, a reference; NULL: nothing */
-    bool is_over;          /* its ttl is over */
+    uint64_t ttl_end_ns;   /* from here on it is stale */
+    uint64_t old_end_ns;   /* and from here on given no more */
+    uint64_t asked_ns;     /* when the server was looked at last */
+    bool has_heard;        /* it has answered once */
     kw_lease_token holder; /* of a lease that is taken */
     kw_flight *flight;     /* NULL: none yet */
     bool is_entered;       /* it counts among those who wait */
@@ -117,5 +120,10 @@ typedef enum kw_look_result {
 } kw_look_result;
 
 kw_look_result kw_fetch_digest(kw_fetch *fetch, kw_reply *reply, const kw_error *failure);
+
+/* An old value whose life has ended since is given no more: loads, and waits for a place, take
+ * long.
+ */
+void kw_fetch_drop_over(kw_fetch *fetch);
 
 #endif

@@ -43,8 +43,13 @@ static kw_look_result keep(kw_fetch *fetch, const kw_lease_answer *answer, kw_re
         kw_reply_free(reply);
         return result;
     }
+    uint64_t now_ns = kw_env_now(&fetch->cache->topology->env);
     uint64_t extra_ms = kw_cache_options_extra_ms(&fetch->cache->options);
-    fetch->is_over = answer->left_ms >= 0 && (uint64_t)answer->left_ms <= extra_ms && extra_ms > 0;
+    uint64_t left_ms = answer->left_ms > 0 ? (uint64_t)answer->left_ms : 0;
+    uint64_t fresh_ms = left_ms > extra_ms ? left_ms - extra_ms : 0;
+    bool has_end = answer->left_ms >= 0;
+    fetch->old_end_ns = has_end ? now_ns + left_ms * KW_NS_PER_MS : UINT64_MAX;
+    fetch->ttl_end_ns = has_end && extra_ms > 0 ? now_ns + fresh_ms * KW_NS_PER_MS : UINT64_MAX;
     fetch->old = kw_blob_of_reply(&fetch->cache->mem, reply, kw_reply_bytes(answer->value));
     return fetch->old != NULL ? result : no_memory(&fetch->failure);
 }
@@ -123,8 +128,17 @@ static kw_look_result digest(kw_fetch *fetch, kw_reply *reply, const kw_error *f
 kw_look_result kw_fetch_digest(kw_fetch *fetch, kw_reply *reply, const kw_error *failure)
 {
     bool was_there = reply != NULL && !kw_reply_is_error(reply);
+    fetch->has_heard = fetch->has_heard || was_there;
     bool is_refresh = fetch->ask.act == KW_LEASE_REFRESH;
     kw_look_result result = digest(fetch, reply, failure);
     /* What may be given is, where nobody can say who loads it anew. */
     return is_refresh && !was_there && fetch->may_give ? KW_LOOK_VALUE : result;
+}
+
+void kw_fetch_drop_over(kw_fetch *fetch)
+{
+    if (fetch->old != NULL && kw_env_now(&fetch->cache->topology->env) >= fetch->old_end_ns) {
+        kw_blob_unref(fetch->old);
+        fetch->old = NULL;
+    }
 }

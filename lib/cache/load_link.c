@@ -130,8 +130,8 @@ static kw_err progress(kw_load_link *link, uint64_t now_ns)
     kw_conn *conn = link->conn;
     short revents = link->watch.revents;
     link->watch.revents = 0;
-    if (kw_conn_is_racing(conn, now_ns)) {
-        kw_poller_remove(link->poller, &link->watch);
+    if (kw_conn_is_racing(conn, now_ns) || (revents != 0 && conn->state == KW_CONN_CONNECTING)) {
+        kw_poller_remove(link->poller, &link->watch); /* it may go on with another socket */
     }
     kw_err code = kw_conn_check_overdue(conn, NULL, now_ns);
     if (code == KW_OK && (revents != 0 || conn->state != KW_CONN_READY)) {

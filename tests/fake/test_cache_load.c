@@ -1,0 +1,349 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Loads whose server answers late, or not at all, at the worst moment: the end of a call that waits
+ * for another's load, the life of an old value that ends during the load, a guard that is lost
+ * while the host loads. */
+#include "fake/fakes.h"
+
+#include <stdatomic.h>
+
+#include "api/client.h"
+#include "support/turn.h"
+
+#define ACQUIRE "EVALSHA * acquire *"
+#define REFRESH "EVALSHA * refresh *"
+#define RELEASE "EVALSHA * release *"
+#define EXTEND  "EVALSHA * extend *"
+#define YOURS   "*3\r\n:0\r\n$-1\r\n:-2\r\n"
+#define TAKEN                                                                                      \
+    "*5\r\n:3\r\n$-1\r\n:-2\r\n$32\r\n0123456789abcdef0123456789abcdef\r\n"                        \
+    ":60000\r\n"
+#define OK(text) KW_FAKE_STEPS(KW_FAKE_SEND(text))
+
+static kw_client *client;
+static kw_cache *cache;
+
+static void begin(const char *uri_options, const char *options)
+{
+    kw_error error = KW_ERROR_INIT;
+    renew_servers();
+    kw_fake_on(fakes[0], KW_FAKE_ALWAYS, "WATCH *", OK("+OK\r\n"));
+    kw_fake_on(fakes[0], KW_FAKE_ALWAYS, "UNWATCH", OK("+OK\r\n"));
+    kw_fake_on(fakes[0], KW_FAKE_ALWAYS, RELEASE, OK(":0\r\n"));
+    client = kw_test_open("redis://%s?%s", kw_fake_address(fakes[0]), uri_options);
+    cache = kw_cache_open(client, &error, options);
+    assert_non_null(cache);
+}
+
+static void end(void)
+{
+    kw_cache_close(cache);
+    kw_close(client);
+}
+
+static kw_cache_figures figures_of(kw_cache *self)
+{
+    kw_cache_figures figures = {.size = sizeof(figures)};
+    assert_int_equal(kw_cache_stats(self, NULL, &figures), KW_OK);
+    return figures;
+}
+
+/* Time that goes as the test says. */
+static atomic_ullong now_ns;
+
+static uint64_t tell_time(void *arg)
+{
+    (void)arg;
+    return atomic_load(&now_ns);
+}
+
+static void hold_time(void)
+{
+    atomic_store(&now_ns, kw_env_now(&client->topology->env));
+    client->topology->env.clock = (kw_clock){tell_time, NULL};
+}
+
+static void pass_ms(uint64_t ms)
+{
+    atomic_fetch_add(&now_ns, ms * KW_NS_PER_MS);
+}
+
+/* A load, which ends when the test says so. */
+static atomic_uint loads_n;
+static atomic_bool may_end;
+
+static kw_cache_loaded load_slowly(void *arg, kw_cache_load *load)
+{
+    (void)arg;
+    (void)load;
+    atomic_fetch_add(&loads_n, 1);
+    KW_TEST_AWAIT(atomic_load(&may_end));
+    return KW_CACHE_FAILED;
+}
+
+static kw_cache_loaded load_at_once(void *arg, kw_cache_load *load)
+{
+    (void)arg;
+    atomic_fetch_add(&loads_n, 1);
+    return kw_cache_load_give(load, "1", 1) == KW_OK ? KW_CACHE_LOADED : KW_CACHE_FAILED;
+}
+
+/* A fetch in a thread of its own. */
+typedef struct fetcher {
+    kw_cache_load_fn fn;
+    kw_err code;
+    atomic_bool has_ended;
+} fetcher;
+
+static void *run_fetch(void *arg)
+{
+    fetcher *self = arg;
+    kw_error error = KW_ERROR_INIT;
+    kw_cache_value value = KW_CACHE_VALUE_INIT;
+    self->code = kw_cache_fetch(cache, &error, &value, kw_cache_text("key"),
+                                (kw_cache_loader){self->fn, NULL});
+    kw_cache_release(&value);
+    atomic_store(&self->has_ended, true);
+    return NULL;
+}
+
+static void start(pthread_t *thread, fetcher *self)
+{
+    assert_int_equal(pthread_create(thread, NULL, run_fetch, self), 0);
+}
+
+/* By which the last command of the kind asked. */
+static void token_of(char token[33], const char *act)
+{
+    kw_fake_entry entry;
+    memset(token, 0, 33);
+    for (size_t i = 0; kw_fake_log_at(fakes[0], i, &entry); i++) {
+        const char *at = strstr(entry.text, act);
+        memcpy(token, at != NULL ? at + strlen(act) : token, 32);
+    }
+}
+
+/* The lease is renewed by one who waits, while no answer comes: that call ends in time. */
+static void test_a_renewal_without_an_answer_takes_no_more_than_the_calls_time(void **state)
+{
+    (void)state;
+    begin("timeout=400ms&stall-timeout=10s", "lease=600ms");
+    hold_time();
+    atomic_store(&may_end, false);
+    kw_fake_on(fakes[0], 1, ACQUIRE, OK(YOURS));
+    fetcher all[2] = {{load_slowly, KW_OK, false}, {load_at_once, KW_OK, false}};
+    pthread_t threads[2];
+    unsigned before_n = atomic_load(&loads_n);
+    start(&threads[0], &all[0]);
+    KW_TEST_AWAIT(atomic_load(&loads_n) > before_n);
+    char token[33];
+    token_of(token, " acquire ");
+    kw_fake_on_reply(fakes[0], KW_FAKE_ALWAYS, ACQUIRE,
+                     "*5\r\n:3\r\n$-1\r\n:-2\r\n$32\r\n%s\r\n:600", token);
+    kw_fake_on(fakes[0], KW_FAKE_ALWAYS, EXTEND, KW_FAKE_STEPS(KW_FAKE_STALL));
+    start(&threads[1], &all[1]);
+    KW_TEST_AWAIT(kw_fake_count(fakes[0], ACQUIRE) == 2);
+    pass_ms(250);
+    KW_TEST_AWAIT(kw_fake_count(fakes[0], EXTEND) == 1);
+    pass_ms(200);
+    KW_TEST_AWAIT(atomic_load(&all[1].has_ended));
+    assert_int_equal(all[1].code, KW_ERR_TIMEOUT);
+    atomic_store(&may_end, true);
+    pass_ms(10000);
+    for (size_t i = 0; i < 2; i++) {
+        kw_test_join(threads[i]);
+    }
+    end();
+}
+
+/* Another process loads. A server that was asked shortly before the call's end, and has not
+ * answered yet, is not away; one that has been silent for stall-timeout is, and the value is loaded
+ * here. */
+static void test_an_answer_that_the_calls_end_cuts_off_is_no_outage(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *options;
+        kw_err code;
+    } rows[] = {{"timeout=400ms&stall-timeout=10s", KW_ERR_TIMEOUT},
+                {"timeout=400ms&stall-timeout=100ms", KW_OK}};
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        begin(rows[i].options, NULL);
+        hold_time();
+        kw_fake_on(fakes[0], 1, ACQUIRE, OK(TAKEN));
+        kw_fake_on(fakes[0], KW_FAKE_ALWAYS, ACQUIRE, KW_FAKE_STEPS(KW_FAKE_STALL));
+        unsigned before_n = atomic_load(&loads_n);
+        fetcher one = {load_at_once, KW_OK, false};
+        pthread_t thread;
+        start(&thread, &one);
+        KW_TEST_AWAIT(kw_fake_count(fakes[0], ACQUIRE) == 1);
+        KW_TEST_UNTIL(kw_fake_count(fakes[0], ACQUIRE) == 2)
+        {
+            pass_ms(1);
+            kw_test_sleep_ms(1);
+        }
+        KW_TEST_UNTIL(atomic_load(&one.has_ended))
+        {
+            pass_ms(10);
+            kw_test_sleep_ms(1);
+        }
+        kw_test_join(thread);
+        assert_int_equal(one.code, rows[i].code);
+        assert_int_equal(atomic_load(&loads_n) - before_n, rows[i].code == KW_OK ? 1 : 0);
+        end();
+    }
+}
+
+/* What the load of an old value's key does meanwhile. */
+static kw_cache_loaded fail_after(void *arg, kw_cache_load *load)
+{
+    (void)load;
+    pass_ms(*(const unsigned *)arg);
+    return KW_CACHE_FAILED;
+}
+
+/* stale-if-error is counted from the end of the ttl, and not from when the load began. */
+static void test_an_old_value_is_given_no_longer_than_its_life(void **state)
+{
+    (void)state;
+    static const struct {
+        unsigned load_ms;
+        kw_err code;
+    } rows[] = {{50, KW_OK}, {150, KW_ERR_LOAD}};
+    for (size_t i = 0; i < 2; i++) {
+        kw_error error = KW_ERROR_INIT;
+        kw_cache_value value = KW_CACHE_VALUE_INIT;
+        begin("timeout=5s", "ttl=1s&stale-if-error=200ms");
+        hold_time();
+        kw_fake_on(fakes[0], KW_FAKE_ALWAYS, ACQUIRE, OK("*3\r\n:1\r\n$3\r\nold\r\n:100\r\n"));
+        kw_fake_on(fakes[0], KW_FAKE_ALWAYS, REFRESH, OK("*3\r\n:0\r\n$3\r\nold\r\n:100\r\n"));
+        kw_cache_loader loader = {fail_after, (void *)(uintptr_t)&rows[i].load_ms};
+        kw_err code = kw_cache_fetch(cache, &error, &value, kw_cache_text("key"), loader);
+        assert_int_equal(code, rows[i].code);
+        assert_int_equal(value.source, code == KW_OK ? KW_CACHE_FROM_STALE : KW_CACHE_FROM_NOWHERE);
+        kw_cache_release(&value);
+        end();
+    }
+}
+
+/* Who waits for a load that fails is given what it has seen itself: the value that the loader saw
+ * may have been deleted before that call began. */
+static void test_an_old_value_is_given_to_those_who_saw_it(void **state)
+{
+    (void)state;
+    begin("timeout=60s", "ttl=1s&stale-if-error=200ms");
+    hold_time();
+    atomic_store(&may_end, false);
+    kw_fake_on(fakes[0], 1, ACQUIRE, OK("*3\r\n:1\r\n$3\r\nold\r\n:100\r\n"));
+    kw_fake_on(fakes[0], 1, REFRESH, OK("*3\r\n:0\r\n$3\r\nold\r\n:100\r\n"));
+    fetcher all[2] = {{load_slowly, KW_OK, false}, {load_at_once, KW_OK, false}};
+    pthread_t threads[2];
+    unsigned before_n = atomic_load(&loads_n);
+    start(&threads[0], &all[0]);
+    KW_TEST_AWAIT(atomic_load(&loads_n) > before_n);
+    char token[33];
+    token_of(token, " refresh ");
+    kw_fake_on_reply(fakes[0], KW_FAKE_ALWAYS, ACQUIRE,
+                     "*5\r\n:3\r\n$-1\r\n:-2\r\n$32\r\n%s\r\n:60000", token);
+    start(&threads[1], &all[1]);
+    KW_TEST_UNTIL(figures_of(cache).waits == 1)
+    {
+        kw_test_sleep_ms(1);
+    }
+    atomic_store(&may_end, true);
+    for (size_t i = 0; i < 2; i++) {
+        kw_test_join(threads[i]);
+    }
+    assert_int_equal(all[0].code, KW_OK);
+    assert_int_equal(all[1].code, KW_ERR_LOAD);
+    end();
+}
+
+/* Loads in the loop. */
+
+static kw_cache_load *under_way;
+
+static kw_cache_loaded load_later(void *arg, kw_cache_load *load)
+{
+    (void)arg;
+    under_way = load;
+    return KW_CACHE_LATER;
+}
+
+typedef struct async_fetch {
+    unsigned ends_n;
+    kw_err code;
+    kw_cache_source source;
+} async_fetch;
+
+static void on_end(void *arg, const kw_error *error, kw_cache_value *value)
+{
+    async_fetch *self = arg;
+    self->ends_n++;
+    self->code = error != NULL ? error->code : KW_OK;
+    self->source = value != NULL ? value->source : KW_CACHE_FROM_NOWHERE;
+    kw_cache_release(value);
+}
+
+/* The host's descriptor is readable. */
+static bool is_woken(void)
+{
+    struct pollfd entry = {kw_fd(client, NULL), POLLIN, 0};
+    return poll(&entry, 1, 0) > 0;
+}
+
+static void test_a_guard_that_is_lost_during_a_load_wakes_the_host_once(void **state)
+{
+    (void)state;
+    kw_error error = KW_ERROR_INIT;
+    async_fetch fetch = {0, KW_OK, KW_CACHE_UNKNOWN};
+    begin("timeout=20s", NULL);
+    hold_time();
+    kw_fake_on(fakes[0], KW_FAKE_ALWAYS, ACQUIRE, OK(YOURS));
+    under_way = NULL;
+    assert_int_equal(kw_cache_fetch_async(cache, &error, kw_cache_text("key"),
+                                          (kw_cache_loader){load_later, NULL},
+                                          (kw_cache_callback){on_end, &fetch}),
+                     KW_OK);
+    KW_TEST_UNTIL(under_way != NULL)
+    {
+        (void)kw_test_turn(client, 1);
+    }
+    kw_fake_entry entry;
+    unsigned guard = 0;
+    for (size_t i = 0; kw_fake_log_at(fakes[0], i, &entry); i++) {
+        guard = strcmp(entry.text, "WATCH key") == 0 ? entry.connection : guard;
+    }
+    unsigned open_n = kw_fake_open(fakes[0]);
+    kw_fake_disconnect_one(fakes[0], guard, true);
+    kw_fake_await_open(fakes[0], open_n - 1);
+    KW_TEST_AWAIT(is_woken());
+    KW_TEST_UNTIL(!is_woken())
+    {
+        (void)kw_process(client, &error);
+    }
+    /* What it brings is given at once, though nobody stores it, and the lease goes back. */
+    assert_int_equal(kw_cache_load_give(under_way, "1", 1), KW_OK);
+    kw_cache_load_end(under_way, KW_CACHE_LOADED);
+    KW_TEST_AWAIT(is_woken());
+    (void)kw_process(client, &error);
+    assert_int_equal(fetch.ends_n, 1);
+    assert_int_equal(fetch.code, KW_OK);
+    assert_int_equal(fetch.source, KW_CACHE_FROM_LOAD);
+    KW_TEST_UNTIL(kw_fake_count(fakes[0], RELEASE) == 1)
+    {
+        (void)kw_test_turn(client, 1);
+    }
+    end();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_renewal_without_an_answer_takes_no_more_than_the_calls_time),
+        cmocka_unit_test(test_an_answer_that_the_calls_end_cuts_off_is_no_outage),
+        cmocka_unit_test(test_an_old_value_is_given_no_longer_than_its_life),
+        cmocka_unit_test(test_an_old_value_is_given_to_those_who_saw_it),
+        cmocka_unit_test(test_a_guard_that_is_lost_during_a_load_wakes_the_host_once),
+    };
+    return cmocka_run_group_tests(tests, start_fakes, stop_fakes);
+}
