@@ -35,6 +35,7 @@ typedef struct sim_result {
 typedef struct sim_crew {
     const sim_plan *plan;
     bool has_map; /* the handle has had one */
+    unsigned maps_n;
     kw_client *client;
     kw_client *clients[2]; /* the same one twice, or two that share what they know */
     bool is_closing;       /* no call begins any more */

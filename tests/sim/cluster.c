@@ -146,6 +146,7 @@ static void own(sim_server *server, unsigned unit, unsigned epoch)
     server->epoch = epoch;
     server->config_epoch = epoch;
     sim_keyspace_take(server, &W.units[unit]);
+    sim_near_take(server, &W.units[unit], sim_one_in(2));
 }
 
 /* One slot: its keys go first, then the new owner says that it is, then everybody learns it. */
@@ -178,6 +179,7 @@ static void end_move(void *arg, uint64_t unit)
     } else if (W.servers[self->from].owners[unit] == self->from && sim_keyspace_is_split(self)) {
         sim_at(sim_now() + NEWS_AGAIN, end_move, self, unit | (uint64_t)self->moves_n << 16);
     } else {
+        sim_near_take(from, self, true);
         self->from = SIM_NO_SERVER;
     }
 }
@@ -185,7 +187,10 @@ static void end_move(void *arg, uint64_t unit)
 static void move_keys(void *arg, uint64_t value)
 {
     sim_unit *self = arg;
-    self->is_gone = self->is_gone || self->moves_n == value;
+    if (self->moves_n == value && self->from != SIM_NO_SERVER && !self->is_gone) {
+        self->is_gone = true;
+        sim_near_take(&W.servers[self->to], self, true);
+    }
 }
 
 void sim_cluster_move(unsigned unit, unsigned to, uint64_t length_ns)
@@ -231,6 +236,7 @@ void sim_cluster_move_all(unsigned from, unsigned to)
 static void inherit(sim_server *heir, unsigned from)
 {
     heir->keys |= W.servers[from].keys;
+    sim_near_inherit(heir, from);
     for (unsigned unit = 0; unit < W.units_n; unit++) {
         sim_unit *moved = &W.units[unit];
         bool comes = moved->from != SIM_NO_SERVER && moved->to == from;
@@ -277,6 +283,7 @@ static void serve_again(void *arg, uint64_t owner)
     W.epoch++;
     W.servers[owner].config_epoch = W.epoch;
     sim_keyspace_take(&W.servers[owner], &W.units[unit]);
+    sim_near_take(&W.servers[owner], &W.units[unit], sim_one_in(2));
     sim_say("slots from %u are served again", W.units[unit].first);
     for (unsigned i = 0; i < W.servers_n; i++) {
         W.servers[i].owners[unit] = (unsigned char)owner;

@@ -69,6 +69,7 @@ void sim_cluster_replace_all(void)
             fresh->epochs[unit] = W.epoch;
             if (number == i) {
                 sim_keyspace_take(fresh, &W.units[unit]);
+                sim_near_take(fresh, &W.units[unit], false);
             }
         }
         snprintf(name, sizeof(name), "host%u", i);

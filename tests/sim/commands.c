@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* What servers answer, and what they run: each run of a command is accounted, and its number is in
  * the reply where the reply has room for it. */
-#include "sim/near.h"
+#include "sim/leases.h"
 
 #include "route/slot.h"
 
@@ -109,22 +109,27 @@ bool sim_peer_is_unwell(sim_peer *peer, bool reads)
     return false;
 }
 
-/* True where the server does not run it, and has said why. */
-static bool is_refused(sim_peer *peer, const request *asked)
+bool sim_peer_is_refused(sim_peer *peer, const unsigned *slots, size_t slots_n, bool reads)
 {
     const sim_server *server = peer->server;
     bool is_replica = server->primary != server->number;
-    if (sim_peer_is_unwell(peer, asked->reads)) {
+    if (sim_peer_is_unwell(peer, reads)) {
         return true;
     }
     if (sim_the_world.plan->kind == SIM_CLUSTER) {
-        return sim_cluster_redirects(peer, asked->slots, asked->keys_n, asked->reads);
+        return sim_cluster_redirects(peer, slots, slots_n, reads);
     }
-    if (is_replica && !asked->reads) {
+    if (is_replica && !reads) {
         sim_peer_say(peer, "%s", conditions[SIM_READONLY].text);
         return true;
     }
     return false;
+}
+
+/* True where the server does not run it, and has said why. */
+static bool is_refused(sim_peer *peer, const request *asked)
+{
+    return sim_peer_is_refused(peer, asked->slots, asked->keys_n, asked->reads);
 }
 
 static void answer_values(sim_peer *peer, const request *asked)
@@ -375,7 +380,11 @@ void sim_peer_run(sim_peer *peer, const sim_word *argv, size_t argc)
         }
         return;
     }
-    if (sim_near_run(peer, argv, argc) || sim_messages_run(peer, argv, argc)) {
+    if (sim_near_run(peer, argv, argc) || sim_lease_run(peer, argv, argc)) {
+        peer->is_asking = false;
+        return;
+    }
+    if (sim_messages_run(peer, argv, argc)) {
         return;
     }
     bool is_walked = sim_word_is(&argv[0], "SCAN") || sim_word_is(&argv[0], "DBSIZE");

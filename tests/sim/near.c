@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Keys that are kept near: a server that tracks who has read them, and tells of each write by the
- * connection that the reader has named; who writes beside the program; and what was true when. */
+/* Keys that are kept near: servers that track who has read them, and tell of each write by the
+ * connection that the reader has named; and who writes beside the program. */
 #include "sim/near.h"
 
 #include "sim/callers.h"
@@ -16,33 +16,30 @@
 
 #define CHANNEL "__redis__:invalidate"
 
-typedef struct near_key {
-    unsigned version; /* the last one; the first is 0 */
-    uint64_t from_ns[SIM_NEAR_VERSIONS];
-    bool is_gone[SIM_NEAR_VERSIONS]; /* there is no value: FLUSHALL */
-} near_key;
-
 static struct {
-    near_key keys[SIM_NEAR_KEYS];
     unsigned ids_n; /* numbers of connections */
-    unsigned own_version[SIM_NEAR_OWN];
+    sim_near_written own[SIM_NEAR_OWN];
 } near;
 
 void sim_near_name(char *text, size_t len, unsigned key)
 {
-    snprintf(text, len, "n%u", key);
+    snprintf(text, len, "{k%u}n", key); /* in a slot that moves alone */
 }
 
 /* The key; SIM_NEAR_KEYS: another one. */
 static unsigned key_of(const sim_word *word)
 {
-    unsigned key =
-        word->len == 2 && word->data[0] == 'n' ? (unsigned)(word->data[1] - '0') : SIM_NEAR_KEYS;
-    return key < SIM_NEAR_KEYS ? key : SIM_NEAR_KEYS;
+    for (unsigned key = 0; key < SIM_NEAR_KEYS; key++) {
+        char name[8];
+        sim_near_name(name, sizeof(name), key);
+        if (sim_word_is(word, name)) {
+            return key;
+        }
+    }
+    return SIM_NEAR_KEYS;
 }
 
-/* Who has read the keys, by one bit each, hears of it once. */
-static void tell(const sim_server *server, unsigned keys, const char *body)
+void sim_near_tell(const sim_server *server, unsigned keys, const char *body)
 {
     for (unsigned i = 0; i < W.peers_n; i++) {
         sim_peer *reader = &W.peers[i];
@@ -59,78 +56,78 @@ static void tell(const sim_server *server, unsigned keys, const char *body)
     }
 }
 
-/* The key has another value from now on, or none; false where there is no room for more. */
-static bool write_key(unsigned key, bool is_gone)
-{
-    near_key *self = &near.keys[key];
-    if (self->version + 1 == SIM_NEAR_VERSIONS) {
-        return false;
-    }
-    self->version++;
-    self->from_ns[self->version] = sim_now();
-    self->is_gone[self->version] = is_gone;
-    return true;
-}
-
-static void write_one(const sim_server *server, unsigned key)
+void sim_near_tell_of(const sim_server *server, unsigned key)
 {
     char body[40];
-    if (write_key(key, false)) {
-        snprintf(body, sizeof(body), "*1\r\n$2\r\nn%u\r\n", key);
-        sim_say("n%u has version %u", key, near.keys[key].version);
-        tell(server, 1u << key, body);
+    snprintf(body, sizeof(body), "*1\r\n$5\r\n{k%u}n\r\n", key);
+    sim_near_tell(server, 1u << key, body);
+}
+
+void sim_near_track(sim_peer *peer, unsigned keys)
+{
+    peer->tracked |= peer->redirect != 0 ? keys : 0;
+}
+
+static unsigned write_one(const sim_server *server, unsigned key)
+{
+    unsigned version = sim_near_put(server, key, false);
+    if (version > 0) {
+        sim_say("n%u has version %u at server %u", key, version, server->number);
+        sim_near_tell_of(server, key);
+        sim_near_replicate(server, key);
     }
+    return version;
 }
 
 static void flush_all(const sim_server *server)
 {
-    sim_say("FLUSHALL");
+    sim_say("FLUSHALL at server %u", server->number);
     for (unsigned i = 0; i < SIM_NEAR_KEYS; i++) {
-        (void)write_key(i, true);
+        bool is_there = W.plan->kind == SIM_RING || sim_near_home(i) == server;
+        if (is_there && sim_near_put(server, i, true) > 0) {
+            sim_near_replicate(server, i);
+        }
     }
-    tell(server, (1u << SIM_NEAR_KEYS) - 1, "*-1\r\n");
+    sim_near_tell(server, SIM_NEAR_ALL, "*-1\r\n");
+}
+
+/* Where others write the key: of a ring, by another ring perhaps. */
+static sim_server *target_of(unsigned key)
+{
+    unsigned members_n = W.plan->primaries_n + W.plan->spares_n;
+    return W.plan->kind == SIM_RING ? &W.servers[sim_random(members_n)] : sim_near_home(key);
 }
 
 static void on_write(void *arg, uint64_t value)
 {
-    sim_server *server = arg;
+    (void)arg;
     (void)value;
+    unsigned key = (unsigned)sim_random(SIM_NEAR_KEYS);
+    const sim_server *server = target_of(key);
     /* Once all is well keys have values, which are to be near: what is not there cannot be. */
     bool flushes = sim_one_in(20) && sim_the_crew.heal_ns == SIM_NEVER;
     if (server->is_there && !server->is_stopped && flushes) {
         flush_all(server);
     } else if (server->is_there && !server->is_stopped) {
-        write_one(server, (unsigned)sim_random(SIM_NEAR_KEYS));
+        (void)write_one(server, key);
     }
-    sim_at(sim_now() + sim_between(PAUSE_LEAST, PAUSE_MOST), on_write, server, 0);
+    sim_at(sim_now() + sim_between(PAUSE_LEAST, PAUSE_MOST), on_write, NULL, 0);
 }
 
 void sim_near_begin_world(void)
 {
     memset(&near, 0, sizeof(near));
+    if (W.plan->nears_n > 0 || W.plan->loads_n > 0) {
+        sim_near_begin_lines();
+    }
     if (W.plan->nears_n > 0) {
-        sim_at(sim_now() + sim_random(PAUSE_MOST), on_write, &W.servers[0], 0);
+        sim_at(sim_now() + sim_random(PAUSE_MOST), on_write, NULL, 0);
     }
 }
 
-bool sim_near_was(unsigned key, unsigned version, uint64_t from_ns)
+sim_near_written sim_near_own(unsigned number)
 {
-    const near_key *self = &near.keys[key];
-    if (version == SIM_NEAR_NONE) {
-        for (unsigned i = 0; i <= self->version; i++) {
-            if (self->is_gone[i] && sim_near_was(key, i, from_ns)) {
-                return true;
-            }
-        }
-        return false;
-    }
-    return version <= self->version &&
-           (version == self->version || self->from_ns[version + 1] > from_ns);
-}
-
-unsigned sim_near_own(unsigned number)
-{
-    return near.own_version[number];
+    return near.own[number];
 }
 
 static void answer_client(sim_peer *peer, const sim_word *argv, size_t argc)
@@ -153,19 +150,21 @@ static void answer_client(sim_peer *peer, const sim_word *argv, size_t argc)
 
 static void answer_data(sim_peer *peer, const sim_word *argv, size_t argc, unsigned key)
 {
-    const near_key *self = &near.keys[key];
-    peer->tracked |= peer->redirect != 0 && !sim_word_is(&argv[0], "SET") ? 1u << key : 0;
     if (sim_word_is(&argv[0], "SET") && argc > 2) {
-        write_one(peer->server, key);
-        near.own_version[sim_word_number(&argv[2]) % SIM_NEAR_OWN] = self->version;
+        near.own[sim_word_number(&argv[2]) % SIM_NEAR_OWN] =
+            (sim_near_written){write_one(peer->server, key), peer->server->number};
         sim_peer_say(peer, "+OK\r\n");
-    } else if (sim_word_is(&argv[0], "PTTL")) {
-        sim_peer_say(peer, self->is_gone[self->version] ? ":-2\r\n" : ":-1\r\n");
-    } else if (self->is_gone[self->version]) {
+        return;
+    }
+    unsigned version = sim_near_at(peer->server, key);
+    sim_near_track(peer, 1u << key);
+    if (sim_word_is(&argv[0], "PTTL")) {
+        sim_peer_say(peer, version == SIM_NEAR_NONE ? ":-2\r\n" : ":-1\r\n");
+    } else if (version == SIM_NEAR_NONE) {
         sim_peer_say(peer, peer->is_resp3 ? "_\r\n" : "$-1\r\n");
     } else {
         char text[16];
-        int len = snprintf(text, sizeof(text), "%u", self->version);
+        int len = snprintf(text, sizeof(text), "%u", version);
         sim_peer_say(peer, "$%d\r\n%s\r\n", len, text);
     }
 }
@@ -192,7 +191,7 @@ bool sim_near_run(sim_peer *peer, const sim_word *argv, size_t argc)
     if (key == SIM_NEAR_KEYS) {
         return false;
     }
-    if (!sim_peer_is_unwell(peer, !sim_word_is(&argv[0], "SET"))) {
+    if (!sim_peer_is_refused(peer, &W.key_slots[key], 1, !sim_word_is(&argv[0], "SET"))) {
         answer_data(peer, argv, argc, key);
     }
     return true;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Who reads by a cache with values near: none is older than the cache's promise, one's own writes
- * are seen, every call ends by its deadline, and once all is well values are near again. */
+/* Who reads by a cache with values near: none is older than the cache's promise, by the map that
+ * the program had, one's own writes are seen, every call ends by its deadline, and once all is well
+ * values are near again. */
 #include "sim/callers.h"
 #include "sim/near.h"
 
@@ -24,11 +25,55 @@ typedef struct near_reader {
     unsigned number;
     kw_cache *cache;
     uint64_t staleness_ns;
-    unsigned own[SIM_NEAR_KEYS]; /* versions that its own writes have made */
-    uint64_t near_ns;            /* when a value was near last; 0: none was */
+    sim_near_written own[SIM_NEAR_KEYS]; /* that its own writes have made */
+    unsigned maps_n[SIM_NEAR_KEYS];      /* that the program had seen then */
+    uint64_t near_ns;                    /* when a value was near last; 0: none was */
 } near_reader;
 
-static unsigned own_n;
+static struct {
+    unsigned own_n;
+    uint64_t until_ns[SIM_NEAR_KEYS][SIM_SERVERS]; /* until when the program has taken the server
+                                                      for the key's owner; 0: never */
+    unsigned owners[SIM_NEAR_KEYS];                /* SIM_NO_SERVER: none is known */
+} all;
+
+/* The owner by the map that the program has now, or had until now. */
+static void note_owner(unsigned key)
+{
+    char name[16];
+    char node[40];
+    unsigned ip[4];
+    unsigned port;
+    kw_error error = KW_ERROR_INIT;
+    sim_near_name(name, sizeof(name), key);
+    if (!C.has_map ||
+        kw_client_key_node(C.client, &error, node, sizeof(node), name, strlen(name)) != KW_OK) {
+        return;
+    }
+    if (sscanf(node, "%u.%u.%u.%u:%u", &ip[0], &ip[1], &ip[2], &ip[3], &port) != 5) {
+        sim_fail("the owner of a key is \"%s\"", node);
+    }
+    const sim_host *host =
+        sim_host_find(ip[0] << 24 | ip[1] << 16 | ip[2] << 8 | ip[3], (uint16_t)port);
+    const sim_server *server = host->owner;
+    if (all.owners[key] != SIM_NO_SERVER) {
+        all.until_ns[key][all.owners[key]] = sim_now();
+    }
+    all.owners[key] = server->number;
+    all.until_ns[key][server->number] = sim_now();
+}
+
+/* True where a server had the version at that time or later; of a value from memory, one that the
+ * program took for the owner then. */
+static bool was_true(unsigned key, unsigned version, uint64_t from_ns, bool is_near)
+{
+    bool was = false;
+    for (unsigned i = 0; i < sim_the_world.servers_n && !was; i++) {
+        bool is_owner = all.until_ns[key][i] > 0 && all.until_ns[key][i] >= from_ns;
+        was = (is_owner || !is_near) && sim_near_was(i, key, version, from_ns);
+    }
+    return was;
+}
 
 static void pause_for(uint64_t span_ns)
 {
@@ -92,14 +137,28 @@ static kw_err read_in_loop(kw_cache *cache, kw_error *error, kw_cache_value *val
     return code == KW_OK ? read.code : code;
 }
 
+/* What was written there is there still: no failover has lost it, and nothing leads elsewhere, as
+ * other members of a ring and another installation do. */
+static bool is_kept(const near_reader *self, unsigned key)
+{
+    if (sim_the_world.foreign != SIM_NO_SERVER && !sim_strangers_have_a_witness()) {
+        return false;
+    }
+    if (C.plan->kind == SIM_RING) {
+        return !C.plan->moves_keys && self->maps_n[key] == C.maps_n;
+    }
+    return !sim_near_is_lost(key, self->own[key].version);
+}
+
 static void read_key(near_reader *self, unsigned key)
 {
-    char name[8];
+    char name[16];
     kw_error error = KW_ERROR_INIT;
     kw_cache_value value = KW_CACHE_VALUE_INIT;
     sim_near_name(name, sizeof(name), key);
+    note_owner(key);
     uint64_t begin_ns = sim_now();
-    unsigned own = self->own[key];
+    sim_near_written own = self->own[key];
     bool is_in_loop = C.plan->reads_in_loop && sim_one_in(2);
     kw_err code = is_in_loop ? read_in_loop(self->cache, &error, &value, name)
                              : kw_cache_get(self->cache, &error, &value, kw_cache_text(name));
@@ -114,22 +173,25 @@ static void read_key(near_reader *self, unsigned key)
     uint64_t from_ns = begin_ns > granted_ns ? begin_ns - granted_ns : 0;
     sim_say("reader %u: %s has version %u%s", self->number, name, version, is_near ? ", near" : "");
     self->near_ns = is_near ? sim_now() : self->near_ns;
-    if (!sim_near_was(key, version, from_ns)) {
+    note_owner(key);
+    if (!was_true(key, version, from_ns, is_near)) {
         sim_fail("version %u of %s, from %s, was over %lu us before the read began", version, name,
                  is_near ? "memory" : "the server", (unsigned long)(granted_ns / SIM_US));
     }
-    if (version < own) {
-        sim_fail("version %u of %s is read behind the own write of version %u", version, name, own);
+    if (version < own.version && is_kept(self, key)) {
+        sim_fail("version %u of %s is read behind the own write of version %u", version, name,
+                 own.version);
     }
     kw_cache_release(&value);
 }
 
 static void write_key(near_reader *self, unsigned key)
 {
-    char name[8];
+    char name[16];
     char text[16];
     kw_error error = KW_ERROR_INIT;
-    unsigned number = 1 + own_n++ % (SIM_NEAR_OWN - 1);
+    unsigned number = 1 + all.own_n++ % (SIM_NEAR_OWN - 1);
+    unsigned maps_n = C.maps_n;
     sim_near_name(name, sizeof(name), key);
     snprintf(text, sizeof(text), "%u", number);
     const char *argv[] = {"SET", name, text};
@@ -141,6 +203,7 @@ static void write_key(near_reader *self, unsigned key)
     check_time(begin_ns, "a write");
     if (reply != NULL && !kw_reply_is_error(reply)) {
         self->own[key] = sim_near_own(number);
+        self->maps_n[key] = maps_n;
     }
     kw_reply_free(reply);
     kw_ticket_free(ticket);
@@ -193,7 +256,10 @@ static void run_reader(void *arg)
 
 void sim_near_readers_begin(const sim_plan *plan)
 {
-    own_n = 0;
+    memset(&all, 0, sizeof(all));
+    for (unsigned i = 0; i < SIM_NEAR_KEYS; i++) {
+        all.owners[i] = SIM_NO_SERVER;
+    }
     for (unsigned i = 0; i < plan->nears_n; i++) {
         C.callers_left++;
         sim_spawn("reader", run_reader, (void *)(uintptr_t)i);

@@ -4,6 +4,7 @@
 
 #include "sim/scenes.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -289,12 +290,50 @@ static void make_readers(sim_plan *plan, sim_chance *random)
     bool has_end = sim_plan_has(plan, SIM_CLOSE) || sim_plan_has(plan, SIM_DRAIN) ||
                    sim_plan_has(plan, SIM_FORK);
     bool is_bound = !plan->has_names && plan->mix.block_ns == 0 && !plan->is_long;
-    bool reads = plan->kind == SIM_PLAIN && !has_end && is_bound && one_in(random, 2);
+    bool reads = !has_end && is_bound && one_in(random, plan->kind == SIM_PLAIN ? 2 : 3);
     plan->nears_n = reads ? (unsigned)between(random, 1, 2) : 0;
     /* A loop that has no descriptor yet ends nothing. */
     plan->reads_in_loop = reads && !sim_plan_has(plan, SIM_NUMBERS) && one_in(random, 2);
     plan->staleness_ms = of_any_size(random, 10, 1000);
     plan->staleness_ms += one_in(random, 4) ? 0 : 20 * plan->latency_ns / SIM_MS;
+}
+
+/* Slots of what is near, and of what is loaded, move. */
+static void aim_moves(sim_plan *plan)
+{
+    for (unsigned i = 0; plan->nears_n + plan->loads_n > 0 && i < plan->faults_n; i++) {
+        sim_fault *fault = &plan->faults[i];
+        fault->target %= fault->kind == SIM_MOVE || fault->kind == SIM_UNSERVED ? 3 : UINT_MAX;
+    }
+}
+
+/* Caches whose values are loaded; of two caches each is as another process. */
+static void make_loads(sim_plan *plan, sim_chance *random)
+{
+    bool has_end = sim_plan_has(plan, SIM_CLOSE) || sim_plan_has(plan, SIM_DRAIN) ||
+                   sim_plan_has(plan, SIM_FORK);
+    bool is_bound = !plan->has_names && plan->mix.block_ns == 0 && !plan->is_long;
+    if (has_end || !is_bound || !one_in(random, 4)) {
+        return;
+    }
+    plan->loads_n = (unsigned)between(random, 1, 6);
+    plan->loads_in_loop = !sim_plan_has(plan, SIM_NUMBERS) && one_in(random, 2);
+    sim_plan_draw_loads(plan, random);
+}
+
+void sim_plan_draw_loads(sim_plan *plan, sim_chance *random)
+{
+    plan->caches_n = (unsigned)between(random, 1, 2);
+    plan->loads_are_near = one_in(random, 2);
+    plan->loads_max = one_in(random, 3) ? 1 : one_in(random, 2) ? 2 : 32;
+    plan->lease_ms = of_any_size(random, 50, 2000);
+    plan->ttl_ms = one_in(random, 6) ? 0 : of_any_size(random, 20, 2000);
+    plan->stale_ms = plan->ttl_ms == 0 || one_in(random, 2) ? 0 : of_any_size(random, 10, 1000);
+    plan->stale_if_error_ms =
+        plan->ttl_ms == 0 || one_in(random, 2) ? 0 : of_any_size(random, 10, 2000);
+    plan->negative_ms = one_in(random, 4) ? 0 : of_any_size(random, 10, 1000);
+    plan->load_ms = of_any_size(random, 1, one_in(random, 4) ? 2 * plan->lease_ms : 100);
+    plan->staleness_ms = plan->staleness_ms > 0 ? plan->staleness_ms : 200;
 }
 
 /* Who walks all keys meets slots that move, forth and back, within a walk of some round trips. */
@@ -326,9 +365,6 @@ static void make_channels(sim_plan *plan, sim_chance *random)
     plan->is_sharded = plan->kind == SIM_CLUSTER && plan->channels_n > 0 && one_in(random, 2);
 }
 
-/* One life in so many is a scene, where its world has some. */
-#define SCENES 6
-
 void sim_plan_make(sim_plan *plan, uint64_t seed, sim_kind kind)
 {
     sim_chance random;
@@ -344,11 +380,11 @@ void sim_plan_make(sim_plan *plan, uint64_t seed, sim_kind kind)
     make_walks(plan, &random);
     plan->reopens = one_in(&random, 2);
     make_channels(plan, &random);
-    if (one_in(&random, SCENES)) {
-        sim_scene_make(plan, &random);
-    } else {
+    if (!sim_scene_make(plan, &random)) {
         make_strangers(plan, &random);
         make_readers(plan, &random);
+        make_loads(plan, &random);
+        aim_moves(plan);
     }
 }
 
@@ -388,7 +424,7 @@ void sim_plan_show(const sim_plan *plan)
     fprintf(stderr,
             "  seed %lu: %s, %u primaries, %u replicas each, latency %lu us, timeout %lu ms, "
             "protocol %u%s%s%s%s%s%s%s, share-above %u, pool-max %u, channels %u%s, walks %u%s, "
-            "near %u%s (%lu ms)\n",
+            "near %u%s (%lu ms), loads %u of %u%s%s\n",
             (unsigned long)plan->seed, sim_kind_name(plan->kind), plan->primaries_n,
             plan->replicas_n, (unsigned long)(plan->latency_ns / SIM_US),
             (unsigned long)plan->timeout_ms, plan->protocol, plan->is_old ? ", no HELLO" : "",
@@ -399,7 +435,17 @@ void sim_plan_show(const sim_plan *plan)
             plan->share_above, plan->pool_max, plan->channels_n,
             plan->is_sharded ? " (sharded)" : "", plan->walks_n,
             plan->reopens ? ", after-fork=reopen" : "", plan->nears_n,
-            plan->reads_in_loop ? ", also in the loop" : "", (unsigned long)plan->staleness_ms);
+            plan->reads_in_loop ? ", also in the loop" : "", (unsigned long)plan->staleness_ms,
+            plan->loads_n, plan->caches_n, plan->loads_in_loop ? ", also in the loop" : "",
+            plan->loads_are_near ? ", near" : "");
+    if (plan->loads_n > 0) {
+        fprintf(stderr,
+                "  loads: at most %u at once, of %lu ms, lease %lu ms, ttl %lu ms, stale %lu ms, "
+                "stale-if-error %lu ms, negative-ttl %lu ms\n",
+                plan->loads_max, (unsigned long)plan->load_ms, (unsigned long)plan->lease_ms,
+                (unsigned long)plan->ttl_ms, (unsigned long)plan->stale_ms,
+                (unsigned long)plan->stale_if_error_ms, (unsigned long)plan->negative_ms);
+    }
     for (unsigned i = 0; i < plan->callers_n; i++) {
         show_caller(plan, i);
     }

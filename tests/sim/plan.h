@@ -132,14 +132,25 @@ typedef struct sim_plan {
     uint64_t timeout_ms;
     unsigned channels_n;   /* that a subscriber hears; 0: there is none */
     unsigned walks_n;      /* threads that walk all keys */
-    unsigned nears_n;      /* threads that read by a cache with values near, of a plain server */
+    unsigned nears_n;      /* threads that read by a cache with values near */
     bool reads_in_loop;    /* and some of them in the host's loop */
     uint64_t staleness_ms; /* near-staleness */
-    bool reopens;          /* after-fork=reopen */
-    bool is_sharded;       /* the channels are sharded ones */
-    bool has_shared;       /* every other caller has a handle of kw_open_shared */
-    bool is_strict;        /* order=strict */
-    bool is_long;          /* outages and deadlines of many seconds */
+    unsigned loads_n;      /* threads that fetch by a cache, which loads */
+    unsigned caches_n;     /* that they have, as several processes */
+    bool loads_in_loop;    /* some fetch in the host's loop */
+    bool loads_are_near;   /* and the caches keep values near */
+    unsigned loads_max;    /* options of the caches */
+    uint64_t lease_ms;
+    uint64_t ttl_ms;
+    uint64_t stale_ms;
+    uint64_t stale_if_error_ms;
+    uint64_t negative_ms;
+    uint64_t load_ms;  /* what a load takes at most */
+    bool reopens;      /* after-fork=reopen */
+    bool is_sharded;   /* the channels are sharded ones */
+    bool has_shared;   /* every other caller has a handle of kw_open_shared */
+    bool is_strict;    /* order=strict */
+    bool is_long;      /* outages and deadlines of many seconds */
     bool loses_owners; /* slots of a silent server are another one's, and nothing else is wrong */
     bool owes;         /* connections are silent once, with answers owed to nobody on them */
     bool meets;        /* callers meet on one connection, and nothing is wrong */
@@ -161,6 +172,10 @@ typedef struct sim_plan {
 
 /* What seeds are to be of. SIM_KINDS_N: any. */
 void sim_plan_make(sim_plan *plan, uint64_t seed, sim_kind kind);
+
+/* Options of caches that load. */
+struct sim_chance;
+void sim_plan_draw_loads(sim_plan *plan, struct sim_chance *random);
 
 /* Prints it, for people. */
 void sim_plan_show(const sim_plan *plan);

@@ -5,7 +5,7 @@
 #include "sim/arena.h"
 #include "sim/callers.h"
 #include "sim/system.h"
-#include "sim/near.h"
+#include "sim/leases.h"
 
 #include <poll.h>
 #include <stdio.h>
@@ -70,7 +70,9 @@ static void on_log(void *arg, kw_log_level level, const char *text)
     if (sim_locks_n() > 0) {
         sim_fail("a log line with a lock held: %s", text);
     }
-    C.has_map = C.has_map || strncmp(text, "new map:", 8) == 0;
+    bool is_map = strncmp(text, "new map:", 8) == 0;
+    C.has_map = C.has_map || is_map;
+    C.maps_n += is_map ? 1 : 0;
     sim_say("log: %s", text);
 }
 
@@ -407,7 +409,7 @@ static void begin_crew(const sim_plan *plan)
     C.begin_ns = sim_now();
     C.fault_ns = SIM_NEVER;
     C.heal_ns = SIM_NEVER;
-    C.has_loop[0] = plan->reads_in_loop;
+    C.has_loop[0] = plan->reads_in_loop || plan->loads_in_loop;
     for (unsigned i = 0; i < plan->callers_n; i++) {
         if (!plan->callers[i].is_off) {
             C.callers_left++;
@@ -442,6 +444,7 @@ void sim_run(const sim_plan *plan)
     sim_listener_begin(plan);
     sim_walks_begin(plan);
     sim_near_readers_begin(plan);
+    sim_loads_begin(plan);
     for (unsigned i = 0; i < 2; i++) {
         if (C.has_loop[i]) {
             C.loops_left++;

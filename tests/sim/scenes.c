@@ -2,93 +2,13 @@
 /* Scenes: lives of one trouble each, of which chance alone would make too few. */
 #include "sim/scenes.h"
 
+#include "sim/scene_parts.h"
 #include "sim/world.h"
 
 #include "route/slot.h"
 
 #include <stdio.h>
 #include <string.h>
-
-/* Round trips in which a second is long. */
-#define NEAR_NS (20 * SIM_MS)
-
-static uint64_t between(sim_chance *random, uint64_t least, uint64_t most)
-{
-    return least + sim_chance_below(random, most - least + 1);
-}
-
-static bool one_in(sim_chance *random, unsigned n)
-{
-    return sim_chance_below(random, n) == 0;
-}
-
-/* Nobody calls yet, and nothing goes wrong. */
-static void clear(sim_plan *plan)
-{
-    plan->callers_n = 0;
-    plan->commands_n = 0;
-    plan->ids_n = 0;
-    plan->faults_n = 0;
-    plan->walks_n = 0;
-    plan->channels_n = 0;
-    plan->memory_at = 0;
-    plan->mix.block_ns = 0;
-    plan->is_long = false;
-    plan->is_small = true;
-    plan->has_shared = false;
-    plan->pool_max = 0;
-    plan->has_names = false;
-    plan->has_thread = false;
-    plan->has_dead_address = false;
-    plan->latency_ns = plan->latency_ns < NEAR_NS ? plan->latency_ns : NEAR_NS;
-    plan->jitter_ns = plan->jitter_ns < plan->latency_ns ? plan->jitter_ns : 0;
-}
-
-static void add_caller(sim_plan *plan, sim_way way, uint64_t begin_ns)
-{
-    sim_caller *caller = &plan->callers[plan->callers_n++];
-    *caller = (sim_caller){way, plan->commands_n, 0, 1, begin_ns, false};
-}
-
-/* One more command of the last caller. */
-static sim_command *add(sim_plan *plan, sim_act act, unsigned key)
-{
-    sim_caller *caller = &plan->callers[plan->callers_n - 1];
-    sim_command *command = &plan->commands[plan->commands_n++];
-    memset(command, 0, sizeof(*command));
-    command->way = caller->way;
-    command->act = act;
-    command->key = key;
-    command->parts_n = 1;
-    command->id = ++plan->ids_n;
-    caller->commands_n++;
-    return command;
-}
-
-static sim_fault *add_fault(sim_plan *plan, sim_fault_kind kind, uint64_t at_ns, uint64_t length_ns)
-{
-    sim_fault *fault = &plan->faults[plan->faults_n++];
-    *fault = (sim_fault){kind, at_ns, length_ns, 0, 0, false};
-    return fault;
-}
-
-/* Reads that one caller gives, one after the other. */
-typedef struct reads {
-    unsigned n;
-    uint64_t least_ms; /* their deadlines */
-    uint64_t most_ms;
-    uint64_t pause_ms; /* at most, before each */
-} reads;
-
-static void add_reader(sim_plan *plan, sim_chance *random, uint64_t begin_ns, const reads *all)
-{
-    add_caller(plan, SIM_CALL, begin_ns);
-    for (unsigned k = 0; k < all->n; k++) {
-        sim_command *command = add(plan, SIM_READ, (unsigned)sim_chance_below(random, SIM_KEYS));
-        command->timeout_ms = between(random, all->least_ms, all->most_ms);
-        command->pause_ns = between(random, 0, all->pause_ms) * SIM_MS;
-    }
-}
 
 /* Calls to one server that they name, which leaves the cluster meanwhile. */
 static void leave(sim_plan *plan, sim_chance *random)
@@ -122,7 +42,7 @@ static void move_away(sim_plan *plan, sim_chance *random)
     plan->has_thread = true;
     plan->primaries_n = one_in(random, 3) ? plan->primaries_n : 4;
     plan->replicas_n = one_in(random, 3) ? (unsigned)sim_chance_below(random, 3) : 2;
-    plan->latency_ns = one_in(random, 3) ? NEAR_NS : plan->latency_ns;
+    plan->latency_ns = one_in(random, 3) ? SIM_SCENE_NEAR_NS : plan->latency_ns;
     uint64_t at_ns = between(random, 50, 2000) * SIM_MS;
     unsigned callers_n = (unsigned)between(random, 1, 4);
     for (unsigned i = 0; i < callers_n; i++) {
@@ -412,22 +332,47 @@ static void bring_back(sim_plan *plan, sim_chance *random)
 typedef void (*scene_fn)(sim_plan *plan, sim_chance *random);
 
 /* Those are there several times of which chance makes the trouble more rarely. */
-static const scene_fn of_clusters[] = {leave,      move_away, want_maps,  want_maps,
-                                       want_maps,  move_away, lose_slots, come_back,
-                                       bring_back, move_away, bring_back};
+static const scene_fn of_clusters[] = {leave,
+                                       move_away,
+                                       want_maps,
+                                       want_maps,
+                                       want_maps,
+                                       move_away,
+                                       lose_slots,
+                                       come_back,
+                                       bring_back,
+                                       move_away,
+                                       bring_back,
+                                       sim_scene_slots_change_hands,
+                                       sim_scene_slots_change_hands};
 static const scene_fn of_servers[] = {
     meet,        meet,        meet,        thin_out,      thin_out,      owe,        owe,
     fall_silent, fall_silent, fall_silent, come_together, come_together, leave_dial, dial_behind};
+static const scene_fn of_rings[] = {sim_scene_members_come_and_go};
+static const scene_fn of_groups[] = {sim_scene_primaries_change};
 
 #define LEN(list) (sizeof(list) / sizeof((list)[0]))
 
-void sim_scene_make(sim_plan *plan, sim_chance *random)
+typedef struct scene_list {
+    const scene_fn *all;
+    size_t n;
+    unsigned one_in; /* so many lives */
+} scene_list;
+
+static const scene_list lists[SIM_KINDS_N] = {
+    [SIM_PLAIN] = {of_servers, LEN(of_servers), 6},
+    [SIM_CLUSTER] = {of_clusters, LEN(of_clusters), 6},
+    [SIM_RING] = {of_rings, LEN(of_rings), 20},
+    [SIM_SENTINEL] = {of_groups, LEN(of_groups), 20},
+};
+
+bool sim_scene_make(sim_plan *plan, sim_chance *random)
 {
-    if (plan->kind == SIM_CLUSTER) {
-        clear(plan);
-        of_clusters[sim_chance_below(random, LEN(of_clusters))](plan, random);
-    } else if (plan->kind == SIM_PLAIN) {
-        clear(plan);
-        of_servers[sim_chance_below(random, LEN(of_servers))](plan, random);
+    const scene_list *list = &lists[plan->kind];
+    if (!one_in(random, list->one_in)) {
+        return false;
     }
+    clear(plan);
+    list->all[sim_chance_below(random, list->n)](plan, random);
+    return true;
 }

@@ -6,7 +6,12 @@
 #include "sim/chance.h"
 #include "sim/plan.h"
 
-/* Makes one of the plan, where its world has some. */
-void sim_scene_make(sim_plan *plan, sim_chance *random);
+/* Makes one of the plan, by chance; false: the plan is as it was. */
+bool sim_scene_make(sim_plan *plan, sim_chance *random);
+
+/* In scenes_near.c. */
+void sim_scene_slots_change_hands(sim_plan *plan, sim_chance *random);
+void sim_scene_members_come_and_go(sim_plan *plan, sim_chance *random);
+void sim_scene_primaries_change(sim_plan *plan, sim_chance *random);
 
 #endif

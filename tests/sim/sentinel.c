@@ -107,6 +107,7 @@ static void follow(sim_server *server, unsigned primary)
     server->primary = (unsigned char)primary;
     server->replid = W.servers[primary].replid;
     server->replid2 = W.servers[primary].replid2;
+    sim_near_follow(server);
     if (sim_one_in(2)) { /* CLIENT KILL */
         sim_host_reset(server->host);
     }
@@ -160,6 +161,7 @@ void sim_sentinel_failover(void)
     heir->primary = (unsigned char)heir->number;
     heir->replid2 = heir->replid;
     heir->replid = ++W.replids_n;
+    sim_near_inherit(heir, W.group_primary);
     W.group_primary = heir->number;
     W.epoch++;
     if (sim_one_in(2)) {

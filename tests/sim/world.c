@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The world of a run: its servers, made by the plan, and made well at the end. */
-#include "sim/near.h"
+#include "sim/leases.h"
 
 #include "route/slot.h"
 
@@ -43,6 +43,7 @@ void sim_world_begin(const sim_plan *plan)
     sim_keyspace_begin();
     sim_messages_begin();
     sim_near_begin_world();
+    sim_leases_begin();
     for (unsigned i = 0; i < W.servers_n; i++) {
         char name[16];
         snprintf(name, sizeof(name), "host%u", i);

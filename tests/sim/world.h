@@ -85,6 +85,15 @@ typedef struct sim_server {
     sim_stranger stranger;
 } sim_server;
 
+/* What a connection has of a script that it will run. */
+typedef struct sim_held {
+    unsigned key;
+    char op[12];
+    char token[33];
+    unsigned ms;
+    unsigned value;
+} sim_held;
+
 /* A connection, at the server. */
 typedef struct sim_peer {
     sim_server *server; /* NULL: no peer */
@@ -102,6 +111,10 @@ typedef struct sim_peer {
     unsigned redirect; /* that of whom what it reads is told to; 0: it tracks nothing */
     unsigned tracked;  /* keys that it has read, one bit each */
     bool hears_keys;
+    unsigned watched; /* the key, from 1; 0: none */
+    unsigned watch_n; /* how often it had changed when it was watched */
+    bool has_held;
+    sim_held held;
     unsigned lives_n;
     unsigned queued[SIM_QUEUED];
     unsigned queued_n;
@@ -169,6 +182,8 @@ typedef struct sim_word {
 void sim_peer_run(sim_peer *peer, const sim_word *argv, size_t argc);
 void sim_peer_say(sim_peer *peer, const char *format, ...) KW_FORMAT(2, 3);
 bool sim_peer_is_unwell(sim_peer *peer, bool reads); /* it was told why */
+bool sim_peer_is_refused(sim_peer *peer, const unsigned *slots, size_t slots_n,
+                         bool reads); /* it was told why, also that the keys are elsewhere */
 bool sim_word_is(const sim_word *word, const char *text);
 unsigned sim_word_number(const sim_word *word); /* 0: none */
 
@@ -215,6 +230,12 @@ void sim_messages_name(char *text, size_t len, unsigned channel);
 void sim_messages_on_learnt(sim_server *server); /* who has which slots */
 bool sim_messages_run(sim_peer *peer, const sim_word *argv,
                       size_t argc); /* false: other commands */
+
+/* Keys that are kept near: their data is the server's from now on; the one of before tells of it,
+ * or not. */
+void sim_near_take(const sim_server *server, const sim_unit *unit, bool tells);
+void sim_near_inherit(const sim_server *server, unsigned from);
+void sim_near_follow(const sim_server *server); /* it has what its primary has */
 
 /* Sentinel group. */
 bool sim_server_is_sentinel(const sim_server *server);
