@@ -291,7 +291,7 @@ kw_step kw_blocking_wait_run(kw_blocking_wait *self, kw_blocking_send_fn send, v
                              bool is_repeatable)
 {
     if (kw_topology_is_watching(self->topology)) {
-        kw_failure_watch_help(self->topology);
+        kw_failure_watch_help(self->topology, self->plan->deadline_ns);
     }
     kw_op_spec *spec = &self->op.spec;
     kw_driver_spec(self->topology, spec, self->plan);

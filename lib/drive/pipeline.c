@@ -66,7 +66,7 @@ kw_err kw_pipeline_all(kw_topology *topology, kw_item *items, size_t items_n, ui
         items[i].plan.deadline_ns = deadline_ns;
     }
     if (kw_topology_is_watching(topology)) {
-        kw_failure_watch_help(topology);
+        kw_failure_watch_help(topology, deadline_ns);
     }
     kw_err code = kw_topology_need_snapshot(topology, &snapshot, &failure,
                                             (kw_map_wait){deadline_ns, closing});

@@ -144,7 +144,7 @@ void kw_ticket_loop_submit(kw_ticket *ticket, kw_async_command *command, uint64_
     kw_topology *topology = ticket_loop->topology;
     kw_loop *loop = kw_loop_at(&ticket_loop->loop);
     atomic_fetch_add_explicit(&ticket_loop->open_n, 1, memory_order_relaxed);
-    kw_failure_watch_help(topology);
+    kw_failure_watch_help(topology, deadline_ns);
     bool is_mine = kw_leader_try(&ticket_loop->worker);
     kw_loop_submit(loop, command, !is_mine);
     if (!is_mine && !take_work_on(ticket_loop, ticket, deadline_ns)) {

@@ -6,6 +6,7 @@
 #include "topology/topology.h"
 #include "topology/replica_discovery.h"
 #include "topology/map_publish.h"
+#include "base/moment.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -13,9 +14,11 @@
 /* The next look comes so soon while a probe is under way, or while a change waits for memory. */
 #define SOON_NS KW_NS_PER_MS
 
-/* Where calls come less often than RARE_NS, one waits for a probe, HELP_NS at most. */
-#define RARE_NS (100 * KW_NS_PER_MS)
-#define HELP_NS (30 * KW_NS_PER_MS)
+/* Where calls come less often than RARE_NS, one waits for a probe, HELP_NS at most, and for no more
+ * than its HELP_PART of the time that it has. */
+#define RARE_NS   (100 * KW_NS_PER_MS)
+#define HELP_NS   (30 * KW_NS_PER_MS)
+#define HELP_PART 4u
 
 #define SOCKETS_MAX 16
 
@@ -433,7 +436,7 @@ void kw_failure_watch_tend(kw_topology *topology, uint64_t now_ns)
     kw_leader_leave(&topology->failure_watch.watcher);
 }
 
-void kw_failure_watch_help(kw_topology *topology)
+void kw_failure_watch_help(kw_topology *topology, uint64_t deadline_ns)
 {
     uint64_t due_ns = atomic_load_explicit(&topology->env.failure_watch_ns, memory_order_acquire);
     if (due_ns == UINT64_MAX || !kw_options_moves_keys(&topology->env.options)) {
@@ -448,7 +451,8 @@ void kw_failure_watch_help(kw_topology *topology)
     }
     tick self;
     const kw_transport *transport = topology->env.transport;
-    uint64_t until_ns = now_ns + HELP_NS;
+    uint64_t left_ns = deadline_ns > now_ns ? deadline_ns - now_ns : 0;
+    uint64_t until_ns = kw_sooner(now_ns + HELP_NS, now_ns + left_ns / HELP_PART);
     look(&self, topology, now_ns);
     while (self.next_ns < until_ns && now_ns < until_ns) {
         uint64_t next_ns = self.sockets_n > 0 ? until_ns : self.next_ns;

@@ -42,8 +42,9 @@ kw_admission kw_failure_watch_check(struct kw_topology *topology, kw_node *node,
  * down; 0: they do not say. */
 void kw_failure_watch_take_timeout(void *arg, uint64_t timeout_ms);
 
-/* For a call that may wait, before it chooses its node: where calls are rare, a probe would take
- * several of them to be answered, so this one gives it some milliseconds. */
-void kw_failure_watch_help(struct kw_topology *topology);
+/* For a call that may wait until its deadline, before it chooses its node: where calls are rare, a
+ * probe would take several of them to be answered, so this one gives it some milliseconds, a small
+ * part of its own time. */
+void kw_failure_watch_help(struct kw_topology *topology, uint64_t deadline_ns);
 
 #endif

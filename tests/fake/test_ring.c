@@ -123,6 +123,68 @@ static void test_ring_a_late_answer_is_no_outage_before_its_time(void **state)
     kw_close(client);
 }
 
+/* A key of each of two members, by whom a GET of it has reached. */
+static void find_keys(kw_client *kw, char keys[2][8])
+{
+    bool has[2] = {false, false};
+    for (int i = 0; i < 100 && !(has[0] && has[1]); i++) {
+        char key[8];
+        size_t before_n = kw_fake_count(fakes[1], "GET *");
+        snprintf(key, sizeof(key), "k%d", i);
+        kw_reply_free(kw_test_ask(kw, "GET %s", key));
+        size_t owner = kw_fake_count(fakes[1], "GET *") > before_n ? 1 : 0;
+        memcpy(keys[owner], key, sizeof(key));
+        has[owner] = true;
+    }
+    assert_true(has[0] && has[1]);
+}
+
+/* "GET key" with a deadline of its own, by a batch or a ticket; whether it was answered. */
+static bool get_briefly(kw_client *kw, bool is_batch, const char *key, uint64_t ms)
+{
+    kw_reply *reply = NULL;
+    if (is_batch) {
+        kw_batch *batch = kw_batch_new(kw, NULL);
+        assert_int_equal(kw_batch_add(batch, NULL, "GET %s", key), KW_OK);
+        (void)kw_batch_run(batch, NULL, ms);
+        reply = kw_batch_take(batch, NULL, 0);
+        kw_batch_free(batch);
+    } else {
+        const char *argv[] = {"GET", key};
+        kw_call_options options = KW_CALL_OPTIONS_INIT;
+        options.timeout_ms = ms;
+        kw_ticket *ticket = kw_submit_call(kw, NULL, &options, (kw_argv){2, argv, NULL});
+        reply = kw_ticket_await(ticket, NULL);
+        kw_ticket_free(ticket);
+    }
+    bool is_answered = reply != NULL;
+    kw_reply_free(reply);
+    return is_answered;
+}
+
+/* Where calls are rare each gives the probe of a silent member some time: a part of its own. */
+static void test_ring_silent_member_takes_no_others_whole_time(void **state)
+{
+    (void)state;
+    for (int is_batch = 0; is_batch < 2; is_batch++) {
+        char keys[2][8];
+        renew_servers();
+        answer_numbers();
+        kw_client *kw = kw_test_open("redis-ring://a=%s,b=%s?timeout=5s&on-node-down=next",
+                                     kw_fake_address(fakes[0]), kw_fake_address(fakes[1]));
+        find_keys(kw, keys);
+        kw_fake_on(fakes[1], KW_FAKE_ALWAYS, "*", KW_FAKE_STEPS(KW_FAKE_STALL));
+        KW_TEST_AWAIT(get_briefly(kw, is_batch != 0, keys[1], 200)) /* the other has them */
+        size_t answered_n = 0;
+        for (int i = 0; i < 10; i++) {
+            kw_test_sleep_ms(150);
+            answered_n += get_briefly(kw, is_batch != 0, keys[0], 28) ? 1 : 0;
+        }
+        assert_in_range(answered_n, 5, 10); /* 28 ms are few on a busy machine */
+        kw_close(kw);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -131,6 +193,7 @@ int main(void)
         cmocka_unit_test(test_ring_lost_answers_are_an_outage_with_their_effects),
         cmocka_unit_test(test_ring_errors_of_commands_are_no_outage),
         cmocka_unit_test(test_ring_a_late_answer_is_no_outage_before_its_time),
+        cmocka_unit_test(test_ring_silent_member_takes_no_others_whole_time),
     };
     return cmocka_run_group_tests(tests, start_fakes, stop_fakes);
 }
