@@ -134,9 +134,10 @@ static void act_once(person *self)
     kw_quorum_results *results = kw_quorum_run(self->quorum, &error, &request, 1, 0);
     bool has_life = request.ttl_ms > 0;
     finish_act(self, seen, &act, results, &error);
-    if (has_life) { /* at some time, if it was written at all */
+    if (has_life) { /* at some time, if it was written at all, but no sooner */
         act.kind = KW_TEST_EXPIRE;
         act.value = written;
+        act.begin += (request.ttl_ms - 1) * UINT64_C(1000000); /* servers have whole milliseconds */
         act.end = KW_TEST_NEVER;
         kw_test_crowd_note(self->crowd->board, key, &act);
     }
