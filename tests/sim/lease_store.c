@@ -28,7 +28,6 @@ typedef struct grant {
     char token[SIM_TOKEN_LEN];
     unsigned number; /* of the load; 0: none has it */
     bool is_over;
-    bool is_unsure; /* it may be another load's */
     uint64_t end_ns;
 } grant;
 
@@ -71,7 +70,7 @@ unsigned sim_value_new(unsigned key, unsigned cache)
         return 0;
     }
     sim_the_values[++all.values_n] =
-        (sim_value){key, cache, sim_now(), SIM_NEVER, SIM_NEVER, SIM_NEVER, 0, 0};
+        (sim_value){key, cache, sim_now(), SIM_NEVER, SIM_NEVER, SIM_NEVER, 0, 0, false};
     return all.values_n;
 }
 
@@ -309,28 +308,20 @@ void sim_store_extend(const sim_server *server, unsigned key, uint64_t ms)
     }
 }
 
-/* Where the cache has got several, nobody can say which one is the load's. */
-unsigned sim_grant_claim(unsigned key, uint64_t process, unsigned number)
+unsigned sim_grant_claim(const char *token, unsigned number)
 {
-    char text[20];
-    unsigned found = 0;
-    snprintf(text, sizeof(text), "%016lx", (unsigned long)process);
-    for (unsigned i = all.grants_n; i > 0; i--) {
-        grant *one = &all.grants[i];
-        if (one->number == 0 && one->key == key && memcmp(one->token, text, 16) == 0) {
-            one->is_unsure = one->is_unsure || found > 0;
-            all.grants[found].is_unsure = found > 0;
-            found = found > 0 ? found : i;
-        }
+    grant *one = grant_of(token);
+    if (one == NULL) {
+        return 0;
     }
-    all.grants[found].number = number;
-    return found;
+    one->number = number;
+    return (unsigned)(one - all.grants);
 }
 
 uint64_t sim_grant_end_ns(unsigned number)
 {
     const grant *one = &all.grants[number];
-    return one->is_over || one->is_unsure ? 0 : one->end_ns;
+    return one->is_over ? 0 : one->end_ns;
 }
 
 void sim_store_check_loaded(const char *token, const char *op)
@@ -342,8 +333,7 @@ void sim_store_check_loaded(const char *token, const char *op)
         }
         return;
     }
-    bool is_known = one->number != GIVEN_BACK && !one->is_unsure;
-    if (is_known && sim_the_values[one->number].ended_ns == SIM_NEVER) {
+    if (one->number != GIVEN_BACK && sim_the_values[one->number].ended_ns == SIM_NEVER) {
         sim_fail("%s of a lease of key c%u, whose load %u is under way", op, one->key, one->number);
     }
 }

@@ -19,6 +19,7 @@ typedef struct sim_value {
     uint64_t stored_ns; /* at a server, last; SIM_NEVER: never */
     uint64_t gone_ns;   /* when a server had it last that has it no more; 0: none */
     unsigned grant;     /* by which it is loaded; 0: by none */
+    bool is_unsure;     /* nobody can say by which */
 } sim_value;
 
 extern sim_value sim_the_values[SIM_VALUES];
@@ -36,9 +37,8 @@ bool sim_value_was(unsigned number, uint64_t from_ns);
 /* Until when servers say, or have said, that there is no value. */
 uint64_t sim_value_none_ns(unsigned key);
 
-/* The lease that a cache has got for the key, and no load has; 0: there is none. It is the load's
- * from now on. process: begins the tokens of the cache. */
-unsigned sim_grant_claim(unsigned key, uint64_t process, unsigned number);
+/* The lease of the token is the load's; 0: no server has given it. */
+unsigned sim_grant_claim(const char *token, unsigned number);
 
 /* Until when the lease is as it was set last; 0: it is over. */
 uint64_t sim_grant_end_ns(unsigned number);

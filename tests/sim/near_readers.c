@@ -21,6 +21,9 @@
 #define WINDOW 16
 #define FAR_NS (20 * SIM_MS)
 
+/* Of several servers each is read more rarely: a shorter one is mostly over until the next read. */
+#define SPREAD_NS (200 * SIM_MS)
+
 typedef struct near_reader {
     unsigned number;
     kw_cache *cache;
@@ -220,8 +223,10 @@ static bool is_over(const near_reader *self)
         return false;
     }
     /* A read that takes longer than the option stall is given up, and the key read as any other. */
-    bool has_window =
-        self->staleness_ns > WINDOW * C.plan->latency_ns && C.plan->latency_ns <= FAR_NS;
+    bool is_spread = C.plan->kind == SIM_CLUSTER || C.plan->kind == SIM_RING;
+    bool has_window = self->staleness_ns > WINDOW * C.plan->latency_ns &&
+                      C.plan->latency_ns <= FAR_NS &&
+                      (!is_spread || self->staleness_ns >= SPREAD_NS);
     bool is_near_again = self->near_ns > C.heal_ns;
     if (has_window && !is_near_again &&
         sim_now() > C.heal_ns + SIM_RECOVERY_NS + NEAR_NS + 2 * trips_ns) {

@@ -346,10 +346,11 @@ static const scene_fn of_clusters[] = {leave,
                                        sim_scene_slots_change_hands,
                                        sim_scene_slots_change_hands};
 static const scene_fn of_servers[] = {
-    meet,        meet,        meet,        thin_out,      thin_out,      owe,        owe,
-    fall_silent, fall_silent, fall_silent, come_together, come_together, leave_dial, dial_behind};
-static const scene_fn of_rings[] = {sim_scene_members_come_and_go};
-static const scene_fn of_groups[] = {sim_scene_primaries_change};
+    meet,       meet,        meet,           thin_out,      thin_out,      owe,
+    owe,        fall_silent, fall_silent,    fall_silent,   come_together, come_together,
+    leave_dial, dial_behind, sim_scene_herd, sim_scene_herd};
+static const scene_fn of_rings[] = {sim_scene_members_come_and_go, sim_scene_herd};
+static const scene_fn of_groups[] = {sim_scene_primaries_change, sim_scene_herd};
 
 #define LEN(list) (sizeof(list) / sizeof((list)[0]))
 

@@ -13,5 +13,6 @@ bool sim_scene_make(sim_plan *plan, sim_chance *random);
 void sim_scene_slots_change_hands(sim_plan *plan, sim_chance *random);
 void sim_scene_members_come_and_go(sim_plan *plan, sim_chance *random);
 void sim_scene_primaries_change(sim_plan *plan, sim_chance *random);
+void sim_scene_herd(sim_plan *plan, sim_chance *random);
 
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Scenes of values near: what is near comes from servers that others follow. */
+/* Scenes of caches: what is near comes from servers that others follow; a herd wants what somebody
+ * has to load. */
 #include "sim/scenes.h"
 
 #include "sim/scene_parts.h"
@@ -58,4 +59,27 @@ void sim_scene_primaries_change(sim_plan *plan, sim_chance *random)
     static const sim_fault_kind kinds[4] = {SIM_FAILOVER, SIM_APART, SIM_FAILOVER, SIM_STOP};
     read_near(plan, random);
     trouble(plan, random, kinds);
+}
+
+/* Six who want the same few keys, of two processes, whose loads take about as long as their leases
+ * and whose values live for a moment. */
+void sim_scene_herd(sim_plan *plan, sim_chance *random)
+{
+    static const sim_fault_kind kinds[4] = {SIM_RESETS, SIM_SWALLOW, SIM_STOP, SIM_CUTS};
+    plan->latency_ns = between(random, 100, 3000) * SIM_US;
+    plan->jitter_ns = one_in(random, 2) ? 0 : plan->latency_ns / 2;
+    plan->bandwidth = 0;
+    plan->timeout_ms = between(random, 200, 2000);
+    plan->pool_max = one_in(random, 3) ? (unsigned)between(random, 1, 3) : 0;
+    plan->loads_n = 6;
+    plan->loads_in_loop = one_in(random, 2);
+    sim_plan_draw_loads(plan, random);
+    plan->lease_ms = between(random, 100, 900);
+    plan->load_ms = between(random, plan->lease_ms / 2, 3 * plan->lease_ms);
+    plan->heal_ns = between(random, 1000, 3000) * SIM_MS;
+    if (one_in(random, 2)) {
+        uint64_t heal_ns = plan->heal_ns;
+        trouble(plan, random, kinds);
+        plan->heal_ns = heal_ns > plan->heal_ns ? heal_ns : plan->heal_ns;
+    }
 }
