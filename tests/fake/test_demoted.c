@@ -127,25 +127,29 @@ static void *call_from_a_thread(void *arg)
     return NULL;
 }
 
+/* Each on a connection of its own, or on the node's lane. */
 static void test_demoted_primary_is_dialled_as_rarely_by_many(void **state)
 {
     (void)state;
-    pthread_t threads[CALLERS];
-    reset_fakes();
-    kw_client *kw = open_n(1, "timeout=100ms");
-    expect_number(kw, "INCR a", 0);
-    demote();
-    unsigned before_n = kw_fake_accepted(PRIMARY);
-    for (size_t i = 0; i < CALLERS; i++) {
-        assert_int_equal(pthread_create(&threads[i], NULL, call_from_a_thread, kw), 0);
+    static const char *const options[] = {"timeout=100ms", "timeout=100ms&share-above=0"};
+    for (size_t k = 0; k < 2; k++) {
+        pthread_t threads[CALLERS];
+        reset_fakes();
+        kw_client *kw = open_n(1, options[k]);
+        expect_number(kw, "INCR a", 0);
+        demote();
+        unsigned before_n = kw_fake_accepted(PRIMARY);
+        for (size_t i = 0; i < CALLERS; i++) {
+            assert_int_equal(pthread_create(&threads[i], NULL, call_from_a_thread, kw), 0);
+        }
+        for (size_t i = 0; i < CALLERS; i++) {
+            kw_test_join(threads[i]);
+        }
+        assert_in_range(kw_fake_accepted(PRIMARY) - before_n, 1, DIALS_MAX);
+        name(sentinels[0], OTHER, NULL, "", NULL);
+        expect_soon(kw, KW_TEST_CALL, OTHER);
+        kw_close(kw);
     }
-    for (size_t i = 0; i < CALLERS; i++) {
-        kw_test_join(threads[i]);
-    }
-    assert_in_range(kw_fake_accepted(PRIMARY) - before_n, 1, DIALS_MAX);
-    name(sentinels[0], OTHER, NULL, "", NULL);
-    expect_soon(kw, KW_TEST_CALL, OTHER);
-    kw_close(kw);
 }
 
 /* A replica that has lost its primary, where nothing but replicas will do. */
