@@ -134,7 +134,9 @@ typedef struct kw_quorum_request {
     size_t key_len;    /* bytes of key */
     const char *value; /* of a set: any bytes */
     size_t value_len;  /* bytes of value */
-    uint64_t ttl_ms;   /* of a set: life of the value in milliseconds; 0: no end */
+    uint64_t ttl_ms;   /* of a set: life of the value in milliseconds, which servers count; 0: no
+                          end. Where a read or a repair brings a copy up to date it may end sooner,
+                          by as long as that waited for an answer: a lock is held for less */
     kw_quorum_condition condition;
     kw_quorum_version expected; /* of KW_QUORUM_IF_VERSION */
 } kw_quorum_request;
