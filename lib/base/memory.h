@@ -30,6 +30,20 @@ void kw_mem_free(const kw_allocator *mem, void *block);
 /* Writes zeros over a secret; the compiler does not leave it out, though nobody reads them. */
 void kw_mem_wipe(void *data, size_t len);
 
+/* The processor may bring these bytes near while something else is done: they are about to be
+ * written to. No more than a hint; data need not be valid. */
+static inline void kw_mem_bring_near(const void *data, size_t len)
+{
+#if defined(__GNUC__) || defined(__clang__)
+    for (size_t at = 0; at < len; at += 64) {
+        __builtin_prefetch((const char *)data + at, 1);
+    }
+#else
+    (void)data;
+    (void)len;
+#endif
+}
+
 /* *product = a x b, *sum = a + b; false (and nothing written) on overflow. */
 static inline bool kw_size_mul(size_t *product, size_t a, size_t b)
 {

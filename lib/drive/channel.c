@@ -10,11 +10,6 @@
 /* A pool without a free connection is looked at again after this. */
 #define POOL_RETRY_NS (1 * KW_NS_PER_MS)
 
-/* So many replies of a long-lived pipeline go to their callbacks before the next ones are read: few
- * enough for what they touch to stay in the processor's first cache, and for what callbacks free to
- * be the next ones' memory. glibc keeps seven pieces of a size at hand for a thread. */
-#define GIVES_MAX 7
-
 /* A connection that was silent for longer than this is looked at before it is used. */
 #define FRESH_NS (1 * KW_NS_PER_MS)
 
@@ -95,7 +90,7 @@ static kw_err acquire(kw_channel *channel, kw_channel_scan *scan)
         channel->is_counted = channel->conn->was_ready;
         channel->heard_ns = scan->now_ns;
         channel->has_unsent = false;
-        channel->conn->gives_max = scan->poller != NULL ? GIVES_MAX : 0;
+        channel->conn->gives_max = scan->poller != NULL ? KW_CHANNEL_GIVES_MAX : 0;
         return KW_OK;
     }
     channel->conn = NULL;

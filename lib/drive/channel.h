@@ -39,6 +39,11 @@ void kw_items_remove(kw_items *list, kw_item *item);
 /* All of behind, which is empty then, to the end of the list. */
 void kw_items_append(kw_items *list, kw_items *behind);
 
+/* So many replies of a long-lived pipeline go to their callbacks before the next ones are read: few
+ * enough for what they touch to stay in the processor's first cache, and for what callbacks free to
+ * be the next ones' memory. glibc keeps seven pieces of a size at hand for a thread. */
+#define KW_CHANNEL_GIVES_MAX 7
+
 typedef struct kw_channel {
     kw_node *node;     /* a reference */
     kw_conn *conn;     /* NULL: none yet, or lost */

@@ -31,6 +31,7 @@ void kw_pipeline_collect(kw_pipeline *self, kw_channel *channel)
         }
     }
     kw_channel_on_heard(channel, self->scan.now_ns);
+    kw_pipeline_look_ahead(channel);
 }
 
 /* True for a loss after which another connection may do. */

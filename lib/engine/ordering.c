@@ -135,6 +135,13 @@ static bool is_held_by(const kw_order_link *link)
     return command->is_held && &kw_ordered_links(command)[command->at] == link;
 }
 
+static inline void set_held(kw_ordering *self, kw_ordered *command, bool is_held)
+{
+    self->held_n -= command->is_held ? 1 : 0;
+    self->held_n += is_held ? 1 : 0;
+    command->is_held = is_held;
+}
+
 /* Frees the command of a link; false where it has to wait on, or for another key, or will ask by
  * itself. */
 static bool try_free(kw_ordering *self, kw_order_key *key, kw_order_link *link)
@@ -143,7 +150,7 @@ static bool try_free(kw_ordering *self, kw_order_key *key, kw_order_link *link)
     if (!is_held_by(link) || look(self, key, command, command->place) == KW_ORDER_WAIT) {
         return false;
     }
-    command->is_held = false;
+    set_held(self, command, false);
     command->next_freed = NULL;
     *(self->freed_tail != NULL ? &self->freed_tail->next_freed : &self->freed) = command;
     self->freed_tail = command;
@@ -154,6 +161,9 @@ static bool try_free(kw_ordering *self, kw_order_key *key, kw_order_link *link)
  * freed stands for those behind it: they are looked at when it has left, or ended. */
 static void free_waiting(kw_ordering *self, kw_order_key *key)
 {
+    if (self->held_n == 0) {
+        return; /* as while all goes well */
+    }
     kw_order_link *link = key->reads.head;
     while (link != NULL && try_free(self, key, link)) {
         link = link->next;
@@ -264,11 +274,12 @@ kw_order_answer kw_ordering_ask(kw_ordering *self, kw_ordered *command, const vo
         const kw_order_key *key = kw_ordered_links(command)[command->at].key;
         kw_order_answer answer = key != NULL ? look(self, key, command, place) : KW_ORDER_GO;
         if (answer != KW_ORDER_GO) {
-            command->is_held = answer == KW_ORDER_WAIT;
+            set_held(self, command, answer == KW_ORDER_WAIT);
             return answer;
         }
     }
     command->at = 0;
+    set_held(self, command, false);
     return KW_ORDER_GO;
 }
 
@@ -341,7 +352,7 @@ static void end_link(kw_ordering *self, kw_order_link *link, kw_order_end end)
 
 void kw_ordering_on_end(kw_ordering *self, kw_ordered *command, kw_order_end end)
 {
-    command->is_held = false;
+    set_held(self, command, false);
     for (uint32_t i = 0; i < command->links_n; i++) {
         end_link(self, &kw_ordered_links(command)[i], end);
     }

@@ -80,6 +80,7 @@ typedef struct kw_ordering {
     const kw_allocator *mem;
     bool is_strict; /* of one key, one at a time is on its way */
     uint64_t numbers_n;
+    size_t held_n; /* commands that wait to be freed */
     kw_order_entry **buckets;
     size_t buckets_n; /* in use: grows one by one (Litwin, Linear Hashing, 1980) */
     size_t capacity;
