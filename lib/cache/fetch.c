@@ -342,9 +342,10 @@ static kw_fetch_act enter_flight(kw_fetch *fetch, kw_look_result result)
  * shortly before it is not away: the other one loads still. */
 static bool is_cut_off(kw_fetch *fetch)
 {
+    uint64_t now_ns = now_of(fetch);
     uint64_t stall_ns = fetch->cache->topology->env.options.stall_ms * KW_NS_PER_MS;
-    bool is_cut = fetch->has_heard && fetch->failure.code == KW_ERR_TIMEOUT &&
-                  now_of(fetch) < fetch->asked_ns + stall_ns;
+    bool is_end = now_ns + KW_NS_PER_MS >= fetch->deadline_ns; /* commands go by milliseconds */
+    bool is_cut = fetch->has_heard && is_end && now_ns < fetch->asked_ns + stall_ns;
     if (is_cut) {
         kw_error_set(&fetch->failure, KW_ERR_TIMEOUT, KW_EFFECT_NONE, NOT_IN_TIME);
     }
