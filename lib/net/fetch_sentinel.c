@@ -324,10 +324,12 @@ static void give_up(kw_fetch_sentinel *self, const kw_node *node, const kw_error
         self->told_rank = rank;
     }
     bool is_other = failure->code == KW_ERR_IDENTITY;
-    if (self->step == KW_SENTINEL_ASKS_ROLE && !is_other) {
+    bool is_asked = failure->code != KW_ERR_POOL_FULL; /* else its connections here are all busy */
+    bool is_vain = self->step == KW_SENTINEL_ASKS_ROLE && !is_other && is_asked;
+    if (is_vain) {
         kw_sentinel_watch_on_tried(&self->watch, &self->primary);
     }
-    self->trust.vain_n += self->step == KW_SENTINEL_ASKS_ROLE && !is_other ? 1 : 0;
+    self->trust.vain_n += is_vain ? 1 : 0;
     self->trust.has_stranger = self->trust.has_stranger || (is_other && !self->has_answered);
     kw_sentinel_watch_on_failure(&self->watch, failure->code, self->has_answered);
     if (self->step == KW_SENTINEL_ASKS_ROLE) {
