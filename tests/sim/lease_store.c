@@ -146,7 +146,8 @@ void sim_store_expire(const sim_server *server, unsigned key)
         tell(server, key, false);
     }
     if (self->lease != 0 && sim_now() >= self->lease_ns) {
-        sim_store_lease(server, key, 0, 0);
+        self->lease = 0;
+        tell(server, key, true);
     }
 }
 

@@ -313,6 +313,22 @@ static void check_kept(const sim_fetcher *self, unsigned number)
     }
 }
 
+/* What is left of a life is counted from its answer, and a host's loop looks now and then. */
+#define GIVEN_NS (100 * SIM_MS)
+
+/* An old value that is given where a load fails is given while its life lasts, however long that
+ * took. */
+static void check_given(const sim_fetcher *self, unsigned number)
+{
+    uint64_t end_ns = end_of(&sim_the_values[number], KW_CACHE_FROM_STALE, self->is_get);
+    uint64_t slack_ns = GIVEN_NS + 4 * C.plan->latency_ns;
+    if (is_calm() && C.plan->bandwidth == 0 && end_ns != SIM_NEVER &&
+        sim_now() > end_ns + slack_ns) {
+        sim_fail("c%u is given value %u %lu us after its end, at the end of a call that has waited",
+                 self->key, number, (unsigned long)((sim_now() - end_ns) / SIM_US));
+    }
+}
+
 static void check_value(const sim_fetcher *self)
 {
     char text[16] = "";
@@ -329,6 +345,7 @@ static void check_value(const sim_fetcher *self)
         check_loaded(self, number);
     } else {
         check_kept(self, number);
+        check_given(self, number);
     }
     const sim_value *value = &sim_the_values[number];
     bool is_old = value->cache != SIM_NOBODY && value->begun_ns < self->changed_ns;

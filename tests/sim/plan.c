@@ -318,6 +318,7 @@ static void make_loads(sim_plan *plan, sim_chance *random)
     }
     plan->loads_n = (unsigned)between(random, 1, 6);
     plan->loads_in_loop = !sim_plan_has(plan, SIM_NUMBERS) && one_in(random, 2);
+    plan->pool_max += plan->pool_max > 0 ? plan->loads_n : 0; /* each load has one of them */
     sim_plan_draw_loads(plan, random);
 }
 

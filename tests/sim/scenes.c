@@ -329,6 +329,77 @@ static void bring_back(sim_plan *plan, sim_chance *random)
     plan->heal_ns = at_ns + SIM_S;
 }
 
+/* A server that refuses some of what is given together for one key, and runs what comes behind. */
+static void refuse_some(sim_plan *plan, sim_chance *random)
+{
+    enum { TRY_AGAIN = SIM_TRY_AGAIN - 1 };
+    plan->latency_ns = between(random, 100, 2000) * SIM_US;
+    plan->waits_for_down = true;
+    plan->timeout_ms = 4000;
+    plan->is_strict = false;
+    unsigned callers_n = (unsigned)between(random, 1, 4);
+    for (unsigned i = 0; i < callers_n; i++) {
+        static const sim_way ways[] = {SIM_CALLBACK, SIM_TICKET, SIM_BATCH};
+        add_caller(plan, ways[sim_chance_below(random, 3)], between(random, 0, 50) * SIM_MS);
+        plan->callers[i].group_n = (unsigned)between(random, 2, 6);
+        for (unsigned k = 0; k < 24; k++) {
+            sim_act act = one_in(random, 3) ? SIM_READ : one_in(random, 3) ? SIM_STORE : SIM_PUSH;
+            sim_command *command = add(plan, act, (unsigned)sim_chance_below(random, 2));
+            command->timeout_ms = 4000;
+            command->pause_ns = one_in(random, 4) ? between(random, 0, 40) * SIM_MS : 0;
+        }
+    }
+    for (unsigned i = 0; i < 4; i++) {
+        add_fault(plan, SIM_STATE, between(random, i * 100, i * 100 + 50) * SIM_MS,
+                  between(random, 10, 40) * SIM_MS)
+            ->value = TRY_AGAIN;
+    }
+    plan->heal_ns = SIM_S;
+}
+
+/* A server takes no login for a while, and all connections are new ones: who comes when that is
+ * over finds out together with others. */
+static void log_in_again(sim_plan *plan, sim_chance *random)
+{
+    enum { NO_AUTH = SIM_NO_AUTH - 1 + 64 }; /* for all commands */
+    uint64_t at_ns = between(random, 100, 300) * SIM_MS;
+    uint64_t length_ns = between(random, 50, 1500) * SIM_MS;
+    call_alone(plan, between(random, 100, 4000) * SIM_US);
+    plan->well_ns = at_ns + length_ns + between(random, 2000, 3000) * SIM_MS; /* dials are rare */
+    add_fault(plan, SIM_STATE, at_ns, length_ns)->value = NO_AUTH;
+    for (unsigned i = 0; i < 4; i++) {
+        add_fault(plan, SIM_RESETS, at_ns + i * length_ns / 4 + SIM_US, SIM_US);
+    }
+    for (unsigned i = 0; i < 8; i++) {
+        bool is_after = i >= 3;
+        uint64_t begin_ns = is_after ? plan->well_ns + between(random, 0, 3) * plan->latency_ns
+                                     : at_ns + between(random, 0, 9) * length_ns / 10;
+        add_reader(plan, random, begin_ns, &(reads){is_after ? 2 : 8, 2000, 3000, 60});
+        plan->commands[plan->callers[i].first].pause_ns = 0;
+    }
+    plan->heal_ns = plan->well_ns + SIM_S;
+}
+
+/* A name whose first address answers just when the second one has its turn. */
+static void answer_late(sim_plan *plan, sim_chance *random)
+{
+    static const sim_way ways[] = {SIM_CALL, SIM_BATCH, SIM_BATCH, SIM_CALLBACK};
+    plan->has_names = true;
+    plan->latency_ns = between(random, 50, 400) * SIM_US;
+    plan->jitter_ns = 0;
+    plan->timeout_ms = 4000;
+    plan->late_ns = 125 * SIM_MS - between(random, 0, 600) * SIM_US;
+    unsigned callers_n = (unsigned)between(random, 1, 3);
+    for (unsigned i = 0; i < callers_n; i++) {
+        add_caller(plan, ways[sim_chance_below(random, 4)], 0);
+        plan->callers[i].group_n = 2;
+        for (unsigned k = 0; k < 6; k++) {
+            add(plan, SIM_READ, k)->timeout_ms = 4000;
+        }
+    }
+    plan->heal_ns = 2 * SIM_S;
+}
+
 typedef void (*scene_fn)(sim_plan *plan, sim_chance *random);
 
 /* Those are there several times of which chance makes the trouble more rarely. */
@@ -344,11 +415,13 @@ static const scene_fn of_clusters[] = {leave,
                                        move_away,
                                        bring_back,
                                        sim_scene_slots_change_hands,
-                                       sim_scene_slots_change_hands};
+                                       sim_scene_slots_change_hands,
+                                       sim_scene_herd};
 static const scene_fn of_servers[] = {
-    meet,       meet,        meet,           thin_out,      thin_out,      owe,
-    owe,        fall_silent, fall_silent,    fall_silent,   come_together, come_together,
-    leave_dial, dial_behind, sim_scene_herd, sim_scene_herd};
+    meet,          meet,          meet,        thin_out,       thin_out,      thin_out,
+    thin_out,      owe,           owe,         fall_silent,    fall_silent,   fall_silent,
+    come_together, come_together, leave_dial,  dial_behind,    refuse_some,   refuse_some,
+    log_in_again,  log_in_again,  answer_late, sim_scene_herd, sim_scene_herd};
 static const scene_fn of_rings[] = {sim_scene_members_come_and_go, sim_scene_herd};
 static const scene_fn of_groups[] = {sim_scene_primaries_change, sim_scene_herd};
 
@@ -363,8 +436,8 @@ typedef struct scene_list {
 static const scene_list lists[SIM_KINDS_N] = {
     [SIM_PLAIN] = {of_servers, LEN(of_servers), 6},
     [SIM_CLUSTER] = {of_clusters, LEN(of_clusters), 6},
-    [SIM_RING] = {of_rings, LEN(of_rings), 20},
-    [SIM_SENTINEL] = {of_groups, LEN(of_groups), 20},
+    [SIM_RING] = {of_rings, LEN(of_rings), 10},
+    [SIM_SENTINEL] = {of_groups, LEN(of_groups), 10},
 };
 
 bool sim_scene_make(sim_plan *plan, sim_chance *random)

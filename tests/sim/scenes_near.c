@@ -69,8 +69,7 @@ void sim_scene_herd(sim_plan *plan, sim_chance *random)
     plan->latency_ns = between(random, 100, 3000) * SIM_US;
     plan->jitter_ns = one_in(random, 2) ? 0 : plan->latency_ns / 2;
     plan->bandwidth = 0;
-    plan->timeout_ms = between(random, 200, 2000);
-    plan->pool_max = one_in(random, 3) ? (unsigned)between(random, 1, 3) : 0;
+    plan->timeout_ms = between(random, 200, one_in(random, 2) ? 600 : 2000);
     plan->loads_n = 6;
     plan->loads_in_loop = one_in(random, 2);
     sim_plan_draw_loads(plan, random);

@@ -11,6 +11,19 @@
 
 sim_world sim_the_world;
 
+/* Another address of the server, a longer way. */
+static void add_late(sim_name *name, const sim_server *server)
+{
+    uint32_t ip = 0x0a000200u + server->number;
+    sim_host *host = sim_host_add(ip, server->host->port);
+    host->latency_ns = W.plan->late_ns;
+    host->is_listening = true;
+    host->owner = server->host->owner;
+    host->on_open = server->host->on_open;
+    host->on_bytes = server->host->on_bytes;
+    name->ips[name->ips_n++] = ip;
+}
+
 void sim_world_begin(const sim_plan *plan)
 {
     W.plan = plan;
@@ -52,6 +65,9 @@ void sim_world_begin(const sim_plan *plan)
             uint32_t ip = 0x0a000100u + i;
             sim_host_add(ip, W.servers[i].host->port)->is_cut = true;
             entry->ips[entry->ips_n++] = ip;
+        }
+        if (plan->late_ns > 0) {
+            add_late(entry, &W.servers[i]);
         }
         entry->ips[entry->ips_n++] = W.servers[i].host->ip;
         entry->wait_ns = plan->latency_ns;
