@@ -19,16 +19,17 @@ struct kw_loop {
     kw_topology *topology;
     kw_call_counts *counts; /* the handle's */
     kw_loop_place *place;
-    kw_monitor monitor;            /* guards all of this block */
-    kw_async_commands inbox;       /* accepted, and not seen by the pipeline */
-    bool is_signalled;             /* the descriptor was made readable for the inbox */
-    atomic_bool is_processing;     /* written with the monitor held, as is .. */
-    _Atomic(pthread_t) processor;  /* .. who is, before it; both are read by any thread */
-    pthread_t sleeper;             /* who has asked kw_timeout last */
-    uint64_t next_ns;              /* when kw_process wants to be called; UINT64_MAX: never */
-    uint64_t told_ns;              /* what kw_timeout said of it */
-    kw_loop_blocks blocks;         /* to be used again */
-    kw_loop_cancels cancels;       /* asked for, and not done yet */
+    kw_monitor monitor;           /* guards all of this block */
+    kw_async_commands inbox;      /* accepted, and not seen by the pipeline */
+    bool is_signalled;            /* the descriptor was made readable for the inbox */
+    atomic_bool is_processing;    /* written with the monitor held, as is .. */
+    _Atomic(pthread_t) processor; /* .. who is, before it; both are read by any thread */
+    pthread_t sleeper;            /* who has asked kw_timeout last */
+    uint64_t next_ns;             /* when kw_process wants to be called; UINT64_MAX: never */
+    uint64_t told_ns;             /* what kw_timeout said of it */
+    kw_loop_blocks blocks;        /* to be used again */
+    _Atomic(const kw_command_info *) latest; /* of the command that was given last, or NULL */
+    kw_loop_cancels cancels;                 /* asked for, and not done yet */
     atomic_uint stamp;             /* grows with each cancel: what is accepted later is not meant */
     kw_loop_guest *guests;         /* loop_guests.h; NULL: none */
     kw_loop_guest *next_guest;     /* the one that is served next */
@@ -49,11 +50,10 @@ struct kw_loop {
     kw_loop_blocks used;       /* blocks that nobody needs any more */
     size_t told_n;             /* commands that were told of, and still count as open */
     size_t told_len;
-    size_t kept_n;                 /* blocks of both kinds, as far as it knows */
-    const kw_command_info *latest; /* of the command given last in a callback; or NULL */
-    bool has_guests;               /* when this turn began */
-    uint64_t guests_ns;            /* when they are to be served again */
-    bool wants_closing;            /* a callback called kw_close */
+    size_t kept_n;      /* blocks of both kinds, as far as it knows */
+    bool has_guests;    /* when this turn began */
+    uint64_t guests_ns; /* when they are to be served again */
+    bool wants_closing; /* a callback called kw_close */
 };
 
 /* The one at the place, made at first use; NULL, with error set, where it cannot be. Any

@@ -23,14 +23,14 @@ kw_err kw_loop_send(kw_loop *loop, kw_error *error, kw_callback callback, kw_pla
         return code;
     }
     task->is_timed_later = is_inside; /* at once, by the loop's own look at the clock */
-    task->like = is_inside ? loop->latest : NULL;
+    task->like = atomic_load_explicit(&loop->latest, memory_order_relaxed);
     code = kw_async_command_init(command, loop->topology, error, task);
     if (code != KW_OK) {
         kw_loop_unblock(loop, command);
         return code;
     }
-    if (is_inside) {
-        loop->latest = command->item.plan.command;
+    if (command->item.plan.command != task->like) {
+        atomic_store_explicit(&loop->latest, command->item.plan.command, memory_order_relaxed);
     }
     hand_over(loop, command, callback, is_inside);
     return KW_OK;
