@@ -140,12 +140,7 @@ static inline void kw_plan_take_slot(kw_plan *plan, uint16_t slot)
 }
 
 /* For error texts: the table's name, that of what is no command, or "command". */
-static inline const char *kw_plan_name(const kw_plan *plan)
-{
-    return plan->name != NULL      ? plan->name
-           : plan->command != NULL ? kw_command_name(plan->command)
-                                   : "command";
-}
+const char *kw_plan_name(const kw_plan *plan);
 
 /* True where the command may write, as far as anybody knows. */
 static inline bool kw_plan_may_write(const kw_plan *plan)

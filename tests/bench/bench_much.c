@@ -80,7 +80,7 @@ static double run(run_state *self, kw_client *kw, size_t n, size_t under_way_n)
     return cpu_ms() - start_ms;
 }
 
-/* The same by hiredis, a connection to each node, on poll(2). */
+/* Those commands by hiredis, a connection to each node, on poll(2). */
 
 typedef struct raw_node {
     redisAsyncContext *context;
