@@ -17,7 +17,10 @@
 
 static kw_step step_of(kw_step_kind kind)
 {
-    return (kw_step){.kind = kind};
+    kw_step step;
+    memset(&step, 0, sizeof(step));
+    step.kind = kind;
+    return step;
 }
 
 /* Codes that say that nothing was sent, or nothing that a server could have run. */
