@@ -254,9 +254,12 @@ void sim_cluster_failover(unsigned primary)
             replica->primary = (unsigned char)i;
             W.epoch++;
             inherit(replica, primary);
+            bool was_split = false;
             for (unsigned unit = 0; unit < W.units_n; unit++) {
                 const sim_server *owner = sim_cluster_owner(unit);
                 if (owner != NULL && owner->number == primary) {
+                    was_split = was_split || (W.units[unit].from != SIM_NO_SERVER &&
+                                              sim_keyspace_is_split(&W.units[unit]));
                     W.units[unit].from = SIM_NO_SERVER;
                     own(replica, unit, W.epoch);
                 }
@@ -265,6 +268,9 @@ void sim_cluster_failover(unsigned primary)
                 if (W.servers[k].primary == primary && k != primary) {
                     W.servers[k].primary = (unsigned char)i;
                 }
+            }
+            if (was_split) { /* it knows of no motion any more, and that it owns nothing */
+                learn(&W.servers[primary], replica);
             }
             spread(replica);
             return;
