@@ -78,7 +78,7 @@ struct kw_conn {
     uint64_t database;           /* that is selected on it */
     bool is_bound;               /* the next command belongs to the last one: no AUTH before it */
     uint64_t pause_ns;           /* between the beginnings of two connects */
-    uint64_t next_ns;            /* when the next address is begun, where there is one */
+    uint64_t next_ns;            /* when the next address is begun, or rivals are looked at */
     uint64_t begun_ns;           /* when the step under way began: name, connect, TLS, greeting */
     uint64_t deadline_ns;        /* ready by then, or dead */
     kw_reader reader;
@@ -172,7 +172,8 @@ static inline bool kw_conn_is_racing(const kw_conn *conn, uint64_t now_ns)
 static inline uint64_t kw_conn_due_ns(const kw_conn *conn)
 {
     bool has_next = conn->state == KW_CONN_CONNECTING &&
-                    (conn->lookup != NULL || conn->begun_n < conn->addresses.n);
+                    (conn->lookup != NULL || conn->begun_n < conn->addresses.n ||
+                     conn->rivals_n > 0); /* whose sockets nobody watches */
     return has_next && conn->next_ns < conn->deadline_ns ? conn->next_ns : conn->deadline_ns;
 }
 

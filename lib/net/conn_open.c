@@ -28,6 +28,9 @@ void kw_conn_note_trip(kw_conn *conn)
 /* Between two looks whether a name has been looked up. */
 #define LOOK_NS KW_NS_PER_MS
 
+/* Between two looks at connects that go on beside, once all addresses have had their turn. */
+#define RIVALS_NS (10 * KW_NS_PER_MS)
+
 /* "Connection Attempt Delay", RFC 8305, section 5: what it recommends; less where time is short. */
 #define PAUSE_MAX_NS ((uint64_t)250000000)
 
@@ -323,6 +326,9 @@ kw_err kw_conn_race(kw_conn *conn, kw_error *error, uint64_t now_ns)
         return KW_OK;
     }
     if (!has_next) {
+        if (conn->begun_n == conn->addresses.n) {
+            conn->next_ns = now_ns + RIVALS_NS;
+        }
         return KW_OK;
     }
     int socket = open_next(conn, 0);
@@ -333,6 +339,9 @@ kw_err kw_conn_race(kw_conn *conn, kw_error *error, uint64_t now_ns)
     /* Where nobody looked for long it has its turn all the same. */
     if (kw_conn_has_own_time(conn) && conn->deadline_ns < conn->next_ns) {
         conn->deadline_ns = conn->next_ns;
+    }
+    if (conn->begun_n == conn->addresses.n) {
+        conn->next_ns = now_ns + RIVALS_NS;
     }
     conn->rivals[conn->address_at] = conn->socket;
     conn->rivals_n++;
