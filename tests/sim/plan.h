@@ -120,7 +120,7 @@ typedef struct sim_plan {
     uint64_t news_ns;    /* from node to node, at most */
     uint64_t service_ns; /* of a command, at a server */
     bool has_names;
-    uint64_t late_ns;      /* a name's first address is so far away, and the same server; 0: no */
+    uint64_t late_ns;      /* a name's first address is so far away, the second one dead; 0: no */
     bool has_dead_address; /* a name's first address swallows packets */
     bool waits_for_down;   /* on-node-down=wait */
     bool moves_keys;       /* on-node-down=next, of a ring; with the next one =eject */

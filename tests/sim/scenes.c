@@ -380,7 +380,7 @@ static void log_in_again(sim_plan *plan, sim_chance *random)
     plan->heal_ns = plan->well_ns + SIM_S;
 }
 
-/* A name whose first address answers just when the second one has its turn. */
+/* A name whose first address answers just when the second one, which is dead, has its turn. */
 static void answer_late(sim_plan *plan, sim_chance *random)
 {
     static const sim_way ways[] = {SIM_CALL, SIM_BATCH, SIM_BATCH, SIM_CALLBACK};
@@ -388,10 +388,12 @@ static void answer_late(sim_plan *plan, sim_chance *random)
     plan->latency_ns = between(random, 50, 400) * SIM_US;
     plan->jitter_ns = 0;
     plan->timeout_ms = 4000;
-    plan->late_ns = 125 * SIM_MS - between(random, 0, 600) * SIM_US;
+    plan->late_ns = 125 * SIM_MS + between(random, 0, 600) * SIM_US;
+    plan->well_ns = 1;
+    plan->quick_ns = 2000 * SIM_MS; /* name, connect, greeting, answer, and a look now and then */
     unsigned callers_n = (unsigned)between(random, 1, 3);
     for (unsigned i = 0; i < callers_n; i++) {
-        add_caller(plan, ways[sim_chance_below(random, 4)], 0);
+        add_caller(plan, ways[sim_chance_below(random, 4)], SIM_US);
         plan->callers[i].group_n = 2;
         for (unsigned k = 0; k < 6; k++) {
             add(plan, SIM_READ, k)->timeout_ms = 4000;

@@ -11,7 +11,7 @@
 
 sim_world sim_the_world;
 
-/* Another address of the server, a longer way. */
+/* Another address of the server, a longer way, and one that swallows packets. */
 static void add_late(sim_name *name, const sim_server *server)
 {
     uint32_t ip = 0x0a000200u + server->number;
@@ -21,6 +21,9 @@ static void add_late(sim_name *name, const sim_server *server)
     host->owner = server->host->owner;
     host->on_open = server->host->on_open;
     host->on_bytes = server->host->on_bytes;
+    name->ips[name->ips_n++] = ip;
+    ip = 0x0a000100u + server->number;
+    sim_host_add(ip, server->host->port)->is_cut = true;
     name->ips[name->ips_n++] = ip;
 }
 
@@ -68,8 +71,9 @@ void sim_world_begin(const sim_plan *plan)
         }
         if (plan->late_ns > 0) {
             add_late(entry, &W.servers[i]);
+        } else {
+            entry->ips[entry->ips_n++] = W.servers[i].host->ip;
         }
-        entry->ips[entry->ips_n++] = W.servers[i].host->ip;
         entry->wait_ns = plan->latency_ns;
         sim_server_start(&W.servers[i]);
     }
