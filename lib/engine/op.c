@@ -297,8 +297,8 @@ kw_step kw_op_on_suspect(kw_op *op, uint64_t now_ns, uint64_t until_ns)
 
 kw_step kw_op_on_down(kw_op *op, uint64_t now_ns, kw_err code)
 {
-    bool has_others = op->spec.has_redirects && op->spec.has_slot && !op->spec.is_pinned;
-    if (!has_others || op->has_asked) {
+    bool has_owner = op->spec.has_redirects ? op->spec.has_slot : op->spec.has_map;
+    if (!has_owner || op->spec.is_pinned || op->has_asked) {
         return fail(op, code, KW_EFFECT_NONE);
     }
     op->has_asked = true;

@@ -131,8 +131,8 @@ kw_step kw_op_on_stale(kw_op *op, uint64_t now_ns);
 /* The node is down, and may be known to be back at until_ns. */
 kw_step kw_op_on_suspect(kw_op *op, uint64_t now_ns, uint64_t until_ns);
 
-/* The node is down, and not waited for; code says why. A map is asked for once: another node may
- * have the slot by now, and who calls but once a second has nobody else who asks. */
+/* The node is down, and not waited for; code says why. A map is asked for once: another node may be
+ * in its place by now, and who calls but once a second has nobody else who asks. */
 kw_step kw_op_on_down(kw_op *op, uint64_t now_ns, kw_err code);
 
 /* There is no node to try, and another map would not help: code says why. */

@@ -326,6 +326,27 @@ static void test_role_that_is_not_allowed_is_told(void **state)
     kw_close(kw);
 }
 
+/* Who calls but once a second has nobody else who asks: each such call would take the question to
+ * the sentinels one step on, and fail. */
+static void test_rare_call_at_a_primary_that_is_down_finds_its_heir(void **state)
+{
+    (void)state;
+    reset_fakes();
+    kw_client *kw = open_n(1, "timeout=5s");
+    expect_number(kw, "INCR a", 0);
+    kw_fake_down(PRIMARY);
+    kw_error error = KW_ERROR_INIT;
+    KW_TEST_UNTIL(strstr(error.text, "not waited for") != NULL)
+    {
+        kw_reply_free(kw_command(kw, &error, "INCR a"));
+        kw_test_sleep_ms(50);
+    }
+    name(sentinels[0], OTHER, NULL, "", NULL);
+    kw_test_sleep_ms(1100); /* the server is dialled again */
+    expect_number(kw, "INCR a", 1);
+    kw_close(kw);
+}
+
 static void test_calls_go_on_without_sentinels_and_ask_for_them_rarely(void **state)
 {
     (void)state;
@@ -459,6 +480,7 @@ int main(void)
         cmocka_unit_test(test_events_hasten_the_switch_and_are_told),
         cmocka_unit_test(test_nonsense_of_a_subscription_costs_nothing),
         cmocka_unit_test(test_role_that_is_not_allowed_is_told),
+        cmocka_unit_test(test_rare_call_at_a_primary_that_is_down_finds_its_heir),
         cmocka_unit_test(test_calls_go_on_without_sentinels_and_ask_for_them_rarely),
         cmocka_unit_test(test_stalled_primary_loses_its_calls_once_replaced),
         cmocka_unit_test(test_stalled_primary_that_is_a_replica_by_then_loses_its_calls),

@@ -215,15 +215,12 @@ static bool is_down_for_others(const kw_error *error)
                       error->code == KW_ERR_IDENTITY || error->code == KW_ERR_CONNECT ||
                       (error->code == KW_ERR_TIMEOUT && sim_plan_has(C.plan, SIM_REBORN));
     is_doubted = is_doubted && C.plan->kind == SIM_SENTINEL && is_slow;
-    /* A handle that met the stranger first has that one's map, with a primary that none replaces.
-     */
-    bool is_strangers = error->code == KW_ERR_CONNECT && sim_plan_has(C.plan, SIM_STRANGER);
     /* Names of sentinels are looked up one after the other by the one who asks: dials wait. */
     bool waits_for_names = is_unfound && C.plan->has_names && !C.plan->has_thread;
     return C.plan->latency_ns > VERY_FAR_NS || /* the first call learns how far */
            strstr(error->text, "it is down, and not waited for") != NULL ||
            strstr(error->text, "none is waited for until a server answers") != NULL ||
-           waits_for_names || is_doubted || is_strangers ||
+           waits_for_names || is_doubted ||
            ((error->code == KW_ERR_CONNECT || error->code == KW_ERR_IDENTITY || is_unfound) &&
             comes_together(C.plan));
 }
