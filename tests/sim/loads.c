@@ -187,7 +187,8 @@ static void run_fetcher(void *arg)
         } else {
             fetch(self, kw_cache_text(name));
         }
-        pause_for(sim_random(sim_one_in(4) ? 300 * SIM_MS : 20 * SIM_MS));
+        bool is_slow = sim_one_in(4) || C.heal_ns != SIM_NEVER;
+        pause_for(sim_random(is_slow ? 300 * SIM_MS : 30 * SIM_MS));
     }
     sim_cache_leave(self);
     C.callers_left--;

@@ -290,7 +290,7 @@ static void make_readers(sim_plan *plan, sim_chance *random)
     bool has_end = sim_plan_has(plan, SIM_CLOSE) || sim_plan_has(plan, SIM_DRAIN) ||
                    sim_plan_has(plan, SIM_FORK);
     bool is_bound = !plan->has_names && plan->mix.block_ns == 0 && !plan->is_long;
-    bool reads = !has_end && is_bound && one_in(random, plan->kind == SIM_PLAIN ? 2 : 3);
+    bool reads = !has_end && is_bound && one_in(random, plan->kind == SIM_PLAIN ? 2 : 4);
     plan->nears_n = reads ? (unsigned)between(random, 1, 2) : 0;
     /* A loop that has no descriptor yet ends nothing. */
     plan->reads_in_loop = reads && !sim_plan_has(plan, SIM_NUMBERS) && one_in(random, 2);
@@ -313,7 +313,7 @@ static void make_loads(sim_plan *plan, sim_chance *random)
     bool has_end = sim_plan_has(plan, SIM_CLOSE) || sim_plan_has(plan, SIM_DRAIN) ||
                    sim_plan_has(plan, SIM_FORK);
     bool is_bound = !plan->has_names && plan->mix.block_ns == 0 && !plan->is_long;
-    if (has_end || !is_bound || !one_in(random, 4)) {
+    if (has_end || !is_bound || !one_in(random, 6)) {
         return;
     }
     plan->loads_n = (unsigned)between(random, 1, 6);
@@ -327,12 +327,12 @@ void sim_plan_draw_loads(sim_plan *plan, sim_chance *random)
     plan->caches_n = (unsigned)between(random, 1, 2);
     plan->loads_are_near = one_in(random, 2);
     plan->loads_max = one_in(random, 3) ? 1 : one_in(random, 2) ? 2 : 32;
-    plan->lease_ms = of_any_size(random, 50, 2000);
+    plan->lease_ms = of_any_size(random, 50, 1000);
     plan->ttl_ms = one_in(random, 6) ? 0 : of_any_size(random, 20, 2000);
     plan->stale_ms = plan->ttl_ms == 0 || one_in(random, 2) ? 0 : of_any_size(random, 10, 1000);
     plan->stale_if_error_ms =
         plan->ttl_ms == 0 || one_in(random, 2) ? 0 : of_any_size(random, 10, 2000);
-    plan->negative_ms = one_in(random, 4) ? 0 : of_any_size(random, 10, 1000);
+    plan->negative_ms = one_in(random, 4) ? 0 : of_any_size(random, 10, 500);
     plan->load_ms = of_any_size(random, 1, one_in(random, 4) ? 2 * plan->lease_ms : 100);
     plan->staleness_ms = plan->staleness_ms > 0 ? plan->staleness_ms : 200;
 }
