@@ -28,6 +28,7 @@ static int tear_down(void **state)
 {
     (void)state;
     atomic_store(&stage.strain.room, SIZE_MAX);
+    atomic_store(&stage.strain.hook, NULL); /* what it holds was the test's */
     kw_test_stage_close(&stage);
     return 0;
 }
