@@ -10,7 +10,7 @@
 
 #define C sim_the_crew
 
-#define GRAIN_NS (2 * SIM_MS)
+#define GRAIN_NS (4 * SIM_MS)
 
 /* Of who loads: it asks, takes a connection, watches, stores by three commands, gives the lease
  * back and watches no more, each within the handle's timeout. Who has found no place to load gives
