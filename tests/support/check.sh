@@ -111,6 +111,13 @@ while [ "$jobs" -lt "$JOBS" ]; do
     jobs=$((jobs + 1))
 done
 
+# show LOG: its end, and what failed before that
+show() {
+    lines=$(wc -l < "$1")
+    [ "$lines" -le 200 ] || head -n $((lines - 200)) "$1" | grep -E '^\[ +(ERROR|LINE|FAILED) +\]|ERROR: ' | head -n 20
+    tail -n 200 "$1"
+}
+
 # tell NUMBER TEST: how it ended; false where it failed
 tell() {
     name=${2#"$build"/}
@@ -137,10 +144,10 @@ tell() {
     failed=$((failed + bad))
     printf '  FAILED %s\n\n' "$name"
     if [ -e "$work/$1.before" ]; then
-        tail -n 200 "$work/$1.before"
+        show "$work/$1.before"
         printf '\n%s, run again:\n\n' "$name"
     fi
-    tail -n 200 "$log"
+    show "$log"
     echo
     case $status in
     124) echo "$name: no end within ${TEST_SECONDS:-300} s" ;;
