@@ -162,12 +162,18 @@ static void test_many_strict_handle_refuses(void **state)
     kw_close(strict);
 }
 
-static void test_many_value_without_key_is_the_servers_to_name(void **state)
+/* The owner of all its keys says so itself; of several owners none could. */
+static void test_many_key_without_value_is_a_wrong_number_of_arguments(void **state)
 {
     (void)state;
-    kw_reply *reply = kw_command(many, NULL, "MSET a 1 b");
+    kw_error error = KW_ERROR_INIT;
+    kw_reply *reply = kw_command(many, NULL, "MSET {a}1 1 {a}2");
     assert_true(kw_reply_is_error(reply));
+    assert_non_null(strstr(kw_reply_str(reply, NULL), "wrong number of arguments"));
     kw_reply_free(reply);
+    assert_null(kw_command(many, &error, "MSET a 1 b"));
+    assert_int_equal(error.code, KW_ERR_ARGUMENT);
+    assert_non_null(strstr(error.text, "wrong number of arguments"));
 }
 
 static void test_many_all_nodes_are_visited(void **state)
@@ -230,7 +236,7 @@ int main(void)
         cmocka_unit_test(test_many_random_commands_answer_as_one_server),
         cmocka_unit_test(test_many_thousands_of_keys_come_in_order),
         cmocka_unit_test(test_many_strict_handle_refuses),
-        cmocka_unit_test(test_many_value_without_key_is_the_servers_to_name),
+        cmocka_unit_test(test_many_key_without_value_is_a_wrong_number_of_arguments),
         cmocka_unit_test(test_many_all_nodes_are_visited),
         cmocka_unit_test(test_many_stopped_node_is_told_key_by_key),
     };

@@ -133,6 +133,7 @@ tell() {
         printf '  ok     %-40s %4s tests  %3s s\n' "$name" "$good" "$seconds"
         if [ -e "$work/$1.before" ]; then
             echo "         $name failed before, and passed when it was run again:"
+            grep -E '^\[ +(ERROR|LINE) +\]|ERROR: ' "$work/$1.before" | head -n 5
             grep -vE '^\[ +(OK|RUN|PASSED) |^\[=+\]' "$work/$1.before" | tail -n 15
         fi
         [ "${V:-0}" = 0 ] || cat "$log"
