@@ -41,10 +41,11 @@ extern "C" {
  * On a handle with the option acks a write waits for its replicas as by kw_call, and error may be
  * set beside a reply.
  *
- * Errors before anything is sent: KW_ERR_ARGUMENT (a wrong format), KW_ERR_KEYS (the command's
- * keys cannot be found), KW_ERR_CROSSSLOT (its keys have different owners, and it cannot be
- * split), KW_ERR_REFUSED (it binds or changes its connection; or a ring with copies),
- * KW_ERR_UNSUPPORTED, KW_ERR_FORKED, KW_ERR_NOMEM.
+ * Errors before anything is sent: KW_ERR_ARGUMENT (a wrong format; a last key that lacks its value,
+ * where the keys have different owners), KW_ERR_KEYS (the command's keys cannot be found),
+ * KW_ERR_CROSSSLOT (its keys have different owners, and it cannot be split), KW_ERR_REFUSED (it
+ * binds or changes its connection; or a ring with copies), KW_ERR_UNSUPPORTED, KW_ERR_FORKED,
+ * KW_ERR_NOMEM.
  * Errors at the deadline, or where waiting is in vain, with nothing run: KW_ERR_QUEUE_TIMEOUT,
  * KW_ERR_POOL_FULL, KW_ERR_CONNECT, KW_ERR_RESOLVE, KW_ERR_HANDSHAKE, KW_ERR_AUTH,
  * KW_ERR_TOPOLOGY, KW_ERR_NOT_SERVED, KW_ERR_REDIRECT, KW_ERR_CLUSTER_DOWN, KW_ERR_TRY_AGAIN,
