@@ -416,6 +416,8 @@ static const scene_fn of_clusters[] = {leave,
                                        bring_back,
                                        move_away,
                                        bring_back,
+                                       bring_back,
+                                       bring_back,
                                        sim_scene_slots_change_hands,
                                        sim_scene_slots_change_hands,
                                        sim_scene_herd};
