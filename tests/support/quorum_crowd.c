@@ -16,6 +16,7 @@
 
 #include "support/calm.h"
 #include "support/check.h"
+#include "support/keeper.h"
 #include "support/quorum_harm.h"
 
 /* What was perhaps done, and lives, make many orders of a busy machine's history. */
@@ -183,6 +184,7 @@ static void start_clients(kw_test_crowd *self)
         if (self->clients[i] == 0) {
             live(self, i);
         }
+        kw_test_keeper_add(self->clients[i]);
     }
 }
 
@@ -197,6 +199,7 @@ static void let_live(kw_test_crowd *self)
     atomic_store(&self->board->ends, true);
     for (unsigned i = 0; i < CLIENTS_N; i++) {
         int status = kw_test_wait_child(self->clients[i]);
+        kw_test_keeper_drop(self->clients[i]);
         if (status != 0) {
             kw_test_die("a client ended with status %d", status);
         }

@@ -24,7 +24,7 @@
 #include "support/link.h"
 #include "support/port.h"
 
-enum { START_TRIES = 8, READY_MS = 10000 };
+enum { START_TRIES = 8, READY_MS = 60000 };
 
 struct kw_test_server {
     pid_t pid; /* 0 while dead */
