@@ -329,6 +329,24 @@ static void bring_back(sim_plan *plan, sim_chance *random)
     plan->heal_ns = at_ns + SIM_S;
 }
 
+/* A slot goes so slowly that walks meet its keys at two servers. */
+static void split(sim_plan *plan, sim_chance *random)
+{
+    plan->primaries_n = 2;
+    plan->replicas_n = 0;
+    plan->latency_ns = between(random, 1000, 5000) * SIM_US;
+    plan->jitter_ns = 0;
+    plan->timeout_ms = 1000;
+    plan->walks_n = 2;
+    unsigned target = (unsigned)sim_chance_below(random, 2);
+    unsigned home = sim_cluster_first_owner(plan, slot_of(target));
+    sim_fault *move = add_fault(plan, SIM_MOVE, between(random, 8, 16) * plan->latency_ns,
+                                between(random, 8, 20) * plan->latency_ns);
+    move->target = target;
+    move->value = 1 - home;
+    plan->heal_ns = move->at_ns + move->length_ns + SIM_S;
+}
+
 /* A server that refuses some of what is given together for one key, and runs what comes behind. */
 static void refuse_some(sim_plan *plan, sim_chance *random)
 {
@@ -416,8 +434,10 @@ static const scene_fn of_clusters[] = {leave,
                                        bring_back,
                                        move_away,
                                        bring_back,
-                                       bring_back,
-                                       bring_back,
+                                       split,
+                                       split,
+                                       split,
+                                       split,
                                        sim_scene_slots_change_hands,
                                        sim_scene_slots_change_hands,
                                        sim_scene_herd};
