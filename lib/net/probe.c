@@ -57,7 +57,7 @@ kw_err kw_probe_go_on(kw_probe *probe, kw_error *error, uint64_t now_ns)
 {
     kw_conn *conn = probe->conn;
     kw_conn_state state = conn->state;
-    bool was_sent = probe->is_sent;
+    uint64_t queued = conn->queued; /* the question, or what a greeting asks behind an answer */
     bool had_name = conn->lookup == NULL;
     size_t begun_n = conn->begun_n;
     kw_err code = kw_conn_race(conn, error, now_ns);
@@ -70,7 +70,7 @@ kw_err kw_probe_go_on(kw_probe *probe, kw_error *error, uint64_t now_ns)
         return code;
     }
     bool has_name = conn->lookup == NULL;
-    if (conn->state != state || probe->is_sent != was_sent || has_name != had_name ||
+    if (conn->state != state || conn->queued != queued || has_name != had_name ||
         conn->begun_n != begun_n) {
         probe->deadline_ns = now_ns + wait_of(probe); /* callers may be rarer than answers */
     }
