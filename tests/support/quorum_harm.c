@@ -35,7 +35,8 @@ void kw_test_crowd_note(kw_test_board *shared, uint32_t key, const kw_test_act *
 {
     size_t n = atomic_load(&shared->notes_n[act->client]);
     if (n == ACTS_MAX) {
-        return;
+        kw_test_die("more than %u acts of a client: what is not noted would be a violation",
+                    ACTS_MAX);
     }
     shared->notes[act->client][n].key = key;
     shared->notes[act->client][n].act = *act;

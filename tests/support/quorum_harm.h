@@ -16,7 +16,7 @@
 #define KEYS_N    5u    /* at a time */
 #define EPOCH_MS  1000u /* then there are others .. */
 #define LONG_N    500u /* .. or after so many acts on one, so that no history is too long to judge */
-#define ACTS_MAX  200000u
+#define ACTS_MAX  1000000u /* of a client */
 
 typedef struct kw_test_note {
     uint32_t key;
