@@ -50,7 +50,7 @@ bool kw_version_clock_init(kw_version_clock *self, kw_env *env)
     self->env = env;
     uint64_t bound_ms = env->options.version_ahead_ms;
     self->ahead_ms = bound_ms > 0 ? bound_ms : env->options.tombstone_ms / 4;
-    kw_stamper_init(&self->stamper, kw_env_unique(env));
+    kw_stamper_init(&self->stamper, kw_env_unique(env), self->ahead_ms);
     return kw_monitor_init(&self->monitor) == KW_OK;
 }
 
@@ -71,7 +71,7 @@ uint64_t kw_version_clock_latest(kw_version_clock *self)
     kw_monitor_lock(&self->monitor);
     uint64_t latest = kw_stamper_latest(&self->stamper, now_ms, self->ahead_ms);
     if (self->stamper.last >= latest) {
-        kw_stamper_init(&self->stamper, kw_env_unique(self->env));
+        kw_stamper_init(&self->stamper, kw_env_unique(self->env), self->ahead_ms);
         note_known(self);
     }
     kw_monitor_unlock(&self->monitor);

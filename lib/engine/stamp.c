@@ -53,11 +53,14 @@ kw_stamp kw_stamp_get(const unsigned char bytes[KW_STAMP_BYTES])
     return stamp;
 }
 
-void kw_stamper_init(kw_stamper *stamper, uint64_t writer)
+void kw_stamper_init(kw_stamper *stamper, uint64_t writer, uint64_t ahead_ms)
 {
+    uint64_t part_ms = ahead_ms / KW_STAMPER_OFFSET_PARTS;
     stamper->writer = writer;
     stamper->last = 0;
     stamper->offset_ms = 0;
+    stamper->offset_max_ms =
+        part_ms < KW_STAMPER_OFFSET_MAX_MS ? part_ms : KW_STAMPER_OFFSET_MAX_MS;
 }
 
 /* The caller's clock, corrected by what is known of others', in the unit of stamps. */
@@ -95,7 +98,7 @@ void kw_stamper_learn(kw_stamper *stamper, uint64_t now_ms, kw_stamp seen)
     }
     uint64_t seen_ms = seen.time >> COUNTER_BITS;
     uint64_t ours_ms = clock_ms(stamper, now_ms);
-    if (seen_ms > ours_ms && stamper->offset_ms + (seen_ms - ours_ms) <= KW_STAMPER_OFFSET_MAX_MS) {
+    if (seen_ms > ours_ms && stamper->offset_ms + (seen_ms - ours_ms) <= stamper->offset_max_ms) {
         stamper->offset_ms += seen_ms - ours_ms;
     }
     if (seen.time > stamper->last) {

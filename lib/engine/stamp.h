@@ -42,10 +42,15 @@ typedef struct kw_stamper {
     uint64_t writer;
     uint64_t last;      /* time of the highest stamp given or learnt */
     uint64_t offset_ms; /* the clock of others is ahead by this, as far as is known */
+    uint64_t offset_max_ms;
 } kw_stamper;
 
-/* A clock that is ahead by more than this changes the next stamp, but not the offset. */
+/* A clock that is ahead by more than this changes the next stamp, but not the offset; nor by more
+ * than so small a part of what versions may be ahead by: clocks that step forth and back learn of
+ * each other again and again, and would drive the offsets, which never become less, beyond what
+ * whoever has none believes. */
 #define KW_STAMPER_OFFSET_MAX_MS 60000u
+#define KW_STAMPER_OFFSET_PARTS  8u
 
 /* Milliseconds since 1970 of the clock that gave it. */
 static inline uint64_t kw_stamp_ms(kw_stamp stamp)
@@ -53,7 +58,8 @@ static inline uint64_t kw_stamp_ms(kw_stamp stamp)
     return stamp.time >> 16;
 }
 
-void kw_stamper_init(kw_stamper *stamper, uint64_t writer);
+/* ahead_ms: by how much others' clocks may be ahead (kw_stamper_latest). */
+void kw_stamper_init(kw_stamper *stamper, uint64_t writer, uint64_t ahead_ms);
 
 /* A new stamp, above past; past KW_STAMP_TIME_MAX where there is none left, and then no stamp
  * at all. now_ms: the caller's clock, since 1970. */

@@ -413,7 +413,7 @@ void kw_test_sim_run(kw_test_sim_result *result, const kw_test_sim_setup *setup,
     self->rule.settle_ns = below(self, 2) * 2 * MS;
     self->rule.linger_ms = LINGER_MS;
     for (unsigned i = 0; i < setup->clients_n; i++) {
-        kw_stamper_init(&self->clients[i].stamper, kw_random_next(&self->random));
+        kw_stamper_init(&self->clients[i].stamper, kw_random_next(&self->random), LINGER_MS / 4);
         self->clients[i].skew_ms = (int64_t)below(self, 10001) - 5000;
         event first = {.who = i, .kind = EV_BEGIN};
         push(self, below(self, 5 * MS), first);

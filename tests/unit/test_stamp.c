@@ -42,7 +42,7 @@ static void test_stamper_clock_that_goes_back_never_gives_an_earlier_stamp(void 
 {
     (void)state;
     kw_stamper stamper;
-    kw_stamper_init(&stamper, 7);
+    kw_stamper_init(&stamper, 7, UINT64_MAX);
     kw_stamp last = zero;
     static const uint64_t clocks[] = {NOW, NOW, NOW + 5, NOW - 5000, 0, NOW - 1, UINT64_MAX, 3};
     for (size_t i = 0; i < sizeof(clocks) / sizeof(clocks[0]); i++) {
@@ -57,7 +57,7 @@ static void test_stamper_goes_past_what_it_is_told(void **state)
 {
     (void)state;
     kw_stamper stamper;
-    kw_stamper_init(&stamper, 7);
+    kw_stamper_init(&stamper, 7, UINT64_MAX);
     kw_stamp far = {(NOW + 86400000) << 16, 9};
     kw_stamp next = kw_stamper_next(&stamper, NOW, far);
     assert_true(kw_stamp_compare(next, far) > 0);
@@ -68,7 +68,7 @@ static void test_stamper_slow_clock_keeps_up_after_one_meeting(void **state)
 {
     (void)state;
     kw_stamper slow;
-    kw_stamper_init(&slow, 7);
+    kw_stamper_init(&slow, 7, UINT64_MAX);
     kw_stamp fast = {(NOW + 5000) << 16, 9};
     kw_stamper_learn(&slow, NOW - 5000, fast);
     /* A second later for both. */
@@ -80,7 +80,7 @@ static void test_stamper_mad_clock_is_followed_only_once(void **state)
 {
     (void)state;
     kw_stamper stamper;
-    kw_stamper_init(&stamper, 7);
+    kw_stamper_init(&stamper, 7, UINT64_MAX);
     kw_stamp mad = {(NOW + KW_STAMPER_OFFSET_MAX_MS + 1000) << 16, 9};
     kw_stamper_learn(&stamper, NOW, mad);
     kw_stamp next = kw_stamper_next(&stamper, NOW, zero);
@@ -92,15 +92,40 @@ static void test_stamper_mad_clock_is_followed_only_once(void **state)
     assert_true(kw_stamper_next(&stamper, NOW, zero).time <= KW_STAMP_TIME_MAX);
 }
 
+/* Two writers whose clocks step to and fro between 200 ms behind and ahead, as a bound of 500 ms
+ * allows, and who see all that the other one gives. */
+static void test_stamper_clocks_that_step_do_not_drive_each_other_on(void **state)
+{
+    (void)state;
+    kw_stamper stampers[2];
+    kw_stamper_init(&stampers[0], 7, 500);
+    kw_stamper_init(&stampers[1], 9, 500);
+    for (unsigned round = 0; round < 1000; round++) {
+        uint64_t now_ms = NOW + 10 * (uint64_t)round;
+        for (unsigned i = 0; i < 2; i++) {
+            uint64_t clocks_ms[2];
+            clocks_ms[i] = (round / 3 + i) % 2 == 0 ? now_ms - 200 : now_ms + 200;
+            clocks_ms[1 - i] = (round / 3 + i) % 2 == 0 ? now_ms + 200 : now_ms - 200;
+            kw_stamp stamp = kw_stamper_next(&stampers[i], clocks_ms[i], zero);
+            assert_true(kw_stamp_ms(stamp) <= now_ms + 200 + 500 / KW_STAMPER_OFFSET_PARTS);
+            /* Who knows nothing, and is behind, believes it. */
+            kw_stamper fresh;
+            kw_stamper_init(&fresh, 11, 500);
+            assert_true(stamp.time <= kw_stamper_latest(&fresh, now_ms - 200, 500));
+            kw_stamper_learn(&stampers[1 - i], clocks_ms[1 - i], stamp);
+        }
+    }
+}
+
 static void test_stamper_latest_is_a_bound_for_what_others_give(void **state)
 {
     (void)state;
     kw_stamper stamper;
-    kw_stamper_init(&stamper, 7);
+    kw_stamper_init(&stamper, 7, UINT64_MAX);
     uint64_t latest = kw_stamper_latest(&stamper, NOW, 1000);
     assert_true(latest >> 16 == NOW + 1000);
     kw_stamper ahead;
-    kw_stamper_init(&ahead, 9);
+    kw_stamper_init(&ahead, 9, UINT64_MAX);
     assert_true(kw_stamper_next(&ahead, NOW + 1000, zero).time <= latest);
     assert_true(kw_stamper_next(&ahead, NOW + 1001, zero).time > latest);
     /* With a clock at the end of the format nothing is beyond it. */
@@ -117,6 +142,7 @@ int main(void)
         cmocka_unit_test(test_stamper_goes_past_what_it_is_told),
         cmocka_unit_test(test_stamper_slow_clock_keeps_up_after_one_meeting),
         cmocka_unit_test(test_stamper_mad_clock_is_followed_only_once),
+        cmocka_unit_test(test_stamper_clocks_that_step_do_not_drive_each_other_on),
         cmocka_unit_test(test_stamper_latest_is_a_bound_for_what_others_give),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
