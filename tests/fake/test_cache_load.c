@@ -122,6 +122,15 @@ static void token_of(char token[33], const char *act)
     }
 }
 
+/* Starts one that loads, with the token of the command of that kind by which it asked. */
+static void start_loading(pthread_t *thread, fetcher *self, char token[33], const char *act)
+{
+    unsigned before_n = atomic_load(&loads_n);
+    start(thread, self);
+    KW_TEST_AWAIT(atomic_load(&loads_n) > before_n);
+    token_of(token, act);
+}
+
 /* The lease is renewed by one who waits, while no answer comes: that call ends in time. */
 static void test_a_renewal_without_an_answer_takes_no_more_than_the_calls_time(void **state)
 {
@@ -132,11 +141,8 @@ static void test_a_renewal_without_an_answer_takes_no_more_than_the_calls_time(v
     kw_fake_on(fakes[0], 1, ACQUIRE, OK(YOURS));
     fetcher all[2] = {{load_slowly, KW_OK, false}, {load_at_once, KW_OK, false}};
     pthread_t threads[2];
-    unsigned before_n = atomic_load(&loads_n);
-    start(&threads[0], &all[0]);
-    KW_TEST_AWAIT(atomic_load(&loads_n) > before_n);
     char token[33];
-    token_of(token, " acquire ");
+    start_loading(&threads[0], &all[0], token, " acquire ");
     kw_fake_on_reply(fakes[0], KW_FAKE_ALWAYS, ACQUIRE,
                      "*5\r\n:3\r\n$-1\r\n:-2\r\n$32\r\n%s\r\n:600", token);
     kw_fake_on(fakes[0], KW_FAKE_ALWAYS, EXTEND, KW_FAKE_STEPS(KW_FAKE_STALL));
@@ -237,11 +243,8 @@ static void test_an_old_value_is_given_to_those_who_saw_it(void **state)
     kw_fake_on(fakes[0], 1, REFRESH, OK("*3\r\n:0\r\n$3\r\nold\r\n:100\r\n"));
     fetcher all[2] = {{load_slowly, KW_OK, false}, {load_at_once, KW_OK, false}};
     pthread_t threads[2];
-    unsigned before_n = atomic_load(&loads_n);
-    start(&threads[0], &all[0]);
-    KW_TEST_AWAIT(atomic_load(&loads_n) > before_n);
     char token[33];
-    token_of(token, " refresh ");
+    start_loading(&threads[0], &all[0], token, " refresh ");
     kw_fake_on_reply(fakes[0], KW_FAKE_ALWAYS, ACQUIRE,
                      "*5\r\n:3\r\n$-1\r\n:-2\r\n$32\r\n%s\r\n:60000", token);
     start(&threads[1], &all[1]);

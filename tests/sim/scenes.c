@@ -307,16 +307,22 @@ static void dial_behind(sim_plan *plan, sim_chance *random)
     plan->heal_ns = SIM_S;
 }
 
-/* Slots go and come back while all keys of their servers are walked. */
-static void bring_back(sim_plan *plan, sim_chance *random)
+/* All keys of two servers are walked: the key whose slot is to move meanwhile. */
+static unsigned begin_walks(sim_plan *plan, sim_chance *random, uint64_t least_us, uint64_t most_us)
 {
     plan->primaries_n = 2;
     plan->replicas_n = 0;
-    plan->latency_ns = between(random, 200, 2000) * SIM_US;
+    plan->latency_ns = between(random, least_us, most_us) * SIM_US;
     plan->jitter_ns = 0;
     plan->timeout_ms = 1000;
     plan->walks_n = 2;
-    unsigned target = (unsigned)sim_chance_below(random, 2);
+    return (unsigned)sim_chance_below(random, 2);
+}
+
+/* Slots go and come back while all keys of their servers are walked. */
+static void bring_back(sim_plan *plan, sim_chance *random)
+{
+    unsigned target = begin_walks(plan, random, 200, 2000);
     unsigned home = sim_cluster_first_owner(plan, slot_of(target));
     uint64_t at_ns = between(random, 0, 20) * plan->latency_ns;
     while (plan->faults_n < SIM_FAULTS) {
@@ -332,13 +338,7 @@ static void bring_back(sim_plan *plan, sim_chance *random)
 /* A slot goes so slowly that walks meet its keys at two servers. */
 static void split(sim_plan *plan, sim_chance *random)
 {
-    plan->primaries_n = 2;
-    plan->replicas_n = 0;
-    plan->latency_ns = between(random, 1000, 5000) * SIM_US;
-    plan->jitter_ns = 0;
-    plan->timeout_ms = 1000;
-    plan->walks_n = 2;
-    unsigned target = (unsigned)sim_chance_below(random, 2);
+    unsigned target = begin_walks(plan, random, 1000, 5000);
     unsigned home = sim_cluster_first_owner(plan, slot_of(target));
     sim_fault *move = add_fault(plan, SIM_MOVE, between(random, 8, 16) * plan->latency_ns,
                                 between(random, 8, 20) * plan->latency_ns);

@@ -323,16 +323,15 @@ void kw_test_cluster_tell(const kw_test_cluster *cluster)
 void kw_test_cluster_wait(kw_test_cluster *cluster, unsigned timeout_ms)
 {
     uint64_t end_ms = kw_test_now_ms() + timeout_ms;
-    uint64_t heal_ms = kw_test_now_ms() + KW_TEST_HEAL_AFTER_MS;
+    uint64_t since_ms = kw_test_now_ms();
     for (const char *lack; (lack = what_lacks(cluster)) != NULL;) {
         if (kw_test_now_ms() > end_ms) {
             kw_test_cluster_tell(cluster);
         }
         pause_until(end_ms, lack);
         kw_test_cluster_give_back(cluster);
-        if (lack == slots_differ && kw_test_now_ms() >= heal_ms) {
-            kw_test_cluster_heal(cluster);
-            heal_ms = kw_test_now_ms() + KW_TEST_HEAL_AFTER_MS;
+        if (lack == slots_differ) {
+            kw_test_cluster_heal_late(cluster, &since_ms);
         }
     }
 }

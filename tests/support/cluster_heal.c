@@ -9,6 +9,8 @@
 
 #include "support/check.h"
 
+enum { HEAL_AFTER_MS = 3000 };
+
 kw_test_views *kw_test_views_fetch(const kw_test_cluster *cluster)
 {
     kw_test_views *it = malloc(sizeof(*it));
@@ -100,7 +102,7 @@ static int claimant_of(const kw_test_cluster *cluster, const kw_test_views *view
     return claimant >= 0 ? claimant : named;
 }
 
-void kw_test_cluster_heal(const kw_test_cluster *cluster)
+static void heal(const kw_test_cluster *cluster)
 {
     bool is_doubted[KW_TEST_VIEW_MAX] = {false};
     kw_test_views *views = kw_test_views_fetch(cluster);
@@ -125,4 +127,12 @@ void kw_test_cluster_heal(const kw_test_cluster *cluster)
         }
     }
     free(views);
+}
+
+void kw_test_cluster_heal_late(const kw_test_cluster *cluster, uint64_t *since_ms)
+{
+    if (kw_test_now_ms() >= *since_ms + HEAL_AFTER_MS) {
+        heal(cluster);
+        *since_ms = kw_test_now_ms();
+    }
 }

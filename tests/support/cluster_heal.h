@@ -6,9 +6,6 @@
 #include "support/cluster.h"
 #include "support/cluster_view.h"
 
-/* Nodes that differ for longer than this do not agree by themselves any more. */
-enum { KW_TEST_HEAL_AFTER_MS = 3000 };
-
 /* What each living node says. */
 typedef struct kw_test_views {
     size_t views_n;
@@ -30,7 +27,8 @@ void kw_test_cluster_give_back(const kw_test_cluster *cluster);
 
 /* A node keeps a wrong owner for ever when it once saw that owner with a later epoch than the true
  * one has: the true one takes a new epoch. Of two that take each other for it the one that most
- * others name takes the slot as well. */
-void kw_test_cluster_heal(const kw_test_cluster *cluster);
+ * others name takes the slot as well. Once nodes have differed for so long that they do not agree
+ * by themselves any more: *since_ms is when they began to, or were healed last. */
+void kw_test_cluster_heal_late(const kw_test_cluster *cluster, uint64_t *since_ms);
 
 #endif

@@ -181,7 +181,7 @@ static void end(mover *it, unsigned slot, size_t from)
 static void await_owners(const kw_test_cluster *cluster, int *owners, unsigned first, unsigned last)
 {
     uint64_t end_ms = kw_test_now_ms() + OWNER_WAIT_MS;
-    uint64_t heal_ms = kw_test_now_ms() + KW_TEST_HEAL_AFTER_MS;
+    uint64_t since_ms = kw_test_now_ms();
     kw_test_views *views = kw_test_views_fetch(cluster);
     for (unsigned slot = first; slot <= last;) {
         const char *id = kw_test_views_owner(views, slot);
@@ -195,10 +195,7 @@ static void await_owners(const kw_test_cluster *cluster, int *owners, unsigned f
             kw_test_cluster_tell(cluster);
             kw_test_die("nodes do not agree on slot %u", slot);
         }
-        if (kw_test_now_ms() >= heal_ms) {
-            kw_test_cluster_heal(cluster);
-            heal_ms = kw_test_now_ms() + KW_TEST_HEAL_AFTER_MS;
-        }
+        kw_test_cluster_heal_late(cluster, &since_ms);
         kw_test_sleep_ms(OWNER_POLL_MS);
         free(views);
         views = kw_test_views_fetch(cluster);
