@@ -5,9 +5,6 @@
 #include "base/error.h"
 #include "base/reply.h"
 #include "engine/glob.h"
-#include "route/ring_positions.h"
-#include "route/slot.h"
-#include "topology/snapshot.h"
 
 #include <string.h>
 
@@ -61,19 +58,11 @@ static void name_owner(const kw_scan *scan, kw_error *error)
     if (error->node[0] != '\0' || scan->walk.spec.kind != KW_SCAN_OF_KEY) {
         return;
     }
-    kw_topology *topology = scan->client->topology;
-    kw_bytes key = scan->wish.key;
-    kw_snapshot *snapshot = kw_topology_snapshot(topology);
-    const kw_node *owner = NULL;
-    if (snapshot != NULL && kw_topology_is_ring(topology)) {
-        owner = kw_snapshot_at_position(snapshot, kw_ring_position_of(topology->placement, key));
-    } else if (snapshot != NULL) {
-        owner = kw_snapshot_owner(snapshot, kw_slot_of(key.data, key.len));
-    }
+    kw_node *owner = kw_topology_owner_of(scan->client->topology, scan->wish.key);
     if (owner != NULL) {
         kw_error_set_node(error, owner->name);
+        kw_node_unref(owner);
     }
-    kw_snapshot_unref(snapshot);
 }
 
 /* What failed, with whom it was asked of in front. */

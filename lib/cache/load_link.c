@@ -89,7 +89,7 @@ void kw_load_link_begin(kw_load_link *link, kw_cache *cache, kw_poller *poller, 
     link->until_ns = until_ns;
     kw_buf_init(&link->encoded, &cache->mem, NULL, 0);
     link->state = KW_LOAD_LINK_OPENING;
-    link->node = kw_tracker_owner_of(cache->topology, key);
+    link->node = kw_topology_owner_of(cache->topology, key);
     kw_bytes argv[2] = {kw_bytes_of("WATCH"), key};
     kw_err code = link->node != NULL && add(link, 0, argv, 2)
                       ? kw_node_open_shared(link->node, &link->conn, NULL, &retry_ns, now_ns)

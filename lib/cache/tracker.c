@@ -6,7 +6,6 @@
 #include "base/error.h"
 #include "base/resp.h"
 #include "cache/track_pair.h"
-#include "route/ring_positions.h"
 #include "route/slot.h"
 
 #include <string.h>
@@ -214,28 +213,10 @@ static bool take_answer(kw_tracked *found, kw_track_read *read)
     return kind == KW_REPLY_NIL || found->left_ms != -2;
 }
 
-kw_node *kw_tracker_owner_of(kw_topology *topology, kw_bytes key)
-{
-    kw_snapshot *snapshot = kw_topology_snapshot(topology);
-    if (snapshot == NULL) {
-        return NULL;
-    }
-    kw_node *node = NULL;
-    if (kw_topology_is_ring(topology)) {
-        node = kw_snapshot_at_position(snapshot, kw_ring_position_of(topology->placement, key));
-    } else {
-        bool has_slots = topology->env.options.scheme == KW_SCHEME_CLUSTER;
-        node = kw_snapshot_owner(snapshot, has_slots ? kw_slot_of(key.data, key.len) : 0);
-    }
-    node = node != NULL ? kw_node_ref(node) : NULL;
-    kw_snapshot_unref(snapshot);
-    return node;
-}
-
 /* A pair that is ready, of the key's owner; NULL: there is none. */
 static kw_track_pair *ready_pair(kw_tracker *tracker, kw_bytes key)
 {
-    kw_node *node = kw_tracker_owner_of(tracker->topology, key);
+    kw_node *node = kw_topology_owner_of(tracker->topology, key);
     kw_track_pair *pair = node != NULL ? pair_of(tracker, node) : NULL;
     kw_node_unref(node);
     return pair != NULL && atomic_load(&pair->is_ready) ? pair : NULL;

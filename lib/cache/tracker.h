@@ -30,9 +30,6 @@ bool kw_tracker_is_due(const kw_tracker *tracker, uint64_t now_ns);
  * others pass by. */
 void kw_tracker_tend(kw_tracker *tracker, uint64_t now_ns);
 
-/* The primary that has the key, with a reference; NULL: none is known. */
-kw_node *kw_tracker_owner_of(kw_topology *topology, kw_bytes key);
-
 /* What a read found. */
 typedef struct kw_tracked {
     kw_reply *value; /* the caller's to free; a string, or nil */

@@ -2,12 +2,33 @@
 /* What every part of a topology uses: the snapshot in use, the counters, the host's ear. */
 #include "topology/topology.h"
 
+#include "route/ring_positions.h"
+#include "route/slot.h"
+
 kw_snapshot *kw_topology_snapshot(kw_topology *topology)
 {
     kw_monitor_lock(&topology->monitor);
     kw_snapshot *snapshot = topology->snapshot != NULL ? kw_snapshot_ref(topology->snapshot) : NULL;
     kw_monitor_unlock(&topology->monitor);
     return snapshot;
+}
+
+kw_node *kw_topology_owner_of(kw_topology *topology, kw_bytes key)
+{
+    kw_snapshot *snapshot = kw_topology_snapshot(topology);
+    if (snapshot == NULL) {
+        return NULL;
+    }
+    kw_node *node = NULL;
+    if (kw_topology_is_ring(topology)) {
+        node = kw_snapshot_at_position(snapshot, kw_ring_position_of(topology->placement, key));
+    } else {
+        bool has_slots = topology->env.options.scheme == KW_SCHEME_CLUSTER;
+        node = kw_snapshot_owner(snapshot, has_slots ? kw_slot_of(key.data, key.len) : 0);
+    }
+    node = node != NULL ? kw_node_ref(node) : NULL;
+    kw_snapshot_unref(snapshot);
+    return node;
 }
 
 void kw_topology_count_failure(kw_topology *topology, kw_err code, kw_effect effect)

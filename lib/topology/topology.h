@@ -118,6 +118,9 @@ void kw_topology_wake_all(kw_topology *topology);
 /* A reference to the snapshot in use; NULL: no map yet. */
 kw_snapshot *kw_topology_snapshot(kw_topology *topology);
 
+/* The primary that has the key, with a reference; NULL: none is known. */
+kw_node *kw_topology_owner_of(kw_topology *topology, kw_bytes key);
+
 /* A command ended without a reply. */
 void kw_topology_count_failure(kw_topology *topology, kw_err code, kw_effect effect);
 
