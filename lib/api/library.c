@@ -66,7 +66,7 @@ kw_err kw_library_load(kw_client *client, kw_error *error, const kw_library *lib
     if (client == NULL || library == NULL) {
         return kw_error_refuse(error, KW_ERR_ARGUMENT, "client or library is NULL");
     }
-    kw_error failure = KW_ERROR_INIT;
+    kw_error failure = kw_error_none();
     kw_reply *reply = load(client, &failure, &kw_plan_defaults, library, true);
     kw_err code = KW_OK;
     kw_error told = failure; /* of whom a server's error is */
@@ -137,7 +137,7 @@ static kw_reply *run(function_call *self, kw_error *error, const kw_function_inp
     if (!is_not_found(reply)) {
         return reply;
     }
-    kw_error failure = KW_ERROR_INIT;
+    kw_error failure = kw_error_none();
     kw_reply *refusal = bring(self, &failure, input);
     if (refusal != NULL || failure.code != KW_OK) {
         kw_reply_free(reply);

@@ -292,7 +292,7 @@ kw_err kw_members_commit(kw_members *members, kw_error *error)
     if (code != KW_OK) {
         return code;
     }
-    kw_error failure = KW_ERROR_INIT;
+    kw_error failure = kw_error_none();
     kw_ring_state *fresh = NULL;
     kw_ring *ring = kw_ring_change_commit(members->change, &failure);
     /* The next change of this one begins with the points that are there now. */

@@ -183,7 +183,7 @@ kw_quorum_results *kw_quorum_get(kw_quorum *quorum, kw_error *error, const char 
 
 static kw_err write_one(kw_quorum *self, kw_error *error, const kw_quorum_request *request)
 {
-    kw_error failure = KW_ERROR_INIT;
+    kw_error failure = kw_error_none();
     kw_quorum_results *results = run_one(self, &failure, request);
     if (results == NULL) {
         kw_error_copy(error, &failure);

@@ -11,7 +11,7 @@
 static kw_err fetch(kw_client *client, kw_error *error, uint64_t until_ns)
 {
     kw_topology *topology = client->topology;
-    kw_error failure = KW_ERROR_INIT;
+    kw_error failure = kw_error_none();
     kw_refresher_goal goal = {.until_ns = until_ns,
                               .closing = &client->waits_end,
                               .fetch = kw_refresher_want(&topology->refresher)};

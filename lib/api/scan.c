@@ -81,7 +81,7 @@ static void collect(kw_scan *scan)
             request = request->next;
             continue;
         }
-        kw_error error = KW_ERROR_INIT;
+        kw_error error = kw_error_none();
         kw_reply *reply = kw_ticket_await(request->ticket, &error);
         kw_ticket_free(request->ticket);
         request->ticket = NULL;
@@ -133,7 +133,7 @@ static kw_err wait_a_little(kw_scan *scan, kw_error *error)
 /* The handle was entered. */
 static kw_err next(kw_scan *scan, kw_error *error, kw_scan_batch *batch)
 {
-    kw_error failure = KW_ERROR_INIT;
+    kw_error failure = kw_error_none();
     collect(scan);
     while (!kw_scan_poll(scan, &failure, batch)) {
         if (wait_a_little(scan, &failure) != KW_OK) {

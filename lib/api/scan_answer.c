@@ -115,7 +115,7 @@ void kw_scan_on_failure(kw_scan_request *request, const kw_error *error)
 /* The answer makes no sense. */
 static void refuse(kw_scan_request *request, const char *text, size_t at)
 {
-    kw_error error = KW_ERROR_INIT;
+    kw_error error = kw_error_none();
     kw_error_set(&error, KW_ERR_PROTOCOL, KW_EFFECT_NONE, "%s (at %zu)", text, at);
     kw_scan_on_failure(request, &error);
 }
@@ -123,7 +123,7 @@ static void refuse(kw_scan_request *request, const char *text, size_t at)
 /* Sends the next command of the request; false, and the request has ended, where that fails. */
 static bool send_next(kw_scan_request *request)
 {
-    kw_error error = KW_ERROR_INIT;
+    kw_error error = kw_error_none();
     bool is_sent = kw_scan_send(request, &error);
     if (!is_sent) {
         kw_scan_on_failure(request, &error);
@@ -280,7 +280,7 @@ static void on_slot(kw_scan_request *request, kw_reply *reply)
     }
     request->is_kept = kw_mem_calloc(&scan->mem, n + 1, 1);
     if (request->is_kept == NULL) {
-        kw_error error = KW_ERROR_INIT;
+        kw_error error = kw_error_none();
         kw_error_set(&error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for types of keys");
         kw_scan_on_failure(request, &error);
         return;
@@ -324,7 +324,7 @@ static void on_step(kw_scan_request *request, kw_reply *reply)
 void kw_scan_on_answer(kw_scan_request *request, kw_reply *reply)
 {
     if (kw_reply_is_error(reply)) {
-        kw_error error = KW_ERROR_INIT;
+        kw_error error = kw_error_none();
         (void)kw_reply_outcome(reply, &error);
         kw_reply_free(reply);
         kw_scan_on_failure(request, &error);

@@ -8,7 +8,7 @@
 
 static void begin(kw_scan_request *request)
 {
-    kw_error error = KW_ERROR_INIT;
+    kw_error error = kw_error_none();
     if (!kw_scan_send(request, &error)) {
         kw_scan_on_failure(request, &error);
     }

@@ -75,7 +75,7 @@ void kw_scan_free_if_over(kw_scan *scan)
 /* Calls the callback that is awaited, where there is something for it. The scan may be gone. */
 static void tell(kw_scan *scan)
 {
-    kw_error error = KW_ERROR_INIT;
+    kw_error error = kw_error_none();
     kw_scan_batch batch = KW_SCAN_BATCH_INIT;
     if (scan->callback.fn == NULL) {
         return; /* what has come is ready for the next call */

@@ -72,7 +72,7 @@ static void abandon(kw_client *client)
 {
     kw_loop *loop = atomic_exchange(&client->ticket_loop.loop, NULL);
     if (loop != NULL) {
-        kw_error told = KW_ERROR_INIT;
+        kw_error told = kw_error_none();
         foreign(&told);
         kw_loop_abandon(loop, &told);
     }
@@ -108,7 +108,7 @@ static const kw_client_part tickets = {end, abandon, wake, tend, work, loop_of, 
 static kw_async_command *take_room(kw_client *client, kw_error *error, const kw_plan_task *task,
                                    kw_loop *loop)
 {
-    kw_error full = KW_ERROR_INIT;
+    kw_error full = kw_error_none();
     kw_async_command *command = new_async(client, &full, task, loop);
     if (command != NULL || full.code != KW_ERR_QUEUE_FULL) {
         if (command == NULL) {

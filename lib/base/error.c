@@ -108,6 +108,19 @@ static size_t size_of(const kw_error *error)
     return error->size != 0 ? error->size : FIRST_SIZE;
 }
 
+kw_error kw_error_none(void)
+{
+    kw_error none;
+    none.size = sizeof(none);
+    none.code = KW_OK;
+    none.effect = KW_EFFECT_NONE;
+    none.attempts = 0;
+    none.elapsed_ms = 0;
+    none.node[0] = '\0';
+    none.text[0] = '\0';
+    return none;
+}
+
 bool kw_error_has_room(const kw_error *error)
 {
     return error != NULL && size_of(error) >= FIRST_SIZE;

@@ -12,6 +12,10 @@
  * version of kw_error) or reaches to the end of that. */
 bool kw_error_has_room(const kw_error *error);
 
+/* One that says nothing yet, with room for all that there is to say. (KW_ERROR_INIT would be a copy
+ * of its 552 bytes in each source that begins with one.) */
+kw_error kw_error_none(void);
+
 /* Writes code, effect and a formatted text (cut to fit) into error, clears its
  * node, attempts and time, and returns code. An error without room (kw_error_has_room),
  * NULL included, is left as it is. Text of a server or a user goes in as an

@@ -48,7 +48,7 @@ static kw_err get_plain(kw_cache *cache, kw_error *error, kw_cache_value *value,
 {
     kw_bytes argv[2] = {kw_bytes_of("GET"), key};
     kw_cache_command command = {key, argv, 2, deadline_ns, true};
-    kw_error failure = KW_ERROR_INIT;
+    kw_error failure = kw_error_none();
     kw_tracked found = {kw_cache_send(cache, &failure, &command), -1};
     if (found.value == NULL) {
         kw_error_copy(error, &failure);
@@ -67,7 +67,7 @@ static kw_reply *ask(kw_cache *cache, kw_err *code, kw_error *error, kw_lease_as
     kw_buf_init(&name, &cache->mem, space, sizeof(space));
     kw_reply *reply = NULL;
     if (kw_lease_name(&name, cache->tags, ask->key)) {
-        kw_error failure = KW_ERROR_INIT;
+        kw_error failure = kw_error_none();
         ask->name.data = name.data;
         ask->name.len = name.len;
         reply = kw_cache_ask(cache, &failure, ask, deadline_ns);

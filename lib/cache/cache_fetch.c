@@ -19,7 +19,7 @@ typedef struct call {
 
 static kw_fetch_act ask(call *self)
 {
-    kw_error failure = KW_ERROR_INIT;
+    kw_error failure = kw_error_none();
     kw_fetch *fetch = &self->fetch;
     kw_reply *reply = kw_cache_ask(self->cache, &failure, &fetch->ask, fetch->deadline_ns);
     return kw_fetch_on_reply(fetch, reply, &failure);

@@ -41,7 +41,7 @@ static void note_failure(many_keys *self, kw_err code, const kw_error *failure)
 /* Takes over what was found of a key. */
 static void give(many_keys *self, size_t at, kw_tracked *found)
 {
-    kw_error failure = KW_ERROR_INIT;
+    kw_error failure = kw_error_none();
     kw_err code = kw_cache_give_read(self->cache, &failure, &self->values[at], found);
     note_failure(self, code, &failure);
 }
@@ -160,7 +160,7 @@ static void give_all(rest *self)
             continue;
         }
         kw_tracked found;
-        kw_error failure = KW_ERROR_INIT;
+        kw_error failure = kw_error_none();
         kw_err code = take_answer(self, &found, &failure, items);
         if (code == KW_OK) {
             give(many, i, &found);

@@ -165,7 +165,7 @@ static bool ask(kw_cache_task *task, kw_error *failure, const kw_lease_ask *aske
 /* Reads the value with a command, to all who have no other way. */
 static void read_plainly(kw_cache_task *task)
 {
-    kw_error failure = KW_ERROR_INIT;
+    kw_error failure = kw_error_none();
     kw_cache_value none = KW_CACHE_VALUE_INIT;
     bool needs_life = kw_cache_options_extra_ms(&cache_of(task)->options) > 0;
     kw_lease_ask asked = kw_fetch_ask_of(&task->fetch, KW_LEASE_READ);
@@ -189,7 +189,7 @@ static void on_tracked(kw_cache_task *task)
 {
     kw_cache *cache = cache_of(task);
     kw_tracked found;
-    kw_error failure = KW_ERROR_INIT;
+    kw_error failure = kw_error_none();
     kw_cache_value value = KW_CACHE_VALUE_INIT;
     uint64_t extra_ms = kw_cache_options_extra_ms(&cache->options);
     task->loop->tracking_n--;
@@ -208,7 +208,7 @@ static void on_tracked(kw_cache_task *task)
 void kw_cache_task_begin(kw_cache_task *task)
 {
     kw_cache *cache = cache_of(task);
-    kw_error failure = KW_ERROR_INIT;
+    kw_error failure = kw_error_none();
     kw_cache_value none = KW_CACHE_VALUE_INIT; /* until one is near */
     if (task->kind == KW_CACHE_TASK_PUT || task->kind == KW_CACHE_TASK_FORGET) {
         bool is_put = task->kind == KW_CACHE_TASK_PUT;
@@ -241,7 +241,7 @@ void kw_cache_task_begin(kw_cache_task *task)
 /* To what nobody's fetch has asked. */
 static void on_own_reply(kw_cache_task *task, kw_reply *reply, const kw_error *error)
 {
-    kw_error failure = KW_ERROR_INIT;
+    kw_error failure = kw_error_none();
     kw_cache_value value = KW_CACHE_VALUE_INIT;
     kw_err code = KW_OK;
     if (reply == NULL) {
@@ -269,7 +269,7 @@ static void on_reply(void *arg, kw_reply *reply, const kw_error *error)
         return;
     }
     bool is_missing = reply != NULL && kw_lease_is_script_missing(reply) && !task->is_whole;
-    kw_error failure = KW_ERROR_INIT;
+    kw_error failure = kw_error_none();
     if (is_missing) {
         kw_lease_ask asked = task->asked;
         kw_reply_free(reply);
@@ -317,7 +317,7 @@ static void end_fetch(kw_cache_task *task)
 /* What the fetch says, until something is to be waited for. */
 static void run(kw_cache_task *task, kw_fetch_act act)
 {
-    kw_error failure = KW_ERROR_INIT;
+    kw_error failure = kw_error_none();
     for (;;) {
         switch (act) {
         case KW_FETCH_ASK:
@@ -391,7 +391,7 @@ void kw_cache_task_go_on(kw_cache_task *task)
 
 void kw_cache_task_cancel(kw_cache_task *task, bool has_forked)
 {
-    kw_error failure = KW_ERROR_INIT;
+    kw_error failure = kw_error_none();
     kw_cache_value none = KW_CACHE_VALUE_INIT;
     kw_error_set(&failure, KW_ERR_CANCELLED, KW_EFFECT_NONE, "the cache was closed");
     if (has_forked) {

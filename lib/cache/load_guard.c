@@ -36,7 +36,7 @@ static kw_reply *run(kw_load_guard *guard, kw_error *error, kw_session_effect ef
 static kw_err run_good(kw_load_guard *guard, kw_error *error, kw_session_effect effect,
                        const kw_bytes *argv, size_t argc)
 {
-    kw_error failure = KW_ERROR_INIT;
+    kw_error failure = kw_error_none();
     kw_reply *reply = run(guard, &failure, effect, argv, argc);
     kw_err code = failure.code;
     if (reply != NULL) {

@@ -14,7 +14,7 @@ static void release(kw_load_link *link, bool is_clean)
     if (link->conn == NULL) {
         return;
     }
-    kw_error none = KW_ERROR_INIT;
+    kw_error none = kw_error_none();
     kw_error_set(&none, KW_ERR_CANCELLED, KW_EFFECT_NONE, "a load was given up");
     kw_poller_remove(link->poller, &link->watch);
     if (!is_clean) {

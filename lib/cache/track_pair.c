@@ -86,7 +86,7 @@ static void end_list(kw_track_pair *pair, kw_track_reads *list)
 static void release(kw_track_pair *pair, kw_conn **conn, bool was_known, const kw_error *failure)
 {
     if (*conn != NULL) {
-        kw_error none = KW_ERROR_INIT;
+        kw_error none = kw_error_none();
         kw_error_set(&none, KW_ERR_CANCELLED, KW_EFFECT_NONE, "not read from any more");
         (*conn)->state = KW_CONN_DEAD; /* it has settings of its own */
         kw_node_release_shared(pair->node, *conn, kw_env_now(pair->node->env),
@@ -275,7 +275,7 @@ static bool is_quick(const kw_track_pair *pair, uint64_t now_ns, int wait_ms)
 static kw_err wait_for_answers(kw_track_pair *pair, kw_error *error, int wait_ms)
 {
     uint64_t now_ns = kw_env_now(pair->node->env);
-    kw_error failure = KW_ERROR_INIT;
+    kw_error failure = kw_error_none();
     kw_err code = kw_conn_wait(pair->data, &failure, &pair->flight.last->pttl, now_ns,
                                now_ns + (uint64_t)wait_ms * KW_NS_PER_MS);
     kw_err doubt = end_answered(pair, error);
@@ -361,7 +361,7 @@ static bool is_overdue(const kw_track_pair *pair)
 /* The turn of who leads. */
 static void lead(kw_track_pair *pair, int wait_ms)
 {
-    kw_error failure = KW_ERROR_INIT;
+    kw_error failure = kw_error_none();
     bool was_refused = pair->is_refused;
     kw_err code = work(pair, &failure, wait_ms);
     if (code == KW_OK && is_overdue(pair)) {

@@ -262,7 +262,7 @@ KW_APART static kw_step do_refresh(kw_blocking_wait *self, const kw_step *step)
     goal.closing = self->plan->closing;
     goal.wakes_on_map = step->wakes_on_map;
     goal.changes_n = self->changes_n;
-    kw_error failure = KW_ERROR_INIT;
+    kw_error failure = kw_error_none();
     kw_err code = kw_refresher_wait(&self->topology->refresher, &failure, &goal);
     if (code != KW_OK && code != KW_ERR_TIMEOUT) {
         self->failure = failure;
@@ -276,7 +276,7 @@ KW_APART static kw_step do_sleep(kw_blocking_wait *self, const kw_step *step)
     kw_refresher_goal goal = {.until_ns = step->until_ns, .closing = self->plan->closing};
     goal.wakes_on_map = step->wakes_on_map;
     goal.changes_n = self->changes_n;
-    kw_error failure = KW_ERROR_INIT;
+    kw_error failure = kw_error_none();
     kw_err code = kw_refresher_wait(&self->topology->refresher, &failure, &goal);
     self->now_ns = kw_env_now(&self->topology->env);
     if (code == KW_ERR_CANCELLED) {

@@ -442,7 +442,7 @@ static void look_once_more(const kw_channel *channel, const kw_channel_scan *sca
 /* Nothing has failed, and the connection is not wanted any more. */
 static void give_up(kw_channel *channel, kw_channel_scan *scan)
 {
-    kw_error unready = KW_ERROR_INIT;
+    kw_error unready = kw_error_none();
     kw_error_set(&unready, KW_ERR_TIMEOUT, KW_EFFECT_NONE, "given up before it was ready");
     give_back(channel, scan, &unready);
 }

@@ -93,7 +93,7 @@ static void tell_obstacle(const kw_snapshot *snapshot, const kw_plan *plan, kw_o
 /* The code of a call that does not wait for a node that is down. */
 static kw_err code_of_down(kw_node *node)
 {
-    kw_error failure = KW_ERROR_INIT;
+    kw_error failure = kw_error_none();
     kw_err code = kw_node_last_failure(node, &failure);
     bool is_refused = kw_node_faults_read(&node->faults).kind == KW_FAULT_REFUSED;
     return is_refused && code != KW_OK ? code : KW_ERR_CONNECT;
@@ -162,7 +162,7 @@ kw_node *kw_driver_choose(kw_topology *topology, const kw_plan *plan, kw_op *op,
 
 kw_step kw_driver_on_mapless(kw_topology *topology, kw_op *op, uint64_t now_ns)
 {
-    kw_error failure = KW_ERROR_INIT;
+    kw_error failure = kw_error_none();
     kw_admission admission = kw_refresher_admit(&topology->refresher, &failure, now_ns);
     return admission == KW_ADMITTED_NOT ? kw_op_on_refused(op, failure.code)
                                         : kw_op_on_mapless(op, now_ns);
@@ -222,7 +222,7 @@ static kw_step wait_for_node(kw_topology *topology, kw_op *op, kw_node *node, kw
 /* There is no map, and the command is about to wait for one. */
 static kw_step wait_for_map(kw_topology *topology, kw_op *op, kw_step step)
 {
-    kw_error failure = KW_ERROR_INIT;
+    kw_error failure = kw_error_none();
     uint64_t now_ns = kw_env_now(&topology->env);
     kw_snapshot *snapshot = kw_topology_snapshot(topology);
     bool is_hopeless = snapshot == NULL && kw_refresher_admit(&topology->refresher, &failure,
@@ -235,7 +235,7 @@ bool kw_driver_is_nameless(kw_topology *topology, kw_err obstacle)
 {
     bool is_asked_for =
         obstacle == KW_ERR_ROLE || obstacle == KW_ERR_READONLY || is_of_reach(obstacle);
-    kw_error failure = KW_ERROR_INIT;
+    kw_error failure = kw_error_none();
     return topology->env.options.scheme == KW_SCHEME_SENTINEL && is_asked_for &&
            kw_refresher_admit(&topology->refresher, &failure, kw_env_now(&topology->env)) ==
                KW_ADMITTED_NOT &&

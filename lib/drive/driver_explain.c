@@ -57,7 +57,7 @@ static kw_node *find_owner(kw_topology *topology, const kw_plan *plan)
 /* Why the owner, which is down, is not waited for. */
 static const char *detail_of_down(char *text, size_t text_len, kw_node *owner)
 {
-    kw_error failure = KW_ERROR_INIT;
+    kw_error failure = kw_error_none();
     (void)kw_node_last_failure(owner, &failure);
     /* Where others would have its keys, there is none left. */
     const char *what = kw_options_moves_keys(&owner->env->options)
@@ -71,7 +71,7 @@ static const char *detail_of_down(char *text, size_t text_len, kw_node *owner)
 /* Why there is no map, where there is none. */
 static const char *detail_of_mapless(char *text, size_t text_len, kw_topology *topology)
 {
-    kw_error failure = KW_ERROR_INIT;
+    kw_error failure = kw_error_none();
     kw_snapshot *snapshot = kw_topology_snapshot(topology);
     bool is_mapless = snapshot == NULL;
     kw_snapshot_unref(snapshot);
@@ -111,7 +111,7 @@ static const char *detail_of_hole(char *text, size_t text_len, kw_topology *topo
 static const char *detail_of_name(char *text, size_t text_len, kw_topology *topology,
                                   const char *said)
 {
-    kw_error failure = KW_ERROR_INIT;
+    kw_error failure = kw_error_none();
     if (kw_refresher_result(&topology->refresher, &failure) != KW_ERR_NO_SERVICE ||
         strcmp(failure.text, said) == 0) {
         return said;

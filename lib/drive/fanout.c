@@ -43,7 +43,7 @@ void kw_fanout_fini(kw_fanout *self)
 
 static kw_effect effect_of(const kw_item *item)
 {
-    kw_error story = KW_ERROR_INIT;
+    kw_error story = kw_error_none();
     kw_item_tell(item, &story);
     return story.effect;
 }
@@ -57,7 +57,7 @@ static kw_reply *fail_of(kw_fanout *self, kw_error *error, size_t at)
         kw_effect part = items[i].code == KW_OK ? KW_EFFECT_MAYBE : effect_of(&items[i]);
         effect = part > effect && !self->plan->is_repeatable ? part : effect;
     }
-    kw_error story = KW_ERROR_INIT;
+    kw_error story = kw_error_none();
     kw_item_tell(&items[at], &story);
     effect = story.effect > effect ? story.effect : effect;
     kw_error_set(error, items[at].code, effect, "part %zu of %zu: %s", at + 1, self->items_n,
@@ -153,7 +153,7 @@ static void redo_stale_split(kw_fanout *self)
         if (item->code != KW_ERR_CROSSSLOT) {
             continue;
         }
-        kw_error failure = KW_ERROR_INIT;
+        kw_error failure = kw_error_none();
         size_t argc = kw_split_gather(&self->split, &self->split.parts[i]);
         item->request.reply =
             kw_call_run_split(self->topology, &failure, self->plan, self->split.scratch, argc);

@@ -273,7 +273,7 @@ static void hand_all(kw_hints *self, kw_copy_request *request, uint64_t now_ns)
 static bool is_settled(const kw_reply *reply)
 {
     kw_quorum_answer answer;
-    kw_error failure = KW_ERROR_INIT;
+    kw_error failure = kw_error_none();
     kw_bytes text = kw_reply_bytes(reply);
     return kw_quorum_script_read(&answer, &failure, KW_QUORUM_PUT, reply) == KW_OK ||
            (kw_reply_is_error(reply) &&

@@ -60,7 +60,7 @@ kw_err kw_pipeline_all(kw_topology *topology, kw_item *items, size_t items_n, ui
 {
     kw_pipeline pipeline;
     kw_snapshot *snapshot;
-    kw_error failure = KW_ERROR_INIT;
+    kw_error failure = kw_error_none();
     const atomic_bool *closing = items_n > 0 ? items[0].plan.closing : NULL;
     for (size_t i = 0; i < items_n; i++) {
         items[i].plan.deadline_ns = deadline_ns;

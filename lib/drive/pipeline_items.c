@@ -315,7 +315,7 @@ void kw_pipeline_add(kw_pipeline *self, kw_item *item, const kw_snapshot *snapsh
 
 static void fail_item(kw_pipeline *self, kw_item *item, const kw_step *step)
 {
-    kw_error story = KW_ERROR_INIT;
+    kw_error story = kw_error_none();
     kw_step end = *step;
     end.effect = kw_pin_effect(item, step->effect);
     kw_driver_story told = {&item->plan, &end, &item->retry_state->failure, item->node,

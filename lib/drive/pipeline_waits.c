@@ -12,7 +12,7 @@
 static void wake(kw_pipeline *self, kw_item *item)
 {
     kw_retry_state *state = item->retry_state;
-    kw_error failure = KW_ERROR_INIT;
+    kw_error failure = kw_error_none();
     kw_err code = KW_ERR_TIMEOUT;
     bool is_asleep = item->state == KW_ITEM_SLEEPING;
     uint64_t until_ns = state->wake.at_ns;
@@ -226,7 +226,7 @@ static void expire(kw_pipeline *self, kw_item *item)
     case KW_ITEM_ROUTING:
         if (kw_pipeline_has_op(self, item)) {
             kw_op *op = &item->retry_state->op;
-            kw_error failure = KW_ERROR_INIT;
+            kw_error failure = kw_error_none();
             (void)kw_refresher_result(&self->topology->refresher, &failure);
             item->retry_state->failure = failure;
             kw_pipeline_apply(self, item, kw_driver_on_mapless(self->topology, op, now_ns));

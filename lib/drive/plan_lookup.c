@@ -71,7 +71,7 @@ kw_err kw_plan_ask(kw_plan *plan, kw_topology *topology, kw_error *error, kw_pla
     kw_err code = KW_OK;
     if (kw_plan_question(&question, &encoded, plan, task)) {
         kw_bytes bytes = {encoded.data, encoded.len};
-        kw_error failure = KW_ERROR_INIT;
+        kw_error failure = kw_error_none();
         question.closing = plan->closing;
         question.start_ns = kw_env_now(&topology->env);
         task->reply = kw_call_run(topology, &failure, &question, bytes);

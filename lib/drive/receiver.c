@@ -92,7 +92,7 @@ static size_t missing_topics(const kw_receiver *self)
  * the monitor is not held. */
 static kw_err tell_unready(kw_receiver *self, kw_error *error, const char *what, size_t missing_n)
 {
-    kw_error failure = KW_ERROR_INIT;
+    kw_error failure = kw_error_none();
     kw_monitor_lock(&self->monitor);
     kw_error_copy(&failure, &self->failure);
     kw_monitor_unlock(&self->monitor);

@@ -135,7 +135,7 @@ static void advance(kw_receiver *self, uint64_t now_ns)
         if (link->is_lost && link->loss.code == KW_OK) {
             kw_push_link_drop(link, NULL, &self->poller, now_ns);
         }
-        kw_error failure = KW_ERROR_INIT;
+        kw_error failure = kw_error_none();
         kw_err code = KW_OK;
         if (is_needless(link, now_ns)) {
             remove_link(self, i - 1, now_ns);
@@ -152,7 +152,7 @@ static void receive(kw_receiver *self, uint64_t now_ns)
 {
     for (size_t i = 0; i < self->links_n; i++) {
         kw_push_link *link = self->links[i];
-        kw_error failure = KW_ERROR_INIT;
+        kw_error failure = kw_error_none();
         kw_err code = kw_push_link_receive(link, &failure, &self->poller, now_ns);
         if (code != KW_OK) {
             link->is_lost = true; /* behind what has come before the end */

@@ -66,7 +66,7 @@ static bool choose(pings *self, const kw_topology *topology, const kw_snapshot *
 /* One failure is told as it is; of several all nodes are named. KW_OK: it was but replicas. */
 static kw_err tell(const pings *self, kw_error *error)
 {
-    kw_error first = KW_ERROR_INIT;
+    kw_error first = kw_error_none();
     char names[320] = "";
     size_t failed_n = 0;
     size_t len = 0;
@@ -74,7 +74,7 @@ static kw_err tell(const pings *self, kw_error *error)
         if (self->items[i].code == KW_OK) {
             continue;
         }
-        kw_error story = KW_ERROR_INIT;
+        kw_error story = kw_error_none();
         kw_item_tell(&self->items[i], &story);
         if (failed_n++ == 0) {
             first = story;

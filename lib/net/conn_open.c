@@ -250,7 +250,7 @@ static kw_err find_addresses(kw_conn *conn, kw_error *error)
     if (resolver == NULL || !kw_address_is_name(&conn->endpoint)) {
         return kw_address_find(&conn->addresses, error, &conn->endpoint);
     }
-    kw_error failure = KW_ERROR_INIT;
+    kw_error failure = kw_error_none();
     conn->lookup = kw_resolver_begin(resolver, &failure, &conn->endpoint);
     if (conn->lookup == NULL) {
         kw_error_copy(error, &failure);

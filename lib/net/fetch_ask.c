@@ -51,7 +51,7 @@ void kw_fetch_ask_drop(kw_fetch_ask *ask, uint64_t now_ns, const kw_error *failu
     }
     bool is_parked = is_late && is_on_its_way && !ask->is_sent && !conn->is_stranger;
     drop_replies(ask);
-    kw_error unready = KW_ERROR_INIT;
+    kw_error unready = kw_error_none();
     if (!ask->is_counted && failure == NULL) {
         kw_error_set(&unready, KW_ERR_CANCELLED, KW_EFFECT_NONE, "another server has answered");
         failure = &unready;
@@ -195,7 +195,7 @@ static kw_err take_answers(kw_fetch_ask *ask, const kw_fetch_manner *manner, kw_
 /* Which step had no answer. */
 static kw_err tell_late(const kw_fetch_ask *ask, kw_error *error)
 {
-    kw_error unready = KW_ERROR_INIT;
+    kw_error unready = kw_error_none();
     if (ask->conn->state == KW_CONN_READY) {
         return kw_error_set(error, KW_ERR_TOPOLOGY, KW_EFFECT_NONE, "no answer to %s in time",
                             ask->questions.name);
@@ -208,7 +208,7 @@ static kw_err tell_late(const kw_fetch_ask *ask, kw_error *error)
 static kw_err ask_anew(kw_fetch_ask *ask, const kw_fetch_manner *manner, kw_error *error,
                        uint64_t now_ns)
 {
-    kw_error abandoned = KW_ERROR_INIT;
+    kw_error abandoned = kw_error_none();
     kw_error_set(&abandoned, KW_ERR_CANCELLED, KW_EFFECT_NONE, "the fetch was left alone");
     kw_fetch_ask_drop(ask, now_ns, &abandoned);
     kw_node_hasten(kw_fetch_ask_node(ask));

@@ -150,7 +150,7 @@ static kw_node *go_to_next_group(kw_fetch_groups *self)
         if (group->sentinels_n > 0) {
             return next_sentinel(group);
         }
-        kw_error failure = KW_ERROR_INIT;
+        kw_error failure = kw_error_none();
         kw_error_set(&failure, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory to ask sentinels");
         tell_lost(self, &failure);
     }
@@ -225,7 +225,7 @@ static kw_node *fail(void *arg, kw_node *node, const kw_error *failure)
     if (other != NULL) {
         return other;
     }
-    kw_error told = KW_ERROR_INIT;
+    kw_error told = kw_error_none();
     kw_error_copy(&told, failure);
     tell_lost(self, &told);
     return go_to_next_group(self);

@@ -345,7 +345,7 @@ static kw_node *fail(void *arg, kw_node *node, const kw_error *failure)
 {
     kw_fetch_sentinel *self = arg;
     kw_fetch_step step = {.map = NULL};
-    kw_error again = KW_ERROR_INIT;
+    kw_error again = kw_error_none();
     kw_error_copy(&again, failure);
     if (self->step == KW_SENTINEL_ASKS_HEIR && go_to_primary(self, &step, &again) == KW_OK) {
         return step.node; /* not the primary yet */

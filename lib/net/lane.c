@@ -159,7 +159,7 @@ static void end_useless(kw_lane *lane, kw_lane_after *after, uint64_t now_ns)
     bool is_overdue = lane->stream.is_ready && now_ns > lane->stream.heard_ns + KW_LANE_LATE_NS &&
                       lane->stream.conn->owners.count > 0;
     if (lane->stream.has_rest || is_overdue) {
-        kw_error failure = KW_ERROR_INIT;
+        kw_error failure = kw_error_none();
         kw_error_set(&failure, KW_ERR_CLOSED, KW_EFFECT_NONE, "a command was given up halfway");
         kw_lane_die(lane, KW_ERR_CLOSED, &failure);
         kw_lane_fail_all(lane, after);

@@ -64,7 +64,7 @@ void kw_lane_retire(kw_lane *lane, bool is_retired)
     kw_monitor_lock(&lane->monitor);
     lane->is_retired = is_retired;
     if (is_retired) {
-        kw_error failure = KW_ERROR_INIT;
+        kw_error failure = kw_error_none();
         kw_error_set(&failure, KW_ERR_CLOSED, KW_EFFECT_NONE, "the node left the map");
         kw_lane_end_queue(lane, &after, KW_LANE_WAITER_BROKEN, &failure, 0);
         if (kw_lane_is_idle(lane)) {

@@ -20,7 +20,7 @@ static void set_failed(kw_lane *lane, kw_err code, const kw_error *failure)
 /* Begins to connect. */
 static void open_conn(kw_lane *lane, kw_lane_after *after, uint64_t *now_ns)
 {
-    kw_error failure = KW_ERROR_INIT;
+    kw_error failure = kw_error_none();
     kw_conn *conn = NULL;
     uint64_t retry_ns = *now_ns;
     unsigned renewals_n = atomic_load(&lane->renewals_n);
@@ -71,7 +71,7 @@ static void end_early(kw_lane *lane, kw_lane_after *after, kw_lane_waiter *waite
     }
     waiter->state = KW_LANE_WAITER_ANSWERED;
     if (!kw_conn_has_sent(lane->stream.conn, &waiter->request)) {
-        kw_error early = KW_ERROR_INIT;
+        kw_error early = kw_error_none();
         kw_error_set(&early, KW_ERR_CLOSED, KW_EFFECT_MAYBE, KW_LANE_EARLY_ANSWER);
         kw_lane_die(lane, KW_ERR_CLOSED, &early);
     }
@@ -104,7 +104,7 @@ static void greet(kw_lane *lane, kw_lane_after *after, kw_lane_waiter *waiter, u
                   uint64_t until_ns)
 {
     kw_conn *conn = lane->stream.conn;
-    kw_error failure = KW_ERROR_INIT;
+    kw_error failure = kw_error_none();
     short events = 0;
     until_ns = kw_conn_due_ns(conn) < until_ns ? kw_conn_due_ns(conn) : until_ns;
     kw_err code = send_early(lane, after, waiter, *now_ns);
@@ -182,7 +182,7 @@ static void end_behind_long(kw_lane *lane, kw_lane_after *after, uint64_t now_ns
     stream->is_long = !kw_lane_stream_is_dying(stream) &&
                       kw_reader_unfinished_len(&stream->conn->reader) >= LONG_LEN;
     if (stream->is_long && lane->queue.head != NULL) {
-        kw_error failure = KW_ERROR_INIT;
+        kw_error failure = kw_error_none();
         kw_error_set(&failure, KW_ERR_BUSY, KW_EFFECT_NONE, "a long reply is being read");
         kw_lane_end_queue(lane, after, KW_LANE_WAITER_UNAVAILABLE, &failure, now_ns);
     }

@@ -11,7 +11,7 @@ bool kw_lane_take(kw_lane *lane, kw_lane_after *after, kw_lane_waiter *waiter, u
     kw_batching *batching = &lane->batching;
     size_t n = 0;
     if (kw_lane_stream_put(&lane->stream, &n, waiter, now_ns) != KW_OK) {
-        kw_error failure = KW_ERROR_INIT;
+        kw_error failure = kw_error_none();
         kw_error_set(&failure, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory to send a command");
         kw_lane_end(lane, after, waiter, KW_LANE_WAITER_UNAVAILABLE, &failure);
         return false;

@@ -33,7 +33,7 @@ static void drop_conn(kw_subscription *subscription, uint64_t now_ns, const kw_e
     if (subscription->conn == NULL) {
         return;
     }
-    kw_error abandoned = KW_ERROR_INIT;
+    kw_error abandoned = kw_error_none();
     if (failure == NULL) {
         kw_error_set(&abandoned, KW_ERR_CANCELLED, KW_EFFECT_NONE, "not listened to any more");
         failure = &abandoned;
@@ -194,7 +194,7 @@ bool kw_listener_next(kw_listener *listener, kw_listener_message *message, uint6
         if (!subscription->is_subscribed) {
             continue;
         }
-        kw_error failure = KW_ERROR_INIT;
+        kw_error failure = kw_error_none();
         bool is_message;
         if (next_message(listener, subscription, message, &is_message, &failure) != KW_OK) {
             drop_conn(subscription, now_ns, &failure);
@@ -213,7 +213,7 @@ void kw_listener_look(kw_listener *listener, kw_node *const *nodes, size_t nodes
     take_nodes(listener, nodes, nodes_n, now_ns);
     for (size_t i = 0; i < KW_LISTENER_SUBSCRIPTIONS_MAX; i++) {
         kw_subscription *subscription = &listener->subscriptions[i];
-        kw_error failure = KW_ERROR_INIT;
+        kw_error failure = kw_error_none();
         kw_err code = KW_OK;
         if (subscription->node != NULL && !subscription->is_subscribed &&
             now_ns >= subscription->retry_ns) {

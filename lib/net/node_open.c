@@ -72,7 +72,7 @@ static kw_err park(kw_node *node, kw_conn *conn, kw_error *error, const kw_acqui
 kw_err kw_pool_open_conn(kw_node *node, kw_conn **conn, kw_error *error, uint64_t *retry_ns,
                          kw_acquire_options *options)
 {
-    kw_error failure = KW_ERROR_INIT;
+    kw_error failure = kw_error_none();
     kw_conn *fresh = *conn;
     *conn = NULL;
     if (fresh == NULL) {
@@ -124,7 +124,7 @@ static kw_err open_unready(kw_node *node, kw_conn **conn, kw_error *error, kw_co
 {
     kw_pool_begin_open(node, now_ns);
     kw_monitor_unlock(&node->monitor);
-    kw_error failure = KW_ERROR_INIT;
+    kw_error failure = kw_error_none();
     kw_conn *fresh = dial(node, &failure, role, now_ns);
     if (fresh != NULL && fresh->state != KW_CONN_DEAD) {
         *conn = fresh;

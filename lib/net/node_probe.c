@@ -2,9 +2,11 @@
 /* Probes of a node: a connection of its pool for the question, and back with it. */
 #include "net/node.h"
 
+#include "base/error.h"
+
 static kw_probe_result begin(kw_node *node, kw_probe *probe, uint64_t now_ns)
 {
-    kw_error failure = KW_ERROR_INIT;
+    kw_error failure = kw_error_none();
     kw_conn *conn = NULL;
     if (kw_node_retry_ns(node, now_ns) > now_ns) {
         return KW_PROBE_LATER;
@@ -35,7 +37,7 @@ static kw_probe_result end(kw_node *node, kw_probe *probe, uint64_t now_ns, cons
 
 kw_probe_result kw_node_probe(kw_node *node, kw_probe *probe, uint64_t now_ns)
 {
-    kw_error failure = KW_ERROR_INIT;
+    kw_error failure = kw_error_none();
     if (probe->conn == NULL) {
         kw_probe_result result = begin(node, probe, now_ns);
         if (result != KW_PROBE_UNDER_WAY) {

@@ -55,7 +55,7 @@ void kw_node_park(kw_node *node, kw_conn *conn, uint64_t now_ns)
     }
     kw_monitor_unlock(&node->monitor);
     if (!is_kept) {
-        kw_error failure = KW_ERROR_INIT;
+        kw_error failure = kw_error_none();
         failure.code = KW_ERR_CANCELLED;
         kw_node_release(node, conn, now_ns, &failure);
     }

@@ -266,7 +266,7 @@ void kw_push_link_drop(kw_push_link *link, const kw_error *failure, kw_poller *p
     if (poller != NULL) {
         kw_poller_remove(poller, &link->watch);
     }
-    kw_error given_up = KW_ERROR_INIT;
+    kw_error given_up = kw_error_none();
     if (failure == NULL || failure->code == KW_OK) {
         kw_error_set(&given_up, KW_ERR_TIMEOUT, KW_EFFECT_NONE, "given up before it was ready");
         failure = &given_up;

@@ -104,7 +104,7 @@ static bool is_any_full(const kw_refresher *self)
 static void end(kw_refresher *self, uint64_t now_ns, kw_map *map, const kw_error *failure)
 {
     bool has_news = false;
-    kw_error no_room = KW_ERROR_INIT;
+    kw_error no_room = kw_error_none();
     if (map != NULL && self->owner.publish_fn(self->owner.arg, &has_news, map) != KW_OK) {
         kw_error_set(&no_room, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for a new map");
         failure = &no_room;
@@ -184,7 +184,7 @@ static void note_read(kw_refresher *self, kw_fetch_ask *ask, uint64_t now_ns)
 static void go_on(kw_refresher *self, kw_fetch_ask *ask, kw_fetch_step *step,
                   const kw_fetch_ask_event *event)
 {
-    kw_error failure = KW_ERROR_INIT;
+    kw_error failure = kw_error_none();
     kw_err code = KW_OK;
     if (ask->conn != NULL) {
         code = kw_fetch_ask_go_on(ask, &self->manner, step, &failure, event);
@@ -366,7 +366,7 @@ void kw_refresher_drive(kw_refresher *self, uint64_t now_ns, const struct pollfd
 
 void kw_refresher_abandon(kw_refresher *self)
 {
-    kw_error abandoned = KW_ERROR_INIT;
+    kw_error abandoned = kw_error_none();
     kw_error_set(&abandoned, KW_ERR_CANCELLED, KW_EFFECT_NONE, "the handle was closed");
     drop_asks(self, kw_env_now(self->env), &abandoned);
     drop_nodes(self);

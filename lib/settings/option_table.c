@@ -299,7 +299,7 @@ static kw_err set_placement(kw_options *options, kw_error *error, const kw_alloc
 {
     char text[KW_RING_PLACEMENT_MAX];
     kw_ring_rules rules;
-    kw_error failure = KW_ERROR_INIT;
+    kw_error failure = kw_error_none();
     if (value.len >= sizeof(text) || memchr(value.data, 0, value.len) != NULL) {
         return wrong(error, row, value, "a placement");
     }

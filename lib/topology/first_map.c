@@ -43,7 +43,7 @@ static kw_err wait_for_first(kw_topology *topology, kw_snapshot **snapshot, kw_e
                              kw_map_wait wait)
 {
     uint64_t deadline_ns = wait.deadline_ns;
-    kw_error failure = KW_ERROR_INIT; /* of the last fetch that ended */
+    kw_error failure = kw_error_none(); /* of the last fetch that ended */
     for (;;) {
         uint64_t changes_n = kw_refresher_changes_n(&topology->refresher);
         *snapshot = kw_topology_snapshot(topology);

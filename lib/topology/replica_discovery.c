@@ -2,6 +2,7 @@
 /* Reads the replicas of a ring's node from its answer to ROLE. */
 #include "topology/replica_discovery.h"
 
+#include "base/error.h"
 #include "topology/map_publish.h"
 
 #include <string.h>
@@ -36,7 +37,7 @@ static bool is_primary(const kw_reply *role)
 
 static void take(kw_topology *topology, const kw_node *node, kw_member *found)
 {
-    kw_error error = KW_ERROR_INIT;
+    kw_error error = kw_error_none();
     bool has_news;
     kw_monitor_lock(&topology->publishing);
     kw_err code = kw_ring_state_set_replicas(topology, &error, found, &has_news);

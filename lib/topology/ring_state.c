@@ -18,7 +18,7 @@ kw_ring *kw_ring_state_placement(const kw_options *options, const kw_allocator *
     if (options->vnodes > 0) {
         snprintf(text, sizeof(text), "%s/v%u", placement, (unsigned)options->vnodes);
     }
-    kw_error failure = KW_ERROR_INIT;
+    kw_error failure = kw_error_none();
     kw_ring_change *change = kw_ring_change_new(text, &failure, mem);
     kw_ring *ring = change != NULL ? kw_ring_change_commit(change, &failure) : NULL;
     kw_ring_change_free(change);
@@ -60,7 +60,7 @@ void kw_ring_state_free(kw_ring_state *self, const kw_allocator *mem)
 kw_ring_state *kw_ring_state_new(const kw_options *options, kw_ring *placement,
                                  const kw_allocator *mem, kw_error *error)
 {
-    kw_error failure = KW_ERROR_INIT;
+    kw_error failure = kw_error_none();
     kw_ring_members ring_members = {NULL, 0, 0};
     kw_ring_state *self = NULL;
     kw_error_set(&failure, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for a ring");

@@ -91,7 +91,7 @@ kw_err kw_sentinel_groups_list(void *arg, kw_ring_members *groups, uint64_t *ver
 void kw_sentinel_groups_found(void *arg, bool *has_news, const kw_member *group, const kw_map *map)
 {
     kw_topology *topology = arg;
-    kw_error error = KW_ERROR_INIT;
+    kw_error error = kw_error_none();
     kw_monitor_lock(&topology->publishing);
     kw_err code = kw_ring_state_set_group(topology, &error, group, map, has_news);
     kw_monitor_unlock(&topology->publishing);

@@ -131,7 +131,7 @@ static void fini_parts(kw_topology *topology)
 static kw_err init_ring(kw_topology *topology, kw_error *error)
 {
     const kw_allocator *mem = &topology->env.mem;
-    kw_error failure = KW_ERROR_INIT;
+    kw_error failure = kw_error_none();
     topology->placement = kw_ring_state_placement(&topology->env.options, mem, &failure);
     if (topology->placement != NULL) {
         topology->ring_state =
