@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-3-Clause
 # TLS where hiredis is without it: a build with OpenSSL of its own, in a folder beside, and the
-# tests of TLS against real servers. Says so where what that needs is not here.
+# tests of TLS against real servers. Says so where what that needs is not here. Objects of sources that
+# do not ask whether TLS is there are those of the build that is tested.
 
 if [ -n "$HAS_TLS" ]; then
     echo "TLS is in the build that is tested: nothing to do here"
@@ -14,6 +15,31 @@ fi
 build=${BUILD:-build}/tls
 log=$build.log
 mkdir -p "$build"
+
+# take_over: the objects, and what they depend on, by other names
+take_over() {
+    "${MAKE:-make}" -s "$build/flags" BUILD="$build" TLS=yes > "$log" 2>&1 || return
+    mkdir -p "$build/tests" "$build/examples"
+    cp -Rp "${BUILD:-build}/lib" "$build/"
+    cp -Rp "${BUILD:-build}/examples/keyway" "$build/examples/"
+    cp -Rp "${BUILD:-build}/tests/support" "$build/tests/"
+    for source in "$@"; do
+        rm -f "$build/${source%.c}.o"
+    done
+    find "$build" -name '*.d' | while read -r rule; do
+        sed "s|^${BUILD:-build}/|$build/|" "$rule" > "$rule.new" && mv "$rule.new" "$rule"
+    done
+    find "$build" -name '*.o' -exec touch {} +
+}
+asks=$(grep -rl KW_HAS_TLS lib tests/support examples/keyway --include='*.[ch]')
+case $asks in
+*.h*) ;; # who includes it, asks
+*)
+    # The sources are words.
+    # shellcheck disable=SC2086
+    [ -e "$build/flags" ] || take_over $asks
+    ;;
+esac
 if ! "${MAKE:-make}" -j2 "$build/tests/live/test_tls" BUILD="$build" TLS=yes > "$log" 2>&1; then
     cat "$log"
     exit 1
