@@ -22,7 +22,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define FORKS_N    (200 / KW_TEST_SLOWNESS)
+#define FORKS_N    (60 / KW_TEST_SLOWNESS)
 #define THREADS_N  4
 #define CHILD_MS   (10000 * KW_TEST_SLOWNESS)
 #define COMMANDS_N 2

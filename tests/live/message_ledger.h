@@ -75,9 +75,9 @@ typedef struct ledger {
     uint64_t late_n;     /* came late, run by one that was not */
     ledger_suspect suspects[LEDGER_SUSPECTS];
     size_t suspects_n;
-    unsigned pause_ms; /* between two rounds of a publisher */
-    bool is_judged;    /* what is wrong is not the test's end, but in .. */
-    char wrong[200];   /* .. this, what was first */
+    atomic_uint pause_ms; /* between two rounds of a publisher */
+    bool is_judged;       /* what is wrong is not the test's end, but in .. */
+    char wrong[200];      /* .. this, what was first */
 } ledger;
 
 typedef struct ledger_publisher {
@@ -186,7 +186,7 @@ static inline void *ledger_work(void *arg)
         for (size_t i = 0; i < LEDGER_CHANNELS; i++) {
             ledger_publish(self->book, client, i, self->number, LEDGER_BATCH);
         }
-        kw_test_sleep_ms(self->book->pause_ms);
+        kw_test_sleep_ms(atomic_load(&self->book->pause_ms));
     }
     kw_close(client);
     return NULL;

@@ -81,6 +81,7 @@ static inline void call_until(kw_client *client, const char *member, bool wants_
             kw_test_die("%s is %s after %d ms: %s", member, wants_down ? "up" : "down", SLACK_MS,
                         error.text);
         }
+        kw_test_sleep_ms(1);
     }
 }
 

@@ -50,6 +50,7 @@ static void *call_on(void *arg)
         }
         atomic_fetch_add(self->answers_n, reply != NULL ? 1 : 0);
         kw_reply_free(reply);
+        kw_test_sleep_ms(1);
     }
     return NULL;
 }

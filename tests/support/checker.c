@@ -10,6 +10,10 @@
 #include "support/check.h"
 #include "support/checker_parts.h"
 
+/* Between two calls of a thread: near what the test looks at, and while it waits for servers to
+ * agree. Looks are the start, each take and each mark. */
+enum { KEEN_MS = 500, KEEN_PAUSE_MS = 1, PAUSE_MS = 10 };
+
 /* A call may end this long after its deadline, besides what the machine adds. */
 #define LATE_US 50000u
 
@@ -148,6 +152,12 @@ static void *watch(void *arg)
     return NULL;
 }
 
+/* The test looks at what happens from now on. */
+static void look(kw_checker *checker)
+{
+    atomic_store(&checker->keen_until_ms, kw_test_now_ms() + KEEN_MS);
+}
+
 static void *work(void *arg)
 {
     kw_checker_thread *self = arg;
@@ -158,7 +168,8 @@ static void *work(void *arg)
             atomic_store(&self->swept_n, sweeps_n);
         }
         kw_checker_turn(self);
-        kw_test_sleep_ms(1);
+        bool is_keen = kw_test_now_ms() < atomic_load(&self->checker->keen_until_ms);
+        kw_test_sleep_ms(is_keen ? KEEN_PAUSE_MS : PAUSE_MS);
     }
     return NULL;
 }
@@ -190,6 +201,7 @@ kw_checker *kw_checker_start(kw_client *client, const kw_checker_setup *setup)
         threads[i].is_long = i / (KW_CHECKER_GROUPS + 1) % 2 == 1;
     }
     kw_checker_name_keys(checker);
+    look(checker);
     start_thread(&checker->watcher, watch, checker);
     for (unsigned i = 0; i < setup->threads_n; i++) {
         start_thread(&threads[i].thread, work, &threads[i]);
@@ -204,6 +216,7 @@ void kw_checker_take(kw_checker *checker, kw_checker_report *report)
     memset(&checker->report, 0, sizeof(checker->report));
     pthread_mutex_unlock(&checker->lock);
     report->tardy_us = atomic_exchange(&checker->tardy_us, 0);
+    look(checker);
     for (unsigned group = 0; group < KW_CHECKER_GROUPS; group++) {
         for (unsigned bin = 0; bin < KW_CHECKER_BINS; bin++) {
             atomic_store(&checker->bins[group][bin], 0);
@@ -242,6 +255,7 @@ void kw_checker_mark(kw_checker *checker)
         atomic_store(&checker->first_ns[group], 0);
     }
     atomic_store(&checker->mark_ns, kw_test_now_ns());
+    look(checker);
     for (unsigned group = 0; group < KW_CHECKER_GROUPS; group++) {
         atomic_store(&checker->first_ns[group], 0);
     }

@@ -56,6 +56,7 @@ struct kw_checker {
     kw_checker_report report;
     atomic_uint_fast64_t tardy_us;
     atomic_uint_fast64_t mark_ns;
+    atomic_uint_fast64_t keen_until_ms; /* how long threads pause little between their calls */
     atomic_uint_fast64_t first_ns[KW_CHECKER_GROUPS];
     atomic_uint_fast64_t answered[KW_CHECKER_GROUPS];
     atomic_uint_fast64_t bins[KW_CHECKER_GROUPS][KW_CHECKER_BINS];
