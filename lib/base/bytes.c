@@ -140,6 +140,24 @@ char *kw_bytes_show(char *out, size_t out_len, kw_bytes bytes)
     return out;
 }
 
+const char *kw_texts_at(const char *texts, size_t index)
+{
+    for (; index > 0; index--) {
+        texts += strlen(texts) + 1;
+    }
+    return texts;
+}
+
+size_t kw_texts_find(const char *texts, size_t texts_n, kw_bytes value)
+{
+    size_t index = 0;
+    while (index < texts_n && !kw_bytes_equal(value, kw_bytes_of(texts))) {
+        texts += strlen(texts) + 1;
+        index++;
+    }
+    return index;
+}
+
 uint64_t kw_bytes_hash(kw_bytes bytes)
 {
     uint64_t hash = UINT64_C(0xcbf29ce484222325);

@@ -86,6 +86,14 @@ static inline size_t kw_uint_to_text(char *out, uint64_t value)
     return kw_uint_to_text_long(out, value);
 }
 
+/* Texts that stand one behind the other, each with its zero byte, "one\0two\0": a table without
+ * pointers, each of which is 32 bytes of a program that may be loaded anywhere. The text at index;
+ * it must be there. */
+const char *kw_texts_at(const char *texts, size_t index);
+
+/* Which of texts_n such texts value is; texts_n where it is none of them. */
+size_t kw_texts_find(const char *texts, size_t texts_n, kw_bytes value);
+
 /* FNV-1a of 64 bits (Fowler, Noll, Vo): short names and keys that are only compared. Not for
  * hostile input, and not for placement. */
 uint64_t kw_bytes_hash(kw_bytes bytes);

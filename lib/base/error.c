@@ -2,87 +2,86 @@
 /* The one table of error codes, and how a caller's kw_error is filled in. */
 #include "base/error.h"
 
+#include "base/bytes.h"
+
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
-typedef struct code_row {
-    kw_err code;
-    const char *name;
-    const char *text;
-} code_row;
-
-#define CODE_ROW(code, text)                                                                       \
-    {                                                                                              \
-        code, #code, text                                                                          \
-    }
-
 /* The one table of codes, names and texts. */
-static const code_row code_rows[] = {
-    CODE_ROW(KW_OK, "success"),
-    CODE_ROW(KW_ERR_NOMEM, "no memory"),
-    CODE_ROW(KW_ERR_ARGUMENT, "wrong argument"),
-    CODE_ROW(KW_ERR_CONFIG, "wrong URI or option"),
-    CODE_ROW(KW_ERR_UNSUPPORTED, "not supported by this build or topology"),
-    CODE_ROW(KW_ERR_CONNECT, "no connection"),
-    CODE_ROW(KW_ERR_RESOLVE, "no address for the host name"),
-    CODE_ROW(KW_ERR_HANDSHAKE, "no connection could be made ready"),
-    CODE_ROW(KW_ERR_AUTH, "user, password or permission refused"),
-    CODE_ROW(KW_ERR_QUEUE_TIMEOUT, "deadline reached before anything was sent"),
-    CODE_ROW(KW_ERR_POOL_FULL, "every connection to the node stayed busy"),
-    CODE_ROW(KW_ERR_TIMEOUT, "deadline reached after sending"),
-    CODE_ROW(KW_ERR_CLOSED, "connection lost after sending"),
-    CODE_ROW(KW_ERR_PROTOCOL, "invalid bytes from the server"),
-    CODE_ROW(KW_ERR_DESYNC, "a reply that nothing asked for"),
-    CODE_ROW(KW_ERR_LIMIT, "reply over a configured limit"),
-    CODE_ROW(KW_ERR_REDIRECT, "too many redirects"),
-    CODE_ROW(KW_ERR_NOT_SERVED, "no node serves the slot"),
-    CODE_ROW(KW_ERR_CLUSTER_DOWN, "cluster down"),
-    CODE_ROW(KW_ERR_TRY_AGAIN, "keys are being moved"),
-    CODE_ROW(KW_ERR_LOADING, "node is loading its data"),
-    CODE_ROW(KW_ERR_MASTER_DOWN, "replica lost its primary"),
-    CODE_ROW(KW_ERR_READONLY, "node is a replica"),
-    CODE_ROW(KW_ERR_BUSY, "node is busy with a script"),
-    CODE_ROW(KW_ERR_CROSSSLOT, "keys in different slots"),
-    CODE_ROW(KW_ERR_KEYS, "the command's keys cannot be found"),
-    CODE_ROW(KW_ERR_TOPOLOGY, "no usable map of the servers"),
-    CODE_ROW(KW_ERR_REFUSED, "command cannot run on this handle"),
-    CODE_ROW(KW_ERR_CANCELLED, "handle closed, or the command given up"),
-    CODE_ROW(KW_ERR_FORKED, "handle belongs to the parent process"),
-    CODE_ROW(KW_ERR_QUEUE_FULL, "too much is under way already"),
-    CODE_ROW(KW_ERR_ORDER, "a later command of its key has run"),
-    CODE_ROW(KW_ERR_DRAINING, "the handle takes nothing new"),
-    CODE_ROW(KW_ERR_NO_SENTINEL, "no sentinel could be reached"),
-    CODE_ROW(KW_ERR_NO_SERVICE, "no sentinel knows the name"),
-    CODE_ROW(KW_ERR_ROLE, "server has another role"),
-    CODE_ROW(KW_ERR_DURABILITY, "acknowledged by too few replicas"),
-    CODE_ROW(KW_ERR_QUORUM, "too few copies answered as needed"),
-    CODE_ROW(KW_ERR_IDENTITY, "another server answers at the address"),
-    CODE_ROW(KW_ERR_LOAD, "no value was loaded"),
-    CODE_ROW(KW_ERR_SERVER, "error reply of the server"),
-    CODE_ROW(KW_ERR_REPLY, "reply of another kind than it is read as"),
-};
+#define CODE_ROWS(ROW)                                                                             \
+    ROW(KW_OK, "success")                                                                          \
+    ROW(KW_ERR_NOMEM, "no memory")                                                                 \
+    ROW(KW_ERR_ARGUMENT, "wrong argument")                                                         \
+    ROW(KW_ERR_CONFIG, "wrong URI or option")                                                      \
+    ROW(KW_ERR_UNSUPPORTED, "not supported by this build or topology")                             \
+    ROW(KW_ERR_CONNECT, "no connection")                                                           \
+    ROW(KW_ERR_RESOLVE, "no address for the host name")                                            \
+    ROW(KW_ERR_HANDSHAKE, "no connection could be made ready")                                     \
+    ROW(KW_ERR_AUTH, "user, password or permission refused")                                       \
+    ROW(KW_ERR_QUEUE_TIMEOUT, "deadline reached before anything was sent")                         \
+    ROW(KW_ERR_POOL_FULL, "every connection to the node stayed busy")                              \
+    ROW(KW_ERR_TIMEOUT, "deadline reached after sending")                                          \
+    ROW(KW_ERR_CLOSED, "connection lost after sending")                                            \
+    ROW(KW_ERR_PROTOCOL, "invalid bytes from the server")                                          \
+    ROW(KW_ERR_DESYNC, "a reply that nothing asked for")                                           \
+    ROW(KW_ERR_LIMIT, "reply over a configured limit")                                             \
+    ROW(KW_ERR_REDIRECT, "too many redirects")                                                     \
+    ROW(KW_ERR_NOT_SERVED, "no node serves the slot")                                              \
+    ROW(KW_ERR_CLUSTER_DOWN, "cluster down")                                                       \
+    ROW(KW_ERR_TRY_AGAIN, "keys are being moved")                                                  \
+    ROW(KW_ERR_LOADING, "node is loading its data")                                                \
+    ROW(KW_ERR_MASTER_DOWN, "replica lost its primary")                                            \
+    ROW(KW_ERR_READONLY, "node is a replica")                                                      \
+    ROW(KW_ERR_BUSY, "node is busy with a script")                                                 \
+    ROW(KW_ERR_CROSSSLOT, "keys in different slots")                                               \
+    ROW(KW_ERR_KEYS, "the command's keys cannot be found")                                         \
+    ROW(KW_ERR_TOPOLOGY, "no usable map of the servers")                                           \
+    ROW(KW_ERR_REFUSED, "command cannot run on this handle")                                       \
+    ROW(KW_ERR_CANCELLED, "handle closed, or the command given up")                                \
+    ROW(KW_ERR_FORKED, "handle belongs to the parent process")                                     \
+    ROW(KW_ERR_QUEUE_FULL, "too much is under way already")                                        \
+    ROW(KW_ERR_ORDER, "a later command of its key has run")                                        \
+    ROW(KW_ERR_DRAINING, "the handle takes nothing new")                                           \
+    ROW(KW_ERR_NO_SENTINEL, "no sentinel could be reached")                                        \
+    ROW(KW_ERR_NO_SERVICE, "no sentinel knows the name")                                           \
+    ROW(KW_ERR_ROLE, "server has another role")                                                    \
+    ROW(KW_ERR_DURABILITY, "acknowledged by too few replicas")                                     \
+    ROW(KW_ERR_QUORUM, "too few copies answered as needed")                                        \
+    ROW(KW_ERR_IDENTITY, "another server answers at the address")                                  \
+    ROW(KW_ERR_LOAD, "no value was loaded")                                                        \
+    ROW(KW_ERR_SERVER, "error reply of the server")                                                \
+    ROW(KW_ERR_REPLY, "reply of another kind than it is read as")
 
-static const code_row *find_row(kw_err code)
+#define CODE(code, text) code,
+#define NAME(code, text) #code "\0"
+#define TEXT(code, text) text "\0"
+static const int8_t codes[] = {CODE_ROWS(CODE)};
+static const char names[] = CODE_ROWS(NAME) "KW_ERR_?";
+static const char texts[] = CODE_ROWS(TEXT) "unknown code";
+#undef CODE
+#undef NAME
+#undef TEXT
+
+/* Past the last where code is none. */
+static size_t row_of(kw_err code)
 {
-    for (size_t i = 0; i < sizeof(code_rows) / sizeof(code_rows[0]); i++) {
-        if (code_rows[i].code == code) {
-            return &code_rows[i];
-        }
+    size_t row = 0;
+    while (row < sizeof(codes) && codes[row] != (int)code) {
+        row++;
     }
-    return NULL;
+    return row;
 }
 
 const char *kw_err_name(kw_err code)
 {
-    const code_row *row = find_row(code);
-    return row != NULL ? row->name : "KW_ERR_?";
+    return kw_texts_at(names, row_of(code));
 }
 
 const char *kw_err_text(kw_err code)
 {
-    const code_row *row = find_row(code);
-    return row != NULL ? row->text : "unknown code";
+    return kw_texts_at(texts, row_of(code));
 }
 
 const char *kw_effect_name(kw_effect effect)

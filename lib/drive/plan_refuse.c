@@ -19,7 +19,7 @@
 #define BY_HANDLE "the handle does it by itself"
 
 typedef struct advice_row {
-    const char *name;
+    char name[18];
     const char *in_call;
     const char *in_session; /* NULL: the same text */
 } advice_row;

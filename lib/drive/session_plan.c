@@ -18,7 +18,7 @@
 #define SHOWN_LEN 64
 
 typedef struct effect_row {
-    const char *name;
+    char name[21];
     kw_session_effect effect;
 } effect_row;
 

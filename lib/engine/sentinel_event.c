@@ -14,8 +14,8 @@ typedef struct words {
 } words;
 
 typedef struct channel_row {
-    const char *channel; /* or its start, where it ends with '*' */
-    const char *type;    /* of the instance, first word of the text; NULL: any */
+    char channel[20]; /* or its start, where it ends with '*' */
+    char type[7];     /* of the instance, first word of the text; "": any */
     kw_sentinel_news news;
 } channel_row;
 
@@ -25,20 +25,20 @@ static const channel_row rows[] = {
     {"-odown", "master", KW_SENTINEL_PRIMARY_UP},
     {"+sdown", "slave", KW_SENTINEL_REPLICA_DOWN},
     {"-sdown", "slave", KW_SENTINEL_REPLICA_UP},
-    {"+failover-state-*", NULL, KW_SENTINEL_LEADS},
-    {"+selected-slave", NULL, KW_SENTINEL_LEADS},
-    {"+promoted-slave", NULL, KW_SENTINEL_LEADS},
-    {"+elected-leader", NULL, KW_SENTINEL_LEADS},
-    {"+switch-master", NULL, KW_SENTINEL_SUSPECT},
-    {"+redirect-to-master", NULL, KW_SENTINEL_SUSPECT},
-    {"+failover-*", NULL, KW_SENTINEL_SUSPECT},
-    {"-failover-*", NULL, KW_SENTINEL_SUSPECT},
-    {"+slave", NULL, KW_SENTINEL_SUSPECT},
-    {"+slave-reconf-done", NULL, KW_SENTINEL_SUSPECT},
-    {"+reboot", NULL, KW_SENTINEL_SUSPECT},
-    {"+role-change", NULL, KW_SENTINEL_SUSPECT},
-    {"+convert-to-slave", NULL, KW_SENTINEL_SUSPECT},
-    {"+config-update-from", NULL, KW_SENTINEL_SUSPECT},
+    {"+failover-state-*", "", KW_SENTINEL_LEADS},
+    {"+selected-slave", "", KW_SENTINEL_LEADS},
+    {"+promoted-slave", "", KW_SENTINEL_LEADS},
+    {"+elected-leader", "", KW_SENTINEL_LEADS},
+    {"+switch-master", "", KW_SENTINEL_SUSPECT},
+    {"+redirect-to-master", "", KW_SENTINEL_SUSPECT},
+    {"+failover-*", "", KW_SENTINEL_SUSPECT},
+    {"-failover-*", "", KW_SENTINEL_SUSPECT},
+    {"+slave", "", KW_SENTINEL_SUSPECT},
+    {"+slave-reconf-done", "", KW_SENTINEL_SUSPECT},
+    {"+reboot", "", KW_SENTINEL_SUSPECT},
+    {"+role-change", "", KW_SENTINEL_SUSPECT},
+    {"+convert-to-slave", "", KW_SENTINEL_SUSPECT},
+    {"+config-update-from", "", KW_SENTINEL_SUSPECT},
 };
 
 static void split(words *found, kw_bytes text)
@@ -69,7 +69,7 @@ static bool fits(const channel_row *row, kw_bytes channel, const words *text)
     kw_bytes head = {channel.data, is_start && channel.len >= len - 1 ? len - 1 : channel.len};
     kw_bytes wanted = {row->channel, is_start ? len - 1 : len};
     return kw_bytes_equal(head, wanted) &&
-           (row->type == NULL ||
+           (row->type[0] == '\0' ||
             (text->n > 0 && kw_bytes_equal(text->at[0], kw_bytes_of(row->type))));
 }
 
@@ -86,7 +86,7 @@ kw_sentinel_news kw_sentinel_event_read(kw_endpoint *server, kw_bytes channel, k
         if (!fits(&rows[i], channel, &found)) {
             continue;
         }
-        bool names_server = rows[i].type != NULL;
+        bool names_server = rows[i].type[0] != '\0';
         bool is_whole = names_server && found.n >= 4 &&
                         kw_bytes_to_uint(&port, found.at[3], UINT16_MAX) && port != 0 &&
                         kw_endpoint_set(server, found.at[2], port);

@@ -14,7 +14,7 @@
 typedef uint32_t (*kw_hash_fn)(const char *key, size_t key_len, bool signed_bytes);
 
 typedef struct kw_hash_compat {
-    const char *name; /* as in nutcracker's configuration */
+    char name[16]; /* as in nutcracker's configuration */
     kw_hash_fn fn;
     unsigned bits; /* of its results: 32, or fewer where the upper ones are always 0 */
 } kw_hash_compat;

@@ -88,22 +88,21 @@ const kw_option_row *kw_option_row_need(kw_error *error, kw_bytes name)
     return row;
 }
 
-static const char *const fork_words[] = {"refuse", "reopen"};
-static const char *const split_words[] = {"split", "refuse"};
-static const char *const order_words[] = {"pipelined", "strict"};
-static const char *const quorum_words[] = {"strict", "weak"};
-static const char *const guard_words[] = {"off", "on"};
-static const char *const yes_words[] = {"no", "yes"};
-static const char *const resolver_words[] = {"system", "thread"};
-static const char *const outage_words[] = {"fail", "next", "eject",
-                                           "wait"}; /* as kw_node_down_policy */
-
-static const char *const verify_words[] = {"full", "ca", "none"};        /* as kw_tls_verify */
-static const char *const identity_words[] = {"follow", "strict", "off"}; /* as kw_identity_rule */
-static const char *const sentinel_tls_words[] = {"same", "off", "on"};   /* as kw_sentinel_tls */
+/* Words of a choice, the first of which is 0. */
+#define FORK_WORDS         "refuse\0reopen"
+#define SPLIT_WORDS        "split\0refuse"
+#define ORDER_WORDS        "pipelined\0strict"
+#define QUORUM_WORDS       "strict\0weak"
+#define GUARD_WORDS        "off\0on"
+#define YES_WORDS          "no\0yes"
+#define RESOLVER_WORDS     "system\0thread"
+#define OUTAGE_WORDS       "fail\0next\0eject\0wait" /* as kw_node_down_policy */
+#define VERIFY_WORDS       "full\0ca\0none"          /* as kw_tls_verify */
+#define IDENTITY_WORDS     "follow\0strict\0off"     /* as kw_identity_rule */
+#define SENTINEL_TLS_WORDS "same\0off\0on"           /* as kw_sentinel_tls */
 
 typedef struct unit {
-    const char *name;
+    char name[4];
     uint64_t factor;
 } unit;
 
@@ -229,14 +228,15 @@ static kw_err set_text(kw_options *options, kw_error *error, const kw_allocator 
 
 /* One of two words; the second one is true. */
 static kw_err set_choice(kw_options *options, kw_error *error, const kw_option_row *row,
-                         kw_bytes value, const char *const words[2])
+                         kw_bytes value, const char *words)
 {
-    bool is_second = kw_bytes_equal(value, kw_bytes_of(words[1]));
-    if (!is_second && !kw_bytes_equal(value, kw_bytes_of(words[0]))) {
+    size_t chosen = kw_texts_find(words, 2, value);
+    if (chosen == 2) {
         char want[40];
-        snprintf(want, sizeof(want), "%s or %s", words[0], words[1]);
+        snprintf(want, sizeof(want), "%s or %s", words, kw_texts_at(words, 1));
         return wrong(error, row, value, want);
     }
+    bool is_second = chosen == 1;
     memcpy((char *)options + row->offset, &is_second, sizeof(is_second));
     return KW_OK;
 }
@@ -244,54 +244,49 @@ static kw_err set_choice(kw_options *options, kw_error *error, const kw_option_r
 static kw_err set_outage(kw_options *options, kw_error *error, const kw_option_row *row,
                          kw_bytes value)
 {
-    for (size_t i = 0; i < sizeof(outage_words) / sizeof(outage_words[0]); i++) {
-        if (kw_bytes_equal(value, kw_bytes_of(outage_words[i]))) {
-            options->on_node_down = (kw_node_down_policy)i;
-            return KW_OK;
-        }
+    size_t chosen = kw_texts_find(OUTAGE_WORDS, 4, value);
+    if (chosen == 4) {
+        return wrong(error, row, value, "fail, wait, next or eject");
     }
-    return wrong(error, row, value, "fail, wait, next or eject");
+    options->on_node_down = (kw_node_down_policy)chosen;
+    return KW_OK;
 }
 
 static kw_err set_verify(kw_options *options, kw_error *error, const kw_option_row *row,
                          kw_bytes value)
 {
-    for (size_t i = 0; i < sizeof(verify_words) / sizeof(verify_words[0]); i++) {
-        if (kw_bytes_equal(value, kw_bytes_of(verify_words[i]))) {
-            options->tls_verify = (kw_tls_verify)i;
-            return KW_OK;
-        }
+    size_t chosen = kw_texts_find(VERIFY_WORDS, 3, value);
+    if (chosen == 3) {
+        return wrong(error, row, value, "full, ca or none");
     }
-    return wrong(error, row, value, "full, ca or none");
+    options->tls_verify = (kw_tls_verify)chosen;
+    return KW_OK;
 }
 
 static kw_err set_identity(kw_options *options, kw_error *error, const kw_option_row *row,
                            kw_bytes value)
 {
-    for (size_t i = 0; i < sizeof(identity_words) / sizeof(identity_words[0]); i++) {
-        if (kw_bytes_equal(value, kw_bytes_of(identity_words[i]))) {
-            options->identity = (kw_identity_rule)i;
-            return KW_OK;
-        }
+    size_t chosen = kw_texts_find(IDENTITY_WORDS, 3, value);
+    if (chosen == 3) {
+        return wrong(error, row, value, "follow, strict or off");
     }
-    return wrong(error, row, value, "follow, strict or off");
+    options->identity = (kw_identity_rule)chosen;
+    return KW_OK;
 }
 
 static kw_err set_sentinel_tls(kw_options *options, kw_error *error, const kw_option_row *row,
                                kw_bytes value)
 {
-    for (size_t i = 0; i < sizeof(sentinel_tls_words) / sizeof(sentinel_tls_words[0]); i++) {
-        if (!kw_bytes_equal(value, kw_bytes_of(sentinel_tls_words[i]))) {
-            continue;
-        }
-        if (i == KW_SENTINEL_TLS_ON && !options->build.has_tls) {
-            return kw_error_set(error, KW_ERR_UNSUPPORTED, KW_EFFECT_NONE, "option %s: %s",
-                                row->name, KW_TLS_MISSING);
-        }
-        options->sentinel_tls = (kw_sentinel_tls)i;
-        return KW_OK;
+    size_t chosen = kw_texts_find(SENTINEL_TLS_WORDS, 3, value);
+    if (chosen == 3) {
+        return wrong(error, row, value, "same, off or on");
     }
-    return wrong(error, row, value, "same, off or on");
+    if (chosen == KW_SENTINEL_TLS_ON && !options->build.has_tls) {
+        return kw_error_set(error, KW_ERR_UNSUPPORTED, KW_EFFECT_NONE, "option %s: %s", row->name,
+                            KW_TLS_MISSING);
+    }
+    options->sentinel_tls = (kw_sentinel_tls)chosen;
+    return KW_OK;
 }
 
 static kw_err set_placement(kw_options *options, kw_error *error, const kw_allocator *mem,
@@ -459,15 +454,15 @@ kw_err kw_option_set(kw_options *options, kw_error *error, const kw_allocator *m
     case KW_OPTION_NAME:
         return set_text(options, error, mem, row, value);
     case KW_OPTION_FORK:
-        return set_choice(options, error, row, value, fork_words);
+        return set_choice(options, error, row, value, FORK_WORDS);
     case KW_OPTION_SPLIT:
-        return set_choice(options, error, row, value, split_words);
+        return set_choice(options, error, row, value, SPLIT_WORDS);
     case KW_OPTION_ORDER:
-        return set_choice(options, error, row, value, order_words);
+        return set_choice(options, error, row, value, ORDER_WORDS);
     case KW_OPTION_RESOLVER:
-        return set_choice(options, error, row, value, resolver_words);
+        return set_choice(options, error, row, value, RESOLVER_WORDS);
     case KW_OPTION_YES:
-        return set_choice(options, error, row, value, yes_words);
+        return set_choice(options, error, row, value, YES_WORDS);
     case KW_OPTION_SERVER:
         return kw_error_set(error, KW_ERR_CONFIG, KW_EFFECT_NONE,
                             "option %s: the servers stand before the ?, not in the options",
@@ -477,9 +472,9 @@ kw_err kw_option_set(kw_options *options, kw_error *error, const kw_allocator *m
     case KW_OPTION_NODE_DOWN:
         return set_outage(options, error, row, value);
     case KW_OPTION_QUORUM:
-        return set_choice(options, error, row, value, quorum_words);
+        return set_choice(options, error, row, value, QUORUM_WORDS);
     case KW_OPTION_GUARD:
-        return set_choice(options, error, row, value, guard_words);
+        return set_choice(options, error, row, value, GUARD_WORDS);
     case KW_OPTION_READ:
         return set_read(options, error, row, value);
     case KW_OPTION_VERIFY:

@@ -3,13 +3,15 @@
  * it. */
 #include "settings/option_texts.h"
 
-#define ROW(name, kind, at, min, max, default_value, description) description,
-static const char *const texts[] = {
+#include "base/bytes.h"
+
+#define ROW(name, kind, at, min, max, default_value, description) description "\0"
+static const char texts[] =
 #include "settings/option_rows.def"
-};
+    ;
 #undef ROW
 
 const char *kw_option_text(size_t index)
 {
-    return index < sizeof(texts) / sizeof(texts[0]) ? texts[index] : NULL;
+    return kw_texts_at(texts, index);
 }

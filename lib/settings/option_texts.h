@@ -5,7 +5,7 @@
 
 #include <stddef.h>
 
-/* What the option of that row does; NULL past the last row. */
+/* What the option of that row does; there must be such a row. */
 const char *kw_option_text(size_t index);
 
 #endif

@@ -11,7 +11,7 @@
 #define SEEDS_MAX ((size_t)1000)
 
 typedef struct scheme_row {
-    const char *name;
+    char name[17];
     kw_scheme scheme;
     bool is_path; /* of a Unix socket */
     bool has_tls;

@@ -272,9 +272,24 @@ static void test_bytes_fields_of_info_are_taken_one_by_one(void **state)
     assert_false(kw_bytes_next_field(&name, &value, &rest));
 }
 
+static void test_texts_are_found_by_index_and_by_value(void **state)
+{
+    (void)state;
+    static const char texts[] = "one\0\0three";
+    assert_string_equal(kw_texts_at(texts, 0), "one");
+    assert_string_equal(kw_texts_at(texts, 1), "");
+    assert_string_equal(kw_texts_at(texts, 2), "three");
+    assert_int_equal(kw_texts_find(texts, 3, kw_bytes_of("one")), 0);
+    assert_int_equal(kw_texts_find(texts, 3, kw_bytes_of("")), 1);
+    assert_int_equal(kw_texts_find(texts, 3, kw_bytes_of("three")), 2);
+    assert_int_equal(kw_texts_find(texts, 3, kw_bytes_of("thre")), 3);
+    assert_int_equal(kw_texts_find(texts, 2, kw_bytes_of("three")), 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_texts_are_found_by_index_and_by_value),
         cmocka_unit_test(test_bytes_fields_of_info_are_taken_one_by_one),
         cmocka_unit_test(test_bytes_of_null_is_empty),
         cmocka_unit_test(test_bytes_equal_sees_every_byte),
