@@ -86,7 +86,6 @@ static inline size_t kw_reply_room(size_t len)
     return (len + KW_REPLY_ALIGN - 1) / KW_REPLY_ALIGN * KW_REPLY_ALIGN;
 }
 size_t kw_reply_array_room(size_t count);
-size_t kw_reply_copy_room(const kw_reply *from);
 
 /* Memory that lives as long as root, aligned for any type; NULL when there is
  * none. */

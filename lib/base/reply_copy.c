@@ -33,20 +33,20 @@ bool kw_reply_copy(kw_reply *root, kw_reply *reply, const kw_reply *from)
     return true;
 }
 
-size_t kw_reply_copy_room(const kw_reply *from)
+static size_t copy_room(const kw_reply *from)
 {
     size_t count = from->hiredis.elements;
     size_t room = from->hiredis.str != NULL ? kw_reply_room((size_t)from->hiredis.len + 1) : 0;
     room += count > 0 ? kw_reply_array_room(count) : 0;
     for (size_t i = 0; i < count; i++) {
-        room += kw_reply_copy_room(kw_reply_at(from, i));
+        room += copy_room(kw_reply_at(from, i));
     }
     return room;
 }
 
 kw_reply *kw_reply_clone(const kw_allocator *mem, const kw_reply *from)
 {
-    kw_reply *root = kw_reply_new(mem, kw_reply_copy_room(from));
+    kw_reply *root = kw_reply_new(mem, copy_room(from));
     if (root != NULL && !kw_reply_copy(root, root, from)) {
         kw_reply_free(root);
         return NULL;

@@ -163,7 +163,8 @@ bool kw_pipeline_has_op(kw_pipeline *self, kw_item *item)
     return true;
 }
 
-void kw_pipeline_put(kw_pipeline *self, kw_item *item, kw_node *node)
+/* To the end of what is to be sent to the node. */
+static void put(kw_pipeline *self, kw_item *item, kw_node *node)
 {
     bool is_exclusive = self->long_lived != NULL && item->plan.is_blocking;
     kw_channel *channel = self->latest;
@@ -208,7 +209,7 @@ static void route_by_op(kw_pipeline *self, kw_item *item)
     state->changes_n = kw_refresher_changes_n(&self->topology->refresher);
     if (kw_pin_binds(item) && state->pin->session.conn != NULL) {
         item->is_asking = false;
-        kw_pipeline_put(self, item, state->pin->session.node);
+        put(self, item, state->pin->session.node);
         return;
     }
     kw_step step = {.kind = KW_STEP_SEND, .is_redirected = item->is_redirected};
@@ -223,7 +224,7 @@ static void route_by_op(kw_pipeline *self, kw_item *item)
         kw_pipeline_end_item(self, item, KW_OK);
     } else {
         self->leader = item != self->leader ? self->leader : NULL;
-        kw_pipeline_put(self, item, node);
+        put(self, item, node);
     }
     kw_node_unref(node); /* the channel has its own reference */
 }
@@ -266,7 +267,7 @@ void kw_pipeline_route(kw_pipeline *self, kw_item *item, const kw_snapshot *snap
     }
     kw_node *node = look(self, item, snapshot);
     if (node != NULL && !item->is_map_only) {
-        kw_pipeline_put(self, item, node);
+        put(self, item, node);
     } else if (snapshot == NULL && item->retry_state == NULL) {
         kw_pipeline_wait_for_map(self, item);
     } else if (kw_pipeline_has_op(self, item)) {
@@ -307,7 +308,7 @@ void kw_pipeline_add(kw_pipeline *self, kw_item *item, const kw_snapshot *snapsh
                         ? kw_driver_look(snapshot, &item->plan, &self->random)
                         : NULL;
     if (node != NULL && !kw_node_faults_is_down(&node->faults)) {
-        kw_pipeline_put(self, item, node);
+        put(self, item, node);
     } else {
         kw_pipeline_route(self, item, snapshot);
     }

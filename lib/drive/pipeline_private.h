@@ -147,9 +147,6 @@ bool kw_pipeline_has_op(kw_pipeline *self, kw_item *item);
 
 void kw_pipeline_end_item(kw_pipeline *self, kw_item *item, kw_err code);
 
-/* To the end of what is to be sent to the node. */
-void kw_pipeline_put(kw_pipeline *self, kw_item *item, kw_node *node);
-
 /* Where the last SEND step, or the map, sends the command. snapshot: that of this moment, or
  * NULL. */
 void kw_pipeline_route(kw_pipeline *self, kw_item *item, const kw_snapshot *snapshot);

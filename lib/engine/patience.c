@@ -23,21 +23,16 @@ void kw_patience_init(kw_patience *self, const kw_patience_rule *rule, uint64_t 
     self->stall_ns = kw_sooner(rule->stall_ns, rule->timeout_ns / STALL_PART);
     self->owed_max_ns = OWED_STALLS * rule->stall_ns;
     self->grace_ns = kw_sooner(rule->grace_ns, rule->timeout_ns / GRACE_PART);
-    kw_patience_on_sent(self, now_ns);
+    kw_patience_on_heard(self, now_ns);
 }
 
-void kw_patience_on_sent(kw_patience *self, uint64_t now_ns)
+void kw_patience_on_heard(kw_patience *self, uint64_t now_ns)
 {
     self->heard_ns = now_ns;
     self->pause_ns = self->stall_ns;
     self->look_ns = now_ns + self->stall_ns;
     self->owed_ns = 0;
     self->lost_ns = 0;
-}
-
-void kw_patience_on_heard(kw_patience *self, uint64_t now_ns)
-{
-    kw_patience_on_sent(self, now_ns);
 }
 
 void kw_patience_on_left(kw_patience *self, uint64_t now_ns)

@@ -44,8 +44,7 @@ typedef struct kw_patience {
 
 void kw_patience_init(kw_patience *self, const kw_patience_rule *rule, uint64_t now_ns);
 
-/* Something was sent where nothing was awaited; an answer came. */
-void kw_patience_on_sent(kw_patience *self, uint64_t now_ns);
+/* An answer came. */
 void kw_patience_on_heard(kw_patience *self, uint64_t now_ns);
 
 /* The caller of the oldest command has left: its answer is owed to nobody. What comes behind it

@@ -94,7 +94,7 @@ static bool take_stamp(kw_quorum_op *op)
     return true;
 }
 
-void kw_quorum_begin_setting(kw_quorum_op *op, uint64_t now_ns)
+static void begin_setting(kw_quorum_op *op, uint64_t now_ns)
 {
     if (!take_stamp(op)) {
         return;
@@ -103,7 +103,7 @@ void kw_quorum_begin_setting(kw_quorum_op *op, uint64_t now_ns)
     kw_quorum_begin(op, KW_QUORUM_SETTING, now_ns);
 }
 
-void kw_quorum_begin_ballot(kw_quorum_op *op, uint64_t now_ns)
+static void begin_ballot(kw_quorum_op *op, uint64_t now_ns)
 {
     if (!take_stamp(op)) {
         return;
@@ -163,10 +163,10 @@ void kw_quorum_start(kw_quorum_op *op, const kw_quorum_spec *spec, const kw_quor
         kw_quorum_begin(op, KW_QUORUM_READING, now_ns);
         break;
     case KW_QUORUM_WRITE:
-        kw_quorum_begin_setting(op, now_ns);
+        begin_setting(op, now_ns);
         break;
     case KW_QUORUM_CHECKED:
-        kw_quorum_begin_ballot(op, now_ns);
+        begin_ballot(op, now_ns);
         break;
     }
 }
@@ -278,7 +278,8 @@ bool kw_quorum_next(kw_quorum_op *op, kw_quorum_ask *ask, uint64_t now_ns)
     return true;
 }
 
-void kw_quorum_see(kw_quorum_op *op, const kw_quorum_answer *answer, uint64_t now_ns)
+/* Takes a record into account that a copy holds. */
+static void see(kw_quorum_op *op, const kw_quorum_answer *answer, uint64_t now_ns)
 {
     if (!answer->has_record) {
         if (!op->has_newest) { /* the oldest of all: nothing */
@@ -430,7 +431,7 @@ void kw_quorum_on_answer(kw_quorum_op *op, unsigned copy, unsigned round,
     }
     if ((is_reading && (!is_put || !answer->is_taken)) ||
         (op->phase == KW_QUORUM_PREPARING && answer->is_taken)) {
-        kw_quorum_see(op, answer, now_ns);
+        see(op, answer, now_ns);
     }
     weigh(op, now_ns);
     kw_quorum_seal(op);
@@ -456,9 +457,9 @@ void kw_quorum_on_time(kw_quorum_op *op, uint64_t now_ns)
     if (op->phase != KW_QUORUM_PAUSING) {
         weigh(op, now_ns);
     } else if (op->is_balloting) {
-        kw_quorum_begin_ballot(op, now_ns);
+        begin_ballot(op, now_ns);
     } else {
-        kw_quorum_begin_setting(op, now_ns);
+        begin_setting(op, now_ns);
     }
 }
 

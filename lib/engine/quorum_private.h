@@ -23,8 +23,6 @@ bool kw_quorum_is_settling(kw_quorum_op *op, uint64_t now_ns);
 
 /* A new round: every copy is to be asked. */
 void kw_quorum_begin(kw_quorum_op *op, kw_quorum_phase phase, uint64_t now_ns);
-void kw_quorum_begin_setting(kw_quorum_op *op, uint64_t now_ns);
-void kw_quorum_begin_ballot(kw_quorum_op *op, uint64_t now_ns);
 
 /* Begins a plain write, or with is_balloting a ballot; after a pause where it is not the first
  * try. */
@@ -32,9 +30,6 @@ void kw_quorum_retry(kw_quorum_op *op, uint64_t now_ns, bool is_balloting);
 
 void kw_quorum_finish(kw_quorum_op *op);
 void kw_quorum_fail(kw_quorum_op *op, kw_effect effect, unsigned got_n, unsigned needed_n);
-
-/* Takes a record into account that a copy holds. */
-void kw_quorum_see(kw_quorum_op *op, const kw_quorum_answer *answer, uint64_t now_ns);
 
 /* The newest record does not end before a SEAL. */
 void kw_quorum_keep_newest(kw_quorum_op *op);

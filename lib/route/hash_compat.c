@@ -93,7 +93,8 @@ static uint32_t crc16(const char *key, size_t key_len, bool signed_bytes)
     return crc;
 }
 
-uint32_t kw_hash_crc32(const char *key, size_t key_len)
+/* IEEE 802.3. */
+static uint32_t crc32_of(const char *key, size_t key_len)
 {
     /* Four bits at a time; polynomial 0xedb88320, reflected. */
     static const uint32_t table[16] = {
@@ -113,13 +114,13 @@ uint32_t kw_hash_crc32(const char *key, size_t key_len)
 static uint32_t crc32a(const char *key, size_t key_len, bool signed_bytes)
 {
     (void)signed_bytes;
-    return kw_hash_crc32(key, key_len);
+    return crc32_of(key, key_len);
 }
 
 static uint32_t crc32(const char *key, size_t key_len, bool signed_bytes)
 {
     (void)signed_bytes;
-    return kw_hash_crc32(key, key_len) >> 16 & 0x7fff;
+    return crc32_of(key, key_len) >> 16 & 0x7fff;
 }
 
 static uint32_t murmur(const char *key, size_t key_len, bool signed_bytes)

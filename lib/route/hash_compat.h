@@ -23,7 +23,6 @@ typedef struct kw_hash_compat {
 const kw_hash_compat *kw_hash_compat_find(kw_bytes name);
 const kw_hash_compat *kw_hash_compat_at(size_t index); /* NULL past the last */
 
-uint32_t kw_hash_crc32(const char *key, size_t key_len);   /* IEEE 802.3 */
 uint32_t kw_hash_murmur(const char *key, size_t key_len);  /* Murmur2, twemproxy's seed */
 uint32_t kw_hash_jenkins(const char *key, size_t key_len); /* lookup3, initial value 13 */
 

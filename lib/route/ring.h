@@ -119,22 +119,4 @@ kw_err kw_ring_lookup_any(const kw_ring *ring, uint32_t *node, const char *key, 
  * is none. */
 uint32_t kw_ring_first_up(const kw_ring *ring, uint64_t hash, const unsigned char *is_down);
 
-/* Arc i of a ring with arcs: its node, and in *last its last hash in the ring's own
- * space. Some may be empty, some repeated; the last one ends at the highest hash. */
-size_t kw_ring_arcs_n(const kw_ring *ring);
-uint32_t kw_ring_arc(const kw_ring *ring, uint64_t *last, size_t index);
-
-/* Nodes from a hash on, in the order of the preference list without zones; a node may
- * come again. */
-typedef struct kw_ring_steps {
-    const kw_ring *ring;
-    uint64_t hash;
-    size_t at;      /* point or place of the node that comes next; a rendezvous: of the last one */
-    size_t left;    /* points or places not yet given */
-    uint64_t score; /* a rendezvous: that of the node given last */
-} kw_ring_steps;
-
-void kw_ring_steps_begin(kw_ring_steps *steps, const kw_ring *ring, uint64_t hash);
-uint32_t kw_ring_steps_next(kw_ring_steps *steps); /* KW_RING_NO_NODE at the end */
-
 #endif

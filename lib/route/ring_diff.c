@@ -18,12 +18,14 @@ static kw_err no_memory(kw_error *error)
     return kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "ring: no memory");
 }
 
-size_t kw_ring_arcs_n(const kw_ring *ring)
+static size_t arcs_n(const kw_ring *ring)
 {
     return ring->live_n == 0 ? 1 : ring->points_n;
 }
 
-uint32_t kw_ring_arc(const kw_ring *ring, uint64_t *last, size_t index)
+/* Arc i of a ring with arcs: its node, and in *last its last hash in the ring's own space. Some may
+ * be empty, some repeated; the last one ends at the highest hash. */
+static uint32_t arc_at(const kw_ring *ring, uint64_t *last, size_t index)
 {
     unsigned unused = 64 - kw_ring_rules_bits(&ring->rules);
     if (ring->live_n == 0) {
@@ -61,8 +63,8 @@ static size_t compare_arcs(kw_ring_move *moves, const kw_ring *from, const kw_ri
     size_t k = 0;
     for (uint64_t first = 0;;) {
         uint64_t ends[2];
-        uint32_t a = kw_ring_arc(from, &ends[0], i);
-        uint32_t b = kw_ring_arc(to, &ends[1], k);
+        uint32_t a = arc_at(from, &ends[0], i);
+        uint32_t b = arc_at(to, &ends[1], k);
         uint64_t last = ends[0] < ends[1] ? ends[0] : ends[1];
         last = last < highest ? last : highest;
         /* A node that is gone has the number of no node, which is no owner it stays with. */
@@ -287,9 +289,9 @@ double kw_ring_node_share(const kw_ring *ring, uint32_t node)
     uint64_t own_n = 0; /* hashes */
     bool has_some = false;
     uint64_t first = 0;
-    for (size_t i = 0; i < kw_ring_arcs_n(ring) && first <= highest; i++) {
+    for (size_t i = 0; i < arcs_n(ring) && first <= highest; i++) {
         uint64_t last;
-        uint32_t owner = kw_ring_arc(ring, &last, i);
+        uint32_t owner = arc_at(ring, &last, i);
         last = last < highest ? last : highest;
         if (last >= first && owner == node) {
             own_n += last - first + 1; /* all 2^64 of them are 0 */

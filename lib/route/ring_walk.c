@@ -6,7 +6,17 @@
 
 #define FACTOR_DEFAULT 1.25
 
-void kw_ring_steps_begin(kw_ring_steps *steps, const kw_ring *ring, uint64_t hash)
+/* Nodes from a hash on, in the order of the preference list without zones; a node may
+ * come again. */
+typedef struct ring_steps {
+    const kw_ring *ring;
+    uint64_t hash;
+    size_t at;      /* point or place of the node that comes next; a rendezvous: of the last one */
+    size_t left;    /* points or places not yet given */
+    uint64_t score; /* a rendezvous: that of the node given last */
+} ring_steps;
+
+static void begin_steps(ring_steps *steps, const kw_ring *ring, uint64_t hash)
 {
     steps->ring = ring;
     steps->hash = hash;
@@ -20,7 +30,7 @@ void kw_ring_steps_begin(kw_ring_steps *steps, const kw_ring *ring, uint64_t has
 }
 
 /* Of the nodes behind the last one given, that with the highest score; ties by index. */
-static void step_score(kw_ring_steps *steps)
+static void step_score(ring_steps *steps)
 {
     const kw_ring *ring = steps->ring;
     uint64_t last = kw_ring_score(ring, steps->hash, steps->at);
@@ -37,7 +47,8 @@ static void step_score(kw_ring_steps *steps)
     steps->at = best; /* not read again where there is none */
 }
 
-uint32_t kw_ring_steps_next(kw_ring_steps *steps)
+/* KW_RING_NO_NODE at the end. */
+static uint32_t next_step(ring_steps *steps)
 {
     const kw_ring *ring = steps->ring;
     if (steps->left == 0) {
@@ -81,18 +92,18 @@ size_t kw_ring_preference(const kw_ring *ring, uint32_t *nodes, size_t nodes_max
     size_t n = 0;
     uint64_t zones = 0;
     uint32_t node;
-    kw_ring_steps first;
-    kw_ring_steps_begin(&first, ring, hash);
-    kw_ring_steps steps = first;
+    ring_steps first;
+    begin_steps(&first, ring, hash);
+    ring_steps steps = first;
     while (n < wanted && zones != ring->zones_live &&
-           (node = kw_ring_steps_next(&steps)) != KW_RING_NO_NODE) {
+           (node = next_step(&steps)) != KW_RING_NO_NODE) {
         if ((zones & zone_bit(ring, node)) == 0) {
             zones |= zone_bit(ring, node);
             nodes[n++] = node;
         }
     }
     steps = first;
-    while (n < wanted && (node = kw_ring_steps_next(&steps)) != KW_RING_NO_NODE) {
+    while (n < wanted && (node = next_step(&steps)) != KW_RING_NO_NODE) {
         if (!has(nodes, n, node)) {
             nodes[n++] = node;
         }
@@ -106,17 +117,17 @@ uint32_t kw_ring_first_up(const kw_ring *ring, uint64_t hash, const unsigned cha
 {
     uint64_t zones = 0;
     uint32_t node;
-    kw_ring_steps steps;
-    kw_ring_steps_begin(&steps, ring, hash);
-    while (zones != ring->zones_live && (node = kw_ring_steps_next(&steps)) != KW_RING_NO_NODE) {
+    ring_steps steps;
+    begin_steps(&steps, ring, hash);
+    while (zones != ring->zones_live && (node = next_step(&steps)) != KW_RING_NO_NODE) {
         bool is_new_zone = (zones & zone_bit(ring, node)) == 0;
         zones |= zone_bit(ring, node);
         if (is_new_zone && is_down[node] == 0) {
             return node;
         }
     }
-    kw_ring_steps_begin(&steps, ring, hash);
-    while ((node = kw_ring_steps_next(&steps)) != KW_RING_NO_NODE && is_down[node] != 0) {
+    begin_steps(&steps, ring, hash);
+    while ((node = next_step(&steps)) != KW_RING_NO_NODE && is_down[node] != 0) {
     }
     return node;
 }
@@ -124,7 +135,7 @@ uint32_t kw_ring_first_up(const kw_ring *ring, uint64_t hash, const unsigned cha
 struct kw_ring_walk {
     const kw_ring *ring;
     uint64_t hash;
-    kw_ring_steps steps;
+    ring_steps steps;
     uint64_t zones;       /* bit i: a node of zone i was given */
     size_t left;          /* nodes not yet given */
     unsigned char *given; /* bit i: node i was given */
@@ -141,7 +152,7 @@ kw_ring_walk *kw_ring_walk_new(const kw_ring *ring, const char *key, size_t key_
     walk->hash = kw_ring_hash_of(ring, key, key_len);
     walk->left = ring->live_n;
     walk->given = (unsigned char *)(walk + 1);
-    kw_ring_steps_begin(&walk->steps, ring, walk->hash);
+    begin_steps(&walk->steps, ring, walk->hash);
     return walk;
 }
 
@@ -149,7 +160,7 @@ uint32_t kw_ring_walk_next(kw_ring_walk *walk)
 {
     const kw_ring *ring = walk->ring;
     while (walk->left > 0) {
-        uint32_t node = kw_ring_steps_next(&walk->steps);
+        uint32_t node = next_step(&walk->steps);
         if (node == KW_RING_NO_NODE) {
             break;
         }
@@ -162,7 +173,7 @@ uint32_t kw_ring_walk_next(kw_ring_walk *walk)
         walk->left--;
         walk->zones |= zone_bit(ring, node);
         if (!all_zones && walk->zones == ring->zones_live) {
-            kw_ring_steps_begin(&walk->steps, ring, walk->hash);
+            begin_steps(&walk->steps, ring, walk->hash);
         }
         return node;
     }
@@ -199,12 +210,12 @@ kw_err kw_ring_lookup_bounded(const kw_ring *ring, uint32_t *node, const char *k
     }
     uint64_t hash = kw_ring_hash_of(ring, key, key_len);
     uint64_t zones = 0;
-    kw_ring_steps steps;
-    kw_ring_steps_begin(&steps, ring, hash);
+    ring_steps steps;
+    begin_steps(&steps, ring, hash);
     for (int pass = 0; pass < 2; pass++) {
         uint32_t found;
         while ((pass == 1 || zones != ring->zones_live) &&
-               (found = kw_ring_steps_next(&steps)) != KW_RING_NO_NODE) {
+               (found = next_step(&steps)) != KW_RING_NO_NODE) {
             bool is_new_zone = (zones & zone_bit(ring, found)) == 0;
             zones |= zone_bit(ring, found);
             if ((pass == 1 || is_new_zone) && has_room(ring, found, load, calls)) {
@@ -212,7 +223,7 @@ kw_err kw_ring_lookup_bounded(const kw_ring *ring, uint32_t *node, const char *k
                 return KW_OK;
             }
         }
-        kw_ring_steps_begin(&steps, ring, hash);
+        begin_steps(&steps, ring, hash);
     }
     /* Weight that owns no point, or calls of nodes without weight, use up the caps. */
     uint32_t owner = kw_ring_owner_of(ring, hash);

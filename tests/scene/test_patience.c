@@ -12,7 +12,7 @@
 #define MS KW_NS_PER_MS
 
 typedef enum event {
-    E_SENT,
+    E_BEGUN, /* another command is sent, where nothing is awaited */
     E_HEARD,
     E_LEFT, /* the caller of the oldest command */
     E_TIME
@@ -38,8 +38,8 @@ static void play(const char *name, const kw_patience_rule *rule, const scene_tur
         uint64_t now_ns = turns[i].at_ms * MS;
         kw_patience_step step = {KW_PATIENCE_WAIT, 0};
         switch (turns[i].event) {
-        case E_SENT:
-            kw_patience_on_sent(&patience, now_ns);
+        case E_BEGUN:
+            kw_patience_init(&patience, rule, now_ns);
             continue;
         case E_HEARD:
             kw_patience_on_heard(&patience, now_ns);
@@ -84,7 +84,7 @@ static void test_patience_silence_asks_for_maps(void **state)
         {E_TIME, 1000, 0, WAIT, 1100},
         {E_TIME, 1100, 0, LOOK, 1600});
     PLAY("so does a send into silence", &long_call,
-        {E_SENT, 900, 0, WAIT, 0},
+        {E_BEGUN, 900, 0, WAIT, 0},
         {E_TIME, 900, 0, WAIT, 1400});
     PLAY("a blocked command: less and less often", &blocked,
         {E_TIME, 500, 0, LOOK, 1000},
@@ -105,7 +105,7 @@ static void test_patience_grace_counts_from_the_new_map(void **state)
         {E_TIME, 220, 20, GIVE_UP});
     PLAY("found out late: no grace is left", &long_call, {E_TIME, 500, 100, GIVE_UP});
     PLAY("published before it was sent", &long_call,
-        {E_SENT, 300, 0, WAIT, 0},
+        {E_BEGUN, 300, 0, WAIT, 0},
         {E_TIME, 310, 100, WAIT, 500},
         {E_TIME, 500, 100, GIVE_UP});
     PLAY("a node that still answers is given its time", &long_call,

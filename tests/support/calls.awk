@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # Who calls whom, from `nm -A -g` over the objects of the library: lines of "RULE SUBJECT DETAIL" for calls
-# that climb to a later room, and for files in a circle of calls. A circle of two files that
+# that climb to a later room, for files in a circle of calls, and for names that no other file uses, which
+# ought to be static unless the library exports them or a test asks for them. A circle of two files that
 # is a pair of the list (-v pairs="a.c+b.c ...") is one noun in two files.
 #   nm -A -g build/lib/*/*.o | awk -v rooms="base route ..." -v prefix=build/ -f calls.awk
 
@@ -81,6 +82,7 @@ function close_circle(file, members, n, i, with, pair)
 END {
     for (i = 1; i <= uses_n; i++) {
         split(uses[i], use, " ")
+        is_used[use[2]] = 1
         to = home[use[2]]
         if (to == "" || to == use[1] || (use[1] " " to) in seen) {
             continue
@@ -89,6 +91,11 @@ END {
         calls[use[1]] = calls[use[1]] " " to
         if (rank[room_of(to)] > rank[room_of(use[1])]) {
             print "climbing-call " use[1] ">" to " " use[2]
+        }
+    }
+    for (name in home) {
+        if (!(name in is_used)) {
+            print "lonely " home[name] ":" name " is used there alone: make it static"
         }
     }
     for (file in files) {
