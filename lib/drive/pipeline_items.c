@@ -163,7 +163,6 @@ bool kw_pipeline_has_op(kw_pipeline *self, kw_item *item)
     return true;
 }
 
-/* To the end of what is to be sent to the node. */
 static void put(kw_pipeline *self, kw_item *item, kw_node *node)
 {
     bool is_exclusive = self->long_lived != NULL && item->plan.is_blocking;

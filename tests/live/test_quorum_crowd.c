@@ -27,7 +27,9 @@ static void assert_sound(const kw_test_crowd_plan *plan, const char *name)
 {
     kw_test_crowd_result result = kw_test_crowd_run(plan, name, true);
     assert_int_equal(result.violations_n, 0);
-    assert_true(result.hard_n * 200 <= result.keys_n); /* of some thousand histories, a few */
+    /* Undecided are few of thousands, and of some dozen one, where a busy machine makes acts meet.
+     */
+    assert_true(result.hard_n <= 1 + result.keys_n / 200);
     assert_true(result.done_n > 100);
 }
 
