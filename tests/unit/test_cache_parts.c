@@ -97,6 +97,26 @@ static void test_tags_lead_to_each_slot(void **state)
     free(tags);
 }
 
+/* Processes of different versions meet at one lease: the first tag of a slot is its tag. */
+static void test_tags_are_the_first_of_their_slots(void **state)
+{
+    (void)state;
+    static const char letters[] =
+        "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_";
+    static bool has_one[KW_SLOTS_N];
+    kw_slot_tags *tags = malloc(sizeof(*tags));
+    kw_slot_tags_init(tags);
+    for (size_t i = 0; i < 64 * 64 * 64; i++) {
+        char tag[] = {letters[i / 64 / 64], letters[i / 64 % 64], letters[i % 64]};
+        unsigned slot = kw_slot_of(tag, sizeof(tag));
+        if (!has_one[slot]) {
+            assert_memory_equal(tags->at[slot], tag, sizeof(tag));
+            has_one[slot] = true;
+        }
+    }
+    free(tags);
+}
+
 static void test_lease_name_is_in_the_slot_of_its_key(void **state)
 {
     (void)state;
@@ -278,6 +298,7 @@ int main(void)
         cmocka_unit_test(test_options_text_sets_each),
         cmocka_unit_test(test_options_wrong_are_named),
         cmocka_unit_test(test_tags_lead_to_each_slot),
+        cmocka_unit_test(test_tags_are_the_first_of_their_slots),
         cmocka_unit_test(test_lease_name_is_in_the_slot_of_its_key),
         cmocka_unit_test(test_lease_tokens_differ),
         cmocka_unit_test(test_processes_of_one_moment_have_names_of_their_own),
