@@ -39,7 +39,7 @@ typedef struct sim_crew {
     kw_client *client;
     kw_client *clients[2]; /* the same one twice, or two that share what they know */
     bool is_closing;       /* no call begins any more */
-    sim_tasks keeper;      /* who waits for the callers */
+    sim_tasks keeper;      /* who waits for the callers, and the loops */
     unsigned callers_left;
     unsigned inside_n; /* callers that are in a call */
     bool has_loop[2];  /* of each handle */

@@ -304,12 +304,14 @@ void sim_net_wait_for(int fd, bool does)
     }
 }
 
+/* Pollers that watch it, and those that watch them. */
 static void tell_watchers(int fd)
 {
     for (unsigned i = 0; i < fds_top; i++) {
         for (unsigned k = 0; fds[i].kind == POLLER && k < fds[i].watches_n; k++) {
             if (fds[i].watches[k].fd == fd) {
                 sim_wake(fds[i].waiters);
+                tell_watchers(SIM_FD0 + (int)i);
             }
         }
     }

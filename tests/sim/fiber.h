@@ -16,10 +16,15 @@
 #define SIM_HAS_ASAN
 #endif
 
+#if defined(__x86_64__) && defined(__ELF__) && !defined(SIM_HAS_ASAN)
+#define SIM_HAS_JUMP
+#endif
+
 /* Zero at first; a stack is made once, and used again. */
 typedef struct sim_fiber {
     ucontext_t context; /* where it begins; under a sanitizer, where it goes on, too */
-    jmp_buf point;      /* where it goes on */
+    jmp_buf point;      /* where it goes on, .. */
+    void *top;          /* .. or by a jump: the end of its stack, with its registers */
     bool is_begun;
     char *stack;
     size_t stack_len;

@@ -237,7 +237,44 @@ static void make_ready(unsigned at)
     sim.ready[sim.ready_n++] = at;
 }
 
-/* Back to sim_sched_run, and in time here again. */
+static void run_event(void);
+
+/* The task that goes on, behind the events that come before it; SIM_NOBODY: all have ended. */
+static unsigned next_task(void)
+{
+    while (sim.live_n > 0) {
+        bool has_event = sim.events_n > 0;
+        bool is_due = has_event && sim.events[0].at_ns <= sim.now_ns;
+        if (sim.ready_n > 0 && !(is_due && sim_chance_below(&sim.order, 2) == 0)) {
+            unsigned at = (unsigned)sim_chance_below(&sim.order, sim.ready_n);
+            unsigned chosen = sim.ready[at];
+            sim.ready[at] = sim.ready[--sim.ready_n];
+            return chosen;
+        }
+        if (!has_event) {
+            sim_fail("%u tasks wait for each other, for ever", sim.live_n);
+        }
+        run_event();
+    }
+    return SIM_NOBODY;
+}
+
+/* From that stack, which may be its own. */
+static void switch_to(unsigned at, sim_fiber *from)
+{
+    task *next = &sim.tasks[at];
+    sim.current = at;
+    next->state = RUNNING;
+    set_pace();
+    sim_mix_in(at ^ next->blocks_n << 8);
+    sim.same_n++;
+    if (from != &next->fiber) {
+        sim_fiber_switch(from, &next->fiber, false);
+    }
+}
+
+/* To whoever is next, and in time here again. What happens meanwhile happens on this stack, but for
+ * one that has ended, which may be another task's at any time. */
 static void leave(void)
 {
     task *self = &sim.tasks[sim.current];
@@ -247,7 +284,11 @@ static void leave(void)
     self->error = errno;
     charge(blocks_given - blocks_left);
     blocks_given = blocks_left;
-    sim_fiber_switch(&self->fiber, &sim.home, self->state == FREE);
+    sim.current = SIM_NOBODY;
+    if (self->state == FREE) {
+        sim_fiber_switch(&self->fiber, &sim.home, true);
+    }
+    switch_to(next_task(), &self->fiber);
     errno = self->error;
 }
 
@@ -292,18 +333,6 @@ void sim_sched_alone(void)
     sim.ready_n = 0;
 }
 
-static void switch_to(unsigned at)
-{
-    task *next = &sim.tasks[at];
-    sim.current = at;
-    next->state = RUNNING;
-    set_pace();
-    sim_mix_in(at ^ next->blocks_n << 8);
-    sim.same_n++;
-    sim_fiber_switch(&sim.home, &next->fiber, false);
-    sim.current = SIM_NOBODY;
-}
-
 static void run_event(void)
 {
     event next = take_event();
@@ -320,19 +349,8 @@ static void run_event(void)
 
 void sim_sched_run(void)
 {
-    while (sim.live_n > 0) {
-        bool has_event = sim.events_n > 0;
-        bool is_due = has_event && sim.events[0].at_ns <= sim.now_ns;
-        if (sim.ready_n > 0 && !(is_due && sim_chance_below(&sim.order, 2) == 0)) {
-            unsigned at = (unsigned)sim_chance_below(&sim.order, sim.ready_n);
-            unsigned chosen = sim.ready[at];
-            sim.ready[at] = sim.ready[--sim.ready_n];
-            switch_to(chosen);
-        } else if (has_event) {
-            run_event();
-        } else {
-            sim_fail("%u tasks wait for each other, for ever", sim.live_n);
-        }
+    for (unsigned at = next_task(); at != SIM_NOBODY; at = next_task()) {
+        switch_to(at, &sim.home);
     }
 }
 
