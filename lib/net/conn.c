@@ -87,7 +87,8 @@ KW_APART static kw_err die_of_send(kw_conn *conn, kw_error *error, ssize_t statu
     return kw_conn_die_of_errno(conn, error, code, "connection lost while sending", status);
 }
 
-/* Sends of the bytes what the system takes, as many as are sent at a time; the others are left. */
+/* Sends of the bytes what the system takes, as many as are sent at a time; the others are left. A
+ * socket that takes a part is full: it says when it takes more (TLS takes a record at a time). */
 static kw_err send_some(kw_conn *conn, kw_error *error, kw_bytes *bytes)
 {
     size_t left_len = bytes->len > SEND_ROUND_LEN ? bytes->len - SEND_ROUND_LEN : 0;
@@ -99,7 +100,7 @@ static kw_err send_some(kw_conn *conn, kw_error *error, kw_bytes *bytes)
         bytes->data += status;
         bytes->len -= (size_t)status;
         kw_err code = conn->state == KW_CONN_CONNECTING ? on_connected(conn, error) : KW_OK;
-        if (code != KW_OK) {
+        if (code != KW_OK || conn->tls == NULL) {
             return code;
         }
     }

@@ -14,6 +14,10 @@
 #define SEND_NS  1000000u
 #define TURN_MAX ((TURN_MS + LATE_N) * (uint64_t)SEND_NS)
 
+/* What a socket takes at a time; then "GET foo", of 22 bytes, leaves in five parts. */
+#define LITTLE    ((size_t)5)
+#define GET_PARTS 5
+
 static struct {
     kw_transport transport;
     const kw_transport *below;
@@ -106,9 +110,48 @@ static void test_turn_ends_in_its_time_however_much_is_to_be_sent(void **state)
     assert_int_equal(ended_n, MUCH_N);
 }
 
+/* Takes a little, as a system does whose buffer is full but for that. */
+static ssize_t take_little(void *arg, int socket, const char *data, size_t len)
+{
+    (void)arg;
+    sends.sent_n[0]++;
+    return sends.below->send_fn(sends.below->arg, socket, data, len < LITTLE ? len : LITTLE);
+}
+
+/* A socket that took a part takes the next one when it says so: it is not asked at once. */
+static void test_turn_does_not_ask_again_a_socket_that_took_a_part(void **state)
+{
+    (void)state;
+    kw_test_answer answer = {0};
+    kw_callback callback = {kw_test_on_reply, &answer};
+    renew_fakes();
+    kw_client *kw = kw_test_open("redis-cluster://%s?timeout=60s", kw_fake_address(fakes[0]));
+    kw_fake_on_reply(fakes[1], KW_FAKE_ALWAYS, "GET *", "$1\r\nv");
+    connect_to(kw, "foo");
+    kw_env *env = &kw->topology->env;
+    sends.below = env->transport;
+    sends.transport = *env->transport;
+    sends.transport.send_fn = take_little;
+    sends.sent_n[0] = 0;
+    env->transport = &sends.transport;
+    assert_int_equal(kw_command_async(kw, NULL, callback, "GET foo"), KW_OK);
+    size_t before_n = 0;
+    KW_TEST_UNTIL(answer.calls_n > 0)
+    {
+        kw_test_turn(kw, 100);
+        assert_true(sends.sent_n[0] <= before_n + 1);
+        before_n = sends.sent_n[0];
+    }
+    assert_int_equal(before_n, GET_PARTS);
+    env->transport = sends.below;
+    kw_test_answer_clear(&answer);
+    kw_close(kw);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_turn_does_not_ask_again_a_socket_that_took_a_part),
         cmocka_unit_test(test_turn_ends_in_its_time_however_much_is_to_be_sent),
     };
     return cmocka_run_group_tests(tests, start_fakes, stop_fakes);
