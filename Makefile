@@ -324,7 +324,7 @@ $(BUILD)/tests/counts/%: tests/counts/%.c tests/counts/measure.c tests/counts/ne
 # The simulator, in a build of its own (make sim): its system calls, and its locks, are the library's, and
 # the compiler calls it between any two basic blocks of the library.
 SIM_WRAPPED = clock_gettime close connect epoll_create1 epoll_ctl epoll_wait eventfd fcntl fcntl64 freeaddrinfo freelocale \
-	getaddrinfo getentropy getpid getsockopt nanosleep newlocale poll pthread_cond_broadcast pthread_cond_destroy \
+	getaddrinfo getentropy getpid getsockopt madvise mmap mmap64 munmap nanosleep newlocale poll pthread_cond_broadcast pthread_cond_destroy \
 	pthread_cond_init pthread_cond_signal pthread_cond_timedwait pthread_create pthread_mutex_destroy pthread_mutex_init \
 	pthread_mutex_lock pthread_mutex_unlock pthread_self read recv sched_yield send setsockopt shutdown socket syscall \
 	uselocale write

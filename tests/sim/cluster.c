@@ -24,24 +24,27 @@ unsigned sim_cluster_unit(unsigned slot)
     return unit;
 }
 
+static void add_unit(unsigned first, unsigned last)
+{
+    if (W.units_n == SIM_UNITS) {
+        sim_fail("too many units of slots");
+    }
+    W.units[W.units_n++] = (sim_unit){first, last, SIM_NO_SERVER, SIM_NO_SERVER, false, 0};
+}
+
 /* Slots of the keys are units of their own, so that they can move alone. */
 static void make_units(void)
 {
-    bool is_key[16384] = {false};
-    for (unsigned i = 0; i < SIM_KEYS; i++) {
-        is_key[W.key_slots[i]] = true;
-    }
-    unsigned begin = 0;
     unsigned share = 16384 / W.plan->primaries_n;
-    for (unsigned slot = 0; slot < 16384; slot++) {
-        bool ends = slot == 16383 || is_key[slot] || is_key[slot + 1] || (slot + 1) % share == 0;
-        if (ends) {
-            if (W.units_n == SIM_UNITS) {
-                sim_fail("too many units of slots");
-            }
-            W.units[W.units_n++] = (sim_unit){begin, slot, SIM_NO_SERVER, SIM_NO_SERVER, false, 0};
-            begin = slot + 1;
+    for (unsigned begin = 0; begin < 16384;) {
+        unsigned last = begin / share * share + share - 1;
+        last = last < 16383 ? last : 16383;
+        for (unsigned i = 0; i < SIM_KEYS; i++) {
+            unsigned slot = W.key_slots[i];
+            last = slot == begin ? begin : slot > begin && slot <= last ? slot - 1 : last;
         }
+        add_unit(begin, last);
+        begin = last + 1;
     }
 }
 

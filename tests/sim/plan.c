@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Plans are made of a seed alone, and shown as one line a part. */
+/* Plans are made of a seed alone. */
 #include "sim/plan.h"
 
 #include "sim/scenes.h"
 
 #include <limits.h>
-#include <stdio.h>
 #include <string.h>
 
 static const char *const kinds[SIM_KINDS_N] = {"plain", "cluster", "ring", "sentinel"};
@@ -99,10 +98,45 @@ static uint64_t of_any_size(sim_chance *random, uint64_t least, uint64_t most)
     return between(random, least, most_here < most ? most_here : most);
 }
 
+/* What is drawn of each size. Of 32 lives 26 are tiny: of what one trouble does to one command
+ * those find most in a second. The others take most of the time: they are there for troubles that
+ * meet, last, and come in a row. */
+typedef struct size_row {
+    unsigned of_32;
+    unsigned callers_n;  /* at most, as those below */
+    unsigned commands_n; /* of each caller */
+    unsigned faults_n;
+    uint64_t begin_ns; /* of a caller, and pauses of a quarter of it */
+    uint64_t end_ns;   /* until when something goes wrong, .. */
+    uint64_t fault_ns; /* .. and how long */
+    uint64_t rest_ns;  /* from then on until all is well */
+    unsigned readers;  /* one in so many reads by a cache with values near, .. */
+    unsigned loads;    /* .. loads by caches, .. */
+    unsigned walks;    /* .. or walks all keys */
+} size_row;
+
+static const size_row rows[SIM_SIZES_N] = {
+    [SIM_TINY] = {26, 2, 3, 2, 200 * SIM_MS, 400 * SIM_MS, 600 * SIM_MS, 600 * SIM_MS, 14, 20, 32},
+    [SIM_SMALL] = {3, 3, 5, 3, 2 * SIM_S, 3 * SIM_S, 3 * SIM_S, 3 * SIM_S, 8, 8, 16},
+    [SIM_LARGE] = {3, SIM_CALLERS, SIM_COMMANDS / SIM_CALLERS, SIM_FAULTS, 2 * SIM_S, 6 * SIM_S,
+                   3 * SIM_S, 3 * SIM_S, 8, 8, 16},
+};
+
+static sim_size size_of(sim_chance *random)
+{
+    uint64_t number = below(random, 32);
+    sim_size size = SIM_TINY;
+    for (; size < SIM_LARGE && number >= rows[size].of_32; size++) {
+        number -= rows[size].of_32;
+    }
+    return size;
+}
+
 static void make_world(sim_plan *plan, sim_chance *random, sim_kind kind)
 {
     static const unsigned switches[] = {1, 2, 8, 64};
     static const unsigned blocks[] = {0, 0, 20, 100, 1000};
+    plan->size = size_of(random);
     plan->mix.seed = sim_chance_next(random);
     plan->mix.switch_in = switches[below(random, 4)];
     plan->mix.blocks_n = blocks[below(random, 5)];
@@ -135,7 +169,7 @@ static void make_world(sim_plan *plan, sim_chance *random, sim_kind kind)
     plan->channels_n = hears ? (unsigned)between(random, 1, SIM_CHANNELS) : 0;
     plan->share_above = one_in(random, 2) ? 1 : 0;
     plan->pool_max = one_in(random, 4) ? (unsigned)between(random, 1, 3) : 0;
-    plan->is_long = one_in(random, 24);
+    plan->is_long = plan->size == SIM_LARGE && one_in(random, 12);
     plan->waits_for_down = plan->waits_for_down || (plan->is_long && one_in(random, 2));
     plan->moves_keys = plan->moves_keys && !plan->waits_for_down;
     /* Calls that come seconds apart take a dial on by one address each. */
@@ -168,7 +202,8 @@ static void make_command(sim_plan *plan, sim_chance *random, sim_way way)
     command->parts_n = has_parts ? (unsigned)between(random, 2, SIM_PARTS) : 1;
     command->id = plan->ids_n + 1;
     plan->ids_n += command->parts_n;
-    command->pause_ns = one_in(random, 2) ? 0 : of_any_size(random, SIM_US, 500 * SIM_MS);
+    uint64_t pause_ns = rows[plan->size].begin_ns / 4;
+    command->pause_ns = one_in(random, 2) ? 0 : of_any_size(random, SIM_US, pause_ns);
     command->timeout_ms = one_in(random, 4) ? of_any_size(random, 20, 5000) : 0;
     command->is_given_up = way == SIM_TICKET && one_in(random, 8);
     command->is_cancelled =
@@ -178,19 +213,17 @@ static void make_command(sim_plan *plan, sim_chance *random, sim_way way)
 
 static void make_callers(sim_plan *plan, sim_chance *random)
 {
-    /* Every other life is a small one: many of those find what few large ones do not meet. */
-    plan->is_small = one_in(random, 2);
-    plan->callers_n = (unsigned)of_any_size(random, 1, plan->is_small ? 3 : SIM_CALLERS);
+    const size_row *row = &rows[plan->size];
+    plan->callers_n = (unsigned)of_any_size(random, 1, row->callers_n);
     sim_way favourite = (sim_way)below(random, SIM_WAYS_N);
     bool has_one = one_in(random, 2);
     for (unsigned i = 0; i < plan->callers_n; i++) {
         sim_caller *caller = &plan->callers[i];
         caller->way = has_one ? favourite : (sim_way)below(random, SIM_WAYS_N);
         caller->first = plan->commands_n;
-        caller->commands_n =
-            (unsigned)between(random, 1, plan->is_small ? 5 : SIM_COMMANDS / SIM_CALLERS);
+        caller->commands_n = (unsigned)between(random, 1, row->commands_n);
         caller->group_n = (unsigned)between(random, 1, 8);
-        caller->begin_ns = one_in(random, 2) ? 0 : of_any_size(random, SIM_US, 2 * SIM_S);
+        caller->begin_ns = one_in(random, 2) ? 0 : of_any_size(random, SIM_US, row->begin_ns);
         for (unsigned k = 0; k < caller->commands_n; k++) {
             make_command(plan, random, caller->way);
             plan->commands[plan->commands_n - 1].handle = plan->has_shared ? i % 2 : 0;
@@ -239,17 +272,23 @@ static sim_fault_kind fault_of(const sim_plan *plan, sim_chance *random)
     return is_rare || is_elsewhere ? SIM_RESETS : kind;
 }
 
+/* From the last fault's begin on until all is well. */
+static uint64_t rest_ns(const sim_plan *plan)
+{
+    return plan->is_long ? 31 * SIM_S : rows[plan->size].rest_ns;
+}
+
 static void make_faults(sim_plan *plan, sim_chance *random)
 {
-    uint64_t end_ns = of_any_size(random, 100 * SIM_MS, 6 * SIM_S);
-    unsigned most = plan->is_small ? 3 : SIM_FAULTS;
-    plan->faults_n = one_in(random, 8) ? 0 : (unsigned)of_any_size(random, 1, most);
+    const size_row *row = &rows[plan->size];
+    uint64_t end_ns = of_any_size(random, row->end_ns / 60, row->end_ns);
+    plan->faults_n = one_in(random, 8) ? 0 : (unsigned)of_any_size(random, 1, row->faults_n);
     for (unsigned i = 0; i < plan->faults_n; i++) {
         sim_fault *fault = &plan->faults[i];
         fault->kind = fault_of(plan, random);
         fault->kind = plan->is_long && i == 0 ? SIM_KILL : fault->kind;
         fault->at_ns = below(random, end_ns);
-        fault->length_ns = of_any_size(random, SIM_MS, 3 * SIM_S);
+        fault->length_ns = of_any_size(random, SIM_MS, row->fault_ns);
         fault->length_ns += plan->is_long && fault->kind == SIM_KILL ? 27 * SIM_S : 0;
         fault->target = (unsigned)below(random, 1000);
         fault->value = sim_chance_next(random) >> 16;
@@ -257,7 +296,7 @@ static void make_faults(sim_plan *plan, sim_chance *random)
             plan->memory_at = (unsigned)of_any_size(random, 1, 4000);
         }
     }
-    plan->heal_ns = end_ns + (plan->is_long ? 31 : 3) * SIM_S;
+    plan->heal_ns = end_ns + rest_ns(plan);
 }
 
 #define FOR_EVER_NS  (1000 * SIM_S)
@@ -272,7 +311,7 @@ static void make_strangers(sim_plan *plan, sim_chance *random)
         plan->kind == SIM_SENTINEL && !plan->has_dead_address && plan->latency_ns <= STRANGERS_NS;
     unsigned n = may_come && one_in(random, 3) ? 1 : 0;
     n += n > 0 && plan->sentinels_n > 2 && one_in(random, 2) ? 1 : 0;
-    uint64_t end_ns = plan->heal_ns - (plan->is_long ? 31 : 3) * SIM_S;
+    uint64_t end_ns = plan->heal_ns - rest_ns(plan);
     unsigned target = (unsigned)below(random, 1000);
     for (; n > 0 && plan->faults_n < SIM_FAULTS; n--) {
         sim_fault *fault = &plan->faults[plan->faults_n++];
@@ -290,7 +329,8 @@ static void make_readers(sim_plan *plan, sim_chance *random)
     bool has_end = sim_plan_has(plan, SIM_CLOSE) || sim_plan_has(plan, SIM_DRAIN) ||
                    sim_plan_has(plan, SIM_FORK);
     bool is_bound = !plan->has_names && plan->mix.block_ns == 0 && !plan->is_long;
-    bool reads = !has_end && is_bound && one_in(random, plan->kind == SIM_PLAIN ? 2 : 4);
+    unsigned rare = rows[plan->size].readers;
+    bool reads = !has_end && is_bound && one_in(random, plan->kind == SIM_PLAIN ? rare / 2 : rare);
     plan->nears_n = reads ? (unsigned)between(random, 1, 2) : 0;
     /* A loop that has no descriptor yet ends nothing. */
     plan->reads_in_loop = reads && !sim_plan_has(plan, SIM_NUMBERS) && one_in(random, 2);
@@ -313,10 +353,10 @@ static void make_loads(sim_plan *plan, sim_chance *random)
     bool has_end = sim_plan_has(plan, SIM_CLOSE) || sim_plan_has(plan, SIM_DRAIN) ||
                    sim_plan_has(plan, SIM_FORK);
     bool is_bound = !plan->has_names && plan->mix.block_ns == 0 && !plan->is_long;
-    if (has_end || !is_bound || !one_in(random, 6)) {
+    if (has_end || !is_bound || !one_in(random, rows[plan->size].loads)) {
         return;
     }
-    plan->loads_n = (unsigned)between(random, 1, 6);
+    plan->loads_n = (unsigned)between(random, 1, plan->size == SIM_TINY ? 3 : 6);
     plan->loads_in_loop = !sim_plan_has(plan, SIM_NUMBERS) && one_in(random, 2);
     plan->pool_max += plan->pool_max > 0 ? plan->loads_n : 0; /* each load has one of them */
     sim_plan_draw_loads(plan, random);
@@ -340,7 +380,8 @@ void sim_plan_draw_loads(sim_plan *plan, sim_chance *random)
 /* Who walks all keys meets slots that move, forth and back, within a walk of some round trips. */
 static void make_walks(sim_plan *plan, sim_chance *random)
 {
-    plan->walks_n = one_in(random, 12) ? (unsigned)between(random, 1, 2) : 0;
+    bool walks = one_in(random, rows[plan->size].walks);
+    plan->walks_n = walks ? (unsigned)between(random, 1, 2) : 0;
     bool moves = plan->walks_n > 0 && plan->kind == SIM_CLUSTER;
     uint64_t at_ns = below(random, 60 * plan->latency_ns);
     unsigned target = (unsigned)below(random, 2);
@@ -374,7 +415,7 @@ void sim_plan_make(sim_plan *plan, uint64_t seed, sim_kind kind)
     plan->seed = seed;
     make_world(plan, &random, kind);
     make_callers(plan, &random);
-    if (one_in(&random, 24)) {
+    if (plan->size == SIM_LARGE && one_in(&random, 14)) {
         make_crowd(plan, &random);
     }
     make_faults(plan, &random);
@@ -386,76 +427,5 @@ void sim_plan_make(sim_plan *plan, uint64_t seed, sim_kind kind)
         make_readers(plan, &random);
         make_loads(plan, &random);
         aim_moves(plan);
-    }
-}
-
-static void show_caller(const sim_plan *plan, unsigned number)
-{
-    const sim_caller *caller = &plan->callers[number];
-    if (caller->is_off) {
-        return;
-    }
-    fprintf(stderr, "  caller %u: %s, up to %u at once, from %lu us:", number,
-            sim_way_name(caller->way), caller->group_n, (unsigned long)(caller->begin_ns / SIM_US));
-    for (unsigned i = caller->first; i < caller->first + caller->commands_n; i++) {
-        const sim_command *command = &plan->commands[i];
-        if (!command->is_off) {
-            fprintf(stderr, " %u=%s(k%u", command->id, sim_act_name(command->act), command->key);
-            if (command->parts_n > 1) {
-                fprintf(stderr, " x%u", command->parts_n);
-            }
-            if (command->times_n > 0) {
-                fprintf(stderr, " %u times", command->times_n);
-            }
-            if (command->timeout_ms > 0) {
-                fprintf(stderr, " %lums", (unsigned long)command->timeout_ms);
-            }
-            if (command->is_cancelled) {
-                fprintf(stderr, " cancelled after %lu us",
-                        (unsigned long)(command->cancel_ns / SIM_US));
-            }
-            fprintf(stderr, "%s)", command->is_given_up ? " given up" : "");
-        }
-    }
-    fputc('\n', stderr);
-}
-
-void sim_plan_show(const sim_plan *plan)
-{
-    fprintf(stderr,
-            "  seed %lu: %s, %u primaries, %u replicas each, latency %lu us, timeout %lu ms, "
-            "protocol %u%s%s%s%s%s%s%s, share-above %u, pool-max %u, channels %u%s, walks %u%s, "
-            "near %u%s (%lu ms), loads %u of %u%s%s\n",
-            (unsigned long)plan->seed, sim_kind_name(plan->kind), plan->primaries_n,
-            plan->replicas_n, (unsigned long)(plan->latency_ns / SIM_US),
-            (unsigned long)plan->timeout_ms, plan->protocol, plan->is_old ? ", no HELLO" : "",
-            plan->has_names ? ", names" : "", plan->has_thread ? ", resolver=thread" : "",
-            plan->has_dead_address ? ", dead addresses" : "",
-            plan->waits_for_down ? ", on-node-down=wait" : "",
-            plan->is_strict ? ", order=strict" : "", plan->has_shared ? ", two handles" : "",
-            plan->share_above, plan->pool_max, plan->channels_n,
-            plan->is_sharded ? " (sharded)" : "", plan->walks_n,
-            plan->reopens ? ", after-fork=reopen" : "", plan->nears_n,
-            plan->reads_in_loop ? ", also in the loop" : "", (unsigned long)plan->staleness_ms,
-            plan->loads_n, plan->caches_n, plan->loads_in_loop ? ", also in the loop" : "",
-            plan->loads_are_near ? ", near" : "");
-    if (plan->loads_n > 0) {
-        fprintf(stderr,
-                "  loads: at most %u at once, of %lu ms, lease %lu ms, ttl %lu ms, stale %lu ms, "
-                "stale-if-error %lu ms, negative-ttl %lu ms\n",
-                plan->loads_max, (unsigned long)plan->load_ms, (unsigned long)plan->lease_ms,
-                (unsigned long)plan->ttl_ms, (unsigned long)plan->stale_ms,
-                (unsigned long)plan->stale_if_error_ms, (unsigned long)plan->negative_ms);
-    }
-    for (unsigned i = 0; i < plan->callers_n; i++) {
-        show_caller(plan, i);
-    }
-    for (unsigned i = 0; i < plan->faults_n; i++) {
-        const sim_fault *fault = &plan->faults[i];
-        if (!fault->is_off) {
-            fprintf(stderr, "  fault %u: %s at %lu us for %lu us, target %u\n", i,
-                    sim_fault_name(fault->kind), (unsigned long)(fault->at_ns / SIM_US),
-                    (unsigned long)(fault->length_ns / SIM_US), fault->target);
-        }
     }
 }

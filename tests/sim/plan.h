@@ -16,6 +16,9 @@
 
 typedef enum sim_kind { SIM_PLAIN, SIM_CLUSTER, SIM_RING, SIM_SENTINEL, SIM_KINDS_N } sim_kind;
 
+/* How many callers, commands and faults, and probes behind them; and for how long. */
+typedef enum sim_size { SIM_TINY, SIM_SMALL, SIM_LARGE, SIM_SIZES_N } sim_size;
+
 typedef enum sim_way {
     SIM_CALL,
     SIM_BATCH,
@@ -159,7 +162,7 @@ typedef struct sim_plan {
                           left of troubles that are over; 0: that is not so */
     uint64_t quick_ns; /* and is answered within this, and some round trips; 0: in time */
     bool only_dies;    /* the one server dies and comes back, and nothing else is wrong */
-    bool is_small;     /* few callers, commands and faults, and few probes behind them */
+    sim_size size;
     sim_caller callers[SIM_CALLERS];
     unsigned callers_n;
     sim_command commands[SIM_COMMANDS];

@@ -34,7 +34,7 @@ static inline void clear(sim_plan *plan)
     plan->memory_at = 0;
     plan->mix.block_ns = 0;
     plan->is_long = false;
-    plan->is_small = true;
+    plan->size = SIM_SMALL;
     plan->has_shared = false;
     plan->pool_max = 0;
     plan->has_names = false;

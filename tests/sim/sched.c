@@ -237,7 +237,19 @@ static void make_ready(unsigned at)
     sim.ready[sim.ready_n++] = at;
 }
 
-static void run_event(void);
+static void run_event(void)
+{
+    event next = take_event();
+    if (next.at_ns > sim.now_ns) {
+        sim.now_ns = next.at_ns;
+        sim.same_n = 0;
+        sim.blocks_n = 0;
+    }
+    if (sim.now_ns > END_NS) {
+        sim_fail("the run has no end: %u tasks are left", sim.live_n);
+    }
+    next.fn(next.arg, next.value);
+}
 
 /* The task that goes on, behind the events that come before it; SIM_NOBODY: all have ended. */
 static unsigned next_task(void)
@@ -333,20 +345,6 @@ void sim_sched_alone(void)
     sim.ready_n = 0;
 }
 
-static void run_event(void)
-{
-    event next = take_event();
-    if (next.at_ns > sim.now_ns) {
-        sim.now_ns = next.at_ns;
-        sim.same_n = 0;
-        sim.blocks_n = 0;
-    }
-    if (sim.now_ns > END_NS) {
-        sim_fail("the run has no end: %u tasks are left", sim.live_n);
-    }
-    next.fn(next.arg, next.value);
-}
-
 void sim_sched_run(void)
 {
     for (unsigned at = next_task(); at != SIM_NOBODY; at = next_task()) {
@@ -354,9 +352,15 @@ void sim_sched_run(void)
     }
 }
 
+/* Nobody else could run, and nothing happens now. */
+static bool is_alone(void)
+{
+    return sim.ready_n == 0 && (sim.events_n == 0 || sim.events[0].at_ns > sim.now_ns);
+}
+
 void sim_pass(void)
 {
-    if (sim.current < SIM_TASKS) {
+    if (sim.current < SIM_TASKS && !(is_alone() && sim.same_n++ < CIRCLE)) {
         make_ready(sim.current);
         leave();
     }

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -186,13 +187,23 @@ static void add(sim_tally *sum, const sim_tally *more)
     }
 }
 
+/* What the children have had of processors. */
+static double worked_s(void)
+{
+    struct rusage usage;
+    (void)getrusage(RUSAGE_CHILDREN, &usage);
+    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+           (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+}
+
 static void tell(const sim_tally *sum, double took_s)
 {
-    printf("sim: %lu runs (%.0f a second), %lu commands, %lu answered, %lu failed with none, "
+    printf("sim: %lu runs (%.0f a second, %.0f a second of a processor), %lu commands, %lu "
+           "answered, %lu failed with none, "
            "%lu maybe, %lu done; %lu connections, %lu hours\n",
-           sum->runs_n, (double)sum->runs_n / took_s, sum->commands_n, sum->answered_n,
-           sum->failed_n[0], sum->failed_n[1], sum->failed_n[2], sum->connects_n,
-           sum->virtual_s / 3600);
+           sum->runs_n, (double)sum->runs_n / took_s, (double)sum->runs_n / worked_s(),
+           sum->commands_n, sum->answered_n, sum->failed_n[0], sum->failed_n[1], sum->failed_n[2],
+           sum->connects_n, sum->virtual_s / 3600);
 }
 
 int main(void)
