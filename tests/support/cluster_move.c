@@ -58,6 +58,30 @@ static kw_test_link *link_to(mover *it, size_t index)
     return it->links[index];
 }
 
+/* CLUSTER SETSLOT with what becomes of the slot and with whom, at a node. Valkey 8 asks its
+ * replicas first: where they are late, it is asked again. */
+static redisReply *ask_set_slot(mover *it, size_t index, unsigned slot, const char *what,
+                                const char *id)
+{
+    redisReply *reply = NULL;
+    bool is_late = true;
+    for (unsigned tries = 0; is_late && tries < OWNER_WAIT_MS / OWNER_POLL_MS; tries++) {
+        if (reply != NULL) {
+            freeReplyObject(reply);
+            kw_test_sleep_ms(OWNER_POLL_MS);
+        }
+        reply =
+            id == NULL
+                ? kw_test_link_ask(link_to(it, index), "CLUSTER SETSLOT %u %s", slot, what)
+                : kw_test_link_ask(link_to(it, index), "CLUSTER SETSLOT %u %s %s", slot, what, id);
+        if (reply == NULL) {
+            kw_test_die("SETSLOT %u %s: no answer", slot, what);
+        }
+        is_late = reply->type == REDIS_REPLY_ERROR && strncmp(reply->str, "NOREPLICAS", 10) == 0;
+    }
+    return reply;
+}
+
 /* Stops the program where the answer is no status. */
 static void expect_ok(redisReply *reply, const char *what, unsigned slot)
 {
@@ -65,6 +89,11 @@ static void expect_ok(redisReply *reply, const char *what, unsigned slot)
         kw_test_die("%s of slot %u: %s", what, slot, reply == NULL ? "no answer" : reply->str);
     }
     freeReplyObject(reply);
+}
+
+static void set_slot(mover *it, size_t index, unsigned slot, const char *what, const char *id)
+{
+    expect_ok(ask_set_slot(it, index, slot, what, id), what, slot);
 }
 
 static size_t source_of(mover *it, unsigned slot)
@@ -78,12 +107,8 @@ static size_t source_of(mover *it, unsigned slot)
 
 static void begin(mover *it, unsigned slot, size_t from)
 {
-    expect_ok(kw_test_link_ask(link_to(it, it->to), "CLUSTER SETSLOT %u IMPORTING %s", slot,
-                               id_of(it, from)),
-              "IMPORTING", slot);
-    expect_ok(kw_test_link_ask(link_to(it, from), "CLUSTER SETSLOT %u MIGRATING %s", slot,
-                               id_of(it, it->to)),
-              "MIGRATING", slot);
+    set_slot(it, it->to, slot, "IMPORTING", id_of(it, from));
+    set_slot(it, from, slot, "MIGRATING", id_of(it, it->to));
 }
 
 typedef struct arguments {
@@ -158,21 +183,14 @@ static size_t move_keys(mover *it, unsigned slot, size_t from, size_t keys_max)
 static void end(mover *it, unsigned slot, size_t from)
 {
     const char *id = id_of(it, it->to);
-    expect_ok(kw_test_link_ask(link_to(it, it->to), "CLUSTER SETSLOT %u NODE %s", slot, id),
-              "SETSLOT at the new owner", slot);
-    expect_ok(kw_test_link_ask(link_to(it, from), "CLUSTER SETSLOT %u NODE %s", slot, id),
-              "SETSLOT at the old owner", slot);
+    set_slot(it, it->to, slot, "NODE", id);
+    set_slot(it, from, slot, "NODE", id);
     for (size_t i = 0; i < kw_test_cluster_count(it->cluster); i++) {
         if (i == from || i == it->to || !kw_test_cluster_is_living(it->cluster, i)) {
             continue;
         }
         /* Replicas refuse, and learn of it from their primary. */
-        redisReply *reply =
-            kw_test_link_ask(link_to(it, i), "CLUSTER SETSLOT %u NODE %s", slot, id);
-        if (reply == NULL) {
-            kw_test_die("SETSLOT %u: no answer", slot);
-        }
-        freeReplyObject(reply);
+        freeReplyObject(ask_set_slot(it, i, slot, "NODE", id));
     }
 }
 
@@ -255,10 +273,8 @@ void kw_test_cluster_move_cancel(kw_test_cluster *cluster, unsigned slot, kw_tes
     mover it;
     mover_init(&it, cluster, to);
     size_t from = source_of(&it, slot);
-    expect_ok(kw_test_link_ask(link_to(&it, from), "CLUSTER SETSLOT %u STABLE", slot), "STABLE",
-              slot);
-    expect_ok(kw_test_link_ask(link_to(&it, it.to), "CLUSTER SETSLOT %u STABLE", slot), "STABLE",
-              slot);
+    set_slot(&it, from, slot, "STABLE", NULL);
+    set_slot(&it, it.to, slot, "STABLE", NULL);
     mover_fini(&it);
 }
 
