@@ -15,21 +15,6 @@ static kw_err no_memory(kw_error *error)
     return kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for a command");
 }
 
-kw_async_command *kw_async_command_new(const kw_allocator *mem, size_t len)
-{
-    kw_block_size size = kw_block_size_of(len);
-    size_t room = size == KW_BLOCK_SMALL    ? KW_BLOCK_SMALL_ROOM
-                  : size == KW_BLOCK_MEDIUM ? KW_BLOCK_MEDIUM_ROOM
-                                            : len;
-    size_t total;
-    kw_async_command *command =
-        kw_size_add(&total, room, sizeof(*command)) ? kw_mem_alloc(mem, total) : NULL;
-    if (command != NULL) {
-        command->size = (uint8_t)size;
-    }
-    return command;
-}
-
 static void free_more(kw_topology *topology, kw_async_command_more *more)
 {
     const kw_allocator *mem = &topology->env.mem;
@@ -276,7 +261,7 @@ static kw_err on_answer(kw_topology *topology, kw_async_command *command, kw_err
     task.reply = command->item.request.reply;
     if (command->item.code != KW_OK) {
         kw_err code = command->item.code;
-        kw_error story = kw_error_none();
+        kw_error story = KW_ERROR_INIT;
         kw_item_tell(&command->item, &story);
         if (kw_item_is_cancelled(&command->item)) {
             return kw_error_set(failure, code, KW_EFFECT_NONE, "%s: given up before it was sent",

@@ -21,21 +21,6 @@ typedef struct kw_async_command_more {
     kw_error failure; /* why there will be no reply; KW_OK: see the items */
 } kw_async_command_more;
 
-typedef struct kw_async_command kw_async_command;
-struct kw_async_command {
-    kw_async_command *next; /* in its list */
-    kw_reply_fn fn;
-    void *arg;
-    kw_async_command_more *more;
-    size_t len;        /* of the encoded command */
-    uint32_t stamp;    /* of when it was accepted, among what was cancelled */
-    uint16_t open_n;   /* items that have not ended: no more than there are slots */
-    uint8_t size;      /* of the block: a kw_block_size */
-    bool is_delivered; /* its callback was called: items stay for their late replies */
-    kw_item item;      /* the command, or what more says; its owner is this */
-    char bytes[];      /* the encoded command */
-};
-
 /* Blocks with room for short commands are used again: for a read with its key, and for a write with
  * a small value. */
 typedef enum kw_block_size {
@@ -46,6 +31,22 @@ typedef enum kw_block_size {
 } kw_block_size;
 #define KW_BLOCK_SMALL_ROOM  ((size_t)48)
 #define KW_BLOCK_MEDIUM_ROOM ((size_t)112)
+
+typedef struct kw_async_command kw_async_command;
+struct kw_async_command {
+    kw_async_command *next; /* in its list */
+    kw_reply_fn fn;
+    void *arg;
+    kw_async_command_more *more;
+    size_t len;      /* of the encoded command */
+    uint32_t stamp;  /* of when it was accepted, among what was cancelled */
+    uint16_t open_n; /* items that have not ended: no more than there are slots */
+    uint8_t place;   /* of the block, in its chunk (loop_blocks.h) */
+    kw_block_size size : 4;
+    bool is_delivered : 1; /* its callback was called: items stay for their late replies */
+    kw_item item;          /* the command, or what more says; its owner is this */
+    char bytes[];          /* the encoded command */
+};
 
 /* The smallest with room for len bytes. */
 static inline kw_block_size kw_block_size_of(size_t len)
@@ -99,9 +100,6 @@ static inline kw_async_command *kw_async_commands_pop(kw_async_commands *list)
     }
     return command;
 }
-
-/* A block for an encoded command of len bytes; NULL when there is no memory. */
-kw_async_command *kw_async_command_new(const kw_allocator *mem, size_t len);
 
 /* Plans and encodes a command, of kw_resp_len bytes, into a new or a used block. Never waits.
  * Failure is what kw_plan_start refuses, or KW_ERR_NOMEM; the block is as before. */

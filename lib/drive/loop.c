@@ -27,7 +27,7 @@ static void free_async(kw_loop *self, kw_async_command *command)
 {
     kw_async_command_fini(command, self->topology);
     if (command->size == KW_BLOCK_OF_ITS_OWN || self->used.n + self->kept_n >= BLOCKS_MAX) {
-        kw_mem_free(&self->topology->env.mem, command);
+        kw_loop_blocks_free(command, &self->topology->env.mem);
         return;
     }
     kw_loop_blocks_put(&self->used, command);
@@ -165,7 +165,7 @@ static void count_told(kw_loop *self, const kw_async_command *command)
 /* A reply that is not simply the item's, or none. */
 static void tell(kw_loop *self, kw_async_command *command)
 {
-    kw_error error = kw_error_none();
+    kw_error error = KW_ERROR_INIT;
     kw_reply_fn fn = command->fn;
     void *arg = command->arg;
     kw_reply *reply = kw_async_command_take(command, &error);

@@ -47,6 +47,21 @@ static bool admit_other(kw_loop *self, kw_async_command **block, size_t len)
     return is_admitted;
 }
 
+/* A block that is none to be used again; those that come with it are for the next commands. */
+static kw_async_command *new_block(kw_loop *self, size_t len, bool is_own)
+{
+    kw_loop_blocks rest = {.n = 0};
+    kw_async_command *block = kw_loop_blocks_new(&rest, &self->topology->env.mem, len);
+    if (is_own) {
+        kw_loop_blocks_move(&self->used, &rest);
+    } else if (rest.n > 0) {
+        kw_monitor_lock(&self->monitor);
+        kw_loop_blocks_move(&self->blocks, &rest);
+        kw_monitor_unlock(&self->monitor);
+    }
+    return block;
+}
+
 static kw_err refuse(const kw_loop *self, kw_error *error)
 {
     const kw_options *options = &self->topology->env.options;
@@ -79,7 +94,7 @@ kw_err kw_loop_block(kw_loop *self, kw_async_command **command, kw_error *error,
     if (is_own ? !admit_own(self, &block, len) : !admit_other(self, &block, len)) {
         return refuse(self, error);
     }
-    block = block != NULL ? block : kw_async_command_new(&self->topology->env.mem, len);
+    block = block != NULL ? block : new_block(self, len, is_own);
     if (block == NULL) {
         kw_loop_discharge(self, 1, len);
         return no_memory(error);
@@ -92,7 +107,7 @@ kw_err kw_loop_block(kw_loop *self, kw_async_command **command, kw_error *error,
 void kw_loop_unblock(kw_loop *self, kw_async_command *command)
 {
     kw_loop_discharge(self, 1, command->len);
-    kw_mem_free(&self->topology->env.mem, command);
+    kw_loop_blocks_free(command, &self->topology->env.mem);
 }
 
 void kw_loop_submit(kw_loop *self, kw_async_command *command, bool wakes)
