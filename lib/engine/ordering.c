@@ -50,7 +50,7 @@ static void push_pending(kw_order_key *key, kw_order_link *link)
     kw_order_link *behind = find_behind(list, link);
     link->next = behind;
     link->before = behind != NULL ? behind->before : list->tail;
-    *(link->before != NULL ? &link->before->next : &list->head) = link;
+    *(behind != list->head ? &link->before->next : &list->head) = link;
     *(behind != NULL ? &behind->before : &list->tail) = link;
     list->latest = behind != NULL ? link : list->latest;
 }
@@ -58,9 +58,14 @@ static void push_pending(kw_order_key *key, kw_order_link *link)
 static void remove_pending(kw_order_key *key, kw_order_link *link)
 {
     kw_order_list *list = list_of(key, link->command);
-    *(link->before != NULL ? &link->before->next : &list->head) = link->next;
-    *(link->next != NULL ? &link->next->before : &list->tail) = link->before;
-    list->latest = list->latest == link ? link->before : list->latest;
+    kw_order_link *before = list->head != link ? link->before : NULL;
+    *(before != NULL ? &before->next : &list->head) = link->next;
+    if (link->next == NULL) {
+        list->tail = before;
+    } else if (before != NULL) {
+        link->next->before = before;
+    }
+    list->latest = list->latest == link ? before : list->latest;
 }
 
 static void count_left(kw_order_key *key, const kw_ordered *command)

@@ -34,8 +34,9 @@ typedef struct kw_order_link {
     union {
         kw_order_entry entry; /* no other command has the key: what the table holds; else .. */
         struct {
-            struct kw_order_link *next; /* .. its place in its key's list of pending ones */
-            struct kw_order_link *before;
+            struct kw_order_link *next;   /* .. its place in its key's list of pending ones */
+            struct kw_order_link *before; /* of all but the first one: it leaves without a touch of
+                                             the next one, which may be far */
         };
     };
     kw_order_key *key; /* NULL: no other command has it */
