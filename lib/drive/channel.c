@@ -5,8 +5,6 @@
 #include "base/error.h"
 #include "drive/pin.h"
 
-#include <string.h>
-
 /* A pool without a free connection is looked at again after this. */
 #define POOL_RETRY_NS (1 * KW_NS_PER_MS)
 
@@ -16,53 +14,12 @@
 /* One pump fills the connection's buffer at most so often. */
 #define FILLS_MAX 4
 
-void kw_items_push_front(kw_items *list, kw_item *item)
-{
-    item->before = NULL;
-    item->next = list->head;
-    if (list->head != NULL) {
-        list->head->before = item;
-    } else {
-        list->tail = item;
-    }
-    list->head = item;
-}
-
-void kw_items_remove(kw_items *list, kw_item *item)
-{
-    *(item->before != NULL ? &item->before->next : &list->head) = item->next;
-    *(item->next != NULL ? &item->next->before : &list->tail) = item->before;
-    item->next = NULL;
-    item->before = NULL;
-}
-
-void kw_items_append(kw_items *list, kw_items *behind)
-{
-    if (behind->head == NULL) {
-        return;
-    }
-    behind->head->before = list->tail;
-    if (list->tail != NULL) {
-        list->tail->next = behind->head;
-    } else {
-        list->head = behind->head;
-    }
-    list->tail = behind->tail;
-    memset(behind, 0, sizeof(*behind));
-}
-
 bool kw_channel_keeps(const kw_channel_scan *scan, const kw_item *item)
 {
     bool is_any = item->plan.kind == KW_PLAN_ANY || item->plan.kind == KW_PLAN_CHANNEL;
     bool has_choice = is_any && scan->topology->env.options.scheme != KW_SCHEME_SINGLE;
     return item->retry_state == NULL && !item->is_redirected && !has_choice &&
            !item->plan.fails_fast && item->plan.read == KW_READ_OF_PRIMARY;
-}
-
-void kw_channel_dequeue(kw_channel *channel, kw_item *item)
-{
-    kw_items_remove(&channel->queue, item);
-    channel->choosy_n -= item->is_choosy ? 1 : 0;
 }
 
 /* A long-lived pipeline goes on whatever callers keep busy, and takes nothing from them: its
@@ -122,6 +79,9 @@ static kw_item *take_next(kw_channel *channel, kw_channel_scan *scan)
 {
     while (may_queue(channel, scan)) {
         kw_item *item = channel->queue.head;
+        if (item->ahead != NULL) {
+            kw_item_bring_near(item->ahead);
+        }
         kw_channel_dequeue(channel, item);
         kw_order_answer answer = KW_ORDER_GO;
         if (scan->ordering != NULL && !kw_ordered_is_alone(&item->ordered)) {
@@ -247,9 +207,8 @@ void kw_channel_put(kw_channel *channel, kw_channel_scan *scan, kw_item *item)
         return;
     }
     bool connects = scan->poller == NULL && channel->conn == NULL && channel->queue.head == NULL;
-    item->state = KW_ITEM_QUEUED;
     item->is_choosy = !kw_channel_keeps(scan, item);
-    kw_items_push(&channel->queue, item);
+    kw_channel_enqueue(channel, item);
     channel->choosy_n += item->is_choosy ? 1 : 0;
     if (connects && connect_channel(channel, scan) != KW_OK) {
         channel->retry_ns = scan->now_ns; /* the node says the same again */

@@ -57,6 +57,8 @@ typedef struct kw_channel {
     bool is_spare;                /* conn is beyond the node's pool-max */
     bool has_unsent;              /* what kw_channel_fill put on conn is still to be sent */
     bool is_listed;               /* in the pipeline's list of channels that have something to do */
+    kw_item *untold;              /* of the queue: the first one without an ahead; or NULL */
+    size_t untold_n;              /* behind it are so many, or fewer */
     size_t choosy_n;              /* commands of the queue that kw_channel_keeps says no of */
     bool is_rerouting;            /* commands of the queue will choose their node again */
     struct kw_channel *next_listed;
@@ -89,8 +91,14 @@ typedef struct kw_channel_scan {
  * tells. */
 void kw_channel_put(kw_channel *channel, kw_channel_scan *scan, kw_item *item);
 
+/* Puts a command at the end of the queue. */
+void kw_channel_enqueue(kw_channel *channel, kw_item *item);
+
 /* Takes a command out of the queue. */
 void kw_channel_dequeue(kw_channel *channel, kw_item *item);
+
+/* Takes all of the queue, to the end of the list. */
+void kw_channel_take_queue(kw_channel *channel, kw_items *list);
 
 /* True for a command that waits here while no connection can be had: all others ask their op. */
 bool kw_channel_keeps(const kw_channel_scan *scan, const kw_item *item);

@@ -37,8 +37,8 @@ typedef enum kw_item_state {
 
 struct kw_channel;
 
-/* One command of a pipeline. What the end of a command touches comes first: thousands are under
- * way at once, and not in the processor's first cache. */
+/* One command of a pipeline. What its end touches comes first: thousands are under way at once, and
+ * not in the processor's first cache. */
 typedef struct kw_item {
     struct kw_item *next; /* in the list that its state says */
     struct kw_item *before;
@@ -48,9 +48,6 @@ typedef struct kw_item {
                                     unless retry_state has one */
     kw_node *node;               /* the last one: a reference where there is a retry_state, else
                                     its channel has one */
-    struct kw_channel *channel;  /* QUEUED, SENT, GONE */
-    kw_request request;          /* the encoded command, borrowed; its reply is the caller's, in the
-                                    end */
     kw_item_state state : 8;
     kw_err code : 8;        /* of an ended one: KW_OK, it has a reply */
     kw_effect effect : 4;   /* of an ended one whose story is in loss */
@@ -65,9 +62,6 @@ typedef struct kw_item {
     bool is_due : 1;       /* its deadline is watched, in the list .. */
     bool is_in_heap : 1;   /* .. or in the heap */
     uint16_t sends_n;
-    uint64_t sent_ns; /* when it was put on a connection last; 0: never */
-    kw_plan plan;     /* of kind SLOT, ANY or NODE, with its deadline */
-    kw_ordered ordered;
     union {
         kw_heap_entry due; /* by its deadline */
         struct {
@@ -76,7 +70,26 @@ typedef struct kw_item {
             struct kw_item *due_before;
         };
     };
+    kw_ordered ordered;
+    kw_request request; /* the encoded command, borrowed; its reply is the caller's, in the end */
+    kw_plan plan;       /* of kind SLOT, ANY or NODE, with its deadline */
+    struct kw_channel *channel; /* QUEUED, SENT, GONE */
+    union {
+        uint64_t sent_ns;            /* when it was put on a connection last; 0: it was not */
+        const struct kw_item *ahead; /* QUEUED: one that comes some places behind it, which may be
+                                        gone by now; or NULL */
+    };
 } kw_item;
+
+/* What the owner of a command has before it, and behind it, or less. */
+#define KW_ITEM_OWNER_LEN ((size_t)48)
+
+/* The processor may bring the command near, which goes on soon. */
+static inline void kw_item_bring_near(const kw_item *item)
+{
+    kw_mem_bring_near((const char *)item - KW_ITEM_OWNER_LEN,
+                      sizeof(*item) + 2 * KW_ITEM_OWNER_LEN);
+}
 
 /* A new item, whose plan and encoded bytes are to be set. Each field by itself: thousands are made,
  * and most of what is in them is written later, if ever. */

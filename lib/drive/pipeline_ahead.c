@@ -6,26 +6,16 @@
 /* So many commands on a connection are more than the processor has near by itself. */
 #define MANY_N 512
 
-/* What the owner of a command has before it, or less. */
-#define HEAD_LEN ((size_t)48)
-
-static void bring_near(const kw_request *request)
-{
-    size_t before_len = offsetof(kw_item, request) + HEAD_LEN;
-    kw_mem_bring_near((const char *)request - before_len, HEAD_LEN + sizeof(kw_item));
-}
-
-void kw_pipeline_look_ahead(const kw_channel *channel)
+void kw_pipeline_look_ahead(const kw_channel *channel, size_t given_n)
 {
     const kw_conn *conn = channel->conn;
-    if (conn == NULL || conn->owners.count < MANY_N) {
+    if (conn == NULL || conn->owners.count < MANY_N + given_n) {
         return;
     }
-    for (size_t i = 0; i < KW_CHANNEL_GIVES_MAX; i++) {
-        const kw_owner *owner = kw_fifo_at(&conn->owners, KW_CHANNEL_GIVES_MAX + i);
-        const kw_request *request = kw_owner_request(owner);
-        if (request != NULL) {
-            bring_near(request);
-        }
+    const kw_owner *owner = kw_fifo_at(&conn->owners, KW_CHANNEL_GIVES_MAX + given_n);
+    const kw_request *request = kw_owner_request(owner);
+    if (request != NULL) {
+        const char *item = (const char *)request - offsetof(kw_item, request);
+        kw_item_bring_near((const kw_item *)(const void *)item);
     }
 }

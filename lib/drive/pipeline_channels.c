@@ -141,11 +141,7 @@ static void reroute(kw_pipeline *self, kw_channel *channel)
     }
     channel->is_rerouting = false;
     channel->rerouted_ns = self->scan.now_ns;
-    for (kw_item *item = channel->queue.head; item != NULL; item = item->next) {
-        item->state = KW_ITEM_ROUTING;
-    }
-    kw_items_append(&self->routing, &channel->queue);
-    channel->choosy_n = 0;
+    kw_channel_take_queue(channel, &self->routing);
 }
 
 /* A node that is silent for too long makes the map suspect, and loses its commands once their slot

@@ -23,7 +23,8 @@ void kw_pipeline_collect(kw_pipeline *self, kw_channel *channel)
     if (item == NULL) {
         return;
     }
-    for (; item != NULL; item = kw_channel_answered(channel)) {
+    for (size_t n = 0; item != NULL; item = kw_channel_answered(channel)) {
+        kw_pipeline_look_ahead(channel, n++);
         if (item->state == KW_ITEM_GONE) {
             drop(self, item);
         } else {
@@ -31,7 +32,6 @@ void kw_pipeline_collect(kw_pipeline *self, kw_channel *channel)
         }
     }
     kw_channel_on_heard(channel, self->scan.now_ns);
-    kw_pipeline_look_ahead(channel);
 }
 
 /* True for a loss after which another connection may do. */
@@ -72,6 +72,7 @@ static void sort_sent(kw_pipeline *self, kw_channel *channel, kw_item *item, kw_
         item->node = NULL;
         item->state = KW_ITEM_QUEUED;
         item->is_choosy = false;
+        item->ahead = NULL;
         kw_items_push_front(&channel->queue, item);
     } else {
         put_lost(self, lost, item, loss);

@@ -166,9 +166,9 @@ static inline kw_effect kw_item_effect(const kw_item *item)
     return item->retry_state != NULL ? item->retry_state->failure.effect : item->effect;
 }
 
-/* In pipeline_ahead.c: the channel's next replies have been given, and those behind them come soon.
- */
-void kw_pipeline_look_ahead(const kw_channel *channel);
+/* In pipeline_ahead.c: of the channel's next replies given_n have been collected; those of the next
+ * but one time come soon. */
+void kw_pipeline_look_ahead(const kw_channel *channel, size_t given_n);
 
 /* In pipeline_show.c, for when somebody watches. */
 

@@ -206,8 +206,9 @@ void kw_pipeline_end_all(kw_pipeline *self, kw_err code)
     end_list(self, &self->mapless, &end);
     end_list(self, &self->scan.held, &end);
     for (size_t i = 0; i < self->channels_n; i++) {
-        end_list(self, &self->channels[i]->queue, &end);
-        self->channels[i]->choosy_n = 0;
+        kw_items queued = {NULL, NULL};
+        kw_channel_take_queue(self->channels[i], &queued);
+        end_list(self, &queued, &end);
     }
     end_lost(self, &end);
 }

@@ -56,20 +56,20 @@ typedef struct kw_plan {
     bool has_after : 1;   /* it reads, and is to find a write */
     bool has_asked : 1;   /* for something else first: it leaves later than at start_ns */
     uint16_t slot;        /* of KW_PLAN_SLOT, KW_PLAN_CHANNEL */
-    uint64_t position;    /* of KW_PLAN_POSITION: of its first key */
+    kw_node *node;        /* of KW_PLAN_NODE: a reference; of KW_PLAN_ANY: the one that is to be
+                             preferred, or NULL */
+    kw_script_run_state *script; /* it runs a script by its name; NULL: it does not */
+    kw_own_write *write;         /* that values near were told of; NULL: of none. Of a whole
+                                    transaction there are several */
+    uint64_t position;           /* of KW_PLAN_POSITION: of its first key */
     union {
         uint64_t key_hash;            /* of KW_PLAN_KEYS_HASHED: kw_order_hash */
         kw_ring_positions *positions; /* of KW_PLAN_KEYS_PLACED */
         uint64_t snapshot_n;          /* of KW_PLAN_KEYS_OF_PART */
     };
-    kw_node *node;                  /* of KW_PLAN_NODE: a reference; of KW_PLAN_ANY: the one
-                                       that is to be preferred, or NULL */
-    kw_script_run_state *script;    /* it runs a script by its name; NULL: it does not */
     const kw_command_info *command; /* NULL: not in the table */
     const char *name;               /* for error texts, of what is no command; else NULL */
     const atomic_bool *closing;     /* kw_env_is_closing: of the handle whose thread waits for it */
-    kw_own_write *write;            /* that values near were told of; NULL: of none. Of a whole
-                                       transaction there are several */
     uint64_t zone;                  /* of KW_READ_OF_ZONE */
     uint64_t after_stream; /* whose write the read finds, as its token says, where it has_after */
     uint64_t after_offset;

@@ -11,16 +11,16 @@
 
 /* One command under way: the bytes that every try sends, and where the reply goes. */
 typedef struct kw_request {
-    kw_bytes bytes;            /* borrowed: the encoded command */
-    kw_reply *reply;           /* the owner's, once is_done */
-    const kw_reply_sink *sink; /* NULL: a reply of its own. Not on a shared connection */
-    uint64_t end_at;           /* where it ends in the stream of bytes that the connection sends */
+    kw_reply *reply;  /* the owner's, once is_done */
     uint32_t parts_n; /* replies that come before its own: of a whole transaction. Not on a shared
                          connection */
     bool is_done;
     bool pools;     /* its reply is not kept for long, and may share memory with others */
     bool joins;     /* others follow at once: its bytes are copied, and leave with theirs */
     bool is_shared; /* on a shared connection: its bytes are copied whatever their size */
+    const kw_reply_sink *sink; /* NULL: a reply of its own. Not on a shared connection */
+    kw_bytes bytes;            /* borrowed: the encoded command */
+    uint64_t end_at;           /* where it ends in the stream of bytes that the connection sends */
 } kw_request;
 
 /* Nothing was sent; the bytes are to be set. */
