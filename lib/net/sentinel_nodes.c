@@ -60,11 +60,16 @@ kw_node *kw_sentinel_nodes_need(kw_fetch_sentinel *self, const kw_endpoint *endp
 /* Who is at the addresses of the other sentinels. The settings vouch for those that they name. */
 void kw_sentinel_nodes_note_ids(kw_fetch_sentinel *self, const kw_reply *reply)
 {
-    for (size_t i = 0; i < self->peers.n; i++) {
-        const kw_endpoint *peer = &self->peers.items[i];
-        kw_node *node = is_configured(self, peer) ? NULL : kw_sentinel_nodes_need(self, peer);
+    for (size_t i = 0; i < kw_reply_count(reply); i++) {
+        kw_endpoint peer;
+        uint64_t id;
+        if (!kw_topology_sentinel_peer(&peer, &id, kw_reply_at(reply, i)) ||
+            is_configured(self, &peer)) {
+            continue;
+        }
+        kw_node *node = kw_sentinel_nodes_need(self, &peer);
         if (node != NULL) {
-            kw_node_set_id(node, kw_topology_sentinel_id(reply, peer));
+            kw_node_set_id(node, id);
         }
     }
 }

@@ -92,6 +92,7 @@ typedef struct fields {
     const kw_reply *host;
     const kw_reply *port;
     const kw_reply *flags;
+    const kw_reply *id;
 } fields;
 
 static kw_err read_fields(const place *at, fields *found, const kw_reply *entry)
@@ -110,6 +111,8 @@ static kw_err read_fields(const place *at, fields *found, const kw_reply *entry)
             found->port = value;
         } else if (kw_bytes_equal(name, kw_bytes_of("flags"))) {
             found->flags = value;
+        } else if (kw_bytes_equal(name, kw_bytes_of("runid"))) {
+            found->id = value;
         }
     }
     return found->host != NULL && found->port != NULL ? KW_OK : refuse(at, "no ip or no port");
@@ -230,31 +233,19 @@ kw_err kw_topology_sentinel_peers(kw_endpoints *peers, kw_error *error, const kw
     return read_list(&at, peers, NULL, mem, reply);
 }
 
-/* The value of a field of an entry; NULL where there is none. */
-static const kw_reply *field_of(const kw_reply *entry, const char *name)
+bool kw_topology_sentinel_peer(kw_endpoint *peer, uint64_t *id, const kw_reply *entry)
 {
-    for (size_t i = 0; i + 1 < kw_reply_count(entry); i += 2) {
-        if (kw_bytes_equal(kw_reply_bytes(kw_reply_at(entry, i)), kw_bytes_of(name))) {
-            return kw_reply_at(entry, i + 1);
-        }
+    kw_error unread = kw_error_none();
+    place at = {&unread, "SENTINEL SENTINELS", 0};
+    fields found;
+    bool is_known = false;
+    if (read_fields(&at, &found, entry) != KW_OK ||
+        read_address(&at, peer, &is_known, found.host, found.port) != KW_OK || !is_known) {
+        return false;
     }
-    return NULL;
-}
-
-uint64_t kw_topology_sentinel_id(const kw_reply *reply, const kw_endpoint *sentinel)
-{
-    for (size_t i = 0; i < kw_reply_count(reply); i++) {
-        const kw_reply *entry = kw_reply_at(reply, i);
-        kw_bytes host = kw_reply_bytes(field_of(entry, "ip"));
-        kw_bytes id = kw_reply_bytes(field_of(entry, "runid"));
-        uint64_t port = 0;
-        (void)kw_bytes_to_uint(&port, kw_reply_bytes(field_of(entry, "port")), UINT16_MAX);
-        if (id.len > 0 && port == sentinel->port &&
-            kw_bytes_equal(host, kw_bytes_of(sentinel->host))) {
-            return kw_bytes_id(id);
-        }
-    }
-    return 0;
+    kw_bytes text = kw_reply_bytes(found.id);
+    *id = text.len > 0 ? kw_bytes_id(text) : 0;
+    return true;
 }
 
 kw_map *kw_topology_sentinel_map(const kw_allocator *mem, const kw_endpoint *primary,

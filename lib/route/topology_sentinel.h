@@ -42,9 +42,9 @@ uint64_t kw_topology_sentinel_epoch(const kw_reply *reply);
 kw_err kw_topology_sentinel_peers(kw_endpoints *peers, kw_error *error, const kw_allocator *mem,
                                   const kw_reply *reply);
 
-/* From an answer to SENTINEL SENTINELS: hash of the own id of the sentinel there; 0 where it is not
- * said. */
-uint64_t kw_topology_sentinel_id(const kw_reply *reply, const kw_endpoint *sentinel);
+/* Of an entry of an answer to SENTINEL SENTINELS that was read before: where that sentinel is,
+ * false where that is not known, and the hash of its own id, 0 where it is not said. */
+bool kw_topology_sentinel_peer(kw_endpoint *peer, uint64_t *id, const kw_reply *entry);
 
 /* A map of one shard. NULL when there is no memory. */
 kw_map *kw_topology_sentinel_map(const kw_allocator *mem, const kw_endpoint *primary,

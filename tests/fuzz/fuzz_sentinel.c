@@ -36,6 +36,11 @@ static void check_reply(const kw_reply *reply)
     check_list(kw_topology_sentinel_peers(&peers, &errors[2], mem, reply), &peers, &errors[2]);
     check_result(kw_role_read(&role, &errors[3], reply), &errors[3]);
     expect(replicas.n <= peers.n);
+    kw_endpoint peer;
+    uint64_t id;
+    for (size_t i = 0; i < kw_reply_count(reply); i++) {
+        expect(!kw_topology_sentinel_peer(&peer, &id, kw_reply_at(reply, i)) || peer.port != 0);
+    }
     kw_map *map = kw_topology_sentinel_map(mem, &primary, &replicas);
     expect(map != NULL && kw_map_shards_n(map) == 1 && kw_map_nodes_n(map) <= KW_MAP_NODES_MAX);
     kw_map_unref(map);

@@ -185,6 +185,32 @@ static void test_sentinel_bad_answers_are_refused_with_reason(void **state)
     }
 }
 
+/* Who is where: once through the answer, however many sentinels it names. */
+static void test_sentinel_peers_say_who_they_are(void **state)
+{
+    (void)state;
+    kw_reply *reply = reply_of("[['ip','a','port','1','runid','x'],['port','2','ip','b'],"
+                               "['ip','?','port','3','runid','y'],['runid','z'],'no entry']");
+    static const struct {
+        const char *place; /* NULL: nowhere */
+        const char *id;    /* NULL: it does not say */
+    } expected[] = {{"a:1", "x"}, {"b:2", NULL}, {NULL, NULL}, {NULL, NULL}, {NULL, NULL}};
+    assert_int_equal(kw_reply_count(reply), COUNT(expected));
+    for (size_t i = 0; i < COUNT(expected); i++) {
+        kw_endpoint peer;
+        uint64_t id;
+        bool is_somewhere = kw_topology_sentinel_peer(&peer, &id, kw_reply_at(reply, i));
+        assert_int_equal(is_somewhere, expected[i].place != NULL);
+        if (is_somewhere) {
+            char text[KW_ENDPOINT_TEXT];
+            assert_string_equal(kw_endpoint_text(text, &peer), expected[i].place);
+            assert_true(id ==
+                        (expected[i].id != NULL ? kw_bytes_id(kw_bytes_of(expected[i].id)) : 0));
+        }
+    }
+    kw_reply_free(reply);
+}
+
 /* Reads what the reply is by now, as everything. */
 static void check_any(const kw_reply *reply)
 {
@@ -195,6 +221,9 @@ static void check_any(const kw_reply *reply)
             read_answer((answer)kind, found, sizeof(found), &error, kw_mem_default(), reply);
         assert_true((code == KW_OK) == (error.text[0] == '\0'));
     }
+    kw_endpoint peer;
+    uint64_t id;
+    (void)kw_topology_sentinel_peer(&peer, &id, reply);
 }
 
 static void truncate_all(kw_reply *root, kw_reply *reply)
@@ -308,6 +337,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sentinel_good_answers_are_read),
         cmocka_unit_test(test_sentinel_bad_answers_are_refused_with_reason),
+        cmocka_unit_test(test_sentinel_peers_say_who_they_are),
         cmocka_unit_test(test_sentinel_truncated_answers_are_safe),
         cmocka_unit_test(test_sentinel_mutated_answers_are_safe),
         cmocka_unit_test(test_sentinel_huge_answers_are_bounded),
