@@ -212,7 +212,8 @@ help:
 # Libraries
 
 # Each function in a section of its own, so that a program linked with -Wl,--gc-sections carries only
-# what it calls. What runs once for a setting, a connection or a map is built small.
+# what it calls. What runs for each command, message, value in memory or look-up on a ring is built for speed, as make
+# check-counts tells; all else, which runs once for a setting, a connection or a map, or waits for a server, is built small.
 # Unwind tables (.eh_frame, 75 KB of a program with calls, batches and a loop, read only where somebody unwinds) stay:
 # without them a host's own backtrace, perf and debuggers of stripped programs end at the library's frames, behind which
 # callbacks are. Who counts bytes leaves them out: make CFLAGS='-O2 -g -fno-asynchronous-unwind-tables'.
@@ -223,18 +224,25 @@ LIB_CFLAGS = -ffunction-sections -fdata-sections $(if $(filter $(TIGHT),$@),,$(D
 DENSE := $(if $(findstring clang,$(shell $(CC) --version 2> /dev/null)),,-fno-align-functions -fno-align-loops -fno-align-jumps -fno-align-labels \
 	-freorder-blocks-algorithm=simple)
 TIGHT = $(patsubst %,$(BUILD)/lib/%.o,base/sha1 route/crc16 route/crc16_clmul route/hash_md5 route/ring)
-COLD_SOURCES = $(filter-out $(HOT),$(wildcard lib/settings/*.c lib/topology/*.c lib/engine/sentinel*.c \
-	lib/net/fetch*.c lib/net/refresher*.c lib/route/topology*.c lib/route/ring_*.c \
-	lib/engine/quorum*.c lib/engine/scan_*.c lib/api/scan*.c lib/api/stats*.c)) $(addprefix lib/,$(addsuffix .c, \
-	api/library api/members api/quorum api/quorum_exchanges api/subscriber api/subscriber_set api/transaction \
-	drive/driver_explain drive/hints drive/receiver_place engine/hint net/push_link \
-	net/sentinel_nodes \
-	api/client api/config base/error drive/plan_lookup drive/token drive/wait_acks engine/health engine/refresh engine/verdict \
-	net/address net/conn_open net/greeting net/lane_idle net/listener net/node_open net/poller net/poller_poll net/probe \
-	net/resolver net/tls_none net/transport route/combine route/hash_md5 route/ketama route/map))
-HOT = $(addprefix lib/,$(addsuffix .c,engine/quorum engine/quorum_phases engine/quorum_script \
-	route/ring_cells route/ring_lookup route/ring_positions topology/node_registry \
-	topology/snapshot topology/topology topology/topology_tend))
+HOT := $(addprefix lib/,$(addsuffix .c, \
+	$(addprefix base/,bytes format heap memory push reader reader_limits reader_plain reply resp sha1) \
+	$(addprefix route/,command command_table command_table_index crc16 crc16_clmul crc16_table hash_mix keys ring \
+		ring_cells ring_lookup ring_positions slot split) \
+	$(addprefix engine/,backoff batching combining glob histogram message_queue op ordering ordering_table \
+		patience push_stream_read quorum quorum_phases quorum_script read_choice record script_run \
+		session_state stamp) \
+	$(addprefix net/,clock conn conn_read conn_wait lane lane_backpressure lane_io lane_queue lane_roles lane_send \
+		lane_step lane_stream node_acquire node_pool node_scripts poller_epoll sync tls_openssl wait_queue) \
+	$(addprefix topology/,node_registry snapshot topology topology_tend) \
+	$(addprefix drive/,async_command blocking_wait call channel copy_request driver driver_counts driver_look \
+		encoded_args fanout item_keys loop loop_blocks loop_cancels loop_host loop_inbox loop_send loss \
+		observer observer_show pipeline pipeline_channels pipeline_items pipeline_lists pipeline_losses \
+		pipeline_scan pipeline_table pipeline_waits plan plan_name quorum_exchange receiver_work run_wait \
+		session_plan session_run ticket_loop) \
+	$(addprefix cache/,blob cache_loop cache_many fetch_look near pins s3fifo track_hear track_read) \
+	$(addprefix api/,args async_session batch cache_async command event loop_calls quorum_caller quorum_carrier \
+		quorum_results script_ways session ticket)))
+COLD_SOURCES := $(filter-out $(HOT),$(SOURCES))
 $(COLD_SOURCES:%.c=$(BUILD)/%.o): LIB_CFLAGS += $(COLD_CFLAGS)
 COLD_CFLAGS ?= $(if $(findstring -fsanitize,$(CFLAGS)),,-Os)
 
