@@ -261,7 +261,7 @@ static kw_err on_answer(kw_topology *topology, kw_async_command *command, kw_err
     task.reply = command->item.request.reply;
     if (command->item.code != KW_OK) {
         kw_err code = command->item.code;
-        kw_error story = KW_ERROR_INIT;
+        kw_error story = kw_error_none();
         kw_item_tell(&command->item, &story);
         if (kw_item_is_cancelled(&command->item)) {
             return kw_error_set(failure, code, KW_EFFECT_NONE, "%s: given up before it was sent",

@@ -165,7 +165,7 @@ static void count_told(kw_loop *self, const kw_async_command *command)
 /* A reply that is not simply the item's, or none. */
 static void tell(kw_loop *self, kw_async_command *command)
 {
-    kw_error error = KW_ERROR_INIT;
+    kw_error error = kw_error_none();
     kw_reply_fn fn = command->fn;
     void *arg = command->arg;
     kw_reply *reply = kw_async_command_take(command, &error);
