@@ -234,9 +234,9 @@ HOT := $(addprefix lib/,$(addsuffix .c, \
 	$(addprefix net/,clock conn conn_read conn_wait lane lane_backpressure lane_io lane_queue lane_roles lane_send \
 		lane_step lane_stream node_acquire node_pool node_scripts poller_epoll sync tls_openssl wait_queue) \
 	$(addprefix topology/,node_registry snapshot topology topology_tend) \
-	$(addprefix drive/,async_command blocking_wait call channel copy_request driver driver_counts driver_look \
+	$(addprefix drive/,async_command blocking_wait call channel channel_queue copy_request driver driver_counts driver_look \
 		encoded_args fanout item_keys loop loop_blocks loop_cancels loop_host loop_inbox loop_send loss \
-		observer observer_show pipeline pipeline_channels pipeline_items pipeline_lists pipeline_losses \
+		observer observer_show pipeline pipeline_ahead pipeline_channels pipeline_items pipeline_lists pipeline_losses \
 		pipeline_scan pipeline_table pipeline_waits plan plan_name quorum_exchange receiver_work run_wait \
 		session_plan session_run ticket_loop) \
 	$(addprefix cache/,blob cache_loop cache_many fetch_look near pins s3fifo track_hear track_read) \

@@ -57,7 +57,8 @@ typedef struct kw_channel {
     bool is_spare;                /* conn is beyond the node's pool-max */
     bool has_unsent;              /* what kw_channel_fill put on conn is still to be sent */
     bool is_listed;               /* in the pipeline's list of channels that have something to do */
-    kw_item *untold;              /* of the queue: the first one without an ahead; or NULL */
+    size_t queued_n;              /* commands of the queue; those of a long one have an ahead .. */
+    kw_item *untold;              /* .. but from this one on; NULL: none has */
     size_t untold_n;              /* behind it are so many, or fewer */
     size_t choosy_n;              /* commands of the queue that kw_channel_keeps says no of */
     bool is_rerouting;            /* commands of the queue will choose their node again */
@@ -91,11 +92,41 @@ typedef struct kw_channel_scan {
  * tells. */
 void kw_channel_put(kw_channel *channel, kw_channel_scan *scan, kw_item *item);
 
-/* Puts a command at the end of the queue. */
-void kw_channel_enqueue(kw_channel *channel, kw_item *item);
+/* A queue of more commands than this is long: more than the processor has near by itself. */
+#define KW_CHANNEL_MANY_N 512
+
+/* The next command is the first one of the queue without an ahead. */
+static inline void kw_channel_pass_untold(kw_channel *channel)
+{
+    channel->untold = channel->untold->next;
+    channel->untold_n--;
+}
+
+/* Puts a command at the end of the queue; of a long one it is the ahead of another. */
+void kw_channel_tell_ahead(kw_channel *channel, kw_item *item);
+static inline void kw_channel_enqueue(kw_channel *channel, kw_item *item)
+{
+    item->state = KW_ITEM_QUEUED;
+    item->ahead = NULL;
+    kw_items_push(&channel->queue, item);
+    if (++channel->queued_n > KW_CHANNEL_MANY_N) {
+        kw_channel_tell_ahead(channel, item);
+    } else {
+        channel->untold = NULL;
+    }
+}
 
 /* Takes a command out of the queue. */
-void kw_channel_dequeue(kw_channel *channel, kw_item *item);
+static inline void kw_channel_dequeue(kw_channel *channel, kw_item *item)
+{
+    if (channel->untold == item) {
+        kw_channel_pass_untold(channel);
+    }
+    kw_items_remove(&channel->queue, item);
+    channel->queued_n--;
+    channel->choosy_n -= item->is_choosy ? 1 : 0;
+    item->sent_ns = 0;
+}
 
 /* Takes all of the queue, to the end of the list. */
 void kw_channel_take_queue(kw_channel *channel, kw_items *list);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The commands that wait for a channel's connection, and lists of commands. The queue may be long,
- * and far from the processor: each command is told which one comes some places behind it, so that
- * this one can be brought near without a look through the list. */
+/* The commands that wait for a channel's connection, and lists of commands. A long queue is far
+ * from the processor: each command is told which one comes some places behind it, so that this one
+ * can be brought near without a look through the list. */
 #include "drive/channel.h"
 
 #include <string.h>
@@ -44,35 +44,15 @@ void kw_items_append(kw_items *list, kw_items *behind)
     memset(behind, 0, sizeof(*behind));
 }
 
-/* The next one of the queue is the first without an ahead. */
-static void pass_untold(kw_channel *channel)
+void kw_channel_tell_ahead(kw_channel *channel, kw_item *item)
 {
-    channel->untold = channel->untold->next;
-    channel->untold_n--;
-}
-
-void kw_channel_enqueue(kw_channel *channel, kw_item *item)
-{
-    item->state = KW_ITEM_QUEUED;
-    item->ahead = NULL;
-    kw_items_push(&channel->queue, item);
     if (channel->untold == NULL) {
         channel->untold = item;
         channel->untold_n = 0;
     } else if (++channel->untold_n == AHEAD_N) {
         channel->untold->ahead = item;
-        pass_untold(channel);
+        kw_channel_pass_untold(channel);
     }
-}
-
-void kw_channel_dequeue(kw_channel *channel, kw_item *item)
-{
-    if (channel->untold == item) {
-        pass_untold(channel);
-    }
-    kw_items_remove(&channel->queue, item);
-    channel->choosy_n -= item->is_choosy ? 1 : 0;
-    item->sent_ns = 0;
 }
 
 void kw_channel_take_queue(kw_channel *channel, kw_items *list)
@@ -82,6 +62,7 @@ void kw_channel_take_queue(kw_channel *channel, kw_items *list)
         item->sent_ns = 0;
     }
     kw_items_append(list, &channel->queue);
+    channel->queued_n = 0;
     channel->untold = NULL;
     channel->choosy_n = 0;
 }

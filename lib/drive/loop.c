@@ -23,7 +23,7 @@
 /* Blocks that are kept for the next commands at most. */
 #define BLOCKS_MAX 1024
 
-static void free_async(kw_loop *self, kw_async_command *command)
+static inline void free_async(kw_loop *self, kw_async_command *command)
 {
     kw_async_command_fini(command, self->topology);
     if (command->size == KW_BLOCK_OF_ITS_OWN || self->used.n + self->kept_n >= BLOCKS_MAX) {

@@ -3,13 +3,10 @@
  * time: else each answer waits for memory several times. */
 #include "drive/pipeline_private.h"
 
-/* So many commands on a connection are more than the processor has near by itself. */
-#define MANY_N 512
-
 void kw_pipeline_look_ahead(const kw_channel *channel, size_t given_n)
 {
     const kw_conn *conn = channel->conn;
-    if (conn == NULL || conn->owners.count < MANY_N + given_n) {
+    if (conn == NULL || conn->owners.count <= KW_CHANNEL_GIVES_MAX + given_n) {
         return;
     }
     const kw_owner *owner = kw_fifo_at(&conn->owners, KW_CHANNEL_GIVES_MAX + given_n);

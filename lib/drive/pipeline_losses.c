@@ -23,8 +23,11 @@ void kw_pipeline_collect(kw_pipeline *self, kw_channel *channel)
     if (item == NULL) {
         return;
     }
+    bool is_many = kw_pipeline_has_many(channel);
     for (size_t n = 0; item != NULL; item = kw_channel_answered(channel)) {
-        kw_pipeline_look_ahead(channel, n++);
+        if (is_many) {
+            kw_pipeline_look_ahead(channel, n++);
+        }
         if (item->state == KW_ITEM_GONE) {
             drop(self, item);
         } else {
@@ -74,6 +77,7 @@ static void sort_sent(kw_pipeline *self, kw_channel *channel, kw_item *item, kw_
         item->is_choosy = false;
         item->ahead = NULL;
         kw_items_push_front(&channel->queue, item);
+        channel->queued_n++;
     } else {
         put_lost(self, lost, item, loss);
     }

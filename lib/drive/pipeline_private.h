@@ -166,6 +166,12 @@ static inline kw_effect kw_item_effect(const kw_item *item)
     return item->retry_state != NULL ? item->retry_state->failure.effect : item->effect;
 }
 
+/* True where more commands await replies of the channel than the processor has near by itself. */
+static inline bool kw_pipeline_has_many(const kw_channel *channel)
+{
+    return channel->conn != NULL && channel->conn->owners.count > KW_CHANNEL_MANY_N;
+}
+
 /* In pipeline_ahead.c: of the channel's next replies given_n have been collected; those of the next
  * but one time come soon. */
 void kw_pipeline_look_ahead(const kw_channel *channel, size_t given_n);
