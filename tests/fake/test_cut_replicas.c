@@ -48,6 +48,7 @@ static void await_read_at(kw_client *kw, kw_fake *server)
     KW_TEST_UNTIL(kw_fake_count(server, "GET *") > before_n)
     {
         assert_true(kw_test_send(kw, KW_TEST_CALL, "GET", "foo").is_answered);
+        kw_test_sleep_ms(1);
     }
 }
 
@@ -60,6 +61,7 @@ static void test_replica_without_its_primary_is_not_read_from(void **state)
     KW_TEST_UNTIL(kw_fake_count(REPLICA, "INFO replication") > 0)
     {
         expect_read_at(kw, KW_TEST_CALL, REPLICA);
+        kw_test_sleep_ms(1);
     }
     say_link("down");
     await_read_at(kw, PRIMARY);
@@ -121,6 +123,7 @@ static void test_reads_of_replicas_alone_wait_for_the_link(void **state)
     KW_TEST_UNTIL(!end.is_answered)
     {
         end = kw_test_send(kw, KW_TEST_CALL, "GET", "foo");
+        kw_test_sleep_ms(1);
     }
     expect_error("cut", &end.error, KW_ERR_NOT_SERVED, KW_EFFECT_NONE);
     assert_non_null(strstr(end.error.text, "its primary"));
@@ -129,6 +132,7 @@ static void test_reads_of_replicas_alone_wait_for_the_link(void **state)
     KW_TEST_UNTIL(end.is_answered)
     {
         end = kw_test_send(kw, KW_TEST_CALL, "GET", "foo");
+        kw_test_sleep_ms(1);
     }
     kw_close(kw);
 }
@@ -146,6 +150,7 @@ static void test_replica_that_does_not_say_is_read_from(void **state)
     KW_TEST_UNTIL(kw_fake_count(REPLICA, "INFO replication") > 1)
     {
         expect_read_at(kw, KW_TEST_CALL, REPLICA);
+        kw_test_sleep_ms(1);
     }
     assert_int_equal(kw_fake_count(PRIMARY, "GET *"), 0);
     kw_close(kw);

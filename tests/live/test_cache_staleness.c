@@ -329,7 +329,7 @@ static void plant_it(const checker *self)
 static uint64_t seconds(void)
 {
     const char *text = getenv("KW_TEST_SECONDS");
-    return text != NULL && atoi(text) > 0 ? (uint64_t)atoi(text) : 4;
+    return text != NULL && atoi(text) > 0 ? (uint64_t)atoi(text) : 2;
 }
 
 /* Violations found; it ends at the first. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* What several processes see of values on three of five servers, while one server at a time
  * is killed and restarted with its data, stopped, slowed or cut off, is linearizable.
- * KW_TEST_SECONDS in the environment: how long (default 6). */
+ * KW_TEST_SECONDS in the environment: how long (default 3). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -20,7 +20,7 @@
 static unsigned seconds(void)
 {
     const char *text = getenv("KW_TEST_SECONDS");
-    return text != NULL ? (unsigned)atoi(text) : 6;
+    return text != NULL ? (unsigned)atoi(text) : 3;
 }
 
 static void assert_sound(const kw_test_crowd_plan *plan, const char *name)

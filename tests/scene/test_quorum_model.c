@@ -22,8 +22,8 @@
 #include <time.h>
 
 #define PLANTED_OPS_N 5000000u
-#define SLICE_OPS_N   (KW_TEST_IS_SANITIZED ? 20000u : 300000u)
-#define SWAP_OPS_N    (KW_TEST_IS_SANITIZED ? 20000u : 500000u)
+#define SLICE_OPS_N   (KW_TEST_IS_SANITIZED ? 20000u : 100000u)
+#define SWAP_OPS_N    (KW_TEST_IS_SANITIZED ? 20000u : 200000u)
 #define PART_OPS_N    1000000u /* by chance, of one process at a time */
 
 /* Faults that may happen beside two writers: one of these. Copies that come back with other data
