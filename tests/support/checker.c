@@ -169,7 +169,7 @@ static void *work(void *arg)
         }
         kw_checker_turn(self);
         bool is_keen = kw_test_now_ms() < atomic_load(&self->checker->keen_until_ms);
-        kw_test_sleep_ms(is_keen ? KEEN_PAUSE_MS : PAUSE_MS);
+        kw_test_sleep_ms(is_keen ? KEEN_PAUSE_MS : PAUSE_MS + self->checker->setup.threads_n / 2);
     }
     return NULL;
 }
