@@ -21,7 +21,7 @@
 
 #include <keyway.h>
 
-enum { THREADS = 64, NODE_TIMEOUT_MS = 2000, SHORT_MS = 3000, LONG_MS = 12000 };
+enum { THREADS = 64, NODE_TIMEOUT_MS = 3000, SHORT_MS = 3000, LONG_MS = 12000 };
 
 typedef struct stage {
     kw_test_cluster *cluster;

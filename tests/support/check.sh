@@ -1,12 +1,12 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-3-Clause
-# Runs test programs and scripts, two a processor at a time (most of a test is waiting), those of
-# longest.txt first, and stops at the first that fails:
+# Runs test programs and scripts, two a processor at a time (most of a test is waiting), and beside them
+# as many of those that do nothing but wait; those of longest.txt first; and stops at the first that fails:
 #   check.sh [--servers] test...
 # A test is a cmocka program, or a script (*.sh) that counts as one test. What a test
 # prints is shown when it fails, or with V=1. The last line is "N passed, N failed".
 # KEEP_GOING=1 runs the rest as well; AGAIN=2 runs what failed up to twice more, and says so;
-# TEST_SECONDS limits each test (300); JOBS=1 runs one at a time; RUN_BY is what runs programs of another machine.
+# TEST_SECONDS limits each test (300); JOBS=1 runs one at a time, whatever it does; RUN_BY is what runs programs of another machine.
 
 build=${BUILD:-build}
 mkdir -p "$build"
@@ -64,11 +64,52 @@ run_test() {
     mv "$work/$1.ending" "$work/$1.end"
 }
 
-# work TEST...: runs those that no other worker has taken
+if [ -n "${JOBS:-}" ]; then
+    waiters=0
+else
+    JOBS=$((2 * $(getconf _NPROCESSORS_ONLN 2> /dev/null || echo 1)))
+    [ "$JOBS" -le 8 ] || JOBS=8
+    waiters=$JOBS
+fi
+
+# The longest begin first: what begins last does not keep everybody waiting.
+first=
+waiting=
+while read -r long kind; do
+    for test in "$@"; do
+        case $test in
+        */"$long")
+            if [ "$kind" = waits ] && [ "$waiters" -gt 0 ]; then
+                waiting="$waiting $test"
+            else
+                first="$first $test"
+            fi
+            ;;
+        esac
+    done
+done << END
+$(sed '/^#/d' "$(dirname "$0")/longest.txt")
+END
+given=$#
+for test in "$@"; do
+    case "$first $waiting " in
+    *" $test "*) ;;
+    *) set -- "$@" "$test" ;;
+    esac
+done
+shift "$given"
+# Those that wait come last for who runs all. The words are tests.
+# shellcheck disable=SC2086
+set -- $first "$@" $waiting
+
+# work FROM TEST...: runs those that no other worker has taken, from that number on
 work() {
+    from=$1
+    shift
     number=0
     for test in "$@"; do
         number=$((number + 1))
+        [ "$number" -ge "$from" ] || continue
         [ ! -e "$work/stop" ] || return
         if mkdir "$work/$number.taken" 2> /dev/null; then
             run_test "$number" "$test"
@@ -76,37 +117,18 @@ work() {
     done
 }
 
-# The longest begin first: what begins last does not keep everybody waiting.
-first=
-# The lines are words.
-# shellcheck disable=SC2013
-for long in $(sed '/^#/d' "$(dirname "$0")/longest.txt"); do
-    for test in "$@"; do
-        case $test in
-        */"$long") first="$first $test" ;;
-        esac
-    done
-done
-given=$#
-for test in "$@"; do
-    case "$first " in
-    *" $test "*) ;;
-    *) set -- "$@" "$test" ;;
-    esac
-done
-shift "$given"
-# The words of $first are tests.
-# shellcheck disable=SC2086
-set -- $first "$@"
-
-if [ -z "${JOBS:-}" ]; then
-    JOBS=$((2 * $(getconf _NPROCESSORS_ONLN 2> /dev/null || echo 1)))
-    [ "$JOBS" -le 8 ] || JOBS=8
-fi
 workers=
 jobs=0
 while [ "$jobs" -lt "$JOBS" ]; do
-    work "$@" &
+    work 1 "$@" &
+    workers="$workers $!"
+    jobs=$((jobs + 1))
+done
+jobs=0
+# shellcheck disable=SC2086
+from=$(($# + 1 - $(set -- $waiting; echo $#)))
+while [ "$jobs" -lt "$waiters" ]; do
+    work "$from" "$@" &
     workers="$workers $!"
     jobs=$((jobs + 1))
 done

@@ -10,9 +10,8 @@
 #include "support/check.h"
 #include "support/checker_parts.h"
 
-/* Between two calls of a thread: near what the test looks at, and while it waits for servers to
- * agree. Looks are the start, each take and each mark. */
-enum { KEEN_MS = 500, KEEN_PAUSE_MS = 1, PAUSE_MS = 10 };
+/* Looks are the start, each take and each mark. */
+enum { KEEN_MS = 500 };
 
 /* A call may end this long after its deadline, besides what the machine adds. */
 #define LATE_US 50000u
@@ -158,6 +157,14 @@ static void look(kw_checker *checker)
     atomic_store(&checker->keen_until_ms, kw_test_now_ms() + KEEN_MS);
 }
 
+/* Between two calls of a thread: little near what the test looks at, more while it waits for
+ * servers to agree; many threads take little more of the machine than few. */
+static unsigned pause_ms(kw_checker *checker)
+{
+    bool is_keen = kw_test_now_ms() < atomic_load(&checker->keen_until_ms);
+    return is_keen ? 1 + checker->setup.threads_n / 16 : 10 + checker->setup.threads_n / 2;
+}
+
 static void *work(void *arg)
 {
     kw_checker_thread *self = arg;
@@ -168,8 +175,7 @@ static void *work(void *arg)
             atomic_store(&self->swept_n, sweeps_n);
         }
         kw_checker_turn(self);
-        bool is_keen = kw_test_now_ms() < atomic_load(&self->checker->keen_until_ms);
-        kw_test_sleep_ms(is_keen ? KEEN_PAUSE_MS : PAUSE_MS + self->checker->setup.threads_n / 2);
+        kw_test_sleep_ms(pause_ms(self->checker));
     }
     return NULL;
 }
