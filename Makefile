@@ -223,11 +223,11 @@ help:
 LIB_CFLAGS = -ffunction-sections -fdata-sections $(if $(filter $(TIGHT),$@),,$(DENSE))
 DENSE := $(if $(findstring clang,$(shell $(CC) --version 2> /dev/null)),,-fno-align-functions -fno-align-loops -fno-align-jumps -fno-align-labels \
 	-freorder-blocks-algorithm=simple)
-TIGHT = $(patsubst %,$(BUILD)/lib/%.o,base/sha1 route/crc16 route/crc16_clmul route/hash_md5 route/ring)
+TIGHT = $(patsubst %,$(BUILD)/lib/%.o,base/sha1 route/crc16 route/crc16_clmul route/hash_md5 route/hash_xxh route/ring)
 HOT := $(addprefix lib/,$(addsuffix .c, \
 	$(addprefix base/,bytes format heap memory push reader reader_limits reader_plain reply resp sha1) \
-	$(addprefix route/,command command_table command_table_index crc16 crc16_clmul crc16_table hash_mix keys ring \
-		ring_cells ring_lookup ring_positions slot split) \
+	$(addprefix route/,command command_table command_table_index crc16 crc16_clmul crc16_table hash_mix hash_xxh keys ring \
+		ring_build ring_cells ring_lookup ring_positions slot split) \
 	$(addprefix engine/,backoff batching combining glob histogram message_queue op ordering ordering_table \
 		patience push_stream_read quorum quorum_phases quorum_script read_choice record script_run \
 		session_state stamp) \

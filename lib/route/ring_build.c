@@ -64,7 +64,7 @@ static uint64_t *put_points(uint64_t *out, const kw_ring_node *node, size_t inde
     kw_store_le64(text, node->id);
     for (uint32_t j = 0; j < node->points_n; j++) {
         kw_store_le64(text + 8, j);
-        *out++ = (kw_xxh3(text, sizeof(text), 0) & ~UINT64_C(0xffff)) | index;
+        *out++ = (kw_xxh3_short(text, sizeof(text), 0) & ~UINT64_C(0xffff)) | index;
     }
     return out;
 }

@@ -13,9 +13,9 @@
 
 /* Where the value is, and whether it may change while a handle is in use; AT_NONE: it is no member.
  */
-#define AT(member)      offsetof(kw_options, member), false
-#define AT_LIVE(member) offsetof(kw_options, member), true
-#define AT_NONE         0, false
+#define AT(member)      false, offsetof(kw_options, member)
+#define AT_LIVE(member) true, offsetof(kw_options, member)
+#define AT_NONE         false, 0
 
 #define ROW(name, kind, at, min, max, default_value, description)                                  \
     {name, default_value, kind, at, min, max},
@@ -443,7 +443,7 @@ static kw_err set_nodes(kw_options *options, kw_error *error, const kw_allocator
 kw_err kw_option_set(kw_options *options, kw_error *error, const kw_allocator *mem,
                      const kw_option_row *row, kw_bytes value)
 {
-    switch (row->kind) {
+    switch ((kw_option_kind)row->kind) {
     case KW_OPTION_DURATION:
     case KW_OPTION_COUNT:
     case KW_OPTION_SIZE:

@@ -38,10 +38,10 @@ typedef enum kw_option_kind {
 typedef struct kw_option_row {
     char name[20];
     char default_value[12]; /* "": none */
-    kw_option_kind kind;
-    size_t offset; /* of the member of kw_options */
-    bool is_live;  /* it may change while a handle is in use; the member is atomic then */
-    uint64_t min;  /* of a number; for a duration in milliseconds */
+    uint8_t kind;           /* kw_option_kind */
+    bool is_live;           /* it may change while a handle is in use; the member is atomic then */
+    uint16_t offset;        /* of the member of kw_options */
+    uint32_t min;           /* of a number; for a duration in milliseconds */
     uint64_t max;
 } kw_option_row;
 
