@@ -16,6 +16,7 @@
 
 #include "live/cache_places.h"
 #include "support/calm.h"
+#include "support/keeper.h"
 
 #define PROCESSES   8
 #define THREADS_MAX 256
@@ -158,6 +159,7 @@ static crowd let_go(const char *options, const herd *how)
             close(gate[1]);
             run_child(options, how, gate[0]);
         }
+        kw_test_keeper_add(self.children[i]);
     }
     close(gate[0]);
     close(gate[1]);
@@ -168,6 +170,7 @@ static void await_children(crowd *self, pid_t killed)
 {
     for (int i = 0; i < PROCESSES; i++) {
         int status = kw_test_wait_child(self->children[i]);
+        kw_test_keeper_drop(self->children[i]);
         if (self->children[i] != killed) {
             assert_true(WIFEXITED(status));
             assert_int_equal(WEXITSTATUS(status), 0);

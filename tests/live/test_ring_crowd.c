@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "live/ring_change.h"
+#include "support/keeper.h"
 
 static ring_servers *servers_of(void **state)
 {
@@ -211,7 +212,9 @@ static void test_a_forked_child_without_memory_starts_anew_later(void **state)
         if (pid == 0) {
             _exit(call_in_child(client, &memory, fail_at));
         }
+        kw_test_keeper_add(pid);
         status = kw_test_wait_child(pid);
+        kw_test_keeper_drop(pid);
         assert_true(WIFEXITED(status));
         status = WEXITSTATUS(status);
         if (status == 1) {

@@ -23,6 +23,7 @@
 #include "support/cluster.h"
 #include "support/group.h"
 #include "support/relay.h"
+#include "support/keeper.h"
 
 #define BOUND_MS   400
 #define VALUES_MAX 20000
@@ -173,6 +174,7 @@ static pid_t start_relay(unsigned *port, const kw_test_server *server)
         }
     }
     assert_true(pid > 0);
+    kw_test_keeper_add(pid);
     close(ends[1]);
     assert_int_equal(read(ends[0], port, sizeof(*port)), sizeof(*port));
     close(ends[0]);
@@ -313,6 +315,7 @@ static void test_ring_replica_whose_stream_stands_still_is_not_read(void **state
     kw_test_server_free(replica);
     kill(relay, SIGKILL);
     waitpid(relay, NULL, 0);
+    kw_test_keeper_drop(relay);
     kw_test_server_free(primary);
 }
 
