@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The calm clock: real time without the moments in which this machine let the test wait. A thread
- * sleeps a millisecond at a time; however late it is woken, the clock goes on by two at the most,
- * and by less where more threads want to run than there are processors. On an idle machine it is
- * the system's clock; beside busy programs it is slower, as the threads of the test and of the
+ * sleeps two milliseconds at a time; however late it is woken, the clock goes on by three at the
+ * most, and by less where more threads want to run than there are processors. On an idle machine it
+ * is the system's clock; beside busy programs it is slower, as the threads of the test and of the
  * library are, so that what they do within so many milliseconds stays the same.
  *
  * Once started it is the time of kw_test_now_ns, kw_test_now_ms and kw_test_sleep_ms, of fakes, and
