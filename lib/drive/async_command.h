@@ -34,7 +34,6 @@ typedef enum kw_block_size {
 
 typedef struct kw_async_command kw_async_command;
 struct kw_async_command {
-    kw_async_command *next; /* in its list */
     kw_reply_fn fn;
     void *arg;
     kw_async_command_more *more;
@@ -62,7 +61,8 @@ static inline uint64_t kw_async_command_place_ns(const kw_async_command *command
     return kw_plan_place_ns(command->more != NULL ? &command->more->plan : &command->item.plan);
 }
 
-/* First in, first out. */
+/* First in, first out: commands that the pipeline has not got, or that have ended, by the item's
+ * owner_next. */
 typedef struct kw_async_commands {
     kw_async_command *head;
     kw_async_command *tail;
@@ -70,9 +70,9 @@ typedef struct kw_async_commands {
 
 static inline void kw_async_commands_push(kw_async_commands *list, kw_async_command *command)
 {
-    command->next = NULL;
+    command->item.owner_next = NULL;
     if (list->tail != NULL) {
-        list->tail->next = command;
+        list->tail->item.owner_next = command;
     } else {
         list->head = command;
     }
@@ -84,7 +84,7 @@ static inline void kw_async_commands_append(kw_async_commands *list,
                                             const kw_async_commands *behind)
 {
     if (list->tail != NULL) {
-        list->tail->next = behind->head;
+        list->tail->item.owner_next = behind->head;
         list->tail = behind->tail != NULL ? behind->tail : list->tail;
     } else {
         *list = *behind;
@@ -95,7 +95,7 @@ static inline kw_async_command *kw_async_commands_pop(kw_async_commands *list)
 {
     kw_async_command *command = list->head;
     if (command != NULL) {
-        list->head = command->next;
+        list->head = command->item.owner_next;
         list->tail = list->head != NULL ? list->tail : NULL;
     }
     return command;

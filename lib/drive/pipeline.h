@@ -66,7 +66,10 @@ typedef struct kw_item {
         kw_heap_entry due; /* by its deadline */
         struct {
             uint64_t due_ns; /* due.at_ns: when that is; of an ended one, when it has */
-            struct kw_item *due_next;
+            union {
+                struct kw_item *due_next;
+                void *owner_next; /* its owner's, while no deadline is watched */
+            };
             struct kw_item *due_before;
         };
     };
@@ -82,7 +85,7 @@ typedef struct kw_item {
 } kw_item;
 
 /* What the owner of a command has before it, and behind it, or less. */
-#define KW_ITEM_OWNER_LEN ((size_t)48)
+#define KW_ITEM_OWNER_LEN ((size_t)40)
 
 /* The processor may bring the command near, which goes on soon. */
 static inline void kw_item_bring_near(const kw_item *item)
