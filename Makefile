@@ -214,9 +214,9 @@ help:
 # Each function in a section of its own, so that a program linked with -Wl,--gc-sections carries only
 # what it calls. What runs for each command, message, value in memory or look-up on a ring is built for speed, as make
 # check-counts tells; all else, which runs once for a setting, a connection or a map, or waits for a server, is built small.
-# Unwind tables (.eh_frame, 75 KB of a program with calls, batches and a loop, read only where somebody unwinds) stay:
-# without them a host's own backtrace, perf and debuggers of stripped programs end at the library's frames, behind which
-# callbacks are. Who counts bytes leaves them out: make CFLAGS='-O2 -g -fno-asynchronous-unwind-tables'.
+# Unwind tables (.eh_frame, 80 KB of a program with calls, batches and a loop, read only where somebody unwinds) stay: without
+# them a backtrace, a C++ exception or the end of a cancelled thread gets no further than the library's frames, and perf and
+# debuggers of stripped programs neither. Who counts bytes leaves them out: make CFLAGS='-O2 -g -fno-asynchronous-unwind-tables'.
 # Nothing is padded to addresses of 16 bytes, but where bytes are hashed in loops: gcc's padding is 15 KB of a client, and costs
 # more misses of the processor's cache of code (17 % of them, of all that tests/counts runs) than it spares. Nor are its blocks
 # copied to spare jumps: that is 1.5 % of the bytes, for 0.3 % of the instructions.
