@@ -126,8 +126,15 @@ static bool is_at_rest(const sim_socket *socket)
     return sim_net_is_quiet(socket) && sim_now() > socket->quiet_ns + 2 * SIM_MS;
 }
 
+/* And nobody is about to ask: none runs, and nothing that blocks is to be answered. */
+static bool may_come_unasked(const sim_socket *socket)
+{
+    const sim_peer *peer = socket->session;
+    return is_at_rest(socket) && peer != NULL && !peer->is_blocked && sim_ready_n() == 0;
+}
+
 /* What ends no reply would swallow those behind it, and be a reply then, which nobody can tell: it
- * comes where none is on its way. */
+ * comes where none is on its way, and is there at once. */
 static void send_garbage(const sim_fault *fault)
 {
     static const char *const texts[] = {"\x16\x03\x01", "HTTP/1.1 400\r\n", "*1073741824\r\n",
@@ -135,25 +142,29 @@ static void send_garbage(const sim_fault *fault)
     const sim_host *host = target_of(fault)->host;
     for (unsigned i = 0; i < sim_net_sockets_n(); i++) {
         sim_socket *socket = sim_net_socket_at(i);
-        if (socket->host == host && socket->state == SIM_OPEN && socket->session != NULL &&
-            sim_one_in(2)) {
-            const char *text = texts[fault->value % (is_at_rest(socket) ? 6 : 5)];
+        const sim_peer *peer = socket->session;
+        if (socket->host == host && socket->state == SIM_OPEN && peer != NULL && sim_one_in(2)) {
+            bool is_unasked = may_come_unasked(socket);
+            const char *text = texts[fault->value % (is_unasked ? 6 : 5)];
             sim_say("garbage on socket %u of port %u", i, host->port);
-            sim_net_answer(socket, text, strlen(text));
+            if (is_unasked) {
+                sim_net_inject(socket, text, strlen(text));
+            } else {
+                sim_net_answer(socket, text, strlen(text));
+            }
         }
     }
 }
 
-/* A reply that nobody has asked for, while nothing is outstanding, and nobody is about to ask: none
- * runs, and the connection was looked at last a while ago. */
+/* A reply that nobody has asked for. */
 static void send_unasked(const sim_fault *fault)
 {
     static const char *const texts[] = {"+OK\r\n", ":1\r\n", "$1\r\nx\r\n", "-ERR what\r\n"};
     for (unsigned i = 0; i < sim_net_sockets_n() && sim_ready_n() == 0; i++) {
         sim_socket *socket = sim_net_socket_at(i);
         const sim_peer *peer = socket->session;
-        if (socket->state == SIM_OPEN && is_at_rest(socket) && peer != NULL && !peer->is_blocked &&
-            peer->served_n > 0 && sim_one_in(2)) {
+        if (socket->state == SIM_OPEN && may_come_unasked(socket) && peer->served_n > 0 &&
+            sim_one_in(2)) {
             const char *text = texts[fault->value % 4];
             sim_say("unasked: %.3s on socket %u", text, i);
             sim_net_inject(socket, text, strlen(text));
