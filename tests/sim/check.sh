@@ -1,5 +1,5 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-3-Clause
-# 2000 lives of the simulator, the same on each machine, however fast it is; `make sim` is for new ones.
+# 10000 lives of the simulator, the same on each machine, however fast it is; `make sim` is for new ones.
 
-exec env SECONDS= SEED=1 RUNS=2000 WORLD= "${BUILD:-build}/sim/tests/sim/sim"
+exec env SECONDS= SEED=1 RUNS=10000 WORLD= "${BUILD:-build}/sim/tests/sim/sim"
