@@ -12,7 +12,7 @@
 /* Of less, tables would leave nothing for values. */
 #define NEAR_BYTES_MIN 65536
 
-#define AT(member) offsetof(kw_cache_options, member), false
+#define AT(member) false, offsetof(kw_cache_options, member)
 
 static const kw_option_row rows[] = {
     /* life of a value; 0 is without end */
