@@ -32,8 +32,9 @@ fi
 
 # make_kind KIND: builds what differs, and installs it
 make_kind() {
-    mkdir -p "$place/$1.build"
+    mkdir -p "$place/$1.build/examples"
     cp -Rp "$BUILD/lib" "$BUILD/flags" "$place/$1.build/"
+    cp -Rp "$BUILD/examples/keyway" "$place/$1.build/examples/"
     rm -f "$place/$1.build"/lib/*/reader*.o
     "$MAKE" -s install BUILD="$place/$1.build" PREFIX="$place/$1" HIREDIS="$1" > /dev/null
     export PKG_CONFIG_PATH="$place/$1/lib/pkgconfig${given_path:+:$given_path}"

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-3-Clause
 # Runs test programs and scripts, two a processor at a time (most of a test is waiting), and beside them
-# as many of those that do nothing but wait; those of longest.txt first; and stops at the first that fails:
+# one a processor of those that do nothing but wait; those of longest.txt first; and stops at the first that fails:
 #   check.sh [--servers] test...
 # A test is a cmocka program, or a script (*.sh) that counts as one test. What a test
 # prints is shown when it fails, or with V=1. The last line is "N passed, N failed".
@@ -69,7 +69,7 @@ if [ -n "${JOBS:-}" ]; then
 else
     JOBS=$((2 * $(getconf _NPROCESSORS_ONLN 2> /dev/null || echo 1)))
     [ "$JOBS" -le 8 ] || JOBS=8
-    waiters=$JOBS
+    waiters=$((JOBS / 2))
 fi
 
 # The longest begin first: what begins last does not keep everybody waiting.
