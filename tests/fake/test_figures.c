@@ -286,7 +286,8 @@ static kw_client *open_slow(told *last, const char *limit)
 {
     kw_config *config = kw_config_new(NULL);
     char uri[200];
-    snprintf(uri, sizeof(uri), "redis-cluster://%s?timeout=10s", kw_fake_address(fakes[0]));
+    snprintf(uri, sizeof(uri), "redis-cluster://%s?timeout=10s&grace=2s",
+             kw_fake_address(fakes[0]));
     assert_int_equal(kw_config_set_uri(config, NULL, uri), KW_OK);
     assert_int_equal(kw_config_set(config, NULL, "slow-call", limit), KW_OK);
     memset(last, 0, sizeof(*last));

@@ -354,7 +354,7 @@ static void test_lane_writer_sees_that_it_was_answered_early(void **state)
     hold send_hold;
     start_silent_reader(&reader);
     atomic_store(&stage.strain.room, 10);
-    hold_next(&send_hold, KW_TEST_SEND, false, 1); /* has sent ten bytes */
+    hold_next(&send_hold, KW_TEST_SEND, true, 0); /* has sent ten bytes */
     actor_start(&writer, 2, LONG_MS);
     WAIT_FOR(atomic_load(&send_hold.is_held));
     kw_fake_push(stage.fake, "+one\r\n+early\r\n", 14);

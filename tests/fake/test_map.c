@@ -76,7 +76,7 @@ static void test_map_hole_is_named_where_the_cluster_is_down(void **state)
     const kw_fake_range parts[] = {
         {0, 99, fakes[0], NULL}, {200, 12000, fakes[0], NULL}, {12100, 16383, fakes[0], NULL}};
     kw_fake_set_cluster(fakes, 3, parts, 3);
-    kw_client *kw = kw_test_open("redis-cluster://%s?timeout=300ms", kw_fake_address(fakes[0]));
+    kw_client *kw = kw_test_open("redis-cluster://%s?timeout=1s", kw_fake_address(fakes[0]));
     kw_error error = KW_ERROR_INIT;
     answer(fakes[0], "INCR foo", "-CLUSTERDOWN The cluster is down");
     assert_int_equal(incr_foo(kw, &error), -1);
