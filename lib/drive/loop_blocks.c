@@ -5,7 +5,8 @@
 #include <stdatomic.h>
 #include <string.h>
 
-/* So many blocks are one chunk, one behind the other; those of its own are one each. */
+/* So many blocks are one chunk, one behind the other; the first ones, and those of its own, are one
+ * each. */
 #define CHUNK_N 16
 
 typedef struct chunk {
@@ -28,10 +29,11 @@ static kw_async_command *block_of(chunk *self, size_t len, size_t place)
     return (kw_async_command *)(void *)((char *)self->blocks + place * len);
 }
 
-kw_async_command *kw_loop_blocks_new(kw_loop_blocks *rest, const kw_allocator *mem, size_t len)
+kw_async_command *kw_loop_blocks_new(kw_loop_blocks *rest, const kw_allocator *mem, size_t len,
+                                     size_t open_n)
 {
     kw_block_size size = kw_block_size_of(len);
-    size_t n = size == KW_BLOCK_OF_ITS_OWN ? 1 : CHUNK_N;
+    size_t n = size == KW_BLOCK_OF_ITS_OWN || open_n < CHUNK_N ? 1 : CHUNK_N;
     size_t each_len = block_len(size, len);
     size_t total;
     bool has_len = each_len > 0 && kw_size_add(&total, n * each_len, sizeof(chunk));

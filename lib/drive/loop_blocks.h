@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Loop blocks: memory of commands that have ended, by its size, for the next ones. It is asked for,
- * and given back, in chunks of several blocks: very many commands at once cost the allocator
- * little. */
+ * and given back, in chunks of several blocks where there are many: very many commands at once cost
+ * the allocator little, and a few little memory. */
 #ifndef DRIVE_LOOP_BLOCKS_H
 #define DRIVE_LOOP_BLOCKS_H
 
@@ -15,9 +15,10 @@ typedef struct kw_loop_blocks {
 
 void kw_loop_blocks_fini(kw_loop_blocks *blocks, const kw_allocator *mem);
 
-/* A new block for an encoded command of len bytes; the others of its chunk are put into rest. NULL
- * when there is no memory. */
-kw_async_command *kw_loop_blocks_new(kw_loop_blocks *rest, const kw_allocator *mem, size_t len);
+/* A new block for an encoded command of len bytes; the others of its chunk are put into rest.
+ * open_n: commands that have one. NULL when there is no memory. */
+kw_async_command *kw_loop_blocks_new(kw_loop_blocks *rest, const kw_allocator *mem, size_t len,
+                                     size_t open_n);
 
 /* Gives a block back; its chunk is freed with the last one. Any thread. */
 void kw_loop_blocks_free(kw_async_command *command, const kw_allocator *mem);

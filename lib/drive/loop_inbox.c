@@ -51,7 +51,8 @@ static bool admit_other(kw_loop *self, kw_async_command **block, size_t len)
 static kw_async_command *new_block(kw_loop *self, size_t len, bool is_own)
 {
     kw_loop_blocks rest = {.n = 0};
-    kw_async_command *block = kw_loop_blocks_new(&rest, &self->topology->env.mem, len);
+    size_t open_n = atomic_load_explicit(&self->open_n, memory_order_relaxed);
+    kw_async_command *block = kw_loop_blocks_new(&rest, &self->topology->env.mem, len, open_n);
     if (is_own) {
         kw_loop_blocks_move(&self->used, &rest);
     } else if (rest.n > 0) {
