@@ -79,6 +79,8 @@ static size_t begin(void *arg, kw_node **nodes)
     kw_sentinel_trust_begin(&self->trust);
     self->told_rank = 0;
     self->asked_n = 0;
+    self->later.host[0] = '\0';
+    self->is_again = false;
     for (size_t i = 0; i < self->watch.entries_n && n < KW_FETCH_NODES_MAX; i++) {
         kw_node *node = kw_sentinel_nodes_need(self, &self->watch.entries[i].endpoint);
         if (node != NULL) {
@@ -174,8 +176,12 @@ static kw_err go_to_primary(kw_fetch_sentinel *self, kw_fetch_step *step, kw_err
     bool is_last = self->watch.tally.asked_n + 1 >= self->asked_n;
     kw_sentinel_advice advice = kw_sentinel_watch_on_named(&self->watch, &self->primary, is_last);
     if (advice == KW_SENTINEL_LATER) {
+        self->later = self->later.host[0] != '\0' ? self->later : self->sentinel;
         return kw_error_set(error, KW_ERR_CONNECT, KW_EFFECT_NONE,
                             "it still names a primary that did not answer");
+    }
+    if (kw_endpoint_equal(&self->primary, &self->watch.suspect)) {
+        self->later.host[0] = '\0';
     }
     self->is_fast = advice == KW_SENTINEL_GO_FAST;
     self->step = KW_SENTINEL_ASKS_ROLE;
@@ -329,9 +335,11 @@ static void give_up(kw_fetch_sentinel *self, const kw_node *node, const kw_error
     if (is_vain) {
         kw_sentinel_watch_on_tried(&self->watch, &self->primary);
     }
-    self->trust.vain_n += is_vain ? 1 : 0;
+    if (!self->is_again) { /* else it was counted before */
+        self->trust.vain_n += is_vain ? 1 : 0;
+        kw_sentinel_watch_on_failure(&self->watch, failure->code, self->has_answered);
+    }
     self->trust.has_stranger = self->trust.has_stranger || (is_other && !self->has_answered);
-    kw_sentinel_watch_on_failure(&self->watch, failure->code, self->has_answered);
     if (self->step == KW_SENTINEL_ASKS_ROLE) {
         kw_env_log(self->env, KW_LOG_WARNING, "sentinel %s names %s: %s", node->name, failure->node,
                    failure->text);
@@ -339,6 +347,19 @@ static void give_up(kw_fetch_sentinel *self, const kw_node *node, const kw_error
         kw_env_log(self->env, KW_LOG_WARNING, "sentinel %s: %s", node->name, failure->text);
     }
     forget(self);
+}
+
+/* Nobody is left. A primary that was put off, since it had not answered the last time, is asked all
+ * the same before what others say is weighed: by the sentinel that named it, which is returned. */
+static kw_node *ask_again(kw_fetch_sentinel *self)
+{
+    if (self->watch.tally.asked_n < self->asked_n || self->later.host[0] == '\0') {
+        return NULL;
+    }
+    kw_node *node = kw_sentinel_nodes_need(self, &self->later);
+    self->later.host[0] = '\0';
+    self->is_again = true;
+    return node != NULL ? kw_node_ref(node) : NULL;
 }
 
 static kw_node *fail(void *arg, kw_node *node, const kw_error *failure)
@@ -351,7 +372,7 @@ static kw_node *fail(void *arg, kw_node *node, const kw_error *failure)
         return step.node; /* not the primary yet */
     }
     give_up(self, node, &again);
-    return NULL;
+    return ask_again(self);
 }
 
 static bool end(void *arg, kw_error *failure)

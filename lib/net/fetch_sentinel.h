@@ -64,7 +64,10 @@ typedef struct kw_fetch_sentinel {
     kw_error told;      /* the failure that tells most of what is wrong */
     unsigned told_rank; /* its rank; 0: there was none yet */
     size_t asked_n;     /* sentinels of this fetch */
-    bool is_fast;       /* the next question has a short time-out */
+    kw_endpoint
+        later;     /* the first that named the suspect, which was put off; host is empty: none */
+    bool is_again; /* it is asked once more, behind all others */
+    bool is_fast;  /* the next question has a short time-out */
 } kw_fetch_sentinel;
 
 /* owner and the group's service must outlive it. KW_ERR_NOMEM. */

@@ -172,6 +172,28 @@ static void test_sentinel_that_leads_to_other_data_is_outvoted(void **state)
     }
 }
 
+/* A primary that gave no answer once is put off until the other sentinels were asked. The last of them
+ * is of other people: two still name the primary, which is asked again before anybody is believed. */
+static void test_primary_that_was_put_off_is_asked_before_a_stranger_is_believed(void **state)
+{
+    (void)state;
+    for (int way = 0; way < KW_TEST_WAYS_N; way++) {
+        diary it;
+        renew();
+        kw_client *kw = open_told(SENTINELS, "identity=follow", &it);
+        expect(kw, (kw_test_way)way, "a");
+        name(sentinels[2], OTHER, NULL, "", NULL);
+        kw_fake_on(PRIMARY, 1, "ROLE", KW_FAKE_STEPS(KW_FAKE_CLOSE));
+        kw_error error = KW_ERROR_INIT;
+        assert_int_not_equal(kw_refresh(kw, &error, 20000), KW_OK);
+        assert_int_equal(kw_refresh(kw, &error, 20000), KW_OK);
+        expect(kw, (kw_test_way)way, "a");
+        assert_int_equal(kw_fake_count(OTHER, "INCR *"), 0);
+        assert_int_equal(it.replaced_n, 0);
+        kw_close(kw);
+    }
+}
+
 /* The third sentinel, which the first tells of with its id. */
 static void tell_of_third(void)
 {
@@ -220,6 +242,7 @@ int main(void)
         cmocka_unit_test(test_primary_that_all_sentinels_name_is_followed_with_an_event),
         cmocka_unit_test(test_primary_that_all_sentinels_name_is_asked_beside_a_connect_under_way),
         cmocka_unit_test(test_sentinel_that_leads_to_other_data_is_outvoted),
+        cmocka_unit_test(test_primary_that_was_put_off_is_asked_before_a_stranger_is_believed),
         cmocka_unit_test(test_stranger_at_a_learnt_sentinels_address_leads_nowhere),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
