@@ -151,7 +151,7 @@ static void begin_leader(caller *self, const stage *of, uint64_t timeout_ms)
 static void take_along(const stage *self, caller *others, size_t n, uint64_t timeout_ms)
 {
     for (size_t i = 0; i < n; i++) {
-        char key[8];
+        char key[24];
         snprintf(key, sizeof(key), "k%zu", i);
         begin(&others[i], self, key, timeout_ms);
         KW_TEST_AWAIT(count_queued(self) + count_carried(self) == i + 2)
