@@ -172,8 +172,9 @@ static void test_sentinel_that_leads_to_other_data_is_outvoted(void **state)
     }
 }
 
-/* A primary that gave no answer once is put off until the other sentinels were asked. The last of them
- * is of other people: two still name the primary, which is asked again before anybody is believed. */
+/* A primary that gave no answer once is put off until the other sentinels were asked. The last of
+ * them is of other people: two still name the primary, which is asked again before anybody is
+ * believed. */
 static void test_primary_that_was_put_off_is_asked_before_a_stranger_is_believed(void **state)
 {
     (void)state;
