@@ -335,8 +335,8 @@ static void give_up(kw_fetch_sentinel *self, const kw_node *node, const kw_error
     if (is_vain) {
         kw_sentinel_watch_on_tried(&self->watch, &self->primary);
     }
+    self->trust.vain_n += is_vain ? 1 : 0;
     if (!self->is_again) { /* else it was counted before */
-        self->trust.vain_n += is_vain ? 1 : 0;
         kw_sentinel_watch_on_failure(&self->watch, failure->code, self->has_answered);
     }
     self->trust.has_stranger = self->trust.has_stranger || (is_other && !self->has_answered);
