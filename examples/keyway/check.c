@@ -39,7 +39,10 @@ static void well(findings *self, const char *what, const char *text)
  * server that refused. */
 static const char *check_of(const kw_error *error, bool has_reply)
 {
-    if (error->code == KW_ERR_HANDSHAKE && strstr(error->text, "TLS") != NULL) {
+    /* A server may end TLS behind the handshake, too: when it looks for the program's certificate.
+     */
+    bool is_shaken = error->code == KW_ERR_HANDSHAKE && strstr(error->text, "TLS") != NULL;
+    if (!has_reply && (is_shaken || strstr(error->text, "TLS: ") != NULL)) {
         return "tls";
     }
     bool is_login = error->code == KW_ERR_AUTH || error->code == KW_ERR_HANDSHAKE || has_reply;
