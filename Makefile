@@ -244,7 +244,7 @@ HOT := $(addprefix lib/,$(addsuffix .c, \
 		quorum_results script_ways session ticket)))
 COLD_SOURCES := $(filter-out $(HOT),$(SOURCES))
 $(COLD_SOURCES:%.c=$(BUILD)/%.o): LIB_CFLAGS += $(COLD_CFLAGS)
-COLD_CFLAGS ?= $(if $(findstring -fsanitize,$(CFLAGS)),,-Os)
+COLD_CFLAGS ?= $(if $(findstring -fsanitize,$(CFLAGS)),,$(if $(filter -O2 -O3,$(CFLAGS)),-Os))
 
 # What the library is compiled and linked with. Objects that were made with anything else are made anew.
 FLAGS = $(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(LIB_CFLAGS) $(COLD_CFLAGS) $(LDFLAGS) $(TLS_LIBS)
