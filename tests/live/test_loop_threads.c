@@ -233,14 +233,14 @@ static void test_loop_under_disturbances_is_never_wrong(void **state)
     kw_checker_take(checker, &report);
     check("moved", &report);
     assert_int_equal(report.failed_none + report.failed_maybe + report.failed_done, 0);
-    kw_test_server *stopped = kw_test_cluster_owner(cluster, 13000);
+    kw_test_server *stopped = kw_test_cluster_wait_owner(cluster, 13000, NULL, 30000);
     kw_test_server_pause(stopped);
     kw_test_sleep_ms(400);
     kw_test_server_resume(stopped);
     kw_test_sleep_ms(300);
     kw_checker_take(checker, &report);
     check("stopped", &report);
-    kw_test_server *killed = kw_test_cluster_owner(cluster, 8000);
+    kw_test_server *killed = kw_test_cluster_wait_owner(cluster, 8000, NULL, 30000);
     kw_test_server_kill(killed);
     assert_non_null(kw_test_cluster_wait_owner(cluster, 8000, killed, 30000));
     kw_test_sleep_ms(1500);
