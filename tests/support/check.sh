@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-3-Clause
-# Runs test programs and scripts, four a processor at a time (most of a test is waiting), and beside them
+# Runs test programs and scripts, two a processor at a time (most of a test is waiting), and beside them
 # one a processor of those that do nothing but wait; those of longest.txt first; and stops at the first that fails:
 #   check.sh [--servers] test...
 # A test is a cmocka program, or a script (*.sh) that counts as one test. What a test
@@ -67,9 +67,9 @@ run_test() {
 if [ -n "${JOBS:-}" ]; then
     waiters=0
 else
-    JOBS=$((4 * $(getconf _NPROCESSORS_ONLN 2> /dev/null || echo 1)))
+    JOBS=$((2 * $(getconf _NPROCESSORS_ONLN 2> /dev/null || echo 1)))
     [ "$JOBS" -le 8 ] || JOBS=8
-    waiters=$((JOBS / 4))
+    waiters=$((JOBS / 2))
 fi
 
 # The longest begin first: what begins last does not keep everybody waiting.
