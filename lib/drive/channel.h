@@ -128,6 +128,9 @@ static inline void kw_channel_dequeue(kw_channel *channel, kw_item *item)
     item->sent_ns = 0;
 }
 
+/* Puts a command that was sent in vain before all others of the queue. */
+void kw_channel_put_back(kw_channel *channel, kw_item *item);
+
 /* Takes all of the queue, to the end of the list. */
 void kw_channel_take_queue(kw_channel *channel, kw_items *list);
 

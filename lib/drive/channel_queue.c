@@ -55,6 +55,14 @@ void kw_channel_tell_ahead(kw_channel *channel, kw_item *item)
     }
 }
 
+void kw_channel_put_back(kw_channel *channel, kw_item *item)
+{
+    item->state = KW_ITEM_QUEUED;
+    item->ahead = NULL;
+    kw_items_push_front(&channel->queue, item);
+    channel->queued_n++;
+}
+
 void kw_channel_take_queue(kw_channel *channel, kw_items *list)
 {
     for (kw_item *item = channel->queue.head; item != NULL; item = item->next) {

@@ -73,11 +73,8 @@ static void sort_sent(kw_pipeline *self, kw_channel *channel, kw_item *item, kw_
     if (is_kept) {
         item->sends_n--;
         item->node = NULL;
-        item->state = KW_ITEM_QUEUED;
         item->is_choosy = false;
-        item->ahead = NULL;
-        kw_items_push_front(&channel->queue, item);
-        channel->queued_n++;
+        kw_channel_put_back(channel, item);
     } else {
         put_lost(self, lost, item, loss);
     }
