@@ -130,12 +130,8 @@ kw_err kw_client_key_node(kw_client *client, kw_error *error, char *node, size_t
     kw_snapshot *snapshot;
     code = need_snapshot(client, error, &snapshot, deadline_of(client));
     if (code == KW_OK) {
-        kw_bytes whole = {key, key_len};
         const kw_node *owner =
-            kw_topology_is_ring(client->topology)
-                ? kw_snapshot_at_position(snapshot,
-                                          kw_ring_position_of(client->topology->placement, whole))
-                : kw_snapshot_owner(snapshot, kw_slot_of(key, key_len));
+            kw_topology_owner_in(client->topology, snapshot, (kw_bytes){key, key_len});
         if (owner == NULL) {
             code = kw_error_set(error, KW_ERR_NOT_SERVED, KW_EFFECT_NONE, "no node has this key");
         } else {

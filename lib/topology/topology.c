@@ -13,22 +13,25 @@ kw_snapshot *kw_topology_snapshot(kw_topology *topology)
     return snapshot;
 }
 
+kw_node *kw_topology_owner_in(const kw_topology *topology, const kw_snapshot *snapshot, kw_bytes key)
+{
+    if (kw_topology_is_ring(topology)) {
+        return kw_snapshot_at_position(snapshot, kw_ring_position_of(topology->placement, key));
+    }
+    bool has_slots = topology->env.options.scheme == KW_SCHEME_CLUSTER;
+    return kw_snapshot_owner(snapshot, has_slots ? kw_slot_of(key.data, key.len) : 0);
+}
+
 kw_node *kw_topology_owner_of(kw_topology *topology, kw_bytes key)
 {
     kw_snapshot *snapshot = kw_topology_snapshot(topology);
     if (snapshot == NULL) {
         return NULL;
     }
-    kw_node *node = NULL;
-    if (kw_topology_is_ring(topology)) {
-        node = kw_snapshot_at_position(snapshot, kw_ring_position_of(topology->placement, key));
-    } else {
-        bool has_slots = topology->env.options.scheme == KW_SCHEME_CLUSTER;
-        node = kw_snapshot_owner(snapshot, has_slots ? kw_slot_of(key.data, key.len) : 0);
-    }
-    node = node != NULL ? kw_node_ref(node) : NULL;
+    kw_node *owner = kw_topology_owner_in(topology, snapshot, key);
+    owner = owner != NULL ? kw_node_ref(owner) : NULL;
     kw_snapshot_unref(snapshot);
-    return node;
+    return owner;
 }
 
 void kw_topology_count_failure(kw_topology *topology, kw_err code, kw_effect effect)

@@ -118,7 +118,10 @@ void kw_topology_wake_all(kw_topology *topology);
 /* A reference to the snapshot in use; NULL: no map yet. */
 kw_snapshot *kw_topology_snapshot(kw_topology *topology);
 
-/* The primary that has the key, with a reference; NULL: none is known. */
+/* The primary that has the key by a snapshot; NULL: none has. */
+kw_node *kw_topology_owner_in(const kw_topology *topology, const kw_snapshot *snapshot, kw_bytes key);
+
+/* Likewise by the snapshot in use, with a reference; NULL: none is known. */
 kw_node *kw_topology_owner_of(kw_topology *topology, kw_bytes key);
 
 /* A command ended without a reply. */
