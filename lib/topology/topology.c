@@ -13,7 +13,8 @@ kw_snapshot *kw_topology_snapshot(kw_topology *topology)
     return snapshot;
 }
 
-kw_node *kw_topology_owner_in(const kw_topology *topology, const kw_snapshot *snapshot, kw_bytes key)
+kw_node *kw_topology_owner_in(const kw_topology *topology, const kw_snapshot *snapshot,
+                              kw_bytes key)
 {
     if (kw_topology_is_ring(topology)) {
         return kw_snapshot_at_position(snapshot, kw_ring_position_of(topology->placement, key));

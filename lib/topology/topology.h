@@ -119,7 +119,8 @@ void kw_topology_wake_all(kw_topology *topology);
 kw_snapshot *kw_topology_snapshot(kw_topology *topology);
 
 /* The primary that has the key by a snapshot; NULL: none has. */
-kw_node *kw_topology_owner_in(const kw_topology *topology, const kw_snapshot *snapshot, kw_bytes key);
+kw_node *kw_topology_owner_in(const kw_topology *topology, const kw_snapshot *snapshot,
+                              kw_bytes key);
 
 /* Likewise by the snapshot in use, with a reference; NULL: none is known. */
 kw_node *kw_topology_owner_of(kw_topology *topology, kw_bytes key);

@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-3-Clause
-# The manual pages are well-formed, where mandoc is here to say so; keyway.7 has every option and every error
-# code, keyway.1 every subcommand, and each public function a page. lib/README.md names functions, types and files that are there.
+# The manual pages are well-formed, and fit a terminal, where mandoc and groff are here to say so; keyway.7 has every
+# option and every error code, keyway.1 every subcommand, and each public function a page. lib/README.md names functions,
+# types and files that are there.
 
 manual=lib/man/keyway.7
 status=0
@@ -65,6 +66,15 @@ for name in $(cat tests/exports.txt); do
         status=1
     }
 done
+# On a terminal of 80 columns no line is cut, and no cell of a table became a column of single words: the pages written
+# by hand, as man shows them where it is groff's.
+if command -v groff > /dev/null 2>&1; then
+    for page in lib/man/*.[17]; do
+        groff -mdoc -Tascii -P-cbou -rLL=78n "$page" 2>&1 | awk -v page="$page" '
+            length($0) > 80 || /^ {46}/ { print page ": too wide: " $0; wide = 1 }
+            END { exit wide }' >&2 || status=1
+    done
+fi
 if command -v mandoc > /dev/null 2>&1; then
     mandoc -T lint -W warning "$manual" lib/man/keyway.1 lib/man/keyway-migration.7 "$pages"/man3/keyway_*.3 >&2 ||
         status=1
