@@ -42,43 +42,69 @@ function put_text(text,    words, n, i, line)
     }
 }
 
-# Paragraphs of a comment; what is set in is an example.
-function put_comment(comment,    lines, n, i, text, is_literal, has_printed)
+# An item of a list, up to its last line; the number of that line.
+function put_item(lines, i, n,    text)
+{
+    text = substr(lines[i], 3)
+    while (i < n && lines[i + 1] ~ /^  [^ ]/) {
+        i++
+        text = text " " substr(lines[i], 3)
+    }
+    print ".It"
+    put_text(text)
+    return i
+}
+
+# Items, each of which begins with a dash, and the empty lines between them; the number of the last line.
+function put_list(lines, i, n)
+{
+    print ".Bl -bullet"
+    i = put_item(lines, i, n)
+    while (i < n && lines[i + 1 + (lines[i + 1] == "")] ~ /^- /) {
+        i = put_item(lines, i + 1 + (lines[i + 1] == ""), n)
+    }
+    print ".El"
+    return i
+}
+
+# An example, which is set in, with the empty lines inside it; the number of its last line.
+function put_example(lines, i, n)
+{
+    print ".Bd -literal -offset indent"
+    print escaped(substr(lines[i], 3))
+    while (i < n && (lines[i + 1] ~ /^  / || (lines[i + 1] == "" && lines[i + 2] ~ /^  /))) {
+        i++
+        print escaped(substr(lines[i], 3))
+    }
+    print ".Ed"
+    return i
+}
+
+# Paragraphs, lists and examples of a comment.
+function put_comment(comment,    lines, n, i, text, has_printed)
 {
     n = split(comment, lines, "\n")
     text = ""
-    for (i = 1; i <= n + 1; i++) {
-        if (i <= n && lines[i] ~ /^  /) {
-            if (text != "") {
-                put_paragraph(text, has_printed)
-                has_printed = 1
-                text = ""
-            }
-            if (!is_literal) {
-                print ".Bd -literal -offset indent"
-                is_literal = 1
-            }
-            print escaped(substr(lines[i], 3))
-            has_printed = 1
-            continue
-        }
-        if (is_literal && i <= n && lines[i] == "" && lines[i + 1] ~ /^  /) {
-            print ""
-            continue
-        }
-        if (is_literal) {
-            print ".Ed"
-            is_literal = 0
-        }
-        if (i > n || lines[i] == "") {
-            if (text != "") {
-                put_paragraph(text, has_printed)
-                has_printed = 1
-            }
-            text = ""
-        } else {
+    for (i = 1; i <= n; i++) {
+        if (lines[i] != "" && lines[i] !~ /^(- |  )/) {
             text = text (text != "" ? " " : "") lines[i]
+            continue
         }
+        if (text != "") {
+            put_paragraph(text, has_printed)
+            has_printed = 1
+            text = ""
+        }
+        if (lines[i] ~ /^- /) {
+            i = put_list(lines, i, n)
+            has_printed = 1
+        } else if (lines[i] ~ /^  /) {
+            i = put_example(lines, i, n)
+            has_printed = 1
+        }
+    }
+    if (text != "") {
+        put_paragraph(text, has_printed)
     }
 }
 

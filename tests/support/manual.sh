@@ -75,6 +75,10 @@ if command -v groff > /dev/null 2>&1; then
             END { exit wide }' >&2 || status=1
     done
 fi
+if grep -n '^- [A-Z]' "$pages"/man3/*.3 >&2; then
+    echo "items of a list that are no list of the page" >&2
+    status=1
+fi
 if command -v mandoc > /dev/null 2>&1; then
     mandoc -T lint -W warning "$manual" lib/man/keyway.1 lib/man/keyway-migration.7 "$pages"/man3/keyway_*.3 >&2 ||
         status=1
