@@ -11,6 +11,19 @@ bool kw_options_uses_tls(const kw_options *options)
     return options->has_tls || (has_sentinels && kw_options_has_sentinel_tls(options));
 }
 
+/* A user alone would be left out of the greeting, and another one would be logged in. */
+static kw_err check_login(const char *user, const char *password, const char *prefix,
+                          kw_error *error)
+{
+    if (user == NULL || password != NULL) {
+        return KW_OK;
+    }
+    return kw_error_set(error, KW_ERR_CONFIG, KW_EFFECT_NONE,
+                        "%suser is given, and no %spassword, without which nobody logs in by that "
+                        "name; a user without one (nopass) takes any",
+                        prefix, prefix);
+}
+
 kw_err kw_options_check(const kw_options *options, kw_error *error)
 {
     if ((options->seeds_n == 0 && options->scheme != KW_SCHEME_RING) ||
@@ -34,6 +47,11 @@ kw_err kw_options_check(const kw_options *options, kw_error *error)
         return kw_error_set(error, KW_ERR_CONFIG, KW_EFFECT_NONE,
                             "on-node-down=next and eject give keys to other nodes, which only a "
                             "ring can; here it is fail or wait");
+    }
+    if (check_login(options->user, options->password, "", error) != KW_OK ||
+        check_login(options->sentinel_user, options->sentinel_password, "sentinel-", error) !=
+            KW_OK) {
+        return KW_ERR_CONFIG;
     }
     if (options->pool_min > options->pool_max) {
         return kw_error_set(

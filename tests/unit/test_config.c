@@ -467,6 +467,28 @@ static void test_uri_without_a_login_keeps_the_one_that_was_set(void **state)
     kw_config_free(config);
 }
 
+/* The greeting names a user by AUTH alone: without a password the default one would be logged in.
+ */
+static void test_open_user_without_a_password_is_refused(void **state)
+{
+    (void)state;
+    static const char *const uris[] = {
+        "redis://bob@h",
+        "redis://bob:@h",
+        "redis-cluster://h?user=bob",
+        "redis-sentinel://:p@h/name?sentinel-user=bob",
+    };
+    for (size_t i = 0; i < sizeof(uris) / sizeof(uris[0]); i++) {
+        kw_error error = KW_ERROR_INIT;
+        assert_null(kw_open(uris[i], &error));
+        assert_int_equal(error.code, KW_ERR_CONFIG);
+        says(&error, uris[i], i == 3 ? "sentinel-password" : "password");
+    }
+    kw_client *client = kw_open("redis://bob:p@h?sentinel-password=p", NULL);
+    assert_non_null(client);
+    kw_close(client);
+}
+
 /* Whether a cluster has more than one is its servers' to say. */
 static void test_config_database_on_a_cluster_is_taken(void **state)
 {
@@ -583,6 +605,7 @@ int main(void)
         cmocka_unit_test(test_uri_cut_anywhere_is_taken_or_refused_whole),
         cmocka_unit_test(test_uri_each_allocation_failing_changes_nothing),
         cmocka_unit_test(test_uri_without_a_login_keeps_the_one_that_was_set),
+        cmocka_unit_test(test_open_user_without_a_password_is_refused),
         cmocka_unit_test(test_uri_random_changes_are_taken_or_refused_whole),
         cmocka_unit_test(test_config_database_on_a_cluster_is_taken),
         cmocka_unit_test(test_config_every_option_has_name_text_and_valid_default),
