@@ -86,14 +86,17 @@ static bool has_endless_line(const kw_reader *reader)
     return len > LINE_MAX_LEN && !has_line_end(hiredis->buf + hiredis->pos, LINE_MAX_LEN);
 }
 
-static kw_err over_limit(const kw_reader *reader, kw_error *error)
+static kw_err over_limit(const kw_reader *reader, kw_error *error, const char *option,
+                         uint64_t limit)
 {
-    kw_reader_limits limits = kw_reader_limits_of(reader);
-    return kw_error_set(
-        error, KW_ERR_LIMIT, KW_EFFECT_DONE,
-        "reply over a limit (reply-bytes-max=%llu, reply-items-max=%llu, reply-depth-max=%llu)",
-        (unsigned long long)limits.bytes, (unsigned long long)limits.items,
-        (unsigned long long)limits.depth);
+    return kw_error_set(error, KW_ERR_LIMIT, KW_EFFECT_DONE, "a reply over %s=%llu%s", option,
+                        (unsigned long long)limit,
+                        reader->is_internal ? "" : "; raise it, or ask for less at a time");
+}
+
+static kw_err over_bytes(const kw_reader *reader, kw_error *error)
+{
+    return over_limit(reader, error, "reply-bytes-max", kw_reader_limits_of(reader).bytes);
 }
 
 /* Gives large buffers back between two replies. hiredis would do the same by itself, but
@@ -184,8 +187,12 @@ kw_err kw_reader_end_loan(kw_reader *reader, kw_error *error)
 
 static kw_err explain(kw_reader *reader, kw_error *error)
 {
-    if (reader->is_over_limit) {
-        return over_limit(reader, error);
+    kw_reader_limits limits = kw_reader_limits_of(reader);
+    if (reader->is_too_deep) {
+        return over_limit(reader, error, "reply-depth-max", limits.depth);
+    }
+    if (reader->has_too_many) {
+        return over_limit(reader, error, "reply-items-max", limits.items);
     }
     if (reader->has_nested_aside) {
         return kw_error_set(error, KW_ERR_PROTOCOL, KW_EFFECT_MAYBE,
@@ -268,12 +275,12 @@ static kw_err read_piece(kw_reader *reader, kw_reply **reply, kw_error *error)
     size_t rest_len = object != NULL ? reader->hiredis->len - reader->hiredis->pos : 0;
     if (reader->pending_len - rest_len > kw_reader_limits_of(reader).bytes) {
         kw_reply_free(object);
-        return over_limit(reader, error);
+        return over_bytes(reader, error);
     }
     if (object != NULL) {
         take_back(reader);
     } else if (has_endless_string(reader)) {
-        return over_limit(reader, error);
+        return over_bytes(reader, error);
     } else if (has_endless_line(reader)) {
         return kw_error_set(error, KW_ERR_PROTOCOL, KW_EFFECT_MAYBE,
                             "the server sent a line of over %zu bytes", LINE_MAX_LEN);

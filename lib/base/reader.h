@@ -30,7 +30,8 @@ typedef struct kw_reader {
     size_t piece_len;          /* what hiredis gets next of it */
     size_t buffer_len;         /* most bytes that hiredis' buffer has held */
     kw_reply_pool pool;        /* of replies that are not kept for long */
-    bool is_over_limit;        /* why the last object was not made: a limit, or else memory */
+    bool is_too_deep;          /* why the last object was not made: a limit, or else memory */
+    bool has_too_many;         /* the same: of elements */
     bool pools;                /* the next reply goes into the pool; reset after it */
     const kw_reply_sink *sink; /* of the next reply, or NULL; reset after it */
     bool is_internal;          /* the next reply is to the library's own question, which the

@@ -63,8 +63,9 @@ static void *create_array_of(const redisReadTask *task, size_t count)
     }
     size_t limit = limits.items < SIZE_MAX ? (size_t)limits.items : SIZE_MAX; /* 32 bits */
     size_t items_n = task->parent != NULL ? reader->items_n : 0;
-    if (depth_of(task) > limits.depth || count > limit || items_n > limit - count) {
-        reader->is_over_limit = true;
+    reader->is_too_deep = depth_of(task) > limits.depth;
+    reader->has_too_many = count > limit || items_n > limit - count;
+    if (reader->is_too_deep || reader->has_too_many) {
         return NULL;
     }
     kw_reply *reply = begin(reader, task, 0);

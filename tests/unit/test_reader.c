@@ -689,6 +689,31 @@ static void test_reader_limit_of_items_past_32_bits_allows_all(void **state)
     }
 }
 
+/* Which limit it was, of those that the caller may raise. */
+static void test_reader_error_names_the_limit(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *reply;
+        const char *option;
+    } cases[] = {
+        {"$41\r\n", " reply-bytes-max=40;"},
+        {"*4\r\n", " reply-items-max=3;"},
+        {"*1\r\n*1\r\n*1\r\n", " reply-depth-max=2;"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        kw_reader reader;
+        kw_reply *reply = NULL;
+        kw_error error = KW_ERROR_INIT;
+        assert_int_equal(kw_reader_init(&reader, kw_mem_default(), &small), KW_OK);
+        assert_int_equal(kw_reader_feed(&reader, NULL, cases[i].reply, strlen(cases[i].reply)),
+                         KW_OK);
+        assert_int_equal(kw_reader_next(&reader, &reply, &error), KW_ERR_LIMIT);
+        assert_non_null(strstr(error.text, cases[i].option));
+        kw_reader_fini(&reader);
+    }
+}
+
 /* A string that says that it is over the limit is refused by its head. */
 static void test_reader_string_over_the_limit_is_refused_at_once(void **state)
 {
@@ -750,6 +775,7 @@ int main(void)
         cmocka_unit_test(test_reader_memory_grows_with_what_came),
         cmocka_unit_test(test_reader_array_that_grows_keeps_its_elements),
         cmocka_unit_test(test_reader_limit_of_items_past_32_bits_allows_all),
+        cmocka_unit_test(test_reader_error_names_the_limit),
         cmocka_unit_test(test_reader_string_over_the_limit_is_refused_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
