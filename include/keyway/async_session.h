@@ -61,7 +61,8 @@ KW_API kw_async_session *kw_async_session_open(kw_client *client, kw_error *erro
  * handle's timeout from now on, and as much longer as a blocking command may block: the time behind
  * earlier commands of the session is part of it.
  *
- * KW_OK: the callback will be called. Any other code: it never will be.
+ * KW_OK: the callback will be called. Any other code: it never will be. EXEC behind a command of
+ * its MULTI that ended so is refused, too (KW_ERR_ORDER), until DISCARD is given.
  *
  * Errors: those of kw_command_async; KW_ERR_CROSSSLOT for keys outside of the session's slot (on a
  * single server all keys are inside; keys of a command that the library does not know are not

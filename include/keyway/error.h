@@ -54,7 +54,7 @@ typedef enum kw_err {
     KW_ERR_FORKED = -34,        /* the handle belongs to the parent process */
     KW_ERR_QUEUE_FULL = -35,    /* too much is under way on the handle already */
     KW_ERR_ORDER = -36,         /* refused, and overtaken by a later command of its key; or given to
-                                   a kw_async_session behind one that failed */
+                                   a session or a transaction behind one that failed */
     KW_ERR_DRAINING = -37,      /* kw_drain was called: the handle takes nothing new */
     KW_ERR_NO_SENTINEL = -40,   /* no sentinel could be reached */
     KW_ERR_NO_SERVICE = -41,    /* no sentinel knows the name */

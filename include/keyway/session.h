@@ -57,7 +57,9 @@ KW_API kw_session *kw_session_open(kw_client *client, kw_error *error, const cha
  * much longer as a blocking command may block. Commands without keys concern the one node.
  *
  * NULL where there is no reply; error says why, and whether the command may have run. One that was
- * lost inside MULTI has certainly not run (effect none); an EXEC may have.
+ * lost inside MULTI has certainly not run (effect none); an EXEC may have. Behind a command that
+ * was refused inside MULTI, before it was sent, EXEC runs nothing: DISCARD goes in its place, and
+ * KW_ERR_ORDER says so.
  *
  * Errors: those of kw_command, and KW_ERR_CROSSSLOT for keys outside of the session's slot, before
  * anything is sent (on a single server all keys are inside); KW_ERR_REFUSED for commands that

@@ -52,8 +52,9 @@ typedef struct kw_transaction kw_transaction;
  * NULL where it fails. Errors: KW_ERR_ARGUMENT (client is NULL), KW_ERR_NOMEM. Any thread. */
 KW_API kw_transaction *kw_transaction_new(kw_client *client, kw_error *error);
 
-/* Adds one command, formatted as by kw_command. Its bytes are copied. A failure leaves the
- * transaction as it was.
+/* Adds one command, formatted as by kw_command. Its bytes are copied. Without a command
+ * that could not be added the others are not to run: after a failure the transaction is sent in no
+ * way (KW_ERR_ORDER) before kw_transaction_clear.
  *
  * Errors: KW_ERR_ARGUMENT (a wrong format), KW_ERR_CROSSSLOT (its keys have another owner than
  * those that were added before), KW_ERR_KEYS (its keys cannot be found), KW_ERR_REFUSED (it goes to
@@ -82,6 +83,7 @@ KW_API size_t kw_transaction_count(const kw_transaction *transaction);
  *
  * NULL where there is no reply; error says why, and whether the transaction may have run. Errors:
  * those of kw_command; KW_ERR_ARGUMENT (NULL, no commands, wrong options, or a route in them),
+ * KW_ERR_ORDER (a command could not be added),
  * KW_ERR_UNSUPPORTED (acks, acks_local or token_out; writes on a handle with the option acks). One
  * thread per object. */
 KW_API kw_reply *kw_transaction_run(kw_transaction *transaction, kw_error *error,

@@ -66,6 +66,13 @@ static kw_err check(const kw_pin *pin, kw_error *error)
     return KW_OK;
 }
 
+/* How the giving of a command ended: EXEC is not to run the others of its MULTI without it. */
+static kw_err given(kw_pin *pin, kw_err code)
+{
+    pin->is_cut = pin->is_cut || (code != KW_OK && pin->has_multi);
+    return code;
+}
+
 static kw_err submit(kw_pin *pin, kw_error *error, kw_callback callback, kw_plan_task *task)
 {
     kw_err code = check(pin, error);
@@ -93,7 +100,7 @@ kw_err kw_async_session_vcommand(kw_async_session *session, kw_error *error, kw_
         code = submit(session, error, callback, &task);
     }
     kw_args_fini(&args);
-    return code;
+    return given(session, code);
 }
 
 kw_err kw_async_session_command(kw_async_session *session, kw_error *error, kw_callback callback,
@@ -116,7 +123,7 @@ kw_err kw_async_session_call(kw_async_session *session, kw_error *error, kw_call
     kw_arg_bytes args;
     options = kw_args_options(&space, error, options);
     if (options == NULL) {
-        return KW_ERR_ARGUMENT;
+        return given(session, KW_ERR_ARGUMENT);
     }
     kw_err code = kw_arg_bytes_init(&args, error, &session->plain.mem, &command);
     if (code == KW_OK) {
@@ -124,7 +131,7 @@ kw_err kw_async_session_call(kw_async_session *session, kw_error *error, kw_call
         code = submit(session, error, callback, &task);
         kw_arg_bytes_fini(&args);
     }
-    return code;
+    return given(session, code);
 }
 
 kw_err kw_async_session_command_argv(kw_async_session *session, kw_error *error,

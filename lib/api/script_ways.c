@@ -5,6 +5,7 @@
 #include "api/client.h"
 #include "api/command.h"
 #include "api/script_command.h"
+#include "drive/session_private.h"
 #include "base/error.h"
 
 kw_err kw_script_add(kw_batch *batch, kw_error *error, kw_script_input input)
@@ -82,6 +83,8 @@ kw_reply *kw_script_in_session(kw_session *session, kw_error *error, kw_script_i
         KW_OK) {
         reply = kw_session_run_task(session, error, &command.task);
         kw_script_command_give_back(&command, &args);
+    } else {
+        kw_session_leave_out(session);
     }
     return reply;
 }

@@ -79,10 +79,26 @@ static kw_err check(const kw_session *session, kw_error *error)
     return KW_OK;
 }
 
+/* Plans the command, or in the place of an EXEC that would run half a transaction its end. */
+static kw_err plan(kw_session_request *request, kw_session *session, kw_error *error,
+                   const kw_plan_task **task)
+{
+    static const kw_bytes word = {"DISCARD", 7};
+    static const kw_plan_task discard = {.options = &kw_plan_defaults, .argv = &word, .argc = 1};
+    kw_err code = kw_session_plan(request, session, error, *task);
+    if (code == KW_OK && request->effect == KW_SESSION_EFFECT_EXEC && session->is_cut) {
+        kw_plan_fini(&request->plan);
+        *task = &discard;
+        code = kw_session_plan(request, session, error, *task);
+    }
+    return code;
+}
+
 static kw_reply *send_task(kw_session *session, kw_error *error, const kw_plan_task *task)
 {
     kw_session_request request;
-    kw_err code = kw_session_plan(&request, session, error, task);
+    const kw_plan_task *given = task;
+    kw_err code = plan(&request, session, error, &task);
     if (code != KW_OK) {
         kw_topology_count_failure(session->topology, code, KW_EFFECT_NONE);
         return NULL;
@@ -105,7 +121,15 @@ static kw_reply *send_task(kw_session *session, kw_error *error, const kw_plan_t
     kw_buf_fini(&encoded);
     kw_session_keep_write(session, &request.plan);
     kw_plan_fini(&request.plan);
-    return reply;
+    if (task == given || reply == NULL) {
+        return reply;
+    }
+    kw_reply_free(reply);
+    kw_error_refuse(error, KW_ERR_ORDER,
+                    "EXEC was given behind a command of its MULTI that was refused before it was "
+                    "sent: nothing has run (DISCARD), begin again with WATCH or MULTI");
+    kw_topology_count_failure(session->topology, KW_ERR_ORDER, KW_EFFECT_NONE);
+    return NULL;
 }
 
 kw_reply *kw_session_run_task(kw_session *session, kw_error *error, const kw_plan_task *task)
@@ -118,6 +142,10 @@ kw_reply *kw_session_run_task(kw_session *session, kw_error *error, const kw_pla
         return NULL;
     }
     kw_reply *reply = send_task(session, error, task);
+    session->is_cut = session->is_cut && session->state.is_multi;
+    if (reply == NULL) {
+        kw_session_leave_out(session);
+    }
     if (atomic_load_explicit(&client->is_closing, memory_order_relaxed)) {
         kw_session_drop(session); /* the handle may be gone when the session is closed */
         session->client = NULL;
@@ -140,6 +168,8 @@ kw_reply *kw_session_vcommand(kw_session *session, kw_error *error, const char *
     if (kw_args_format(&args, error, format, values) == KW_OK) {
         kw_plan_task task = {.options = &kw_plan_defaults, .argv = args.argv, .argc = args.argc};
         reply = kw_session_run_task(session, error, &task);
+    } else {
+        kw_session_leave_out(session);
     }
     kw_args_fini(&args);
     return reply;
@@ -165,6 +195,7 @@ kw_reply *kw_session_call(kw_session *session, kw_error *error, const kw_call_op
     kw_arg_bytes args;
     options = kw_args_options(&space, error, options);
     if (options == NULL || kw_arg_bytes_init(&args, error, &session->mem, &command) != KW_OK) {
+        kw_session_leave_out(session);
         return NULL;
     }
     kw_plan_task task = {.options = options, .argv = args.argv, .argc = args.argc};

@@ -13,6 +13,7 @@
 struct kw_transaction {
     kw_client *client;
     kw_whole whole;
+    kw_err refused; /* why a command is not in it, though it was given; KW_OK: all are */
 };
 
 kw_transaction *kw_transaction_new(kw_client *client, kw_error *error)
@@ -44,6 +45,13 @@ static kw_err add(kw_transaction *transaction, kw_error *error, kw_plan_task *ta
     return code;
 }
 
+/* How the giving of a command ended: the others are not to run without it. */
+static kw_err given(kw_transaction *transaction, kw_err code)
+{
+    transaction->refused = transaction->refused != KW_OK ? transaction->refused : code;
+    return code;
+}
+
 kw_err kw_transaction_vadd(kw_transaction *transaction, kw_error *error, const char *format,
                            va_list values)
 {
@@ -58,7 +66,7 @@ kw_err kw_transaction_vadd(kw_transaction *transaction, kw_error *error, const c
         code = add(transaction, error, &task);
     }
     kw_args_fini(&args);
-    return code;
+    return given(transaction, code);
 }
 
 kw_err kw_transaction_add(kw_transaction *transaction, kw_error *error, const char *format, ...)
@@ -82,7 +90,7 @@ kw_err kw_transaction_add_argv(kw_transaction *transaction, kw_error *error, kw_
         code = add(transaction, error, &task);
         kw_arg_bytes_fini(&args);
     }
-    return code;
+    return given(transaction, code);
 }
 
 size_t kw_transaction_count(const kw_transaction *transaction)
@@ -96,6 +104,12 @@ static kw_err take_task(const kw_transaction *transaction, kw_error *error, kw_p
 {
     if (transaction == NULL) {
         return kw_error_refuse(error, KW_ERR_ARGUMENT, "transaction is NULL");
+    }
+    if (transaction->refused != KW_OK) {
+        return kw_error_set(error, KW_ERR_ORDER, KW_EFFECT_NONE,
+                            "a command of the transaction was not added (%s), and without it the "
+                            "others do not run: kw_transaction_clear begins anew",
+                            kw_err_text(transaction->refused));
     }
     task->whole = &transaction->whole;
     task->options = kw_args_options(space, error, options);
@@ -177,6 +191,7 @@ void kw_transaction_clear(kw_transaction *transaction)
 {
     if (transaction != NULL) {
         kw_whole_clear(&transaction->whole);
+        transaction->refused = KW_OK;
     }
 }
 

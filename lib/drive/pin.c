@@ -16,12 +16,26 @@ void kw_pin_init(kw_pin *pin, kw_topology *topology, kw_bytes key)
     atomic_init(&pin->open_n, 0);
 }
 
+/* The transaction that is given now, as far as who gives it has come. */
+static void note_given(kw_pin *pin, kw_session_effect effect)
+{
+    bool is_end = effect == KW_SESSION_EFFECT_EXEC || effect == KW_SESSION_EFFECT_DISCARD;
+    pin->has_multi = effect == KW_SESSION_EFFECT_MULTI || (pin->has_multi && !is_end);
+    pin->is_cut = pin->is_cut && pin->has_multi;
+}
+
 kw_err kw_pin_plan(kw_pin *pin, kw_item *item, kw_error *error, const kw_plan_task *task)
 {
     kw_session_request request;
     kw_err code = kw_session_plan(&request, &pin->plain, error, task);
     if (code != KW_OK) {
         return code;
+    }
+    if (request.effect == KW_SESSION_EFFECT_EXEC && pin->is_cut) {
+        kw_plan_fini(&request.plan);
+        return kw_error_refuse(error, KW_ERR_ORDER,
+                               "EXEC is given behind a command of its MULTI that was refused: give "
+                               "DISCARD, or close the session");
     }
     kw_pin_command *command = kw_mem_calloc(&pin->plain.mem, 1, sizeof(*command));
     if (command == NULL) {
@@ -34,6 +48,7 @@ kw_err kw_pin_plan(kw_pin *pin, kw_item *item, kw_error *error, const kw_plan_ta
     command->retry.pin = pin;
     command->effect = request.effect;
     command->is_free = true;
+    note_given(pin, request.effect);
     command->number = atomic_fetch_add(&pin->given_n, 1) + 1;
     atomic_fetch_add(&pin->open_n, 1);
     item->plan = request.plan;

@@ -36,7 +36,9 @@ struct kw_async_session {
     kw_pin_command *last;
     uint64_t void_until;   /* commands that come with such a number, or a lower one, are void */
     char void_reason[160]; /* the failure that they were given ahead of, in words */
-    bool is_lost; /* the connection was, with the current command on it, or what it stood for */
+    bool is_lost;   /* the connection was, with the current command on it, or what it stood for */
+    bool has_multi; /* by who gives commands: MULTI, and no EXEC or DISCARD since */
+    bool is_cut;    /* of that MULTI a command was refused: EXEC would run half of it */
     atomic_uint_fast64_t given_n; /* commands, from any thread */
     atomic_size_t open_n;         /* of them, those whose memory is not freed */
     /* For the loop: */

@@ -22,6 +22,8 @@ struct kw_session {
     const atomic_bool *closing; /* kw_env_is_closing */
     kw_err broken;              /* why no command can be sent any more; KW_OK: one can */
     kw_own_write *writes;       /* that MULTI has queued */
+    bool is_cut; /* a command of the open MULTI was refused here, and is not queued: EXEC would run
+                    the others without it */
     bool is_async; /* its commands come with callbacks: no server is asked about one that the table
                       lacks, and SELECT binds the connection */
 };
@@ -100,6 +102,12 @@ bool kw_session_writes(const kw_plan *plan);
 /* The plan of a command that the server has taken, or not: what MULTI queues is a write until its
  * transaction has ended. */
 void kw_session_keep_write(kw_session *session, kw_plan *plan);
+
+/* A command was not sent, for a reason of its own. */
+static inline void kw_session_leave_out(kw_session *session)
+{
+    session->is_cut = session->is_cut || session->state.is_multi;
+}
 
 /* No transaction is open any more. */
 void kw_session_end_writes(kw_session *session);

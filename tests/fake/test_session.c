@@ -322,6 +322,66 @@ static void test_session_refuses_options_that_are_not_its_own(void **state)
     assert_int_equal(kw_fake_count(fakes[0], "GET *"), 0);
 }
 
+/* Of commands that MULTI was to queue one is refused before it is sent, in each way that there is.
+ * EXEC would run the others: half a transaction. */
+static void test_session_exec_behind_a_refused_command_runs_nothing(void **state)
+{
+    (void)state;
+    always("MULTI", "+OK");
+    always("INCR *", "+QUEUED");
+    always("DISCARD", "+OK");
+    always("EXEC", "*1\r\n:1");
+    const char *lacks[] = {"INCR", NULL};
+    for (int i = 0; i < 3; i++) {
+        is_text("OK", "MULTI");
+        is_text("QUEUED", "INCR k");
+        kw_error error = KW_ERROR_INIT;
+        assert_null(i == 0   ? kw_session_command(session, &error, "INCR %y", 1)
+                    : i == 1 ? kw_session_command(session, &error, "SUBSCRIBE k")
+                             : kw_session_command_argv(session, &error, 2, lacks, NULL));
+        is_text("QUEUED", "INCR k");
+        assert_null(kw_session_command(session, &error, "EXEC"));
+        expect_error("EXEC", &error, KW_ERR_ORDER, KW_EFFECT_NONE);
+        assert_int_equal(kw_fake_count(fakes[0], "DISCARD"), i + 1);
+    }
+    assert_int_equal(kw_fake_count(fakes[0], "EXEC"), 0);
+    assert_null(kw_session_command(session, NULL, "SUBSCRIBE k")); /* outside of one */
+    is_text("OK", "MULTI");
+    is_text("QUEUED", "INCR k");
+    kw_reply *reply = kw_session_command(session, NULL, "EXEC");
+    assert_int_equal(kw_reply_count(reply), 1);
+    kw_reply_free(reply);
+}
+
+/* With callbacks EXEC is refused where it is given, until there is a DISCARD. */
+static void test_session_exec_given_behind_a_refused_command_is_refused(void **state)
+{
+    (void)state;
+    always("MULTI", "+OK");
+    always("INCR *", "+QUEUED");
+    always("DISCARD", "+OK");
+    always("EXEC", "*1\r\n:1");
+    is_text("OK", "MULTI");
+    is_text("QUEUED", "INCR k");
+    kw_test_answer answer = {0};
+    kw_callback callback = {kw_test_on_reply, &answer};
+    kw_error error = KW_ERROR_INIT;
+    assert_int_equal(kw_async_session_command(async_session, NULL, callback, "INCR %y", 1),
+                     KW_ERR_ARGUMENT);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(kw_async_session_command(async_session, &error, callback, "EXEC"),
+                         KW_ERR_ORDER);
+        expect_error("EXEC", &error, KW_ERR_ORDER, KW_EFFECT_NONE);
+    }
+    is_text("OK", "DISCARD");
+    is_text("OK", "MULTI");
+    is_text("QUEUED", "INCR k");
+    kw_reply *reply = ask(&error, "EXEC");
+    assert_int_equal(kw_reply_count(reply), 1);
+    kw_reply_free(reply);
+    assert_int_equal(kw_fake_count(fakes[0], "EXEC"), 1);
+}
+
 #define CASE(name)                                                                                 \
     cmocka_unit_test_setup_teardown(name, set_up, tear_down),                                      \
     {                                                                                              \
@@ -339,6 +399,10 @@ int main(void)
         CASE(test_session_loading_is_waited_out_while_clean_only),
         CASE(test_session_two_replies_for_one_command_break_it),
         CASE(test_session_exec_aborted_leaves_it_clean),
+        cmocka_unit_test_setup_teardown(test_session_exec_behind_a_refused_command_runs_nothing,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_session_exec_given_behind_a_refused_command_is_refused,
+                                        set_up_async, tear_down),
         CASE(test_session_exec_redirected_leaves_it_clean),
         CASE(test_session_exec_with_an_unknown_error_is_not_trusted),
         CASE(test_session_unasked_bytes_while_idle_are_noticed),

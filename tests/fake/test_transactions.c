@@ -278,6 +278,11 @@ static void test_what_belongs_nowhere_is_refused_when_it_is_added(void **state)
     assert_int_equal(kw_transaction_add(transaction, &error, "WATCH foo"), KW_ERR_REFUSED);
     assert_int_equal(kw_transaction_add(transaction, &error, "SUBSCRIBE a"), KW_ERR_REFUSED);
     assert_int_equal(kw_transaction_count(transaction), 2);
+    kw_transaction_clear(transaction);
+    assert_null(kw_transaction_run(transaction, &error, NULL));
+    assert_int_equal(error.code, KW_ERR_ARGUMENT);
+    kw_transaction_free(transaction);
+    transaction = two_commands();
     kw_call_options options = KW_CALL_OPTIONS_INIT;
     options.route = KW_ROUTE_ALL_NODES;
     assert_null(kw_transaction_run(transaction, &error, &options));
@@ -286,11 +291,39 @@ static void test_what_belongs_nowhere_is_refused_when_it_is_added(void **state)
     options.acks = 1;
     assert_null(kw_transaction_run(transaction, &error, &options));
     assert_int_equal(error.code, KW_ERR_UNSUPPORTED);
-    kw_transaction_clear(transaction);
-    assert_null(kw_transaction_run(transaction, &error, NULL));
-    assert_int_equal(error.code, KW_ERR_ARGUMENT);
     assert_int_equal(received("MULTI"), 0);
     kw_transaction_free(transaction);
+}
+
+/* Half a transaction is none: without the command that could not be added the others do not run. */
+static void test_without_a_command_that_was_refused_nothing_runs(void **state)
+{
+    (void)state;
+    serve(fakes[1]);
+    open_handle("");
+    for (int i = 0; i < 2; i++) {
+        kw_error error = KW_ERROR_INIT;
+        kw_transaction *transaction = two_commands();
+        assert_int_equal(i == 0 ? kw_transaction_add(transaction, NULL, "INCR bar")
+                                : kw_transaction_add(transaction, NULL, "INCR %y", 1),
+                         i == 0 ? KW_ERR_CROSSSLOT : KW_ERR_ARGUMENT);
+        assert_int_equal(kw_transaction_add(transaction, NULL, "INCR " KEY), KW_OK);
+        assert_null(kw_transaction_run(transaction, &error, NULL));
+        assert_int_equal(error.code, KW_ERR_ORDER);
+        assert_int_equal(error.effect, KW_EFFECT_NONE);
+        assert_null(kw_transaction_submit(transaction, &error, NULL));
+        kw_callback callback = {kw_test_on_reply, &answers[0]};
+        assert_int_equal(kw_transaction_async(transaction, NULL, callback, NULL), KW_ERR_ORDER);
+        kw_batch *batch = kw_batch_new(kw, NULL);
+        assert_int_equal(kw_batch_add_transaction(batch, NULL, transaction), KW_ERR_ORDER);
+        kw_batch_free(batch);
+        assert_int_equal(received("MULTI"), i);
+        kw_transaction_clear(transaction);
+        assert_int_equal(kw_transaction_add(transaction, NULL, "INCR " KEY), KW_OK);
+        kw_reply_free(kw_transaction_run(transaction, NULL, NULL));
+        assert_int_equal(received("MULTI"), i + 1);
+        kw_transaction_free(transaction);
+    }
 }
 
 /* It is changed, sent again, and freed, while what was sent is under way. */
@@ -465,6 +498,7 @@ int main(void)
         ON_BOTH(test_a_redirect_to_a_node_that_is_asked_leads_the_whole),
         ON_BOTH(test_an_error_of_one_command_is_its_own),
         ON_BOTH(test_what_belongs_nowhere_is_refused_when_it_is_added),
+        ON_BOTH(test_without_a_command_that_was_refused_nothing_runs),
         ON_BOTH(test_a_transaction_is_sent_again_and_freed_at_any_time),
         ON_BOTH(test_order_by_key_is_kept_before_and_behind_it),
         ON_BOTH(test_one_that_is_given_up_keeps_its_place_for_late_answers),
