@@ -203,10 +203,15 @@ static inline bool kw_conn_awaits_login(const kw_conn *conn)
 /* Once so many bytes wait for a socket that takes nothing, no further request is queued. */
 #define KW_CONN_ROOM_LEN ((size_t)64 * 1024)
 
+/* So many replies are awaited on a connection at most: however much the system's buffers take, who
+ * owns them takes 512 KB. */
+#define KW_CONN_OWNERS_MAX ((size_t)32 * 1024)
+
 /* True where another request may be queued: little waits to be sent. */
 static inline bool kw_conn_has_room(const kw_conn *conn)
 {
-    bool has_room = conn->rest.len == 0 && conn->out.len - conn->out_at < KW_CONN_ROOM_LEN;
+    bool has_room = conn->rest.len == 0 && conn->out.len - conn->out_at < KW_CONN_ROOM_LEN &&
+                    conn->owners.count < KW_CONN_OWNERS_MAX;
     return has_room && !kw_conn_awaits_login(conn);
 }
 

@@ -2,6 +2,7 @@
 /* Order per key in batches, tickets and callbacks: the order of adding, or an error, never another
  * order in silence; and the bounds of what may be under way. */
 #include "fake/fakes.h"
+#include "net/conn.h"
 #include "support/meter.h"
 #include "support/turn.h"
 
@@ -359,6 +360,74 @@ static void test_queue_takes_little_memory_a_command(void **state)
     free(answers);
 }
 
+/* As many as a connection owes replies at most, and more. */
+#define TOO_MANY_N (KW_CONN_OWNERS_MAX + 1000)
+
+/* Answers nothing until a connection owes as much as it may; then all of it, and what follows. */
+static bool answer_late(void *arg, kw_fake_call *call)
+{
+    size_t *asked_n = arg;
+    if (strcmp(kw_fake_call_arg(call, 0, NULL), "GET") != 0) {
+        return false;
+    }
+    size_t owed_n = ++*asked_n == KW_CONN_OWNERS_MAX ? KW_CONN_OWNERS_MAX : 1;
+    for (size_t i = 0; *asked_n >= KW_CONN_OWNERS_MAX && i < owed_n; i++) {
+        kw_fake_call_reply(call, "$1\r\nv\r\n", 7);
+    }
+    return true;
+}
+
+/* A handle that has been given too many. */
+static kw_client *give_too_many(kw_test_answer *answers)
+{
+    kw_client *kw =
+        kw_test_open("redis-cluster://%s?timeout=60s&stall-timeout=60s", kw_fake_address(fakes[0]));
+    for (size_t i = 0; i < TOO_MANY_N; i++) {
+        kw_callback callback = {kw_test_on_reply, &answers[i]};
+        assert_int_equal(kw_command_async(kw, NULL, callback, "GET " KEY), KW_OK);
+    }
+    return kw;
+}
+
+static void close_and_free(kw_client *kw, kw_test_answer *answers)
+{
+    kw_close(kw);
+    for (size_t i = 0; i < TOO_MANY_N; i++) {
+        kw_test_answer_clear(&answers[i]);
+    }
+    free(answers);
+}
+
+static void test_queue_sends_no_more_than_a_connection_may_owe(void **state)
+{
+    (void)state;
+    kw_test_answer *answers = calloc(TOO_MANY_N, sizeof(*answers));
+    renew_fakes();
+    kw_fake_on(fakes[1], KW_FAKE_ALWAYS, "GET *", KW_FAKE_STEPS(KW_FAKE_STALL));
+    kw_client *kw = give_too_many(answers);
+    uint64_t end_ms = kw_test_now_ms() + 30000;
+    while (kw_fake_count(fakes[1], "GET *") < KW_CONN_OWNERS_MAX) {
+        kw_test_turns_for(kw, 10);
+        assert_true(kw_test_now_ms() < end_ms);
+    }
+    kw_test_turns_for(kw, 100);
+    assert_int_equal(kw_fake_count(fakes[1], "GET *"), KW_CONN_OWNERS_MAX);
+    close_and_free(kw, answers);
+}
+
+static void test_queue_goes_on_once_a_connection_owes_less(void **state)
+{
+    (void)state;
+    kw_test_answer *answers = calloc(TOO_MANY_N, sizeof(*answers));
+    size_t asked_n = 0;
+    renew_fakes();
+    kw_fake_respond(fakes[1], answer_late, &asked_n);
+    kw_client *kw = give_too_many(answers);
+    assert_true(kw_test_turns(kw, answers, TOO_MANY_N, 60000));
+    close_and_free(kw, answers);
+    kw_fake_respond(fakes[1], NULL, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -371,6 +440,8 @@ int main(void)
         cmocka_unit_test(test_queue_is_full_at_its_bounds),
         cmocka_unit_test(test_queue_of_tickets_is_full_at_its_bounds),
         cmocka_unit_test(test_queue_takes_little_memory_a_command),
+        cmocka_unit_test(test_queue_sends_no_more_than_a_connection_may_owe),
+        cmocka_unit_test(test_queue_goes_on_once_a_connection_owes_less),
     };
     return cmocka_run_group_tests(tests, start_fakes, stop_fakes);
 }
