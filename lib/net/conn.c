@@ -82,7 +82,8 @@ KW_APART static kw_err die_of_send(kw_conn *conn, kw_error *error, ssize_t statu
         taken_len += got;
     }
     if (heard != KW_OK) {
-        return heard; /* the server's word, or its end, says more than the send's failure */
+        /* the server's word, or its end, says more than the send's failure */
+        return kw_conn_end_of_dial(conn, error, heard);
     }
     return kw_conn_die_of_errno(conn, error, code, "connection lost while sending", status);
 }

@@ -194,7 +194,7 @@ KW_APART static kw_err wait_otherwise(kw_conn *conn, kw_error *error, uint64_t n
     }
     if (may_block(conn, now_ns, wait_ns)) {
         size_t got;
-        return kw_conn_take_in(conn, error, &got, true);
+        return kw_conn_end_of_dial(conn, error, kw_conn_take_in(conn, error, &got, true));
     }
     return now_ns < until_ns ? poll_once(conn, error, now_ns, wait_ns) : KW_ERR_TIMEOUT;
 }

@@ -602,6 +602,31 @@ static void test_connect_that_was_left_alone_is_no_round_trip(void **state)
     kw_close(kw);
 }
 
+/* Nor does it end one that has sent its command together with the greeting, and waits. */
+static void test_connect_that_was_left_alone_ends_no_call_that_waits(void **state)
+{
+    (void)state;
+    kw_error error = KW_ERROR_INIT;
+    kw_node *node;
+    kw_conn *conn = NULL;
+    kw_client *kw = open_by_told_time(&node);
+    kw_request request;
+    kw_request_init(&request);
+    request.bytes = kw_bytes_of("*1\r\n$4\r\nPING\r\n");
+    kw_fake_on_reply(fake, KW_FAKE_ALWAYS, "HELLO *", "*1073741824");
+    assert_int_equal(kw_node_try_acquire(node, &conn, &error, told_ns, true), KW_OK);
+    told_ns += (uint64_t)60000000000;
+    await_connect(conn, &error);
+    assert_true(conn->was_left);
+    assert_int_equal(kw_conn_queue(conn, &error, &request, false), KW_OK);
+    assert_int_equal(kw_conn_flush(conn, &error), KW_OK);
+    uint64_t until_ns = told_ns + (uint64_t)20000000000;
+    assert_int_equal(kw_conn_wait(conn, &error, &request, told_ns, until_ns), KW_ERR_HANDSHAKE);
+    kw_node_release(node, conn, told_ns, &error);
+    kw_node_unref(node);
+    kw_close(kw);
+}
+
 static void test_connection_greeting_has_as_long_as_its_connect_took(void **state)
 {
     (void)state;
@@ -710,6 +735,7 @@ int main(void)
         TEST(test_connection_left_in_its_greeting_says_nothing_later),
         TEST(test_connection_left_in_its_greeting_ends_no_later_call),
         TEST(test_connect_that_was_left_alone_is_no_round_trip),
+        TEST(test_connect_that_was_left_alone_ends_no_call_that_waits),
         TEST(test_connection_greeting_has_as_long_as_its_connect_took),
         TEST(test_connects_that_were_too_short_together_double_the_time_once),
         TEST(test_connect_that_was_given_up_before_its_time_doubles_no_time),
