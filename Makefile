@@ -332,7 +332,7 @@ $(BUILD)/tests/counts/%: tests/counts/%.c tests/counts/measure.c tests/counts/ne
 # The simulator, in a build of its own (make sim): its system calls, and its locks, are the library's, and
 # the compiler calls it between any two basic blocks of the library.
 SIM_WRAPPED = clock_gettime close connect epoll_create1 epoll_ctl epoll_wait eventfd fcntl fcntl64 freeaddrinfo freelocale \
-	getaddrinfo getentropy getpid getsockopt madvise mmap mmap64 munmap nanosleep newlocale poll pthread_cond_broadcast pthread_cond_destroy \
+	getaddrinfo getentropy getpid getsockopt kw_slot_tags_init madvise mmap mmap64 munmap nanosleep newlocale poll pthread_cond_broadcast pthread_cond_destroy \
 	pthread_cond_init pthread_cond_signal pthread_cond_timedwait pthread_create pthread_mutex_destroy pthread_mutex_init \
 	pthread_mutex_lock pthread_mutex_unlock pthread_self read recv sched_yield send setsockopt shutdown socket syscall \
 	uselocale write
@@ -341,11 +341,10 @@ SIM = $(BUILD)/sim/tests/sim/sim
 SIM_SOURCES := $(sort $(wildcard tests/sim/*.c))
 SIM_OBJECTS := $(SIM_SOURCES:%.c=$(BUILD)/%.o)
 
-# Maps and rings are made by one thread, then read by all; a walk's state, and what is read or written of bytes, are in the
-# hands of one thread: of all blocks most were theirs, and none was a point where anything could change.
-SIM_PURE = $(patsubst %,$(BUILD)/lib/%.o,route/% base/bytes base/format base/reader base/reader_functions base/reader_plain base/resp \
-	base/sha1 cache/slot_tags engine/glob engine/scan_cursor engine/scan_cursor_read engine/scan_roster engine/scan_seen \
-	engine/scan_slots engine/scan_unique engine/scan_view)
+# Maps and rings are made by one thread, then read by all; a walk's state, settings, and what is read or written of bytes, are in
+# the hands of one thread: of all blocks most were theirs, and none was a point where anything could change.
+SIM_PURE = $(patsubst %,$(BUILD)/lib/%.o,route/% base/% settings/% cache/slot_tags engine/glob engine/scan_cursor \
+	engine/scan_cursor_read engine/scan_roster engine/scan_seen engine/scan_slots engine/scan_unique engine/scan_view)
 $(SIM_PURE): CFLAGS_ALL := $(filter-out $(SIM_BLOCKS),$(CFLAGS_ALL))
 
 $(BUILD)/tests/sim/%.o: tests/sim/%.c $(BUILD)/flags

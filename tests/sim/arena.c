@@ -66,10 +66,7 @@ void sim_arena_take_back(void *old)
 
 void *sim_arena_give(size_t len)
 {
-    size_t size = 0;
-    while (((size_t)16 << size) < len) {
-        size++;
-    }
+    size_t size = len <= 16 ? 0 : 60 - (size_t)__builtin_clzll(len - 1);
     block *fresh = arena.free[size];
     if (fresh != NULL) {
         arena.free[size] = fresh->next;

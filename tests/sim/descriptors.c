@@ -127,6 +127,7 @@ int sim_net_socket(void)
     int fd = open_one(SOCKET);
     if (fd >= 0) {
         at(fd)->socket = sim_socket_new();
+        at(fd)->socket->fd = fd;
     }
     return fd;
 }
@@ -319,10 +320,8 @@ static void tell_watchers(int fd)
 
 void sim_fds_tell(const sim_socket *socket)
 {
-    for (unsigned i = 0; i < fds_top; i++) {
-        if (fds[i].kind == SOCKET && fds[i].socket == socket) {
-            tell_watchers(SIM_FD0 + (int)i);
-        }
+    if (socket->is_held) {
+        tell_watchers(socket->fd);
     }
 }
 

@@ -24,6 +24,7 @@ void sim_keyspace_name(char *text, size_t len, unsigned key)
 }
 
 static unsigned slots[SIM_WALKED];
+static bool has_slots; /* they are the same in every life */
 
 unsigned sim_keyspace_slot_of(unsigned key)
 {
@@ -33,10 +34,13 @@ unsigned sim_keyspace_slot_of(unsigned key)
 void sim_keyspace_begin(void)
 {
     bool is_spread = W.plan->kind == SIM_RING;
-    for (unsigned key = 0; key < SIM_WALKED; key++) {
+    for (unsigned key = 0; key < SIM_WALKED && !has_slots; key++) {
         char name[24];
         sim_keyspace_name(name, sizeof(name), key);
         slots[key] = kw_slot_of(name, strlen(name));
+    }
+    has_slots = true;
+    for (unsigned key = 0; key < SIM_WALKED; key++) {
         for (unsigned i = 0; i < W.servers_n; i++) {
             sim_server *server = &W.servers[i];
             bool has_it = W.plan->kind == SIM_CLUSTER

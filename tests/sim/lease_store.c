@@ -231,8 +231,14 @@ static void on_write(void *arg, uint64_t unused)
 
 void sim_stores_begin(void)
 {
-    memset(&all, 0, sizeof(all));
-    memset(sim_the_values, 0, sizeof(sim_the_values));
+    memset(all.stores, 0, W.servers_n * sizeof(all.stores[0]));
+    memset(all.names, 0, sizeof(all.names));
+    memset(all.grants, 0, (all.grants_n + 1) * sizeof(all.grants[0]));
+    memset(all.none_ns, 0, sizeof(all.none_ns));
+    memset(sim_the_values, 0, (all.values_n + 1) * sizeof(sim_the_values[0]));
+    all.grants_n = 0;
+    all.values_n = 0;
+    all.were_handed = false;
     if (W.plan->loads_n > 0) {
         sim_at(sim_now() + sim_random(PAUSE_MOST), on_write, NULL, 0);
     }

@@ -38,7 +38,7 @@ static kw_cache_loaded end_of(sim_fetcher *self, kw_cache_load *load)
     bool is_well = C.heal_ns != SIM_NEVER;
     snprintf(text, sizeof(text), "%u", self->value);
     sim_load_end(self);
-    if (self->value == 0 || (!is_well && sim_one_in(8))) {
+    if (self->value == 0 || (!is_well && sim_one_in(C.plan->fails_in))) {
         return KW_CACHE_FAILED;
     }
     if (!is_well && sim_one_in(8)) {
@@ -180,7 +180,7 @@ static void run_fetcher(void *arg)
         char name[16];
         self->key = (unsigned)sim_random(sim_one_in(2) ? 1 : SIM_LOADED_KEYS);
         name_of(name, sizeof(name), self->key);
-        if (sim_one_in(12)) {
+        if (sim_one_in(C.plan->changes_in)) {
             change(self, kw_cache_text(name));
         } else if (sim_one_in(8)) {
             get(self, kw_cache_text(name));

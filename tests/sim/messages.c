@@ -41,16 +41,16 @@ void sim_messages_name(char *text, size_t len, unsigned channel)
 
 static void deliver(const sim_server *server, unsigned channel, unsigned number)
 {
-    char name[16];
     unsigned source = W.plan->kind == SIM_RING ? server->number : 0;
     const char *type = W.plan->is_sharded ? "smessage" : "message";
-    sim_messages_name(name, sizeof(name), channel);
     for (unsigned i = 0; i < W.peers_n; i++) {
         sim_peer *peer = &W.peers[i];
+        char name[16];
         char text[32];
         if (peer->server != server || (peer->channels & 1u << channel) == 0) {
             continue;
         }
+        sim_messages_name(name, sizeof(name), channel);
         int len = snprintf(text, sizeof(text), "%u.%u", source, number);
         sim_peer_say(peer, "%c3\r\n$%zu\r\n%s\r\n$%zu\r\n%s\r\n$%d\r\n%s\r\n",
                      peer->is_resp3 ? '>' : '*', strlen(type), type, strlen(name), name, len, text);

@@ -43,25 +43,34 @@ static struct {
     unsigned owners[SIM_NEAR_KEYS];                /* SIM_NO_SERVER: none is known */
 } all;
 
+/* The server of "10.0.0.1:7000". */
+static const sim_server *server_of(const char *node)
+{
+    uint32_t ip = 0;
+    char *end = (char *)(uintptr_t)node;
+    for (unsigned i = 0; i < 4; i++) {
+        ip = ip << 8 | (uint32_t)strtoul(i == 0 ? node : end + 1, &end, 10);
+    }
+    const sim_host *host =
+        *end == ':' ? sim_host_find(ip, (uint16_t)strtoul(end + 1, NULL, 10)) : NULL;
+    if (host == NULL) {
+        sim_fail("the owner of a key is \"%s\"", node);
+    }
+    return host->owner;
+}
+
 /* The owner by the map that the program has now, or had until now. */
 static void note_owner(unsigned key)
 {
     char name[16];
     char node[40];
-    unsigned ip[4];
-    unsigned port;
     kw_error error = KW_ERROR_INIT;
     sim_near_name(name, sizeof(name), key);
     if (!C.has_map ||
         kw_client_key_node(C.client, &error, node, sizeof(node), name, strlen(name)) != KW_OK) {
         return;
     }
-    if (sscanf(node, "%u.%u.%u.%u:%u", &ip[0], &ip[1], &ip[2], &ip[3], &port) != 5) {
-        sim_fail("the owner of a key is \"%s\"", node);
-    }
-    const sim_host *host =
-        sim_host_find(ip[0] << 24 | ip[1] << 16 | ip[2] << 8 | ip[3], (uint16_t)port);
-    const sim_server *server = host->owner;
+    const sim_server *server = server_of(node);
     if (all.owners[key] != SIM_NO_SERVER) {
         all.until_ns[key][all.owners[key]] = sim_now();
     }

@@ -60,7 +60,8 @@ struct sim_socket {
     unsigned number;
     unsigned life; /* of its place: events of one before are nobody's */
     int error;     /* of a connect that failed, or of a stream that was reset; told once */
-    bool is_held;  /* the program has its descriptor */
+    bool is_held;  /* the program has its descriptor: fd */
+    int fd;
     bool is_shut;
     bool is_silent;     /* half open: nothing gets through, and nobody knows */
     uint64_t late_ns;   /* its host's, when it was dialled */

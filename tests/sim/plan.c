@@ -98,7 +98,7 @@ static uint64_t of_any_size(sim_chance *random, uint64_t least, uint64_t most)
     return between(random, least, most_here < most ? most_here : most);
 }
 
-/* What is drawn of each size. Of 32 lives 26 are tiny: of what one trouble does to one command
+/* What is drawn of each size. Of 32 lives 28 are tiny: of what one trouble does to one command
  * those find most in a second. The others take most of the time: they are there for troubles that
  * meet, last, and come in a row. */
 typedef struct size_row {
@@ -120,9 +120,9 @@ typedef struct size_row {
 #define REST_NS (1600 * SIM_MS)
 
 static const size_row rows[SIM_SIZES_N] = {
-    [SIM_TINY] = {26, 2, 3, 2, 200 * SIM_MS, 400 * SIM_MS, 600 * SIM_MS, REST_NS, 14, 20, 32},
-    [SIM_SMALL] = {3, 3, 5, 3, 2 * SIM_S, 3 * SIM_S, 3 * SIM_S, 3 * SIM_S, 8, 8, 16},
-    [SIM_LARGE] = {3, SIM_CALLERS, SIM_COMMANDS / SIM_CALLERS, SIM_FAULTS, 2 * SIM_S, 6 * SIM_S,
+    [SIM_TINY] = {28, 2, 3, 2, 200 * SIM_MS, 400 * SIM_MS, 600 * SIM_MS, REST_NS, 14, 20, 32},
+    [SIM_SMALL] = {2, 3, 5, 3, 2 * SIM_S, 3 * SIM_S, 3 * SIM_S, 3 * SIM_S, 8, 8, 16},
+    [SIM_LARGE] = {2, SIM_CALLERS, SIM_COMMANDS / SIM_CALLERS, SIM_FAULTS, 2 * SIM_S, 6 * SIM_S,
                    3 * SIM_S, 3 * SIM_S, 8, 8, 16},
 };
 
@@ -209,6 +209,9 @@ static void make_command(sim_plan *plan, sim_chance *random, sim_way way)
     uint64_t pause_ns = rows[plan->size].begin_ns / 4;
     command->pause_ns = one_in(random, 2) ? 0 : of_any_size(random, SIM_US, pause_ns);
     command->timeout_ms = one_in(random, 4) ? of_any_size(random, 20, 5000) : 0;
+    if (one_in(random, 12)) { /* in the middle of a connect, a greeting, an answer */
+        command->timeout_ms = 1 + between(random, 0, 8 * plan->latency_ns) / SIM_MS;
+    }
     command->is_given_up = way == SIM_TICKET && one_in(random, 8);
     command->is_cancelled =
         (way == SIM_TICKET || way == SIM_CALLBACK) && !command->is_given_up && one_in(random, 8);
@@ -272,7 +275,8 @@ static sim_fault_kind fault_of(const sim_plan *plan, sim_chance *random)
     }
     bool is_elsewhere = worlds[kind] != 0 && (worlds[kind] & IN(plan->kind)) == 0;
     bool is_rare = (kind == SIM_CLOSE || kind == SIM_DRAIN) && !one_in(random, 3);
-    is_rare = is_rare || (kind == SIM_FORK && !one_in(random, 8)); /* it takes as long as a life */
+    is_rare =
+        is_rare || (kind == SIM_FORK && !one_in(random, 16)); /* it takes as long as 20 lives */
     return is_rare || is_elsewhere ? SIM_RESETS : kind;
 }
 
@@ -379,6 +383,8 @@ void sim_plan_draw_loads(sim_plan *plan, sim_chance *random)
     plan->negative_ms = one_in(random, 4) ? 0 : of_any_size(random, 10, 500);
     plan->load_ms = of_any_size(random, 1, one_in(random, 4) ? 2 * plan->lease_ms : 100);
     plan->staleness_ms = plan->staleness_ms > 0 ? plan->staleness_ms : 200;
+    plan->fails_in = one_in(random, 3) ? 2 : 8;
+    plan->changes_in = one_in(random, 3) ? 3 : 12;
 }
 
 /* Who walks all keys meets slots that move, forth and back, within a walk of some round trips. */

@@ -149,19 +149,21 @@ typedef struct sim_plan {
     uint64_t stale_ms;
     uint64_t stale_if_error_ms;
     uint64_t negative_ms;
-    uint64_t load_ms;  /* what a load takes at most */
-    bool reopens;      /* after-fork=reopen */
-    bool is_sharded;   /* the channels are sharded ones */
-    bool has_shared;   /* every other caller has a handle of kw_open_shared */
-    bool is_strict;    /* order=strict */
-    bool is_long;      /* outages and deadlines of many seconds */
-    bool loses_owners; /* slots of a silent server are another one's, and nothing else is wrong */
-    bool owes;         /* connections are silent once, with answers owed to nobody on them */
-    bool meets;        /* callers meet on one connection, and nothing is wrong */
-    uint64_t well_ns;  /* after the run's begin: who calls from here on meets nothing but what is
-                          left of troubles that are over; 0: that is not so */
-    uint64_t quick_ns; /* and is answered within this, and some round trips; 0: in time */
-    bool only_dies;    /* the one server dies and comes back, and nothing else is wrong */
+    uint64_t load_ms;    /* what a load takes at most */
+    unsigned fails_in;   /* one of so many loads fails, .. */
+    unsigned changes_in; /* .. and one of so many times a key is changed by who fetches else */
+    bool reopens;        /* after-fork=reopen */
+    bool is_sharded;     /* the channels are sharded ones */
+    bool has_shared;     /* every other caller has a handle of kw_open_shared */
+    bool is_strict;      /* order=strict */
+    bool is_long;        /* outages and deadlines of many seconds */
+    bool loses_owners;   /* slots of a silent server are another one's, and nothing else is wrong */
+    bool owes;           /* connections are silent once, with answers owed to nobody on them */
+    bool meets;          /* callers meet on one connection, and nothing is wrong */
+    uint64_t well_ns;    /* after the run's begin: who calls from here on meets nothing but what is
+                            left of troubles that are over; 0: that is not so */
+    uint64_t quick_ns;   /* and is answered within this, and some round trips; 0: in time */
+    bool only_dies;      /* the one server dies and comes back, and nothing else is wrong */
     sim_size size;
     sim_caller callers[SIM_CALLERS];
     unsigned callers_n;

@@ -185,7 +185,7 @@ static void run_loop(void *arg)
     C.keeper |= sim_self_bit();
     int fd = kw_fd(client, &error);
     while (fd < 0 && C.callers_left > 0 && !C.is_closing) { /* no descriptor just now */
-        sim_park(sim_now() + 10 * SIM_MS);
+        sim_park(sim_now() + SIM_MS);
         fd = C.is_closing ? -1 : kw_fd(client, &error);
     }
     while (fd >= 0 && C.callers_left > 0 && !C.is_closing) {

@@ -458,10 +458,10 @@ typedef struct scene_list {
 } scene_list;
 
 static const scene_list lists[SIM_KINDS_N] = {
-    [SIM_PLAIN] = {of_servers, LEN(of_servers), 16},
-    [SIM_CLUSTER] = {of_clusters, LEN(of_clusters), 16},
-    [SIM_RING] = {of_rings, LEN(of_rings), 28},
-    [SIM_SENTINEL] = {of_groups, LEN(of_groups), 28},
+    [SIM_PLAIN] = {of_servers, LEN(of_servers), 24},
+    [SIM_CLUSTER] = {of_clusters, LEN(of_clusters), 24},
+    [SIM_RING] = {of_rings, LEN(of_rings), 40},
+    [SIM_SENTINEL] = {of_groups, LEN(of_groups), 40},
 };
 
 bool sim_scene_make(sim_plan *plan, sim_chance *random)

@@ -368,7 +368,8 @@ void sim_pass(void)
 
 void sim_point(void)
 {
-    if (sim.current < SIM_TASKS && sim_chance_below(&sim.order, sim.mix.switch_in) == 0) {
+    if (sim.current < SIM_TASKS && !is_alone() &&
+        sim_chance_below(&sim.order, sim.mix.switch_in) == 0) {
         sim_pass();
     }
 }

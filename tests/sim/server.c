@@ -154,11 +154,6 @@ void sim_peer_say(sim_peer *peer, const char *format, ...)
     sim_net_answer(peer->socket, text, (size_t)len);
 }
 
-bool sim_word_is(const sim_word *word, const char *text)
-{
-    return word->len == strlen(text) && strncmp(word->data, text, word->len) == 0;
-}
-
 unsigned sim_word_number(const sim_word *word)
 {
     unsigned number = 0;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Runs seed after seed in a child process; a seed that fails is made smaller, and shown. Settings
- * by the environment: SEED, RUNS, SECONDS, WORLD; JOBS children at once. */
+/* Runs seed after seed in child processes; a seed that fails is made smaller, and shown. Settings
+ * by the environment: SEED, RUNS, WORLD; SECONDS, or PROCESSOR_SECONDS of all children together;
+ * JOBS children at once, else as many as there are processors. */
 #include "sim/run.h"
 
 #include <signal.h>
@@ -19,7 +20,9 @@ int __real_clock_gettime(clockid_t clock, struct timespec *now);
 #define RUN_SECONDS 60u
 
 /* Seeds that one child runs before the next one begins. */
-#define BLOCK 2000u
+#define BLOCK 10000u
+
+#define JOBS_MAX 16u
 
 /* What a child says. */
 typedef struct report {
@@ -31,10 +34,10 @@ typedef struct report {
 
 static report *shared;
 
-static double now_s(void)
+static double now_s(clockid_t clock)
 {
     struct timespec now;
-    __real_clock_gettime(CLOCK_MONOTONIC, &now);
+    __real_clock_gettime(clock, &now);
     return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
@@ -118,19 +121,19 @@ static bool leave_out(sim_plan *plan, bool *part)
 static void shrink(sim_plan *plan)
 {
     bool is_smaller = true;
-    double end_s = now_s() + (double)setting("SHRINK_SECONDS", 30);
+    double end_s = now_s(CLOCK_MONOTONIC) + (double)setting("SHRINK_SECONDS", 30);
     while (is_smaller) {
         is_smaller = false;
-        for (unsigned i = 0; i < plan->callers_n && now_s() < end_s; i++) {
+        for (unsigned i = 0; i < plan->callers_n && now_s(CLOCK_MONOTONIC) < end_s; i++) {
             is_smaller = leave_out(plan, &plan->callers[i].is_off) || is_smaller;
         }
-        for (unsigned i = 0; i < plan->faults_n && now_s() < end_s; i++) {
+        for (unsigned i = 0; i < plan->faults_n && now_s(CLOCK_MONOTONIC) < end_s; i++) {
             is_smaller = leave_out(plan, &plan->faults[i].is_off) || is_smaller;
         }
         for (unsigned i = 0; i < plan->callers_n; i++) {
             const sim_caller *caller = &plan->callers[i];
-            for (unsigned k = 0; k < caller->commands_n && !caller->is_off && now_s() < end_s;
-                 k++) {
+            for (unsigned k = 0;
+                 k < caller->commands_n && !caller->is_off && now_s(CLOCK_MONOTONIC) < end_s; k++) {
                 bool *part = &plan->commands[caller->first + k].is_off;
                 is_smaller = leave_out(plan, part) || is_smaller;
             }
@@ -159,15 +162,38 @@ static void show_failure(uint64_t seed, sim_kind kind)
             getenv("WORLD") != NULL ? getenv("WORLD") : "");
 }
 
+/* One child, and what it is to do. */
+typedef struct worker {
+    pid_t pid; /* 0: none is there */
+    report *report;
+    double work_s; /* what is left of its part of PROCESSOR_SECONDS */
+} worker;
+
+/* What is to be done yet. */
+typedef struct search {
+    sim_kind kind;
+    uint64_t first;
+    uint64_t runs_n;
+    double begin_s;
+    double end_s;
+    double worked_s; /* what children have had of processors */
+    sim_tally sum;
+    worker workers[JOBS_MAX];
+    unsigned workers_n;
+} search;
+
 /* A child that runs seeds, until the time is over or one is wrong. */
-static void run_seeds(uint64_t first, uint64_t n, sim_kind kind, double end_s)
+static _Noreturn void run_seeds(const search *self, uint64_t n, double work_s)
 {
-    sim_plan plan;
+    static sim_plan plan;
     sim_fail_to(shared->failure, sizeof(shared->failure));
-    for (uint64_t seed = first; seed < first + n && now_s() < end_s; seed++) {
+    for (uint64_t seed = self->first;
+         seed < self->first + n && now_s(CLOCK_MONOTONIC) < self->end_s &&
+         now_s(CLOCK_PROCESS_CPUTIME_ID) < work_s;
+         seed++) {
         shared->seed = seed;
         alarm(RUN_SECONDS);
-        sim_plan_make(&plan, seed, kind);
+        sim_plan_make(&plan, seed, self->kind);
         sim_run(&plan);
         shared->tally = sim_the_tally;
     }
@@ -187,66 +213,151 @@ static void add(sim_tally *sum, const sim_tally *more)
     }
 }
 
-/* What the children have had of processors. */
-static double worked_s(void)
+static void begin(search *self, worker *one)
 {
-    struct rusage usage;
-    (void)getrusage(RUSAGE_CHILDREN, &usage);
-    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
-           (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+    uint64_t n = self->runs_n < BLOCK ? self->runs_n : BLOCK;
+    memset(one->report, 0, sizeof(*one->report));
+    one->pid = fork();
+    if (one->pid == 0) {
+        shared = one->report;
+        run_seeds(self, n, one->work_s);
+    }
+    if (one->pid < 0) {
+        perror("sim");
+        exit(EXIT_FAILURE);
+    }
+    self->first += n;
+    self->runs_n -= n;
 }
 
-static void tell(const sim_tally *sum, double took_s)
+static double seconds_of(struct timeval time)
 {
+    return (double)time.tv_sec + (double)time.tv_usec / 1e6;
+}
+
+/* The child that ends next, of those that are there. */
+static worker *await(search *self, int *status)
+{
+    struct rusage usage;
+    pid_t pid = wait4(-1, status, 0, &usage);
+    for (unsigned i = 0; i < self->workers_n; i++) {
+        worker *one = &self->workers[i];
+        if (one->pid == pid) {
+            double worked_s = seconds_of(usage.ru_utime) + seconds_of(usage.ru_stime);
+            one->pid = 0;
+            one->work_s -= worked_s;
+            self->worked_s += worked_s;
+            add(&self->sum, &one->report->tally);
+            return one;
+        }
+    }
+    perror("sim");
+    exit(EXIT_FAILURE);
+}
+
+static unsigned begin_all(search *self)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < self->workers_n; i++) {
+        worker *one = &self->workers[i];
+        if (one->pid == 0 && self->runs_n > 0 && one->work_s > 0 &&
+            now_s(CLOCK_MONOTONIC) < self->end_s) {
+            begin(self, one);
+        }
+        n += one->pid != 0 ? 1 : 0;
+    }
+    return n;
+}
+
+static void end_all(search *self)
+{
+    unsigned left_n = 0;
+    for (unsigned i = 0; i < self->workers_n; i++) {
+        if (self->workers[i].pid != 0) {
+            (void)kill(self->workers[i].pid, SIGKILL);
+            left_n++;
+        }
+    }
+    for (int status; left_n > 0; left_n--) {
+        (void)await(self, &status);
+    }
+}
+
+/* True where all lives were right; else shared is the report of the one that was not. */
+static bool run_all(search *self)
+{
+    while (begin_all(self) > 0) {
+        int status = 0;
+        report *done = await(self, &status)->report;
+        if (!done->is_over) {
+            end_all(self);
+            shared = done;
+            if (done->failure[0] == '\0') {
+                snprintf(done->failure, sizeof(done->failure), "ended with status %d", status);
+            }
+            return false;
+        }
+    }
+    return true;
+}
+
+static void tell(const search *self)
+{
+    const sim_tally *sum = &self->sum;
+    double took_s = now_s(CLOCK_MONOTONIC) - self->begin_s;
     printf("sim: %lu runs (%.0f a second, %.0f a second of a processor), %lu commands, %lu "
            "answered, %lu failed with none, "
            "%lu maybe, %lu done; %lu connections, %lu hours\n",
-           sum->runs_n, (double)sum->runs_n / took_s, (double)sum->runs_n / worked_s(),
+           sum->runs_n, (double)sum->runs_n / took_s, (double)sum->runs_n / self->worked_s,
            sum->commands_n, sum->answered_n, sum->failed_n[0], sum->failed_n[1], sum->failed_n[2],
            sum->connects_n, sum->virtual_s / 3600);
 }
 
+/* Reports, which children write. */
+static void make_workers(search *self)
+{
+    long processors_n = sysconf(_SC_NPROCESSORS_ONLN);
+    uint64_t jobs_n = setting("JOBS", processors_n > 0 ? (uint64_t)processors_n : 1);
+    jobs_n = jobs_n < JOBS_MAX ? jobs_n : JOBS_MAX;
+    report *reports = mmap(NULL, JOBS_MAX * sizeof(reports[0]), PROT_READ | PROT_WRITE,
+                           MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (reports == MAP_FAILED) {
+        perror("sim");
+        exit(EXIT_FAILURE);
+    }
+    shared = &reports[0];
+    self->workers_n = (unsigned)jobs_n;
+    double work_s = (double)setting("PROCESSOR_SECONDS", 1000000) / (double)jobs_n;
+    for (unsigned i = 0; i < self->workers_n; i++) {
+        self->workers[i] = (worker){0, &reports[i], work_s};
+    }
+}
+
 int main(void)
 {
-    sim_kind kind = wanted_kind();
-    uint64_t first = setting("SEED", (uint64_t)time(NULL) * 1000);
-    uint64_t runs_n = setting("RUNS", UINT64_MAX);
-    double begin_s = now_s();
-    double end_s = begin_s + (double)setting("SECONDS", runs_n == UINT64_MAX ? 20 : 86400);
-    sim_tally sum = {0};
-    shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (shared == MAP_FAILED) {
-        perror("sim");
-        return EXIT_FAILURE;
-    }
+    static search self;
+    self.kind = wanted_kind();
+    self.first = setting("SEED", (uint64_t)time(NULL) * 1000);
+    self.runs_n = setting("RUNS", UINT64_MAX);
+    self.begin_s = now_s(CLOCK_MONOTONIC);
+    bool has_end = self.runs_n != UINT64_MAX || setting("PROCESSOR_SECONDS", 0) > 0;
+    self.end_s = self.begin_s + (double)setting("SECONDS", has_end ? 86400 : 20);
+    make_workers(&self);
     if (setting("HERE", 0) != 0) { /* for a debugger: in this process, and seen */
         sim_plan plan;
-        sim_plan_make(&plan, first, kind);
+        sim_plan_make(&plan, self.first, self.kind);
         sim_say_to(true);
         sim_run(&plan);
         return EXIT_SUCCESS;
     }
-    fprintf(stderr, "sim: seeds from %lu on\n", (unsigned long)first);
-    while (runs_n > 0 && now_s() < end_s) {
-        uint64_t n = runs_n < BLOCK ? runs_n : BLOCK;
-        memset(shared, 0, sizeof(*shared));
-        pid_t child = fork();
-        if (child == 0) {
-            run_seeds(first, n, kind, end_s);
-        }
-        int status = 0;
-        (void)waitpid(child, &status, 0);
-        add(&sum, &shared->tally);
-        if (!shared->is_over) {
-            if (shared->failure[0] == '\0') {
-                snprintf(shared->failure, sizeof(shared->failure), "ended with status %d", status);
-            }
-            show_failure(shared->seed, kind);
-            return EXIT_FAILURE;
-        }
-        first += n;
-        runs_n -= n;
+    fprintf(stderr, "sim: seeds from %lu on\n", (unsigned long)self.first);
+    bool is_right = run_all(&self);
+    if (!is_right) {
+        printf("sim: found after %.1f seconds of a processor\n", self.worked_s);
+        fflush(stdout);
+        show_failure(shared->seed, self.kind);
+        return EXIT_FAILURE;
     }
-    tell(&sum, now_s() - begin_s);
+    tell(&self);
     return EXIT_SUCCESS;
 }

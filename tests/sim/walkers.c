@@ -163,7 +163,7 @@ static void choose(walk *self)
     self->is_unique = sim_one_in(3);
     options->unique_bytes = self->is_unique ? 65536 : 0;
     unsigned slot = sim_the_world.key_slots[sim_random(2)];
-    unsigned around = (unsigned)(sim_one_in(3) ? sim_random(40) : sim_between(500, 600));
+    unsigned around = (unsigned)(sim_one_in(3) ? sim_random(40) : sim_between(150, 250));
     options->has_slots = C.plan->kind != SIM_RING && !sim_one_in(48);
     options->first_slot = slot > around ? slot - around : 0;
     options->last_slot = slot + around < 16383 ? slot + around : 16383;

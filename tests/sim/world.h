@@ -7,6 +7,8 @@
 #include "sim/plan.h"
 #include "sim/system.h"
 
+#include <string.h>
+
 #define SIM_SERVERS 24
 #define SIM_UNITS   40
 #define SIM_PEERS   SIM_SOCKETS
@@ -184,7 +186,10 @@ void sim_peer_say(sim_peer *peer, const char *format, ...) KW_FORMAT(2, 3);
 bool sim_peer_is_unwell(sim_peer *peer, bool reads); /* it was told why */
 bool sim_peer_is_refused(sim_peer *peer, const unsigned *slots, size_t slots_n,
                          bool reads); /* it was told why, also that the keys are elsewhere */
-bool sim_word_is(const sim_word *word, const char *text);
+static inline bool sim_word_is(const sim_word *word, const char *text)
+{
+    return word->len == strlen(text) && memcmp(word->data, text, word->len) == 0;
+}
 unsigned sim_word_number(const sim_word *word); /* 0: none */
 
 /* Notes that the command runs now; the number of the run. */
