@@ -33,7 +33,6 @@ void kw_blocking_wait_init(kw_blocking_wait *self, kw_topology *topology, const 
     self->sent_ns = plan->start_ns;
     self->placed_ns = 0;
     self->story = NULL;
-    self->fetch = 0;
     self->changes_n = 0;
 }
 
@@ -258,7 +257,7 @@ kw_err kw_blocking_wait_lane(kw_blocking_wait *self, kw_lane_waiter *waiter)
 
 KW_APART static kw_step do_refresh(kw_blocking_wait *self, const kw_step *step)
 {
-    kw_refresher_goal goal = {.until_ns = step->until_ns, .fetch = self->fetch};
+    kw_refresher_goal goal = {.until_ns = step->until_ns, .fetch = self->op.fetch};
     goal.closing = self->plan->closing;
     goal.wakes_on_map = step->wakes_on_map;
     goal.changes_n = self->changes_n;
@@ -302,8 +301,7 @@ kw_step kw_blocking_wait_run(kw_blocking_wait *self, kw_blocking_send_fn send, v
         if (step.kind == KW_STEP_SLEEP) {
             step = kw_driver_temper(self->topology, &self->op, self->node, step);
         }
-        uint64_t fetch = kw_driver_heed(self->topology, &self->op, &step);
-        self->fetch = fetch > 0 ? fetch : self->fetch;
+        kw_driver_heed(self->topology, &self->op, &step);
         switch (step.kind) {
         case KW_STEP_SEND:
             step = send(arg, &step);

@@ -19,7 +19,6 @@ typedef struct kw_blocking_wait {
     uint64_t sent_ns;   /* when the command went to its node */
     uint64_t placed_ns; /* when it was handed to a connection, where somebody watches; 0: not yet */
     kw_story *story;    /* for whoever watches; NULL: nothing is kept */
-    uint64_t fetch;     /* the refresh that the op asked for; 0: none */
     uint64_t changes_n; /* maps published when the node was chosen */
 } kw_blocking_wait;
 

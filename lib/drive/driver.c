@@ -168,6 +168,17 @@ kw_step kw_driver_on_mapless(kw_topology *topology, kw_op *op, uint64_t now_ns)
                                         : kw_op_on_mapless(op, now_ns);
 }
 
+/* The node is down. Who has tried it itself waits for the map that it asked for then, and for no
+ * other one; later calls may find that the node was replaced after all. */
+static kw_step on_down(kw_topology *topology, kw_op *op, uint64_t now_ns)
+{
+    bool is_asking = op->fetch > 0 && !kw_refresher_has_ended(&topology->refresher, op->fetch);
+    kw_step step =
+        is_asking ? kw_op_on_down(op, now_ns, op->obstacle) : kw_op_on_refused(op, op->obstacle);
+    step.wants_refresh = step.kind == KW_STEP_FAIL && op->spec.has_map;
+    return step;
+}
+
 kw_step kw_driver_on_unserved(kw_topology *topology, const kw_plan *plan, kw_op *op,
                               uint64_t now_ns)
 {
@@ -180,11 +191,8 @@ kw_step kw_driver_on_unserved(kw_topology *topology, const kw_plan *plan, kw_op 
     if (op->is_down && kw_server_handover_end(topology, NULL)) {
         return kw_op_on_suspect(op, now_ns, now_ns); /* at the server that was named first */
     }
-    if (op->is_down) { /* who has found another server in its place waits for the map once */
-        kw_step step = op->has_met_stranger ? kw_op_on_down(op, now_ns, op->obstacle)
-                                            : kw_op_on_refused(op, op->obstacle);
-        step.wants_refresh = op->spec.has_map; /* it may be replaced after all */
-        return step;
+    if (op->is_down) {
+        return on_down(topology, op, now_ns);
     }
     if (op->soon_ns > 0) {
         return kw_op_on_suspect(op, now_ns, op->soon_ns);
@@ -263,7 +271,18 @@ static bool is_allowed(const kw_topology *topology, const kw_endpoint *target)
     return kw_node_rules_allow(options->nodes_allowed, options->nodes_allowed_n, target);
 }
 
-uint64_t kw_driver_heed_more(kw_topology *topology, const kw_op *op, const kw_step *step)
+/* Asks for a map, and notes in the op what it may wait for: what comes of the first failure of its
+ * own, and not of each that follows. */
+static void want_map(kw_topology *topology, kw_op *op, const kw_step *step)
+{
+    uint64_t fetch = kw_refresher_want(&topology->refresher);
+    bool is_first = step->kind == KW_STEP_SLEEP && op->fetch == 0;
+    if (is_first || step->kind == KW_STEP_REFRESH) {
+        op->fetch = fetch;
+    }
+}
+
+void kw_driver_heed_more(kw_topology *topology, kw_op *op, const kw_step *step)
 {
     /* Commands that end with their handle ask no server: in a forked child all that
      * there are are the parent's. */
@@ -279,9 +298,8 @@ uint64_t kw_driver_heed_more(kw_topology *topology, const kw_op *op, const kw_st
         kw_topology_patch(topology, op->spec.slot, &op->target);
     }
     if (step->wants_refresh && kw_driver_has_map(topology)) {
-        return kw_refresher_want(&topology->refresher);
+        want_map(topology, op, step);
     }
-    return 0;
 }
 
 void kw_driver_heed_readonly(kw_topology *topology, kw_node *node, const kw_reply *reply)

@@ -64,15 +64,16 @@ kw_step kw_driver_temper(kw_topology *topology, kw_op *op, kw_node *node, kw_ste
  * knows the group's name any more: only who configures them can help. */
 bool kw_driver_is_nameless(kw_topology *topology, kw_err obstacle);
 
-/* Does what a step asks for on the side. Returns the number of the fetch that it wants;
- * 0: none. */
-uint64_t kw_driver_heed_more(kw_topology *topology, const kw_op *op, const kw_step *step);
-static inline uint64_t kw_driver_heed(kw_topology *topology, const kw_op *op, const kw_step *step)
+/* Does what a step asks for on the side. op may be NULL where it ends. */
+void kw_driver_heed_more(kw_topology *topology, kw_op *op, const kw_step *step);
+static inline void kw_driver_heed(kw_topology *topology, kw_op *op, const kw_step *step)
 {
     const kw_env *env = &topology->env;
     bool is_idle = !step->is_patch && !step->wants_refresh && !kw_topology_is_watching(topology) &&
                    atomic_load_explicit(&env->lag_ns, memory_order_relaxed) == UINT64_MAX;
-    return is_idle ? 0 : kw_driver_heed_more(topology, op, step); /* most steps ask for nothing */
+    if (!is_idle) { /* most steps ask for nothing */
+        kw_driver_heed_more(topology, op, step);
+    }
 }
 
 /* Counts what the server answered in place of a reply, and asks for a map where it was MOVED. */

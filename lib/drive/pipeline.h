@@ -16,7 +16,6 @@ typedef struct kw_retry_state {
     struct kw_async_session *pin; /* of a session's command; NULL: of any other one */
     kw_heap_entry wake;
     kw_story *story;    /* for whoever watches; NULL: nothing is kept */
-    uint64_t fetch;     /* the refresh that its op asked for; 0: none */
     uint64_t changes_n; /* maps published when its node was chosen */
     bool wakes_on_map;
 } kw_retry_state;

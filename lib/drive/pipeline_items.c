@@ -359,8 +359,7 @@ void kw_pipeline_apply(kw_pipeline *self, kw_item *item, kw_step step)
 {
     kw_retry_state *state = item->retry_state;
     step = kw_driver_temper(self->topology, &state->op, item->node, step);
-    uint64_t fetch = kw_driver_heed(self->topology, &state->op, &step);
-    state->fetch = fetch > 0 ? fetch : state->fetch;
+    kw_driver_heed(self->topology, &state->op, &step);
     item->sends_n = (uint16_t)state->op.sends_n; /* of what did not leave it counts nothing */
     switch (step.kind) {
     case KW_STEP_SEND:
@@ -413,7 +412,7 @@ void kw_pipeline_on_answer(kw_pipeline *self, kw_item *item)
 /* A command that ends as many others do, which share its story. */
 static void end_by_loss(kw_pipeline *self, kw_item *item, kw_loss *loss, const kw_step *step)
 {
-    (void)kw_driver_heed(self->topology, NULL, step);
+    kw_driver_heed(self->topology, NULL, step);
     kw_loss *before = item->loss;
     item->loss = kw_loss_ref(loss);
     kw_loss_unref(before, &self->topology->env.mem);

@@ -140,8 +140,8 @@ bool kw_pipeline_put_to_sleep(kw_pipeline *self, kw_item *item, const kw_step *s
     if (is_map_there && self->told == NULL) {
         self->told = item;
     }
-    if (item->state == KW_ITEM_REFRESHING && (self->fetch == 0 || state->fetch < self->fetch)) {
-        self->fetch = state->fetch;
+    if (item->state == KW_ITEM_REFRESHING && (self->fetch == 0 || state->op.fetch < self->fetch)) {
+        self->fetch = state->op.fetch;
     }
     return true;
 }

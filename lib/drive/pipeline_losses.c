@@ -187,7 +187,7 @@ void kw_pipeline_tell_channel(kw_pipeline *self, kw_channel *channel, kw_err cod
     channel->failure = code;
     if (channel->queue.head != NULL) {
         kw_step step = {.wants_refresh = true};
-        (void)kw_driver_heed(self->topology, NULL, &step);
+        kw_driver_heed(self->topology, NULL, &step);
     }
     kw_pipeline_list_channel(self, channel);
 }

@@ -22,7 +22,7 @@ static void wake(kw_pipeline *self, kw_item *item)
         kw_pipeline_apply(self, item, kw_op_on_woke(&state->op, self->scan.now_ns));
         return;
     }
-    if (kw_refresher_has_ended(&self->topology->refresher, state->fetch)) {
+    if (kw_refresher_has_ended(&self->topology->refresher, state->op.fetch)) {
         code = kw_refresher_result(&self->topology->refresher, &failure);
         state->failure = failure;
     } else if (self->scan.now_ns < until_ns) {
@@ -37,7 +37,8 @@ static bool is_told(kw_pipeline *self, const kw_item *item)
 {
     kw_refresher *refresher = &self->topology->refresher;
     const kw_retry_state *state = item->retry_state;
-    return (item->state == KW_ITEM_REFRESHING && kw_refresher_has_ended(refresher, state->fetch)) ||
+    return (item->state == KW_ITEM_REFRESHING &&
+            kw_refresher_has_ended(refresher, state->op.fetch)) ||
            (state->wakes_on_map && kw_refresher_changes_n(refresher) != state->changes_n);
 }
 
@@ -51,8 +52,8 @@ static void tell_sleepers(kw_pipeline *self)
         }
         self->told = item->next;
         if (item->state == KW_ITEM_REFRESHING &&
-            (self->fetch == 0 || item->retry_state->fetch < self->fetch)) {
-            self->fetch = item->retry_state->fetch;
+            (self->fetch == 0 || item->retry_state->op.fetch < self->fetch)) {
+            self->fetch = item->retry_state->op.fetch;
         }
     }
 }

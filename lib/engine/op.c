@@ -133,7 +133,6 @@ kw_step kw_op_start(kw_op *op, const kw_op_spec *spec, uint64_t seed)
     op->target.port = 0;
     op->has_fetched = false;
     op->has_asked = false;
-    op->has_met_stranger = false;
     op->is_at_replica = false;
     op->has_left = false;
     op->is_sent = false;
@@ -149,6 +148,7 @@ kw_step kw_op_start(kw_op *op, const kw_op_spec *spec, uint64_t seed)
     op->awaits_primary = false;
     op->is_down = false;
     op->soon_ns = 0;
+    op->fetch = 0;
     return send_to_owner(op);
 }
 
@@ -298,7 +298,7 @@ kw_step kw_op_on_suspect(kw_op *op, uint64_t now_ns, uint64_t until_ns)
 kw_step kw_op_on_down(kw_op *op, uint64_t now_ns, kw_err code)
 {
     bool has_owner = op->spec.has_redirects ? op->spec.has_slot : op->spec.has_map;
-    if (!has_owner || op->spec.is_pinned || op->has_asked) {
+    if (!has_owner || op->spec.is_pinned || op->spec.fails_fast || op->has_asked) {
         return fail(op, code, KW_EFFECT_NONE);
     }
     op->has_asked = true;
@@ -374,7 +374,6 @@ static kw_step end_of_unsent(kw_op *op, uint64_t now_ns, const kw_try_end *end)
     if (is_incompatible && !can_go_elsewhere(op)) {
         return fail(op, code, KW_EFFECT_NONE);
     }
-    op->has_met_stranger = code == KW_ERR_IDENTITY;
     switch ((int)code) {
     case KW_ERR_CONNECT:
     case KW_ERR_RESOLVE:
@@ -444,6 +443,7 @@ kw_step kw_op_on_failed(kw_op *op, uint64_t now_ns, const kw_try_end *end)
 
 kw_step kw_op_on_refreshed(kw_op *op, uint64_t now_ns, kw_err code)
 {
+    op->fetch = 0;
     if (code == KW_ERR_NO_SENTINEL || code == KW_ERR_ROLE || code == KW_ERR_IDENTITY) {
         op->obstacle = code;
     }

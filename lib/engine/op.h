@@ -65,7 +65,6 @@ typedef struct kw_op {
     bool has_target;         /* the send after the pause goes to target */
     bool has_fetched;        /* a map was fetched, and nothing was tried since */
     bool has_asked;          /* for one, as its node is down */
-    bool has_met_stranger;   /* another server was at its node's address */
     bool is_sent;            /* the last send is counted, and has not ended */
     unsigned redirects_n;    /* in this try */
     unsigned sends_n;        /* in all; one of which nothing left is not counted */
@@ -81,6 +80,8 @@ typedef struct kw_op {
     bool is_down;        /* the driver's: its node is down, and not waited for */
     uint64_t soon_ns;    /* the driver's: its node will be known to be back, or not, by then; 0:
                             nothing is expected */
+    uint64_t fetch; /* the driver's: the fetch that a REFRESH waits for, or the first one that was
+                       asked for with a pause; 0: none */
 } kw_op;
 
 /* No command is sent more often than this, whatever the servers answer; and none is repeated

@@ -120,6 +120,30 @@ static void test_stranger_in_place_of_a_node_that_is_down_is_passed_by(void **st
     kw_close(client);
 }
 
+/* A node goes down behind the first try of a call, which is the only one in a second: the map that
+ * it asked for then names another owner, and is waited for. */
+static void test_call_that_has_tried_waits_for_the_map_that_it_asked_for(void **state)
+{
+    (void)state;
+    char text[400];
+    make_cluster(false);
+    kw_client *client = open_cluster("timeout=20s&down-after=3");
+    expect_answer(client, UPPER);
+    kw_fake_down(fakes[1]);
+    kw_call_options brief = KW_CALL_OPTIONS_INIT;
+    const char *argv[] = {"INCR", UPPER};
+    brief.timeout_ms = 5; /* one failure; the next is the call's, and the third that of a probe */
+    assert_null(kw_call(client, NULL, &brief, (kw_argv){2, argv, NULL}));
+    kw_test_sleep_ms(SPAN_MS + 100);
+    size_t len = (size_t)snprintf(text, sizeof(text), "*2\r\n");
+    len += add_range(text + len, sizeof(text) - len, 0, 8000, 0);
+    len += add_range(text + len, sizeof(text) - len, 8001, 16383, 2);
+    kw_fake_on(fakes[0], KW_FAKE_ALWAYS, "CLUSTER SLOTS",
+               KW_FAKE_STEPS(KW_FAKE_DELAY(300), KW_FAKE_BYTES(text, len)));
+    expect_answer(client, UPPER);
+    kw_close(client);
+}
+
 /* All that owned slots are gone but for one, which has them all, and takes its time to say so.
  * Calls that end at once, a second apart, leave each fetch of the map alone: it gets on by them. */
 static void test_calls_a_second_apart_lead_to_the_server_that_is_left(void **state)
@@ -369,6 +393,7 @@ static int run(size_t part)
     const struct CMUnitTest of_each_way[] = {
         cmocka_unit_test(test_shard_without_a_replica_fails_at_once_after_a_second),
         cmocka_unit_test(test_stranger_in_place_of_a_node_that_is_down_is_passed_by),
+        cmocka_unit_test(test_call_that_has_tried_waits_for_the_map_that_it_asked_for),
         cmocka_unit_test(test_calls_a_second_apart_lead_to_the_server_that_is_left),
         cmocka_unit_test(test_shard_with_a_replica_waits_for_an_election_and_no_longer),
         cmocka_unit_test(test_election_that_comes_in_time_is_waited_for),
