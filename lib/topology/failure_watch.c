@@ -14,8 +14,8 @@
 /* The next look comes so soon while a probe is under way, or while a change waits for memory. */
 #define SOON_NS KW_NS_PER_MS
 
-/* Where calls come less often than RARE_NS, one waits for a probe, HELP_NS at most, and for no more
- * than its HELP_PART of the time that it has. */
+/* Where calls come less often than RARE_NS, one waits for a probe that is about to be answered,
+ * HELP_NS at most, and for no more than its HELP_PART of the time that it has. */
 #define RARE_NS   (100 * KW_NS_PER_MS)
 #define HELP_NS   (30 * KW_NS_PER_MS)
 #define HELP_PART 4u
@@ -32,7 +32,8 @@ typedef struct tick {
     kw_failure_detector_rule rule;
     uint64_t now_ns;
     uint64_t next_ns;                   /* when the next look is due */
-    struct pollfd sockets[SOCKETS_MAX]; /* of probes under way */
+    bool is_hopeful;                    /* a node may be found back soon */
+    struct pollfd sockets[SOCKETS_MAX]; /* of probes that are about to be answered */
     size_t sockets_n;
 } tick;
 
@@ -196,6 +197,15 @@ static void note_sign(const tick *self, kw_node *node, const probe_state *before
     }
 }
 
+/* True where the probe that is under way ends soon: there is a sign of it, or the one before had
+ * its end at once. That of a silent server does not, and is looked at by each call that comes. */
+static bool ends_soon(const tick *self, kw_node *node)
+{
+    kw_fault_kind kind = kw_node_faults_read(&node->faults).kind;
+    return kind == KW_FAULT_REFUSED || kind == KW_FAULT_LOST ||
+           self->now_ns < atomic_load_explicit(&node->faults.sign_ns, memory_order_relaxed);
+}
+
 static void on_under_way(tick *self, kw_node *node, const probe_state *before)
 {
     note_sign(self, node, before);
@@ -203,7 +213,8 @@ static void on_under_way(tick *self, kw_node *node, const probe_state *before)
         kw_node_faults_on_probe(&node->faults, self->now_ns);
     }
     look_again(self, self->now_ns + SOON_NS);
-    if (self->sockets_n < SOCKETS_MAX) {
+    if (ends_soon(self, node) && self->sockets_n < SOCKETS_MAX) {
+        self->is_hopeful = true;
         self->sockets[self->sockets_n].fd = node->probe.conn->socket;
         self->sockets[self->sockets_n++].events = kw_conn_events(node->probe.conn);
     }
@@ -349,6 +360,7 @@ static void look_at(tick *self, const place *at)
     faults = kw_node_faults_read(&node->faults);
     if (detector->is_down || faults.n > 0) {
         look_again(self, probe_due_ns(self, node, &faults));
+        self->is_hopeful = self->is_hopeful || (detector->is_down && detector->answers_n > 0);
     } else if (kw_replica_discovery_is_on(self->topology) && at->is_marked_in_map) {
         look_again(self, node->role_ns);
     }
@@ -411,6 +423,7 @@ static void look(tick *self, kw_topology *topology, uint64_t now_ns)
     self->rule = rule_of(&topology->env.options);
     self->now_ns = now_ns;
     self->next_ns = UINT64_MAX;
+    self->is_hopeful = false;
     self->sockets_n = 0;
     atomic_store_explicit(&topology->failure_watch.looked_ns, now_ns, memory_order_relaxed);
     atomic_store_explicit(&topology->env.failure_watch_ns, UINT64_MAX, memory_order_relaxed);
@@ -454,8 +467,8 @@ void kw_failure_watch_help(kw_topology *topology, uint64_t deadline_ns)
     uint64_t left_ns = deadline_ns > now_ns ? deadline_ns - now_ns : 0;
     uint64_t until_ns = kw_sooner(now_ns + HELP_NS, now_ns + left_ns / HELP_PART);
     look(&self, topology, now_ns);
-    while (self.next_ns < until_ns && now_ns < until_ns) {
-        uint64_t next_ns = self.sockets_n > 0 ? until_ns : self.next_ns;
+    while (self.is_hopeful && now_ns < until_ns) {
+        uint64_t next_ns = self.sockets_n > 0 ? until_ns : kw_sooner(self.next_ns, until_ns);
         (void)transport->poll_fn(transport->arg, self.sockets, self.sockets_n,
                                  kw_clock_ms_until(now_ns, next_ns, (int)(HELP_NS / SOON_NS)));
         now_ns = kw_env_now(&topology->env);
