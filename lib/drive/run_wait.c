@@ -87,16 +87,15 @@ static void read_one(kw_run_wait *self, kw_channel *channel, kw_item *item, uint
     self->reads_in_turn = self->reads_in_turn && code != KW_ERR_TIMEOUT;
 }
 
-/* One receive a node, in which it is waited for. The node that was sent to last comes first: mostly
- * it answers last, and the others have answered by then. Once a node is slow, or something else is
- * to be done, what others have sent is taken without a wait. */
-static void read_in_turn(kw_run_wait *self, kw_channel *last, uint64_t until_ns)
+/* One receive a node, in which it is waited for, in the order of sending: what the first ones have
+ * sent is dealt with while the others work. Once a node is slow, or something else is to be done,
+ * what others have sent is taken without a wait. */
+static void read_in_turn(kw_run_wait *self, uint64_t until_ns)
 {
     kw_pipeline *pipeline = self->pipeline;
-    read_one(self, last, last->flight.head, until_ns);
     for (size_t i = 0; i < pipeline->channels_n; i++) {
         kw_channel *channel = pipeline->channels[i];
-        bool is_next = channel != last && kw_channel_is_waiting(channel);
+        bool is_next = kw_channel_is_waiting(channel);
         if (is_next && self->reads_in_turn && !has_waiting(pipeline)) {
             read_one(self, channel, channel->flight.head, until_ns);
         }
@@ -194,7 +193,7 @@ bool kw_run_wait_turn(kw_run_wait *self, uint64_t until_ns)
         read_one(self, found.last, self->is_shared ? flight->head : flight->tail, until_ns);
         kw_pipeline_list_channel(self->pipeline, found.last);
     } else if (is_free && found.n > 1 && self->reads_in_turn) {
-        read_in_turn(self, found.last, until_ns);
+        read_in_turn(self, until_ns);
     } else {
         read_many(self, until_ns);
     }
