@@ -18,9 +18,8 @@
 
 #define GRANTS 2048
 
-/* Between two writes of others. */
+/* Between two writes of others, at least; at most it is the plan's. */
 #define PAUSE_LEAST (5 * SIM_MS)
-#define PAUSE_MOST  (800 * SIM_MS)
 
 /* A lease that a server has given. */
 typedef struct grant {
@@ -226,7 +225,7 @@ static void on_write(void *arg, uint64_t unused)
             sim_store_set(server, key, value, value == 0 ? 0 : 1 + sim_random(1000));
         }
     }
-    sim_at(sim_now() + sim_between(PAUSE_LEAST, PAUSE_MOST), on_write, NULL, 0);
+    sim_at(sim_now() + sim_between(PAUSE_LEAST, W.plan->writes_ms * SIM_MS), on_write, NULL, 0);
 }
 
 void sim_stores_begin(void)
@@ -240,7 +239,7 @@ void sim_stores_begin(void)
     all.values_n = 0;
     all.were_handed = false;
     if (W.plan->loads_n > 0) {
-        sim_at(sim_now() + sim_random(PAUSE_MOST), on_write, NULL, 0);
+        sim_at(sim_now() + sim_random(W.plan->writes_ms * SIM_MS), on_write, NULL, 0);
     }
 }
 

@@ -385,6 +385,7 @@ void sim_plan_draw_loads(sim_plan *plan, sim_chance *random)
     plan->staleness_ms = plan->staleness_ms > 0 ? plan->staleness_ms : 200;
     plan->fails_in = one_in(random, 3) ? 2 : 8;
     plan->changes_in = one_in(random, 3) ? 3 : 12;
+    plan->writes_ms = one_in(random, 3) ? 60 : 800;
 }
 
 /* Who walks all keys meets slots that move, forth and back, within a walk of some round trips. */

@@ -152,6 +152,7 @@ typedef struct sim_plan {
     uint64_t load_ms;    /* what a load takes at most */
     unsigned fails_in;   /* one of so many loads fails, .. */
     unsigned changes_in; /* .. and one of so many times a key is changed by who fetches else */
+    uint64_t writes_ms;  /* between two writes of others, at most */
     bool reopens;        /* after-fork=reopen */
     bool is_sharded;     /* the channels are sharded ones */
     bool has_shared;     /* every other caller has a handle of kw_open_shared */

@@ -288,7 +288,10 @@ static void check_fast(const sim_command *command, const sim_result *result)
                     sim_plan_has(plan, SIM_NUMBERS) || plan->latency_ns > FIRST_FAR_NS;
     bool is_elsewhere = command->way == SIM_SESSION || command->way == SIM_TICKET ||
                         command->act == SIM_BLOCK || C.is_closing;
-    if (is_other || is_elsewhere || server->dead_ns == SIM_NEVER) {
+    /* Where a connection that is half open has the last place, as BLPOP waits on it, nobody dials.
+     */
+    bool has_no_place = plan->pool_max > 0 && sim_plan_has(plan, SIM_SILENCE);
+    if (is_other || is_elsewhere || has_no_place || server->dead_ns == SIM_NEVER) {
         return;
     }
     uint64_t from_ns = result->begin_ns > server->dead_ns ? result->begin_ns : server->dead_ns;

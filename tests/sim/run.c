@@ -233,7 +233,9 @@ static bool is_down_for_others(const kw_error *error)
     is_doubted = is_doubted && C.plan->kind == SIM_SENTINEL && is_slow;
     /* Names of sentinels are looked up one after the other by the one who asks: dials wait. */
     bool waits_for_names = is_unfound && C.plan->has_names && !C.plan->has_thread;
-    return C.plan->latency_ns > VERY_FAR_NS || /* the first call learns how far */
+    /* Callers have all the places, by commands that block. */
+    bool is_full = error->code == KW_ERR_POOL_FULL && C.plan->pool_max > 0 && C.callers_left > 0;
+    return is_full || C.plan->latency_ns > VERY_FAR_NS || /* the first call learns how far */
            strstr(error->text, "it is down, and not waited for") != NULL ||
            strstr(error->text, "none is waited for until a server answers") != NULL ||
            waits_for_names || is_doubted ||
