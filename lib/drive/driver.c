@@ -168,14 +168,23 @@ kw_step kw_driver_on_mapless(kw_topology *topology, kw_op *op, uint64_t now_ns)
                                         : kw_op_on_mapless(op, now_ns);
 }
 
+/* Who is alone gives a map that may name another node no more than this part of its time. */
+#define ALONE_PART 4u
+
 /* The node is down. Who has tried it itself waits for the map that it asked for then, and for no
- * other one; later calls may find that the node was replaced after all. */
+ * other one; so does who is alone. Later calls may find that the node was replaced after all. */
 static kw_step on_down(kw_topology *topology, kw_op *op, uint64_t now_ns)
 {
+    bool has_map = op->spec.has_map;
     bool is_asking = op->fetch > 0 && !kw_refresher_has_ended(&topology->refresher, op->fetch);
-    kw_step step =
-        is_asking ? kw_op_on_down(op, now_ns, op->obstacle) : kw_op_on_refused(op, op->obstacle);
-    step.wants_refresh = step.kind == KW_STEP_FAIL && op->spec.has_map;
+    bool is_alone = has_map && kw_failure_watch_is_alone(topology, now_ns) && !is_asking;
+    kw_step step = is_asking || is_alone ? kw_op_on_down(op, now_ns, op->obstacle)
+                                         : kw_op_on_refused(op, op->obstacle);
+    step.wants_refresh = has_map && (step.kind == KW_STEP_FAIL || is_alone);
+    if (step.kind == KW_STEP_REFRESH && is_alone) {
+        step.until_ns = now_ns + (step.until_ns - now_ns) / ALONE_PART;
+        step.wakes_on_map = true;
+    }
     return step;
 }
 

@@ -7,6 +7,22 @@
 /* A call to a server whose probe is about to be answered asks again after this. */
 #define SOON_NS (2 * KW_NS_PER_MS)
 
+/* Calls that are turned away so far apart leave a fetch of the map alone between them: each would
+ * take it one step on. */
+#define APART_NS (500 * KW_NS_PER_MS)
+
+bool kw_failure_watch_is_alone(kw_topology *topology, uint64_t now_ns)
+{
+    kw_failure_watch *self = &topology->failure_watch;
+    uint64_t before_ns = atomic_exchange_explicit(&self->refused_ns, now_ns, memory_order_relaxed);
+    if (now_ns >= before_ns + APART_NS) {
+        atomic_store_explicit(&self->alone_ns, now_ns, memory_order_relaxed);
+        return true;
+    }
+    /* Or it came together with that one. */
+    return atomic_load_explicit(&self->alone_ns, memory_order_relaxed) == now_ns;
+}
+
 kw_admission kw_failure_watch_admit(kw_topology *topology, kw_node *node, uint64_t now_ns,
                                     uint64_t *until_ns)
 {

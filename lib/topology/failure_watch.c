@@ -118,6 +118,7 @@ static bool change(tick *self, const place *at, bool is_down)
         return false;
     }
     (void)kw_node_faults_set_down(&at->node->faults, &topology->env, is_down);
+    atomic_store_explicit(&topology->failure_watch.refused_ns, self->now_ns, memory_order_relaxed);
     atomic_fetch_add_explicit(is_down ? &topology->failure_watch.downs_n
                                       : &topology->failure_watch.ups_n,
                               1, memory_order_relaxed);

@@ -16,12 +16,14 @@ struct kw_topology;
 
 /* Part of a handle; zero is a new one. */
 typedef struct kw_failure_watch {
-    atomic_uint_fast64_t looked_ns;   /* when the nodes were looked at last */
-    kw_leader watcher;                /* looks at all nodes; one thread at a time */
-    kw_random random;                 /* used by that thread alone */
-    atomic_uint_fast64_t downs_n;     /* nodes that went down, .. */
-    atomic_uint_fast64_t ups_n;       /* .. and that came back, since the start */
-    atomic_bool has_asked;            /* the servers were asked for election_ns */
+    atomic_uint_fast64_t looked_ns;  /* when the nodes were looked at last */
+    atomic_uint_fast64_t refused_ns; /* when a call was turned away last, as its node is down, .. */
+    atomic_uint_fast64_t alone_ns;   /* .. and one before which none was for long */
+    kw_leader watcher;               /* looks at all nodes; one thread at a time */
+    kw_random random;                /* used by that thread alone */
+    atomic_uint_fast64_t downs_n;    /* nodes that went down, .. */
+    atomic_uint_fast64_t ups_n;      /* .. and that came back, since the start */
+    atomic_bool has_asked;           /* the servers were asked for election_ns */
     atomic_uint_fast64_t election_ns; /* how long the servers may take to replace a primary */
 } kw_failure_watch;
 
@@ -37,6 +39,10 @@ kw_admission kw_failure_watch_admit(struct kw_topology *topology, kw_node *node,
  * error at once; else it waits, no longer than until that may have changed. */
 kw_admission kw_failure_watch_check(struct kw_topology *topology, kw_node *node, uint64_t now_ns,
                                     uint64_t *until_ns);
+
+/* A call is turned away, as its node is down: true where none was for long, so that nobody else
+ * stays for the map that may name another node. Any thread. */
+bool kw_failure_watch_is_alone(struct kw_topology *topology, uint64_t now_ns);
 
 /* For the refresher, of which arg is the topology: what servers wait before they call a primary
  * down; 0: they do not say. */

@@ -347,6 +347,34 @@ static void test_rare_call_at_a_primary_that_is_down_finds_its_heir(void **state
     kw_close(kw);
 }
 
+/* Nor does anybody else where the primary takes connections and says nothing: no call is sent there
+ * any more. */
+static void test_rare_call_at_a_silent_primary_finds_its_heir(void **state)
+{
+    (void)state;
+    for (int way = 0; way < KW_TEST_WAYS_N; way++) {
+        reset_fakes();
+        kw_client *kw = open_n(1, "timeout=2s&stall-timeout=200ms");
+        expect_number(kw, "INCR a", 0);
+        kw_fake_reset(PRIMARY);
+        kw_fake_on_accept(PRIMARY, KW_FAKE_ALWAYS, KW_FAKE_STEPS(KW_FAKE_STALL));
+        kw_fake_on(PRIMARY, KW_FAKE_ALWAYS, "*", KW_FAKE_STEPS(KW_FAKE_STALL));
+        kw_error error = KW_ERROR_INIT;
+        KW_TEST_UNTIL(strstr(error.text, "not waited for") != NULL)
+        {
+            kw_reply_free(kw_command(kw, &error, "INCR a"));
+            kw_test_sleep_ms(50);
+        }
+        name(sentinels[0], OTHER, NULL, "", NULL);
+        kw_test_sleep_ms(1000);
+        kw_test_end end = kw_test_send(kw, (kw_test_way)way, "INCR", "a");
+        if (!end.is_answered) {
+            fail_msg("by %s: %s", kw_test_way_name((kw_test_way)way), end.error.text);
+        }
+        kw_close(kw);
+    }
+}
+
 static void test_calls_go_on_without_sentinels_and_ask_for_them_rarely(void **state)
 {
     (void)state;
@@ -481,6 +509,7 @@ int main(void)
         cmocka_unit_test(test_nonsense_of_a_subscription_costs_nothing),
         cmocka_unit_test(test_role_that_is_not_allowed_is_told),
         cmocka_unit_test(test_rare_call_at_a_primary_that_is_down_finds_its_heir),
+        cmocka_unit_test(test_rare_call_at_a_silent_primary_finds_its_heir),
         cmocka_unit_test(test_calls_go_on_without_sentinels_and_ask_for_them_rarely),
         cmocka_unit_test(test_stalled_primary_loses_its_calls_once_replaced),
         cmocka_unit_test(test_stalled_primary_that_is_a_replica_by_then_loses_its_calls),
