@@ -57,9 +57,13 @@ static kw_err take_reply(kw_conn *conn, kw_error *error, kw_reply *reply)
     if (owner.kind == KW_OWNER_LOGIN) {
         kw_conn_on_login(conn, reply);
     } else if (conn->state == KW_CONN_GREETING) {
+        size_t asked_n = conn->owners.count;
         code = kw_greeting_on_reply(conn, error, &owner, reply);
         if (code == KW_OK) {
             end_greeting(conn);
+        }
+        if (conn->state == KW_CONN_GREETING && conn->owners.count > asked_n) {
+            kw_conn_note_trip(conn); /* an older greeting, another login: a step of its own */
         }
     }
     kw_reply_free(reply);

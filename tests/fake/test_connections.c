@@ -627,6 +627,35 @@ static void test_connect_that_was_left_alone_ends_no_call_that_waits(void **stat
     kw_close(kw);
 }
 
+/* HELLO is refused at the end of the greeting's time: the older greeting is a step of its own. */
+static void test_connection_whose_hello_is_refused_has_time_for_the_older_greeting(void **state)
+{
+    (void)state;
+    kw_error error = KW_ERROR_INIT;
+    kw_conn *conn = NULL;
+    kw_client *kw = kw_test_open("redis://%s?timeout=20s&db=1", kw_fake_address(fake));
+    kw_env *env = &kw->topology->env;
+    told_ns = kw_env_now(env);
+    env->clock = (kw_clock){tell_time, NULL};
+    kw_node *node = kw_node_new(env, &env->options.seeds[0]);
+    kw_fake_on_reply(fake, KW_FAKE_ALWAYS, "HELLO *", "-ERR unknown command 'HELLO'");
+    assert_int_equal(kw_node_try_acquire(node, &conn, &error, told_ns, true), KW_OK);
+    await_connect(conn, &error);
+    told_ns = conn->deadline_ns - 1;
+    KW_TEST_UNTIL(conn->begun_ns == told_ns)
+    {
+        struct pollfd entry = {conn->socket, POLLIN, 0};
+        short revents = poll(&entry, 1, 10) > 0 ? entry.revents : 0;
+        assert_int_equal(kw_conn_progress(conn, &error, revents), KW_OK);
+        assert_int_not_equal(conn->state, KW_CONN_READY);
+    }
+    assert_true(conn->deadline_ns > told_ns + 1);
+    kw_error_set(&error, KW_ERR_CANCELLED, KW_EFFECT_NONE, "the test is over");
+    kw_node_release(node, conn, told_ns, &error);
+    kw_node_unref(node);
+    kw_close(kw);
+}
+
 static void test_connection_greeting_has_as_long_as_its_connect_took(void **state)
 {
     (void)state;
@@ -736,6 +765,7 @@ int main(void)
         TEST(test_connection_left_in_its_greeting_ends_no_later_call),
         TEST(test_connect_that_was_left_alone_is_no_round_trip),
         TEST(test_connect_that_was_left_alone_ends_no_call_that_waits),
+        TEST(test_connection_whose_hello_is_refused_has_time_for_the_older_greeting),
         TEST(test_connection_greeting_has_as_long_as_its_connect_took),
         TEST(test_connects_that_were_too_short_together_double_the_time_once),
         TEST(test_connect_that_was_given_up_before_its_time_doubles_no_time),
