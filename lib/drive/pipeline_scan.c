@@ -162,6 +162,15 @@ static void end_sleepers(kw_pipeline *self, const kw_try_end *end)
     end_list(self, &asleep, end);
 }
 
+/* True for a connection that has answered everything: it may be used again, though others have not
+ * kept the deadline. */
+static bool is_at_rest(const kw_channel *channel)
+{
+    const kw_conn *conn = channel->conn;
+    return conn != NULL && conn->state == KW_CONN_READY && conn->owners.count == 0 &&
+           channel->flight.head == NULL && channel->queue.head == NULL;
+}
+
 /* Ends the commands of one channel, sent or not. */
 static void end_channel(kw_pipeline *self, kw_channel *channel, kw_err code)
 {
@@ -175,7 +184,8 @@ static void end_channel(kw_pipeline *self, kw_channel *channel, kw_err code)
         kw_pipeline_fail_try(self, item, queued, false);
     }
     kw_error_set(&self->scan.failure, KW_OK, KW_EFFECT_NONE, "no answer");
-    if (channel->conn != NULL || channel->queue.head != NULL) {
+    bool is_kept = code == KW_ERR_TIMEOUT && is_at_rest(channel);
+    if (!is_kept && (channel->conn != NULL || channel->queue.head != NULL)) {
         kw_pipeline_fail_channel(self, channel, code);
     }
 }

@@ -210,6 +210,26 @@ static void test_batch_waits_for_all_nodes_at_once(void **state)
     kw_close(kw);
 }
 
+/* A node that does not answer in time costs its own connection, and none of another node. */
+static void test_batch_over_at_its_deadline_keeps_what_has_answered(void **state)
+{
+    (void)state;
+    renew_fakes();
+    kw_client *kw = open_connected("timeout=10s");
+    kw_fake_on(fakes[1], 1, "INCR foo", KW_FAKE_STEPS(KW_FAKE_STALL));
+    answer(fakes[0], "INCR *", ":1");
+    kw_batch *batch = kw_batch_new(kw, NULL);
+    assert_int_equal(kw_batch_add(batch, NULL, "INCR foo"), KW_OK);
+    assert_int_equal(kw_batch_add(batch, NULL, "INCR bar"), KW_OK);
+    assert_int_equal(kw_batch_run(batch, NULL, 100 * KW_TEST_SLOWNESS), KW_ERR_TIMEOUT);
+    assert_number(batch, 1, 1);
+    kw_batch_free(batch);
+    kw_stats stats = {.size = sizeof(stats)};
+    assert_int_equal(kw_client_stats(kw, &stats), KW_OK);
+    assert_int_equal(stats.disconnects, 1);
+    kw_close(kw);
+}
+
 static void test_batch_late_answers_never_reach_the_next(void **state)
 {
     (void)state;
@@ -421,6 +441,7 @@ int main(void)
         cmocka_unit_test(test_batch_states_are_waited_out_for_each_command),
         cmocka_unit_test(test_batch_waits_for_all_nodes_at_once),
         cmocka_unit_test(test_batch_gives_no_connection_back_that_was_hung_up_on),
+        cmocka_unit_test(test_batch_over_at_its_deadline_keeps_what_has_answered),
         cmocka_unit_test(test_batch_late_answers_never_reach_the_next),
         cmocka_unit_test(test_batch_with_a_surplus_answer_uses_the_connection_no_more),
         cmocka_unit_test(test_batch_reads_while_it_writes),
