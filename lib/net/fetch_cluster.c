@@ -104,15 +104,21 @@ static bool ask(void *arg, kw_fetch_questions *questions, kw_buf *encoded)
     return true;
 }
 
-static kw_err refused(kw_error *error, kw_bytes text)
+static kw_err refused(kw_error *error, const char *question, kw_bytes text)
 {
     char shown[160];
     kw_bytes_show(shown, sizeof(shown), text);
-    bool is_standalone = kw_bytes_starts(text, "ERR This instance has cluster support disabled");
-    return kw_error_set(error, is_standalone ? KW_ERR_UNSUPPORTED : KW_ERR_TOPOLOGY, KW_EFFECT_NONE,
-                        "the server refused CLUSTER SLOTS: %s%s", shown,
-                        is_standalone ? "; for a server that is not in a cluster use redis://"
-                                      : "");
+    kw_err code = KW_ERR_TOPOLOGY;
+    const char *hint = "";
+    if (kw_bytes_starts(text, "ERR This instance has cluster support disabled")) {
+        code = KW_ERR_UNSUPPORTED;
+        hint = "; for a server that is not in a cluster use redis://";
+    } else if (kw_bytes_starts(text, "NOPERM")) {
+        code = KW_ERR_AUTH;
+        hint = "; give the user +cluster|slots";
+    }
+    return kw_error_set(error, code, KW_EFFECT_NONE, "the server refused %s: %s%s", question, shown,
+                        hint);
 }
 
 static bool is_seed(const kw_fetch_cluster *self, const kw_node *node)
@@ -187,7 +193,8 @@ static kw_err read_map(kw_fetch_cluster *self, kw_fetch_step *step, kw_error *er
 {
     kw_map *map = NULL;
     if (kw_reply_is_error(reply)) {
-        return refused(error, kw_reply_bytes(reply));
+        const char *question = step->asked->is_other_form ? "CLUSTER SHARDS" : "CLUSTER SLOTS";
+        return refused(error, question, kw_reply_bytes(reply));
     }
     kw_map *previous = self->owner->map_fn(self->owner->arg);
     kw_topology_source source = {&self->env->mem, &from->endpoint, previous,

@@ -294,6 +294,25 @@ static void test_map_cut_short_leaves_the_last_good_one(void **state)
     }
 }
 
+/* A user without the right to ask is told at once, and what to give him. */
+static void test_map_without_the_right_to_ask_is_an_error_at_once(void **state)
+{
+    (void)state;
+    renew_fakes();
+    for (size_t i = 0; i < FAKES_N; i++) {
+        kw_fake_set_map(fakes[i], "-NOPERM no permissions to run 'cluster|slots'\r\n",
+                        "-NOPERM no permissions to run 'cluster|shards'\r\n");
+    }
+    kw_client *kw = open_cluster("timeout=60s");
+    kw_error error = KW_ERROR_INIT;
+    assert_int_equal(incr_foo(kw, &error), -1);
+    expect_error("INCR foo", &error, KW_ERR_AUTH, KW_EFFECT_NONE);
+    assert_non_null(strstr(error.text, "CLUSTER SHARDS"));
+    assert_non_null(strstr(error.text, "+cluster|slots"));
+    assert_in_range(error.elapsed_ms, 0, 10000);
+    kw_close(kw);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -303,6 +322,7 @@ int main(void)
         cmocka_unit_test(test_map_nonsense_is_refused_and_the_next_good_one_taken),
         cmocka_unit_test(test_map_forms_of_a_host_are_understood),
         cmocka_unit_test(test_map_overlapping_keeps_the_owner),
+        cmocka_unit_test(test_map_without_the_right_to_ask_is_an_error_at_once),
         cmocka_unit_test(test_map_huge_is_taken_or_refused_in_good_time),
         cmocka_unit_test(test_map_cut_short_leaves_the_last_good_one),
     };
