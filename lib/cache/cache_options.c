@@ -51,7 +51,8 @@ static const kw_option_row *find(kw_bytes name)
     return NULL;
 }
 
-static kw_err read_pair(kw_cache_options *options, kw_error *error, kw_bytes pair)
+/* seen: a bit for each row that was given. */
+static kw_err read_pair(kw_cache_options *options, kw_error *error, kw_bytes pair, uint32_t *seen)
 {
     kw_bytes name = pair;
     kw_bytes value = {pair.data + pair.len, 0};
@@ -64,6 +65,12 @@ static kw_err read_pair(kw_cache_options *options, kw_error *error, kw_bytes pai
                             "a cache has no option \"%s\"; keyway(7) lists those that it has",
                             shown);
     }
+    uint32_t bit = UINT32_C(1) << (row - rows);
+    if ((*seen & bit) != 0) {
+        return kw_error_set(error, KW_ERR_CONFIG, KW_EFFECT_NONE, "option %s: it is given twice",
+                            row->name);
+    }
+    *seen |= bit;
     return kw_option_set_number(options, error, row, value);
 }
 
@@ -89,12 +96,13 @@ kw_err kw_cache_options_read(kw_cache_options *options, kw_error *error, const c
     for (size_t i = 0; i < ROWS_N && code == KW_OK; i++) {
         code = kw_option_set_number(&fresh, error, &rows[i], kw_bytes_of(rows[i].default_value));
     }
+    uint32_t seen = 0;
     kw_bytes rest = kw_bytes_of(text);
     bool has_more = rest.len > 0;
     while (has_more && code == KW_OK) {
         kw_bytes pair = rest;
         has_more = kw_bytes_split(&pair, &rest, rest, '&');
-        code = read_pair(&fresh, error, pair);
+        code = read_pair(&fresh, error, pair, &seen);
     }
     code = code == KW_OK ? check(&fresh, error) : code;
     if (code == KW_OK) {

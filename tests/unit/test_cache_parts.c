@@ -71,6 +71,7 @@ static void test_options_wrong_are_named(void **state)
         {"early=10001", "early"},
         {"ttl=0&stale=1s", "ttl=0"},
         {"stale=1s&ttl=0", "ttl=0"},
+        {"ttl=1m&lease=9s&ttl=1m", "twice"},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         kw_cache_options options = {.lease_ms = 77};
