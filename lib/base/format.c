@@ -211,7 +211,8 @@ static bool parse_conversion(conversion *found, const char **end, const char *at
     found->length = parse_length(&at);
     found->letter = *at;
     *end = at + 1;
-    return is_one_of(*at, "diouxX") || (found->length == LENGTH_INT && is_one_of(*at, "eEfFgGaA"));
+    bool is_double = found->length == LENGTH_INT || found->length == LENGTH_LONG; /* %f, and %lf */
+    return is_one_of(*at, "diouxX") || (is_double && is_one_of(*at, "eEfFgGaA"));
 }
 
 static intmax_t read_signed(formatter *self, length_kind length)

@@ -86,6 +86,20 @@ static void test_format_many_and_long_arguments_are_whole(void **state)
     same_as_hiredis("RPUSH k 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 %s", "z");
 }
 
+/* printf's own way to say double, which hiredis does not know. */
+static void test_format_long_double_letters_are_doubles(void **state)
+{
+    (void)state;
+    kw_args args;
+    kw_args_init(&args, kw_mem_default());
+    assert_int_equal(format(&args, NULL, "SET %s %.2lf %lg", "k", 1.5, 0.25), KW_OK);
+    assert_int_equal(args.argc, 4);
+    assert_int_equal(args.argv[2].len, 4);
+    assert_memory_equal(args.argv[2].data, "1.50", 4);
+    assert_memory_equal(args.argv[3].data, "0.25", 4);
+    kw_args_fini(&args);
+}
+
 typedef struct bad_row {
     const char *text;
     const char *says;
@@ -95,8 +109,13 @@ static void test_format_wrong_ones_name_the_place(void **state)
 {
     (void)state;
     static const bad_row rows[] = {
-        {"", "format"},       {"   ", "format"},           {"SET k %y", "character 7"},
-        {"SET k %s", "NULL"}, {"SET k %n", "character 7"}, {"SET k %999999999d", "character 7"},
+        {"", "format"},
+        {"   ", "format"},
+        {"SET k %y", "character 7"},
+        {"SET k %s", "NULL"},
+        {"SET k %n", "character 7"},
+        {"SET k %999999999d", "character 7"},
+        {"SET k %Lf", "character 7"},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         kw_args args;
@@ -136,6 +155,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_format_supported_forms_equal_hiredis),
         cmocka_unit_test(test_format_many_and_long_arguments_are_whole),
+        cmocka_unit_test(test_format_long_double_letters_are_doubles),
         cmocka_unit_test(test_format_wrong_ones_name_the_place),
         cmocka_unit_test(test_format_each_allocation_failing_leaks_nothing),
     };
