@@ -40,7 +40,7 @@ typedef struct kw_batch kw_batch;
 KW_API kw_batch *kw_batch_new(kw_client *client, kw_error *error);
 
 /* Adds one command, formatted as by kw_command. Its bytes are copied. A failure leaves the batch
- * as it was.
+ * as it was: the number of this command is that of the next one which is added.
  *
  * Errors: KW_ERR_ARGUMENT (a wrong format, or the batch has run and was not cleared),
  * KW_ERR_CROSSSLOT (the command's keys have different owners, and it is none of those that are

@@ -80,7 +80,7 @@ kw_err kw_conn_die(kw_conn *conn, kw_err code)
  * without it. */
 const char *kw_conn_loss_hint(const kw_conn *conn, ssize_t status)
 {
-    if (status == -ECONNREFUSED) {
+    if (status == -ECONNREFUSED || status == -ENOENT) {
         return "; is a server running there?";
     }
     if (conn->state != KW_CONN_GREETING) {

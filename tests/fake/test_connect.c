@@ -178,6 +178,17 @@ static void test_connect_swallowing_address_has_the_deadline(void **state)
     kw_test_hole_close(&hole);
 }
 
+static void test_connect_unix_socket_that_is_not_there_has_a_hint(void **state)
+{
+    (void)state;
+    kw_client *kw = kw_open("redis+unix:///no/such/keyway.sock?timeout=50ms", NULL);
+    kw_error error = KW_ERROR_INIT;
+    assert_int_equal(kw_connect(kw, &error), KW_ERR_CONNECT);
+    assert_non_null(strstr(error.text, "/no/such/keyway.sock"));
+    assert_non_null(strstr(error.text, "is a server running there?"));
+    kw_close(kw);
+}
+
 static void test_connect_server_goes_and_comes_back(void **state)
 {
     (void)state;
@@ -465,6 +476,7 @@ int main(void)
         cmocka_unit_test(test_connect_full_server_has_run_no_read),
         cmocka_unit_test(test_connect_old_server_is_greeted_by_auth_and_select),
         cmocka_unit_test(test_connect_swallowing_address_has_the_deadline),
+        cmocka_unit_test(test_connect_unix_socket_that_is_not_there_has_a_hint),
         cmocka_unit_test(test_connect_server_goes_and_comes_back),
         cmocka_unit_test(test_connect_optional_greetings_may_fail),
         cmocka_unit_test(test_connect_wrong_kind_of_server_is_named),
