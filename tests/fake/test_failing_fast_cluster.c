@@ -144,6 +144,31 @@ static void test_call_that_has_tried_waits_for_the_map_that_it_asked_for(void **
     kw_close(client);
 }
 
+/* A node that takes connections and says nothing is sent no call once it is down: the one that
+ * comes alone waits for the map that names another owner. */
+static void test_call_alone_at_a_silent_node_waits_for_a_map(void **state)
+{
+    (void)state;
+    const kw_fake_range left[] = {{0, 8000, fakes[0], NULL}, {8001, 16383, fakes[2], NULL}};
+    make_cluster(false);
+    kw_client *client = open_cluster("timeout=4s&stall-timeout=200ms");
+    expect_answer(client, UPPER);
+    kw_fake_reset(fakes[1]);
+    kw_fake_on_accept(fakes[1], KW_FAKE_ALWAYS, KW_FAKE_STEPS(KW_FAKE_STALL));
+    kw_fake_on(fakes[1], KW_FAKE_ALWAYS, "*", KW_FAKE_STEPS(KW_FAKE_STALL));
+    kw_error error = KW_ERROR_INIT;
+    KW_TEST_UNTIL(strstr(error.text, "not waited for") != NULL)
+    {
+        kw_reply_free(kw_command(client, &error, "INCR " UPPER));
+        kw_test_sleep_ms(50);
+    }
+    kw_fake_set_cluster(fakes, FAKES_N, left, 2);
+    kw_test_sleep_ms(1000);
+    expect_answer(client, UPPER);
+    assert_int_equal(kw_fake_count(fakes[2], "INCR *"), 1);
+    kw_close(client);
+}
+
 /* All that owned slots are gone but for one, which has them all, and takes its time to say so.
  * Calls that end at once, a second apart, leave each fetch of the map alone: it gets on by them. */
 static void test_calls_a_second_apart_lead_to_the_server_that_is_left(void **state)
@@ -394,6 +419,7 @@ static int run(size_t part)
         cmocka_unit_test(test_shard_without_a_replica_fails_at_once_after_a_second),
         cmocka_unit_test(test_stranger_in_place_of_a_node_that_is_down_is_passed_by),
         cmocka_unit_test(test_call_that_has_tried_waits_for_the_map_that_it_asked_for),
+        cmocka_unit_test(test_call_alone_at_a_silent_node_waits_for_a_map),
         cmocka_unit_test(test_calls_a_second_apart_lead_to_the_server_that_is_left),
         cmocka_unit_test(test_shard_with_a_replica_waits_for_an_election_and_no_longer),
         cmocka_unit_test(test_election_that_comes_in_time_is_waited_for),
