@@ -105,10 +105,12 @@ CPPFLAGS_ALL = -Iinclude -Ilib -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE -D_DA
 CFLAGS_ALL = -std=c11 -fPIC -fvisibility=hidden -pthread $(WARNINGS) $(CFLAGS)
 # cmocka 2 deprecates asserts for which cmocka 1 has no others.
 CMOCKA_FLAGS = -Wno-deprecated-declarations
-# Tests are compiled quickly rather than well, and make check links them without lines for a debugger, of which each program has
-# five megabytes: what fails says where. (A program that is to be debugged: rm it, and make that one.)
-TEST_CFLAGS = $(CFLAGS_ALL) $(if $(filter -O2,$(CFLAGS)),-O1) $(CMOCKA_FLAGS)
-TEST_LDFLAGS = $(LDFLAGS) $(if $(filter check,$(MAKECMDGOALS)),-Wl$(comma)-S)
+# Tests are compiled quickly rather than well, and by make check without what a debugger needs, which takes a third of the time:
+# what fails says where. (A program that is to be debugged: rm it and its object, and make that one.)
+IS_CHECK = $(filter check,$(MAKECMDGOALS))
+SUPPORT_CFLAGS = $(if $(IS_CHECK),$(filter-out -g,$(CFLAGS_ALL)),$(CFLAGS_ALL))
+TEST_CFLAGS = $(SUPPORT_CFLAGS) $(if $(filter -O2,$(CFLAGS)),-O1) $(CMOCKA_FLAGS)
+TEST_LDFLAGS = $(LDFLAGS) $(if $(IS_CHECK),-Wl$(comma)-S)
 # What the library needs; tests use hiredis themselves besides.
 LIBS = $(if $(HIREDIS_OBJECT),,$(HIREDIS_LIBS)) $(TLS_LIBS) -pthread
 TEST_LIBS = $(LIBS) $(if $(HIREDIS_OBJECT),$(HIREDIS_LIBS))
@@ -132,6 +134,7 @@ SCENE := $(call programs,tests/scene,*)
 FAKE := $(call programs,tests/fake,test_*)
 LIVE := $(call programs,tests/live,test_*)
 FAULT := $(call programs,tests/fault,test_*)
+TESTS := $(UNIT) $(SCENE) $(FAKE) $(LIVE) $(FAULT)
 BENCH := $(call programs,tests/bench,bench_*)
 COUNTS := $(BUILD)/tests/counts/counts
 SIZES := $(call programs,tests/sizes,*)
@@ -266,7 +269,7 @@ $(HAS_CMOCKA):
 	@: > $@
 
 ifneq ($(filter check check-%,$(MAKECMDGOALS)),)
-$(OBJECTS) $(SUPPORT_OBJECTS): | $(HAS_CMOCKA)
+$(OBJECTS) $(SUPPORT_OBJECTS) $(TESTS:%=%.o): | $(HAS_CMOCKA)
 endif
 
 $(BUILD)/lib/%.o: lib/%.c $(BUILD)/flags
@@ -277,7 +280,7 @@ $(BUILD)/lib/%.o: lib/%.c $(BUILD)/flags
 $(BUILD)/tests/support/%.o: tests/support/%.c $(BUILD)/flags
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CPPFLAGS_ALL) -Itests $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
+	$(Q)$(CC) $(CPPFLAGS_ALL) -Itests $(SUPPORT_CFLAGS) -MMD -MP -c -o $@ $<
 
 # Which hiredis, and from where: what depends on it is made anew when that changes.
 $(BUILD)/hiredis.kind: FORCE
@@ -376,11 +379,13 @@ $(BUILD)/tests/fuzz/%: tests/fuzz/%.c $(STATIC)
 	$(Q)$(CC) $(CPPFLAGS_ALL) -Itests $(CFLAGS_ALL) $(LDFLAGS) $(FUZZ_FLAGS) -MMD -MP -MF $@.d -MT $@ -o $@ $< \
 		$(STATIC) $(TEST_LIBS)
 
-$(BUILD)/tests/%: tests/%.c $(STATIC) $(SUPPORT)
+$(BUILD)/tests/%.o: tests/%.c $(BUILD)/flags
 	$(call say,TEST,$<)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CPPFLAGS_ALL) -Itests $(TEST_CFLAGS) $(TEST_LDFLAGS) -MMD -MP -MF $@.d -MT $@ -o $@ $< \
-		$(SUPPORT) $(STATIC) $(TEST_LIBS) -lcmocka -lm
+	$(Q)$(CC) $(CPPFLAGS_ALL) -Itests $(TEST_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(BUILD)/tests/%: $(BUILD)/tests/%.o $(STATIC) $(SUPPORT)
+	$(Q)$(CC) $(TEST_CFLAGS) $(TEST_LDFLAGS) -o $@ $< $(SUPPORT) $(STATIC) $(TEST_LIBS) -lcmocka -lm
 
 $(LOOPS:%=$(BUILD)/examples/loop/%): LIBS += $(LOOP_$(@F))
 $(BUILD)/examples/cache_sqlite: LIBS += $(SQLITE)
@@ -516,7 +521,8 @@ check-threaded: $(THREADED) $(FAKE) $(FAST)
 SANITIZE = $(MAKE) CC='$(CLANG)'
 
 # Locks of the system, whose every lock and unlock the simulator looks at.
-SIM_FLAGS ?= -O2 -g -DKW_SYSTEM_LOCKS $(SIM_BLOCKS)
+# With -g where a seed is looked at by a debugger.
+SIM_FLAGS ?= -O2 -DKW_SYSTEM_LOCKS $(SIM_BLOCKS)
 
 $(SIM): FORCE
 	@$(MAKE) $@ BUILD=$(BUILD)/sim CFLAGS='$(SIM_FLAGS)'
@@ -553,14 +559,12 @@ fuzz-run: $(FUZZ)
 	done; echo "$$good passed, $$bad failed" | tee $(BUILD)/check.count; [ $$bad -eq 0 ]
 
 # gcov's figures by room, of all tests but the scripts.
-COVERAGE_TESTS = $(UNIT) $(SCENE) $(FAKE) $(LIVE) $(FAULT)
-
 coverage:
 	@$(MAKE) coverage-run BUILD=build/coverage CFLAGS='-O0 -g --coverage -fprofile-update=atomic'
 
-coverage-run: $(COVERAGE_TESTS)
+coverage-run: $(TESTS)
 	@find $(BUILD) -name '*.gcda' -exec rm -f {} +
-	-@env -u MAKEFLAGS $(CHECK_ENV) KEEP_GOING=1 sh tests/support/check.sh --servers $(COVERAGE_TESTS)
+	-@env -u MAKEFLAGS $(CHECK_ENV) KEEP_GOING=1 sh tests/support/check.sh --servers $(TESTS)
 	@sh tests/support/coverage.sh $(OBJECTS)
 
 # Whether tests are right on a machine that is busy: before a piece of work is called done.
