@@ -28,6 +28,10 @@ int kw_test_calm_fds(void);
 /* The time: a kw_clock_fn. Only while it is on. */
 uint64_t kw_test_calm_ns(void *arg);
 
+/* What the system's clock makes of so many milliseconds, beside as many busy programs as there are
+ * now: for the times of real servers, which go by no other. */
+unsigned kw_test_stretch_ms(unsigned ms);
+
 /* For programs that measure: it is never started. */
 void kw_test_calm_forbid(void);
 

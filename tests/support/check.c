@@ -49,7 +49,7 @@ typedef struct join_wait {
 } join_wait;
 static join_wait joins[JOINS_MAX];
 
-static uint64_t real_now_ns(void)
+uint64_t kw_test_real_ns(void)
 {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
@@ -58,12 +58,12 @@ static uint64_t real_now_ns(void)
 
 uint64_t kw_test_real_ms(void)
 {
-    return real_now_ns() / NS_PER_MS;
+    return kw_test_real_ns() / NS_PER_MS;
 }
 
 uint64_t kw_test_now_ns(void)
 {
-    return kw_test_calm_is_on() ? kw_test_calm_ns(NULL) : real_now_ns();
+    return kw_test_calm_is_on() ? kw_test_calm_ns(NULL) : kw_test_real_ns();
 }
 
 uint64_t kw_test_now_ms(void)
@@ -91,14 +91,14 @@ void kw_test_sleep_ms(unsigned ms)
 
 uint64_t kw_test_queued_ns(void)
 {
-    unsigned long long run_ns = 0;
+    char text[80] = "";
     unsigned long long queued_ns = 0;
-    FILE *file = fopen("/proc/thread-self/schedstat", "re");
-    if (file == NULL) {
-        return 0;
+    int fd = open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
+    bool is_told = fd >= 0 && read(fd, text, sizeof(text) - 1) > 0 &&
+                   sscanf(text, "%*s %llu", &queued_ns) == 1;
+    if (fd >= 0) {
+        close(fd);
     }
-    bool is_told = fscanf(file, "%llu %llu", &run_ns, &queued_ns) == 2;
-    fclose(file);
     return is_told ? queued_ns : 0;
 }
 

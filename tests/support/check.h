@@ -31,8 +31,9 @@
 uint64_t kw_test_now_ns(void);
 uint64_t kw_test_now_ms(void);
 
-/* The system's clock, which real servers go by. */
+/* The system's clock, which real servers go by, and which all processes share. */
 uint64_t kw_test_real_ms(void);
+uint64_t kw_test_real_ns(void);
 
 void kw_test_sleep_ms(unsigned ms);
 

@@ -6,7 +6,7 @@
 # A test is a cmocka program, or a script (*.sh) that counts as one test. What a test
 # prints is shown when it fails, or with V=1. The last line is "N passed, N failed".
 # KEEP_GOING=1 runs the rest as well; AGAIN=2 runs what failed up to twice more, and says so;
-# TEST_SECONDS limits each test (300); JOBS=1 runs one at a time, whatever it does; RUN_BY is what runs programs of another machine.
+# TEST_SECONDS limits each test (300, and more where the machine is busy); JOBS=1 runs one at a time, whatever it does; RUN_BY is what runs programs of another machine.
 
 build=${BUILD:-build}
 mkdir -p "$build"
@@ -31,10 +31,16 @@ if [ "$1" = --servers ]; then
     sh "$(dirname "$0")/need.sh" || { failed=1; finish; }
 fi
 
-limit=
-if command -v timeout > /dev/null 2>&1; then
-    limit="timeout ${TEST_SECONDS:-300}"
-fi
+processors=$(getconf _NPROCESSORS_ONLN 2> /dev/null || echo 1)
+
+# seconds: how long a test may take that begins now; by the calm clock it is slower beside busy programs
+seconds() {
+    if [ -n "${TEST_SECONDS:-}" ] || [ ! -r /proc/loadavg ]; then
+        echo "${TEST_SECONDS:-300}"
+    else
+        awk -v n="$processors" '{ print int(300 * ($1 > n ? $1 / n : 1)) }' /proc/loadavg
+    fi
+}
 
 # sum WORD LOG: the numbers of cmocka's "[  WORD  ] N test(s)" lines
 sum() {
@@ -44,10 +50,14 @@ sum() {
 # run_test NUMBER TEST: its log, and "status seconds" once it has ended
 run_test() {
     start=$(date +%s)
+    limit=$(seconds)
     case $2 in
-    *.sh) run="$limit sh $2" ;;
-    *) run="$limit ${RUN_BY:-} $2" ;;
+    *.sh) run="sh $2" ;;
+    *) run="${RUN_BY:-} $2" ;;
     esac
+    if command -v timeout > /dev/null 2>&1; then
+        run="timeout $limit $run"
+    fi
     # The words of $run are a command.
     # shellcheck disable=SC2086
     $run > "$work/$1.log" 2>&1
@@ -60,14 +70,14 @@ run_test() {
         $run > "$work/$1.log" 2>&1
         status=$?
     done
-    echo "$status $(($(date +%s) - start))" > "$work/$1.ending"
+    echo "$status $(($(date +%s) - start)) $limit" > "$work/$1.ending"
     mv "$work/$1.ending" "$work/$1.end"
 }
 
 if [ -n "${JOBS:-}" ]; then
     waiters=0
 else
-    JOBS=$((2 * $(getconf _NPROCESSORS_ONLN 2> /dev/null || echo 1)))
+    JOBS=$((2 * processors))
     [ "$JOBS" -le 8 ] || JOBS=8
     waiters=$((JOBS / 2))
 fi
@@ -145,7 +155,7 @@ tell() {
     name=${2#"$build"/}
     name=${name#tests/}
     log=$work/$1.log
-    read -r status seconds < "$work/$1.end"
+    read -r status seconds limit < "$work/$1.end"
     good=$(sum PASSED "$log")
     bad=$(sum FAILED "$log")
     skipped=$(sum SKIPPED "$log")
@@ -173,7 +183,7 @@ tell() {
     show "$log"
     echo
     case $status in
-    124) echo "$name: no end within ${TEST_SECONDS:-300} s" ;;
+    124) echo "$name: no end within $limit s" ;;
     0) echo "$name: a test failed or was skipped" ;;
     *) echo "$name: status $status" ;;
     esac

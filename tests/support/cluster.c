@@ -8,12 +8,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "support/calm.h"
 #include "support/check.h"
 #include "support/cluster_heal.h"
 #include "support/cluster_view.h"
 #include "support/link.h"
 
-enum { NODES_MAX = 64, POLL_MS = 10, FORM_MS = 30000 };
+enum { NODES_MAX = 64, POLL_MS = 10, FORM_MS = 30000, NODE_TIMEOUT_MS = 1500 };
 
 struct kw_test_cluster {
     size_t nodes_n;
@@ -77,7 +78,7 @@ static char *make_config(unsigned node_timeout_ms, const char *config)
     if (text == NULL) {
         kw_test_die("no memory");
     }
-    snprintf(text, len, form, node_timeout_ms == 0 ? 1500 : node_timeout_ms, rest);
+    snprintf(text, len, form, node_timeout_ms, rest);
     return text;
 }
 
@@ -166,7 +167,9 @@ kw_test_cluster *kw_test_cluster_start(size_t primaries_n, size_t replicas_n,
     if (cluster == NULL) {
         kw_test_die("no memory");
     }
-    cluster->config = make_config(node_timeout_ms, config);
+    kw_test_calm_start();
+    node_timeout_ms = node_timeout_ms == 0 ? NODE_TIMEOUT_MS : node_timeout_ms;
+    cluster->config = make_config(kw_test_stretch_ms(node_timeout_ms), config);
     for (size_t i = 0; i < total; i++) {
         start_node(cluster);
         kw_test_server_ok(cluster->nodes[i], "CLUSTER SET-CONFIG-EPOCH %d", (int)i + 1);

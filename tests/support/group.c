@@ -7,10 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "support/calm.h"
 #include "support/check.h"
 #include "support/link.h"
 
-enum { SERVERS_MAX = 8, POLL_MS = 10, FORM_MS = 30000, PROMOTION_MS = 30000 };
+enum { SERVERS_MAX = 8, POLL_MS = 10, SLOW_MS = 500, FORM_MS = 30000, PROMOTION_MS = 30000 };
 
 struct kw_test_group {
     kw_test_server *servers[SERVERS_MAX];
@@ -32,7 +33,9 @@ static void pause_until(uint64_t end_ms, const char *what)
     kw_test_sleep_ms(POLL_MS);
 }
 
-static kw_test_server *start_sentinel(const kw_test_server *primary, const char *config)
+/* A primary that is silent for slow_ms is down. */
+static kw_test_server *start_sentinel(const kw_test_server *primary, unsigned slow_ms,
+                                      const char *config)
 {
     char text[2000];
     const char *password = kw_test_server_password(primary);
@@ -42,11 +45,12 @@ static kw_test_server *start_sentinel(const kw_test_server *primary, const char 
     }
     snprintf(text, sizeof(text),
              "sentinel monitor mymaster 127.0.0.1 %u 2\n"
-             "sentinel down-after-milliseconds mymaster 500\n"
-             "sentinel failover-timeout mymaster 3000\n"
+             "sentinel down-after-milliseconds mymaster %u\n"
+             "sentinel failover-timeout mymaster %u\n"
              "sentinel parallel-syncs mymaster 2\n"
              "%s%s",
-             kw_test_server_port(primary), login, config != NULL ? config : "");
+             kw_test_server_port(primary), slow_ms, 6 * slow_ms, login,
+             config != NULL ? config : "");
     return kw_test_server_start_sentinel(text);
 }
 
@@ -68,9 +72,10 @@ kw_test_group *kw_test_group_start(size_t replicas_n, const char *config,
                               (unsigned)kw_test_server_port(group->servers[0]));
         }
     }
+    unsigned slow_ms = kw_test_stretch_ms(SLOW_MS);
     size_t len = (size_t)snprintf(group->uri, sizeof(group->uri), "redis-sentinel://");
     for (size_t i = 0; i < KW_TEST_SENTINELS; i++) {
-        group->sentinels[i] = start_sentinel(group->servers[0], sentinel_config);
+        group->sentinels[i] = start_sentinel(group->servers[0], slow_ms, sentinel_config);
         len += (size_t)snprintf(group->uri + len, sizeof(group->uri) - len, "%s%s",
                                 i > 0 ? "," : "", kw_test_server_address(group->sentinels[i]));
     }

@@ -70,7 +70,7 @@ static void finish_act(person *self, sight *seen, kw_test_act *act, kw_quorum_re
 {
     kw_test_board *shared = self->crowd->board;
     kw_err code = results != NULL ? kw_quorum_result(results, error, 0) : error->code;
-    act->end = kw_test_now_ns();
+    act->end = kw_test_real_ns();
     if (code != KW_OK) {
         bool is_maybe = error->effect != KW_EFFECT_NONE;
         atomic_fetch_add(is_maybe ? &shared->maybe_n : &shared->none_n, 1);
@@ -132,7 +132,7 @@ static void act_once(person *self)
     uint64_t written = act.value; /* request.value points to it until the call is over */
     request.value = request.value != NULL ? (const char *)&written : NULL;
     kw_error error = KW_ERROR_INIT;
-    act.begin = kw_test_now_ns();
+    act.begin = kw_test_real_ns();
     kw_quorum_results *results = kw_quorum_run(self->quorum, &error, &request, 1, 0);
     bool has_life = request.ttl_ms > 0;
     finish_act(self, seen, &act, results, &error);
@@ -258,14 +258,15 @@ kw_test_crowd_result kw_test_crowd_run(const kw_test_crowd_plan *plan, const cha
                                        bool prints)
 {
     kw_test_crowd self = {.plan = plan};
-    kw_test_calm_forbid(); /* acts of several processes have one clock */
+    kw_test_calm_start(); /* for the harm: acts of several processes have one clock */
     kw_random_init(&self.random, kw_test_seed(name));
     self.board = mmap(NULL, sizeof(kw_test_board), PROT_READ | PROT_WRITE,
                       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (self.board == MAP_FAILED) {
         kw_test_die("no memory for a board");
     }
-    self.board->begin_ns = kw_test_now_ns();
+    self.board->begin_ns = kw_test_real_ns();
+    self.board->epoch_ns = kw_test_stretch_ms(EPOCH_MS) * UINT64_C(1000000);
     for (unsigned i = 0; i < SERVERS_N; i++) {
         self.servers[i] = kw_test_server_start("save \"\"\nappendonly yes\nappendfsync no\n");
         kw_test_crowd_mark(self.servers[i]);

@@ -16,7 +16,7 @@
 
 uint32_t kw_test_crowd_epoch(const kw_test_board *shared)
 {
-    return (uint32_t)((kw_test_now_ns() - shared->begin_ns) / (EPOCH_MS * UINT64_C(1000000)));
+    return (uint32_t)((kw_test_real_ns() - shared->begin_ns) / shared->epoch_ns);
 }
 
 bool kw_test_crowd_has_room(kw_test_board *shared, uint32_t key)
@@ -196,7 +196,7 @@ static void write_to_one(kw_test_crowd *self, uint32_t key, kw_test_server *serv
         unsigned char text[KW_RECORD_HEAD_MAX + sizeof(act.value)];
         size_t len = kw_record_put_head(text, &fresh);
         memcpy(text + len, &act.value, sizeof(act.value));
-        act.begin = kw_test_now_ns();
+        act.begin = kw_test_real_ns();
         kw_test_crowd_note(self->board, key, &act);
         freeReplyObject(
             kw_test_server_command(server, "EVAL %s 1 key%u %s %b", kw_quorum_script()->text.data,

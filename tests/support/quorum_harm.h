@@ -14,7 +14,7 @@
 #define SERVERS_N KW_TEST_CROWD_SERVERS
 #define CLIENTS_N 4u
 #define KEYS_N    5u    /* at a time */
-#define EPOCH_MS  1000u /* then there are others .. */
+#define EPOCH_MS  1000u /* of the calm clock: then there are others .. */
 #define LONG_N    500u /* .. or after so many acts on one, so that no history is too long to judge */
 #define ACTS_MAX  1000000u /* of a client */
 
@@ -29,7 +29,8 @@ typedef struct kw_test_board {
     atomic_uint_fast64_t done_n;
     atomic_uint_fast64_t none_n;
     atomic_uint_fast64_t maybe_n;
-    uint64_t begin_ns;
+    uint64_t begin_ns; /* by the system's clock, as all acts are */
+    uint64_t epoch_ns;
     atomic_size_t notes_n[CLIENTS_N + 1];    /* the last: of whoever does the harm */
     atomic_uint_fast64_t acts_n[2 * KEYS_N]; /* by key; its number in the upper 32 bits */
     kw_test_note notes[CLIENTS_N + 1][ACTS_MAX];
