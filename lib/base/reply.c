@@ -331,9 +331,12 @@ bool kw_reply_begin_array(kw_reply *root, kw_reply *reply, kw_reply_kind kind, s
 
 kw_reply *kw_reply_next_slot(kw_reply *root, kw_reply *reply, size_t index)
 {
+    size_t count = reply->hiredis.elements;
+    if (index >= count) {
+        return NULL;
+    }
     bool is_full = index >= ARRAY_FIRST && (index & (index - 1)) == 0; /* a power of two */
     if (is_full) {
-        size_t count = reply->hiredis.elements;
         size_t end = index < count / 2 ? 2 * index : count;
         if (!grow_array(root, reply, index, end)) {
             return NULL;

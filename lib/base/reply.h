@@ -104,7 +104,8 @@ bool kw_reply_set_array(kw_reply *root, kw_reply *reply, kw_reply_kind kind, siz
 bool kw_reply_begin_array(kw_reply *root, kw_reply *reply, kw_reply_kind kind, size_t count);
 
 /* Element index of such an array, a nil; those before it were asked for. NULL when there is no
- * memory. */
+ * memory, and beyond count: up to 1.4.0 hiredis reads more elements of a map than it announced,
+ * where twice their number does not fit into a size_t of 32 bits. */
 kw_reply *kw_reply_next_slot(kw_reply *root, kw_reply *reply, size_t index);
 
 void kw_reply_set_integer(kw_reply *reply, kw_reply_kind kind, long long value);

@@ -109,6 +109,19 @@ static void test_reply_arrays_start_with_nils(void **state)
     kw_reply_free(root);
 }
 
+static void test_reply_has_no_element_beyond_what_was_announced(void **state)
+{
+    (void)state;
+    kw_reply *root = kw_reply_new(kw_mem_default(), 0);
+    assert_true(kw_reply_begin_array(root, root, KW_REPLY_MAP, 2));
+    assert_non_null(kw_reply_next_slot(root, root, 0));
+    assert_non_null(kw_reply_next_slot(root, root, 1));
+    for (size_t i = 2; i < 100; i++) {
+        assert_null(kw_reply_next_slot(root, root, i));
+    }
+    kw_reply_free(root);
+}
+
 static void test_reply_tree_is_what_hiredis_sees(void **state)
 {
     (void)state;
@@ -211,6 +224,7 @@ int main(void)
         cmocka_unit_test(test_reply_strings_hold_any_bytes),
         cmocka_unit_test(test_reply_written_again_keeps_nothing),
         cmocka_unit_test(test_reply_arrays_start_with_nils),
+        cmocka_unit_test(test_reply_has_no_element_beyond_what_was_announced),
         cmocka_unit_test(test_reply_tree_is_what_hiredis_sees),
         cmocka_unit_test(test_reply_alloc_is_aligned_and_apart),
         cmocka_unit_test(test_reply_sizes_that_overflow_are_refused),
