@@ -362,6 +362,39 @@ static kw_reply *planted_call(void *arg, unsigned thread, kw_client *client, kw_
     return reply;
 }
 
+/* What was noticed so far, in all. */
+static void add_to(kw_checker_report *all, kw_checker *checker)
+{
+    kw_checker_report part;
+    kw_checker_take(checker, &part);
+    all->calls += part.calls;
+    all->failed_none += part.failed_none;
+    all->failed_maybe += part.failed_maybe;
+    all->failed_done += part.failed_done;
+    all->wrong += part.wrong;
+    all->doubled += part.doubled;
+    all->lost += part.lost;
+    all->late += part.late;
+}
+
+/* What was planted, which the checker must notice; of nothing, as many calls as show something. */
+static bool is_noticed(const kw_checker_report *report, plant_kind kind)
+{
+    switch (kind) {
+    case PLANT_NONE:
+        return report->calls > 200;
+    case PLANT_REPEAT:
+        return report->doubled > 0;
+    case PLANT_SWAP:
+        return report->wrong > 0;
+    case PLANT_FORGET:
+        return report->lost > 0;
+    case PLANT_LATE:
+        return report->late > 0;
+    }
+    return false;
+}
+
 static void run_plant(kw_checker_report *report, plant_kind kind)
 {
     kw_test_server *server = kw_test_server_start(NULL);
@@ -372,8 +405,18 @@ static void run_plant(kw_checker_report *report, plant_kind kind)
         setup.timeout_ms[0] = 5000;
     }
     kw_checker *checker = kw_checker_start(client, &setup);
-    kw_test_sleep_ms(700);
-    kw_checker_stop(checker, report);
+    kw_checker_report last;
+    memset(report, 0, sizeof(*report));
+    KW_TEST_UNTIL(is_noticed(report, kind))
+    {
+        kw_test_sleep_ms(20);
+        add_to(report, checker);
+    }
+    kw_checker_stop(checker, &last);
+    report->wrong += last.wrong;
+    report->doubled += last.doubled;
+    report->lost += last.lost;
+    report->late += last.late;
     kw_reply_free(atomic_load(&it.kept));
     kw_close(client);
     kw_test_server_free(server);
