@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Every allocation fails in turn, on the way from kw_open to kw_close: those of the
- * library through its allocator hook, and every malloc of the process (hiredis and libc
- * too) where the C library lets a program take its place. */
+/* Every allocation fails in turn, on the way from kw_open to kw_close: every malloc of the process
+ * (hiredis', libc's, and by its allocator hook the library's) where the C library lets a program
+ * take its place, else those of the library. Each topology is a part of the program. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -18,6 +18,7 @@
 #include "support/check.h"
 #include "support/cluster.h"
 #include "support/group.h"
+#include "support/parts.h"
 #include "support/server.h"
 
 /* No pass has more allocations; a pass that does is one that never ends. */
@@ -59,17 +60,17 @@ static void *counted(void *block)
     return block;
 }
 
-KW_API void *malloc(size_t len)
+static void *malloc_counted(size_t len)
 {
     return fails() ? NULL : counted(__libc_malloc(len));
 }
 
-KW_API void *calloc(size_t n, size_t len)
+static void *calloc_counted(size_t n, size_t len)
 {
     return fails() ? NULL : counted(__libc_calloc(n, len));
 }
 
-KW_API void *realloc(void *block, size_t len)
+static void *realloc_counted(void *block, size_t len)
 {
     if (fails()) {
         return NULL;
@@ -77,11 +78,16 @@ KW_API void *realloc(void *block, size_t len)
     return block == NULL ? counted(__libc_malloc(len)) : __libc_realloc(block, len);
 }
 
-KW_API void free(void *block)
+static void free_counted(void *block)
 {
     process.live -= process.is_on && block != NULL;
     __libc_free(block);
 }
+
+KW_API void *malloc(size_t) __attribute__((alias("malloc_counted")));
+KW_API void *calloc(size_t, size_t) __attribute__((alias("calloc_counted")));
+KW_API void *realloc(void *, size_t) __attribute__((alias("realloc_counted")));
+KW_API void free(void *) __attribute__((alias("free_counted")));
 #else
 #define HAS_OWN_MALLOC false
 #endif
@@ -95,7 +101,6 @@ typedef struct pass {
     unsigned long fail_at;
     bool fails_on;
     bool is_late; /* counts only behind `between`, that is: with a map to compare with */
-    bool is_hook; /* the library's hook, not the process's malloc */
     bool is_ring; /* also keys of several nodes */
     kw_test_memory memory;
     char tag[16];               /* hash tag of all keys */
@@ -106,9 +111,9 @@ typedef struct pass {
     void *arg;
 } pass;
 
-static void enter(const pass *self)
+static void enter(void)
 {
-    process.is_on = !self->is_hook;
+    process.is_on = HAS_OWN_MALLOC;
 }
 
 static void leave(void)
@@ -118,15 +123,15 @@ static void leave(void)
 
 static void set_fault(pass *self, unsigned long fail_at)
 {
-    process.fail_at = self->is_hook ? 0 : fail_at;
+    process.fail_at = fail_at;
     process.fails_on = self->fails_on;
-    self->memory.fail_at = self->is_hook ? fail_at : 0;
+    self->memory.fail_at = HAS_OWN_MALLOC ? 0 : fail_at;
     self->memory.fail_on = self->fails_on;
 }
 
 static unsigned long calls_of(pass *self)
 {
-    return self->is_hook ? kw_test_memory_calls(&self->memory) : process.calls;
+    return HAS_OWN_MALLOC ? process.calls : kw_test_memory_calls(&self->memory);
 }
 
 static void start(pass *self, unsigned long fail_at)
@@ -141,7 +146,7 @@ static void start(pass *self, unsigned long fail_at)
 /* As kw_open does, but by the calm clock, so that no greeting is late because the machine is. */
 static kw_client *open_client(pass *self, kw_error *error)
 {
-    kw_config *config = kw_test_config_new(self->is_hook ? &self->memory.allocator : NULL);
+    kw_config *config = kw_test_config_new(&self->memory.allocator);
     kw_client *client = NULL;
     if (config == NULL) {
         error->code = KW_ERR_NOMEM;
@@ -159,7 +164,7 @@ static kw_reply *ask(pass *self, kw_client *client, const char *format, ...)
     va_list values;
     uint64_t start_ms = kw_test_now_ms();
     va_start(values, format);
-    enter(self);
+    enter();
     kw_reply *reply = kw_vcommand(client, &error, format, values);
     leave();
     va_end(values);
@@ -181,9 +186,9 @@ static kw_reply *ask(pass *self, kw_client *client, const char *format, ...)
     return reply;
 }
 
-static void drop(const pass *self, kw_reply *reply)
+static void drop(kw_reply *reply)
 {
-    enter(self);
+    enter();
     kw_reply_free(reply);
     leave();
 }
@@ -194,29 +199,29 @@ static void ask_all(pass *self, kw_client *client)
 {
     char value[2000];
     memset(value, 'v', sizeof(value));
-    drop(self, ask(self, client, "SET {%s}long %b", self->tag, value, sizeof(value)));
+    drop(ask(self, client, "SET {%s}long %b", self->tag, value, sizeof(value)));
     kw_reply *reply = ask(self, client, "GET {%s}long", self->tag);
     size_t len;
     if (reply != NULL && !kw_reply_is_nil(reply)) {
         assert_non_null(kw_reply_str(reply, &len));
         assert_int_equal(len, sizeof(value));
     }
-    drop(self, reply);
-    drop(self, ask(self, client, "INCR {%s}n", self->tag));
+    drop(reply);
+    drop(ask(self, client, "INCR {%s}n", self->tag));
     const char *t = self->tag;
-    drop(self, ask(self, client,
-                   "MGET {%s}1 {%s}2 {%s}3 {%s}4 {%s}5 {%s}6 {%s}7 {%s}8 {%s}9 "
-                   "{%s}10 {%s}11 {%s}12 {%s}13 {%s}14 {%s}15 {%s}16 {%s}17 {%s}18",
-                   t, t, t, t, t, t, t, t, t, t, t, t, t, t, t, t, t, t));
-    drop(self, ask(self, client, "EVAL %s 1 {%s}n", "return {1,{2,'three',{4}}}", t));
-    drop(self, ask(self, client, "NOSUCH {%s}n", self->tag));
+    drop(ask(self, client,
+             "MGET {%s}1 {%s}2 {%s}3 {%s}4 {%s}5 {%s}6 {%s}7 {%s}8 {%s}9 "
+             "{%s}10 {%s}11 {%s}12 {%s}13 {%s}14 {%s}15 {%s}16 {%s}17 {%s}18",
+             t, t, t, t, t, t, t, t, t, t, t, t, t, t, t, t, t, t));
+    drop(ask(self, client, "EVAL %s 1 {%s}n", "return {1,{2,'three',{4}}}", t));
+    drop(ask(self, client, "NOSUCH {%s}n", self->tag));
     if (self->is_ring) {
-        drop(self, ask(self, client, "MSET a 1 b 2 c 3 d 4 e 5 f 6 g 7 h 8"));
-        drop(self, ask(self, client, "MGET a b c d e f g h"));
+        drop(ask(self, client, "MSET a 1 b 2 c 3 d 4 e 5 f 6 g 7 h 8"));
+        drop(ask(self, client, "MGET a b c d e f g h"));
     }
-    drop(self, ask(self, client, "DBSIZE"));
+    drop(ask(self, client, "DBSIZE"));
     kw_stats stats = {.size = sizeof(stats)};
-    enter(self);
+    enter();
     kw_err code = kw_client_stats(client, &stats);
     leave();
     assert_true(code == KW_OK || code == KW_ERR_NOMEM);
@@ -227,7 +232,7 @@ static void assert_count(pass *self, kw_client *client)
 {
     kw_reply *reply = ask(self, client, "INCR {%s}n", self->tag);
     unsigned long value = (unsigned long)kw_reply_int(reply);
-    drop(self, reply);
+    drop(reply);
     assert_true(value >= self->acked);
     assert_true(value <= self->acked + self->maybe);
 }
@@ -248,14 +253,16 @@ static bool run(pass *self)
         self->begin(self->arg);
     }
     start(self, self->is_late ? 0 : self->fail_at);
-    enter(self);
+    enter();
     kw_client *client = open_client(self, &error);
     leave();
     if (client == NULL) {
         self->failed_n++;
         assert_int_equal(error.code, KW_ERR_NOMEM);
     } else {
-        drop(self, ask(self, client, "INCR {%s}n", self->tag));
+        kw_reply *first = ask(self, client, "INCR {%s}n", self->tag);
+        bool is_lost = self->fails_on && first == NULL;
+        drop(first);
         if (self->between != NULL) {
             self->between(self->arg);
         }
@@ -263,7 +270,11 @@ static bool run(pass *self)
             kw_test_sleep_ms(100); /* until the map may be fetched again */
             restart(self);
         }
-        ask_all(self, client);
+        if (is_lost) { /* as all others would be, each where it first wants memory */
+            drop(ask(self, client, "INCR {%s}n", self->tag));
+        } else {
+            ask_all(self, client);
+        }
     }
     bool is_reached = calls_of(self) >= self->fail_at;
     if (client != NULL) {
@@ -272,15 +283,17 @@ static bool run(pass *self)
         ask_all(self, client);
         assert_int_equal(self->failed_n, failed_n);
         assert_count(self, client);
-        enter(self);
+        enter();
         kw_close(client);
         leave();
     }
-    long live = self->is_hook ? kw_test_memory_live(&self->memory) : process.live;
-    if (live != 0) {
-        fprintf(stderr, "allocation %lu: %ld blocks are left\n", self->fail_at, live);
+    long live = kw_test_memory_live(&self->memory);
+    if (live != 0 || process.live != 0) {
+        fprintf(stderr, "allocation %lu: %ld blocks are left, %ld of the process\n", self->fail_at,
+                live, process.live);
     }
     assert_int_equal(live, 0);
+    assert_int_equal(process.live, 0);
     return is_reached;
 }
 
@@ -301,21 +314,14 @@ static void run_all(pass *self, const char *what)
     assert_int_equal(kw_test_fd_count(), fds);
 }
 
-static void run_single(bool is_hook, bool fails_on, const char *what)
+static void run_single(bool fails_on, const char *what)
 {
     char uri[100];
     kw_test_server *server = kw_test_server_start(NULL);
     snprintf(uri, sizeof(uri), "%s?client-name=memory&timeout=2s", kw_test_server_uri(server));
-    pass it = {.uri = uri, .tag = "c", .is_hook = is_hook, .fails_on = fails_on};
+    pass it = {.uri = uri, .tag = "c", .fails_on = fails_on};
     run_all(&it, what);
     kw_test_server_free(server);
-}
-
-static void test_single_server_with_a_failing_hook(void **state)
-{
-    (void)state;
-    run_single(true, false, "single, hook");
-    run_single(true, true, "single, hook, all from there");
 }
 
 /* kw_open by itself: it asks nobody, so that no time passes. */
@@ -326,31 +332,32 @@ static void open_without_memory(void)
         pass it = {0};
         kw_error error = KW_ERROR_INIT;
         start(&it, fail_at);
-        enter(&it);
+        enter();
         kw_client *client = kw_open("redis://127.0.0.1:1?client-name=memory", &error);
         leave();
         is_reached = process.calls >= fail_at;
         assert_true(client != NULL || error.code == KW_ERR_NOMEM);
         assert_true(is_reached || client != NULL);
-        enter(&it);
+        enter();
         kw_close(client);
         leave();
         assert_int_equal(process.live, 0);
     }
 }
 
-static void test_single_server_with_a_failing_malloc(void **state)
+static void test_single_server_without_memory(void **state)
 {
     (void)state;
     if (HAS_OWN_MALLOC) {
         open_without_memory();
-        run_single(false, false, "single, malloc");
-        run_single(false, true, "single, malloc, all from there");
     }
+    run_single(false, "single");
+    run_single(true, "single, all from there");
 }
 
-static void run_ring(bool is_hook, const char *what)
+static void test_ring_without_memory(void **state)
 {
+    (void)state;
     char uri[200];
     kw_test_server *a = kw_test_server_start(NULL);
     kw_test_server *b = kw_test_server_start(NULL);
@@ -358,38 +365,33 @@ static void run_ring(bool is_hook, const char *what)
              "redis-ring://a=%s*2;zone=z,b=%s;replica=h:1?timeout=2s&placement=kw1/v20&"
              "on-node-down=eject",
              kw_test_server_address(a), kw_test_server_address(b));
-    pass it = {.uri = uri, .tag = "c", .is_hook = is_hook, .is_ring = true};
-    run_all(&it, what);
+    pass it = {.uri = uri, .tag = "c", .is_ring = true};
+    run_all(&it, "ring");
     kw_test_server_free(a);
     kw_test_server_free(b);
 }
 
-static void test_ring_without_memory(void **state)
+static void run_sentinel(bool fails_on, const char *what)
 {
-    (void)state;
-    run_ring(true, "ring, hook");
-    if (HAS_OWN_MALLOC) {
-        run_ring(false, "ring, malloc");
-    }
+    char uri[300];
+    kw_test_group *group =
+        kw_test_group_start(2, NULL, "sentinel down-after-milliseconds mymaster 30000\n");
+    snprintf(uri, sizeof(uri), "%s?timeout=2s", kw_test_group_uri(group));
+    pass it = {.uri = uri, .tag = "c", .fails_on = fails_on};
+    run_all(&it, what);
+    kw_test_group_free(group);
 }
 
 static void test_sentinel_group_without_memory(void **state)
 {
     (void)state;
-    char uri[300];
-    kw_test_group *group =
-        kw_test_group_start(2, NULL, "sentinel down-after-milliseconds mymaster 30000\n");
-    snprintf(uri, sizeof(uri), "%s?timeout=2s", kw_test_group_uri(group));
-    for (int is_hook = 0; is_hook <= 1; is_hook++) {
-        for (int fails_on = 0; fails_on <= 1; fails_on++) {
-            if (is_hook != HAS_OWN_MALLOC) { /* malloc includes the hook's */
-                pass it = {.uri = uri, .is_hook = is_hook != 0, .fails_on = fails_on != 0};
-                snprintf(it.tag, sizeof(it.tag), "c%d%d", is_hook, fails_on);
-                run_all(&it, is_hook != 0 ? "sentinel, hook" : "sentinel, malloc");
-            }
-        }
-    }
-    kw_test_group_free(group);
+    run_sentinel(false, "sentinel");
+}
+
+static void test_sentinel_group_without_memory_any_more(void **state)
+{
+    (void)state;
+    run_sentinel(true, "sentinel, all from there");
 }
 
 typedef struct mover {
@@ -418,41 +420,37 @@ static void move_slot(void *arg)
     kw_test_cluster_move(self->cluster, slot, slot, kw_test_cluster_node(self->cluster, 1));
 }
 
-static void run_cluster(kw_test_cluster *cluster, unsigned *tags_n, bool is_hook, const char *what)
-{
-    char uri[200];
-    snprintf(uri, sizeof(uri), "%s?timeout=2s", kw_test_cluster_uri(cluster));
-    pass passes = {.uri = uri, .is_hook = is_hook, .begin = next_tag, .between = move_slot};
-    mover it = {cluster, &passes, *tags_n};
-    passes.arg = &it;
-    run_all(&passes, what);
-    if (is_hook != HAS_OWN_MALLOC) { /* once: malloc includes the hook's */
-        passes.is_late = true;
-        run_all(&passes, "  from the move on");
-    }
-    *tags_n = it.tags_n;
-}
-
 static void test_cluster_with_a_moved_slot_without_memory(void **state)
 {
     (void)state;
+    char uri[200];
     kw_test_cluster *cluster = kw_test_cluster_start(3, 0, 1500, NULL);
-    unsigned tags_n = 0;
-    run_cluster(cluster, &tags_n, true, "cluster, hook");
-    if (HAS_OWN_MALLOC) {
-        run_cluster(cluster, &tags_n, false, "cluster, malloc");
-    }
+    snprintf(uri, sizeof(uri), "%s?timeout=2s", kw_test_cluster_uri(cluster));
+    pass passes = {.uri = uri, .begin = next_tag, .between = move_slot};
+    mover it = {cluster, &passes, 0};
+    passes.arg = &it;
+    run_all(&passes, "cluster");
+    passes.is_late = true;
+    run_all(&passes, "cluster, from the move on");
     kw_test_cluster_free(cluster);
 }
 
-int main(void)
+static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(test_single_server_without_memory),
+    cmocka_unit_test(test_ring_without_memory),
+    cmocka_unit_test(test_sentinel_group_without_memory),
+    cmocka_unit_test(test_sentinel_group_without_memory_any_more),
+    cmocka_unit_test(test_cluster_with_a_moved_slot_without_memory),
+};
+
+static int run_part(size_t part)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_single_server_with_a_failing_hook),
-        cmocka_unit_test(test_single_server_with_a_failing_malloc),
-        cmocka_unit_test(test_ring_without_memory),
-        cmocka_unit_test(test_sentinel_group_without_memory),
-        cmocka_unit_test(test_cluster_with_a_moved_slot_without_memory),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    const struct CMUnitTest of_part[] = {tests[part]};
+    return cmocka_run_group_tests(of_part, NULL, NULL);
+}
+
+int main(int argc, char **argv)
+{
+    (void)argc;
+    return kw_test_parts(argv, sizeof(tests) / sizeof(tests[0]), run_part);
 }
