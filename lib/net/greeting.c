@@ -252,7 +252,7 @@ static void choose_login(kw_conn *conn)
     }
     take_login(conn, kw_logins_current(logins));
     if (kw_logins_is_refused(logins, conn->login_doubt, now_ns)) {
-        kw_credentials *other = kw_logins_other(logins, conn->login_revision);
+        kw_credentials *other = kw_logins_other(logins, conn->login_revision, now_ns);
         if (other != NULL) {
             take_login(conn, other);
         }
@@ -314,8 +314,9 @@ static bool try_other_login(kw_conn *conn)
         return false;
     }
     kw_logins *logins = &conn->env->logins;
-    kw_logins_on_refused(logins, conn->login_doubt, conn->login_revision, kw_env_now(conn->env));
-    kw_credentials *other = kw_logins_other(logins, conn->login_revision);
+    uint64_t now_ns = kw_env_now(conn->env);
+    kw_logins_on_refused(logins, conn->login_doubt, conn->login_revision, now_ns);
+    kw_credentials *other = kw_logins_other(logins, conn->login_revision, now_ns);
     if (other == NULL || ++conn->login_refusals_n == LOGIN_TRIES) {
         kw_credentials_unref(other);
         return false;

@@ -164,11 +164,12 @@ kw_credentials *kw_logins_current(kw_logins *logins)
     return current;
 }
 
-kw_credentials *kw_logins_other(kw_logins *logins, uint64_t revision)
+kw_credentials *kw_logins_other(kw_logins *logins, uint64_t revision, uint64_t now_ns)
 {
     kw_credentials *other = NULL;
     kw_monitor_lock(&logins->monitor);
-    kw_credentials *const choice[] = {logins->current, logins->previous};
+    bool is_over = now_ns >= logins->end_ns; /* though nobody has tended since */
+    kw_credentials *const choice[] = {logins->current, is_over ? NULL : logins->previous};
     for (size_t i = 0; other == NULL && i < 2; i++) {
         if (choice[i] != NULL && choice[i]->revision != revision) {
             other = credentials_ref(choice[i]);

@@ -77,10 +77,10 @@ bool kw_logins_ask(kw_logins *logins, uint64_t now_ns);
 /* In that callback: what it gives, and when it is asked again (0: at greetings). KW_ERR_NOMEM. */
 kw_err kw_logins_give(kw_login *login, const char *user, const char *password, uint64_t renew_ms);
 
-/* References: to the login in use, and to the one to try where that of the revision was refused;
- * NULL: there is none. Any thread. */
+/* References: to the login in use, and to the one to try now where that of the revision was
+ * refused; NULL: there is none. Any thread. */
 kw_credentials *kw_logins_current(kw_logins *logins);
-kw_credentials *kw_logins_other(kw_logins *logins, uint64_t revision);
+kw_credentials *kw_logins_other(kw_logins *logins, uint64_t revision, uint64_t now_ns);
 void kw_credentials_unref(kw_credentials *credentials);
 
 static inline uint64_t kw_logins_revision(const kw_logins *logins)

@@ -449,6 +449,25 @@ static void test_login_replaced_is_written_over(void **state)
     renew_servers();
 }
 
+/* A handle that has rested for all of login-overlap does not begin with the login that is over. */
+static void test_login_before_is_not_tried_after_its_overlap(void **state)
+{
+    (void)state;
+    char uri[120];
+    renew_servers();
+    lock_all("sesame1");
+    snprintf(uri, sizeof(uri), "redis://:sesame1@%s?timeout=5s&login-overlap=0ms",
+             kw_fake_address(fakes[0]));
+    kw_client *kw = kw_open(uri, NULL);
+    assert_int_equal(kw_client_set_login(kw, NULL, NULL, "sesame2"), KW_OK);
+    kw_error error = KW_ERROR_INIT;
+    assert_null(kw_command(kw, &error, "GET a"));
+    expect_error("GET a", &error, KW_ERR_AUTH, KW_EFFECT_NONE);
+    assert_int_equal(kw_fake_count(fakes[0], "GET a"), 0);
+    kw_close(kw);
+    renew_servers();
+}
+
 /* One caller of a lane. */
 typedef struct lane_caller {
     pthread_t thread;
@@ -562,6 +581,7 @@ int main(void)
         cmocka_unit_test(test_login_refused_by_both_is_an_error),
         cmocka_unit_test(test_login_is_asked_at_each_greeting),
         cmocka_unit_test(test_login_replaced_is_written_over),
+        cmocka_unit_test(test_login_before_is_not_tried_after_its_overlap),
         cmocka_unit_test(test_login_changed_comes_to_a_lane_that_is_never_idle),
         cmocka_unit_test(test_login_refused_is_tried_again_however_often_it_is_asked_for),
     };
