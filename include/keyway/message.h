@@ -21,7 +21,7 @@ extern "C" {
 #endif
 
 /* One message. Constant, and independent of the subscriber and the handle that it came from, which
- * may be closed before it is freed. */
+ * may be closed before it is freed. Of NULL functions say 0 or NULL, and no kind that there is. */
 typedef struct kw_message kw_message;
 
 /* What a message is. More may follow: pass over those that are not known. */

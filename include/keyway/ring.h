@@ -25,9 +25,11 @@ extern "C" {
 #endif
 
 /* An immutable ring, shared by counting references. Every function that reads one may be called
- * from any thread. Nodes are numbered from 0, in an order that depends on their names, not on how
- * they were added (in Jedis' placements: in the order of adding). Numbers differ between rings;
- * names tie nodes of different rings together. */
+ * from any thread. What could not be made may be given on: of a ring, a change, a walk or a
+ * comparison that is NULL functions say 0, NULL, KW_RING_NO_NODE or KW_ERR_ARGUMENT. Nodes are
+ * numbered from 0, in an order that depends on their names, not on how they were added (in Jedis'
+ * placements: in the order of adding). Numbers differ between rings; names tie nodes of different
+ * rings together. */
 typedef struct kw_ring kw_ring;
 
 /* A set of nodes that a ring is to be made of. One thread per object. */

@@ -156,61 +156,62 @@ kw_message *kw_message_of_loss(const kw_allocator *mem, const kw_message_loss *l
 
 kw_message_kind kw_message_type(const kw_message *message)
 {
-    return message->kind;
+    return message != NULL ? message->kind : (kw_message_kind)-1;
 }
 
+/* Of no message: NULL. */
 static const char *show(const kw_bytes *bytes, size_t *len)
 {
     if (len != NULL) {
-        *len = bytes->len;
+        *len = bytes != NULL ? bytes->len : 0;
     }
-    return bytes->data;
+    return bytes != NULL ? bytes->data : NULL;
 }
 
 const char *kw_message_channel(const kw_message *message, size_t *len)
 {
-    return show(&message->channel, len);
+    return show(message != NULL ? &message->channel : NULL, len);
 }
 
 const char *kw_message_pattern(const kw_message *message, size_t *len)
 {
-    return show(&message->pattern, len);
+    return show(message != NULL ? &message->pattern : NULL, len);
 }
 
 const char *kw_message_bytes(const kw_message *message, size_t *len)
 {
-    return show(&message->bytes, len);
+    return show(message != NULL ? &message->bytes : NULL, len);
 }
 
 const char *kw_message_node(const kw_message *message)
 {
-    return message->node.data;
+    return message != NULL ? message->node.data : NULL;
 }
 
 kw_gap_reason kw_message_gap_reason(const kw_message *message)
 {
-    return message->reason;
+    return message != NULL ? message->reason : (kw_gap_reason)0;
 }
 
 uint64_t kw_message_gap_ms(const kw_message *message)
 {
-    return message->gap_ms;
+    return message != NULL ? message->gap_ms : 0;
 }
 
 uint64_t kw_message_gap_lost(const kw_message *message)
 {
-    return message->lost_n;
+    return message != NULL ? message->lost_n : 0;
 }
 
 size_t kw_message_topics_n(const kw_message *message)
 {
-    return message->topics_n;
+    return message != NULL ? message->topics_n : 0;
 }
 
 const char *kw_message_topic(const kw_message *message, size_t *len, kw_topic_kind *kind,
                              size_t index)
 {
-    if (index >= message->topics_n) {
+    if (index >= kw_message_topics_n(message)) {
         return NULL;
     }
     if (kind != NULL) {

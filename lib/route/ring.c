@@ -10,7 +10,9 @@
 
 kw_ring *kw_ring_ref(kw_ring *ring)
 {
-    atomic_fetch_add_explicit(&ring->refs, 1, memory_order_relaxed);
+    if (ring != NULL) {
+        atomic_fetch_add_explicit(&ring->refs, 1, memory_order_relaxed);
+    }
     return ring;
 }
 
@@ -77,6 +79,9 @@ uint64_t kw_ring_hash_of(const kw_ring *ring, const char *key, size_t key_len)
 
 uint64_t kw_ring_hash(const kw_ring *ring, const char *key, size_t key_len)
 {
+    if (ring == NULL) {
+        return 0;
+    }
     return kw_ring_hash_of(ring, key, key_len) >> (64 - kw_ring_rules_bits(&ring->rules));
 }
 
@@ -162,12 +167,12 @@ kw_err kw_ring_lookup_any(const kw_ring *ring, uint32_t *node, const char *key, 
 
 size_t kw_ring_nodes_n(const kw_ring *ring)
 {
-    return ring->nodes_n;
+    return ring != NULL ? ring->nodes_n : 0;
 }
 
 const char *kw_ring_node_name(const kw_ring *ring, size_t *name_len, uint32_t node)
 {
-    if (node >= ring->nodes_n) {
+    if (node >= kw_ring_nodes_n(ring)) {
         return NULL;
     }
     if (name_len != NULL) {
@@ -178,17 +183,17 @@ const char *kw_ring_node_name(const kw_ring *ring, size_t *name_len, uint32_t no
 
 const char *kw_ring_node_zone(const kw_ring *ring, uint32_t node)
 {
-    return node < ring->nodes_n ? ring->zones[ring->nodes[node].zone] : NULL;
+    return node < kw_ring_nodes_n(ring) ? ring->zones[ring->nodes[node].zone] : NULL;
 }
 
 uint32_t kw_ring_node_weight(const kw_ring *ring, uint32_t node)
 {
-    return node < ring->nodes_n ? ring->nodes[node].weight : 0;
+    return node < kw_ring_nodes_n(ring) ? ring->nodes[node].weight : 0;
 }
 
 size_t kw_ring_node_points(const kw_ring *ring, uint32_t node)
 {
-    return node < ring->nodes_n ? ring->nodes[node].points_n : 0;
+    return node < kw_ring_nodes_n(ring) ? ring->nodes[node].points_n : 0;
 }
 
 /* The first node whose id is not below, where nodes stand in the order of their ids;
@@ -213,6 +218,9 @@ static size_t first_of(const kw_ring *ring, uint64_t id)
 
 kw_err kw_ring_find(const kw_ring *ring, uint32_t *node, const char *name, size_t name_len)
 {
+    if (ring == NULL) {
+        return KW_ERR_ARGUMENT;
+    }
     uint64_t id = kw_xxh3(name, name_len, 0);
     for (size_t i = first_of(ring, id); i < ring->nodes_n; i++) {
         const kw_ring_node *at = &ring->nodes[i];
@@ -226,5 +234,5 @@ kw_err kw_ring_find(const kw_ring *ring, uint32_t *node, const char *name, size_
 
 const char *kw_ring_placement(const kw_ring *ring)
 {
-    return ring->rules.text;
+    return ring != NULL ? ring->rules.text : NULL;
 }

@@ -42,6 +42,11 @@ static kw_err refuse(kw_error *error, const char *what, const char *name, size_t
                         kw_bytes_show(shown, sizeof(shown), bytes));
 }
 
+static kw_err refuse_null(kw_error *error)
+{
+    return kw_error_refuse(error, KW_ERR_ARGUMENT, "ring: a ring, a change or a text is NULL");
+}
+
 static kw_ring_change *change_new(const kw_ring_rules *rules, kw_error *error,
                                   const kw_allocator *mem)
 {
@@ -103,6 +108,10 @@ static bool reserve(kw_ring_change *change, size_t count)
 
 kw_ring_change *kw_ring_change_of(kw_ring *ring, kw_error *error)
 {
+    if (ring == NULL) {
+        refuse_null(error);
+        return NULL;
+    }
     kw_ring_change *change = change_new(&ring->rules, error, &ring->mem);
     if (change == NULL) {
         return NULL;
@@ -140,6 +149,9 @@ static added_node *find(kw_ring_change *change, const char *name, size_t name_le
 kw_err kw_ring_change_add(kw_ring_change *change, kw_error *error, const char *name,
                           size_t name_len, uint32_t weight)
 {
+    if (change == NULL || name == NULL) {
+        return refuse_null(error);
+    }
     if (name_len < 1 || name_len > KW_RING_NAME_MAX) {
         return refuse(error, "a name has 1 to 255 bytes", name, name_len);
     }
@@ -167,6 +179,9 @@ kw_err kw_ring_change_add_server(kw_ring_change *change, kw_error *error, const 
     char name[KW_RING_NAME_MAX];
     size_t name_len;
     uint32_t weight;
+    if (change == NULL || line == NULL) {
+        return refuse_null(error);
+    }
     if (!kw_ketama_server(name, &name_len, &weight, sizeof(name), kw_bytes_of(line))) {
         return refuse(error, "not \"host:port:weight name\"", line, strlen(line));
     }
@@ -176,6 +191,9 @@ kw_err kw_ring_change_add_server(kw_ring_change *change, kw_error *error, const 
 kw_err kw_ring_change_remove(kw_ring_change *change, kw_error *error, const char *name,
                              size_t name_len)
 {
+    if (change == NULL || name == NULL) {
+        return refuse_null(error);
+    }
     added_node *node = find(change, name, name_len);
     if (node == NULL) {
         return refuse(error, "no node of this name", name, name_len);
@@ -189,6 +207,9 @@ kw_err kw_ring_change_remove(kw_ring_change *change, kw_error *error, const char
 kw_err kw_ring_change_reweight(kw_ring_change *change, kw_error *error, const char *name,
                                size_t name_len, uint32_t weight)
 {
+    if (change == NULL || name == NULL) {
+        return refuse_null(error);
+    }
     added_node *node = find(change, name, name_len);
     if (node == NULL) {
         return refuse(error, "no node of this name", name, name_len);
@@ -200,6 +221,9 @@ kw_err kw_ring_change_reweight(kw_ring_change *change, kw_error *error, const ch
 kw_err kw_ring_change_set_zone(kw_ring_change *change, kw_error *error, const char *name,
                                size_t name_len, const char *zone)
 {
+    if (change == NULL || name == NULL || zone == NULL) {
+        return refuse_null(error);
+    }
     added_node *node = find(change, name, name_len);
     size_t zone_len = strlen(zone);
     if (node == NULL) {
@@ -297,6 +321,10 @@ static void find_origins(uint32_t *origins, const kw_ring_change *change, const 
 
 kw_ring *kw_ring_change_commit(kw_ring_change *change, kw_error *error)
 {
+    if (change == NULL) {
+        refuse_null(error);
+        return NULL;
+    }
     uint32_t *order = kw_mem_calloc(&change->mem, change->nodes_n, 2 * sizeof(order[0]));
     if (order == NULL) {
         no_memory(error);

@@ -94,6 +94,9 @@ static size_t compare_arcs(kw_ring_move *moves, const kw_ring *from, const kw_ri
 
 static kw_err check_pair(const kw_ring *from, kw_error *error, const kw_ring *to)
 {
+    if (from == NULL || to == NULL) {
+        return kw_error_refuse(error, KW_ERR_ARGUMENT, "ring: a ring is NULL");
+    }
     if (!kw_ring_rules_same_hash(&from->rules, &to->rules)) {
         return kw_error_set(error, KW_ERR_ARGUMENT, KW_EFFECT_NONE,
                             "ring: %s and %s hash keys differently", from->rules.text,
@@ -131,12 +134,12 @@ kw_ring_diff *kw_ring_diff_new(const kw_ring *from, kw_error *error, const kw_ri
 
 size_t kw_ring_diff_count(const kw_ring_diff *diff)
 {
-    return diff->moves_n;
+    return diff != NULL ? diff->moves_n : 0;
 }
 
 const kw_ring_move *kw_ring_diff_at(const kw_ring_diff *diff, size_t index)
 {
-    return index < diff->moves_n ? &diff->moves[index] : NULL;
+    return index < kw_ring_diff_count(diff) ? &diff->moves[index] : NULL;
 }
 
 void kw_ring_diff_free(kw_ring_diff *diff)
@@ -279,7 +282,7 @@ static double share_of_list(const kw_ring *ring, uint32_t node)
 
 double kw_ring_node_share(const kw_ring *ring, uint32_t node)
 {
-    if (node >= ring->nodes_n || ring->live_n == 0) {
+    if (node >= kw_ring_nodes_n(ring) || ring->live_n == 0) {
         return 0;
     }
     if (!kw_ring_rules_has_arcs(&ring->rules)) {
@@ -316,6 +319,9 @@ static void add_point(XXH3_state_t *state, uint64_t point, const kw_ring_node *n
 
 uint64_t kw_ring_fingerprint(const kw_ring *ring)
 {
+    if (ring == NULL) {
+        return 0;
+    }
     XXH3_state_t state;
     XXH3_64bits_reset(&state);
     if (ring->cells != NULL) {

@@ -19,6 +19,9 @@
 KW_FLATTEN
 kw_err kw_ring_lookup(const kw_ring *ring, uint32_t *node, const char *key, size_t key_len)
 {
+    if (ring == NULL) {
+        return KW_ERR_ARGUMENT;
+    }
     if (ring->is_plain && key_len <= SHORT_MAX && kw_find_byte(key, key_len, '{') == key_len) {
         uint32_t owner = kw_ring_cell_owner(ring, kw_xxh3_short(key, key_len, ring->seed));
         if (owner != KW_RING_NO_NODE) {

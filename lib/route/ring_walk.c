@@ -87,6 +87,9 @@ static uint64_t zone_bit(const kw_ring *ring, uint32_t node)
 size_t kw_ring_preference(const kw_ring *ring, uint32_t *nodes, size_t nodes_max, const char *key,
                           size_t key_len)
 {
+    if (ring == NULL) {
+        return 0;
+    }
     uint64_t hash = kw_ring_hash_of(ring, key, key_len);
     size_t wanted = nodes_max < ring->live_n ? nodes_max : ring->live_n;
     size_t n = 0;
@@ -143,6 +146,9 @@ struct kw_ring_walk {
 
 kw_ring_walk *kw_ring_walk_new(const kw_ring *ring, const char *key, size_t key_len)
 {
+    if (ring == NULL) {
+        return NULL;
+    }
     size_t bytes = ring->nodes_n / 8 + 1;
     kw_ring_walk *walk = kw_mem_calloc(&ring->mem, 1, sizeof(*walk) + bytes);
     if (walk == NULL) {
@@ -158,6 +164,9 @@ kw_ring_walk *kw_ring_walk_new(const kw_ring *ring, const char *key, size_t key_
 
 uint32_t kw_ring_walk_next(kw_ring_walk *walk)
 {
+    if (walk == NULL) {
+        return KW_RING_NO_NODE;
+    }
     const kw_ring *ring = walk->ring;
     while (walk->left > 0) {
         uint32_t node = next_step(&walk->steps);
@@ -201,7 +210,7 @@ static bool has_room(const kw_ring *ring, uint32_t node, const kw_ring_load *loa
 kw_err kw_ring_lookup_bounded(const kw_ring *ring, uint32_t *node, const char *key, size_t key_len,
                               const kw_ring_load *load)
 {
-    if (load->factor != 0 && !(load->factor >= 1)) {
+    if (ring == NULL || load == NULL || (load->factor != 0 && !(load->factor >= 1))) {
         return KW_ERR_ARGUMENT;
     }
     double calls = 1;
