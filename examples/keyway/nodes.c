@@ -117,7 +117,8 @@ static void add_figures(table *rows, kw_client *client, const char *name, const 
     table_number(rows, PLAIN, away, unit_time(text, away));
 }
 
-static void add_node(table *rows, kw_client *client, const fleet *all, size_t at, bool *is_bad)
+/* False where the node has not answered. */
+static bool add_node(table *rows, kw_client *client, const fleet *all, size_t at, bool *is_bad)
 {
     static const char *const words[] = {"INFO", NULL};
     const kw_node_stats *node = &all->nodes[at];
@@ -150,6 +151,7 @@ static void add_node(table *rows, kw_client *client, const fleet *all, size_t at
     }
     add_state(rows, node, info, &error);
     kw_reply_free(info);
+    return info != NULL;
 }
 
 int run_nodes(app *self)
@@ -175,8 +177,9 @@ int run_nodes(app *self)
         return STATUS_USAGE;
     }
     table *rows = table_new(columns, sizeof(columns) / sizeof(columns[0]));
+    bool is_answered = false;
     for (size_t i = 0; i < all.n; i++) {
-        add_node(rows, client, &all, i, &is_bad);
+        is_answered = add_node(rows, client, &all, i, &is_bad) || is_answered;
     }
     table_narrow(rows, "VERSION LAG SLOTS MEMORY PING ROLE");
     json_open(self);
@@ -184,5 +187,8 @@ int run_nodes(app *self)
     json_close(self);
     fleet_free(&all);
     kw_close(client);
+    if (!is_answered) {
+        return STATUS_USAGE;
+    }
     return is_bad ? STATUS_FOUND : STATUS_GOOD;
 }

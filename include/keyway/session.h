@@ -16,7 +16,9 @@
  * then: EXEC answers EXECABORT or the redirect, nothing has run, and the session is clean and moves
  * with its next command.) While a slot is on its way to another node, a key that has gone ahead
  * cannot be watched: WATCH answers ASK. Read that reply: what follows a WATCH that failed is not
- * guarded by it.
+ * guarded by it. What follows a MULTI that failed, in whatever way, is not sent (KW_ERR_ORDER), up
+ * to its EXEC: no command runs by itself that was to be queued. WATCH, MULTI, UNWATCH and DISCARD
+ * begin again.
  *
  * A session that loses its connection while it waits for an answer, or while it is not clean, is
  * broken: the call says what is known of its command, every later one says KW_ERR_CLOSED and sends

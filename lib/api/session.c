@@ -86,6 +86,12 @@ static kw_err plan(kw_session_request *request, kw_session *session, kw_error *e
     static const kw_bytes word = {"DISCARD", 7};
     static const kw_plan_task discard = {.options = &kw_plan_defaults, .argv = &word, .argc = 1};
     kw_err code = kw_session_plan(request, session, error, *task);
+    if (code == KW_OK) {
+        code = kw_session_check_opened(&session->state, error, request);
+        if (code != KW_OK) {
+            kw_plan_fini(&request->plan);
+        }
+    }
     if (code == KW_OK && request->effect == KW_SESSION_EFFECT_EXEC && session->is_cut) {
         kw_plan_fini(&request->plan);
         *task = &discard;
@@ -100,6 +106,7 @@ static kw_reply *send_task(kw_session *session, kw_error *error, const kw_plan_t
     const kw_plan_task *given = task;
     kw_err code = plan(&request, session, error, &task);
     if (code != KW_OK) {
+        kw_session_state_on_failed(&session->state, request.effect);
         kw_topology_count_failure(session->topology, code, KW_EFFECT_NONE);
         return NULL;
     }
@@ -117,6 +124,9 @@ static kw_reply *send_task(kw_session *session, kw_error *error, const kw_plan_t
     } else {
         kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory to encode %s",
                      kw_plan_name(&request.plan));
+    }
+    if (reply == NULL) {
+        kw_session_state_on_failed(&session->state, request.effect);
     }
     kw_buf_fini(&encoded);
     kw_session_keep_write(session, &request.plan);

@@ -28,7 +28,14 @@ kw_err kw_pin_plan(kw_pin *pin, kw_item *item, kw_error *error, const kw_plan_ta
 {
     kw_session_request request;
     kw_err code = kw_session_plan(&request, &pin->plain, error, task);
+    if (code == KW_OK) {
+        code = kw_session_check_opened(&pin->plain.state, error, &request);
+        if (code != KW_OK) {
+            kw_plan_fini(&request.plan);
+        }
+    }
     if (code != KW_OK) {
+        kw_session_state_on_failed(&pin->plain.state, request.effect);
         return code;
     }
     if (request.effect == KW_SESSION_EFFECT_EXEC && pin->is_cut) {
@@ -39,6 +46,7 @@ kw_err kw_pin_plan(kw_pin *pin, kw_item *item, kw_error *error, const kw_plan_ta
     }
     kw_pin_command *command = kw_mem_calloc(&pin->plain.mem, 1, sizeof(*command));
     if (command == NULL) {
+        kw_session_state_on_failed(&pin->plain.state, request.effect);
         kw_plan_fini(&request.plan);
         return kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for %s",
                             kw_plan_name(&request.plan));
@@ -71,9 +79,20 @@ bool kw_pin_takes(kw_pin *pin, kw_item *item)
     return false;
 }
 
-static kw_err check_turn(const kw_pin *pin, const kw_item *item, kw_error *error)
+/* False where the command counts on a MULTI that has failed. */
+static bool is_opened(kw_pin *pin, const kw_pin_command *command)
+{
+    if (pin->unopened_at != 0 && command->number > pin->unopened_at) {
+        pin->unopened_at = 0;
+        kw_session_state_on_failed(&pin->session.state, KW_SESSION_EFFECT_MULTI);
+    }
+    return kw_session_state_takes(&pin->session.state, command->effect);
+}
+
+static kw_err check_turn(kw_pin *pin, const kw_item *item, kw_error *error)
 {
     const kw_pin_command *command = kw_pin_command_of(item);
+    bool is_good = is_opened(pin, command);
     if (pin->session.broken != KW_OK) {
         return kw_error_set(error, KW_ERR_CLOSED, KW_EFFECT_NONE,
                             "the session has lost its connection (%s); close it and open a new one",
@@ -83,6 +102,11 @@ static kw_err check_turn(const kw_pin *pin, const kw_item *item, kw_error *error
         return kw_error_set(error, KW_ERR_ORDER, KW_EFFECT_NONE,
                             KW_DRIVER_GIVEN_BEHIND "a command of the session that failed: %s",
                             pin->void_reason);
+    }
+    if (!is_good) {
+        return kw_error_set(error, KW_ERR_ORDER, KW_EFFECT_NONE,
+                            KW_DRIVER_GIVEN_BEHIND "a MULTI that failed: begin again with WATCH or "
+                                                   "MULTI, or end it with DISCARD");
     }
     kw_session_turn turn = {&item->plan, command->effect, item->request.bytes};
     return kw_session_check_turn(&pin->session, error, &turn);
@@ -218,6 +242,9 @@ kw_item *kw_pin_on_end(kw_pipeline *pipeline, kw_item *item, kw_err code)
     } else if (is_current) {
         pin->session.broken = code != KW_OK && pin->is_lost ? code : pin->session.broken;
         pin->current = NULL;
+    }
+    if (code != KW_OK && command->effect == KW_SESSION_EFFECT_MULTI) {
+        pin->unopened_at = command->number;
     }
     if (!command->is_void && has_failed(command, item, code)) {
         void_behind(pin, behind, item);

@@ -36,6 +36,7 @@ struct kw_async_session {
     kw_pin_command *last;
     uint64_t void_until;   /* commands that come with such a number, or a lower one, are void */
     char void_reason[160]; /* the failure that they were given ahead of, in words */
+    uint64_t unopened_at;  /* number of a MULTI that has failed, in its turn or before; 0: none */
     bool is_lost;   /* the connection was, with the current command on it, or what it stood for */
     bool has_multi; /* by who gives commands: MULTI, and no EXEC or DISCARD since */
     bool is_cut;    /* of that MULTI a command was refused: EXEC would run half of it */

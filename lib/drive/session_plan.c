@@ -262,6 +262,18 @@ void kw_session_keep_write(kw_session *session, kw_plan *plan)
     }
 }
 
+kw_err kw_session_check_opened(kw_session_state *state, kw_error *error,
+                               const kw_session_request *request)
+{
+    if (kw_session_state_takes(state, request->effect)) {
+        return KW_OK;
+    }
+    return kw_error_set(error, KW_ERR_ORDER, KW_EFFECT_NONE,
+                        "%s was given behind a MULTI that failed, and is not sent: begin again "
+                        "with WATCH or MULTI, or end it with DISCARD",
+                        kw_plan_name(&request->plan));
+}
+
 bool kw_session_writes(const kw_plan *plan)
 {
     return plan->command != NULL ? kw_plan_may_write(plan) : !plan->is_repeatable;
@@ -303,16 +315,18 @@ kw_err kw_session_plan(kw_session_request *request, const kw_session *session, k
     size_t argc = task->argc;
     kw_plan *plan = &request->plan;
     memset(plan, 0, sizeof(*plan));
-    request->effect = KW_SESSION_EFFECT_NONE;
+    plan->command = kw_command_find(argv, argc);
+    kw_session_effect effect = KW_SESSION_EFFECT_NONE;
+    if (plan->command != NULL) {
+        effect = effect_of(kw_command_name(plan->command), kw_command_flags(plan->command));
+    }
+    request->effect = effect;
     if (check_options(error, task->options) != KW_OK) {
         return KW_ERR_ARGUMENT;
     }
-    plan->command = kw_command_find(argv, argc);
     if (plan->command == NULL) {
         return plan_unknown(plan, session, error, task);
     }
-    kw_session_effect effect =
-        effect_of(kw_command_name(plan->command), kw_command_flags(plan->command));
     if (effect == KW_SESSION_EFFECT_SELECT &&
         (session->is_async || argc != 2 ||
          !kw_bytes_to_uint(&request->database, argv[1], UINT32_MAX))) {

@@ -31,6 +31,15 @@ bool kw_session_keeps_redirect(kw_session_effect effect, const kw_reply *reply)
            kw_verdict_of(kw_reply_bytes(reply), false).kind == KW_VERDICT_ASK;
 }
 
+bool kw_session_state_takes(kw_session_state *state, kw_session_effect effect)
+{
+    bool was_unopened = state->is_unopened && !state->is_multi;
+    bool begins = effect == KW_SESSION_EFFECT_MULTI || effect == KW_SESSION_EFFECT_DISCARD ||
+                  effect == KW_SESSION_EFFECT_WATCH || effect == KW_SESSION_EFFECT_UNWATCH;
+    state->is_unopened = was_unopened && !begins && effect != KW_SESSION_EFFECT_EXEC;
+    return !was_unopened || begins;
+}
+
 /* After its EXEC the server has no transaction any more, whatever it says of it; an error
  * that is none of those known to end one is not trusted. */
 static void on_exec(kw_session_state *state, const kw_reply *reply)
@@ -73,6 +82,7 @@ void kw_session_state_on_answer(kw_session_state *state, const kw_session_answer
     switch (answer->effect) {
     case KW_SESSION_EFFECT_MULTI:
         state->is_multi = state->is_multi || is_good;
+        state->is_unopened = !state->is_multi;
         break;
     case KW_SESSION_EFFECT_EXEC:
         on_exec(state, answer->reply);

@@ -28,6 +28,7 @@ typedef enum kw_session_effect {
 typedef struct kw_session_state {
     uint64_t database;    /* that its commands are for: the option's, or that of the last SELECT */
     bool is_multi;        /* the server queues commands */
+    bool is_unopened;     /* a MULTI has failed: what it was to queue would run by itself */
     bool is_watching;     /* keys are watched */
     bool is_before;       /* the last command concerns the next one: ASKING, CLIENT CACHING */
     bool is_altered;      /* a command has left a setting on the connection */
@@ -79,6 +80,17 @@ bool kw_session_effect_is_repeatable(kw_session_effect effect);
 /* True where a free command's reply is the caller's whatever it says: what would be watched on the
  * way to another node's keys would be lost with the ASKING. */
 bool kw_session_keeps_redirect(kw_session_effect effect, const kw_reply *reply);
+
+/* The command's turn has come. False where it counts on a MULTI that has failed: it is not to be
+ * sent. That ends with the EXEC, or where who gives commands begins again. */
+bool kw_session_state_takes(kw_session_state *state, kw_session_effect effect);
+
+/* The command has ended without an answer, and the connection is as it was. */
+static inline void kw_session_state_on_failed(kw_session_state *state, kw_session_effect effect)
+{
+    state->is_unopened =
+        !state->is_multi && (state->is_unopened || effect == KW_SESSION_EFFECT_MULTI);
+}
 
 /* The answer was given to the caller. */
 void kw_session_state_on_answer(kw_session_state *state, const kw_session_answer *answer);

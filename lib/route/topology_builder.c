@@ -110,7 +110,9 @@ kw_err kw_topology_builder_address(kw_topology_builder *builder, kw_endpoint *en
         return kw_topology_builder_refuse(builder, "\"%s\" (%zu bytes) is no host name or address",
                                           kw_bytes_show(shown, sizeof(shown), name), name.len);
     }
-    *is_known = port != 0 && !kw_bytes_equal(name, kw_bytes_of("?"));
+    bool is_unnamed = kw_bytes_equal(name, kw_bytes_of("?"));
+    builder->has_unnamed = builder->has_unnamed || is_unnamed;
+    *is_known = port != 0 && !is_unnamed;
     if (*is_known) {
         *endpoint = address;
     }
@@ -409,7 +411,12 @@ static kw_err make_map(kw_map **map, kw_topology_builder *builder)
         return kept;
     }
     if (!has_owner(builder)) {
-        return kw_topology_builder_refuse(builder, "no slot has a primary with a known address");
+        return kw_topology_builder_refuse(builder, "no slot has a primary with a known address%s",
+                                          builder->has_unnamed
+                                              ? "; the host \"?\" is a server's that lacks "
+                                                "cluster-announce-hostname, where "
+                                                "cluster-preferred-endpoint-type is hostname"
+                                              : "");
     }
     kw_map_parts parts = {.set = &builder->set,
                           .members = builder->members,

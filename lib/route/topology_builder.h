@@ -38,8 +38,9 @@ typedef struct kw_topology_builder {
     size_t capacity;
     size_t shards_n;
 
-    size_t claims;   /* slots claimed so far, repeated ones counted again */
-    size_t legacies; /* nodes whose slots before were looked for */
+    size_t claims;    /* slots claimed so far, repeated ones counted again */
+    size_t legacies;  /* nodes whose slots before were looked for */
+    bool has_unnamed; /* a server has said "?" of a host */
     uint16_t slots[KW_SLOTS_N];
     unsigned char ownerless[KW_SLOTS_N]; /* named, without a primary that has an address */
 } kw_topology_builder;

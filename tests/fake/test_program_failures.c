@@ -37,6 +37,7 @@ static const row unable[] = {
     {"whatif", "whatif remove a", 2},
     {"nodes", "nodes", 2},
     {"nodes", NOBODY " --json nodes", 2},
+    {"nodes", "-u redis://127.0.0.1:1?timeout=100ms nodes", 2},
     {"check", "check --lag", 2},
     {"check", NOBODY " --json check", 2},
     {"top", "top --every soon", 2},

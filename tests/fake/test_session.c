@@ -52,7 +52,9 @@ static kw_reply *ask(kw_error *error, const char *command)
     }
     kw_test_answer answer = {0};
     kw_callback callback = {kw_test_on_reply, &answer};
-    assert_int_equal(kw_async_session_command(async_session, error, callback, command), KW_OK);
+    if (kw_async_session_command(async_session, error, callback, command) != KW_OK) {
+        return NULL;
+    }
     assert_true(kw_test_turns(kw, &answer, 1, 10000));
     if (answer.reply == NULL && error != NULL) {
         *error = answer.error;
@@ -382,6 +384,55 @@ static void test_session_exec_given_behind_a_refused_command_is_refused(void **s
     assert_int_equal(kw_fake_count(fakes[0], "EXEC"), 1);
 }
 
+static void is_behind(const char *command)
+{
+    kw_error error = KW_ERROR_INIT;
+    assert_null(ask(&error, command));
+    expect_error(command, &error, KW_ERR_ORDER, KW_EFFECT_NONE);
+}
+
+static void ignore(const char *command)
+{
+    kw_error error = KW_ERROR_INIT;
+    kw_reply_free(ask(&error, command));
+}
+
+/* What a MULTI was to queue does not run by itself, whatever became of the MULTI, and whether its
+ * caller has looked: up to the EXEC, or to where the caller begins again. */
+static void test_session_behind_a_multi_that_failed_nothing_runs(void **state)
+{
+    (void)state;
+    static const char *const begins[] = {"WATCH k", "MULTI", "UNWATCH", "DISCARD"};
+    static const char *multi[] = {"MULTI"};
+    always("INCR *", "+RUN");
+    always("WATCH *", "+OK");
+    always("UNWATCH", "+OK");
+    always("DISCARD", "-ERR DISCARD without MULTI");
+    kw_fake_on_reply(fakes[0], 6, "MULTI", "%s", "-ERR no transactions today");
+    ignore("MULTI");
+    is_behind("INCR k");
+    is_behind("INCR k");
+    is_behind("EXEC");
+    assert_int_equal(kw_fake_count(fakes[0], "INCR *"), 0);
+    is_text("RUN", "INCR k");
+    for (int i = 0; i < 4; i++) {
+        ignore("MULTI");
+        is_behind("INCR k");
+        ignore(begins[i]);
+        if (i != 1) {
+            is_text("RUN", "INCR k");
+        }
+    }
+    kw_call_options wrong = KW_CALL_OPTIONS_INIT;
+    wrong.acks = 1;
+    kw_error error = KW_ERROR_INIT;
+    assert_null(call(&error, &wrong, (kw_argv){1, multi, NULL}));
+    is_behind("INCR k");
+    is_behind("EXEC");
+    assert_int_equal(kw_fake_count(fakes[0], "EXEC"), 0);
+    assert_int_equal(kw_fake_count(fakes[0], "INCR *"), 4);
+}
+
 #define CASE(name)                                                                                 \
     cmocka_unit_test_setup_teardown(name, set_up, tear_down),                                      \
     {                                                                                              \
@@ -401,6 +452,7 @@ int main(void)
         CASE(test_session_exec_aborted_leaves_it_clean),
         cmocka_unit_test_setup_teardown(test_session_exec_behind_a_refused_command_runs_nothing,
                                         set_up, tear_down),
+        CASE(test_session_behind_a_multi_that_failed_nothing_runs),
         cmocka_unit_test_setup_teardown(test_session_exec_given_behind_a_refused_command_is_refused,
                                         set_up_async, tear_down),
         CASE(test_session_exec_redirected_leaves_it_clean),

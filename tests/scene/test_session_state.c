@@ -101,6 +101,34 @@ static void test_session_state_follows_what_servers_answer(void **state)
     PLAY("selected", {SELECT, OK, CLEAN}, {MULTI, OK, QUEUES}, {SELECT, "QUEUED", BOUND});
 }
 
+/* What counts on a MULTI that has failed is not to run by itself. */
+static void test_session_state_takes_nothing_behind_a_multi_that_failed(void **state)
+{
+    (void)state;
+    kw_session_state it = {0};
+    kw_session_answer multi = {.effect = MULTI};
+    const kw_session_effect begins[] = {MULTI, WATCH, UNWATCH, DISCARD};
+    for (size_t i = 0; i < 4; i++) {
+        if (i % 2 == 0) {
+            answer(&it, &multi, ERROR);
+        } else {
+            kw_session_state_on_failed(&it, MULTI);
+        }
+        assert_false(kw_session_state_takes(&it, NOTHING));
+        assert_false(kw_session_state_takes(&it, SELECT));
+        assert_true(kw_session_state_takes(&it, begins[i]));
+        assert_true(kw_session_state_takes(&it, NOTHING));
+    }
+    answer(&it, &multi, ERROR);
+    assert_false(kw_session_state_takes(&it, EXEC));
+    assert_true(kw_session_state_takes(&it, EXEC));
+    answer(&it, &multi, OK);
+    kw_session_state_on_failed(&it, MULTI);
+    answer(&it, &multi, ERROR); /* nested */
+    assert_true(kw_session_state_takes(&it, NOTHING));
+    assert_true(kw_session_state_takes(&it, EXEC));
+}
+
 static void test_session_state_keeps_the_database_that_was_selected(void **state)
 {
     (void)state;
@@ -165,6 +193,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_session_state_follows_what_servers_answer),
+        cmocka_unit_test(test_session_state_takes_nothing_behind_a_multi_that_failed),
         cmocka_unit_test(test_session_state_keeps_the_database_that_was_selected),
         cmocka_unit_test(test_session_state_knows_where_the_last_write_went),
         cmocka_unit_test(test_session_state_tells_what_touches_no_data),

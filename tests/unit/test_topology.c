@@ -332,6 +332,9 @@ static const row bad_answers[] = {
     {SLOTS, "[[0,16384,['?',1]]]", "entry 0: slots 0 to 16384 are not within 0 to 16383"},
     {SLOTS, "[[5,4,['a',1]]]", "entry 0: first slot 5 is behind last slot 4"},
     {SLOTS, "[[0,1,['?',1]],[2,3,['a',0]]]", "CLUSTER SLOTS: no slot has a primary"},
+    {SLOTS, "[[0,16383,['?',1]]]",
+     "CLUSTER SLOTS: no slot has a primary with a known address; the host \"?\" is a server's that "
+     "lacks cluster-announce-hostname"},
     {SHARDS, "[]", "CLUSTER SHARDS: no slot has a primary with a known address"},
     {SHARDS, "!'ERR unknown subcommand'", "CLUSTER SHARDS: ERR unknown subcommand"},
     {SHARDS, "{'slots',[]}", "CLUSTER SHARDS: the answer is no array"},
