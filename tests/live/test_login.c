@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include <hiredis.h>
 #include <keyway.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -119,10 +120,87 @@ static void test_login_changes_under_load_and_no_call_fails(void **state)
     kw_test_cluster_free(cluster);
 }
 
+/* Of keyway(7), "Rights": of all servers, a cluster, sessions, acks and subscribers. */
+#define RIGHTS                                                                                     \
+    "+ping +info +readonly +cluster|slots +cluster|info +cluster|myid +asking +multi +exec "       \
+    "+discard +watch +unwatch +wait +subscribe +psubscribe +unsubscribe +punsubscribe"
+
+static bool can_read_replica(load *self)
+{
+    static const char *get[] = {"GET", "k"};
+    kw_error error = KW_ERROR_INIT;
+    kw_call_options options = KW_CALL_OPTIONS_INIT;
+    options.read = KW_READ_REPLICA;
+    kw_reply *reply = kw_call(self->client, &error, &options, (kw_argv){2, get, NULL});
+    bool is_good = kw_reply_outcome(reply, &error) == KW_OUTCOME_VALUE;
+    kw_reply_free(reply);
+    return is_good;
+}
+
+static void write_with_acks(load *self)
+{
+    static const char *set[] = {"SET", "k", "2"};
+    kw_error error = KW_ERROR_INIT;
+    kw_call_options options = KW_CALL_OPTIONS_INIT;
+    options.acks = 1;
+    kw_reply *reply = kw_call(self->client, &error, &options, (kw_argv){3, set, NULL});
+    note(self, reply != NULL && error.code == KW_OK, "acks", error.text);
+    kw_reply_free(reply);
+}
+
+static void subscribe_all(load *self)
+{
+    kw_error error = KW_ERROR_INIT;
+    kw_subscriber_options options = KW_SUBSCRIBER_OPTIONS_INIT;
+    kw_subscriber *subscriber = kw_subscriber_open(self->client, &error, &options);
+    assert_non_null(subscriber);
+    kw_subscribe(subscriber, NULL, KW_TOPIC_CHANNEL, "c", 1);
+    kw_subscribe(subscriber, NULL, KW_TOPIC_PATTERN, "p*", 2);
+    kw_err code = kw_subscriber_wait(subscriber, &error, 10000);
+    note(self, code == KW_OK, "subscriber", error.text);
+    kw_subscriber_close(subscriber);
+}
+
+/* A user of no other rights does all of that, and no server has refused anything in silence. */
+static void test_login_with_the_rights_of_the_manual_lacks_none(void **state)
+{
+    (void)state;
+    load self = {.client = NULL};
+    kw_test_cluster *cluster = kw_test_cluster_start(PRIMARIES, 1, 0, "");
+    for (size_t i = 0; i < 2 * PRIMARIES; i++) {
+        kw_test_server *node = kw_test_cluster_node(cluster, i);
+        kw_test_server_ok(node, "ACL SETUSER app on >p0 ~* &* -@all +@read +@write " RIGHTS);
+        /* Those that servers of today alone know. */
+        freeReplyObject(kw_test_server_command(node, "ACL SETUSER app +client|setinfo"));
+    }
+    self.client = kw_test_open("redis-cluster://app:p0@%s?timeout=10s&max-staleness=9s",
+                               kw_test_server_address(kw_test_cluster_node(cluster, 0)));
+    for (int way = 0; way < KW_TEST_WAYS_N; way++) {
+        kw_test_end end = kw_test_send(self.client, (kw_test_way)way, "INCR", "k");
+        note(&self, end.is_answered, kw_test_way_name((kw_test_way)way), end.error.text);
+    }
+    transact(&self, "k");
+    write_with_acks(&self);
+    KW_TEST_AWAIT(can_read_replica(&self)); /* once its lag is known */
+    subscribe_all(&self);
+    assert_int_equal(atomic_load(&self.failures_n), 0);
+    kw_close(self.client);
+    for (size_t i = 0; i < 2 * PRIMARIES; i++) {
+        redisReply *log = kw_test_server_command(kw_test_cluster_node(cluster, i), "ACL LOG");
+        assert_int_equal(log->type, REDIS_REPLY_ARRAY);
+        if (log->elements > 0) {
+            fail_msg("refused: %s", log->element[0]->element[7]->str);
+        }
+        freeReplyObject(log);
+    }
+    kw_test_cluster_free(cluster);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_login_changes_under_load_and_no_call_fails),
+        cmocka_unit_test(test_login_with_the_rights_of_the_manual_lacks_none),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
