@@ -3,6 +3,7 @@
 #include "drive/pipeline_private.h"
 
 #include "base/error.h"
+#include "base/moment.h"
 
 #include <string.h>
 
@@ -103,17 +104,21 @@ bool kw_pipeline_is_unfinished(const kw_pipeline *self)
            self->told != NULL || has_mapless || kw_pipeline_has_map_news(self);
 }
 
-/* When to look after a fetch of the map, whose socket a long-lived pipeline does not watch. */
-static uint64_t fetch_ns(const kw_pipeline *self)
+/* When to look after a fetch of the map, whose socket a long-lived pipeline does not watch, and after
+ * a map that others have published meanwhile: by it somebody else may have what is under way. */
+static uint64_t map_ns(const kw_pipeline *self)
 {
     if (self->long_lived == NULL || !kw_driver_has_map(self->topology)) {
         return UINT64_MAX;
     }
+    uint64_t now_ns = self->scan.now_ns;
     uint64_t due_ns = atomic_load_explicit(&self->topology->refresher.due_ns, memory_order_relaxed);
     if (due_ns == 0) { /* one is under way */
-        due_ns = self->scan.now_ns + (self->fetch > 0 ? MAP_LOOK_NS : FETCH_LOOK_NS);
+        return now_ns + (self->fetch > 0 ? MAP_LOOK_NS : FETCH_LOOK_NS);
     }
-    return due_ns;
+    uint64_t stall_ns = self->topology->env.options.stall_ms * KW_NS_PER_MS;
+    uint64_t look_ns = now_ns + (stall_ns > FETCH_LOOK_NS ? stall_ns : FETCH_LOOK_NS);
+    return self->open_n > 0 ? kw_sooner(due_ns, look_ns) : due_ns;
 }
 
 uint64_t kw_pipeline_next_ns(const kw_pipeline *self)
@@ -125,7 +130,7 @@ uint64_t kw_pipeline_next_ns(const kw_pipeline *self)
         kw_heap_first_ns(&self->wakes),
         kw_heap_first_ns(&self->timers),
         kw_pipeline_due_ns(self),
-        fetch_ns(self),
+        map_ns(self),
         self->long_lived != NULL && self->channels_n > 0 ? self->long_lived->tidy_ns : UINT64_MAX,
     };
     uint64_t next_ns = UINT64_MAX;

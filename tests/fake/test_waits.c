@@ -177,6 +177,30 @@ static void test_wait_blocked_command_leaves_a_silent_owner(void **state)
     }
 }
 
+/* However long it has been blocked by then: another thread may learn it at any time, and does not
+ * wake the host. */
+static void test_wait_blocked_for_long_looks_for_a_map_of_others(void **state)
+{
+    (void)state;
+    kw_client *kw = open_anew("timeout=5s&stall-timeout=100ms&refresh-interval=0ms");
+    kw_fake_on(fakes[1], KW_FAKE_ALWAYS, "BLPOP *", stalls);
+    answer_all();
+    kw_test_answer answer = {0};
+    kw_callback callback = {kw_test_on_reply, &answer};
+    assert_int_equal(kw_command_async(kw, NULL, callback, "BLPOP " KEY " 60"), KW_OK);
+    int longest_ms = 0;
+    for (uint64_t end_ms = kw_test_now_ms() + 1600; kw_test_now_ms() < end_ms;) {
+        kw_test_turns_for(kw, 10);
+        int next_ms = kw_timeout(kw);
+        assert_in_range(next_ms, 0, 60000);
+        longest_ms = next_ms > longest_ms ? next_ms : longest_ms;
+    }
+    assert_in_range(longest_ms, 0, 101);
+    assert_int_equal(answer.calls_n, 0);
+    kw_close(kw);
+    kw_test_answer_clear(&answer);
+}
+
 static void test_wait_for_a_place_is_bounded_by_timeout_for_blocking_commands(void **state)
 {
     (void)state;
@@ -270,6 +294,7 @@ int main(void)
         cmocka_unit_test(test_wait_slot_without_an_owner_holds_nobody_longer_than_it_lasts),
         cmocka_unit_test(test_wait_behind_a_silence_is_about_a_second),
         cmocka_unit_test(test_wait_blocked_command_leaves_a_silent_owner),
+        cmocka_unit_test(test_wait_blocked_for_long_looks_for_a_map_of_others),
         cmocka_unit_test(test_wait_for_a_place_is_bounded_by_timeout_for_blocking_commands),
         cmocka_unit_test(test_wait_pinned_node_that_leaves_the_map_is_not_waited_for),
         cmocka_unit_test(test_wait_of_commands_to_all_nodes_is_told),
