@@ -10,6 +10,7 @@ void kw_sentinel_trust_begin(kw_sentinel_trust *trust)
 {
     trust->other_n = 0;
     trust->vain_n = 0;
+    trust->has_kin = false;
     trust->has_stranger = false;
 }
 
@@ -32,14 +33,27 @@ void kw_sentinel_trust_on_success(kw_sentinel_trust *trust)
     trust->follows_other = false;
     trust->follows_stranger = false;
     trust->rounds_n = 0;
+    trust->kin_ns = 0;
+}
+
+/* A replica that has the known data waits for its primary to be named, which sentinels do within
+ * seconds, where its group lives. */
+static bool is_kept_out(kw_sentinel_trust *trust, uint64_t now_ns)
+{
+    if (!trust->has_kin) {
+        trust->kin_ns = 0;
+        return false;
+    }
+    trust->kin_ns = trust->kin_ns != 0 ? trust->kin_ns : now_ns;
+    return now_ns < trust->kin_ns + KW_SENTINEL_RELENT_NS;
 }
 
 bool kw_sentinel_trust_on_end(kw_sentinel_trust *trust, size_t asked_n, size_t answered_n,
-                              bool is_strict)
+                              bool is_strict, uint64_t now_ns)
 {
     bool was_other = trust->follows_other;
     bool was_stranger = trust->follows_stranger;
-    bool is_agreed = trust->other_n > trust->vain_n;
+    bool is_agreed = !is_kept_out(trust, now_ns) && trust->other_n > trust->vain_n;
     trust->rounds_n = is_agreed ? trust->rounds_n + 1 : 0;
     size_t needs_n = answered_n >= asked_n ? 1 : ROUNDS_OF_FEW;
     trust->follows_other = was_other || trust->rounds_n >= needs_n;

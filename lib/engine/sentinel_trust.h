@@ -8,15 +8,22 @@
 
 #include <stdbool.h>
 
+/* What somebody knows better is not believed before nobody has said it for so long: the group was
+ * made anew then. Sentinels that live tell each other theirs every 2 s. */
+#define KW_SENTINEL_RELENT_NS ((uint64_t)10000000000)
+
 /* Zeros: nothing is known yet. */
 typedef struct kw_sentinel_trust {
     kw_lineage lineage;    /* of the group's data */
     bool follows_other;    /* other data is believed: no sentinel leads to what was known */
     bool follows_stranger; /* sentinels at learnt addresses are, whoever they are */
     size_t rounds_n;       /* fetches in a row that led to other data alone */
+    uint64_t kin_ns;       /* since when has_kin keeps other data out; 0: it does not */
     /* Of this fetch: */
     size_t other_n;    /* sentinels that have named a primary with other data .. */
     size_t vain_n;     /* .. and one that did not answer as one */
+    bool has_kin;      /* one has named a replica with the data that is known: its primary may be
+                          named soon */
     bool has_stranger; /* another sentinel was at an address that was learnt */
 } kw_sentinel_trust;
 
@@ -38,6 +45,6 @@ void kw_sentinel_trust_on_success(kw_sentinel_trust *trust);
 /* No sentinel has: asked_n were asked, and answered_n have said something. True where the next
  * fetch is to come soon: it believes more. */
 bool kw_sentinel_trust_on_end(kw_sentinel_trust *trust, size_t asked_n, size_t answered_n,
-                              bool is_strict);
+                              bool is_strict, uint64_t now_ns);
 
 #endif

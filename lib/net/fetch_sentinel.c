@@ -16,10 +16,6 @@
 /* The time-out of a primary that did not answer the last time. */
 #define SUSPECT_NS ((uint64_t)100000000)
 
-/* An older configuration is believed once nobody has said a newer one for so long: the group was
- * made anew. Sentinels that live tell each other theirs every 2 s. */
-#define RELENT_NS ((uint64_t)10000000000)
-
 kw_err kw_fetch_sentinel_init(kw_fetch_sentinel *self, kw_env *env, const kw_fetch_owner *owner,
                               const kw_sentinel_group *group)
 {
@@ -151,7 +147,7 @@ static bool is_behind(kw_fetch_sentinel *self)
     }
     uint64_t now_ns = kw_env_now(self->env);
     self->behind_ns = self->behind_ns != 0 ? self->behind_ns : now_ns;
-    return now_ns < self->behind_ns + RELENT_NS;
+    return now_ns < self->behind_ns + KW_SENTINEL_RELENT_NS;
 }
 
 /* Whoever may be the primary is asked next: first the heir, which a sentinel that replaces a
@@ -336,6 +332,9 @@ static void give_up(kw_fetch_sentinel *self, const kw_node *node, const kw_error
         kw_sentinel_watch_on_tried(&self->watch, &self->primary);
     }
     self->trust.vain_n += is_vain ? 1 : 0;
+    if (self->step == KW_SENTINEL_ASKS_ROLE && failure->code == KW_ERR_ROLE) {
+        kw_sentinel_nodes_note_kin(self);
+    }
     if (!self->is_again) { /* else it was counted before */
         kw_sentinel_watch_on_failure(&self->watch, failure->code, self->has_answered);
     }
@@ -410,8 +409,9 @@ static bool end(void *arg, kw_error *failure)
     }
     kw_error_set_node(failure, told.node);
     bool is_strict = self->env->options.identity == KW_IDENTITY_STRICT;
-    bool believes = kw_sentinel_trust_on_end(&self->trust, self->asked_n,
-                                             self->watch.tally.answered_n, is_strict);
+    bool believes =
+        kw_sentinel_trust_on_end(&self->trust, self->asked_n, self->watch.tally.answered_n,
+                                 is_strict, kw_env_now(self->env));
     /* They are about to name another one. */
     return self->watch.tally.has_named || believes;
 }

@@ -236,6 +236,15 @@ void kw_node_learn_lineage(kw_node *node, const kw_lineage *lineage)
     kw_monitor_unlock(&node->monitor);
 }
 
+bool kw_node_is_kin(kw_node *node, const kw_lineage *lineage)
+{
+    kw_monitor_lock(&node->monitor);
+    bool is_known = node->lineage.n > 0 && lineage->n > 0;
+    bool is_kin = is_known && kw_lineage_kinship(lineage, &node->lineage) != KW_KINSHIP_NONE;
+    kw_monitor_unlock(&node->monitor);
+    return is_kin;
+}
+
 bool kw_node_is_current(kw_node *node, const kw_conn *conn)
 {
     kw_monitor_lock(&node->monitor);

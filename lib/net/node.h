@@ -193,6 +193,7 @@ void kw_node_set_member(kw_node *node, kw_conn_role role, uint64_t id);
 /* By what the data there is known. */
 void kw_node_set_lineage(kw_node *node, const kw_lineage *lineage);
 void kw_node_learn_lineage(kw_node *node, const kw_lineage *lineage);
+bool kw_node_is_kin(kw_node *node, const kw_lineage *lineage); /* known, and of the same data */
 
 /* A connection is silent, or was lost, on which a command was sent after a long rest: a firewall
  * has forgotten it, perhaps. Its equals, which have rested for as long, are not used again. No lock

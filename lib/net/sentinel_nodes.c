@@ -114,3 +114,13 @@ kw_err kw_sentinel_nodes_check(kw_fetch_sentinel *self, const kw_fetch_step *ste
     }
     return KW_OK;
 }
+
+void kw_sentinel_nodes_note_kin(kw_fetch_sentinel *self)
+{
+    kw_node *node = self->owner->known_fn(self->owner->arg, &self->primary);
+    if (node != NULL) {
+        bool is_kin = kw_node_is_kin(node, &self->trust.lineage);
+        self->trust.has_kin = self->trust.has_kin || is_kin;
+        kw_node_unref(node);
+    }
+}

@@ -23,7 +23,6 @@ static kw_client *open_told(size_t n, const char *options, diary *it)
 static void renew(void)
 {
     (void)open_n;
-    (void)be_replica;
     (void)expect_failure;
     reset_fakes();
     kw_fake_set_id(OTHER, NEW);
@@ -195,6 +194,33 @@ static void test_primary_that_was_put_off_is_asked_before_a_stranger_is_believed
     }
 }
 
+/* Two of three sentinels are of other people. The third one still names the old primary, which is a
+ * replica by now, of one that is named soon: its group lives, and nobody else is believed. */
+static void test_replica_with_the_known_data_keeps_strangers_out(void **state)
+{
+    (void)state;
+    for (int way = 0; way < KW_TEST_WAYS_N; way++) {
+        diary it;
+        renew();
+        kw_client *kw = open_told(SENTINELS, "identity=follow", &it);
+        expect(kw, (kw_test_way)way, "a");
+        name(sentinels[0], OTHER, NULL, "", NULL);
+        name(sentinels[1], OTHER, NULL, "", NULL);
+        be_replica(PRIMARY, "connected");
+        kw_error error = KW_ERROR_INIT;
+        for (int i = 0; i < 5; i++) {
+            assert_int_not_equal(kw_refresh(kw, &error, 20000), KW_OK);
+        }
+        kw_fake_reset(PRIMARY);
+        kw_fake_on_reply(PRIMARY, KW_FAKE_ALWAYS, "INCR *", ":0");
+        assert_int_equal(kw_refresh(kw, &error, 20000), KW_OK);
+        expect(kw, (kw_test_way)way, "a");
+        assert_int_equal(kw_fake_count(OTHER, "INCR *"), 0);
+        assert_int_equal(it.replaced_n, 0);
+        kw_close(kw);
+    }
+}
+
 /* The third sentinel, which the first tells of with its id. */
 static void tell_of_third(void)
 {
@@ -244,6 +270,7 @@ int main(void)
         cmocka_unit_test(test_primary_that_all_sentinels_name_is_asked_beside_a_connect_under_way),
         cmocka_unit_test(test_sentinel_that_leads_to_other_data_is_outvoted),
         cmocka_unit_test(test_primary_that_was_put_off_is_asked_before_a_stranger_is_believed),
+        cmocka_unit_test(test_replica_with_the_known_data_keeps_strangers_out),
         cmocka_unit_test(test_stranger_at_a_learnt_sentinels_address_leads_nowhere),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

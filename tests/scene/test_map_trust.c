@@ -170,7 +170,7 @@ static void test_scenes_of_sentinels(void **state)
         trust.vain_n = row->vain_n;
         trust.has_stranger = row->has_stranger;
         bool is_urgent =
-            kw_sentinel_trust_on_end(&trust, row->asked_n, row->answered_n, row->is_strict);
+            kw_sentinel_trust_on_end(&trust, row->asked_n, row->answered_n, row->is_strict, 1);
         if (is_urgent != row->is_urgent || trust.follows_other != row->follows_other ||
             trust.follows_stranger != row->follows_stranger) {
             fail_msg("row %d", (int)i);
@@ -189,13 +189,39 @@ static void test_few_sentinels_are_believed_when_they_insist(void **state)
     for (int i = 0; i < 3; i++) {
         kw_sentinel_trust_begin(&trust);
         assert_int_equal(kw_sentinel_trust_weigh(&trust, &other), KW_SENTINEL_DOUBTED);
-        assert_true(kw_sentinel_trust_on_end(&trust, 3, 1, false));
+        assert_true(kw_sentinel_trust_on_end(&trust, 3, 1, false, 1));
     }
     kw_sentinel_trust_begin(&trust);
     assert_int_equal(kw_sentinel_trust_weigh(&trust, &other), KW_SENTINEL_REPLACED);
     kw_sentinel_trust_on_success(&trust);
     assert_int_equal(kw_sentinel_trust_weigh(&trust, &other), KW_SENTINEL_BELIEVED);
     assert_int_equal(kw_sentinel_trust_weigh(&trust, &known), KW_SENTINEL_DOUBTED);
+}
+
+/* A replica that a sentinel still names has the known data: its group lives, and other data is not
+ * believed before it has had its time to name the primary. */
+static void test_replica_with_the_known_data_keeps_other_data_out(void **state)
+{
+    (void)state;
+    kw_sentinel_trust trust;
+    memset(&trust, 0, sizeof(trust));
+    uint64_t now_ns = 1;
+    for (int i = 0; i < 2; i++, now_ns += KW_SENTINEL_RELENT_NS - 1) {
+        kw_sentinel_trust_begin(&trust);
+        trust.other_n = 2;
+        trust.vain_n = 1;
+        trust.has_kin = true;
+        assert_false(kw_sentinel_trust_on_end(&trust, 3, 3, false, now_ns));
+        assert_false(trust.follows_other);
+    }
+    kw_sentinel_trust_begin(&trust);
+    trust.other_n = 2;
+    trust.vain_n = 1;
+    trust.has_kin = true;
+    assert_true(kw_sentinel_trust_on_end(&trust, 3, 3, false, now_ns));
+    assert_true(trust.follows_other);
+    kw_sentinel_trust_on_success(&trust);
+    assert_int_equal(trust.kin_ns, 0);
 }
 
 int main(void)
@@ -205,6 +231,7 @@ int main(void)
         cmocka_unit_test(test_info_is_read_where_it_is_whole),
         cmocka_unit_test(test_scenes_of_sentinels),
         cmocka_unit_test(test_few_sentinels_are_believed_when_they_insist),
+        cmocka_unit_test(test_replica_with_the_known_data_keeps_other_data_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
