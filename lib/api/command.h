@@ -18,6 +18,9 @@ kw_err kw_call_async_task(kw_client *client, kw_error *error, kw_callback callba
                           kw_plan_task *task);
 kw_reply *kw_session_run_task(kw_session *session, kw_error *error, const kw_plan_task *task);
 
+/* A command of the session was not sent, for a reason of its own. */
+void kw_session_leave_out(kw_session *session);
+
 /* The batch's handle. */
 const kw_client *kw_batch_client(const kw_batch *batch);
 

@@ -5,7 +5,6 @@
 #include "api/client.h"
 #include "api/command.h"
 #include "api/script_command.h"
-#include "drive/session_private.h"
 #include "base/error.h"
 
 kw_err kw_script_add(kw_batch *batch, kw_error *error, kw_script_input input)

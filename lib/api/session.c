@@ -142,6 +142,11 @@ static kw_reply *send_task(kw_session *session, kw_error *error, const kw_plan_t
     return NULL;
 }
 
+void kw_session_leave_out(kw_session *session)
+{
+    session->is_cut = session->is_cut || session->state.is_multi;
+}
+
 kw_reply *kw_session_run_task(kw_session *session, kw_error *error, const kw_plan_task *task)
 {
     if (check(session, error) != KW_OK) {

@@ -107,12 +107,6 @@ bool kw_session_writes(const kw_plan *plan);
  * transaction has ended. */
 void kw_session_keep_write(kw_session *session, kw_plan *plan);
 
-/* A command was not sent, for a reason of its own. */
-static inline void kw_session_leave_out(kw_session *session)
-{
-    session->is_cut = session->is_cut || session->state.is_multi;
-}
-
 /* No transaction is open any more. */
 void kw_session_end_writes(kw_session *session);
 
