@@ -104,8 +104,9 @@ bool kw_pipeline_is_unfinished(const kw_pipeline *self)
            self->told != NULL || has_mapless || kw_pipeline_has_map_news(self);
 }
 
-/* When to look after a fetch of the map, whose socket a long-lived pipeline does not watch, and after
- * a map that others have published meanwhile: by it somebody else may have what is under way. */
+/* When to look after a fetch of the map, whose socket a long-lived pipeline does not watch, and
+ * after a map that others have published meanwhile: by it somebody else may have what is under way.
+ */
 static uint64_t map_ns(const kw_pipeline *self)
 {
     if (self->long_lived == NULL || !kw_driver_has_map(self->topology)) {

@@ -121,7 +121,7 @@ static void test_session_keys_of_other_slots_are_refused_before_sending(void **s
     }
     is_text(session, "QUEUED", "MSET {a}:1 x {a}:2 y");
     fails(session, KW_ERR_ORDER, KW_EFFECT_NONE, "EXEC"); /* half of it would run */
-    is_text(session, "OK", "MULTI"); /* the server has heard nothing of them */
+    is_text(session, "OK", "MULTI");                      /* the server has heard nothing of them */
     is_text(session, "QUEUED", "MSET {a}:1 x {a}:2 y");
     assert_int_equal(exec(session), 1);
     fails(session, KW_ERR_KEYS, KW_EFFECT_NONE, "EVAL x many");
