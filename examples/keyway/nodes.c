@@ -117,7 +117,7 @@ static void add_figures(table *rows, kw_client *client, const char *name, const 
     table_number(rows, PLAIN, away, unit_time(text, away));
 }
 
-/* False where the node has not answered. */
+/* False where the node has not answered; one that refuses the login has. */
 static bool add_node(table *rows, kw_client *client, const fleet *all, size_t at, bool *is_bad)
 {
     static const char *const words[] = {"INFO", NULL};
@@ -151,7 +151,7 @@ static bool add_node(table *rows, kw_client *client, const fleet *all, size_t at
     }
     add_state(rows, node, info, &error);
     kw_reply_free(info);
-    return info != NULL;
+    return info != NULL || error.code == KW_ERR_AUTH;
 }
 
 int run_nodes(app *self)

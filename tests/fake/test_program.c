@@ -254,7 +254,7 @@ static void test_program_ends_with_0_1_or_2(void **state)
         {"get foo", 2}, /* whom to ask? */
         {"-u redis://127.0.0.1:1?timeout=1s get foo", 2},
         {"-u nonsense://h get foo", 2},
-        {"-u redis://127.0.0.1:1?timeout=1s nodes", 1},
+        {"-u redis://127.0.0.1:1?timeout=1s nodes", 2},
         {"-u redis-cluster://127.0.0.1:1?timeout=1s nodes", 2},
         {"-u redis-cluster://127.0.0.1:1?timeout=1s check", 2},
         {"-u redis-cluster://127.0.0.1:1?timeout=1s top", 2},

@@ -28,8 +28,8 @@ int kw_test_calm_fds(void);
 /* The time: a kw_clock_fn. Only while it is on. */
 uint64_t kw_test_calm_ns(void *arg);
 
-/* What the system's clock makes of so many milliseconds, beside as many busy programs as there are
- * now: for the times of real servers, which go by no other. */
+/* So many milliseconds, or more where more programs are busy now than the other tests that run: for
+ * the times of real servers, which go by the system's clock. */
 unsigned kw_test_stretch_ms(unsigned ms);
 
 /* For programs that measure: it is never started. */
