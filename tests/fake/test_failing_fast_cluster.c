@@ -84,14 +84,14 @@ static void test_shard_without_a_replica_fails_at_once_after_a_second(void **sta
     kw_close(client);
 }
 
-/* One range of CLUSTER SLOTS; the fake's id is that of kw_fake_set_cluster. */
+/* One range of CLUSTER SLOTS, with the id that the fake says itself. */
 static size_t add_range(char *text, size_t len, unsigned first, unsigned last, size_t at)
 {
     const char *address = kw_fake_address(fakes[at]);
     return (size_t)snprintf(text, len,
-                            "*3\r\n:%u\r\n:%u\r\n*3\r\n$9\r\n127.0.0.1\r\n:%s\r\n$40\r\n%040zu"
+                            "*3\r\n:%u\r\n:%u\r\n*3\r\n$9\r\n127.0.0.1\r\n:%s\r\n$40\r\n%040u"
                             "\r\n",
-                            first, last, strrchr(address, ':') + 1, at + 1);
+                            first, last, strrchr(address, ':') + 1, kw_fake_id(fakes[at]));
 }
 
 /* Another server is at the address of one that was down, and the slots are elsewhere: the call that
