@@ -110,7 +110,7 @@ static void test_stranger_in_place_of_a_node_that_is_down_is_passed_by(void **st
     len += add_range(text + len, sizeof(text) - len, 0, 8000, 0);
     len += add_range(text + len, sizeof(text) - len, 8001, 16383, 2);
     kw_fake_on(fakes[0], KW_FAKE_ALWAYS, "CLUSTER SLOTS",
-               KW_FAKE_STEPS(KW_FAKE_DELAY(300), KW_FAKE_BYTES(text, len)));
+               KW_FAKE_STEPS(KW_FAKE_DELAY(100), KW_FAKE_BYTES(text, len)));
     kw_fake_set_id(fakes[1], 77777);
     kw_fake_set_cluster(&fakes[1], 1, all, 1);
     kw_fake_up(fakes[1]);
