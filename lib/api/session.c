@@ -86,12 +86,7 @@ static kw_err plan(kw_session_request *request, kw_session *session, kw_error *e
     static const kw_bytes word = {"DISCARD", 7};
     static const kw_plan_task discard = {.options = &kw_plan_defaults, .argv = &word, .argc = 1};
     kw_err code = kw_session_plan(request, session, error, *task);
-    if (code == KW_OK) {
-        code = kw_session_check_opened(&session->state, error, request);
-        if (code != KW_OK) {
-            kw_plan_fini(&request->plan);
-        }
-    }
+    code = code == KW_OK ? kw_session_check_opened(&session->state, error, request) : code;
     if (code == KW_OK && request->effect == KW_SESSION_EFFECT_EXEC && session->is_cut) {
         kw_plan_fini(&request->plan);
         *task = &discard;

@@ -28,12 +28,7 @@ kw_err kw_pin_plan(kw_pin *pin, kw_item *item, kw_error *error, const kw_plan_ta
 {
     kw_session_request request;
     kw_err code = kw_session_plan(&request, &pin->plain, error, task);
-    if (code == KW_OK) {
-        code = kw_session_check_opened(&pin->plain.state, error, &request);
-        if (code != KW_OK) {
-            kw_plan_fini(&request.plan);
-        }
-    }
+    code = code == KW_OK ? kw_session_check_opened(&pin->plain.state, error, &request) : code;
     if (code != KW_OK) {
         kw_session_state_on_failed(&pin->plain.state, request.effect);
         return code;

@@ -263,15 +263,17 @@ void kw_session_keep_write(kw_session *session, kw_plan *plan)
 }
 
 kw_err kw_session_check_opened(kw_session_state *state, kw_error *error,
-                               const kw_session_request *request)
+                               kw_session_request *request)
 {
     if (kw_session_state_takes(state, request->effect)) {
         return KW_OK;
     }
-    return kw_error_set(error, KW_ERR_ORDER, KW_EFFECT_NONE,
-                        "%s was given behind a MULTI that failed, and is not sent: begin again "
-                        "with WATCH or MULTI, or end it with DISCARD",
-                        kw_plan_name(&request->plan));
+    kw_error_set(error, KW_ERR_ORDER, KW_EFFECT_NONE,
+                 "%s was given behind a MULTI that failed, and is not sent: begin again with WATCH "
+                 "or MULTI, or end it with DISCARD",
+                 kw_plan_name(&request->plan));
+    kw_plan_fini(&request->plan);
+    return KW_ERR_ORDER;
 }
 
 bool kw_session_writes(const kw_plan *plan)

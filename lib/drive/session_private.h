@@ -96,9 +96,10 @@ typedef struct kw_session_turn {
 kw_err kw_session_check_turn(const kw_session *session, kw_error *error,
                              const kw_session_turn *turn);
 
-/* The command's turn, by the state. KW_ERR_ORDER where it counts on a MULTI that has failed. */
+/* The command's turn, by the state. KW_ERR_ORDER, with its plan freed, where it counts on a MULTI
+ * that has failed. */
 kw_err kw_session_check_opened(kw_session_state *state, kw_error *error,
-                               const kw_session_request *request);
+                               kw_session_request *request);
 
 /* True where the command may write, as far as anybody knows. */
 bool kw_session_writes(const kw_plan *plan);
