@@ -239,8 +239,7 @@ void kw_node_learn_lineage(kw_node *node, const kw_lineage *lineage)
 bool kw_node_is_kin(kw_node *node, const kw_lineage *lineage)
 {
     kw_monitor_lock(&node->monitor);
-    bool is_known = node->lineage.n > 0 && lineage->n > 0;
-    bool is_kin = is_known && kw_lineage_kinship(lineage, &node->lineage) != KW_KINSHIP_NONE;
+    bool is_kin = kw_lineage_kinship(lineage, &node->lineage) == KW_KINSHIP_COMMON;
     kw_monitor_unlock(&node->monitor);
     return is_kin;
 }
