@@ -19,10 +19,11 @@
  * EXEC may have.
  *
  * Many commands may be given at once: MULTI, some that it queues, and EXEC. Where one of them ends
- * without a reply, or a server refuses a MULTI or a WATCH, those that were given behind it by then
- * are not sent, and end with KW_ERR_ORDER: half a transaction is none. What is given later is sent
- * again: its caller knows. Behind a MULTI that failed that begins with the EXEC, or with the next
- * WATCH, MULTI, UNWATCH or DISCARD: whoever gives its commands meanwhile may not know yet. */
+ * without a reply, or a server refuses a MULTI or a WATCH, those that were given behind it before
+ * its callback is called are not sent, and end with KW_ERR_ORDER: half a transaction is none. What
+ * is given later is sent again: its caller knows. Behind a MULTI that failed that begins with the
+ * EXEC, or with the next WATCH, MULTI, UNWATCH or DISCARD: whoever gives its commands meanwhile may
+ * not know yet. */
 #ifndef KEYWAY_ASYNC_SESSION_H
 #define KEYWAY_ASYNC_SESSION_H
 

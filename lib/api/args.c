@@ -73,3 +73,13 @@ void kw_arg_bytes_fini(kw_arg_bytes *args)
         kw_mem_free(args->mem, args->argv);
     }
 }
+
+kw_bytes kw_args_name(const kw_argv *command)
+{
+    bool is_there = command->argv != NULL && command->argc > 0 && command->argv[0] != NULL;
+    if (!is_there) {
+        return (kw_bytes){NULL, 0};
+    }
+    return command->argvlen != NULL ? (kw_bytes){command->argv[0], command->argvlen[0]}
+                                    : kw_bytes_of(command->argv[0]);
+}

@@ -21,6 +21,9 @@ kw_err kw_arg_bytes_init(kw_arg_bytes *args, kw_error *error, const kw_allocator
                          const kw_argv *command);
 void kw_arg_bytes_fini(kw_arg_bytes *args);
 
+/* The first argument, which may be refused yet; nothing where there is none. */
+kw_bytes kw_args_name(const kw_argv *command);
+
 /* The options that a call was given, in space where they are of another size, as a program
  * that was compiled against an older header gives fewer; the defaults for NULL. NULL, with
  * error set, where options->size is wrong. */

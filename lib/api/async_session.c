@@ -66,10 +66,12 @@ static kw_err check(const kw_pin *pin, kw_error *error)
     return KW_OK;
 }
 
-/* How the giving of a command ended: EXEC is not to run the others of its MULTI without it. */
-static kw_err given(kw_pin *pin, kw_err code)
+/* A command was refused, whose name begins the text: EXEC is not to run the others of its MULTI
+ * without it, and what a MULTI was to queue is not to run by itself. */
+static kw_err refused(kw_pin *pin, kw_err code, kw_bytes text)
 {
-    pin->is_cut = pin->is_cut || (code != KW_OK && pin->has_multi);
+    pin->is_cut = pin->is_cut || pin->has_multi;
+    kw_session_on_refused(&pin->plain.state, text);
     return code;
 }
 
@@ -90,7 +92,9 @@ kw_err kw_async_session_vcommand(kw_async_session *session, kw_error *error, kw_
                                  const char *format, va_list values)
 {
     if (session == NULL || callback.fn == NULL || format == NULL) {
-        return kw_error_refuse(error, KW_ERR_ARGUMENT, "session, callback.fn or format is NULL");
+        kw_err code =
+            kw_error_refuse(error, KW_ERR_ARGUMENT, "session, callback.fn or format is NULL");
+        return session == NULL ? code : refused(session, code, kw_bytes_of(format));
     }
     kw_args args;
     kw_args_init(&args, &session->plain.mem);
@@ -100,7 +104,7 @@ kw_err kw_async_session_vcommand(kw_async_session *session, kw_error *error, kw_
         code = submit(session, error, callback, &task);
     }
     kw_args_fini(&args);
-    return given(session, code);
+    return code == KW_OK ? code : refused(session, code, kw_bytes_of(format));
 }
 
 kw_err kw_async_session_command(kw_async_session *session, kw_error *error, kw_callback callback,
@@ -117,13 +121,14 @@ kw_err kw_async_session_call(kw_async_session *session, kw_error *error, kw_call
                              const kw_call_options *options, kw_argv command)
 {
     if (session == NULL || callback.fn == NULL) {
-        return kw_error_refuse(error, KW_ERR_ARGUMENT, "session or callback.fn is NULL");
+        kw_err code = kw_error_refuse(error, KW_ERR_ARGUMENT, "session or callback.fn is NULL");
+        return session == NULL ? code : refused(session, code, kw_args_name(&command));
     }
     kw_call_options space;
     kw_arg_bytes args;
     options = kw_args_options(&space, error, options);
     if (options == NULL) {
-        return given(session, KW_ERR_ARGUMENT);
+        return refused(session, KW_ERR_ARGUMENT, kw_args_name(&command));
     }
     kw_err code = kw_arg_bytes_init(&args, error, &session->plain.mem, &command);
     if (code == KW_OK) {
@@ -131,7 +136,7 @@ kw_err kw_async_session_call(kw_async_session *session, kw_error *error, kw_call
         code = submit(session, error, callback, &task);
         kw_arg_bytes_fini(&args);
     }
-    return given(session, code);
+    return code == KW_OK ? code : refused(session, code, kw_args_name(&command));
 }
 
 kw_err kw_async_session_command_argv(kw_async_session *session, kw_error *error,

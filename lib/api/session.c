@@ -165,11 +165,21 @@ kw_reply *kw_session_run_task(kw_session *session, kw_error *error, const kw_pla
     return reply;
 }
 
+/* A command was refused before it was planned; its name begins the text. */
+static void leave_out(kw_session *session, kw_bytes text)
+{
+    kw_session_leave_out(session);
+    kw_session_on_refused(&session->state, text);
+}
+
 kw_reply *kw_session_vcommand(kw_session *session, kw_error *error, const char *format,
                               va_list values)
 {
     if (session == NULL || format == NULL) {
         kw_error_refuse(error, KW_ERR_ARGUMENT, "session or format is NULL");
+        if (session != NULL) {
+            kw_session_leave_out(session);
+        }
         return NULL;
     }
     kw_args args;
@@ -179,7 +189,7 @@ kw_reply *kw_session_vcommand(kw_session *session, kw_error *error, const char *
         kw_plan_task task = {.options = &kw_plan_defaults, .argv = args.argv, .argc = args.argc};
         reply = kw_session_run_task(session, error, &task);
     } else {
-        kw_session_leave_out(session);
+        leave_out(session, kw_bytes_of(format));
     }
     kw_args_fini(&args);
     return reply;
@@ -205,7 +215,7 @@ kw_reply *kw_session_call(kw_session *session, kw_error *error, const kw_call_op
     kw_arg_bytes args;
     options = kw_args_options(&space, error, options);
     if (options == NULL || kw_arg_bytes_init(&args, error, &session->mem, &command) != KW_OK) {
-        kw_session_leave_out(session);
+        leave_out(session, kw_args_name(&command));
         return NULL;
     }
     kw_plan_task task = {.options = options, .argv = args.argv, .argc = args.argc};

@@ -182,6 +182,9 @@ static void tell(kw_loop *self, kw_async_command *command)
 
 static inline void deliver_one(kw_loop *self, kw_async_command *command)
 {
+    if (command->item.retry_state != NULL) {
+        kw_pin_on_told(&command->item);
+    }
     if (command->more != NULL && kw_async_command_go_on(self->topology, command)) {
         kw_snapshot *snapshot = kw_topology_snapshot(self->topology);
         kw_loop_add_items(self, command, snapshot);

@@ -30,7 +30,6 @@ kw_err kw_pin_plan(kw_pin *pin, kw_item *item, kw_error *error, const kw_plan_ta
     kw_err code = kw_session_plan(&request, &pin->plain, error, task);
     code = code == KW_OK ? kw_session_check_opened(&pin->plain.state, error, &request) : code;
     if (code != KW_OK) {
-        kw_session_state_on_failed(&pin->plain.state, request.effect);
         return code;
     }
     if (request.effect == KW_SESSION_EFFECT_EXEC && pin->is_cut) {
@@ -41,7 +40,6 @@ kw_err kw_pin_plan(kw_pin *pin, kw_item *item, kw_error *error, const kw_plan_ta
     }
     kw_pin_command *command = kw_mem_calloc(&pin->plain.mem, 1, sizeof(*command));
     if (command == NULL) {
-        kw_session_state_on_failed(&pin->plain.state, request.effect);
         kw_plan_fini(&request.plan);
         return kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for %s",
                             kw_plan_name(&request.plan));
@@ -62,7 +60,7 @@ kw_err kw_pin_plan(kw_pin *pin, kw_item *item, kw_error *error, const kw_plan_ta
 bool kw_pin_takes(kw_pin *pin, kw_item *item)
 {
     kw_pin_command *command = kw_pin_command_of(item);
-    command->is_void = command->number <= pin->void_until;
+    command->is_void = command->number <= pin->void_until || pin->untold_n > 0;
     if (pin->current == NULL) {
         pin->current = item;
         return true;
@@ -198,7 +196,8 @@ static bool has_failed(const kw_pin_command *command, const kw_item *item, kw_er
 }
 
 /* What was given behind a command that has failed, by who did not know of it, is not sent: half a
- * transaction, or one that nothing guards, would be none. */
+ * transaction, or one that nothing guards, would be none. More may come until its callback is
+ * called. */
 static void void_behind(kw_pin *pin, kw_pin_command *from, const kw_item *failed)
 {
     const kw_error *failure = &failed->retry_state->failure;
@@ -208,9 +207,21 @@ static void void_behind(kw_pin *pin, kw_pin_command *from, const kw_item *failed
     snprintf(pin->void_reason, sizeof(pin->void_reason), "%s%s%.*s",
              is_story ? "" : kw_plan_name(&failed->plan), is_story ? "" : ": ", (int)said.len,
              said.data);
-    pin->void_until = atomic_load(&pin->given_n);
+    kw_pin_command_of(failed)->is_untold = true;
+    pin->untold_n++;
     for (kw_pin_command *command = from; command != NULL; command = command->next) {
         command->is_void = true;
+    }
+}
+
+void kw_pin_on_told(kw_item *item)
+{
+    kw_pin_command *command = kw_pin_command_of(item);
+    if (command != NULL && command->is_untold) {
+        kw_pin *pin = item->retry_state->pin;
+        command->is_untold = false;
+        pin->untold_n--;
+        pin->void_until = atomic_load(&pin->given_n);
     }
 }
 

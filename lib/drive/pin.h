@@ -24,6 +24,7 @@ typedef struct kw_pin_command {
     bool is_free;    /* kw_session_state_is_free when it came */
     bool is_waiting; /* in its pin's list, and HELD */
     bool is_void;    /* was given behind one that failed, before anybody knew of that */
+    bool is_untold;  /* it has failed, and its callback was not called yet */
 } kw_pin_command;
 
 typedef struct kw_async_session kw_pin;
@@ -36,7 +37,9 @@ struct kw_async_session {
     kw_pin_command *last;
     uint64_t void_until;   /* commands that come with such a number, or a lower one, are void */
     char void_reason[160]; /* the failure that they were given ahead of, in words */
-    uint64_t unopened_at;  /* number of a MULTI that has failed, in its turn or before; 0: none */
+    size_t untold_n; /* commands that have failed, and whose callbacks were not called yet: until
+                        then nobody knows, and what comes is void */
+    uint64_t unopened_at; /* number of a MULTI that has failed, in its turn or before; 0: none */
     bool is_lost;   /* the connection was, with the current command on it, or what it stood for */
     bool has_multi; /* by who gives commands: MULTI, and no EXEC or DISCARD since */
     bool is_cut;    /* of that MULTI a command was refused: EXEC would run half of it */
@@ -101,6 +104,9 @@ static inline kw_effect kw_pin_effect(const kw_item *item, kw_effect effect)
 /* A command has ended, its reply or none in it. Returns whose turn it is now, out of all lists; or
  * NULL. */
 kw_item *kw_pin_on_end(kw_pipeline *pipeline, kw_item *item, kw_err code);
+
+/* The callback of an item that has ended is about to be called; of any item. */
+void kw_pin_on_told(kw_item *item);
 
 /* Gives the connection back, if there is one: to the pool where the session is clean. */
 void kw_pin_detach(kw_pipeline *pipeline, kw_pin *pin);

@@ -276,6 +276,20 @@ kw_err kw_session_check_opened(kw_session_state *state, kw_error *error,
     return KW_ERR_ORDER;
 }
 
+void kw_session_on_refused(kw_session_state *state, kw_bytes text)
+{
+    for (; text.len > 0 && text.data[0] == ' '; text.len--) {
+        text.data++;
+    }
+    kw_bytes name = text;
+    (void)kw_bytes_split(&name, &text, text, ' ');
+    const kw_command_info *command = kw_command_find(&name, 1);
+    if (command != NULL &&
+        effect_of(kw_command_name(command), kw_command_flags(command)) == KW_SESSION_EFFECT_MULTI) {
+        kw_session_state_on_failed(state, KW_SESSION_EFFECT_MULTI);
+    }
+}
+
 bool kw_session_writes(const kw_plan *plan)
 {
     return plan->command != NULL ? kw_plan_may_write(plan) : !plan->is_repeatable;

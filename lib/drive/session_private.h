@@ -101,6 +101,10 @@ kw_err kw_session_check_turn(const kw_session *session, kw_error *error,
 kw_err kw_session_check_opened(kw_session_state *state, kw_error *error,
                                kw_session_request *request);
 
+/* A command was refused that may not have been planned; text begins with its name, as far as its
+ * caller has said it. What a MULTI was to queue is not to run by itself. */
+void kw_session_on_refused(kw_session_state *state, kw_bytes text);
+
 /* True where the command may write, as far as anybody knows. */
 bool kw_session_writes(const kw_plan *plan);
 

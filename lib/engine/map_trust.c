@@ -11,6 +11,10 @@
 #define RANK_OLDER    3u /* of a lower epoch than the one in use */
 #define RANK_PARTED   4u /* no older, from a node that sees too few of the others */
 
+/* Nodes that did not answer once may do so the next time, and know better: strangers are believed
+ * after so many fetches. */
+#define ROUNDS_OF_FEW ((size_t)3)
+
 void kw_map_said_info(kw_map_said *said, kw_bytes info)
 {
     bool has_state = false;
@@ -28,8 +32,10 @@ void kw_map_said_info(kw_map_said *said, kw_bytes info)
 
 void kw_map_trust_begin(kw_map_trust *trust)
 {
+    trust->rounds_n = trust->rank == RANK_STRANGER ? trust->rounds_n : 0;
     trust->rank = 0;
     trust->older_n = 0;
+    trust->has_silent = false;
 }
 
 /* A node that sees too few others may have raised its own epoch in vain: its state comes first. */
@@ -82,16 +88,33 @@ kw_map_advice kw_map_trust_weigh(kw_map_trust *trust, const kw_map_said *said, u
     return KW_MAP_HELD;
 }
 
+void kw_map_trust_on_silence(kw_map_trust *trust)
+{
+    trust->has_silent = true;
+}
+
 void kw_map_trust_take(kw_map_trust *trust, const kw_map_said *said)
 {
     memset(&trust->in_use, 0, sizeof(trust->in_use));
     trust->in_use.has_info = said->has_info;
     trust->in_use.is_ok = said->is_ok;
     trust->in_use.epoch = said->epoch;
+    trust->rounds_n = 0;
 }
 
-kw_map_end kw_map_trust_end(const kw_map_trust *trust, uint64_t now_ns, bool is_over,
-                            bool is_strict, size_t nodes_n)
+/* Nobody but strangers has answered: are they believed? */
+static kw_map_end end_of_strangers(kw_map_trust *trust, bool is_strict)
+{
+    if (is_strict) {
+        return KW_MAP_END_REFUSED;
+    }
+    trust->rounds_n++;
+    return trust->has_silent && trust->rounds_n < ROUNDS_OF_FEW ? KW_MAP_END_WAITS
+                                                                : KW_MAP_END_REPLACED;
+}
+
+kw_map_end kw_map_trust_end(kw_map_trust *trust, uint64_t now_ns, bool is_over, bool is_strict,
+                            size_t nodes_n)
 {
     if (trust->rank == 0) {
         return KW_MAP_END_NONE;
@@ -101,7 +124,7 @@ kw_map_end kw_map_trust_end(const kw_map_trust *trust, uint64_t now_ns, bool is_
     }
     switch (trust->rank) {
     case RANK_STRANGER:
-        return is_strict ? KW_MAP_END_REFUSED : KW_MAP_END_REPLACED;
+        return end_of_strangers(trust, is_strict);
     case RANK_SEED:
         return KW_MAP_END_REPLACED;
     case RANK_OLDER:

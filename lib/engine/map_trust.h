@@ -28,10 +28,12 @@ void kw_map_said_info(kw_map_said *said, kw_bytes info);
 
 typedef struct kw_map_trust {
     kw_map_said in_use; /* of the map in use: has_info, is_ok, epoch */
+    size_t rounds_n;    /* fetches in a row that met nobody but strangers, and silence */
     /* Of the fetch under way: */
     kw_map_said held;
     unsigned rank;                        /* of what is held; 0: nothing is */
     uint64_t until_ns;                    /* others are waited for until then */
+    bool has_silent;                      /* one that was asked has not said who it is */
     uint64_t older[KW_MAP_WITNESSES_MAX]; /* nodes that know of no newer one */
     size_t older_n;
 } kw_map_trust;
@@ -49,6 +51,9 @@ void kw_map_trust_begin(kw_map_trust *trust);
 kw_map_advice kw_map_trust_weigh(kw_map_trust *trust, const kw_map_said *said, uint64_t now_ns,
                                  uint64_t wait_ns);
 
+/* A node that was asked has not said who it is: it may be one that is known. */
+void kw_map_trust_on_silence(kw_map_trust *trust);
+
 /* That map is in use from now on. */
 void kw_map_trust_take(kw_map_trust *trust, const kw_map_said *said);
 
@@ -61,9 +66,9 @@ typedef enum kw_map_end {
     KW_MAP_END_REFUSED   /* it is another cluster's, and nobody vouches for it */
 } kw_map_end;
 
-/* What becomes of the map that is held. is_over: all have been asked, and nobody is waited for;
- * nodes_n: of the map in use. */
-kw_map_end kw_map_trust_end(const kw_map_trust *trust, uint64_t now_ns, bool is_over,
-                            bool is_strict, size_t nodes_n);
+/* What becomes of the map that is held. is_over: all have been asked, and nobody is waited for,
+ * which is so once a fetch; nodes_n: of the map in use. */
+kw_map_end kw_map_trust_end(kw_map_trust *trust, uint64_t now_ns, bool is_over, bool is_strict,
+                            size_t nodes_n);
 
 #endif

@@ -283,14 +283,18 @@ static kw_node *fail(void *arg, kw_node *node, const kw_error *failure)
 {
     kw_fetch_cluster *self = arg;
     kw_env_log(self->env, KW_LOG_WARNING, "no map from %s: %s", node->name, failure->text);
+    if (failure->code != KW_ERR_IDENTITY) {
+        kw_map_trust_on_silence(&self->trust);
+    }
     return NULL;
 }
 
+/* Strangers are about to be believed, unless who was silent answers. */
 static bool end(void *arg, kw_error *failure)
 {
-    (void)arg;
+    const kw_fetch_cluster *self = arg;
     (void)failure;
-    return false;
+    return self->trust.rounds_n > 0;
 }
 
 /* What becomes of the map that is held. */

@@ -40,7 +40,9 @@ typedef struct kw_refresher {
                              no memory */
     bool has_told;        /* one was given up */
     bool were_late;       /* none of those that were given up had answered in time */
-    bool is_running;      /* written by the driver alone, with the lock held */
+    bool is_any_late;     /* one of them had not .. */
+    bool is_any_other; /* .. and another was somebody else's, who is believed if nobody answers */
+    bool is_running;   /* written by the driver alone, with the lock held */
 } kw_refresher;
 
 /* owner is copied. */

@@ -64,6 +64,8 @@ static void begin(kw_refresher *self, uint64_t now_ns)
     self->node_at = 0;
     self->next_ask_ns = now_ns;
     self->were_late = true;
+    self->is_any_late = false;
+    self->is_any_other = false;
     self->has_told = false;
     memset(&self->told, 0, sizeof(self->told));
     self->told.size = sizeof(self->told);
@@ -100,6 +102,13 @@ static bool is_any_full(const kw_refresher *self)
     return false;
 }
 
+/* What was too short for all is longer the next time; or for one, where only strangers answered. */
+static unsigned next_patience(const kw_refresher *self)
+{
+    bool is_short = self->is_any_other ? self->is_any_late : self->were_late;
+    return self->manner.patience + (is_short && self->manner.patience < PATIENCE_MAX ? 1 : 0);
+}
+
 /* The fetch is over: with a map, or with the reason why there is none. */
 static void end(kw_refresher *self, uint64_t now_ns, kw_map *map, const kw_error *failure)
 {
@@ -114,11 +123,7 @@ static void end(kw_refresher *self, uint64_t now_ns, kw_map *map, const kw_error
                           memory_order_relaxed);
     bool is_excused = map == NULL && (failure->code == KW_ERR_NOMEM || is_any_full(self));
     drop_nodes(self);
-    if (map != NULL) {
-        self->manner.patience = 0;
-    } else if (self->were_late && self->manner.patience < PATIENCE_MAX) {
-        self->manner.patience++; /* what was too short for all is longer the next time */
-    }
+    self->manner.patience = map == NULL ? next_patience(self) : 0;
     kw_monitor_lock(&self->monitor);
     self->is_running = false;
     kw_refresh_on_end(&self->policy, now_ns, map != NULL, has_news);
@@ -151,7 +156,10 @@ void kw_refresher_note_news(kw_refresher *self)
 static bool give_up(kw_refresher *self, kw_fetch_ask *ask, uint64_t now_ns, kw_error *failure)
 {
     kw_error_set_node(failure, kw_fetch_ask_node(ask)->name);
-    self->were_late = self->were_late && ask->conn != NULL && failure->code == KW_ERR_TOPOLOGY;
+    bool is_late = ask->conn != NULL && failure->code == KW_ERR_TOPOLOGY;
+    self->were_late = self->were_late && is_late;
+    self->is_any_late = self->is_any_late || is_late;
+    self->is_any_other = self->is_any_other || failure->code == KW_ERR_IDENTITY;
     kw_fetch_ask_drop(ask, now_ns, failure);
     kw_node *other = self->manner.way->fail_fn(self->manner.way_arg, ask->server, failure);
     kw_node_unref(ask->led_to);

@@ -94,4 +94,21 @@ static inline size_t maps_asked(void)
     return received("CLUSTER S*");
 }
 
+/* One range of CLUSTER SLOTS, with the id that the fake says itself. */
+static inline size_t write_range(char *text, size_t len, unsigned first, unsigned last, size_t at)
+{
+    return (size_t)snprintf(text, len,
+                            "*3\r\n:%u\r\n:%u\r\n*3\r\n$9\r\n127.0.0.1\r\n:%u\r\n$40\r\n%040u"
+                            "\r\n",
+                            first, last, kw_fake_port(fakes[at]), kw_fake_id(fakes[at]));
+}
+
+/* CLUSTER SLOTS where two fakes have a half each, "foo" being in the upper one. */
+static inline size_t write_halves(char *text, size_t size, size_t lower, size_t upper)
+{
+    size_t len = (size_t)snprintf(text, size, "*2\r\n");
+    len += write_range(text + len, size - len, 0, 8000, lower);
+    return len + write_range(text + len, size - len, 8001, 16383, upper);
+}
+
 #endif

@@ -195,6 +195,68 @@ static void test_async_session_given_ahead_of_a_failure_is_not_sent(void **state
     assert_non_null(answers[5].reply);
 }
 
+/* The deadlines of a command and of a WATCH come in one turn: when the callback of the first is
+ * called, WATCH has failed, and its own callback was not called yet. */
+static void give_transaction(void *arg, kw_reply *reply, const kw_error *error)
+{
+    kw_test_on_reply(arg, reply, error);
+    assert_int_equal(answers[0].calls_n, 0);
+    kw_fake_pass(fakes[1]);
+    tell(1, "MULTI");
+    tell(2, "SET foo 1");
+    tell(3, "EXEC");
+}
+
+static void test_async_session_given_before_a_failure_is_told_is_not_sent(void **state)
+{
+    (void)state;
+    open_session();
+    need_map(kw);
+    kw_fake_on_accept(fakes[1], 1, KW_FAKE_STEPS(KW_FAKE_GATE));
+    kw_fake_on(fakes[0], 1, "INCR bar", KW_FAKE_STEPS(KW_FAKE_STALL));
+    answer_all();
+    kw_callback callback = {give_transaction, &answers[10]};
+    assert_int_equal(kw_command_async(kw, NULL, callback, "INCR bar"), KW_OK);
+    tell(0, "WATCH foo");
+    KW_TEST_UNTIL(kw_fake_count(fakes[0], "INCR bar") > 0)
+    {
+        kw_test_turn(kw, 10);
+    }
+    kw_test_sleep_ms(TIMEOUT_MS + 10); /* nobody processes meanwhile */
+    wait_for(0, 4);
+    is_failure(0, KW_ERR_HANDSHAKE, KW_EFFECT_NONE);
+    for (size_t i = 1; i < 4; i++) {
+        is_failure(i, KW_ERR_ORDER, KW_EFFECT_NONE);
+    }
+    assert_int_equal(kw_fake_count(fakes[1], "MULTI") + kw_fake_count(fakes[1], "SET *"), 0);
+    tell(4, "SET foo 1"); /* by who knows */
+    wait_for(4, 1);
+    is_text(4, "QUEUED");
+}
+
+/* A MULTI for which there was no room: what it was to queue does not run once there is. */
+static void test_async_session_behind_a_multi_without_room_nothing_runs(void **state)
+{
+    (void)state;
+    open_on("timeout=20s&queue-max=1");
+    kw_fake_on(fakes[1], 1, "GET *", KW_FAKE_STEPS(KW_FAKE_GATE, KW_FAKE_SEND("$1\r\n1\r\n")));
+    answer_all();
+    tell(1, "GET foo");
+    is_refused(KW_ERR_QUEUE_FULL, "MULTI");
+    kw_fake_pass(fakes[1]);
+    wait_for(1, 1);
+    is_refused(KW_ERR_ORDER, "SET foo 1");
+    is_refused(KW_ERR_ORDER, "EXEC");
+    kw_callback nothing = {NULL, NULL};
+    assert_int_equal(kw_async_session_command(session, NULL, nothing, "MULTI"), KW_ERR_ARGUMENT);
+    is_refused(KW_ERR_ORDER, "SET foo 1");
+    is_refused(KW_ERR_ORDER, "EXEC");
+    tell(2, "SET foo 1");
+    wait_for(2, 1);
+    is_text(2, "QUEUED");
+    assert_int_equal(kw_fake_count(fakes[1], "EXEC"), 0);
+}
+
 static void test_async_session_broken_ends_what_is_left(void **state)
 {
     (void)state;
@@ -552,6 +614,8 @@ int main(void)
         CASE(test_async_session_outlives_a_callback),
         CASE(test_async_session_runs_one_command_at_a_time),
         CASE(test_async_session_given_ahead_of_a_failure_is_not_sent),
+        CASE(test_async_session_given_before_a_failure_is_told_is_not_sent),
+        CASE(test_async_session_behind_a_multi_without_room_nothing_runs),
         CASE(test_async_session_broken_ends_what_is_left),
         CASE(test_async_session_moves_while_it_is_clean),
         CASE(test_async_session_asks_while_it_is_clean),

@@ -84,16 +84,6 @@ static void test_shard_without_a_replica_fails_at_once_after_a_second(void **sta
     kw_close(client);
 }
 
-/* One range of CLUSTER SLOTS, with the id that the fake says itself. */
-static size_t add_range(char *text, size_t len, unsigned first, unsigned last, size_t at)
-{
-    const char *address = kw_fake_address(fakes[at]);
-    return (size_t)snprintf(text, len,
-                            "*3\r\n:%u\r\n:%u\r\n*3\r\n$9\r\n127.0.0.1\r\n:%s\r\n$40\r\n%040u"
-                            "\r\n",
-                            first, last, strrchr(address, ':') + 1, kw_fake_id(fakes[at]));
-}
-
 /* Another server is at the address of one that was down, and the slots are elsewhere: the call that
  * finds out waits for the map that tells so. */
 static void test_stranger_in_place_of_a_node_that_is_down_is_passed_by(void **state)
@@ -106,9 +96,7 @@ static void test_stranger_in_place_of_a_node_that_is_down_is_passed_by(void **st
     expect_answer(client, UPPER);
     kw_fake_down(fakes[1]);
     (void)ms_until_down(client, SPAN_MS);
-    size_t len = (size_t)snprintf(text, sizeof(text), "*2\r\n");
-    len += add_range(text + len, sizeof(text) - len, 0, 8000, 0);
-    len += add_range(text + len, sizeof(text) - len, 8001, 16383, 2);
+    size_t len = write_halves(text, sizeof(text), 0, 2);
     kw_fake_on(fakes[0], KW_FAKE_ALWAYS, "CLUSTER SLOTS",
                KW_FAKE_STEPS(KW_FAKE_DELAY(100), KW_FAKE_BYTES(text, len)));
     kw_fake_set_id(fakes[1], 77777);
@@ -135,9 +123,7 @@ static void test_call_that_has_tried_waits_for_the_map_that_it_asked_for(void **
     brief.timeout_ms = 5; /* one failure; the next is the call's, and the third that of a probe */
     assert_null(kw_call(client, NULL, &brief, (kw_argv){2, argv, NULL}));
     kw_test_sleep_ms(SPAN_MS + 100);
-    size_t len = (size_t)snprintf(text, sizeof(text), "*2\r\n");
-    len += add_range(text + len, sizeof(text) - len, 0, 8000, 0);
-    len += add_range(text + len, sizeof(text) - len, 8001, 16383, 2);
+    size_t len = write_halves(text, sizeof(text), 0, 2);
     kw_fake_on(fakes[0], KW_FAKE_ALWAYS, "CLUSTER SLOTS",
                KW_FAKE_STEPS(KW_FAKE_DELAY(300), KW_FAKE_BYTES(text, len)));
     expect_answer(client, UPPER);

@@ -5,6 +5,9 @@
 #include "fake/fakes.h"
 #include "fake/identity_diary.h"
 
+/* A server that takes longer than one is asked for at first. */
+#define SLOW_MS 800
+
 /* A handle of the first fake's cluster. */
 static kw_client *open_with(const char *options, diary *it)
 {
@@ -164,6 +167,27 @@ static void test_strangers_alone_are_followed_or_refused(void **state)
     }
 }
 
+/* One node that is known lives, and takes its time: it is not silent. */
+static void test_known_node_that_is_slow_is_believed_before_strangers(void **state)
+{
+    (void)state;
+    for (int way = 0; way < KW_TEST_WAYS_N; way++) {
+        diary it;
+        char map[400];
+        renew();
+        kw_client *kw = open_with("on-node-down=wait", &it);
+        expect(kw, (kw_test_way)way, "foo");
+        be_stranger(fakes[1]);
+        size_t len = write_halves(map, sizeof(map), 0, 2);
+        kw_fake_on(fakes[0], KW_FAKE_ALWAYS, "CLUSTER SLOTS",
+                   KW_FAKE_STEPS(KW_FAKE_DELAY(SLOW_MS), KW_FAKE_BYTES(map, len)));
+        expect(kw, (kw_test_way)way, "foo");
+        assert_int_equal(kw_fake_count(fakes[1], "INCR *"), 0);
+        assert_int_equal(it.replaced_n, 0);
+        kw_close(kw);
+    }
+}
+
 /* A seed's address may be a stranger's as well: while a node that is known lives, it is believed.
  */
 static void test_seed_that_is_a_stranger_does_not_outvote_known_nodes(void **state)
@@ -275,6 +299,7 @@ int main(void)
         cmocka_unit_test(test_no_command_leaves_before_the_answer),
         cmocka_unit_test(test_replacement_of_all_is_followed_with_an_event),
         cmocka_unit_test(test_strangers_alone_are_followed_or_refused),
+        cmocka_unit_test(test_known_node_that_is_slow_is_believed_before_strangers),
         cmocka_unit_test(test_seed_that_is_a_stranger_does_not_outvote_known_nodes),
         cmocka_unit_test(test_nodes_replaced_one_by_one_are_followed_in_silence),
         cmocka_unit_test(test_answer_that_tells_nothing_is_no_failure),

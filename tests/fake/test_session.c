@@ -429,8 +429,21 @@ static void test_session_behind_a_multi_that_failed_nothing_runs(void **state)
     assert_null(call(&error, &wrong, (kw_argv){1, multi, NULL}));
     is_behind("INCR k");
     is_behind("EXEC");
+    /* Refused before it was looked at, whatever with. */
+    const char *lacks[] = {"multi", NULL};
+    kw_call_options short_of_all = {.size = 1};
+    for (int i = 0; i < 3; i++) {
+        assert_null(i == 0   ? ask(&error, " Multi %y")
+                    : i == 1 ? call(&error, NULL, (kw_argv){2, lacks, NULL})
+                             : call(&error, &short_of_all, (kw_argv){1, multi, NULL}));
+        expect_error("MULTI", &error, KW_ERR_ARGUMENT, KW_EFFECT_NONE);
+        is_behind("INCR k");
+        is_behind("EXEC");
+    }
+    assert_null(ask(&error, "GET %y"));
+    is_text("RUN", "INCR k");
     assert_int_equal(kw_fake_count(fakes[0], "EXEC"), 0);
-    assert_int_equal(kw_fake_count(fakes[0], "INCR *"), 4);
+    assert_int_equal(kw_fake_count(fakes[0], "INCR *"), 5);
 }
 
 #define CASE(name)                                                                                 \

@@ -122,6 +122,45 @@ static void test_scenes_of_maps(void **state)
     }
 }
 
+/* A node that did not answer may be a known one: strangers are believed after three fetches in a
+ * row, and a fetch without one begins the row anew. */
+static void test_strangers_beside_silence_are_believed_the_third_time(void **state)
+{
+    (void)state;
+    const kw_map_said stranger = {OTHER, false, true, true, 20, 1};
+    const kw_map_said kin = {KIN, false, true, true, 9, 2};
+    static const struct {
+        const char *fetches; /* s: a stranger and silence, o: a stranger alone, n: nobody, k: kin */
+        kw_map_end end;
+    } rows[] = {
+        {"s", KW_MAP_END_WAITS},    {"ss", KW_MAP_END_WAITS},    {"sss", KW_MAP_END_REPLACED},
+        {"o", KW_MAP_END_REPLACED}, {"so", KW_MAP_END_REPLACED}, {"ssnss", KW_MAP_END_WAITS},
+        {"ssks", KW_MAP_END_WAITS}, {"nns", KW_MAP_END_WAITS},   {"ssnsss", KW_MAP_END_REPLACED},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        kw_map_trust trust;
+        kw_map_end end = KW_MAP_END_NONE;
+        memset(&trust, 0, sizeof(trust));
+        for (const char *fetch = rows[i].fetches; *fetch != '\0'; fetch++) {
+            kw_map_trust_begin(&trust);
+            if (*fetch == 's' || *fetch == 'n') {
+                kw_map_trust_on_silence(&trust);
+            }
+            if (*fetch == 's' || *fetch == 'o') {
+                assert_int_equal(kw_map_trust_weigh(&trust, &stranger, 0, WAIT), KW_MAP_HELD);
+            } else if (*fetch == 'k') {
+                kw_map_trust_take(&trust, &kin);
+            }
+            assert_int_equal(kw_map_trust_end(&trust, WAIT, false, false, NODES),
+                             trust.rank == 0 ? KW_MAP_END_NONE : KW_MAP_END_WAITS);
+            end = kw_map_trust_end(&trust, WAIT, true, false, NODES);
+        }
+        if (end != rows[i].end) {
+            fail_msg("%s: %d", rows[i].fetches, (int)end);
+        }
+    }
+}
+
 static void test_info_is_read_where_it_is_whole(void **state)
 {
     (void)state;
@@ -228,6 +267,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_scenes_of_maps),
+        cmocka_unit_test(test_strangers_beside_silence_are_believed_the_third_time),
         cmocka_unit_test(test_info_is_read_where_it_is_whole),
         cmocka_unit_test(test_scenes_of_sentinels),
         cmocka_unit_test(test_few_sentinels_are_believed_when_they_insist),
