@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-3-Clause
-# Runs test programs and scripts, two a processor at a time (most of a test is waiting), and beside them
-# one a processor of those that do nothing but wait; those of longest.txt first; and stops at the first that fails:
+# Runs test programs and scripts, those of longest.txt first: two a processor at a time, and more, one by one, while
+# processors have nothing to do (most of a test is waiting); and stops at the first that fails:
 #   check.sh [--servers] test...
 # A test is a cmocka program, or a script (*.sh) that counts as one test. What a test
 # prints is shown when it fails, or with V=1. The last line is "N passed, N failed".
@@ -14,7 +14,6 @@ rm -f "$build/check.count"
 work=$(mktemp -d "$build/check.XXXXXX") || exit 1
 
 finish() {
-    : > "$work/stop"
     wait
     rm -rf "$work"
     echo "$passed passed, $failed failed" | tee "$build/check.count"
@@ -24,7 +23,18 @@ finish() {
 
 passed=0
 failed=0
-trap 'echo; echo "interrupted"; : > "$work/stop"; kill $workers 2> /dev/null; rm -rf "$work"; exit 130' INT TERM
+running= # number:process:test
+interrupt() {
+    echo
+    echo "interrupted"
+    for one in $running; do
+        one=${one#*:}
+        kill "${one%%:*}" 2> /dev/null
+    done
+    rm -rf "$work"
+    exit 130
+}
+trap interrupt INT TERM
 
 if [ "$1" = --servers ]; then
     shift
@@ -74,27 +84,18 @@ run_test() {
     mv "$work/$1.ending" "$work/$1.end"
 }
 
-if [ -n "${JOBS:-}" ]; then
-    waiters=0
-else
-    JOBS=$((2 * processors))
-    [ "$JOBS" -le 8 ] || JOBS=8
-    waiters=$((JOBS / 2))
-fi
+# How many run at a time: so many always, and so many at the most.
+least=${JOBS:-$((2 * processors))}
+most=${JOBS:-$((10 * processors))}
+[ -n "${JOBS:-}" ] || [ "$least" -le 8 ] || least=8
+[ -n "${JOBS:-}" ] || [ "$most" -le 64 ] || most=64
 
 # The longest begin first: what begins last does not keep everybody waiting.
 first=
-waiting=
-while read -r long kind; do
+while read -r long; do
     for test in "$@"; do
         case $test in
-        */"$long")
-            if [ "$kind" = waits ] && [ "$waiters" -gt 0 ]; then
-                waiting="$waiting $test"
-            else
-                first="$first $test"
-            fi
-            ;;
+        */"$long") first="$first $test" ;;
         esac
     done
 done << END
@@ -102,46 +103,39 @@ $(sed '/^#/d' "$(dirname "$0")/longest.txt")
 END
 given=$#
 for test in "$@"; do
-    case "$first $waiting " in
+    case "$first " in
     *" $test "*) ;;
     *) set -- "$@" "$test" ;;
     esac
 done
 shift "$given"
-# Those that wait come last for who runs all. The words are tests.
+# The words are tests.
 # shellcheck disable=SC2086
-set -- $first "$@" $waiting
+set -- $first "$@"
 
-# work FROM TEST...: runs those that no other worker has taken, from that number on
-work() {
-    from=$1
-    shift
-    number=0
-    for test in "$@"; do
-        number=$((number + 1))
-        [ "$number" -ge "$from" ] || continue
-        [ ! -e "$work/stop" ] || return
-        if mkdir "$work/$number.taken" 2> /dev/null; then
-            run_test "$number" "$test"
-        fi
-    done
+# is_idle: whether a quarter of the processors' time was nobody's since it was asked last; never where the system does not tell
+idle_before=0
+all_before=0
+is_idle() {
+    [ -r /proc/stat ] || return 1
+    read -r _ user nice system idle iowait irq softirq stolen _ < /proc/stat
+    all=$((user + nice + system + idle + iowait + irq + softirq + stolen))
+    idle_now=$((idle - idle_before))
+    all_now=$((all - all_before))
+    idle_before=$idle
+    all_before=$all
+    [ $((4 * idle_now)) -ge "$all_now" ]
 }
 
-workers=
-jobs=0
-while [ "$jobs" -lt "$JOBS" ]; do
-    work 1 "$@" &
-    workers="$workers $!"
-    jobs=$((jobs + 1))
-done
-jobs=0
-# shellcheck disable=SC2086
-from=$(($# + 1 - $(set -- $waiting; echo $#)))
-while [ "$jobs" -lt "$waiters" ]; do
-    work "$from" "$@" &
-    workers="$workers $!"
-    jobs=$((jobs + 1))
-done
+# may_begin: whether one more may run; of those beyond the least number one each half second
+turns=0
+running_n=0
+may_begin() {
+    [ "$running_n" -ge "$least" ] || return 0
+    [ "$running_n" -lt "$most" ] && [ "$turns" -ge 5 ] || return 1
+    turns=0
+    is_idle
+}
 
 # show LOG: its end, and what failed before that
 show() {
@@ -190,18 +184,28 @@ tell() {
     return 1
 }
 
-# As they end.
-told=0
-while [ "$told" -lt $# ]; do
-    number=0
-    for test in "$@"; do
+is_idle || : # since now
+number=0
+while [ $# -gt 0 ] || [ "$running_n" -gt 0 ]; do
+    while [ $# -gt 0 ] && may_begin; do
         number=$((number + 1))
-        if [ -e "$work/$number.end" ] && [ ! -e "$work/$number.told" ]; then
-            : > "$work/$number.told"
-            told=$((told + 1))
-            tell "$number" "$test" || [ -n "${KEEP_GOING:-}" ] || finish
-        fi
+        run_test "$number" "$1" &
+        running="$running $number:$!:$1"
+        running_n=$((running_n + 1))
+        shift
     done
     sleep 0.1
+    turns=$((turns + 1))
+    # As they end.
+    left=
+    for one in $running; do
+        if [ -e "$work/${one%%:*}.end" ]; then
+            running_n=$((running_n - 1))
+            tell "${one%%:*}" "${one#*:*:}" || [ -n "${KEEP_GOING:-}" ] || finish
+        else
+            left="$left $one"
+        fi
+    done
+    running=$left
 done
 finish
