@@ -357,5 +357,8 @@ kw_err kw_session_plan(kw_session_request *request, const kw_session *session, k
     }
     plan->is_repeatable = plan->is_repeatable || kw_session_effect_is_repeatable(effect);
     take_options(plan, task->options);
-    return code == KW_OK ? kw_plan_begin_write(plan, session->topology, error, task) : code;
+    /* What EXEC writes was queued, and is under way until then. */
+    return code == KW_OK && effect != KW_SESSION_EFFECT_EXEC
+               ? kw_plan_begin_write(plan, session->topology, error, task)
+               : code;
 }

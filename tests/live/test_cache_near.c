@@ -194,6 +194,48 @@ static void test_what_multi_has_queued_is_a_write_until_its_end(void **state)
     end(&self);
 }
 
+static void on_ignored(void *arg, kw_reply *reply, const kw_error *error)
+{
+    (void)error;
+    *(int *)arg -= 1;
+    kw_reply_free(reply);
+}
+
+static void write_by_transaction_in_the_loop(kw_client *client, const char *value)
+{
+    int left_n = 3;
+    kw_callback callback = {on_ignored, &left_n};
+    kw_async_session *session = kw_async_session_open(client, NULL, "key", 3);
+    assert_int_equal(kw_async_session_command(session, NULL, callback, "MULTI"), KW_OK);
+    assert_int_equal(kw_async_session_command(session, NULL, callback, "SET key %s", value), KW_OK);
+    assert_int_equal(kw_async_session_command(session, NULL, callback, "EXEC"), KW_OK);
+    KW_TEST_UNTIL(left_n == 0)
+    {
+        assert_int_equal(kw_process(client, NULL), KW_OK);
+    }
+    kw_async_session_close(session);
+}
+
+/* EXEC writes what was queued, and nothing else. */
+static void test_a_transaction_of_a_session_ends_its_own_keys_alone(void **state)
+{
+    (void)state;
+    stage self = begin("near-bytes=4mb&near-ttl=1h&near-staleness=1h");
+    write_by_call(self.client, "old");
+    kw_test_ask_ok(self.client, "SET apart kept");
+    await_near(self.cache, "key", "old");
+    await_near(self.cache, "apart", "kept");
+    char text[100];
+    write_by_transaction(self.client, "new");
+    assert_int_equal(near_get(self.cache, text, "apart"), KW_CACHE_FROM_NEAR);
+    assert_is(self.cache, "key", "new");
+    await_near(self.cache, "key", "new");
+    write_by_transaction_in_the_loop(self.client, "newest");
+    assert_int_equal(near_get(self.cache, text, "apart"), KW_CACHE_FROM_NEAR);
+    assert_is(self.cache, "key", "newest");
+    end(&self);
+}
+
 static void test_flushall_by_others_ends_all(void **state)
 {
     (void)state;
@@ -405,6 +447,7 @@ static int run_at(const char *name)
         PLACED(test_a_hit_asks_nobody),
         PLACED(test_own_writes_of_every_way_are_seen_at_once),
         PLACED(test_what_multi_has_queued_is_a_write_until_its_end),
+        PLACED(test_a_transaction_of_a_session_ends_its_own_keys_alone),
         PLACED(test_flushall_by_others_ends_all),
         PLACED(test_a_life_that_ends_is_not_given),
         PLACED(test_lost_connections_end_what_came_by_them),
