@@ -180,6 +180,7 @@ static void start_silent_reader(actor *reader)
     atomic_store(&stage.is_mute, true);
     actor_start(reader, 100, LONG_MS);
     WAIT_FOR(kw_fake_count(stage.fake, "ECHO n:000100") == 1);
+    WAIT_FOR(is_read_alone()); /* else it sends what comes meanwhile as well */
     open_gate();
 }
 
