@@ -75,7 +75,8 @@ static uint64_t losable_n(const history *old, kw_test_server *heir, uint64_t ans
     return missed_n + since_n + THREADS;
 }
 
-/* How long after the promotion the first call that began later was answered. */
+/* How long after the promotion the first call that began after the outage was answered; 0 where
+ * that was before this thread, which may be late, knew of the promotion. */
 static uint64_t wait_recovery(stage *it, uint64_t promoted_ns)
 {
     uint64_t first_ns = 0;
@@ -83,12 +84,12 @@ static uint64_t wait_recovery(stage *it, uint64_t promoted_ns)
     {
         for (unsigned group = 0; group < KW_CHECKER_GROUPS; group++) {
             uint64_t at_ns = kw_checker_first_ns(it->checker, group);
-            first_ns =
-                at_ns > promoted_ns && (first_ns == 0 || at_ns < first_ns) ? at_ns : first_ns;
+            first_ns = at_ns != 0 && (first_ns == 0 || at_ns < first_ns) ? at_ns : first_ns;
         }
         kw_test_sleep_ms(1);
     }
-    it->recoveries_us[it->recoveries_n] = (first_ns - promoted_ns) / 1000;
+    it->recoveries_us[it->recoveries_n] =
+        first_ns > promoted_ns ? (first_ns - promoted_ns) / 1000 : 0;
     return it->recoveries_us[it->recoveries_n++];
 }
 
